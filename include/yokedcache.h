@@ -1,0 +1,659 @@
+/*
+ * yokedcache.h - one cache with one meaning over memory, Redis and Memcached.
+ *
+ *   yc_cache *cache;
+ *   yc_error *err;
+ *   if (yc_open("memory://?max_size=10000", &cache, &err) != YC_OK) {
+ *       fprintf(stderr, "%s\n", yc_error_message(err));
+ *       yc_error_free(err);
+ *       return 1;
+ *   }
+ *   yc_set(cache, "user:1", 6, "Ada", 3, YC_TTL_DEFAULT, NULL, 0, NULL);
+ *   yc_close(cache, -1, NULL);
+ *   yc_cache_free(cache);
+ *
+ * Conventions, true of every function:
+ *
+ * - A yc_status comes back: 0 done, positive an outcome (YC_MISS), negative a
+ *   failure. A server that fails is never a miss.
+ * - Keys, tags, patterns and values are a pointer and a length: any bytes,
+ *   also NUL. A pointer may be NULL only where the length is 0. What you pass
+ *   is copied before the call returns.
+ * - Results are written only on success (but for *len of yc_get_into()). An
+ *   err that is not NULL is written by every call: NULL, or an error.
+ * - What the library hands out is released by the yc_..._free() of its type,
+ *   once; NULL is fine there.
+ * - Any thread may call any function on a cache at any time. NULL or a closed
+ *   cache gives a status, never a crash. A child process gets YC_E_FORKED.
+ * - TTLs are milliseconds. Sizes and lengths are bytes.
+ */
+
+
+#ifndef YOKEDCACHE_H
+#define YOKEDCACHE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+// The version of this header: major * 10000 + minor * 100 + patch.
+#define YC_VERSION_NUMBER 100
+
+// ttl_ms: the cache's default_ttl, spread by its ttl_jitter.
+#define YC_TTL_DEFAULT -1
+
+// ttl_ms: never expires.
+#define YC_TTL_NEVER 0
+
+// *removed: the backend cannot know how many entries went.
+#define YC_COUNT_UNKNOWN UINT64_MAX
+
+// The score a match must reach unless another is asked for.
+#define YC_SEARCH_THRESHOLD 80.0
+
+// The most matches unless another number is asked for.
+#define YC_SEARCH_LIMIT 10
+
+// Kind of operation: yc_get().
+#define YC_OP_GET 1
+
+// Kind of operation: yc_set().
+#define YC_OP_SET 2
+
+// Kind of operation: yc_delete().
+#define YC_OP_DELETE 3
+
+// Kind of operation: yc_exists().
+#define YC_OP_EXISTS 4
+
+// Kind of operation: yc_expire().
+#define YC_OP_EXPIRE 5
+
+// Kind of operation: yc_ttl().
+#define YC_OP_TTL 6
+
+// Kind of operation: yc_invalidate_tags().
+#define YC_OP_INVALIDATE_TAGS 7
+
+// Kind of operation: yc_invalidate_pattern(); the pattern is in key.
+#define YC_OP_INVALIDATE_PATTERN 8
+
+// Kind of operation: yc_flush().
+#define YC_OP_FLUSH 9
+
+// Kind of operation: yc_ping().
+#define YC_OP_PING 10
+
+// Operation flag: count what an invalidation or a flush removes.
+#define YC_OP_COUNT 1
+
+// Capability: keys can be listed; keys, patterns and search work.
+#define YC_CAN_LIST 1
+
+// Capability: invalidations know how many entries they removed.
+#define YC_CAN_COUNT 2
+
+// Capability: other processes see the same entries.
+#define YC_CAN_SHARE 4
+
+// Capability: yc_size() is exact, no estimate.
+#define YC_CAN_SIZE 8
+
+// Log level: nothing.
+#define YC_LOG_OFF 0
+
+// Log level: something failed that should not.
+#define YC_LOG_ERROR 1
+
+// Log level: something is wrong and was dealt with.
+#define YC_LOG_WARN 2
+
+// Log level: what an operator wants to know: opened, closed, reconnected.
+#define YC_LOG_INFO 3
+
+// Log level: what helps to find a fault.
+#define YC_LOG_DEBUG 4
+
+// Log level: everything.
+#define YC_LOG_TRACE 5
+
+// A cache. Any thread may call any function on it at any time, also while
+// another closes it; only yc_cache_free() must come last. After a fork the
+// child gets YC_E_FORKED from it at once and opens one of its own.
+typedef struct yc_cache yc_cache;
+
+// A listing of keys that is under way. It keeps what it needs of the cache:
+// after yc_close() it answers YC_E_CLOSED. Threads may share it; each page
+// goes to one of them.
+typedef struct yc_cursor yc_cursor;
+
+// What went wrong: a status, a sentence, whether a retry can help. Every
+// function that can fail takes a trailing `yc_error **`, which may be NULL.
+// Where it is not NULL the library writes it on every call: NULL on success
+// and on a miss, or an error to release with yc_error_free(). Immutable:
+// any thread may read it.
+typedef struct yc_error yc_error;
+
+// A page of keys. Immutable: any thread may read it; it outlives cursor and
+// cache, until yc_keys_free().
+typedef struct yc_keys yc_keys;
+
+// The matches of a search. Immutable: any thread may read it; it outlives
+// the cache, until yc_matches_free().
+typedef struct yc_matches yc_matches;
+
+// Bytes the library hands out: a cached value, or a report. Immutable and
+// reference counted: it shares the cache's memory without a copy and stays
+// valid when the entry is replaced, evicted or invalidated and after the
+// cache is freed. Any thread may read it; release it once with
+// yc_value_free().
+typedef struct yc_value yc_value;
+
+// What a function answers: 0 is success, a positive number an outcome that
+// is no failure, a negative one a failure. Numbers never change meaning;
+// later versions may add some, so treat an unknown negative as a failure.
+typedef int32_t yc_status;
+
+// A run of bytes: a key, a tag or a value. `data` may be NULL when `len` is 0.
+typedef struct yc_slice {
+  // The first byte.
+  const void *data;
+  // How many bytes.
+  size_t len;
+} yc_slice;
+
+// What a search looks for beside its query. Begin with
+// YC_SEARCH_OPTIONS_INIT, which sets struct_size and the defaults.
+typedef struct yc_search_options {
+  // sizeof(yc_search_options).
+  size_t struct_size;
+  // The lowest score that counts, 0 to 100.
+  double threshold;
+  // The most matches, at least 1.
+  size_t limit;
+  // Only entries with one of these tags; NULL for all.
+  const struct yc_slice *tags;
+  // How many tags.
+  size_t n_tags;
+  // Zero.
+  uint64_t reserved[4];
+} yc_search_options;
+
+// One match. Later versions may add fields at its end.
+typedef struct yc_match {
+  // The key.
+  struct yc_slice key;
+  // How like the query it is, 0 to 100.
+  double score;
+  // Zero.
+  uint64_t reserved[2];
+} yc_match;
+
+// One operation, and what it came to. Zero it, then fill what its kind needs.
+typedef struct yc_op {
+  // Which operation: a YC_OP_ number.
+  int32_t kind;
+  // Zero, or YC_OP_COUNT.
+  uint32_t flags;
+  // The key or pattern.
+  const void *key;
+  // Its length.
+  size_t key_len;
+  // The value to set.
+  const void *value;
+  // Its length.
+  size_t value_len;
+  // The tags to set or to invalidate.
+  const struct yc_slice *tags;
+  // How many.
+  size_t n_tags;
+  // The time to live to set or to change to.
+  int64_t ttl_ms;
+  // Yours: the library never looks at it.
+  uint64_t user_data;
+  // Written: what the operation came to, as its function would answer.
+  yc_status status;
+  // Zero.
+  uint32_t padding;
+  // Written: the value of a YC_OP_GET that hit, else NULL; release it with
+  // yc_value_free().
+  struct yc_value *result;
+  // Written: the error when status is negative, else NULL; release it with
+  // yc_error_free().
+  struct yc_error *error;
+  // Written: what YC_OP_TTL found, -1 when it never expires, else 0.
+  int64_t remaining_ms;
+  // Written: how many entries were removed, or YC_COUNT_UNKNOWN.
+  uint64_t removed;
+  // Zero.
+  uint64_t reserved[2];
+} yc_op;
+
+// Receives one log line: UTF-8, len bytes, also NUL-terminated, without a
+// line end, never with a value or a password. Called from any thread, also
+// several at once; must not block for long. It may call the library; what
+// it causes is not logged. It must not throw or longjmp.
+typedef void (*yc_log_fn)(void *user_data, int32_t level, const char *line, size_t len);
+
+// Releases user_data; called once, when the library will not use it again.
+typedef void (*yc_finalise_fn)(void *user_data);
+
+// Success.
+#define YC_OK 0
+
+// The key is not there (or has expired, or a tag of it was invalidated).
+#define YC_MISS 1
+
+// The listing is at its end.
+#define YC_END 2
+
+// An argument is not allowed: NULL, empty, out of range.
+#define YC_E_INVALID -101
+
+// The configuration cannot be used; the message names the option.
+#define YC_E_CONFIG -102
+
+// A key, value or tag list is larger than this cache takes; nothing was stored.
+#define YC_E_TOO_LARGE -103
+
+// The buffer is too small; the needed length was written.
+#define YC_E_BUFFER_TOO_SMALL -104
+
+// This backend or server cannot do it; the message says why.
+#define YC_E_UNSUPPORTED -105
+
+// The program was compiled against a header this library does not serve.
+#define YC_E_ABI_MISMATCH -106
+
+// The cache was closed.
+#define YC_E_CLOSED -201
+
+// The cache was opened before a fork and this is the child: open a new one.
+#define YC_E_FORKED -202
+
+// The operation was cancelled.
+#define YC_E_CANCELLED -203
+
+// Too much is in flight; try again later.
+#define YC_E_BUSY -204
+
+// The server cannot be reached: refused, unknown host, no route.
+#define YC_E_CONNECT -301
+
+// The server refused the credentials.
+#define YC_E_AUTH -302
+
+// The server knows the user and forbids the command.
+#define YC_E_DENIED -303
+
+// TLS could not be agreed on: certificate, host name or version.
+#define YC_E_TLS -304
+
+// The deadline passed before the server answered.
+#define YC_E_TIMEOUT -305
+
+// The server has no memory for it.
+#define YC_E_SERVER_MEMORY -306
+
+// What came back is not the server's protocol.
+#define YC_E_PROTOCOL -307
+
+// The server answered with an error of another kind.
+#define YC_E_SERVER -308
+
+// The library failed inside this function; the cache stays usable.
+// Please report it.
+#define YC_E_PANIC -901
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+// The name of a status, such as "YC_E_TIMEOUT"; "YC_E_UNKNOWN" for a number
+// this version does not know. The text is static: never free it.
+const char *yc_status_name(yc_status status);
+
+// The status of an error; YC_OK for NULL.
+yc_status yc_error_status(const struct yc_error *error);
+
+// What happened, to which thing, and what to do about it: one line of UTF-8
+// that never holds a password or a value. Lives as long as the error; ""
+// for NULL.
+const char *yc_error_message(const struct yc_error *error);
+
+// 1 when the same call may succeed later with nothing changed by the caller,
+// else 0; 0 for NULL.
+int32_t yc_error_retryable(const struct yc_error *error);
+
+// Releases an error. NULL is fine.
+void yc_error_free(struct yc_error *error);
+
+// The bytes, and in *len their number (len may be NULL). Never NULL for a
+// value, also an empty one; NULL and 0 for NULL. They live as long as the
+// value.
+const void *yc_value_data(const struct yc_value *value, size_t *len);
+
+// A second handle on the same bytes, released on its own; nothing is copied.
+// NULL for NULL.
+struct yc_value *yc_value_clone(const struct yc_value *value);
+
+// Releases a value. NULL is fine.
+void yc_value_free(struct yc_value *value);
+
+// The version of the library, such as "0.1.0". Static: never free it.
+const char *yc_version(void);
+
+// Whether this library serves a program compiled against a header of that
+// version: call yc_check_abi(YC_VERSION_NUMBER, &err) once at start. It does
+// when it is at least as new and, before 1.0, of the same minor version.
+//
+// Errors: YC_E_ABI_MISMATCH, with both versions in the message.
+yc_status yc_check_abi(uint32_t header_version, struct yc_error **err);
+
+// Opens a cache from a configuration text: a URL
+// ("memory://?max_size=1000&key_prefix=app"), or a YAML or JSON document of
+// at most 256 KiB ("{backend: memory, memory: {max_size: 1000}}"). A document
+// with environments takes that of the variable ENVIRONMENT, "development" if
+// unset.
+//
+// On success *out is the cache: yc_close() it, then yc_cache_free() it.
+//
+// Errors: YC_E_CONFIG names the option and its nearest known name;
+// YC_E_UNSUPPORTED for a backend this build lacks. Nothing stays open.
+yc_status yc_open(const char *config, struct yc_cache **out, struct yc_error **err);
+
+// Opens a cache from a YAML or JSON file with environments ("cache:
+// {development: {…}, production: {…}}") or with the body of one.
+// `environment` names the one to take; NULL takes that of the variable
+// ENVIRONMENT, "development" if unset.
+//
+// Result and errors as yc_open(); YC_E_CONFIG also for a file that cannot be
+// read and for an environment the file does not have.
+yc_status yc_open_file(const char *path,
+                       const char *environment,
+                       struct yc_cache **out,
+                       struct yc_error **err);
+
+// Opens a cache from the environment variables: YOKEDCACHE_URL (a URL or a
+// document), else YOKEDCACHE_CONFIG (the path of a file, see yc_open_file()).
+//
+// Result and errors as yc_open(); YC_E_CONFIG when neither is set.
+yc_status yc_open_env(struct yc_cache **out, struct yc_error **err);
+
+// Closes a cache: calls that are in flight finish or get YC_E_CLOSED, later
+// ones get YC_E_CLOSED, and every thread and connection of it is gone when
+// this returns. Waits at most timeout_ms milliseconds (-1: 5000). Values and
+// pages handed out stay valid. Closing again is YC_OK and does nothing.
+//
+// Errors: YC_E_TIMEOUT when the time was over first; the cache is closed
+// all the same. YC_E_FORKED in a child.
+yc_status yc_close(struct yc_cache *cache, int64_t timeout_ms, struct yc_error **err);
+
+// Releases a cache, once no thread uses the handle any more. One that was
+// not closed is closed without waiting. Never blocks; NULL is fine.
+void yc_cache_free(struct yc_cache *cache);
+
+// Reads a value without copying it. A key is 1 byte to 64 KiB of any bytes.
+//
+// YC_OK: *out is the value, to be released with yc_value_free().
+// YC_MISS: no such key; *out is not written.
+// Errors: YC_E_INVALID, YC_E_TOO_LARGE, those of the backend; an error is
+// never a miss, and a miss never an error.
+yc_status yc_get(struct yc_cache *cache,
+                 const void *key,
+                 size_t key_len,
+                 struct yc_value **out,
+                 struct yc_error **err);
+
+// Copies a value into the caller's buffer of cap bytes (buf may be NULL when
+// cap is 0). The memory backend allocates nothing here.
+//
+// YC_OK: *len is the value's length, and that many bytes were written.
+// YC_MISS: no such key; nothing is written.
+// YC_E_BUFFER_TOO_SMALL: *len is the length that is needed; buf is not
+// written. The value may have changed when you ask again.
+// Other errors as yc_get().
+yc_status yc_get_into(struct yc_cache *cache,
+                      const void *key,
+                      size_t key_len,
+                      void *buf,
+                      size_t cap,
+                      size_t *len,
+                      struct yc_error **err);
+
+// Stores a value, in place of any other under its key, with a time to live
+// in milliseconds (YC_TTL_DEFAULT, YC_TTL_NEVER, or exactly that many) and up
+// to 64 tags, which replace the key's old ones; tags may be NULL when n_tags
+// is 0. Everything is copied before this returns. An empty value is a value.
+//
+// Errors: YC_E_INVALID (empty key or tag, ttl_ms below -1 or over 100 years);
+// YC_E_TOO_LARGE (key or tag over 64 KiB, more than 64 tags, value over
+// max_value_bytes). Nothing is stored then, and an older entry stays.
+yc_status yc_set(struct yc_cache *cache,
+                 const void *key,
+                 size_t key_len,
+                 const void *value,
+                 size_t value_len,
+                 int64_t ttl_ms,
+                 const struct yc_slice *tags,
+                 size_t n_tags,
+                 struct yc_error **err);
+
+// Removes a key. YC_OK: it was there. YC_MISS: it was not.
+yc_status yc_delete(struct yc_cache *cache, const void *key, size_t key_len, struct yc_error **err);
+
+// Whether a key is there: YC_OK or YC_MISS. Does not count as a use of the
+// entry for eviction, nor as a hit or a miss.
+yc_status yc_exists(struct yc_cache *cache, const void *key, size_t key_len, struct yc_error **err);
+
+// Gives a key another time to live, counted from now (ttl_ms as in yc_set());
+// its value and tags stay. YC_OK: done. YC_MISS: no such key.
+yc_status yc_expire(struct yc_cache *cache,
+                    const void *key,
+                    size_t key_len,
+                    int64_t ttl_ms,
+                    struct yc_error **err);
+
+// What is left to a key. YC_OK: *ttl_ms is the milliseconds left, or -1 when
+// it never expires. YC_MISS: no such key; nothing is written.
+yc_status yc_ttl(struct yc_cache *cache,
+                 const void *key,
+                 size_t key_len,
+                 int64_t *ttl_ms,
+                 struct yc_error **err);
+
+// Makes every entry that was set with the tag a miss: once this has
+// returned, no process reads one that was set before. *removed is how many
+// entries could be read until now, or YC_COUNT_UNKNOWN where the backend
+// cannot know. With removed NULL nothing is counted, and the memory backend
+// takes the same time for any number of entries. An unknown tag removes 0.
+//
+// Errors: YC_E_INVALID for an empty tag, those of the backend.
+yc_status yc_invalidate_tag(struct yc_cache *cache,
+                            const void *tag,
+                            size_t tag_len,
+                            uint64_t *removed,
+                            struct yc_error **err);
+
+// As yc_invalidate_tag() for entries that have any of the tags; an entry
+// with several of them is counted once. Without tags nothing is removed.
+yc_status yc_invalidate_tags(struct yc_cache *cache,
+                             const struct yc_slice *tags,
+                             size_t n_tags,
+                             uint64_t *removed,
+                             struct yc_error **err);
+
+// Removes every key that matches a glob, on the whole key and case-sensitive:
+// * any run of bytes, ? any byte, [a-z] one of these, [^a] or [!a] none of
+// these, \x the byte x itself. Entries set while it runs may stay.
+//
+// *removed (may be NULL) is how many there were, or YC_COUNT_UNKNOWN.
+// Errors: YC_E_TOO_LARGE for a pattern over 64 KiB; YC_E_UNSUPPORTED where
+// the backend cannot list keys.
+yc_status yc_invalidate_pattern(struct yc_cache *cache,
+                                const void *pattern,
+                                size_t pattern_len,
+                                uint64_t *removed,
+                                struct yc_error **err);
+
+// Removes every entry of this cache's key_prefix and nobody else's.
+//
+// *removed (may be NULL) is how many could be read, or YC_COUNT_UNKNOWN.
+yc_status yc_flush(struct yc_cache *cache, uint64_t *removed, struct yc_error **err);
+
+// Begins a listing of the keys that match a glob (see
+// yc_invalidate_pattern(); "*" is all). Nothing is read yet.
+//
+// On success *out is the cursor, to be released with yc_cursor_free().
+// Errors: YC_E_TOO_LARGE for a pattern over 64 KiB.
+yc_status yc_keys_open(struct yc_cache *cache,
+                       const void *pattern,
+                       size_t pattern_len,
+                       struct yc_cursor **out,
+                       struct yc_error **err);
+
+// The next keys of a listing, at least 1 and at most `limit` of them (0: 512).
+// A key that is there from the beginning to the end is listed once; one that
+// comes or goes meanwhile may be. Writers are not held up.
+//
+// YC_OK: *out is a page, to be released with yc_keys_free().
+// YC_END: there are no more; *out is not written.
+// Errors: YC_E_UNSUPPORTED where the backend cannot list keys.
+yc_status yc_keys_next(struct yc_cursor *cursor,
+                       size_t limit,
+                       struct yc_keys **out,
+                       struct yc_error **err);
+
+// The keys of a page as an array, and in *count their number (count may be
+// NULL). They live as long as the page. NULL and 0 for NULL.
+const struct yc_slice *yc_keys_data(const struct yc_keys *keys, size_t *count);
+
+// Releases a page. NULL is fine.
+void yc_keys_free(struct yc_keys *keys);
+
+// Releases a cursor, at its end or before. NULL is fine.
+void yc_cursor_free(struct yc_cursor *cursor);
+
+// Finds the keys most like a query of 1 byte to 64 KiB, best first, equal
+// scores by key. The score is the partial ratio of rapidfuzz on bytes: the
+// query against the part of the key that suits it best, 100 when the key
+// contains it. options may be NULL: threshold 80, limit 10, all tags.
+// Looks at every key of the cache; writers are not held up.
+//
+// On success *out is the matches, perhaps none, to be released with
+// yc_matches_free().
+// Errors: YC_E_INVALID (empty query, threshold outside 0 to 100, limit 0,
+// struct_size unknown); YC_E_UNSUPPORTED where the backend cannot list keys.
+yc_status yc_search(struct yc_cache *cache,
+                    const void *query,
+                    size_t query_len,
+                    const struct yc_search_options *options,
+                    struct yc_matches **out,
+                    struct yc_error **err);
+
+// How many matches there are; 0 for NULL.
+size_t yc_matches_count(const struct yc_matches *matches);
+
+// The match of a rank, 0 the best; NULL beyond the last. It lives as long as
+// the matches.
+const struct yc_match *yc_matches_at(const struct yc_matches *matches, size_t rank);
+
+// Releases matches. NULL is fine.
+void yc_matches_free(struct yc_matches *matches);
+
+// Reads n keys. values is an array of n places: each gets a value to be
+// released with yc_value_free(), or NULL. statuses (may be NULL) is an array
+// of n places: YC_OK, YC_MISS, or what went wrong with that key.
+//
+// YC_OK: every key was a hit or a miss. Otherwise the status and error of
+// the first key that failed; both arrays are written all the same. When an
+// argument is refused (YC_E_INVALID, YC_E_TOO_LARGE, YC_E_CLOSED,
+// YC_E_FORKED) nothing is read and neither array is written.
+yc_status yc_get_many(struct yc_cache *cache,
+                      const struct yc_slice *keys,
+                      size_t n,
+                      struct yc_value **values,
+                      yc_status *statuses,
+                      struct yc_error **err);
+
+// Stores n entries, keys[i] with values[i], all with one time to live and
+// the same tags (see yc_set(); yc_batch() takes different ones). statuses
+// (may be NULL) as in yc_get_many().
+//
+// When one entry is refused (YC_E_INVALID, YC_E_TOO_LARGE) none is stored.
+yc_status yc_set_many(struct yc_cache *cache,
+                      const struct yc_slice *keys,
+                      const struct yc_slice *values,
+                      size_t n,
+                      int64_t ttl_ms,
+                      const struct yc_slice *tags,
+                      size_t n_tags,
+                      yc_status *statuses,
+                      struct yc_error **err);
+
+// Removes n keys. statuses (may be NULL) as in yc_get_many(): YC_OK was
+// there, YC_MISS was not.
+yc_status yc_delete_many(struct yc_cache *cache,
+                         const struct yc_slice *keys,
+                         size_t n,
+                         yc_status *statuses,
+                         struct yc_error **err);
+
+// Runs n operations in their order, each as its own function would, in one
+// call; on a server those that can share a round trip do. ops is an array of
+// n operations of stride bytes each, sizeof(yc_op): so a program compiled
+// against a later, longer yc_op works with this library.
+//
+// YC_OK: all were run; look at the status of each. Otherwise the arguments
+// were refused, nothing was run and nothing is written.
+yc_status yc_batch(struct yc_cache *cache,
+                   struct yc_op *ops,
+                   size_t n,
+                   size_t stride,
+                   struct yc_error **err);
+
+// Counters since the cache was opened, what it holds, and latencies of a
+// sample of the calls in microseconds, as one JSON object; the README lists
+// its names, and later versions add some. *json is UTF-8, followed by a NUL
+// that yc_value_data() does not count; release it with yc_value_free().
+yc_status yc_stats(struct yc_cache *cache, struct yc_value **json, struct yc_error **err);
+
+// Whether the cache can serve, as one JSON object: "status" is "healthy",
+// "degraded" or "unhealthy", "reasons" says why. An idle cache is healthy.
+// Asking changes no counter. *json as in yc_stats(). YC_OK also when the
+// cache is unhealthy.
+yc_status yc_health(struct yc_cache *cache, struct yc_value **json, struct yc_error **err);
+
+// What the cache holds: *keys entries that take *bytes bytes, keys, values
+// and bookkeeping together (each place may be NULL). Entries that expired
+// count until they are swept. Exact with YC_CAN_SIZE, else an estimate.
+yc_status yc_size(struct yc_cache *cache, uint64_t *keys, uint64_t *bytes, struct yc_error **err);
+
+// Asks the backend for a sign of life; every server of it, where there are
+// several. YC_OK, or what is wrong.
+yc_status yc_ping(struct yc_cache *cache, struct yc_error **err);
+
+// What the backend can do beyond the basics: *flags is a sum of YC_CAN_
+// numbers. An operation it cannot do answers YC_E_UNSUPPORTED.
+yc_status yc_capabilities(struct yc_cache *cache, uint64_t *flags, struct yc_error **err);
+
+// Sends the log lines of all caches of this process to a callback, in place
+// of any earlier one, up to a level. A NULL log, or YC_LOG_OFF, ends
+// logging, which is off until this is called. The finaliser (may be NULL) is
+// called with user_data once no more lines will come, unless this fails.
+//
+// Errors: YC_E_INVALID for a level that is none.
+yc_status yc_set_log(int32_t level,
+                     yc_log_fn log,
+                     void *user_data,
+                     yc_finalise_fn finalise,
+                     struct yc_error **err);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* YOKEDCACHE_H */
+
+/* The defaults of yc_search(): yc_search_options options = YC_SEARCH_OPTIONS_INIT; */
+#define YC_SEARCH_OPTIONS_INIT \
+    { sizeof(yc_search_options), YC_SEARCH_THRESHOLD, YC_SEARCH_LIMIT, NULL, 0, { 0, 0, 0, 0 } }

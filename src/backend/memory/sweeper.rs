@@ -1,0 +1,96 @@
+//! The thread that removes dead entries, started by the first entry that can die.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use super::store::Store;
+
+/// A small stack: sweeping is shallow.
+const STACK_BYTES: usize = 128 * 1024;
+
+pub(super) struct Sweeper {
+    interval: Duration,
+    started: AtomicBool,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    stop: Arc<Stop>,
+}
+
+#[derive(Default)]
+struct Stop {
+    asked: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Sweeper {
+    /// An interval of zero never sweeps.
+    pub(super) fn new(interval: Duration) -> Self {
+        Self { interval, started: AtomicBool::new(interval.is_zero()), thread: Mutex::default(), stop: Arc::default() }
+    }
+
+    /// Starts the thread unless it runs, was stopped, or is not wanted.
+    #[inline]
+    pub(super) fn start(&self, store: &Arc<Store>) {
+        if !self.started.load(Relaxed) {
+            self.spawn(store);
+        }
+    }
+
+    #[cold]
+    fn spawn(&self, store: &Arc<Store>) {
+        let mut thread = lock(&self.thread);
+        if self.started.swap(true, Relaxed) || self.stop.is_asked() {
+            return;
+        }
+        let (store, stop, interval) = (store.clone(), self.stop.clone(), self.interval);
+        let builder = thread::Builder::new().name("yc-sweeper".into()).stack_size(STACK_BYTES);
+        // Without the thread the dead still go when they are met or room is needed.
+        match builder.spawn(move || run(&store, &stop, interval)) {
+            Ok(handle) => *thread = Some(handle),
+            Err(error) => tracing::warn!(%error, "the sweeper did not start"),
+        }
+    }
+
+    /// Ends the thread and waits for it: at most one small step.
+    pub(super) fn join(&self) {
+        self.stop.ask();
+        if let Some(thread) = lock(&self.thread).take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Sweeper {
+    /// Lets the thread end by itself: freeing a cache never waits.
+    fn drop(&mut self) {
+        self.stop.ask();
+    }
+}
+
+impl Stop {
+    fn ask(&self) {
+        *lock(&self.asked) = true;
+        self.changed.notify_all();
+    }
+
+    fn is_asked(&self) -> bool {
+        *lock(&self.asked)
+    }
+
+    /// Waits that long; whether it was asked to stop.
+    fn wait(&self, interval: Duration) -> bool {
+        let waited = self.changed.wait_timeout_while(lock(&self.asked), interval, |asked| !*asked);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn run(store: &Store, stop: &Stop, interval: Duration) {
+    while !stop.wait(interval) {
+        store.sweep(&|| stop.is_asked());
+    }
+}

@@ -1,0 +1,183 @@
+//! The tags of a shard and their members.
+//!
+//! An entry belongs to the tag's record of the time it was set. Invalidating
+//! a tag takes its record out of the names, which costs the same for any
+//! number of members: they are dead from then on and are removed when met,
+//! by the sweeper, or first when room is needed. A later set under the same
+//! name makes a new record.
+
+use hashbrown::HashTable;
+
+use super::lru::{NONE, SlotId};
+use super::slab::Slab;
+
+type TagId = u32;
+type MemberId = u32;
+
+/// A tag to look up, hashed once for all shards.
+#[derive(Clone, Copy)]
+pub(super) struct TagName<'a> {
+    pub(super) name: &'a [u8],
+    pub(super) hash: u64,
+}
+
+/// A tag's record that was invalidated; numbers are used again, serials never.
+#[derive(Clone, Copy)]
+pub(super) struct Condemned {
+    id: TagId,
+    serial: u64,
+}
+
+#[derive(Default)]
+struct Tag {
+    name: Box<[u8]>,
+    hash: u64,
+    serial: u64,
+    first: MemberId,
+    /// Its place among the condemned; `None` while its name leads here.
+    condemned_at: Option<u32>,
+}
+
+/// That one entry has one tag: a link in the tag's list and in the entry's.
+#[derive(Default)]
+struct Member {
+    slot: SlotId,
+    tag: TagId,
+    previous_of_tag: MemberId,
+    next_of_tag: MemberId,
+    next_of_slot: MemberId,
+}
+
+/// All tags of a shard.
+#[derive(Default)]
+pub(super) struct Tags {
+    names: HashTable<TagId>,
+    tags: Slab<Tag>,
+    members: Slab<Member>,
+    /// Invalidated tags that still have members.
+    condemned: Vec<TagId>,
+    created: u64,
+}
+
+impl Tags {
+    /// Makes the slot a member of the tag and answers the new head of the
+    /// slot's list.
+    pub(super) fn join(&mut self, tag: TagName, slot: SlotId, first_of_slot: MemberId) -> MemberId {
+        let tag = self.find(tag).unwrap_or_else(|| self.create(tag));
+        let next_of_tag = self.tags[tag].first;
+        let member = Member { slot, tag, previous_of_tag: NONE, next_of_tag, next_of_slot: first_of_slot };
+        let id = self.members.insert(member);
+        if next_of_tag != NONE {
+            self.members[next_of_tag].previous_of_tag = id;
+        }
+        self.tags[tag].first = id;
+        id
+    }
+
+    /// Takes a slot with this list out of all its tags; how many they were.
+    #[inline]
+    pub(super) fn leave(&mut self, first_of_slot: MemberId) -> usize {
+        let (mut next, mut count) = (first_of_slot, 0);
+        while next != NONE {
+            let member = self.members.remove(next);
+            (next, count) = (member.next_of_slot, count + 1);
+            self.unlink(&member);
+        }
+        count
+    }
+
+    /// Whether no tag of a slot with this list was invalidated.
+    #[inline]
+    pub(super) fn all_live(&self, first_of_slot: MemberId) -> bool {
+        self.of_slot(first_of_slot).all(|member| self.tags[member.tag].condemned_at.is_none())
+    }
+
+    /// Whether no other tag of a slot with this list was invalidated.
+    pub(super) fn all_live_but(&self, first_of_slot: MemberId, condemned: Condemned) -> bool {
+        let is_live = |tag: TagId| tag == condemned.id || self.tags[tag].condemned_at.is_none();
+        self.of_slot(first_of_slot).all(|member| is_live(member.tag))
+    }
+
+    /// Whether a slot with this list has one of the tags.
+    pub(super) fn any_of(&self, first_of_slot: MemberId, tags: &[TagId]) -> bool {
+        self.of_slot(first_of_slot).any(|member| tags.contains(&member.tag))
+    }
+
+    /// The tag of this name, if any entry was set with it since it was last invalidated.
+    pub(super) fn find(&self, tag: TagName) -> Option<TagId> {
+        self.names.find(tag.hash, |id| *self.tags[*id].name == *tag.name).copied()
+    }
+
+    /// Ends the tag's record: all its members are dead from now on.
+    pub(super) fn condemn(&mut self, tag: TagName) -> Option<Condemned> {
+        let tags = &self.tags;
+        let (id, _) = self.names.find_entry(tag.hash, |id| *tags[*id].name == *tag.name).ok()?.remove();
+        self.tags[id].condemned_at = u32::try_from(self.condemned.len()).ok();
+        self.condemned.push(id);
+        Some(Condemned { id, serial: self.tags[id].serial })
+    }
+
+    /// A slot that is a member of this condemned tag.
+    pub(super) fn member_of(&self, condemned: Condemned) -> Option<SlotId> {
+        let tag = &self.tags[condemned.id];
+        (tag.serial == condemned.serial && tag.first != NONE).then(|| self.members[tag.first].slot)
+    }
+
+    /// A slot that is dead because a tag of it was invalidated.
+    #[inline]
+    pub(super) fn any_condemned(&self) -> Option<SlotId> {
+        let tag = *self.condemned.last()?;
+        Some(self.members[self.tags[tag].first].slot)
+    }
+
+    /// How many memberships there are.
+    pub(super) fn members(&self) -> usize {
+        self.members.len()
+    }
+
+    /// How many tags a slot with this list has.
+    pub(super) fn count(&self, first_of_slot: MemberId) -> usize {
+        self.of_slot(first_of_slot).count()
+    }
+
+    #[inline]
+    fn of_slot(&self, first_of_slot: MemberId) -> impl Iterator<Item = &Member> {
+        let member = |id: MemberId| (id != NONE).then(|| &self.members[id]);
+        std::iter::successors(member(first_of_slot), move |found| member(found.next_of_slot))
+    }
+
+    fn create(&mut self, tag: TagName) -> TagId {
+        self.created += 1;
+        let record = Tag { name: tag.name.into(), hash: tag.hash, serial: self.created, ..Tag::default() };
+        let id = self.tags.insert(record);
+        let tags = &self.tags;
+        self.names.insert_unique(tag.hash, id, |id| tags[*id].hash);
+        id
+    }
+
+    fn unlink(&mut self, member: &Member) {
+        if member.next_of_tag != NONE {
+            self.members[member.next_of_tag].previous_of_tag = member.previous_of_tag;
+        }
+        if member.previous_of_tag != NONE {
+            self.members[member.previous_of_tag].next_of_tag = member.next_of_tag;
+        } else if member.next_of_tag != NONE {
+            self.tags[member.tag].first = member.next_of_tag;
+        } else {
+            self.forget(member.tag);
+        }
+    }
+
+    /// A tag without members is gone: a name nobody uses takes no room.
+    fn forget(&mut self, id: TagId) {
+        let tag = self.tags.remove(id);
+        if let Some(position) = tag.condemned_at {
+            self.condemned.swap_remove(position as usize);
+            if let Some(moved) = self.condemned.get(position as usize) {
+                self.tags[*moved].condemned_at = Some(position);
+            }
+        } else if let Ok(found) = self.names.find_entry(tag.hash, |named| *named == id) {
+            found.remove();
+        }
+    }
+}

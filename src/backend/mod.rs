@@ -1,0 +1,163 @@
+//! Backends: where entries live. A backend knows keys, values, deadlines and tags; the cache owns what operations mean.
+
+pub mod memory;
+
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, Either, Ready, ready};
+
+use self::memory::Memory;
+use crate::byte_strings::ByteStrings;
+use crate::config::BackendConfig;
+use crate::error::Result;
+use crate::value::Value;
+
+/// An answer that is ready (memory: no allocation, no runtime) or on its way.
+pub type Reply<'a, T> = Either<Ready<Result<T>>, BoxFuture<'a, Result<T>>>;
+
+/// An answer that is there already.
+#[inline]
+pub fn done<'a, T>(answer: Result<T>) -> Reply<'a, T> {
+    Either::Left(ready(answer))
+}
+
+/// What a backend can do beyond the basics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(clippy::struct_excessive_bools)] // Flags are what they are.
+pub struct Capabilities {
+    /// It lists keys: `keys`, patterns and search work.
+    pub list: bool,
+    /// It knows how many entries an invalidation removed.
+    pub count: bool,
+    /// Other processes see the same entries.
+    pub shared: bool,
+    /// Its size is exact, no estimate.
+    pub size: bool,
+}
+
+/// How many entries went; `None` where nobody counted, or nobody can know.
+pub type Removed = Option<u64>;
+
+/// Where a listing goes on: a part of the store (a shard, a node), and a position in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Position {
+    /// Which part.
+    pub part: u32,
+    /// Where in it; its meaning is the backend's.
+    pub offset: u64,
+}
+
+/// Which keys a listing wants. A backend may return more; the cache looks again.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wanted<'a> {
+    /// The bytes each key begins with.
+    pub literal_prefix: &'a [u8],
+    /// At least one of these tags; none: no matter which. Exact, never more.
+    pub tags: &'a [&'a [u8]],
+}
+
+/// Some keys of a listing.
+#[derive(Default)]
+pub struct Page {
+    /// The keys; a page may be empty before the end.
+    pub keys: ByteStrings,
+    /// Where it goes on; `None` at the end.
+    pub next: Option<Position>,
+}
+
+/// What a cache holds now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Entries, with those that expired and were not swept yet.
+    pub keys: u64,
+    /// Bytes they take.
+    pub bytes: u64,
+}
+
+/// What happened since the backend was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Reads that found their key.
+    pub hits: u64,
+    /// Reads that did not.
+    pub misses: u64,
+    /// Entries stored.
+    pub sets: u64,
+    /// Keys deleted that were there.
+    pub deletes: u64,
+    /// Entries removed to make room.
+    pub evictions: u64,
+    /// Entries removed because their time was over.
+    pub expirations: u64,
+}
+
+impl std::ops::AddAssign for Counters {
+    fn add_assign(&mut self, other: Self) {
+        self.hits += other.hits;
+        self.misses += other.misses;
+        self.sets += other.sets;
+        self.deletes += other.deletes;
+        self.evictions += other.evictions;
+        self.expirations += other.expirations;
+    }
+}
+
+/// An entry to be stored.
+#[derive(Debug, Clone, Copy)]
+pub struct NewEntry<'a> {
+    /// The user's key.
+    pub key: &'a [u8],
+    /// The user's value.
+    pub value: &'a [u8],
+    /// How long it lives; `None` for ever.
+    pub ttl: Option<Duration>,
+    /// The tags it replaces the old ones with.
+    pub tags: &'a [&'a [u8]],
+}
+
+/// The backend a configuration asks for.
+pub fn open(config: &BackendConfig) -> Result<Box<dyn Backend>> {
+    match config {
+        BackendConfig::Memory(memory) => Ok(Box::new(Memory::new(memory))),
+    }
+}
+
+/// A store of entries. Arguments are checked before they arrive here.
+pub trait Backend: Send + Sync {
+    /// The name users know it by.
+    fn name(&self) -> &'static str;
+    /// What it can do.
+    fn capabilities(&self) -> Capabilities;
+    /// The value of a key.
+    fn get<'a>(&'a self, key: &'a [u8]) -> Reply<'a, Option<Value>>;
+    /// The values of many keys, each with its own outcome, in their order.
+    fn get_many<'a>(&'a self, keys: &'a [&'a [u8]]) -> Reply<'a, Vec<Result<Option<Value>>>>;
+    /// Stores an entry in place of any other under its key.
+    fn set<'a>(&'a self, entry: NewEntry<'a>) -> Reply<'a, ()>;
+    /// Stores many entries, each with its own outcome, in their order.
+    fn set_many<'a>(&'a self, entries: &'a [NewEntry<'a>]) -> Reply<'a, Vec<Result<()>>>;
+    /// Removes a key; whether it was there.
+    fn delete<'a>(&'a self, key: &'a [u8]) -> Reply<'a, bool>;
+    /// Removes many keys, each with its own outcome, in their order.
+    fn delete_many<'a>(&'a self, keys: &'a [&'a [u8]]) -> Reply<'a, Vec<Result<bool>>>;
+    /// Whether a key is there; does not count as a use.
+    fn exists<'a>(&'a self, key: &'a [u8]) -> Reply<'a, bool>;
+    /// Gives a key another time to live; whether it was there.
+    fn expire<'a>(&'a self, key: &'a [u8], ttl: Option<Duration>) -> Reply<'a, bool>;
+    /// What is left to a key, if it is there; `Some(None)`: for ever.
+    fn ttl<'a>(&'a self, key: &'a [u8]) -> Reply<'a, Option<Option<Duration>>>;
+    /// Makes every entry that has one of the tags a miss.
+    fn invalidate_tags<'a>(&'a self, tags: &'a [&'a [u8]], count: bool) -> Reply<'a, Removed>;
+    /// Removes every entry.
+    fn flush(&self, count: bool) -> Reply<'_, Removed>;
+    /// Some keys from a position on, about `limit` of them.
+    fn scan<'a>(&'a self, wanted: Wanted<'a>, from: Position, limit: usize) -> Reply<'a, Page>;
+    /// What it holds.
+    fn usage(&self) -> Reply<'_, Usage>;
+    /// Whether it answers.
+    fn ping(&self) -> Reply<'_, ()>;
+    /// What happened so far.
+    fn counters(&self) -> Counters;
+    /// Ends its threads and connections; what is under way is finished first.
+    fn close(&self) -> Reply<'_, ()>;
+}

@@ -1,0 +1,32 @@
+//! A compact list of byte strings: one buffer, one allocation for many.
+
+/// Byte strings in the order they were pushed.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct ByteStrings {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl ByteStrings {
+    /// Appends one.
+    pub fn push(&mut self, item: &[u8]) {
+        self.bytes.extend_from_slice(item);
+        self.ends.push(self.bytes.len());
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Each in turn.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, end)| &self.bytes[start..*end])
+    }
+}

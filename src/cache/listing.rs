@@ -1,0 +1,120 @@
+//! What looks through the keys: listing by glob, invalidating by glob, fuzzy search.
+
+use super::Cache;
+use crate::backend::{Page, Position, Removed, Wanted};
+use crate::byte_strings::ByteStrings;
+use crate::error::{Error, ErrorKind, Result};
+use crate::fuzzy::{Match, Search};
+use crate::glob::Glob;
+use crate::key::{MAX_KEY_LEN, check_tag};
+use crate::latency::Operation as Timed;
+
+/// How many keys are asked of the backend at once.
+const PAGE: usize = 512;
+
+/// A listing that is under way.
+pub struct Cursor {
+    glob: Glob,
+    literal_prefix: Vec<u8>,
+    next: Option<Position>,
+}
+
+impl Cursor {
+    /// The start of a listing of the keys that match a glob.
+    pub fn new(pattern: &[u8]) -> Result<Self> {
+        if pattern.len() > MAX_KEY_LEN {
+            let len = pattern.len();
+            return Err(Error::new(ErrorKind::TooLarge, format!("the pattern has {len} bytes; it takes up to 64 KiB")));
+        }
+        let glob = Glob::new(pattern);
+        Ok(Self { literal_prefix: glob.literal_prefix(), glob, next: Some(Position::default()) })
+    }
+}
+
+/// What a fuzzy search looks for beside the query.
+#[derive(Debug, Clone, Copy)]
+pub struct SearchOptions<'a> {
+    /// The lowest score that counts, 0 to 100.
+    pub threshold: f64,
+    /// The most matches.
+    pub limit: usize,
+    /// Only entries with one of these tags; none: all.
+    pub tags: &'a [&'a [u8]],
+}
+
+impl Cache {
+    /// The next keys of a listing, at most `limit` of them; none at its end. A
+    /// key that is there from beginning to end is listed once; one that comes
+    /// or goes meanwhile may be.
+    pub async fn next_keys(&self, cursor: &mut Cursor, limit: usize) -> Result<ByteStrings> {
+        self.latencies.time(Timed::List, self.matching_keys(cursor, limit)).await
+    }
+
+    async fn matching_keys(&self, cursor: &mut Cursor, limit: usize) -> Result<ByteStrings> {
+        let wanted = Wanted { literal_prefix: &cursor.literal_prefix, tags: &[] };
+        let mut keys = ByteStrings::default();
+        while let Some(from) = cursor.next.filter(|_| keys.is_empty()) {
+            let page = self.page(wanted, from, limit).await?;
+            cursor.next = page.next;
+            page.keys.iter().filter(|key| cursor.glob.matches(key)).for_each(|key| keys.push(key));
+        }
+        Ok(keys)
+    }
+
+    /// Removes the keys that match a glob; how many there were.
+    pub async fn invalidate_pattern(&self, pattern: &[u8]) -> Result<Removed> {
+        let mut cursor = Cursor::new(pattern)?;
+        self.latencies.time(Timed::Invalidate, self.delete_listed(&mut cursor)).await
+    }
+
+    async fn delete_listed(&self, cursor: &mut Cursor) -> Result<Removed> {
+        let mut removed = 0;
+        while cursor.next.is_some() {
+            let keys = self.matching_keys(cursor, PAGE).await?;
+            let keys: Vec<&[u8]> = keys.iter().collect();
+            for was_there in self.backend.delete_many(&keys).await? {
+                removed += u64::from(was_there?);
+            }
+        }
+        Ok(Some(removed))
+    }
+
+    /// The keys most like the query, best first.
+    pub async fn search(&self, query: &[u8], options: SearchOptions<'_>) -> Result<Vec<Match>> {
+        check_search(query, &options)?;
+        self.latencies.time(Timed::List, self.search_all(query, options)).await
+    }
+
+    async fn search_all(&self, query: &[u8], options: SearchOptions<'_>) -> Result<Vec<Match>> {
+        let wanted = Wanted { literal_prefix: &[], tags: options.tags };
+        let mut search = Search::new(query, options.threshold, options.limit);
+        let mut next = Some(Position::default());
+        while let Some(from) = next {
+            let page = self.page(wanted, from, PAGE).await?;
+            page.keys.iter().for_each(|key| search.offer(key));
+            next = page.next;
+        }
+        Ok(search.finish())
+    }
+
+    async fn page(&self, wanted: Wanted<'_>, from: Position, limit: usize) -> Result<Page> {
+        if !self.capabilities().list {
+            let backend = self.backend.name();
+            return Err(Error::new(ErrorKind::Unsupported, format!("{backend} does not list keys here")));
+        }
+        self.backend.scan(wanted, from, limit).await
+    }
+}
+
+fn check_search(query: &[u8], options: &SearchOptions) -> Result<()> {
+    options.tags.iter().try_for_each(|tag| check_tag(tag))?;
+    if !(0.0..=100.0).contains(&options.threshold) {
+        let text = format!("threshold is {}; it takes 0 to 100", options.threshold);
+        return Err(Error::new(ErrorKind::Invalid, text));
+    }
+    match query.len() {
+        1..=MAX_KEY_LEN => Ok(()),
+        0 => Err(Error::new(ErrorKind::Invalid, "the query is empty; every key is equally like it")),
+        len => Err(Error::new(ErrorKind::TooLarge, format!("the query has {len} bytes; it takes up to 64 KiB"))),
+    }
+}

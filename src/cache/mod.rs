@@ -1,0 +1,181 @@
+//! The cache: what every operation means, over any backend.
+
+mod batch;
+mod listing;
+mod report;
+
+pub use self::batch::{Operation, Outcome};
+pub use self::listing::{Cursor, SearchOptions};
+
+use std::time::{Duration, Instant};
+
+use crate::backend::{Backend, Capabilities, NewEntry, Removed, Reply, Usage, done};
+use crate::config::Config;
+use crate::error::{Error, ErrorKind, Result};
+use crate::key::{check_key, check_tag, check_tags};
+use crate::latency::{Latencies, Operation as Timed};
+use crate::ttl::{DefaultTtl, Ttl};
+use crate::value::Value;
+
+/// One cache, as a user opens it. Any thread may call anything at any time.
+pub struct Cache {
+    backend: Box<dyn Backend>,
+    key_prefix: String,
+    default_ttl: DefaultTtl,
+    max_value_bytes: u64,
+    latencies: Latencies,
+    opened: Instant,
+}
+
+/// An entry as a caller asks for it.
+#[derive(Debug, Clone, Copy)]
+pub struct SetRequest<'a> {
+    /// 1 byte to 64 KiB of any bytes.
+    pub key: &'a [u8],
+    /// Any bytes, up to `max_value_bytes`.
+    pub value: &'a [u8],
+    /// How long it lives.
+    pub ttl: Ttl,
+    /// Up to 64 tags; they replace the old ones.
+    pub tags: &'a [&'a [u8]],
+}
+
+impl Cache {
+    /// Opens a cache.
+    pub fn open(config: Config) -> Result<Self> {
+        let backend = crate::backend::open(&config.backend)?;
+        tracing::info!(backend = backend.name(), key_prefix = config.key_prefix, "opened");
+        Ok(Self::over(backend, config))
+    }
+
+    /// A cache over a backend that is open already.
+    pub fn over(backend: Box<dyn Backend>, config: Config) -> Self {
+        Self {
+            backend,
+            key_prefix: config.key_prefix,
+            default_ttl: DefaultTtl { ttl: config.default_ttl, jitter: config.ttl_jitter },
+            max_value_bytes: config.max_value_bytes,
+            latencies: Latencies::default(),
+            opened: Instant::now(),
+        }
+    }
+
+    /// The value of a key; `None` is a miss.
+    #[inline]
+    pub fn get<'a>(&'a self, key: &'a [u8]) -> Reply<'a, Option<Value>> {
+        match check_key(key) {
+            Ok(()) => self.latencies.sample(Timed::Get, || self.backend.get(key)),
+            Err(error) => done(Err(error)),
+        }
+    }
+
+    /// Stores an entry.
+    #[inline]
+    pub fn set<'a>(&'a self, request: SetRequest<'a>) -> Reply<'a, ()> {
+        match self.new_entry(request) {
+            Ok(entry) => self.latencies.sample(Timed::Set, || self.backend.set(entry)),
+            Err(error) => done(Err(error)),
+        }
+    }
+
+    /// Removes a key; whether it was there.
+    pub fn delete<'a>(&'a self, key: &'a [u8]) -> Reply<'a, bool> {
+        match check_key(key) {
+            Ok(()) => self.latencies.sample(Timed::Delete, || self.backend.delete(key)),
+            Err(error) => done(Err(error)),
+        }
+    }
+
+    /// Whether a key is there. Does not count as a use.
+    pub fn exists<'a>(&'a self, key: &'a [u8]) -> Reply<'a, bool> {
+        match check_key(key) {
+            Ok(()) => self.latencies.sample(Timed::Inspect, || self.backend.exists(key)),
+            Err(error) => done(Err(error)),
+        }
+    }
+
+    /// What is left to a key, if it is there; `Some(None)`: it never expires.
+    pub fn ttl<'a>(&'a self, key: &'a [u8]) -> Reply<'a, Option<Option<Duration>>> {
+        match check_key(key) {
+            Ok(()) => self.latencies.sample(Timed::Inspect, || self.backend.ttl(key)),
+            Err(error) => done(Err(error)),
+        }
+    }
+
+    /// Gives a key another time to live, value and tags unchanged; whether it was there.
+    pub fn expire<'a>(&'a self, key: &'a [u8], ttl: Ttl) -> Reply<'a, bool> {
+        let ttl = self.default_ttl.resolve(ttl);
+        match check_key(key) {
+            Ok(()) => self.latencies.sample(Timed::Inspect, || self.backend.expire(key, ttl)),
+            Err(error) => done(Err(error)),
+        }
+    }
+
+    /// Makes every entry that was set with one of the tags a miss.
+    pub async fn invalidate_tags(&self, tags: &[&[u8]], count: bool) -> Result<Removed> {
+        tags.iter().try_for_each(|tag| check_tag(tag))?;
+        self.latencies.time(Timed::Invalidate, self.backend.invalidate_tags(tags, count)).await
+    }
+
+    /// Removes every entry of this cache's prefix.
+    pub async fn flush(&self, count: bool) -> Result<Removed> {
+        self.latencies.time(Timed::Invalidate, self.backend.flush(count)).await
+    }
+
+    /// The values of many keys, each with its own outcome, in their order.
+    pub async fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Result<Option<Value>>>> {
+        keys.iter().try_for_each(|key| check_key(key))?;
+        self.latencies.time(Timed::Get, self.backend.get_many(keys)).await
+    }
+
+    /// Stores many entries, each with its own outcome; none if one of them is not allowed.
+    pub async fn set_many(&self, requests: &[SetRequest<'_>]) -> Result<Vec<Result<()>>> {
+        let entries: Vec<NewEntry> = requests.iter().map(|request| self.new_entry(*request)).collect::<Result<_>>()?;
+        self.latencies.time(Timed::Set, self.backend.set_many(&entries)).await
+    }
+
+    /// Removes many keys; for each whether it was there.
+    pub async fn delete_many(&self, keys: &[&[u8]]) -> Result<Vec<Result<bool>>> {
+        keys.iter().try_for_each(|key| check_key(key))?;
+        self.latencies.time(Timed::Delete, self.backend.delete_many(keys)).await
+    }
+
+    /// What it holds.
+    pub fn usage(&self) -> Reply<'_, Usage> {
+        self.backend.usage()
+    }
+
+    /// Whether the backend answers.
+    pub fn ping(&self) -> Reply<'_, ()> {
+        self.backend.ping()
+    }
+
+    /// What the backend can do.
+    pub fn capabilities(&self) -> Capabilities {
+        self.backend.capabilities()
+    }
+
+    /// Ends the cache's threads and connections.
+    pub fn close(&self) -> Reply<'_, ()> {
+        tracing::info!(backend = self.backend.name(), key_prefix = self.key_prefix, "closed");
+        self.backend.close()
+    }
+
+    /// What a request becomes once it is known to be allowed.
+    #[inline]
+    fn new_entry<'a>(&self, request: SetRequest<'a>) -> Result<NewEntry<'a>> {
+        let SetRequest { key, value, ttl, tags } = request;
+        check_key(key)?;
+        check_tags(tags)?;
+        if value.len() as u64 > self.max_value_bytes {
+            return Err(self.value_too_large(value.len()));
+        }
+        Ok(NewEntry { key, value, ttl: self.default_ttl.resolve(ttl), tags })
+    }
+
+    #[cold]
+    fn value_too_large(&self, len: usize) -> Error {
+        let max = self.max_value_bytes;
+        Error::new(ErrorKind::TooLarge, format!("the value has {len} bytes and max_value_bytes is {max}"))
+    }
+}

@@ -1,0 +1,58 @@
+//! What a cache tells of itself, as JSON: statistics and health.
+
+use std::time::Instant;
+
+use serde_json::{Value as Json, json};
+
+use super::Cache;
+use crate::backend::Counters;
+use crate::error::Result;
+
+impl Cache {
+    /// Counters since it was opened, what it holds, and latencies of a sample of the calls.
+    pub async fn stats(&self) -> Result<Json> {
+        let usage = self.usage().await?;
+        let counters = self.backend.counters();
+        Ok(json!({
+            "backend": self.backend.name(),
+            "key_prefix": self.key_prefix,
+            "uptime_ms": millis_since(self.opened),
+            "keys": usage.keys,
+            "bytes": usage.bytes,
+            "hits": counters.hits,
+            "misses": counters.misses,
+            "hit_rate": hit_rate(&counters),
+            "sets": counters.sets,
+            "deletes": counters.deletes,
+            "evictions": counters.evictions,
+            "expirations": counters.expirations,
+            "latency_us": self.latencies.to_json(),
+        }))
+    }
+
+    /// Whether it can serve, and why not. Touches no counter.
+    pub async fn health(&self) -> Json {
+        let asked = Instant::now();
+        let failure = self.ping().await.err();
+        json!({
+            "status": if failure.is_none() { "healthy" } else { "unhealthy" },
+            "reasons": failure.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "backend": self.backend.name(),
+            "key_prefix": self.key_prefix,
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptime_ms": millis_since(self.opened),
+            "ping_us": u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX),
+        })
+    }
+}
+
+fn millis_since(instant: Instant) -> u64 {
+    u64::try_from(instant.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Nothing was read: there is no rate, and none is made up.
+#[allow(clippy::cast_precision_loss)]
+fn hit_rate(counters: &Counters) -> Option<f64> {
+    let reads = counters.hits + counters.misses;
+    (reads > 0).then(|| counters.hits as f64 / reads as f64)
+}

@@ -1,0 +1,75 @@
+//! Deadlines on the monotonic clock, cheap to check.
+
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// How far the coarse clock may lie behind the exact one. It advances with
+/// the kernel's tick (1-10 ms); the rest is for a machine that stalls.
+const COARSE_LAG: u64 = 100_000_000;
+
+/// When an entry ends, in nanoseconds of the monotonic clock.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Deadline(u64);
+
+impl Deadline {
+    /// The deadline of what never expires.
+    pub const NEVER: Self = Self(u64::MAX);
+
+    /// A deadline this far from now; `None` never comes.
+    pub fn after(ttl: Option<Duration>) -> Self {
+        ttl.map_or(Self::NEVER, |ttl| {
+            let nanos = u64::try_from(ttl.as_nanos()).unwrap_or(u64::MAX);
+            Self(now().saturating_add(nanos))
+        })
+    }
+
+    /// Whether it is over. The coarse clock, which never runs ahead, settles
+    /// most cases; only near the deadline is the exact one read.
+    #[inline]
+    pub fn has_passed(self) -> bool {
+        if self == Self::NEVER || self.0 > read(ClockId::MonotonicCoarse).saturating_add(COARSE_LAG) {
+            return false;
+        }
+        self.0 <= now()
+    }
+
+    /// What is left: nothing for what never expires, zero when it is over.
+    pub fn remaining(self) -> Option<Duration> {
+        (self != Self::NEVER).then(|| Duration::from_nanos(self.0.saturating_sub(now())))
+    }
+}
+
+fn now() -> u64 {
+    read(ClockId::Monotonic)
+}
+
+#[inline]
+#[allow(clippy::cast_sign_loss)] // The monotonic clock counts from boot.
+fn read(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_passes_when_its_time_is_over_and_not_before() {
+        let deadline = Deadline::after(Some(Duration::from_millis(30)));
+        assert!(!deadline.has_passed());
+        std::thread::sleep(Duration::from_millis(25));
+        assert!(deadline.remaining().unwrap() <= Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(6));
+        assert!(deadline.has_passed());
+        assert_eq!(deadline.remaining(), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn what_never_expires_has_nothing_left_to_count() {
+        assert!(!Deadline::after(None).has_passed());
+        assert_eq!(Deadline::after(None).remaining(), None);
+        assert!(!Deadline::after(Some(Duration::MAX)).has_passed());
+    }
+}

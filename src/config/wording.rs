@@ -1,0 +1,40 @@
+//! How messages repeat what people wrote: short, printable, never the user and password of a URL.
+
+/// The most characters of somebody's text that a message repeats.
+const SHOWN_CHARACTERS: usize = 64;
+
+/// The text in quotes, escaped and shortened.
+pub(super) fn quoted(text: &str) -> String {
+    format!("{:?}", without_address(&shortened(text)))
+}
+
+/// The text, or its start when it is long.
+pub(super) fn shortened(text: &str) -> String {
+    let shown: String = text.chars().take(SHOWN_CHARACTERS).collect();
+    let ending = if shown.len() < text.len() { "…" } else { "" };
+    shown + ending
+}
+
+/// The text as it is, but cut where the address part of a URL starts: a password may follow.
+pub(super) fn without_address(text: &str) -> String {
+    match text.split_once("://") {
+        Some((before, _)) => format!("{before}://…"),
+        None => text.to_owned(),
+    }
+}
+
+/// `; did you mean …?` when a known name is near, else nothing.
+pub(super) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(name, known).map_or_else(String::new, |near| format!("; did you mean {near}?"))
+}
+
+fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // Comparing costs the product of the lengths, and a name in a document may be as long as the document.
+    if name.len() > SHOWN_CHARACTERS {
+        return None;
+    }
+    let name = name.to_lowercase();
+    let far = |known: &str| strsim::osa_distance(&name, known);
+    let near = known.into_iter().min_by_key(|known| far(known))?;
+    (far(near) <= near.len().div_ceil(3)).then_some(near)
+}

@@ -1,0 +1,179 @@
+//! The stored form of an entry in a shared store: encode, decode; never trusts the bytes it reads.
+//!
+//! ```text
+//! offset  size  field (integers are little-endian)
+//!      0     2  magic D9 43
+//!      2     1  version, 1
+//!      3     1  flags: 1 deadline, 2 tags, 4 key; others belong to later versions
+//!      4     4  length of the header, fields of later versions included
+//!      8     8  fingerprint: XXH3-64 of the full stored name
+//!     16     8  deadline in ms since 1970 (flag 1)
+//!            2  number of tags (flag 2), then for each: 8 XXH3-64 of the tag, 8 its stamp
+//!            4  length of the key (flag 4), then the key
+//!            …  fields of later versions, skipped by this one
+//!            …  payload
+//!     -8     8  checksum: XXH3-64 of all before it
+//! ```
+//!
+//! Source of the hash: <https://xxhash.com>, XXH3 with seed 0.
+
+use twox_hash::XxHash3_64;
+
+const MAGIC: [u8; 2] = [0xD9, 0x43];
+const VERSION: u8 = 1;
+const DEADLINE: u8 = 1;
+const TAGS: u8 = 2;
+const KEY: u8 = 4;
+const CHECKSUM_LEN: usize = 8;
+/// Magic, version, flags, header length and fingerprint.
+const FIXED_LEN: usize = 16;
+
+/// A tag as an entry carries it: the hash of its name, and its stamp then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TagStamp {
+    /// XXH3-64 of the tag.
+    pub tag: u64,
+    /// The tag's version when the entry was set.
+    pub stamp: u64,
+}
+
+/// An entry to be stored, or as it was read; borrowed, never copied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// When it ends, in ms since 1970, where the store's own clock is too coarse.
+    pub deadline_ms: Option<u64>,
+    /// The tags it was set with.
+    pub tags: Vec<TagStamp>,
+    /// The user's key, where the stored name is a digest of it.
+    pub key: Option<&'a [u8]>,
+    /// The user's value.
+    pub payload: &'a [u8],
+}
+
+/// Why bytes are no entry of this name. Each is a miss that is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DecodeError {
+    /// Shorter than they say, or than any entry.
+    Truncated,
+    /// Not an entry of YokedCache.
+    Magic,
+    /// Written by a version this one cannot read.
+    Version,
+    /// The bytes were changed.
+    Checksum,
+    /// The entry of another name: replies were mixed up, or a name was reused.
+    Name,
+    /// The lengths inside contradict each other.
+    Malformed,
+}
+
+/// The stored form of an entry under `name`.
+pub fn encode(name: &[u8], entry: &Entry) -> Vec<u8> {
+    let header_len = header_len(entry);
+    let mut out = Vec::with_capacity(header_len + entry.payload.len() + CHECKSUM_LEN);
+    out.extend(MAGIC);
+    out.extend([VERSION, flags(entry)]);
+    out.extend(len32(header_len));
+    out.extend(XxHash3_64::oneshot(name).to_le_bytes());
+    out.extend(entry.deadline_ms.iter().flat_map(|deadline| deadline.to_le_bytes()));
+    encode_tags(&mut out, &entry.tags);
+    if let Some(key) = entry.key {
+        out.extend(len32(key.len()));
+        out.extend(key);
+    }
+    out.extend(entry.payload);
+    let checksum = XxHash3_64::oneshot(&out);
+    out.extend(checksum.to_le_bytes());
+    out
+}
+
+/// Reads what is stored under `name`.
+pub fn decode<'a>(name: &[u8], stored: &'a [u8]) -> Result<Entry<'a>, DecodeError> {
+    let (body, checksum) = stored.split_last_chunk::<CHECKSUM_LEN>().ok_or(DecodeError::Truncated)?;
+    let mut fields = Fields(body);
+    if fields.take()? != MAGIC {
+        return Err(DecodeError::Magic);
+    }
+    let [version, flags] = fields.take()?;
+    if version != VERSION {
+        return Err(DecodeError::Version);
+    }
+    if XxHash3_64::oneshot(body) != u64::from_le_bytes(*checksum) {
+        return Err(DecodeError::Checksum);
+    }
+    let header_len = fields.take_len32()?;
+    if fields.take_u64()? != XxHash3_64::oneshot(name) {
+        return Err(DecodeError::Name);
+    }
+    let (header, payload) = body.split_at_checked(header_len).ok_or(DecodeError::Malformed)?;
+    let mut fields = Fields(header.get(FIXED_LEN..).ok_or(DecodeError::Malformed)?);
+    Ok(Entry {
+        deadline_ms: (flags & DEADLINE != 0).then(|| fields.take_u64()).transpose()?,
+        tags: if flags & TAGS == 0 { Vec::new() } else { fields.take_tags()? },
+        key: (flags & KEY != 0).then(|| fields.take_key()).transpose()?,
+        payload,
+    })
+}
+
+fn flags(entry: &Entry) -> u8 {
+    let flag = |present: bool, flag: u8| if present { flag } else { 0 };
+    flag(entry.deadline_ms.is_some(), DEADLINE) | flag(!entry.tags.is_empty(), TAGS) | flag(entry.key.is_some(), KEY)
+}
+
+fn header_len(entry: &Entry) -> usize {
+    let tags = if entry.tags.is_empty() { 0 } else { 2 + 16 * entry.tags.len() };
+    FIXED_LEN + entry.deadline_ms.map_or(0, |_| 8) + tags + entry.key.map_or(0, |key| 4 + key.len())
+}
+
+/// Keys end at 64 KiB and tags at 64, so a header is far below 4 GiB.
+#[allow(clippy::cast_possible_truncation)]
+fn len32(len: usize) -> [u8; 4] {
+    (len as u32).to_le_bytes()
+}
+
+#[allow(clippy::cast_possible_truncation)] // Up to 64 tags.
+fn encode_tags(out: &mut Vec<u8>, tags: &[TagStamp]) {
+    if tags.is_empty() {
+        return;
+    }
+    out.extend((tags.len() as u16).to_le_bytes());
+    for tag in tags {
+        out.extend(tag.tag.to_le_bytes());
+        out.extend(tag.stamp.to_le_bytes());
+    }
+}
+
+/// The fields that are still to be read.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let (field, rest) = self.0.split_first_chunk::<N>().ok_or(DecodeError::Truncated)?;
+        self.0 = rest;
+        Ok(*field)
+    }
+
+    fn take_u64(&mut self) -> Result<u64, DecodeError> {
+        self.take().map(u64::from_le_bytes)
+    }
+
+    fn take_len32(&mut self) -> Result<usize, DecodeError> {
+        self.take().map(|field| u32::from_le_bytes(field) as usize)
+    }
+
+    fn take_tags(&mut self) -> Result<Vec<TagStamp>, DecodeError> {
+        let count = usize::from(u16::from_le_bytes(self.take()?));
+        // A hostile count allocates nothing before its bytes are known to be there.
+        if self.0.len() < count * 16 {
+            return Err(DecodeError::Malformed);
+        }
+        (0..count).map(|_| Ok(TagStamp { tag: self.take_u64()?, stamp: self.take_u64()? })).collect()
+    }
+
+    fn take_key(&mut self) -> Result<&'a [u8], DecodeError> {
+        let len = self.take_len32()?;
+        let (key, rest) = self.0.split_at_checked(len).ok_or(DecodeError::Malformed)?;
+        self.0 = rest;
+        Ok(key)
+    }
+}

@@ -1,0 +1,98 @@
+//! What went wrong: a kind for programs and a sentence for people.
+
+use std::fmt;
+
+/// What an error is, for programs. `ffi::status` gives each its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// An argument is not allowed.
+    Invalid,
+    /// The configuration cannot be used.
+    Config,
+    /// A key, value or list is larger than the cache takes.
+    TooLarge,
+    /// The caller's buffer cannot hold the value.
+    BufferTooSmall,
+    /// This backend or server cannot do it.
+    Unsupported,
+    /// The header and the library do not belong together.
+    AbiMismatch,
+    /// The cache was closed.
+    Closed,
+    /// The cache was opened before a fork, in the parent.
+    Forked,
+    /// The operation was cancelled before it was done.
+    Cancelled,
+    /// Too much is in flight.
+    Busy,
+    /// The server cannot be reached: refused, unknown host, no route.
+    Connect,
+    /// The server refused the credentials.
+    Auth,
+    /// The server knows the user and forbids the command.
+    Denied,
+    /// TLS could not be agreed on.
+    Tls,
+    /// The deadline passed.
+    Timeout,
+    /// The server has no memory for it.
+    ServerMemory,
+    /// What came back is not the server's protocol.
+    Protocol,
+    /// The server answered with another error.
+    Server,
+    /// The function panicked: a fault of the library.
+    Panic,
+}
+
+impl ErrorKind {
+    /// Whether the same call may succeed later with nothing changed by the caller.
+    pub fn is_retryable(self) -> bool {
+        matches!(self, Self::Busy | Self::Connect | Self::Timeout | Self::Protocol)
+    }
+}
+
+/// A failure. Small on purpose: every operation carries room for one.
+#[derive(Clone)]
+pub struct Error(Box<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+}
+
+/// The result of every operation here.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// An error of this kind; the message says which thing, what happened and what to do.
+    #[cold]
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner { kind, message: message.into() }))
+    }
+
+    /// What it is, for programs.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// What happened, for people.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.0.kind, self.0.message)
+    }
+}
+
+impl std::error::Error for Error {}

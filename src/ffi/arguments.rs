@@ -1,0 +1,74 @@
+//! Raw arguments made into slices and places to write, or refused.
+
+use std::ffi::c_void;
+use std::mem::MaybeUninit;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// A run of bytes: a key, a tag or a value. `data` may be NULL when `len` is 0.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct yc_slice {
+    /// The first byte.
+    pub data: *const c_void,
+    /// How many bytes.
+    pub len: usize,
+}
+
+#[cold]
+fn invalid(text: String) -> Error {
+    Error::new(ErrorKind::Invalid, text)
+}
+
+/// Refuses what no process can hold: a slice of Rust ends at `isize::MAX` bytes.
+#[inline]
+fn checked_len<T>(len: usize, name: &str) -> Result<()> {
+    if len > isize::MAX as usize / size_of::<T>().max(1) {
+        return Err(invalid(format!("the length of {name} ({len}) is more than a process can hold")));
+    }
+    Ok(())
+}
+
+/// The caller's array of `len` items; NULL is an empty one when `len` is 0.
+#[inline]
+pub(super) unsafe fn array<'a, T>(data: *const T, len: usize, name: &str) -> Result<&'a [T]> {
+    if len == 0 {
+        return Ok(&[]);
+    }
+    if data.is_null() {
+        return Err(invalid(format!("{name} is NULL and its length is {len}")));
+    }
+    checked_len::<T>(len, name)?;
+    // SAFETY: not NULL, of a possible length, and the caller promises that many items.
+    Ok(unsafe { std::slice::from_raw_parts(data, len) })
+}
+
+/// The caller's array, to be written; NULL is none at all.
+pub(super) unsafe fn array_out<'a, T>(data: *mut T, len: usize, name: &str) -> Result<&'a mut [MaybeUninit<T>]> {
+    if data.is_null() || len == 0 {
+        return Ok(&mut []);
+    }
+    checked_len::<T>(len, name)?;
+    // SAFETY: not NULL and of a possible length; the caller promises that nobody else uses it meanwhile.
+    Ok(unsafe { std::slice::from_raw_parts_mut(data.cast(), len) })
+}
+
+/// The caller's bytes.
+#[inline]
+pub(super) unsafe fn bytes<'a>(data: *const c_void, len: usize, name: &str) -> Result<&'a [u8]> {
+    // SAFETY: as the caller's promise for `array`.
+    unsafe { array(data.cast(), len, name) }
+}
+
+/// The caller's list of byte strings.
+pub(super) unsafe fn slices<'a>(data: *const yc_slice, len: usize, name: &str) -> Result<Vec<&'a [u8]>> {
+    // SAFETY: as the caller's promise for `array`, for the list and for each of its items.
+    unsafe { array(data, len, name)?.iter().map(|item| bytes(item.data, item.len, name)).collect() }
+}
+
+/// A place the caller wants written, and must give.
+#[inline]
+pub(super) unsafe fn out<'a, T>(place: *mut T, name: &str) -> Result<&'a mut MaybeUninit<T>> {
+    // SAFETY: the caller promises a valid place, or NULL.
+    unsafe { place.cast::<MaybeUninit<T>>().as_mut() }.ok_or_else(|| invalid(format!("{name} is NULL")))
+}

@@ -1,0 +1,177 @@
+//! `yc_batch`: an array of operations in one crossing.
+
+use std::ffi::c_void;
+use std::ptr::null_mut;
+
+use super::arguments::{array, bytes, slices, yc_slice};
+use super::cache::{with_cache, yc_cache};
+use super::entry::remaining_ms;
+use super::error::yc_error;
+use super::invalidate::{YC_COUNT_UNKNOWN, count};
+use super::status::{YC_MISS, YC_OK, status_of, yc_status};
+use super::value::yc_value;
+use crate::cache::{Operation, Outcome, SetRequest};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ttl::Ttl;
+use crate::wait::wait;
+
+/// Kind of operation: yc_get().
+pub const YC_OP_GET: i32 = 1;
+/// Kind of operation: yc_set().
+pub const YC_OP_SET: i32 = 2;
+/// Kind of operation: yc_delete().
+pub const YC_OP_DELETE: i32 = 3;
+/// Kind of operation: yc_exists().
+pub const YC_OP_EXISTS: i32 = 4;
+/// Kind of operation: yc_expire().
+pub const YC_OP_EXPIRE: i32 = 5;
+/// Kind of operation: yc_ttl().
+pub const YC_OP_TTL: i32 = 6;
+/// Kind of operation: yc_invalidate_tags().
+pub const YC_OP_INVALIDATE_TAGS: i32 = 7;
+/// Kind of operation: yc_invalidate_pattern(); the pattern is in key.
+pub const YC_OP_INVALIDATE_PATTERN: i32 = 8;
+/// Kind of operation: yc_flush().
+pub const YC_OP_FLUSH: i32 = 9;
+/// Kind of operation: yc_ping().
+pub const YC_OP_PING: i32 = 10;
+
+/// Operation flag: count what an invalidation or a flush removes.
+pub const YC_OP_COUNT: u32 = 1;
+
+/// One operation, and what it came to. Zero it, then fill what its kind needs.
+#[repr(C)]
+pub struct yc_op {
+    /// Which operation: a YC_OP_ number.
+    pub kind: i32,
+    /// Zero, or YC_OP_COUNT.
+    pub flags: u32,
+    /// The key or pattern.
+    pub key: *const c_void,
+    /// Its length.
+    pub key_len: usize,
+    /// The value to set.
+    pub value: *const c_void,
+    /// Its length.
+    pub value_len: usize,
+    /// The tags to set or to invalidate.
+    pub tags: *const yc_slice,
+    /// How many.
+    pub n_tags: usize,
+    /// The time to live to set or to change to.
+    pub ttl_ms: i64,
+    /// Yours: the library never looks at it.
+    pub user_data: u64,
+    /// Written: what the operation came to, as its function would answer.
+    pub status: yc_status,
+    /// Zero.
+    pub padding: u32,
+    /// Written: the value of a YC_OP_GET that hit, else NULL; release it with
+    /// yc_value_free().
+    pub result: *mut yc_value,
+    /// Written: the error when status is negative, else NULL; release it with
+    /// yc_error_free().
+    pub error: *mut yc_error,
+    /// Written: what YC_OP_TTL found, -1 when it never expires, else 0.
+    pub remaining_ms: i64,
+    /// Written: how many entries were removed, or YC_COUNT_UNKNOWN.
+    pub removed: u64,
+    /// Zero.
+    pub reserved: [u64; 2],
+}
+
+/// Runs n operations in their order, each as its own function would, in one
+/// call; on a server those that can share a round trip do. ops is an array of
+/// n operations of stride bytes each, sizeof(yc_op): so a program compiled
+/// against a later, longer yc_op works with this library.
+///
+/// YC_OK: all were run; look at the status of each. Otherwise the arguments
+/// were refused, nothing was run and nothing is written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_batch(
+    cache: *mut yc_cache,
+    ops: *mut yc_op,
+    n: usize,
+    stride: usize,
+    err: *mut *mut yc_error,
+) -> yc_status {
+    // SAFETY: the caller's arguments, each checked before use.
+    unsafe {
+        with_cache("yc_batch", cache, err, |cache| {
+            let places = places(ops, n, stride)?;
+            let tags: Vec<Result<Vec<&[u8]>>> = places.iter().map(|op| tags_of(*op)).collect();
+            let operations = places.iter().zip(&tags).map(|(op, tags)| read(*op, tags)).collect();
+            let outcomes = wait(cache.batch(operations));
+            places.into_iter().zip(outcomes).for_each(|(op, outcome)| write(op, outcome));
+            Ok(YC_OK)
+        })
+    }
+}
+
+/// Where each operation lies.
+unsafe fn places(ops: *mut yc_op, n: usize, stride: usize) -> Result<Vec<*mut yc_op>> {
+    if stride < size_of::<yc_op>() || !stride.is_multiple_of(align_of::<yc_op>()) {
+        let text = format!("stride is {stride}; it takes sizeof(yc_op)");
+        return Err(Error::new(ErrorKind::Invalid, text));
+    }
+    // SAFETY: the caller promises n operations of stride bytes; checks NULL and the length in bytes.
+    unsafe { array(ops.cast::<u8>(), n.saturating_mul(stride), "ops") }?;
+    Ok((0..n).map(|at| ops.wrapping_byte_add(at * stride)).collect())
+}
+
+unsafe fn tags_of<'a>(op: *const yc_op) -> Result<Vec<&'a [u8]>> {
+    // SAFETY: one of the caller's operations, found by `places`.
+    unsafe { slices((*op).tags, (*op).n_tags, "tags") }
+}
+
+/// The operation as the engine knows it.
+unsafe fn read<'a>(op: *const yc_op, tags: &'a Result<Vec<&'a [u8]>>) -> Result<Operation<'a>> {
+    // SAFETY: one of the caller's operations, found by `places`; only what the caller fills is read.
+    let (kind, flags, ttl_ms, key, value) = unsafe {
+        let key = bytes((*op).key, (*op).key_len, "key")?;
+        ((*op).kind, (*op).flags, (*op).ttl_ms, key, bytes((*op).value, (*op).value_len, "value")?)
+    };
+    let tags: &[&[u8]] = tags.as_ref().map_err(Clone::clone)?;
+    let count = flags & YC_OP_COUNT != 0;
+    if flags & !YC_OP_COUNT != 0 {
+        return Err(Error::new(ErrorKind::Invalid, format!("flags is {flags}; it takes 0 or YC_OP_COUNT")));
+    }
+    Ok(match kind {
+        YC_OP_GET => Operation::Get { key },
+        YC_OP_SET => Operation::Set(SetRequest { key, value, ttl: Ttl::from_millis(ttl_ms)?, tags }),
+        YC_OP_DELETE => Operation::Delete { key },
+        YC_OP_EXISTS => Operation::Exists { key },
+        YC_OP_EXPIRE => Operation::Expire { key, ttl: Ttl::from_millis(ttl_ms)? },
+        YC_OP_TTL => Operation::Ttl { key },
+        YC_OP_INVALIDATE_TAGS => Operation::InvalidateTags { tags, count },
+        YC_OP_INVALIDATE_PATTERN => Operation::InvalidatePattern { pattern: key },
+        YC_OP_FLUSH => Operation::Flush { count },
+        YC_OP_PING => Operation::Ping,
+        _ => return Err(Error::new(ErrorKind::Invalid, format!("kind is {kind}, which is no YC_OP_ number"))),
+    })
+}
+
+/// Writes what an operation came to.
+unsafe fn write(op: *mut yc_op, outcome: Result<Outcome>) {
+    let status = match &outcome {
+        Ok(Outcome::Miss) => YC_MISS,
+        Ok(_) => YC_OK,
+        Err(error) => status_of(error.kind()),
+    };
+    let (mut result, mut error, mut left, mut gone) = (null_mut(), null_mut(), 0, YC_COUNT_UNKNOWN);
+    match outcome {
+        Ok(Outcome::Value(value)) => result = yc_value::into_raw(value),
+        Ok(Outcome::Remaining(remaining)) => left = remaining_ms(remaining),
+        Ok(Outcome::Removed(removed)) => gone = count(removed),
+        Ok(Outcome::Done | Outcome::Miss) => {}
+        Err(failure) => error = yc_error::into_raw(&failure),
+    }
+    // SAFETY: one of the caller's operations, found by `places`; only what the header says is written.
+    unsafe {
+        (*op).status = status;
+        (*op).result = result;
+        (*op).error = error;
+        (*op).remaining_ms = left;
+        (*op).removed = gone;
+    }
+}

@@ -1,0 +1,106 @@
+//! Invalidation by tag and by pattern, and flush.
+
+use std::ffi::c_void;
+
+use super::arguments::{bytes, slices, yc_slice};
+use super::cache::{with_cache, yc_cache};
+use super::error::yc_error;
+use super::status::{YC_OK, yc_status};
+use crate::backend::Removed;
+use crate::error::Result;
+use crate::wait::wait;
+
+/// *removed: the backend cannot know how many entries went.
+pub const YC_COUNT_UNKNOWN: u64 = u64::MAX;
+
+/// A count as the ABI writes it.
+pub(super) fn count(removed: Removed) -> u64 {
+    removed.unwrap_or(YC_COUNT_UNKNOWN)
+}
+
+/// Writes the count where the caller wants one.
+unsafe fn write_count(place: *mut u64, removed: Removed) -> yc_status {
+    if !place.is_null() {
+        // SAFETY: not NULL, and the caller's to be written.
+        unsafe { place.write(count(removed)) };
+    }
+    YC_OK
+}
+
+/// Makes every entry that was set with the tag a miss: once this has
+/// returned, no process reads one that was set before. *removed is how many
+/// entries could be read until now, or YC_COUNT_UNKNOWN where the backend
+/// cannot know. With removed NULL nothing is counted, and the memory backend
+/// takes the same time for any number of entries. An unknown tag removes 0.
+///
+/// Errors: YC_E_INVALID for an empty tag, those of the backend.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_invalidate_tag(
+    cache: *mut yc_cache,
+    tag: *const c_void,
+    tag_len: usize,
+    removed: *mut u64,
+    err: *mut *mut yc_error,
+) -> yc_status {
+    // SAFETY: the caller's arguments, each checked before use.
+    unsafe {
+        with_cache("yc_invalidate_tag", cache, err, |cache| {
+            let gone = wait(cache.invalidate_tags(&[bytes(tag, tag_len, "tag")?], !removed.is_null()))?;
+            Ok(write_count(removed, gone))
+        })
+    }
+}
+
+/// As yc_invalidate_tag() for entries that have any of the tags; an entry
+/// with several of them is counted once. Without tags nothing is removed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_invalidate_tags(
+    cache: *mut yc_cache,
+    tags: *const yc_slice,
+    n_tags: usize,
+    removed: *mut u64,
+    err: *mut *mut yc_error,
+) -> yc_status {
+    // SAFETY: the caller's arguments, each checked before use.
+    unsafe {
+        with_cache("yc_invalidate_tags", cache, err, |cache| {
+            let tags: Vec<&[u8]> = slices(tags, n_tags, "tags")?;
+            Ok(write_count(removed, wait(cache.invalidate_tags(&tags, !removed.is_null()))?))
+        })
+    }
+}
+
+/// Removes every key that matches a glob, on the whole key and case-sensitive:
+/// * any run of bytes, ? any byte, [a-z] one of these, [^a] or [!a] none of
+/// these, \x the byte x itself. Entries set while it runs may stay.
+///
+/// *removed (may be NULL) is how many there were, or YC_COUNT_UNKNOWN.
+/// Errors: YC_E_TOO_LARGE for a pattern over 64 KiB; YC_E_UNSUPPORTED where
+/// the backend cannot list keys.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_invalidate_pattern(
+    cache: *mut yc_cache,
+    pattern: *const c_void,
+    pattern_len: usize,
+    removed: *mut u64,
+    err: *mut *mut yc_error,
+) -> yc_status {
+    // SAFETY: the caller's arguments, each checked before use.
+    unsafe {
+        with_cache("yc_invalidate_pattern", cache, err, |cache| {
+            let gone: Result<Removed> = wait(cache.invalidate_pattern(bytes(pattern, pattern_len, "pattern")?));
+            Ok(write_count(removed, gone?))
+        })
+    }
+}
+
+/// Removes every entry of this cache's key_prefix and nobody else's.
+///
+/// *removed (may be NULL) is how many could be read, or YC_COUNT_UNKNOWN.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_flush(cache: *mut yc_cache, removed: *mut u64, err: *mut *mut yc_error) -> yc_status {
+    // SAFETY: the caller's arguments, each checked before use.
+    unsafe {
+        with_cache("yc_flush", cache, err, |cache| Ok(write_count(removed, wait(cache.flush(!removed.is_null()))?)))
+    }
+}

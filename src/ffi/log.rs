@@ -1,0 +1,116 @@
+//! `yc_set_log`: log lines to a callback of the host.
+
+use std::ffi::{c_char, c_void};
+use std::sync::Arc;
+
+use tracing::Level;
+
+use super::boundary;
+use super::error::yc_error;
+use super::status::{YC_OK, yc_status};
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::{Sink, set_sink};
+
+/// Log level: nothing.
+pub const YC_LOG_OFF: i32 = 0;
+/// Log level: something failed that should not.
+pub const YC_LOG_ERROR: i32 = 1;
+/// Log level: something is wrong and was dealt with.
+pub const YC_LOG_WARN: i32 = 2;
+/// Log level: what an operator wants to know: opened, closed, reconnected.
+pub const YC_LOG_INFO: i32 = 3;
+/// Log level: what helps to find a fault.
+pub const YC_LOG_DEBUG: i32 = 4;
+/// Log level: everything.
+pub const YC_LOG_TRACE: i32 = 5;
+
+/// Receives one log line: UTF-8, len bytes, also NUL-terminated, without a
+/// line end, never with a value or a password. Called from any thread, also
+/// several at once; must not block for long. It may call the library; what
+/// it causes is not logged. It must not throw or longjmp.
+pub type yc_log_fn = Option<unsafe extern "C" fn(user_data: *mut c_void, level: i32, line: *const c_char, len: usize)>;
+
+/// Releases user_data; called once, when the library will not use it again.
+pub type yc_finalise_fn = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
+
+struct Callback {
+    log: yc_log_fn,
+    user_data: *mut c_void,
+    finalise: yc_finalise_fn,
+}
+
+// SAFETY: the header asks for a callback and data that any thread may use.
+unsafe impl Send for Callback {}
+// SAFETY: as above.
+unsafe impl Sync for Callback {}
+
+impl Sink for Callback {
+    fn write(&self, level: Level, line: &str) {
+        let mut text = line.replace('\0', "\\0");
+        let len = text.len();
+        text.push('\0');
+        if let Some(log) = self.log {
+            // SAFETY: the host's own function with the host's own data; the text outlives the call.
+            unsafe { log(self.user_data, number_of(level), text.as_ptr().cast(), len) };
+        }
+    }
+}
+
+impl Drop for Callback {
+    fn drop(&mut self) {
+        if let Some(finalise) = self.finalise {
+            // SAFETY: the host's own function with the host's own data, once.
+            unsafe { finalise(self.user_data) };
+        }
+    }
+}
+
+fn number_of(level: Level) -> i32 {
+    match level {
+        Level::ERROR => YC_LOG_ERROR,
+        Level::WARN => YC_LOG_WARN,
+        Level::INFO => YC_LOG_INFO,
+        Level::DEBUG => YC_LOG_DEBUG,
+        Level::TRACE => YC_LOG_TRACE,
+    }
+}
+
+fn level_of(number: i32) -> Result<Option<Level>> {
+    Ok(Some(match number {
+        YC_LOG_OFF => return Ok(None),
+        YC_LOG_ERROR => Level::ERROR,
+        YC_LOG_WARN => Level::WARN,
+        YC_LOG_INFO => Level::INFO,
+        YC_LOG_DEBUG => Level::DEBUG,
+        YC_LOG_TRACE => Level::TRACE,
+        _ => {
+            let text = format!("level is {number}; it takes YC_LOG_OFF (0) to YC_LOG_TRACE (5)");
+            return Err(Error::new(ErrorKind::Invalid, text));
+        }
+    }))
+}
+
+/// Sends the log lines of all caches of this process to a callback, in place
+/// of any earlier one, up to a level. A NULL log, or YC_LOG_OFF, ends
+/// logging, which is off until this is called. The finaliser (may be NULL) is
+/// called with user_data once no more lines will come, unless this fails.
+///
+/// Errors: YC_E_INVALID for a level that is none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_set_log(
+    level: i32,
+    log: yc_log_fn,
+    user_data: *mut c_void,
+    finalise: yc_finalise_fn,
+    err: *mut *mut yc_error,
+) -> yc_status {
+    let body = || {
+        let level = level_of(level)?;
+        // Without a level there is nothing to keep the data for: the finaliser runs now.
+        let callback: Arc<dyn Sink> = Arc::new(Callback { log, user_data, finalise });
+        set_sink(level.filter(|_| log.is_some()).map(|level| (level, callback)));
+        Ok(YC_OK)
+    };
+    // SAFETY: the caller's `err`, handed on.
+    unsafe { boundary::call("yc_set_log", err, body) }
+}

@@ -1,0 +1,23 @@
+//! The C ABI: the only unsafe code. Each export translates its arguments, makes one call and translates the result.
+#![allow(unsafe_code)]
+#![allow(non_camel_case_types)] // C names are C's.
+#![allow(clippy::missing_safety_doc)] // The header's page says it once for all: pointers must be valid or NULL.
+
+pub mod arguments;
+pub mod batch;
+pub mod boundary;
+pub mod cache;
+pub mod entry;
+pub mod error;
+pub mod fork;
+pub mod invalidate;
+pub mod keys;
+pub mod log;
+pub mod many;
+pub mod report;
+pub mod search;
+pub mod status;
+#[cfg(test)]
+mod tests;
+pub mod value;
+pub mod version;

@@ -1,0 +1,118 @@
+//! What a cache tells of itself.
+
+use super::arguments::out;
+use super::cache::{with_cache, yc_cache};
+use super::error::yc_error;
+use super::status::{YC_OK, yc_status};
+use super::value::yc_value;
+use crate::value::Value;
+use crate::wait::wait;
+
+/// Capability: keys can be listed; keys, patterns and search work.
+pub const YC_CAN_LIST: u64 = 1;
+/// Capability: invalidations know how many entries they removed.
+pub const YC_CAN_COUNT: u64 = 2;
+/// Capability: other processes see the same entries.
+pub const YC_CAN_SHARE: u64 = 4;
+/// Capability: yc_size() is exact, no estimate.
+pub const YC_CAN_SIZE: u64 = 8;
+
+/// JSON text as a value, with a NUL behind it for those who print it.
+fn text(json: &serde_json::Value) -> *mut yc_value {
+    let mut text = json.to_string().into_bytes();
+    let len = text.len();
+    text.push(0);
+    yc_value::into_raw(Value::window(text.into(), 0, len))
+}
+
+/// Counters since the cache was opened, what it holds, and latencies of a
+/// sample of the calls in microseconds, as one JSON object; the README lists
+/// its names, and later versions add some. *json is UTF-8, followed by a NUL
+/// that yc_value_data() does not count; release it with yc_value_free().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_stats(
+    cache: *mut yc_cache,
+    json: *mut *mut yc_value,
+    err: *mut *mut yc_error,
+) -> yc_status {
+    // SAFETY: the caller's arguments, each checked before use.
+    unsafe {
+        with_cache("yc_stats", cache, err, |cache| {
+            let place = out(json, "json")?;
+            place.write(text(&wait(cache.stats())?));
+            Ok(YC_OK)
+        })
+    }
+}
+
+/// Whether the cache can serve, as one JSON object: "status" is "healthy",
+/// "degraded" or "unhealthy", "reasons" says why. An idle cache is healthy.
+/// Asking changes no counter. *json as in yc_stats(). YC_OK also when the
+/// cache is unhealthy.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_health(
+    cache: *mut yc_cache,
+    json: *mut *mut yc_value,
+    err: *mut *mut yc_error,
+) -> yc_status {
+    // SAFETY: the caller's arguments, each checked before use.
+    unsafe {
+        with_cache("yc_health", cache, err, |cache| {
+            let place = out(json, "json")?;
+            place.write(text(&wait(cache.health())));
+            Ok(YC_OK)
+        })
+    }
+}
+
+/// What the cache holds: *keys entries that take *bytes bytes, keys, values
+/// and bookkeeping together (each place may be NULL). Entries that expired
+/// count until they are swept. Exact with YC_CAN_SIZE, else an estimate.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_size(
+    cache: *mut yc_cache,
+    keys: *mut u64,
+    bytes: *mut u64,
+    err: *mut *mut yc_error,
+) -> yc_status {
+    // SAFETY: the caller's arguments, each checked before use.
+    unsafe {
+        with_cache("yc_size", cache, err, |cache| {
+            let usage = wait(cache.usage())?;
+            if let Some(keys) = keys.as_mut() {
+                *keys = usage.keys;
+            }
+            if let Some(bytes) = bytes.as_mut() {
+                *bytes = usage.bytes;
+            }
+            Ok(YC_OK)
+        })
+    }
+}
+
+/// Asks the backend for a sign of life; every server of it, where there are
+/// several. YC_OK, or what is wrong.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_ping(cache: *mut yc_cache, err: *mut *mut yc_error) -> yc_status {
+    // SAFETY: the caller's arguments, each checked before use.
+    unsafe { with_cache("yc_ping", cache, err, |cache| wait(cache.ping()).map(|()| YC_OK)) }
+}
+
+/// What the backend can do beyond the basics: *flags is a sum of YC_CAN_
+/// numbers. An operation it cannot do answers YC_E_UNSUPPORTED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_capabilities(cache: *mut yc_cache, flags: *mut u64, err: *mut *mut yc_error) -> yc_status {
+    // SAFETY: the caller's arguments, each checked before use.
+    unsafe {
+        with_cache("yc_capabilities", cache, err, |cache| {
+            let can = cache.capabilities();
+            let flag = |can: bool, flag: u64| if can { flag } else { 0 };
+            let sum = flag(can.list, YC_CAN_LIST)
+                + flag(can.count, YC_CAN_COUNT)
+                + flag(can.shared, YC_CAN_SHARE)
+                + flag(can.size, YC_CAN_SIZE);
+            out(flags, "flags")?.write(sum);
+            Ok(YC_OK)
+        })
+    }
+}

@@ -1,0 +1,36 @@
+//! Which keys and tags are allowed.
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The longest key, tag or pattern, in bytes.
+pub const MAX_KEY_LEN: usize = 64 * 1024;
+/// The most tags one entry can have.
+pub const MAX_TAGS: usize = 64;
+
+/// A key is 1 byte to 64 KiB of any bytes.
+#[inline]
+pub fn check_key(key: &[u8]) -> Result<()> {
+    check_len("key", key)
+}
+
+/// A tag is 1 byte to 64 KiB of any bytes.
+pub fn check_tag(tag: &[u8]) -> Result<()> {
+    check_len("tag", tag)
+}
+
+/// Up to 64 tags, each allowed.
+pub fn check_tags(tags: &[&[u8]]) -> Result<()> {
+    if tags.len() > MAX_TAGS {
+        return Err(Error::new(ErrorKind::TooLarge, format!("{} tags; an entry takes up to {MAX_TAGS}", tags.len())));
+    }
+    tags.iter().try_for_each(|tag| check_tag(tag))
+}
+
+#[inline]
+fn check_len(what: &str, bytes: &[u8]) -> Result<()> {
+    match bytes.len() {
+        1..=MAX_KEY_LEN => Ok(()),
+        0 => Err(Error::new(ErrorKind::Invalid, format!("the {what} is empty; it takes 1 byte to 64 KiB"))),
+        len => Err(Error::new(ErrorKind::TooLarge, format!("the {what} has {len} bytes; it takes 1 byte to 64 KiB"))),
+    }
+}

@@ -1,0 +1,26 @@
+//! YokedCache: one cache with one meaning over its backends, behind a C ABI.
+//!
+//! The product is the C ABI in [`ffi`], whose header is `include/yokedcache.h`.
+//! The other modules are public for this project's own tests and benchmarks.
+//!
+//! ```text
+//! ffi  →  cache (what operations mean)  →  backend (where entries live)
+//!          key glob fuzzy ttl latency        memory
+//! ```
+
+pub mod backend;
+pub mod byte_strings;
+pub mod cache;
+mod clock;
+pub mod config;
+pub mod entry;
+pub mod error;
+pub mod ffi;
+pub mod fuzzy;
+pub mod glob;
+pub mod key;
+pub mod latency;
+mod log;
+pub mod ttl;
+pub mod value;
+mod wait;

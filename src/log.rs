@@ -1,0 +1,89 @@
+//! Log events handed to one sink that the host chose. Nothing is installed until it does.
+
+use std::cell::Cell;
+use std::fmt::{Debug, Write};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::subscriber::{Interest, Subscriber};
+use tracing::{Event, Level, Metadata};
+
+/// Where log lines go.
+pub trait Sink: Send + Sync {
+    /// One line of text, without its end.
+    fn write(&self, level: Level, line: &str);
+}
+
+type Current = Option<(Level, Arc<dyn Sink>)>;
+
+static CURRENT: RwLock<Current> = RwLock::new(None);
+static INSTALLED: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    /// A sink that calls the library does not log about that into itself.
+    static WRITING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Replaces the sink; the old one is dropped once its last line is written.
+pub fn set_sink(sink: Current) {
+    if sink.is_some() && !INSTALLED.swap(true, Relaxed) {
+        // Fails only in a Rust host that has a subscriber of its own, which then gets the events.
+        let _ = tracing::subscriber::set_global_default(Forward);
+    }
+    let old = std::mem::replace(&mut *CURRENT.write().unwrap_or_else(PoisonError::into_inner), sink);
+    drop(old);
+}
+
+fn sink_for(level: Level) -> Option<Arc<dyn Sink>> {
+    let current = CURRENT.read().unwrap_or_else(PoisonError::into_inner);
+    current.as_ref().filter(|(most, _)| level <= *most).map(|(_, sink)| sink.clone())
+}
+
+struct Forward;
+
+impl Subscriber for Forward {
+    fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
+        Interest::sometimes()
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event() && metadata.target().starts_with("yokedcache") && sink_for(*metadata.level()).is_some()
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        if let Some(sink) = sink_for(*event.metadata().level()).filter(|_| !WRITING.replace(true)) {
+            let mut line = Line::default();
+            event.record(&mut line);
+            sink.write(*event.metadata().level(), &line.0);
+            WRITING.set(false);
+        }
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+/// The message, then each field as ` name=value`.
+#[derive(Default)]
+struct Line(String);
+
+impl Visit for Line {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        let _ = write!(self.0, " {}={value}", field.name());
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let _ = match field.name() {
+            "message" => write!(self.0, "{value:?}"),
+            name => write!(self.0, " {name}={value:?}"),
+        };
+    }
+}
