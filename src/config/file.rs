@@ -4,16 +4,15 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::{MAX_TEXT_BYTES, refused, wording};
+use super::{MAX_TEXT_BYTES, check_length, refused, wording};
 use crate::error::Result;
 
 /// The file's text; one byte over the length accepted is enough to tell that it is too long.
 pub(super) fn read(path: &Path) -> Result<String> {
-    let bytes = read_bytes(path).map_err(|error| refused(format!("cannot read {}: {error}", shown(path))))?;
-    String::from_utf8(bytes).map_err(|error| {
-        let byte = error.utf8_error().valid_up_to();
-        refused(format!("{}: not UTF-8 text at byte {byte}", shown(path)))
-    })
+    let bytes = read_bytes(path).map_err(|error| refused(format!("cannot read the file: {error}")))?;
+    check_length(bytes.len())?;
+    String::from_utf8(bytes)
+        .map_err(|error| refused(format!("not UTF-8 text at byte {}", error.utf8_error().valid_up_to())))
 }
 
 /// The path for messages; somebody may have given a URL, password and all, where a path belongs.

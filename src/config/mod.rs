@@ -12,7 +12,6 @@ mod value;
 mod wording;
 
 #[cfg(test)]
-#[cfg(test)]
 mod tests;
 
 use std::path::Path;
@@ -48,7 +47,7 @@ pub enum BackendConfig {
 /// The options of the memory backend.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MemoryConfig {
-    /// Entries kept at most, 1 to 10^12; the least recently used go first. Default 10,000.
+    /// Entries kept at most, 1 to 4,000,000,000; the least recently used go first. Default 10,000.
     pub max_size: u64,
     /// Bytes kept at most, keys included; 0: no bound. Default 0.
     pub max_bytes: u64,
@@ -90,9 +89,8 @@ impl Config {
     /// As [`Self::from_text`], each naming the file; also a file that cannot be read, and a named environment that
     /// the document does not have.
     pub fn from_file(path: &Path, environment: Option<&str>, variables: Variables) -> Result<Config> {
-        let text = file::read(path)?;
-        check_text(&text)
-            .and_then(|()| from_document(&text, environment, variables))
+        file::read(path)
+            .and_then(|text| check_text(&text).and_then(|()| from_document(&text, environment, variables)))
             .map_err(|error| within(&file::shown(path), error))
     }
 
@@ -125,11 +123,16 @@ fn from_document(text: &str, environment: Option<&str>, variables: Variables) ->
 }
 
 fn check_text(text: &str) -> Result<()> {
-    if text.len() > MAX_TEXT_BYTES {
-        return Err(refused("the configuration is longer than the 256 KiB accepted"));
-    }
+    check_length(text.len())?;
     if text.trim().is_empty() {
         return Err(refused(format!("the configuration is empty; it takes {ACCEPTED}")));
+    }
+    Ok(())
+}
+
+fn check_length(bytes: usize) -> Result<()> {
+    if bytes > MAX_TEXT_BYTES {
+        return Err(refused("the configuration is longer than the 256 KiB accepted"));
     }
     Ok(())
 }

@@ -9,7 +9,8 @@ use crate::error::Result;
 
 /// The longest time accepted, in milliseconds: ten years of 365 days.
 const TEN_YEARS: u64 = 3_650 * 86_400_000;
-const TRILLION: u64 = 1_000_000_000_000;
+/// Entries are numbered with 32 bits.
+const MAX_ENTRIES: u64 = 4_000_000_000;
 const MIB: u64 = 1 << 20;
 const PIB: u64 = 1 << 50;
 
@@ -25,7 +26,7 @@ const COMMON: &[Row<Config>] = &[
 
 #[rustfmt::skip]
 const MEMORY: &[Row<MemoryConfig>] = &[
-    row("max_size", Count(1..=TRILLION, |m| &mut m.max_size), "10000", "Entries kept at most; the least recently used go first."),
+    row("max_size", Count(1..=MAX_ENTRIES, |m| &mut m.max_size), "10000", "Entries kept at most; the least recently used go first."),
     row("max_bytes", Size(0..=PIB, |m| &mut m.max_bytes), "0", "Bytes kept at most, keys included; 0: no bound."),
     row("cleanup_interval", Time(0..=TEN_YEARS, |m| &mut m.cleanup_interval), "60s", "Time between two sweeps of expired entries; 0: never sweeps."),
 ];
