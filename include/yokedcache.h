@@ -613,8 +613,8 @@ yc_status yc_batch(struct yc_cache *cache,
 
 // Counters since the cache was opened, what it holds, and latencies of a
 // sample of the calls in microseconds, as one JSON object; the README lists
-// its names, and later versions add some. *json is UTF-8, followed by a NUL
-// that yc_value_data() does not count; release it with yc_value_free().
+// its names, and later versions add some. *json is UTF-8 without a NUL:
+// print it with its length, and release it with yc_value_free().
 yc_status yc_stats(struct yc_cache *cache, struct yc_value **json, struct yc_error **err);
 
 // Whether the cache can serve, as one JSON object: "status" is "healthy",

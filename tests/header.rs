@@ -6,8 +6,20 @@ use std::{env, fs};
 
 /// In the order a reader wants them.
 const SOURCES: [&str; 14] = [
-    "status", "arguments", "error", "value", "version", "cache", "entry", "invalidate", "keys", "search", "many", "batch",
-    "report", "log",
+    "status",
+    "arguments",
+    "error",
+    "value",
+    "version",
+    "cache",
+    "entry",
+    "invalidate",
+    "keys",
+    "search",
+    "many",
+    "batch",
+    "report",
+    "log",
 ];
 
 fn root() -> PathBuf {
@@ -31,5 +43,8 @@ fn the_committed_header_is_the_generated_one() {
         fs::write(&path, &header).unwrap();
     }
     let committed = fs::read_to_string(&path).unwrap_or_default();
-    assert!(committed == header, "include/yokedcache.h is not what src/ffi says: UPDATE_HEADER=1 cargo test --test header");
+    assert!(
+        committed == header,
+        "include/yokedcache.h is not what src/ffi says: UPDATE_HEADER=1 cargo test --test header"
+    );
 }

@@ -404,8 +404,7 @@ fn sizes_that_are_not_are_refused() {
 
 #[test]
 fn counts_are_whole_numbers_in_range_quoted_or_not() {
-    for (given, count) in [("1", 1), ("'20'", 20), ("\"20\"", 20), ("1e3", 1000), ("4000000000", 4_000_000_000)]
-    {
+    for (given, count) in [("1", 1), ("'20'", 20), ("\"20\"", 20), ("1e3", 1000), ("4000000000", 4_000_000_000)] {
         assert_eq!(memory(&format!("{{backend: memory, memory: {{max_size: {given}}}}}")).max_size, count, "{given}");
     }
     for given in ["0", "-5", "1.5", "1_000", "ten", "4000000001", "'+5'", "''", "false", "1e10", "2k", "9.3e20"] {
@@ -486,9 +485,7 @@ fn the_reference_has_a_line_for_every_option() {
     let columns = reference.lines().map(|line| line.matches('|').count());
     assert!(columns.clone().all(|count| count == 7), "{reference}");
     assert_eq!(columns.count(), options::names().count() + 2);
-    assert!(
-        reference.contains("| `max_size` | memory | a whole number from 1 to 4000000000 | `10000` |  | Entries")
-    );
+    assert!(reference.contains("| `max_size` | memory | a whole number from 1 to 4000000000 | `10000` |  | Entries"));
 }
 
 #[test]
@@ -671,7 +668,8 @@ fn no_broken_document_repeats_its_password() {
         {
             let broken = format!("{}{wrong}{}", &document[..at], &document[at..]);
             for text in [&broken, &broken[..at + wrong.len()]] {
-                let message = Config::from_text(text, &none).map_or_else(|error| error.message().to_owned(), |_| String::new());
+                let message =
+                    Config::from_text(text, &none).map_or_else(|error| error.message().to_owned(), |_| String::new());
                 assert!(!message.contains(CANARY), "{text}\n{message}");
             }
         }
@@ -827,7 +825,8 @@ fn a_bomb_beside_a_good_environment_is_refused() {
         ("scalars", format!("a: &a {}, b: [{}]", "x".repeat(100_000), "*a,".repeat(90))),
     ] {
         let error = refusal(&format!("cache: {{development: {{backend: memory}}, bomb: {{{bomb}}}}}"));
-        let limited = error.message().contains("too large or too complex") || error.message().contains("recursion limit");
+        let limited =
+            error.message().contains("too large or too complex") || error.message().contains("recursion limit");
         assert!(limited, "{name}: {}", error.message());
     }
 }

@@ -17,18 +17,15 @@ pub const YC_CAN_SHARE: u64 = 4;
 /// Capability: yc_size() is exact, no estimate.
 pub const YC_CAN_SIZE: u64 = 8;
 
-/// JSON text as a value, with a NUL behind it for those who print it.
+/// JSON text as a value.
 fn text(json: &serde_json::Value) -> *mut yc_value {
-    let mut text = json.to_string().into_bytes();
-    let len = text.len();
-    text.push(0);
-    yc_value::into_raw(Value::window(text.into(), 0, len))
+    yc_value::into_raw(Value::from(json.to_string().as_bytes()))
 }
 
 /// Counters since the cache was opened, what it holds, and latencies of a
 /// sample of the calls in microseconds, as one JSON object; the README lists
-/// its names, and later versions add some. *json is UTF-8, followed by a NUL
-/// that yc_value_data() does not count; release it with yc_value_free().
+/// its names, and later versions add some. *json is UTF-8 without a NUL:
+/// print it with its length, and release it with yc_value_free().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_stats(
     cache: *mut yc_cache,

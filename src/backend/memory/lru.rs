@@ -1,89 +1,84 @@
 //! Slots of entries in order of use: a slab whose links are a list.
-//!
-//! The links lie apart from the slots: moving an entry to the front writes
-//! three links, and eight bytes a link stay in a nearer cache than a slot.
 
-use std::sync::Arc;
+use smallvec::SmallVec;
+use triomphe::ThinArc;
 
 use crate::clock::Deadline;
 use crate::value::Value;
 
-/// The number of a slot; `NONE` is the end of every list.
+/// The number of a slot.
 pub(super) type SlotId = u32;
 /// No slot, no tag, no member: number 0 of each slab stands for it.
 pub(super) const NONE: u32 = 0;
 
-/// One entry. Key and value share one allocation.
-pub(super) struct Slot {
-    bytes: Arc<[u8]>,
-    key_len: u32,
-    /// Of the key: finds the slot's place in the index without reading the key.
-    pub(super) hash: u32,
+/// How many uses are noted before the list is brought up to date. Moving a
+/// slot to the front writes three others; in a row those cache misses overlap,
+/// which one at a time between locks they cannot.
+const NOTED_USES: usize = 32;
+/// Entries up to this size are put together without a second allocation.
+const SMALL_ENTRY: usize = 512;
+
+/// An entry: key and value share one allocation.
+pub(super) struct Entry {
+    bytes: ThinArc<(), u8>,
     pub(super) deadline: Deadline,
+    key_len: u32,
     /// The first of its memberships in tags.
     pub(super) members: u32,
 }
 
-impl Slot {
+impl Entry {
+    /// Copies key and value.
+    #[allow(clippy::cast_possible_truncation)] // A key has up to 64 KiB.
+    pub(super) fn new(key: &[u8], value: &[u8], deadline: Deadline) -> Self {
+        let mut joined = SmallVec::<[u8; SMALL_ENTRY]>::new();
+        joined.extend_from_slice(key);
+        joined.extend_from_slice(value);
+        let bytes = ThinArc::from_header_and_slice((), &joined);
+        Self { bytes, deadline, key_len: key.len() as u32, members: NONE }
+    }
+
     #[inline]
     pub(super) fn key(&self) -> &[u8] {
-        &self.bytes[..self.key_len as usize]
+        &self.bytes.slice[..self.key_len as usize]
     }
 
     #[inline]
     pub(super) fn value(&self) -> Value {
-        Value::window(self.bytes.clone(), self.key_len as usize, self.bytes.len())
+        Value::window(self.bytes.clone(), self.key_len as usize)
     }
 
     /// The bytes of key and value.
     pub(super) fn len(&self) -> usize {
-        self.bytes.len()
+        self.bytes.slice.len()
     }
 }
 
-/// What a set brings: key and value in one allocation made outside any lock.
-pub(super) struct Fresh {
-    pub(super) bytes: Arc<[u8]>,
-    pub(super) key_len: u32,
-    pub(super) hash: u32,
-    pub(super) deadline: Deadline,
-}
-
-impl Fresh {
-    /// Copies key and value into one allocation.
-    #[allow(clippy::cast_possible_truncation)] // A key has up to 64 KiB.
-    pub(super) fn new(key: &[u8], value: &[u8], hash: u32, deadline: Deadline) -> Self {
-        let mut bytes: Arc<[u8]> = std::iter::repeat_n(0, key.len() + value.len()).collect();
-        if let Some(unshared) = Arc::get_mut(&mut bytes) {
-            unshared[..key.len()].copy_from_slice(key);
-            unshared[key.len()..].copy_from_slice(value);
-        }
-        Self { bytes, key_len: key.len() as u32, hash, deadline }
-    }
-
-    fn into_slot(self) -> Slot {
-        Slot { bytes: self.bytes, key_len: self.key_len, hash: self.hash, deadline: self.deadline, members: NONE }
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Link {
+/// An entry and its neighbours: half a cache line, which never lies across two.
+#[repr(align(32))]
+struct Slot {
+    entry: Option<Entry>,
     previous: SlotId,
     next: SlotId,
 }
 
+const _: () = assert!(size_of::<Slot>() == 32);
+
 /// The slots of a shard, most recently used first.
 pub(super) struct Lru {
-    slots: Vec<Option<Slot>>,
-    /// A ring through number 0: its next is the front, its previous the back.
-    links: Vec<Link>,
+    /// A ring through number 0, which holds no entry: its next is the front, its previous the back.
+    slots: Vec<Slot>,
     /// The first free slot; free ones are linked by `next`.
     free: SlotId,
+    /// Slots used since the list was brought up to date, in order.
+    noted: [SlotId; NOTED_USES],
+    noted_len: usize,
 }
 
 impl Default for Lru {
     fn default() -> Self {
-        Self { slots: vec![None], links: vec![Link { previous: NONE, next: NONE }], free: NONE }
+        let ring = Slot { entry: None, previous: NONE, next: NONE };
+        Self { slots: vec![ring], free: NONE, noted: [NONE; NOTED_USES], noted_len: 0 }
     }
 }
 
@@ -94,79 +89,91 @@ impl Lru {
     }
 
     #[inline]
-    pub(super) fn get(&self, id: SlotId) -> Option<&Slot> {
-        self.slots.get(id as usize)?.as_ref()
+    pub(super) fn get(&self, id: SlotId) -> Option<&Entry> {
+        self.slots.get(id as usize)?.entry.as_ref()
     }
 
-    #[inline]
-    pub(super) fn get_mut(&mut self, id: SlotId) -> Option<&mut Slot> {
-        self.slots.get_mut(id as usize)?.as_mut()
+    pub(super) fn get_mut(&mut self, id: SlotId) -> Option<&mut Entry> {
+        self.slots.get_mut(id as usize)?.entry.as_mut()
     }
 
     /// The least recently used.
-    pub(super) fn back(&self) -> SlotId {
-        self.links[NONE as usize].previous
+    pub(super) fn back(&mut self) -> SlotId {
+        self.settle();
+        self.slots[NONE as usize].previous
     }
 
     /// Makes it the most recently used.
     #[inline]
     pub(super) fn touch(&mut self, id: SlotId) {
-        if self.links[NONE as usize].next != id {
-            self.unlink(id);
-            self.link_front(id);
+        if self.noted_len == NOTED_USES {
+            self.settle();
         }
+        self.noted[self.noted_len] = id;
+        self.noted_len += 1;
     }
 
     /// A new slot at the front.
-    pub(super) fn insert(&mut self, fresh: Fresh) -> SlotId {
+    pub(super) fn insert(&mut self, entry: Entry) -> SlotId {
+        self.settle();
         let id = if self.free == NONE { self.grow() } else { self.free };
-        self.free = self.links[id as usize].next;
-        self.slots[id as usize] = Some(fresh.into_slot());
+        let slot = &mut self.slots[id as usize];
+        self.free = slot.next;
+        slot.entry = Some(entry);
         self.link_front(id);
         id
     }
 
-    /// Puts another entry into the slot, at the front; what was in it.
-    pub(super) fn replace(&mut self, id: SlotId, fresh: Fresh) -> Option<Slot> {
-        self.touch(id);
-        self.slots[id as usize].replace(fresh.into_slot())
+    /// Puts another entry into the slot; what was in it.
+    pub(super) fn replace(&mut self, id: SlotId, entry: Entry) -> Option<Entry> {
+        self.slots[id as usize].entry.replace(entry)
     }
 
     /// Takes an entry out and frees its slot.
-    pub(super) fn remove(&mut self, id: SlotId) -> Option<Slot> {
-        let slot = self.slots.get_mut(id as usize)?.take()?;
+    pub(super) fn remove(&mut self, id: SlotId) -> Option<Entry> {
+        let entry = self.slots.get_mut(id as usize)?.entry.take()?;
+        self.settle();
         self.unlink(id);
-        self.links[id as usize].next = self.free;
+        self.slots[id as usize].next = self.free;
         self.free = id;
-        Some(slot)
+        Some(entry)
+    }
+
+    /// Brings the list up to date with the uses noted.
+    fn settle(&mut self) {
+        for at in 0..std::mem::take(&mut self.noted_len) {
+            let id = self.noted[at];
+            if self.slots[NONE as usize].next != id {
+                self.unlink(id);
+                self.link_front(id);
+            }
+        }
     }
 
     /// Room for one more. Growth is by an eighth: doubling would waste up to
-    /// half, and large blocks are remapped by the allocator, not copied.
-    #[allow(clippy::cast_possible_truncation)] // `MAX_PER_SHARD` bounds it.
+    /// half, and the allocator remaps large blocks instead of copying them.
+    #[allow(clippy::cast_possible_truncation)] // The configuration bounds the number of entries.
     fn grow(&mut self) -> SlotId {
         if self.slots.len() == self.slots.capacity() {
-            let more = self.slots.len() / 8 + 64;
-            self.slots.reserve_exact(more);
-            self.links.reserve_exact(more);
+            self.slots.reserve_exact(self.slots.len() / 8 + 64);
         }
-        self.slots.push(None);
-        self.links.push(Link { previous: NONE, next: NONE });
+        self.slots.push(Slot { entry: None, previous: NONE, next: NONE });
         (self.slots.len() - 1) as SlotId
     }
 
     #[inline]
     fn unlink(&mut self, id: SlotId) {
-        let Link { previous, next } = self.links[id as usize];
-        self.links[previous as usize].next = next;
-        self.links[next as usize].previous = previous;
+        let Slot { previous, next, .. } = self.slots[id as usize];
+        self.slots[previous as usize].next = next;
+        self.slots[next as usize].previous = previous;
     }
 
     #[inline]
     fn link_front(&mut self, id: SlotId) {
-        let front = self.links[NONE as usize].next;
-        self.links[id as usize] = Link { previous: NONE, next: front };
-        self.links[front as usize].previous = id;
-        self.links[NONE as usize].next = id;
+        let front = self.slots[NONE as usize].next;
+        let slot = &mut self.slots[id as usize];
+        (slot.previous, slot.next) = (NONE, front);
+        self.slots[front as usize].previous = id;
+        self.slots[NONE as usize].next = id;
     }
 }

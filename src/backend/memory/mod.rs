@@ -1,5 +1,6 @@
 //! The memory backend: a sharded LRU in this process. Every call is answered on the caller's own thread.
 
+mod index;
 mod lru;
 mod room;
 mod shard;

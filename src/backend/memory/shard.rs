@@ -1,15 +1,18 @@
 //! One shard: an index of keys, slots in order of use, tags. All of it under one lock.
 
-use hashbrown::HashTable;
+use std::hash::BuildHasher;
 
-use super::lru::{Fresh, Lru, NONE, Slot, SlotId};
+use foldhash::fast::RandomState;
+
+use super::index::Index;
+use super::lru::{Entry, Lru, NONE, SlotId};
 use super::tags::{Condemned, TagName, Tags};
 use crate::backend::{Counters, Page, Position, Wanted};
 use crate::value::Value;
 
-/// What an entry takes beside its key and value: two reference counts, slot,
-/// links and its share of the index. The allocator's rounding is not counted.
-const ENTRY_OVERHEAD: usize = 16 + 48 + 8;
+/// What an entry takes beside its key and value: reference count and length,
+/// slot, and its share of the index. The allocator's rounding is not counted.
+const ENTRY_OVERHEAD: usize = 16 + 32 + 16;
 /// What each tag of an entry takes.
 const MEMBER_OVERHEAD: usize = 20;
 
@@ -20,7 +23,7 @@ pub(super) fn entry_cost(len: usize, tags: usize) -> usize {
 
 /// An entry that was taken out, to be dropped once the lock is released.
 pub(super) struct Removed {
-    slot: Slot,
+    entry: Entry,
     /// The bytes it took.
     pub(super) cost: usize,
 }
@@ -33,9 +36,31 @@ pub(super) enum Lookup {
     Dead(SlotId),
 }
 
-#[derive(Default)]
+/// A hash of a key: the upper half chooses the shard, the lower the place in its index.
+#[derive(Clone, Copy)]
+pub(super) struct Hash(u64);
+
+impl Hash {
+    #[inline]
+    pub(super) fn of(hasher: &RandomState, key: &[u8]) -> Self {
+        Self(hasher.hash_one(key))
+    }
+
+    #[allow(clippy::cast_possible_truncation)] // The half that is kept.
+    #[inline]
+    pub(super) fn of_slot(self) -> u32 {
+        self.0 as u32
+    }
+
+    #[inline]
+    pub(super) fn of_shard(self) -> usize {
+        (self.0 >> 32) as usize
+    }
+}
+
 pub(super) struct Shard {
-    index: HashTable<SlotId>,
+    hasher: RandomState,
+    index: Index,
     lru: Lru,
     tags: Tags,
     /// Bytes of keys and values.
@@ -44,6 +69,17 @@ pub(super) struct Shard {
 }
 
 impl Shard {
+    pub(super) fn new(hasher: RandomState) -> Self {
+        Self {
+            hasher,
+            index: Index::default(),
+            lru: Lru::default(),
+            tags: Tags::default(),
+            bytes: 0,
+            counters: Counters::default(),
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.index.len()
     }
@@ -64,7 +100,7 @@ impl Shard {
             self.lru.touch(id);
         }
         match (live.and_then(|id| self.lru.get(id)), found) {
-            (Some(slot), _) => Lookup::Hit(slot.value()),
+            (Some(entry), _) => Lookup::Hit(entry.value()),
             (None, Some(dead)) => Lookup::Dead(dead),
             (None, None) => Lookup::Miss,
         }
@@ -73,12 +109,7 @@ impl Shard {
     /// The slot of a key, dead or alive.
     #[inline]
     pub(super) fn find(&self, hash: u32, key: &[u8]) -> Option<SlotId> {
-        let matches = |id: &SlotId| self.lru.get(*id).is_some_and(|slot| slot.hash == hash && slot.key() == key);
-        self.index.find(spread(hash), matches).copied()
-    }
-
-    pub(super) fn slot(&self, id: SlotId) -> Option<&Slot> {
-        self.lru.get(id)
+        self.index.find(hash, |id| self.lru.get(id).is_some_and(|entry| entry.key() == key))
     }
 
     /// Makes it the most recently used.
@@ -88,56 +119,53 @@ impl Shard {
 
     /// Bytes one entry takes.
     pub(super) fn cost_of(&self, id: SlotId) -> usize {
-        self.lru.get(id).map_or(0, |slot| entry_cost(slot.len(), self.tags.count(slot.members)))
+        self.lru.get(id).map_or(0, |entry| entry_cost(entry.len(), self.tags.count(entry.members)))
     }
 
-    pub(super) fn slot_mut(&mut self, id: SlotId) -> Option<&mut Slot> {
+    pub(super) fn entry(&self, id: SlotId) -> Option<&Entry> {
+        self.lru.get(id)
+    }
+
+    pub(super) fn entry_mut(&mut self, id: SlotId) -> Option<&mut Entry> {
         self.lru.get_mut(id)
     }
 
     /// Puts a new entry where an old one of the same key was.
-    pub(super) fn replace(&mut self, id: SlotId, fresh: Fresh, tags: &[TagName]) -> Option<Removed> {
-        self.bytes += fresh.bytes.len();
-        let old = self.lru.replace(id, fresh).map(|slot| self.removed(slot));
+    pub(super) fn replace(&mut self, id: SlotId, entry: Entry, tags: &[TagName]) -> Option<Removed> {
+        self.bytes += entry.len();
+        let old = self.lru.replace(id, entry).map(|entry| self.removed(entry));
         self.join(id, tags);
         old
     }
 
     /// Adds an entry whose key is not there. Room was made before.
-    pub(super) fn insert(&mut self, fresh: Fresh, tags: &[TagName]) {
-        let (hash, len) = (fresh.hash, fresh.bytes.len());
-        let id = self.lru.insert(fresh);
-        let lru = &self.lru;
-        self.index.insert_unique(spread(hash), id, |id| lru.get(*id).map_or(0, |slot| spread(slot.hash)));
-        self.bytes += len;
+    pub(super) fn insert(&mut self, hash: u32, entry: Entry, tags: &[TagName]) {
+        self.bytes += entry.len();
+        let id = self.lru.insert(entry);
+        self.index.insert(hash, id);
         self.join(id, tags);
     }
 
     fn join(&mut self, id: SlotId, tags: &[TagName]) {
         self.counters.sets += 1;
-        let mut members = NONE;
-        for tag in tags {
-            members = self.tags.join(*tag, id, members);
-        }
-        if let Some(slot) = self.lru.get_mut(id) {
-            slot.members = members;
+        let members = tags.iter().fold(NONE, |members, tag| self.tags.join(*tag, id, members));
+        if let Some(entry) = self.lru.get_mut(id).filter(|_| members != NONE) {
+            entry.members = members;
         }
     }
 
     /// Takes an entry out.
     pub(super) fn remove(&mut self, id: SlotId) -> Option<Removed> {
-        let slot = self.lru.remove(id)?;
-        if let Ok(found) = self.index.find_entry(spread(slot.hash), |indexed| *indexed == id) {
-            found.remove();
-        }
-        Some(self.removed(slot))
+        let entry = self.lru.remove(id)?;
+        self.index.remove(Hash::of(&self.hasher, entry.key()).of_slot(), id);
+        Some(self.removed(entry))
     }
 
     /// Takes what was in a slot out of the tags and the sums.
-    fn removed(&mut self, slot: Slot) -> Removed {
-        let tags = self.tags.leave(slot.members);
-        self.bytes -= slot.len();
-        Removed { cost: entry_cost(slot.len(), tags), slot }
+    fn removed(&mut self, entry: Entry) -> Removed {
+        let tags = self.tags.leave(entry.members);
+        self.bytes -= entry.len();
+        Removed { cost: entry_cost(entry.len(), tags), entry }
     }
 
     /// Removes what nobody can read any more, else the least recently used.
@@ -149,7 +177,7 @@ impl Shard {
             return None;
         }
         let removed = self.remove(id)?;
-        let expired = removed.slot.deadline.has_passed();
+        let expired = removed.entry.deadline.has_passed();
         self.counters.expirations += u64::from(expired);
         self.counters.evictions += u64::from(!expired && dead.is_none());
         Some(removed)
@@ -158,8 +186,8 @@ impl Shard {
     /// Whether an entry may be served: its time is not over, no tag of it was invalidated.
     #[inline]
     pub(super) fn is_live(&self, id: SlotId) -> bool {
-        self.lru.get(id).is_some_and(|slot| {
-            !slot.deadline.has_passed() && (slot.members == NONE || self.tags.all_live(slot.members))
+        self.lru.get(id).is_some_and(|entry| {
+            !entry.deadline.has_passed() && (entry.members == NONE || self.tags.all_live(entry.members))
         })
     }
 
@@ -167,7 +195,7 @@ impl Shard {
     #[cold]
     pub(super) fn remove_dead(&mut self, id: SlotId) -> Option<Removed> {
         let removed = self.remove(id)?;
-        self.counters.expirations += u64::from(removed.slot.deadline.has_passed());
+        self.counters.expirations += u64::from(removed.entry.deadline.has_passed());
         Some(removed)
     }
 
@@ -180,8 +208,8 @@ impl Shard {
     /// been served but for that; `None` when there are no more.
     pub(super) fn remove_member(&mut self, condemned: Condemned) -> Option<(Removed, bool)> {
         let id = self.tags.member_of(condemned)?;
-        let slot = self.lru.get(id)?;
-        let counts = !slot.deadline.has_passed() && self.tags.all_live_but(slot.members, condemned);
+        let entry = self.lru.get(id)?;
+        let counts = !entry.deadline.has_passed() && self.tags.all_live_but(entry.members, condemned);
         self.remove(id).map(|removed| (removed, counts))
     }
 
@@ -225,9 +253,9 @@ impl Shard {
     }
 
     fn wanted_key(&self, id: SlotId, wanted: &Wanted, tags: &[u32]) -> Option<&[u8]> {
-        let slot = self.lru.get(id)?;
-        let tagged = wanted.tags.is_empty() || self.tags.any_of(slot.members, tags);
-        (tagged && slot.key().starts_with(wanted.literal_prefix) && self.is_live(id)).then(|| slot.key())
+        let entry = self.lru.get(id)?;
+        let tagged = wanted.tags.is_empty() || self.tags.any_of(entry.members, tags);
+        (tagged && entry.key().starts_with(wanted.literal_prefix) && self.is_live(id)).then(|| entry.key())
     }
 
     /// How many entries can be served.
@@ -237,7 +265,8 @@ impl Shard {
 
     /// An empty shard with the counters of this one takes its place.
     pub(super) fn take(&mut self) -> Self {
-        std::mem::replace(self, Self { counters: self.counters, ..Self::default() })
+        let empty = Self { counters: self.counters, ..Self::new(self.hasher.clone()) };
+        std::mem::replace(self, empty)
     }
 }
 
@@ -245,10 +274,4 @@ impl Shard {
 #[allow(clippy::cast_possible_truncation)]
 fn slot_id(number: usize) -> SlotId {
     number as SlotId
-}
-
-/// A slot keeps 32 bits of its hash; the index looks at both ends of 64.
-#[inline]
-fn spread(hash: u32) -> u64 {
-    u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }

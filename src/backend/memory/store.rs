@@ -5,9 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
 
-use super::lru::{Fresh, NONE, SlotId};
+use super::lru::{Entry, NONE, SlotId};
 use super::room::Room;
-use super::shard::{Lookup, Removed, Shard, entry_cost};
+use super::shard::{Hash, Lookup, Removed, Shard, entry_cost};
 use super::tags::TagName;
 use crate::backend::{Counters, NewEntry, Page, Position, Usage, Wanted};
 use crate::clock::Deadline;
@@ -25,7 +25,6 @@ const STEP: usize = 256;
 
 /// Two cache lines, so that neighbours do not share what the processor fetches.
 #[repr(align(128))]
-#[derive(Default)]
 struct Aligned<T>(T);
 
 pub(super) struct Store {
@@ -35,33 +34,17 @@ pub(super) struct Store {
     room: Room,
 }
 
-/// A hash of a key: the upper half chooses the shard, the lower stays with the slot.
-#[derive(Clone, Copy)]
-struct Hash(u64);
-
-impl Hash {
-    #[allow(clippy::cast_possible_truncation)] // The half that is kept.
-    #[inline]
-    fn of_slot(self) -> u32 {
-        self.0 as u32
-    }
-
-    #[allow(clippy::cast_possible_truncation)] // At most `MAX_SHARDS` values matter.
-    #[inline]
-    fn of_shard(self) -> usize {
-        (self.0 >> 32) as usize
-    }
-}
-
 impl Store {
     /// A store of so many entries, and bytes unless that is 0.
     pub(super) fn new(max_size: u64, max_bytes: u64) -> Self {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let shards = (cpus * SHARDS_PER_CPU).next_power_of_two().min(MAX_SHARDS);
         let shards = if max_size < ONE_SHARD_BELOW { 1 } else { shards };
+        let hasher = RandomState::default();
+        let shard = || Aligned(Mutex::new(Shard::new(hasher.clone())));
         Self {
-            shards: (0..shards).map(|_| Aligned::default()).collect(),
-            hasher: RandomState::default(),
+            shards: (0..shards).map(|_| shard()).collect(),
+            hasher: hasher.clone(),
             room: Room::new(max_size, max_bytes),
         }
     }
@@ -85,7 +68,7 @@ impl Store {
         let tags = self.hash_tags(entry.tags);
         let cost = entry_cost(entry.key.len() + entry.value.len(), tags.len());
         self.room.check_fits(cost)?;
-        let mut fresh = Some(Fresh::new(entry.key, entry.value, hash.of_slot(), deadline));
+        let mut fresh = Some(Entry::new(entry.key, entry.value, deadline));
         while !self.try_set(hash, entry.key, &mut fresh, &tags, cost) {
             self.evict_elsewhere(hash);
         }
@@ -93,7 +76,7 @@ impl Store {
     }
 
     /// Stores the entry if its own shard has, or can make, the room.
-    fn try_set(&self, hash: Hash, key: &[u8], fresh: &mut Option<Fresh>, tags: &[TagName], cost: usize) -> bool {
+    fn try_set(&self, hash: Hash, key: &[u8], fresh: &mut Option<Entry>, tags: &[TagName], cost: usize) -> bool {
         let mut evicted = Evicted::default();
         let mut shard = self.shard_of(hash);
         let old = shard.find(hash.of_slot(), key);
@@ -103,7 +86,7 @@ impl Store {
         let replaced = match old {
             Some(id) => shard.replace(id, fresh, tags),
             None => {
-                shard.insert(fresh, tags);
+                shard.insert(hash.of_slot(), fresh, tags);
                 None
             }
         };
@@ -165,15 +148,15 @@ impl Store {
         let hash = self.hash(key);
         let shard = self.shard_of(hash);
         let id = shard.find(hash.of_slot(), key).filter(|id| shard.is_live(*id))?;
-        shard.slot(id).map(|slot| slot.deadline)
+        shard.entry(id).map(|entry| entry.deadline)
     }
 
     pub(super) fn expire(&self, key: &[u8], deadline: Deadline) -> bool {
         let hash = self.hash(key);
         let mut shard = self.shard_of(hash);
         let live = shard.find(hash.of_slot(), key).filter(|id| shard.is_live(*id));
-        let slot = live.and_then(|id| shard.slot_mut(id));
-        slot.map(|slot| slot.deadline = deadline).is_some()
+        let entry = live.and_then(|id| shard.entry_mut(id));
+        entry.map(|entry| entry.deadline = deadline).is_some()
     }
 
     /// Makes all members of the tags dead, and removes and counts them if asked.
@@ -280,7 +263,7 @@ impl Store {
 
     #[inline]
     fn hash(&self, key: &[u8]) -> Hash {
-        Hash(self.hasher.hash_one(key))
+        Hash::of(&self.hasher, key)
     }
 
     /// The tags, each once.

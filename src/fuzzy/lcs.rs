@@ -1,0 +1,39 @@
+//! The length of the longest common subsequence (LCS) of two strings, a word of bits at a time.
+//!
+//! Source: Hyyrö, "Bit-parallel LCS-length computation revisited" (2004). The state has one bit for
+//! each place of the needle, all set at first; taking in the haystack byte by byte clears one bit
+//! for each byte by which the LCS grows.
+
+/// The places of the needle that one word holds.
+pub(super) const WORD: usize = 64;
+
+/// For each value of a byte, the bits of the places where the needle has it.
+pub(super) type Places = [u64; 256];
+
+/// The places of the first [`WORD`] bytes of `needle`.
+pub(super) fn places(needle: &[u8]) -> Places {
+    let mut places = [0; 256];
+    for (place, &byte) in needle.iter().take(WORD).enumerate() {
+        places[usize::from(byte)] |= 1 << place;
+    }
+    places
+}
+
+pub(super) fn lcs_length(needle: &[u8], haystack: &[u8]) -> usize {
+    let mut carries = vec![false; haystack.len()];
+    let words = needle.chunks(WORD);
+    words.map(|word| take_in(word, haystack, &mut carries)).sum()
+}
+
+/// Takes the haystack into one word of the needle; what each byte carries goes to the next word.
+fn take_in(word: &[u8], haystack: &[u8], carries: &mut [bool]) -> usize {
+    let places = places(word);
+    let mut state = u64::MAX;
+    for (&byte, carry) in haystack.iter().zip(carries) {
+        let here = places[usize::from(byte)];
+        let (sum, overflow) = state.carrying_add(state & here, *carry);
+        state = sum | (state & !here);
+        *carry = overflow;
+    }
+    state.count_zeros() as usize
+}
