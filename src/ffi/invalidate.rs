@@ -71,8 +71,8 @@ pub unsafe extern "C" fn yc_invalidate_tags(
 }
 
 /// Removes every key that matches a glob, on the whole key and case-sensitive:
-/// * any run of bytes, ? any byte, [a-z] one of these, [^a] or [!a] none of
-/// these, \x the byte x itself. Entries set while it runs may stay.
+/// "*" any run of bytes, "?" any byte, "[a-z]" one of these, "[^a]" or "[!a]"
+/// none of these, "\x" the byte x itself. Entries set while it runs may stay.
 ///
 /// *removed (may be NULL) is how many there were, or YC_COUNT_UNKNOWN.
 /// Errors: YC_E_TOO_LARGE for a pattern over 64 KiB; YC_E_UNSUPPORTED where

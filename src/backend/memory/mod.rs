@@ -8,6 +8,8 @@ mod slab;
 mod store;
 mod sweeper;
 mod tags;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -275,3 +275,10 @@ impl Shard {
 fn slot_id(number: usize) -> SlotId {
     number as SlotId
 }
+
+#[cfg(test)]
+impl Shard {
+    pub(super) fn tag_count(&self) -> usize {
+        self.tags.len()
+    }
+}

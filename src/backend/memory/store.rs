@@ -323,3 +323,16 @@ fn recover<'a>(
     shard.0.clear_poison();
     guard
 }
+
+#[cfg(test)]
+impl Store {
+    /// How many tags have a record.
+    pub(super) fn tags(&self) -> usize {
+        (0..self.shards.len()).map(|at| self.shard(at).tag_count()).sum()
+    }
+
+    pub(super) fn panic_in_a_shard(&self) {
+        let _locked = self.shard(0);
+        panic!("as a test asks");
+    }
+}

@@ -181,3 +181,10 @@ impl Tags {
         }
     }
 }
+
+#[cfg(test)]
+impl Tags {
+    pub(super) fn len(&self) -> usize {
+        self.tags.len()
+    }
+}

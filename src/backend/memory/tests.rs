@@ -1,0 +1,267 @@
+//! What the memory backend promises, beyond what conformance scripts can say.
+
+use std::collections::HashMap;
+use std::thread;
+use std::time::Duration;
+
+use super::store::Store;
+use super::*;
+use crate::backend::NewEntry;
+
+fn set(store: &Store, key: &str, value: &str, tags: &[&[u8]]) {
+    set_for(store, key, value, None, tags);
+}
+
+fn set_for(store: &Store, key: &str, value: &str, ttl: Option<Duration>, tags: &[&[u8]]) {
+    let entry = NewEntry { key: key.as_bytes(), value: value.as_bytes(), ttl, tags };
+    store.set(entry, Deadline::after(ttl)).unwrap();
+}
+
+fn get(store: &Store, key: &str) -> Option<String> {
+    store.get(key.as_bytes()).map(|value| String::from_utf8(value.as_bytes().to_vec()).unwrap())
+}
+
+fn keys(store: &Store) -> Vec<String> {
+    let mut keys = Vec::new();
+    let mut from = Some(Position::default());
+    while let Some(at) = from {
+        let page = store.list(Wanted::default(), at, 7);
+        keys.extend(page.keys.iter().map(|key| String::from_utf8(key.to_vec()).unwrap()));
+        from = page.next;
+    }
+    keys.sort();
+    keys
+}
+
+#[test]
+fn a_full_store_keeps_exactly_max_size_entries_whatever_shard_they_fall_in() {
+    let store = Store::new(5000, 0);
+    for key in 0..20_000 {
+        set(&store, &key.to_string(), "v", &[]);
+        assert_eq!(store.usage().keys, 5000.min(key + 1));
+    }
+    assert_eq!(store.counters().evictions, 15_000);
+}
+
+#[test]
+fn one_shard_evicts_in_the_exact_order_of_use() {
+    let store = Store::new(100, 0);
+    let mut random = fastrand::Rng::with_seed(3);
+    let mut order: Vec<String> = Vec::new();
+    for _ in 0..20_000 {
+        let key = random.u32(0..200).to_string();
+        let known = order.iter().position(|other| *other == key);
+        if random.bool() {
+            set(&store, &key, "v", &[]);
+            match known {
+                Some(at) => drop(order.remove(at)),
+                None if order.len() == 100 => drop(order.remove(0)),
+                None => {}
+            }
+            order.push(key);
+        } else {
+            assert_eq!(get(&store, &key).is_some(), known.is_some());
+            if let Some(at) = known {
+                let used = order.remove(at);
+                order.push(used);
+            }
+        }
+        let mut expected = order.clone();
+        expected.sort();
+        if random.u32(0..50) == 0 {
+            assert_eq!(keys(&store), expected);
+        }
+    }
+}
+
+#[test]
+fn max_bytes_holds_at_every_step_and_room_comes_back() {
+    let store = Store::new(1_000_000, 50_000);
+    let mut random = fastrand::Rng::with_seed(5);
+    for step in 0..20_000 {
+        let key = random.u32(0..400).to_string();
+        match random.u32(0..10) {
+            0 => assert!(store.delete(key.as_bytes()) || get(&store, &key).is_none()),
+            1 => assert!(store.invalidate(&[b"tag"], true).is_some()),
+            2 if step % 500 == 0 => assert!(store.flush(false).is_none()),
+            _ => set(&store, &key, &"v".repeat(random.usize(0..3000)), if random.bool() { &[b"tag"] } else { &[] }),
+        }
+        assert!(store.usage().bytes <= 50_000, "step {step}: {}", store.usage().bytes);
+    }
+    store.flush(false);
+    assert_eq!((store.usage().keys, store.usage().bytes), (0, 0));
+    set(&store, "large", &"v".repeat(49_000), &[]);
+    assert!(get(&store, "large").is_some());
+}
+
+#[test]
+fn an_entry_larger_than_max_bytes_is_refused_and_the_old_one_stays() {
+    let store = Store::new(100, 1000);
+    set(&store, "a", "old", &[]);
+    let entry = NewEntry { key: b"a", value: &[0; 1000], ttl: None, tags: &[] };
+    assert!(store.set(entry, Deadline::NEVER).is_err());
+    assert_eq!(get(&store, "a").as_deref(), Some("old"));
+}
+
+#[test]
+fn entries_and_tags_agree_with_a_model_under_random_operations() {
+    let store = Store::new(1_000_000, 0);
+    let mut model: HashMap<String, (String, Vec<&'static str>)> = HashMap::new();
+    let mut random = fastrand::Rng::with_seed(11);
+    let names = ["red", "green", "blue"];
+    for step in 0..60_000 {
+        let key = random.u32(0..500).to_string();
+        match random.u32(0..12) {
+            0 => {
+                let tag = names[random.usize(0..3)];
+                let before = model.len();
+                model.retain(|_, (_, tags)| !tags.contains(&tag));
+                let counted = random.bool();
+                let removed = store.invalidate(&[tag.as_bytes()], counted);
+                assert_eq!(removed, counted.then_some((before - model.len()) as u64), "step {step}");
+            }
+            1 => {
+                let before = model.len();
+                model.retain(|_, (_, tags)| !tags.contains(&"red") && !tags.contains(&"blue"));
+                let removed = store.invalidate(&[b"red", b"blue", b"red", b"unknown"], true);
+                assert_eq!(removed, Some((before - model.len()) as u64));
+            }
+            2 => assert_eq!(store.delete(key.as_bytes()), model.remove(&key).is_some()),
+            3..=7 => {
+                let tags: Vec<&str> = names.into_iter().filter(|_| random.bool()).collect();
+                let raw: Vec<&[u8]> = tags.iter().map(|tag| tag.as_bytes()).collect();
+                set(&store, &key, &step.to_string(), &raw);
+                model.insert(key, (step.to_string(), tags));
+            }
+            _ => assert_eq!(get(&store, &key).as_ref(), model.get(&key).map(|(value, _)| value), "step {step}"),
+        }
+        if step % 1000 == 0 {
+            let mut expected: Vec<String> = model.keys().cloned().collect();
+            expected.sort();
+            assert_eq!(keys(&store), expected);
+            assert_eq!(store.usage().keys, model.len() as u64);
+        }
+    }
+    store.invalidate(&[b"red", b"green", b"blue"], false);
+    store.flush(false);
+    assert_eq!(store.usage(), Usage::default());
+}
+
+#[test]
+fn what_an_invalidated_tag_leaves_behind_goes_before_a_live_entry_when_room_is_needed() {
+    let store = Store::new(10, 0);
+    set(&store, "live", "v", &[]);
+    for key in 0..9 {
+        set(&store, &format!("dead{key}"), "v", &[b"tag"]);
+    }
+    store.invalidate(&[b"tag"], false);
+    for key in 0..9 {
+        set(&store, &format!("new{key}"), "v", &[]);
+    }
+    assert!(get(&store, "live").is_some());
+    assert_eq!(store.counters().evictions, 0);
+}
+
+#[test]
+fn tags_of_entries_that_are_gone_take_no_room() {
+    let store = Store::new(1000, 0);
+    for key in 0..50_000_u32 {
+        set(&store, "the same key", "v", &[key.to_string().as_bytes()]);
+    }
+    assert_eq!(store.tags(), 1);
+    store.delete(b"the same key");
+    assert_eq!(store.tags(), 0);
+}
+
+#[test]
+fn a_sweep_removes_what_expired_and_what_invalidated_tags_left_behind() {
+    let store = Store::new(100_000, 0);
+    for key in 0..3000 {
+        set_for(&store, &format!("short{key}"), "v", Some(Duration::from_millis(1)), &[]);
+        set(&store, &format!("tagged{key}"), "v", &[b"tag"]);
+        set_for(&store, &format!("long{key}"), "v", Some(Duration::from_secs(60)), &[]);
+    }
+    store.invalidate(&[b"tag"], false);
+    thread::sleep(Duration::from_millis(3));
+    store.sweep(&|| false);
+    assert_eq!(store.usage().keys, 3000);
+    assert_eq!(store.counters().expirations, 3000);
+}
+
+#[test]
+fn the_sweeper_works_by_itself_and_ends_when_the_backend_closes() {
+    let config = MemoryConfig { max_size: 100, max_bytes: 0, cleanup_interval: Duration::from_millis(5) };
+    let memory = Memory::new(&config);
+    let entry = NewEntry { key: b"a", value: b"v", ttl: Some(Duration::from_millis(1)), tags: &[] };
+    assert!(crate::wait::wait(memory.set(entry)).is_ok());
+    let gone = (0..500).any(|_| {
+        thread::sleep(Duration::from_millis(5));
+        memory.store.usage().keys == 0
+    });
+    assert!(gone);
+    assert!(crate::wait::wait(memory.close()).is_ok());
+    assert!(crate::wait::wait(memory.set(entry)).is_ok());
+    assert_eq!(Arc::strong_count(&memory.store), 1, "the thread holds the store no more");
+}
+
+#[test]
+fn a_listing_sees_every_key_that_stays_while_others_come_and_go() {
+    let store = Store::new(1_000_000, 0);
+    (0..5000).for_each(|key| set(&store, &format!("stays{key}"), "v", &[]));
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for round in 0..40_000 {
+                set(&store, &format!("comes{}", round % 5000), "v", &[]);
+                store.delete(format!("comes{}", (round * 7) % 5000).as_bytes());
+                set(&store, &format!("stays{}", round % 5000), "changed", &[]);
+            }
+        });
+        while !writer.is_finished() {
+            let stayed: Vec<String> = keys(&store).into_iter().filter(|key| key.starts_with("stays")).collect();
+            let mut distinct = stayed.clone();
+            distinct.dedup();
+            assert_eq!((stayed.len(), distinct.len()), (5000, 5000));
+        }
+    });
+}
+
+#[test]
+fn threads_that_set_invalidate_and_read_never_see_an_entry_invalidated_before_they_read() {
+    let store = Store::new(10_000, 0);
+    thread::scope(|scope| {
+        for thread in 0..2 {
+            let store = &store;
+            scope.spawn(move || {
+                let (key, tag) = (format!("key{thread}"), format!("tag{thread}"));
+                for round in 0..30_000 {
+                    set(store, &key, &round.to_string(), &[tag.as_bytes(), b"shared"]);
+                    store.invalidate(&[tag.as_bytes()], round % 2 == 0);
+                    assert_eq!(get(store, &key), None);
+                }
+            });
+        }
+        scope.spawn(|| {
+            for round in 0..30_000 {
+                store.invalidate(&[b"shared"], round % 2 == 0);
+            }
+        });
+        scope.spawn(|| {
+            for round in 0..60_000_u32 {
+                let key = format!("bulk{}", round % 20_000);
+                set(&store, &key, &key, &[b"shared"]);
+                assert!(get(&store, &key).is_none_or(|value| value == key));
+            }
+        });
+    });
+    assert!(store.usage().keys <= 10_000);
+}
+
+#[test]
+fn a_shard_that_a_panic_left_half_changed_is_emptied_and_works_again() {
+    let store = Store::new(100, 10_000);
+    (0..50).for_each(|key| set(&store, &key.to_string(), "v", &[]));
+    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| store.panic_in_a_shard()));
+    assert_eq!(get(&store, "1"), None);
+    (0..200).for_each(|key| set(&store, &key.to_string(), "v", &[]));
+    assert!(store.usage().keys <= 100 && get(&store, "199").is_some());
+}

@@ -1,0 +1,101 @@
+//! The dependency rules, held by reading the sources: who may use whom, and where unsafe code may be.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
+}
+
+/// The path below `src`, and the code without comments and tests.
+fn code() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let read = |path: PathBuf| {
+        let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+        let text = fs::read_to_string(&path).unwrap();
+        let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        (name, code.join("\n"))
+    };
+    sources(&root).into_iter().filter(|path| !path.ends_with("tests.rs")).map(read).collect()
+}
+
+/// Each file under one of these names has none of these words.
+fn refuse(folders: &[&str], words: &[&str]) {
+    let files: Vec<_> =
+        code().into_iter().filter(|(name, _)| folders.iter().any(|start| name.starts_with(start))).collect();
+    assert!(!files.is_empty(), "{folders:?} names no file");
+    for (name, code) in files {
+        for word in words {
+            assert!(!code.contains(word), "{name} uses {word}");
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_is_in_ffi_only() {
+    for (name, code) in code().iter().filter(|(name, _)| !name.starts_with("ffi/")) {
+        assert!(!code.contains("unsafe"), "{name}");
+    }
+}
+
+#[test]
+fn nobody_uses_ffi() {
+    for (name, code) in code().iter().filter(|(name, _)| !name.starts_with("ffi/")) {
+        assert!(!code.contains("crate::ffi"), "{name}");
+    }
+}
+
+#[test]
+fn only_ffi_waits() {
+    for (name, code) in code().iter().filter(|(name, _)| !name.starts_with("ffi/") && *name != "wait.rs") {
+        assert!(!code.contains("crate::wait"), "{name}");
+    }
+}
+
+#[test]
+fn a_backend_knows_neither_the_cache_nor_globs_nor_search() {
+    refuse(&["backend/"], &["crate::cache", "crate::glob", "crate::fuzzy", "crate::ttl", "crate::latency"]);
+}
+
+#[test]
+fn the_cache_never_asks_for_a_backend_by_name() {
+    refuse(&["cache/"], &["backend::memory", "Memory"]);
+}
+
+#[test]
+fn pure_modules_use_nothing_of_ours_but_errors() {
+    refuse(
+        &["glob.rs", "entry.rs", "key.rs", "fuzzy/", "byte_strings.rs"],
+        &["crate::backend", "crate::cache", "crate::config"],
+    );
+}
+
+#[test]
+fn every_export_goes_through_the_boundary_or_cannot_panic() {
+    // Constant texts, and reads of what the handle holds: nothing there can fail.
+    let infallible = [
+        "yc_version",
+        "yc_status_name",
+        "yc_error_status",
+        "yc_error_message",
+        "yc_error_retryable",
+        "yc_value_data",
+        "yc_value_clone",
+        "yc_keys_data",
+        "yc_matches_count",
+        "yc_matches_at",
+    ];
+    let mut exports = 0;
+    for (name, code) in code().iter().filter(|(name, _)| name.starts_with("ffi/")) {
+        for export in code.split("#[unsafe(no_mangle)]").skip(1) {
+            let function = export.split("fn ").nth(1).and_then(|rest| rest.split('(').next()).unwrap();
+            let body = export.split("\n}\n").next().unwrap();
+            let bounded =
+                ["boundary::call", "boundary::free", "with_cache", "open(\""].iter().any(|word| body.contains(word));
+            assert!(bounded || infallible.contains(&function), "{function} in {name} has no boundary");
+            exports += 1;
+        }
+    }
+    assert!(exports > 40, "{exports}");
+}

@@ -1,0 +1,119 @@
+//! Entries as a shared store holds them: what was encoded comes back, and hostile bytes are a clean error.
+//!
+//! `PROPTEST_CASES=1000000 cargo test --release --test entry` runs a million inputs.
+
+use proptest::prelude::*;
+use twox_hash::XxHash3_64;
+use yokedcache::entry::{DecodeError, Entry, TagStamp, decode, encode};
+
+const NAME: &[u8] = b"yokedcache:user:1";
+
+fn sample() -> Vec<u8> {
+    let tags = vec![TagStamp { tag: 1, stamp: 2 }, TagStamp { tag: 3, stamp: 4 }];
+    encode(NAME, &Entry { deadline_ms: Some(1_700_000_000_000), tags, key: Some(b"user:1"), payload: b"payload" })
+}
+
+/// The bytes with their checksum made right again, so that what lies under it is tested.
+fn sealed(mut body: Vec<u8>) -> Vec<u8> {
+    let checksum = XxHash3_64::oneshot(&body);
+    body.extend(checksum.to_le_bytes());
+    body
+}
+
+#[test]
+fn the_stored_form_is_the_documented_one() {
+    let stored = encode(NAME, &Entry { deadline_ms: None, tags: vec![], key: None, payload: b"v" });
+    assert_eq!(stored.len(), 16 + 1 + 8);
+    assert_eq!(stored[..8], [0xD9, 0x43, 1, 0, 16, 0, 0, 0]);
+    assert_eq!(stored[8..16], XxHash3_64::oneshot(NAME).to_le_bytes());
+    assert_eq!(stored[17..], XxHash3_64::oneshot(&stored[..17]).to_le_bytes());
+    assert_eq!(sample()[3], 1 | 2 | 4);
+}
+
+#[test]
+fn every_truncation_and_every_flipped_bit_is_an_error() {
+    let stored = sample();
+    for len in 0..stored.len() {
+        assert!(decode(NAME, &stored[..len]).is_err(), "cut to {len}");
+    }
+    for bit in 0..stored.len() * 8 {
+        let mut flipped = stored.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        assert!(decode(NAME, &flipped).is_err(), "bit {bit}");
+    }
+}
+
+#[test]
+fn the_entry_of_another_name_is_refused() {
+    assert_eq!(decode(b"yokedcache:user:2", &sample()), Err(DecodeError::Name));
+}
+
+#[test]
+fn fields_of_a_later_minor_version_are_skipped() {
+    let stored = sample();
+    let mut body = stored[..stored.len() - 8].to_vec();
+    let header_len = u32::from_le_bytes(body[4..8].try_into().unwrap());
+    let at = header_len as usize;
+    body.splice(at..at, *b"a later field");
+    body[4..8].copy_from_slice(&(header_len + 13).to_le_bytes());
+    body[3] |= 0x80;
+    let stored = sealed(body);
+    let entry = decode(NAME, &stored).unwrap();
+    assert_eq!((entry.payload, entry.key, entry.tags.len()), (&b"payload"[..], Some(&b"user:1"[..]), 2));
+}
+
+#[test]
+fn a_later_major_version_is_refused_by_name() {
+    let mut body = sample();
+    body.truncate(body.len() - 8);
+    body[2] = 2;
+    assert_eq!(decode(NAME, &sealed(body)), Err(DecodeError::Version));
+}
+
+#[test]
+fn lengths_that_lie_are_errors_and_allocate_nothing() {
+    for (at, lie) in [(4, u32::MAX), (4, 15), (4, 0), (24, u32::MAX), (58, u32::MAX)] {
+        let mut body = sample();
+        body.truncate(body.len() - 8);
+        body[at..at + 4].copy_from_slice(&lie.to_le_bytes());
+        assert!(decode(NAME, &sealed(body)).is_err(), "{lie} at {at}");
+    }
+}
+
+fn stamps() -> impl Strategy<Value = Vec<TagStamp>> {
+    prop::collection::vec((any::<u64>(), any::<u64>()).prop_map(|(tag, stamp)| TagStamp { tag, stamp }), 0..=64)
+}
+
+fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(any::<u8>(), 0..most)
+}
+
+proptest! {
+    #[test]
+    fn what_was_encoded_comes_back(
+        name in bytes(50), deadline_ms in any::<Option<u64>>(), tags in stamps(), key in prop::option::of(bytes(80)),
+        payload in bytes(200),
+    ) {
+        let entry = Entry { deadline_ms, tags, key: key.as_deref(), payload: &payload };
+        let stored = encode(&name, &entry);
+        prop_assert_eq!(decode(&name, &stored), Ok(entry));
+    }
+
+    #[test]
+    fn any_bytes_decode_to_an_error_or_to_what_lies_inside_them(stored in bytes(120), header in any::<bool>()) {
+        // Half of the inputs pass magic, version, checksum and name, so that the fields are read.
+        let stored = if header {
+            let flags = stored.first().copied().unwrap_or(0);
+            let header_len = u32::from(stored.get(1).copied().unwrap_or(0)).to_le_bytes();
+            let fingerprint = XxHash3_64::oneshot(NAME).to_le_bytes();
+            let fixed = [&[0xD9, 0x43, 1, flags][..], &header_len, &fingerprint].concat();
+            sealed([&fixed[..], &stored].concat())
+        } else {
+            stored
+        };
+        if let Ok(entry) = decode(NAME, &stored) {
+            let held = entry.payload.len() + entry.key.map_or(0, <[u8]>::len) + entry.tags.len() * 16;
+            prop_assert!(held < stored.len());
+        }
+    }
+}
