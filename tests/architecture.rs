@@ -1,5 +1,7 @@
 //! The dependency rules, held by reading the sources: who may use whom, and where unsafe code may be.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
