@@ -1,0 +1,44 @@
+//! A clock fine enough for one get: the time stamp counter between fences, else the system's.
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// Ticks. The fences keep what is measured inside, and what is not outside.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub fn ticks() -> u64 {
+    use std::arch::x86_64::{_mm_lfence, _rdtsc};
+    // SAFETY: every x86-64 processor has both.
+    unsafe {
+        _mm_lfence();
+        let now = _rdtsc();
+        _mm_lfence();
+        now
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+#[inline]
+pub fn ticks() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed().as_nanos() as u64
+}
+
+/// Ticks as nanoseconds.
+pub fn nanos(ticks: f64) -> f64 {
+    static RATE: OnceLock<f64> = OnceLock::new();
+    ticks * RATE.get_or_init(nanos_per_tick)
+}
+
+fn nanos_per_tick() -> f64 {
+    let (started, first) = (Instant::now(), ticks());
+    std::thread::sleep(Duration::from_millis(100));
+    started.elapsed().as_nanos() as f64 / (ticks() - first) as f64
+}
+
+/// What reading the clock itself takes: the median of many empty measurements.
+pub fn cost_in_ticks() -> u64 {
+    let mut empty: Vec<u64> = (0..100_001).map(|_| ticks().abs_diff(ticks())).collect();
+    empty.sort_unstable();
+    empty[empty.len() / 2]
+}
