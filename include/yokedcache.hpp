@@ -1,0 +1,966 @@
+/*
+ * yokedcache.hpp - yokedcache.h for C++17: handles that release themselves.
+ *
+ *   using namespace std::chrono_literals;
+ *
+ *   auto cache = yokedcache::Cache::open("memory://?max_size=10000");
+ *   cache.set("user:1", "Ada", {5min, {"users"}});
+ *   if (auto value = cache.get("user:1"))
+ *       std::cout << value->view() << '\n';
+ *   cache.invalidate_tag("users");
+ *
+ * Conventions, true of every function; what each operation means is told in
+ * yokedcache.h:
+ *
+ * - A miss is an empty std::optional or false, never an error.
+ * - Every operation comes twice, in the manner of std::filesystem: one throws
+ *   yokedcache::Error, the other takes an Error & as its last argument and
+ *   does not throw. It clears that error when nothing went wrong. (Without
+ *   memory the second ends the process, as the library itself does.)
+ * - Keys, tags, patterns and values are Bytes: from any text, or from a
+ *   pointer and a length. They are read during the call only, but see Batch.
+ * - A std::string_view that comes back lives as long as the Value, KeyPage,
+ *   Keys or Matches it points into. Those outlive the cache.
+ * - Handles move and do not copy. A handle that is empty (default, moved-from,
+ *   failed to open) or closed gives an error, never a crash.
+ * - Any thread may call any function on a Cache, but not while another moves,
+ *   assigns or destroys the object.
+ *
+ * Link with the library as a C program does; there is nothing else to link.
+ */
+
+#ifndef YOKEDCACHE_HPP
+#define YOKEDCACHE_HPP
+
+#include "yokedcache.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <iterator>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace yokedcache {
+
+// YC_OK, YC_MISS, YC_END, or one of the negative YC_E_ numbers.
+using Status = yc_status;
+
+// What went wrong, or nothing: it is true when something did.
+class Error : public std::runtime_error {
+public:
+    // No error.
+    Error() : std::runtime_error("") {}
+
+    // A copy of an error of the C API; NULL is no error.
+    explicit Error(const yc_error *error)
+        : std::runtime_error(yc_error_message(error)),
+          status_(yc_error_status(error)),
+          retryable_(yc_error_retryable(error) != 0) {}
+
+    // One of the YC_E_ numbers, or YC_OK without an error. what() is the message.
+    Status status() const noexcept { return status_; }
+
+    // Whether the same call may succeed later with nothing changed.
+    bool retryable() const noexcept { return retryable_; }
+
+    explicit operator bool() const noexcept { return status_ != YC_OK; }
+
+private:
+    Status status_ = YC_OK;
+    bool retryable_ = false;
+};
+
+// A run of bytes that somebody else owns: a key, a tag, a pattern or a value.
+struct Bytes : yc_slice {
+    Bytes() noexcept : yc_slice{nullptr, 0} {}
+
+    Bytes(const void *first, std::size_t length) noexcept : yc_slice{first, length} {}
+
+    // From a std::string, a std::string_view or a literal (up to its NUL).
+    template <class Text, class = std::enable_if_t<std::is_convertible_v<const Text &, std::string_view>>>
+    Bytes(const Text &text) noexcept {
+        const std::string_view view = text;
+        data = view.data();
+        len = view.size();
+    }
+};
+
+static_assert(sizeof(Bytes) == sizeof(yc_slice), "an array of Bytes is handed to C as one of yc_slice");
+
+// How long an entry lives: Ttl() as long as the cache's default_ttl, Ttl(5min)
+// exactly that long, Ttl::never() without end.
+class Ttl {
+public:
+    constexpr Ttl() noexcept = default;
+
+    // Exactly this long. Nothing and less is refused by the operation it is
+    // given to: a time that has run out must not turn into "never expires".
+    template <class Number, class Unit>
+    constexpr Ttl(std::chrono::duration<Number, Unit> time) noexcept : kind_(Kind::exactly), time_(time) {}
+
+    static constexpr Ttl never() noexcept { return Ttl(Kind::never); }
+
+    constexpr bool is_default() const noexcept { return kind_ == Kind::by_cache; }
+    constexpr bool is_never() const noexcept { return kind_ == Kind::never; }
+
+    // How long exactly; 0 for the default and for never.
+    constexpr std::chrono::milliseconds time() const noexcept { return time_; }
+
+    // As the C API writes it.
+    constexpr std::int64_t ttl_ms() const noexcept {
+        if (kind_ != Kind::exactly) {
+            return is_never() ? YC_TTL_NEVER : YC_TTL_DEFAULT;
+        }
+        return time_.count() > 0 ? time_.count() : refused;
+    }
+
+private:
+    enum class Kind { by_cache, never, exactly };
+
+    // A number that means nothing to the library, which says so.
+    static constexpr std::int64_t refused = -2;
+
+    explicit constexpr Ttl(Kind kind) noexcept : kind_(kind) {}
+
+    Kind kind_ = Kind::by_cache;
+    std::chrono::milliseconds time_{0};
+};
+
+// What cache.set() takes beside key and value: {}, {5min}, {5min, {"tag"}} or
+// {{}, {"tag"}}. The tags replace those the key had.
+struct SetOptions {
+    Ttl ttl = {};
+    std::vector<Bytes> tags = {};
+};
+
+// One entry of cache.set_many().
+struct Entry {
+    Bytes key;
+    Bytes value;
+};
+
+// What a search looks for beside its query; with tags, only entries that have
+// one of them.
+struct SearchOptions {
+    double threshold = YC_SEARCH_THRESHOLD;
+    std::size_t limit = YC_SEARCH_LIMIT;
+    std::vector<Bytes> tags = {};
+};
+
+// Whether to count what is removed. Memory counts a tag's entries one by one,
+// and forgets them uncounted at once.
+enum class Count { no, yes };
+
+// What a cache holds.
+struct Size {
+    std::uint64_t keys = 0;
+    std::uint64_t bytes = 0;
+};
+
+// The means of this file; not for use.
+namespace detail {
+
+// Where a C function writes its error: it is in the Error when the statement
+// that made this is over.
+class ErrorPlace {
+public:
+    explicit ErrorPlace(Error &error) noexcept : error_(error) {}
+    ErrorPlace(const ErrorPlace &) = delete;
+    ErrorPlace &operator=(const ErrorPlace &) = delete;
+
+    ~ErrorPlace() {
+        if (written_ != nullptr || error_) {
+            error_ = Error(written_);
+        }
+        yc_error_free(written_);
+    }
+
+    operator yc_error **() noexcept { return &written_; }
+
+private:
+    Error &error_;
+    yc_error *written_ = nullptr;
+};
+
+// Where a C function writes how many entries it removed, if that is wanted.
+class RemovedPlace {
+public:
+    explicit RemovedPlace(Count count) noexcept : wanted_(count == Count::yes) {}
+
+    operator std::uint64_t *() noexcept { return wanted_ ? &written_ : nullptr; }
+
+    static std::optional<std::uint64_t> known(std::uint64_t removed) noexcept {
+        return removed == YC_COUNT_UNKNOWN ? std::nullopt : std::optional(removed);
+    }
+
+    std::optional<std::uint64_t> known() const noexcept { return known(written_); }
+
+private:
+    bool wanted_;
+    std::uint64_t written_ = YC_COUNT_UNKNOWN;
+};
+
+// Makes the operation that throws of the one that takes an Error &.
+template <class Operation>
+auto or_throw(Operation operation) {
+    Error error;
+    if constexpr (std::is_void_v<decltype(operation(error))>) {
+        operation(error);
+        if (error) {
+            throw error;
+        }
+    } else {
+        auto answer = operation(error);
+        if (error) {
+            throw error;
+        }
+        return answer;
+    }
+}
+
+template <auto release>
+struct Release {
+    template <class Raw>
+    void operator()(Raw *raw) const noexcept {
+        release(raw);
+    }
+};
+
+template <class Raw, auto release>
+using Handle = std::unique_ptr<Raw, Release<release>>;
+
+inline std::string_view view(const yc_slice &slice) noexcept {
+    return {static_cast<const char *>(slice.data), slice.len};
+}
+
+inline Ttl remaining(std::int64_t ttl_ms) noexcept {
+    return ttl_ms < 0 ? Ttl::never() : Ttl(std::chrono::milliseconds(ttl_ms));
+}
+
+// A place in something with operator[].
+template <class Owner>
+class Position {
+public:
+    using iterator_category = std::input_iterator_tag;
+    using value_type = decltype(std::declval<const Owner &>()[0]);
+    using difference_type = std::ptrdiff_t;
+    using pointer = const value_type *;
+    using reference = value_type;
+
+    Position(const Owner *owner, std::size_t index) noexcept : owner_(owner), index_(index) {}
+
+    value_type operator*() const noexcept { return (*owner_)[index_]; }
+
+    Position &operator++() noexcept {
+        ++index_;
+        return *this;
+    }
+
+    Position operator++(int) noexcept {
+        Position here = *this;
+        ++index_;
+        return here;
+    }
+
+    bool operator==(const Position &other) const noexcept { return index_ == other.index_; }
+    bool operator!=(const Position &other) const noexcept { return index_ != other.index_; }
+
+private:
+    const Owner *owner_;
+    std::size_t index_;
+};
+
+} // namespace detail
+
+// A value the library handed out, not copied: immutable, and valid also when
+// its entry is replaced or gone.
+class Value {
+public:
+    // An empty handle: no bytes.
+    Value() noexcept = default;
+
+    // Takes a value of the C API over.
+    explicit Value(yc_value *owned) noexcept : handle_(owned) {}
+
+    std::string_view view() const noexcept {
+        std::size_t length = 0;
+        const void *first = yc_value_data(handle_.get(), &length);
+        return {static_cast<const char *>(first), length};
+    }
+
+    const void *data() const noexcept { return yc_value_data(handle_.get(), nullptr); }
+    std::size_t size() const noexcept { return view().size(); }
+
+    // A copy of the bytes.
+    std::string text() const { return std::string(view()); }
+
+    // A second handle on the same bytes.
+    Value clone() const noexcept { return Value(yc_value_clone(handle_.get())); }
+
+    explicit operator bool() const noexcept { return handle_ != nullptr; }
+
+private:
+    detail::Handle<yc_value, yc_value_free> handle_;
+};
+
+// Some keys of a listing.
+class KeyPage {
+public:
+    KeyPage() noexcept = default;
+    explicit KeyPage(yc_keys *owned) noexcept : handle_(owned) {}
+
+    std::size_t size() const noexcept {
+        std::size_t count = 0;
+        yc_keys_data(handle_.get(), &count);
+        return count;
+    }
+
+    // The key at an index below size().
+    std::string_view operator[](std::size_t index) const noexcept {
+        return detail::view(yc_keys_data(handle_.get(), nullptr)[index]);
+    }
+
+    detail::Position<KeyPage> begin() const noexcept { return {this, 0}; }
+    detail::Position<KeyPage> end() const noexcept { return {this, size()}; }
+
+private:
+    detail::Handle<yc_keys, yc_keys_free> handle_;
+};
+
+// A listing of keys that is under way, to be walked once: with a range-for,
+// which reads page after page and throws, or page by page with next_page().
+class Keys {
+public:
+    class Iterator;
+
+    Keys() noexcept = default;
+    explicit Keys(yc_cursor *owned) noexcept : handle_(owned) {}
+
+    // The next keys, at most `limit` (0: 512); empty at the end.
+    std::optional<KeyPage> next_page(std::size_t limit, Error &error) noexcept {
+        yc_keys *page = nullptr;
+        yc_keys_next(handle_.get(), limit, &page, detail::ErrorPlace(error));
+        return page == nullptr ? std::nullopt : std::optional<KeyPage>(page);
+    }
+
+    std::optional<KeyPage> next_page(std::size_t limit = 0) {
+        return detail::or_throw([&](Error &error) { return next_page(limit, error); });
+    }
+
+    // A key lives until the iterator has moved on.
+    Iterator begin();
+    Iterator end() noexcept;
+
+private:
+    // Whether there is another key.
+    bool advance() {
+        if (++index_ >= page_.size()) {
+            page_ = next_page().value_or(KeyPage());
+            index_ = 0;
+        }
+        return index_ < page_.size();
+    }
+
+    detail::Handle<yc_cursor, yc_cursor_free> handle_;
+    KeyPage page_;
+    std::size_t index_ = 0;
+};
+
+class Keys::Iterator {
+public:
+    using iterator_category = std::input_iterator_tag;
+    using value_type = std::string_view;
+    using difference_type = std::ptrdiff_t;
+    using pointer = const std::string_view *;
+    using reference = std::string_view;
+
+    // NULL is the end.
+    explicit Iterator(Keys *keys) noexcept : keys_(keys) {}
+
+    std::string_view operator*() const noexcept { return keys_->page_[keys_->index_]; }
+
+    Iterator &operator++() {
+        if (!keys_->advance()) {
+            keys_ = nullptr;
+        }
+        return *this;
+    }
+
+    void operator++(int) { ++*this; }
+
+    bool operator==(const Iterator &other) const noexcept { return keys_ == other.keys_; }
+    bool operator!=(const Iterator &other) const noexcept { return keys_ != other.keys_; }
+
+private:
+    Keys *keys_;
+};
+
+inline Keys::Iterator Keys::begin() {
+    return Iterator(advance() ? this : nullptr);
+}
+
+inline Keys::Iterator Keys::end() noexcept {
+    return Iterator(nullptr);
+}
+
+// One match of a search.
+struct Match {
+    std::string_view key;
+    double score;
+};
+
+// The matches of a search, best first.
+class Matches {
+public:
+    Matches() noexcept = default;
+    explicit Matches(yc_matches *owned) noexcept : handle_(owned) {}
+
+    std::size_t size() const noexcept { return yc_matches_count(handle_.get()); }
+    bool empty() const noexcept { return size() == 0; }
+
+    // The match of a rank below size().
+    Match operator[](std::size_t rank) const noexcept {
+        const yc_match *match = yc_matches_at(handle_.get(), rank);
+        return {detail::view(match->key), match->score};
+    }
+
+    detail::Position<Matches> begin() const noexcept { return {this, 0}; }
+    detail::Position<Matches> end() const noexcept { return {this, size()}; }
+
+private:
+    detail::Handle<yc_matches, yc_matches_free> handle_;
+};
+
+// Different operations to run in one call, in their order; see Cache::run().
+// Keys and values are not copied: they must stay until it has run.
+class Batch {
+public:
+    Batch() = default;
+    Batch(Batch &&) = default;
+    Batch &operator=(Batch &&) = default;
+
+    void get(Bytes key) { add(YC_OP_GET, key); }
+    void remove(Bytes key) { add(YC_OP_DELETE, key); }
+    void exists(Bytes key) { add(YC_OP_EXISTS, key); }
+    void ttl(Bytes key) { add(YC_OP_TTL, key); }
+    void expire(Bytes key, Ttl ttl) { add(YC_OP_EXPIRE, key).ttl_ms = ttl.ttl_ms(); }
+    void invalidate_pattern(Bytes pattern) { add(YC_OP_INVALIDATE_PATTERN, pattern); }
+    void flush(Count count = Count::no) { add(YC_OP_FLUSH, {}).flags = flags(count); }
+    void ping() { add(YC_OP_PING, {}); }
+
+    void set(Bytes key, Bytes value, const SetOptions &options = {}) {
+        yc_op &op = add(YC_OP_SET, key);
+        op.value = value.data;
+        op.value_len = value.len;
+        op.ttl_ms = options.ttl.ttl_ms();
+        keep(op, options.tags);
+    }
+
+    void invalidate_tags(const std::vector<Bytes> &tags, Count count = Count::no) {
+        yc_op &op = add(YC_OP_INVALIDATE_TAGS, {});
+        op.flags = flags(count);
+        keep(op, tags);
+    }
+
+    std::size_t size() const noexcept { return ops_.size(); }
+
+private:
+    friend class Cache;
+
+    static std::uint32_t flags(Count count) noexcept { return count == Count::yes ? YC_OP_COUNT : 0; }
+
+    yc_op &add(std::int32_t kind, Bytes key) {
+        yc_op op = {};
+        op.kind = kind;
+        op.key = key.data;
+        op.key_len = key.len;
+        ops_.push_back(op);
+        return ops_.back();
+    }
+
+    // Tags are a list of the caller's that may be gone by the time it runs.
+    void keep(yc_op &op, const std::vector<Bytes> &tags) {
+        tags_.push_back(tags);
+        op.tags = tags_.back().data();
+        op.n_tags = tags.size();
+    }
+
+    std::vector<yc_op> ops_;
+    std::vector<std::vector<Bytes>> tags_;
+};
+
+// What one operation of a batch came to.
+struct Outcome {
+    // As the operation's own C function would answer: YC_OK, YC_MISS, or what
+    // went wrong, which is then in error.
+    Status status = YC_OK;
+    Error error = {};
+    // Of a get that hit.
+    std::optional<Value> value = {};
+    // Of a ttl that hit.
+    std::optional<Ttl> ttl = {};
+    // Of a removal that was counted.
+    std::optional<std::uint64_t> removed = {};
+};
+
+// The version of the library that is linked, such as "0.1.0".
+inline std::string_view version() noexcept {
+    return yc_version();
+}
+
+// Whether the library serves programs compiled against this header; opening a
+// cache asks too. Fails with YC_E_ABI_MISMATCH.
+inline void check_abi(Error &error) noexcept {
+    yc_check_abi(YC_VERSION_NUMBER, detail::ErrorPlace(error));
+}
+
+inline void check_abi() {
+    detail::or_throw([](Error &error) { check_abi(error); });
+}
+
+// The name of a status, such as "YC_E_TIMEOUT".
+inline std::string_view status_name(Status status) noexcept {
+    return yc_status_name(status);
+}
+
+// A cache over memory, Redis or Memcached. Destroying it closes it without
+// waiting; close() waits.
+class Cache {
+public:
+    // An empty handle.
+    Cache() noexcept = default;
+
+    // Takes a cache of the C API over.
+    explicit Cache(yc_cache *owned) noexcept : handle_(owned) {}
+
+    // For what the C API has and this class has not. Stays this object's.
+    yc_cache *native() const noexcept { return handle_.get(); }
+
+    // Whether it holds a cache, which may be closed.
+    explicit operator bool() const noexcept { return handle_ != nullptr; }
+
+    // Opens a cache from a URL, or from a YAML or JSON text.
+    static Cache open(const std::string &config, Error &error) noexcept {
+        yc_cache *cache = nullptr;
+        if (fits(error)) {
+            yc_open(config.c_str(), &cache, detail::ErrorPlace(error));
+        }
+        return Cache(cache);
+    }
+
+    static Cache open(const std::string &config) {
+        return detail::or_throw([&](Error &error) { return open(config, error); });
+    }
+
+    // Opens a cache from a YAML or JSON file. An empty environment stands for
+    // that of the variable ENVIRONMENT.
+    static Cache open_file(const std::string &path, const std::string &environment, Error &error) noexcept {
+        yc_cache *cache = nullptr;
+        if (fits(error)) {
+            const char *name = environment.empty() ? nullptr : environment.c_str();
+            yc_open_file(path.c_str(), name, &cache, detail::ErrorPlace(error));
+        }
+        return Cache(cache);
+    }
+
+    static Cache open_file(const std::string &path, const std::string &environment = "") {
+        return detail::or_throw([&](Error &error) { return open_file(path, environment, error); });
+    }
+
+    // Opens a cache from the environment variables.
+    static Cache open_env(Error &error) noexcept {
+        yc_cache *cache = nullptr;
+        if (fits(error)) {
+            yc_open_env(&cache, detail::ErrorPlace(error));
+        }
+        return Cache(cache);
+    }
+
+    static Cache open_env() {
+        return detail::or_throw([](Error &error) { return open_env(error); });
+    }
+
+    // How long close() waits when nothing else is asked for: 5 s.
+    static constexpr std::chrono::milliseconds default_timeout{-1};
+
+    // Closes the cache: every later call gets YC_E_CLOSED. Again is fine.
+    void close(std::chrono::milliseconds timeout, Error &error) noexcept {
+        yc_close(native(), timeout.count(), detail::ErrorPlace(error));
+    }
+
+    void close(std::chrono::milliseconds timeout = default_timeout) {
+        detail::or_throw([&](Error &error) { close(timeout, error); });
+    }
+
+    // The value of a key, not copied.
+    std::optional<Value> get(Bytes key, Error &error) const noexcept {
+        yc_value *value = nullptr;
+        yc_get(native(), key.data, key.len, &value, detail::ErrorPlace(error));
+        return value == nullptr ? std::nullopt : std::optional<Value>(value);
+    }
+
+    std::optional<Value> get(Bytes key) const {
+        return detail::or_throw([&](Error &error) { return get(key, error); });
+    }
+
+    // Copies a value into a buffer and answers its length. A length over
+    // `capacity` is no error: nothing was copied, and that much is needed.
+    std::optional<std::size_t> get_into(Bytes key, void *buffer, std::size_t capacity, Error &error) const noexcept {
+        std::size_t length = 0;
+        Status status = yc_get_into(native(), key.data, key.len, buffer, capacity, &length, detail::ErrorPlace(error));
+        if (status == YC_E_BUFFER_TOO_SMALL) {
+            error = Error();
+        }
+        bool hit = status == YC_OK || status == YC_E_BUFFER_TOO_SMALL;
+        return hit ? std::optional(length) : std::nullopt;
+    }
+
+    std::optional<std::size_t> get_into(Bytes key, void *buffer, std::size_t capacity) const {
+        return detail::or_throw([&](Error &error) { return get_into(key, buffer, capacity, error); });
+    }
+
+    // Stores a value in place of any other under its key.
+    void set(Bytes key, Bytes value, const SetOptions &options, Error &error) noexcept {
+        yc_set(native(), key.data, key.len, value.data, value.len, options.ttl.ttl_ms(), options.tags.data(),
+               options.tags.size(), detail::ErrorPlace(error));
+    }
+
+    void set(Bytes key, Bytes value, const SetOptions &options = {}) {
+        detail::or_throw([&](Error &error) { set(key, value, options, error); });
+    }
+
+    // Removes a key; false when it was not there.
+    bool remove(Bytes key, Error &error) noexcept {
+        return yc_delete(native(), key.data, key.len, detail::ErrorPlace(error)) == YC_OK;
+    }
+
+    bool remove(Bytes key) {
+        return detail::or_throw([&](Error &error) { return remove(key, error); });
+    }
+
+    // Whether a key is there.
+    bool exists(Bytes key, Error &error) const noexcept {
+        return yc_exists(native(), key.data, key.len, detail::ErrorPlace(error)) == YC_OK;
+    }
+
+    bool exists(Bytes key) const {
+        return detail::or_throw([&](Error &error) { return exists(key, error); });
+    }
+
+    // Gives a key another time to live, from now; false when it is not there.
+    bool expire(Bytes key, Ttl time, Error &error) noexcept {
+        return yc_expire(native(), key.data, key.len, time.ttl_ms(), detail::ErrorPlace(error)) == YC_OK;
+    }
+
+    bool expire(Bytes key, Ttl time) {
+        return detail::or_throw([&](Error &error) { return expire(key, time, error); });
+    }
+
+    // What is left to a key.
+    std::optional<Ttl> ttl(Bytes key, Error &error) const noexcept {
+        std::int64_t ttl_ms = 0;
+        Status status = yc_ttl(native(), key.data, key.len, &ttl_ms, detail::ErrorPlace(error));
+        return status == YC_OK ? std::optional(detail::remaining(ttl_ms)) : std::nullopt;
+    }
+
+    std::optional<Ttl> ttl(Bytes key) const {
+        return detail::or_throw([&](Error &error) { return ttl(key, error); });
+    }
+
+    // Makes every entry with the tag a miss. This and the next three answer
+    // how many were removed, if that was to be counted and can be known.
+    std::optional<std::uint64_t> invalidate_tag(Bytes tag, Count count, Error &error) noexcept {
+        detail::RemovedPlace removed(count);
+        yc_invalidate_tag(native(), tag.data, tag.len, removed, detail::ErrorPlace(error));
+        return removed.known();
+    }
+
+    std::optional<std::uint64_t> invalidate_tag(Bytes tag, Count count = Count::no) {
+        return detail::or_throw([&](Error &error) { return invalidate_tag(tag, count, error); });
+    }
+
+    // Makes every entry with one of the tags a miss.
+    std::optional<std::uint64_t> invalidate_tags(const std::vector<Bytes> &tags, Count count, Error &error) noexcept {
+        detail::RemovedPlace removed(count);
+        yc_invalidate_tags(native(), tags.data(), tags.size(), removed, detail::ErrorPlace(error));
+        return removed.known();
+    }
+
+    std::optional<std::uint64_t> invalidate_tags(const std::vector<Bytes> &tags, Count count = Count::no) {
+        return detail::or_throw([&](Error &error) { return invalidate_tags(tags, count, error); });
+    }
+
+    // Removes every key that matches a glob.
+    std::optional<std::uint64_t> invalidate_pattern(Bytes pattern, Count count, Error &error) noexcept {
+        detail::RemovedPlace removed(count);
+        yc_invalidate_pattern(native(), pattern.data, pattern.len, removed, detail::ErrorPlace(error));
+        return removed.known();
+    }
+
+    std::optional<std::uint64_t> invalidate_pattern(Bytes pattern, Count count = Count::no) {
+        return detail::or_throw([&](Error &error) { return invalidate_pattern(pattern, count, error); });
+    }
+
+    // Removes every entry of this cache's key_prefix.
+    std::optional<std::uint64_t> flush(Count count, Error &error) noexcept {
+        detail::RemovedPlace removed(count);
+        yc_flush(native(), removed, detail::ErrorPlace(error));
+        return removed.known();
+    }
+
+    std::optional<std::uint64_t> flush(Count count = Count::no) {
+        return detail::or_throw([&](Error &error) { return flush(count, error); });
+    }
+
+    // The keys that match a glob: for (std::string_view key : cache.keys()).
+    Keys keys(Bytes pattern, Error &error) const noexcept {
+        yc_cursor *cursor = nullptr;
+        yc_keys_open(native(), pattern.data, pattern.len, &cursor, detail::ErrorPlace(error));
+        return Keys(cursor);
+    }
+
+    Keys keys(Bytes pattern = "*") const {
+        return detail::or_throw([&](Error &error) { return keys(pattern, error); });
+    }
+
+    // The keys most like a query, best first.
+    Matches search(Bytes query, const SearchOptions &options, Error &error) const noexcept {
+        yc_search_options raw = YC_SEARCH_OPTIONS_INIT;
+        raw.threshold = options.threshold;
+        raw.limit = options.limit;
+        raw.tags = options.tags.data();
+        raw.n_tags = options.tags.size();
+        yc_matches *matches = nullptr;
+        yc_search(native(), query.data, query.len, &raw, &matches, detail::ErrorPlace(error));
+        return Matches(matches);
+    }
+
+    Matches search(Bytes query, const SearchOptions &options = {}) const {
+        return detail::or_throw([&](Error &error) { return search(query, options, error); });
+    }
+
+    // The values of many keys, each at the place of its key. The first of the
+    // forms that do not throw is for who must tell a miss from a failure key
+    // by key: statuses[i] is YC_OK, YC_MISS, or what went wrong with keys[i].
+    std::vector<std::optional<Value>> get_many(const std::vector<Bytes> &keys, std::vector<Status> &statuses,
+                                               Error &error) const noexcept {
+        std::vector<yc_value *> raw(keys.size(), nullptr);
+        statuses.assign(keys.size(), unwritten);
+        yc_get_many(native(), keys.data(), keys.size(), raw.data(), statuses.data(), detail::ErrorPlace(error));
+        complete(statuses, error);
+        return adopt(raw);
+    }
+
+    std::vector<std::optional<Value>> get_many(const std::vector<Bytes> &keys, Error &error) const noexcept {
+        std::vector<Status> statuses;
+        return get_many(keys, statuses, error);
+    }
+
+    std::vector<std::optional<Value>> get_many(const std::vector<Bytes> &keys) const {
+        return detail::or_throw([&](Error &error) { return get_many(keys, error); });
+    }
+
+    // Stores many entries with one time to live and the same tags.
+    void set_many(const std::vector<Entry> &entries, const SetOptions &options, std::vector<Status> &statuses,
+                  Error &error) noexcept {
+        std::vector<yc_slice> keys;
+        std::vector<yc_slice> values;
+        for (const Entry &entry : entries) {
+            keys.push_back(entry.key);
+            values.push_back(entry.value);
+        }
+        statuses.assign(entries.size(), unwritten);
+        yc_set_many(native(), keys.data(), values.data(), entries.size(), options.ttl.ttl_ms(), options.tags.data(),
+                    options.tags.size(), statuses.data(), detail::ErrorPlace(error));
+        complete(statuses, error);
+    }
+
+    void set_many(const std::vector<Entry> &entries, const SetOptions &options, Error &error) noexcept {
+        std::vector<Status> statuses;
+        set_many(entries, options, statuses, error);
+    }
+
+    void set_many(const std::vector<Entry> &entries, const SetOptions &options = {}) {
+        detail::or_throw([&](Error &error) { set_many(entries, options, error); });
+    }
+
+    // Removes many keys, and answers how many of them were there.
+    std::size_t remove_many(const std::vector<Bytes> &keys, std::vector<Status> &statuses, Error &error) noexcept {
+        statuses.assign(keys.size(), unwritten);
+        yc_delete_many(native(), keys.data(), keys.size(), statuses.data(), detail::ErrorPlace(error));
+        complete(statuses, error);
+        return static_cast<std::size_t>(std::count(statuses.begin(), statuses.end(), YC_OK));
+    }
+
+    std::size_t remove_many(const std::vector<Bytes> &keys, Error &error) noexcept {
+        std::vector<Status> statuses;
+        return remove_many(keys, statuses, error);
+    }
+
+    std::size_t remove_many(const std::vector<Bytes> &keys) {
+        return detail::or_throw([&](Error &error) { return remove_many(keys, error); });
+    }
+
+    // Runs the operations of a batch, each with an outcome of its own. The
+    // error is for the batch as a whole: then none was run.
+    std::vector<Outcome> run(const Batch &batch, Error &error) noexcept {
+        std::vector<yc_op> ops = batch.ops_;
+        Status status = yc_batch(native(), ops.data(), ops.size(), sizeof(yc_op), detail::ErrorPlace(error));
+        std::vector<Outcome> outcomes;
+        if (status == YC_OK) {
+            for (const yc_op &op : ops) {
+                outcomes.push_back(outcome(op));
+            }
+        }
+        return outcomes;
+    }
+
+    std::vector<Outcome> run(const Batch &batch) {
+        return detail::or_throw([&](Error &error) { return run(batch, error); });
+    }
+
+    // Counters, sizes and latencies, as a JSON object.
+    std::string stats(Error &error) const noexcept {
+        yc_value *json = nullptr;
+        yc_stats(native(), &json, detail::ErrorPlace(error));
+        return Value(json).text();
+    }
+
+    std::string stats() const {
+        return detail::or_throw([&](Error &error) { return stats(error); });
+    }
+
+    // Whether the cache can serve, as a JSON object.
+    std::string health(Error &error) const noexcept {
+        yc_value *json = nullptr;
+        yc_health(native(), &json, detail::ErrorPlace(error));
+        return Value(json).text();
+    }
+
+    std::string health() const {
+        return detail::or_throw([&](Error &error) { return health(error); });
+    }
+
+    // What the cache holds.
+    Size size(Error &error) const noexcept {
+        Size size;
+        yc_size(native(), &size.keys, &size.bytes, detail::ErrorPlace(error));
+        return size;
+    }
+
+    Size size() const {
+        return detail::or_throw([&](Error &error) { return size(error); });
+    }
+
+    // Asks the backend for a sign of life.
+    void ping(Error &error) const noexcept { yc_ping(native(), detail::ErrorPlace(error)); }
+
+    void ping() const {
+        detail::or_throw([&](Error &error) { ping(error); });
+    }
+
+    // What the backend can do: a sum of YC_CAN_ numbers.
+    std::uint64_t capabilities(Error &error) const noexcept {
+        std::uint64_t flags = 0;
+        yc_capabilities(native(), &flags, detail::ErrorPlace(error));
+        return flags;
+    }
+
+    std::uint64_t capabilities() const {
+        return detail::or_throw([&](Error &error) { return capabilities(error); });
+    }
+
+private:
+    // In a place for a status that the library has not written.
+    static constexpr Status unwritten = std::numeric_limits<Status>::max();
+
+    static bool fits(Error &error) noexcept {
+        check_abi(error);
+        return !error;
+    }
+
+    // A refused call writes no statuses: each key failed as the call did.
+    static void complete(std::vector<Status> &statuses, const Error &error) noexcept {
+        std::replace(statuses.begin(), statuses.end(), unwritten, error.status());
+    }
+
+    static std::vector<std::optional<Value>> adopt(const std::vector<yc_value *> &raw) {
+        std::vector<std::optional<Value>> values(raw.size());
+        std::transform(raw.begin(), raw.end(), values.begin(), [](yc_value *value) {
+            return value == nullptr ? std::nullopt : std::optional<Value>(value);
+        });
+        return values;
+    }
+
+    static Outcome outcome(const yc_op &op) {
+        Outcome outcome;
+        outcome.status = op.status;
+        outcome.error = Error(op.error);
+        yc_error_free(op.error);
+        if (op.result != nullptr) {
+            outcome.value.emplace(op.result);
+        }
+        if (op.kind == YC_OP_TTL && op.status == YC_OK) {
+            outcome.ttl = detail::remaining(op.remaining_ms);
+        }
+        outcome.removed = detail::RemovedPlace::known(op.removed);
+        return outcome;
+    }
+
+    detail::Handle<yc_cache, yc_cache_free> handle_;
+};
+
+// Receives one log line, from any thread, also several at once. What it throws
+// is dropped.
+using Log = std::function<void(std::int32_t level, std::string_view line)>;
+
+namespace detail {
+
+inline void write_log(void *log, std::int32_t level, const char *line, std::size_t length) noexcept {
+    try {
+        (*static_cast<Log *>(log))(level, std::string_view(line, length));
+    } catch (...) {
+        // No exception may cross the library, and a log has nowhere to report one.
+    }
+}
+
+inline void release_log(void *log) noexcept {
+    delete static_cast<Log *>(log);
+}
+
+} // namespace detail
+
+// Sends the log lines of all caches of the process, up to a YC_LOG_ level, to
+// a function in place of any earlier one. The function is destroyed once no
+// more lines come. An empty function or YC_LOG_OFF ends logging.
+inline void set_log(std::int32_t level, Log log, Error &error) noexcept {
+    if (!log) {
+        yc_set_log(level, nullptr, nullptr, nullptr, detail::ErrorPlace(error));
+        return;
+    }
+    auto owned = std::make_unique<Log>(std::move(log));
+    Status status =
+        yc_set_log(level, detail::write_log, owned.get(), detail::release_log, detail::ErrorPlace(error));
+    if (status == YC_OK) {
+        // The library's now; it may have finalised it already.
+        static_cast<void>(owned.release());
+    }
+}
+
+inline void set_log(std::int32_t level, Log log) {
+    detail::or_throw([&](Error &error) { set_log(level, std::move(log), error); });
+}
+
+} // namespace yokedcache
+
+#endif // YOKEDCACHE_HPP
