@@ -325,9 +325,11 @@ public:
         return count;
     }
 
-    // The key at an index below size().
+    // The key at an index; empty from size() on.
     std::string_view operator[](std::size_t index) const noexcept {
-        return detail::view(yc_keys_data(handle_.get(), nullptr)[index]);
+        std::size_t count = 0;
+        const yc_slice *keys = yc_keys_data(handle_.get(), &count);
+        return index < count ? detail::view(keys[index]) : std::string_view();
     }
 
     detail::Position<KeyPage> begin() const noexcept { return {this, 0}; }
@@ -428,10 +430,10 @@ public:
     std::size_t size() const noexcept { return yc_matches_count(handle_.get()); }
     bool empty() const noexcept { return size() == 0; }
 
-    // The match of a rank below size().
+    // The match of a rank, 0 the best; an empty key from size() on.
     Match operator[](std::size_t rank) const noexcept {
         const yc_match *match = yc_matches_at(handle_.get(), rank);
-        return {detail::view(match->key), match->score};
+        return match == nullptr ? Match{{}, 0} : Match{detail::view(match->key), match->score};
     }
 
     detail::Position<Matches> begin() const noexcept { return {this, 0}; }

@@ -1,0 +1,494 @@
+// Checks every function of yokedcache.hpp on the memory backend; exits 1 when a check fails.
+
+#include <yokedcache.hpp>
+
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <set>
+#include <thread>
+
+#include <unistd.h>
+
+using namespace std::chrono_literals;
+using yokedcache::Batch;
+using yokedcache::Bytes;
+using yokedcache::Cache;
+using yokedcache::Count;
+using yokedcache::Error;
+using yokedcache::Keys;
+using yokedcache::Status;
+using yokedcache::Ttl;
+using yokedcache::Value;
+
+namespace {
+
+int failures = 0;
+
+void check(bool holds, const char *text, int line) {
+    if (!holds) {
+        std::fprintf(stderr, "wrapper.cpp:%d: not true: %s\n", line, text);
+        ++failures;
+    }
+}
+
+#define CHECK(condition) check(condition, #condition, __LINE__)
+
+// The status an operation throws; YC_OK when it does not.
+template <class Operation>
+Status thrown_by(Operation operation) {
+    try {
+        operation();
+    } catch (const Error &error) {
+        CHECK(std::string_view(error.what()).size() > 10);
+        return error.status();
+    }
+    return YC_OK;
+}
+
+Cache memory() {
+    return Cache::open("memory://?max_size=100000");
+}
+
+static_assert(!std::is_copy_constructible_v<Cache> && std::is_nothrow_move_constructible_v<Cache>);
+static_assert(!std::is_copy_constructible_v<Value> && std::is_nothrow_move_constructible_v<Value>);
+static_assert(!std::is_copy_constructible_v<Keys> && !std::is_copy_constructible_v<yokedcache::Matches>);
+static_assert(std::is_base_of_v<std::runtime_error, Error>);
+static_assert(!std::is_convertible_v<std::chrono::microseconds, std::chrono::milliseconds>);
+
+void a_value_comes_back_as_it_went_in() {
+    Cache cache = memory();
+    const std::string bytes("a\0\xff" "b", 4);
+    cache.set(std::string("k\0ey", 4), bytes);
+    CHECK(cache.get({"k\0ey", 4})->view() == bytes);
+    CHECK(!cache.get("k"));
+    cache.set("empty", "");
+    CHECK(cache.get("empty") && cache.get("empty")->size() == 0);
+    cache.set(std::string_view("view"), {bytes.data(), 1});
+    CHECK(cache.get("view")->text() == "a");
+}
+
+void a_value_outlives_its_entry_and_its_cache() {
+    Cache cache = memory();
+    cache.set("a", "first");
+    Value value = std::move(*cache.get("a"));
+    cache.set("a", "second");
+    Value second = value.clone();
+    cache = Cache();
+    Value moved = std::move(value);
+    CHECK(moved.view() == "first" && second.view() == "first");
+    CHECK(moved.data() == second.data());
+    CHECK(moved && !value && value.view().empty() && !value.clone());
+}
+
+void a_miss_is_empty_and_no_error() {
+    Cache cache = memory();
+    Error error;
+    char buffer[4];
+    CHECK(!cache.get("a", error) && !error);
+    CHECK(!cache.get_into("a", buffer, sizeof buffer, error) && !error);
+    CHECK(!cache.ttl("a", error) && !error);
+    CHECK(!cache.exists("a") && !cache.remove("a") && !cache.expire("a", 1s));
+    CHECK(!cache.get("a") && !cache.get_into("a", buffer, sizeof buffer) && !cache.ttl("a"));
+}
+
+void get_into_says_the_length_it_needs() {
+    Cache cache = memory();
+    cache.set("a", "four");
+    char buffer[4] = {};
+    CHECK(cache.get_into("a", buffer, 3) == 4u && buffer[0] == '\0');
+    CHECK(cache.get_into("a", nullptr, 0) == 4u);
+    CHECK(cache.get_into("a", buffer, 4) == 4u && std::string_view(buffer, 4) == "four");
+    Error error;
+    CHECK(cache.get_into("a", buffer, 3, error) == 4u && !error && error.status() == YC_OK);
+}
+
+void entries_are_there_until_they_are_removed() {
+    Cache cache = memory();
+    cache.set("a", "1");
+    CHECK(cache.exists("a") && cache.remove("a") && !cache.exists("a"));
+    Error error;
+    cache.set("a", "1", {}, error);
+    CHECK(!error && cache.exists("a", error) && cache.remove("a", error) && !error);
+}
+
+void a_ttl_is_default_never_or_exact() {
+    static_assert(Ttl().ttl_ms() == YC_TTL_DEFAULT && Ttl().is_default());
+    static_assert(Ttl::never().ttl_ms() == YC_TTL_NEVER && Ttl::never().is_never());
+    static_assert(Ttl(2s).ttl_ms() == 2000 && Ttl(2s).time() == 2s && !Ttl(0s).is_never());
+    Cache cache = memory();
+    cache.set("a", "1", {Ttl::never()});
+    CHECK(cache.ttl("a")->is_never());
+    CHECK(cache.expire("a", 1h) && cache.ttl("a")->time() > 59min && cache.ttl("a")->time() <= 1h);
+    Error error;
+    CHECK(cache.expire("a", Ttl(), error) && !error && cache.ttl("a", error)->time() <= 300s && !error);
+    cache.set("b", "1", {20ms});
+    std::this_thread::sleep_for(40ms);
+    CHECK(!cache.get("b"));
+}
+
+void a_ttl_that_has_run_out_is_refused_and_not_for_ever() {
+    Cache cache = memory();
+    CHECK(thrown_by([&] { cache.set("a", "1", {0ms}); }) == YC_E_INVALID);
+    CHECK(thrown_by([&] { cache.set("a", "1", {-1ms}); }) == YC_E_INVALID);
+    CHECK(!cache.exists("a"));
+}
+
+void tags_and_patterns_invalidate() {
+    Cache cache = memory();
+    cache.set("a", "1", {{}, {"red", "round"}});
+    cache.set("b", "2", {1min, {"red"}});
+    cache.set("c", "3");
+    CHECK(cache.invalidate_tag("red", Count::yes) == 2u);
+    CHECK(!cache.get("a") && !cache.get("b") && cache.get("c"));
+    CHECK(!cache.invalidate_tag("red"));
+    cache.set("a", "1", {{}, {"red"}});
+    cache.set("b", "1", {{}, {"blue"}});
+    CHECK(cache.invalidate_tags({"red", "blue"}, Count::yes) == 2u);
+    CHECK(cache.invalidate_pattern("x*", Count::yes) == 0u && cache.invalidate_pattern("?", Count::yes) == 1u);
+    cache.set("a", "1");
+    CHECK(cache.flush(Count::yes) == 1u && !cache.exists("a"));
+}
+
+void removals_without_exceptions() {
+    Cache cache = memory();
+    Error error;
+    cache.set("a", "1", {{}, {"t"}});
+    CHECK(cache.invalidate_tag("t", Count::yes, error) == 1u && !error);
+    CHECK(cache.invalidate_tags({"t"}, Count::yes, error) == 0u && !error);
+    CHECK(cache.invalidate_pattern("*", Count::yes, error) == 0u && !error);
+    CHECK(!cache.flush(Count::no, error) && !error);
+    CHECK(!cache.invalidate_tag("", Count::yes, error) && error.status() == YC_E_INVALID);
+}
+
+std::set<std::string> all(Keys keys) {
+    std::set<std::string> found;
+    for (std::string_view key : keys) {
+        CHECK(found.insert(std::string(key)).second);
+    }
+    return found;
+}
+
+void keys_are_listed_once_over_all_pages() {
+    Cache cache = memory();
+    CHECK(all(cache.keys()).empty());
+    for (int number = 0; number < 2000; ++number) {
+        cache.set("key:" + std::to_string(number), "v");
+    }
+    cache.set("other", "v");
+    CHECK(all(cache.keys()).size() == 2001 && all(cache.keys("key:*")).size() == 2000);
+    CHECK(all(cache.keys("oth*")) == std::set<std::string>{"other"});
+}
+
+void keys_are_listed_page_by_page() {
+    Cache cache = memory();
+    cache.set("a", "v");
+    cache.set("b", "v");
+    Error error;
+    Keys keys = cache.keys("*", error);
+    std::set<std::string_view> found;
+    while (std::optional<yokedcache::KeyPage> page = keys.next_page(1, error)) {
+        CHECK(page->size() == 1 && *page->begin() == (*page)[0]);
+        found.insert((*page)[0] == "a" ? "a" : "b");
+    }
+    CHECK(found.size() == 2 && !error);
+    Keys rest = cache.keys();
+    cache.close();
+    CHECK(!rest.next_page(0, error) && error.status() == YC_E_CLOSED);
+    CHECK(thrown_by([&] { all(std::move(rest)); }) == YC_E_CLOSED);
+}
+
+void a_search_finds_the_most_similar_first() {
+    Cache cache = memory();
+    cache.set("user:alice", "1", {{}, {"red"}});
+    cache.set("user:alicia", "1");
+    cache.set("order:9", "1");
+    yokedcache::Matches matches = cache.search("alice");
+    CHECK(matches.size() == 2 && !matches.empty());
+    CHECK(matches[0].key == "user:alice" && matches[0].score > 99.9 && matches[1].score < matches[0].score);
+    std::size_t seen = 0;
+    for (yokedcache::Match match : matches) {
+        seen += match.score >= YC_SEARCH_THRESHOLD ? 1 : 0;
+    }
+    CHECK(seen == 2);
+    CHECK(cache.search("alice", {0, 1}).size() == 1);
+    CHECK(cache.search("alice", {0, 10, {"red"}}).size() == 1);
+    Error error;
+    CHECK(cache.search("alice", {101}, error).empty() && error.status() == YC_E_INVALID);
+}
+
+void many_entries_in_one_call() {
+    Cache cache = memory();
+    cache.set_many({{"a", "1"}, {"b", "2"}, {"c", "3"}}, {1min, {"t"}});
+    auto values = cache.get_many({"a", "missing", "c"});
+    CHECK(values.size() == 3 && values[0]->view() == "1" && !values[1] && values[2]->view() == "3");
+    CHECK(cache.ttl("b")->time() <= 1min);
+    CHECK(cache.remove_many({"a", "missing", "c"}) == 2);
+    CHECK(cache.invalidate_tag("t", Count::yes) == 1u);
+    CHECK(cache.get_many({}).empty());
+}
+
+void many_entries_tell_each_key_apart() {
+    Cache cache = memory();
+    Error error;
+    std::vector<Status> statuses;
+    cache.set_many({{"a", "1"}, {"b", "2"}}, {}, statuses, error);
+    CHECK((statuses == std::vector<Status>{YC_OK, YC_OK}) && !error);
+    CHECK(cache.get_many({"a", "x"}, statuses, error).size() == 2);
+    CHECK((statuses == std::vector<Status>{YC_OK, YC_MISS}) && !error);
+    CHECK(cache.remove_many({"x", "b"}, statuses, error) == 1);
+    CHECK((statuses == std::vector<Status>{YC_MISS, YC_OK}) && !error);
+    cache.get_many({"a", ""}, statuses, error);
+    CHECK((statuses == std::vector<Status>{YC_E_INVALID, YC_E_INVALID}) && error.status() == YC_E_INVALID);
+    CHECK(cache.get_many({"a"}, error).size() == 1 && !error);
+    cache.set_many({{"a", "1"}}, {}, error);
+    CHECK(!error && cache.remove_many({"a"}, error) == 1);
+}
+
+// The tags and the batch are gone or moved when it runs: it keeps what it needs.
+Batch one_of_each() {
+    Batch first;
+    first.set("a", "1", {1min, {"t"}});
+    first.get("a");
+    first.ttl("a");
+    first.expire("a", Ttl::never());
+    first.ttl("a");
+    first.exists("missing");
+    first.remove("missing");
+    first.get("");
+    first.invalidate_tags({"t"}, Count::yes);
+    first.invalidate_pattern("*");
+    first.flush(Count::yes);
+    first.ping();
+    Batch batch = std::move(first);
+    return batch;
+}
+
+void a_batch_gives_each_operation_its_outcome() {
+    Cache cache = memory();
+    Batch batch = one_of_each();
+    std::vector<yokedcache::Outcome> outcomes = cache.run(batch);
+    CHECK(batch.size() == 12 && outcomes.size() == 12);
+    CHECK(outcomes[0].status == YC_OK && !outcomes[0].value && !outcomes[0].removed);
+    CHECK(outcomes[1].value->view() == "1" && !outcomes[1].error);
+    CHECK(outcomes[2].ttl->time() > 59s && outcomes[4].ttl->is_never());
+    CHECK(outcomes[3].status == YC_OK);
+    CHECK(outcomes[5].status == YC_MISS && outcomes[6].status == YC_MISS);
+    CHECK(outcomes[7].status == YC_E_INVALID && outcomes[7].error.status() == YC_E_INVALID);
+    CHECK(outcomes[8].removed == 1u && outcomes[9].removed == 0u && outcomes[10].removed == 0u);
+    CHECK(outcomes[11].status == YC_OK);
+    CHECK(cache.run(Batch()).empty());
+}
+
+void a_cache_tells_of_itself() {
+    Cache cache = memory();
+    cache.set("a", "1");
+    cache.get("a");
+    CHECK(cache.stats().find("\"hits\":1") != std::string::npos);
+    CHECK(cache.health().find("\"healthy\"") != std::string::npos);
+    CHECK(cache.size().keys == 1 && cache.size().bytes > 0);
+    CHECK((cache.capabilities() & YC_CAN_LIST) != 0 && (cache.capabilities() & YC_CAN_SHARE) == 0);
+    cache.ping();
+    yc_status status = yc_exists(cache.native(), "a", 1, nullptr);
+    CHECK(status == YC_OK);
+}
+
+void errors_have_a_status_and_a_sentence() {
+    Error error;
+    CHECK(!error && error.status() == YC_OK && !error.retryable());
+    Cache cache = Cache::open("memory://?max_sise=1", error);
+    CHECK(!cache && error && error.status() == YC_E_CONFIG && !error.retryable());
+    CHECK(std::string(error.what()).find("max_size") != std::string::npos);
+    Error copy = error;
+    cache = Cache::open("memory://", error);
+    CHECK(cache && !error && copy.status() == YC_E_CONFIG);
+    CHECK(thrown_by([] { Cache::open("nonsense://"); }) == YC_E_CONFIG);
+    CHECK(yokedcache::status_name(YC_E_TIMEOUT) == "YC_E_TIMEOUT");
+}
+
+// A file with two environments, gone when the test is over.
+class ConfigFile {
+public:
+    ConfigFile() {
+        int descriptor = mkstemp(path_.data());
+        std::ofstream(path_) << "cache:\n"
+                                "  development: {backend: memory, memory: {key_prefix: dev}}\n"
+                                "  production: {backend: memory, memory: {key_prefix: prod}}\n";
+        close(descriptor);
+    }
+    ConfigFile(const ConfigFile &) = delete;
+    ConfigFile &operator=(const ConfigFile &) = delete;
+    ~ConfigFile() { std::remove(path_.c_str()); }
+
+    const std::string &path() const { return path_; }
+
+private:
+    std::string path_ = "/tmp/yokedcache-wrapper-XXXXXX";
+};
+
+bool has_prefix(const Cache &cache, const std::string &prefix) {
+    return cache.stats().find("\"key_prefix\":\"" + prefix + "\"") != std::string::npos;
+}
+
+void caches_open_from_files() {
+    ConfigFile file;
+    Error error;
+    unsetenv("ENVIRONMENT");
+    CHECK(has_prefix(Cache::open_file(file.path()), "dev"));
+    CHECK(has_prefix(Cache::open_file(file.path(), "production"), "prod"));
+    CHECK(has_prefix(Cache::open_file(file.path(), "production", error), "prod") && !error);
+    CHECK(!Cache::open_file(file.path(), "staging", error) && error.status() == YC_E_CONFIG);
+    CHECK(thrown_by([] { Cache::open_file("/nowhere/at/all.yaml"); }) == YC_E_CONFIG);
+}
+
+void caches_open_from_variables() {
+    Error error;
+    unsetenv("YOKEDCACHE_CONFIG");
+    unsetenv("YOKEDCACHE_URL");
+    CHECK(!Cache::open_env(error) && error.status() == YC_E_CONFIG);
+    setenv("YOKEDCACHE_URL", "memory://?key_prefix=env", 1);
+    CHECK(has_prefix(Cache::open_env(), "env"));
+    CHECK(Cache::open_env(error) && !error);
+    unsetenv("YOKEDCACHE_URL");
+}
+
+// Every function of a cache; each must answer with the same error.
+void every_function_fails_with(Cache &cache, Status expected) {
+    char byte = 0;
+    CHECK(thrown_by([&] { cache.get("a"); }) == expected);
+    CHECK(thrown_by([&] { cache.get_into("a", &byte, 1); }) == expected);
+    CHECK(thrown_by([&] { cache.set("a", "1"); }) == expected);
+    CHECK(thrown_by([&] { cache.remove("a"); }) == expected);
+    CHECK(thrown_by([&] { cache.exists("a"); }) == expected);
+    CHECK(thrown_by([&] { cache.expire("a", 1s); }) == expected);
+    CHECK(thrown_by([&] { cache.ttl("a"); }) == expected);
+    CHECK(thrown_by([&] { cache.invalidate_tag("t"); }) == expected);
+    CHECK(thrown_by([&] { cache.invalidate_tags({"t"}); }) == expected);
+    CHECK(thrown_by([&] { cache.invalidate_pattern("*"); }) == expected);
+    CHECK(thrown_by([&] { cache.flush(); }) == expected);
+    CHECK(thrown_by([&] { all(cache.keys()); }) == expected);
+    CHECK(thrown_by([&] { cache.search("a"); }) == expected);
+    CHECK(thrown_by([&] { cache.get_many({"a"}); }) == expected);
+    CHECK(thrown_by([&] { cache.set_many({{"a", "1"}}); }) == expected);
+    CHECK(thrown_by([&] { cache.remove_many({"a"}); }) == expected);
+    CHECK(thrown_by([&] { cache.run(one_of_each()); }) == expected);
+    CHECK(thrown_by([&] { cache.stats(); }) == expected);
+    CHECK(thrown_by([&] { cache.health(); }) == expected);
+    CHECK(thrown_by([&] { cache.size(); }) == expected);
+    CHECK(thrown_by([&] { cache.ping(); }) == expected);
+    CHECK(thrown_by([&] { cache.capabilities(); }) == expected);
+}
+
+// The same, where nothing is thrown.
+void every_function_reports(Cache &cache, Status expected) {
+    Error error;
+    const auto failed = [&] { return std::exchange(error, Error()).status() == expected; };
+    char byte = 0;
+    CHECK((cache.get("a", error), failed()));
+    CHECK((cache.get_into("a", &byte, 1, error), failed()));
+    CHECK((cache.set("a", "1", {}, error), failed()));
+    CHECK((cache.remove("a", error), failed()));
+    CHECK((cache.exists("a", error), failed()));
+    CHECK((cache.expire("a", 1s, error), failed()));
+    CHECK((cache.ttl("a", error), failed()));
+    CHECK((cache.invalidate_tag("t", Count::no, error), failed()));
+    CHECK((cache.invalidate_tags({"t"}, Count::no, error), failed()));
+    CHECK((cache.invalidate_pattern("*", Count::no, error), failed()));
+    CHECK((cache.flush(Count::no, error), failed()));
+    CHECK((cache.search("a", {}, error), failed()));
+    CHECK((cache.get_many({"a"}, error), failed()));
+    CHECK((cache.set_many({{"a", "1"}}, {}, error), failed()));
+    CHECK((cache.remove_many({"a"}, error), failed()));
+    CHECK((cache.run(one_of_each(), error), failed()));
+    CHECK((cache.stats(error), failed()));
+    CHECK((cache.health(error), failed()));
+    CHECK((cache.size(error), failed()));
+    CHECK((cache.ping(error), failed()));
+    CHECK((cache.capabilities(error), failed()));
+}
+
+void a_closed_cache_gives_an_error() {
+    Cache cache = memory();
+    Error error;
+    cache.close();
+    cache.close(100ms);
+    cache.close(100ms, error);
+    CHECK(!error && cache);
+    every_function_fails_with(cache, YC_E_CLOSED);
+    every_function_reports(cache, YC_E_CLOSED);
+}
+
+void an_empty_cache_gives_an_error() {
+    Cache cache = memory();
+    Cache other = std::move(cache);
+    CHECK(!cache && other && !Cache());
+    every_function_fails_with(cache, YC_E_INVALID);
+    every_function_reports(cache, YC_E_INVALID);
+    CHECK(thrown_by([&] { cache.close(); }) == YC_E_INVALID);
+    other.ping();
+    cache = std::move(other);
+    cache.ping();
+}
+
+void other_empty_handles_are_empty() {
+    CHECK(Value().size() == 0 && Value().view().empty() && Value().text().empty());
+    CHECK(yokedcache::KeyPage().size() == 0 && yokedcache::KeyPage()[0].empty() && yokedcache::Matches().empty());
+    CHECK(yokedcache::Matches()[0].key.empty());
+    CHECK(thrown_by([] { Keys().next_page(); }) == YC_E_INVALID);
+}
+
+void log_lines_reach_a_function_that_is_released() {
+    auto lines = std::make_shared<std::vector<std::string>>();
+    yokedcache::set_log(YC_LOG_INFO, [lines](std::int32_t level, std::string_view line) {
+        CHECK(level >= YC_LOG_ERROR && level <= YC_LOG_INFO);
+        lines->emplace_back(line);
+        throw std::runtime_error("a throwing log is harmless");
+    });
+    memory().close();
+    CHECK(!lines->empty() && lines.use_count() == 2);
+    Error error;
+    yokedcache::set_log(99, [lines](std::int32_t, std::string_view) {}, error);
+    CHECK(error.status() == YC_E_INVALID && lines.use_count() == 2);
+    yokedcache::set_log(YC_LOG_OFF, nullptr);
+    CHECK(lines.use_count() == 1);
+    yokedcache::set_log(YC_LOG_OFF, [lines](std::int32_t, std::string_view) {});
+    CHECK(lines.use_count() == 1);
+}
+
+void the_library_is_of_this_headers_version() {
+    Error error;
+    yokedcache::check_abi();
+    yokedcache::check_abi(error);
+    CHECK(!error && yokedcache::version() == EXPECTED_VERSION);
+}
+
+} // namespace
+
+int main() {
+    a_value_comes_back_as_it_went_in();
+    a_value_outlives_its_entry_and_its_cache();
+    a_miss_is_empty_and_no_error();
+    get_into_says_the_length_it_needs();
+    entries_are_there_until_they_are_removed();
+    a_ttl_is_default_never_or_exact();
+    a_ttl_that_has_run_out_is_refused_and_not_for_ever();
+    tags_and_patterns_invalidate();
+    removals_without_exceptions();
+    keys_are_listed_once_over_all_pages();
+    keys_are_listed_page_by_page();
+    a_search_finds_the_most_similar_first();
+    many_entries_in_one_call();
+    many_entries_tell_each_key_apart();
+    a_batch_gives_each_operation_its_outcome();
+    a_cache_tells_of_itself();
+    errors_have_a_status_and_a_sentence();
+    caches_open_from_files();
+    caches_open_from_variables();
+    a_closed_cache_gives_an_error();
+    an_empty_cache_gives_an_error();
+    other_empty_handles_are_empty();
+    log_lines_reach_a_function_that_is_released();
+    the_library_is_of_this_headers_version();
+    std::printf("%d checks failed\n", failures);
+    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
