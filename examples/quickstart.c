@@ -54,6 +54,15 @@ static void set(yc_cache *cache, const char *key, const char *value, int64_t ttl
     printf("stored \"%s\"%s%s\n", value, tag ? ", tag " : "", tag ? tag : "");
 }
 
+/* The bytes belong to the value: no copy, and no NUL at their end. */
+static void print_and_free(yc_value *value)
+{
+    size_t length;
+    const char *bytes = yc_value_data(value, &length);
+    printf("%.*s", (int)length, bytes);
+    yc_value_free(value);
+}
+
 static void get(yc_cache *cache, const char *key)
 {
     yc_error *error;
@@ -65,10 +74,9 @@ static void get(yc_cache *cache, const char *key)
         printf("miss\n");
         return;
     }
-    size_t length;
-    const char *bytes = yc_value_data(value, &length); /* no copy; not NUL-terminated */
-    printf("hit  \"%.*s\"\n", (int)length, bytes);
-    yc_value_free(value);
+    printf("hit  \"");
+    print_and_free(value);
+    printf("\"\n");
 }
 
 static void print_removed(uint64_t removed)
@@ -121,8 +129,9 @@ static void stats(yc_cache *cache)
     yc_value *json;
 
     check(yc_stats(cache, &json, &error), &error);
-    printf("stats %s\n", (const char *)yc_value_data(json, NULL)); /* reports end in a NUL */
-    yc_value_free(json);
+    printf("stats ");
+    print_and_free(json);
+    printf("\n");
 }
 
 static void wait_ms(long ms)
