@@ -2,29 +2,89 @@
 
 use triomphe::ThinArc;
 
-/// A value, as a window on the buffer it was stored or received in.
+/// The length of the key, in front of it.
+const LENGTH: usize = size_of::<u32>();
+/// Up to this size the parts are put together on the stack.
+const SMALL: usize = 256;
+
+/// A value behind one pointer, with the key it is stored under before it:
+/// reference count, key and value are one allocation.
 #[derive(Clone)]
-pub struct Value {
-    buffer: ThinArc<(), u8>,
-    start: usize,
-}
+pub struct Value(ThinArc<(), u8>);
 
 impl Value {
-    /// The bytes of `buffer` from `start` on.
-    #[inline]
-    pub fn window(buffer: ThinArc<(), u8>, start: usize) -> Self {
-        Self { buffer, start }
+    /// Copies key and value.
+    pub fn keyed(key: &[u8], value: &[u8]) -> Self {
+        let len = LENGTH + key.len() + value.len();
+        let mut small = [0; SMALL];
+        if let Some(buffer) = small.get_mut(..len) {
+            join(buffer, key, value);
+            return Self(ThinArc::from_header_and_slice((), buffer));
+        }
+        let mut buffer = vec![0; len];
+        join(&mut buffer, key, value);
+        Self(ThinArc::from_header_and_slice((), &buffer))
     }
 
-    /// The bytes.
+    /// The bytes of the key; none for a value that has no key.
+    #[inline]
+    pub fn key(&self) -> &[u8] {
+        self.split().0
+    }
+
+    /// The bytes of the value.
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
-        self.buffer.slice.get(self.start..).unwrap_or_default()
+        self.split().1
     }
+
+    #[inline]
+    fn split(&self) -> (&[u8], &[u8]) {
+        let (length, rest) = self.0.slice.split_first_chunk::<LENGTH>().unwrap_or((&[0; LENGTH], &[]));
+        rest.split_at_checked(u32::from_ne_bytes(*length) as usize).unwrap_or_default()
+    }
+}
+
+#[allow(clippy::cast_possible_truncation)] // A key has up to 64 KiB.
+fn join(buffer: &mut [u8], key: &[u8], value: &[u8]) {
+    let (length, rest) = buffer.split_at_mut(LENGTH);
+    length.copy_from_slice(&(key.len() as u32).to_ne_bytes());
+    let (head, tail) = rest.split_at_mut(key.len());
+    head.copy_from_slice(key);
+    tail.copy_from_slice(value);
 }
 
 impl From<&[u8]> for Value {
     fn from(bytes: &[u8]) -> Self {
-        Self::window(ThinArc::from_header_and_slice((), bytes), 0)
+        Self::keyed(&[], bytes)
+    }
+}
+
+impl From<ThinArc<(), u8>> for Value {
+    /// What `ThinArc::from(value)` gave.
+    fn from(shared: ThinArc<(), u8>) -> Self {
+        Self(shared)
+    }
+}
+
+impl From<Value> for ThinArc<(), u8> {
+    fn from(value: Value) -> Self {
+        value.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn key_and_value_come_back_at_every_length() {
+        for key_len in [0, 1, 16, 251, 252, 253, 65_536] {
+            for value_len in [0, 1, 235, 236, 237, 70_000] {
+                let (key, value) = (vec![b'k'; key_len], vec![b'v'; value_len]);
+                let joined = Value::keyed(&key, &value);
+                assert_eq!((joined.key(), joined.as_bytes()), (&key[..], &value[..]));
+            }
+        }
     }
 }

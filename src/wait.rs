@@ -5,6 +5,20 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
+use futures_util::future::Either;
+
+use crate::backend::Reply;
+use crate::error::Result;
+
+/// The answer of a backend: at once where it is there.
+#[inline]
+pub fn answer<T>(reply: Reply<'_, T>) -> Result<T> {
+    match reply {
+        Either::Left(ready) => ready.into_inner(),
+        Either::Right(on_its_way) => wait(on_its_way),
+    }
+}
+
 /// Drives a future to its end. One that is ready at once, as memory's are,
 /// costs a poll; any other parks the thread until it is woken.
 #[inline]

@@ -15,7 +15,7 @@ use super::status::{YC_OK, yc_status};
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::wait::wait;
+use crate::wait::answer;
 
 /// A cache. Any thread may call any function on it at any time, also while
 /// another closes it; only yc_cache_free() must come last. After a fork the
@@ -49,7 +49,7 @@ impl Handle {
     fn close(&self) -> Result<()> {
         self.check_process()?;
         self.closed.store(true, Ordering::Release);
-        wait(self.cache.close())
+        answer(self.cache.close())
     }
 }
 

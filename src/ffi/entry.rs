@@ -10,7 +10,7 @@ use super::value::yc_value;
 use crate::cache::SetRequest;
 use crate::error::{Error, ErrorKind};
 use crate::ttl::Ttl;
-use crate::wait::wait;
+use crate::wait::answer;
 
 /// ttl_ms: the cache's default_ttl, spread by its ttl_jitter.
 pub const YC_TTL_DEFAULT: i64 = -1;
@@ -40,7 +40,7 @@ pub unsafe extern "C" fn yc_get(
     unsafe {
         with_cache("yc_get", cache, err, |cache| {
             let (key, place) = (bytes(key, key_len, "key")?, self::out(out, "out")?);
-            let Some(value) = wait(cache.get(key))? else { return Ok(YC_MISS) };
+            let Some(value) = answer(cache.get(key))? else { return Ok(YC_MISS) };
             place.write(yc_value::into_raw(value));
             Ok(YC_OK)
         })
@@ -70,7 +70,7 @@ pub unsafe extern "C" fn yc_get_into(
         with_cache("yc_get_into", cache, err, |cache| {
             let (key, len) = (bytes(key, key_len, "key")?, out(len, "len")?);
             bytes(buf, cap, "buf")?;
-            let Some(value) = wait(cache.get(key))? else { return Ok(YC_MISS) };
+            let Some(value) = answer(cache.get(key))? else { return Ok(YC_MISS) };
             let value = value.as_bytes();
             len.write(value.len());
             if value.len() > cap {
@@ -114,7 +114,7 @@ pub unsafe extern "C" fn yc_set(
         with_cache("yc_set", cache, err, |cache| {
             let (key, value) = (bytes(key, key_len, "key")?, bytes(value, value_len, "value")?);
             let tags = slices(tags, n_tags, "tags")?;
-            wait(cache.set(SetRequest { key, value, ttl: Ttl::from_millis(ttl_ms)?, tags: &tags }))?;
+            answer(cache.set(SetRequest { key, value, ttl: Ttl::from_millis(ttl_ms)?, tags: &tags }))?;
             Ok(YC_OK)
         })
     }
@@ -129,7 +129,7 @@ pub unsafe extern "C" fn yc_delete(
     err: *mut *mut yc_error,
 ) -> yc_status {
     // SAFETY: the caller's arguments, each checked before use.
-    unsafe { with_cache("yc_delete", cache, err, |cache| wait(cache.delete(bytes(key, key_len, "key")?)).map(hit)) }
+    unsafe { with_cache("yc_delete", cache, err, |cache| answer(cache.delete(bytes(key, key_len, "key")?)).map(hit)) }
 }
 
 /// Whether a key is there: YC_OK or YC_MISS. Does not count as a use of the
@@ -142,7 +142,7 @@ pub unsafe extern "C" fn yc_exists(
     err: *mut *mut yc_error,
 ) -> yc_status {
     // SAFETY: the caller's arguments, each checked before use.
-    unsafe { with_cache("yc_exists", cache, err, |cache| wait(cache.exists(bytes(key, key_len, "key")?)).map(hit)) }
+    unsafe { with_cache("yc_exists", cache, err, |cache| answer(cache.exists(bytes(key, key_len, "key")?)).map(hit)) }
 }
 
 /// Gives a key another time to live, counted from now (ttl_ms as in yc_set());
@@ -158,7 +158,7 @@ pub unsafe extern "C" fn yc_expire(
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
         with_cache("yc_expire", cache, err, |cache| {
-            wait(cache.expire(bytes(key, key_len, "key")?, Ttl::from_millis(ttl_ms)?)).map(hit)
+            answer(cache.expire(bytes(key, key_len, "key")?, Ttl::from_millis(ttl_ms)?)).map(hit)
         })
     }
 }
@@ -177,7 +177,7 @@ pub unsafe extern "C" fn yc_ttl(
     unsafe {
         with_cache("yc_ttl", cache, err, |cache| {
             let place = out(ttl_ms, "ttl_ms")?;
-            let Some(remaining) = wait(cache.ttl(bytes(key, key_len, "key")?))? else { return Ok(YC_MISS) };
+            let Some(remaining) = answer(cache.ttl(bytes(key, key_len, "key")?))? else { return Ok(YC_MISS) };
             place.write(remaining_ms(remaining));
             Ok(YC_OK)
         })

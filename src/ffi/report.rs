@@ -6,7 +6,7 @@ use super::error::yc_error;
 use super::status::{YC_OK, yc_status};
 use super::value::yc_value;
 use crate::value::Value;
-use crate::wait::wait;
+use crate::wait::{answer, wait};
 
 /// Capability: keys can be listed; keys, patterns and search work.
 pub const YC_CAN_LIST: u64 = 1;
@@ -75,7 +75,7 @@ pub unsafe extern "C" fn yc_size(
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
         with_cache("yc_size", cache, err, |cache| {
-            let usage = wait(cache.usage())?;
+            let usage = answer(cache.usage())?;
             if let Some(keys) = keys.as_mut() {
                 *keys = usage.keys;
             }
@@ -92,7 +92,7 @@ pub unsafe extern "C" fn yc_size(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_ping(cache: *mut yc_cache, err: *mut *mut yc_error) -> yc_status {
     // SAFETY: the caller's arguments, each checked before use.
-    unsafe { with_cache("yc_ping", cache, err, |cache| wait(cache.ping()).map(|()| YC_OK)) }
+    unsafe { with_cache("yc_ping", cache, err, |cache| answer(cache.ping()).map(|()| YC_OK)) }
 }
 
 /// What the backend can do beyond the basics: *flags is a sum of YC_CAN_

@@ -1,6 +1,11 @@
 //! `yc_value`: bytes the library hands out.
 
-use super::boundary;
+use std::ffi::c_void;
+use std::mem::ManuallyDrop;
+use std::ptr::{null, null_mut};
+
+use triomphe::ThinArc;
+
 use crate::value::Value;
 
 /// Bytes the library hands out: a cached value, or a report. Immutable and
@@ -8,12 +13,22 @@ use crate::value::Value;
 /// valid when the entry is replaced, evicted or invalidated and after the
 /// cache is freed. Any thread may read it; release it once with
 /// yc_value_free().
-pub struct yc_value(Value);
+pub struct yc_value {
+    _opaque: [u8; 0],
+}
 
 impl yc_value {
-    /// The value as the caller owns it.
+    /// The value as the caller owns it: the pointer is the reference itself, so handing out allocates nothing.
+    #[inline]
     pub(super) fn into_raw(value: Value) -> *mut Self {
-        Box::into_raw(Box::new(Self(value)))
+        ThinArc::from(value).into_raw().cast_mut().cast()
+    }
+
+    /// The value behind a handle that stays the caller's.
+    #[inline]
+    unsafe fn borrow(handle: *const Self) -> Option<ManuallyDrop<Value>> {
+        // SAFETY: the caller hands NULL or a live value of ours; it is not released here.
+        (!handle.is_null()).then(|| ManuallyDrop::new(Value::from(unsafe { ThinArc::from_raw(handle.cast()) })))
     }
 }
 
@@ -21,14 +36,15 @@ impl yc_value {
 /// value, also an empty one; NULL and 0 for NULL. They live as long as the
 /// value.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn yc_value_data(value: *const yc_value, len: *mut usize) -> *const core::ffi::c_void {
+pub unsafe extern "C" fn yc_value_data(value: *const yc_value, len: *mut usize) -> *const c_void {
     // SAFETY: the caller hands NULL or a live value of ours.
-    let bytes = unsafe { value.as_ref() }.map(|value| value.0.as_bytes());
+    let value = unsafe { yc_value::borrow(value) };
+    let (data, bytes) = value.map_or((null(), 0), |value| (value.as_bytes().as_ptr().cast(), value.as_bytes().len()));
     if !len.is_null() {
         // SAFETY: not NULL, and the caller's to be written.
-        unsafe { len.write(bytes.map_or(0, <[u8]>::len)) };
+        unsafe { len.write(bytes) };
     }
-    bytes.map_or(core::ptr::null(), |bytes| bytes.as_ptr().cast())
+    data
 }
 
 /// A second handle on the same bytes, released on its own; nothing is copied.
@@ -36,12 +52,12 @@ pub unsafe extern "C" fn yc_value_data(value: *const yc_value, len: *mut usize) 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_value_clone(value: *const yc_value) -> *mut yc_value {
     // SAFETY: the caller hands NULL or a live value of ours.
-    unsafe { value.as_ref() }.map_or(core::ptr::null_mut(), |value| yc_value::into_raw(value.0.clone()))
+    unsafe { yc_value::borrow(value) }.map_or(null_mut(), |value| yc_value::into_raw(Value::clone(&value)))
 }
 
 /// Releases a value. NULL is fine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_value_free(value: *mut yc_value) {
     // SAFETY: the caller hands NULL or a value of ours, once.
-    unsafe { boundary::free(value) }
+    drop(unsafe { yc_value::borrow(value) }.map(ManuallyDrop::into_inner));
 }

@@ -1,8 +1,5 @@
 //! Slots of entries in order of use: a slab whose links are a list.
 
-use smallvec::SmallVec;
-use triomphe::ThinArc;
-
 use crate::clock::Deadline;
 use crate::value::Value;
 
@@ -15,42 +12,34 @@ pub(super) const NONE: u32 = 0;
 /// slot to the front writes three others; in a row those cache misses overlap,
 /// which one at a time between locks they cannot.
 const NOTED_USES: usize = 32;
-/// Entries up to this size are put together without a second allocation.
-const SMALL_ENTRY: usize = 512;
 
-/// An entry: key and value share one allocation.
+/// An entry: its key lies with its value.
 pub(super) struct Entry {
-    bytes: ThinArc<(), u8>,
+    value: Value,
     pub(super) deadline: Deadline,
-    key_len: u32,
     /// The first of its memberships in tags.
     pub(super) members: u32,
 }
 
 impl Entry {
     /// Copies key and value.
-    #[allow(clippy::cast_possible_truncation)] // A key has up to 64 KiB.
     pub(super) fn new(key: &[u8], value: &[u8], deadline: Deadline) -> Self {
-        let mut joined = SmallVec::<[u8; SMALL_ENTRY]>::new();
-        joined.extend_from_slice(key);
-        joined.extend_from_slice(value);
-        let bytes = ThinArc::from_header_and_slice((), &joined);
-        Self { bytes, deadline, key_len: key.len() as u32, members: NONE }
+        Self { value: Value::keyed(key, value), deadline, members: NONE }
     }
 
     #[inline]
     pub(super) fn key(&self) -> &[u8] {
-        &self.bytes.slice[..self.key_len as usize]
+        self.value.key()
     }
 
     #[inline]
-    pub(super) fn value(&self) -> Value {
-        Value::window(self.bytes.clone(), self.key_len as usize)
+    pub(super) fn value(&self) -> &Value {
+        &self.value
     }
 
     /// The bytes of key and value.
     pub(super) fn len(&self) -> usize {
-        self.bytes.slice.len()
+        self.value.key().len() + self.value.as_bytes().len()
     }
 }
 

@@ -10,9 +10,9 @@ use super::tags::{Condemned, TagName, Tags};
 use crate::backend::{Counters, Page, Position, Wanted};
 use crate::value::Value;
 
-/// What an entry takes beside its key and value: reference count and length,
+/// What an entry takes beside its key and value: reference count and lengths,
 /// slot, and its share of the index. The allocator's rounding is not counted.
-const ENTRY_OVERHEAD: usize = 16 + 32 + 16;
+const ENTRY_OVERHEAD: usize = 20 + 32 + 16;
 /// What each tag of an entry takes.
 const MEMBER_OVERHEAD: usize = 20;
 
@@ -100,7 +100,7 @@ impl Shard {
             self.lru.touch(id);
         }
         match (live.and_then(|id| self.lru.get(id)), found) {
-            (Some(entry), _) => Lookup::Hit(entry.value()),
+            (Some(entry), _) => Lookup::Hit(entry.value().clone()),
             (None, Some(dead)) => Lookup::Dead(dead),
             (None, None) => Lookup::Miss,
         }

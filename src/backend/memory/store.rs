@@ -268,6 +268,9 @@ impl Store {
 
     /// The tags, each once.
     fn hash_tags<'a>(&self, names: &[&'a [u8]]) -> Vec<TagName<'a>> {
+        if names.is_empty() {
+            return Vec::new();
+        }
         let first = |at: usize| !names[..at].contains(&names[at]);
         let hashed = |name: &'a [u8]| TagName { name, hash: self.hasher.hash_one(name) };
         (0..names.len()).filter(|at| first(*at)).map(|at| hashed(names[at])).collect()
