@@ -1,4 +1,14 @@
-//! Slots of entries in order of use: a slab whose links are a list.
+//! Slots of entries, and which of them was used least recently.
+//!
+//! A use writes its time into the slot that is being read anyway. A list that
+//! is kept in order would write two neighbours more, each a cache miss. The
+//! order is found when room is needed: a heap has one record for each slot,
+//! whose time may lie behind the slot's. The oldest record that is up to date
+//! is the least recently used entry, exactly; one that is not is brought up to
+//! date and sinks. Each use is paid for at most once, and only near eviction.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 use crate::clock::Deadline;
 use crate::value::Value;
@@ -8,23 +18,26 @@ pub(super) type SlotId = u32;
 /// No slot, no tag, no member: number 0 of each slab stands for it.
 pub(super) const NONE: u32 = 0;
 
-/// How many uses are noted before the list is brought up to date. Moving a
-/// slot to the front writes three others; in a row those cache misses overlap,
-/// which one at a time between locks they cannot.
-const NOTED_USES: usize = 32;
-
-/// An entry: its key lies with its value.
+/// An entry: half a cache line, which never lies across two.
+#[repr(align(32))]
 pub(super) struct Entry {
+    /// Its key lies with its value.
     value: Value,
     pub(super) deadline: Deadline,
+    /// When it was last used, in uses of the shard.
+    used: u64,
+    /// Of the key: tells most others from it without reading it.
+    pub(super) hash: u32,
     /// The first of its memberships in tags.
     pub(super) members: u32,
 }
 
+const _: () = assert!(size_of::<Option<Entry>>() == 32);
+
 impl Entry {
     /// Copies key and value.
-    pub(super) fn new(key: &[u8], value: &[u8], deadline: Deadline) -> Self {
-        Self { value: Value::keyed(key, value), deadline, members: NONE }
+    pub(super) fn new(key: &[u8], value: &[u8], hash: u32, deadline: Deadline) -> Self {
+        Self { value: Value::keyed(key, value), deadline, used: 0, hash, members: NONE }
     }
 
     #[inline]
@@ -43,31 +56,39 @@ impl Entry {
     }
 }
 
-/// An entry and its neighbours: half a cache line, which never lies across two.
-#[repr(align(32))]
-struct Slot {
-    entry: Option<Entry>,
-    previous: SlotId,
-    next: SlotId,
+/// When a slot was used, or earlier. Twelve bytes: a `u64` would pad it to sixteen.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Record {
+    used_high: u32,
+    used_low: u32,
+    slot: SlotId,
 }
 
-const _: () = assert!(size_of::<Slot>() == 32);
+impl Record {
+    #[allow(clippy::cast_possible_truncation)] // Both halves are kept.
+    fn new(used: u64, slot: SlotId) -> Self {
+        Self { used_high: (used >> 32) as u32, used_low: used as u32, slot }
+    }
 
-/// The slots of a shard, most recently used first.
+    fn used(self) -> u64 {
+        u64::from(self.used_high) << 32 | u64::from(self.used_low)
+    }
+}
+
+/// The slots of a shard.
 pub(super) struct Lru {
-    /// A ring through number 0, which holds no entry: its next is the front, its previous the back.
-    slots: Vec<Slot>,
-    /// The first free slot; free ones are linked by `next`.
-    free: SlotId,
-    /// Slots used since the list was brought up to date, in order.
-    noted: [SlotId; NOTED_USES],
-    noted_len: usize,
+    /// Number 0 stays empty.
+    slots: Vec<Option<Entry>>,
+    free: Vec<SlotId>,
+    /// One record for each slot, also a free one; never later than its use.
+    oldest_first: BinaryHeap<Reverse<Record>>,
+    /// Uses so far.
+    uses: u64,
 }
 
 impl Default for Lru {
     fn default() -> Self {
-        let ring = Slot { entry: None, previous: NONE, next: NONE };
-        Self { slots: vec![ring], free: NONE, noted: [NONE; NOTED_USES], noted_len: 0 }
+        Self { slots: vec![None], free: Vec::new(), oldest_first: BinaryHeap::new(), uses: 0 }
     }
 }
 
@@ -79,64 +100,57 @@ impl Lru {
 
     #[inline]
     pub(super) fn get(&self, id: SlotId) -> Option<&Entry> {
-        self.slots.get(id as usize)?.entry.as_ref()
+        self.slots.get(id as usize)?.as_ref()
     }
 
-    pub(super) fn get_mut(&mut self, id: SlotId) -> Option<&mut Entry> {
-        self.slots.get_mut(id as usize)?.entry.as_mut()
-    }
-
-    /// The least recently used.
-    pub(super) fn back(&mut self) -> SlotId {
-        self.settle();
-        self.slots[NONE as usize].previous
-    }
-
-    /// Makes it the most recently used.
     #[inline]
-    pub(super) fn touch(&mut self, id: SlotId) {
-        if self.noted_len == NOTED_USES {
-            self.settle();
-        }
-        self.noted[self.noted_len] = id;
-        self.noted_len += 1;
+    pub(super) fn get_mut(&mut self, id: SlotId) -> Option<&mut Entry> {
+        self.slots.get_mut(id as usize)?.as_mut()
     }
 
-    /// A new slot at the front.
+    /// Makes an entry the most recently used.
+    #[inline]
+    pub(super) fn touch(&mut self, id: SlotId) -> Option<&Entry> {
+        self.uses += 1;
+        let entry = self.slots.get_mut(id as usize)?.as_mut()?;
+        entry.used = self.uses;
+        Some(entry)
+    }
+
+    /// The least recently used entry; `NONE` when there is none.
+    pub(super) fn least_recent(&mut self) -> SlotId {
+        while let Some(mut oldest) = self.oldest_first.peek_mut() {
+            let slot = oldest.0.slot;
+            let entry = self.slots[slot as usize].as_ref();
+            // A free slot will be used later than any other, if ever.
+            let used = entry.map_or(self.uses + 1, |entry| entry.used);
+            if oldest.0.used() == used {
+                return entry.map_or(NONE, |_| slot);
+            }
+            oldest.0 = Record::new(used, slot);
+        }
+        NONE
+    }
+
+    /// A new slot for an entry, the most recently used.
     pub(super) fn insert(&mut self, entry: Entry) -> SlotId {
-        self.settle();
-        let id = if self.free == NONE { self.grow() } else { self.free };
-        let slot = &mut self.slots[id as usize];
-        self.free = slot.next;
-        slot.entry = Some(entry);
-        self.link_front(id);
+        let id = self.free.pop().unwrap_or_else(|| self.grow());
+        self.slots[id as usize] = Some(entry);
+        self.touch(id);
         id
     }
 
-    /// Puts another entry into the slot; what was in it.
-    pub(super) fn replace(&mut self, id: SlotId, entry: Entry) -> Option<Entry> {
-        self.slots[id as usize].entry.replace(entry)
+    /// Puts another entry into the slot, as recently used as the old one, which is returned.
+    pub(super) fn replace(&mut self, id: SlotId, mut entry: Entry) -> Option<Entry> {
+        entry.used = self.get(id)?.used;
+        self.slots[id as usize].replace(entry)
     }
 
     /// Takes an entry out and frees its slot.
     pub(super) fn remove(&mut self, id: SlotId) -> Option<Entry> {
-        let entry = self.slots.get_mut(id as usize)?.entry.take()?;
-        self.settle();
-        self.unlink(id);
-        self.slots[id as usize].next = self.free;
-        self.free = id;
+        let entry = self.slots.get_mut(id as usize)?.take()?;
+        self.free.push(id);
         Some(entry)
-    }
-
-    /// Brings the list up to date with the uses noted.
-    fn settle(&mut self) {
-        for at in 0..std::mem::take(&mut self.noted_len) {
-            let id = self.noted[at];
-            if self.slots[NONE as usize].next != id {
-                self.unlink(id);
-                self.link_front(id);
-            }
-        }
     }
 
     /// Room for one more. Growth is by an eighth: doubling would waste up to
@@ -144,25 +158,13 @@ impl Lru {
     #[allow(clippy::cast_possible_truncation)] // The configuration bounds the number of entries.
     fn grow(&mut self) -> SlotId {
         if self.slots.len() == self.slots.capacity() {
-            self.slots.reserve_exact(self.slots.len() / 8 + 64);
+            let more = self.slots.len() / 8 + 64;
+            self.slots.reserve_exact(more);
+            self.oldest_first.reserve_exact(more);
         }
-        self.slots.push(Slot { entry: None, previous: NONE, next: NONE });
-        (self.slots.len() - 1) as SlotId
-    }
-
-    #[inline]
-    fn unlink(&mut self, id: SlotId) {
-        let Slot { previous, next, .. } = self.slots[id as usize];
-        self.slots[previous as usize].next = next;
-        self.slots[next as usize].previous = previous;
-    }
-
-    #[inline]
-    fn link_front(&mut self, id: SlotId) {
-        let front = self.slots[NONE as usize].next;
-        let slot = &mut self.slots[id as usize];
-        (slot.previous, slot.next) = (NONE, front);
-        self.slots[front as usize].previous = id;
-        self.slots[NONE as usize].next = id;
+        let id = self.slots.len() as SlotId;
+        self.slots.push(None);
+        self.oldest_first.push(Reverse(Record::new(self.uses, id)));
+        id
     }
 }

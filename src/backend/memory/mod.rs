@@ -1,6 +1,5 @@
 //! The memory backend: a sharded LRU in this process. Every call is answered on the caller's own thread.
 
-mod index;
 mod lru;
 mod room;
 mod shard;
@@ -60,7 +59,7 @@ impl Backend for Memory {
     }
 
     fn get_many<'a>(&'a self, keys: &'a [&'a [u8]]) -> Reply<'a, Vec<Result<Option<Value>>>> {
-        done(Ok(keys.iter().map(|key| Ok(self.store.get(key))).collect()))
+        done(Ok(self.store.get_many(keys).into_iter().map(Ok).collect()))
     }
 
     fn set<'a>(&'a self, entry: NewEntry<'a>) -> Reply<'a, ()> {

@@ -1,18 +1,16 @@
 //! One shard: an index of keys, slots in order of use, tags. All of it under one lock.
 
-use std::hash::BuildHasher;
+use hashbrown::HashTable;
 
-use foldhash::fast::RandomState;
-
-use super::index::Index;
 use super::lru::{Entry, Lru, NONE, SlotId};
 use super::tags::{Condemned, TagName, Tags};
 use crate::backend::{Counters, Page, Position, Wanted};
 use crate::value::Value;
 
 /// What an entry takes beside its key and value: reference count and lengths,
-/// slot, and its share of the index. The allocator's rounding is not counted.
-const ENTRY_OVERHEAD: usize = 20 + 32 + 16;
+/// slot, record of use, and its share of the index. The allocator's rounding is
+/// not counted.
+const ENTRY_OVERHEAD: usize = 20 + 32 + 12 + 8;
 /// What each tag of an entry takes.
 const MEMBER_OVERHEAD: usize = 20;
 
@@ -29,38 +27,16 @@ pub(super) struct Removed {
 }
 
 /// What a read met.
-pub(super) enum Lookup {
-    Hit(Value),
+pub(super) enum Lookup<'a> {
+    Hit(&'a Value),
     Miss,
     /// An entry that cannot be served any more and is to be removed.
     Dead(SlotId),
 }
 
-/// A hash of a key: the upper half chooses the shard, the lower the place in its index.
-#[derive(Clone, Copy)]
-pub(super) struct Hash(u64);
-
-impl Hash {
-    #[inline]
-    pub(super) fn of(hasher: &RandomState, key: &[u8]) -> Self {
-        Self(hasher.hash_one(key))
-    }
-
-    #[allow(clippy::cast_possible_truncation)] // The half that is kept.
-    #[inline]
-    pub(super) fn of_slot(self) -> u32 {
-        self.0 as u32
-    }
-
-    #[inline]
-    pub(super) fn of_shard(self) -> usize {
-        (self.0 >> 32) as usize
-    }
-}
-
+#[derive(Default)]
 pub(super) struct Shard {
-    hasher: RandomState,
-    index: Index,
+    index: HashTable<SlotId>,
     lru: Lru,
     tags: Tags,
     /// Bytes of keys and values.
@@ -69,17 +45,6 @@ pub(super) struct Shard {
 }
 
 impl Shard {
-    pub(super) fn new(hasher: RandomState) -> Self {
-        Self {
-            hasher,
-            index: Index::default(),
-            lru: Lru::default(),
-            tags: Tags::default(),
-            bytes: 0,
-            counters: Counters::default(),
-        }
-    }
-
     pub(super) fn len(&self) -> usize {
         self.index.len()
     }
@@ -91,25 +56,51 @@ impl Shard {
 
     /// The value of a key, which becomes the most recently used.
     #[inline]
-    pub(super) fn get(&mut self, hash: u32, key: &[u8]) -> Lookup {
-        let found = self.find(hash, key);
-        let live = found.filter(|id| self.is_live(*id));
-        self.counters.hits += u64::from(live.is_some());
-        self.counters.misses += u64::from(live.is_none());
-        if let Some(id) = live {
-            self.lru.touch(id);
+    pub(super) fn get(&mut self, hash: u32, key: &[u8]) -> Lookup<'_> {
+        match self.find(hash, key) {
+            Some(id) => self.serve(id),
+            None => self.miss(Lookup::Miss),
         }
-        match (live.and_then(|id| self.lru.get(id)), found) {
-            (Some(entry), _) => Lookup::Hit(entry.value().clone()),
-            (None, Some(dead)) => Lookup::Dead(dead),
-            (None, None) => Lookup::Miss,
+    }
+
+    /// The value in a slot, which becomes the most recently used.
+    #[inline]
+    pub(super) fn serve(&mut self, id: SlotId) -> Lookup<'_> {
+        if !self.is_live(id) {
+            return self.miss(Lookup::Dead(id));
+        }
+        self.counters.hits += 1;
+        self.lru.touch(id).map_or(Lookup::Miss, |entry| Lookup::Hit(entry.value()))
+    }
+
+    fn miss<'a>(&mut self, lookup: Lookup<'a>) -> Lookup<'a> {
+        self.counters.misses += 1;
+        lookup
+    }
+
+    /// The slots of keys of this shard: all hashes are looked up before any
+    /// key is read, so that the cache misses of one key overlap with those of
+    /// the others.
+    pub(super) fn find_many<'a>(&self, keys: impl Iterator<Item = (u32, &'a [u8])> + Clone, found: &mut Vec<SlotId>) {
+        found.clear();
+        let same_hash = |hash: u32| {
+            let slot = self.index.find(spread(hash), |id| self.lru.get(*id).is_some_and(|entry| entry.hash == hash));
+            slot.copied().unwrap_or(NONE)
+        };
+        found.extend(keys.clone().map(|(hash, _)| same_hash(hash)));
+        for (slot, (hash, key)) in found.iter_mut().zip(keys) {
+            if *slot != NONE && self.lru.get(*slot).is_none_or(|entry| entry.key() != key) {
+                // Another key with the same 32 bits of hash came first.
+                *slot = self.find(hash, key).unwrap_or(NONE);
+            }
         }
     }
 
     /// The slot of a key, dead or alive.
     #[inline]
     pub(super) fn find(&self, hash: u32, key: &[u8]) -> Option<SlotId> {
-        self.index.find(hash, |id| self.lru.get(id).is_some_and(|entry| entry.key() == key))
+        let is_it = |id: &SlotId| self.lru.get(*id).is_some_and(|entry| entry.hash == hash && entry.key() == key);
+        self.index.find(spread(hash), is_it).copied()
     }
 
     /// Makes it the most recently used.
@@ -139,10 +130,12 @@ impl Shard {
     }
 
     /// Adds an entry whose key is not there. Room was made before.
-    pub(super) fn insert(&mut self, hash: u32, entry: Entry, tags: &[TagName]) {
+    pub(super) fn insert(&mut self, entry: Entry, tags: &[TagName]) {
         self.bytes += entry.len();
+        let hash = spread(entry.hash);
         let id = self.lru.insert(entry);
-        self.index.insert(hash, id);
+        let lru = &self.lru;
+        self.index.insert_unique(hash, id, |id| lru.get(*id).map_or(0, |entry| spread(entry.hash)));
         self.join(id, tags);
     }
 
@@ -157,7 +150,9 @@ impl Shard {
     /// Takes an entry out.
     pub(super) fn remove(&mut self, id: SlotId) -> Option<Removed> {
         let entry = self.lru.remove(id)?;
-        self.index.remove(Hash::of(&self.hasher, entry.key()).of_slot(), id);
+        if let Ok(found) = self.index.find_entry(spread(entry.hash), |indexed| *indexed == id) {
+            found.remove();
+        }
         Some(self.removed(entry))
     }
 
@@ -172,7 +167,7 @@ impl Shard {
     /// `keep`, the most recently used, stays: it is what the room is for.
     pub(super) fn evict(&mut self, keep: SlotId) -> Option<Removed> {
         let dead = self.tags.any_condemned().filter(|id| *id != keep);
-        let id = dead.unwrap_or_else(|| self.lru.back());
+        let id = dead.unwrap_or_else(|| self.lru.least_recent());
         if id == keep {
             return None;
         }
@@ -265,8 +260,7 @@ impl Shard {
 
     /// An empty shard with the counters of this one takes its place.
     pub(super) fn take(&mut self) -> Self {
-        let empty = Self { counters: self.counters, ..Self::new(self.hasher.clone()) };
-        std::mem::replace(self, empty)
+        std::mem::replace(self, Self { counters: self.counters, ..Self::default() })
     }
 }
 
@@ -274,6 +268,12 @@ impl Shard {
 #[allow(clippy::cast_possible_truncation)]
 fn slot_id(number: usize) -> SlotId {
     number as SlotId
+}
+
+/// An entry keeps 32 bits of its hash; the index looks at both ends of 64.
+#[inline]
+fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use foldhash::fast::RandomState;
 
 use super::lru::{Entry, NONE, SlotId};
 use super::room::Room;
-use super::shard::{Hash, Lookup, Removed, Shard, entry_cost};
+use super::shard::{Lookup, Removed, Shard, entry_cost};
 use super::tags::TagName;
 use crate::backend::{Counters, NewEntry, Page, Position, Usage, Wanted};
 use crate::clock::Deadline;
@@ -25,6 +25,7 @@ const STEP: usize = 256;
 
 /// Two cache lines, so that neighbours do not share what the processor fetches.
 #[repr(align(128))]
+#[derive(Default)]
 struct Aligned<T>(T);
 
 pub(super) struct Store {
@@ -34,17 +35,32 @@ pub(super) struct Store {
     room: Room,
 }
 
+/// A hash of a key: the upper half chooses the shard, the lower stays with the entry.
+#[derive(Clone, Copy)]
+struct Hash(u64);
+
+impl Hash {
+    #[allow(clippy::cast_possible_truncation)] // The half that is kept.
+    #[inline]
+    fn of_entry(self) -> u32 {
+        self.0 as u32
+    }
+
+    #[inline]
+    fn of_shard(self) -> usize {
+        (self.0 >> 32) as usize
+    }
+}
+
 impl Store {
     /// A store of so many entries, and bytes unless that is 0.
     pub(super) fn new(max_size: u64, max_bytes: u64) -> Self {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let shards = (cpus * SHARDS_PER_CPU).next_power_of_two().min(MAX_SHARDS);
         let shards = if max_size < ONE_SHARD_BELOW { 1 } else { shards };
-        let hasher = RandomState::default();
-        let shard = || Aligned(Mutex::new(Shard::new(hasher.clone())));
         Self {
-            shards: (0..shards).map(|_| shard()).collect(),
-            hasher: hasher.clone(),
+            shards: (0..shards).map(|_| Aligned::default()).collect(),
+            hasher: RandomState::default(),
             room: Room::new(max_size, max_bytes),
         }
     }
@@ -53,11 +69,39 @@ impl Store {
     pub(super) fn get(&self, key: &[u8]) -> Option<Value> {
         let hash = self.hash(key);
         let mut shard = self.shard_of(hash);
-        match shard.get(hash.of_slot(), key) {
-            Lookup::Hit(value) => Some(value),
+        let dead = match shard.get(hash.of_entry(), key) {
+            Lookup::Hit(value) => return Some(value.clone()),
+            Lookup::Miss => return None,
+            Lookup::Dead(id) => id,
+        };
+        self.release(shard.remove_dead(dead), shard);
+        None
+    }
+
+    /// The values of many keys in their order; each shard is locked once.
+    pub(super) fn get_many(&self, keys: &[&[u8]]) -> Vec<Option<Value>> {
+        let hashes: Vec<Hash> = keys.iter().map(|key| self.hash(key)).collect();
+        let shard_of = |at: &usize| hashes[*at].of_shard() & (self.shards.len() - 1);
+        let mut order: Vec<usize> = (0..keys.len()).collect();
+        order.sort_unstable_by_key(shard_of);
+        let (mut values, mut found) = (vec![None; keys.len()], Vec::new());
+        for group in order.chunk_by(|one, other| shard_of(one) == shard_of(other)) {
+            let mut shard = self.shard(shard_of(&group[0]));
+            let asked = group.iter().map(|at| (hashes[*at].of_entry(), keys[*at]));
+            shard.find_many(asked, &mut found);
+            for (at, slot) in group.iter().zip(&found) {
+                values[*at] = self.serve(&mut shard, *slot);
+            }
+        }
+        values
+    }
+
+    fn serve(&self, shard: &mut Shard, slot: SlotId) -> Option<Value> {
+        match shard.serve(slot) {
+            Lookup::Hit(value) => Some(value.clone()),
             Lookup::Miss => None,
             Lookup::Dead(id) => {
-                self.release(shard.remove_dead(id), shard);
+                self.give_back(shard.remove_dead(id).as_slice());
                 None
             }
         }
@@ -68,7 +112,7 @@ impl Store {
         let tags = self.hash_tags(entry.tags);
         let cost = entry_cost(entry.key.len() + entry.value.len(), tags.len());
         self.room.check_fits(cost)?;
-        let mut fresh = Some(Entry::new(entry.key, entry.value, deadline));
+        let mut fresh = Some(Entry::new(entry.key, entry.value, hash.of_entry(), deadline));
         while !self.try_set(hash, entry.key, &mut fresh, &tags, cost) {
             self.evict_elsewhere(hash);
         }
@@ -79,14 +123,14 @@ impl Store {
     fn try_set(&self, hash: Hash, key: &[u8], fresh: &mut Option<Entry>, tags: &[TagName], cost: usize) -> bool {
         let mut evicted = Evicted::default();
         let mut shard = self.shard_of(hash);
-        let old = shard.find(hash.of_slot(), key);
+        let old = shard.find(hash.of_entry(), key);
         let freed = old.map_or(0, |id| shard.cost_of(id));
         let fits = self.make_room(&mut shard, old, cost.saturating_sub(freed), &mut evicted);
         let Some(fresh) = fresh.take_if(|_| fits) else { return false };
         let replaced = match old {
             Some(id) => shard.replace(id, fresh, tags),
             None => {
-                shard.insert(hash.of_slot(), fresh, tags);
+                shard.insert(fresh, tags);
                 None
             }
         };
@@ -136,7 +180,7 @@ impl Store {
     pub(super) fn delete(&self, key: &[u8]) -> bool {
         let hash = self.hash(key);
         let mut shard = self.shard_of(hash);
-        let Some(id) = shard.find(hash.of_slot(), key) else { return false };
+        let Some(id) = shard.find(hash.of_entry(), key) else { return false };
         let was_there = shard.is_live(id);
         shard.counters.deletes += u64::from(was_there);
         self.release(shard.remove(id), shard);
@@ -147,14 +191,14 @@ impl Store {
     pub(super) fn deadline(&self, key: &[u8]) -> Option<Deadline> {
         let hash = self.hash(key);
         let shard = self.shard_of(hash);
-        let id = shard.find(hash.of_slot(), key).filter(|id| shard.is_live(*id))?;
+        let id = shard.find(hash.of_entry(), key).filter(|id| shard.is_live(*id))?;
         shard.entry(id).map(|entry| entry.deadline)
     }
 
     pub(super) fn expire(&self, key: &[u8], deadline: Deadline) -> bool {
         let hash = self.hash(key);
         let mut shard = self.shard_of(hash);
-        let live = shard.find(hash.of_slot(), key).filter(|id| shard.is_live(*id));
+        let live = shard.find(hash.of_entry(), key).filter(|id| shard.is_live(*id));
         let entry = live.and_then(|id| shard.entry_mut(id));
         entry.map(|entry| entry.deadline = deadline).is_some()
     }
@@ -263,7 +307,7 @@ impl Store {
 
     #[inline]
     fn hash(&self, key: &[u8]) -> Hash {
-        Hash::of(&self.hasher, key)
+        Hash(self.hasher.hash_one(key))
     }
 
     /// The tags, each once.

@@ -148,6 +148,24 @@ fn entries_and_tags_agree_with_a_model_under_random_operations() {
 }
 
 #[test]
+fn many_keys_at_once_are_what_they_are_one_by_one() {
+    let store = Store::new(100_000, 0);
+    for key in 0..5000 {
+        let ttl = (key % 3 == 0).then_some(Duration::from_millis(1));
+        set_for(&store, &key.to_string(), &format!("v{key}"), ttl, &[]);
+    }
+    thread::sleep(Duration::from_millis(3));
+    let keys: Vec<String> = (0..7000).chain(0..10).map(|key| key.to_string()).collect();
+    let raw: Vec<&[u8]> = keys.iter().map(|key| key.as_bytes()).collect();
+    for (key, value) in keys.iter().zip(store.get_many(&raw)) {
+        let number: u32 = key.parse().unwrap();
+        let expected = (number < 5000 && number % 3 != 0).then(|| format!("v{number}"));
+        assert_eq!(value.map(|value| value.as_bytes().to_vec()), expected.map(String::into_bytes), "{key}");
+    }
+    assert_eq!(store.get_many(&[]).len(), 0);
+}
+
+#[test]
 fn what_an_invalidated_tag_leaves_behind_goes_before_a_live_entry_when_room_is_needed() {
     let store = Store::new(10, 0);
     set(&store, "live", "v", &[]);
