@@ -62,6 +62,9 @@ pub(super) unsafe fn bytes<'a>(data: *const c_void, len: usize, name: &str) -> R
 
 /// The caller's list of byte strings.
 pub(super) unsafe fn slices<'a>(data: *const yc_slice, len: usize, name: &str) -> Result<Vec<&'a [u8]>> {
+    if len == 0 {
+        return Ok(Vec::new());
+    }
     // SAFETY: as the caller's promise for `array`, for the list and for each of its items.
     unsafe { array(data, len, name)?.iter().map(|item| bytes(item.data, item.len, name)).collect() }
 }

@@ -22,6 +22,11 @@ impl Room {
         Self { max_entries, entries: AtomicU64::new(0), max_bytes, bytes: AtomicU64::new(0) }
     }
 
+    /// Whether there is a bound in bytes.
+    pub(super) fn bounds_bytes(&self) -> bool {
+        self.max_bytes.is_some()
+    }
+
     /// Refuses an entry that an empty store could not hold.
     pub(super) fn check_fits(&self, cost: usize) -> Result<()> {
         match self.max_bytes {

@@ -112,51 +112,53 @@ impl Store {
         let tags = self.hash_tags(entry.tags);
         let cost = entry_cost(entry.key.len() + entry.value.len(), tags.len());
         self.room.check_fits(cost)?;
-        let mut fresh = Some(Entry::new(entry.key, entry.value, hash.of_entry(), deadline));
-        while !self.try_set(hash, entry.key, &mut fresh, &tags, cost) {
+        let mut fresh = Entry::new(entry.key, entry.value, hash.of_entry(), deadline);
+        while let Err(refused) = self.try_set(hash, fresh, &tags, cost) {
             self.evict_elsewhere(hash);
+            fresh = refused;
         }
         Ok(())
     }
 
-    /// Stores the entry if its own shard has, or can make, the room.
-    fn try_set(&self, hash: Hash, key: &[u8], fresh: &mut Option<Entry>, tags: &[TagName], cost: usize) -> bool {
+    /// Stores the entry, or gives it back when its shard has no room and can make none.
+    fn try_set(&self, hash: Hash, fresh: Entry, tags: &[TagName], cost: usize) -> std::result::Result<(), Entry> {
         let mut evicted = Evicted::default();
         let mut shard = self.shard_of(hash);
-        let old = shard.find(hash.of_entry(), key);
-        let freed = old.map_or(0, |id| shard.cost_of(id));
-        let fits = self.make_room(&mut shard, old, cost.saturating_sub(freed), &mut evicted);
-        let Some(fresh) = fresh.take_if(|_| fits) else { return false };
-        let replaced = match old {
-            Some(id) => shard.replace(id, fresh, tags),
-            None => {
-                shard.insert(fresh, tags);
-                None
+        let Some(old) = shard.find(hash.of_entry(), fresh.key()) else {
+            if !self.make_room(&mut shard, &mut evicted) || !self.make_bytes(&mut shard, NONE, cost, &mut evicted) {
+                return Err(fresh);
             }
+            shard.insert(fresh, tags);
+            return Ok(());
         };
+        let freed = if self.room.bounds_bytes() { shard.cost_of(old) } else { cost };
+        shard.touch(old);
+        if !self.make_bytes(&mut shard, old, cost.saturating_sub(freed), &mut evicted) {
+            return Err(fresh);
+        }
+        let replaced = shard.replace(old, fresh, tags);
         drop(shard);
         self.room.give_bytes(freed.saturating_sub(cost));
         drop(replaced);
-        true
+        Ok(())
     }
 
-    /// Takes a place, unless an old entry has one, and the bytes needed: from
-    /// the least recently used if they must be.
-    fn make_room(&self, shard: &mut Shard, old: Option<SlotId>, need: usize, evicted: &mut Evicted) -> bool {
-        if let Some(id) = old {
-            shard.touch(id);
-        }
-        let keep = old.unwrap_or(NONE);
-        let has_place = old.is_some() || self.room.take_place() || self.pass_place_on(shard, evicted);
-        while has_place && !self.room.take_bytes(need) {
+    /// Takes a place for one more entry.
+    fn make_room(&self, shard: &mut Shard, evicted: &mut Evicted) -> bool {
+        self.room.take_place() || self.pass_place_on(shard, evicted)
+    }
+
+    /// Takes bytes, from the least recently used but `keep` if they must be.
+    fn make_bytes(&self, shard: &mut Shard, keep: SlotId, need: usize, evicted: &mut Evicted) -> bool {
+        while !self.room.take_bytes(need) {
             let Some(removed) = shard.evict(keep) else {
-                self.room.give_places(usize::from(old.is_none()));
+                self.room.give_places(usize::from(keep == NONE));
                 return false;
             };
             self.give_back(std::slice::from_ref(&removed));
             evicted.more.push(removed);
         }
-        has_place
+        true
     }
 
     /// A full store evicts one entry and uses its place, which changes no count.
@@ -272,7 +274,7 @@ impl Store {
     /// Removes all that is dead, in small steps, until asked to stop.
     pub(super) fn sweep(&self, stop: &dyn Fn() -> bool) {
         for at in 0..self.shards.len() {
-            self.remove_in_steps(at, Shard::remove_condemned);
+            self.remove_in_steps(at, |shard| if stop() { None } else { shard.remove_condemned() });
             let mut from = Some(0);
             while let Some(slot) = from.filter(|_| !stop()) {
                 from = self.sweep_step(at, slot);

@@ -19,7 +19,8 @@ pub(super) struct Sweeper {
 
 #[derive(Default)]
 struct Stop {
-    asked: Mutex<bool>,
+    asked: AtomicBool,
+    lock: Mutex<()>,
     changed: Condvar,
 }
 
@@ -70,18 +71,20 @@ impl Drop for Sweeper {
 
 impl Stop {
     fn ask(&self) {
-        *lock(&self.asked) = true;
+        let _locked = lock(&self.lock);
+        self.asked.store(true, Relaxed);
         self.changed.notify_all();
     }
 
     fn is_asked(&self) -> bool {
-        *lock(&self.asked)
+        self.asked.load(Relaxed)
     }
 
     /// Waits that long; whether it was asked to stop.
     fn wait(&self, interval: Duration) -> bool {
-        let waited = self.changed.wait_timeout_while(lock(&self.asked), interval, |asked| !*asked);
-        *waited.unwrap_or_else(PoisonError::into_inner).0
+        let not_asked = |(): &mut ()| !self.is_asked();
+        drop(self.changed.wait_timeout_while(lock(&self.lock), interval, not_asked));
+        self.is_asked()
     }
 }
 
