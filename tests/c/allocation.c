@@ -1,5 +1,5 @@
 /* yc_get_into() of the memory backend allocates nothing: this program's own malloc counts. */
-#include "check.h"
+#include "calls.h"
 
 /* glibc's own, under the names it exports for programs that put theirs in front. */
 extern void *__libc_malloc(size_t size);

@@ -2,7 +2,7 @@
 #ifndef EVERY_H
 #define EVERY_H
 
-#include "check.h"
+#include "calls.h"
 
 typedef struct every_call {
     const char *name;

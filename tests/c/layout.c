@@ -1,5 +1,5 @@
 /* Where each field of the plain structs lies on 64 bits: programs that were compiled once rely on it. */
-#include "check.h"
+#include "calls.h"
 
 #define AT(type, field, place) _Static_assert(offsetof(type, field) == (place), #type "." #field " moved")
 #define SIZE(type, size) _Static_assert(sizeof(type) == (size), #type " has another size")

@@ -1,5 +1,5 @@
 /* What the library handed out stays as it was: through replacement, invalidation, close and free. */
-#include "check.h"
+#include "calls.h"
 
 static bool holds(const yc_value *value, const char *text) {
     size_t len;

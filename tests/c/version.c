@@ -1,5 +1,5 @@
 /* Cargo.toml, the header and the library are of one version, and a mismatch is seen. */
-#include "check.h"
+#include "calls.h"
 
 /* "0.1.0" as the header's number. */
 static uint32_t number_of(const char *version) {
