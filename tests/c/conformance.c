@@ -1,5 +1,4 @@
 /* Runs conformance scripts over the cache that YC_TEST_URL names: see tests/conformance/README.md. */
-#define _GNU_SOURCE
 #include "script.h"
 
 #include <inttypes.h>
