@@ -373,12 +373,16 @@ static void run_size(runner *run, yc_cache *cache, const statement *step, tokens
     else add_outcome(result, status, error);
 }
 
-/* What stands behind `"name":` in a report. */
-static const char *member(const char *json, const char *name) {
+/* What stands behind `"name":` in a report, as a text to be freed; NULL when nothing does. Releases the report. */
+static char *member(yc_value *json, const char *name) {
     char quoted[MAX_NAME];
+    size_t len;
+    const char *data = yc_value_data(json, &len);
     snprintf(quoted, sizeof quoted, "\"%s\":", name);
-    const char *found = strstr(json, quoted);
-    return found ? found + strlen(quoted) : NULL;
+    const char *found = memmem(data, len, quoted, strlen(quoted));
+    char *text = found ? strndup(found + strlen(quoted), len - (size_t)(found - data) - strlen(quoted)) : NULL;
+    yc_value_free(json);
+    return text;
 }
 
 static void run_stats(runner *run, yc_cache *cache, const statement *step, tokens *result) {
@@ -389,10 +393,10 @@ static void run_stats(runner *run, yc_cache *cache, const statement *step, token
         add_outcome(result, status, error);
         return;
     }
-    const char *found = member(yc_value_data(json, NULL), argument(run, step, 0)->data);
+    char *found = member(json, argument(run, step, 0)->data);
     if (found) add_text(result, "%lld", strtoll(found, NULL, 10));
     else add_word(result, "not-in-the-report");
-    yc_value_free(json);
+    free(found);
 }
 
 static void run_health(runner *run, yc_cache *cache, const statement *step, tokens *result) {
@@ -404,9 +408,9 @@ static void run_health(runner *run, yc_cache *cache, const statement *step, toke
         add_outcome(result, status, error);
         return;
     }
-    const char *found = member(yc_value_data(json, NULL), "status");
+    char *found = member(json, "status");
     if (found && *found == '"') tokens_add(result, TOKEN_QUOTED, found + 1, strcspn(found + 1, "\""));
-    yc_value_free(json);
+    free(found);
 }
 
 static void run_ping(runner *run, yc_cache *cache, const statement *step, tokens *result) {

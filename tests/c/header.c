@@ -22,5 +22,6 @@ int main(void) {
     yc_op op = {0, YC_OP_COUNT, NULL, 0, NULL, 0, NULL, 0, 0, 0, 0, 0, NULL, NULL, 0, 0, {0, 0}};
     yc_match match = {{NULL, 0}, 0.0, {0, 0}};
     return options.struct_size == 0 || times[0] > times[1] || numbers[0] == 0 || kinds[0] == 0 || levels[0] != 0 ||
-           statuses[0] != 0 || !get || !set || op.kind != 0 || match.score > 0.0;
+           statuses[0] != 0 || op.kind != 0 || match.score > 0.0 || get(NULL, "k", 1, NULL, NULL) ||
+           set(NULL, "k", 1, "v", 1, 0, NULL, 0, NULL);
 }

@@ -88,23 +88,22 @@ static void check_errors(void) {
     yc_error_free(error);
 }
 
-static const char *report_of(yc_cache *cache, yc_status (*ask)(yc_cache *, yc_value **, yc_error **), yc_value **json) {
+/* A report is one object that holds the member, and outlives its cache. */
+static void check_report(yc_status (*ask)(yc_cache *, yc_value **, yc_error **), const char *member) {
+    yc_cache *cache = open_cache(test_url());
+    yc_value *json = NULL;
     size_t len = 0;
-    CHECK_STATUS(ask(cache, json, NULL), YC_OK);
-    const char *text = yc_value_data(*json, &len);
-    CHECK(len > 2 && text[0] == '{' && text[len - 1] == '}' && text[len] == '\0');
-    return text;
+    CHECK_STATUS(ask(cache, &json, NULL), YC_OK);
+    close_cache(cache);
+    const char *text = yc_value_data(json, &len);
+    CHECK(len > 2 && text[0] == '{' && text[len - 1] == '}' && memchr(text, '\0', len) == NULL);
+    CHECK(memmem(text, len, member, strlen(member)) != NULL);
+    yc_value_free(json);
 }
 
-/* Reports end in a NUL that is not counted, and name what the header promises. */
 static void check_reports(void) {
-    yc_cache *cache = open_cache(test_url());
-    yc_value *stats = NULL, *health = NULL;
-    CHECK(strstr(report_of(cache, yc_stats, &stats), "\"hits\":0") != NULL);
-    CHECK(strstr(report_of(cache, yc_health, &health), "\"status\":\"healthy\"") != NULL);
-    close_cache(cache);
-    yc_value_free(stats);
-    yc_value_free(health);
+    check_report(yc_stats, "\"hits\":0");
+    check_report(yc_health, "\"status\":\"healthy\"");
 }
 
 /* What was passed is copied: the caller's memory may change at once. */
