@@ -223,10 +223,14 @@ static void check_variable_that_is_no_text(const char *name, const char *path) {
     unlink(path);
 }
 
-static void check_url_variable_that_is_no_text(void) {
+/* Nor is the next source taken in its place. */
+static void check_url_variable_that_is_no_text(const char *path) {
+    write_file(path, "backend: memory\n");
+    setenv("YOKEDCACHE_CONFIG", path, 1);
     setenv("YOKEDCACHE_URL", "\xff\xfe", 1);
-    refuse_env("UTF-8");
-    unsetenv("YOKEDCACHE_URL");
+    refuse_env("YOKEDCACHE_URL");
+    unset_variables();
+    unlink(path);
 }
 
 /* A good one works afterwards, from each source. */
@@ -260,7 +264,7 @@ int main(void) {
     check_variable_that_is_no_text("YOKEDCACHE_KEY_PREFIX", path);
     check_variable_that_is_no_text("YOKEDCACHE_DEFAULT_TTL", path);
     check_variable_that_is_no_text("ENVIRONMENT", path);
-    check_url_variable_that_is_no_text();
+    check_url_variable_that_is_no_text(path);
     check_good();
     printf("the slowest refusal took %.1f ms\n", slowest_ms);
     return check_result();
