@@ -48,13 +48,9 @@ static long allocated_by_reads(yc_cache *cache, const char *key, int times) {
     return allocations - before;
 }
 
-static long allocated_by_copies(yc_cache *cache, const char *key, int times) {
+static long allocated_by_sets(yc_cache *cache, int times) {
     long before = allocations;
-    for (int at = 0; at < times; at++) {
-        yc_value *value = NULL;
-        yc_get(cache, key, strlen(key), &value, NULL);
-        yc_value_free(value);
-    }
+    for (int at = 0; at < times; at++) yc_set(cache, &at, sizeof at, "v", 1, YC_TTL_NEVER, NULL, 0, NULL);
     return allocations - before;
 }
 
@@ -67,8 +63,8 @@ int main(void) {
     CHECK(allocated_by_reads(cache, "key", 10000) == 0);
     CHECK(allocated_by_reads(cache, "small", 10000) == 0);
     CHECK(allocated_by_reads(cache, "none", 10000) == 0);
-    /* That the counter counts: a handle is one allocation. */
-    CHECK(allocated_by_copies(cache, "key", 100) == 100);
+    /* That the counter sees the library: an entry takes memory. */
+    CHECK(allocated_by_sets(cache, 100) >= 100);
     free(large);
     close_cache(cache);
     return check_result();
