@@ -1,0 +1,63 @@
+/* Checks for the C tests: each prints where it failed; check_result() is what main returns. */
+#ifndef CHECK_H
+#define CHECK_H
+
+#include <dirent.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static atomic_int checks_made, checks_failed;
+
+static inline bool check_that(bool holds, const char *text, const char *file, int line) {
+    atomic_fetch_add(&checks_made, 1);
+    if (!holds) {
+        atomic_fetch_add(&checks_failed, 1);
+        printf("FAILED %s:%d: %s\n", file, line, text);
+    }
+    return holds;
+}
+
+#define CHECK(condition) check_that((condition), #condition, __FILE__, __LINE__)
+
+static inline int check_result(void) {
+    int made = atomic_load(&checks_made), failed = atomic_load(&checks_failed);
+    printf("%d checks, %d failed\n", made, failed);
+    return failed || !made;
+}
+
+/* How many entries a directory of /proc/self has. */
+static inline int count_entries(const char *path) {
+    int count = 0;
+    DIR *directory = opendir(path);
+    for (struct dirent *entry; directory && (entry = readdir(directory));) count += entry->d_name[0] != '.';
+    if (directory) closedir(directory);
+    return count;
+}
+
+static inline int count_threads(void) { return count_entries("/proc/self/task"); }
+static inline int count_files(void) { return count_entries("/proc/self/fd"); }
+
+static inline void sleep_ms(long milliseconds) {
+    struct timespec left = {milliseconds / 1000, milliseconds % 1000 * 1000000};
+    while (nanosleep(&left, &left) != 0) continue;
+}
+
+static inline double now_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+}
+
+/* Repeats a text into a new block of that length. */
+static inline char *filled(char letter, size_t len) {
+    char *block = malloc(len + 1);
+    memset(block, letter, len);
+    block[len] = '\0';
+    return block;
+}
+
+#endif

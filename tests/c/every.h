@@ -1,0 +1,162 @@
+/* Every function that takes a cache, each as one call that releases what it gets: for what must hold of all. */
+#ifndef EVERY_H
+#define EVERY_H
+
+#include "calls.h"
+
+typedef struct every_call {
+    const char *name;
+    yc_status (*run)(yc_cache *cache, yc_error **err);
+} every_call;
+
+static yc_status every_get(yc_cache *cache, yc_error **err) {
+    yc_value *value = NULL;
+    yc_status status = yc_get(cache, "a", 1, &value, err);
+    yc_value_free(value);
+    return status;
+}
+
+static yc_status every_get_into(yc_cache *cache, yc_error **err) {
+    char buffer[64];
+    size_t len;
+    return yc_get_into(cache, "a", 1, buffer, sizeof buffer, &len, err);
+}
+
+static yc_status every_set(yc_cache *cache, yc_error **err) {
+    yc_slice tags[2] = {slice("t"), slice("u")};
+    return yc_set(cache, "a", 1, "value", 5, 60000, tags, 2, err);
+}
+
+static yc_status every_delete(yc_cache *cache, yc_error **err) { return yc_delete(cache, "d", 1, err); }
+static yc_status every_exists(yc_cache *cache, yc_error **err) { return yc_exists(cache, "a", 1, err); }
+static yc_status every_expire(yc_cache *cache, yc_error **err) { return yc_expire(cache, "a", 1, 60000, err); }
+
+static yc_status every_ttl(yc_cache *cache, yc_error **err) {
+    int64_t left;
+    return yc_ttl(cache, "a", 1, &left, err);
+}
+
+static yc_status every_invalidate_tag(yc_cache *cache, yc_error **err) {
+    uint64_t removed;
+    return yc_invalidate_tag(cache, "x", 1, &removed, err);
+}
+
+static yc_status every_invalidate_tags(yc_cache *cache, yc_error **err) {
+    yc_slice tags[2] = {slice("x"), slice("y")};
+    return yc_invalidate_tags(cache, tags, 2, NULL, err);
+}
+
+static yc_status every_invalidate_pattern(yc_cache *cache, yc_error **err) {
+    return yc_invalidate_pattern(cache, "x[a-z]*", 7, NULL, err);
+}
+
+static yc_status every_flush(yc_cache *cache, yc_error **err) {
+    uint64_t removed;
+    return yc_flush(cache, &removed, err);
+}
+
+/* A listing, from its opening to its end. */
+static yc_status every_keys(yc_cache *cache, yc_error **err) {
+    yc_cursor *cursor = NULL;
+    yc_keys *page = NULL;
+    yc_status status = yc_keys_open(cache, "*", 1, &cursor, err);
+    while (status == YC_OK && (status = yc_keys_next(cursor, 2, &page, err)) == YC_OK) {
+        size_t count;
+        CHECK(yc_keys_data(page, &count) != NULL && count >= 1 && count <= 2);
+        yc_keys_free(page);
+    }
+    yc_cursor_free(cursor);
+    return status == YC_END ? YC_OK : status;
+}
+
+static yc_status every_search(yc_cache *cache, yc_error **err) {
+    yc_search_options options = YC_SEARCH_OPTIONS_INIT;
+    yc_matches *matches = NULL;
+    yc_status status = yc_search(cache, "query", 5, &options, &matches, err);
+    yc_matches_free(matches);
+    return status;
+}
+
+static yc_status every_get_many(yc_cache *cache, yc_error **err) {
+    yc_slice keys[2] = {slice("a"), slice("none")};
+    yc_value *values[2] = {NULL, NULL};
+    yc_status statuses[2], status = yc_get_many(cache, keys, 2, values, statuses, err);
+    yc_value_free(values[0]);
+    yc_value_free(values[1]);
+    return status;
+}
+
+static yc_status every_set_many(yc_cache *cache, yc_error **err) {
+    yc_slice keys[2] = {slice("b"), slice("c")}, values[2] = {slice("v"), slice("")}, tag = slice("t");
+    return yc_set_many(cache, keys, values, 2, YC_TTL_DEFAULT, &tag, 1, NULL, err);
+}
+
+static yc_status every_delete_many(yc_cache *cache, yc_error **err) {
+    yc_slice keys[2] = {slice("d"), slice("e")};
+    yc_status statuses[2];
+    return yc_delete_many(cache, keys, 2, statuses, err);
+}
+
+static yc_status every_batch(yc_cache *cache, yc_error **err) {
+    yc_op ops[2] = {{.kind = YC_OP_SET, .key = "f", .key_len = 1, .ttl_ms = 60000}, {.kind = YC_OP_GET, .key = "f", .key_len = 1}};
+    yc_status status = yc_batch(cache, ops, 2, sizeof(yc_op), err);
+    yc_value_free(ops[1].result);
+    yc_error_free(ops[0].error);
+    yc_error_free(ops[1].error);
+    return status;
+}
+
+static yc_status every_stats(yc_cache *cache, yc_error **err) {
+    yc_value *json = NULL;
+    yc_status status = yc_stats(cache, &json, err);
+    yc_value_free(json);
+    return status;
+}
+
+static yc_status every_health(yc_cache *cache, yc_error **err) {
+    yc_value *json = NULL;
+    yc_status status = yc_health(cache, &json, err);
+    yc_value_free(json);
+    return status;
+}
+
+static yc_status every_size(yc_cache *cache, yc_error **err) {
+    uint64_t keys, bytes;
+    return yc_size(cache, &keys, &bytes, err);
+}
+
+static yc_status every_ping(yc_cache *cache, yc_error **err) { return yc_ping(cache, err); }
+
+static yc_status every_capabilities(yc_cache *cache, yc_error **err) {
+    uint64_t flags;
+    return yc_capabilities(cache, &flags, err);
+}
+
+static const every_call EVERY[] = {
+    {"yc_set", every_set},
+    {"yc_set_many", every_set_many},
+    {"yc_get", every_get},
+    {"yc_get_into", every_get_into},
+    {"yc_delete", every_delete},
+    {"yc_exists", every_exists},
+    {"yc_expire", every_expire},
+    {"yc_ttl", every_ttl},
+    {"yc_invalidate_tag", every_invalidate_tag},
+    {"yc_invalidate_tags", every_invalidate_tags},
+    {"yc_invalidate_pattern", every_invalidate_pattern},
+    {"yc_keys_open", every_keys},
+    {"yc_search", every_search},
+    {"yc_get_many", every_get_many},
+    {"yc_delete_many", every_delete_many},
+    {"yc_batch", every_batch},
+    {"yc_stats", every_stats},
+    {"yc_health", every_health},
+    {"yc_size", every_size},
+    {"yc_ping", every_ping},
+    {"yc_capabilities", every_capabilities},
+    {"yc_flush", every_flush},
+};
+
+enum { EVERY_COUNT = sizeof EVERY / sizeof *EVERY };
+
+#endif

@@ -1,0 +1,143 @@
+/* After a fork the child gets YC_E_FORKED at once from every call, frees safely and opens its own; the parent goes on. */
+#include "every.h"
+
+#include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { THREADS = 4, FORKS = 60, SECONDS_TO_HANG = 10 };
+
+static atomic_bool stop_threads;
+
+/* Keeps the cache's locks busy while the process forks. */
+static void *keep_busy(void *cache) {
+    for (unsigned turn = 0; !atomic_load(&stop_threads); turn++) EVERY[turn % EVERY_COUNT].run(cache, NULL);
+    return NULL;
+}
+
+/* In the child: all of these at once, two seconds for a slow machine; the alarm ends one that hangs. */
+static void refuse_every_call(yc_cache *cache, yc_cursor *cursor) {
+    yc_keys *page = NULL;
+    double begun = now_ms();
+    for (size_t at = 0; at < EVERY_COUNT; at++) CHECK_CALL(EVERY[at].run(cache, err), YC_E_FORKED);
+    CHECK_CALL(yc_keys_next(cursor, 0, &page, err), YC_E_FORKED);
+    CHECK_CALL(yc_close(cache, -1, err), YC_E_FORKED);
+    double took = now_ms() - begun;
+    if (!CHECK(took < 2000)) printf("  the child's calls took %.0f ms\n", took);
+}
+
+static void use_own_cache(void) {
+    yc_cache *cache = open_cache(test_url());
+    for (size_t at = 0; at < EVERY_COUNT; at++) CHECK(EVERY[at].run(cache, NULL) >= 0);
+    close_cache(cache);
+}
+
+static void be_child(yc_cache *cache, yc_cursor *cursor, yc_value *value) {
+    size_t len = 0;
+    alarm(SECONDS_TO_HANG);
+    atomic_store(&checks_failed, 0);
+    CHECK(memcmp(yc_value_data(value, &len), "value", 5) == 0 && len == 5);
+    refuse_every_call(cache, cursor);
+    yc_value_free(value);
+    yc_cursor_free(cursor);
+    yc_cache_free(cache);
+    use_own_cache();
+    fflush(stdout);
+    _exit(atomic_load(&checks_failed) ? 1 : 0);
+}
+
+static void check_child(pid_t child) {
+    int status = 0;
+    CHECK(child > 0 && waitpid(child, &status, 0) == child);
+    if (!CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0)) {
+        printf("  the child %s %d\n", WIFSIGNALED(status) ? "was ended by signal" : "ended with",
+               WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+    }
+}
+
+static void check_fork(yc_cache *cache) {
+    yc_cursor *cursor = NULL;
+    yc_value *value = NULL;
+    /* The other threads flush: until one is got. */
+    while (yc_get(cache, "mine", 4, &value, NULL) == YC_MISS) yc_set(cache, "mine", 4, "value", 5, YC_TTL_NEVER, NULL, 0, NULL);
+    CHECK_STATUS(yc_keys_open(cache, "*", 1, &cursor, NULL), YC_OK);
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) be_child(cache, cursor, value);
+    check_child(child);
+    yc_value_free(value);
+    yc_cursor_free(cursor);
+}
+
+/* A grandchild is no child of its own parent's cache either, and a cache of the child works in the child alone. */
+static void check_grandchild(void) {
+    yc_cache *cache = open_cache(test_url());
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(SECONDS_TO_HANG);
+        atomic_store(&checks_failed, 0);
+        yc_cache *own = open_cache(test_url());
+        pid_t grandchild = fork();
+        if (grandchild == 0) _exit(every_ping(own, NULL) == YC_E_FORKED && every_ping(cache, NULL) == YC_E_FORKED ? 0 : 1);
+        check_child(grandchild);
+        CHECK_STATUS(every_ping(own, NULL), YC_OK);
+        _exit(atomic_load(&checks_failed) ? 1 : 0);
+    }
+    check_child(child);
+    CHECK_STATUS(every_ping(cache, NULL), YC_OK);
+    close_cache(cache);
+}
+
+static void ignore_line(void *data, int32_t level, const char *line, size_t len) { (void)data, (void)level, (void)line, (void)len; }
+
+/* Sets a log, opens and closes, over and over: what a log and an opening lock is busy. */
+static void *log_and_open(void *unused) {
+    while (!atomic_load(&stop_threads)) {
+        yc_set_log(YC_LOG_TRACE, ignore_line, NULL, NULL, NULL);
+        yc_cache *cache = open_cache("memory://");
+        close_cache(cache);
+    }
+    return unused;
+}
+
+/* A child whose parent's threads were logging can set a log and open. */
+static void check_log_in_child(void) {
+    pthread_t threads[THREADS];
+    atomic_store(&stop_threads, false);
+    for (int at = 0; at < THREADS; at++) pthread_create(&threads[at], NULL, log_and_open, NULL);
+    for (int at = 0; at < 10 * FORKS; at++) {
+        fflush(stdout);
+        pid_t child = fork();
+        if (child == 0) {
+            alarm(SECONDS_TO_HANG);
+            yc_cache_free(open_cache("memory://"));
+            _exit(yc_set_log(YC_LOG_INFO, ignore_line, NULL, NULL, NULL) == YC_OK ? 0 : 1);
+        }
+        check_child(child);
+        if (atomic_load(&checks_failed)) break;
+    }
+    atomic_store(&stop_threads, true);
+    for (int at = 0; at < THREADS; at++) pthread_join(threads[at], NULL);
+}
+
+static void check_busy_forks(void) {
+    pthread_t threads[THREADS];
+    yc_cache *cache = open_cache("memory://?cleanup_interval=1ms");
+    for (int at = 0; at < THREADS; at++) pthread_create(&threads[at], NULL, keep_busy, cache);
+    for (int at = 0; at < FORKS; at++) check_fork(cache);
+    atomic_store(&stop_threads, true);
+    for (int at = 0; at < THREADS; at++) pthread_join(threads[at], NULL);
+    for (size_t at = 0; at < EVERY_COUNT; at++) CHECK(EVERY[at].run(cache, NULL) >= 0);
+    close_cache(cache);
+}
+
+/* `fork log` runs the log's part alone. */
+int main(int count, char **arguments) {
+    if (count > 1 && strcmp(arguments[1], "log") == 0) {
+        check_log_in_child();
+        return check_result();
+    }
+    check_busy_forks();
+    check_grandchild();
+    return check_result();
+}

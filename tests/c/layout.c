@@ -1,0 +1,59 @@
+/* Where each field of the plain structs lies on 64 bits: programs that were compiled once rely on it. */
+#include "calls.h"
+
+#define AT(type, field, place) _Static_assert(offsetof(type, field) == (place), #type "." #field " moved")
+#define SIZE(type, size) _Static_assert(sizeof(type) == (size), #type " has another size")
+
+SIZE(yc_status, 4);
+SIZE(void *, 8);
+
+SIZE(yc_slice, 16);
+AT(yc_slice, data, 0);
+AT(yc_slice, len, 8);
+
+SIZE(yc_search_options, 72);
+AT(yc_search_options, struct_size, 0);
+AT(yc_search_options, threshold, 8);
+AT(yc_search_options, limit, 16);
+AT(yc_search_options, tags, 24);
+AT(yc_search_options, n_tags, 32);
+AT(yc_search_options, reserved, 40);
+
+SIZE(yc_match, 40);
+AT(yc_match, key, 0);
+AT(yc_match, score, 16);
+AT(yc_match, reserved, 24);
+
+SIZE(yc_op, 128);
+AT(yc_op, kind, 0);
+AT(yc_op, flags, 4);
+AT(yc_op, key, 8);
+AT(yc_op, key_len, 16);
+AT(yc_op, value, 24);
+AT(yc_op, value_len, 32);
+AT(yc_op, tags, 40);
+AT(yc_op, n_tags, 48);
+AT(yc_op, ttl_ms, 56);
+AT(yc_op, user_data, 64);
+AT(yc_op, status, 72);
+AT(yc_op, padding, 76);
+AT(yc_op, result, 80);
+AT(yc_op, error, 88);
+AT(yc_op, remaining_ms, 96);
+AT(yc_op, removed, 104);
+AT(yc_op, reserved, 112);
+
+/* The library agrees: it writes and reads where the header says. */
+int main(void) {
+    yc_cache *cache = open_cache(test_url());
+    _Alignas(yc_op) unsigned char after[sizeof(yc_op) + 8];
+    yc_op op = {.kind = YC_OP_TTL, .key = "none", .key_len = 4, .status = 77, .padding = 78, .reserved = {79, 80}};
+    memset(after, 0xAB, sizeof after);
+    memcpy(after, &op, sizeof op);
+    CHECK_STATUS(yc_batch(cache, (yc_op *)(void *)after, 1, sizeof op, NULL), YC_OK);
+    memcpy(&op, after, sizeof op);
+    CHECK(op.status == YC_MISS && op.padding == 78 && op.reserved[0] == 79 && op.reserved[1] == 80);
+    CHECK(after[sizeof op] == 0xAB && after[sizeof op + 7] == 0xAB);
+    close_cache(cache);
+    return check_result();
+}
