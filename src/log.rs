@@ -2,9 +2,10 @@
 
 use std::cell::Cell;
 use std::fmt::{Debug, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, PoisonError, RwLock};
 
+use arc_swap::ArcSwapOption;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::{Interest, Subscriber};
@@ -16,9 +17,13 @@ pub trait Sink: Send + Sync {
     fn write(&self, level: Level, line: &str);
 }
 
-type Current = Option<(Level, Arc<dyn Sink>)>;
+struct Target {
+    most: Level,
+    sink: Box<dyn Sink>,
+}
 
-static CURRENT: RwLock<Current> = RwLock::new(None);
+/// No lock: a child of a fork could inherit it held by a thread it does not have.
+static CURRENT: ArcSwapOption<Target> = ArcSwapOption::const_empty();
 static INSTALLED: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
@@ -26,19 +31,22 @@ thread_local! {
     static WRITING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Replaces the sink; the old one is dropped once its last line is written.
-pub fn set_sink(sink: Current) {
-    if sink.is_some() && !INSTALLED.swap(true, Relaxed) {
+/// Sends lines up to a level to a sink; the old sink is dropped once its last line is written.
+pub fn set_sink(most: Level, sink: Box<dyn Sink>) {
+    if !INSTALLED.swap(true, Relaxed) {
         // Fails only in a Rust host that has a subscriber of its own, which then gets the events.
         let _ = tracing::subscriber::set_global_default(Forward);
     }
-    let old = std::mem::replace(&mut *CURRENT.write().unwrap_or_else(PoisonError::into_inner), sink);
-    drop(old);
+    CURRENT.store(Some(Arc::new(Target { most, sink })));
 }
 
-fn sink_for(level: Level) -> Option<Arc<dyn Sink>> {
-    let current = CURRENT.read().unwrap_or_else(PoisonError::into_inner);
-    current.as_ref().filter(|(most, _)| level <= *most).map(|(_, sink)| sink.clone())
+/// Sends no more lines.
+pub fn clear_sink() {
+    CURRENT.store(None);
+}
+
+fn target_for(level: Level) -> Option<Arc<Target>> {
+    CURRENT.load_full().filter(|target| level <= target.most)
 }
 
 struct Forward;
@@ -49,14 +57,14 @@ impl Subscriber for Forward {
     }
 
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event() && metadata.target().starts_with("yokedcache") && sink_for(*metadata.level()).is_some()
+        metadata.is_event() && metadata.target().starts_with("yokedcache") && target_for(*metadata.level()).is_some()
     }
 
     fn event(&self, event: &Event<'_>) {
-        if let Some(sink) = sink_for(*event.metadata().level()).filter(|_| !WRITING.replace(true)) {
+        if let Some(target) = target_for(*event.metadata().level()).filter(|_| !WRITING.replace(true)) {
             let mut line = Line::default();
             event.record(&mut line);
-            sink.write(*event.metadata().level(), &line.0);
+            target.sink.write(*event.metadata().level(), &line.0);
             WRITING.set(false);
         }
     }

@@ -53,7 +53,7 @@ impl Cache {
         Self {
             backend,
             key_prefix: config.key_prefix,
-            default_ttl: DefaultTtl { ttl: config.default_ttl, jitter: config.ttl_jitter },
+            default_ttl: DefaultTtl::new(config.default_ttl, config.ttl_jitter),
             max_value_bytes: config.max_value_bytes,
             latencies: Latencies::default(),
             opened: Instant::now(),

@@ -42,7 +42,7 @@ impl Handle {
     }
 
     #[inline]
-    fn check_process(&self) -> Result<()> {
+    pub(super) fn check_process(&self) -> Result<()> {
         if self.generation == fork::generation() { Ok(()) } else { Err(forked()) }
     }
 
@@ -107,8 +107,9 @@ fn utf8<'a>(text: &'a CStr, name: &str) -> Result<&'a str> {
     text.to_str().map_err(|error| Error::new(ErrorKind::Config, format!("{name} is not UTF-8: {error}")))
 }
 
+/// What is no UTF-8 is not passed over: its replacement characters make the option's own check refuse it.
 fn variable(name: &str) -> Option<String> {
-    env::var(name).ok()
+    env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
 /// Opens what a configuration asks for and hands it to the caller.

@@ -116,6 +116,11 @@ pub unsafe extern "C" fn yc_keys_free(keys: *mut yc_keys) {
 /// Releases a cursor, at its end or before. NULL is fine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_cursor_free(cursor: *mut yc_cursor) {
-    // SAFETY: the caller hands NULL or a cursor of ours, once.
-    unsafe { boundary::free(cursor) }
+    // SAFETY: the caller hands NULL or a live cursor of ours.
+    let foreign = unsafe { cursor.as_ref() }.is_some_and(|cursor| cursor.handle.check_process().is_err());
+    // In the child of a fork it may be the last to hold the parent's cache: leaked, as yc_cache_free() leaks it.
+    if !foreign {
+        // SAFETY: the caller hands NULL or a cursor of ours, once.
+        unsafe { boundary::free(cursor) }
+    }
 }

@@ -1,7 +1,6 @@
 //! `yc_set_log`: log lines to a callback of the host.
 
 use std::ffi::{c_char, c_void};
-use std::sync::Arc;
 
 use tracing::Level;
 
@@ -9,7 +8,7 @@ use super::boundary;
 use super::error::yc_error;
 use super::status::{YC_OK, yc_status};
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::{Sink, set_sink};
+use crate::log::{Sink, clear_sink, set_sink};
 
 /// Log level: nothing.
 pub const YC_LOG_OFF: i32 = 0;
@@ -106,9 +105,12 @@ pub unsafe extern "C" fn yc_set_log(
 ) -> yc_status {
     let body = || {
         let level = level_of(level)?;
-        // Without a level there is nothing to keep the data for: the finaliser runs now.
-        let callback: Arc<dyn Sink> = Arc::new(Callback { log, user_data, finalise });
-        set_sink(level.filter(|_| log.is_some()).map(|level| (level, callback)));
+        // Without a level or a function there is nothing to keep the data for: the finaliser runs now.
+        let callback = Box::new(Callback { log, user_data, finalise });
+        match level.filter(|_| log.is_some()) {
+            Some(level) => set_sink(level, callback),
+            None => clear_sink(),
+        }
         Ok(YC_OK)
     };
     // SAFETY: the caller's `err`, handed on.
