@@ -1,4 +1,4 @@
-//! A clock fine enough for one get: the time stamp counter between fences, else the system's.
+//! Clocks: one fine enough for a single get, and one of what a thread lost to others.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -41,4 +41,11 @@ pub fn cost_in_ticks() -> u64 {
     let mut empty: Vec<u64> = (0..100_001).map(|_| ticks().abs_diff(ticks())).collect();
     empty.sort_unstable();
     empty[empty.len() / 2]
+}
+
+/// How long this thread could have run, and no processor was free.
+pub fn waited_for_processor() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = text.split(' ').nth(1).and_then(|nanos| nanos.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
 }
