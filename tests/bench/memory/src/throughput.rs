@@ -36,6 +36,8 @@ struct Turn {
     operations_a_second: f64,
     gets: u64,
     hits: u64,
+    /// Time that other programs had the processors, of all threads.
+    lost: Duration,
 }
 
 /// The turns of one entrant at one number of threads.
@@ -45,14 +47,15 @@ struct Column {
 }
 
 pub fn run(workload: &Workload, field: &Field, options: &Options, results: &mut Results) {
-    let entrants: Vec<&Entrant> = workload.entrants.iter().filter(|entrant| options.wants(entrant.kind)).collect();
+    let entrants: Vec<&Entrant> =
+        workload.entrants.iter().filter(|one| options.wants_name(one.kind, &one.name())).collect();
     if entrants.is_empty() {
         return;
     }
     let columns: Vec<Column> =
         options.threads.iter().map(|threads| column(workload, &entrants, field, options, *threads)).collect();
     columns.iter().for_each(|column| keep(workload, &entrants, column, results));
-    print(workload, &entrants, &columns);
+    print(workload, &entrants, &columns, options);
     if columns.iter().flat_map(|column| &column.turns).flatten().any(|turn| turn.hits < turn.gets) {
         print_hit_ratios(workload, &entrants, &columns);
     }
@@ -86,6 +89,7 @@ fn add(sum: Turn, one: Turn) -> Turn {
         operations_a_second: sum.operations_a_second + one.operations_a_second,
         gets: sum.gets + one.gets,
         hits: sum.hits + one.hits,
+        lost: sum.lost + one.lost,
     }
 }
 
@@ -109,20 +113,25 @@ impl Task<'_> {
         self.work(&mut caller, &mut blocks, WARM_UP);
         (caller.gets, caller.hits) = (0, 0);
         self.start.wait();
-        let operations_a_second = self.work(&mut caller, &mut blocks, self.slice);
-        Turn { operations_a_second, gets: caller.gets, hits: caller.hits }
+        let (operations_a_second, lost) = self.work(&mut caller, &mut blocks, self.slice);
+        Turn { operations_a_second, gets: caller.gets, hits: caller.hits, lost }
     }
 
-    fn work<'b>(self, caller: &mut Caller, blocks: &mut impl Iterator<Item = &'b [u32; BLOCK]>, time: Duration) -> f64 {
+    /// Operations a second, and the time that other work on the machine took from this contender's turn.
+    fn work<'b>(
+        self,
+        caller: &mut Caller,
+        blocks: &mut impl Iterator<Item = &'b [u32; BLOCK]>,
+        time: Duration,
+    ) -> (f64, Duration) {
         let (waited, started, mut operations) = (waited_for_processor(), Instant::now(), 0);
         while started.elapsed() < time {
             (self.entrant.block)(self.cache, caller, blocks.next().expect("a cycle has no end"));
             operations += BLOCK;
         }
         let elapsed = started.elapsed();
-        // Other work on the machine took this from the contender whose turn it was.
         let lost = if self.has_processors { waited_for_processor() - waited } else { Duration::ZERO };
-        operations as f64 / elapsed.saturating_sub(lost).as_secs_f64()
+        (operations as f64 / elapsed.saturating_sub(lost).as_secs_f64(), lost)
     }
 }
 
@@ -136,7 +145,7 @@ fn keep(workload: &Workload, entrants: &[&Entrant], column: &Column, results: &m
     }
 }
 
-fn print(workload: &Workload, entrants: &[&Entrant], columns: &[Column]) {
+fn print(workload: &Workload, entrants: &[&Entrant], columns: &[Column], options: &Options) {
     let unit = if workload.in_nanos { "ns a key" } else { "Mops/s" };
     let mut table = Table::new(header(columns));
     for (at, entrant) in entrants.iter().enumerate() {
@@ -145,6 +154,7 @@ fn print(workload: &Workload, entrants: &[&Entrant], columns: &[Column]) {
     }
     let about = format!("{} {unit}; in brackets YokedCache's throughput ÷ the contender's.", workload.about);
     table.print(workload.name, &about);
+    columns.iter().for_each(|column| print_lost(column, options));
 }
 
 fn header(columns: &[Column]) -> Vec<String> {
@@ -161,6 +171,17 @@ fn cell(workload: &Workload, entrants: &[&Entrant], column: &Column, at: usize) 
         _ if entrants[0].kind != Kind::Yoked => format!("{figure:.digits$}"),
         0 => format!("{figure:.digits$}"),
         _ => format!("{figure:.digits$} ({:.2})", ratio(&rates_of(0), &rates_of(at))),
+    }
+}
+
+/// Says how far the figures can be trusted.
+fn print_lost(column: &Column, options: &Options) {
+    let turns: Vec<&Turn> = column.turns.iter().flatten().collect();
+    let lost: Duration = turns.iter().map(|turn| turn.lost).sum();
+    let all = options.slice * (turns.len() * column.threads) as u32;
+    let percent = 100.0 * lost.as_secs_f64() / all.as_secs_f64();
+    if percent >= 5.0 {
+        println!("\n{} threads: other programs had the processors for {percent:.0} % of the time.", column.threads);
     }
 }
 
