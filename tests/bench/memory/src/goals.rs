@@ -1,5 +1,6 @@
 //! The goals of the memory backend, each with what was measured.
 
+use crate::options::Options;
 use crate::results::Results;
 use crate::table::Table;
 
@@ -16,12 +17,14 @@ enum Bound {
 
 use Bound::{AtLeast, AtMost};
 
-pub fn print(results: &Results) {
+pub fn print(results: &Results, options: &Options) {
     let mut table = Table::new(["goal", "bound", "measured", ""]);
     for goal in goals(results) {
         table.row([goal.text.to_owned(), goal.bound(), goal.measured(), goal.verdict().to_owned()]);
     }
-    table.print("Goals", "Ratios are medians of the ratios of each round.");
+    let quick =
+        if options.quick { " With --quick a million is a tenth of it: read the tables, not these." } else { "" };
+    table.print("Goals", &format!("Ratios are medians of the ratios of each round.{quick}"));
 }
 
 #[rustfmt::skip]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crate::abi::{YC_OK, YC_TTL_NEVER, yc_invalidate_tag};
-use crate::clock::{nanos, ticks};
+use crate::clock::Stopwatch;
 use crate::contender::{Contender, Kind, give_up};
 use crate::keys::{Key, VALUE_LEN, key};
 use crate::options::Options;
@@ -102,10 +102,10 @@ fn member(number: u64) -> Key {
 fn time_invalidation(cache: &Contender, members: usize, counted: bool) -> f64 {
     let mut removed = 0;
     let place = if counted { &raw mut removed } else { null_mut() };
-    let started = ticks();
+    let mut stopwatch = Stopwatch::start();
     // SAFETY: arguments as yc_invalidate_tag() wants them.
     let status = unsafe { yc_invalidate_tag(cache.handle(), TAG.as_ptr(), TAG.len(), place, null_mut()) };
-    let took = nanos((ticks() - started) as f64);
+    let took = stopwatch.nanos();
     if status != YC_OK || (counted && removed != members as u64) {
         give_up(&format!("invalidating {members} entries gave status {status} and removed {removed}"));
     }
@@ -139,17 +139,18 @@ pub fn longest_get(cache: &Contender, act: impl FnOnce() -> f64) -> (f64, f64) {
         stop.store(started.elapsed() >= 2 * MARGIN, Relaxed);
         given
     });
-    (given, nanos(longest.load(Relaxed) as f64))
+    (given, longest.load(Relaxed) as f64)
 }
 
 fn read(cache: &Contender, watched: &AtomicBool, stop: &AtomicBool, longest: &AtomicU64) {
     let keys: Vec<Key> = (0..READ as u64).map(key).collect();
-    let mut buffer = [0; VALUE_LEN];
+    let (mut buffer, mut stopwatch) = ([0; VALUE_LEN], Stopwatch::start());
     for key in keys.iter().cycle() {
-        let started = ticks();
+        stopwatch.restart();
         cache.get_into(key, &mut buffer);
+        let took = stopwatch.nanos();
         if watched.load(Relaxed) {
-            longest.fetch_max(ticks() - started, Relaxed);
+            longest.fetch_max(took as u64, Relaxed);
         }
         if stop.load(Relaxed) {
             return;

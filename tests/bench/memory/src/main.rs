@@ -62,7 +62,7 @@ fn measure(options: &Options) {
     for (_, run) in OTHERS.iter().filter(|(name, _)| options.wants_workload(name)) {
         run(options, &mut results);
     }
-    goals::print(&results);
+    goals::print(&results, options);
 }
 
 fn run_rates(workloads: &[Workload], options: &Options, results: &mut Results) {

@@ -13,7 +13,7 @@ Without a workload all are run; without a number of threads 1, 2, 4 and 8.
   --quick         3 short rounds and smaller runs: to see that it works
   --rounds N      rounds of each comparison (9)
   --slice MS      how long each contender has in a round (200)
-  --only NAME     only contenders whose name contains this, such as yokedcache
+  --only NAME     one contender: yokedcache, quick_cache, floor; 'yokedcache,' is its further rows
   --against FILE  another build of libyokedcache.so, as a further contender
   --list          the workloads
   --help          this
@@ -66,8 +66,12 @@ impl Options {
     }
 
     pub fn wants(&self, kind: Kind) -> bool {
-        let name = kind.name().to_lowercase();
-        kind.is_wanted() && self.only.as_ref().is_none_or(|only| name.contains(only))
+        self.wants_name(kind, kind.name())
+    }
+
+    /// Whether a contender that goes by this name, its own or a longer one, is to be measured.
+    pub fn wants_name(&self, kind: Kind, name: &str) -> bool {
+        kind.is_wanted() && self.only.as_ref().is_none_or(|only| is_called(&name.to_lowercase(), only))
     }
 
     pub fn wants_workload(&self, name: &str) -> bool {
@@ -92,6 +96,11 @@ impl Default for Options {
             only: None,
         }
     }
+}
+
+/// "floor" is "floor: no lock"; "yokedcache" is not "yokedcache, with a ttl", but "yokedcache," is.
+fn is_called(name: &str, wanted: &str) -> bool {
+    name.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', ':']))
 }
 
 fn number(text: &str) -> usize {

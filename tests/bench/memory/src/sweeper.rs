@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::abi::{YC_TTL_NEVER, yc_size};
-use crate::clock::{nanos, ticks};
+use crate::clock::Stopwatch;
 use crate::contender::{Contender, Kind, yoked};
 use crate::keys::{Key, VALUE_LEN, key};
 use crate::options::Options;
@@ -17,7 +17,7 @@ use crate::table::Table;
 const EXPIRING: usize = 1_000_000;
 /// Entries that stay and are read.
 const LIVE: usize = 10_000;
-/// A get that took longer met something: a lock, or the machine's other work.
+/// A get that took longer met something: a lock, or an interrupt.
 const WAIT_NANOS: f64 = 2_000.0;
 /// Filling is over by then.
 const FILL_TIME: Duration = Duration::from_secs(4);
@@ -55,8 +55,8 @@ pub fn run(options: &Options, results: &mut Results) {
     results.keep_figure("sweeper hold", "YokedCache", median(&holds));
     let about = format!(
         "A thread reads {LIVE} entries that stay, from when {} others expire until they are swept. A wait is a get over \
-         {:.0} µs; what other work on the machine causes is in it, so twice the median wait is an upper bound of the \
-         median hold of a lock: a get meets a hold in its middle.",
+         {:.0} µs, less the time other programs had its processor. What they did to the sweeper is in it, and waking up; so \
+         twice the median wait is an upper bound of the median hold of a lock: a get meets a hold in its middle.",
         options.scaled(EXPIRING),
         WAIT_NANOS / 1e3
     );
@@ -119,11 +119,11 @@ fn size(cache: &Contender) -> u64 {
 
 fn read(cache: &Contender, stop: &AtomicBool) -> Vec<f64> {
     let keys: Vec<Key> = (0..LIVE as u64).map(key).collect();
-    let (mut buffer, mut times) = ([0; VALUE_LEN], Vec::with_capacity(1 << 22));
+    let (mut buffer, mut times, mut stopwatch) = ([0; VALUE_LEN], Vec::with_capacity(1 << 22), Stopwatch::start());
     for key in keys.iter().cycle() {
-        let started = ticks();
+        stopwatch.restart();
         cache.get_into(key, &mut buffer);
-        times.push(nanos((ticks() - started) as f64));
+        times.push(stopwatch.nanos());
         if stop.load(Relaxed) || times.len() == times.capacity() {
             break;
         }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
+use crate::clock::waited_for_processor;
 use crate::contender::{Contender, Kind};
 use crate::keys::{Keys, zipf_sequences};
 use crate::options::Options;
@@ -35,6 +36,8 @@ struct Turn {
     operations_a_second: f64,
     gets: u64,
     hits: u64,
+    /// Time that other programs had the processors, of all threads.
+    lost: Duration,
 }
 
 /// The turns of one entrant at one number of threads.
@@ -44,15 +47,16 @@ struct Column {
 }
 
 pub fn run(workload: &Workload, field: &Field, options: &Options, results: &mut Results) {
-    let entrants: Vec<&Entrant> = workload.entrants.iter().filter(|entrant| options.wants(entrant.kind)).collect();
+    let entrants: Vec<&Entrant> =
+        workload.entrants.iter().filter(|one| options.wants_name(one.kind, &one.name())).collect();
     if entrants.is_empty() {
         return;
     }
     let columns: Vec<Column> =
         options.threads.iter().map(|threads| column(workload, &entrants, field, options, *threads)).collect();
     columns.iter().for_each(|column| keep(workload, &entrants, column, results));
-    print(workload, &entrants, &columns);
-    if workload.entrants.iter().any(|entrant| entrant.fill == Fill::Nothing) {
+    print(workload, &entrants, &columns, options);
+    if columns.iter().flat_map(|column| &column.turns).flatten().any(|turn| turn.hits < turn.gets) {
         print_hit_ratios(workload, &entrants, &columns);
     }
 }
@@ -71,15 +75,11 @@ fn column(workload: &Workload, entrants: &[&Entrant], field: &Field, options: &O
 
 /// All threads work for a while, and begin together.
 fn turn(cache: &Contender, entrant: &Entrant, field: &Field, threads: usize, slice: Duration) -> Turn {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let start = Barrier::new(threads);
-    let sequences = &field.sequences[..threads];
+    let task = Task { cache, entrant, field, start: &start, slice, has_processors: threads <= processors };
     std::thread::scope(|scope| {
-        let start = &start;
-        let work = |sequence: &Arc<[u32]>| {
-            let sequence = sequence.clone();
-            scope.spawn(move || one_thread(cache, entrant, &field.keys, &sequence, start, slice))
-        };
-        let workers: Vec<_> = sequences.iter().map(work).collect();
+        let workers: Vec<_> = (0..threads).map(|thread| scope.spawn(move || task.run(thread))).collect();
         workers.into_iter().map(|worker| worker.join().expect("a worker that ends")).fold(Turn::default(), add)
     })
 }
@@ -89,33 +89,50 @@ fn add(sum: Turn, one: Turn) -> Turn {
         operations_a_second: sum.operations_a_second + one.operations_a_second,
         gets: sum.gets + one.gets,
         hits: sum.hits + one.hits,
+        lost: sum.lost + one.lost,
     }
 }
 
-fn one_thread(
-    cache: &Contender,
-    entrant: &Entrant,
-    keys: &Keys,
-    sequence: &[u32],
-    start: &Barrier,
+/// What each thread of a turn does.
+#[derive(Clone, Copy)]
+struct Task<'a> {
+    cache: &'a Contender,
+    entrant: &'a Entrant,
+    field: &'a Field,
+    start: &'a Barrier,
     slice: Duration,
-) -> Turn {
-    let mut blocks = sequence.as_chunks::<BLOCK>().0.iter().cycle();
-    let mut caller = Caller::new(keys);
-    let mut work = |caller: &mut Caller, time: Duration| {
-        let (started, mut operations) = (Instant::now(), 0);
+    /// One for each thread, but for other work on the machine.
+    has_processors: bool,
+}
+
+impl Task<'_> {
+    fn run(self, thread: usize) -> Turn {
+        let mut caller = Caller::new(&self.field.keys);
+        let mut blocks = self.field.sequences[thread].as_chunks().0.iter().cycle();
+        self.start.wait();
+        self.work(&mut caller, &mut blocks, WARM_UP);
+        (caller.gets, caller.hits) = (0, 0);
+        self.start.wait();
+        let (operations_a_second, lost) = self.work(&mut caller, &mut blocks, self.slice);
+        Turn { operations_a_second, gets: caller.gets, hits: caller.hits, lost }
+    }
+
+    /// Operations a second, and the time that other work on the machine took from this contender's turn.
+    fn work<'b>(
+        self,
+        caller: &mut Caller,
+        blocks: &mut impl Iterator<Item = &'b [u32; BLOCK]>,
+        time: Duration,
+    ) -> (f64, Duration) {
+        let (waited, started, mut operations) = (waited_for_processor(), Instant::now(), 0);
         while started.elapsed() < time {
-            (entrant.block)(cache, caller, blocks.next().expect("a cycle has no end"));
+            (self.entrant.block)(self.cache, caller, blocks.next().expect("a cycle has no end"));
             operations += BLOCK;
         }
-        operations as f64 / started.elapsed().as_secs_f64()
-    };
-    start.wait();
-    work(&mut caller, WARM_UP);
-    (caller.gets, caller.hits) = (0, 0);
-    start.wait();
-    let operations_a_second = work(&mut caller, slice);
-    Turn { operations_a_second, gets: caller.gets, hits: caller.hits }
+        let elapsed = started.elapsed();
+        let lost = if self.has_processors { waited_for_processor() - waited } else { Duration::ZERO };
+        (operations as f64 / elapsed.saturating_sub(lost).as_secs_f64(), lost)
+    }
 }
 
 fn rates(turns: &[Turn]) -> Vec<f64> {
@@ -128,16 +145,21 @@ fn keep(workload: &Workload, entrants: &[&Entrant], column: &Column, results: &m
     }
 }
 
-fn print(workload: &Workload, entrants: &[&Entrant], columns: &[Column]) {
+fn print(workload: &Workload, entrants: &[&Entrant], columns: &[Column], options: &Options) {
     let unit = if workload.in_nanos { "ns a key" } else { "Mops/s" };
-    let header = columns.iter().map(|column| format!("{} threads", column.threads));
-    let mut table = Table::new(["contender".to_owned()].into_iter().chain(header));
+    let mut table = Table::new(header(columns));
     for (at, entrant) in entrants.iter().enumerate() {
         let cells = columns.iter().map(|column| cell(workload, entrants, column, at));
         table.row([entrant.name()].into_iter().chain(cells));
     }
     let about = format!("{} {unit}; in brackets YokedCache's throughput ÷ the contender's.", workload.about);
     table.print(workload.name, &about);
+    columns.iter().for_each(|column| print_lost(column, options));
+}
+
+fn header(columns: &[Column]) -> Vec<String> {
+    let threads = |column: &Column| format!("{} thread{}", column.threads, if column.threads == 1 { "" } else { "s" });
+    ["contender".to_owned()].into_iter().chain(columns.iter().map(threads)).collect()
 }
 
 fn cell(workload: &Workload, entrants: &[&Entrant], column: &Column, at: usize) -> String {
@@ -152,11 +174,21 @@ fn cell(workload: &Workload, entrants: &[&Entrant], column: &Column, at: usize) 
     }
 }
 
+/// Says how far the figures can be trusted.
+fn print_lost(column: &Column, options: &Options) {
+    let turns: Vec<&Turn> = column.turns.iter().flatten().collect();
+    let lost: Duration = turns.iter().map(|turn| turn.lost).sum();
+    let all = options.slice * (turns.len() * column.threads) as u32;
+    let percent = 100.0 * lost.as_secs_f64() / all.as_secs_f64();
+    if percent >= 5.0 {
+        println!("\n{} threads: other programs had the processors for {percent:.0} % of the time.", column.threads);
+    }
+}
+
 fn print_hit_ratios(workload: &Workload, entrants: &[&Entrant], columns: &[Column]) {
-    let header = columns.iter().map(|column| format!("{} threads", column.threads));
-    let mut table = Table::new(["contender".to_owned()].into_iter().chain(header));
+    let mut table = Table::new(header(columns));
     for (at, entrant) in entrants.iter().enumerate() {
-        let cells = columns.iter().map(|column| format!("{:.1} %", hit_percent(&column.turns[at])));
+        let cells = columns.iter().map(|column| format!("{:.2} %", hit_percent(&column.turns[at])));
         table.row([entrant.name()].into_iter().chain(cells));
     }
     table.print(&format!("{}: hit ratio", workload.name), "Hits of the gets, all rounds together.");
