@@ -24,14 +24,16 @@ impl Deadline {
         })
     }
 
-    /// Whether it is over. The coarse clock, which never runs ahead, settles
-    /// most cases; only near the deadline is the exact one read.
+    /// Whether it is over.
     #[inline]
     pub fn has_passed(self) -> bool {
-        if self == Self::NEVER || self.0 > read(ClockId::MonotonicCoarse).saturating_add(COARSE_LAG) {
-            return false;
-        }
-        self.0 <= now()
+        self != Self::NEVER && self.is_behind()
+    }
+
+    /// The coarse clock, which never runs ahead, settles most cases; only near
+    /// the deadline is the exact one read.
+    fn is_behind(self) -> bool {
+        self.0 <= read(ClockId::MonotonicCoarse).saturating_add(COARSE_LAG) && self.0 <= now()
     }
 
     /// What is left: nothing for what never expires, zero when it is over.

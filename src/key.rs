@@ -28,9 +28,13 @@ pub fn check_tags(tags: &[&[u8]]) -> Result<()> {
 
 #[inline]
 fn check_len(what: &str, bytes: &[u8]) -> Result<()> {
-    match bytes.len() {
-        1..=MAX_KEY_LEN => Ok(()),
-        0 => Err(Error::new(ErrorKind::Invalid, format!("the {what} is empty; it takes 1 byte to 64 KiB"))),
-        len => Err(Error::new(ErrorKind::TooLarge, format!("the {what} has {len} bytes; it takes 1 byte to 64 KiB"))),
+    if (1..=MAX_KEY_LEN).contains(&bytes.len()) { Ok(()) } else { Err(wrong_len(what, bytes.len())) }
+}
+
+#[cold]
+fn wrong_len(what: &str, len: usize) -> Error {
+    match len {
+        0 => Error::new(ErrorKind::Invalid, format!("the {what} is empty; it takes 1 byte to 64 KiB")),
+        _ => Error::new(ErrorKind::TooLarge, format!("the {what} has {len} bytes; it takes 1 byte to 64 KiB")),
     }
 }

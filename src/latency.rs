@@ -54,7 +54,7 @@ impl Default for Latencies {
 
 impl Latencies {
     /// Runs a short operation; one in a few is timed.
-    #[inline]
+    #[inline(always)]
     pub fn sample<'a, T>(&'a self, operation: Operation, run: impl FnOnce() -> Reply<'a, T>) -> Reply<'a, T>
     where
         T: Send + 'a,

@@ -61,7 +61,7 @@ impl Cache {
     }
 
     /// The value of a key; `None` is a miss.
-    #[inline]
+    #[inline(always)]
     pub fn get<'a>(&'a self, key: &'a [u8]) -> Reply<'a, Option<Value>> {
         match check_key(key) {
             Ok(()) => self.latencies.sample(Timed::Get, || self.backend.get(key)),
@@ -70,7 +70,7 @@ impl Cache {
     }
 
     /// Stores an entry.
-    #[inline]
+    #[inline(always)]
     pub fn set<'a>(&'a self, request: SetRequest<'a>) -> Reply<'a, ()> {
         match self.new_entry(request) {
             Ok(entry) => self.latencies.sample(Timed::Set, || self.backend.set(entry)),

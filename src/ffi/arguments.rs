@@ -16,15 +16,25 @@ pub struct yc_slice {
 }
 
 #[cold]
-fn invalid(text: String) -> Error {
-    Error::new(ErrorKind::Invalid, text)
+pub(super) fn null(name: &str) -> Error {
+    Error::new(ErrorKind::Invalid, format!("{name} is NULL"))
+}
+
+#[cold]
+fn null_with_length(name: &str, len: usize) -> Error {
+    Error::new(ErrorKind::Invalid, format!("{name} is NULL and its length is {len}"))
+}
+
+#[cold]
+fn impossible_length(name: &str, len: usize) -> Error {
+    Error::new(ErrorKind::Invalid, format!("the length of {name} ({len}) is more than a process can hold"))
 }
 
 /// Refuses what no process can hold: a slice of Rust ends at `isize::MAX` bytes.
 #[inline]
 fn checked_len<T>(len: usize, name: &str) -> Result<()> {
     if len > isize::MAX as usize / size_of::<T>().max(1) {
-        return Err(invalid(format!("the length of {name} ({len}) is more than a process can hold")));
+        return Err(impossible_length(name, len));
     }
     Ok(())
 }
@@ -36,7 +46,7 @@ pub(super) unsafe fn array<'a, T>(data: *const T, len: usize, name: &str) -> Res
         return Ok(&[]);
     }
     if data.is_null() {
-        return Err(invalid(format!("{name} is NULL and its length is {len}")));
+        return Err(null_with_length(name, len));
     }
     checked_len::<T>(len, name)?;
     // SAFETY: not NULL, of a possible length, and the caller promises that many items.
@@ -61,6 +71,7 @@ pub(super) unsafe fn bytes<'a>(data: *const c_void, len: usize, name: &str) -> R
 }
 
 /// The caller's list of byte strings.
+#[inline]
 pub(super) unsafe fn slices<'a>(data: *const yc_slice, len: usize, name: &str) -> Result<Vec<&'a [u8]>> {
     if len == 0 {
         return Ok(Vec::new());
@@ -73,5 +84,5 @@ pub(super) unsafe fn slices<'a>(data: *const yc_slice, len: usize, name: &str) -
 #[inline]
 pub(super) unsafe fn out<'a, T>(place: *mut T, name: &str) -> Result<&'a mut MaybeUninit<T>> {
     // SAFETY: the caller promises a valid place, or NULL.
-    unsafe { place.cast::<MaybeUninit<T>>().as_mut() }.ok_or_else(|| invalid(format!("{name} is NULL")))
+    unsafe { place.cast::<MaybeUninit<T>>().as_mut() }.ok_or_else(|| null(name))
 }

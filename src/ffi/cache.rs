@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::arguments::out;
+use super::arguments::{null, out};
 use super::boundary;
 use super::error::yc_error;
 use super::fork;
@@ -62,11 +62,6 @@ fn closed() -> Error {
 fn forked() -> Error {
     let text = "the cache was opened before a fork, in the parent process; open one in the child";
     Error::new(ErrorKind::Forked, text)
-}
-
-#[cold]
-fn null(name: &str) -> Error {
-    Error::new(ErrorKind::Invalid, format!("{name} is NULL"))
 }
 
 /// Runs the body of the export `name` with the cache behind a handle.

@@ -76,14 +76,15 @@ impl Record {
 }
 
 /// The slots of a shard.
+#[repr(C)]
 pub(super) struct Lru {
+    /// Uses so far.
+    uses: u64,
     /// Number 0 stays empty.
     slots: Vec<Option<Entry>>,
     free: Vec<SlotId>,
     /// One record for each slot, also a free one; never later than its use.
     oldest_first: BinaryHeap<Reverse<Record>>,
-    /// Uses so far.
-    uses: u64,
 }
 
 impl Default for Lru {
@@ -140,9 +141,9 @@ impl Lru {
         id
     }
 
-    /// Puts another entry into the slot, as recently used as the old one, which is returned.
-    pub(super) fn replace(&mut self, id: SlotId, mut entry: Entry) -> Option<Entry> {
-        entry.used = self.get(id)?.used;
+    /// Puts another entry into the slot, where it has to be touched; what was in it.
+    #[inline]
+    pub(super) fn replace(&mut self, id: SlotId, entry: Entry) -> Option<Entry> {
         self.slots[id as usize].replace(entry)
     }
 

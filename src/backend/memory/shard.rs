@@ -34,14 +34,16 @@ pub(super) enum Lookup<'a> {
     Dead(SlotId),
 }
 
+/// What a hit writes lies together, beside the lock.
 #[derive(Default)]
+#[repr(C)]
 pub(super) struct Shard {
-    index: HashTable<SlotId>,
+    pub(super) counters: Counters,
     lru: Lru,
+    index: HashTable<SlotId>,
     tags: Tags,
     /// Bytes of keys and values.
     bytes: usize,
-    pub(super) counters: Counters,
 }
 
 impl Shard {
@@ -83,22 +85,31 @@ impl Shard {
     /// the others.
     pub(super) fn find_many<'a>(&self, keys: impl Iterator<Item = (u32, &'a [u8])> + Clone, found: &mut Vec<SlotId>) {
         found.clear();
-        let same_hash = |hash: u32| {
-            let slot = self.index.find(spread(hash), |id| self.lru.get(*id).is_some_and(|entry| entry.hash == hash));
-            slot.copied().unwrap_or(NONE)
-        };
-        found.extend(keys.clone().map(|(hash, _)| same_hash(hash)));
+        found.extend(keys.clone().map(|(hash, _)| self.find_hash(hash).unwrap_or(NONE)));
         for (slot, (hash, key)) in found.iter_mut().zip(keys) {
-            if *slot != NONE && self.lru.get(*slot).is_none_or(|entry| entry.key() != key) {
-                // Another key with the same 32 bits of hash came first.
-                *slot = self.find(hash, key).unwrap_or(NONE);
-            }
+            *slot = self.confirm(*slot, hash, key).unwrap_or(NONE);
         }
     }
 
     /// The slot of a key, dead or alive.
     #[inline]
     pub(super) fn find(&self, hash: u32, key: &[u8]) -> Option<SlotId> {
+        self.confirm(self.find_hash(hash)?, hash, key)
+    }
+
+    /// The first slot with this hash, which nearly always is the key's.
+    #[inline]
+    fn find_hash(&self, hash: u32) -> Option<SlotId> {
+        self.index.find(spread(hash), |id| self.lru.get(*id).is_some_and(|entry| entry.hash == hash)).copied()
+    }
+
+    #[inline]
+    fn confirm(&self, slot: SlotId, hash: u32, key: &[u8]) -> Option<SlotId> {
+        if self.lru.get(slot)?.key() == key { Some(slot) } else { self.find_among_equal_hashes(hash, key) }
+    }
+
+    #[cold]
+    fn find_among_equal_hashes(&self, hash: u32, key: &[u8]) -> Option<SlotId> {
         let is_it = |id: &SlotId| self.lru.get(*id).is_some_and(|entry| entry.hash == hash && entry.key() == key);
         self.index.find(spread(hash), is_it).copied()
     }
@@ -125,6 +136,7 @@ impl Shard {
     pub(super) fn replace(&mut self, id: SlotId, entry: Entry, tags: &[TagName]) -> Option<Removed> {
         self.bytes += entry.len();
         let old = self.lru.replace(id, entry).map(|entry| self.removed(entry));
+        self.lru.touch(id);
         self.join(id, tags);
         old
     }
@@ -139,10 +151,14 @@ impl Shard {
         self.join(id, tags);
     }
 
+    #[inline]
     fn join(&mut self, id: SlotId, tags: &[TagName]) {
         self.counters.sets += 1;
+        if tags.is_empty() {
+            return;
+        }
         let members = tags.iter().fold(NONE, |members, tag| self.tags.join(*tag, id, members));
-        if let Some(entry) = self.lru.get_mut(id).filter(|_| members != NONE) {
+        if let Some(entry) = self.lru.get_mut(id) {
             entry.members = members;
         }
     }
@@ -157,6 +173,7 @@ impl Shard {
     }
 
     /// Takes what was in a slot out of the tags and the sums.
+    #[inline]
     fn removed(&mut self, entry: Entry) -> Removed {
         let tags = self.tags.leave(entry.members);
         self.bytes -= entry.len();

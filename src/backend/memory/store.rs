@@ -122,16 +122,47 @@ impl Store {
 
     /// Stores the entry, or gives it back when its shard has no room and can make none.
     fn try_set(&self, hash: Hash, fresh: Entry, tags: &[TagName], cost: usize) -> std::result::Result<(), Entry> {
-        let mut evicted = Evicted::default();
         let mut shard = self.shard_of(hash);
-        let Some(old) = shard.find(hash.of_entry(), fresh.key()) else {
-            if !self.make_room(&mut shard, &mut evicted) || !self.make_bytes(&mut shard, NONE, cost, &mut evicted) {
-                return Err(fresh);
+        match shard.find(hash.of_entry(), fresh.key()) {
+            None => self.add(shard, fresh, tags, cost),
+            Some(old) if self.room.bounds_bytes() => self.overwrite_in_bounds(shard, old, fresh, tags, cost),
+            Some(old) => {
+                let replaced = shard.replace(old, fresh, tags);
+                drop(shard);
+                drop(replaced);
+                Ok(())
             }
-            shard.insert(fresh, tags);
-            return Ok(());
-        };
-        let freed = if self.room.bounds_bytes() { shard.cost_of(old) } else { cost };
+        }
+    }
+
+    fn add(
+        &self,
+        shard: MutexGuard<Shard>,
+        fresh: Entry,
+        tags: &[TagName],
+        cost: usize,
+    ) -> std::result::Result<(), Entry> {
+        // Dropped in the other order: the lock first, then what was evicted.
+        let (mut evicted, mut shard) = (Evicted::default(), shard);
+        if !self.make_room(&mut shard, &mut evicted) || !self.make_bytes(&mut shard, NONE, cost, &mut evicted) {
+            return Err(fresh);
+        }
+        shard.insert(fresh, tags);
+        Ok(())
+    }
+
+    /// An overwrite takes or gives back the difference in bytes.
+    #[cold]
+    fn overwrite_in_bounds(
+        &self,
+        shard: MutexGuard<Shard>,
+        old: SlotId,
+        fresh: Entry,
+        tags: &[TagName],
+        cost: usize,
+    ) -> std::result::Result<(), Entry> {
+        let (mut evicted, mut shard) = (Evicted::default(), shard);
+        let freed = shard.cost_of(old);
         shard.touch(old);
         if !self.make_bytes(&mut shard, old, cost.saturating_sub(freed), &mut evicted) {
             return Err(fresh);
@@ -313,10 +344,12 @@ impl Store {
     }
 
     /// The tags, each once.
+    #[inline]
     fn hash_tags<'a>(&self, names: &[&'a [u8]]) -> Vec<TagName<'a>> {
-        if names.is_empty() {
-            return Vec::new();
-        }
+        if names.is_empty() { Vec::new() } else { self.hash_some_tags(names) }
+    }
+
+    fn hash_some_tags<'a>(&self, names: &[&'a [u8]]) -> Vec<TagName<'a>> {
         let first = |at: usize| !names[..at].contains(&names[at]);
         let hashed = |name: &'a [u8]| TagName { name, hash: self.hasher.hash_one(name) };
         (0..names.len()).filter(|at| first(*at)).map(|at| hashed(names[at])).collect()
