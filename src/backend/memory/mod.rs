@@ -1,7 +1,9 @@
 //! The memory backend: a sharded LRU in this process. Every call is answered on the caller's own thread.
 
 mod lru;
+mod removal;
 mod room;
+mod set;
 mod shard;
 mod slab;
 mod store;

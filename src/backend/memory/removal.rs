@@ -1,0 +1,89 @@
+//! Removing many entries: by tag, all, and what is dead already; in small steps where there may be many.
+
+use super::shard::{Removed, Shard};
+use super::store::{STEP, Store};
+use super::tags::TagName;
+use crate::backend::Usage;
+
+impl Store {
+    /// Makes all members of the tags dead, and removes and counts them if asked.
+    pub(super) fn invalidate(&self, tags: &[&[u8]], count: bool) -> Option<u64> {
+        let mut removed = 0;
+        for tag in self.hash_tags(tags) {
+            for at in 0..self.shards.len() {
+                removed += self.invalidate_in(at, tag, count);
+            }
+        }
+        count.then_some(removed)
+    }
+
+    fn invalidate_in(&self, at: usize, tag: TagName, count: bool) -> u64 {
+        let condemned = self.shard(at).condemn(tag);
+        let Some(condemned) = condemned.filter(|_| count) else { return 0 };
+        let mut counted = 0;
+        self.remove_in_steps(at, |shard| {
+            let (removed, counts) = shard.remove_member(condemned)?;
+            counted += u64::from(counts);
+            Some(removed)
+        });
+        counted
+    }
+
+    /// Removes what `next` takes out of a shard until there is no more, the
+    /// lock released and the memory freed after every few.
+    fn remove_in_steps(&self, at: usize, mut next: impl FnMut(&mut Shard) -> Option<Removed>) {
+        loop {
+            let mut shard = self.shard(at);
+            let removed: Vec<Removed> = std::iter::from_fn(|| next(&mut shard)).take(STEP).collect();
+            drop(shard);
+            self.give_back(&removed);
+            if removed.len() < STEP {
+                return;
+            }
+        }
+    }
+
+    /// Takes all entries out, and counts those that could be served if asked.
+    pub(super) fn flush(&self, count: bool) -> Option<u64> {
+        let mut removed = 0;
+        for at in 0..self.shards.len() {
+            let mut shard = self.shard(at);
+            let taken = shard.take();
+            drop(shard);
+            removed += if count { taken.count_live() as u64 } else { 0 };
+            self.room.give_places(taken.len());
+            self.room.give_bytes(taken.bytes());
+        }
+        count.then_some(removed)
+    }
+
+    /// Removes all that is dead, in small steps, until asked to stop.
+    pub(super) fn sweep(&self, stop: &dyn Fn() -> bool) {
+        for at in 0..self.shards.len() {
+            self.remove_in_steps(at, |shard| if stop() { None } else { shard.remove_condemned() });
+            let mut from = Some(0);
+            while let Some(slot) = from.filter(|_| !stop()) {
+                from = self.sweep_step(at, slot);
+            }
+        }
+    }
+
+    fn sweep_step(&self, at: usize, from: usize) -> Option<usize> {
+        let mut removed = Vec::new();
+        let next = self.shard(at).sweep(from, STEP, &mut removed);
+        self.give_back(&removed);
+        next
+    }
+
+    /// What it holds. What invalidated tags left behind is removed first.
+    pub(super) fn usage(&self) -> Usage {
+        let mut usage = Usage::default();
+        for at in 0..self.shards.len() {
+            self.remove_in_steps(at, Shard::remove_condemned);
+            let shard = self.shard(at);
+            usage.keys += shard.len() as u64;
+            usage.bytes += shard.bytes() as u64;
+        }
+        usage
+    }
+}

@@ -1,0 +1,126 @@
+//! Storing an entry: the room it needs, and who makes it.
+
+use std::sync::MutexGuard;
+
+use super::lru::{Entry, NONE, SlotId};
+use super::shard::{Removed, Shard, entry_cost};
+use super::store::{Hash, Store};
+use super::tags::TagName;
+use crate::backend::NewEntry;
+use crate::clock::Deadline;
+use crate::error::{Error, ErrorKind, Result};
+
+/// How often room made in another shard may be lost to another thread.
+const ATTEMPTS: usize = 1000;
+
+/// Nothing, or the entry for which its shard has no room.
+type Stored = std::result::Result<(), Entry>;
+
+impl Store {
+    pub(super) fn set(&self, entry: NewEntry, deadline: Deadline) -> Result<()> {
+        let hash = self.hash(entry.key);
+        let tags = self.hash_tags(entry.tags);
+        let cost = entry_cost(entry.key.len() + entry.value.len(), tags.len());
+        self.room.check_fits(cost)?;
+        let mut fresh = Entry::new(entry.key, entry.value, hash.of_entry(), deadline);
+        for _ in 0..ATTEMPTS {
+            match self.try_set(hash, fresh, &tags, cost) {
+                Ok(()) => return Ok(()),
+                Err(refused) => fresh = refused,
+            }
+            self.evict_elsewhere(hash);
+        }
+        Err(Error::new(ErrorKind::Busy, "other threads took the room as fast as it was made; try again"))
+    }
+
+    /// Stores the entry, or gives it back when its shard has no room and can make none.
+    fn try_set(&self, hash: Hash, fresh: Entry, tags: &[TagName], cost: usize) -> Stored {
+        let mut shard = self.shard_of(hash);
+        match shard.find(hash.of_entry(), fresh.key()) {
+            None => self.add(shard, fresh, tags, cost),
+            Some(old) if self.room.bounds_bytes() => self.overwrite_in_bounds(shard, old, fresh, tags, cost),
+            Some(old) => {
+                let replaced = shard.replace(old, fresh, tags);
+                drop(shard);
+                drop(replaced);
+                Ok(())
+            }
+        }
+    }
+
+    fn add(&self, shard: MutexGuard<Shard>, fresh: Entry, tags: &[TagName], cost: usize) -> Stored {
+        // Dropped in the other order: the lock first, then what was evicted.
+        let (mut evicted, mut shard) = (Evicted::default(), shard);
+        if !self.make_room(&mut shard, &mut evicted) || !self.make_bytes(&mut shard, NONE, cost, &mut evicted) {
+            return Err(fresh);
+        }
+        shard.insert(fresh, tags);
+        Ok(())
+    }
+
+    /// An overwrite takes or gives back the difference in bytes.
+    #[cold]
+    fn overwrite_in_bounds(
+        &self,
+        shard: MutexGuard<Shard>,
+        old: SlotId,
+        fresh: Entry,
+        tags: &[TagName],
+        cost: usize,
+    ) -> Stored {
+        let (mut evicted, mut shard) = (Evicted::default(), shard);
+        let freed = shard.cost_of(old);
+        shard.touch(old);
+        if !self.make_bytes(&mut shard, old, cost.saturating_sub(freed), &mut evicted) {
+            return Err(fresh);
+        }
+        let replaced = shard.replace(old, fresh, tags);
+        drop(shard);
+        self.room.give_bytes(freed.saturating_sub(cost));
+        drop(replaced);
+        Ok(())
+    }
+
+    /// Takes a place for one more entry.
+    fn make_room(&self, shard: &mut Shard, evicted: &mut Evicted) -> bool {
+        self.room.take_place() || self.pass_place_on(shard, evicted)
+    }
+
+    /// Takes bytes, from the least recently used but `keep` if they must be.
+    fn make_bytes(&self, shard: &mut Shard, keep: SlotId, need: usize, evicted: &mut Evicted) -> bool {
+        while !self.room.take_bytes(need) {
+            let Some(removed) = shard.evict(keep) else {
+                self.room.give_places(usize::from(keep == NONE));
+                return false;
+            };
+            self.give_back(std::slice::from_ref(&removed));
+            evicted.more.push(removed);
+        }
+        true
+    }
+
+    /// A full store evicts one entry and uses its place, which changes no count.
+    fn pass_place_on(&self, shard: &mut Shard, evicted: &mut Evicted) -> bool {
+        evicted.first = shard.evict(NONE);
+        self.room.give_bytes(evicted.first.as_ref().map_or(0, |removed| removed.cost));
+        evicted.first.is_some()
+    }
+
+    /// Makes room in the next shard that has an entry: this key's own has none.
+    #[cold]
+    fn evict_elsewhere(&self, hash: Hash) {
+        for at in 1..self.shards.len() {
+            let mut shard = self.shard(hash.of_shard() + at);
+            if let Some(removed) = shard.evict(NONE) {
+                return self.release(Some(removed), shard);
+            }
+        }
+    }
+}
+
+/// What made room: nearly always one entry, which takes no list.
+#[derive(Default)]
+struct Evicted {
+    first: Option<Removed>,
+    more: Vec<Removed>,
+}
