@@ -19,11 +19,11 @@ const BUCKETS: usize = 40 * STEPS as usize;
 /// What is timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
-    /// get, also of many keys
+    /// get
     Get,
-    /// set, also of many entries
+    /// set
     Set,
-    /// delete, also of many keys
+    /// delete
     Delete,
     /// exists, ttl and expire
     Inspect,
@@ -31,9 +31,11 @@ pub enum Operation {
     Invalidate,
     /// keys and search
     List,
+    /// get, set and delete of many keys, the whole call
+    Many,
 }
 
-const NAMES: [&str; 6] = ["get", "set", "delete", "inspect", "invalidate", "list"];
+const NAMES: [&str; 7] = ["get", "set", "delete", "inspect", "invalidate", "list", "many"];
 
 /// The histograms of one cache.
 pub struct Latencies([Histogram; NAMES.len()]);

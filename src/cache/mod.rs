@@ -125,19 +125,19 @@ impl Cache {
     /// The values of many keys, each with its own outcome, in their order.
     pub async fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Result<Option<Value>>>> {
         keys.iter().try_for_each(|key| check_key(key))?;
-        self.latencies.time(Timed::Get, self.backend.get_many(keys)).await
+        self.latencies.time(Timed::Many, self.backend.get_many(keys)).await
     }
 
     /// Stores many entries, each with its own outcome; none if one of them is not allowed.
     pub async fn set_many(&self, requests: &[SetRequest<'_>]) -> Result<Vec<Result<()>>> {
         let entries: Vec<NewEntry> = requests.iter().map(|request| self.new_entry(*request)).collect::<Result<_>>()?;
-        self.latencies.time(Timed::Set, self.backend.set_many(&entries)).await
+        self.latencies.time(Timed::Many, self.backend.set_many(&entries)).await
     }
 
     /// Removes many keys; for each whether it was there.
     pub async fn delete_many(&self, keys: &[&[u8]]) -> Result<Vec<Result<bool>>> {
         keys.iter().try_for_each(|key| check_key(key))?;
-        self.latencies.time(Timed::Delete, self.backend.delete_many(keys)).await
+        self.latencies.time(Timed::Many, self.backend.delete_many(keys)).await
     }
 
     /// What it holds.

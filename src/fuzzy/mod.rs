@@ -28,7 +28,8 @@ pub struct Match {
 
 /// A running search: offer it every key, then take the best.
 ///
-/// It is used by one thread at a time. A key that is offered twice can be kept twice.
+/// It is used by one thread at a time. A key that is offered twice, as listings may, comes out once,
+/// but may have taken the place of another.
 ///
 /// With `m` bytes in the shorter and `n` in the longer of query and key, a key costs about `n`
 /// steps when a bound shows that it cannot be kept, else `m × (n + m) / 4`. When `m` is over 64 the
@@ -74,7 +75,9 @@ impl Search {
     #[must_use]
     pub fn finish(self) -> Vec<Match> {
         let ranked = self.kept.into_sorted_vec().into_iter();
-        ranked.map(|ranked| ranked.0).collect()
+        let mut matches: Vec<Match> = ranked.map(|ranked| ranked.0).collect();
+        matches.dedup_by(|one, other| one.key == other.key);
+        matches
     }
 
     /// The least score with which `key` would be kept; over 100 when none would do.

@@ -197,7 +197,9 @@ fn the_best_of_random_keys_are_those_of_a_full_sort() {
     let mut random = Random(3);
     for _ in 0..150 {
         let query = random.bytes(0, 20);
-        let keys: Vec<_> = (0..40).map(|_| random.bytes(0, 30)).collect();
+        let mut keys: Vec<_> = (0..40).map(|_| random.bytes(0, 30)).collect();
+        keys.sort();
+        keys.dedup();
         for (threshold, limit) in [(0.0, 1), (0.0, 7), (50.0, 3), (80.0, 50)] {
             let mut search = Search::new(&query, threshold, limit);
             for key in &keys {
@@ -298,4 +300,12 @@ impl Random {
         }
         (a, b)
     }
+}
+
+#[test]
+fn a_key_offered_twice_comes_out_once() {
+    let mut search = Search::new(b"ab", 0.0, 10);
+    [&b"ab"[..], b"xab", b"ab", b"b", b"xab"].iter().for_each(|key| search.offer(key));
+    let keys: Vec<_> = search.finish().into_iter().map(|found| found.key).collect();
+    assert_eq!(keys, [&b"ab"[..], b"b", b"xab"].map(Box::from));
 }
