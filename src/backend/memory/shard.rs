@@ -34,13 +34,13 @@ pub(super) enum Lookup<'a> {
     Dead(SlotId),
 }
 
-/// What a hit writes lies together, beside the lock.
+/// What a hit reads and writes lies in two cache lines, beside the lock.
 #[derive(Default)]
 #[repr(C)]
 pub(super) struct Shard {
     pub(super) counters: Counters,
-    lru: Lru,
     index: HashTable<SlotId>,
+    lru: Lru,
     tags: Tags,
     /// Bytes of keys and values.
     bytes: usize,
