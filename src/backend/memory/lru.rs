@@ -18,6 +18,9 @@ pub(super) type SlotId = u32;
 /// No slot, no tag, no member: number 0 of each slab stands for it.
 pub(super) const NONE: u32 = 0;
 
+/// When more than one record in so many turns out to be old, all are renewed.
+const PATIENCE: usize = 32;
+
 /// An entry: half a cache line, which never lies across two.
 #[repr(align(32))]
 pub(super) struct Entry {
@@ -120,17 +123,35 @@ impl Lru {
 
     /// The least recently used entry; `NONE` when there is none.
     pub(super) fn least_recent(&mut self) -> SlotId {
-        while let Some(mut oldest) = self.oldest_first.peek_mut() {
-            let slot = oldest.0.slot;
-            let entry = self.slots[slot as usize].as_ref();
-            // A free slot will be used later than any other, if ever.
-            let used = entry.map_or(self.uses + 1, |entry| entry.used);
-            if oldest.0.used() == used {
-                return entry.map_or(NONE, |_| slot);
+        for _ in 0..self.slots.len() / PATIENCE + PATIENCE {
+            if let Some(found) = self.look_at_oldest() {
+                return found;
             }
-            oldest.0 = Record::new(used, slot);
         }
-        NONE
+        self.bring_up_to_date();
+        self.look_at_oldest().unwrap_or(NONE)
+    }
+
+    /// The slot of the oldest record if that is up to date; else the record is brought up to date.
+    fn look_at_oldest(&mut self) -> Option<SlotId> {
+        let Some(mut oldest) = self.oldest_first.peek_mut() else { return Some(NONE) };
+        let slot = oldest.0.slot;
+        let used = used(&self.slots, self.uses, slot);
+        if oldest.0.used() == used {
+            return Some(self.slots[slot as usize].as_ref().map_or(NONE, |_| slot));
+        }
+        oldest.0 = Record::new(used, slot);
+        None
+    }
+
+    /// All records at once: one after the other, each sinking, would hold up
+    /// the first eviction after a time of reading only.
+    fn bring_up_to_date(&mut self) {
+        let mut records = std::mem::take(&mut self.oldest_first).into_vec();
+        for Reverse(record) in &mut records {
+            *record = Record::new(used(&self.slots, self.uses, record.slot), record.slot);
+        }
+        self.oldest_first = records.into();
     }
 
     /// A new slot for an entry, the most recently used.
@@ -168,4 +189,9 @@ impl Lru {
         self.oldest_first.push(Reverse(Record::new(self.uses, id)));
         id
     }
+}
+
+/// When a slot was used; a free one will be later than any other, if ever.
+fn used(slots: &[Option<Entry>], uses: u64, slot: SlotId) -> u64 {
+    slots[slot as usize].as_ref().map_or(uses + 1, |entry| entry.used)
 }

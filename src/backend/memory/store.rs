@@ -16,7 +16,7 @@ use crate::value::Value;
 /// Below this many entries one shard keeps the order of use exact for the whole cache.
 const ONE_SHARD_BELOW: u64 = 4096;
 /// Shards for each processor: few meet at a lock, and invalidating a tag visits each once.
-const SHARDS_PER_CPU: usize = 8;
+const SHARDS_PER_CPU: usize = 16;
 /// The most shards, on the largest machines.
 const MAX_SHARDS: usize = 256;
 /// How many slots are looked at under one hold of a lock.

@@ -75,6 +75,20 @@ fn one_shard_evicts_in_the_exact_order_of_use() {
 }
 
 #[test]
+fn after_a_time_of_reading_only_entries_still_go_in_the_order_they_were_read() {
+    let store = Store::new(3000, 0);
+    (0..3000).for_each(|key| set(&store, &key.to_string(), "v", &[]));
+    let mut order: Vec<u32> = (0..3000).collect();
+    fastrand::Rng::with_seed(9).shuffle(&mut order);
+    order.iter().for_each(|key| assert!(get(&store, &key.to_string()).is_some()));
+    for (gone, key) in order.iter().enumerate() {
+        assert!(store.deadline(key.to_string().as_bytes()).is_some(), "{gone} were to go before {key}");
+        set(&store, &format!("new{key}"), "v", &[]);
+        assert!(store.deadline(key.to_string().as_bytes()).is_none(), "{key} is the next to go");
+    }
+}
+
+#[test]
 fn max_bytes_holds_at_every_step_and_room_comes_back() {
     let store = Store::new(1_000_000, 50_000);
     let mut random = fastrand::Rng::with_seed(5);
