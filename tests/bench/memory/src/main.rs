@@ -10,6 +10,7 @@ mod invalidate;
 mod keys;
 mod latency;
 mod options;
+mod processors;
 mod results;
 mod rounds;
 mod sweeper;

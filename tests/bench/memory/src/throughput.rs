@@ -7,6 +7,7 @@ use crate::clock::waited_for_processor;
 use crate::contender::{Contender, Kind};
 use crate::keys::{Keys, zipf_sequences};
 use crate::options::Options;
+use crate::processors;
 use crate::results::Results;
 use crate::rounds::{interleave, median, ratio};
 use crate::table::Table;
@@ -75,9 +76,8 @@ fn column(workload: &Workload, entrants: &[&Entrant], field: &Field, options: &O
 
 /// All threads work for a while, and begin together.
 fn turn(cache: &Contender, entrant: &Entrant, field: &Field, threads: usize, slice: Duration) -> Turn {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let start = Barrier::new(threads);
-    let task = Task { cache, entrant, field, start: &start, slice, has_processors: threads <= processors };
+    let (start, processors) = (Barrier::new(threads), processors::allowed());
+    let task = Task { cache, entrant, field, start: &start, slice, processors: &processors, threads };
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|thread| scope.spawn(move || task.run(thread))).collect();
         workers.into_iter().map(|worker| worker.join().expect("a worker that ends")).fold(Turn::default(), add)
@@ -101,12 +101,15 @@ struct Task<'a> {
     field: &'a Field,
     start: &'a Barrier,
     slice: Duration,
-    /// One for each thread, but for other work on the machine.
-    has_processors: bool,
+    processors: &'a [usize],
+    threads: usize,
 }
 
 impl Task<'_> {
     fn run(self, thread: usize) -> Turn {
+        if self.threads == self.processors.len() {
+            processors::stay_on(self.processors[thread]);
+        }
         let mut caller = Caller::new(&self.field.keys);
         let mut blocks = self.field.sequences[thread].as_chunks().0.iter().cycle();
         self.start.wait();
@@ -130,7 +133,8 @@ impl Task<'_> {
             operations += BLOCK;
         }
         let elapsed = started.elapsed();
-        let lost = if self.has_processors { waited_for_processor() - waited } else { Duration::ZERO };
+        // Where there are more threads, they wait for each other.
+        let lost = if self.threads <= self.processors.len() { waited_for_processor() - waited } else { Duration::ZERO };
         (operations as f64 / elapsed.saturating_sub(lost).as_secs_f64(), lost)
     }
 }
@@ -158,8 +162,11 @@ fn print(workload: &Workload, entrants: &[&Entrant], columns: &[Column], options
 }
 
 fn header(columns: &[Column]) -> Vec<String> {
-    let threads = |column: &Column| format!("{} thread{}", column.threads, if column.threads == 1 { "" } else { "s" });
-    ["contender".to_owned()].into_iter().chain(columns.iter().map(threads)).collect()
+    ["contender".to_owned()].into_iter().chain(columns.iter().map(named)).collect()
+}
+
+fn named(column: &Column) -> String {
+    format!("{} thread{}", column.threads, if column.threads == 1 { "" } else { "s" })
 }
 
 fn cell(workload: &Workload, entrants: &[&Entrant], column: &Column, at: usize) -> String {
@@ -181,7 +188,7 @@ fn print_lost(column: &Column, options: &Options) {
     let all = options.slice * (turns.len() * column.threads) as u32;
     let percent = 100.0 * lost.as_secs_f64() / all.as_secs_f64();
     if percent >= 5.0 {
-        println!("\n{} threads: other programs had the processors for {percent:.0} % of the time.", column.threads);
+        println!("\nOther programs had {percent:.0} % of the time at {}.", named(column));
     }
 }
 
