@@ -12,6 +12,17 @@ const COARSE_LAG: u64 = 100_000_000;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Deadline(u64);
 
+/// A reading of the clock, for many deadlines.
+#[derive(Clone, Copy)]
+pub struct Moment(u64);
+
+impl Moment {
+    /// Now, exactly.
+    pub fn now() -> Self {
+        Self(now())
+    }
+}
+
 impl Deadline {
     /// The deadline of what never expires.
     pub const NEVER: Self = Self(u64::MAX);
@@ -28,6 +39,12 @@ impl Deadline {
     #[inline]
     pub fn has_passed(self) -> bool {
         self != Self::NEVER && self.is_behind()
+    }
+
+    /// Whether it was over at that moment.
+    #[inline]
+    pub fn has_passed_at(self, moment: Moment) -> bool {
+        self != Self::NEVER && self.0 <= moment.0
     }
 
     /// The coarse clock, which never runs ahead, settles most cases; only near

@@ -162,7 +162,7 @@ impl Cache {
     }
 
     /// What a request becomes once it is known to be allowed.
-    #[inline]
+    #[inline(always)]
     fn new_entry<'a>(&self, request: SetRequest<'a>) -> Result<NewEntry<'a>> {
         let SetRequest { key, value, ttl, tags } = request;
         check_key(key)?;

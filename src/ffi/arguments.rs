@@ -70,12 +70,14 @@ pub(super) unsafe fn bytes<'a>(data: *const c_void, len: usize, name: &str) -> R
     unsafe { array(data.cast(), len, name) }
 }
 
-/// The caller's list of byte strings.
+/// The caller's list of byte strings; most lists of tags are empty.
 #[inline]
 pub(super) unsafe fn slices<'a>(data: *const yc_slice, len: usize, name: &str) -> Result<Vec<&'a [u8]>> {
-    if len == 0 {
-        return Ok(Vec::new());
-    }
+    // SAFETY: as the caller's promise for `array`.
+    if len == 0 { Ok(Vec::new()) } else { unsafe { some_slices(data, len, name) } }
+}
+
+unsafe fn some_slices<'a>(data: *const yc_slice, len: usize, name: &str) -> Result<Vec<&'a [u8]>> {
     // SAFETY: as the caller's promise for `array`, for the list and for each of its items.
     unsafe { array(data, len, name)?.iter().map(|item| bytes(item.data, item.len, name)).collect() }
 }

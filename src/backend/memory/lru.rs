@@ -162,9 +162,11 @@ impl Lru {
         id
     }
 
-    /// Puts another entry into the slot, where it has to be touched; what was in it.
+    /// Puts another entry into the slot, the most recently used; what was in it.
     #[inline]
-    pub(super) fn replace(&mut self, id: SlotId, entry: Entry) -> Option<Entry> {
+    pub(super) fn replace(&mut self, id: SlotId, mut entry: Entry) -> Option<Entry> {
+        self.uses += 1;
+        entry.used = self.uses;
         self.slots[id as usize].replace(entry)
     }
 

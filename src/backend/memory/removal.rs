@@ -4,6 +4,11 @@ use super::shard::{Removed, Shard};
 use super::store::{STEP, Store};
 use super::tags::TagName;
 use crate::backend::Usage;
+use crate::clock::Moment;
+
+/// How many slots are swept under one hold of a lock: all may have expired,
+/// and a caller that waits for the lock may lose it to the next step.
+const SWEEP_STEP: usize = 64;
 
 impl Store {
     /// Makes all members of the tags dead, and removes and counts them if asked.
@@ -70,7 +75,7 @@ impl Store {
 
     fn sweep_step(&self, at: usize, from: usize) -> Option<usize> {
         let mut removed = Vec::new();
-        let next = self.shard(at).sweep(from, STEP, &mut removed);
+        let next = self.shard(at).sweep(from, SWEEP_STEP, Moment::now(), &mut removed);
         self.give_back(&removed);
         next
     }

@@ -5,6 +5,7 @@ use hashbrown::HashTable;
 use super::lru::{Entry, Lru, NONE, SlotId};
 use super::tags::{Condemned, TagName, Tags};
 use crate::backend::{Counters, Page, Position, Wanted};
+use crate::clock::Moment;
 use crate::value::Value;
 
 /// What an entry takes beside its key and value: reference count and lengths,
@@ -132,13 +133,15 @@ impl Shard {
         self.lru.get_mut(id)
     }
 
-    /// Puts a new entry where an old one of the same key was.
-    pub(super) fn replace(&mut self, id: SlotId, entry: Entry, tags: &[TagName]) -> Option<Removed> {
+    /// Puts a new entry where an old one of the same key was, which is returned.
+    #[inline]
+    pub(super) fn replace(&mut self, id: SlotId, entry: Entry, tags: &[TagName]) -> Option<Entry> {
         self.bytes += entry.len();
-        let old = self.lru.replace(id, entry).map(|entry| self.removed(entry));
-        self.lru.touch(id);
+        let old = self.lru.replace(id, entry)?;
+        self.bytes -= old.len();
+        self.tags.leave(old.members);
         self.join(id, tags);
-        old
+        Some(old)
     }
 
     /// Adds an entry whose key is not there. Room was made before.
@@ -154,9 +157,12 @@ impl Shard {
     #[inline]
     fn join(&mut self, id: SlotId, tags: &[TagName]) {
         self.counters.sets += 1;
-        if tags.is_empty() {
-            return;
+        if !tags.is_empty() {
+            self.join_some(id, tags);
         }
+    }
+
+    fn join_some(&mut self, id: SlotId, tags: &[TagName]) {
         let members = tags.iter().fold(NONE, |members, tag| self.tags.join(*tag, id, members));
         if let Some(entry) = self.lru.get_mut(id) {
             entry.members = members;
@@ -231,12 +237,18 @@ impl Shard {
     }
 
     /// Removes the dead among some slots; where to go on, `None` at the end.
-    pub(super) fn sweep(&mut self, from: usize, count: usize, removed: &mut Vec<Removed>) -> Option<usize> {
+    pub(super) fn sweep(
+        &mut self,
+        from: usize,
+        count: usize,
+        now: Moment,
+        removed: &mut Vec<Removed>,
+    ) -> Option<usize> {
         let end = (from + count).min(self.lru.end());
         for id in (from..end).map(slot_id) {
-            if self.lru.get(id).is_some() && !self.is_live(id) {
-                removed.extend(self.remove_dead(id));
-            }
+            let expired = self.lru.get(id).is_some_and(|entry| entry.deadline.has_passed_at(now));
+            self.counters.expirations += u64::from(expired);
+            removed.extend(if expired { self.remove(id) } else { None });
         }
         (end < self.lru.end()).then_some(end)
     }
