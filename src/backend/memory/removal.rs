@@ -1,14 +1,14 @@
 //! Removing many entries: by tag, all, and what is dead already; in small steps where there may be many.
 
 use super::shard::{Removed, Shard};
-use super::store::{STEP, Store};
+use super::store::Store;
 use super::tags::TagName;
 use crate::backend::Usage;
 use crate::clock::Moment;
 
-/// How many slots are swept under one hold of a lock: all may have expired,
-/// and a caller that waits for the lock may lose it to the next step.
-const SWEEP_STEP: usize = 64;
+/// How many entries are looked at under one hold of a lock: all may have to be
+/// removed, and a caller that waits for the lock may lose it to the next step.
+const STEP: usize = 64;
 
 impl Store {
     /// Makes all members of the tags dead, and removes and counts them if asked.
@@ -26,25 +26,21 @@ impl Store {
         let condemned = self.shard(at).condemn(tag);
         let Some(condemned) = condemned.filter(|_| count) else { return 0 };
         let mut counted = 0;
-        self.remove_in_steps(at, |shard| {
-            let (removed, counts) = shard.remove_member(condemned)?;
-            counted += u64::from(counts);
-            Some(removed)
-        });
-        counted
+        self.remove_in_steps(at, |shard, removed| counted += shard.remove_members(condemned, STEP, removed));
+        counted as u64
     }
 
-    /// Removes what `next` takes out of a shard until there is no more, the
-    /// lock released and the memory freed after every few.
-    fn remove_in_steps(&self, at: usize, mut next: impl FnMut(&mut Shard) -> Option<Removed>) {
+    /// Lets `remove` take up to a step's entries out of a shard until there
+    /// are fewer, the lock released and the memory freed after each step.
+    fn remove_in_steps(&self, at: usize, mut remove: impl FnMut(&mut Shard, &mut Vec<Removed>)) {
+        let mut removed = Vec::with_capacity(STEP);
         loop {
-            let mut shard = self.shard(at);
-            let removed: Vec<Removed> = std::iter::from_fn(|| next(&mut shard)).take(STEP).collect();
-            drop(shard);
+            remove(&mut self.shard(at), &mut removed);
             self.give_back(&removed);
             if removed.len() < STEP {
                 return;
             }
+            removed.clear();
         }
     }
 
@@ -65,7 +61,11 @@ impl Store {
     /// Removes all that is dead, in small steps, until asked to stop.
     pub(super) fn sweep(&self, stop: &dyn Fn() -> bool) {
         for at in 0..self.shards.len() {
-            self.remove_in_steps(at, |shard| if stop() { None } else { shard.remove_condemned() });
+            self.remove_in_steps(at, |shard, removed| {
+                if !stop() {
+                    shard.remove_condemned(STEP, removed)
+                }
+            });
             let mut from = Some(0);
             while let Some(slot) = from.filter(|_| !stop()) {
                 from = self.sweep_step(at, slot);
@@ -75,7 +75,7 @@ impl Store {
 
     fn sweep_step(&self, at: usize, from: usize) -> Option<usize> {
         let mut removed = Vec::new();
-        let next = self.shard(at).sweep(from, SWEEP_STEP, Moment::now(), &mut removed);
+        let next = self.shard(at).sweep(from, STEP, Moment::now(), &mut removed);
         self.give_back(&removed);
         next
     }
@@ -84,7 +84,7 @@ impl Store {
     pub(super) fn usage(&self) -> Usage {
         let mut usage = Usage::default();
         for at in 0..self.shards.len() {
-            self.remove_in_steps(at, Shard::remove_condemned);
+            self.remove_in_steps(at, |shard, removed| shard.remove_condemned(STEP, removed));
             let shard = self.shard(at);
             usage.keys += shard.len() as u64;
             usage.bytes += shard.bytes() as u64;

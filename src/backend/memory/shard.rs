@@ -222,18 +222,24 @@ impl Shard {
         self.tags.condemn(tag)
     }
 
-    /// Removes a member of a condemned tag, and tells whether it could have
-    /// been served but for that; `None` when there are no more.
-    pub(super) fn remove_member(&mut self, condemned: Condemned) -> Option<(Removed, bool)> {
-        let id = self.tags.member_of(condemned)?;
-        let entry = self.lru.get(id)?;
-        let counts = !entry.deadline.has_passed() && self.tags.all_live_but(entry.members, condemned);
-        self.remove(id).map(|removed| (removed, counts))
+    /// Removes some members of a condemned tag; how many of them could have
+    /// been served but for that. All are looked at before the first is
+    /// removed, so that their cache misses overlap.
+    pub(super) fn remove_members(&mut self, condemned: Condemned, count: usize, removed: &mut Vec<Removed>) -> usize {
+        let ids: Vec<SlotId> = self.tags.members_of(condemned).take(count).collect();
+        let counted = ids.iter().filter(|id| self.was_live(**id, condemned)).count();
+        removed.extend(ids.into_iter().filter_map(|id| self.remove(id)));
+        counted
     }
 
-    /// Removes an entry that an invalidated tag left behind.
-    pub(super) fn remove_condemned(&mut self) -> Option<Removed> {
-        self.remove(self.tags.any_condemned()?)
+    fn was_live(&self, id: SlotId, condemned: Condemned) -> bool {
+        let live = |entry: &Entry| !entry.deadline.has_passed() && self.tags.all_live_but(entry.members, condemned);
+        self.lru.get(id).is_some_and(live)
+    }
+
+    /// Removes some entries that invalidated tags left behind.
+    pub(super) fn remove_condemned(&mut self, count: usize, removed: &mut Vec<Removed>) {
+        removed.extend(std::iter::from_fn(|| self.remove(self.tags.any_condemned()?)).take(count));
     }
 
     /// Removes the dead among some slots; where to go on, `None` at the end.

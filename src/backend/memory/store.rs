@@ -19,8 +19,8 @@ const ONE_SHARD_BELOW: u64 = 4096;
 const SHARDS_PER_CPU: usize = 16;
 /// The most shards, on the largest machines.
 const MAX_SHARDS: usize = 256;
-/// How many slots are looked at under one hold of a lock.
-pub(super) const STEP: usize = 256;
+/// How many slots a listing looks at under one hold of a lock.
+const LIST_STEP: usize = 256;
 
 /// Two cache lines, so that neighbours do not share what the processor fetches.
 #[repr(align(128))]
@@ -141,7 +141,7 @@ impl Store {
                 page.next = None;
                 break;
             };
-            lock(shard, &self.room).list(&wanted, &tags, at, STEP, limit, &mut page);
+            lock(shard, &self.room).list(&wanted, &tags, at, LIST_STEP, limit, &mut page);
             page.next = page.next.or(Some(Position { part: at.part + 1, offset: 0 }));
         }
         page

@@ -117,10 +117,12 @@ impl Tags {
         Some(Condemned { id, serial: self.tags[id].serial })
     }
 
-    /// A slot that is a member of this condemned tag.
-    pub(super) fn member_of(&self, condemned: Condemned) -> Option<SlotId> {
+    /// The slots that are members of this condemned tag.
+    pub(super) fn members_of(&self, condemned: Condemned) -> impl Iterator<Item = SlotId> {
         let tag = &self.tags[condemned.id];
-        (tag.serial == condemned.serial && tag.first != NONE).then(|| self.members[tag.first].slot)
+        let first = if tag.serial == condemned.serial { tag.first } else { NONE };
+        let member = |id: MemberId| (id != NONE).then(|| &self.members[id]);
+        std::iter::successors(member(first), move |found| member(found.next_of_tag)).map(|member| member.slot)
     }
 
     /// A slot that is dead because a tag of it was invalidated.
