@@ -1,6 +1,5 @@
 //! Removing many entries: by tag, all, and what is dead already; in small steps where there may be many.
 
-use super::shard::{Removed, Shard};
 use super::store::Store;
 use super::tags::TagName;
 use crate::backend::Usage;
@@ -11,37 +10,26 @@ use crate::clock::Moment;
 const STEP: usize = 64;
 
 impl Store {
-    /// Makes all members of the tags dead, and removes and counts them if asked.
+    /// Makes all members of the tags dead, and counts those that could be
+    /// served if asked. They are removed when they are met, by the sweeper, or
+    /// first when room is needed.
     pub(super) fn invalidate(&self, tags: &[&[u8]], count: bool) -> Option<u64> {
-        let mut removed = 0;
+        let mut counted = 0;
         for tag in self.hash_tags(tags) {
             for at in 0..self.shards.len() {
-                removed += self.invalidate_in(at, tag, count);
+                counted += self.invalidate_in(at, tag, count);
             }
         }
-        count.then_some(removed)
+        count.then_some(counted as u64)
     }
 
-    fn invalidate_in(&self, at: usize, tag: TagName, count: bool) -> u64 {
-        let condemned = self.shard(at).condemn(tag);
-        let Some(condemned) = condemned.filter(|_| count) else { return 0 };
-        let mut counted = 0;
-        self.remove_in_steps(at, |shard, removed| counted += shard.remove_members(condemned, STEP, removed));
-        counted as u64
-    }
-
-    /// Lets `remove` take up to a step's entries out of a shard until there
-    /// are fewer, the lock released and the memory freed after each step.
-    fn remove_in_steps(&self, at: usize, mut remove: impl FnMut(&mut Shard, &mut Vec<Removed>)) {
-        let mut removed = Vec::with_capacity(STEP);
-        loop {
-            remove(&mut self.shard(at), &mut removed);
-            self.give_back(&removed);
-            if removed.len() < STEP {
-                return;
-            }
-            removed.clear();
+    fn invalidate_in(&self, at: usize, tag: TagName, count: bool) -> usize {
+        let mut shard = self.shard(at);
+        if count {
+            return shard.condemn_and_count(tag);
         }
+        shard.condemn(tag);
+        0
     }
 
     /// Takes all entries out, and counts those that could be served if asked.
@@ -58,14 +46,24 @@ impl Store {
         count.then_some(removed)
     }
 
+    /// Removes what invalidated tags left behind, the lock released and the
+    /// memory freed after each few.
+    fn remove_condemned(&self, at: usize, stop: &dyn Fn() -> bool) {
+        let mut removed = Vec::new();
+        while !stop() {
+            self.shard(at).remove_condemned(STEP, &mut removed);
+            self.give_back(&removed);
+            if removed.len() < STEP {
+                return;
+            }
+            removed.clear();
+        }
+    }
+
     /// Removes all that is dead, in small steps, until asked to stop.
     pub(super) fn sweep(&self, stop: &dyn Fn() -> bool) {
         for at in 0..self.shards.len() {
-            self.remove_in_steps(at, |shard, removed| {
-                if !stop() {
-                    shard.remove_condemned(STEP, removed)
-                }
-            });
+            self.remove_condemned(at, stop);
             let mut from = Some(0);
             while let Some(slot) = from.filter(|_| !stop()) {
                 from = self.sweep_step(at, slot);
@@ -84,7 +82,7 @@ impl Store {
     pub(super) fn usage(&self) -> Usage {
         let mut usage = Usage::default();
         for at in 0..self.shards.len() {
-            self.remove_in_steps(at, |shard, removed| shard.remove_condemned(STEP, removed));
+            self.remove_condemned(at, &|| false);
             let shard = self.shard(at);
             usage.keys += shard.len() as u64;
             usage.bytes += shard.bytes() as u64;

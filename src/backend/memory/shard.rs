@@ -3,7 +3,7 @@
 use hashbrown::HashTable;
 
 use super::lru::{Entry, Lru, NONE, SlotId};
-use super::tags::{Condemned, TagName, Tags};
+use super::tags::{TagName, Tags};
 use crate::backend::{Counters, Page, Position, Wanted};
 use crate::clock::Moment;
 use crate::value::Value;
@@ -218,23 +218,16 @@ impl Shard {
     }
 
     /// Makes all members of a tag dead.
-    pub(super) fn condemn(&mut self, tag: TagName) -> Option<Condemned> {
-        self.tags.condemn(tag)
+    pub(super) fn condemn(&mut self, tag: TagName) {
+        self.tags.condemn(tag);
     }
 
-    /// Removes some members of a condemned tag; how many of them could have
-    /// been served but for that. All are looked at before the first is
-    /// removed, so that their cache misses overlap.
-    pub(super) fn remove_members(&mut self, condemned: Condemned, count: usize, removed: &mut Vec<Removed>) -> usize {
-        let ids: Vec<SlotId> = self.tags.members_of(condemned).take(count).collect();
-        let counted = ids.iter().filter(|id| self.was_live(**id, condemned)).count();
-        removed.extend(ids.into_iter().filter_map(|id| self.remove(id)));
-        counted
-    }
-
-    fn was_live(&self, id: SlotId, condemned: Condemned) -> bool {
-        let live = |entry: &Entry| !entry.deadline.has_passed() && self.tags.all_live_but(entry.members, condemned);
-        self.lru.get(id).is_some_and(live)
+    /// Makes all members of a tag dead; how many of them could be served until now.
+    pub(super) fn condemn_and_count(&mut self, tag: TagName) -> usize {
+        let live = |id: &SlotId| self.is_live(*id);
+        let count = self.tags.members_of(tag).filter(live).count();
+        self.tags.condemn(tag);
+        count
     }
 
     /// Removes some entries that invalidated tags left behind.

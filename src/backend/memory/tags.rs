@@ -21,18 +21,10 @@ pub(super) struct TagName<'a> {
     pub(super) hash: u64,
 }
 
-/// A tag's record that was invalidated; numbers are used again, serials never.
-#[derive(Clone, Copy)]
-pub(super) struct Condemned {
-    id: TagId,
-    serial: u64,
-}
-
 #[derive(Default)]
 struct Tag {
     name: Box<[u8]>,
     hash: u64,
-    serial: u64,
     first: MemberId,
     /// Its place among the condemned; `None` while its name leads here.
     condemned_at: Option<u32>,
@@ -56,7 +48,6 @@ pub(super) struct Tags {
     members: Slab<Member>,
     /// Invalidated tags that still have members.
     condemned: Vec<TagId>,
-    created: u64,
 }
 
 impl Tags {
@@ -92,12 +83,6 @@ impl Tags {
         self.of_slot(first_of_slot).all(|member| self.tags[member.tag].condemned_at.is_none())
     }
 
-    /// Whether no other tag of a slot with this list was invalidated.
-    pub(super) fn all_live_but(&self, first_of_slot: MemberId, condemned: Condemned) -> bool {
-        let is_live = |tag: TagId| tag == condemned.id || self.tags[tag].condemned_at.is_none();
-        self.of_slot(first_of_slot).all(|member| is_live(member.tag))
-    }
-
     /// Whether a slot with this list has one of the tags.
     pub(super) fn any_of(&self, first_of_slot: MemberId, tags: &[TagId]) -> bool {
         self.of_slot(first_of_slot).any(|member| tags.contains(&member.tag))
@@ -108,21 +93,22 @@ impl Tags {
         self.names.find(tag.hash, |id| *self.tags[*id].name == *tag.name).copied()
     }
 
-    /// Ends the tag's record: all its members are dead from now on.
-    pub(super) fn condemn(&mut self, tag: TagName) -> Option<Condemned> {
-        let tags = &self.tags;
-        let (id, _) = self.names.find_entry(tag.hash, |id| *tags[*id].name == *tag.name).ok()?.remove();
-        self.tags[id].condemned_at = u32::try_from(self.condemned.len()).ok();
-        self.condemned.push(id);
-        Some(Condemned { id, serial: self.tags[id].serial })
-    }
-
-    /// The slots that are members of this condemned tag.
-    pub(super) fn members_of(&self, condemned: Condemned) -> impl Iterator<Item = SlotId> {
-        let tag = &self.tags[condemned.id];
-        let first = if tag.serial == condemned.serial { tag.first } else { NONE };
+    /// The slots that are members of this tag.
+    pub(super) fn members_of(&self, tag: TagName) -> impl Iterator<Item = SlotId> {
+        let first = self.find(tag).map_or(NONE, |id| self.tags[id].first);
         let member = |id: MemberId| (id != NONE).then(|| &self.members[id]);
         std::iter::successors(member(first), move |found| member(found.next_of_tag)).map(|member| member.slot)
+    }
+
+    /// Ends the tag's record: all its members are dead from now on.
+    pub(super) fn condemn(&mut self, tag: TagName) {
+        let tags = &self.tags;
+        let found = self.names.find_entry(tag.hash, |id| *tags[*id].name == *tag.name);
+        if let Ok(found) = found {
+            let (id, _) = found.remove();
+            self.tags[id].condemned_at = u32::try_from(self.condemned.len()).ok();
+            self.condemned.push(id);
+        }
     }
 
     /// A slot that is dead because a tag of it was invalidated.
@@ -149,9 +135,7 @@ impl Tags {
     }
 
     fn create(&mut self, tag: TagName) -> TagId {
-        self.created += 1;
-        let record = Tag { name: tag.name.into(), hash: tag.hash, serial: self.created, ..Tag::default() };
-        let id = self.tags.insert(record);
+        let id = self.tags.insert(Tag { name: tag.name.into(), hash: tag.hash, ..Tag::default() });
         let tags = &self.tags;
         self.names.insert_unique(tag.hash, id, |id| tags[*id].hash);
         id
