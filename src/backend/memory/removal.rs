@@ -46,43 +46,42 @@ impl Store {
         count.then_some(removed)
     }
 
-    /// Removes what invalidated tags left behind, the lock released and the
-    /// memory freed after each few.
-    fn remove_condemned(&self, at: usize, stop: &dyn Fn() -> bool) {
-        let mut removed = Vec::new();
-        while !stop() {
-            self.shard(at).remove_condemned(STEP, &mut removed);
-            self.give_back(&removed);
-            if removed.len() < STEP {
-                return;
-            }
-            removed.clear();
-        }
-    }
-
-    /// Removes all that is dead, in small steps, until asked to stop.
+    /// Removes all that is dead, until asked to stop: a small step of one
+    /// shard, then of the next, so that who waits for a lock gets it.
     pub(super) fn sweep(&self, stop: &dyn Fn() -> bool) {
-        for at in 0..self.shards.len() {
-            self.remove_condemned(at, stop);
-            let mut from = Some(0);
-            while let Some(slot) = from.filter(|_| !stop()) {
-                from = self.sweep_step(at, slot);
+        let mut next = vec![Some(0); self.shards.len()];
+        while !stop() && next.iter().any(Option::is_some) {
+            for (at, from) in next.iter_mut().enumerate() {
+                *from = from.and_then(|slot| self.sweep_step(at, slot));
             }
         }
     }
 
+    /// One step from a slot on; where the next begins, `None` at the end.
     fn sweep_step(&self, at: usize, from: usize) -> Option<usize> {
         let mut removed = Vec::new();
-        let next = self.shard(at).sweep(from, STEP, Moment::now(), &mut removed);
+        let mut shard = self.shard(at);
+        shard.remove_condemned(STEP, &mut removed);
+        let is_full = removed.len() == STEP;
+        let next = if is_full { Some(from) } else { shard.sweep(from, STEP, Moment::now(), &mut removed) };
+        drop(shard);
         self.give_back(&removed);
         next
+    }
+
+    /// Removes some of what invalidated tags left behind; whether there may be more.
+    fn remove_condemned(&self, at: usize) -> bool {
+        let mut removed = Vec::new();
+        self.shard(at).remove_condemned(STEP, &mut removed);
+        self.give_back(&removed);
+        removed.len() == STEP
     }
 
     /// What it holds. What invalidated tags left behind is removed first.
     pub(super) fn usage(&self) -> Usage {
         let mut usage = Usage::default();
         for at in 0..self.shards.len() {
-            self.remove_condemned(at, &|| false);
+            while self.remove_condemned(at) {}
             let shard = self.shard(at);
             usage.keys += shard.len() as u64;
             usage.bytes += shard.bytes() as u64;

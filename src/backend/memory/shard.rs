@@ -139,8 +139,9 @@ impl Shard {
         self.bytes += entry.len();
         let old = self.lru.replace(id, entry)?;
         self.bytes -= old.len();
-        self.tags.leave(old.members);
+        // In this order a tag that both have keeps its record.
         self.join(id, tags);
+        self.tags.leave(old.members);
         Some(old)
     }
 
