@@ -38,10 +38,10 @@ impl Store {
         for at in 0..self.shards.len() {
             let mut shard = self.shard(at);
             let taken = shard.take();
-            drop(shard);
-            removed += if count { taken.count_live() as u64 } else { 0 };
             self.room.give_places(taken.len());
             self.room.give_bytes(taken.bytes());
+            drop(shard);
+            removed += if count { taken.count_live() as u64 } else { 0 };
         }
         count.then_some(removed)
     }
@@ -64,16 +64,18 @@ impl Store {
         shard.remove_condemned(STEP, &mut removed);
         let is_full = removed.len() == STEP;
         let next = if is_full { Some(from) } else { shard.sweep(from, STEP, Moment::now(), &mut removed) };
-        drop(shard);
         self.give_back(&removed);
+        drop(shard);
         next
     }
 
     /// Removes some of what invalidated tags left behind; whether there may be more.
     fn remove_condemned(&self, at: usize) -> bool {
         let mut removed = Vec::new();
-        self.shard(at).remove_condemned(STEP, &mut removed);
+        let mut shard = self.shard(at);
+        shard.remove_condemned(STEP, &mut removed);
         self.give_back(&removed);
+        drop(shard);
         removed.len() == STEP
     }
 

@@ -29,6 +29,7 @@ impl Store {
                 Err(refused) => fresh = refused,
             }
             self.evict_elsewhere(hash);
+            std::thread::yield_now();
         }
         Err(Error::new(ErrorKind::Busy, "other threads took the room as fast as it was made; try again"))
     }
@@ -75,8 +76,8 @@ impl Store {
             return Err(fresh);
         }
         let replaced = shard.replace(old, fresh, tags);
-        drop(shard);
         self.room.give_bytes(freed.saturating_sub(cost));
+        drop(shard);
         drop(replaced);
         Ok(())
     }

@@ -183,10 +183,13 @@ impl Store {
 
     /// Frees an entry's room, and its memory once the shard is unlocked.
     pub(super) fn release(&self, removed: Option<Removed>, shard: MutexGuard<Shard>) {
-        drop(shard);
         self.give_back(removed.as_slice());
+        drop(shard);
+        drop(removed);
     }
 
+    /// Frees the room of entries. Always under their shard's lock: who holds it
+    /// and finds the store full can then find an entry to evict.
     pub(super) fn give_back(&self, removed: &[Removed]) {
         self.room.give_places(removed.len());
         self.room.give_bytes(removed.iter().map(|removed| removed.cost).sum());

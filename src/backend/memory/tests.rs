@@ -289,6 +289,34 @@ fn threads_that_set_invalidate_and_read_never_see_an_entry_invalidated_before_th
 }
 
 #[test]
+fn a_small_store_finds_room_for_everybody_while_it_is_flushed_and_swept() {
+    for (max_size, max_bytes) in [(1, 0), (20, 100_000), (1000, 300), (5000, 20_000)] {
+        let store = Store::new(max_size, max_bytes);
+        thread::scope(|scope| {
+            for thread in 0..6_u32 {
+                let store = &store;
+                scope.spawn(move || {
+                    for round in 0..4000_u32 {
+                        let key = (round % 50).to_string();
+                        let ttl = (round % 3 == 0).then_some(Duration::from_micros(10));
+                        set_for(store, &key, &"v".repeat((round % 100) as usize), ttl, &[b"tag"]);
+                        match (round + thread) % 8 {
+                            0 => drop(store.flush(round % 2 == 0).is_some()),
+                            1 => drop(store.invalidate(&[b"tag"], round % 2 == 0).is_some()),
+                            2 => store.sweep(&|| false),
+                            _ => drop(get(store, &key)),
+                        }
+                    }
+                });
+            }
+        });
+        store.flush(false);
+        (0..max_size.min(3)).for_each(|key| set(&store, &key.to_string(), "v", &[]));
+        assert_eq!(store.usage().keys, max_size.min(3), "no place was lost");
+    }
+}
+
+#[test]
 fn a_shard_that_a_panic_left_half_changed_is_emptied_and_works_again() {
     let store = Store::new(100, 10_000);
     (0..50).for_each(|key| set(&store, &key.to_string(), "v", &[]));
