@@ -46,6 +46,12 @@ static inline void sleep_ms(long milliseconds) {
     while (nanosleep(&left, &left) != 0) continue;
 }
 
+/* Whether so many threads are left; a joined one is listed a moment longer by the kernel. */
+static inline bool threads_are(int wanted) {
+    for (int tries = 0; tries < 200 && count_threads() != wanted; tries++) sleep_ms(5);
+    return count_threads() == wanted;
+}
+
 static inline double now_ms(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);

@@ -80,7 +80,7 @@ static void check_close(long milliseconds, const char *config) {
         pthread_join(threads[at], NULL);
         CHECK_STATUS(workers[at].last, YC_E_CLOSED);
     }
-    CHECK(count_threads() == before);
+    CHECK(threads_are(before));
     yc_cache_free(cache);
 }
 
