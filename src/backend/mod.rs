@@ -9,7 +9,7 @@ use futures_util::future::{BoxFuture, Either, Ready, ready};
 use self::memory::Memory;
 use crate::byte_strings::ByteStrings;
 use crate::config::BackendConfig;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::value::Value;
 
 /// An answer that is ready (memory: no allocation, no runtime) or on its way.
@@ -119,7 +119,13 @@ pub struct NewEntry<'a> {
 pub fn open(config: &BackendConfig) -> Result<Box<dyn Backend>> {
     match config {
         BackendConfig::Memory(memory) => Ok(Box::new(Memory::new(memory))),
+        BackendConfig::Redis(_) => Err(missing("redis")),
+        BackendConfig::Memcached(_) => Err(missing("memcached")),
     }
+}
+
+fn missing(backend: &str) -> Error {
+    Error::new(ErrorKind::Unsupported, format!("backend {backend} is not in this build"))
 }
 
 /// A store of entries. Arguments are checked before they arrive here.

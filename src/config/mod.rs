@@ -1,12 +1,18 @@
 //! What `open` needs to know: the checked configuration and the three ways to read one.
 
+mod address;
 mod backends;
 mod body;
+mod connection;
 mod document;
 mod environment;
 mod file;
+mod memcached;
 mod options;
+mod redis;
 mod row;
+mod secret;
+mod tls;
 mod url;
 mod value;
 mod wording;
@@ -18,7 +24,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
+pub use address::Address;
+pub use connection::{Connect, ConnectionConfig, Keepalive};
+pub use memcached::{Distribution, Failover, KeyHash, MemcachedConfig, MemcachedServer};
 pub use options::reference;
+pub use redis::{RedisConfig, RedisTopology};
+pub use secret::Secret;
+pub use tls::{TlsConfig, Verify};
 
 /// Everything `open` needs to know, checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,6 +54,10 @@ pub struct Config {
 pub enum BackendConfig {
     /// Inside this process.
     Memory(MemoryConfig),
+    /// On Redis servers.
+    Redis(RedisConfig),
+    /// On Memcached servers.
+    Memcached(MemcachedConfig),
 }
 
 /// The options of the memory backend.

@@ -25,8 +25,14 @@ fn read(text: &str) -> Config {
 }
 
 fn memory(text: &str) -> MemoryConfig {
-    let BackendConfig::Memory(memory) = read(text).backend;
-    memory
+    memory_of(read(text))
+}
+
+fn memory_of(config: Config) -> MemoryConfig {
+    match config.backend {
+        BackendConfig::Memory(memory) => memory,
+        other => panic!("not a memory cache: {other:?}"),
+    }
 }
 
 fn refusal(text: &str) -> Error {
@@ -143,8 +149,7 @@ fn the_same_configuration_in_yaml_json_and_a_url_is_equal() {
 fn the_environment_is_the_argument_else_the_variable_else_development() {
     let file = Scratch::new("environments.yaml", ENVIRONMENTS.as_bytes());
     let size = |asked: Option<&str>, set: &[(&str, &str)]| {
-        let BackendConfig::Memory(memory) = Config::from_file(&file.0, asked, &variables(set)).unwrap().backend;
-        memory.max_size
+        memory_of(Config::from_file(&file.0, asked, &variables(set)).unwrap()).max_size
     };
     assert_eq!(size(None, &[]), 1000);
     assert_eq!(size(None, &[("ENVIRONMENT", "")]), 1000);
@@ -532,10 +537,7 @@ fn a_variable_is_held_to_the_same_rules_and_named() {
 fn the_variables_alone_give_a_url_else_a_file_else_an_error_naming_both() {
     let file = Scratch::new("config.yaml", b"{backend: memory, memory: {max_size: 7}}");
     let path = file.0.to_str().unwrap();
-    let size = |set: &[(&str, &str)]| {
-        let BackendConfig::Memory(memory) = Config::from_variables(&variables(set)).unwrap().backend;
-        memory.max_size
-    };
+    let size = |set: &[(&str, &str)]| memory_of(Config::from_variables(&variables(set)).unwrap()).max_size;
     assert_eq!(size(&[("YOKEDCACHE_URL", "memory://?max_size=5\n")]), 5);
     assert_eq!(size(&[("YOKEDCACHE_URL", "memory://?max_size=5"), ("YOKEDCACHE_CONFIG", path)]), 5);
     assert_eq!(size(&[("YOKEDCACHE_URL", ""), ("YOKEDCACHE_CONFIG", path)]), 7);
@@ -731,8 +733,7 @@ fn anchors_aliases_and_merge_keys_work_within_the_budget() {
     let text = "cache:\n  base: &base {backend: memory, memory: &options {max_size: 5}}\n  development: *base\n  \
                 other:\n    <<: *base\n    memory:\n      <<: *options\n      max_bytes: 7\n";
     assert_eq!(memory(text).max_size, 5);
-    let BackendConfig::Memory(merged) =
-        Config::from_text(text, &variables(&[("ENVIRONMENT", "other")])).unwrap().backend;
+    let merged = memory_of(Config::from_text(text, &variables(&[("ENVIRONMENT", "other")])).unwrap());
     assert_eq!((merged.max_size, merged.max_bytes), (5, 7));
 }
 
@@ -917,8 +918,8 @@ proptest! {
     fn any_time_written_in_whole_milliseconds_is_read_back(milliseconds in 0..=315_360_000_000_u64) {
         let text = format!("memory://?default_ttl={milliseconds}ms&cleanup_interval={}", milliseconds as f64 / 1000.0);
         let config = Config::from_text(&text, &none).unwrap();
-        let BackendConfig::Memory(memory) = config.backend;
         prop_assert_eq!(config.default_ttl, Duration::from_millis(milliseconds));
+        let memory = memory_of(config);
         prop_assert_eq!(memory.cleanup_interval, Duration::from_millis(milliseconds));
     }
 }

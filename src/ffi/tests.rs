@@ -91,7 +91,7 @@ impl Backend for Panicking {
 /// A cache whose reads panic while the switch is on.
 fn open_panicking() -> (*mut yc_cache, Arc<AtomicBool>) {
     let config = Config::from_text("memory://", &|_| None).unwrap();
-    let BackendConfig::Memory(memory) = &config.backend;
+    let BackendConfig::Memory(memory) = &config.backend else { panic!("not a memory cache") };
     let armed = Arc::new(AtomicBool::new(false));
     let backend = Panicking { memory: Memory::new(memory), armed: armed.clone() };
     (yc_cache::into_raw(Cache::over(Box::new(backend), config)), armed)
