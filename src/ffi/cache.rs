@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::arguments::{null, out};
 use super::boundary;
 use super::error::yc_error;
-use super::fork;
+use super::fork::watch;
 use super::status::{YC_OK, yc_status};
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
+use crate::fork;
 use crate::wait::answer;
 
 /// A cache. Any thread may call any function on it at any time, also while
@@ -84,7 +85,7 @@ pub(super) unsafe fn with_cache(
 impl yc_cache {
     /// The cache as the caller owns it.
     pub(super) fn into_raw(cache: Cache) -> *mut Self {
-        fork::watch();
+        watch();
         let handle = Handle { cache, closed: AtomicBool::new(false), generation: fork::generation() };
         Box::into_raw(Box::new(Self(Arc::new(handle))))
     }
@@ -117,6 +118,8 @@ unsafe fn open(
     let body = || {
         // SAFETY: the caller's place for the cache, or NULL.
         let place = unsafe { out(place, "out") }?;
+        // Before the threads and connections that a child must know for its parent's.
+        watch();
         place.write(yc_cache::into_raw(Cache::open(config()?)?));
         Ok(YC_OK)
     };
