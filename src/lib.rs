@@ -10,6 +10,7 @@
 
 pub mod backend;
 pub mod byte_strings;
+pub mod caller;
 pub mod cache;
 mod clock;
 pub mod config;
@@ -27,3 +28,4 @@ mod thread;
 pub mod ttl;
 pub mod value;
 mod wait;
+pub mod wire;

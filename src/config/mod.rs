@@ -60,6 +60,17 @@ pub enum BackendConfig {
     Memcached(MemcachedConfig),
 }
 
+impl BackendConfig {
+    /// Whether opening does not wait for the servers.
+    pub fn is_lazy(&self) -> bool {
+        match self {
+            Self::Memory(_) => false,
+            Self::Redis(redis) => redis.connection.connect == Connect::Lazy,
+            Self::Memcached(memcached) => memcached.connection.connect == Connect::Lazy,
+        }
+    }
+}
+
 /// The options of the memory backend.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MemoryConfig {

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use super::arguments::{null, out};
 use super::boundary;
@@ -47,10 +48,10 @@ impl Handle {
         if self.generation == fork::generation() { Ok(()) } else { Err(forked()) }
     }
 
-    fn close(&self) -> Result<()> {
+    fn close(&self, limit: Duration) -> Result<()> {
         self.check_process()?;
         self.closed.store(true, Ordering::Release);
-        answer(self.cache.close())
+        answer(self.cache.close(Instant::now() + limit))
     }
 }
 
@@ -108,6 +109,15 @@ fn variable(name: &str) -> Option<String> {
     env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
+/// A cache that can be used; nothing of one that cannot stays open.
+fn open_ready(config: Config) -> Result<Cache> {
+    let cache = Cache::open(config)?;
+    match answer(cache.ready()) {
+        Ok(()) => Ok(cache),
+        Err(error) => answer(cache.close(Instant::now() + Duration::from_secs(1))).and(Err(error)),
+    }
+}
+
 /// Opens what a configuration asks for and hands it to the caller.
 unsafe fn open(
     name: &'static str,
@@ -120,7 +130,7 @@ unsafe fn open(
         let place = unsafe { out(place, "out") }?;
         // Before the threads and connections that a child must know for its parent's.
         watch();
-        place.write(yc_cache::into_raw(Cache::open(config()?)?));
+        place.write(yc_cache::into_raw(open_ready(config()?)?));
         Ok(YC_OK)
     };
     // SAFETY: the caller's `err`, handed on.
@@ -190,18 +200,25 @@ pub unsafe extern "C" fn yc_open_env(out: *mut *mut yc_cache, err: *mut *mut yc_
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_close(cache: *mut yc_cache, timeout_ms: i64, err: *mut *mut yc_error) -> yc_status {
     let body = || {
-        if timeout_ms < -1 {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                format!("timeout_ms is {timeout_ms}; it takes 0 or more, or -1"),
-            ));
-        }
+        let limit = close_limit(timeout_ms)?;
         // SAFETY: the caller hands NULL or a live cache of ours.
         let handle = unsafe { cache.as_ref() }.ok_or_else(|| null("cache"))?;
-        handle.0.close().map(|()| YC_OK)
+        handle.0.close(limit).map(|()| YC_OK)
     };
     // SAFETY: the caller's `err`, handed on.
     unsafe { boundary::call("yc_close", err, body) }
+}
+
+fn close_limit(timeout_ms: i64) -> Result<Duration> {
+    match u64::try_from(timeout_ms) {
+        // A year is as good as any number beyond, and an Instant can hold it.
+        Ok(timeout_ms) => Ok(Duration::from_millis(timeout_ms.min(365 * 24 * 3600 * 1000))),
+        Err(_) if timeout_ms == -1 => Ok(Duration::from_secs(5)),
+        Err(_) => {
+            let text = format!("timeout_ms is {timeout_ms}; it takes 0 or more, or -1");
+            Err(Error::new(ErrorKind::Invalid, text))
+        }
+    }
 }
 
 /// Releases a cache, once no thread uses the handle any more. One that was

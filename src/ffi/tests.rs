@@ -5,7 +5,7 @@ use std::mem::offset_of;
 use std::ptr::{null, null_mut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::arguments::yc_slice;
 use super::batch::{YC_OP_GET, yc_batch, yc_op};
@@ -83,8 +83,8 @@ impl Backend for Panicking {
     fn counters(&self) -> Counters {
         self.memory.counters()
     }
-    fn close(&self) -> Reply<'_, ()> {
-        self.memory.close()
+    fn close(&self, deadline: Instant) -> Reply<'_, ()> {
+        self.memory.close(deadline)
     }
 }
 
