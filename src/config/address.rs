@@ -63,11 +63,14 @@ pub(super) fn parse(text: &str, default_port: u16) -> Result<Address, &'static s
     if text.starts_with('/') {
         return path(text).map(Address::Unix).ok_or("a path holds no NUL");
     }
+    if text.parse::<Ipv6Addr>().is_ok() {
+        return Err("an IPv6 address stands in brackets");
+    }
     let (host_text, port_text) = split(text);
     if host_text.is_empty() {
         return Err("the host is empty");
     }
-    let host = host(host_text).ok_or("not a host name or address (IPv6 stands in brackets)")?;
+    let host = host(host_text).ok_or("not a host name or address")?;
     let port = port_text.map_or(Some(default_port), port).ok_or("the port is not a number from 1 to 65535")?;
     Ok(Address::Tcp { host, port })
 }

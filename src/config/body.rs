@@ -61,5 +61,5 @@ fn misplaced(field: &Field, backend: &str) -> Error {
         return refused(format!("option {label} belongs in the section: write `{backend}: {{{name}: ...}}`"));
     }
     let hint = wording::did_you_mean(name, backends::names().chain(options::names()).chain(["backend"]));
-    refused(format!("option {label} is unknown{hint}"))
+    refused(format!("option {} is unknown{hint}", field.doubtful_label()))
 }

@@ -45,7 +45,18 @@ pub(super) enum Place {
 impl Field {
     /// The name, and where it stands, for messages.
     pub(super) fn label(&self) -> String {
-        let name = wording::name(&self.name);
+        self.labelled(wording::name(&self.name))
+    }
+
+    /// The label of a name that is not known: one without a value may be a password that lost its own name.
+    pub(super) fn doubtful_label(&self) -> String {
+        match self.node {
+            Node::Empty => self.labelled("without a value".to_owned()),
+            _ => self.label(),
+        }
+    }
+
+    fn labelled(&self, name: String) -> String {
         match self.place {
             Place::Document { line, column } => format!("{name} (line {line}, column {column})"),
             Place::Parameter => name,

@@ -1,6 +1,10 @@
 //! What the configuration accepts, refuses and says, as tables of texts.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod memcached;
+mod redis;
+mod references;
+
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -651,6 +655,59 @@ fn no_message_repeats_a_password() {
         "backend: redis\n redis:\n  password: {}\n",
         "backend: redis\nredis: {password: \"\\q{}\"}",
         "x: |\n{}\n y",
+        "rediss://u:{}@h:0",
+        "rediss://u:{}@h/x",
+        "redis://u:{}@h?pool_size=x",
+        "redis://u:{}@h?pool_sise=1",
+        "redis://u:{}",
+        "redis://u:{}@",
+        "redis://{}@h",
+        "redis://h/{}",
+        "redis://h:{}",
+        "redis://u:a/{}@h",
+        "redis://u:a?{}@h",
+        "redis://u:a?db={}@h",
+        "redis://u:a#{}@h",
+        "redis://u:a@{}@h",
+        "redis://u:{} @h",
+        "redis://u:{}%@h",
+        "redis://h?password={}&password={}",
+        "redis://u:{}@h?password=other",
+        "redis+cluster://u:{}@a,u:{}@b",
+        "redis+sentinel://u:{}@a",
+        "redis+sentinel://a/m?sentinel_username=u&sentinel_password={}&db=x",
+        "unix://u:{}@h/s",
+        "memcached://u:{}@h/0",
+        "memcached://:{}@h",
+        "memcached://u:{}@h?weights={}",
+        "{backend: redis, redis: {url: 'redis://u:{}@h', port: 1}}",
+        "{backend: redis, redis: {url: 'redis://u:{}@h', password: x}}",
+        "{backend: redis, redis: {url: 'redis://h', password: '{}', db: x}}",
+        "{backend: redis, redis: {url: 'u:{}@h'}}",
+        "{backend: redis, redis: {url: '{}'}}",
+        "{backend: redis, redis: {host: 'u:{}@h'}}",
+        "{backend: redis, redis: {host: 'redis://u:{}@h'}}",
+        "{backend: redis, redis: {port: 'u:{}@h'}}",
+        "{backend: redis, redis: {socket_path: 'u:{}@h', host: h}}",
+        "{backend: redis, redis: {password: ['{}']}}",
+        "{backend: redis, redis: {password: {'a': '{}'}}}",
+        "{backend: redis, redis: {password: \"{}\\0\"}}",
+        "{backend: redis, redis: {password: '{}', redis_password: x}}",
+        "{backend: redis, redis: {password:\"{}\"}}",
+        "{backend: redis, redis: {password={}: 1}}",
+        "{backend: redis, redis: {password: '${{}}'}}",
+        "{backend: redis, redis: {password: '{}', username: 5}}",
+        "{backend: redis, redis: {cluster: true, nodes: ['u:{}@h']}}",
+        "{backend: redis, redis: {cluster: true, nodes: 'redis://u:{}@h'}}",
+        "{backend: redis, redis: {sentinels: h, sentinel_password: '{}'}}",
+        "{backend: redis, redis: {sentinels: h, sentinel_master: m, sentinel_password: '{}'}}",
+        "{backend: redis, redis: {connection_pool_kwargs: {password: '{}', x: 1}}}",
+        "{backend: redis, redis: {connection_pool_kwargs: '{}'}}",
+        "{backend: memcached, memcached: {username: u, password: '{}', servers: []}}",
+        "{backend: memcached, memcached: {username: u, password: '{}'}}",
+        "{backend: memcached, memcached: {servers: ['u:{}@h']}}",
+        "{backend: memcached, memcached: {servers: [[{}, {}]]}}",
+        "{backend: memcached, memcached: {behaviors: '{}'}}",
     ] {
         let said = said(Config::from_text(&pattern.replace("{}", CANARY), &none));
         assert!(!said.contains(CANARY), "{pattern}: {said}");
@@ -659,17 +716,28 @@ fn no_message_repeats_a_password() {
 
 #[test]
 fn no_broken_document_repeats_its_password() {
-    let document =
-        format!("cache:\n  development:\n    backend: redis\n    redis: {{password: \"{CANARY}\", db: 1}}\n");
-    for at in 0..document.len() {
-        for wrong in
-            ["", "\n", "\t", "{", "]", ":", ": ", "\"", "'", "&a ", "*a ", "!x ", "%", "- ", "? ", "| ", "---\n"]
-        {
-            let broken = format!("{}{wrong}{}", &document[..at], &document[at..]);
-            for text in [&broken, &broken[..at + wrong.len()]] {
-                let said = said(Config::from_text(text, &none));
-                assert!(!said.contains(CANARY), "{text}\n{said}");
-            }
+    for document in [
+        "cache:\n  development:\n    backend: redis\n    redis: {password: \"{}\", db: 1}\n",
+        "backend: redis\nredis: {url: 'rediss://u:{}@h:1/0', pool_size: 3}\n",
+        "backend: memcached\nmemcached:\n  password: {}\n  username: u\n  servers: ['a:1 2', b]\n",
+        "redis+sentinel://u:{}@a:1,b/m/0?sentinel_password={}&pool_size=3",
+    ] {
+        let document = document.replace("{}", CANARY);
+        for at in 0..document.len() {
+            check_broken_at(&document, at);
+        }
+    }
+}
+
+fn check_broken_at(document: &str, at: usize) {
+    for wrong in [
+        "", "\n", "\t", "{", "]", ":", ": ", "\"", "'", "&a ", "*a ", "!x ", "%", "- ", "? ", "| ", "---\n", "@", "/",
+        "#", "?", "//", "://", "&", "=", ",", "0", "${", " ",
+    ] {
+        let broken = format!("{}{wrong}{}", &document[..at], &document[at..]);
+        for text in [&broken, &broken[..at + wrong.len()]] {
+            let said = said(Config::from_text(text, &none));
+            assert!(!said.contains(CANARY), "{text}\n{said}");
         }
     }
 }
@@ -787,6 +855,11 @@ fn bombs() -> Vec<(&'static str, String)> {
         ("tabs", format!("a:{}b: c", "\t".repeat(250_000))),
         ("many parameters", format!("memory://?{}", (0..35_000).map(|n| format!("k{n}&")).collect::<String>())),
         ("many repeated parameters", format!("memory://?{}", "max_size&".repeat(28_000))),
+        ("many servers", format!("memcached://{}", "a,".repeat(125_000))),
+        ("many at signs", format!("redis://{}", "@".repeat(250_000))),
+        ("many brackets", format!("redis+cluster://{}", "[".repeat(250_000))),
+        ("many references", format!("a: '{}'", "${A}".repeat(60_000))),
+        ("many nodes", format!("{{backend: redis, redis: {{cluster: true, nodes: [{}]}}}}", "a,".repeat(9_000))),
         ("many percents", format!("memory://?key_prefix={}", "%41".repeat(80_000))),
     ]
 }
@@ -845,10 +918,16 @@ fn a_small_stack_is_enough() {
 // Anything at all.
 
 fn always_returns(text: &str) {
-    let set = [("ENVIRONMENT", "production"), ("YOKEDCACHE_DEFAULT_TTL", text), ("YOKEDCACHE_URL", text)];
+    let set = [
+        ("ENVIRONMENT", "production"),
+        ("YOKEDCACHE_DEFAULT_TTL", text),
+        ("YOKEDCACHE_URL", text),
+        ("REDIS_URL", text),
+    ];
     for result in [
         Config::from_text(text, &none),
         Config::from_text("memory://", &variables(&set)),
+        Config::from_text("backend: redis", &variables(&set)),
         Config::from_variables(&variables(&set)),
     ] {
         match result {
@@ -869,12 +948,16 @@ fn mutated(text: &str, edits: &[(prop::sample::Index, usize, String)]) -> String
     letters.into_iter().collect()
 }
 
-const SEEDS: [&str; 5] = [
+const SEEDS: [&str; 9] = [
     ENVIRONMENTS,
     "{\"backend\": \"memory\", \"memory\": {\"max_size\": 10, \"default_ttl\": 0.25, \"ttl_jitter\": \"10%\"}}",
     "backend: memory\nmemory:\n  max_bytes: 64MiB\n  cleanup_interval: 250ms\n  key_prefix: 'app'\n",
     "cache:\n  base: &b {backend: memory}\n  production:\n    <<: *b\n    memory: {max_size: !!int '5'}\n",
     "memory://?max_size=10&key_prefix=%41pp&default_ttl=5m&max_value_bytes=1MiB",
+    "{backend: redis, redis: {url: 'rediss://u:p@h:1/0', db: 0, ssl_cert_reqs: none, connection_pool_kwargs: {socket_keepalive_options: {TCP_KEEPIDLE: 1}}}}",
+    "{backend: memcached, memcached: {servers: [['h:1', 3], 'g 2', '[::1]:5', /s], behaviors: {ketama: true}, password: '${P}'}}",
+    "redis+sentinel://u:p%40@a:1,[::1]:2/m/0?sentinel_password=q&replica_reads=true&pool_size=4",
+    "memcached://u:p@a:1,b?weights=3,1&distribution=ketama&failover=eject",
 ];
 
 fn piece() -> impl Strategy<Value = String> {

@@ -82,7 +82,7 @@ fn check_names(fields: &[Field], names: &[&'static str]) -> Result<()> {
     let known = || names.iter().flat_map(|names| names.split(' '));
     let Some(field) = fields.iter().find(|field| known().all(|name| name != field.name)) else { return Ok(()) };
     let hint = wording::did_you_mean(&field.name, known());
-    Err(refused(format!("option {} is unknown{hint}", field.label())))
+    Err(refused(format!("option {} is unknown{hint}", field.doubtful_label())))
 }
 
 fn fill<T: Clone + PartialEq>(target: &mut T, rows: &[Row<T>], fields: &[Field], variables: Variables) -> Result<()> {
