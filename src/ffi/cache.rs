@@ -180,10 +180,11 @@ pub unsafe extern "C" fn yc_open_file(
     unsafe { open("yc_open_file", out, err, config) }
 }
 
-/// Opens a cache from the environment variables: YOKEDCACHE_URL (a URL or a
-/// document), else YOKEDCACHE_CONFIG (the path of a file, see yc_open_file()).
+/// Opens a cache from the environment variables: YOKEDCACHE_URL (a
+/// URL), else YOKEDCACHE_CONFIG (the path of a file, see yc_open_file()), else
+/// REDIS_URL (a Redis URL).
 ///
-/// Result and errors as yc_open(); YC_E_CONFIG when neither is set.
+/// Result and errors as yc_open(); YC_E_CONFIG when none is set.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_open_env(out: *mut *mut yc_cache, err: *mut *mut yc_error) -> yc_status {
     // SAFETY: the caller's `out` and `err`, handed on.
