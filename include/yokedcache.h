@@ -373,10 +373,11 @@ yc_status yc_open_file(const char *path,
                        struct yc_cache **out,
                        struct yc_error **err);
 
-// Opens a cache from the environment variables: YOKEDCACHE_URL (a URL or a
-// document), else YOKEDCACHE_CONFIG (the path of a file, see yc_open_file()).
+// Opens a cache from the environment variables: YOKEDCACHE_URL (a
+// URL), else YOKEDCACHE_CONFIG (the path of a file, see yc_open_file()), else
+// REDIS_URL (a Redis URL).
 //
-// Result and errors as yc_open(); YC_E_CONFIG when neither is set.
+// Result and errors as yc_open(); YC_E_CONFIG when none is set.
 yc_status yc_open_env(struct yc_cache **out, struct yc_error **err);
 
 // Closes a cache: calls that are in flight finish or get YC_E_CLOSED, later

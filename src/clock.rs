@@ -59,6 +59,11 @@ impl Deadline {
     }
 }
 
+/// Milliseconds of the coarse monotonic clock: cheap, and right to a tick of the kernel.
+pub fn coarse_millis() -> u64 {
+    read(ClockId::MonotonicCoarse) / 1_000_000
+}
+
 fn now() -> u64 {
     read(ClockId::Monotonic)
 }

@@ -90,22 +90,24 @@ pub fn encode(name: &[u8], entry: &Entry) -> Vec<u8> {
 /// Reads what is stored under `name`.
 pub fn decode<'a>(name: &[u8], stored: &'a [u8]) -> Result<Entry<'a>, DecodeError> {
     let (body, checksum) = stored.split_last_chunk::<CHECKSUM_LEN>().ok_or(DecodeError::Truncated)?;
-    let mut fields = Fields(body);
-    if fields.take()? != MAGIC {
-        return Err(DecodeError::Magic);
-    }
-    let [version, flags] = fields.take()?;
-    if version != VERSION {
-        return Err(DecodeError::Version);
-    }
+    check_magic(body)?;
     if XxHash3_64::oneshot(body) != u64::from_le_bytes(*checksum) {
         return Err(DecodeError::Checksum);
     }
+    head(name, body)
+}
+
+/// Reads the header of what is stored under `name`, from bytes that hold at
+/// least the header. Its payload is what is there of it, unverified.
+pub fn head<'a>(name: &[u8], stored: &'a [u8]) -> Result<Entry<'a>, DecodeError> {
+    check_magic(stored)?;
+    let mut fields = Fields(stored);
+    let [_, _, _, flags] = fields.take::<4>()?;
     let header_len = fields.take_len32()?;
     if fields.take_u64()? != XxHash3_64::oneshot(name) {
         return Err(DecodeError::Name);
     }
-    let (header, payload) = body.split_at_checked(header_len).ok_or(DecodeError::Malformed)?;
+    let (header, payload) = stored.split_at_checked(header_len).ok_or(DecodeError::Malformed)?;
     let mut fields = Fields(header.get(FIXED_LEN..).ok_or(DecodeError::Malformed)?);
     Ok(Entry {
         deadline_ms: (flags & DEADLINE != 0).then(|| fields.take_u64()).transpose()?,
@@ -114,6 +116,23 @@ pub fn decode<'a>(name: &[u8], stored: &'a [u8]) -> Result<Entry<'a>, DecodeErro
         payload,
     })
 }
+
+fn check_magic(stored: &[u8]) -> Result<(), DecodeError> {
+    match stored {
+        [first, second, ..] if [*first, *second] != MAGIC => Err(DecodeError::Magic),
+        [_, _, version, ..] if *version != VERSION => Err(DecodeError::Version),
+        [_, _, _, _, ..] => Ok(()),
+        _ => Err(DecodeError::Truncated),
+    }
+}
+
+/// The hash that stands for a tag.
+pub fn tag_hash(tag: &[u8]) -> u64 {
+    XxHash3_64::oneshot(tag)
+}
+
+/// The longest header without a key: what a look at an entry has to fetch.
+pub const MAX_KEYLESS_HEADER: usize = FIXED_LEN + 8 + 2 + 16 * 64;
 
 fn flags(entry: &Entry) -> u8 {
     let flag = |present: bool, flag: u8| if present { flag } else { 0 };

@@ -5,22 +5,27 @@
 //!
 //! ```text
 //! ffi  →  cache (what operations mean)  →  backend (where entries live)
-//!          key glob fuzzy ttl latency        memory
+//!          key glob fuzzy ttl latency        memory        runtime
 //! ```
 
 pub mod backend;
 pub mod byte_strings;
+pub mod caller;
 pub mod cache;
 mod clock;
 pub mod config;
 pub mod entry;
 pub mod error;
 pub mod ffi;
+mod fork;
 pub mod fuzzy;
 pub mod glob;
 pub mod key;
 pub mod latency;
 mod log;
+pub mod runtime;
+mod thread;
 pub mod ttl;
 pub mod value;
 mod wait;
+pub mod wire;

@@ -1,15 +1,18 @@
 //! Backends: where entries live. A backend knows keys, values, deadlines and tags; the cache owns what operations mean.
 
 pub mod memory;
+pub mod redis;
+pub mod remote;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, Either, Ready, ready};
+use serde_json::Value as Json;
 
 use self::memory::Memory;
 use crate::byte_strings::ByteStrings;
-use crate::config::BackendConfig;
-use crate::error::Result;
+use crate::config::{BackendConfig, Config};
+use crate::error::{Error, ErrorKind, Result};
 use crate::value::Value;
 
 /// An answer that is ready (memory: no allocation, no runtime) or on its way.
@@ -72,6 +75,8 @@ pub struct Usage {
     pub keys: u64,
     /// Bytes they take.
     pub bytes: u64,
+    /// Both are estimates.
+    pub estimated: bool,
 }
 
 /// What happened since the backend was opened.
@@ -89,6 +94,10 @@ pub struct Counters {
     pub evictions: u64,
     /// Entries removed because their time was over.
     pub expirations: u64,
+    /// Stored bytes that are no entry of their name: misses.
+    pub decode_errors: u64,
+    /// Connections made again.
+    pub reconnects: u64,
 }
 
 impl std::ops::AddAssign for Counters {
@@ -99,6 +108,8 @@ impl std::ops::AddAssign for Counters {
         self.deletes += other.deletes;
         self.evictions += other.evictions;
         self.expirations += other.expirations;
+        self.decode_errors += other.decode_errors;
+        self.reconnects += other.reconnects;
     }
 }
 
@@ -115,11 +126,17 @@ pub struct NewEntry<'a> {
     pub tags: &'a [&'a [u8]],
 }
 
-/// The backend a configuration asks for.
-pub fn open(config: &BackendConfig) -> Result<Box<dyn Backend>> {
-    match config {
+/// The backend a configuration asks for; it may still be connecting.
+pub fn open(config: &Config) -> Result<Box<dyn Backend>> {
+    match &config.backend {
         BackendConfig::Memory(memory) => Ok(Box::new(Memory::new(memory))),
+        BackendConfig::Redis(redis) => redis::open(config, redis),
+        BackendConfig::Memcached(_) => Err(missing("memcached")),
     }
+}
+
+fn missing(backend: &str) -> Error {
+    Error::new(ErrorKind::Unsupported, format!("backend {backend} is not in this build"))
 }
 
 /// A store of entries. Arguments are checked before they arrive here.
@@ -154,10 +171,18 @@ pub trait Backend: Send + Sync {
     fn scan<'a>(&'a self, wanted: Wanted<'a>, from: Position, limit: usize) -> Reply<'a, Page>;
     /// What it holds.
     fn usage(&self) -> Reply<'_, Usage>;
+    /// Ready when it can be used, or why it cannot; a backend without servers is ready.
+    fn connected(&self) -> Reply<'_, ()> {
+        done(Ok(()))
+    }
     /// Whether it answers.
     fn ping(&self) -> Reply<'_, ()>;
     /// What happened so far.
     fn counters(&self) -> Counters;
-    /// Ends its threads and connections; what is under way is finished first.
-    fn close(&self) -> Reply<'_, ()>;
+    /// What its servers tell of themselves, for a health report.
+    fn details(&self) -> Reply<'_, Json> {
+        done(Ok(Json::Null))
+    }
+    /// Ends its threads and connections; what is under way has until the deadline.
+    fn close(&self, deadline: Instant) -> Reply<'_, ()>;
 }

@@ -24,6 +24,7 @@ pub struct Cache {
     default_ttl: DefaultTtl,
     max_value_bytes: u64,
     latencies: Latencies,
+    lazy: bool,
     opened: Instant,
 }
 
@@ -41,9 +42,9 @@ pub struct SetRequest<'a> {
 }
 
 impl Cache {
-    /// Opens a cache.
+    /// Opens a cache; one with servers is still connecting, see `ready`.
     pub fn open(config: Config) -> Result<Self> {
-        let backend = crate::backend::open(&config.backend)?;
+        let backend = crate::backend::open(&config)?;
         tracing::info!(backend = backend.name(), key_prefix = config.key_prefix, "opened");
         Ok(Self::over(backend, config))
     }
@@ -51,6 +52,7 @@ impl Cache {
     /// A cache over a backend that is open already.
     pub fn over(backend: Box<dyn Backend>, config: Config) -> Self {
         Self {
+            lazy: config.backend.is_lazy(),
             backend,
             key_prefix: config.key_prefix,
             default_ttl: DefaultTtl::new(config.default_ttl, config.ttl_jitter),
@@ -155,10 +157,15 @@ impl Cache {
         self.backend.capabilities()
     }
 
-    /// Ends the cache's threads and connections.
-    pub fn close(&self) -> Reply<'_, ()> {
+    /// Ready when it can be used, or why it cannot; at once where the configuration is lazy.
+    pub fn ready(&self) -> Reply<'_, ()> {
+        if self.lazy { done(Ok(())) } else { self.backend.connected() }
+    }
+
+    /// Ends the cache's threads and connections; what is under way has until the deadline.
+    pub fn close(&self, deadline: Instant) -> Reply<'_, ()> {
         tracing::info!(backend = self.backend.name(), key_prefix = self.key_prefix, "closed");
-        self.backend.close()
+        self.backend.close(deadline)
     }
 
     /// What a request becomes once it is known to be allowed.

@@ -19,6 +19,7 @@ impl Cache {
             "uptime_ms": millis_since(self.opened),
             "keys": usage.keys,
             "bytes": usage.bytes,
+            "size_estimated": usage.estimated,
             "hits": counters.hits,
             "misses": counters.misses,
             "hit_rate": hit_rate(&counters),
@@ -26,6 +27,8 @@ impl Cache {
             "deletes": counters.deletes,
             "evictions": counters.evictions,
             "expirations": counters.expirations,
+            "decode_errors": counters.decode_errors,
+            "reconnects": counters.reconnects,
             "latency_us": self.latencies.to_json(),
         }))
     }
@@ -34,6 +37,8 @@ impl Cache {
     pub async fn health(&self) -> Json {
         let asked = Instant::now();
         let failure = self.ping().await.err();
+        let ping_us = u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let details = self.backend.details().await.unwrap_or_else(|error| json!({ "error": error.message() }));
         json!({
             "status": if failure.is_none() { "healthy" } else { "unhealthy" },
             "reasons": failure.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -41,7 +46,8 @@ impl Cache {
             "key_prefix": self.key_prefix,
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_ms": millis_since(self.opened),
-            "ping_us": u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX),
+            "ping_us": ping_us,
+            "details": details,
         })
     }
 }

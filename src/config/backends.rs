@@ -1,40 +1,61 @@
 //! The backends there are: what documents and URLs call each, and how its configuration is built.
 
 use super::document::Field;
+use super::url::{Parts, forms};
 use super::{Config, Variables, options};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 
 /// A backend that a document or a URL may name.
 pub(super) struct Backend {
     /// What a body calls it, and its section.
     pub name: &'static str,
-    pub schemes: &'static [&'static str],
-    /// Nothing when this build lacks the backend.
-    build: Option<Build>,
+    pub schemes: &'static [Scheme],
+    pub build: fn(Vec<Field>, Variables) -> Result<Config>,
 }
 
-type Build = fn(&[Field], Variables) -> Result<Config>;
+/// A scheme of URLs.
+pub(super) struct Scheme {
+    pub name: &'static str,
+    /// The options that the URL gives before its `?`.
+    pub read: fn(&Parts) -> Result<Vec<Field>>,
+    pub tls: bool,
+}
 
-/// Every backend of the product, in this build or not.
+/// Every backend of the product.
 pub(super) static BACKENDS: [Backend; 3] = [
-    Backend { name: "memory", schemes: &["memory"], build: Some(options::memory) },
-    Backend { name: "redis", schemes: &["redis", "rediss", "redis+sentinel", "redis+cluster"], build: None },
-    Backend { name: "memcached", schemes: &["memcached"], build: None },
+    Backend { name: "memory", schemes: MEMORY, build: options::memory },
+    Backend { name: "redis", schemes: REDIS, build: options::redis },
+    Backend { name: "memcached", schemes: MEMCACHED, build: options::memcached },
 ];
+
+const MEMORY: &[Scheme] = &[plain("memory", forms::nothing)];
+
+const REDIS: &[Scheme] = &[
+    plain("redis", forms::redis),
+    with_tls("rediss", forms::redis),
+    plain("redis+cluster", forms::cluster),
+    with_tls("rediss+cluster", forms::cluster),
+    plain("redis+sentinel", forms::sentinel),
+    with_tls("rediss+sentinel", forms::sentinel),
+    plain("redis+unix", forms::redis_socket),
+    plain("unix", forms::redis_socket),
+];
+
+const MEMCACHED: &[Scheme] = &[
+    plain("memcached", forms::memcached),
+    with_tls("memcacheds", forms::memcached),
+    plain("memcached+unix", forms::memcached_socket),
+];
+
+const fn plain(name: &'static str, read: fn(&Parts) -> Result<Vec<Field>>) -> Scheme {
+    Scheme { name, read, tls: false }
+}
+
+const fn with_tls(name: &'static str, read: fn(&Parts) -> Result<Vec<Field>>) -> Scheme {
+    Scheme { name, read, tls: true }
+}
 
 /// The names of all backends.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     BACKENDS.iter().map(|backend| backend.name)
-}
-
-impl Backend {
-    /// What builds a configuration of this backend; `Unsupported` when this build lacks it.
-    pub(super) fn builder(&self) -> Result<Build> {
-        self.build.ok_or_else(|| {
-            let built: Vec<&str> =
-                BACKENDS.iter().filter(|known| known.build.is_some()).map(|known| known.name).collect();
-            let message = format!("backend {} is not in this build; this build has: {}", self.name, built.join(", "));
-            Error::new(ErrorKind::Unsupported, message)
-        })
-    }
 }

@@ -2,14 +2,14 @@
 
 use super::backends::{self, BACKENDS, Backend};
 use super::document::{Field, Node};
-use super::{Config, Variables, options, refused, wording};
+use super::{Config, Variables, options, references, refused, wording};
 use crate::error::{Error, Result};
 
 /// The configuration that a body describes.
-pub(super) fn read(body: Vec<Field>, variables: Variables) -> Result<Config> {
+pub(super) fn read(mut body: Vec<Field>, variables: Variables) -> Result<Config> {
+    references::resolve(&mut body, variables)?;
     let backend = backend(&body)?;
-    let build = backend.builder()?;
-    build(&section(body, backend.name)?, variables)
+    (backend.build)(section(body, backend.name)?, variables)
 }
 
 fn backend(body: &[Field]) -> Result<&'static Backend> {
@@ -61,5 +61,5 @@ fn misplaced(field: &Field, backend: &str) -> Error {
         return refused(format!("option {label} belongs in the section: write `{backend}: {{{name}: ...}}`"));
     }
     let hint = wording::did_you_mean(name, backends::names().chain(options::names()).chain(["backend"]));
-    refused(format!("option {label} is unknown{hint}"))
+    refused(format!("option {} is unknown{hint}", field.doubtful_label()))
 }

@@ -4,41 +4,63 @@ use std::borrow::Cow;
 use std::fmt;
 use std::thread;
 
-use serde_core::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_core::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::options::NonFiniteFloatPolicy;
 use serde_saphyr::{DuplicateKeyPolicy, MessageFormatter, Options, Spanned, UserMessageFormatter};
 
 use super::{refused, wording};
 use crate::error::{Error, Result};
 
-/// What a document holds at one place.
-#[derive(Debug)]
+/// What a document holds at one place. No `Debug`: it may be a password.
+#[derive(Clone)]
 pub(super) enum Node {
     Empty,
     Boolean(bool),
     /// Kept as digits, so that no number loses precision before its option's kind is known.
     Number(String),
     Text(String),
-    List,
+    List(Vec<Node>),
     Map(Vec<Field>),
 }
 
 /// A name and what stands under it.
-#[derive(Debug)]
+#[derive(Clone)]
 pub(super) struct Field {
     pub name: String,
-    /// Line and column of the name, from 1; a URL has none.
-    pub place: Option<(u64, u64)>,
+    pub place: Place,
     pub node: Node,
+}
+
+/// Where a field stands.
+#[derive(Clone, Copy)]
+pub(super) enum Place {
+    /// Where its name starts, from 1.
+    Document { line: u64, column: u64 },
+    /// After the `?` of a URL.
+    Parameter,
+    /// Before the `?` of a URL: no message repeats it, for a password that lacks its `%` may be cut anywhere.
+    Address,
 }
 
 impl Field {
     /// The name, and where it stands, for messages.
     pub(super) fn label(&self) -> String {
-        let name = wording::quoted(&self.name);
+        self.labelled(wording::name(&self.name))
+    }
+
+    /// The label of a name that is not known: one without a value may be a password that lost its own name.
+    pub(super) fn doubtful_label(&self) -> String {
+        match self.node {
+            Node::Empty => self.labelled("without a value".to_owned()),
+            _ => self.label(),
+        }
+    }
+
+    fn labelled(&self, name: String) -> String {
         match self.place {
-            Some((line, column)) => format!("{name} (line {line}, column {column})"),
-            None => name,
+            Place::Document { line, column } => format!("{name} (line {line}, column {column})"),
+            Place::Parameter => name,
+            Place::Address => format!("{name} (in the URL)"),
         }
     }
 }
@@ -47,12 +69,23 @@ impl Node {
     /// What a person gave, for messages.
     pub(super) fn shown(&self) -> String {
         match self {
-            Node::Empty => "nothing".to_owned(),
             Node::Boolean(value) => format!("the boolean {value}"),
             Node::Number(digits) => format!("the number {}", wording::shortened(digits)),
             Node::Text(text) => wording::quoted(text),
-            Node::List => "a list".to_owned(),
-            Node::Map(_) => "a map".to_owned(),
+            other => other.kind().to_owned(),
+        }
+    }
+
+    /// What sort of thing a person gave, for messages that may not repeat it.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Node::Empty => "nothing",
+            Node::Boolean(_) => "a boolean",
+            Node::Number(_) => "a number",
+            Node::Text(text) if text.is_empty() => "an empty text",
+            Node::Text(_) => "this text",
+            Node::List(_) => "a list",
+            Node::Map(_) => "a map",
         }
     }
 }
@@ -171,14 +204,17 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<Node, A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Node::List)
+        let mut nodes = Vec::new();
+        while let Some(node) = list.next_element()? {
+            nodes.push(node);
+        }
+        Ok(Node::List(nodes))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Node, A::Error> {
         let mut fields = Vec::new();
         while let Some((name, node)) = map.next_entry::<Spanned<String>, Node>()? {
-            let place = Some((name.referenced.line(), name.referenced.column()));
+            let place = Place::Document { line: name.referenced.line(), column: name.referenced.column() };
             fields.push(Field { name: name.value, place, node });
         }
         Ok(Node::Map(fields))

@@ -30,7 +30,7 @@ pub(super) fn body(document: Node, asked: Option<&str>, variables: Variables) ->
 fn kind(document: &Node) -> &'static str {
     match document {
         Node::Empty => "a document with nothing in it",
-        Node::List => "a list",
+        Node::List(_) => "a list",
         _ => "one bare word or value",
     }
 }

@@ -1,12 +1,22 @@
 //! What `open` needs to know: the checked configuration and the three ways to read one.
 
+mod address;
 mod backends;
 mod body;
+mod connection;
 mod document;
 mod environment;
 mod file;
+mod kind;
+mod list;
+mod memcached;
+mod memory;
 mod options;
+mod redis;
+mod references;
 mod row;
+mod secret;
+mod tls;
 mod url;
 mod value;
 mod wording;
@@ -18,7 +28,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
+pub use address::Address;
+pub use connection::{Connect, ConnectionConfig, Keepalive};
+pub use memcached::{Distribution, Failover, KeyHash, MemcachedConfig, MemcachedServer};
+pub use memory::MemoryConfig;
 pub use options::reference;
+pub use redis::{RedisConfig, RedisTopology};
+pub use secret::Secret;
+pub use tls::{TlsConfig, Verify};
 
 /// Everything `open` needs to know, checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,6 +59,21 @@ pub struct Config {
 pub enum BackendConfig {
     /// Inside this process.
     Memory(MemoryConfig),
+    /// On Redis servers.
+    Redis(RedisConfig),
+    /// On Memcached servers.
+    Memcached(MemcachedConfig),
+}
+
+impl BackendConfig {
+    /// Whether opening does not wait for the servers.
+    pub fn is_lazy(&self) -> bool {
+        match self {
+            Self::Memory(_) => false,
+            Self::Redis(redis) => redis.connection.connect == Connect::Lazy,
+            Self::Memcached(memcached) => memcached.connection.connect == Connect::Lazy,
+        }
+    }
 }
 
 /// The options of the memory backend.
@@ -69,7 +101,7 @@ impl Config {
     ///
     /// A document is `cache:` with environments, of which the variable `ENVIRONMENT` chooses one (default
     /// `development`), or one environment's body alone. What the text does not say comes from the variables
-    /// `YOKEDCACHE_KEY_PREFIX` and `YOKEDCACHE_DEFAULT_TTL`, then from the defaults.
+    /// that the options name, then from the defaults. In a document `${NAME}` stands for a variable's value.
     ///
     /// # Errors
     ///
@@ -94,11 +126,12 @@ impl Config {
             .map_err(|error| within(&file::shown(path), error))
     }
 
-    /// Reads the URL in the variable `YOKEDCACHE_URL`, else the file that the variable `YOKEDCACHE_CONFIG` names.
+    /// Reads the URL in the variable `YOKEDCACHE_URL`, else the file that the variable `YOKEDCACHE_CONFIG` names, else
+    /// the Redis URL in the variable `REDIS_URL`.
     ///
     /// # Errors
     ///
-    /// As [`Self::from_text`] and [`Self::from_file`], each naming the variable; also when neither is set.
+    /// As [`Self::from_text`] and [`Self::from_file`], each naming the variable; also when none is set.
     pub fn from_variables(variables: Variables) -> Result<Config> {
         if let Some(url) = environment::variable(variables, "YOKEDCACHE_URL") {
             return from_url(&url, variables).map_err(|error| within("YOKEDCACHE_URL", error));
@@ -107,7 +140,12 @@ impl Config {
             return Config::from_file(Path::new(&path), None, variables)
                 .map_err(|error| within("YOKEDCACHE_CONFIG", error));
         }
-        Err(refused("no configuration: set YOKEDCACHE_URL to a URL or YOKEDCACHE_CONFIG to the path of a file"))
+        if environment::variable(variables, "REDIS_URL").is_some() {
+            return options::redis(Vec::new(), variables);
+        }
+        Err(refused(
+            "no configuration: set YOKEDCACHE_URL to a URL, YOKEDCACHE_CONFIG to the path of a file or REDIS_URL to a Redis URL",
+        ))
     }
 }
 

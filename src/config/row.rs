@@ -1,35 +1,19 @@
-//! One option: its names, what it takes, and how what is given reaches its field.
+//! One option: its names, its default, and how what is given reaches its field.
 
-use std::ops::RangeInclusive;
-use std::time::Duration;
-
-use super::document::{Field, Node};
-use super::{Variables, environment, refused, value};
+use super::document::{Field, Node, Place};
+use super::kind::{Kind, Misfit};
+use super::{Variables, environment, refused};
 use crate::error::{Error, Result};
 
 /// An option of the section that `T` holds.
-pub(super) struct Row<T> {
+pub(super) struct Row<T: 'static> {
     /// Its name and then its aliases, with spaces between.
     names: &'static str,
     kind: Kind<T>,
-    /// As a person would write it, and read by the same rules.
+    /// As a person would write it, and read by the same rules; empty when there is none.
     default: &'static str,
     about: &'static str,
     variable: Option<&'static str>,
-}
-
-/// What an option takes, and the field that keeps it.
-pub(super) enum Kind<T> {
-    /// A time; the limits are in milliseconds.
-    Time(RangeInclusive<u64>, fn(&mut T) -> &mut Duration),
-    /// A number of bytes.
-    Size(RangeInclusive<u64>, fn(&mut T) -> &mut u64),
-    /// A whole number.
-    Count(RangeInclusive<u64>, fn(&mut T) -> &mut u64),
-    /// A number from 0 to 100.
-    Percent(fn(&mut T) -> &mut f64),
-    /// The text that every stored name starts with.
-    Prefix(fn(&mut T) -> &mut String),
 }
 
 /// An option without a variable.
@@ -43,105 +27,105 @@ pub(super) const fn or_variable<T>(variable: &'static str, mut row: Row<T>) -> R
     row
 }
 
-impl<T> Row<T> {
-    /// Its name, then its aliases.
-    pub(super) fn names(&self) -> std::str::Split<'static, char> {
-        self.names.split(' ')
-    }
-
+impl<T: Clone + PartialEq> Row<T> {
     /// Stores what a field gives, else the variable, else the default.
     pub(super) fn fill(&self, target: &mut T, fields: &[Field], variables: Variables) -> Result<()> {
-        if let Some(field) = self.given(fields)? {
-            return self.store(&field.node, &format!("option {}", field.label()), target);
+        let given: Vec<&Field> = fields.iter().filter(|field| self.is_called(&field.name)).collect();
+        match given.as_slice() {
+            [] => self.fill_absent(target, variables),
+            [first, others @ ..] => {
+                self.store_field(first, target)?;
+                others.iter().try_for_each(|other| self.check_agreement(first, other, target))
+            }
+        }
+    }
+
+    fn is_called(&self, name: &str) -> bool {
+        self.names().any(|known| known == name)
+    }
+
+    fn fill_absent(&self, target: &mut T, variables: Variables) -> Result<()> {
+        if self.kind.is_opened_before() {
+            return Ok(());
         }
         match self.variable.and_then(|name| Some((name, environment::variable(variables, name)?))) {
-            Some((name, text)) => self.store(&Node::Text(text), &format!("variable {name}"), target),
-            None => self.store(&Node::Text(self.default.to_owned()), &format!("the default of {}", self.names), target),
+            Some((name, text)) => self.store(&Node::Text(text), &format!("variable {name}"), false, target),
+            None => self
+                .kind
+                .default_node(self.default)
+                .map_or(Ok(()), |node| self.store(&node, &format!("the default of {}", self.names), false, target)),
         }
     }
 
-    /// The one field that gives this option, under whichever of its names.
-    fn given<'a>(&self, fields: &'a [Field]) -> Result<Option<&'a Field>> {
-        let mut given = fields.iter().filter(|field| self.names().any(|name| name == field.name));
-        match (given.next(), given.next()) {
-            (Some(first), Some(second)) => Err(twice(first, second)),
-            (first, _) => Ok(first),
+    /// An option may stand in a URL and beside it, if both say the same.
+    fn check_agreement(&self, first: &Field, other: &Field, target: &T) -> Result<()> {
+        if is_one_source(first.place, other.place) {
+            return Err(twice(first, other));
         }
+        let mut changed = target.clone();
+        self.store_field(other, &mut changed)?;
+        if changed == *target { Ok(()) } else { Err(contradiction(first, other)) }
     }
 
-    fn store(&self, node: &Node, label: &str, target: &mut T) -> Result<()> {
-        let stored = self.kind.store(node, target);
-        stored.ok_or_else(|| {
-            refused(format!("{label}: {} is not accepted; it takes {}", node.shown(), self.kind.accepts()))
+    fn store_field(&self, field: &Field, target: &mut T) -> Result<()> {
+        let private = matches!(field.place, Place::Address);
+        self.store(&field.node, &format!("option {}", field.label()), private, target)
+    }
+
+    fn store(&self, node: &Node, label: &str, private: bool, target: &mut T) -> Result<()> {
+        self.kind.store(node, target).map_err(|misfit| {
+            let accepts = self.kind.accepts();
+            match misfit {
+                Misfit::Plain if self.kind.is_opened_before() => refused(format!("{label} has no place here")),
+                Misfit::Plain => {
+                    let given = if private || self.kind.is_private() { node.kind().to_owned() } else { node.shown() };
+                    refused(format!("{label}: {given} is not accepted; it takes {accepts}"))
+                }
+                Misfit::Because(reason) => refused(format!("{label}: {reason}; it takes {accepts}")),
+                Misfit::Inside(error) => refused(format!("{label}: {}", error.message())),
+            }
         })
     }
 
     /// The option's line of the reference.
     pub(super) fn line(&self, section: &str) -> String {
         let names = format!("`{}`", self.names.replace(' ', "`, `"));
-        let variable = self.variable.map_or_else(String::new, |name| format!("`{name}`"));
+        let [variable, default] = [self.variable.unwrap_or_default(), self.default].map(code);
         let takes = self.kind.accepts();
-        format!("| {names} | {section} | {takes} | `{}` | {variable} | {} |\n", self.default, self.about)
+        format!("| {names} | {section} | {takes} | {default} | {variable} | {} |\n", self.about)
     }
 }
 
-fn twice(first: &Field, second: &Field) -> Error {
+impl<T> Row<T> {
+    /// Its name, then its aliases.
+    pub(super) fn names(&self) -> std::str::Split<'static, char> {
+        self.names.split(' ')
+    }
+
+    /// Its name and its aliases, with spaces between.
+    pub(super) fn all_names(&self) -> &'static str {
+        self.names
+    }
+
+    /// Its name.
+    pub(super) fn name(&self) -> &'static str {
+        self.names.split(' ').next().unwrap_or_default()
+    }
+}
+
+fn code(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!("`{text}`") }
+}
+
+fn is_one_source(first: Place, second: Place) -> bool {
+    std::mem::discriminant(&first) == std::mem::discriminant(&second)
+}
+
+/// The refusal of an option that is given twice, under one of its names or two.
+pub(super) fn twice(first: &Field, second: &Field) -> Error {
     refused(format!("one option is given twice: {} and {}", first.label(), second.label()))
 }
 
-impl<T> Kind<T> {
-    /// Stores what the node says, or nothing when it says nothing acceptable.
-    fn store(&self, node: &Node, target: &mut T) -> Option<()> {
-        match self {
-            Kind::Time(range, field) => {
-                *field(target) = Duration::from_millis(ranged(value::milliseconds(numeric(node)?), range)?);
-            }
-            Kind::Size(range, field) => *field(target) = ranged(value::size(numeric(node)?), range)?,
-            Kind::Count(range, field) => *field(target) = ranged(value::count(numeric(node)?), range)?,
-            Kind::Percent(field) => *field(target) = value::percent(numeric(node)?)?,
-            Kind::Prefix(field) => *field(target) = prefix(node)?.to_owned(),
-        }
-        Some(())
-    }
-
-    fn accepts(&self) -> String {
-        match self {
-            Kind::Time(range, _) => {
-                let range = written(range, value::TIMES);
-                format!("a time from {range}, such as `250ms`, `300s`, `5m`, `2h` or `1d` (a bare number is seconds)")
-            }
-            Kind::Size(range, _) => {
-                let range = written(range, value::SIZES);
-                format!("a number of bytes from {range}, such as `65536`, `64KiB` (1024) or `64kB` (1000)")
-            }
-            Kind::Count(range, _) => format!("a whole number from {} to {}", range.start(), range.end()),
-            Kind::Percent(_) => "a percentage from 0 to 100, such as `10%` or `2.5`".to_owned(),
-            Kind::Prefix(_) => {
-                "a text of 1 to 64 of `A-Z a-z 0-9 _ . -`, in quotes if it looks like a number".to_owned()
-            }
-        }
-    }
-}
-
-/// A number as written; URLs and variables have texts only, so a text will do.
-fn numeric(node: &Node) -> Option<&str> {
-    match node {
-        Node::Number(text) | Node::Text(text) => Some(text),
-        _ => None,
-    }
-}
-
-fn written(range: &RangeInclusive<u64>, units: &[value::Unit]) -> String {
-    format!("{} to {}", value::written(*range.start(), units), value::written(*range.end(), units))
-}
-
-fn ranged(value: Option<u64>, range: &RangeInclusive<u64>) -> Option<u64> {
-    value.filter(|value| range.contains(value))
-}
-
-/// Strict: a prefix that holds `*` or `[` would reach into other caches' patterns.
-fn prefix(node: &Node) -> Option<&str> {
-    let Node::Text(text) = node else { return None };
-    let fits = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
-    (fits && (1..=64).contains(&text.len())).then_some(text)
+fn contradiction(first: &Field, second: &Field) -> Error {
+    refused(format!("options {} and {} contradict each other: give one of them", first.label(), second.label()))
 }

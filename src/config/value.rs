@@ -36,6 +36,11 @@ pub(super) fn milliseconds(text: &str) -> Option<u64> {
     (!vanishes).then_some(exact.round() as u64)
 }
 
+/// A time as above, if it is one of whole seconds.
+pub(super) fn seconds(text: &str) -> Option<u64> {
+    milliseconds(text).filter(|time| time.is_multiple_of(1000)).map(|time| time / 1000)
+}
+
 /// `8388608`, `8MiB`, `64k` in bytes; the letters in any case.
 pub(super) fn size(text: &str) -> Option<u64> {
     let (number, unit) = split(text);

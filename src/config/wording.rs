@@ -5,7 +5,20 @@ const SHOWN_CHARACTERS: usize = 64;
 
 /// The text in quotes, escaped and shortened.
 pub(super) fn quoted(text: &str) -> String {
+    // `user:password@host`, in the wrong place.
+    if text.contains('@') {
+        return "\"…@…\"".to_owned();
+    }
     format!("{:?}", without_address(&shortened(text)))
+}
+
+/// A name in quotes, as far as it looks like one: `password:"..."` without its space is a name, to YAML.
+pub(super) fn name(text: &str) -> String {
+    let fits = |letter: char| letter.is_alphanumeric() || "_-.".contains(letter);
+    match text.find(|letter| !fits(letter)) {
+        Some(end) => quoted(&format!("{}…", text.get(..end).unwrap_or_default())),
+        None => quoted(text),
+    }
 }
 
 /// The text, or its start when it is long.

@@ -6,15 +6,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use super::arguments::{null, out};
 use super::boundary;
 use super::error::yc_error;
-use super::fork;
+use super::fork::watch;
 use super::status::{YC_OK, yc_status};
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
+use crate::fork;
 use crate::wait::answer;
 
 /// A cache. Any thread may call any function on it at any time, also while
@@ -46,10 +48,10 @@ impl Handle {
         if self.generation == fork::generation() { Ok(()) } else { Err(forked()) }
     }
 
-    fn close(&self) -> Result<()> {
+    fn close(&self, limit: Duration) -> Result<()> {
         self.check_process()?;
         self.closed.store(true, Ordering::Release);
-        answer(self.cache.close())
+        answer(self.cache.close(Instant::now() + limit))
     }
 }
 
@@ -84,7 +86,7 @@ pub(super) unsafe fn with_cache(
 impl yc_cache {
     /// The cache as the caller owns it.
     pub(super) fn into_raw(cache: Cache) -> *mut Self {
-        fork::watch();
+        watch();
         let handle = Handle { cache, closed: AtomicBool::new(false), generation: fork::generation() };
         Box::into_raw(Box::new(Self(Arc::new(handle))))
     }
@@ -107,6 +109,15 @@ fn variable(name: &str) -> Option<String> {
     env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
+/// A cache that can be used; nothing of one that cannot stays open.
+fn open_ready(config: Config) -> Result<Cache> {
+    let cache = Cache::open(config)?;
+    match answer(cache.ready()) {
+        Ok(()) => Ok(cache),
+        Err(error) => answer(cache.close(Instant::now() + Duration::from_secs(1))).and(Err(error)),
+    }
+}
+
 /// Opens what a configuration asks for and hands it to the caller.
 unsafe fn open(
     name: &'static str,
@@ -117,7 +128,9 @@ unsafe fn open(
     let body = || {
         // SAFETY: the caller's place for the cache, or NULL.
         let place = unsafe { out(place, "out") }?;
-        place.write(yc_cache::into_raw(Cache::open(config()?)?));
+        // Before the threads and connections that a child must know for its parent's.
+        watch();
+        place.write(yc_cache::into_raw(open_ready(config()?)?));
         Ok(YC_OK)
     };
     // SAFETY: the caller's `err`, handed on.
@@ -167,10 +180,11 @@ pub unsafe extern "C" fn yc_open_file(
     unsafe { open("yc_open_file", out, err, config) }
 }
 
-/// Opens a cache from the environment variables: YOKEDCACHE_URL (a URL or a
-/// document), else YOKEDCACHE_CONFIG (the path of a file, see yc_open_file()).
+/// Opens a cache from the environment variables: YOKEDCACHE_URL (a
+/// URL), else YOKEDCACHE_CONFIG (the path of a file, see yc_open_file()), else
+/// REDIS_URL (a Redis URL).
 ///
-/// Result and errors as yc_open(); YC_E_CONFIG when neither is set.
+/// Result and errors as yc_open(); YC_E_CONFIG when none is set.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_open_env(out: *mut *mut yc_cache, err: *mut *mut yc_error) -> yc_status {
     // SAFETY: the caller's `out` and `err`, handed on.
@@ -187,18 +201,25 @@ pub unsafe extern "C" fn yc_open_env(out: *mut *mut yc_cache, err: *mut *mut yc_
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_close(cache: *mut yc_cache, timeout_ms: i64, err: *mut *mut yc_error) -> yc_status {
     let body = || {
-        if timeout_ms < -1 {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                format!("timeout_ms is {timeout_ms}; it takes 0 or more, or -1"),
-            ));
-        }
+        let limit = close_limit(timeout_ms)?;
         // SAFETY: the caller hands NULL or a live cache of ours.
         let handle = unsafe { cache.as_ref() }.ok_or_else(|| null("cache"))?;
-        handle.0.close().map(|()| YC_OK)
+        handle.0.close(limit).map(|()| YC_OK)
     };
     // SAFETY: the caller's `err`, handed on.
     unsafe { boundary::call("yc_close", err, body) }
+}
+
+fn close_limit(timeout_ms: i64) -> Result<Duration> {
+    match u64::try_from(timeout_ms) {
+        // A year is as good as any number beyond, and an Instant can hold it.
+        Ok(timeout_ms) => Ok(Duration::from_millis(timeout_ms.min(365 * 24 * 3600 * 1000))),
+        Err(_) if timeout_ms == -1 => Ok(Duration::from_secs(5)),
+        Err(_) => {
+            let text = format!("timeout_ms is {timeout_ms}; it takes 0 or more, or -1");
+            Err(Error::new(ErrorKind::Invalid, text))
+        }
+    }
 }
 
 /// Releases a cache, once no thread uses the handle any more. One that was

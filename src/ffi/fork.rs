@@ -1,14 +1,13 @@
-//! Tells a child process from its parent for the price of one load.
+//! Has forks counted.
 
 use std::sync::Once;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-/// How many forks lie between this process and the first.
-static FORKS: AtomicU32 = AtomicU32::new(0);
+use crate::fork::count;
+
 static WATCH: Once = Once::new();
 
 extern "C" fn in_child() {
-    FORKS.fetch_add(1, Relaxed);
+    count();
 }
 
 /// Counts forks from now on.
@@ -18,10 +17,4 @@ pub(super) fn watch() {
         // child of any process, and `nodelete` keeps it mapped for good.
         unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
     });
-}
-
-/// The generation of this process.
-#[inline]
-pub(super) fn generation() -> u32 {
-    FORKS.load(Relaxed)
 }

@@ -5,7 +5,7 @@ use std::mem::offset_of;
 use std::ptr::{null, null_mut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::arguments::yc_slice;
 use super::batch::{YC_OP_GET, yc_batch, yc_op};
@@ -83,15 +83,15 @@ impl Backend for Panicking {
     fn counters(&self) -> Counters {
         self.memory.counters()
     }
-    fn close(&self) -> Reply<'_, ()> {
-        self.memory.close()
+    fn close(&self, deadline: Instant) -> Reply<'_, ()> {
+        self.memory.close(deadline)
     }
 }
 
 /// A cache whose reads panic while the switch is on.
 fn open_panicking() -> (*mut yc_cache, Arc<AtomicBool>) {
     let config = Config::from_text("memory://", &|_| None).unwrap();
-    let BackendConfig::Memory(memory) = &config.backend;
+    let BackendConfig::Memory(memory) = &config.backend else { panic!("not a memory cache") };
     let armed = Arc::new(AtomicBool::new(false));
     let backend = Panicking { memory: Memory::new(memory), armed: armed.clone() };
     (yc_cache::into_raw(Cache::over(Box::new(backend), config)), armed)

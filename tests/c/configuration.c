@@ -190,7 +190,7 @@ static void check_unreadable_file(const char *path) {
 }
 
 static void unset_variables(void) {
-    static const char *const names[] = {"YOKEDCACHE_URL", "YOKEDCACHE_CONFIG", "YOKEDCACHE_KEY_PREFIX", "YOKEDCACHE_DEFAULT_TTL", "ENVIRONMENT"};
+    static const char *const names[] = {"YOKEDCACHE_URL", "YOKEDCACHE_CONFIG", "YOKEDCACHE_KEY_PREFIX", "YOKEDCACHE_DEFAULT_TTL", "ENVIRONMENT", "REDIS_URL", "REDIS_POOL_SIZE"};
     for (size_t at = 0; at < sizeof names / sizeof *names; at++) unsetenv(names[at]);
 }
 
@@ -207,6 +207,10 @@ static void check_variables(const char *path) {
     refuse_env("YOKEDCACHE_DEFAULT_TTL");
     refuse("memory://", "YOKEDCACHE_DEFAULT_TTL");
     unsetenv("YOKEDCACHE_DEFAULT_TTL");
+    unsetenv("YOKEDCACHE_URL");
+    unsetenv("YOKEDCACHE_CONFIG");
+    setenv("REDIS_URL", "redis://user:" CANARY "@host:0", 1);
+    refuse_env("REDIS_URL");
     setenv("ENVIRONMENT", "staging", 1);
     write_file(path, "cache: {development: {backend: memory}}");
     refuse_file(path, NULL, "staging");

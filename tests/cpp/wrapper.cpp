@@ -344,6 +344,7 @@ void caches_open_from_files() {
 void caches_open_from_variables() {
     Error error;
     unsetenv("YOKEDCACHE_CONFIG");
+    unsetenv("REDIS_URL");
     unsetenv("YOKEDCACHE_URL");
     CHECK(!Cache::open_env(error) && error.status() == YC_E_CONFIG);
     setenv("YOKEDCACHE_URL", "memory://?key_prefix=env", 1);

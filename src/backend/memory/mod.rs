@@ -13,7 +13,7 @@ mod tags;
 mod tests;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use self::store::Store;
 use self::sweeper::Sweeper;
@@ -118,7 +118,7 @@ impl Backend for Memory {
         self.store.counters()
     }
 
-    fn close(&self) -> Reply<'_, ()> {
+    fn close(&self, _deadline: Instant) -> Reply<'_, ()> {
         self.sweeper.join();
         done(Ok(()))
     }

@@ -47,7 +47,7 @@ impl Sweeper {
         let (store, stop, interval) = (store.clone(), self.stop.clone(), self.interval);
         let builder = thread::Builder::new().name("yc-sweeper".into()).stack_size(STACK_BYTES);
         // Without the thread the dead still go when they are met or room is needed.
-        match builder.spawn(move || run(&store, &stop, interval)) {
+        match crate::thread::start(builder, move || run(&store, &stop, interval)) {
             Ok(handle) => *thread = Some(handle),
             Err(error) => tracing::warn!(%error, "the sweeper did not start"),
         }

@@ -1,0 +1,263 @@
+//! A cluster: which server has which slot, learned from any node and again whenever it changed.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+use tokio::time::{sleep, timeout};
+
+use super::greet::{Login, Place, Redis, Role};
+use super::resp::command;
+use super::slots::{Range, SLOTS, ranges};
+use crate::config::{Address, ConnectionConfig};
+use crate::error::{Error, ErrorKind, Result};
+use crate::wire::{Server, Tls, ask_once, protocol};
+
+/// The map is asked for again after this long, changed or not.
+const ROUTINE: Duration = Duration::from_secs(30);
+/// And after this long while a server of it is out of reach.
+const TROUBLED: Duration = Duration::from_millis(300);
+/// Never more often than this, however many redirections come.
+const SPACING: Duration = Duration::from_millis(50);
+const NOBODY: u16 = u16::MAX;
+
+/// A primary and its replicas.
+pub struct Shard {
+    pub primary: Arc<Server>,
+    pub replicas: Vec<Arc<Server>>,
+}
+
+/// Which shard has which slot.
+struct Map {
+    owners: Vec<u16>,
+    shards: Vec<Shard>,
+}
+
+/// The nodes of a cluster, and the map of its slots.
+pub struct Cluster {
+    pub seeds: Vec<Address>,
+    pub login: Login,
+    pub config: ConnectionConfig,
+    pub tls: Option<Tls>,
+    pub replica_reads: bool,
+    handle: Handle,
+    servers: Mutex<HashMap<(Address, bool), Arc<Server>>>,
+    map: ArcSwapOption<Map>,
+    outdated: Notify,
+    /// What the last look at the map came to; `None` before the first.
+    known: watch::Sender<Option<Result<()>>>,
+    closed: AtomicBool,
+}
+
+impl Cluster {
+    /// A cluster; its task asks for the map at once.
+    pub fn start(
+        seeds: Vec<Address>,
+        login: Login,
+        config: ConnectionConfig,
+        tls: Option<Tls>,
+        replica_reads: bool,
+        handle: Handle,
+    ) -> Arc<Self> {
+        let cluster = Arc::new(Self {
+            seeds,
+            login,
+            config,
+            tls,
+            replica_reads,
+            handle,
+            servers: Mutex::default(),
+            map: ArcSwapOption::empty(),
+            outdated: Notify::new(),
+            known: watch::Sender::new(None),
+            closed: AtomicBool::new(false),
+        });
+        cluster.handle.spawn(keep_current(Arc::clone(&cluster)));
+        cluster
+    }
+
+    /// The server of a slot; a replica for reads, if they may be behind.
+    pub fn owner(&self, slot: u16, read: bool) -> Option<Arc<Server>> {
+        let map = self.map.load();
+        let map = map.as_ref()?;
+        let shard = map.shards.get(usize::from(*map.owners.get(usize::from(slot))?))?;
+        let replica = if read { shard.replicas.iter().find(|replica| replica.failure().is_none()) } else { None };
+        Some(Arc::clone(replica.unwrap_or(&shard.primary)))
+    }
+
+    /// The server a redirection names; the asked one's host where it names none.
+    pub fn at(&self, address: &str, asked: &Server) -> Option<Arc<Server>> {
+        let (host, port) = address.rsplit_once(':')?;
+        let host = if host.is_empty() { asked.name().rsplit_once(':')?.0 } else { host };
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        Some(self.server(Address::Tcp { host, port: port.parse().ok()? }, false))
+    }
+
+    /// The map is not right any more.
+    pub fn mark_outdated(&self) {
+        self.outdated.notify_one();
+    }
+
+    /// Every primary, in an order that lasts as long as the map.
+    pub fn primaries(&self) -> Vec<Arc<Server>> {
+        let map = self.map.load();
+        map.iter().flat_map(|map| map.shards.iter().map(|shard| Arc::clone(&shard.primary))).collect()
+    }
+
+    /// Ready when the map is known, or why it is not.
+    pub async fn known(&self) -> Result<()> {
+        let mut known = self.known.subscribe();
+        let result = known.wait_for(Option::is_some).await;
+        result.ok().and_then(|known| known.clone()).unwrap_or_else(|| Err(Error::new(ErrorKind::Closed, "the cache was closed")))
+    }
+
+    /// Every server there is.
+    pub fn servers(&self) -> Vec<Arc<Server>> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// No more is learned, and no server is connected to.
+    pub async fn close(&self, deadline: Instant) {
+        self.closed.store(true, Relaxed);
+        self.outdated.notify_one();
+        for server in self.servers() {
+            server.close(deadline).await;
+        }
+    }
+
+    pub fn stop(&self) {
+        self.closed.store(true, Relaxed);
+        self.outdated.notify_one();
+        self.servers().iter().for_each(|server| server.stop());
+    }
+
+    fn server(&self, address: Address, replica: bool) -> Arc<Server> {
+        let mut servers = self.lock();
+        let server = servers.entry((address.clone(), replica)).or_insert_with(|| {
+            let role = if replica { Role::ClusterReplica } else { Role::Any };
+            let name = address.to_string();
+            let dialect = Redis { login: self.login.clone(), place: Place::At(address), role };
+            Server::start(&name, Box::new(dialect), &self.config, self.tls.clone(), &self.handle)
+        });
+        Arc::clone(server)
+    }
+
+    /// Asks one node after another, those of the map first.
+    async fn learn(&self) -> Result<()> {
+        let mut last = Error::new(ErrorKind::Connect, "no node of the cluster is named");
+        for address in self.candidates() {
+            match self.ask(&address).await {
+                Ok(ranges) => {
+                    self.adopt(&ranges, &address);
+                    return Ok(());
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    fn candidates(&self) -> Vec<Address> {
+        let servers = self.lock();
+        let (up, down): (Vec<_>, Vec<_>) = servers.iter().partition(|(_, server)| server.failure().is_none());
+        let known = up.into_iter().chain(down).map(|((address, _), _)| address.clone());
+        let mut candidates: Vec<Address> = Vec::new();
+        for address in known.chain(self.seeds.iter().cloned()) {
+            if !candidates.contains(&address) {
+                candidates.push(address);
+            }
+        }
+        candidates
+    }
+
+    async fn ask(&self, address: &Address) -> Result<Vec<Range>> {
+        let dialect = Redis { login: self.login.clone(), place: Place::At(address.clone()), role: Role::Any };
+        let mut request = Vec::new();
+        command(&mut request, &[b"CLUSTER", b"SLOTS"]);
+        let name = address.to_string();
+        let limit = self.config.connect_timeout.min(Duration::from_secs(1));
+        let asked = timeout(limit, ask_once(&name, &dialect, &self.config, self.tls.as_ref(), &request)).await;
+        let reply = asked.unwrap_or_else(|_| Err(Error::new(ErrorKind::Connect, format!("{name}: no answer in time"))))?;
+        let ranges = match reply.first() {
+            Some(b'-') => return Err(super::refusal::error(&name, reply[1..].trim_ascii())),
+            _ => ranges(&reply).ok_or_else(|| protocol(&name, "no answer to CLUSTER SLOTS"))?,
+        };
+        if ranges.is_empty() {
+            return Err(Error::new(ErrorKind::Server, format!("{name}: the cluster has no slots assigned yet")));
+        }
+        Ok(ranges)
+    }
+
+    fn adopt(&self, ranges: &[Range], asked: &Address) {
+        let address = |(host, port): &(String, u16)| match asked {
+            Address::Tcp { host: known, .. } if host.is_empty() => Address::Tcp { host: known.clone(), port: *port },
+            _ => Address::Tcp { host: host.clone(), port: *port },
+        };
+        let mut map = Map { owners: vec![NOBODY; SLOTS], shards: Vec::new() };
+        let mut used = Vec::new();
+        for range in ranges {
+            let Some((primary, replicas)) = range.nodes.split_first() else { continue };
+            let primary = self.server(address(primary), false);
+            let shard = map.shards.iter().position(|shard| Arc::ptr_eq(&shard.primary, &primary)).unwrap_or_else(|| {
+                let replicas = if self.replica_reads { replicas } else { &[] };
+                let replicas = replicas.iter().map(|replica| self.server(address(replica), true)).collect();
+                map.shards.push(Shard { primary, replicas });
+                map.shards.len() - 1
+            });
+            let owner = u16::try_from(shard).unwrap_or(NOBODY);
+            map.owners[usize::from(range.first)..=usize::from(range.last)].fill(owner);
+        }
+        map.shards.iter().for_each(|shard| {
+            used.push(Arc::clone(&shard.primary));
+            used.extend(shard.replicas.iter().cloned());
+        });
+        self.map.store(Some(Arc::new(map)));
+        self.retire(&used);
+    }
+
+    /// Servers the cluster has no longer get a moment for what is under way.
+    fn retire(&self, used: &[Arc<Server>]) {
+        let mut servers = self.lock();
+        let is_used = |server: &Arc<Server>| used.iter().any(|used| Arc::ptr_eq(used, server));
+        let retired: Vec<_> = servers.extract_if(|_, server| !is_used(server)).map(|(_, server)| server).collect();
+        drop(servers);
+        for server in retired {
+            self.handle.spawn(async move { server.close(Instant::now() + Duration::from_secs(2)).await });
+        }
+    }
+
+    fn is_troubled(&self) -> bool {
+        self.map.load().is_none() || self.primaries().iter().any(|primary| primary.failure().is_some())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(Address, bool), Arc<Server>>> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Learns the map, again and again, until the cluster is closed.
+async fn keep_current(cluster: Arc<Cluster>) {
+    while !cluster.closed.load(Relaxed) {
+        let learned = cluster.learn().await;
+        // Once it is known, a map that cannot be had again is no reason to refuse calls.
+        if learned.is_ok() || cluster.map.load().is_none() {
+            cluster.known.send_replace(Some(learned));
+        }
+        sleep(SPACING).await;
+        let patience = if cluster.is_troubled() { TROUBLED } else { ROUTINE };
+        let mut left = patience;
+        // A server that fails meanwhile shortens the wait.
+        while !left.is_zero() {
+            let step = left.min(TROUBLED);
+            if timeout(step, cluster.outdated.notified()).await.is_ok() || cluster.is_troubled() {
+                break;
+            }
+            left -= step;
+        }
+    }
+    cluster.stop();
+}

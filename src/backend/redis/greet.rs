@@ -1,0 +1,150 @@
+//! What a new connection says first: who it is, which database, and whether the server is the one that is wanted.
+
+use futures_util::future::BoxFuture;
+
+use super::refusal;
+use super::resp::{RepliesOf, Reply, RespFraming, command};
+use super::sentinel::Sentinels;
+use crate::config::{Address, Secret};
+use crate::error::{Error, ErrorKind, Result};
+use crate::wire::{Dialect, Framing, Greeting};
+
+/// How long a string may be beyond the largest value: the header of an entry with its tags.
+const HEADER_ROOM: u64 = 64 * 1024;
+
+/// Who connects, and to what.
+#[derive(Clone)]
+pub struct Login {
+    pub username: Option<String>,
+    pub password: Option<Secret>,
+    pub db: u32,
+    pub max_value_bytes: u64,
+}
+
+/// What the server has to be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Whatever answers there.
+    Any,
+    /// A primary, and the server is asked.
+    Primary,
+    /// A replica that sentinels know, and the server is asked.
+    Replica,
+    /// A replica of a cluster, which has to be told that it will be read from.
+    ClusterReplica,
+}
+
+/// Where a server is to be found.
+#[derive(Clone)]
+pub enum Place {
+    At(Address),
+    By(Sentinels),
+}
+
+/// How Redis is connected to.
+pub struct Redis {
+    pub login: Login,
+    pub place: Place,
+    pub role: Role,
+}
+
+impl Dialect for Redis {
+    fn framing(&self) -> Box<dyn Framing> {
+        Box::new(RespFraming::new(self.login.max_value_bytes.saturating_add(HEADER_ROOM)))
+    }
+
+    fn locate(&self) -> BoxFuture<'_, Result<Address>> {
+        Box::pin(async move {
+            match &self.place {
+                Place::At(address) => Ok(address.clone()),
+                Place::By(sentinels) => sentinels.locate(self.role).await,
+            }
+        })
+    }
+
+    fn greet<'a>(&'a self, connection: &'a Greeting<'a>) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            self.log_in(connection).await?;
+            self.select(connection).await?;
+            // Only a name in the server's list of clients: whoever may not set it does without.
+            let _ = ask(connection, &[b"CLIENT", b"SETNAME", b"yokedcache"]).await?;
+            if self.role == Role::ClusterReplica {
+                accept(connection, &[b"READONLY"]).await?;
+            }
+            accept(connection, &[b"PING"]).await?;
+            self.check_role(connection).await
+        })
+    }
+
+    fn ping(&self) -> &'static [u8] {
+        b"*1\r\n$4\r\nPING\r\n"
+    }
+}
+
+impl Redis {
+    async fn log_in(&self, connection: &Greeting<'_>) -> Result<()> {
+        let Some(password) = &self.login.password else { return Ok(()) };
+        let (user, password) = (self.login.username.as_deref(), password.expose().as_bytes());
+        let parts: Vec<&[u8]> = [b"AUTH"].iter().map(|name| &name[..]).chain(user.map(str::as_bytes)).chain([password]).collect();
+        match ask(connection, &parts).await? {
+            Ok(_) => Ok(()),
+            Err(text) => Err(refused_login(connection.server(), &text)),
+        }
+    }
+
+    async fn select(&self, connection: &Greeting<'_>) -> Result<()> {
+        match self.login.db {
+            0 => Ok(()),
+            db => accept(connection, &[b"SELECT", db.to_string().as_bytes()]).await,
+        }
+    }
+
+    async fn check_role(&self, connection: &Greeting<'_>) -> Result<()> {
+        let wanted: &[u8] = match self.role {
+            Role::Any | Role::ClusterReplica => return Ok(()),
+            Role::Primary => b"master",
+            Role::Replica => b"slave",
+        };
+        let reply = raw(connection, &[b"ROLE"]).await?;
+        let role = RepliesOf(&reply).nth(1).and_then(Reply::bytes).unwrap_or_default();
+        if role == wanted {
+            return Ok(());
+        }
+        let text = format!(
+            "{}: the sentinels name it, but its role is {:?} and not {:?}: a failover may be under way",
+            connection.server(),
+            String::from_utf8_lossy(role),
+            String::from_utf8_lossy(wanted)
+        );
+        Err(Error::new(ErrorKind::Connect, text))
+    }
+}
+
+/// The server's own text is not repeated: it could hold what was sent.
+#[cold]
+fn refused_login(server: &str, text: &[u8]) -> Error {
+    if text.starts_with(b"LOADING") || text.starts_with(b"ERR max number") {
+        return refusal::error(server, text);
+    }
+    let code: String = text.iter().take_while(|byte| byte.is_ascii_uppercase()).map(|byte| char::from(*byte)).collect();
+    Error::new(ErrorKind::Auth, format!("{server}: the credentials were refused ({code}): check username and password"))
+}
+
+async fn raw(connection: &Greeting<'_>, parts: &[&[u8]]) -> Result<Vec<u8>> {
+    let mut request = Vec::new();
+    command(&mut request, parts);
+    connection.ask(&request).await
+}
+
+/// The reply, or the text of the server's refusal.
+async fn ask(connection: &Greeting<'_>, parts: &[&[u8]]) -> Result<std::result::Result<(), Vec<u8>>> {
+    let reply = raw(connection, parts).await?;
+    Ok(match RepliesOf(&reply).next() {
+        Some(Reply::Error(text)) => Err(text.to_vec()),
+        _ => Ok(()),
+    })
+}
+
+async fn accept(connection: &Greeting<'_>, parts: &[&[u8]]) -> Result<()> {
+    ask(connection, parts).await?.map_err(|text| refusal::error(connection.server(), &text))
+}

@@ -1,0 +1,79 @@
+//! Stored names: `PREFIX:e:KEY` for an entry, `PREFIX:t:HASH` for a tag's stamp, `PREFIX:i:HASH` for its index.
+//!
+//! A prefix has neither `:` nor braces, so no key reaches a stamp or another
+//! prefix. In a cluster the first `{…}` of a name chooses its slot, so that
+//! braces in a key do: keys that share them lie together.
+
+/// The name of an entry.
+pub fn entry(prefix: &str, key: &[u8]) -> Vec<u8> {
+    let mut name = Vec::with_capacity(prefix.len() + 3 + key.len());
+    name.extend_from_slice(prefix.as_bytes());
+    name.extend_from_slice(b":e:");
+    name.extend_from_slice(key);
+    name
+}
+
+/// The key of an entry's name.
+pub fn key<'a>(prefix: &str, name: &'a [u8]) -> Option<&'a [u8]> {
+    name.strip_prefix(prefix.as_bytes())?.strip_prefix(b":e:")
+}
+
+/// The name of a tag's stamp.
+pub fn stamp(prefix: &str, tag: u64) -> Vec<u8> {
+    format!("{prefix}:t:{tag:016x}").into_bytes()
+}
+
+/// A glob for the names of entries whose keys begin with some bytes.
+pub fn entries_glob(prefix: &str, literal: &[u8]) -> Vec<u8> {
+    let mut glob = entry(prefix, b"");
+    for byte in literal {
+        if b"*?[]\\^".contains(byte) {
+            glob.push(b'\\');
+        }
+        glob.push(*byte);
+    }
+    glob.push(b'*');
+    glob
+}
+
+/// A glob for all names of a prefix.
+pub fn all_glob(prefix: &str) -> Vec<u8> {
+    format!("{prefix}:*").into_bytes()
+}
+
+/// The slot of a name in a cluster: CRC-16/XMODEM of its hash tag, or of all of it, modulo 16384.
+/// <https://redis.io/docs/reference/cluster-spec>
+pub fn slot(name: &[u8]) -> u16 {
+    let hashed = hash_tag(name).unwrap_or(name);
+    crc16::State::<crc16::XMODEM>::calculate(hashed) % 16384
+}
+
+/// What stands between the first `{` and the next `}`, unless that is nothing.
+fn hash_tag(name: &[u8]) -> Option<&[u8]> {
+    let open = memchr::memchr(b'{', name)?;
+    let rest = &name[open + 1..];
+    let close = memchr::memchr(b'}', rest)?;
+    (close > 0).then(|| &rest[..close])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_those_of_the_specification() {
+        assert_eq!(slot(b"123456789"), 0x31C3 % 16384);
+        assert_eq!(slot(b"{user1000}.following"), slot(b"{user1000}.followers"));
+        assert_eq!(slot(b"foo{}{bar}"), crc16::State::<crc16::XMODEM>::calculate(b"foo{}{bar}") % 16384);
+        assert_eq!(slot(b"foo{{bar}}zap"), slot(b"{bar"));
+        assert_eq!(slot(b"foo{bar}{zap}"), slot(b"bar"));
+    }
+
+    #[test]
+    fn a_key_is_read_back_from_its_name_and_globs_mean_their_bytes() {
+        assert_eq!(key("p", &entry("p", b":e:*")), Some(&b":e:*"[..]));
+        assert_eq!(key("p", b"pp:e:a"), None);
+        assert_eq!(key("p", &stamp("p", 7)), None);
+        assert_eq!(entries_glob("p", b"a*[b"), b"p:e:a\\*\\[b*");
+    }
+}

@@ -1,0 +1,100 @@
+//! What a Redis server refuses: the kind of its error, and what to do.
+
+use std::borrow::Cow;
+
+use crate::error::{Error, ErrorKind};
+
+/// What is to be done about a reply that is an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal<'a> {
+    /// Another server has the slot, for good.
+    Moved(&'a str),
+    /// Another server has it for this one command.
+    Ask(&'a str),
+    /// The same again may succeed in a moment.
+    Later,
+    /// The server is not what it was, or not ready: it is to be found anew.
+    Elsewhere,
+    /// The name holds no string: bytes that are not ours.
+    WrongType,
+    /// It will not do it.
+    Final,
+}
+
+/// Reads an error's first word, which is its code.
+pub fn refusal(text: &[u8]) -> Refusal<'_> {
+    let text = std::str::from_utf8(text).unwrap_or_default();
+    let mut words = text.split(' ');
+    match words.next().unwrap_or_default() {
+        "MOVED" => words.nth(1).map_or(Refusal::Final, Refusal::Moved),
+        "ASK" => words.nth(1).map_or(Refusal::Final, Refusal::Ask),
+        "TRYAGAIN" | "CLUSTERDOWN" => Refusal::Later,
+        "LOADING" | "READONLY" | "MASTERDOWN" => Refusal::Elsewhere,
+        "WRONGTYPE" => Refusal::WrongType,
+        _ => Refusal::Final,
+    }
+}
+
+/// The error of a reply that is one.
+#[cold]
+pub fn error(server: &str, text: &[u8]) -> Error {
+    let text = shown(text);
+    let code = text.split(' ').next().unwrap_or_default();
+    let (kind, remedy) = match code {
+        "NOAUTH" => (ErrorKind::Auth, "the server asks for a password: set password (and username)"),
+        "WRONGPASS" => (ErrorKind::Auth, "check username and password"),
+        "NOPERM" => (ErrorKind::Denied, "give the user the permissions the README lists (ACL SETUSER)"),
+        "OOM" => (
+            ErrorKind::ServerMemory,
+            "the server's maxmemory is used up: raise it, or let it evict (maxmemory-policy allkeys-lru)",
+        ),
+        "LOADING" => (ErrorKind::Server, "the server is reading its data from disk: wait"),
+        "READONLY" => (ErrorKind::Server, "this is a replica: connect to the primary, or through Sentinel or Cluster"),
+        "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" => (ErrorKind::Server, "the deployment is failing over or incomplete"),
+        "NOREPLICAS" => (ErrorKind::Server, "too few replicas are connected for writes (min-replicas-to-write)"),
+        "MISCONF" => (ErrorKind::Server, "the server cannot write to its disk and refuses writes: see its log"),
+        "BUSY" => (ErrorKind::Server, "a script is running on the server (SCRIPT KILL)"),
+        _ if text.contains("max number of clients") => (ErrorKind::Connect, "raise the server's maxclients, or lower pool_size"),
+        _ if text.contains("unknown command") => (ErrorKind::Unsupported, "this server, or a proxy before it, lacks a command that is needed"),
+        _ => (ErrorKind::Server, "see the server's log"),
+    };
+    Error::new(kind, format!("{server}: {text}; {remedy}"))
+}
+
+/// A server's own words, without what it repeats of ours: arguments can be values.
+fn shown(text: &[u8]) -> String {
+    let text: Cow<str> = String::from_utf8_lossy(text);
+    let text = text.split(", with args").next().unwrap_or_default();
+    text.chars().filter(|letter| !letter.is_control()).take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirections_name_their_server() {
+        assert_eq!(refusal(b"MOVED 3999 127.0.0.1:6381"), Refusal::Moved("127.0.0.1:6381"));
+        assert_eq!(refusal(b"ASK 3999 :6381"), Refusal::Ask(":6381"));
+        assert_eq!(refusal(b"MOVED"), Refusal::Final);
+        assert_eq!(refusal(b"TRYAGAIN Multiple keys request during rehashing of slot"), Refusal::Later);
+        assert_eq!(refusal(b"\xff\xfe"), Refusal::Final);
+    }
+
+    #[test]
+    fn an_error_names_server_and_remedy_and_repeats_no_argument() {
+        let kinds = [
+            (&b"OOM command not allowed when used memory > 'maxmemory'."[..], ErrorKind::ServerMemory),
+            (b"NOPERM this user has no permissions", ErrorKind::Denied),
+            (b"WRONGPASS invalid username-password pair", ErrorKind::Auth),
+            (b"ERR max number of clients reached", ErrorKind::Connect),
+            (b"ERR unknown command 'SCAN', with args beginning with: 'secret' ", ErrorKind::Unsupported),
+            (b"ERR other", ErrorKind::Server),
+        ];
+        for (text, kind) in kinds {
+            let error = error("cache:6379", text);
+            assert_eq!(error.kind(), kind);
+            assert!(error.message().starts_with("cache:6379: ") && !error.message().contains("secret"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! RESP2, the protocol of Redis: requests written, replies cut off and read. <https://redis.io/docs/reference/protocol-spec>
+
+use std::io::Write;
+
+use memchr::memchr;
+
+use crate::wire::{Frame, Framing, MAX_LINE};
+
+/// The most elements of one array: a reply to the largest batch.
+const MAX_ELEMENTS: u64 = 1 << 24;
+
+/// Writes a command: its parts, each of any bytes.
+pub fn command(out: &mut Vec<u8>, parts: &[&[u8]]) {
+    begin(out, parts.len());
+    for part in parts {
+        bulk(out, part);
+    }
+}
+
+/// Begins a command of so many parts, to be written with `bulk`.
+pub fn begin(out: &mut Vec<u8>, parts: usize) {
+    header(out, b'*', parts);
+}
+
+/// Writes a part of a command.
+pub fn bulk(out: &mut Vec<u8>, part: &[u8]) {
+    bulk_of(out, &[part]);
+}
+
+/// Writes a part that is put together from several.
+pub fn bulk_of(out: &mut Vec<u8>, pieces: &[&[u8]]) {
+    header(out, b'$', pieces.iter().map(|piece| piece.len()).sum());
+    for piece in pieces {
+        out.extend_from_slice(piece);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn header(out: &mut Vec<u8>, kind: u8, number: usize) {
+    out.push(kind);
+    decimal(out, number as u64);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// A number as text; short ones, which most are, without the formatter.
+pub fn decimal(out: &mut Vec<u8>, number: u64) {
+    if number < 10 {
+        #[allow(clippy::cast_possible_truncation)] // One digit.
+        out.push(b'0' + number as u8);
+    } else {
+        // Writing to a Vec cannot fail.
+        let _ = write!(out, "{number}");
+    }
+}
+
+/// Finds the end of replies.
+pub struct RespFraming {
+    /// The longest string that is kept.
+    max_bulk: u64,
+    /// How far the reply has been looked at.
+    position: usize,
+    /// How many elements are still to come; a plain reply is one.
+    elements: u64,
+}
+
+impl RespFraming {
+    /// Strings longer than this are dropped, and read as missing.
+    pub fn new(max_bulk: u64) -> Self {
+        Self { max_bulk, position: 0, elements: 1 }
+    }
+
+    fn element(&mut self, bytes: &[u8]) -> Result<Step, String> {
+        let Some(rest) = bytes.get(self.position..).filter(|rest| !rest.is_empty()) else { return Ok(Step::Partial) };
+        let Some(line) = memchr(b'\n', &rest[..rest.len().min(MAX_LINE)]) else {
+            return if rest.len() < MAX_LINE { Ok(Step::Partial) } else { Err("a line without an end".into()) };
+        };
+        let header = self.position..self.position + line + 1;
+        let text = rest[1..line].strip_suffix(b"\r").ok_or("a line that does not end in CR LF")?;
+        match rest[0] {
+            b'+' | b'-' => self.passed(header.end, 0),
+            b':' => number(text).and_then(|_| self.passed(header.end, 0)),
+            b'$' => match length(text, u64::MAX >> 1)? {
+                None => self.passed(header.end, 0),
+                Some(len) if len > self.max_bulk => Ok(Step::Oversized { header: (header.start, header.end), len }),
+                #[allow(clippy::cast_possible_truncation)] // Not over `max_bulk`.
+                Some(len) => self.string(bytes, header.end, len as usize),
+            },
+            b'*' => {
+                let elements = length(text, MAX_ELEMENTS)?.unwrap_or(0);
+                self.passed(header.end, elements)
+            }
+            other => Err(format!("it begins with the byte {other:#04x}")),
+        }
+    }
+
+    fn string(&mut self, bytes: &[u8], start: usize, len: usize) -> Result<Step, String> {
+        match bytes.get(start + len..start + len + 2) {
+            None => Ok(Step::Partial),
+            Some(b"\r\n") => self.passed(start + len + 2, 0),
+            Some(_) => Err("a string that does not end where it says".into()),
+        }
+    }
+
+    fn passed(&mut self, end: usize, children: u64) -> Result<Step, String> {
+        self.position = end;
+        self.elements = self.elements - 1 + children;
+        if self.elements > MAX_ELEMENTS { Err("a reply of too many elements".into()) } else { Ok(Step::Passed) }
+    }
+}
+
+enum Step {
+    Passed,
+    Partial,
+    Oversized { header: (usize, usize), len: u64 },
+}
+
+impl Framing for RespFraming {
+    fn next(&mut self, bytes: &[u8]) -> Result<Frame, String> {
+        while self.elements > 0 {
+            match self.element(bytes)? {
+                Step::Passed => {}
+                Step::Partial => return Ok(Frame::Partial),
+                // The string's own CR LF goes with it.
+                Step::Oversized { header, len } => {
+                    return Ok(Frame::Oversized { header, len: len + 2, instead: b"$-1\r\n" });
+                }
+            }
+        }
+        let whole = std::mem::take(&mut self.position);
+        self.elements = 1;
+        Ok(Frame::Whole(whole))
+    }
+}
+
+fn number(text: &[u8]) -> Result<i64, String> {
+    std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or_else(|| "a number that is none".into())
+}
+
+/// A length; `None` is -1, the missing string or array.
+fn length(text: &[u8], most: u64) -> Result<Option<u64>, String> {
+    match number(text)? {
+        -1 => Ok(None),
+        len => match u64::try_from(len) {
+            Ok(len) if len <= most => Ok(Some(len)),
+            _ => Err(format!("a length of {len}")),
+        },
+    }
+}
+
+/// A reply, or an element of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reply<'a> {
+    /// A status such as OK.
+    Status(&'a [u8]),
+    /// What the server refused, and why.
+    Error(&'a [u8]),
+    /// A number.
+    Number(i64),
+    /// Bytes; `None`: missing.
+    Bulk(Option<&'a [u8]>),
+    /// So many elements, which come next.
+    Array(u64),
+}
+
+impl<'a> Reply<'a> {
+    /// The bytes of a string, if that is what it is and it is there.
+    pub fn bytes(self) -> Option<&'a [u8]> {
+        match self {
+            Self::Bulk(bytes) => bytes,
+            Self::Status(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// Whole replies, element by element.
+#[derive(Clone, Copy)]
+pub struct RepliesOf<'a>(pub &'a [u8]);
+
+impl<'a> Iterator for RepliesOf<'a> {
+    type Item = Reply<'a>;
+
+    /// They were framed before, so nothing here can be wrong; if it is, they end.
+    fn next(&mut self) -> Option<Reply<'a>> {
+        let end = memchr(b'\n', self.0)?;
+        let (line, rest) = self.0.split_at(end + 1);
+        let text = line.get(1..end.checked_sub(1)?)?;
+        self.0 = rest;
+        Some(match line[0] {
+            b'+' => Reply::Status(text),
+            b'-' => Reply::Error(text),
+            b':' => Reply::Number(number(text).ok()?),
+            b'*' => Reply::Array(length(text, MAX_ELEMENTS).ok()?.unwrap_or(0)),
+            _ => Reply::Bulk(self.string(text)?),
+        })
+    }
+}
+
+impl<'a> RepliesOf<'a> {
+    /// Cuts off the first reply with all its elements; nothing at the end.
+    pub fn reply(&mut self) -> RepliesOf<'a> {
+        let all = self.0;
+        let mut elements = 1;
+        while elements > 0 {
+            match self.next() {
+                Some(Reply::Array(children)) => elements = elements - 1 + children,
+                Some(_) => elements -= 1,
+                None => break,
+            }
+        }
+        RepliesOf(&all[..all.len() - self.0.len()])
+    }
+
+    fn string(&mut self, text: &[u8]) -> Option<Option<&'a [u8]>> {
+        let Some(len) = length(text, u64::MAX >> 1).ok()? else { return Some(None) };
+        let (string, rest) = self.0.split_at_checked(usize::try_from(len).ok()?)?;
+        self.0 = rest.get(2..)?;
+        Some(Some(string))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames(bytes: &[u8], at_once: usize) -> Result<Vec<usize>, String> {
+        let (mut framing, mut lengths, mut start) = (RespFraming::new(1000), Vec::new(), 0);
+        for end in (0..bytes.len()).step_by(at_once).map(|end| (end + at_once).min(bytes.len())) {
+            while let Frame::Whole(len) = framing.next(&bytes[start..end])? {
+                lengths.push(len);
+                start += len;
+            }
+        }
+        Ok(lengths)
+    }
+
+    #[test]
+    fn replies_are_cut_off_wherever_their_bytes_are_split() {
+        let bytes = b"+OK\r\n:12\r\n$5\r\nhe\nlo\r\n$-1\r\n*2\r\n$1\r\na\r\n*1\r\n:1\r\n*-1\r\n*0\r\n-ERR no\r\n$0\r\n\r\n";
+        for at_once in 1..bytes.len() + 1 {
+            assert_eq!(frames(bytes, at_once).unwrap(), [5, 5, 12, 5, 19, 5, 4, 9, 6], "{at_once} at once");
+        }
+        let whole: Vec<Reply> = RepliesOf(bytes).collect();
+        assert_eq!(whole[2], Reply::Bulk(Some(b"he\nlo")));
+        assert_eq!(whole[3..6], [Reply::Bulk(None), Reply::Array(2), Reply::Bulk(Some(b"a"))]);
+        assert_eq!(whole.last(), Some(&Reply::Bulk(Some(b""))));
+    }
+
+    #[test]
+    fn what_is_no_reply_is_refused() {
+        for bytes in [
+            &b"HTTP/1.1 400 Bad Request\r\n"[..],
+            b"$5\r\nabcdefg\r\n",
+            b":x\r\n",
+            b"$-2\r\n",
+            b"*99999999999\r\n",
+            b"+OK\n",
+            b"*3\r\n$1\r\na\r\n!x\r\n",
+        ] {
+            assert!(frames(bytes, bytes.len()).is_err(), "{}", bytes.escape_ascii());
+        }
+        assert!(frames(&[b'+'; MAX_LINE + 1], MAX_LINE + 1).is_err());
+    }
+
+    #[test]
+    fn a_string_that_is_too_long_is_named_where_it_begins() {
+        let mut framing = RespFraming::new(3);
+        let bytes = b"*2\r\n$1\r\na\r\n$4\r\nabcd\r\n";
+        let oversized = Frame::Oversized { header: (11, 15), len: 6, instead: b"$-1\r\n" };
+        assert_eq!(framing.next(bytes), Ok(oversized));
+    }
+
+    #[test]
+    fn a_command_is_written_as_an_array_of_strings() {
+        let mut out = Vec::new();
+        command(&mut out, &[b"GET", b"a\r\n0123456789"]);
+        assert_eq!(out, b"*2\r\n$3\r\nGET\r\n$13\r\na\r\n0123456789\r\n");
+    }
+}

@@ -1,0 +1,153 @@
+//! Listing names with SCAN, primary by primary, and estimating what a prefix holds.
+
+use super::commands::Kind;
+use super::names;
+use super::resp::{RepliesOf, Reply, command};
+use super::store::RedisStore;
+use crate::backend::remote::{Pairing, Part};
+use crate::backend::{Position, Usage};
+use crate::byte_strings::ByteStrings;
+use crate::error::{Error, ErrorKind, Result};
+use crate::wire::{Server, protocol};
+
+/// How many names SCAN looks at in one call: 1000 is four times faster than its default of 10, and holds the server up
+/// for less than a millisecond.
+const COUNT: &[u8] = b"1000";
+/// The most pages an estimate looks at on each server.
+const SAMPLED_PAGES: usize = 10;
+/// Of the entries found there, those whose length is asked.
+const SAMPLED_LENGTHS: usize = 200;
+
+/// Some names from a position on.
+pub async fn page(
+    store: &RedisStore,
+    prefix: &str,
+    part: Part<'_>,
+    from: Position,
+    _limit: usize,
+) -> Result<(ByteStrings, Option<Position>)> {
+    let primaries = store.route.primaries();
+    let Some(server) = primaries.get(from.part as usize) else { return Ok((ByteStrings::default(), None)) };
+    let glob = match part {
+        Part::Entries(literal) => names::entries_glob(prefix, literal),
+        Part::All => names::all_glob(prefix),
+    };
+    let (listed, offset) = scan(server, from.offset, &glob).await?;
+    // What a server returns is looked at again: no glob of ours may reach another prefix.
+    let ours: &[u8] = &if matches!(part, Part::All) { format!("{prefix}:").into_bytes() } else { names::entry(prefix, b"") };
+    let mut found = ByteStrings::default();
+    listed.iter().filter(|name| name.starts_with(ours)).for_each(|name| found.push(name));
+    let next_part = from.part + u32::from(offset == 0);
+    let more = (next_part as usize) < primaries.len();
+    Ok((found, more.then_some(Position { part: next_part, offset })))
+}
+
+async fn scan(server: &Server, cursor: u64, glob: &[u8]) -> Result<(ByteStrings, u64)> {
+    let reply = ask(server, &[b"SCAN", cursor.to_string().as_bytes(), b"MATCH", glob, b"COUNT", COUNT]).await?;
+    let mut elements = RepliesOf(&reply);
+    elements.next();
+    let cursor = elements.next().and_then(Reply::bytes).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+    let cursor = cursor.ok_or_else(|| protocol(server.name(), "no answer to SCAN"))?;
+    let mut listed = ByteStrings::default();
+    elements.skip(1).filter_map(Reply::bytes).for_each(|name| listed.push(name));
+    Ok((listed, cursor))
+}
+
+/// The reply of one server to one command.
+pub async fn ask(server: &Server, parts: &[&[u8]]) -> Result<Vec<u8>> {
+    let mut request = Vec::new();
+    command(&mut request, parts);
+    let mut attempts = 0;
+    loop {
+        server.connected().await?;
+        let sent = server.send(&request, 1);
+        let answered = match sent {
+            Some(Ok(answer)) => answer.await,
+            Some(Err(error)) => Err(error),
+            None => Err(Error::new(ErrorKind::Connect, format!("{}: the connection was lost", server.name()))),
+        };
+        attempts += 1;
+        match answered {
+            Ok(replies) => return accepted(server, replies.bytes),
+            Err(error) if attempts > 2 || error.kind() == ErrorKind::Busy => return Err(error),
+            Err(_) => {}
+        }
+    }
+}
+
+fn accepted(server: &Server, reply: Vec<u8>) -> Result<Vec<u8>> {
+    match RepliesOf(&reply).next() {
+        Some(Reply::Error(text)) => Err(super::refusal::error(server.name(), text)),
+        _ => Ok(reply),
+    }
+}
+
+/// Names and bytes of a prefix: counted where a few thousand names are all there are, else estimated from those.
+pub async fn usage(store: &RedisStore, prefix: &str) -> Result<Usage> {
+    let mut usage = Usage::default();
+    for server in store.route.primaries() {
+        let (listed, looked_at_all) = sample(&server, prefix).await?;
+        let (mut keys, average) = (listed.len() as f64, average_length(store, &listed).await?);
+        if !looked_at_all {
+            usage.estimated = true;
+            keys *= share_not_seen(&server).await?;
+        }
+        usage.estimated |= listed.len() > SAMPLED_LENGTHS;
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Estimates of sizes.
+        {
+            usage.keys += keys as u64;
+            usage.bytes += (keys * average) as u64;
+        }
+    }
+    Ok(usage)
+}
+
+/// The entries among the first names of a server, and whether these are all.
+async fn sample(server: &Server, prefix: &str) -> Result<(ByteStrings, bool)> {
+    let (glob, mut cursor, mut listed) = (names::entries_glob(prefix, b""), 0, ByteStrings::default());
+    for _ in 0..SAMPLED_PAGES {
+        let (page, next) = scan(server, cursor, &glob).await?;
+        page.iter().filter(|name| names::key(prefix, name).is_some()).for_each(|name| listed.push(name));
+        cursor = next;
+        if cursor == 0 {
+            return Ok((listed, true));
+        }
+    }
+    Ok((listed, false))
+}
+
+/// How many times as many names the server has as were looked at.
+#[allow(clippy::cast_precision_loss)]
+async fn share_not_seen(server: &Server) -> Result<f64> {
+    let reply = ask(server, &[b"DBSIZE"]).await?;
+    let looked_at = (SAMPLED_PAGES * 1000) as f64;
+    Ok(match RepliesOf(&reply).next() {
+        Some(Reply::Number(names)) => (names as f64 / looked_at).max(1.0),
+        _ => 1.0,
+    })
+}
+
+/// The average length of name and stored form together.
+#[allow(clippy::cast_precision_loss)]
+async fn average_length(store: &RedisStore, listed: &ByteStrings) -> Result<f64> {
+    let mut commands = store.commands(Kind::Read);
+    let mut bytes = 0;
+    for name in listed.iter().take(SAMPLED_LENGTHS) {
+        commands.push(name, &[b"STRLEN", name]);
+        bytes += name.len();
+    }
+    let mut failure = None;
+    let mut each = |_, reply: Result<RepliesOf>| {
+        match reply.map(|mut reply| reply.next()) {
+            Ok(Some(Reply::Number(length))) => bytes += usize::try_from(length).unwrap_or(0),
+            Ok(_) => {}
+            Err(error) => failure = Some(error),
+        }
+        Pairing::Right
+    };
+    store.run(&commands, &mut each).await;
+    match failure {
+        Some(error) => Err(error),
+        None => Ok(if commands.len() == 0 { 0.0 } else { bytes as f64 / commands.len() as f64 }),
+    }
+}

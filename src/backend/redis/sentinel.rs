@@ -1,0 +1,116 @@
+//! Asking sentinels where a primary, or a replica of it, is now. <https://redis.io/docs/reference/sentinel-clients>
+
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::time::timeout;
+
+use super::greet::{Login, Place, Redis, Role};
+use super::resp::{RepliesOf, Reply, command};
+use crate::config::{Address, ConnectionConfig};
+use crate::error::{Error, ErrorKind, Result};
+use crate::wire::{Tls, ask_once};
+
+/// The sentinels that know a primary by its name.
+#[derive(Clone)]
+pub struct Sentinels {
+    pub addresses: Vec<Address>,
+    pub master: String,
+    pub login: Login,
+    pub config: ConnectionConfig,
+    pub tls: Option<Tls>,
+}
+
+impl Sentinels {
+    /// Where the server of this role is, by the first sentinel that knows.
+    /// (Boxed: a connection to a sentinel is a connection to Redis too.)
+    pub fn locate(&self, role: Role) -> BoxFuture<'_, Result<Address>> {
+        async move {
+            let mut last = Error::new(ErrorKind::Connect, "no sentinel is named");
+            for address in &self.addresses {
+                match timeout(self.patience(), self.ask(address, role)).await {
+                    Ok(Ok(found)) => return Ok(found),
+                    Ok(Err(error)) => last = error,
+                    Err(_) => last = silent(address),
+                }
+            }
+            Err(last)
+        }
+        .boxed()
+    }
+
+    /// Each gets its share of the time there is to connect.
+    fn patience(&self) -> Duration {
+        self.config.connect_timeout / u32::try_from(self.addresses.len() + 1).unwrap_or(u32::MAX)
+    }
+
+    async fn ask(&self, address: &Address, role: Role) -> Result<Address> {
+        let dialect = Redis { login: self.login.clone(), place: Place::At(address.clone()), role: Role::Any };
+        let question: &[u8] = if role == Role::Replica { b"REPLICAS" } else { b"GET-MASTER-ADDR-BY-NAME" };
+        let mut request = Vec::new();
+        command(&mut request, &[b"SENTINEL", question, self.master.as_bytes()]);
+        let name = format!("sentinel {address}");
+        let reply = ask_once(&name, &dialect, &self.config, self.tls.as_ref(), &request).await?;
+        let found = if role == Role::Replica { replica(&reply) } else { primary(&reply) };
+        found.ok_or_else(|| self.unknown(&name, role))
+    }
+
+    #[cold]
+    fn unknown(&self, sentinel: &str, role: Role) -> Error {
+        let what = if role == Role::Replica { "replica of" } else { "primary called" };
+        let text = format!("{sentinel}: it knows no {what} {:?}: check the name in the URL's path (sentinel_master)", self.master);
+        Error::new(ErrorKind::Connect, text)
+    }
+}
+
+#[cold]
+fn silent(address: &Address) -> Error {
+    Error::new(ErrorKind::Connect, format!("sentinel {address}: no answer in time (socket_connect_timeout)"))
+}
+
+fn primary(reply: &[u8]) -> Option<Address> {
+    let mut parts = RepliesOf(reply).skip(1).filter_map(Reply::bytes);
+    address(parts.next()?, parts.next()?)
+}
+
+/// Any replica that its sentinel finds healthy: each is a list of names and values.
+fn replica(reply: &[u8]) -> Option<Address> {
+    let mut replies = RepliesOf(reply);
+    let Some(Reply::Array(count)) = replies.next() else { return None };
+    (0..count).find_map(|_| {
+        let Some(Reply::Array(fields)) = replies.next() else { return None };
+        let fields: Vec<&[u8]> =
+            replies.by_ref().take(usize::try_from(fields).ok()?).map(|field| field.bytes().unwrap_or_default()).collect();
+        let value = |name: &[u8]| fields.chunks_exact(2).find(|pair| pair[0] == name).map(|pair| pair[1]);
+        let healthy = value(b"flags")? == b"slave" && value(b"master-link-status")? == b"ok";
+        if healthy { address(value(b"ip")?, value(b"port")?) } else { None }
+    })
+}
+
+fn address(host: &[u8], port: &[u8]) -> Option<Address> {
+    let host = std::str::from_utf8(host).ok().filter(|host| !host.is_empty())?.to_owned();
+    Some(Address::Tcp { host, port: std::str::from_utf8(port).ok()?.parse().ok()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_primary_and_a_healthy_replica_are_read_from_the_answers() {
+        let found = primary(b"*2\r\n$9\r\n127.0.0.1\r\n$4\r\n6380\r\n").unwrap();
+        assert_eq!(found, Address::Tcp { host: "127.0.0.1".into(), port: 6380 });
+        assert_eq!(primary(b"*-1\r\n"), None);
+        assert_eq!(primary(b"-ERR\r\n"), None);
+        let mut reply = Vec::new();
+        for (port, flags) in [("1", "s_down,slave"), ("2", "slave")] {
+            command(
+                &mut reply,
+                &[b"ip", b"h", b"port", port.as_bytes(), b"flags", flags.as_bytes(), b"master-link-status", b"ok"],
+            );
+        }
+        let reply = [b"*2\r\n", &reply[..]].concat();
+        assert_eq!(replica(&reply), Some(Address::Tcp { host: "h".into(), port: 2 }));
+    }
+}

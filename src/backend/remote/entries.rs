@@ -1,0 +1,175 @@
+//! Entries in their stored form: read and compared with their tags' stamps, written with them.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::store::no_answer;
+use super::{Pairing, Remote, Store, Write};
+use crate::backend::NewEntry;
+use crate::entry::{self, DecodeError, Entry, TagStamp, tag_hash};
+use crate::error::Result;
+use crate::value::Value;
+
+/// What was read under a name, before its tags are compared.
+pub(super) struct Found<T> {
+    pub tags: Vec<TagStamp>,
+    pub what: T,
+}
+
+/// How an entry's bytes are read: whole, or as far as its header goes.
+type Decode = for<'a> fn(&[u8], &'a [u8]) -> std::result::Result<Entry<'a>, DecodeError>;
+
+impl<S: Store> Remote<S> {
+    pub(super) async fn read_one(&self, key: &[u8]) -> Result<Option<Value>> {
+        let (name, _) = self.store.entry_name(&self.prefix, key);
+        let mut read = Err(no_answer());
+        let mut each = |_, outcome: Result<Option<&[u8]>>| {
+            let (found, pairing) = self.found(key, &name, outcome, entry::decode, |entry| value(key, entry));
+            read = found;
+            pairing
+        };
+        self.store.read(&[&name], &mut each).await;
+        let value = self.if_current(read?).await?;
+        self.counting.reads(u64::from(value.is_some()), u64::from(value.is_none()));
+        Ok(value)
+    }
+
+    pub(super) async fn read_many(&self, keys: &[&[u8]]) -> Result<Vec<Result<Option<Value>>>> {
+        let names = self.names(keys);
+        let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
+        let mut read: Vec<_> = keys.iter().map(|_| Err(no_answer())).collect();
+        let mut each = |index: usize, outcome: Result<Option<&[u8]>>| {
+            let key = keys[index];
+            let (found, pairing) = self.found(key, names[index], outcome, entry::decode, |entry| value(key, entry));
+            read[index] = found;
+            pairing
+        };
+        self.store.read(&names, &mut each).await;
+        let values = self.those_current(read).await;
+        let hits = values.iter().filter(|value| matches!(value, Ok(Some(_)))).count() as u64;
+        let misses = values.iter().filter(|value| matches!(value, Ok(None))).count() as u64;
+        self.counting.reads(hits, misses);
+        Ok(values)
+    }
+
+    pub(super) async fn write_one(&self, entry: NewEntry<'_>) -> Result<()> {
+        self.write_many(std::slice::from_ref(&entry)).await.and_then(super::only)
+    }
+
+    pub(super) async fn write_many(&self, entries: &[NewEntry<'_>]) -> Result<Vec<Result<()>>> {
+        let stamps = self.stamps_for(entries).await?;
+        let writes: Vec<Write> = entries.iter().map(|entry| self.stored_form(entry, &stamps)).collect();
+        let mut outcomes: Vec<_> = entries.iter().map(|_| Err(no_answer())).collect();
+        let mut each = |index: usize, outcome| {
+            outcomes[index] = outcome;
+            Pairing::Right
+        };
+        self.store.write(&writes, &mut each).await;
+        self.counting.sets(outcomes.iter().filter(|outcome| outcome.is_ok()).count() as u64);
+        Ok(outcomes)
+    }
+
+    pub(super) async fn remove_many(&self, keys: &[&[u8]]) -> Result<Vec<Result<bool>>> {
+        let names = self.names(keys);
+        let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
+        let mut removed: Vec<_> = keys.iter().map(|_| Err(no_answer())).collect();
+        let mut each = |index: usize, outcome: Result<Option<&[u8]>>| {
+            let (found, pairing) = self.found(keys[index], names[index], outcome, entry::head, |_| Some(()));
+            removed[index] = found;
+            pairing
+        };
+        self.store.remove(&names, &mut each).await;
+        let removed = self.those_current(removed).await;
+        let there: Vec<Result<bool>> = removed.into_iter().map(|it| it.map(|it| it.is_some())).collect();
+        self.counting.deletes(there.iter().filter(|it| matches!(it, Ok(true))).count() as u64);
+        Ok(there)
+    }
+
+    /// The name of a key whose entry is there.
+    pub(super) async fn head_of(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let (name, _) = self.store.entry_name(&self.prefix, key);
+        let mut read = Err(no_answer());
+        let mut each = |_, outcome: Result<Option<&[u8]>>| {
+            let (found, pairing) = self.found(key, &name, outcome, entry::head, |_| Some(()));
+            read = found;
+            pairing
+        };
+        self.store.heads(&[&name], &mut each).await;
+        Ok(self.if_current(read?).await?.map(|()| name))
+    }
+
+    pub(super) async fn expire_one(&self, key: &[u8], ttl: Option<Duration>) -> Result<bool> {
+        match self.head_of(key).await? {
+            Some(name) => self.store.expire(&name, ttl).await,
+            None => Ok(false),
+        }
+    }
+
+    pub(super) async fn remaining(&self, key: &[u8]) -> Result<Option<Option<Duration>>> {
+        match self.head_of(key).await? {
+            Some(name) => self.store.remaining(&name).await,
+            None => Ok(None),
+        }
+    }
+
+    fn names(&self, keys: &[&[u8]]) -> Vec<Vec<u8>> {
+        keys.iter().map(|key| self.store.entry_name(&self.prefix, key).0).collect()
+    }
+
+    fn stored_form(&self, entry: &NewEntry, stamps: &[TagStamp]) -> Write {
+        let (name, keep_key) = self.store.entry_name(&self.prefix, entry.key);
+        let stamp = |tag: &&[u8]| stamps.iter().find(|stamp| stamp.tag == tag_hash(tag)).copied();
+        let stored = Entry {
+            deadline_ms: entry.ttl.filter(|_| S::DEADLINES).map(|ttl| now_ms().saturating_add(millis(ttl))),
+            tags: entry.tags.iter().filter_map(stamp).collect(),
+            key: keep_key.then_some(entry.key),
+            payload: entry.value,
+        };
+        Write { bytes: entry::encode(&name, &stored), name, ttl: entry.ttl }
+    }
+
+    /// What is stored under a name, if it is an entry of that key; bytes that are none are a miss that is counted.
+    pub(super) fn found<T>(
+        &self,
+        key: &[u8],
+        name: &[u8],
+        outcome: Result<Option<&[u8]>>,
+        decode: Decode,
+        take: impl FnOnce(&Entry) -> Option<T>,
+    ) -> (Result<Option<Found<T>>>, Pairing) {
+        let stored = match outcome {
+            Ok(Some(stored)) => stored,
+            Ok(None) => return (Ok(None), Pairing::Right),
+            Err(error) => return (Err(error), Pairing::Right),
+        };
+        match decode(name, stored) {
+            Ok(entry) => {
+                let ours = entry.key.is_none_or(|kept| kept == key) && !is_over(&entry);
+                let what = if ours { take(&entry) } else { None };
+                (Ok(what.map(|what| Found { what, tags: entry.tags })), Pairing::Right)
+            }
+            Err(error) => {
+                self.counting.decode_error();
+                tracing::warn!(server = self.server, "stored bytes are no entry of their name ({error:?}): a miss");
+                let pairing = if error == DecodeError::Name { Pairing::Wrong } else { Pairing::Right };
+                (Ok(None), pairing)
+            }
+        }
+    }
+}
+
+#[allow(clippy::unnecessary_wraps)] // What `found` takes: an entry may turn out not to be wanted.
+fn value(key: &[u8], entry: &Entry) -> Option<Value> {
+    Some(Value::keyed(key, entry.payload))
+}
+
+pub(super) fn is_over(entry: &Entry) -> bool {
+    entry.deadline_ms.is_some_and(|deadline| deadline <= now_ms())
+}
+
+fn now_ms() -> u64 {
+    millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,182 @@
+//! What every shared store has in common: entries in their stored form, tags as stamps, one deadline a call.
+//!
+//! Each tag has a stamp in the store, a random number. An entry carries the
+//! stamps its tags had when it was set; a read compares them; an invalidation
+//! replaces the stamp. A stamp that is missing, evicted or another is a miss,
+//! so that losing any of it costs a reload and never revives an entry.
+
+mod counting;
+mod entries;
+mod listing;
+mod store;
+mod tags;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::future::Either;
+use serde_json::{Value as Json, json};
+use tokio::runtime::Handle;
+
+pub use self::counting::Counting;
+pub use self::store::{EachBytes, EachDone, Pairing, Part, Store, Write};
+use super::{Backend, Capabilities, Counters, NewEntry, Page, Position, Removed, Reply, Usage, Wanted};
+use crate::caller::Bounded;
+use crate::error::Result;
+use crate::runtime::Runtime;
+use crate::value::Value;
+
+/// A store that processes share, as a backend.
+pub struct Remote<S> {
+    store: S,
+    prefix: String,
+    /// The deadline of a call.
+    timeout: Duration,
+    /// Who it is, for a call that is over its deadline.
+    server: String,
+    counting: Counting,
+    handle: Handle,
+    runtime: Mutex<Option<Arc<Runtime>>>,
+}
+
+impl<S: Store> Remote<S> {
+    /// A backend over a store whose entries begin with a prefix.
+    pub fn new(store: S, prefix: &str, timeout: Duration, runtime: Arc<Runtime>) -> Self {
+        Self {
+            server: store.server(),
+            store,
+            prefix: prefix.to_owned(),
+            timeout,
+            counting: Counting::default(),
+            handle: runtime.handle().clone(),
+            runtime: Mutex::new(Some(runtime)),
+        }
+    }
+
+    /// An operation within the deadline of a call.
+    fn call<'a, T: 'a>(&'a self, operation: impl Future<Output = Result<T>> + Send + 'a) -> Reply<'a, T> {
+        Either::Right(Box::pin(Bounded::new(self.timeout, &self.handle, &self.server, operation)))
+    }
+
+    /// An operation made of many, each with a deadline of its own.
+    fn long_call<'a, T: 'a>(&'a self, operation: impl Future<Output = Result<T>> + Send + 'a) -> Reply<'a, T> {
+        Either::Right(Box::pin(operation))
+    }
+
+}
+
+impl<S> Remote<S> {
+    fn release_runtime(&self, deadline: Instant) {
+        let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(runtime) = runtime {
+            runtime.release(deadline);
+        }
+    }
+}
+
+impl<S: Store> Backend for Remote<S> {
+    fn name(&self) -> &'static str {
+        S::NAME
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.store.capabilities()
+    }
+
+    fn get<'a>(&'a self, key: &'a [u8]) -> Reply<'a, Option<Value>> {
+        self.call(self.read_one(key))
+    }
+
+    fn get_many<'a>(&'a self, keys: &'a [&'a [u8]]) -> Reply<'a, Vec<Result<Option<Value>>>> {
+        self.call(self.read_many(keys))
+    }
+
+    fn set<'a>(&'a self, entry: NewEntry<'a>) -> Reply<'a, ()> {
+        self.call(self.write_one(entry))
+    }
+
+    fn set_many<'a>(&'a self, entries: &'a [NewEntry<'a>]) -> Reply<'a, Vec<Result<()>>> {
+        self.call(self.write_many(entries))
+    }
+
+    fn delete<'a>(&'a self, key: &'a [u8]) -> Reply<'a, bool> {
+        self.call(async move { only(self.remove_many(&[key]).await?) })
+    }
+
+    fn delete_many<'a>(&'a self, keys: &'a [&'a [u8]]) -> Reply<'a, Vec<Result<bool>>> {
+        self.call(self.remove_many(keys))
+    }
+
+    fn exists<'a>(&'a self, key: &'a [u8]) -> Reply<'a, bool> {
+        self.call(async move { Ok(self.head_of(key).await?.is_some()) })
+    }
+
+    fn expire<'a>(&'a self, key: &'a [u8], ttl: Option<Duration>) -> Reply<'a, bool> {
+        self.call(self.expire_one(key, ttl))
+    }
+
+    fn ttl<'a>(&'a self, key: &'a [u8]) -> Reply<'a, Option<Option<Duration>>> {
+        self.call(self.remaining(key))
+    }
+
+    fn invalidate_tags<'a>(&'a self, tags: &'a [&'a [u8]], _count: bool) -> Reply<'a, Removed> {
+        self.call(self.replace_stamps(tags))
+    }
+
+    fn flush(&self, _count: bool) -> Reply<'_, Removed> {
+        self.long_call(self.remove_all())
+    }
+
+    fn scan<'a>(&'a self, wanted: Wanted<'a>, from: Position, limit: usize) -> Reply<'a, Page> {
+        self.call(self.list(wanted, from, limit))
+    }
+
+    fn usage(&self) -> Reply<'_, Usage> {
+        self.call(self.store.usage(&self.prefix))
+    }
+
+    fn connected(&self) -> Reply<'_, ()> {
+        self.long_call(self.store.connected())
+    }
+
+    fn ping(&self) -> Reply<'_, ()> {
+        self.call(self.store.ping())
+    }
+
+    fn details(&self) -> Reply<'_, Json> {
+        self.call(async move {
+            let mut details = self.store.details().await?;
+            if let Some(details) = details.as_object_mut() {
+                details.insert("in_flight".into(), json!(self.store.in_flight()));
+            }
+            Ok(details)
+        })
+    }
+
+    fn counters(&self) -> Counters {
+        let mut counters = self.counting.read();
+        counters.reconnects = self.store.reconnects();
+        counters.decode_errors += self.store.oversized();
+        counters
+    }
+
+    fn close(&self, deadline: Instant) -> Reply<'_, ()> {
+        Either::Right(Box::pin(async move {
+            self.store.close(deadline).await;
+            self.release_runtime(deadline);
+            Ok(())
+        }))
+    }
+}
+
+impl<S> Drop for Remote<S> {
+    fn drop(&mut self) {
+        // A cache that is freed without being closed waits for nothing.
+        drop(self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+/// The outcome of the only one.
+fn only<T>(outcomes: Vec<Result<T>>) -> Result<T> {
+    outcomes.into_iter().next().unwrap_or_else(|| Err(store::no_answer()))
+}

@@ -1,0 +1,118 @@
+//! What a shared store has to do: bytes under names, numbers for tags.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value as Json;
+
+use crate::backend::{Capabilities, Position, Usage};
+use crate::byte_strings::ByteStrings;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Gets the bytes of each name, by its place in the request, in any order.
+pub type EachBytes<'a> = &'a mut (dyn FnMut(usize, Result<Option<&[u8]>>) -> Pairing + Send);
+/// Gets what became of each write.
+pub type EachDone<'a> = &'a mut (dyn FnMut(usize, Result<()>) -> Pairing + Send);
+
+/// What the one who got bytes thinks of the connection they came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pairing {
+    /// They are what was asked for, or nobody can tell.
+    Right,
+    /// They belong to another name: replies were mixed up, and the connection is not to be used again.
+    Wrong,
+}
+
+/// An entry in its stored form.
+#[derive(Debug, Clone)]
+pub struct Write {
+    /// The stored name.
+    pub name: Vec<u8>,
+    /// The stored form.
+    pub bytes: Vec<u8>,
+    /// When the store forgets it.
+    pub ttl: Option<Duration>,
+}
+
+/// Which of the names of a prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part<'a> {
+    /// Those of entries whose keys begin with these bytes, and perhaps others.
+    Entries(&'a [u8]),
+    /// All: entries, stamps, whatever else the prefix has.
+    All,
+}
+
+/// A shared store. Names are whole stored names; each has one owner among the
+/// servers. A name whose server fails gets an error, the others their answer.
+pub trait Store: Send + Sync + 'static {
+    /// What users call it.
+    const NAME: &'static str;
+    /// Whether entries carry their deadline, since the store's clock is too coarse.
+    const DEADLINES: bool;
+
+    /// What it can do.
+    fn capabilities(&self) -> Capabilities;
+    /// The server, or servers, for messages.
+    fn server(&self) -> String;
+    /// The name an entry is stored under, and whether the key has to be kept in the entry.
+    fn entry_name(&self, prefix: &str, key: &[u8]) -> (Vec<u8>, bool);
+    /// The key in a name that was listed, or `None` if the entry has it.
+    fn key_of<'a>(&self, prefix: &str, name: &'a [u8]) -> Option<std::borrow::Cow<'a, [u8]>>;
+
+    /// What is stored under each name.
+    fn read<'a>(&'a self, names: &'a [&'a [u8]], each: EachBytes<'a>) -> impl Future<Output = ()> + Send;
+    /// At least the header of what is stored under each name; no use that counts for eviction where that can be had.
+    fn heads<'a>(&'a self, names: &'a [&'a [u8]], each: EachBytes<'a>) -> impl Future<Output = ()> + Send;
+    /// Stores entries.
+    fn write<'a>(&'a self, entries: &'a [Write], each: EachDone<'a>) -> impl Future<Output = ()> + Send;
+    /// Removes names; at least the header of what was there.
+    fn remove<'a>(&'a self, names: &'a [&'a [u8]], each: EachBytes<'a>) -> impl Future<Output = ()> + Send;
+    /// Gives a name another time to live; whether it was there.
+    fn expire<'a>(&'a self, name: &'a [u8], ttl: Option<Duration>) -> impl Future<Output = Result<bool>> + Send;
+    /// What is left to a name, if it is there; `Some(None)`: for ever.
+    fn remaining<'a>(&'a self, name: &'a [u8]) -> impl Future<Output = Result<Option<Option<Duration>>>> + Send;
+
+    /// The stamps of tags; `create` makes those that are missing.
+    fn stamps<'a>(
+        &'a self,
+        prefix: &'a str,
+        tags: &'a [u64],
+        create: bool,
+    ) -> impl Future<Output = Result<Vec<Option<u64>>>> + Send;
+    /// Gives tags new stamps, never used before.
+    fn replace_stamps<'a>(&'a self, prefix: &'a str, tags: &'a [u64]) -> impl Future<Output = Result<()>> + Send;
+
+    /// Some names from a position on, about `limit` of them, and where it goes on.
+    fn scan<'a>(
+        &'a self,
+        prefix: &'a str,
+        part: Part<'a>,
+        from: Position,
+        limit: usize,
+    ) -> impl Future<Output = Result<(ByteStrings, Option<Position>)>> + Send;
+    /// Removes names of any kind.
+    fn unlink<'a>(&'a self, names: &'a [&'a [u8]]) -> impl Future<Output = Result<()>> + Send;
+
+    /// What the prefix holds.
+    fn usage<'a>(&'a self, prefix: &'a str) -> impl Future<Output = Result<Usage>> + Send;
+    /// Whether every server answers.
+    fn ping(&self) -> impl Future<Output = Result<()>> + Send;
+    /// What the servers tell of themselves.
+    fn details(&self) -> impl Future<Output = Result<Json>> + Send;
+    /// Requests under way.
+    fn in_flight(&self) -> u64;
+    /// Connections made again.
+    fn reconnects(&self) -> u64;
+    /// Stored values that were too large to be entries, and were not read.
+    fn oversized(&self) -> u64;
+    /// Waits until it is connected, or tells why it is not.
+    fn connected(&self) -> impl Future<Output = Result<()>> + Send;
+    /// Ends its connections; what is under way has until the deadline.
+    fn close(&self, deadline: Instant) -> impl Future<Output = ()> + Send;
+}
+
+/// A store broke its promise to answer for each name.
+#[cold]
+pub fn no_answer() -> Error {
+    Error::new(ErrorKind::Protocol, "the server answered less than it was asked")
+}

@@ -1,0 +1,136 @@
+//! The answer to a request: a future that a caller's thread leads to its end, and a task waits for.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use super::connection::Connection;
+use crate::caller;
+use crate::error::Result;
+
+/// A request that waits for its replies.
+pub struct Request {
+    slot: Mutex<Slot>,
+    /// Its caller's thread can lead the connection.
+    pub blocking: bool,
+    abandoned: AtomicBool,
+}
+
+enum Slot {
+    Waiting(Option<Waker>),
+    Done(Result<Vec<u8>>),
+    Taken,
+}
+
+impl Request {
+    pub fn new(blocking: bool) -> Self {
+        Self { slot: Mutex::new(Slot::Waiting(None)), blocking, abandoned: AtomicBool::new(false) }
+    }
+
+    /// Hands over the replies, or why there are none.
+    pub fn complete(&self, result: Result<Vec<u8>>) {
+        if let Slot::Waiting(Some(waker)) = std::mem::replace(&mut *self.lock(), Slot::Done(result)) {
+            waker.wake();
+        }
+    }
+
+    /// Wakes whoever waits, though there is nothing yet: somebody has to lead.
+    pub fn wake(&self) {
+        if let Slot::Waiting(Some(waker)) = &*self.lock() {
+            waker.wake_by_ref();
+        }
+    }
+
+    pub fn is_waiting(&self) -> bool {
+        matches!(*self.lock(), Slot::Waiting(_))
+    }
+
+    /// Whether anybody still wants the answer.
+    pub fn is_awaited(&self) -> bool {
+        !self.abandoned.load(Relaxed)
+    }
+
+    /// The replies if they are there; else the waker is kept for when they are.
+    fn take(&self, waker: &Waker) -> Option<Result<Vec<u8>>> {
+        let mut slot = self.lock();
+        match std::mem::replace(&mut *slot, Slot::Taken) {
+            Slot::Done(result) => Some(result),
+            Slot::Waiting(Some(known)) if known.will_wake(waker) => {
+                *slot = Slot::Waiting(Some(known));
+                None
+            }
+            _ => {
+                *slot = Slot::Waiting(Some(waker.clone()));
+                None
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Slot> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The replies to one request, as they came, one after another.
+pub struct Replies {
+    /// Whole replies, as many as were asked for.
+    pub bytes: Vec<u8>,
+    /// Where they came from.
+    pub connection: Arc<Connection>,
+}
+
+/// Becomes the replies to a request. Dropped before, it leaves them to be discarded in their turn.
+pub struct Answer {
+    connection: Arc<Connection>,
+    request: Arc<Request>,
+}
+
+impl Answer {
+    pub(super) fn new(connection: Arc<Connection>, request: Arc<Request>) -> Self {
+        Self { connection, request }
+    }
+
+    fn finish(&self, result: Result<Vec<u8>>) -> Result<Replies> {
+        result.map(|bytes| Replies { bytes, connection: Arc::clone(&self.connection) })
+    }
+
+    /// Leads, or waits to be answered or to lead, until the caller's deadline.
+    fn block(&self, waker: &Waker) -> Poll<Result<Replies>> {
+        loop {
+            if let Some(result) = self.request.take(waker) {
+                return Poll::Ready(self.finish(result));
+            }
+            if caller::deadline().is_some_and(|deadline| deadline <= std::time::Instant::now()) {
+                return Poll::Pending;
+            }
+            if !self.connection.lead(&self.request) {
+                caller::park();
+            }
+        }
+    }
+}
+
+impl Future for Answer {
+    type Output = Result<Replies>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if caller::may_block() && self.request.blocking {
+            return self.block(context.waker());
+        }
+        match self.request.take(context.waker()) {
+            Some(result) => Poll::Ready(self.finish(result)),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if self.request.is_waiting() {
+            self.request.abandoned.store(true, Relaxed);
+            self.connection.abandoned();
+        }
+    }
+}

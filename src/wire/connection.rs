@@ -1,0 +1,226 @@
+//! A connection that many share: requests queued, sent together, answered in order.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::answer::{Answer, Request};
+use super::failure;
+use super::framing::Framing;
+use super::limits::Room;
+use super::outgoing::{self, Outgoing};
+use super::reader::{Expected, Reader};
+use super::socket::Socket;
+use crate::caller;
+use crate::clock::coarse_millis;
+use crate::error::{Error, ErrorKind, Result};
+
+/// One connection to a server.
+pub struct Connection {
+    /// Which server, for messages.
+    pub(super) server: Arc<str>,
+    pub(super) socket: Socket,
+    pub(super) state: Mutex<State>,
+    pub(super) reader: Mutex<Reader>,
+    /// Wakes the connection's own task: something waits and nobody leads.
+    pub(super) wanted: Notify,
+    /// Woken when the connection is broken.
+    pub(super) broken: Arc<Notify>,
+    /// A write waits for the socket to take more; the leader goes on with it.
+    pub(super) stalled: AtomicBool,
+    /// When a byte came last, or the first of what waits was sent.
+    pub(super) progress_ms: AtomicU64,
+    /// Requests without an answer: what a choice among connections goes by.
+    load: AtomicU32,
+    /// What `state.broken` says, without its lock.
+    dead: AtomicBool,
+    /// Parts of replies that were too large to keep.
+    oversized: AtomicU64,
+}
+
+/// What is queued, and who reads.
+pub(super) struct State {
+    pub outgoing: Outgoing,
+    pub expected: VecDeque<Expected>,
+    pub leader: Leader,
+    pub broken: Option<Error>,
+}
+
+/// Who sends and reads for all.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leader {
+    Nobody,
+    /// A caller's thread.
+    Thread,
+    /// The connection's own task.
+    Task,
+    /// The task, with nothing to wait for: a thread may take over.
+    Resting,
+}
+
+impl Connection {
+    /// A connection over a socket. `broken` is woken when it breaks.
+    pub fn new(server: Arc<str>, socket: Socket, framing: Box<dyn Framing>, broken: Arc<Notify>) -> Self {
+        let state = State {
+            outgoing: Outgoing::default(),
+            expected: VecDeque::new(),
+            leader: Leader::Nobody,
+            broken: None,
+        };
+        Self {
+            server,
+            socket,
+            state: Mutex::new(state),
+            reader: Mutex::new(Reader::new(framing)),
+            wanted: Notify::new(),
+            broken,
+            stalled: AtomicBool::new(false),
+            progress_ms: AtomicU64::new(coarse_millis()),
+            load: AtomicU32::new(0),
+            dead: AtomicBool::new(false),
+            oversized: AtomicU64::new(0),
+        }
+    }
+
+    /// The server's name, as messages say it.
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// Sends a request that so many replies will answer. It is sent, or queued
+    /// behind others, when this returns; nothing here blocks.
+    pub fn send(self: &Arc<Self>, bytes: &[u8], replies: u32, room: Room) -> Result<Answer> {
+        let blocking = caller::may_block();
+        let request = Arc::new(Request::new(blocking));
+        let expected = Expected { request: Arc::clone(&request), replies, received: Vec::new(), room };
+        let (write, unled) = {
+            let mut state = self.lock();
+            if let Some(error) = &state.broken {
+                return Err(error.clone());
+            }
+            if self.load.fetch_add(1, Relaxed) == 0 {
+                self.progressed();
+            }
+            state.outgoing.push(bytes);
+            state.expected.push_back(expected);
+            let unled = matches!(state.leader, Leader::Nobody | Leader::Resting);
+            (state.outgoing.begin(), unled && !blocking)
+        };
+        self.transmit(write);
+        if unled {
+            self.wanted.notify_one();
+        }
+        Ok(Answer::new(Arc::clone(self), request))
+    }
+
+    /// Sends a write, and what was queued meanwhile.
+    pub(super) fn transmit(&self, mut write: Option<Vec<u8>>) {
+        while let Some(mut buffer) = write.take() {
+            match outgoing::write(&self.socket, &mut buffer) {
+                Ok(true) => {
+                    let mut state = self.lock();
+                    state.outgoing.sent(buffer);
+                    write = state.outgoing.begin();
+                }
+                Ok(false) => {
+                    self.lock().outgoing.stalled(buffer);
+                    self.stalled.store(true, Relaxed);
+                    self.wanted.notify_one();
+                }
+                Err(error) => self.kill(failure::lost(&self.server, &error)),
+            }
+        }
+    }
+
+    /// Breaks the connection: whatever waits gets the error, and it is replaced.
+    pub fn kill(&self, error: Error) {
+        let free = {
+            let mut state = self.lock();
+            state.broken.get_or_insert(error);
+            self.dead.store(true, Relaxed);
+            let free = matches!(state.leader, Leader::Nobody | Leader::Resting);
+            if free {
+                state.leader = Leader::Thread;
+            }
+            free
+        };
+        // Who leads wakes up, finds the end and fails all.
+        self.socket.shut_down();
+        if free {
+            self.fail(&mut self.lock_reader());
+        }
+    }
+
+    /// Gives all that waits the error the connection was broken with.
+    pub(super) fn fail(&self, reader: &mut Reader) {
+        let (error, queued) = {
+            let mut state = self.lock();
+            state.leader = Leader::Nobody;
+            let broken = state.broken.get_or_insert_with(|| Error::new(ErrorKind::Connect, "the connection broke"));
+            self.dead.store(true, Relaxed);
+            (broken.clone(), std::mem::take(&mut state.expected))
+        };
+        self.socket.shut_down();
+        for expected in reader.expected.drain(..).chain(queued) {
+            drop(expected.room);
+            expected.request.complete(Err(error.clone()));
+        }
+        self.wanted.notify_one();
+        self.broken.notify_one();
+    }
+
+    /// Whether nothing more comes of it.
+    pub fn is_broken(&self) -> bool {
+        self.dead.load(Relaxed)
+    }
+
+    /// Requests without an answer.
+    pub fn load(&self) -> u32 {
+        self.load.load(Relaxed)
+    }
+
+    pub(super) fn answered(&self, requests: u32) {
+        self.load.fetch_sub(requests, Relaxed);
+    }
+
+    pub(super) fn note_oversized(&self, parts: u64) {
+        self.oversized.fetch_add(parts, Relaxed);
+    }
+
+    /// How many parts of replies were too large to keep, since this was asked last.
+    pub fn take_oversized(&self) -> u64 {
+        if self.oversized.load(Relaxed) == 0 { 0 } else { self.oversized.swap(0, Relaxed) }
+    }
+
+    pub(super) fn progressed(&self) {
+        self.progress_ms.store(coarse_millis(), Relaxed);
+    }
+
+    /// How long nothing has moved.
+    pub fn idle(&self) -> Duration {
+        Duration::from_millis(coarse_millis().saturating_sub(self.progress_ms.load(Relaxed)))
+    }
+
+    /// Kills it when it has been silent for too long though something waits,
+    /// or has ended though nothing was asked.
+    pub fn check(&self, silence: Duration) {
+        if self.load() > 0 {
+            if self.idle() > silence {
+                self.kill(failure::silent(&self.server, silence));
+            }
+        } else if self.socket.is_readable() {
+            self.read_uninvited();
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn lock_reader(&self) -> MutexGuard<'_, Reader> {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,81 @@
+//! Why a connection failed, said for people: which server, what happened, what to do.
+
+use std::io;
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind};
+
+/// An error while connecting.
+#[cold]
+pub fn connecting(server: &str, error: &io::Error) -> Error {
+    if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        return tls_failed(server, tls);
+    }
+    let remedy = match error.kind() {
+        io::ErrorKind::ConnectionRefused => "nothing listens there: is the server running, and are host and port right?",
+        io::ErrorKind::TimedOut => "no connection in time (socket_connect_timeout): check host, port, firewall and network",
+        io::ErrorKind::NotFound => "there is no such socket file: is the server running?",
+        io::ErrorKind::PermissionDenied => "this user may not open the socket: check its permissions",
+        _ => "check host, port and network",
+    };
+    Error::new(ErrorKind::Connect, format!("{server}: cannot connect: {error}; {remedy}"))
+}
+
+/// TLS could not be agreed on, or broke.
+#[cold]
+pub fn tls_failed(server: &str, error: &rustls::Error) -> Error {
+    let remedy = match error {
+        rustls::Error::InvalidCertificate(reason) => certificate_remedy(reason),
+        rustls::Error::AlertReceived(_) => "the server refused: does it ask for a client certificate (ssl_certfile, ssl_keyfile)?",
+        rustls::Error::InvalidMessage(_) => "that port does not speak TLS: is the scheme right (rediss:// is for TLS ports)?",
+        _ => "verify the TLS configuration of both sides",
+    };
+    Error::new(ErrorKind::Tls, format!("{server}: TLS handshake failed: {error}; {remedy}"))
+}
+
+fn certificate_remedy(reason: &rustls::CertificateError) -> &'static str {
+    use rustls::CertificateError as Reason;
+    match reason {
+        Reason::Expired | Reason::ExpiredContext { .. } => "the server's certificate has expired: renew it",
+        Reason::NotValidForName | Reason::NotValidForNameContext { .. } => {
+            "the certificate is for another host name: connect by a name it has, or set ssl_check_hostname: false"
+        }
+        Reason::UnknownIssuer => "no CA that is trusted signed it: set ssl_ca_certs to the server's CA file",
+        _ => "check the server's certificate and ssl_ca_certs",
+    }
+}
+
+/// A connection that worked is lost.
+#[cold]
+pub fn lost(server: &str, error: &io::Error) -> Error {
+    if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        return tls_failed(server, tls);
+    }
+    let what = match error.kind() {
+        io::ErrorKind::UnexpectedEof => "the server closed the connection".to_owned(),
+        _ => format!("the connection was lost: {error}"),
+    };
+    Error::new(ErrorKind::Connect, format!("{server}: {what}; it is opened again by itself"))
+}
+
+/// What came is not the protocol.
+#[cold]
+pub fn protocol(server: &str, what: &str) -> Error {
+    let text = format!(
+        "{server}: not an answer of this protocol ({what}): is that the right port, and nothing else in between? The connection was dropped"
+    );
+    Error::new(ErrorKind::Protocol, text)
+}
+
+/// It took requests and answers none.
+#[cold]
+pub fn silent(server: &str, silence: Duration) -> Error {
+    let text = format!("{server}: no byte for {silence:?} though requests wait: stopped, overloaded or out of reach; it is connected anew");
+    Error::new(ErrorKind::Timeout, text)
+}
+
+/// The end, or bytes that nobody asked for.
+#[cold]
+pub fn closed_or_uninvited(server: &str) -> Error {
+    Error::new(ErrorKind::Connect, format!("{server}: the server closed the connection, or sent what nobody asked for; it is connected anew"))
+}

@@ -1,0 +1,31 @@
+//! Connections to servers: pipelined, bounded, supervised; led by the callers themselves.
+//!
+//! Requests of all callers share a connection; replies come in the order of
+//! the requests. Whoever waits may lead: one blocked caller sends what is
+//! queued and reads the replies of all, then hands over to another. Tasks are
+//! led for by the connection's own task in the runtime.
+//!
+//! ```text
+//! Server (supervisor, limits)  →  Connection (leading)  →  Socket (bytes, TLS)
+//!         dial                     Framing of a protocol
+//! ```
+
+mod answer;
+mod connection;
+mod dial;
+mod failure;
+mod framing;
+mod leading;
+mod limits;
+mod outgoing;
+mod reader;
+mod server;
+mod socket;
+mod tls;
+
+pub use self::answer::{Answer, Replies};
+pub use self::connection::Connection;
+pub use self::failure::protocol;
+pub use self::framing::{Frame, Framing, MAX_LINE};
+pub use self::server::{Dialect, Greeting, Server, ask_once};
+pub use self::tls::Tls;

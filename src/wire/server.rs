@@ -1,0 +1,380 @@
+//! One server: its connections, kept up by one task, and how much may be under way to it.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use futures_util::future::BoxFuture;
+use tokio::sync::{Notify, watch};
+use tokio::runtime::Handle;
+use tokio::time::{sleep, timeout};
+
+use super::answer::Answer;
+use super::connection::Connection;
+use super::dial::dial;
+use super::failure;
+use super::framing::Framing;
+use super::limits::Limits;
+use super::tls::Tls;
+use crate::clock::coarse_millis;
+use crate::config::{Address, ConnectionConfig};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Between attempts to connect: from this,
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// doubled up to this, so that a server that is back is found within a second.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// How often the connections are looked after.
+const ROUND: Duration = Duration::from_millis(250);
+/// Silence that ends a connection though requests wait: the call's own limit, within these.
+const SILENCE: (Duration, Duration) = (Duration::from_millis(1000), Duration::from_millis(2500));
+
+/// What a protocol has to say of connecting.
+pub trait Dialect: Send + Sync + 'static {
+    /// Cuts its replies.
+    fn framing(&self) -> Box<dyn Framing>;
+    /// Where the server is now; asked again each time.
+    fn locate(&self) -> BoxFuture<'_, Result<Address>>;
+    /// Makes a new connection fit for use: credentials, and whether it is the server that is wanted.
+    fn greet<'a>(&'a self, connection: &'a Greeting<'a>) -> BoxFuture<'a, Result<()>>;
+    /// A request that any server answers with one reply.
+    fn ping(&self) -> &'static [u8];
+}
+
+/// A connection nobody else uses yet.
+pub struct Greeting<'a> {
+    connection: &'a Arc<Connection>,
+    limits: &'a Arc<Limits>,
+}
+
+impl Greeting<'_> {
+    /// The server's name, as messages say it.
+    pub fn server(&self) -> &str {
+        self.connection.server()
+    }
+
+    /// Sends a request; the bytes of its one reply.
+    pub async fn ask(&self, request: &[u8]) -> Result<Vec<u8>> {
+        let room = self.limits.take(self.server(), request.len())?;
+        Ok(self.connection.send(request, 1, room)?.await?.bytes)
+    }
+}
+
+/// What can be said of a server's connections.
+#[derive(Clone)]
+enum Status {
+    /// Nobody knows yet: callers wait.
+    Connecting,
+    Up,
+    /// Callers get this at once.
+    Down(Error),
+}
+
+/// A server and its connections.
+pub struct Server {
+    name: Arc<str>,
+    config: ConnectionConfig,
+    tls: Option<Tls>,
+    dialect: Box<dyn Dialect>,
+    connections: Box<[ArcSwapOption<Connection>]>,
+    limits: Arc<Limits>,
+    status: watch::Sender<Status>,
+    /// A connection broke, or the server is to be closed.
+    changed: Arc<Notify>,
+    closed: AtomicBool,
+    closing: Notify,
+    connects: AtomicU64,
+    oversized: AtomicU64,
+    /// When it was left last.
+    left_ms: AtomicU64,
+}
+
+impl Server {
+    /// A server; its task begins to connect at once.
+    pub fn start(
+        name: &str,
+        dialect: Box<dyn Dialect>,
+        config: &ConnectionConfig,
+        tls: Option<Tls>,
+        handle: &Handle,
+    ) -> Arc<Self> {
+        let server = Arc::new(Self {
+            name: name.into(),
+            config: config.clone(),
+            tls,
+            dialect,
+            connections: (0..config.pool_size.max(1)).map(|_| ArcSwapOption::empty()).collect(),
+            limits: Arc::new(Limits::new(config.max_pending.into(), config.max_pending_bytes)),
+            status: watch::Sender::new(Status::Connecting),
+            changed: Arc::new(Notify::new()),
+            closed: AtomicBool::new(false),
+            closing: Notify::new(),
+            connects: AtomicU64::new(0),
+            left_ms: AtomicU64::new(0),
+            oversized: AtomicU64::new(0),
+        });
+        handle.spawn(supervise(Arc::clone(&server)));
+        server
+    }
+
+    /// The name messages use.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How many requests are under way.
+    pub fn in_flight(&self) -> u64 {
+        self.limits.requests()
+    }
+
+    /// How often it was connected to again.
+    pub fn reconnects(&self) -> u64 {
+        self.connects.load(Relaxed).saturating_sub(self.connections.len() as u64)
+    }
+
+    /// Values that were too large to be ours, and were not kept.
+    pub fn oversized(&self) -> u64 {
+        let now: u64 = self.open_connections().map(|connection| connection.take_oversized()).sum();
+        self.oversized.fetch_add(now, Relaxed) + now
+    }
+
+    /// Sends a request that so many replies will answer, on the connection with the least to do.
+    pub fn send(&self, bytes: &[u8], replies: u32) -> Option<Result<Answer>> {
+        let connection = self.least_loaded()?;
+        Some(self.limits.take(&self.name, bytes.len()).and_then(|room| connection.send(bytes, replies, room)))
+    }
+
+    /// Ready when the server is connected, or known to be out of reach.
+    pub async fn connected(&self) -> Result<()> {
+        let mut status = self.status.subscribe();
+        let settled = |status: &Status| match status {
+            Status::Connecting => false,
+            // All may be broken, and the task has not seen it yet.
+            Status::Up => self.least_loaded().is_some(),
+            Status::Down(_) => true,
+        };
+        let known = status.wait_for(settled).await;
+        match known.as_deref() {
+            Ok(Status::Down(error)) => Err(error.clone()),
+            Ok(_) => Ok(()),
+            Err(_) => Err(self.closed_error()),
+        }
+    }
+
+    /// Why it is out of reach, if it is.
+    pub fn failure(&self) -> Option<Error> {
+        match &*self.status.borrow() {
+            Status::Down(error) => Some(error.clone()),
+            _ => None,
+        }
+    }
+
+    /// The connections are made anew, from asking where the server is: it is
+    /// not what it was. At most once a second, whatever it goes on to say.
+    pub fn reconnect(&self, why: &Error) {
+        let now = coarse_millis();
+        if now.saturating_sub(self.left_ms.load(Relaxed)) < 1000 {
+            return;
+        }
+        self.left_ms.store(now, Relaxed);
+        self.open_connections().for_each(|connection| connection.kill(why.clone()));
+    }
+
+    /// Ends it: what is under way has until the deadline.
+    pub async fn close(&self, deadline: Instant) {
+        while self.limits.requests() > 0 && Instant::now() < deadline {
+            sleep(Duration::from_millis(1)).await;
+        }
+        self.stop();
+    }
+
+    /// Ends it now; whatever is under way fails.
+    pub fn stop(&self) {
+        self.closed.store(true, Relaxed);
+        self.changed.notify_one();
+        self.closing.notify_one();
+        self.open_connections().for_each(|connection| connection.kill(self.closed_error()));
+        self.status.send_replace(Status::Down(self.closed_error()));
+    }
+
+    fn closed_error(&self) -> Error {
+        Error::new(ErrorKind::Closed, "the cache was closed")
+    }
+
+    fn open_connections(&self) -> impl Iterator<Item = Arc<Connection>> {
+        self.connections.iter().filter_map(ArcSwapOption::load_full)
+    }
+
+    fn least_loaded(&self) -> Option<Arc<Connection>> {
+        let mut best: Option<(u32, arc_swap::Guard<Option<Arc<Connection>>>)> = None;
+        for slot in &self.connections {
+            let connection = slot.load();
+            let Some(load) = connection.as_ref().filter(|it| !it.is_broken()).map(|it| it.load()) else { continue };
+            if load == 0 {
+                return connection.clone();
+            }
+            if best.as_ref().is_none_or(|(least, _)| load < *least) {
+                best = Some((load, connection));
+            }
+        }
+        best.and_then(|(_, connection)| connection.clone())
+    }
+
+    /// Connects once, within the time there is for it.
+    async fn connect(&self) -> Result<Arc<Connection>> {
+        let broken = Arc::clone(&self.changed);
+        let connecting = establish(&self.name, &*self.dialect, &self.config, self.tls.as_ref(), &self.limits, broken);
+        let connected = timeout(self.config.connect_timeout, connecting).await;
+        connected.unwrap_or_else(|_| Err(failure::connecting(&self.name, &std::io::ErrorKind::TimedOut.into())))
+    }
+
+    /// Fills the slots that are empty; the first failure ends that.
+    async fn fill(&self) -> Result<()> {
+        for slot in &self.connections {
+            if slot.load().as_ref().is_some_and(|connection| !connection.is_broken()) {
+                continue;
+            }
+            slot.store(None);
+            let connection = self.connect().await?;
+            self.connects.fetch_add(1, Relaxed);
+            slot.store(Some(connection));
+            self.status.send_replace(Status::Up);
+        }
+        Ok(())
+    }
+
+    fn drop_broken(&self) {
+        for slot in &self.connections {
+            if slot.load().as_ref().is_some_and(|connection| connection.is_broken()) {
+                slot.store(None);
+            }
+        }
+    }
+
+    fn note_failure(&self, error: &Error) {
+        if self.open_connections().next().is_none() {
+            let first = !matches!(&*self.status.borrow(), Status::Down(_));
+            if first {
+                tracing::warn!(server = &*self.name, "{error}");
+            }
+            self.status.send_replace(Status::Down(error.clone()));
+        }
+    }
+
+    fn note_loss(&self) {
+        self.drop_broken();
+        let none_left = self.open_connections().next().is_none();
+        // Callers wait for the first attempt; while it fails again and again they are told at once.
+        if none_left && matches!(&*self.status.borrow(), Status::Up) {
+            self.status.send_replace(Status::Connecting);
+        }
+    }
+
+    /// Looks after connections that nobody leads.
+    fn look_after(&self) {
+        let silence = self.config.timeout.clamp(SILENCE.0, SILENCE.1);
+        for connection in self.open_connections() {
+            connection.check(silence);
+            let interval = self.config.health_check_interval;
+            if !interval.is_zero() && connection.load() == 0 && connection.idle() > interval {
+                self.ping(&connection);
+            }
+        }
+    }
+
+    /// No answer to this is waited for: a connection that gives none falls silent.
+    fn ping(&self, connection: &Arc<Connection>) {
+        if let Ok(room) = self.limits.take(&self.name, 0) {
+            drop(connection.send(self.dialect.ping(), 1, room));
+        }
+    }
+}
+
+/// Finds the server, connects and greets it.
+async fn establish(
+    name: &str,
+    dialect: &dyn Dialect,
+    config: &ConnectionConfig,
+    tls: Option<&Tls>,
+    limits: &Arc<Limits>,
+    broken: Arc<Notify>,
+) -> Result<Arc<Connection>> {
+    let address = dialect.locate().await?;
+    let server = if name.contains(&address.to_string()) { name.to_owned() } else { format!("{name} ({address})") };
+    let socket = dial(&address, config, tls).await.map_err(|error| failure::connecting(&server, &error))?;
+    let connection = Arc::new(Connection::new(server.into(), socket, dialect.framing(), broken));
+    tokio::spawn(Arc::clone(&connection).run());
+    let unaccepted = Unaccepted(Some(connection));
+    if let Some(connection) = &unaccepted.0 {
+        dialect.greet(&Greeting { connection, limits }).await?;
+    }
+    unaccepted.accept()
+}
+
+/// Asks a server one thing over a connection of its own; the bytes of the one reply.
+pub async fn ask_once(
+    name: &str,
+    dialect: &dyn Dialect,
+    config: &ConnectionConfig,
+    tls: Option<&Tls>,
+    request: &[u8],
+) -> Result<Vec<u8>> {
+    let limits = Arc::new(Limits::new(u64::MAX, u64::MAX));
+    let connection = establish(name, dialect, config, tls, &limits, Arc::default()).await?;
+    let unaccepted = Unaccepted(Some(Arc::clone(&connection)));
+    let answer = Greeting { connection: &connection, limits: &limits }.ask(request).await;
+    drop(unaccepted);
+    answer
+}
+
+/// A connection that is closed unless it is accepted, also when the one who makes it is given up.
+struct Unaccepted(Option<Arc<Connection>>);
+
+impl Unaccepted {
+    fn accept(mut self) -> Result<Arc<Connection>> {
+        self.0.take().ok_or_else(given_up)
+    }
+}
+
+impl Drop for Unaccepted {
+    fn drop(&mut self) {
+        if let Some(connection) = &self.0 {
+            connection.kill(given_up());
+        }
+    }
+}
+
+#[cold]
+fn given_up() -> Error {
+    Error::new(ErrorKind::Connect, "the connection was given up")
+}
+
+/// Keeps a server connected until it is closed: one attempt at a time, so that no outage ends in a storm.
+async fn supervise(server: Arc<Server>) {
+    let mut pause = FIRST_PAUSE;
+    while !server.closed.load(Relaxed) {
+        match server.fill().await {
+            Ok(()) => {
+                pause = FIRST_PAUSE;
+                let _ = timeout(ROUND, server.changed.notified()).await;
+                server.look_after();
+            }
+            Err(error) => {
+                server.note_failure(&error);
+                let _ = timeout(jittered(pause), server.closing.notified()).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+        server.note_loss();
+    }
+    server.stop();
+}
+
+/// Half to all of it: many clients of one server come back one after another.
+fn jittered(pause: Duration) -> Duration {
+    #[allow(clippy::cast_precision_loss)]
+    let share = RandomState::new().hash_one(0u8) as f64 / u64::MAX as f64;
+    pause.mul_f64(0.5 + share / 2.0)
+}

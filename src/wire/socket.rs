@@ -1,0 +1,175 @@
+//! Bytes to and from a server, over TCP, a unix socket or TLS, on whichever thread leads.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
+use rustls::ClientConnection;
+
+/// How long a blocked read lasts at most: a leader looks at its deadline this often.
+pub const TICK: Duration = Duration::from_millis(10);
+const TICK_SPEC: Timespec = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
+
+/// Whether a read may block for a tick.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    Tick,
+    No,
+}
+
+/// A connected socket. One thread reads at a time, one writes; never a SIGPIPE.
+pub struct Socket {
+    fd: OwnedFd,
+    tls: Option<Mutex<TlsState>>,
+}
+
+struct TlsState {
+    session: ClientConnection,
+    /// Ciphertext that was read and is not decrypted yet, or waits to be sent.
+    received: Box<[u8]>,
+    unsent: Vec<u8>,
+}
+
+const TLS_READ: usize = 32 * 1024;
+
+impl Socket {
+    /// A socket that is connected, and its TLS session if it has one.
+    pub fn new(fd: OwnedFd, session: Option<ClientConnection>) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&fd, false)?;
+        set_socket_timeout(&fd, Timeout::Recv, Some(TICK))?;
+        let received = || vec![0; TLS_READ].into_boxed_slice();
+        let tls = session.map(|session| Mutex::new(TlsState { session, received: received(), unsent: Vec::new() }));
+        Ok(Self { fd, tls })
+    }
+
+    /// Reads what is there into `buffer`; 0 at the end. `WouldBlock`: nothing came, within a tick if it may wait.
+    pub fn receive(&self, buffer: &mut [u8], wait: Wait) -> io::Result<usize> {
+        match &self.tls {
+            None => self.receive_plain(buffer, wait),
+            Some(tls) => self.receive_tls(tls, buffer, wait),
+        }
+    }
+
+    /// Sends what can be sent now; how many bytes of `bytes` are on their way. Never blocks.
+    pub fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        match &self.tls {
+            None => self.send_plain(bytes),
+            Some(tls) => self.send_tls(&mut lock(tls), bytes),
+        }
+    }
+
+    /// Whether all that `send` took is on its way; what is not goes now if it can.
+    pub fn flush(&self) -> io::Result<bool> {
+        self.tls.as_ref().map_or(Ok(true), |tls| self.send_ciphertext(&mut lock(tls)))
+    }
+
+    /// Waits a tick for anything to read, or for room to send.
+    pub fn wait_for_either(&self) -> io::Result<()> {
+        self.wait_for(PollFlags::IN | PollFlags::OUT, TICK_SPEC).map(drop)
+    }
+
+    /// Whether bytes may lie in the TLS session, unseen by whoever watches the socket.
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Whether anything could be read: bytes, or the end.
+    pub fn is_readable(&self) -> bool {
+        self.wait_for(PollFlags::IN, Timespec { tv_sec: 0, tv_nsec: 0 }).unwrap_or(true)
+    }
+
+    fn wait_for(&self, events: PollFlags, limit: Timespec) -> io::Result<bool> {
+        match poll(&mut [PollFd::new(&self.fd, events)], Some(&limit)) {
+            Ok(ready) => Ok(ready > 0),
+            Err(rustix::io::Errno::INTR) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Ends the connection; a thread that reads it wakes up.
+    pub fn shut_down(&self) {
+        let _ = shutdown(&self.fd, Shutdown::Both);
+    }
+
+    fn receive_plain(&self, buffer: &mut [u8], wait: Wait) -> io::Result<usize> {
+        let flags = if wait == Wait::No { RecvFlags::DONTWAIT } else { RecvFlags::empty() };
+        match recv(&self.fd, buffer, flags) {
+            Ok((received, _)) => Ok(received),
+            // A signal for the caller's thread; it looks at its deadline and comes back.
+            Err(rustix::io::Errno::INTR) => Err(io::ErrorKind::WouldBlock.into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn send_plain(&self, bytes: &[u8]) -> io::Result<usize> {
+        match send(&self.fd, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            Ok(sent) => Ok(sent),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(0),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The lock is not held while this waits, so that others can send.
+    fn receive_tls(&self, tls: &Mutex<TlsState>, buffer: &mut [u8], wait: Wait) -> io::Result<usize> {
+        match lock(tls).session.reader().read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            read => return read,
+        }
+        if wait == Wait::Tick {
+            self.wait_for(PollFlags::IN, TICK_SPEC)?;
+        }
+        let mut tls = lock(tls);
+        self.decrypt(&mut tls)?;
+        tls.session.reader().read(buffer)
+    }
+
+    fn decrypt(&self, tls: &mut TlsState) -> io::Result<()> {
+        let received = self.receive_plain(&mut tls.received, Wait::No)?;
+        let mut ciphertext = &tls.received[..received];
+        loop {
+            // At the end of the stream one empty read tells the session so.
+            tls.session.read_tls(&mut ciphertext)?;
+            tls.session.process_new_packets().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            if ciphertext.is_empty() {
+                return self.send_ciphertext(tls).map(drop);
+            }
+        }
+    }
+
+    fn send_tls(&self, tls: &mut TlsState, bytes: &[u8]) -> io::Result<usize> {
+        if !self.send_ciphertext(tls)? {
+            return Ok(0);
+        }
+        let accepted = tls.session.writer().write(bytes)?;
+        self.send_ciphertext(tls)?;
+        Ok(accepted)
+    }
+
+    /// Sends what the session has ready; whether all of it is on its way.
+    fn send_ciphertext(&self, tls: &mut TlsState) -> io::Result<bool> {
+        while tls.session.wants_write() {
+            tls.session.write_tls(&mut tls.unsent)?;
+        }
+        while !tls.unsent.is_empty() {
+            match self.send_plain(&tls.unsent)? {
+                0 => return Ok(false),
+                sent => drop(tls.unsent.drain(..sent)),
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
