@@ -76,16 +76,6 @@ impl BackendConfig {
     }
 }
 
-/// The options of the memory backend.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MemoryConfig {
-    /// Entries kept at most, 1 to 4,000,000,000; the least recently used go first. Default 10,000.
-    pub max_size: u64,
-    /// Bytes kept at most, keys included; 0: no bound. Default 0.
-    pub max_bytes: u64,
-    /// Time between two sweeps that remove expired entries; zero: never sweeps. Default 60 s.
-    pub cleanup_interval: Duration,
-}
 
 /// Looks up a variable by name. The caller chooses where; a variable that is set but empty counts as not set.
 pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
