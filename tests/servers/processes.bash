@@ -65,6 +65,7 @@ launch() {
     mkdir -p "$folder/$name"
     setsid timeout --kill-after=5 "$lifetime" "$@" >"$folder/$name/log" 2>&1 </dev/null &
     launched=$!
+    disown # Or the shell tells when one is killed.
     echo "$launched $(started "$launched")" >>"$folder/processes"
 }
 

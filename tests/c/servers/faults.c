@@ -6,7 +6,7 @@
 
 #include <pthread.h>
 
-enum { NUMBERS = 64, DEADLINE_MS = 300, RECOVERY_MS = 1000, REPLACED_MS = 3000, REPLY_BYTES = 100, CALLERS = 8 };
+enum { NUMBERS = 64, DEADLINE_MS = 300, RECOVERY_MS = 1000, REPLACED_MS = 3000, REPLY_BYTES = 100, CALLERS = 8, SWEEP = 8 };
 
 static const char OPTIONS[] = "socket_timeout=300ms&socket_connect_timeout=300ms&pool_size=2&key_prefix=faults";
 
@@ -46,7 +46,7 @@ static void check_once(unsigned number, proxy_fault fault, bool may_miss) {
     yc_status status = get_in_time(cache, number, DEADLINE_MS);
     if (!may_miss || status != YC_MISS) CHECK_ONE_OF(status, YC_OK, YC_E_CONNECT, YC_E_TIMEOUT, YC_E_PROTOCOL, YC_E_SERVER);
     pass();
-    CHECK(recovers(cache, number, RECOVERY_MS));
+    CHECK(recovers(cache, SWEEP, RECOVERY_MS));
     CHECK_STATUS(get_in_time(cache, (number + 1) % NUMBERS, DEADLINE_MS), YC_OK);
 }
 
@@ -70,12 +70,12 @@ static void check_flips(void) {
 static const struct {
     const char *bytes;
     size_t len;
-    bool may_miss; /* A reply of the protocol, which may be taken for no entry. */
+    bool may_miss; /* Of the protocol, or so far: may be taken for what is no entry. */
 } REPLIES[] = {
-    {TEXT("$1073741824\r\n"), false},
-    {TEXT("$1073741824\r\nabc"), false},
+    {TEXT("$1073741824\r\n"), true},
+    {TEXT("$1073741824\r\nabc"), true},
     {TEXT("$99999999999999999999\r\n"), false},
-    {TEXT("$9223372036854775807\r\n"), false},
+    {TEXT("$9223372036854775807\r\n"), true},
     {TEXT("$-2\r\n"), false},
     {TEXT("$-1073741824\r\n"), false},
     {TEXT("$x\r\n"), false},
@@ -112,10 +112,10 @@ static const struct {
 static void check_reply(const char *bytes, size_t len, bool may_miss) {
     begin((proxy_fault){.mode = PROXY_ANSWER, .bytes = bytes, .len = len, .once = true});
     yc_status status = get_in_time(cache, 1, DEADLINE_MS);
-    bool right = status != YC_MISS || may_miss;
+    bool right = CHECK(status != YC_MISS || may_miss);
     pass();
-    if (!CHECK(right) | !CHECK(recovers(cache, 1, RECOVERY_MS))) printf("  reply %.*s: %s\n", (int)(len < 60 ? len : 60), bytes, yc_status_name(status));
-    for (unsigned number = 0; number < 8; number++) CHECK_STATUS(get_in_time(cache, number, DEADLINE_MS), YC_OK);
+    if (!CHECK(recovers(cache, SWEEP, REPLACED_MS)) || !right) printf("  reply %.*s: %s\n", (int)(len < 60 ? len : 60), bytes, yc_status_name(status));
+    for (unsigned number = 0; number < SWEEP; number++) CHECK_STATUS(get_in_time(cache, number, DEADLINE_MS), YC_OK);
 }
 
 /* Arrays in arrays, as deep as a stack. */
@@ -154,7 +154,7 @@ static void check_other_server(void) {
     }
     CHECK(proxy_accepted(between) - before <= 2 * 20 * 2);
     pass();
-    CHECK(recovers(cache, 1, REPLACED_MS));
+    CHECK(recovers(cache, SWEEP, REPLACED_MS));
 }
 
 /* ---- Replies for somebody else ---- */
@@ -188,7 +188,7 @@ static void check_extra_reply(void) {
     for (int repeat = 0; repeat < 20; repeat++) {
         begin((proxy_fault){.mode = PROXY_INJECT, .bytes = bytes, .len = len});
         for (unsigned number = 0; number < 20; number++) get_in_time(cache, number, DEADLINE_MS);
-        CHECK(recovers(cache, 1, REPLACED_MS));
+        CHECK(recovers(cache, SWEEP, REPLACED_MS));
         for (unsigned number = 0; number < NUMBERS; number++) CHECK_STATUS(get_in_time(cache, number, DEADLINE_MS), YC_OK);
     }
     free(bytes);
@@ -223,7 +223,7 @@ static void check_late_replies(void) {
         sleep_ms(400);
     }
     pass();
-    CHECK(recovers(cache, 1, REPLACED_MS));
+    CHECK(recovers(cache, SWEEP, REPLACED_MS));
     atomic_store(&ends, true);
     for (int at = 0; at < CALLERS; at++) {
         pthread_join(callers[at].thread, NULL);
@@ -242,28 +242,28 @@ static void check_slow(void) {
     begin((proxy_fault){.mode = PROXY_SLICE, .milliseconds = 50});
     CHECK_ONE_OF(get_in_time(cache, 1, DEADLINE_MS), YC_E_TIMEOUT, YC_E_CONNECT);
     pass();
-    CHECK(recovers(cache, 1, REPLACED_MS));
+    CHECK(recovers(cache, SWEEP, REPLACED_MS));
 }
 
 /* A connection that says nothing any more is replaced, although nobody ends it. */
 static void check_silent_connections(void) {
     proxy_freeze(between);
     CHECK_ONE_OF(get_in_time(cache, 1, DEADLINE_MS), YC_E_TIMEOUT, YC_OK);
-    CHECK(recovers(cache, 1, REPLACED_MS));
+    CHECK(recovers(cache, SWEEP, REPLACED_MS));
 }
 
 static void check_silent_server(void) {
     begin((proxy_fault){.mode = PROXY_HOLE});
     for (int repeat = 0; repeat < 10; repeat++) CHECK_ONE_OF(get_in_time(cache, 1, DEADLINE_MS), YC_E_TIMEOUT, YC_E_CONNECT);
     pass();
-    CHECK(recovers(cache, 1, REPLACED_MS));
+    CHECK(recovers(cache, SWEEP, REPLACED_MS));
 }
 
 static void check_refusal(bool reset) {
     begin((proxy_fault){.mode = PROXY_REFUSE, .reset = reset});
     for (int repeat = 0; repeat < 10; repeat++) CHECK_STATUS(get_in_time(cache, 1, DEADLINE_MS), YC_E_CONNECT);
     pass();
-    CHECK(recovers(cache, 1, RECOVERY_MS));
+    CHECK(recovers(cache, SWEEP, RECOVERY_MS));
 }
 
 int main(void) {

@@ -75,17 +75,24 @@ static inline bool is_one_of(yc_status status, const yc_status *allowed, size_t 
 #define CHECK_ONE_OF(call, ...) \
     CHECK(is_one_of((call), (const yc_status[]){__VA_ARGS__}, sizeof((const yc_status[]){__VA_ARGS__}) / sizeof(yc_status)))
 
-/* Whether a number is read again within that time; until then only these two errors come. */
-static inline bool recovers(yc_cache *cache, unsigned number, double milliseconds) {
-    double begun = now_ms();
-    yc_status status = get_numbered(cache, number, NULL);
-    while (status < 0 && now_ms() - begun < milliseconds) {
-        CHECK_ONE_OF(status, YC_E_CONNECT, YC_E_TIMEOUT);
-        sleep_ms(5);
-        status = get_numbered(cache, number, NULL);
+/* Whether the numbers below `count`, one after another, are all served; of one that is not, the status is kept. */
+static inline bool serves(yc_cache *cache, unsigned count, yc_status *last) {
+    for (unsigned number = 0; number < count; number++) {
+        if ((*last = get_numbered(cache, number, NULL)) < 0) return false;
     }
-    if (status >= 0 && now_ms() - begun <= milliseconds) return true;
-    printf("  after %g ms: %s\n", now_ms() - begun, yc_status_name(status));
+    return true;
+}
+
+/* Whether they are again within that time; until then errors may come that a later call does not have. */
+static inline bool recovers(yc_cache *cache, unsigned count, double milliseconds) {
+    double begun = now_ms();
+    yc_status last = YC_OK;
+    while (!serves(cache, count, &last) && now_ms() - begun < milliseconds) {
+        if (!CHECK_ONE_OF(last, YC_E_CONNECT, YC_E_TIMEOUT, YC_E_PROTOCOL, YC_E_SERVER)) return false;
+        sleep_ms(5);
+    }
+    if (last >= 0 && now_ms() - begun <= milliseconds) return true;
+    printf("  after %g ms: %s\n", now_ms() - begun, yc_status_name(last));
     return false;
 }
 

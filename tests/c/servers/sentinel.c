@@ -6,7 +6,7 @@
 
 #include <pthread.h>
 
-enum { NUMBERS = 50, DEADLINE_MS = 500, FOLLOWS_MS = 5000, FAILOVER_MS = 30000 };
+enum { NUMBERS = 50, DEADLINE_MS = 500, FOLLOWS_MS = 15000, FAILOVER_MS = 30000 };
 
 static int sentinels[MAX_PORTS];
 static yc_cache *cache;
@@ -51,14 +51,26 @@ static void *read_on(void *argument) {
     return NULL;
 }
 
-/* Writes come to the new primary, soon and then all of them. */
+static long long keys_on(int port) {
+    reply *size = ask(port, "DBSIZE");
+    long long keys = size ? size->number : -1;
+    reply_free(size);
+    return keys;
+}
+
+/* Whether a key that was never set comes to the primary of now. */
+static bool is_followed(void) {
+    static unsigned fresh = NUMBERS;
+    long long before = keys_on(primary());
+    return set_numbered(cache, fresh++) == YC_OK && keys_on(primary()) > before;
+}
+
+/* A primary that was replaced takes writes until the sentinels tell it: up to ten seconds. */
 static void check_follows(void) {
     double begun = now_ms();
-    UNTIL(set_numbered(cache, NUMBERS) == YC_OK, FOLLOWS_MS);
+    UNTIL(is_followed(), FOLLOWS_MS);
     printf("followed after %.0f ms\n", now_ms() - begun);
-    long long before = ask_info(primary(), "stats", "total_commands_processed");
     set_numbers(cache, NUMBERS);
-    CHECK(ask_info(primary(), "stats", "total_commands_processed") - before >= NUMBERS);
     for (unsigned number = 0; number < NUMBERS; number++) CHECK_STATUS(get_in_time(cache, number, DEADLINE_MS), YC_OK);
 }
 
