@@ -10,8 +10,8 @@
 
 pub mod backend;
 pub mod byte_strings;
-pub mod caller;
 pub mod cache;
+pub mod caller;
 mod clock;
 pub mod config;
 pub mod entry;

@@ -56,6 +56,26 @@ fn only_ffi_waits() {
 }
 
 #[test]
+fn only_the_wire_blocks_the_thread_it_is_polled_on() {
+    for (name, code) in code()
+        .iter()
+        .filter(|(name, _)| !["ffi/", "wire/", "wait.rs", "caller.rs"].iter().any(|it| name.starts_with(it)))
+    {
+        assert!(!code.contains("may_block") && !code.contains("thread::park"), "{name}");
+    }
+}
+
+#[test]
+fn the_wire_knows_no_protocol_and_no_backend() {
+    refuse(&["wire/"], &["crate::backend", "crate::cache", "crate::entry"]);
+}
+
+#[test]
+fn what_shared_stores_have_in_common_knows_none_of_them() {
+    refuse(&["backend/remote/"], &["redis", "memcached", "crate::wire"]);
+}
+
+#[test]
 fn a_backend_knows_neither_the_cache_nor_globs_nor_search() {
     refuse(&["backend/"], &["crate::cache", "crate::glob", "crate::fuzzy", "crate::ttl", "crate::latency"]);
 }

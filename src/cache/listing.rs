@@ -17,6 +17,8 @@ pub struct Cursor {
     glob: Glob,
     literal_prefix: Vec<u8>,
     next: Option<Position>,
+    /// Keys of a page that was larger than what was asked for, and how many of them were given.
+    left: (ByteStrings, usize),
 }
 
 impl Cursor {
@@ -27,7 +29,30 @@ impl Cursor {
             return Err(Error::new(ErrorKind::TooLarge, format!("the pattern has {len} bytes; it takes up to 64 KiB")));
         }
         let glob = Glob::new(pattern);
-        Ok(Self { literal_prefix: glob.literal_prefix(), glob, next: Some(Position::default()) })
+        Ok(Self {
+            literal_prefix: glob.literal_prefix(),
+            glob,
+            next: Some(Position::default()),
+            left: Default::default(),
+        })
+    }
+}
+
+impl Cursor {
+    fn is_spent(&self) -> bool {
+        self.left.1 >= self.left.0.len()
+    }
+
+    /// Some of the keys that are left; most pages fit as they are.
+    fn take(&mut self, limit: usize) -> ByteStrings {
+        let (keys, given) = &mut self.left;
+        if *given == 0 && keys.len() <= limit {
+            return std::mem::take(keys);
+        }
+        let mut taken = ByteStrings::default();
+        keys.iter().skip(*given).take(limit).for_each(|key| taken.push(key));
+        *given += taken.len();
+        taken
     }
 }
 
@@ -47,7 +72,10 @@ impl Cache {
     /// key that is there from beginning to end is listed once; one that comes
     /// or goes meanwhile may be.
     pub async fn next_keys(&self, cursor: &mut Cursor, limit: usize) -> Result<ByteStrings> {
-        self.latencies.time(Timed::List, self.matching_keys(cursor, limit)).await
+        if cursor.is_spent() {
+            cursor.left = (self.latencies.time(Timed::List, self.matching_keys(cursor, limit)).await?, 0);
+        }
+        Ok(cursor.take(limit))
     }
 
     async fn matching_keys(&self, cursor: &mut Cursor, limit: usize) -> Result<ByteStrings> {

@@ -62,7 +62,6 @@ impl<S: Store> Remote<S> {
     fn long_call<'a, T: 'a>(&'a self, operation: impl Future<Output = Result<T>> + Send + 'a) -> Reply<'a, T> {
         Either::Right(Box::pin(operation))
     }
-
 }
 
 impl<S> Remote<S> {
