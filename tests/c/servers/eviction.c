@@ -3,7 +3,7 @@
 #include "numbered.h"
 #include "ports.h"
 
-enum { TAGS = 500, ROUNDS = 12, FILL_ENTRIES = 3000, FILL_BYTES = 10000, TAGS_READ = 50 };
+enum { TAGS = 500, ROUNDS = 6, FILL_ENTRIES = 3000, FILL_BYTES = 10000, TAGS_READ = 50 };
 
 /* How often each tag was invalidated; its entry's value says after how many it was set. */
 static unsigned generations[TAGS];

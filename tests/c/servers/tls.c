@@ -59,25 +59,34 @@ static void check_client_certificate(void) {
     CHECK_REFUSED(url_to("127.0.0.1", port, "YC_TEST_CA", ""), "127.0.0.1", YC_E_TLS);
 }
 
-/* One side speaks TLS, the other does not. */
+/* One side speaks TLS, the other does not; a plain server waits for the end of a line in it. */
 static void check_mismatch(int port) {
     server plain;
     char url[MAX_URL];
     snprintf(url, sizeof url, "redis://127.0.0.1:%d/0?%s", port, REFUSED_OPTIONS);
     CHECK_REFUSED(url, "127.0.0.1", YC_E_TLS, YC_E_CONNECT, YC_E_PROTOCOL);
     server_start(&plain, SERVER_REDIS, NULL);
-    CHECK_REFUSED(url_to("127.0.0.1", plain.port, "YC_TEST_CA", ""), "127.0.0.1", YC_E_TLS, YC_E_CONNECT, YC_E_PROTOCOL);
+    CHECK_REFUSED(url_to("127.0.0.1", plain.port, "YC_TEST_CA", ""), "127.0.0.1", YC_E_TLS, YC_E_CONNECT, YC_E_PROTOCOL, YC_E_TIMEOUT);
     server_stop(&plain);
 }
 
-static void check_files(int port) {
-    char empty[] = "/tmp/yokedcache-empty-XXXXXX", more[MAX_URL];
-    int fd = mkstemp(empty);
+/* A file of authorities that cannot be used, or has none; the message names the option. */
+static void check_file(int port, const char *path) {
+    char more[MAX_URL];
     yc_cache *cache = NULL;
-    snprintf(more, sizeof more, "&ssl_ca_certs=%s", empty);
-    CHECK_STATUS(yc_open(url_to("127.0.0.1", port, NULL, "&ssl_ca_certs=/does/not/exist.crt"), &cache, NULL), YC_E_CONFIG);
-    yc_status status = yc_open(url_to("127.0.0.1", port, NULL, more), &cache, NULL);
-    CHECK_ONE_OF(status, YC_E_CONFIG, YC_E_TLS);
+    yc_error *error = NULL;
+    snprintf(more, sizeof more, "&ssl_ca_certs=%s", path);
+    CHECK_ONE_OF(yc_open(url_to("127.0.0.1", port, NULL, more), &cache, &error), YC_E_CONFIG, YC_E_TLS);
+    check_message(error, "ssl_ca_certs");
+    yc_error_free(error);
+}
+
+static void check_files(int port) {
+    char empty[] = "/tmp/yokedcache-empty-XXXXXX";
+    int fd = mkstemp(empty);
+    check_file(port, "/does/not/exist.crt");
+    check_file(port, empty);
+    check_file(port, variable("YC_TEST_CLIENT_KEY"));
     close(fd);
     unlink(empty);
 }
