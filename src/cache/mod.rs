@@ -2,10 +2,11 @@
 
 mod batch;
 mod listing;
+mod operation;
 mod report;
 
-pub use self::batch::{Operation, Outcome};
 pub use self::listing::{Cursor, SearchOptions};
+pub use self::operation::{Operation, Outcome};
 
 use std::time::{Duration, Instant};
 
@@ -153,6 +154,11 @@ impl Cache {
     /// What the backend can do.
     pub fn capabilities(&self) -> Capabilities {
         self.backend.capabilities()
+    }
+
+    /// Whether the backend never makes a caller wait for another thread or a server.
+    pub fn answers_at_once(&self) -> bool {
+        self.backend.answers_at_once()
     }
 
     /// Ends the cache's threads and connections.
