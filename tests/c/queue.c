@@ -205,7 +205,7 @@ static void check_copies(yc_cache *cache) {
 
 /* A hit completes within the submission, and without a thread of the library. */
 static void check_no_thread(void) {
-    yc_cache *cache = open_cache("{backend: memory, memory: {cleanup_interval: 0}}");
+    yc_cache *cache = open_cache("memory://?cleanup_interval=0");
     yc_queue *queue = open_queue(cache, 0);
     yc_op ops[2] = {op_set("a", "1", 1), op_get("a", 2)};
     yc_completion came[2];
