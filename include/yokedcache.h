@@ -19,12 +19,14 @@
  * - Keys, tags, patterns and values are a pointer and a length: any bytes,
  *   also NUL. A pointer may be NULL only where the length is 0. What you pass
  *   is copied before the call returns.
- * - Results are written only on success (but for *len of yc_get_into()). An
- *   err that is not NULL is written by every call: NULL, or an error.
+ * - Results are written only on success (but for *len of yc_get_into() and
+ *   *accepted of yc_queue_submit()). An err that is not NULL is written by
+ *   every call: NULL, or an error.
  * - What the library hands out is released by the yc_..._free() of its type,
  *   once; NULL is fine there.
  * - Any thread may call any function on a cache at any time. NULL or a closed
  *   cache gives a status, never a crash. A child process gets YC_E_FORKED.
+ * - Calls wait for their answer; yc_queue_submit() and its like do not.
  * - TTLs are milliseconds. Sizes and lengths are bytes.
  */
 
