@@ -52,6 +52,13 @@ thread_local! {
     static INSIDE: Cell<u64> = const { Cell::new(0) };
 }
 
+/// For a task in the middle of long work: the others have a turn. Elsewhere there are no others.
+pub async fn let_others_run() {
+    if INSIDE.get() != 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// What its thread has come to.
 #[derive(Default)]
 struct Life {
@@ -311,6 +318,20 @@ mod tests {
         }));
         drop(runtime);
         assert_eq!(ended.recv_timeout(Duration::from_secs(10)), Err(RecvTimeoutError::Disconnected));
+    }
+
+    #[test]
+    fn a_task_in_the_middle_of_long_work_lets_others_run() {
+        let runtime = Runtime::start().unwrap();
+        let (sender, receiver) = channel();
+        let other = sender.clone();
+        let handle = runtime.handle().clone();
+        runtime.spawn(Box::pin(async move {
+            handle.spawn(async move { other.send("other").unwrap() });
+            let_others_run().await;
+            sender.send("long").unwrap();
+        }));
+        assert_eq!(receiver.iter().take(2).collect::<Vec<_>>(), ["other", "long"]);
     }
 
     #[test]

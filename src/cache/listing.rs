@@ -8,6 +8,7 @@ use crate::fuzzy::{Match, Search};
 use crate::glob::Glob;
 use crate::key::{MAX_KEY_LEN, check_tag};
 use crate::latency::Operation as Timed;
+use crate::runtime::let_others_run;
 
 /// How many keys are asked of the backend at once.
 const PAGE: usize = 512;
@@ -57,7 +58,7 @@ impl Cache {
             let page = self.page(wanted, from, limit).await?;
             cursor.next = page.next;
             page.keys.iter().filter(|key| cursor.glob.matches(key)).for_each(|key| keys.push(key));
-            let_others_run(cursor.next.is_some() && keys.is_empty()).await;
+            let_others_run().await;
         }
         Ok(keys)
     }
@@ -76,7 +77,7 @@ impl Cache {
             for was_there in self.backend.delete_many(&keys).await? {
                 removed += u64::from(was_there?);
             }
-            let_others_run(cursor.next.is_some()).await;
+            let_others_run().await;
         }
         Ok(Some(removed))
     }
@@ -95,7 +96,7 @@ impl Cache {
             let page = self.page(wanted, from, PAGE).await?;
             page.keys.iter().for_each(|key| search.offer(key));
             next = page.next;
-            let_others_run(next.is_some()).await;
+            let_others_run().await;
         }
         Ok(search.finish())
     }
@@ -106,13 +107,6 @@ impl Cache {
             return Err(Error::new(ErrorKind::Unsupported, format!("{backend} does not list keys here")));
         }
         self.backend.scan(wanted, from, limit).await
-    }
-}
-
-/// A task that goes through many pages does not hold up the others of its thread.
-async fn let_others_run(more_to_do: bool) {
-    if more_to_do {
-        tokio::task::yield_now().await;
     }
 }
 

@@ -246,7 +246,8 @@ pub unsafe extern "C" fn yc_queue_delete_many(
 
 /// Submits yc_keys_next() on a cursor of the same cache: keys of the
 /// completion is the page, and its status YC_END at the end. The cursor may be
-/// released at once. ticket may be NULL.
+/// released at once. The page of one that was cancelled may be lost: begin
+/// anew. ticket may be NULL.
 ///
 /// YC_OK: accepted. Errors: YC_E_INVALID for a cursor that is NULL or of
 /// another cache; YC_E_BUSY, YC_E_CLOSED.
