@@ -8,11 +8,12 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use pin_project_lite::pin_project;
-use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep, sleep_until};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::Runtime;
 
 thread_local! {
     static WAITING: Cell<Option<Waiting>> = const { Cell::new(None) };
@@ -81,13 +82,13 @@ pin_project! {
         deadline: Instant,
         timer: Option<Pin<Box<Sleep>>>,
         server: &'a str,
-        runtime: &'a Handle,
+        runtime: &'a ArcSwapOption<Runtime>,
     }
 }
 
 impl<'a, F> Bounded<'a, F> {
     /// An operation on a server, which ends within `limit`.
-    pub fn new(limit: Duration, runtime: &'a Handle, server: &'a str, operation: F) -> Self {
+    pub fn new(limit: Duration, runtime: &'a ArcSwapOption<Runtime>, server: &'a str, operation: F) -> Self {
         Self { operation, limit, deadline: Instant::now() + limit, timer: None, server, runtime }
     }
 }
@@ -111,7 +112,10 @@ impl<T, F: Future<Output = Result<T>>> Future for Bounded<'_, F> {
         let over = if blocking {
             Instant::now() >= *this.deadline
         } else {
-            let _entered = this.runtime.enter();
+            let runtime = this.runtime.load();
+            // Closed meanwhile: what it waits for fails by itself.
+            let Some(runtime) = &*runtime else { return Poll::Pending };
+            let _entered = runtime.handle().enter();
             let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until((*this.deadline).into())));
             timer.as_mut().poll(context).is_ready()
         };

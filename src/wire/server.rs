@@ -197,6 +197,7 @@ impl Server {
         self.changed.notify_one();
         self.closing.notify_one();
         self.open_connections().for_each(|connection| connection.kill(self.closed_error()));
+        self.connections.iter().for_each(|slot| slot.store(None));
         self.status.send_replace(Status::Down(self.closed_error()));
     }
 
@@ -227,7 +228,8 @@ impl Server {
     async fn connect(&self) -> Result<Arc<Connection>> {
         let broken = Arc::clone(&self.changed);
         let connecting = establish(&self.name, &*self.dialect, &self.config, self.tls.as_ref(), &self.limits, broken);
-        let connected = timeout(self.config.connect_timeout, connecting).await;
+        // Boxed: it is large, and whoever opens a cache may have a small stack.
+        let connected = timeout(self.config.connect_timeout, Box::pin(connecting)).await;
         connected.unwrap_or_else(|_| Err(failure::connecting(&self.name, &std::io::ErrorKind::TimedOut.into())))
     }
 
@@ -323,7 +325,7 @@ pub async fn ask_once(
     request: &[u8],
 ) -> Result<Vec<u8>> {
     let limits = Arc::new(Limits::new(u64::MAX, u64::MAX));
-    let connection = establish(name, dialect, config, tls, &limits, Arc::default()).await?;
+    let connection = Box::pin(establish(name, dialect, config, tls, &limits, Arc::default())).await?;
     let unaccepted = Unaccepted(Some(Arc::clone(&connection)));
     let answer = Greeting { connection: &connection, limits: &limits }.ask(request).await;
     drop(unaccepted);
