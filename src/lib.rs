@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! ffi  →  cache (what operations mean)  →  backend (where entries live)
-//!          key glob fuzzy ttl latency        memory        runtime
+//!  ↓       key glob fuzzy ttl latency        memory
+//! queue (operations that complete later)  →  runtime (one thread for what waits)
 //! ```
 
 pub mod backend;
@@ -23,6 +24,7 @@ pub mod glob;
 pub mod key;
 pub mod latency;
 mod log;
+pub mod queue;
 pub mod runtime;
 mod thread;
 pub mod ttl;

@@ -81,6 +81,12 @@ fn a_backend_knows_neither_the_cache_nor_globs_nor_search() {
 }
 
 #[test]
+fn a_queue_knows_the_cache_and_the_runtime_and_no_backend() {
+    refuse(&["queue/"], &["crate::backend"]);
+    refuse(&["runtime.rs", "thread.rs", "fork.rs"], &["crate::backend", "crate::cache", "crate::queue"]);
+}
+
+#[test]
 fn the_cache_never_asks_for_a_backend_by_name() {
     refuse(&["cache/"], &["backend::memory", "Memory"]);
 }
@@ -108,14 +114,17 @@ fn every_export_goes_through_the_boundary_or_cannot_panic() {
         "yc_keys_data",
         "yc_matches_count",
         "yc_matches_at",
+        "yc_results_statuses",
+        "yc_results_values",
     ];
     let mut exports = 0;
     for (name, code) in code().iter().filter(|(name, _)| name.starts_with("ffi/")) {
         for export in code.split("#[unsafe(no_mangle)]").skip(1) {
             let function = export.split("fn ").nth(1).and_then(|rest| rest.split('(').next()).unwrap();
             let body = export.split("\n}\n").next().unwrap();
-            let bounded =
-                ["boundary::call", "boundary::free", "with_cache", "open(\""].iter().any(|word| body.contains(word));
+            let bounded = ["boundary::call", "boundary::free", "with_cache", "with_handle", "with_queue", "open(\""]
+                .iter()
+                .any(|word| body.contains(word));
             assert!(bounded || infallible.contains(&function), "{function} in {name} has no boundary");
             exports += 1;
         }

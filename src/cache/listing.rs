@@ -8,6 +8,7 @@ use crate::fuzzy::{Match, Search};
 use crate::glob::Glob;
 use crate::key::{MAX_KEY_LEN, check_tag};
 use crate::latency::Operation as Timed;
+use crate::runtime::let_others_run;
 
 /// How many keys are asked of the backend at once.
 const PAGE: usize = 512;
@@ -85,6 +86,7 @@ impl Cache {
             let page = self.page(wanted, from, limit).await?;
             cursor.next = page.next;
             page.keys.iter().filter(|key| cursor.glob.matches(key)).for_each(|key| keys.push(key));
+            let_others_run().await;
         }
         Ok(keys)
     }
@@ -103,13 +105,14 @@ impl Cache {
             for was_there in self.backend.delete_many(&keys).await? {
                 removed += u64::from(was_there?);
             }
+            let_others_run().await;
         }
         Ok(Some(removed))
     }
 
     /// The keys most like the query, best first.
     pub async fn search(&self, query: &[u8], options: SearchOptions<'_>) -> Result<Vec<Match>> {
-        check_search(query, &options)?;
+        options.check(query)?;
         self.latencies.time(Timed::List, self.search_all(query, options)).await
     }
 
@@ -121,6 +124,7 @@ impl Cache {
             let page = self.page(wanted, from, PAGE).await?;
             page.keys.iter().for_each(|key| search.offer(key));
             next = page.next;
+            let_others_run().await;
         }
         Ok(search.finish())
     }
@@ -134,15 +138,18 @@ impl Cache {
     }
 }
 
-fn check_search(query: &[u8], options: &SearchOptions) -> Result<()> {
-    options.tags.iter().try_for_each(|tag| check_tag(tag))?;
-    if !(0.0..=100.0).contains(&options.threshold) {
-        let text = format!("threshold is {}; it takes 0 to 100", options.threshold);
-        return Err(Error::new(ErrorKind::Invalid, text));
-    }
-    match query.len() {
-        1..=MAX_KEY_LEN => Ok(()),
-        0 => Err(Error::new(ErrorKind::Invalid, "the query is empty; every key is equally like it")),
-        len => Err(Error::new(ErrorKind::TooLarge, format!("the query has {len} bytes; it takes up to 64 KiB"))),
+impl SearchOptions<'_> {
+    /// Refuses what no search may be.
+    pub(super) fn check(&self, query: &[u8]) -> Result<()> {
+        self.tags.iter().try_for_each(|tag| check_tag(tag))?;
+        if !(0.0..=100.0).contains(&self.threshold) {
+            let text = format!("threshold is {}; it takes 0 to 100", self.threshold);
+            return Err(Error::new(ErrorKind::Invalid, text));
+        }
+        match query.len() {
+            1..=MAX_KEY_LEN => Ok(()),
+            0 => Err(Error::new(ErrorKind::Invalid, "the query is empty; every key is equally like it")),
+            len => Err(Error::new(ErrorKind::TooLarge, format!("the query has {len} bytes; it takes up to 64 KiB"))),
+        }
     }
 }

@@ -23,6 +23,11 @@ pub fn stamp(prefix: &str, tag: u64) -> Vec<u8> {
     format!("{prefix}:t:{tag:016x}").into_bytes()
 }
 
+/// The name of a tag's index.
+pub fn index(prefix: &str, tag: u64) -> Vec<u8> {
+    format!("{prefix}:i:{tag:016x}").into_bytes()
+}
+
 /// A glob for the names of entries whose keys begin with some bytes.
 pub fn entries_glob(prefix: &str, literal: &[u8]) -> Vec<u8> {
     let mut glob = entry(prefix, b"");
