@@ -368,6 +368,63 @@ static void yoked_batch_set(struct worker *worker)
     yoked_batch(worker, YC_OP_SET);
 }
 
+/* What a queue has in flight: an operation in each slot, which is its user_data. */
+static yc_queue *queue;
+static yc_op to_submit[MAX_CALLERS];
+static char slot_values[MAX_CALLERS][VALUE];
+static size_t n_to_submit;
+
+static void queue_put(struct worker *worker, uint64_t slot, int32_t kind)
+{
+    const char *key = bench_key(worker);
+    yc_op *op = &to_submit[n_to_submit++];
+    *op = (yc_op) { .kind = kind, .key = key, .key_len = KEY, .user_data = slot };
+    if (kind == YC_OP_SET) {
+        bench_value(key, slot_values[slot]);
+        op->value = slot_values[slot];
+        op->value_len = VALUE;
+        op->ttl_ms = YC_TTL_NEVER;
+    }
+    worker->asked[slot] = key;
+    worker->since[slot] = bench_now();
+}
+
+static void queue_open(void)
+{
+    yc_error *error;
+    yoked_open();
+    must(yc_queue_open(cache, 0, NULL, NULL, NULL, &queue, &error), error);
+}
+
+static void queue_enter(struct worker *worker)
+{
+    int32_t kind = strcmp(workload, "set") == 0 ? YC_OP_SET : YC_OP_GET;
+    for (int slot = 0; slot < worker->in_flight; slot++) {
+        queue_put(worker, (uint64_t)slot, kind);
+    }
+}
+
+static void queue_turn(struct worker *worker)
+{
+    static yc_completion done[MAX_CALLERS];
+    size_t n;
+    yc_error *error;
+    yc_status status = yc_queue_submit(queue, to_submit, n_to_submit, sizeof *to_submit, NULL, &n, &error);
+    must(status, error);
+    status = yc_queue_wait(queue, done, MAX_CALLERS, sizeof *done, -1, &n, &error);
+    must(status, error);
+    n_to_submit = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t slot = done[i].user_data;
+        must(done[i].status, done[i].error);
+        if (done[i].kind == YC_OP_GET) {
+            yoked_take(worker->asked[slot], done[i].result);
+        }
+        bench_finished(worker, worker->since[slot]);
+        queue_put(worker, slot, done[i].kind);
+    }
+}
+
 /* ---- hiredis, a connection for each thread. ---- */
 
 static void open_nothing(void)
@@ -640,6 +697,8 @@ static const struct contender CONTENDERS[] = {
     { "yokedcache-tags", "set", 0, yoked_open_tags, enter_nothing, yoked_set_tags },
     { "yokedcache-batch", "get", 1, yoked_open, enter_nothing, yoked_batch_get },
     { "yokedcache-batch", "set", 1, yoked_open, enter_nothing, yoked_batch_set },
+    { "yokedcache-queue", "get", 1, queue_open, queue_enter, queue_turn },
+    { "yokedcache-queue", "set", 1, queue_open, queue_enter, queue_turn },
     { "hiredis", "get", 0, open_nothing, hiredis_enter, hiredis_get },
     { "hiredis", "set", 0, open_nothing, hiredis_enter, hiredis_set },
     { "hiredis", "mget", 0, open_nothing, hiredis_enter, hiredis_mget },
