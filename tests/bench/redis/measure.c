@@ -249,7 +249,7 @@ static yc_cache *yoked(const char *prefix)
     char url[100];
     yc_cache *opened;
     yc_error *error;
-    snprintf(url, sizeof url, "redis://127.0.0.1:%d?key_prefix=%s", port, prefix);
+    snprintf(url, sizeof url, "redis://127.0.0.1:%d?key_prefix=%s&socket_timeout=10s", port, prefix);
     must(yc_open(url, &opened, &error), error);
     return opened;
 }

@@ -2,15 +2,18 @@
 
 use std::ffi::{c_int, c_void};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncCommands, Client, RedisResult};
+use redis::{AsyncCommands, AsyncConnectionConfig, Client, RedisResult};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
 const KEY: usize = 16;
 const VALUE: usize = 100;
 const MANY: usize = 100;
+/// The deadline that YokedCache has here too: long enough for a machine with other work.
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The worker of a caller, which is the C side's.
 #[derive(Clone, Copy)]
@@ -66,7 +69,9 @@ pub extern "C" fn crate_open(port: c_int, multi: c_int) {
     let mut builder = if multi == 0 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
     let runtime = builder.enable_all().build().expect("a runtime");
     let client = Client::open(format!("redis://127.0.0.1:{port}")).expect("a client");
-    let connection = runtime.block_on(client.get_multiplexed_async_connection()).expect("a connection");
+    let config = AsyncConnectionConfig::new().set_response_timeout(Some(DEADLINE));
+    let connecting = client.get_multiplexed_async_connection_with_config(&config);
+    let connection = runtime.block_on(connecting).expect("a connection");
     assert!(PEER.set((runtime, connection)).is_ok(), "opened once");
 }
 
