@@ -19,12 +19,14 @@
  * - Keys, tags, patterns and values are a pointer and a length: any bytes,
  *   also NUL. A pointer may be NULL only where the length is 0. What you pass
  *   is copied before the call returns.
- * - Results are written only on success (but for *len of yc_get_into()). An
- *   err that is not NULL is written by every call: NULL, or an error.
+ * - Results are written only on success (but for *len of yc_get_into() and
+ *   *accepted of yc_queue_submit()). An err that is not NULL is written by
+ *   every call: NULL, or an error.
  * - What the library hands out is released by the yc_..._free() of its type,
  *   once; NULL is fine there.
  * - Any thread may call any function on a cache at any time. NULL or a closed
  *   cache gives a status, never a crash. A child process gets YC_E_FORKED.
+ * - Calls wait for their answer; yc_queue_submit() and its like do not.
  * - TTLs are milliseconds. Sizes and lengths are bytes.
  */
 
@@ -83,8 +85,29 @@
 // Kind of operation: yc_ping().
 #define YC_OP_PING 10
 
+// Kind of operation: yc_stats().
+#define YC_OP_STATS 11
+
+// Kind of operation: yc_health().
+#define YC_OP_HEALTH 12
+
 // Operation flag: count what an invalidation or a flush removes.
 #define YC_OP_COUNT 1
+
+// Kind of completion: that of yc_queue_get_many().
+#define YC_OP_GET_MANY 13
+
+// Kind of completion: that of yc_queue_set_many().
+#define YC_OP_SET_MANY 14
+
+// Kind of completion: that of yc_queue_delete_many().
+#define YC_OP_DELETE_MANY 15
+
+// Kind of completion: that of yc_queue_keys_next().
+#define YC_OP_KEYS_NEXT 16
+
+// Kind of completion: that of yc_queue_search().
+#define YC_OP_SEARCH 17
 
 // Capability: keys can be listed; keys, patterns and search work.
 #define YC_CAN_LIST 1
@@ -140,6 +163,23 @@ typedef struct yc_keys yc_keys;
 // The matches of a search. Immutable: any thread may read it; it outlives
 // the cache, until yc_matches_free().
 typedef struct yc_matches yc_matches;
+
+// A queue of completions: operations are submitted and return at once, and
+// what became of them is taken later, from yc_queue_poll() or
+// yc_queue_wait(). Each operation that was accepted has exactly one
+// completion, also when it is cancelled, fails, or the queue or its cache is
+// closed. Operations of a queue run beside each other, in no order: submit
+// what must come after another once that has completed.
+//
+// Any thread may call any function on it at any time; only yc_queue_free()
+// must come last. A child process gets YC_E_FORKED. It keeps what it needs
+// of the cache, and is closed with it.
+typedef struct yc_queue yc_queue;
+
+// What each key of yc_queue_get_many(), yc_queue_set_many() or
+// yc_queue_delete_many() came to, in the order of the keys. Immutable: any
+// thread may read it; it outlives the cache, until yc_results_free().
+typedef struct yc_results yc_results;
 
 // Bytes the library hands out: a cached value, or a report. Immutable and
 // reference counted: it shares the cache's memory without a copy and stays
@@ -214,8 +254,8 @@ typedef struct yc_op {
   yc_status status;
   // Zero.
   uint32_t padding;
-  // Written: the value of a YC_OP_GET that hit, else NULL; release it with
-  // yc_value_free().
+  // Written: the value of a YC_OP_GET that hit, the JSON text of YC_OP_STATS
+  // and YC_OP_HEALTH, else NULL; release it with yc_value_free().
   struct yc_value *result;
   // Written: the error when status is negative, else NULL; release it with
   // yc_error_free().
@@ -228,14 +268,59 @@ typedef struct yc_op {
   uint64_t reserved[2];
 } yc_op;
 
+// What an operation is known by until its completion is taken; never 0, and
+// never the same twice in one queue.
+typedef uint64_t yc_ticket;
+
+// What an operation of a queue came to. The handles in it are yours:
+// release each, or all with yc_completion_clear().
+typedef struct yc_completion {
+  // The ticket that the submission gave.
+  yc_ticket ticket;
+  // What was submitted with it, untouched.
+  uint64_t user_data;
+  // What the operation came to, as its function would answer; also
+  // YC_E_CANCELLED, YC_E_CLOSED, YC_E_PANIC.
+  yc_status status;
+  // Which operation: a YC_OP_ number.
+  int32_t kind;
+  // The value of a YC_OP_GET that hit, the JSON text of YC_OP_STATS and
+  // YC_OP_HEALTH, else NULL; release it with yc_value_free().
+  struct yc_value *result;
+  // The error when status is negative, else NULL; release it with
+  // yc_error_free().
+  struct yc_error *error;
+  // What YC_OP_TTL found, -1 when it never expires, else 0.
+  int64_t remaining_ms;
+  // How many entries were removed, or YC_COUNT_UNKNOWN.
+  uint64_t removed;
+  // What each of many keys came to, else NULL; release it with
+  // yc_results_free().
+  struct yc_results *results;
+  // The page of a YC_OP_KEYS_NEXT that was not at the end, else NULL;
+  // release it with yc_keys_free().
+  struct yc_keys *keys;
+  // The matches of a YC_OP_SEARCH, else NULL; release them with
+  // yc_matches_free().
+  struct yc_matches *matches;
+  // Zero.
+  uint64_t reserved[2];
+} yc_completion;
+
+// Called after the queue has changed from empty to filled, from a thread of
+// the library and never inside a call of yours: a hint to poll. Several
+// changes may share a call. It must not block, throw or longjmp; it may call
+// the library.
+typedef void (*yc_wake_fn)(void *user_data);
+
+// Releases user_data; called once, when the library will not use it again.
+typedef void (*yc_finalise_fn)(void *user_data);
+
 // Receives one log line: UTF-8, len bytes, also NUL-terminated, without a
 // line end, never with a value or a password. Called from any thread, also
 // several at once; must not block for long. It may call the library; what
 // it causes is not logged. It must not throw or longjmp.
 typedef void (*yc_log_fn)(void *user_data, int32_t level, const char *line, size_t len);
-
-// Releases user_data; called once, when the library will not use it again.
-typedef void (*yc_finalise_fn)(void *user_data);
 
 // Success.
 #define YC_OK 0
@@ -381,9 +466,10 @@ yc_status yc_open_file(const char *path,
 yc_status yc_open_env(struct yc_cache **out, struct yc_error **err);
 
 // Closes a cache: calls that are in flight finish or get YC_E_CLOSED, later
-// ones get YC_E_CLOSED, and every thread and connection of it is gone when
-// this returns. Waits at most timeout_ms milliseconds (-1: 5000). Values and
-// pages handed out stay valid. Closing again is YC_OK and does nothing.
+// ones get YC_E_CLOSED, its queues are closed, and every thread and
+// connection of it is gone when this returns. Waits at most timeout_ms
+// milliseconds (-1: 5000). Values and pages handed out stay valid. Closing
+// again is YC_OK and does nothing.
 //
 // Errors: YC_E_TIMEOUT when the time was over first; the cache is closed
 // all the same. YC_E_FORKED in a child.
@@ -611,6 +697,173 @@ yc_status yc_batch(struct yc_cache *cache,
                    size_t n,
                    size_t stride,
                    struct yc_error **err);
+
+// The status of each key, YC_OK, YC_MISS or what went wrong with it, and in
+// *count their number (count may be NULL). They live as long as the results.
+// NULL and 0 for NULL.
+const yc_status *yc_results_statuses(const struct yc_results *results, size_t *count);
+
+// The value of each key, NULL where there is none, and in *count their
+// number (count may be NULL). They are released with the results: keep one
+// with yc_value_clone(). NULL and 0 for NULL.
+const struct yc_value *const *yc_results_values(const struct yc_results *results, size_t *count);
+
+// Releases results, with their values. NULL is fine.
+void yc_results_free(struct yc_results *results);
+
+// Releases what a completion holds and sets it to NULL: also what you have
+// taken out, unless you set it to NULL before. The completion itself is
+// yours. NULL is fine.
+void yc_completion_clear(struct yc_completion *completion);
+
+// Opens a queue for up to capacity operations that are in flight or not
+// taken (0: 1024; at most 1000000); their arguments may take 64 MiB. wake
+// (may be NULL) is called with user_data when there is something to take;
+// the finaliser (may be NULL) once wake will not be called again, unless this
+// fails. On success *out is the queue: yc_queue_close() it, then
+// yc_queue_free() it.
+//
+// Errors: YC_E_INVALID for a capacity over the limit; YC_E_BUSY when the
+// library's thread, which calls wake, could not be started.
+yc_status yc_queue_open(struct yc_cache *cache,
+                        size_t capacity,
+                        yc_wake_fn wake,
+                        void *user_data,
+                        yc_finalise_fn finalise,
+                        struct yc_queue **out,
+                        struct yc_error **err);
+
+// Submits n operations, an array as of yc_batch(); only what a kind needs,
+// and user_data, is read, and nothing is written there. Keys, values and
+// tags are copied. tickets (may be NULL) is an array of n places, *accepted
+// how many operations were accepted, from the first on: their tickets are
+// written before their completions can be taken. An operation that is wrong
+// (an empty key, say) is accepted and completes with its error.
+//
+// YC_OK: all n were accepted. YC_E_BUSY: *accepted, which is written all the
+// same, is fewer; take completions and submit the others again.
+// Other errors: YC_E_CLOSED, YC_E_INVALID; nothing was accepted.
+yc_status yc_queue_submit(struct yc_queue *queue,
+                          const struct yc_op *ops,
+                          size_t n,
+                          size_t stride,
+                          yc_ticket *tickets,
+                          size_t *accepted,
+                          struct yc_error **err);
+
+// Submits yc_get_many(): results of the completion has a status and a value
+// for each key. Keys are copied; ticket may be NULL.
+//
+// YC_OK: accepted. Errors: YC_E_BUSY, YC_E_CLOSED. What is wrong with the
+// keys is told by the completion.
+yc_status yc_queue_get_many(struct yc_queue *queue,
+                            const struct yc_slice *keys,
+                            size_t n,
+                            uint64_t user_data,
+                            yc_ticket *ticket,
+                            struct yc_error **err);
+
+// Submits yc_set_many(): results of the completion has a status for each
+// key. All is copied. Otherwise as yc_queue_get_many().
+yc_status yc_queue_set_many(struct yc_queue *queue,
+                            const struct yc_slice *keys,
+                            const struct yc_slice *values,
+                            size_t n,
+                            int64_t ttl_ms,
+                            const struct yc_slice *tags,
+                            size_t n_tags,
+                            uint64_t user_data,
+                            yc_ticket *ticket,
+                            struct yc_error **err);
+
+// Submits yc_delete_many(): results of the completion has a status for each
+// key. Otherwise as yc_queue_get_many().
+yc_status yc_queue_delete_many(struct yc_queue *queue,
+                               const struct yc_slice *keys,
+                               size_t n,
+                               uint64_t user_data,
+                               yc_ticket *ticket,
+                               struct yc_error **err);
+
+// Submits yc_keys_next() on a cursor of the same cache: keys of the
+// completion is the page, and its status YC_END at the end. The cursor may be
+// released at once. The page of one that was cancelled may be lost: begin
+// anew. ticket may be NULL.
+//
+// YC_OK: accepted. Errors: YC_E_INVALID for a cursor that is NULL or of
+// another cache; YC_E_BUSY, YC_E_CLOSED.
+yc_status yc_queue_keys_next(struct yc_queue *queue,
+                             struct yc_cursor *cursor,
+                             size_t limit,
+                             uint64_t user_data,
+                             yc_ticket *ticket,
+                             struct yc_error **err);
+
+// Submits yc_search(): matches of the completion is what was found. Query
+// and options are copied. Otherwise as yc_queue_get_many().
+yc_status yc_queue_search(struct yc_queue *queue,
+                          const void *query,
+                          size_t query_len,
+                          const struct yc_search_options *options,
+                          uint64_t user_data,
+                          yc_ticket *ticket,
+                          struct yc_error **err);
+
+// Takes up to max completions, in the order they came, into an array of
+// structs of stride bytes each, sizeof(yc_completion): so a program compiled
+// against a later, longer one works with this library. Returns at once.
+//
+// YC_OK: *count were taken, perhaps none.
+// Errors: YC_E_CLOSED once the queue is closed and its last completion was
+// taken.
+yc_status yc_queue_poll(struct yc_queue *queue,
+                        struct yc_completion *completions,
+                        size_t max,
+                        size_t stride,
+                        size_t *count,
+                        struct yc_error **err);
+
+// As yc_queue_poll(), but waits until there is one to take, at most
+// timeout_ms milliseconds (-1: no limit). max is at least 1. Several threads
+// may wait; each completion goes to one of them.
+//
+// Errors: YC_E_TIMEOUT when there was none; those of yc_queue_poll(), also
+// for a thread that waits while the queue is closed.
+yc_status yc_queue_wait(struct yc_queue *queue,
+                        struct yc_completion *completions,
+                        size_t max,
+                        size_t stride,
+                        int64_t timeout_ms,
+                        size_t *count,
+                        struct yc_error **err);
+
+// A file descriptor that is readable while there are completions to take:
+// for epoll, poll, libuv and their like. It becomes readable once for each
+// change from empty to filled, until a poll or wait takes the last. It belongs
+// to the queue until yc_queue_free(): watch it, never read, write or close it.
+//
+// Errors: YC_E_BUSY when the process may open no more files.
+yc_status yc_queue_fd(struct yc_queue *queue, int *fd, struct yc_error **err);
+
+// Cancels an operation: it completes with YC_E_CANCELLED at once, though on
+// a server it may be carried out all the same.
+//
+// YC_OK: it was in flight. YC_MISS: it has completed already, or there is no
+// such ticket.
+yc_status yc_queue_cancel(struct yc_queue *queue, yc_ticket ticket, struct yc_error **err);
+
+// Closes a queue: it accepts no more, what is in flight may finish for
+// timeout_ms milliseconds (-1: 5000; 0: not at all), and the rest completes
+// with YC_E_CANCELLED. All completions can still be taken. wake is not
+// called after this returns, unless this was called from it. Closing again is
+// YC_OK. yc_close() closes the queues of its cache in the same way; the rest
+// completes with YC_E_CLOSED then.
+yc_status yc_queue_close(struct yc_queue *queue, int64_t timeout_ms, struct yc_error **err);
+
+// Releases a queue, with the completions that were not taken, once no thread
+// uses the handle any more. One that was not closed is closed without
+// waiting, and what is in flight is dropped. Never blocks; NULL is fine.
+void yc_queue_free(struct yc_queue *queue);
 
 // Counters since the cache was opened, what it holds, and latencies of a
 // sample of the calls in microseconds, as one JSON object; the README lists

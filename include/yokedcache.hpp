@@ -247,6 +247,16 @@ inline Ttl remaining(std::int64_t ttl_ms) noexcept {
     return ttl_ms < 0 ? Ttl::never() : Ttl(std::chrono::milliseconds(ttl_ms));
 }
 
+// As the C API takes them; the tags stay the caller's.
+inline yc_search_options search_options(const SearchOptions &options) noexcept {
+    yc_search_options raw = YC_SEARCH_OPTIONS_INIT;
+    raw.threshold = options.threshold;
+    raw.limit = options.limit;
+    raw.tags = options.tags.data();
+    raw.n_tags = options.tags.size();
+    return raw;
+}
+
 // A place in something with operator[].
 template <class Owner>
 class Position {
@@ -347,6 +357,9 @@ public:
 
     Keys() noexcept = default;
     explicit Keys(yc_cursor *owned) noexcept : handle_(owned) {}
+
+    // For the C API; stays this object's.
+    yc_cursor *native() const noexcept { return handle_.get(); }
 
     // The next keys, at most `limit` (0: 512); empty at the end.
     std::optional<KeyPage> next_page(std::size_t limit, Error &error) noexcept {
@@ -459,6 +472,8 @@ public:
     void invalidate_pattern(Bytes pattern) { add(YC_OP_INVALIDATE_PATTERN, pattern); }
     void flush(Count count = Count::no) { add(YC_OP_FLUSH, {}).flags = flags(count); }
     void ping() { add(YC_OP_PING, {}); }
+    void stats() { add(YC_OP_STATS, {}); }
+    void health() { add(YC_OP_HEALTH, {}); }
 
     void set(Bytes key, Bytes value, const SetOptions &options = {}) {
         yc_op &op = add(YC_OP_SET, key);
@@ -474,10 +489,19 @@ public:
         keep(op, tags);
     }
 
+    // What comes back with the completion of the operation that was added last;
+    // see Queue::submit().
+    void user_data(std::uint64_t data) noexcept {
+        if (!ops_.empty()) {
+            ops_.back().user_data = data;
+        }
+    }
+
     std::size_t size() const noexcept { return ops_.size(); }
 
 private:
     friend class Cache;
+    friend class Queue;
 
     static std::uint32_t flags(Count count) noexcept { return count == Count::yes ? YC_OP_COUNT : 0; }
 
@@ -507,13 +531,33 @@ struct Outcome {
     // went wrong, which is then in error.
     Status status = YC_OK;
     Error error = {};
-    // Of a get that hit.
+    // Of a get that hit; the JSON text of stats and health.
     std::optional<Value> value = {};
     // Of a ttl that hit.
     std::optional<Ttl> ttl = {};
     // Of a removal that was counted.
     std::optional<std::uint64_t> removed = {};
 };
+
+namespace detail {
+
+// A yc_op or yc_completion, whose fields have the same names. Takes its value
+// and error over.
+template <class Raw>
+void adopt(Outcome &outcome, const Raw &raw) {
+    outcome.status = raw.status;
+    outcome.error = Error(raw.error);
+    yc_error_free(raw.error);
+    if (raw.result != nullptr) {
+        outcome.value.emplace(raw.result);
+    }
+    if (raw.kind == YC_OP_TTL && raw.status == YC_OK) {
+        outcome.ttl = remaining(raw.remaining_ms);
+    }
+    outcome.removed = RemovedPlace::known(raw.removed);
+}
+
+} // namespace detail
 
 // The version of the library that is linked, such as "0.1.0".
 inline std::string_view version() noexcept {
@@ -737,11 +781,7 @@ public:
 
     // The keys most like a query, best first.
     Matches search(Bytes query, const SearchOptions &options, Error &error) const noexcept {
-        yc_search_options raw = YC_SEARCH_OPTIONS_INIT;
-        raw.threshold = options.threshold;
-        raw.limit = options.limit;
-        raw.tags = options.tags.data();
-        raw.n_tags = options.tags.size();
+        yc_search_options raw = detail::search_options(options);
         yc_matches *matches = nullptr;
         yc_search(native(), query.data, query.len, &raw, &matches, detail::ErrorPlace(error));
         return Matches(matches);
@@ -821,7 +861,7 @@ public:
         std::vector<Outcome> outcomes;
         if (status == YC_OK) {
             for (const yc_op &op : ops) {
-                outcomes.push_back(outcome(op));
+                detail::adopt(outcomes.emplace_back(), op);
             }
         }
         return outcomes;
@@ -904,22 +944,283 @@ private:
         return values;
     }
 
-    static Outcome outcome(const yc_op &op) {
-        Outcome outcome;
-        outcome.status = op.status;
-        outcome.error = Error(op.error);
-        yc_error_free(op.error);
-        if (op.result != nullptr) {
-            outcome.value.emplace(op.result);
+    detail::Handle<yc_cache, yc_cache_free> handle_;
+};
+
+// What an operation of a queue is known by; never the same twice in one queue.
+using Ticket = yc_ticket;
+
+// What an operation of a queue came to, and which it was.
+struct Completion : Outcome {
+    Ticket ticket = 0;
+    // What was submitted with it.
+    std::uint64_t user_data = 0;
+    // A YC_OP_ number.
+    std::int32_t kind = 0;
+    // Of many keys: the status of each, and of get_many() the values.
+    std::vector<Status> statuses = {};
+    std::vector<std::optional<Value>> values = {};
+    // Of next_page(), unless status is YC_END; of search().
+    std::optional<KeyPage> keys = {};
+    std::optional<Matches> matches = {};
+};
+
+// Tells that there is something to take, on a thread of the library: a hint
+// to poll. Must not block. What it throws is dropped.
+using Wake = std::function<void()>;
+
+namespace detail {
+
+inline void call_wake(void *wake) noexcept {
+    try {
+        (*static_cast<Wake *>(wake))();
+    } catch (...) {
+        // No exception may cross the library.
+    }
+}
+
+inline void release_wake(void *wake) noexcept {
+    delete static_cast<Wake *>(wake);
+}
+
+} // namespace detail
+
+// A queue of completions: operations are submitted and return at once, and
+// what became of them is taken later. yokedcache.h tells what it promises.
+// Everything that is submitted is copied. Destroying it drops what is in
+// flight without waiting; close() waits. Any thread may call any function.
+class Queue {
+public:
+    // An empty handle.
+    Queue() noexcept = default;
+
+    // Takes a queue of the C API over.
+    explicit Queue(yc_queue *owned) noexcept : handle_(owned) {}
+
+    yc_queue *native() const noexcept { return handle_.get(); }
+    explicit operator bool() const noexcept { return handle_ != nullptr; }
+
+    // Opens a queue for so many operations, in flight or not taken (0: 1024).
+    // The function, if there is one, is destroyed once it is not called again.
+    static Queue open(const Cache &cache, std::size_t capacity, Wake wake, Error &error) noexcept {
+        yc_queue *queue = nullptr;
+        if (!wake) {
+            yc_queue_open(cache.native(), capacity, nullptr, nullptr, nullptr, &queue, detail::ErrorPlace(error));
+            return Queue(queue);
         }
-        if (op.kind == YC_OP_TTL && op.status == YC_OK) {
-            outcome.ttl = detail::remaining(op.remaining_ms);
+        auto owned = std::make_unique<Wake>(std::move(wake));
+        yc_queue_open(cache.native(), capacity, detail::call_wake, owned.get(), detail::release_wake, &queue,
+                      detail::ErrorPlace(error));
+        if (queue != nullptr) {
+            // The library's now.
+            static_cast<void>(owned.release());
         }
-        outcome.removed = detail::RemovedPlace::known(op.removed);
-        return outcome;
+        return Queue(queue);
     }
 
-    detail::Handle<yc_cache, yc_cache_free> handle_;
+    static Queue open(const Cache &cache, std::size_t capacity = 0, Wake wake = nullptr) {
+        return detail::or_throw([&](Error &error) { return open(cache, capacity, std::move(wake), error); });
+    }
+
+    // Submits the operations of a batch, from the one at `first` on. A ticket
+    // for each that was accepted: fewer than there are when the queue is full.
+    std::vector<Ticket> submit(const Batch &batch, std::size_t first, Error &error) noexcept {
+        first = std::min(first, batch.size());
+        std::vector<Ticket> tickets(batch.size() - first);
+        std::size_t accepted = 0;
+        Status status = yc_queue_submit(native(), batch.ops_.data() + first, tickets.size(), sizeof(yc_op),
+                                        tickets.data(), &accepted, detail::ErrorPlace(error));
+        clear_if_full(status, error);
+        tickets.resize(accepted);
+        return tickets;
+    }
+
+    std::vector<Ticket> submit(const Batch &batch, std::size_t first = 0) {
+        return detail::or_throw([&](Error &error) { return submit(batch, first, error); });
+    }
+
+    // Cache::get_many() and its like. Nothing when the queue is full.
+    std::optional<Ticket> get_many(const std::vector<Bytes> &keys, std::uint64_t user_data, Error &error) noexcept {
+        return one(error, [&](Ticket *ticket, yc_error **place) {
+            return yc_queue_get_many(native(), keys.data(), keys.size(), user_data, ticket, place);
+        });
+    }
+
+    std::optional<Ticket> get_many(const std::vector<Bytes> &keys, std::uint64_t user_data = 0) {
+        return detail::or_throw([&](Error &error) { return get_many(keys, user_data, error); });
+    }
+
+    std::optional<Ticket> set_many(const std::vector<Entry> &entries, const SetOptions &options,
+                                   std::uint64_t user_data, Error &error) noexcept {
+        std::vector<yc_slice> keys;
+        std::vector<yc_slice> values;
+        for (const Entry &entry : entries) {
+            keys.push_back(entry.key);
+            values.push_back(entry.value);
+        }
+        return one(error, [&](Ticket *ticket, yc_error **place) {
+            return yc_queue_set_many(native(), keys.data(), values.data(), entries.size(), options.ttl.ttl_ms(),
+                                     options.tags.data(), options.tags.size(), user_data, ticket, place);
+        });
+    }
+
+    std::optional<Ticket> set_many(const std::vector<Entry> &entries, const SetOptions &options = {},
+                                   std::uint64_t user_data = 0) {
+        return detail::or_throw([&](Error &error) { return set_many(entries, options, user_data, error); });
+    }
+
+    std::optional<Ticket> remove_many(const std::vector<Bytes> &keys, std::uint64_t user_data, Error &error) noexcept {
+        return one(error, [&](Ticket *ticket, yc_error **place) {
+            return yc_queue_delete_many(native(), keys.data(), keys.size(), user_data, ticket, place);
+        });
+    }
+
+    std::optional<Ticket> remove_many(const std::vector<Bytes> &keys, std::uint64_t user_data = 0) {
+        return detail::or_throw([&](Error &error) { return remove_many(keys, user_data, error); });
+    }
+
+    // The next keys of a listing, at most `limit` (0: 512).
+    std::optional<Ticket> next_page(const Keys &keys, std::size_t limit, std::uint64_t user_data,
+                                    Error &error) noexcept {
+        return one(error, [&](Ticket *ticket, yc_error **place) {
+            return yc_queue_keys_next(native(), keys.native(), limit, user_data, ticket, place);
+        });
+    }
+
+    std::optional<Ticket> next_page(const Keys &keys, std::size_t limit = 0, std::uint64_t user_data = 0) {
+        return detail::or_throw([&](Error &error) { return next_page(keys, limit, user_data, error); });
+    }
+
+    std::optional<Ticket> search(Bytes query, const SearchOptions &options, std::uint64_t user_data,
+                                 Error &error) noexcept {
+        yc_search_options raw = detail::search_options(options);
+        return one(error, [&](Ticket *ticket, yc_error **place) {
+            return yc_queue_search(native(), query.data, query.len, &raw, user_data, ticket, place);
+        });
+    }
+
+    std::optional<Ticket> search(Bytes query, const SearchOptions &options = {}, std::uint64_t user_data = 0) {
+        return detail::or_throw([&](Error &error) { return search(query, options, user_data, error); });
+    }
+
+    // What has completed, at most `max`, in the order it came. The error is
+    // YC_E_CLOSED when nothing will come any more.
+    std::vector<Completion> poll(std::size_t max, Error &error) noexcept {
+        std::vector<yc_completion> raw(max);
+        std::size_t count = 0;
+        yc_queue_poll(native(), raw.data(), max, sizeof(yc_completion), &count, detail::ErrorPlace(error));
+        return adopt(raw, count);
+    }
+
+    std::vector<Completion> poll(std::size_t max = default_max) {
+        return detail::or_throw([&](Error &error) { return poll(max, error); });
+    }
+
+    // For wait(): until something comes.
+    static constexpr std::chrono::milliseconds no_limit{-1};
+
+    // As poll(), but waits for the first; empty when none came in time.
+    std::vector<Completion> wait(std::chrono::milliseconds timeout, std::size_t max, Error &error) noexcept {
+        std::vector<yc_completion> raw(max);
+        std::size_t count = 0;
+        Status status = yc_queue_wait(native(), raw.data(), max, sizeof(yc_completion), timeout.count(), &count,
+                                      detail::ErrorPlace(error));
+        if (status == YC_E_TIMEOUT) {
+            error = Error();
+        }
+        return adopt(raw, count);
+    }
+
+    std::vector<Completion> wait(std::chrono::milliseconds timeout = no_limit, std::size_t max = default_max) {
+        return detail::or_throw([&](Error &error) { return wait(timeout, max, error); });
+    }
+
+    // A file descriptor to watch, readable while there is something to take;
+    // never to be read or closed. -1 after an error.
+    int fd(Error &error) const noexcept {
+        int fd = -1;
+        yc_queue_fd(native(), &fd, detail::ErrorPlace(error));
+        return fd;
+    }
+
+    int fd() const {
+        return detail::or_throw([&](Error &error) { return fd(error); });
+    }
+
+    // Completes an operation with YC_E_CANCELLED; false when it had completed.
+    bool cancel(Ticket ticket, Error &error) noexcept {
+        return yc_queue_cancel(native(), ticket, detail::ErrorPlace(error)) == YC_OK;
+    }
+
+    bool cancel(Ticket ticket) {
+        return detail::or_throw([&](Error &error) { return cancel(ticket, error); });
+    }
+
+    // Accepts no more, lets what is in flight finish and cancels the rest.
+    // What has completed can still be taken.
+    void close(std::chrono::milliseconds timeout, Error &error) noexcept {
+        yc_queue_close(native(), timeout.count(), detail::ErrorPlace(error));
+    }
+
+    void close(std::chrono::milliseconds timeout = Cache::default_timeout) {
+        detail::or_throw([&](Error &error) { close(timeout, error); });
+    }
+
+private:
+    static constexpr std::size_t default_max = 64;
+
+    // A full queue is told by what comes back, not by an error.
+    static void clear_if_full(Status status, Error &error) noexcept {
+        if (status == YC_E_BUSY) {
+            error = Error();
+        }
+    }
+
+    template <class Call>
+    static std::optional<Ticket> one(Error &error, Call call) noexcept {
+        Ticket ticket = 0;
+        Status status = call(&ticket, detail::ErrorPlace(error));
+        clear_if_full(status, error);
+        return status == YC_OK ? std::optional(ticket) : std::nullopt;
+    }
+
+    static std::vector<Completion> adopt(std::vector<yc_completion> &raw, std::size_t count) {
+        std::vector<Completion> completions(count);
+        for (std::size_t index = 0; index < count; ++index) {
+            adopt(completions[index], raw[index]);
+        }
+        return completions;
+    }
+
+    static void adopt(Completion &completion, const yc_completion &raw) {
+        detail::adopt(completion, raw);
+        completion.ticket = raw.ticket;
+        completion.user_data = raw.user_data;
+        completion.kind = raw.kind;
+        adopt_results(completion, raw.results);
+        if (raw.keys != nullptr) {
+            completion.keys.emplace(raw.keys);
+        }
+        if (raw.matches != nullptr) {
+            completion.matches.emplace(raw.matches);
+        }
+    }
+
+    static void adopt_results(Completion &completion, yc_results *results) {
+        std::size_t count = 0;
+        const Status *statuses = yc_results_statuses(results, &count);
+        const yc_value *const *values = yc_results_values(results, nullptr);
+        completion.statuses.assign(statuses, statuses + count);
+        if (completion.kind == YC_OP_GET_MANY) {
+            completion.values.resize(count);
+            std::transform(values, values + count, completion.values.begin(), [](const yc_value *value) {
+                return value == nullptr ? std::nullopt : std::optional<Value>(yc_value_clone(value));
+            });
+        }
+        yc_results_free(results);
+    }
+
+    detail::Handle<yc_queue, yc_queue_free> handle_;
 };
 
 // Receives one log line, from any thread, also several at once. What it throws

@@ -15,6 +15,8 @@ use tokio::time::{Sleep, sleep, sleep_until};
 use crate::error::{Error, ErrorKind, Result};
 
 thread_local! {
+    /// When the operation that is polled now has to be over, whoever polls it.
+    static ENDING: Cell<Option<Instant>> = const { Cell::new(None) };
     static WAITING: Cell<Option<Waiting>> = const { Cell::new(None) };
     /// Made once a thread: waking is one futex, and costs no allocation a call.
     static WAKER: Waker = Waker::from(Arc::new(Unpark(thread::current())));
@@ -64,6 +66,11 @@ pub fn deadline() -> Option<Instant> {
     WAITING.get().and_then(|waiting| waiting.deadline)
 }
 
+/// When the operation that is polled now has to be over, by a thread or as a task.
+pub fn call_deadline() -> Option<Instant> {
+    ENDING.get()
+}
+
 /// Parks this thread until it is woken, or its deadline.
 pub fn park() {
     match deadline() {
@@ -101,7 +108,10 @@ impl<T, F: Future<Output = Result<T>>> Future for Bounded<'_, F> {
         if blocking {
             WAITING.set(Some(Waiting { deadline: Some(*this.deadline) }));
         }
-        if let Poll::Ready(result) = this.operation.poll(context) {
+        let before = ENDING.replace(Some(*this.deadline));
+        let polled = this.operation.poll(context);
+        ENDING.set(before);
+        if let Poll::Ready(result) = polled {
             if blocking {
                 WAITING.set(Some(Waiting { deadline: None }));
             }
@@ -119,6 +129,49 @@ impl<T, F: Future<Output = Result<T>>> Future for Bounded<'_, F> {
     }
 }
 
+pin_project! {
+    /// A part of an operation that may end before the whole does: `None` when its time is over.
+    pub struct Until<'a, F> {
+        #[pin]
+        part: F,
+        end: Instant,
+        timer: Option<Pin<Box<Sleep>>>,
+        runtime: &'a Handle,
+    }
+}
+
+impl<'a, F> Until<'a, F> {
+    /// A part that ends by `end`.
+    pub fn new(end: Instant, runtime: &'a Handle, part: F) -> Self {
+        Self { part, end, timer: None, runtime }
+    }
+}
+
+impl<T, F: Future<Output = T>> Future for Until<'_, F> {
+    type Output = Option<T>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T>> {
+        let mut this = self.project();
+        if may_block() {
+            // Nobody else would wake the thread at this end.
+            let _restore = Restore(WAITING.replace(Some(Waiting { deadline: Some(*this.end) })));
+            loop {
+                match this.part.as_mut().poll(context) {
+                    Poll::Ready(answer) => return Poll::Ready(Some(answer)),
+                    Poll::Pending if Instant::now() >= *this.end => return Poll::Ready(None),
+                    Poll::Pending => park(),
+                }
+            }
+        }
+        if let Poll::Ready(answer) = this.part.poll(context) {
+            return Poll::Ready(Some(answer));
+        }
+        let _entered = this.runtime.enter();
+        let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until((*this.end).into())));
+        timer.as_mut().poll(context).map(|()| None)
+    }
+}
+
 /// Waits a while between two attempts, at most until the deadline.
 pub async fn pause(time: Duration) {
     match WAITING.get() {
@@ -132,7 +185,7 @@ pub async fn pause(time: Duration) {
 
 /// The error of a call whose deadline passed.
 #[cold]
-fn timed_out(server: &str, limit: Duration) -> Error {
+pub fn timed_out(server: &str, limit: Duration) -> Error {
     Error::new(
         ErrorKind::Timeout,
         format!(

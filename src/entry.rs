@@ -131,6 +131,11 @@ pub fn tag_hash(tag: &[u8]) -> u64 {
     XxHash3_64::oneshot(tag)
 }
 
+/// The fingerprint of a stored name.
+pub fn fingerprint(name: &[u8]) -> u64 {
+    XxHash3_64::oneshot(name)
+}
+
 /// The longest header without a key: what a look at an entry has to fetch.
 pub const MAX_KEYLESS_HEADER: usize = FIXED_LEN + 8 + 2 + 16 * 64;
 

@@ -1,6 +1,8 @@
 //! What went wrong: a kind for programs and a sentence for people.
 
+use std::any::Any;
 use std::fmt;
+use std::mem;
 
 /// What an error is, for programs. `ffi::status` gives each its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -70,6 +72,20 @@ impl Error {
     #[cold]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self(Box::new(Inner { kind, message: message.into() }))
+    }
+
+    /// What a caught panic becomes; `name` is the function that it happened in.
+    #[cold]
+    pub fn panicked(name: &str, payload: Box<dyn Any + Send>) -> Self {
+        let text = payload
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| payload.downcast_ref::<String>().cloned())
+            .unwrap_or_default();
+        // A payload may panic when dropped; leaking it keeps the promise that nothing crosses.
+        mem::forget(payload);
+        let text = format!("{name} failed inside the library ({text}); the cache stays usable, please report this");
+        Self::new(ErrorKind::Panic, text)
     }
 
     /// What it is, for programs.

@@ -5,13 +5,14 @@
 //!
 //! ```text
 //! ffi  →  cache (what operations mean)  →  backend (where entries live)
-//!          key glob fuzzy ttl latency        memory        runtime
+//!  ↓       key glob fuzzy ttl latency        memory
+//! queue (operations that complete later)  →  runtime (one thread for what waits)
 //! ```
 
 pub mod backend;
 pub mod byte_strings;
-pub mod caller;
 pub mod cache;
+pub mod caller;
 mod clock;
 pub mod config;
 pub mod entry;
@@ -23,6 +24,7 @@ pub mod glob;
 pub mod key;
 pub mod latency;
 mod log;
+pub mod queue;
 pub mod runtime;
 mod thread;
 pub mod ttl;

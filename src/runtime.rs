@@ -4,16 +4,17 @@
 //! that are not ready at once) holds an `Arc<Runtime>`. The first user starts the thread, and it ends
 //! with the last. Tasks must not block: everybody's tasks run on that thread, one at a time.
 
+use std::cell::Cell;
 use std::io;
 use std::mem;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::thread::{self, JoinHandle, ThreadId};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use futures_util::future::BoxFuture;
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::{self, Handle};
 use tokio::sync::oneshot;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -35,11 +36,93 @@ pub struct Runtime {
 }
 
 struct Thread {
+    number: u64,
     /// Dropped to stop it.
     stop: oneshot::Sender<()>,
-    /// Disconnected when it has ended. The lock is never taken: it makes this shareable.
-    ended: Mutex<Receiver<()>>,
+    life: Arc<Life>,
     join: JoinHandle<()>,
+}
+
+/// How many were started: each has a number.
+static STARTED: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// The number of the runtime whose thread this is. (The standard library's own mark of a thread is an
+    /// allocation, which a host's main thread would never free.)
+    static INSIDE: Cell<u64> = const { Cell::new(0) };
+}
+
+/// For a task in the middle of long work: the others have a turn. Elsewhere there are no others.
+pub async fn let_others_run() {
+    if INSIDE.get() != 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// What its thread has come to.
+#[derive(Default)]
+struct Life {
+    stage: Mutex<Stage>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+enum Stage {
+    #[default]
+    Starting,
+    Started(io::Result<Handle>),
+    Ended,
+}
+
+impl Life {
+    fn lock(&self) -> MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, stage: Stage) {
+        *self.lock() = stage;
+        self.changed.notify_all();
+    }
+
+    /// Waits until it has started, and takes its handle.
+    fn handle(&self) -> io::Result<Handle> {
+        let starting = |stage: &mut Stage| matches!(stage, Stage::Starting);
+        let mut stage = self.changed.wait_while(self.lock(), starting).unwrap_or_else(PoisonError::into_inner);
+        match mem::replace(&mut *stage, Stage::Starting) {
+            Stage::Started(handle) => handle,
+            Stage::Starting | Stage::Ended => Err(io::ErrorKind::Other.into()),
+        }
+    }
+
+    /// Waits until it has ended; whether it has by the deadline.
+    fn has_ended(&self, deadline: Instant) -> bool {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let running = |stage: &mut Stage| !matches!(stage, Stage::Ended);
+        let waited = self.changed.wait_timeout_while(self.lock(), left, running);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+}
+
+/// Says that the thread has ended, however it does.
+struct Ending(Arc<Life>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.set(Stage::Ended);
+    }
+}
+
+/// What the thread does.
+fn run(number: u64, ending: &Ending, stopped: oneshot::Receiver<()>) {
+    INSIDE.set(number);
+    match runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => {
+            ending.0.set(Stage::Started(Ok(runtime.handle().clone())));
+            let _ = runtime.block_on(stopped);
+            runtime.shutdown_timeout(RESOLVER_PATIENCE);
+        }
+        Err(error) => ending.0.set(Stage::Started(Err(error))),
+    }
 }
 
 impl Runtime {
@@ -71,7 +154,7 @@ impl Runtime {
 
     /// Whether the caller is a task: it must not wait for one.
     pub fn is_this_thread(&self) -> bool {
-        self.thread_id() == Some(thread::current().id())
+        self.thread.as_ref().is_some_and(|thread| thread.number == INSIDE.get())
     }
 
     /// Gives it back; the last one waits until the thread is gone, at most to
@@ -87,28 +170,17 @@ impl Runtime {
     }
 
     fn try_start() -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let handle = runtime.handle().clone();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let (end, ended) = channel();
-        let join = crate::thread::start(thread::Builder::new().name("yc-runtime".into()), move || {
-            let _ = runtime.block_on(stopped);
-            runtime.shutdown_timeout(RESOLVER_PATIENCE);
-            drop(end);
-        })?;
-        Ok(Self {
-            handle,
-            generation: fork::generation(),
-            thread: Some(Thread { stop, ended: Mutex::new(ended), join }),
-        })
+        let (number, life) = (STARTED.fetch_add(1, Relaxed) + 1, Arc::<Life>::default());
+        let (stop, stopped) = oneshot::channel();
+        let ending = Ending(life.clone());
+        let builder = Builder::new().name("yc-runtime".into());
+        let join = crate::thread::start(builder, move || run(number, &ending, stopped))?;
+        let handle = life.handle()?;
+        Ok(Self { handle, generation: fork::generation(), thread: Some(Thread { number, stop, life, join }) })
     }
 
     fn is_ours(&self) -> bool {
         self.generation == fork::generation()
-    }
-
-    fn thread_id(&self) -> Option<ThreadId> {
-        self.thread.as_ref().map(|thread| thread.join.thread().id())
     }
 
     /// Stops the thread; waits for it where there is a deadline.
@@ -120,13 +192,19 @@ impl Runtime {
             mem::forget(thread);
             return true;
         }
+        forget_ended();
         drop(thread.stop);
         let Some(deadline) = deadline.filter(|_| !inside) else { return true };
-        let left = deadline.saturating_duration_since(Instant::now());
-        let ended = thread.ended.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let gone = ended.recv_timeout(left) == Err(RecvTimeoutError::Disconnected);
-        // It has left its last statement: a joined thread is in no list any more.
-        gone && thread.join.join().is_ok()
+        // It is in its last statement then: a joined thread is in no list any more.
+        thread.life.has_ended(deadline) && thread.join.join().is_ok()
+    }
+}
+
+/// Frees what is left of a runtime that nobody uses.
+fn forget_ended() {
+    let found = CURRENT.load_full();
+    if found.as_ref().is_some_and(|runtime| runtime.strong_count() == 0) {
+        CURRENT.compare_and_swap(&found, None);
     }
 }
 
@@ -141,6 +219,8 @@ mod tests {
     use super::*;
 
     use std::fs;
+    use std::sync::mpsc::{RecvTimeoutError, channel};
+    use std::thread;
 
     fn soon() -> Instant {
         Instant::now() + Duration::from_secs(10)
@@ -182,12 +262,12 @@ mod tests {
     #[test]
     fn tasks_run_on_its_thread_and_have_timers() {
         let runtime = Runtime::start().unwrap();
-        let (own, inside) = (runtime.thread_id(), runtime.clone());
-        let (id, inside) = ask(&runtime, async move {
+        let task = runtime.clone();
+        let (name, inside) = ask(&runtime, async move {
             tokio::time::sleep(Duration::from_millis(5)).await;
-            (thread::current().id(), inside.is_this_thread())
+            (thread::current().name().map(str::to_owned), task.is_this_thread())
         });
-        assert_eq!(Some(id), own);
+        assert_eq!(name.as_deref(), Some("yc-runtime"));
         assert!(inside && !runtime.is_this_thread());
     }
 
@@ -238,6 +318,20 @@ mod tests {
         }));
         drop(runtime);
         assert_eq!(ended.recv_timeout(Duration::from_secs(10)), Err(RecvTimeoutError::Disconnected));
+    }
+
+    #[test]
+    fn a_task_in_the_middle_of_long_work_lets_others_run() {
+        let runtime = Runtime::start().unwrap();
+        let (sender, receiver) = channel();
+        let other = sender.clone();
+        let handle = runtime.handle().clone();
+        runtime.spawn(Box::pin(async move {
+            handle.spawn(async move { other.send("other").unwrap() });
+            let_others_run().await;
+            sender.send("long").unwrap();
+        }));
+        assert_eq!(receiver.iter().take(2).collect::<Vec<_>>(), ["other", "long"]);
     }
 
     #[test]

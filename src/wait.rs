@@ -38,7 +38,6 @@ fn block<F: Future>(mut future: Pin<&mut F>) -> F::Output {
     })
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

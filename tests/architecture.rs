@@ -56,8 +56,34 @@ fn only_ffi_waits() {
 }
 
 #[test]
+fn only_the_wire_blocks_the_thread_it_is_polled_on() {
+    for (name, code) in code()
+        .iter()
+        .filter(|(name, _)| !["ffi/", "wire/", "wait.rs", "caller.rs"].iter().any(|it| name.starts_with(it)))
+    {
+        assert!(!code.contains("may_block") && !code.contains("thread::park"), "{name}");
+    }
+}
+
+#[test]
+fn the_wire_knows_no_protocol_and_no_backend() {
+    refuse(&["wire/"], &["crate::backend", "crate::cache", "crate::entry"]);
+}
+
+#[test]
+fn what_shared_stores_have_in_common_knows_none_of_them() {
+    refuse(&["backend/remote/"], &["redis", "memcached", "crate::wire"]);
+}
+
+#[test]
 fn a_backend_knows_neither_the_cache_nor_globs_nor_search() {
     refuse(&["backend/"], &["crate::cache", "crate::glob", "crate::fuzzy", "crate::ttl", "crate::latency"]);
+}
+
+#[test]
+fn a_queue_knows_the_cache_and_the_runtime_and_no_backend() {
+    refuse(&["queue/"], &["crate::backend"]);
+    refuse(&["runtime.rs", "thread.rs", "fork.rs"], &["crate::backend", "crate::cache", "crate::queue"]);
 }
 
 #[test]
@@ -88,14 +114,17 @@ fn every_export_goes_through_the_boundary_or_cannot_panic() {
         "yc_keys_data",
         "yc_matches_count",
         "yc_matches_at",
+        "yc_results_statuses",
+        "yc_results_values",
     ];
     let mut exports = 0;
     for (name, code) in code().iter().filter(|(name, _)| name.starts_with("ffi/")) {
         for export in code.split("#[unsafe(no_mangle)]").skip(1) {
             let function = export.split("fn ").nth(1).and_then(|rest| rest.split('(').next()).unwrap();
             let body = export.split("\n}\n").next().unwrap();
-            let bounded =
-                ["boundary::call", "boundary::free", "with_cache", "open(\""].iter().any(|word| body.contains(word));
+            let bounded = ["boundary::call", "boundary::free", "with_cache", "with_handle", "with_queue", "open(\""]
+                .iter()
+                .any(|word| body.contains(word));
             assert!(bounded || infallible.contains(&function), "{function} in {name} has no boundary");
             exports += 1;
         }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 /// In the order a reader wants them.
-const SOURCES: [&str; 14] = [
+const SOURCES: [&str; 18] = [
     "status",
     "arguments",
     "error",
@@ -18,6 +18,10 @@ const SOURCES: [&str; 14] = [
     "search",
     "many",
     "batch",
+    "user_data",
+    "results",
+    "completion",
+    "queue",
     "report",
     "log",
 ];

@@ -1,5 +1,7 @@
 //! Backends: where entries live. A backend knows keys, values, deadlines and tags; the cache owns what operations mean.
 
+#[cfg(test)]
+pub mod double;
 pub mod memory;
 pub mod redis;
 pub mod remote;
@@ -145,6 +147,10 @@ pub trait Backend: Send + Sync {
     fn name(&self) -> &'static str;
     /// What it can do.
     fn capabilities(&self) -> Capabilities;
+    /// Whether every answer is there when its function returns, on the caller's own thread.
+    fn answers_at_once(&self) -> bool {
+        false
+    }
     /// The value of a key.
     fn get<'a>(&'a self, key: &'a [u8]) -> Reply<'a, Option<Value>>;
     /// The values of many keys, each with its own outcome, in their order.

@@ -8,6 +8,7 @@ use crate::fuzzy::{Match, Search};
 use crate::glob::Glob;
 use crate::key::{MAX_KEY_LEN, check_tag};
 use crate::latency::Operation as Timed;
+use crate::runtime::let_others_run;
 
 /// How many keys are asked of the backend at once.
 const PAGE: usize = 512;
@@ -17,6 +18,8 @@ pub struct Cursor {
     glob: Glob,
     literal_prefix: Vec<u8>,
     next: Option<Position>,
+    /// Keys of a page that was larger than what was asked for, and how many of them were given.
+    left: (ByteStrings, usize),
 }
 
 impl Cursor {
@@ -27,7 +30,30 @@ impl Cursor {
             return Err(Error::new(ErrorKind::TooLarge, format!("the pattern has {len} bytes; it takes up to 64 KiB")));
         }
         let glob = Glob::new(pattern);
-        Ok(Self { literal_prefix: glob.literal_prefix(), glob, next: Some(Position::default()) })
+        Ok(Self {
+            literal_prefix: glob.literal_prefix(),
+            glob,
+            next: Some(Position::default()),
+            left: Default::default(),
+        })
+    }
+}
+
+impl Cursor {
+    fn is_spent(&self) -> bool {
+        self.left.1 >= self.left.0.len()
+    }
+
+    /// Some of the keys that are left; most pages fit as they are.
+    fn take(&mut self, limit: usize) -> ByteStrings {
+        let (keys, given) = &mut self.left;
+        if *given == 0 && keys.len() <= limit {
+            return std::mem::take(keys);
+        }
+        let mut taken = ByteStrings::default();
+        keys.iter().skip(*given).take(limit).for_each(|key| taken.push(key));
+        *given += taken.len();
+        taken
     }
 }
 
@@ -47,7 +73,10 @@ impl Cache {
     /// key that is there from beginning to end is listed once; one that comes
     /// or goes meanwhile may be.
     pub async fn next_keys(&self, cursor: &mut Cursor, limit: usize) -> Result<ByteStrings> {
-        self.latencies.time(Timed::List, self.matching_keys(cursor, limit)).await
+        if cursor.is_spent() {
+            cursor.left = (self.latencies.time(Timed::List, self.matching_keys(cursor, limit)).await?, 0);
+        }
+        Ok(cursor.take(limit))
     }
 
     async fn matching_keys(&self, cursor: &mut Cursor, limit: usize) -> Result<ByteStrings> {
@@ -57,6 +86,7 @@ impl Cache {
             let page = self.page(wanted, from, limit).await?;
             cursor.next = page.next;
             page.keys.iter().filter(|key| cursor.glob.matches(key)).for_each(|key| keys.push(key));
+            let_others_run().await;
         }
         Ok(keys)
     }
@@ -75,13 +105,14 @@ impl Cache {
             for was_there in self.backend.delete_many(&keys).await? {
                 removed += u64::from(was_there?);
             }
+            let_others_run().await;
         }
         Ok(Some(removed))
     }
 
     /// The keys most like the query, best first.
     pub async fn search(&self, query: &[u8], options: SearchOptions<'_>) -> Result<Vec<Match>> {
-        check_search(query, &options)?;
+        options.check(query)?;
         self.latencies.time(Timed::List, self.search_all(query, options)).await
     }
 
@@ -93,6 +124,7 @@ impl Cache {
             let page = self.page(wanted, from, PAGE).await?;
             page.keys.iter().for_each(|key| search.offer(key));
             next = page.next;
+            let_others_run().await;
         }
         Ok(search.finish())
     }
@@ -106,15 +138,18 @@ impl Cache {
     }
 }
 
-fn check_search(query: &[u8], options: &SearchOptions) -> Result<()> {
-    options.tags.iter().try_for_each(|tag| check_tag(tag))?;
-    if !(0.0..=100.0).contains(&options.threshold) {
-        let text = format!("threshold is {}; it takes 0 to 100", options.threshold);
-        return Err(Error::new(ErrorKind::Invalid, text));
-    }
-    match query.len() {
-        1..=MAX_KEY_LEN => Ok(()),
-        0 => Err(Error::new(ErrorKind::Invalid, "the query is empty; every key is equally like it")),
-        len => Err(Error::new(ErrorKind::TooLarge, format!("the query has {len} bytes; it takes up to 64 KiB"))),
+impl SearchOptions<'_> {
+    /// Refuses what no search may be.
+    pub(super) fn check(&self, query: &[u8]) -> Result<()> {
+        self.tags.iter().try_for_each(|tag| check_tag(tag))?;
+        if !(0.0..=100.0).contains(&self.threshold) {
+            let text = format!("threshold is {}; it takes 0 to 100", self.threshold);
+            return Err(Error::new(ErrorKind::Invalid, text));
+        }
+        match query.len() {
+            1..=MAX_KEY_LEN => Ok(()),
+            0 => Err(Error::new(ErrorKind::Invalid, "the query is empty; every key is equally like it")),
+            len => Err(Error::new(ErrorKind::TooLarge, format!("the query has {len} bytes; it takes up to 64 KiB"))),
+        }
     }
 }

@@ -2,10 +2,11 @@
 
 mod batch;
 mod listing;
+mod operation;
 mod report;
 
-pub use self::batch::{Operation, Outcome};
 pub use self::listing::{Cursor, SearchOptions};
+pub use self::operation::{Operation, Outcome};
 
 use std::time::{Duration, Instant};
 
@@ -155,6 +156,11 @@ impl Cache {
     /// What the backend can do.
     pub fn capabilities(&self) -> Capabilities {
         self.backend.capabilities()
+    }
+
+    /// Whether the backend never makes a caller wait for another thread or a server.
+    pub fn answers_at_once(&self) -> bool {
+        self.backend.answers_at_once()
     }
 
     /// Ready when it can be used, or why it cannot; at once where the configuration is lazy.

@@ -76,7 +76,6 @@ impl BackendConfig {
     }
 }
 
-
 /// Looks up a variable by name. The caller chooses where; a variable that is set but empty counts as not set.
 pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 

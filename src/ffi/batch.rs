@@ -1,14 +1,12 @@
 //! `yc_batch`: an array of operations in one crossing.
 
 use std::ffi::c_void;
-use std::ptr::null_mut;
 
 use super::arguments::{array, bytes, slices, yc_slice};
 use super::cache::{with_cache, yc_cache};
-use super::entry::remaining_ms;
+use super::completion::yc_completion;
 use super::error::yc_error;
-use super::invalidate::{YC_COUNT_UNKNOWN, count};
-use super::status::{YC_MISS, YC_OK, status_of, yc_status};
+use super::status::{YC_OK, yc_status};
 use super::value::yc_value;
 use crate::cache::{Operation, Outcome, SetRequest};
 use crate::error::{Error, ErrorKind, Result};
@@ -35,6 +33,11 @@ pub const YC_OP_INVALIDATE_PATTERN: i32 = 8;
 pub const YC_OP_FLUSH: i32 = 9;
 /// Kind of operation: yc_ping().
 pub const YC_OP_PING: i32 = 10;
+
+/// Kind of operation: yc_stats().
+pub const YC_OP_STATS: i32 = 11;
+/// Kind of operation: yc_health().
+pub const YC_OP_HEALTH: i32 = 12;
 
 /// Operation flag: count what an invalidation or a flush removes.
 pub const YC_OP_COUNT: u32 = 1;
@@ -66,8 +69,8 @@ pub struct yc_op {
     pub status: yc_status,
     /// Zero.
     pub padding: u32,
-    /// Written: the value of a YC_OP_GET that hit, else NULL; release it with
-    /// yc_value_free().
+    /// Written: the value of a YC_OP_GET that hit, the JSON text of YC_OP_STATS
+    /// and YC_OP_HEALTH, else NULL; release it with yc_value_free().
     pub result: *mut yc_value,
     /// Written: the error when status is negative, else NULL; release it with
     /// yc_error_free().
@@ -98,7 +101,7 @@ pub unsafe extern "C" fn yc_batch(
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
         with_cache("yc_batch", cache, err, |cache| {
-            let places = places(ops, n, stride)?;
+            let places: Vec<*mut yc_op> = places(ops, n, stride, "ops", "sizeof(yc_op)")?.collect();
             let tags: Vec<Result<Vec<&[u8]>>> = places.iter().map(|op| tags_of(*op)).collect();
             let operations = places.iter().zip(&tags).map(|(op, tags)| read(*op, tags)).collect();
             let outcomes = wait(cache.batch(operations));
@@ -108,24 +111,30 @@ pub unsafe extern "C" fn yc_batch(
     }
 }
 
-/// Where each operation lies.
-unsafe fn places(ops: *mut yc_op, n: usize, stride: usize) -> Result<Vec<*mut yc_op>> {
-    if stride < size_of::<yc_op>() || !stride.is_multiple_of(align_of::<yc_op>()) {
-        let text = format!("stride is {stride}; it takes sizeof(yc_op)");
-        return Err(Error::new(ErrorKind::Invalid, text));
+/// Where each of n plain structs lies; `size` is what the stride has to be.
+pub(super) unsafe fn places<T>(
+    first: *mut T,
+    n: usize,
+    stride: usize,
+    name: &str,
+    size: &str,
+) -> Result<impl Iterator<Item = *mut T>> {
+    if stride < size_of::<T>() || !stride.is_multiple_of(align_of::<T>()) {
+        return Err(Error::new(ErrorKind::Invalid, format!("stride is {stride}; it takes {size}")));
     }
-    // SAFETY: the caller promises n operations of stride bytes; checks NULL and the length in bytes.
-    unsafe { array(ops.cast::<u8>(), n.saturating_mul(stride), "ops") }?;
-    Ok((0..n).map(|at| ops.wrapping_byte_add(at * stride)).collect())
+    // SAFETY: the caller promises n structs of stride bytes; checks NULL and the length in bytes.
+    unsafe { array(first.cast::<u8>(), n.saturating_mul(stride), name) }?;
+    Ok((0..n).map(move |at| first.wrapping_byte_add(at * stride)))
 }
 
-unsafe fn tags_of<'a>(op: *const yc_op) -> Result<Vec<&'a [u8]>> {
+/// The tags of an operation.
+pub(super) unsafe fn tags_of<'a>(op: *const yc_op) -> Result<Vec<&'a [u8]>> {
     // SAFETY: one of the caller's operations, found by `places`.
     unsafe { slices((*op).tags, (*op).n_tags, "tags") }
 }
 
 /// The operation as the engine knows it.
-unsafe fn read<'a>(op: *const yc_op, tags: &'a Result<Vec<&'a [u8]>>) -> Result<Operation<'a>> {
+pub(super) unsafe fn read<'a>(op: *const yc_op, tags: &'a Result<Vec<&'a [u8]>>) -> Result<Operation<'a>> {
     // SAFETY: one of the caller's operations, found by `places`; only what the caller fills is read.
     let (kind, flags, ttl_ms, key, value) = unsafe {
         let key = bytes((*op).key, (*op).key_len, "key")?;
@@ -147,31 +156,26 @@ unsafe fn read<'a>(op: *const yc_op, tags: &'a Result<Vec<&'a [u8]>>) -> Result<
         YC_OP_INVALIDATE_PATTERN => Operation::InvalidatePattern { pattern: key },
         YC_OP_FLUSH => Operation::Flush { count },
         YC_OP_PING => Operation::Ping,
-        _ => return Err(Error::new(ErrorKind::Invalid, format!("kind is {kind}, which is no YC_OP_ number"))),
+        YC_OP_STATS => Operation::Stats,
+        YC_OP_HEALTH => Operation::Health,
+        _ => {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!("kind is {kind}, which is no YC_OP_ number of a yc_op"),
+            ));
+        }
     })
 }
 
 /// Writes what an operation came to.
 unsafe fn write(op: *mut yc_op, outcome: Result<Outcome>) {
-    let status = match &outcome {
-        Ok(Outcome::Miss) => YC_MISS,
-        Ok(_) => YC_OK,
-        Err(error) => status_of(error.kind()),
-    };
-    let (mut result, mut error, mut left, mut gone) = (null_mut(), null_mut(), 0, YC_COUNT_UNKNOWN);
-    match outcome {
-        Ok(Outcome::Value(value)) => result = yc_value::into_raw(value),
-        Ok(Outcome::Remaining(remaining)) => left = remaining_ms(remaining),
-        Ok(Outcome::Removed(removed)) => gone = count(removed),
-        Ok(Outcome::Done | Outcome::Miss) => {}
-        Err(failure) => error = yc_error::into_raw(&failure),
-    }
+    let came = yc_completion::of(outcome);
     // SAFETY: one of the caller's operations, found by `places`; only what the header says is written.
     unsafe {
-        (*op).status = status;
-        (*op).result = result;
-        (*op).error = error;
-        (*op).remaining_ms = left;
-        (*op).removed = gone;
+        (*op).status = came.status;
+        (*op).result = came.result;
+        (*op).error = came.error;
+        (*op).remaining_ms = came.remaining_ms;
+        (*op).removed = came.removed;
     }
 }

@@ -1,11 +1,10 @@
 //! The one wrapper around every export: no panic crosses, every failure becomes a status and an error.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::error::yc_error;
 use super::status::{status_of, yc_status};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 /// Runs the body of the export `name` and hands its error to the caller.
 #[inline]
@@ -14,7 +13,7 @@ pub(super) unsafe fn call(
     err: *mut *mut yc_error,
     body: impl FnOnce() -> Result<yc_status>,
 ) -> yc_status {
-    match catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| Err(panicked(name, payload))) {
+    match catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| Err(Error::panicked(name, payload))) {
         Ok(status) => {
             if !err.is_null() {
                 // SAFETY: not NULL, and the caller's to be written.
@@ -35,21 +34,6 @@ unsafe fn report(error: &Error, err: *mut *mut yc_error) -> yc_status {
         unsafe { err.write(yc_error::into_raw(error)) };
     }
     status_of(error.kind())
-}
-
-#[cold]
-fn panicked(name: &str, payload: Box<dyn Any + Send>) -> Error {
-    let text = payload
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_default();
-    // A payload may panic when dropped; leaking it keeps the promise that nothing crosses.
-    std::mem::forget(payload);
-    Error::new(
-        ErrorKind::Panic,
-        format!("{name} failed inside the library ({text}); the cache stays usable, please report this"),
-    )
 }
 
 /// Releases what `into_raw` gave out; a panicking destructor does not cross.

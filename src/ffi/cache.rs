@@ -4,8 +4,8 @@ use std::env;
 use std::ffi::{CStr, OsStr, c_char};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::arguments::{null, out};
@@ -17,17 +17,25 @@ use crate::cache::Cache;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fork;
+use crate::queue::Queue;
 use crate::wait::answer;
+
+/// What timeout_ms -1 is to a close: time enough for what is in flight, not so long that a program seems to hang.
+const DEFAULT_CLOSE_MS: u64 = 5000;
+/// A hundred years: as good as no limit, and within the clock's range.
+const LONGEST_CLOSE_MS: u64 = 100 * 365 * 24 * 3_600_000;
 
 /// A cache. Any thread may call any function on it at any time, also while
 /// another closes it; only yc_cache_free() must come last. After a fork the
 /// child gets YC_E_FORKED from it at once and opens one of its own.
 pub struct yc_cache(pub(super) Arc<Handle>);
 
-/// A cache and what may have become of it. Cursors share it.
+/// A cache and what may have become of it. Cursors and queues share it.
 pub(super) struct Handle {
     cache: Cache,
     closed: AtomicBool,
+    /// Closed with it.
+    queues: Mutex<Vec<Weak<Queue>>>,
     /// The process that opened it.
     generation: u32,
 }
@@ -48,11 +56,59 @@ impl Handle {
         if self.generation == fork::generation() { Ok(()) } else { Err(forked()) }
     }
 
-    fn close(&self, limit: Duration) -> Result<()> {
-        self.check_process()?;
-        self.closed.store(true, Ordering::Release);
-        answer(self.cache.close(Instant::now() + limit))
+    /// Has a queue closed with the cache.
+    pub(super) fn add_queue(&self, queue: &Arc<Queue>) -> Result<()> {
+        let mut queues = self.lock_queues();
+        self.cache()?;
+        queues.retain(|queue| queue.strong_count() > 0);
+        queues.push(Arc::downgrade(queue));
+        Ok(())
     }
+
+    fn lock_queues(&self) -> MutexGuard<'_, Vec<Weak<Queue>>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes no more calls; the queues that are to be closed then.
+    fn refuse_calls(&self) -> Vec<Arc<Queue>> {
+        self.closed.store(true, Ordering::Release);
+        self.lock_queues().iter().filter_map(Weak::upgrade).collect()
+    }
+
+    fn close(&self, deadline: Instant) -> Result<()> {
+        self.check_process()?;
+        let queues = self.refuse_calls();
+        let cut_short = queues.iter().filter(|queue| !queue.close(closed(), &closed(), deadline)).count();
+        answer(self.cache.close(deadline))?;
+        if cut_short == 0 {
+            Ok(())
+        } else {
+            Err(Error::new(ErrorKind::Timeout, "operations of a queue were cut short"))
+        }
+    }
+
+    fn close_now(&self) {
+        self.refuse_calls().iter().for_each(|queue| queue.close_now(closed()));
+    }
+}
+
+impl AsRef<Cache> for Handle {
+    fn as_ref(&self) -> &Cache {
+        &self.cache
+    }
+}
+
+/// When a close ends.
+pub(super) fn close_deadline(timeout_ms: i64) -> Result<Instant> {
+    let millis = match timeout_ms {
+        -1 => DEFAULT_CLOSE_MS,
+        0.. => timeout_ms.unsigned_abs().min(LONGEST_CLOSE_MS),
+        _ => {
+            let text = format!("timeout_ms is {timeout_ms}; it takes 0 or more, or -1");
+            return Err(Error::new(ErrorKind::Invalid, text));
+        }
+    };
+    Ok(Instant::now() + Duration::from_millis(millis))
 }
 
 #[cold]
@@ -83,11 +139,23 @@ pub(super) unsafe fn with_cache(
     unsafe { boundary::call(name, err, checked) }
 }
 
+/// As `with_cache`, for what keeps the cache.
+pub(super) unsafe fn with_handle(
+    name: &'static str,
+    cache: *const yc_cache,
+    err: *mut *mut yc_error,
+    body: impl FnOnce(&Arc<Handle>) -> Result<yc_status>,
+) -> yc_status {
+    // SAFETY: the caller's arguments, handed on; `with_cache` found a cache before it runs this.
+    unsafe { with_cache(name, cache, err, |_| body(&(*cache).0)) }
+}
+
 impl yc_cache {
     /// The cache as the caller owns it.
     pub(super) fn into_raw(cache: Cache) -> *mut Self {
         watch();
-        let handle = Handle { cache, closed: AtomicBool::new(false), generation: fork::generation() };
+        let closed = AtomicBool::new(false);
+        let handle = Handle { cache, closed, queues: Mutex::default(), generation: fork::generation() };
         Box::into_raw(Box::new(Self(Arc::new(handle))))
     }
 }
@@ -192,45 +260,40 @@ pub unsafe extern "C" fn yc_open_env(out: *mut *mut yc_cache, err: *mut *mut yc_
 }
 
 /// Closes a cache: calls that are in flight finish or get YC_E_CLOSED, later
-/// ones get YC_E_CLOSED, and every thread and connection of it is gone when
-/// this returns. Waits at most timeout_ms milliseconds (-1: 5000). Values and
-/// pages handed out stay valid. Closing again is YC_OK and does nothing.
+/// ones get YC_E_CLOSED, its queues are closed, and every thread and
+/// connection of it is gone when this returns. Waits at most timeout_ms
+/// milliseconds (-1: 5000). Values and pages handed out stay valid. Closing
+/// again is YC_OK and does nothing.
 ///
 /// Errors: YC_E_TIMEOUT when the time was over first; the cache is closed
 /// all the same. YC_E_FORKED in a child.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_close(cache: *mut yc_cache, timeout_ms: i64, err: *mut *mut yc_error) -> yc_status {
     let body = || {
-        let limit = close_limit(timeout_ms)?;
+        let deadline = close_deadline(timeout_ms)?;
         // SAFETY: the caller hands NULL or a live cache of ours.
         let handle = unsafe { cache.as_ref() }.ok_or_else(|| null("cache"))?;
-        handle.0.close(limit).map(|()| YC_OK)
+        handle.0.close(deadline).map(|()| YC_OK)
     };
     // SAFETY: the caller's `err`, handed on.
     unsafe { boundary::call("yc_close", err, body) }
-}
-
-fn close_limit(timeout_ms: i64) -> Result<Duration> {
-    match u64::try_from(timeout_ms) {
-        // A year is as good as any number beyond, and an Instant can hold it.
-        Ok(timeout_ms) => Ok(Duration::from_millis(timeout_ms.min(365 * 24 * 3600 * 1000))),
-        Err(_) if timeout_ms == -1 => Ok(Duration::from_secs(5)),
-        Err(_) => {
-            let text = format!("timeout_ms is {timeout_ms}; it takes 0 or more, or -1");
-            Err(Error::new(ErrorKind::Invalid, text))
-        }
-    }
 }
 
 /// Releases a cache, once no thread uses the handle any more. One that was
 /// not closed is closed without waiting. Never blocks; NULL is fine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_cache_free(cache: *mut yc_cache) {
-    // SAFETY: the caller hands NULL or a live cache of ours.
-    let foreign = unsafe { cache.as_ref() }.is_some_and(|cache| cache.0.check_process().is_err());
-    // The child of a fork leaks it on purpose: its locks and threads are the parent's.
-    if !foreign {
-        // SAFETY: the caller hands NULL or a cache of ours, once.
-        unsafe { boundary::free(cache) }
-    }
+    let body = || {
+        // SAFETY: the caller hands NULL or a live cache of ours.
+        let ours = unsafe { cache.as_ref() }.filter(|cache| cache.0.check_process().is_ok());
+        // The child of a fork leaks it on purpose: its locks and threads are the parent's.
+        if let Some(ours) = ours {
+            ours.0.close_now();
+            // SAFETY: the caller hands a cache of ours, once.
+            unsafe { boundary::free(cache) };
+        }
+        Ok(YC_OK)
+    };
+    // SAFETY: no place for an error.
+    unsafe { boundary::call("yc_cache_free", std::ptr::null_mut(), body) };
 }

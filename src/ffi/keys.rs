@@ -1,11 +1,13 @@
 //! Listing keys, page by page.
 
 use std::ffi::c_void;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
 
 use super::arguments::{bytes, out, yc_slice};
 use super::boundary;
-use super::cache::{Handle, yc_cache};
+use super::cache::{Handle, with_handle, yc_cache};
 use super::error::yc_error;
 use super::status::{YC_END, YC_OK, yc_status};
 use crate::byte_strings::ByteStrings;
@@ -17,8 +19,8 @@ use crate::wait::wait;
 /// after yc_close() it answers YC_E_CLOSED. Threads may share it; each page
 /// goes to one of them.
 pub struct yc_cursor {
-    handle: Arc<Handle>,
-    cursor: Mutex<Cursor>,
+    pub(super) handle: Arc<Handle>,
+    pub(super) cursor: Arc<Mutex<Cursor>>,
 }
 
 /// A page of keys. Immutable: any thread may read it; it outlives cursor and
@@ -30,10 +32,16 @@ pub struct yc_keys {
 }
 
 impl yc_keys {
-    fn into_raw(keys: ByteStrings) -> *mut Self {
+    /// The page as the caller owns it.
+    pub(super) fn into_raw(keys: ByteStrings) -> *mut Self {
         let slices = keys.iter().map(|key| yc_slice { data: key.as_ptr().cast(), len: key.len() }).collect();
         Box::into_raw(Box::new(Self { slices, _keys: keys }))
     }
+}
+
+/// How many keys a page has at most.
+pub(super) fn page_limit(limit: usize) -> usize {
+    if limit == 0 { 512 } else { limit }
 }
 
 /// Begins a listing of the keys that match a glob (see
@@ -51,12 +59,11 @@ pub unsafe extern "C" fn yc_keys_open(
 ) -> yc_status {
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
-        super::cache::with_cache("yc_keys_open", cache, err, |_| {
+        with_handle("yc_keys_open", cache, err, |handle| {
             let place = self::out(out, "out")?;
             let cursor = Cursor::new(bytes(pattern, pattern_len, "pattern")?)?;
-            // SAFETY: `with_cache` found a cache behind it.
-            let handle = (*cache).0.clone();
-            place.write(Box::into_raw(Box::new(yc_cursor { handle, cursor: Mutex::new(cursor) })));
+            let handle = handle.clone();
+            place.write(Box::into_raw(Box::new(yc_cursor { handle, cursor: Arc::new(Mutex::new(cursor)) })));
             Ok(YC_OK)
         })
     }
@@ -81,8 +88,7 @@ pub unsafe extern "C" fn yc_keys_next(
         let (cursor, place) = unsafe { (cursor.as_ref(), self::out(out, "out")?) };
         let cursor = cursor.ok_or_else(|| Error::new(ErrorKind::Invalid, "cursor is NULL"))?;
         let cache = cursor.handle.cache()?;
-        let mut position = cursor.cursor.lock().unwrap_or_else(PoisonError::into_inner);
-        let keys = wait(cache.next_keys(&mut position, if limit == 0 { 512 } else { limit }))?;
+        let keys = wait(cache.next_of(&cursor.cursor, page_limit(limit)))?;
         if keys.is_empty() {
             return Ok(YC_END);
         }

@@ -7,6 +7,7 @@ use tracing::Level;
 use super::boundary;
 use super::error::yc_error;
 use super::status::{YC_OK, yc_status};
+use super::user_data::{UserData, yc_finalise_fn};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Sink, clear_sink, set_sink};
 
@@ -29,19 +30,10 @@ pub const YC_LOG_TRACE: i32 = 5;
 /// it causes is not logged. It must not throw or longjmp.
 pub type yc_log_fn = Option<unsafe extern "C" fn(user_data: *mut c_void, level: i32, line: *const c_char, len: usize)>;
 
-/// Releases user_data; called once, when the library will not use it again.
-pub type yc_finalise_fn = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
-
 struct Callback {
     log: yc_log_fn,
-    user_data: *mut c_void,
-    finalise: yc_finalise_fn,
+    data: UserData,
 }
-
-// SAFETY: the header asks for a callback and data that any thread may use.
-unsafe impl Send for Callback {}
-// SAFETY: as above.
-unsafe impl Sync for Callback {}
 
 impl Sink for Callback {
     fn write(&self, level: Level, line: &str) {
@@ -50,16 +42,7 @@ impl Sink for Callback {
         text.push('\0');
         if let Some(log) = self.log {
             // SAFETY: the host's own function with the host's own data; the text outlives the call.
-            unsafe { log(self.user_data, number_of(level), text.as_ptr().cast(), len) };
-        }
-    }
-}
-
-impl Drop for Callback {
-    fn drop(&mut self) {
-        if let Some(finalise) = self.finalise {
-            // SAFETY: the host's own function with the host's own data, once.
-            unsafe { finalise(self.user_data) };
+            unsafe { log(self.data.pointer(), number_of(level), text.as_ptr().cast(), len) };
         }
     }
 }
@@ -106,7 +89,7 @@ pub unsafe extern "C" fn yc_set_log(
     let body = || {
         let level = level_of(level)?;
         // Without a level or a function there is nothing to keep the data for: the finaliser runs now.
-        let callback = Box::new(Callback { log, user_data, finalise });
+        let callback = Box::new(Callback { log, data: UserData::new(user_data, finalise) });
         match level.filter(|_| log.is_some()) {
             Some(level) => set_sink(level, callback),
             None => clear_sink(),

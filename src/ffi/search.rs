@@ -55,7 +55,8 @@ pub struct yc_matches {
 }
 
 impl yc_matches {
-    fn into_raw(found: Vec<Match>) -> *mut Self {
+    /// The matches as the caller owns them.
+    pub(super) fn into_raw(found: Vec<Match>) -> *mut Self {
         let exported = |found: &Match| yc_match {
             key: yc_slice { data: found.key.as_ptr().cast(), len: found.key.len() },
             score: found.score,
@@ -96,7 +97,7 @@ pub unsafe extern "C" fn yc_search(
     }
 }
 
-unsafe fn read_options<'a>(options: *const yc_search_options) -> Result<(f64, usize, Vec<&'a [u8]>)> {
+pub(super) unsafe fn read_options<'a>(options: *const yc_search_options) -> Result<(f64, usize, Vec<&'a [u8]>)> {
     // SAFETY: the caller hands NULL or options of the size they begin with, which is read first.
     unsafe {
         let Some(size) = options.cast::<usize>().as_ref() else {

@@ -5,96 +5,38 @@ use std::mem::offset_of;
 use std::ptr::{null, null_mut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::{Duration, Instant};
 
 use super::arguments::yc_slice;
 use super::batch::{YC_OP_GET, yc_batch, yc_op};
 use super::cache::{yc_cache, yc_cache_free, yc_close};
+use super::completion::*;
 use super::entry::*;
 use super::error::*;
+use super::queue::*;
 use super::report::*;
 use super::search::{yc_match, yc_search_options};
 use super::status::*;
 use super::value::*;
 use super::version::*;
-use crate::backend::memory::Memory;
-use crate::backend::{Backend, Capabilities, Counters, NewEntry, Page, Position, Removed, Reply, Usage, Wanted};
+use crate::backend::double::{Double, Gate, Get};
 use crate::cache::Cache;
-use crate::config::{BackendConfig, Config};
-use crate::error::Result;
-use crate::value::Value;
+use crate::config::Config;
 
-/// The memory backend, whose reads panic while the switch is on.
-struct Panicking {
-    memory: Memory,
-    armed: Arc<AtomicBool>,
-}
-
-impl Backend for Panicking {
-    fn name(&self) -> &'static str {
-        "panicking"
-    }
-    fn capabilities(&self) -> Capabilities {
-        self.memory.capabilities()
-    }
-    fn get<'a>(&'a self, key: &'a [u8]) -> Reply<'a, Option<Value>> {
-        assert!(!self.armed.load(Relaxed), "as a test asks");
-        self.memory.get(key)
-    }
-    fn get_many<'a>(&'a self, keys: &'a [&'a [u8]]) -> Reply<'a, Vec<Result<Option<Value>>>> {
-        self.memory.get_many(keys)
-    }
-    fn set<'a>(&'a self, entry: NewEntry<'a>) -> Reply<'a, ()> {
-        self.memory.set(entry)
-    }
-    fn set_many<'a>(&'a self, entries: &'a [NewEntry<'a>]) -> Reply<'a, Vec<Result<()>>> {
-        self.memory.set_many(entries)
-    }
-    fn delete<'a>(&'a self, key: &'a [u8]) -> Reply<'a, bool> {
-        self.memory.delete(key)
-    }
-    fn delete_many<'a>(&'a self, keys: &'a [&'a [u8]]) -> Reply<'a, Vec<Result<bool>>> {
-        self.memory.delete_many(keys)
-    }
-    fn exists<'a>(&'a self, key: &'a [u8]) -> Reply<'a, bool> {
-        self.memory.exists(key)
-    }
-    fn expire<'a>(&'a self, key: &'a [u8], ttl: Option<Duration>) -> Reply<'a, bool> {
-        self.memory.expire(key, ttl)
-    }
-    fn ttl<'a>(&'a self, key: &'a [u8]) -> Reply<'a, Option<Option<Duration>>> {
-        self.memory.ttl(key)
-    }
-    fn invalidate_tags<'a>(&'a self, tags: &'a [&'a [u8]], count: bool) -> Reply<'a, Removed> {
-        self.memory.invalidate_tags(tags, count)
-    }
-    fn flush(&self, count: bool) -> Reply<'_, Removed> {
-        self.memory.flush(count)
-    }
-    fn scan<'a>(&'a self, wanted: Wanted<'a>, from: Position, limit: usize) -> Reply<'a, Page> {
-        self.memory.scan(wanted, from, limit)
-    }
-    fn usage(&self) -> Reply<'_, Usage> {
-        self.memory.usage()
-    }
-    fn ping(&self) -> Reply<'_, ()> {
-        self.memory.ping()
-    }
-    fn counters(&self) -> Counters {
-        self.memory.counters()
-    }
-    fn close(&self, deadline: Instant) -> Reply<'_, ()> {
-        self.memory.close(deadline)
-    }
+/// A cache over the memory backend, whose gets do this.
+fn open_double(at_once: bool, get: Get) -> *mut yc_cache {
+    let config = Config::from_text("memory://", &|_| None).unwrap();
+    yc_cache::into_raw(Cache::over(Box::new(Double::new(&config, at_once, get)), config))
 }
 
 /// A cache whose reads panic while the switch is on.
 fn open_panicking() -> (*mut yc_cache, Arc<AtomicBool>) {
-    let config = Config::from_text("memory://", &|_| None).unwrap();
-    let BackendConfig::Memory(memory) = &config.backend else { panic!("not a memory cache") };
     let armed = Arc::new(AtomicBool::new(false));
-    let backend = Panicking { memory: Memory::new(memory), armed: armed.clone() };
-    (yc_cache::into_raw(Cache::over(Box::new(backend), config)), armed)
+    let switch = armed.clone();
+    let get: Get = Box::new(move |_| {
+        assert!(!switch.load(Relaxed), "as a test asks");
+        Box::pin(async { None })
+    });
+    (open_double(true, get), armed)
 }
 
 unsafe fn get(cache: *mut yc_cache, err: *mut *mut yc_error) -> yc_status {
@@ -146,6 +88,12 @@ fn plain_structs_lie_as_the_header_says() {
     assert_eq!(offset_of!(yc_op, status), 72);
     assert_eq!(offset_of!(yc_op, result), 80);
     assert_eq!(offset_of!(yc_op, removed), 104);
+    assert_eq!((size_of::<yc_completion>(), align_of::<yc_completion>()), (96, 8));
+    assert_eq!(offset_of!(yc_completion, status), 16);
+    assert_eq!(offset_of!(yc_completion, result), 24);
+    assert_eq!(offset_of!(yc_completion, removed), 48);
+    assert_eq!(offset_of!(yc_completion, matches), 72);
+    assert_eq!(offset_of!(yc_completion, reserved), 80);
 }
 
 #[test]
@@ -182,4 +130,104 @@ fn a_health_report_of_an_idle_cache_is_healthy_json() {
         yc_value_free(json);
         yc_cache_free(cache);
     }
+}
+
+/// A queue of one cache, with its gets at a gate.
+struct Gated {
+    gate: Gate,
+    cache: *mut yc_cache,
+    queue: *mut yc_queue,
+}
+
+impl Gated {
+    fn open() -> Self {
+        let (gate, mut queue) = (Gate::closed(), null_mut());
+        let cache = open_double(false, gate.get());
+        // SAFETY: a live cache and a place of ours.
+        let status = unsafe { yc_queue_open(cache, 0, None, null_mut(), None, &raw mut queue, null_mut()) };
+        assert_eq!(status, YC_OK);
+        Self { gate, cache, queue }
+    }
+
+    fn submit_get(&self, user_data: u64) -> yc_ticket {
+        let (mut ticket, mut accepted) = (0, 0);
+        // SAFETY: a live queue and places of ours; a zeroed operation is one.
+        unsafe {
+            let key = c"key".as_ptr().cast();
+            let op = yc_op { kind: YC_OP_GET, key, key_len: 3, user_data, ..std::mem::zeroed() };
+            let size = size_of::<yc_op>();
+            let status =
+                yc_queue_submit(self.queue, &raw const op, 1, size, &raw mut ticket, &raw mut accepted, null_mut());
+            assert_eq!((status, accepted), (YC_OK, 1));
+        }
+        ticket
+    }
+
+    /// The next completion as its ticket, user data and status; the status of the call when there is none.
+    fn wait(&self) -> Result<(yc_ticket, u64, yc_status), yc_status> {
+        let mut count = 0;
+        // SAFETY: a live queue and places of ours; a zeroed completion is one.
+        unsafe {
+            let mut came: yc_completion = std::mem::zeroed();
+            let size = size_of::<yc_completion>();
+            let status = yc_queue_wait(self.queue, &raw mut came, 1, size, 10_000, &raw mut count, null_mut());
+            let answer = (came.ticket, came.user_data, came.status);
+            assert_eq!(yc_error_status(came.error), came.status.min(0));
+            yc_completion_clear(&raw mut came);
+            if status == YC_OK { Ok(answer) } else { Err(status) }
+        }
+    }
+
+    fn free(self) {
+        // SAFETY: live handles of ours, once.
+        unsafe {
+            yc_queue_free(self.queue);
+            yc_cache_free(self.cache);
+        }
+    }
+}
+
+#[test]
+fn an_operation_that_waits_is_completed_by_its_answer_or_by_its_cancellation() {
+    let gated = Gated::open();
+    let (one, two) = (gated.submit_get(1), gated.submit_get(u64::MAX));
+    // SAFETY: a live queue.
+    let cancel = |ticket| unsafe { yc_queue_cancel(gated.queue, ticket, null_mut()) };
+    assert_eq!((cancel(two), cancel(two), cancel(0), cancel(77)), (YC_OK, YC_MISS, YC_MISS, YC_MISS));
+    assert_eq!(gated.wait(), Ok((two, u64::MAX, YC_E_CANCELLED)));
+    gated.gate.open(1);
+    assert_eq!(gated.wait(), Ok((one, 1, YC_MISS)));
+    assert_eq!(cancel(one), YC_MISS);
+    gated.free();
+}
+
+#[test]
+fn closing_a_queue_cancels_what_is_in_flight_and_closing_its_cache_closes_it() {
+    let gated = Gated::open();
+    let ticket = gated.submit_get(5);
+    // SAFETY: a live queue.
+    assert_eq!(unsafe { yc_queue_close(gated.queue, 0, null_mut()) }, YC_OK);
+    assert_eq!(gated.wait(), Ok((ticket, 5, YC_E_CANCELLED)));
+    assert_eq!(gated.wait(), Err(YC_E_CLOSED));
+    // SAFETY: a live cache.
+    assert_eq!(unsafe { yc_close(gated.cache, 0, null_mut()) }, YC_OK);
+    gated.free();
+
+    let gated = Gated::open();
+    let ticket = gated.submit_get(6);
+    // SAFETY: a live cache.
+    assert_eq!(unsafe { yc_close(gated.cache, 0, null_mut()) }, YC_E_TIMEOUT);
+    assert_eq!(gated.wait(), Ok((ticket, 6, YC_E_CLOSED)));
+    assert_eq!(gated.wait(), Err(YC_E_CLOSED));
+    gated.free();
+}
+
+#[test]
+fn freeing_a_cache_completes_what_its_queues_have_in_flight() {
+    let gated = Gated::open();
+    let ticket = gated.submit_get(7);
+    // SAFETY: live handles of ours, once.
+    unsafe { yc_cache_free(gated.cache) };
+    assert_eq!(gated.wait(), Ok((ticket, 7, YC_E_CLOSED)));
+    Gated { cache: null_mut(), ..gated }.free();
 }

@@ -64,12 +64,8 @@ pub(super) enum Leader {
 impl Connection {
     /// A connection over a socket. `broken` is woken when it breaks.
     pub fn new(server: Arc<str>, socket: Socket, framing: Box<dyn Framing>, broken: Arc<Notify>) -> Self {
-        let state = State {
-            outgoing: Outgoing::default(),
-            expected: VecDeque::new(),
-            leader: Leader::Nobody,
-            broken: None,
-        };
+        let state =
+            State { outgoing: Outgoing::default(), expected: VecDeque::new(), leader: Leader::Nobody, broken: None };
         Self {
             server,
             socket,

@@ -12,8 +12,12 @@ pub fn connecting(server: &str, error: &io::Error) -> Error {
         return tls_failed(server, tls);
     }
     let remedy = match error.kind() {
-        io::ErrorKind::ConnectionRefused => "nothing listens there: is the server running, and are host and port right?",
-        io::ErrorKind::TimedOut => "no connection in time (socket_connect_timeout): check host, port, firewall and network",
+        io::ErrorKind::ConnectionRefused => {
+            "nothing listens there: is the server running, and are host and port right?"
+        }
+        io::ErrorKind::TimedOut => {
+            "no connection in time (socket_connect_timeout): check host, port, firewall and network"
+        }
         io::ErrorKind::NotFound => "there is no such socket file: is the server running?",
         io::ErrorKind::PermissionDenied => "this user may not open the socket: check its permissions",
         _ => "check host, port and network",
@@ -26,8 +30,12 @@ pub fn connecting(server: &str, error: &io::Error) -> Error {
 pub fn tls_failed(server: &str, error: &rustls::Error) -> Error {
     let remedy = match error {
         rustls::Error::InvalidCertificate(reason) => certificate_remedy(reason),
-        rustls::Error::AlertReceived(_) => "the server refused: does it ask for a client certificate (ssl_certfile, ssl_keyfile)?",
-        rustls::Error::InvalidMessage(_) => "that port does not speak TLS: is the scheme right (rediss:// is for TLS ports)?",
+        rustls::Error::AlertReceived(_) => {
+            "the server refused: does it ask for a client certificate (ssl_certfile, ssl_keyfile)?"
+        }
+        rustls::Error::InvalidMessage(_) => {
+            "that port does not speak TLS: is the scheme right (rediss:// is for TLS ports)?"
+        }
         _ => "verify the TLS configuration of both sides",
     };
     Error::new(ErrorKind::Tls, format!("{server}: TLS handshake failed: {error}; {remedy}"))
@@ -70,12 +78,17 @@ pub fn protocol(server: &str, what: &str) -> Error {
 /// It took requests and answers none.
 #[cold]
 pub fn silent(server: &str, silence: Duration) -> Error {
-    let text = format!("{server}: no byte for {silence:?} though requests wait: stopped, overloaded or out of reach; it is connected anew");
+    let text = format!(
+        "{server}: no byte for {silence:?} though requests wait: stopped, overloaded or out of reach; it is connected anew"
+    );
     Error::new(ErrorKind::Timeout, text)
 }
 
 /// The end, or bytes that nobody asked for.
 #[cold]
 pub fn closed_or_uninvited(server: &str) -> Error {
-    Error::new(ErrorKind::Connect, format!("{server}: the server closed the connection, or sent what nobody asked for; it is connected anew"))
+    Error::new(
+        ErrorKind::Connect,
+        format!("{server}: the server closed the connection, or sent what nobody asked for; it is connected anew"),
+    )
 }

@@ -80,7 +80,8 @@ impl Connection {
         let mut state = self.lock();
         state.leader = Leader::Nobody;
         // The one whose reply comes last leads longest.
-        let mut waiting = state.expected.iter().rev().chain(reader.expected.iter().rev()).filter(|it| it.request.is_awaited());
+        let mut waiting =
+            state.expected.iter().rev().chain(reader.expected.iter().rev()).filter(|it| it.request.is_awaited());
         match waiting.find(|expected| expected.request.blocking) {
             Some(expected) => Next::Thread(Arc::clone(&expected.request)),
             None if state.expected.iter().chain(&reader.expected).any(|it| it.request.is_awaited()) => Next::Task,

@@ -1,15 +1,15 @@
 //! One server: its connections, kept up by one task, and how much may be under way to it.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use futures_util::future::BoxFuture;
-use tokio::sync::{Notify, watch};
 use tokio::runtime::Handle;
-use tokio::time::{sleep, timeout};
+use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
 
 use super::answer::Answer;
 use super::connection::Connection;
@@ -18,6 +18,7 @@ use super::failure;
 use super::framing::Framing;
 use super::limits::Limits;
 use super::tls::Tls;
+use crate::caller;
 use crate::clock::coarse_millis;
 use crate::config::{Address, ConnectionConfig};
 use crate::error::{Error, ErrorKind, Result};
@@ -185,7 +186,7 @@ impl Server {
     /// Ends it: what is under way has until the deadline.
     pub async fn close(&self, deadline: Instant) {
         while self.limits.requests() > 0 && Instant::now() < deadline {
-            sleep(Duration::from_millis(1)).await;
+            caller::pause(Duration::from_millis(1)).await;
         }
         self.stop();
     }

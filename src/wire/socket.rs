@@ -29,9 +29,30 @@ pub struct Socket {
 
 struct TlsState {
     session: ClientConnection,
-    /// Ciphertext that was read and is not decrypted yet, or waits to be sent.
-    received: Box<[u8]>,
+    /// Ciphertext that is not decrypted yet: the session takes a record or two at a time.
+    received: Vec<u8>,
+    /// No more ciphertext will come.
+    at_end: bool,
+    /// Ciphertext that waits to be sent.
     unsent: Vec<u8>,
+}
+
+impl TlsState {
+    /// What is decrypted, or can be, of what was received.
+    fn decrypted(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.session.reader().read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => return read,
+            }
+            if self.received.is_empty() && !self.at_end {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            let taken = self.session.read_tls(&mut self.received.as_slice())?;
+            self.received.drain(..taken);
+            self.session.process_new_packets().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        }
+    }
 }
 
 const TLS_READ: usize = 32 * 1024;
@@ -41,8 +62,8 @@ impl Socket {
     pub fn new(fd: OwnedFd, session: Option<ClientConnection>) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&fd, false)?;
         set_socket_timeout(&fd, Timeout::Recv, Some(TICK))?;
-        let received = || vec![0; TLS_READ].into_boxed_slice();
-        let tls = session.map(|session| Mutex::new(TlsState { session, received: received(), unsent: Vec::new() }));
+        let state = |session| TlsState { session, received: Vec::new(), at_end: false, unsent: Vec::new() };
+        let tls = session.map(|session| Mutex::new(state(session)));
         Ok(Self { fd, tls })
     }
 
@@ -115,7 +136,7 @@ impl Socket {
 
     /// The lock is not held while this waits, so that others can send.
     fn receive_tls(&self, tls: &Mutex<TlsState>, buffer: &mut [u8], wait: Wait) -> io::Result<usize> {
-        match lock(tls).session.reader().read(buffer) {
+        match lock(tls).decrypted(buffer) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             read => return read,
         }
@@ -123,21 +144,16 @@ impl Socket {
             self.wait_for(PollFlags::IN, TICK_SPEC)?;
         }
         let mut tls = lock(tls);
-        self.decrypt(&mut tls)?;
-        tls.session.reader().read(buffer)
-    }
-
-    fn decrypt(&self, tls: &mut TlsState) -> io::Result<()> {
-        let received = self.receive_plain(&mut tls.received, Wait::No)?;
-        let mut ciphertext = &tls.received[..received];
-        loop {
-            // At the end of the stream one empty read tells the session so.
-            tls.session.read_tls(&mut ciphertext)?;
-            tls.session.process_new_packets().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-            if ciphertext.is_empty() {
-                return self.send_ciphertext(tls).map(drop);
-            }
+        tls.received.clear();
+        tls.received.resize(TLS_READ, 0);
+        let received = self.receive_plain(&mut tls.received, Wait::No);
+        tls.received.truncate(*received.as_ref().unwrap_or(&0));
+        if received? == 0 {
+            tls.at_end = true;
         }
+        let read = tls.decrypted(buffer);
+        self.send_ciphertext(&mut tls)?;
+        read
     }
 
     fn send_tls(&self, tls: &mut TlsState, bytes: &[u8]) -> io::Result<usize> {

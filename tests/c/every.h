@@ -132,6 +132,24 @@ static yc_status every_capabilities(yc_cache *cache, yc_error **err) {
     return yc_capabilities(cache, &flags, err);
 }
 
+/* A queue from its opening to its end, with what is done at once and what is not. */
+static yc_status every_queue(yc_cache *cache, yc_error **err) {
+    yc_queue *queue = NULL;
+    yc_op ops[2] = {{.kind = YC_OP_GET, .key = "a", .key_len = 1}, {.kind = YC_OP_INVALIDATE_PATTERN, .key = "none", .key_len = 4}};
+    yc_completion came[2];
+    size_t accepted = 0, count = 0;
+    yc_status status = yc_queue_open(cache, 8, NULL, NULL, NULL, &queue, err);
+    if (status == YC_OK) status = yc_queue_submit(queue, ops, 2, sizeof *ops, NULL, &accepted, err);
+    for (size_t taken = 0; taken < accepted; taken += count) {
+        count = 0;
+        if (!CHECK(yc_queue_wait(queue, came, 2, sizeof *came, 20000, &count, NULL) == YC_OK)) break;
+        for (size_t at = 0; at < count; at++) yc_completion_clear(&came[at]);
+    }
+    if (status == YC_OK) CHECK(yc_queue_close(queue, -1, NULL) == YC_OK);
+    yc_queue_free(queue);
+    return status;
+}
+
 static const every_call EVERY[] = {
     {"yc_set", every_set},
     {"yc_set_many", every_set_many},
@@ -154,6 +172,7 @@ static const every_call EVERY[] = {
     {"yc_size", every_size},
     {"yc_ping", every_ping},
     {"yc_capabilities", every_capabilities},
+    {"yc_queue_open", every_queue},
     {"yc_flush", every_flush},
 };
 

@@ -1,5 +1,6 @@
 /* After a fork the child gets YC_E_FORKED at once from every call, frees safely and opens its own; the parent goes on. */
 #include "every.h"
+#include "queues.h"
 
 #include <pthread.h>
 #include <sys/wait.h>
@@ -14,6 +15,29 @@ static void *keep_busy(void *cache) {
     for (unsigned turn = 0; !atomic_load(&stop_threads); turn++) EVERY[turn % EVERY_COUNT].run(cache, NULL);
     return NULL;
 }
+
+/* Of a queue with operations in flight, with a descriptor and with a woken host. */
+static void refuse_every_call_of_queue(yc_queue *queue, yc_cursor *cursor) {
+    yc_op op = op_get("a", 1);
+    yc_slice key = slice("a");
+    yc_completion came;
+    size_t count;
+    int fd;
+    CHECK_CALL(yc_queue_submit(queue, &op, 1, sizeof op, NULL, &count, err), YC_E_FORKED);
+    CHECK_CALL(yc_queue_get_many(queue, &key, 1, 1, NULL, err), YC_E_FORKED);
+    CHECK_CALL(yc_queue_set_many(queue, &key, &key, 1, 0, NULL, 0, 1, NULL, err), YC_E_FORKED);
+    CHECK_CALL(yc_queue_delete_many(queue, &key, 1, 1, NULL, err), YC_E_FORKED);
+    CHECK_CALL(yc_queue_keys_next(queue, cursor, 0, 1, NULL, err), YC_E_FORKED);
+    CHECK_CALL(yc_queue_search(queue, "q", 1, NULL, 1, NULL, err), YC_E_FORKED);
+    CHECK_CALL(yc_queue_poll(queue, &came, 1, sizeof came, &count, err), YC_E_FORKED);
+    CHECK_CALL(yc_queue_wait(queue, &came, 1, sizeof came, -1, &count, err), YC_E_FORKED);
+    CHECK_CALL(yc_queue_fd(queue, &fd, err), YC_E_FORKED);
+    CHECK_CALL(yc_queue_cancel(queue, 1, err), YC_E_FORKED);
+    CHECK_CALL(yc_queue_close(queue, -1, err), YC_E_FORKED);
+    yc_queue_free(queue);
+}
+
+static void ignore_wake(void *unused) { (void)unused; }
 
 /* In the child: all of these at once, two seconds for a slow machine; the alarm ends one that hangs. */
 static void refuse_every_call(yc_cache *cache, yc_cursor *cursor) {
@@ -32,12 +56,13 @@ static void use_own_cache(void) {
     close_cache(cache);
 }
 
-static void be_child(yc_cache *cache, yc_cursor *cursor, yc_value *value) {
+static void be_child(yc_cache *cache, yc_cursor *cursor, yc_value *value, yc_queue *queue) {
     size_t len = 0;
     alarm(SECONDS_TO_HANG);
     atomic_store(&checks_failed, 0);
     CHECK(memcmp(yc_value_data(value, &len), "value", 5) == 0 && len == 5);
     refuse_every_call(cache, cursor);
+    refuse_every_call_of_queue(queue, cursor);
     yc_value_free(value);
     yc_cursor_free(cursor);
     yc_cache_free(cache);
@@ -61,10 +86,17 @@ static void check_fork(yc_cache *cache) {
     /* The other threads flush: until one is got. */
     while (yc_get(cache, "mine", 4, &value, NULL) == YC_MISS) yc_set(cache, "mine", 4, "value", 5, YC_TTL_NEVER, NULL, 0, NULL);
     CHECK_STATUS(yc_keys_open(cache, "*", 1, &cursor, NULL), YC_OK);
+    yc_queue *queue = NULL;
+    int fd;
+    CHECK_STATUS(yc_queue_open(cache, 0, ignore_wake, NULL, NULL, &queue, NULL), YC_OK);
+    CHECK_STATUS(yc_queue_fd(queue, &fd, NULL), YC_OK);
+    for (uint64_t at = 0; at < 100; at++) CHECK_STATUS(submit(queue, op_pattern("none*", at), NULL), YC_OK);
     fflush(stdout);
     pid_t child = fork();
-    if (child == 0) be_child(cache, cursor, value);
+    if (child == 0) be_child(cache, cursor, value, queue);
+    for (int at = 0; at < 100; at++) CHECK_STATUS(take(queue).status, YC_OK);
     check_child(child);
+    close_queue(queue);
     yc_value_free(value);
     yc_cursor_free(cursor);
 }

@@ -43,6 +43,22 @@ AT(yc_op, remaining_ms, 96);
 AT(yc_op, removed, 104);
 AT(yc_op, reserved, 112);
 
+SIZE(yc_ticket, 8);
+
+SIZE(yc_completion, 96);
+AT(yc_completion, ticket, 0);
+AT(yc_completion, user_data, 8);
+AT(yc_completion, status, 16);
+AT(yc_completion, kind, 20);
+AT(yc_completion, result, 24);
+AT(yc_completion, error, 32);
+AT(yc_completion, remaining_ms, 40);
+AT(yc_completion, removed, 48);
+AT(yc_completion, results, 56);
+AT(yc_completion, keys, 64);
+AT(yc_completion, matches, 72);
+AT(yc_completion, reserved, 80);
+
 /* The library agrees: it writes and reads where the header says. */
 int main(void) {
     yc_cache *cache = open_cache(test_url());

@@ -1,5 +1,6 @@
 /* What a program may do wrong gets a status and an error, and writes nothing. */
 #include "every.h"
+#include "queues.h"
 
 static const size_t TOO_LONG[] = {SIZE_MAX, (size_t)PTRDIFF_MAX + 1, SIZE_MAX / 2 + 7};
 
@@ -18,6 +19,9 @@ static void check_null_frees(void) {
     yc_keys_free(NULL);
     yc_cursor_free(NULL);
     yc_matches_free(NULL);
+    yc_results_free(NULL);
+    yc_completion_clear(NULL);
+    yc_queue_free(NULL);
     yc_cache_free(NULL);
     CHECK(yc_value_clone(NULL) == NULL);
 }
@@ -34,6 +38,10 @@ static void check_null_objects(void) {
     CHECK(yc_keys_data(NULL, NULL) == NULL);
     CHECK(yc_matches_count(NULL) == 0);
     CHECK(yc_matches_at(NULL, 0) == NULL);
+    len = count = 7;
+    CHECK(yc_results_statuses(NULL, &count) == NULL && count == 0);
+    CHECK(yc_results_values(NULL, &len) == NULL && len == 0);
+    CHECK(yc_results_statuses(NULL, NULL) == NULL && yc_results_values(NULL, NULL) == NULL);
 }
 
 /* A key of each function: NULL with a length, and lengths that no process holds. */
@@ -240,7 +248,8 @@ static void check_operation(yc_cache *cache, yc_op op) {
 static void check_operations(yc_cache *cache) {
     yc_slice bad = {NULL, 2};
     check_operation(cache, (yc_op){.kind = 0});
-    check_operation(cache, (yc_op){.kind = 11});
+    check_operation(cache, (yc_op){.kind = YC_OP_GET_MANY});
+    check_operation(cache, (yc_op){.kind = 1000});
     check_operation(cache, (yc_op){.kind = INT32_MIN});
     check_operation(cache, (yc_op){.kind = YC_OP_FLUSH, .flags = 2});
     check_operation(cache, (yc_op){.kind = YC_OP_PING, .flags = UINT32_MAX});
@@ -262,6 +271,118 @@ static void check_operation_results(yc_cache *cache) {
     op.error = (yc_error *)&op;
     CHECK_STATUS(yc_batch(cache, &op, 1, sizeof op, NULL), YC_OK);
     CHECK(op.status == YC_MISS && op.result == NULL && op.error == NULL && op.remaining_ms == 0);
+}
+
+/* Every function of a queue, on one or on NULL. */
+static void check_queue_functions(yc_queue *queue, yc_cursor *cursor, yc_status wanted) {
+    yc_op op = op_get("a", 1);
+    yc_slice key = slice("a");
+    yc_completion came = {.ticket = 77};
+    size_t count = 7, accepted = 7;
+    yc_ticket ticket = 7;
+    CHECK_CALL(yc_queue_submit(queue, &op, 1, sizeof op, &ticket, &accepted, err), wanted);
+    CHECK_CALL(yc_queue_get_many(queue, &key, 1, 1, &ticket, err), wanted);
+    CHECK_CALL(yc_queue_set_many(queue, &key, &key, 1, 0, NULL, 0, 1, &ticket, err), wanted);
+    CHECK_CALL(yc_queue_delete_many(queue, &key, 1, 1, &ticket, err), wanted);
+    CHECK_CALL(yc_queue_keys_next(queue, cursor, 0, 1, &ticket, err), wanted);
+    CHECK_CALL(yc_queue_search(queue, "q", 1, NULL, 1, &ticket, err), wanted);
+    CHECK_CALL(yc_queue_poll(queue, &came, 1, sizeof came, &count, err), wanted);
+    CHECK_CALL(yc_queue_wait(queue, &came, 1, sizeof came, -1, &count, err), wanted);
+    CHECK(came.ticket == 77 && count == 7 && accepted == 7 && ticket == 7);
+}
+
+static void check_null_queue(yc_cursor *cursor) {
+    int fd = 7;
+    check_queue_functions(NULL, cursor, YC_E_INVALID);
+    CHECK_CALL(yc_queue_fd(NULL, &fd, err), YC_E_INVALID);
+    CHECK_CALL(yc_queue_cancel(NULL, 1, err), YC_E_INVALID);
+    CHECK_CALL(yc_queue_close(NULL, -1, err), YC_E_INVALID);
+    CHECK(fd == 7);
+}
+
+static void check_submissions(yc_queue *queue) {
+    static const size_t strides[] = {0, 1, sizeof(yc_op) - 1, sizeof(yc_op) + 1, SIZE_MAX};
+    yc_op op = op_get("a", 1);
+    yc_ticket ticket = 7;
+    size_t accepted = 7;
+    for (size_t at = 0; at < 5; at++) {
+        CHECK_CALL(yc_queue_submit(queue, &op, 1, strides[at], &ticket, &accepted, err), YC_E_INVALID);
+    }
+    for (size_t at = 0; at < 3; at++) {
+        CHECK_CALL(yc_queue_submit(queue, &op, TOO_LONG[at], sizeof op, &ticket, &accepted, err), YC_E_INVALID);
+    }
+    CHECK_CALL(yc_queue_submit(queue, NULL, 1, sizeof op, &ticket, &accepted, err), YC_E_INVALID);
+    CHECK_CALL(yc_queue_submit(queue, &op, 1, sizeof op, &ticket, NULL, err), YC_E_INVALID);
+    CHECK(ticket == 7 && accepted == 7);
+    CHECK_CALL(yc_queue_submit(queue, NULL, 0, sizeof op, NULL, &accepted, err), YC_OK);
+    CHECK(accepted == 0);
+}
+
+static void check_takers(yc_queue *queue) {
+    static const size_t strides[] = {0, 1, sizeof(yc_completion) - 1, sizeof(yc_completion) + 1, SIZE_MAX};
+    yc_completion came = {.ticket = 77};
+    size_t count = 7;
+    for (size_t at = 0; at < 5; at++) {
+        CHECK_CALL(yc_queue_poll(queue, &came, 1, strides[at], &count, err), YC_E_INVALID);
+        CHECK_CALL(yc_queue_wait(queue, &came, 1, strides[at], -1, &count, err), YC_E_INVALID);
+    }
+    for (size_t at = 0; at < 3; at++) {
+        CHECK_CALL(yc_queue_poll(queue, &came, TOO_LONG[at], sizeof came, &count, err), YC_E_INVALID);
+        CHECK_CALL(yc_queue_wait(queue, &came, TOO_LONG[at], sizeof came, -1, &count, err), YC_E_INVALID);
+    }
+    CHECK_CALL(yc_queue_poll(queue, NULL, 1, sizeof came, &count, err), YC_E_INVALID);
+    CHECK_CALL(yc_queue_poll(queue, &came, 1, sizeof came, NULL, err), YC_E_INVALID);
+    CHECK_CALL(yc_queue_wait(queue, &came, 1, sizeof came, -1, NULL, err), YC_E_INVALID);
+    CHECK_CALL(yc_queue_wait(queue, &came, 1, sizeof came, -2, &count, err), YC_E_INVALID);
+    CHECK_CALL(yc_queue_wait(queue, &came, 1, sizeof came, INT64_MIN, &count, err), YC_E_INVALID);
+    CHECK_CALL(yc_queue_wait(queue, &came, 0, sizeof came, -1, &count, err), YC_E_INVALID);
+    CHECK_CALL(yc_queue_wait(queue, &came, 1, sizeof came, 1, &count, err), YC_E_TIMEOUT);
+    CHECK(came.ticket == 77 && count == 7);
+    CHECK_CALL(yc_queue_poll(queue, NULL, 0, sizeof came, &count, err), YC_OK);
+    CHECK(count == 0);
+}
+
+static void check_queue_arguments(yc_cache *cache) {
+    yc_queue *queue = (yc_queue *)&queue;
+    yc_cursor *cursor = NULL, *foreign = NULL;
+    yc_cache *other = open_cache(test_url());
+    yc_ticket ticket = 7;
+    CHECK_CALL(yc_queue_open(cache, 0, NULL, NULL, NULL, NULL, err), YC_E_INVALID);
+    CHECK_CALL(yc_queue_open(cache, SIZE_MAX, NULL, NULL, NULL, &queue, err), YC_E_INVALID);
+    CHECK(queue == (yc_queue *)&queue);
+    CHECK_STATUS(yc_keys_open(cache, "*", 1, &cursor, NULL), YC_OK);
+    CHECK_STATUS(yc_keys_open(other, "*", 1, &foreign, NULL), YC_OK);
+    queue = open_queue(cache, 1000000);
+    check_null_queue(cursor);
+    check_submissions(queue);
+    check_takers(queue);
+    CHECK_CALL(yc_queue_keys_next(queue, NULL, 0, 1, &ticket, err), YC_E_INVALID);
+    CHECK_CALL(yc_queue_keys_next(queue, foreign, 0, 1, &ticket, err), YC_E_INVALID);
+    CHECK_CALL(yc_queue_fd(queue, NULL, err), YC_E_INVALID);
+    CHECK_CALL(yc_queue_close(queue, -2, err), YC_E_INVALID);
+    CHECK_CALL(yc_queue_close(queue, INT64_MIN, err), YC_E_INVALID);
+    CHECK(ticket == 7);
+    CHECK_CALL(yc_queue_close(queue, INT64_MAX, err), YC_OK);
+    check_queue_functions(queue, cursor, YC_E_CLOSED);
+    yc_queue_free(queue);
+    yc_cursor_free(cursor);
+    yc_cursor_free(foreign);
+    close_cache(other);
+}
+
+/* A closed cache has closed its queues. */
+static void check_queue_of_closed_cache(void) {
+    yc_cache *cache = open_cache(test_url());
+    yc_queue *queue = open_queue(cache, 0), *later = NULL;
+    yc_cursor *cursor = NULL;
+    CHECK_STATUS(yc_keys_open(cache, "*", 1, &cursor, NULL), YC_OK);
+    CHECK_STATUS(yc_close(cache, -1, NULL), YC_OK);
+    check_queue_functions(queue, cursor, YC_E_CLOSED);
+    CHECK_CALL(yc_queue_open(cache, 0, NULL, NULL, NULL, &later, err), YC_E_CLOSED);
+    yc_cache_free(cache);
+    check_queue_functions(queue, cursor, YC_E_CLOSED);
+    yc_cursor_free(cursor);
+    close_queue(queue);
 }
 
 static void check_open_arguments(void) {
@@ -359,6 +480,8 @@ int main(void) {
     check_null_objects();
     check_arguments(cache);
     check_structs(cache);
+    check_queue_arguments(cache);
+    check_queue_of_closed_cache();
     check_open_arguments();
     check_log_arguments();
     check_status_names();

@@ -2,22 +2,27 @@
 
 #include <yokedcache.hpp>
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <set>
 #include <thread>
 
+#include <poll.h>
 #include <unistd.h>
 
 using namespace std::chrono_literals;
 using yokedcache::Batch;
 using yokedcache::Bytes;
 using yokedcache::Cache;
+using yokedcache::Completion;
 using yokedcache::Count;
 using yokedcache::Error;
 using yokedcache::Keys;
+using yokedcache::Queue;
 using yokedcache::Status;
+using yokedcache::Ticket;
 using yokedcache::Ttl;
 using yokedcache::Value;
 
@@ -438,6 +443,112 @@ void other_empty_handles_are_empty() {
     CHECK(thrown_by([] { Keys().next_page(); }) == YC_E_INVALID);
 }
 
+// The one completion that comes next.
+Completion next(Queue &queue) {
+    std::vector<Completion> came = queue.wait(20s, 1);
+    CHECK(came.size() == 1);
+    return came.empty() ? Completion() : std::move(came[0]);
+}
+
+void a_queue_completes_what_was_submitted() {
+    Cache cache = memory();
+    Queue queue = Queue::open(cache);
+    Batch batch;
+    batch.set("a", "1", {5min, {"t"}});
+    batch.get("a");
+    batch.user_data(7);
+    batch.ttl("a");
+    batch.stats();
+    batch.get("");
+    std::vector<Ticket> tickets = queue.submit(batch);
+    std::vector<Completion> came = queue.poll();
+    CHECK(tickets.size() == 5 && came.size() == 5);
+    for (std::size_t index = 0; index < came.size(); ++index) {
+        CHECK(came[index].ticket == tickets[index] && came[index].user_data == (index == 1 ? 7u : 0u));
+    }
+    CHECK(came[0].status == YC_OK && came[0].kind == YC_OP_SET);
+    CHECK(came[1].value->view() == "1" && came[1].statuses.empty() && !came[1].keys && !came[1].matches);
+    CHECK(came[2].ttl->time() > 4min);
+    CHECK(came[3].value->view().substr(0, 1) == "{");
+    CHECK(came[4].status == YC_E_INVALID && came[4].error.status() == YC_E_INVALID);
+    CHECK(queue.poll().empty() && queue.wait(1ms).empty());
+}
+
+void a_queue_takes_many_keys_pages_and_searches() {
+    Cache cache = memory();
+    Queue queue = Queue::open(cache, 10);
+    CHECK(queue.set_many({{"k1", "one"}, {"k2", ""}}, {5min, {"t"}}, 3).has_value());
+    Completion stored = next(queue);
+    CHECK(stored.user_data == 3 && stored.statuses == std::vector<Status>({YC_OK, YC_OK}) && stored.values.empty());
+    CHECK(queue.get_many({"k1", "none", "k2"}).has_value());
+    Completion found = next(queue);
+    CHECK(found.statuses == std::vector<Status>({YC_OK, YC_MISS, YC_OK}));
+    CHECK(found.values[0]->view() == "one" && !found.values[1] && found.values[2]->size() == 0);
+    Keys keys = cache.keys("k*");
+    CHECK(queue.next_page(keys).has_value());
+    CHECK(next(queue).keys->size() == 2);
+    CHECK(queue.next_page(keys).has_value());
+    Completion end = next(queue);
+    CHECK(end.status == YC_END && !end.keys && !end.error);
+    CHECK(queue.search("k1", {50, 5, {"t"}}).has_value());
+    CHECK((*next(queue).matches)[0].key == "k1");
+    CHECK(queue.remove_many({"k1", "none"}).has_value());
+    CHECK(next(queue).statuses == std::vector<Status>({YC_OK, YC_MISS}));
+}
+
+void a_full_queue_accepts_what_it_has_room_for() {
+    Cache cache = memory();
+    Queue queue = Queue::open(cache, 2);
+    Batch batch;
+    batch.get("a"), batch.get("b"), batch.get("c");
+    CHECK(queue.submit(batch).size() == 2 && queue.submit(batch, 2).empty() && !queue.get_many({"a"}));
+    CHECK(queue.poll(1).size() == 1 && queue.submit(batch, 2).size() == 1 && queue.poll().size() == 2);
+    CHECK(queue.submit(batch, 99).empty());
+}
+
+void a_queue_has_a_descriptor_or_wakes() {
+    Cache cache = memory();
+    Queue queue = Queue::open(cache);
+    Batch batch;
+    batch.ping();
+    queue.submit(batch);
+    pollfd watched = {queue.fd(), POLLIN, 0};
+    CHECK(::poll(&watched, 1, 0) == 1);
+    queue.poll();
+    CHECK(::poll(&watched, 1, 0) == 0);
+    auto wakes = std::make_shared<std::atomic<int>>(0);
+    Queue woken = Queue::open(cache, 0, [wakes] {
+        ++*wakes;
+        throw std::runtime_error("a throwing wake-up is harmless");
+    });
+    woken.submit(batch);
+    woken.close();
+    CHECK(*wakes == 1 && wakes.use_count() == 1 && woken.poll().size() == 1);
+    Error error;
+    CHECK(!Queue::open(Cache(), 0, [wakes] {}, error) && error.status() == YC_E_INVALID && wakes.use_count() == 1);
+}
+
+void a_queue_cancels_and_closes() {
+    Cache cache = memory();
+    Queue queue = Queue::open(cache);
+    Batch batch;
+    batch.invalidate_pattern("*");
+    std::vector<Ticket> tickets = queue.submit(batch);
+    bool cancelled = queue.cancel(tickets[0]);
+    CHECK(!queue.cancel(tickets[0]) && !queue.cancel(0));
+    CHECK(next(queue).status == (cancelled ? YC_E_CANCELLED : YC_OK));
+    queue.submit(batch);
+    queue.close();
+    CHECK(next(queue).status == YC_OK);
+    CHECK(thrown_by([&] { queue.poll(); }) == YC_E_CLOSED && thrown_by([&] { queue.wait(); }) == YC_E_CLOSED);
+    CHECK(thrown_by([&] { queue.submit(batch); }) == YC_E_CLOSED);
+    CHECK(thrown_by([&] { queue.get_many({}); }) == YC_E_CLOSED);
+    Queue other = Queue::open(cache);
+    cache.close();
+    CHECK(thrown_by([&] { other.poll(); }) == YC_E_CLOSED && thrown_by([&] { Queue::open(cache); }) == YC_E_CLOSED);
+    CHECK(!Queue() && thrown_by([] { Queue().poll(); }) == YC_E_INVALID && thrown_by([] { Queue().fd(); }) == YC_E_INVALID);
+}
+
 void log_lines_reach_a_function_that_is_released() {
     auto lines = std::make_shared<std::vector<std::string>>();
     yokedcache::set_log(YC_LOG_INFO, [lines](std::int32_t level, std::string_view line) {
@@ -488,6 +599,11 @@ int main() {
     a_closed_cache_gives_an_error();
     an_empty_cache_gives_an_error();
     other_empty_handles_are_empty();
+    a_queue_completes_what_was_submitted();
+    a_queue_takes_many_keys_pages_and_searches();
+    a_full_queue_accepts_what_it_has_room_for();
+    a_queue_has_a_descriptor_or_wakes();
+    a_queue_cancels_and_closes();
     log_lines_reach_a_function_that_is_released();
     the_library_is_of_this_headers_version();
     std::printf("%d checks failed\n", failures);

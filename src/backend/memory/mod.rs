@@ -56,6 +56,10 @@ impl Backend for Memory {
         Capabilities { list: true, count: true, shared: false, size: true }
     }
 
+    fn answers_at_once(&self) -> bool {
+        true
+    }
+
     fn get<'a>(&'a self, key: &'a [u8]) -> Reply<'a, Option<Value>> {
         done(Ok(self.store.get(key)))
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::store::Store;
 use super::*;
@@ -231,7 +231,7 @@ fn the_sweeper_works_by_itself_and_ends_when_the_backend_closes() {
         memory.store.usage().keys == 0
     });
     assert!(gone);
-    assert!(crate::wait::wait(memory.close()).is_ok());
+    assert!(crate::wait::wait(memory.close(Instant::now())).is_ok());
     assert!(crate::wait::wait(memory.set(entry)).is_ok());
     assert_eq!(Arc::strong_count(&memory.store), 1, "the thread holds the store no more");
 }

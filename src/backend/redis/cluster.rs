@@ -112,7 +112,10 @@ impl Cluster {
     pub async fn known(&self) -> Result<()> {
         let mut known = self.known.subscribe();
         let result = known.wait_for(Option::is_some).await;
-        result.ok().and_then(|known| known.clone()).unwrap_or_else(|| Err(Error::new(ErrorKind::Closed, "the cache was closed")))
+        result
+            .ok()
+            .and_then(|known| known.clone())
+            .unwrap_or_else(|| Err(Error::new(ErrorKind::Closed, "the cache was closed")))
     }
 
     /// Every server there is.
@@ -181,7 +184,8 @@ impl Cluster {
         let name = address.to_string();
         let limit = self.config.connect_timeout.min(Duration::from_secs(1));
         let asked = timeout(limit, ask_once(&name, &dialect, &self.config, self.tls.as_ref(), &request)).await;
-        let reply = asked.unwrap_or_else(|_| Err(Error::new(ErrorKind::Connect, format!("{name}: no answer in time"))))?;
+        let reply =
+            asked.unwrap_or_else(|_| Err(Error::new(ErrorKind::Connect, format!("{name}: no answer in time"))))?;
         let ranges = match reply.first() {
             Some(b'-') => return Err(super::refusal::error(&name, reply[1..].trim_ascii())),
             _ => ranges(&reply).ok_or_else(|| protocol(&name, "no answer to CLUSTER SLOTS"))?,
@@ -202,12 +206,13 @@ impl Cluster {
         for range in ranges {
             let Some((primary, replicas)) = range.nodes.split_first() else { continue };
             let primary = self.server(address(primary), false);
-            let shard = map.shards.iter().position(|shard| Arc::ptr_eq(&shard.primary, &primary)).unwrap_or_else(|| {
-                let replicas = if self.replica_reads { replicas } else { &[] };
-                let replicas = replicas.iter().map(|replica| self.server(address(replica), true)).collect();
-                map.shards.push(Shard { primary, replicas });
-                map.shards.len() - 1
-            });
+            let shard =
+                map.shards.iter().position(|shard| Arc::ptr_eq(&shard.primary, &primary)).unwrap_or_else(|| {
+                    let replicas = if self.replica_reads { replicas } else { &[] };
+                    let replicas = replicas.iter().map(|replica| self.server(address(replica), true)).collect();
+                    map.shards.push(Shard { primary, replicas });
+                    map.shards.len() - 1
+                });
             let owner = u16::try_from(shard).unwrap_or(NOBODY);
             map.owners[usize::from(range.first)..=usize::from(range.last)].fill(owner);
         }

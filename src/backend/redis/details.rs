@@ -47,6 +47,17 @@ pub async fn report(route: &Route) -> Json {
     json!({ "servers": servers })
 }
 
+/// Whether no server evicts names that have no end.
+pub async fn keeps_what_never_expires(route: &Route) -> Result<bool> {
+    for server in route.primaries() {
+        let reply = ask(&server, &[b"INFO", b"memory"]).await?;
+        if memchr::memmem::find(&reply, b"maxmemory_policy:allkeys").is_some() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 fn described(server: &Server, reply: &[u8]) -> Json {
     let text = RepliesOf(reply).next().and_then(Reply::bytes).unwrap_or_default();
     let mut report = Map::new();

@@ -85,7 +85,8 @@ impl Redis {
     async fn log_in(&self, connection: &Greeting<'_>) -> Result<()> {
         let Some(password) = &self.login.password else { return Ok(()) };
         let (user, password) = (self.login.username.as_deref(), password.expose().as_bytes());
-        let parts: Vec<&[u8]> = [b"AUTH"].iter().map(|name| &name[..]).chain(user.map(str::as_bytes)).chain([password]).collect();
+        let parts: Vec<&[u8]> =
+            [b"AUTH"].iter().map(|name| &name[..]).chain(user.map(str::as_bytes)).chain([password]).collect();
         match ask(connection, &parts).await? {
             Ok(_) => Ok(()),
             Err(text) => Err(refused_login(connection.server(), &text)),

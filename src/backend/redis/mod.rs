@@ -4,6 +4,7 @@ mod cluster;
 mod commands;
 mod details;
 mod greet;
+mod index;
 mod names;
 mod refusal;
 mod resp;

@@ -23,6 +23,11 @@ pub fn stamp(prefix: &str, tag: u64) -> Vec<u8> {
     format!("{prefix}:t:{tag:016x}").into_bytes()
 }
 
+/// The name of a tag's index.
+pub fn index(prefix: &str, tag: u64) -> Vec<u8> {
+    format!("{prefix}:i:{tag:016x}").into_bytes()
+}
+
 /// A glob for the names of entries whose keys begin with some bytes.
 pub fn entries_glob(prefix: &str, literal: &[u8]) -> Vec<u8> {
     let mut glob = entry(prefix, b"");
@@ -62,7 +67,7 @@ mod tests {
 
     #[test]
     fn slots_are_those_of_the_specification() {
-        assert_eq!(slot(b"123456789"), 0x31C3 % 16384);
+        assert_eq!(slot(b"123456789"), 0x31C3);
         assert_eq!(slot(b"{user1000}.following"), slot(b"{user1000}.followers"));
         assert_eq!(slot(b"foo{}{bar}"), crc16::State::<crc16::XMODEM>::calculate(b"foo{}{bar}") % 16384);
         assert_eq!(slot(b"foo{{bar}}zap"), slot(b"{bar"));

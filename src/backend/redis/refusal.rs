@@ -50,12 +50,18 @@ pub fn error(server: &str, text: &[u8]) -> Error {
         ),
         "LOADING" => (ErrorKind::Server, "the server is reading its data from disk: wait"),
         "READONLY" => (ErrorKind::Server, "this is a replica: connect to the primary, or through Sentinel or Cluster"),
-        "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" => (ErrorKind::Server, "the deployment is failing over or incomplete"),
+        "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" => {
+            (ErrorKind::Server, "the deployment is failing over or incomplete")
+        }
         "NOREPLICAS" => (ErrorKind::Server, "too few replicas are connected for writes (min-replicas-to-write)"),
         "MISCONF" => (ErrorKind::Server, "the server cannot write to its disk and refuses writes: see its log"),
         "BUSY" => (ErrorKind::Server, "a script is running on the server (SCRIPT KILL)"),
-        _ if text.contains("max number of clients") => (ErrorKind::Connect, "raise the server's maxclients, or lower pool_size"),
-        _ if text.contains("unknown command") => (ErrorKind::Unsupported, "this server, or a proxy before it, lacks a command that is needed"),
+        _ if text.contains("max number of clients") => {
+            (ErrorKind::Connect, "raise the server's maxclients, or lower pool_size")
+        }
+        _ if text.contains("unknown command") => {
+            (ErrorKind::Unsupported, "this server, or a proxy before it, lacks a command that is needed")
+        }
         _ => (ErrorKind::Server, "see the server's log"),
     };
     Error::new(kind, format!("{server}: {text}; {remedy}"))

@@ -236,9 +236,10 @@ mod tests {
 
     #[test]
     fn replies_are_cut_off_wherever_their_bytes_are_split() {
-        let bytes = b"+OK\r\n:12\r\n$5\r\nhe\nlo\r\n$-1\r\n*2\r\n$1\r\na\r\n*1\r\n:1\r\n*-1\r\n*0\r\n-ERR no\r\n$0\r\n\r\n";
+        let bytes =
+            b"+OK\r\n:12\r\n$5\r\nhe\nlo\r\n$-1\r\n*2\r\n$1\r\na\r\n*1\r\n:1\r\n*-1\r\n*0\r\n-ERR no\r\n$0\r\n\r\n";
         for at_once in 1..bytes.len() + 1 {
-            assert_eq!(frames(bytes, at_once).unwrap(), [5, 5, 12, 5, 19, 5, 4, 9, 6], "{at_once} at once");
+            assert_eq!(frames(bytes, at_once).unwrap(), [5, 5, 11, 5, 19, 5, 4, 9, 6], "{at_once} at once");
         }
         let whole: Vec<Reply> = RepliesOf(bytes).collect();
         assert_eq!(whole[2], Reply::Bulk(Some(b"he\nlo")));

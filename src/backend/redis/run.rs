@@ -157,7 +157,10 @@ impl Round<'_> {
             match reply.clone().next() {
                 Some(Reply::Error(text)) => self.refused(todo, &group.server, text, reply, each),
                 Some(_) => drop_if_wrong(each(todo.index, Ok(reply)), replies),
-                None => drop_if_wrong(each(todo.index, Err(crate::wire::protocol(group.server.name(), "too few replies"))), replies),
+                None => drop_if_wrong(
+                    each(todo.index, Err(crate::wire::protocol(group.server.name(), "too few replies"))),
+                    replies,
+                ),
             }
         }
     }
@@ -214,7 +217,10 @@ fn drop_if_wrong(pairing: Pairing, replies: &Replies) {
 
 #[cold]
 fn unassigned() -> Error {
-    Error::new(ErrorKind::Server, "no node of the cluster serves this slot now: the cluster is incomplete or failing over")
+    Error::new(
+        ErrorKind::Server,
+        "no node of the cluster serves this slot now: the cluster is incomplete or failing over",
+    )
 }
 
 #[cold]

@@ -34,7 +34,8 @@ pub async fn page(
     };
     let (listed, offset) = scan(server, from.offset, &glob).await?;
     // What a server returns is looked at again: no glob of ours may reach another prefix.
-    let ours: &[u8] = &if matches!(part, Part::All) { format!("{prefix}:").into_bytes() } else { names::entry(prefix, b"") };
+    let ours: &[u8] =
+        &if matches!(part, Part::All) { format!("{prefix}:").into_bytes() } else { names::entry(prefix, b"") };
     let mut found = ByteStrings::default();
     listed.iter().filter(|name| name.starts_with(ours)).for_each(|name| found.push(name));
     let next_part = from.part + u32::from(offset == 0);

@@ -59,7 +59,10 @@ impl Sentinels {
     #[cold]
     fn unknown(&self, sentinel: &str, role: Role) -> Error {
         let what = if role == Role::Replica { "replica of" } else { "primary called" };
-        let text = format!("{sentinel}: it knows no {what} {:?}: check the name in the URL's path (sentinel_master)", self.master);
+        let text = format!(
+            "{sentinel}: it knows no {what} {:?}: check the name in the URL's path (sentinel_master)",
+            self.master
+        );
         Error::new(ErrorKind::Connect, text)
     }
 }
@@ -80,8 +83,11 @@ fn replica(reply: &[u8]) -> Option<Address> {
     let Some(Reply::Array(count)) = replies.next() else { return None };
     (0..count).find_map(|_| {
         let Some(Reply::Array(fields)) = replies.next() else { return None };
-        let fields: Vec<&[u8]> =
-            replies.by_ref().take(usize::try_from(fields).ok()?).map(|field| field.bytes().unwrap_or_default()).collect();
+        let fields: Vec<&[u8]> = replies
+            .by_ref()
+            .take(usize::try_from(fields).ok()?)
+            .map(|field| field.bytes().unwrap_or_default())
+            .collect();
         let value = |name: &[u8]| fields.chunks_exact(2).find(|pair| pair[0] == name).map(|pair| pair[1]);
         let healthy = value(b"flags")? == b"slave" && value(b"master-link-status")? == b"ok";
         if healthy { address(value(b"ip")?, value(b"port")?) } else { None }

@@ -69,7 +69,12 @@ mod tests {
 
     #[test]
     fn what_is_no_map_of_slots_is_none() {
-        for reply in [&b"-ERR This instance has cluster support disabled\r\n"[..], b"*1\r\n:1\r\n", b"*1\r\n*3\r\n:9\r\n:1\r\n*0\r\n", b""] {
+        for reply in [
+            &b"-ERR This instance has cluster support disabled\r\n"[..],
+            b"*1\r\n:1\r\n",
+            b"*1\r\n*3\r\n:9\r\n:1\r\n*0\r\n",
+            b"",
+        ] {
             assert_eq!(ranges(reply), None);
         }
     }

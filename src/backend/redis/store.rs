@@ -23,13 +23,14 @@ const MGET: usize = 1000;
 /// Redis, wherever it is.
 pub struct RedisStore {
     pub(super) route: Route,
+    pub(super) tag_index: bool,
     /// Whether a command whose answer was lost or late is sent again, if that does no harm.
     repeat: bool,
 }
 
 impl RedisStore {
     pub fn new(route: Route, config: &RedisConfig) -> Self {
-        Self { route, repeat: config.connection.retry_on_timeout }
+        Self { route, tag_index: config.tag_index, repeat: config.connection.retry_on_timeout }
     }
 
     pub(super) fn commands(&self, kind: Kind) -> Commands {
@@ -124,7 +125,7 @@ impl Store for RedisStore {
     const DEADLINES: bool = false;
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { list: true, count: false, shared: true, size: false }
+        Capabilities { list: true, count: self.tag_index, shared: true, size: false }
     }
 
     fn server(&self) -> String {
@@ -150,15 +151,14 @@ impl Store for RedisStore {
         self.firsts(&commands, 1, &mut |index, head| each(index, head.map(not_empty))).await;
     }
 
-    async fn write<'a>(&'a self, entries: &'a [Write], each: EachDone<'a>) {
+    async fn write<'a>(&'a self, prefix: &'a str, entries: &'a [Write], each: EachDone<'a>) {
         let mut commands = self.commands(Kind::Repeatable);
-        for Write { name, bytes, ttl } in entries {
-            match ttl {
-                None => commands.push(name, &[b"SET", name, bytes]),
-                Some(ttl) => commands.push(name, &[b"SET", name, bytes, b"PX", millis(*ttl).as_bytes()]),
-            }
-        }
-        self.run(&commands, &mut |index, reply| each(index, reply.map(drop))).await;
+        entries.iter().for_each(|entry| push_set(&mut commands, entry));
+        entries.iter().for_each(|entry| self.push_index(&mut commands, prefix, entry));
+        let mut each_reply = |index: usize, reply: Result<RepliesOf>| {
+            if index < entries.len() { each(index, reply.map(drop)) } else { Pairing::Right }
+        };
+        self.run(&commands, &mut each_reply).await;
     }
 
     async fn remove<'a>(&'a self, names: &'a [&'a [u8]], each: EachBytes<'a>) {
@@ -197,6 +197,36 @@ impl Store for RedisStore {
         Ok(stamps)
     }
 
+    async fn read_with_stamps<'a>(
+        &'a self,
+        prefix: &'a str,
+        name: &'a [u8],
+        tags: &'a [u64],
+        each: EachBytes<'a>,
+    ) -> Result<Vec<Option<u64>>> {
+        let mut commands = self.commands(Kind::Repeatable);
+        commands.push(name, &[b"GET", name]);
+        let mut first = |reply: Result<RepliesOf>| each(0, reply.map(|mut reply| reply.next().and_then(stored)));
+        self.with_stamps(commands, prefix, tags, None, &mut first).await
+    }
+
+    async fn write_with_stamps<'a>(
+        &'a self,
+        prefix: &'a str,
+        entry: &'a Write,
+        tags: &'a [u64],
+    ) -> Result<Vec<Option<u64>>> {
+        let mut commands = self.commands(Kind::Repeatable);
+        push_set(&mut commands, entry);
+        let mut written = Ok(());
+        let mut first = |reply: Result<RepliesOf>| {
+            written = reply.map(drop);
+            Pairing::Right
+        };
+        let stamps = self.with_stamps(commands, prefix, tags, Some(entry), &mut first).await;
+        written.and(stamps)
+    }
+
     async fn replace_stamps<'a>(&'a self, prefix: &'a str, tags: &'a [u64]) -> Result<()> {
         let mut commands = self.commands(Kind::Repeatable);
         for tag in tags {
@@ -204,6 +234,18 @@ impl Store for RedisStore {
             commands.push(&name, &[b"SET", &name, new_stamp()?.to_string().as_bytes()]);
         }
         self.all_done(&commands).await
+    }
+
+    async fn indexed<'a>(&'a self, prefix: &'a str, tags: &'a [u64]) -> Result<Option<ByteStrings>> {
+        if self.tag_index { self.index(prefix, tags).await.map(Some) } else { Ok(None) }
+    }
+
+    async fn index_is_whole(&self) -> Result<bool> {
+        details::keeps_what_never_expires(&self.route).await
+    }
+
+    async fn forget<'a>(&'a self, prefix: &'a str, tags: &'a [u64], names: &'a [&'a [u8]]) -> Result<()> {
+        self.unindex(prefix, tags, names).await
     }
 
     async fn scan<'a>(
@@ -255,7 +297,40 @@ impl Store for RedisStore {
     }
 }
 
+/// Gets the reply to the command that stamps are read with.
+type First<'a> = &'a mut (dyn FnMut(Result<RepliesOf<'_>>) -> Pairing + Send);
+
 impl RedisStore {
+    /// A command, and in the same write the stamps of tags.
+    async fn with_stamps(
+        &self,
+        mut commands: Commands,
+        prefix: &str,
+        tags: &[u64],
+        indexed: Option<&Write>,
+        first: First<'_>,
+    ) -> Result<Vec<Option<u64>>> {
+        for tag in tags {
+            let name = names::stamp(prefix, *tag);
+            commands.push(&name, &[b"GET", &name]);
+        }
+        if let Some(entry) = indexed {
+            self.push_index(&mut commands, prefix, entry);
+        }
+        let mut stamps: Vec<Result<Option<u64>>> = tags.iter().map(|_| Err(unexpected())).collect();
+        let mut each = |index: usize, reply: Result<RepliesOf>| match index.checked_sub(1) {
+            None => first(reply),
+            // What is noted in an index has no answer that matters.
+            Some(index) if index >= tags.len() => Pairing::Right,
+            Some(index) => {
+                stamps[index] = reply.map(|mut reply| reply.next().and_then(Reply::bytes).and_then(parse));
+                Pairing::Right
+            }
+        };
+        self.run(&commands, &mut each).await;
+        stamps.into_iter().collect()
+    }
+
     async fn read_stamps(&self, prefix: &str, tags: &[u64]) -> Result<Vec<Option<u64>>> {
         let names: Vec<Vec<u8>> = tags.iter().map(|tag| names::stamp(prefix, *tag)).collect();
         let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
@@ -308,7 +383,7 @@ impl RedisStore {
     }
 
     /// Runs commands of which none may fail.
-    async fn all_done(&self, commands: &Commands) -> Result<()> {
+    pub(super) async fn all_done(&self, commands: &Commands) -> Result<()> {
         let mut failure = Ok(());
         let mut each = |_, reply: Result<RepliesOf>| {
             if let Err(error) = reply {
@@ -318,6 +393,13 @@ impl RedisStore {
         };
         self.run(commands, &mut each).await;
         failure
+    }
+}
+
+fn push_set(commands: &mut Commands, Write { name, bytes, ttl, .. }: &Write) {
+    match ttl {
+        None => commands.push(name, &[b"SET", name, bytes]),
+        Some(ttl) => commands.push(name, &[b"SET", name, bytes, b"PX", millis(*ttl).as_bytes()]),
     }
 }
 

@@ -44,17 +44,27 @@ impl<S: Store> Remote<S> {
     }
 
     /// Stamps go too: without them every entry that was missed is invalid.
-    pub(super) async fn remove_all(&self) -> Result<Removed> {
-        let mut next = Some(Position::default());
+    pub(super) async fn remove_all(&self, count: bool) -> Result<Removed> {
+        let count = count && self.store.capabilities().count;
+        let (mut next, mut removed) = (Some(Position::default()), 0);
         while let Some(from) = next {
-            let removing = async {
-                let (names, next) = self.store.scan(&self.prefix, Part::All, from, CHUNK).await?;
-                let names: Vec<&[u8]> = names.iter().collect();
-                self.store.unlink(&names).await?;
-                Ok(next)
-            };
-            next = self.call(removing).await?;
+            let page = self.call(self.remove_page(from, count)).await?;
+            next = page.0;
+            removed += page.1;
         }
-        Ok(None)
+        Ok(count.then_some(removed))
+    }
+
+    /// Removes a page of names; where the next begins, and how many entries went.
+    async fn remove_page(&self, from: Position, count: bool) -> Result<(Option<Position>, u64)> {
+        let (names, next) = self.store.scan(&self.prefix, Part::All, from, CHUNK).await?;
+        let mut names: Vec<&[u8]> = names.iter().collect();
+        names.sort_unstable();
+        names.dedup();
+        let is_entry = |name: &&[u8]| self.store.key_of(&self.prefix, name).is_some();
+        let entries: Vec<&[u8]> = names.iter().copied().filter(is_entry).collect();
+        let removed = if count { self.readable(&entries, &[]).await?.len() as u64 } else { 0 };
+        self.store.unlink(&names).await?;
+        Ok((next, removed))
     }
 }

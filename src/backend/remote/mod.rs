@@ -7,6 +7,8 @@
 
 mod counting;
 mod entries;
+mod hints;
+mod index;
 mod listing;
 mod store;
 mod tags;
@@ -18,7 +20,8 @@ use futures_util::future::Either;
 use serde_json::{Value as Json, json};
 use tokio::runtime::Handle;
 
-pub use self::counting::Counting;
+use self::counting::Counting;
+use self::hints::Hints;
 pub use self::store::{EachBytes, EachDone, Pairing, Part, Store, Write};
 use super::{Backend, Capabilities, Counters, NewEntry, Page, Position, Removed, Reply, Usage, Wanted};
 use crate::caller::Bounded;
@@ -35,6 +38,7 @@ pub struct Remote<S> {
     /// Who it is, for a call that is over its deadline.
     server: String,
     counting: Counting,
+    hints: Hints,
     handle: Handle,
     runtime: Mutex<Option<Arc<Runtime>>>,
 }
@@ -48,6 +52,7 @@ impl<S: Store> Remote<S> {
             prefix: prefix.to_owned(),
             timeout,
             counting: Counting::default(),
+            hints: Hints::default(),
             handle: runtime.handle().clone(),
             runtime: Mutex::new(Some(runtime)),
         }
@@ -62,7 +67,6 @@ impl<S: Store> Remote<S> {
     fn long_call<'a, T: 'a>(&'a self, operation: impl Future<Output = Result<T>> + Send + 'a) -> Reply<'a, T> {
         Either::Right(Box::pin(operation))
     }
-
 }
 
 impl<S> Remote<S> {
@@ -119,12 +123,12 @@ impl<S: Store> Backend for Remote<S> {
         self.call(self.remaining(key))
     }
 
-    fn invalidate_tags<'a>(&'a self, tags: &'a [&'a [u8]], _count: bool) -> Reply<'a, Removed> {
-        self.call(self.replace_stamps(tags))
+    fn invalidate_tags<'a>(&'a self, tags: &'a [&'a [u8]], count: bool) -> Reply<'a, Removed> {
+        self.call(self.invalidate(tags, count))
     }
 
-    fn flush(&self, _count: bool) -> Reply<'_, Removed> {
-        self.long_call(self.remove_all())
+    fn flush(&self, count: bool) -> Reply<'_, Removed> {
+        self.long_call(self.remove_all(count))
     }
 
     fn scan<'a>(&'a self, wanted: Wanted<'a>, from: Position, limit: usize) -> Reply<'a, Page> {

@@ -31,6 +31,8 @@ pub struct Write {
     pub bytes: Vec<u8>,
     /// When the store forgets it.
     pub ttl: Option<Duration>,
+    /// The hashes of its tags.
+    pub tags: Vec<u64>,
 }
 
 /// Which of the names of a prefix.
@@ -64,7 +66,12 @@ pub trait Store: Send + Sync + 'static {
     /// At least the header of what is stored under each name; no use that counts for eviction where that can be had.
     fn heads<'a>(&'a self, names: &'a [&'a [u8]], each: EachBytes<'a>) -> impl Future<Output = ()> + Send;
     /// Stores entries.
-    fn write<'a>(&'a self, entries: &'a [Write], each: EachDone<'a>) -> impl Future<Output = ()> + Send;
+    fn write<'a>(
+        &'a self,
+        prefix: &'a str,
+        entries: &'a [Write],
+        each: EachDone<'a>,
+    ) -> impl Future<Output = ()> + Send;
     /// Removes names; at least the header of what was there.
     fn remove<'a>(&'a self, names: &'a [&'a [u8]], each: EachBytes<'a>) -> impl Future<Output = ()> + Send;
     /// Gives a name another time to live; whether it was there.
@@ -79,8 +86,62 @@ pub trait Store: Send + Sync + 'static {
         tags: &'a [u64],
         create: bool,
     ) -> impl Future<Output = Result<Vec<Option<u64>>>> + Send;
+    /// What is stored under a name, and the stamps of tags, read at once where the store can.
+    fn read_with_stamps<'a>(
+        &'a self,
+        prefix: &'a str,
+        name: &'a [u8],
+        tags: &'a [u64],
+        each: EachBytes<'a>,
+    ) -> impl Future<Output = Result<Vec<Option<u64>>>> + Send {
+        async move {
+            let names: [&[u8]; 1] = [name];
+            self.read(&names, each).await;
+            self.stamps(prefix, tags, false).await
+        }
+    }
+    /// Stores an entry, and reads the stamps of tags, at once where the store can.
+    fn write_with_stamps<'a>(
+        &'a self,
+        prefix: &'a str,
+        entry: &'a Write,
+        tags: &'a [u64],
+    ) -> impl Future<Output = Result<Vec<Option<u64>>>> + Send {
+        async move {
+            let mut written = Err(no_answer());
+            let mut each = |_, outcome| {
+                written = outcome;
+                Pairing::Right
+            };
+            self.write(prefix, std::slice::from_ref(entry), &mut each).await;
+            written?;
+            self.stamps(prefix, tags, false).await
+        }
+    }
     /// Gives tags new stamps, never used before.
     fn replace_stamps<'a>(&'a self, prefix: &'a str, tags: &'a [u64]) -> impl Future<Output = Result<()>> + Send;
+
+    /// The names a store keeps of each tag's entries, and perhaps of others; `None`: it keeps none.
+    fn indexed<'a>(
+        &'a self,
+        _prefix: &'a str,
+        _tags: &'a [u64],
+    ) -> impl Future<Output = Result<Option<ByteStrings>>> + Send {
+        async { Ok(None) }
+    }
+    /// Whether those names are all: nothing may evict an index.
+    fn index_is_whole(&self) -> impl Future<Output = Result<bool>> + Send {
+        async { Ok(false) }
+    }
+    /// Removes names from the indexes of tags.
+    fn forget<'a>(
+        &'a self,
+        _prefix: &'a str,
+        _tags: &'a [u64],
+        _names: &'a [&'a [u8]],
+    ) -> impl Future<Output = Result<()>> + Send {
+        async { Ok(()) }
+    }
 
     /// Some names from a position on, about `limit` of them, and where it goes on.
     fn scan<'a>(

@@ -2,20 +2,25 @@
 
 use super::entries::Found;
 use super::{Remote, Store};
-use crate::backend::{NewEntry, Removed};
+use crate::backend::NewEntry;
 use crate::entry::{TagStamp, tag_hash};
 use crate::error::Result;
 
 impl<S: Store> Remote<S> {
     /// What was found, if its tags still have the stamps it was set with.
     pub(super) async fn if_current<T>(&self, found: Option<Found<T>>) -> Result<Option<T>> {
-        match found {
-            Some(found) if !found.tags.is_empty() => {
-                let known = self.current_stamps(found.tags.iter().map(|tag| tag.tag).collect()).await?;
-                Ok(is_current(&found.tags, &known).then_some(found.what))
-            }
-            found => Ok(found.map(|found| found.what)),
+        self.if_current_by(found, Vec::new()).await
+    }
+
+    /// The same, where stamps were read with it, sorted by tag: its own, or by a wrong guess those of others.
+    pub(super) async fn if_current_by<T>(&self, found: Option<Found<T>>, known: Vec<TagStamp>) -> Result<Option<T>> {
+        let Some(found) = found else { return Ok(None) };
+        let is_known = |tag: &TagStamp| known.binary_search_by_key(&tag.tag, |known| known.tag).is_ok();
+        if found.tags.iter().all(is_known) {
+            return Ok(is_current(&found.tags, &known).then_some(found.what));
         }
+        let known = self.current_stamps(found.tags.iter().map(|tag| tag.tag).collect()).await?;
+        Ok(is_current(&found.tags, &known).then_some(found.what))
     }
 
     /// The same for many, with one look at the stamps of all.
@@ -40,27 +45,26 @@ impl<S: Store> Remote<S> {
 
     /// The stamps of all tags of some entries, made where they are missing; read before any of them is written.
     pub(super) async fn stamps_for(&self, entries: &[NewEntry<'_>]) -> Result<Vec<TagStamp>> {
-        let mut tags: Vec<u64> = entries.iter().flat_map(|entry| entry.tags.iter().map(|tag| tag_hash(tag))).collect();
+        let tags = tags_of(entries);
         if tags.is_empty() {
             return Ok(Vec::new());
         }
-        tags.sort_unstable();
-        tags.dedup();
-        let stamps = self.store.stamps(&self.prefix, &tags, true).await?;
-        Ok(pair(&tags, stamps))
-    }
-
-    /// Nobody knows how many entries went: they are found out one by one, when they are read.
-    pub(super) async fn replace_stamps(&self, tags: &[&[u8]]) -> Result<Removed> {
-        let mut tags: Vec<u64> = tags.iter().map(|tag| tag_hash(tag)).collect();
-        tags.sort_unstable();
-        tags.dedup();
-        self.store.replace_stamps(&self.prefix, &tags).await?;
-        Ok(None)
+        let stamps = pair(&tags, self.store.stamps(&self.prefix, &tags, true).await?);
+        self.hints.saw_stamps(&stamps);
+        Ok(stamps)
     }
 }
 
-fn pair(tags: &[u64], stamps: Vec<Option<u64>>) -> Vec<TagStamp> {
+/// The hashes of all tags of some entries, each once, sorted.
+pub(super) fn tags_of(entries: &[NewEntry]) -> Vec<u64> {
+    let mut tags: Vec<u64> = entries.iter().flat_map(|entry| entry.tags.iter().map(|tag| tag_hash(tag))).collect();
+    tags.sort_unstable();
+    tags.dedup();
+    tags
+}
+
+/// Tags and the stamps they have.
+pub(super) fn pair(tags: &[u64], stamps: Vec<Option<u64>>) -> Vec<TagStamp> {
     tags.iter().zip(stamps).filter_map(|(tag, stamp)| Some(TagStamp { tag: *tag, stamp: stamp? })).collect()
 }
 

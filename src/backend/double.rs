@@ -1,0 +1,145 @@
+//! For tests: the memory backend, whose gets do as a test says.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, Either};
+use tokio::sync::Semaphore;
+
+use super::memory::Memory;
+use super::{Backend, Capabilities, Counters, NewEntry, Page, Position, Removed, Reply, Usage, Wanted};
+use crate::config::{BackendConfig, Config};
+use crate::error::Result;
+use crate::value::Value;
+
+/// What a get waits for, and what it answers then if that is not what memory holds.
+pub type Get = Box<dyn Fn(&[u8]) -> BoxFuture<'static, Option<Result<Option<Value>>>> + Send + Sync>;
+
+/// The memory backend behind a get of the test's own.
+pub struct Double {
+    memory: Memory,
+    at_once: bool,
+    get: Get,
+}
+
+impl Double {
+    /// A backend whose gets do this; `at_once`: it says that it answers so.
+    pub fn new(config: &Config, at_once: bool, get: Get) -> Self {
+        let BackendConfig::Memory(memory) = &config.backend;
+        Self { memory: Memory::new(memory), at_once, get }
+    }
+}
+
+/// Gets wait here until they are let through.
+#[derive(Clone)]
+pub struct Gate {
+    passes: Arc<Semaphore>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// Counts a future as waiting as long as it is there.
+struct Waiting(Arc<AtomicUsize>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
+}
+
+impl Gate {
+    /// A gate that lets nobody through.
+    pub fn closed() -> Self {
+        Self { passes: Arc::new(Semaphore::new(0)), waiting: Arc::default() }
+    }
+
+    /// Lets so many through.
+    pub fn open(&self, gets: usize) {
+        self.passes.add_permits(gets);
+    }
+
+    /// How many futures of gets there are.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(SeqCst)
+    }
+
+    /// Gets that wait here.
+    pub fn get(&self) -> Get {
+        let gate = self.clone();
+        Box::new(move |_| {
+            gate.waiting.fetch_add(1, SeqCst);
+            let (passes, waiting) = (gate.passes.clone(), Waiting(gate.waiting.clone()));
+            Box::pin(async move {
+                let _waiting = waiting;
+                passes.acquire().await.unwrap().forget();
+                None
+            })
+        })
+    }
+}
+
+impl Backend for Double {
+    fn name(&self) -> &'static str {
+        "double"
+    }
+    fn capabilities(&self) -> Capabilities {
+        self.memory.capabilities()
+    }
+    fn answers_at_once(&self) -> bool {
+        self.at_once
+    }
+    fn get<'a>(&'a self, key: &'a [u8]) -> Reply<'a, Option<Value>> {
+        let first = (self.get)(key);
+        Either::Right(Box::pin(async move {
+            match first.await {
+                Some(answer) => answer,
+                None => self.memory.get(key).await,
+            }
+        }))
+    }
+    fn get_many<'a>(&'a self, keys: &'a [&'a [u8]]) -> Reply<'a, Vec<Result<Option<Value>>>> {
+        self.memory.get_many(keys)
+    }
+    fn set<'a>(&'a self, entry: NewEntry<'a>) -> Reply<'a, ()> {
+        self.memory.set(entry)
+    }
+    fn set_many<'a>(&'a self, entries: &'a [NewEntry<'a>]) -> Reply<'a, Vec<Result<()>>> {
+        self.memory.set_many(entries)
+    }
+    fn delete<'a>(&'a self, key: &'a [u8]) -> Reply<'a, bool> {
+        self.memory.delete(key)
+    }
+    fn delete_many<'a>(&'a self, keys: &'a [&'a [u8]]) -> Reply<'a, Vec<Result<bool>>> {
+        self.memory.delete_many(keys)
+    }
+    fn exists<'a>(&'a self, key: &'a [u8]) -> Reply<'a, bool> {
+        self.memory.exists(key)
+    }
+    fn expire<'a>(&'a self, key: &'a [u8], ttl: Option<Duration>) -> Reply<'a, bool> {
+        self.memory.expire(key, ttl)
+    }
+    fn ttl<'a>(&'a self, key: &'a [u8]) -> Reply<'a, Option<Option<Duration>>> {
+        self.memory.ttl(key)
+    }
+    fn invalidate_tags<'a>(&'a self, tags: &'a [&'a [u8]], count: bool) -> Reply<'a, Removed> {
+        self.memory.invalidate_tags(tags, count)
+    }
+    fn flush(&self, count: bool) -> Reply<'_, Removed> {
+        self.memory.flush(count)
+    }
+    fn scan<'a>(&'a self, wanted: Wanted<'a>, from: Position, limit: usize) -> Reply<'a, Page> {
+        self.memory.scan(wanted, from, limit)
+    }
+    fn usage(&self) -> Reply<'_, Usage> {
+        self.memory.usage()
+    }
+    fn ping(&self) -> Reply<'_, ()> {
+        self.memory.ping()
+    }
+    fn counters(&self) -> Counters {
+        self.memory.counters()
+    }
+    fn close(&self) -> Reply<'_, ()> {
+        self.memory.close()
+    }
+}

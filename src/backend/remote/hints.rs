@@ -1,0 +1,86 @@
+//! What was seen last: the tags of a name, the stamp of a tag. Guesses that save a round trip, each checked against
+//! the store before anything rests on it.
+
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use crate::entry::TagStamp;
+
+/// How many are remembered; another with the same place takes it over.
+const PLACES: usize = 1 << 14;
+
+/// A table of guesses, made when the first tag is seen: a cache without tags has none.
+#[derive(Default)]
+pub struct Hints {
+    tags_of: OnceLock<Box<[Mutex<NameTags>]>>,
+    stamp_of: OnceLock<Box<[Mutex<TagStamp>]>>,
+}
+
+#[derive(Default)]
+struct NameTags {
+    name: u64,
+    tags: Box<[u64]>,
+}
+
+impl Hints {
+    /// The tags an entry had when it was seen last; none is a guess too.
+    pub fn tags_of(&self, name: u64) -> Box<[u64]> {
+        let Some(places) = self.tags_of.get() else { return Box::default() };
+        let known = place(places, name);
+        if known.name == name { known.tags.clone() } else { Box::default() }
+    }
+
+    /// Notes the tags of an entry.
+    pub fn saw_entry(&self, name: u64, tags: &[TagStamp]) {
+        if tags.is_empty() && self.tags_of.get().is_none() {
+            return;
+        }
+        let places = self.tags_of.get_or_init(|| (0..PLACES).map(|_| Mutex::default()).collect());
+        let mut known = place(places, name);
+        let same = known.name == name && known.tags.iter().eq(tags.iter().map(|tag| &tag.tag));
+        // An untagged entry takes nobody's place.
+        if !same && (known.name == name || !tags.is_empty()) {
+            *known = NameTags { name, tags: tags.iter().map(|tag| tag.tag).collect() };
+        }
+    }
+
+    /// The stamps of all these tags as they were seen last, if all were.
+    pub fn stamps_of(&self, tags: &[u64]) -> Option<Vec<TagStamp>> {
+        let places = self.stamp_of.get()?;
+        tags.iter().map(|tag| Some(*place(places, *tag)).filter(|known| known.tag == *tag)).collect()
+    }
+
+    /// Notes stamps as the store has them.
+    pub fn saw_stamps(&self, stamps: &[TagStamp]) {
+        if stamps.is_empty() {
+            return;
+        }
+        let nobody = || Mutex::new(TagStamp { tag: 0, stamp: 0 });
+        let places = self.stamp_of.get_or_init(|| (0..PLACES).map(|_| nobody()).collect());
+        stamps.iter().for_each(|stamp| *place(places, stamp.tag) = *stamp);
+    }
+}
+
+#[allow(clippy::cast_possible_truncation)] // The low bits of a hash are as good as all.
+fn place<T>(places: &[Mutex<T>], hash: u64) -> MutexGuard<'_, T> {
+    places[hash as usize % PLACES].lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_seen_last_is_remembered_until_another_takes_its_place() {
+        let (hints, other) = (Hints::default(), 7 + PLACES as u64);
+        let tag = |tag| TagStamp { tag, stamp: tag + 1 };
+        assert!(hints.tags_of(7).is_empty() && hints.stamps_of(&[1]).is_none());
+        hints.saw_entry(7, &[tag(1), tag(2)]);
+        hints.saw_entry(other, &[]);
+        assert_eq!(*hints.tags_of(7), [1, 2]);
+        hints.saw_entry(other, &[tag(3)]);
+        assert!(hints.tags_of(7).is_empty());
+        hints.saw_stamps(&[tag(1), tag(2)]);
+        assert_eq!(hints.stamps_of(&[1, 2]), Some(vec![tag(1), tag(2)]));
+        assert_eq!(hints.stamps_of(&[1, 3]), None);
+    }
+}

@@ -1,0 +1,46 @@
+//! Invalidating tags: their stamps are replaced; where the store keeps an index, it counts and frees what went.
+
+use super::store::no_answer;
+use super::{Remote, Store};
+use crate::backend::Removed;
+use crate::entry::{self, tag_hash};
+use crate::error::Result;
+
+impl<S: Store> Remote<S> {
+    /// Without an index nobody knows how many entries went: they are found out one by one, when they are read.
+    pub(super) async fn invalidate(&self, tags: &[&[u8]], count: bool) -> Result<Removed> {
+        let mut tags: Vec<u64> = tags.iter().map(|tag| tag_hash(tag)).collect();
+        tags.sort_unstable();
+        tags.dedup();
+        let Some(indexed) = self.store.indexed(&self.prefix, &tags).await? else {
+            self.store.replace_stamps(&self.prefix, &tags).await?;
+            return Ok(None);
+        };
+        let mut names: Vec<&[u8]> = indexed.iter().collect();
+        names.sort_unstable();
+        names.dedup();
+        // An entry that was set anew without the tag is still listed, and stays.
+        let tagged = self.readable(&names, &tags).await?;
+        let counted = count && self.store.index_is_whole().await?;
+        self.store.replace_stamps(&self.prefix, &tags).await?;
+        self.store.forget(&self.prefix, &tags, &names).await?;
+        self.store.unlink(&tagged).await?;
+        Ok(counted.then_some(tagged.len() as u64))
+    }
+
+    /// Those of the names that are entries that can be read, with one of the tags if there are any.
+    pub(super) async fn readable<'a>(&self, names: &[&'a [u8]], tags: &[u64]) -> Result<Vec<&'a [u8]>> {
+        let mut found: Vec<_> = names.iter().map(|_| Err(no_answer())).collect();
+        let mut each = |index: usize, outcome: Result<Option<&[u8]>>| {
+            let (it, pairing) = self.found(b"", names[index], outcome, entry::head, |entry| {
+                let wanted = tags.is_empty() || entry.tags.iter().any(|tag| tags.contains(&tag.tag));
+                wanted.then_some(())
+            });
+            found[index] = it;
+            pairing
+        };
+        self.store.heads(names, &mut each).await;
+        let there = self.those_current(found).await.into_iter().zip(names);
+        there.filter_map(|(there, name)| there.map(|there| there.map(|()| *name)).transpose()).collect()
+    }
+}

@@ -1,0 +1,140 @@
+//! `yc_completion`: what an operation came to.
+
+use std::mem;
+use std::ptr::null_mut;
+
+use super::boundary;
+use super::entry::remaining_ms;
+use super::error::{yc_error, yc_error_free};
+use super::invalidate::{YC_COUNT_UNKNOWN, count};
+use super::keys::{yc_keys, yc_keys_free};
+use super::results::{deleted, found, stored, yc_results, yc_results_free};
+use super::search::{yc_matches, yc_matches_free};
+use super::status::{YC_END, YC_MISS, YC_OK, status_of, yc_status};
+use super::value::{yc_value, yc_value_free};
+use crate::cache::Outcome;
+use crate::error::{Error, Result};
+
+/// Kind of completion: that of yc_queue_get_many().
+pub const YC_OP_GET_MANY: i32 = 13;
+/// Kind of completion: that of yc_queue_set_many().
+pub const YC_OP_SET_MANY: i32 = 14;
+/// Kind of completion: that of yc_queue_delete_many().
+pub const YC_OP_DELETE_MANY: i32 = 15;
+/// Kind of completion: that of yc_queue_keys_next().
+pub const YC_OP_KEYS_NEXT: i32 = 16;
+/// Kind of completion: that of yc_queue_search().
+pub const YC_OP_SEARCH: i32 = 17;
+
+/// What an operation is known by until its completion is taken; never 0, and
+/// never the same twice in one queue.
+pub type yc_ticket = u64;
+
+/// What an operation of a queue came to. The handles in it are yours:
+/// release each, or all with yc_completion_clear().
+#[repr(C)]
+pub struct yc_completion {
+    /// The ticket that the submission gave.
+    pub ticket: yc_ticket,
+    /// What was submitted with it, untouched.
+    pub user_data: u64,
+    /// What the operation came to, as its function would answer; also
+    /// YC_E_CANCELLED, YC_E_CLOSED, YC_E_PANIC.
+    pub status: yc_status,
+    /// Which operation: a YC_OP_ number.
+    pub kind: i32,
+    /// The value of a YC_OP_GET that hit, the JSON text of YC_OP_STATS and
+    /// YC_OP_HEALTH, else NULL; release it with yc_value_free().
+    pub result: *mut yc_value,
+    /// The error when status is negative, else NULL; release it with
+    /// yc_error_free().
+    pub error: *mut yc_error,
+    /// What YC_OP_TTL found, -1 when it never expires, else 0.
+    pub remaining_ms: i64,
+    /// How many entries were removed, or YC_COUNT_UNKNOWN.
+    pub removed: u64,
+    /// What each of many keys came to, else NULL; release it with
+    /// yc_results_free().
+    pub results: *mut yc_results,
+    /// The page of a YC_OP_KEYS_NEXT that was not at the end, else NULL;
+    /// release it with yc_keys_free().
+    pub keys: *mut yc_keys,
+    /// The matches of a YC_OP_SEARCH, else NULL; release them with
+    /// yc_matches_free().
+    pub matches: *mut yc_matches,
+    /// Zero.
+    pub reserved: [u64; 2],
+}
+
+impl yc_completion {
+    const NOTHING: Self = Self {
+        ticket: 0,
+        user_data: 0,
+        status: YC_OK,
+        kind: 0,
+        result: null_mut(),
+        error: null_mut(),
+        remaining_ms: 0,
+        removed: YC_COUNT_UNKNOWN,
+        results: null_mut(),
+        keys: null_mut(),
+        matches: null_mut(),
+        reserved: [0; 2],
+    };
+
+    /// What an operation came to, with handles that the caller owns.
+    pub(super) fn of(outcome: Result<Outcome>) -> Self {
+        match outcome {
+            Ok(Outcome::Done) => Self::NOTHING,
+            Ok(Outcome::Miss) => Self { status: YC_MISS, ..Self::NOTHING },
+            Ok(Outcome::Value(value)) => Self { result: yc_value::into_raw(value), ..Self::NOTHING },
+            Ok(Outcome::Remaining(left)) => Self { remaining_ms: remaining_ms(left), ..Self::NOTHING },
+            Ok(Outcome::Removed(removed)) => Self { removed: count(removed), ..Self::NOTHING },
+            Ok(Outcome::Values(values)) => Self::many(yc_results::into_raw(values, found)),
+            Ok(Outcome::Stored(entries)) => Self::many(yc_results::into_raw(entries, stored)),
+            Ok(Outcome::Deleted(keys)) => Self::many(yc_results::into_raw(keys, deleted)),
+            Ok(Outcome::Keys(keys)) if keys.is_empty() => Self { status: YC_END, ..Self::NOTHING },
+            Ok(Outcome::Keys(keys)) => Self { keys: yc_keys::into_raw(keys), ..Self::NOTHING },
+            Ok(Outcome::Matches(found)) => Self { matches: yc_matches::into_raw(found), ..Self::NOTHING },
+            Err(failure) => Self::failed(&failure),
+        }
+    }
+
+    fn failed(failure: &Error) -> Self {
+        Self { status: status_of(failure.kind()), error: yc_error::into_raw(failure), ..Self::NOTHING }
+    }
+
+    /// As the blocking function: the whole fails as its first key that failed.
+    fn many((results, failure): (*mut yc_results, Option<Error>)) -> Self {
+        let whole = failure.map_or(Self::NOTHING, |failure| Self::failed(&failure));
+        Self { results, ..whole }
+    }
+
+    unsafe fn clear(&mut self) {
+        // SAFETY: the caller hands what the library wrote: each is NULL or the caller's to release.
+        unsafe {
+            yc_value_free(mem::replace(&mut self.result, null_mut()));
+            yc_error_free(mem::replace(&mut self.error, null_mut()));
+            yc_results_free(mem::replace(&mut self.results, null_mut()));
+            yc_keys_free(mem::replace(&mut self.keys, null_mut()));
+            yc_matches_free(mem::replace(&mut self.matches, null_mut()));
+        }
+    }
+}
+
+/// Releases what a completion holds and sets it to NULL: also what you have
+/// taken out, unless you set it to NULL before. The completion itself is
+/// yours. NULL is fine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_completion_clear(completion: *mut yc_completion) {
+    let body = || {
+        // SAFETY: the caller hands NULL or a completion that the library wrote.
+        if let Some(completion) = unsafe { completion.as_mut() } {
+            // SAFETY: as above.
+            unsafe { completion.clear() };
+        }
+        Ok(YC_OK)
+    };
+    // SAFETY: no place for an error.
+    unsafe { boundary::call("yc_completion_clear", null_mut(), body) };
+}

@@ -1,0 +1,455 @@
+//! The completion queue.
+
+use std::ffi::{c_int, c_void};
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::arguments::{array_out, bytes, null, out, slices, yc_slice};
+use super::batch::{places, read, tags_of, yc_op};
+use super::boundary;
+use super::cache::{Handle, close_deadline, with_handle, yc_cache};
+use super::completion::*;
+use super::error::yc_error;
+use super::keys::{page_limit, yc_cursor};
+use super::search::{read_options, yc_search_options};
+use super::status::{YC_MISS, YC_OK, yc_status};
+use super::user_data::{UserData, yc_finalise_fn};
+use crate::cache::{Operation, SearchOptions};
+use crate::error::{Error, ErrorKind, Result};
+use crate::queue::{Completion, Label, Queue};
+use crate::ttl::Ttl;
+
+/// A queue of completions: operations are submitted and return at once, and
+/// what became of them is taken later, from yc_queue_poll() or
+/// yc_queue_wait(). Each operation that was accepted has exactly one
+/// completion, also when it is cancelled, fails, or the queue or its cache is
+/// closed. Operations of a queue run beside each other, in no order: submit
+/// what must come after another once that has completed.
+///
+/// Any thread may call any function on it at any time; only yc_queue_free()
+/// must come last. A child process gets YC_E_FORKED. It keeps what it needs
+/// of the cache, and is closed with it.
+pub struct yc_queue {
+    handle: Arc<Handle>,
+    queue: Arc<Queue>,
+}
+
+/// Called after the queue has changed from empty to filled, from a thread of
+/// the library and never inside a call of yours: a hint to poll. Several
+/// changes may share a call. It must not block, throw or longjmp; it may call
+/// the library.
+pub type yc_wake_fn = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
+
+impl yc_queue {
+    /// One operation; a full queue is an error.
+    fn submit_one(
+        &self,
+        label: Label,
+        operation: Result<Operation<'_>>,
+        ticket: &mut [MaybeUninit<yc_ticket>],
+    ) -> Result<yc_status> {
+        self.handle.cache()?;
+        let mut submission = self.queue.submit(1)?;
+        if !submission.add(label, operation) {
+            return Err(full());
+        }
+        submission.commit(writer_of(ticket));
+        Ok(YC_OK)
+    }
+}
+
+/// Writes tickets into the caller's places, as far as there are some.
+fn writer_of(places: &mut [MaybeUninit<yc_ticket>]) -> impl FnMut(yc_ticket) {
+    let mut places = places.iter_mut();
+    move |ticket| {
+        places.next().map(|place| place.write(ticket));
+    }
+}
+
+#[cold]
+fn full() -> Error {
+    Error::new(ErrorKind::Busy, "the queue is full: take completions first")
+}
+
+/// Runs the body of the export `name` with the queue behind a handle.
+unsafe fn with_queue(
+    name: &'static str,
+    queue: *const yc_queue,
+    err: *mut *mut yc_error,
+    body: impl FnOnce(&yc_queue) -> Result<yc_status>,
+) -> yc_status {
+    let checked = || {
+        // SAFETY: the caller hands NULL or a live queue of ours.
+        let queue = unsafe { queue.as_ref() }.ok_or_else(|| null("queue"))?;
+        queue.handle.check_process()?;
+        body(queue)
+    };
+    // SAFETY: the caller's `err`, handed on.
+    unsafe { boundary::call(name, err, checked) }
+}
+
+/// Opens a queue for up to capacity operations that are in flight or not
+/// taken (0: 1024; at most 1000000); their arguments may take 64 MiB. wake
+/// (may be NULL) is called with user_data when there is something to take;
+/// the finaliser (may be NULL) once wake will not be called again, unless this
+/// fails. On success *out is the queue: yc_queue_close() it, then
+/// yc_queue_free() it.
+///
+/// Errors: YC_E_INVALID for a capacity over the limit; YC_E_BUSY when the
+/// library's thread, which calls wake, could not be started.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_queue_open(
+    cache: *mut yc_cache,
+    capacity: usize,
+    wake: yc_wake_fn,
+    user_data: *mut c_void,
+    finalise: yc_finalise_fn,
+    out: *mut *mut yc_queue,
+    err: *mut *mut yc_error,
+) -> yc_status {
+    // SAFETY: the caller's arguments, each checked before use.
+    unsafe {
+        with_handle("yc_queue_open", cache, err, |handle| {
+            let place = self::out(out, "out")?;
+            let queue = Arc::new(Queue::open(handle.clone(), capacity)?);
+            handle.add_queue(&queue)?;
+            let data = || UserData::new(user_data, finalise);
+            match wake {
+                Some(wake) => queue.wake_by(|| waking(wake, data()))?,
+                None => drop(data()),
+            }
+            place.write(Box::into_raw(Box::new(yc_queue { handle: handle.clone(), queue })));
+            Ok(YC_OK)
+        })
+    }
+}
+
+fn waking(wake: unsafe extern "C" fn(*mut c_void), data: UserData) -> crate::queue::Wake {
+    // SAFETY: the host's own function with the host's own data, which lives as long as this.
+    Arc::new(move || unsafe { wake(data.pointer()) })
+}
+
+/// Submits n operations, an array as of yc_batch(); only what a kind needs,
+/// and user_data, is read, and nothing is written there. Keys, values and
+/// tags are copied. tickets (may be NULL) is an array of n places, *accepted
+/// how many operations were accepted, from the first on: their tickets are
+/// written before their completions can be taken. An operation that is wrong
+/// (an empty key, say) is accepted and completes with its error.
+///
+/// YC_OK: all n were accepted. YC_E_BUSY: *accepted, which is written all the
+/// same, is fewer; take completions and submit the others again.
+/// Other errors: YC_E_CLOSED, YC_E_INVALID; nothing was accepted.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_queue_submit(
+    queue: *mut yc_queue,
+    ops: *const yc_op,
+    n: usize,
+    stride: usize,
+    tickets: *mut yc_ticket,
+    accepted: *mut usize,
+    err: *mut *mut yc_error,
+) -> yc_status {
+    // SAFETY: the caller's arguments, each checked before use.
+    unsafe {
+        with_queue("yc_queue_submit", queue, err, |queue| {
+            let ops = places(ops.cast_mut(), n, stride, "ops", "sizeof(yc_op)")?;
+            let (tickets, accepted) = (array_out(tickets, n, "tickets")?, self::out(accepted, "accepted")?);
+            queue.handle.cache()?;
+            let mut submission = queue.queue.submit(n)?;
+            let all = ops.into_iter().all(|op| {
+                let tags = tags_of(op);
+                let label = Label { user_data: (*op).user_data, kind: (*op).kind };
+                submission.add(label, read(op, &tags))
+            });
+            accepted.write(submission.commit(writer_of(tickets)));
+            if all { Ok(YC_OK) } else { Err(full()) }
+        })
+    }
+}
+
+/// Submits yc_get_many(): results of the completion has a status and a value
+/// for each key. Keys are copied; ticket may be NULL.
+///
+/// YC_OK: accepted. Errors: YC_E_BUSY, YC_E_CLOSED. What is wrong with the
+/// keys is told by the completion.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_queue_get_many(
+    queue: *mut yc_queue,
+    keys: *const yc_slice,
+    n: usize,
+    user_data: u64,
+    ticket: *mut yc_ticket,
+    err: *mut *mut yc_error,
+) -> yc_status {
+    // SAFETY: the caller's arguments, each checked before use.
+    unsafe {
+        with_queue("yc_queue_get_many", queue, err, |queue| {
+            let keys = slices(keys, n, "keys");
+            let operation = keys.as_ref().map(|keys| Operation::GetMany { keys }).map_err(Clone::clone);
+            let label = Label { user_data, kind: YC_OP_GET_MANY };
+            queue.submit_one(label, operation, array_out(ticket, 1, "ticket")?)
+        })
+    }
+}
+
+/// Submits yc_set_many(): results of the completion has a status for each
+/// key. All is copied. Otherwise as yc_queue_get_many().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_queue_set_many(
+    queue: *mut yc_queue,
+    keys: *const yc_slice,
+    values: *const yc_slice,
+    n: usize,
+    ttl_ms: i64,
+    tags: *const yc_slice,
+    n_tags: usize,
+    user_data: u64,
+    ticket: *mut yc_ticket,
+    err: *mut *mut yc_error,
+) -> yc_status {
+    // SAFETY: the caller's arguments, each checked before use.
+    unsafe {
+        with_queue("yc_queue_set_many", queue, err, |queue| {
+            let lists = [(keys, n, "keys"), (values, n, "values"), (tags, n_tags, "tags")]
+                .map(|(list, len, name)| slices(list, len, name));
+            let [keys, values, tags] = lists.each_ref().map(|list| list.as_deref().map_err(Clone::clone));
+            let read =
+                || Ok(Operation::SetMany { keys: keys?, values: values?, ttl: Ttl::from_millis(ttl_ms)?, tags: tags? });
+            let label = Label { user_data, kind: YC_OP_SET_MANY };
+            queue.submit_one(label, read(), array_out(ticket, 1, "ticket")?)
+        })
+    }
+}
+
+/// Submits yc_delete_many(): results of the completion has a status for each
+/// key. Otherwise as yc_queue_get_many().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_queue_delete_many(
+    queue: *mut yc_queue,
+    keys: *const yc_slice,
+    n: usize,
+    user_data: u64,
+    ticket: *mut yc_ticket,
+    err: *mut *mut yc_error,
+) -> yc_status {
+    // SAFETY: the caller's arguments, each checked before use.
+    unsafe {
+        with_queue("yc_queue_delete_many", queue, err, |queue| {
+            let keys = slices(keys, n, "keys");
+            let operation = keys.as_ref().map(|keys| Operation::DeleteMany { keys }).map_err(Clone::clone);
+            let label = Label { user_data, kind: YC_OP_DELETE_MANY };
+            queue.submit_one(label, operation, array_out(ticket, 1, "ticket")?)
+        })
+    }
+}
+
+/// Submits yc_keys_next() on a cursor of the same cache: keys of the
+/// completion is the page, and its status YC_END at the end. The cursor may be
+/// released at once. The page of one that was cancelled may be lost: begin
+/// anew. ticket may be NULL.
+///
+/// YC_OK: accepted. Errors: YC_E_INVALID for a cursor that is NULL or of
+/// another cache; YC_E_BUSY, YC_E_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_queue_keys_next(
+    queue: *mut yc_queue,
+    cursor: *mut yc_cursor,
+    limit: usize,
+    user_data: u64,
+    ticket: *mut yc_ticket,
+    err: *mut *mut yc_error,
+) -> yc_status {
+    // SAFETY: the caller's arguments, each checked before use.
+    unsafe {
+        with_queue("yc_queue_keys_next", queue, err, |queue| {
+            let cursor = cursor.as_ref().ok_or_else(|| null("cursor"))?;
+            if !Arc::ptr_eq(&cursor.handle, &queue.handle) {
+                return Err(Error::new(ErrorKind::Invalid, "the cursor is of another cache than the queue"));
+            }
+            let operation = Operation::NextKeys { cursor: &cursor.cursor, limit: page_limit(limit) };
+            let label = Label { user_data, kind: YC_OP_KEYS_NEXT };
+            queue.submit_one(label, Ok(operation), array_out(ticket, 1, "ticket")?)
+        })
+    }
+}
+
+/// Submits yc_search(): matches of the completion is what was found. Query
+/// and options are copied. Otherwise as yc_queue_get_many().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_queue_search(
+    queue: *mut yc_queue,
+    query: *const c_void,
+    query_len: usize,
+    options: *const yc_search_options,
+    user_data: u64,
+    ticket: *mut yc_ticket,
+    err: *mut *mut yc_error,
+) -> yc_status {
+    // SAFETY: the caller's arguments, each checked before use.
+    unsafe {
+        with_queue("yc_queue_search", queue, err, |queue| {
+            let options = read_options(options);
+            let operation = options.as_ref().map_err(Clone::clone).and_then(|(threshold, limit, tags)| {
+                let options = SearchOptions { threshold: *threshold, limit: *limit, tags };
+                Ok(Operation::Search { query: bytes(query, query_len, "query")?, options })
+            });
+            let label = Label { user_data, kind: YC_OP_SEARCH };
+            queue.submit_one(label, operation, array_out(ticket, 1, "ticket")?)
+        })
+    }
+}
+
+/// Takes up to max completions, in the order they came, into an array of
+/// structs of stride bytes each, sizeof(yc_completion): so a program compiled
+/// against a later, longer one works with this library. Returns at once.
+///
+/// YC_OK: *count were taken, perhaps none.
+/// Errors: YC_E_CLOSED once the queue is closed and its last completion was
+/// taken.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_queue_poll(
+    queue: *mut yc_queue,
+    completions: *mut yc_completion,
+    max: usize,
+    stride: usize,
+    count: *mut usize,
+    err: *mut *mut yc_error,
+) -> yc_status {
+    // SAFETY: the caller's arguments, each checked before use.
+    unsafe {
+        with_queue("yc_queue_poll", queue, err, |queue| {
+            let places = places(completions, max, stride, "completions", "sizeof(yc_completion)")?;
+            let count = out(count, "count")?;
+            count.write(queue.queue.take(max, writer(places, stride))?);
+            Ok(YC_OK)
+        })
+    }
+}
+
+/// As yc_queue_poll(), but waits until there is one to take, at most
+/// timeout_ms milliseconds (-1: no limit). max is at least 1. Several threads
+/// may wait; each completion goes to one of them.
+///
+/// Errors: YC_E_TIMEOUT when there was none; those of yc_queue_poll(), also
+/// for a thread that waits while the queue is closed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_queue_wait(
+    queue: *mut yc_queue,
+    completions: *mut yc_completion,
+    max: usize,
+    stride: usize,
+    timeout_ms: i64,
+    count: *mut usize,
+    err: *mut *mut yc_error,
+) -> yc_status {
+    // SAFETY: the caller's arguments, each checked before use.
+    unsafe {
+        with_queue("yc_queue_wait", queue, err, |queue| {
+            let places = places(completions, max, stride, "completions", "sizeof(yc_completion)")?;
+            let (count, deadline) = (out(count, "count")?, wait_deadline(timeout_ms)?);
+            if max == 0 {
+                return Err(Error::new(ErrorKind::Invalid, "max is 0; it takes 1 or more"));
+            }
+            let taken = queue.queue.wait(max, deadline, writer(places, stride))?;
+            if taken == 0 {
+                return Err(Error::new(ErrorKind::Timeout, format!("no completion came in {timeout_ms} ms")));
+            }
+            count.write(taken);
+            Ok(YC_OK)
+        })
+    }
+}
+
+/// When a wait ends; `None` is never, as for times that no clock reaches.
+fn wait_deadline(timeout_ms: i64) -> Result<Option<Instant>> {
+    match u64::try_from(timeout_ms) {
+        Ok(millis) => Ok(Instant::now().checked_add(Duration::from_millis(millis))),
+        Err(_) if timeout_ms == -1 => Ok(None),
+        Err(_) => Err(Error::new(ErrorKind::Invalid, format!("timeout_ms is {timeout_ms}; it takes 0 or more, or -1"))),
+    }
+}
+
+/// Writes completions into the caller's places, one after another.
+unsafe fn writer(mut places: impl Iterator<Item = *mut yc_completion>, stride: usize) -> impl FnMut(Completion) {
+    move |done| {
+        let Label { user_data, kind } = done.label;
+        let completion = yc_completion { ticket: done.ticket, user_data, kind, ..yc_completion::of(done.result) };
+        if let Some(place) = places.next() {
+            // SAFETY: one of the caller's places of stride bytes; what a longer struct has more is zero.
+            unsafe {
+                place.cast::<u8>().write_bytes(0, stride);
+                place.write(completion);
+            }
+        }
+    }
+}
+
+/// A file descriptor that is readable while there are completions to take:
+/// for epoll, poll, libuv and their like. It becomes readable once for each
+/// change from empty to filled, until a poll or wait takes the last. It belongs
+/// to the queue until yc_queue_free(): watch it, never read, write or close it.
+///
+/// Errors: YC_E_BUSY when the process may open no more files.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_queue_fd(queue: *mut yc_queue, fd: *mut c_int, err: *mut *mut yc_error) -> yc_status {
+    // SAFETY: the caller's arguments, each checked before use.
+    unsafe {
+        with_queue("yc_queue_fd", queue, err, |queue| {
+            let place = out(fd, "fd")?;
+            place.write(queue.queue.fd()?);
+            Ok(YC_OK)
+        })
+    }
+}
+
+/// Cancels an operation: it completes with YC_E_CANCELLED at once, though on
+/// a server it may be carried out all the same.
+///
+/// YC_OK: it was in flight. YC_MISS: it has completed already, or there is no
+/// such ticket.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_queue_cancel(
+    queue: *mut yc_queue,
+    ticket: yc_ticket,
+    err: *mut *mut yc_error,
+) -> yc_status {
+    // SAFETY: the caller's arguments, each checked before use.
+    unsafe {
+        with_queue("yc_queue_cancel", queue, err, |queue| Ok(if queue.queue.cancel(ticket) { YC_OK } else { YC_MISS }))
+    }
+}
+
+/// Closes a queue: it accepts no more, what is in flight may finish for
+/// timeout_ms milliseconds (-1: 5000; 0: not at all), and the rest completes
+/// with YC_E_CANCELLED. All completions can still be taken. wake is not
+/// called after this returns, unless this was called from it. Closing again is
+/// YC_OK. yc_close() closes the queues of its cache in the same way; the rest
+/// completes with YC_E_CLOSED then.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_queue_close(queue: *mut yc_queue, timeout_ms: i64, err: *mut *mut yc_error) -> yc_status {
+    // SAFETY: the caller's arguments, each checked before use.
+    unsafe {
+        with_queue("yc_queue_close", queue, err, |queue| {
+            let deadline = close_deadline(timeout_ms)?;
+            let closed = Error::new(ErrorKind::Closed, "the queue was closed");
+            let rest = Error::new(ErrorKind::Cancelled, "the queue was closed before the operation was done");
+            queue.queue.close(closed, &rest, deadline);
+            Ok(YC_OK)
+        })
+    }
+}
+
+/// Releases a queue, with the completions that were not taken, once no thread
+/// uses the handle any more. One that was not closed is closed without
+/// waiting, and what is in flight is dropped. Never blocks; NULL is fine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_queue_free(queue: *mut yc_queue) {
+    // SAFETY: the caller hands NULL or a live queue of ours.
+    let foreign = unsafe { queue.as_ref() }.is_some_and(|queue| queue.handle.check_process().is_err());
+    // In the child of a fork it is the parent's: leaked, as yc_cache_free() leaks the cache.
+    if !foreign {
+        // SAFETY: the caller hands NULL or a queue of ours, once.
+        unsafe { boundary::free(queue) }
+    }
+}

@@ -1,0 +1,94 @@
+//! `yc_results`: what many keys came to, as a queue hands it out.
+
+use std::ptr::{null, null_mut};
+
+use super::boundary;
+use super::entry::hit;
+use super::status::{YC_MISS, YC_OK, status_of, yc_status};
+use super::value::{yc_value, yc_value_free};
+use crate::error::{Error, Result};
+
+/// What each key of yc_queue_get_many(), yc_queue_set_many() or
+/// yc_queue_delete_many() came to, in the order of the keys. Immutable: any
+/// thread may read it; it outlives the cache, until yc_results_free().
+pub struct yc_results {
+    statuses: Vec<yc_status>,
+    values: Vec<*mut yc_value>,
+}
+
+impl yc_results {
+    /// The results as the caller owns them, and the first failure among them.
+    pub(super) fn into_raw<T>(
+        outcomes: Vec<Result<T>>,
+        read: impl Fn(T) -> (yc_status, *mut yc_value),
+    ) -> (*mut Self, Option<Error>) {
+        let (mut failure, mut results) = (None, Self { statuses: Vec::new(), values: Vec::new() });
+        for outcome in outcomes {
+            let (status, value) = match outcome {
+                Ok(outcome) => read(outcome),
+                Err(error) => (status_of(failure.get_or_insert(error).kind()), null_mut()),
+            };
+            results.statuses.push(status);
+            results.values.push(value);
+        }
+        (Box::into_raw(Box::new(results)), failure)
+    }
+}
+
+/// A value that is there or a miss.
+pub(super) fn found(value: Option<crate::value::Value>) -> (yc_status, *mut yc_value) {
+    value.map_or((YC_MISS, null_mut()), |value| (YC_OK, yc_value::into_raw(value)))
+}
+
+/// Something stored.
+pub(super) fn stored((): ()) -> (yc_status, *mut yc_value) {
+    (YC_OK, null_mut())
+}
+
+/// A key that was there or was not.
+pub(super) fn deleted(was_there: bool) -> (yc_status, *mut yc_value) {
+    (hit(was_there), null_mut())
+}
+
+impl Drop for yc_results {
+    fn drop(&mut self) {
+        for value in self.values.drain(..) {
+            // SAFETY: NULL or a value of ours, which nobody else releases.
+            unsafe { yc_value_free(value) };
+        }
+    }
+}
+
+/// The status of each key, YC_OK, YC_MISS or what went wrong with it, and in
+/// *count their number (count may be NULL). They live as long as the results.
+/// NULL and 0 for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_results_statuses(results: *const yc_results, count: *mut usize) -> *const yc_status {
+    // SAFETY: the caller hands NULL or live results of ours, and a place or NULL.
+    unsafe { list(results.as_ref().map(|results| results.statuses.as_slice()), count) }
+}
+
+/// The value of each key, NULL where there is none, and in *count their
+/// number (count may be NULL). They are released with the results: keep one
+/// with yc_value_clone(). NULL and 0 for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_results_values(results: *const yc_results, count: *mut usize) -> *const *const yc_value {
+    // SAFETY: as above; what the caller reads it may not change.
+    unsafe { list(results.as_ref().map(|results| results.values.as_slice()), count) }.cast()
+}
+
+/// A list as C reads it.
+unsafe fn list<T>(items: Option<&[T]>, count: *mut usize) -> *const T {
+    if !count.is_null() {
+        // SAFETY: not NULL, and the caller's to be written.
+        unsafe { count.write(items.map_or(0, <[T]>::len)) };
+    }
+    items.map_or(null(), <[T]>::as_ptr)
+}
+
+/// Releases results, with their values. NULL is fine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_results_free(results: *mut yc_results) {
+    // SAFETY: the caller hands NULL or results of ours, once.
+    unsafe { boundary::free(results) }
+}

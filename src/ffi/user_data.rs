@@ -1,0 +1,36 @@
+//! What a host wants back with each call of its function, and released when there will be none.
+
+use std::ffi::c_void;
+
+/// Releases user_data; called once, when the library will not use it again.
+pub type yc_finalise_fn = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
+
+/// The host's data, finalised when dropped.
+pub(super) struct UserData {
+    pointer: *mut c_void,
+    finalise: yc_finalise_fn,
+}
+
+// SAFETY: the header asks for data that any thread may use.
+unsafe impl Send for UserData {}
+// SAFETY: as above.
+unsafe impl Sync for UserData {}
+
+impl UserData {
+    pub(super) fn new(pointer: *mut c_void, finalise: yc_finalise_fn) -> Self {
+        Self { pointer, finalise }
+    }
+
+    pub(super) fn pointer(&self) -> *mut c_void {
+        self.pointer
+    }
+}
+
+impl Drop for UserData {
+    fn drop(&mut self) {
+        if let Some(finalise) = self.finalise {
+            // SAFETY: the host's own function with the host's own data, once.
+            unsafe { finalise(self.pointer) };
+        }
+    }
+}

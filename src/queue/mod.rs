@@ -1,0 +1,195 @@
+//! The completion queue: operations go in and return at once, completions come out when they are there.
+//!
+//! Each accepted operation has exactly one completion: it is made by whoever takes the operation out of
+//! `State`, under its lock, and everybody else (the late result, the second cancel) finds it gone. What
+//! a backend answers at once completes on the submitter's own thread; the rest runs in one task of the
+//! runtime, the `driver`.
+
+mod budget;
+mod driver;
+mod event;
+mod owned;
+mod packed;
+mod shared;
+mod state;
+mod submission;
+mod tasks;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use self::shared::{Shared, lock};
+use self::state::{MAX_CAPACITY, Stage};
+pub use self::submission::Submission;
+use crate::cache::{Cache, Outcome};
+use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::Runtime;
+
+/// What an operation is known by until its completion is taken; never 0.
+pub type Ticket = u64;
+/// Wakes the host; dropped when it will not be called again.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
+/// Who keeps the cache while operations run.
+pub type Owner = Arc<dyn AsRef<Cache> + Send + Sync>;
+
+/// What a caller wants back with the completion, untouched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Label {
+    /// The caller's own.
+    pub user_data: u64,
+    /// Which operation it is.
+    pub kind: i32,
+}
+
+/// What became of an operation.
+pub struct Completion {
+    /// Its ticket.
+    pub ticket: Ticket,
+    /// What was submitted with it.
+    pub label: Label,
+    /// What it came to.
+    pub result: Result<Outcome>,
+}
+
+/// A call that is under way in another thread, or a wake-up, is waited for so long beyond any deadline.
+const GRACE: Duration = Duration::from_secs(1);
+/// The capacity of a queue for which none is asked.
+const DEFAULT_CAPACITY: usize = 1024;
+
+/// A queue of one cache. Any thread may call anything at any time.
+pub struct Queue {
+    shared: Arc<Shared>,
+    owner: Owner,
+    /// Held from the first operation that was not done at once until the queue is closed.
+    runtime: Mutex<Option<Arc<Runtime>>>,
+}
+
+impl Queue {
+    /// A queue for so many operations, in flight and not taken together (0: 1024).
+    pub fn open(owner: Owner, capacity: usize) -> Result<Self> {
+        let capacity = if capacity == 0 { DEFAULT_CAPACITY } else { capacity };
+        if capacity > MAX_CAPACITY {
+            let text = format!("capacity is {capacity}; it takes up to {MAX_CAPACITY}");
+            return Err(Error::new(ErrorKind::Invalid, text));
+        }
+        Ok(Self { shared: Arc::new(Shared::new(capacity)), owner, runtime: Mutex::default() })
+    }
+
+    /// Wakes the host by a function from now on. It is called on the runtime's thread alone, never in a
+    /// call of the host. Where that thread cannot be had the function is not kept.
+    pub fn wake_by(&self, wake: impl FnOnce() -> Wake) -> Result<()> {
+        self.ensure_driver()?;
+        self.shared.wake_by(wake());
+        Ok(())
+    }
+
+    /// Begins to submit up to n operations.
+    pub fn submit(&self, n: usize) -> Result<Submission<'_>> {
+        Submission::begin(self, n)
+    }
+
+    /// Hands over up to `max` completions in the order they came; how many.
+    pub fn take(&self, max: usize, mut hand_over: impl FnMut(Completion)) -> Result<usize> {
+        self.shared.change(|state| {
+            let taken = (0..max).map_while(|_| state.take().map(&mut hand_over)).count();
+            match &state.stage {
+                Stage::Closed(reason) if taken == 0 && max > 0 && state.is_over() => Err(reason.clone()),
+                _ => Ok(taken),
+            }
+        })
+    }
+
+    /// As `take`, but waits for the first; 0 when none came until the deadline.
+    pub fn wait(&self, max: usize, deadline: Option<Instant>, mut hand_over: impl FnMut(Completion)) -> Result<usize> {
+        loop {
+            let in_time = self.shared.wait_until(deadline, |state| state.ready() > 0 || state.is_over());
+            let taken = self.take(max, &mut hand_over)?;
+            // Another consumer may have been faster.
+            if taken > 0 || !in_time {
+                return Ok(taken);
+            }
+        }
+    }
+
+    /// A file descriptor that is readable while there are completions.
+    pub fn fd(&self) -> Result<i32> {
+        self.shared.fd()
+    }
+
+    /// Completes an operation as cancelled; whether it was in flight.
+    pub fn cancel(&self, ticket: Ticket) -> bool {
+        let reason = Error::new(ErrorKind::Cancelled, "the operation was cancelled");
+        self.shared.change(|state| state.cancel(ticket, reason))
+    }
+
+    /// Takes no more operations, lets those in flight finish until the deadline and completes the rest
+    /// with `rest`. `closed` is what later calls are told. Whether there was no rest.
+    pub fn close(&self, closed: Error, rest: &Error, deadline: Instant) -> bool {
+        self.refuse(closed);
+        // The runtime's own thread would wait for itself.
+        let inside = lock(&self.runtime).as_ref().is_some_and(|runtime| runtime.is_this_thread());
+        if !inside {
+            self.shared.wait_until(Some(deadline), |state| state.to_come() == 0);
+        }
+        let cancelled = self.shared.change(|state| state.cancel_all(rest));
+        if !inside {
+            let last = deadline.max(Instant::now() + GRACE);
+            self.shared.wait_until(Some(last), |state| state.to_come() == 0 && !state.driven);
+        }
+        self.let_go();
+        cancelled == 0
+    }
+
+    /// Takes no more operations and completes those in flight; waits for nothing.
+    pub fn close_now(&self, closed: Error) {
+        self.refuse(closed.clone());
+        self.shared.change(|state| state.cancel_all(&closed));
+    }
+
+    fn refuse(&self, closed: Error) {
+        self.shared.change(|state| {
+            if matches!(state.stage, Stage::Open) {
+                state.stage = Stage::Closed(closed);
+            }
+        });
+    }
+
+    /// Needs neither the host's function nor the runtime any more.
+    fn let_go(&self) {
+        self.shared.forget_wake();
+        let runtime = lock(&self.runtime).take();
+        if let Some(runtime) = runtime {
+            runtime.release(Instant::now() + GRACE);
+        }
+    }
+
+    /// Starts the driver unless it runs.
+    fn ensure_driver(&self) -> Result<()> {
+        // Held to the end: a close that comes meanwhile finds what was started.
+        let mut runtime = lock(&self.runtime);
+        if !self.shared.change(|state| state.begin_driving())? {
+            return Ok(());
+        }
+        let started = runtime.clone().map_or_else(Runtime::acquire, Ok);
+        match started {
+            Ok(started) => {
+                started.spawn(driver::drive(self.shared.clone(), self.owner.clone()));
+                *runtime = Some(started);
+                Ok(())
+            }
+            Err(error) => {
+                self.shared.change(|state| state.driven = false);
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Drop for Queue {
+    /// Waits for nothing; what is in flight is dropped with it.
+    fn drop(&mut self) {
+        self.shared.abandon();
+    }
+}

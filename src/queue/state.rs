@@ -1,0 +1,198 @@
+//! What a queue knows, under its one lock: who is in flight, what is done and not taken.
+
+use std::collections::VecDeque;
+use std::mem;
+
+use super::owned::Owned;
+use super::{Completion, Label, Ticket};
+use crate::cache::Outcome;
+use crate::error::{Error, Result};
+
+/// The low bits of a ticket are its slot, the others count: no ticket comes twice, none has to be searched.
+const SLOT_BITS: u32 = 20;
+/// The slot of what was done before it could take one.
+const NO_SLOT: u64 = (1 << SLOT_BITS) - 1;
+/// The most operations of one queue: fewer than there are slots.
+pub(super) const MAX_CAPACITY: usize = 1_000_000;
+
+/// A small queue too may cancel and submit a few times before the driver has looked.
+const SPARE_ORDERS: usize = 64;
+
+/// The slot of a ticket.
+#[allow(clippy::cast_possible_truncation)] // 20 bits.
+pub(super) fn slot_of(ticket: Ticket) -> usize {
+    (ticket & NO_SLOT) as usize
+}
+
+/// What the driver has to do, in this order.
+pub(super) enum Order {
+    /// Run this.
+    Start(Ticket, Owned),
+    /// Drop it: its completion is there already.
+    Stop(Ticket),
+}
+
+/// What becomes of a queue.
+#[derive(Clone)]
+pub(super) enum Stage {
+    /// It takes operations.
+    Open,
+    /// It takes no more, for this reason.
+    Closed(Error),
+    /// Nobody looks any more.
+    Abandoned,
+}
+
+#[derive(Clone, Copy)]
+struct Flight {
+    ticket: Ticket,
+    label: Label,
+}
+
+pub(super) struct State {
+    capacity: usize,
+    /// Room that submissions which are under way have.
+    reserved: usize,
+    counter: u64,
+    slots: Vec<Option<Flight>>,
+    free: Vec<usize>,
+    done: VecDeque<Completion>,
+    orders: Vec<Order>,
+    pub(super) stage: Stage,
+    /// Whether a driver runs.
+    pub(super) driven: bool,
+    /// How many threads wait for a change.
+    pub(super) watchers: usize,
+}
+
+impl State {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            capacity,
+            reserved: 0,
+            counter: 0,
+            slots: Vec::new(),
+            free: Vec::new(),
+            done: VecDeque::new(),
+            orders: Vec::new(),
+            stage: Stage::Open,
+            driven: false,
+            watchers: 0,
+        }
+    }
+
+    /// How many completions are there to be taken.
+    pub(super) fn ready(&self) -> usize {
+        self.done.len()
+    }
+
+    /// How many completions are still to come.
+    pub(super) fn to_come(&self) -> usize {
+        self.reserved + self.slots.len() - self.free.len()
+    }
+
+    /// Whether nothing will come any more.
+    pub(super) fn is_over(&self) -> bool {
+        !matches!(self.stage, Stage::Open) && self.to_come() == 0
+    }
+
+    /// A driver is about to run; whether none does yet.
+    pub(super) fn begin_driving(&mut self) -> Result<bool> {
+        if let Stage::Closed(reason) = &self.stage {
+            return Err(reason.clone());
+        }
+        Ok(!mem::replace(&mut self.driven, true))
+    }
+
+    /// Keeps room for up to n operations.
+    pub(super) fn reserve(&mut self, n: usize) -> Result<usize> {
+        if let Stage::Closed(reason) = &self.stage {
+            return Err(reason.clone());
+        }
+        // Cancelled operations that the driver has not dropped yet hold memory too.
+        let crowded = self.orders.len() >= 2 * self.capacity + SPARE_ORDERS;
+        let used = if crowded { self.capacity } else { self.to_come() + self.done.len() };
+        let room = n.min(self.capacity.saturating_sub(used));
+        self.reserved += room;
+        Ok(room)
+    }
+
+    /// Gives room back that was kept.
+    pub(super) fn unreserve(&mut self, room: usize) {
+        self.reserved -= room;
+    }
+
+    /// An operation is on its way to the driver.
+    pub(super) fn start(&mut self, label: Label, operation: Owned) -> Ticket {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        let ticket = self.next_ticket(slot as u64);
+        self.slots[slot] = Some(Flight { ticket, label });
+        self.orders.push(Order::Start(ticket, operation));
+        ticket
+    }
+
+    /// An operation was done at once.
+    pub(super) fn done_at_once(&mut self, label: Label, result: Result<Outcome>) -> Ticket {
+        let ticket = self.next_ticket(NO_SLOT);
+        self.done.push_back(Completion { ticket, label, result });
+        ticket
+    }
+
+    /// The one completion of an operation in flight; of any other there is none, and the result comes back.
+    pub(super) fn finish(&mut self, ticket: Ticket, result: Result<Outcome>) -> Option<Result<Outcome>> {
+        let slot = slot_of(ticket);
+        let place = self.slots.get_mut(slot);
+        let Some(flight) = place.and_then(|place| place.take_if(|flight| flight.ticket == ticket)) else {
+            return Some(result);
+        };
+        self.free.push(slot);
+        self.done.push_back(Completion { ticket, label: flight.label, result });
+        None
+    }
+
+    /// Completes an operation in flight without its result; whether it was in flight.
+    pub(super) fn cancel(&mut self, ticket: Ticket, reason: Error) -> bool {
+        let was_there = self.finish(ticket, Err(reason)).is_none();
+        if was_there {
+            self.orders.push(Order::Stop(ticket));
+        }
+        was_there
+    }
+
+    /// Completes all that is in flight; how many there were.
+    pub(super) fn cancel_all(&mut self, reason: &Error) -> usize {
+        let tickets: Vec<Ticket> = self.slots.iter().flatten().map(|flight| flight.ticket).collect();
+        tickets.into_iter().filter(|ticket| self.cancel(*ticket, reason.clone())).count()
+    }
+
+    /// The next completion.
+    pub(super) fn take(&mut self) -> Option<Completion> {
+        self.done.pop_front()
+    }
+
+    /// What the driver has to do.
+    pub(super) fn take_orders(&mut self, into: &mut Vec<Order>) {
+        mem::swap(&mut self.orders, into);
+    }
+
+    /// Whether the driver has something to do.
+    pub(super) fn has_orders(&self) -> bool {
+        !self.orders.is_empty()
+    }
+
+    /// Nobody looks any more: what was done and not taken, and not done, to be dropped outside the lock.
+    pub(super) fn abandon(&mut self) -> (VecDeque<Completion>, Vec<Order>) {
+        self.stage = Stage::Abandoned;
+        self.slots.clear();
+        self.free.clear();
+        (mem::take(&mut self.done), mem::take(&mut self.orders))
+    }
+
+    fn next_ticket(&mut self, slot: u64) -> Ticket {
+        self.counter += 1;
+        self.counter << SLOT_BITS | slot
+    }
+}

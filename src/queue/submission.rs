@@ -1,0 +1,105 @@
+//! Some operations on their way into a queue.
+
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use futures_util::FutureExt;
+
+use super::owned::Owned;
+use super::state::{Stage, State};
+use super::{Label, Queue, Ticket};
+use crate::cache::{Cache, Operation, Outcome};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Operations that have room in the queue and are not in it yet: nobody sees one of them before all are.
+pub struct Submission<'a> {
+    queue: &'a Queue,
+    room: usize,
+    works: Vec<(Label, Work)>,
+}
+
+enum Work {
+    Done(Result<Outcome>),
+    ToDo(Owned),
+}
+
+impl<'a> Submission<'a> {
+    pub(super) fn begin(queue: &'a Queue, n: usize) -> Result<Self> {
+        let room = queue.shared.change(|state| state.reserve(n))?;
+        Ok(Self { queue, room, works: Vec::with_capacity(room) })
+    }
+
+    /// Runs an operation if that is done at once, else copies it; an operation that was refused, or is now,
+    /// completes with its error. Not accepted when the queue is full.
+    pub fn add(&mut self, label: Label, operation: Result<Operation<'_>>) -> bool {
+        if self.works.len() == self.room {
+            return false;
+        }
+        let work = match operation {
+            Ok(operation) => self.begin_work(&operation),
+            Err(refused) => Some(Work::Done(Err(refused))),
+        };
+        work.map(|work| self.works.push((label, work))).is_some()
+    }
+
+    fn begin_work(&self, operation: &Operation<'_>) -> Option<Work> {
+        let cache: &Cache = (*self.queue.owner).as_ref();
+        if cache.answers_at_once() && !operation.is_long() {
+            return Some(Work::Done(run(cache, operation)));
+        }
+        match cache.check(operation) {
+            Ok(()) => Owned::copy(operation, &self.queue.shared.budget).map(Work::ToDo),
+            Err(refused) => Some(Work::Done(Err(refused))),
+        }
+    }
+
+    /// Has them all in the queue and answers how many they are; `tell` is told the ticket of each, in
+    /// their order, before anybody can take a completion.
+    pub fn commit(mut self, mut tell: impl FnMut(Ticket)) -> usize {
+        let works = mem::take(&mut self.works);
+        let accepted = works.len();
+        let to_do = works.iter().any(|(_, work)| matches!(work, Work::ToDo(_)));
+        let driver = if to_do { self.queue.ensure_driver() } else { Ok(()) };
+        let room = mem::take(&mut self.room);
+        self.queue.shared.change(|state| {
+            state.unreserve(room);
+            for (label, work) in works {
+                tell(enter(state, label, work, &driver));
+            }
+        });
+        accepted
+    }
+}
+
+/// An operation for which there is no driver, or none any more, completes with the reason.
+fn enter(state: &mut State, label: Label, work: Work, driver: &Result<()>) -> Ticket {
+    match (work, driver, &state.stage) {
+        (Work::Done(result), ..) => state.done_at_once(label, result),
+        (Work::ToDo(_), Err(error), _) => state.done_at_once(label, Err(error.clone())),
+        (Work::ToDo(_), _, Stage::Closed(reason)) => {
+            let reason = reason.clone();
+            state.done_at_once(label, Err(reason))
+        }
+        (Work::ToDo(operation), ..) => state.start(label, operation),
+    }
+}
+
+/// The result of a backend that answers at once.
+fn run(cache: &Cache, operation: &Operation<'_>) -> Result<Outcome> {
+    let ran = catch_unwind(AssertUnwindSafe(|| cache.run(*operation).now_or_never()));
+    match ran {
+        Ok(Some(result)) => result,
+        Ok(None) => Err(Error::new(ErrorKind::Panic, "the backend said it answers at once and did not")),
+        Err(payload) => Err(Error::panicked("an operation of a queue", payload)),
+    }
+}
+
+impl Drop for Submission<'_> {
+    /// One that does not come to its end gives its room back.
+    fn drop(&mut self) {
+        if self.room > 0 {
+            let room = self.room;
+            self.queue.shared.change(|state| state.unreserve(room));
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Futures that run beside each other on one task: each has a place, and places are used again.
+//!
+//! A task of the runtime for each operation would take an allocation, and a system call to hand it over.
+//! Here a whole batch is handed over at once, and only what was woken is polled.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering::AcqRel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
+
+use futures_util::task::AtomicWaker;
+
+/// Up to so many places are kept for later.
+const KEPT: usize = 1024;
+
+pub(super) struct Tasks<F> {
+    places: Vec<Place<F>>,
+    running: usize,
+    woken: Arc<Woken>,
+    /// Those that are polled next; kept for its allocation.
+    turn: Vec<usize>,
+}
+
+struct Place<F> {
+    ticket: u64,
+    future: Pin<Box<Option<F>>>,
+    bell: Arc<Bell>,
+    waker: Waker,
+}
+
+/// Who was woken since the last turn.
+struct Woken {
+    places: Mutex<Vec<usize>>,
+    driver: Arc<AtomicWaker>,
+}
+
+/// Wakes one place.
+struct Bell {
+    place: usize,
+    rung: AtomicBool,
+    woken: Arc<Woken>,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.rung.swap(true, AcqRel) {
+            self.woken.places.lock().unwrap_or_else(PoisonError::into_inner).push(self.place);
+            self.woken.driver.wake();
+        }
+    }
+}
+
+impl<F: Future> Tasks<F> {
+    /// `driver` wakes the task that polls these.
+    pub(super) fn new(driver: Arc<AtomicWaker>) -> Self {
+        let woken = Arc::new(Woken { places: Mutex::default(), driver });
+        Self { places: Vec::new(), running: 0, woken, turn: Vec::new() }
+    }
+
+    /// Has a future polled in the next turn. The place must be free.
+    pub(super) fn start(&mut self, at: usize, ticket: u64, future: F) {
+        while self.places.len() <= at {
+            self.places.push(Place::new(self.places.len(), &self.woken));
+        }
+        let place = &mut self.places[at];
+        place.ticket = ticket;
+        place.future.as_mut().set(Some(future));
+        self.running += 1;
+        if !place.bell.rung.swap(true, AcqRel) {
+            self.turn.push(at);
+        }
+    }
+
+    /// Drops a future, if it is that of the ticket.
+    pub(super) fn stop(&mut self, at: usize, ticket: u64) {
+        let place = self.places.get_mut(at).filter(|place| place.ticket == ticket && place.future.is_some());
+        if let Some(place) = place {
+            place.clear();
+            self.running -= 1;
+        }
+    }
+
+    /// Polls those that were woken, once each, and hands over what became of them.
+    pub(super) fn poll(&mut self, mut ended: impl FnMut(u64, thread::Result<F::Output>)) {
+        self.turn.append(&mut self.woken.places.lock().unwrap_or_else(PoisonError::into_inner));
+        for at in self.turn.drain(..) {
+            let Some(place) = self.places.get_mut(at) else { continue };
+            if let Some(output) = place.poll() {
+                self.running -= 1;
+                ended(place.ticket, output);
+            }
+        }
+        if self.running == 0 && self.places.len() > KEPT {
+            self.places.truncate(KEPT);
+        }
+    }
+
+    /// Whether some were woken since.
+    pub(super) fn has_woken(&self) -> bool {
+        !self.turn.is_empty() || !self.woken.places.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+}
+
+impl<F: Future> Place<F> {
+    fn new(at: usize, woken: &Arc<Woken>) -> Self {
+        let bell = Arc::new(Bell { place: at, rung: AtomicBool::new(false), woken: woken.clone() });
+        Self { ticket: 0, future: Box::pin(None), waker: Waker::from(bell.clone()), bell }
+    }
+
+    /// The output, once. A place that was woken too late has none.
+    fn poll(&mut self) -> Option<thread::Result<F::Output>> {
+        // Before it is polled: who wakes it meanwhile has it polled again.
+        self.bell.rung.swap(false, AcqRel);
+        let future = self.future.as_mut().as_pin_mut()?;
+        let mut context = Context::from_waker(&self.waker);
+        let polled = catch_unwind(AssertUnwindSafe(|| future.poll(&mut context)));
+        let output = match polled {
+            Ok(Poll::Pending) => return None,
+            Ok(Poll::Ready(output)) => Ok(output),
+            Err(payload) => Err(payload),
+        };
+        self.clear();
+        Some(output)
+    }
+
+    /// Drops the future; one that panics there does not end the others.
+    fn clear(&mut self) {
+        let dropped = catch_unwind(AssertUnwindSafe(|| self.future.as_mut().set(None)));
+        if let Err(payload) = dropped {
+            std::mem::forget(payload);
+            // What is left of it is never touched again.
+            std::mem::forget(std::mem::replace(&mut self.future, Box::pin(None)));
+        }
+    }
+}

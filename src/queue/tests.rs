@@ -1,0 +1,632 @@
+//! What a queue promises, over a backend whose gets wait until a test lets them through.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::future::pending;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::thread;
+
+use tokio::sync::Mutex as AsyncMutex;
+
+use super::*;
+use crate::backend::double::{Double, Gate, Get};
+use crate::backend::memory::Memory;
+use crate::cache::{Cursor, Operation, SearchOptions, SetRequest};
+use crate::config::{BackendConfig, Config};
+use crate::ttl::Ttl;
+
+const GET: Operation = Operation::Get { key: b"key" };
+
+struct Holder(Cache);
+
+impl AsRef<Cache> for Holder {
+    fn as_ref(&self) -> &Cache {
+        &self.0
+    }
+}
+
+fn config() -> Config {
+    Config::from_text("memory://", &|_| None).unwrap()
+}
+
+/// A queue over a backend with such gets.
+fn over(at_once: bool, get: Get, capacity: usize) -> Queue {
+    let cache = Cache::over(Box::new(Double::new(&config(), at_once, get)), config());
+    Queue::open(Arc::new(Holder(cache)), capacity).unwrap()
+}
+
+fn over_memory(capacity: usize) -> Queue {
+    let BackendConfig::Memory(memory) = &config().backend;
+    let cache = Cache::over(Box::new(Memory::new(memory)), config());
+    Queue::open(Arc::new(Holder(cache)), capacity).unwrap()
+}
+
+fn gated(capacity: usize) -> (Queue, Gate) {
+    let gate = Gate::closed();
+    (over(false, gate.get(), capacity), gate)
+}
+
+/// Submits one operation; none when it was not accepted.
+fn try_submit(queue: &Queue, user_data: u64, operation: Operation<'_>) -> Option<Ticket> {
+    let (mut ticket, mut submission) = (None, queue.submit(1).unwrap());
+    submission.add(Label { user_data, kind: 3 }, Ok(operation));
+    submission.commit(|written| ticket = Some(written));
+    ticket
+}
+
+fn submit(queue: &Queue, user_data: u64, operation: Operation<'_>) -> Ticket {
+    try_submit(queue, user_data, operation).unwrap()
+}
+
+fn in_ten_seconds() -> Instant {
+    Instant::now() + Duration::from_secs(10)
+}
+
+/// What is there now.
+fn take_all(queue: &Queue) -> Vec<Completion> {
+    let mut all = Vec::new();
+    queue.take(usize::MAX, |completion| all.push(completion)).unwrap();
+    all
+}
+
+/// The next one.
+fn next(queue: &Queue) -> Completion {
+    let mut came = None;
+    queue.wait(1, Some(in_ten_seconds()), |completion| came = Some(completion)).unwrap();
+    came.unwrap()
+}
+
+fn next_kind(queue: &Queue) -> Option<ErrorKind> {
+    next(queue).result.err().map(|error| error.kind())
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "closed")
+}
+
+fn cancelled() -> Error {
+    Error::new(ErrorKind::Cancelled, "cancelled")
+}
+
+fn close(queue: &Queue, deadline: Instant) -> bool {
+    queue.close(closed(), &cancelled(), deadline)
+}
+
+fn until(done: impl Fn() -> bool) {
+    let deadline = in_ten_seconds();
+    while !done() {
+        assert!(Instant::now() < deadline, "it does not come");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn what_waits_completes_when_it_is_let_through_with_what_was_submitted() {
+    let (queue, gate) = gated(0);
+    let tickets: Vec<Ticket> = [0, u64::MAX, 7].into_iter().map(|data| submit(&queue, data, GET)).collect();
+    assert!(take_all(&queue).is_empty());
+    gate.open(3);
+    let came: Vec<Completion> = (0..3).map(|_| next(&queue)).collect();
+    assert!(came.iter().map(|it| it.ticket).eq(tickets));
+    assert!(came.iter().map(|it| it.label.user_data).eq([0, u64::MAX, 7]));
+    assert!(came.iter().all(|it| it.label.kind == 3 && matches!(it.result, Ok(Outcome::Miss))));
+    assert!(take_all(&queue).is_empty());
+}
+
+#[test]
+fn what_is_cancelled_completes_once_and_its_future_is_dropped() {
+    let (queue, gate) = gated(0);
+    let ticket = submit(&queue, 5, GET);
+    until(|| gate.waiting() == 1);
+    assert!(queue.cancel(ticket));
+    assert!(!queue.cancel(ticket) && !queue.cancel(ticket + 1) && !queue.cancel(0) && !queue.cancel(u64::MAX));
+    let completion = next(&queue);
+    assert_eq!((completion.ticket, completion.label.user_data), (ticket, 5));
+    assert_eq!(completion.result.err().unwrap().kind(), ErrorKind::Cancelled);
+    until(|| gate.waiting() == 0);
+    gate.open(1);
+    submit(&queue, 6, GET);
+    assert_eq!(next(&queue).label.user_data, 6);
+    assert!(take_all(&queue).is_empty());
+}
+
+#[test]
+fn an_old_ticket_does_not_cancel_what_has_its_slot_now() {
+    let (queue, gate) = gated(1);
+    let old = submit(&queue, 1, GET);
+    gate.open(1);
+    next(&queue);
+    let new = submit(&queue, 2, GET);
+    assert_ne!(old, new);
+    assert!(!queue.cancel(old));
+    assert!(queue.cancel(new));
+}
+
+#[test]
+fn a_storm_of_cancellations_and_answers_leaves_one_completion_for_each() {
+    const OPERATIONS: usize = 10_000;
+    let (queue, gate) = gated(OPERATIONS);
+    let (queue, gate) = (&queue, &gate);
+    let mut counts: HashMap<Ticket, usize> = HashMap::new();
+    thread::scope(|scope| {
+        let tickets: Vec<Ticket> = (0..OPERATIONS as u64).map(|data| submit(queue, data, GET)).collect();
+        let odd: Vec<Ticket> = tickets.iter().copied().skip(1).step_by(2).collect();
+        let storms = [tickets.clone(), tickets.iter().rev().copied().collect(), odd];
+        let cancels: Vec<_> = storms
+            .into_iter()
+            .map(|storm| scope.spawn(move || storm.into_iter().filter(|ticket| queue.cancel(*ticket)).count()))
+            .collect();
+        scope.spawn(|| (0..OPERATIONS).for_each(|_| gate.open(1)));
+        (0..OPERATIONS).for_each(|_| *counts.entry(next(queue).ticket).or_default() += 1);
+        let cancelled: usize = cancels.into_iter().map(|storm| storm.join().unwrap()).sum();
+        assert!(cancelled <= OPERATIONS);
+        assert!(tickets.iter().all(|ticket| counts[ticket] == 1));
+    });
+    assert!(take_all(queue).is_empty());
+    until(|| gate.waiting() == 0);
+}
+
+#[test]
+fn a_full_queue_takes_no_more_until_completions_are_taken() {
+    let (queue, gate) = gated(3);
+    let tickets: Vec<Ticket> = (0..3).map(|data| submit(&queue, data, GET)).collect();
+    assert!(try_submit(&queue, 3, GET).is_none());
+    gate.open(1);
+    queue.cancel(tickets[2]);
+    until(|| queue.shared.change(|state| state.ready()) == 2);
+    assert!(try_submit(&queue, 3, GET).is_none(), "what is not taken counts");
+    assert_eq!(take_all(&queue).len(), 2);
+    assert!(try_submit(&queue, 3, GET).is_some() && try_submit(&queue, 4, GET).is_some());
+    assert!(try_submit(&queue, 5, GET).is_none());
+}
+
+#[test]
+fn a_queue_accepts_as_many_of_a_submission_as_it_has_room_for() {
+    let queue = over_memory(3);
+    let mut submission = queue.submit(5).unwrap();
+    let accepted: Vec<bool> = (0..5).map(|data| submission.add(Label { user_data: data, kind: 1 }, Ok(GET))).collect();
+    assert_eq!(accepted, [true, true, true, false, false]);
+    assert_eq!(submission.commit(drop), 3);
+    assert_eq!(take_all(&queue).len(), 3);
+    drop(queue.submit(3).unwrap());
+    assert_eq!(queue.submit(3).unwrap().commit(drop), 0);
+    assert!((0..3).all(|data| try_submit(&queue, data, GET).is_some()), "room that was not used is free");
+}
+
+#[test]
+fn arguments_beyond_the_budget_are_not_accepted_until_others_are_done() {
+    let (queue, gate) = gated(0);
+    let value = vec![0; 8 * 1024 * 1024];
+    let set = Operation::Set(SetRequest { key: b"k", value: &value, ttl: Ttl::Default, tags: &[] });
+    let held: Vec<Ticket> = (0..2).map(|data| submit(&queue, data, GET)).collect();
+    let keys = vec![&value[..65_536]; 512];
+    let many = Operation::DeleteMany { keys: &keys };
+    // The driver is kept busy by nothing: what it has done is given back, so this fills it at once.
+    let mut submission = queue.submit(10).unwrap();
+    let label = Label { user_data: 0, kind: 0 };
+    let accepted = (0..10).take_while(|_| submission.add(label, Ok(set))).count();
+    assert_eq!(accepted, 7, "64 MiB hold seven values of 8 MiB with their keys");
+    assert!(!submission.add(label, Ok(many)));
+    submission.commit(drop);
+    (0..7).for_each(|_| assert!(next(&queue).result.is_ok()));
+    until(|| try_submit(&queue, 9, many).is_some());
+    assert!(next(&queue).result.is_ok());
+    held.into_iter().for_each(|ticket| assert!(queue.cancel(ticket)));
+    drop(gate);
+}
+
+#[test]
+fn memory_completes_at_once_and_without_a_thread() {
+    let queue = over_memory(0);
+    let set = Operation::Set(SetRequest { key: b"key", value: b"value", ttl: Ttl::Never, tags: &[b"tag"] });
+    submit(&queue, 1, set);
+    submit(&queue, 2, GET);
+    submit(&queue, 3, Operation::GetMany { keys: &[b"key", b"none"] });
+    let came = take_all(&queue);
+    assert!(came.iter().map(|it| it.label.user_data).eq([1, 2, 3]));
+    assert!(matches!(&came[1].result, Ok(Outcome::Value(value)) if value.as_bytes() == b"value"));
+    assert!(matches!(&came[2].result, Ok(Outcome::Values(values)) if values.len() == 2));
+    assert!(lock(&queue.runtime).is_none());
+}
+
+#[test]
+fn what_may_go_through_the_whole_cache_does_not_hold_up_the_caller() {
+    let queue = over_memory(0);
+    submit(&queue, 1, Operation::InvalidatePattern { pattern: b"*" });
+    assert!(matches!(next(&queue).result, Ok(Outcome::Removed(Some(0)))));
+    assert!(lock(&queue.runtime).is_some());
+    assert!(close(&queue, in_ten_seconds()));
+    assert!(lock(&queue.runtime).is_none(), "a closed queue needs it no more");
+}
+
+/// What operations come to, one after another, as text.
+fn tell(outcome: &Result<Outcome>) -> String {
+    let bytes = |value: Option<&crate::value::Value>| value.map(|value| value.as_bytes().to_vec());
+    match outcome {
+        Ok(Outcome::Done) => "done".into(),
+        Ok(Outcome::Miss) => "miss".into(),
+        Ok(Outcome::Value(value)) if value.as_bytes().starts_with(b"{") => "report".into(),
+        Ok(Outcome::Value(value)) => format!("{:?}", value.as_bytes()),
+        Ok(Outcome::Remaining(left)) => format!("left: {}", left.is_some()),
+        Ok(Outcome::Removed(removed)) => format!("{removed:?}"),
+        Ok(Outcome::Values(all)) => {
+            format!("{:?}", all.iter().map(|it| bytes(it.as_ref().unwrap().as_ref())).collect::<Vec<_>>())
+        }
+        Ok(Outcome::Stored(all)) => format!("{all:?}"),
+        Ok(Outcome::Deleted(all)) => format!("{all:?}"),
+        // Listed in no order: a set.
+        Ok(Outcome::Keys(keys)) => format!("{:?}", keys.iter().collect::<BTreeSet<_>>()),
+        Ok(Outcome::Matches(all)) => format!("{all:?}"),
+        Err(error) => format!("{error:?}"),
+    }
+}
+
+#[test]
+fn every_operation_means_the_same_when_it_owns_its_arguments() {
+    let through: Get = Box::new(|_| Box::pin(async { None }));
+    let (direct, owning) = (over_memory(0), over(false, through, 0));
+    let cursors = [(); 2].map(|()| Arc::new(AsyncMutex::new(Cursor::new(b"m*").unwrap())));
+    let tags: [&[u8]; 2] = [b"t", b"u"];
+    let (keys, values): ([&[u8]; 3], [&[u8]; 3]) = ([b"m1", b"m2", b"\0"], [b"", b"2", b"3"]);
+    let second = Ttl::from_millis(60_000).unwrap();
+    let search = SearchOptions { threshold: 50.0, limit: 2, tags: &tags[1..] };
+    for cursor in &cursors {
+        let queue = if Arc::ptr_eq(cursor, &cursors[0]) { &direct } else { &owning };
+        let operations = [
+            Operation::Set(SetRequest { key: b"a", value: b"1", ttl: second, tags: &tags }),
+            Operation::Set(SetRequest { key: b"b", value: b"", ttl: Ttl::Never, tags: &[] }),
+            Operation::SetMany { keys: &keys, values: &values, ttl: Ttl::Never, tags: &tags[1..] },
+            Operation::Get { key: b"a" },
+            Operation::Get { key: b"b" },
+            Operation::Get { key: b"none" },
+            Operation::GetMany { keys: &keys },
+            Operation::Exists { key: b"\0" },
+            Operation::Ttl { key: b"a" },
+            Operation::Expire { key: b"a", ttl: Ttl::Never },
+            Operation::Ttl { key: b"a" },
+            Operation::NextKeys { cursor, limit: 512 },
+            Operation::NextKeys { cursor, limit: 512 },
+            Operation::Search { query: b"m1", options: search },
+            Operation::InvalidateTags { tags: &tags[..1], count: true },
+            Operation::InvalidateTags { tags: &tags[..1], count: false },
+            Operation::DeleteMany { keys: &keys[1..] },
+            Operation::Delete { key: b"b" },
+            Operation::Delete { key: b"b" },
+            Operation::InvalidatePattern { pattern: b"m?" },
+            Operation::Flush { count: true },
+            Operation::Ping,
+            Operation::Stats,
+            Operation::Health,
+            Operation::Get { key: b"" },
+            Operation::InvalidateTags { tags: &[b""], count: false },
+            Operation::GetMany { keys: &[b"a", b""] },
+            Operation::SetMany { keys: &[b"a", b""], values: &[b"", b""], ttl: Ttl::Default, tags: &[] },
+            Operation::Search { query: b"", options: search },
+            Operation::InvalidatePattern { pattern: &[b'a'; 65_537] },
+        ];
+        for (at, operation) in operations.into_iter().enumerate() {
+            submit(queue, at as u64, operation);
+            let told = tell(&next(queue).result);
+            assert_eq!(told, EXPECTED[at], "operation {at}");
+        }
+    }
+}
+
+const EXPECTED: [&str; 30] = [
+    "done",
+    "done",
+    "[Ok(()), Ok(()), Ok(())]",
+    "[49]",
+    "[]",
+    "miss",
+    "[Some([]), Some([50]), Some([51])]",
+    "done",
+    "left: true",
+    "done",
+    "left: false",
+    "{[109, 49], [109, 50]}",
+    "{}",
+    "[Match { key: [109, 49], score: 100.0 }, Match { key: [109, 50], score: 66.66666666666667 }]",
+    "Some(1)",
+    "None",
+    "[Ok(true), Ok(true)]",
+    "done",
+    "miss",
+    "Some(1)",
+    "Some(0)",
+    "done",
+    "report",
+    "report",
+    "Invalid: the key is empty; it takes 1 byte to 64 KiB",
+    "Invalid: the tag is empty; it takes 1 byte to 64 KiB",
+    "Invalid: the key is empty; it takes 1 byte to 64 KiB",
+    "Invalid: the key is empty; it takes 1 byte to 64 KiB",
+    "Invalid: the query is empty; every key is equally like it",
+    "TooLarge: the pattern has 65537 bytes; it takes up to 64 KiB",
+];
+
+#[test]
+fn a_panic_is_the_completion_of_its_operation_and_the_others_go_on() {
+    for at_once in [true, false] {
+        let armed = Arc::new(AtomicBool::new(true));
+        let switch = armed.clone();
+        let queue = over(
+            at_once,
+            Box::new(move |key| {
+                assert!(!switch.load(SeqCst) || key != b"bad", "as a test asks");
+                Box::pin(async { None })
+            }),
+            0,
+        );
+        submit(&queue, 1, GET);
+        submit(&queue, 2, Operation::Get { key: b"bad" });
+        submit(&queue, 3, GET);
+        let mut came: Vec<Completion> = (0..3).map(|_| next(&queue)).collect();
+        came.sort_by_key(|it| it.label.user_data);
+        let message = came[1].result.as_ref().err().unwrap().to_string();
+        assert!(message.starts_with("an operation of a queue failed inside the library (as a test asks)"), "{message}");
+        assert!(came[0].result.is_ok() && came[2].result.is_ok());
+        armed.store(false, SeqCst);
+        submit(&queue, 4, Operation::Get { key: b"bad" });
+        assert!(next(&queue).result.is_ok());
+    }
+}
+
+#[test]
+fn a_panic_after_a_wait_is_a_completion_too() {
+    let queue = over(
+        false,
+        Box::new(|_| {
+            Box::pin(async {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                panic!("as a test asks")
+            })
+        }),
+        0,
+    );
+    submit(&queue, 1, GET);
+    assert_eq!(next_kind(&queue), Some(ErrorKind::Panic));
+    submit(&queue, 2, Operation::Ping);
+    assert_eq!(next_kind(&queue), None);
+}
+
+/// A future that panics when it is dropped.
+struct Grenade;
+
+impl Drop for Grenade {
+    fn drop(&mut self) {
+        assert!(thread::panicking(), "as a test asks");
+    }
+}
+
+#[test]
+fn a_future_that_panics_when_it_is_dropped_harms_nobody() {
+    let queue = over(
+        false,
+        Box::new(|_| {
+            let grenade = Grenade;
+            Box::pin(async move {
+                pending::<()>().await;
+                drop(grenade);
+                None
+            })
+        }),
+        0,
+    );
+    let ticket = submit(&queue, 1, GET);
+    submit(&queue, 2, Operation::Ping);
+    next(&queue);
+    assert!(queue.cancel(ticket));
+    assert_eq!(next_kind(&queue), Some(ErrorKind::Cancelled));
+    submit(&queue, 3, Operation::Ping);
+    assert_eq!(next_kind(&queue), None);
+}
+
+#[test]
+fn an_answer_of_the_backend_such_as_its_deadline_is_the_completion() {
+    let late = || Error::new(ErrorKind::Timeout, "the server did not answer");
+    let queue = over(
+        false,
+        Box::new(move |_| {
+            Box::pin(async move {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                Some(Err(late()))
+            })
+        }),
+        0,
+    );
+    (0..10).for_each(|data| assert_ne!(submit(&queue, data, GET), 0));
+    (0..10).for_each(|_| assert_eq!(next_kind(&queue), Some(ErrorKind::Timeout)));
+    assert!(take_all(&queue).is_empty());
+}
+
+#[test]
+fn a_close_lets_what_is_in_flight_finish() {
+    let (queue, gate) = gated(0);
+    let ticket = submit(&queue, 1, GET);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(Duration::from_millis(20));
+            gate.open(1);
+        });
+        assert!(close(&queue, in_ten_seconds()));
+    });
+    let completion = next(&queue);
+    assert!(completion.ticket == ticket && completion.result.is_ok());
+    assert_eq!(queue.take(1, drop).err().map(|error| error.kind()), Some(ErrorKind::Closed));
+}
+
+#[test]
+fn a_close_completes_the_rest_at_its_deadline_and_takes_no_more() {
+    let (queue, gate) = gated(0);
+    (0..100).for_each(|data| assert_ne!(submit(&queue, data, GET), 0));
+    let begun = Instant::now();
+    assert!(!close(&queue, begun + Duration::from_millis(30)));
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_millis(30) && took < Duration::from_secs(5), "{took:?}");
+    assert_eq!(gate.waiting(), 0, "futures are dropped when close returns");
+    assert_eq!(queue.submit(1).err().map(|error| error.kind()), Some(ErrorKind::Closed));
+    let user_data: HashSet<u64> = take_all(&queue)
+        .into_iter()
+        .map(|it| {
+            assert_eq!(it.result.err().unwrap().kind(), ErrorKind::Cancelled);
+            it.label.user_data
+        })
+        .collect();
+    assert_eq!(user_data.len(), 100);
+    assert!(close(&queue, Instant::now()), "closing again is fine");
+    let waited = queue.wait(1, None, drop).err().map(|error| error.kind());
+    assert_eq!(waited, Some(ErrorKind::Closed), "nobody waits for what never comes");
+}
+
+#[test]
+fn a_thread_that_waits_is_told_of_a_close() {
+    let (queue, _gate) = gated(0);
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| queue.wait(1, None, drop));
+        thread::sleep(Duration::from_millis(20));
+        close(&queue, Instant::now());
+        assert_eq!(waiting.join().unwrap().err().map(|error| error.kind()), Some(ErrorKind::Closed));
+    });
+}
+
+#[test]
+fn a_wait_ends_at_its_deadline() {
+    let (queue, _gate) = gated(0);
+    submit(&queue, 1, GET);
+    let begun = Instant::now();
+    assert_eq!(queue.wait(1, Some(begun + Duration::from_millis(20)), drop).unwrap(), 0);
+    assert!(begun.elapsed() >= Duration::from_millis(20));
+}
+
+#[test]
+fn a_queue_that_is_dropped_drops_what_is_in_flight_and_does_not_wait() {
+    let (queue, gate) = gated(0);
+    (0..100).for_each(|data| assert_ne!(submit(&queue, data, GET), 0));
+    until(|| gate.waiting() == 100);
+    drop(queue);
+    until(|| gate.waiting() == 0);
+}
+
+/// Counts its calls and where they come from; tells when it is gone.
+#[derive(Default)]
+struct Host {
+    calls: AtomicUsize,
+    inline: AtomicBool,
+    finalised: AtomicUsize,
+}
+
+struct Finalise(Arc<Host>);
+
+impl Drop for Finalise {
+    fn drop(&mut self) {
+        self.0.finalised.fetch_add(1, SeqCst);
+    }
+}
+
+fn wake_of(host: &Arc<Host>) -> Wake {
+    let (data, caller) = (Finalise(host.clone()), thread::current().id());
+    Arc::new(move || {
+        data.0.inline.fetch_or(thread::current().id() == caller, SeqCst);
+        data.0.calls.fetch_add(1, SeqCst);
+    })
+}
+
+#[test]
+fn the_host_is_woken_once_for_each_change_to_filled_and_never_inline() {
+    let (queue, host) = (over_memory(0), Arc::<Host>::default());
+    queue.wake_by(|| wake_of(&host)).unwrap();
+    for turn in 1..=20 {
+        let mut submission = queue.submit(32).unwrap();
+        while submission.add(Label { user_data: 0, kind: 1 }, Ok(GET)) {}
+        submission.commit(drop);
+        submit(&queue, 1, GET);
+        until(|| host.calls.load(SeqCst) == turn);
+        queue.take(5, drop).unwrap();
+        submit(&queue, 1, GET);
+        take_all(&queue);
+    }
+    thread::sleep(Duration::from_millis(20));
+    assert_eq!(host.calls.load(SeqCst), 20);
+    assert!(!host.inline.load(SeqCst));
+    assert_eq!(host.finalised.load(SeqCst), 0);
+    submit(&queue, 1, GET);
+    close(&queue, in_ten_seconds());
+    assert_eq!((host.calls.load(SeqCst), host.finalised.load(SeqCst)), (21, 1), "the last call comes before the end");
+    drop(queue);
+    assert_eq!(host.finalised.load(SeqCst), 1);
+}
+
+#[test]
+fn the_host_is_woken_for_what_a_close_completes() {
+    let ((queue, _gate), host) = (gated(0), Arc::<Host>::default());
+    queue.wake_by(|| wake_of(&host)).unwrap();
+    submit(&queue, 1, GET);
+    close(&queue, Instant::now());
+    assert_eq!((host.calls.load(SeqCst), host.finalised.load(SeqCst)), (1, 1));
+    assert!(!host.inline.load(SeqCst));
+}
+
+#[test]
+fn a_queue_that_is_dropped_finalises_its_host() {
+    let (queue, host) = (over_memory(0), Arc::<Host>::default());
+    queue.wake_by(|| wake_of(&host)).unwrap();
+    submit(&queue, 1, GET);
+    drop(queue);
+    until(|| host.finalised.load(SeqCst) == 1);
+}
+
+#[test]
+fn the_host_may_close_its_queue_when_it_is_woken() {
+    let ((queue, gate), finished) = (gated(0), Arc::new(AtomicBool::new(false)));
+    let (queue, done) = (Arc::new(queue), finished.clone());
+    let inner = Arc::downgrade(&queue);
+    queue
+        .wake_by(|| {
+            Arc::new(move || {
+                let queue = inner.upgrade().unwrap();
+                take_all(&queue);
+                assert!(!close(&queue, in_ten_seconds()));
+                assert_eq!(take_all(&queue).len(), 1);
+                done.store(true, SeqCst);
+            })
+        })
+        .unwrap();
+    submit(&queue, 1, GET);
+    submit(&queue, 2, GET);
+    gate.open(1);
+    until(|| finished.load(SeqCst));
+    until(|| gate.waiting() == 0);
+}
+
+#[test]
+fn producers_and_consumers_share_a_queue() {
+    const EACH: u64 = 5_000;
+    let (queue, gate) = gated(256);
+    gate.open(usize::MAX >> 4);
+    let (queue, seen) = (&queue, &AtomicUsize::new(0));
+    let sum = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for producer in 0..3 {
+            scope.spawn(move || {
+                for data in 0..EACH {
+                    let operation = if data % 2 == 0 { GET } else { Operation::Ping };
+                    while try_submit(queue, producer * EACH + data, operation).is_none() {
+                        thread::yield_now();
+                    }
+                }
+            });
+        }
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while seen.load(SeqCst) < 3 * EACH as usize {
+                    let deadline = Instant::now() + Duration::from_millis(50);
+                    let count = |it: Completion| _ = sum.fetch_add(it.label.user_data as usize, SeqCst);
+                    seen.fetch_add(queue.wait(7, Some(deadline), count).unwrap(), SeqCst);
+                }
+            });
+        }
+    });
+    assert_eq!(seen.load(SeqCst), 3 * EACH as usize);
+    assert_eq!(sum.load(SeqCst), (0..3 * EACH as usize).sum::<usize>());
+    assert!(take_all(queue).is_empty());
+}
