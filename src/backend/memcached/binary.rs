@@ -66,7 +66,7 @@ pub fn write(out: &mut Vec<u8>, opaque: u32, command: &Command) {
     let key = command.name();
     let plain = Parts { opaque, key, ..Parts::default() };
     match command {
-        Command::Get { .. } | Command::GetMarked { .. } | Command::Delete { .. } => packet(out, operation(command), &plain),
+        Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. } | Command::Delete { .. } => packet(out, operation(command), &plain),
         Command::Set { bytes, flags, expiry, condition, .. } => {
             let version = if let Condition::Unchanged(version) = condition { *version } else { 0 };
             let extras = [flags.to_be_bytes(), expiry.to_be_bytes()];
@@ -85,7 +85,7 @@ pub fn write(out: &mut Vec<u8>, opaque: u32, command: &Command) {
 
 fn operation(command: &Command) -> u8 {
     match command {
-        Command::Get { .. } | Command::GetMarked { .. } => opcode::GET_WITH_KEY,
+        Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. } => opcode::GET_WITH_KEY,
         Command::Set { .. } => opcode::SET,
         Command::Delete { .. } => opcode::DELETE,
         Command::Count { .. } => opcode::INCREMENT,
@@ -138,11 +138,11 @@ pub fn read<'a>(replies: &mut &'a [u8], opaque: u32, command: &Command) -> Resul
 
 fn done<'a>(packet: &Packet<'a>, command: &Command) -> Result<Reply<'a>, Mismatch> {
     match command {
-        Command::Get { name } | Command::GetMarked { name } if packet.key == *name => {
+        Command::Get { name } | Command::Peek { name } | Command::GetMarked { name } if packet.key == *name => {
             let flags = packet.extras.first_chunk().map_or(0, |flags| u32::from_be_bytes(*flags));
             Ok(Reply::Value { bytes: packet.value, flags, version: packet.version })
         }
-        Command::Get { .. } | Command::GetMarked { .. } => Err(Mismatch("the value of another name")),
+        Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. } => Err(Mismatch("the value of another name")),
         Command::Count { .. } => {
             let number = packet.value.try_into().map_err(|_| Mismatch("a number that is none"))?;
             Ok(Reply::Number(u64::from_be_bytes(number)))

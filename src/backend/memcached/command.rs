@@ -5,9 +5,11 @@ use super::refusal::Refusal;
 /// A command about a name; each has one reply.
 #[derive(Debug, Clone, Copy)]
 pub enum Command<'a> {
-    /// What is stored.
+    /// The entry that is stored, if it counts beside its guard.
     Get { name: &'a [u8] },
-    /// The same, with flags and the unique number of this version of it.
+    /// What is stored, whatever its guard.
+    Peek { name: &'a [u8] },
+    /// The entry, with flags and the unique number of this version of it.
     GetMarked { name: &'a [u8] },
     /// Stores bytes.
     Set { name: &'a [u8], bytes: &'a [u8], flags: u32, expiry: u32, condition: Condition },
@@ -30,6 +32,7 @@ impl<'a> Command<'a> {
     pub fn name(&self) -> &'a [u8] {
         match self {
             Self::Get { name }
+            | Self::Peek { name }
             | Self::GetMarked { name }
             | Self::Set { name, .. }
             | Self::Delete { name }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::runtime::Handle;
 
@@ -38,6 +38,8 @@ pub struct Member {
     pub config: MemcachedServer,
     pub traits: Arc<Traits>,
     pub guards: Guards,
+    /// Held during a walk over its names.
+    pub crawling: tokio::sync::Mutex<()>,
 }
 
 /// Where a name is to be found.
@@ -64,7 +66,7 @@ impl Fleet {
             });
             let name = server.address.to_string();
             let started = Server::start(&name, dialect, &memcached.connection, tls.clone(), handle);
-            Member { server: started, config: server.clone(), traits, guards: Guards::default() }
+            Member { server: started, config: server.clone(), traits, guards: Guards::default(), crawling: Default::default() }
         };
         let fleet = Arc::new(Self {
             members: memcached.servers.iter().map(member).collect(),
@@ -98,11 +100,6 @@ impl Fleet {
     pub fn numbers(&self, requests: usize) -> u32 {
         #[allow(clippy::cast_possible_truncation)] // They wrap anyway.
         self.opaque.fetch_add(requests as u32, Relaxed)
-    }
-
-    /// The servers that names are on now.
-    pub fn present(&self) -> impl Iterator<Item = &Member> {
-        self.members.iter().filter(|member| !member.guards.is_away())
     }
 
     /// Waits until each server is connected or known to be down. One that is
@@ -141,11 +138,6 @@ impl Fleet {
     pub fn all_away(&self) -> Error {
         let failure = self.members.iter().find_map(|member| member.server.failure());
         failure.unwrap_or_else(|| Error::new(ErrorKind::Connect, format!("{}: no server is connected", self.name())))
-    }
-
-    /// The deadline of a call.
-    pub fn timeout(&self) -> Duration {
-        self.connection.timeout
     }
 }
 

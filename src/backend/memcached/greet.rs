@@ -23,6 +23,10 @@ pub const HEADER_ROOM: u64 = 128 * 1024;
 const PROBE: Command = Command::Get { name: b"yokedcache:probe" };
 const PROBE_NUMBER: u32 = 0xC0DE;
 
+/// A packet that asks for nothing.
+pub const NO_OPERATION: &[u8] =
+    &[0x80, opcode::NO_OPERATION, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
 /// Who connects.
 #[derive(Clone)]
 pub struct Login {
@@ -68,7 +72,7 @@ impl Dialect for Memcached {
     fn ping(&self) -> &'static [u8] {
         match self.protocol {
             Protocol::Meta => b"mn\r\n",
-            Protocol::Binary => &[0x80, opcode::NO_OPERATION, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            Protocol::Binary => NO_OPERATION,
         }
     }
 }

@@ -24,7 +24,7 @@ use tokio::time::{sleep, timeout};
 use super::command::{Command, Reply};
 use super::fleet::{Fleet, Member};
 use super::names::{self, Place};
-use crate::backend::memcached::stamps::random;
+use super::stamps::random;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How often it is looked whether a server went or returned.
@@ -60,6 +60,11 @@ pub fn short(number: u64) -> u32 {
     #[allow(clippy::cast_possible_truncation)] // Meant.
     let short = number as u32;
     short
+}
+
+/// Where a guard begins that is missing though one was known: not where it ended.
+pub fn after(known: u32) -> u64 {
+    (u64::from(known) + (1 << 30)) & 0x7fff_ffff | 1
 }
 
 /// Reads or makes the guard of a server, or adds one to it.
@@ -138,11 +143,17 @@ async fn renew_others(fleet: &Fleet, index: usize) -> Result<()> {
 }
 
 async fn renew(fleet: &Fleet, member: &Member, place: Place) -> Result<()> {
-    let counted = timeout(fleet.timeout(), count(fleet, member, place, 1)).await;
+    let counted = timeout(fleet.connection.timeout, count(fleet, member, place, 1)).await;
     counted.unwrap_or_else(|_| Err(lost(member))).map(drop)
 }
 
 #[cold]
-fn lost(member: &Member) -> Error {
+pub fn lost(member: &Member) -> Error {
     Error::new(ErrorKind::Connect, format!("{}: the connection was lost", member.server.name()))
+}
+
+/// A guard changed again and again while something was to be written beside it.
+#[cold]
+pub fn changing(server: &str) -> Error {
+    Error::new(ErrorKind::Busy, format!("{server}: servers come and go too fast to write to it: check the network"))
 }

@@ -5,8 +5,6 @@
 //! vector of each flag of each reply and hides the length of a value, which
 //! framing needs first.
 
-use std::io::Write;
-
 use memchr::memchr;
 
 use super::command::{Command, Condition, Mismatch, Reply};
@@ -28,7 +26,7 @@ const WORDS: [&[u8]; 10] = [
 /// Writes a command.
 pub fn write(out: &mut Vec<u8>, opaque: u32, command: &Command) {
     let code: &[u8] = match command {
-        Command::Get { .. } | Command::GetMarked { .. } => b"mg ",
+        Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. } => b"mg ",
         Command::Set { .. } => b"ms ",
         Command::Delete { .. } => b"md ",
         Command::Count { .. } => b"ma ",
@@ -52,7 +50,7 @@ pub fn write(out: &mut Vec<u8>, opaque: u32, command: &Command) {
 
 fn write_flags(out: &mut Vec<u8>, command: &Command) {
     match command {
-        Command::Get { .. } => out.extend_from_slice(b" v"),
+        Command::Get { .. } | Command::Peek { .. } => out.extend_from_slice(b" v"),
         Command::GetMarked { .. } => out.extend_from_slice(b" v f c"),
         Command::Delete { .. } => {}
         Command::Set { flags, expiry, condition, .. } => {
@@ -122,7 +120,7 @@ pub fn read<'a>(replies: &mut &'a [u8], opaque: u32, command: &Command) -> Resul
 fn value_reply<'a>(value: &'a [u8], marks: &Marks, command: &Command) -> Result<Reply<'a>, Mismatch> {
     match command {
         Command::Count { .. } => number(value).map(Reply::Number).ok_or(Mismatch("a number that is none")),
-        Command::Get { .. } | Command::GetMarked { .. } => {
+        Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. } => {
             Ok(Reply::Value { bytes: value, flags: marks.flags, version: marks.version })
         }
         _ => Err(Mismatch("a value that nobody asked for")),
