@@ -26,7 +26,7 @@ pub struct Double {
 impl Double {
     /// A backend whose gets do this; `at_once`: it says that it answers so.
     pub fn new(config: &Config, at_once: bool, get: Get) -> Self {
-        let BackendConfig::Memory(memory) = &config.backend;
+        let BackendConfig::Memory(memory) = &config.backend else { panic!("not a memory cache") };
         Self { memory: Memory::new(memory), at_once, get }
     }
 }
@@ -139,7 +139,7 @@ impl Backend for Double {
     fn counters(&self) -> Counters {
         self.memory.counters()
     }
-    fn close(&self) -> Reply<'_, ()> {
-        self.memory.close()
+    fn close(&self, deadline: std::time::Instant) -> Reply<'_, ()> {
+        self.memory.close(deadline)
     }
 }

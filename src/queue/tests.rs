@@ -35,8 +35,9 @@ fn over(at_once: bool, get: Get, capacity: usize) -> Queue {
 }
 
 fn over_memory(capacity: usize) -> Queue {
-    let BackendConfig::Memory(memory) = &config().backend;
-    let cache = Cache::over(Box::new(Memory::new(memory)), config());
+    let config = config();
+    let BackendConfig::Memory(memory) = &config.backend else { panic!("not a memory cache") };
+    let cache = Cache::over(Box::new(Memory::new(memory)), config);
     Queue::open(Arc::new(Holder(cache)), capacity).unwrap()
 }
 

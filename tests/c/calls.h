@@ -42,6 +42,11 @@ static inline const char *test_url(void) {
     return url ? url : "memory://";
 }
 
+/* A memory cache with a busy sweeper, or another cache as it is. */
+static inline const char *busy_url(void) {
+    return strncmp(test_url(), "memory:", 7) == 0 ? "memory://?cleanup_interval=1ms" : test_url();
+}
+
 /* An open cache, or the end of the test. */
 static inline yc_cache *open_cache(const char *config) {
     yc_cache *cache = NULL;

@@ -14,7 +14,7 @@ static void *call_for_ever(void *cache) {
 }
 
 static void *log_for_ever(void *unused) {
-    for (;;) close_cache(open_cache("memory://?cleanup_interval=1ms"));
+    for (;;) close_cache(open_cache(busy_url()));
     return unused;
 }
 
@@ -24,7 +24,7 @@ static void ignore_line(void *data, int32_t level, const char *line, size_t len)
 static void end_while_busy(int number) {
     pthread_t thread;
     alarm(SECONDS_TO_HANG);
-    yc_cache *cache = open_cache("memory://?cleanup_interval=1ms");
+    yc_cache *cache = open_cache(busy_url());
     yc_set_log(YC_LOG_TRACE, ignore_line, NULL, NULL, NULL);
     for (int at = 0; at < THREADS - 1; at++) pthread_create(&thread, NULL, call_for_ever, cache);
     pthread_create(&thread, NULL, log_for_ever, NULL);

@@ -126,7 +126,7 @@ static void ignore_line(void *data, int32_t level, const char *line, size_t len)
 static void *log_and_open(void *unused) {
     while (!atomic_load(&stop_threads)) {
         yc_set_log(YC_LOG_TRACE, ignore_line, NULL, NULL, NULL);
-        yc_cache *cache = open_cache("memory://");
+        yc_cache *cache = open_cache(test_url());
         close_cache(cache);
     }
     return unused;
@@ -142,7 +142,7 @@ static void check_log_in_child(void) {
         pid_t child = fork();
         if (child == 0) {
             alarm(SECONDS_TO_HANG);
-            yc_cache_free(open_cache("memory://"));
+            yc_cache_free(open_cache(test_url()));
             _exit(yc_set_log(YC_LOG_INFO, ignore_line, NULL, NULL, NULL) == YC_OK ? 0 : 1);
         }
         check_child(child);
@@ -154,7 +154,7 @@ static void check_log_in_child(void) {
 
 static void check_busy_forks(void) {
     pthread_t threads[THREADS];
-    yc_cache *cache = open_cache("memory://?cleanup_interval=1ms");
+    yc_cache *cache = open_cache(busy_url());
     for (int at = 0; at < THREADS; at++) pthread_create(&threads[at], NULL, keep_busy, cache);
     for (int at = 0; at < FORKS; at++) check_fork(cache);
     atomic_store(&stop_threads, true);

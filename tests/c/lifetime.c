@@ -53,6 +53,7 @@ static void check_pages(void) {
     yc_cursor *cursor = NULL;
     yc_keys *page = NULL;
     size_t count = 0;
+    CHECK_STATUS(yc_flush(cache, NULL, NULL), YC_OK);
     set(cache, "key", "value");
     CHECK_STATUS(yc_keys_open(cache, "*", 1, &cursor, NULL), YC_OK);
     CHECK_STATUS(yc_keys_next(cursor, 0, &page, NULL), YC_OK);

@@ -116,6 +116,7 @@ static void check_shared_cursor(void) {
     yc_cache *cache = open_cache(test_url());
     yc_cursor *cursor = NULL;
     size_t sum = 0;
+    CHECK_STATUS(yc_flush(cache, NULL, NULL), YC_OK);
     for (int at = 0; at < 500; at++) CHECK_STATUS(yc_set(cache, &at, sizeof at, "v", 1, 60000, NULL, 0, NULL), YC_OK);
     CHECK_STATUS(yc_keys_open(cache, "*", 1, &cursor, NULL), YC_OK);
     for (int at = 0; at < THREADS; at++) pthread_create(&threads[at], NULL, page_through, cursor);

@@ -1,0 +1,210 @@
+/* A cluster changes under a cache: slots move under load without an error, and a dead primary takes nothing with it but
+   its own shard, for a while. Needs servers of its own of kind cluster (tests/servers). */
+#include "numbered.h"
+#include "ports.h"
+
+#include <pthread.h>
+
+enum { NUMBERS = 60, DEADLINE_MS = 500, FAILOVER_MS = 30000, WORKERS = 4, MOVED_SLOTS = 6 };
+
+static int nodes[MAX_PORTS], primaries[MAX_PORTS], owners[NUMBERS];
+static size_t n_nodes, n_primaries;
+static yc_cache *cache;
+
+/* ---- Who has what ---- */
+
+static bool is_primary(int port) { return ask_info(port, "replication", "connected_slaves") > 0; }
+
+static void find_primaries(void) {
+    n_primaries = 0;
+    for (size_t at = 0; at < n_nodes; at++) {
+        if (is_primary(nodes[at])) primaries[n_primaries++] = nodes[at];
+    }
+    CHECK(n_primaries == 3);
+}
+
+static long long keys_on(int port) {
+    reply *size = ask(port, "DBSIZE");
+    long long keys = size ? size->number : -1;
+    reply_free(size);
+    return keys;
+}
+
+/* Sets a number; the primary that has a key more is its owner. */
+static void find_owner(unsigned number) {
+    long long before[MAX_PORTS];
+    for (size_t at = 0; at < n_primaries; at++) before[at] = keys_on(primaries[at]);
+    CHECK_STATUS(set_numbered(cache, number), YC_OK);
+    owners[number] = 0;
+    for (size_t at = 0; at < n_primaries; at++) {
+        if (keys_on(primaries[at]) > before[at]) owners[number] = primaries[at];
+    }
+    CHECK(owners[number] != 0);
+}
+
+static bool replicas_caught_up(void) {
+    bool all = true;
+    for (size_t at = 0; at < n_nodes; at++) {
+        int of = (int)ask_info(nodes[at], "replication", "master_port");
+        if (of > 0) all = all && has_caught_up(nodes[at], ask_info(of, "replication", "master_repl_offset"));
+    }
+    return all;
+}
+
+/* ---- Slots move ---- */
+
+typedef struct worker {
+    pthread_t thread;
+    unsigned seed;
+    atomic_bool *ends;
+} worker;
+
+/* Reads and writes, some with tags and some many at once: all succeed. */
+static void use(unsigned number) {
+    char key[NUMBERED_KEY];
+    yc_slice tag = slice("tag"), keys[2] = {{key, numbered_key(key, number)}, {"key-0", 5}};
+    yc_value *values[2] = {NULL, NULL};
+    CHECK_STATUS(get_in_time(cache, number, DEADLINE_MS), YC_OK);
+    CHECK_STATUS(set_numbered(cache, number), YC_OK);
+    CHECK_STATUS(yc_set(cache, "tagged", 6, "v", 1, YC_TTL_NEVER, &tag, 1, NULL), YC_OK);
+    CHECK_STATUS(yc_get_many(cache, keys, 2, values, NULL, NULL), YC_OK);
+    yc_value_free(values[0]);
+    yc_value_free(values[1]);
+}
+
+static void *use_on(void *argument) {
+    worker *self = argument;
+    while (!atomic_load(self->ends)) use((unsigned)rand_r(&self->seed) % NUMBERS);
+    return NULL;
+}
+
+/* The name of a node, to be freed. */
+static char *node_name(int port) {
+    reply *name = ask(port, "CLUSTER MYID");
+    char *text = strdup(name && name->text ? name->text : "");
+    reply_free(name);
+    return text;
+}
+
+static bool migrate_name(int from, int to, const reply *name) {
+    char port[16];
+    snprintf(port, sizeof port, "%d", to);
+    yc_slice words[] = {slice("MIGRATE"), slice("127.0.0.1"), slice(port), {name->text, name->len}, slice("0"), slice("5000")};
+    reply *answer = ask_words(from, words, 6);
+    bool done = CHECK(answer && answer->kind == '+');
+    if (answer && answer->kind == '-') printf("  %s\n", answer->text);
+    reply_free(answer);
+    return done;
+}
+
+/* New ones may come for as long as the slot is not closed: they go to the other node. */
+static void migrate_names(int from, int to, long long slot) {
+    reply *names = ask(from, "CLUSTER GETKEYSINSLOT %lld 1000", slot);
+    for (size_t at = 0; names && at < names->count; at++) {
+        migrate_name(from, to, &names->items[at]);
+        sleep_ms(20);
+    }
+    reply_free(names);
+}
+
+static void move_slot(int from, int to, long long slot) {
+    char *source = node_name(from), *target = node_name(to);
+    CHECK(tell(to, "CLUSTER SETSLOT %lld IMPORTING %s", slot, source));
+    CHECK(tell(from, "CLUSTER SETSLOT %lld MIGRATING %s", slot, target));
+    sleep_ms(100); /* Under load: those that are not there yet are asked for at both. */
+    migrate_names(from, to, slot);
+    sleep_ms(100);
+    CHECK(tell(to, "CLUSTER SETSLOT %lld NODE %s", slot, target));
+    CHECK(tell(from, "CLUSTER SETSLOT %lld NODE %s", slot, target));
+    free(source);
+    free(target);
+}
+
+/* The slot of a name on that node. */
+static long long some_slot(int port, size_t which) {
+    reply *names = ask_names(port), *slot = NULL;
+    long long number = -1;
+    if (CHECK(names->count > 0)) {
+        const reply *name = &names->items[which % names->count];
+        yc_slice words[] = {slice("CLUSTER"), slice("KEYSLOT"), {name->text, name->len}};
+        slot = ask_words(port, words, 3);
+        number = slot ? slot->number : -1;
+    }
+    reply_free(slot);
+    reply_free(names);
+    return number;
+}
+
+static void check_moves(void) {
+    worker workers[WORKERS];
+    atomic_bool ends = false;
+    for (unsigned at = 0; at < WORKERS; at++) {
+        workers[at] = (worker){.seed = at + 1, .ends = &ends};
+        pthread_create(&workers[at].thread, NULL, use_on, &workers[at]);
+    }
+    for (size_t at = 0; at < MOVED_SLOTS; at++) {
+        int from = primaries[at % n_primaries];
+        move_slot(from, primaries[(at + 1) % n_primaries], some_slot(from, at));
+    }
+    atomic_store(&ends, true);
+    for (int at = 0; at < WORKERS; at++) pthread_join(workers[at].thread, NULL);
+    for (unsigned number = 0; number < NUMBERS; number++) CHECK_STATUS(get_in_time(cache, number, DEADLINE_MS), YC_OK);
+}
+
+/* ---- A primary dies ---- */
+
+/* Its own shard fails or is served again; the others are served all the time. */
+static bool is_served(unsigned number, int dead) {
+    yc_status status = get_in_time(cache, number, DEADLINE_MS);
+    if (owners[number] != dead) CHECK_STATUS(status, YC_OK);
+    else CHECK_ONE_OF(status, YC_OK, YC_E_CONNECT, YC_E_TIMEOUT, YC_E_SERVER);
+    return status == YC_OK;
+}
+
+static bool all_are_served(int dead) {
+    bool all = true;
+    for (unsigned number = 0; number < NUMBERS; number++) all = is_served(number, dead) && all;
+    return all;
+}
+
+/* Of many keys in one call too. */
+static void check_many(int dead) {
+    char keys[NUMBERS][NUMBERED_KEY];
+    yc_slice slices[NUMBERS];
+    yc_value *values[NUMBERS];
+    yc_status statuses[NUMBERS];
+    for (unsigned number = 0; number < NUMBERS; number++) slices[number] = (yc_slice){keys[number], numbered_key(keys[number], number)};
+    double begun = now_ms();
+    yc_get_many(cache, slices, NUMBERS, values, statuses, NULL);
+    in_time(begun, DEADLINE_MS);
+    for (unsigned number = 0; number < NUMBERS; number++) {
+        if (owners[number] != dead) CHECK_STATUS(statuses[number], YC_OK);
+        else CHECK(statuses[number] != YC_MISS);
+        yc_value_free(values[number]);
+    }
+}
+
+static void check_death(void) {
+    int dead = owners[0];
+    UNTIL(replicas_caught_up(), FAILOVER_MS);
+    kill_server(dead);
+    check_many(dead);
+    UNTIL(all_are_served(dead), FAILOVER_MS);
+    set_numbers(cache, NUMBERS);
+}
+
+int main(void) {
+    char url[512];
+    n_nodes = read_ports("YC_TEST_CLUSTER_PORTS", nodes);
+    find_primaries();
+    snprintf(url, sizeof url, "%s?socket_timeout=500ms&socket_connect_timeout=500ms&key_prefix=cluster", variable("YC_TEST_URL"));
+    cache = open_cache(url);
+    for (unsigned number = 0; number < NUMBERS; number++) find_owner(number);
+    check_moves();
+    CHECK(tell(primaries[0], "PING"));
+    CHECK_STATUS(yc_flush(cache, NULL, NULL), YC_OK);
+    for (unsigned number = 0; number < NUMBERS; number++) find_owner(number);
+    check_death();
+    close_cache(cache);
+    return check_result();
+}

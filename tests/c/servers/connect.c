@@ -1,0 +1,158 @@
+/* Servers that are not there, are another's, or do not let us in: the status, the message, the time; never the password. */
+#include "proxy.h"
+#include "refused.h"
+#include "resp.h"
+#include "server.h"
+
+#define CANARY "canary-S3cr3t"
+
+enum { RECOVERY_MS = 3000 };
+
+/* Overwritten by the next call. */
+static const char *url_for(const char *user, const char *host, int port) {
+    static char url[MAX_URL];
+    snprintf(url, sizeof url, "redis://%s%s:%d/0?%s", user, host, port, REFUSED_OPTIONS);
+    return url;
+}
+
+static const char *address(int port) {
+    static char text[32];
+    snprintf(text, sizeof text, "127.0.0.1:%d", port);
+    return text;
+}
+
+/* ---- Nobody, or somebody else ---- */
+
+static void check_nobody(const server *redis) {
+    proxy *closed = proxy_start(redis->port);
+    proxy_set(closed, (proxy_fault){.mode = PROXY_REFUSE});
+    int port = proxy_port(closed);
+    CHECK_REFUSED(url_for("yoked:" CANARY "@", "no-such-host.invalid", 6379), "no-such-host.invalid", YC_E_CONNECT);
+    CHECK_REFUSED(url_for("yoked:" CANARY "@", "127.0.0.1", port), address(port), YC_E_CONNECT);
+    proxy_stop(closed);
+}
+
+static void check_silent_server(const server *redis) {
+    proxy *silent = proxy_start(redis->port);
+    proxy_set(silent, (proxy_fault){.mode = PROXY_HOLE});
+    int port = proxy_port(silent);
+    CHECK_REFUSED(url_for("yoked:" CANARY "@", "127.0.0.1", port), address(port), YC_E_CONNECT, YC_E_TIMEOUT);
+    proxy_stop(silent);
+}
+
+static void check_web_server(const server *redis) {
+    const char http[] = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n";
+    proxy *web = proxy_start(redis->port);
+    proxy_set(web, (proxy_fault){.mode = PROXY_ANSWER, .bytes = http, .len = strlen(http), .close = true});
+    int port = proxy_port(web);
+    CHECK_REFUSED(url_for("yoked:" CANARY "@", "127.0.0.1", port), address(port), YC_E_PROTOCOL, YC_E_CONNECT);
+    proxy_stop(web);
+}
+
+static void check_memcached(void) {
+    server memcached;
+    server_start(&memcached, SERVER_MEMCACHED, NULL);
+    CHECK_REFUSED(url_for("yoked:" CANARY "@", "127.0.0.1", memcached.port), address(memcached.port), YC_E_PROTOCOL, YC_E_CONNECT);
+    server_stop(&memcached);
+}
+
+/* ---- Users ---- */
+
+static void check_wrong_password(const server *redis) {
+    CHECK_REFUSED(url_for("yoked:wrong-" CANARY "@", "127.0.0.1", redis->port), address(redis->port), YC_E_AUTH);
+    CHECK_REFUSED(url_for("stranger:" CANARY "@", "127.0.0.1", redis->port), address(redis->port), YC_E_AUTH);
+}
+
+/* The server wants a password and none is given. */
+static void check_no_password(void) {
+    const char *const options[] = {"--requirepass", CANARY, NULL};
+    server closed;
+    server_start(&closed, SERVER_REDIS, options);
+    CHECK_REFUSED(url_for("", "127.0.0.1", closed.port), address(closed.port), YC_E_AUTH);
+    yc_cache *cache = open_cache(url_for(":" CANARY "@", "127.0.0.1", closed.port));
+    CHECK_STATUS(set_numbered(cache, 1), YC_OK);
+    close_cache(cache);
+    server_stop(&closed);
+}
+
+static void check_denied_call(yc_status status, yc_error *error) {
+    CHECK_STATUS(status, YC_E_DENIED);
+    check_silent(yc_error_message(error), strlen(yc_error_message(error)));
+    CHECK(!yc_error_retryable(error));
+    yc_error_free(error);
+}
+
+/* What the user may do works beside what it may not, on the same connection. */
+static void check_denied(const server *redis) {
+    yc_error *error = NULL;
+    CHECK(tell(redis->port, "ACL SETUSER reader on >" CANARY " ~* &* -@all +@connection +@read"));
+    yc_cache *cache = open_cache(url_for("reader:" CANARY "@", "127.0.0.1", redis->port));
+    long long before = ask_info(redis->port, "stats", "total_connections_received");
+    for (int repeat = 0; repeat < 50; repeat++) {
+        yc_status status = yc_set(cache, "a", 1, "v", 1, YC_TTL_NEVER, NULL, 0, &error);
+        check_denied_call(status, error);
+        CHECK_STATUS(get_numbered(cache, 1, NULL), YC_MISS);
+    }
+    CHECK(ask_info(redis->port, "stats", "total_connections_received") - before < 10);
+    check_reports(cache);
+    close_cache(cache);
+}
+
+/* ---- A password that changes ---- */
+
+static bool is_refused(yc_status status) {
+    return CHECK_ONE_OF(status, YC_E_AUTH, YC_E_CONNECT, YC_E_TIMEOUT);
+}
+
+static void check_while_changed(yc_cache *cache) {
+    yc_status status = YC_OK;
+    for (double end = now_ms() + 2000; now_ms() < end; sleep_ms(5)) {
+        yc_error *error = NULL;
+        double begun = now_ms();
+        is_refused(status = get_numbered(cache, 1, &error));
+        in_time(begun, REFUSED_DEADLINE_MS);
+        check_silent(yc_error_message(error), strlen(yc_error_message(error)));
+        yc_error_free(error);
+    }
+    CHECK_STATUS(status, YC_E_AUTH);
+}
+
+static void check_restored(yc_cache *cache) {
+    double begun = now_ms();
+    yc_status status;
+    while ((status = get_numbered(cache, 1, NULL)) < 0 && is_refused(status) && now_ms() - begun < RECOVERY_MS) sleep_ms(5);
+    CHECK_STATUS(status, YC_OK);
+    CHECK(now_ms() - begun < RECOVERY_MS);
+}
+
+static void check_rotation(const server *redis) {
+    yc_cache *cache = open_cache(url_for("yoked:" CANARY "@", "127.0.0.1", redis->port));
+    CHECK_STATUS(set_numbered(cache, 1), YC_OK);
+    for (int cycle = 0; cycle < 2; cycle++) {
+        CHECK(tell(redis->port, "ACL SETUSER yoked resetpass >another"));
+        CHECK(tell(redis->port, "CLIENT KILL USER yoked"));
+        check_while_changed(cache);
+        CHECK(tell(redis->port, "ACL SETUSER yoked resetpass >" CANARY));
+        check_restored(cache);
+    }
+    check_reports(cache);
+    close_cache(cache);
+}
+
+int main(void) {
+    const char *const options[] = {"--user", "yoked", "on", ">" CANARY, "~*", "&*", "+@all", NULL};
+    server redis;
+    watch_for("S3cr3t");
+    server_start(&redis, SERVER_REDIS, options);
+    check_nobody(&redis);
+    check_silent_server(&redis);
+    check_web_server(&redis);
+    check_memcached();
+    check_wrong_password(&redis);
+    check_no_password();
+    check_denied(&redis);
+    check_rotation(&redis);
+    watch_end();
+    server_stop(&redis);
+    return check_result();
+}

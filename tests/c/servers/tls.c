@@ -1,0 +1,118 @@
+/* TLS to servers with good and bad certificates: needs the servers of kind tls (tests/servers). */
+#include "proxy.h"
+#include "ports.h"
+#include "refused.h"
+#include "server.h"
+
+#include <unistd.h>
+
+#define CANARY "canary-S3cr3t"
+
+
+static int port_of(const char *name) { return atoi(variable(name)); }
+
+/* rediss://HOST:PORT/0 with an authority, if one is named, and more options. Overwritten by the next call. */
+static const char *url_to(const char *host, int port, const char *authority, const char *more) {
+    static char url[MAX_URL];
+    int len = snprintf(url, sizeof url, "rediss://%s:%d/0?%s%s", host, port, REFUSED_OPTIONS, more);
+    if (authority) snprintf(url + len, sizeof url - (size_t)len, "&ssl_ca_certs=%s", variable(authority));
+    return url;
+}
+
+static const char *with_client(void) {
+    static char options[MAX_URL];
+    snprintf(options, sizeof options, "&ssl_certfile=%s&ssl_keyfile=%s", variable("YC_TEST_CLIENT_CERTIFICATE"), variable("YC_TEST_CLIENT_KEY"));
+    return options;
+}
+
+static void check_works(const char *url) {
+    yc_cache *cache = open_cache(url);
+    CHECK_STATUS(yc_ping(cache, NULL), YC_OK);
+    CHECK_STATUS(set_numbered(cache, 1), YC_OK);
+    CHECK_STATUS(get_numbered(cache, 1, NULL), YC_OK);
+    close_cache(cache);
+}
+
+static void check_trust(int port) {
+    check_works(url_to("127.0.0.1", port, "YC_TEST_CA", ""));
+    check_works(url_to("localhost", port, "YC_TEST_CA", ""));
+    check_works(url_to("127.0.0.1", port, "YC_TEST_CA", "&ssl_cert_reqs=optional"));
+    check_works(url_to("127.0.0.1", port, NULL, "&ssl_cert_reqs=none"));
+    CHECK_REFUSED(url_to("127.0.0.1", port, "YC_TEST_WRONG_CA", ""), "127.0.0.1", YC_E_TLS);
+    CHECK_REFUSED(url_to("127.0.0.1", port, NULL, ""), "127.0.0.1", YC_E_TLS);
+}
+
+static void check_certificates(void) {
+    int expired = port_of("YC_TEST_TLS_EXPIRED_PORT"), other = port_of("YC_TEST_TLS_OTHER_HOST_PORT");
+    CHECK_REFUSED(url_to("127.0.0.1", expired, "YC_TEST_CA", ""), "127.0.0.1", YC_E_TLS);
+    CHECK_REFUSED(url_to("127.0.0.1", expired, "YC_TEST_CA", "&ssl_check_hostname=false"), "127.0.0.1", YC_E_TLS);
+    check_works(url_to("127.0.0.1", expired, NULL, "&ssl_cert_reqs=none"));
+    CHECK_REFUSED(url_to("127.0.0.1", other, "YC_TEST_CA", ""), "127.0.0.1", YC_E_TLS);
+    CHECK_REFUSED(url_to("localhost", other, "YC_TEST_CA", ""), "localhost", YC_E_TLS);
+    CHECK_REFUSED(url_to("localhost", other, "YC_TEST_WRONG_CA", "&ssl_check_hostname=false"), "localhost", YC_E_TLS);
+    check_works(url_to("localhost", other, "YC_TEST_CA", "&ssl_check_hostname=false"));
+}
+
+static void check_client_certificate(void) {
+    int port = port_of("YC_TEST_TLS_CLIENTS_PORT");
+    check_works(url_to("127.0.0.1", port, "YC_TEST_CA", with_client()));
+    CHECK_REFUSED(url_to("127.0.0.1", port, "YC_TEST_CA", ""), "127.0.0.1", YC_E_TLS);
+}
+
+/* One side speaks TLS, the other does not; a plain server waits for the end of a line in it. */
+static void check_mismatch(int port) {
+    server plain;
+    char url[MAX_URL];
+    snprintf(url, sizeof url, "redis://127.0.0.1:%d/0?%s", port, REFUSED_OPTIONS);
+    CHECK_REFUSED(url, "127.0.0.1", YC_E_TLS, YC_E_CONNECT, YC_E_PROTOCOL);
+    server_start(&plain, SERVER_REDIS, NULL);
+    CHECK_REFUSED(url_to("127.0.0.1", plain.port, "YC_TEST_CA", ""), "127.0.0.1", YC_E_TLS, YC_E_CONNECT, YC_E_PROTOCOL, YC_E_TIMEOUT);
+    server_stop(&plain);
+}
+
+/* A file of authorities that cannot be used, or has none; the message names the option. */
+static void check_file(int port, const char *path) {
+    char more[MAX_URL];
+    yc_cache *cache = NULL;
+    yc_error *error = NULL;
+    snprintf(more, sizeof more, "&ssl_ca_certs=%s", path);
+    CHECK_ONE_OF(yc_open(url_to("127.0.0.1", port, NULL, more), &cache, &error), YC_E_CONFIG, YC_E_TLS);
+    check_message(error, "ssl_ca_certs");
+    yc_error_free(error);
+}
+
+static void check_files(int port) {
+    char empty[] = "/tmp/yokedcache-empty-XXXXXX";
+    int fd = mkstemp(empty);
+    check_file(port, "/does/not/exist.crt");
+    check_file(port, empty);
+    check_file(port, variable("YC_TEST_CLIENT_KEY"));
+    close(fd);
+    unlink(empty);
+}
+
+/* What the server is not sent before it is known: the password, in any form; and a handshake that never ends. */
+static void check_through_proxy(int port) {
+    proxy *between = proxy_start(port);
+    char url[MAX_URL];
+    snprintf(url, sizeof url, "rediss://yoked:" CANARY "@127.0.0.1:%d/0?%s&ssl_ca_certs=%s", proxy_port(between), REFUSED_OPTIONS,
+             variable("YC_TEST_WRONG_CA"));
+    CHECK_REFUSED(url, "127.0.0.1", YC_E_TLS);
+    CHECK(proxy_captured(between) > 0 && !proxy_saw(between, "S3cr3t", 6));
+    proxy_set(between, (proxy_fault){.mode = PROXY_HOLE});
+    CHECK_REFUSED(url, "127.0.0.1", YC_E_TIMEOUT, YC_E_CONNECT, YC_E_TLS);
+    proxy_stop(between);
+}
+
+int main(void) {
+    int port = port_of("YC_TEST_TLS_PORT");
+    watch_for("S3cr3t");
+    check_trust(port);
+    check_certificates();
+    check_client_certificate();
+    check_mismatch(port);
+    check_files(port);
+    check_through_proxy(port);
+    watch_end();
+    return check_result();
+}
