@@ -28,7 +28,16 @@ pub enum Condition {
     Unchanged(u64),
 }
 
+/// The most bytes of a command beside its name and value.
+const BESIDE: usize = 100;
+
 impl<'a> Command<'a> {
+    /// At most so many bytes are sent.
+    pub fn size(&self) -> usize {
+        let value = if let Self::Set { bytes, .. } = self { bytes.len() } else { 0 };
+        BESIDE + self.name().len() + value
+    }
+
     pub fn name(&self) -> &'a [u8] {
         match self {
             Self::Get { name }

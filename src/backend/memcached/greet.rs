@@ -23,6 +23,9 @@ pub const HEADER_ROOM: u64 = 128 * 1024;
 const PROBE: Command = Command::Get { name: b"yokedcache:probe" };
 const PROBE_NUMBER: u32 = 0xC0DE;
 
+/// Over TLS, Memcached 1.6.18 waits for ever for bytes that it has already decrypted, unless a record ends where a
+/// command ends: requests of no more than one record keep to that.
+pub const RECORD: usize = 16 * 1024;
 /// A packet that asks for nothing.
 pub const NO_OPERATION: &[u8] =
     &[0x80, opcode::NO_OPERATION, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -67,6 +70,10 @@ impl Dialect for Memcached {
             self.traits.learn(&statistics::read(self.protocol, &settings));
             Ok(())
         })
+    }
+
+    fn record_limit(&self) -> Option<usize> {
+        Some(RECORD)
     }
 
     fn ping(&self) -> &'static [u8] {

@@ -176,7 +176,8 @@ impl Drop for Listings {
     }
 }
 
-fn refusal(fleet: &Fleet, member: &Member) -> Option<Error> {
+/// Why a server lists no names, if it does not.
+pub fn refusal(fleet: &Fleet, member: &Member) -> Option<Error> {
     let only_binary = fleet.protocol == Protocol::Binary && fleet.login.password.is_some();
     let reason = if only_binary {
         Some("with SASL it speaks the binary protocol alone, which has no such command")

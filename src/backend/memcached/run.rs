@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::command::{Command, Condition, Mismatch, Reply};
 use super::fleet::{Fleet, Owner};
+use super::greet::RECORD;
 use super::guard;
 use super::meta;
 use super::names;
@@ -21,6 +22,9 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// share of the answers.
 const KEPT: Duration = Duration::from_millis(50);
 
+/// Of a record, what is left beside the request for a guard.
+const WITHIN_RECORD: usize = RECORD - 512;
+
 /// What becomes of each command: its reply, and the guard it counts with (0 where there are none).
 pub type Each<'a> = &'a mut (dyn FnMut(usize, Result<Reply<'_>>, u32) -> Pairing + Send);
 
@@ -32,6 +36,8 @@ struct Group {
     number: u32,
     /// What is written is written beside this guard.
     beside: u32,
+    /// About how many bytes its request has.
+    bytes: usize,
 }
 
 /// Why there are no replies.
@@ -82,7 +88,7 @@ impl Round<'_> {
         let mut left = u32::try_from(sent.len()).unwrap_or(u32::MAX);
         for (answer, group) in sent {
             left -= 1;
-            let kept = KEPT.min(self.fleet.connection.timeout / 20) * left;
+            let kept = (KEPT * left).min(self.fleet.connection.timeout / 4);
             match self.answer(&group, answer, self.end.checked_sub(kept).unwrap_or(self.end)).await {
                 Ok(replies) => self.deliver(&group, &replies, each),
                 Err(failure) => self.failed(&group.commands, &failure, each),
@@ -95,16 +101,25 @@ impl Round<'_> {
         for index in todo.iter().copied() {
             match self.owner(&self.commands[index]) {
                 Err(error) => drop(each(index, Err(error), 0)),
-                Ok(owner) => match groups.iter_mut().find(|group| group.owner == owner) {
-                    Some(group) => group.commands.push(index),
-                    None => groups.push(Group { owner, commands: vec![index], number: 0, beside: 0 }),
-                },
+                Ok(owner) => self.add(&mut groups, owner, index),
             }
         }
         for group in &mut groups {
             group.number = self.fleet.numbers(group.commands.len() + 1);
         }
         groups
+    }
+
+    fn add(&self, groups: &mut Vec<Group>, owner: Owner, index: usize) {
+        let bytes = self.commands[index].size();
+        let fits = |group: &&mut Group| group.owner == owner && (self.fleet.tls.is_none() || group.bytes + bytes <= WITHIN_RECORD);
+        match groups.iter_mut().rev().find(fits) {
+            Some(group) => {
+                group.commands.push(index);
+                group.bytes += bytes;
+            }
+            None => groups.push(Group { owner, commands: vec![index], number: 0, beside: 0, bytes }),
+        }
     }
 
     fn owner(&self, command: &Command) -> Result<Owner> {

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::crawl::{Listed, crawl, unsupported};
+use super::crawl::{Listed, crawl};
 use super::details;
 use super::fleet::Fleet;
-use super::names;
+use super::{listings, names};
 use crate::backend::Usage;
 use crate::caller;
 use crate::error::{Error, ErrorKind, Result};
@@ -29,8 +29,8 @@ pub async fn usage(fleet: &Arc<Fleet>) -> Result<Usage> {
     let end = caller::call_deadline().unwrap_or_else(|| Instant::now() + fleet.connection.timeout);
     for (index, member) in fleet.members.iter().enumerate().filter(|(_, member)| !member.guards.is_away()) {
         member.server.connected().await?;
-        if let Some(reason) = member.traits.listing().refusal() {
-            return Err(unsupported(member.server.name(), reason));
+        if let Some(refusal) = listings::refusal(fleet, member) {
+            return Err(refusal);
         }
         // What is left of the call's time is shared by the servers that are left.
         let servers = u32::try_from(fleet.members.len() - index).unwrap_or(1);
