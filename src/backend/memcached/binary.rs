@@ -66,7 +66,9 @@ pub fn write(out: &mut Vec<u8>, opaque: u32, command: &Command) {
     let key = command.name();
     let plain = Parts { opaque, key, ..Parts::default() };
     match command {
-        Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. } | Command::Delete { .. } => packet(out, operation(command), &plain),
+        Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. } | Command::Delete { .. } => {
+            packet(out, operation(command), &plain)
+        }
         Command::Set { bytes, flags, expiry, condition, .. } => {
             let version = if let Condition::Unchanged(version) = condition { *version } else { 0 };
             let extras = [flags.to_be_bytes(), expiry.to_be_bytes()];
@@ -115,7 +117,15 @@ impl<'a> Packet<'a> {
         let version = u64::from_be_bytes(*header.last_chunk()?);
         *bytes = after;
         let status = u16::from_be_bytes([status_1, status_2]);
-        (magic == RESPONSE).then_some(Self { opcode, status, opaque: u32::from_be_bytes(opaque), version, extras, key, value })
+        (magic == RESPONSE).then_some(Self {
+            opcode,
+            status,
+            opaque: u32::from_be_bytes(opaque),
+            version,
+            extras,
+            key,
+            value,
+        })
     }
 }
 
@@ -142,7 +152,9 @@ fn done<'a>(packet: &Packet<'a>, command: &Command) -> Result<Reply<'a>, Mismatc
             let flags = packet.extras.first_chunk().map_or(0, |flags| u32::from_be_bytes(*flags));
             Ok(Reply::Value { bytes: packet.value, flags, version: packet.version })
         }
-        Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. } => Err(Mismatch("the value of another name")),
+        Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. } => {
+            Err(Mismatch("the value of another name"))
+        }
         Command::Count { .. } => {
             let number = packet.value.try_into().map_err(|_| Mismatch("a number that is none"))?;
             Ok(Reply::Number(u64::from_be_bytes(number)))

@@ -61,7 +61,9 @@ pub async fn crawl(fleet: &Fleet, member: &Member, each: EachListed) -> Result<b
             busy if busy.starts_with(b"BUSY") && began.elapsed() < PATIENCE => sleep(PAUSE).await,
             busy if busy.starts_with(b"BUSY") => return Err(too_busy(member)),
             // Before 1.6.9 it walks its lists, which is as good as long as nothing moves.
-            b"BADCLASS invalid class id\r\n" | b"CLIENT_ERROR bad command line format\r\n" if request.ends_with(b"hash\r\n") => {
+            b"BADCLASS invalid class id\r\n" | b"CLIENT_ERROR bad command line format\r\n"
+                if request.ends_with(b"hash\r\n") =>
+            {
                 request = b"lru_crawler metadump all\r\n";
             }
             other => return Err(refused(member, other)),
@@ -70,8 +72,7 @@ pub async fn crawl(fleet: &Fleet, member: &Member, each: EachListed) -> Result<b
 }
 
 async fn ask(fleet: &Fleet, member: &Member, sink: &Arc<Sink>, request: &[u8]) -> Result<Vec<u8>> {
-    let dialect =
-        Walk { address: member.config.address.clone(), login: fleet.login.clone(), sink: Arc::clone(sink) };
+    let dialect = Walk { address: member.config.address.clone(), login: fleet.login.clone(), sink: Arc::clone(sink) };
     ask_once(member.server.name(), &dialect, &fleet.connection, fleet.tls.as_ref(), request).await
 }
 
@@ -115,7 +116,8 @@ pub fn unsupported(server: &str, reason: &str) -> Error {
 
 #[cold]
 fn too_busy(member: &Member) -> Error {
-    let text = format!("{}: its crawler has been at work for others for {PATIENCE:?}; try again later", member.server.name());
+    let text =
+        format!("{}: its crawler has been at work for others for {PATIENCE:?}; try again later", member.server.name());
     Error::new(ErrorKind::Busy, text)
 }
 

@@ -45,7 +45,8 @@ pub async fn report(fleet: &Fleet) -> Json {
             // One that is silent leaves the others their time.
             Some(end) => {
                 let now = std::time::Instant::now();
-                let share = end.saturating_duration_since(now) / (u32::try_from(fleet.members.len() - index).unwrap_or(1) + 1);
+                let share =
+                    end.saturating_duration_since(now) / (u32::try_from(fleet.members.len() - index).unwrap_or(1) + 1);
                 caller::Until::new(now + share, &fleet.handle, asking).await
             }
             None => Some(asking.await),

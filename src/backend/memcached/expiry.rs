@@ -138,7 +138,8 @@ mod tests {
 
     #[test]
     fn what_is_left_is_what_the_entry_says() {
-        let entry = |deadline_ms| entry::encode(b"n", &Entry { deadline_ms, tags: Vec::new(), key: None, payload: b"v" });
+        let entry =
+            |deadline_ms| entry::encode(b"n", &Entry { deadline_ms, tags: Vec::new(), key: None, payload: b"v" });
         assert_eq!(left_to(b"n", &entry(None)), Some(None));
         assert_eq!(left_to(b"n", &entry(Some(1))), None);
         let left = left_to(b"n", &entry(Some(millis(now()) + 5000))).unwrap().unwrap();

@@ -66,7 +66,13 @@ impl Fleet {
             });
             let name = server.address.to_string();
             let started = Server::start(&name, dialect, &memcached.connection, tls.clone(), handle);
-            Member { server: started, config: server.clone(), traits, guards: Guards::default(), crawling: Default::default() }
+            Member {
+                server: started,
+                config: server.clone(),
+                traits,
+                guards: Guards::default(),
+                crawling: Default::default(),
+            }
         };
         let fleet = Arc::new(Self {
             members: memcached.servers.iter().map(member).collect(),
@@ -110,7 +116,9 @@ impl Fleet {
         for member in &self.members {
             match member.server.connected().await {
                 Ok(()) => {}
-                Err(error) if matches!(error.kind(), ErrorKind::Connect | ErrorKind::Timeout) => unreached = Some(error),
+                Err(error) if matches!(error.kind(), ErrorKind::Connect | ErrorKind::Timeout) => {
+                    unreached = Some(error)
+                }
                 Err(error) => return Err(error),
             }
         }

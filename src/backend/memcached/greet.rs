@@ -97,12 +97,16 @@ pub async fn log_in_with_text(connection: &Greeting<'_>, login: &Login) -> Resul
     let (Some(user), Some(password)) = (&login.username, &login.password) else { return Ok(()) };
     let asked = connection.ask(b"mn\r\n").await?;
     if refusal_of(&asked) != Some(Refusal::Credentials) {
-        return Err(if refusal_of(&asked).is_none() { needless(connection.server()) } else { refused(connection, &asked) });
+        return Err(if refusal_of(&asked).is_none() {
+            needless(connection.server())
+        } else {
+            refused(connection, &asked)
+        });
     }
     let credentials = format!("{user} {}", password.expose());
     let request = format!("set yokedcache 0 0 {}\r\n{credentials}\r\n", credentials.len());
     let answer = connection.ask(request.as_bytes()).await?;
-    if answer == b"STORED\r\n" { Ok(()) } else { Err(refused(connection, &answer)) }
+    if answer == b"STORED\r\n" { Ok(()) } else { Err(refused_login(connection.server(), &answer)) }
 }
 
 async fn greet_in_binary(connection: &Greeting<'_>, login: &Login) -> Result<()> {
@@ -112,7 +116,7 @@ async fn greet_in_binary(connection: &Greeting<'_>, login: &Login) -> Result<()>
         match ask_packet(connection, opcode::SASL_START, &parts).await? {
             0 => {}
             status if Refusal::of_status(status) == Refusal::Command => return Err(needless(connection.server())),
-            _ => return Err(refusal::error(connection.server(), Refusal::Credentials, b"the credentials were refused")),
+            _ => return Err(refused_login(connection.server(), b"refused")),
         }
     }
     for operation in [opcode::VERSION, opcode::NO_OPERATION] {
@@ -127,7 +131,9 @@ async fn ask_packet(connection: &Greeting<'_>, operation: u8, parts: &Parts<'_>)
     binary::packet(&mut request, operation, parts);
     let answer = connection.ask(&request).await?;
     let packet = Packet::take(&mut &*answer).filter(|packet| packet.opcode == operation && packet.opaque == 0);
-    packet.map(|packet| packet.status).ok_or_else(|| crate::wire::protocol(connection.server(), "a reply to another request"))
+    packet
+        .map(|packet| packet.status)
+        .ok_or_else(|| crate::wire::protocol(connection.server(), "a reply to another request"))
 }
 
 fn accepted(connection: &Greeting<'_>, status: u16) -> Result<()> {
@@ -163,26 +169,42 @@ fn refused(connection: &Greeting<'_>, line: &[u8]) -> Error {
 fn refusal_in_greeting(server: &str, refusal: Refusal, text: &[u8]) -> Error {
     let text = text.trim_ascii_end();
     match refusal {
-        Refusal::Credentials => refusal::error(server, refusal, if text.is_empty() { b"credentials" } else { text }),
+        Refusal::Credentials => asks_for_credentials(server),
         other => refusal::error(server, other, text),
     }
 }
 
 #[cold]
+fn refused_login(server: &str, answer: &[u8]) -> Error {
+    refusal::error(server, Refusal::Credentials, answer.trim_ascii_end())
+}
+
+#[cold]
+fn asks_for_credentials(server: &str) -> Error {
+    Error::new(ErrorKind::Auth, format!("{server}: the server asks for credentials: set username and password"))
+}
+
+#[cold]
 fn needless(server: &str) -> Error {
-    let text = format!("{server}: the server asks for no credentials, so that they were not sent: leave out username and password, or start it with -Y (binary: -S)");
+    let text = format!(
+        "{server}: the server asks for no credentials, so that they were not sent: leave out username and password, or start it with -Y (binary: -S)"
+    );
     Error::new(ErrorKind::Auth, text)
 }
 
 #[cold]
 fn too_old(server: &str, version: &[u8]) -> Error {
     let version = refusal::shown(version);
-    let text = format!("{server}: version {version} does not speak the meta protocol: memcached 1.6.10 or newer is needed, or `binary: true`");
+    let text = format!(
+        "{server}: version {version} does not speak the meta protocol: memcached 1.6.10 or newer is needed, or `binary: true`"
+    );
     Error::new(ErrorKind::Unsupported, text)
 }
 
 #[cold]
 fn no_echo(server: &str) -> Error {
-    let text = format!("{server}: a request's number and name do not come back with its reply, so that replies cannot be told apart: memcached 1.6.10 or newer is needed, and no proxy that changes requests");
+    let text = format!(
+        "{server}: a request's number and name do not come back with its reply, so that replies cannot be told apart: memcached 1.6.10 or newer is needed, and no proxy that changes requests"
+    );
     Error::new(ErrorKind::Unsupported, text)
 }

@@ -99,7 +99,9 @@ impl Listings {
     /// Some names from a position on, and where it goes on. While a walk is
     /// under way a page may be empty, and goes on where it was.
     pub async fn page(&self, part: Part<'_>, from: Position, limit: usize) -> Result<(ByteStrings, Option<Position>)> {
-        let Some(member) = self.fleet.members.get(from.part as usize) else { return Ok((ByteStrings::default(), None)) };
+        let Some(member) = self.fleet.members.get(from.part as usize) else {
+            return Ok((ByteStrings::default(), None));
+        };
         if member.guards.is_away() {
             return Ok((ByteStrings::default(), self.next_part(from)));
         }
@@ -109,7 +111,8 @@ impl Listings {
         }
         let listing = self.listing(from, Names::of(part));
         let order = from.offset >> WALK_BITS;
-        let at = |order: u64| Some(Position { part: from.part, offset: order << WALK_BITS | u64::from(listing.number) });
+        let at =
+            |order: u64| Some(Position { part: from.part, offset: order << WALK_BITS | u64::from(listing.number) });
         if !self.finished(&listing).await {
             return Ok((ByteStrings::default(), at(order)));
         }
@@ -140,14 +143,18 @@ impl Listings {
         let mut known = lock(&self.known);
         let number = from.offset & ((1 << WALK_BITS) - 1);
         let fits = |it: &&Arc<Listing>| {
-            u64::from(it.number) == number && it.member == from.part as usize && it.wanted == wanted && it.reaches(from.offset >> WALK_BITS)
+            u64::from(it.number) == number
+                && it.member == from.part as usize
+                && it.wanted == wanted
+                && it.reaches(from.offset >> WALK_BITS)
         };
         if let Some(listing) = known.listings.iter().find(fits) {
             listing.used_ms.store(coarse_millis(), Relaxed);
             return Arc::clone(listing);
         }
         let listing = known.add(from.part as usize, wanted);
-        let walk = walk(Arc::clone(&self.fleet), Arc::clone(&listing), from.offset >> WALK_BITS, Arc::clone(&self.known));
+        let walk =
+            walk(Arc::clone(&self.fleet), Arc::clone(&listing), from.offset >> WALK_BITS, Arc::clone(&self.known));
         drop(listing.task.set(self.fleet.handle.spawn(walk).abort_handle()));
         listing
     }
@@ -155,7 +162,8 @@ impl Listings {
     /// Waits for the names, for a part of the call's time.
     async fn finished(&self, listing: &Listing) -> bool {
         let now = Instant::now();
-        let end = caller::call_deadline().map_or(self.fleet.connection.timeout, |end| end.saturating_duration_since(now));
+        let end =
+            caller::call_deadline().map_or(self.fleet.connection.timeout, |end| end.saturating_duration_since(now));
         let mut finished = listing.finished.subscribe();
         let waiting = finished.wait_for(|finished| *finished);
         let waited = caller::Until::new(now + end / 2, &self.fleet.handle, waiting).await;
@@ -209,7 +217,8 @@ impl Known {
     fn make_room(&mut self) {
         while self.listings.len() > LISTINGS || self.listings.iter().map(|it| it.len()).sum::<usize>() > MOST_OF_ALL {
             let finished = self.listings.iter().enumerate().filter(|(_, listing)| listing.found.get().is_some());
-            let oldest = finished.min_by_key(|(_, listing)| listing.used_ms.load(Relaxed)).map_or(0, |(index, _)| index);
+            let oldest =
+                finished.min_by_key(|(_, listing)| listing.used_ms.load(Relaxed)).map_or(0, |(index, _)| index);
             self.listings.remove(oldest).abort();
         }
     }
@@ -246,7 +255,8 @@ async fn walk(fleet: Arc<Fleet>, listing: Arc<Listing>, from: u64, known: Arc<Mu
     lock(&known).make_room();
     loop {
         sleep(KEPT / 2).await;
-        if coarse_millis().saturating_sub(listing.used_ms.load(Relaxed)) > u64::try_from(KEPT.as_millis()).unwrap_or(0) {
+        if coarse_millis().saturating_sub(listing.used_ms.load(Relaxed)) > u64::try_from(KEPT.as_millis()).unwrap_or(0)
+        {
             return lock(&known).forget(listing.number);
         }
     }
@@ -254,7 +264,8 @@ async fn walk(fleet: Arc<Fleet>, listing: Arc<Listing>, from: u64, known: Arc<Mu
 
 async fn gather(fleet: &Arc<Fleet>, listing: &Listing, from: u64) -> Result<Found> {
     let gathered = Arc::new(Mutex::new(Gathered::new(from, MOST)));
-    let (sink, wanted, member, owners) = (Arc::clone(&gathered), listing.wanted.clone(), listing.member, Arc::clone(fleet));
+    let (sink, wanted, member, owners) =
+        (Arc::clone(&gathered), listing.wanted.clone(), listing.member, Arc::clone(fleet));
     let each = move |listed: Listed<'_>| {
         if wanted.have(&owners, member, listed.name) {
             lock(&sink).push(&listed);
@@ -361,7 +372,10 @@ mod tests {
         let mut walks = 0;
         while let Some(begin) = from {
             let mut gathered = Gathered::new(begin, most);
-            names.iter().chain(&names[..count / 2]).for_each(|name| gathered.push(&Listed { name, expires: 0, size: 100 }));
+            names
+                .iter()
+                .chain(&names[..count / 2])
+                .for_each(|name| gathered.push(&Listed { name, expires: 0, size: 100 }));
             let found = gathered.finish();
             let mut point = Some(begin);
             while let Some(at) = point.filter(|at| found.end.is_none_or(|end| *at < end)) {
@@ -379,7 +393,9 @@ mod tests {
 
     #[test]
     fn each_name_is_listed_once_however_many_walks_and_pages_there_are() {
-        for (count, most, limit) in [(0, 10, 5), (1, 10, 1), (1000, 2000, 7), (1000, 100, 30), (1000, 64, 1), (100, 100, 1000)] {
+        for (count, most, limit) in
+            [(0, 10, 5), (1, 10, 1), (1000, 2000, 7), (1000, 100, 30), (1000, 64, 1), (100, 100, 1000)]
+        {
             let mut all = listed_in_pages(count, most, limit);
             assert_eq!(all.len(), count, "{count} {most} {limit}");
             all.sort();

@@ -20,7 +20,16 @@ const OVERSIZED: &[u8] = b"TL\r\n";
 /// Codes of one line, with and without a meaning of their own here.
 const CODES: [&[u8]; 8] = [b"HD", b"EN", b"NF", b"NS", b"EX", b"MN", b"OK", b"ME"];
 const WORDS: [&[u8]; 10] = [
-    b"ERROR", b"CLIENT_ERROR", b"SERVER_ERROR", b"VERSION", b"STORED", b"NOT_STORED", b"END", b"BUSY", b"BADCLASS", b"RESET",
+    b"ERROR",
+    b"CLIENT_ERROR",
+    b"SERVER_ERROR",
+    b"VERSION",
+    b"STORED",
+    b"NOT_STORED",
+    b"END",
+    b"BUSY",
+    b"BADCLASS",
+    b"RESET",
 ];
 
 /// Writes a command.
@@ -202,7 +211,11 @@ impl MetaFraming {
     fn rest_of_value(&mut self, bytes: &[u8]) -> Result<Frame, String> {
         let Some(whole) = self.whole.filter(|whole| *whole <= bytes.len()) else { return Ok(Frame::Partial) };
         self.whole = None;
-        if bytes[..whole].ends_with(b"\r\n") { self.done(whole) } else { Err("a value that does not end where it says".into()) }
+        if bytes[..whole].ends_with(b"\r\n") {
+            self.done(whole)
+        } else {
+            Err("a value that does not end where it says".into())
+        }
     }
 
     #[allow(clippy::unnecessary_wraps)] // What its callers return.
@@ -313,8 +326,8 @@ mod tests {
     #[test]
     fn a_value_that_is_too_long_gives_way_to_a_word_of_ours() {
         let mut framing = MetaFraming::new(1000);
-        let oversized = Frame::Oversized { header: (0, 20), len: (1 << 30) + 2, instead: OVERSIZED };
-        assert_eq!(framing.next(b"VA 1073741824 kname\r\nabc"), Ok(Frame::Oversized { header: (0, 21), ..oversized }.clone()));
+        let oversized = Frame::Oversized { header: (0, 21), len: (1 << 30) + 2, instead: OVERSIZED };
+        assert_eq!(framing.next(b"VA 1073741824 kname\r\nabc"), Ok(oversized));
         assert_eq!(framing.next(b"TL\r\nEN"), Ok(Frame::Whole(4)));
         assert!(framing.next(b"TL\r\n").is_err());
         assert_eq!(read(&mut &OVERSIZED[..], 1, &GET), Ok(Reply::Missing));

@@ -101,6 +101,10 @@ mod tests {
         assert_eq!(super::key("p", &stamp("p", 7)), None);
         assert!(!may_be_entry("p", b"", &stamp("p", 7)) && is_ours("p", &stamp("p", 7)));
         assert!(!is_ours("p", b"pp:e:a") && !is_ours("pp", b"p:e:a"));
-        assert!(may_be_entry("p", b"ab", &key) && may_be_entry("p", b"ab", b"p:e:abc") && !may_be_entry("p", b"b", b"p:e:abc"));
+        assert!(
+            may_be_entry("p", b"ab", &key)
+                && may_be_entry("p", b"ab", b"p:e:abc")
+                && !may_be_entry("p", b"b", b"p:e:abc")
+        );
     }
 }

@@ -62,13 +62,24 @@ impl Refusal {
 #[cold]
 pub fn error(server: &str, refusal: Refusal, text: &[u8]) -> Error {
     let (kind, remedy) = match refusal {
-        Refusal::TooLarge => (ErrorKind::TooLarge, "the value is over the server's limit of an item: raise it (memcached -I), or store less"),
-        Refusal::Memory => (ErrorKind::ServerMemory, "the server has no room and may not evict: raise its memory (-m), or leave out -M"),
+        Refusal::TooLarge => (
+            ErrorKind::TooLarge,
+            "the value is over the server's limit of an item: raise it (memcached -I), or store less",
+        ),
+        Refusal::Memory => (
+            ErrorKind::ServerMemory,
+            "the server has no room and may not evict: raise its memory (-m), or leave out -M",
+        ),
         Refusal::NoNumber => (ErrorKind::Server, "what is stored under a name of this prefix is not from this library"),
         Refusal::Credentials => (ErrorKind::Auth, "check username and password"),
-        Refusal::Connections => (ErrorKind::Connect, "raise the server's limit of connections (-c), or lower pool_size"),
+        Refusal::Connections => {
+            (ErrorKind::Connect, "raise the server's limit of connections (-c), or lower pool_size")
+        }
         Refusal::Later => (ErrorKind::Server, "the server is busy: wait"),
-        Refusal::Command => (ErrorKind::Server, "the server, or a proxy before it, does not know the command: memcached 1.6.10 or newer is needed"),
+        Refusal::Command => (
+            ErrorKind::Server,
+            "the server, or a proxy before it, does not know the command: memcached 1.6.10 or newer is needed",
+        ),
         Refusal::Other => (ErrorKind::Server, "see the server's log"),
     };
     Error::new(kind, format!("{server}: {}; {remedy}", shown(text)))

@@ -161,7 +161,8 @@ mod tests {
     fn every_distribution_is_libmemcacheds() {
         let oracle = oracle();
         let plain = ["cache1.example.com:11211", "cache2.example.com:11211", "10.0.0.3:11212", "::1:11213"];
-        let weighted = ["cache1.example.com:11211,3", "cache2.example.com:11211,1", "10.0.0.3:11212,7", "h:1,2", "i:2,64"];
+        let weighted =
+            ["cache1.example.com:11211,3", "cache2.example.com:11211,1", "10.0.0.3:11212,7", "h:1,2", "i:2,64"];
         let sockets = ["/run/one.sock", "/run/two.sock", "three:11211"];
         let cases: [(&[&str], _, _); 8] = [
             (&weighted, Distribution::KetamaWeighted, KeyHash::Md5),

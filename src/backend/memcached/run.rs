@@ -112,7 +112,9 @@ impl Round<'_> {
 
     fn add(&self, groups: &mut Vec<Group>, owner: Owner, index: usize) {
         let bytes = self.commands[index].size();
-        let fits = |group: &&mut Group| group.owner == owner && (self.fleet.tls.is_none() || group.bytes + bytes <= WITHIN_RECORD);
+        let fits = |group: &&mut Group| {
+            group.owner == owner && (self.fleet.tls.is_none() || group.bytes + bytes <= WITHIN_RECORD)
+        };
         match groups.iter_mut().rev().find(fits) {
             Some(group) => {
                 group.commands.push(index);
@@ -276,15 +278,7 @@ impl Round<'_> {
         Ok(guard::short(number))
     }
 
-    fn answered(
-        &mut self,
-        index: usize,
-        reply: Reply,
-        beside: u32,
-        group: &Group,
-        replies: &Replies,
-        each: Each<'_>,
-    ) {
+    fn answered(&mut self, index: usize, reply: Reply, beside: u32, group: &Group, replies: &Replies, each: Each<'_>) {
         let server = replies.connection.server();
         let pairing = match reply {
             Reply::Refused(Refusal::NoNumber, _) => each(index, Ok(reply), beside),
@@ -295,7 +289,9 @@ impl Round<'_> {
                 }
                 each(index, Err(error), beside)
             }
-            Reply::Value { flags, .. } if self.is_outdated(index, flags, beside) => each(index, Ok(Reply::Missing), beside),
+            Reply::Value { flags, .. } if self.is_outdated(index, flags, beside) => {
+                each(index, Ok(Reply::Missing), beside)
+            }
             Reply::Done if self.is_beside_another(index, beside, group) => {
                 self.again.push((index, guard::changing(server)));
                 Pairing::Right

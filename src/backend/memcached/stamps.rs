@@ -14,7 +14,11 @@ impl MemcachedStore {
         let names = stamp_names(prefix, tags);
         let mut commands = Vec::with_capacity(names.len());
         for name in &names {
-            commands.push(if create { Command::Count { name, seed: random()?, add: 0 } } else { Command::Peek { name } });
+            commands.push(if create {
+                Command::Count { name, seed: random()?, add: 0 }
+            } else {
+                Command::Peek { name }
+            });
         }
         let mut stamps: Vec<Result<Option<u64>>> = tags.iter().map(|_| Err(unexpected())).collect();
         let mut each = |index: usize, reply: Result<Reply>, guard| {
@@ -31,7 +35,8 @@ impl MemcachedStore {
 
     /// Bytes under a stamp's name that are no stamp give way to one.
     async fn replace_foreign(&self, prefix: &str, tags: &[u64], stamps: &[Option<u64>]) -> Result<Vec<Option<u64>>> {
-        let foreign: Vec<u64> = tags.iter().zip(stamps).filter(|(_, stamp)| stamp.is_none()).map(|(tag, _)| *tag).collect();
+        let foreign: Vec<u64> =
+            tags.iter().zip(stamps).filter(|(_, stamp)| stamp.is_none()).map(|(tag, _)| *tag).collect();
         self.new_stamps(prefix, &foreign).await?;
         Box::pin(self.read_stamps(prefix, tags, false)).await
     }
@@ -45,8 +50,7 @@ impl MemcachedStore {
         for _ in tags {
             numbers.push(random()?.to_string());
         }
-        let commands: Vec<Command> =
-            names.iter().zip(&numbers).map(|(name, number)| set_stamp(name, number)).collect();
+        let commands: Vec<Command> = names.iter().zip(&numbers).map(|(name, number)| set_stamp(name, number)).collect();
         self.all_done(&commands).await
     }
 }

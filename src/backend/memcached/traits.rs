@@ -54,7 +54,10 @@ impl Traits {
 
     /// Whether it lists names, as far as is known.
     pub fn listing(&self) -> Listing {
-        usize::try_from(self.listing.load(Relaxed)).ok().and_then(|at| LISTINGS.get(at).copied()).unwrap_or(Listing::Unknown)
+        usize::try_from(self.listing.load(Relaxed))
+            .ok()
+            .and_then(|at| LISTINGS.get(at).copied())
+            .unwrap_or(Listing::Unknown)
     }
 
     /// Refuses what the server certainly would, before it drops what is there for it.
@@ -79,7 +82,9 @@ impl Listing {
 
 #[cold]
 fn too_large(server: &str, size: u64, most: u64) -> Error {
-    let text = format!("{server}: an item of {size} bytes, and the server takes {most}: raise its limit (memcached -I), or store less");
+    let text = format!(
+        "{server}: an item of {size} bytes, and the server takes {most}: raise its limit (memcached -I), or store less"
+    );
     Error::new(ErrorKind::TooLarge, text)
 }
 

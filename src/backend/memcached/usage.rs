@@ -1,7 +1,7 @@
 //! What a prefix holds: counted by a walk over the names, or estimated from a part of it.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::crawl::{Listed, crawl};
@@ -74,11 +74,15 @@ async fn sample(fleet: &Arc<Fleet>, index: usize, time: Duration) -> Result<(Arc
 #[allow(clippy::cast_precision_loss)]
 async fn unseen(fleet: &Fleet, index: usize, seen: u64) -> Result<f64> {
     let statistics = details::statistics(fleet, &fleet.members[index]).await?;
-    let items = statistics.iter().find(|(name, _)| name == "curr_items").and_then(|(_, number)| number.parse::<u64>().ok());
+    let items =
+        statistics.iter().find(|(name, _)| name == "curr_items").and_then(|(_, number)| number.parse::<u64>().ok());
     match items {
         Some(items) if seen > 0 => Ok((items as f64 / seen as f64).max(1.0)),
         Some(0) => Ok(1.0),
-        _ => Err(Error::new(ErrorKind::Timeout, format!("{}: its names could not be counted in time", fleet.members[index].server.name()))),
+        _ => Err(Error::new(
+            ErrorKind::Timeout,
+            format!("{}: its names could not be counted in time", fleet.members[index].server.name()),
+        )),
     }
 }
 

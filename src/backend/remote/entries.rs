@@ -54,7 +54,8 @@ impl<S: Store> Remote<S> {
         let mut read: Vec<_> = keys.iter().map(|_| Err(no_answer())).collect();
         let mut each = |index: usize, outcome: Result<Option<&[u8]>>| {
             let key = keys[index];
-            let (found, pairing) = self.found(Some(key), names[index], outcome, entry::decode, |entry| value(key, entry));
+            let (found, pairing) =
+                self.found(Some(key), names[index], outcome, entry::decode, |entry| value(key, entry));
             read[index] = found;
             pairing
         };
