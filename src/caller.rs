@@ -4,40 +4,31 @@ use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
+use std::task::{Context, Poll, Waker};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use pin_project_lite::pin_project;
 use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep, sleep_until};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::parker::Parker;
+use crate::runtime::Runtime;
 
 thread_local! {
     /// When the operation that is polled now has to be over, whoever polls it.
     static ENDING: Cell<Option<Instant>> = const { Cell::new(None) };
     static WAITING: Cell<Option<Waiting>> = const { Cell::new(None) };
-    /// Made once a thread: waking is one futex, and costs no allocation a call.
-    static WAKER: Waker = Waker::from(Arc::new(Unpark(thread::current())));
+    /// One a thread: waking it costs no allocation a call.
+    static PARKER: Arc<Parker> = Arc::default();
 }
 
 /// A caller's thread that waits for an answer.
 #[derive(Clone, Copy)]
 struct Waiting {
     deadline: Option<Instant>,
-}
-
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.0.unpark();
-    }
 }
 
 /// Puts back what was before: a log callback may call the library from inside a call.
@@ -49,11 +40,12 @@ impl Drop for Restore {
     }
 }
 
-/// Runs `poll` as a caller that may be blocked, with a waker that unparks this thread.
-pub fn blocking<T>(poll: impl FnOnce(&mut Context<'_>) -> T) -> T {
+/// Runs `poll` as a caller that may be blocked, with a waker that ends its `park`.
+pub fn blocking<T>(poll: impl FnOnce(&mut Context<'_>, &Parker) -> T) -> T {
     let _restore = Restore(WAITING.replace(Some(Waiting { deadline: None })));
-    let waker = WAKER.try_with(Waker::clone).unwrap_or_else(|_| Waker::from(Arc::new(Unpark(thread::current()))));
-    poll(&mut Context::from_waker(&waker))
+    // At the very end of a thread there is none left.
+    let parker = PARKER.try_with(Arc::clone).unwrap_or_default();
+    poll(&mut Context::from_waker(&Waker::from(Arc::clone(&parker))), &parker)
 }
 
 /// Whether the future that asks may block the thread it is polled on.
@@ -71,14 +63,6 @@ pub fn call_deadline() -> Option<Instant> {
     ENDING.get()
 }
 
-/// Parks this thread until it is woken, or its deadline.
-pub fn park() {
-    match deadline() {
-        None => thread::park(),
-        Some(deadline) => thread::park_timeout(deadline.saturating_duration_since(Instant::now())),
-    }
-}
-
 pin_project! {
     /// An operation with one deadline for all it does: queueing, connecting, retries.
     pub struct Bounded<'a, F> {
@@ -88,13 +72,13 @@ pin_project! {
         deadline: Instant,
         timer: Option<Pin<Box<Sleep>>>,
         server: &'a str,
-        runtime: &'a Handle,
+        runtime: &'a ArcSwapOption<Runtime>,
     }
 }
 
 impl<'a, F> Bounded<'a, F> {
     /// An operation on a server, which ends within `limit`.
-    pub fn new(limit: Duration, runtime: &'a Handle, server: &'a str, operation: F) -> Self {
+    pub fn new(limit: Duration, runtime: &'a ArcSwapOption<Runtime>, server: &'a str, operation: F) -> Self {
         Self { operation, limit, deadline: Instant::now() + limit, timer: None, server, runtime }
     }
 }
@@ -105,6 +89,9 @@ impl<T, F: Future<Output = Result<T>>> Future for Bounded<'_, F> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let blocking = may_block();
+        let runtime = if blocking { None } else { this.runtime.load_full() };
+        // Parts of it have timers too.
+        let _entered = runtime.as_ref().map(|runtime| runtime.handle().enter());
         if blocking {
             WAITING.set(Some(Waiting { deadline: Some(*this.deadline) }));
         }
@@ -121,7 +108,10 @@ impl<T, F: Future<Output = Result<T>>> Future for Bounded<'_, F> {
         let over = if blocking {
             Instant::now() >= *this.deadline
         } else {
-            let _entered = this.runtime.enter();
+            // Closed meanwhile: what it waits for fails by itself.
+            if runtime.is_none() {
+                return Poll::Pending;
+            }
             let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until((*this.deadline).into())));
             timer.as_mut().poll(context).is_ready()
         };
@@ -130,45 +120,46 @@ impl<T, F: Future<Output = Result<T>>> Future for Bounded<'_, F> {
 }
 
 pin_project! {
-    /// A part of an operation that may end before the whole does: `None` when its time is over.
-    pub struct Until<'a, F> {
+    /// A part of a call that may end before the whole does: `None` when its time is over.
+    pub struct Until<F> {
         #[pin]
         part: F,
         end: Instant,
         timer: Option<Pin<Box<Sleep>>>,
-        runtime: &'a Handle,
     }
 }
 
-impl<'a, F> Until<'a, F> {
+impl<F> Until<F> {
     /// A part that ends by `end`.
-    pub fn new(end: Instant, runtime: &'a Handle, part: F) -> Self {
-        Self { part, end, timer: None, runtime }
+    pub fn new(end: Instant, part: F) -> Self {
+        Self { part, end, timer: None }
     }
 }
 
-impl<T, F: Future<Output = T>> Future for Until<'_, F> {
+impl<T, F: Future<Output = T>> Future for Until<F> {
     type Output = Option<T>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T>> {
-        let mut this = self.project();
-        if may_block() {
-            // Nobody else would wake the thread at this end.
-            let _restore = Restore(WAITING.replace(Some(Waiting { deadline: Some(*this.end) })));
-            loop {
-                match this.part.as_mut().poll(context) {
-                    Poll::Ready(answer) => return Poll::Ready(Some(answer)),
-                    Poll::Pending if Instant::now() >= *this.end => return Poll::Ready(None),
-                    Poll::Pending => park(),
-                }
+        let this = self.project();
+        let before = WAITING.get();
+        if let Some(waiting) = before {
+            // The thread parks no longer than that; the whole sets its own again when it is polled.
+            let earliest = waiting.deadline.map_or(*this.end, |deadline| deadline.min(*this.end));
+            WAITING.set(Some(Waiting { deadline: Some(earliest) }));
+        }
+        let polled = this.part.poll(context).map(Some);
+        let polled = match (polled, before) {
+            (Poll::Pending, Some(_)) if Instant::now() >= *this.end => Poll::Ready(None),
+            (Poll::Pending, None) if Handle::try_current().is_ok() => {
+                let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until((*this.end).into())));
+                timer.as_mut().poll(context).map(|()| None)
             }
+            (polled, _) => polled,
+        };
+        if polled.is_ready() {
+            WAITING.set(before);
         }
-        if let Poll::Ready(answer) = this.part.poll(context) {
-            return Poll::Ready(Some(answer));
-        }
-        let _entered = this.runtime.enter();
-        let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until((*this.end).into())));
-        timer.as_mut().poll(context).map(|()| None)
+        polled
     }
 }
 

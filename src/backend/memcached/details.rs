@@ -47,7 +47,7 @@ pub async fn report(fleet: &Fleet) -> Json {
                 let now = std::time::Instant::now();
                 let share =
                     end.saturating_duration_since(now) / (u32::try_from(fleet.members.len() - index).unwrap_or(1) + 1);
-                caller::Until::new(now + share, &fleet.handle, asking).await
+                caller::Until::new(now + share, asking).await
             }
             None => Some(asking.await),
         };

@@ -1,10 +1,11 @@
 //! The servers of a cache, and which of them has a name.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Instant;
 
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 
 use super::command::Protocol;
 use super::greet::{Login, Memcached};
@@ -27,7 +28,8 @@ pub struct Fleet {
     pub login: Login,
     pub connection: ConnectionConfig,
     pub tls: Option<Tls>,
-    pub handle: Handle,
+    /// None once it is closed: a handle keeps the runtime's descriptors open.
+    handle: Mutex<Option<Handle>>,
     /// Numbers of requests; a reply repeats its own.
     opaque: AtomicU32,
 }
@@ -83,7 +85,7 @@ impl Fleet {
             login,
             connection: memcached.connection.clone(),
             tls,
-            handle: handle.clone(),
+            handle: Mutex::new(Some(handle.clone())),
             opaque: AtomicU32::new(0),
         });
         if fleet.ejects {
@@ -128,6 +130,11 @@ impl Fleet {
         }
     }
 
+    /// Runs a task beside the calls; `None` once it is closed.
+    pub fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> Option<JoinHandle<T>> {
+        self.handle.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|handle| handle.spawn(task))
+    }
+
     /// The servers' names, for messages.
     pub fn name(&self) -> String {
         let names: Vec<&str> = self.members.iter().map(|member| member.server.name()).collect();
@@ -136,6 +143,7 @@ impl Fleet {
 
     /// Ends all connections; what is under way has until the deadline.
     pub async fn close(&self, deadline: Instant) {
+        drop(self.handle.lock().unwrap_or_else(PoisonError::into_inner).take());
         for member in &self.members {
             member.server.close(deadline).await;
         }

@@ -155,7 +155,9 @@ impl Listings {
         let listing = known.add(from.part as usize, wanted);
         let walk =
             walk(Arc::clone(&self.fleet), Arc::clone(&listing), from.offset >> WALK_BITS, Arc::clone(&self.known));
-        drop(listing.task.set(self.fleet.handle.spawn(walk).abort_handle()));
+        if let Some(task) = self.fleet.spawn(walk) {
+            drop(listing.task.set(task.abort_handle()));
+        }
         listing
     }
 
@@ -166,7 +168,7 @@ impl Listings {
             caller::call_deadline().map_or(self.fleet.connection.timeout, |end| end.saturating_duration_since(now));
         let mut finished = listing.finished.subscribe();
         let waiting = finished.wait_for(|finished| *finished);
-        let waited = caller::Until::new(now + end / 2, &self.fleet.handle, waiting).await;
+        let waited = caller::Until::new(now + end / 2, waiting).await;
         waited.is_some()
     }
 

@@ -151,7 +151,7 @@ impl Round<'_> {
             Some(known) => Ok(known),
             None if self.writes(group) => {
                 let counting = guard::count(self.fleet, member, group.owner.place, 0);
-                let counted = caller::Until::new(self.end, &self.fleet.handle, counting).await;
+                let counted = caller::Until::new(self.end, counting).await;
                 counted.unwrap_or_else(|| Err(self.late(group)))
             }
             None => Ok(0),
@@ -211,7 +211,7 @@ impl Round<'_> {
             let answer = sent.map_err(|error| Failure { unsent: error.kind() != ErrorKind::Busy, error })?;
             answer.await.map_err(|error| Failure { error, unsent: false })
         };
-        let answered = caller::Until::new(end, &self.fleet.handle, waiting).await;
+        let answered = caller::Until::new(end, waiting).await;
         answered.unwrap_or_else(|| Err(Failure { error: self.late(group), unsent: false }))
     }
 

@@ -59,9 +59,10 @@ async fn sample(fleet: &Arc<Fleet>, index: usize, time: Duration) -> Result<(Arc
         counting.names.fetch_add(1, Relaxed) < SAMPLED
     };
     let walked = Arc::clone(fleet);
-    let task = fleet.handle.spawn(async move { crawl(&walked, &walked.members[index], Box::new(each)).await });
+    let task = fleet.spawn(async move { crawl(&walked, &walked.members[index], Box::new(each)).await });
+    let Some(task) = task else { return Err(interrupted()) };
     let abort = task.abort_handle();
-    match caller::Until::new(Instant::now() + time, &fleet.handle, task).await {
+    match caller::Until::new(Instant::now() + time, task).await {
         Some(ended) => ended.unwrap_or_else(|_| Err(interrupted())).map(|whole| (seen, whole)),
         None => {
             abort.abort();
