@@ -1,11 +1,12 @@
-//! One walk of a server's crawler over all its names, on a connection of its own; each is handed on as it comes, and
-//! nothing is kept here.
+//! Walks of a server's crawler over all its names, on connections of their own; each name is handed on as it comes, and
+//! nothing is kept here. Whoever asks during a walk shares the next one with all others who do.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use super::fleet::{Fleet, Member};
@@ -17,10 +18,12 @@ use crate::config::Address;
 use crate::error::{Error, ErrorKind, Result};
 use crate::wire::{Dialect, Frame, Framing, Greeting, ask_once};
 
-/// A server walks for one client at a time; others are told so, and come again after this,
-const PAUSE: Duration = Duration::from_millis(100);
+/// A server walks for one client at a time; others are told so, and ask again after this,
+const PAUSE: Duration = Duration::from_millis(3);
 /// at most for so long.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two walks of ours, so that other processes come to theirs.
+const GAP: Duration = Duration::from_millis(5);
 /// A walk that shows nothing for so long is over.
 const SILENCE: Duration = Duration::from_secs(5);
 
@@ -34,58 +37,110 @@ pub struct Listed<'a> {
 }
 
 /// Gets each name; whether there may be more.
-pub type EachListed = Box<dyn FnMut(Listed<'_>) -> bool + Send>;
+pub type EachListed = Box<dyn FnMut(&Listed<'_>) -> bool + Send>;
 
-/// Who gets the names, and how far they have come.
-struct Sink {
-    each: Mutex<EachListed>,
-    lines: AtomicU64,
-    enough: AtomicU64,
+/// Those who wait for a walk over a server.
+#[derive(Default)]
+pub struct Walks(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    walking: bool,
+    listeners: Vec<Listener>,
+}
+
+/// Who gets the names of a walk.
+struct Listener {
+    each: EachListed,
+    /// None once it was told how the walk ended for it.
+    ended: Option<oneshot::Sender<Result<bool>>>,
 }
 
 /// Walks over all names of a server; false if `each` had enough before the end.
-pub async fn crawl(fleet: &Fleet, member: &Member, each: EachListed) -> Result<bool> {
-    // One at a time from here, so that the server's refusals are for other processes.
-    let _turn = member.crawling.lock().await;
-    let sink = Arc::new(Sink { each: Mutex::new(each), lines: AtomicU64::new(0), enough: AtomicU64::new(0) });
-    let began = Instant::now();
-    let mut request: &[u8] = b"lru_crawler metadump hash\r\n";
+pub async fn crawl(fleet: &Arc<Fleet>, index: usize, each: EachListed) -> Result<bool> {
+    let (ended, ending) = oneshot::channel();
+    let idle = {
+        let mut waiting = lock(&fleet.members[index].walks.0);
+        waiting.listeners.push(Listener { each, ended: Some(ended) });
+        !std::mem::replace(&mut waiting.walking, true)
+    };
+    if idle {
+        drop(fleet.spawn(walk_for_all(Arc::clone(fleet), index)));
+    }
+    ending.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the cache was closed")))
+}
+
+/// Walks as long as anybody waits for it.
+async fn walk_for_all(fleet: Arc<Fleet>, index: usize) {
+    let member = &fleet.members[index];
     loop {
-        let reply = watched(&sink, ask(fleet, member, &sink, request)).await;
-        if sink.enough.load(Relaxed) > 0 {
-            return Ok(false);
+        let listeners = {
+            let mut waiting = lock(&member.walks.0);
+            waiting.walking = !waiting.listeners.is_empty();
+            std::mem::take(&mut waiting.listeners)
+        };
+        if listeners.is_empty() {
+            return;
         }
-        let reply = reply?;
-        match &*reply {
-            b"END\r\n" | b"EN\r\n" => return Ok(true),
-            busy if busy.starts_with(b"BUSY") && began.elapsed() < PATIENCE => sleep(PAUSE).await,
-            busy if busy.starts_with(b"BUSY") => return Err(too_busy(member)),
-            // Before 1.6.9 it walks its lists, which is as good as long as nothing moves.
-            b"BADCLASS invalid class id\r\n" | b"CLIENT_ERROR bad command line format\r\n"
-                if request.ends_with(b"hash\r\n") =>
-            {
-                request = b"lru_crawler metadump all\r\n";
-            }
-            other => return Err(refused(member, other)),
-        }
+        walk(&fleet, member, listeners).await;
+        sleep(GAP).await;
     }
 }
 
-async fn ask(fleet: &Fleet, member: &Member, sink: &Arc<Sink>, request: &[u8]) -> Result<Vec<u8>> {
+async fn walk(fleet: &Fleet, member: &Member, listeners: Vec<Listener>) {
+    let sink = Arc::new(Sink { listeners: Mutex::new(listeners), ..Sink::default() });
+    let walked = watched(&sink, ask(fleet, member, &sink)).await;
+    let outcome = walked.and_then(|reply| match &*reply {
+        b"END\r\n" | b"EN\r\n" => Ok(true),
+        other => Err(refused(member, other)),
+    });
+    lock(&sink.listeners).iter_mut().for_each(|listener| listener.tell(outcome.clone()));
+}
+
+/// Those who listen to a walk, and how far it has come.
+#[derive(Default)]
+struct Sink {
+    listeners: Mutex<Vec<Listener>>,
+    progress: AtomicU64,
+    reply: Mutex<Vec<u8>>,
+}
+
+impl Listener {
+    fn tell(&mut self, outcome: Result<bool>) {
+        if let Some(ended) = self.ended.take() {
+            drop(ended.send(outcome));
+        }
+    }
+
+    /// Whether it wants more.
+    fn hear(&mut self, listed: &Listed) -> bool {
+        let gone = self.ended.as_ref().is_none_or(oneshot::Sender::is_closed);
+        let more = !gone && (self.each)(listed);
+        if !more {
+            self.tell(Ok(false));
+        }
+        more
+    }
+}
+
+/// The reply that follows the names.
+async fn ask(fleet: &Fleet, member: &Member, sink: &Arc<Sink>) -> Result<Vec<u8>> {
     let dialect = Walk { address: member.config.address.clone(), login: fleet.login.clone(), sink: Arc::clone(sink) };
-    ask_once(member.server.name(), &dialect, &fleet.connection, fleet.tls.as_ref(), request).await
+    // The walk is what this connection begins with: it takes more than one request.
+    ask_once(member.server.name(), &dialect, &fleet.connection, fleet.tls.as_ref(), b"mn\r\n").await?;
+    Ok(std::mem::take(&mut *lock(&sink.reply)))
 }
 
 /// The answer, unless nothing comes for too long.
 async fn watched(sink: &Sink, asking: impl Future<Output = Result<Vec<u8>>>) -> Result<Vec<u8>> {
     let mut asking = std::pin::pin!(asking);
     loop {
-        let before = sink.lines.load(Relaxed);
+        let before = sink.progress.load(Relaxed);
         tokio::select! {
             reply = &mut asking => return reply,
             () = sleep(SILENCE) => {}
         }
-        if sink.lines.load(Relaxed) == before {
+        if sink.progress.load(Relaxed) == before {
             return Err(Error::new(ErrorKind::Timeout, format!("the listing showed nothing for {SILENCE:?}")));
         }
     }
@@ -115,9 +170,8 @@ pub fn unsupported(server: &str, reason: &str) -> Error {
 }
 
 #[cold]
-fn too_busy(member: &Member) -> Error {
-    let text =
-        format!("{}: its crawler has been at work for others for {PATIENCE:?}; try again later", member.server.name());
+fn too_busy(server: &str) -> Error {
+    let text = format!("{server}: its crawler has been at work for others for {PATIENCE:?}; try again later");
     Error::new(ErrorKind::Busy, text)
 }
 
@@ -138,11 +192,38 @@ impl Dialect for Walk {
     }
 
     fn greet<'a>(&'a self, connection: &'a Greeting<'a>) -> BoxFuture<'a, Result<()>> {
-        Box::pin(log_in_with_text(connection, &self.login))
+        Box::pin(async move {
+            log_in_with_text(connection, &self.login).await?;
+            let reply = self.sink.walk_with(connection).await?;
+            *lock(&self.sink.reply) = reply;
+            Ok(())
+        })
     }
 
     fn ping(&self) -> &'static [u8] {
         b"mn\r\n"
+    }
+}
+
+impl Sink {
+    /// Has the server walk, as soon as it walks for nobody else; the reply that follows the names.
+    async fn walk_with(&self, connection: &Greeting<'_>) -> Result<Vec<u8>> {
+        let (began, mut request) = (Instant::now(), &b"lru_crawler metadump hash\r\n"[..]);
+        loop {
+            let reply = connection.ask(request).await?;
+            match &*reply {
+                busy if busy.starts_with(b"BUSY") && began.elapsed() < PATIENCE => {
+                    self.progress.fetch_add(1, Relaxed);
+                    sleep(PAUSE).await;
+                }
+                busy if busy.starts_with(b"BUSY") => return Err(too_busy(connection.server())),
+                // Before 1.6.9 it walks its lists, which is as good as long as nothing moves.
+                old if old.starts_with(b"BADCLASS") && request.ends_with(b"hash\r\n") => {
+                    request = b"lru_crawler metadump all\r\n";
+                }
+                _ => return Ok(reply),
+            }
+        }
     }
 }
 
@@ -159,10 +240,9 @@ impl Framing for WalkFraming {
         let mut taken = 0;
         while let Some(line) = whole_line(&bytes[taken..]) {
             taken += line.len();
-            self.sink.lines.fetch_add(1, Relaxed);
+            self.sink.progress.fetch_add(1, Relaxed);
             if !self.hand_on(line) {
-                self.sink.enough.store(1, Relaxed);
-                return Err("enough".into());
+                return Err("nobody wants more of it".into());
             }
         }
         match taken {
@@ -193,9 +273,14 @@ impl WalkFraming {
                 _ => {}
             }
         }
-        let mut each = self.sink.each.lock().unwrap_or_else(PoisonError::into_inner);
-        each(Listed { name: &self.name, expires, size })
+        let listed = Listed { name: &self.name, expires, size };
+        // Each of them, whatever the others want.
+        lock(&self.sink.listeners).iter_mut().map(|listener| listener.hear(&listed)).fold(false, |any, more| any | more)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Decodes `%XX`; what is no such thing stays as it is.
@@ -237,7 +322,9 @@ mod tests {
                 kept.lock().unwrap().push((it.name.to_vec(), it.expires, it.size));
                 true
             });
-            let sink = Arc::new(Sink { each: Mutex::new(each), lines: AtomicU64::new(0), enough: AtomicU64::new(0) });
+            let (ended, _ending) = oneshot::channel();
+            let listeners = Mutex::new(vec![Listener { each, ended: Some(ended) }]);
+            let sink = Arc::new(Sink { listeners, ..Sink::default() });
             let mut framing = WalkFraming { sink, rest: MetaFraming::new(0), name: Vec::new() };
             let (mut buffer, mut whole) = (Vec::new(), None);
             for chunk in bytes.chunks(at_once) {

@@ -1,13 +1,14 @@
 //! The servers of a cache, and which of them has a name.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use super::command::Protocol;
+use super::crawl::Walks;
 use super::greet::{Login, Memcached};
 use super::guard::{self, Guards};
 use super::names::Place;
@@ -40,8 +41,7 @@ pub struct Member {
     pub config: MemcachedServer,
     pub traits: Arc<Traits>,
     pub guards: Guards,
-    /// Held during a walk over its names.
-    pub crawling: tokio::sync::Mutex<()>,
+    pub walks: Walks,
 }
 
 /// Where a name is to be found.
@@ -73,7 +73,7 @@ impl Fleet {
                 config: server.clone(),
                 traits,
                 guards: Guards::default(),
-                crawling: Default::default(),
+                walks: Walks::default(),
             }
         };
         let fleet = Arc::new(Self {

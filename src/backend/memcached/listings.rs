@@ -268,13 +268,13 @@ async fn gather(fleet: &Arc<Fleet>, listing: &Listing, from: u64) -> Result<Foun
     let gathered = Arc::new(Mutex::new(Gathered::new(from, MOST)));
     let (sink, wanted, member, owners) =
         (Arc::clone(&gathered), listing.wanted.clone(), listing.member, Arc::clone(fleet));
-    let each = move |listed: Listed<'_>| {
+    let each = move |listed: &Listed<'_>| {
         if wanted.have(&owners, member, listed.name) {
-            lock(&sink).push(&listed);
+            lock(&sink).push(listed);
         }
         true
     };
-    crawl(fleet, &fleet.members[listing.member], Box::new(each)).await?;
+    crawl(fleet, listing.member, Box::new(each)).await?;
     let gathered = std::mem::take(&mut *lock(&gathered));
     Ok(gathered.finish())
 }

@@ -51,24 +51,15 @@ async fn sample(fleet: &Arc<Fleet>, index: usize, time: Duration) -> Result<(Arc
     let (seen, prefix) = (Arc::<Seen>::default(), fleet.prefix.clone());
     let counting = Arc::clone(&seen);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let each = move |listed: Listed<'_>| {
+    let each = move |listed: &Listed<'_>| {
         if names::may_be_entry(&prefix, b"", listed.name) && (listed.expires == 0 || listed.expires > now) {
             counting.entries.fetch_add(1, Relaxed);
             counting.bytes.fetch_add(listed.size, Relaxed);
         }
         counting.names.fetch_add(1, Relaxed) < SAMPLED
     };
-    let walked = Arc::clone(fleet);
-    let task = fleet.spawn(async move { crawl(&walked, &walked.members[index], Box::new(each)).await });
-    let Some(task) = task else { return Err(interrupted()) };
-    let abort = task.abort_handle();
-    match caller::Until::new(Instant::now() + time, task).await {
-        Some(ended) => ended.unwrap_or_else(|_| Err(interrupted())).map(|whole| (seen, whole)),
-        None => {
-            abort.abort();
-            Ok((seen, false))
-        }
-    }
+    let walked = caller::Until::new(Instant::now() + time, crawl(fleet, index, Box::new(each))).await;
+    Ok((seen, walked.unwrap_or(Ok(false))?))
 }
 
 /// How many times as many names the server has as were seen.
@@ -85,9 +76,4 @@ async fn unseen(fleet: &Fleet, index: usize, seen: u64) -> Result<f64> {
             format!("{}: its names could not be counted in time", fleet.members[index].server.name()),
         )),
     }
-}
-
-#[cold]
-fn interrupted() -> Error {
-    Error::new(ErrorKind::Closed, "the cache was closed")
 }
