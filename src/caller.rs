@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use pin_project_lite::pin_project;
+use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep, sleep_until};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -17,6 +18,8 @@ use crate::parker::Parker;
 use crate::runtime::Runtime;
 
 thread_local! {
+    /// When the operation that is polled now has to be over, whoever polls it.
+    static ENDING: Cell<Option<Instant>> = const { Cell::new(None) };
     static WAITING: Cell<Option<Waiting>> = const { Cell::new(None) };
     /// One a thread: waking it costs no allocation a call.
     static PARKER: Arc<Parker> = Arc::default();
@@ -55,6 +58,11 @@ pub fn deadline() -> Option<Instant> {
     WAITING.get().and_then(|waiting| waiting.deadline)
 }
 
+/// When the operation that is polled now has to be over, by a thread or as a task.
+pub fn call_deadline() -> Option<Instant> {
+    ENDING.get()
+}
+
 pin_project! {
     /// An operation with one deadline for all it does: queueing, connecting, retries.
     pub struct Bounded<'a, F> {
@@ -81,10 +89,16 @@ impl<T, F: Future<Output = Result<T>>> Future for Bounded<'_, F> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let blocking = may_block();
+        let runtime = if blocking { None } else { this.runtime.load_full() };
+        // Parts of it have timers too.
+        let _entered = runtime.as_ref().map(|runtime| runtime.handle().enter());
         if blocking {
             WAITING.set(Some(Waiting { deadline: Some(*this.deadline) }));
         }
-        if let Poll::Ready(result) = this.operation.poll(context) {
+        let before = ENDING.replace(Some(*this.deadline));
+        let polled = this.operation.poll(context);
+        ENDING.set(before);
+        if let Poll::Ready(result) = polled {
             if blocking {
                 WAITING.set(Some(Waiting { deadline: None }));
             }
@@ -94,14 +108,58 @@ impl<T, F: Future<Output = Result<T>>> Future for Bounded<'_, F> {
         let over = if blocking {
             Instant::now() >= *this.deadline
         } else {
-            let runtime = this.runtime.load();
             // Closed meanwhile: what it waits for fails by itself.
-            let Some(runtime) = &*runtime else { return Poll::Pending };
-            let _entered = runtime.handle().enter();
+            if runtime.is_none() {
+                return Poll::Pending;
+            }
             let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until((*this.deadline).into())));
             timer.as_mut().poll(context).is_ready()
         };
         if over { Poll::Ready(Err(timed_out(this.server, *this.limit))) } else { Poll::Pending }
+    }
+}
+
+pin_project! {
+    /// A part of a call that may end before the whole does: `None` when its time is over.
+    pub struct Until<F> {
+        #[pin]
+        part: F,
+        end: Instant,
+        timer: Option<Pin<Box<Sleep>>>,
+    }
+}
+
+impl<F> Until<F> {
+    /// A part that ends by `end`.
+    pub fn new(end: Instant, part: F) -> Self {
+        Self { part, end, timer: None }
+    }
+}
+
+impl<T, F: Future<Output = T>> Future for Until<F> {
+    type Output = Option<T>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T>> {
+        let this = self.project();
+        let before = WAITING.get();
+        if let Some(waiting) = before {
+            // The thread parks no longer than that; the whole sets its own again when it is polled.
+            let earliest = waiting.deadline.map_or(*this.end, |deadline| deadline.min(*this.end));
+            WAITING.set(Some(Waiting { deadline: Some(earliest) }));
+        }
+        let polled = this.part.poll(context).map(Some);
+        let polled = match (polled, before) {
+            (Poll::Pending, Some(_)) if Instant::now() >= *this.end => Poll::Ready(None),
+            (Poll::Pending, None) if Handle::try_current().is_ok() => {
+                let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until((*this.end).into())));
+                timer.as_mut().poll(context).map(|()| None)
+            }
+            (polled, _) => polled,
+        };
+        if polled.is_ready() {
+            WAITING.set(before);
+        }
+        polled
     }
 }
 
@@ -118,7 +176,7 @@ pub async fn pause(time: Duration) {
 
 /// The error of a call whose deadline passed.
 #[cold]
-fn timed_out(server: &str, limit: Duration) -> Error {
+pub fn timed_out(server: &str, limit: Duration) -> Error {
     Error::new(
         ErrorKind::Timeout,
         format!(

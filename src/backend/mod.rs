@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 pub mod double;
+pub mod memcached;
 pub mod memory;
 pub mod redis;
 pub mod remote;
@@ -14,7 +15,7 @@ use serde_json::Value as Json;
 use self::memory::Memory;
 use crate::byte_strings::ByteStrings;
 use crate::config::{BackendConfig, Config};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::value::Value;
 
 /// An answer that is ready (memory: no allocation, no runtime) or on its way.
@@ -133,12 +134,8 @@ pub fn open(config: &Config) -> Result<Box<dyn Backend>> {
     match &config.backend {
         BackendConfig::Memory(memory) => Ok(Box::new(Memory::new(memory))),
         BackendConfig::Redis(redis) => redis::open(config, redis),
-        BackendConfig::Memcached(_) => Err(missing("memcached")),
+        BackendConfig::Memcached(memcached) => memcached::open(config, memcached),
     }
-}
-
-fn missing(backend: &str) -> Error {
-    Error::new(ErrorKind::Unsupported, format!("backend {backend} is not in this build"))
 }
 
 /// A store of entries. Arguments are checked before they arrive here.

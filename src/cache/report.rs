@@ -6,20 +6,25 @@ use serde_json::{Value as Json, json};
 
 use super::Cache;
 use crate::backend::Counters;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 
 impl Cache {
     /// Counters since it was opened, what it holds, and latencies of a sample of the calls.
     pub async fn stats(&self) -> Result<Json> {
-        let usage = self.usage().await?;
+        let usage = match self.usage().await {
+            Ok(usage) => Some(usage),
+            // Nobody can know it, and all else can be told.
+            Err(error) if error.kind() == ErrorKind::Unsupported => None,
+            Err(error) => return Err(error),
+        };
         let counters = self.backend.counters();
         Ok(json!({
             "backend": self.backend.name(),
             "key_prefix": self.key_prefix,
             "uptime_ms": millis_since(self.opened),
-            "keys": usage.keys,
-            "bytes": usage.bytes,
-            "size_estimated": usage.estimated,
+            "keys": usage.map(|usage| usage.keys),
+            "bytes": usage.map(|usage| usage.bytes),
+            "size_estimated": usage.map(|usage| usage.estimated),
             "hits": counters.hits,
             "misses": counters.misses,
             "hit_rate": hit_rate(&counters),

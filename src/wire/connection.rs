@@ -9,10 +9,10 @@ use tokio::sync::Notify;
 
 use super::answer::{Answer, Request};
 use super::failure;
-use super::framing::Framing;
 use super::limits::Room;
 use super::outgoing::{self, Outgoing};
 use super::reader::{Expected, Reader};
+use super::server::Dialect;
 use super::socket::Socket;
 use crate::caller;
 use crate::clock::coarse_millis;
@@ -63,14 +63,15 @@ pub(super) enum Leader {
 
 impl Connection {
     /// A connection over a socket. `broken` is woken when it breaks.
-    pub fn new(server: Arc<str>, socket: Socket, framing: Box<dyn Framing>, broken: Arc<Notify>) -> Self {
+    pub fn new(server: Arc<str>, socket: Socket, dialect: &dyn Dialect, broken: Arc<Notify>) -> Self {
+        let limit = dialect.record_limit().filter(|_| socket.is_tls());
         let state =
-            State { outgoing: Outgoing::default(), expected: VecDeque::new(), leader: Leader::Nobody, broken: None };
+            State { outgoing: Outgoing::new(limit), expected: VecDeque::new(), leader: Leader::Nobody, broken: None };
         Self {
             server,
             socket,
             state: Mutex::new(state),
-            reader: Mutex::new(Reader::new(framing)),
+            reader: Mutex::new(Reader::new(dialect.framing())),
             wanted: Notify::new(),
             broken,
             stalled: AtomicBool::new(false),

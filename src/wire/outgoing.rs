@@ -24,15 +24,26 @@ pub struct Outgoing {
     unanswered: VecDeque<u64>,
     requests: u64,
     replies: u64,
+    /// The most bytes of a write of several requests, and the lengths of those that are queued.
+    limit: Option<usize>,
+    lengths: VecDeque<usize>,
     /// A thread is writing, or the socket takes no more for now.
     busy: bool,
 }
 
 impl Outgoing {
+    /// With a limit, a write has whole requests of so many bytes at most, or a single one.
+    pub fn new(limit: Option<usize>) -> Self {
+        Self { limit, ..Self::default() }
+    }
+
     /// Queues a request.
     pub fn push(&mut self, request: &[u8]) {
         self.queued.extend_from_slice(request);
         self.requests += 1;
+        if self.limit.is_some() {
+            self.lengths.push_back(request.len());
+        }
     }
 
     /// Notes that so many requests were answered.
@@ -49,8 +60,25 @@ impl Outgoing {
             return None;
         }
         self.busy = true;
-        self.unanswered.push_back(self.requests);
-        Some(std::mem::replace(&mut self.queued, std::mem::take(&mut self.spare)))
+        let write = match self.limit {
+            None => std::mem::replace(&mut self.queued, std::mem::take(&mut self.spare)),
+            Some(limit) => {
+                let end = self.whole_requests(limit);
+                self.queued.drain(..end).collect()
+            }
+        };
+        self.unanswered.push_back(self.requests - self.lengths.len() as u64);
+        Some(write)
+    }
+
+    /// How many bytes the requests have that go into one write.
+    fn whole_requests(&mut self, limit: usize) -> usize {
+        let mut bytes = self.lengths.pop_front().unwrap_or(0);
+        while let Some(next) = self.lengths.front().filter(|next| bytes + **next <= limit) {
+            bytes += next;
+            self.lengths.pop_front();
+        }
+        bytes
     }
 
     /// The write is on its way.
@@ -87,4 +115,38 @@ pub fn write(socket: &Socket, buffer: &mut Vec<u8>) -> io::Result<bool> {
     }
     buffer.clear();
     socket.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_cuts_between_requests() {
+        let mut outgoing = Outgoing::new(Some(10));
+        for request in [&b"aaaa"[..], b"bbbb", b"cccc", b"dddddddddddd", b"ee"] {
+            outgoing.push(request);
+        }
+        for (write, requests) in [(&b"aaaabbbb"[..], 2), (b"cccc", 1), (b"dddddddddddd", 1), (b"ee", 1)] {
+            let buffer = outgoing.begin().unwrap();
+            assert_eq!(buffer, write);
+            outgoing.sent(buffer);
+            outgoing.answered(requests);
+        }
+    }
+
+    #[test]
+    fn what_is_asked_while_the_window_is_full_shares_the_next_write() {
+        let mut outgoing = Outgoing::default();
+        for _ in 0..WINDOW {
+            outgoing.push(b"a");
+            let buffer = outgoing.begin().unwrap();
+            outgoing.sent(buffer);
+        }
+        outgoing.push(b"b");
+        outgoing.push(b"c");
+        assert!(outgoing.begin().is_none());
+        outgoing.answered(1);
+        assert_eq!(outgoing.begin().unwrap(), b"bc");
+    }
 }

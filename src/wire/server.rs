@@ -48,6 +48,10 @@ pub trait Dialect: Send + Sync + 'static {
     }
     /// A request that any server answers with one reply.
     fn ping(&self) -> &'static [u8];
+    /// Over TLS, the most bytes of several requests that share a write; `None` where requests may be cut anywhere.
+    fn record_limit(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// A connection nobody else uses yet.
@@ -332,7 +336,7 @@ async fn establish(
 ) -> Result<Arc<Connection>> {
     let server = if name.contains(&address.to_string()) { name.to_owned() } else { format!("{name} ({address})") };
     let socket = dial(address, config, tls).await.map_err(|error| failure::connecting(&server, &error))?;
-    let connection = Arc::new(Connection::new(server.into(), socket, dialect.framing(), broken));
+    let connection = Arc::new(Connection::new(server.into(), socket, dialect, broken));
     tokio::spawn(Arc::clone(&connection).run());
     let unaccepted = Unaccepted(Some(connection));
     if let Some(connection) = &unaccepted.0 {

@@ -24,7 +24,7 @@ impl<S: Store> Remote<S> {
         let (name, _) = self.store.entry_name(&self.prefix, key);
         let mut read = None;
         let mut each = |_, outcome: Result<Option<&[u8]>>| {
-            let (found, pairing) = self.found(key, &name, outcome, entry::decode, |entry| value(key, entry));
+            let (found, pairing) = self.found(Some(key), &name, outcome, entry::decode, |entry| value(key, entry));
             read = Some(found);
             pairing
         };
@@ -54,7 +54,8 @@ impl<S: Store> Remote<S> {
         let mut read = unanswered(keys.len());
         let mut each = |index: usize, outcome: Result<Option<&[u8]>>| {
             let key = keys[index];
-            let (found, pairing) = self.found(key, names[index], outcome, entry::decode, |entry| value(key, entry));
+            let (found, pairing) =
+                self.found(Some(key), names[index], outcome, entry::decode, |entry| value(key, entry));
             read[index] = Some(found);
             pairing
         };
@@ -104,7 +105,7 @@ impl<S: Store> Remote<S> {
         let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
         let mut removed = unanswered(keys.len());
         let mut each = |index: usize, outcome: Result<Option<&[u8]>>| {
-            let (found, pairing) = self.found(keys[index], names[index], outcome, entry::head, |_| Some(()));
+            let (found, pairing) = self.found(Some(keys[index]), names[index], outcome, entry::head, |_| Some(()));
             removed[index] = Some(found);
             pairing
         };
@@ -120,7 +121,7 @@ impl<S: Store> Remote<S> {
         let (name, _) = self.store.entry_name(&self.prefix, key);
         let mut read = Err(no_answer());
         let mut each = |_, outcome: Result<Option<&[u8]>>| {
-            let (found, pairing) = self.found(key, &name, outcome, entry::head, |_| Some(()));
+            let (found, pairing) = self.found(Some(key), &name, outcome, entry::head, |_| Some(()));
             read = found;
             pairing
         };
@@ -159,10 +160,10 @@ impl<S: Store> Remote<S> {
         Write { bytes: entry::encode(&name, &stored), name, ttl: entry.ttl, tags }
     }
 
-    /// What is stored under a name, if it is an entry of that key; bytes that are none are a miss that is counted.
+    /// What is stored under a name, if it is an entry, of that key where one is given; bytes that are none are a miss that is counted.
     pub(super) fn found<T>(
         &self,
-        key: &[u8],
+        key: Option<&[u8]>,
         name: &[u8],
         outcome: Result<Option<&[u8]>>,
         decode: Decode,
@@ -175,7 +176,7 @@ impl<S: Store> Remote<S> {
         };
         match decode(name, stored) {
             Ok(entry) => {
-                let ours = entry.key.is_none_or(|kept| kept == key) && !is_over(&entry);
+                let ours = key.is_none_or(|key| entry.key.is_none_or(|kept| kept == key)) && !is_over(&entry);
                 let what = if ours { take(&entry) } else { None };
                 (Ok(what.map(|what| Found { what, tags: entry.tags })), Pairing::Right)
             }

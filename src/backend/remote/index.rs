@@ -32,7 +32,7 @@ impl<S: Store> Remote<S> {
     pub(super) async fn readable<'a>(&self, names: &[&'a [u8]], tags: &[u64]) -> Result<Vec<&'a [u8]>> {
         let mut found: Vec<_> = names.iter().map(|_| Err(no_answer())).collect();
         let mut each = |index: usize, outcome: Result<Option<&[u8]>>| {
-            let (it, pairing) = self.found(b"", names[index], outcome, entry::head, |entry| {
+            let (it, pairing) = self.found(None, names[index], outcome, entry::head, |entry| {
                 let wanted = tags.is_empty() || entry.tags.iter().any(|tag| tags.contains(&tag.tag));
                 wanted.then_some(())
             });

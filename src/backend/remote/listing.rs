@@ -27,10 +27,11 @@ impl<S: Store> Remote<S> {
         let mut each = |index: usize, outcome: Result<Option<&[u8]>>| {
             let name = names[index];
             let listed = self.store.key_of(&self.prefix, name);
-            let kept = listed.as_deref().unwrap_or_default();
-            let (it, pairing) = self.found(kept, name, outcome, entry::head, |entry| {
+            let (it, pairing) = self.found(listed.as_deref(), name, outcome, entry::head, |entry| {
                 let tagged = tags.is_empty() || entry.tags.iter().any(|tag| tags.contains(&tag.tag));
-                tagged.then(|| entry.key.unwrap_or(kept).to_vec())
+                // A name that is no key is a digest of the one that the entry has.
+                let key = entry.key.or(listed.as_deref()).filter(|_| tagged);
+                key.map(<[u8]>::to_vec)
             });
             found[index] = it;
             pairing

@@ -1,0 +1,97 @@
+//! What is asked of a server about one name, and what it answers, whichever protocol says it.
+
+use super::refusal::Refusal;
+
+/// A command about a name; each has one reply.
+#[derive(Debug, Clone, Copy)]
+pub enum Command<'a> {
+    /// The entry that is stored, if it counts beside its guard.
+    Get { name: &'a [u8] },
+    /// What is stored, whatever its guard.
+    Peek { name: &'a [u8] },
+    /// The entry, with flags and the unique number of this version of it.
+    GetMarked { name: &'a [u8] },
+    /// Stores bytes.
+    Set { name: &'a [u8], bytes: &'a [u8], flags: u32, expiry: u32, condition: Condition },
+    /// Removes a name.
+    Delete { name: &'a [u8] },
+    /// Adds to a number, or makes it, then answers it; adding nothing reads or makes it.
+    Count { name: &'a [u8], seed: u64, add: u64 },
+}
+
+/// When bytes are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// Whatever was there.
+    Always,
+    /// If this version is there.
+    Unchanged(u64),
+}
+
+/// The most bytes of a command beside its name and value.
+const BESIDE: usize = 100;
+
+impl<'a> Command<'a> {
+    /// At most so many bytes are sent.
+    pub fn size(&self) -> usize {
+        let value = if let Self::Set { bytes, .. } = self { bytes.len() } else { 0 };
+        BESIDE + self.name().len() + value
+    }
+
+    pub fn name(&self) -> &'a [u8] {
+        match self {
+            Self::Get { name }
+            | Self::Peek { name }
+            | Self::GetMarked { name }
+            | Self::Set { name, .. }
+            | Self::Delete { name }
+            | Self::Count { name, .. } => name,
+        }
+    }
+}
+
+/// The answer to a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reply<'a> {
+    /// What is stored; flags and version are 0 unless they were asked for.
+    Value { bytes: &'a [u8], flags: u32, version: u64 },
+    /// The number that is stored now.
+    Number(u64),
+    /// It is done.
+    Done,
+    /// Nothing is stored.
+    Missing,
+    /// Another version is there, or nothing: it was not stored.
+    Changed,
+    /// The server did not do it, and said why.
+    Refused(Refusal, &'a [u8]),
+}
+
+/// Why replies cannot be those to what was asked; the connection is of no more use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mismatch(pub &'static str);
+
+/// How commands are said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    Meta,
+    Binary,
+}
+
+impl Protocol {
+    /// Writes a command under a number that its reply will repeat.
+    pub fn write(self, out: &mut Vec<u8>, opaque: u32, command: &Command) {
+        match self {
+            Self::Meta => super::meta::write(out, opaque, command),
+            Self::Binary => super::binary::write(out, opaque, command),
+        }
+    }
+
+    /// Cuts the next reply off, and checks that it is the one to this command.
+    pub fn read<'a>(self, replies: &mut &'a [u8], opaque: u32, command: &Command) -> Result<Reply<'a>, Mismatch> {
+        match self {
+            Self::Meta => super::meta::read(replies, opaque, command),
+            Self::Binary => super::binary::read(replies, opaque, command),
+        }
+    }
+}

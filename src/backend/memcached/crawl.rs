@@ -1,0 +1,344 @@
+//! Walks of a server's crawler over all its names, on connections of their own; each name is handed on as it comes, and
+//! nothing is kept here. Whoever asks during a walk shares the next one with all others who do.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+
+use super::fleet::{Fleet, Member};
+use super::greet::{Login, log_in_with_text, refusal_of};
+use super::meta::{MetaFraming, number};
+use super::refusal;
+use super::traits::Listing;
+use crate::config::Address;
+use crate::error::{Error, ErrorKind, Result};
+use crate::wire::{Dialect, Frame, Framing, Greeting, ask_once};
+
+/// A server walks for one client at a time; others are told so, and ask again after this,
+const PAUSE: Duration = Duration::from_millis(3);
+/// at most for so long.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two walks of ours, so that other processes come to theirs.
+const GAP: Duration = Duration::from_millis(5);
+/// A walk that shows nothing for so long is over.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// A name as the crawler tells it.
+pub struct Listed<'a> {
+    pub name: &'a [u8],
+    /// When the server forgets it, in seconds since 1970; 0: never.
+    pub expires: u64,
+    /// All bytes that it takes.
+    pub size: u64,
+}
+
+/// Gets each name; whether there may be more.
+pub type EachListed = Box<dyn FnMut(&Listed<'_>) -> bool + Send>;
+
+/// Those who wait for a walk over a server.
+#[derive(Default)]
+pub struct Walks(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    walking: bool,
+    listeners: Vec<Listener>,
+}
+
+/// Who gets the names of a walk.
+struct Listener {
+    each: EachListed,
+    /// None once it was told how the walk ended for it.
+    ended: Option<oneshot::Sender<Result<bool>>>,
+}
+
+/// Walks over all names of a server; false if `each` had enough before the end.
+pub async fn crawl(fleet: &Arc<Fleet>, index: usize, each: EachListed) -> Result<bool> {
+    let (ended, ending) = oneshot::channel();
+    let idle = {
+        let mut waiting = lock(&fleet.members[index].walks.0);
+        waiting.listeners.push(Listener { each, ended: Some(ended) });
+        !std::mem::replace(&mut waiting.walking, true)
+    };
+    if idle {
+        drop(fleet.spawn(walk_for_all(Arc::clone(fleet), index)));
+    }
+    ending.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the cache was closed")))
+}
+
+/// Walks as long as anybody waits for it.
+async fn walk_for_all(fleet: Arc<Fleet>, index: usize) {
+    let member = &fleet.members[index];
+    loop {
+        let listeners = {
+            let mut waiting = lock(&member.walks.0);
+            waiting.walking = !waiting.listeners.is_empty();
+            std::mem::take(&mut waiting.listeners)
+        };
+        if listeners.is_empty() {
+            return;
+        }
+        walk(&fleet, member, listeners).await;
+        sleep(GAP).await;
+    }
+}
+
+async fn walk(fleet: &Fleet, member: &Member, listeners: Vec<Listener>) {
+    let sink = Arc::new(Sink { listeners: Mutex::new(listeners), ..Sink::default() });
+    let walked = watched(&sink, ask(fleet, member, &sink)).await;
+    let outcome = walked.and_then(|reply| match &*reply {
+        b"END\r\n" | b"EN\r\n" => Ok(true),
+        other => Err(refused(member, other)),
+    });
+    lock(&sink.listeners).iter_mut().for_each(|listener| listener.tell(outcome.clone()));
+}
+
+/// Those who listen to a walk, and how far it has come.
+#[derive(Default)]
+struct Sink {
+    listeners: Mutex<Vec<Listener>>,
+    progress: AtomicU64,
+    reply: Mutex<Vec<u8>>,
+}
+
+impl Listener {
+    fn tell(&mut self, outcome: Result<bool>) {
+        if let Some(ended) = self.ended.take() {
+            drop(ended.send(outcome));
+        }
+    }
+
+    /// Whether it wants more.
+    fn hear(&mut self, listed: &Listed) -> bool {
+        let gone = self.ended.as_ref().is_none_or(oneshot::Sender::is_closed);
+        let more = !gone && (self.each)(listed);
+        if !more {
+            self.tell(Ok(false));
+        }
+        more
+    }
+}
+
+/// The reply that follows the names.
+async fn ask(fleet: &Fleet, member: &Member, sink: &Arc<Sink>) -> Result<Vec<u8>> {
+    let dialect = Walk { address: member.config.address.clone(), login: fleet.login.clone(), sink: Arc::clone(sink) };
+    // The walk is what this connection begins with: it takes more than one request.
+    ask_once(member.server.name(), &dialect, &fleet.connection, fleet.tls.as_ref(), b"mn\r\n").await?;
+    Ok(std::mem::take(&mut *lock(&sink.reply)))
+}
+
+/// The answer, unless nothing comes for too long.
+async fn watched(sink: &Sink, asking: impl Future<Output = Result<Vec<u8>>>) -> Result<Vec<u8>> {
+    let mut asking = std::pin::pin!(asking);
+    loop {
+        let before = sink.progress.load(Relaxed);
+        tokio::select! {
+            reply = &mut asking => return reply,
+            () = sleep(SILENCE) => {}
+        }
+        if sink.progress.load(Relaxed) == before {
+            return Err(Error::new(ErrorKind::Timeout, format!("the listing showed nothing for {SILENCE:?}")));
+        }
+    }
+}
+
+/// What a refusal says of the server's listings.
+#[cold]
+fn refused(member: &Member, reply: &[u8]) -> Error {
+    let server = member.server.name();
+    let Some(refusal) = refusal_of(reply) else { return crate::wire::protocol(server, "no answer to a listing") };
+    let is = |word: &[u8]| memchr::memmem::find(reply, word).is_some();
+    let listing = if is(b"disabled") {
+        Listing::NoCrawler
+    } else if is(b"not allowed") {
+        Listing::NoDump
+    } else {
+        return refusal::error(server, refusal, reply.trim_ascii_end());
+    };
+    member.traits.note(listing);
+    unsupported(server, listing.refusal().unwrap_or_default())
+}
+
+/// A server that lists no names, and why.
+#[cold]
+pub fn unsupported(server: &str, reason: &str) -> Error {
+    Error::new(ErrorKind::Unsupported, format!("{server} does not list its names: {reason}"))
+}
+
+#[cold]
+fn too_busy(server: &str) -> Error {
+    let text = format!("{server}: its crawler has been at work for others for {PATIENCE:?}; try again later");
+    Error::new(ErrorKind::Busy, text)
+}
+
+/// A connection for one walk. Only text has that command.
+struct Walk {
+    address: Address,
+    login: Login,
+    sink: Arc<Sink>,
+}
+
+impl Dialect for Walk {
+    fn framing(&self) -> Box<dyn Framing> {
+        Box::new(WalkFraming { sink: Arc::clone(&self.sink), rest: MetaFraming::new(0), name: Vec::new() })
+    }
+
+    fn locate(&self) -> BoxFuture<'_, Result<Address>> {
+        Box::pin(async { Ok(self.address.clone()) })
+    }
+
+    fn greet<'a>(&'a self, connection: &'a Greeting<'a>) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            log_in_with_text(connection, &self.login).await?;
+            let reply = self.sink.walk_with(connection).await?;
+            *lock(&self.sink.reply) = reply;
+            Ok(())
+        })
+    }
+
+    fn ping(&self) -> &'static [u8] {
+        b"mn\r\n"
+    }
+}
+
+impl Sink {
+    /// Has the server walk, as soon as it walks for nobody else; the reply that follows the names.
+    async fn walk_with(&self, connection: &Greeting<'_>) -> Result<Vec<u8>> {
+        let (began, mut request) = (Instant::now(), &b"lru_crawler metadump hash\r\n"[..]);
+        loop {
+            let reply = connection.ask(request).await?;
+            match &*reply {
+                busy if busy.starts_with(b"BUSY") && began.elapsed() < PATIENCE => {
+                    self.progress.fetch_add(1, Relaxed);
+                    sleep(PAUSE).await;
+                }
+                busy if busy.starts_with(b"BUSY") => return Err(too_busy(connection.server())),
+                // Before 1.6.9 it walks its lists, which is as good as long as nothing moves.
+                old if old.starts_with(b"BADCLASS") && request.ends_with(b"hash\r\n") => {
+                    request = b"lru_crawler metadump all\r\n";
+                }
+                _ => return Ok(reply),
+            }
+        }
+    }
+}
+
+/// Takes the crawler's lines out of the bytes as they come; what is left is the end.
+struct WalkFraming {
+    sink: Arc<Sink>,
+    rest: MetaFraming,
+    /// The name of a line, decoded.
+    name: Vec<u8>,
+}
+
+impl Framing for WalkFraming {
+    fn next(&mut self, bytes: &[u8]) -> std::result::Result<Frame, String> {
+        let mut taken = 0;
+        while let Some(line) = whole_line(&bytes[taken..]) {
+            taken += line.len();
+            self.sink.progress.fetch_add(1, Relaxed);
+            if !self.hand_on(line) {
+                return Err("nobody wants more of it".into());
+            }
+        }
+        match taken {
+            0 => self.rest.next(bytes),
+            // All of it goes: nothing of a listing is kept with the connection.
+            taken => Ok(Frame::Oversized { header: (0, taken), len: 0, instead: b"" }),
+        }
+    }
+}
+
+fn whole_line(bytes: &[u8]) -> Option<&[u8]> {
+    if !bytes.starts_with(b"key=") {
+        return None;
+    }
+    memchr::memchr(b'\n', bytes).map(|end| &bytes[..=end])
+}
+
+impl WalkFraming {
+    fn hand_on(&mut self, line: &[u8]) -> bool {
+        let (mut expires, mut size) = (0, 0);
+        self.name.clear();
+        for field in line.trim_ascii_end().split(|byte| *byte == b' ') {
+            match field.iter().position(|byte| *byte == b'=').map(|at| field.split_at(at)) {
+                Some((b"key", text)) => decode(&text[1..], &mut self.name),
+                // -1 is never.
+                Some((b"exp", text)) => expires = number(&text[1..]).unwrap_or(0),
+                Some((b"size", text)) => size = number(&text[1..]).unwrap_or(0),
+                _ => {}
+            }
+        }
+        let listed = Listed { name: &self.name, expires, size };
+        // Each of them, whatever the others want.
+        lock(&self.sink.listeners).iter_mut().map(|listener| listener.hear(&listed)).fold(false, |any, more| any | more)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Decodes `%XX`; what is no such thing stays as it is.
+fn decode(text: &[u8], out: &mut Vec<u8>) {
+    let mut rest = text;
+    while let Some(at) = memchr::memchr(b'%', rest) {
+        out.extend_from_slice(&rest[..at]);
+        let digits = rest.get(at + 1..at + 3).and_then(|digits| std::str::from_utf8(digits).ok());
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        out.push(byte.unwrap_or(b'%'));
+        rest = &rest[at + if byte.is_some() { 3 } else { 1 }..];
+    }
+    out.extend_from_slice(rest);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_decoded() {
+        let decoded = |text: &[u8]| {
+            let mut out = Vec::new();
+            decode(text, &mut out);
+            out
+        };
+        assert_eq!(decoded(b"p%3Ae%3Aa%C3%a9"), "p:e:aé".as_bytes());
+        assert_eq!(decoded(b"100%"), b"100%");
+        assert_eq!(decoded(b"%zz%4"), b"%zz%4");
+    }
+
+    #[test]
+    fn lines_are_handed_on_wherever_they_are_split_and_only_the_end_is_left() {
+        let bytes = b"key=a%20b exp=-1 la=1 cas=2 fetch=no cls=1 size=63\nkey=c exp=17 la=1 cas=2 fetch=no cls=1 size=7\nEND\r\n";
+        for at_once in 1..bytes.len() + 1 {
+            let found = Arc::new(Mutex::new(Vec::new()));
+            let kept = Arc::clone(&found);
+            let each: EachListed = Box::new(move |it| {
+                kept.lock().unwrap().push((it.name.to_vec(), it.expires, it.size));
+                true
+            });
+            let (ended, _ending) = oneshot::channel();
+            let listeners = Mutex::new(vec![Listener { each, ended: Some(ended) }]);
+            let sink = Arc::new(Sink { listeners, ..Sink::default() });
+            let mut framing = WalkFraming { sink, rest: MetaFraming::new(0), name: Vec::new() };
+            let (mut buffer, mut whole) = (Vec::new(), None);
+            for chunk in bytes.chunks(at_once) {
+                buffer.extend_from_slice(chunk);
+                loop {
+                    match framing.next(&buffer).unwrap() {
+                        Frame::Oversized { header: (0, end), len: 0, instead: b"" } => drop(buffer.drain(..end)),
+                        Frame::Whole(end) => break whole = Some(buffer[..end].to_vec()),
+                        _ => break,
+                    }
+                }
+            }
+            assert_eq!(whole.as_deref(), Some(&b"END\r\n"[..]));
+            assert_eq!(*found.lock().unwrap(), [(b"a b".to_vec(), 0, 63), (b"c".to_vec(), 17, 7)]);
+        }
+    }
+}

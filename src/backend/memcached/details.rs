@@ -1,0 +1,102 @@
+//! What servers tell of themselves, for a health report, and whether they answer.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::command::Protocol;
+use super::fleet::{Fleet, Member};
+use super::{guard, statistics};
+use crate::caller;
+use crate::error::{ErrorKind, Result};
+
+/// The statistics that are passed on, and what they are called there.
+const NUMBERS: [(&str, &str); 8] = [
+    ("uptime", "uptime_s"),
+    ("curr_items", "items"),
+    ("bytes", "used_memory_bytes"),
+    ("limit_maxbytes", "max_memory_bytes"),
+    ("evictions", "evicted_keys"),
+    ("curr_connections", "connected_clients"),
+    ("max_connections", "max_clients"),
+    ("rejected_connections", "rejected_clients"),
+];
+
+/// How often a request to one server is sent.
+const ATTEMPTS: u32 = 3;
+
+/// Whether every server answers.
+pub async fn ping(fleet: &Fleet) -> Result<()> {
+    let ping: &[u8] = match fleet.protocol {
+        Protocol::Meta => b"mn\r\n",
+        Protocol::Binary => super::greet::NO_OPERATION,
+    };
+    for member in &fleet.members {
+        ask(member, ping).await?;
+    }
+    Ok(())
+}
+
+/// A report of each server.
+pub async fn report(fleet: &Fleet) -> Json {
+    let mut servers = Vec::new();
+    let end = caller::call_deadline();
+    for (index, member) in fleet.members.iter().enumerate() {
+        let asking = statistics(fleet, member);
+        let told = match end {
+            // One that is silent leaves the others their time.
+            Some(end) => {
+                let now = std::time::Instant::now();
+                let share =
+                    end.saturating_duration_since(now) / (u32::try_from(fleet.members.len() - index).unwrap_or(1) + 1);
+                caller::Until::new(now + share, asking).await
+            }
+            None => Some(asking.await),
+        };
+        let mut report = match told {
+            Some(Ok(pairs)) => described(&pairs),
+            Some(Err(error)) => Map::from_iter([("error".to_owned(), json!(error.message()))]),
+            None => Map::from_iter([("error".to_owned(), json!("no answer in time"))]),
+        };
+        report.insert("server".into(), json!(member.server.name()));
+        if fleet.ejects {
+            report.insert("in_ring".into(), json!(!member.guards.is_away()));
+        }
+        servers.push(Json::Object(report));
+    }
+    json!({ "servers": servers })
+}
+
+fn described(pairs: &[(String, String)]) -> Map<String, Json> {
+    let mut report = Map::new();
+    for (name, value) in pairs {
+        if name == "version" {
+            report.insert("version".into(), json!(value));
+        } else if let Some((_, known)) = NUMBERS.iter().find(|known| known.0 == name) {
+            report.insert((*known).into(), json!(value.parse::<u64>().ok()));
+        }
+    }
+    report
+}
+
+/// The general statistics of a server.
+pub async fn statistics(fleet: &Fleet, member: &Member) -> Result<Vec<(String, String)>> {
+    let reply = ask(member, &statistics::request(fleet.protocol, "")).await?;
+    Ok(statistics::read(fleet.protocol, &reply))
+}
+
+/// The one reply of a server to a request that does no harm twice.
+async fn ask(member: &Member, request: &[u8]) -> Result<Vec<u8>> {
+    let mut attempt = 1;
+    loop {
+        member.server.connected().await?;
+        let answered = match member.server.send(request, 1) {
+            Some(Ok(answer)) => answer.await,
+            Some(Err(error)) => Err(error),
+            None => Err(guard::lost(member)),
+        };
+        match answered {
+            Ok(replies) => return Ok(replies.bytes),
+            Err(error) if attempt == ATTEMPTS || error.kind() == ErrorKind::Busy => return Err(error),
+            Err(_) => attempt += 1,
+        }
+    }
+}

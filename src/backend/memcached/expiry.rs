@@ -1,0 +1,149 @@
+//! When entries end: exactly as they say themselves, and a little later for the server, whose clock counts seconds.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::command::{Command, Condition, Reply};
+use super::run::run;
+use super::store::{MemcachedStore, stored, unexpected};
+use crate::backend::remote::Pairing;
+use crate::entry::{self, Entry};
+use crate::error::{Error, ErrorKind, Result};
+
+/// The longest time that the server reads as a time; what is more it reads as a date.
+const LONGEST: u64 = 30 * 24 * 3600;
+/// The last date that it can read.
+const LAST_DATE: u64 = i32::MAX as u64;
+/// How often an entry is read again that another process changed meanwhile.
+const ATTEMPTS: usize = 16;
+
+/// What the server is told: 0 is never. A second more than whole ones, since
+/// its clock may tick at once; never what it would forget too early.
+pub fn expiry(ttl: Option<Duration>) -> u32 {
+    let Some(ttl) = ttl else { return 0 };
+    let seconds = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0) + 1;
+    let told = if seconds <= LONGEST { seconds } else { now().as_secs() + seconds };
+    // Past that date the entry itself says when it ends.
+    u32::try_from(told).ok().filter(|told| u64::from(*told) <= LAST_DATE).unwrap_or(0)
+}
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What came of one attempt.
+enum Attempt {
+    Done,
+    Gone,
+    Again,
+}
+
+impl MemcachedStore {
+    /// Gives an entry another deadline; value and tags are those of the moment it is stored.
+    pub(super) async fn change_deadline(&self, name: &[u8], ttl: Option<Duration>) -> Result<bool> {
+        for _ in 0..ATTEMPTS {
+            match self.attempt(name, ttl).await? {
+                Attempt::Done => return Ok(true),
+                Attempt::Gone => return Ok(false),
+                Attempt::Again => {}
+            }
+        }
+        Err(Error::new(ErrorKind::Busy, "the entry is being set too often to change its deadline; try again"))
+    }
+
+    async fn attempt(&self, name: &[u8], ttl: Option<Duration>) -> Result<Attempt> {
+        let Some((bytes, flags, version)) = self.marked(name).await? else { return Ok(Attempt::Gone) };
+        let Ok(entry) = entry::decode(name, &bytes) else { return Ok(Attempt::Gone) };
+        let deadline_ms = ttl.map(|ttl| millis(now()).saturating_add(millis(ttl)));
+        let bytes = entry::encode(name, &Entry { deadline_ms, ..entry });
+        let condition = Condition::Unchanged(version);
+        let set = Command::Set { name, bytes: &bytes, flags, expiry: expiry(ttl), condition };
+        match self.outcome(set).await? {
+            Reply::Done => Ok(Attempt::Done),
+            Reply::Missing => Ok(Attempt::Gone),
+            Reply::Changed => Ok(Attempt::Again),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// An entry's bytes, flags and version.
+    async fn marked(&self, name: &[u8]) -> Result<Option<(Vec<u8>, u32, u64)>> {
+        let mut found = Err(unexpected());
+        let mut each = |_, reply: Result<Reply>, _| {
+            found = reply.and_then(|reply| match reply {
+                Reply::Value { bytes, flags, version } => Ok(Some((bytes.to_vec(), flags, version))),
+                other => stored(other).map(|_| None),
+            });
+            Pairing::Right
+        };
+        run(&self.fleet, &[Command::GetMarked { name }], &mut each).await;
+        found
+    }
+
+    /// What came of a command that answers without a value.
+    async fn outcome(&self, command: Command<'_>) -> Result<Reply<'static>> {
+        let mut outcome = Err(unexpected());
+        let mut each = |_, reply: Result<Reply>, _| {
+            outcome = reply.and_then(|reply| match reply {
+                Reply::Done => Ok(Reply::Done),
+                Reply::Missing => Ok(Reply::Missing),
+                Reply::Changed => Ok(Reply::Changed),
+                _ => Err(unexpected()),
+            });
+            Pairing::Right
+        };
+        run(&self.fleet, &[command], &mut each).await;
+        outcome
+    }
+
+    /// What is left to an entry, by its own deadline.
+    pub(super) async fn time_left(&self, name: &[u8]) -> Result<Option<Option<Duration>>> {
+        let mut left = Err(unexpected());
+        let mut each = |_, reply: Result<Reply>, _| {
+            left = reply.and_then(stored).map(|bytes| bytes.and_then(|bytes| left_to(name, bytes)));
+            Pairing::Right
+        };
+        run(&self.fleet, &[Command::Get { name }], &mut each).await;
+        left
+    }
+}
+
+fn left_to(name: &[u8], bytes: &[u8]) -> Option<Option<Duration>> {
+    match entry::head(name, bytes).ok()?.deadline_ms {
+        None => Some(None),
+        Some(deadline) => match deadline.saturating_sub(millis(now())) {
+            0 => None,
+            left => Some(Some(Duration::from_millis(left))),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_server_is_told_a_second_more_and_a_date_beyond_thirty_days() {
+        assert_eq!(expiry(None), 0);
+        assert_eq!(expiry(Some(Duration::from_millis(1))), 2);
+        assert_eq!(expiry(Some(Duration::from_secs(10))), 11);
+        assert_eq!(expiry(Some(Duration::from_secs(LONGEST - 1))), LONGEST as u32);
+        let date = u64::from(expiry(Some(Duration::from_secs(LONGEST))));
+        assert!((LONGEST..LONGEST + 10).contains(&(date - now().as_secs())));
+        assert_eq!(expiry(Some(crate::ttl::MAX_TTL)), 0);
+    }
+
+    #[test]
+    fn what_is_left_is_what_the_entry_says() {
+        let entry =
+            |deadline_ms| entry::encode(b"n", &Entry { deadline_ms, tags: Vec::new(), key: None, payload: b"v" });
+        assert_eq!(left_to(b"n", &entry(None)), Some(None));
+        assert_eq!(left_to(b"n", &entry(Some(1))), None);
+        let left = left_to(b"n", &entry(Some(millis(now()) + 5000))).unwrap().unwrap();
+        assert!((4000..=5000).contains(&left.as_millis()));
+        assert_eq!(left_to(b"n", b"garbage"), None);
+    }
+}

@@ -1,0 +1,164 @@
+//! The servers of a cache, and which of them has a name.
+
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+use super::command::Protocol;
+use super::crawl::Walks;
+use super::greet::{Login, Memcached};
+use super::guard::{self, Guards};
+use super::names::Place;
+use super::ring::Ring;
+use super::traits::Traits;
+use crate::config::{Config, ConnectionConfig, Failover, MemcachedConfig, MemcachedServer};
+use crate::error::{Error, ErrorKind, Result};
+use crate::wire::{Server, Tls};
+
+/// All servers.
+pub struct Fleet {
+    pub members: Box<[Member]>,
+    ring: Ring,
+    /// Whether the names of a server that is down go to those left.
+    pub ejects: bool,
+    pub protocol: Protocol,
+    pub prefix: String,
+    pub login: Login,
+    pub connection: ConnectionConfig,
+    pub tls: Option<Tls>,
+    /// None once it is closed: a handle keeps the runtime's descriptors open.
+    handle: Mutex<Option<Handle>>,
+    /// Numbers of requests; a reply repeats its own.
+    opaque: AtomicU32,
+}
+
+/// One server.
+pub struct Member {
+    pub server: Arc<Server>,
+    pub config: MemcachedServer,
+    pub traits: Arc<Traits>,
+    pub guards: Guards,
+    pub walks: Walks,
+}
+
+/// Where a name is to be found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    pub member: usize,
+    pub place: Place,
+}
+
+impl Fleet {
+    /// Begins to connect.
+    pub fn start(config: &Config, memcached: &MemcachedConfig, handle: &Handle) -> Result<Arc<Self>> {
+        let tls = memcached.tls.as_ref().map(Tls::new).transpose()?;
+        let login = Login { username: memcached.username.clone(), password: memcached.password.clone() };
+        let protocol = if memcached.binary { Protocol::Binary } else { Protocol::Meta };
+        let member = |server: &MemcachedServer| {
+            let traits = Arc::new(Traits::default());
+            let dialect = Box::new(Memcached {
+                address: server.address.clone(),
+                protocol,
+                login: login.clone(),
+                max_value_bytes: config.max_value_bytes,
+                traits: Arc::clone(&traits),
+            });
+            let name = server.address.to_string();
+            let started = Server::start(&name, dialect, &memcached.connection, tls.clone(), handle);
+            Member {
+                server: started,
+                config: server.clone(),
+                traits,
+                guards: Guards::default(),
+                walks: Walks::default(),
+            }
+        };
+        let fleet = Arc::new(Self {
+            members: memcached.servers.iter().map(member).collect(),
+            ring: Ring::new(&memcached.servers, memcached.distribution, memcached.hash),
+            ejects: memcached.failover == Failover::Eject && memcached.servers.len() > 1,
+            protocol,
+            prefix: config.key_prefix.clone(),
+            login,
+            connection: memcached.connection.clone(),
+            tls,
+            handle: Mutex::new(Some(handle.clone())),
+            opaque: AtomicU32::new(0),
+        });
+        if fleet.ejects {
+            handle.spawn(guard::watch(Arc::downgrade(&fleet)));
+        }
+        Ok(fleet)
+    }
+
+    /// Where a name is now; `None`: every server is away.
+    pub fn owner(&self, name: &[u8]) -> Option<Owner> {
+        if !self.ejects {
+            return Some(Owner { member: self.ring.owner(name), place: Place::Home });
+        }
+        let home = self.ring.owner(name);
+        let member = self.ring.owner_among(name, |member| !self.members[member].guards.is_away())?;
+        Some(Owner { member, place: if member == home { Place::Home } else { Place::Away } })
+    }
+
+    /// Numbers for so many requests.
+    pub fn numbers(&self, requests: usize) -> u32 {
+        #[allow(clippy::cast_possible_truncation)] // They wrap anyway.
+        self.opaque.fetch_add(requests as u32, Relaxed)
+    }
+
+    /// Waits until each server is connected or known to be down. One that is
+    /// out of reach takes its share of names with it, unless all are; one that
+    /// refuses this client is a fault of the configuration.
+    pub async fn connected(&self) -> Result<()> {
+        let mut unreached = None;
+        for member in &self.members {
+            match member.server.connected().await {
+                Ok(()) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::Connect | ErrorKind::Timeout) => {
+                    unreached = Some(error)
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match unreached {
+            Some(error) if self.members.iter().all(|member| member.server.failure().is_some()) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs a task beside the calls; `None` once it is closed.
+    pub fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> Option<JoinHandle<T>> {
+        self.handle.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|handle| handle.spawn(task))
+    }
+
+    /// The servers' names, for messages.
+    pub fn name(&self) -> String {
+        let names: Vec<&str> = self.members.iter().map(|member| member.server.name()).collect();
+        names.join(", ")
+    }
+
+    /// Ends all connections; what is under way has until the deadline.
+    pub async fn close(&self, deadline: Instant) {
+        drop(self.handle.lock().unwrap_or_else(PoisonError::into_inner).take());
+        for member in &self.members {
+            member.server.close(deadline).await;
+        }
+    }
+
+    /// Why no server has a name.
+    #[cold]
+    pub fn all_away(&self) -> Error {
+        let failure = self.members.iter().find_map(|member| member.server.failure());
+        failure.unwrap_or_else(|| Error::new(ErrorKind::Connect, format!("{}: no server is connected", self.name())))
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        self.members.iter().for_each(|member| member.server.stop());
+    }
+}

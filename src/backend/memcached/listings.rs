@@ -1,0 +1,417 @@
+//! Listings of names, page by page, though a server's crawler cannot be resumed.
+//!
+//! A walk over a server keeps the names that are wanted, in the order of a hash
+//! of them. A page is a piece of that order, and a position is a point of it:
+//! whoever comes back when the names are gone has them walked for again, and
+//! goes on at that point. A name that is there from the beginning to the end is
+//! listed once. A walk keeps at most a million names; where a prefix has more,
+//! the next walk begins where it ended.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio::time::sleep;
+
+use super::command::Protocol;
+use super::crawl::{Listed, crawl, unsupported};
+use super::fleet::{Fleet, Member};
+use super::names;
+use super::traits::Listing as Traits;
+use crate::backend::Position;
+use crate::backend::remote::Part;
+use crate::byte_strings::ByteStrings;
+use crate::caller;
+use crate::clock::coarse_millis;
+use crate::entry::fingerprint;
+use crate::error::{Error, Result};
+
+/// The most names that a walk keeps.
+const MOST: usize = 1_000_000;
+/// The most names that are kept of all walks.
+const MOST_OF_ALL: usize = 2 * MOST;
+/// The most walks whose names are kept.
+const LISTINGS: usize = 16;
+/// How long names are kept that nobody asks for.
+const KEPT: Duration = Duration::from_secs(10);
+/// About how many bytes the entries of a page may have: they are read, for nothing less tells whether they count.
+const PAGE_BYTES: u64 = 4 << 20;
+/// The low bits of a position tell its walk, the others the point in it.
+const WALK_BITS: u32 = 16;
+
+/// The listings of a cache.
+pub struct Listings {
+    fleet: Arc<Fleet>,
+    known: Arc<Mutex<Known>>,
+}
+
+#[derive(Default)]
+struct Known {
+    number: u16,
+    listings: Vec<Arc<Listing>>,
+}
+
+/// One walk over one server, and the names it found.
+struct Listing {
+    number: u16,
+    member: usize,
+    wanted: Names,
+    used_ms: AtomicU64,
+    found: OnceLock<Result<Found>>,
+    finished: watch::Sender<bool>,
+    task: OnceLock<AbortHandle>,
+}
+
+/// Which names, as `Part` says it.
+#[derive(Clone, PartialEq, Eq)]
+enum Names {
+    Entries(Box<[u8]>),
+    All,
+}
+
+/// The names of a walk, in their order.
+#[derive(Default)]
+struct Found {
+    names: Vec<Name>,
+    /// From here on they were not kept.
+    end: Option<u64>,
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Name {
+    order: u64,
+    name: Box<[u8]>,
+    size: u64,
+}
+
+impl Listings {
+    pub fn new(fleet: Arc<Fleet>) -> Self {
+        Self { fleet, known: Arc::default() }
+    }
+
+    /// Why names are not listed, as far as is known.
+    pub fn refusal(&self) -> Option<Error> {
+        self.fleet.members.iter().find_map(|member| refusal(&self.fleet, member))
+    }
+
+    /// Some names from a position on, and where it goes on. While a walk is
+    /// under way a page may be empty, and goes on where it was.
+    pub async fn page(&self, part: Part<'_>, from: Position, limit: usize) -> Result<(ByteStrings, Option<Position>)> {
+        let Some(member) = self.fleet.members.get(from.part as usize) else {
+            return Ok((ByteStrings::default(), None));
+        };
+        if member.guards.is_away() {
+            return Ok((ByteStrings::default(), self.next_part(from)));
+        }
+        member.server.connected().await?;
+        if let Some(refusal) = refusal(&self.fleet, member) {
+            return Err(refusal);
+        }
+        let listing = self.listing(from, Names::of(part));
+        let order = from.offset >> WALK_BITS;
+        let at =
+            |order: u64| Some(Position { part: from.part, offset: order << WALK_BITS | u64::from(listing.number) });
+        if !self.finished(&listing).await {
+            return Ok((ByteStrings::default(), at(order)));
+        }
+        match listing.found.get() {
+            Some(Ok(found)) => {
+                let (page, next) = found.page(order, limit);
+                let next = next.map_or_else(|| self.next_part(from), at);
+                if next.is_none_or(|next| next.part != from.part) {
+                    lock(&self.known).forget(listing.number);
+                }
+                Ok((page, next))
+            }
+            Some(Err(error)) => {
+                lock(&self.known).forget(listing.number);
+                Err(error.clone())
+            }
+            None => Ok((ByteStrings::default(), at(order))),
+        }
+    }
+
+    fn next_part(&self, from: Position) -> Option<Position> {
+        let part = from.part + 1;
+        ((part as usize) < self.fleet.members.len()).then_some(Position { part, offset: 0 })
+    }
+
+    /// The walk that a position belongs to, or a new one from that point on.
+    fn listing(&self, from: Position, wanted: Names) -> Arc<Listing> {
+        let mut known = lock(&self.known);
+        let number = from.offset & ((1 << WALK_BITS) - 1);
+        let fits = |it: &&Arc<Listing>| {
+            u64::from(it.number) == number
+                && it.member == from.part as usize
+                && it.wanted == wanted
+                && it.reaches(from.offset >> WALK_BITS)
+        };
+        if let Some(listing) = known.listings.iter().find(fits) {
+            listing.used_ms.store(coarse_millis(), Relaxed);
+            return Arc::clone(listing);
+        }
+        let listing = known.add(from.part as usize, wanted);
+        let walk =
+            walk(Arc::clone(&self.fleet), Arc::clone(&listing), from.offset >> WALK_BITS, Arc::clone(&self.known));
+        if let Some(task) = self.fleet.spawn(walk) {
+            drop(listing.task.set(task.abort_handle()));
+        }
+        listing
+    }
+
+    /// Waits for the names, for a part of the call's time.
+    async fn finished(&self, listing: &Listing) -> bool {
+        let now = Instant::now();
+        let end =
+            caller::call_deadline().map_or(self.fleet.connection.timeout, |end| end.saturating_duration_since(now));
+        let mut finished = listing.finished.subscribe();
+        let waiting = finished.wait_for(|finished| *finished);
+        let waited = caller::Until::new(now + end / 2, waiting).await;
+        waited.is_some()
+    }
+
+    /// Ends all walks.
+    pub fn close(&self) {
+        for listing in std::mem::take(&mut lock(&self.known).listings) {
+            listing.abort();
+        }
+    }
+}
+
+impl Drop for Listings {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Why a server lists no names, if it does not.
+pub fn refusal(fleet: &Fleet, member: &Member) -> Option<Error> {
+    let only_binary = fleet.protocol == Protocol::Binary && fleet.login.password.is_some();
+    let reason = if only_binary {
+        Some("with SASL it speaks the binary protocol alone, which has no such command")
+    } else {
+        Traits::refusal(member.traits.listing())
+    };
+    reason.map(|reason| unsupported(member.server.name(), reason))
+}
+
+impl Known {
+    fn add(&mut self, member: usize, wanted: Names) -> Arc<Listing> {
+        // 0 is the position of a listing that has not begun.
+        self.number = self.number.checked_add(1).unwrap_or(1);
+        let listing = Arc::new(Listing {
+            number: self.number,
+            member,
+            wanted,
+            used_ms: AtomicU64::new(coarse_millis()),
+            found: OnceLock::new(),
+            finished: watch::Sender::new(false),
+            task: OnceLock::new(),
+        });
+        self.listings.push(Arc::clone(&listing));
+        self.make_room();
+        listing
+    }
+
+    /// Those go that were not asked for longest.
+    fn make_room(&mut self) {
+        while self.listings.len() > LISTINGS || self.listings.iter().map(|it| it.len()).sum::<usize>() > MOST_OF_ALL {
+            let finished = self.listings.iter().enumerate().filter(|(_, listing)| listing.found.get().is_some());
+            let oldest =
+                finished.min_by_key(|(_, listing)| listing.used_ms.load(Relaxed)).map_or(0, |(index, _)| index);
+            self.listings.remove(oldest).abort();
+        }
+    }
+
+    fn forget(&mut self, number: u16) {
+        self.listings.retain(|listing| listing.number != number);
+    }
+}
+
+impl Listing {
+    /// Whether its names go as far as a point.
+    fn reaches(&self, order: u64) -> bool {
+        let Some(Ok(found)) = self.found.get() else { return true };
+        found.end.is_none_or(|end| order < end)
+    }
+
+    fn len(&self) -> usize {
+        self.found.get().and_then(|found| found.as_ref().ok()).map_or(0, |found| found.names.len())
+    }
+
+    fn abort(&self) {
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
+    }
+}
+
+/// Walks, and keeps what was found until nobody asks for it any more.
+async fn walk(fleet: Arc<Fleet>, listing: Arc<Listing>, from: u64, known: Arc<Mutex<Known>>) {
+    let found = gather(&fleet, &listing, from).await;
+    drop(listing.found.set(found));
+    listing.finished.send_replace(true);
+    drop(fleet);
+    lock(&known).make_room();
+    loop {
+        sleep(KEPT / 2).await;
+        if coarse_millis().saturating_sub(listing.used_ms.load(Relaxed)) > u64::try_from(KEPT.as_millis()).unwrap_or(0)
+        {
+            return lock(&known).forget(listing.number);
+        }
+    }
+}
+
+async fn gather(fleet: &Arc<Fleet>, listing: &Listing, from: u64) -> Result<Found> {
+    let gathered = Arc::new(Mutex::new(Gathered::new(from, MOST)));
+    let (sink, wanted, member, owners) =
+        (Arc::clone(&gathered), listing.wanted.clone(), listing.member, Arc::clone(fleet));
+    let each = move |listed: &Listed<'_>| {
+        if wanted.have(&owners, member, listed.name) {
+            lock(&sink).push(listed);
+        }
+        true
+    };
+    crawl(fleet, listing.member, Box::new(each)).await?;
+    let gathered = std::mem::take(&mut *lock(&gathered));
+    Ok(gathered.finish())
+}
+
+impl Names {
+    fn of(part: Part) -> Self {
+        match part {
+            Part::Entries(literal) => Self::Entries(literal.into()),
+            Part::All => Self::All,
+        }
+    }
+
+    /// Whether a name is wanted. An entry counts on the server that it would be
+    /// read from: others are left over from before a change of servers.
+    fn have(&self, fleet: &Fleet, member: usize, name: &[u8]) -> bool {
+        match self {
+            Self::All => names::is_ours(&fleet.prefix, name),
+            Self::Entries(literal) => {
+                names::may_be_entry(&fleet.prefix, literal, name)
+                    && fleet.owner(name).is_some_and(|owner| owner.member == member)
+            }
+        }
+    }
+}
+
+/// The names that come first in their order, of those that were seen.
+#[derive(Default)]
+struct Gathered {
+    names: Vec<Name>,
+    from: u64,
+    end: Option<u64>,
+    most: usize,
+}
+
+impl Gathered {
+    fn new(from: u64, most: usize) -> Self {
+        Self { from, most, ..Self::default() }
+    }
+
+    fn push(&mut self, listed: &Listed) {
+        let order = fingerprint(listed.name) >> WALK_BITS;
+        if order >= self.from && self.end.is_none_or(|end| order < end) {
+            self.names.push(Name { order, name: listed.name.into(), size: listed.size });
+        }
+        if self.names.len() >= 2 * self.most {
+            self.shorten();
+        }
+    }
+
+    fn shorten(&mut self) {
+        let (_, first_left_out, _) = self.names.select_nth_unstable(self.most);
+        let end = first_left_out.order;
+        self.names.retain(|name| name.order < end);
+        self.end = Some(end);
+    }
+
+    fn finish(mut self) -> Found {
+        if self.names.len() > self.most {
+            self.shorten();
+        }
+        self.names.sort_unstable();
+        // A server that enlarges its table may list a name twice.
+        self.names.dedup_by(|second, first| second.name == first.name);
+        Found { names: self.names, end: self.end }
+    }
+}
+
+impl Found {
+    /// Names from a point on, and the point where they go on.
+    fn page(&self, from: u64, limit: usize) -> (ByteStrings, Option<u64>) {
+        let start = self.names.partition_point(|name| name.order < from);
+        let (mut page, mut bytes, mut last) = (ByteStrings::default(), 0, None);
+        for name in &self.names[start..] {
+            // Names of one point stay together.
+            if last.is_some_and(|last| last != name.order) && (page.len() >= limit.max(1) || bytes >= PAGE_BYTES) {
+                return (page, Some(name.order));
+            }
+            page.push(&name.name);
+            bytes += name.size;
+            last = Some(name.order);
+        }
+        (page, self.end)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed_in_pages(count: usize, most: usize, limit: usize) -> Vec<Vec<u8>> {
+        let names: Vec<Vec<u8>> = (0..count).map(|number| format!("name{number}").into_bytes()).collect();
+        let (mut all, mut from) = (Vec::new(), Some(0));
+        let mut walks = 0;
+        while let Some(begin) = from {
+            let mut gathered = Gathered::new(begin, most);
+            names
+                .iter()
+                .chain(&names[..count / 2])
+                .for_each(|name| gathered.push(&Listed { name, expires: 0, size: 100 }));
+            let found = gathered.finish();
+            let mut point = Some(begin);
+            while let Some(at) = point.filter(|at| found.end.is_none_or(|end| *at < end)) {
+                let (page, next) = found.page(at, limit);
+                assert!(page.len() <= limit + 2);
+                all.extend(page.iter().map(<[u8]>::to_vec));
+                point = next;
+            }
+            from = point;
+            walks += 1;
+        }
+        assert!(walks <= 1 + 4 * count / most, "{walks} walks");
+        all
+    }
+
+    #[test]
+    fn each_name_is_listed_once_however_many_walks_and_pages_there_are() {
+        for (count, most, limit) in
+            [(0, 10, 5), (1, 10, 1), (1000, 2000, 7), (1000, 100, 30), (1000, 64, 1), (100, 100, 1000)]
+        {
+            let mut all = listed_in_pages(count, most, limit);
+            assert_eq!(all.len(), count, "{count} {most} {limit}");
+            all.sort();
+            all.dedup();
+            assert_eq!(all.len(), count);
+        }
+    }
+
+    #[test]
+    fn a_page_ends_before_its_entries_are_too_many_bytes_to_read() {
+        let mut gathered = Gathered::new(0, 100);
+        let names: Vec<String> = (0..50).map(|number| format!("n{number}")).collect();
+        names.iter().for_each(|name| gathered.push(&Listed { name: name.as_bytes(), expires: 0, size: 1 << 20 }));
+        let (page, next) = gathered.finish().page(0, 1000);
+        assert!((4..6).contains(&page.len()) && next.is_some());
+    }
+}

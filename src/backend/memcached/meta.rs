@@ -1,0 +1,365 @@
+//! The meta protocol: commands written, replies cut off, read and checked.
+//! <https://github.com/memcached/memcached/blob/master/doc/protocol.txt>
+//!
+//! Written here and not taken from the crate `memcache`: its reader makes a
+//! vector of each flag of each reply and hides the length of a value, which
+//! framing needs first.
+
+use memchr::memchr;
+
+use super::command::{Command, Condition, Mismatch, Reply};
+use super::refusal::Refusal;
+use crate::wire::{Frame, Framing};
+
+/// The longest line: a name of 250 bytes is repeated, and a crawler's line writes each byte of it as three.
+const MAX_LINE: usize = 4096;
+/// The most bytes of statistics.
+const MAX_STATISTICS: usize = 1 << 20;
+/// Stands for a value that was too large to keep; no server says it.
+const OVERSIZED: &[u8] = b"TL\r\n";
+/// Codes of one line, with and without a meaning of their own here.
+const CODES: [&[u8]; 8] = [b"HD", b"EN", b"NF", b"NS", b"EX", b"MN", b"OK", b"ME"];
+const WORDS: [&[u8]; 10] = [
+    b"ERROR",
+    b"CLIENT_ERROR",
+    b"SERVER_ERROR",
+    b"VERSION",
+    b"STORED",
+    b"NOT_STORED",
+    b"END",
+    b"BUSY",
+    b"BADCLASS",
+    b"RESET",
+];
+
+/// Writes a command.
+pub fn write(out: &mut Vec<u8>, opaque: u32, command: &Command) {
+    let code: &[u8] = match command {
+        Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. } => b"mg ",
+        Command::Set { .. } => b"ms ",
+        Command::Delete { .. } => b"md ",
+        Command::Count { .. } => b"ma ",
+    };
+    out.extend_from_slice(code);
+    out.extend_from_slice(command.name());
+    if let Command::Set { bytes, .. } = command {
+        out.push(b' ');
+        decimal(out, bytes.len() as u64);
+    }
+    // Both come back with every reply, and are compared.
+    out.extend_from_slice(b" k O");
+    decimal(out, opaque.into());
+    write_flags(out, command);
+    out.extend_from_slice(b"\r\n");
+    if let Command::Set { bytes, .. } = command {
+        out.extend_from_slice(bytes);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+fn write_flags(out: &mut Vec<u8>, command: &Command) {
+    match command {
+        Command::Get { .. } | Command::Peek { .. } => out.extend_from_slice(b" v"),
+        Command::GetMarked { .. } => out.extend_from_slice(b" v f c"),
+        Command::Delete { .. } => {}
+        Command::Set { flags, expiry, condition, .. } => {
+            number_flag(out, b'T', (*expiry).into());
+            if *flags != 0 {
+                number_flag(out, b'F', (*flags).into());
+            }
+            if let Condition::Unchanged(version) = condition {
+                number_flag(out, b'C', *version);
+            }
+        }
+        Command::Count { seed, add, .. } => {
+            out.extend_from_slice(b" N0");
+            number_flag(out, b'J', *seed);
+            number_flag(out, b'D', *add);
+            out.extend_from_slice(b" v");
+        }
+    }
+}
+
+fn number_flag(out: &mut Vec<u8>, flag: u8, number: u64) {
+    out.extend_from_slice(&[b' ', flag]);
+    decimal(out, number);
+}
+
+/// A number as text, without the formatter.
+fn decimal(out: &mut Vec<u8>, mut number: u64) {
+    let (mut digits, mut start) = ([0; 20], 20);
+    loop {
+        start -= 1;
+        #[allow(clippy::cast_possible_truncation)] // One digit.
+        let digit = (number % 10) as u8;
+        digits[start] = b'0' + digit;
+        number /= 10;
+        if number == 0 {
+            return out.extend_from_slice(&digits[start..]);
+        }
+    }
+}
+
+/// Reads a reply that was framed before.
+pub fn read<'a>(replies: &mut &'a [u8], opaque: u32, command: &Command) -> Result<Reply<'a>, Mismatch> {
+    let all = *replies;
+    let end = memchr(b'\n', all).ok_or(Mismatch("too few replies"))?;
+    let line = all[..end].strip_suffix(b"\r").ok_or(Mismatch("a line that does not end in CR LF"))?;
+    let (code, flags) = line.split_at(line.iter().position(|byte| *byte == b' ').unwrap_or(line.len()));
+    *replies = &all[end + 1..];
+    match code {
+        // The reader of the connection wrote it in place of a value and its checks.
+        b"TL" => Ok(Reply::Missing),
+        b"VA" => {
+            let (len, flags) = split_number(flags.get(1..).unwrap_or_default());
+            let len = usize::try_from(len.ok_or(Mismatch("a value without its length"))?).unwrap_or(usize::MAX);
+            let (value, rest) = replies.split_at_checked(len).ok_or(Mismatch("a value cut short"))?;
+            *replies = rest.strip_prefix(b"\r\n").ok_or(Mismatch("a value that does not end where it says"))?;
+            let marks = Marks::read(flags, opaque, command.name())?;
+            value_reply(value, &marks, command)
+        }
+        b"HD" => Marks::read(flags, opaque, command.name()).map(|_| Reply::Done),
+        b"EN" | b"NF" => Marks::read(flags, opaque, command.name()).map(|_| Reply::Missing),
+        b"EX" | b"NS" => Marks::read(flags, opaque, command.name()).map(|_| Reply::Changed),
+        b"ERROR" | b"CLIENT_ERROR" | b"SERVER_ERROR" => Ok(Reply::Refused(Refusal::of_line(line), line)),
+        _ => Err(Mismatch("a reply to another command")),
+    }
+}
+
+fn value_reply<'a>(value: &'a [u8], marks: &Marks, command: &Command) -> Result<Reply<'a>, Mismatch> {
+    match command {
+        Command::Count { .. } => number(value).map(Reply::Number).ok_or(Mismatch("a number that is none")),
+        Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. } => {
+            Ok(Reply::Value { bytes: value, flags: marks.flags, version: marks.version })
+        }
+        _ => Err(Mismatch("a value that nobody asked for")),
+    }
+}
+
+/// What a reply repeats and adds.
+#[derive(Default)]
+struct Marks {
+    flags: u32,
+    version: u64,
+}
+
+impl Marks {
+    fn read(flags: &[u8], opaque: u32, name: &[u8]) -> Result<Self, Mismatch> {
+        let (mut marks, mut number_is_right, mut name_is_right) = (Self::default(), false, false);
+        for token in flags.split(|byte| *byte == b' ') {
+            match token.split_first() {
+                Some((b'O', text)) => number_is_right = number(text) == Some(opaque.into()),
+                Some((b'k', echo)) => name_is_right = echo == name,
+                Some((b'f', text)) => marks.flags = number(text).and_then(|it| it.try_into().ok()).unwrap_or(0),
+                Some((b'c', text)) => marks.version = number(text).unwrap_or(0),
+                _ => {}
+            }
+        }
+        if number_is_right && name_is_right { Ok(marks) } else { Err(Mismatch("a reply to another request")) }
+    }
+}
+
+/// The number that text begins with, and what follows.
+fn split_number(text: &[u8]) -> (Option<u64>, &[u8]) {
+    let (digits, rest) = text.split_at(text.iter().position(|byte| *byte == b' ').unwrap_or(text.len()));
+    (number(digits), rest)
+}
+
+/// A number in decimal digits; Memcached leaves spaces behind one that became shorter.
+pub fn number(text: &[u8]) -> Option<u64> {
+    let digits = text.trim_ascii_end();
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |number, byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+/// Finds the end of replies.
+pub struct MetaFraming {
+    /// The longest value that is kept.
+    max_value: u64,
+    /// How far the reply has been looked at; up to here there is no end.
+    position: usize,
+    /// The length of a reply whose first line was read.
+    whole: Option<usize>,
+    /// A value was dropped, and its stand-in comes next.
+    dropped: bool,
+}
+
+impl MetaFraming {
+    /// Values longer than this are dropped, and read as missing.
+    pub fn new(max_value: u64) -> Self {
+        Self { max_value, position: 0, whole: None, dropped: false }
+    }
+
+    fn value(&mut self, line: &[u8], line_end: usize, bytes: &[u8]) -> Result<Frame, String> {
+        let (len, _) = split_number(&line[3..]);
+        let len = len.ok_or("a value without its length")?;
+        if len > self.max_value {
+            self.dropped = true;
+            // The line end behind the value goes with it.
+            return Ok(Frame::Oversized { header: (0, line_end), len: len.saturating_add(2), instead: OVERSIZED });
+        }
+        let len = usize::try_from(len).map_err(|_| "a value without an end")?;
+        self.whole = Some(line_end + len + 2);
+        self.rest_of_value(bytes)
+    }
+
+    fn rest_of_value(&mut self, bytes: &[u8]) -> Result<Frame, String> {
+        let Some(whole) = self.whole.filter(|whole| *whole <= bytes.len()) else { return Ok(Frame::Partial) };
+        self.whole = None;
+        if bytes[..whole].ends_with(b"\r\n") {
+            self.done(whole)
+        } else {
+            Err("a value that does not end where it says".into())
+        }
+    }
+
+    #[allow(clippy::unnecessary_wraps)] // What its callers return.
+    fn done(&mut self, whole: usize) -> Result<Frame, String> {
+        self.position = 0;
+        Ok(Frame::Whole(whole))
+    }
+
+    /// A line that is one reply, or one of many.
+    fn line(&mut self, line: &[u8], end: usize) -> Result<Option<Frame>, String> {
+        let code = &line[..memchr(b' ', line).unwrap_or(line.len())];
+        if code == b"TL" && std::mem::take(&mut self.dropped) || CODES.contains(&code) || WORDS.contains(&code) {
+            return self.done(end).map(Some);
+        }
+        if code == b"STAT" && end < MAX_STATISTICS {
+            self.position = end;
+            return Ok(None);
+        }
+        Err(format!("it begins with {}", line[..line.len().min(40)].escape_ascii()))
+    }
+}
+
+impl Framing for MetaFraming {
+    fn next(&mut self, bytes: &[u8]) -> Result<Frame, String> {
+        if self.whole.is_some() {
+            return self.rest_of_value(bytes);
+        }
+        loop {
+            let rest = &bytes[self.position.min(bytes.len())..];
+            let Some(end) = memchr(b'\n', &rest[..rest.len().min(MAX_LINE)]) else {
+                return if rest.len() < MAX_LINE { Ok(Frame::Partial) } else { Err("a line without an end".into()) };
+            };
+            let line = rest[..end].strip_suffix(b"\r").ok_or("a line that does not end in CR LF")?;
+            let line_end = self.position + end + 1;
+            if line.starts_with(b"VA ") && self.position == 0 {
+                return self.value(line, line_end, bytes);
+            }
+            if let Some(frame) = self.line(line, line_end)? {
+                return Ok(frame);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GET: Command = Command::Get { name: b"name" };
+
+    fn frames(bytes: &[u8], at_once: usize) -> Result<Vec<usize>, String> {
+        let (mut framing, mut lengths, mut start) = (MetaFraming::new(1000), Vec::new(), 0);
+        for end in (0..bytes.len()).step_by(at_once).map(|end| (end + at_once).min(bytes.len())) {
+            while let Frame::Whole(len) = framing.next(&bytes[start..end])? {
+                lengths.push(len);
+                start += len;
+            }
+        }
+        Ok(lengths)
+    }
+
+    #[test]
+    fn commands_ask_for_number_and_name_again() {
+        let written = |command| {
+            let mut out = Vec::new();
+            write(&mut out, 42, &command);
+            String::from_utf8(out).unwrap()
+        };
+        let (name, bytes) = (&b"name"[..], &b"a\r\nb"[..]);
+        assert_eq!(written(GET), "mg name k O42 v\r\n");
+        assert_eq!(written(Command::GetMarked { name }), "mg name k O42 v f c\r\n");
+        assert_eq!(written(Command::Delete { name }), "md name k O42\r\n");
+        let set = |flags, condition| Command::Set { name, bytes, flags, expiry: 10, condition };
+        assert_eq!(written(set(0, Condition::Always)), "ms name 4 k O42 T10\r\na\r\nb\r\n");
+        assert_eq!(written(set(7, Condition::Unchanged(9))), "ms name 4 k O42 T10 F7 C9\r\na\r\nb\r\n");
+        let count = Command::Count { name, seed: u64::MAX, add: 0 };
+        assert_eq!(written(count), "ma name k O42 N0 J18446744073709551615 D0 v\r\n");
+    }
+
+    #[test]
+    fn replies_are_cut_off_wherever_their_bytes_are_split() {
+        let bytes = b"VA 4 kname O1\r\na\r\nb\r\nEN kname O2\r\nHD\r\nVA 0 O3\r\n\r\nSTAT a 1\r\nSTAT b 2\r\nEND\r\nSERVER_ERROR no\r\nMN\r\n";
+        for at_once in 1..bytes.len() + 1 {
+            assert_eq!(frames(bytes, at_once).unwrap(), [21, 13, 4, 11, 25, 17, 4], "{at_once} at once");
+        }
+    }
+
+    #[test]
+    fn what_is_no_reply_is_refused() {
+        for bytes in [
+            &b"HTTP/1.1 400 Bad Request\r\n"[..],
+            b"VA 5 k\r\nabcdefg\r\n",
+            b"VA x k\r\n",
+            b"VA -1 k\r\n",
+            b"VA 99999999999999999999 k\r\n",
+            b"EN\n",
+            b"TL\r\n",
+            b"key=a exp=0\r\n",
+            b"\r\n",
+        ] {
+            assert!(frames(bytes, bytes.len()).is_err(), "{}", bytes.escape_ascii());
+        }
+        assert!(frames(&[b'H'; MAX_LINE + 1], MAX_LINE + 1).is_err());
+        let endless: Vec<u8> = b"STAT a 1\r\n".repeat(MAX_STATISTICS / 10 + 1);
+        assert!(frames(&endless, endless.len()).is_err());
+    }
+
+    #[test]
+    fn a_value_that_is_too_long_gives_way_to_a_word_of_ours() {
+        let mut framing = MetaFraming::new(1000);
+        let oversized = Frame::Oversized { header: (0, 21), len: (1 << 30) + 2, instead: OVERSIZED };
+        assert_eq!(framing.next(b"VA 1073741824 kname\r\nabc"), Ok(oversized));
+        assert_eq!(framing.next(b"TL\r\nEN"), Ok(Frame::Whole(4)));
+        assert!(framing.next(b"TL\r\n").is_err());
+        assert_eq!(read(&mut &OVERSIZED[..], 1, &GET), Ok(Reply::Missing));
+    }
+
+    #[test]
+    fn a_reply_is_read_with_what_it_repeats() {
+        let value = |bytes| Ok(Reply::Value { bytes, flags: 0, version: 0 });
+        assert_eq!(read(&mut &b"VA 4 kname O42\r\na\r\nb\r\n"[..], 42, &GET), value(b"a\r\nb"));
+        assert_eq!(read(&mut &b"EN O42 kname\r\n"[..], 42, &GET), Ok(Reply::Missing));
+        let marked = Command::GetMarked { name: b"name" };
+        let expected = Reply::Value { bytes: b"x", flags: 5, version: 9 };
+        assert_eq!(read(&mut &b"VA 1 kname O42 f5 c9\r\nx\r\n"[..], 42, &marked), Ok(expected));
+        let count = Command::Count { name: b"name", seed: 1, add: 1 };
+        assert_eq!(read(&mut &b"VA 3 kname O42\r\n12 \r\n"[..], 42, &count), Ok(Reply::Number(12)));
+        assert_eq!(read(&mut &b"EX kname O42\r\n"[..], 42, &GET), Ok(Reply::Changed));
+    }
+
+    #[test]
+    fn a_reply_to_another_request_is_found_out() {
+        for reply in [
+            &b"VA 1 kname O41\r\nx\r\n"[..],
+            b"VA 1 kother O42\r\nx\r\n",
+            b"VA 1 kname\r\nx\r\n",
+            b"VA 1 O42\r\nx\r\n",
+            b"EN\r\n",
+            b"HD O42\r\n",
+            b"MN\r\n",
+            b"STORED\r\n",
+            b"",
+        ] {
+            assert!(read(&mut &*reply, 42, &GET).is_err(), "{}", reply.escape_ascii());
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! The Memcached backend: one server, or many with the names distributed among them as libmemcached does it.
+//!
+//! ```text
+//! store (entries, stamps) → run (groups, checks, retries) → fleet (servers, ring) → wire
+//!   names  expiry  stamps        command: meta | binary        guard (failover)
+//!   listings → crawl (names of a server)
+//! ```
+
+mod binary;
+mod command;
+mod crawl;
+mod details;
+mod expiry;
+mod fleet;
+mod greet;
+mod guard;
+mod listings;
+mod meta;
+mod names;
+mod refusal;
+mod ring;
+mod run;
+mod stamps;
+mod statistics;
+mod store;
+mod traits;
+mod usage;
+
+use self::fleet::Fleet;
+use self::store::MemcachedStore;
+use super::Backend;
+use super::remote::Remote;
+use crate::config::{Config, MemcachedConfig};
+use crate::error::Result;
+use crate::runtime::Runtime;
+
+/// Begins to connect.
+pub fn open(config: &Config, memcached: &MemcachedConfig) -> Result<Box<dyn Backend>> {
+    let runtime = Runtime::acquire()?;
+    let fleet = Fleet::start(config, memcached, runtime.handle())?;
+    let store = MemcachedStore::new(fleet);
+    Ok(Box::new(Remote::new(store, &config.key_prefix, memcached.connection.timeout, runtime)))
+}

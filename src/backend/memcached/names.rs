@@ -1,0 +1,110 @@
+//! Stored names: `PREFIX:e:KEY` where Memcached can hold that, else `PREFIX:d:SHA-256 of KEY`; `PREFIX:t:HASH` for a
+//! tag's stamp, `PREFIX:g:home` and `PREFIX:g:away` for a server's guards.
+//!
+//! A prefix has no `:`, so no key reaches a stamp, a guard or another prefix.
+//! An entry under a digest has its key beside its value, and it is compared.
+
+use std::fmt::Write;
+
+use ring::digest::{SHA256, digest};
+
+/// The longest name.
+pub const MAX_NAME: usize = 250;
+
+/// The guards of a server: an entry counts only beside the number it was set beside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// For names that are the server's own.
+    Home,
+    /// For names whose own server is away.
+    Away,
+}
+
+/// The name of an entry, and whether it is a digest of the key.
+pub fn entry(prefix: &str, key: &[u8]) -> (Vec<u8>, bool) {
+    let fits = prefix.len() + 3 + key.len() <= MAX_NAME && key.iter().all(|byte| is_plain(*byte));
+    let mut name = Vec::with_capacity(prefix.len() + 3 + if fits { key.len() } else { 64 });
+    name.extend_from_slice(prefix.as_bytes());
+    name.extend_from_slice(if fits { b":e:" } else { b":d:" });
+    if fits {
+        name.extend_from_slice(key);
+    } else {
+        name.extend_from_slice(hexadecimal(digest(&SHA256, key).as_ref()).as_bytes());
+    }
+    (name, !fits)
+}
+
+/// Neither a space nor a control byte.
+fn is_plain(byte: u8) -> bool {
+    byte > b' ' && byte != 0x7f
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+/// The key of an entry's name, unless that is a digest.
+pub fn key<'a>(prefix: &str, name: &'a [u8]) -> Option<&'a [u8]> {
+    name.strip_prefix(prefix.as_bytes())?.strip_prefix(b":e:")
+}
+
+/// Whether a name may be that of an entry whose key begins with some bytes.
+pub fn may_be_entry(prefix: &str, literal: &[u8], name: &[u8]) -> bool {
+    let rest = name.strip_prefix(prefix.as_bytes()).unwrap_or_default();
+    rest.strip_prefix(b":e:").is_some_and(|key| key.starts_with(literal)) || rest.starts_with(b":d:")
+}
+
+/// Whether a name belongs to a prefix at all.
+pub fn is_ours(prefix: &str, name: &[u8]) -> bool {
+    name.strip_prefix(prefix.as_bytes()).is_some_and(|rest| rest.starts_with(b":"))
+}
+
+/// The name of a tag's stamp.
+pub fn stamp(prefix: &str, tag: u64) -> Vec<u8> {
+    format!("{prefix}:t:{tag:016x}").into_bytes()
+}
+
+/// The name of a guard, which each server has for itself.
+pub fn guard(prefix: &str, place: Place) -> Vec<u8> {
+    let place = if place == Place::Home { "home" } else { "away" };
+    format!("{prefix}:g:{place}").into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_fits_is_its_name_and_others_have_a_digest() {
+        assert_eq!(entry("p", b"a:b"), (b"p:e:a:b".to_vec(), false));
+        assert_eq!(entry("p", "é".as_bytes()).0, "p:e:é".as_bytes());
+        assert_eq!(entry("p", &[b'k'; 246]).0.len(), 250);
+        for key in [&b"a b"[..], b"a\r\nset x", b"\0", b"\x7f", b"tab\t", &[b'k'; 247], &[b'k'; 65536]] {
+            let (name, digest) = entry("p", key);
+            assert!(digest && name.len() == 4 + 64 && name.iter().all(|byte| is_plain(*byte)));
+        }
+    }
+
+    #[test]
+    fn no_two_keys_have_one_name_and_none_reaches_a_stamp() {
+        let key = entry("p", b"a b").0;
+        // The key that looks like another's digest is a name of its own.
+        assert_ne!(entry("p", &key[4..]).0, key);
+        assert_ne!(entry("p", b":d:").0, key);
+        assert_eq!(super::key("p", &entry("p", b":t:x").0), Some(&b":t:x"[..]));
+        assert_eq!(super::key("p", &key), None);
+        assert_eq!(super::key("p", &stamp("p", 7)), None);
+        assert!(!may_be_entry("p", b"", &stamp("p", 7)) && is_ours("p", &stamp("p", 7)));
+        assert!(!is_ours("p", b"pp:e:a") && !is_ours("pp", b"p:e:a"));
+        assert!(
+            may_be_entry("p", b"ab", &key)
+                && may_be_entry("p", b"ab", b"p:e:abc")
+                && !may_be_entry("p", b"b", b"p:e:abc")
+        );
+    }
+}

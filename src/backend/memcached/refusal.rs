@@ -1,0 +1,118 @@
+//! What a server refuses: what it means, and what to do.
+
+use crate::error::{Error, ErrorKind};
+
+/// Why a server did not do what it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The value is over the limit of an item.
+    TooLarge,
+    /// No memory is left, and nothing may be evicted.
+    Memory,
+    /// What is stored is no number.
+    NoNumber,
+    /// It asks for credentials, or refuses those it got.
+    Credentials,
+    /// It has as many connections as it takes.
+    Connections,
+    /// It cannot do that now.
+    Later,
+    /// It does not know the command, or took it for malformed.
+    Command,
+    /// Something else.
+    Other,
+}
+
+impl Refusal {
+    /// Of a line that begins with an error's word.
+    pub fn of_line(line: &[u8]) -> Self {
+        let is = |word: &[u8]| memchr::memmem::find(line, word).is_some();
+        match line.first() {
+            _ if is(b"too large") => Self::TooLarge,
+            _ if is(b"out of memory") => Self::Memory,
+            _ if is(b"non-numeric") => Self::NoNumber,
+            _ if is(b"unauthenticated") || is(b"authentication") => Self::Credentials,
+            _ if is(b"open connections") => Self::Connections,
+            Some(b'S') => Self::Other,
+            _ => Self::Command,
+        }
+    }
+
+    /// Of the status of the binary protocol.
+    pub fn of_status(status: u16) -> Self {
+        match status {
+            0x03 => Self::TooLarge,
+            0x06 => Self::NoNumber,
+            0x08 | 0x20 | 0x21 => Self::Credentials,
+            0x82 => Self::Memory,
+            0x85 | 0x86 => Self::Later,
+            0x04 | 0x81 | 0x83 => Self::Command,
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether what follows on the connection may be the answer to something else: bytes of a value that were taken
+    /// for commands.
+    pub fn ends_connection(self) -> bool {
+        matches!(self, Self::Command | Self::Credentials | Self::Connections)
+    }
+}
+
+/// The error of a refusal.
+#[cold]
+pub fn error(server: &str, refusal: Refusal, text: &[u8]) -> Error {
+    let (kind, remedy) = match refusal {
+        Refusal::TooLarge => (
+            ErrorKind::TooLarge,
+            "the value is over the server's limit of an item: raise it (memcached -I), or store less",
+        ),
+        Refusal::Memory => (
+            ErrorKind::ServerMemory,
+            "the server has no room and may not evict: raise its memory (-m), or leave out -M",
+        ),
+        Refusal::NoNumber => (ErrorKind::Server, "what is stored under a name of this prefix is not from this library"),
+        Refusal::Credentials => (ErrorKind::Auth, "check username and password"),
+        Refusal::Connections => {
+            (ErrorKind::Connect, "raise the server's limit of connections (-c), or lower pool_size")
+        }
+        Refusal::Later => (ErrorKind::Server, "the server is busy: wait"),
+        Refusal::Command => (
+            ErrorKind::Server,
+            "the server, or a proxy before it, does not know the command: memcached 1.6.10 or newer is needed",
+        ),
+        Refusal::Other => (ErrorKind::Server, "see the server's log"),
+    };
+    Error::new(kind, format!("{server}: {}; {remedy}", shown(text)))
+}
+
+/// A server's own words, fit for a message.
+pub fn shown(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).chars().filter(|letter| !letter.is_control()).take(100).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_server_and_remedy() {
+        let lines = [
+            (&b"SERVER_ERROR object too large for cache"[..], ErrorKind::TooLarge),
+            (b"SERVER_ERROR out of memory storing object", ErrorKind::ServerMemory),
+            (b"CLIENT_ERROR cannot increment or decrement non-numeric value", ErrorKind::Server),
+            (b"CLIENT_ERROR unauthenticated", ErrorKind::Auth),
+            (b"CLIENT_ERROR authentication failure", ErrorKind::Auth),
+            (b"ERROR Too many open connections", ErrorKind::Connect),
+            (b"CLIENT_ERROR bad command line format", ErrorKind::Server),
+            (b"ERROR", ErrorKind::Server),
+            (b"SERVER_ERROR \xff", ErrorKind::Server),
+        ];
+        for (line, kind) in lines {
+            let error = error("cache:11211", Refusal::of_line(line), line);
+            assert_eq!(error.kind(), kind, "{error}");
+            assert!(error.message().starts_with("cache:11211: "), "{error}");
+        }
+        assert_eq!(Refusal::of_status(0x82), Refusal::Memory);
+        assert!(Refusal::of_line(b"ERROR").ends_connection() && !Refusal::Memory.ends_connection());
+    }
+}

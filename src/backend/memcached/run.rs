@@ -1,0 +1,321 @@
+//! Running commands: sent to whoever has their names, together; checked; repeated where that is right.
+
+use std::time::{Duration, Instant};
+
+use super::command::{Command, Condition, Mismatch, Reply};
+use super::fleet::{Fleet, Owner};
+use super::greet::RECORD;
+use super::guard;
+use super::meta;
+use super::names;
+use super::refusal::{self, Refusal};
+use crate::backend::remote::Pairing;
+use crate::caller;
+use crate::error::{Error, ErrorKind, Result};
+use crate::wire::{Answer, Replies};
+
+/// How often a command is tried again at most.
+const RETRIES: u32 = 5;
+/// The pause before the first, doubled for each that follows.
+const PAUSE: Duration = Duration::from_millis(10);
+/// What is kept of a call's time for each server that is still to be heard, so that one which is silent takes only its
+/// share of the answers.
+const KEPT: Duration = Duration::from_millis(50);
+
+/// Of a record, what is left beside the request for a guard.
+const WITHIN_RECORD: usize = RECORD - 512;
+
+/// What becomes of each command: its reply, and the guard it counts with (0 where there are none).
+pub type Each<'a> = &'a mut (dyn FnMut(usize, Result<Reply<'_>>, u32) -> Pairing + Send);
+
+/// Commands for one server.
+struct Group {
+    owner: Owner,
+    commands: Vec<usize>,
+    /// The number of the first request.
+    number: u32,
+    /// What is written is written beside this guard.
+    beside: u32,
+    /// About how many bytes its request has.
+    bytes: usize,
+}
+
+/// Why there are no replies.
+struct Failure {
+    error: Error,
+    /// Nothing was sent, so that all of it may be sent again.
+    unsent: bool,
+}
+
+/// Runs commands; each gets its reply or its error.
+pub async fn run(fleet: &Fleet, commands: &[Command<'_>], each: Each<'_>) {
+    let end = caller::call_deadline().unwrap_or_else(|| Instant::now() + fleet.connection.timeout);
+    let mut round = Round { fleet, commands, end, again: Vec::new() };
+    let mut todo: Vec<usize> = (0..commands.len()).collect();
+    for attempt in 0..=RETRIES {
+        round.run(&todo, each).await;
+        if round.again.is_empty() || attempt == RETRIES || Instant::now() >= end {
+            break;
+        }
+        if attempt > 0 {
+            caller::pause(PAUSE * 2u32.pow(attempt - 1)).await;
+        }
+        todo = round.again.drain(..).map(|(index, _)| index).collect();
+    }
+    for (index, error) in round.again {
+        each(index, Err(error), 0);
+    }
+}
+
+/// One attempt at all that is still to be done.
+struct Round<'a> {
+    fleet: &'a Fleet,
+    commands: &'a [Command<'a>],
+    end: Instant,
+    /// What has to be sent again, and why.
+    again: Vec<(usize, Error)>,
+}
+
+impl Round<'_> {
+    async fn run(&mut self, todo: &[usize], each: Each<'_>) {
+        let mut groups = self.group(todo, each);
+        if self.fleet.ejects {
+            groups = self.learn_guards(groups, each).await;
+        }
+        // All are sent before the first is waited for; those that cannot be sent now are waited for last.
+        let mut sent: Vec<_> = groups.into_iter().map(|group| (self.send(&group), group)).collect();
+        sent.sort_by_key(|(answer, _)| answer.is_none());
+        let mut left = u32::try_from(sent.len()).unwrap_or(u32::MAX);
+        for (answer, group) in sent {
+            left -= 1;
+            let kept = (KEPT * left).min(self.fleet.connection.timeout / 4);
+            match self.answer(&group, answer, self.end.checked_sub(kept).unwrap_or(self.end)).await {
+                Ok(replies) => self.deliver(&group, &replies, each),
+                Err(failure) => self.failed(&group.commands, &failure, each),
+            }
+        }
+    }
+
+    fn group(&self, todo: &[usize], each: Each<'_>) -> Vec<Group> {
+        let mut groups: Vec<Group> = Vec::new();
+        for index in todo.iter().copied() {
+            match self.owner(&self.commands[index]) {
+                Err(error) => drop(each(index, Err(error), 0)),
+                Ok(owner) => self.add(&mut groups, owner, index),
+            }
+        }
+        for group in &mut groups {
+            group.number = self.fleet.numbers(group.commands.len() + 1);
+        }
+        groups
+    }
+
+    fn add(&self, groups: &mut Vec<Group>, owner: Owner, index: usize) {
+        let bytes = self.commands[index].size();
+        let fits = |group: &&mut Group| {
+            group.owner == owner && (self.fleet.tls.is_none() || group.bytes + bytes <= WITHIN_RECORD)
+        };
+        match groups.iter_mut().rev().find(fits) {
+            Some(group) => {
+                group.commands.push(index);
+                group.bytes += bytes;
+            }
+            None => groups.push(Group { owner, commands: vec![index], number: 0, beside: 0, bytes }),
+        }
+    }
+
+    fn owner(&self, command: &Command) -> Result<Owner> {
+        let owner = self.fleet.owner(command.name()).ok_or_else(|| self.fleet.all_away())?;
+        if let Command::Set { name, bytes, .. } = command {
+            let member = &self.fleet.members[owner.member];
+            member.traits.check_size(member.server.name(), name, bytes)?;
+        }
+        Ok(owner)
+    }
+
+    /// Finds out beside which guards will be written.
+    async fn learn_guards(&mut self, groups: Vec<Group>, each: Each<'_>) -> Vec<Group> {
+        let mut ready = Vec::with_capacity(groups.len());
+        for group in groups {
+            match self.learn_guard(&group).await {
+                Ok(beside) => ready.push(Group { beside, ..group }),
+                Err(error) => self.failed(&group.commands, &Failure { error, unsent: false }, each),
+            }
+        }
+        ready
+    }
+
+    async fn learn_guard(&self, group: &Group) -> Result<u32> {
+        let member = &self.fleet.members[group.owner.member];
+        match member.guards.known(group.owner.place) {
+            Some(known) => Ok(known),
+            None if self.writes(group) => {
+                let counting = guard::count(self.fleet, member, group.owner.place, 0);
+                let counted = caller::Until::new(self.end, counting).await;
+                counted.unwrap_or_else(|| Err(self.late(group)))
+            }
+            None => Ok(0),
+        }
+    }
+
+    fn writes(&self, group: &Group) -> bool {
+        group.commands.iter().any(|index| matches!(self.commands[*index], Command::Set { .. } | Command::Count { .. }))
+    }
+
+    /// Sends a group; `None`: its server is not connected now.
+    fn send(&self, group: &Group) -> Option<Result<Answer>> {
+        let mut request = Vec::with_capacity(64 * group.commands.len());
+        let mut number = group.number;
+        if self.fleet.ejects {
+            let name = names::guard(&self.fleet.prefix, group.owner.place);
+            self.fleet.protocol.write(&mut request, number, &self.guard(group, &name));
+        }
+        for index in &group.commands {
+            number = number.wrapping_add(1);
+            self.fleet.protocol.write(&mut request, number, &self.guarded(*index, group.beside));
+        }
+        let replies = u32::try_from(group.commands.len()).unwrap_or(u32::MAX) + u32::from(self.fleet.ejects);
+        self.fleet.members[group.owner.member].server.send(&request, replies)
+    }
+
+    /// What reads a group's guard; one that is missing is made before anything is written beside it.
+    fn guard<'n>(&self, group: &Group, name: &'n [u8]) -> Command<'n> {
+        let seed = guard::after(group.beside);
+        if self.writes(group) { Command::Count { name, seed, add: 0 } } else { Command::Peek { name } }
+    }
+
+    /// A command as it is sent: with flags that are asked for, or those of its guard.
+    fn guarded(&self, index: usize, beside: u32) -> Command<'_> {
+        match self.commands[index] {
+            Command::Get { name } if self.fleet.ejects => Command::GetMarked { name },
+            Command::Set { name, bytes, flags: 0, expiry, condition } => {
+                Command::Set { name, bytes, flags: beside, expiry, condition }
+            }
+            other => other,
+        }
+    }
+
+    /// The replies to a group.
+    async fn answer(
+        &self,
+        group: &Group,
+        sent: Option<Result<Answer>>,
+        end: Instant,
+    ) -> std::result::Result<Replies, Failure> {
+        let waiting = async {
+            let sent = match sent {
+                Some(sent) => sent,
+                None => self.send_when_connected(group).await?,
+            };
+            // What was not sent can be sent again, unless there is too much of it.
+            let answer = sent.map_err(|error| Failure { unsent: error.kind() != ErrorKind::Busy, error })?;
+            answer.await.map_err(|error| Failure { error, unsent: false })
+        };
+        let answered = caller::Until::new(end, waiting).await;
+        answered.unwrap_or_else(|| Err(Failure { error: self.late(group), unsent: false }))
+    }
+
+    async fn send_when_connected(&self, group: &Group) -> std::result::Result<Result<Answer>, Failure> {
+        let server = &self.fleet.members[group.owner.member].server;
+        // A server that is known to be down is not waited for.
+        server.connected().await.map_err(|error| Failure { error, unsent: false })?;
+        Ok(self.send(group).unwrap_or_else(|| Err(guard::lost(&self.fleet.members[group.owner.member]))))
+    }
+
+    fn failed(&mut self, commands: &[usize], failure: &Failure, each: Each<'_>) {
+        for index in commands {
+            if failure.unsent || self.may_repeat(*index, &failure.error) {
+                self.again.push((*index, failure.error.clone()));
+            } else {
+                each(*index, Err(failure.error.clone()), 0);
+            }
+        }
+    }
+
+    /// Whether a command whose answer was lost may be sent again.
+    fn may_repeat(&self, index: usize, error: &Error) -> bool {
+        let harmless = match &self.commands[index] {
+            Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. } => true,
+            Command::Set { condition, .. } => *condition == Condition::Always,
+            Command::Count { add, .. } => *add == 0,
+            // It would answer that nothing was there.
+            Command::Delete { .. } => false,
+        };
+        let passing = matches!(error.kind(), ErrorKind::Connect | ErrorKind::Timeout | ErrorKind::Protocol);
+        let down = self.fleet.owner(self.commands[index].name());
+        let down = down.is_none_or(|owner| self.fleet.members[owner.member].server.failure().is_some());
+        harmless && passing && !down && self.fleet.connection.retry_on_timeout
+    }
+
+    fn deliver(&mut self, group: &Group, replies: &Replies, each: Each<'_>) {
+        let mut rest = &*replies.bytes;
+        let beside = if self.fleet.ejects { self.read_guard(group, &mut rest) } else { Ok(0) };
+        let mut number = group.number;
+        for (at, index) in group.commands.iter().enumerate() {
+            number = number.wrapping_add(1);
+            let reply = beside.as_ref().map_err(|mismatch| *mismatch);
+            let sent = self.guarded(*index, group.beside);
+            match reply.and_then(|beside| Ok((self.fleet.protocol.read(&mut rest, number, &sent)?, *beside))) {
+                Ok((reply, beside)) => self.answered(*index, reply, beside, group, replies, each),
+                Err(mismatch) => {
+                    let error = crate::wire::protocol(replies.connection.server(), mismatch.0);
+                    replies.connection.kill(error.clone());
+                    return self.failed(&group.commands[at..], &Failure { error, unsent: false }, each);
+                }
+            }
+        }
+    }
+
+    /// The guard that a group's replies count with; 0: there is none, and nothing counts.
+    fn read_guard(&self, group: &Group, replies: &mut &[u8]) -> std::result::Result<u32, Mismatch> {
+        let name = names::guard(&self.fleet.prefix, group.owner.place);
+        let number = match self.fleet.protocol.read(replies, group.number, &self.guard(group, &name))? {
+            Reply::Number(number) => number,
+            Reply::Value { bytes, .. } => meta::number(bytes).unwrap_or(0),
+            _ => 0,
+        };
+        self.fleet.members[group.owner.member].guards.learn(group.owner.place, guard::short(number));
+        Ok(guard::short(number))
+    }
+
+    fn answered(&mut self, index: usize, reply: Reply, beside: u32, group: &Group, replies: &Replies, each: Each<'_>) {
+        let server = replies.connection.server();
+        let pairing = match reply {
+            Reply::Refused(Refusal::NoNumber, _) => each(index, Ok(reply), beside),
+            Reply::Refused(refusal, text) => {
+                let error = refusal::error(server, refusal, text);
+                if refusal.ends_connection() {
+                    replies.connection.kill(error.clone());
+                }
+                each(index, Err(error), beside)
+            }
+            Reply::Value { flags, .. } if self.is_outdated(index, flags, beside) => {
+                each(index, Ok(Reply::Missing), beside)
+            }
+            Reply::Done if self.is_beside_another(index, beside, group) => {
+                self.again.push((index, guard::changing(server)));
+                Pairing::Right
+            }
+            reply => each(index, Ok(reply), beside),
+        };
+        if pairing == Pairing::Wrong {
+            replies.connection.kill(crate::wire::protocol(server, "the entry of another name"));
+        }
+    }
+
+    /// Whether something was set beside a guard that has changed, or is not there.
+    fn is_outdated(&self, index: usize, flags: u32, beside: u32) -> bool {
+        let counts = matches!(self.commands[index], Command::Peek { .. }) || flags == beside;
+        self.fleet.ejects && (beside == 0 || !counts)
+    }
+
+    /// Whether something was stored that nobody will read, since the guard has changed.
+    fn is_beside_another(&self, index: usize, beside: u32, group: &Group) -> bool {
+        matches!(self.commands[index], Command::Set { flags: 0, .. }) && beside != group.beside
+    }
+
+    #[cold]
+    fn late(&self, group: &Group) -> Error {
+        caller::timed_out(self.fleet.members[group.owner.member].server.name(), self.fleet.connection.timeout)
+    }
+}

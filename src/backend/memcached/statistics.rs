@@ -1,0 +1,57 @@
+//! What a server tells of itself with `stats`, in either protocol.
+
+use super::binary::{Packet, Parts, opcode, packet};
+use super::command::Protocol;
+
+/// A request for statistics; `group` is empty for the general ones.
+pub fn request(protocol: Protocol, group: &str) -> Vec<u8> {
+    match protocol {
+        Protocol::Meta if group.is_empty() => b"stats\r\n".to_vec(),
+        Protocol::Meta => format!("stats {group}\r\n").into_bytes(),
+        Protocol::Binary => {
+            let mut out = Vec::new();
+            packet(&mut out, opcode::STATISTICS, &Parts { key: group.as_bytes(), ..Parts::default() });
+            out
+        }
+    }
+}
+
+/// Names and values of a reply; none where it is a refusal.
+pub fn read(protocol: Protocol, reply: &[u8]) -> Vec<(String, String)> {
+    match protocol {
+        Protocol::Meta => lines(reply),
+        Protocol::Binary => packets(reply),
+    }
+}
+
+fn lines(reply: &[u8]) -> Vec<(String, String)> {
+    let text = String::from_utf8_lossy(reply);
+    let pair = |line: &str| {
+        let (name, value) = line.strip_prefix("STAT ")?.split_once(' ')?;
+        Some((name.to_owned(), value.trim_end().to_owned()))
+    };
+    text.lines().filter_map(pair).collect()
+}
+
+fn packets(mut reply: &[u8]) -> Vec<(String, String)> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut pairs = Vec::new();
+    while let Some(packet) = Packet::take(&mut reply).filter(|packet| !packet.key.is_empty()) {
+        pairs.push((text(packet.key), text(packet.value)));
+    }
+    pairs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statistics_are_pairs() {
+        let pairs = read(Protocol::Meta, b"STAT pid 7\r\nSTAT version 1.6.18\r\nEND\r\n");
+        assert_eq!(pairs, [("pid".into(), "7".into()), ("version".into(), "1.6.18".into())]);
+        assert!(read(Protocol::Meta, b"ERROR\r\n").is_empty());
+        assert!(read(Protocol::Binary, b"ERROR\r\n").is_empty());
+        assert_eq!(request(Protocol::Meta, "settings"), b"stats settings\r\n");
+    }
+}
