@@ -80,6 +80,10 @@ impl Dialect for Redis {
         })
     }
 
+    fn may_move(&self) -> bool {
+        matches!(self.place, Place::By(_)) && self.role == Role::Primary
+    }
+
     fn ping(&self) -> &'static [u8] {
         b"*1\r\n$4\r\nPING\r\n"
     }
