@@ -120,7 +120,7 @@ func ExampleCache_Search() {
 	}
 	fmt.Println(err)
 	// Output:
-	// user:ada lovelace 95
+	// user:ada lovelace 91
 	// <nil>
 }
 

@@ -126,10 +126,15 @@ func TestExiting(t *testing.T) {
 	if way == "" {
 		t.Skip("not a test of its own")
 	}
+	goroutines := 1000
+	if raceEnabled {
+		// Each of its busy goroutines delays the end of the process.
+		goroutines = 50
+	}
 	for _, url := range []string{os.Getenv("YC_TEST_SILENT") + "?connect=lazy&socket_timeout=60s", testURL("")} {
 		cache, err := yokedcache.Open(url)
 		check(t, err)
-		for number := 0; number < 1000; number++ {
+		for number := 0; number < goroutines; number++ {
 			go func() {
 				for {
 					cache.Set(ctx, "k", nil, yokedcache.WithTags("t"))
