@@ -107,7 +107,6 @@ function withOptions(address, options) {
 class Case {
   constructor(file, name, conditions) {
     Object.assign(this, { file, name, caches: new Map(), steps: [], ...structuredClone(conditions) });
-    this.prefix = `t${process.pid}.${tally.cases}.${Date.now() % 1e9}-`;
   }
 
   async open(name, suffix, options) {
@@ -123,7 +122,7 @@ class Case {
   }
 
   async run() {
-    tally.cases += 1;
+    this.prefix = `t${process.pid}.${tally.cases++}.${Date.now() % 1e9}-`;
     if (this.steps.length === 0) throw new Error(`${this.file}: the case ${this.name} has no step`);
     if (this.schemes.length > 0 && !this.schemes.includes(url.split(':')[0])) return void (tally.notApplicable += 1);
     try {
