@@ -4,38 +4,28 @@ use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
+use std::task::{Context, Poll, Waker};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use pin_project_lite::pin_project;
-use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep, sleep_until};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::parker::Parker;
+use crate::runtime::Runtime;
 
 thread_local! {
     static WAITING: Cell<Option<Waiting>> = const { Cell::new(None) };
-    /// Made once a thread: waking is one futex, and costs no allocation a call.
-    static WAKER: Waker = Waker::from(Arc::new(Unpark(thread::current())));
+    /// One a thread: waking it costs no allocation a call.
+    static PARKER: Arc<Parker> = Arc::default();
 }
 
 /// A caller's thread that waits for an answer.
 #[derive(Clone, Copy)]
 struct Waiting {
     deadline: Option<Instant>,
-}
-
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.0.unpark();
-    }
 }
 
 /// Puts back what was before: a log callback may call the library from inside a call.
@@ -47,11 +37,12 @@ impl Drop for Restore {
     }
 }
 
-/// Runs `poll` as a caller that may be blocked, with a waker that unparks this thread.
-pub fn blocking<T>(poll: impl FnOnce(&mut Context<'_>) -> T) -> T {
+/// Runs `poll` as a caller that may be blocked, with a waker that ends its `park`.
+pub fn blocking<T>(poll: impl FnOnce(&mut Context<'_>, &Parker) -> T) -> T {
     let _restore = Restore(WAITING.replace(Some(Waiting { deadline: None })));
-    let waker = WAKER.try_with(Waker::clone).unwrap_or_else(|_| Waker::from(Arc::new(Unpark(thread::current()))));
-    poll(&mut Context::from_waker(&waker))
+    // At the very end of a thread there is none left.
+    let parker = PARKER.try_with(Arc::clone).unwrap_or_default();
+    poll(&mut Context::from_waker(&Waker::from(Arc::clone(&parker))), &parker)
 }
 
 /// Whether the future that asks may block the thread it is polled on.
@@ -64,14 +55,6 @@ pub fn deadline() -> Option<Instant> {
     WAITING.get().and_then(|waiting| waiting.deadline)
 }
 
-/// Parks this thread until it is woken, or its deadline.
-pub fn park() {
-    match deadline() {
-        None => thread::park(),
-        Some(deadline) => thread::park_timeout(deadline.saturating_duration_since(Instant::now())),
-    }
-}
-
 pin_project! {
     /// An operation with one deadline for all it does: queueing, connecting, retries.
     pub struct Bounded<'a, F> {
@@ -81,13 +64,13 @@ pin_project! {
         deadline: Instant,
         timer: Option<Pin<Box<Sleep>>>,
         server: &'a str,
-        runtime: &'a Handle,
+        runtime: &'a ArcSwapOption<Runtime>,
     }
 }
 
 impl<'a, F> Bounded<'a, F> {
     /// An operation on a server, which ends within `limit`.
-    pub fn new(limit: Duration, runtime: &'a Handle, server: &'a str, operation: F) -> Self {
+    pub fn new(limit: Duration, runtime: &'a ArcSwapOption<Runtime>, server: &'a str, operation: F) -> Self {
         Self { operation, limit, deadline: Instant::now() + limit, timer: None, server, runtime }
     }
 }
@@ -111,7 +94,10 @@ impl<T, F: Future<Output = Result<T>>> Future for Bounded<'_, F> {
         let over = if blocking {
             Instant::now() >= *this.deadline
         } else {
-            let _entered = this.runtime.enter();
+            let runtime = this.runtime.load();
+            // Closed meanwhile: what it waits for fails by itself.
+            let Some(runtime) = &*runtime else { return Poll::Pending };
+            let _entered = runtime.handle().enter();
             let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until((*this.deadline).into())));
             timer.as_mut().poll(context).is_ready()
         };

@@ -24,6 +24,7 @@ pub mod glob;
 pub mod key;
 pub mod latency;
 mod log;
+mod parker;
 pub mod queue;
 pub mod runtime;
 mod thread;

@@ -28,11 +28,11 @@ pub fn wait<F: Future>(future: F) -> F::Output {
 /// Polls as a caller that may be blocked: what waits for a server leads its
 /// connection from here; what waits for anything else parks the thread.
 fn block<F: Future>(mut future: Pin<&mut F>) -> F::Output {
-    caller::blocking(|context| {
+    caller::blocking(|context, parker| {
         loop {
             match future.as_mut().poll(context) {
                 Poll::Ready(output) => return output,
-                Poll::Pending => caller::park(),
+                Poll::Pending => parker.park(caller::deadline()),
             }
         }
     })

@@ -24,7 +24,8 @@ pub struct Cache {
     key_prefix: String,
     default_ttl: DefaultTtl,
     max_value_bytes: u64,
-    latencies: Latencies,
+    /// Boxed: the tables are large, and a cache is moved while it is opened.
+    latencies: Box<Latencies>,
     lazy: bool,
     opened: Instant,
 }
@@ -58,7 +59,7 @@ impl Cache {
             key_prefix: config.key_prefix,
             default_ttl: DefaultTtl::new(config.default_ttl, config.ttl_jitter),
             max_value_bytes: config.max_value_bytes,
-            latencies: Latencies::default(),
+            latencies: Box::default(),
             opened: Instant::now(),
         }
     }

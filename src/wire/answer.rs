@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use super::connection::Connection;
 use crate::caller;
@@ -96,17 +97,15 @@ impl Answer {
         result.map(|bytes| Replies { bytes, connection: Arc::clone(&self.connection) })
     }
 
-    /// Leads, or waits to be answered or to lead, until the caller's deadline.
+    /// Leads until it is answered, or the caller's deadline; pending while another leads.
     fn block(&self, waker: &Waker) -> Poll<Result<Replies>> {
         loop {
             if let Some(result) = self.request.take(waker) {
                 return Poll::Ready(self.finish(result));
             }
-            if caller::deadline().is_some_and(|deadline| deadline <= std::time::Instant::now()) {
+            let over = caller::deadline().is_some_and(|deadline| deadline <= Instant::now());
+            if over || !self.connection.lead(&self.request) {
                 return Poll::Pending;
-            }
-            if !self.connection.lead(&self.request) {
-                caller::park();
             }
         }
     }

@@ -1,8 +1,8 @@
 //! One server: its connections, kept up by one task, and how much may be under way to it.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -27,6 +27,8 @@ use crate::error::{Error, ErrorKind, Result};
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// doubled up to this, so that a server that is back is found within a second.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// How often a server that may move is located again.
+const WHEREABOUTS: Duration = Duration::from_secs(1);
 /// How often the connections are looked after.
 const ROUND: Duration = Duration::from_millis(250);
 /// Silence that ends a connection though requests wait: the call's own limit, within these.
@@ -40,6 +42,10 @@ pub trait Dialect: Send + Sync + 'static {
     fn locate(&self) -> BoxFuture<'_, Result<Address>>;
     /// Makes a new connection fit for use: credentials, and whether it is the server that is wanted.
     fn greet<'a>(&'a self, connection: &'a Greeting<'a>) -> BoxFuture<'a, Result<()>>;
+    /// Whether the server may move while its connections still work: then it is located again from time to time.
+    fn may_move(&self) -> bool {
+        false
+    }
     /// A request that any server answers with one reply.
     fn ping(&self) -> &'static [u8];
 }
@@ -88,6 +94,8 @@ pub struct Server {
     closing: Notify,
     connects: AtomicU64,
     oversized: AtomicU64,
+    /// Where it was found last.
+    address: Mutex<Option<Address>>,
     /// When it was left last.
     left_ms: AtomicU64,
 }
@@ -115,6 +123,7 @@ impl Server {
             connects: AtomicU64::new(0),
             left_ms: AtomicU64::new(0),
             oversized: AtomicU64::new(0),
+            address: Mutex::default(),
         });
         handle.spawn(supervise(Arc::clone(&server)));
         server
@@ -197,6 +206,7 @@ impl Server {
         self.changed.notify_one();
         self.closing.notify_one();
         self.open_connections().for_each(|connection| connection.kill(self.closed_error()));
+        self.connections.iter().for_each(|slot| slot.store(None));
         self.status.send_replace(Status::Down(self.closed_error()));
     }
 
@@ -226,8 +236,13 @@ impl Server {
     /// Connects once, within the time there is for it.
     async fn connect(&self) -> Result<Arc<Connection>> {
         let broken = Arc::clone(&self.changed);
-        let connecting = establish(&self.name, &*self.dialect, &self.config, self.tls.as_ref(), &self.limits, broken);
-        let connected = timeout(self.config.connect_timeout, connecting).await;
+        let connecting = async {
+            let address = self.dialect.locate().await?;
+            *self.address.lock().unwrap_or_else(PoisonError::into_inner) = Some(address.clone());
+            establish(&self.name, &address, &*self.dialect, &self.config, self.tls.as_ref(), &self.limits, broken).await
+        };
+        // Boxed: it is large, and whoever opens a cache may have a small stack.
+        let connected = timeout(self.config.connect_timeout, Box::pin(connecting)).await;
         connected.unwrap_or_else(|_| Err(failure::connecting(&self.name, &std::io::ErrorKind::TimedOut.into())))
     }
 
@@ -273,6 +288,18 @@ impl Server {
         }
     }
 
+    /// Leaves it if it is to be found elsewhere now.
+    async fn follow(&self) {
+        if let Ok(Ok(now)) = timeout(self.config.connect_timeout, self.dialect.locate()).await {
+            let known = self.address.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if known.is_some_and(|known| known != now) {
+                let text = format!("{}: it has moved to {now}", self.name);
+                self.open_connections()
+                    .for_each(|connection| connection.kill(Error::new(ErrorKind::Connect, text.clone())));
+            }
+        }
+    }
+
     /// Looks after connections that nobody leads.
     fn look_after(&self) {
         let silence = self.config.timeout.clamp(SILENCE.0, SILENCE.1);
@@ -293,18 +320,18 @@ impl Server {
     }
 }
 
-/// Finds the server, connects and greets it.
+/// Connects and greets a server.
 async fn establish(
     name: &str,
+    address: &Address,
     dialect: &dyn Dialect,
     config: &ConnectionConfig,
     tls: Option<&Tls>,
     limits: &Arc<Limits>,
     broken: Arc<Notify>,
 ) -> Result<Arc<Connection>> {
-    let address = dialect.locate().await?;
     let server = if name.contains(&address.to_string()) { name.to_owned() } else { format!("{name} ({address})") };
-    let socket = dial(&address, config, tls).await.map_err(|error| failure::connecting(&server, &error))?;
+    let socket = dial(address, config, tls).await.map_err(|error| failure::connecting(&server, &error))?;
     let connection = Arc::new(Connection::new(server.into(), socket, dialect.framing(), broken));
     tokio::spawn(Arc::clone(&connection).run());
     let unaccepted = Unaccepted(Some(connection));
@@ -323,7 +350,8 @@ pub async fn ask_once(
     request: &[u8],
 ) -> Result<Vec<u8>> {
     let limits = Arc::new(Limits::new(u64::MAX, u64::MAX));
-    let connection = establish(name, dialect, config, tls, &limits, Arc::default()).await?;
+    let address = dialect.locate().await?;
+    let connection = Box::pin(establish(name, &address, dialect, config, tls, &limits, Arc::default())).await?;
     let unaccepted = Unaccepted(Some(Arc::clone(&connection)));
     let answer = Greeting { connection: &connection, limits: &limits }.ask(request).await;
     drop(unaccepted);
@@ -354,13 +382,17 @@ fn given_up() -> Error {
 
 /// Keeps a server connected until it is closed: one attempt at a time, so that no outage ends in a storm.
 async fn supervise(server: Arc<Server>) {
-    let mut pause = FIRST_PAUSE;
+    let (mut pause, mut located) = (FIRST_PAUSE, Instant::now());
     while !server.closed.load(Relaxed) {
         match server.fill().await {
             Ok(()) => {
                 pause = FIRST_PAUSE;
                 let _ = timeout(ROUND, server.changed.notified()).await;
                 server.look_after();
+                if server.dialect.may_move() && located.elapsed() > WHEREABOUTS {
+                    located = Instant::now();
+                    Box::pin(server.follow()).await;
+                }
             }
             Err(error) => {
                 server.note_failure(&error);

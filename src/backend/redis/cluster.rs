@@ -44,7 +44,8 @@ pub struct Cluster {
     pub config: ConnectionConfig,
     pub tls: Option<Tls>,
     pub replica_reads: bool,
-    handle: Handle,
+    /// None once it is closed: a handle keeps the runtime's descriptors open.
+    handle: Mutex<Option<Handle>>,
     servers: Mutex<HashMap<(Address, bool), Arc<Server>>>,
     map: ArcSwapOption<Map>,
     outdated: Notify,
@@ -69,14 +70,14 @@ impl Cluster {
             config,
             tls,
             replica_reads,
-            handle,
+            handle: Mutex::new(Some(handle.clone())),
             servers: Mutex::default(),
             map: ArcSwapOption::empty(),
             outdated: Notify::new(),
             known: watch::Sender::new(None),
             closed: AtomicBool::new(false),
         });
-        cluster.handle.spawn(keep_current(Arc::clone(&cluster)));
+        handle.spawn(keep_current(Arc::clone(&cluster)));
         cluster
     }
 
@@ -94,7 +95,7 @@ impl Cluster {
         let (host, port) = address.rsplit_once(':')?;
         let host = if host.is_empty() { asked.name().rsplit_once(':')?.0 } else { host };
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        Some(self.server(Address::Tcp { host, port: port.parse().ok()? }, false))
+        self.server(Address::Tcp { host, port: port.parse().ok()? }, false)
     }
 
     /// The map is not right any more.
@@ -130,23 +131,32 @@ impl Cluster {
         for server in self.servers() {
             server.close(deadline).await;
         }
+        self.stop();
     }
 
+    /// The same at once.
     pub fn stop(&self) {
         self.closed.store(true, Relaxed);
+        drop(self.handle.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.outdated.notify_one();
         self.servers().iter().for_each(|server| server.stop());
     }
 
-    fn server(&self, address: Address, replica: bool) -> Arc<Server> {
+    fn handle(&self) -> Option<Handle> {
+        self.handle.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The server at an address, connected to from now on; `None` once all is closed.
+    fn server(&self, address: Address, replica: bool) -> Option<Arc<Server>> {
+        let handle = self.handle()?;
         let mut servers = self.lock();
         let server = servers.entry((address.clone(), replica)).or_insert_with(|| {
             let role = if replica { Role::ClusterReplica } else { Role::Any };
             let name = address.to_string();
             let dialect = Redis { login: self.login.clone(), place: Place::At(address), role };
-            Server::start(&name, Box::new(dialect), &self.config, self.tls.clone(), &self.handle)
+            Server::start(&name, Box::new(dialect), &self.config, self.tls.clone(), &handle)
         });
-        Arc::clone(server)
+        Some(Arc::clone(server))
     }
 
     /// Asks one node after another, those of the map first.
@@ -205,11 +215,11 @@ impl Cluster {
         let mut used = Vec::new();
         for range in ranges {
             let Some((primary, replicas)) = range.nodes.split_first() else { continue };
-            let primary = self.server(address(primary), false);
+            let Some(primary) = self.server(address(primary), false) else { return };
             let shard =
                 map.shards.iter().position(|shard| Arc::ptr_eq(&shard.primary, &primary)).unwrap_or_else(|| {
                     let replicas = if self.replica_reads { replicas } else { &[] };
-                    let replicas = replicas.iter().map(|replica| self.server(address(replica), true)).collect();
+                    let replicas = replicas.iter().filter_map(|replica| self.server(address(replica), true)).collect();
                     map.shards.push(Shard { primary, replicas });
                     map.shards.len() - 1
                 });
@@ -230,8 +240,9 @@ impl Cluster {
         let is_used = |server: &Arc<Server>| used.iter().any(|used| Arc::ptr_eq(used, server));
         let retired: Vec<_> = servers.extract_if(|_, server| !is_used(server)).map(|(_, server)| server).collect();
         drop(servers);
+        let Some(handle) = self.handle() else { return };
         for server in retired {
-            self.handle.spawn(async move { server.close(Instant::now() + Duration::from_secs(2)).await });
+            handle.spawn(async move { server.close(Instant::now() + Duration::from_secs(2)).await });
         }
     }
 
@@ -247,7 +258,7 @@ impl Cluster {
 /// Learns the map, again and again, until the cluster is closed.
 async fn keep_current(cluster: Arc<Cluster>) {
     while !cluster.closed.load(Relaxed) {
-        let learned = cluster.learn().await;
+        let learned = Box::pin(cluster.learn()).await;
         // Once it is known, a map that cannot be had again is no reason to refuse calls.
         if learned.is_ok() || cluster.map.load().is_none() {
             cluster.known.send_replace(Some(learned));

@@ -67,13 +67,21 @@ impl Dialect for Redis {
             self.log_in(connection).await?;
             self.select(connection).await?;
             // Only a name in the server's list of clients: whoever may not set it does without.
-            let _ = ask(connection, &[b"CLIENT", b"SETNAME", b"yokedcache"]).await?;
+            if let Err(text) = ask(connection, &[b"CLIENT", b"SETNAME", b"yokedcache"]).await?
+                && text.starts_with(b"ERR max number")
+            {
+                return Err(refusal::error(connection.server(), &text));
+            }
             if self.role == Role::ClusterReplica {
                 accept(connection, &[b"READONLY"]).await?;
             }
             accept(connection, &[b"PING"]).await?;
             self.check_role(connection).await
         })
+    }
+
+    fn may_move(&self) -> bool {
+        matches!(self.place, Place::By(_)) && self.role == Role::Primary
     }
 
     fn ping(&self) -> &'static [u8] {

@@ -39,7 +39,14 @@ struct Group {
 /// Runs commands; each gets its reply or its error.
 pub async fn run(route: &Route, commands: &Commands, repeat_lost: bool, each: EachReply<'_>) {
     let first = |index| Todo { index, to: None, error: None };
-    let mut todo: Vec<Todo> = (0..commands.len()).map(first).collect();
+    if commands.is_empty() {
+        return;
+    }
+    let done = if repeat_lost { at_once(route, commands, each).await } else { 0 };
+    let mut todo: Vec<Todo> = (done..commands.len()).map(first).collect();
+    if todo.is_empty() {
+        return;
+    }
     for attempt in 0..=RETRIES {
         let last = attempt == RETRIES;
         todo = Round { route, commands, repeat_lost, again: Vec::new(), pause: false }.run(todo, last, each).await;
@@ -47,6 +54,27 @@ pub async fn run(route: &Route, commands: &Commands, repeat_lost: bool, each: Ea
             return;
         }
     }
+}
+
+/// The usual case without any lists: one server that is connected and refuses
+/// nothing. How many of the commands are done; the others are to be sent (again).
+async fn at_once(route: &Route, commands: &Commands, each: EachReply<'_>) -> usize {
+    let server = match route {
+        Route::Alone { primary, replica: None } if commands.kind != Kind::Once => primary,
+        _ => return 0,
+    };
+    let replies = u32::try_from(commands.len()).unwrap_or(u32::MAX);
+    let Some(Ok(answer)) = server.send(commands.bytes(), replies) else { return 0 };
+    let Ok(replies) = answer.await else { return 0 };
+    let mut rest = RepliesOf(&replies.bytes);
+    for index in 0..commands.len() {
+        let reply = rest.reply();
+        match reply.clone().next() {
+            Some(Reply::Error(_)) | None => return index,
+            Some(_) => drop_if_wrong(each(index, Ok(reply)), &replies),
+        }
+    }
+    commands.len()
 }
 
 /// One attempt at all that is still to be done.

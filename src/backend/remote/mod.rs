@@ -13,12 +13,12 @@ mod listing;
 mod store;
 mod tags;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use futures_util::future::Either;
 use serde_json::{Value as Json, json};
-use tokio::runtime::Handle;
 
 use self::counting::Counting;
 use self::hints::Hints;
@@ -39,8 +39,8 @@ pub struct Remote<S> {
     server: String,
     counting: Counting,
     hints: Hints,
-    handle: Handle,
-    runtime: Mutex<Option<Arc<Runtime>>>,
+    /// None once it is closed.
+    runtime: ArcSwapOption<Runtime>,
 }
 
 impl<S: Store> Remote<S> {
@@ -53,14 +53,13 @@ impl<S: Store> Remote<S> {
             timeout,
             counting: Counting::default(),
             hints: Hints::default(),
-            handle: runtime.handle().clone(),
-            runtime: Mutex::new(Some(runtime)),
+            runtime: ArcSwapOption::new(Some(runtime)),
         }
     }
 
     /// An operation within the deadline of a call.
     fn call<'a, T: 'a>(&'a self, operation: impl Future<Output = Result<T>> + Send + 'a) -> Reply<'a, T> {
-        Either::Right(Box::pin(Bounded::new(self.timeout, &self.handle, &self.server, operation)))
+        Either::Right(Box::pin(Bounded::new(self.timeout, &self.runtime, &self.server, operation)))
     }
 
     /// An operation made of many, each with a deadline of its own.
@@ -71,8 +70,7 @@ impl<S: Store> Remote<S> {
 
 impl<S> Remote<S> {
     fn release_runtime(&self, deadline: Instant) {
-        let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(runtime) = runtime {
+        if let Some(runtime) = self.runtime.swap(None) {
             runtime.release(deadline);
         }
     }
@@ -176,7 +174,7 @@ impl<S: Store> Backend for Remote<S> {
 impl<S> Drop for Remote<S> {
     fn drop(&mut self) {
         // A cache that is freed without being closed waits for nothing.
-        drop(self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.runtime.store(None);
     }
 }
 

@@ -174,7 +174,7 @@ static void check_many(int dead) {
     yc_value *values[NUMBERS];
     yc_status statuses[NUMBERS];
     for (unsigned number = 0; number < NUMBERS; number++) slices[number] = (yc_slice){keys[number], numbered_key(keys[number], number)};
-    double begun = now_ms();
+    moment begun = moment_now();
     yc_get_many(cache, slices, NUMBERS, values, statuses, NULL);
     in_time(begun, DEADLINE_MS);
     for (unsigned number = 0; number < NUMBERS; number++) {

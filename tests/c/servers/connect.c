@@ -108,7 +108,7 @@ static void check_while_changed(yc_cache *cache) {
     yc_status status = YC_OK;
     for (double end = now_ms() + 2000; now_ms() < end; sleep_ms(5)) {
         yc_error *error = NULL;
-        double begun = now_ms();
+        moment begun = moment_now();
         is_refused(status = get_numbered(cache, 1, &error));
         in_time(begun, REFUSED_DEADLINE_MS);
         check_silent(yc_error_message(error), strlen(yc_error_message(error)));

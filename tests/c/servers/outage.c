@@ -15,9 +15,9 @@ static const char OPTIONS[] = "socket_timeout=500ms&socket_connect_timeout=500ms
 
 /* ---- Killed ---- */
 
-/* These tell of the cache itself, and may do so without a server; and a batch whose operations failed was run. */
+/* These tell of the cache itself, and may do so without a server; and a batch or a queue whose operations failed ran them. */
 static bool needs_server(const char *name) {
-    static const char *const without[] = {"yc_stats", "yc_health", "yc_size", "yc_capabilities", "yc_batch"};
+    static const char *const without[] = {"yc_stats", "yc_health", "yc_size", "yc_capabilities", "yc_batch", "yc_queue_open"};
     for (size_t at = 0; at < sizeof without / sizeof *without; at++) {
         if (strcmp(name, without[at]) == 0) return false;
     }
@@ -26,7 +26,7 @@ static bool needs_server(const char *name) {
 
 static void check_every_call_while_down(yc_cache *cache) {
     for (size_t at = 0; at < EVERY_COUNT; at++) {
-        double begun = now_ms();
+        moment begun = moment_now();
         yc_status status = EVERY[at].run(cache, NULL);
         bool in_its_time = in_time(begun, DEADLINE_MS), right = CHECK(status == YC_E_CONNECT || !needs_server(EVERY[at].name));
         if (!in_its_time || !right) printf("  %s: %s\n", EVERY[at].name, yc_status_name(status));

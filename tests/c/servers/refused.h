@@ -24,7 +24,7 @@ static inline bool has(const yc_status *allowed, size_t count, yc_status status)
 static inline void check_refused_open(const char *url, const char *named, const yc_status *allowed, size_t count) {
     yc_cache *cache = NULL;
     yc_error *error = NULL;
-    double begun = now_ms();
+    moment begun = moment_now();
     yc_status status = yc_open(url, &cache, &error);
     in_time(begun, REFUSED_OPEN_MS);
     if (has(allowed, count, status)) check_message(error, named);
@@ -36,10 +36,10 @@ static inline void check_refused_call(const char *url, const char *named, const 
     char lazy[MAX_URL + 16];
     yc_error *error = NULL;
     snprintf(lazy, sizeof lazy, "%s&connect=lazy", url);
-    double begun = now_ms();
+    moment begun = moment_now();
     yc_cache *cache = open_cache(lazy);
-    in_time(begun, 0);
-    begun = now_ms();
+    in_time(begun, REFUSED_DEADLINE_MS);
+    begun = moment_now();
     yc_status status = get_numbered(cache, 1, &error);
     in_time(begun, REFUSED_DEADLINE_MS);
     if (has(allowed, count, status)) check_message(error, named);

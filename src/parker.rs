@@ -1,0 +1,68 @@
+//! Parking a thread until it is woken. As `std::thread::park`, for threads that Rust did not start: it keeps nothing of
+//! them but this.
+
+use std::sync::Arc;
+use std::sync::atomic::{
+    AtomicU32,
+    Ordering::{Acquire, Release},
+};
+use std::task::Wake;
+use std::time::{Duration, Instant};
+
+use rustix::thread::futex::{Flags, Timespec, wait, wake};
+
+const NOTHING: u32 = 0;
+const WOKEN: u32 = 1;
+const PARKED: u32 = 2;
+
+/// Where one thread parks.
+#[derive(Default)]
+pub struct Parker(AtomicU32);
+
+impl Parker {
+    /// Returns when it is woken, was woken before, or at the deadline; sometimes for nothing.
+    pub fn park(&self, deadline: Option<Instant>) {
+        if self.0.swap(PARKED, Acquire) != WOKEN {
+            let left = deadline.map(|deadline| timespec(deadline.saturating_duration_since(Instant::now())));
+            // Whatever ended it, the caller looks for itself.
+            let _ = wait(&self.0, Flags::PRIVATE, PARKED, left.as_ref());
+        }
+        self.0.swap(NOTHING, Acquire);
+    }
+}
+
+impl Wake for Parker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.0.swap(WOKEN, Release) == PARKED {
+            let _ = wake(&self.0, Flags::PRIVATE, 1);
+        }
+    }
+}
+
+fn timespec(time: Duration) -> Timespec {
+    Timespec { tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX), tv_nsec: time.subsec_nanos().into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_woken_before_does_not_park_and_who_is_not_woken_parks_to_the_deadline() {
+        let parker = Arc::new(Parker::default());
+        parker.wake_by_ref();
+        parker.park(None);
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(20) {
+            parker.park(Some(begun + Duration::from_millis(20)));
+        }
+        let waking = Arc::clone(&parker);
+        let thread = std::thread::spawn(move || waking.wake_by_ref());
+        parker.park(None);
+        thread.join().unwrap();
+    }
+}
