@@ -25,6 +25,7 @@ var (
 	inMemory         = flag.Bool("memory", true, "measure the memory backend")
 	quick            = flag.Bool("quick", false, "does it work? figures mean little")
 	only             = flag.String("only", "", "workloads to measure, such as get,set-many; all without it")
+	clients          = flag.String("clients", "", "contenders to measure, such as YokedCache,rueidis; all without it")
 	levels           = flag.String("goroutines", "1,8,64,1024", "numbers of goroutines")
 	rounds           = flag.Int("rounds", 7, "interleaved rounds")
 	duration         = flag.Duration("duration", 500*time.Millisecond, "of a contender's turn in a round")
@@ -193,21 +194,34 @@ func compare(backend string, contenders []*contender, workload workload, gorouti
 	report(able, measured)
 }
 
-func wanted(name string) bool {
-	return *only == "" || slices.Contains(strings.Split(*only, ","), name)
+func named(list, name string) bool {
+	return list == "" || slices.Contains(strings.Split(list, ","), name)
 }
 
-func run(backend string, contenders ...*contender) {
-	for _, contender := range contenders {
-		for _, key := range keys {
+// Every key is there; ristretto drops sets at will.
+func fill(contender *contender) {
+	for _, key := range keys {
+		for begun := time.Now(); ; time.Sleep(time.Millisecond) {
 			if err := contender.set(context.Background(), key, value); err != nil {
+				panic(err)
+			}
+			if _, err := contender.get(context.Background(), key); err == nil {
+				break
+			} else if time.Since(begun) > 10*time.Second {
 				panic(err)
 			}
 		}
 	}
+}
+
+func run(backend string, contenders ...*contender) {
+	contenders = slices.DeleteFunc(contenders, func(one *contender) bool { return !named(*clients, one.name) })
+	for _, contender := range contenders {
+		fill(contender)
+	}
 	for _, workload := range workloads {
 		for _, level := range strings.Split(*levels, ",") {
-			if goroutines, err := strconv.Atoi(level); err == nil && wanted(workload.name) {
+			if goroutines, err := strconv.Atoi(level); err == nil && named(*only, workload.name) {
 				compare(backend, contenders, workload, goroutines)
 			}
 		}
