@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use futures_util::future::join_all;
+
 use super::crawl::{Listed, crawl};
 use super::details;
 use super::fleet::Fleet;
@@ -25,25 +27,27 @@ struct Seen {
 
 /// Entries of a prefix and their bytes on all servers.
 pub async fn usage(fleet: &Arc<Fleet>) -> Result<Usage> {
-    let mut usage = Usage::default();
-    let end = caller::call_deadline().unwrap_or_else(|| Instant::now() + fleet.connection.timeout);
-    for (index, member) in fleet.members.iter().enumerate().filter(|(_, member)| !member.guards.is_away()) {
-        member.server.connected().await?;
-        if let Some(refusal) = listings::refusal(fleet, member) {
-            return Err(refusal);
-        }
-        // What is left of the call's time is shared by the servers that are left.
-        let servers = u32::try_from(fleet.members.len() - index).unwrap_or(1);
-        let share = end.saturating_duration_since(Instant::now()) / (servers + 1);
-        let (seen, whole) = sample(fleet, index, share).await?;
-        let scale = if whole { 1.0 } else { unseen(fleet, index, seen.names.load(Relaxed)).await? };
-        usage.estimated |= !whole;
-        #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Estimates.
-        let scaled = |number: &AtomicU64| (number.load(Relaxed) as f64 * scale) as u64;
-        usage.keys += scaled(&seen.entries);
-        usage.bytes += scaled(&seen.bytes);
+    let present = (0..fleet.members.len()).filter(|index| !fleet.members[*index].guards.is_away());
+    let counted = join_all(present.map(|index| on_one(fleet, index))).await;
+    counted.into_iter().try_fold(Usage::default(), |sum, one| {
+        let one = one?;
+        Ok(Usage { keys: sum.keys + one.keys, bytes: sum.bytes + one.bytes, estimated: sum.estimated | one.estimated })
+    })
+}
+
+async fn on_one(fleet: &Arc<Fleet>, index: usize) -> Result<Usage> {
+    let member = &fleet.members[index];
+    member.server.connected().await?;
+    if let Some(refusal) = listings::refusal(fleet, member) {
+        return Err(refusal);
     }
-    Ok(usage)
+    let left = caller::call_deadline().map(|end| end.saturating_duration_since(Instant::now()));
+    // Some of the time is kept to ask how much was not seen.
+    let (seen, whole) = sample(fleet, index, left.unwrap_or(fleet.connection.timeout) * 4 / 5).await?;
+    let scale = if whole { 1.0 } else { unseen(fleet, index, seen.names.load(Relaxed)).await? };
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Estimates.
+    let scaled = |number: &AtomicU64| (number.load(Relaxed) as f64 * scale) as u64;
+    Ok(Usage { keys: scaled(&seen.entries), bytes: scaled(&seen.bytes), estimated: !whole })
 }
 
 /// Walks for a while; what it saw, and whether that was all.
