@@ -26,7 +26,11 @@ impl yc_results {
         for outcome in outcomes {
             let (status, value) = match outcome {
                 Ok(outcome) => read(outcome),
-                Err(error) => (status_of(failure.get_or_insert(error).kind()), null_mut()),
+                Err(error) => {
+                    let status = status_of(error.kind());
+                    failure.get_or_insert(error);
+                    (status, null_mut())
+                }
             };
             results.statuses.push(status);
             results.values.push(value);
@@ -91,4 +95,21 @@ unsafe fn list<T>(items: Option<&[T]>, count: *mut usize) -> *const T {
 pub unsafe extern "C" fn yc_results_free(results: *mut yc_results) {
     // SAFETY: the caller hands NULL or results of ours, once.
     unsafe { boundary::free(results) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn each_key_that_failed_has_a_status_of_its_own() {
+        let kinds = [ErrorKind::Connect, ErrorKind::Timeout];
+        let outcomes = kinds.map(|kind| Err(Error::new(kind, "a failure")));
+        let (results, first) = yc_results::into_raw(outcomes.into(), stored);
+        // SAFETY: results of ours, which nobody else releases.
+        let results = unsafe { Box::from_raw(results) };
+        assert_eq!(results.statuses, kinds.map(status_of));
+        assert_eq!(first.map(|error| error.kind()), Some(ErrorKind::Connect));
+    }
 }

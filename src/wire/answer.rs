@@ -32,15 +32,21 @@ impl Request {
 
     /// Hands over the replies, or why there are none.
     pub fn complete(&self, result: Result<Vec<u8>>) {
-        if let Slot::Waiting(Some(waker)) = std::mem::replace(&mut *self.lock(), Slot::Done(result)) {
+        // The lock is given back first: who is woken takes it at once.
+        let before = std::mem::replace(&mut *self.lock(), Slot::Done(result));
+        if let Slot::Waiting(Some(waker)) = before {
             waker.wake();
         }
     }
 
     /// Wakes whoever waits, though there is nothing yet: somebody has to lead.
     pub fn wake(&self) {
-        if let Slot::Waiting(Some(waker)) = &*self.lock() {
-            waker.wake_by_ref();
+        let waker = match &*self.lock() {
+            Slot::Waiting(waker) => waker.clone(),
+            _ => None,
+        };
+        if let Some(waker) = waker {
+            waker.wake();
         }
     }
 

@@ -93,7 +93,7 @@ impl Connection {
         let blocking = caller::may_block();
         let request = Arc::new(Request::new(blocking));
         let expected = Expected { request: Arc::clone(&request), replies, received: Vec::new(), room };
-        let (write, unled) = {
+        let write = {
             let mut state = self.lock();
             if let Some(error) = &state.broken {
                 return Err(error.clone());
@@ -103,14 +103,21 @@ impl Connection {
             }
             state.outgoing.push(bytes);
             state.expected.push_back(expected);
-            let unled = matches!(state.leader, Leader::Nobody | Leader::Resting);
-            (state.outgoing.begin(), unled && !blocking)
+            if blocking { state.outgoing.begin() } else { None }
         };
-        self.transmit(write);
-        if unled {
+        if blocking {
+            self.transmit(write);
+        } else {
+            // The connection's own task sends what all tasks of this turn have asked for, at once.
             self.wanted.notify_one();
         }
         Ok(Answer::new(Arc::clone(self), request))
+    }
+
+    /// Sends what is queued, if it may go now.
+    pub(super) fn flush(&self) {
+        let write = self.lock().outgoing.begin();
+        self.transmit(write);
     }
 
     /// Sends a write, and what was queued meanwhile.

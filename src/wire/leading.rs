@@ -159,6 +159,7 @@ impl Connection {
     pub(super) async fn run(self: Arc<Self>) {
         while !self.is_broken() {
             self.wanted.notified().await;
+            self.flush();
             if self.take_lead(Leader::Task) {
                 self.lead_as_task().await;
             }
@@ -171,15 +172,19 @@ impl Connection {
             Ok(readiness) => readiness,
             Err(error) => return self.fail_with(&mut self.lock_reader(), self.lost(&error)),
         };
+        let mut readable = true;
         loop {
-            if let Err(error) = self.read_available() {
+            if readable && let Err(error) = self.read_available() {
                 return self.fail_with(&mut self.lock_reader(), error);
             }
             if self.load() > 0 {
-                self.wait_for_more(&readiness).await;
-            } else if !self.rest(&readiness).await {
+                readable = self.wait_for_more(&readiness).await;
+            } else if self.rest(&readiness).await {
+                readable = true;
+            } else {
                 return;
             }
+            self.flush();
         }
     }
 
@@ -206,7 +211,8 @@ impl Connection {
         }
     }
 
-    async fn wait_for_more(&self, readiness: &AsyncFd<BorrowedFd<'_>>) {
+    /// Waits until there is something to read, or to send; whether to read.
+    async fn wait_for_more(&self, readiness: &AsyncFd<BorrowedFd<'_>>) -> bool {
         let writable = async {
             if self.stalled.load(Relaxed) {
                 clear(readiness.writable().await);
@@ -216,8 +222,12 @@ impl Connection {
             }
         };
         tokio::select! {
-            guard = readiness.readable() => clear(guard),
-            () = writable => {}
+            guard = readiness.readable() => {
+                clear(guard);
+                true
+            }
+            // A write that had stalled goes on with the next step of reading.
+            () = writable => self.stalled.load(Relaxed) || self.is_broken(),
         }
     }
 

@@ -41,6 +41,10 @@ impl Commands {
         self.ends.len()
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
     /// All of them.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes

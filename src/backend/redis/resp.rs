@@ -1,7 +1,5 @@
 //! RESP2, the protocol of Redis: requests written, replies cut off and read. <https://redis.io/docs/reference/protocol-spec>
 
-use std::io::Write;
-
 use memchr::memchr;
 
 use crate::wire::{Frame, Framing, MAX_LINE};
@@ -42,14 +40,18 @@ fn header(out: &mut Vec<u8>, kind: u8, number: usize) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// A number as text; short ones, which most are, without the formatter.
-pub fn decimal(out: &mut Vec<u8>, number: u64) {
-    if number < 10 {
+/// A number as text, without the formatter.
+fn decimal(out: &mut Vec<u8>, mut number: u64) {
+    let (mut digits, mut start) = ([0; 20], 20);
+    loop {
+        start -= 1;
         #[allow(clippy::cast_possible_truncation)] // One digit.
-        out.push(b'0' + number as u8);
-    } else {
-        // Writing to a Vec cannot fail.
-        let _ = write!(out, "{number}");
+        let digit = (number % 10) as u8;
+        digits[start] = b'0' + digit;
+        number /= 10;
+        if number == 0 {
+            return out.extend_from_slice(&digits[start..]);
+        }
     }
 }
 
@@ -133,6 +135,10 @@ impl Framing for RespFraming {
 }
 
 fn number(text: &[u8]) -> Result<i64, String> {
+    // Lengths: up to nine digits, which no i64 overflows.
+    if (1..10).contains(&text.len()) && text.iter().all(u8::is_ascii_digit) {
+        return Ok(text.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0')));
+    }
     std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or_else(|| "a number that is none".into())
 }
 

@@ -39,6 +39,9 @@ struct Group {
 /// Runs commands; each gets its reply or its error.
 pub async fn run(route: &Route, commands: &Commands, repeat_lost: bool, each: EachReply<'_>) {
     let first = |index| Todo { index, to: None, error: None };
+    if commands.is_empty() {
+        return;
+    }
     let done = if repeat_lost { at_once(route, commands, each).await } else { 0 };
     let mut todo: Vec<Todo> = (done..commands.len()).map(first).collect();
     if todo.is_empty() {

@@ -149,6 +149,6 @@ async fn average_length(store: &RedisStore, listed: &ByteStrings) -> Result<f64>
     store.run(&commands, &mut each).await;
     match failure {
         Some(error) => Err(error),
-        None => Ok(if commands.len() == 0 { 0.0 } else { bytes as f64 / commands.len() as f64 }),
+        None => Ok(if commands.is_empty() { 0.0 } else { bytes as f64 / commands.len() as f64 }),
     }
 }

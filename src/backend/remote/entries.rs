@@ -22,10 +22,10 @@ type Decode = for<'a> fn(&[u8], &'a [u8]) -> std::result::Result<Entry<'a>, Deco
 impl<S: Store> Remote<S> {
     pub(super) async fn read_one(&self, key: &[u8]) -> Result<Option<Value>> {
         let (name, _) = self.store.entry_name(&self.prefix, key);
-        let mut read = Err(no_answer());
+        let mut read = None;
         let mut each = |_, outcome: Result<Option<&[u8]>>| {
             let (found, pairing) = self.found(Some(key), &name, outcome, entry::decode, |entry| value(key, entry));
-            read = found;
+            read = Some(found);
             pairing
         };
         let fingerprint = entry::fingerprint(&name);
@@ -39,7 +39,7 @@ impl<S: Store> Remote<S> {
             known.sort_unstable_by_key(|stamp| stamp.tag);
             known
         };
-        let found = read?;
+        let found = read.unwrap_or_else(|| Err(no_answer()))?;
         if let Some(found) = &found {
             self.hints.saw_entry(fingerprint, &found.tags);
         }
@@ -51,16 +51,16 @@ impl<S: Store> Remote<S> {
     pub(super) async fn read_many(&self, keys: &[&[u8]]) -> Result<Vec<Result<Option<Value>>>> {
         let names = self.names(keys);
         let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
-        let mut read: Vec<_> = keys.iter().map(|_| Err(no_answer())).collect();
+        let mut read = unanswered(keys.len());
         let mut each = |index: usize, outcome: Result<Option<&[u8]>>| {
             let key = keys[index];
             let (found, pairing) =
                 self.found(Some(key), names[index], outcome, entry::decode, |entry| value(key, entry));
-            read[index] = found;
+            read[index] = Some(found);
             pairing
         };
         self.store.read(&names, &mut each).await;
-        let values = self.those_current(read).await;
+        let values = self.those_current(answered(read)).await;
         let hits = values.iter().filter(|value| matches!(value, Ok(Some(_)))).count() as u64;
         let misses = values.iter().filter(|value| matches!(value, Ok(None))).count() as u64;
         self.counting.reads(hits, misses);
@@ -89,12 +89,13 @@ impl<S: Store> Remote<S> {
     pub(super) async fn write_many(&self, entries: &[NewEntry<'_>]) -> Result<Vec<Result<()>>> {
         let stamps = self.stamps_for(entries).await?;
         let writes: Vec<Write> = entries.iter().map(|entry| self.stored_form(entry, &stamps)).collect();
-        let mut outcomes: Vec<_> = entries.iter().map(|_| Err(no_answer())).collect();
+        let mut outcomes = unanswered(entries.len());
         let mut each = |index: usize, outcome| {
-            outcomes[index] = outcome;
+            outcomes[index] = Some(outcome);
             Pairing::Right
         };
         self.store.write(&self.prefix, &writes, &mut each).await;
+        let outcomes = answered(outcomes);
         self.counting.sets(outcomes.iter().filter(|outcome| outcome.is_ok()).count() as u64);
         Ok(outcomes)
     }
@@ -102,14 +103,14 @@ impl<S: Store> Remote<S> {
     pub(super) async fn remove_many(&self, keys: &[&[u8]]) -> Result<Vec<Result<bool>>> {
         let names = self.names(keys);
         let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
-        let mut removed: Vec<_> = keys.iter().map(|_| Err(no_answer())).collect();
+        let mut removed = unanswered(keys.len());
         let mut each = |index: usize, outcome: Result<Option<&[u8]>>| {
             let (found, pairing) = self.found(Some(keys[index]), names[index], outcome, entry::head, |_| Some(()));
-            removed[index] = found;
+            removed[index] = Some(found);
             pairing
         };
         self.store.remove(&names, &mut each).await;
-        let removed = self.those_current(removed).await;
+        let removed = self.those_current(answered(removed)).await;
         let there: Vec<Result<bool>> = removed.into_iter().map(|it| it.map(|it| it.is_some())).collect();
         self.counting.deletes(there.iter().filter(|it| matches!(it, Ok(true))).count() as u64);
         Ok(there)
@@ -187,6 +188,16 @@ impl<S: Store> Remote<S> {
             }
         }
     }
+}
+
+/// Places for the outcomes of so many names.
+pub(super) fn unanswered<T>(names: usize) -> Vec<Option<Result<T>>> {
+    (0..names).map(|_| None).collect()
+}
+
+/// The outcomes; a name without one was not answered.
+pub(super) fn answered<T>(outcomes: Vec<Option<Result<T>>>) -> Vec<Result<T>> {
+    outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| Err(no_answer()))).collect()
 }
 
 #[allow(clippy::unnecessary_wraps)] // What `found` takes: an entry may turn out not to be wanted.

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use crate::entry::TagStamp;
 
 /// How many are remembered; another with the same place takes it over.
-const PLACES: usize = 1 << 14;
+const PLACES: usize = 1 << 16;
 
 /// A table of guesses, made when the first tag is seen: a cache without tags has none.
 #[derive(Default)]

@@ -1,0 +1,340 @@
+/* The other side of bridge.h. */
+#include "bridge.h"
+
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Operations that are submitted together; their array is on the stack of a thread. */
+enum { CHUNK = 64 };
+
+void *yoked_go_allocate(size_t size)
+{
+    void *memory = malloc(size ? size : 1);
+    if (!memory) {
+        fputs("yokedcache: out of memory\n", stderr);
+        abort();
+    }
+    return memory;
+}
+
+/* ---- Reading records ---- */
+
+/* Hands out the payload piece by piece. */
+typedef struct payload {
+    const uint64_t *lengths;
+    const uint8_t *at;
+} payload;
+
+static const uint8_t *next_bytes(payload *rest, size_t len)
+{
+    const uint8_t *bytes = rest->at;
+    rest->at += len;
+    return bytes;
+}
+
+static payload payload_of(const yoked_go_record *record)
+{
+    const void *start = record->outside ? (const void *)record->outside : record + 1;
+    payload rest = {start, (const uint8_t *)start + record->n_list * sizeof(uint64_t)};
+    return rest;
+}
+
+/* The strings of the list, in an array of n_list places. */
+static void read_list(payload *rest, yc_slice *places, size_t n)
+{
+    for (size_t at = 0; at < n; at++) {
+        places[at].len = rest->lengths[at];
+        places[at].data = next_bytes(rest, places[at].len);
+    }
+}
+
+/* An array to be released, or NULL for an empty list. */
+static yc_slice *read_new_list(const yoked_go_record *record, payload *rest)
+{
+    if (record->n_list == 0) return NULL;
+    yc_slice *list = yoked_go_allocate(record->n_list * sizeof *list);
+    read_list(rest, list, record->n_list);
+    return list;
+}
+
+/* The operation, and its tags in an array to be released. */
+static yc_slice *read_op(const yoked_go_record *record, yc_op *op)
+{
+    payload rest = payload_of(record);
+    memset(op, 0, sizeof *op);
+    op->kind = record->kind;
+    op->flags = record->flags;
+    op->ttl_ms = record->ttl_ms;
+    op->user_data = record->user_data;
+    op->key_len = record->key_len;
+    op->key = next_bytes(&rest, record->key_len);
+    op->value_len = record->value_len;
+    op->value = next_bytes(&rest, record->value_len);
+    yc_slice *tags = read_new_list(record, &rest);
+    op->tags = tags;
+    op->n_tags = record->n_list;
+    return tags;
+}
+
+/* ---- Submitting ---- */
+
+typedef struct submission {
+    yc_queue *queue;
+    uint64_t *tickets; /* Of the records to come. */
+    yc_error **refusal;
+    const yoked_go_record *records[CHUNK];
+    yc_op ops[CHUNK];
+    yc_slice *lists[CHUNK];
+    size_t n;
+} submission;
+
+/* The last refusal is kept. */
+static void refuse(submission *to, yc_error *why)
+{
+    yc_error_free(*to->refusal);
+    *to->refusal = why;
+}
+
+/* One that is refused has ticket 0, and the queue is asked to take those behind it. */
+static void submit_ops(submission *to)
+{
+    size_t at = 0, accepted;
+    memset(to->tickets, 0, to->n * sizeof *to->tickets);
+    while (at < to->n) {
+        yc_error *error;
+        yc_status status = yc_queue_submit(to->queue, to->ops + at, to->n - at, sizeof *to->ops, to->tickets + at, &accepted, &error);
+        if (status == YC_OK) return;
+        refuse(to, error);
+        if (status != YC_E_BUSY) return;
+        at += accepted + 1;
+    }
+}
+
+static void flush(submission *to)
+{
+    if (to->n) submit_ops(to);
+    to->tickets += to->n;
+    for (size_t at = 0; at < to->n; at++) {
+        free(to->lists[at]);
+        free((void *)to->records[at]->outside);
+    }
+    to->n = 0;
+}
+
+static void add_op(submission *to, const yoked_go_record *record)
+{
+    if (to->n == CHUNK) flush(to);
+    to->records[to->n] = record;
+    to->lists[to->n] = read_op(record, &to->ops[to->n]);
+    to->n++;
+}
+
+static yc_status submit_search(yc_queue *queue, const yoked_go_record *record, payload *rest, uint64_t *ticket, yc_error **error)
+{
+    const uint8_t *query = next_bytes(rest, record->key_len);
+    yc_slice *tags = read_new_list(record, rest);
+    yc_search_options options = YC_SEARCH_OPTIONS_INIT;
+    options.threshold = record->threshold;
+    options.limit = record->limit;
+    options.tags = tags;
+    options.n_tags = record->n_list;
+    yc_status status = yc_queue_search(queue, query, record->key_len, &options, record->user_data, ticket, error);
+    free(tags);
+    return status;
+}
+
+static yc_status submit_many(yc_queue *queue, const yoked_go_record *record, payload *rest, uint64_t *ticket, yc_error **error)
+{
+    size_t n = record->n_keys;
+    yc_slice *list = read_new_list(record, rest);
+    yc_status status;
+    if (record->kind == YC_OP_GET_MANY)
+        status = yc_queue_get_many(queue, list, n, record->user_data, ticket, error);
+    else if (record->kind == YC_OP_DELETE_MANY)
+        status = yc_queue_delete_many(queue, list, n, record->user_data, ticket, error);
+    else
+        status = yc_queue_set_many(queue, list, list ? list + n : NULL, n, record->ttl_ms, list ? list + 2 * n : NULL,
+                                   record->n_list - 2 * n, record->user_data, ticket, error);
+    free(list);
+    return status;
+}
+
+/* What has a function of its own. */
+static void submit_other(submission *to, const yoked_go_record *record)
+{
+    payload rest = payload_of(record);
+    uint64_t *ticket = to->tickets++;
+    yc_error *error;
+    yc_status status;
+    *ticket = 0;
+    if (record->kind == YC_OP_KEYS_NEXT)
+        status = yc_queue_keys_next(to->queue, (yc_cursor *)record->cursor, record->limit, record->user_data, ticket, &error);
+    else if (record->kind == YC_OP_SEARCH)
+        status = submit_search(to->queue, record, &rest, ticket, &error);
+    else
+        status = submit_many(to->queue, record, &rest, ticket, &error);
+    if (status != YC_OK) {
+        *ticket = 0;
+        refuse(to, error);
+    }
+    free((void *)record->outside);
+}
+
+static bool is_op(const yoked_go_record *record)
+{
+    return record->kind <= YC_OP_HEALTH;
+}
+
+void yoked_go_submit(yc_queue *queue, const uint8_t *block, size_t size, uint64_t *tickets, yc_error **refusal)
+{
+    submission to;
+    to.queue = queue;
+    to.tickets = tickets;
+    to.refusal = refusal;
+    to.n = 0;
+    *refusal = NULL;
+    for (size_t at = 0; at < size;) {
+        const yoked_go_record *record = (const yoked_go_record *)(block + at);
+        at += record->size;
+        if (is_op(record)) {
+            add_op(&to, record);
+        } else {
+            flush(&to);
+            submit_other(&to, record);
+        }
+    }
+    flush(&to);
+}
+
+/* ---- Calls that are made at once ---- */
+
+yoked_go_answer yoked_go_get(yc_cache *cache, const uint8_t *key, size_t key_len, uint8_t *buffer, size_t cap)
+{
+    yoked_go_answer answer = {0, 0, NULL};
+    answer.status = yc_get_into(cache, key, key_len, buffer, cap, &answer.len, &answer.error);
+    return answer;
+}
+
+yoked_go_answer yoked_go_set(yc_cache *cache, const uint8_t *key, size_t key_len, const uint8_t *value,
+                             size_t value_len, int64_t ttl_ms)
+{
+    yoked_go_answer answer = {0, 0, NULL};
+    answer.status = yc_set(cache, key, key_len, value, value_len, ttl_ms, NULL, 0, &answer.error);
+    return answer;
+}
+
+yc_status yoked_go_keys_open(yc_cache *cache, const uint8_t *pattern, size_t pattern_len, yc_cursor **out,
+                             yc_error **error)
+{
+    return yc_keys_open(cache, pattern, pattern_len, out, error);
+}
+
+void yoked_go_run(yc_cache *cache, const uint8_t *block, yoked_go_done *done, yc_error **error)
+{
+    const yoked_go_record *record = (const yoked_go_record *)block;
+    yc_op op;
+    yc_slice *tags = read_op(record, &op);
+    done->status = yc_batch(cache, &op, 1, sizeof op, error);
+    if (done->status == YC_OK) {
+        done->status = op.status;
+        done->remaining_ms = op.remaining_ms;
+        done->removed = op.removed;
+        *error = op.error;
+        yc_value_free(op.result);
+    }
+    free(tags);
+    free((void *)record->outside);
+}
+
+/* ---- Taking completions ---- */
+
+yoked_go_reader *yoked_go_reader_new(void)
+{
+    yoked_go_reader *reader = yoked_go_allocate(sizeof *reader);
+    reader->n_held = 0;
+    return reader;
+}
+
+static void release(yoked_go_reader *reader)
+{
+    for (size_t at = 0; at < reader->n_held; at++) yc_completion_clear(&reader->held[at]);
+    reader->n_held = 0;
+}
+
+void yoked_go_reader_free(yoked_go_reader *reader)
+{
+    release(reader);
+    free(reader);
+}
+
+/* A handle goes to who asked for it. */
+static void *hand_over(yc_completion *completion)
+{
+    void *handle = NULL;
+    if (completion->results) handle = completion->results;
+    if (completion->keys) handle = completion->keys;
+    if (completion->matches) handle = completion->matches;
+    completion->results = NULL;
+    completion->keys = NULL;
+    completion->matches = NULL;
+    return handle;
+}
+
+static void describe_value(yc_completion *completion, yoked_go_done *done)
+{
+    done->data = yc_value_data(completion->result, &done->len);
+    if (done->len > YOKED_GO_SHORT) {
+        done->handle = completion->result;
+        completion->result = NULL;
+    }
+}
+
+static void describe(yc_completion *completion, yoked_go_done *done)
+{
+    done->user_data = completion->user_data;
+    done->status = completion->status;
+    done->message = NULL;
+    done->data = NULL;
+    done->handle = hand_over(completion);
+    done->remaining_ms = completion->remaining_ms;
+    done->removed = completion->removed;
+    if (completion->result) describe_value(completion, done);
+    if (completion->error) {
+        done->message = yc_error_message(completion->error);
+        done->retryable = yc_error_retryable(completion->error);
+    }
+}
+
+int yoked_go_take(yc_queue *queue, yoked_go_reader *reader)
+{
+    size_t count = 0;
+    release(reader);
+    if (yc_queue_poll(queue, reader->held, YOKED_GO_BATCH, sizeof *reader->held, &count, NULL) != YC_OK) return -1;
+    reader->n_held = count;
+    for (size_t at = 0; at < count; at++) describe(&reader->held[at], &reader->done[at]);
+    return (int)count;
+}
+
+void yoked_go_values(const yc_results *results, yc_slice *values, yc_status *statuses, size_t n)
+{
+    size_t count;
+    const yc_status *found = yc_results_statuses(results, &count);
+    const yc_value *const *data = yc_results_values(results, NULL);
+    for (size_t at = 0; at < n && at < count; at++) {
+        statuses[at] = found[at];
+        if (values) values[at].data = yc_value_data(data[at], &values[at].len);
+    }
+}
+
+/* Go's poller takes a descriptor out of its set when it closes it, which must not be the queue's own. */
+yc_status yoked_go_fd(yc_queue *queue, int *fd, yc_error **error)
+{
+    int own;
+    yc_status status = yc_queue_fd(queue, &own, error);
+    if (status != YC_OK) return status;
+    *fd = fcntl(own, F_DUPFD_CLOEXEC, 0);
+    return *fd < 0 ? YC_E_BUSY : YC_OK;
+}

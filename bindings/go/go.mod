@@ -1,0 +1,3 @@
+module github.com/yokedcache/yokedcache-go
+
+go 1.21

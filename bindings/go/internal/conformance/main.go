@@ -1,0 +1,311 @@
+// Command conformance runs the conformance scripts it is given over the cache that YC_TEST_URL names: see
+// tests/conformance/README.md of the library.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	yokedcache "github.com/yokedcache/yokedcache-go"
+)
+
+// What stands before steps: options of the cache, and when a case applies.
+type conditions struct {
+	options      string
+	needs, lacks yokedcache.Capabilities
+	wrongScheme  bool
+}
+
+type state int
+
+const (
+	stateNone state = iota
+	stateFresh
+	stateRunning
+	statePassedBy
+	stateFailed
+)
+
+// A runner is where in its files it is, and what came of the cases so far.
+type runner struct {
+	url, file      string
+	line           int
+	state          state
+	ofFile, ofCase conditions
+	name, prefix   string
+	first          *yokedcache.Cache
+	caches         map[string]*yokedcache.Cache
+	inBatch        bool
+
+	cases, passed, failed, notApplicable int
+}
+
+var run runner
+
+// A script that cannot be run ends the program.
+func stop(why string) {
+	fmt.Fprintf(os.Stderr, "%s:%d: %s\n", run.file, run.line, why)
+	os.Exit(2)
+}
+
+// ---- Opening ----
+
+func optionsOf(step *statement) string {
+	text := ""
+	for _, option := range step.options {
+		if option.name != "suffix" {
+			text += "&" + option.name + "=" + option.values[0]
+		}
+	}
+	return text
+}
+
+func (run *runner) open(suffix, options string) (*yokedcache.Cache, error) {
+	mark := "?"
+	if strings.Contains(run.url, "?") {
+		mark = "&"
+	}
+	return yokedcache.Open(run.url + mark + "key_prefix=" + run.prefix + suffix + run.ofCase.options + options)
+}
+
+// Opens a further cache for a step.
+func (run *runner) runOpen(step *statement) []token {
+	suffix := ""
+	if given := step.option("suffix"); given != nil {
+		suffix = given[0]
+	}
+	cache, err := run.open(suffix, optionsOf(step))
+	if err == nil {
+		run.caches[step.argument(0)] = cache
+	}
+	return done(err)
+}
+
+// ---- Cases ----
+
+func (run *runner) applies() bool {
+	can := run.first.Capabilities()
+	return can&run.ofCase.needs == run.ofCase.needs && can&run.ofCase.lacks == 0
+}
+
+// Opens the case's cache, at its first step.
+func (run *runner) startCase() {
+	run.state = stateRunning
+	run.caches = map[string]*yokedcache.Cache{}
+	if run.ofCase.wrongScheme {
+		run.state = statePassedBy
+		return
+	}
+	cache, err := run.open("", "")
+	if err != nil {
+		fmt.Printf("FAILED %s:%d: case %s\n  its cache did not open: %v\n", run.file, run.line, run.name, err)
+		run.state = stateFailed
+		return
+	}
+	run.first = cache
+	if !run.applies() {
+		run.state = statePassedBy
+	}
+}
+
+// Leaves nothing in a shared store.
+func (run *runner) closeCaches() {
+	if run.first != nil {
+		run.caches[""] = run.first
+	}
+	for _, cache := range run.caches {
+		if err := cache.Flush(ctx); err != nil && !errors.Is(err, yokedcache.ErrClosed) {
+			fmt.Println("the cache was not emptied:", err)
+		}
+		if err := cache.Close(); err != nil {
+			fmt.Println("the cache did not close:", err)
+		}
+	}
+	run.first, run.caches = nil, nil
+}
+
+func (run *runner) endCase() {
+	switch run.state {
+	case stateNone:
+		return
+	case stateFresh:
+		stop("the case above has no step")
+	case stateRunning:
+		run.passed++
+	case stateFailed:
+		run.failed++
+	case statePassedBy:
+		run.notApplicable++
+	}
+	run.cases++
+	run.closeCaches()
+	run.state = stateNone
+}
+
+func (run *runner) beginCase(name string) {
+	run.endCase()
+	run.state = stateFresh
+	run.ofCase = run.ofFile
+	run.name = strings.TrimRight(name, "\r\n")
+	run.prefix = fmt.Sprintf("g%d.%d.%d-", os.Getpid(), run.cases, time.Now().Unix())
+}
+
+// ---- Steps ----
+
+var capabilities = map[string]yokedcache.Capabilities{
+	"list": yokedcache.CanList, "count": yokedcache.CanCount, "share": yokedcache.CanShare, "size": yokedcache.CanSize,
+}
+
+func (run *runner) capability(name string) yokedcache.Capabilities {
+	capability, ok := capabilities[name]
+	if !ok {
+		stop("there is no such capability: " + name)
+	}
+	return capability
+}
+
+// Whether the step was with, needs, lacks or only, and did what it says.
+func (run *runner) readCondition(step *statement) bool {
+	if step.operation != "with" && step.operation != "needs" && step.operation != "lacks" && step.operation != "only" {
+		return false
+	}
+	on := &run.ofCase
+	if run.state == stateNone {
+		on = &run.ofFile
+	} else if run.state != stateFresh {
+		stop("this stands behind a step of its case")
+	}
+	switch step.operation {
+	case "with":
+		on.options += optionsOf(step)
+	case "needs":
+		for _, name := range step.arguments {
+			on.needs |= run.capability(name)
+		}
+	case "lacks":
+		for _, name := range step.arguments {
+			on.lacks |= run.capability(name)
+		}
+	case "only":
+		on.wrongScheme = on.wrongScheme || !run.hasScheme(step.arguments)
+	}
+	return true
+}
+
+func (run *runner) hasScheme(names []string) bool {
+	for _, name := range names {
+		if strings.HasPrefix(run.url, name+":") {
+			return true
+		}
+	}
+	return false
+}
+
+func (run *runner) check(step *statement, came []token) {
+	if match(step.wanted, came) {
+		return
+	}
+	fmt.Printf("FAILED %s:%d: case %s\n  wanted: %s\n  came:   %s\n", run.file, step.line, run.name, printed(step.wanted), printed(came))
+	run.state = stateFailed
+}
+
+func (run *runner) cacheOf(step *statement) *yokedcache.Cache {
+	if step.cache == "" {
+		return run.first
+	}
+	cache := run.caches[step.cache]
+	if cache == nil {
+		stop("no cache of this name was opened")
+	}
+	return cache
+}
+
+func (run *runner) runStep(step *statement) {
+	if step.operation == "open" {
+		run.check(step, run.runOpen(step))
+		return
+	}
+	operation := operations[step.operation]
+	if operation == nil {
+		stop("there is no such operation: " + step.operation)
+	}
+	if came := operation(run.cacheOf(step), step); came != nil {
+		run.check(step, came)
+	}
+}
+
+// The binding has no batch, as goroutines that call together share a crossing: its operations are calls in their order.
+func (run *runner) takeStep(step *statement, ofBatch bool) {
+	if ofBatch && !run.inBatch {
+		stop("no batch stands above this")
+	}
+	run.inBatch = ofBatch
+	if run.readCondition(step) {
+		return
+	}
+	if run.state == stateNone {
+		stop("this step belongs to no case")
+	}
+	if run.state == stateFresh {
+		run.startCase()
+	}
+	if step.operation == "batch" {
+		run.inBatch = true
+	} else if run.state == stateRunning {
+		run.runStep(step)
+	}
+}
+
+func (run *runner) readLine(line string) {
+	line = strings.TrimLeft(line, " \t")
+	if name, ok := strings.CutPrefix(line, "case "); ok {
+		run.beginCase(name)
+		return
+	}
+	words, err := readTokens(line)
+	if err != nil {
+		stop(err.Error())
+	}
+	if len(words) == 0 {
+		return
+	}
+	ofBatch := isMark(words, 0, "|")
+	if ofBatch {
+		words = words[1:]
+	}
+	step, err := readStatement(words, run.line)
+	if err != nil {
+		stop(err.Error())
+	}
+	run.takeStep(step, ofBatch)
+}
+
+func (run *runner) runFile(path string) {
+	run.file, run.ofFile = path, conditions{}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		stop(err.Error())
+	}
+	for at, line := range strings.Split(string(text), "\n") {
+		run.line = at + 1
+		run.readLine(line)
+	}
+	run.endCase()
+}
+
+func main() {
+	run.url = os.Getenv("YC_TEST_URL")
+	if run.url == "" {
+		run.url = "memory://"
+	}
+	for _, path := range os.Args[1:] {
+		run.runFile(path)
+	}
+	fmt.Printf("conformance: %d cases, %d passed, %d failed, %d not applicable\n", run.cases, run.passed, run.failed, run.notApplicable)
+	if run.failed > 0 || run.cases == 0 {
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,324 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"sort"
+	"strconv"
+	"time"
+
+	yokedcache "github.com/yokedcache/yokedcache-go"
+)
+
+var ctx = context.Background()
+
+// ---- Results as tokens ----
+
+func word(text string) []token          { return []token{{bare, text}} }
+func value(text []byte) []token         { return []token{{quoted, string(text)}} }
+func number[N int64 | int](n N) []token { return word(strconv.FormatInt(int64(n), 10)) }
+
+// What a call without a value answered.
+func done(err error) []token {
+	var failed *yokedcache.Error
+	switch {
+	case err == nil:
+		return word("ok")
+	case errors.Is(err, yokedcache.ErrMiss):
+		return word("miss")
+	case errors.As(err, &failed) && failed.Message != "":
+		return append(word("error"), word(failed.Code.String())...)
+	}
+	return word("an-error-of-another-type:" + err.Error())
+}
+
+func hit(was bool, err error) []token {
+	if err == nil && !was {
+		return word("miss")
+	}
+	return done(err)
+}
+
+func valueOr(text []byte, err error) []token {
+	if err == nil {
+		return value(text)
+	}
+	return done(err)
+}
+
+func list(items [][]token) []token {
+	all := []token{{mark, "["}}
+	for _, item := range items {
+		all = append(all, item...)
+	}
+	return append(all, token{mark, "]"})
+}
+
+// ---- Arguments of steps ----
+
+func (step *statement) argument(at int) string {
+	if at >= len(step.arguments) {
+		stop("an argument is missing")
+	}
+	return step.arguments[at]
+}
+
+func readTTL(text string) time.Duration {
+	switch text {
+	case "default":
+		return yokedcache.DefaultTTL
+	case "never":
+		return yokedcache.NoExpiry
+	}
+	millis, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		stop("a time to live that is none: " + text)
+	}
+	switch {
+	case millis == -1:
+		return yokedcache.DefaultTTL
+	case millis > math.MaxInt64/int64(time.Millisecond):
+		return math.MaxInt64
+	case millis < 0:
+		return -time.Millisecond
+	}
+	return time.Duration(millis) * time.Millisecond
+}
+
+func (step *statement) settings() (options []yokedcache.SetOption) {
+	if ttl := step.option("ttl"); ttl != nil {
+		options = append(options, yokedcache.WithTTL(readTTL(ttl[0])))
+	}
+	if tags := step.option("tags"); tags != nil {
+		options = append(options, yokedcache.WithTags(tags...))
+	}
+	return options
+}
+
+func (step *statement) number(name string, otherwise int) int {
+	text := step.option(name)
+	if text == nil {
+		return otherwise
+	}
+	number, err := strconv.Atoi(text[0])
+	if err != nil {
+		stop("a number that is none: " + text[0])
+	}
+	return number
+}
+
+// ---- Operations ----
+
+// nil: the binding has nothing to answer.
+type operation func(cache *yokedcache.Cache, step *statement) []token
+
+var operations map[string]operation
+
+func init() {
+	operations = map[string]operation{
+		"get": func(cache *yokedcache.Cache, step *statement) []token {
+			return valueOr(cache.Get(ctx, step.argument(0)))
+		},
+		"get_into": runGetInto,
+		"set": func(cache *yokedcache.Cache, step *statement) []token {
+			return done(cache.Set(ctx, step.argument(0), []byte(step.argument(1)), step.settings()...))
+		},
+		"delete": func(cache *yokedcache.Cache, step *statement) []token {
+			return hit(cache.Delete(ctx, step.argument(0)))
+		},
+		"exists": func(cache *yokedcache.Cache, step *statement) []token {
+			return hit(cache.Exists(ctx, step.argument(0)))
+		},
+		"expire": func(cache *yokedcache.Cache, step *statement) []token {
+			return hit(cache.Expire(ctx, step.argument(0), readTTL(step.argument(1))))
+		},
+		"ttl":                runTTL,
+		"invalidate_tag":     runInvalidateTags,
+		"invalidate_tags":    runInvalidateTags,
+		"invalidate_pattern": runInvalidatePattern,
+		"flush":              runFlush,
+		"keys":               runKeys,
+		"search":             runSearch,
+		"get_many":           runGetMany,
+		"set_many":           runSetMany,
+		"delete_many":        runDeleteMany,
+		"size":               runSize,
+		"stats":              runStats,
+		"health":             runHealth,
+		"ping": func(cache *yokedcache.Cache, _ *statement) []token {
+			return done(cache.Ping(ctx))
+		},
+		"close": func(cache *yokedcache.Cache, _ *statement) []token {
+			return done(cache.Close())
+		},
+		"sleep": runSleep,
+	}
+}
+
+// Go has no buffers to read into.
+func runGetInto(cache *yokedcache.Cache, step *statement) []token {
+	if step.option("cap") != nil {
+		return nil
+	}
+	return valueOr(cache.Get(ctx, step.argument(0)))
+}
+
+func runTTL(cache *yokedcache.Cache, step *statement) []token {
+	left, err := cache.TTL(ctx, step.argument(0))
+	switch {
+	case err != nil:
+		return done(err)
+	case left == yokedcache.NoExpiry:
+		return number(-1)
+	}
+	return number(left.Milliseconds())
+}
+
+func counted(count yokedcache.Count, err error) []token {
+	if err != nil {
+		return done(err)
+	}
+	return word(count.String())
+}
+
+func runInvalidateTags(cache *yokedcache.Cache, step *statement) []token {
+	if !step.wantsOK() {
+		return counted(cache.CountInvalidateTags(ctx, step.arguments...))
+	}
+	if step.operation == "invalidate_tag" {
+		return done(cache.InvalidateTag(ctx, step.argument(0)))
+	}
+	return done(cache.InvalidateTags(ctx, step.arguments...))
+}
+
+func runInvalidatePattern(cache *yokedcache.Cache, step *statement) []token {
+	count, err := cache.InvalidatePattern(ctx, step.argument(0))
+	if step.wantsOK() {
+		return done(err)
+	}
+	return counted(count, err)
+}
+
+func runFlush(cache *yokedcache.Cache, step *statement) []token {
+	if step.wantsOK() {
+		return done(cache.Flush(ctx))
+	}
+	return counted(cache.CountFlush(ctx))
+}
+
+func runKeys(cache *yokedcache.Cache, step *statement) []token {
+	keys := cache.Keys(ctx, step.argument(0)).PageSize(step.number("page", 0))
+	defer keys.Close()
+	var found []string
+	for keys.Next() {
+		found = append(found, keys.Key())
+	}
+	if keys.Err() != nil {
+		return done(keys.Err())
+	}
+	sort.Strings(found)
+	var items [][]token
+	for _, key := range found {
+		items = append(items, value([]byte(key)))
+	}
+	return list(items)
+}
+
+func runSearch(cache *yokedcache.Cache, step *statement) []token {
+	var options []yokedcache.SearchOption
+	if threshold := step.option("threshold"); threshold != nil {
+		score, err := strconv.ParseFloat(threshold[0], 64)
+		if err != nil {
+			stop("a threshold that is none: " + threshold[0])
+		}
+		options = append(options, yokedcache.WithThreshold(score))
+	}
+	if step.option("limit") != nil {
+		options = append(options, yokedcache.WithLimit(step.number("limit", 0)))
+	}
+	if tags := step.option("tags"); tags != nil {
+		options = append(options, yokedcache.WithAnyTag(tags...))
+	}
+	matches, err := cache.Search(ctx, step.argument(0), options...)
+	if err != nil {
+		return done(err)
+	}
+	var items [][]token
+	for _, match := range matches {
+		score := strconv.FormatFloat(match.Score, 'f', 4, 64)
+		items = append(items, []token{{quoted, match.Key}, {mark, "@"}, {bare, score}})
+	}
+	return list(items)
+}
+
+func runGetMany(cache *yokedcache.Cache, step *statement) []token {
+	results, err := cache.GetMany(ctx, step.arguments)
+	if err != nil {
+		return done(err)
+	}
+	var items [][]token
+	for _, result := range results {
+		items = append(items, valueOr(result.Value, result.Err))
+	}
+	return list(items)
+}
+
+func runSetMany(cache *yokedcache.Cache, step *statement) []token {
+	var entries []yokedcache.Entry
+	for at := 0; at < len(step.arguments); at += 2 {
+		entries = append(entries, yokedcache.Entry{Key: step.argument(at), Value: []byte(step.argument(at + 1))})
+	}
+	_, err := cache.SetMany(ctx, entries, step.settings()...)
+	return done(err)
+}
+
+func runDeleteMany(cache *yokedcache.Cache, step *statement) []token {
+	deleted, err := cache.DeleteMany(ctx, step.arguments)
+	if err != nil {
+		return done(err)
+	}
+	var items [][]token
+	for _, was := range deleted {
+		items = append(items, hit(was, nil))
+	}
+	return list(items)
+}
+
+func runSize(cache *yokedcache.Cache, _ *statement) []token {
+	stats, err := cache.Stats(ctx)
+	if err != nil {
+		return done(err)
+	}
+	return number(int64(stats.Keys))
+}
+
+func runStats(cache *yokedcache.Cache, step *statement) []token {
+	stats, err := cache.Stats(ctx)
+	if err != nil {
+		return done(err)
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(stats.JSON, &members); err != nil {
+		return done(err)
+	}
+	return word(string(members[step.argument(0)]))
+}
+
+func runHealth(cache *yokedcache.Cache, _ *statement) []token {
+	health, err := cache.Health(ctx)
+	if err != nil {
+		return done(err)
+	}
+	return value([]byte(health.Status))
+}
+
+func runSleep(_ *yokedcache.Cache, step *statement) []token {
+	millis, err := strconv.Atoi(step.argument(0))
+	if err != nil {
+		stop("no number of milliseconds: " + step.argument(0))
+	}
+	time.Sleep(time.Duration(millis) * time.Millisecond)
+	return word("ok")
+}

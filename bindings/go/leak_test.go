@@ -1,0 +1,168 @@
+package yokedcache_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	yokedcache "github.com/yokedcache/yokedcache-go"
+)
+
+func readFile(t testing.TB, path string) string {
+	t.Helper()
+	if entries, err := os.ReadDir(path); err == nil {
+		names := ""
+		for _, entry := range entries {
+			names += entry.Name() + " "
+		}
+		return names
+	}
+	text, err := os.ReadFile(path)
+	check(t, err)
+	return string(text)
+}
+
+func residentMiB(t testing.TB) int {
+	pages, err := strconv.Atoi(strings.Fields(readFile(t, "/proc/self/statm"))[1])
+	check(t, err)
+	return pages * os.Getpagesize() >> 20
+}
+
+// Churns until so many operations are done: hits, misses, sets, tags, many, errors, and calls that are cancelled.
+func churn(t testing.TB, cache *yokedcache.Cache, operations int64) {
+	var all sync.WaitGroup
+	var begun atomic.Int64
+	value := make([]byte, 300)
+	for number := 0; number < 32; number++ {
+		all.Add(1)
+		go func(number int) {
+			defer all.Done()
+			key := fmt.Sprint("key", number)
+			for at := begun.Add(1); at <= operations; at = begun.Add(1) {
+				err := step(cache, key, value, at)
+				if err != nil && !errors.Is(err, yokedcache.ErrMiss) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
+					t.Error(err)
+					return
+				}
+			}
+		}(number)
+	}
+	all.Wait()
+}
+
+func step(cache *yokedcache.Cache, key string, value []byte, at int64) (err error) {
+	switch at % 16 {
+	case 0:
+		err = cache.Set(ctx, key, value, yokedcache.WithTags("a", "b"))
+	case 1:
+		ctx, cancel := context.WithTimeout(ctx, time.Duration(at%300)*time.Microsecond)
+		defer cancel()
+		_, err = cache.Get(ctx, key)
+	case 2:
+		ctx, cancel := context.WithCancel(ctx)
+		go cancel()
+		err = cache.Set(ctx, key, make([]byte, 10000))
+	case 3:
+		_, err = cache.GetMany(ctx, []string{key, "other"})
+	case 4:
+		ctx, cancel := context.WithCancel(ctx)
+		go cancel()
+		_, err = cache.GetMany(ctx, []string{key, "other"})
+	case 5:
+		if cache.Set(ctx, "", nil) == nil {
+			err = errors.New("an empty key was stored")
+		}
+	case 6:
+		_, err = cache.Delete(ctx, key)
+	default:
+		_, err = cache.Get(ctx, key)
+	}
+	return err
+}
+
+// A million operations under the collector's pressure leave the process as large as it was after the first ones.
+func TestNothingLeaks(t *testing.T) {
+	operations := int64(1000000)
+	if raceEnabled || testing.Short() {
+		operations = 100000
+	}
+	end := time.Now().Add(50 * time.Second)
+	cache := open(t, "")
+	stop := make(chan struct{})
+	defer close(stop)
+	go pressure(stop)
+	done := int64(0)
+	some := func(until int64, end time.Time) {
+		for ; done < until && time.Now().Before(end); done += operations / 100 {
+			churn(t, cache, operations/100)
+		}
+	}
+	some(operations/5, time.Now().Add(15*time.Second))
+	runtime.GC()
+	before := residentMiB(t)
+	some(operations, end)
+	runtime.GC()
+	after := residentMiB(t)
+	t.Logf("%d operations, %d MiB before and %d after", done, before, after)
+	// The race detector remembers more and more of what it saw.
+	if after > before+24 && !raceEnabled {
+		t.Errorf("%d MiB have become %d", before, after)
+	}
+}
+
+func pressure(stop chan struct{}) {
+	var kept [][]byte
+	for {
+		select {
+		case <-stop:
+			return
+		case <-time.After(time.Millisecond):
+			if kept = append(kept, make([]byte, 64<<10)); len(kept) > 100 {
+				kept = nil
+			}
+			runtime.GC()
+		}
+	}
+}
+
+// Caches that come and go leave no memory, thread or descriptor, nor do listings that are dropped.
+func TestClosedCachesLeaveNothing(t *testing.T) {
+	one := func() {
+		cache, err := yokedcache.Open(testURL(""))
+		check(t, err)
+		check(t, cache.Set(ctx, "k", make([]byte, 1<<20), yokedcache.WithTags("t")))
+		if cache.Capabilities()&yokedcache.CanList != 0 {
+			cache.Keys(ctx, "*").Next()
+		}
+		check(t, cache.Flush(ctx))
+		check(t, cache.Close())
+	}
+	rounds := 100
+	for at := 0; at < rounds/2; at++ {
+		one()
+	}
+	runtime.GC()
+	memory, descriptors, tasks := residentMiB(t), len(readFile(t, "/proc/self/fd")), threads(t)
+	for at := 0; at < rounds; at++ {
+		one()
+	}
+	runtime.GC()
+	time.Sleep(10 * time.Millisecond)
+	if now := residentMiB(t); now > memory+24 && !raceEnabled {
+		t.Errorf("%d MiB have become %d", memory, now)
+	}
+	if now := len(readFile(t, "/proc/self/fd")); now > descriptors+8 {
+		t.Errorf("descriptors: %d became %d: %s", descriptors, now, readFile(t, "/proc/self/fd"))
+	}
+	if now := threads(t); now > tasks+4 {
+		t.Errorf("%d threads have become %d", tasks, now)
+	}
+}

@@ -1,0 +1,228 @@
+package yokedcache_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	yokedcache "github.com/yokedcache/yokedcache-go"
+)
+
+// Every method, with arguments that are fine.
+var methods = map[string]func(context.Context, *yokedcache.Cache) error{
+	"Get": func(ctx context.Context, c *yokedcache.Cache) error { _, err := c.Get(ctx, "k"); return err },
+	"Set": func(ctx context.Context, c *yokedcache.Cache) error { return c.Set(ctx, "k", nil) },
+	"Set tag": func(ctx context.Context, c *yokedcache.Cache) error {
+		return c.Set(ctx, "k", nil, yokedcache.WithTags("t"))
+	},
+	"Delete": func(ctx context.Context, c *yokedcache.Cache) error { _, err := c.Delete(ctx, "k"); return err },
+	"Exists": func(ctx context.Context, c *yokedcache.Cache) error { _, err := c.Exists(ctx, "k"); return err },
+	"Expire": func(ctx context.Context, c *yokedcache.Cache) error { _, err := c.Expire(ctx, "k", 0); return err },
+	"TTL":    func(ctx context.Context, c *yokedcache.Cache) error { _, err := c.TTL(ctx, "k"); return err },
+	"InvalidateTag": func(ctx context.Context, c *yokedcache.Cache) error {
+		return c.InvalidateTag(ctx, "t")
+	},
+	"InvalidateTags": func(ctx context.Context, c *yokedcache.Cache) error {
+		return c.InvalidateTags(ctx, "t", "u")
+	},
+	"CountInvalidateTags": func(ctx context.Context, c *yokedcache.Cache) error {
+		_, err := c.CountInvalidateTags(ctx, "t")
+		return err
+	},
+	"InvalidatePattern": func(ctx context.Context, c *yokedcache.Cache) error {
+		_, err := c.InvalidatePattern(ctx, "p*")
+		return err
+	},
+	"Keys": func(ctx context.Context, c *yokedcache.Cache) error {
+		keys := c.Keys(ctx, "*")
+		for keys.Next() {
+		}
+		keys.Close()
+		keys.Close()
+		return keys.Err()
+	},
+	"Search": func(ctx context.Context, c *yokedcache.Cache) error { _, err := c.Search(ctx, "q"); return err },
+	"GetMany": func(ctx context.Context, c *yokedcache.Cache) error {
+		_, err := c.GetMany(ctx, []string{"k"})
+		return err
+	},
+	"SetMany": func(ctx context.Context, c *yokedcache.Cache) error {
+		_, err := c.SetMany(ctx, []yokedcache.Entry{{Key: "k"}})
+		return err
+	},
+	"DeleteMany": func(ctx context.Context, c *yokedcache.Cache) error {
+		_, err := c.DeleteMany(ctx, []string{"k"})
+		return err
+	},
+	"Flush":      func(ctx context.Context, c *yokedcache.Cache) error { return c.Flush(ctx) },
+	"CountFlush": func(ctx context.Context, c *yokedcache.Cache) error { _, err := c.CountFlush(ctx); return err },
+	"Stats":      func(ctx context.Context, c *yokedcache.Cache) error { _, err := c.Stats(ctx); return err },
+	"Health":     func(ctx context.Context, c *yokedcache.Cache) error { _, err := c.Health(ctx); return err },
+	"Ping":       func(ctx context.Context, c *yokedcache.Cache) error { return c.Ping(ctx) },
+	"GetJSON": func(ctx context.Context, c *yokedcache.Cache) error {
+		_, err := yokedcache.GetJSON[int](ctx, c, "j")
+		return err
+	},
+	"SetJSON": func(ctx context.Context, c *yokedcache.Cache) error { return yokedcache.SetJSON(ctx, c, "j", 1) },
+}
+
+// The error of each method is of the sentinel's code, and an *Error with a message.
+func eachFails(t *testing.T, ctx context.Context, cache *yokedcache.Cache, wanted error) {
+	t.Helper()
+	for name, method := range methods {
+		err := method(ctx, cache)
+		var described *yokedcache.Error
+		if !errors.Is(err, wanted) || !errors.As(err, &described) || described.Message == "" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestMethodsSucceed(t *testing.T) {
+	cache := open(t, "")
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for name, method := range methods {
+		err := method(ctx, cache)
+		unable := cache.Capabilities()&yokedcache.CanList == 0 && errors.Is(err, yokedcache.ErrUnsupported)
+		if err != nil && !errors.Is(err, yokedcache.ErrMiss) && !unable {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestNil(t *testing.T) {
+	eachFails(t, ctx, nil, yokedcache.ErrInvalid)
+	//lint:ignore SA1012 the mistake is what is tested
+	eachFails(t, nil, open(t, ""), yokedcache.ErrInvalid)
+	var cache *yokedcache.Cache
+	if !errors.Is(cache.Close(), yokedcache.ErrInvalid) || !errors.Is(cache.Shutdown(ctx), yokedcache.ErrInvalid) {
+		t.Error("a nil cache closes")
+	}
+	if cache.Capabilities() != 0 {
+		t.Error("a nil cache can something")
+	}
+}
+
+func TestAClosedCache(t *testing.T) {
+	cache, err := yokedcache.Open(testURL(""))
+	check(t, err)
+	check(t, cache.Set(ctx, "k", nil))
+	keys := cache.Keys(ctx, "*")
+	for range [3]struct{}{} {
+		check(t, cache.Close())
+	}
+	check(t, cache.Shutdown(ctx))
+	eachFails(t, ctx, cache, yokedcache.ErrClosed)
+	if keys.Next() || !errors.Is(keys.Err(), yokedcache.ErrClosed) {
+		t.Error(keys.Err())
+	}
+}
+
+func TestAContextThatIsDoneBefore(t *testing.T) {
+	cache := open(t, "")
+	cancelled, cancel := context.WithCancel(ctx)
+	cancel()
+	eachFails(t, cancelled, cache, yokedcache.ErrCancelled)
+	eachFails(t, cancelled, cache, context.Canceled)
+	late, cancel := context.WithDeadline(ctx, time.Unix(0, 0))
+	defer cancel()
+	eachFails(t, late, cache, yokedcache.ErrTimeout)
+	eachFails(t, late, cache, context.DeadlineExceeded)
+}
+
+func TestArgumentsThatAreRefused(t *testing.T) {
+	cache := open(t, "&max_value_bytes=100000")
+	long, huge := strings.Repeat("k", 65537), make([]byte, 100001)
+	enormous := make([]byte, 100<<20)
+	many := make([]string, 65)
+	for at := range many {
+		many[at] = "t" + strings.Repeat("x", at)
+	}
+	for name, refused := range map[string]struct {
+		err    error
+		wanted error
+	}{
+		"empty key":         {cache.Set(ctx, "", nil), yokedcache.ErrInvalid},
+		"empty tag":         {cache.Set(ctx, "k", nil, yokedcache.WithTags("")), yokedcache.ErrInvalid},
+		"long key":          {cache.Set(ctx, long, nil), yokedcache.ErrTooLarge},
+		"long tag":          {cache.Set(ctx, "k", nil, yokedcache.WithTags(long)), yokedcache.ErrTooLarge},
+		"65 tags":           {cache.Set(ctx, "k", nil, yokedcache.WithTags(many...)), yokedcache.ErrTooLarge},
+		"huge value":        {cache.Set(ctx, "k", huge), yokedcache.ErrTooLarge},
+		"huge value, tag":   {cache.Set(ctx, "k", huge, yokedcache.WithTags("t")), yokedcache.ErrTooLarge},
+		"enormous value":    {cache.Set(ctx, "k", enormous), yokedcache.ErrTooLarge},
+		"negative TTL":      {cache.Set(ctx, "k", nil, yokedcache.WithTTL(-time.Millisecond)), yokedcache.ErrInvalid},
+		"negative TTL, tag": {cache.Set(ctx, "k", nil, yokedcache.WithTTL(-2), yokedcache.WithTags("t")), yokedcache.ErrInvalid},
+		"200 years":         {cache.Set(ctx, "k", nil, yokedcache.WithTTL(200*365*24*time.Hour)), yokedcache.ErrInvalid},
+		"get":               {second(cache.Get(ctx, "")), yokedcache.ErrInvalid},
+		"get, long":         {second(cache.Get(ctx, long)), yokedcache.ErrTooLarge},
+		"expire":            {second(cache.Expire(ctx, "k", -time.Hour)), yokedcache.ErrInvalid},
+		"get many":          {second(cache.GetMany(ctx, []string{"k", ""})), yokedcache.ErrInvalid},
+		"set many":          {second(cache.SetMany(ctx, []yokedcache.Entry{{Key: "k"}, {Key: "l", Value: huge}})), yokedcache.ErrTooLarge},
+		"delete many":       {second(cache.DeleteMany(ctx, []string{"", "k"})), yokedcache.ErrInvalid},
+		"tag":               {cache.InvalidateTag(ctx, ""), yokedcache.ErrInvalid},
+		"page size":         {end(cache.Keys(ctx, "*").PageSize(-1)), yokedcache.ErrInvalid},
+	} {
+		var described *yokedcache.Error
+		if !errors.Is(refused.err, refused.wanted) || !errors.As(refused.err, &described) || described.Retryable {
+			t.Errorf("%s: %v", name, refused.err)
+		}
+	}
+	if was, err := cache.Exists(ctx, "k"); was || err != nil {
+		t.Error("something was stored", err)
+	}
+}
+
+func end(keys *yokedcache.KeyIterator) error {
+	for keys.Next() {
+	}
+	return keys.Err()
+}
+
+func second[T any](_ T, err error) error {
+	return err
+}
+
+func TestConfigurationsThatAreRefused(t *testing.T) {
+	for config, wanted := range map[string]error{
+		"":                                 yokedcache.ErrConfig,
+		"memory://?max_sise=1":             yokedcache.ErrConfig,
+		"memory://\x00":                    yokedcache.ErrConfig,
+		"\xff":                             yokedcache.ErrConfig,
+		strings.Repeat("[", 1000):          yokedcache.ErrConfig,
+		"redis://127.0.0.1:1?key_prefix=x": yokedcache.ErrConnect,
+	} {
+		cache, err := yokedcache.Open(config)
+		if cache != nil || !errors.Is(err, wanted) {
+			t.Errorf("%.30q: %v", config, err)
+		}
+	}
+	if _, err := yokedcache.OpenFile("/no/such/file", ""); !errors.Is(err, yokedcache.ErrConfig) {
+		t.Error(err)
+	}
+	if _, err := yokedcache.OpenFile("a\x00b", "c"); !errors.Is(err, yokedcache.ErrConfig) {
+		t.Error(err)
+	}
+	for _, name := range []string{"YOKEDCACHE_URL", "YOKEDCACHE_CONFIG", "REDIS_URL"} {
+		t.Setenv(name, "")
+	}
+	if _, err := yokedcache.OpenEnv(); !errors.Is(err, yokedcache.ErrConfig) {
+		t.Error(err)
+	}
+}
+
+func TestErrors(t *testing.T) {
+	if yokedcache.CodeTimeout.String() != "YC_E_TIMEOUT" || yokedcache.CodeMiss.String() != "YC_MISS" {
+		t.Error(yokedcache.CodeTimeout, yokedcache.CodeMiss)
+	}
+	if errors.Is(yokedcache.ErrMiss, yokedcache.ErrTimeout) || errors.Is(yokedcache.ErrMiss, context.Canceled) {
+		t.Error("one error is another")
+	}
+	_, err := yokedcache.Open("redis://:canary-password@127.0.0.1:1")
+	var described *yokedcache.Error
+	if !errors.As(err, &described) || described.Code != yokedcache.CodeConnect || !described.Retryable || strings.Contains(err.Error(), "canary") {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,126 @@
+package yokedcache
+
+// #include "bridge.h"
+import "C"
+
+import (
+	"encoding/binary"
+	"unsafe"
+)
+
+// An operation on its way into the library. It holds what the caller gave, and is copied before the call is left.
+type operation struct {
+	kind      C.int32_t
+	flags     C.uint32_t
+	ttl       C.int64_t
+	key       string
+	value     []byte
+	keys      []string // Of a get or delete of many.
+	entries   []Entry  // Of a set of many.
+	tags      []string
+	limit     uint64
+	threshold float64
+	cursor    *C.yc_cursor
+}
+
+const (
+	recordSize = int(unsafe.Sizeof(C.yoked_go_record{}))
+	lengthSize = 8
+	// Payloads over this are copied before the queue is locked, into memory of their own.
+	longPayload = 8192
+)
+
+func (op *operation) listLen() int {
+	return len(op.keys) + 2*len(op.entries) + len(op.tags)
+}
+
+func (op *operation) payloadSize() int {
+	size := lengthSize*op.listLen() + len(op.key) + len(op.value)
+	for _, key := range op.keys {
+		size += len(key)
+	}
+	for at := range op.entries {
+		size += len(op.entries[at].Key) + len(op.entries[at].Value)
+	}
+	for _, tag := range op.tags {
+		size += len(tag)
+	}
+	return size
+}
+
+func (op *operation) appendPayload(to []byte) []byte {
+	to = op.appendLengths(to)
+	to = append(to, op.key...)
+	to = append(to, op.value...)
+	for _, key := range op.keys {
+		to = append(to, key...)
+	}
+	for at := range op.entries {
+		to = append(to, op.entries[at].Key...)
+	}
+	for at := range op.entries {
+		to = append(to, op.entries[at].Value...)
+	}
+	for _, tag := range op.tags {
+		to = append(to, tag...)
+	}
+	return to
+}
+
+func (op *operation) appendLengths(to []byte) []byte {
+	for _, key := range op.keys {
+		to = appendLength(to, len(key))
+	}
+	for at := range op.entries {
+		to = appendLength(to, len(op.entries[at].Key))
+	}
+	for at := range op.entries {
+		to = appendLength(to, len(op.entries[at].Value))
+	}
+	for _, tag := range op.tags {
+		to = appendLength(to, len(tag))
+	}
+	return to
+}
+
+func appendLength(to []byte, length int) []byte {
+	return binary.NativeEndian.AppendUint64(to, uint64(length))
+}
+
+// A payload in C memory, when it is too long to be copied under a lock; nil when it is not.
+func (op *operation) outside() unsafe.Pointer {
+	size := op.payloadSize()
+	if size <= longPayload {
+		return nil
+	}
+	memory := C.yoked_go_allocate(C.size_t(size))
+	op.appendPayload(unsafe.Slice((*byte)(memory), size)[:0])
+	return memory
+}
+
+// Appends the record of an operation to a block whose length is a multiple of 8.
+func (op *operation) appendRecord(block []byte, outside unsafe.Pointer, userData uint64) []byte {
+	start := len(block)
+	block = append(block, make([]byte, recordSize)...)
+	if outside == nil {
+		block = op.appendPayload(block)
+	}
+	for len(block)%8 != 0 {
+		block = append(block, 0)
+	}
+	record := (*C.yoked_go_record)(unsafe.Pointer(&block[start]))
+	record.size = C.uint64_t(len(block) - start)
+	record.kind = op.kind
+	record.flags = op.flags
+	record.ttl_ms = op.ttl
+	record.user_data = C.uint64_t(userData)
+	record.key_len = C.uint64_t(len(op.key))
+	record.value_len = C.uint64_t(len(op.value))
+	record.n_list = C.uint64_t(op.listLen())
+	record.n_keys = C.uint64_t(len(op.keys) + len(op.entries))
+	record.limit = C.uint64_t(op.limit)
+	record.threshold = C.double(op.threshold)
+	record.outside = C.uintptr_t(uintptr(outside))
+	record.cursor = C.uintptr_t(uintptr(unsafe.Pointer(op.cursor)))
+	return block
+}

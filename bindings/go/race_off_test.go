@@ -1,0 +1,5 @@
+//go:build !race
+
+package yokedcache_test
+
+const raceEnabled = false

@@ -1,0 +1,55 @@
+//go:build go1.23
+
+package yokedcache_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	yokedcache "github.com/yokedcache/yokedcache-go"
+)
+
+func ExampleCache_AllKeys() {
+	cache := exampleCache()
+	defer cache.Close()
+	ctx := context.Background()
+
+	cache.Set(ctx, "user:1", nil)
+	for key, err := range cache.AllKeys(ctx, "user:*") {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(key)
+	}
+	// Output: user:1
+}
+
+func TestARangeOverKeys(t *testing.T) {
+	cache := open(t, "")
+	if cache.Capabilities()&yokedcache.CanList == 0 {
+		t.Skip("the backend cannot list keys")
+	}
+	for at := 0; at < 10; at++ {
+		check(t, cache.Set(ctx, fmt.Sprint(at), nil))
+	}
+	found := 0
+	for _, err := range cache.AllKeys(ctx, "*") {
+		check(t, err)
+		if found++; found == 5 {
+			break
+		}
+	}
+	cancelled, cancel := context.WithCancel(ctx)
+	cancel()
+	for key, err := range cache.AllKeys(cancelled, "*") {
+		if key != "" || !errors.Is(err, context.Canceled) {
+			t.Error(key, err)
+		}
+	}
+	if found != 5 {
+		t.Error(found)
+	}
+}

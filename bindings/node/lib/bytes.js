@@ -1,0 +1,79 @@
+'use strict';
+
+/** Writes keys, values and tags into an arena of bytes; only whole Unicode texts, so that no two are one key. */
+
+const { invalidType } = require('./error.js');
+
+/** Shorter texts are written letter by letter: cheaper than a call into Node. */
+const SHORT = 48;
+
+/** The most bytes that a text or bytes can take; an error for anything else. */
+function roomFor(data, what) {
+  if (typeof data === 'string') return data.length * 3;
+  if (!(data instanceof Uint8Array)) throw invalidType(`the ${what} is ${kindOf(data)}; it takes a string or a Uint8Array`);
+  if (data.length === 0) checkAttached(data, what);
+  return data.length;
+}
+
+function kindOf(data) {
+  if (data === null || data === undefined) return String(data);
+  return typeof data === 'object' ? `of ${data.constructor?.name ?? 'no class'}` : `a ${typeof data}`;
+}
+
+/** A detached ArrayBuffer looks like an empty one. */
+function checkAttached(data, what) {
+  try {
+    new Uint8Array(data.buffer, 0, 0);
+  } catch {
+    throw invalidType(`the ${what} is of a detached ArrayBuffer`);
+  }
+}
+
+const isWhole = String.prototype.isWellFormed
+  ? (text) => text.isWellFormed()
+  : (text) => !/\p{Surrogate}/u.test(text);
+
+/** Writes at a place with enough room; where it ends. */
+function write(arena, at, data, what) {
+  if (typeof data !== 'string') {
+    arena.set(data, at);
+    return at + data.length;
+  }
+  const { length } = data;
+  if (length <= SHORT) {
+    let index = 0;
+    for (; index < length; index++) {
+      const letter = data.charCodeAt(index);
+      if (letter > 0x7f) break;
+      arena[at + index] = letter;
+    }
+    if (index === length) return at + length;
+  }
+  return writeText(arena, at, data, what);
+}
+
+function writeText(arena, at, text, what) {
+  if (!isWhole(text)) throw invalidType(`the ${what} has half a surrogate pair: pass its bytes instead`);
+  return at + arena.utf8Write(text, at);
+}
+
+/** A length of four bytes, then the bytes; where they end. */
+function writeItem(arena, at, data, what) {
+  const end = write(arena, at + 4, data, what);
+  arena.writeUInt32LE(end - at - 4, at);
+  return end;
+}
+
+/** The room for items of a list. */
+function roomForList(list, what) {
+  let room = 0;
+  for (let index = 0; index < list.length; index++) room += 4 + roomFor(list[index], what);
+  return room;
+}
+
+function writeList(arena, at, list, what) {
+  for (let index = 0; index < list.length; index++) at = writeItem(arena, at, list[index], what);
+  return at;
+}
+
+module.exports = { roomFor, write, roomForList, writeList };

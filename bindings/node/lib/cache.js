@@ -1,0 +1,365 @@
+'use strict';
+
+/** What users call: each method checks its arguments and names its operation. */
+
+const native = require('../out/yokedcache.node');
+const { roomFor, write } = require('./bytes.js');
+const decode = require('./decode.js');
+const { YokedCacheError, errorOf, invalidType, outOfRange } = require('./error.js');
+const { Exchange } = require('./exchange.js');
+const { Kind } = require('./kind.js');
+const { Signals } = require('./signals.js');
+
+const OPEN_TEXT = 0;
+const OPEN_FILE = 1;
+const OPEN_ENVIRONMENT = 2;
+const COUNT = 1;
+const TTL_DEFAULT = -1;
+const TTL_NEVER = 0;
+const CLOSE_DEFAULT = -1;
+const NONE = Object.freeze({});
+
+/** Only `Cache.open` and its like have it. */
+const secret = Symbol('secret');
+
+// ---- Arguments ----
+
+function optionsOf(options) {
+  if (options === undefined) return NONE;
+  if (options === null || typeof options !== 'object') throw invalidType('the options are not an object');
+  return options;
+}
+
+function textOf(text, what) {
+  if (typeof text !== 'string') throw invalidType(`the ${what} is not a string`);
+  if (text.includes('\0')) throw invalidType(`the ${what} has a NUL in it`);
+  return text;
+}
+
+function given(data, what) {
+  if (data === undefined) throw invalidType(`the ${what} is missing`);
+  return data;
+}
+
+/** Milliseconds, rounded up: what is shortened to 0 would never expire. */
+function ttlOf(ttl) {
+  if (ttl === undefined) return TTL_DEFAULT;
+  if (typeof ttl !== 'number') throw invalidType('ttl is not a number of milliseconds');
+  if (ttl === Infinity) return TTL_NEVER;
+  if (!(ttl >= 0)) throw outOfRange(`ttl is ${ttl}; it takes 0 or more milliseconds`);
+  return Math.min(Math.ceil(ttl), Number.MAX_SAFE_INTEGER);
+}
+
+function numberOf(value, otherwise, what) {
+  if (value === undefined) return otherwise;
+  if (typeof value !== 'number') throw invalidType(`${what} is not a number`);
+  return value;
+}
+
+function sizeOf(value, otherwise, what) {
+  const number = numberOf(value, otherwise, what);
+  if (!Number.isInteger(number) || number < 0 || number > 0x7fffffff) throw outOfRange(`${what} is ${number}; it takes a whole number`);
+  return number;
+}
+
+function listOf(list, what) {
+  if (Array.isArray(list)) return list;
+  if (list === null || typeof list !== 'object' || typeof list[Symbol.iterator] !== 'function' || list instanceof Uint8Array) {
+    throw invalidType(`the ${what} are not a list`);
+  }
+  return Array.from(list);
+}
+
+function tagsOf(tags) {
+  return tags === undefined ? undefined : listOf(tags, 'tags');
+}
+
+/** How a result is wanted: fs.readFile() has the same names. */
+function encodingOf(encoding, otherwise) {
+  const wanted = encoding ?? otherwise;
+  if (wanted === 'utf8' || wanted === 'utf-8') return 'utf8';
+  if (wanted === 'buffer') return 'buffer';
+  throw outOfRange(`encoding is ${String(encoding)}; it takes 'utf8' or 'buffer'`);
+}
+
+function bytesOf(data, what) {
+  const bytes = Buffer.allocUnsafeSlow(roomFor(given(data, what), what));
+  return bytes.subarray(0, write(bytes, 0, data, what));
+}
+
+// ---- Opening ----
+
+/** A promise that also a signal ends; what it then still brings is handed to `discard`. */
+function abortable(promise, signal, discard) {
+  if (signal === undefined) return promise;
+  return new Promise((resolve, reject) => {
+    const onAbort = () => {
+      reject(signal.reason);
+      promise.then(discard, () => {});
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}
+
+async function openHandle(how, text, environment) {
+  const opened = await native.open(how, text, environment);
+  if (Array.isArray(opened)) throw errorOf(opened);
+  return new Cache(secret, new Exchange(opened));
+}
+
+async function open(how, text, environment, options) {
+  const { signal } = optionsOf(options);
+  if (signal !== undefined) new Signals().check(signal);
+  return abortable(openHandle(how, text, environment), signal, (cache) => cache.close({ timeout: 0 }).catch(() => {}));
+}
+
+class Cache {
+  /** @type {Exchange} */
+  #exchange;
+  #closing;
+
+  constructor(key, exchange) {
+    if (key !== secret) throw new TypeError('caches are opened with Cache.open()');
+    this.#exchange = exchange;
+  }
+
+  static async open(config, options) {
+    const isObject = typeof config === 'object' && config !== null;
+    return open(OPEN_TEXT, textOf(isObject ? JSON.stringify(config) : config, 'configuration'), undefined, options);
+  }
+
+  static async openFile(path, environment, options) {
+    const text = path instanceof URL ? require('node:url').fileURLToPath(path) : path;
+    const name = environment === undefined ? undefined : textOf(environment, 'environment');
+    return open(OPEN_FILE, textOf(text, 'path'), name, options);
+  }
+
+  static async openEnv(options) {
+    return open(OPEN_ENVIRONMENT, undefined, undefined, options);
+  }
+
+  // ---- One key ----
+
+  get(key, options) {
+    try {
+      const { encoding, signal } = optionsOf(options);
+      const form = encodingOf(encoding, 'buffer') === 'utf8' ? decode.text : decode.value;
+      return this.#exchange.request(Kind.GET, 0, given(key, 'key'), undefined, undefined, 0, form, signal);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  getSync(key, options) {
+    const { encoding } = optionsOf(options);
+    const form = encodingOf(encoding, 'buffer') === 'utf8' ? decode.text : decode.value;
+    this.#exchange.check();
+    if (!this.#exchange.atOnce) {
+      throw new YokedCacheError('YC_E_UNSUPPORTED', 'getSync() is for the memory backend: here it would stop the event loop');
+    }
+    return this.#exchange.run(Kind.GET, 0, given(key, 'key'), undefined, undefined, 0, form);
+  }
+
+  getJson(key, options) {
+    try {
+      const { signal } = optionsOf(options);
+      return this.#exchange.request(Kind.GET, 0, given(key, 'key'), undefined, undefined, 0, decode.json, signal);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  set(key, value, options) {
+    try {
+      const { ttl, tags, signal } = optionsOf(options);
+      return this.#exchange.request(
+        Kind.SET, 0, given(key, 'key'), given(value, 'value'), tagsOf(tags), ttlOf(ttl), decode.nothing, signal);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  setJson(key, value, options) {
+    try {
+      const text = JSON.stringify(value);
+      if (text === undefined) throw invalidType(`the value is ${typeof value}, which JSON does not have`);
+      return this.set(key, text, options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  delete(key, options) {
+    return this.#byKey(Kind.DELETE, key, 0, decode.wasThere, options);
+  }
+
+  exists(key, options) {
+    return this.#byKey(Kind.EXISTS, key, 0, decode.wasThere, options);
+  }
+
+  expire(key, ttl, options) {
+    try {
+      return this.#byKey(Kind.EXPIRE, key, ttlOf(ttl), decode.wasThere, options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  ttl(key, options) {
+    return this.#byKey(Kind.TTL, key, 0, decode.ttl, options);
+  }
+
+  #byKey(kind, key, number, form, options) {
+    try {
+      const { signal } = optionsOf(options);
+      return this.#exchange.request(kind, 0, given(key, 'key'), undefined, undefined, number, form, signal);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  // ---- Many keys ----
+
+  getMany(keys, options) {
+    try {
+      const { encoding, signal } = optionsOf(options);
+      const form = encodingOf(encoding, 'buffer') === 'utf8' ? decode.texts : decode.values;
+      return this.#many(Kind.GET_MANY, listOf(keys, 'keys'), [], [], 0, form, signal);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  setMany(entries, options) {
+    try {
+      const { ttl, tags, signal } = optionsOf(options);
+      const pairs = listOf(entries, 'entries').map((entry) => listOf(entry, 'key and value of an entry'));
+      const [keys, values] = [pairs.map((pair) => pair[0]), pairs.map((pair) => pair[1])];
+      return this.#many(Kind.SET_MANY, keys, values, tagsOf(tags) ?? [], ttlOf(ttl), decode.allStored, signal);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  deleteMany(keys, options) {
+    try {
+      const { signal } = optionsOf(options);
+      return this.#many(Kind.DELETE_MANY, listOf(keys, 'keys'), [], [], 0, decode.stored, signal);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  #many(kind, keys, values, tags, number, form, signal) {
+    return this.#exchange.requestAlone((exchange) => exchange.putLists(kind, keys, values, tags, number), form, signal);
+  }
+
+  // ---- Invalidating ----
+
+  invalidateTag(tag, options) {
+    return this.invalidateTags([tag], options);
+  }
+
+  invalidateTags(tags, options) {
+    return this.#remove(Kind.INVALIDATE_TAGS, undefined, () => listOf(tags, 'tags'), options);
+  }
+
+  invalidatePattern(pattern, options) {
+    try {
+      return this.#remove(Kind.INVALIDATE_PATTERN, given(pattern, 'pattern'), () => undefined, options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  flush(options) {
+    return this.#remove(Kind.FLUSH, undefined, () => undefined, options);
+  }
+
+  #remove(kind, pattern, tags, options) {
+    try {
+      const { count, signal } = optionsOf(options);
+      const form = count ? decode.count : decode.nothing;
+      return this.#exchange.request(kind, count ? COUNT : 0, pattern, undefined, tags(), 0, form, signal);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  // ---- Looking for keys ----
+
+  async *keys(pattern = '*', options = undefined) {
+    const { encoding, pageSize, signal } = optionsOf(options);
+    const form = decode.keys[encodingOf(encoding, 'utf8')];
+    const limit = sizeOf(pageSize, 0, 'pageSize');
+    this.#exchange.check(signal);
+    const cursor = native.keysOpen(this.#exchange.handle, bytesOf(pattern, 'pattern'));
+    if (Array.isArray(cursor)) throw errorOf(cursor);
+    let page;
+    while ((page = await this.#exchange.requestPage(cursor, limit, form, signal)) !== undefined) yield* page;
+  }
+
+  search(query, options) {
+    try {
+      const { threshold, limit, tags, encoding, signal } = optionsOf(options);
+      const form = decode.matches[encodingOf(encoding, 'utf8')];
+      const [score, most] = [numberOf(threshold, 80, 'threshold'), sizeOf(limit, 10, 'limit')];
+      const put = (exchange) => exchange.putSearch(given(query, 'query'), score, most, tagsOf(tags) ?? []);
+      return this.#exchange.requestAlone(put, form, signal);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  // ---- The whole ----
+
+  stats(options) {
+    return this.#ask(Kind.STATS, decode.json, options);
+  }
+
+  health(options) {
+    return this.#ask(Kind.HEALTH, decode.json, options);
+  }
+
+  ping(options) {
+    return this.#ask(Kind.PING, decode.nothing, options);
+  }
+
+  #ask(kind, form, options) {
+    try {
+      const { signal } = optionsOf(options);
+      return this.#exchange.request(kind, 0, undefined, undefined, undefined, 0, form, signal);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  get capabilities() {
+    this.#exchange.check();
+    const flags = native.capabilities(this.#exchange.handle);
+    return { list: (flags & 1) !== 0, count: (flags & 2) !== 0, share: (flags & 4) !== 0, size: (flags & 8) !== 0 };
+  }
+
+  close(options) {
+    try {
+      const { timeout } = optionsOf(options);
+      const timeoutMs = timeout === undefined ? CLOSE_DEFAULT : sizeOf(timeout, 0, 'timeout');
+      return (this.#closing ??= this.#exchange.close(timeoutMs));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+}
+
+if (Symbol.asyncDispose !== undefined) {
+  Object.defineProperty(Cache.prototype, Symbol.asyncDispose, {
+    configurable: true,
+    writable: true,
+    value: function dispose() {
+      return this.close();
+    },
+  });
+}
+
+module.exports = { Cache };

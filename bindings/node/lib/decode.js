@@ -1,0 +1,107 @@
+'use strict';
+
+/** What replies become: each function takes an exchange and the index of a reply, which is no failure. */
+
+const { codeOf } = require('./error.js');
+
+const OK = 0;
+const END = 2;
+const SMALL_VALUE = 4096;
+
+const nothing = () => undefined;
+const wasThere = (exchange, index) => exchange.status(index) === OK;
+const value = (exchange, index) => exchange.value(index);
+const text = (exchange, index) => exchange.text(index);
+
+function json(exchange, index) {
+  const found = exchange.text(index);
+  return found === undefined ? undefined : JSON.parse(found);
+}
+
+/** -1 is never. */
+function ttl(exchange, index) {
+  if (exchange.status(index) !== OK) return undefined;
+  const left = exchange.number(index);
+  return left < 0 ? Infinity : left;
+}
+
+/** -1 is a number that the backend does not know. */
+function count(exchange, index) {
+  const removed = exchange.number(index);
+  return removed < 0 ? undefined : removed;
+}
+
+/** A short run of a block is a view of it; a long one would keep more alive than it should. */
+function bytesOf(block, at, length) {
+  const view = block.subarray(at, at + length);
+  return length > SMALL_VALUE && length < block.length / 2 ? Buffer.from(view) : view;
+}
+
+const textOf = (block, at, length) => block.toString('utf8', at, at + length);
+
+/** Calls `each` with status, bytes, place and length of every result of many keys. */
+function mapResults(exchange, index, each) {
+  const length = exchange.number(index);
+  const memory = exchange.takeObject(2 * index);
+  if (length === 0) return [];
+  const records = new Int32Array(memory, 0, 2 * length);
+  const block = Buffer.from(memory);
+  let at = 8 * length;
+  return Array.from({ length }, (_, item) => {
+    const here = at;
+    at += records[2 * item + 1];
+    return each(records[2 * item], block, here, at - here);
+  });
+}
+
+/** A decoder of many results; with its error go the results of the keys that did not fail. */
+function many(each) {
+  const decode = (exchange, index) => mapResults(exchange, index, each);
+  decode.describe = (exchange, index, error) => {
+    error.codes = [];
+    error.results = mapResults(exchange, index, (status, block, at, length) => {
+      error.codes.push(codeOf(status));
+      return status < 0 ? undefined : each(status, block, at, length);
+    });
+  };
+  return decode;
+}
+
+const values = many((status, block, at, length) => (status === OK ? bytesOf(block, at, length) : undefined));
+const texts = many((status, block, at, length) => (status === OK ? textOf(block, at, length) : undefined));
+const stored = many((status) => status === OK);
+const allStored = Object.assign((exchange, index) => void exchange.takeObject(2 * index), { describe: stored.describe });
+
+function pageOf(read) {
+  return (exchange, index) => {
+    if (exchange.status(index) === END) return undefined;
+    const length = exchange.number(index);
+    const memory = exchange.takeObject(2 * index);
+    const lengths = new Uint32Array(memory, 0, length);
+    const block = Buffer.from(memory);
+    let at = 4 * length;
+    return Array.from(lengths, (size) => read(block, (at += size) - size, size));
+  };
+}
+
+function matchesOf(read) {
+  return (exchange, index) => {
+    const length = exchange.number(index);
+    if (length === 0) return [];
+    const memory = exchange.takeObject(2 * index);
+    const scores = new Float64Array(memory, 0, 2 * length);
+    const lengths = new Uint32Array(memory, 0, 4 * length);
+    const block = Buffer.from(memory);
+    let at = 16 * length;
+    return Array.from({ length }, (_, item) => {
+      const size = lengths[4 * item + 2];
+      return { key: read(block, (at += size) - size, size), score: scores[2 * item] };
+    });
+  };
+}
+
+module.exports = {
+  nothing, wasThere, value, text, json, ttl, count, values, texts, stored, allStored,
+  keys: { utf8: pageOf(textOf), buffer: pageOf(bytesOf) },
+  matches: { utf8: matchesOf(textOf), buffer: matchesOf(bytesOf) },
+};

@@ -1,0 +1,38 @@
+'use strict';
+
+/** The one error of the library: `code` for programs, `message` for people. */
+
+const native = require('../out/yokedcache.node');
+
+const codes = new Map();
+
+/** The name of a status, such as 'YC_E_TIMEOUT'. */
+function codeOf(status) {
+  let code = codes.get(status);
+  if (code === undefined) codes.set(status, (code = native.statusName(status)));
+  return code;
+}
+
+class YokedCacheError extends Error {
+  constructor(code, message, retryable = false) {
+    super(message);
+    this.code = code;
+    this.retryable = retryable;
+  }
+}
+Object.defineProperty(YokedCacheError.prototype, 'name', { value: 'YokedCacheError' });
+
+/** What the native part answers as [status, message, retryable]. */
+function errorOf([status, message, retryable]) {
+  return new YokedCacheError(codeOf(status), message, retryable);
+}
+
+function invalidType(message) {
+  return Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG_TYPE' });
+}
+
+function outOfRange(message) {
+  return new YokedCacheError('YC_E_INVALID', message);
+}
+
+module.exports = { YokedCacheError, codeOf, errorOf, invalidType, outOfRange };

@@ -1,0 +1,348 @@
+'use strict';
+
+/**
+ * Between promises and the native part: requests gathered during a tick cross in one call, replies come back in one,
+ * through memory that both sides know. src/binding.h has the same layout.
+ */
+
+const { markAsUntransferable } = require('node:worker_threads');
+const native = require('../out/yokedcache.node');
+const { roomFor, write, roomForList, writeList } = require('./bytes.js');
+const { YokedCacheError, codeOf, errorOf } = require('./error.js');
+const { Kind } = require('./kind.js');
+const { Signals } = require('./signals.js');
+
+const BATCH = 256;
+const REQUEST_WORDS = 12;
+const REPLY_WORDS = 8;
+const REPLIES = BATCH * REQUEST_WORDS;
+const ARENA = (REPLIES + BATCH * REPLY_WORDS) * 4;
+const ARENA_BYTES = 64 * 1024;
+
+/** Short values are slices of slabs, as short Buffers of Node are slices of its pool. */
+const SLAB_BYTES = 16 * 1024;
+const SMALL_VALUE = 4096;
+/** A value that finds less room than it needs has memory of its own, which costs more. */
+const SLAB_REST = 1024;
+
+const MORE = 65536;
+const SHAPE_SLAB = 1;
+const CAN_SHARE = 4;
+/** What the arguments of one operation may take; the library's limits are lower. */
+const MAX_ROOM = 2 ** 31 - 1;
+
+const ignore = () => {};
+const flushGathered = (exchange) => exchange.flush();
+
+class Exchange {
+  constructor(handle) {
+    const memory = new ArrayBuffer(ARENA + ARENA_BYTES);
+    this.handle = handle;
+    /** In this process alone, so every short operation is done when its call returns. */
+    this.atOnce = (native.capabilities(handle) & CAN_SHARE) === 0;
+    this.closed = false;
+    this.words = new Int32Array(memory, 0, ARENA / 4);
+    this.numbers = new Float64Array(memory, 0, ARENA / 8);
+    this.arena = Buffer.from(memory, ARENA);
+    this.objects = new Array(2 * BATCH).fill(undefined);
+    /** Requests that are gathered, and where the next bytes go. */
+    this.count = 0;
+    this.arenaAt = 0;
+    /** In place of the arena, for one request that is larger. */
+    this.large = undefined;
+    /** Promises by slot. */
+    this.decoders = [];
+    this.resolves = [];
+    this.rejects = [];
+    this.free = [];
+    this.signals = new Signals(this);
+    this.newSlab();
+    const failed = native.start(handle, this, this.drain, new Uint8Array(memory));
+    if (failed !== undefined) throw errorOf(failed);
+  }
+
+  // ---- Requests ----
+
+  /** One operation; a promise of what `decode` makes of its reply. */
+  request(kind, flags, key, value, tags, number, decode, signal) {
+    this.check(signal);
+    if (this.atOnce && kind <= Kind.INVALIDATE_TAGS) return Promise.resolve(this.run(kind, flags, key, value, tags, number, decode));
+    const base = this.put(kind, flags, key, value, tags, number);
+    const promise = this.expect(decode, base, signal);
+    if (this.count++ === 0) process.nextTick(flushGathered, this);
+    if (this.atOnce || this.count === BATCH || this.large !== undefined) this.flush();
+    return promise;
+  }
+
+  /** One operation on the caller's thread; what it came to, or an exception. */
+  run(kind, flags, key, value, tags, number, decode) {
+    this.put(kind, flags, key, value, tags, number);
+    const { large } = this;
+    this.large = undefined;
+    this.arenaAt = 0;
+    if (this.slabAt > SLAB_BYTES - SLAB_REST) this.newSlab();
+    const refused = native.run(this.handle, this.slab, this.slabAt, this.objects, large);
+    if (refused !== undefined) throw errorOf(refused);
+    if (this.words[REPLIES + 1] < 0) throw this.failure(0, decode);
+    const result = decode(this, 0);
+    this.slabAt = this.kept;
+    return result;
+  }
+
+  /** An operation of many keys or a search: crosses alone. */
+  requestAlone(write, decode, signal) {
+    this.check(signal);
+    this.flush();
+    const base = write(this);
+    const promise = this.expect(decode, base, signal);
+    const { large } = this;
+    this.large = undefined;
+    this.arenaAt = 0;
+    this.accept(this.words[base + 2], native.submitOne(this.handle, large));
+    return promise;
+  }
+
+  /** The next page of a listing. */
+  requestPage(cursor, limit, decode, signal) {
+    this.check(signal);
+    const slot = this.newSlot();
+    const promise = this.promise(slot, decode, signal);
+    this.accept(slot, native.keysNext(this.handle, cursor, limit, slot));
+    return promise;
+  }
+
+  accept(slot, refused) {
+    if (refused !== undefined) this.takeRejecter(slot)(errorOf(refused));
+    else if (this.atOnce) this.drain();
+  }
+
+  check(signal) {
+    if (signal !== undefined) this.signals.check(signal);
+    if (this.closed) throw new YokedCacheError('YC_E_CLOSED', 'the cache was closed');
+  }
+
+  /** Writes the next request; its place. It counts once `count` is raised. */
+  put(kind, flags, key, value, tags, number) {
+    const what = kind === Kind.INVALIDATE_PATTERN ? 'pattern' : 'key';
+    let room = 0;
+    if (key !== undefined) room += roomFor(key, what);
+    if (value !== undefined) room += roomFor(value, 'value');
+    if (tags !== undefined) room += roomForList(tags, 'tag');
+    const arena = this.arenaFor(room);
+    const { words } = this;
+    const base = this.count * REQUEST_WORDS;
+    let at = this.large === undefined ? this.arenaAt : 0;
+    words[base] = kind;
+    words[base + 1] = flags;
+    words[base + 3] = at;
+    if (key !== undefined) at = write(arena, at, key, what);
+    words[base + 4] = at - words[base + 3];
+    words[base + 5] = at;
+    if (value !== undefined) at = write(arena, at, value, 'value');
+    words[base + 6] = at - words[base + 5];
+    words[base + 7] = at;
+    if (tags !== undefined) at = writeList(arena, at, tags, 'tag');
+    words[base + 8] = tags === undefined ? 0 : tags.length;
+    this.numbers[base / 2 + 5] = number;
+    if (this.large === undefined) this.arenaAt = at;
+    return base;
+  }
+
+  /** As `put`, for lists of keys and values; nothing is gathered then. */
+  putLists(kind, keys, values, tags, number) {
+    const arena = this.arenaFor(roomForList(keys, 'key') + roomForList(values, 'value') + roomForList(tags, 'tag'));
+    const { words } = this;
+    words[0] = kind;
+    words[3] = 0;
+    words[4] = keys.length;
+    words[5] = writeList(arena, 0, keys, 'key');
+    words[6] = values.length;
+    words[7] = writeList(arena, words[5], values, 'value');
+    words[8] = tags.length;
+    writeList(arena, words[7], tags, 'tag');
+    this.numbers[5] = number;
+    return 0;
+  }
+
+  putSearch(query, threshold, limit, tags) {
+    const arena = this.arenaFor(roomFor(query, 'query') + roomForList(tags, 'tag'));
+    const { words } = this;
+    words[0] = Kind.SEARCH;
+    words[3] = 0;
+    words[7] = words[4] = write(arena, 0, query, 'query');
+    words[8] = tags.length;
+    words[9] = limit;
+    writeList(arena, words[7], tags, 'tag');
+    this.numbers[5] = threshold;
+    return 0;
+  }
+
+  /** Where a request of so many bytes goes. */
+  arenaFor(room) {
+    this.large = undefined;
+    if (room <= ARENA_BYTES - this.arenaAt) return this.arena;
+    this.flush();
+    if (room <= ARENA_BYTES) return this.arena;
+    if (room > MAX_ROOM) throw new YokedCacheError('YC_E_TOO_LARGE', `the arguments take ${room} bytes`);
+    return (this.large = Buffer.allocUnsafeSlow(room));
+  }
+
+  /** Hands over what was gathered. */
+  flush() {
+    const { count, large } = this;
+    if (count === 0) return;
+    this.count = 0;
+    this.arenaAt = 0;
+    this.large = undefined;
+    const accepted = native.submit(this.handle, count, large);
+    if (accepted < count) this.refuse(accepted, count);
+  }
+
+  refuse(from, to) {
+    const parts = native.refusal(this.handle);
+    for (let at = from; at < to; at++) this.takeRejecter(this.words[at * REQUEST_WORDS + 2])(errorOf(parts));
+  }
+
+  // ---- Promises by slot ----
+
+  newSlot() {
+    return this.free.length > 0 ? this.free.pop() : this.decoders.length;
+  }
+
+  /** A promise for the request at a place. */
+  expect(decode, base, signal) {
+    const slot = this.newSlot();
+    this.words[base + 2] = slot;
+    return this.promise(slot, decode, signal);
+  }
+
+  promise(slot, decode, signal) {
+    this.decoders[slot] = decode;
+    const promise = new Promise((resolve, reject) => {
+      this.resolves[slot] = resolve;
+      this.rejects[slot] = reject;
+    });
+    if (signal !== undefined) this.signals.watch(signal, slot);
+    return promise;
+  }
+
+  /** Ends a slot; what rejects its promise. */
+  takeRejecter(slot) {
+    const reject = this.rejects[slot];
+    this.resolves[slot] = this.rejects[slot] = this.decoders[slot] = ignore;
+    this.signals.forget(slot);
+    this.free.push(slot);
+    return reject;
+  }
+
+  /** Its promise is rejected now; the slot ends with its completion, unless nothing was submitted yet. */
+  abort(slot, reason) {
+    this.rejects[slot](reason);
+    this.resolves[slot] = this.rejects[slot] = ignore;
+    if (!this.takeBack(slot)) native.cancel(this.handle, slot);
+  }
+
+  takeBack(slot) {
+    const { words } = this;
+    for (let at = 0; at < this.count; at++) {
+      if (words[at * REQUEST_WORDS + 2] !== slot) continue;
+      this.count -= 1;
+      words.copyWithin(at * REQUEST_WORDS, this.count * REQUEST_WORDS, (this.count + 1) * REQUEST_WORDS);
+      this.takeRejecter(slot);
+      return true;
+    }
+    return false;
+  }
+
+  // ---- Replies ----
+
+  /** Settles what has completed. Node's loop calls it when the queue is readable. */
+  drain() {
+    let turn;
+    do {
+      if (this.slabAt > SLAB_BYTES - SMALL_VALUE) this.newSlab();
+      turn = native.drain(this.handle, this.slab, this.slabAt, this.objects);
+      const count = turn % MORE;
+      for (let index = 0; index < count; index++) this.settle(index);
+      this.slabAt = this.kept;
+    } while (turn >= MORE);
+  }
+
+  settle(index) {
+    const base = REPLIES + index * REPLY_WORDS;
+    const slot = this.words[base];
+    const decode = this.decoders[slot];
+    const resolve = this.resolves[slot];
+    const reject = this.takeRejecter(slot);
+    if (resolve === ignore) {
+      this.objects[2 * index] = this.objects[2 * index + 1] = undefined;
+      return;
+    }
+    try {
+      if (this.words[base + 1] < 0) reject(this.failure(index, decode));
+      else resolve(decode(this, index));
+    } catch (error) {
+      reject(error);
+    }
+  }
+
+  /** Values from here on are in memory that no other one is in. */
+  newSlab() {
+    this.slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+    markAsUntransferable(this.slab.buffer);
+    this.slabAt = this.kept = 0;
+  }
+
+  // ---- What decoders ask for ----
+
+  status(index) {
+    return this.words[REPLIES + index * REPLY_WORDS + 1];
+  }
+
+  number(index) {
+    return this.numbers[(REPLIES + index * REPLY_WORDS) / 2 + 3];
+  }
+
+  takeObject(place) {
+    const object = this.objects[place];
+    this.objects[place] = undefined;
+    return object;
+  }
+
+  /** The value of a reply; undefined for a miss. */
+  value(index) {
+    const base = REPLIES + index * REPLY_WORDS;
+    if (this.words[base + 2] !== SHAPE_SLAB) return this.takeObject(2 * index);
+    const at = this.words[base + 3];
+    this.kept = at + this.words[base + 4];
+    return this.slab.subarray(at, this.kept);
+  }
+
+  text(index) {
+    const base = REPLIES + index * REPLY_WORDS;
+    if (this.words[base + 2] !== SHAPE_SLAB) return this.takeObject(2 * index)?.toString();
+    const at = this.words[base + 3];
+    return this.slab.toString('utf8', at, at + this.words[base + 4]);
+  }
+
+  failure(index, decode) {
+    const message = this.takeObject(2 * index + 1);
+    const error = new YokedCacheError(codeOf(this.status(index)), message, this.number(index) === 1);
+    if (this.objects[2 * index] !== undefined) decode.describe?.(this, index, error);
+    this.objects[2 * index] = undefined;
+    return error;
+  }
+
+  // ---- The end ----
+
+  async close(timeoutMs) {
+    this.flush();
+    this.closed = true;
+    const failed = await native.close(this.handle, timeoutMs);
+    this.drain();
+    native.release(this.handle);
+    if (failed !== undefined) throw errorOf(failed);
+  }
+}
+
+module.exports = { Exchange };

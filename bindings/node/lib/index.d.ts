@@ -1,0 +1,165 @@
+/// <reference types="node" />
+
+/**
+ * One cache with one meaning over memory, Redis and Memcached.
+ *
+ * Every method of `Cache` but `getSync` answers a promise at once; what is wrong with its arguments rejects it. Rejections
+ * are `TypeError` (code `ERR_INVALID_ARG_TYPE`) for an argument of a wrong type, the reason of a signal that was aborted,
+ * and `YokedCacheError` for everything else. A miss is `undefined`, never an error; an error is never a miss.
+ */
+
+/** Bytes, or a text, which stands for its UTF-8 bytes. A text with half a surrogate pair is refused with a TypeError. */
+export type Bytes = string | Uint8Array;
+
+/** What went wrong. */
+export class YokedCacheError extends Error {
+  /** The name of a status of yokedcache.h, such as `YC_E_TIMEOUT`; the README lists them. */
+  readonly code: string;
+  /** Whether the same call may succeed later. */
+  readonly retryable: boolean;
+  /** Of `getMany`, `setMany` and `deleteMany` that failed for some keys: `YC_OK`, `YC_MISS` or an error, for each key. */
+  readonly codes?: string[];
+  /** And what came for each key; `undefined` where it failed. */
+  readonly results?: unknown[];
+  constructor(code: string, message: string, retryable?: boolean);
+}
+
+export interface CallOptions {
+  /**
+   * Rejects the promise with its reason when it is aborted. What was submitted already may be carried out all the same.
+   */
+  signal?: AbortSignal;
+}
+
+export interface SetOptions extends CallOptions {
+  /**
+   * Milliseconds, rounded up. 0 and Infinity never expire; without it the cache's `default_ttl` counts, shortened at random by
+   * its `ttl_jitter`.
+   */
+  ttl?: number;
+  /** Up to 64. They replace those that the key has. */
+  tags?: Iterable<Bytes>;
+}
+
+export interface CountOptions extends CallOptions {
+  /** Count what goes: takes longer, and gives `undefined` where the backend cannot know. */
+  count?: boolean;
+}
+
+export interface TextOptions extends CallOptions {
+  encoding: 'utf8' | 'utf-8';
+}
+
+export interface BufferOptions extends CallOptions {
+  encoding?: 'buffer';
+}
+
+export interface ListOptions extends CallOptions {
+  /** The most keys that are read at once; 512 if left out. */
+  pageSize?: number;
+}
+
+export interface SearchOptions extends CallOptions {
+  /** The lowest score that counts, 0 to 100; 80 if left out. */
+  threshold?: number;
+  /** The most matches; 10 if left out. */
+  limit?: number;
+  /** Only entries that have one of these tags. */
+  tags?: Iterable<Bytes>;
+}
+
+export interface Match<Key> {
+  key: Key;
+  /** From 0 to 100. */
+  score: number;
+}
+
+export interface Capabilities {
+  /** Keys can be listed: `keys`, `search` and `invalidatePattern` work. */
+  list: boolean;
+  /** Invalidations know how many entries they removed. */
+  count: boolean;
+  /** Other processes see the same entries. */
+  share: boolean;
+  /** The sizes in `stats` are exact. */
+  size: boolean;
+}
+
+/** A configuration as a document: `{ backend: 'redis', redis: { url: 'redis://localhost' } }`. */
+export interface ConfigDocument {
+  [name: string]: unknown;
+}
+
+export class Cache {
+  private constructor();
+
+  /** Opens a cache from a URL, a YAML or JSON text, or an object in place of such a text. */
+  static open(config: string | ConfigDocument, options?: CallOptions): Promise<Cache>;
+  /** Opens a cache from a file; `environment` (else the variable ENVIRONMENT, else `development`) names the part that counts. */
+  static openFile(path: string | URL, environment?: string, options?: CallOptions): Promise<Cache>;
+  /** Opens a cache from the process's YOKEDCACHE_URL, else YOKEDCACHE_CONFIG, else REDIS_URL. */
+  static openEnv(options?: CallOptions): Promise<Cache>;
+
+  /** The value of a key, as a Buffer or as text; `undefined` for a miss. */
+  get(key: Bytes, options: TextOptions): Promise<string | undefined>;
+  get(key: Bytes, options?: BufferOptions): Promise<Buffer | undefined>;
+  /** As `get`, in this very call: on the memory backend. Throws `YC_E_UNSUPPORTED` where it would have to wait for a server. */
+  getSync(key: Bytes, options: { encoding: 'utf8' | 'utf-8' }): string | undefined;
+  getSync(key: Bytes, options?: { encoding?: 'buffer' }): Buffer | undefined;
+  /** The value parsed as JSON; `undefined` for a miss, a SyntaxError for what is no JSON. */
+  getJson<T = unknown>(key: Bytes, options?: CallOptions): Promise<T | undefined>;
+  /** Stores a value in place of any other. The arguments may change as soon as this has returned. */
+  set(key: Bytes, value: Bytes, options?: SetOptions): Promise<void>;
+  /** Stores `JSON.stringify(value)`. */
+  setJson(key: Bytes, value: unknown, options?: SetOptions): Promise<void>;
+  /** Removes a key; whether it was there. */
+  delete(key: Bytes, options?: CallOptions): Promise<boolean>;
+  /** Whether a key is there. No use of the entry, for eviction. */
+  exists(key: Bytes, options?: CallOptions): Promise<boolean>;
+  /** Gives a key another time to live from now on (`undefined`: the default); whether it was there. */
+  expire(key: Bytes, ttl: number | undefined, options?: CallOptions): Promise<boolean>;
+  /** The milliseconds left, Infinity when it never expires, `undefined` for a miss. */
+  ttl(key: Bytes, options?: CallOptions): Promise<number | undefined>;
+
+  /** The value of each key. Where one fails the error has `codes` and `results`. */
+  getMany(keys: Iterable<Bytes>, options: TextOptions): Promise<(string | undefined)[]>;
+  getMany(keys: Iterable<Bytes>, options?: BufferOptions): Promise<(Buffer | undefined)[]>;
+  /** Stores pairs, such as those of a Map, with one time to live and the same tags. When one is refused none is stored. */
+  setMany(entries: Iterable<readonly [Bytes, Bytes]>, options?: SetOptions): Promise<void>;
+  /** Removes keys; whether each was there. */
+  deleteMany(keys: Iterable<Bytes>, options?: CallOptions): Promise<boolean[]>;
+
+  /** Makes every entry that was set with the tag a miss, for every process. How many, if `count` asks for it. */
+  invalidateTag(tag: Bytes, options?: CountOptions): Promise<number | undefined>;
+  /** As `invalidateTag`, for entries that have any of the tags. */
+  invalidateTags(tags: Iterable<Bytes>, options?: CountOptions): Promise<number | undefined>;
+  /** Removes the keys that match a glob: `*`, `?`, `[a-z]`, `[^a]`, and `\x` for x itself. */
+  invalidatePattern(pattern: Bytes, options?: CountOptions): Promise<number | undefined>;
+  /** Removes every entry of this cache's key_prefix, and nobody else's. */
+  flush(options?: CountOptions): Promise<number | undefined>;
+
+  /** The keys that match a glob (all if left out), read page by page. As text, like the names of `fs.readdir`, or as Buffers. */
+  keys(pattern: Bytes | undefined, options: ListOptions & { encoding: 'buffer' }): AsyncGenerator<Buffer, void, void>;
+  keys(pattern?: Bytes, options?: ListOptions & { encoding?: 'utf8' | 'utf-8' }): AsyncGenerator<string, void, void>;
+  /** The keys most like a query, best first, scored by rapidfuzz's partial ratio. */
+  search(query: Bytes, options: SearchOptions & { encoding: 'buffer' }): Promise<Match<Buffer>[]>;
+  search(query: Bytes, options?: SearchOptions & { encoding?: 'utf8' | 'utf-8' }): Promise<Match<string>[]>;
+
+  /** Counters, sizes and latencies. */
+  stats(options?: CallOptions): Promise<Record<string, any>>;
+  /** `status` is `healthy`, `degraded` or `unhealthy`; `reasons` says why. */
+  health(options?: CallOptions): Promise<Record<string, any>>;
+  /** Asks the backend for a sign of life. */
+  ping(options?: CallOptions): Promise<void>;
+  /** What the backend can do beyond the basics. */
+  readonly capabilities: Capabilities;
+
+  /**
+   * Closes the cache: what is in flight may finish for `timeout` milliseconds (5000 if left out), later calls are rejected with
+   * `YC_E_CLOSED`. Rejected with `YC_E_TIMEOUT` when the time was over first; the cache is closed all the same. Once more is fine.
+   */
+  close(options?: { timeout?: number }): Promise<void>;
+}
+
+/** The version of the native library. */
+export const version: string;

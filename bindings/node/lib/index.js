@@ -1,0 +1,11 @@
+'use strict';
+
+/** The package: see index.d.ts for what each thing means. */
+
+const { Cache } = require('./cache.js');
+const { YokedCacheError } = require('./error.js');
+const native = require('../out/yokedcache.node');
+
+exports.Cache = Cache;
+exports.YokedCacheError = YokedCacheError;
+exports.version = native.version;

@@ -1,0 +1,3 @@
+import yokedcache from './index.js';
+
+export const { Cache, YokedCacheError, version } = yokedcache;

@@ -1,0 +1,114 @@
+/* What the parts of the Node binding share: one open cache, and the memory it exchanges with JavaScript. */
+#ifndef BINDING_H
+#define BINDING_H
+
+#define NAPI_VERSION 8
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <node_api.h>
+#include <uv.h>
+#include <yokedcache.h>
+
+enum {
+    BATCH = 256,           /* Requests of one submission, replies of one turn. */
+    QUEUE_CAPACITY = 65536, /* The backend's own max_pending is the limit users set; this one only bounds it. */
+    SMALL_VALUE = 4096     /* Longer values have memory of their own, so that a short one keeps little else alive. */
+};
+
+/* One operation as lib/exchange.js writes it. Places are offsets into the arena. */
+typedef struct request {
+    int32_t kind;
+    uint32_t flags;
+    uint32_t slot;              /* Which promise waits for it. */
+    uint32_t key_at, key_len;   /* With many keys: where their list begins, and how many they are. */
+    uint32_t value_at, value_len;
+    uint32_t tags_at, n_tags;
+    uint32_t limit;             /* Of a search. */
+    double number;              /* A TTL in milliseconds, or the threshold of a search. */
+} request;
+
+enum reply_shape { SHAPE_NONE, SHAPE_SLAB, SHAPE_OBJECT };
+
+/* What it came to, as lib/exchange.js reads it. */
+typedef struct reply {
+    uint32_t slot;
+    int32_t status;
+    int32_t shape;              /* Where the result is: in the slab at `at`, or objects[2 * index]. */
+    uint32_t at, len;
+    uint32_t zero;
+    double number;              /* A count (-1: unknown), a TTL, a number of keys; of an error: whether to retry. */
+} reply;
+
+/* One open cache. Owned by its JavaScript object, by the loop while it is watched, and by each call on
+   the thread pool; all of them let go on the loop's thread, and the last one frees it. */
+typedef struct handle {
+    unsigned owners;
+    napi_env env;
+    yc_cache *cache;
+    yc_queue *queue;
+    yc_error *refusal;          /* Why the last submission was not accepted. */
+
+    uv_poll_t poll;
+    bool watched, unwatching;
+    napi_ref exchange;          /* Weak while nothing is in flight: then it may be collected. */
+    napi_ref on_readable;
+    napi_async_context context;
+    napi_async_cleanup_hook_handle teardown;
+    size_t in_flight;
+
+    /* Parts of one ArrayBuffer that no user sees. */
+    const request *requests;
+    reply *replies;
+    const uint8_t *arena;
+    size_t arena_len;
+
+    yc_completion done[BATCH];
+    size_t done_at, done_count;
+    yc_op ops[BATCH];
+    yc_ticket new_tickets[BATCH];
+    yc_ticket *tickets;         /* Of each slot. */
+    size_t n_tickets;
+    yc_slice *slices;
+    size_t slices_room;
+} handle;
+
+typedef struct span {
+    uint8_t *data;
+    size_t len;
+} span;
+
+/* values.c: JavaScript values. */
+bool check(napi_env env, napi_status status);
+napi_value throw_text(napi_env env, const char *text);
+bool arguments(napi_env env, napi_callback_info info, size_t count, napi_value *values);
+handle *handle_of(napi_env env, napi_value value);
+span bytes_of(napi_env env, napi_value value);
+napi_value error_of(napi_env env, yc_error *error);
+
+/* lifecycle.c: opening, watching, closing. */
+void hold(handle *cache);
+void let_go(handle *cache);
+napi_value open_cache(napi_env env, napi_callback_info info);
+napi_value start(napi_env env, napi_callback_info info);
+napi_value close_cache(napi_env env, napi_callback_info info);
+napi_value release(napi_env env, napi_callback_info info);
+void flights_began(handle *cache, size_t count);
+void flights_ended(handle *cache, size_t count);
+
+/* requests.c: from JavaScript to the library. */
+napi_value submit(napi_env env, napi_callback_info info);
+napi_value submit_one(napi_env env, napi_callback_info info);
+napi_value cancel(napi_env env, napi_callback_info info);
+napi_value keys_open(napi_env env, napi_callback_info info);
+napi_value keys_next(napi_env env, napi_callback_info info);
+yc_status run_first(handle *cache, span arena, yc_op *op, yc_error **error);
+bool arena_of(napi_env env, handle *cache, napi_value value, span *arena);
+
+/* replies.c: and back. */
+napi_value drain(napi_env env, napi_callback_info info);
+napi_value run(napi_env env, napi_callback_info info);
+
+#endif

@@ -1,0 +1,69 @@
+/* The functions that lib/ sees. No state: a process loads this once for all of its workers. */
+#include "binding.h"
+
+#include <string.h>
+
+/* capabilities(handle): the sum of YC_CAN_ numbers. */
+static napi_value capabilities(napi_env env, napi_callback_info info) {
+    napi_value given[1], result = NULL;
+    uint64_t flags = 0;
+    handle *cache = arguments(env, info, 1, given) ? handle_of(env, given[0]) : NULL;
+    if (!cache) return NULL;
+    yc_capabilities(cache->cache, &flags, NULL);
+    check(env, napi_create_double(env, (double)flags, &result));
+    return result;
+}
+
+/* refusal(handle): why the last submit() did not accept all. */
+static napi_value refusal(napi_env env, napi_callback_info info) {
+    napi_value given[1];
+    handle *cache = arguments(env, info, 1, given) ? handle_of(env, given[0]) : NULL;
+    if (!cache) return NULL;
+    yc_error *error = cache->refusal;
+    cache->refusal = NULL;
+    return error_of(env, error);
+}
+
+/* statusName(status). */
+static napi_value status_name(napi_env env, napi_callback_info info) {
+    napi_value given[1], result = NULL;
+    int32_t status = 0;
+    if (!arguments(env, info, 1, given) || !check(env, napi_get_value_int32(env, given[0], &status))) return NULL;
+    check(env, napi_create_string_utf8(env, yc_status_name(status), NAPI_AUTO_LENGTH, &result));
+    return result;
+}
+
+static const struct {
+    const char *name;
+    napi_callback call;
+} FUNCTIONS[] = {
+    {"open", open_cache}, {"start", start},         {"close", close_cache},    {"release", release},
+    {"submit", submit},   {"submitOne", submit_one}, {"run", run},             {"drain", drain},
+    {"cancel", cancel},   {"keysOpen", keys_open},  {"keysNext", keys_next},   {"capabilities", capabilities},
+    {"refusal", refusal}, {"statusName", status_name},
+};
+
+static bool add_functions(napi_env env, napi_value exports) {
+    for (size_t at = 0; at < sizeof FUNCTIONS / sizeof *FUNCTIONS; at++) {
+        napi_value function;
+        const char *name = FUNCTIONS[at].name;
+        bool added = check(env, napi_create_function(env, name, NAPI_AUTO_LENGTH, FUNCTIONS[at].call, NULL, &function)) &&
+                     check(env, napi_set_named_property(env, exports, name, function));
+        if (!added) return false;
+    }
+    return true;
+}
+
+NAPI_MODULE_INIT() {
+    yc_error *error = NULL;
+    napi_value version;
+    if (yc_check_abi(YC_VERSION_NUMBER, &error) < 0) {
+        napi_throw_error(env, "YC_E_ABI_MISMATCH", yc_error_message(error));
+        yc_error_free(error);
+        return NULL;
+    }
+    bool made = add_functions(env, exports) &&
+                check(env, napi_create_string_utf8(env, yc_version(), NAPI_AUTO_LENGTH, &version)) &&
+                check(env, napi_set_named_property(env, exports, "version", version));
+    return made ? exports : NULL;
+}

@@ -1,0 +1,205 @@
+/* From the library to JavaScript: short values into the slab it gave, the rest as objects. */
+#include "binding.h"
+
+#include <string.h>
+
+/* Where replies of one turn go. */
+typedef struct turn {
+    napi_env env;
+    handle *cache;
+    span slab;
+    size_t slab_at;
+    napi_value objects; /* Two places for each reply: the result, and the text of its error. */
+    uint32_t count;
+    size_t taken;
+} turn;
+
+static bool put(turn *turn, uint32_t place, napi_value object) {
+    return check(turn->env, napi_set_element(turn->env, turn->objects, 2 * turn->count + place, object));
+}
+
+/* ---- Values ---- */
+
+static bool put_large(turn *turn, reply *to, const void *data, size_t len) {
+    napi_value copy;
+    to->shape = SHAPE_OBJECT;
+    return check(turn->env, napi_create_buffer_copy(turn->env, len, data, NULL, &copy)) && put(turn, 0, copy);
+}
+
+static bool fits(const turn *turn, const yc_value *value) {
+    size_t len = 0;
+    yc_value_data(value, &len);
+    return len > SMALL_VALUE || len <= turn->slab.len - turn->slab_at;
+}
+
+static bool put_value(turn *turn, reply *to, const yc_value *value) {
+    size_t len = 0;
+    const void *data = yc_value_data(value, &len);
+    if (len > SMALL_VALUE || !fits(turn, value)) return put_large(turn, to, data, len);
+    memcpy(turn->slab.data + turn->slab_at, data, len);
+    to->shape = SHAPE_SLAB;
+    to->at = (uint32_t)turn->slab_at;
+    to->len = (uint32_t)len;
+    turn->slab_at += len;
+    return true;
+}
+
+/* ---- Lists: one block of fixed records, then the bytes one after another ---- */
+
+static uint8_t *put_block(turn *turn, reply *to, size_t records, size_t bytes) {
+    napi_value block;
+    void *data = NULL;
+    to->shape = SHAPE_OBJECT;
+    bool made = check(turn->env, napi_create_arraybuffer(turn->env, records + bytes, &data, &block)) && put(turn, 0, block);
+    return made ? data : NULL;
+}
+
+typedef struct result_record {
+    int32_t status;
+    uint32_t len;
+} result_record;
+
+static bool put_results(turn *turn, reply *to, const yc_results *results) {
+    size_t count, total = 0, len;
+    const yc_status *statuses = yc_results_statuses(results, &count);
+    const yc_value *const *values = yc_results_values(results, NULL);
+    for (size_t at = 0; at < count; at++) total += (yc_value_data(values[at], &len), len);
+    to->number = (double)count;
+    if (!count) return true;
+    uint8_t *block = put_block(turn, to, count * sizeof(result_record), total);
+    if (!block) return false;
+    uint8_t *bytes = block + count * sizeof(result_record);
+    for (size_t at = 0; at < count; at++) {
+        const void *data = yc_value_data(values[at], &len);
+        memcpy(block + at * sizeof(result_record), &(result_record){statuses[at], (uint32_t)len}, sizeof(result_record));
+        if (len) memcpy(bytes, data, len);
+        bytes += len;
+    }
+    return true;
+}
+
+static bool put_keys(turn *turn, reply *to, const yc_keys *keys) {
+    size_t count, total = 0;
+    const yc_slice *slices = yc_keys_data(keys, &count);
+    for (size_t at = 0; at < count; at++) total += slices[at].len;
+    uint8_t *block = put_block(turn, to, count * sizeof(uint32_t), total);
+    if (!block) return false;
+    uint8_t *bytes = block + count * sizeof(uint32_t);
+    for (size_t at = 0; at < count; at++) {
+        memcpy(block + at * sizeof(uint32_t), &(uint32_t){(uint32_t)slices[at].len}, sizeof(uint32_t));
+        memcpy(bytes, slices[at].data, slices[at].len);
+        bytes += slices[at].len;
+    }
+    to->number = (double)count;
+    return true;
+}
+
+typedef struct match_record {
+    double score;
+    uint32_t len, zero;
+} match_record;
+
+static bool put_matches(turn *turn, reply *to, const yc_matches *matches) {
+    size_t count = yc_matches_count(matches), total = 0;
+    for (size_t at = 0; at < count; at++) total += yc_matches_at(matches, at)->key.len;
+    to->number = (double)count;
+    if (!count) return true;
+    uint8_t *block = put_block(turn, to, count * sizeof(match_record), total);
+    if (!block) return false;
+    uint8_t *bytes = block + count * sizeof(match_record);
+    for (size_t at = 0; at < count; at++) {
+        const yc_match *match = yc_matches_at(matches, at);
+        memcpy(block + at * sizeof(match_record), &(match_record){match->score, (uint32_t)match->key.len, 0}, sizeof(match_record));
+        memcpy(bytes, match->key.data, match->key.len);
+        bytes += match->key.len;
+    }
+    return true;
+}
+
+/* ---- Replies ---- */
+
+static bool put_error(turn *turn, reply *to, const yc_error *error) {
+    napi_value text;
+    const char *message = yc_error_message(error);
+    to->number = yc_error_retryable(error);
+    return check(turn->env, napi_create_string_utf8(turn->env, message, strlen(message), &text)) && put(turn, 1, text);
+}
+
+static double number_of(const yc_completion *done) {
+    if (done->kind == YC_OP_TTL) return (double)done->remaining_ms;
+    return done->removed == YC_COUNT_UNKNOWN ? -1 : (double)done->removed;
+}
+
+static bool put_reply(turn *turn, const yc_completion *done) {
+    reply *to = &turn->cache->replies[turn->count];
+    *to = (reply){.slot = (uint32_t)done->user_data, .status = done->status, .number = number_of(done)};
+    bool put = (!done->result || put_value(turn, to, done->result)) && (!done->results || put_results(turn, to, done->results)) &&
+               (!done->keys || put_keys(turn, to, done->keys)) && (!done->matches || put_matches(turn, to, done->matches)) &&
+               (!done->error || put_error(turn, to, done->error));
+    turn->count += put;
+    return put;
+}
+
+/* Has something to reply to, taken already or now. */
+static bool refill(handle *cache) {
+    if (cache->done_at < cache->done_count) return true;
+    cache->done_at = cache->done_count = 0;
+    yc_queue_poll(cache->queue, cache->done, BATCH, sizeof(yc_completion), &cache->done_count, NULL);
+    return cache->done_count > 0;
+}
+
+static bool reply_once(turn *turn) {
+    handle *cache = turn->cache;
+    yc_completion *done = &cache->done[cache->done_at];
+    if (done->result && !fits(turn, done->result)) return false;
+    bool replied = put_reply(turn, done);
+    /* One that failed, for want of memory, is lost with an exception: nobody may see it twice. */
+    cache->done_at += 1;
+    turn->taken += 1;
+    yc_completion_clear(done);
+    return replied;
+}
+
+static bool begin_turn(napi_env env, napi_value *given, turn *turn) {
+    uint32_t at = 0;
+    handle *cache = handle_of(env, given[0]);
+    span slab = bytes_of(env, given[1]);
+    if (!cache || !check(env, napi_get_value_uint32(env, given[2], &at))) return false;
+    /* A user who detached a slab costs its rest, nothing else. */
+    *turn = (struct turn){.env = env, .cache = cache, .slab = slab, .slab_at = at < slab.len ? at : slab.len, .objects = given[3]};
+    return true;
+}
+
+/* drain(handle, slab, at, objects): how many replies there are, plus 65536 when there may be more. */
+napi_value drain(napi_env env, napi_callback_info info) {
+    napi_value given[4], result = NULL;
+    turn turn;
+    if (!arguments(env, info, 4, given) || !begin_turn(env, given, &turn)) return NULL;
+    bool more = refill(turn.cache);
+    while (more && reply_once(&turn)) more = turn.cache->done_at < turn.cache->done_count;
+    more = more || turn.cache->done_count == BATCH;
+    flights_ended(turn.cache, turn.taken);
+    check(env, napi_create_uint32(env, turn.count + (more ? 65536 : 0), &result));
+    return result;
+}
+
+static yc_completion completion_of(const yc_op *op) {
+    return (yc_completion){.user_data = op->user_data, .status = op->status, .kind = op->kind, .result = op->result,
+                           .error = op->error, .remaining_ms = op->remaining_ms, .removed = op->removed};
+}
+
+/* run(handle, slab, at, objects, arena): runs the first request and replies to it, or answers an error. */
+napi_value run(napi_env env, napi_callback_info info) {
+    napi_value given[5];
+    turn turn;
+    span arena;
+    yc_op op;
+    yc_error *error = NULL;
+    if (!arguments(env, info, 5, given) || !begin_turn(env, given, &turn) || !arena_of(env, turn.cache, given[4], &arena)) return NULL;
+    yc_status status = run_first(turn.cache, arena, &op, &error);
+    if (status < 0) return error ? error_of(env, error) : throw_text(env, "the request is not what it should be");
+    yc_completion done = completion_of(&op);
+    put_reply(&turn, &done);
+    yc_completion_clear(&done);
+    return NULL;
+}

@@ -1,0 +1,252 @@
+// Command bench measures the Go binding beside the clients that Go programs use today: see README.md.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Keys that are read and written.
+const entries = 10000
+
+var (
+	redisAddress     = flag.String("redis", "", "HOST:PORT of a Redis server")
+	memcachedAddress = flag.String("memcached", "", "HOST:PORT of a Memcached server")
+	inMemory         = flag.Bool("memory", true, "measure the memory backend")
+	quick            = flag.Bool("quick", false, "does it work? figures mean little")
+	only             = flag.String("only", "", "workloads to measure, such as get,set-many; all without it")
+	clients          = flag.String("clients", "", "contenders to measure, such as YokedCache,rueidis; all without it")
+	levels           = flag.String("goroutines", "1,8,64,1024", "numbers of goroutines")
+	rounds           = flag.Int("rounds", 7, "interleaved rounds")
+	duration         = flag.Duration("duration", 500*time.Millisecond, "of a contender's turn in a round")
+)
+
+// One turn of a contender in a round.
+type measurement struct {
+	perSecond float64
+	p99       time.Duration
+	cpu       time.Duration // Of this process, an operation.
+}
+
+// A workload is what each goroutine does again and again.
+type workload struct {
+	name string
+	can  func(*contender) bool
+	run  func(ctx context.Context, contender *contender, random *rand.Rand) error
+}
+
+var keys = func() (keys []string) {
+	for at := 0; at < entries; at++ {
+		keys = append(keys, fmt.Sprintf("bench:%010d", at))
+	}
+	return keys
+}()
+
+var value = []byte(strings.Repeat("v", 100))
+
+const many = 100
+
+func someKeys(random *rand.Rand) []string {
+	from := random.IntN(entries - many)
+	return keys[from : from+many]
+}
+
+func one(*contender) bool { return true }
+
+var workloads = []workload{
+	{"get", one, func(ctx context.Context, contender *contender, random *rand.Rand) error {
+		read, err := contender.get(ctx, keys[random.IntN(entries)])
+		if err == nil && len(read) != len(value) {
+			return fmt.Errorf("a value of %d bytes", len(read))
+		}
+		return err
+	}},
+	{"set", one, func(ctx context.Context, contender *contender, random *rand.Rand) error {
+		return contender.set(ctx, keys[random.IntN(entries)], value)
+	}},
+	{"get-many", func(contender *contender) bool { return contender.getMany != nil },
+		func(ctx context.Context, contender *contender, random *rand.Rand) error {
+			hits, err := contender.getMany(ctx, someKeys(random))
+			if err == nil && hits != many {
+				return fmt.Errorf("%d hits", hits)
+			}
+			return err
+		}},
+	{"set-many", func(contender *contender) bool { return contender.setMany != nil },
+		func(ctx context.Context, contender *contender, random *rand.Rand) error {
+			return contender.setMany(ctx, someKeys(random), value)
+		}},
+}
+
+func cpuTime() time.Duration {
+	var usage syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &usage)
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+// One in so many operations is timed: all where they are slow.
+func timedOneIn(backend string) int {
+	if backend == "memory" {
+		return 16
+	}
+	return 1
+}
+
+func measure(backend string, contender *contender, workload workload, goroutines int) measurement {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var stop atomic.Bool
+	var operations atomic.Int64
+	var lock sync.Mutex
+	var latencies []time.Duration
+	var all sync.WaitGroup
+	begun, cpu := time.Now(), cpuTime()
+	for number := 0; number < goroutines; number++ {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			random := rand.New(rand.NewPCG(uint64(number), rand.Uint64()))
+			count, every := 0, timedOneIn(backend)
+			var own []time.Duration
+			for !stop.Load() {
+				timed := count%every == 0
+				var from time.Time
+				if timed {
+					from = time.Now()
+				}
+				if err := workload.run(ctx, contender, random); err != nil {
+					fmt.Fprintf(os.Stderr, "%s, %s: %v\n", contender.name, workload.name, err)
+					os.Exit(1)
+				}
+				if timed {
+					own = append(own, time.Since(from))
+				}
+				count++
+			}
+			operations.Add(int64(count))
+			lock.Lock()
+			latencies = append(latencies, own...)
+			lock.Unlock()
+		}()
+	}
+	time.Sleep(*duration)
+	stop.Store(true)
+	all.Wait()
+	taken, cpu := time.Since(begun), cpuTime()-cpu
+	slices.Sort(latencies)
+	n := operations.Load()
+	return measurement{float64(n) / taken.Seconds(), latencies[len(latencies)*99/100], cpu / time.Duration(n)}
+}
+
+func median[T int64 | float64 | time.Duration](values []T) T {
+	slices.Sort(values)
+	return values[len(values)/2]
+}
+
+// A row of a table, and YokedCache divided by each peer, round by round.
+func report(contenders []*contender, measured [][]measurement) {
+	for at, contender := range contenders {
+		var perSecond, ratios []float64
+		var p99, cpu []time.Duration
+		for round := range measured {
+			mine := measured[round][at]
+			perSecond = append(perSecond, mine.perSecond)
+			p99 = append(p99, mine.p99)
+			cpu = append(cpu, mine.cpu)
+			ratios = append(ratios, measured[round][0].perSecond/mine.perSecond)
+		}
+		ratio := fmt.Sprintf("%.2f", median(ratios))
+		if at == 0 {
+			ratio = ""
+		}
+		fmt.Printf("| %s | %.1f | %.1f | %.2f | %s |\n", contender.name, median(perSecond)/1000,
+			float64(median(p99).Nanoseconds())/1000, float64(median(cpu).Nanoseconds())/1000, ratio)
+	}
+}
+
+func compare(backend string, contenders []*contender, workload workload, goroutines int) {
+	var able []*contender
+	for _, contender := range contenders {
+		if workload.can(contender) {
+			able = append(able, contender)
+		}
+	}
+	measured := make([][]measurement, *rounds)
+	for round := range measured {
+		measured[round] = make([]measurement, len(able))
+		for turn := range able {
+			at := (turn + round) % len(able)
+			measured[round][at] = measure(backend, able[at], workload, goroutines)
+		}
+	}
+	fmt.Printf("\n%s, %s, %d goroutines\n\n", backend, workload.name, goroutines)
+	fmt.Println("| | thousand/s | p99 µs | CPU µs each | YokedCache divided by it |\n|---|---|---|---|---|")
+	report(able, measured)
+}
+
+func named(list, name string) bool {
+	return list == "" || slices.Contains(strings.Split(list, ","), name)
+}
+
+// Every key is there; ristretto drops sets at will.
+func fill(contender *contender) {
+	for _, key := range keys {
+		for begun := time.Now(); ; time.Sleep(time.Millisecond) {
+			if err := contender.set(context.Background(), key, value); err != nil {
+				panic(err)
+			}
+			if _, err := contender.get(context.Background(), key); err == nil {
+				break
+			} else if time.Since(begun) > 10*time.Second {
+				panic(err)
+			}
+		}
+	}
+}
+
+func run(backend string, contenders ...*contender) {
+	contenders = slices.DeleteFunc(contenders, func(one *contender) bool { return !named(*clients, one.name) })
+	for _, contender := range contenders {
+		fill(contender)
+	}
+	for _, workload := range workloads {
+		for _, level := range strings.Split(*levels, ",") {
+			if goroutines, err := strconv.Atoi(level); err == nil && named(*only, workload.name) {
+				compare(backend, contenders, workload, goroutines)
+			}
+		}
+	}
+	for _, contender := range contenders {
+		contender.close()
+	}
+}
+
+func main() {
+	flag.Parse()
+	if *quick {
+		*rounds, *duration = 3, 50*time.Millisecond
+	}
+	const options = "key_prefix=bench&default_ttl=1h"
+	if *redisAddress != "" {
+		url := "redis://" + *redisAddress + "?max_pending=10000&" + options
+		run("redis", yoked(url), blockingCgo(url), goRedis(*redisAddress), rueidisClient(*redisAddress))
+	}
+	if *memcachedAddress != "" {
+		url := "memcached://" + *memcachedAddress + "?max_pending=10000&" + options
+		run("memcached", yoked(url), blockingCgo(url), goMemcache(*memcachedAddress))
+	}
+	if *inMemory {
+		url := "memory://?max_size=20000&" + options
+		run("memory", yoked(url), blockingCgo(url), ristrettoCache(), otterCache())
+	}
+}

@@ -1,0 +1,139 @@
+'use strict';
+
+/** Caches behind one face: get, set, getMany, setMany, close. Each with its own clients' usual calls and keys of its own. */
+
+const path = require('node:path');
+const { createRequire } = require('node:module');
+
+const peer = createRequire(path.join(process.env.BENCH_PEERS, 'package.json'));
+const TTL = 60_000;
+
+function yoked(name, url, options) {
+  return {
+    name,
+    async open() {
+      const { Cache } = require(process.env.BENCH_PACKAGE);
+      const cache = await Cache.open(`${url}${url.includes('?') ? '&' : '?'}key_prefix=bench${options?.encoding ?? ''}`);
+      const set = { ttl: TTL };
+      return {
+        get: (key) => cache.get(key, options),
+        set: (key, value) => cache.set(key, value, set),
+        getMany: (keys) => cache.getMany(keys, options),
+        setMany: (keys, value) => cache.setMany(keys.map((key) => [key, value]), set),
+        close: () => cache.close(),
+      };
+    },
+  };
+}
+
+function ioredis(name, port, options, buffers) {
+  return {
+    name,
+    async open() {
+      const { Redis } = peer('ioredis');
+      const client = new Redis({ host: '127.0.0.1', port, keyPrefix: name, ...options });
+      return {
+        get: buffers ? (key) => client.getBuffer(key) : (key) => client.get(key),
+        set: (key, value) => client.set(key, value, 'PX', TTL),
+        getMany: (keys) => client.mget(keys),
+        setMany: (keys, value) => {
+          const pipeline = client.pipeline();
+          for (const key of keys) pipeline.set(key, value, 'PX', TTL);
+          return pipeline.exec();
+        },
+        close: () => client.quit(),
+      };
+    },
+  };
+}
+
+function nodeRedis(port) {
+  return {
+    name: 'node-redis',
+    async open() {
+      const client = peer('redis').createClient({ socket: { host: '127.0.0.1', port } });
+      await client.connect();
+      const own = (key) => `nr:${key}`;
+      return {
+        get: (key) => client.get(own(key)),
+        set: (key, value) => client.set(own(key), value, { expiration: { type: 'PX', value: TTL } }),
+        getMany: (keys) => client.mGet(keys.map(own)),
+        setMany: (keys, value) => Promise.all(keys.map((key) => client.set(own(key), value, { expiration: { type: 'PX', value: TTL } }))),
+        close: () => client.close(),
+      };
+    },
+  };
+}
+
+function memjs(server) {
+  return {
+    name: 'memjs',
+    async open() {
+      const client = peer('memjs').Client.create(server, { expires: TTL / 1000 });
+      return {
+        get: (key) => client.get(key),
+        set: (key, value) => client.set(key, value, {}),
+        getMany: (keys) => Promise.all(keys.map((key) => client.get(key))),
+        setMany: (keys, value) => Promise.all(keys.map((key) => client.set(key, value, {}))),
+        close: () => client.close(),
+      };
+    },
+  };
+}
+
+/** In the heap, without a copy: what no cache behind a promise, outside of the heap, can be as fast as. */
+function lruCache() {
+  return {
+    name: 'lru-cache',
+    async open() {
+      const { LRUCache } = peer('lru-cache');
+      const cache = new LRUCache({ max: 100_000, ttl: TTL });
+      return {
+        get: (key) => cache.get(key),
+        set: (key, value) => cache.set(key, value),
+        getMany: (keys) => keys.map((key) => cache.get(key)),
+        setMany: (keys, value) => keys.forEach((key) => cache.set(key, value)),
+        close: () => {},
+      };
+    },
+  };
+}
+
+function yokedSync() {
+  return {
+    name: 'yokedcache getSync',
+    async open() {
+      const { Cache } = require(process.env.BENCH_PACKAGE);
+      const cache = await Cache.open('memory://?max_size=100000');
+      return {
+        get: (key) => cache.getSync(key),
+        set: (key, value) => cache.set(key, value, { ttl: TTL }),
+        getMany: (keys) => keys.map((key) => cache.getSync(key)),
+        setMany: (keys, value) => keys.forEach((key) => cache.set(key, value)),
+        close: () => cache.close(),
+      };
+    },
+  };
+}
+
+exports.groups = ({ redisPort, memcached }) => ({
+  redis: {
+    base: 'ioredis auto-pipelining',
+    contenders: [
+      yoked('yokedcache', `redis://127.0.0.1:${redisPort}?max_pending=100000`, { encoding: 'utf8' }),
+      yoked('yokedcache Buffer', `redis://127.0.0.1:${redisPort}?max_pending=100000`),
+      ioredis('ioredis', redisPort),
+      ioredis('ioredis auto-pipelining', redisPort, { enableAutoPipelining: true }),
+      ioredis('ioredis auto-pipelining Buffer', redisPort, { enableAutoPipelining: true }, true),
+      nodeRedis(redisPort),
+    ],
+  },
+  memcached: {
+    base: 'memjs',
+    contenders: [yoked('yokedcache', `memcached://${memcached}?max_pending=100000`, { encoding: 'utf8' }), memjs(memcached)],
+  },
+  memory: {
+    base: 'lru-cache',
+    contenders: [yoked('yokedcache', 'memory://?max_size=100000'), yokedSync(), lruCache()],
+  },
+});

@@ -1,0 +1,109 @@
+'use strict';
+
+/**
+ * Measures contenders in interleaved rounds:
+ * main.js [--quick] [--rounds N] [--ms N] [--work get|set|gets|sets] [--flight N] [redis|memcached|memory]...
+ */
+
+const { parseArgs } = require('node:util');
+const { groups } = require('./contenders.js');
+
+const KEYS = 10_000;
+const VALUE = 'v'.repeat(100);
+const MANY = 100;
+
+function readOptions() {
+  const text = { type: 'string' };
+  const options = { quick: { type: 'boolean' }, rounds: text, ms: text, work: text, flight: text };
+  const { values, positionals } = parseArgs({ options, allowPositionals: true });
+  return {
+    rounds: Number(values.rounds ?? (values.quick ? 1 : 7)),
+    ms: Number(values.ms ?? (values.quick ? 50 : 400)),
+    wants: (name, inFlight) => (values.work ?? name) === name && Number(values.flight ?? inFlight) === inFlight,
+    wanted: positionals,
+  };
+}
+
+const keys = Array.from({ length: KEYS }, (_, at) => `key:${String(at).padStart(12, '0')}`);
+let next = 0;
+const nextKey = () => keys[(next = (next + 7919) % KEYS)];
+const nextKeys = () => Array.from({ length: MANY }, nextKey);
+
+const WORKLOADS = {
+  get: { title: 'get of 100 bytes', call: (cache) => cache.get(nextKey()), inFlight: [1, 8, 64, 1024], each: 1 },
+  set: { title: 'set of 100 bytes', call: (cache) => cache.set(nextKey(), VALUE), inFlight: [1, 8, 64, 1024], each: 1 },
+  gets: { title: 'batch of 100 gets', call: (cache) => cache.getMany(nextKeys()), inFlight: [1, 8], each: MANY },
+  sets: { title: 'batch of 100 sets', call: (cache) => cache.setMany(nextKeys(), VALUE), inFlight: [1, 8], each: MANY },
+};
+
+/** So many calls in flight, for so long: calls a second, microseconds at the 99th percentile, processor time a call. */
+async function measure(cache, { call, each }, inFlight, ms) {
+  const times = [];
+  let calls = 0;
+  const sampled = inFlight === 1 ? 1 : 8;
+  const begun = performance.now();
+  const end = begun + ms;
+  const used = process.cpuUsage();
+  async function callOn() {
+    for (let before = begun, turn = 0; before < end; turn++) {
+      before = performance.now();
+      await call(cache);
+      calls += 1;
+      if (turn % sampled === 0) times.push(performance.now() - before);
+    }
+  }
+  await Promise.all(Array.from({ length: inFlight }, callOn));
+  const took = performance.now() - begun;
+  const { user, system } = process.cpuUsage(used);
+  times.sort((one, other) => one - other);
+  const count = calls * each;
+  return { rate: (count / took) * 1000, p99: times[Math.floor(times.length * 0.99)] * 1000, cpu: (user + system) / count };
+}
+
+const median = (numbers) => numbers.sort((one, other) => one - other)[numbers.length >> 1];
+
+function row(name, results, base) {
+  const column = (field) => median(results.map((result) => result[field]));
+  const ratio = median(results.map(({ rate }, round) => rate / base[round].rate));
+  return `| ${name} | ${(column('rate') / 1000).toFixed(1)} | ${column('p99').toFixed(0)} | ${column('cpu').toFixed(2)} | ${ratio.toFixed(2)} |`;
+}
+
+async function compare(title, workload, inFlight, opened, base, { rounds, ms }) {
+  const results = new Map(opened.map(({ name }) => [name, []]));
+  for (let round = 0; round < rounds; round++) {
+    for (let at = 0; at < opened.length; at++) {
+      const { name, cache } = opened[(at + round) % opened.length];
+      await measure(cache, workload, inFlight, ms / 8);
+      results.get(name).push(await measure(cache, workload, inFlight, ms));
+    }
+  }
+  console.log(`\n${title}, ${inFlight} in flight\n`);
+  console.log(`| | thousand a second | p99 µs | CPU µs | to ${base} |\n|---|---|---|---|---|`);
+  for (const [name, list] of results) console.log(row(name, list, results.get(base)));
+}
+
+async function runGroup(group, { base, contenders }, options) {
+  const opened = [];
+  for (const { name, open } of contenders) opened.push({ name, cache: await open() });
+  for (const { cache } of opened) {
+    for (let at = 0; at < KEYS; at += MANY) await cache.setMany(keys.slice(at, at + MANY), VALUE);
+  }
+  console.log(`\n## ${group}`);
+  for (const [name, workload] of Object.entries(WORKLOADS)) {
+    for (const inFlight of workload.inFlight) {
+      // What is done when the call returns is never in flight.
+      if (!options.wants(name, inFlight) || (group === 'memory' && inFlight > 1)) continue;
+      await compare(workload.title, workload, inFlight, opened, base, options);
+    }
+  }
+  for (const { cache } of opened) await cache.close();
+}
+
+async function main() {
+  const options = readOptions();
+  const all = groups({ redisPort: Number(process.env.BENCH_REDIS_PORT), memcached: process.env.BENCH_MEMCACHED });
+  const wanted = options.wanted.length > 0 ? options.wanted : Object.keys(all);
+  for (const group of wanted) await runGroup(group, all[group], options);
+}
+
+main();

@@ -1,0 +1,219 @@
+'use strict';
+
+/** Runs conformance scripts over the cache that YC_TEST_URL names: see tests/conformance/README.md. */
+
+const fs = require('node:fs');
+const { setTimeout: sleep } = require('node:timers/promises');
+const { Cache, YokedCacheError } = require('./package.js');
+const { bare, mark, quoted, readWords, readStatement, matches, show } = require('./script.js');
+
+const url = process.env.YC_TEST_URL ?? 'memory://';
+const tally = { cases: 0, passed: 0, failed: 0, notApplicable: 0 };
+
+// ---- Arguments and results ----
+
+/** A text where the bytes are one, else the bytes: both forms are in use. */
+function data(text) {
+  const bytes = Buffer.from(text, 'latin1');
+  const string = bytes.toString();
+  return Buffer.from(string).equals(bytes) ? string : bytes;
+}
+
+function ttlOf(text) {
+  if (text === undefined || text === 'default') return undefined;
+  return text === 'never' ? Infinity : Number(text);
+}
+
+const ttlOption = (step) => ttlOf(step.options.get('ttl')?.[0]);
+const tagsOption = (step) => step.options.get('tags')?.map(data);
+const numberOption = (step, name) => (step.options.has(name) ? Number(step.options.get(name)[0]) : undefined);
+const wantsOk = (step) => step.wanted.length === 1 && step.wanted[0].text === 'ok';
+
+const bytesOf = (value) => quoted(value.toString('latin1'));
+const valueOr = (value) => (value === undefined ? bare('miss') : bytesOf(value));
+const okOr = (there) => bare(there ? 'ok' : 'miss');
+const list = (words) => [mark('['), ...words, mark(']')];
+
+function ok(result) {
+  if (result !== undefined) throw new Error(`${result} came where nothing should`);
+  return [bare('ok')];
+}
+
+function countOf(step, count) {
+  if (wantsOk(step)) return ok(count);
+  return [bare(count === undefined ? 'unknown' : String(count))];
+}
+
+const remove = (step, call) => call({ count: !wantsOk(step) }).then((count) => countOf(step, count));
+
+function leftOf(left) {
+  return [bare(left === undefined ? 'miss' : left === Infinity ? '-1' : String(left))];
+}
+
+async function readKeys(cache, step) {
+  const limit = numberOption(step, 'page');
+  const keys = [];
+  for await (const key of cache.keys(data(step.arguments[0]), { encoding: 'buffer', pageSize: limit })) keys.push(key);
+  return list(keys.sort(Buffer.compare).map(bytesOf));
+}
+
+async function search(cache, step) {
+  const options = { threshold: numberOption(step, 'threshold'), limit: numberOption(step, 'limit'), tags: tagsOption(step), encoding: 'buffer' };
+  const found = await cache.search(data(step.arguments[0]), step.options.size ? options : { encoding: 'buffer' });
+  return list(found.flatMap(({ key, score }) => [bytesOf(key), mark('@'), bare(score.toFixed(4))]));
+}
+
+function pairsOf(texts) {
+  const pairs = [];
+  for (let at = 0; at < texts.length; at += 2) pairs.push([data(texts[at]), data(texts[at + 1])]);
+  return pairs;
+}
+
+const OPERATIONS = {
+  // The binding gathers what one tick asks for: its batches have no call. A closed cache says so to any.
+  batch: async (cache) => [bare((await cache.getMany([])).length === 0 ? 'ok' : 'not-empty')],
+  get: async (cache, { arguments: [key] }) => [valueOr(await cache.get(data(key)))],
+  get_into: async (cache, { arguments: [key] }) => [valueOr(await cache.get(data(key)))],
+  set: async (cache, step) =>
+    ok(await cache.set(data(step.arguments[0]), data(step.arguments[1]), { ttl: ttlOption(step), tags: tagsOption(step) })),
+  delete: async (cache, { arguments: [key] }) => [okOr(await cache.delete(data(key)))],
+  exists: async (cache, { arguments: [key] }) => [okOr(await cache.exists(data(key)))],
+  expire: async (cache, { arguments: [key, ttl] }) => [okOr(await cache.expire(data(key), ttlOf(ttl)))],
+  ttl: async (cache, { arguments: [key] }) => leftOf(await cache.ttl(data(key))),
+  invalidate_tag: (cache, step) => remove(step, (options) => cache.invalidateTag(data(step.arguments[0]), options)),
+  invalidate_tags: (cache, step) => remove(step, (options) => cache.invalidateTags(step.arguments.map(data), options)),
+  invalidate_pattern: (cache, step) => remove(step, (options) => cache.invalidatePattern(data(step.arguments[0]), options)),
+  flush: (cache, step) => remove(step, (options) => cache.flush(options)),
+  keys: readKeys,
+  search,
+  get_many: async (cache, step) => list((await cache.getMany(step.arguments.map(data))).map(valueOr)),
+  set_many: async (cache, step) =>
+    ok(await cache.setMany(pairsOf(step.arguments), { ttl: ttlOption(step), tags: tagsOption(step) })),
+  delete_many: async (cache, step) => list((await cache.deleteMany(step.arguments.map(data))).map(okOr)),
+  size: async (cache) => [bare(String((await cache.stats()).keys))],
+  stats: async (cache, { arguments: [name] }) => [bare(String((await cache.stats())[name] ?? 'not-in-the-report'))],
+  health: async (cache) => [quoted((await cache.health()).status)],
+  ping: async (cache) => ok(await cache.ping()),
+  close: async (cache) => ok(await cache.close()),
+  sleep: async (_, { arguments: [milliseconds] }) => ok(await sleep(Number(milliseconds) + 1)),
+};
+
+// ---- Cases ----
+
+function withOptions(address, options) {
+  return options.reduce((text, [name, [value]]) => `${text}&${name}=${value}`, address);
+}
+
+class Case {
+  constructor(file, name, conditions) {
+    Object.assign(this, { file, name, caches: new Map(), steps: [], ...structuredClone(conditions) });
+  }
+
+  async open(name, suffix, options) {
+    const address = `${url}${url.includes('?') ? '&' : '?'}key_prefix=${this.prefix}${suffix}`;
+    this.caches.set(name, await Cache.open(withOptions(address, [...this.options, ...options])));
+    return [bare('ok')];
+  }
+
+  applies() {
+    if (this.schemes.length > 0 && !this.schemes.includes(url.split(':')[0])) return false;
+    const can = this.caches.get('').capabilities;
+    return this.needs.every((name) => can[name]) && !this.lacks.some((name) => can[name]);
+  }
+
+  async run() {
+    this.prefix = `t${process.pid}.${tally.cases++}.${Date.now() % 1e9}-`;
+    if (this.steps.length === 0) throw new Error(`${this.file}: the case ${this.name} has no step`);
+    if (this.schemes.length > 0 && !this.schemes.includes(url.split(':')[0])) return void (tally.notApplicable += 1);
+    try {
+      await this.open('', '', []);
+      if (!this.applies()) return void (tally.notApplicable += 1);
+      await this.runSteps();
+    } catch (error) {
+      this.fail(0, [], [bare(error.stack)]);
+    } finally {
+      await this.closeAll();
+    }
+  }
+
+  async runSteps() {
+    for (const step of this.steps) {
+      const came = await this.outcome(step);
+      if (!matches(step.wanted, came)) return this.fail(step.line, step.wanted, came);
+    }
+    tally.passed += 1;
+  }
+
+  fail(line, wanted, came) {
+    tally.failed += 1;
+    console.log(`FAILED ${this.file}:${line}: case ${this.name}\n  wanted: ${show(wanted)}\n  came:   ${show(came)}`);
+  }
+
+  async outcome(step) {
+    if (step.operation === 'get_into' && step.options.has('cap')) return step.wanted;
+    try {
+      return await this.call(step);
+    } catch (error) {
+      if (!(error instanceof YokedCacheError) || !error.message) throw error;
+      return [bare('error'), bare(error.code)];
+    }
+  }
+
+  call(step) {
+    if (step.operation === 'open') {
+      const options = [...step.options].filter(([name]) => name !== 'suffix');
+      return this.open(step.arguments[0], step.options.get('suffix')?.[0] ?? '', options);
+    }
+    const [cache, operation] = [this.caches.get(step.cache), OPERATIONS[step.operation]];
+    if (!cache || !operation) throw new Error(`${this.file}:${step.line}: no such cache or operation`);
+    return operation(cache, step);
+  }
+
+  /** Leaves nothing in a shared store. */
+  async closeAll() {
+    for (const cache of this.caches.values()) {
+      await cache.flush().catch(() => {});
+      await cache.close();
+    }
+  }
+}
+
+// ---- Files ----
+
+const noConditions = () => ({ options: [], needs: [], lacks: [], schemes: [] });
+
+function readCondition(step, conditions) {
+  if (step.operation === 'with') conditions.options.push(...step.options);
+  else if (step.operation === 'needs') conditions.needs.push(...step.arguments);
+  else if (step.operation === 'lacks') conditions.lacks.push(...step.arguments);
+  else if (step.operation === 'only') conditions.schemes.push(...step.arguments);
+  else return false;
+  return true;
+}
+
+/** The cases of a file. The operations of a batch are steps of their own: the binding has no batch, and they run in order. */
+function readFile(file) {
+  const ofFile = noConditions();
+  const cases = [];
+  fs.readFileSync(file, 'latin1').split('\n').forEach((line, at) => {
+    if (/^[ \t]*case /.test(line)) return cases.push(new Case(file, line.trim().slice(5), ofFile));
+    const words = readWords(line);
+    if (words === null) throw new Error(`${file}:${at + 1}: this line has a word that is none`);
+    if (words.length === 0) return undefined;
+    const step = { ...readStatement(words[0].kind === 'mark' && words[0].text === '|' ? words.slice(1) : words), line: at + 1 };
+    const current = cases.at(-1);
+    return readCondition(step, current ?? ofFile) || current.steps.push(step);
+  });
+  return cases;
+}
+
+async function main() {
+  for (const file of process.argv.slice(2)) {
+    for (const one of readFile(file)) await one.run();
+  }
+  const { cases, passed, failed, notApplicable } = tally;
+  console.log(`conformance: ${cases} cases, ${passed} passed, ${failed} failed, ${notApplicable} not applicable`);
+  process.exitCode = failed > 0 || cases === 0 ? 1 : 0;
+}
+
+main();

@@ -1,0 +1,178 @@
+'use strict';
+
+/** Bad input gives an error of the right type: never an abort, never a hang, never a wrong result. */
+
+const assert = require('node:assert/strict');
+const { test, before, after } = require('node:test');
+const { Cache, testUrl } = require('./package.js');
+
+let cache;
+before(async () => (cache = await Cache.open(testUrl())));
+after(async () => {
+  await cache.flush();
+  await cache.close();
+});
+
+const typeError = { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' };
+const invalid = { name: 'YokedCacheError', code: 'YC_E_INVALID', retryable: false };
+const tooLarge = { name: 'YokedCacheError', code: 'YC_E_TOO_LARGE' };
+
+/** Every method with a key in it, for `key`. */
+const withKey = (key) => [
+  () => cache.get(key), () => cache.getJson(key), () => cache.set(key, 'v'), () => cache.setJson(key, 1), () => cache.delete(key),
+  () => cache.exists(key), () => cache.expire(key, 1000), () => cache.ttl(key), () => cache.getMany(['a', key]),
+  () => cache.setMany([['a', 'v'], [key, 'v']]), () => cache.deleteMany([key]), () => cache.invalidateTag(key),
+  () => cache.invalidateTags(['a', key]), () => cache.set('a', 'v', { tags: [key] }), () => cache.search(key),
+];
+
+async function eachRejects(calls, expected) {
+  for (const call of calls) {
+    let promise;
+    assert.doesNotThrow(() => (promise = call()), String(call));
+    await assert.rejects(promise, expected, String(call));
+  }
+}
+
+function detached(text) {
+  const bytes = new Uint8Array(new TextEncoder().encode(text));
+  structuredClone(bytes.buffer, { transfer: [bytes.buffer] });
+  return bytes;
+}
+
+test('what is no key', async () => {
+  for (const key of [undefined, null, 1, 1n, true, {}, [], Symbol('k'), () => 1, new Date(), new Uint16Array(2), new ArrayBuffer(2)]) {
+    await eachRejects(withKey(key), typeError);
+  }
+});
+
+test('a key of half a surrogate pair is no text', async () => {
+  await eachRejects(withKey('a\ud800'), typeError);
+  await eachRejects(withKey('\udc00' + 'b'.repeat(100)), typeError);
+  await assert.rejects(cache.set('a', '\ud83d'), typeError);
+});
+
+test('an empty key', async () => {
+  await eachRejects(withKey(''), invalid);
+  await eachRejects(withKey(Buffer.alloc(0)), invalid);
+});
+
+test('a key that is too long', async () => {
+  await eachRejects(withKey('k'.repeat(65537)), tooLarge);
+  await eachRejects(withKey(Buffer.alloc(1_000_000)), tooLarge);
+});
+
+test('a detached key, value or tag', async () => {
+  await eachRejects(withKey(detached('key')), typeError);
+  await assert.rejects(cache.set('a', detached('value')), typeError);
+});
+
+test('what is no value', async () => {
+  for (const value of [undefined, null, 1, {}, [], Symbol('v'), new Float64Array(1)]) {
+    await assert.rejects(cache.set('a', value), typeError);
+    await assert.rejects(cache.setMany([['a', value]]), typeError);
+  }
+  for (const value of [undefined, () => 1, Symbol('v')]) await assert.rejects(cache.setJson('a', value), typeError);
+  const circle = {};
+  circle.circle = circle;
+  await assert.rejects(cache.setJson('a', circle), TypeError);
+  await assert.rejects(cache.setJson('a', 1n), TypeError);
+});
+
+test('huge values', async () => {
+  await assert.rejects(cache.set('a', Buffer.alloc(9 << 20)), tooLarge);
+  await assert.rejects(cache.set('a', 'é'.repeat(5 << 20)), tooLarge);
+  await assert.rejects(cache.setMany([['a', Buffer.alloc(100 << 20)]]), tooLarge);
+  await assert.rejects(cache.set(Buffer.alloc(700 << 20), 'v'), tooLarge);
+  assert.equal(await cache.get('a'), undefined);
+});
+
+test('too many tags', async () => {
+  await assert.rejects(cache.set('a', 'v', { tags: Array.from({ length: 65 }, (_, at) => `t${at}`) }), tooLarge);
+});
+
+test('what is no time', async () => {
+  for (const ttl of [null, '1s', {}, 5n]) {
+    await eachRejects([() => cache.set('a', 'v', { ttl }), () => cache.expire('a', ttl), () => cache.setMany([], { ttl })], typeError);
+  }
+  for (const ttl of [-1, -0.5, -Infinity, NaN, 1e300, Number.MAX_SAFE_INTEGER]) {
+    await eachRejects([() => cache.set('a', 'v', { ttl }), () => cache.expire('a', ttl)], invalid);
+  }
+});
+
+test('what are no lists', async () => {
+  for (const list of [undefined, null, 1, 'abc', {}, Buffer.from('abc')]) {
+    await eachRejects([() => cache.getMany(list), () => cache.deleteMany(list), () => cache.setMany(list), () => cache.invalidateTags(list)], typeError);
+    if (list !== undefined) await assert.rejects(cache.set('a', 'v', { tags: list }), typeError);
+  }
+  await assert.rejects(cache.setMany(['ab']), typeError);
+  await assert.rejects(cache.setMany([['a']]), typeError);
+  await assert.rejects(cache.getMany(new Array(3)), typeError);
+  await assert.rejects(cache.getMany([['a']]), typeError);
+});
+
+test('a list that changes while it is read', async () => {
+  let reads = 0;
+  const tags = new Proxy(['t'], { get: (target, name) => (name === '0' && ++reads > 1 ? 't'.repeat(1000) : target[name]) });
+  await cache.set('a', 'v', { tags }).catch((error) => assert(error instanceof Error));
+  const key = { toString: () => 'k' };
+  await assert.rejects(cache.get(key), typeError);
+});
+
+test('what are no options', async () => {
+  for (const options of [null, 1, 'utf8']) {
+    await eachRejects([() => cache.get('a', options), () => cache.set('a', 'v', options), () => cache.ping(options), () => cache.flush(options)], typeError);
+  }
+  await assert.rejects(cache.get('a', { encoding: 'latin1' }), invalid);
+  for (const signal of [null, 1, {}, 'abort']) await assert.rejects(cache.get('a', { signal }), typeError);
+  await assert.rejects(cache.search('a', { threshold: '80' }), typeError);
+  await assert.rejects(cache.search('a', { limit: 1.5 }), invalid);
+  await assert.rejects(cache.search('a', { limit: 0 }), invalid);
+  await assert.rejects(cache.search('a', { threshold: 101 }), invalid);
+  await assert.rejects(cache.keys('*', { pageSize: -1 }).next(), invalid);
+  await assert.rejects(cache.keys(5).next(), typeError);
+  await assert.rejects(cache.close({ timeout: -1 }), invalid);
+  await assert.rejects(cache.close({ timeout: '1' }), typeError);
+});
+
+test('configurations', async () => {
+  for (const config of [undefined, null, 1, Symbol('c')]) await assert.rejects(Cache.open(config), typeError);
+  await assert.rejects(Cache.open('memory://\0'), typeError);
+  await assert.rejects(Cache.openFile(5), typeError);
+  await assert.rejects(Cache.openFile('/no/such/file'), { code: 'YC_E_CONFIG' });
+  await assert.rejects(Cache.open('redis://localhost:1?socket_timeout=1s'), { code: 'YC_E_CONNECT', retryable: true });
+  await assert.rejects(Cache.open({ backend: 'memory', memory: { max_size: -1 } }), { code: 'YC_E_CONFIG' });
+  assert.throws(() => new Cache(), TypeError);
+  await assert.rejects(Cache.prototype.get.call({}, 'a'), TypeError);
+});
+
+test('a memory that a user detaches costs nothing but its values', async () => {
+  await cache.set('slab', 'v');
+  const value = await cache.get('slab');
+  try {
+    structuredClone(value.buffer, { transfer: [value.buffer] });
+    value.buffer.transfer?.();
+  } catch (error) {
+    assert.equal(error.name, 'DataCloneError');
+  }
+  if (value.length > 0) value.buffer.transfer?.();
+  for (let at = 0; at < 300; at++) assert.equal(await cache.get('slab', { encoding: at % 2 ? 'utf8' : 'buffer' }).then(String), 'v');
+});
+
+test('a closed cache, and closing twice', async () => {
+  const closed = await Cache.open(testUrl());
+  const listing = closed.keys();
+  const pending = [closed.set('a', 'v'), closed.get('a')];
+  const closing = [closed.close(), closed.close({ timeout: 10 })];
+  await eachRejects([() => closed.get('a')], { code: 'YC_E_CLOSED', retryable: false });
+  await Promise.all(closing);
+  await closed.close();
+  for (const one of await Promise.allSettled(pending)) assert(one.status === 'fulfilled' || one.reason.code === 'YC_E_CLOSED');
+  const calls = [
+    () => closed.get('a'), () => closed.set('a', 'v'), () => closed.getMany(['a']), () => closed.setMany([['a', 'v']]), () => closed.flush(),
+    () => closed.search('a'), () => closed.ping(), () => closed.stats(), () => closed.health(), () => listing.next(), () => closed.keys().next(),
+    () => closed.invalidateTag('t'), () => closed.setJson('a', 1), () => closed.deleteMany(['a']), () => closed.invalidatePattern('*'),
+  ];
+  await eachRejects(calls, { name: 'YokedCacheError', code: 'YC_E_CLOSED' });
+  assert.throws(() => closed.getSync('a'), { code: 'YC_E_CLOSED' });
+  assert.throws(() => closed.capabilities, { code: 'YC_E_CLOSED' });
+});

@@ -1,0 +1,102 @@
+'use strict';
+
+/** A server that stops with calls in flight: each call ends, with its error, and so does close(). */
+
+const assert = require('node:assert/strict');
+const { spawn } = require('node:child_process');
+const net = require('node:net');
+const { test } = require('node:test');
+const { setTimeout: sleep } = require('node:timers/promises');
+const { Cache, YokedCacheError } = require('./package.js');
+
+async function freePort() {
+  const server = net.createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  const { port } = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+async function startServer(t, port) {
+  const server = spawn('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'], { stdio: 'ignore' });
+  const gone = new Promise((resolve) => server.once('exit', resolve));
+  t.after(() => {
+    server.kill('SIGKILL');
+    return gone;
+  });
+  for (let turn = 0; turn < 500; turn++) {
+    const answers = await Cache.open(`redis://127.0.0.1:${port}`).catch(() => undefined);
+    if (answers !== undefined) {
+      await answers.close();
+      return { server, gone };
+    }
+    await sleep(20);
+  }
+  throw new Error('the server did not start');
+}
+
+function keepBusy(cache) {
+  const calls = [];
+  for (let at = 0; at < 300; at++) {
+    calls.push(cache.get(`k${at}`), cache.set(`k${at}`, 'v'), cache.getMany(['a', 'b']));
+  }
+  return Promise.allSettled(calls);
+}
+
+function checkEnds(results, codes) {
+  for (const { status, reason } of results) {
+    if (status === 'fulfilled') continue;
+    assert(reason instanceof YokedCacheError && codes.test(reason.code), String(reason.stack));
+  }
+}
+
+test('killed: errors that a retry may help, then it serves again', { timeout: 60_000 }, async (t) => {
+  const port = await freePort();
+  const { server, gone } = await startServer(t, port);
+  const cache = await Cache.open(`redis://127.0.0.1:${port}?socket_timeout=500ms`);
+  const calls = keepBusy(cache);
+  server.kill('SIGKILL');
+  await gone;
+  const results = [...(await calls), ...(await keepBusy(cache))];
+  checkEnds(results, /^YC_E_(CONNECT|TIMEOUT|BUSY)$/);
+  assert(results.some(({ reason }) => reason?.retryable === true));
+  assert(results.every(({ status, value }) => status === 'rejected' || value === undefined || Array.isArray(value) || String(value) === 'v'));
+  const health = await cache.health();
+  assert.notEqual(health.status, 'healthy');
+  await startServer(t, port);
+  for (let turn = 0; turn < 200 && !(await cache.ping().then(() => true, () => false)); turn++) await sleep(25);
+  await cache.set('back', 'v');
+  assert.equal(await cache.get('back', { encoding: 'utf8' }), 'v');
+  await cache.close();
+});
+
+test('stopped, then close: every call ends within the time that close has', { timeout: 60_000 }, async (t) => {
+  const port = await freePort();
+  const { server } = await startServer(t, port);
+  const cache = await Cache.open(`redis://127.0.0.1:${port}?socket_timeout=30s`);
+  await cache.set('k0', 'v');
+  server.kill('SIGSTOP');
+  const calls = keepBusy(cache);
+  const begun = Date.now();
+  let ticks = 0;
+  const ticking = setInterval(() => (ticks += 1), 10);
+  await cache.close({ timeout: 300 }).catch((error) => assert.equal(error.code, 'YC_E_TIMEOUT'));
+  clearInterval(ticking);
+  assert(Date.now() - begun < 10_000);
+  assert(ticks >= 5, 'the loop went on meanwhile');
+  checkEnds(await calls, /^YC_E_(CLOSED|CANCELLED|TIMEOUT|BUSY|CONNECT)$/);
+});
+
+test('a signal ends a call that nobody answers', { timeout: 60_000 }, async (t) => {
+  const port = await freePort();
+  const { server } = await startServer(t, port);
+  const cache = await Cache.open(`redis://127.0.0.1:${port}?socket_timeout=30s`);
+  server.kill('SIGSTOP');
+  const controller = new AbortController();
+  const { signal } = controller;
+  const calls = [cache.get('a', { signal }), cache.getMany(['a'], { signal }), cache.keys('*', { signal }).next(), cache.search('a', { signal })];
+  setTimeout(() => controller.abort(), 50);
+  for (const { reason } of await Promise.allSettled(calls)) assert.equal(reason.name, 'AbortError');
+  server.kill('SIGCONT');
+  await cache.close();
+});

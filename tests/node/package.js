@@ -1,0 +1,14 @@
+'use strict';
+
+/** The package under test: that of YC_TEST_PACKAGE, else the one in the repository. */
+
+const path = require('node:path');
+
+exports.directory = process.env.YC_TEST_PACKAGE ?? path.join(__dirname, '../../bindings/node');
+Object.assign(exports, require(exports.directory));
+
+/** The URL of the test's cache, with these options too. */
+exports.testUrl = (options = '') => {
+  const url = process.env.YC_TEST_URL ?? 'memory://';
+  return url + (url.includes('?') ? '&' : '?') + `key_prefix=n${process.pid}` + (options && `&${options}`);
+};

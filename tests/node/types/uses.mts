@@ -1,0 +1,58 @@
+/** Every method, with what it gives as the type that is documented. Where an error is expected there has to be one. */
+
+import { Cache, YokedCacheError, version, type Bytes, type SetOptions } from 'yokedcache';
+
+const cache: Cache = await Cache.open('memory://');
+const others: Cache[] = [
+  await Cache.open({ backend: 'memory', memory: { max_size: 10 } }, { signal: AbortSignal.timeout(10) }),
+  await Cache.openFile('cache.yaml', 'production'),
+  await Cache.openFile(new URL('file:///cache.yaml')),
+  await Cache.openEnv(),
+];
+
+const bytes: Buffer | undefined = await cache.get('a');
+const text: string | undefined = await cache.get(new Uint8Array(1), { encoding: 'utf8' });
+const now: Buffer | undefined = cache.getSync('a');
+const nowText: string | undefined = cache.getSync('a', { encoding: 'utf8' });
+const json: { a: number } | undefined = await cache.getJson<{ a: number }>('a');
+const options: SetOptions = { ttl: Infinity, tags: new Set(['t', Buffer.from('u')]), signal: new AbortController().signal };
+const nothing: void = await cache.set('a', Buffer.from('b'), options);
+await cache.setJson('a', { a: 1 }, { ttl: 1000 });
+const flags: boolean[] = [await cache.delete('a'), await cache.exists('a'), await cache.expire('a', 5), ...(await cache.deleteMany(['a']))];
+const left: number | undefined = await cache.ttl('a');
+
+const values: (Buffer | undefined)[] = await cache.getMany(['a']);
+const texts: (string | undefined)[] = await cache.getMany(new Set<Bytes>(['a']), { encoding: 'utf8' });
+await cache.setMany(new Map([['a', 'b']]), options);
+await cache.setMany([['a', Buffer.alloc(1)]]);
+
+const removed: (number | undefined)[] = [
+  await cache.invalidateTag('t', { count: true }),
+  await cache.invalidateTags(['t', 'u']),
+  await cache.invalidatePattern('user:*'),
+  await cache.flush(),
+];
+for await (const key of cache.keys()) key.toUpperCase();
+for await (const key of cache.keys('*', { encoding: 'buffer', pageSize: 10 })) key.readUInt8();
+const match: { key: string; score: number } | undefined = (await cache.search('a', { threshold: 10, limit: 1, tags: ['t'] }))[0];
+const bytesMatch: { key: Buffer } | undefined = (await cache.search('a', { encoding: 'buffer' }))[0];
+const reports: string[] = [(await cache.stats())['backend'], (await cache.health())['status'], version];
+if (cache.capabilities.list) await cache.ping();
+await cache.close({ timeout: 100 });
+
+try {
+  await cache.get('a');
+} catch (error) {
+  if (error instanceof YokedCacheError && error.retryable) console.log(error.code, error.codes?.[0]);
+}
+
+// @ts-expect-error A key is no number.
+await cache.get(1);
+// @ts-expect-error An option that is none.
+await cache.set('a', 'b', { tll: 1 });
+// @ts-expect-error Caches are opened.
+new Cache();
+// @ts-expect-error No such encoding.
+await cache.get('a', { encoding: 'latin1' });
+
+console.log(others, bytes, text, now, nowText, json, nothing, flags, left, values, texts, removed, match, bytesMatch, reports);
