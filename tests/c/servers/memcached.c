@@ -6,6 +6,7 @@
 #include "resp.h"
 #include "server.h"
 
+#include <pthread.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -247,6 +248,39 @@ static void check_without_crawler(void) {
     server_stop(&of);
 }
 
+/* ---- Another deadline beside sets ---- */
+
+static atomic_bool expiring_ends;
+
+static void *keep_expiring(void *cache) {
+    for (int64_t ttl = 60000; !atomic_load(&expiring_ends); ttl++) CHECK_ONE_OF(yc_expire(cache, "k", 1, ttl, NULL), YC_OK, YC_MISS, YC_E_BUSY);
+    return NULL;
+}
+
+/* What was set last stays, however often its deadline is changed meanwhile. */
+static void check_expire_beside_sets(const char *options) {
+    server of;
+    pthread_t threads[2];
+    server_start(&of, SERVER_MEMCACHED, NULL);
+    yc_cache *cache = open_cache(server_url(&of, options));
+    atomic_store(&expiring_ends, false);
+    for (int at = 0; at < 2; at++) pthread_create(&threads[at], NULL, keep_expiring, cache);
+    for (unsigned set = 0; set < 3000; set++) {
+        unsigned came = 0;
+        size_t len;
+        yc_slice tag = slice(set % 2 ? "odd" : "even");
+        CHECK_STATUS(yc_set(cache, "k", 1, &set, sizeof set, 60000, &tag, 1, NULL), YC_OK);
+        CHECK_STATUS(yc_get_into(cache, "k", 1, &came, sizeof came, &len, NULL), YC_OK);
+        CHECK(came == set);
+    }
+    atomic_store(&expiring_ends, true);
+    for (int at = 0; at < 2; at++) pthread_join(threads[at], NULL);
+    CHECK_STATUS(yc_invalidate_tag(cache, "odd", 3, NULL, NULL), YC_OK);
+    CHECK_STATUS(yc_exists(cache, "k", 1, NULL), YC_MISS);
+    close_cache(cache);
+    server_stop(&of);
+}
+
 int main(void) {
     server of;
     server_start(&of, SERVER_MEMCACHED, NULL);
@@ -260,6 +294,8 @@ int main(void) {
     check_full(OPTIONS);
     check_full(BINARY);
     check_eviction();
+    check_expire_beside_sets(OPTIONS);
+    check_expire_beside_sets(BINARY);
     check_without_crawler();
     return check_result();
 }

@@ -57,6 +57,30 @@ static void check_share_fails(yc_cache *cache) {
     }
 }
 
+/* Each with a tag of its own, in one call: those fail whose own server or tag's server is gone. */
+static void check_tagged_share(yc_cache *cache, bool one_is_dead) {
+    static char names[NUMBERS][NUMBERED_KEY], values[NUMBERS][NUMBERED_VALUE];
+    static yc_op ops[NUMBERS];
+    static yc_slice tags[NUMBERS];
+    unsigned stored = 0;
+    for (unsigned number = 0; number < NUMBERS; number++) {
+        size_t key_len = numbered_key(names[number], number), value_len = numbered_value(values[number], number);
+        tags[number] = (yc_slice){names[number], key_len};
+        ops[number] = (yc_op){.kind = YC_OP_SET, .key = names[number], .key_len = key_len, .value = values[number],
+                              .value_len = value_len, .ttl_ms = 60000, .tags = &tags[number], .n_tags = 1};
+    }
+    moment begun = moment_now();
+    yc_batch(cache, ops, NUMBERS, sizeof *ops, NULL);
+    in_time(begun, DEADLINE_MS);
+    for (unsigned number = 0; number < NUMBERS; number++) {
+        stored += ops[number].status == YC_OK;
+        yc_error_free(ops[number].error);
+    }
+    if (!CHECK(one_is_dead ? stored > NUMBERS / 6 && stored < NUMBERS : stored == NUMBERS)) printf("  %u stored\n", stored);
+    outcomes all = get_all(cache);
+    if (!CHECK(all.hits + all.errors + all.misses == NUMBERS && all.hits >= stored * 3 / 4)) printf("  %u hits of %u\n", all.hits, stored);
+}
+
 static void check_dead(const char *query) {
     yc_cache *cache = open_three(query);
     set_numbers(cache, NUMBERS);
@@ -64,8 +88,10 @@ static void check_dead(const char *query) {
     server_kill(&servers[1]);
     sleep_ms(100);
     for (int repeat = 0; repeat < 3; repeat++) check_share_fails(cache);
+    check_tagged_share(cache, true);
     server_restart(&servers[1]);
     CHECK(recovers(cache, NUMBERS, RECOVERY_MS));
+    check_tagged_share(cache, false);
     outcomes all = get_all(cache);
     CHECK(all.errors == 0 && all.hits > NUMBERS / 3);
     set_numbers(cache, NUMBERS);
