@@ -17,7 +17,7 @@ import (
 
 func TestWhatIsSetIsRead(t *testing.T) {
 	cache := open(t, "")
-	for _, size := range []int{0, 1, 100, 4095, 4096, 4097, 8193, 100000, 900000} {
+	for _, size := range []int{0, 1, 100, 4095, 4096, 4097, 8193, 100000, 1000000} {
 		key, value := fmt.Sprintf("key\x00\xff%d", size), bytes.Repeat([]byte{byte(size), 0}, size)[:size]
 		check(t, cache.Set(ctx, key, value))
 		read, err := cache.Get(ctx, key)

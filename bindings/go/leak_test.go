@@ -138,7 +138,7 @@ func TestClosedCachesLeaveNothing(t *testing.T) {
 	one := func() {
 		cache, err := yokedcache.Open(testURL(""))
 		check(t, err)
-		check(t, cache.Set(ctx, "k", make([]byte, 900000), yokedcache.WithTags("t")))
+		check(t, cache.Set(ctx, "k", make([]byte, 1000000), yokedcache.WithTags("t")))
 		if cache.Capabilities()&yokedcache.CanList != 0 {
 			cache.Keys(ctx, "*").Next()
 		}

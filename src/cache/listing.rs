@@ -130,11 +130,13 @@ impl Cache {
     }
 
     async fn page(&self, wanted: Wanted<'_>, from: Position, limit: usize) -> Result<Page> {
+        let page = self.backend.scan(wanted, from, limit).await?;
         if !self.capabilities().list {
+            // A backend that knows why says so itself.
             let backend = self.backend.name();
             return Err(Error::new(ErrorKind::Unsupported, format!("{backend} does not list keys here")));
         }
-        self.backend.scan(wanted, from, limit).await
+        Ok(page)
     }
 }
 

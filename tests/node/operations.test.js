@@ -42,7 +42,7 @@ test('values come back as Buffers, or as text', async () => {
 });
 
 test('bytes come back as they were, of every length around the limits of the binding', async () => {
-  for (const length of [0, 1, 100, 1023, 1024, 4095, 4096, 4097, 16384, 65535, 65536, 65537, 1 << 20]) {
+  for (const length of [0, 1, 100, 1023, 1024, 4095, 4096, 4097, 16384, 65535, 65536, 65537, 1_000_000]) {
     const value = Buffer.alloc(length, length % 251);
     await cache.set('length', value);
     assert((await cache.get('length')).equals(value), `${length} bytes`);

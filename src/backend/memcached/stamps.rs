@@ -10,35 +10,43 @@ use crate::error::{Error, ErrorKind, Result};
 
 impl MemcachedStore {
     /// The stamps of tags; a stamp that a process makes meanwhile is everybody's.
-    pub(super) async fn read_stamps(&self, prefix: &str, tags: &[u64], create: bool) -> Result<Vec<Option<u64>>> {
-        let names = stamp_names(prefix, tags);
-        let mut commands = Vec::with_capacity(names.len());
-        for name in &names {
-            commands.push(if create {
-                Command::Count { name, seed: random()?, add: 0 }
-            } else {
-                Command::Peek { name }
-            });
+    pub(super) async fn read_stamps(&self, prefix: &str, tags: &[u64], create: bool) -> Vec<Result<Option<u64>>> {
+        let mut stamps = self.try_stamps(prefix, tags, create).await;
+        if create && stamps.iter().any(|stamp| matches!(stamp, Ok(None))) {
+            self.replace_foreign(prefix, tags, &mut stamps).await;
         }
+        stamps
+    }
+
+    async fn try_stamps(&self, prefix: &str, tags: &[u64], create: bool) -> Vec<Result<Option<u64>>> {
+        let (names, seeds) = (stamp_names(prefix, tags), random_numbers(if create { tags.len() } else { 0 }));
+        let seeds = match seeds {
+            Ok(seeds) => seeds,
+            Err(error) => return tags.iter().map(|_| Err(error.clone())).collect(),
+        };
+        let command = |(index, name)| match seeds.get(index) {
+            Some(seed) => Command::Count { name, seed: *seed, add: 0 },
+            None => Command::Peek { name },
+        };
+        let commands: Vec<Command> = names.iter().map(Vec::as_slice).enumerate().map(command).collect();
         let mut stamps: Vec<Result<Option<u64>>> = tags.iter().map(|_| Err(unexpected())).collect();
         let mut each = |index: usize, reply: Result<Reply>, guard| {
             stamps[index] = reply.and_then(|reply| stamp(reply, guard));
             Pairing::Right
         };
         run(&self.fleet, &commands, &mut each).await;
-        let stamps: Vec<Option<u64>> = stamps.into_iter().collect::<Result<_>>()?;
-        if create && stamps.contains(&None) {
-            return self.replace_foreign(prefix, tags, &stamps).await;
-        }
-        Ok(stamps)
+        stamps
     }
 
     /// Bytes under a stamp's name that are no stamp give way to one.
-    async fn replace_foreign(&self, prefix: &str, tags: &[u64], stamps: &[Option<u64>]) -> Result<Vec<Option<u64>>> {
-        let foreign: Vec<u64> =
-            tags.iter().zip(stamps).filter(|(_, stamp)| stamp.is_none()).map(|(tag, _)| *tag).collect();
-        self.new_stamps(prefix, &foreign).await?;
-        Box::pin(self.read_stamps(prefix, tags, false)).await
+    async fn replace_foreign(&self, prefix: &str, tags: &[u64], stamps: &mut [Result<Option<u64>>]) {
+        let foreign: Vec<usize> = (0..tags.len()).filter(|index| matches!(stamps[*index], Ok(None))).collect();
+        let tags: Vec<u64> = foreign.iter().map(|index| tags[*index]).collect();
+        let replaced = self.new_stamps(prefix, &tags).await;
+        let again = self.try_stamps(prefix, &tags, false).await;
+        for (index, stamp) in foreign.into_iter().zip(again) {
+            stamps[index] = replaced.clone().and(stamp);
+        }
     }
 
     /// Gives tags new stamps. Stored whatever is there, and not counted up: a
@@ -46,10 +54,7 @@ impl MemcachedStore {
     /// tell whether it came by where an older one had been.
     pub(super) async fn new_stamps(&self, prefix: &str, tags: &[u64]) -> Result<()> {
         let names = stamp_names(prefix, tags);
-        let mut numbers = Vec::with_capacity(tags.len());
-        for _ in tags {
-            numbers.push(random()?.to_string());
-        }
+        let numbers: Vec<String> = random_numbers(tags.len())?.iter().map(u64::to_string).collect();
         let commands: Vec<Command> = names.iter().zip(&numbers).map(|(name, number)| set_stamp(name, number)).collect();
         self.all_done(&commands).await
     }
@@ -73,6 +78,10 @@ pub fn stamp(reply: Reply, guard: u32) -> Result<Option<u64>> {
         _ => return Err(unexpected()),
     };
     Ok(number.map(|number| number.wrapping_add(u64::from(guard).wrapping_mul(0x9e37_79b9_7f4a_7c15))))
+}
+
+fn random_numbers(count: usize) -> Result<Vec<u64>> {
+    (0..count).map(|_| random()).collect()
 }
 
 /// 64 random bits, so that no stamp comes back.

@@ -153,6 +153,10 @@ impl Store for MemcachedStore {
     }
 
     async fn stamps<'a>(&'a self, prefix: &'a str, tags: &'a [u64], create: bool) -> Result<Vec<Option<u64>>> {
+        self.read_stamps(prefix, tags, create).await.into_iter().collect()
+    }
+
+    async fn each_stamp<'a>(&'a self, prefix: &'a str, tags: &'a [u64], create: bool) -> Vec<Result<Option<u64>>> {
         self.read_stamps(prefix, tags, create).await
     }
 

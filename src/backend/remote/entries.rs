@@ -87,11 +87,20 @@ impl<S: Store> Remote<S> {
     }
 
     pub(super) async fn write_many(&self, entries: &[NewEntry<'_>]) -> Result<Vec<Result<()>>> {
-        let stamps = self.stamps_for(entries).await?;
-        let writes: Vec<Write> = entries.iter().map(|entry| self.stored_form(entry, &stamps)).collect();
+        let stamps = self.stamps_for(entries).await;
         let mut outcomes = unanswered(entries.len());
+        let (mut writes, mut indexes) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
+        for (index, entry) in entries.iter().enumerate() {
+            match stamps.of(entry) {
+                Ok(stamps) => {
+                    writes.push(self.stored_form(entry, &stamps));
+                    indexes.push(index);
+                }
+                Err(error) => outcomes[index] = Some(Err(error)),
+            }
+        }
         let mut each = |index: usize, outcome| {
-            outcomes[index] = Some(outcome);
+            outcomes[indexes[index]] = Some(outcome);
             Pairing::Right
         };
         self.store.write(&self.prefix, &writes, &mut each).await;

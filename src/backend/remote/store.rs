@@ -86,6 +86,20 @@ pub trait Store: Send + Sync + 'static {
         tags: &'a [u64],
         create: bool,
     ) -> impl Future<Output = Result<Vec<Option<u64>>>> + Send;
+    /// The same, where a server that fails takes only the stamps it has.
+    fn each_stamp<'a>(
+        &'a self,
+        prefix: &'a str,
+        tags: &'a [u64],
+        create: bool,
+    ) -> impl Future<Output = Vec<Result<Option<u64>>>> + Send {
+        async move {
+            match self.stamps(prefix, tags, create).await {
+                Ok(stamps) => stamps.into_iter().map(Ok).collect(),
+                Err(error) => tags.iter().map(|_| Err(error.clone())).collect(),
+            }
+        }
+    }
     /// What is stored under a name, and the stamps of tags, read at once where the store can.
     fn read_with_stamps<'a>(
         &'a self,

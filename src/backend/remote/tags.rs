@@ -27,12 +27,8 @@ impl<S: Store> Remote<S> {
     pub(super) async fn those_current<T>(&self, found: Vec<Result<Option<Found<T>>>>) -> Vec<Result<Option<T>>> {
         let tagged = found.iter().filter_map(|it| it.as_ref().ok()?.as_ref());
         let tags: Vec<u64> = tagged.flat_map(|it| it.tags.iter().map(|tag| tag.tag)).collect();
-        let known = if tags.is_empty() { Ok(Vec::new()) } else { self.current_stamps(tags).await };
-        let check = |it: Found<T>| match &known {
-            Ok(known) => Ok(is_current(&it.tags, known).then_some(it.what)),
-            Err(_) if it.tags.is_empty() => Ok(Some(it.what)),
-            Err(error) => Err(error.clone()),
-        };
+        let known = self.each_stamp(tags, false).await;
+        let check = |it: Found<T>| Ok(known.are_current(&it.tags)?.then_some(it.what));
         found.into_iter().map(|it| it.and_then(|it| it.map_or(Ok(None), check))).collect()
     }
 
@@ -44,13 +40,57 @@ impl<S: Store> Remote<S> {
     }
 
     /// The stamps of all tags of some entries, made where they are missing; read before any of them is written.
-    pub(super) async fn stamps_for(&self, entries: &[NewEntry<'_>]) -> Result<Vec<TagStamp>> {
-        let tags = tags_of(entries);
-        if tags.is_empty() {
-            return Ok(Vec::new());
-        }
-        let stamps = pair(&tags, self.store.stamps(&self.prefix, &tags, true).await?);
+    pub(super) async fn stamps_for(&self, entries: &[NewEntry<'_>]) -> Known {
+        let known = self.each_stamp(tags_of(entries), true).await;
+        let stamps: Vec<TagStamp> = known.stamps().collect();
         self.hints.saw_stamps(&stamps);
+        known
+    }
+
+    async fn each_stamp(&self, mut tags: Vec<u64>, create: bool) -> Known {
+        tags.sort_unstable();
+        tags.dedup();
+        if tags.is_empty() {
+            return Known(Vec::new());
+        }
+        let stamps = self.store.each_stamp(&self.prefix, &tags, create).await;
+        Known(tags.into_iter().zip(stamps).collect())
+    }
+}
+
+/// Tags, sorted, each with its stamp, none, or why nobody knows.
+pub(super) struct Known(Vec<(u64, Result<Option<u64>>)>);
+
+impl Known {
+    fn stamp(&self, tag: u64) -> Result<Option<u64>> {
+        let found = self.0.binary_search_by_key(&tag, |known| known.0);
+        found.map_or(Ok(None), |index| self.0[index].1.clone())
+    }
+
+    /// Whether all tags have these stamps; one that has not decides it, whatever is not known of the others.
+    fn are_current(&self, tags: &[TagStamp]) -> Result<bool> {
+        let mut unknown = Ok(true);
+        for tag in tags {
+            match self.stamp(tag.tag) {
+                Ok(stamp) if stamp == Some(tag.stamp) => {}
+                Ok(_) => return Ok(false),
+                Err(error) => unknown = Err(error),
+            }
+        }
+        unknown
+    }
+
+    fn stamps(&self) -> impl Iterator<Item = TagStamp> {
+        let known = |(tag, stamp): &(u64, Result<Option<u64>>)| Some((*tag, stamp.as_ref().ok().copied()??));
+        self.0.iter().filter_map(known).map(|(tag, stamp)| TagStamp { tag, stamp })
+    }
+
+    /// The stamps of an entry's tags.
+    pub(super) fn of(&self, entry: &NewEntry) -> Result<Vec<TagStamp>> {
+        let mut stamps = Vec::with_capacity(entry.tags.len());
+        for tag in tags_of(std::slice::from_ref(entry)) {
+            stamps.extend(self.stamp(tag)?.map(|stamp| TagStamp { tag, stamp }));
+        }
         Ok(stamps)
     }
 }
