@@ -54,13 +54,17 @@ pub trait Dialect: Send + Sync + 'static {
     }
 }
 
-/// A connection nobody else uses yet.
+/// A connection nobody else uses yet: what it is asked is no call of anybody, and no close waits for it.
 pub struct Greeting<'a> {
     connection: &'a Arc<Connection>,
-    limits: &'a Arc<Limits>,
+    limits: Arc<Limits>,
 }
 
-impl Greeting<'_> {
+impl<'a> Greeting<'a> {
+    fn new(connection: &'a Arc<Connection>) -> Self {
+        Self { connection, limits: Arc::new(Limits::new(u64::MAX, u64::MAX)) }
+    }
+
     /// The server's name, as messages say it.
     pub fn server(&self) -> &str {
         self.connection.server()
@@ -243,7 +247,7 @@ impl Server {
         let connecting = async {
             let address = self.dialect.locate().await?;
             *self.address.lock().unwrap_or_else(PoisonError::into_inner) = Some(address.clone());
-            establish(&self.name, &address, &*self.dialect, &self.config, self.tls.as_ref(), &self.limits, broken).await
+            establish(&self.name, &address, &*self.dialect, &self.config, self.tls.as_ref(), broken).await
         };
         // Boxed: it is large, and whoever opens a cache may have a small stack.
         let connected = timeout(self.config.connect_timeout, Box::pin(connecting)).await;
@@ -331,7 +335,6 @@ async fn establish(
     dialect: &dyn Dialect,
     config: &ConnectionConfig,
     tls: Option<&Tls>,
-    limits: &Arc<Limits>,
     broken: Arc<Notify>,
 ) -> Result<Arc<Connection>> {
     let server = if name.contains(&address.to_string()) { name.to_owned() } else { format!("{name} ({address})") };
@@ -340,7 +343,7 @@ async fn establish(
     tokio::spawn(Arc::clone(&connection).run());
     let unaccepted = Unaccepted(Some(connection));
     if let Some(connection) = &unaccepted.0 {
-        dialect.greet(&Greeting { connection, limits }).await?;
+        dialect.greet(&Greeting::new(connection)).await?;
     }
     unaccepted.accept()
 }
@@ -353,11 +356,10 @@ pub async fn ask_once(
     tls: Option<&Tls>,
     request: &[u8],
 ) -> Result<Vec<u8>> {
-    let limits = Arc::new(Limits::new(u64::MAX, u64::MAX));
     let address = dialect.locate().await?;
-    let connection = Box::pin(establish(name, &address, dialect, config, tls, &limits, Arc::default())).await?;
+    let connection = Box::pin(establish(name, &address, dialect, config, tls, Arc::default())).await?;
     let unaccepted = Unaccepted(Some(Arc::clone(&connection)));
-    let answer = Greeting { connection: &connection, limits: &limits }.ask(request).await;
+    let answer = Greeting::new(&connection).ask(request).await;
     drop(unaccepted);
     answer
 }
