@@ -23,7 +23,9 @@ const PAUSE: Duration = Duration::from_millis(10);
 const KEPT: Duration = Duration::from_millis(50);
 
 /// Of a record, what is left beside the request for a guard.
-const WITHIN_RECORD: usize = RECORD - 512;
+const WITHIN_RECORD: usize = RECORD - 1024;
+/// The longest command that may exceed that, beside one on the same name.
+const FOLLOWER: usize = 512;
 
 /// What becomes of each command: its reply, and the guard it counts with (0 where there are none).
 pub type Each<'a> = &'a mut (dyn FnMut(usize, Result<Reply<'_>>, u32) -> Pairing + Send);
@@ -112,8 +114,14 @@ impl Round<'_> {
 
     fn add(&self, groups: &mut Vec<Group>, owner: Owner, index: usize) {
         let bytes = self.commands[index].size();
+        // A removal goes with the look at what it removes, or another connection could be faster with it.
+        let follows = |group: &Group| {
+            let last = group.commands.last().map(|last| self.commands[*last].name());
+            bytes <= FOLLOWER && last == Some(self.commands[index].name())
+        };
         let fits = |group: &&mut Group| {
-            group.owner == owner && (self.fleet.tls.is_none() || group.bytes + bytes <= WITHIN_RECORD)
+            let room = self.fleet.tls.is_none() || group.bytes + bytes <= WITHIN_RECORD || follows(group);
+            group.owner == owner && room
         };
         match groups.iter_mut().rev().find(fits) {
             Some(group) => {
