@@ -1,23 +1,9 @@
-/* measure.h - what measure.c and the crate beside it have of each other. */
+/* measure.h - what measure.c has of the crate beside it. */
 
 #ifndef MEASURE_H
 #define MEASURE_H
 
-#include <stddef.h>
-#include <stdint.h>
-
-enum { KEY = 16, VALUE = 100 };
-
-struct worker;
-
-/* For the crate. */
-uint64_t bench_now(void);
-int bench_over(void);
-const char *bench_key(struct worker *worker);
-void bench_value(const char *key, char value[VALUE]);
-void bench_check(const char *key, const void *value, size_t len);
-void bench_finished(struct worker *worker, uint64_t since);
-struct worker *bench_worker(int index);
+#include "../servers/driver.h"
 
 /* By the crate: one multiplexed connection on a current-thread or a multi-thread runtime. */
 void crate_open(int port, int multi);

@@ -1,15 +1,13 @@
 """The benchmark of the Redis backend: rounds against a private server; Markdown on standard output."""
 
-import argparse
 import csv
 import os
-import re
-import resource
-import shlex
-import socket
-import statistics
 import subprocess
-import time
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "servers"))
+import rounds
 
 TITLES = {
     "yokedcache": "YokedCache",
@@ -57,221 +55,46 @@ GOALS = [
     ("tagged SET, 1 caller ÷ untagged", "set", 1, "yokedcache-tags", "yokedcache", 0.8),
     ("tagged SET, 64 callers ÷ untagged", "set", 64, "yokedcache-tags", "yokedcache", 0.8),
 ]
-# A turn in which other programs had a larger share of the processors is taken again, so often at most.
-DISTURBED = 0.1
-TURNS = 3
-# The exit status of a turn in which others had the processors all the time.
-NOTHING_DONE = 2
-LONGEST_TURN = 60
-LONGEST_RUN = 7200
 
 
-class Server:
-    """A server of our own on a free port of the loopback; it keeps nothing, and ends with us."""
-
-    def __enter__(self):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        options = f"--port {self.port} --bind 127.0.0.1 --appendonly no --loglevel warning --logfile /dev/null"
-        command = ["timeout", str(LONGEST_RUN), "redis-server", *options.split(), "--save", ""]
-        self.process = subprocess.Popen(command, cwd="/", stdin=subprocess.DEVNULL)
-        self.wait_until_it_answers()
-        return self
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        self.process.wait()
-
-    def wait_until_it_answers(self):
-        for _ in range(100):
-            try:
-                return socket.create_connection(("127.0.0.1", self.port)).close()
-            except ConnectionRefusedError:
-                time.sleep(0.1)
-        raise SystemExit("redis-server does not answer")
-
-    def processor_seconds(self):
-        """What it used so far."""
-        timeout = self.process.pid
-        server = read(f"/proc/{timeout}/task/{timeout}/children").split()[0]
-        return int(read(f"/proc/{server}/schedstat").split()[0]) / 1e9
+def command(port):
+    """A server that keeps nothing."""
+    options = f"--port {port} --bind 127.0.0.1 --appendonly no --loglevel warning --logfile /dev/null"
+    return ["redis-server", *options.split(), "--save", ""]
 
 
-class Machine:
-    """The processors, and the share of them that others had since the last look."""
-
-    def __init__(self, server):
-        self.server = server
-        self.look()
-
-    def look(self):
-        ticks = [int(field) for field in read("/proc/stat").split("\n")[0].split()[1:9]]
-        idle, ticks_a_second = ticks[3] + ticks[4], os.sysconf("SC_CLK_TCK")
-        self.all, self.busy = sum(ticks) / ticks_a_second, (sum(ticks) - idle) / ticks_a_second
-        turns = resource.getrusage(resource.RUSAGE_CHILDREN)
-        self.ours = self.server.processor_seconds() + turns.ru_utime + turns.ru_stime
-
-    def share_of_others(self):
-        before = (self.all, self.busy, self.ours)
-        self.look()
-        passed, busy, ours = (now - then for now, then in zip((self.all, self.busy, self.ours), before))
-        return max(0, busy - ours) / max(passed, 0.01)
+def redis_benchmark_turn(bench, operation, callers, in_flight):
+    key = (operation, callers, in_flight)
+    n = int(bench.rates.get(key, 20_000) * bench.slice_ms / 1000) + callers
+    clients, depth = (1, callers) if in_flight else (callers, 1)
+    figures = redis_benchmark(bench, operation, clients, depth, n)
+    bench.rates[key] = figures[0]
+    return figures
 
 
-def read(path):
-    with open(path) as file:
-        return file.read()
+def redis_benchmark(bench, operation, clients, depth, n):
+    """Its keys look like ours and lie in a database of their own."""
+    command = f"redis-benchmark -p {bench.port} --dbnum 1 -r 100000 -d 100 -n {n} -c {clients} -P {depth} --csv"
+    key = "key:__rand_int__"
+    asked = ["mget", *[key] * 100] if operation == "mget" else ["-t", operation]
+    command = ["timeout", str(rounds.LONGEST_TURN), *command.split(), *asked]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    rows = list(csv.reader(process.stdout))
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0 or len(rows) < 2:
+        raise SystemExit(f"redis-benchmark failed: {rows}")
+    rate, _, _, p50, _, p99, _ = (float(figure) for figure in rows[-1][1:])
+    return rate, p50 * 1e3, p99 * 1e3, (used.ru_utime + used.ru_stime) * 1e6 / n
 
 
-class Bench:
-    """Turns of contenders against a server. A turn's figures: operations a second, p50, p99, microseconds of CPU."""
-
-    def __init__(self, measure, server, slice_ms):
-        self.measure, self.port, self.slice_ms = measure, server.port, slice_ms
-        self.machine = Machine(server)
-        self.disturbances = []
-        self.under = shlex.split(os.environ.get("UNDER", ""))
-        self.rates = {}
-
-    def fill(self):
-        subprocess.run([self.measure, str(self.port), "fill"], check=True, timeout=LONGEST_TURN)
-        self.redis_benchmark("set", 64, 64, 1_000_000)
-
-    def turn(self, *what):
-        """Of some attempts the one that others disturbed least."""
-        attempts = []
-        while len(attempts) < TURNS and not (attempts and min(attempts)[0] <= DISTURBED):
-            self.machine.look()
-            figures = self.attempt(*what)
-            attempts.append((self.machine.share_of_others(), figures))
-        disturbance, figures = min(attempts)
-        self.disturbances.append(disturbance)
-        return figures
-
-    def attempt(self, name, operation, callers, in_flight):
-        if name == "redis-benchmark":
-            return self.redis_benchmark_turn(operation, callers, in_flight)
-        command = [*self.under, self.measure, str(self.port), name, operation, str(callers), str(self.slice_ms)]
-        done = subprocess.run(command, timeout=LONGEST_TURN, stdout=subprocess.PIPE, text=True)
-        if done.returncode == NOTHING_DONE:
-            return self.attempt(name, operation, callers, in_flight)
-        done.check_returncode()
-        return tuple(float(figure) for figure in done.stdout.split())
-
-    def redis_benchmark_turn(self, operation, callers, in_flight):
-        key = (operation, callers, in_flight)
-        n = int(self.rates.get(key, 20_000) * self.slice_ms / 1000) + callers
-        clients, depth = (1, callers) if in_flight else (callers, 1)
-        figures = self.redis_benchmark(operation, clients, depth, n)
-        self.rates[key] = figures[0]
-        return figures
-
-    def redis_benchmark(self, operation, clients, depth, n):
-        """Its keys look like ours and lie in a database of their own."""
-        command = f"redis-benchmark -p {self.port} --dbnum 1 -r 100000 -d 100 -n {n} -c {clients} -P {depth} --csv"
-        key = "key:__rand_int__"
-        asked = ["mget", *[key] * 100] if operation == "mget" else ["-t", operation]
-        command = ["timeout", str(LONGEST_TURN), *command.split(), *asked]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        rows = list(csv.reader(process.stdout))
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode != 0 or len(rows) < 2:
-            raise SystemExit(f"redis-benchmark failed: {rows}")
-        rate, _, _, p50, _, p99, _ = (float(figure) for figure in rows[-1][1:])
-        return rate, p50 * 1e3, p99 * 1e3, (used.ru_utime + used.ru_stime) * 1e6 / n
-
-
-def interleave(bench, rounds, names, operation, callers, in_flight):
-    """What everyone measured in every round; each round begins with the next one."""
-    measured = {name: [] for name in names}
-    for round_ in range(rounds):
-        for turn in range(len(names)):
-            name = names[(round_ + turn) % len(names)]
-            measured[name].append(bench.turn(name, operation, callers, in_flight))
-    return measured
-
-
-def medians(turns):
-    return [statistics.median(figures) for figures in zip(*turns)]
-
-
-def ratio(turns, of):
-    """The median of the ratios of each round."""
-    return statistics.median(turn[0] / other[0] for turn, other in zip(turns, of))
-
-
-def print_table(title, about, rows):
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    print(f"\n### {title}\n\n{about}\n")
-    for row in [rows[0], ["-" * width for width in widths], *rows[1:]]:
-        print("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |", flush=True)
-
-
-def run(workload, bench, options, results):
-    operation, unit, peer, all_callers, names, title = WORKLOADS[workload]
-    bench.disturbances.clear()
-    names = [name for name in names if options.only in (None, name)]
-    rows = [[unit, "contender", "thousand/s", f"÷ {peer}", "p50 µs", "p99 µs", "client CPU µs"]]
-    for callers in [callers for callers in all_callers if callers in options.callers]:
-        measured = interleave(bench, options.rounds, names, operation, callers, unit == "in flight")
-        results[workload, callers] = measured
-        for name in names:
-            rate, p50, p99, cpu = medians(measured[name])
-            of = f"{ratio(measured[name], measured[peer]):.2f}" if peer in measured else ""
-            rows.append([str(callers), TITLES[name], f"{rate / 1e3:.1f}", of, f"{p50:.1f}", f"{p99:.1f}", f"{cpu:.2f}"])
-    if len(rows) > 1:
-        others = statistics.median(bench.disturbances)
-        print_table(title, f"Client CPU is for each operation. Others had {others:.0%} of the processors.", rows)
-
-
-def print_goals(results):
-    rows = [["goal", "bound", "measured", ""]]
-    for text, workload, callers, name, peer, bound in GOALS:
-        measured = results.get((workload, callers), {})
-        if name in measured and peer in measured:
-            found = ratio(measured[name], measured[peer])
-            rows.append([text, f"≥ {bound}", f"{found:.2f}", "met" if found >= bound else "not met"])
-    queue = results.get(("get-in-flight", 64), {}).get("yokedcache-queue")
-    if queue:
-        cpu = medians(queue)[3]
-        verdict = "met" if cpu <= 0.4 else "not met"
-        rows.append(["GET, 64 in flight: µs of client CPU", "≤ 0.4", f"{cpu:.2f}", verdict])
-    if len(rows) > 1:
-        print_table("Goals", "Ratios are medians of the ratios of each round.", rows)
-
-
-def read_options():
-    parser = argparse.ArgumentParser(prog="tests/bench/run redis", description=__doc__)
-    names = ", ".join(WORKLOADS) + "; 1callers, 8callers, 64callers, 256callers"
-    parser.add_argument("what", nargs="*", metavar="WORKLOAD|Ncallers", help=names)
-    parser.add_argument("--quick", action="store_true", help="3 short rounds: to see that it works")
-    parser.add_argument("--rounds", type=int, help="rounds of each comparison (9)")
-    parser.add_argument("--slice", type=int, help="milliseconds each contender has in a round (300)")
-    parser.add_argument("--only", choices=TITLES, help="one contender")
-    parser.add_argument("--measure", required=True, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    options.rounds = options.rounds or (3 if options.quick else 9)
-    options.slice = options.slice or (100 if options.quick else 300)
-    numbers = [re.fullmatch(r"(\d+)callers?", what) for what in options.what]
-    options.callers = [int(number[1]) for number in numbers if number] or [1, 8, 64, 256]
-    options.workloads = [what for what, number in zip(options.what, numbers) if not number] or list(WORKLOADS)
-    unknown = set(options.workloads) - set(WORKLOADS)
-    if unknown:
-        parser.error(f"{unknown.pop()} is no workload; there are {', '.join(WORKLOADS)}")
-    return options
-
-
-def main():
-    options = read_options()
-    results = {}
-    with Server() as server:
-        bench = Bench(options.measure, server, options.slice)
-        bench.fill()
-        for workload in options.workloads:
-            run(workload, bench, options, results)
-    print_goals(results)
-
-
-main()
+rounds.main(
+    "tests/bench/run redis",
+    __doc__,
+    TITLES,
+    WORKLOADS,
+    GOALS,
+    command,
+    programs={"redis-benchmark": redis_benchmark_turn},
+    prepare=lambda bench: redis_benchmark(bench, "set", 64, 64, 1_000_000),
+)

@@ -23,7 +23,7 @@ pub struct Worker(*mut c_void);
 // SAFETY: one task has it at a time.
 unsafe impl Send for Worker {}
 
-// What `measure.h` says.
+// What `driver.h` says.
 unsafe extern "C" {
     safe fn bench_now() -> u64;
     safe fn bench_over() -> c_int;

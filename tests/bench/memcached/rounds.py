@@ -1,0 +1,50 @@
+"""The benchmark of the Memcached backend: rounds against a private server; Markdown on standard output."""
+
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "servers"))
+import rounds
+
+TITLES = {
+    "yokedcache": "YokedCache",
+    "yokedcache-tags": "YokedCache, 2 tags",
+    "yokedcache-batch": "YokedCache, `yc_batch`",
+    "yokedcache-queue": "YokedCache, completion queue",
+    "libmemcached": "libmemcached, text",
+    "libmemcached-binary": "libmemcached, binary",
+    "raw": "raw socket, pipelined",
+}
+BLOCKING = ["yokedcache", "yokedcache-tags", "libmemcached", "libmemcached-binary"]
+MANY = [name for name in BLOCKING if name != "yokedcache-tags"]
+IN_FLIGHT = ["yokedcache-queue", "yokedcache-batch", "raw"]
+# Name: what is measured, what the callers are, who is compared with, how many callers, contenders, title.
+WORKLOADS = {
+    "get": ("get", "threads", "libmemcached", [1, 8, 64, 256], BLOCKING, "GET of 100 bytes"),
+    "set": ("set", "threads", "libmemcached", [1, 8, 64, 256], BLOCKING, "SET of 100 bytes"),
+    "mget": ("mget", "threads", "libmemcached", [1, 8, 64, 256], MANY, "100 keys at once; an operation is 100 keys"),
+    "get-in-flight": ("get", "in flight", "raw", [64, 256], IN_FLIGHT, "GET of 100 bytes, in flight at once"),
+    "set-in-flight": ("set", "in flight", "raw", [64, 256], IN_FLIGHT, "SET of 100 bytes, in flight at once"),
+}
+# Text, workload, callers, contender, peer, bound.
+GOALS = [
+    ("GET, 1 caller ÷ libmemcached, text", "get", 1, "yokedcache", "libmemcached", 0.95),
+    ("GET, 1 caller ÷ libmemcached, binary", "get", 1, "yokedcache", "libmemcached-binary", 0.95),
+    ("GET, 64 callers ÷ libmemcached, text", "get", 64, "yokedcache", "libmemcached", 2),
+    ("GET, 64 callers ÷ libmemcached, binary", "get", 64, "yokedcache", "libmemcached-binary", 2),
+    ("GET, 64 in flight ÷ raw socket", "get-in-flight", 64, "yokedcache-queue", "raw", 0.9),
+    ("tagged GET, 1 caller ÷ untagged", "get", 1, "yokedcache-tags", "yokedcache", 0.6),
+    ("tagged GET, 64 callers ÷ untagged", "get", 64, "yokedcache-tags", "yokedcache", 0.6),
+    ("tagged SET, 1 caller ÷ untagged", "set", 1, "yokedcache-tags", "yokedcache", 0.8),
+    ("tagged SET, 64 callers ÷ untagged", "set", 64, "yokedcache-tags", "yokedcache", 0.8),
+]
+
+
+def command(port):
+    """A server with room for all keys of everyone."""
+    user = ["-u", "root"] if os.geteuid() == 0 else []
+    return ["memcached", "-l", "127.0.0.1", "-p", str(port), "-U", "0", "-m", "512", "-c", "4096", *user]
+
+
+rounds.main("tests/bench/run memcached", __doc__, TITLES, WORKLOADS, GOALS, command)
