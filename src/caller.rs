@@ -89,9 +89,6 @@ impl<T, F: Future<Output = Result<T>>> Future for Bounded<'_, F> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let blocking = may_block();
-        let runtime = if blocking { None } else { this.runtime.load_full() };
-        // Parts of it have timers too.
-        let _entered = runtime.as_ref().map(|runtime| runtime.handle().enter());
         if blocking {
             WAITING.set(Some(Waiting { deadline: Some(*this.deadline) }));
         }
@@ -108,10 +105,10 @@ impl<T, F: Future<Output = Result<T>>> Future for Bounded<'_, F> {
         let over = if blocking {
             Instant::now() >= *this.deadline
         } else {
+            let runtime = this.runtime.load();
             // Closed meanwhile: what it waits for fails by itself.
-            if runtime.is_none() {
-                return Poll::Pending;
-            }
+            let Some(runtime) = &*runtime else { return Poll::Pending };
+            let _entered = runtime.handle().enter();
             let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until((*this.deadline).into())));
             timer.as_mut().poll(context).is_ready()
         };
@@ -149,8 +146,9 @@ impl<T, F: Future<Output = T>> Future for Until<F> {
         }
         let polled = this.part.poll(context).map(Some);
         let polled = match (polled, before) {
-            (Poll::Pending, Some(_)) if Instant::now() >= *this.end => Poll::Ready(None),
-            (Poll::Pending, None) if Handle::try_current().is_ok() => {
+            (Poll::Pending, _) if Instant::now() >= *this.end => Poll::Ready(None),
+            // At the end of the whole it is polled anyway; and a task that is polled outside of the runtime, inside again.
+            (Poll::Pending, None) if ENDING.get() != Some(*this.end) && Handle::try_current().is_ok() => {
                 let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until((*this.end).into())));
                 timer.as_mut().poll(context).map(|()| None)
             }

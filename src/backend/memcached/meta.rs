@@ -145,6 +145,9 @@ struct Marks {
 
 impl Marks {
     fn read(flags: &[u8], opaque: u32, name: &[u8]) -> Result<Self, Mismatch> {
+        if is_in_order(flags, opaque, name) {
+            return Ok(Self::default());
+        }
         let (mut marks, mut number_is_right, mut name_is_right) = (Self::default(), false, false);
         for token in flags.split(|byte| *byte == b' ') {
             match token.split_first() {
@@ -157,6 +160,13 @@ impl Marks {
         }
         if number_is_right && name_is_right { Ok(marks) } else { Err(Mismatch("a reply to another request")) }
     }
+}
+
+/// Whether name and number are all there is, in the order that was asked for: most replies.
+fn is_in_order(flags: &[u8], opaque: u32, name: &[u8]) -> bool {
+    let text =
+        flags.trim_ascii_start().strip_prefix(b"k").and_then(|rest| rest.strip_prefix(name)?.strip_prefix(b" O"));
+    text.and_then(number) == Some(opaque.into())
 }
 
 /// The number that text begins with, and what follows.

@@ -51,6 +51,55 @@ struct Failure {
 
 /// Runs commands; each gets its reply or its error.
 pub async fn run(fleet: &Fleet, commands: &[Command<'_>], each: Each<'_>) {
+    if let [only] = commands
+        && !fleet.ejects
+        && run_alone(fleet, only, each).await
+    {
+        return;
+    }
+    run_all(fleet, commands, each).await;
+}
+
+/// The usual command, without lists; false if nothing came of it, and it has to be run in the long way.
+async fn run_alone(fleet: &Fleet, command: &Command<'_>, each: Each<'_>) -> bool {
+    let Some(owner) = fleet.owner(command.name()) else { return false };
+    let member = &fleet.members[owner.member];
+    if member.traits.check_size(member.server.name(), command).is_err() {
+        return false;
+    }
+    let (number, mut request) = (fleet.numbers(1), Vec::with_capacity(command.size()));
+    fleet.protocol.write(&mut request, number, command);
+    let Some(Ok(answer)) = member.server.send(&request, 1) else { return false };
+    let end = caller::call_deadline().unwrap_or_else(|| Instant::now() + fleet.connection.timeout);
+    let replies = match caller::Until::new(end, answer).await {
+        Some(Ok(replies)) => replies,
+        Some(Err(error)) => return failed_alone(fleet, command, error, each),
+        None => {
+            each(0, Err(caller::timed_out(member.server.name(), fleet.connection.timeout)), 0);
+            return true;
+        }
+    };
+    match fleet.protocol.read(&mut &*replies.bytes, number, command) {
+        Ok(reply) => hand_on(0, reply, 0, &replies, each),
+        Err(mismatch) => {
+            let error = crate::wire::protocol(replies.connection.server(), mismatch.0);
+            replies.connection.kill(error.clone());
+            return failed_alone(fleet, command, error, each);
+        }
+    }
+    true
+}
+
+/// Hands the error on, unless the command may be sent again.
+fn failed_alone(fleet: &Fleet, command: &Command, error: Error, each: Each<'_>) -> bool {
+    let again = may_be_repeated(command) && fleet.connection.retry_on_timeout;
+    if !again {
+        each(0, Err(error), 0);
+    }
+    !again
+}
+
+async fn run_all(fleet: &Fleet, commands: &[Command<'_>], each: Each<'_>) {
     let end = caller::call_deadline().unwrap_or_else(|| Instant::now() + fleet.connection.timeout);
     let mut round = Round { fleet, commands, end, again: Vec::new() };
     let mut todo: Vec<usize> = (0..commands.len()).collect();
@@ -134,10 +183,8 @@ impl Round<'_> {
 
     fn owner(&self, command: &Command) -> Result<Owner> {
         let owner = self.fleet.owner(command.name()).ok_or_else(|| self.fleet.all_away())?;
-        if let Command::Set { name, bytes, .. } = command {
-            let member = &self.fleet.members[owner.member];
-            member.traits.check_size(member.server.name(), name, bytes)?;
-        }
+        let member = &self.fleet.members[owner.member];
+        member.traits.check_size(member.server.name(), command)?;
         Ok(owner)
     }
 
@@ -242,13 +289,7 @@ impl Round<'_> {
 
     /// Whether a command whose answer was lost may be sent again.
     fn may_repeat(&self, index: usize, error: &Error) -> bool {
-        let harmless = match &self.commands[index] {
-            Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. } => true,
-            Command::Set { condition, .. } => *condition == Condition::Always,
-            Command::Count { add, .. } => *add == 0,
-            // It would answer that nothing was there.
-            Command::Delete { .. } => false,
-        };
+        let harmless = may_be_repeated(&self.commands[index]);
         let passing = matches!(error.kind(), ErrorKind::Connect | ErrorKind::Timeout | ErrorKind::Protocol);
         let down = self.fleet.owner(self.commands[index].name());
         let down = down.is_none_or(|owner| self.fleet.members[owner.member].server.failure().is_some());
@@ -287,27 +328,14 @@ impl Round<'_> {
     }
 
     fn answered(&mut self, index: usize, reply: Reply, beside: u32, group: &Group, replies: &Replies, each: Each<'_>) {
-        let server = replies.connection.server();
-        let pairing = match reply {
-            Reply::Refused(Refusal::NoNumber, _) => each(index, Ok(reply), beside),
-            Reply::Refused(refusal, text) => {
-                let error = refusal::error(server, refusal, text);
-                if refusal.ends_connection() {
-                    replies.connection.kill(error.clone());
-                }
-                each(index, Err(error), beside)
-            }
+        match reply {
             Reply::Value { flags, .. } if self.is_outdated(index, flags, beside) => {
-                each(index, Ok(Reply::Missing), beside)
+                each(index, Ok(Reply::Missing), beside);
             }
             Reply::Done if self.is_beside_another(index, beside, group) => {
-                self.again.push((index, guard::changing(server)));
-                Pairing::Right
+                self.again.push((index, guard::changing(replies.connection.server())));
             }
-            reply => each(index, Ok(reply), beside),
-        };
-        if pairing == Pairing::Wrong {
-            replies.connection.kill(crate::wire::protocol(server, "the entry of another name"));
+            reply => hand_on(index, reply, beside, replies, each),
         }
     }
 
@@ -325,5 +353,34 @@ impl Round<'_> {
     #[cold]
     fn late(&self, group: &Group) -> Error {
         caller::timed_out(self.fleet.members[group.owner.member].server.name(), self.fleet.connection.timeout)
+    }
+}
+
+/// Whether it does no harm, and answers the same, when it is done twice.
+fn may_be_repeated(command: &Command) -> bool {
+    match command {
+        Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. } => true,
+        Command::Set { condition, .. } => *condition == Condition::Always,
+        Command::Count { add, .. } => *add == 0,
+        // It would answer that nothing was there.
+        Command::Delete { .. } => false,
+    }
+}
+
+/// Hands a reply to whom it is for; what it says of the connection is seen to.
+fn hand_on(index: usize, reply: Reply, beside: u32, replies: &Replies, each: Each<'_>) {
+    let server = replies.connection.server();
+    let pairing = match reply {
+        Reply::Refused(refusal, text) if refusal != Refusal::NoNumber => {
+            let error = refusal::error(server, refusal, text);
+            if refusal.ends_connection() {
+                replies.connection.kill(error.clone());
+            }
+            each(index, Err(error), beside)
+        }
+        reply => each(index, Ok(reply), beside),
+    };
+    if pairing == Pairing::Wrong {
+        replies.connection.kill(crate::wire::protocol(server, "the entry of another name"));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use super::command::Command;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Bytes an item has beside its name and value, at least.
@@ -61,7 +62,8 @@ impl Traits {
     }
 
     /// Refuses what the server certainly would, before it drops what is there for it.
-    pub fn check_size(&self, server: &str, name: &[u8], bytes: &[u8]) -> Result<()> {
+    pub fn check_size(&self, server: &str, command: &Command) -> Result<()> {
+        let Command::Set { name, bytes, .. } = command else { return Ok(()) };
         let most = self.item_size.load(Relaxed);
         let size = name.len() as u64 + bytes.len() as u64 + ITEM_OVERHEAD;
         if most == 0 || size <= most { Ok(()) } else { Err(too_large(server, size, most)) }
@@ -90,6 +92,7 @@ fn too_large(server: &str, size: u64, most: u64) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use super::super::command::Condition;
     use super::*;
 
     fn learned(settings: &[(&str, &str)]) -> Traits {
@@ -111,8 +114,10 @@ mod tests {
     #[test]
     fn an_item_that_is_certainly_too_large_is_not_sent() {
         let traits = learned(&[("item_size_max", "1000")]);
-        assert!(traits.check_size("s", b"name", &[0; 946]).is_ok());
-        assert_eq!(traits.check_size("s", b"name", &[0; 947]).unwrap_err().kind(), ErrorKind::TooLarge);
-        assert!(Traits::default().check_size("s", b"name", &[0; 1 << 20]).is_ok());
+        let set = |bytes| Command::Set { name: b"name", bytes, flags: 0, expiry: 0, condition: Condition::Always };
+        assert!(traits.check_size("s", &set(&[0; 946])).is_ok());
+        assert_eq!(traits.check_size("s", &set(&[0; 947])).unwrap_err().kind(), ErrorKind::TooLarge);
+        assert!(traits.check_size("s", &Command::Delete { name: &[0; 2000] }).is_ok());
+        assert!(Traits::default().check_size("s", &set(&[0; 1 << 20])).is_ok());
     }
 }
