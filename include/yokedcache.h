@@ -91,6 +91,9 @@
 // Kind of operation: yc_health().
 #define YC_OP_HEALTH 12
 
+// Kind of operation: yc_metrics().
+#define YC_OP_METRICS 18
+
 // Operation flag: count what an invalidation or a flush removes.
 #define YC_OP_COUNT 1
 
@@ -254,8 +257,9 @@ typedef struct yc_op {
   yc_status status;
   // Zero.
   uint32_t padding;
-  // Written: the value of a YC_OP_GET that hit, the JSON text of YC_OP_STATS
-  // and YC_OP_HEALTH, else NULL; release it with yc_value_free().
+  // Written: the value of a YC_OP_GET that hit, the text of YC_OP_STATS,
+  // YC_OP_HEALTH and YC_OP_METRICS, else NULL; release it with
+  // yc_value_free().
   struct yc_value *result;
   // Written: the error when status is negative, else NULL; release it with
   // yc_error_free().
@@ -284,8 +288,9 @@ typedef struct yc_completion {
   yc_status status;
   // Which operation: a YC_OP_ number.
   int32_t kind;
-  // The value of a YC_OP_GET that hit, the JSON text of YC_OP_STATS and
-  // YC_OP_HEALTH, else NULL; release it with yc_value_free().
+  // The value of a YC_OP_GET that hit, the text of YC_OP_STATS,
+  // YC_OP_HEALTH and YC_OP_METRICS, else NULL; release it with
+  // yc_value_free().
   struct yc_value *result;
   // The error when status is negative, else NULL; release it with
   // yc_error_free().
@@ -478,6 +483,25 @@ yc_status yc_close(struct yc_cache *cache, int64_t timeout_ms, struct yc_error *
 // Releases a cache, once no thread uses the handle any more. One that was
 // not closed is closed without waiting. Never blocks; NULL is fine.
 void yc_cache_free(struct yc_cache *cache);
+
+// Checks a configuration as yc_open() takes it, and opens nothing: no server
+// is asked and no certificate read. *json (the place may be NULL) is what
+// would be used, as one JSON object: "backend", "servers", "key_prefix" and
+// the options by their names, times in milliseconds ("default_ttl_ms").
+// "password" is true or false, never the password. *json is UTF-8 without a
+// NUL; release it with yc_value_free().
+//
+// Errors: those of yc_open() that tell of the configuration, YC_E_CONFIG
+// and YC_E_UNSUPPORTED.
+yc_status yc_config_check(const char *config, struct yc_value **json, struct yc_error **err);
+
+// As yc_config_check(), for a file as yc_open_file() takes it. With
+// environments it checks the one that is named; NULL is that of the variable
+// ENVIRONMENT, "development" if unset.
+yc_status yc_config_check_file(const char *path,
+                               const char *environment,
+                               struct yc_value **json,
+                               struct yc_error **err);
 
 // Reads a value without copying it. A key is 1 byte to 64 KiB of any bytes.
 //
@@ -867,15 +891,28 @@ void yc_queue_free(struct yc_queue *queue);
 
 // Counters since the cache was opened, what it holds, and latencies of a
 // sample of the calls in microseconds, as one JSON object; the README lists
-// its names, and later versions add some. *json is UTF-8 without a NUL:
-// print it with its length, and release it with yc_value_free().
+// its names, and later versions add some. A number that nobody can know now
+// is null: the keys of a server that is down, say, of which yc_size() tells
+// why. *json is UTF-8 without a NUL: print it with its length, and release it
+// with yc_value_free().
 yc_status yc_stats(struct yc_cache *cache, struct yc_value **json, struct yc_error **err);
 
 // Whether the cache can serve, as one JSON object: "status" is "healthy",
-// "degraded" or "unhealthy", "reasons" says why. An idle cache is healthy.
-// Asking changes no counter. *json as in yc_stats(). YC_OK also when the
-// cache is unhealthy.
+// "degraded" (a part does not work: one of several servers is down) or
+// "unhealthy", "reasons" says why, "details" has what each server tells of
+// itself. Asks each server within the time of one call. An idle cache is
+// healthy. Asking changes no counter. *json as in yc_stats(). YC_OK also when
+// the cache is unhealthy.
 yc_status yc_health(struct yc_cache *cache, struct yc_value **json, struct yc_error **err);
+
+// Counters, gauges and a histogram of latencies as the text that Prometheus
+// scrapes (format 0.0.4, "text/plain; version=0.0.4"); the README lists the
+// names, and later versions add some. Each sample has the labels backend and
+// key_prefix. One text is one cache: two are not to be joined, since each names
+// its families. It asks each server how it is, as yc_health() does,
+// changes no counter, and does not look through the keys. *text as in yc_stats(). YC_OK also
+// when a server is down: yokedcache_up says so.
+yc_status yc_metrics(struct yc_cache *cache, struct yc_value **text, struct yc_error **err);
 
 // What the cache holds: *keys entries that take *bytes bytes, keys, values
 // and bookkeeping together (each place may be NULL). Entries that expired

@@ -84,6 +84,7 @@ impl Error {
             .unwrap_or_default();
         // A payload may panic when dropped; leaking it keeps the promise that nothing crosses.
         mem::forget(payload);
+        tracing::error!("{name} failed inside the library: {text}");
         let text = format!("{name} failed inside the library ({text}); the cache stays usable, please report this");
         Self::new(ErrorKind::Panic, text)
     }

@@ -1,6 +1,7 @@
 //! How long operations take: a histogram each, filled from a sample of the calls.
 
 use std::cell::Cell;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -9,12 +10,27 @@ use serde_json::{Value as Json, json};
 
 use crate::backend::Reply;
 
-/// One call in so many is timed where a call takes less than the clock would.
-const SAMPLE: u32 = 64;
+/// One call in so many is timed, on average, where a call takes less than the clock would.
+pub const SAMPLE: u32 = 64;
 /// Each doubling of time has so many buckets: a percentile is at most 1/8 too high.
 const STEPS: u64 = 8;
 /// Enough for 2^40 ns, 18 minutes.
 const BUCKETS: usize = 40 * STEPS as usize;
+/// The bounds of a distribution in nanoseconds: a memory hit lies among the first, a round trip in the middle, a deadline at the end.
+pub const BOUNDS: [u64; 12] = [
+    250,
+    1_000,
+    5_000,
+    25_000,
+    100_000,
+    250_000,
+    1_000_000,
+    2_500_000,
+    10_000_000,
+    50_000_000,
+    250_000_000,
+    1_000_000_000,
+];
 
 /// What is timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,16 +57,32 @@ const NAMES: [&str; 7] = ["get", "set", "delete", "inspect", "invalidate", "list
 pub struct Latencies([Histogram; NAMES.len()]);
 
 struct Histogram {
+    /// Narrow ones, for percentiles.
     buckets: [AtomicU64; BUCKETS],
+    /// Those between `BOUNDS`, and one for what is longer.
+    wide: [AtomicU64; BOUNDS.len() + 1],
+    sum_nanos: AtomicU64,
+}
+
+/// How many samples of an operation took how long.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Distribution {
+    /// The operation's name.
+    pub operation: &'static str,
+    /// Samples up to each of `BOUNDS` and over the one before, then those over the last.
+    pub counts: [u64; BOUNDS.len() + 1],
+    /// What all of them took together.
+    pub sum: Duration,
 }
 
 thread_local! {
-    static CALLS: Cell<u32> = const { Cell::new(0) };
+    /// Calls of this thread until the next that is timed.
+    static UNTIMED: Cell<u32> = const { Cell::new(SAMPLE - 1) };
 }
 
 impl Default for Latencies {
     fn default() -> Self {
-        Self(std::array::from_fn(|_| Histogram { buckets: [const { AtomicU64::new(0) }; BUCKETS] }))
+        Self(std::array::from_fn(|_| Histogram::new()))
     }
 }
 
@@ -61,9 +93,13 @@ impl Latencies {
     where
         T: Send + 'a,
     {
-        let call = CALLS.get().wrapping_add(1);
-        CALLS.set(call);
-        if call.is_multiple_of(SAMPLE) { self.timed(operation, run) } else { run() }
+        match UNTIMED.get() {
+            0 => self.timed(operation, run),
+            left => {
+                UNTIMED.set(left - 1);
+                run()
+            }
+        }
     }
 
     #[cold]
@@ -71,6 +107,7 @@ impl Latencies {
     where
         T: Send + 'a,
     {
+        UNTIMED.set(gap());
         let started = Instant::now();
         match run() {
             Either::Left(answer) => {
@@ -93,8 +130,7 @@ impl Latencies {
     }
 
     fn record(&self, operation: Operation, took: Duration) {
-        let bucket = bucket_of(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
-        self.0[operation as usize].buckets[bucket].fetch_add(1, Relaxed);
+        self.0[operation as usize].record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
     }
 
     /// What was seen, in microseconds, for each operation that was.
@@ -103,9 +139,36 @@ impl Latencies {
             NAMES.iter().zip(&self.0).filter_map(|(name, histogram)| Some(((*name).into(), histogram.to_json()?)));
         Json::Object(seen.collect())
     }
+
+    /// What was seen of each operation, also of those that were not used.
+    pub fn distributions(&self) -> impl Iterator<Item = Distribution> {
+        NAMES.iter().zip(&self.0).map(|(operation, histogram)| histogram.distribution(operation))
+    }
 }
 
 impl Histogram {
+    fn new() -> Self {
+        Self {
+            buckets: [const { AtomicU64::new(0) }; BUCKETS],
+            wide: [const { AtomicU64::new(0) }; BOUNDS.len() + 1],
+            sum_nanos: AtomicU64::new(0),
+        }
+    }
+
+    fn record(&self, nanos: u64) {
+        self.buckets[bucket_of(nanos)].fetch_add(1, Relaxed);
+        self.wide[BOUNDS.partition_point(|bound| *bound < nanos)].fetch_add(1, Relaxed);
+        self.sum_nanos.fetch_add(nanos, Relaxed);
+    }
+
+    fn distribution(&self, operation: &'static str) -> Distribution {
+        Distribution {
+            operation,
+            counts: self.wide.each_ref().map(|count| count.load(Relaxed)),
+            sum: Duration::from_nanos(self.sum_nanos.load(Relaxed)),
+        }
+    }
+
     fn to_json(&self) -> Option<Json> {
         let counts: Vec<u64> = self.buckets.iter().map(|bucket| bucket.load(Relaxed)).collect();
         let samples: u64 = counts.iter().sum();
@@ -113,6 +176,13 @@ impl Histogram {
         (samples > 0)
             .then(|| json!({ "samples": samples, "p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "max": at(1.0) }))
     }
+}
+
+/// Calls that are not timed before the next that is. A steady number would beat against the program's own: of one that
+/// gets and sets in turn it would time the sets alone.
+fn gap() -> u32 {
+    let spread = u64::from(2 * SAMPLE - 1);
+    u32::try_from(RandomState::new().hash_one(0u8) % spread).unwrap_or(SAMPLE)
 }
 
 /// The upper end of the bucket below which that share of the samples lies.
@@ -170,5 +240,33 @@ mod tests {
         let p99 = json["get"]["p99"].as_f64().unwrap();
         assert!((99.0..=112.0).contains(&p99), "{p99}");
         assert!(json.get("set").is_none());
+    }
+
+    #[test]
+    fn a_distribution_counts_up_to_and_with_each_bound() {
+        let latencies = Latencies::default();
+        for nanos in [0, 250, 251, 1_000, 1_000_000_000, 1_000_000_001, u64::from(u32::MAX)] {
+            latencies.record(Operation::Set, Duration::from_nanos(nanos));
+        }
+        let all: Vec<Distribution> = latencies.distributions().collect();
+        assert_eq!(all.iter().map(|it| it.operation).collect::<Vec<_>>(), NAMES);
+        assert_eq!(all[1].counts, [2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2]);
+        assert_eq!(all[1].sum, Duration::from_nanos(250 + 251 + 1_000 + 2_000_000_001 + u64::from(u32::MAX)));
+        assert_eq!(all[0].counts, [0; BOUNDS.len() + 1]);
+        assert!(BOUNDS.is_sorted());
+    }
+
+    #[test]
+    fn operations_in_turn_are_all_timed_and_one_call_in_64() {
+        const TURNS: u64 = 64_000;
+        let latencies = Latencies::default();
+        for _ in 0..TURNS {
+            drop(latencies.sample(Operation::Get, || crate::backend::done(Ok(()))));
+            drop(latencies.sample(Operation::Set, || crate::backend::done(Ok(()))));
+        }
+        for seen in latencies.distributions().take(2) {
+            let samples: u64 = seen.counts.iter().sum();
+            assert!((700..1300).contains(&samples), "{samples} of {}", seen.operation);
+        }
     }
 }

@@ -17,6 +17,7 @@ mod clock;
 pub mod config;
 pub mod entry;
 pub mod error;
+pub mod exposition;
 pub mod ffi;
 mod fork;
 pub mod fuzzy;

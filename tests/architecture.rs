@@ -122,9 +122,10 @@ fn every_export_goes_through_the_boundary_or_cannot_panic() {
         for export in code.split("#[unsafe(no_mangle)]").skip(1) {
             let function = export.split("fn ").nth(1).and_then(|rest| rest.split('(').next()).unwrap();
             let body = export.split("\n}\n").next().unwrap();
-            let bounded = ["boundary::call", "boundary::free", "with_cache", "with_handle", "with_queue", "open(\""]
-                .iter()
-                .any(|word| body.contains(word));
+            let bounded =
+                ["boundary::call", "boundary::free", "with_cache", "with_handle", "with_queue", "open(\"", "check(\""]
+                    .iter()
+                    .any(|word| body.contains(word));
             assert!(bounded || infallible.contains(&function), "{function} in {name} has no boundary");
             exports += 1;
         }

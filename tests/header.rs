@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 /// In the order a reader wants them.
-const SOURCES: [&str; 18] = [
+const SOURCES: [&str; 19] = [
     "status",
     "arguments",
     "error",
     "value",
     "version",
     "cache",
+    "config_check",
     "entry",
     "invalidate",
     "keys",

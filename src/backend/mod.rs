@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 pub mod double;
+pub mod health;
 pub mod memcached;
 pub mod memory;
 pub mod redis;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::{BoxFuture, Either, Ready, ready};
 use serde_json::Value as Json;
 
+use self::health::Health;
 use self::memory::Memory;
 use crate::byte_strings::ByteStrings;
 use crate::config::{BackendConfig, Config};
@@ -182,9 +184,24 @@ pub trait Backend: Send + Sync {
     fn ping(&self) -> Reply<'_, ()>;
     /// What happened so far.
     fn counters(&self) -> Counters;
-    /// What its servers tell of themselves, for a health report.
+    /// Requests under way to its servers.
+    fn in_flight(&self) -> u64 {
+        0
+    }
+    /// What its servers tell of themselves, for a health report: a `servers` list of objects, each with its name as
+    /// `server`, and with `error` when it does not answer.
     fn details(&self) -> Reply<'_, Json> {
         done(Ok(Json::Null))
+    }
+    /// How it is. A backend that knows more than whether its servers answer (that a fallback serves, say) judges itself.
+    fn health(&self) -> BoxFuture<'_, Health> {
+        Box::pin(async {
+            match self.details().await {
+                Ok(details) if health::tells_of_servers(&details) => Health::of_servers(details),
+                Ok(details) => Health::of_ping(self.ping(), details).await,
+                Err(error) => Health::unhealthy(&error, Json::Null),
+            }
+        })
     }
     /// Ends its threads and connections; what is under way has until the deadline.
     fn close(&self, deadline: Instant) -> Reply<'_, ()>;

@@ -2,6 +2,7 @@
 
 mod batch;
 mod listing;
+mod metrics;
 mod operation;
 mod report;
 

@@ -42,6 +42,8 @@ pub enum Operation<'a> {
     Stats,
     /// As `Cache::health`.
     Health,
+    /// As `Cache::metrics`.
+    Metrics,
     /// As `Cache::get_many`.
     GetMany { keys: &'a [&'a [u8]] },
     /// As `Cache::set_many`, with one time to live and the same tags for all; as many values as keys.
@@ -83,8 +85,12 @@ impl Outcome {
         if was_there { Self::Done } else { Self::Miss }
     }
 
-    pub(super) fn report(json: &serde_json::Value) -> Self {
-        Self::Value(Value::from(json.to_string().as_bytes()))
+    fn report(json: &serde_json::Value) -> Self {
+        Self::text(&json.to_string())
+    }
+
+    fn text(text: &str) -> Self {
+        Self::Value(Value::from(text.as_bytes()))
     }
 }
 
@@ -122,6 +128,7 @@ impl Cache {
             | Operation::Ping
             | Operation::Stats
             | Operation::Health
+            | Operation::Metrics
             | Operation::NextKeys { .. } => Ok(()),
         }
     }
@@ -145,6 +152,7 @@ impl Cache {
             Operation::Flush { count } => Outcome::Removed(Box::pin(self.flush(count)).await?),
             Operation::Stats => Outcome::report(&Box::pin(self.stats()).await?),
             Operation::Health => Outcome::report(&Box::pin(self.health()).await),
+            Operation::Metrics => Outcome::text(&Box::pin(self.metrics()).await?),
             Operation::GetMany { keys } => Outcome::Values(Box::pin(self.get_many(keys)).await?),
             Operation::SetMany { keys, values, ttl, tags } => {
                 let requests: Vec<SetRequest> = requests(keys, values, ttl, tags).collect();

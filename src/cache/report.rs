@@ -1,27 +1,21 @@
 //! What a cache tells of itself, as JSON: statistics and health.
 
-use std::time::Instant;
+use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
 use super::Cache;
-use crate::backend::Counters;
+use crate::backend::{Counters, Usage};
 use crate::error::{ErrorKind, Result};
 
 impl Cache {
     /// Counters since it was opened, what it holds, and latencies of a sample of the calls.
     pub async fn stats(&self) -> Result<Json> {
-        let usage = match self.usage().await {
-            Ok(usage) => Some(usage),
-            // Nobody can know it, and all else can be told.
-            Err(error) if error.kind() == ErrorKind::Unsupported => None,
-            Err(error) => return Err(error),
-        };
-        let counters = self.backend.counters();
+        let (usage, counters) = (self.known_usage().await?, self.backend.counters());
         Ok(json!({
             "backend": self.backend.name(),
             "key_prefix": self.key_prefix,
-            "uptime_ms": millis_since(self.opened),
+            "uptime_ms": millis(self.opened.elapsed()),
             "keys": usage.map(|usage| usage.keys),
             "bytes": usage.map(|usage| usage.bytes),
             "size_estimated": usage.map(|usage| usage.estimated),
@@ -30,35 +24,47 @@ impl Cache {
             "hit_rate": hit_rate(&counters),
             "sets": counters.sets,
             "deletes": counters.deletes,
-            "evictions": counters.evictions,
-            "expirations": counters.expirations,
+            "evictions": self.counts_removals().then_some(counters.evictions),
+            "expirations": self.counts_removals().then_some(counters.expirations),
             "decode_errors": counters.decode_errors,
             "reconnects": counters.reconnects,
+            "in_flight": self.backend.in_flight(),
             "latency_us": self.latencies.to_json(),
         }))
     }
 
     /// Whether it can serve, and why not. Touches no counter.
     pub async fn health(&self) -> Json {
-        let asked = Instant::now();
-        let failure = self.ping().await.err();
-        let ping_us = u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let details = self.backend.details().await.unwrap_or_else(|error| json!({ "error": error.message() }));
+        let health = self.backend.health().await;
         json!({
-            "status": if failure.is_none() { "healthy" } else { "unhealthy" },
-            "reasons": failure.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "status": health.status.name(),
+            "reasons": health.reasons,
             "backend": self.backend.name(),
             "key_prefix": self.key_prefix,
             "version": env!("CARGO_PKG_VERSION"),
-            "uptime_ms": millis_since(self.opened),
-            "ping_us": ping_us,
-            "details": details,
+            "uptime_ms": millis(self.opened.elapsed()),
+            "ping_us": health.ping.map(|ping| u64::try_from(ping.as_micros()).unwrap_or(u64::MAX)),
+            "details": health.details,
         })
+    }
+
+    /// What it holds, where that can be known now: all else can be told also while a server is down.
+    async fn known_usage(&self) -> Result<Option<Usage>> {
+        match self.usage().await {
+            Ok(usage) => Ok(Some(usage)),
+            Err(error) if error.kind() == ErrorKind::Closed => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Whether what goes to make room, and what expires, is counted: a store that others share does not tell whose it was.
+    pub(super) fn counts_removals(&self) -> bool {
+        !self.backend.capabilities().shared
     }
 }
 
-fn millis_since(instant: Instant) -> u64 {
-    u64::try_from(instant.elapsed().as_millis()).unwrap_or(u64::MAX)
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Nothing was read: there is no rate, and none is made up.

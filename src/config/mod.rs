@@ -16,6 +16,7 @@ mod redis;
 mod references;
 mod row;
 mod secret;
+mod summary;
 mod tls;
 mod url;
 mod value;

@@ -38,6 +38,8 @@ pub const YC_OP_PING: i32 = 10;
 pub const YC_OP_STATS: i32 = 11;
 /// Kind of operation: yc_health().
 pub const YC_OP_HEALTH: i32 = 12;
+/// Kind of operation: yc_metrics().
+pub const YC_OP_METRICS: i32 = 18;
 
 /// Operation flag: count what an invalidation or a flush removes.
 pub const YC_OP_COUNT: u32 = 1;
@@ -69,8 +71,9 @@ pub struct yc_op {
     pub status: yc_status,
     /// Zero.
     pub padding: u32,
-    /// Written: the value of a YC_OP_GET that hit, the JSON text of YC_OP_STATS
-    /// and YC_OP_HEALTH, else NULL; release it with yc_value_free().
+    /// Written: the value of a YC_OP_GET that hit, the text of YC_OP_STATS,
+    /// YC_OP_HEALTH and YC_OP_METRICS, else NULL; release it with
+    /// yc_value_free().
     pub result: *mut yc_value,
     /// Written: the error when status is negative, else NULL; release it with
     /// yc_error_free().
@@ -158,6 +161,7 @@ pub(super) unsafe fn read<'a>(op: *const yc_op, tags: &'a Result<Vec<&'a [u8]>>)
         YC_OP_PING => Operation::Ping,
         YC_OP_STATS => Operation::Stats,
         YC_OP_HEALTH => Operation::Health,
+        YC_OP_METRICS => Operation::Metrics,
         _ => {
             return Err(Error::new(
                 ErrorKind::Invalid,

@@ -177,6 +177,24 @@ fn variable(name: &str) -> Option<String> {
     env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
+/// The configuration in a text.
+pub(super) unsafe fn from_text(config: *const c_char) -> Result<Config> {
+    // SAFETY: the caller's string, checked for NULL.
+    let config = unsafe { text(config, "config") }?;
+    Config::from_text(utf8(config, "config")?, &variable)
+}
+
+/// The configuration in a file, of an environment or, NULL, of that which the variable names.
+pub(super) unsafe fn from_file(path: *const c_char, environment: *const c_char) -> Result<Config> {
+    // SAFETY: the caller's strings, each checked for NULL.
+    let path = unsafe { text(path, "path") }?;
+    let named = (!environment.is_null()).then(|| {
+        // SAFETY: as above.
+        unsafe { text(environment, "environment") }.and_then(|text| utf8(text, "environment"))
+    });
+    Config::from_file(Path::new(OsStr::from_bytes(path.to_bytes())), named.transpose()?, &variable)
+}
+
 /// A cache that can be used; nothing of one that cannot stays open.
 fn open_ready(config: Config) -> Result<Cache> {
     let cache = Cache::open(config)?;
@@ -218,7 +236,7 @@ unsafe fn open(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_open(config: *const c_char, out: *mut *mut yc_cache, err: *mut *mut yc_error) -> yc_status {
     // SAFETY: the caller's arguments, each checked before use.
-    unsafe { open("yc_open", out, err, || Config::from_text(utf8(text(config, "config")?, "config")?, &variable)) }
+    unsafe { open("yc_open", out, err, || from_text(config)) }
 }
 
 /// Opens a cache from a YAML or JSON file with environments ("cache:
@@ -235,17 +253,8 @@ pub unsafe extern "C" fn yc_open_file(
     out: *mut *mut yc_cache,
     err: *mut *mut yc_error,
 ) -> yc_status {
-    let config = || {
-        // SAFETY: the caller's strings, each checked for NULL.
-        let path = unsafe { text(path, "path") }?;
-        let named = (!environment.is_null()).then(|| {
-            // SAFETY: as above.
-            unsafe { text(environment, "environment") }.and_then(|text| utf8(text, "environment"))
-        });
-        Config::from_file(Path::new(OsStr::from_bytes(path.to_bytes())), named.transpose()?, &variable)
-    };
-    // SAFETY: the caller's `out` and `err`, handed on.
-    unsafe { open("yc_open_file", out, err, config) }
+    // SAFETY: the caller's arguments, each checked before use.
+    unsafe { open("yc_open_file", out, err, || from_file(path, environment)) }
 }
 
 /// Opens a cache from the environment variables: YOKEDCACHE_URL (a

@@ -43,8 +43,9 @@ pub struct yc_completion {
     pub status: yc_status,
     /// Which operation: a YC_OP_ number.
     pub kind: i32,
-    /// The value of a YC_OP_GET that hit, the JSON text of YC_OP_STATS and
-    /// YC_OP_HEALTH, else NULL; release it with yc_value_free().
+    /// The value of a YC_OP_GET that hit, the text of YC_OP_STATS,
+    /// YC_OP_HEALTH and YC_OP_METRICS, else NULL; release it with
+    /// yc_value_free().
     pub result: *mut yc_value,
     /// The error when status is negative, else NULL; release it with
     /// yc_error_free().

@@ -17,15 +17,17 @@ pub const YC_CAN_SHARE: u64 = 4;
 /// Capability: yc_size() is exact, no estimate.
 pub const YC_CAN_SIZE: u64 = 8;
 
-/// JSON text as a value.
-fn text(json: &serde_json::Value) -> *mut yc_value {
-    yc_value::into_raw(Value::from(json.to_string().as_bytes()))
+/// Text as a value.
+pub(super) fn value_of(text: &str) -> *mut yc_value {
+    yc_value::into_raw(Value::from(text.as_bytes()))
 }
 
 /// Counters since the cache was opened, what it holds, and latencies of a
 /// sample of the calls in microseconds, as one JSON object; the README lists
-/// its names, and later versions add some. *json is UTF-8 without a NUL:
-/// print it with its length, and release it with yc_value_free().
+/// its names, and later versions add some. A number that nobody can know now
+/// is null: the keys of a server that is down, say, of which yc_size() tells
+/// why. *json is UTF-8 without a NUL: print it with its length, and release it
+/// with yc_value_free().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_stats(
     cache: *mut yc_cache,
@@ -36,16 +38,18 @@ pub unsafe extern "C" fn yc_stats(
     unsafe {
         with_cache("yc_stats", cache, err, |cache| {
             let place = out(json, "json")?;
-            place.write(text(&wait(cache.stats())?));
+            place.write(value_of(&wait(cache.stats())?.to_string()));
             Ok(YC_OK)
         })
     }
 }
 
 /// Whether the cache can serve, as one JSON object: "status" is "healthy",
-/// "degraded" or "unhealthy", "reasons" says why. An idle cache is healthy.
-/// Asking changes no counter. *json as in yc_stats(). YC_OK also when the
-/// cache is unhealthy.
+/// "degraded" (a part does not work: one of several servers is down) or
+/// "unhealthy", "reasons" says why, "details" has what each server tells of
+/// itself. Asks each server within the time of one call. An idle cache is
+/// healthy. Asking changes no counter. *json as in yc_stats(). YC_OK also when
+/// the cache is unhealthy.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_health(
     cache: *mut yc_cache,
@@ -56,7 +60,30 @@ pub unsafe extern "C" fn yc_health(
     unsafe {
         with_cache("yc_health", cache, err, |cache| {
             let place = out(json, "json")?;
-            place.write(text(&wait(cache.health())));
+            place.write(value_of(&wait(cache.health()).to_string()));
+            Ok(YC_OK)
+        })
+    }
+}
+
+/// Counters, gauges and a histogram of latencies as the text that Prometheus
+/// scrapes (format 0.0.4, "text/plain; version=0.0.4"); the README lists the
+/// names, and later versions add some. Each sample has the labels backend and
+/// key_prefix. One text is one cache: two are not to be joined, since each names
+/// its families. It asks each server how it is, as yc_health() does,
+/// changes no counter, and does not look through the keys. *text as in yc_stats(). YC_OK also
+/// when a server is down: yokedcache_up says so.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_metrics(
+    cache: *mut yc_cache,
+    text: *mut *mut yc_value,
+    err: *mut *mut yc_error,
+) -> yc_status {
+    // SAFETY: the caller's arguments, each checked before use.
+    unsafe {
+        with_cache("yc_metrics", cache, err, |cache| {
+            let place = out(text, "text")?;
+            place.write(value_of(&wait(cache.metrics())?));
             Ok(YC_OK)
         })
     }

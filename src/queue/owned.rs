@@ -31,6 +31,7 @@ enum Kind {
     Ping,
     Stats,
     Health,
+    Metrics,
     GetMany,
     SetMany { ttl: Ttl, entries: usize },
     DeleteMany,
@@ -64,6 +65,7 @@ impl<'a> Parts<'a> {
             | Operation::Ping
             | Operation::Stats
             | Operation::Health
+            | Operation::Metrics
             | Operation::NextKeys { .. } => none,
         }
     }
@@ -88,6 +90,7 @@ impl Kind {
             Operation::Ping => Self::Ping,
             Operation::Stats => Self::Stats,
             Operation::Health => Self::Health,
+            Operation::Metrics => Self::Metrics,
             Operation::GetMany { .. } => Self::GetMany,
             Operation::SetMany { ttl, keys, .. } => Self::SetMany { ttl: *ttl, entries: keys.len() },
             Operation::DeleteMany { .. } => Self::DeleteMany,
@@ -130,6 +133,7 @@ impl Kind {
             Self::Ping => Operation::Ping,
             Self::Stats => Operation::Stats,
             Self::Health => Operation::Health,
+            Self::Metrics => Operation::Metrics,
             Self::GetMany => Operation::GetMany { keys: list },
             Self::SetMany { ttl, entries } => set_many(list, entries, ttl),
             Self::DeleteMany => Operation::DeleteMany { keys: list },

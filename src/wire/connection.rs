@@ -181,6 +181,11 @@ impl Connection {
         self.dead.load(Relaxed)
     }
 
+    /// Why it is broken, if it is.
+    pub fn failure(&self) -> Option<Error> {
+        self.lock().broken.clone()
+    }
+
     /// Requests without an answer.
     pub fn load(&self) -> u32 {
         self.load.load(Relaxed)

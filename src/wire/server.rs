@@ -262,25 +262,29 @@ impl Server {
             }
             slot.store(None);
             let connection = self.connect().await?;
-            self.connects.fetch_add(1, Relaxed);
+            let again = self.connects.fetch_add(1, Relaxed) > 0;
             slot.store(Some(connection));
-            self.status.send_replace(Status::Up);
+            if !matches!(self.status.send_replace(Status::Up), Status::Up) {
+                tracing::info!(server = &*self.name, "{}", if again { "connected again" } else { "connected" });
+            }
         }
         Ok(())
     }
 
     fn drop_broken(&self) {
         for slot in &self.connections {
-            if slot.load().as_ref().is_some_and(|connection| connection.is_broken()) {
-                slot.store(None);
+            let Some(connection) = slot.load_full().filter(|connection| connection.is_broken()) else { continue };
+            slot.store(None);
+            if let Some(error) = connection.failure().filter(|_| !self.closed.load(Relaxed)) {
+                tracing::warn!(server = &*self.name, "a connection was lost: {error}");
             }
         }
     }
 
     fn note_failure(&self, error: &Error) {
         if self.open_connections().next().is_none() {
-            let first = !matches!(&*self.status.borrow(), Status::Down(_));
-            if first {
+            let known = matches!(&*self.status.borrow(), Status::Down(known) if known.kind() == error.kind());
+            if !known {
                 tracing::warn!(server = &*self.name, "{error}");
             }
             self.status.send_replace(Status::Down(error.clone()));

@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json, json};
 use super::command::Protocol;
 use super::fleet::{Fleet, Member};
 use super::{guard, statistics};
-use crate::caller;
+use crate::backend::remote::RollCall;
 use crate::error::{ErrorKind, Result};
 
 /// The statistics that are passed on, and what they are called there.
@@ -25,44 +25,35 @@ const ATTEMPTS: u32 = 3;
 
 /// Whether every server answers.
 pub async fn ping(fleet: &Fleet) -> Result<()> {
-    let ping: &[u8] = match fleet.protocol {
-        Protocol::Meta => b"mn\r\n",
-        Protocol::Binary => super::greet::NO_OPERATION,
-    };
     for member in &fleet.members {
-        ask(member, ping).await?;
+        answers(fleet, member).await?;
     }
     Ok(())
 }
 
 /// A report of each server.
-pub async fn report(fleet: &Fleet) -> Json {
-    let mut servers = Vec::new();
-    let end = caller::call_deadline();
-    for (index, member) in fleet.members.iter().enumerate() {
-        let asking = statistics(fleet, member);
-        let told = match end {
-            // One that is silent leaves the others their time.
-            Some(end) => {
-                let now = std::time::Instant::now();
-                let share =
-                    end.saturating_duration_since(now) / (u32::try_from(fleet.members.len() - index).unwrap_or(1) + 1);
-                caller::Until::new(now + share, asking).await
-            }
-            None => Some(asking.await),
-        };
-        let mut report = match told {
-            Some(Ok(pairs)) => described(&pairs),
-            Some(Err(error)) => Map::from_iter([("error".to_owned(), json!(error.message()))]),
-            None => Map::from_iter([("error".to_owned(), json!("no answer in time"))]),
-        };
-        report.insert("server".into(), json!(member.server.name()));
+pub async fn report(fleet: &Fleet) -> Vec<Json> {
+    let (mut call, mut reports) = (RollCall::of(fleet.members.len()), Vec::new());
+    for member in &fleet.members {
+        let mut report = call.ask(member.server.name(), answers(fleet, member), told(fleet, member)).await;
         if fleet.ejects {
             report.insert("in_ring".into(), json!(!member.guards.is_away()));
         }
-        servers.push(Json::Object(report));
+        reports.push(Json::Object(report));
     }
-    json!({ "servers": servers })
+    reports
+}
+
+async fn answers(fleet: &Fleet, member: &Member) -> Result<()> {
+    let ping: &[u8] = match fleet.protocol {
+        Protocol::Meta => b"mn\r\n",
+        Protocol::Binary => super::greet::NO_OPERATION,
+    };
+    ask(member, ping).await.map(drop)
+}
+
+async fn told(fleet: &Fleet, member: &Member) -> Result<Map<String, Json>> {
+    statistics(fleet, member).await.map(|pairs| described(&pairs))
 }
 
 fn described(pairs: &[(String, String)]) -> Map<String, Json> {

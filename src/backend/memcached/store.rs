@@ -213,7 +213,7 @@ impl Store for MemcachedStore {
         details::ping(&self.fleet).await
     }
 
-    async fn details(&self) -> Result<Json> {
+    async fn details<'a>(&'a self, _prefix: &'a str) -> Result<Vec<Json>> {
         Ok(details::report(&self.fleet).await)
     }
 

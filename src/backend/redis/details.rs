@@ -4,7 +4,9 @@ use serde_json::{Map, Value as Json, json};
 
 use super::resp::{RepliesOf, Reply};
 use super::route::Route;
-use super::scan::ask;
+use super::scan::{ask, reply_of};
+use super::{names, refusal};
+use crate::backend::remote::RollCall;
 use crate::error::Result;
 use crate::wire::Server;
 
@@ -30,21 +32,45 @@ const TEXTS: [(&str, &str); 4] = [
 pub async fn ping(route: &Route) -> Result<()> {
     route.connected().await?;
     for server in route.primaries() {
-        ask(&server, &[b"PING"]).await?;
+        answers(&server).await?;
     }
     Ok(())
 }
 
 /// A report of each server.
-pub async fn report(route: &Route) -> Json {
-    let mut servers = Vec::new();
-    for server in route.servers() {
-        servers.push(match ask(&server, &[b"INFO"]).await {
-            Ok(reply) => described(&server, &reply),
-            Err(error) => json!({ "server": server.name(), "error": error.message() }),
-        });
+pub async fn report(route: &Route, prefix: &str) -> Result<Vec<Json>> {
+    if route.servers().is_empty() {
+        route.connected().await?;
     }
-    json!({ "servers": servers })
+    let mut servers = route.servers();
+    servers.sort_by(|one, other| one.name().cmp(other.name()));
+    let (mut call, mut reports) = (RollCall::of(servers.len()), Vec::new());
+    for server in &servers {
+        let serves = async {
+            answers(server).await?;
+            if route.is_cluster() { serves_slots(server, prefix).await } else { Ok(()) }
+        };
+        reports.push(Json::Object(call.ask(server.name(), serves, told(server)).await));
+    }
+    Ok(reports)
+}
+
+/// A node of a cluster that is down as a whole answers pings all the same. Whose slot the name has does not matter: a
+/// node that would send the client elsewhere is well. No entry has an empty key, so nothing is found.
+async fn serves_slots(server: &Server, prefix: &str) -> Result<()> {
+    let reply = reply_of(server, &[b"GET", &names::entry(prefix, b"")]).await?;
+    match RepliesOf(&reply).next() {
+        Some(Reply::Error(text)) if text.starts_with(b"CLUSTERDOWN") => Err(refusal::error(server.name(), text)),
+        _ => Ok(()),
+    }
+}
+
+async fn answers(server: &Server) -> Result<()> {
+    ask(server, &[b"PING"]).await.map(drop)
+}
+
+async fn told(server: &Server) -> Result<Map<String, Json>> {
+    ask(server, &[b"INFO"]).await.map(|reply| described(&reply))
 }
 
 /// Whether no server evicts names that have no end.
@@ -58,10 +84,9 @@ pub async fn keeps_what_never_expires(route: &Route) -> Result<bool> {
     Ok(true)
 }
 
-fn described(server: &Server, reply: &[u8]) -> Json {
+fn described(reply: &[u8]) -> Map<String, Json> {
     let text = RepliesOf(reply).next().and_then(Reply::bytes).unwrap_or_default();
     let mut report = Map::new();
-    report.insert("server".into(), json!(server.name()));
     for (name, value) in String::from_utf8_lossy(text).lines().filter_map(|line| line.trim_end().split_once(':')) {
         if let Some((_, known)) = TEXTS.iter().find(|known| known.0 == name) {
             report.insert((*known).into(), json!(value));
@@ -69,5 +94,5 @@ fn described(server: &Server, reply: &[u8]) -> Json {
             report.insert((*known).into(), json!(value.parse::<u64>().ok()));
         }
     }
-    Json::Object(report)
+    report
 }

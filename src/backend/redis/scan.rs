@@ -54,8 +54,13 @@ async fn scan(server: &Server, cursor: u64, glob: &[u8]) -> Result<(ByteStrings,
     Ok((listed, cursor))
 }
 
-/// The reply of one server to one command.
+/// The reply of one server to one command; an error in its place is one.
 pub async fn ask(server: &Server, parts: &[&[u8]]) -> Result<Vec<u8>> {
+    accepted(server, reply_of(server, parts).await?)
+}
+
+/// The reply of one server to one command, whatever it is.
+pub async fn reply_of(server: &Server, parts: &[&[u8]]) -> Result<Vec<u8>> {
     let mut request = Vec::new();
     command(&mut request, parts);
     let mut attempts = 0;
@@ -69,7 +74,7 @@ pub async fn ask(server: &Server, parts: &[&[u8]]) -> Result<Vec<u8>> {
         };
         attempts += 1;
         match answered {
-            Ok(replies) => return accepted(server, replies.bytes),
+            Ok(replies) => return Ok(replies.bytes),
             Err(error) if attempts > 2 || error.kind() == ErrorKind::Busy => return Err(error),
             Err(_) => {}
         }

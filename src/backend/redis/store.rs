@@ -272,8 +272,8 @@ impl Store for RedisStore {
         details::ping(&self.route).await
     }
 
-    async fn details(&self) -> Result<Json> {
-        Ok(details::report(&self.route).await)
+    async fn details<'a>(&'a self, prefix: &'a str) -> Result<Vec<Json>> {
+        details::report(&self.route, prefix).await
     }
 
     fn in_flight(&self) -> u64 {

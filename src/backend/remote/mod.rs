@@ -10,6 +10,7 @@ mod entries;
 mod hints;
 mod index;
 mod listing;
+mod roll_call;
 mod store;
 mod tags;
 
@@ -22,6 +23,7 @@ use serde_json::{Value as Json, json};
 
 use self::counting::Counting;
 use self::hints::Hints;
+pub use self::roll_call::RollCall;
 pub use self::store::{EachBytes, EachDone, Pairing, Part, Store, Write};
 use super::{Backend, Capabilities, Counters, NewEntry, Page, Position, Removed, Reply, Usage, Wanted};
 use crate::caller::Bounded;
@@ -145,13 +147,14 @@ impl<S: Store> Backend for Remote<S> {
         self.call(self.store.ping())
     }
 
+    fn in_flight(&self) -> u64 {
+        self.store.in_flight()
+    }
+
     fn details(&self) -> Reply<'_, Json> {
         self.call(async move {
-            let mut details = self.store.details().await?;
-            if let Some(details) = details.as_object_mut() {
-                details.insert("in_flight".into(), json!(self.store.in_flight()));
-            }
-            Ok(details)
+            let servers = self.store.details(&self.prefix).await?;
+            Ok(json!({ "servers": servers, "in_flight": self.store.in_flight() }))
         })
     }
 

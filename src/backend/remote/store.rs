@@ -172,8 +172,8 @@ pub trait Store: Send + Sync + 'static {
     fn usage<'a>(&'a self, prefix: &'a str) -> impl Future<Output = Result<Usage>> + Send;
     /// Whether every server answers.
     fn ping(&self) -> impl Future<Output = Result<()>> + Send;
-    /// What the servers tell of themselves.
-    fn details(&self) -> impl Future<Output = Result<Json>> + Send;
+    /// What each server tells of itself; see `RollCall`.
+    fn details<'a>(&'a self, prefix: &'a str) -> impl Future<Output = Result<Vec<Json>>> + Send;
     /// Requests under way.
     fn in_flight(&self) -> u64;
     /// Connections made again.

@@ -1,0 +1,188 @@
+//! What a cache tells Prometheus.
+
+use std::time::Duration;
+
+use super::Cache;
+use crate::backend::Counters;
+use crate::backend::health::{self, Health, Status};
+use crate::error::Result;
+use crate::exposition::{Exposition, Kind};
+use crate::latency::{BOUNDS, Distribution, SAMPLE};
+
+/// What each operation of the histogram is.
+const DURATION: &str = "yokedcache_operation_duration_seconds";
+
+impl Cache {
+    /// Counters, gauges and a histogram of latencies in the text format of Prometheus. Also while servers are down; and
+    /// nothing is asked of them that takes longer the more they hold.
+    pub async fn metrics(&self) -> Result<String> {
+        let mut exposition =
+            Exposition::new(&[("backend", self.backend.name()), ("key_prefix", self.key_prefix.as_str())]);
+        self.write_counters(&mut exposition, &self.backend.counters());
+        self.write_usage(&mut exposition).await?;
+        exposition.single(
+            "yokedcache_in_flight",
+            Kind::Gauge,
+            "Requests under way to servers.",
+            self.backend.in_flight(),
+        );
+        let uptime = self.opened.elapsed().as_secs_f64();
+        exposition.single("yokedcache_uptime_seconds", Kind::Gauge, "Time since the cache was opened.", uptime);
+        write_health(&mut exposition, &self.backend.health().await);
+        write_durations(&mut exposition, self.latencies.distributions());
+        Ok(exposition.into_text())
+    }
+
+    fn write_counters(&self, exposition: &mut Exposition, counters: &Counters) {
+        let mut counter = |name: &str, help, value| exposition.single(name, Kind::Counter, help, value);
+        counter("yokedcache_hits_total", "Reads that found their key.", counters.hits);
+        counter("yokedcache_misses_total", "Reads that did not find their key.", counters.misses);
+        counter("yokedcache_sets_total", "Entries stored.", counters.sets);
+        counter("yokedcache_deletes_total", "Keys deleted that were there.", counters.deletes);
+        if self.counts_removals() {
+            counter("yokedcache_evictions_total", "Entries removed to make room.", counters.evictions);
+            counter(
+                "yokedcache_expirations_total",
+                "Entries removed because their time was over.",
+                counters.expirations,
+            );
+        }
+        counter(
+            "yokedcache_decode_errors_total",
+            "Stored bytes that are no entry of their name: misses.",
+            counters.decode_errors,
+        );
+        counter("yokedcache_reconnects_total", "Connections made again.", counters.reconnects);
+    }
+
+    /// A store on servers would walk over its names for it, at each scrape.
+    async fn write_usage(&self, exposition: &mut Exposition) -> Result<()> {
+        if self.answers_at_once() {
+            let usage = self.usage().await?;
+            exposition.single("yokedcache_keys", Kind::Gauge, "Entries that the cache holds.", usage.keys);
+            exposition.single("yokedcache_bytes", Kind::Gauge, "Bytes that the entries take.", usage.bytes);
+        }
+        Ok(())
+    }
+}
+
+fn write_health(exposition: &mut Exposition, health: &Health) {
+    let serves = u8::from(health.status != Status::Unhealthy);
+    exposition.single("yokedcache_up", Kind::Gauge, "Whether the cache can serve, if only in part: 1, else 0.", serves);
+    let servers = health::servers(&health.details);
+    if servers.is_empty() {
+        return;
+    }
+    exposition.family("yokedcache_server_up", Kind::Gauge, "Whether a server answers: 1, else 0.");
+    for server in servers {
+        let name = server["server"].as_str().unwrap_or_default();
+        let answers = u8::from(health::failure(server).is_none());
+        exposition.sample("yokedcache_server_up", &[("server", name)], answers);
+    }
+}
+
+fn write_durations(exposition: &mut Exposition, distributions: impl Iterator<Item = Distribution>) {
+    let help = format!(
+        "Time that operations took: of get, set, delete and inspect (exists, ttl, expire) one in {SAMPLE} is timed, of invalidate, list and many each."
+    );
+    exposition.family(DURATION, Kind::Histogram, &help);
+    distributions.for_each(|distribution| write_distribution(exposition, &distribution));
+}
+
+fn write_distribution(exposition: &mut Exposition, distribution: &Distribution) {
+    let operation = ("operation", distribution.operation);
+    let (bucket, mut so_far) = (format!("{DURATION}_bucket"), 0);
+    let bounds = BOUNDS.map(|nanos| Duration::from_nanos(nanos).as_secs_f64().to_string());
+    let ends = bounds.iter().map(String::as_str).chain(["+Inf"]);
+    for (end, count) in ends.zip(distribution.counts) {
+        so_far += count;
+        exposition.sample(&bucket, &[operation, ("le", end)], so_far);
+    }
+    exposition.sample(&format!("{DURATION}_sum"), &[operation], distribution.sum.as_secs_f64());
+    exposition.sample(&format!("{DURATION}_count"), &[operation], so_far);
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use serde_json::json;
+
+    use super::*;
+    use crate::cache::SetRequest;
+    use crate::config::Config;
+    use crate::ttl::Ttl;
+
+    fn of_memory() -> Cache {
+        Cache::open(Config::from_text("memory://?key_prefix=app", &|_| None).unwrap()).unwrap()
+    }
+
+    fn scrape(cache: &Cache) -> String {
+        cache.metrics().now_or_never().unwrap().unwrap()
+    }
+
+    fn value_of(text: &str, sample: &str) -> String {
+        let line =
+            text.lines().find(|line| line.starts_with(sample)).unwrap_or_else(|| panic!("no {sample} in {text}"));
+        line.rsplit(' ').next().unwrap().to_owned()
+    }
+
+    #[test]
+    fn counters_are_those_of_the_cache_and_a_scrape_changes_none() {
+        let cache = of_memory();
+        for key in [b"a", b"b"] {
+            cache.set(SetRequest { key, value: b"v", ttl: Ttl::Default, tags: &[] }).now_or_never().unwrap().unwrap();
+        }
+        let found = |key| cache.get(key).now_or_never().unwrap().unwrap().is_some();
+        assert!(found(b"a") && !found(b"c"));
+        for _ in 0..2 {
+            let text = scrape(&cache);
+            for (name, value) in
+                [("hits_total", "1"), ("misses_total", "1"), ("sets_total", "2"), ("keys", "2"), ("up", "1")]
+            {
+                let sample = format!("yokedcache_{name}{{backend=\"memory\",key_prefix=\"app\"}}");
+                assert_eq!(value_of(&text, &sample), value, "{name}");
+            }
+            assert!(text.ends_with('\n') && !text.contains("server_up"));
+        }
+    }
+
+    #[test]
+    fn a_family_is_named_once() {
+        let text = scrape(&of_memory());
+        let names: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+        let mut once = names.clone();
+        once.sort_unstable();
+        once.dedup();
+        assert!(once.len() == names.len() && names.len() >= 12, "{names:?}");
+    }
+
+    #[test]
+    fn buckets_add_up() {
+        let mut exposition = Exposition::new(&[("backend", "b")]);
+        let mut counts = [0; BOUNDS.len() + 1];
+        (counts[0], counts[1], counts[BOUNDS.len()]) = (2, 3, 4);
+        let sum = Duration::from_millis(1500);
+        write_distribution(&mut exposition, &Distribution { operation: "get", counts, sum });
+        let text = exposition.into_text();
+        let bucket =
+            |le: &str| value_of(&text, &format!("{DURATION}_bucket{{backend=\"b\",operation=\"get\",le=\"{le}\"}}"));
+        assert_eq!([bucket("0.00000025"), bucket("0.000001"), bucket("1"), bucket("+Inf")], ["2", "5", "5", "9"]);
+        assert_eq!(value_of(&text, &format!("{DURATION}_sum")), "1.5");
+        assert_eq!(value_of(&text, &format!("{DURATION}_count")), "9");
+    }
+
+    #[test]
+    fn each_server_is_up_or_not_and_one_is_enough_to_serve() {
+        let (up, down) = (json!({"server": "a:1"}), json!({"server": "b:\"2", "error": "refused"}));
+        let text = |servers: serde_json::Value| {
+            let mut exposition = Exposition::new(&[("backend", "b")]);
+            write_health(&mut exposition, &Health::of_servers(json!({ "servers": servers })));
+            exposition.into_text()
+        };
+        let degraded = text(json!([up, down]));
+        assert_eq!(value_of(&degraded, "yokedcache_up"), "1");
+        assert_eq!(value_of(&degraded, "yokedcache_server_up{backend=\"b\",server=\"a:1\"}"), "1");
+        assert_eq!(value_of(&degraded, "yokedcache_server_up{backend=\"b\",server=\"b:\\\"2\"}"), "0");
+        assert_eq!(value_of(&text(json!([down])), "yokedcache_up"), "0");
+    }
+}
