@@ -474,6 +474,7 @@ public:
     void ping() { add(YC_OP_PING, {}); }
     void stats() { add(YC_OP_STATS, {}); }
     void health() { add(YC_OP_HEALTH, {}); }
+    void metrics() { add(YC_OP_METRICS, {}); }
 
     void set(Bytes key, Bytes value, const SetOptions &options = {}) {
         yc_op &op = add(YC_OP_SET, key);
@@ -531,7 +532,7 @@ struct Outcome {
     // went wrong, which is then in error.
     Status status = YC_OK;
     Error error = {};
-    // Of a get that hit; the JSON text of stats and health.
+    // Of a get that hit; the text of stats, health and metrics.
     std::optional<Value> value = {};
     // Of a ttl that hit.
     std::optional<Ttl> ttl = {};
@@ -634,6 +635,34 @@ public:
 
     static Cache open_env() {
         return detail::or_throw([](Error &error) { return open_env(error); });
+    }
+
+    // What open() would use, as a JSON object without passwords; nothing is
+    // opened.
+    static std::string check_config(const std::string &config, Error &error) noexcept {
+        yc_value *json = nullptr;
+        if (fits(error)) {
+            yc_config_check(config.c_str(), &json, detail::ErrorPlace(error));
+        }
+        return Value(json).text();
+    }
+
+    static std::string check_config(const std::string &config) {
+        return detail::or_throw([&](Error &error) { return check_config(config, error); });
+    }
+
+    // What open_file() would use.
+    static std::string check_config_file(const std::string &path, const std::string &environment, Error &error) noexcept {
+        yc_value *json = nullptr;
+        if (fits(error)) {
+            const char *name = environment.empty() ? nullptr : environment.c_str();
+            yc_config_check_file(path.c_str(), name, &json, detail::ErrorPlace(error));
+        }
+        return Value(json).text();
+    }
+
+    static std::string check_config_file(const std::string &path, const std::string &environment = "") {
+        return detail::or_throw([&](Error &error) { return check_config_file(path, environment, error); });
     }
 
     // How long close() waits when nothing else is asked for: 5 s.
@@ -891,6 +920,17 @@ public:
 
     std::string health() const {
         return detail::or_throw([&](Error &error) { return health(error); });
+    }
+
+    // Counters, gauges and a histogram as the text that Prometheus scrapes.
+    std::string metrics(Error &error) const noexcept {
+        yc_value *text = nullptr;
+        yc_metrics(native(), &text, detail::ErrorPlace(error));
+        return Value(text).text();
+    }
+
+    std::string metrics() const {
+        return detail::or_throw([&](Error &error) { return metrics(error); });
     }
 
     // What the cache holds.

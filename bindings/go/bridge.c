@@ -185,7 +185,7 @@ static void submit_other(submission *to, const yoked_go_record *record)
 
 static bool is_op(const yoked_go_record *record)
 {
-    return record->kind <= YC_OP_HEALTH;
+    return record->kind <= YC_OP_HEALTH || record->kind == YC_OP_METRICS;
 }
 
 void yoked_go_submit(yc_queue *queue, const uint8_t *block, size_t size, uint64_t *tickets, yc_error **refusal)

@@ -2,6 +2,7 @@ package yokedcache_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -223,6 +224,54 @@ func TestReports(t *testing.T) {
 	health, err := cache.Health(ctx)
 	if err != nil || !health.Healthy() || health.Version != yokedcache.Version() || health.Backend != stats.Backend {
 		t.Error(health, err)
+	}
+	if health.PingMicros == nil || onMemory() != (len(health.Details.Servers) == 0) {
+		t.Error(health)
+	}
+	for _, server := range health.Details.Servers {
+		if server.Server == "" || server.Error != "" || server.Version == "" || server.UsedMemoryBytes == 0 {
+			t.Error(server)
+		}
+	}
+	if onMemory() != (stats.Evictions != nil) {
+		t.Error(stats)
+	}
+	metrics, err := cache.Metrics(ctx)
+	if err != nil || !strings.Contains(metrics, "\nyokedcache_misses_total{backend=\""+stats.Backend+"\",key_prefix=\""+stats.KeyPrefix+"\"} 200\n") {
+		t.Error(metrics, err)
+	}
+}
+
+func TestACheckOfAConfiguration(t *testing.T) {
+	text, err := yokedcache.CheckConfig("redis://app:c4n4ry@192.0.2.1/3?key_prefix=checked")
+	check(t, err)
+	var summary struct {
+		Backend   string
+		Servers   []string
+		KeyPrefix string `json:"key_prefix"`
+		Password  bool
+	}
+	check(t, json.Unmarshal(text, &summary))
+	if summary.Backend != "redis" || summary.Servers[0] != "192.0.2.1:6379" || summary.KeyPrefix != "checked" || !summary.Password {
+		t.Error(summary)
+	}
+	if strings.Contains(string(text), "c4n4ry") {
+		t.Error("the password is told")
+	}
+	for _, wrong := range []string{"memory://?max_sise=1", "", "a\x00b"} {
+		if text, err := yokedcache.CheckConfig(wrong); text != nil || !errors.Is(err, yokedcache.ErrConfig) {
+			t.Error(wrong, text, err)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "cache.yaml")
+	check(t, os.WriteFile(path, []byte("cache: {blue: {backend: memory, memory: {key_prefix: blue}}}"), 0o600))
+	if text, err := yokedcache.CheckConfigFile(path, "blue"); err != nil || !strings.Contains(string(text), `"key_prefix":"blue"`) {
+		t.Error(string(text), err)
+	}
+	for _, environment := range []string{"", "green", "a\x00b"} {
+		if text, err := yokedcache.CheckConfigFile(path, environment); text != nil || !errors.Is(err, yokedcache.ErrConfig) {
+			t.Error(environment, text, err)
+		}
 	}
 }
 

@@ -60,6 +60,7 @@ var methods = map[string]func(context.Context, *yokedcache.Cache) error{
 	"CountFlush": func(ctx context.Context, c *yokedcache.Cache) error { _, err := c.CountFlush(ctx); return err },
 	"Stats":      func(ctx context.Context, c *yokedcache.Cache) error { _, err := c.Stats(ctx); return err },
 	"Health":     func(ctx context.Context, c *yokedcache.Cache) error { _, err := c.Health(ctx); return err },
+	"Metrics":    func(ctx context.Context, c *yokedcache.Cache) error { _, err := c.Metrics(ctx); return err },
 	"Ping":       func(ctx context.Context, c *yokedcache.Cache) error { return c.Ping(ctx) },
 	"GetJSON": func(ctx context.Context, c *yokedcache.Cache) error {
 		_, err := yokedcache.GetJSON[int](ctx, c, "j")

@@ -27,12 +27,35 @@ static void keep_slowest(double begun) {
     if (took > slowest_ms) slowest_ms = took;
 }
 
+/* The check of a configuration says what opening it said, and gives no summary. */
+static void check_same_refusal(yc_status came, yc_error *said, yc_error *error, yc_value *json, const char *config) {
+    bool same = CHECK(came == yc_error_status(error)) & CHECK(strcmp(yc_error_message(said), yc_error_message(error)) == 0);
+    if (!(CHECK(json == NULL) && same)) printf("  config: %.100s\n  check: %.300s\n", config, yc_error_message(said));
+    yc_error_free(said);
+}
+
+static void check_refused_too(const char *config, yc_error *error) {
+    yc_value *json = NULL;
+    yc_error *said = NULL;
+    yc_status came = yc_config_check(config, &json, &said);
+    check_same_refusal(came, said, error, json, config);
+    CHECK_STATUS(yc_config_check(config, NULL, NULL), came);
+}
+
+static void check_file_refused_too(const char *path, const char *environment, yc_error *error) {
+    yc_value *json = NULL;
+    yc_error *said = NULL;
+    yc_status came = yc_config_check_file(path, environment, &json, &said);
+    check_same_refusal(came, said, error, json, path);
+}
+
 static void refuse_with(yc_status wanted, const char *config, const char *names) {
     yc_cache *cache = NULL;
     yc_error *error = NULL;
     double begun = now_ms();
     yc_status came = yc_open(config, &cache, &error);
     keep_slowest(begun);
+    check_refused_too(config, error);
     check_refusal(came, wanted, cache, error, config, names);
 }
 
@@ -44,6 +67,7 @@ static void refuse_file(const char *path, const char *environment, const char *n
     double begun = now_ms();
     yc_status came = yc_open_file(path, environment, &cache, &error);
     keep_slowest(begun);
+    check_file_refused_too(path, environment, error);
     check_refusal(came, YC_E_CONFIG, cache, error, path, names);
 }
 
@@ -237,6 +261,42 @@ static void check_url_variable_that_is_no_text(const char *path) {
     unlink(path);
 }
 
+static bool is_in(yc_value *json, const char *part) {
+    size_t len;
+    const char *text = yc_value_data(json, &len);
+    if (CHECK(text != NULL && memmem(text, len, part, strlen(part)) != NULL)) return true;
+    printf("  no %s in %.*s\n", part, (int)len, text);
+    return false;
+}
+
+static bool says_canary(yc_value *json) {
+    size_t len;
+    const char *text = yc_value_data(json, &len);
+    return memmem(text, len, CANARY, strlen(CANARY)) != NULL;
+}
+
+/* What would be used: no server is asked, no thread started, and the password not said. */
+static void check_summaries(const char *path) {
+    yc_value *json = NULL;
+    const char *config = "redis://app:" CANARY "@192.0.2.1:6380/3?key_prefix=checked&default_ttl=90s";
+    CHECK_CALL((yc_value_free(json), json = NULL, yc_config_check(config, &json, err)), YC_OK);
+    CHECK(is_in(json, "\"backend\":\"redis\"") && is_in(json, "\"servers\":[\"192.0.2.1:6380\"]") && is_in(json, "\"db\":3"));
+    CHECK(is_in(json, "\"key_prefix\":\"checked\"") && is_in(json, "\"default_ttl_ms\":90000") && is_in(json, "\"password\":true"));
+    CHECK(!says_canary(json));
+    yc_value_free(json);
+    json = NULL;
+    write_file(path, "cache: {development: {backend: memory}, test: {backend: memory, memory: {max_size: 7}}}");
+    CHECK_CALL((yc_value_free(json), json = NULL, yc_config_check_file(path, "test", &json, err)), YC_OK);
+    CHECK(is_in(json, "\"max_size\":7"));
+    yc_value_free(json);
+    CHECK_CALL(yc_config_check_file(path, NULL, NULL, err), YC_OK);
+    CHECK_CALL(yc_config_check("memory://", NULL, err), YC_OK);
+    CHECK_CALL(yc_config_check(NULL, NULL, err), YC_E_INVALID);
+    CHECK_CALL(yc_config_check_file(NULL, NULL, NULL, err), YC_E_INVALID);
+    CHECK(threads_are(threads) && count_files() == files);
+    unlink(path);
+}
+
 /* A good one works afterwards, from each source. */
 static void check_good(void) {
     setenv("YOKEDCACHE_URL", "memory://?max_size=5", 1);
@@ -269,6 +329,7 @@ int main(void) {
     check_variable_that_is_no_text("YOKEDCACHE_DEFAULT_TTL", path);
     check_variable_that_is_no_text("ENVIRONMENT", path);
     check_url_variable_that_is_no_text(path);
+    check_summaries(path);
     check_good();
     printf("the slowest refusal took %.1f ms\n", slowest_ms);
     return check_result();

@@ -394,9 +394,31 @@ static void run_stats(runner *run, yc_cache *cache, const statement *step, token
         return;
     }
     char *found = member(json, argument(run, step, 0)->data);
-    if (found) add_text(result, "%lld", strtoll(found, NULL, 10));
-    else add_word(result, "not-in-the-report");
+    if (!found) add_word(result, "not-in-the-report");
+    else if (strncmp(found, "null", 4) == 0) add_word(result, "unknown");
+    else add_text(result, "%lld", strtoll(found, NULL, 10));
     free(found);
+}
+
+/* The number of the first sample of a family. */
+static void add_sample(tokens *result, yc_value *text, const char *family) {
+    size_t len;
+    char start[128];
+    const char *data = yc_value_data(text, &len);
+    snprintf(start, sizeof start, "\n%s{", family);
+    const char *found = memmem(data, len, start, strlen(start));
+    const char *number = found ? memmem(found, len - (size_t)(found - data), "} ", 2) : NULL;
+    if (number) add_text(result, "%lld", strtoll(number + 2, NULL, 10));
+    else add_word(result, "not-in-the-metrics");
+}
+
+static void run_metrics(runner *run, yc_cache *cache, const statement *step, tokens *result) {
+    yc_value *text = NULL;
+    yc_error *error;
+    yc_status status = yc_metrics(cache, &text, &error);
+    if (status == YC_OK) add_sample(result, text, argument(run, step, 0)->data);
+    else add_outcome(result, status, error);
+    yc_value_free(text);
 }
 
 static void run_health(runner *run, yc_cache *cache, const statement *step, tokens *result) {
@@ -457,13 +479,17 @@ static void append_options(char *text, size_t room, const statement *step) {
     }
 }
 
+static void write_url(const runner *run, char *url, size_t room, const char *suffix, const char *options) {
+    snprintf(url, room, "%s%ckey_prefix=%s%s%s%s", run->url, strchr(run->url, '?') ? '&' : '?', run->prefix, suffix,
+             run->of_case.options, options);
+}
+
 static yc_status open_cache_as(runner *run, const char *name, const char *suffix, const char *options, yc_error **error) {
     char url[2 * MAX_OPTIONS];
     if (run->n_caches == MAX_CACHES) stop(run, "too many caches in one case");
     open_cache *place = &run->caches[run->n_caches];
     snprintf(place->name, sizeof place->name, "%s", name);
-    snprintf(url, sizeof url, "%s%ckey_prefix=%s%s%s%s", run->url, strchr(run->url, '?') ? '&' : '?', run->prefix, suffix,
-             run->of_case.options, options);
+    write_url(run, url, sizeof url, suffix, options);
     yc_status status = yc_open(url, &place->cache, error);
     run->n_caches += status == YC_OK;
     return status;
@@ -477,6 +503,16 @@ static void run_open(runner *run, yc_cache *cache, const statement *step, tokens
     yc_error *error;
     yc_status status =
         open_cache_as(run, argument(run, step, 0)->data, suffix ? suffix->values[0].data : "", options, &error);
+    add_outcome(result, status, error);
+}
+
+static void run_check_config(runner *run, yc_cache *cache, const statement *step, tokens *result) {
+    (void)cache;
+    char options[MAX_OPTIONS] = "", url[2 * MAX_OPTIONS];
+    append_options(options, sizeof options, step);
+    write_url(run, url, sizeof url, "", options);
+    yc_error *error;
+    yc_status status = yc_config_check(url, NULL, &error);
     add_outcome(result, status, error);
 }
 
@@ -503,6 +539,8 @@ static const struct {
     {"size", run_size},
     {"stats", run_stats},
     {"health", run_health},
+    {"metrics", run_metrics},
+    {"check_config", run_check_config},
     {"ping", run_ping},
     {"close", run_close},
     {"sleep", run_sleep},

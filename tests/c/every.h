@@ -120,6 +120,13 @@ static yc_status every_health(yc_cache *cache, yc_error **err) {
     return status;
 }
 
+static yc_status every_metrics(yc_cache *cache, yc_error **err) {
+    yc_value *text = NULL;
+    yc_status status = yc_metrics(cache, &text, err);
+    yc_value_free(text);
+    return status;
+}
+
 static yc_status every_size(yc_cache *cache, yc_error **err) {
     uint64_t keys, bytes;
     return yc_size(cache, &keys, &bytes, err);
@@ -169,6 +176,7 @@ static const every_call EVERY[] = {
     {"yc_batch", every_batch},
     {"yc_stats", every_stats},
     {"yc_health", every_health},
+    {"yc_metrics", every_metrics},
     {"yc_size", every_size},
     {"yc_ping", every_ping},
     {"yc_capabilities", every_capabilities},

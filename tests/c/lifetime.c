@@ -89,22 +89,25 @@ static void check_errors(void) {
     yc_error_free(error);
 }
 
-/* A report is one object that holds the member, and outlives its cache. */
-static void check_report(yc_status (*ask)(yc_cache *, yc_value **, yc_error **), const char *member) {
+/* A report begins and ends as it should, holds the part, and outlives its cache. */
+static void check_report(yc_status (*ask)(yc_cache *, yc_value **, yc_error **), char first, char last, const char *part) {
     yc_cache *cache = open_cache(test_url());
-    yc_value *json = NULL;
+    yc_value *report = NULL;
     size_t len = 0;
-    CHECK_STATUS(ask(cache, &json, NULL), YC_OK);
+    CHECK_STATUS(ask(cache, &report, NULL), YC_OK);
     close_cache(cache);
-    const char *text = yc_value_data(json, &len);
-    CHECK(len > 2 && text[0] == '{' && text[len - 1] == '}' && memchr(text, '\0', len) == NULL);
-    CHECK(memmem(text, len, member, strlen(member)) != NULL);
-    yc_value_free(json);
+    const char *text = yc_value_data(report, &len);
+    CHECK(len > 2 && text[0] == first && text[len - 1] == last && memchr(text, '\0', len) == NULL);
+    CHECK(memmem(text, len, part, strlen(part)) != NULL);
+    yc_value_free(report);
 }
 
 static void check_reports(void) {
-    check_report(yc_stats, "\"hits\":0");
-    check_report(yc_health, "\"status\":\"healthy\"");
+    check_report(yc_stats, '{', '}', "\"hits\":0");
+    check_report(yc_stats, '{', '}', "\"in_flight\":0");
+    check_report(yc_health, '{', '}', "\"status\":\"healthy\"");
+    check_report(yc_metrics, '#', '\n', "\n# TYPE yokedcache_hits_total counter\nyokedcache_hits_total{backend=\"");
+    check_report(yc_metrics, '#', '\n', "\nyokedcache_up{backend=\"");
 }
 
 /* What was passed is copied: the caller's memory may change at once. */

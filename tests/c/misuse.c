@@ -114,6 +114,7 @@ static void check_null_outputs(yc_cache *cache) {
     CHECK_CALL(yc_search(cache, "a", 1, NULL, NULL, err), YC_E_INVALID);
     CHECK_CALL(yc_stats(cache, NULL, err), YC_E_INVALID);
     CHECK_CALL(yc_health(cache, NULL, err), YC_E_INVALID);
+    CHECK_CALL(yc_metrics(cache, NULL, err), YC_E_INVALID);
     CHECK_CALL(yc_capabilities(cache, NULL, err), YC_E_INVALID);
     CHECK_CALL(yc_size(cache, NULL, NULL, err), YC_OK);
     CHECK_CALL(yc_invalidate_tag(cache, "none", 4, NULL, err), YC_OK);

@@ -68,8 +68,8 @@ static void check_reports(yc_cache *cache) {
     static const struct {
         int32_t kind;
         const char *member;
-    } reports[] = {{YC_OP_STATS, "\"hits\":"}, {YC_OP_HEALTH, "\"status\":\"healthy\""}};
-    for (size_t at = 0; at < 2; at++) {
+    } reports[] = {{YC_OP_STATS, "\"hits\":"}, {YC_OP_HEALTH, "\"status\":\"healthy\""}, {YC_OP_METRICS, "# TYPE yokedcache_up gauge\n"}};
+    for (size_t at = 0; at < sizeof reports / sizeof *reports; at++) {
         size_t len;
         CHECK_STATUS(submit(queue, (yc_op){.kind = reports[at].kind}, NULL), YC_OK);
         yc_completion came = take(queue);

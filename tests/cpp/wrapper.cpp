@@ -291,6 +291,7 @@ void a_cache_tells_of_itself() {
     cache.get("a");
     CHECK(cache.stats().find("\"hits\":1") != std::string::npos);
     CHECK(cache.health().find("\"healthy\"") != std::string::npos);
+    CHECK(cache.metrics().find("\nyokedcache_hits_total{backend=\"memory\",key_prefix=\"yokedcache\"} 1\n") != std::string::npos);
     CHECK(cache.size().keys == 1 && cache.size().bytes > 0);
     CHECK((cache.capabilities() & YC_CAN_LIST) != 0 && (cache.capabilities() & YC_CAN_SHARE) == 0);
     cache.ping();
@@ -380,6 +381,7 @@ void every_function_fails_with(Cache &cache, Status expected) {
     CHECK(thrown_by([&] { cache.run(one_of_each()); }) == expected);
     CHECK(thrown_by([&] { cache.stats(); }) == expected);
     CHECK(thrown_by([&] { cache.health(); }) == expected);
+    CHECK(thrown_by([&] { cache.metrics(); }) == expected);
     CHECK(thrown_by([&] { cache.size(); }) == expected);
     CHECK(thrown_by([&] { cache.ping(); }) == expected);
     CHECK(thrown_by([&] { cache.capabilities(); }) == expected);
@@ -408,6 +410,7 @@ void every_function_reports(Cache &cache, Status expected) {
     CHECK((cache.run(one_of_each(), error), failed()));
     CHECK((cache.stats(error), failed()));
     CHECK((cache.health(error), failed()));
+    CHECK((cache.metrics(error), failed()));
     CHECK((cache.size(error), failed()));
     CHECK((cache.ping(error), failed()));
     CHECK((cache.capabilities(error), failed()));
@@ -459,10 +462,11 @@ void a_queue_completes_what_was_submitted() {
     batch.user_data(7);
     batch.ttl("a");
     batch.stats();
+    batch.metrics();
     batch.get("");
     std::vector<Ticket> tickets = queue.submit(batch);
     std::vector<Completion> came = queue.poll();
-    CHECK(tickets.size() == 5 && came.size() == 5);
+    CHECK(tickets.size() == 6 && came.size() == 6);
     for (std::size_t index = 0; index < came.size(); ++index) {
         CHECK(came[index].ticket == tickets[index] && came[index].user_data == (index == 1 ? 7u : 0u));
     }
@@ -470,7 +474,8 @@ void a_queue_completes_what_was_submitted() {
     CHECK(came[1].value->view() == "1" && came[1].statuses.empty() && !came[1].keys && !came[1].matches);
     CHECK(came[2].ttl->time() > 4min);
     CHECK(came[3].value->view().substr(0, 1) == "{");
-    CHECK(came[4].status == YC_E_INVALID && came[4].error.status() == YC_E_INVALID);
+    CHECK(came[4].value->view().substr(0, 6) == "# HELP");
+    CHECK(came[5].status == YC_E_INVALID && came[5].error.status() == YC_E_INVALID);
     CHECK(queue.poll().empty() && queue.wait(1ms).empty());
 }
 

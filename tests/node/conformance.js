@@ -4,7 +4,7 @@
 
 const fs = require('node:fs');
 const { setTimeout: sleep } = require('node:timers/promises');
-const { Cache, YokedCacheError } = require('./package.js');
+const { Cache, YokedCacheError, checkConfig } = require('./package.js');
 const { bare, mark, quoted, readWords, readStatement, matches, show } = require('./script.js');
 
 const url = process.env.YC_TEST_URL ?? 'memory://';
@@ -69,6 +69,15 @@ function pairsOf(texts) {
   return pairs;
 }
 
+/** A number of a report; null is one that nobody knows. */
+const numberOf = (number, otherwise) => bare(number === undefined ? otherwise : number === null ? 'unknown' : String(number));
+
+/** The whole part of the first sample of a family. */
+function sampleOf(text, family) {
+  const line = text.split('\n').find((each) => each.startsWith(`${family}{`));
+  return line === undefined ? undefined : Math.trunc(Number(line.slice(line.lastIndexOf(' '))));
+}
+
 const OPERATIONS = {
   // The binding gathers what one tick asks for: its batches have no call. A closed cache says so to any.
   batch: async (cache) => [bare((await cache.getMany([])).length === 0 ? 'ok' : 'not-empty')],
@@ -91,7 +100,8 @@ const OPERATIONS = {
     ok(await cache.setMany(pairsOf(step.arguments), { ttl: ttlOption(step), tags: tagsOption(step) })),
   delete_many: async (cache, step) => list((await cache.deleteMany(step.arguments.map(data))).map(okOr)),
   size: async (cache) => [bare(String((await cache.stats()).keys))],
-  stats: async (cache, { arguments: [name] }) => [bare(String((await cache.stats())[name] ?? 'not-in-the-report'))],
+  stats: async (cache, { arguments: [name] }) => [numberOf((await cache.stats())[name], 'not-in-the-report')],
+  metrics: async (cache, { arguments: [name] }) => [numberOf(sampleOf(await cache.metrics(), name), 'not-in-the-metrics')],
   health: async (cache) => [quoted((await cache.health()).status)],
   ping: async (cache) => ok(await cache.ping()),
   close: async (cache) => ok(await cache.close()),
@@ -109,10 +119,19 @@ class Case {
     Object.assign(this, { file, name, caches: new Map(), steps: [], ...structuredClone(conditions) });
   }
 
-  async open(name, suffix, options) {
+  urlWith(suffix, options) {
     const address = `${url}${url.includes('?') ? '&' : '?'}key_prefix=${this.prefix}${suffix}`;
-    this.caches.set(name, await Cache.open(withOptions(address, [...this.options, ...options])));
+    return withOptions(address, [...this.options, ...options]);
+  }
+
+  async open(name, suffix, options) {
+    this.caches.set(name, await Cache.open(this.urlWith(suffix, options)));
     return [bare('ok')];
+  }
+
+  async checkConfig(options) {
+    const { key_prefix: prefix } = await checkConfig(this.urlWith('', options));
+    return [bare(prefix === this.prefix ? 'ok' : 'another-prefix')];
   }
 
   applies() {
@@ -164,6 +183,7 @@ class Case {
       const options = [...step.options].filter(([name]) => name !== 'suffix');
       return this.open(step.arguments[0], step.options.get('suffix')?.[0] ?? '', options);
     }
+    if (step.operation === 'check_config') return this.checkConfig([...step.options]);
     const [cache, operation] = [this.caches.get(step.cache), OPERATIONS[step.operation]];
     if (!cache || !operation) throw new Error(`${this.file}:${step.line}: no such cache or operation`);
     return operation(cache, step);

@@ -169,7 +169,7 @@ test('a closed cache, and closing twice', async () => {
   for (const one of await Promise.allSettled(pending)) assert(one.status === 'fulfilled' || one.reason.code === 'YC_E_CLOSED');
   const calls = [
     () => closed.get('a'), () => closed.set('a', 'v'), () => closed.getMany(['a']), () => closed.setMany([['a', 'v']]), () => closed.flush(),
-    () => closed.search('a'), () => closed.ping(), () => closed.stats(), () => closed.health(), () => listing.next(), () => closed.keys().next(),
+    () => closed.search('a'), () => closed.ping(), () => closed.stats(), () => closed.health(), () => closed.metrics(), () => listing.next(), () => closed.keys().next(),
     () => closed.invalidateTag('t'), () => closed.setJson('a', 1), () => closed.deleteMany(['a']), () => closed.invalidatePattern('*'),
   ];
   await eachRejects(calls, { name: 'YokedCacheError', code: 'YC_E_CLOSED' });

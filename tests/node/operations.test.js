@@ -6,7 +6,7 @@ const assert = require('node:assert/strict');
 const path = require('node:path');
 const { pathToFileURL } = require('node:url');
 const { test, before, after } = require('node:test');
-const { Cache, YokedCacheError, directory, testUrl, version } = require('./package.js');
+const { Cache, YokedCacheError, checkConfig, checkConfigFile, directory, testUrl, version } = require('./package.js');
 
 let cache;
 const isLocal = () => !cache.capabilities.share;
@@ -143,6 +143,35 @@ test('on memory a hit does not leave the thread', async () => {
   assert.equal(await cache.get('hop', { encoding: 'utf8' }), 'v');
   assert.equal((await cache.getMany(['hop'])).length, 1);
   assert.equal(turned, false);
+});
+
+test('metrics are text for Prometheus', async () => {
+  const fresh = await Cache.open(testUrl());
+  await fresh.get('none');
+  const { backend, key_prefix: prefix } = await fresh.stats();
+  const text = await fresh.metrics();
+  assert(text.includes(`\nyokedcache_misses_total{backend="${backend}",key_prefix="${prefix}"} 1\n`), text);
+  assert(text.endsWith('\n') && text.startsWith('# HELP '));
+  await fresh.close();
+});
+
+test('a configuration is checked, and nothing opened', async (t) => {
+  const summary = await checkConfig('redis://app:c4n4ry@192.0.2.1/3?key_prefix=checked');
+  assert.deepEqual([summary.backend, summary.servers, summary.key_prefix, summary.password], ['redis', ['192.0.2.1:6379'], 'checked', true]);
+  assert(!JSON.stringify(summary).includes('c4n4ry'));
+  assert.equal((await checkConfig({ backend: 'memory', memory: { max_size: 7 } })).max_size, 7);
+  const fs = require('node:fs');
+  const folder = fs.mkdtempSync(path.join(require('node:os').tmpdir(), 'yokedcache-'));
+  t.after(() => fs.rmSync(folder, { recursive: true }));
+  const file = path.join(folder, 'cache.yaml');
+  fs.writeFileSync(file, 'cache:\n  one: { backend: memory, memory: { key_prefix: first } }\n');
+  assert.equal((await checkConfigFile(file, 'one')).key_prefix, 'first');
+  assert.equal((await checkConfigFile(pathToFileURL(file), 'one')).key_prefix, 'first');
+  const refused = { name: 'YokedCacheError', code: 'YC_E_CONFIG', retryable: false };
+  await assert.rejects(checkConfig('memory://?max_sise=1'), { ...refused, message: /max_size/ });
+  await assert.rejects(checkConfigFile(file, 'two'), refused);
+  await assert.rejects(checkConfigFile(path.join(folder, 'none')), refused);
+  for (const wrong of [undefined, null, 7, 'a\0b']) await assert.rejects(checkConfig(wrong), { name: 'TypeError' });
 });
 
 test('opening: an object, a file, the environment', async (t) => {

@@ -22,7 +22,7 @@ const calls = (signal) => [
   () => cache.setMany([['a', 'v']], { signal }), () => cache.deleteMany(['a'], { signal }), () => cache.invalidateTag('t', { signal }),
   () => cache.invalidateTags(['t'], { signal }), () => cache.invalidatePattern('x', { signal }), () => cache.flush({ signal }),
   () => cache.keys('*', { signal }).next(), () => cache.search('a', { signal }), () => cache.stats({ signal }),
-  () => cache.health({ signal }), () => cache.ping({ signal }), () => Cache.open('memory://', { signal }),
+  () => cache.health({ signal }), () => cache.metrics({ signal }), () => cache.ping({ signal }), () => Cache.open('memory://', { signal }),
   () => Cache.openFile('/none', 'e', { signal }), () => Cache.openEnv({ signal }),
 ];
 

@@ -108,6 +108,34 @@ async function openHandle(how, text, environment) {
   return new Cache(secret, new Exchange(opened));
 }
 
+/** The configuration as text: an object stands for its JSON. */
+function configOf(config) {
+  const isObject = typeof config === 'object' && config !== null;
+  return textOf(isObject ? JSON.stringify(config) : config, 'configuration');
+}
+
+function pathOf(path) {
+  return textOf(path instanceof URL ? require('node:url').fileURLToPath(path) : path, 'path');
+}
+
+function environmentOf(environment) {
+  return environment === undefined ? undefined : textOf(environment, 'environment');
+}
+
+async function summaryOf(how, text, environment) {
+  const checked = await native.check(how, text, environment);
+  if (Array.isArray(checked)) throw errorOf(checked);
+  return JSON.parse(checked);
+}
+
+async function checkConfig(config) {
+  return summaryOf(OPEN_TEXT, configOf(config), undefined);
+}
+
+async function checkConfigFile(path, environment) {
+  return summaryOf(OPEN_FILE, pathOf(path), environmentOf(environment));
+}
+
 async function open(how, text, environment, options) {
   const { signal } = optionsOf(options);
   if (signal !== undefined) new Signals().check(signal);
@@ -125,14 +153,11 @@ class Cache {
   }
 
   static async open(config, options) {
-    const isObject = typeof config === 'object' && config !== null;
-    return open(OPEN_TEXT, textOf(isObject ? JSON.stringify(config) : config, 'configuration'), undefined, options);
+    return open(OPEN_TEXT, configOf(config), undefined, options);
   }
 
   static async openFile(path, environment, options) {
-    const text = path instanceof URL ? require('node:url').fileURLToPath(path) : path;
-    const name = environment === undefined ? undefined : textOf(environment, 'environment');
-    return open(OPEN_FILE, textOf(text, 'path'), name, options);
+    return open(OPEN_FILE, pathOf(path), environmentOf(environment), options);
   }
 
   static async openEnv(options) {
@@ -322,6 +347,10 @@ class Cache {
     return this.#ask(Kind.HEALTH, decode.json, options);
   }
 
+  metrics(options) {
+    return this.#ask(Kind.METRICS, decode.text, options);
+  }
+
   ping(options) {
     return this.#ask(Kind.PING, decode.nothing, options);
   }
@@ -362,4 +391,4 @@ if (Symbol.asyncDispose !== undefined) {
   });
 }
 
-module.exports = { Cache };
+module.exports = { Cache, checkConfig, checkConfigFile };

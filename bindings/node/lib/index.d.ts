@@ -145,10 +145,15 @@ export class Cache {
   search(query: Bytes, options: SearchOptions & { encoding: 'buffer' }): Promise<Match<Buffer>[]>;
   search(query: Bytes, options?: SearchOptions & { encoding?: 'utf8' | 'utf-8' }): Promise<Match<string>[]>;
 
-  /** Counters, sizes and latencies. */
+  /** Counters, sizes and latencies; a number that nobody can know now is null. */
   stats(options?: CallOptions): Promise<Record<string, any>>;
-  /** `status` is `healthy`, `degraded` or `unhealthy`; `reasons` says why. */
+  /** `status` is `healthy`, `degraded` or `unhealthy`; `reasons` says why, `details.servers` what each server tells of itself. */
   health(options?: CallOptions): Promise<Record<string, any>>;
+  /**
+   * Counters, gauges and a histogram as the text that Prometheus scrapes, to be served as `text/plain; version=0.0.4`. One
+   * text is one cache: the texts of two are not to be joined. Does not fail while servers are down.
+   */
+  metrics(options?: CallOptions): Promise<string>;
   /** Asks the backend for a sign of life. */
   ping(options?: CallOptions): Promise<void>;
   /** What the backend can do beyond the basics. */
@@ -160,6 +165,14 @@ export class Cache {
    */
   close(options?: { timeout?: number }): Promise<void>;
 }
+
+/**
+ * What `Cache.open` would use, and nothing is opened: the backend, its servers and the options by their names, times in
+ * milliseconds (`default_ttl_ms`). `password` is whether there is one. Rejects as `Cache.open` does, with `YC_E_CONFIG`.
+ */
+export function checkConfig(config: string | ConfigDocument): Promise<Record<string, any>>;
+/** What `Cache.openFile` would use. */
+export function checkConfigFile(path: string | URL, environment?: string): Promise<Record<string, any>>;
 
 /** The version of the native library. */
 export const version: string;

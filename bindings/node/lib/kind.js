@@ -19,4 +19,5 @@ exports.Kind = Object.freeze({
   SET_MANY: 14,
   DELETE_MANY: 15,
   SEARCH: 17,
+  METRICS: 18,
 });

@@ -92,6 +92,7 @@ napi_value error_of(napi_env env, yc_error *error);
 void hold(handle *cache);
 void let_go(handle *cache);
 napi_value open_cache(napi_env env, napi_callback_info info);
+napi_value check_config(napi_env env, napi_callback_info info);
 napi_value start(napi_env env, napi_callback_info info);
 napi_value close_cache(napi_env env, napi_callback_info info);
 napi_value release(napi_env env, napi_callback_info info);

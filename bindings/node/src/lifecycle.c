@@ -149,6 +149,7 @@ typedef struct work {
     char *text, *environment;
     int64_t timeout_ms;
     yc_cache *opened;
+    yc_value *summary;
     yc_error *error;
 } work;
 
@@ -156,6 +157,7 @@ static void free_work(napi_env env, work *call) {
     if (call->work) napi_delete_async_work(env, call->work);
     yc_error_free(call->error);
     yc_cache_free(call->opened);
+    yc_value_free(call->summary);
     free(call->text);
     free(call->environment);
     free(call);
@@ -227,16 +229,55 @@ static char *text_of(napi_env env, napi_value value) {
     return text;
 }
 
-/* open(how, text, environment): a promise of a handle or an error. */
-napi_value open_cache(napi_env env, napi_callback_info info) {
+/* How, text and environment, as open() and check() take them. */
+static work *new_work(napi_env env, napi_callback_info info) {
     napi_value given[3];
     if (!arguments(env, info, 3, given)) return NULL;
     work *call = calloc(1, sizeof *call);
-    if (!call) return throw_text(env, "out of memory");
+    if (!call) {
+        throw_text(env, "out of memory");
+        return NULL;
+    }
     napi_get_value_int32(env, given[0], &call->how);
     call->text = text_of(env, given[1]);
     call->environment = text_of(env, given[2]);
-    return begin_work(env, call, open_on_pool, finish_open);
+    return call;
+}
+
+/* open(how, text, environment): a promise of a handle or an error. */
+napi_value open_cache(napi_env env, napi_callback_info info) {
+    work *call = new_work(env, info);
+    return call ? begin_work(env, call, open_on_pool, finish_open) : NULL;
+}
+
+/* ---- Checking a configuration: a file of it may lie where reading takes long ---- */
+
+static void check_on_pool(napi_env env, void *data) {
+    (void)env;
+    work *call = data;
+    if (call->how == OPEN_TEXT) yc_config_check(call->text, &call->summary, &call->error);
+    else yc_config_check_file(call->text, call->environment, &call->summary, &call->error);
+}
+
+static void finish_check(napi_env env, napi_status status, void *data) {
+    work *call = data;
+    size_t len;
+    napi_value text = NULL;
+    if (status == napi_ok && call->summary) {
+        const char *bytes = yc_value_data(call->summary, &len);
+        check(env, napi_create_string_utf8(env, bytes, len, &text));
+        resolve(env, call, text);
+    } else {
+        resolve(env, call, error_of(env, call->error));
+        call->error = NULL;
+    }
+    free_work(env, call);
+}
+
+/* check(how, text, environment): a promise of a JSON text or an error. */
+napi_value check_config(napi_env env, napi_callback_info info) {
+    work *call = new_work(env, info);
+    return call ? begin_work(env, call, check_on_pool, finish_check) : NULL;
 }
 
 /* ---- Closing ---- */

@@ -184,12 +184,27 @@ static void check_many(int dead) {
     }
 }
 
+static bool is_health(const char *status) {
+    char wanted[64];
+    size_t len;
+    yc_value *json = NULL;
+    snprintf(wanted, sizeof wanted, "\"status\":\"%s\"", status);
+    CHECK_STATUS(yc_health(cache, &json, NULL), YC_OK);
+    const char *text = yc_value_data(json, &len);
+    bool is = memmem(text, len, wanted, strlen(wanted)) != NULL;
+    yc_value_free(json);
+    return is;
+}
+
 static void check_death(void) {
     int dead = owners[0];
     UNTIL(replicas_caught_up(), FAILOVER_MS);
+    CHECK(is_health("healthy"));
     kill_server(dead);
     check_many(dead);
+    UNTIL(is_health("degraded"), FAILOVER_MS);
     UNTIL(all_are_served(dead), FAILOVER_MS);
+    UNTIL(is_health("healthy"), FAILOVER_MS);
     set_numbers(cache, NUMBERS);
 }
 

@@ -17,7 +17,7 @@ static const char OPTIONS[] = "socket_timeout=500ms&socket_connect_timeout=500ms
 
 /* These tell of the cache itself, and may do so without a server; and a batch or a queue whose operations failed ran them. */
 static bool needs_server(const char *name) {
-    static const char *const without[] = {"yc_stats", "yc_health", "yc_size", "yc_capabilities", "yc_batch", "yc_queue_open"};
+    static const char *const without[] = {"yc_stats", "yc_health", "yc_metrics", "yc_size", "yc_capabilities", "yc_batch", "yc_queue_open"};
     for (size_t at = 0; at < sizeof without / sizeof *without; at++) {
         if (strcmp(name, without[at]) == 0) return false;
     }

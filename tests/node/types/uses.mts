@@ -1,6 +1,6 @@
 /** Every method, with what it gives as the type that is documented. Where an error is expected there has to be one. */
 
-import { Cache, YokedCacheError, version, type Bytes, type SetOptions } from 'yokedcache';
+import { Cache, YokedCacheError, checkConfig, checkConfigFile, version, type Bytes, type SetOptions } from 'yokedcache';
 
 const cache: Cache = await Cache.open('memory://');
 const others: Cache[] = [
@@ -36,7 +36,8 @@ for await (const key of cache.keys()) key.toUpperCase();
 for await (const key of cache.keys('*', { encoding: 'buffer', pageSize: 10 })) key.readUInt8();
 const match: { key: string; score: number } | undefined = (await cache.search('a', { threshold: 10, limit: 1, tags: ['t'] }))[0];
 const bytesMatch: { key: Buffer } | undefined = (await cache.search('a', { encoding: 'buffer' }))[0];
-const reports: string[] = [(await cache.stats())['backend'], (await cache.health())['status'], version];
+const reports: string[] = [(await cache.stats())['backend'], (await cache.health())['status'], await cache.metrics(), version];
+const checks: string[] = [(await checkConfig('memory://'))['backend'], (await checkConfigFile('/a.yaml', 'test'))['backend']];
 if (cache.capabilities.list) await cache.ping();
 await cache.close({ timeout: 100 });
 
@@ -55,4 +56,4 @@ new Cache();
 // @ts-expect-error No such encoding.
 await cache.get('a', { encoding: 'latin1' });
 
-console.log(others, bytes, text, now, nowText, json, nothing, flags, left, values, texts, removed, match, bytesMatch, reports);
+console.log(others, bytes, text, now, nowText, json, nothing, flags, left, values, texts, removed, match, bytesMatch, reports, checks);

@@ -63,12 +63,16 @@ func optionsOf(step *statement) string {
 	return text
 }
 
-func (run *runner) open(suffix, options string) (*yokedcache.Cache, error) {
+func (run *runner) urlWith(suffix, options string) string {
 	mark := "?"
 	if strings.Contains(run.url, "?") {
 		mark = "&"
 	}
-	return yokedcache.Open(run.url + mark + "key_prefix=" + run.prefix + suffix + run.ofCase.options + options)
+	return run.url + mark + "key_prefix=" + run.prefix + suffix + run.ofCase.options + options
+}
+
+func (run *runner) open(suffix, options string) (*yokedcache.Cache, error) {
+	return yokedcache.Open(run.urlWith(suffix, options))
 }
 
 // Opens a further cache for a step.
@@ -224,8 +228,13 @@ func (run *runner) cacheOf(step *statement) *yokedcache.Cache {
 }
 
 func (run *runner) runStep(step *statement) {
-	if step.operation == "open" {
+	switch step.operation {
+	case "open":
 		run.check(step, run.runOpen(step))
+		return
+	case "check_config":
+		_, err := yokedcache.CheckConfig(run.urlWith("", optionsOf(step)))
+		run.check(step, done(err))
 		return
 	}
 	operation := operations[step.operation]

@@ -7,6 +7,7 @@ import (
 	"math"
 	"sort"
 	"strconv"
+	"strings"
 	"time"
 
 	yokedcache "github.com/yokedcache/yokedcache-go"
@@ -147,6 +148,7 @@ func init() {
 		"size":               runSize,
 		"stats":              runStats,
 		"health":             runHealth,
+		"metrics":            runMetrics,
 		"ping": func(cache *yokedcache.Cache, _ *statement) []token {
 			return done(cache.Ping(ctx))
 		},
@@ -291,7 +293,10 @@ func runSize(cache *yokedcache.Cache, _ *statement) []token {
 	if err != nil {
 		return done(err)
 	}
-	return number(int64(stats.Keys))
+	if stats.Keys == nil {
+		return word("unknown")
+	}
+	return number(int64(*stats.Keys))
 }
 
 func runStats(cache *yokedcache.Cache, step *statement) []token {
@@ -303,7 +308,25 @@ func runStats(cache *yokedcache.Cache, step *statement) []token {
 	if err := json.Unmarshal(stats.JSON, &members); err != nil {
 		return done(err)
 	}
+	if string(members[step.argument(0)]) == "null" {
+		return word("unknown")
+	}
 	return word(string(members[step.argument(0)]))
+}
+
+// The whole part of the first sample of a family.
+func runMetrics(cache *yokedcache.Cache, step *statement) []token {
+	text, err := cache.Metrics(ctx)
+	if err != nil {
+		return done(err)
+	}
+	for _, line := range strings.Split(text, "\n") {
+		if strings.HasPrefix(line, step.argument(0)+"{") {
+			whole, _, _ := strings.Cut(line[strings.LastIndex(line, " ")+1:], ".")
+			return word(whole)
+		}
+	}
+	return word("not-in-the-metrics")
 }
 
 func runHealth(cache *yokedcache.Cache, _ *statement) []token {

@@ -1,0 +1,63 @@
+package yokedcache
+
+// #include <stdlib.h>
+// #include "bridge.h"
+import "C"
+
+import (
+	"encoding/json"
+	"unsafe"
+)
+
+// CheckConfig tells what [Open] would use, as one JSON object, and opens nothing: no server is asked and no certificate
+// read. Its members are "backend", "servers", "key_prefix" and the options by their names, times in milliseconds
+// ("default_ttl_ms"); "password" is true or false, never the password.
+//
+// It fails with [ErrConfig], naming what is wrong, and with [ErrUnsupported] as Open does.
+func CheckConfig(config string) (json.RawMessage, error) {
+	text, err := newCString(config, "config")
+	if err != nil {
+		return nil, err
+	}
+	defer C.free(unsafe.Pointer(text))
+	return summary(func(json **C.yc_value, described **C.yc_error) C.yc_status {
+		return C.yc_config_check(text, json, described)
+	})
+}
+
+// CheckConfigFile tells what [OpenFile] would use. It answers and fails as [CheckConfig] does.
+func CheckConfigFile(path, environment string) (json.RawMessage, error) {
+	file, err := newCString(path, "path")
+	if err != nil {
+		return nil, err
+	}
+	defer C.free(unsafe.Pointer(file))
+	name, err := newCString(environment, "environment")
+	if err != nil {
+		return nil, err
+	}
+	defer C.free(unsafe.Pointer(name))
+	if environment == "" {
+		return summary(func(json **C.yc_value, described **C.yc_error) C.yc_status {
+			return C.yc_config_check_file(file, nil, json, described)
+		})
+	}
+	return summary(func(json **C.yc_value, described **C.yc_error) C.yc_status {
+		return C.yc_config_check_file(file, name, json, described)
+	})
+}
+
+func summary(check func(**C.yc_value, **C.yc_error) C.yc_status) (json.RawMessage, error) {
+	var described *C.yc_error
+	if status := C.yc_check_abi(C.YC_VERSION_NUMBER, &described); status != C.YC_OK {
+		return nil, failure(status, described)
+	}
+	var text *C.yc_value
+	if status := check(&text, &described); status != C.YC_OK {
+		return nil, failure(status, described)
+	}
+	defer C.yc_value_free(text)
+	var length C.size_t
+	data := C.yc_value_data(text, &length)
+	return C.GoBytes(data, C.int(length)), nil
+}
