@@ -407,6 +407,8 @@ async fn supervise(server: Arc<Server>) {
             Err(error) => {
                 server.note_failure(&error);
                 let _ = timeout(jittered(pause), server.closing.notified()).await;
+                // Those that are left may have ended too, and nobody who uses them would find out.
+                server.look_after();
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }

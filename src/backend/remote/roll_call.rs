@@ -1,6 +1,6 @@
 //! Asking the servers of a store, one after another, how they are.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value as Json, json};
 
@@ -27,21 +27,24 @@ impl RollCall {
         ping: impl Future<Output = Result<()>>,
         told: impl Future<Output = Result<Map<String, Json>>>,
     ) -> Map<String, Json> {
-        let mut part = Map::from_iter([("server".to_owned(), json!(server))]);
-        let asked = Instant::now();
-        match self.in_time(server, ping).await {
-            Err(error) => part.insert("error".into(), json!(naming(server, error.message()))),
-            Ok(()) => {
-                part.insert("ping_us".into(), json!(u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX)));
-                match self.in_time(server, told).await {
-                    Ok(told) => part.extend(told),
-                    Err(error) => _ = part.insert("untold".into(), json!(naming(server, error.message()))),
-                }
-                None
-            }
-        };
+        let answered = self.answer(server, ping, told).await;
         self.left = self.left.saturating_sub(1);
-        part
+        part(server, answered)
+    }
+
+    async fn answer(
+        &self,
+        server: &str,
+        ping: impl Future<Output = Result<()>>,
+        told: impl Future<Output = Result<Map<String, Json>>>,
+    ) -> Answered {
+        let asked = Instant::now();
+        self.in_time(server, ping).await?;
+        let took = asked.elapsed();
+        match self.in_time(server, told).await {
+            Err(error) if is_gone(&error) => Err(error),
+            told => Ok((took, told)),
+        }
     }
 
     /// An answer within a share of what is left of the call's time.
@@ -54,8 +57,32 @@ impl RollCall {
     }
 }
 
+/// How soon it answered, and what it told then.
+type Answered = Result<(Duration, Result<Map<String, Json>>)>;
+
+fn part(server: &str, answered: Answered) -> Map<String, Json> {
+    let mut part = Map::from_iter([("server".to_owned(), json!(server))]);
+    match answered {
+        Err(error) => _ = part.insert("error".into(), json!(naming(server, &error))),
+        Ok((ping, told)) => {
+            part.insert("ping_us".into(), json!(u64::try_from(ping.as_micros()).unwrap_or(u64::MAX)));
+            match told {
+                Ok(told) => part.extend(told),
+                Err(error) => _ = part.insert("untold".into(), json!(naming(server, &error))),
+            }
+        }
+    }
+    part
+}
+
+/// Whether it went away just after it had answered.
+fn is_gone(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Connect | ErrorKind::Timeout)
+}
+
 /// A reason says which server it is about.
-fn naming(server: &str, message: &str) -> String {
+fn naming(server: &str, error: &Error) -> String {
+    let message = error.message();
     if message.contains(server) { message.to_owned() } else { format!("{server}: {message}") }
 }
 
@@ -86,6 +113,8 @@ mod tests {
         let part = ask(Ok(()), Err(refused()));
         assert!(part.get("error").is_none() && part["ping_us"].is_u64());
         assert_eq!(part["untold"], "a:1: no permission");
+        let gone = ask(Ok(()), Err(Error::new(ErrorKind::Timeout, "no answer")));
+        assert_eq!(Json::from(gone), json!({"server": "a:1", "error": "a:1: no answer"}));
         let told = Map::from_iter([("version".to_owned(), json!("7"))]);
         assert_eq!(ask(Ok(()), Ok(told))["version"], "7");
     }
