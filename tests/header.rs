@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 /// In the order a reader wants them.
-const SOURCES: [&str; 19] = [
+const SOURCES: [&str; 20] = [
     "status",
     "arguments",
     "error",
@@ -24,6 +24,7 @@ const SOURCES: [&str; 19] = [
     "completion",
     "queue",
     "report",
+    "migrate",
     "log",
 ];
 

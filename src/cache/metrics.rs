@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::Cache;
-use crate::backend::Counters;
 use crate::backend::health::{self, Health, Status};
+use crate::backend::{Counters, FallbackState};
 use crate::error::Result;
 use crate::exposition::{Exposition, Kind};
 use crate::latency::{BOUNDS, Distribution, SAMPLE};
@@ -18,7 +18,7 @@ impl Cache {
     pub async fn metrics(&self) -> Result<String> {
         let mut exposition =
             Exposition::new(&[("backend", self.backend.name()), ("key_prefix", self.key_prefix.as_str())]);
-        self.write_counters(&mut exposition, &self.backend.counters());
+        self.write_counters(&mut exposition, &self.counters());
         self.write_usage(&mut exposition).await?;
         exposition.single(
             "yokedcache_in_flight",
@@ -29,6 +29,9 @@ impl Cache {
         let uptime = self.opened.elapsed().as_secs_f64();
         exposition.single("yokedcache_uptime_seconds", Kind::Gauge, "Time since the cache was opened.", uptime);
         write_health(&mut exposition, &self.backend.health().await);
+        if let Some(fallback) = self.backend.fallback() {
+            write_fallback(&mut exposition, &fallback);
+        }
         write_durations(&mut exposition, self.latencies.distributions());
         Ok(exposition.into_text())
     }
@@ -79,6 +82,13 @@ fn write_health(exposition: &mut Exposition, health: &Health) {
         let answers = u8::from(health::failure(server).is_none());
         exposition.sample("yokedcache_server_up", &[("server", name)], answers);
     }
+}
+
+fn write_fallback(exposition: &mut Exposition, fallback: &FallbackState) {
+    let serves = u8::from(fallback.reason.is_some());
+    exposition.single("yokedcache_fallback_active", Kind::Gauge, "Whether the fallback serves: 1, else 0.", serves);
+    let name = "yokedcache_fallback_answers_total";
+    exposition.single(name, Kind::Counter, "Answers that the fallback gave.", fallback.answers);
 }
 
 fn write_durations(exposition: &mut Exposition, distributions: impl Iterator<Item = Distribution>) {

@@ -11,7 +11,7 @@ use crate::error::{ErrorKind, Result};
 impl Cache {
     /// Counters since it was opened, what it holds, and latencies of a sample of the calls.
     pub async fn stats(&self) -> Result<Json> {
-        let (usage, counters) = (self.known_usage().await?, self.backend.counters());
+        let (usage, counters) = (self.known_usage().await?, self.counters());
         Ok(json!({
             "backend": self.backend.name(),
             "key_prefix": self.key_prefix,
@@ -29,6 +29,7 @@ impl Cache {
             "decode_errors": counters.decode_errors,
             "reconnects": counters.reconnects,
             "in_flight": self.backend.in_flight(),
+            "fallback": self.backend.fallback().map(|fallback| fallback.report),
             "latency_us": self.latencies.to_json(),
         }))
     }
@@ -44,6 +45,7 @@ impl Cache {
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_ms": millis(self.opened.elapsed()),
             "ping_us": health.ping.map(|ping| u64::try_from(ping.as_micros()).unwrap_or(u64::MAX)),
+            "fallback": self.backend.fallback().map(|fallback| fallback.report),
             "details": health.details,
         })
     }

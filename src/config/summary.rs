@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json, json};
 
 use super::{
-    Address, BackendConfig, Config, Connect, ConnectionConfig, Distribution, Failover, KeyHash, MemcachedConfig,
-    MemoryConfig, RedisConfig, RedisTopology, TlsConfig, Verify,
+    Address, BackendConfig, Config, Connect, ConnectionConfig, Distribution, Failover, FallbackConfig, KeyHash,
+    MemcachedConfig, MemoryConfig, RedisConfig, RedisTopology, TlsConfig, Verify,
 };
 
 impl Config {
@@ -20,24 +20,38 @@ impl Config {
             "ttl_jitter": self.ttl_jitter,
             "max_value_bytes": self.max_value_bytes,
         });
-        joined(match &self.backend {
-            BackendConfig::Memory(config) => vec![common, memory(config)],
-            BackendConfig::Redis(config) => vec![
-                common,
-                redis(config),
-                topology(&config.topology),
-                tls(config.tls.as_ref()),
-                connection(&config.connection),
-            ],
-            BackendConfig::Memcached(config) => {
-                vec![common, memcached(config), tls(config.tls.as_ref()), connection(&config.connection)]
-            }
-        })
+        let standing_in = json!({ "fallback": self.fallback.as_deref().map(fallback) });
+        joined([common, backend(&self.backend), standing_in])
     }
 }
 
+fn backend(config: &BackendConfig) -> Json {
+    match config {
+        BackendConfig::Memory(config) => memory(config),
+        BackendConfig::Redis(config) => joined([
+            redis(config),
+            topology(&config.topology),
+            tls(config.tls.as_ref()),
+            connection(&config.connection),
+        ]),
+        BackendConfig::Memcached(config) => {
+            joined([memcached(config), tls(config.tls.as_ref()), connection(&config.connection)])
+        }
+    }
+}
+
+fn fallback(config: &FallbackConfig) -> Json {
+    let own = json!({
+        "key_prefix": config.key_prefix,
+        "max_ttl_ms": millis(config.max_ttl),
+        "writes": if config.follow { "follow" } else { "drop" },
+        "probe_interval_ms": millis(config.probe_interval),
+    });
+    joined([own, backend(&config.backend)])
+}
+
 /// One object of the members of all.
-fn joined(objects: Vec<Json>) -> Json {
+fn joined<const N: usize>(objects: [Json; N]) -> Json {
     let members = objects.into_iter().filter_map(|object| match object {
         Json::Object(members) => Some(members),
         _ => None,
@@ -163,6 +177,7 @@ mod tests {
         let wanted = json!({
             "backend": "memory", "servers": [], "key_prefix": "app", "default_ttl_ms": 90_000, "ttl_jitter": 10.0,
             "max_value_bytes": 8 << 20, "max_size": 10_000, "max_bytes": 0, "cleanup_interval_ms": 60_000,
+            "fallback": null,
         });
         assert_eq!(summary("memory://?key_prefix=app&default_ttl=90s"), wanted);
     }
@@ -182,6 +197,17 @@ mod tests {
         let memcached = summary("memcached://h:1,h:2?weights=3,1&failover=eject");
         assert_eq!((&memcached["servers"], &memcached["weights"]), (&json!(["h:1", "h:2"]), &json!([3, 1])));
         assert_eq!((&memcached["failover"], &memcached["ssl"]), (&json!("eject"), &json!(false)));
+    }
+
+    #[test]
+    fn a_fallback_is_a_summary_of_its_own() {
+        let summary = summary("{backend: redis, fallback: \"memcached://user:c4n4ry@s:1?binary=true\"}");
+        assert_eq!(summary["fallback"]["backend"], "memcached");
+        assert_eq!(
+            (&summary["fallback"]["servers"], &summary["fallback"]["max_ttl_ms"]),
+            (&json!(["s:1"]), &json!(60_000))
+        );
+        assert!(!summary.to_string().contains("c4n4ry"), "{summary}");
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use std::ffi::c_char;
 
 use super::boundary;
-use super::cache::{from_file, from_text};
+use super::cache::{from_file, read_config};
 use super::error::yc_error;
-use super::report::value_of;
+use super::report::text;
 use super::status::{YC_OK, yc_status};
 use super::value::yc_value;
 use crate::config::Config;
@@ -21,7 +21,7 @@ unsafe fn check(
         let summary = config()?.summary();
         if !json.is_null() {
             // SAFETY: not NULL, and the caller's to be written.
-            unsafe { json.write(value_of(&summary.to_string())) };
+            unsafe { json.write(text(&summary)) };
         }
         Ok(YC_OK)
     };
@@ -45,7 +45,7 @@ pub unsafe extern "C" fn yc_config_check(
     err: *mut *mut yc_error,
 ) -> yc_status {
     // SAFETY: the caller's arguments, each checked before use.
-    unsafe { check("yc_config_check", json, err, || from_text(config)) }
+    unsafe { check("yc_config_check", json, err, || read_config(config)) }
 }
 
 /// As yc_config_check(), for a file as yc_open_file() takes it. With

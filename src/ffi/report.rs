@@ -22,6 +22,11 @@ pub(super) fn value_of(text: &str) -> *mut yc_value {
     yc_value::into_raw(Value::from(text.as_bytes()))
 }
 
+/// JSON text as a value.
+pub(super) fn text(json: &serde_json::Value) -> *mut yc_value {
+    value_of(&json.to_string())
+}
+
 /// Counters since the cache was opened, what it holds, and latencies of a
 /// sample of the calls in microseconds, as one JSON object; the README lists
 /// its names, and later versions add some. A number that nobody can know now
@@ -38,7 +43,7 @@ pub unsafe extern "C" fn yc_stats(
     unsafe {
         with_cache("yc_stats", cache, err, |cache| {
             let place = out(json, "json")?;
-            place.write(value_of(&wait(cache.stats())?.to_string()));
+            place.write(text(&wait(cache.stats())?));
             Ok(YC_OK)
         })
     }
@@ -60,7 +65,7 @@ pub unsafe extern "C" fn yc_health(
     unsafe {
         with_cache("yc_health", cache, err, |cache| {
             let place = out(json, "json")?;
-            place.write(value_of(&wait(cache.health()).to_string()));
+            place.write(text(&wait(cache.health())));
             Ok(YC_OK)
         })
     }
