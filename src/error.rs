@@ -52,6 +52,11 @@ impl ErrorKind {
     pub fn is_retryable(self) -> bool {
         matches!(self, Self::Busy | Self::Connect | Self::Timeout | Self::Protocol)
     }
+
+    /// Whether the server failed, and not the caller: it is gone, stuck, or not to be talked to.
+    pub fn is_outage(self) -> bool {
+        matches!(self, Self::Connect | Self::Auth | Self::Tls | Self::Timeout | Self::Protocol)
+    }
 }
 
 /// A failure. Small on purpose: every operation carries room for one.

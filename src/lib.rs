@@ -23,6 +23,7 @@ pub mod fuzzy;
 pub mod glob;
 pub mod key;
 pub mod latency;
+mod layer;
 mod log;
 mod parker;
 pub mod queue;

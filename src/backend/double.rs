@@ -1,16 +1,20 @@
-//! For tests: the memory backend, whose gets do as a test says.
+//! For tests: the memory backend, whose gets do as a test says, and which can be out of reach.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, Either};
 use tokio::sync::Semaphore;
 
 use super::memory::Memory;
-use super::{Backend, Capabilities, Counters, NewEntry, Page, Position, Removed, Reply, Usage, Wanted};
+use super::{
+    Backend, Capabilities, CopiedEntry, Counters, IfPresent, Imported, NewEntry, Page, Position, Removed, Reply, Usage,
+    Wanted, done,
+};
 use crate::config::{BackendConfig, Config};
-use crate::error::Result;
+use crate::entry::TagStamp;
+use crate::error::{Error, ErrorKind, Result};
 use crate::value::Value;
 
 /// What a get waits for, and what it answers then if that is not what memory holds.
@@ -21,13 +25,40 @@ pub struct Double {
     memory: Memory,
     at_once: bool,
     get: Get,
+    down: Arc<Mutex<Option<ErrorKind>>>,
+}
+
+/// Puts a double out of reach, and back.
+#[derive(Clone)]
+pub struct Cable(Arc<Mutex<Option<ErrorKind>>>);
+
+impl Cable {
+    /// Every call fails like this from now on; `None`: none does.
+    pub fn fail(&self, kind: Option<ErrorKind>) {
+        *self.0.lock().unwrap() = kind;
+    }
 }
 
 impl Double {
+    /// A backend like memory that can be put out of reach.
+    pub fn on_a_cable(config: &Config) -> (Self, Cable) {
+        let double = Self::new(config, false, Box::new(|_| Box::pin(async { None })));
+        let cable = Cable(double.down.clone());
+        (double, cable)
+    }
+
+    /// What a call answers while nothing is wrong.
+    fn unless_down<'a, T: Send + 'a>(&self, reply: Reply<'a, T>) -> Reply<'a, T> {
+        match *self.down.lock().unwrap() {
+            Some(kind) => done(Err(Error::new(kind, "the double is down"))),
+            None => reply,
+        }
+    }
+
     /// A backend whose gets do this; `at_once`: it says that it answers so.
     pub fn new(config: &Config, at_once: bool, get: Get) -> Self {
         let BackendConfig::Memory(memory) = &config.backend else { panic!("not a memory cache") };
-        Self { memory: Memory::new(memory), at_once, get }
+        Self { memory: Memory::new(memory), at_once, get, down: Arc::default() }
     }
 }
 
@@ -90,51 +121,65 @@ impl Backend for Double {
     }
     fn get<'a>(&'a self, key: &'a [u8]) -> Reply<'a, Option<Value>> {
         let first = (self.get)(key);
-        Either::Right(Box::pin(async move {
+        self.unless_down(Either::Right(Box::pin(async move {
             match first.await {
                 Some(answer) => answer,
                 None => self.memory.get(key).await,
             }
-        }))
+        })))
     }
     fn get_many<'a>(&'a self, keys: &'a [&'a [u8]]) -> Reply<'a, Vec<Result<Option<Value>>>> {
-        self.memory.get_many(keys)
+        self.unless_down(self.memory.get_many(keys))
     }
     fn set<'a>(&'a self, entry: NewEntry<'a>) -> Reply<'a, ()> {
-        self.memory.set(entry)
+        self.unless_down(self.memory.set(entry))
     }
     fn set_many<'a>(&'a self, entries: &'a [NewEntry<'a>]) -> Reply<'a, Vec<Result<()>>> {
-        self.memory.set_many(entries)
+        self.unless_down(self.memory.set_many(entries))
     }
     fn delete<'a>(&'a self, key: &'a [u8]) -> Reply<'a, bool> {
-        self.memory.delete(key)
+        self.unless_down(self.memory.delete(key))
     }
     fn delete_many<'a>(&'a self, keys: &'a [&'a [u8]]) -> Reply<'a, Vec<Result<bool>>> {
-        self.memory.delete_many(keys)
+        self.unless_down(self.memory.delete_many(keys))
     }
     fn exists<'a>(&'a self, key: &'a [u8]) -> Reply<'a, bool> {
-        self.memory.exists(key)
+        self.unless_down(self.memory.exists(key))
     }
     fn expire<'a>(&'a self, key: &'a [u8], ttl: Option<Duration>) -> Reply<'a, bool> {
-        self.memory.expire(key, ttl)
+        self.unless_down(self.memory.expire(key, ttl))
     }
     fn ttl<'a>(&'a self, key: &'a [u8]) -> Reply<'a, Option<Option<Duration>>> {
-        self.memory.ttl(key)
+        self.unless_down(self.memory.ttl(key))
     }
     fn invalidate_tags<'a>(&'a self, tags: &'a [&'a [u8]], count: bool) -> Reply<'a, Removed> {
-        self.memory.invalidate_tags(tags, count)
+        self.unless_down(self.memory.invalidate_tags(tags, count))
     }
     fn flush(&self, count: bool) -> Reply<'_, Removed> {
-        self.memory.flush(count)
+        self.unless_down(self.memory.flush(count))
     }
     fn scan<'a>(&'a self, wanted: Wanted<'a>, from: Position, limit: usize) -> Reply<'a, Page> {
-        self.memory.scan(wanted, from, limit)
+        self.unless_down(self.memory.scan(wanted, from, limit))
+    }
+    fn export<'a>(&'a self, keys: &'a [&'a [u8]]) -> Reply<'a, Vec<Result<Option<CopiedEntry>>>> {
+        self.unless_down(self.memory.export(keys))
+    }
+    fn tag_versions<'a>(&'a self, tags: &'a [u64]) -> Reply<'a, Vec<TagStamp>> {
+        self.unless_down(self.memory.tag_versions(tags))
+    }
+    fn import<'a>(
+        &'a self,
+        entries: &'a [CopiedEntry],
+        versions: &'a [TagStamp],
+        if_present: IfPresent,
+    ) -> Reply<'a, Vec<Result<Imported>>> {
+        self.unless_down(self.memory.import(entries, versions, if_present))
     }
     fn usage(&self) -> Reply<'_, Usage> {
-        self.memory.usage()
+        self.unless_down(self.memory.usage())
     }
     fn ping(&self) -> Reply<'_, ()> {
-        self.memory.ping()
+        self.unless_down(self.memory.ping())
     }
     fn counters(&self) -> Counters {
         self.memory.counters()

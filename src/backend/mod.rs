@@ -4,6 +4,7 @@
 pub mod double;
 pub mod memcached;
 pub mod memory;
+mod pattern;
 pub mod redis;
 pub mod remote;
 
@@ -15,7 +16,8 @@ use serde_json::Value as Json;
 use self::memory::Memory;
 use crate::byte_strings::ByteStrings;
 use crate::config::{BackendConfig, Config};
-use crate::error::Result;
+use crate::entry::TagStamp;
+use crate::error::{Error, ErrorKind, Result};
 use crate::value::Value;
 
 /// An answer that is ready (memory: no allocation, no runtime) or on its way.
@@ -129,6 +131,66 @@ pub struct NewEntry<'a> {
     pub tags: &'a [&'a [u8]],
 }
 
+/// An entry as it goes from one backend to another: its tags are known by their hashes, in every backend the same.
+#[derive(Clone)]
+pub struct CopiedEntry {
+    /// The user's key.
+    pub key: Vec<u8>,
+    /// The user's value.
+    pub value: Value,
+    /// When it ends; `None` never.
+    pub ends: Option<Instant>,
+    /// The hashes of its tags.
+    pub tags: Vec<u64>,
+}
+
+impl CopiedEntry {
+    /// What is left to it; nothing where it never ends.
+    pub fn ttl(&self) -> Option<Duration> {
+        self.ends.map(|ends| ends.saturating_duration_since(Instant::now()))
+    }
+}
+
+/// What a copy does about an entry that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfPresent {
+    /// It stays.
+    Keep,
+    /// It gives way.
+    Replace,
+}
+
+/// What there is to tell of a backend's fallback.
+pub struct FallbackState {
+    /// Why it serves now, if it does.
+    pub reason: Option<String>,
+    /// Answers it gave.
+    pub answers: u64,
+    /// All of it, for reports.
+    pub report: Json,
+}
+
+/// What became of a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Imported {
+    /// It is stored.
+    Stored,
+    /// An entry was there, and stayed.
+    Present,
+    /// A tag of it was invalidated since its version was read.
+    Outdated,
+}
+
+/// A page of a listing, or why there is none.
+pub async fn page<B: Backend + ?Sized>(backend: &B, wanted: Wanted<'_>, from: Position, limit: usize) -> Result<Page> {
+    let page = backend.scan(wanted, from, limit).await?;
+    if !backend.capabilities().list {
+        // A backend that knows why says so itself.
+        return Err(Error::new(ErrorKind::Unsupported, format!("{} does not list keys here", backend.name())));
+    }
+    Ok(page)
+}
+
 /// The backend a configuration asks for; it may still be connecting.
 pub fn open(config: &Config) -> Result<Box<dyn Backend>> {
     match &config.backend {
@@ -170,8 +232,23 @@ pub trait Backend: Send + Sync {
     fn invalidate_tags<'a>(&'a self, tags: &'a [&'a [u8]], count: bool) -> Reply<'a, Removed>;
     /// Removes every entry.
     fn flush(&self, count: bool) -> Reply<'_, Removed>;
+    /// Removes every key that matches a glob; how many there were.
+    fn invalidate_pattern<'a>(&'a self, pattern: &'a [u8]) -> Reply<'a, Removed> {
+        Either::Right(Box::pin(pattern::remove_matching(self, pattern)))
+    }
     /// Some keys from a position on, about `limit` of them.
     fn scan<'a>(&'a self, wanted: Wanted<'a>, from: Position, limit: usize) -> Reply<'a, Page>;
+    /// Entries as they are, with what is left to them and their tags; not a use, and not counted.
+    fn export<'a>(&'a self, keys: &'a [&'a [u8]]) -> Reply<'a, Vec<Result<Option<CopiedEntry>>>>;
+    /// What versions tags have now: an entry that is imported with them is no longer served once one has changed.
+    fn tag_versions<'a>(&'a self, tags: &'a [u64]) -> Reply<'a, Vec<TagStamp>>;
+    /// Stores copies, each with its own outcome. One whose tag has changed since `versions` was read is not served.
+    fn import<'a>(
+        &'a self,
+        entries: &'a [CopiedEntry],
+        versions: &'a [TagStamp],
+        if_present: IfPresent,
+    ) -> Reply<'a, Vec<Result<Imported>>>;
     /// What it holds.
     fn usage(&self) -> Reply<'_, Usage>;
     /// Ready when it can be used, or why it cannot; a backend without servers is ready.
@@ -182,6 +259,10 @@ pub trait Backend: Send + Sync {
     fn ping(&self) -> Reply<'_, ()>;
     /// What happened so far.
     fn counters(&self) -> Counters;
+    /// What serves in its place when it fails; `None`: nothing does.
+    fn fallback(&self) -> Option<FallbackState> {
+        None
+    }
     /// What its servers tell of themselves, for a health report.
     fn details(&self) -> Reply<'_, Json> {
         done(Ok(Json::Null))

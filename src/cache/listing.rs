@@ -1,7 +1,7 @@
 //! What looks through the keys: listing by glob, invalidating by glob, fuzzy search.
 
 use super::Cache;
-use crate::backend::{Page, Position, Removed, Wanted};
+use crate::backend::{Position, Removed, Wanted, page};
 use crate::byte_strings::ByteStrings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fuzzy::{Match, Search};
@@ -15,6 +15,8 @@ const PAGE: usize = 512;
 
 /// A listing that is under way.
 pub struct Cursor {
+    /// The number of the cache that `next` is a position in.
+    cache: u64,
     glob: Glob,
     literal_prefix: Vec<u8>,
     tags: ByteStrings,
@@ -26,12 +28,9 @@ pub struct Cursor {
 impl Cursor {
     /// The start of a listing of the keys that match a glob.
     pub fn new(pattern: &[u8]) -> Result<Self> {
-        if pattern.len() > MAX_KEY_LEN {
-            let len = pattern.len();
-            return Err(Error::new(ErrorKind::TooLarge, format!("the pattern has {len} bytes; it takes up to 64 KiB")));
-        }
-        let glob = Glob::new(pattern);
+        let glob = checked_glob(pattern)?;
         Ok(Self {
+            cache: 0,
             literal_prefix: glob.literal_prefix(),
             glob,
             tags: ByteStrings::default(),
@@ -66,6 +65,14 @@ impl Cursor {
     }
 }
 
+pub(super) fn checked_glob(pattern: &[u8]) -> Result<Glob> {
+    if pattern.len() > MAX_KEY_LEN {
+        let len = pattern.len();
+        return Err(Error::new(ErrorKind::TooLarge, format!("the pattern has {len} bytes; it takes up to 64 KiB")));
+    }
+    Ok(Glob::new(pattern))
+}
+
 /// What a fuzzy search looks for beside the query.
 #[derive(Debug, Clone, Copy)]
 pub struct SearchOptions<'a> {
@@ -92,8 +99,13 @@ impl Cache {
         let tags: Vec<&[u8]> = cursor.tags.iter().collect();
         let wanted = Wanted { literal_prefix: &cursor.literal_prefix, tags: &tags };
         let mut keys = ByteStrings::default();
+        if cursor.next != Some(Position::default()) && cursor.next.is_some() && cursor.cache != self.number {
+            // Another backend serves since: its positions are others, and keys are listed again.
+            cursor.next = Some(Position::default());
+        }
+        cursor.cache = self.number;
         while let Some(from) = cursor.next.filter(|_| keys.is_empty()) {
-            let page = self.page(wanted, from, limit).await?;
+            let page = page(&*self.backend, wanted, from, limit).await?;
             cursor.next = page.next;
             page.keys.iter().filter(|key| cursor.glob.matches(key)).for_each(|key| keys.push(key));
             let_others_run().await;
@@ -103,21 +115,8 @@ impl Cache {
 
     /// Removes the keys that match a glob; how many there were.
     pub async fn invalidate_pattern(&self, pattern: &[u8]) -> Result<Removed> {
-        let mut cursor = Cursor::new(pattern)?;
-        self.latencies.time(Timed::Invalidate, self.delete_listed(&mut cursor)).await
-    }
-
-    async fn delete_listed(&self, cursor: &mut Cursor) -> Result<Removed> {
-        let mut removed = 0;
-        while cursor.next.is_some() {
-            let keys = self.matching_keys(cursor, PAGE).await?;
-            let keys: Vec<&[u8]> = keys.iter().collect();
-            for was_there in self.backend.delete_many(&keys).await? {
-                removed += u64::from(was_there?);
-            }
-            let_others_run().await;
-        }
-        Ok(Some(removed))
+        checked_glob(pattern)?;
+        self.latencies.time(Timed::Invalidate, self.backend.invalidate_pattern(pattern)).await
     }
 
     /// The keys most like the query, best first.
@@ -131,22 +130,12 @@ impl Cache {
         let mut search = Search::new(query, options.threshold, options.limit);
         let mut next = Some(Position::default());
         while let Some(from) = next {
-            let page = self.page(wanted, from, PAGE).await?;
+            let page = page(&*self.backend, wanted, from, PAGE).await?;
             page.keys.iter().for_each(|key| search.offer(key));
             next = page.next;
             let_others_run().await;
         }
         Ok(search.finish())
-    }
-
-    async fn page(&self, wanted: Wanted<'_>, from: Position, limit: usize) -> Result<Page> {
-        let page = self.backend.scan(wanted, from, limit).await?;
-        if !self.capabilities().list {
-            // A backend that knows why says so itself.
-            let backend = self.backend.name();
-            return Err(Error::new(ErrorKind::Unsupported, format!("{backend} does not list keys here")));
-        }
-        Ok(page)
     }
 }
 

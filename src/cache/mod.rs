@@ -2,15 +2,21 @@
 
 mod batch;
 mod listing;
+mod migrate;
 mod operation;
 mod report;
+mod switch;
 
 pub use self::listing::{Cursor, SearchOptions};
+pub use self::migrate::{OnProgress, Progress};
 pub use self::operation::{Operation, Outcome};
+pub use self::switch::{Serving, Switch};
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use crate::backend::{Backend, Capabilities, NewEntry, Removed, Reply, Usage, done};
+use crate::backend::{Backend, Capabilities, Counters, NewEntry, Removed, Reply, Usage, done};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{check_key, check_tag, check_tags};
@@ -18,14 +24,22 @@ use crate::latency::{Latencies, Operation as Timed};
 use crate::ttl::{DefaultTtl, Ttl};
 use crate::value::Value;
 
+/// How many were opened.
+static OPENED: AtomicU64 = AtomicU64::new(0);
+
 /// One cache, as a user opens it. Any thread may call anything at any time.
 pub struct Cache {
-    backend: Box<dyn Backend>,
+    backend: Arc<dyn Backend>,
+    /// Told apart from others that took its place, or whose place it took.
+    number: u64,
+    /// The store and prefix, where others could have the same.
+    store: Option<String>,
     key_prefix: String,
     default_ttl: DefaultTtl,
     max_value_bytes: u64,
-    /// Boxed: the tables are large, and a cache is moved while it is opened.
-    latencies: Box<Latencies>,
+    latencies: Arc<Latencies>,
+    /// What happened in the backends before this one.
+    before: Counters,
     lazy: bool,
     opened: Instant,
 }
@@ -46,20 +60,23 @@ pub struct SetRequest<'a> {
 impl Cache {
     /// Opens a cache; one with servers is still connecting, see `ready`.
     pub fn open(config: Config) -> Result<Self> {
-        let backend = crate::backend::open(&config)?;
+        let backend = crate::layer::open(&config)?;
         tracing::info!(backend = backend.name(), key_prefix = config.key_prefix, "opened");
         Ok(Self::over(backend, config))
     }
 
     /// A cache over a backend that is open already.
-    pub fn over(backend: Box<dyn Backend>, config: Config) -> Self {
+    pub fn over(backend: Arc<dyn Backend>, config: Config) -> Self {
         Self {
             lazy: config.backend.is_lazy(),
             backend,
+            number: OPENED.fetch_add(1, Relaxed),
+            store: config.store(),
             key_prefix: config.key_prefix,
             default_ttl: DefaultTtl::new(config.default_ttl, config.ttl_jitter),
             max_value_bytes: config.max_value_bytes,
-            latencies: Box::default(),
+            latencies: Arc::default(),
+            before: Counters::default(),
             opened: Instant::now(),
         }
     }
@@ -173,6 +190,19 @@ impl Cache {
     pub fn close(&self, deadline: Instant) -> Reply<'_, ()> {
         tracing::info!(backend = self.backend.name(), key_prefix = self.key_prefix, "closed");
         self.backend.close(deadline)
+    }
+
+    /// Whether another cache has the same entries.
+    fn is_same_store(&self, other: &Self) -> bool {
+        let one_backend = std::ptr::addr_eq(Arc::as_ptr(&self.backend), Arc::as_ptr(&other.backend));
+        one_backend || self.store.is_some() && self.store == other.store
+    }
+
+    /// What happened since it was opened, over whichever backends.
+    fn counters(&self) -> Counters {
+        let mut counters = self.before;
+        counters += self.backend.counters();
+        counters
     }
 
     /// What a request becomes once it is known to be allowed.

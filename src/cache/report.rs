@@ -17,7 +17,7 @@ impl Cache {
             Err(error) if error.kind() == ErrorKind::Unsupported => None,
             Err(error) => return Err(error),
         };
-        let counters = self.backend.counters();
+        let counters = self.counters();
         Ok(json!({
             "backend": self.backend.name(),
             "key_prefix": self.key_prefix,

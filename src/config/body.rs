@@ -2,14 +2,16 @@
 
 use super::backends::{self, BACKENDS, Backend};
 use super::document::{Field, Node};
-use super::{Config, Variables, options, references, refused, wording};
+use super::{Config, Variables, fallback, options, references, refused, wording};
 use crate::error::{Error, Result};
 
 /// The configuration that a body describes.
 pub(super) fn read(mut body: Vec<Field>, variables: Variables) -> Result<Config> {
     references::resolve(&mut body, variables)?;
+    let fallback = fallback::take(&mut body)?;
     let backend = backend(&body)?;
-    (backend.build)(section(body, backend.name)?, variables)
+    let config = (backend.build)(section(body, backend.name)?, variables)?;
+    fallback::add(fallback, config, variables)
 }
 
 fn backend(body: &[Field]) -> Result<&'static Backend> {
@@ -60,6 +62,6 @@ fn misplaced(field: &Field, backend: &str) -> Error {
     if options::names().any(|known| known == name) {
         return refused(format!("option {label} belongs in the section: write `{backend}: {{{name}: ...}}`"));
     }
-    let hint = wording::did_you_mean(name, backends::names().chain(options::names()).chain(["backend"]));
+    let hint = wording::did_you_mean(name, backends::names().chain(options::names()).chain(["backend", "fallback"]));
     refused(format!("option {} is unknown{hint}", field.doubtful_label()))
 }

@@ -4,8 +4,10 @@ mod address;
 mod backends;
 mod body;
 mod connection;
+mod copying;
 mod document;
 mod environment;
+mod fallback;
 mod file;
 mod kind;
 mod list;
@@ -16,6 +18,7 @@ mod redis;
 mod references;
 mod row;
 mod secret;
+mod store;
 mod tls;
 mod url;
 mod value;
@@ -30,6 +33,8 @@ use std::time::Duration;
 use crate::error::{Error, ErrorKind, Result};
 pub use address::Address;
 pub use connection::{Connect, ConnectionConfig, Keepalive};
+pub use copying::{MigrationConfig, SwitchConfig};
+pub use fallback::FallbackConfig;
 pub use memcached::{Distribution, Failover, KeyHash, MemcachedConfig, MemcachedServer};
 pub use memory::MemoryConfig;
 pub use options::reference;
@@ -52,6 +57,8 @@ pub struct Config {
     pub max_value_bytes: u64,
     /// Where the bytes live.
     pub backend: BackendConfig,
+    /// What serves while the servers of the backend fail; `None`: calls fail then.
+    pub fallback: Option<Box<FallbackConfig>>,
 }
 
 /// Where the bytes live, and the options of that store alone.

@@ -102,6 +102,7 @@ cache:
 #[test]
 fn a_backend_alone_takes_every_default() {
     let expected = Config {
+        fallback: None,
         key_prefix: "yokedcache".to_owned(),
         default_ttl: Duration::from_secs(300),
         ttl_jitter: 10.0,
@@ -139,6 +140,7 @@ fn the_same_configuration_in_yaml_json_and_a_url_is_equal() {
     let url = "memory://?max_size=10&key_prefix=a.b%5fc%2DD9&default_ttl=120m&ttl_jitter=2.5%25&max_bytes=64MiB\
                &max_value_bytes=1000&cleanup_interval=0.25s";
     let expected = Config {
+        fallback: None,
         key_prefix: "a.b_c-D9".to_owned(),
         default_ttl: Duration::from_secs(7200),
         ttl_jitter: 2.5,
@@ -496,11 +498,16 @@ fn every_option_is_accepted_as_its_own_default() {
     for line in reference().lines().skip(2) {
         let cells: Vec<&str> = line.split(" | ").collect();
         let (names, sections, default) = (cells[0].trim_start_matches("| "), cells[1], cells[3].trim_matches('`'));
+        if sections == "of a migration" || sections == "of a switch" {
+            continue;
+        }
         for section in if sections == "every" { "memory, redis, memcached" } else { sections }.split(", ") {
             for name in names.split(", ").map(|name| name.trim_matches('`')).filter(|_| !default.is_empty()) {
                 let tls = if name.starts_with("ssl_") { "ssl: true" } else { "" };
-                let given = format!("backend: {section}\n{section}:\n  {name}: {default}\n  {tls}\n");
-                assert_eq!(read(&given), read(&format!("backend: {section}\n{section}:\n  {tls}\n")), "{given}");
+                let backend = if section == "fallback" { "redis" } else { section };
+                let plain = format!("backend: {backend}\n{section}:\n  {tls}\n");
+                let given = format!("backend: {backend}\n{section}:\n  {name}: {default}\n  {tls}\n");
+                assert_eq!(read(&given), read(&plain), "{given}");
             }
         }
     }

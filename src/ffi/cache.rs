@@ -13,12 +13,12 @@ use super::boundary;
 use super::error::yc_error;
 use super::fork::watch;
 use super::status::{YC_OK, yc_status};
-use crate::cache::Cache;
+use crate::cache::{Cache, Serving, Switch};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fork;
-use crate::queue::Queue;
-use crate::wait::answer;
+use crate::queue::{Keeper, Queue};
+use crate::wait::{answer, wait};
 
 /// What timeout_ms -1 is to a close: time enough for what is in flight, not so long that a program seems to hang.
 const DEFAULT_CLOSE_MS: u64 = 5000;
@@ -32,7 +32,7 @@ pub struct yc_cache(pub(super) Arc<Handle>);
 
 /// A cache and what may have become of it. Cursors and queues share it.
 pub(super) struct Handle {
-    cache: Cache,
+    switch: Switch,
     closed: AtomicBool,
     /// Closed with it.
     queues: Mutex<Vec<Weak<Queue>>>,
@@ -43,12 +43,17 @@ pub(super) struct Handle {
 impl Handle {
     /// The cache, if it may be used here and now.
     #[inline]
-    pub(super) fn cache(&self) -> Result<&Cache> {
+    pub(super) fn cache(&self) -> Result<Serving> {
+        self.check_open().map(|()| self.switch.serving())
+    }
+
+    #[inline]
+    fn check_open(&self) -> Result<()> {
         self.check_process()?;
         if self.closed.load(Ordering::Acquire) {
             return Err(closed());
         }
-        Ok(&self.cache)
+        Ok(())
     }
 
     #[inline]
@@ -56,10 +61,15 @@ impl Handle {
         if self.generation == fork::generation() { Ok(()) } else { Err(forked()) }
     }
 
+    /// Where its backend is replaced.
+    pub(super) fn switch(&self) -> &Switch {
+        &self.switch
+    }
+
     /// Has a queue closed with the cache.
     pub(super) fn add_queue(&self, queue: &Arc<Queue>) -> Result<()> {
         let mut queues = self.lock_queues();
-        self.cache()?;
+        self.check_open()?;
         queues.retain(|queue| queue.strong_count() > 0);
         queues.push(Arc::downgrade(queue));
         Ok(())
@@ -79,7 +89,7 @@ impl Handle {
         self.check_process()?;
         let queues = self.refuse_calls();
         let cut_short = queues.iter().filter(|queue| !queue.close(closed(), &closed(), deadline)).count();
-        answer(self.cache.close(deadline))?;
+        wait(self.switch.close(deadline))?;
         if cut_short == 0 {
             Ok(())
         } else {
@@ -92,9 +102,9 @@ impl Handle {
     }
 }
 
-impl AsRef<Cache> for Handle {
-    fn as_ref(&self) -> &Cache {
-        &self.cache
+impl Keeper for Handle {
+    fn serving(&self) -> Serving {
+        self.switch.serving()
     }
 }
 
@@ -133,7 +143,8 @@ pub(super) unsafe fn with_cache(
     let checked = || {
         // SAFETY: the caller hands NULL or a live cache of ours.
         let handle = unsafe { cache.as_ref() }.ok_or_else(|| null("cache"))?;
-        body(handle.0.cache()?)
+        let serving = handle.0.cache()?;
+        body(&serving)
     };
     // SAFETY: the caller's `err`, handed on.
     unsafe { boundary::call(name, err, checked) }
@@ -155,9 +166,25 @@ impl yc_cache {
     pub(super) fn into_raw(cache: Cache) -> *mut Self {
         watch();
         let closed = AtomicBool::new(false);
-        let handle = Handle { cache, closed, queues: Mutex::default(), generation: fork::generation() };
+        let switch = Switch::new(cache);
+        let handle = Handle { switch, closed, queues: Mutex::default(), generation: fork::generation() };
         Box::into_raw(Box::new(Self(Arc::new(handle))))
     }
+}
+
+/// The configuration in a text of the caller's.
+pub(super) unsafe fn read_config(config: *const c_char) -> Result<Config> {
+    // SAFETY: the caller's string, checked for NULL.
+    Config::from_text(utf8(unsafe { text(config, "config") }?, "config")?, &variable)
+}
+
+/// A caller's text of options; NULL: there are none.
+pub(super) unsafe fn options_text<'a>(options: *const c_char) -> Result<Option<&'a str>> {
+    if options.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: not NULL; the caller promises a NUL-terminated string.
+    utf8(unsafe { text(options, "options") }?, "options").map(Some)
 }
 
 unsafe fn text<'a>(text: *const c_char, name: &str) -> Result<&'a CStr> {
@@ -218,7 +245,7 @@ unsafe fn open(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_open(config: *const c_char, out: *mut *mut yc_cache, err: *mut *mut yc_error) -> yc_status {
     // SAFETY: the caller's arguments, each checked before use.
-    unsafe { open("yc_open", out, err, || Config::from_text(utf8(text(config, "config")?, "config")?, &variable)) }
+    unsafe { open("yc_open", out, err, || read_config(config)) }
 }
 
 /// Opens a cache from a YAML or JSON file with environments ("cache:

@@ -15,6 +15,7 @@ pub mod invalidate;
 pub mod keys;
 pub mod log;
 pub mod many;
+pub mod migrate;
 pub mod queue;
 pub mod report;
 pub mod results;

@@ -18,7 +18,7 @@ pub const YC_CAN_SHARE: u64 = 4;
 pub const YC_CAN_SIZE: u64 = 8;
 
 /// JSON text as a value.
-fn text(json: &serde_json::Value) -> *mut yc_value {
+pub(super) fn text(json: &serde_json::Value) -> *mut yc_value {
     yc_value::into_raw(Value::from(json.to_string().as_bytes()))
 }
 

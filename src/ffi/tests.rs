@@ -25,7 +25,7 @@ use crate::config::Config;
 /// A cache over the memory backend, whose gets do this.
 fn open_double(at_once: bool, get: Get) -> *mut yc_cache {
     let config = Config::from_text("memory://", &|_| None).unwrap();
-    yc_cache::into_raw(Cache::over(Box::new(Double::new(&config, at_once, get)), config))
+    yc_cache::into_raw(Cache::over(std::sync::Arc::new(Double::new(&config, at_once, get)), config))
 }
 
 /// A cache whose reads panic while the switch is on.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::thread;
 
+use arc_swap::Guard;
 use futures_util::future::BoxFuture;
 
 use super::owned::Owned;
@@ -33,7 +34,8 @@ pub(super) fn drive(shared: Arc<Shared>, owner: Owner) -> BoxFuture<'static, ()>
 }
 
 async fn run(owner: Owner, operation: Owned) -> Result<Outcome> {
-    operation.run((*owner).as_ref()).await
+    let cache = Guard::into_inner(owner.serving());
+    operation.run(&cache).await
 }
 
 impl<F: Future<Output = Result<Outcome>>, Start: FnMut(Owned) -> F> Driver<F, Start> {

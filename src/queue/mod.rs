@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use self::shared::{Shared, lock};
 use self::state::{MAX_CAPACITY, Stage};
 pub use self::submission::Submission;
-use crate::cache::{Cache, Outcome};
+use crate::cache::{Outcome, Serving};
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::Runtime;
 
@@ -31,8 +31,14 @@ use crate::runtime::Runtime;
 pub type Ticket = u64;
 /// Wakes the host; dropped when it will not be called again.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
+/// Who has the cache that serves now.
+pub trait Keeper: Send + Sync {
+    /// That cache, for one operation.
+    fn serving(&self) -> Serving;
+}
+
 /// Who keeps the cache while operations run.
-pub type Owner = Arc<dyn AsRef<Cache> + Send + Sync>;
+pub type Owner = Arc<dyn Keeper>;
 
 /// What a caller wants back with the completion, untouched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -43,9 +43,9 @@ impl<'a> Submission<'a> {
     }
 
     fn begin_work(&self, operation: &Operation<'_>) -> Option<Work> {
-        let cache: &Cache = (*self.queue.owner).as_ref();
+        let cache = self.queue.owner.serving();
         if cache.answers_at_once() && !operation.is_long() {
-            return Some(Work::Done(run(cache, operation)));
+            return Some(Work::Done(run(&cache, operation)));
         }
         match cache.check(operation) {
             Ok(()) => Owned::copy(operation, &self.queue.shared.budget).map(Work::ToDo),

@@ -10,17 +10,17 @@ use tokio::sync::Mutex as AsyncMutex;
 use super::*;
 use crate::backend::double::{Double, Gate, Get};
 use crate::backend::memory::Memory;
-use crate::cache::{Cursor, Operation, SearchOptions, SetRequest};
+use crate::cache::{Cache, Cursor, Operation, SearchOptions, Serving, SetRequest, Switch};
 use crate::config::{BackendConfig, Config};
 use crate::ttl::Ttl;
 
 const GET: Operation = Operation::Get { key: b"key" };
 
-struct Holder(Cache);
+struct Holder(Switch);
 
-impl AsRef<Cache> for Holder {
-    fn as_ref(&self) -> &Cache {
-        &self.0
+impl Keeper for Holder {
+    fn serving(&self) -> Serving {
+        self.0.serving()
     }
 }
 
@@ -30,15 +30,15 @@ fn config() -> Config {
 
 /// A queue over a backend with such gets.
 fn over(at_once: bool, get: Get, capacity: usize) -> Queue {
-    let cache = Cache::over(Box::new(Double::new(&config(), at_once, get)), config());
-    Queue::open(Arc::new(Holder(cache)), capacity).unwrap()
+    let cache = Cache::over(Arc::new(Double::new(&config(), at_once, get)), config());
+    Queue::open(Arc::new(Holder(Switch::new(cache))), capacity).unwrap()
 }
 
 fn over_memory(capacity: usize) -> Queue {
     let config = config();
     let BackendConfig::Memory(memory) = &config.backend else { panic!("not a memory cache") };
-    let cache = Cache::over(Box::new(Memory::new(memory)), config);
-    Queue::open(Arc::new(Holder(cache)), capacity).unwrap()
+    let cache = Cache::over(Arc::new(Memory::new(memory)), config);
+    Queue::open(Arc::new(Holder(Switch::new(cache))), capacity).unwrap()
 }
 
 fn gated(capacity: usize) -> (Queue, Gate) {

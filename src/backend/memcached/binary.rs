@@ -20,6 +20,7 @@ const DROPPED: u8 = 0xff;
 /// The operations that are used, by their codes.
 pub mod opcode {
     pub const SET: u8 = 0x01;
+    pub const ADD: u8 = 0x02;
     pub const DELETE: u8 = 0x04;
     pub const INCREMENT: u8 = 0x05;
     pub const NO_OPERATION: u8 = 0x0a;
@@ -73,7 +74,7 @@ pub fn write(out: &mut Vec<u8>, opaque: u32, command: &Command) {
             let version = if let Condition::Unchanged(version) = condition { *version } else { 0 };
             let extras = [flags.to_be_bytes(), expiry.to_be_bytes()];
             let parts = Parts { version, extras: extras.as_flattened(), value: bytes, ..plain };
-            packet(out, opcode::SET, &parts);
+            packet(out, operation(command), &parts);
         }
         Command::Count { seed, add, .. } => {
             // Then 0: it never expires.
@@ -88,6 +89,7 @@ pub fn write(out: &mut Vec<u8>, opaque: u32, command: &Command) {
 fn operation(command: &Command) -> u8 {
     match command {
         Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. } => opcode::GET_WITH_KEY,
+        Command::Set { condition: Condition::Absent, .. } => opcode::ADD,
         Command::Set { .. } => opcode::SET,
         Command::Delete { .. } => opcode::DELETE,
         Command::Count { .. } => opcode::INCREMENT,

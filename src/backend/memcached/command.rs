@@ -24,6 +24,8 @@ pub enum Command<'a> {
 pub enum Condition {
     /// Whatever was there.
     Always,
+    /// If nothing was there.
+    Absent,
     /// If this version is there.
     Unchanged(u64),
 }

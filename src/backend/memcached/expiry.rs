@@ -99,14 +99,16 @@ impl MemcachedStore {
         outcome
     }
 
-    /// What is left to an entry, by its own deadline.
-    pub(super) async fn time_left(&self, name: &[u8]) -> Result<Option<Option<Duration>>> {
-        let mut left = Err(unexpected());
-        let mut each = |_, reply: Result<Reply>, _| {
-            left = reply.and_then(stored).map(|bytes| bytes.and_then(|bytes| left_to(name, bytes)));
+    /// What is left to entries, by their own deadlines.
+    pub(super) async fn time_left(&self, names: &[&[u8]]) -> Vec<Result<Option<Option<Duration>>>> {
+        let commands: Vec<Command> = names.iter().map(|name| Command::Get { name }).collect();
+        let mut left: Vec<_> = names.iter().map(|_| Err(unexpected())).collect();
+        let mut each = |index: usize, reply: Result<Reply>, _| {
+            let bytes = reply.and_then(stored);
+            left[index] = bytes.map(|bytes| bytes.and_then(|bytes| left_to(names[index], bytes)));
             Pairing::Right
         };
-        run(&self.fleet, &[Command::Get { name }], &mut each).await;
+        run(&self.fleet, &commands, &mut each).await;
         left
     }
 }

@@ -67,8 +67,10 @@ fn write_flags(out: &mut Vec<u8>, command: &Command) {
             if *flags != 0 {
                 number_flag(out, b'F', (*flags).into());
             }
-            if let Condition::Unchanged(version) = condition {
-                number_flag(out, b'C', *version);
+            match condition {
+                Condition::Always => {}
+                Condition::Absent => out.extend_from_slice(b" ME"),
+                Condition::Unchanged(version) => number_flag(out, b'C', *version),
             }
         }
         Command::Count { seed, add, .. } => {
@@ -300,6 +302,7 @@ mod tests {
         assert_eq!(written(Command::Delete { name }), "md name k O42\r\n");
         let set = |flags, condition| Command::Set { name, bytes, flags, expiry: 10, condition };
         assert_eq!(written(set(0, Condition::Always)), "ms name 4 k O42 T10\r\na\r\nb\r\n");
+        assert_eq!(written(set(0, Condition::Absent)), "ms name 4 k O42 T10 ME\r\na\r\nb\r\n");
         assert_eq!(written(set(7, Condition::Unchanged(9))), "ms name 4 k O42 T10 F7 C9\r\na\r\nb\r\n");
         let count = Command::Count { name, seed: u64::MAX, add: 0 };
         assert_eq!(written(count), "ma name k O42 N0 J18446744073709551615 D0 v\r\n");

@@ -75,13 +75,19 @@ pub fn stored(reply: Reply<'_>) -> Result<Option<&[u8]>> {
     }
 }
 
-fn done(reply: Reply<'_>) -> Result<()> {
-    if reply == Reply::Done { Ok(()) } else { Err(unexpected()) }
+/// Whether it was stored.
+fn done(reply: Reply<'_>) -> Result<bool> {
+    match reply {
+        Reply::Done => Ok(true),
+        Reply::Changed => Ok(false),
+        _ => Err(unexpected()),
+    }
 }
 
 fn set(entry: &Write) -> Command<'_> {
-    let Write { name, bytes, ttl, .. } = entry;
-    Command::Set { name, bytes, flags: 0, expiry: expiry(*ttl), condition: Condition::Always }
+    let Write { name, bytes, ttl, only_if_absent, .. } = entry;
+    let condition = if *only_if_absent { Condition::Absent } else { Condition::Always };
+    Command::Set { name, bytes, flags: 0, expiry: expiry(*ttl), condition }
 }
 
 #[cold]
@@ -148,8 +154,8 @@ impl Store for MemcachedStore {
         self.change_deadline(name, ttl).await
     }
 
-    async fn remaining<'a>(&'a self, name: &'a [u8]) -> Result<Option<Option<Duration>>> {
-        self.time_left(name).await
+    async fn remaining<'a>(&'a self, names: &'a [&'a [u8]]) -> Vec<Result<Option<Option<Duration>>>> {
+        self.time_left(names).await
     }
 
     async fn stamps<'a>(&'a self, prefix: &'a str, tags: &'a [u64], create: bool) -> Result<Vec<Option<u64>>> {
@@ -179,7 +185,7 @@ impl Store for MemcachedStore {
     ) -> Result<Vec<Option<u64>>> {
         let mut written = Ok(());
         let mut first = |reply: Result<Reply>| {
-            written = reply.and_then(done);
+            written = reply.and_then(done).map(drop);
             Pairing::Right
         };
         let stamps = self.with_stamps(set(entry), prefix, tags, &mut first).await;

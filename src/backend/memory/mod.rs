@@ -1,5 +1,6 @@
 //! The memory backend: a sharded LRU in this process. Every call is answered on the caller's own thread.
 
+mod copy;
 mod lru;
 mod removal;
 mod room;
@@ -17,9 +18,13 @@ use std::time::{Duration, Instant};
 
 use self::store::Store;
 use self::sweeper::Sweeper;
-use super::{Backend, Capabilities, Counters, NewEntry, Page, Position, Removed, Reply, Usage, Wanted, done};
+use super::{
+    Backend, Capabilities, CopiedEntry, Counters, IfPresent, Imported, NewEntry, Page, Position, Removed, Reply, Usage,
+    Wanted, done,
+};
 use crate::clock::Deadline;
 use crate::config::MemoryConfig;
+use crate::entry::TagStamp;
 use crate::error::Result;
 use crate::value::Value;
 
@@ -108,6 +113,24 @@ impl Backend for Memory {
 
     fn scan<'a>(&'a self, wanted: Wanted<'a>, from: Position, limit: usize) -> Reply<'a, Page> {
         done(Ok(self.store.list(wanted, from, limit)))
+    }
+
+    fn export<'a>(&'a self, keys: &'a [&'a [u8]]) -> Reply<'a, Vec<Result<Option<CopiedEntry>>>> {
+        done(Ok(keys.iter().map(|key| Ok(self.store.export(key))).collect()))
+    }
+
+    fn tag_versions<'a>(&'a self, tags: &'a [u64]) -> Reply<'a, Vec<TagStamp>> {
+        done(Ok(self.store.versions(tags)))
+    }
+
+    fn import<'a>(
+        &'a self,
+        entries: &'a [CopiedEntry],
+        versions: &'a [TagStamp],
+        if_present: IfPresent,
+    ) -> Reply<'a, Vec<Result<Imported>>> {
+        let import = |it: &CopiedEntry| self.store.import(it, self.deadline(it.ttl()), versions, if_present);
+        done(Ok(entries.iter().map(import).collect()))
     }
 
     fn usage(&self) -> Reply<'_, Usage> {

@@ -1,5 +1,7 @@
 //! Removing many entries: by tag, all, and what is dead already; in small steps where there may be many.
 
+use std::sync::atomic::Ordering::SeqCst;
+
 use super::store::Store;
 use super::tags::TagName;
 use crate::backend::Usage;
@@ -15,6 +17,7 @@ impl Store {
     /// first when room is needed.
     pub(super) fn invalidate(&self, tags: &[&[u8]], count: bool) -> Option<u64> {
         let mut counted = 0;
+        self.invalidations.fetch_add(1, SeqCst);
         for tag in self.hash_tags(tags) {
             for at in 0..self.shards.len() {
                 counted += self.invalidate_in(at, tag, count);

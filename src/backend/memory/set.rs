@@ -1,31 +1,70 @@
 //! Storing an entry: the room it needs, and who makes it.
 
+use std::cell::Cell;
 use std::sync::MutexGuard;
 
 use super::lru::{Entry, NONE, SlotId};
 use super::shard::{Removed, Shard, entry_cost};
 use super::store::{Hash, Store};
 use super::tags::TagName;
-use crate::backend::NewEntry;
+use crate::backend::{CopiedEntry, IfPresent, Imported, NewEntry};
 use crate::clock::Deadline;
+use crate::entry::TagStamp;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How often room made in another shard may be lost to another thread.
 const ATTEMPTS: usize = 1000;
 
-/// Nothing, or the entry for which its shard has no room.
-type Stored = std::result::Result<(), Entry>;
+/// Whether it was stored, or the entry for which its shard has no room.
+type Stored = std::result::Result<bool, Entry>;
 
 impl Store {
     pub(super) fn set(&self, entry: NewEntry, deadline: Deadline) -> Result<()> {
-        let hash = self.hash(entry.key);
         let tags = self.hash_tags(entry.tags);
-        let cost = entry_cost(entry.key.len() + entry.value.len(), tags.len());
+        self.put(entry.key, entry.value, &tags, deadline, |_, _| true).map(drop)
+    }
+
+    /// Stores a copy, unless it has to give way or a tag was invalidated since `versions` was read.
+    pub(super) fn import(
+        &self,
+        entry: &CopiedEntry,
+        deadline: Deadline,
+        versions: &[TagStamp],
+        if_present: IfPresent,
+    ) -> Result<Imported> {
+        let tags = self.find_tags(entry.tags.iter().copied());
+        let outcome = Cell::new(Imported::Stored);
+        // Under the shard's lock: an invalidation is counted before it comes to the shard.
+        self.put(&entry.key, entry.value.as_bytes(), &tags, deadline, |shard, old| {
+            outcome.set(if if_present == IfPresent::Keep && old.is_some_and(|old| shard.is_live(old)) {
+                Imported::Present
+            } else if self.are_current(&entry.tags, versions) {
+                Imported::Stored
+            } else {
+                Imported::Outdated
+            });
+            outcome.get() == Imported::Stored
+        })?;
+        Ok(outcome.get())
+    }
+
+    /// Stores what is allowed, which is asked under the lock of its shard.
+    #[inline]
+    fn put(
+        &self,
+        key: &[u8],
+        value: &[u8],
+        tags: &[TagName],
+        deadline: Deadline,
+        allowed: impl Fn(&Shard, Option<SlotId>) -> bool,
+    ) -> Result<bool> {
+        let hash = self.hash(key);
+        let cost = entry_cost(key.len() + value.len(), tags.len());
         self.room.check_fits(cost)?;
-        let mut fresh = Entry::new(entry.key, entry.value, hash.of_entry(), deadline);
+        let mut fresh = Entry::new(key, value, hash.of_entry(), deadline);
         for _ in 0..ATTEMPTS {
-            match self.try_set(hash, fresh, &tags, cost) {
-                Ok(()) => return Ok(()),
+            match self.try_put(hash, fresh, tags, cost, &allowed) {
+                Ok(stored) => return Ok(stored),
                 Err(refused) => fresh = refused,
             }
             self.evict_elsewhere(hash);
@@ -35,16 +74,25 @@ impl Store {
     }
 
     /// Stores the entry, or gives it back when its shard has no room and can make none.
-    fn try_set(&self, hash: Hash, fresh: Entry, tags: &[TagName], cost: usize) -> Stored {
+    #[inline]
+    fn try_put(
+        &self,
+        hash: Hash,
+        fresh: Entry,
+        tags: &[TagName],
+        cost: usize,
+        allowed: impl Fn(&Shard, Option<SlotId>) -> bool,
+    ) -> Stored {
         let mut shard = self.shard_of(hash);
         match shard.find(hash.of_entry(), fresh.key()) {
+            old if !allowed(&shard, old) => Ok(false),
             None => self.add(shard, fresh, tags, cost),
             Some(old) if self.room.bounds_bytes() => self.overwrite_in_bounds(shard, old, fresh, tags, cost),
             Some(old) => {
                 let replaced = shard.replace(old, fresh, tags);
                 drop(shard);
                 drop(replaced);
-                Ok(())
+                Ok(true)
             }
         }
     }
@@ -56,7 +104,7 @@ impl Store {
             return Err(fresh);
         }
         shard.insert(fresh, tags);
-        Ok(())
+        Ok(true)
     }
 
     /// An overwrite takes or gives back the difference in bytes.
@@ -79,7 +127,7 @@ impl Store {
         self.room.give_bytes(freed.saturating_sub(cost));
         drop(shard);
         drop(replaced);
-        Ok(())
+        Ok(true)
     }
 
     /// Takes a place for one more entry.

@@ -115,6 +115,11 @@ impl Shard {
         self.index.find(spread(hash), is_it).copied()
     }
 
+    /// The hashes of an entry's tags.
+    pub(super) fn tags_of(&self, entry: &Entry) -> Vec<u64> {
+        self.tags.names_of(entry.members).collect()
+    }
+
     /// Makes it the most recently used.
     pub(super) fn touch(&mut self, id: SlotId) {
         self.lru.touch(id);

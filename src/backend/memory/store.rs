@@ -1,6 +1,7 @@
 //! The shards: which one has a key, and what spans them.
 
 use std::hash::BuildHasher;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
@@ -11,6 +12,7 @@ use super::shard::{Lookup, Removed, Shard};
 use super::tags::TagName;
 use crate::backend::{Counters, Page, Position, Wanted};
 use crate::clock::Deadline;
+use crate::entry::tag_hash;
 use crate::value::Value;
 
 /// Below this many entries one shard keeps the order of use exact for the whole cache.
@@ -32,6 +34,8 @@ pub(super) struct Store {
     pub(super) shards: Box<[Aligned<Mutex<Shard>>]>,
     hasher: RandomState,
     pub(super) room: Room,
+    /// Counts invalidations by tag: the version of every tag.
+    pub(super) invalidations: AtomicU64,
 }
 
 /// A hash of a key: the upper half chooses the shard, the lower stays with the entry.
@@ -61,6 +65,7 @@ impl Store {
             shards: (0..shards).map(|_| Aligned::default()).collect(),
             hasher: RandomState::default(),
             room: Room::new(max_size, max_bytes),
+            invalidations: AtomicU64::new(0),
         }
     }
 
@@ -160,14 +165,20 @@ impl Store {
 
     /// The tags, each once.
     #[inline]
-    pub(super) fn hash_tags<'a>(&self, names: &[&'a [u8]]) -> Vec<TagName<'a>> {
-        if names.is_empty() { Vec::new() } else { self.hash_some_tags(names) }
+    pub(super) fn hash_tags(&self, names: &[&[u8]]) -> Vec<TagName> {
+        self.find_tags(names.iter().map(|name| tag_hash(name)))
     }
 
-    fn hash_some_tags<'a>(&self, names: &[&'a [u8]]) -> Vec<TagName<'a>> {
-        let first = |at: usize| !names[..at].contains(&names[at]);
-        let hashed = |name: &'a [u8]| TagName { name, hash: self.hasher.hash_one(name) };
-        (0..names.len()).filter(|at| first(*at)).map(|at| hashed(names[at])).collect()
+    /// The tags with these hashes, each once.
+    #[inline]
+    pub(super) fn find_tags(&self, hashes: impl Iterator<Item = u64>) -> Vec<TagName> {
+        let mut tags: Vec<TagName> = Vec::new();
+        for tag in hashes {
+            if tags.iter().all(|known| known.tag != tag) {
+                tags.push(TagName { tag, hash: self.hasher.hash_one(tag) });
+            }
+        }
+        tags
     }
 
     #[inline]

@@ -14,17 +14,16 @@ use super::slab::Slab;
 type TagId = u32;
 type MemberId = u32;
 
-/// A tag to look up, hashed once for all shards.
-#[derive(Clone, Copy)]
-pub(super) struct TagName<'a> {
-    pub(super) name: &'a [u8],
+/// A tag to look up: the hash that stands for its name, as in every backend, and where the index has it.
+#[derive(Clone, Copy, Default)]
+pub(super) struct TagName {
+    pub(super) tag: u64,
     pub(super) hash: u64,
 }
 
 #[derive(Default)]
 struct Tag {
-    name: Box<[u8]>,
-    hash: u64,
+    name: TagName,
     first: MemberId,
     /// Its place among the condemned; `None` while its name leads here.
     condemned_at: Option<u32>,
@@ -90,7 +89,7 @@ impl Tags {
 
     /// The tag of this name, if any entry was set with it since it was last invalidated.
     pub(super) fn find(&self, tag: TagName) -> Option<TagId> {
-        self.names.find(tag.hash, |id| *self.tags[*id].name == *tag.name).copied()
+        self.names.find(tag.hash, |id| self.tags[*id].name.tag == tag.tag).copied()
     }
 
     /// The slots that are members of this tag.
@@ -103,7 +102,7 @@ impl Tags {
     /// Ends the tag's record: all its members are dead from now on.
     pub(super) fn condemn(&mut self, tag: TagName) {
         let tags = &self.tags;
-        let found = self.names.find_entry(tag.hash, |id| *tags[*id].name == *tag.name);
+        let found = self.names.find_entry(tag.hash, |id| tags[*id].name.tag == tag.tag);
         if let Ok(found) = found {
             let (id, _) = found.remove();
             self.tags[id].condemned_at = u32::try_from(self.condemned.len()).ok();
@@ -116,6 +115,11 @@ impl Tags {
     pub(super) fn any_condemned(&self) -> Option<SlotId> {
         let tag = *self.condemned.last()?;
         Some(self.members[self.tags[tag].first].slot)
+    }
+
+    /// The tags of a slot with this list.
+    pub(super) fn names_of(&self, first_of_slot: MemberId) -> impl Iterator<Item = u64> {
+        self.of_slot(first_of_slot).map(|member| self.tags[member.tag].name.tag)
     }
 
     /// How many memberships there are.
@@ -135,9 +139,9 @@ impl Tags {
     }
 
     fn create(&mut self, tag: TagName) -> TagId {
-        let id = self.tags.insert(Tag { name: tag.name.into(), hash: tag.hash, ..Tag::default() });
+        let id = self.tags.insert(Tag { name: tag, ..Tag::default() });
         let tags = &self.tags;
-        self.names.insert_unique(tag.hash, id, |id| tags[*id].hash);
+        self.names.insert_unique(tag.hash, id, |id| tags[*id].name.hash);
         id
     }
 
@@ -162,7 +166,7 @@ impl Tags {
             if let Some(moved) = self.condemned.get(position as usize) {
                 self.tags[*moved].condemned_at = Some(position);
             }
-        } else if let Ok(found) = self.names.find_entry(tag.hash, |named| *named == id) {
+        } else if let Ok(found) = self.names.find_entry(tag.name.hash, |named| *named == id) {
             found.remove();
         }
     }

@@ -156,7 +156,7 @@ impl Store for RedisStore {
         entries.iter().for_each(|entry| push_set(&mut commands, entry));
         entries.iter().for_each(|entry| self.push_index(&mut commands, prefix, entry));
         let mut each_reply = |index: usize, reply: Result<RepliesOf>| {
-            if index < entries.len() { each(index, reply.map(drop)) } else { Pairing::Right }
+            if index < entries.len() { each(index, reply.map(was_stored)) } else { Pairing::Right }
         };
         self.run(&commands, &mut each_reply).await;
     }
@@ -182,11 +182,20 @@ impl Store for RedisStore {
         }
     }
 
-    async fn remaining<'a>(&'a self, name: &'a [u8]) -> Result<Option<Option<Duration>>> {
-        Ok(match self.number(Kind::Repeatable, name, &[b"PTTL", name]).await? {
-            -1 => Some(None),
-            left => u64::try_from(left).ok().map(|left| Some(Duration::from_millis(left))),
-        })
+    async fn remaining<'a>(&'a self, names: &'a [&'a [u8]]) -> Vec<Result<Option<Option<Duration>>>> {
+        let mut commands = self.commands(Kind::Repeatable);
+        names.iter().for_each(|name| commands.push(name, &[b"PTTL", name]));
+        let mut left: Vec<_> = names.iter().map(|_| Err(unexpected())).collect();
+        let mut each = |index: usize, reply: Result<RepliesOf>| {
+            left[index] = reply.and_then(|mut reply| match reply.next() {
+                Some(Reply::Number(-1)) => Ok(Some(None)),
+                Some(Reply::Number(left)) => Ok(u64::try_from(left).ok().map(|left| Some(Duration::from_millis(left)))),
+                _ => Err(unexpected()),
+            });
+            Pairing::Right
+        };
+        self.run(&commands, &mut each).await;
+        left
     }
 
     async fn stamps<'a>(&'a self, prefix: &'a str, tags: &'a [u64], create: bool) -> Result<Vec<Option<u64>>> {
@@ -396,11 +405,20 @@ impl RedisStore {
     }
 }
 
-fn push_set(commands: &mut Commands, Write { name, bytes, ttl, .. }: &Write) {
+fn push_set(commands: &mut Commands, Write { name, bytes, ttl, only_if_absent, .. }: &Write) {
+    let condition: &[&[u8]] = if *only_if_absent { &[b"NX"] } else { &[] };
     match ttl {
-        None => commands.push(name, &[b"SET", name, bytes]),
-        Some(ttl) => commands.push(name, &[b"SET", name, bytes, b"PX", millis(*ttl).as_bytes()]),
+        None => commands.push(name, &[&[b"SET", &name[..], bytes], condition].concat()),
+        Some(ttl) => {
+            let ttl = millis(*ttl);
+            commands.push(name, &[&[b"SET", &name[..], bytes, b"PX", ttl.as_bytes()], condition].concat());
+        }
     }
+}
+
+/// A SET answers nothing where NX kept it from storing.
+fn was_stored(mut reply: RepliesOf) -> bool {
+    reply.next().is_some_and(|reply| reply.bytes().is_some())
 }
 
 fn not_empty(bytes: Option<&[u8]>) -> Option<&[u8]> {

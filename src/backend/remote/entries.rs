@@ -99,8 +99,8 @@ impl<S: Store> Remote<S> {
                 Err(error) => outcomes[index] = Some(Err(error)),
             }
         }
-        let mut each = |index: usize, outcome| {
-            outcomes[indexes[index]] = Some(outcome);
+        let mut each = |index: usize, outcome: Result<bool>| {
+            outcomes[indexes[index]] = Some(outcome.map(drop));
             Pairing::Right
         };
         self.store.write(&self.prefix, &writes, &mut each).await;
@@ -147,12 +147,12 @@ impl<S: Store> Remote<S> {
 
     pub(super) async fn remaining(&self, key: &[u8]) -> Result<Option<Option<Duration>>> {
         match self.head_of(key).await? {
-            Some(name) => self.store.remaining(&name).await,
+            Some(name) => super::only(self.store.remaining(&[&name]).await),
             None => Ok(None),
         }
     }
 
-    fn names(&self, keys: &[&[u8]]) -> Vec<Vec<u8>> {
+    pub(super) fn names(&self, keys: &[&[u8]]) -> Vec<Vec<u8>> {
         keys.iter().map(|key| self.store.entry_name(&self.prefix, key).0).collect()
     }
 
@@ -166,7 +166,7 @@ impl<S: Store> Remote<S> {
             payload: entry.value,
         };
         let tags = stored.tags.iter().map(|tag| tag.tag).collect();
-        Write { bytes: entry::encode(&name, &stored), name, ttl: entry.ttl, tags }
+        Write { bytes: entry::encode(&name, &stored), name, ttl: entry.ttl, tags, only_if_absent: false }
     }
 
     /// What is stored under a name, if it is an entry, of that key where one is given; bytes that are none are a miss that is counted.
@@ -218,10 +218,10 @@ pub(super) fn is_over(entry: &Entry) -> bool {
     entry.deadline_ms.is_some_and(|deadline| deadline <= now_ms())
 }
 
-fn now_ms() -> u64 {
+pub(super) fn now_ms() -> u64 {
     millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
-fn millis(time: Duration) -> u64 {
+pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

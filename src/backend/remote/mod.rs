@@ -5,6 +5,7 @@
 //! replaces the stamp. A stamp that is missing, evicted or another is a miss,
 //! so that losing any of it costs a reload and never revives an entry.
 
+mod copy;
 mod counting;
 mod entries;
 mod hints;
@@ -23,8 +24,12 @@ use serde_json::{Value as Json, json};
 use self::counting::Counting;
 use self::hints::Hints;
 pub use self::store::{EachBytes, EachDone, Pairing, Part, Store, Write};
-use super::{Backend, Capabilities, Counters, NewEntry, Page, Position, Removed, Reply, Usage, Wanted};
+use super::{
+    Backend, Capabilities, CopiedEntry, Counters, IfPresent, Imported, NewEntry, Page, Position, Removed, Reply, Usage,
+    Wanted,
+};
 use crate::caller::Bounded;
+use crate::entry::TagStamp;
 use crate::error::Result;
 use crate::runtime::Runtime;
 use crate::value::Value;
@@ -131,6 +136,23 @@ impl<S: Store> Backend for Remote<S> {
 
     fn scan<'a>(&'a self, wanted: Wanted<'a>, from: Position, limit: usize) -> Reply<'a, Page> {
         self.call(self.list(wanted, from, limit))
+    }
+
+    fn export<'a>(&'a self, keys: &'a [&'a [u8]]) -> Reply<'a, Vec<Result<Option<CopiedEntry>>>> {
+        self.call(self.copies_of(keys))
+    }
+
+    fn tag_versions<'a>(&'a self, tags: &'a [u64]) -> Reply<'a, Vec<TagStamp>> {
+        self.call(self.versions_of(tags))
+    }
+
+    fn import<'a>(
+        &'a self,
+        entries: &'a [CopiedEntry],
+        versions: &'a [TagStamp],
+        if_present: IfPresent,
+    ) -> Reply<'a, Vec<Result<Imported>>> {
+        self.call(self.store_copies(entries, versions, if_present))
     }
 
     fn usage(&self) -> Reply<'_, Usage> {

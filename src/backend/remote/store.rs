@@ -10,8 +10,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Gets the bytes of each name, by its place in the request, in any order.
 pub type EachBytes<'a> = &'a mut (dyn FnMut(usize, Result<Option<&[u8]>>) -> Pairing + Send);
-/// Gets what became of each write.
-pub type EachDone<'a> = &'a mut (dyn FnMut(usize, Result<()>) -> Pairing + Send);
+/// Gets what became of each write: whether it was stored.
+pub type EachDone<'a> = &'a mut (dyn FnMut(usize, Result<bool>) -> Pairing + Send);
 
 /// What the one who got bytes thinks of the connection they came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct Write {
     pub ttl: Option<Duration>,
     /// The hashes of its tags.
     pub tags: Vec<u64>,
+    /// Whether it is stored only where nothing is.
+    pub only_if_absent: bool,
 }
 
 /// Which of the names of a prefix.
@@ -76,8 +78,11 @@ pub trait Store: Send + Sync + 'static {
     fn remove<'a>(&'a self, names: &'a [&'a [u8]], each: EachBytes<'a>) -> impl Future<Output = ()> + Send;
     /// Gives a name another time to live; whether it was there.
     fn expire<'a>(&'a self, name: &'a [u8], ttl: Option<Duration>) -> impl Future<Output = Result<bool>> + Send;
-    /// What is left to a name, if it is there; `Some(None)`: for ever.
-    fn remaining<'a>(&'a self, name: &'a [u8]) -> impl Future<Output = Result<Option<Option<Duration>>>> + Send;
+    /// What is left to each name, if it is there; `Some(None)`: for ever.
+    fn remaining<'a>(
+        &'a self,
+        names: &'a [&'a [u8]],
+    ) -> impl Future<Output = Vec<Result<Option<Option<Duration>>>>> + Send;
 
     /// The stamps of tags; `create` makes those that are missing.
     fn stamps<'a>(
@@ -123,8 +128,8 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Option<u64>>>> + Send {
         async move {
             let mut written = Err(no_answer());
-            let mut each = |_, outcome| {
-                written = outcome;
+            let mut each = |_, outcome: Result<bool>| {
+                written = outcome.map(drop);
                 Pairing::Right
             };
             self.write(prefix, std::slice::from_ref(entry), &mut each).await;

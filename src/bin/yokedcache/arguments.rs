@@ -79,6 +79,8 @@ pub enum Command {
     Invalidate(Invalidate),
     /// Remove every entry of the cache's key_prefix
     Flush(Flush),
+    /// Copy every entry into another cache, with what is left of its time to live and with its tags
+    Migrate(Migrate),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -178,6 +180,32 @@ pub struct Flush {
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,
+}
+
+#[derive(Args)]
+#[command(group = ArgGroup::new("target").args(["to_url", "to_config"]).required(true).multiple(true))]
+pub struct Migrate {
+    /// URL of the cache that gets the entries
+    #[arg(long, value_name = "URL")]
+    pub to_url: Option<String>,
+    /// Configuration file of that cache
+    #[arg(long, value_name = "FILE")]
+    pub to_config: Option<PathBuf>,
+    /// Environment of that file [default: as of --config]
+    #[arg(long, value_name = "NAME")]
+    pub to_environment: Option<String>,
+    /// Copy only keys that match this glob
+    #[arg(long, value_name = "PATTERN")]
+    pub pattern: Option<OsString>,
+    /// At most so many entries a second
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub rate: u64,
+    /// Count what would be copied, and store nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Keep in this file how far it is; the same command goes on from there after an interruption. Removed at the end
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
+    pub resume_file: Option<PathBuf>,
 }
 
 #[derive(Args)]

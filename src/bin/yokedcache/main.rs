@@ -2,6 +2,7 @@
 
 mod arguments;
 mod bytes;
+mod checkpoint;
 mod command;
 mod exit;
 mod failure;

@@ -27,6 +27,9 @@ pub struct Source {
     /// How long a server may take for a call, in place of the configured socket_timeout
     #[arg(long, global = true, value_name = "TIME", value_parser = time)]
     timeout: Option<Duration>,
+    /// What stands before the names of the options, for messages.
+    #[arg(skip)]
+    to: &'static str,
 }
 
 /// A time as configurations have it, such as `250ms`, `30s`, `5m`, `2h`, `1d`.
@@ -36,9 +39,16 @@ pub fn time(text: &str) -> std::result::Result<Duration, String> {
 }
 
 impl Source {
-    /// The configuration that was asked for.
+    /// Another cache, of the options that begin with `--to-`; the timeout counts for it too.
+    pub fn target(&self, url: &Option<String>, config: &Option<PathBuf>, environment: &Option<String>) -> Self {
+        let (url, config, environment) = (url.clone(), config.clone(), environment.clone());
+        Self { url, config, environment, timeout: self.timeout, to: "to-" }
+    }
+
+    /// The configuration that was asked for. What stands in for a server that fails is left out: nobody but this
+    /// process would see what went there, and a miss there says nothing of the cache.
     pub fn config(&self) -> Result<Config> {
-        let mut config = self.read(self.environment.as_deref())?;
+        let mut config = Config { fallback: None, ..self.read(self.environment.as_deref())? };
         if let Some(timeout) = self.timeout {
             limit(&mut config, timeout)?;
         }
@@ -84,10 +94,11 @@ impl Source {
     }
 
     fn check(&self) -> Result<()> {
-        let refused = |text: &str| Err(Failure::Usage(text.to_owned()));
+        let to = self.to;
+        let refused = |text: String| Err(Failure::Usage(text));
         match (&self.url, &self.config, &self.environment) {
-            (Some(_), Some(_), _) => refused("--url and --config name two caches: give one of them"),
-            (_, None, Some(_)) => refused("--environment chooses from a file: name it with --config"),
+            (Some(_), Some(_), _) => refused(format!("--{to}url and --{to}config name two caches: give one of them")),
+            (_, None, Some(_)) => refused(format!("--{to}environment chooses from a file: name it with --{to}config")),
             _ => Ok(()),
         }
     }

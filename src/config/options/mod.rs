@@ -10,9 +10,11 @@ mod tls;
 use std::time::Duration;
 
 use super::document::Field;
-use super::kind::Kind::{Percent, Prefix, Size, Time};
+use super::kind::Kind::{Choice, Count, Flag, Percent, Prefix, Size, Text, Time};
 use super::row::{Row, or_variable, row};
-use super::{BackendConfig, Config, Secret, Variables, refused, wording};
+use super::{
+    BackendConfig, Config, FallbackConfig, MigrationConfig, Secret, SwitchConfig, Variables, refused, wording,
+};
 use crate::error::Result;
 pub(super) use memcached::memcached;
 pub(super) use memory::memory;
@@ -32,6 +34,47 @@ const COMMON: &[Row<Config>] = &[
     row("max_value_bytes", Size(1..=512 * MIB, |c| &mut c.max_value_bytes), "8MiB", "The longest value accepted."),
 ];
 
+#[rustfmt::skip]
+const FALLBACK: &[Row<FallbackConfig>] = &[
+    row("max_ttl", Time(1..=TEN_YEARS, |f| &mut f.max_ttl), "60s", "The longest life of an entry in the fallback, which does not hear of other processes' invalidations."),
+    row("writes", Choice(&[("drop", |f| f.follow = false), ("follow", |f| f.follow = true)]), "drop", "What becomes of keys written meanwhile when the backend is back: it forgets them, or gets what they hold then."),
+    row("probe_interval", Time(10..=3_600_000, |f| &mut f.probe_interval), "250ms", "Time between two looks whether the backend is back."),
+];
+
+#[rustfmt::skip]
+pub(super) const MIGRATION: &[Row<MigrationConfig>] = &[
+    row("pattern", Text(|m| &mut m.pattern), "", "Only keys that match this glob."),
+    row("rate", Count(0..=1_000_000_000, |m| &mut m.rate), "0", "The most entries a second; 0: no limit."),
+    row("dry_run", Flag(|m, on| m.dry_run = on), "false", "Counts what would be copied, and stores nothing."),
+    row("resume", Text(|m| &mut m.resume), "", "Goes on where an earlier run was: what its progress told last."),
+];
+
+#[rustfmt::skip]
+pub(super) const SWITCH: &[Row<SwitchConfig>] = &[
+    row("copy", Flag(|s, on| s.copy = on), "false", "Copies what the cache holds before the new backend serves."),
+    row("rate", Count(0..=1_000_000_000, |s| &mut s.rate), "0", "The most entries copied a second; 0: no limit."),
+];
+
+/// Whether an option of this name is the fallback's own, and not its backend's.
+pub(super) fn is_of_fallback(name: &str) -> bool {
+    FALLBACK.iter().flat_map(Row::names).any(|known| known == name)
+}
+
+/// How a fallback stands in.
+pub(super) fn fill_fallback(fallback: &mut FallbackConfig, fields: &[Field]) -> Result<()> {
+    fill(fallback, FALLBACK, fields, &|_| None)
+}
+
+/// Options that are a document of their own.
+pub(super) fn fill_alone<T: Clone + PartialEq>(
+    target: &mut T,
+    rows: &'static [Row<T>],
+    fields: &[Field],
+) -> Result<()> {
+    check_names(fields, &names_of(rows).collect::<Names>())?;
+    fill(target, rows, fields, &|_| None)
+}
+
 /// The names of some options, each with its aliases after spaces.
 type Names = Vec<&'static str>;
 
@@ -44,6 +87,7 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
         names_of(memcached::MEMCACHED).collect(),
         names_of(tls::TLS).collect(),
         names_of(connection::CONNECTION).collect::<Names>(),
+        names_of(FALLBACK).collect(),
     ];
     tables.into_iter().flatten().flat_map(|names| names.split(' '))
 }
@@ -59,6 +103,9 @@ pub fn reference() -> String {
         lines(memcached::MEMCACHED, "memcached"),
         lines(tls::TLS, BOTH),
         lines(connection::CONNECTION, BOTH),
+        lines(FALLBACK, "fallback"),
+        lines(MIGRATION, "of a migration"),
+        lines(SWITCH, "of a switch"),
     ]
     .concat()
 }
@@ -69,7 +116,7 @@ fn lines<T: Clone + PartialEq>(rows: &[Row<T>], section: &str) -> String {
 
 #[rustfmt::skip]
 fn common(backend: BackendConfig, fields: &[Field], variables: Variables) -> Result<Config> {
-    let mut config = Config { key_prefix: String::new(), default_ttl: Duration::ZERO, ttl_jitter: 0.0, max_value_bytes: 0, backend };
+    let mut config = Config { key_prefix: String::new(), default_ttl: Duration::ZERO, ttl_jitter: 0.0, max_value_bytes: 0, backend, fallback: None };
     fill(&mut config, COMMON, fields, variables)?;
     Ok(config)
 }

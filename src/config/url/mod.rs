@@ -5,7 +5,7 @@ mod parts;
 
 use super::backends::{BACKENDS, Backend, Scheme};
 use super::document::Field;
-use super::{Config, Variables, refused, wording};
+use super::{Config, Variables, fallback, refused, wording};
 use crate::error::Result;
 pub(super) use parts::Parts;
 
@@ -20,7 +20,9 @@ pub(super) fn split(text: &str) -> Option<(&str, &str)> {
 /// The configuration that a URL describes. No message repeats what stands before the `?`.
 pub(super) fn read((scheme, rest): (&str, &str), variables: Variables) -> Result<Config> {
     let (backend, scheme) = known(scheme)?;
-    (backend.build)(fields(scheme, rest)?, variables)
+    let mut fields = fields(scheme, rest)?;
+    let fallback = fallback::take(&mut fields)?;
+    fallback::add(fallback, (backend.build)(fields, variables)?, variables)
 }
 
 /// The options that a URL of this backend gives.

@@ -53,6 +53,7 @@ fn described(config: &Config) -> Json {
         "default_ttl": if config.default_ttl.is_zero() { "never".to_owned() } else { time(config.default_ttl) },
         "ttl_jitter": format!("{}%", config.ttl_jitter),
         "max_value_bytes": config.max_value_bytes,
+        "fallback": config.fallback.as_ref().map_or("none", |fallback| backend(&fallback.backend)),
     });
     let own = match &config.backend {
         BackendConfig::Memory(memory) => json!({ "max_size": memory.max_size, "max_bytes": memory.max_bytes }),

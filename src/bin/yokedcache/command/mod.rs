@@ -6,6 +6,7 @@ mod flush;
 mod health;
 mod invalidate;
 mod listing;
+mod migrate;
 mod stats;
 
 use yokedcache::wait::answer;
@@ -21,16 +22,16 @@ pub fn run(arguments: Arguments) -> Result<Exit> {
         return check::check(&arguments);
     }
     let mut session = Session::open(&arguments)?;
-    let done = run_in(&mut session, arguments.command);
+    let done = run_in(&mut session, arguments);
     // What was written before a failure is the reader's.
     session.close().and(done)
 }
 
-fn run_in(session: &mut Session, command: Command) -> Result<Exit> {
-    if !matches!(command, Command::Health) {
+fn run_in(session: &mut Session, arguments: Arguments) -> Result<Exit> {
+    if !matches!(arguments.command, Command::Health) {
         answer(session.cache.ready())?;
     }
-    match command {
+    match arguments.command {
         Command::Ping => health::ping(session),
         Command::Health => health::health(session),
         Command::Stats(stats) => stats::stats(session, stats.watch),
@@ -44,6 +45,7 @@ fn run_in(session: &mut Session, command: Command) -> Result<Exit> {
         Command::Search(search) => listing::search(session, &search),
         Command::Invalidate(invalidate) => invalidate::invalidate(session, &invalidate),
         Command::Flush(flush) => flush::flush(session, flush.yes),
+        Command::Migrate(migrate) => migrate::migrate(session, &arguments.source, &migrate),
         Command::Config(ConfigCommand::Check) => Ok(Exit::Done),
     }
 }

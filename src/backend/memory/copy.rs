@@ -1,0 +1,36 @@
+//! Entries on their way to another backend, and the versions their tags have here.
+
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Instant;
+
+use super::store::Store;
+use crate::backend::CopiedEntry;
+use crate::entry::TagStamp;
+
+impl Store {
+    /// An entry as it is, if it can be served.
+    pub(super) fn export(&self, key: &[u8]) -> Option<CopiedEntry> {
+        let hash = self.hash(key);
+        let shard = self.shard_of(hash);
+        let id = shard.find(hash.of_entry(), key).filter(|id| shard.is_live(*id))?;
+        let entry = shard.entry(id)?;
+        Some(CopiedEntry {
+            key: key.to_vec(),
+            value: entry.value().clone(),
+            ends: entry.deadline.remaining().and_then(|left| Instant::now().checked_add(left)),
+            tags: shard.tags_of(entry),
+        })
+    }
+
+    /// All tags have one version here: that of the last invalidation.
+    pub(super) fn versions(&self, tags: &[u64]) -> Vec<TagStamp> {
+        let stamp = self.invalidations.load(SeqCst);
+        tags.iter().map(|tag| TagStamp { tag: *tag, stamp }).collect()
+    }
+
+    /// Whether tags still have these versions.
+    pub(super) fn are_current(&self, tags: &[u64], versions: &[TagStamp]) -> bool {
+        let now = self.invalidations.load(SeqCst);
+        tags.iter().all(|tag| versions.contains(&TagStamp { tag: *tag, stamp: now }))
+    }
+}

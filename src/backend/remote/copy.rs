@@ -1,0 +1,97 @@
+//! Entries on their way to another backend and from one: tags stay hashes, stamps are those of the store they go to.
+
+use std::time::{Duration, Instant};
+
+use super::entries::{answered, millis, now_ms, unanswered};
+use super::{Pairing, Remote, Store, Write};
+use crate::backend::{CopiedEntry, IfPresent, Imported};
+use crate::entry::{self, Entry, TagStamp};
+use crate::error::Result;
+use crate::value::Value;
+
+/// What an entry says of itself: its value, its tags, and its end where it has that.
+struct Read {
+    value: Value,
+    tags: Vec<u64>,
+    deadline_ms: Option<u64>,
+}
+
+/// Nothing, if there is nothing any more; what is left, if it ends.
+type Left = Option<Option<Duration>>;
+
+impl<S: Store> Remote<S> {
+    pub(super) async fn copies_of(&self, keys: &[&[u8]]) -> Result<Vec<Result<Option<CopiedEntry>>>> {
+        let names = self.names(keys);
+        let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
+        let mut found = unanswered(keys.len());
+        let mut each = |index: usize, outcome: Result<Option<&[u8]>>| {
+            let (read, pairing) = self.found(Some(keys[index]), names[index], outcome, entry::decode, read);
+            found[index] = Some(read);
+            pairing
+        };
+        self.store.read(&names, &mut each).await;
+        let found = self.those_current(answered(found)).await;
+        let left = self.left_to(&names, &found).await;
+        Ok(keys.iter().zip(found.into_iter().zip(left)).map(|(key, (read, left))| copy(key, read?, left?)).collect())
+    }
+
+    /// What is left to entries, by their own word or the store's.
+    async fn left_to(&self, names: &[&[u8]], found: &[Result<Option<Read>>]) -> Vec<Result<Left>> {
+        if !S::DEADLINES {
+            return self.store.remaining(names).await;
+        }
+        let left = |deadline: u64| Duration::from_millis(deadline.saturating_sub(now_ms()));
+        let own = |read: &Read| read.deadline_ms.map(left);
+        found.iter().map(|it| Ok(it.as_ref().ok().and_then(Option::as_ref).map(own))).collect()
+    }
+
+    pub(super) async fn versions_of(&self, tags: &[u64]) -> Result<Vec<TagStamp>> {
+        let stamps = self.store.stamps(&self.prefix, tags, true).await?;
+        Ok(super::tags::pair(tags, stamps))
+    }
+
+    pub(super) async fn store_copies(
+        &self,
+        entries: &[CopiedEntry],
+        versions: &[TagStamp],
+        if_present: IfPresent,
+    ) -> Result<Vec<Result<Imported>>> {
+        let writes: Vec<Write> = entries.iter().map(|entry| self.copy_to_write(entry, versions, if_present)).collect();
+        let mut outcomes = unanswered(entries.len());
+        let mut each = |index: usize, outcome: Result<bool>| {
+            outcomes[index] = Some(outcome.map(|stored| if stored { Imported::Stored } else { Imported::Present }));
+            Pairing::Right
+        };
+        self.store.write(&self.prefix, &writes, &mut each).await;
+        let outcomes = answered(outcomes);
+        self.counting.sets(outcomes.iter().filter(|outcome| matches!(outcome, Ok(Imported::Stored))).count() as u64);
+        Ok(outcomes)
+    }
+
+    /// A tag without a version gets a stamp that no tag has: nobody reads the entry.
+    fn copy_to_write(&self, entry: &CopiedEntry, versions: &[TagStamp], if_present: IfPresent) -> Write {
+        let (name, keep_key) = self.store.entry_name(&self.prefix, &entry.key);
+        let ttl = entry.ttl();
+        let stamp = |tag: &u64| versions.iter().find(|known| known.tag == *tag).map_or(0, |known| known.stamp);
+        let stored = Entry {
+            deadline_ms: ttl.filter(|_| S::DEADLINES).map(|ttl| now_ms().saturating_add(millis(ttl))),
+            tags: entry.tags.iter().map(|tag| TagStamp { tag: *tag, stamp: stamp(tag) }).collect(),
+            key: keep_key.then_some(&entry.key),
+            payload: entry.value.as_bytes(),
+        };
+        let only_if_absent = if_present == IfPresent::Keep;
+        Write { bytes: entry::encode(&name, &stored), name, ttl, tags: entry.tags.clone(), only_if_absent }
+    }
+}
+
+#[allow(clippy::unnecessary_wraps)] // What `found` takes.
+fn read(entry: &Entry) -> Option<Read> {
+    let tags = entry.tags.iter().map(|tag| tag.tag).collect();
+    Some(Read { value: Value::from(entry.payload), tags, deadline_ms: entry.deadline_ms })
+}
+
+fn copy(key: &[u8], read: Option<Read>, left: Left) -> Result<Option<CopiedEntry>> {
+    let (Some(Read { value, tags, .. }), Some(left)) = (read, left) else { return Ok(None) };
+    let ends = left.and_then(|left| Instant::now().checked_add(left));
+    Ok(Some(CopiedEntry { key: key.to_vec(), value, ends, tags }))
+}

@@ -1,0 +1,308 @@
+//! Copying what one backend holds into another, while both are in use.
+//!
+//! Entries are read a chunk at a time and stored where the target has nothing: what is written there meanwhile
+//! stays. The versions of their tags are read at the target before tagged entries are looked at once more at the
+//! source, so that an invalidation on either side, at any moment, is not undone by a copy.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value as Json, json};
+
+use super::Cache;
+use crate::backend::{Backend, CopiedEntry, IfPresent, Imported, Position, Wanted, page};
+use crate::caller::pause;
+use crate::config::MigrationConfig;
+use crate::entry::TagStamp;
+use crate::error::{Error, ErrorKind, Result};
+use crate::glob::Glob;
+use crate::runtime::let_others_run;
+
+/// How many keys are listed at once: progress is told, and can be resumed, after each page.
+const PAGE: usize = 1024;
+/// The most entries that are read at once.
+const CHUNK: usize = 256;
+/// About so many bytes are on their way at once.
+const CHUNK_BYTES: usize = 8 << 20;
+/// How often a chunk is tried again when a server fails, and how long the first wait is; it doubles.
+const RETRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(100);
+/// How many kinds of failures a report tells.
+const TOLD: usize = 10;
+
+/// How far a migration is.
+#[derive(Debug, Clone, Default)]
+pub struct Progress {
+    /// Keys looked at.
+    pub examined: u64,
+    /// Entries stored at the target, or that would be.
+    pub copied: u64,
+    /// Entries that were not, for a reason that is no failure.
+    pub skipped: u64,
+    /// Entries that could not be.
+    pub failed: u64,
+    /// What `MigrationConfig::resume` takes to go on from here; `None` at the end.
+    pub resume: Option<String>,
+}
+
+/// Told after each page; whether to go on.
+pub type OnProgress<'a> = &'a mut (dyn FnMut(&Progress) -> bool + Send);
+
+impl Cache {
+    /// Copies this cache's entries into another: values, what is left of their times to live, and tags. The report,
+    /// as JSON.
+    pub async fn migrate(&self, target: &Cache, options: &MigrationConfig, told: OnProgress<'_>) -> Result<Json> {
+        if self.is_same_store(target) {
+            let text = "source and target are the same store and prefix: there is nothing to migrate";
+            return Err(Error::new(ErrorKind::Invalid, text));
+        }
+        migrate(&*self.backend, &*target.backend, options, told).await
+    }
+}
+
+/// Copies entries from one backend to another.
+pub(super) async fn migrate(
+    from: &dyn Backend,
+    to: &dyn Backend,
+    options: &MigrationConfig,
+    told: OnProgress<'_>,
+) -> Result<Json> {
+    let mut next = Some(options.resume.as_deref().map_or(Ok(Position::default()), position)?);
+    let glob = options.pattern.as_deref().map(|it| super::listing::checked_glob(it.as_bytes())).transpose()?;
+    let literal_prefix = glob.as_ref().map(Glob::literal_prefix).unwrap_or_default();
+    let wanted = Wanted { literal_prefix: &literal_prefix, tags: &[] };
+    let mut run =
+        Migration { from, to, options, started: Instant::now(), chunk: CHUNK, sample: None, report: Report::default() };
+    run.adapt(&[]);
+    while let Some(at) = next {
+        let page = retried(|| page(from, wanted, at, PAGE)).await?;
+        let keys: Vec<&[u8]> =
+            page.keys.iter().filter(|key| glob.as_ref().is_none_or(|glob| glob.matches(key))).collect();
+        run.copy_page(&keys).await?;
+        next = page.next;
+        run.report.progress.resume = next.map(token);
+        if !told(&run.report.progress) {
+            break;
+        }
+    }
+    Ok(run.report.to_json(run.started.elapsed(), options.dry_run))
+}
+
+/// A position as a text, and back.
+fn token(at: Position) -> String {
+    format!("{}.{}", at.part, at.offset)
+}
+
+fn position(token: &str) -> Result<Position> {
+    let parts = token.split_once('.').and_then(|(part, offset)| Some((part.parse().ok()?, offset.parse().ok()?)));
+    let refused = || Error::new(ErrorKind::Invalid, "resume is no token of an earlier migration's progress");
+    parts.map(|(part, offset)| Position { part, offset }).ok_or_else(refused)
+}
+
+/// Tries again what a server's failure kept from being done.
+async fn retried<T, F: Future<Output = Result<T>>>(mut attempt: impl FnMut() -> F) -> Result<T> {
+    for retry in 0..RETRIES {
+        match attempt().await {
+            Err(error) if error.kind().is_outage() || error.kind() == ErrorKind::Busy => {
+                pause(PAUSE * 2u32.pow(retry)).await;
+            }
+            done => return done,
+        }
+    }
+    attempt().await
+}
+
+struct Migration<'a> {
+    from: &'a dyn Backend,
+    to: &'a dyn Backend,
+    options: &'a MigrationConfig,
+    started: Instant,
+    /// How many entries are read at once: fewer where they are large.
+    chunk: usize,
+    /// One that was stored of the last chunk.
+    sample: Option<CopiedEntry>,
+    report: Report,
+}
+
+impl Migration<'_> {
+    async fn copy_page(&mut self, mut keys: &[&[u8]]) -> Result<()> {
+        while !keys.is_empty() {
+            let (chunk, rest) = keys.split_at(self.chunk.min(keys.len()));
+            self.copy_chunk(chunk).await?;
+            self.report.progress.examined += chunk.len() as u64;
+            keys = rest;
+            let_others_run().await;
+            self.keep_rate().await;
+        }
+        Ok(())
+    }
+
+    async fn copy_chunk(&mut self, keys: &[&[u8]]) -> Result<()> {
+        let entries = self.export(keys).await?;
+        self.adapt(&entries);
+        if self.options.dry_run {
+            self.report.progress.copied += entries.len() as u64;
+            return Ok(());
+        }
+        let (tagged, plain): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| !entry.tags.is_empty());
+        self.import(&plain, &[]).await?;
+        self.import_tagged(tagged).await?;
+        self.measure_drift().await;
+        Ok(())
+    }
+
+    /// What can be copied of the entries of some keys.
+    async fn export(&mut self, keys: &[&[u8]]) -> Result<Vec<CopiedEntry>> {
+        let from = self.from;
+        let exported = retried(|| async { whole(from.export(keys).await?) }).await?;
+        let mut entries = Vec::with_capacity(exported.len());
+        for entry in exported {
+            match entry {
+                Ok(Some(entry)) if !is_over(&entry) => entries.push(entry),
+                Ok(_) => self.report.skip("gone"),
+                Err(error) => self.report.fail(&error),
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Tagged entries are looked at again once the target's versions of their tags are known: one whose tag was
+    /// invalidated at the source until now is gone, and one whose tag is invalidated at the target from now on will
+    /// not be served.
+    async fn import_tagged(&mut self, entries: Vec<CopiedEntry>) -> Result<()> {
+        let mut entries = entries;
+        for _ in 0..=RETRIES {
+            if entries.is_empty() {
+                return Ok(());
+            }
+            let tags: BTreeSet<u64> = entries.iter().flat_map(|entry| entry.tags.iter().copied()).collect();
+            let tags: Vec<u64> = tags.into_iter().collect();
+            let to = self.to;
+            let versions = retried(|| to.tag_versions(&tags)).await?;
+            let keys: Vec<&[u8]> = entries.iter().map(|entry| &entry.key[..]).collect();
+            let again = self.export(&keys).await?;
+            let (known, other): (Vec<_>, Vec<_>) =
+                again.into_iter().partition(|entry| entry.tags.iter().all(|tag| tags.contains(tag)));
+            // Set anew with other tags since: it may have none now.
+            entries = self.import(&known, &versions).await?;
+            entries.extend(other);
+        }
+        entries.iter().for_each(|_| self.report.skip("changing"));
+        Ok(())
+    }
+
+    /// Stores entries; those of which a tag was invalidated meanwhile.
+    async fn import(&mut self, entries: &[CopiedEntry], versions: &[TagStamp]) -> Result<Vec<CopiedEntry>> {
+        if entries.is_empty() {
+            return Ok(Vec::new());
+        }
+        let to = self.to;
+        let imported = retried(|| async { whole(to.import(entries, versions, IfPresent::Keep).await?) }).await?;
+        let mut outdated = Vec::new();
+        for (entry, outcome) in entries.iter().zip(imported) {
+            match outcome {
+                Ok(Imported::Stored) => {
+                    self.report.progress.copied += 1;
+                    self.sample.get_or_insert_with(|| entry.clone());
+                }
+                Ok(Imported::Present) => self.report.skip("present"),
+                Ok(Imported::Outdated) => outdated.push(entry.clone()),
+                Err(error) => self.report.fail(&error),
+            }
+        }
+        Ok(outdated)
+    }
+
+    /// How far the end of one entry of a chunk has moved on its way.
+    async fn measure_drift(&mut self) {
+        let Some((ends, entry)) = self.sample.take().and_then(|entry| Some((entry.ends?, entry))) else { return };
+        let keys: [&[u8]; 1] = [&entry.key];
+        let arrived = self.to.export(&keys).await.ok().and_then(|mut found| found.pop()?.ok()?);
+        if let Some(arrived) = arrived.and_then(|it| it.ends) {
+            let drift = arrived.saturating_duration_since(ends).max(ends.saturating_duration_since(arrived));
+            self.report.drift = self.report.drift.max(Some(drift));
+        }
+    }
+
+    /// Large entries go fewer at a time, and a low rate goes in small steps.
+    fn adapt(&mut self, entries: &[CopiedEntry]) {
+        let bytes: usize = entries.iter().map(|entry| entry.value.as_bytes().len()).sum();
+        let fitting = CHUNK_BYTES / (bytes / entries.len().max(1)).max(1);
+        let steady = if self.options.rate == 0 { u64::MAX } else { self.options.rate / 10 };
+        self.chunk = fitting.min(usize::try_from(steady).unwrap_or(CHUNK)).clamp(1, CHUNK);
+    }
+
+    async fn keep_rate(&self) {
+        if self.options.rate > 0 {
+            #[allow(clippy::cast_precision_loss)]
+            let due = self.report.progress.examined as f64 / self.options.rate as f64;
+            pause(Duration::from_secs_f64(due).saturating_sub(self.started.elapsed())).await;
+        }
+    }
+}
+
+/// The outcomes, unless a server failed some of them: then all are asked for again.
+fn whole<T>(outcomes: Vec<Result<T>>) -> Result<Vec<Result<T>>> {
+    match outcomes.iter().find_map(|outcome| outcome.as_ref().err().filter(|error| error.kind().is_outage())) {
+        Some(error) => Err(error.clone()),
+        None => Ok(outcomes),
+    }
+}
+
+fn is_over(entry: &CopiedEntry) -> bool {
+    entry.ttl().is_some_and(|left| left.is_zero())
+}
+
+#[derive(Default)]
+struct Report {
+    progress: Progress,
+    skipped: BTreeMap<&'static str, u64>,
+    failures: BTreeMap<String, u64>,
+    drift: Option<Duration>,
+}
+
+impl Report {
+    fn skip(&mut self, reason: &'static str) {
+        self.progress.skipped += 1;
+        *self.skipped.entry(reason).or_default() += 1;
+    }
+
+    fn fail(&mut self, error: &Error) {
+        self.progress.failed += 1;
+        if self.failures.len() < TOLD || self.failures.contains_key(error.message()) {
+            *self.failures.entry(error.message().to_owned()).or_default() += 1;
+        }
+    }
+
+    fn to_json(&self, elapsed: Duration, dry_run: bool) -> Json {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        json!({
+            "complete": self.progress.resume.is_none(),
+            "dry_run": dry_run,
+            "examined": self.progress.examined,
+            "copied": self.progress.copied,
+            "skipped": self.skipped,
+            "failed": self.progress.failed,
+            "failures": self.failures,
+            "largest_ttl_drift_ms": self.drift.map(millis),
+            "elapsed_ms": millis(elapsed),
+            "resume": self.progress.resume,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_leads_back_to_its_position() {
+        for at in [Position::default(), Position { part: u32::MAX, offset: u64::MAX }, Position { part: 3, offset: 9 }]
+        {
+            assert_eq!(position(&token(at)).unwrap(), at);
+        }
+        for wrong in ["", "1", "1.", ".1", "a.b", "1.2.3", "-1.2", "4294967296.0"] {
+            assert_eq!(position(wrong).unwrap_err().kind(), ErrorKind::Invalid, "{wrong}");
+        }
+    }
+}
