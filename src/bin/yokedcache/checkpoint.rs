@@ -29,29 +29,26 @@ impl Checkpoint {
             text => text.map_err(Failure::stream(&self.name()))?,
         };
         let kept: Json = serde_json::from_str(&text).unwrap_or_default();
-        match kept["resume"].as_str() {
-            Some(token) if kept["migration"] == self.migration => Ok(Some(token.to_owned())),
-            _ => {
-                let name = self.name();
-                Err(Failure::Usage(format!("{name} is of another migration: remove it, or name another --resume-file")))
-            }
+        if kept["migration"] != self.migration {
+            let name = self.name();
+            return Err(Failure::Usage(format!(
+                "{name} is of another migration: remove it, or name another --resume-file"
+            )));
         }
+        Ok(kept["resume"].as_str().map(str::to_owned))
     }
 
-    /// Keeps where this run is, whole or not at all; at the end there is nothing to keep.
+    /// Keeps where this run is, whole or not at all; `None`: at its beginning.
     pub fn write(&self, token: Option<&str>) -> Result<()> {
-        let written = match token {
-            Some(token) => {
-                let next = self.file.with_added_extension("next");
-                let text = json!({ "migration": self.migration, "resume": token }).to_string();
-                fs::write(&next, text).and_then(|()| fs::rename(next, &self.file))
-            }
-            None => fs::remove_file(&self.file).or_else(|error| match error.kind() {
-                Io::NotFound => Ok(()),
-                _ => Err(error),
-            }),
-        };
+        let next = self.file.with_added_extension("next");
+        let text = json!({ "migration": self.migration, "resume": token }).to_string();
+        let written = fs::write(&next, text).and_then(|()| fs::rename(next, &self.file));
         written.map_err(Failure::stream(&self.name()))
+    }
+
+    /// There is nothing to go on with.
+    pub fn remove(&self) -> Result<()> {
+        fs::remove_file(&self.file).map_err(Failure::stream(&self.name()))
     }
 
     fn name(&self) -> String {

@@ -52,19 +52,24 @@ fn pattern_text(session: &Session, pattern: &std::ffi::OsString) -> Result<Strin
 }
 
 fn copy(session: &Session, target: &Cache, options: &MigrationConfig, checkpoint: Option<&Checkpoint>) -> Result<Json> {
+    // One that cannot be kept is told before the work begins.
+    checkpoint.map_or(Ok(()), |checkpoint| checkpoint.write(options.resume.as_deref()))?;
     let bar = bar(session, options);
     let mut lost = None;
     let mut told = |at: &Progress| {
         show(&bar, at);
-        lost = checkpoint.and_then(|checkpoint| checkpoint.write(at.resume.as_deref()).err());
+        // At the end there is no more to go on with; until then the last page is done again.
+        lost = checkpoint.filter(|_| at.resume.is_some()).and_then(|it| it.write(at.resume.as_deref()).err());
         lost.is_none()
     };
     let report = wait(session.cache.migrate(target, options, &mut told));
     bar.finish_and_clear();
-    match lost {
-        Some(failure) => Err(failure),
-        None => Ok(report?),
+    if let Some(failure) = lost {
+        return Err(failure);
     }
+    let report = report?;
+    checkpoint.map_or(Ok(()), Checkpoint::remove)?;
+    Ok(report)
 }
 
 /// A bar where it is known how many keys there are, else a spinner; nothing where nobody looks.
@@ -75,10 +80,8 @@ fn bar(session: &Session, options: &MigrationConfig) -> ProgressBar {
     let all = options.pattern.is_none() && options.resume.is_none();
     let keys = if all { answer(session.cache.usage()).ok().map(|usage| usage.keys) } else { None };
     let (bar, template) = match keys {
-        Some(keys) => {
-            (ProgressBar::new(keys), "{bar:40} {percent:>3} %  {pos} of about {len} keys, {per_sec}, {eta} left  {msg}")
-        }
-        None => (ProgressBar::new_spinner(), "{spinner} {pos} keys, {per_sec}  {msg}"),
+        Some(keys) => (ProgressBar::new(keys), "{bar:40} {percent:>3} %  {pos} of about {len} keys, {eta} left  {msg}"),
+        None => (ProgressBar::new_spinner(), "{spinner} {pos} keys in {elapsed}  {msg}"),
     };
     bar.enable_steady_tick(Duration::from_millis(200));
     bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
