@@ -316,6 +316,33 @@ typedef void (*yc_wake_fn)(void *user_data);
 // Releases user_data; called once, when the library will not use it again.
 typedef void (*yc_finalise_fn)(void *user_data);
 
+// How far a migration is. Later versions may add fields in place of the
+// reserved words.
+typedef struct yc_progress {
+  // sizeof(yc_progress) of the library.
+  size_t struct_size;
+  // Keys looked at.
+  uint64_t examined;
+  // Entries stored at the target, or that would be.
+  uint64_t copied;
+  // Entries that were not, for a reason that is no failure: the target has
+  // one, or it is gone from the source.
+  uint64_t skipped;
+  // Entries that could not be.
+  uint64_t failed;
+  // What the option resume takes to go on from here, or a little before,
+  // also in another process; NULL at the end. Valid during the call.
+  const char *resume;
+  // Zero.
+  uint64_t reserved[4];
+} yc_progress;
+
+// Told how far a migration is, after each few hundred keys, on the thread that
+// called yc_migrate(). 0 goes on; anything else ends the migration there,
+// with a report that can be resumed. It must not throw or longjmp; it may
+// call the library.
+typedef int32_t (*yc_progress_fn)(void *user_data, const struct yc_progress *progress);
+
 // Receives one log line: UTF-8, len bytes, also NUL-terminated, without a
 // line end, never with a value or a password. Called from any thread, also
 // several at once; must not block for long. It may call the library; what
@@ -889,6 +916,63 @@ yc_status yc_ping(struct yc_cache *cache, struct yc_error **err);
 // What the backend can do beyond the basics: *flags is a sum of YC_CAN_
 // numbers. An operation it cannot do answers YC_E_UNSUPPORTED.
 yc_status yc_capabilities(struct yc_cache *cache, uint64_t *flags, struct yc_error **err);
+
+// Copies the entries of one cache into another: values, tags, and what is
+// left of their times to live. What the target has already stays, and so does
+// what is written there meanwhile; an invalidation on either side, at any
+// moment, is not undone. Both caches stay in use. What is written to the
+// source meanwhile may be copied or not: yc_switch() copies and follows.
+//
+// options is a YAML or JSON map, or NULL: "{pattern: 'user:*', rate: 5000,
+// dry_run: true, resume: '…'}"; the README lists them. progress (may be NULL)
+// is told how far it is; the finaliser (may be NULL) gets user_data before
+// this returns, whatever comes of it. A server that fails is tried again for
+// about three seconds.
+//
+// On success *report (may be NULL as a place) is one JSON object, to be
+// released with yc_value_free(): examined, copied, skipped and why, failed
+// and why, largest_ttl_drift_ms of a sample, complete, and resume where it is
+// not complete.
+//
+// Errors: YC_E_INVALID for a cache onto itself (the same servers and
+// prefix), or a wrong resume; YC_E_CONFIG for wrong options;
+// YC_E_UNSUPPORTED where the source cannot list keys; a server's failure.
+// What was copied until then stays, and can be resumed from the last
+// progress.
+yc_status yc_migrate(struct yc_cache *source,
+                     struct yc_cache *target,
+                     const char *options,
+                     yc_progress_fn progress,
+                     void *user_data,
+                     yc_finalise_fn finalise,
+                     struct yc_value **report,
+                     struct yc_error **err);
+
+// Replaces the backend of an open cache by the one that a configuration asks
+// for (a text as yc_open() takes). Calls that are under way finish on the old
+// one, later ones are served by the new one, and none fails. The key prefix,
+// default TTL and fallback are the new configuration's; what was counted and
+// timed stays. Returns once the old backend is closed.
+//
+// options is a YAML or JSON map, or NULL. "{copy: true}" copies what the
+// cache holds first, as yc_migrate() does, while the old backend serves; what
+// changes meanwhile follows, and an invalidation is not lost. Without it the
+// new backend begins with what it has. Either way an entry that the new
+// backend has already stays, though it may be older: flush it before, if that
+// may be.
+//
+// On success *report (may be NULL as a place) is one JSON object, to be
+// released with yc_value_free(): backend, and copied, the report of the copy.
+//
+// Errors: YC_E_CONFIG; what opening the new backend fails with;
+// YC_E_BUSY when another switch of this cache is under way; YC_E_UNSUPPORTED
+// where the old backend cannot list keys to be copied. The cache goes on as
+// it was then.
+yc_status yc_switch(struct yc_cache *cache,
+                    const char *config,
+                    const char *options,
+                    struct yc_value **report,
+                    struct yc_error **err);
 
 // Sends the log lines of all caches of this process to a callback, in place
 // of any earlier one, up to a level. A NULL log, or YC_LOG_OFF, ends

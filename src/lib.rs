@@ -4,9 +4,9 @@
 //! The other modules are public for this project's own tool (`src/bin`), tests and benchmarks.
 //!
 //! ```text
-//! ffi  →  cache (what operations mean)  →  backend (where entries live)
-//!  ↓       key glob fuzzy ttl latency        memory
-//! queue (operations that complete later)  →  runtime (one thread for what waits)
+//! ffi  →  cache (what operations mean)  →  [layer: fallback, catch-up]  →  backend (where entries live)
+//!  ↓       key glob fuzzy ttl latency                                       memory │ remote: redis, memcached
+//! queue (operations that complete later)  →  runtime (one thread)            wire (connections of both)
 //! ```
 
 pub mod backend;
@@ -21,6 +21,7 @@ pub mod ffi;
 mod fork;
 pub mod fuzzy;
 pub mod glob;
+pub mod guide;
 pub mod key;
 pub mod latency;
 mod layer;

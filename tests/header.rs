@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 /// In the order a reader wants them.
-const SOURCES: [&str; 18] = [
+const SOURCES: [&str; 19] = [
     "status",
     "arguments",
     "error",
@@ -23,6 +23,7 @@ const SOURCES: [&str; 18] = [
     "completion",
     "queue",
     "report",
+    "migrate",
     "log",
 ];
 

@@ -232,9 +232,9 @@ pub trait Backend: Send + Sync {
     fn invalidate_tags<'a>(&'a self, tags: &'a [&'a [u8]], count: bool) -> Reply<'a, Removed>;
     /// Removes every entry.
     fn flush(&self, count: bool) -> Reply<'_, Removed>;
-    /// Removes every key that matches a glob; how many there were.
-    fn invalidate_pattern<'a>(&'a self, pattern: &'a [u8]) -> Reply<'a, Removed> {
-        Either::Right(Box::pin(pattern::remove_matching(self, pattern)))
+    /// Removes every key that matches one of these globs; how many there were.
+    fn invalidate_patterns<'a>(&'a self, patterns: &'a [&'a [u8]]) -> Reply<'a, Removed> {
+        Either::Right(Box::pin(pattern::remove_matching(self, patterns)))
     }
     /// Some keys from a position on, about `limit` of them.
     fn scan<'a>(&'a self, wanted: Wanted<'a>, from: Position, limit: usize) -> Reply<'a, Page>;

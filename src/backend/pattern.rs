@@ -1,4 +1,4 @@
-//! Removing the keys that match a glob, for any backend that lists keys.
+//! Removing the keys that match globs, for any backend that lists keys.
 
 use super::{Backend, Position, Removed, Wanted, page};
 use crate::error::Result;
@@ -8,20 +8,42 @@ use crate::runtime::let_others_run;
 /// How many keys are asked for at once.
 const PAGE: usize = 512;
 
-/// Lists what may match and removes what does.
-pub(super) async fn remove_matching<B: Backend + ?Sized>(backend: &B, pattern: &[u8]) -> Result<Removed> {
-    let glob = Glob::new(pattern);
-    let literal_prefix = glob.literal_prefix();
+/// Lists what may match, once for all patterns, and removes what does.
+pub(super) async fn remove_matching<B: Backend + ?Sized>(backend: &B, patterns: &[&[u8]]) -> Result<Removed> {
+    let globs: Vec<Glob> = patterns.iter().map(|pattern| Glob::new(pattern)).collect();
+    let literal_prefix = common_prefix(&globs);
     let wanted = Wanted { literal_prefix: &literal_prefix, tags: &[] };
     let (mut next, mut removed) = (Some(Position::default()), 0);
     while let Some(from) = next {
         let page = page(backend, wanted, from, PAGE).await?;
         next = page.next;
-        let keys: Vec<&[u8]> = page.keys.iter().filter(|key| glob.matches(key)).collect();
+        let keys: Vec<&[u8]> = page.keys.iter().filter(|key| globs.iter().any(|glob| glob.matches(key))).collect();
         for was_there in backend.delete_many(&keys).await? {
             removed += u64::from(was_there?);
         }
         let_others_run().await;
     }
     Ok(Some(removed))
+}
+
+/// What every match of any of them begins with.
+fn common_prefix(globs: &[Glob]) -> Vec<u8> {
+    let both = |one: Vec<u8>, other: Vec<u8>| {
+        one.into_iter().zip(other).take_while(|(one, other)| one == other).map(|(byte, _)| byte).collect()
+    };
+    globs.iter().map(Glob::literal_prefix).reduce(both).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listing_for_many_patterns_begins_with_what_they_share() {
+        let common = |patterns: &[&[u8]]| common_prefix(&patterns.iter().map(|it| Glob::new(it)).collect::<Vec<_>>());
+        assert_eq!(common(&[b"user:1:*", b"user:2:?"]), b"user:");
+        assert_eq!(common(&[b"user:*", b"*"]), b"");
+        assert_eq!(common(&[b"key"]), b"key");
+        assert_eq!(common(&[]), b"");
+    }
 }

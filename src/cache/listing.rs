@@ -116,7 +116,7 @@ impl Cache {
     /// Removes the keys that match a glob; how many there were.
     pub async fn invalidate_pattern(&self, pattern: &[u8]) -> Result<Removed> {
         checked_glob(pattern)?;
-        self.latencies.time(Timed::Invalidate, self.backend.invalidate_pattern(pattern)).await
+        self.latencies.time(Timed::Invalidate, self.backend.invalidate_patterns(&[pattern])).await
     }
 
     /// The keys most like the query, best first.

@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::glob::Glob;
 use crate::runtime::let_others_run;
 
-/// How many keys are listed at once: progress is told, and can be resumed, after each page.
+/// How many keys are listed at once: a migration is resumed at the beginning of a page.
 const PAGE: usize = 1024;
 /// The most entries that are read at once.
 const CHUNK: usize = 256;
@@ -41,11 +41,11 @@ pub struct Progress {
     pub skipped: u64,
     /// Entries that could not be.
     pub failed: u64,
-    /// What `MigrationConfig::resume` takes to go on from here; `None` at the end.
+    /// What `MigrationConfig::resume` takes to go on from here, or from a little before; `None` at the end.
     pub resume: Option<String>,
 }
 
-/// Told after each page; whether to go on.
+/// Told after each chunk, and at the end; whether to go on.
 pub type OnProgress<'a> = &'a mut (dyn FnMut(&Progress) -> bool + Send);
 
 impl Cache {
@@ -78,13 +78,14 @@ pub(super) async fn migrate(
         let page = retried(|| page(from, wanted, at, PAGE)).await?;
         let keys: Vec<&[u8]> =
             page.keys.iter().filter(|key| glob.as_ref().is_none_or(|glob| glob.matches(key))).collect();
-        run.copy_page(&keys).await?;
+        run.report.progress.resume = next.map(token);
+        if !run.copy_page(&keys, told).await? {
+            return Ok(run.report.to_json(run.started.elapsed(), options.dry_run));
+        }
         next = page.next;
         run.report.progress.resume = next.map(token);
-        if !told(&run.report.progress) {
-            break;
-        }
     }
+    told(&run.report.progress);
     Ok(run.report.to_json(run.started.elapsed(), options.dry_run))
 }
 
@@ -125,16 +126,20 @@ struct Migration<'a> {
 }
 
 impl Migration<'_> {
-    async fn copy_page(&mut self, mut keys: &[&[u8]]) -> Result<()> {
+    /// Whether to go on.
+    async fn copy_page(&mut self, mut keys: &[&[u8]], told: OnProgress<'_>) -> Result<bool> {
         while !keys.is_empty() {
             let (chunk, rest) = keys.split_at(self.chunk.min(keys.len()));
             self.copy_chunk(chunk).await?;
             self.report.progress.examined += chunk.len() as u64;
             keys = rest;
+            if !told(&self.report.progress) {
+                return Ok(false);
+            }
             let_others_run().await;
             self.keep_rate().await;
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn copy_chunk(&mut self, keys: &[&[u8]]) -> Result<()> {

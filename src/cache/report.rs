@@ -34,6 +34,7 @@ impl Cache {
             "expirations": counters.expirations,
             "decode_errors": counters.decode_errors,
             "reconnects": counters.reconnects,
+            "fallback": self.backend.fallback().map(|fallback| fallback.report),
             "latency_us": self.latencies.to_json(),
         }))
     }
@@ -43,15 +44,22 @@ impl Cache {
         let asked = Instant::now();
         let failure = self.ping().await.err();
         let ping_us = u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let fallback = self.backend.fallback();
+        let degraded = fallback.as_ref().and_then(|fallback| fallback.reason.clone());
         let details = self.backend.details().await.unwrap_or_else(|error| json!({ "error": error.message() }));
         json!({
-            "status": if failure.is_none() { "healthy" } else { "unhealthy" },
-            "reasons": failure.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "status": match (&failure, &degraded) {
+                (Some(_), _) => "unhealthy",
+                (None, Some(_)) => "degraded",
+                (None, None) => "healthy",
+            },
+            "reasons": failure.iter().map(ToString::to_string).chain(degraded).collect::<Vec<_>>(),
             "backend": self.backend.name(),
             "key_prefix": self.key_prefix,
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_ms": millis_since(self.opened),
             "ping_us": ping_us,
+            "fallback": fallback.map(|fallback| fallback.report),
             "details": details,
         })
     }

@@ -1,6 +1,7 @@
 //! What the configuration accepts, refuses and says, as tables of texts.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod fallback;
 mod memcached;
 mod redis;
 mod references;

@@ -140,25 +140,26 @@ pub(super) unsafe fn with_cache(
     err: *mut *mut yc_error,
     body: impl FnOnce(&Cache) -> Result<yc_status>,
 ) -> yc_status {
-    let checked = || {
-        // SAFETY: the caller hands NULL or a live cache of ours.
-        let handle = unsafe { cache.as_ref() }.ok_or_else(|| null("cache"))?;
-        let serving = handle.0.cache()?;
-        body(&serving)
-    };
-    // SAFETY: the caller's `err`, handed on.
-    unsafe { boundary::call(name, err, checked) }
+    // SAFETY: the caller's arguments, handed on.
+    unsafe { with_handle(name, cache, err, |handle| body(&handle.switch.serving())) }
 }
 
 /// As `with_cache`, for what keeps the cache.
+#[inline]
 pub(super) unsafe fn with_handle(
     name: &'static str,
     cache: *const yc_cache,
     err: *mut *mut yc_error,
     body: impl FnOnce(&Arc<Handle>) -> Result<yc_status>,
 ) -> yc_status {
-    // SAFETY: the caller's arguments, handed on; `with_cache` found a cache before it runs this.
-    unsafe { with_cache(name, cache, err, |_| body(&(*cache).0)) }
+    let checked = || {
+        // SAFETY: the caller hands NULL or a live cache of ours.
+        let handle = unsafe { cache.as_ref() }.ok_or_else(|| null("cache"))?;
+        handle.0.check_open()?;
+        body(&handle.0)
+    };
+    // SAFETY: the caller's `err`, handed on.
+    unsafe { boundary::call(name, err, checked) }
 }
 
 impl yc_cache {

@@ -29,15 +29,15 @@ pub struct yc_progress {
     pub skipped: u64,
     /// Entries that could not be.
     pub failed: u64,
-    /// What the option resume takes to go on from here, also in another
-    /// process; NULL at the end. Valid during the call.
+    /// What the option resume takes to go on from here, or a little before,
+    /// also in another process; NULL at the end. Valid during the call.
     pub resume: *const c_char,
     /// Zero.
     pub reserved: [u64; 4],
 }
 
-/// Told how far a migration is, after each thousand keys or so, on the thread
-/// that called yc_migrate(). 0 goes on; anything else ends the migration there,
+/// Told how far a migration is, after each few hundred keys, on the thread that
+/// called yc_migrate(). 0 goes on; anything else ends the migration there,
 /// with a report that can be resumed. It must not throw or longjmp; it may
 /// call the library.
 pub type yc_progress_fn = Option<unsafe extern "C" fn(user_data: *mut c_void, progress: *const yc_progress) -> i32>;
@@ -113,7 +113,9 @@ pub unsafe extern "C" fn yc_migrate(
 /// options is a YAML or JSON map, or NULL. "{copy: true}" copies what the
 /// cache holds first, as yc_migrate() does, while the old backend serves; what
 /// changes meanwhile follows, and an invalidation is not lost. Without it the
-/// new backend begins with what it has.
+/// new backend begins with what it has. Either way an entry that the new
+/// backend has already stays, though it may be older: flush it before, if that
+/// may be.
 ///
 /// On success *report (may be NULL as a place) is one JSON object, to be
 /// released with yc_value_free(): backend, and copied, the report of the copy.

@@ -93,8 +93,9 @@ impl Catchup {
         if missed.flush {
             self.behind.flush(false).await?;
         }
-        for pattern in &missed.patterns {
-            self.behind.invalidate_pattern(pattern).await?;
+        let patterns: Vec<&[u8]> = missed.patterns.iter().map(Vec::as_slice).collect();
+        if !patterns.is_empty() {
+            self.behind.invalidate_patterns(&patterns).await?;
         }
         let tags: Vec<&[u8]> = missed.tags.iter().map(Vec::as_slice).collect();
         for tags in tags.chunks(CHUNK) {
@@ -268,11 +269,11 @@ impl Backend for Catchup {
         })
     }
 
-    fn invalidate_pattern<'a>(&'a self, pattern: &'a [u8]) -> Reply<'a, Removed> {
+    fn invalidate_patterns<'a>(&'a self, patterns: &'a [&'a [u8]]) -> Reply<'a, Removed> {
         later(async move {
             self.check_listing()?;
-            let done = self.removed(self.serving.invalidate_pattern(pattern).await);
-            self.noted(Change::Pattern(pattern), done, |there| there.invalidate_pattern(pattern)).await
+            let done = self.removed(self.serving.invalidate_patterns(patterns).await);
+            self.noted(Change::Patterns(patterns), done, |there| there.invalidate_patterns(patterns)).await
         })
     }
 

@@ -288,8 +288,8 @@ impl Backend for Fallback {
         serve!(self, failed, |backend| backend.flush(count))
     }
 
-    fn invalidate_pattern<'a>(&'a self, pattern: &'a [u8]) -> Reply<'a, Removed> {
-        serve!(self, failed, |backend| backend.invalidate_pattern(pattern))
+    fn invalidate_patterns<'a>(&'a self, patterns: &'a [&'a [u8]]) -> Reply<'a, Removed> {
+        serve!(self, failed, |backend| backend.invalidate_patterns(patterns))
     }
 
     /// A listing that began at the other of the two begins anew.

@@ -19,8 +19,8 @@ pub enum Change<'a> {
     Keys(&'a [&'a [u8]]),
     /// Entries with one of these tags were invalidated.
     Tags(&'a [&'a [u8]]),
-    /// Keys that match this glob were.
-    Pattern(&'a [u8]),
+    /// Keys that match one of these globs were.
+    Patterns(&'a [&'a [u8]]),
     /// All were.
     Flush,
 }
@@ -122,7 +122,7 @@ impl Missed {
         match change {
             Change::Keys(keys) => keys.iter().for_each(|key| put(&mut self.keys, &mut self.bytes, key)),
             Change::Tags(tags) => tags.iter().for_each(|tag| put(&mut self.tags, &mut self.bytes, tag)),
-            Change::Pattern(pattern) => put(&mut self.patterns, &mut self.bytes, pattern),
+            Change::Patterns(patterns) => patterns.iter().for_each(|it| put(&mut self.patterns, &mut self.bytes, it)),
             Change::Flush => *self = Self { flush: true, ..Self::default() },
         }
         self.keep_bounds(can_flush)

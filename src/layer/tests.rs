@@ -22,7 +22,7 @@ fn each_name_is_noted_once_and_a_flush_covers_all_before_it() {
     assert!(note(&journal, Change::Keys(&[b"a", b"b", b"a"])) && note(&journal, Change::Tags(&[b"t"])));
     assert_eq!(journal.len(), 3);
     note(&journal, Change::Flush);
-    note(&journal, Change::Pattern(b"a*"));
+    note(&journal, Change::Patterns(&[b"a*"]));
     let missed = journal.take();
     assert!(missed.flush && missed.keys.is_empty() && missed.patterns.len() == 1);
     assert_eq!(journal.len(), 0);
@@ -142,7 +142,7 @@ fn what_is_invalidated_meanwhile_is_not_read_when_the_primary_is_back() {
         assert_eq!(answer(it.cache.invalidate_tags(&[b"tag"], true)).unwrap(), None, "nobody can count it");
         answer(it.cache.delete(b"deleted")).unwrap();
         set(&it.cache, "overwritten", "new", &[b"tag"]);
-        answer(it.cache.invalidate_pattern(b"listed:*")).unwrap();
+        answer(it.cache.invalidate_patterns(&[b"listed:*"])).unwrap();
         answer(it.cache.expire(b"expired", None)).unwrap();
         it.comes_back();
         let found: Vec<_> = keys.iter().map(|key| get(&it.cache, key)).collect();

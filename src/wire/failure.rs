@@ -16,7 +16,7 @@ pub fn connecting(server: &str, error: &io::Error) -> Error {
             "nothing listens there: is the server running, and are host and port right?"
         }
         io::ErrorKind::TimedOut => {
-            "no connection in time (socket_connect_timeout): check host, port, firewall and network"
+            "no connection in time (socket_connect_timeout): check host, port, firewall and network, and whether a port for TLS has it"
         }
         io::ErrorKind::NotFound => "there is no such socket file: is the server running?",
         io::ErrorKind::PermissionDenied => "this user may not open the socket: check its permissions",

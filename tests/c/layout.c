@@ -11,6 +11,15 @@ SIZE(yc_slice, 16);
 AT(yc_slice, data, 0);
 AT(yc_slice, len, 8);
 
+SIZE(yc_progress, 80);
+AT(yc_progress, struct_size, 0);
+AT(yc_progress, examined, 8);
+AT(yc_progress, copied, 16);
+AT(yc_progress, skipped, 24);
+AT(yc_progress, failed, 32);
+AT(yc_progress, resume, 40);
+AT(yc_progress, reserved, 48);
+
 SIZE(yc_search_options, 72);
 AT(yc_search_options, struct_size, 0);
 AT(yc_search_options, threshold, 8);
