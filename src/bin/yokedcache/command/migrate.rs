@@ -55,11 +55,14 @@ fn copy(session: &Session, target: &Cache, options: &MigrationConfig, checkpoint
     // One that cannot be kept is told before the work begins.
     checkpoint.map_or(Ok(()), |checkpoint| checkpoint.write(options.resume.as_deref()))?;
     let bar = bar(session, options);
-    let mut lost = None;
+    let (mut lost, mut kept) = (None, options.resume.clone());
     let mut told = |at: &Progress| {
         show(&bar, at);
-        // At the end there is no more to go on with; until then the last page is done again.
-        lost = checkpoint.filter(|_| at.resume.is_some()).and_then(|it| it.write(at.resume.as_deref()).err());
+        // At the end there is no more to go on with; until then what comes after the last place is done again.
+        if at.resume.is_some() && at.resume != kept {
+            kept.clone_from(&at.resume);
+            lost = checkpoint.and_then(|it| it.write(at.resume.as_deref()).err());
+        }
         lost.is_none()
     };
     let report = wait(session.cache.migrate(target, options, &mut told));
