@@ -1,7 +1,7 @@
 //! YokedCache: one cache with one meaning over its backends, behind a C ABI.
 //!
 //! The product is the C ABI in [`ffi`], whose header is `include/yokedcache.h`.
-//! The other modules are public for this project's own tests and benchmarks.
+//! The other modules are public for this project's own tool (`src/bin`), tests and benchmarks.
 //!
 //! ```text
 //! ffi  →  cache (what operations mean)  →  [layer: fallback, catch-up]  →  backend (where entries live)
@@ -33,5 +33,5 @@ pub mod runtime;
 mod thread;
 pub mod ttl;
 pub mod value;
-mod wait;
+pub mod wait;
 pub mod wire;

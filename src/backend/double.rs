@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, Either};
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Either, join_all};
 use tokio::sync::Semaphore;
 
 use super::memory::Memory;
@@ -24,6 +25,8 @@ pub type Get = Box<dyn Fn(&[u8]) -> BoxFuture<'static, Option<Result<Option<Valu
 pub struct Double {
     memory: Memory,
     at_once: bool,
+    /// Whether it says that its keys are on one server.
+    pub one_server: bool,
     get: Get,
     down: Arc<Mutex<Option<ErrorKind>>>,
 }
@@ -58,7 +61,7 @@ impl Double {
     /// A backend whose gets do this; `at_once`: it says that it answers so.
     pub fn new(config: &Config, at_once: bool, get: Get) -> Self {
         let BackendConfig::Memory(memory) = &config.backend else { panic!("not a memory cache") };
-        Self { memory: Memory::new(memory), at_once, get, down: Arc::default() }
+        Self { memory: Memory::new(memory), at_once, one_server: false, get, down: Arc::default() }
     }
 }
 
@@ -119,6 +122,9 @@ impl Backend for Double {
     fn answers_at_once(&self) -> bool {
         self.at_once
     }
+    fn is_one_server(&self) -> bool {
+        self.one_server
+    }
     fn get<'a>(&'a self, key: &'a [u8]) -> Reply<'a, Option<Value>> {
         let first = (self.get)(key);
         self.unless_down(Either::Right(Box::pin(async move {
@@ -129,7 +135,8 @@ impl Backend for Double {
         })))
     }
     fn get_many<'a>(&'a self, keys: &'a [&'a [u8]]) -> Reply<'a, Vec<Result<Option<Value>>>> {
-        self.unless_down(self.memory.get_many(keys))
+        let each = keys.iter().map(|key| self.get(key));
+        self.unless_down(Either::Right(Box::pin(join_all(each).map(Ok))))
     }
     fn set<'a>(&'a self, entry: NewEntry<'a>) -> Reply<'a, ()> {
         self.unless_down(self.memory.set(entry))

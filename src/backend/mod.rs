@@ -212,6 +212,10 @@ pub trait Backend: Send + Sync {
     fn answers_at_once(&self) -> bool {
         false
     }
+    /// Whether all keys are on one server: what asks for many of them waits no longer than for one.
+    fn is_one_server(&self) -> bool {
+        false
+    }
     /// The value of a key.
     fn get<'a>(&'a self, key: &'a [u8]) -> Reply<'a, Option<Value>>;
     /// The values of many keys, each with its own outcome, in their order.

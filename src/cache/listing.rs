@@ -19,6 +19,7 @@ pub struct Cursor {
     cache: u64,
     glob: Glob,
     literal_prefix: Vec<u8>,
+    tags: ByteStrings,
     next: Option<Position>,
     /// Keys of a page that was larger than what was asked for, and how many of them were given.
     left: (ByteStrings, usize),
@@ -32,9 +33,17 @@ impl Cursor {
             cache: 0,
             literal_prefix: glob.literal_prefix(),
             glob,
+            tags: ByteStrings::default(),
             next: Some(Position::default()),
             left: Default::default(),
         })
+    }
+
+    /// The same of entries with one of these tags alone; no tags: all.
+    pub fn tagged(mut self, tags: &[&[u8]]) -> Result<Self> {
+        tags.iter().try_for_each(|tag| check_tag(tag))?;
+        tags.iter().for_each(|tag| self.tags.push(tag));
+        Ok(self)
     }
 }
 
@@ -87,7 +96,8 @@ impl Cache {
     }
 
     async fn matching_keys(&self, cursor: &mut Cursor, limit: usize) -> Result<ByteStrings> {
-        let wanted = Wanted { literal_prefix: &cursor.literal_prefix, tags: &[] };
+        let tags: Vec<&[u8]> = cursor.tags.iter().collect();
+        let wanted = Wanted { literal_prefix: &cursor.literal_prefix, tags: &tags };
         let mut keys = ByteStrings::default();
         if cursor.next != Some(Position::default()) && cursor.next.is_some() && cursor.cache != self.number {
             // Another backend serves since: its positions are others, and keys are listed again.

@@ -182,6 +182,11 @@ impl Cache {
         self.backend.answers_at_once()
     }
 
+    /// Whether many keys take no longer than one, also when a server is slow.
+    pub fn is_one_server(&self) -> bool {
+        self.backend.is_one_server()
+    }
+
     /// Ready when it can be used, or why it cannot; at once where the configuration is lazy.
     pub fn ready(&self) -> Reply<'_, ()> {
         if self.lazy { done(Ok(())) } else { self.backend.connected() }

@@ -27,6 +27,16 @@ pub(super) fn body(document: Node, asked: Option<&str>, variables: Variables) ->
     }
 }
 
+/// The names of the environments, in their order; none of a document that is one body alone.
+pub(super) fn names(document: Node) -> Result<Vec<String>> {
+    match document {
+        Node::Map(fields) if fields.iter().any(|field| field.name == "cache") => {
+            Ok(environments(fields)?.into_iter().map(|field| field.name).collect())
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
 fn kind(document: &Node) -> &'static str {
     match document {
         Node::Empty => "a document with nothing in it",

@@ -123,6 +123,17 @@ impl Config {
             .map_err(|error| within(&file::shown(path), error))
     }
 
+    /// The environments of a document in a file; none where it is one body alone.
+    ///
+    /// # Errors
+    ///
+    /// `Config` for a file that cannot be read or is no document.
+    pub fn environments(path: &Path) -> Result<Vec<String>> {
+        file::read(path)
+            .and_then(|text| check_text(&text).and_then(|()| environment::names(document::parse(&text)?)))
+            .map_err(|error| within(&file::shown(path), error))
+    }
+
     /// Reads the URL in the variable `YOKEDCACHE_URL`, else the file that the variable `YOKEDCACHE_CONFIG` names, else
     /// the Redis URL in the variable `REDIS_URL`.
     ///
@@ -144,6 +155,11 @@ impl Config {
             "no configuration: set YOKEDCACHE_URL to a URL, YOKEDCACHE_CONFIG to the path of a file or REDIS_URL to a Redis URL",
         ))
     }
+}
+
+/// A time as the options take it: `250ms`, `300s`, `5m`, `2h`, `1d`; a bare number is seconds.
+pub fn duration(text: &str) -> Option<Duration> {
+    value::milliseconds(text).map(Duration::from_millis)
 }
 
 fn from_url(text: &str, variables: Variables) -> Result<Config> {

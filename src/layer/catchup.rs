@@ -202,6 +202,10 @@ impl Backend for Catchup {
         self.serving.capabilities()
     }
 
+    fn is_one_server(&self) -> bool {
+        self.serving.is_one_server()
+    }
+
     fn get<'a>(&'a self, key: &'a [u8]) -> Reply<'a, Option<Value>> {
         self.serving.get(key)
     }

@@ -245,6 +245,10 @@ impl Backend for Fallback {
         }
     }
 
+    fn is_one_server(&self) -> bool {
+        self.0.primary.is_one_server()
+    }
+
     fn get<'a>(&'a self, key: &'a [u8]) -> Reply<'a, Option<Value>> {
         serve!(self, failed, |backend| backend.get(key))
     }

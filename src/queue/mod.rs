@@ -8,6 +8,7 @@
 mod budget;
 mod driver;
 mod event;
+mod groups;
 mod owned;
 mod packed;
 mod shared;

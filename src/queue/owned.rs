@@ -18,6 +18,14 @@ pub(super) struct Owned {
     _share: Share,
 }
 
+/// Kinds of which many can be asked together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Company {
+    Get,
+    Set,
+    Delete,
+}
+
 enum Kind {
     Get,
     Set { ttl: Ttl },
@@ -111,10 +119,31 @@ impl Owned {
 
     /// Runs it.
     pub(super) async fn run(self, cache: &Cache) -> Result<Outcome> {
-        let mut strings = self.strings.iter();
-        let (key, value) = (strings.next().unwrap_or_default(), strings.next().unwrap_or_default());
-        let list: Vec<&[u8]> = strings.collect();
-        cache.run(self.kind.with(key, value, &list)).await
+        let strings: Vec<&[u8]> = self.strings().collect();
+        cache.run(self.view(&strings)).await
+    }
+
+    /// Which operations it can be asked of a store together with.
+    pub(super) fn company(&self) -> Option<Company> {
+        match self.kind {
+            Kind::Get => Some(Company::Get),
+            Kind::Set { .. } => Some(Company::Set),
+            Kind::Delete => Some(Company::Delete),
+            _ => None,
+        }
+    }
+
+    /// All it was given.
+    pub(super) fn strings(&self) -> impl Iterator<Item = &[u8]> {
+        self.strings.iter()
+    }
+
+    /// The operation, with its strings.
+    pub(super) fn view<'a>(&'a self, strings: &'a [&'a [u8]]) -> Operation<'a> {
+        match strings {
+            [key, value, list @ ..] => self.kind.with(key, value, list),
+            _ => self.kind.with(&[], &[], &[]),
+        }
     }
 }
 

@@ -115,6 +115,39 @@ fn what_waits_completes_when_it_is_let_through_with_what_was_submitted() {
 }
 
 #[test]
+fn what_is_asked_together_completes_each_for_itself() {
+    let gate = Gate::closed();
+    let mut double = Double::new(&config(), false, gate.get());
+    double.one_server = true;
+    let queue = Queue::open(Arc::new(Holder(Switch::new(Cache::over(Arc::new(double), config())))), 0).unwrap();
+    let (mut tickets, mut submission) = (Vec::new(), queue.submit(200).unwrap());
+    for at in 0..100u64 {
+        let (key, value) = (format!("key:{}", at / 2), at.to_string());
+        let set = SetRequest { key: key.as_bytes(), value: value.as_bytes(), ttl: Ttl::Never, tags: &[b"tag"] };
+        assert!(submission.add(Label { user_data: at, kind: 1 }, Ok(Operation::Set(set))));
+    }
+    submission.commit(|_| {});
+    (0..100).for_each(|_| assert!(next(&queue).result.is_ok()));
+    let mut submission = queue.submit(100).unwrap();
+    for at in 0..100u64 {
+        let key = format!("key:{at}");
+        assert!(submission.add(Label { user_data: at, kind: 3 }, Ok(Operation::Get { key: key.as_bytes() })));
+    }
+    submission.commit(|ticket| tickets.push(ticket));
+    until(|| gate.waiting() == 100);
+    // All of the first group but one, all of the second.
+    tickets[1..64].iter().for_each(|ticket| assert!(queue.cancel(*ticket)));
+    until(|| gate.waiting() == 68);
+    gate.open(100);
+    let came: HashMap<u64, Completion> = (0..100).map(|_| next(&queue)).map(|it| (it.label.user_data, it)).collect();
+    let is_cancelled = |it: &Completion| it.result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Cancelled);
+    assert!((0..100).all(|at| is_cancelled(&came[&at]) == (1..64).contains(&at)));
+    assert!(matches!(&came[&0].result, Ok(Outcome::Value(value)) if value.as_bytes() == b"1"));
+    assert!((64..100).all(|at| matches!(came[&at].result, Ok(Outcome::Miss))));
+    assert!(take_all(&queue).is_empty());
+}
+
+#[test]
 fn what_is_cancelled_completes_once_and_its_future_is_dropped() {
     let (queue, gate) = gated(0);
     let ticket = submit(&queue, 5, GET);

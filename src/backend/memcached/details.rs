@@ -9,12 +9,14 @@ use crate::backend::remote::RollCall;
 use crate::error::{ErrorKind, Result};
 
 /// The statistics that are passed on, and what they are called there.
-const NUMBERS: [(&str, &str); 8] = [
+const NUMBERS: [(&str, &str); 10] = [
     ("uptime", "uptime_s"),
     ("curr_items", "items"),
     ("bytes", "used_memory_bytes"),
     ("limit_maxbytes", "max_memory_bytes"),
     ("evictions", "evicted_keys"),
+    ("get_hits", "hits"),
+    ("get_misses", "misses"),
     ("curr_connections", "connected_clients"),
     ("max_connections", "max_clients"),
     ("rejected_connections", "rejected_clients"),

@@ -103,6 +103,10 @@ impl Store for MemcachedStore {
         Capabilities { list: self.listings.refusal().is_none(), count: false, shared: true, size: false }
     }
 
+    fn is_one_server(&self) -> bool {
+        self.fleet.members.len() == 1
+    }
+
     fn server(&self) -> String {
         self.fleet.name()
     }

@@ -11,12 +11,14 @@ use crate::error::Result;
 use crate::wire::Server;
 
 /// The fields of INFO that are passed on, and what they are called there.
-const NUMBERS: [(&str, &str); 8] = [
+const NUMBERS: [(&str, &str); 10] = [
     ("uptime_in_seconds", "uptime_s"),
     ("used_memory", "used_memory_bytes"),
     ("maxmemory", "max_memory_bytes"),
     ("evicted_keys", "evicted_keys"),
     ("expired_keys", "expired_keys"),
+    ("keyspace_hits", "hits"),
+    ("keyspace_misses", "misses"),
     ("connected_clients", "connected_clients"),
     ("connected_slaves", "connected_replicas"),
     ("master_last_io_seconds_ago", "replication_last_io_s"),

@@ -128,6 +128,10 @@ impl Store for RedisStore {
         Capabilities { list: true, count: self.tag_index, shared: true, size: false }
     }
 
+    fn is_one_server(&self) -> bool {
+        !self.route.is_cluster()
+    }
+
     fn server(&self) -> String {
         self.route.name()
     }

@@ -92,6 +92,10 @@ impl<S: Store> Backend for Remote<S> {
         self.store.capabilities()
     }
 
+    fn is_one_server(&self) -> bool {
+        self.store.is_one_server()
+    }
+
     fn get<'a>(&'a self, key: &'a [u8]) -> Reply<'a, Option<Value>> {
         self.call(self.read_one(key))
     }

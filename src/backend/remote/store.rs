@@ -56,6 +56,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// What it can do.
     fn capabilities(&self) -> Capabilities;
+    /// Whether all names are on one server.
+    fn is_one_server(&self) -> bool;
     /// The server, or servers, for messages.
     fn server(&self) -> String;
     /// The name an entry is stored under, and whether the key has to be kept in the entry.

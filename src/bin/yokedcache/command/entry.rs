@@ -1,0 +1,131 @@
+//! One entry: get, set, del, exists, ttl, expire.
+
+use std::borrow::Cow;
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Read};
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Map, Value as Json, json};
+use yokedcache::cache::SetRequest;
+use yokedcache::ttl::Ttl;
+use yokedcache::wait::{answer, wait};
+
+use crate::arguments::{Expire, Get, Set};
+use crate::bytes;
+use crate::exit::Exit;
+use crate::failure::{Failure, Result};
+use crate::session::{Session, slices};
+
+/// The most bytes of a value that are read: one over what `max_value_bytes` can be, for the cache to refuse.
+const MOST_INPUT: u64 = 512 * 1024 * 1024 + 1;
+
+/// Writes the value of a key.
+pub fn get(session: &mut Session, arguments: &Get) -> Result<Exit> {
+    let key = session.bytes(&arguments.key)?;
+    let found = answer(session.cache.get(&key))?;
+    let value = found.as_ref().map(|value| value.as_bytes());
+    match (value, &arguments.output) {
+        (Some(value), Some(file)) => save(session, &key, value, file)?,
+        (Some(value), None) if !session.output.is_json() => session.output.value(value)?,
+        (None, _) if !session.output.is_json() => crate::output::remark(false, "miss"),
+        _ => session.output.say(String::new, || found_in(&key, value))?,
+    }
+    Ok(Exit::answer(value.is_some()))
+}
+
+fn save(session: &mut Session, key: &[u8], value: &[u8], file: &Path) -> Result<()> {
+    fs::write(file, value).map_err(Failure::stream(&file.display().to_string()))?;
+    let text = || format!("wrote {} bytes to {}", value.len(), file.display());
+    session.output.say(text, || about(key, [("found", json!(true)), ("bytes", json!(value.len()))]))
+}
+
+fn found_in(key: &[u8], value: Option<&[u8]>) -> Json {
+    let mut object = bytes::object("key", key);
+    object.insert("found".to_owned(), value.is_some().into());
+    value.into_iter().for_each(|value| bytes::put(&mut object, "value", value));
+    Json::Object(object)
+}
+
+/// Stores a value.
+pub fn set(session: &mut Session, arguments: &Set) -> Result<Exit> {
+    let (key, value) = (session.bytes(&arguments.key)?, value(session, &arguments.value)?);
+    let (tags, ttl) = (session.all_bytes(&arguments.tags)?, arguments.ttl.unwrap_or(Ttl::Default));
+    answer(session.cache.set(SetRequest { key: &key, value: &value, ttl, tags: &slices(&tags) }))?;
+    session.output.say(|| "stored".to_owned(), || about(&key, [("stored", json!(true))]))?;
+    Ok(Exit::Done)
+}
+
+fn value<'a>(session: &Session, argument: &'a OsString) -> Result<Cow<'a, [u8]>> {
+    if argument != "-" {
+        return session.bytes(argument);
+    }
+    let mut value = Vec::new();
+    let read = io::stdin().lock().take(MOST_INPUT).read_to_end(&mut value);
+    read.map_err(|error| Failure::Stream("standard input".to_owned(), error))?;
+    Ok(value.into())
+}
+
+/// Removes keys.
+pub fn delete(session: &mut Session, keys: &[OsString]) -> Result<Exit> {
+    let keys = session.all_bytes(keys)?;
+    let mut removed = 0;
+    for was_there in wait(session.cache.delete_many(&slices(&keys)))? {
+        removed += usize::from(was_there?);
+    }
+    let text = || format!("removed {removed} of {}", keys.len());
+    session.output.say(text, || json!({ "keys": keys.len(), "removed": removed }))?;
+    Ok(Exit::answer(removed == keys.len()))
+}
+
+/// Tells whether a key is there.
+pub fn exists(session: &mut Session, key: &OsString) -> Result<Exit> {
+    let key = session.bytes(key)?;
+    let found = answer(session.cache.exists(&key))?;
+    let text = || if found { "yes" } else { "no" }.to_owned();
+    session.output.say(text, || about(&key, [("found", json!(found))]))?;
+    Ok(Exit::answer(found))
+}
+
+/// Tells how long a key has to live.
+pub fn ttl(session: &mut Session, key: &OsString) -> Result<Exit> {
+    let key = session.bytes(key)?;
+    let Some(left) = answer(session.cache.ttl(&key))? else { return miss(session, &key) };
+    let json = || about(&key, [("found", json!(true)), ("ttl_ms", json!(left.map(millis)))]);
+    session.output.say(|| left.map_or_else(|| "never".to_owned(), time), json)?;
+    Ok(Exit::Done)
+}
+
+/// Gives a key another time to live.
+pub fn expire(session: &mut Session, arguments: &Expire) -> Result<Exit> {
+    let key = session.bytes(&arguments.key)?;
+    if !answer(session.cache.expire(&key, arguments.ttl))? {
+        return miss(session, &key);
+    }
+    session.output.say(|| "changed".to_owned(), || about(&key, [("found", json!(true))]))?;
+    Ok(Exit::Done)
+}
+
+fn miss(session: &mut Session, key: &[u8]) -> Result<Exit> {
+    if session.output.is_json() {
+        session.output.say(String::new, || about(key, [("found", json!(false))]))?;
+    } else {
+        crate::output::remark(false, "miss");
+    }
+    Ok(Exit::No)
+}
+
+fn about<const N: usize>(key: &[u8], fields: [(&str, Json); N]) -> Json {
+    let named = fields.into_iter().map(|(name, value)| (name.to_owned(), value));
+    Json::Object(bytes::object("key", key).into_iter().chain(named).collect::<Map<_, _>>())
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// As `--ttl` takes it.
+fn time(time: Duration) -> String {
+    format!("{:.3}s", time.as_secs_f64())
+}

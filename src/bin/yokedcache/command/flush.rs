@@ -1,0 +1,54 @@
+//! Removing everything, once somebody has said yes.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use yokedcache::error::ErrorKind;
+use yokedcache::wait::{answer, wait};
+
+use super::check::servers;
+use super::invalidate::tell;
+use crate::exit::Exit;
+use crate::failure::{Failure, Result};
+use crate::session::Session;
+
+/// Removes every entry of the prefix.
+pub fn flush(session: &mut Session, yes: bool) -> Result<Exit> {
+    if !yes && !confirm(session)? {
+        crate::output::remark(session.output.is_json(), "nothing was removed");
+        return Ok(Exit::No);
+    }
+    let removed = wait(session.cache.flush(true))?;
+    tell(session, removed)?;
+    Ok(Exit::Done)
+}
+
+fn confirm(session: &Session) -> Result<bool> {
+    if !io::stdin().is_terminal() {
+        return Err(Failure::Usage(
+            "flush asks on a terminal, and there is none: give --yes if you are sure".to_owned(),
+        ));
+    }
+    let question =
+        format!("Remove {} of prefix {} on {}? Type yes: ", count(session)?, session.config.key_prefix, place(session));
+    let mut line = String::new();
+    let asked = io::stderr().write_all(question.as_bytes());
+    let read = asked.and_then(|()| io::stdin().lock().read_line(&mut line));
+    read.map_err(|error| Failure::Stream("the terminal".to_owned(), error))?;
+    Ok(line.trim().eq_ignore_ascii_case("yes"))
+}
+
+fn count(session: &Session) -> Result<String> {
+    match answer(session.cache.usage()) {
+        Ok(usage) if usage.estimated => Ok(format!("all entries (about {})", usage.keys)),
+        Ok(usage) => Ok(format!("all entries ({})", usage.keys)),
+        Err(error) if error.kind() == ErrorKind::Unsupported => {
+            Ok("all entries (nobody can count them here)".to_owned())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn place(session: &Session) -> String {
+    let servers = servers(&session.config.backend);
+    format!("{} {}", super::check::backend(&session.config.backend), servers.join(", ")).trim_end().to_owned()
+}

@@ -1,0 +1,71 @@
+//! Removing by tag or by pattern, or telling what would go.
+
+use serde_json::json;
+use yokedcache::backend::Removed;
+use yokedcache::cache::Cursor;
+use yokedcache::glob::Glob;
+use yokedcache::wait::wait;
+
+use super::listing::list;
+use crate::arguments::Invalidate;
+use crate::exit::Exit;
+use crate::failure::Result;
+use crate::output::remark;
+use crate::session::{Session, slices};
+
+/// Removes what is named, or lists it.
+pub fn invalidate(session: &mut Session, arguments: &Invalidate) -> Result<Exit> {
+    let (tags, patterns) = (session.all_bytes(&arguments.tags)?, session.all_bytes(&arguments.patterns)?);
+    let (tags, patterns) = (slices(&tags), slices(&patterns));
+    if arguments.dry_run {
+        return dry_run(session, &tags, &patterns);
+    }
+    let removed = match tags.as_slice() {
+        [] => by_patterns(session, &patterns)?,
+        tags => wait(session.cache.invalidate_tags(tags, true))?,
+    };
+    tell(session, removed)?;
+    Ok(Exit::Done)
+}
+
+fn by_patterns(session: &Session, patterns: &[&[u8]]) -> Result<Removed> {
+    let mut removed = Some(0);
+    for pattern in patterns {
+        let of_one = wait(session.cache.invalidate_pattern(pattern))?;
+        removed = removed.zip(of_one).map(|(sum, one)| sum + one);
+    }
+    Ok(removed)
+}
+
+/// Says how many entries went, where that is known.
+pub fn tell(session: &mut Session, removed: Removed) -> Result<()> {
+    let text = || match removed {
+        Some(1) => "removed 1 entry".to_owned(),
+        Some(count) => format!("removed {count} entries"),
+        None => "done; how many entries went is unknown: this backend does not count them".to_owned(),
+    };
+    session.output.say(text, || json!({ "removed": removed }))
+}
+
+fn dry_run(session: &mut Session, tags: &[&[u8]], patterns: &[&[u8]]) -> Result<Exit> {
+    let count = match patterns {
+        [] => list(session, &mut Cursor::new(b"*")?.tagged(tags)?, None, |_| true)?,
+        patterns => list_matching(session, patterns)?,
+    };
+    if session.output.is_json() {
+        session.output.say(String::new, || json!({ "would_remove": count }))?;
+    }
+    remark(session.output.is_json(), &format!("would remove {count}; nothing was removed"));
+    Ok(Exit::Done)
+}
+
+/// A key that matches several patterns is listed for the first of them.
+fn list_matching(session: &mut Session, patterns: &[&[u8]]) -> Result<u64> {
+    let mut count = 0;
+    for (index, pattern) in patterns.iter().enumerate() {
+        let before: Vec<Glob> = patterns[..index].iter().map(|pattern| Glob::new(pattern)).collect();
+        let is_new = |key: &[u8]| !before.iter().any(|glob| glob.matches(key));
+        count += list(session, &mut Cursor::new(pattern)?, None, is_new)?;
+    }
+    Ok(count)
+}

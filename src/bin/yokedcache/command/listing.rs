@@ -1,0 +1,62 @@
+//! Looking through the keys: keys, search.
+
+use yokedcache::cache::{Cursor, SearchOptions};
+use yokedcache::wait::wait;
+
+use serde_json::{Value as Json, json};
+
+use crate::arguments::{Listing, Search};
+use crate::bytes;
+use crate::exit::Exit;
+use crate::failure::Result;
+use crate::session::{Session, slices};
+
+/// How many keys are asked for at once.
+const PAGE: usize = 512;
+
+/// Lists keys.
+pub fn keys(session: &mut Session, arguments: &Listing) -> Result<Exit> {
+    let (pattern, tags) = (session.bytes(&arguments.pattern)?, session.all_bytes(&arguments.tags)?);
+    let mut cursor = Cursor::new(&pattern)?.tagged(&slices(&tags))?;
+    list(session, &mut cursor, arguments.limit, |_| true)?;
+    Ok(Exit::Done)
+}
+
+/// Writes the keys of a listing that are wanted, up to a limit; how many that were.
+pub fn list(
+    session: &mut Session,
+    cursor: &mut Cursor,
+    limit: Option<u64>,
+    wanted: impl Fn(&[u8]) -> bool,
+) -> Result<u64> {
+    let (mut listed, limit) = (0, limit.unwrap_or(u64::MAX));
+    while listed < limit {
+        let keys = wait(session.cache.next_keys(cursor, PAGE))?;
+        if keys.is_empty() {
+            break;
+        }
+        for key in keys.iter().filter(|key| wanted(key)).take(usize::try_from(limit - listed).unwrap_or(usize::MAX)) {
+            session.output.say(|| bytes::shown(key), || Json::Object(bytes::object("key", key)))?;
+            listed += 1;
+        }
+        session.output.flush()?;
+    }
+    Ok(listed)
+}
+
+/// Finds the keys most like a text.
+pub fn search(session: &mut Session, arguments: &Search) -> Result<Exit> {
+    let (query, tags) = (session.bytes(&arguments.query)?, session.all_bytes(&arguments.tags)?);
+    let options = SearchOptions { threshold: arguments.threshold, limit: arguments.limit, tags: &slices(&tags) };
+    for found in wait(session.cache.search(&query, options))? {
+        let text = || format!("{:5.1}  {}", found.score, bytes::shown(&found.key));
+        session.output.say(text, || scored(&found.key, found.score))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn scored(key: &[u8], score: f64) -> Json {
+    let mut object = bytes::object("key", key);
+    object.insert("score".to_owned(), json!(score));
+    Json::Object(object)
+}

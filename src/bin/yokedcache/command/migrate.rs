@@ -1,0 +1,115 @@
+//! Copying one cache into another, with a bar for people and a checkpoint for a run that does not come to its end.
+
+use std::io::{self, IsTerminal};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value as Json;
+use yokedcache::cache::{Cache, Progress};
+use yokedcache::config::{Config, MigrationConfig};
+use yokedcache::wait::{answer, wait};
+
+use super::health::line;
+use crate::arguments::Migrate;
+use crate::checkpoint::Checkpoint;
+use crate::exit::Exit;
+use crate::failure::{Failure, Result};
+use crate::session::Session;
+use crate::source::Source;
+
+/// Copies what the session's cache holds.
+pub fn migrate(session: &mut Session, source: &Source, arguments: &Migrate) -> Result<Exit> {
+    let target = source.target(&arguments.to_url, &arguments.to_config, &arguments.to_environment).config()?;
+    check(&session.config)?;
+    check(&target)?;
+    let pattern = arguments.pattern.as_ref().map(|pattern| pattern_text(session, pattern)).transpose()?;
+    let file = arguments.resume_file.clone();
+    let checkpoint = file.map(|file| Checkpoint::new(file, &session.config, &target, pattern.as_deref()));
+    let resume = checkpoint.as_ref().map_or(Ok(None), Checkpoint::read)?;
+    let options = MigrationConfig { pattern, rate: arguments.rate, dry_run: arguments.dry_run, resume };
+    let target = Cache::open(target)?;
+    let copied = answer(target.ready())
+        .map_err(Failure::from)
+        .and_then(|()| copy(session, &target, &options, checkpoint.as_ref()));
+    let _ = answer(target.close(Instant::now() + Duration::from_secs(1)));
+    let report = copied?;
+    session.output.say(|| written(&report), || report.clone())?;
+    Ok(if report["failed"] == 0 { Exit::Done } else { Exit::Failed })
+}
+
+fn check(config: &Config) -> Result<()> {
+    match config.store() {
+        Some(_) => Ok(()),
+        None => Err(Failure::Usage(
+            "a cache in memory is this command's own: it holds nothing, and ends with it".to_owned(),
+        )),
+    }
+}
+
+fn pattern_text(session: &Session, pattern: &std::ffi::OsString) -> Result<String> {
+    let bytes = session.bytes(pattern)?.into_owned();
+    String::from_utf8(bytes).map_err(|_| Failure::Usage("the pattern of a migration is UTF-8 text".to_owned()))
+}
+
+fn copy(session: &Session, target: &Cache, options: &MigrationConfig, checkpoint: Option<&Checkpoint>) -> Result<Json> {
+    // One that cannot be kept is told before the work begins.
+    checkpoint.map_or(Ok(()), |checkpoint| checkpoint.write(options.resume.as_deref()))?;
+    let bar = bar(session, options);
+    let (mut lost, mut kept) = (None, options.resume.clone());
+    let mut told = |at: &Progress| {
+        show(&bar, at);
+        // At the end there is no more to go on with; until then what comes after the last place is done again.
+        if at.resume.is_some() && at.resume != kept {
+            kept.clone_from(&at.resume);
+            lost = checkpoint.and_then(|it| it.write(at.resume.as_deref()).err());
+        }
+        lost.is_none()
+    };
+    let report = wait(session.cache.migrate(target, options, &mut told));
+    bar.finish_and_clear();
+    if let Some(failure) = lost {
+        return Err(failure);
+    }
+    let report = report?;
+    checkpoint.map_or(Ok(()), Checkpoint::remove)?;
+    Ok(report)
+}
+
+/// A bar where it is known how many keys there are, else a spinner; nothing where nobody looks.
+fn bar(session: &Session, options: &MigrationConfig) -> ProgressBar {
+    if session.output.is_json() || !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let all = options.pattern.is_none() && options.resume.is_none();
+    let keys = if all { answer(session.cache.usage()).ok().map(|usage| usage.keys) } else { None };
+    let (bar, template) = match keys {
+        Some(keys) => (ProgressBar::new(keys), "{bar:40} {percent:>3} %  {pos} of about {len} keys, {eta} left  {msg}"),
+        None => (ProgressBar::new_spinner(), "{spinner} {pos} keys in {elapsed}  {msg}"),
+    };
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+fn show(bar: &ProgressBar, at: &Progress) {
+    if bar.length().is_some_and(|length| length < at.examined) {
+        bar.set_length(at.examined);
+    }
+    bar.set_position(at.examined);
+    bar.set_message(format!("{} copied, {} skipped, {} failed", at.copied, at.skipped, at.failed));
+}
+
+fn written(report: &Json) -> String {
+    let copied = if report["dry_run"] == true { "would copy" } else { "copied" };
+    let mut lines = vec![line("examined", &report["examined"]), line(copied, &report["copied"])];
+    lines.extend(reasons("skipped", &report["skipped"]));
+    lines.push(line("failed", &report["failed"]));
+    lines.extend(reasons("failure", &report["failures"]));
+    lines.push(line("seconds", &(report["elapsed_ms"].as_f64().unwrap_or_default() / 1000.0).into()));
+    lines.join("\n")
+}
+
+/// How many for each reason.
+fn reasons<'a>(name: &'a str, counts: &'a Json) -> impl Iterator<Item = String> + 'a {
+    let counts = counts.as_object().into_iter().flatten();
+    counts.map(move |(reason, count)| line(name, &format!("{count} ({reason})").into()))
+}

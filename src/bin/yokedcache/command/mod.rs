@@ -1,0 +1,51 @@
+//! The commands: one file for what belongs together.
+
+mod check;
+mod entry;
+mod flush;
+mod health;
+mod invalidate;
+mod listing;
+mod migrate;
+mod stats;
+
+use yokedcache::wait::answer;
+
+use crate::arguments::{Arguments, Command, ConfigCommand};
+use crate::exit::Exit;
+use crate::failure::Result;
+use crate::session::Session;
+
+/// Does what the arguments say.
+pub fn run(arguments: Arguments) -> Result<Exit> {
+    if let Command::Config(ConfigCommand::Check) = arguments.command {
+        return check::check(&arguments);
+    }
+    let mut session = Session::open(&arguments)?;
+    let done = run_in(&mut session, arguments);
+    // What was written before a failure is the reader's.
+    session.close().and(done)
+}
+
+fn run_in(session: &mut Session, arguments: Arguments) -> Result<Exit> {
+    if !matches!(arguments.command, Command::Health) {
+        answer(session.cache.ready())?;
+    }
+    match arguments.command {
+        Command::Ping => health::ping(session),
+        Command::Health => health::health(session),
+        Command::Stats(stats) => stats::stats(session, stats.watch),
+        Command::Get(get) => entry::get(session, &get),
+        Command::Set(set) => entry::set(session, &set),
+        Command::Del(keys) => entry::delete(session, &keys.keys),
+        Command::Exists(key) => entry::exists(session, &key.key),
+        Command::Ttl(key) => entry::ttl(session, &key.key),
+        Command::Expire(expire) => entry::expire(session, &expire),
+        Command::Keys(listing) => listing::keys(session, &listing),
+        Command::Search(search) => listing::search(session, &search),
+        Command::Invalidate(invalidate) => invalidate::invalidate(session, &invalidate),
+        Command::Flush(flush) => flush::flush(session, flush.yes),
+        Command::Migrate(migrate) => migrate::migrate(session, &arguments.source, &migrate),
+        Command::Config(ConfigCommand::Check) => Ok(Exit::Done),
+    }
+}

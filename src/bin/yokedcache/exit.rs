@@ -1,0 +1,46 @@
+//! What the exit code says.
+
+use std::process::ExitCode;
+
+use yokedcache::error::ErrorKind;
+
+/// How a command ended; `--help` and the README explain each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// It was done.
+    Done = 0,
+    /// It was done, and the answer is no.
+    No = 1,
+    /// The command or an argument of it is not allowed.
+    Usage = 2,
+    /// The configuration cannot be used.
+    Configuration = 3,
+    /// A server did not answer: the same may work later.
+    NotNow = 4,
+    /// Anything else.
+    Failed = 5,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+impl From<ErrorKind> for Exit {
+    fn from(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::Invalid | ErrorKind::TooLarge => Self::Usage,
+            ErrorKind::Config => Self::Configuration,
+            kind if kind.is_retryable() => Self::NotNow,
+            _ => Self::Failed,
+        }
+    }
+}
+
+impl Exit {
+    /// What a command that asks a question ends with.
+    pub fn answer(yes: bool) -> Self {
+        if yes { Self::Done } else { Self::No }
+    }
+}

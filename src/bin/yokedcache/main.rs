@@ -1,0 +1,27 @@
+//! `yokedcache`: a cache looked at and worked on from the command line.
+
+mod arguments;
+mod bytes;
+mod checkpoint;
+mod command;
+mod exit;
+mod failure;
+mod output;
+mod session;
+mod source;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::Arguments;
+
+fn main() -> ExitCode {
+    match Arguments::try_parse() {
+        Ok(arguments) => {
+            let json = arguments.json;
+            command::run(arguments).unwrap_or_else(|failure| failure.tell(json)).into()
+        }
+        Err(refusal) => failure::refused(&refusal).into(),
+    }
+}

@@ -1,0 +1,61 @@
+//! What a command works with: the cache, where answers go, and how arguments are read.
+
+use std::borrow::Cow;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::time::{Duration, Instant};
+
+use yokedcache::cache::Cache;
+use yokedcache::config::Config;
+use yokedcache::wait::answer;
+
+use crate::arguments::Arguments;
+use crate::failure::{Failure, Result};
+use crate::output::Output;
+
+/// An open cache.
+pub struct Session {
+    pub cache: Cache,
+    pub config: Config,
+    pub output: Output,
+    escaped: bool,
+}
+
+impl Session {
+    /// Opens the cache that the arguments name. One with servers is still connecting.
+    pub fn open(arguments: &Arguments) -> Result<Self> {
+        let config = arguments.source.config()?;
+        let cache = Cache::open(config.clone())?;
+        Ok(Self { cache, config, output: Output::new(arguments.json), escaped: arguments.escaped })
+    }
+
+    /// The bytes that an argument stands for.
+    pub fn bytes<'a>(&self, argument: &'a OsString) -> Result<Cow<'a, [u8]>> {
+        let bytes = argument.as_bytes();
+        if !self.escaped {
+            return Ok(bytes.into());
+        }
+        let unescaped = crate::bytes::unescaped(bytes).map(Cow::Owned);
+        unescaped.ok_or_else(|| {
+            let shown = argument.display();
+            Failure::Usage(format!("{shown}: an escape is none of \\\\ \\n \\r \\t \\xNN, which --escaped reads"))
+        })
+    }
+
+    /// The bytes of each argument.
+    pub fn all_bytes<'a>(&self, arguments: &'a [OsString]) -> Result<Vec<Cow<'a, [u8]>>> {
+        arguments.iter().map(|argument| self.bytes(argument)).collect()
+    }
+
+    /// Ends connections and threads. What was done is done, whatever becomes of them.
+    pub fn close(mut self) -> Result<()> {
+        let written = self.output.flush();
+        let _ = answer(self.cache.close(Instant::now() + Duration::from_secs(1)));
+        written
+    }
+}
+
+/// As what takes lists of bytes wants them.
+pub fn slices<'a>(bytes: &'a [Cow<'_, [u8]>]) -> Vec<&'a [u8]> {
+    bytes.iter().map(AsRef::as_ref).collect()
+}

@@ -1,0 +1,133 @@
+//! Which configuration counts: the one that is named, else that of the environment variables.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use yokedcache::config::{self, BackendConfig, Config};
+use yokedcache::error::{Error, ErrorKind};
+
+use crate::failure::{Failure, Result};
+
+/// Which cache is meant.
+#[derive(Args)]
+#[command(next_help_heading = "Which cache")]
+pub struct Source {
+    /// URL, such as redis://localhost?key_prefix=app. Arguments are no place for a password: everybody on the machine
+    /// can read them
+    #[arg(long, global = true, value_name = "URL")]
+    url: Option<String>,
+    /// YAML or JSON configuration file
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Environment of the file [default: that of the variable ENVIRONMENT, else development]
+    #[arg(long, global = true, value_name = "NAME")]
+    environment: Option<String>,
+    /// How long a server may take for a call, in place of the configured socket_timeout
+    #[arg(long, global = true, value_name = "TIME", value_parser = time)]
+    timeout: Option<Duration>,
+    /// What stands before the names of the options, for messages.
+    #[arg(skip)]
+    to: &'static str,
+}
+
+/// A time as configurations have it, such as `250ms`, `30s`, `5m`, `2h`, `1d`.
+pub fn time(text: &str) -> std::result::Result<Duration, String> {
+    config::duration(text)
+        .ok_or_else(|| "a time is such as 250ms, 30s, 5m, 2h or 1d; a bare number is seconds".to_owned())
+}
+
+impl Source {
+    /// Another cache, of the options that begin with `--to-`; the timeout counts for it too.
+    pub fn target(&self, url: &Option<String>, config: &Option<PathBuf>, environment: &Option<String>) -> Self {
+        let (url, config, environment) = (url.clone(), config.clone(), environment.clone());
+        Self { url, config, environment, timeout: self.timeout, to: "to-" }
+    }
+
+    /// The configuration that was asked for. What stands in for a server that fails is left out: nobody but this
+    /// process would see what went there, and a miss there says nothing of the cache.
+    pub fn config(&self) -> Result<Config> {
+        let mut config = Config { fallback: None, ..self.read(self.environment.as_deref())? };
+        if let Some(timeout) = self.timeout {
+            limit(&mut config, timeout)?;
+        }
+        Ok(config)
+    }
+
+    fn read(&self, environment: Option<&str>) -> Result<Config> {
+        self.check()?;
+        let config = match (&self.url, &self.config) {
+            (Some(url), _) => Config::from_text(url, &variable),
+            (_, Some(file)) => Config::from_file(file, environment, &variable),
+            _ => Config::from_variables(&variable).map_err(with_options),
+        };
+        Ok(config?)
+    }
+
+    /// Every configuration that was asked for, each with the name of its environment if it has one. A file without a
+    /// choice among its environments is all of them.
+    pub fn configs(&self) -> Result<Vec<(Option<String>, Result<Config>)>> {
+        self.check()?;
+        let names = match &self.config {
+            Some(file) if self.environment.is_none() => Config::environments(file)?,
+            _ => Vec::new(),
+        };
+        if names.is_empty() {
+            return Ok(vec![(self.environment.clone(), self.read(self.environment.as_deref()))]);
+        }
+        Ok(names.into_iter().map(|name| (Some(name.clone()), self.read(Some(&name)))).collect())
+    }
+
+    /// Where the configuration comes from.
+    pub fn name(&self) -> String {
+        let set = |name: &&&str| variable(name).is_some_and(|value| !value.is_empty());
+        match (&self.url, &self.config) {
+            (Some(_), _) => "--url".to_owned(),
+            (_, Some(file)) => shown(file),
+            _ => ["YOKEDCACHE_URL", "YOKEDCACHE_CONFIG", "REDIS_URL"]
+                .iter()
+                .find(set)
+                .map_or("", |name| *name)
+                .to_owned(),
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        let to = self.to;
+        let refused = |text: String| Err(Failure::Usage(text));
+        match (&self.url, &self.config, &self.environment) {
+            (Some(_), Some(_), _) => refused(format!("--{to}url and --{to}config name two caches: give one of them")),
+            (_, None, Some(_)) => refused(format!("--{to}environment chooses from a file: name it with --{to}config")),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn limit(config: &mut Config, timeout: Duration) -> Result<()> {
+    if timeout.is_zero() {
+        return Err(Failure::Usage("--timeout 0 leaves a server no time".to_owned()));
+    }
+    match &mut config.backend {
+        BackendConfig::Memory(_) => {}
+        BackendConfig::Redis(redis) => redis.connection.timeout = timeout,
+        BackendConfig::Memcached(memcached) => memcached.connection.timeout = timeout,
+    }
+    Ok(())
+}
+
+fn shown(file: &Path) -> String {
+    crate::bytes::shown(file.as_os_str().as_encoded_bytes())
+}
+
+/// What is no UTF-8 is not passed over: its replacement characters make the option's own check refuse it.
+fn variable(name: &str) -> Option<String> {
+    env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}
+
+fn with_options(error: Error) -> Error {
+    match error.message().starts_with("no configuration") {
+        true => Error::new(ErrorKind::Config, format!("{}; or give --url or --config", error.message())),
+        false => error,
+    }
+}
