@@ -1,9 +1,7 @@
 //! `config check`: what a configuration comes to, without a connection and without a secret.
 
-use std::time::Duration;
-
 use serde_json::{Value as Json, json};
-use yokedcache::config::{Address, BackendConfig, Config, ConnectionConfig, RedisTopology, TlsConfig};
+use yokedcache::config::{Address, BackendConfig, Config, RedisTopology};
 
 use super::health::line;
 use crate::arguments::Arguments;
@@ -46,38 +44,11 @@ fn refusal(failure: &Failure) -> Json {
 }
 
 fn described(config: &Config) -> Json {
-    let mut told = json!({
-        "valid": true,
-        "backend": backend(&config.backend),
-        "key_prefix": config.key_prefix,
-        "default_ttl": if config.default_ttl.is_zero() { "never".to_owned() } else { time(config.default_ttl) },
-        "ttl_jitter": format!("{}%", config.ttl_jitter),
-        "max_value_bytes": config.max_value_bytes,
-        "fallback": config.fallback.as_ref().map_or("none", |fallback| backend(&fallback.backend)),
-    });
-    let own = match &config.backend {
-        BackendConfig::Memory(memory) => json!({ "max_size": memory.max_size, "max_bytes": memory.max_bytes }),
-        BackendConfig::Redis(redis) => {
-            connected(&config.backend, redis.password.is_some(), redis.tls.as_ref(), &redis.connection)
-        }
-        BackendConfig::Memcached(memcached) => {
-            connected(&config.backend, memcached.password.is_some(), memcached.tls.as_ref(), &memcached.connection)
-        }
-    };
-    if let (Some(told), Json::Object(own)) = (told.as_object_mut(), own) {
-        told.extend(own);
+    let mut told = json!({ "valid": true });
+    if let (Some(told), Json::Object(summary)) = (told.as_object_mut(), config.summary()) {
+        told.extend(summary);
     }
     told
-}
-
-fn connected(backend: &BackendConfig, password: bool, tls: Option<&TlsConfig>, connection: &ConnectionConfig) -> Json {
-    json!({
-        "servers": servers(backend),
-        "tls": tls.is_some(),
-        "password": if password { "given" } else { "none" },
-        "pool_size": connection.pool_size,
-        "socket_timeout": time(connection.timeout),
-    })
 }
 
 /// What a configuration calls its backend.
@@ -108,25 +79,34 @@ fn all(addresses: &[Address], role: &str) -> Vec<String> {
     addresses.iter().map(|address| format!("{address} {role}")).collect()
 }
 
-fn time(time: Duration) -> String {
-    format!("{}s", time.as_secs_f64())
-}
-
 fn written(report: &Json) -> String {
     let source = report["source"].as_str().unwrap_or_default();
     let environment = report["environment"].as_str();
     let name = environment.map_or_else(String::new, |name| format!(", environment {}", bytes::shown(name.as_bytes())));
     let verdict = if report["valid"] == true { "valid" } else { "not valid" };
-    let fields = report.as_object().into_iter().flatten();
-    let shown = fields.filter(|(name, _)| !["source", "environment", "valid"].contains(&name.as_str()));
+    let fields = flat("", report);
+    let shown = fields.iter().filter(|(name, _)| !["source", "environment", "valid"].contains(&name.as_str()));
     let lines = shown.map(|(name, value)| format!("\n  {}", line(name, &joined(value))));
     format!("{source}{name}: {verdict}{}", lines.collect::<String>())
+}
+
+/// The fields, and those of an object in them behind its name and a dot.
+fn flat(prefix: &str, fields: &Json) -> Vec<(String, Json)> {
+    let each = |(name, value): (&String, &Json)| match value {
+        Json::Object(_) => flat(&format!("{prefix}{name}."), value),
+        value => vec![(format!("{prefix}{name}"), value.clone())],
+    };
+    fields.as_object().into_iter().flatten().flat_map(each).collect()
 }
 
 /// A list as people write it.
 fn joined(value: &Json) -> Json {
     match value.as_array() {
-        Some(items) => items.iter().filter_map(Json::as_str).collect::<Vec<_>>().join(", ").into(),
+        Some(items) => items.iter().map(written_item).collect::<Vec<_>>().join(", ").into(),
         None => value.clone(),
     }
+}
+
+fn written_item(item: &Json) -> String {
+    item.as_str().map_or_else(|| item.to_string(), str::to_owned)
 }

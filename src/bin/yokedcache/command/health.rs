@@ -54,7 +54,7 @@ pub fn server(report: &Json) -> Vec<String> {
 /// A name and its value. What servers say is shown, never obeyed by a terminal.
 pub fn line(name: &str, value: &Json) -> String {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    format!("{name:<22}{}", bytes::shown(text.as_bytes()))
+    format!("{name:<24} {}", bytes::shown(text.as_bytes()))
 }
 
 /// The items of a list.
