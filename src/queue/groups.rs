@@ -10,7 +10,7 @@ use crate::cache::{Cache, Operation, Outcome};
 use crate::error::{Error, Result};
 
 /// The most that are asked for together: more would make the first wait for the last.
-const MOST: usize = 32;
+const MOST: usize = 64;
 /// The group of what is in none.
 const NONE: usize = usize::MAX;
 
