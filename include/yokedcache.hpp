@@ -16,7 +16,8 @@
  * - Every operation comes twice, in the manner of std::filesystem: one throws
  *   yokedcache::Error, the other takes an Error & as its last argument and
  *   does not throw. It clears that error when nothing went wrong. (Without
- *   memory the second ends the process, as the library itself does.)
+ *   memory the second ends the process, as the library itself does. migrate()
+ *   throws what the function that it tells its progress throws.)
  * - Keys, tags, patterns and values are Bytes: from any text, or from a
  *   pointer and a length. They are read during the call only, but see Batch.
  * - A std::string_view that comes back lives as long as the Value, KeyPage,
@@ -38,6 +39,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <iterator>
 #include <limits>
@@ -157,6 +159,46 @@ struct SearchOptions {
     std::vector<Bytes> tags = {};
 };
 
+// How cache.switch_to() replaces a backend.
+struct SwitchOptions {
+    // Whether what the cache holds is copied before the new backend serves.
+    bool copy = false;
+    // The most entries copied a second; 0: no limit.
+    std::uint64_t rate = 0;
+};
+
+// What cache.migrate() copies, and how.
+struct MigrateOptions {
+    // Only keys that match this glob, which is UTF-8; empty: all.
+    std::string pattern = {};
+    // The most entries a second; 0: no limit.
+    std::uint64_t rate = 0;
+    // Count what would be copied, and store nothing.
+    bool dry_run = false;
+    // Go on where an earlier run was: the `resume` that it told last.
+    std::string resume = {};
+};
+
+// How far a migration is.
+struct MigrateProgress {
+    // Keys looked at.
+    std::uint64_t examined = 0;
+    // Entries stored at the target, or that would be.
+    std::uint64_t copied = 0;
+    // Entries that were not, for a reason that is no failure.
+    std::uint64_t skipped = 0;
+    // Entries that could not be.
+    std::uint64_t failed = 0;
+    // What MigrateOptions take to go on from here, or a little before; empty at
+    // the end. It lives during the call.
+    std::string_view resume = {};
+};
+
+// Told how far a migration is, after each few hundred keys, on the thread
+// that called migrate(); false ends it there. It may call the library. What it
+// throws ends the migration, and migrate() throws it.
+using OnProgress = std::function<bool(const MigrateProgress &)>;
+
 // Whether to count what is removed. Memory counts a tag's entries one by one,
 // and forgets them uncounted at once.
 enum class Count { no, yes };
@@ -255,6 +297,51 @@ inline yc_search_options search_options(const SearchOptions &options) noexcept {
     raw.tags = options.tags.data();
     raw.n_tags = options.tags.size();
     return raw;
+}
+
+// A text as JSON has it. What is no UTF-8 stays so: the library says it.
+inline std::string quoted(std::string_view text) {
+    constexpr std::string_view digits = "0123456789abcdef";
+    std::string json = "\"";
+    for (const char letter : text) {
+        const auto byte = static_cast<unsigned char>(letter);
+        if (byte < 0x20 || byte == 0x7f) {
+            json.append("\\u00").append({digits[byte / 16], digits[byte % 16]});
+        } else {
+            json.append(letter == '"' || letter == '\\' ? "\\" : "").append({letter});
+        }
+    }
+    return json + '"';
+}
+
+inline std::string text_of(const SwitchOptions &options) {
+    return std::string("{copy: ") + (options.copy ? "true" : "false") + ", rate: " + std::to_string(options.rate) + "}";
+}
+
+inline std::string text_of(const MigrateOptions &options) {
+    std::string text = std::string("{dry_run: ") + (options.dry_run ? "true" : "false");
+    text += ", rate: " + std::to_string(options.rate);
+    text += options.pattern.empty() ? "" : ", pattern: " + quoted(options.pattern);
+    text += options.resume.empty() ? "" : ", resume: " + quoted(options.resume);
+    return text + "}";
+}
+
+// Who is told how far a migration is, and what that threw.
+struct Told {
+    const OnProgress &function;
+    std::exception_ptr thrown = {};
+};
+
+inline std::int32_t tell_progress(void *data, const yc_progress *raw) noexcept {
+    Told &told = *static_cast<Told *>(data);
+    try {
+        const std::string_view resume = raw->resume == nullptr ? std::string_view() : std::string_view(raw->resume);
+        return told.function({raw->examined, raw->copied, raw->skipped, raw->failed, resume}) ? 0 : 1;
+    } catch (...) {
+        // No exception may cross the library: migrate() throws it again.
+        told.thrown = std::current_exception();
+        return 1;
+    }
 }
 
 // A place in something with operator[].
@@ -942,6 +1029,44 @@ public:
 
     Size size() const {
         return detail::or_throw([&](Error &error) { return size(error); });
+    }
+
+    // Replaces the backend by the one that a configuration asks for, as open()
+    // takes it. Calls that are under way finish on the old one, later ones are
+    // served by the new one, and none fails. Blocks until the old one is closed.
+    // The report is a JSON object. After an error (YC_E_CONFIG, what opening
+    // fails with, YC_E_BUSY while another switch is under way, YC_E_UNSUPPORTED
+    // where what is to be copied cannot be listed) the cache goes on as it was.
+    std::string switch_to(const std::string &config, const SwitchOptions &options, Error &error) noexcept {
+        yc_value *json = nullptr;
+        yc_switch(native(), config.c_str(), detail::text_of(options).c_str(), &json, detail::ErrorPlace(error));
+        return Value(json).text();
+    }
+
+    std::string switch_to(const std::string &config, const SwitchOptions &options = {}) {
+        return detail::or_throw([&](Error &error) { return switch_to(config, options, error); });
+    }
+
+    // Copies the entries of this cache into another: values, tags, and what is
+    // left of their times to live. What the target has stays. Both caches stay
+    // in use; switch_to() also follows what changes meanwhile. The report is a
+    // JSON object. Errors: YC_E_INVALID for a cache onto itself and for a wrong
+    // resume, YC_E_CONFIG, YC_E_UNSUPPORTED where keys cannot be listed, a
+    // server's failure. Both functions throw what the progress throws.
+    std::string migrate(Cache &target, const MigrateOptions &options, const OnProgress &progress, Error &error) const {
+        yc_value *json = nullptr;
+        detail::Told told{progress};
+        yc_migrate(native(), target.native(), detail::text_of(options).c_str(),
+                   progress ? detail::tell_progress : nullptr, &told, nullptr, &json, detail::ErrorPlace(error));
+        const Value report(json);
+        if (told.thrown) {
+            std::rethrow_exception(told.thrown);
+        }
+        return report.text();
+    }
+
+    std::string migrate(Cache &target, const MigrateOptions &options = {}, const OnProgress &progress = nullptr) const {
+        return detail::or_throw([&](Error &error) { return migrate(target, options, progress, error); });
     }
 
     // Asks the backend for a sign of life.

@@ -18,9 +18,10 @@ type Cache struct {
 	handle *C.yc_cache
 	queue  *queue
 	// Whether calls on a few keys are answered on the spot: what no other process sees is in this one.
-	atOnce bool
-
-	capabilities Capabilities
+	atOnce atomic.Bool
+	// A switch may change both.
+	capabilities atomic.Uint64
+	describing   sync.Mutex
 
 	users  users
 	closed atomic.Bool
@@ -101,16 +102,26 @@ func open(open func(**C.yc_cache, **C.yc_error) C.yc_status) (*Cache, error) {
 
 // Asks what the cache can do and opens its queue.
 func (cache *Cache) start() error {
+	if err := cache.describe(); err != nil {
+		return err
+	}
+	queue, err := newQueue(cache.handle, &cache.users)
+	cache.queue = queue
+	return err
+}
+
+// Asks what the backend that serves now can do.
+func (cache *Cache) describe() error {
+	cache.describing.Lock()
+	defer cache.describing.Unlock()
 	var described *C.yc_error
 	var flags C.uint64_t
 	if status := C.yc_capabilities(cache.handle, &flags, &described); status != C.YC_OK {
 		return failure(status, described)
 	}
-	cache.capabilities = Capabilities(flags)
-	cache.atOnce = cache.capabilities&CanShare == 0
-	queue, err := newQueue(cache.handle, &cache.users)
-	cache.queue = queue
-	return err
+	cache.capabilities.Store(uint64(flags))
+	cache.atOnce.Store(Capabilities(flags)&CanShare == 0)
+	return nil
 }
 
 // Capabilities are what a backend can do beyond the basics; a sum of the constants.
@@ -128,12 +139,12 @@ const (
 	CanSize Capabilities = C.YC_CAN_SIZE
 )
 
-// Capabilities tells what the backend can do.
+// Capabilities tells what the backend can do; after a [Cache.Switch], the new one.
 func (cache *Cache) Capabilities() Capabilities {
 	if cache == nil {
 		return 0
 	}
-	return cache.capabilities
+	return Capabilities(cache.capabilities.Load())
 }
 
 // Close closes the cache: calls in flight finish, or fail with [ErrClosed] after five seconds; later ones fail

@@ -29,4 +29,6 @@
 // A context that is cancelled, or whose deadline passes, ends the call at once; a server may carry it out all the
 // same. The error then is both what the context says and an [*Error]. Beside it the configuration's
 // socket_timeout ends each call. The binding itself retries nothing, keeps nothing and sets no limit.
+//
+// [Cache.Switch] and [Cache.MigrateTo] are rare and long: each holds a thread until it is done.
 package yokedcache

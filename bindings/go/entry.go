@@ -74,7 +74,7 @@ func (cache *Cache) Get(ctx context.Context, key string) ([]byte, error) {
 		return nil, err
 	}
 	defer user.leave()
-	if cache.atOnce {
+	if cache.atOnce.Load() {
 		return cache.getAtOnce(key)
 	}
 	return cache.queue.get(ctx, &operation{kind: C.YC_OP_GET, key: key})
@@ -139,7 +139,7 @@ func (cache *Cache) Set(ctx context.Context, key string, value []byte, options .
 	}
 	defer user.leave()
 	ttl, tags := settings(options)
-	if cache.atOnce && len(tags) == 0 {
+	if cache.atOnce.Load() && len(tags) == 0 {
 		answer := C.yoked_go_set(cache.handle, bytesOf(key), C.size_t(len(key)),
 			(*C.uint8_t)(unsafe.SliceData(value)), C.size_t(len(value)), ttl)
 		return failure(answer.status, answer.error)
@@ -203,7 +203,7 @@ func (cache *Cache) hit(ctx context.Context, op *operation) (bool, error) {
 
 // Runs an operation that has no value and is short: on the spot where that is the backend's way.
 func (cache *Cache) outcome(ctx context.Context, op *operation) (outcome, error) {
-	if cache.atOnce {
+	if cache.atOnce.Load() {
 		return cache.runAtOnce(op)
 	}
 	return cache.queue.outcome(ctx, op)

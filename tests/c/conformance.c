@@ -516,6 +516,29 @@ static void run_check_config(runner *run, yc_cache *cache, const statement *step
     add_outcome(result, status, error);
 }
 
+static void run_switch(runner *run, yc_cache *cache, const statement *step, tokens *result) {
+    bool copies = step->n_arguments > 1 && bytes_are(&step->arguments[1], "copy");
+    yc_error *error;
+    yc_status status = yc_switch(cache, argument(run, step, 0)->data, copies ? "{copy: true}" : NULL, NULL, &error);
+    add_outcome(result, status, error);
+}
+
+static yc_cache *find_cache(runner *run, const bytes *name);
+
+static void run_migrate(runner *run, yc_cache *cache, const statement *step, tokens *result) {
+    yc_value *report = NULL;
+    yc_error *error;
+    yc_cache *target = find_cache(run, argument(run, step, 0));
+    yc_status status = yc_migrate(cache, target, NULL, NULL, NULL, NULL, &report, &error);
+    if (status != YC_OK) {
+        add_outcome(result, status, error);
+        return;
+    }
+    char *copied = member(report, "copied");
+    add_text(result, "%lld", copied ? strtoll(copied, NULL, 10) : -1);
+    free(copied);
+}
+
 static const struct {
     const char *name;
     operation_fn *run;
@@ -545,6 +568,8 @@ static const struct {
     {"close", run_close},
     {"sleep", run_sleep},
     {"open", run_open},
+    {"switch", run_switch},
+    {"migrate", run_migrate},
 };
 
 static operation_fn *find_operation(const runner *run, const statement *step) {
@@ -557,13 +582,13 @@ static operation_fn *find_operation(const runner *run, const statement *step) {
 
 /* ---- Cases ---- */
 
-static yc_cache *find_cache(runner *run, const statement *step) {
-    if (!step->cache) return run->caches[0].cache;
+/* By its name, also with the colon of a step; without one the first. */
+static yc_cache *find_cache(runner *run, const bytes *name) {
+    if (!name) return run->caches[0].cache;
+    size_t len = name->data[name->len - 1] == ':' ? name->len - 1 : name->len;
     for (size_t at = 1; at < run->n_caches; at++) {
-        const char *name = run->caches[at].name;
-        if (strlen(name) + 1 == step->cache->len && strncmp(name, step->cache->data, strlen(name)) == 0) {
-            return run->caches[at].cache;
-        }
+        const char *other = run->caches[at].name;
+        if (strlen(other) == len && strncmp(other, name->data, len) == 0) return run->caches[at].cache;
     }
     stop(run, "no cache of this name was opened");
     return NULL;
@@ -587,7 +612,7 @@ static void check(runner *run, const statement *step, tokens *came) {
 
 static void run_step(runner *run, const statement *step) {
     tokens came = {NULL, 0};
-    find_operation(run, step)(run, find_cache(run, step), step, &came);
+    find_operation(run, step)(run, find_cache(run, step->cache), step, &came);
     check(run, step, &came);
 }
 
@@ -717,7 +742,7 @@ static void run_batch(runner *run) {
     tokens came = {NULL, 0};
     yc_error *error;
     for (size_t at = 0; at < count; at++) tags[at] = fill_operation(run, &run->batch[at], &ops[at]);
-    yc_status status = yc_batch(find_cache(run, &run->batch_step), ops, count, sizeof *ops, &error);
+    yc_status status = yc_batch(find_cache(run, run->batch_step.cache), ops, count, sizeof *ops, &error);
     add_outcome(&came, status, error);
     check(run, &run->batch_step, &came);
     for (size_t at = 0; at < count; at++) {

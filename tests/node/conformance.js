@@ -105,6 +105,10 @@ const OPERATIONS = {
   health: async (cache) => [quoted((await cache.health()).status)],
   ping: async (cache) => ok(await cache.ping()),
   close: async (cache) => ok(await cache.close()),
+  switch: async (cache, { arguments: [config, copy] }) => {
+    const { backend } = await cache.switchTo(config, { copy: copy === 'copy' });
+    return [bare(backend === '' ? 'no-backend' : 'ok')];
+  },
   sleep: async (_, { arguments: [milliseconds] }) => ok(await sleep(Number(milliseconds) + 1)),
 };
 
@@ -184,9 +188,15 @@ class Case {
       return this.open(step.arguments[0], step.options.get('suffix')?.[0] ?? '', options);
     }
     if (step.operation === 'check_config') return this.checkConfig([...step.options]);
+    if (step.operation === 'migrate') return this.migrate(this.caches.get(step.cache), this.caches.get(step.arguments[0]));
     const [cache, operation] = [this.caches.get(step.cache), OPERATIONS[step.operation]];
     if (!cache || !operation) throw new Error(`${this.file}:${step.line}: no such cache or operation`);
     return operation(cache, step);
+  }
+
+  async migrate(source, target) {
+    const { copied } = await source.migrateTo(target);
+    return [bare(String(copied))];
   }
 
   /** Leaves nothing in a shared store. */

@@ -3,37 +3,10 @@
 /** A server that stops with calls in flight: each call ends, with its error, and so does close(). */
 
 const assert = require('node:assert/strict');
-const { spawn } = require('node:child_process');
-const net = require('node:net');
 const { test } = require('node:test');
 const { setTimeout: sleep } = require('node:timers/promises');
 const { Cache, YokedCacheError } = require('./package.js');
-
-async function freePort() {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
-async function startServer(t, port) {
-  const server = spawn('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'], { stdio: 'ignore' });
-  const gone = new Promise((resolve) => server.once('exit', resolve));
-  t.after(() => {
-    server.kill('SIGKILL');
-    return gone;
-  });
-  for (let turn = 0; turn < 500; turn++) {
-    const answers = await Cache.open(`redis://127.0.0.1:${port}`).catch(() => undefined);
-    if (answers !== undefined) {
-      await answers.close();
-      return { server, gone };
-    }
-    await sleep(20);
-  }
-  throw new Error('the server did not start');
-}
+const { freePort, startServer } = require('./server.js');
 
 function keepBusy(cache) {
   const calls = [];

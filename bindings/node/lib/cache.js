@@ -8,6 +8,7 @@ const decode = require('./decode.js');
 const { YokedCacheError, errorOf, invalidType, outOfRange } = require('./error.js');
 const { Exchange } = require('./exchange.js');
 const { Kind } = require('./kind.js');
+const { migrate, switchTo } = require('./migrate.js');
 const { Signals } = require('./signals.js');
 
 const OPEN_TEXT = 0;
@@ -34,6 +35,12 @@ function textOf(text, what) {
   if (typeof text !== 'string') throw invalidType(`the ${what} is not a string`);
   if (text.includes('\0')) throw invalidType(`the ${what} has a NUL in it`);
   return text;
+}
+
+/** A document may be an object in place of its text. */
+function configOf(config) {
+  const isObject = typeof config === 'object' && config !== null;
+  return textOf(isObject ? JSON.stringify(config) : config, 'configuration');
 }
 
 function given(data, what) {
@@ -180,7 +187,7 @@ class Cache {
     const { encoding } = optionsOf(options);
     const form = encodingOf(encoding, 'buffer') === 'utf8' ? decode.text : decode.value;
     this.#exchange.check();
-    if (!this.#exchange.atOnce) {
+    if (!this.#exchange.isLocal) {
       throw new YokedCacheError('YC_E_UNSUPPORTED', 'getSync() is for the memory backend: here it would stop the event loop');
     }
     return this.#exchange.run(Kind.GET, 0, given(key, 'key'), undefined, undefined, 0, form);
@@ -335,6 +342,26 @@ class Cache {
     } catch (error) {
       return Promise.reject(error);
     }
+  }
+
+  // ---- Another backend, another cache ----
+
+  async switchTo(config, options) {
+    const { copy, rate } = optionsOf(options);
+    const text = configOf(config);
+    this.#exchange.check();
+    return switchTo(this.#exchange, text, { copy, rate });
+  }
+
+  async migrateTo(target, options) {
+    if (typeof target !== 'object' || target === null || !(#exchange in target)) throw invalidType('the target is not a Cache');
+    const { signal, onProgress, pattern, rate, dryRun, resume } = optionsOf(options);
+    if (pattern !== undefined) textOf(pattern, 'pattern');
+    if (resume !== undefined) textOf(resume, 'resume');
+    if (onProgress !== undefined && typeof onProgress !== 'function') throw invalidType('onProgress is not a function');
+    this.#exchange.check(signal);
+    target.#exchange.check();
+    return migrate(this.#exchange, target.#exchange, { pattern, rate, dry_run: dryRun, resume }, onProgress, signal);
   }
 
   // ---- The whole ----

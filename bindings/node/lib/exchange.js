@@ -38,8 +38,11 @@ class Exchange {
   constructor(handle) {
     const memory = new ArrayBuffer(ARENA + ARENA_BYTES);
     this.handle = handle;
-    /** In this process alone, so every short operation is done when its call returns. */
-    this.atOnce = (native.capabilities(handle) & CAN_SHARE) === 0;
+    /** Whether entries are in this process alone; getSync() is for that. */
+    this.isLocal = (native.capabilities(handle) & CAN_SHARE) === 0;
+    /** Then every short operation is done when its call returns. Not while the backend is being replaced. */
+    this.atOnce = this.isLocal;
+    this.switches = 0;
     this.closed = false;
     this.words = new Int32Array(memory, 0, ARENA / 4);
     this.numbers = new Float64Array(memory, 0, ARENA / 8);
@@ -252,6 +255,22 @@ class Exchange {
       return true;
     }
     return false;
+  }
+
+  // ---- Another backend ----
+
+  /** It may become one that has to be waited for, at any moment. */
+  beginSwitch() {
+    this.switches += 1;
+    this.atOnce = false;
+  }
+
+  endSwitch() {
+    this.switches -= 1;
+    if (this.switches > 0 || this.closed) return;
+    // What is done at once takes the first place among the requests.
+    this.flush();
+    this.isLocal = this.atOnce = (native.capabilities(this.handle) & CAN_SHARE) === 0;
   }
 
   // ---- Replies ----

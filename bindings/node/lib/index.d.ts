@@ -85,6 +85,74 @@ export interface Capabilities {
   size: boolean;
 }
 
+export interface SwitchOptions {
+  /** Copy what the cache holds before the new backend serves; without it the new one begins with what it has. */
+  copy?: boolean;
+  /** The most entries copied a second; no limit if left out. */
+  rate?: number;
+}
+
+export interface SwitchReport {
+  /** The name of the backend that serves now. */
+  backend: string;
+  /** What was copied; `null` when nothing was to be. */
+  copied: MigrateReport | null;
+  [name: string]: unknown;
+}
+
+export interface MigrateProgress {
+  /** Keys looked at. */
+  examined: number;
+  /** Entries stored at the target, or that would be. */
+  copied: number;
+  /** Entries that were not, for a reason that is no failure: the target has one, or it is gone from the source. */
+  skipped: number;
+  /** Entries that could not be. */
+  failed: number;
+  /** What `MigrateOptions` take to go on from here, or a little before, also in another process; `undefined` at the end. */
+  resume: string | undefined;
+}
+
+export interface MigrateOptions {
+  /** Only keys that match this glob; all if left out. */
+  pattern?: string;
+  /** The most entries a second; no limit if left out. */
+  rate?: number;
+  /** Count what would be copied, and store nothing. */
+  dryRun?: boolean;
+  /** Go on where an earlier run was: the `resume` that it told last. */
+  resume?: string;
+  /**
+   * Told how far it is after each few hundred keys; the migration waits for it, the event loop does not. `false` ends it
+   * there, with a report that can be resumed. What it throws ends it too, and rejects the promise.
+   */
+  onProgress?: (progress: MigrateProgress) => boolean | void;
+  /** Ends it at the next progress; then the promise is rejected with the signal's reason. What was copied stays. */
+  signal?: AbortSignal;
+}
+
+export interface MigrateReport {
+  /** Whether it came to its end. */
+  complete: boolean;
+  dry_run: boolean;
+  /** Keys looked at. */
+  examined: number;
+  /** Entries stored at the target, or that would be. */
+  copied: number;
+  /** Entries that were not, by reason: `present` at the target, `gone` from the source. */
+  skipped: Record<string, number>;
+  /** Entries that could not be. */
+  failed: number;
+  /** And why. */
+  failures: Record<string, number>;
+  /** The most that the end of an entry of a sample has moved; `null` when none of the sample has an end. */
+  largest_ttl_drift_ms: number | null;
+  elapsed_ms: number;
+  /** What `MigrateOptions` take to go on from here, or a little before; `null` at the end. */
+  resume: string | null;
+  [name: string]: unknown;
+}
+
 /** A configuration as a document: `{ backend: 'redis', redis: { url: 'redis://localhost' } }`. */
 export interface ConfigDocument {
   [name: string]: unknown;
@@ -144,6 +212,23 @@ export class Cache {
   /** The keys most like a query, best first, scored by rapidfuzz's partial ratio. */
   search(query: Bytes, options: SearchOptions & { encoding: 'buffer' }): Promise<Match<Buffer>[]>;
   search(query: Bytes, options?: SearchOptions & { encoding?: 'utf8' | 'utf-8' }): Promise<Match<string>[]>;
+
+  /**
+   * Replaces the backend by the one that a configuration asks for, as `open` takes it. Calls under way finish on the old one,
+   * later ones are served by the new one, and none fails. Key prefix, default TTL and fallback are the new configuration's. It runs
+   * on a thread of its own until the old backend is closed; only `close` ends it early. Rejected with `YC_E_CONFIG`, with what
+   * opening fails with, with `YC_E_BUSY` while another switch of this cache is under way, with `YC_E_UNSUPPORTED` where keys
+   * cannot be listed to be copied; the cache goes on as it was then.
+   */
+  switchTo(config: string | ConfigDocument, options?: SwitchOptions): Promise<SwitchReport>;
+  /**
+   * Copies the entries of this cache into another: values, tags, and what is left of their times to live. What the target has
+   * stays, an invalidation on either side is not undone, and both caches stay in use. It runs on a thread of its own. Rejected
+   * with `YC_E_INVALID` for a cache onto itself (the same servers and prefix) and for a wrong `resume`, with `YC_E_CONFIG` for
+   * wrong options, `YC_E_UNSUPPORTED` where keys cannot be listed, `YC_E_CLOSED` when one of the two is closed meanwhile, and
+   * with a server's failure that lasts longer than about three seconds. What was copied until then stays.
+   */
+  migrateTo(target: Cache, options?: MigrateOptions): Promise<MigrateReport>;
 
   /** Counters, sizes and latencies; a number that nobody can know now is null. */
   stats(options?: CallOptions): Promise<Record<string, any>>;

@@ -4,6 +4,7 @@
 
 #define NAPI_VERSION 8
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -58,6 +59,7 @@ typedef struct handle {
     napi_async_context context;
     napi_async_cleanup_hook_handle teardown;
     size_t in_flight;
+    atomic_bool closing;        /* Its migrations end: threads of their own look at it. */
 
     /* Parts of one ArrayBuffer that no user sees. */
     const request *requests;
@@ -87,6 +89,7 @@ bool arguments(napi_env env, napi_callback_info info, size_t count, napi_value *
 handle *handle_of(napi_env env, napi_value value);
 span bytes_of(napi_env env, napi_value value);
 napi_value error_of(napi_env env, yc_error *error);
+char *text_of(napi_env env, napi_value value);
 
 /* lifecycle.c: opening, watching, closing. */
 void hold(handle *cache);
@@ -111,5 +114,9 @@ bool arena_of(napi_env env, handle *cache, napi_value value, span *arena);
 /* replies.c: and back. */
 napi_value drain(napi_env env, napi_callback_info info);
 napi_value run(napi_env env, napi_callback_info info);
+
+/* migrate.c: replacing a backend, and copying one cache into another. */
+napi_value migrate(napi_env env, napi_callback_info info);
+napi_value switch_to(napi_env env, napi_callback_info info);
 
 #endif

@@ -220,15 +220,6 @@ static void finish_open(napi_env env, napi_status status, void *data) {
     free_work(env, call);
 }
 
-/* A text with its NUL, or NULL for what is no string. */
-static char *text_of(napi_env env, napi_value value) {
-    size_t len;
-    if (napi_get_value_string_utf8(env, value, NULL, 0, &len) != napi_ok) return NULL;
-    char *text = malloc(len + 1);
-    if (text) napi_get_value_string_utf8(env, value, text, len + 1, &len);
-    return text;
-}
-
 /* How, text and environment, as open() and check() take them. */
 static work *new_work(napi_env env, napi_callback_info info) {
     napi_value given[3];
@@ -305,6 +296,7 @@ napi_value close_cache(napi_env env, napi_callback_info info) {
     if (!cache) return NULL;
     work *call = calloc(1, sizeof *call);
     if (!call) return throw_text(env, "out of memory");
+    atomic_store(&cache->closing, true);
     hold(cache);
     *call = (work){.cache = cache, .timeout_ms = -1};
     napi_get_value_int64(env, given[1], &call->timeout_ms);

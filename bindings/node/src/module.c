@@ -40,6 +40,7 @@ static const struct {
     {"open", open_cache}, {"start", start},         {"close", close_cache},    {"release", release},
     {"submit", submit},   {"submitOne", submit_one}, {"run", run},             {"drain", drain},
     {"cancel", cancel},   {"keysOpen", keys_open},  {"keysNext", keys_next},   {"capabilities", capabilities},
+    {"migrate", migrate}, {"switchTo", switch_to},
     {"refusal", refusal}, {"statusName", status_name}, {"check", check_config},
 };
 

@@ -1,6 +1,7 @@
 /* JavaScript values: reading arguments, and telling what went wrong. */
 #include "binding.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* False, with an exception in JavaScript, when a call of Node failed. */
@@ -38,6 +39,15 @@ span bytes_of(napi_env env, napi_value value) {
         return (span){NULL, 0};
     }
     return (span){data, data ? len : 0};
+}
+
+/* A text with its NUL, or NULL for what is no string; to be freed. */
+char *text_of(napi_env env, napi_value value) {
+    size_t len;
+    if (napi_get_value_string_utf8(env, value, NULL, 0, &len) != napi_ok) return NULL;
+    char *text = malloc(len + 1);
+    if (text) napi_get_value_string_utf8(env, value, text, len + 1, &len);
+    return text;
 }
 
 /* An error as [status, message, retryable]; releases it. */

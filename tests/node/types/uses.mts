@@ -1,6 +1,8 @@
 /** Every method, with what it gives as the type that is documented. Where an error is expected there has to be one. */
 
-import { Cache, YokedCacheError, checkConfig, checkConfigFile, version, type Bytes, type SetOptions } from 'yokedcache';
+import {
+  Cache, YokedCacheError, checkConfig, checkConfigFile, version, type Bytes, type MigrateReport, type SetOptions, type SwitchReport,
+} from 'yokedcache';
 
 const cache: Cache = await Cache.open('memory://');
 const others: Cache[] = [
@@ -39,6 +41,13 @@ const bytesMatch: { key: Buffer } | undefined = (await cache.search('a', { encod
 const reports: string[] = [(await cache.stats())['backend'], (await cache.health())['status'], await cache.metrics(), version];
 const checks: string[] = [(await checkConfig('memory://'))['backend'], (await checkConfigFile('/a.yaml', 'test'))['backend']];
 if (cache.capabilities.list) await cache.ping();
+const switched: SwitchReport = await cache.switchTo('redis://localhost', { copy: true, rate: 1000 });
+await cache.switchTo({ backend: 'memory' });
+const migrated: MigrateReport = await cache.migrateTo(others[0]!, {
+  pattern: 'user:*', rate: 1000, dryRun: true, resume: '0.0', signal: AbortSignal.timeout(10),
+  onProgress: ({ examined, resume }) => examined < 1000 || resume === undefined,
+});
+await cache.migrateTo(others[1]!, { onProgress: ({ copied }) => console.log(copied) });
 await cache.close({ timeout: 100 });
 
 try {
@@ -55,5 +64,9 @@ await cache.set('a', 'b', { tll: 1 });
 new Cache();
 // @ts-expect-error No such encoding.
 await cache.get('a', { encoding: 'latin1' });
+// @ts-expect-error A migration takes a cache.
+await cache.migrateTo('redis://localhost');
+// @ts-expect-error A switch has no signal.
+await cache.switchTo('memory://', { signal: AbortSignal.timeout(10) });
 
-console.log(others, bytes, text, now, nowText, json, nothing, flags, left, values, texts, removed, match, bytesMatch, reports, checks);
+console.log(switched.copied?.copied, migrated.skipped['present'], others, bytes, text, now, nowText, json, nothing, flags, left, values, texts, removed, match, bytesMatch, reports, checks);

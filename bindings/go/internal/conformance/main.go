@@ -220,7 +220,11 @@ func (run *runner) cacheOf(step *statement) *yokedcache.Cache {
 	if step.cache == "" {
 		return run.first
 	}
-	cache := run.caches[step.cache]
+	return run.named(step.cache)
+}
+
+func (run *runner) named(name string) *yokedcache.Cache {
+	cache := run.caches[name]
 	if cache == nil {
 		stop("no cache of this name was opened")
 	}

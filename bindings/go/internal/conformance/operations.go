@@ -155,7 +155,9 @@ func init() {
 		"close": func(cache *yokedcache.Cache, _ *statement) []token {
 			return done(cache.Close())
 		},
-		"sleep": runSleep,
+		"sleep":   runSleep,
+		"switch":  runSwitch,
+		"migrate": runMigrate,
 	}
 }
 
@@ -344,4 +346,18 @@ func runSleep(_ *yokedcache.Cache, step *statement) []token {
 	}
 	time.Sleep(time.Duration(millis) * time.Millisecond)
 	return word("ok")
+}
+
+func runSwitch(cache *yokedcache.Cache, step *statement) []token {
+	copies := len(step.arguments) > 1 && step.arguments[1] == "copy"
+	_, err := cache.Switch(ctx, step.argument(0), yokedcache.SwitchOptions{Copy: copies})
+	return done(err)
+}
+
+func runMigrate(cache *yokedcache.Cache, step *statement) []token {
+	report, err := cache.MigrateTo(ctx, run.named(step.argument(0)), yokedcache.MigrateOptions{})
+	if err != nil {
+		return done(err)
+	}
+	return number(int64(report.Copied))
 }

@@ -1,0 +1,64 @@
+'use strict';
+
+/** Migrations and switches, which run on threads of their own and tell how far they are. */
+
+const native = require('../out/yokedcache.node');
+const { YokedCacheError, errorOf } = require('./error.js');
+
+/** What a report or an error of the native part makes of a promise. */
+function settle(outcome, resolve, reject) {
+  if (Array.isArray(outcome)) reject(errorOf(outcome));
+  else resolve(JSON.parse(outcome));
+}
+
+/** A promise of the report of a switch. */
+async function switchTo(exchange, config, options) {
+  exchange.beginSwitch();
+  try {
+    return await new Promise((resolve, reject) => {
+      native.switchTo(exchange.handle, config, JSON.stringify(options), (_, outcome) => settle(outcome, resolve, reject));
+    });
+  } finally {
+    exchange.endSwitch();
+  }
+}
+
+/** Whether a progress says to go on: neither the signal nor the caller ends it. */
+function goesOn([examined, copied, skipped, failed, resume], onProgress, signal) {
+  if (signal?.aborted) return false;
+  return onProgress?.({ examined, copied, skipped, failed, resume }) !== false;
+}
+
+/** Why a migration that did not come to its end has no report. */
+function reasonOf(source, target, signal) {
+  if (signal?.aborted) return signal.reason;
+  return source.closed || target.closed ? new YokedCacheError('YC_E_CLOSED', 'the cache was closed') : undefined;
+}
+
+/** A promise of the report of a migration. */
+function migrate(source, target, options, onProgress, signal) {
+  return new Promise((resolve, reject) => {
+    let thrown;
+    const ask = (progress) => {
+      try {
+        return goesOn(progress, onProgress, signal);
+      } catch (error) {
+        thrown = { error };
+        return false;
+      }
+    };
+    const finish = (report) => {
+      const error = report.complete ? undefined : reasonOf(source, target, signal);
+      if (error === undefined) resolve(report);
+      else reject(error);
+    };
+    const tell = (done, what) => {
+      if (!done) return ask(what);
+      return thrown === undefined ? settle(what, finish, reject) : reject(thrown.error);
+    };
+    const tells = onProgress !== undefined || signal !== undefined;
+    native.migrate(source.handle, target.handle, JSON.stringify(options), tells, tell);
+  });
+}
+
+module.exports = { migrate, switchTo };
