@@ -80,9 +80,13 @@ impl Switch {
     /// Copies while the old backend serves and notes what changes, makes up for that, and lets the new one serve.
     async fn copy_to(&self, old: &Arc<Cache>, next: &Cache, rate: u64) -> Result<Json> {
         let catchup = Arc::new(Catchup::whole(old.backend.clone(), next.backend.clone()));
-        self.swap(old.over_another(catchup.clone()))?;
+        let between = Arc::new(old.over_another(catchup.clone()));
+        self.swap_arc(between.clone())?;
         let copied = self.copy_behind(old, next, rate, &catchup).await;
-        if copied.is_err() {
+        if copied.is_ok() {
+            // Its calls that are under way use the old backend, which is about to be closed.
+            is_left_alone(&between, 1).await;
+        } else {
             let _ = self.swap_arc(old.clone());
         }
         copied
