@@ -40,6 +40,10 @@ func testURL(options string) string {
 	if url == "" {
 		url = "memory://"
 	}
+	if !onMemory() && !strings.Contains(options, "socket_timeout") {
+		// Time enough for a machine that is busy: a call that is lost fails all the same.
+		options += "&socket_timeout=10s"
+	}
 	mark := "?"
 	if strings.Contains(url, "?") {
 		mark = "&"

@@ -10,7 +10,7 @@ const { Cache, YokedCacheError, checkConfig, checkConfigFile, directory, testUrl
 
 let cache;
 const isLocal = () => !cache.capabilities.share;
-before(async () => (cache = await Cache.open(testUrl('socket_timeout=10s'.repeat(process.env.YC_TEST_URL?.startsWith('redis') ? 1 : 0)))));
+before(async () => (cache = await Cache.open(testUrl())));
 after(async () => {
   await cache.flush();
   await cache.close();
