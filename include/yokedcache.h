@@ -973,9 +973,9 @@ yc_status yc_capabilities(struct yc_cache *cache, uint64_t *flags, struct yc_err
 //
 // Errors: YC_E_INVALID for a cache onto itself (the same servers and
 // prefix), or a wrong resume; YC_E_CONFIG for wrong options;
-// YC_E_UNSUPPORTED where the source cannot list keys; a server's failure.
-// What was copied until then stays, and can be resumed from the last
-// progress.
+// YC_E_UNSUPPORTED where the source cannot list keys; YC_E_CLOSED when one of
+// the two is closed meanwhile; a server's failure. What was copied until then
+// stays, and can be resumed from the last progress.
 yc_status yc_migrate(struct yc_cache *source,
                      struct yc_cache *target,
                      const char *options,

@@ -48,7 +48,7 @@ impl Handle {
     }
 
     #[inline]
-    fn check_open(&self) -> Result<()> {
+    pub(super) fn check_open(&self) -> Result<()> {
         self.check_process()?;
         if self.closed.load(Ordering::Acquire) {
             return Err(closed());

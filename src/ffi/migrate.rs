@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_void};
 
 use super::arguments::{null, out};
-use super::cache::{options_text, read_config, with_cache, with_handle, yc_cache};
+use super::cache::{options_text, read_config, with_handle, yc_cache};
 use super::error::yc_error;
 use super::report::text;
 use super::status::{YC_OK, yc_status};
@@ -77,9 +77,9 @@ fn tell(progress: &Progress, told: yc_progress_fn, data: &UserData) -> bool {
 ///
 /// Errors: YC_E_INVALID for a cache onto itself (the same servers and
 /// prefix), or a wrong resume; YC_E_CONFIG for wrong options;
-/// YC_E_UNSUPPORTED where the source cannot list keys; a server's failure.
-/// What was copied until then stays, and can be resumed from the last
-/// progress.
+/// YC_E_UNSUPPORTED where the source cannot list keys; YC_E_CLOSED when one of
+/// the two is closed meanwhile; a server's failure. What was copied until then
+/// stays, and can be resumed from the last progress.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_migrate(
     source: *mut yc_cache,
@@ -94,11 +94,14 @@ pub unsafe extern "C" fn yc_migrate(
     let data = UserData::new(user_data, finalise);
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
-        with_cache("yc_migrate", source, err, |source| {
-            let target = target.as_ref().ok_or_else(|| null("target"))?.0.cache()?;
+        with_handle("yc_migrate", source, err, |source| {
+            let target = &target.as_ref().ok_or_else(|| null("target"))?.0;
             let options = options_text(options)?.map_or(Ok(MigrationConfig::default()), MigrationConfig::from_text)?;
-            let mut told = |at: &Progress| tell(at, progress, &data);
-            let done = wait(source.migrate(&target, &options, &mut told))?;
+            let (from, to) = (source.cache()?, target.cache()?);
+            let open = || source.check_open().and_then(|()| target.check_open());
+            let mut told = |at: &Progress| tell(at, progress, &data) && open().is_ok();
+            let done = wait(from.migrate(&to, &options, &mut told))?;
+            open()?;
             give(report, &done)
         })
     }

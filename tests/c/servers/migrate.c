@@ -162,6 +162,27 @@ static void check_dead_target(yc_cache *source) {
     server_stop(&dead);
 }
 
+/* A close ends a migration that takes long. */
+static void *migrate_slowly(void *caches) {
+    yc_cache *const *both = caches;
+    CHECK_CALL(yc_migrate(both[0], both[1], "{rate: 1000}", NULL, NULL, NULL, NULL, err), YC_E_CLOSED);
+    return NULL;
+}
+
+static void check_close_beside_a_migration(bool closes_target) {
+    pthread_t thread;
+    yc_cache *both[] = {open_cache("memory://?max_size=1000000"), open_cache("memory://?max_size=1000000")};
+    for (int at = 0; at < 20000; at++) set_entry(both[0], at);
+    pthread_create(&thread, NULL, migrate_slowly, both);
+    sleep_ms(50);
+    double begun = now_ms();
+    CHECK_STATUS(yc_close(both[closes_target], -1, NULL), YC_OK);
+    pthread_join(thread, NULL);
+    CHECK(now_ms() - begun < 5000);
+    close_cache(both[!closes_target]);
+    yc_cache_free(both[closes_target]);
+}
+
 int main(int argc, char **argv) {
     static const char *const roomy[] = {"-m", "512", NULL};
     server redis, memcached;
@@ -185,6 +206,8 @@ int main(int argc, char **argv) {
     check_resumed(first, in_redis);
     check_refusals(in_redis, again, first);
     check_dead_target(first);
+    check_close_beside_a_migration(false);
+    check_close_beside_a_migration(true);
     yc_cache *const all[] = {first, in_redis, in_memcached, last, again};
     for (size_t at = 0; at < sizeof all / sizeof *all; at++) close_cache(all[at]);
     server_stop(&redis);
