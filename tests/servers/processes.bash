@@ -65,7 +65,8 @@ launch() {
     mkdir -p "$folder/$name"
     setsid timeout --kill-after=5 "$lifetime" "$@" >"$folder/$name/log" 2>&1 </dev/null &
     launched=$!
-    disown # Or the shell tells when one is killed.
+    # Or the shell tells when one is killed. It may have ended already: its port was taken.
+    disown "$launched" 2>/dev/null || true
     echo "$launched $(started "$launched")" >>"$folder/processes"
 }
 
