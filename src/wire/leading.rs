@@ -231,7 +231,8 @@ impl Connection {
         }
     }
 
-    /// Waits a moment for more to do; false when there is nothing, or a thread took over.
+    /// Waits a moment for more to do; false when there is nothing, or a thread leads. A thread that took over may have
+    /// resigned again: what was asked since then woke this task alone.
     async fn rest(&self, readiness: &AsyncFd<BorrowedFd<'_>>) -> bool {
         self.lock().leader = Leader::Resting;
         let _ = timeout(REST, async {
@@ -242,11 +243,11 @@ impl Connection {
         })
         .await;
         let mut state = self.lock();
-        let still_resting = state.leader == Leader::Resting;
-        if still_resting {
+        let free = matches!(state.leader, Leader::Nobody | Leader::Resting) && state.broken.is_none();
+        if free {
             state.leader = if self.load() > 0 || self.socket.is_readable() { Leader::Task } else { Leader::Nobody };
         }
-        still_resting && state.leader == Leader::Task
+        free && state.leader == Leader::Task
     }
 }
 

@@ -1,5 +1,6 @@
 /* Eight threads use one cache in every way while another closes it: each ends with YC_E_CLOSED, none hangs. */
 #include "every.h"
+#include "queues.h"
 
 #include <pthread.h>
 
@@ -149,6 +150,26 @@ static void check_value_on_another_thread(void) {
 }
 
 /* How often to repeat: the first argument, else 20. */
+/* Operations of a queue and blocking calls, in turn on one connection: whoever reads it hands that over. */
+static void check_turns(void) {
+    bool is_memory = strncmp(test_url(), "memory:", 7) == 0;
+    char url[512];
+    snprintf(url, sizeof url, "%s%s", test_url(), is_memory ? "" : strchr(test_url(), '?') ? "&pool_size=1" : "?pool_size=1");
+    yc_cache *cache = open_cache(url);
+    yc_queue *queue = open_queue(cache, 0);
+    for (int turn = 0; turn < 200; turn++) {
+        yc_completion done;
+        size_t taken = 0;
+        CHECK_STATUS(submit(queue, op_get("turns", 0), NULL), YC_OK);
+        CHECK_STATUS(yc_queue_wait(queue, &done, 1, sizeof done, 10000, &taken, NULL), YC_OK);
+        if (CHECK(taken == 1)) CHECK_STATUS(done.status, YC_MISS);
+        if (taken) yc_completion_clear(&done);
+        CHECK_STATUS(yc_exists(cache, "turns", 5, NULL), YC_MISS);
+    }
+    close_queue(queue);
+    close_cache(cache);
+}
+
 int main(int count, char **arguments) {
     int repeats = count > 1 ? atoi(arguments[1]) : 20;
     for (int repeat = 0; repeat < repeats; repeat++) {
@@ -158,5 +179,6 @@ int main(int count, char **arguments) {
     check_close(100, "memory://?max_size=20&max_bytes=100000&cleanup_interval=1ms");
     check_shared_cursor();
     check_value_on_another_thread();
+    check_turns();
     return check_result();
 }
