@@ -48,25 +48,16 @@ func Open(config string) (*Cache, error) {
 
 // OpenFile opens a cache from a YAML or JSON file with environments, or with the body of one. With environment ""
 // it is that of the variable ENVIRONMENT, "development" if unset. It fails as [Open] does.
-func OpenFile(path, environment string) (*Cache, error) {
-	file, err := newCString(path, "path")
-	if err != nil {
-		return nil, err
-	}
-	defer C.free(unsafe.Pointer(file))
-	name, err := newCString(environment, "environment")
-	if err != nil {
-		return nil, err
-	}
-	defer C.free(unsafe.Pointer(name))
-	if environment == "" {
-		return open(func(handle **C.yc_cache, described **C.yc_error) C.yc_status {
-			return C.yc_open_file(file, nil, handle, described)
+func OpenFile(path, environment string) (cache *Cache, err error) {
+	failed := withFile(path, environment, func(file, name *C.char) {
+		cache, err = open(func(handle **C.yc_cache, described **C.yc_error) C.yc_status {
+			return C.yc_open_file(file, name, handle, described)
 		})
-	}
-	return open(func(handle **C.yc_cache, described **C.yc_error) C.yc_status {
-		return C.yc_open_file(file, name, handle, described)
 	})
+	if failed != nil {
+		return nil, failed
+	}
+	return cache, err
 }
 
 // OpenEnv opens a cache from the environment variables: YOKEDCACHE_URL, else YOKEDCACHE_CONFIG (the path of a

@@ -26,25 +26,36 @@ func CheckConfig(config string) (json.RawMessage, error) {
 }
 
 // CheckConfigFile tells what [OpenFile] would use. It answers and fails as [CheckConfig] does.
-func CheckConfigFile(path, environment string) (json.RawMessage, error) {
+func CheckConfigFile(path, environment string) (text json.RawMessage, err error) {
+	failed := withFile(path, environment, func(file, name *C.char) {
+		text, err = summary(func(json **C.yc_value, described **C.yc_error) C.yc_status {
+			return C.yc_config_check_file(file, name, json, described)
+		})
+	})
+	if failed != nil {
+		return nil, failed
+	}
+	return text, err
+}
+
+// Calls use with the path of a file and the name of an environment, NULL for "".
+func withFile(path, environment string, use func(file, name *C.char)) error {
 	file, err := newCString(path, "path")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer C.free(unsafe.Pointer(file))
 	name, err := newCString(environment, "environment")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer C.free(unsafe.Pointer(name))
 	if environment == "" {
-		return summary(func(json **C.yc_value, described **C.yc_error) C.yc_status {
-			return C.yc_config_check_file(file, nil, json, described)
-		})
+		use(file, nil)
+	} else {
+		use(file, name)
 	}
-	return summary(func(json **C.yc_value, described **C.yc_error) C.yc_status {
-		return C.yc_config_check_file(file, name, json, described)
-	})
+	return nil
 }
 
 func summary(check func(**C.yc_value, **C.yc_error) C.yc_status) (json.RawMessage, error) {
