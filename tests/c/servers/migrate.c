@@ -106,6 +106,21 @@ static void migrate_beside_writers(yc_cache *source, yc_cache *target) {
 
 /* ---- Stopped, and resumed ---- */
 
+/* The number of keys that a listing returns. yc_size() is an estimate on servers. */
+static size_t listed_keys(yc_cache *cache) {
+    yc_cursor *cursor = NULL;
+    yc_keys *page = NULL;
+    size_t listed = 0, len = 0;
+    CHECK_STATUS(yc_keys_open(cache, "*", 1, &cursor, NULL), YC_OK);
+    while (yc_keys_next(cursor, 10000, &page, NULL) == YC_OK) {
+        yc_keys_data(page, &len);
+        listed += len;
+        yc_keys_free(page);
+    }
+    yc_cursor_free(cursor);
+    return listed;
+}
+
 typedef struct stopping {
     uint64_t after, copied;
     char resume[64];
@@ -127,14 +142,12 @@ static void check_resumed(yc_cache *source, yc_cache *target) {
     stopping stop = {.after = (uint64_t)count / 2};
     char options[128];
     migrate(source, target, "{dry_run: true}", "\"dry_run\":true");
-    uint64_t keys = 1;
     CHECK_STATUS(yc_flush(target, NULL, NULL), YC_OK);
     CHECK_STATUS(yc_migrate(source, target, NULL, stop_after, &stop, finalise, NULL, NULL), YC_OK);
     CHECK(stop.finalised == 1 && stop.calls > 1 && stop.resume[0] && stop.copied < (uint64_t)count);
     sprintf(options, "{resume: '%s'}", stop.resume);
     migrate(source, target, options, "\"complete\":true");
-    CHECK_STATUS(yc_size(target, &keys, NULL, NULL), YC_OK);
-    CHECK(keys >= (uint64_t)count);
+    CHECK(listed_keys(target) >= (size_t)count);
     migrate(source, target, "{pattern: 'entry:1?', rate: 1000000}", "\"examined\":10,");
 }
 
