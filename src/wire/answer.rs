@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
@@ -21,6 +21,8 @@ pub struct Request {
 
 enum Slot {
     Waiting(Option<Waker>),
+    /// Its caller wants no answer any more; the replies are still to come.
+    Abandoned,
     Done(Result<Vec<u8>>),
     Taken,
 }
@@ -30,13 +32,33 @@ impl Request {
         Self { slot: Mutex::new(Slot::Waiting(None)), blocking, abandoned: AtomicBool::new(false) }
     }
 
-    /// Hands over the replies, or why there are none.
-    pub fn complete(&self, result: Result<Vec<u8>>) {
+    /// Hands over the replies, or why there are none; whether a caller still wanted them.
+    pub fn complete(&self, result: Result<Vec<u8>>) -> bool {
         // The lock is given back first: who is woken takes it at once.
         let before = std::mem::replace(&mut *self.lock(), Slot::Done(result));
+        let wanted = !matches!(before, Slot::Abandoned);
         if let Slot::Waiting(Some(waker)) = before {
             waker.wake();
         }
+        wanted
+    }
+
+    /// Gives the answer up; false if it is there already. `count` has one more when this returns true, and before the
+    /// replies can come.
+    fn abandon(&self, count: &AtomicU32) -> bool {
+        let mut slot = self.lock();
+        let waits = matches!(*slot, Slot::Waiting(_));
+        if waits {
+            *slot = Slot::Abandoned;
+            self.abandoned.store(true, Relaxed);
+            count.fetch_add(1, Relaxed);
+        }
+        waits
+    }
+
+    /// Whether its caller's thread sleeps until it is woken. One that has not looked yet will try to lead by itself.
+    pub fn is_parked(&self) -> bool {
+        self.blocking && matches!(*self.lock(), Slot::Waiting(Some(_)))
     }
 
     /// Wakes whoever waits, though there is nothing yet: somebody has to lead.
@@ -133,9 +155,8 @@ impl Future for Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        if self.request.is_waiting() {
-            self.request.abandoned.store(true, Relaxed);
-            self.connection.abandoned();
+        if self.request.abandon(&self.connection.abandoned) {
+            self.connection.hand_over();
         }
     }
 }

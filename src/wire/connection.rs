@@ -35,6 +35,8 @@ pub struct Connection {
     pub(super) progress_ms: AtomicU64,
     /// Requests without an answer: what a choice among connections goes by.
     load: AtomicU32,
+    /// Of those, the ones whose callers no longer wait.
+    pub(super) abandoned: AtomicU32,
     /// What `state.broken` says, without its lock.
     dead: AtomicBool,
     /// Parts of replies that were too large to keep.
@@ -77,6 +79,7 @@ impl Connection {
             stalled: AtomicBool::new(false),
             progress_ms: AtomicU64::new(coarse_millis()),
             load: AtomicU32::new(0),
+            abandoned: AtomicU32::new(0),
             dead: AtomicBool::new(false),
             oversized: AtomicU64::new(0),
         }
@@ -170,7 +173,8 @@ impl Connection {
         self.socket.shut_down();
         for expected in reader.expected.drain(..).chain(queued) {
             drop(expected.room);
-            expected.request.complete(Err(error.clone()));
+            let wanted = expected.request.complete(Err(error.clone()));
+            self.abandoned.fetch_sub(u32::from(!wanted), Relaxed);
         }
         self.wanted.notify_one();
         self.broken.notify_one();
@@ -191,8 +195,16 @@ impl Connection {
         self.load.load(Relaxed)
     }
 
-    pub(super) fn answered(&self, requests: u32) {
+    /// How many requests wait for replies that no caller waits for.
+    pub fn abandoned(&self) -> u32 {
+        self.abandoned.load(Relaxed)
+    }
+
+    pub(super) fn answered(&self, requests: u32, unwanted: u32) {
         self.load.fetch_sub(requests, Relaxed);
+        if unwanted > 0 {
+            self.abandoned.fetch_sub(unwanted, Relaxed);
+        }
     }
 
     pub(super) fn note_oversized(&self, parts: u64) {

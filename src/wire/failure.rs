@@ -1,5 +1,6 @@
 //! Why a connection failed, said for people: which server, what happened, what to do.
 
+use std::any::Any;
 use std::io;
 use std::time::Duration;
 
@@ -91,4 +92,18 @@ pub fn closed_or_uninvited(server: &str) -> Error {
         ErrorKind::Connect,
         format!("{server}: the server closed the connection, or sent what nobody asked for; it is connected anew"),
     )
+}
+
+/// Reading what a server sent panicked: a fault of the library, which bytes of the server may have found.
+#[cold]
+pub fn panicked(server: &str, payload: Box<dyn Any + Send>) -> Error {
+    let panic = Error::panicked("reading a reply", payload);
+    Error::new(ErrorKind::Protocol, format!("{server}: {panic}; the connection was dropped"))
+}
+
+/// Whoever read the replies ended before they came.
+#[cold]
+pub fn leader_lost(server: &str) -> Error {
+    let text = format!("{server}: the reading of replies was broken off; the connection is opened again by itself");
+    Error::new(ErrorKind::Protocol, text)
 }

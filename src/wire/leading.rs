@@ -3,8 +3,9 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use tokio::io::unix::AsyncFd;
@@ -13,7 +14,7 @@ use tokio::time::timeout;
 use super::answer::Request;
 use super::connection::{Connection, Leader};
 use super::failure;
-use super::reader::Reader;
+use super::reader::{Delivery, Reader};
 use super::socket::Wait;
 use crate::caller;
 use crate::error::{Error, Result};
@@ -21,21 +22,82 @@ use crate::error::{Error, Result};
 /// How long the task stays registered with nothing to wait for: under steady load it is never registered anew.
 const REST: Duration = Duration::from_millis(50);
 
+/// The leader's role, held by who leads. Given back by `resign`, or with an error by `fail`. If it is dropped instead,
+/// by a panic or with a task that is cancelled, the connection is broken: nothing would ever read its replies.
+struct Lead<'a>(Option<&'a Connection>);
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            connection.fail_with(&mut connection.lock_reader(), failure::leader_lost(&connection.server));
+        }
+    }
+}
+
+impl Lead<'_> {
+    /// Ends the role: in order, or with what broke the connection.
+    fn end(self, mut reader: MutexGuard<'_, Reader>, led: Result<()>) {
+        match led {
+            Ok(()) => self.resign(reader),
+            Err(error) => self.fail(&mut reader, error),
+        }
+    }
+
+    /// Hands over to whoever has to lead next. A connection that was broken meanwhile has no next leader: who broke it
+    /// left it to this one to fail what waits.
+    fn resign(mut self, mut reader: MutexGuard<'_, Reader>) {
+        let Some(connection) = self.0 else { return };
+        let next = connection.release(&reader);
+        if matches!(next, Next::Broken) {
+            connection.fail(&mut reader);
+        }
+        self.0 = None;
+        drop(reader);
+        connection.summon(next);
+    }
+
+    fn fail(mut self, reader: &mut Reader, error: Error) {
+        if let Some(connection) = self.0 {
+            connection.fail_with(reader, error);
+            self.0 = None;
+        }
+    }
+
+    /// Lets a thread take the role, with nothing to wait for. On a broken connection fails what waits instead.
+    fn rest(mut self) -> bool {
+        let Some(connection) = self.0 else { return false };
+        let resting = {
+            let mut state = connection.lock();
+            let intact = state.broken.is_none();
+            if intact {
+                state.leader = Leader::Resting;
+            }
+            intact
+        };
+        if !resting {
+            connection.fail(&mut connection.lock_reader());
+        }
+        self.0 = None;
+        resting
+    }
+}
+
+/// Breaks the connection when its own task ends, however that is: requests of tasks would wait for ever.
+struct Attended<'a>(&'a Connection);
+
+impl Drop for Attended<'_> {
+    fn drop(&mut self) {
+        self.0.kill(failure::leader_lost(&self.0.server));
+    }
+}
+
 impl Connection {
     /// Leads until a request is answered, or its caller's deadline; false if somebody else leads.
     pub(super) fn lead(&self, mine: &Request) -> bool {
-        if !self.take_lead(Leader::Thread) {
-            return false;
-        }
+        let Some(lead) = self.take_lead(Leader::Thread) else { return false };
         let mut reader = self.lock_reader();
-        match self.read_until(&mut reader, mine) {
-            Ok(()) => {
-                let next = self.resign(&reader);
-                drop(reader);
-                self.summon(next);
-            }
-            Err(error) => self.fail_with(&mut reader, error),
-        }
+        let led = self.read_until(&mut reader, mine);
+        lead.end(reader, led);
         true
     }
 
@@ -47,13 +109,13 @@ impl Connection {
         Ok(())
     }
 
-    fn take_lead(&self, leader: Leader) -> bool {
+    fn take_lead(&self, leader: Leader) -> Option<Lead<'_>> {
         let mut state = self.lock();
         let free = matches!(state.leader, Leader::Nobody | Leader::Resting) && state.broken.is_none();
-        if free {
+        free.then(|| {
             state.leader = leader;
-        }
-        free
+            Lead(Some(self))
+        })
     }
 
     fn fail_with(&self, reader: &mut Reader, error: Error) {
@@ -62,29 +124,30 @@ impl Connection {
     }
 
     /// A request was given up: if nobody leads any more, somebody else has to.
-    pub(super) fn abandoned(&self) {
-        let mut state = self.lock();
-        if state.leader != Leader::Nobody || state.broken.is_some() {
-            return;
-        }
-        state.leader = Leader::Thread;
-        drop(state);
-        let reader = self.lock_reader();
-        let next = self.resign(&reader);
-        drop(reader);
-        self.summon(next);
+    pub(super) fn hand_over(&self) {
+        let lead = {
+            let mut state = self.lock();
+            if state.leader != Leader::Nobody || state.broken.is_some() {
+                return;
+            }
+            state.leader = Leader::Thread;
+            Lead(Some(self))
+        };
+        lead.resign(self.lock_reader());
     }
 
-    /// Leads no more; who should.
-    fn resign(&self, reader: &Reader) -> Next {
+    /// Nobody leads from now on; who should.
+    fn release(&self, reader: &Reader) -> Next {
         let mut state = self.lock();
+        if state.broken.is_some() {
+            return Next::Broken;
+        }
         state.leader = Leader::Nobody;
         // The one whose reply comes last leads longest.
-        let mut waiting =
-            state.expected.iter().rev().chain(reader.expected.iter().rev()).filter(|it| it.request.is_awaited());
-        match waiting.find(|expected| expected.request.blocking) {
-            Some(expected) => Next::Thread(Arc::clone(&expected.request)),
-            None if state.expected.iter().chain(&reader.expected).any(|it| it.request.is_awaited()) => Next::Task,
+        let waiting = || state.expected.iter().rev().chain(reader.expected.iter().rev()).map(|it| &it.request);
+        match waiting().find(|request| request.is_parked()) {
+            Some(request) => Next::Thread(Arc::clone(request)),
+            None if waiting().any(|request| !request.blocking && request.is_awaited()) => Next::Task,
             None => Next::Nobody,
         }
     }
@@ -93,12 +156,18 @@ impl Connection {
         match next {
             Next::Thread(request) => request.wake(),
             Next::Task => self.wanted.notify_one(),
-            Next::Nobody => {}
+            Next::Nobody | Next::Broken => {}
         }
     }
 
-    /// Receives once and hands out what came; whether there may be more at once.
-    fn step(&self, reader: &mut Reader, mut wait: Wait) -> Result<bool> {
+    /// Receives once and hands out what came; whether there may be more at once. A panic, which bytes of the server
+    /// may have caused, ends the connection alone.
+    fn step(&self, reader: &mut Reader, wait: Wait) -> Result<bool> {
+        catch_unwind(AssertUnwindSafe(|| self.receive(reader, wait)))
+            .unwrap_or_else(|payload| Err(failure::panicked(&self.server, payload)))
+    }
+
+    fn receive(&self, reader: &mut Reader, mut wait: Wait) -> Result<bool> {
         if self.stalled.load(Relaxed) {
             self.resume(wait)?;
             wait = Wait::No;
@@ -135,17 +204,19 @@ impl Connection {
 
     /// Hands the whole replies to the requests they answer, and sends what waited for that.
     fn distribute(&self, reader: &mut Reader) -> Result<()> {
-        let mut answered = 0;
+        let (mut answered, mut unwanted) = (0, 0);
         while let Some(range) = reader.next().map_err(|what| failure::protocol(&self.server, &what))? {
             if reader.expected.is_empty() {
                 std::mem::swap(&mut reader.expected, &mut self.lock().expected);
             }
-            answered += u32::from(reader.deliver(range).ok_or_else(|| failure::closed_or_uninvited(&self.server))?);
+            let delivery = reader.deliver(range).ok_or_else(|| failure::closed_or_uninvited(&self.server))?;
+            answered += u32::from(delivery != Delivery::Part);
+            unwanted += u32::from(delivery == Delivery::Unwanted);
         }
         if reader.oversized > 0 {
             self.note_oversized(std::mem::take(&mut reader.oversized));
         }
-        self.answered(answered);
+        self.answered(answered, unwanted);
         let write = {
             let mut state = self.lock();
             state.outgoing.answered(u64::from(answered));
@@ -157,32 +228,33 @@ impl Connection {
 
     /// The connection's own task: leads while tasks wait and no thread leads.
     pub(super) async fn run(self: Arc<Self>) {
+        let _attended = Attended(&self);
         while !self.is_broken() {
             self.wanted.notified().await;
             self.flush();
-            if self.take_lead(Leader::Task) {
-                self.lead_as_task().await;
+            if let Some(lead) = self.take_lead(Leader::Task) {
+                self.lead_as_task(lead).await;
+                self.flush();
             }
         }
     }
 
-    async fn lead_as_task(&self) {
+    async fn lead_as_task<'a>(&'a self, mut lead: Lead<'a>) {
         #[allow(deprecated)] // A borrowed descriptor cannot be closed while it is registered.
         let readiness = match AsyncFd::new(self.socket.as_fd()) {
             Ok(readiness) => readiness,
-            Err(error) => return self.fail_with(&mut self.lock_reader(), self.lost(&error)),
+            Err(error) => return lead.fail(&mut self.lock_reader(), self.lost(&error)),
         };
         let mut readable = true;
         loop {
             if readable && let Err(error) = self.read_available() {
-                return self.fail_with(&mut self.lock_reader(), error);
+                return lead.fail(&mut self.lock_reader(), error);
             }
             if self.load() > 0 {
                 readable = self.wait_for_more(&readiness).await;
-            } else if self.rest(&readiness).await {
-                readable = true;
             } else {
-                return;
+                let Some(taken_again) = self.rest(lead, &readiness).await else { return };
+                (lead, readable) = (taken_again, true);
             }
             self.flush();
         }
@@ -196,19 +268,13 @@ impl Connection {
 
     /// Reads what came though nothing was asked: the end, or what belongs to the TLS session.
     pub(super) fn read_uninvited(&self) {
-        if self.take_lead(Leader::Thread) {
-            let mut reader = self.lock_reader();
-            let mut more = Ok(true);
-            while matches!(more, Ok(true)) {
-                more = self.step(&mut reader, Wait::No);
-            }
-            let next = self.resign(&reader);
-            match more {
-                Ok(_) => drop(reader),
-                Err(error) => self.fail_with(&mut reader, error),
-            }
-            self.summon(next);
+        let Some(lead) = self.take_lead(Leader::Thread) else { return };
+        let mut reader = self.lock_reader();
+        let mut more = Ok(true);
+        while matches!(more, Ok(true)) {
+            more = self.step(&mut reader, Wait::No);
         }
+        lead.end(reader, more.map(drop));
     }
 
     /// Waits until there is something to read, or to send; whether to read.
@@ -231,10 +297,12 @@ impl Connection {
         }
     }
 
-    /// Waits a moment for more to do; false when there is nothing, or a thread leads. A thread that took over may have
+    /// Waits a moment for more to do; `None` when there is nothing, or a thread leads. A thread that took over may have
     /// resigned again: what was asked since then woke this task alone.
-    async fn rest(&self, readiness: &AsyncFd<BorrowedFd<'_>>) -> bool {
-        self.lock().leader = Leader::Resting;
+    async fn rest<'a>(&'a self, lead: Lead<'a>, readiness: &AsyncFd<BorrowedFd<'_>>) -> Option<Lead<'a>> {
+        if !lead.rest() {
+            return None;
+        }
         let _ = timeout(REST, async {
             tokio::select! {
                 guard = readiness.readable() => clear(guard),
@@ -243,11 +311,12 @@ impl Connection {
         })
         .await;
         let mut state = self.lock();
-        let free = matches!(state.leader, Leader::Nobody | Leader::Resting) && state.broken.is_none();
-        if free {
-            state.leader = if self.load() > 0 || self.socket.is_readable() { Leader::Task } else { Leader::Nobody };
+        if !matches!(state.leader, Leader::Nobody | Leader::Resting) || state.broken.is_some() {
+            return None;
         }
-        free && state.leader == Leader::Task
+        let wanted = self.load() > 0 || self.socket.is_readable();
+        state.leader = if wanted { Leader::Task } else { Leader::Nobody };
+        wanted.then(|| Lead(Some(self)))
     }
 }
 
@@ -256,6 +325,8 @@ enum Next {
     Thread(Arc<Request>),
     Task,
     Nobody,
+    /// The connection is broken.
+    Broken,
 }
 
 fn clear<T: AsRawFd>(guard: io::Result<tokio::io::unix::AsyncFdReadyGuard<'_, T>>) {
@@ -263,3 +334,6 @@ fn clear<T: AsRawFd>(guard: io::Result<tokio::io::unix::AsyncFdReadyGuard<'_, T>
         guard.clear_ready();
     }
 }
+
+#[cfg(test)]
+mod tests;

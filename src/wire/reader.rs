@@ -23,6 +23,17 @@ pub struct Expected {
     pub room: Room,
 }
 
+/// What a reply was for its request.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// More replies are to come.
+    Part,
+    /// The last one.
+    Last,
+    /// The last one, which no caller waited for any more.
+    Unwanted,
+}
+
 /// The receiving side of a connection; only who leads touches it.
 pub struct Reader {
     framing: Box<dyn Framing>,
@@ -94,21 +105,19 @@ impl Reader {
         }
     }
 
-    /// Gives a reply that `next` cut off to the request it answers; whether it
-    /// was that request's last. `None`: nobody asked.
-    pub fn deliver(&mut self, (start, end): (usize, usize)) -> Option<bool> {
+    /// Gives a reply that `next` cut off to the request it answers. `None`: nobody asked.
+    pub fn deliver(&mut self, (start, end): (usize, usize)) -> Option<Delivery> {
         let first = self.expected.front_mut()?;
         if first.request.is_awaited() {
             first.received.extend_from_slice(&self.buffer[start..end]);
         }
         first.replies -= 1;
         if first.replies > 0 {
-            return Some(false);
+            return Some(Delivery::Part);
         }
         let Expected { request, received, room, .. } = self.expected.pop_front()?;
         drop(room);
-        request.complete(Ok(received));
-        Some(true)
+        Some(if request.complete(Ok(received)) { Delivery::Last } else { Delivery::Unwanted })
     }
 
     fn drop_part(&mut self, header: (usize, usize), len: u64, instead: &[u8]) {
@@ -123,4 +132,31 @@ impl Reader {
         self.buffer.copy_within(rest..self.end, kept);
         self.end = kept + (self.end - rest);
     }
+}
+
+/// Receives hostile bytes in pieces, as a connection does: an error or some whole replies, never a panic.
+#[cfg(test)]
+pub fn receive_in_pieces(framing: Box<dyn Framing>, bytes: &[u8], at_once: usize) -> Result<Vec<Vec<u8>>, String> {
+    let (mut reader, mut replies) = (Reader::new(framing), Vec::new());
+    for piece in bytes.chunks(at_once.max(1)) {
+        reader.space()[..piece.len()].copy_from_slice(piece);
+        reader.received(piece.len());
+        while let Some((start, end)) = reader.next()? {
+            replies.push(reader.buffer[start..end].to_vec());
+        }
+    }
+    Ok(replies)
+}
+
+/// Bytes put together from words of a protocol, other short words and bytes of any kind.
+#[cfg(test)]
+pub fn hostile_bytes(words: &'static [&'static [u8]]) -> impl proptest::strategy::Strategy<Value = Vec<u8>> {
+    use proptest::prelude::*;
+    const SHORT: [&[u8]; 8] = [b"\r\n", b"\n", b"\r", b" ", b"-1", b"0", b"5", b"99999999999999999999"];
+    let word = prop_oneof![
+        3 => proptest::sample::select(words).prop_map(<[u8]>::to_vec),
+        1 => proptest::sample::select(&SHORT[..]).prop_map(<[u8]>::to_vec),
+        1 => proptest::collection::vec(any::<u8>(), 0..4),
+    ];
+    proptest::collection::vec(word, 0..12).prop_map(|words| words.concat())
 }

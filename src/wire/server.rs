@@ -1,11 +1,13 @@
 //! One server: its connections, kept up by one task, and how much may be under way to it.
 
 use std::hash::{BuildHasher, RandomState};
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
@@ -200,12 +202,18 @@ impl Server {
         self.open_connections().for_each(|connection| connection.kill(why.clone()));
     }
 
-    /// Ends it: what is under way has until the deadline.
+    /// Ends it: calls that wait for an answer have until the deadline.
     pub async fn close(&self, deadline: Instant) {
-        while self.limits.requests() > 0 && Instant::now() < deadline {
+        while self.awaited() > 0 && Instant::now() < deadline {
             caller::pause(Duration::from_millis(1)).await;
         }
         self.stop();
+    }
+
+    /// How many requests have a caller that waits. Those that were given up keep their room until their replies come.
+    fn awaited(&self) -> u64 {
+        let abandoned: u64 = self.open_connections().map(|connection| u64::from(connection.abandoned())).sum();
+        self.limits.requests().saturating_sub(abandoned)
     }
 
     /// Ends it now; whatever is under way fails.
@@ -250,8 +258,14 @@ impl Server {
             establish(&self.name, &address, &*self.dialect, &self.config, self.tls.as_ref(), broken).await
         };
         // Boxed: it is large, and whoever opens a cache may have a small stack.
-        let connected = timeout(self.config.connect_timeout, Box::pin(connecting)).await;
+        let connected = timeout(self.config.connect_timeout, Box::pin(self.guarded(connecting))).await;
         connected.unwrap_or_else(|_| Err(failure::connecting(&self.name, &std::io::ErrorKind::TimedOut.into())))
+    }
+
+    /// A panic over what the server said is an error: the task that keeps the connections goes on.
+    async fn guarded<T>(&self, asking: impl Future<Output = Result<T>>) -> Result<T> {
+        let asked = AssertUnwindSafe(asking).catch_unwind().await;
+        asked.unwrap_or_else(|payload| Err(failure::panicked(&self.name, payload)))
     }
 
     /// Fills the slots that are empty; the first failure ends that.
@@ -302,7 +316,7 @@ impl Server {
 
     /// Leaves it if it is to be found elsewhere now.
     async fn follow(&self) {
-        if let Ok(Ok(now)) = timeout(self.config.connect_timeout, self.dialect.locate()).await {
+        if let Ok(Ok(now)) = timeout(self.config.connect_timeout, self.guarded(self.dialect.locate())).await {
             let known = self.address.lock().unwrap_or_else(PoisonError::into_inner).clone();
             if known.is_some_and(|known| known != now) {
                 let text = format!("{}: it has moved to {now}", self.name);

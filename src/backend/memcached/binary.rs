@@ -226,7 +226,10 @@ impl Framing for BinaryFraming {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::wire::{hostile_bytes, receive_in_pieces};
 
     const GET: Command = Command::Get { name: b"name" };
 
@@ -297,6 +300,20 @@ mod tests {
         assert_eq!(framing.next(&large), Ok(Frame::Oversized { header: (0, 24), len: 1 << 30, instead: OVERSIZED }));
         assert_eq!(framing.next(OVERSIZED), Ok(Frame::Whole(24)));
         assert_eq!(read(&mut &*OVERSIZED, 1, &GET), Ok(Reply::Missing));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn hostile_bytes_are_refused_or_read_and_never_a_panic(
+            bytes in hostile_bytes(&[OVERSIZED, b"\x81\x0c\0\0\0\0\0\0", b"\x81\x10\0\x01\0\0\0\0\0\0\0\x01", b"\0\0\0\0\0\0\0\0\0\0\0\0", b"\0\0\x10\0", b"\x81\x0c\0\0\x04\0\0\0\0\0\0\x05"]),
+            at_once in 1..20usize,
+        ) {
+            if let Ok(replies) = receive_in_pieces(Box::new(BinaryFraming::new(1000)), &bytes, at_once) {
+                replies.iter().for_each(|reply| { let _ = read(&mut &**reply, 0, &GET); });
+            }
+            let _ = read(&mut &*bytes, 0, &GET);
+        }
     }
 
     #[test]

@@ -298,7 +298,26 @@ fn decode(text: &[u8], out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::wire::{hostile_bytes, receive_in_pieces};
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn hostile_bytes_are_refused_or_read_and_never_a_panic(
+            bytes in hostile_bytes(&[b"key=", b"key=a%20b exp=-1 la=1 cas=2 fetch=no cls=1 size=63\n", b"exp=", b"size=", b"%", b"END\r\n", b"BUSY now\r\n", b"ERROR"]),
+            at_once in 1..20usize,
+        ) {
+            let each: EachListed = Box::new(|_| true);
+            let (ended, _ending) = oneshot::channel();
+            let listeners = Mutex::new(vec![Listener { each, ended: Some(ended) }]);
+            let sink = Arc::new(Sink { listeners, ..Sink::default() });
+            let framing = WalkFraming { sink, rest: MetaFraming::new(0), name: Vec::new() };
+            drop(receive_in_pieces(Box::new(framing), &bytes, at_once));
+        }
+    }
 
     #[test]
     fn names_are_decoded() {

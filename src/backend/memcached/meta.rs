@@ -274,7 +274,10 @@ impl Framing for MetaFraming {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::wire::{hostile_bytes, receive_in_pieces};
 
     const GET: Command = Command::Get { name: b"name" };
 
@@ -328,12 +331,28 @@ mod tests {
             b"TL\r\n",
             b"key=a exp=0\r\n",
             b"\r\n",
+            b"\n",
+            b"STAT a 1\r\n\n",
         ] {
             assert!(frames(bytes, bytes.len()).is_err(), "{}", bytes.escape_ascii());
         }
         assert!(frames(&[b'H'; MAX_LINE + 1], MAX_LINE + 1).is_err());
         let endless: Vec<u8> = b"STAT a 1\r\n".repeat(MAX_STATISTICS / 10 + 1);
         assert!(frames(&endless, endless.len()).is_err());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn hostile_bytes_are_refused_or_read_and_never_a_panic(
+            bytes in hostile_bytes(&[b"VA ", b"VA 1 kname O1\r\na\r\n", b"VA 5000 ", b"HD", b"EN kname O1", b"TL\r\n", b"STAT a 1\r\n", b"END\r\n", b"SERVER_ERROR no"]),
+            at_once in 1..20usize,
+        ) {
+            if let Ok(replies) = receive_in_pieces(Box::new(MetaFraming::new(1000)), &bytes, at_once) {
+                replies.iter().for_each(|reply| { let _ = read(&mut &**reply, 1, &GET); });
+            }
+            let _ = read(&mut &*bytes, 1, &GET);
+        }
     }
 
     #[test]

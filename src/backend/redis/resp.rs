@@ -77,7 +77,8 @@ impl RespFraming {
             return if rest.len() < MAX_LINE { Ok(Step::Partial) } else { Err("a line without an end".into()) };
         };
         let header = self.position..self.position + line + 1;
-        let text = rest[1..line].strip_suffix(b"\r").ok_or("a line that does not end in CR LF")?;
+        let text = rest[..line].strip_suffix(b"\r").ok_or("a line that does not end in CR LF")?;
+        let text = text.get(1..).ok_or("an empty line")?;
         match rest[0] {
             b'+' | b'-' => self.passed(header.end, 0),
             b':' => number(text).and_then(|_| self.passed(header.end, 0)),
@@ -227,7 +228,10 @@ impl<'a> RepliesOf<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::wire::{hostile_bytes, receive_in_pieces};
 
     fn frames(bytes: &[u8], at_once: usize) -> Result<Vec<usize>, String> {
         let (mut framing, mut lengths, mut start) = (RespFraming::new(1000), Vec::new(), 0);
@@ -262,11 +266,29 @@ mod tests {
             b"$-2\r\n",
             b"*99999999999\r\n",
             b"+OK\n",
+            b"\n",
+            b"\r\n",
+            b"+OK\r\n\n",
+            b"*1\r\n\n",
             b"*3\r\n$1\r\na\r\n!x\r\n",
         ] {
             assert!(frames(bytes, bytes.len()).is_err(), "{}", bytes.escape_ascii());
         }
         assert!(frames(&[b'+'; MAX_LINE + 1], MAX_LINE + 1).is_err());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn hostile_bytes_are_refused_or_read_and_never_a_panic(
+            bytes in hostile_bytes(&[b"+", b"-ERR no", b":", b"$", b"*", b"*2\r\n", b"$1\r\na\r\n", b"$5000\r\n", b"_\r\n", b"%1\r\n"]),
+            at_once in 1..20usize,
+        ) {
+            if let Ok(replies) = receive_in_pieces(Box::new(RespFraming::new(1000)), &bytes, at_once) {
+                replies.iter().for_each(|reply| assert!(!RepliesOf(reply).reply().0.is_empty()));
+            }
+            RepliesOf(&bytes).for_each(drop);
+        }
     }
 
     #[test]

@@ -1,0 +1,276 @@
+//! Leaders that end in every way there is: whatever waits gets an answer or an error, and its room is given back.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, JoinHandle};
+
+use futures_util::future::BoxFuture;
+use tokio::runtime::Runtime;
+use tokio::sync::Notify;
+
+use super::*;
+use crate::config::Address;
+use crate::error::ErrorKind;
+use crate::wait::wait;
+use crate::wire::answer::{Answer, Replies};
+use crate::wire::limits::Limits;
+use crate::wire::socket::Socket;
+use crate::wire::{Dialect, Frame, Framing, Greeting};
+
+/// A reply is a line; a line that begins with `!` is read with a panic.
+struct Lines;
+
+impl Framing for Lines {
+    fn next(&mut self, bytes: &[u8]) -> std::result::Result<Frame, String> {
+        assert!(!bytes.starts_with(b"!"), "a byte that nobody expected");
+        let end = bytes.iter().position(|byte| *byte == b'\n');
+        Ok(end.map_or(Frame::Partial, |end| Frame::Whole(end + 1)))
+    }
+}
+
+impl Dialect for Lines {
+    fn framing(&self) -> Box<dyn Framing> {
+        Box::new(Self)
+    }
+
+    fn locate(&self) -> BoxFuture<'_, Result<Address>> {
+        Box::pin(async { Err(Error::new(ErrorKind::Connect, "no address")) })
+    }
+
+    fn greet<'a>(&'a self, _: &'a Greeting<'a>) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn ping(&self) -> &'static [u8] {
+        b"ping\n"
+    }
+}
+
+/// A connection, the server's end of it, and what is under way.
+struct Pair {
+    connection: Arc<Connection>,
+    server: UnixStream,
+    limits: Arc<Limits>,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let (ours, server) = UnixStream::pair().unwrap();
+        let socket = Socket::new(ours.into(), None).unwrap();
+        let connection = Arc::new(Connection::new("s".into(), socket, &Lines, Arc::new(Notify::new())));
+        Self { connection, server, limits: Arc::new(Limits::new(100, 1000)) }
+    }
+
+    fn ask(&self) -> Answer {
+        let room = self.limits.take("s", 2).unwrap();
+        self.connection.send(b"a\n", 1, room).unwrap()
+    }
+
+    /// A caller's thread that asks, and sleeps or leads until it is answered.
+    fn caller(&self) -> JoinHandle<Result<Vec<u8>>> {
+        let (connection, limits) = (Arc::clone(&self.connection), Arc::clone(&self.limits));
+        let before = self.connection.load();
+        let caller = thread::spawn(move || {
+            wait(async {
+                let room = limits.take("s", 2).unwrap();
+                connection.send(b"a\n", 1, room).unwrap().await.map(|replies| replies.bytes)
+            })
+        });
+        while self.connection.load() == before {
+            thread::sleep(Duration::from_millis(1));
+        }
+        caller
+    }
+
+    /// As `caller`; returns when it sleeps because another leads.
+    fn sleeper(&self) -> JoinHandle<Result<Vec<u8>>> {
+        let caller = self.caller();
+        while !self.connection.lock().expected.iter().all(|expected| expected.request.is_parked()) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        caller
+    }
+
+    fn reply(&self, bytes: &[u8]) {
+        (&self.server).write_all(bytes).unwrap();
+    }
+
+    fn assert_over(&self) {
+        assert!(self.connection.is_broken());
+        assert!(self.connection.lock().leader == Leader::Nobody);
+        assert_eq!(self.limits.requests(), 0);
+        assert_eq!(self.connection.abandoned(), 0);
+    }
+}
+
+fn kind<T>(result: Result<T>) -> ErrorKind {
+    result.err().unwrap().kind()
+}
+
+fn killed() -> Error {
+    Error::new(ErrorKind::Timeout, "killed")
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+#[test]
+fn a_panic_of_a_thread_that_leads_fails_all_that_wait() {
+    let pair = Pair::new();
+    let callers = [pair.caller(), pair.caller(), pair.caller()];
+    pair.reply(b"a\n!\n");
+    let mut results: Vec<_> = callers.into_iter().map(|caller| caller.join().unwrap()).collect();
+    results.sort_by_key(Result::is_err);
+    assert_eq!(results[0].as_deref().unwrap(), b"a\n");
+    for failed in results.drain(1..) {
+        assert_eq!(kind(failed), ErrorKind::Protocol);
+    }
+    pair.assert_over();
+}
+
+#[test]
+fn a_panic_of_the_task_that_leads_fails_all_that_wait() {
+    let pair = Pair::new();
+    runtime().block_on(async {
+        let task = tokio::spawn(Arc::clone(&pair.connection).run());
+        let (first, second, third) = (pair.ask(), pair.ask(), pair.ask());
+        pair.reply(b"a\n!\n");
+        assert_eq!(first.await.unwrap().bytes, b"a\n");
+        assert_eq!((kind(second.await), kind(third.await)), (ErrorKind::Protocol, ErrorKind::Protocol));
+        task.await.unwrap();
+    });
+    pair.assert_over();
+}
+
+#[test]
+fn a_task_that_is_cancelled_fails_all_that_wait_whether_it_led_or_rested() {
+    for led in [true, false] {
+        let pair = Pair::new();
+        runtime().block_on(async {
+            let task = tokio::spawn(Arc::clone(&pair.connection).run());
+            if !led {
+                let answer = pair.ask();
+                pair.reply(b"a\n");
+                answer.await.unwrap();
+            }
+            let answer = pair.ask();
+            if led {
+                tokio::task::yield_now().await;
+            }
+            task.abort();
+            assert_eq!(kind(answer.await), ErrorKind::Protocol);
+        });
+        pair.assert_over();
+    }
+}
+
+#[test]
+fn a_panic_over_what_nobody_asked_for_breaks_the_connection_alone() {
+    let pair = Pair::new();
+    pair.reply(b"!\n");
+    pair.connection.check(Duration::from_secs(60));
+    pair.assert_over();
+    let room = pair.limits.take("s", 2).unwrap();
+    assert_eq!(kind(pair.connection.send(b"a\n", 1, room)), ErrorKind::Protocol);
+    assert_eq!(pair.limits.requests(), 0);
+}
+
+#[test]
+fn a_waker_that_panics_takes_only_its_connection_with_it() {
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("a waker that panics");
+        }
+    }
+    let pair = Pair::new();
+    let mut first = Box::pin(pair.ask());
+    let waker = Waker::from(Arc::new(Panics));
+    assert!(first.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    let caller = pair.caller();
+    pair.reply(b"a\n");
+    assert_eq!(kind(caller.join().unwrap()), ErrorKind::Protocol);
+    assert!(matches!(first.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Ready(Ok(Replies { .. }))));
+    pair.assert_over();
+}
+
+#[test]
+fn a_role_that_is_dropped_is_not_held_for_ever() {
+    let pair = Pair::new();
+    let lead = pair.connection.take_lead(Leader::Thread).unwrap();
+    let caller = pair.sleeper();
+    drop(lead);
+    assert_eq!(kind(caller.join().unwrap()), ErrorKind::Protocol);
+    pair.assert_over();
+}
+
+#[test]
+fn who_resigns_or_rests_on_a_broken_connection_fails_all_that_wait() {
+    for rests in [false, true] {
+        let pair = Pair::new();
+        let lead = pair.connection.take_lead(if rests { Leader::Task } else { Leader::Thread }).unwrap();
+        let callers = [pair.sleeper(), pair.sleeper()];
+        // Left to who leads, which has its own answer already and reads no more.
+        pair.connection.kill(killed());
+        if rests {
+            assert!(!lead.rest());
+        } else {
+            lead.resign(pair.connection.lock_reader());
+        }
+        for caller in callers {
+            assert_eq!(kind(caller.join().unwrap()), ErrorKind::Timeout);
+        }
+        pair.assert_over();
+    }
+}
+
+#[test]
+fn who_is_killed_while_it_leads_or_while_nobody_does_fails_all_that_wait() {
+    let pair = Pair::new();
+    let callers = [pair.caller(), pair.caller()];
+    pair.connection.kill(killed());
+    for caller in callers {
+        assert_eq!(kind(caller.join().unwrap()), ErrorKind::Timeout);
+    }
+    pair.assert_over();
+    let pair = Pair::new();
+    let answer = pair.ask();
+    pair.connection.kill(killed());
+    assert_eq!(kind(runtime().block_on(answer)), ErrorKind::Timeout);
+    pair.assert_over();
+}
+
+/// A request whose caller has not looked yet is nobody to hand over to: those that sleep come first.
+#[test]
+fn a_leader_hands_over_to_who_sleeps() {
+    let pair = Pair::new();
+    let lead = pair.connection.take_lead(Leader::Thread).unwrap();
+    let sleeper = pair.sleeper();
+    let unpolled = crate::caller::blocking(|_, _| pair.ask());
+    lead.resign(pair.connection.lock_reader());
+    pair.reply(b"a\nb\n");
+    assert_eq!(sleeper.join().unwrap().unwrap(), b"a\n");
+    assert_eq!(wait(unpolled).unwrap().bytes, b"b\n");
+}
+
+#[test]
+fn what_was_given_up_keeps_its_room_until_its_reply_comes_and_is_no_longer_waited_for() {
+    let pair = Pair::new();
+    let (given_up, awaited) = (pair.ask(), pair.ask());
+    drop(given_up);
+    assert_eq!((pair.limits.requests(), pair.connection.abandoned()), (2, 1));
+    pair.reply(b"a\nb\n");
+    let answer = runtime().block_on(async {
+        let task = tokio::spawn(Arc::clone(&pair.connection).run());
+        let answer = awaited.await.unwrap().bytes;
+        task.abort();
+        answer
+    });
+    assert_eq!(answer, b"b\n");
+    assert_eq!((pair.limits.requests(), pair.connection.abandoned()), (0, 0));
+    let mut sent = [0; 4];
+    (&pair.server).read_exact(&mut sent).unwrap();
+    assert_eq!(&sent, b"a\na\n");
+}
