@@ -591,8 +591,9 @@ yc_status yc_expire(struct yc_cache *cache,
                     int64_t ttl_ms,
                     struct yc_error **err);
 
-// What is left to a key. YC_OK: *ttl_ms is the milliseconds left, or -1 when
-// it never expires. YC_MISS: no such key; nothing is written.
+// Reports how long a key has to live. YC_OK: *ttl_ms is the milliseconds
+// left, at least 1, or -1 when the entry never expires. YC_MISS: no such key;
+// nothing is written.
 yc_status yc_ttl(struct yc_cache *cache,
                  const void *key,
                  size_t key_len,

@@ -1,8 +1,31 @@
 //! Deadlines on the monotonic clock, cheap to check.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
+
+/// The longest time that is counted: 100 years.
+pub const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// The shortest life of an entry that ends, and the least that is left of it while it is served. Anything less would
+/// become 0 in milliseconds, and a set reads 0 as "never".
+pub const SHORTEST: Duration = Duration::from_millis(1);
+
+/// Returns what is left of an entry that ends and is still served.
+#[inline]
+pub fn left(time: Duration) -> Duration {
+    time.max(SHORTEST)
+}
+
+/// Returns what is left of such an entry in whole milliseconds. A part of one counts as one: never 0.
+pub fn left_millis(time: Duration) -> u64 {
+    u64::try_from(left(time).as_nanos().div_ceil(SHORTEST.as_nanos())).unwrap_or(u64::MAX)
+}
+
+/// Returns when an entry ends that has this left. A longer time than any entry can have is cut: it never becomes "never".
+pub fn ends(left: Option<Duration>) -> Option<Instant> {
+    left.map(|left| Instant::now() + left.min(LONGEST))
+}
 
 /// How far the coarse clock may lie behind the exact one. It advances with
 /// the kernel's tick (1-10 ms); the rest is for a machine that stalls.
@@ -31,7 +54,7 @@ impl Deadline {
     pub fn after(ttl: Option<Duration>) -> Self {
         ttl.map_or(Self::NEVER, |ttl| {
             let nanos = u64::try_from(ttl.as_nanos()).unwrap_or(u64::MAX);
-            Self(now().saturating_add(nanos))
+            Self(now().saturating_add(nanos).min(Self::NEVER.0 - 1))
         })
     }
 
@@ -53,9 +76,10 @@ impl Deadline {
         self.0 <= read(ClockId::MonotonicCoarse).saturating_add(COARSE_LAG) && self.0 <= now()
     }
 
-    /// What is left: nothing for what never expires, zero when it is over.
+    /// What is left of something that has not ended: nothing for what never does, else at least a millisecond, even
+    /// where the end comes while this is asked.
     pub fn remaining(self) -> Option<Duration> {
-        (self != Self::NEVER).then(|| Duration::from_nanos(self.0.saturating_sub(now())))
+        (self != Self::NEVER).then(|| left(Duration::from_nanos(self.0.saturating_sub(now()))))
     }
 }
 
@@ -87,7 +111,7 @@ mod tests {
         assert!(deadline.remaining().unwrap() <= Duration::from_millis(5));
         std::thread::sleep(Duration::from_millis(6));
         assert!(deadline.has_passed());
-        assert_eq!(deadline.remaining(), Some(Duration::ZERO));
+        assert_eq!(deadline.remaining(), Some(SHORTEST), "never 0, which a set takes for never");
     }
 
     #[test]
@@ -95,5 +119,23 @@ mod tests {
         assert!(!Deadline::after(None).has_passed());
         assert_eq!(Deadline::after(None).remaining(), None);
         assert!(!Deadline::after(Some(Duration::MAX)).has_passed());
+        assert!(Deadline::after(Some(Duration::MAX)).remaining().is_some(), "far off, and not never");
+    }
+
+    #[test]
+    fn what_is_left_of_an_entry_that_ends_is_never_zero_milliseconds() {
+        for (nanos, millis) in
+            [(0, 1), (1, 1), (999_999, 1), (1_000_000, 1), (1_000_001, 2), (u64::MAX, 18_446_744_073_710)]
+        {
+            assert_eq!(left_millis(Duration::from_nanos(nanos)), millis, "{nanos} ns");
+        }
+        assert_eq!(left_millis(Duration::MAX), u64::MAX);
+        assert_eq!(left(Duration::ZERO), SHORTEST);
+    }
+
+    #[test]
+    fn a_time_that_no_entry_has_does_not_become_never() {
+        assert!(ends(Some(Duration::MAX)).unwrap() > Instant::now() + LONGEST - Duration::from_secs(1));
+        assert_eq!(ends(None), None);
     }
 }

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use foldhash::fast::RandomState;
 
+use crate::clock::left;
+pub use crate::clock::{SHORTEST, left_millis};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The longest TTL: 100 years. More is a mistake in the unit.
-pub const MAX_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+pub const MAX_TTL: Duration = crate::clock::LONGEST;
 
 /// The time to live a caller asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,13 +74,14 @@ impl DefaultTtl {
     }
 
     /// The number of the call, hashed under the cache's own seed: even enough
-    /// to spread deadlines, and it costs neither a lock nor an allocation.
+    /// to spread deadlines, and it costs neither a lock nor an allocation. Never
+    /// nothing: the jitter may take all of the default.
     #[allow(clippy::cast_precision_loss)]
     fn spread(&self) -> Duration {
         let call = CALLS.get().wrapping_add(1);
         CALLS.set(call);
         let share = self.seed.hash_one(call) as f64 / u64::MAX as f64;
-        self.ttl.mul_f64((1.0 - share * self.jitter / 100.0).clamp(0.0, 1.0))
+        left(self.ttl.mul_f64((1.0 - share * self.jitter / 100.0).clamp(0.0, 1.0)))
     }
 }
 
@@ -109,5 +112,11 @@ mod tests {
         assert_eq!(default.resolve(Ttl::Exactly(exact)), Some(exact));
         assert_eq!(default.resolve(Ttl::Never), None);
         assert_eq!(DefaultTtl::new(Duration::ZERO, 10.0).resolve(Ttl::Default), None);
+    }
+
+    #[test]
+    fn jitter_leaves_a_life_of_at_least_a_millisecond() {
+        let default = DefaultTtl::new(SHORTEST, 100.0);
+        assert!((0..1000).all(|_| default.resolve(Ttl::Default) == Some(SHORTEST)));
     }
 }

@@ -147,7 +147,7 @@ pub struct CopiedEntry {
 }
 
 impl CopiedEntry {
-    /// What is left to it; nothing where it never ends.
+    /// What is left to it, zero when it is over; nothing where it never ends.
     pub fn ttl(&self) -> Option<Duration> {
         self.ends.map(|ends| ends.saturating_duration_since(Instant::now()))
     }

@@ -163,8 +163,9 @@ pub unsafe extern "C" fn yc_expire(
     }
 }
 
-/// What is left to a key. YC_OK: *ttl_ms is the milliseconds left, or -1 when
-/// it never expires. YC_MISS: no such key; nothing is written.
+/// Reports how long a key has to live. YC_OK: *ttl_ms is the milliseconds
+/// left, at least 1, or -1 when the entry never expires. YC_MISS: no such key;
+/// nothing is written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_ttl(
     cache: *mut yc_cache,
@@ -184,7 +185,7 @@ pub unsafe extern "C" fn yc_ttl(
     }
 }
 
-/// Milliseconds as the ABI writes them; a part of one counts as one, so that what is left is never "never" or over.
+/// Milliseconds as the ABI writes them: -1 for what never expires, else 1 or more, so that a caller can set them again.
 pub(super) fn remaining_ms(remaining: Option<std::time::Duration>) -> i64 {
-    remaining.map_or(-1, |left| i64::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX))
+    remaining.map_or(-1, |left| i64::try_from(crate::ttl::left_millis(left)).unwrap_or(i64::MAX))
 }

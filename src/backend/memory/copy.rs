@@ -1,10 +1,10 @@
 //! Entries on their way to another backend, and the versions their tags have here.
 
 use std::sync::atomic::Ordering::SeqCst;
-use std::time::Instant;
 
 use super::store::Store;
 use crate::backend::CopiedEntry;
+use crate::clock::ends;
 use crate::entry::TagStamp;
 
 impl Store {
@@ -17,7 +17,7 @@ impl Store {
         Some(CopiedEntry {
             key: key.to_vec(),
             value: entry.value().clone(),
-            ends: entry.deadline.remaining().and_then(|left| Instant::now().checked_add(left)),
+            ends: ends(entry.deadline.remaining()),
             tags: shard.tags_of(entry),
         })
     }

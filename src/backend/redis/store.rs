@@ -13,6 +13,7 @@ use super::{details, names, scan};
 use crate::backend::remote::{EachBytes, EachDone, Pairing, Part, Store, Write};
 use crate::backend::{Capabilities, Position, Usage};
 use crate::byte_strings::ByteStrings;
+use crate::clock;
 use crate::config::RedisConfig;
 use crate::entry::MAX_KEYLESS_HEADER;
 use crate::error::{Error, ErrorKind, Result};
@@ -193,7 +194,10 @@ impl Store for RedisStore {
         let mut each = |index: usize, reply: Result<RepliesOf>| {
             left[index] = reply.and_then(|mut reply| match reply.next() {
                 Some(Reply::Number(-1)) => Ok(Some(None)),
-                Some(Reply::Number(left)) => Ok(u64::try_from(left).ok().map(|left| Some(Duration::from_millis(left)))),
+                // 0: it ends within this millisecond. -2: it is not there.
+                Some(Reply::Number(left)) => {
+                    Ok(u64::try_from(left).ok().map(|left| Some(clock::left(Duration::from_millis(left)))))
+                }
                 _ => Err(unexpected()),
             });
             Pairing::Right

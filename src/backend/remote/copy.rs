@@ -1,10 +1,11 @@
 //! Entries on their way to another backend and from one: tags stay hashes, stamps are those of the store they go to.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::entries::{answered, millis, now_ms, unanswered};
 use super::{Pairing, Remote, Store, Write};
 use crate::backend::{CopiedEntry, IfPresent, Imported};
+use crate::clock::ends;
 use crate::entry::{self, Entry, TagStamp};
 use crate::error::Result;
 use crate::value::Value;
@@ -92,6 +93,5 @@ fn read(entry: &Entry) -> Option<Read> {
 
 fn copy(key: &[u8], read: Option<Read>, left: Left) -> Result<Option<CopiedEntry>> {
     let (Some(Read { value, tags, .. }), Some(left)) = (read, left) else { return Ok(None) };
-    let ends = left.and_then(|left| Instant::now().checked_add(left));
-    Ok(Some(CopiedEntry { key: key.to_vec(), value, ends, tags }))
+    Ok(Some(CopiedEntry { key: key.to_vec(), value, ends: ends(left), tags }))
 }

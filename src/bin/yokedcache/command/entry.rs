@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value as Json, json};
 use yokedcache::cache::SetRequest;
-use yokedcache::ttl::Ttl;
+use yokedcache::ttl::{Ttl, left_millis};
 use yokedcache::wait::{answer, wait};
 
 use crate::arguments::{Expire, Get, Set};
@@ -92,7 +92,7 @@ pub fn exists(session: &mut Session, key: &OsString) -> Result<Exit> {
 pub fn ttl(session: &mut Session, key: &OsString) -> Result<Exit> {
     let key = session.bytes(key)?;
     let Some(left) = answer(session.cache.ttl(&key))? else { return miss(session, &key) };
-    let json = || about(&key, [("found", json!(true)), ("ttl_ms", json!(left.map(millis)))]);
+    let json = || about(&key, [("found", json!(true)), ("ttl_ms", json!(left.map(left_millis)))]);
     session.output.say(|| left.map_or_else(|| "never".to_owned(), time), json)?;
     Ok(Exit::Done)
 }
@@ -121,11 +121,7 @@ fn about<const N: usize>(key: &[u8], fields: [(&str, Json); N]) -> Json {
     Json::Object(bytes::object("key", key).into_iter().chain(named).collect::<Map<_, _>>())
 }
 
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// As `--ttl` takes it.
-fn time(time: Duration) -> String {
-    format!("{:.3}s", time.as_secs_f64())
+/// As `--ttl` takes it, to the millisecond and never `0.000s`.
+fn time(left: Duration) -> String {
+    format!("{:.3}s", Duration::from_millis(left_millis(left)).as_secs_f64())
 }
