@@ -61,6 +61,7 @@ pub struct SetRequest<'a> {
 impl Cache {
     /// Opens a cache; one with servers is still connecting, see `ready`.
     pub fn open(config: Config) -> Result<Self> {
+        config.notes.iter().for_each(|note| tracing::warn!("{note}"));
         let backend = crate::layer::open(&config)?;
         tracing::info!(backend = backend.name(), key_prefix = config.key_prefix, "opened");
         Ok(Self::over(backend, config))

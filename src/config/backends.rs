@@ -39,6 +39,13 @@ const REDIS: &[Scheme] = &[
     with_tls("rediss+sentinel", forms::sentinel),
     plain("redis+unix", forms::redis_socket),
     plain("unix", forms::redis_socket),
+    plain("valkey", forms::redis),
+    with_tls("valkeys", forms::redis),
+    plain("valkey+cluster", forms::cluster),
+    with_tls("valkeys+cluster", forms::cluster),
+    plain("valkey+sentinel", forms::sentinel),
+    with_tls("valkeys+sentinel", forms::sentinel),
+    plain("valkey+unix", forms::redis_socket),
 ];
 
 const MEMCACHED: &[Scheme] = &[
@@ -58,4 +65,14 @@ const fn with_tls(name: &'static str, read: fn(&Parts) -> Result<Vec<Field>>) ->
 /// The names of all backends.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     BACKENDS.iter().map(|backend| backend.name)
+}
+
+/// The name that a backend has here, for a name that people give it elsewhere.
+pub(super) fn usual_name(name: &str) -> &str {
+    match name.to_ascii_lowercase().as_str() {
+        "valkey" | "valkeys" | "rediss" => "redis",
+        "memcache" | "memcacheds" => "memcached",
+        "inmemory" | "in-memory" | "in_memory" | "mem" => "memory",
+        _ => name,
+    }
 }

@@ -15,8 +15,8 @@ pub(super) fn read(mut body: Vec<Field>, variables: Variables) -> Result<Config>
 }
 
 fn backend(body: &[Field]) -> Result<&'static Backend> {
-    let field = body.iter().find(|field| field.name == "backend");
-    let field = field.ok_or_else(|| refused("no backend is named: write `backend: memory`"))?;
+    let field = body.iter().find(|field| field.name == "backend" && !field.is_null());
+    let field = field.ok_or_else(|| unnamed(body))?;
     match &field.node {
         Node::Text(name) => known(name, field),
         other => {
@@ -25,10 +25,30 @@ fn backend(body: &[Field]) -> Result<&'static Backend> {
     }
 }
 
+/// The refusal of a body without `backend`. A single section shows which backend is meant.
+fn unnamed(body: &[Field]) -> Error {
+    let mut sections = body.iter().filter(|field| !field.is_null() && is_backend(&field.name));
+    match (sections.next(), sections.next()) {
+        (Some(section), None) => {
+            let (name, label) = (&section.name, section.label());
+            refused(format!("no backend is named: write `backend: {name}` next to section {label}"))
+        }
+        _ => {
+            let names = wording::alternatives(backends::names());
+            refused(format!("no backend is named: write `backend: memory`; a backend is {names}"))
+        }
+    }
+}
+
+fn is_backend(name: &str) -> bool {
+    backends::names().any(|known| known == name)
+}
+
 fn known(name: &str, field: &Field) -> Result<&'static Backend> {
     BACKENDS.iter().find(|backend| backend.name == name).ok_or_else(|| {
-        let hint = wording::did_you_mean(name, backends::names());
-        refused(format!("{}: backend {} is unknown{hint}", field.label(), wording::quoted(name)))
+        let hint = wording::did_you_mean(backends::usual_name(name), backends::names());
+        let (label, name, names) = (field.label(), wording::quoted(name), wording::alternatives(backends::names()));
+        refused(format!("{label}: backend {name} is unknown{hint}; a backend is {names}"))
     })
 }
 
@@ -39,6 +59,7 @@ fn section(body: Vec<Field>, backend: &str) -> Result<Vec<Field>> {
         match field.name.as_str() {
             "backend" => {}
             name if name == backend => section = fields(field)?,
+            name if field.is_null() && is_known(name) => {}
             _ => return Err(misplaced(&field, backend)),
         }
     }
@@ -54,9 +75,13 @@ fn fields(section: Field) -> Result<Vec<Field>> {
     }
 }
 
+fn is_known(name: &str) -> bool {
+    is_backend(name) || options::names().any(|known| known == name)
+}
+
 fn misplaced(field: &Field, backend: &str) -> Error {
     let (name, label) = (field.name.as_str(), field.label());
-    if backends::names().any(|known| known == name) {
+    if is_backend(name) {
         return refused(format!("section {label} is not used by backend {backend}"));
     }
     if options::names().any(|known| known == name) {

@@ -51,6 +51,6 @@ fn read<T: Clone + PartialEq + Default>(text: &str, rows: &'static [Row<T>]) -> 
         }
     };
     let mut options = T::default();
-    options::fill_alone(&mut options, rows, &fields)?;
+    options::fill_alone(&mut options, rows, fields)?;
     Ok(options)
 }

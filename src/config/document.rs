@@ -43,6 +43,11 @@ pub(super) enum Place {
 }
 
 impl Field {
+    /// Null in a document: the option counts as not given.
+    pub(super) fn is_null(&self) -> bool {
+        matches!((&self.node, self.place), (Node::Empty, Place::Document { .. }))
+    }
+
     /// The name, and where it stands, for messages.
     pub(super) fn label(&self) -> String {
         self.labelled(wording::name(&self.name))

@@ -28,7 +28,7 @@ pub(super) fn take(fields: &mut Vec<Field>) -> Result<Option<Field>> {
     let field = fields.remove(at);
     match fields.iter().find(|field| field.name == "fallback") {
         Some(other) => Err(super::row::twice(&field, other)),
-        None => Ok(Some(field)),
+        None => Ok(Some(field).filter(|field| !field.is_null())),
     }
 }
 
@@ -37,10 +37,13 @@ pub(super) fn add(field: Option<Field>, config: Config, variables: Variables) ->
     let Some(field) = field else { return Ok(config) };
     let label = format!("option {}", field.label());
     let fallback = read(field.node, &config, variables).map_err(|error| within(&label, error))?;
-    Ok(Config { fallback: fallback.map(Box::new), ..config })
+    let Some((fallback, notes)) = fallback else { return Ok(config) };
+    let notes = config.notes.iter().cloned().chain(notes.into_iter().map(|note| format!("fallback: {note}"))).collect();
+    Ok(Config { fallback: Some(Box::new(fallback)), notes, ..config })
 }
 
-fn read(node: Node, primary: &Config, variables: Variables) -> Result<Option<FallbackConfig>> {
+/// The fallback and the notes on its configuration; `None`: there is no fallback.
+fn read(node: Node, primary: &Config, variables: Variables) -> Result<Option<(FallbackConfig, Vec<String>)>> {
     if matches!(primary.backend, BackendConfig::Memory(_)) {
         return Err(refused("backend memory does not fail: a fallback is for redis and memcached"));
     }
@@ -68,7 +71,7 @@ fn read(node: Node, primary: &Config, variables: Variables) -> Result<Option<Fal
             None => body::read(vec![backend(&text)], &variables)?,
         },
         None => {
-            if rest.iter().all(|field| field.name != "backend") {
+            if rest.iter().all(|field| field.name != "backend" || field.is_null()) {
                 rest.push(backend("memory"));
             }
             body::read(rest, &variables)?
@@ -82,8 +85,8 @@ fn read(node: Node, primary: &Config, variables: Variables) -> Result<Option<Fal
         follow: false,
         probe_interval: Duration::ZERO,
     };
-    options::fill_fallback(&mut fallback, &own)?;
-    Ok(Some(fallback))
+    options::fill_fallback(&mut fallback, own)?;
+    Ok(Some((fallback, config.notes)))
 }
 
 fn backend(name: &str) -> Field {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::document::{Field, Node};
 use super::row::Row;
-use super::{Address, MemcachedServer, Secret, address, list, value};
+use super::{Address, MemcachedServer, Secret, address, list, value, wording};
 use crate::error::Error;
 
 /// What an option takes, and the field of `T` that keeps it.
@@ -139,7 +139,7 @@ impl<T: Clone + PartialEq> Kind<T> {
             }
             Kind::Count(range, _) => format!("a whole number from {} to {}", range.start(), range.end()),
             Kind::SmallCount(range, _) => format!("a whole number from {} to {}", range.start(), range.end()),
-            Kind::Choice(choices) => alternatives(choices.iter().map(|(word, _)| *word)),
+            Kind::Choice(choices) => wording::alternatives(choices.iter().map(|(word, _)| *word)),
             Kind::Rows(rows) => format!("a map of {}", listed(rows.iter().map(Row::name))),
             Kind::Url(example) => format!("a URL such as `{example}`"),
             Kind::Group([]) => "a map of options of this section".to_owned(),
@@ -170,7 +170,8 @@ impl<T: Clone + PartialEq> Kind<T> {
 /// Names in any case: `TCP_KEEPIDLE` is a constant of C, and Python's `socket` has it in capitals too.
 fn fill_rows<T: Clone + PartialEq>(rows: &[Row<T>], node: &Node, target: &mut T) -> Fit<()> {
     let Node::Map(fields) = node else { return Err(Misfit::Plain) };
-    let fields: Vec<Field> = fields.iter().map(|field| known(field, rows)).collect::<Fit<_>>()?;
+    let mut fields: Vec<Field> = fields.iter().map(|field| known(field, rows)).collect::<Fit<_>>()?;
+    fields.retain(|field| !field.is_null());
     rows.iter().try_for_each(|row| row.fill(target, &fields, &|_| None)).map_err(Misfit::Inside)
 }
 
@@ -221,14 +222,6 @@ fn text(node: &Node) -> Option<&str> {
 fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let quoted: Vec<String> = names.map(|name| format!("`{name}`")).collect();
     quoted.join(", ")
-}
-
-fn alternatives<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    let quoted: Vec<String> = names.map(|name| format!("`{name}`")).collect();
-    match quoted.split_last() {
-        Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
-        _ => quoted.join(""),
-    }
 }
 
 fn written(range: &RangeInclusive<u64>, units: &[value::Unit]) -> String {

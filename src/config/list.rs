@@ -13,6 +13,8 @@ const MAX_ENTRIES: usize = 1_000;
 pub(super) const MAX_WEIGHT: u32 = 1_000_000;
 /// Where Memcached listens.
 const MEMCACHED_PORT: u16 = 11211;
+/// The ports that servers without privileges listen on.
+const PORTS: std::ops::RangeInclusive<u32> = 1024..=65_535;
 const WEIGHT: &str = "the weight is not a whole number from 1 to 1000000";
 
 /// Hosts and ports, none twice.
@@ -44,7 +46,7 @@ pub(super) fn weights(node: &Node) -> Fit<Vec<u32>> {
 fn server(entry: &Node) -> Result<MemcachedServer, &'static str> {
     match entry {
         Node::List(pair) => match pair.as_slice() {
-            [server, share] => Ok(MemcachedServer { address: memcached(text(server)?)?, weight: weight(share)? }),
+            [server, share] => shared(text(server)?, weight(share)?),
             _ => Err("a list inside the list is [server, weight]"),
         },
         one => weighted(text(one)?),
@@ -57,7 +59,18 @@ fn weighted(text: &str) -> Result<MemcachedServer, &'static str> {
         Some((server, share)) => (server.trim_end(), digits(share).ok_or(WEIGHT)?),
         None => (text, 1),
     };
-    Ok(MemcachedServer { address: memcached(server)?, weight: share })
+    shared(server, share)
+}
+
+/// A server with its weight. `[host, port]` is how other clients write a server, so a weight that could be a port takes
+/// a server that names its own.
+fn shared(server: &str, weight: u32) -> Result<MemcachedServer, &'static str> {
+    let address = memcached(server)?;
+    let has_port = matches!(address, Address::Unix(_)) || address::split(server).1.is_some();
+    if !has_port && PORTS.contains(&weight) {
+        return Err("the weight looks like a port: write `host:port`, or `host:port weight` if it is a weight");
+    }
+    Ok(MemcachedServer { address, weight })
 }
 
 fn memcached(text: &str) -> Result<Address, &'static str> {

@@ -13,6 +13,7 @@ mod kind;
 mod list;
 mod memcached;
 mod memory;
+mod notes;
 mod options;
 mod redis;
 mod references;
@@ -60,6 +61,8 @@ pub struct Config {
     pub backend: BackendConfig,
     /// What serves while the servers of the backend fail; `None`: calls fail then.
     pub fallback: Option<Box<FallbackConfig>>,
+    /// Accepted parts of the text that are probably a mistake, each as one sentence; a log and `config check` show them.
+    pub notes: Vec<String>,
 }
 
 /// Where the bytes live, and the options of that store alone.

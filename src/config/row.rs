@@ -97,6 +97,11 @@ impl<T: Clone + PartialEq> Row<T> {
 }
 
 impl<T> Row<T> {
+    /// The first field that gives it, under whichever of its names.
+    pub(super) fn given<'a>(&self, fields: &'a [Field]) -> Option<&'a Field> {
+        fields.iter().find(|field| self.names().any(|name| name == field.name))
+    }
+
     /// Its name, then its aliases.
     pub(super) fn names(&self) -> std::str::Split<'static, char> {
         self.names.split(' ')

@@ -21,7 +21,7 @@ impl Config {
             "max_value_bytes": self.max_value_bytes,
         });
         let standing_in = json!({ "fallback": self.fallback.as_deref().map(fallback) });
-        joined([common, backend(&self.backend), standing_in])
+        joined([common, backend(&self.backend), standing_in, json!({ "notes": self.notes })])
     }
 }
 
@@ -177,7 +177,7 @@ mod tests {
         let wanted = json!({
             "backend": "memory", "servers": [], "key_prefix": "app", "default_ttl_ms": 90_000, "ttl_jitter": 10.0,
             "max_value_bytes": 8 << 20, "max_size": 10_000, "max_bytes": 0, "cleanup_interval_ms": 60_000,
-            "fallback": null,
+            "fallback": null, "notes": [],
         });
         assert_eq!(summary("memory://?key_prefix=app&default_ttl=90s"), wanted);
     }

@@ -104,6 +104,7 @@ cache:
 fn a_backend_alone_takes_every_default() {
     let expected = Config {
         fallback: None,
+        notes: Vec::new(),
         key_prefix: "yokedcache".to_owned(),
         default_ttl: Duration::from_secs(300),
         ttl_jitter: 10.0,
@@ -142,6 +143,7 @@ fn the_same_configuration_in_yaml_json_and_a_url_is_equal() {
                &max_value_bytes=1000&cleanup_interval=0.25s";
     let expected = Config {
         fallback: None,
+        notes: Vec::new(),
         key_prefix: "a.b_c-D9".to_owned(),
         default_ttl: Duration::from_secs(7200),
         ttl_jitter: 2.5,
@@ -231,9 +233,19 @@ fn a_document_that_is_no_body_and_no_environments_says_what_is_accepted() {
 #[test]
 fn a_body_without_a_backend_says_to_write_one() {
     refuses(&[
-        ("memory: {max_size: 1}", &["write `backend: memory`"]),
+        ("memory: {max_size: 1}", &["no backend is named: write `backend: memory` next to section \"memory\" (line 1"]),
+        (
+            "{redis: {url: 'redis://h'}}",
+            &["no backend is named: write `backend: redis` next to section \"redis\" (line 1"],
+        ),
+        ("{memcached: {}, redis: null}", &["write `backend: memcached` next to section \"memcached\""]),
+        ("{memcached: {}, redis: {}}", &["write `backend: memory`; a backend is `memory`, `redis` or `memcached`"]),
+        ("{backend: redis, fallback: {redis: {}, backend: null, memcached: {}}}", &["section \"redis\""]),
         ("{}", &["write `backend: memory`"]),
-        ("backend:", &["nothing", "write `backend: memory`"]),
+        (
+            "backend:",
+            &["no backend is named: write `backend: memory`", "a backend is `memory`, `redis` or `memcached`"],
+        ),
         ("backend: [memory]", &["a list", "write `backend: memory`"]),
         ("backend: 5", &["the number 5", "write `backend: memory`"]),
     ]);
@@ -245,6 +257,14 @@ fn an_unknown_backend_names_its_nearest() {
         ("backend: memroy", &["\"memroy\"", "did you mean memory?", "line 1, column 1"]),
         ("backend: Redis", &["\"Redis\"", "did you mean redis?"]),
         ("backend: memcache", &["did you mean memcached?"]),
+    ]);
+    refuses(&[
+        ("backend: postgres", &["\"postgres\" is unknown; a backend is `memory`, `redis` or `memcached`"]),
+        (
+            "backend: valkey",
+            &["\"valkey\" is unknown; did you mean redis?; a backend is `memory`, `redis` or `memcached`"],
+        ),
+        ("{backend: redis, fallback: disk}", &["\"disk\" is unknown; a backend is `memory`, `redis` or `memcached`"]),
     ]);
     assert!(!refusal("backend: postgres").message().contains("did you mean"));
 }
@@ -284,6 +304,123 @@ fn an_unknown_name_is_named_with_its_nearest_and_its_place() {
         ("memory://?defualt_ttl=5", &["\"defualt_ttl\"", "did you mean default_ttl?"]),
     ]);
     assert!(!refusal("memory://?pool_size_of_redis=5").message().contains("did you mean"));
+}
+
+#[test]
+fn a_word_of_a_name_is_enough_to_find_it() {
+    refuses(&[
+        ("redis://h?pool=3", &["option \"pool\" is unknown; did you mean pool_size?"]),
+        ("memcached://h?pool=3", &["did you mean pool_size?"]),
+        ("memory://?size=3", &["did you mean max_size?"]),
+        ("memory://?ttl=3", &["did you mean default_ttl?"]),
+        ("memory://?prefix=a", &["did you mean key_prefix?"]),
+        ("redis://h?connect_time=3", &["did you mean connect_timeout?"]),
+        ("{backend: redis, redis: {pass: x}}", &["did you mean password?"]),
+    ]);
+}
+
+// Null.
+
+#[test]
+fn a_null_option_counts_as_not_given() {
+    for (given, same) in [
+        (
+            "{backend: memory, memory: {max_size: null, default_ttl: ~, key_prefix: , ttl_jitter: null}}",
+            "backend: memory",
+        ),
+        ("{\"backend\": \"memory\", \"memory\": null, \"redis\": null, \"max_size\": null}", "backend: memory"),
+        ("{backend: redis, redis: {url: null, host: ~, password: null, ssl: null, tag_index: null}}", "backend: redis"),
+        ("{backend: redis, redis: {url: 'redis://h', redis_url: null, host: null}}", "redis://h"),
+        ("{backend: redis, redis: {socket_timeout: 5s, timeout: null}}", "redis://localhost?socket_timeout=5s"),
+        ("{backend: redis, redis: {nodes: null, sentinels: null, cluster: null}}", "backend: redis"),
+        ("{backend: redis, redis: {socket_keepalive_options: null, connection_pool_kwargs: null}}", "backend: redis"),
+        (
+            "{backend: redis, redis: {socket_keepalive_options: {TCP_KEEPIDLE: null, idle: 7, count: ~}}}",
+            "{backend: redis, redis: {socket_keepalive_options: {idle: 7}}}",
+        ),
+        ("{backend: redis, redis: {connection_pool_kwargs: {pool_size: null, ssl_ca_certs: null}}}", "backend: redis"),
+        (
+            "{backend: memcached, memcached: {servers: null, weights: null, behaviors: {ketama: null}}}",
+            "backend: memcached",
+        ),
+        ("{backend: redis, fallback: null}", "backend: redis"),
+        (
+            "{backend: redis, fallback: {backend: null, max_ttl: null, memory: null}}",
+            "{backend: redis, fallback: memory}",
+        ),
+        ("{backend: memory, fallback: ~}", "backend: memory"),
+    ] {
+        assert_eq!(read(given), read(same), "{given}");
+    }
+    let set = variables(&[("REDIS_URL", "redis://other:7/2"), ("YOKEDCACHE_KEY_PREFIX", "set")]);
+    let read = |text: &str| Config::from_text(text, &set).unwrap();
+    assert_eq!(read("{backend: redis, redis: {host: null, db: null, key_prefix: null}}"), read("backend: redis"));
+    assert_eq!(MigrationConfig::from_text("{rate: null, resume: ~}").unwrap(), MigrationConfig::default());
+    assert_eq!(SwitchConfig::from_text("{copy: null}").unwrap(), SwitchConfig::default());
+}
+
+#[test]
+fn null_is_no_excuse_for_an_unknown_name_nor_for_what_is_no_option() {
+    refuses(&[
+        ("{backend: memory, memory: {max_sise: null}}", &["is unknown"]),
+        ("{backend: memory, memroy: null}", &["is unknown"]),
+        ("{backend: redis, redis: {socket_keepalive_options: {idel: null}}}", &["is unknown"]),
+        ("{backend: redis, redis: {connection_pool_kwargs: {pol_size: null}}}", &["is unknown"]),
+        ("{backend: memcached, memcached: {servers: [a, null]}}", &["entry 2: not a text"]),
+        ("memory://?max_size=", &["\"max_size\": nothing is not accepted"]),
+        ("redis://h?fallback=memory&password=", &["\"password\": nothing is not accepted"]),
+    ]);
+    assert!(MigrationConfig::from_text("{rat: null}").is_err());
+}
+
+// Notes.
+
+fn notes(text: &str) -> Vec<String> {
+    read(text).notes
+}
+
+#[test]
+fn a_bare_number_over_a_minute_is_seconds_and_noted() {
+    for (given, option) in [
+        ("redis://h?key_prefix=a&socket_timeout=5000", "socket_timeout"),
+        ("redis://h?key_prefix=a&timeout=5000", "timeout"),
+        ("memcached://h?key_prefix=a&socket_connect_timeout=5000", "socket_connect_timeout"),
+        ("{backend: redis, redis: {key_prefix: a, connection_pool_kwargs: {socket_timeout: 5000}}}", "socket_timeout"),
+        ("{backend: redis, redis: {key_prefix: a, url: 'redis://h?connect_timeout=5000'}}", "connect_timeout"),
+    ] {
+        let notes = notes(given);
+        assert_eq!(notes.len(), 1, "{given}: {notes:?}");
+        let start = format!("option \"{option}\"");
+        assert!(notes[0].starts_with(&start) && notes[0].contains("5000 is 5000 seconds"), "{notes:?}");
+        assert!(notes[0].contains("`5000ms`") && notes[0].contains("`5000s`"), "{notes:?}");
+    }
+    let BackendConfig::Redis(redis) = read("redis://h?socket_timeout=5000&socket_connect_timeout=61").backend else {
+        panic!()
+    };
+    assert_eq!(redis.connection.timeout, Duration::from_secs(5000));
+    assert_eq!(redis.connection.connect_timeout, Duration::from_secs(61));
+    assert_eq!(notes("redis://h?key_prefix=a&socket_timeout=60.5&connect_timeout=61").len(), 2);
+    for quiet in ["60", "60.0", "5", "0.25", "61s", "5000ms", "2m", "1h"] {
+        assert_eq!(notes(&format!("redis://h?key_prefix=a&socket_timeout={quiet}")), Vec::<String>::new(), "{quiet}");
+    }
+    assert_eq!(notes("redis://h?key_prefix=a&health_check_interval=300&default_ttl=3600"), Vec::<String>::new());
+    let fallback = notes("{backend: redis, redis: {key_prefix: a}, fallback: 'memcached://s?timeout=90'}");
+    assert_eq!(fallback.len(), 1, "{fallback:?}");
+    assert!(fallback[0].starts_with("fallback: option \"timeout\": 90 is 90 seconds"), "{fallback:?}");
+}
+
+#[test]
+fn a_shared_server_without_a_key_prefix_is_noted() {
+    for given in ["backend: redis", "memcached://h", "{backend: redis, redis: {key_prefix: null}, fallback: memory}"] {
+        let notes = notes(given);
+        assert_eq!(notes.len(), 1, "{given}: {notes:?}");
+        assert!(notes[0].starts_with("key_prefix is not set") && notes[0].contains("`yokedcache`"), "{notes:?}");
+    }
+    for quiet in ["backend: memory", "redis://h?key_prefix=yokedcache", "memory://?max_size=0"] {
+        assert_eq!(notes(quiet), Vec::<String>::new(), "{quiet}");
+    }
+    let set = [("YOKEDCACHE_KEY_PREFIX", "set")];
+    assert_eq!(Config::from_text("backend: redis", &variables(&set)).unwrap().notes, Vec::<String>::new());
 }
 
 // Values.
@@ -350,7 +487,6 @@ fn no_time_panics_and_the_refusal_says_what_is_accepted() {
         "0.1ms",
         "0.0000001",
         "true",
-        "~",
         "[]",
         "{}",
         "'５s'",
@@ -402,12 +538,14 @@ fn sizes_that_are_not_are_refused() {
 
 #[test]
 fn counts_are_whole_numbers_in_range_quoted_or_not() {
-    for (given, count) in [("1", 1), ("'20'", 20), ("\"20\"", 20), ("1e3", 1000), ("4000000000", 4_000_000_000)] {
+    for (given, count) in
+        [("0", 0), ("1", 1), ("'20'", 20), ("\"20\"", 20), ("1e3", 1000), ("4000000000", 4_000_000_000)]
+    {
         assert_eq!(memory(&format!("{{backend: memory, memory: {{max_size: {given}}}}}")).max_size, count, "{given}");
     }
-    for given in ["0", "-5", "1.5", "1_000", "ten", "4000000001", "'+5'", "''", "false", "1e10", "2k", "9.3e20"] {
+    for given in ["-5", "1.5", "1_000", "ten", "4000000001", "'+5'", "''", "false", "1e10", "2k", "9.3e20"] {
         let error = refusal(&format!("{{backend: memory, memory: {{max_size: {given}}}}}"));
-        assert_says(&error, ErrorKind::Config, &["\"max_size\"", "a whole number from 1 to 4000000000"], given);
+        assert_says(&error, ErrorKind::Config, &["\"max_size\"", "a whole number from 0 to 4000000000"], given);
     }
 }
 
@@ -417,7 +555,7 @@ fn a_refused_value_is_repeated_as_given() {
         ("memory://?max_size=ten", &["option \"max_size\": \"ten\" is not accepted"]),
         ("memory://?max_size=", &["option \"max_size\": nothing is not accepted"]),
         ("memory://?max_size", &["option \"max_size\": nothing is not accepted"]),
-        ("{backend: memory, memory: {max_size: 0}}", &["option \"max_size\" (line 1, column 28): the number 0"]),
+        ("{backend: memory, memory: {max_size: -1}}", &["option \"max_size\" (line 1, column 28): the number -1"]),
         ("{backend: memory, memory: {max_size: yes}}", &["\"yes\""]),
         ("{backend: memory, memory: {max_size: true}}", &["the boolean true"]),
         ("{backend: memory, memory: {max_size: \"a\\nb\\e\"}}", &[r#""a\nb\u{1b}""#]),
@@ -446,7 +584,7 @@ fn a_prefix_is_1_to_64_of_its_alphabet_and_a_text() {
         assert_eq!(read(&format!("{{backend: memory, memory: {{key_prefix: {given}}}}}")).key_prefix, expected);
     }
     let too_long = "p".repeat(65);
-    for given in ["''", "a*", "a:b", "a b", "'a '", "é", "2024", "1.10", "true", "~", "'[a]'", too_long.as_str()] {
+    for given in ["''", "a*", "a:b", "a b", "'a '", "é", "2024", "1.10", "true", "'[a]'", too_long.as_str()] {
         let error = refusal(&format!("{{backend: memory, memory: {{key_prefix: {given}}}}}"));
         let accepts = "1 to 64 of `A-Z a-z 0-9 _ . -`";
         assert_says(&error, ErrorKind::Config, &["option \"key_prefix\"", accepts], given);
@@ -491,7 +629,7 @@ fn the_reference_has_a_line_for_every_option() {
     }
     let columns = reference.lines().map(|line| line.matches('|').count());
     assert!(columns.clone().all(|count| count == 7), "{reference}");
-    assert!(reference.contains("| `max_size` | memory | a whole number from 1 to 4000000000 | `10000` |  | Entries"));
+    assert!(reference.contains("| `max_size` | memory | a whole number from 0 to 4000000000 | `10000` |  | Entries"));
 }
 
 #[test]
@@ -506,9 +644,11 @@ fn every_option_is_accepted_as_its_own_default() {
             for name in names.split(", ").map(|name| name.trim_matches('`')).filter(|_| !default.is_empty()) {
                 let tls = if name.starts_with("ssl_") { "ssl: true" } else { "" };
                 let backend = if section == "fallback" { "redis" } else { section };
-                let plain = format!("backend: {backend}\n{section}:\n  {tls}\n");
-                let given = format!("backend: {backend}\n{section}:\n  {name}: {default}\n  {tls}\n");
-                assert_eq!(read(&given), read(&plain), "{given}");
+                let inner = if section == "fallback" { "backend: memory" } else { tls };
+                let plain = format!("backend: {backend}\n{section}:\n  {inner}\n");
+                let given = format!("backend: {backend}\n{section}:\n  {name}: {default}\n  {inner}\n");
+                let without_notes = |text: &str| Config { notes: Vec::new(), ..read(text) };
+                assert_eq!(without_notes(&given), without_notes(&plain), "{given}");
             }
         }
     }
@@ -603,9 +743,26 @@ fn an_unknown_scheme_names_its_nearest() {
     refuses(&[
         ("memroy://", &["\"memroy\"", "did you mean memory?"]),
         ("redis+cluser://h", &["did you mean redis+cluster?"]),
-        ("mem://", &["\"mem\" is unknown"]),
+        ("postgres://h", &["a URL starts with `memory://`, `redis://`, `rediss://`, `valkey://`"]),
+        ("{backend: redis, redis: {url: 'http://h'}}", &["\"http\" is unknown; a URL starts with `memory://`"]),
     ]);
     assert!(!refusal("postgres://h").message().contains("did you mean"));
+}
+
+#[test]
+fn valkey_is_a_name_of_redis_in_every_scheme() {
+    for rest in ["://h:1/2?pool_size=3", "+cluster://h:1,h:2", "+sentinel://u:p@h:1/name/3"] {
+        assert_eq!(read(&format!("valkey{rest}")), read(&format!("redis{rest}")), "{rest}");
+        assert_eq!(read(&format!("valkeys{rest}")), read(&format!("rediss{rest}")), "{rest}");
+    }
+    assert_eq!(read("valkey+unix:///a/socket"), read("redis+unix:///a/socket"));
+    assert_eq!(read("{backend: redis, redis: {url: 'valkey://h:5'}}"), read("redis://h:5"));
+    assert_eq!(read("{backend: redis, fallback: 'valkey://h:5'}"), read("{backend: redis, fallback: 'redis://h:5'}"));
+    let set = variables(&[("REDIS_URL", "valkeys://user:c4n4ry@h:7")]);
+    let config = Config::from_variables(&set).unwrap();
+    let BackendConfig::Redis(redis) = &config.backend else { panic!() };
+    assert!(redis.tls.is_some() && redis.password.is_some());
+    assert!(!format!("{config:?}").contains("c4n4ry"));
 }
 
 #[test]

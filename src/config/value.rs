@@ -36,6 +36,12 @@ pub(super) fn milliseconds(text: &str) -> Option<u64> {
     (!vanishes).then_some(exact.round() as u64)
 }
 
+/// The seconds that a bare number stands for; `None` for a time with a unit.
+pub(super) fn bare_seconds(text: &str) -> Option<f64> {
+    let (number, unit) = split(text);
+    unit.is_empty().then(|| decimal(number))?
+}
+
 /// A time as above, if it is one of whole seconds.
 pub(super) fn seconds(text: &str) -> Option<u64> {
     milliseconds(text).filter(|time| time.is_multiple_of(1000)).map(|time| time / 1000)

@@ -41,6 +41,15 @@ pub(super) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a s
     nearest(name, known).map_or_else(String::new, |near| format!("; did you mean {near}?"))
 }
 
+/// Names in backquotes, as alternatives.
+pub(super) fn alternatives<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let quoted: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+    match quoted.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        _ => quoted.join(""),
+    }
+}
+
 fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Comparing costs the product of the lengths, and a name in a document may be as long as the document.
     if name.len() > SHOWN_CHARACTERS {
@@ -48,6 +57,18 @@ fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&
     }
     let name = name.to_lowercase();
     let far = |known: &str| strsim::osa_distance(&name, known);
-    let near = known.into_iter().min_by_key(|known| far(known))?;
-    (far(near) <= near.len().div_ceil(3)).then_some(near)
+    let known: Vec<&str> = known.into_iter().collect();
+    let near = known.iter().copied().min_by_key(|known| far(known))?;
+    if far(near) <= 1 {
+        return Some(near);
+    }
+    // The last word of a name says most: `size` is rather `max_size` than `size_limit`.
+    let part = known.into_iter().filter(|known| is_part(&name, known));
+    let part = part.min_by_key(|known| (!known.ends_with(&name), far(known)));
+    part.or_else(|| (far(near) <= near.len().div_ceil(3)).then_some(near))
+}
+
+/// Whether a name is a word of a known name, or starts it: `pool` of `pool_size`.
+fn is_part(name: &str, known: &str) -> bool {
+    name.len() > 2 && (known.starts_with(name) || known.split('_').any(|word| word == name))
 }

@@ -33,8 +33,10 @@ unsafe fn check(
 /// is asked and no certificate read. *json (the place may be NULL) is what
 /// would be used, as one JSON object: "backend", "servers", "key_prefix" and
 /// the options by their names, times in milliseconds ("default_ttl_ms").
-/// "password" is true or false, never the password. *json is UTF-8 without a
-/// NUL; release it with yc_value_free().
+/// "password" is true or false, never the password. "notes" lists accepted
+/// parts that are probably a mistake, each as a sentence; opening the cache
+/// logs them at YC_LOG_WARN. *json is UTF-8 without a NUL; release it with
+/// yc_value_free().
 ///
 /// Errors: those of yc_open() that tell of the configuration, YC_E_CONFIG
 /// and YC_E_UNSUPPORTED.

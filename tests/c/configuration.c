@@ -85,12 +85,12 @@ static void check_unknown_options(void) {
     refuse("{backend: memory, memory: {default_tll: 1}}", "default_ttl");
     refuse("{backend: memory, memroy: {max_size: 1}}", "memroy");
     refuse("{backend: memory, max_size: 1}", "max_size");
+    refuse("redis://127.0.0.1:1?pool=3", "pool_size");
     refuse("memory://?max_size=1&max_size=2", "max_size");
 }
 
 static void check_ill_typed_options(void) {
     refuse("memory://?max_size=many", "max_size");
-    refuse("memory://?max_size=0", "max_size");
     refuse("memory://?max_size=-1", "max_size");
     refuse("memory://?max_size=1.5", "max_size");
     refuse("memory://?max_size=99999999999999999999", "max_size");
@@ -116,6 +116,9 @@ static void check_long_prefix(void) {
 
 static void check_unknown_backends(void) {
     refuse("{backend: memroy}", "memory");
+    refuse("{backend: postgres}", "`memory`, `redis` or `memcached`");
+    refuse("{redis: {url: \"redis://127.0.0.1:1\"}}", "`backend: redis`");
+    refuse("{backend: memcached, memcached: {servers: [[\"127.0.0.1\", 11212]]}}", "looks like a port");
     refuse("{backend: \"\"}", "backend");
     refuse("{}", "backend");
     refuse("memroy://", "memory");
@@ -275,6 +278,43 @@ static bool says_canary(yc_value *json) {
     return memmem(text, len, CANARY, strlen(CANARY)) != NULL;
 }
 
+/* Without a limit of entries, those over the default limit stay too. */
+static void check_no_limit(void) {
+    char key[16];
+    yc_cache *cache = open_cache("memory://?max_size=0");
+    for (int at = 0; at < 10100; at++) {
+        CHECK_STATUS(yc_set(cache, key, (size_t)snprintf(key, sizeof key, "%d", at), "v", 1, YC_TTL_DEFAULT, NULL, 0, NULL), YC_OK);
+    }
+    CHECK_STATUS(yc_exists(cache, "0", 1, NULL), YC_OK);
+    CHECK_STATUS(yc_exists(cache, "10099", 5, NULL), YC_OK);
+    close_cache(cache);
+}
+
+static void check_null_options(void) {
+    yc_value *json = NULL;
+    const char *config = "{\"backend\": \"memory\", \"memory\": {\"max_size\": null, \"key_prefix\": null}, \"fallback\": null}";
+    close_cache(open_cache(config));
+    CHECK_CALL((yc_value_free(json), json = NULL, yc_config_check(config, &json, err)), YC_OK);
+    CHECK(is_in(json, "\"max_size\":10000") && is_in(json, "\"key_prefix\":\"yokedcache\"") && is_in(json, "\"fallback\":null"));
+    yc_value_free(json);
+}
+
+/* What is accepted and probably a mistake. */
+static void check_notes(void) {
+    yc_value *json = NULL;
+    const char *config = "valkey://192.0.2.1?socket_timeout=5000&socket_connect_timeout=10";
+    CHECK_CALL((yc_value_free(json), json = NULL, yc_config_check(config, &json, err)), YC_OK);
+    CHECK(is_in(json, "\"backend\":\"redis\"") && is_in(json, "\"socket_timeout_ms\":5000000"));
+    CHECK(is_in(json, "\"notes\":[\"") && is_in(json, "5000 is 5000 seconds") && is_in(json, "`5000ms`"));
+    CHECK(is_in(json, "key_prefix is not set"));
+    yc_value_free(json);
+    json = NULL;
+    config = "valkey://192.0.2.1?socket_timeout=5&key_prefix=app";
+    CHECK_CALL((yc_value_free(json), json = NULL, yc_config_check(config, &json, err)), YC_OK);
+    CHECK(is_in(json, "\"notes\":[]"));
+    yc_value_free(json);
+}
+
 /* What would be used: no server is asked, no thread started, and the password not said. */
 static void check_summaries(const char *path) {
     yc_value *json = NULL;
@@ -330,6 +370,9 @@ int main(void) {
     check_variable_that_is_no_text("ENVIRONMENT", path);
     check_url_variable_that_is_no_text(path);
     check_summaries(path);
+    check_notes();
+    check_null_options();
+    check_no_limit();
     check_good();
     printf("the slowest refusal took %.1f ms\n", slowest_ms);
     return check_result();

@@ -150,12 +150,36 @@ static void check_replacement_while_writing(void) {
     for (int at = 0; at < 200; at++) CHECK(atomic_load(&logs[at].finalised) == 1);
 }
 
+static int occurrences(const char *text, const char *part) {
+    int count = 0;
+    while ((text = strstr(text, part))) count++, text++;
+    return count;
+}
+
+/* What is accepted and probably a mistake is a line of each opening, at the level WARN. */
+static void check_notes(void) {
+    journal log = fresh();
+    CHECK_STATUS(yc_set_log(YC_LOG_WARN, write_line, &log, finalise, NULL), YC_OK);
+    open_and_close("redis://127.0.0.1:1?connect=lazy&socket_timeout=5s&key_prefix=app");
+    open_and_close("memory://");
+    CHECK(!strstr(log.text, "key_prefix") && !strstr(log.text, "seconds"));
+    open_and_close("redis://127.0.0.1:1?connect=lazy&socket_timeout=3000&socket_connect_timeout=10");
+    CHECK(occurrences(log.text, "key_prefix is not set") == 1);
+    CHECK(occurrences(log.text, "3000 is 3000 seconds") == 1 && strstr(log.text, "`3000ms`"));
+    CHECK(!strstr(log.text, "socket_connect_timeout"));
+    open_and_close("memcached://127.0.0.1:1?connect=lazy");
+    CHECK(occurrences(log.text, "key_prefix is not set") == 2);
+    CHECK(atomic_load(&log.most_level) <= YC_LOG_WARN && atomic_load(&log.well_formed));
+    CHECK_STATUS(yc_set_log(YC_LOG_OFF, NULL, NULL, NULL, NULL), YC_OK);
+}
+
 int main(void) {
     check_lines();
     check_levels();
     check_replacement();
     check_finaliser_without_log();
     check_no_finaliser();
+    check_notes();
     check_callback_that_calls();
     check_callback_that_ends();
     check_replacement_while_writing();

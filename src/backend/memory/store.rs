@@ -17,6 +17,8 @@ use crate::value::Value;
 
 /// Below this many entries one shard keeps the order of use exact for the whole cache.
 const ONE_SHARD_BELOW: u64 = 4096;
+/// As many as 32 bits can number, which is 800 GB of the smallest entries.
+const MAX_ENTRIES: u64 = 4_000_000_000;
 /// Shards for each processor: few meet at a lock, and invalidating a tag visits each once.
 const SHARDS_PER_CPU: usize = 16;
 /// The most shards, on the largest machines.
@@ -56,8 +58,9 @@ impl Hash {
 }
 
 impl Store {
-    /// A store of so many entries, and bytes unless that is 0.
+    /// A store of so many entries and bytes; 0: no limit.
     pub(super) fn new(max_size: u64, max_bytes: u64) -> Self {
+        let max_size = if max_size == 0 { MAX_ENTRIES } else { max_size };
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let shards = (cpus * SHARDS_PER_CPU).next_power_of_two().min(MAX_SHARDS);
         let shards = if max_size < ONE_SHARD_BELOW { 1 } else { shards };

@@ -34,6 +34,23 @@ fn keys(store: &Store) -> Vec<String> {
 }
 
 #[test]
+fn a_store_without_a_limit_keeps_everything() {
+    let store = Store::new(0, 0);
+    (0..30_000).for_each(|key| set(&store, &key.to_string(), "v", &[]));
+    assert_eq!(store.usage().keys, 30_000);
+    assert!((0..30_000).all(|key| store.get(key.to_string().as_bytes()).is_some()));
+}
+
+#[test]
+fn without_a_limit_of_entries_the_bytes_are_the_limit() {
+    let store = Store::new(0, 100_000);
+    (0..30_000).for_each(|key| set(&store, &key.to_string(), "v", &[]));
+    let usage = store.usage();
+    assert!(usage.bytes <= 100_000 && usage.keys > 100, "{} entries, {} bytes", usage.keys, usage.bytes);
+    assert!(store.get(b"29999").is_some() && store.get(b"0").is_none());
+}
+
+#[test]
 fn a_full_store_keeps_exactly_max_size_entries_whatever_shard_they_fall_in() {
     let store = Store::new(5000, 0);
     for key in 0..20_000 {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::MIB;
+use crate::config::document::Field;
 use crate::config::kind::Choices;
 use crate::config::kind::Kind::{Choice, Flag, Rows, Seconds, Size, SmallCount, Time};
 use crate::config::row::{Row, or_variable, row};
@@ -53,8 +54,8 @@ const PROBES: &[Row<Options>] = &[
 #[rustfmt::skip]
 pub(super) const CONNECTION: &[Row<Options>] = &[
     or_variable("REDIS_POOL_SIZE", row("pool_size connection_pool_size max_connections", SmallCount(1..=1000, |c| &mut c.config.pool_size), "2", "Multiplexed connections a server; callers share them. The variable counts for Redis.")),
-    row("socket_timeout timeout", Time(1..=DAY, |c| &mut c.config.timeout), "1s", "The deadline of a call, with queueing, connecting and retries."),
-    row("socket_connect_timeout connect_timeout", Time(1..=DAY, |c| &mut c.config.connect_timeout), "2s", "The longest that one connection may take to be made."),
+    row("socket_timeout timeout", Time(1..=DAY, |c| &mut c.config.timeout), "1s", "The deadline of a call, with queueing, connecting and retries. A bare number is in seconds; one over 60 causes a warning."),
+    row("socket_connect_timeout connect_timeout", Time(1..=DAY, |c| &mut c.config.connect_timeout), "2s", "The longest that one connection may take to be made. A bare number is in seconds; one over 60 causes a warning."),
     row("socket_keepalive", Flag(|c, on| c.keepalive = on), "true", "TCP asks whether an idle server is still there."),
     row("socket_keepalive_options", Rows(PROBES), "", "Seconds of silence before the first probe (30), seconds between two (5), and probes without an answer until the connection is lost (3). Also `idle`, `interval`, `count`."),
     row("retry_on_timeout", Flag(|c, on| c.config.retry_on_timeout = on), "true", "What may be repeated is repeated, within the deadline."),
@@ -64,6 +65,12 @@ pub(super) const CONNECTION: &[Row<Options>] = &[
     row("max_pending_bytes", Size(1..=1024 * 1024 * MIB, |c| &mut c.config.max_pending_bytes), "64MiB", "Bytes on their way to a server; a call beyond gets `YC_E_BUSY`."),
     row("tcp_nodelay", Flag(|c, on| c.config.nodelay = on), "true", "Small packets are sent at once."),
 ];
+
+/// The given fields that limit how long a server may take.
+pub(in crate::config) fn timeouts(fields: &[Field]) -> Vec<&Field> {
+    let rows = CONNECTION.iter().filter(|row| ["socket_timeout", "socket_connect_timeout"].contains(&row.name()));
+    rows.filter_map(|row| row.given(fields)).collect()
+}
 
 /// What the options say together.
 pub(super) fn config(options: Options) -> ConnectionConfig {

@@ -15,14 +15,15 @@ const PIB: u64 = 1 << 50;
 
 #[rustfmt::skip]
 pub(super) const MEMORY: &[Row<MemoryConfig>] = &[
-    row("max_size", Count(1..=MAX_ENTRIES, |m| &mut m.max_size), "10000", "Entries kept at most; the least recently used go first."),
+    row("max_size", Count(0..=MAX_ENTRIES, |m| &mut m.max_size), "10000", "Entries kept at most; the least recently used go first. 0: no limit, so that `max_bytes` alone limits the store."),
     row("max_bytes", Size(0..=PIB, |m| &mut m.max_bytes), "0", "Bytes kept at most, keys included; 0: no bound."),
     row("cleanup_interval", Time(0..=TEN_YEARS, |m| &mut m.cleanup_interval), "60s", "Time between two sweeps of expired entries; 0: never sweeps."),
 ];
 
 /// The configuration of a memory backend: its section's fields, else the variables, else the defaults.
-pub(in crate::config) fn memory(fields: Vec<Field>, variables: Variables) -> Result<Config> {
+pub(in crate::config) fn memory(mut fields: Vec<Field>, variables: Variables) -> Result<Config> {
     super::check_names(&fields, &names())?;
+    fields.retain(|field| !field.is_null());
     let mut memory = MemoryConfig { max_size: 0, max_bytes: 0, cleanup_interval: Duration::ZERO };
     fill(&mut memory, MEMORY, &fields, variables)?;
     common(BackendConfig::Memory(memory), &fields, variables)

@@ -13,9 +13,10 @@ use super::document::Field;
 use super::kind::Kind::{Choice, Count, Flag, Percent, Prefix, Size, Text, Time};
 use super::row::{Row, or_variable, row};
 use super::{
-    BackendConfig, Config, FallbackConfig, MigrationConfig, Secret, SwitchConfig, Variables, refused, wording,
+    BackendConfig, Config, FallbackConfig, MigrationConfig, Secret, SwitchConfig, Variables, notes, refused, wording,
 };
 use crate::error::Result;
+pub(super) use connection::timeouts;
 pub(super) use memcached::memcached;
 pub(super) use memory::memory;
 pub(super) use redis::redis;
@@ -28,7 +29,7 @@ const MIB: u64 = 1 << 20;
 
 #[rustfmt::skip]
 const COMMON: &[Row<Config>] = &[
-    or_variable("YOKEDCACHE_KEY_PREFIX", row("key_prefix", Prefix(|c| &mut c.key_prefix), "yokedcache", "What every stored name starts with; caches on one server stay apart.")),
+    or_variable("YOKEDCACHE_KEY_PREFIX", row("key_prefix", Prefix(|c| &mut c.key_prefix), "yokedcache", "What every stored name starts with; caches on one server stay apart. On Redis and Memcached a missing prefix causes a warning.")),
     or_variable("YOKEDCACHE_DEFAULT_TTL", row("default_ttl", Time(0..=TEN_YEARS, |c| &mut c.default_ttl), "300s", "The life of an entry set without a TTL; 0: it never expires.")),
     row("ttl_jitter", Percent(|c| &mut c.ttl_jitter), "10%", "How far default TTLs are spread, so that entries set together do not expire together."),
     row("max_value_bytes", Size(1..=512 * MIB, |c| &mut c.max_value_bytes), "8MiB", "The longest value accepted."),
@@ -61,18 +62,20 @@ pub(super) fn is_of_fallback(name: &str) -> bool {
 }
 
 /// How a fallback stands in.
-pub(super) fn fill_fallback(fallback: &mut FallbackConfig, fields: &[Field]) -> Result<()> {
-    fill(fallback, FALLBACK, fields, &|_| None)
+pub(super) fn fill_fallback(fallback: &mut FallbackConfig, mut fields: Vec<Field>) -> Result<()> {
+    fields.retain(|field| !field.is_null());
+    fill(fallback, FALLBACK, &fields, &|_| None)
 }
 
 /// Options that are a document of their own.
 pub(super) fn fill_alone<T: Clone + PartialEq>(
     target: &mut T,
     rows: &'static [Row<T>],
-    fields: &[Field],
+    mut fields: Vec<Field>,
 ) -> Result<()> {
-    check_names(fields, &names_of(rows).collect::<Names>())?;
-    fill(target, rows, fields, &|_| None)
+    check_names(&fields, &names_of(rows).collect::<Names>())?;
+    fields.retain(|field| !field.is_null());
+    fill(target, rows, &fields, &|_| None)
 }
 
 /// The names of some options, each with its aliases after spaces.
@@ -116,7 +119,8 @@ fn lines<T: Clone + PartialEq>(rows: &[Row<T>], section: &str) -> String {
 
 #[rustfmt::skip]
 fn common(backend: BackendConfig, fields: &[Field], variables: Variables) -> Result<Config> {
-    let mut config = Config { key_prefix: String::new(), default_ttl: Duration::ZERO, ttl_jitter: 0.0, max_value_bytes: 0, backend, fallback: None };
+    let notes = notes::of(&backend, fields, variables);
+    let mut config = Config { key_prefix: String::new(), default_ttl: Duration::ZERO, ttl_jitter: 0.0, max_value_bytes: 0, backend, fallback: None, notes };
     fill(&mut config, COMMON, fields, variables)?;
     Ok(config)
 }

@@ -36,7 +36,7 @@ pub(super) struct Options {
 
 #[rustfmt::skip]
 pub(super) const REDIS: &[Row<Options>] = &[
-    or_variable("REDIS_URL", row("url redis_url", Url("rediss://user:password@host:6379/0"), "", "Schemes: `redis`, `rediss` (TLS), `redis+unix`, `unix`, `redis+sentinel`, `redis+cluster`, and the last two with `rediss`. An option may also stand beside it if both say the same. The variable counts where nothing names a server.")),
+    or_variable("REDIS_URL", row("url redis_url", Url("rediss://user:password@host:6379/0"), "", "Schemes: `redis`, `rediss` (TLS), `redis+unix`, `unix`, `redis+sentinel`, `redis+cluster`, and the last two with `rediss`; `valkey` stands for `redis` in each. An option may also stand beside it if both say the same. The variable counts where nothing names a server.")),
     row("host", Host(|r| &mut r.host), "localhost", "The server."),
     row("port", Port(|r| &mut r.port), "6379", "Its port."),
     row("socket_path unix_socket_path", Path(|r| &mut r.socket), "", "The server's Unix socket, in place of host and port."),

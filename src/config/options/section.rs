@@ -36,8 +36,9 @@ impl Section {
         variables: Variables,
         check: fn(&[Field]) -> Result<()>,
     ) -> Result<Section> {
-        let fields = open_groups(fields, &shape)?;
+        let mut fields = open_groups(fields, &shape)?;
         check_names(&fields, &shape.names)?;
+        fields.retain(|field| !field.is_null());
         let fields = open_url(fields, &shape)?;
         let mut section = Section { shape, fields };
         section.add_variable(variables, check)?;

@@ -11,7 +11,7 @@ fn a_fallback_is_memory_unless_it_says_otherwise() {
     let memory = fallback("backend: redis\nfallback: memory");
     assert_eq!(memory.backend, read("memory://").backend);
     assert_eq!((memory.max_ttl, memory.follow), (Duration::from_secs(60), false));
-    for same in ["fallback: true", "fallback: {}", "fallback:", "fallback: {backend: memory}", "fallback: memory://"] {
+    for same in ["fallback: true", "fallback: {}", "fallback: {backend: memory}", "fallback: memory://"] {
         assert_eq!(fallback(&format!("backend: redis\n{same}")), memory, "{same}");
     }
     assert_eq!(fallback("redis://h?fallback=memory"), memory);
@@ -46,7 +46,7 @@ fn a_fallback_that_makes_no_sense_is_refused() {
         ("backend: redis\nfallback: {max_tll: 5}", "did you mean max_ttl?"),
         ("backend: redis\nfallback: {max_ttl: soon}", "max_ttl"),
         ("backend: redis\nfallback: {writes: keep}", "`drop` or `follow`"),
-        ("backend: redis\nfallback: {memory: {max_size: 0}}", "max_size"),
+        ("backend: redis\nfallback: {memory: {max_size: -1}}", "max_size"),
         ("redis://h?fallback=memory&fallback=false", "given twice"),
         ("backend: redis\nfalback: memory", "did you mean fallback?"),
     ] {

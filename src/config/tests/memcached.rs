@@ -65,6 +65,11 @@ fn servers_are_written_in_many_ways() {
         ("[/tmp/m.sock, '/tmp/n.sock 2']", &["/tmp/m.sock=1", "/tmp/n.sock=2"]),
         ("[['h:1', 3], [g, '2'], ['/a b,c', 1]]", &["h:1=3", "g:11211=2", "/a b,c=1"]),
         ("[/A, /a]", &["/A=1", "/a=1"]),
+        (
+            "[['h:11211', 11212], 'g:1 2048', [/s, 4096], '/t 4096']",
+            &["h:11211=11212", "g:1=2048", "/s=4096", "/t=4096"],
+        ),
+        ("[[a, 1023], [b, 65536]]", &["a:11211=1023", "b:11211=65536"]),
     ] {
         assert_eq!(servers(&section(&format!("servers: {given}"))), expected, "{given}");
     }
@@ -94,6 +99,11 @@ fn servers_that_are_none_are_refused_by_their_number() {
         ("[[a, 0]]", "entry 1: the weight"),
         ("[[a, -2]]", "entry 1: the weight"),
         ("[[a, []]]", "entry 1: the weight"),
+        ("[[a, 11212]]", "entry 1: the weight looks like a port: write `host:port`, or `host:port weight`"),
+        ("[b, [a, '11211']]", "entry 2: the weight looks like a port"),
+        ("'a 11211'", "entry 1: the weight looks like a port"),
+        ("[['[::1]', 1024]]", "entry 1: the weight looks like a port"),
+        ("[[a, 65535]]", "entry 1: the weight looks like a port"),
         ("[[a]]", "entry 1: a list inside the list is [server, weight]"),
         ("[[a, 1, 2]]", "entry 1: a list inside"),
         ("[a, 3]", "entry 2: not a text"),

@@ -236,7 +236,7 @@ fn what_does_not_go_together_is_refused() {
         ("pool_sice: 5", &["\"pool_sice\"", "did you mean pool_size?"]),
         ("url: 'memcached://h'", &["\"url\"", "a memcached URL does not do for backend redis"]),
         ("url: 'localhost:6379'", &["\"url\"", "not a URL"]),
-        ("url: ", &["\"url\"", "nothing is not a URL"]),
+        ("url: 5", &["\"url\"", "a number is not a URL"]),
     ] {
         assert_says(&refusal(&section(options)), ErrorKind::Config, wanted, options);
     }

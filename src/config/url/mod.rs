@@ -9,6 +9,10 @@ use super::{Config, Variables, fallback, refused, wording};
 use crate::error::Result;
 pub(super) use parts::Parts;
 
+/// The schemes that a message lists.
+const USUAL_SCHEMES: [&str; 7] =
+    ["memory://", "redis://", "rediss://", "valkey://", "valkeys://", "memcached://", "memcacheds://"];
+
 /// The scheme and what follows `://`, when the text starts as a URL does.
 pub(super) fn split(text: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = text.trim().split_once("://")?;
@@ -39,7 +43,8 @@ fn known(scheme: &str) -> Result<(&'static Backend, &'static Scheme)> {
     let mut schemes = schemes();
     schemes.find(|(_, known)| known.name.eq_ignore_ascii_case(scheme)).ok_or_else(|| {
         let hint = wording::did_you_mean(scheme, self::schemes().map(|(_, scheme)| scheme.name));
-        refused(format!("the URL scheme {} is unknown{hint}", wording::quoted(scheme)))
+        let (scheme, usual) = (wording::quoted(scheme), wording::alternatives(USUAL_SCHEMES.iter().copied()));
+        refused(format!("the URL scheme {scheme} is unknown{hint}; a URL starts with {usual}"))
     })
 }
 

@@ -85,9 +85,12 @@ fn written(report: &Json) -> String {
     let name = environment.map_or_else(String::new, |name| format!(", environment {}", bytes::shown(name.as_bytes())));
     let verdict = if report["valid"] == true { "valid" } else { "not valid" };
     let fields = flat("", report);
-    let shown = fields.iter().filter(|(name, _)| !["source", "environment", "valid"].contains(&name.as_str()));
+    let apart = ["source", "environment", "valid", "notes"];
+    let shown = fields.iter().filter(|(name, _)| !apart.contains(&name.as_str()));
     let lines = shown.map(|(name, value)| format!("\n  {}", line(name, &joined(value))));
-    format!("{source}{name}: {verdict}{}", lines.collect::<String>())
+    let notes = report["notes"].as_array().into_iter().flatten();
+    let notes = notes.map(|note| format!("\n  {}", line("note", note)));
+    format!("{source}{name}: {verdict}{}", lines.chain(notes).collect::<String>())
 }
 
 /// The fields, and those of an object in them behind its name and a dot.
