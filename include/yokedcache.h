@@ -674,16 +674,20 @@ void yc_keys_free(struct yc_keys *keys);
 // Releases a cursor, at its end or before. NULL is fine.
 void yc_cursor_free(struct yc_cursor *cursor);
 
-// Finds the keys most like a query of 1 byte to 64 KiB, best first, equal
+// Finds the keys most like a query of 1 byte to 1 KiB, best first, equal
 // scores by key. The score is the partial ratio of rapidfuzz on bytes: the
 // query against the part of the key that suits it best, 100 when the key
 // contains it. options may be NULL: threshold 80, limit 10, all tags.
-// Looks at every key of the cache; writers are not held up.
+// Looks at every key of the cache; writers are not held up. Reads the keys in
+// pages, each with the deadline of a call; scoring all of them may take as
+// long once more: socket_timeout, or 5 s on memory.
 //
 // On success *out is the matches, perhaps none, to be released with
 // yc_matches_free().
 // Errors: YC_E_INVALID (empty query, threshold outside 0 to 100, limit 0,
-// struct_size unknown); YC_E_UNSUPPORTED where the backend cannot list keys.
+// struct_size unknown); YC_E_TOO_LARGE (query over 1 KiB); YC_E_TIMEOUT
+// (scoring took too long); YC_E_UNSUPPORTED where the backend cannot list
+// keys.
 yc_status yc_search(struct yc_cache *cache,
                     const void *query,
                     size_t query_len,

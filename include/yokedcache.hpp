@@ -895,7 +895,7 @@ public:
         return detail::or_throw([&](Error &error) { return keys(pattern, error); });
     }
 
-    // The keys most like a query, best first.
+    // The keys most like a query of at most 1 KiB, best first.
     Matches search(Bytes query, const SearchOptions &options, Error &error) const noexcept {
         yc_search_options raw = detail::search_options(options);
         yc_matches *matches = nullptr;

@@ -35,7 +35,7 @@ func WithAnyTag(tags ...string) SearchOption {
 
 // Search finds the keys most like a query, best first, equal scores by key. The score is the partial ratio of
 // rapidfuzz on bytes: the query against the part of the key that suits it best, 100 when the key contains it. It
-// looks at every key of the cache.
+// looks at every key of the cache. The query has at most 1 KiB; a longer one fails with [ErrTooLarge].
 func (cache *Cache) Search(ctx context.Context, query string, options ...SearchOption) ([]Match, error) {
 	user, err := cache.enter(ctx)
 	if err != nil {

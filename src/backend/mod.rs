@@ -202,6 +202,9 @@ pub fn open(config: &Config) -> Result<Box<dyn Backend>> {
     }
 }
 
+/// How long a call may take where no server and no option say so.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A store of entries. Arguments are checked before they arrive here.
 pub trait Backend: Send + Sync {
     /// The name users know it by.
@@ -215,6 +218,10 @@ pub trait Backend: Send + Sync {
     /// Whether all keys are on one server: what asks for many of them waits no longer than for one.
     fn is_one_server(&self) -> bool {
         false
+    }
+    /// How long one call may take; longer calls are made of parts that each have that long.
+    fn call_timeout(&self) -> Duration {
+        CALL_TIMEOUT
     }
     /// The value of a key.
     fn get<'a>(&'a self, key: &'a [u8]) -> Reply<'a, Option<Value>>;

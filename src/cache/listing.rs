@@ -1,5 +1,7 @@
 //! What looks through the keys: listing by glob, invalidating by glob, fuzzy search.
 
+use std::time::{Duration, Instant};
+
 use super::Cache;
 use crate::backend::{Position, Removed, Wanted, page};
 use crate::byte_strings::ByteStrings;
@@ -12,6 +14,10 @@ use crate::runtime::let_others_run;
 
 /// How many keys are asked of the backend at once.
 const PAGE: usize = 512;
+/// The longest query of a search.
+const MAX_QUERY_LEN: usize = 1024;
+/// How many bytes of keys are scored before other tasks of the thread get their turn.
+const SCORED: usize = 64 << 10;
 
 /// A listing that is under way.
 pub struct Cursor {
@@ -128,15 +134,42 @@ impl Cache {
     async fn search_all(&self, query: &[u8], options: SearchOptions<'_>) -> Result<Vec<Match>> {
         let wanted = Wanted { literal_prefix: &[], tags: options.tags };
         let mut search = Search::new(query, options.threshold, options.limit);
+        // Each page has a deadline of its own; so has the work on all of them.
+        let mut left = self.backend.call_timeout();
         let mut next = Some(Position::default());
         while let Some(from) = next {
             let page = page(&*self.backend, wanted, from, PAGE).await?;
-            page.keys.iter().for_each(|key| search.offer(key));
+            left = score(&mut search, &page.keys, left).await.ok_or_else(|| self.search_timed_out())?;
             next = page.next;
-            let_others_run().await;
         }
         Ok(search.finish())
     }
+
+    #[cold]
+    fn search_timed_out(&self) -> Error {
+        let (name, limit) = (self.backend.name(), self.backend.call_timeout());
+        let text = format!(
+            "{name}: scoring the keys took longer than {limit:?}; use a shorter query, or tags to search fewer keys"
+        );
+        Error::new(ErrorKind::Timeout, text)
+    }
+}
+
+/// Offers keys to a search, in the time that is left; what is left then, `None` when it was too little.
+async fn score(search: &mut Search, keys: &ByteStrings, left: Duration) -> Option<Duration> {
+    let (mut left, mut scored, mut began) = (left, 0, Instant::now());
+    for key in keys.iter() {
+        search.offer(key, began + left).ok()?;
+        scored += key.len();
+        if scored >= SCORED {
+            left = left.saturating_sub(began.elapsed());
+            let_others_run().await;
+            (scored, began) = (0, Instant::now());
+        }
+    }
+    left = left.saturating_sub(began.elapsed());
+    let_others_run().await;
+    (!left.is_zero()).then_some(left)
 }
 
 impl SearchOptions<'_> {
@@ -148,9 +181,9 @@ impl SearchOptions<'_> {
             return Err(Error::new(ErrorKind::Invalid, text));
         }
         match query.len() {
-            1..=MAX_KEY_LEN => Ok(()),
+            1..=MAX_QUERY_LEN => Ok(()),
             0 => Err(Error::new(ErrorKind::Invalid, "the query is empty; every key is equally like it")),
-            len => Err(Error::new(ErrorKind::TooLarge, format!("the query has {len} bytes; it takes up to 64 KiB"))),
+            len => Err(Error::new(ErrorKind::TooLarge, format!("the query has {len} bytes; it takes up to 1 KiB"))),
         }
     }
 }

@@ -7,6 +7,7 @@
 //! `haystack[from..to]` is `to - from`, less the strands that enter at the top at `from` or later
 //! and leave at the bottom before `to`. So one pass over the grid does for all windows.
 
+use super::pace::{OutOfTime, Until, check};
 use super::score::Windows;
 
 /// The rows that are combed together: few enough for the nearest cache, many enough for vectors.
@@ -20,8 +21,14 @@ const FROM_LEFT: i32 = 0;
 const OUTSIDE: (i32, i32) = (-1, i32::MAX);
 
 /// Puts the LCS of each window in `lcs`.
-pub(super) fn window_lcs(needle: &[u8], haystack: &[u8], windows: Windows, lcs: &mut Vec<usize>) {
-    let strands = comb(needle, haystack);
+pub(super) fn window_lcs(
+    needle: &[u8],
+    haystack: &[u8],
+    windows: Windows,
+    until: Until,
+    lcs: &mut Vec<usize>,
+) -> Result<(), OutOfTime> {
+    let strands = comb(needle, haystack, until)?;
     lcs.clear();
     let mut slide = Slide::new(&strands);
     for window in 0..windows.count() {
@@ -29,10 +36,11 @@ pub(super) fn window_lcs(needle: &[u8], haystack: &[u8], windows: Windows, lcs: 
         slide.from(window.saturating_sub(windows.margin));
         lcs.push(slide.lcs());
     }
+    Ok(())
 }
 
 /// For each column, the strand that leaves at its bottom.
-fn comb(needle: &[u8], haystack: &[u8]) -> Vec<i32> {
+fn comb(needle: &[u8], haystack: &[u8], until: Until) -> Result<Vec<i32>, OutOfTime> {
     // A diagonal begins and ends outside the haystack, by all rows but one.
     let outside = ROWS.min(needle.len()).saturating_sub(1);
     let bytes = haystack.iter().map(|&byte| i32::from(byte));
@@ -40,9 +48,10 @@ fn comb(needle: &[u8], haystack: &[u8]) -> Vec<i32> {
     let entering = (FROM_LEFT + 1..=i32::MAX).take(haystack.len());
     let mut strands = surround(entering, OUTSIDE.1, outside);
     for rows in needle.chunks(ROWS) {
+        check(until)?;
         comb_rows(rows, &bytes, &mut strands);
     }
-    strands.into_iter().skip(outside).take(haystack.len()).collect()
+    Ok(strands.into_iter().skip(outside).take(haystack.len()).collect())
 }
 
 fn surround(inner: impl Iterator<Item = i32>, outer: i32, count: usize) -> Vec<i32> {

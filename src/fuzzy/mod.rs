@@ -8,13 +8,17 @@
 mod comb;
 mod lanes;
 mod lcs;
+mod pace;
 mod score;
 #[cfg(test)]
 mod tests;
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
+use std::time::Instant;
 
+pub use pace::OutOfTime;
+use pace::Pace;
 use score::{PERFECT, Scorer};
 
 /// One key that was found, with how like the query it is.
@@ -34,13 +38,15 @@ pub struct Match {
 /// With `m` bytes in the shorter and `n` in the longer of query and key, a key costs about `n`
 /// steps when a bound shows that it cannot be kept, else `m × (n + m) / 4`. When `m` is over 64 the
 /// bound costs `m × n / 16` steps and the rest `m × n`: about 0.1 s and 1.5 s for 64 KiB against
-/// 64 KiB, both twice when they are equally long. Memory, beside the kept keys, is up to some forty
+/// 64 KiB, both twice when they are equally long. The work ends at the time that `offer` is given,
+/// also within a key. Memory, beside the kept keys, is up to some forty
 /// times the longest string.
 pub struct Search {
     scorer: Scorer,
     threshold: f64,
     limit: usize,
     kept: BinaryHeap<Ranked>,
+    pace: Pace,
 }
 
 impl Search {
@@ -56,19 +62,27 @@ impl Search {
             limit,
             // Not reserved: the limit may be far more than the keys that will come.
             kept: BinaryHeap::new(),
+            pace: Pace::default(),
         }
     }
 
     /// Scores one key, and keeps it if it is among the best so far.
-    pub fn offer(&mut self, key: &[u8]) {
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfTime`] when the clock passes `until` before the key is scored. The clock is read now and then only, so
+    /// that short keys may be scored a few milliseconds later still.
+    pub fn offer(&mut self, key: &[u8], until: Instant) -> Result<(), OutOfTime> {
         let required = self.required_score(key);
         if required > PERFECT {
-            return;
+            return Ok(());
         }
-        let score = self.scorer.score(key, required);
+        self.pace.spend(self.scorer.query(), key, Some(until))?;
+        let score = self.scorer.score(key, required, Some(until))?;
         if score >= required {
             self.keep(key, score);
         }
+        Ok(())
     }
 
     /// The matches, best first; equal scores by key, ascending bytes.
@@ -106,7 +120,8 @@ impl Search {
 /// The order of the two does not matter. Two empty strings score 100, an empty one and another 0.
 #[must_use]
 pub fn partial_ratio(a: &[u8], b: &[u8]) -> f64 {
-    Scorer::new(a).score(b, 0.0)
+    // Without an end it cannot run out of time.
+    Scorer::new(a).score(b, 0.0, None).unwrap_or_default()
 }
 
 /// A match in the order of results: the better is the less, so the worst is on top of the heap.

@@ -9,6 +9,7 @@ use std::cmp::Ordering;
 use memchr::memmem;
 
 use super::lcs::{Places, WORD, lcs_length, places};
+use super::pace::{OutOfTime, Until};
 use super::{comb, lanes};
 
 /// The score of a key that holds the query, or that the query holds.
@@ -41,37 +42,41 @@ impl Scorer {
         }
     }
 
+    pub(super) fn query(&self) -> &[u8] {
+        &self.query.bytes
+    }
+
     /// The score of `key`. When that is under `cutoff`, any score under `cutoff` may come instead.
-    pub(super) fn score(&mut self, key: &[u8], cutoff: f64) -> f64 {
+    pub(super) fn score(&mut self, key: &[u8], cutoff: f64, until: Until) -> Result<f64, OutOfTime> {
         let order = key.len().cmp(&self.query.bytes.len());
         if key.is_empty() || self.query.bytes.is_empty() {
-            return if order.is_eq() { PERFECT } else { 0.0 };
+            return Ok(if order.is_eq() { PERFECT } else { 0.0 });
         }
         match order {
-            Ordering::Greater => self.query_in_key(key, cutoff),
-            Ordering::Less => self.key_in_query(key, cutoff),
-            Ordering::Equal => self.either_in_other(key, cutoff),
+            Ordering::Greater => self.query_in_key(key, cutoff, until),
+            Ordering::Less => self.key_in_query(key, cutoff, until),
+            Ordering::Equal => self.either_in_other(key, cutoff, until),
         }
     }
 
-    fn either_in_other(&mut self, key: &[u8], cutoff: f64) -> f64 {
-        let score = self.query_in_key(key, cutoff);
+    fn either_in_other(&mut self, key: &[u8], cutoff: f64, until: Until) -> Result<f64, OutOfTime> {
+        let score = self.query_in_key(key, cutoff, until)?;
         if score >= PERFECT {
-            return score;
+            return Ok(score);
         }
-        score.max(self.key_in_query(key, cutoff.max(score)))
+        Ok(score.max(self.key_in_query(key, cutoff.max(score), until)?))
     }
 
-    fn query_in_key(&mut self, key: &[u8], cutoff: f64) -> f64 {
+    fn query_in_key(&mut self, key: &[u8], cutoff: f64, until: Until) -> Result<f64, OutOfTime> {
         if self.query_finder.find(key).is_some() {
-            return PERFECT;
+            return Ok(PERFECT);
         }
-        best_window(&self.query, key, cutoff, &mut self.buffers)
+        best_window(&self.query, key, cutoff, until, &mut self.buffers)
     }
 
-    fn key_in_query(&mut self, key: &[u8], cutoff: f64) -> f64 {
+    fn key_in_query(&mut self, key: &[u8], cutoff: f64, until: Until) -> Result<f64, OutOfTime> {
         self.key.set(key);
-        best_window(&self.key, &self.query.bytes, cutoff, &mut self.buffers)
+        best_window(&self.key, &self.query.bytes, cutoff, until, &mut self.buffers)
     }
 }
 
@@ -120,25 +125,38 @@ impl Windows {
     }
 }
 
-fn best_window(needle: &Needle, haystack: &[u8], cutoff: f64, buffers: &mut Buffers) -> f64 {
+fn best_window(
+    needle: &Needle,
+    haystack: &[u8],
+    cutoff: f64,
+    until: Until,
+    buffers: &mut Buffers,
+) -> Result<f64, OutOfTime> {
     let needle_len = needle.bytes.len();
     let margin = needle_len - least_lcs(needle_len, cutoff);
     let windows = Windows { needle_len, haystack_len: haystack.len(), margin };
-    if find_lcs(needle, haystack, windows, buffers) { best_score(windows, &buffers.lcs) } else { 0.0 }
+    let is_found = find_lcs(needle, haystack, windows, until, buffers)?;
+    Ok(if is_found { best_score(windows, &buffers.lcs) } else { 0.0 })
 }
 
 /// Finds the LCS of each window; false when it is clear that none is as long as the shortest
 /// window, which is the least that matters.
-fn find_lcs(needle: &Needle, haystack: &[u8], windows: Windows, buffers: &mut Buffers) -> bool {
+fn find_lcs(
+    needle: &Needle,
+    haystack: &[u8],
+    windows: Windows,
+    until: Until,
+    buffers: &mut Buffers,
+) -> Result<bool, OutOfTime> {
     let lcs = &mut buffers.lcs;
     if needle.bytes.len() <= WORD {
-        return lanes::window_lcs(needle, haystack, windows, &mut buffers.lanes, lcs);
+        return Ok(lanes::window_lcs(needle, haystack, windows, &mut buffers.lanes, lcs));
     }
     let promising = lcs_length(&needle.bytes, haystack) >= windows.shortest();
     if promising {
-        comb::window_lcs(&needle.bytes, haystack, windows, lcs);
+        comb::window_lcs(&needle.bytes, haystack, windows, until, lcs)?;
     }
-    promising
+    Ok(promising)
 }
 
 /// The least LCS, at least 1, with which a needle can reach `cutoff`; so too the shortest window

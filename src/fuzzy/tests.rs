@@ -1,6 +1,13 @@
 //! What fuzzy search finds: scores taken from `rapidfuzz`, and a slow plain definition to agree with.
 
+use std::time::Duration;
+
 use super::*;
+
+/// An end that does not come in a test.
+fn later() -> Instant {
+    Instant::now() + Duration::from_secs(3600)
+}
 
 /// Pairs with the score that `rapidfuzz.fuzz.partial_ratio` 3.14.6 gives them.
 #[rustfmt::skip]
@@ -142,7 +149,7 @@ fn no_bound_hides_a_key_that_scores_the_threshold() {
     for (least, most) in [(1, 40), (55, 300)].repeat(400) {
         let (query, key) = random.pair(least, most);
         let mut search = Search::new(&query, partial_ratio(&query, &key), 1);
-        search.offer(&key);
+        search.offer(&key, later()).unwrap();
         assert_eq!(search.finish().len(), 1, "{query:?} and {key:?}");
     }
 }
@@ -203,7 +210,7 @@ fn the_best_of_random_keys_are_those_of_a_full_sort() {
         for (threshold, limit) in [(0.0, 1), (0.0, 7), (50.0, 3), (80.0, 50)] {
             let mut search = Search::new(&query, threshold, limit);
             for key in &keys {
-                search.offer(key);
+                search.offer(key, later()).unwrap();
             }
             assert_eq!(search.finish(), sorted(&query, threshold, limit, &keys));
         }
@@ -213,7 +220,7 @@ fn the_best_of_random_keys_are_those_of_a_full_sort() {
 fn found(query: &str, threshold: f64, limit: usize, keys: &[&str]) -> Vec<String> {
     let mut search = Search::new(query.as_bytes(), threshold, limit);
     for key in keys {
-        search.offer(key.as_bytes());
+        search.offer(key.as_bytes(), later()).unwrap();
     }
     let found = search.finish().into_iter();
     found.map(|found| String::from_utf8(found.key.into_vec()).unwrap()).collect()
@@ -305,7 +312,24 @@ impl Random {
 #[test]
 fn a_key_offered_twice_comes_out_once() {
     let mut search = Search::new(b"ab", 0.0, 10);
-    [&b"ab"[..], b"xab", b"ab", b"b", b"xab"].iter().for_each(|key| search.offer(key));
+    [&b"ab"[..], b"xab", b"ab", b"b", b"xab"].iter().for_each(|key| search.offer(key, later()).unwrap());
     let keys: Vec<_> = search.finish().into_iter().map(|found| found.key).collect();
     assert_eq!(keys, [&b"ab"[..], b"b", b"xab"].map(Box::from));
+}
+
+#[test]
+fn a_long_key_is_not_scored_beyond_the_time_that_there_is() {
+    let (query, key) = (vec![b'q'; 1024], vec![b'k'; 65536]);
+    let mut search = Search::new(&query, 0.0, 10);
+    assert_eq!(search.offer(&key, Instant::now()), Err(OutOfTime), "within one key");
+    search.offer(&key[..2048], later()).unwrap();
+    assert_eq!(search.finish().len(), 1);
+}
+
+#[test]
+fn many_short_keys_are_not_scored_beyond_the_time_that_there_is() {
+    let mut search = Search::new(b"query", 0.0, 10);
+    let over = Instant::now();
+    let outcomes: Vec<_> = (0..100_000).map(|_| search.offer(b"a short key", over)).collect();
+    assert!(outcomes.contains(&Err(OutOfTime)));
 }

@@ -206,6 +206,10 @@ impl Backend for Catchup {
         self.serving.is_one_server()
     }
 
+    fn call_timeout(&self) -> Duration {
+        self.serving.call_timeout()
+    }
+
     fn get<'a>(&'a self, key: &'a [u8]) -> Reply<'a, Option<Value>> {
         self.serving.get(key)
     }

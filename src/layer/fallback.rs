@@ -249,6 +249,10 @@ impl Backend for Fallback {
         self.0.primary.is_one_server()
     }
 
+    fn call_timeout(&self) -> Duration {
+        self.0.primary.call_timeout()
+    }
+
     fn get<'a>(&'a self, key: &'a [u8]) -> Reply<'a, Option<Value>> {
         serve!(self, failed, |backend| backend.get(key))
     }

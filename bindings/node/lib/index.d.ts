@@ -209,7 +209,7 @@ export class Cache {
   /** The keys that match a glob (all if left out), read page by page. As text, like the names of `fs.readdir`, or as Buffers. */
   keys(pattern: Bytes | undefined, options: ListOptions & { encoding: 'buffer' }): AsyncGenerator<Buffer, void, void>;
   keys(pattern?: Bytes, options?: ListOptions & { encoding?: 'utf8' | 'utf-8' }): AsyncGenerator<string, void, void>;
-  /** The keys most like a query, best first, scored by rapidfuzz's partial ratio. */
+  /** The keys most like a query of at most 1 KiB, best first, scored by rapidfuzz's partial ratio. */
   search(query: Bytes, options: SearchOptions & { encoding: 'buffer' }): Promise<Match<Buffer>[]>;
   search(query: Bytes, options?: SearchOptions & { encoding?: 'utf8' | 'utf-8' }): Promise<Match<string>[]>;
 

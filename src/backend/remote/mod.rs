@@ -96,6 +96,10 @@ impl<S: Store> Backend for Remote<S> {
         self.store.is_one_server()
     }
 
+    fn call_timeout(&self) -> Duration {
+        self.timeout
+    }
+
     fn get<'a>(&'a self, key: &'a [u8]) -> Reply<'a, Option<Value>> {
         self.call(self.read_one(key))
     }

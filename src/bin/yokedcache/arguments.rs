@@ -149,6 +149,7 @@ pub struct Listing {
 
 #[derive(Args)]
 pub struct Search {
+    /// At most 1 KiB
     pub query: OsString,
     /// The lowest score that counts, 0 to 100
     #[arg(long, default_value_t = 80.0, value_name = "SCORE")]
