@@ -30,6 +30,7 @@ mod log;
 mod parker;
 pub mod queue;
 pub mod runtime;
+mod shown;
 mod thread;
 pub mod ttl;
 pub mod value;

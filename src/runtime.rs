@@ -108,7 +108,10 @@ struct Ending(Arc<Life>);
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        self.0.set(Stage::Ended);
+        // Why it never started is still to be read.
+        if !matches!(*self.0.lock(), Stage::Started(Err(_))) {
+            self.0.set(Stage::Ended);
+        }
     }
 }
 
@@ -166,7 +169,12 @@ impl Runtime {
     fn start() -> Result<Arc<Self>> {
         Self::try_start()
             .map(Arc::new)
-            .map_err(|error| Error::new(ErrorKind::Busy, format!("the library's thread could not be started: {error}")))
+            .map_err(|error| {
+                let text = format!(
+                    "the library's thread could not be started: {error}; raise the limits of files and threads (ulimit -n, -u), or release some"
+                );
+                Error::new(ErrorKind::Busy, text)
+            })
     }
 
     fn try_start() -> io::Result<Self> {

@@ -39,6 +39,8 @@ pub struct Connection {
     pub(super) abandoned: AtomicU32,
     /// What `state.broken` says, without its lock.
     dead: AtomicBool,
+    /// The server has said something.
+    pub(super) answers: AtomicBool,
     /// Parts of replies that were too large to keep.
     oversized: AtomicU64,
 }
@@ -81,6 +83,7 @@ impl Connection {
             load: AtomicU32::new(0),
             abandoned: AtomicU32::new(0),
             dead: AtomicBool::new(false),
+            answers: AtomicBool::new(false),
             oversized: AtomicU64::new(0),
         }
     }
@@ -185,6 +188,11 @@ impl Connection {
         self.dead.load(Relaxed)
     }
 
+    /// Whether the server ended it without a word.
+    pub fn has_hung_up(&self) -> bool {
+        self.is_broken() && !self.answers.load(Relaxed)
+    }
+
     /// Why it is broken, if it is.
     pub fn failure(&self) -> Option<Error> {
         self.lock().broken.clone()
@@ -200,11 +208,8 @@ impl Connection {
         self.abandoned.load(Relaxed)
     }
 
-    pub(super) fn answered(&self, requests: u32, unwanted: u32) {
+    pub(super) fn answered(&self, requests: u32) {
         self.load.fetch_sub(requests, Relaxed);
-        if unwanted > 0 {
-            self.abandoned.fetch_sub(unwanted, Relaxed);
-        }
     }
 
     pub(super) fn note_oversized(&self, parts: u64) {

@@ -1,16 +1,28 @@
 //! Why a connection failed, said for people: which server, what happened, what to do.
 
 use std::any::Any;
-use std::io;
 use std::time::Duration;
+use std::{fmt, io};
 
 use crate::error::{Error, ErrorKind};
+use crate::shown::shown;
+
+/// What to do about a port without TLS.
+const PLAIN_PORT: &str =
+    "that port does not speak TLS: is the scheme right (rediss:// and memcacheds:// are for TLS ports)?";
 
 /// An error while connecting.
 #[cold]
 pub fn connecting(server: &str, error: &io::Error) -> Error {
-    if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+    let inner = error.get_ref();
+    if let Some(tls) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         return tls_failed(server, tls);
+    }
+    if let Some(no_tls) = inner.and_then(|inner| inner.downcast_ref::<NoTls>()) {
+        return Error::new(ErrorKind::Tls, format!("{server}: TLS handshake failed: {no_tls}"));
+    }
+    if is_out_of_descriptors(error) {
+        return out_of_descriptors(server, error);
     }
     let remedy = match error.kind() {
         io::ErrorKind::ConnectionRefused => {
@@ -26,6 +38,53 @@ pub fn connecting(server: &str, error: &io::Error) -> Error {
     Error::new(ErrorKind::Connect, format!("{server}: cannot connect: {error}; {remedy}"))
 }
 
+/// Why a handshake failed that the server never took for one.
+#[derive(Debug)]
+pub enum NoTls {
+    /// It answers without TLS.
+    PlainText,
+    /// It ended the connection.
+    HungUp(io::ErrorKind),
+}
+
+impl fmt::Display for NoTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PlainText => write!(f, "the server answers in plain text; {PLAIN_PORT}"),
+            Self::HungUp(how) => write!(f, "the server closed the connection ({how}); {PLAIN_PORT}"),
+        }
+    }
+}
+
+impl std::error::Error for NoTls {}
+
+impl From<NoTls> for io::Error {
+    fn from(no_tls: NoTls) -> Self {
+        Self::other(no_tls)
+    }
+}
+
+/// This process, or the system, has opened as many files as it may.
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    error.raw_os_error().is_some_and(|code| [Errno::MFILE, Errno::NFILE].contains(&Errno::from_raw_os_error(code)))
+}
+
+#[cold]
+fn out_of_descriptors(server: &str, error: &io::Error) -> Error {
+    let text = format!(
+        "{server}: cannot connect: {error}: this process has no file descriptor left for a connection; close what is not needed, or raise its limit (ulimit -n)"
+    );
+    Error::new(ErrorKind::Busy, text)
+}
+
+/// The server answered a request of this protocol with a record of TLS.
+#[cold]
+pub fn speaks_tls(server: &str) -> Error {
+    let text = format!("{server}: that port speaks TLS: use the scheme for TLS (rediss://, memcacheds://)");
+    Error::new(ErrorKind::Tls, text)
+}
+
 /// TLS could not be agreed on, or broke.
 #[cold]
 pub fn tls_failed(server: &str, error: &rustls::Error) -> Error {
@@ -34,12 +93,12 @@ pub fn tls_failed(server: &str, error: &rustls::Error) -> Error {
         rustls::Error::AlertReceived(_) => {
             "the server refused: does it ask for a client certificate (ssl_certfile, ssl_keyfile)?"
         }
-        rustls::Error::InvalidMessage(_) => {
-            "that port does not speak TLS: is the scheme right (rediss:// is for TLS ports)?"
-        }
+        rustls::Error::InvalidMessage(_) => PLAIN_PORT,
         _ => "verify the TLS configuration of both sides",
     };
-    Error::new(ErrorKind::Tls, format!("{server}: TLS handshake failed: {error}; {remedy}"))
+    // It may repeat what a certificate says.
+    let what = shown(error.to_string().as_bytes(), 300);
+    Error::new(ErrorKind::Tls, format!("{server}: TLS handshake failed: {what}; {remedy}"))
 }
 
 fn certificate_remedy(reason: &rustls::CertificateError) -> &'static str {

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::answer::Request;
 use super::connection::{Connection, Leader};
+use super::dial::is_tls_record;
 use super::failure;
 use super::reader::{Delivery, Reader};
 use super::socket::Wait;
@@ -204,19 +205,27 @@ impl Connection {
 
     /// Hands the whole replies to the requests they answer, and sends what waited for that.
     fn distribute(&self, reader: &mut Reader) -> Result<()> {
-        let (mut answered, mut unwanted) = (0, 0);
+        if is_tls_record(reader.rest()) {
+            return Err(failure::speaks_tls(&self.server));
+        }
+        let mut answered = 0;
         while let Some(range) = reader.next().map_err(|what| failure::protocol(&self.server, &what))? {
             if reader.expected.is_empty() {
                 std::mem::swap(&mut reader.expected, &mut self.lock().expected);
             }
             let delivery = reader.deliver(range).ok_or_else(|| failure::closed_or_uninvited(&self.server))?;
             answered += u32::from(delivery != Delivery::Part);
-            unwanted += u32::from(delivery == Delivery::Unwanted);
+            if delivery == Delivery::Unwanted {
+                self.abandoned.fetch_sub(1, Relaxed);
+            }
         }
         if reader.oversized > 0 {
             self.note_oversized(std::mem::take(&mut reader.oversized));
         }
-        self.answered(answered, unwanted);
+        self.answered(answered);
+        if !self.answers.load(Relaxed) {
+            self.answers.store(true, Relaxed);
+        }
         let write = {
             let mut state = self.lock();
             state.outgoing.answered(u64::from(answered));

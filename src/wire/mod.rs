@@ -22,6 +22,7 @@ mod reader;
 mod server;
 mod socket;
 mod tls;
+mod verifier;
 
 pub use self::answer::{Answer, Replies};
 pub use self::connection::Connection;

@@ -87,6 +87,11 @@ impl Reader {
         self.end -= skipped;
     }
 
+    /// What was received and is no whole reply yet.
+    pub fn rest(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
+    }
+
     /// Cuts off the next whole reply, if there is one; its bytes are the result's range of `bytes`.
     pub fn next(&mut self) -> Result<Option<(usize, usize)>, String> {
         loop {

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::answer::Answer;
 use super::connection::Connection;
-use super::dial::dial;
+use super::dial::{dial, is_tls_port};
 use super::failure;
 use super::framing::Framing;
 use super::limits::Limits;
@@ -24,6 +24,7 @@ use crate::caller;
 use crate::clock::coarse_millis;
 use crate::config::{Address, ConnectionConfig};
 use crate::error::{Error, ErrorKind, Result};
+use crate::shown::shown;
 
 /// Between attempts to connect: from this,
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -33,6 +34,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 const WHEREABOUTS: Duration = Duration::from_secs(1);
 /// How often the connections are looked after.
 const ROUND: Duration = Duration::from_millis(250);
+/// The most letters of a name in messages.
+const LONGEST_NAME: usize = 300;
 /// Silence that ends a connection though requests wait: the call's own limit, within these.
 const SILENCE: (Duration, Duration) = (Duration::from_millis(1000), Duration::from_millis(2500));
 
@@ -120,7 +123,8 @@ impl Server {
         handle: &Handle,
     ) -> Arc<Self> {
         let server = Arc::new(Self {
-            name: name.into(),
+            // A cluster's nodes and a sentinel's primary are named by a server.
+            name: shown(name.as_bytes(), LONGEST_NAME).into(),
             config: config.clone(),
             tls,
             dialect,
@@ -319,7 +323,8 @@ impl Server {
         if let Ok(Ok(now)) = timeout(self.config.connect_timeout, self.guarded(self.dialect.locate())).await {
             let known = self.address.lock().unwrap_or_else(PoisonError::into_inner).clone();
             if known.is_some_and(|known| known != now) {
-                let text = format!("{}: it has moved to {now}", self.name);
+                let text =
+                    format!("{}: it has moved to {}", self.name, shown(now.to_string().as_bytes(), LONGEST_NAME));
                 self.open_connections()
                     .for_each(|connection| connection.kill(Error::new(ErrorKind::Connect, text.clone())));
             }
@@ -355,13 +360,19 @@ async fn establish(
     tls: Option<&Tls>,
     broken: Arc<Notify>,
 ) -> Result<Arc<Connection>> {
-    let server = if name.contains(&address.to_string()) { name.to_owned() } else { format!("{name} ({address})") };
-    let socket = dial(address, config, tls).await.map_err(|error| failure::connecting(&server, &error))?;
+    let at = shown(address.to_string().as_bytes(), LONGEST_NAME);
+    let server = if name.contains(&at) { name.to_owned() } else { format!("{name} ({at})") };
+    let socket =
+        dial(address, config, tls, dialect.ping()).await.map_err(|error| failure::connecting(&server, &error))?;
     let connection = Arc::new(Connection::new(server.into(), socket, dialect, broken));
     tokio::spawn(Arc::clone(&connection).run());
     let unaccepted = Unaccepted(Some(connection));
     if let Some(connection) = &unaccepted.0 {
-        dialect.greet(&Greeting::new(connection)).await?;
+        let greeted = dialect.greet(&Greeting::new(connection)).await;
+        if tls.is_none() && connection.has_hung_up() && is_tls_port(address).await {
+            return Err(failure::speaks_tls(connection.server()));
+        }
+        greeted?;
     }
     unaccepted.accept()
 }

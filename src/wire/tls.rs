@@ -1,15 +1,17 @@
 //! TLS as configured: built once, used by every connection.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, ClientConnection, InconsistentKeys, RootCertStore};
 
+use super::verifier::{Trusting, Unverified, is_of_version_1};
 use crate::config::{TlsConfig, Verify};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -27,33 +29,47 @@ impl Tls {
             .dangerous()
             .with_custom_certificate_verifier(verifier(config, provider)?);
         let client = match (&config.cert_file, &config.key_file) {
-            (Some(cert), Some(key)) => builder
-                .with_client_auth_cert(certificates(cert, "ssl_certfile")?, private_key(key)?)
-                .map_err(|error| refused("ssl_certfile and ssl_keyfile do not belong together", error))?,
+            (Some(cert), Some(key)) => builder.with_client_cert_resolver(client_certificate(cert, key)?),
             _ => builder.with_no_client_auth(),
         };
         Ok(Self(Arc::new(client)))
     }
 }
 
+/// The first message of a client, to see what a server answers.
+pub fn client_hello() -> Option<Vec<u8>> {
+    let provider = Arc::new(ring::default_provider());
+    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .ok()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Unverified(provider)))
+        .with_no_client_auth();
+    let name = ServerName::try_from("localhost").ok()?;
+    let mut hello = Vec::new();
+    ClientConnection::new(Arc::new(config), name).ok()?.write_tls(&mut hello).ok()?;
+    Some(hello)
+}
+
 fn verifier(config: &TlsConfig, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>> {
     if config.verify == Verify::None {
         return Ok(Arc::new(Unverified(provider)));
     }
-    let roots = Arc::new(roots(config.ca_file.as_ref())?);
-    let strict = WebPkiServerVerifier::builder_with_provider(roots, provider)
+    let listed =
+        config.ca_file.as_ref().map(|file| certificates(file, "ssl_ca_certs")).transpose()?.unwrap_or_default();
+    let by_chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(config, &listed)?), provider)
         .build()
         .map_err(|error| refused("no certificate can be verified", error))?;
-    Ok(if config.check_hostname { strict } else { Arc::new(AnyHostname(strict)) })
+    Ok(Arc::new(Trusting { by_chain, listed, check_hostname: config.check_hostname }))
 }
 
 /// The CAs that are trusted: those of the file, or else the system's.
-fn roots(file: Option<&PathBuf>) -> Result<RootCertStore> {
+fn roots(config: &TlsConfig, listed: &[CertificateDer<'static>]) -> Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
-    match file {
+    match &config.ca_file {
         Some(file) => {
-            for certificate in certificates(file, "ssl_ca_certs")? {
-                roots.add(certificate).map_err(|error| refused_file("ssl_ca_certs", file, error))?;
+            for certificate in listed {
+                roots.add(certificate.clone()).map_err(|error| refused_file("ssl_ca_certs", file, error))?;
             }
         }
         None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
@@ -74,8 +90,39 @@ fn certificates(file: &Path, option: &str) -> Result<Vec<CertificateDer<'static>
     Ok(certificates)
 }
 
+/// The certificate that is shown to servers that ask for one, with its key. Whether both belong together shows in any
+/// certificate but those of X.509 version 1, which servers may take all the same.
+fn client_certificate(cert: &Path, key: &Path) -> Result<Arc<SingleCertAndKey>> {
+    let key = ring::default_provider()
+        .key_provider
+        .load_private_key(private_key(key)?)
+        .map_err(|error| refused_file("ssl_keyfile", key, error))?;
+    let pair = CertifiedKey::new(certificates(cert, "ssl_certfile")?, key);
+    match pair.keys_match() {
+        Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => Err(refused(
+            "ssl_certfile and ssl_keyfile do not belong together",
+            "the key is not that of the certificate",
+        )),
+        Err(error) if !is_of_version_1(&error) && !matches!(error, rustls::Error::InconsistentKeys(_)) => {
+            Err(refused_file("ssl_certfile", cert, error))
+        }
+        _ => Ok(Arc::new(SingleCertAndKey::from(pair))),
+    }
+}
+
 fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>> {
-    PrivateKeyDer::from_pem_file(file).map_err(|error| refused_file("ssl_keyfile", file, error))
+    PrivateKeyDer::from_pem_file(file).map_err(|error| {
+        if is_encrypted(file) {
+            let remedy = "it is encrypted, and there is no option for its password: decrypt it (openssl pkey -in FILE -out FILE) and protect the file by its permissions";
+            return refused_file("ssl_keyfile", file, remedy);
+        }
+        refused_file("ssl_keyfile", file, error)
+    })
+}
+
+/// Whether the PEM form says so: `ENCRYPTED PRIVATE KEY`, or a header of the older form.
+fn is_encrypted(file: &Path) -> bool {
+    std::fs::read(file).is_ok_and(|text| memchr::memmem::find(&text, b"ENCRYPTED").is_some())
 }
 
 #[cold]
@@ -86,91 +133,4 @@ fn refused(what: &str, why: impl std::fmt::Display) -> Error {
 #[cold]
 fn refused_file(option: &str, file: &Path, why: impl std::fmt::Display) -> Error {
     refused(&format!("{option}: {} cannot be used", file.display()), why)
-}
-
-/// `ssl_check_hostname: false`: any name will do, all else is verified.
-#[derive(Debug)]
-struct AnyHostname(Arc<WebPkiServerVerifier>);
-
-/// `ssl_cert_reqs: none`: encrypted, and with whoever answers.
-#[derive(Debug)]
-struct Unverified(Arc<CryptoProvider>);
-
-type Verified = std::result::Result<ServerCertVerified, rustls::Error>;
-type Signed = std::result::Result<HandshakeSignatureValid, rustls::Error>;
-
-impl ServerCertVerifier for AnyHostname {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Verified {
-        match self.0.verify_server_cert(certificate, intermediates, name, ocsp, now) {
-            // The name is looked at last: whatever else is wrong was found before.
-            Err(rustls::Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => Ok(ServerCertVerified::assertion()),
-            verified => verified,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Signed {
-        self.0.verify_tls12_signature(message, certificate, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Signed {
-        self.0.verify_tls13_signature(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
-    }
-}
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _certificate: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Verified {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Signed {
-        rustls::crypto::verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Signed {
-        rustls::crypto::verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -1,6 +1,7 @@
 //! What a server refuses: what it means, and what to do.
 
 use crate::error::{Error, ErrorKind};
+use crate::shown;
 
 /// Why a server did not do what it was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +88,7 @@ pub fn error(server: &str, refusal: Refusal, text: &[u8]) -> Error {
 
 /// A server's own words, fit for a message.
 pub fn shown(text: &[u8]) -> String {
-    String::from_utf8_lossy(text).chars().filter(|letter| !letter.is_control()).take(100).collect()
+    shown::shown(text, 100)
 }
 
 #[cfg(test)]
@@ -106,11 +107,13 @@ mod tests {
             (b"CLIENT_ERROR bad command line format", ErrorKind::Server),
             (b"ERROR", ErrorKind::Server),
             (b"SERVER_ERROR \xff", ErrorKind::Server),
+            ("SERVER_ERROR \u{202E}on\u{2066}".as_bytes(), ErrorKind::Server),
         ];
         for (line, kind) in lines {
             let error = error("cache:11211", Refusal::of_line(line), line);
             assert_eq!(error.kind(), kind, "{error}");
             assert!(error.message().starts_with("cache:11211: "), "{error}");
+            assert!(!error.message().contains(['\u{202E}', '\u{2066}']), "{error}");
         }
         assert_eq!(Refusal::of_status(0x82), Refusal::Memory);
         assert!(Refusal::of_line(b"ERROR").ends_connection() && !Refusal::Memory.ends_connection());

@@ -2,6 +2,7 @@
 
 use super::binary::{Packet, Parts, opcode, packet};
 use super::command::Protocol;
+use crate::shown::shown;
 
 /// A request for statistics; `group` is empty for the general ones.
 pub fn request(protocol: Protocol, group: &str) -> Vec<u8> {
@@ -28,18 +29,22 @@ fn lines(reply: &[u8]) -> Vec<(String, String)> {
     let text = String::from_utf8_lossy(reply);
     let pair = |line: &str| {
         let (name, value) = line.strip_prefix("STAT ")?.split_once(' ')?;
-        Some((name.to_owned(), value.trim_end().to_owned()))
+        Some((text_of(name.as_bytes()), text_of(value.trim_end().as_bytes())))
     };
     text.lines().filter_map(pair).collect()
 }
 
 fn packets(mut reply: &[u8]) -> Vec<(String, String)> {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut pairs = Vec::new();
     while let Some(packet) = Packet::take(&mut reply).filter(|packet| !packet.key.is_empty()) {
-        pairs.push((text(packet.key), text(packet.value)));
+        pairs.push((text_of(packet.key), text_of(packet.value)));
     }
     pairs
+}
+
+/// Reports repeat it.
+fn text_of(bytes: &[u8]) -> String {
+    shown(bytes, 1000)
 }
 
 #[cfg(test)]
@@ -50,6 +55,8 @@ mod tests {
     fn statistics_are_pairs() {
         let pairs = read(Protocol::Meta, b"STAT pid 7\r\nSTAT version 1.6.18\r\nEND\r\n");
         assert_eq!(pairs, [("pid".into(), "7".into()), ("version".into(), "1.6.18".into())]);
+        let hidden = read(Protocol::Meta, "STAT version 1.6\u{202E}81.\r\nEND\r\n".as_bytes());
+        assert_eq!(hidden, [("version".into(), "1.681.".into())]);
         assert!(read(Protocol::Meta, b"ERROR\r\n").is_empty());
         assert!(read(Protocol::Binary, b"ERROR\r\n").is_empty());
         assert_eq!(request(Protocol::Meta, "settings"), b"stats settings\r\n");

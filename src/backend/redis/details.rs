@@ -8,6 +8,7 @@ use super::scan::{ask, reply_of};
 use super::{names, refusal};
 use crate::backend::remote::RollCall;
 use crate::error::Result;
+use crate::shown::shown;
 use crate::wire::Server;
 
 /// The fields of INFO that are passed on, and what they are called there.
@@ -91,7 +92,7 @@ fn described(reply: &[u8]) -> Map<String, Json> {
     let mut report = Map::new();
     for (name, value) in String::from_utf8_lossy(text).lines().filter_map(|line| line.trim_end().split_once(':')) {
         if let Some((_, known)) = TEXTS.iter().find(|known| known.0 == name) {
-            report.insert((*known).into(), json!(value));
+            report.insert((*known).into(), json!(shown(value.as_bytes(), 200)));
         } else if let Some((_, known)) = NUMBERS.iter().find(|known| known.0 == name) {
             report.insert((*known).into(), json!(value.parse::<u64>().ok()));
         }

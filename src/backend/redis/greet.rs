@@ -7,6 +7,7 @@ use super::resp::{RepliesOf, Reply, RespFraming, command};
 use super::sentinel::Sentinels;
 use crate::config::{Address, Secret};
 use crate::error::{Error, ErrorKind, Result};
+use crate::shown::shown;
 use crate::wire::{Dialect, Framing, Greeting};
 
 /// How long a string may be beyond the largest value: the header of an entry with its tags.
@@ -122,7 +123,7 @@ impl Redis {
         let text = format!(
             "{}: the sentinels name it, but its role is {:?} and not {:?}: a failover may be under way",
             connection.server(),
-            String::from_utf8_lossy(role),
+            shown(role, 20),
             String::from_utf8_lossy(wanted)
         );
         Err(Error::new(ErrorKind::Connect, text))

@@ -1,8 +1,7 @@
 //! What a Redis server refuses: the kind of its error, and what to do.
 
-use std::borrow::Cow;
-
 use crate::error::{Error, ErrorKind};
+use crate::shown;
 
 /// What is to be done about a reply that is an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,9 +68,8 @@ pub fn error(server: &str, text: &[u8]) -> Error {
 
 /// A server's own words, without what it repeats of ours: arguments can be values.
 fn shown(text: &[u8]) -> String {
-    let text: Cow<str> = String::from_utf8_lossy(text);
-    let text = text.split(", with args").next().unwrap_or_default();
-    text.chars().filter(|letter| !letter.is_control()).take(200).collect()
+    let end = memchr::memmem::find(text, b", with args").unwrap_or(text.len());
+    shown::shown(&text[..end], 200)
 }
 
 #[cfg(test)]
@@ -96,11 +94,13 @@ mod tests {
             (b"ERR max number of clients reached", ErrorKind::Connect),
             (b"ERR unknown command 'SCAN', with args beginning with: 'secret' ", ErrorKind::Unsupported),
             (b"ERR other", ErrorKind::Server),
+            ("ERR \u{202E}retho\u{2066}\u{200B}".as_bytes(), ErrorKind::Server),
         ];
         for (text, kind) in kinds {
             let error = error("cache:6379", text);
             assert_eq!(error.kind(), kind);
             assert!(error.message().starts_with("cache:6379: ") && !error.message().contains("secret"), "{error}");
+            assert!(!error.message().contains(['\u{202E}', '\u{2066}', '\u{200B}']), "{error}");
         }
     }
 }

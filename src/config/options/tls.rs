@@ -35,10 +35,10 @@ const VERIFY: Choices<Options> = &[
 #[rustfmt::skip]
 pub(super) const TLS: &[Row<Options>] = &[
     row("ssl tls", Flag(|t, on| t.on = on), "false", "Connects by TLS; a URL says it with `rediss://` or `memcacheds://`. The other `ssl_` options are refused without it."),
-    row("ssl_ca_certs", Path(|t| &mut t.config.ca_file), "", "A PEM file of the authorities to trust, in place of the system's."),
+    row("ssl_ca_certs", Path(|t| &mut t.config.ca_file), "", "A PEM file of the authorities to trust, in place of the system's. A server's own certificate in it is trusted for itself, also a self-signed one."),
     row("ssl_certfile", Path(|t| &mut t.config.cert_file), "", "A PEM file with the client's certificate; given together with its key."),
-    row("ssl_keyfile", Path(|t| &mut t.config.key_file), "", "A PEM file with the key of the client's certificate."),
-    row("ssl_cert_reqs", Choice(VERIFY), "required", "What is asked of the server's certificate. `none` lets anybody in between read and change what is sent."),
+    row("ssl_keyfile", Path(|t| &mut t.config.key_file), "", "A PEM file with the key of the client's certificate, without a password (`openssl pkey` removes one)."),
+    row("ssl_cert_reqs", Choice(VERIFY), "required", "What is asked of the server's certificate. `none` accepts every certificate and does not check that the server holds its key: anybody in between can read and change what is sent."),
     row("ssl_check_hostname", Flag(|t, on| t.config.check_hostname = on), "true", "The server's certificate has to name the host; `ssl_cert_reqs: none` checks nothing."),
 ];
 

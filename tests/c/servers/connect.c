@@ -4,6 +4,10 @@
 #include "resp.h"
 #include "server.h"
 
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
 #define CANARY "canary-S3cr3t"
 
 enum { RECOVERY_MS = 3000 };
@@ -54,6 +58,29 @@ static void check_memcached(void) {
     server_start(&memcached, SERVER_MEMCACHED, NULL);
     CHECK_REFUSED(url_for("yoked:" CANARY "@", "127.0.0.1", memcached.port), address(memcached.port), YC_E_PROTOCOL, YC_E_CONNECT);
     server_stop(&memcached);
+}
+
+/* ---- This process ---- */
+
+/* Every descriptor the process may have is taken: the call says so, at once; it works when there are some again. */
+static void check_no_descriptors(const server *redis) {
+    struct rlimit before, few = {0};
+    int taken[256];
+    size_t count = 0;
+    yc_cache *other = open_cache("memory://");
+    yc_cache *working = open_cache(url_for("yoked:" CANARY "@", "127.0.0.1", redis->port));
+    CHECK(getrlimit(RLIMIT_NOFILE, &before) == 0);
+    few = (struct rlimit){.rlim_cur = 200, .rlim_max = before.rlim_max};
+    CHECK(setrlimit(RLIMIT_NOFILE, &few) == 0);
+    while (count < 256 && (taken[count] = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0) count++;
+    CHECK_REFUSED(url_for("yoked:" CANARY "@", "127.0.0.1", redis->port), "ulimit -n", YC_E_BUSY);
+    CHECK_REFUSED(url_for("yoked:" CANARY "@", "localhost", redis->port), "ulimit -n", YC_E_BUSY);
+    CHECK_STATUS(set_numbered(working, 2), YC_OK);
+    while (count) close(taken[--count]);
+    CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
+    close_cache(open_cache(url_for("yoked:" CANARY "@", "127.0.0.1", redis->port)));
+    close_cache(working);
+    close_cache(other);
 }
 
 /* ---- Users ---- */
@@ -148,6 +175,7 @@ int main(void) {
     check_silent_server(&redis);
     check_web_server(&redis);
     check_memcached();
+    check_no_descriptors(&redis);
     check_wrong_password(&redis);
     check_no_password();
     check_denied(&redis);

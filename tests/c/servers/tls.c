@@ -19,6 +19,13 @@ static const char *url_to(const char *host, int port, const char *authority, con
     return url;
 }
 
+/* As above, with one of the certificates by its name. */
+static const char *url_with(const char *host, int port, const char *certificate, const char *more) {
+    static char url[MAX_URL];
+    snprintf(url, sizeof url, "%s&ssl_ca_certs=%s/%s", url_to(host, port, NULL, more), variable("YC_TEST_CERTIFICATES"), certificate);
+    return url;
+}
+
 static const char *with_client(void) {
     static char options[MAX_URL];
     snprintf(options, sizeof options, "&ssl_certfile=%s&ssl_keyfile=%s", variable("YC_TEST_CLIENT_CERTIFICATE"), variable("YC_TEST_CLIENT_KEY"));
@@ -59,15 +66,59 @@ static void check_client_certificate(void) {
     CHECK_REFUSED(url_to("127.0.0.1", port, "YC_TEST_CA", ""), "127.0.0.1", YC_E_TLS);
 }
 
-/* One side speaks TLS, the other does not; a plain server waits for the end of a line in it. */
-static void check_mismatch(int port) {
+/* A certificate is trusted for itself where it is the one in the file; its dates and its name have to be right. */
+static void check_self_signed(void) {
+    int own = port_of("YC_TEST_TLS_SELF_SIGNED_PORT"), expired = port_of("YC_TEST_TLS_SELF_EXPIRED_PORT");
+    int other = port_of("YC_TEST_TLS_SELF_OTHER_PORT"), stranger = port_of("YC_TEST_TLS_STRANGER_PORT");
+    check_works(url_with("localhost", own, "self-signed.crt", ""));
+    check_works(url_with("127.0.0.1", own, "self-signed.crt", ""));
+    check_works(url_with("127.0.0.1", own, "self-signed.crt", "&ssl_check_hostname=false"));
+    check_works(url_to("127.0.0.1", own, NULL, "&ssl_cert_reqs=none"));
+    CHECK_REFUSED(url_with("localhost", other, "self-other.crt", ""), "localhost", YC_E_TLS);
+    check_works(url_with("localhost", other, "self-other.crt", "&ssl_check_hostname=false"));
+    CHECK_REFUSED(url_with("127.0.0.1", own, "self-expired.crt", ""), "127.0.0.1", YC_E_TLS);
+    CHECK_REFUSED(url_with("127.0.0.1", own, "ca.crt", "&ssl_check_hostname=false"), "127.0.0.1", YC_E_TLS);
+    CHECK_REFUSED(url_with("127.0.0.1", expired, "self-expired.crt", ""), "127.0.0.1", YC_E_TLS);
+    CHECK_REFUSED(url_with("127.0.0.1", expired, "self-expired.crt", "&ssl_check_hostname=false"), "127.0.0.1", YC_E_TLS);
+    check_works(url_with("127.0.0.1", stranger, "stranger.crt", ""));
+    CHECK_REFUSED(url_with("127.0.0.1", stranger, "ca.crt", ""), "127.0.0.1", YC_E_TLS);
+}
+
+static void check_version_1(void) {
+    int port = port_of("YC_TEST_TLS_VERSION_1_PORT");
+    check_works(url_to("127.0.0.1", port, NULL, "&ssl_cert_reqs=none"));
+    CHECK_REFUSED(url_with("localhost", port, "ca.crt", ""), "localhost", YC_E_TLS);
+    CHECK_REFUSED(url_with("localhost", port, "wrong-ca.crt", "&ssl_check_hostname=false"), "localhost", YC_E_TLS);
+}
+
+/* The open says that the key is encrypted, and what to do. */
+static void check_encrypted_key(const char *key) {
+    char more[MAX_URL];
+    yc_cache *cache = NULL;
+    yc_error *error = NULL;
+    snprintf(more, sizeof more, "&ssl_certfile=%s&ssl_keyfile=%s/%s", variable("YC_TEST_CLIENT_CERTIFICATE"), variable("YC_TEST_CERTIFICATES"), key);
+    CHECK_STATUS(yc_open(url_to("127.0.0.1", port_of("YC_TEST_TLS_PORT"), "YC_TEST_CA", more), &cache, &error), YC_E_TLS);
+    check_message(error, "encrypted");
+    check_message(error, "openssl pkey");
+    check_message(error, "ssl_keyfile");
+    yc_error_free(error);
+}
+
+/* One side speaks TLS, the other does not; a plain Redis waits for the end of a line in a handshake. */
+static void check_mismatch_with(server_kind kind, int tls_port, const char *plain_scheme, const char *tls_scheme) {
     server plain;
     char url[MAX_URL];
-    snprintf(url, sizeof url, "redis://127.0.0.1:%d/0?%s", port, REFUSED_OPTIONS);
-    CHECK_REFUSED(url, "127.0.0.1", YC_E_TLS, YC_E_CONNECT, YC_E_PROTOCOL);
-    server_start(&plain, SERVER_REDIS, NULL);
-    CHECK_REFUSED(url_to("127.0.0.1", plain.port, "YC_TEST_CA", ""), "127.0.0.1", YC_E_TLS, YC_E_CONNECT, YC_E_PROTOCOL, YC_E_TIMEOUT);
+    snprintf(url, sizeof url, "%s://127.0.0.1:%d?%s", plain_scheme, tls_port, REFUSED_OPTIONS);
+    CHECK_REFUSED(url, "speaks TLS", YC_E_TLS);
+    server_start(&plain, kind, NULL);
+    snprintf(url, sizeof url, "%s://127.0.0.1:%d?%s&ssl_cert_reqs=none", tls_scheme, plain.port, REFUSED_OPTIONS);
+    CHECK_REFUSED(url, "does not speak TLS", YC_E_TLS);
     server_stop(&plain);
+}
+
+static void check_mismatch(int port) {
+    check_mismatch_with(SERVER_REDIS, port, "redis", "rediss");
+    check_mismatch_with(SERVER_MEMCACHED, port, "memcached", "memcacheds");
 }
 
 /* A file of authorities that cannot be used, or has none; the message names the option. */
@@ -110,6 +161,10 @@ int main(void) {
     check_trust(port);
     check_certificates();
     check_client_certificate();
+    check_self_signed();
+    check_version_1();
+    check_encrypted_key("encrypted-new.key");
+    check_encrypted_key("encrypted-old.key");
     check_mismatch(port);
     check_files(port);
     check_through_proxy(port);

@@ -1,0 +1,130 @@
+//! Which certificates of servers are accepted.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, DigitallySignedStruct, OtherError, SignatureScheme};
+
+type Verified = Result<ServerCertVerified, rustls::Error>;
+type Signed = Result<HandshakeSignatureValid, rustls::Error>;
+
+/// Accepts what a trusted CA signed, and a certificate that is itself among those that are trusted.
+#[derive(Debug)]
+pub struct Trusting {
+    pub by_chain: Arc<WebPkiServerVerifier>,
+    /// The certificates of `ssl_ca_certs`.
+    pub listed: Vec<CertificateDer<'static>>,
+    pub check_hostname: bool,
+}
+
+/// `ssl_cert_reqs: none`: encrypted, and with whoever answers. The signature over the handshake is not verified either:
+/// it would prove that the server holds the key of a certificate that anybody can make. So certificates work that no
+/// verifier reads, such as those of X.509 version 1.
+#[derive(Debug)]
+pub struct Unverified(pub Arc<CryptoProvider>);
+
+/// What rustls has no word of its own for.
+fn detail(reason: &CertificateError) -> Option<&webpki::Error> {
+    match reason {
+        CertificateError::Other(OtherError(error)) => error.downcast_ref(),
+        _ => None,
+    }
+}
+
+/// Whether a certificate was refused for being of X.509 version 1.
+pub fn is_of_version_1(error: &rustls::Error) -> bool {
+    let rustls::Error::InvalidCertificate(reason) = error else { return false };
+    matches!(detail(reason), Some(webpki::Error::UnsupportedCertVersion))
+}
+
+impl Trusting {
+    /// Whether the certificate is trusted for itself: as it is listed, with a chain that needs nothing else. The dates
+    /// were found right before either of these errors.
+    fn is_listed(&self, certificate: &CertificateDer<'_>, reason: &CertificateError) -> bool {
+        let no_chain = match reason {
+            CertificateError::UnknownIssuer => true,
+            reason => matches!(detail(reason), Some(webpki::Error::CaUsedAsEndEntity)),
+        };
+        no_chain && self.listed.iter().any(|listed| listed == certificate)
+    }
+
+    fn check_name(&self, certificate: &CertificateDer<'_>, name: &ServerName<'_>) -> Verified {
+        if self.check_hostname {
+            verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+}
+
+impl ServerCertVerifier for Trusting {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Verified {
+        match self.by_chain.verify_server_cert(certificate, intermediates, name, ocsp, now) {
+            // The name is looked at last: whatever else is wrong was found before.
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) if !self.check_hostname => Ok(ServerCertVerified::assertion()),
+            Err(rustls::Error::InvalidCertificate(reason)) if self.is_listed(certificate, &reason) => {
+                self.check_name(certificate, name)
+            }
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Signed {
+        self.by_chain.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Signed {
+        self.by_chain.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.by_chain.supported_verify_schemes()
+    }
+}
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _certificate: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Verified {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(&self, _: &[u8], _: &CertificateDer<'_>, _: &DigitallySignedStruct) -> Signed {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(&self, _: &[u8], _: &CertificateDer<'_>, _: &DigitallySignedStruct) -> Signed {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
