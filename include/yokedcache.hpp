@@ -18,10 +18,13 @@
  *   does not throw. It clears that error when nothing went wrong. (Without
  *   memory the second ends the process, as the library itself does. migrate()
  *   throws what the function that it tells its progress throws.)
- * - Keys, tags, patterns and values are Bytes: from any text, or from a
- *   pointer and a length. They are read during the call only, but see Batch.
+ * - Keys, tags, patterns and values are Bytes: any text, any contiguous range
+ *   of bytes (std::vector<std::byte>, std::array, std::span), or a pointer and a
+ *   length. They are read during the call only. Everything that is kept for
+ *   longer (SetOptions, SearchOptions, Entry, Batch) owns a copy.
  * - A std::string_view that comes back lives as long as the Value, KeyPage,
- *   Keys or Matches it points into. Those outlive the cache.
+ *   Keys or Matches it points into. Those outlive the cache. A view into a
+ *   temporary does not compile; text() copies.
  * - Handles move and do not copy. A handle that is empty (default, moved-from,
  *   failed to open) or closed gives an error, never a crash.
  * - Any thread may call any function on a Cache, but not while another moves,
@@ -36,11 +39,14 @@
 #include "yokedcache.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <exception>
 #include <functional>
+#include <initializer_list>
 #include <iterator>
 #include <limits>
 #include <memory>
@@ -82,19 +88,59 @@ private:
     bool retryable_ = false;
 };
 
-// A run of bytes that somebody else owns: a key, a tag, a pattern or a value.
+// The means of this file; not for use.
+namespace detail {
+
+template <class Type>
+constexpr bool is_byte =
+    std::is_same_v<Type, std::byte> || std::is_same_v<Type, unsigned char> || std::is_same_v<Type, signed char> ||
+    std::is_same_v<Type, char>
+#ifdef __cpp_char8_t
+    || std::is_same_v<Type, char8_t>
+#endif
+    ;
+
+template <class Source>
+constexpr bool is_text = std::is_convertible_v<const Source &, std::string_view>;
+
+// Whether a type is a contiguous range of bytes, as std::data() shows it.
+template <class Source, class = void>
+constexpr bool is_byte_range = false;
+
+template <class Source>
+constexpr bool is_byte_range<Source, std::void_t<decltype(std::data(std::declval<const Source &>())),
+                                                 decltype(std::size(std::declval<const Source &>()))>> =
+    !is_text<Source> && std::is_pointer_v<decltype(std::data(std::declval<const Source &>()))> &&
+    is_byte<std::remove_cv_t<std::remove_pointer_t<decltype(std::data(std::declval<const Source &>()))>>>;
+
+} // namespace detail
+
+// A run of bytes that its caller owns, for the time of a call: a key, a tag, a
+// pattern or a value.
 struct Bytes : yc_slice {
     Bytes() noexcept : yc_slice{nullptr, 0} {}
 
     Bytes(const void *first, std::size_t length) noexcept : yc_slice{first, length} {}
 
-    // From a std::string, a std::string_view or a literal (up to its NUL).
-    template <class Text, class = std::enable_if_t<std::is_convertible_v<const Text &, std::string_view>>>
-    Bytes(const Text &text) noexcept {
+    // From a std::string, a std::string_view or a literal (up to its NUL). The
+    // operation refuses a pointer that is NULL at run time with YC_E_INVALID.
+    template <class Text, std::enable_if_t<detail::is_text<Text>, int> = 0>
+    Bytes(const Text &text) noexcept : yc_slice{nullptr, 1} {
+        if constexpr (std::is_pointer_v<Text>) {
+            if (text == nullptr) {
+                return;
+            }
+        }
         const std::string_view view = text;
         data = view.data();
         len = view.size();
     }
+
+    // From a contiguous range of bytes, such as std::vector<std::byte>.
+    template <class Range, std::enable_if_t<detail::is_byte_range<Range>, unsigned> = 0>
+    Bytes(const Range &range) noexcept : yc_slice{std::data(range), std::size(range)} {}
+
+    Bytes(std::nullptr_t) = delete;
 };
 
 static_assert(sizeof(Bytes) == sizeof(yc_slice), "an array of Bytes is handed to C as one of yc_slice");
@@ -138,25 +184,158 @@ private:
     std::chrono::milliseconds time_{0};
 };
 
-// What cache.set() takes beside key and value: {}, {5min}, {5min, {"tag"}} or
+// A text for the C API, which takes no NULL.
+struct Text : std::string {
+    using std::string::string;
+    Text() = default;
+    Text(const std::string &text) : std::string(text) {}
+    Text(std::string &&text) noexcept : std::string(std::move(text)) {}
+    explicit Text(std::string_view text) : std::string(text) {}
+    Text(std::nullptr_t) = delete;
+};
+
+// Bytes that it owns.
+struct OwnedBytes : std::string {
+    OwnedBytes() = default;
+    OwnedBytes(std::string bytes) noexcept : std::string(std::move(bytes)) {}
+    OwnedBytes(const void *first, std::size_t length) : std::string(static_cast<const char *>(first), length) {}
+
+    // From everything that Bytes come from. NULL is refused with an exception.
+    template <class Source, std::enable_if_t<std::is_convertible_v<const Source &, Bytes>, int> = 0>
+    OwnedBytes(const Source &source) : std::string(copy(source)) {}
+
+    OwnedBytes(std::nullptr_t) = delete;
+
+private:
+    static std::string copy(const Bytes &bytes) {
+        if (bytes.data == nullptr && bytes.len != 0) {
+            throw std::invalid_argument("a NULL pointer stands for no bytes");
+        }
+        return bytes.len == 0 ? std::string() : std::string(static_cast<const char *>(bytes.data), bytes.len);
+    }
+};
+
+namespace detail {
+
+template <class Range, class = void>
+constexpr bool is_list_of_bytes = false;
+
+template <class Range>
+constexpr bool is_list_of_bytes<Range, std::void_t<decltype(std::begin(std::declval<const Range &>()))>> =
+    std::is_convertible_v<decltype(*std::begin(std::declval<const Range &>())), Bytes>;
+
+} // namespace detail
+
+// Tags that it owns: from {"a", b}, or from any range of what Bytes come from.
+struct Tags : std::vector<std::string> {
+    Tags() = default;
+    Tags(std::vector<std::string> tags) noexcept : std::vector<std::string>(std::move(tags)) {}
+
+    Tags(std::initializer_list<Bytes> tags) { assign_all(tags); }
+
+    template <class Range, std::enable_if_t<detail::is_list_of_bytes<Range>, int> = 0>
+    Tags(const Range &tags) {
+        assign_all(tags);
+    }
+
+private:
+    template <class Range>
+    void assign_all(const Range &tags) {
+        for (const auto &tag : tags) {
+            push_back(OwnedBytes(tag));
+        }
+    }
+};
+
+// Many keys, or many tags, for the time of a call: from {"a", b}, or from any
+// range of what Bytes come from. The bytes stay the caller's.
+class BytesList {
+public:
+    BytesList() = default;
+    BytesList(std::initializer_list<Bytes> list) : slices_(list) {}
+    BytesList(std::vector<Bytes> list) noexcept : slices_(std::move(list)) {}
+
+    template <class Range, std::enable_if_t<detail::is_list_of_bytes<Range>, int> = 0>
+    BytesList(const Range &range) {
+        for (const auto &bytes : range) {
+            slices_.push_back(bytes);
+        }
+    }
+
+    const yc_slice *data() const noexcept { return slices_.data(); }
+    std::size_t size() const noexcept { return slices_.size(); }
+    std::vector<Bytes>::const_iterator begin() const noexcept { return slices_.begin(); }
+    std::vector<Bytes>::const_iterator end() const noexcept { return slices_.end(); }
+
+private:
+    std::vector<Bytes> slices_;
+};
+
+// The time to live and the tags of cache.set(): {}, {5min}, {5min, {"tag"}} or
 // {{}, {"tag"}}. The tags replace those the key had.
 struct SetOptions {
     Ttl ttl = {};
-    std::vector<Bytes> tags = {};
+    Tags tags = {};
 };
 
-// One entry of cache.set_many().
+// One entry of cache.set_many(), which it owns.
 struct Entry {
+    OwnedBytes key;
+    OwnedBytes value;
+};
+
+namespace detail {
+
+// A key and a value, for the time of a call.
+struct Pair {
+    Pair(Bytes its_key, Bytes its_value) noexcept : key(its_key), value(its_value) {}
+    Pair(const Entry &entry) noexcept : key(entry.key), value(entry.value) {}
+
+    template <class First, class Second>
+    Pair(const std::pair<First, Second> &pair) noexcept : key(pair.first), value(pair.second) {}
+
     Bytes key;
     Bytes value;
 };
 
-// What a search looks for beside its query; with tags, only entries that have
-// one of them.
+} // namespace detail
+
+// Many entries, for the time of a call: from {{"key", "value"}, ...}, or from any
+// range of Entry or std::pair, such as a std::map. The bytes stay the caller's.
+class EntryList {
+public:
+    EntryList() = default;
+    EntryList(std::initializer_list<detail::Pair> list) { add_all(list); }
+
+    template <class Range, std::enable_if_t<std::is_convertible_v<
+                               decltype(*std::begin(std::declval<const Range &>())), detail::Pair>, int> = 0>
+    EntryList(const Range &range) {
+        add_all(range);
+    }
+
+    const yc_slice *keys() const noexcept { return keys_.data(); }
+    const yc_slice *values() const noexcept { return values_.data(); }
+    std::size_t size() const noexcept { return keys_.size(); }
+
+private:
+    template <class Range>
+    void add_all(const Range &range) {
+        for (const auto &entry : range) {
+            const detail::Pair pair(entry);
+            keys_.push_back(pair.key);
+            values_.push_back(pair.value);
+        }
+    }
+
+    std::vector<yc_slice> keys_;
+    std::vector<yc_slice> values_;
+};
+
+// The options of a search; with tags, only entries that have one of them.
 struct SearchOptions {
     double threshold = YC_SEARCH_THRESHOLD;
     std::size_t limit = YC_SEARCH_LIMIT;
-    std::vector<Bytes> tags = {};
+    Tags tags = {};
 };
 
 // How cache.switch_to() replaces a backend.
@@ -170,13 +349,13 @@ struct SwitchOptions {
 // What cache.migrate() copies, and how.
 struct MigrateOptions {
     // Only keys that match this glob, which is UTF-8; empty: all.
-    std::string pattern = {};
+    Text pattern = {};
     // The most entries a second; 0: no limit.
     std::uint64_t rate = 0;
     // Count what would be copied, and store nothing.
     bool dry_run = false;
     // Go on where an earlier run was: the `resume` that it told last.
-    std::string resume = {};
+    Text resume = {};
 };
 
 // How far a migration is.
@@ -209,7 +388,6 @@ struct Size {
     std::uint64_t bytes = 0;
 };
 
-// The means of this file; not for use.
 namespace detail {
 
 // Where a C function writes its error: it is in the Error when the statement
@@ -289,13 +467,39 @@ inline Ttl remaining(std::int64_t ttl_ms) noexcept {
     return ttl_ms < 0 ? Ttl::never() : Ttl(std::chrono::milliseconds(ttl_ms));
 }
 
+// Tags as the C API takes them; the bytes stay the owner's.
+class TagSlices {
+public:
+    explicit TagSlices(const Tags &tags) : size_(tags.size()) {
+        if (size_ > few_.size()) {
+            many_.resize(size_);
+        }
+        std::transform(tags.begin(), tags.end(), first(), [](const std::string &tag) { return Bytes(tag); });
+    }
+
+    const yc_slice *data() const noexcept { return many_.empty() ? few_.data() : many_.data(); }
+    std::size_t size() const noexcept { return size_; }
+
+private:
+    yc_slice *first() noexcept { return many_.empty() ? few_.data() : many_.data(); }
+
+    // Most entries have few tags: these need no memory of their own.
+    std::array<yc_slice, 8> few_ = {};
+    std::vector<yc_slice> many_;
+    std::size_t size_;
+};
+
+// For functions that take a time in place of SetOptions; {} is SetOptions.
+template <class Time>
+using if_time = std::enable_if_t<std::is_convertible_v<const Time &, Ttl>>;
+
 // As the C API takes them; the tags stay the caller's.
-inline yc_search_options search_options(const SearchOptions &options) noexcept {
+inline yc_search_options search_options(const SearchOptions &options, const TagSlices &tags) noexcept {
     yc_search_options raw = YC_SEARCH_OPTIONS_INIT;
     raw.threshold = options.threshold;
     raw.limit = options.limit;
-    raw.tags = options.tags.data();
-    raw.n_tags = options.tags.size();
+    raw.tags = tags.data();
+    raw.n_tags = tags.size();
     return raw;
 }
 
@@ -389,13 +593,17 @@ public:
     // Takes a value of the C API over.
     explicit Value(yc_value *owned) noexcept : handle_(owned) {}
 
-    std::string_view view() const noexcept {
+    // The bytes, which this object keeps. text() is for a temporary.
+    std::string_view view() const & noexcept {
         std::size_t length = 0;
         const void *first = yc_value_data(handle_.get(), &length);
         return {static_cast<const char *>(first), length};
     }
+    std::string_view view() const && = delete;
 
-    const void *data() const noexcept { return yc_value_data(handle_.get(), nullptr); }
+    const void *data() const & noexcept { return yc_value_data(handle_.get(), nullptr); }
+    const void *data() const && = delete;
+
     std::size_t size() const noexcept { return view().size(); }
 
     // A copy of the bytes.
@@ -423,14 +631,17 @@ public:
     }
 
     // The key at an index; empty from size() on.
-    std::string_view operator[](std::size_t index) const noexcept {
+    std::string_view operator[](std::size_t index) const & noexcept {
         std::size_t count = 0;
         const yc_slice *keys = yc_keys_data(handle_.get(), &count);
         return index < count ? detail::view(keys[index]) : std::string_view();
     }
+    std::string_view operator[](std::size_t) const && = delete;
 
-    detail::Position<KeyPage> begin() const noexcept { return {this, 0}; }
-    detail::Position<KeyPage> end() const noexcept { return {this, size()}; }
+    detail::Position<KeyPage> begin() const & noexcept { return {this, 0}; }
+    detail::Position<KeyPage> begin() const && = delete;
+    detail::Position<KeyPage> end() const & noexcept { return {this, size()}; }
+    detail::Position<KeyPage> end() const && = delete;
 
 private:
     detail::Handle<yc_keys, yc_keys_free> handle_;
@@ -446,7 +657,8 @@ public:
     explicit Keys(yc_cursor *owned) noexcept : handle_(owned) {}
 
     // For the C API; stays this object's.
-    yc_cursor *native() const noexcept { return handle_.get(); }
+    yc_cursor *native() const & noexcept { return handle_.get(); }
+    yc_cursor *native() const && = delete;
 
     // The next keys, at most `limit` (0: 512); empty at the end.
     std::optional<KeyPage> next_page(std::size_t limit, Error &error) noexcept {
@@ -460,8 +672,10 @@ public:
     }
 
     // A key lives until the iterator has moved on.
-    Iterator begin();
-    Iterator end() noexcept;
+    Iterator begin() &;
+    Iterator begin() && = delete;
+    Iterator end() & noexcept;
+    Iterator end() && = delete;
 
 private:
     // Whether there is another key.
@@ -507,11 +721,11 @@ private:
     Keys *keys_;
 };
 
-inline Keys::Iterator Keys::begin() {
+inline Keys::Iterator Keys::begin() & {
     return Iterator(advance() ? this : nullptr);
 }
 
-inline Keys::Iterator Keys::end() noexcept {
+inline Keys::Iterator Keys::end() & noexcept {
     return Iterator(nullptr);
 }
 
@@ -531,20 +745,23 @@ public:
     bool empty() const noexcept { return size() == 0; }
 
     // The match of a rank, 0 the best; an empty key from size() on.
-    Match operator[](std::size_t rank) const noexcept {
+    Match operator[](std::size_t rank) const & noexcept {
         const yc_match *match = yc_matches_at(handle_.get(), rank);
         return match == nullptr ? Match{{}, 0} : Match{detail::view(match->key), match->score};
     }
+    Match operator[](std::size_t) const && = delete;
 
-    detail::Position<Matches> begin() const noexcept { return {this, 0}; }
-    detail::Position<Matches> end() const noexcept { return {this, size()}; }
+    detail::Position<Matches> begin() const & noexcept { return {this, 0}; }
+    detail::Position<Matches> begin() const && = delete;
+    detail::Position<Matches> end() const & noexcept { return {this, size()}; }
+    detail::Position<Matches> end() const && = delete;
 
 private:
     detail::Handle<yc_matches, yc_matches_free> handle_;
 };
 
 // Different operations to run in one call, in their order; see Cache::run().
-// Keys and values are not copied: they must stay until it has run.
+// It owns a copy of all keys, values and tags.
 class Batch {
 public:
     Batch() = default;
@@ -565,13 +782,19 @@ public:
 
     void set(Bytes key, Bytes value, const SetOptions &options = {}) {
         yc_op &op = add(YC_OP_SET, key);
-        op.value = value.data;
-        op.value_len = value.len;
+        const Bytes kept = keep(value);
+        op.value = kept.data;
+        op.value_len = kept.len;
         op.ttl_ms = options.ttl.ttl_ms();
         keep(op, options.tags);
     }
 
-    void invalidate_tags(const std::vector<Bytes> &tags, Count count = Count::no) {
+    template <class Time, class = detail::if_time<Time>>
+    void set(Bytes key, Bytes value, Time ttl) {
+        set(key, value, SetOptions{ttl, {}});
+    }
+
+    void invalidate_tags(const BytesList &tags, Count count = Count::no) {
         yc_op &op = add(YC_OP_INVALIDATE_TAGS, {});
         op.flags = flags(count);
         keep(op, tags);
@@ -594,22 +817,36 @@ private:
     static std::uint32_t flags(Count count) noexcept { return count == Count::yes ? YC_OP_COUNT : 0; }
 
     yc_op &add(std::int32_t kind, Bytes key) {
+        const Bytes kept = keep(key);
         yc_op op = {};
         op.kind = kind;
-        op.key = key.data;
-        op.key_len = key.len;
+        op.key = kept.data;
+        op.key_len = kept.len;
         ops_.push_back(op);
         return ops_.back();
     }
 
-    // Tags are a list of the caller's that may be gone by the time it runs.
-    void keep(yc_op &op, const std::vector<Bytes> &tags) {
-        tags_.push_back(tags);
-        op.tags = tags_.back().data();
-        op.n_tags = tags.size();
+    // A copy that lives as long as the batch. NULL stays: the library refuses it.
+    Bytes keep(const Bytes &bytes) {
+        if (bytes.data == nullptr || bytes.len == 0) {
+            return bytes;
+        }
+        return kept_.emplace_back(static_cast<const char *>(bytes.data), bytes.len);
+    }
+
+    template <class Range>
+    void keep(yc_op &op, const Range &tags) {
+        std::vector<Bytes> &slices = tags_.emplace_back();
+        for (const auto &tag : tags) {
+            slices.push_back(keep(Bytes(tag)));
+        }
+        op.tags = slices.data();
+        op.n_tags = slices.size();
     }
 
     std::vector<yc_op> ops_;
+    // A deque: its strings stay where they are.
+    std::deque<std::string> kept_;
     std::vector<std::vector<Bytes>> tags_;
 };
 
@@ -678,13 +915,14 @@ public:
     explicit Cache(yc_cache *owned) noexcept : handle_(owned) {}
 
     // For what the C API has and this class has not. Stays this object's.
-    yc_cache *native() const noexcept { return handle_.get(); }
+    yc_cache *native() const & noexcept { return handle_.get(); }
+    yc_cache *native() const && = delete;
 
     // Whether it holds a cache, which may be closed.
     explicit operator bool() const noexcept { return handle_ != nullptr; }
 
     // Opens a cache from a URL, or from a YAML or JSON text.
-    static Cache open(const std::string &config, Error &error) noexcept {
+    static Cache open(const Text &config, Error &error) noexcept {
         yc_cache *cache = nullptr;
         if (fits(error)) {
             yc_open(config.c_str(), &cache, detail::ErrorPlace(error));
@@ -692,13 +930,13 @@ public:
         return Cache(cache);
     }
 
-    static Cache open(const std::string &config) {
+    static Cache open(const Text &config) {
         return detail::or_throw([&](Error &error) { return open(config, error); });
     }
 
     // Opens a cache from a YAML or JSON file. An empty environment stands for
     // that of the variable ENVIRONMENT.
-    static Cache open_file(const std::string &path, const std::string &environment, Error &error) noexcept {
+    static Cache open_file(const Text &path, const Text &environment, Error &error) noexcept {
         yc_cache *cache = nullptr;
         if (fits(error)) {
             const char *name = environment.empty() ? nullptr : environment.c_str();
@@ -707,7 +945,7 @@ public:
         return Cache(cache);
     }
 
-    static Cache open_file(const std::string &path, const std::string &environment = "") {
+    static Cache open_file(const Text &path, const Text &environment = "") {
         return detail::or_throw([&](Error &error) { return open_file(path, environment, error); });
     }
 
@@ -726,7 +964,7 @@ public:
 
     // What open() would use, as a JSON object without passwords; nothing is
     // opened.
-    static std::string check_config(const std::string &config, Error &error) noexcept {
+    static std::string check_config(const Text &config, Error &error) noexcept {
         yc_value *json = nullptr;
         if (fits(error)) {
             yc_config_check(config.c_str(), &json, detail::ErrorPlace(error));
@@ -734,12 +972,12 @@ public:
         return Value(json).text();
     }
 
-    static std::string check_config(const std::string &config) {
+    static std::string check_config(const Text &config) {
         return detail::or_throw([&](Error &error) { return check_config(config, error); });
     }
 
     // What open_file() would use.
-    static std::string check_config_file(const std::string &path, const std::string &environment, Error &error) noexcept {
+    static std::string check_config_file(const Text &path, const Text &environment, Error &error) noexcept {
         yc_value *json = nullptr;
         if (fits(error)) {
             const char *name = environment.empty() ? nullptr : environment.c_str();
@@ -748,7 +986,7 @@ public:
         return Value(json).text();
     }
 
-    static std::string check_config_file(const std::string &path, const std::string &environment = "") {
+    static std::string check_config_file(const Text &path, const Text &environment = "") {
         return detail::or_throw([&](Error &error) { return check_config_file(path, environment, error); });
     }
 
@@ -793,12 +1031,26 @@ public:
 
     // Stores a value in place of any other under its key.
     void set(Bytes key, Bytes value, const SetOptions &options, Error &error) noexcept {
-        yc_set(native(), key.data, key.len, value.data, value.len, options.ttl.ttl_ms(), options.tags.data(),
-               options.tags.size(), detail::ErrorPlace(error));
+        const detail::TagSlices tags(options.tags);
+        yc_set(native(), key.data, key.len, value.data, value.len, options.ttl.ttl_ms(), tags.data(), tags.size(),
+               detail::ErrorPlace(error));
     }
 
     void set(Bytes key, Bytes value, const SetOptions &options = {}) {
         detail::or_throw([&](Error &error) { set(key, value, options, error); });
+    }
+
+    void set(Bytes key, Bytes value, Error &error) noexcept { set(key, value, SetOptions{}, error); }
+
+    // With a time to live, and without tags: set(key, value, 5min).
+    template <class Time, class = detail::if_time<Time>>
+    void set(Bytes key, Bytes value, Time ttl, Error &error) noexcept {
+        set(key, value, SetOptions{ttl, {}}, error);
+    }
+
+    template <class Time, class = detail::if_time<Time>>
+    void set(Bytes key, Bytes value, Time ttl) {
+        set(key, value, SetOptions{ttl, {}});
     }
 
     // Removes a key; false when it was not there.
@@ -852,13 +1104,13 @@ public:
     }
 
     // Makes every entry with one of the tags a miss.
-    std::optional<std::uint64_t> invalidate_tags(const std::vector<Bytes> &tags, Count count, Error &error) noexcept {
+    std::optional<std::uint64_t> invalidate_tags(const BytesList &tags, Count count, Error &error) noexcept {
         detail::RemovedPlace removed(count);
         yc_invalidate_tags(native(), tags.data(), tags.size(), removed, detail::ErrorPlace(error));
         return removed.known();
     }
 
-    std::optional<std::uint64_t> invalidate_tags(const std::vector<Bytes> &tags, Count count = Count::no) {
+    std::optional<std::uint64_t> invalidate_tags(const BytesList &tags, Count count = Count::no) {
         return detail::or_throw([&](Error &error) { return invalidate_tags(tags, count, error); });
     }
 
@@ -897,7 +1149,8 @@ public:
 
     // The keys most like a query of at most 1 KiB, best first.
     Matches search(Bytes query, const SearchOptions &options, Error &error) const noexcept {
-        yc_search_options raw = detail::search_options(options);
+        const detail::TagSlices tags(options.tags);
+        const yc_search_options raw = detail::search_options(options, tags);
         yc_matches *matches = nullptr;
         yc_search(native(), query.data, query.len, &raw, &matches, detail::ErrorPlace(error));
         return Matches(matches);
@@ -910,7 +1163,7 @@ public:
     // The values of many keys, each at the place of its key. The first of the
     // forms that do not throw is for who must tell a miss from a failure key
     // by key: statuses[i] is YC_OK, YC_MISS, or what went wrong with keys[i].
-    std::vector<std::optional<Value>> get_many(const std::vector<Bytes> &keys, std::vector<Status> &statuses,
+    std::vector<std::optional<Value>> get_many(const BytesList &keys, std::vector<Status> &statuses,
                                                Error &error) const noexcept {
         std::vector<yc_value *> raw(keys.size(), nullptr);
         statuses.assign(keys.size(), unwritten);
@@ -919,53 +1172,61 @@ public:
         return adopt(raw);
     }
 
-    std::vector<std::optional<Value>> get_many(const std::vector<Bytes> &keys, Error &error) const noexcept {
+    std::vector<std::optional<Value>> get_many(const BytesList &keys, Error &error) const noexcept {
         std::vector<Status> statuses;
         return get_many(keys, statuses, error);
     }
 
-    std::vector<std::optional<Value>> get_many(const std::vector<Bytes> &keys) const {
+    std::vector<std::optional<Value>> get_many(const BytesList &keys) const {
         return detail::or_throw([&](Error &error) { return get_many(keys, error); });
     }
 
     // Stores many entries with one time to live and the same tags.
-    void set_many(const std::vector<Entry> &entries, const SetOptions &options, std::vector<Status> &statuses,
+    void set_many(const EntryList &entries, const SetOptions &options, std::vector<Status> &statuses,
                   Error &error) noexcept {
-        std::vector<yc_slice> keys;
-        std::vector<yc_slice> values;
-        for (const Entry &entry : entries) {
-            keys.push_back(entry.key);
-            values.push_back(entry.value);
-        }
+        const detail::TagSlices tags(options.tags);
         statuses.assign(entries.size(), unwritten);
-        yc_set_many(native(), keys.data(), values.data(), entries.size(), options.ttl.ttl_ms(), options.tags.data(),
-                    options.tags.size(), statuses.data(), detail::ErrorPlace(error));
+        yc_set_many(native(), entries.keys(), entries.values(), entries.size(), options.ttl.ttl_ms(), tags.data(),
+                    tags.size(), statuses.data(), detail::ErrorPlace(error));
         complete(statuses, error);
     }
 
-    void set_many(const std::vector<Entry> &entries, const SetOptions &options, Error &error) noexcept {
+    void set_many(const EntryList &entries, const SetOptions &options, Error &error) noexcept {
         std::vector<Status> statuses;
         set_many(entries, options, statuses, error);
     }
 
-    void set_many(const std::vector<Entry> &entries, const SetOptions &options = {}) {
+    void set_many(const EntryList &entries, const SetOptions &options = {}) {
         detail::or_throw([&](Error &error) { set_many(entries, options, error); });
     }
 
+    void set_many(const EntryList &entries, Error &error) noexcept { set_many(entries, SetOptions{}, error); }
+
+    // With a time to live, and without tags.
+    template <class Time, class = detail::if_time<Time>>
+    void set_many(const EntryList &entries, Time ttl, Error &error) noexcept {
+        set_many(entries, SetOptions{ttl, {}}, error);
+    }
+
+    template <class Time, class = detail::if_time<Time>>
+    void set_many(const EntryList &entries, Time ttl) {
+        set_many(entries, SetOptions{ttl, {}});
+    }
+
     // Removes many keys, and answers how many of them were there.
-    std::size_t remove_many(const std::vector<Bytes> &keys, std::vector<Status> &statuses, Error &error) noexcept {
+    std::size_t remove_many(const BytesList &keys, std::vector<Status> &statuses, Error &error) noexcept {
         statuses.assign(keys.size(), unwritten);
         yc_delete_many(native(), keys.data(), keys.size(), statuses.data(), detail::ErrorPlace(error));
         complete(statuses, error);
         return static_cast<std::size_t>(std::count(statuses.begin(), statuses.end(), YC_OK));
     }
 
-    std::size_t remove_many(const std::vector<Bytes> &keys, Error &error) noexcept {
+    std::size_t remove_many(const BytesList &keys, Error &error) noexcept {
         std::vector<Status> statuses;
         return remove_many(keys, statuses, error);
     }
 
-    std::size_t remove_many(const std::vector<Bytes> &keys) {
+    std::size_t remove_many(const BytesList &keys) {
         return detail::or_throw([&](Error &error) { return remove_many(keys, error); });
     }
 
@@ -1037,13 +1298,13 @@ public:
     // The report is a JSON object. After an error (YC_E_CONFIG, what opening
     // fails with, YC_E_BUSY while another switch is under way, YC_E_UNSUPPORTED
     // where what is to be copied cannot be listed) the cache goes on as it was.
-    std::string switch_to(const std::string &config, const SwitchOptions &options, Error &error) noexcept {
+    std::string switch_to(const Text &config, const SwitchOptions &options, Error &error) noexcept {
         yc_value *json = nullptr;
         yc_switch(native(), config.c_str(), detail::text_of(options).c_str(), &json, detail::ErrorPlace(error));
         return Value(json).text();
     }
 
-    std::string switch_to(const std::string &config, const SwitchOptions &options = {}) {
+    std::string switch_to(const Text &config, const SwitchOptions &options = {}) {
         return detail::or_throw([&](Error &error) { return switch_to(config, options, error); });
     }
 
@@ -1162,7 +1423,8 @@ public:
     // Takes a queue of the C API over.
     explicit Queue(yc_queue *owned) noexcept : handle_(owned) {}
 
-    yc_queue *native() const noexcept { return handle_.get(); }
+    yc_queue *native() const & noexcept { return handle_.get(); }
+    yc_queue *native() const && = delete;
     explicit operator bool() const noexcept { return handle_ != nullptr; }
 
     // Opens a queue for so many operations, in flight or not taken (0: 1024).
@@ -1205,42 +1467,37 @@ public:
     }
 
     // Cache::get_many() and its like. Nothing when the queue is full.
-    std::optional<Ticket> get_many(const std::vector<Bytes> &keys, std::uint64_t user_data, Error &error) noexcept {
+    std::optional<Ticket> get_many(const BytesList &keys, std::uint64_t user_data, Error &error) noexcept {
         return one(error, [&](Ticket *ticket, yc_error **place) {
             return yc_queue_get_many(native(), keys.data(), keys.size(), user_data, ticket, place);
         });
     }
 
-    std::optional<Ticket> get_many(const std::vector<Bytes> &keys, std::uint64_t user_data = 0) {
+    std::optional<Ticket> get_many(const BytesList &keys, std::uint64_t user_data = 0) {
         return detail::or_throw([&](Error &error) { return get_many(keys, user_data, error); });
     }
 
-    std::optional<Ticket> set_many(const std::vector<Entry> &entries, const SetOptions &options,
+    std::optional<Ticket> set_many(const EntryList &entries, const SetOptions &options,
                                    std::uint64_t user_data, Error &error) noexcept {
-        std::vector<yc_slice> keys;
-        std::vector<yc_slice> values;
-        for (const Entry &entry : entries) {
-            keys.push_back(entry.key);
-            values.push_back(entry.value);
-        }
+        const detail::TagSlices tags(options.tags);
         return one(error, [&](Ticket *ticket, yc_error **place) {
-            return yc_queue_set_many(native(), keys.data(), values.data(), entries.size(), options.ttl.ttl_ms(),
-                                     options.tags.data(), options.tags.size(), user_data, ticket, place);
+            return yc_queue_set_many(native(), entries.keys(), entries.values(), entries.size(), options.ttl.ttl_ms(),
+                                     tags.data(), tags.size(), user_data, ticket, place);
         });
     }
 
-    std::optional<Ticket> set_many(const std::vector<Entry> &entries, const SetOptions &options = {},
+    std::optional<Ticket> set_many(const EntryList &entries, const SetOptions &options = {},
                                    std::uint64_t user_data = 0) {
         return detail::or_throw([&](Error &error) { return set_many(entries, options, user_data, error); });
     }
 
-    std::optional<Ticket> remove_many(const std::vector<Bytes> &keys, std::uint64_t user_data, Error &error) noexcept {
+    std::optional<Ticket> remove_many(const BytesList &keys, std::uint64_t user_data, Error &error) noexcept {
         return one(error, [&](Ticket *ticket, yc_error **place) {
             return yc_queue_delete_many(native(), keys.data(), keys.size(), user_data, ticket, place);
         });
     }
 
-    std::optional<Ticket> remove_many(const std::vector<Bytes> &keys, std::uint64_t user_data = 0) {
+    std::optional<Ticket> remove_many(const BytesList &keys, std::uint64_t user_data = 0) {
         return detail::or_throw([&](Error &error) { return remove_many(keys, user_data, error); });
     }
 
@@ -1258,7 +1515,8 @@ public:
 
     std::optional<Ticket> search(Bytes query, const SearchOptions &options, std::uint64_t user_data,
                                  Error &error) noexcept {
-        yc_search_options raw = detail::search_options(options);
+        const detail::TagSlices tags(options.tags);
+        const yc_search_options raw = detail::search_options(options, tags);
         return one(error, [&](Ticket *ticket, yc_error **place) {
             return yc_queue_search(native(), query.data, query.len, &raw, user_data, ticket, place);
         });

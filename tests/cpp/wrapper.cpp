@@ -2,12 +2,18 @@
 
 #include <yokedcache.hpp>
 
+#include <array>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <map>
 #include <set>
+#include <string>
 #include <thread>
+#if __cplusplus >= 202002L
+#include <span>
+#endif
 
 #include <poll.h>
 #include <unistd.h>
@@ -95,6 +101,150 @@ void a_miss_is_empty_and_no_error() {
     CHECK(!cache.ttl("a", error) && !error);
     CHECK(!cache.exists("a") && !cache.remove("a") && !cache.expire("a", 1s));
     CHECK(!cache.get("a") && !cache.get_into("a", buffer, sizeof buffer) && !cache.ttl("a"));
+}
+
+// Longer than what a std::string keeps in itself.
+std::string long_text(const std::string &text) {
+    return text + std::string(100, '-');
+}
+
+void options_own_their_tags() {
+    Cache cache = memory();
+    yokedcache::SetOptions options{5min, {long_text("users:"), std::string("short")}};
+    const std::string other = long_text("other:");
+    cache.set("a", "1", options);
+    options = {5min, {long_text("users:") + "2", std::string_view(other)}};
+    cache.set("b", "2", options);
+    CHECK(cache.invalidate_tag(long_text("users:"), Count::yes) == 1u && !cache.exists("a") && cache.exists("b"));
+    CHECK(cache.invalidate_tag(other, Count::yes) == 1u && !cache.exists("b"));
+
+    cache.set("user:alice", "1", {5min, {long_text("people:")}});
+    cache.set("user:alicf", "1", {5min, {long_text("others:")}});
+    const yokedcache::SearchOptions search{50, 10, {long_text("people:")}};
+    const yokedcache::Matches matches = cache.search("user:alice", search);
+    CHECK(matches.size() == 1 && matches[0].key == "user:alice");
+}
+
+void many_tags_all_count() {
+    Cache cache = memory();
+    std::vector<std::string> tags;
+    for (int at = 0; at < 40; ++at) {
+        tags.push_back(long_text(std::to_string(at)));
+    }
+    for (const std::string &tag : tags) {
+        cache.set("a", "1", {5min, tags});
+        CHECK(cache.invalidate_tag(tag, Count::yes) == 1u && !cache.exists("a"));
+    }
+}
+
+void a_batch_owns_what_it_was_given() {
+    Cache cache = memory();
+    Batch batch;
+    batch.set(long_text("key"), long_text("value"), {5min, {long_text("tag")}});
+    batch.set("short", std::string("v"), 5min);
+    batch.get(long_text("key"));
+    batch.invalidate_tags({long_text("tag")}, Count::yes);
+    Batch moved = std::move(batch);
+    const std::vector<yokedcache::Outcome> outcomes = cache.run(moved);
+    CHECK(outcomes.size() == 4 && outcomes[2].value && outcomes[2].value->view() == long_text("value"));
+    CHECK(outcomes[3].removed == 1u && cache.get("short")->text() == "v");
+
+    std::vector<yokedcache::Entry> entries;
+    entries.push_back({long_text("many"), long_text("one")});
+    entries.push_back({"many", std::string_view("two")});
+    cache.set_many(entries);
+    CHECK(cache.get(long_text("many"))->text() == long_text("one") && cache.get("many")->text() == "two");
+
+    Queue queue = Queue::open(cache);
+    CHECK(queue.submit(moved).size() == 4);
+    CHECK(queue.set_many({{long_text("queued"), long_text("one")}}, {5min, {long_text("tag")}}).has_value());
+    CHECK(queue.get_many({long_text("queued")}).has_value());
+    queue.close();
+}
+
+void a_null_pointer_is_refused() {
+    Cache cache = memory();
+    const char *const null = nullptr;
+    CHECK(thrown_by([&] { cache.set("a", null); }) == YC_E_INVALID && !cache.exists("a"));
+    CHECK(thrown_by([&] { cache.get(null); }) == YC_E_INVALID);
+    bool thrown = false;
+    try {
+        cache.set("a", "1", {5min, {null}});
+    } catch (const std::invalid_argument &) {
+        thrown = true;
+    }
+    CHECK(thrown && !cache.exists("a"));
+}
+
+// A key, tag and value of one type.
+template <class Type>
+void check_round_trip(const Type &given, std::string_view wanted) {
+    Cache cache = memory();
+    cache.set(given, given, {5min, {given}});
+    CHECK(cache.get(given)->text() == wanted && cache.get(wanted)->text() == wanted);
+    CHECK(cache.get_many({given})[0]->text() == wanted);
+    CHECK(cache.invalidate_tag(given, Count::yes) == 1u && !cache.exists(given));
+    const yokedcache::Entry entry{given, given};
+    cache.set_many({entry});
+    CHECK(cache.remove_many({given}) == 1);
+}
+
+void keys_and_values_are_any_bytes() {
+    const unsigned char plain[] = {1, 0, 255};
+    const std::string_view wanted("\x01\0\xff", 3);
+    check_round_trip(std::string(wanted), wanted);
+    check_round_trip(wanted, wanted);
+    check_round_trip("literal", "literal");
+    check_round_trip(std::vector<std::byte>{std::byte{1}, std::byte{0}, std::byte{255}}, wanted);
+    check_round_trip(std::vector<unsigned char>{1, 0, 255}, wanted);
+    check_round_trip(std::vector<char>{1, 0, '\xff'}, wanted);
+    check_round_trip(std::array<std::uint8_t, 3>{1, 0, 255}, wanted);
+    check_round_trip(plain, wanted);
+#if __cplusplus >= 202002L
+    check_round_trip(std::as_bytes(std::span(plain)), wanted);
+    check_round_trip(std::span<const std::uint8_t>(plain), wanted);
+    check_round_trip(std::u8string(u8"text"), "text");
+#endif
+    Cache cache = memory();
+    cache.set("empty", std::vector<std::byte>{});
+    CHECK(cache.get("empty") && cache.get("empty")->size() == 0);
+}
+
+void set_takes_a_time_or_an_error_in_place_of_options() {
+    Cache cache = memory();
+    Error error;
+    cache.set("a", "1", 5min);
+    CHECK(cache.ttl("a")->time() > 4min && cache.ttl("a")->time() <= 5min);
+    cache.set("a", "1", 1s, error);
+    CHECK(!error && cache.ttl("a")->time() <= 1s);
+    cache.set("a", "1", Ttl::never());
+    CHECK(cache.ttl("a")->is_never());
+    cache.set("a", "2", error);
+    CHECK(!error && cache.get("a")->text() == "2" && !cache.ttl("a")->is_never());
+    cache.set("", "1", error);
+    CHECK(error.status() == YC_E_INVALID);
+    CHECK(thrown_by([&] { cache.set("a", "1", 0s); }) == YC_E_INVALID);
+    cache.set_many({{"a", "1"}}, 1h);
+    CHECK(cache.ttl("a")->time() > 59min);
+    cache.set_many({{"a", "1"}, {"b", "2"}}, error);
+    CHECK(!error && cache.get("b")->text() == "2");
+}
+
+void many_keys_are_any_range() {
+    Cache cache = memory();
+    const std::vector<std::string> keys{"a", "b"};
+    const std::set<std::string_view> ordered{"a", "b"};
+    const std::map<std::string, std::string> entries{{"a", "1"}, {"b", "2"}};
+    const std::vector<std::pair<std::string_view, std::vector<std::byte>>> pairs{{"c", {std::byte{'3'}}}};
+    Error error;
+    std::vector<Status> statuses;
+    cache.set_many(entries, {5min, keys});
+    cache.set_many(pairs);
+    CHECK(cache.get_many(keys)[1]->text() == "2" && cache.get_many(ordered)[0]->text() == "1");
+    CHECK(cache.get_many(keys, statuses, error).size() == 2 && statuses == std::vector<Status>(2, YC_OK));
+    CHECK(cache.get_many(std::vector<Bytes>{"c"})[0]->text() == "3" && cache.get_many({}).empty());
+    CHECK(cache.remove_many(std::array<const char *, 2>{"c", "d"}) == 1);
+    CHECK(cache.invalidate_tags(keys, Count::yes) == 2u);
 }
 
 void get_into_says_the_length_it_needs() {
@@ -440,9 +590,11 @@ void an_empty_cache_gives_an_error() {
 }
 
 void other_empty_handles_are_empty() {
-    CHECK(Value().size() == 0 && Value().view().empty() && Value().text().empty());
-    CHECK(yokedcache::KeyPage().size() == 0 && yokedcache::KeyPage()[0].empty() && yokedcache::Matches().empty());
-    CHECK(yokedcache::Matches()[0].key.empty());
+    const Value value;
+    const yokedcache::KeyPage page;
+    const yokedcache::Matches matches;
+    CHECK(value.size() == 0 && value.view().empty() && Value().text().empty());
+    CHECK(page.size() == 0 && page[0].empty() && matches.empty() && matches[0].key.empty());
     CHECK(thrown_by([] { Keys().next_page(); }) == YC_E_INVALID);
 }
 
@@ -496,7 +648,8 @@ void a_queue_takes_many_keys_pages_and_searches() {
     Completion end = next(queue);
     CHECK(end.status == YC_END && !end.keys && !end.error);
     CHECK(queue.search("k1", {50, 5, {"t"}}).has_value());
-    CHECK((*next(queue).matches)[0].key == "k1");
+    const Completion searched = next(queue);
+    CHECK((*searched.matches)[0].key == "k1");
     CHECK(queue.remove_many({"k1", "none"}).has_value());
     CHECK(next(queue).statuses == std::vector<Status>({YC_OK, YC_MISS}));
 }
@@ -584,6 +737,13 @@ void the_library_is_of_this_headers_version() {
 int main() {
     a_value_comes_back_as_it_went_in();
     a_value_outlives_its_entry_and_its_cache();
+    options_own_their_tags();
+    many_tags_all_count();
+    a_batch_owns_what_it_was_given();
+    a_null_pointer_is_refused();
+    keys_and_values_are_any_bytes();
+    set_takes_a_time_or_an_error_in_place_of_options();
+    many_keys_are_any_range();
     a_miss_is_empty_and_no_error();
     get_into_says_the_length_it_needs();
     entries_are_there_until_they_are_removed();

@@ -1,0 +1,100 @@
+// What must not compile: each line that ends with "refused: PATTERN" gives an error that the pattern matches, and no other line does.
+
+#include <yokedcache.hpp>
+
+using namespace std::chrono_literals;
+using namespace yokedcache;
+
+void use(Cache &cache, Queue &queue, Batch &batch, Error &error, const std::string &id) {
+    // A view into a temporary.
+    static_cast<void>(Value().view()); // refused: view
+    static_cast<void>(Value().data()); // refused: data
+    static_cast<void>(cache.get(id).value().view()); // refused: view
+    static_cast<void>((*cache.get(id)).view()); // refused: view
+    static_cast<void>(KeyPage()[0]); // refused: operator ?\[\]|\[\]
+    static_cast<void>(KeyPage().begin()); // refused: begin
+    static_cast<void>(KeyPage().end()); // refused: end
+    static_cast<void>(cache.search("q")[0]); // refused: operator ?\[\]|\[\]
+    static_cast<void>(cache.search("q").begin()); // refused: begin
+    static_cast<void>(cache.search("q").end()); // refused: end
+    static_cast<void>(cache.keys().begin()); // refused: begin
+    static_cast<void>(cache.keys().end()); // refused: end
+    static_cast<void>(cache.keys().native()); // refused: native
+    static_cast<void>(Cache::open("memory://").native()); // refused: native
+    static_cast<void>(Queue::open(cache).native()); // refused: native
+    static_cast<void>(Value().text());
+    static_cast<void>(Value().size());
+    static_cast<void>(cache.get(id)->text());
+    static_cast<void>(cache.search("q").size());
+    for (std::string_view key : cache.keys()) static_cast<void>(key);
+    for (const Match &match : cache.search("q")) static_cast<void>(match);
+
+    // NULL.
+    static_cast<void>(Cache::open(nullptr)); // refused: Text
+    static_cast<void>(Cache::open(nullptr, error)); // refused: Text
+    static_cast<void>(Cache::open_file(nullptr)); // refused: Text
+    static_cast<void>(Cache::open_file("path", nullptr)); // refused: Text
+    static_cast<void>(Cache::check_config(nullptr)); // refused: Text
+    static_cast<void>(Cache::check_config_file(nullptr)); // refused: Text
+    static_cast<void>(cache.switch_to(nullptr)); // refused: Text
+    static_cast<void>(MigrateOptions{nullptr}); // refused: Text
+    static_cast<void>(cache.get(nullptr)); // refused: Bytes
+    static_cast<void>(cache.get(NULL)); // refused: Bytes
+    cache.set(nullptr, "v"); // refused: Bytes
+    cache.set("k", nullptr); // refused: Bytes
+    cache.set("k", "v", {5min, {nullptr}}); // refused: Bytes|Tags|SetOptions
+    cache.set("k", "v", {5min, nullptr}); // refused: Tags|SetOptions
+    cache.set("k", "v", nullptr); // refused: set\(|set'
+    static_cast<void>(cache.remove(nullptr)); // refused: Bytes
+    static_cast<void>(cache.exists(nullptr)); // refused: Bytes
+    static_cast<void>(cache.ttl(nullptr)); // refused: Bytes
+    static_cast<void>(cache.expire(nullptr, 5min)); // refused: Bytes
+    static_cast<void>(cache.invalidate_tag(nullptr)); // refused: Bytes
+    static_cast<void>(cache.invalidate_tags({nullptr})); // refused: Bytes|BytesList|invalidate_tags
+    static_cast<void>(cache.invalidate_tags(nullptr)); // refused: BytesList|invalidate_tags
+    static_cast<void>(cache.invalidate_pattern(nullptr)); // refused: Bytes
+    static_cast<void>(cache.keys(nullptr)); // refused: Bytes
+    static_cast<void>(cache.search(nullptr)); // refused: Bytes
+    static_cast<void>(cache.get_many({"a", nullptr})); // refused: Bytes|BytesList|get_many
+    static_cast<void>(cache.get_many(nullptr)); // refused: BytesList|get_many
+    static_cast<void>(queue.search(nullptr)); // refused: Bytes
+    batch.set(nullptr, "v"); // refused: Bytes
+    batch.get(nullptr); // refused: Bytes
+    static_cast<void>(Entry{nullptr, "v"}); // refused: OwnedBytes
+    static_cast<void>(cache.get_into("k", nullptr, 0));
+    static_cast<void>(Queue::open(cache, 0, nullptr));
+    set_log(YC_LOG_OFF, nullptr);
+    cache.migrate(cache, {}, nullptr);
+
+    // What stands for no bytes, and what is no time.
+    static_cast<void>(cache.get(7)); // refused: Bytes
+    static_cast<void>(cache.get(std::vector<int>{7})); // refused: Bytes
+    cache.set("k", "v", 5); // refused: set\(|set'
+    cache.set("k", "v", {5}); // refused: set|SetOptions
+    static_cast<void>(cache.get_many(std::string("a"))); // refused: get_many|BytesList
+    static_cast<void>(cache.get_many(std::vector<int>{7})); // refused: get_many|BytesList
+
+    // Everything that a caller may write.
+    cache.set("k", "v");
+    cache.set("k", "v", {});
+    cache.set("k", "v", {}, error);
+    cache.set("k", "v", {5min});
+    cache.set("k", "v", {5min, {"users:" + id}});
+    cache.set("k", "v", {{}, {id, "b", std::string_view("c")}});
+    cache.set("k", "v", {Ttl::never(), std::vector<std::string>{"a"}}, error);
+    cache.set("k", "v", 5min);
+    cache.set("k", "v", 5min, error);
+    cache.set("k", "v", error);
+    cache.set({"k\0", 2}, {id.data(), id.size()});
+    cache.set_many({{"a", "1"}, {"b", id}}, {5min, {"t" + id}});
+    cache.set_many({{"a", "1"}}, error);
+    cache.set_many(std::vector<Entry>{{"a" + id, "1"}});
+    static_cast<void>(cache.get_many(std::vector<std::string>{id}));
+    static_cast<void>(cache.get_many({"a", id}));
+    static_cast<void>(cache.search("q", {50, 3, {"t" + id}}));
+    batch.set("k" + id, "v" + id, {5min, {"t" + id}});
+    batch.set("k" + id, "v" + id, 5min);
+    batch.invalidate_tags({"t" + id});
+    static_cast<void>(queue.set_many({{"a", "1"}}, {5min, {"t"}}, 7));
+    static_cast<void>(queue.get_many(std::vector<std::string>{id}, 7));
+}
