@@ -437,8 +437,10 @@ yc_status yc_error_status(const struct yc_error *error);
 // for NULL.
 const char *yc_error_message(const struct yc_error *error);
 
-// 1 when the same call may succeed later with nothing changed by the caller,
-// else 0; 0 for NULL.
+// Returns 1 when the same call may succeed later with nothing changed by the
+// caller, else 0; 0 for NULL. Errors of YC_E_SERVER differ: 1 for a state of
+// the server that passes (LOADING, CLUSTERDOWN, TRYAGAIN, READONLY,
+// MASTERDOWN, BUSY, MISCONF, NOREPLICAS; a Memcached server that is busy).
 int32_t yc_error_retryable(const struct yc_error *error);
 
 // Releases an error. NULL is fine.
@@ -709,10 +711,13 @@ void yc_matches_free(struct yc_matches *matches);
 // released with yc_value_free(), or NULL. statuses (may be NULL) is an array
 // of n places: YC_OK, YC_MISS, or what went wrong with that key.
 //
-// YC_OK: every key was a hit or a miss. Otherwise the status and error of
-// the first key that failed; both arrays are written all the same. When an
-// argument is refused (YC_E_INVALID, YC_E_TOO_LARGE, YC_E_CLOSED,
-// YC_E_FORKED) nothing is read and neither array is written.
+// Returns YC_OK when every key was a hit or a miss. Otherwise it returns the
+// status and the error of the first key that failed. Both arrays are always
+// written, also when the deadline ends the call: a server that does not
+// answer fails only its own keys (YC_E_TIMEOUT), and keys that were answered
+// keep their outcome. When the call is refused (YC_E_INVALID,
+// YC_E_TOO_LARGE, YC_E_CLOSED, YC_E_FORKED) nothing is read: values holds
+// NULL and statuses holds that status for every key.
 yc_status yc_get_many(struct yc_cache *cache,
                       const struct yc_slice *keys,
                       size_t n,
@@ -744,7 +749,11 @@ yc_status yc_delete_many(struct yc_cache *cache,
                          struct yc_error **err);
 
 // Runs n operations in their order, each as its own function would, in one
-// call; on a server those that can share a round trip do. ops is an array of
+// call; on a server those that can share a round trip do. All share the one
+// deadline of the call (socket_timeout): an operation that was not reached in
+// time has YC_E_TIMEOUT and was not sent. YC_OP_FLUSH and
+// YC_OP_INVALIDATE_PATTERN, which go through the whole cache, take as long as
+// they need, and the operations that follow have the time that was left. ops is an array of
 // n operations of stride bytes each, sizeof(yc_op): so a program compiled
 // against a later, longer yc_op works with this library.
 //

@@ -32,17 +32,18 @@ struct Waiting {
 }
 
 /// Puts back what was before: a log callback may call the library from inside a call.
-struct Restore(Option<Waiting>);
+struct Restore(Option<Waiting>, Option<Instant>);
 
 impl Drop for Restore {
     fn drop(&mut self) {
         WAITING.set(self.0);
+        ENDING.set(self.1);
     }
 }
 
 /// Runs `poll` as a caller that may be blocked, with a waker that ends its `park`.
 pub fn blocking<T>(poll: impl FnOnce(&mut Context<'_>, &Parker) -> T) -> T {
-    let _restore = Restore(WAITING.replace(Some(Waiting { deadline: None })));
+    let _restore = Restore(WAITING.replace(Some(Waiting { deadline: None })), ENDING.replace(None));
     // At the very end of a thread there is none left.
     let parker = PARKER.try_with(Arc::clone).unwrap_or_default();
     poll(&mut Context::from_waker(&Waker::from(Arc::clone(&parker))), &parker)
@@ -63,6 +64,47 @@ pub fn call_deadline() -> Option<Instant> {
     ENDING.get()
 }
 
+/// Time that is kept for each server that is still to be heard, so that a silent one takes only its share.
+const KEPT: Duration = Duration::from_millis(50);
+
+/// Until when one server of several is waited for: so many others are still to be heard before `end`.
+pub fn share(end: Instant, others: usize, limit: Duration) -> Instant {
+    if others == 0 {
+        return end;
+    }
+    let kept = KEPT * u32::try_from(others).unwrap_or(u32::MAX);
+    end.checked_sub(kept.min(limit / 4)).unwrap_or(end)
+}
+
+pin_project! {
+    /// A part of something longer that has one deadline: operations inside of it end no later.
+    pub struct Within<F> {
+        #[pin]
+        part: F,
+        end: Instant,
+    }
+}
+
+impl<F> Within<F> {
+    /// A part that begins no operation that would end after `end`.
+    pub fn new(end: Instant, part: F) -> Self {
+        Self { part, end }
+    }
+}
+
+impl<F: Future> Future for Within<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let before = ENDING.get();
+        ENDING.set(Some(before.map_or(*this.end, |ending| ending.min(*this.end))));
+        let polled = this.part.poll(context);
+        ENDING.set(before);
+        polled
+    }
+}
+
 pin_project! {
     /// An operation with one deadline for all it does: queueing, connecting, retries.
     pub struct Bounded<'a, F> {
@@ -70,6 +112,8 @@ pin_project! {
         operation: F,
         limit: Duration,
         deadline: Instant,
+        // It begins after the deadline of the call that it is a part of.
+        is_late: bool,
         timer: Option<Pin<Box<Sleep>>>,
         server: &'a str,
         runtime: &'a ArcSwapOption<Runtime>,
@@ -77,9 +121,13 @@ pin_project! {
 }
 
 impl<'a, F> Bounded<'a, F> {
-    /// An operation on a server, which ends within `limit`.
+    /// An operation on a server, which ends within `limit`, and no later than the call that it is a part of.
     pub fn new(limit: Duration, runtime: &'a ArcSwapOption<Runtime>, server: &'a str, operation: F) -> Self {
-        Self { operation, limit, deadline: Instant::now() + limit, timer: None, server, runtime }
+        let now = Instant::now();
+        let outer = ENDING.get();
+        let deadline = outer.map_or(now + limit, |ending| ending.min(now + limit));
+        let is_late = outer.is_some_and(|ending| ending <= now);
+        Self { operation, limit, deadline, is_late, timer: None, server, runtime }
     }
 }
 
@@ -87,13 +135,16 @@ impl<T, F: Future<Output = Result<T>>> Future for Bounded<'_, F> {
     type Output = Result<T>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
+        let mut this = self.project();
+        if *this.is_late {
+            return Poll::Ready(Err(timed_out(this.server, *this.limit)));
+        }
         let blocking = may_block();
         if blocking {
             WAITING.set(Some(Waiting { deadline: Some(*this.deadline) }));
         }
         let before = ENDING.replace(Some(*this.deadline));
-        let polled = this.operation.poll(context);
+        let polled = this.operation.as_mut().poll(context);
         ENDING.set(before);
         if let Poll::Ready(result) = polled {
             if blocking {
@@ -112,7 +163,20 @@ impl<T, F: Future<Output = Result<T>>> Future for Bounded<'_, F> {
             let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until((*this.deadline).into())));
             timer.as_mut().poll(context).is_ready()
         };
-        if over { Poll::Ready(Err(timed_out(this.server, *this.limit))) } else { Poll::Pending }
+        if !over {
+            return Poll::Pending;
+        }
+        // The deadline may have passed since it was polled: it ends its parts itself, and keeps what it has of them.
+        let before = ENDING.replace(Some(*this.deadline));
+        let polled = this.operation.poll(context);
+        ENDING.set(before);
+        if blocking {
+            WAITING.set(Some(Waiting { deadline: None }));
+        }
+        match polled {
+            Poll::Pending => Poll::Ready(Err(timed_out(this.server, *this.limit))),
+            ended => ended,
+        }
     }
 }
 
@@ -138,17 +202,19 @@ impl<T, F: Future<Output = T>> Future for Until<F> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T>> {
         let this = self.project();
-        let before = WAITING.get();
+        let (before, ending) = (WAITING.get(), ENDING.get());
         if let Some(waiting) = before {
             // The thread parks no longer than that; the whole sets its own again when it is polled.
             let earliest = waiting.deadline.map_or(*this.end, |deadline| deadline.min(*this.end));
             WAITING.set(Some(Waiting { deadline: Some(earliest) }));
         }
+        ENDING.set(Some(ending.map_or(*this.end, |ending| ending.min(*this.end))));
         let polled = this.part.poll(context).map(Some);
+        ENDING.set(ending);
         let polled = match (polled, before) {
             (Poll::Pending, _) if Instant::now() >= *this.end => Poll::Ready(None),
             // At the end of the whole it is polled anyway; and a task that is polled outside of the runtime, inside again.
-            (Poll::Pending, None) if ENDING.get() != Some(*this.end) && Handle::try_current().is_ok() => {
+            (Poll::Pending, None) if ending != Some(*this.end) && Handle::try_current().is_ok() => {
                 let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until((*this.end).into())));
                 timer.as_mut().poll(context).map(|()| None)
             }

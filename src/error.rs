@@ -48,8 +48,8 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// Whether the same call may succeed later with nothing changed by the caller.
-    pub fn is_retryable(self) -> bool {
+    /// Whether errors of this kind pass by themselves; others may do so too, see `Error::is_retryable`.
+    fn is_retryable(self) -> bool {
         matches!(self, Self::Busy | Self::Connect | Self::Timeout | Self::Protocol)
     }
 
@@ -67,6 +67,10 @@ pub struct Error(Box<Inner>);
 struct Inner {
     kind: ErrorKind,
     message: String,
+    /// A state of the server that passes by itself, though other errors of this kind do not.
+    is_passing: bool,
+    /// The reply was longer than one may be: the same request has to be split.
+    is_reply_too_long: bool,
 }
 
 /// The result of every operation here.
@@ -76,7 +80,21 @@ impl Error {
     /// An error of this kind; the message says which thing, what happened and what to do.
     #[cold]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into() }))
+        Self(Box::new(Inner { kind, message: message.into(), is_passing: false, is_reply_too_long: false }))
+    }
+
+    /// The same error, of a state that passes by itself: the server loads its data, a failover is under way.
+    #[must_use]
+    pub fn passing(mut self) -> Self {
+        self.0.is_passing = true;
+        self
+    }
+
+    /// The same error, for a reply that was longer than one may be.
+    #[must_use]
+    pub fn of_long_reply(mut self) -> Self {
+        self.0.is_reply_too_long = true;
+        self
     }
 
     /// What a caught panic becomes; `name` is the function that it happened in.
@@ -97,6 +115,21 @@ impl Error {
     /// What it is, for programs.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
+    }
+
+    /// Whether the same call may succeed later with nothing changed by the caller.
+    pub fn is_retryable(&self) -> bool {
+        self.0.is_passing || self.0.kind.is_retryable()
+    }
+
+    /// Whether the server answered that it is in a state that passes.
+    pub fn is_passing(&self) -> bool {
+        self.0.is_passing
+    }
+
+    /// Whether the same request, split, may have replies that are short enough.
+    pub fn is_reply_too_long(&self) -> bool {
+        self.0.is_reply_too_long
     }
 
     /// What happened, for people.

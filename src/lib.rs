@@ -10,6 +10,7 @@
 //! ```
 
 pub mod backend;
+mod backoff;
 pub mod byte_strings;
 pub mod cache;
 pub mod caller;

@@ -202,9 +202,6 @@ pub fn open(config: &Config) -> Result<Box<dyn Backend>> {
     }
 }
 
-/// How long a call may take where no server and no option say so.
-pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// A store of entries. Arguments are checked before they arrive here.
 pub trait Backend: Send + Sync {
     /// The name users know it by.
@@ -219,9 +216,9 @@ pub trait Backend: Send + Sync {
     fn is_one_server(&self) -> bool {
         false
     }
-    /// How long one call may take; longer calls are made of parts that each have that long.
-    fn call_timeout(&self) -> Duration {
-        CALL_TIMEOUT
+    /// Returns how long one call may take, or `None` where no call waits for a server.
+    fn call_timeout(&self) -> Option<Duration> {
+        None
     }
     /// The value of a key.
     fn get<'a>(&'a self, key: &'a [u8]) -> Reply<'a, Option<Value>>;

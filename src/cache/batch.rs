@@ -1,22 +1,42 @@
 //! Many operations in one call.
 
+use std::time::{Duration, Instant};
+
 use super::{Cache, Operation, Outcome, SetRequest};
+use crate::caller::{self, Within};
 use crate::error::{ErrorKind, Result};
 
 impl Cache {
     /// Runs operations in their order, each with its own outcome; one that was
     /// refused before it came here keeps its error. Neighbours of one kind go
-    /// to the store together: a run of gets costs one round trip.
+    /// to the store together: a run of gets costs one round trip. All have the
+    /// time of one call; long ones, which no call limits, do not count to it.
     pub async fn batch(&self, operations: Vec<Result<Operation<'_>>>) -> Vec<Result<Outcome>> {
         let mut outcomes = Vec::with_capacity(operations.len());
+        let mut time = self.backend.call_timeout().map(Time::new);
         for run in operations.chunk_by(|one, next| kind(one).is_some_and(|it| kind(next) == Some(it))) {
             match run {
-                [Ok(operation)] => outcomes.push(self.run(*operation).await),
+                [Ok(operation)] if operation.is_long() => outcomes.push(self.run_long(*operation, &mut time).await),
+                [Ok(operation)] => outcomes.push(within(time, self.run(*operation)).await),
                 [Err(refused)] => outcomes.push(Err(refused.clone())),
-                many => outcomes.extend(self.run_together(many).await),
+                many => outcomes.extend(within(time, self.run_together(many)).await),
             }
         }
         outcomes
+    }
+
+    /// Runs an operation with deadlines of its own, unless the time of the batch is over before.
+    async fn run_long(&self, operation: Operation<'_>, time: &mut Option<Time>) -> Result<Outcome> {
+        let begun = Instant::now();
+        match time {
+            None => self.run(operation).await,
+            Some(time) if time.end <= begun => Err(caller::timed_out("the batch", time.limit)),
+            Some(time) => {
+                let outcome = self.run(operation).await;
+                time.end += begun.elapsed();
+                outcome
+            }
+        }
     }
 
     /// Neighbours of one of the kinds that `kind` names.
@@ -41,6 +61,27 @@ impl Cache {
             }
             Err(error) => operations().map(|_| Err(error.clone())).collect(),
         }
+    }
+}
+
+/// The time of a batch.
+#[derive(Clone, Copy)]
+struct Time {
+    limit: Duration,
+    end: Instant,
+}
+
+impl Time {
+    fn new(limit: Duration) -> Self {
+        Self { limit, end: Instant::now() + limit }
+    }
+}
+
+/// Runs a part of a batch; calls inside of it end with the batch.
+async fn within<T>(time: Option<Time>, part: impl Future<Output = T>) -> T {
+    match time {
+        None => part.await,
+        Some(time) => Within::new(time.end, part).await,
     }
 }
 

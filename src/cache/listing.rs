@@ -12,6 +12,8 @@ use crate::key::{MAX_KEY_LEN, check_tag};
 use crate::latency::Operation as Timed;
 use crate::runtime::let_others_run;
 
+/// The longest scoring of a search where no call of the backend has a deadline: on memory.
+const SEARCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many keys are asked of the backend at once.
 const PAGE: usize = 512;
 /// The longest query of a search.
@@ -135,7 +137,7 @@ impl Cache {
         let wanted = Wanted { literal_prefix: &[], tags: options.tags };
         let mut search = Search::new(query, options.threshold, options.limit);
         // Each page has a deadline of its own; so has the work on all of them.
-        let mut left = self.backend.call_timeout();
+        let mut left = self.search_timeout();
         let mut next = Some(Position::default());
         while let Some(from) = next {
             let page = page(&*self.backend, wanted, from, PAGE).await?;
@@ -145,9 +147,13 @@ impl Cache {
         Ok(search.finish())
     }
 
+    fn search_timeout(&self) -> Duration {
+        self.backend.call_timeout().unwrap_or(SEARCH_TIMEOUT)
+    }
+
     #[cold]
     fn search_timed_out(&self) -> Error {
-        let (name, limit) = (self.backend.name(), self.backend.call_timeout());
+        let (name, limit) = (self.backend.name(), self.search_timeout());
         let text = format!(
             "{name}: scoring the keys took longer than {limit:?}; use a shorter query, or tags to search fewer keys"
         );

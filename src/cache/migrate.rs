@@ -104,7 +104,7 @@ fn position(token: &str) -> Result<Position> {
 async fn retried<T, F: Future<Output = Result<T>>>(mut attempt: impl FnMut() -> F) -> Result<T> {
     for retry in 0..RETRIES {
         match attempt().await {
-            Err(error) if error.kind().is_outage() || error.kind() == ErrorKind::Busy => {
+            Err(error) if error.kind().is_outage() || error.is_retryable() => {
                 pause(PAUSE * 2u32.pow(retry)).await;
             }
             done => return done,

@@ -145,22 +145,22 @@ impl Cache {
         self.latencies.time(Timed::Invalidate, self.backend.flush(count)).await
     }
 
-    /// The values of many keys, each with its own outcome, in their order.
+    /// The values of many keys, each with its own outcome, in their order; an error only where an argument is refused.
     pub async fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Result<Option<Value>>>> {
         keys.iter().try_for_each(|key| check_key(key))?;
-        self.latencies.time(Timed::Many, self.backend.get_many(keys)).await
+        Ok(each_of(keys.len(), self.latencies.time(Timed::Many, self.backend.get_many(keys)).await))
     }
 
     /// Stores many entries, each with its own outcome; none if one of them is not allowed.
     pub async fn set_many(&self, requests: &[SetRequest<'_>]) -> Result<Vec<Result<()>>> {
         let entries: Vec<NewEntry> = requests.iter().map(|request| self.new_entry(*request)).collect::<Result<_>>()?;
-        self.latencies.time(Timed::Many, self.backend.set_many(&entries)).await
+        Ok(each_of(entries.len(), self.latencies.time(Timed::Many, self.backend.set_many(&entries)).await))
     }
 
     /// Removes many keys; for each whether it was there.
     pub async fn delete_many(&self, keys: &[&[u8]]) -> Result<Vec<Result<bool>>> {
         keys.iter().try_for_each(|key| check_key(key))?;
-        self.latencies.time(Timed::Many, self.backend.delete_many(keys)).await
+        Ok(each_of(keys.len(), self.latencies.time(Timed::Many, self.backend.delete_many(keys)).await))
     }
 
     /// What it holds.
@@ -229,4 +229,9 @@ impl Cache {
         let max = self.max_value_bytes;
         Error::new(ErrorKind::TooLarge, format!("the value has {len} bytes and max_value_bytes is {max}"))
     }
+}
+
+/// The outcome of each key: a failure of the whole call is one of each.
+fn each_of<T>(keys: usize, outcomes: Result<Vec<Result<T>>>) -> Vec<Result<T>> {
+    outcomes.unwrap_or_else(|error| (0..keys).map(|_| Err(error.clone())).collect())
 }

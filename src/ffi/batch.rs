@@ -87,7 +87,11 @@ pub struct yc_op {
 }
 
 /// Runs n operations in their order, each as its own function would, in one
-/// call; on a server those that can share a round trip do. ops is an array of
+/// call; on a server those that can share a round trip do. All share the one
+/// deadline of the call (socket_timeout): an operation that was not reached in
+/// time has YC_E_TIMEOUT and was not sent. YC_OP_FLUSH and
+/// YC_OP_INVALIDATE_PATTERN, which go through the whole cache, take as long as
+/// they need, and the operations that follow have the time that was left. ops is an array of
 /// n operations of stride bytes each, sizeof(yc_op): so a program compiled
 /// against a later, longer yc_op works with this library.
 ///

@@ -23,7 +23,7 @@ impl yc_error {
         let text = error.message().replace('\0', "\\0");
         Box::into_raw(Box::new(Self {
             status: status_of(error.kind()),
-            retryable: error.kind().is_retryable(),
+            retryable: error.is_retryable(),
             message: CString::new(text).unwrap_or_default(),
         }))
     }
@@ -45,8 +45,10 @@ pub unsafe extern "C" fn yc_error_message(error: *const yc_error) -> *const c_ch
     unsafe { error.as_ref() }.map_or(c"".as_ptr(), |error| error.message.as_ptr())
 }
 
-/// 1 when the same call may succeed later with nothing changed by the caller,
-/// else 0; 0 for NULL.
+/// Returns 1 when the same call may succeed later with nothing changed by the
+/// caller, else 0; 0 for NULL. Errors of YC_E_SERVER differ: 1 for a state of
+/// the server that passes (LOADING, CLUSTERDOWN, TRYAGAIN, READONLY,
+/// MASTERDOWN, BUSY, MISCONF, NOREPLICAS; a Memcached server that is busy).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_error_retryable(error: *const yc_error) -> i32 {
     // SAFETY: the caller hands NULL or a live error of ours.

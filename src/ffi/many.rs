@@ -14,6 +14,20 @@ use crate::ttl::Ttl;
 use crate::value::Value;
 use crate::wait::wait;
 
+/// Writes what a refused call says of each of its keys. An array that is NULL, or whose length no list of keys has,
+/// cannot be written.
+unsafe fn fill<T: Copy>(places: *mut T, n: usize, refused: T) {
+    if n > isize::MAX as usize / size_of::<yc_slice>() {
+        return;
+    }
+    // SAFETY: the caller's array, which is not written yet.
+    if let Ok(places) = unsafe { array_out(places, n, "the array") } {
+        for place in places {
+            place.write(refused);
+        }
+    }
+}
+
 /// Writes a status for each key; the call itself fails as the first that failed.
 fn write_statuses(
     places: &mut [MaybeUninit<yc_status>],
@@ -36,10 +50,13 @@ fn write_statuses(
 /// released with yc_value_free(), or NULL. statuses (may be NULL) is an array
 /// of n places: YC_OK, YC_MISS, or what went wrong with that key.
 ///
-/// YC_OK: every key was a hit or a miss. Otherwise the status and error of
-/// the first key that failed; both arrays are written all the same. When an
-/// argument is refused (YC_E_INVALID, YC_E_TOO_LARGE, YC_E_CLOSED,
-/// YC_E_FORKED) nothing is read and neither array is written.
+/// Returns YC_OK when every key was a hit or a miss. Otherwise it returns the
+/// status and the error of the first key that failed. Both arrays are always
+/// written, also when the deadline ends the call: a server that does not
+/// answer fails only its own keys (YC_E_TIMEOUT), and keys that were answered
+/// keep their outcome. When the call is refused (YC_E_INVALID,
+/// YC_E_TOO_LARGE, YC_E_CLOSED, YC_E_FORKED) nothing is read: values holds
+/// NULL and statuses holds that status for every key.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_get_many(
     cache: *mut yc_cache,
@@ -49,16 +66,23 @@ pub unsafe extern "C" fn yc_get_many(
     statuses: *mut yc_status,
     err: *mut *mut yc_error,
 ) -> yc_status {
+    let mut is_written = false;
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
-        with_cache("yc_get_many", cache, err, |cache| {
+        let result = with_cache("yc_get_many", cache, err, |cache| {
             let keys = slices(keys, n, "keys")?;
             array(values, n, "values")?;
             let (values, statuses) = (array_out(values, n, "values")?, array_out(statuses, n, "statuses")?);
             let outcomes = wait(cache.get_many(&keys))?;
+            is_written = true;
             let handed = values.iter_mut().zip(outcomes).map(|(place, outcome)| hand_out(place, outcome));
             write_statuses(statuses, handed)
-        })
+        });
+        if result < 0 && !is_written {
+            fill(values, n, std::ptr::null_mut());
+            fill(statuses, n, result);
+        }
+        result
     }
 }
 
@@ -86,17 +110,23 @@ pub unsafe extern "C" fn yc_set_many(
     statuses: *mut yc_status,
     err: *mut *mut yc_error,
 ) -> yc_status {
+    let mut is_written = false;
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
-        with_cache("yc_set_many", cache, err, |cache| {
+        let result = with_cache("yc_set_many", cache, err, |cache| {
             let (keys, values) = (slices(keys, n, "keys")?, slices(values, n, "values")?);
             let (ttl, tags) = (Ttl::from_millis(ttl_ms)?, slices(tags, n_tags, "tags")?);
             let request = |(key, value)| SetRequest { key, value, ttl, tags: &tags };
             let requests: Vec<SetRequest> = keys.into_iter().zip(values).map(request).collect();
+            let places = array_out(statuses, n, "statuses")?;
             let outcomes = wait(cache.set_many(&requests))?;
-            let outcomes = outcomes.into_iter().map(|outcome| outcome.map(|()| YC_OK));
-            write_statuses(array_out(statuses, n, "statuses")?, outcomes)
-        })
+            is_written = true;
+            write_statuses(places, outcomes.into_iter().map(|outcome| outcome.map(|()| YC_OK)))
+        });
+        if result < 0 && !is_written {
+            fill(statuses, n, result);
+        }
+        result
     }
 }
 
@@ -110,12 +140,18 @@ pub unsafe extern "C" fn yc_delete_many(
     statuses: *mut yc_status,
     err: *mut *mut yc_error,
 ) -> yc_status {
+    let mut is_written = false;
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
-        with_cache("yc_delete_many", cache, err, |cache| {
-            let outcomes = wait(cache.delete_many(&slices(keys, n, "keys")?))?;
-            let outcomes = outcomes.into_iter().map(|outcome| outcome.map(hit));
-            write_statuses(array_out(statuses, n, "statuses")?, outcomes)
-        })
+        let result = with_cache("yc_delete_many", cache, err, |cache| {
+            let (keys, places) = (slices(keys, n, "keys")?, array_out(statuses, n, "statuses")?);
+            let outcomes = wait(cache.delete_many(&keys))?;
+            is_written = true;
+            write_statuses(places, outcomes.into_iter().map(|outcome| outcome.map(hit)))
+        });
+        if result < 0 && !is_written {
+            fill(statuses, n, result);
+        }
+        result
     }
 }

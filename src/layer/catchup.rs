@@ -130,7 +130,7 @@ impl Catchup {
             match outcome {
                 Ok(Imported::Stored) => brought.push(&entry.key),
                 Ok(_) => {}
-                Err(error) if error.kind().is_outage() => return Err(error),
+                Err(error) if error.kind().is_outage() || error.is_retryable() => return Err(error),
                 Err(error) => tracing::warn!("an entry that changed is forgotten: {error}"),
             }
         }
@@ -206,7 +206,7 @@ impl Backend for Catchup {
         self.serving.is_one_server()
     }
 
-    fn call_timeout(&self) -> Duration {
+    fn call_timeout(&self) -> Option<Duration> {
         self.serving.call_timeout()
     }
 

@@ -249,7 +249,7 @@ impl Backend for Fallback {
         self.0.primary.is_one_server()
     }
 
-    fn call_timeout(&self) -> Duration {
+    fn call_timeout(&self) -> Option<Duration> {
         self.0.primary.call_timeout()
     }
 
@@ -344,12 +344,16 @@ impl Backend for Fallback {
         serve!(self, failed, |backend| backend.usage())
     }
 
-    /// A primary that is out of reach is stood in for; one that refuses who asks is an error to be seen to.
+    /// A primary that is out of reach, or not ready yet, is stood in for; one that refuses who asks is an error to be seen to.
     fn connected(&self) -> Reply<'_, ()> {
         Either::Right(Box::pin(async move {
             match self.0.primary.connected().await {
-                Err(error) if matches!(error.kind(), ErrorKind::Connect | ErrorKind::Timeout) => {
-                    if self.0.opens(&error).await { Ok(()) } else { Err(error) }
+                Err(error) if matches!(error.kind(), ErrorKind::Connect | ErrorKind::Timeout) || error.is_passing() => {
+                    if self.0.opens(&error).await {
+                        Ok(())
+                    } else {
+                        Err(error)
+                    }
                 }
                 connected => connected,
             }

@@ -242,6 +242,15 @@ impl Connection {
         }
     }
 
+    /// Whether it has not ended, as far as can be seen, if nothing was asked.
+    pub fn is_fit(&self) -> bool {
+        if self.load() == 0 && self.socket.is_readable() {
+            self.read_uninvited();
+            return !self.is_broken() && !self.socket.is_readable();
+        }
+        !self.is_broken()
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::time::Duration;
 use std::{fmt, io};
 
+use super::reader::LONG_REPLY;
 use crate::error::{Error, ErrorKind};
 use crate::shown::shown;
 
@@ -132,7 +133,8 @@ pub fn protocol(server: &str, what: &str) -> Error {
     let text = format!(
         "{server}: not an answer of this protocol ({what}): is that the right port, and nothing else in between? The connection was dropped"
     );
-    Error::new(ErrorKind::Protocol, text)
+    let error = Error::new(ErrorKind::Protocol, text);
+    if what.starts_with(LONG_REPLY) { error.of_long_reply() } else { error }
 }
 
 /// It took requests and answers none.

@@ -11,6 +11,8 @@ use super::limits::Room;
 const CHUNK: usize = 16 * 1024;
 /// The most bytes one reply may have.
 const MAX_REPLY: usize = 512 << 20;
+/// How the complaint about a longer one begins.
+pub const LONG_REPLY: &str = "a reply of more than";
 
 /// A request that was queued, and how much of its answer has come.
 pub struct Expected {
@@ -102,7 +104,7 @@ impl Reader {
                     return Ok(Some((start, self.start)));
                 }
                 Frame::Partial if self.end - self.start > MAX_REPLY => {
-                    return Err(format!("a reply of more than {MAX_REPLY} bytes"));
+                    return Err(format!("{LONG_REPLY} {MAX_REPLY} bytes"));
                 }
                 Frame::Partial => return Ok(None),
                 Frame::Oversized { header, len, instead } => self.drop_part(header, len, instead),

@@ -170,6 +170,21 @@ impl Server {
         Some(self.limits.take(&self.name, bytes.len()).and_then(|room| connection.send(bytes, replies, room)))
     }
 
+    /// The same, for a request that may not be sent twice: a connection at rest that the server has closed is left
+    /// first. `None` also while another thread finds out whether it has.
+    pub fn send_once(&self, bytes: &[u8], replies: u32) -> Option<Result<Answer>> {
+        loop {
+            let connection = self.least_loaded()?;
+            if connection.is_fit() {
+                let room = self.limits.take(&self.name, bytes.len());
+                return Some(room.and_then(|room| connection.send(bytes, replies, room)));
+            }
+            if !connection.is_broken() {
+                return None;
+            }
+        }
+    }
+
     /// Ready when the server is connected, or known to be out of reach.
     pub async fn connected(&self) -> Result<()> {
         let mut status = self.status.subscribe();

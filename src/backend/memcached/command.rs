@@ -69,6 +69,21 @@ pub enum Reply<'a> {
     Refused(Refusal, &'a [u8]),
 }
 
+impl Reply<'_> {
+    /// Whether it can be the reply to a command that the server did.
+    pub fn fits(&self, command: &Command) -> bool {
+        match (command, self) {
+            (Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. }, Self::Value { .. }) => true,
+            (Command::Count { .. }, Self::Number(_) | Self::Refused(Refusal::NoNumber, _)) => true,
+            (Command::Set { .. } | Command::Delete { .. }, Self::Done) => true,
+            // Only where there is a condition may a value not be stored.
+            (Command::Set { condition, .. }, Self::Changed | Self::Missing) => *condition != Condition::Always,
+            (_, Self::Missing) => true,
+            _ => false,
+        }
+    }
+}
+
 /// Why replies cannot be those to what was asked; the connection is of no more use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mismatch(pub &'static str);
@@ -95,5 +110,24 @@ impl Protocol {
             Self::Meta => super::meta::read(replies, opaque, command),
             Self::Binary => super::binary::read(replies, opaque, command),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_of_another_kind_does_not_fit() {
+        let (get, delete) = (Command::Get { name: b"n" }, Command::Delete { name: b"n" });
+        let set = |condition| Command::Set { name: b"n", bytes: b"", flags: 0, expiry: 0, condition };
+        let value = Reply::Value { bytes: b"", flags: 0, version: 0 };
+        assert!(
+            value.fits(&get) && Reply::Missing.fits(&get) && !Reply::Done.fits(&get) && !Reply::Number(1).fits(&get)
+        );
+        assert!(Reply::Done.fits(&delete) && Reply::Missing.fits(&delete) && !Reply::Changed.fits(&delete));
+        assert!(Reply::Done.fits(&set(Condition::Always)) && !Reply::Changed.fits(&set(Condition::Always)));
+        assert!(Reply::Changed.fits(&set(Condition::Absent)) && Reply::Missing.fits(&set(Condition::Unchanged(1))));
+        assert!(!Reply::Missing.fits(&set(Condition::Always)) && !value.fits(&set(Condition::Absent)));
     }
 }

@@ -34,6 +34,7 @@ impl Refusal {
             _ if is(b"non-numeric") => Self::NoNumber,
             _ if is(b"unauthenticated") || is(b"authentication") => Self::Credentials,
             _ if is(b"open connections") => Self::Connections,
+            _ if is(b"try again later") => Self::Later,
             Some(b'S') => Self::Other,
             _ => Self::Command,
         }
@@ -83,7 +84,8 @@ pub fn error(server: &str, refusal: Refusal, text: &[u8]) -> Error {
         ),
         Refusal::Other => (ErrorKind::Server, "see the server's log"),
     };
-    Error::new(kind, format!("{server}: {}; {remedy}", shown(text)))
+    let error = Error::new(kind, format!("{server}: {}; {remedy}", shown(text)));
+    if refusal == Refusal::Later { error.passing() } else { error }
 }
 
 /// A server's own words, fit for a message.
@@ -103,6 +105,7 @@ mod tests {
             (b"CLIENT_ERROR cannot increment or decrement non-numeric value", ErrorKind::Server),
             (b"CLIENT_ERROR unauthenticated", ErrorKind::Auth),
             (b"CLIENT_ERROR authentication failure", ErrorKind::Auth),
+            (b"SERVER_ERROR locked try again later", ErrorKind::Server),
             (b"ERROR Too many open connections", ErrorKind::Connect),
             (b"CLIENT_ERROR bad command line format", ErrorKind::Server),
             (b"ERROR", ErrorKind::Server),
@@ -115,6 +118,11 @@ mod tests {
             assert!(error.message().starts_with("cache:11211: "), "{error}");
             assert!(!error.message().contains(['\u{202E}', '\u{2066}']), "{error}");
         }
+        let locked = Refusal::of_line(b"SERVER_ERROR locked try again later");
+        assert!(
+            error("cache:11211", locked, b"").is_retryable()
+                && !error("cache:11211", Refusal::Other, b"").is_retryable()
+        );
         assert_eq!(Refusal::of_status(0x82), Refusal::Memory);
         assert!(Refusal::of_line(b"ERROR").ends_connection() && !Refusal::Memory.ends_connection());
     }

@@ -1,6 +1,6 @@
 //! Running commands: sent to whoever has their names, together; checked; repeated where that is right.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::command::{Command, Condition, Mismatch, Reply};
 use super::fleet::{Fleet, Owner};
@@ -10,17 +10,13 @@ use super::meta;
 use super::names;
 use super::refusal::{self, Refusal};
 use crate::backend::remote::Pairing;
+use crate::backoff::Backoff;
 use crate::caller;
 use crate::error::{Error, ErrorKind, Result};
 use crate::wire::{Answer, Replies};
 
-/// How often a command is tried again at most.
-const RETRIES: u32 = 5;
-/// The pause before the first, doubled for each that follows.
-const PAUSE: Duration = Duration::from_millis(10);
-/// What is kept of a call's time for each server that is still to be heard, so that one which is silent takes only its
-/// share of the answers.
-const KEPT: Duration = Duration::from_millis(50);
+/// How many attempts may end with answers that are no protocol: a pause does not make them one.
+const GARBLED: u32 = 5;
 
 /// Of a record, what is left beside the request for a guard.
 const WITHIN_RECORD: usize = RECORD - 1024;
@@ -49,7 +45,7 @@ struct Failure {
     unsent: bool,
 }
 
-/// Runs commands; each gets its reply or its error.
+/// Runs commands; each gets its reply or its error, at the deadline of the call at the latest.
 pub async fn run(fleet: &Fleet, commands: &[Command<'_>], each: Each<'_>) {
     if let [only] = commands
         && !fleet.ejects
@@ -57,7 +53,12 @@ pub async fn run(fleet: &Fleet, commands: &[Command<'_>], each: Each<'_>) {
     {
         return;
     }
-    run_all(fleet, commands, each).await;
+    run_all(fleet, commands, true, each).await;
+}
+
+/// The same, and no command is sent again that a server may have got.
+pub async fn run_unrepeated(fleet: &Fleet, commands: &[Command<'_>], each: Each<'_>) {
+    run_all(fleet, commands, false, each).await;
 }
 
 /// The usual command, without lists; false if nothing came of it, and it has to be run in the long way.
@@ -69,7 +70,10 @@ async fn run_alone(fleet: &Fleet, command: &Command<'_>, each: Each<'_>) -> bool
     }
     let (number, mut request) = (fleet.numbers(1), Vec::with_capacity(command.size()));
     fleet.protocol.write(&mut request, number, command);
-    let Some(Ok(answer)) = member.server.send(&request, 1) else { return false };
+    let repeats = fleet.connection.retry_on_timeout && may_be_repeated(command);
+    // What may not be sent again is not sent to a server that has hung up already.
+    let sent = if repeats { member.server.send(&request, 1) } else { member.server.send_once(&request, 1) };
+    let Some(Ok(answer)) = sent else { return false };
     let end = caller::call_deadline().unwrap_or_else(|| Instant::now() + fleet.connection.timeout);
     let replies = match caller::Until::new(end, answer).await {
         Some(Ok(replies)) => replies,
@@ -80,7 +84,8 @@ async fn run_alone(fleet: &Fleet, command: &Command<'_>, each: Each<'_>) -> bool
         }
     };
     match fleet.protocol.read(&mut &*replies.bytes, number, command) {
-        Ok(reply) => hand_on(0, reply, 0, &replies, each),
+        Ok(Reply::Refused(Refusal::Later, _)) => return false,
+        Ok(reply) => hand_on(0, command, reply, 0, &replies, each),
         Err(mismatch) => {
             let error = crate::wire::protocol(replies.connection.server(), mismatch.0);
             replies.connection.kill(error.clone());
@@ -99,17 +104,23 @@ fn failed_alone(fleet: &Fleet, command: &Command, error: Error, each: Each<'_>) 
     !again
 }
 
-async fn run_all(fleet: &Fleet, commands: &[Command<'_>], each: Each<'_>) {
+async fn run_all(fleet: &Fleet, commands: &[Command<'_>], repeats: bool, each: Each<'_>) {
     let end = caller::call_deadline().unwrap_or_else(|| Instant::now() + fleet.connection.timeout);
-    let mut round = Round { fleet, commands, end, again: Vec::new() };
+    let repeats = repeats && fleet.connection.retry_on_timeout;
+    let mut round = Round { fleet, commands, end, repeats, garbled: 0, pause: false, again: Vec::new() };
     let mut todo: Vec<usize> = (0..commands.len()).collect();
-    for attempt in 0..=RETRIES {
-        round.run(&todo, each).await;
-        if round.again.is_empty() || attempt == RETRIES || Instant::now() >= end {
+    let mut backoff = Backoff::until(end);
+    loop {
+        if Instant::now() >= end {
+            for index in todo {
+                each(index, Err(round.late_for(index)), 0);
+            }
             break;
         }
-        if attempt > 0 {
-            caller::pause(PAUSE * 2u32.pow(attempt - 1)).await;
+        round.run(&todo, each).await;
+        let pause = std::mem::replace(&mut round.pause, true);
+        if round.again.is_empty() || Instant::now() >= end || pause && !backoff.pause().await {
+            break;
         }
         todo = round.again.drain(..).map(|(index, _)| index).collect();
     }
@@ -123,6 +134,12 @@ struct Round<'a> {
     fleet: &'a Fleet,
     commands: &'a [Command<'a>],
     end: Instant,
+    /// Whether what a server may have got is sent again, if that does no harm.
+    repeats: bool,
+    /// How many answers were no protocol.
+    garbled: u32,
+    /// Whether there is a pause before the next attempt: the first is made again at once.
+    pause: bool,
     /// What has to be sent again, and why.
     again: Vec<(usize, Error)>,
 }
@@ -136,11 +153,11 @@ impl Round<'_> {
         // All are sent before the first is waited for; those that cannot be sent now are waited for last.
         let mut sent: Vec<_> = groups.into_iter().map(|group| (self.send(&group), group)).collect();
         sent.sort_by_key(|(answer, _)| answer.is_none());
-        let mut left = u32::try_from(sent.len()).unwrap_or(u32::MAX);
+        let mut others = sent.len();
         for (answer, group) in sent {
-            left -= 1;
-            let kept = (KEPT * left).min(self.fleet.connection.timeout / 4);
-            match self.answer(&group, answer, self.end.checked_sub(kept).unwrap_or(self.end)).await {
+            others -= 1;
+            let end = caller::share(self.end, others, self.fleet.connection.timeout);
+            match self.answer(&group, answer, end).await {
                 Ok(replies) => self.deliver(&group, &replies, each),
                 Err(failure) => self.failed(&group.commands, &failure, each),
             }
@@ -230,7 +247,14 @@ impl Round<'_> {
             self.fleet.protocol.write(&mut request, number, &self.guarded(*index, group.beside));
         }
         let replies = u32::try_from(group.commands.len()).unwrap_or(u32::MAX) + u32::from(self.fleet.ejects);
-        self.fleet.members[group.owner.member].server.send(&request, replies)
+        let server = &self.fleet.members[group.owner.member].server;
+        let may_repeat = |index: &usize| may_be_repeated(&self.commands[*index]);
+        if self.repeats && group.commands.iter().all(may_repeat) {
+            server.send(&request, replies)
+        } else {
+            // What may not be sent again is not sent to a server that has hung up already.
+            server.send_once(&request, replies)
+        }
     }
 
     /// What reads a group's guard; one that is missing is made before anything is written beside it.
@@ -278,6 +302,7 @@ impl Round<'_> {
     }
 
     fn failed(&mut self, commands: &[usize], failure: &Failure, each: Each<'_>) {
+        self.garbled += u32::from(failure.error.kind() == ErrorKind::Protocol);
         for index in commands {
             if failure.unsent || self.may_repeat(*index, &failure.error) {
                 self.again.push((*index, failure.error.clone()));
@@ -290,10 +315,7 @@ impl Round<'_> {
     /// Whether a command whose answer was lost may be sent again.
     fn may_repeat(&self, index: usize, error: &Error) -> bool {
         let harmless = may_be_repeated(&self.commands[index]);
-        let passing = matches!(error.kind(), ErrorKind::Connect | ErrorKind::Timeout | ErrorKind::Protocol);
-        let down = self.fleet.owner(self.commands[index].name());
-        let down = down.is_none_or(|owner| self.fleet.members[owner.member].server.failure().is_some());
-        harmless && passing && !down && self.fleet.connection.retry_on_timeout
+        harmless && self.repeats && self.garbled <= GARBLED && is_passing_loss(self.fleet, &self.commands[index], error)
     }
 
     fn deliver(&mut self, group: &Group, replies: &Replies, each: Each<'_>) {
@@ -332,10 +354,14 @@ impl Round<'_> {
             Reply::Value { flags, .. } if self.is_outdated(index, flags, beside) => {
                 each(index, Ok(Reply::Missing), beside);
             }
+            Reply::Refused(Refusal::Later, text) => {
+                self.pause = true;
+                self.again.push((index, refusal::error(replies.connection.server(), Refusal::Later, text)));
+            }
             Reply::Done if self.is_beside_another(index, beside, group) => {
                 self.again.push((index, guard::changing(replies.connection.server())));
             }
-            reply => hand_on(index, reply, beside, replies, each),
+            reply => hand_on(index, &self.guarded(index, group.beside), reply, beside, replies, each),
         }
     }
 
@@ -351,9 +377,23 @@ impl Round<'_> {
     }
 
     #[cold]
+    fn late_for(&self, index: usize) -> Error {
+        let owner = self.fleet.owner(self.commands[index].name());
+        let name = owner.map_or_else(|| self.fleet.name(), |it| self.fleet.members[it.member].server.name().to_owned());
+        caller::timed_out(&name, self.fleet.connection.timeout)
+    }
+
+    #[cold]
     fn late(&self, group: &Group) -> Error {
         caller::timed_out(self.fleet.members[group.owner.member].server.name(), self.fleet.connection.timeout)
     }
+}
+
+/// Whether an answer was lost to something that passes: its server is not known to be down.
+pub fn is_passing_loss(fleet: &Fleet, command: &Command, error: &Error) -> bool {
+    let passing = matches!(error.kind(), ErrorKind::Connect | ErrorKind::Timeout | ErrorKind::Protocol);
+    let owner = fleet.owner(command.name());
+    passing && owner.is_some_and(|owner| fleet.members[owner.member].server.failure().is_none())
 }
 
 /// Whether it does no harm, and answers the same, when it is done twice.
@@ -368,19 +408,23 @@ fn may_be_repeated(command: &Command) -> bool {
 }
 
 /// Hands a reply to whom it is for; what it says of the connection is seen to.
-fn hand_on(index: usize, reply: Reply, beside: u32, replies: &Replies, each: Each<'_>) {
+fn hand_on(index: usize, command: &Command, reply: Reply, beside: u32, replies: &Replies, each: Each<'_>) {
     let server = replies.connection.server();
     let pairing = match reply {
-        Reply::Refused(refusal, text) if refusal != Refusal::NoNumber => {
+        reply if reply.fits(command) => each(index, Ok(reply), beside),
+        Reply::Refused(refusal, text) => {
             let error = refusal::error(server, refusal, text);
             if refusal.ends_connection() {
                 replies.connection.kill(error.clone());
             }
             each(index, Err(error), beside)
         }
-        reply => each(index, Ok(reply), beside),
+        _ => {
+            each(index, Err(crate::wire::protocol(server, "a reply to another command")), beside);
+            Pairing::Wrong
+        }
     };
     if pairing == Pairing::Wrong {
-        replies.connection.kill(crate::wire::protocol(server, "the entry of another name"));
+        replies.connection.kill(crate::wire::protocol(server, "the answer to another command"));
     }
 }

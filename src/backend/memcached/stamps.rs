@@ -1,11 +1,15 @@
 //! Tags' stamps: random numbers under names of their own, made where they are missing, replaced by new ones.
 
+use std::time::Instant;
+
 use super::command::{Command, Condition, Reply};
 use super::refusal::Refusal;
-use super::run::run;
+use super::run::{is_passing_loss, run, run_unrepeated};
 use super::store::{MemcachedStore, unexpected};
 use super::{meta, names};
 use crate::backend::remote::Pairing;
+use crate::backoff::Backoff;
+use crate::caller;
 use crate::error::{Error, ErrorKind, Result};
 
 impl MemcachedStore {
@@ -19,16 +23,11 @@ impl MemcachedStore {
     }
 
     async fn try_stamps(&self, prefix: &str, tags: &[u64], create: bool) -> Vec<Result<Option<u64>>> {
-        let (names, seeds) = (stamp_names(prefix, tags), random_numbers(if create { tags.len() } else { 0 }));
-        let seeds = match seeds {
-            Ok(seeds) => seeds,
-            Err(error) => return tags.iter().map(|_| Err(error.clone())).collect(),
-        };
-        let command = |(index, name)| match seeds.get(index) {
-            Some(seed) => Command::Count { name, seed: *seed, add: 0 },
-            None => Command::Peek { name },
-        };
-        let commands: Vec<Command> = names.iter().map(Vec::as_slice).enumerate().map(command).collect();
+        let names = stamp_names(prefix, tags);
+        if create {
+            return self.run_numbered(&names, |name, number| Command::Count { name, seed: number.value, add: 0 }).await;
+        }
+        let commands: Vec<Command> = names.iter().map(|name| Command::Peek { name }).collect();
         let mut stamps: Vec<Result<Option<u64>>> = tags.iter().map(|_| Err(unexpected())).collect();
         let mut each = |index: usize, reply: Result<Reply>, guard| {
             stamps[index] = reply.and_then(|reply| stamp(reply, guard));
@@ -36,6 +35,43 @@ impl MemcachedStore {
         };
         run(&self.fleet, &commands, &mut each).await;
         stamps
+    }
+
+    /// Runs a command with a new number for each name. One whose answer was lost is made again with another number: a
+    /// copy that arrives late must not bring back a stamp that entries were set with meanwhile.
+    async fn run_numbered(
+        &self,
+        names: &[Vec<u8>],
+        command: impl for<'c> Fn(&'c [u8], &'c Number) -> Command<'c>,
+    ) -> Vec<Result<Option<u64>>> {
+        let end = caller::call_deadline().unwrap_or_else(|| Instant::now() + self.fleet.connection.timeout);
+        let mut backoff = Backoff::until(end);
+        let mut outcomes: Vec<Result<Option<u64>>> = names.iter().map(|_| Err(unexpected())).collect();
+        let mut left: Vec<usize> = (0..names.len()).collect();
+        loop {
+            let numbers = match random_numbers(left.len()) {
+                Ok(numbers) => numbers,
+                Err(error) => return names.iter().map(|_| Err(error.clone())).collect(),
+            };
+            let commands: Vec<Command> =
+                left.iter().zip(&numbers).map(|(index, number)| command(&names[*index], number)).collect();
+            let mut lost = Vec::new();
+            let mut each = |at: usize, reply: Result<Reply>, guard| {
+                if let Err(error) = &reply
+                    && self.fleet.connection.retry_on_timeout
+                    && is_passing_loss(&self.fleet, &commands[at], error)
+                {
+                    lost.push(left[at]);
+                }
+                outcomes[left[at]] = reply.and_then(|reply| stamp_or_done(reply, guard));
+                Pairing::Right
+            };
+            run_unrepeated(&self.fleet, &commands, &mut each).await;
+            left = lost;
+            if left.is_empty() || !backoff.pause().await {
+                return outcomes;
+            }
+        }
     }
 
     /// Bytes under a stamp's name that are no stamp give way to one.
@@ -54,14 +90,24 @@ impl MemcachedStore {
     /// tell whether it came by where an older one had been.
     pub(super) async fn new_stamps(&self, prefix: &str, tags: &[u64]) -> Result<()> {
         let names = stamp_names(prefix, tags);
-        let numbers: Vec<String> = random_numbers(tags.len())?.iter().map(u64::to_string).collect();
-        let commands: Vec<Command> = names.iter().zip(&numbers).map(|(name, number)| set_stamp(name, number)).collect();
-        self.all_done(&commands).await
+        let replaced = self.run_numbered(&names, |name, number| set_stamp(name, &number.text)).await;
+        replaced.into_iter().try_for_each(|outcome| outcome.map(drop))
     }
+}
+
+/// A random number, and as text.
+struct Number {
+    value: u64,
+    text: String,
 }
 
 fn set_stamp<'a>(name: &'a [u8], number: &'a str) -> Command<'a> {
     Command::Set { name, bytes: number.as_bytes(), flags: 0, expiry: 0, condition: Condition::Always }
+}
+
+/// The stamp that a reply is, if the command was to answer with it.
+fn stamp_or_done(reply: Reply, guard: u32) -> Result<Option<u64>> {
+    if reply == Reply::Done { Ok(None) } else { stamp(reply, guard) }
 }
 
 /// The names of tags' stamps.
@@ -82,8 +128,9 @@ pub fn stamp(reply: Reply, guard: u32) -> Result<Option<u64>> {
 
 /// Without the highest bit: in a number that has it Memcached looks for a minus sign, up to 1.6.18 and maybe later also
 /// in the memory behind the number, and then says that it is none.
-fn random_numbers(count: usize) -> Result<Vec<u64>> {
-    (0..count).map(|_| random().map(|number| number >> 1)).collect()
+fn random_numbers(count: usize) -> Result<Vec<Number>> {
+    let number = |value: u64| Number { value, text: value.to_string() };
+    (0..count).map(|_| random().map(|bits| number(bits >> 1))).collect()
 }
 
 /// 64 random bits, so that no stamp comes back.
@@ -101,6 +148,6 @@ mod tests {
     #[test]
     fn a_stamp_is_no_number_that_could_be_negative() {
         let stamps = random_numbers(1000).unwrap();
-        assert!(stamps.iter().all(|stamp| i64::try_from(*stamp).is_ok()));
+        assert!(stamps.iter().all(|stamp| i64::try_from(stamp.value).is_ok()));
     }
 }

@@ -13,7 +13,7 @@ use super::listings::Listings;
 use super::run::run;
 use super::stamps::{stamp, stamp_names};
 use super::{details, names, usage};
-use crate::backend::remote::{EachBytes, EachDone, Pairing, Part, Store, Write};
+use crate::backend::remote::{EachBytes, EachDone, Pairing, Part, Parts, Store, Write};
 use crate::backend::{Capabilities, Position, Usage};
 use crate::byte_strings::ByteStrings;
 use crate::error::{Error, ErrorKind, Result};
@@ -138,20 +138,23 @@ impl Store for MemcachedStore {
         // What was there is read just before it goes.
         let commands: Vec<Command> =
             names.iter().flat_map(|name| [Command::Get { name }, Command::Delete { name }]).collect();
-        let mut found: Vec<Result<Option<Vec<u8>>>> = names.iter().map(|_| Err(unexpected())).collect();
+        let mut parts = Parts::new((0..commands.len()).map(|index| index / 2).collect());
+        let mut found: Vec<Option<Vec<u8>>> = vec![None; names.len()];
         let mut each_reply = |index: usize, reply: Result<Reply>, _| {
-            let (at, is_delete) = (index / 2, index % 2 == 1);
-            match reply {
-                Ok(reply) if !is_delete => found[at] = stored(reply).map(|bytes| bytes.map(<[u8]>::to_vec)),
-                Ok(_) => {}
-                Err(error) => found[at] = Err(error),
-            }
-            Pairing::Right
+            let is_delete = index % 2 == 1;
+            let is_there = match reply {
+                Err(error) => Err(error),
+                Ok(reply) if is_delete => Ok(reply == Reply::Done),
+                Ok(reply) => stored(reply).map(|bytes| {
+                    found[index / 2] = bytes.map(<[u8]>::to_vec);
+                    true
+                }),
+            };
+            let Some((name, is_there)) = parts.add(index, is_there) else { return Pairing::Right };
+            let bytes = found[name].as_deref();
+            each(name, is_there.map(|is_there| bytes.filter(|_| is_there)))
         };
         run(&self.fleet, &commands, &mut each_reply).await;
-        for (index, found) in found.iter().enumerate() {
-            each(index, found.as_ref().map(Option::as_deref).map_err(Clone::clone));
-        }
     }
 
     async fn expire<'a>(&'a self, name: &'a [u8], ttl: Option<Duration>) -> Result<bool> {

@@ -1,7 +1,12 @@
 //! Commands to be sent: written one after another, each with the slot that says where it goes.
 
 use super::names::slot;
-use super::resp;
+use super::resp::{self, Reply};
+use super::store::random;
+use crate::error::Result;
+
+/// The digits of a tag version: all have as many, so that one takes the place of another.
+const VERSION_DIGITS: usize = 20;
 
 /// Whether commands read, and may be sent to a replica, or be sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,27 +19,90 @@ pub enum Kind {
     Once,
 }
 
+/// What a command is answered with, if the server does it: a reply of another kind answers something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// OK.
+    Done,
+    /// OK, or a missing string where a condition was not met.
+    DoneIf,
+    /// A string, which may be missing.
+    String,
+    Number,
+    Array,
+    /// A command that is not known here.
+    Any,
+}
+
+impl Expected {
+    /// Of a command of these parts.
+    fn of(parts: &[&[u8]]) -> Self {
+        match parts.first().copied().unwrap_or_default() {
+            b"GET" | b"GETRANGE" => Self::String,
+            b"SET" if parts[1..].last().is_some_and(|last| *last == b"NX") => Self::DoneIf,
+            b"SET" => Self::Done,
+            b"MGET" | b"ZRANGE" => Self::Array,
+            b"UNLINK" | b"PEXPIRE" | b"PERSIST" | b"PTTL" | b"STRLEN" => Self::Number,
+            b"ZADD" | b"ZREM" | b"ZREMRANGEBYSCORE" => Self::Number,
+            _ => Self::Any,
+        }
+    }
+
+    /// Whether a reply can be the one to the command.
+    pub fn fits(self, reply: Reply<'_>) -> bool {
+        match self {
+            Self::Done => reply == Reply::Status(b"OK"),
+            Self::DoneIf => matches!(reply, Reply::Status(b"OK") | Reply::Bulk(None)),
+            Self::String => matches!(reply, Reply::Bulk(_)),
+            Self::Number => matches!(reply, Reply::Number(_)),
+            Self::Array => matches!(reply, Reply::Array(_)),
+            Self::Any => !matches!(reply, Reply::Error(_)),
+        }
+    }
+}
+
 /// Commands, each with one reply.
 pub struct Commands {
     pub kind: Kind,
     bytes: Vec<u8>,
-    ends: Vec<usize>,
+    /// Where each ends, and what it is answered with.
+    ends: Vec<(usize, Expected)>,
     slots: Vec<u16>,
+    /// Which commands have a tag version of their own, and where its digits begin.
+    versions: Vec<(usize, usize)>,
     clustered: bool,
 }
 
 impl Commands {
     pub fn new(kind: Kind, clustered: bool) -> Self {
-        Self { kind, bytes: Vec::new(), ends: Vec::new(), slots: Vec::new(), clustered }
+        Self { kind, bytes: Vec::new(), ends: Vec::new(), slots: Vec::new(), versions: Vec::new(), clustered }
     }
 
     /// Adds a command of these parts, about a name.
     pub fn push(&mut self, name: &[u8], parts: &[&[u8]]) {
         resp::command(&mut self.bytes, parts);
-        self.ends.push(self.bytes.len());
+        self.ends.push((self.bytes.len(), Expected::of(parts)));
         if self.clustered {
             self.slots.push(slot(name));
         }
+    }
+
+    /// Adds a SET that has a new tag version between these parts. Each time that it is sent it has another one: a
+    /// copy that arrives late must not bring back a version that entries were set with meanwhile.
+    pub fn push_with_version(&mut self, name: &[u8], before: &[&[u8]], after: &[&[u8]]) -> Result<()> {
+        let version = new_version()?;
+        let start = self.bytes.len();
+        resp::begin(&mut self.bytes, before.len() + 1 + after.len());
+        before.iter().for_each(|part| resp::bulk(&mut self.bytes, part));
+        resp::bulk(&mut self.bytes, &version);
+        self.versions.push((self.len(), self.bytes.len() - start - VERSION_DIGITS - b"\r\n".len()));
+        after.iter().for_each(|part| resp::bulk(&mut self.bytes, part));
+        let is_conditional = after.last().is_some_and(|last| *last == b"NX");
+        self.ends.push((self.bytes.len(), if is_conditional { Expected::DoneIf } else { Expected::Done }));
+        if self.clustered {
+            self.slots.push(slot(name));
+        }
+        Ok(())
     }
 
     pub fn len(&self) -> usize {
@@ -45,6 +113,11 @@ impl Commands {
         self.ends.is_empty()
     }
 
+    /// Whether one reply holds what several commands could ask for.
+    pub fn can_be_split(&self) -> bool {
+        self.ends.iter().any(|(_, expected)| *expected == Expected::Array)
+    }
+
     /// All of them.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -52,12 +125,79 @@ impl Commands {
 
     /// One of them.
     pub fn command(&self, index: usize) -> &[u8] {
-        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.bytes[start..self.ends[index]]
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before].0);
+        &self.bytes[start..self.ends[index].0]
+    }
+
+    /// What one of them is answered with.
+    pub fn expected(&self, index: usize) -> Expected {
+        self.ends[index].1
+    }
+
+    /// Writes one of them as it is sent again: with another tag version, if it has one.
+    pub fn write_again(&self, index: usize, out: &mut Vec<u8>) -> Result<()> {
+        let start = out.len();
+        out.extend_from_slice(self.command(index));
+        if let Some((_, at)) = self.versions.iter().find(|(with_version, _)| *with_version == index) {
+            out[start + at..start + at + VERSION_DIGITS].copy_from_slice(&new_version()?);
+        }
+        Ok(())
     }
 
     /// The slot of one; 0 outside a cluster, where nobody asks.
     pub fn slot(&self, index: usize) -> u16 {
         self.slots.get(index).copied().unwrap_or(0)
+    }
+}
+
+/// 64 random bits as decimal digits, so that no version comes back.
+fn new_version() -> Result<[u8; VERSION_DIGITS]> {
+    let mut number = random()?;
+    let mut digits = [b'0'; VERSION_DIGITS];
+    for digit in digits.iter_mut().rev() {
+        #[allow(clippy::cast_possible_truncation)] // One digit.
+        let value = (number % 10) as u8;
+        *digit = b'0' + value;
+        number /= 10;
+    }
+    Ok(digits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_of_another_kind_does_not_fit() {
+        let fits = |parts: &[&[u8]], reply| Expected::of(parts).fits(reply);
+        let (ok, one, none) = (Reply::Status(b"OK"), Reply::Number(1), Reply::Bulk(None));
+        assert!(
+            fits(&[b"SET", b"n", b"v"], ok) && !fits(&[b"SET", b"n", b"v"], one) && !fits(&[b"SET", b"n", b"NX"], one)
+        );
+        assert!(!fits(&[b"SET", b"n", b"v"], none) && fits(&[b"SET", b"n", b"v", b"NX"], none));
+        assert!(!fits(&[b"SET", b"n", b"v"], Reply::Status(b"QUEUED")));
+        assert!(fits(&[b"GET", b"n"], none) && !fits(&[b"GET", b"n"], ok));
+        assert!(fits(&[b"UNLINK", b"n"], one) && !fits(&[b"UNLINK", b"n"], ok));
+        assert!(fits(&[b"MGET", b"n"], Reply::Array(1)) && !fits(&[b"MGET", b"n"], none));
+        assert!(!fits(&[b"WAIT", b"1"], Reply::Error(b"ERR")));
+    }
+
+    #[test]
+    fn a_command_that_is_sent_again_has_another_version_and_is_the_same_otherwise() {
+        let mut commands = Commands::new(Kind::Repeatable, true);
+        commands.push(b"n", &[b"GET", b"n"]);
+        commands.push_with_version(b"n", &[b"SET", b"n"], &[b"NX"]).unwrap();
+        let (mut plain, mut again) = (Vec::new(), Vec::new());
+        commands.write_again(0, &mut plain).unwrap();
+        commands.write_again(1, &mut again).unwrap();
+        assert_eq!(plain, commands.command(0));
+        let first = commands.command(1);
+        let digits = |bytes: &[u8]| bytes.split(|byte| *byte == b'\n').nth(6).unwrap().trim_ascii_end().to_vec();
+        assert!(digits(first).len() == VERSION_DIGITS && digits(first).iter().all(u8::is_ascii_digit));
+        assert_ne!(digits(first), digits(&again));
+        let masked =
+            |bytes: &[u8]| bytes.escape_ascii().to_string().replace(&digits(bytes).escape_ascii().to_string(), "V");
+        assert_eq!(masked(first), masked(&again));
+        assert!(masked(first).ends_with("V\\r\\n$2\\r\\nNX\\r\\n"));
     }
 }

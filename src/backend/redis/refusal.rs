@@ -20,6 +20,12 @@ pub enum Refusal<'a> {
     Final,
 }
 
+/// States of a server that pass by themselves, or when its operator sees to them. The first five may be over in a
+/// moment: a call waits for that, within its deadline. The others last for as long as a script, a replica or a disk
+/// takes: a call reports them at once.
+const PASSING: [&str; 8] =
+    ["LOADING", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "MASTERDOWN", "BUSY", "MISCONF", "NOREPLICAS"];
+
 /// Reads an error's first word, which is its code.
 pub fn refusal(text: &[u8]) -> Refusal<'_> {
     let text = std::str::from_utf8(text).unwrap_or_default();
@@ -63,7 +69,8 @@ pub fn error(server: &str, text: &[u8]) -> Error {
         }
         _ => (ErrorKind::Server, "see the server's log"),
     };
-    Error::new(kind, format!("{server}: {text}; {remedy}"))
+    let error = Error::new(kind, format!("{server}: {text}; {remedy}"));
+    if PASSING.contains(&code) { error.passing() } else { error }
 }
 
 /// A server's own words, without what it repeats of ours: arguments can be values.
@@ -83,6 +90,17 @@ mod tests {
         assert_eq!(refusal(b"MOVED"), Refusal::Final);
         assert_eq!(refusal(b"TRYAGAIN Multiple keys request during rehashing of slot"), Refusal::Later);
         assert_eq!(refusal(b"\xff\xfe"), Refusal::Final);
+    }
+
+    #[test]
+    fn a_state_that_passes_is_an_error_that_a_retry_may_help() {
+        for code in PASSING {
+            let error = error("cache:6379", format!("{code} for now").as_bytes());
+            assert!(error.is_retryable() && error.kind() == ErrorKind::Server, "{error}");
+        }
+        for lasting in ["NOPERM no", "ERR wrong", "WRONGPASS no", "NOAUTH no"] {
+            assert!(!error("cache:6379", lasting.as_bytes()).is_retryable(), "{lasting}");
+        }
     }
 
     #[test]

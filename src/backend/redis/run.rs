@@ -1,24 +1,40 @@
-//! Running commands: sent to whoever has them, together; followed where the servers say; repeated where that is right.
+//! Running commands: sent to the servers that own them, together; redirected where the servers say; sent again, within
+//! the deadline of the call, where that is right.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::commands::{Commands, Kind};
+use super::commands::{Commands, Expected, Kind};
 use super::refusal::{self, Refusal};
 use super::resp::{RepliesOf, Reply};
 use super::route::Route;
 use crate::backend::remote::Pairing;
-use crate::caller;
+use crate::backoff::Backoff;
+use crate::caller::{self, Until};
 use crate::error::{Error, ErrorKind, Result};
 use crate::wire::{Answer, Replies, Server};
 
-/// How often a command is tried again at most.
-const RETRIES: u32 = 5;
-/// The pause before the first, doubled for each that follows.
-const PAUSE: Duration = Duration::from_millis(10);
+/// How often a command is redirected at most: nodes that name each other are a loop.
+const REDIRECTIONS: u8 = 16;
+/// So many of these come one right after another, as slots move; more are waited between.
+const AT_ONCE: u8 = 5;
+/// How often a command is sent again after an answer that is no protocol: a pause does not make it one.
+const GARBLED: u8 = 5;
+/// How long another node of a cluster is given to take over from one that is known to be down.
+const TAKE_OVER: Duration = Duration::from_millis(500);
 
-/// What becomes of each command: its reply, whose first element is never an error but a wrong type's.
+/// What becomes of each command: its reply, of the kind that the command promises. Where that is a string it may be the
+/// error of a name that holds another type.
 pub type EachReply<'a> = &'a mut (dyn FnMut(usize, Result<RepliesOf<'_>>) -> Pairing + Send);
+
+/// How a store's commands are run.
+#[derive(Clone, Copy)]
+pub struct Policy {
+    /// Whether a command whose answer was lost or late is sent again, if that does no harm.
+    pub repeat: bool,
+    /// The time of a call; the end of this one where nothing else says it.
+    pub limit: Duration,
+}
 
 /// A command that is to be sent.
 #[derive(Clone)]
@@ -28,6 +44,10 @@ struct Todo {
     to: Option<(Arc<Server>, bool)>,
     /// Why it is sent again.
     error: Option<Error>,
+    /// Whether a server may have got it before.
+    sent: bool,
+    redirections: u8,
+    garbled: u8,
 }
 
 /// Commands for one server.
@@ -36,78 +56,119 @@ struct Group {
     todo: Vec<Todo>,
 }
 
-/// Runs commands; each gets its reply or its error.
-pub async fn run(route: &Route, commands: &Commands, repeat_lost: bool, each: EachReply<'_>) {
-    let first = |index| Todo { index, to: None, error: None };
+/// Why there are no replies.
+struct Failure {
+    error: Error,
+    then: Then,
+}
+
+/// What is to be done about it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// Nothing.
+    Report,
+    /// It is sent again.
+    Repeat,
+    /// The same, for as long as another server may take over.
+    AwaitAnother,
+}
+
+/// Runs commands; each gets its reply or its error, at the deadline of the call at the latest.
+pub async fn run(route: &Route, commands: &Commands, policy: Policy, each: EachReply<'_>) {
     if commands.is_empty() {
         return;
     }
-    let done = if repeat_lost { at_once(route, commands, each).await } else { 0 };
+    let end = caller::call_deadline().unwrap_or_else(|| Instant::now() + policy.limit);
+    let (done, sent) = if policy.repeat { at_once(route, commands, end, policy, each).await } else { (0, false) };
+    let first = |index| Todo { index, to: None, error: None, sent, redirections: 0, garbled: 0 };
     let mut todo: Vec<Todo> = (done..commands.len()).map(first).collect();
-    if todo.is_empty() {
-        return;
-    }
-    for attempt in 0..=RETRIES {
-        let last = attempt == RETRIES;
-        todo = Round { route, commands, repeat_lost, again: Vec::new(), pause: false }.run(todo, last, each).await;
-        if todo.is_empty() {
-            return;
+    let mut backoff = Backoff::until(end);
+    let begun = Instant::now();
+    while !todo.is_empty() {
+        let again = Vec::new();
+        let round = Round { route, commands, policy, end, begun, again, pause: false };
+        let (again, pause) = round.run(todo, each).await;
+        todo = again;
+        if !todo.is_empty() && (Instant::now() >= end || pause && !backoff.pause().await) {
+            break;
         }
+    }
+    for todo in todo {
+        each(todo.index, Err(todo.error.unwrap_or_else(|| caller::timed_out(&route.name(), policy.limit))));
     }
 }
 
-/// The usual case without any lists: one server that is connected and refuses
-/// nothing. How many of the commands are done; the others are to be sent (again).
-async fn at_once(route: &Route, commands: &Commands, each: EachReply<'_>) -> usize {
+/// The usual case without any lists: one server that is connected and refuses nothing. How many of the commands are
+/// done, and whether the others, which are to be sent, were sent before.
+async fn at_once(
+    route: &Route,
+    commands: &Commands,
+    end: Instant,
+    policy: Policy,
+    each: EachReply<'_>,
+) -> (usize, bool) {
     let server = match route {
         Route::Alone { primary, replica: None } if commands.kind != Kind::Once => primary,
-        _ => return 0,
+        _ => return (0, false),
     };
     let replies = u32::try_from(commands.len()).unwrap_or(u32::MAX);
-    let Some(Ok(answer)) = server.send(commands.bytes(), replies) else { return 0 };
-    let Ok(replies) = answer.await else { return 0 };
+    let Some(Ok(answer)) = server.send(commands.bytes(), replies) else { return (0, false) };
+    let replies = match Until::new(end, answer).await {
+        Some(Ok(replies)) => replies,
+        Some(Err(error)) if error.is_reply_too_long() && commands.can_be_split() => {
+            return all_failed(commands, &error, each);
+        }
+        Some(Err(_)) => return (0, true),
+        None => return all_failed(commands, &caller::timed_out(server.name(), policy.limit), each),
+    };
     let mut rest = RepliesOf(&replies.bytes);
     for index in 0..commands.len() {
         let reply = rest.reply();
         match reply.clone().next() {
-            Some(Reply::Error(_)) | None => return index,
-            Some(_) => drop_if_wrong(each(index, Ok(reply)), &replies),
+            Some(first) if commands.expected(index).fits(first) => drop_if_wrong(each(index, Ok(reply)), &replies),
+            _ => return (index, true),
         }
     }
-    commands.len()
+    (commands.len(), true)
+}
+
+#[cold]
+fn all_failed(commands: &Commands, error: &Error, each: EachReply<'_>) -> (usize, bool) {
+    for index in 0..commands.len() {
+        each(index, Err(error.clone()));
+    }
+    (commands.len(), true)
 }
 
 /// One attempt at all that is still to be done.
 struct Round<'a> {
     route: &'a Route,
     commands: &'a Commands,
-    /// Whether a command is sent again when its answer was lost or late.
-    repeat_lost: bool,
+    policy: Policy,
+    end: Instant,
+    /// When the first of the attempts was made.
+    begun: Instant,
     again: Vec<Todo>,
     pause: bool,
 }
 
 impl Round<'_> {
-    async fn run(mut self, todo: Vec<Todo>, last: bool, each: EachReply<'_>) -> Vec<Todo> {
-        let attempt = todo.iter().filter(|todo| todo.error.is_some()).count();
+    /// What has to be sent again, and whether after a pause.
+    async fn run(mut self, todo: Vec<Todo>, each: EachReply<'_>) -> (Vec<Todo>, bool) {
         let groups = self.group(todo);
-        // All are sent before the first is waited for.
-        let sent: Vec<_> = groups.iter().map(|group| self.send(group)).collect();
-        for (group, sent) in groups.into_iter().zip(sent) {
-            match self.answer(&group, sent).await {
+        // All are sent before the first is waited for; those that cannot be sent now are waited for last.
+        let mut sent: Vec<_> = groups.into_iter().map(|group| (self.send(&group), group)).collect();
+        sent.sort_by_key(|(answer, _)| answer.is_none());
+        let mut others = sent.len();
+        for (answer, group) in sent {
+            others -= 1;
+            let end = caller::share(self.end, others, self.policy.limit);
+            match self.answer(&group, answer, end).await {
                 Ok(replies) => self.deliver(group, &replies, each),
-                Err((error, repeat)) => self.failed(group, &error, repeat, each),
+                Err(failure) => self.failed(group, &failure, each),
             }
         }
-        if last {
-            for todo in self.again.drain(..) {
-                let error = todo.error.unwrap_or_else(|| Error::new(ErrorKind::Server, "too many redirections"));
-                each(todo.index, Err(error));
-            }
-        } else if self.pause {
-            caller::pause(PAUSE * 2u32.saturating_pow(u32::try_from(attempt.min(4)).unwrap_or(4))).await;
-        }
-        self.again
+        (self.again, self.pause)
     }
 
     fn group(&mut self, todo: Vec<Todo>) -> Vec<Group> {
@@ -131,46 +192,99 @@ impl Round<'_> {
 
     /// Sends a group; `None`: its server is not connected now.
     fn send(&self, group: &Group) -> Option<Result<Answer>> {
-        let replies = u32::try_from(group.todo.len()).unwrap_or(u32::MAX);
         let asking = group.todo.iter().filter(|todo| todo.is_asking()).count();
-        if asking == 0 && group.todo.len() == self.commands.len() {
-            return group.server.send(self.commands.bytes(), replies);
+        let replies = u32::try_from(group.todo.len() + asking).unwrap_or(u32::MAX);
+        let is_first = group.todo.iter().all(|todo| !todo.sent);
+        if is_first && group.todo.len() == self.commands.len() {
+            return self.send_bytes(&group.server, self.commands.bytes(), replies);
         }
+        match self.bytes_of(group) {
+            Ok(bytes) => self.send_bytes(&group.server, &bytes, replies),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    fn bytes_of(&self, group: &Group) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         for todo in &group.todo {
             if todo.is_asking() {
                 super::resp::command(&mut bytes, &[b"ASKING"]);
             }
-            bytes.extend_from_slice(self.commands.command(todo.index));
-        }
-        group.server.send(&bytes, replies + u32::try_from(asking).unwrap_or(0))
-    }
-
-    /// The replies to a group, or why there are none and whether it may be sent again.
-    async fn answer(&self, group: &Group, sent: Option<Result<Answer>>) -> std::result::Result<Replies, (Error, bool)> {
-        let sent = match sent {
-            Some(sent) => sent,
-            None => {
-                // A server that is known to be down is not waited for.
-                group.server.connected().await.map_err(|error| (error, self.route.is_cluster()))?;
-                self.send(group).unwrap_or_else(|| Err(unconnected(&group.server)))
+            if todo.sent {
+                self.commands.write_again(todo.index, &mut bytes)?;
+            } else {
+                bytes.extend_from_slice(self.commands.command(todo.index));
             }
-        };
-        // What was not sent can be sent again, unless there is too much of it.
-        let answer = sent.map_err(|error| (error.clone(), error.kind() != ErrorKind::Busy))?;
-        let repeat = self.repeat_lost && self.commands.kind != Kind::Once;
-        answer.await.map_err(|error| (error.clone(), repeat && error.kind() != ErrorKind::Closed))
+        }
+        Ok(bytes)
     }
 
-    fn failed(&mut self, group: Group, error: &Error, repeat: bool, each: EachReply<'_>) {
+    /// What may not be sent again is not sent to a server that has hung up already.
+    fn send_bytes(&self, server: &Server, bytes: &[u8], replies: u32) -> Option<Result<Answer>> {
+        if self.repeats_lost() { server.send(bytes, replies) } else { server.send_once(bytes, replies) }
+    }
+
+    fn repeats_lost(&self) -> bool {
+        self.policy.repeat && self.commands.kind != Kind::Once
+    }
+
+    /// The replies to a group, or why there are none.
+    async fn answer(
+        &self,
+        group: &Group,
+        sent: Option<Result<Answer>>,
+        end: Instant,
+    ) -> std::result::Result<Replies, Failure> {
+        let waiting = async {
+            let sent = match sent {
+                Some(sent) => sent,
+                None => {
+                    group.server.connected().await.map_err(|error| self.unreachable(error))?;
+                    self.send(group).unwrap_or_else(|| Err(unconnected(&group.server)))
+                }
+            };
+            // What was not sent can be sent again, unless there is too much of it.
+            let again = |error: &Error| if error.kind() == ErrorKind::Busy { Then::Report } else { Then::Repeat };
+            let answer = sent.map_err(|error| Failure { then: again(&error), error })?;
+            answer.await.map_err(|error| self.lost(error))
+        };
+        let late = || Failure { error: caller::timed_out(group.server.name(), self.policy.limit), then: Then::Report };
+        Until::new(end, waiting).await.unwrap_or_else(|| Err(late()))
+    }
+
+    /// A server that is known to be down is not waited for; one that loads its data is.
+    fn unreachable(&self, error: Error) -> Failure {
+        let then = match error.kind() {
+            _ if error.is_passing() => Then::Repeat,
+            ErrorKind::Closed => Then::Report,
+            _ if self.route.is_cluster() => Then::AwaitAnother,
+            _ => Then::Report,
+        };
+        Failure { error, then }
+    }
+
+    fn lost(&self, error: Error) -> Failure {
+        let too_long = error.is_reply_too_long() && self.commands.can_be_split();
+        let again = self.repeats_lost() && error.kind() != ErrorKind::Closed && !too_long;
+        Failure { error, then: if again { Then::Repeat } else { Then::Report } }
+    }
+
+    fn failed(&mut self, group: Group, failure: &Failure, each: EachReply<'_>) {
         self.route.mark_outdated();
         self.pause = true;
+        let garbled = u8::from(failure.error.kind() == ErrorKind::Protocol);
+        let again = match failure.then {
+            Then::Report => false,
+            Then::Repeat => true,
+            Then::AwaitAnother => self.begun.elapsed() < TAKE_OVER,
+        };
         for mut todo in group.todo {
-            if repeat {
-                (todo.to, todo.error) = (None, Some(error.clone()));
+            if again && todo.garbled < GARBLED {
+                (todo.to, todo.error, todo.sent) = (None, Some(failure.error.clone()), true);
+                todo.garbled += garbled;
                 self.again.push(todo);
             } else {
-                each(todo.index, Err(error.clone()));
+                each(todo.index, Err(failure.error.clone()));
             }
         }
     }
@@ -184,30 +298,39 @@ impl Round<'_> {
             let reply = rest.reply();
             match reply.clone().next() {
                 Some(Reply::Error(text)) => self.refused(todo, &group.server, text, reply, each),
-                Some(_) => drop_if_wrong(each(todo.index, Ok(reply)), replies),
-                None => drop_if_wrong(
-                    each(todo.index, Err(crate::wire::protocol(group.server.name(), "too few replies"))),
-                    replies,
-                ),
+                Some(first) if self.commands.expected(todo.index).fits(first) => {
+                    drop_if_wrong(each(todo.index, Ok(reply)), replies);
+                }
+                other => {
+                    let what = if other.is_some() { "a reply to another command" } else { "too few replies" };
+                    each(todo.index, Err(crate::wire::protocol(group.server.name(), what)));
+                    drop_if_wrong(Pairing::Wrong, replies);
+                }
             }
         }
     }
 
     fn refused(&mut self, mut todo: Todo, server: &Arc<Server>, text: &[u8], reply: RepliesOf, each: EachReply<'_>) {
         let refusal = refusal::refusal(text);
-        let error = || refusal::error(server.name(), text);
+        let error = refusal::error(server.name(), text);
         match refusal {
-            Refusal::WrongType => {
+            // Bytes that are not ours are there to be read; nothing was written.
+            Refusal::WrongType if self.commands.expected(todo.index) == Expected::String => {
                 each(todo.index, Ok(reply));
                 return;
             }
-            Refusal::Final => {
-                each(todo.index, Err(error()));
+            Refusal::WrongType | Refusal::Final => {
+                each(todo.index, Err(error));
+                return;
+            }
+            Refusal::Moved(_) | Refusal::Ask(_) if todo.redirections >= REDIRECTIONS => {
+                each(todo.index, Err(redirected_in_vain(server, &error)));
                 return;
             }
             Refusal::Moved(to) | Refusal::Ask(to) => {
                 todo.to = self.route.redirected(to, server).map(|to| (to, matches!(refusal, Refusal::Ask(_))));
-                self.pause |= todo.to.is_none();
+                todo.redirections += 1;
+                self.pause |= todo.to.is_none() || todo.redirections > AT_ONCE;
                 if matches!(refusal, Refusal::Moved(_)) {
                     self.route.mark_outdated();
                 }
@@ -220,11 +343,11 @@ impl Round<'_> {
             Refusal::Elsewhere => {
                 self.pause = true;
                 self.route.mark_outdated();
-                server.reconnect(&error());
+                server.reconnect(&error);
                 todo.to = None;
             }
         }
-        todo.error = Some(error());
+        (todo.error, todo.sent) = (Some(error), true);
         self.again.push(todo);
     }
 }
@@ -239,16 +362,20 @@ impl Todo {
 fn drop_if_wrong(pairing: Pairing, replies: &Replies) {
     if pairing == Pairing::Wrong {
         let server = replies.connection.server();
-        replies.connection.kill(crate::wire::protocol(server, "the entry of another name"));
+        replies.connection.kill(crate::wire::protocol(server, "the answer to another command"));
     }
 }
 
 #[cold]
+fn redirected_in_vain(server: &Server, last: &Error) -> Error {
+    let text = format!("{}: too many redirections, the last was: {last}", server.name());
+    Error::new(ErrorKind::Server, text).passing()
+}
+
+#[cold]
 fn unassigned() -> Error {
-    Error::new(
-        ErrorKind::Server,
-        "no node of the cluster serves this slot now: the cluster is incomplete or failing over",
-    )
+    let text = "no node of the cluster serves this slot now: the cluster is incomplete or failing over";
+    Error::new(ErrorKind::Server, text).passing()
 }
 
 #[cold]

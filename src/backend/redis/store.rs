@@ -8,10 +8,11 @@ use serde_json::Value as Json;
 use super::commands::{Commands, Kind};
 use super::resp::{RepliesOf, Reply};
 use super::route::Route;
-use super::run::run;
+use super::run::{Policy, run};
 use super::{details, names, scan};
-use crate::backend::remote::{EachBytes, EachDone, Pairing, Part, Store, Write};
+use crate::backend::remote::{EachBytes, EachDone, Pairing, Part, Parts, Store, Write};
 use crate::backend::{Capabilities, Position, Usage};
+use crate::backoff::Backoff;
 use crate::byte_strings::ByteStrings;
 use crate::clock;
 use crate::config::RedisConfig;
@@ -25,13 +26,15 @@ const MGET: usize = 1000;
 pub struct RedisStore {
     pub(super) route: Route,
     pub(super) tag_index: bool,
-    /// Whether a command whose answer was lost or late is sent again, if that does no harm.
-    repeat: bool,
+    policy: Policy,
+    connect_timeout: Duration,
 }
 
 impl RedisStore {
     pub fn new(route: Route, config: &RedisConfig) -> Self {
-        Self { route, tag_index: config.tag_index, repeat: config.connection.retry_on_timeout }
+        let connection = &config.connection;
+        let policy = Policy { repeat: connection.retry_on_timeout, limit: connection.timeout };
+        Self { route, tag_index: config.tag_index, policy, connect_timeout: connection.connect_timeout }
     }
 
     pub(super) fn commands(&self, kind: Kind) -> Commands {
@@ -39,7 +42,7 @@ impl RedisStore {
     }
 
     pub(super) async fn run(&self, commands: &Commands, each: super::run::EachReply<'_>) {
-        run(&self.route, commands, self.repeat, each).await;
+        run(&self.route, commands, self.policy, each).await;
     }
 
     /// The one reply to one command, as a number.
@@ -58,12 +61,9 @@ impl RedisStore {
         number
     }
 
-    /// Runs commands of which each name has the same number; `each` gets the reply to the first.
-    async fn firsts(&self, commands: &Commands, a_name: usize, each: EachBytes<'_>) {
-        let mut each_reply = |index: usize, reply: Result<RepliesOf>| match index % a_name {
-            0 => each(index / a_name, reply.map(|mut reply| reply.next().and_then(stored))),
-            _ => Pairing::Right,
-        };
+    /// Runs commands that are answered with a string, one for each name.
+    async fn strings(&self, commands: &Commands, each: EachBytes<'_>) {
+        let mut each_reply = |index: usize, reply: Result<RepliesOf>| each(index, reply.map(string));
         self.run(commands, &mut each_reply).await;
     }
 
@@ -72,17 +72,34 @@ impl RedisStore {
         let mut commands = self.commands(kind);
         if names.len() == 1 || self.route.is_cluster() {
             names.iter().for_each(|name| commands.push(name, &[b"GET", name]));
-            return self.firsts(&commands, 1, each).await;
+            return self.strings(&commands, each).await;
         }
         for chunk in names.chunks(MGET) {
             let parts: Vec<&[u8]> = [&b"MGET"[..]].into_iter().chain(chunk.iter().copied()).collect();
             commands.push(b"", &parts);
         }
+        let mut too_long = Vec::new();
         let mut each_reply = |index: usize, reply: Result<RepliesOf>| {
             let chunk = index * MGET..names.len().min((index + 1) * MGET);
-            hand_out(chunk, reply, each)
+            match reply {
+                Err(error) if error.is_reply_too_long() => {
+                    too_long.extend(chunk);
+                    Pairing::Right
+                }
+                reply => hand_out(chunk, reply, each),
+            }
         };
         self.run(&commands, &mut each_reply).await;
+        if !too_long.is_empty() {
+            self.values_one_by_one(names, &too_long, kind, each).await;
+        }
+    }
+
+    /// Values that are too long together for one reply: with a reply for each.
+    async fn values_one_by_one(&self, names: &[&[u8]], places: &[usize], kind: Kind, each: EachBytes<'_>) {
+        let mut commands = self.commands(kind);
+        places.iter().for_each(|place| commands.push(names[*place], &[b"GET", names[*place]]));
+        self.strings(&commands, &mut |index, value| each(places[index], value)).await;
     }
 }
 
@@ -96,10 +113,10 @@ fn hand_out(names: std::ops::Range<usize>, reply: Result<RepliesOf>, each: EachB
             }
         }
         Ok(mut elements) => {
-            elements.next();
+            let is_whole = elements.next() == Some(Reply::Array(names.len() as u64));
             for index in names {
-                let value = elements.next().ok_or_else(unexpected).map(stored);
-                if each(index, value) == Pairing::Wrong {
+                let value = elements.next().filter(|_| is_whole).ok_or_else(unexpected).map(stored);
+                if each(index, value) == Pairing::Wrong || !is_whole {
                     pairing = Pairing::Wrong;
                 }
             }
@@ -114,6 +131,11 @@ fn stored(reply: Reply<'_>) -> Option<&[u8]> {
         Reply::Error(_) => Some(b""),
         reply => reply.bytes(),
     }
+}
+
+/// The bytes of a reply that is one string.
+fn string<'a>(mut reply: RepliesOf<'a>) -> Option<&'a [u8]> {
+    reply.next().and_then(stored)
 }
 
 #[cold]
@@ -153,15 +175,25 @@ impl Store for RedisStore {
         let mut commands = self.commands(Kind::Read);
         let end = (MAX_KEYLESS_HEADER - 1).to_string();
         names.iter().for_each(|name| commands.push(name, &[b"GETRANGE", name, b"0", end.as_bytes()]));
-        self.firsts(&commands, 1, &mut |index, head| each(index, head.map(not_empty))).await;
+        self.strings(&commands, &mut |index, head| each(index, head.map(not_empty))).await;
     }
 
     async fn write<'a>(&'a self, prefix: &'a str, entries: &'a [Write], each: EachDone<'a>) {
         let mut commands = self.commands(Kind::Repeatable);
         entries.iter().for_each(|entry| push_set(&mut commands, entry));
-        entries.iter().for_each(|entry| self.push_index(&mut commands, prefix, entry));
+        if !self.tag_index {
+            let mut each_reply = |index: usize, reply: Result<RepliesOf>| each(index, reply.map(was_stored));
+            return self.run(&commands, &mut each_reply).await;
+        }
+        // An entry is stored when its part in the indexes of its tags is done too.
+        let mut parts = Parts::new((0..entries.len()).collect());
+        for (index, entry) in entries.iter().enumerate() {
+            self.push_index(&mut commands, prefix, entry);
+            parts.extend(commands.len(), index);
+        }
         let mut each_reply = |index: usize, reply: Result<RepliesOf>| {
-            if index < entries.len() { each(index, reply.map(was_stored)) } else { Pairing::Right }
+            let done = reply.map(|reply| index >= entries.len() || was_stored(reply));
+            parts.add(index, done).map_or(Pairing::Right, |(name, done)| each(name, done))
         };
         self.run(&commands, &mut each_reply).await;
     }
@@ -173,7 +205,21 @@ impl Store for RedisStore {
             commands.push(name, &[b"GETRANGE", name, b"0", end.as_bytes()]);
             commands.push(name, &[b"UNLINK", name]);
         }
-        self.firsts(&commands, 2, &mut |index, head| each(index, head.map(not_empty))).await;
+        let mut parts = Parts::new((0..commands.len()).map(|index| index / 2).collect());
+        let mut heads = vec![None; names.len()];
+        let mut each_reply = |index: usize, reply: Result<RepliesOf>| {
+            let is_there = reply.map(|mut reply| match reply.next() {
+                Some(Reply::Number(removed)) => removed > 0,
+                head => {
+                    heads[index / 2] = head.and_then(stored).map(<[u8]>::to_vec);
+                    true
+                }
+            });
+            let Some((name, is_there)) = parts.add(index, is_there) else { return Pairing::Right };
+            let head = heads[name].as_deref();
+            each(name, is_there.map(|is_there| head.filter(|head| is_there && !head.is_empty())))
+        };
+        self.run(&commands, &mut each_reply).await;
     }
 
     async fn expire<'a>(&'a self, name: &'a [u8], ttl: Option<Duration>) -> Result<bool> {
@@ -182,8 +228,7 @@ impl Store for RedisStore {
                 let set = self.number(Kind::Repeatable, name, &[b"PEXPIRE", name, millis(ttl).as_bytes()]).await?;
                 Ok(set == 1)
             }
-            // 0: it had no end before either.
-            None => self.number(Kind::Repeatable, name, &[b"PERSIST", name]).await.map(|_| true),
+            None => self.persist(name).await,
         }
     }
 
@@ -193,10 +238,12 @@ impl Store for RedisStore {
         let mut left: Vec<_> = names.iter().map(|_| Err(unexpected())).collect();
         let mut each = |index: usize, reply: Result<RepliesOf>| {
             left[index] = reply.and_then(|mut reply| match reply.next() {
+                Some(Reply::Number(-2)) => Ok(None),
                 Some(Reply::Number(-1)) => Ok(Some(None)),
-                // 0: it ends within this millisecond. -2: it is not there.
+                // 0: the entry ends within this millisecond.
                 Some(Reply::Number(left)) => {
-                    Ok(u64::try_from(left).ok().map(|left| Some(clock::left(Duration::from_millis(left)))))
+                    let left = u64::try_from(left).map_err(|_| unexpected())?;
+                    Ok(Some(Some(clock::left(Duration::from_millis(left)))))
                 }
                 _ => Err(unexpected()),
             });
@@ -207,11 +254,17 @@ impl Store for RedisStore {
     }
 
     async fn stamps<'a>(&'a self, prefix: &'a str, tags: &'a [u64], create: bool) -> Result<Vec<Option<u64>>> {
-        let mut stamps = self.read_stamps(prefix, tags).await?;
-        if create && stamps.contains(&None) {
-            self.create_stamps(prefix, tags, &mut stamps).await?;
+        self.each_stamp(prefix, tags, create).await.into_iter().collect()
+    }
+
+    async fn each_stamp<'a>(&'a self, prefix: &'a str, tags: &'a [u64], create: bool) -> Vec<Result<Option<u64>>> {
+        let mut stamps = self.read_stamps(prefix, tags).await;
+        if create {
+            self.set_missing(prefix, tags, &mut stamps, true).await;
+            // Bytes under a stamp's name that are no stamp give way to one.
+            self.set_missing(prefix, tags, &mut stamps, false).await;
         }
-        Ok(stamps)
+        stamps
     }
 
     async fn read_with_stamps<'a>(
@@ -223,7 +276,7 @@ impl Store for RedisStore {
     ) -> Result<Vec<Option<u64>>> {
         let mut commands = self.commands(Kind::Repeatable);
         commands.push(name, &[b"GET", name]);
-        let mut first = |reply: Result<RepliesOf>| each(0, reply.map(|mut reply| reply.next().and_then(stored)));
+        let mut first = |reply: Result<RepliesOf>| each(0, reply.map(string));
         self.with_stamps(commands, prefix, tags, None, &mut first).await
     }
 
@@ -248,7 +301,7 @@ impl Store for RedisStore {
         let mut commands = self.commands(Kind::Repeatable);
         for tag in tags {
             let name = names::stamp(prefix, *tag);
-            commands.push(&name, &[b"SET", &name, new_stamp()?.to_string().as_bytes()]);
+            commands.push_with_version(&name, &[b"SET", &name], &[])?;
         }
         self.all_done(&commands).await
     }
@@ -305,8 +358,15 @@ impl Store for RedisStore {
         self.route.servers().iter().map(|server| server.oversized()).sum()
     }
 
+    /// A server that is in a state that passes, as one that loads its data, is waited for while there is time to connect.
     async fn connected(&self) -> Result<()> {
-        self.route.connected().await
+        let mut backoff = Backoff::until(Instant::now() + self.connect_timeout);
+        loop {
+            match self.route.connected().await {
+                Err(error) if error.is_passing() && backoff.pause().await => {}
+                connected => return connected,
+            }
+        }
     }
 
     async fn close(&self, deadline: Instant) {
@@ -335,20 +395,23 @@ impl RedisStore {
             self.push_index(&mut commands, prefix, entry);
         }
         let mut stamps: Vec<Result<Option<u64>>> = tags.iter().map(|_| Err(unexpected())).collect();
+        let mut noted = Ok(());
         let mut each = |index: usize, reply: Result<RepliesOf>| match index.checked_sub(1) {
             None => first(reply),
-            // What is noted in an index has no answer that matters.
-            Some(index) if index >= tags.len() => Pairing::Right,
             Some(index) => {
-                stamps[index] = reply.map(|mut reply| reply.next().and_then(Reply::bytes).and_then(parse));
+                match stamps.get_mut(index) {
+                    Some(stamp) => *stamp = reply.map(|reply| string(reply).and_then(parse)),
+                    // Of the indexes of its tags.
+                    None => noted = noted.clone().and(reply.map(drop)),
+                }
                 Pairing::Right
             }
         };
         self.run(&commands, &mut each).await;
-        stamps.into_iter().collect()
+        noted.and(stamps.into_iter().collect())
     }
 
-    async fn read_stamps(&self, prefix: &str, tags: &[u64]) -> Result<Vec<Option<u64>>> {
+    async fn read_stamps(&self, prefix: &str, tags: &[u64]) -> Vec<Result<Option<u64>>> {
         let names: Vec<Vec<u8>> = tags.iter().map(|tag| names::stamp(prefix, *tag)).collect();
         let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
         let mut stamps: Vec<Result<Option<u64>>> = tags.iter().map(|_| Err(unexpected())).collect();
@@ -358,45 +421,31 @@ impl RedisStore {
         };
         // Never from a replica, which may not have heard of an invalidation yet.
         self.values(&names, Kind::Repeatable, &mut each).await;
-        stamps.into_iter().collect()
+        stamps
     }
 
-    /// Makes the stamps that are missing; one that another process makes meanwhile stays.
-    async fn create_stamps(&self, prefix: &str, tags: &[u64], stamps: &mut [Option<u64>]) -> Result<()> {
-        let missing: Vec<usize> = (0..tags.len()).filter(|index| stamps[*index].is_none()).collect();
+    /// Makes the stamps that are missing and reads them again: what another process makes meanwhile counts.
+    async fn set_missing(&self, prefix: &str, tags: &[u64], stamps: &mut [Result<Option<u64>>], only_if_absent: bool) {
+        let missing: Vec<usize> = (0..tags.len()).filter(|index| matches!(stamps[*index], Ok(None))).collect();
+        let condition: &[&[u8]] = if only_if_absent { &[b"NX"] } else { &[] };
         let mut commands = self.commands(Kind::Repeatable);
         for index in &missing {
             let name = names::stamp(prefix, tags[*index]);
-            commands.push(&name, &[b"SET", &name, new_stamp()?.to_string().as_bytes(), b"NX"]);
+            if let Err(error) = commands.push_with_version(&name, &[b"SET", &name], condition) {
+                return missing.iter().for_each(|index| stamps[*index] = Err(error.clone()));
+            }
             commands.push(&name, &[b"GET", &name]);
         }
-        let mut failure = None;
         let mut each = |index: usize, reply: Result<RepliesOf>| {
+            let stamp = &mut stamps[missing[index / 2]];
             match reply {
-                Ok(mut reply) if index % 2 == 1 => {
-                    stamps[missing[index / 2]] = reply.next().and_then(Reply::bytes).and_then(parse);
-                }
+                Err(error) => *stamp = Err(error),
+                Ok(reply) if index % 2 == 1 && stamp.is_ok() => *stamp = Ok(string(reply).and_then(parse)),
                 Ok(_) => {}
-                Err(error) => failure = Some(error),
             }
             Pairing::Right
         };
         self.run(&commands, &mut each).await;
-        match failure {
-            Some(error) => Err(error),
-            None => self.replace_foreign(prefix, tags, stamps).await,
-        }
-    }
-
-    /// Bytes under a stamp's name that are no stamp give way to one.
-    async fn replace_foreign(&self, prefix: &str, tags: &[u64], stamps: &mut [Option<u64>]) -> Result<()> {
-        let mut commands = self.commands(Kind::Repeatable);
-        for (tag, stamp) in tags.iter().zip(stamps).filter(|(_, stamp)| stamp.is_none()) {
-            let (name, new) = (names::stamp(prefix, *tag), new_stamp()?);
-            commands.push(&name, &[b"SET", &name, new.to_string().as_bytes()]);
-            *stamp = Some(new);
-        }
-        self.all_done(&commands).await
     }
 
     /// Runs commands of which none may fail.
@@ -410,6 +459,24 @@ impl RedisStore {
         };
         self.run(commands, &mut each).await;
         failure
+    }
+
+    /// Takes the end from a name; whether the name is there, also where it had no end before.
+    async fn persist(&self, name: &[u8]) -> Result<bool> {
+        let mut commands = self.commands(Kind::Repeatable);
+        commands.push(name, &[b"PERSIST", name]);
+        commands.push(name, &[b"PTTL", name]);
+        let (mut failure, mut is_there) = (None, false);
+        let mut each = |index: usize, reply: Result<RepliesOf>| {
+            match reply.map(|mut reply| reply.next()) {
+                Ok(Some(Reply::Number(number))) => is_there |= if index == 0 { number == 1 } else { number != -2 },
+                Ok(_) => failure = Some(unexpected()),
+                Err(error) => failure = Some(error),
+            }
+            Pairing::Right
+        };
+        self.run(&commands, &mut each).await;
+        failure.map_or(Ok(is_there), Err)
     }
 }
 
@@ -426,7 +493,7 @@ fn push_set(commands: &mut Commands, Write { name, bytes, ttl, only_if_absent, .
 
 /// A SET answers nothing where NX kept it from storing.
 fn was_stored(mut reply: RepliesOf) -> bool {
-    reply.next().is_some_and(|reply| reply.bytes().is_some())
+    matches!(reply.next(), Some(Reply::Status(_)))
 }
 
 fn not_empty(bytes: Option<&[u8]>) -> Option<&[u8]> {
@@ -443,7 +510,7 @@ fn parse(stamp: &[u8]) -> Option<u64> {
 }
 
 /// 64 random bits, so that no stamp comes back.
-fn new_stamp() -> Result<u64> {
+pub fn random() -> Result<u64> {
     let mut bytes = [0; 8];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
         .map_err(|error| Error::new(ErrorKind::Server, format!("this system has no random numbers: {error}")))?;

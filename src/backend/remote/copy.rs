@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::entries::{answered, millis, now_ms, unanswered};
+use super::entries::{millis, now_ms, unanswered};
 use super::{Pairing, Remote, Store, Write};
 use crate::backend::{CopiedEntry, IfPresent, Imported};
 use crate::clock::ends;
@@ -30,8 +30,8 @@ impl<S: Store> Remote<S> {
             found[index] = Some(read);
             pairing
         };
-        self.store.read(&names, &mut each).await;
-        let found = self.those_current(answered(found)).await;
+        let step = self.step(names.len(), false, self.store.read(&names, &mut each)).await;
+        let found = self.those_current(self.outcomes(found, step)).await;
         let left = self.left_to(&names, &found).await;
         Ok(keys.iter().zip(found.into_iter().zip(left)).map(|(key, (read, left))| copy(key, read?, left?)).collect())
     }
@@ -63,8 +63,8 @@ impl<S: Store> Remote<S> {
             outcomes[index] = Some(outcome.map(|stored| if stored { Imported::Stored } else { Imported::Present }));
             Pairing::Right
         };
-        self.store.write(&self.prefix, &writes, &mut each).await;
-        let outcomes = answered(outcomes);
+        let step = self.step(entries.len(), true, self.store.write(&self.prefix, &writes, &mut each)).await;
+        let outcomes = self.outcomes(outcomes, step);
         self.counting.sets(outcomes.iter().filter(|outcome| matches!(outcome, Ok(Imported::Stored))).count() as u64);
         Ok(outcomes)
     }

@@ -7,7 +7,7 @@ use super::tags::{pair, tags_of};
 use super::{Pairing, Remote, Store, Write};
 use crate::backend::NewEntry;
 use crate::entry::{self, DecodeError, Entry, TagStamp, tag_hash};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::value::Value;
 
 /// What was read under a name, before its tags are compared.
@@ -59,8 +59,8 @@ impl<S: Store> Remote<S> {
             read[index] = Some(found);
             pairing
         };
-        self.store.read(&names, &mut each).await;
-        let values = self.those_current(answered(read)).await;
+        let step = self.step(names.len(), false, self.store.read(&names, &mut each)).await;
+        let values = self.those_current(self.outcomes(read, step)).await;
         let hits = values.iter().filter(|value| matches!(value, Ok(Some(_)))).count() as u64;
         let misses = values.iter().filter(|value| matches!(value, Ok(None))).count() as u64;
         self.counting.reads(hits, misses);
@@ -100,11 +100,11 @@ impl<S: Store> Remote<S> {
             }
         }
         let mut each = |index: usize, outcome: Result<bool>| {
-            outcomes[indexes[index]] = Some(outcome.map(drop));
+            outcomes[indexes[index]] = Some(outcome.and_then(stored));
             Pairing::Right
         };
-        self.store.write(&self.prefix, &writes, &mut each).await;
-        let outcomes = answered(outcomes);
+        let step = self.step(entries.len(), true, self.store.write(&self.prefix, &writes, &mut each)).await;
+        let outcomes = self.outcomes(outcomes, step);
         self.counting.sets(outcomes.iter().filter(|outcome| outcome.is_ok()).count() as u64);
         Ok(outcomes)
     }
@@ -118,8 +118,8 @@ impl<S: Store> Remote<S> {
             removed[index] = Some(found);
             pairing
         };
-        self.store.remove(&names, &mut each).await;
-        let removed = self.those_current(answered(removed)).await;
+        let step = self.step(names.len(), false, self.store.remove(&names, &mut each)).await;
+        let removed = self.those_current(self.outcomes(removed, step)).await;
         let there: Vec<Result<bool>> = removed.into_iter().map(|it| it.map(|it| it.is_some())).collect();
         self.counting.deletes(there.iter().filter(|it| matches!(it, Ok(true))).count() as u64);
         Ok(there)
@@ -204,9 +204,9 @@ pub(super) fn unanswered<T>(names: usize) -> Vec<Option<Result<T>>> {
     (0..names).map(|_| None).collect()
 }
 
-/// The outcomes; a name without one was not answered.
-pub(super) fn answered<T>(outcomes: Vec<Option<Result<T>>>) -> Vec<Result<T>> {
-    outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| Err(no_answer()))).collect()
+/// A store says that it did not store what it was to store whatever was there.
+fn stored(stored: bool) -> Result<()> {
+    if stored { Ok(()) } else { Err(Error::new(ErrorKind::Server, "the server did not store the entry")) }
 }
 
 #[allow(clippy::unnecessary_wraps)] // What `found` takes: an entry may turn out not to be wanted.

@@ -11,6 +11,7 @@ mod entries;
 mod hints;
 mod index;
 mod listing;
+mod parts;
 mod roll_call;
 mod store;
 mod tags;
@@ -24,15 +25,16 @@ use serde_json::{Value as Json, json};
 
 use self::counting::Counting;
 use self::hints::Hints;
+pub use self::parts::Parts;
 pub use self::roll_call::RollCall;
 pub use self::store::{EachBytes, EachDone, Pairing, Part, Store, Write};
 use super::{
     Backend, Capabilities, CopiedEntry, Counters, IfPresent, Imported, NewEntry, Page, Position, Removed, Reply, Usage,
     Wanted,
 };
-use crate::caller::Bounded;
+use crate::caller::{self, Bounded, Until};
 use crate::entry::TagStamp;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::runtime::Runtime;
 use crate::value::Value;
 
@@ -69,6 +71,27 @@ impl<S: Store> Remote<S> {
         Either::Right(Box::pin(Bounded::new(self.timeout, &self.runtime, &self.server, operation)))
     }
 
+    /// Runs a step of an operation on many names, within the time there is for it: of several servers one that is silent
+    /// leaves some for the steps that follow. `None`: it is not done, and has only those outcomes that came in time.
+    async fn step<T>(&self, names: usize, is_last: bool, step: impl Future<Output = T>) -> Option<T> {
+        // The only name has the whole time, and ends with it.
+        let end = if names == 1 { None } else { caller::call_deadline() };
+        let Some(end) = end else { return Some(step.await) };
+        let followers = if is_last || self.store.is_one_server() { 0 } else { 2 };
+        let end = caller::share(end, followers, self.timeout);
+        if Instant::now() >= end { None } else { Until::new(end, step).await }
+    }
+
+    /// The outcomes of a step; a name without one was too late.
+    fn outcomes<T>(&self, outcomes: Vec<Option<Result<T>>>, step: Option<()>) -> Vec<Result<T>> {
+        let missing = || if step.is_some() { store::no_answer() } else { self.late() };
+        outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| Err(missing()))).collect()
+    }
+
+    fn late(&self) -> Error {
+        caller::timed_out(&self.server, self.timeout)
+    }
+
     /// An operation made of many, each with a deadline of its own.
     fn long_call<'a, T: 'a>(&'a self, operation: impl Future<Output = Result<T>> + Send + 'a) -> Reply<'a, T> {
         Either::Right(Box::pin(operation))
@@ -96,8 +119,8 @@ impl<S: Store> Backend for Remote<S> {
         self.store.is_one_server()
     }
 
-    fn call_timeout(&self) -> Duration {
-        self.timeout
+    fn call_timeout(&self) -> Option<Duration> {
+        Some(self.timeout)
     }
 
     fn get<'a>(&'a self, key: &'a [u8]) -> Reply<'a, Option<Value>> {

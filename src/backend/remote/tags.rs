@@ -27,7 +27,7 @@ impl<S: Store> Remote<S> {
     pub(super) async fn those_current<T>(&self, found: Vec<Result<Option<Found<T>>>>) -> Vec<Result<Option<T>>> {
         let tagged = found.iter().filter_map(|it| it.as_ref().ok()?.as_ref());
         let tags: Vec<u64> = tagged.flat_map(|it| it.tags.iter().map(|tag| tag.tag)).collect();
-        let known = self.each_stamp(tags, false).await;
+        let known = self.each_stamp(found.len(), true, tags, false).await;
         let check = |it: Found<T>| Ok(known.are_current(&it.tags)?.then_some(it.what));
         found.into_iter().map(|it| it.and_then(|it| it.map_or(Ok(None), check))).collect()
     }
@@ -41,19 +41,20 @@ impl<S: Store> Remote<S> {
 
     /// The stamps of all tags of some entries, made where they are missing; read before any of them is written.
     pub(super) async fn stamps_for(&self, entries: &[NewEntry<'_>]) -> Known {
-        let known = self.each_stamp(tags_of(entries), true).await;
+        let known = self.each_stamp(entries.len(), false, tags_of(entries), true).await;
         let stamps: Vec<TagStamp> = known.stamps().collect();
         self.hints.saw_stamps(&stamps);
         known
     }
 
-    async fn each_stamp(&self, mut tags: Vec<u64>, create: bool) -> Known {
+    async fn each_stamp(&self, names: usize, is_last_step: bool, mut tags: Vec<u64>, create: bool) -> Known {
         tags.sort_unstable();
         tags.dedup();
         if tags.is_empty() {
             return Known(Vec::new());
         }
-        let stamps = self.store.each_stamp(&self.prefix, &tags, create).await;
+        let stamps = self.step(names, is_last_step, self.store.each_stamp(&self.prefix, &tags, create)).await;
+        let stamps = stamps.unwrap_or_else(|| tags.iter().map(|_| Err(self.late())).collect());
         Known(tags.into_iter().zip(stamps).collect())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use yokedcache::error::ErrorKind;
+use yokedcache::error::{Error, ErrorKind};
 
 /// How a command ended; `--help` and the README explain each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,12 +27,12 @@ impl From<Exit> for ExitCode {
     }
 }
 
-impl From<ErrorKind> for Exit {
-    fn from(kind: ErrorKind) -> Self {
-        match kind {
+impl From<&Error> for Exit {
+    fn from(error: &Error) -> Self {
+        match error.kind() {
             ErrorKind::Invalid | ErrorKind::TooLarge => Self::Usage,
             ErrorKind::Config => Self::Configuration,
-            kind if kind.is_retryable() => Self::NotNow,
+            _ if error.is_retryable() => Self::NotNow,
             _ => Self::Failed,
         }
     }

@@ -51,7 +51,7 @@ impl Failure {
     /// What the program ends with.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Cache(error) => error.kind().into(),
+            Self::Cache(error) => error.into(),
             Self::Usage(_) => Exit::Usage,
             Self::Stream(..) => Exit::Failed,
             Self::Unread => Exit::Done,

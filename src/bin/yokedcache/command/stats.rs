@@ -94,7 +94,7 @@ fn watch(session: &mut Session, every: Duration) -> Result<Exit> {
 /// A server that is away for a while does not end a watch.
 fn go_on_after(session: &Session, failure: Failure, every: Duration) -> Result<()> {
     match &failure {
-        Failure::Cache(error) if error.kind().is_retryable() => {
+        Failure::Cache(error) if error.is_retryable() => {
             remark(session.output.is_json(), error.message());
             if session.output.is_json() {
                 failure.tell(true);
