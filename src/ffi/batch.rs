@@ -4,6 +4,7 @@ use std::ffi::c_void;
 
 use super::arguments::{array, bytes, slices, yc_slice};
 use super::cache::{with_cache, yc_cache};
+use super::cancellation::wait;
 use super::completion::yc_completion;
 use super::error::yc_error;
 use super::status::{YC_OK, yc_status};
@@ -11,7 +12,6 @@ use super::value::yc_value;
 use crate::cache::{Operation, Outcome, SetRequest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ttl::Ttl;
-use crate::wait::wait;
 
 /// Kind of operation: yc_get().
 pub const YC_OP_GET: i32 = 1;

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::cancellation::Uncancelled;
 use super::error::yc_error;
 use super::status::{status_of, yc_status};
 use crate::error::{Error, Result};
@@ -26,6 +27,17 @@ pub(super) unsafe fn call(
     }
 }
 
+/// As `call`, for what may block or make a system call that is a point of cancellation.
+pub(super) unsafe fn call_uncancelled(
+    name: &'static str,
+    err: *mut *mut yc_error,
+    body: impl FnOnce() -> Result<yc_status>,
+) -> yc_status {
+    let _uncancelled = Uncancelled::begin();
+    // SAFETY: the caller's arguments, handed on.
+    unsafe { call(name, err, body) }
+}
+
 /// Hands the caller an error, and answers its status.
 #[cold]
 unsafe fn report(error: &Error, err: *mut *mut yc_error) -> yc_status {
@@ -39,6 +51,7 @@ unsafe fn report(error: &Error, err: *mut *mut yc_error) -> yc_status {
 /// Releases what `into_raw` gave out; a panicking destructor does not cross.
 pub(super) unsafe fn free<T>(handle: *mut T) {
     if !handle.is_null() {
+        let _uncancelled = Uncancelled::begin();
         // SAFETY: made by Box::into_raw, and released once, as the header asks.
         let owned = unsafe { Box::from_raw(handle) };
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(owned))) {

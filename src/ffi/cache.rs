@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::arguments::{null, out};
 use super::boundary;
+use super::cancellation::{answer, wait};
 use super::error::yc_error;
 use super::fork::watch;
 use super::status::{YC_OK, yc_status};
@@ -18,7 +19,6 @@ use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fork;
 use crate::queue::{Keeper, Queue};
-use crate::wait::{answer, wait};
 
 /// What timeout_ms -1 is to a close: time enough for what is in flight, not so long that a program seems to hang.
 const DEFAULT_CLOSE_MS: u64 = 5000;
@@ -140,12 +140,17 @@ pub(super) unsafe fn with_cache(
     err: *mut *mut yc_error,
     body: impl FnOnce(&Cache) -> Result<yc_status>,
 ) -> yc_status {
-    // SAFETY: the caller's arguments, handed on.
-    unsafe { with_handle(name, cache, err, |handle| body(&handle.switch.serving())) }
+    let checked = || {
+        // SAFETY: the caller hands NULL or a live cache of ours.
+        let handle = unsafe { cache.as_ref() }.ok_or_else(|| null("cache"))?;
+        handle.0.check_open()?;
+        body(&handle.0.switch.serving())
+    };
+    // SAFETY: the caller's `err`, handed on.
+    unsafe { boundary::call(name, err, checked) }
 }
 
-/// As `with_cache`, for what keeps the cache.
-#[inline]
+/// As `with_cache`, for what keeps the cache, and may wait for it.
 pub(super) unsafe fn with_handle(
     name: &'static str,
     cache: *const yc_cache,
@@ -159,7 +164,7 @@ pub(super) unsafe fn with_handle(
         body(&handle.0)
     };
     // SAFETY: the caller's `err`, handed on.
-    unsafe { boundary::call(name, err, checked) }
+    unsafe { boundary::call_uncancelled(name, err, checked) }
 }
 
 impl yc_cache {
@@ -241,7 +246,7 @@ unsafe fn open(
         Ok(YC_OK)
     };
     // SAFETY: the caller's `err`, handed on.
-    unsafe { boundary::call(name, err, body) }
+    unsafe { boundary::call_uncancelled(name, err, body) }
 }
 
 /// Opens a cache from a configuration text: a URL
@@ -306,7 +311,7 @@ pub unsafe extern "C" fn yc_close(cache: *mut yc_cache, timeout_ms: i64, err: *m
         handle.0.close(deadline).map(|()| YC_OK)
     };
     // SAFETY: the caller's `err`, handed on.
-    unsafe { boundary::call("yc_close", err, body) }
+    unsafe { boundary::call_uncancelled("yc_close", err, body) }
 }
 
 /// Releases a cache, once no thread uses the handle any more. One that was
@@ -325,5 +330,5 @@ pub unsafe extern "C" fn yc_cache_free(cache: *mut yc_cache) {
         Ok(YC_OK)
     };
     // SAFETY: no place for an error.
-    unsafe { boundary::call("yc_cache_free", std::ptr::null_mut(), body) };
+    unsafe { boundary::call_uncancelled("yc_cache_free", std::ptr::null_mut(), body) };
 }

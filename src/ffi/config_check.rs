@@ -26,7 +26,7 @@ unsafe fn check(
         Ok(YC_OK)
     };
     // SAFETY: the caller's `err`, handed on.
-    unsafe { boundary::call(name, err, body) }
+    unsafe { boundary::call_uncancelled(name, err, body) }
 }
 
 /// Checks a configuration as yc_open() takes it, and opens nothing: no server

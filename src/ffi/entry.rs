@@ -4,13 +4,13 @@ use std::ffi::c_void;
 
 use super::arguments::{bytes, out, slices, yc_slice};
 use super::cache::{with_cache, yc_cache};
+use super::cancellation::answer;
 use super::error::yc_error;
 use super::status::{YC_MISS, YC_OK, yc_status};
 use super::value::yc_value;
 use crate::cache::SetRequest;
 use crate::error::{Error, ErrorKind};
 use crate::ttl::Ttl;
-use crate::wait::answer;
 
 /// ttl_ms: the cache's default_ttl, spread by its ttl_jitter.
 pub const YC_TTL_DEFAULT: i64 = -1;

@@ -4,11 +4,11 @@ use std::ffi::c_void;
 
 use super::arguments::{bytes, slices, yc_slice};
 use super::cache::{with_cache, yc_cache};
+use super::cancellation::wait;
 use super::error::yc_error;
 use super::status::{YC_OK, yc_status};
 use crate::backend::Removed;
 use crate::error::Result;
-use crate::wait::wait;
 
 /// *removed: the backend cannot know how many entries went.
 pub const YC_COUNT_UNKNOWN: u64 = u64::MAX;

@@ -97,5 +97,5 @@ pub unsafe extern "C" fn yc_set_log(
         Ok(YC_OK)
     };
     // SAFETY: the caller's `err`, handed on.
-    unsafe { boundary::call("yc_set_log", err, body) }
+    unsafe { boundary::call_uncancelled("yc_set_log", err, body) }
 }

@@ -4,6 +4,7 @@ use std::mem::MaybeUninit;
 
 use super::arguments::{array, array_out, slices, yc_slice};
 use super::cache::{with_cache, yc_cache};
+use super::cancellation::wait;
 use super::entry::hit;
 use super::error::yc_error;
 use super::status::{YC_MISS, YC_OK, status_of, yc_status};
@@ -12,7 +13,6 @@ use crate::cache::SetRequest;
 use crate::error::Result;
 use crate::ttl::Ttl;
 use crate::value::Value;
-use crate::wait::wait;
 
 /// Writes what a refused call says of each of its keys. An array that is NULL, or whose length no list of keys has,
 /// cannot be written.

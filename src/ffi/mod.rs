@@ -7,6 +7,7 @@ pub mod arguments;
 pub mod batch;
 pub mod boundary;
 pub mod cache;
+mod cancellation;
 pub mod completion;
 pub mod config_check;
 pub mod entry;

@@ -86,7 +86,7 @@ unsafe fn with_queue(
         body(queue)
     };
     // SAFETY: the caller's `err`, handed on.
-    unsafe { boundary::call(name, err, checked) }
+    unsafe { boundary::call_uncancelled(name, err, checked) }
 }
 
 /// Opens a queue for up to capacity operations that are in flight or not

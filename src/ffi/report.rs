@@ -2,11 +2,11 @@
 
 use super::arguments::out;
 use super::cache::{with_cache, yc_cache};
+use super::cancellation::{answer, wait};
 use super::error::yc_error;
 use super::status::{YC_OK, yc_status};
 use super::value::yc_value;
 use crate::value::Value;
-use crate::wait::{answer, wait};
 
 /// Capability: keys can be listed; keys, patterns and search work.
 pub const YC_CAN_LIST: u64 = 1;

@@ -5,12 +5,12 @@ use std::ffi::c_void;
 use super::arguments::{bytes, out, slices, yc_slice};
 use super::boundary;
 use super::cache::{with_cache, yc_cache};
+use super::cancellation::wait;
 use super::error::yc_error;
 use super::status::{YC_OK, yc_status};
 use crate::cache::SearchOptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fuzzy::Match;
-use crate::wait::wait;
 
 /// The score a match must reach unless another is asked for.
 pub const YC_SEARCH_THRESHOLD: f64 = 80.0;
