@@ -9,6 +9,7 @@
 //! queue (operations that complete later)  →  runtime (one thread)            wire (connections of both)
 //! ```
 
+mod allocation;
 pub mod backend;
 mod backoff;
 pub mod byte_strings;

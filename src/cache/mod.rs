@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use crate::allocation;
 use crate::backend::{Backend, Capabilities, Counters, NewEntry, Removed, Reply, Usage, done};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
@@ -24,6 +25,9 @@ use crate::key::{check_key, check_tag, check_tags};
 use crate::latency::{Latencies, Operation as Timed};
 use crate::ttl::{DefaultTtl, Ttl};
 use crate::value::Value;
+
+/// How often a value is held on its way into a store, at most.
+const COPIES: usize = 4;
 
 /// How many were opened.
 static OPENED: AtomicU64 = AtomicU64::new(0);
@@ -153,6 +157,8 @@ impl Cache {
 
     /// Stores many entries, each with its own outcome; none if one of them is not allowed.
     pub async fn set_many(&self, requests: &[SetRequest<'_>]) -> Result<Vec<Result<()>>> {
+        let bytes: usize = requests.iter().map(|request| request.value.len()).sum();
+        allocation::check(COPIES.saturating_mul(bytes))?;
         let entries: Vec<NewEntry> = requests.iter().map(|request| self.new_entry(*request)).collect::<Result<_>>()?;
         Ok(each_of(entries.len(), self.latencies.time(Timed::Many, self.backend.set_many(&entries)).await))
     }
@@ -221,6 +227,7 @@ impl Cache {
         if value.len() as u64 > self.max_value_bytes {
             return Err(self.value_too_large(value.len()));
         }
+        allocation::check(COPIES.saturating_mul(value.len()))?;
         Ok(NewEntry { key, value, ttl: self.default_ttl.resolve(ttl), tags })
     }
 

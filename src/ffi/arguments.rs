@@ -3,7 +3,13 @@
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
 
+use crate::allocation;
 use crate::error::{Error, ErrorKind, Result};
+
+/// How often the strings of a list are held at once, at most.
+const COPIES: usize = 4;
+/// What the lists hold of each, at most.
+const LISTED: usize = 256;
 
 /// A run of bytes: a key, a tag or a value. `data` may be NULL when `len` is 0.
 #[repr(C)]
@@ -78,8 +84,13 @@ pub(super) unsafe fn slices<'a>(data: *const yc_slice, len: usize, name: &str) -
 }
 
 unsafe fn some_slices<'a>(data: *const yc_slice, len: usize, name: &str) -> Result<Vec<&'a [u8]>> {
-    // SAFETY: as the caller's promise for `array`, for the list and for each of its items.
-    unsafe { array(data, len, name)?.iter().map(|item| bytes(item.data, item.len, name)).collect() }
+    // SAFETY: as the caller's promise for `array`.
+    let list = unsafe { array(data, len, name) }?;
+    // Keys and values are copied a few times on their way to a server; each has a place in some lists as well.
+    let total = list.iter().fold(0usize, |total, item| total.saturating_add(item.len));
+    allocation::check(total.saturating_mul(COPIES).saturating_add(len.saturating_mul(LISTED)))?;
+    // SAFETY: as the caller's promise for `array`, for each of the items.
+    list.iter().map(|item| unsafe { bytes(item.data, item.len, name) }).collect()
 }
 
 /// A place the caller wants written, and must give.

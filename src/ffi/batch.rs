@@ -9,9 +9,13 @@ use super::completion::yc_completion;
 use super::error::yc_error;
 use super::status::{YC_OK, yc_status};
 use super::value::yc_value;
+use crate::allocation;
 use crate::cache::{Operation, Outcome, SetRequest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ttl::Ttl;
+
+/// What the lists of a batch hold of each operation, at most.
+const OUTCOME: usize = 256;
 
 /// Kind of operation: yc_get().
 pub const YC_OP_GET: i32 = 1;
@@ -108,7 +112,9 @@ pub unsafe extern "C" fn yc_batch(
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
         with_cache("yc_batch", cache, err, |cache| {
-            let places: Vec<*mut yc_op> = places(ops, n, stride, "ops", "sizeof(yc_op)")?.collect();
+            let places = places(ops, n, stride, "ops", "sizeof(yc_op)")?;
+            allocation::check(n.saturating_mul(OUTCOME))?;
+            let places: Vec<*mut yc_op> = places.collect();
             let tags: Vec<Result<Vec<&[u8]>>> = places.iter().map(|op| tags_of(*op)).collect();
             let operations = places.iter().zip(&tags).map(|(op, tags)| read(*op, tags)).collect();
             let outcomes = wait(cache.batch(operations));

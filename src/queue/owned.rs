@@ -109,12 +109,12 @@ impl Kind {
 }
 
 impl Owned {
-    /// A copy of an operation; none where the budget has no room for it.
+    /// A copy of an operation; none where the budget or the process has no room for it.
     pub(super) fn copy(operation: &Operation<'_>, budget: &Arc<Budget>) -> Option<Self> {
         let parts = Parts::of(operation);
         let len = packed_len(parts.strings());
         let share = budget.take(len)?;
-        Some(Self { kind: Kind::of(operation), strings: Packed::new(parts.strings(), len), _share: share })
+        Some(Self { kind: Kind::of(operation), strings: Packed::new(parts.strings(), len)?, _share: share })
     }
 
     /// Runs it.

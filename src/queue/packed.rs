@@ -12,14 +12,15 @@ pub(super) fn packed_len<'a>(strings: impl Iterator<Item = &'a [u8]>) -> usize {
 }
 
 impl Packed {
-    /// Copies strings that take so many bytes.
-    pub(super) fn new<'a>(strings: impl Iterator<Item = &'a [u8]>, len: usize) -> Self {
-        let mut bytes = Vec::with_capacity(len);
+    /// Copies strings that take so many bytes, if there is memory for them.
+    pub(super) fn new<'a>(strings: impl Iterator<Item = &'a [u8]>, len: usize) -> Option<Self> {
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(len).ok()?;
         for string in strings {
             bytes.extend_from_slice(&string.len().to_ne_bytes());
             bytes.extend_from_slice(string);
         }
-        Self(bytes.into_boxed_slice())
+        Some(Self(bytes.into_boxed_slice()))
     }
 
     /// Each in turn.
@@ -51,7 +52,7 @@ mod tests {
         let strings: [&[u8]; 5] = [b"key", b"", b"\0", &[b'v'; 70_000], b""];
         for n in 0..=strings.len() {
             let some = || strings[..n].iter().copied();
-            let packed = Packed::new(some(), packed_len(some()));
+            let packed = Packed::new(some(), packed_len(some())).unwrap();
             assert_eq!(packed.0.len(), packed_len(some()));
             assert!(packed.iter().eq(some()), "{n}");
         }

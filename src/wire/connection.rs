@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use super::answer::{Answer, Request};
 use super::failure;
+use super::framing::ReplyLimit;
 use super::limits::Room;
 use super::outgoing::{self, Outgoing};
 use super::reader::{Expected, Reader};
@@ -22,6 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub struct Connection {
     /// Which server, for messages.
     pub(super) server: Arc<str>,
+    reply_limit: ReplyLimit,
     pub(super) socket: Socket,
     pub(super) state: Mutex<State>,
     pub(super) reader: Mutex<Reader>,
@@ -73,6 +75,7 @@ impl Connection {
             State { outgoing: Outgoing::new(limit), expected: VecDeque::new(), leader: Leader::Nobody, broken: None };
         Self {
             server,
+            reply_limit: dialect.reply_limit(),
             socket,
             state: Mutex::new(state),
             reader: Mutex::new(Reader::new(dialect.framing())),
@@ -98,16 +101,17 @@ impl Connection {
     pub fn send(self: &Arc<Self>, bytes: &[u8], replies: u32, room: Room) -> Result<Answer> {
         let blocking = caller::may_block();
         let request = Arc::new(Request::new(blocking));
-        let expected = Expected { request: Arc::clone(&request), replies, received: Vec::new(), room };
+        let most = self.reply_limit.of(bytes, replies);
+        let expected = Expected::new(Arc::clone(&request), replies, most, room);
         let write = {
             let mut state = self.lock();
             if let Some(error) = &state.broken {
                 return Err(error.clone());
             }
+            state.outgoing.push(bytes).map_err(|_| failure::no_memory(&self.server, bytes.len()))?;
             if self.load.fetch_add(1, Relaxed) == 0 {
                 self.progressed();
             }
-            state.outgoing.push(bytes);
             state.expected.push_back(expected);
             if blocking { state.outgoing.begin() } else { None }
         };

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::time::Duration;
 use std::{fmt, io};
 
-use super::reader::LONG_REPLY;
+use super::framing::LONG_REPLY;
 use crate::error::{Error, ErrorKind};
 use crate::shown::shown;
 
@@ -167,4 +167,19 @@ pub fn panicked(server: &str, payload: Box<dyn Any + Send>) -> Error {
 pub fn leader_lost(server: &str) -> Error {
     let text = format!("{server}: the reading of replies was broken off; the connection is opened again by itself");
     Error::new(ErrorKind::Protocol, text)
+}
+
+/// There is no memory to queue a request.
+#[cold]
+pub fn no_memory(server: &str, bytes: usize) -> Error {
+    let text =
+        format!("{server}: there is no memory for a request of {bytes} bytes; send less at once, or free memory");
+    Error::new(ErrorKind::Busy, text)
+}
+
+/// There is no memory to receive a reply, or to keep it.
+#[cold]
+pub fn no_memory_for_reply(server: &str) -> Error {
+    let text = format!("{server}: there is no memory for a reply; ask for less at once, or free memory");
+    Error::new(ErrorKind::Busy, text)
 }

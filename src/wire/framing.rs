@@ -3,6 +3,27 @@
 /// The longest line a server may send; one without an end is no protocol of ours.
 pub const MAX_LINE: usize = 64 * 1024;
 
+/// The most bytes one reply may have.
+pub const MAX_REPLY: usize = 512 << 20;
+/// The beginning of the complaint about a longer one.
+pub const LONG_REPLY: &str = "a reply of more than";
+
+/// How long replies may be: what a server sends beyond that is no answer to the request, and is not kept.
+#[derive(Clone, Copy)]
+pub struct ReplyLimit {
+    /// The most bytes of a reply that is one value, a number or a status.
+    pub one: usize,
+    /// Whether a request, which so many replies answer, may have a reply of many values.
+    pub has_many: fn(request: &[u8], replies: u32) -> bool,
+}
+
+impl ReplyLimit {
+    /// The most bytes of each reply to a request.
+    pub fn of(&self, request: &[u8], replies: u32) -> usize {
+        if (self.has_many)(request, replies) { MAX_REPLY } else { self.one }
+    }
+}
+
 /// What the bytes received so far begin with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Frame {

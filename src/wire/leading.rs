@@ -15,7 +15,7 @@ use super::answer::Request;
 use super::connection::{Connection, Leader};
 use super::dial::is_tls_record;
 use super::failure;
-use super::reader::{Delivery, Reader};
+use super::reader::{CHUNK, Delivery, Reader};
 use super::socket::Wait;
 use crate::caller;
 use crate::error::{Error, Result};
@@ -173,7 +173,7 @@ impl Connection {
             self.resume(wait)?;
             wait = Wait::No;
         }
-        let space = reader.space();
+        let space = reader.space().map_err(|_| failure::no_memory_for_reply(&self.server))?;
         let room = space.len();
         match self.socket.receive(space, wait) {
             Ok(0) => Err(self.lost(&io::ErrorKind::UnexpectedEof.into())),
@@ -210,14 +210,17 @@ impl Connection {
         }
         let mut answered = 0;
         while let Some(range) = reader.next().map_err(|what| failure::protocol(&self.server, &what))? {
-            if reader.expected.is_empty() {
-                std::mem::swap(&mut reader.expected, &mut self.lock().expected);
-            }
-            let delivery = reader.deliver(range).ok_or_else(|| failure::closed_or_uninvited(&self.server))?;
+            self.adopt_expected(reader);
+            let delivery =
+                reader.deliver(range, &self.server).ok_or_else(|| failure::closed_or_uninvited(&self.server))?;
             answered += u32::from(delivery != Delivery::Part);
             if delivery == Delivery::Unwanted {
                 self.abandoned.fetch_sub(1, Relaxed);
             }
+        }
+        if reader.rest().len() > CHUNK {
+            self.adopt_expected(reader);
+            reader.check_length().map_err(|what| failure::protocol(&self.server, &what))?;
         }
         if reader.oversized > 0 {
             self.note_oversized(std::mem::take(&mut reader.oversized));
@@ -233,6 +236,13 @@ impl Connection {
         };
         self.transmit(write);
         Ok(())
+    }
+
+    /// Takes the requests that are answered next.
+    fn adopt_expected(&self, reader: &mut Reader) {
+        if reader.expected.is_empty() {
+            std::mem::swap(&mut reader.expected, &mut self.lock().expected);
+        }
     }
 
     /// The connection's own task: leads while tasks wait and no thread leads.

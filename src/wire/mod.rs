@@ -27,7 +27,7 @@ mod verifier;
 pub use self::answer::{Answer, Replies};
 pub use self::connection::Connection;
 pub use self::failure::protocol;
-pub use self::framing::{Frame, Framing, MAX_LINE};
+pub use self::framing::{Frame, Framing, MAX_LINE, ReplyLimit};
 #[cfg(test)]
 pub use self::reader::{hostile_bytes, receive_in_pieces};
 pub use self::server::{Dialect, Greeting, Server, ask_once};

@@ -1,6 +1,6 @@
 //! What is to be sent on a connection, gathered into as few writes as the replies allow.
 
-use std::collections::VecDeque;
+use std::collections::{TryReserveError, VecDeque};
 use std::io;
 
 use super::socket::Socket;
@@ -37,13 +37,15 @@ impl Outgoing {
         Self { limit, ..Self::default() }
     }
 
-    /// Queues a request.
-    pub fn push(&mut self, request: &[u8]) {
+    /// Queues a request, if there is memory for it.
+    pub fn push(&mut self, request: &[u8]) -> Result<(), TryReserveError> {
+        self.queued.try_reserve(request.len())?;
         self.queued.extend_from_slice(request);
         self.requests += 1;
         if self.limit.is_some() {
             self.lengths.push_back(request.len());
         }
+        Ok(())
     }
 
     /// Notes that so many requests were answered.
@@ -64,7 +66,11 @@ impl Outgoing {
             None => std::mem::replace(&mut self.queued, std::mem::take(&mut self.spare)),
             Some(limit) => {
                 let end = self.whole_requests(limit);
-                self.queued.drain(..end).collect()
+                if end == self.queued.len() {
+                    std::mem::take(&mut self.queued)
+                } else {
+                    self.queued.drain(..end).collect()
+                }
             }
         };
         self.unanswered.push_back(self.requests - self.lengths.len() as u64);
@@ -125,7 +131,7 @@ mod tests {
     fn a_limit_cuts_between_requests() {
         let mut outgoing = Outgoing::new(Some(10));
         for request in [&b"aaaa"[..], b"bbbb", b"cccc", b"dddddddddddd", b"ee"] {
-            outgoing.push(request);
+            outgoing.push(request).unwrap();
         }
         for (write, requests) in [(&b"aaaabbbb"[..], 2), (b"cccc", 1), (b"dddddddddddd", 1), (b"ee", 1)] {
             let buffer = outgoing.begin().unwrap();
@@ -139,12 +145,12 @@ mod tests {
     fn what_is_asked_while_the_window_is_full_shares_the_next_write() {
         let mut outgoing = Outgoing::default();
         for _ in 0..WINDOW {
-            outgoing.push(b"a");
+            outgoing.push(b"a").unwrap();
             let buffer = outgoing.begin().unwrap();
             outgoing.sent(buffer);
         }
-        outgoing.push(b"b");
-        outgoing.push(b"c");
+        outgoing.push(b"b").unwrap();
+        outgoing.push(b"c").unwrap();
         assert!(outgoing.begin().is_none());
         outgoing.answered(1);
         assert_eq!(outgoing.begin().unwrap(), b"bc");

@@ -1,28 +1,50 @@
 //! Received bytes, cut into replies and handed to the requests they answer.
 
-use std::collections::VecDeque;
+use std::collections::{TryReserveError, VecDeque};
 use std::sync::Arc;
 
 use super::answer::Request;
-use super::framing::{Frame, Framing};
+use super::failure;
+use super::framing::{Frame, Framing, LONG_REPLY, MAX_REPLY};
 use super::limits::Room;
+use crate::allocation;
 
 /// How much is read at once at first; replies that are larger get more.
-const CHUNK: usize = 16 * 1024;
-/// The most bytes one reply may have.
-const MAX_REPLY: usize = 512 << 20;
-/// How the complaint about a longer one begins.
-pub const LONG_REPLY: &str = "a reply of more than";
+pub const CHUNK: usize = 16 * 1024;
 
 /// A request that was queued, and how much of its answer has come.
 pub struct Expected {
     pub request: Arc<Request>,
     /// How many replies are still to come.
     pub replies: u32,
+    /// The most bytes each may have.
+    most: usize,
     /// Those that came.
-    pub received: Vec<u8>,
+    received: Vec<u8>,
+    /// There was no memory to keep one.
+    lost: bool,
     /// Given back when the last has come.
     pub room: Room,
+}
+
+impl Expected {
+    pub fn new(request: Arc<Request>, replies: u32, most: usize, room: Room) -> Self {
+        Self { request, replies, most, received: Vec::new(), lost: false, room }
+    }
+
+    /// Keeps a reply for the caller, if there is one who waits.
+    fn keep(&mut self, reply: &[u8]) {
+        if self.lost || !self.request.is_awaited() {
+            return;
+        }
+        // Who reads it copies a value out of it.
+        let is_room = self.received.try_reserve(reply.len()).is_ok() && allocation::is_there(2 * reply.len());
+        if is_room {
+            self.received.extend_from_slice(reply);
+        } else {
+            (self.received, self.lost) = (Vec::new(), true);
+        }
+    }
 }
 
 /// What a reply was for its request.
@@ -57,8 +79,8 @@ impl Reader {
         Self { framing, buffer, start: 0, end: 0, skip: 0, expected: VecDeque::new(), oversized: 0 }
     }
 
-    /// Room to receive into.
-    pub fn space(&mut self) -> &mut [u8] {
+    /// Room to receive into, if there is memory for it.
+    pub fn space(&mut self) -> Result<&mut [u8], TryReserveError> {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
             if self.buffer.len() > 16 * CHUNK {
@@ -70,10 +92,11 @@ impl Reader {
             (self.start, self.end) = (0, self.end - self.start);
             let wanted = (self.end * 2).max(CHUNK);
             if self.buffer.len() < wanted {
+                self.buffer.try_reserve_exact(wanted - self.buffer.len())?;
                 self.buffer.resize(wanted, 0);
             }
         }
-        &mut self.buffer[self.end..]
+        Ok(&mut self.buffer[self.end..])
     }
 
     /// So many bytes were received into that room.
@@ -87,6 +110,12 @@ impl Reader {
         let arrived = self.end - bytes;
         self.buffer.copy_within(arrived + skipped..self.end, arrived);
         self.end -= skipped;
+    }
+
+    /// Checks a reply that is not whole yet against what its request may be answered with.
+    pub fn check_length(&self) -> Result<(), String> {
+        let most = self.expected.front().map_or(MAX_REPLY, |expected| expected.most);
+        if self.rest().len() > most { Err(format!("{LONG_REPLY} {most} bytes")) } else { Ok(()) }
     }
 
     /// What was received and is no whole reply yet.
@@ -103,9 +132,6 @@ impl Reader {
                     self.start += len;
                     return Ok(Some((start, self.start)));
                 }
-                Frame::Partial if self.end - self.start > MAX_REPLY => {
-                    return Err(format!("{LONG_REPLY} {MAX_REPLY} bytes"));
-                }
                 Frame::Partial => return Ok(None),
                 Frame::Oversized { header, len, instead } => self.drop_part(header, len, instead),
             }
@@ -113,18 +139,17 @@ impl Reader {
     }
 
     /// Gives a reply that `next` cut off to the request it answers. `None`: nobody asked.
-    pub fn deliver(&mut self, (start, end): (usize, usize)) -> Option<Delivery> {
+    pub fn deliver(&mut self, (start, end): (usize, usize), server: &str) -> Option<Delivery> {
         let first = self.expected.front_mut()?;
-        if first.request.is_awaited() {
-            first.received.extend_from_slice(&self.buffer[start..end]);
-        }
+        first.keep(&self.buffer[start..end]);
         first.replies -= 1;
         if first.replies > 0 {
             return Some(Delivery::Part);
         }
-        let Expected { request, received, room, .. } = self.expected.pop_front()?;
+        let Expected { request, received, lost, room, .. } = self.expected.pop_front()?;
         drop(room);
-        Some(if request.complete(Ok(received)) { Delivery::Last } else { Delivery::Unwanted })
+        let kept = if lost { Err(failure::no_memory_for_reply(server)) } else { Ok(received) };
+        Some(if request.complete(kept) { Delivery::Last } else { Delivery::Unwanted })
     }
 
     fn drop_part(&mut self, header: (usize, usize), len: u64, instead: &[u8]) {
@@ -146,7 +171,7 @@ impl Reader {
 pub fn receive_in_pieces(framing: Box<dyn Framing>, bytes: &[u8], at_once: usize) -> Result<Vec<Vec<u8>>, String> {
     let (mut reader, mut replies) = (Reader::new(framing), Vec::new());
     for piece in bytes.chunks(at_once.max(1)) {
-        reader.space()[..piece.len()].copy_from_slice(piece);
+        reader.space().unwrap()[..piece.len()].copy_from_slice(piece);
         reader.received(piece.len());
         while let Some((start, end)) = reader.next()? {
             replies.push(reader.buffer[start..end].to_vec());

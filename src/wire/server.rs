@@ -17,7 +17,7 @@ use super::answer::Answer;
 use super::connection::Connection;
 use super::dial::{dial, is_tls_port};
 use super::failure;
-use super::framing::Framing;
+use super::framing::{Framing, MAX_REPLY, ReplyLimit};
 use super::limits::Limits;
 use super::tls::Tls;
 use crate::caller;
@@ -43,6 +43,10 @@ const SILENCE: (Duration, Duration) = (Duration::from_millis(1000), Duration::fr
 pub trait Dialect: Send + Sync + 'static {
     /// Cuts its replies.
     fn framing(&self) -> Box<dyn Framing>;
+    /// How long its replies may be.
+    fn reply_limit(&self) -> ReplyLimit {
+        ReplyLimit { one: MAX_REPLY, has_many: |_, _| true }
+    }
     /// Where the server is now; asked again each time.
     fn locate(&self) -> BoxFuture<'_, Result<Address>>;
     /// Makes a new connection fit for use: credentials, and whether it is the server that is wanted.
@@ -463,3 +467,6 @@ fn jittered(pause: Duration) -> Duration {
     let share = RandomState::new().hash_one(0u8) as f64 / u64::MAX as f64;
     pause.mul_f64(0.5 + share / 2.0)
 }
+
+#[cfg(test)]
+mod tests;

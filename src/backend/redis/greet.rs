@@ -8,10 +8,27 @@ use super::sentinel::Sentinels;
 use crate::config::{Address, Secret};
 use crate::error::{Error, ErrorKind, Result};
 use crate::shown::shown;
-use crate::wire::{Dialect, Framing, Greeting};
+use crate::wire::{Dialect, Framing, Greeting, ReplyLimit};
 
 /// How long a string may be beyond the largest value: the header of an entry with its tags.
 const HEADER_ROOM: u64 = 64 * 1024;
+
+/// What a reply has around its string, and the most bytes of one that is none.
+const REPLY_ROOM: u64 = 1024;
+/// Commands whose reply has many values, or a text as long as the server likes.
+const MANY: [&[u8]; 8] = [b"MGET", b"SCAN", b"ZRANGE", b"CLUSTER", b"SENTINEL", b"INFO", b"ROLE", b"CONFIG"];
+/// Commands that are sent together with others whose replies are short as well.
+const ONE: [&[u8]; 5] = [b"GET", b"SET", b"UNLINK", b"PTTL", b"PEXPIRE"];
+
+/// Whether a request may be answered with many values: of several commands together the first says what they are.
+fn has_many(request: &[u8], replies: u32) -> bool {
+    // Most requests of all, and the shortest way to tell.
+    if request.starts_with(b"*2\r\n$3\r\nGET\r\n") {
+        return false;
+    }
+    let name = request.split(|byte| *byte == b'\n').nth(2).unwrap_or_default().trim_ascii_end();
+    if replies == 1 { MANY.contains(&name) } else { !ONE.contains(&name) }
+}
 
 /// Who connects, and to what.
 #[derive(Clone)]
@@ -52,6 +69,11 @@ pub struct Redis {
 impl Dialect for Redis {
     fn framing(&self) -> Box<dyn Framing> {
         Box::new(RespFraming::new(self.login.max_value_bytes.saturating_add(HEADER_ROOM)))
+    }
+
+    fn reply_limit(&self) -> ReplyLimit {
+        let longest = self.login.max_value_bytes.saturating_add(HEADER_ROOM).saturating_add(REPLY_ROOM);
+        ReplyLimit { one: usize::try_from(longest).unwrap_or(usize::MAX), has_many }
     }
 
     fn locate(&self) -> BoxFuture<'_, Result<Address>> {
@@ -157,4 +179,21 @@ async fn ask(connection: &Greeting<'_>, parts: &[&[u8]]) -> Result<std::result::
 
 async fn accept(connection: &Greeting<'_>, parts: &[&[u8]]) -> Result<()> {
     ask(connection, parts).await?.map_err(|text| refusal::error(connection.server(), &text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_asks_for_many_may_be_answered_with_many() {
+        let many = |commands: &[&[&[u8]]]| {
+            let mut request = Vec::new();
+            commands.iter().for_each(|parts| command(&mut request, parts));
+            has_many(&request, u32::try_from(commands.len()).unwrap())
+        };
+        assert!(!many(&[&[b"GET", b"MGET"]]) && !many(&[&[b"SET", b"a", b"b"]]) && !many(&[&[b"AUTH", b"a"]]));
+        assert!(many(&[&[b"MGET", b"a"]]) && many(&[&[b"SCAN", b"0"]]) && many(&[&[b"CLUSTER", b"SLOTS"]]));
+        assert!(!many(&[&[b"GET", b"a"], &[b"GET", b"b"]]) && many(&[&[b"MGET", b"a"], &[b"MGET", b"b"]]));
+    }
 }

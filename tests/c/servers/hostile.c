@@ -1,5 +1,6 @@
 /* Bytes and types that others put under our stored names: a miss that is counted, never a value or a crash. */
 #include "numbered.h"
+#include "proxy.h"
 #include "resp.h"
 #include "server.h"
 
@@ -213,7 +214,31 @@ static void check_listing(void) {
     CHECK_STATUS(yc_flush(cache, NULL, NULL), YC_OK);
 }
 
+/* ---- Lines that are none ---- */
+
+/* A server whose replies are no replies: each call ends with the error of that, and keeps no room. */
+static void check_lines(server_kind kind) {
+    static const char *const lines[] = {"\n", "\r\n", "\r", "\n\n\n", "+\n", "$\n", "VA \n", "VA\r\n", ":\r\n\n"};
+    server behind;
+    server_start(&behind, kind, NULL);
+    proxy *between = proxy_start(behind.port);
+    yc_cache *other = open_cache(url_of(kind, proxy_port(between), "pool_size=1&max_pending=4&socket_timeout=2s"));
+    CHECK_STATUS(set_numbered(other, 1), YC_OK);
+    for (size_t at = 0; at < 2 * sizeof lines / sizeof *lines; at++) {
+        const char *line = lines[at / 2];
+        proxy_set(between, (proxy_fault){.mode = PROXY_INJECT, .bytes = line, .len = strlen(line)});
+        CHECK_ONE_OF(get_numbered(other, 1, NULL), YC_OK, YC_E_PROTOCOL, YC_E_CONNECT, YC_E_TIMEOUT);
+        CHECK(recovers(other, 2, 5000));
+    }
+    for (int at = 0; at < 20; at++) CHECK_STATUS(get_numbered(other, 1, NULL), YC_OK);
+    close_cache(other);
+    proxy_stop(between);
+    server_stop(&behind);
+}
+
 int main(void) {
+    check_lines(SERVER_REDIS);
+    check_lines(SERVER_MEMCACHED);
     server_start(&redis, SERVER_REDIS, NULL);
     cache = open_cache(server_url(&redis, "key_prefix=hostile"));
     check_entry();
