@@ -20,6 +20,8 @@ use crate::runtime::Runtime;
 thread_local! {
     /// When the operation that is polled now has to be over, whoever polls it.
     static ENDING: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// Whether it has less than the time of a call.
+    static IS_SHORT: Cell<bool> = const { Cell::new(false) };
     static WAITING: Cell<Option<Waiting>> = const { Cell::new(None) };
     /// One a thread: waking it costs no allocation a call.
     static PARKER: Arc<Parker> = Arc::default();
@@ -112,8 +114,9 @@ pin_project! {
         operation: F,
         limit: Duration,
         deadline: Instant,
-        // It begins after the deadline of the call that it is a part of.
+        // It begins after the deadline of the call that it is a part of, or when much of the time is over.
         is_late: bool,
+        is_short: bool,
         timer: Option<Pin<Box<Sleep>>>,
         server: &'a str,
         runtime: &'a ArcSwapOption<Runtime>,
@@ -127,7 +130,8 @@ impl<'a, F> Bounded<'a, F> {
         let outer = ENDING.get();
         let deadline = outer.map_or(now + limit, |ending| ending.min(now + limit));
         let is_late = outer.is_some_and(|ending| ending <= now);
-        Self { operation, limit, deadline, is_late, timer: None, server, runtime }
+        let is_short = outer.is_some_and(|ending| ending < now + limit / 4 * 3);
+        Self { operation, limit, deadline, is_late, is_short, timer: None, server, runtime }
     }
 }
 
@@ -137,15 +141,16 @@ impl<T, F: Future<Output = Result<T>>> Future for Bounded<'_, F> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         if *this.is_late {
-            return Poll::Ready(Err(timed_out(this.server, *this.limit)));
+            return Poll::Ready(Err(timed_out(this.server, *this.limit).of_short_time()));
         }
         let blocking = may_block();
         if blocking {
             WAITING.set(Some(Waiting { deadline: Some(*this.deadline) }));
         }
-        let before = ENDING.replace(Some(*this.deadline));
+        let (before, was_short) = (ENDING.replace(Some(*this.deadline)), IS_SHORT.replace(*this.is_short));
         let polled = this.operation.as_mut().poll(context);
         ENDING.set(before);
+        IS_SHORT.set(was_short);
         if let Poll::Ready(result) = polled {
             if blocking {
                 WAITING.set(Some(Waiting { deadline: None }));
@@ -167,14 +172,16 @@ impl<T, F: Future<Output = Result<T>>> Future for Bounded<'_, F> {
             return Poll::Pending;
         }
         // The deadline may have passed since it was polled: it ends its parts itself, and keeps what it has of them.
-        let before = ENDING.replace(Some(*this.deadline));
+        let (before, was_short) = (ENDING.replace(Some(*this.deadline)), IS_SHORT.replace(*this.is_short));
         let polled = this.operation.poll(context);
+        let late = timed_out(this.server, *this.limit);
         ENDING.set(before);
+        IS_SHORT.set(was_short);
         if blocking {
             WAITING.set(Some(Waiting { deadline: None }));
         }
         match polled {
-            Poll::Pending => Poll::Ready(Err(timed_out(this.server, *this.limit))),
+            Poll::Pending => Poll::Ready(Err(late)),
             ended => ended,
         }
     }
@@ -241,10 +248,9 @@ pub async fn pause(time: Duration) {
 /// The error of a call whose deadline passed.
 #[cold]
 pub fn timed_out(server: &str, limit: Duration) -> Error {
-    Error::new(
-        ErrorKind::Timeout,
-        format!(
-            "{server}: no answer within {limit:?} (socket_timeout): the server is slow, stopped or out of reach; check it and the network, or raise socket_timeout"
-        ),
-    )
+    let text = format!(
+        "{server}: no answer within {limit:?} (socket_timeout): the server is slow, stopped or out of reach; check it and the network, or raise socket_timeout"
+    );
+    let error = Error::new(ErrorKind::Timeout, text);
+    if IS_SHORT.get() { error.of_short_time() } else { error }
 }

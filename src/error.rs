@@ -71,6 +71,8 @@ struct Inner {
     is_passing: bool,
     /// The reply was longer than one may be: the same request has to be split.
     is_reply_too_long: bool,
+    /// The call had less than the time of a call: what went before it in a batch took the rest.
+    is_of_short_time: bool,
 }
 
 /// The result of every operation here.
@@ -80,7 +82,8 @@ impl Error {
     /// An error of this kind; the message says which thing, what happened and what to do.
     #[cold]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), is_passing: false, is_reply_too_long: false }))
+        let message = message.into();
+        Self(Box::new(Inner { kind, message, is_passing: false, is_reply_too_long: false, is_of_short_time: false }))
     }
 
     /// The same error, of a state that passes by itself: the server loads its data, a failover is under way.
@@ -112,6 +115,13 @@ impl Error {
         Self::new(ErrorKind::Panic, text)
     }
 
+    /// The same error, of a call that had less than its time.
+    #[must_use]
+    pub fn of_short_time(mut self) -> Self {
+        self.0.is_of_short_time = true;
+        self
+    }
+
     /// What it is, for programs.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
@@ -120,6 +130,11 @@ impl Error {
     /// Whether the same call may succeed later with nothing changed by the caller.
     pub fn is_retryable(&self) -> bool {
         self.0.is_passing || self.0.kind.is_retryable()
+    }
+
+    /// Whether the server failed, and not the caller. A call that had less than its time proves nothing.
+    pub fn is_outage(&self) -> bool {
+        self.0.kind.is_outage() && !self.0.is_of_short_time
     }
 
     /// Whether the server answered that it is in a state that passes.

@@ -77,7 +77,7 @@ fn some_failed<T>(answers: &Result<Vec<Result<T>>>) -> Option<&Error> {
 }
 
 fn may_be_outage(error: &Error) -> bool {
-    error.kind().is_outage() || error.kind() == ErrorKind::Server
+    error.is_outage() || error.kind() == ErrorKind::Server
 }
 
 /// How often a call goes from one to the other when the primary comes and goes.
@@ -142,7 +142,7 @@ impl Circuit {
     /// Whether an error of the primary opens the circuit, or it is open.
     async fn opens(self: &Arc<Self>, error: &Error) -> bool {
         // A server that answers may have been asked for something that it cannot do.
-        let is_outage = error.kind().is_outage() || self.primary.ping().await.is_err_and(|error| may_be_outage(&error));
+        let is_outage = error.is_outage() || self.primary.ping().await.is_err_and(|error| may_be_outage(&error));
         is_outage && self.open_for(error).await
     }
 

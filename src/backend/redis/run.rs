@@ -284,7 +284,9 @@ impl Round<'_> {
                 todo.garbled += garbled;
                 self.again.push(todo);
             } else {
-                each(todo.index, Err(failure.error.clone()));
+                // Why it had to wait says more than that its time was over.
+                let why = todo.error.filter(|error| error.is_passing() && failure.error.kind() == ErrorKind::Timeout);
+                each(todo.index, Err(why.unwrap_or_else(|| failure.error.clone())));
             }
         }
     }

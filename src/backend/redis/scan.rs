@@ -1,12 +1,16 @@
 //! Listing names with SCAN, primary by primary, and estimating what a prefix holds.
 
+use std::time::{Duration, Instant};
+
 use super::commands::Kind;
 use super::names;
 use super::resp::{RepliesOf, Reply, command};
 use super::store::RedisStore;
 use crate::backend::remote::{Pairing, Part};
 use crate::backend::{Position, Usage};
+use crate::backoff::Backoff;
 use crate::byte_strings::ByteStrings;
+use crate::caller;
 use crate::error::{Error, ErrorKind, Result};
 use crate::wire::{Server, protocol};
 
@@ -17,6 +21,9 @@ const COUNT: &[u8] = b"1000";
 const SAMPLED_PAGES: usize = 10;
 /// Of the entries found there, those whose length is asked.
 const SAMPLED_LENGTHS: usize = 200;
+
+/// How long one server is asked again where no call says it.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Some names from a position on.
 pub async fn page(
@@ -63,7 +70,7 @@ pub async fn ask(server: &Server, parts: &[&[u8]]) -> Result<Vec<u8>> {
 pub async fn reply_of(server: &Server, parts: &[&[u8]]) -> Result<Vec<u8>> {
     let mut request = Vec::new();
     command(&mut request, parts);
-    let mut attempts = 0;
+    let mut backoff = Backoff::until(caller::call_deadline().unwrap_or_else(|| Instant::now() + PATIENCE));
     loop {
         server.connected().await?;
         let sent = server.send(&request, 1);
@@ -72,10 +79,9 @@ pub async fn reply_of(server: &Server, parts: &[&[u8]]) -> Result<Vec<u8>> {
             Some(Err(error)) => Err(error),
             None => Err(Error::new(ErrorKind::Connect, format!("{}: the connection was lost", server.name()))),
         };
-        attempts += 1;
         match answered {
             Ok(replies) => return Ok(replies.bytes),
-            Err(error) if attempts > 2 || error.kind() == ErrorKind::Busy => return Err(error),
+            Err(error) if error.kind() == ErrorKind::Busy || !backoff.pause().await => return Err(error),
             Err(_) => {}
         }
     }

@@ -4,7 +4,7 @@ use super::entries::Found;
 use super::{Remote, Store};
 use crate::backend::NewEntry;
 use crate::entry::{TagStamp, tag_hash};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 impl<S: Store> Remote<S> {
     /// What was found, if its tags still have the stamps it was set with.
@@ -90,10 +90,17 @@ impl Known {
     pub(super) fn of(&self, entry: &NewEntry) -> Result<Vec<TagStamp>> {
         let mut stamps = Vec::with_capacity(entry.tags.len());
         for tag in tags_of(std::slice::from_ref(entry)) {
-            stamps.extend(self.stamp(tag)?.map(|stamp| TagStamp { tag, stamp }));
+            // Without its tag an entry is not stored: no invalidation would reach it.
+            let stamp = self.stamp(tag)?.ok_or_else(not_kept)?;
+            stamps.push(TagStamp { tag, stamp });
         }
         Ok(stamps)
     }
+}
+
+#[cold]
+fn not_kept() -> Error {
+    Error::new(ErrorKind::Server, "the server did not keep the version of a tag: it is full, or was just emptied").passing()
 }
 
 /// The hashes of all tags of some entries, each once, sorted.
