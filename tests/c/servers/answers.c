@@ -273,6 +273,31 @@ static void check_silent_node(void) {
     close_cache(cache);
 }
 
+/* A server that falls silent: each key has its status, also in a queue and where the whole call ends with its deadline. */
+static void check_silent_server(void) {
+    yc_slice keys[] = {slice("a"), slice("b")};
+    yc_value *values[2] = {(yc_value *)keys, (yc_value *)keys};
+    yc_status statuses[2] = {77, 77};
+    yc_queue *queue = NULL;
+    yc_completion done;
+    size_t count;
+    no_rules(redis);
+    yc_cache *cache = open_on(redis, "pool_size=1&socket_timeout=300ms");
+    fake_set(redis, RULES({.word = "MGET"}, {.word = "GET"}));
+    CHECK_STATUS(yc_get_many(cache, keys, 2, values, statuses, NULL), YC_E_TIMEOUT);
+    for (int at = 0; at < 2; at++) CHECK(values[at] == NULL && statuses[at] == YC_E_TIMEOUT);
+    CHECK_STATUS(yc_queue_open(cache, 0, NULL, NULL, NULL, &queue, NULL), YC_OK);
+    CHECK_STATUS(yc_queue_get_many(queue, keys, 2, 1, NULL, NULL), YC_OK);
+    CHECK_STATUS(yc_queue_wait(queue, &done, 1, sizeof done, -1, &count, NULL), YC_OK);
+    CHECK_STATUS(done.status, YC_E_TIMEOUT);
+    const yc_status *each = yc_results_statuses(done.results, &count);
+    CHECK(count == 2 && each[0] == YC_E_TIMEOUT && each[1] == YC_E_TIMEOUT);
+    yc_completion_clear(&done);
+    CHECK_STATUS(yc_queue_close(queue, 0, NULL), YC_OK);
+    yc_queue_free(queue);
+    close_cache(cache);
+}
+
 /* All of a batch share one deadline; what is not reached is not sent. */
 static void check_batch(void) {
     yc_op ops[OPERATIONS];
@@ -326,6 +351,7 @@ int main(void) {
     check_versions(set_tagged, "pool_size=1", false);
     check_versions(set_tagged, "pool_size=1", true);
     check_silent_node();
+    check_silent_server();
     check_batch();
     check_batch_with_fallback();
     return check_result();
