@@ -134,6 +134,74 @@ test('what are no options', async () => {
   await assert.rejects(cache.close({ timeout: '1' }), typeError);
 });
 
+test('an option that does not exist is refused, with its nearest', async () => {
+  const other = await Cache.open('memory://');
+  await cache.delete('a');
+  const named = (name, near) => ({ ...typeError, message: new RegExp(`"${name}" is unknown; did you mean ${near}\\?`) });
+  await assert.rejects(cache.set('a', 'v', { TTL: 5 }), named('TTL', 'ttl'));
+  await assert.rejects(cache.set('a', 'v', { ex: 5 }), named('ex', 'ttl'));
+  await assert.rejects(cache.set('a', 'v', { tag: 'x' }), named('tag', 'tags'));
+  await assert.rejects(cache.setMany([['a', 'v']], { tll: 5 }), named('tll', 'ttl'));
+  await assert.rejects(cache.setJson('a', 1, { Tags: ['x'] }), named('Tags', 'tags'));
+  await assert.rejects(cache.get('a', { encodign: 'utf8' }), named('encodign', 'encoding'));
+  await assert.rejects(cache.flush({ counts: true }), named('counts', 'count'));
+  await assert.rejects(cache.search('a', { treshold: 5 }), named('treshold', 'threshold'));
+  await assert.rejects(cache.keys('*', { pagesize: 5 }).next(), named('pagesize', 'pageSize'));
+  await assert.rejects(cache.migrateTo(other, { dry_run: true }), named('dry_run', 'dryRun'));
+  await assert.rejects(cache.close({ timeoutMs: 5 }), named('timeoutMs', 'timeout'));
+  await assert.rejects(cache.get('a', { entirely: 1 }), { ...typeError, message: /"entirely" is unknown \(it takes encoding, signal\)/ });
+  const wrong = { nonsense: undefined };
+  await eachRejects([
+    () => cache.get('a', wrong), () => cache.getJson('a', wrong), () => cache.set('a', 'v', wrong), () => cache.setJson('a', 1, wrong),
+    () => cache.delete('a', wrong), () => cache.exists('a', wrong), () => cache.expire('a', 1000, wrong), () => cache.ttl('a', wrong),
+    () => cache.getMany(['a'], wrong), () => cache.setMany([], wrong), () => cache.deleteMany([], wrong), () => cache.invalidateTag('t', wrong),
+    () => cache.invalidateTags(['t'], wrong), () => cache.invalidatePattern('*', wrong), () => cache.flush(wrong),
+    () => cache.keys('*', wrong).next(), () => cache.search('a', wrong), () => cache.switchTo('memory://', wrong),
+    () => cache.migrateTo(other, wrong), () => cache.stats(wrong), () => cache.health(wrong), () => cache.metrics(wrong), () => cache.ping(wrong),
+    () => cache.close(wrong), () => Cache.open('memory://', wrong), () => Cache.openFile('/a', 'b', wrong), () => Cache.openEnv(wrong),
+  ], { ...typeError, message: /"nonsense" is unknown/ });
+  assert.throws(() => cache.getSync('a', wrong), typeError);
+  assert.equal(await cache.get('a'), undefined);
+  await other.close();
+});
+
+test('options of a wrong type or kind', async () => {
+  const other = await Cache.open('memory://');
+  for (const options of [[], ['t'], new Map([['ttl', 5]]), new Set(), Buffer.from('a'), Promise.resolve({}), new Date(), new String('a')]) {
+    await eachRejects([() => cache.set('a', 'v', options), () => cache.get('a', options), () => cache.flush(options)], typeError);
+  }
+  await eachRejects([
+    () => cache.flush({ count: 'yes' }), () => cache.invalidateTag('t', { count: 1 }), () => cache.switchTo('memory://', { copy: 'true' }),
+    () => cache.switchTo('memory://', { rate: '5' }), () => cache.migrateTo(other, { dryRun: 1 }), () => cache.migrateTo(other, { rate: '5' }),
+  ], typeError);
+  for (const rate of [NaN, Infinity]) {
+    await eachRejects([() => cache.switchTo('memory://', { rate }), () => cache.migrateTo(other, { rate })], invalid);
+  }
+  const inherited = Object.create({ ttl: 1000 });
+  await cache.set('inherited', 'v', inherited);
+  assert((await cache.ttl('inherited')) <= 1000);
+  await cache.set('plain', 'v', Object.assign(Object.create(null), { ttl: undefined }));
+  await other.close();
+});
+
+test('bytes of another realm are bytes', async () => {
+  const run = (code) => require('node:vm').runInNewContext(code);
+  const bytes = run('Uint8Array.of(1, 0, 255)');
+  assert(!(bytes instanceof Uint8Array));
+  await cache.set(bytes, bytes, { tags: [bytes] });
+  assert.deepEqual(await cache.get(Buffer.from([1, 0, 255])), Buffer.from([1, 0, 255]));
+  assert.deepEqual(await cache.getMany([bytes]), [Buffer.from([1, 0, 255])]);
+  await cache.setMany(run('[["realm", Uint8Array.of(7)]]'), run('({ ttl: 60000, tags: ["t"] })'));
+  assert.deepEqual(await cache.get('realm'), Buffer.from([7]));
+  await cache.invalidateTag(bytes);
+  assert.equal(await cache.get(bytes), undefined);
+  assert.deepEqual(await cache.deleteMany(run('new Set(["realm"])')), [true]);
+  await eachRejects([
+    () => cache.get(run('new Uint16Array(2)')), () => cache.get(run('new ArrayBuffer(2)')), () => cache.getMany(bytes),
+    () => cache.get(Object.create(Uint8Array.prototype)),
+  ], typeError);
+});
+
 test('configurations', async () => {
   for (const config of [undefined, null, 1, Symbol('c')]) await assert.rejects(Cache.open(config), typeError);
   await assert.rejects(Cache.open('memory://\0'), typeError);

@@ -67,6 +67,46 @@ test('an uncaught error with calls in flight ends the process in Node\'s way', a
 const threads = () => fs.readdirSync('/proc/self/task').length;
 const files = () => fs.readdirSync('/proc/self/fd').length;
 
+test('closing releases the descriptors at once', async () => {
+  await (await Cache.open(url)).close();
+  const before = files();
+  // Kept, so that no collector releases anything for them.
+  const caches = [];
+  for (let at = 0; at < 200; at++) {
+    const cache = await Cache.open(url);
+    caches.push(cache);
+    await cache.set('a', 'v');
+    await cache.close();
+  }
+  for (let patience = 0; files() > before + 2 && patience < 100; patience++) await sleep(20);
+  assert(files() <= before + 2, `${files()} descriptors after ${caches.length} caches, ${before} before`);
+});
+
+test('a block that uses a cache closes it', async () => {
+  const cache = await Cache.open(url);
+  assert.equal(typeof cache[Symbol.asyncDispose], 'function');
+  await cache[Symbol.asyncDispose]();
+  await assert.rejects(cache.get('a'), { code: 'YC_E_CLOSED' });
+});
+
+test('one operation too many says what to do', async () => {
+  const sockets = [];
+  const silent = require('node:net').createServer((socket) => sockets.push(socket.on('error', () => {}).resume())).listen(0, '127.0.0.1');
+  await new Promise((resolve) => silent.once('listening', resolve));
+  const address = `redis://127.0.0.1:${silent.address().port}?connect=lazy&max_pending=1000000&socket_timeout=60s&key_prefix=busy`;
+  const cache = await Cache.open(address);
+  const first = [];
+  for (let at = 0; at < 65536; at++) first.push(cache.get('a').catch((error) => error.code));
+  const busy = { code: 'YC_E_BUSY', retryable: true, message: /65536 operations of this cache are under way.*await/ };
+  await assert.rejects(cache.get('a'), busy);
+  await assert.rejects(cache.getMany(['a']), busy);
+  await cache.close({ timeout: 0 }).catch((error) => assert.equal(error.code, 'YC_E_TIMEOUT'));
+  assert.deepEqual(new Set(await Promise.all(first)), new Set(['YC_E_CLOSED']));
+  sockets.forEach((socket) => socket.destroy());
+  silent.close();
+});
+
+
 /** How many are left. A deref() keeps its object until the end of the turn: no collecting in one turn with it. */
 async function left(what) {
   for (let turn = 0; turn < 200 && what.some((one) => one.deref() !== undefined); turn++) {

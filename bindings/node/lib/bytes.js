@@ -2,6 +2,7 @@
 
 /** Writes keys, values and tags into an arena of bytes; only whole Unicode texts, so that no two are one key. */
 
+const { isUint8Array } = require('node:util').types;
 const { invalidType } = require('./error.js');
 
 /** Shorter texts are written letter by letter: cheaper than a call into Node. */
@@ -10,7 +11,8 @@ const SHORT = 48;
 /** The most bytes that a text or bytes can take; an error for anything else. */
 function roomFor(data, what) {
   if (typeof data === 'string') return data.length * 3;
-  if (!(data instanceof Uint8Array)) throw invalidType(`the ${what} is ${kindOf(data)}; it takes a string or a Uint8Array`);
+  // Of any realm: each has a Uint8Array of its own.
+  if (!isUint8Array(data)) throw invalidType(`the ${what} is ${kindOf(data)}; it takes a string or a Uint8Array`);
   if (data.length === 0) checkAttached(data, what);
   return data.length;
 }

@@ -2,6 +2,7 @@
 
 /** What users call: each method checks its arguments and names its operation. */
 
+const { isUint8Array } = require('node:util').types;
 const native = require('../out/yokedcache.node');
 const { roomFor, write } = require('./bytes.js');
 const decode = require('./decode.js');
@@ -9,6 +10,7 @@ const { YokedCacheError, errorOf, invalidType, outOfRange } = require('./error.j
 const { Exchange } = require('./exchange.js');
 const { Kind } = require('./kind.js');
 const { migrate, switchTo } = require('./migrate.js');
+const { flagOf, optionsOf, optionsSet } = require('./options.js');
 const { Signals } = require('./signals.js');
 
 const OPEN_TEXT = 0;
@@ -18,29 +20,28 @@ const COUNT = 1;
 const TTL_DEFAULT = -1;
 const TTL_NEVER = 0;
 const CLOSE_DEFAULT = -1;
-const NONE = Object.freeze({});
+
+/** What the methods take. */
+const CALL = optionsSet('signal');
+const GET = optionsSet('encoding', 'signal');
+const GET_SYNC = optionsSet('encoding');
+const SET = optionsSet('ttl', 'tags', 'signal');
+const REMOVE = optionsSet('count', 'signal');
+const KEYS = optionsSet('encoding', 'pageSize', 'signal');
+const SEARCH = optionsSet('threshold', 'limit', 'tags', 'encoding', 'signal');
+const SWITCH = optionsSet('copy', 'rate');
+const MIGRATE = optionsSet('pattern', 'rate', 'dryRun', 'resume', 'onProgress', 'signal');
+const CLOSE = optionsSet('timeout');
 
 /** Only `Cache.open` and its like have it. */
 const secret = Symbol('secret');
 
 // ---- Arguments ----
 
-function optionsOf(options) {
-  if (options === undefined) return NONE;
-  if (options === null || typeof options !== 'object') throw invalidType('the options are not an object');
-  return options;
-}
-
 function textOf(text, what) {
   if (typeof text !== 'string') throw invalidType(`the ${what} is not a string`);
   if (text.includes('\0')) throw invalidType(`the ${what} has a NUL in it`);
   return text;
-}
-
-/** A document may be an object in place of its text. */
-function configOf(config) {
-  const isObject = typeof config === 'object' && config !== null;
-  return textOf(isObject ? JSON.stringify(config) : config, 'configuration');
 }
 
 function given(data, what) {
@@ -63,6 +64,11 @@ function numberOf(value, otherwise, what) {
   return value;
 }
 
+/** Other numbers are the library's to check; these have no JSON. */
+function rateOf(rate) {
+  if (!Number.isFinite(numberOf(rate, 0, 'rate'))) throw outOfRange(`rate is ${rate}; it takes a number of entries a second`);
+}
+
 function sizeOf(value, otherwise, what) {
   const number = numberOf(value, otherwise, what);
   if (!Number.isInteger(number) || number < 0 || number > 0x7fffffff) throw outOfRange(`${what} is ${number}; it takes a whole number`);
@@ -71,7 +77,7 @@ function sizeOf(value, otherwise, what) {
 
 function listOf(list, what) {
   if (Array.isArray(list)) return list;
-  if (list === null || typeof list !== 'object' || typeof list[Symbol.iterator] !== 'function' || list instanceof Uint8Array) {
+  if (list === null || typeof list !== 'object' || typeof list[Symbol.iterator] !== 'function' || isUint8Array(list)) {
     throw invalidType(`the ${what} are not a list`);
   }
   return Array.from(list);
@@ -122,7 +128,9 @@ function configOf(config) {
 }
 
 function pathOf(path) {
-  return textOf(path instanceof URL ? require('node:url').fileURLToPath(path) : path, 'path');
+  // A URL of any realm: each has a class of its own.
+  const isUrl = typeof path === 'object' && path !== null && typeof path.href === 'string' && typeof path.protocol === 'string';
+  return textOf(isUrl ? require('node:url').fileURLToPath(path.href) : path, 'path');
 }
 
 function environmentOf(environment) {
@@ -144,7 +152,7 @@ async function checkConfigFile(path, environment) {
 }
 
 async function open(how, text, environment, options) {
-  const { signal } = optionsOf(options);
+  const { signal } = optionsOf(options, CALL);
   if (signal !== undefined) new Signals().check(signal);
   return abortable(openHandle(how, text, environment), signal, (cache) => cache.close({ timeout: 0 }).catch(() => {}));
 }
@@ -175,7 +183,7 @@ class Cache {
 
   get(key, options) {
     try {
-      const { encoding, signal } = optionsOf(options);
+      const { encoding, signal } = optionsOf(options, GET);
       const form = encodingOf(encoding, 'buffer') === 'utf8' ? decode.text : decode.value;
       return this.#exchange.request(Kind.GET, 0, given(key, 'key'), undefined, undefined, 0, form, signal);
     } catch (error) {
@@ -184,7 +192,7 @@ class Cache {
   }
 
   getSync(key, options) {
-    const { encoding } = optionsOf(options);
+    const { encoding } = optionsOf(options, GET_SYNC);
     const form = encodingOf(encoding, 'buffer') === 'utf8' ? decode.text : decode.value;
     this.#exchange.check();
     if (!this.#exchange.isLocal) {
@@ -195,7 +203,7 @@ class Cache {
 
   getJson(key, options) {
     try {
-      const { signal } = optionsOf(options);
+      const { signal } = optionsOf(options, CALL);
       return this.#exchange.request(Kind.GET, 0, given(key, 'key'), undefined, undefined, 0, decode.json, signal);
     } catch (error) {
       return Promise.reject(error);
@@ -204,7 +212,7 @@ class Cache {
 
   set(key, value, options) {
     try {
-      const { ttl, tags, signal } = optionsOf(options);
+      const { ttl, tags, signal } = optionsOf(options, SET);
       return this.#exchange.request(
         Kind.SET, 0, given(key, 'key'), given(value, 'value'), tagsOf(tags), ttlOf(ttl), decode.nothing, signal);
     } catch (error) {
@@ -244,7 +252,7 @@ class Cache {
 
   #byKey(kind, key, number, form, options) {
     try {
-      const { signal } = optionsOf(options);
+      const { signal } = optionsOf(options, CALL);
       return this.#exchange.request(kind, 0, given(key, 'key'), undefined, undefined, number, form, signal);
     } catch (error) {
       return Promise.reject(error);
@@ -255,7 +263,7 @@ class Cache {
 
   getMany(keys, options) {
     try {
-      const { encoding, signal } = optionsOf(options);
+      const { encoding, signal } = optionsOf(options, GET);
       const form = encodingOf(encoding, 'buffer') === 'utf8' ? decode.texts : decode.values;
       return this.#many(Kind.GET_MANY, listOf(keys, 'keys'), [], [], 0, form, signal);
     } catch (error) {
@@ -265,7 +273,7 @@ class Cache {
 
   setMany(entries, options) {
     try {
-      const { ttl, tags, signal } = optionsOf(options);
+      const { ttl, tags, signal } = optionsOf(options, SET);
       const pairs = listOf(entries, 'entries').map((entry) => listOf(entry, 'key and value of an entry'));
       const [keys, values] = [pairs.map((pair) => pair[0]), pairs.map((pair) => pair[1])];
       return this.#many(Kind.SET_MANY, keys, values, tagsOf(tags) ?? [], ttlOf(ttl), decode.allStored, signal);
@@ -276,7 +284,7 @@ class Cache {
 
   deleteMany(keys, options) {
     try {
-      const { signal } = optionsOf(options);
+      const { signal } = optionsOf(options, CALL);
       return this.#many(Kind.DELETE_MANY, listOf(keys, 'keys'), [], [], 0, decode.stored, signal);
     } catch (error) {
       return Promise.reject(error);
@@ -311,7 +319,8 @@ class Cache {
 
   #remove(kind, pattern, tags, options) {
     try {
-      const { count, signal } = optionsOf(options);
+      const { count, signal } = optionsOf(options, REMOVE);
+      flagOf(count, 'count');
       const form = count ? decode.count : decode.nothing;
       return this.#exchange.request(kind, count ? COUNT : 0, pattern, undefined, tags(), 0, form, signal);
     } catch (error) {
@@ -322,7 +331,7 @@ class Cache {
   // ---- Looking for keys ----
 
   async *keys(pattern = '*', options = undefined) {
-    const { encoding, pageSize, signal } = optionsOf(options);
+    const { encoding, pageSize, signal } = optionsOf(options, KEYS);
     const form = decode.keys[encodingOf(encoding, 'utf8')];
     const limit = sizeOf(pageSize, 0, 'pageSize');
     this.#exchange.check(signal);
@@ -334,7 +343,7 @@ class Cache {
 
   search(query, options) {
     try {
-      const { threshold, limit, tags, encoding, signal } = optionsOf(options);
+      const { threshold, limit, tags, encoding, signal } = optionsOf(options, SEARCH);
       const form = decode.matches[encodingOf(encoding, 'utf8')];
       const [score, most] = [numberOf(threshold, 80, 'threshold'), sizeOf(limit, 10, 'limit')];
       const put = (exchange) => exchange.putSearch(given(query, 'query'), score, most, tagsOf(tags) ?? []);
@@ -347,7 +356,9 @@ class Cache {
   // ---- Another backend, another cache ----
 
   async switchTo(config, options) {
-    const { copy, rate } = optionsOf(options);
+    const { copy, rate } = optionsOf(options, SWITCH);
+    flagOf(copy, 'copy');
+    rateOf(rate);
     const text = configOf(config);
     this.#exchange.check();
     return switchTo(this.#exchange, text, { copy, rate });
@@ -355,7 +366,9 @@ class Cache {
 
   async migrateTo(target, options) {
     if (typeof target !== 'object' || target === null || !(#exchange in target)) throw invalidType('the target is not a Cache');
-    const { signal, onProgress, pattern, rate, dryRun, resume } = optionsOf(options);
+    const { signal, onProgress, pattern, rate, dryRun, resume } = optionsOf(options, MIGRATE);
+    flagOf(dryRun, 'dryRun');
+    rateOf(rate);
     if (pattern !== undefined) textOf(pattern, 'pattern');
     if (resume !== undefined) textOf(resume, 'resume');
     if (onProgress !== undefined && typeof onProgress !== 'function') throw invalidType('onProgress is not a function');
@@ -384,7 +397,7 @@ class Cache {
 
   #ask(kind, form, options) {
     try {
-      const { signal } = optionsOf(options);
+      const { signal } = optionsOf(options, CALL);
       return this.#exchange.request(kind, 0, undefined, undefined, undefined, 0, form, signal);
     } catch (error) {
       return Promise.reject(error);
@@ -399,7 +412,7 @@ class Cache {
 
   close(options) {
     try {
-      const { timeout } = optionsOf(options);
+      const { timeout } = optionsOf(options, CLOSE);
       const timeoutMs = timeout === undefined ? CLOSE_DEFAULT : sizeOf(timeout, 0, 'timeout');
       return (this.#closing ??= this.#exchange.close(timeoutMs));
     } catch (error) {

@@ -13,6 +13,8 @@ const { Kind } = require('./kind.js');
 const { Signals } = require('./signals.js');
 
 const BATCH = 256;
+/** Operations under way in one cache; the backend's own max_pending is lower for each server. */
+const QUEUE_CAPACITY = 65536;
 const REQUEST_WORDS = 12;
 const REPLY_WORDS = 8;
 const REPLIES = BATCH * REQUEST_WORDS;
@@ -30,6 +32,16 @@ const SHAPE_SLAB = 1;
 const CAN_SHARE = 4;
 /** What the arguments of one operation may take; the library's limits are lower. */
 const MAX_ROOM = 2 ** 31 - 1;
+
+/** The library's advice for a full queue is for programs that take completions themselves. */
+function refusalOf(parts) {
+  const error = errorOf(parts);
+  if (error.code === 'YC_E_BUSY') {
+    error.message = `${QUEUE_CAPACITY} operations of this cache are under way, which is the limit: await some of them before ` +
+      'you start more, or limit how many run at a time';
+  }
+  return error;
+}
 
 const ignore = () => {};
 const flushGathered = (exchange) => exchange.flush();
@@ -115,7 +127,7 @@ class Exchange {
   }
 
   accept(slot, refused) {
-    if (refused !== undefined) this.takeRejecter(slot)(errorOf(refused));
+    if (refused !== undefined) this.takeRejecter(slot)(refusalOf(refused));
     else if (this.atOnce) this.drain();
   }
 
@@ -203,7 +215,7 @@ class Exchange {
 
   refuse(from, to) {
     const parts = native.refusal(this.handle);
-    for (let at = from; at < to; at++) this.takeRejecter(this.words[at * REQUEST_WORDS + 2])(errorOf(parts));
+    for (let at = from; at < to; at++) this.takeRejecter(this.words[at * REQUEST_WORDS + 2])(refusalOf(parts));
   }
 
   // ---- Promises by slot ----

@@ -4,7 +4,7 @@
  * One cache with one meaning over memory, Redis and Memcached.
  *
  * Every method of `Cache` but `getSync` answers a promise at once; what is wrong with its arguments rejects it. Rejections
- * are `TypeError` (code `ERR_INVALID_ARG_TYPE`) for an argument of a wrong type, the reason of a signal that was aborted,
+ * are `TypeError` (code `ERR_INVALID_ARG_TYPE`) for an argument of a wrong type and for an unknown option, the reason of a signal that was aborted,
  * and `YokedCacheError` for everything else. A miss is `undefined`, never an error; an error is never a miss.
  */
 
@@ -249,6 +249,8 @@ export class Cache {
    * `YC_E_CLOSED`. Rejected with `YC_E_TIMEOUT` when the time was over first; the cache is closed all the same. Once more is fine.
    */
   close(options?: { timeout?: number }): Promise<void>;
+  /** Closes the cache, as `await using cache = await Cache.open(...)` does at the end of its block. */
+  [Symbol.asyncDispose](): Promise<void>;
 }
 
 /**

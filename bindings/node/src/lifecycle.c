@@ -8,10 +8,16 @@
 
 void hold(handle *cache) { cache->owners += 1; }
 
-void let_go(handle *cache) {
-    if (--cache->owners) return;
+/* With its descriptor. */
+static void free_queue(handle *cache) {
     for (; cache->done_at < cache->done_count; cache->done_at++) yc_completion_clear(&cache->done[cache->done_at]);
     yc_queue_free(cache->queue);
+    cache->queue = NULL;
+}
+
+void let_go(handle *cache) {
+    if (--cache->owners) return;
+    free_queue(cache);
     yc_cache_free(cache->cache);
     yc_error_free(cache->refusal);
     free(cache->tickets);
@@ -303,10 +309,13 @@ napi_value close_cache(napi_env env, napi_callback_info info) {
     return begin_work(env, call, close_on_pool, finish_close);
 }
 
-/* release(handle): nothing will be submitted any more, and every reply was taken. */
+/* release(handle): nothing will be submitted any more, and every reply was taken. The object may stay for long until it is
+   collected; the descriptor does not wait for that. */
 napi_value release(napi_env env, napi_callback_info info) {
     napi_value given[1];
     handle *cache = arguments(env, info, 1, given) ? handle_of(env, given[0]) : NULL;
-    if (cache) unwatch(cache);
+    if (!cache) return NULL;
+    unwatch(cache);
+    free_queue(cache);
     return NULL;
 }

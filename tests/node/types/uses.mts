@@ -49,6 +49,12 @@ const migrated: MigrateReport = await cache.migrateTo(others[0]!, {
 });
 await cache.migrateTo(others[1]!, { onProgress: ({ copied }) => console.log(copied) });
 await cache.close({ timeout: 100 });
+{
+  await using scoped = await Cache.open('memory://');
+  await scoped.set('a', 'b');
+}
+const disposed: Promise<void> = cache[Symbol.asyncDispose]();
+const disposable: AsyncDisposable = cache;
 
 try {
   await cache.get('a');
@@ -69,4 +75,4 @@ await cache.migrateTo('redis://localhost');
 // @ts-expect-error A switch has no signal.
 await cache.switchTo('memory://', { signal: AbortSignal.timeout(10) });
 
-console.log(switched.copied?.copied, migrated.skipped['present'], others, bytes, text, now, nowText, json, nothing, flags, left, values, texts, removed, match, bytesMatch, reports, checks);
+console.log(disposed, disposable, switched.copied?.copied, migrated.skipped['present'], others, bytes, text, now, nowText, json, nothing, flags, left, values, texts, removed, match, bytesMatch, reports, checks);
