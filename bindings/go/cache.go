@@ -156,7 +156,7 @@ func (cache *Cache) Shutdown(ctx context.Context) error {
 	if cache == nil {
 		return invalid("the cache is nil")
 	}
-	if ctx.Done() == nil {
+	if ctx.Done() == nil || cache.queue == nil {
 		return cache.shut(-1)
 	}
 	cache.closed.Store(true)
@@ -174,6 +174,9 @@ func (cache *Cache) Shutdown(ctx context.Context) error {
 func (cache *Cache) shut(timeoutMillis C.int64_t) error {
 	if cache == nil {
 		return invalid("the cache is nil")
+	}
+	if cache.queue == nil {
+		return invalid("the cache was not opened: Open, OpenFile and OpenEnv make one")
 	}
 	cache.closed.Store(true)
 	cache.close.Lock()
@@ -197,6 +200,9 @@ func (cache *Cache) shut(timeoutMillis C.int64_t) error {
 func (cache *Cache) enter(ctx context.Context) (user, error) {
 	if cache == nil {
 		return user{}, invalid("the cache is nil")
+	}
+	if cache.queue == nil {
+		return user{}, invalid("the cache was not opened: Open, OpenFile and OpenEnv make one")
 	}
 	if ctx == nil {
 		return user{}, invalid("ctx is nil")

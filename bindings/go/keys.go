@@ -55,6 +55,9 @@ func (keys *KeyIterator) PageSize(limit int) *KeyIterator {
 
 // Next moves to the next key; false at the end and when it failed, which Err tells apart.
 func (keys *KeyIterator) Next() bool {
+	if keys.cache == nil && keys.err == nil {
+		keys.err = invalid("the listing was not begun: Keys begins one")
+	}
 	for len(keys.page) == 0 {
 		if keys.cursor == nil || keys.err != nil || !keys.readPage() {
 			keys.Close()

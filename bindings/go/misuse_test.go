@@ -3,6 +3,7 @@ package yokedcache_test
 import (
 	"context"
 	"errors"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -104,6 +105,78 @@ func TestNil(t *testing.T) {
 	}
 	if cache.Capabilities() != 0 {
 		t.Error("a nil cache can something")
+	}
+}
+
+// What is not from its constructor is refused, and is neither an empty answer nor a crash.
+func TestZeroValues(t *testing.T) {
+	var cache yokedcache.Cache
+	eachFails(t, ctx, &cache, yokedcache.ErrInvalid)
+	if !errors.Is(cache.Close(), yokedcache.ErrInvalid) || !errors.Is(cache.Shutdown(ctx), yokedcache.ErrInvalid) {
+		t.Error("a cache that was not opened closes")
+	}
+	opened := open(t, "")
+	limited, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for name, err := range map[string]error{
+		"Shutdown":      cache.Shutdown(limited),
+		"Switch":        second(cache.Switch(ctx, "memory://", yokedcache.SwitchOptions{})),
+		"MigrateTo":     second(opened.MigrateTo(ctx, &cache, yokedcache.MigrateOptions{})),
+		"KeyIterator":   end(&yokedcache.KeyIterator{}),
+		"search option": second(opened.Search(ctx, "q", nil)),
+	} {
+		if !errors.Is(err, yokedcache.ErrInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	check(t, opened.Set(ctx, "k", nil, yokedcache.SetOption{}))
+}
+
+func TestOptionsAddUp(t *testing.T) {
+	cache := open(t, "")
+	if cache.Capabilities()&yokedcache.CanList == 0 {
+		t.Skip("the backend lists no keys")
+	}
+	check(t, cache.Set(ctx, "some:a", nil, yokedcache.WithTags("a")))
+	check(t, cache.Set(ctx, "some:b", nil, yokedcache.WithTags("b"), yokedcache.WithTags("c")))
+	check(t, cache.Set(ctx, "some:d", nil, yokedcache.WithTags("d")))
+	for wanted, options := range map[int][]yokedcache.SearchOption{
+		1: {yokedcache.WithAnyTag("a")},
+		2: {yokedcache.WithAnyTag("a"), yokedcache.WithAnyTag("c")},
+		3: {yokedcache.WithAnyTag("a", "b"), yokedcache.WithAnyTag("d")},
+	} {
+		matches, err := cache.Search(ctx, "some", options...)
+		check(t, err)
+		if len(matches) != wanted {
+			t.Errorf("%d matches in place of %d", len(matches), wanted)
+		}
+	}
+}
+
+// A server that never answers, and one call more than a cache takes.
+func TestOneOperationTooMany(t *testing.T) {
+	defer yokedcache.SetQueueCapacity(yokedcache.SetQueueCapacity(2))
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	defer silent.Close()
+	cache, err := yokedcache.Open("redis://" + silent.Addr().String() + "?connect=lazy&socket_timeout=60s&key_prefix=busy")
+	check(t, err)
+	failures := make(chan error, 3)
+	for range [3]struct{}{} {
+		go func() { failures <- second(cache.Get(ctx, "k")) }()
+	}
+	var busy *yokedcache.Error
+	err = <-failures
+	if !errors.As(err, &busy) || busy.Code != yokedcache.CodeBusy || !busy.Retryable || !strings.Contains(busy.Message, "2 operations of this cache") {
+		t.Error(err)
+	}
+	stop, cancel := context.WithCancel(ctx)
+	cancel()
+	cache.Shutdown(stop)
+	for range [2]struct{}{} {
+		if err := <-failures; !errors.Is(err, yokedcache.ErrClosed) {
+			t.Error(err)
+		}
 	}
 }
 

@@ -5,6 +5,8 @@ import "C"
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"runtime"
 	"sync"
@@ -13,8 +15,8 @@ import (
 )
 
 // Operations of one queue: neither what waits in it nor this binding bounds a program, the cache's own
-// max_pending does.
-const queueCapacity = 1000000
+// max_pending does. Tests make it less.
+var queueCapacity = 1000000
 
 // A queue submits operations and hands out what became of them. Goroutines that submit at the same time share
 // a crossing into the library: the first leads, and takes along what others have added meanwhile.
@@ -80,7 +82,7 @@ func (call *call) release() {
 func newQueue(cache *C.yc_cache, users *users) (*queue, error) {
 	var handle *C.yc_queue
 	var described *C.yc_error
-	if status := C.yc_queue_open(cache, queueCapacity, nil, nil, nil, &handle, &described); status != C.YC_OK {
+	if status := C.yc_queue_open(cache, C.size_t(queueCapacity), nil, nil, nil, &handle, &described); status != C.YC_OK {
 		return nil, failure(status, described)
 	}
 	var fd C.int
@@ -260,8 +262,10 @@ func (batch *batch) clear() {
 
 func refuse(refused []*call, described *C.yc_error) {
 	err := failure(C.yc_error_status(described), described)
-	if err == nil {
-		err = ErrBusy
+	if err == nil || errors.Is(err, ErrBusy) {
+		// The library's advice is for programs that take completions themselves.
+		err = &Error{Code: CodeBusy, Retryable: true, Message: fmt.Sprintf("%d operations of this cache are under way, "+
+			"which is the limit: wait for some of them, or limit how many goroutines call it", queueCapacity)}
 	}
 	for _, call := range refused {
 		call.err = err

@@ -28,9 +28,9 @@ func WithLimit(matches int) SearchOption {
 	return func(op *operation) { op.limit = uint64(max(matches, 0)) }
 }
 
-// WithAnyTag looks only at entries that have one of the tags.
+// WithAnyTag looks only at entries that have one of the tags; given twice, one of all.
 func WithAnyTag(tags ...string) SearchOption {
-	return func(op *operation) { op.tags = tags }
+	return func(op *operation) { op.tags = append(op.tags[:len(op.tags):len(op.tags)], tags...) }
 }
 
 // Search finds the keys most like a query, best first, equal scores by key. The score is the partial ratio of
@@ -44,6 +44,9 @@ func (cache *Cache) Search(ctx context.Context, query string, options ...SearchO
 	defer user.leave()
 	op := operation{kind: C.YC_OP_SEARCH, key: query, threshold: C.YC_SEARCH_THRESHOLD, limit: C.YC_SEARCH_LIMIT}
 	for _, option := range options {
+		if option == nil {
+			return nil, invalid("a search option is nil")
+		}
 		option(&op)
 	}
 	call, err := cache.queue.run(ctx, &op)
