@@ -1,6 +1,7 @@
 //! Deadlines on the monotonic clock, cheap to check.
 
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -30,6 +31,49 @@ pub fn ends(left: Option<Duration>) -> Option<Instant> {
 /// How far the coarse clock may lie behind the exact one. It advances with
 /// the kernel's tick (1-10 ms); the rest is for a machine that stalls.
 const COARSE_LAG: u64 = 100_000_000;
+
+/// A wall clock that moves by more than this at once has jumped; by less, it was corrected.
+const JUMP: i64 = 1000;
+
+/// How far the wall clock is ahead of the clock that counts from boot, in ms, without the jumps since then.
+static AHEAD: AtomicI64 = AtomicI64::new(i64::MIN);
+
+/// Milliseconds since 1970. Small corrections of the wall clock count; a jump of it changes nothing in this process.
+pub fn unix_millis() -> u64 {
+    let (wall, boot) = wall_and_boot();
+    steady(wall, boot, &AHEAD)
+}
+
+/// Both clocks at one moment: a thread that waits for a processor in between reads them again.
+fn wall_and_boot() -> (i64, i64) {
+    let boot = || millis_of(clock_gettime(ClockId::Boottime));
+    for _ in 0..3 {
+        let (before, wall, after) = (boot(), unix_wall(), boot());
+        if after - before <= 1 {
+            return (wall, before);
+        }
+    }
+    (unix_wall(), boot())
+}
+
+fn unix_wall() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX / 2)
+}
+
+fn millis_of(time: rustix::time::Timespec) -> i64 {
+    time.tv_sec * 1000 + time.tv_nsec / 1_000_000
+}
+
+#[allow(clippy::cast_sign_loss)] // No clock reads a time before 1970.
+fn steady(wall: i64, boot: i64, ahead: &AtomicI64) -> u64 {
+    let known = ahead.load(Relaxed);
+    if known == i64::MIN || (wall - boot - known).abs() <= JUMP {
+        ahead.store(wall - boot, Relaxed);
+        return wall.max(0) as u64;
+    }
+    (boot + known).max(0) as u64
+}
 
 /// When an entry ends, in nanoseconds of the monotonic clock.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -112,6 +156,19 @@ mod tests {
         std::thread::sleep(Duration::from_millis(6));
         assert!(deadline.has_passed());
         assert_eq!(deadline.remaining(), Some(SHORTEST), "never 0, which a set takes for never");
+    }
+
+    #[test]
+    fn a_jump_of_the_wall_clock_changes_nothing_and_a_correction_counts() {
+        let ahead = AtomicI64::new(i64::MIN);
+        assert_eq!(steady(1_000_000, 5000, &ahead), 1_000_000);
+        assert_eq!(steady(1_000_700, 5100, &ahead), 1_000_700);
+        for jump in [-900_000, 7_200_000] {
+            assert_eq!(steady(1_000_700 + jump, 5200, &ahead), 1_000_800);
+            assert_eq!(steady(1_001_700 + jump, 6200, &ahead), 1_001_800);
+        }
+        assert_eq!(steady(1_001_850, 6300, &ahead), 1_001_850);
+        assert!(unix_millis().abs_diff(unix_wall() as u64) <= 2000);
     }
 
     #[test]

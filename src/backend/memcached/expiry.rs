@@ -1,6 +1,6 @@
 //! When entries end: exactly as they say themselves, and a little later for the server, whose clock counts seconds.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::command::{Command, Condition, Reply};
 use super::run::run;
@@ -16,18 +16,18 @@ const LAST_DATE: u64 = i32::MAX as u64;
 /// How often an entry is read again that another process changed meanwhile.
 const ATTEMPTS: usize = 16;
 
-/// What the server is told: 0 is never. A second more than whole ones, since
-/// its clock may tick at once; never what it would forget too early.
-pub fn expiry(ttl: Option<Duration>) -> u32 {
+/// A server's clock reports at most so many seconds more than its time is.
+const AHEAD: u64 = 2;
+
+/// The expiry that is sent to the server; 0 is never. A second more than whole
+/// ones, since the server's clock may tick at once: the server never forgets an
+/// entry too early. `now_ms` is the time by the server's clock.
+pub fn expiry(ttl: Option<Duration>, now_ms: u64) -> u32 {
     let Some(ttl) = ttl else { return 0 };
     let seconds = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0) + 1;
-    let told = if seconds <= LONGEST { seconds } else { now().as_secs() + seconds };
+    let told = if seconds <= LONGEST { seconds } else { now_ms / 1000 + AHEAD + seconds };
     // Past that date the entry itself says when it ends.
     u32::try_from(told).ok().filter(|told| u64::from(*told) <= LAST_DATE).unwrap_or(0)
-}
-
-fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 fn millis(time: Duration) -> u64 {
@@ -57,10 +57,15 @@ impl MemcachedStore {
     async fn attempt(&self, name: &[u8], ttl: Option<Duration>) -> Result<Attempt> {
         let Some((bytes, flags, version)) = self.marked(name).await? else { return Ok(Attempt::Gone) };
         let Ok(entry) = entry::decode(name, &bytes) else { return Ok(Attempt::Gone) };
-        let deadline_ms = ttl.map(|ttl| millis(now()).saturating_add(millis(ttl)));
+        let now_ms = self.fleet.now_ms(name);
+        // An entry that is over is gone, whoever read it before it was.
+        if entry.deadline_ms.is_some_and(|deadline| deadline <= now_ms) {
+            return Ok(Attempt::Gone);
+        }
+        let deadline_ms = ttl.map(|ttl| now_ms.saturating_add(millis(ttl)));
         let bytes = entry::encode(name, &Entry { deadline_ms, ..entry });
         let condition = Condition::Unchanged(version);
-        let set = Command::Set { name, bytes: &bytes, flags, expiry: expiry(ttl), condition };
+        let set = Command::Set { name, bytes: &bytes, flags, expiry: expiry(ttl, now_ms), condition };
         match self.outcome(set).await? {
             Reply::Done => Ok(Attempt::Done),
             Reply::Missing => Ok(Attempt::Gone),
@@ -105,7 +110,8 @@ impl MemcachedStore {
         let mut left: Vec<_> = names.iter().map(|_| Err(unexpected())).collect();
         let mut each = |index: usize, reply: Result<Reply>, _| {
             let bytes = reply.and_then(stored);
-            left[index] = bytes.map(|bytes| bytes.and_then(|bytes| left_to(names[index], bytes)));
+            left[index] = bytes
+                .map(|bytes| bytes.and_then(|bytes| left_to(names[index], bytes, self.fleet.now_ms(names[index]))));
             Pairing::Right
         };
         run(&self.fleet, &commands, &mut each).await;
@@ -113,10 +119,10 @@ impl MemcachedStore {
     }
 }
 
-fn left_to(name: &[u8], bytes: &[u8]) -> Option<Option<Duration>> {
-    match entry::head(name, bytes).ok()?.deadline_ms {
+fn left_to(name: &[u8], bytes: &[u8], now_ms: u64) -> Option<Option<Duration>> {
+    match entry::decode(name, bytes).ok()?.deadline_ms {
         None => Some(None),
-        Some(deadline) => match deadline.saturating_sub(millis(now())) {
+        Some(deadline) => match deadline.saturating_sub(now_ms) {
             0 => None,
             left => Some(Some(Duration::from_millis(left))),
         },
@@ -127,25 +133,31 @@ fn left_to(name: &[u8], bytes: &[u8]) -> Option<Option<Duration>> {
 mod tests {
     use super::*;
 
+    const NOW: u64 = 1_800_000_000_000;
+
     #[test]
-    fn the_server_is_told_a_second_more_and_a_date_beyond_thirty_days() {
-        assert_eq!(expiry(None), 0);
-        assert_eq!(expiry(Some(Duration::from_millis(1))), 2);
-        assert_eq!(expiry(Some(Duration::from_secs(10))), 11);
-        assert_eq!(expiry(Some(Duration::from_secs(LONGEST - 1))), LONGEST as u32);
-        let date = u64::from(expiry(Some(Duration::from_secs(LONGEST))));
-        assert!((LONGEST..LONGEST + 10).contains(&(date - now().as_secs())));
-        assert_eq!(expiry(Some(Duration::from_secs(100 * 365 * 24 * 3600))), 0);
+    fn the_server_is_told_a_second_more_and_a_date_of_its_own_beyond_thirty_days() {
+        let told = |ttl| expiry(Some(ttl), NOW);
+        assert_eq!(expiry(None, NOW), 0);
+        assert_eq!(told(Duration::from_millis(1)), 2);
+        assert_eq!(told(Duration::from_secs(10)), 11);
+        assert_eq!(told(Duration::from_secs(LONGEST - 1)), LONGEST as u32);
+        let date = u64::from(told(Duration::from_secs(LONGEST)));
+        assert!((LONGEST + 2..LONGEST + 10).contains(&(date - NOW / 1000)));
+        assert_eq!(told(Duration::from_secs(100 * 365 * 24 * 3600)), 0);
     }
 
     #[test]
     fn what_is_left_is_what_the_entry_says() {
         let entry =
             |deadline_ms| entry::encode(b"n", &Entry { deadline_ms, tags: Vec::new(), key: None, payload: b"v" });
-        assert_eq!(left_to(b"n", &entry(None)), Some(None));
-        assert_eq!(left_to(b"n", &entry(Some(1))), None);
-        let left = left_to(b"n", &entry(Some(millis(now()) + 5000))).unwrap().unwrap();
-        assert!((4000..=5000).contains(&left.as_millis()));
-        assert_eq!(left_to(b"n", b"garbage"), None);
+        let left = |deadline_ms| left_to(b"n", &entry(deadline_ms), NOW);
+        assert_eq!(left(None), Some(None));
+        assert_eq!((left(Some(1)), left(Some(NOW))), (None, None));
+        assert_eq!(left(Some(NOW + 5000)), Some(Some(Duration::from_secs(5))));
+        let mut damaged = entry(Some(NOW + 5000));
+        *damaged.last_mut().unwrap() ^= 1;
+        assert_eq!(left_to(b"n", &damaged, NOW), None);
+        assert_eq!(left_to(b"n", b"garbage", NOW), None);
     }
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
+use super::clock::{self, ServerClock};
 use super::command::Protocol;
 use super::crawl::Walks;
 use super::greet::{Login, Memcached};
@@ -14,6 +15,7 @@ use super::guard::{self, Guards};
 use super::names::Place;
 use super::ring::Ring;
 use super::traits::Traits;
+use crate::caller;
 use crate::config::{Config, ConnectionConfig, Failover, MemcachedConfig, MemcachedServer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::wire::{Server, Tls};
@@ -40,6 +42,7 @@ pub struct Member {
     pub server: Arc<Server>,
     pub config: MemcachedServer,
     pub traits: Arc<Traits>,
+    pub clock: Arc<ServerClock>,
     pub guards: Guards,
     pub walks: Walks,
 }
@@ -57,14 +60,16 @@ impl Fleet {
         let tls = memcached.tls.as_ref().map(Tls::new).transpose()?;
         let login = Login { username: memcached.username.clone(), password: memcached.password.clone() };
         let protocol = if memcached.binary { Protocol::Binary } else { Protocol::Meta };
+        let ejects = memcached.failover == Failover::Eject && memcached.servers.len() > 1;
         let member = |server: &MemcachedServer| {
-            let traits = Arc::new(Traits::default());
+            let (traits, clock) = (Arc::new(Traits::new(ejects)), Arc::<ServerClock>::default());
             let dialect = Box::new(Memcached {
                 address: server.address.clone(),
                 protocol,
                 login: login.clone(),
                 max_value_bytes: config.max_value_bytes,
                 traits: Arc::clone(&traits),
+                clock: Arc::clone(&clock),
             });
             let name = server.address.to_string();
             let started = Server::start(&name, dialect, &memcached.connection, tls.clone(), handle);
@@ -72,6 +77,7 @@ impl Fleet {
                 server: started,
                 config: server.clone(),
                 traits,
+                clock,
                 guards: Guards::default(),
                 walks: Walks::default(),
             }
@@ -79,7 +85,7 @@ impl Fleet {
         let fleet = Arc::new(Self {
             members: memcached.servers.iter().map(member).collect(),
             ring: Ring::new(&memcached.servers, memcached.distribution, memcached.hash),
-            ejects: memcached.failover == Failover::Eject && memcached.servers.len() > 1,
+            ejects,
             protocol,
             prefix: config.key_prefix.clone(),
             login,
@@ -88,6 +94,7 @@ impl Fleet {
             handle: Mutex::new(Some(handle.clone())),
             opaque: AtomicU32::new(0),
         });
+        handle.spawn(clock::watch(Arc::downgrade(&fleet)));
         if fleet.ejects {
             handle.spawn(guard::watch(Arc::downgrade(&fleet)));
         }
@@ -102,6 +109,48 @@ impl Fleet {
         let home = self.ring.owner(name);
         let member = self.ring.owner_among(name, |member| !self.members[member].guards.is_away())?;
         Some(Owner { member, place: if member == home { Place::Home } else { Place::Away } })
+    }
+
+    /// Waits until the limits and the clock of each name's server are known, or the server is known to be down. A
+    /// server that is silent takes no more than half of a call's time from the names of the others.
+    pub async fn make_ready(&self, names: &[&[u8]]) -> Vec<Result<()>> {
+        let now = Instant::now();
+        let left = caller::call_deadline().map_or(self.connection.timeout, |end| end.saturating_duration_since(now));
+        let end = now + if names.len() > 1 { left / 2 } else { left };
+        let mut known: Vec<Option<Result<()>>> = self.members.iter().map(|_| None).collect();
+        let mut ready = Vec::with_capacity(names.len());
+        for name in names {
+            let Some(owner) = self.owner(name) else {
+                ready.push(Err(self.all_away()));
+                continue;
+            };
+            if known[owner.member].is_none() {
+                known[owner.member] = Some(self.is_known(owner.member, end).await);
+            }
+            ready.push(known[owner.member].clone().unwrap_or(Ok(())));
+        }
+        ready
+    }
+
+    async fn is_known(&self, member: usize, end: Instant) -> Result<()> {
+        let member = &self.members[member];
+        if member.traits.are_known() {
+            return Ok(());
+        }
+        let connected = caller::Until::new(end, member.server.connected()).await;
+        connected.unwrap_or_else(|| Err(caller::timed_out(member.server.name(), self.connection.timeout)))
+    }
+
+    /// The time in ms since 1970 by the clock of a name's server.
+    pub fn now_ms(&self, name: &[u8]) -> u64 {
+        self.owner(name).map_or_else(crate::clock::unix_millis, |owner| self.members[owner.member].clock.now_ms())
+    }
+
+    /// Refuses the lengths of an entry that the server of a name would refuse.
+    pub fn check_item(&self, name: &[u8], bytes: usize) -> Result<()> {
+        let Some(owner) = self.owner(name) else { return Ok(()) };
+        let member = &self.members[owner.member];
+        member.traits.check_item(member.server.name(), name.len(), bytes, false)
     }
 
     /// Numbers for so many requests.

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use super::binary::{self, BinaryFraming, Packet, Parts, opcode};
+use super::clock::{Reading, ServerClock};
 use super::command::{Command, Protocol, Reply};
 use super::meta::MetaFraming;
 use super::refusal::{self, Refusal};
 use super::statistics;
 use super::traits::Traits;
+use crate::clock::unix_millis;
 use crate::config::{Address, Secret};
 use crate::error::{Error, ErrorKind, Result};
 use crate::wire::{Dialect, Framing, Greeting};
@@ -44,6 +46,7 @@ pub struct Memcached {
     pub login: Login,
     pub max_value_bytes: u64,
     pub traits: Arc<Traits>,
+    pub clock: Arc<ServerClock>,
 }
 
 impl Dialect for Memcached {
@@ -66,6 +69,12 @@ impl Dialect for Memcached {
                 Protocol::Binary => greet_in_binary(connection, &self.login).await?,
             }
             probe(connection, self.protocol).await?;
+            let asked = unix_millis();
+            let general = connection.ask(&statistics::request(self.protocol, "")).await?;
+            if let Some(reading) = Reading::of(&statistics::read(self.protocol, &general), asked) {
+                self.clock.learn(&reading);
+            }
+            // Last: once the limits are known, the clock is too.
             let settings = connection.ask(&statistics::request(self.protocol, "settings")).await?;
             self.traits.learn(&statistics::read(self.protocol, &settings));
             Ok(())

@@ -7,6 +7,7 @@
 //! ```
 
 mod binary;
+mod clock;
 mod command;
 mod crawl;
 mod details;

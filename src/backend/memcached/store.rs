@@ -16,6 +16,7 @@ use super::{details, names, usage};
 use crate::backend::remote::{EachBytes, EachDone, Pairing, Part, Parts, Store, Write};
 use crate::backend::{Capabilities, Position, Usage};
 use crate::byte_strings::ByteStrings;
+use crate::entry::{self, DecodeError, Entry};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Memcached servers.
@@ -84,10 +85,10 @@ fn done(reply: Reply<'_>) -> Result<bool> {
     }
 }
 
-fn set(entry: &Write) -> Command<'_> {
+fn set<'a>(fleet: &Fleet, entry: &'a Write) -> Command<'a> {
     let Write { name, bytes, ttl, only_if_absent, .. } = entry;
     let condition = if *only_if_absent { Condition::Absent } else { Condition::Always };
-    Command::Set { name, bytes, flags: 0, expiry: expiry(*ttl), condition }
+    Command::Set { name, bytes, flags: 0, expiry: expiry(*ttl, fleet.now_ms(name)), condition }
 }
 
 #[cold]
@@ -119,9 +120,29 @@ impl Store for MemcachedStore {
         names::key(prefix, name).map(Cow::Borrowed)
     }
 
+    fn is_ready(&self) -> bool {
+        self.fleet.members.iter().all(|member| member.traits.are_known())
+    }
+
+    async fn make_ready<'a>(&'a self, names: &'a [&'a [u8]]) -> Vec<Result<()>> {
+        self.fleet.make_ready(names).await
+    }
+
+    fn now_ms(&self, name: &[u8]) -> u64 {
+        self.fleet.now_ms(name)
+    }
+
+    fn check_size(&self, name: &[u8], bytes: usize) -> Result<()> {
+        self.fleet.check_item(name, bytes)
+    }
+
     async fn read<'a>(&'a self, names: &'a [&'a [u8]], each: EachBytes<'a>) {
         let commands: Vec<Command> = names.iter().map(|name| Command::Get { name }).collect();
         run(&self.fleet, &commands, &mut |index, reply, _| each(index, reply.and_then(stored))).await;
+    }
+
+    fn decode_head<'a>(name: &[u8], stored: &'a [u8]) -> std::result::Result<Entry<'a>, DecodeError> {
+        entry::decode(name, stored)
     }
 
     async fn heads<'a>(&'a self, names: &'a [&'a [u8]], each: EachBytes<'a>) {
@@ -130,7 +151,7 @@ impl Store for MemcachedStore {
     }
 
     async fn write<'a>(&'a self, _prefix: &'a str, entries: &'a [Write], each: EachDone<'a>) {
-        let commands: Vec<Command> = entries.iter().map(set).collect();
+        let commands: Vec<Command> = entries.iter().map(|entry| set(&self.fleet, entry)).collect();
         run(&self.fleet, &commands, &mut |index, reply, _| each(index, reply.and_then(done))).await;
     }
 
@@ -195,7 +216,7 @@ impl Store for MemcachedStore {
             written = reply.and_then(done).map(drop);
             Pairing::Right
         };
-        let stamps = self.with_stamps(set(entry), prefix, tags, &mut first).await;
+        let stamps = self.with_stamps(set(&self.fleet, entry), prefix, tags, &mut first).await;
         written.and(stamps)
     }
 

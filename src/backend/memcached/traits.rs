@@ -5,16 +5,25 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use super::command::Command;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Bytes an item has beside its name and value, at least.
-const ITEM_OVERHEAD: u64 = 50;
+/// Bytes that Memcached adds to the name and value of an item: its header (48), the NUL that ends the name, and the CR
+/// LF that ends the value.
+const ITEM_OVERHEAD: u64 = 51;
+/// The version number of an item, unless the server runs without them (-C).
+const CAS: u64 = 8;
+/// The flags of an item, if they are not 0.
+const FLAGS: u64 = 4;
 
 /// A server's traits; read from its settings whenever it is connected to.
 #[derive(Default)]
 pub struct Traits {
     /// The most bytes of an item; 0: not known.
     item_size: AtomicU64,
+    /// The bytes that an item has besides its name and value.
+    overhead: AtomicU64,
     /// A `Listing`.
     listing: AtomicU64,
+    /// Whether items have flags that are added when they are sent.
+    flagged: bool,
 }
 
 /// Whether a server lists its names.
@@ -35,9 +44,21 @@ const LISTINGS: [Listing; 5] =
     [Listing::Unknown, Listing::Allowed, Listing::NoCrawler, Listing::NoDump, Listing::Untold];
 
 impl Traits {
+    /// Traits of a server that was not reached yet; `flagged`: each item gets flags when it is sent.
+    pub fn new(flagged: bool) -> Self {
+        Self { flagged, ..Self::default() }
+    }
+
+    /// Whether the server was reached, so that its limits are known as far as it tells them.
+    pub fn are_known(&self) -> bool {
+        self.listing() != Listing::Unknown
+    }
+
     /// Learns from the server's settings.
     pub fn learn(&self, settings: &[(String, String)]) {
         let setting = |name: &str| settings.iter().find(|pair| pair.0 == name).map(|pair| pair.1.as_str());
+        let version = if setting("cas_enabled") == Some("no") { 0 } else { CAS };
+        self.overhead.store(ITEM_OVERHEAD + version, Relaxed);
         self.item_size.store(setting("item_size_max").and_then(|size| size.parse().ok()).unwrap_or(0), Relaxed);
         let listing = match (setting("lru_crawler"), setting("dump_enabled")) {
             (Some("no"), _) => Listing::NoCrawler,
@@ -61,11 +82,19 @@ impl Traits {
             .unwrap_or(Listing::Unknown)
     }
 
-    /// Refuses what the server certainly would, before it drops what is there for it.
+    /// Refuses an item that the server would refuse: the server removes the older item then.
     pub fn check_size(&self, server: &str, command: &Command) -> Result<()> {
-        let Command::Set { name, bytes, .. } = command else { return Ok(()) };
+        match command {
+            Command::Set { name, bytes, flags, .. } => self.check_item(server, name.len(), bytes.len(), *flags != 0),
+            _ => Ok(()),
+        }
+    }
+
+    /// The same, of the lengths of a name and its bytes.
+    pub fn check_item(&self, server: &str, name: usize, bytes: usize, has_flags: bool) -> Result<()> {
         let most = self.item_size.load(Relaxed);
-        let size = name.len() as u64 + bytes.len() as u64 + ITEM_OVERHEAD;
+        let flags = if has_flags || self.flagged { FLAGS } else { 0 };
+        let size = name as u64 + bytes as u64 + self.overhead.load(Relaxed) + flags;
         if most == 0 || size <= most { Ok(()) } else { Err(too_large(server, size, most)) }
     }
 }
@@ -112,12 +141,19 @@ mod tests {
     }
 
     #[test]
-    fn an_item_that_is_certainly_too_large_is_not_sent() {
-        let traits = learned(&[("item_size_max", "1000")]);
-        let set = |bytes| Command::Set { name: b"name", bytes, flags: 0, expiry: 0, condition: Condition::Always };
-        assert!(traits.check_size("s", &set(&[0; 946])).is_ok());
-        assert_eq!(traits.check_size("s", &set(&[0; 947])).unwrap_err().kind(), ErrorKind::TooLarge);
+    fn an_item_that_the_server_would_refuse_is_not_sent() {
+        let traits = learned(&[("item_size_max", "1000"), ("cas_enabled", "yes")]);
+        let set = |bytes, flags| Command::Set { name: b"name", bytes, flags, expiry: 0, condition: Condition::Always };
+        let most = |traits: &Traits, flags| {
+            (0..1000).rev().find(|len| traits.check_size("s", &set(&vec![0; *len], flags)).is_ok()).unwrap()
+        };
+        assert_eq!((most(&traits, 0), most(&traits, 7)), (937, 933));
+        assert_eq!(most(&learned(&[("item_size_max", "1000"), ("cas_enabled", "no")]), 0), 945);
+        let flagged = Traits::new(true);
+        flagged.learn(&[("item_size_max".into(), "1000".into())]);
+        assert_eq!(most(&flagged, 0), 933);
+        assert_eq!(traits.check_size("s", &set(&[0; 938], 0)).unwrap_err().kind(), ErrorKind::TooLarge);
         assert!(traits.check_size("s", &Command::Delete { name: &[0; 2000] }).is_ok());
-        assert!(Traits::default().check_size("s", &set(&[0; 1 << 20])).is_ok());
+        assert!(Traits::default().check_size("s", &set(&vec![0; 1 << 20], 0)).is_ok());
     }
 }

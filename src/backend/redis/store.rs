@@ -16,7 +16,7 @@ use crate::backoff::Backoff;
 use crate::byte_strings::ByteStrings;
 use crate::clock;
 use crate::config::RedisConfig;
-use crate::entry::MAX_KEYLESS_HEADER;
+use crate::entry::{self, DecodeError, Entry, MAX_KEYLESS_HEADER};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The most names one MGET has: one command must not hold the server up.
@@ -169,6 +169,11 @@ impl Store for RedisStore {
 
     async fn read<'a>(&'a self, names: &'a [&'a [u8]], each: EachBytes<'a>) {
         self.values(names, Kind::Read, each).await;
+    }
+
+    fn decode_head<'a>(name: &[u8], stored: &'a [u8]) -> std::result::Result<Entry<'a>, DecodeError> {
+        // Fewer bytes than were asked for are all there are.
+        if stored.len() < MAX_KEYLESS_HEADER { entry::decode(name, stored) } else { entry::head(name, stored) }
     }
 
     async fn heads<'a>(&'a self, names: &'a [&'a [u8]], each: EachBytes<'a>) {

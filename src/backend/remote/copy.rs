@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::entries::{millis, now_ms, unanswered};
+use super::entries::unanswered;
 use super::{Pairing, Remote, Store, Write};
 use crate::backend::{CopiedEntry, IfPresent, Imported};
 use crate::clock::ends;
@@ -41,9 +41,12 @@ impl<S: Store> Remote<S> {
         if !S::DEADLINES {
             return self.store.remaining(names).await;
         }
-        let left = |deadline: u64| Duration::from_millis(deadline.saturating_sub(now_ms()));
-        let own = |read: &Read| read.deadline_ms.map(left);
-        found.iter().map(|it| Ok(it.as_ref().ok().and_then(Option::as_ref).map(own))).collect()
+        let left = |name: &[u8], deadline: u64| Duration::from_millis(deadline.saturating_sub(self.store.now_ms(name)));
+        let own = |name: &[u8], read: &Read| read.deadline_ms.map(|deadline| left(name, deadline));
+        let of = |(name, it): (&&[u8], &Result<Option<Read>>)| {
+            Ok(it.as_ref().ok().and_then(Option::as_ref).map(|read| own(name, read)))
+        };
+        names.iter().zip(found).map(of).collect()
     }
 
     pub(super) async fn versions_of(&self, tags: &[u64]) -> Result<Vec<TagStamp>> {
@@ -57,10 +60,21 @@ impl<S: Store> Remote<S> {
         versions: &[TagStamp],
         if_present: IfPresent,
     ) -> Result<Vec<Result<Imported>>> {
-        let writes: Vec<Write> = entries.iter().map(|entry| self.copy_to_write(entry, versions, if_present)).collect();
+        let unready = self.unready(entries.iter().map(|entry| &*entry.key)).await;
         let mut outcomes = unanswered(entries.len());
+        let (mut writes, mut indexes) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
+        for (index, entry) in entries.iter().enumerate() {
+            match unready.of(index) {
+                Ok(()) => {
+                    writes.push(self.copy_to_write(entry, versions, if_present));
+                    indexes.push(index);
+                }
+                Err(error) => outcomes[index] = Some(Err(error)),
+            }
+        }
         let mut each = |index: usize, outcome: Result<bool>| {
-            outcomes[index] = Some(outcome.map(|stored| if stored { Imported::Stored } else { Imported::Present }));
+            outcomes[indexes[index]] =
+                Some(outcome.map(|stored| if stored { Imported::Stored } else { Imported::Present }));
             Pairing::Right
         };
         let step = self.step(entries.len(), true, self.store.write(&self.prefix, &writes, &mut each)).await;
@@ -75,7 +89,7 @@ impl<S: Store> Remote<S> {
         let ttl = entry.ttl();
         let stamp = |tag: &u64| versions.iter().find(|known| known.tag == *tag).map_or(0, |known| known.stamp);
         let stored = Entry {
-            deadline_ms: ttl.filter(|_| S::DEADLINES).map(|ttl| now_ms().saturating_add(millis(ttl))),
+            deadline_ms: self.deadline_ms(&name, ttl),
             tags: entry.tags.iter().map(|tag| TagStamp { tag: *tag, stamp: stamp(tag) }).collect(),
             key: keep_key.then_some(&entry.key),
             payload: entry.value.as_bytes(),

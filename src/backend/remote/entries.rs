@@ -1,6 +1,6 @@
 //! Entries in their stored form: read and compared with their tags' stamps, written with them.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::store::no_answer;
 use super::tags::{pair, tags_of};
@@ -14,6 +14,15 @@ use crate::value::Value;
 pub(super) struct Found<T> {
     pub tags: Vec<TagStamp>,
     pub what: T,
+}
+
+/// Of keys in their order: an error for each whose server has not reported what an entry must fit; empty if all have.
+pub(super) struct Unready(Vec<Result<()>>);
+
+impl Unready {
+    pub(super) fn of(&self, index: usize) -> Result<()> {
+        self.0.get(index).cloned().unwrap_or(Ok(()))
+    }
 }
 
 /// How an entry's bytes are read: whole, or as far as its header goes.
@@ -79,19 +88,21 @@ impl<S: Store> Remote<S> {
     /// they still have them: if not, nobody will read it, and it is stored anew.
     async fn write_as_guessed(&self, entry: &NewEntry<'_>) -> Result<bool> {
         let tags = tags_of(std::slice::from_ref(entry));
-        let Some(guessed) = self.hints.stamps_of(&tags) else { return Ok(false) };
+        let Some(guessed) = self.hints.stamps_of(&tags).filter(|_| self.store.is_ready()) else { return Ok(false) };
         let write = self.stored_form(entry, &guessed);
+        self.store.check_size(&write.name, write.bytes.len())?;
         let stamps = pair(&tags, self.store.write_with_stamps(&self.prefix, &write, &tags).await?);
         self.hints.saw_stamps(&stamps);
         Ok(stamps == guessed)
     }
 
     pub(super) async fn write_many(&self, entries: &[NewEntry<'_>]) -> Result<Vec<Result<()>>> {
+        let unready = self.unready(entries.iter().map(|entry| entry.key)).await;
         let stamps = self.stamps_for(entries).await;
         let mut outcomes = unanswered(entries.len());
         let (mut writes, mut indexes) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
         for (index, entry) in entries.iter().enumerate() {
-            match stamps.of(entry) {
+            match unready.of(index).and_then(|()| stamps.of(entry)) {
                 Ok(stamps) => {
                     writes.push(self.stored_form(entry, &stamps));
                     indexes.push(index);
@@ -99,6 +110,8 @@ impl<S: Store> Remote<S> {
                 Err(error) => outcomes[index] = Some(Err(error)),
             }
         }
+        // When one entry is refused none is stored.
+        writes.iter().try_for_each(|write| self.store.check_size(&write.name, write.bytes.len()))?;
         let mut each = |index: usize, outcome: Result<bool>| {
             outcomes[indexes[index]] = Some(outcome.and_then(stored));
             Pairing::Right
@@ -114,7 +127,7 @@ impl<S: Store> Remote<S> {
         let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
         let mut removed = unanswered(keys.len());
         let mut each = |index: usize, outcome: Result<Option<&[u8]>>| {
-            let (found, pairing) = self.found(Some(keys[index]), names[index], outcome, entry::head, |_| Some(()));
+            let (found, pairing) = self.found(Some(keys[index]), names[index], outcome, S::decode_head, |_| Some(()));
             removed[index] = Some(found);
             pairing
         };
@@ -130,7 +143,7 @@ impl<S: Store> Remote<S> {
         let (name, _) = self.store.entry_name(&self.prefix, key);
         let mut read = Err(no_answer());
         let mut each = |_, outcome: Result<Option<&[u8]>>| {
-            let (found, pairing) = self.found(Some(key), &name, outcome, entry::head, |_| Some(()));
+            let (found, pairing) = self.found(Some(key), &name, outcome, S::decode_head, |_| Some(()));
             read = found;
             pairing
         };
@@ -152,6 +165,16 @@ impl<S: Store> Remote<S> {
         }
     }
 
+    /// Which of the keys have a server that has not reported what an entry must fit.
+    pub(super) async fn unready<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) -> Unready {
+        if self.store.is_ready() {
+            return Unready(Vec::new());
+        }
+        let names: Vec<Vec<u8>> = keys.map(|key| self.store.entry_name(&self.prefix, key).0).collect();
+        let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
+        Unready(self.store.make_ready(&names).await)
+    }
+
     pub(super) fn names(&self, keys: &[&[u8]]) -> Vec<Vec<u8>> {
         keys.iter().map(|key| self.store.entry_name(&self.prefix, key).0).collect()
     }
@@ -160,13 +183,22 @@ impl<S: Store> Remote<S> {
         let (name, keep_key) = self.store.entry_name(&self.prefix, entry.key);
         let stamp = |tag: &&[u8]| stamps.iter().find(|stamp| stamp.tag == tag_hash(tag)).copied();
         let stored = Entry {
-            deadline_ms: entry.ttl.filter(|_| S::DEADLINES).map(|ttl| now_ms().saturating_add(millis(ttl))),
+            deadline_ms: self.deadline_ms(&name, entry.ttl),
             tags: entry.tags.iter().filter_map(stamp).collect(),
             key: keep_key.then_some(entry.key),
             payload: entry.value,
         };
         let tags = stored.tags.iter().map(|tag| tag.tag).collect();
         Write { bytes: entry::encode(&name, &stored), name, ttl: entry.ttl, tags, only_if_absent: false }
+    }
+
+    /// When an entry ends, where it carries that itself.
+    pub(super) fn deadline_ms(&self, name: &[u8], ttl: Option<Duration>) -> Option<u64> {
+        ttl.filter(|_| S::DEADLINES).map(|ttl| self.store.now_ms(name).saturating_add(millis(ttl)))
+    }
+
+    fn is_over(&self, name: &[u8], entry: &Entry) -> bool {
+        entry.deadline_ms.is_some_and(|deadline| deadline <= self.store.now_ms(name))
     }
 
     /// What is stored under a name, if it is an entry, of that key where one is given; bytes that are none are a miss that is counted.
@@ -185,7 +217,8 @@ impl<S: Store> Remote<S> {
         };
         match decode(name, stored) {
             Ok(entry) => {
-                let ours = key.is_none_or(|key| entry.key.is_none_or(|kept| kept == key)) && !is_over(&entry);
+                let ours =
+                    key.is_none_or(|key| entry.key.is_none_or(|kept| kept == key)) && !self.is_over(name, &entry);
                 let what = if ours { take(&entry) } else { None };
                 (Ok(what.map(|what| Found { what, tags: entry.tags })), Pairing::Right)
             }
@@ -212,14 +245,6 @@ fn stored(stored: bool) -> Result<()> {
 #[allow(clippy::unnecessary_wraps)] // What `found` takes: an entry may turn out not to be wanted.
 fn value(key: &[u8], entry: &Entry) -> Option<Value> {
     Some(Value::keyed(key, entry.payload))
-}
-
-pub(super) fn is_over(entry: &Entry) -> bool {
-    entry.deadline_ms.is_some_and(|deadline| deadline <= now_ms())
-}
-
-pub(super) fn now_ms() -> u64 {
-    millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 pub(super) fn millis(time: Duration) -> u64 {

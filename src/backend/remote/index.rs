@@ -3,7 +3,7 @@
 use super::store::no_answer;
 use super::{Remote, Store};
 use crate::backend::Removed;
-use crate::entry::{self, tag_hash};
+use crate::entry::tag_hash;
 use crate::error::Result;
 
 impl<S: Store> Remote<S> {
@@ -32,7 +32,7 @@ impl<S: Store> Remote<S> {
     pub(super) async fn readable<'a>(&self, names: &[&'a [u8]], tags: &[u64]) -> Result<Vec<&'a [u8]>> {
         let mut found: Vec<_> = names.iter().map(|_| Err(no_answer())).collect();
         let mut each = |index: usize, outcome: Result<Option<&[u8]>>| {
-            let (it, pairing) = self.found(None, names[index], outcome, entry::head, |entry| {
+            let (it, pairing) = self.found(None, names[index], outcome, S::decode_head, |entry| {
                 let wanted = tags.is_empty() || entry.tags.iter().any(|tag| tags.contains(&tag.tag));
                 wanted.then_some(())
             });

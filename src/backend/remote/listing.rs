@@ -4,7 +4,7 @@ use super::store::no_answer;
 use super::{Part, Remote, Store};
 use crate::backend::{Page, Position, Removed, Wanted};
 use crate::byte_strings::ByteStrings;
-use crate::entry::{self, tag_hash};
+use crate::entry::tag_hash;
 use crate::error::Result;
 
 /// How many names are removed at once.
@@ -27,7 +27,7 @@ impl<S: Store> Remote<S> {
         let mut each = |index: usize, outcome: Result<Option<&[u8]>>| {
             let name = names[index];
             let listed = self.store.key_of(&self.prefix, name);
-            let (it, pairing) = self.found(listed.as_deref(), name, outcome, entry::head, |entry| {
+            let (it, pairing) = self.found(listed.as_deref(), name, outcome, S::decode_head, |entry| {
                 let tagged = tags.is_empty() || entry.tags.iter().any(|tag| tags.contains(&tag.tag));
                 // A name that is no key is a digest of the one that the entry has.
                 let key = entry.key.or(listed.as_deref()).filter(|_| tagged);

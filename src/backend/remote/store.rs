@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 
 use crate::backend::{Capabilities, Position, Usage};
 use crate::byte_strings::ByteStrings;
+use crate::entry::{self, DecodeError, Entry};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Gets the bytes of each name, by its place in the request, in any order.
@@ -65,8 +66,29 @@ pub trait Store: Send + Sync + 'static {
     /// The key in a name that was listed, or `None` if the entry has it.
     fn key_of<'a>(&self, prefix: &str, name: &'a [u8]) -> Option<std::borrow::Cow<'a, [u8]>>;
 
+    /// Whether every server has reported what an entry depends on: the server's limits and its clock.
+    fn is_ready(&self) -> bool {
+        true
+    }
+    /// Waits until the servers of these names have reported that; an error for each name whose server did not.
+    fn make_ready<'a>(&'a self, names: &'a [&'a [u8]]) -> impl Future<Output = Vec<Result<()>>> + Send {
+        async { names.iter().map(|_| Ok(())).collect() }
+    }
+    /// The time in ms since 1970 that all processes agree on for a name.
+    fn now_ms(&self, _name: &[u8]) -> u64 {
+        crate::clock::unix_millis()
+    }
+    /// Refuses an entry that its server would refuse, before anything is sent.
+    fn check_size(&self, _name: &[u8], _bytes: usize) -> Result<()> {
+        Ok(())
+    }
+
     /// What is stored under each name.
     fn read<'a>(&'a self, names: &'a [&'a [u8]], each: EachBytes<'a>) -> impl Future<Output = ()> + Send;
+    /// Reads what `heads` and `remove` hand on. Bytes that are damaged are no entry, wherever that can be seen.
+    fn decode_head<'a>(name: &[u8], stored: &'a [u8]) -> std::result::Result<Entry<'a>, DecodeError> {
+        entry::head(name, stored)
+    }
     /// At least the header of what is stored under each name; no use that counts for eviction where that can be had.
     fn heads<'a>(&'a self, names: &'a [&'a [u8]], each: EachBytes<'a>) -> impl Future<Output = ()> + Send;
     /// Stores entries.
