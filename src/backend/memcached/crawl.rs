@@ -9,11 +9,13 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
+use super::command::Protocol;
 use super::fleet::{Fleet, Member};
 use super::greet::{Login, log_in_with_text, refusal_of};
 use super::meta::{MetaFraming, number};
-use super::refusal;
-use super::traits::Listing;
+use super::table::{self, Fullness, Table};
+use super::traits::{Listing, Traits};
+use super::{names, refusal, statistics};
 use crate::config::Address;
 use crate::error::{Error, ErrorKind, Result};
 use crate::wire::{Dialect, Frame, Framing, Greeting, ask_once};
@@ -24,8 +26,14 @@ const PAUSE: Duration = Duration::from_millis(3);
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two walks of ours, so that other processes come to theirs.
 const GAP: Duration = Duration::from_millis(5);
-/// A walk that shows nothing for so long is over.
+/// A walk that shows nothing for so long is over,
 const SILENCE: Duration = Duration::from_secs(5);
+/// and so is one that takes so long altogether,
+const LONGEST: Duration = Duration::from_secs(600);
+/// or that lists so many names more than twice those the server has: names that are set meanwhile are listed too.
+const MORE_NAMES: u64 = 1_000_000;
+/// How often the server is asked whether its table is enlarged.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// A name as the crawler tells it.
 pub struct Listed<'a> {
@@ -92,6 +100,7 @@ async fn walk(fleet: &Fleet, member: &Member, listeners: Vec<Listener>) {
     let walked = watched(&sink, ask(fleet, member, &sink)).await;
     let outcome = walked.and_then(|reply| match &*reply {
         b"END\r\n" | b"EN\r\n" => Ok(true),
+        none if none.starts_with(b"NOTSTARTED") => Ok(true),
         other => Err(refused(member, other)),
     });
     lock(&sink.listeners).iter_mut().for_each(|listener| listener.tell(outcome.clone()));
@@ -102,6 +111,9 @@ async fn walk(fleet: &Fleet, member: &Member, listeners: Vec<Listener>) {
 struct Sink {
     listeners: Mutex<Vec<Listener>>,
     progress: AtomicU64,
+    /// How many lines came, and how many may.
+    lines: AtomicU64,
+    most: AtomicU64,
     reply: Mutex<Vec<u8>>,
 }
 
@@ -125,16 +137,24 @@ impl Listener {
 
 /// The reply that follows the names.
 async fn ask(fleet: &Fleet, member: &Member, sink: &Arc<Sink>) -> Result<Vec<u8>> {
-    let dialect = Walk { address: member.config.address.clone(), login: fleet.login.clone(), sink: Arc::clone(sink) };
+    let dialect = Walk {
+        address: member.config.address.clone(),
+        login: fleet.login.clone(),
+        traits: Arc::clone(&member.traits),
+        sink: Arc::clone(sink),
+    };
     // The walk is what this connection begins with: it takes more than one request.
     ask_once(member.server.name(), &dialect, &fleet.connection, fleet.tls.as_ref(), b"mn\r\n").await?;
     Ok(std::mem::take(&mut *lock(&sink.reply)))
 }
 
-/// The answer, unless nothing comes for too long.
+/// The answer, unless nothing comes for too long, or too much.
 async fn watched(sink: &Sink, asking: impl Future<Output = Result<Vec<u8>>>) -> Result<Vec<u8>> {
-    let mut asking = std::pin::pin!(asking);
+    let (mut asking, began) = (std::pin::pin!(asking), Instant::now());
     loop {
+        if began.elapsed() > LONGEST {
+            return Err(Error::new(ErrorKind::Timeout, format!("the listing did not end within {LONGEST:?}")));
+        }
         let before = sink.progress.load(Relaxed);
         tokio::select! {
             reply = &mut asking => return reply,
@@ -169,9 +189,15 @@ pub fn unsupported(server: &str, reason: &str) -> Error {
     Error::new(ErrorKind::Unsupported, format!("{server} does not list its names: {reason}"))
 }
 
+/// Whether a reply asks to try again later: the crawler walks for another client, or (since 1.6.28) the hash table is
+/// being enlarged.
+fn is_busy(reply: &[u8]) -> bool {
+    reply.starts_with(b"BUSY") || memchr::memmem::find(reply, b"locked").is_some()
+}
+
 #[cold]
-fn too_busy(server: &str) -> Error {
-    let text = format!("{server}: its crawler has been at work for others for {PATIENCE:?}; try again later");
+fn too_busy(server: &str, what: &str) -> Error {
+    let text = format!("{server}: the server {what}, and did not end within {PATIENCE:?}; try again later");
     Error::new(ErrorKind::Busy, text)
 }
 
@@ -179,6 +205,7 @@ fn too_busy(server: &str) -> Error {
 struct Walk {
     address: Address,
     login: Login,
+    traits: Arc<Traits>,
     sink: Arc<Sink>,
 }
 
@@ -194,6 +221,7 @@ impl Dialect for Walk {
     fn greet<'a>(&'a self, connection: &'a Greeting<'a>) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             log_in_with_text(connection, &self.login).await?;
+            self.wait_for_table(connection).await?;
             let reply = self.sink.walk_with(connection).await?;
             *lock(&self.sink.reply) = reply;
             Ok(())
@@ -205,18 +233,59 @@ impl Dialect for Walk {
     }
 }
 
+impl Walk {
+    /// Waits until the server does not enlarge its table, and is not about to.
+    async fn wait_for_table(&self, connection: &Greeting<'_>) -> Result<()> {
+        let (began, mut fullness) = (Instant::now(), None);
+        let mut since = began;
+        loop {
+            let statistics = connection.ask(&statistics::request(Protocol::Meta, "")).await?;
+            let Some(table) = Table::of(&statistics::read(Protocol::Meta, &statistics)) else { return Ok(()) };
+            self.sink.expect(table.items);
+            if fullness.replace(table.fullness()) != Some(table.fullness()) {
+                since = Instant::now();
+            }
+            match table.fullness() {
+                Fullness::Free => return Ok(()),
+                Fullness::NearlyFull if since.elapsed() >= table::NEARLY_FULL => return Ok(()),
+                Fullness::Full if self.traits.is_settled(table.power) => return Ok(()),
+                Fullness::Full if since.elapsed() >= table::FULL => {
+                    self.traits.settle(table.power);
+                    return Ok(());
+                }
+                _ if began.elapsed() >= PATIENCE => {
+                    return Err(too_busy(connection.server(), "enlarges its hash table"));
+                }
+                _ => sleep(LOOK).await,
+            }
+        }
+    }
+}
+
 impl Sink {
+    /// Notes how many items the server has.
+    fn expect(&self, items: u64) {
+        self.progress.fetch_add(1, Relaxed);
+        self.most.store(items.saturating_mul(2).saturating_add(MORE_NAMES), Relaxed);
+    }
+
+    /// Whether one line more may come.
+    fn take_line(&self) -> bool {
+        self.progress.fetch_add(1, Relaxed);
+        self.lines.fetch_add(1, Relaxed) < self.most.load(Relaxed).max(MORE_NAMES)
+    }
+
     /// Has the server walk, as soon as it walks for nobody else; the reply that follows the names.
     async fn walk_with(&self, connection: &Greeting<'_>) -> Result<Vec<u8>> {
         let (began, mut request) = (Instant::now(), &b"lru_crawler metadump hash\r\n"[..]);
         loop {
             let reply = connection.ask(request).await?;
             match &*reply {
-                busy if busy.starts_with(b"BUSY") && began.elapsed() < PATIENCE => {
+                busy if is_busy(busy) && began.elapsed() < PATIENCE => {
                     self.progress.fetch_add(1, Relaxed);
                     sleep(PAUSE).await;
                 }
-                busy if busy.starts_with(b"BUSY") => return Err(too_busy(connection.server())),
+                busy if is_busy(busy) => return Err(too_busy(connection.server(), "walks for others")),
                 // Before 1.6.9 it walks its lists, which is as good as long as nothing moves.
                 old if old.starts_with(b"BADCLASS") && request.ends_with(b"hash\r\n") => {
                     request = b"lru_crawler metadump all\r\n";
@@ -226,6 +295,9 @@ impl Sink {
         }
     }
 }
+
+/// What Memcached says before the lines since 1.6.43.
+const BEGIN: &[u8] = b"OK\r\n";
 
 /// Takes the crawler's lines out of the bytes as they come; what is left is the end.
 struct WalkFraming {
@@ -240,8 +312,10 @@ impl Framing for WalkFraming {
         let mut taken = 0;
         while let Some(line) = whole_line(&bytes[taken..]) {
             taken += line.len();
-            self.sink.progress.fetch_add(1, Relaxed);
-            if !self.hand_on(line) {
+            if !self.sink.take_line() {
+                return Err("a listing of more names than the server has".into());
+            }
+            if line != BEGIN && !self.hand_on(line)? {
                 return Err("nobody wants more of it".into());
             }
         }
@@ -254,6 +328,9 @@ impl Framing for WalkFraming {
 }
 
 fn whole_line(bytes: &[u8]) -> Option<&[u8]> {
+    if bytes.starts_with(BEGIN) {
+        return Some(BEGIN);
+    }
     if !bytes.starts_with(b"key=") {
         return None;
     }
@@ -261,7 +338,7 @@ fn whole_line(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 impl WalkFraming {
-    fn hand_on(&mut self, line: &[u8]) -> bool {
+    fn hand_on(&mut self, line: &[u8]) -> std::result::Result<bool, String> {
         let (mut expires, mut size) = (0, 0);
         self.name.clear();
         for field in line.trim_ascii_end().split(|byte| *byte == b' ') {
@@ -273,9 +350,13 @@ impl WalkFraming {
                 _ => {}
             }
         }
+        if self.name.len() > names::MAX_NAME {
+            return Err("a name that is too long".into());
+        }
         let listed = Listed { name: &self.name, expires, size };
         // Each of them, whatever the others want.
-        lock(&self.sink.listeners).iter_mut().map(|listener| listener.hear(&listed)).fold(false, |any, more| any | more)
+        let mut listeners = lock(&self.sink.listeners);
+        Ok(listeners.iter_mut().map(|listener| listener.hear(&listed)).fold(false, |any, more| any | more))
     }
 }
 
@@ -333,7 +414,7 @@ mod tests {
 
     #[test]
     fn lines_are_handed_on_wherever_they_are_split_and_only_the_end_is_left() {
-        let bytes = b"key=a%20b exp=-1 la=1 cas=2 fetch=no cls=1 size=63\nkey=c exp=17 la=1 cas=2 fetch=no cls=1 size=7\nEND\r\n";
+        let bytes = b"OK\r\nkey=a%20b exp=-1 la=1 cas=2 fetch=no cls=1 size=63\nkey=c exp=17 la=1 cas=2 fetch=no cls=1 size=7\nEND\r\n";
         for at_once in 1..bytes.len() + 1 {
             let found = Arc::new(Mutex::new(Vec::new()));
             let kept = Arc::clone(&found);

@@ -30,6 +30,10 @@ use crate::error::{Error, Result};
 
 /// The most names that a walk keeps.
 const MOST: usize = 1_000_000;
+/// The most bytes that the names of a walk take.
+const MOST_BYTES: usize = 64 << 20;
+/// What a name takes besides its bytes.
+const NAME_BYTES: usize = size_of::<Name>() + 16;
 /// The most names that are kept of all walks.
 const MOST_OF_ALL: usize = 2 * MOST;
 /// The most walks whose names are kept.
@@ -307,6 +311,7 @@ struct Gathered {
     from: u64,
     end: Option<u64>,
     most: usize,
+    bytes: usize,
 }
 
 impl Gathered {
@@ -318,22 +323,26 @@ impl Gathered {
         let order = fingerprint(listed.name) >> WALK_BITS;
         if order >= self.from && self.end.is_none_or(|end| order < end) {
             self.names.push(Name { order, name: listed.name.into(), size: listed.size });
+            self.bytes += NAME_BYTES + listed.name.len();
         }
         if self.names.len() >= 2 * self.most {
-            self.shorten();
+            self.shorten(self.most);
+        } else if self.bytes >= 2 * MOST_BYTES {
+            self.shorten(self.names.len() / 2);
         }
     }
 
-    fn shorten(&mut self) {
-        let (_, first_left_out, _) = self.names.select_nth_unstable(self.most);
+    fn shorten(&mut self, most: usize) {
+        let (_, first_left_out, _) = self.names.select_nth_unstable(most);
         let end = first_left_out.order;
         self.names.retain(|name| name.order < end);
+        self.bytes = self.names.iter().map(|name| NAME_BYTES + name.name.len()).sum();
         self.end = Some(end);
     }
 
     fn finish(mut self) -> Found {
         if self.names.len() > self.most {
-            self.shorten();
+            self.shorten(self.most);
         }
         self.names.sort_unstable();
         // A server that enlarges its table may list a name twice.

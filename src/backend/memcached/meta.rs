@@ -19,7 +19,7 @@ const MAX_STATISTICS: usize = 1 << 20;
 const OVERSIZED: &[u8] = b"TL\r\n";
 /// Codes of one line, with and without a meaning of their own here.
 const CODES: [&[u8]; 8] = [b"HD", b"EN", b"NF", b"NS", b"EX", b"MN", b"OK", b"ME"];
-const WORDS: [&[u8]; 10] = [
+const WORDS: [&[u8]; 12] = [
     b"ERROR",
     b"CLIENT_ERROR",
     b"SERVER_ERROR",
@@ -30,6 +30,8 @@ const WORDS: [&[u8]; 10] = [
     b"BUSY",
     b"BADCLASS",
     b"RESET",
+    b"NOTSTARTED",
+    b"locked",
 ];
 
 /// Writes a command.

@@ -24,6 +24,7 @@ mod run;
 mod stamps;
 mod statistics;
 mod store;
+mod table;
 mod traits;
 mod usage;
 

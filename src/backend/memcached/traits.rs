@@ -22,6 +22,8 @@ pub struct Traits {
     overhead: AtomicU64,
     /// A `Listing`.
     listing: AtomicU64,
+    /// The power of a table that was full and was not enlarged, and 1; 0: none is known.
+    settled: AtomicU64,
     /// Whether items have flags that are added when they are sent.
     flagged: bool,
 }
@@ -72,6 +74,16 @@ impl Traits {
     /// What came of trying.
     pub fn note(&self, listing: Listing) {
         self.listing.store(listing as u64, Relaxed);
+    }
+
+    /// Notes that a full table of this power is not enlarged.
+    pub fn settle(&self, power: u32) {
+        self.settled.store(u64::from(power) + 1, Relaxed);
+    }
+
+    /// Whether a full table of this power is known to stay as it is.
+    pub fn is_settled(&self, power: u32) -> bool {
+        self.settled.load(Relaxed) == u64::from(power) + 1
     }
 
     /// Whether it lists names, as far as is known.
@@ -142,18 +154,19 @@ mod tests {
 
     #[test]
     fn an_item_that_the_server_would_refuse_is_not_sent() {
+        static BYTES: [u8; 1 << 20] = [0; 1 << 20];
         let traits = learned(&[("item_size_max", "1000"), ("cas_enabled", "yes")]);
         let set = |bytes, flags| Command::Set { name: b"name", bytes, flags, expiry: 0, condition: Condition::Always };
         let most = |traits: &Traits, flags| {
-            (0..1000).rev().find(|len| traits.check_size("s", &set(&vec![0; *len], flags)).is_ok()).unwrap()
+            (0..1000).rev().find(|len| traits.check_size("s", &set(&BYTES[..*len], flags)).is_ok()).unwrap()
         };
         assert_eq!((most(&traits, 0), most(&traits, 7)), (937, 933));
         assert_eq!(most(&learned(&[("item_size_max", "1000"), ("cas_enabled", "no")]), 0), 945);
         let flagged = Traits::new(true);
         flagged.learn(&[("item_size_max".into(), "1000".into())]);
         assert_eq!(most(&flagged, 0), 933);
-        assert_eq!(traits.check_size("s", &set(&[0; 938], 0)).unwrap_err().kind(), ErrorKind::TooLarge);
+        assert_eq!(traits.check_size("s", &set(&BYTES[..938], 0)).unwrap_err().kind(), ErrorKind::TooLarge);
         assert!(traits.check_size("s", &Command::Delete { name: &[0; 2000] }).is_ok());
-        assert!(Traits::default().check_size("s", &set(&vec![0; 1 << 20], 0)).is_ok());
+        assert!(Traits::default().check_size("s", &set(&BYTES, 0)).is_ok());
     }
 }
