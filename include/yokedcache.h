@@ -953,13 +953,19 @@ yc_status yc_health(struct yc_cache *cache, struct yc_value **json, struct yc_er
 // names, and later versions add some. Each sample has the labels backend and
 // key_prefix. One text is one cache: two are not to be joined, since each names
 // its families. It asks each server how it is, as yc_health() does,
-// changes no counter, and does not look through the keys. *text as in yc_stats(). YC_OK also
+// changes no counter, and does not look through the keys on servers. *text as in yc_stats(). YC_OK also
 // when a server is down: yokedcache_up says so.
-yc_status yc_metrics(struct yc_cache *cache, struct yc_value **text, struct yc_error **err);
+yc_status yc_metrics(struct yc_cache *cache,
+                     struct yc_value **text,
+                     struct yc_error **err);
 
-// What the cache holds: *keys entries that take *bytes bytes, keys, values
-// and bookkeeping together (each place may be NULL). Entries that expired
-// count until they are swept. Exact with YC_CAN_SIZE, else an estimate.
+// Reports what the cache holds: *keys entries that take *bytes bytes, keys,
+// values and bookkeeping together (each place may be NULL). An exact count is
+// the number of keys that a listing returns: entries that expired or were
+// invalidated do not count. The count is exact with YC_CAN_SIZE. Without it
+// the count is exact while the prefix has up to 1000 entries on each server
+// and the server has few other names; "size_estimated" of yc_stats() reports
+// which. Memory is read through, in small steps that hold up no other call.
 yc_status yc_size(struct yc_cache *cache, uint64_t *keys, uint64_t *bytes, struct yc_error **err);
 
 // Asks the backend for a sign of life; every server of it, where there are

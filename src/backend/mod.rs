@@ -78,7 +78,7 @@ pub struct Page {
 /// What a cache holds now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
-    /// Entries, with those that expired and were not swept yet.
+    /// Entries that can be read: as many as a listing returns.
     pub keys: u64,
     /// Bytes they take.
     pub bytes: u64,

@@ -14,7 +14,7 @@ const DURATION: &str = "yokedcache_operation_duration_seconds";
 
 impl Cache {
     /// Counters, gauges and a histogram of latencies in the text format of Prometheus. Also while servers are down; and
-    /// nothing is asked of them that takes longer the more they hold.
+    /// nothing is asked of servers that takes longer the more they hold.
     pub async fn metrics(&self) -> Result<String> {
         let mut exposition =
             Exposition::new(&[("backend", self.backend.name()), ("key_prefix", self.key_prefix.as_str())]);
@@ -62,7 +62,12 @@ impl Cache {
     async fn write_usage(&self, exposition: &mut Exposition) -> Result<()> {
         if self.answers_at_once() {
             let usage = self.usage().await?;
-            exposition.single("yokedcache_keys", Kind::Gauge, "Entries that the cache holds.", usage.keys);
+            exposition.single(
+                "yokedcache_keys",
+                Kind::Gauge,
+                "Entries that can be read: as many as a listing returns.",
+                usage.keys,
+            );
             exposition.single("yokedcache_bytes", Kind::Gauge, "Bytes that the entries take.", usage.bytes);
         }
         Ok(())

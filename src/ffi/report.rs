@@ -76,7 +76,7 @@ pub unsafe extern "C" fn yc_health(
 /// names, and later versions add some. Each sample has the labels backend and
 /// key_prefix. One text is one cache: two are not to be joined, since each names
 /// its families. It asks each server how it is, as yc_health() does,
-/// changes no counter, and does not look through the keys. *text as in yc_stats(). YC_OK also
+/// changes no counter, and does not look through the keys on servers. *text as in yc_stats(). YC_OK also
 /// when a server is down: yokedcache_up says so.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_metrics(
@@ -94,9 +94,13 @@ pub unsafe extern "C" fn yc_metrics(
     }
 }
 
-/// What the cache holds: *keys entries that take *bytes bytes, keys, values
-/// and bookkeeping together (each place may be NULL). Entries that expired
-/// count until they are swept. Exact with YC_CAN_SIZE, else an estimate.
+/// Reports what the cache holds: *keys entries that take *bytes bytes, keys,
+/// values and bookkeeping together (each place may be NULL). An exact count is
+/// the number of keys that a listing returns: entries that expired or were
+/// invalidated do not count. The count is exact with YC_CAN_SIZE. Without it
+/// the count is exact while the prefix has up to 1000 entries on each server
+/// and the server has few other names; "size_estimated" of yc_stats() reports
+/// which. Memory is read through, in small steps that hold up no other call.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_size(
     cache: *mut yc_cache,

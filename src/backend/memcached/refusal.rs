@@ -66,11 +66,11 @@ pub fn error(server: &str, refusal: Refusal, text: &[u8]) -> Error {
     let (kind, remedy) = match refusal {
         Refusal::TooLarge => (
             ErrorKind::TooLarge,
-            "the value is over the server's limit of an item: raise it (memcached -I), or store less",
+            "the value is over the server's limit of an item, and the server removed the older one: raise the limit (memcached -I), or store less",
         ),
         Refusal::Memory => (
             ErrorKind::ServerMemory,
-            "the server has no room and may not evict: raise its memory (-m), or leave out -M",
+            "the server has no room and may not evict, and it removed the older entry: raise its memory (-m), or leave out -M",
         ),
         Refusal::NoNumber => (ErrorKind::Server, "what is stored under a name of this prefix is not from this library"),
         Refusal::Credentials => (ErrorKind::Auth, "check username and password"),

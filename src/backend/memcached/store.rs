@@ -13,8 +13,8 @@ use super::listings::Listings;
 use super::run::run;
 use super::stamps::{stamp, stamp_names};
 use super::{details, names, usage};
-use crate::backend::remote::{EachBytes, EachDone, Pairing, Part, Parts, Store, Write};
-use crate::backend::{Capabilities, Position, Usage};
+use crate::backend::remote::{EachBytes, EachDone, Pairing, Part, Parts, Sample, Store, Write};
+use crate::backend::{Capabilities, Position};
 use crate::byte_strings::ByteStrings;
 use crate::entry::{self, DecodeError, Entry};
 use crate::error::{Error, ErrorKind, Result};
@@ -239,8 +239,8 @@ impl Store for MemcachedStore {
         self.all_done(&commands).await
     }
 
-    async fn usage<'a>(&'a self, _prefix: &'a str) -> Result<Usage> {
-        usage::usage(&self.fleet).await
+    async fn sample<'a>(&'a self, _prefix: &'a str) -> Result<Vec<Sample>> {
+        usage::sample(&self.fleet).await
     }
 
     async fn ping(&self) -> Result<()> {

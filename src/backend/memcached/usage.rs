@@ -1,8 +1,7 @@
-//! What a prefix holds: counted by a walk over the names, or estimated from a part of it.
+//! Names of a prefix's entries for a count: all of them by a walk, or some of them where there are many.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
@@ -10,70 +9,103 @@ use super::crawl::{Listed, crawl};
 use super::details;
 use super::fleet::Fleet;
 use super::{listings, names};
-use crate::backend::Usage;
+use crate::backend::remote::{SAMPLE, Sample};
 use crate::caller;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The most names that are looked at on each server.
-const SAMPLED: u64 = 50_000;
+const SEEN: u64 = 50_000;
+/// About the most bytes of the entries in a sample: they are read, for nothing less tells whether they count.
+const SAMPLE_BYTES: u64 = 4 << 20;
 
 /// What a walk has seen.
 #[derive(Default)]
 struct Seen {
-    names: AtomicU64,
-    entries: AtomicU64,
-    bytes: AtomicU64,
+    /// Names of any kind.
+    names: u64,
+    /// Those of entries that the server has not forgotten.
+    entries: u64,
+    sample: Sample,
+    sample_bytes: u64,
 }
 
-/// Entries of a prefix and their bytes on all servers.
-pub async fn usage(fleet: &Arc<Fleet>) -> Result<Usage> {
+/// Names of entries on every server.
+pub async fn sample(fleet: &Arc<Fleet>) -> Result<Vec<Sample>> {
     let present = (0..fleet.members.len()).filter(|index| !fleet.members[*index].guards.is_away());
-    let counted = join_all(present.map(|index| on_one(fleet, index))).await;
-    counted.into_iter().try_fold(Usage::default(), |sum, one| {
-        let one = one?;
-        Ok(Usage { keys: sum.keys + one.keys, bytes: sum.bytes + one.bytes, estimated: sum.estimated | one.estimated })
-    })
+    let sampled = join_all(present.map(|index| on_one(fleet, index))).await;
+    sampled.into_iter().collect()
 }
 
-async fn on_one(fleet: &Arc<Fleet>, index: usize) -> Result<Usage> {
+async fn on_one(fleet: &Arc<Fleet>, index: usize) -> Result<Sample> {
     let member = &fleet.members[index];
     member.server.connected().await?;
     if let Some(refusal) = listings::refusal(fleet, member) {
         return Err(refusal);
     }
     let left = caller::call_deadline().map(|end| end.saturating_duration_since(Instant::now()));
-    // Some of the time is kept to ask how much was not seen.
-    let (seen, whole) = sample(fleet, index, left.unwrap_or(fleet.connection.timeout) * 4 / 5).await?;
-    let scale = if whole { 1.0 } else { unseen(fleet, index, seen.names.load(Relaxed)).await? };
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Estimates.
-    let scaled = |number: &AtomicU64| (number.load(Relaxed) as f64 * scale) as u64;
-    Ok(Usage { keys: scaled(&seen.entries), bytes: scaled(&seen.bytes), estimated: !whole })
+    // Some of the time is kept to ask how much was not seen, and to read what was.
+    let (seen, whole) = walk(fleet, index, left.unwrap_or(fleet.connection.timeout) * 3 / 5).await?;
+    let is_all = whole && seen.sample.sizes.len() as u64 == seen.entries;
+    let scale = if is_all { None } else { Some(seen.scale() * unseen(fleet, index, &seen, whole).await?) };
+    Ok(Sample { scale, ..seen.sample })
+}
+
+impl Seen {
+    fn see(&mut self, listed: &Listed, is_entry: bool) {
+        self.names += 1;
+        if !is_entry {
+            return;
+        }
+        self.entries += 1;
+        let has_room = self.sample.sizes.len() < SAMPLE && self.sample_bytes + listed.size <= SAMPLE_BYTES;
+        if has_room || self.sample.sizes.is_empty() {
+            self.sample.names.push(listed.name);
+            self.sample.sizes.push(listed.size);
+            self.sample_bytes += listed.size;
+        }
+    }
+
+    /// How many times as many entries were seen as are in the sample.
+    #[allow(clippy::cast_precision_loss)]
+    fn scale(&self) -> f64 {
+        self.entries as f64 / self.sample.sizes.len().max(1) as f64
+    }
 }
 
 /// Walks for a while; what it saw, and whether that was all.
-async fn sample(fleet: &Arc<Fleet>, index: usize, time: Duration) -> Result<(Arc<Seen>, bool)> {
-    let (seen, prefix) = (Arc::<Seen>::default(), fleet.prefix.clone());
-    let counting = Arc::clone(&seen);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+async fn walk(fleet: &Arc<Fleet>, index: usize, time: Duration) -> Result<(Seen, bool)> {
+    let (seen, owners) = (Arc::<Mutex<Seen>>::default(), Arc::clone(fleet));
+    let seeing = Arc::clone(&seen);
+    let now = fleet.members[index].clock.now_ms() / 1000;
     let each = move |listed: &Listed<'_>| {
-        if names::may_be_entry(&prefix, b"", listed.name) && (listed.expires == 0 || listed.expires > now) {
-            counting.entries.fetch_add(1, Relaxed);
-            counting.bytes.fetch_add(listed.size, Relaxed);
-        }
-        counting.names.fetch_add(1, Relaxed) < SAMPLED
+        // An entry counts on the server that it is read from, as in a listing.
+        let is_entry = names::may_be_entry(&owners.prefix, b"", listed.name)
+            && (listed.expires == 0 || listed.expires + FORGOTTEN > now)
+            && owners.owner(listed.name).is_some_and(|owner| owner.member == index);
+        let mut seen = seeing.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.see(listed, is_entry);
+        seen.names < SEEN
     };
     let walked = caller::Until::new(Instant::now() + time, crawl(fleet, index, Box::new(each))).await;
-    Ok((seen, walked.unwrap_or(Ok(false))?))
+    let whole = walked.unwrap_or(Ok(false))?;
+    let seen = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok((seen, whole))
 }
+
+/// How many seconds ago a server has surely forgotten an entry.
+const FORGOTTEN: u64 = 5;
 
 /// How many times as many names the server has as were seen.
 #[allow(clippy::cast_precision_loss)]
-async fn unseen(fleet: &Fleet, index: usize, seen: u64) -> Result<f64> {
+async fn unseen(fleet: &Fleet, index: usize, seen: &Seen, whole: bool) -> Result<f64> {
+    if whole {
+        return Ok(1.0);
+    }
     let statistics = details::statistics(fleet, &fleet.members[index]).await?;
     let items =
         statistics.iter().find(|(name, _)| name == "curr_items").and_then(|(_, number)| number.parse::<u64>().ok());
     match items {
-        Some(items) if seen > 0 => Ok((items as f64 / seen as f64).max(1.0)),
+        Some(items) if seen.names > 0 => Ok((items as f64 / seen.names as f64).max(1.0)),
         Some(0) => Ok(1.0),
         _ => Err(Error::new(
             ErrorKind::Timeout,

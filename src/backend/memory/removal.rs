@@ -72,21 +72,14 @@ impl Store {
         next
     }
 
-    /// Removes some of what invalidated tags left behind; whether there may be more.
-    fn remove_condemned(&self, at: usize) -> bool {
-        let mut removed = Vec::new();
-        let mut shard = self.shard(at);
-        shard.remove_condemned(STEP, &mut removed);
-        self.give_back(&removed);
-        drop(shard);
-        removed.len() == STEP
-    }
-
-    /// What it holds. What invalidated tags left behind is removed first.
+    /// What it holds. What is dead is removed first, in small steps: what is left is what a listing returns.
     pub(super) fn usage(&self) -> Usage {
         let mut usage = Usage::default();
         for at in 0..self.shards.len() {
-            while self.remove_condemned(at) {}
+            let mut next = Some(0);
+            while let Some(from) = next {
+                next = self.sweep_step(at, from);
+            }
             let shard = self.shard(at);
             usage.keys += shard.len() as u64;
             usage.bytes += shard.bytes() as u64;

@@ -55,7 +55,10 @@ fn a_full_store_keeps_exactly_max_size_entries_whatever_shard_they_fall_in() {
     let store = Store::new(5000, 0);
     for key in 0..20_000 {
         set(&store, &key.to_string(), "v", &[]);
-        assert_eq!(store.usage().keys, 5000.min(key + 1));
+        // A count looks at every entry: not each time.
+        if key % 101 == 0 || key >= 19_990 {
+            assert_eq!(store.usage().keys, 5000.min(key + 1));
+        }
     }
     assert_eq!(store.counters().evictions, 15_000);
 }

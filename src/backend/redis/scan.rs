@@ -6,8 +6,8 @@ use super::commands::Kind;
 use super::names;
 use super::resp::{RepliesOf, Reply, command};
 use super::store::RedisStore;
-use crate::backend::remote::{Pairing, Part};
-use crate::backend::{Position, Usage};
+use crate::backend::Position;
+use crate::backend::remote::{Pairing, Part, SAMPLE, Sample};
 use crate::backoff::Backoff;
 use crate::byte_strings::ByteStrings;
 use crate::caller;
@@ -19,8 +19,6 @@ use crate::wire::{Server, protocol};
 const COUNT: &[u8] = b"1000";
 /// The most pages an estimate looks at on each server.
 const SAMPLED_PAGES: usize = 10;
-/// Of the entries found there, those whose length is asked.
-const SAMPLED_LENGTHS: usize = 200;
 
 /// How long one server is asked again where no call says it.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -94,28 +92,22 @@ fn accepted(server: &Server, reply: Vec<u8>) -> Result<Vec<u8>> {
     }
 }
 
-/// Names and bytes of a prefix: counted where a few thousand names are all there are, else estimated from those.
-pub async fn usage(store: &RedisStore, prefix: &str) -> Result<Usage> {
-    let mut usage = Usage::default();
+/// Names of entries on each primary: all where a few thousand names are all there are, else some of them.
+pub async fn sample(store: &RedisStore, prefix: &str) -> Result<Vec<Sample>> {
+    let mut samples = Vec::new();
     for server in store.route.primaries() {
-        let (listed, looked_at_all) = sample(&server, prefix).await?;
-        let (mut keys, average) = (listed.len() as f64, average_length(store, &listed).await?);
-        if !looked_at_all {
-            usage.estimated = true;
-            keys *= share_not_seen(&server).await?;
-        }
-        usage.estimated |= listed.len() > SAMPLED_LENGTHS;
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Estimates of sizes.
-        {
-            usage.keys += keys as u64;
-            usage.bytes += (keys * average) as u64;
-        }
+        let (listed, looked_at_all) = first_entries(&server, prefix).await?;
+        let mut names = ByteStrings::default();
+        listed.iter().take(SAMPLE).for_each(|name| names.push(name));
+        let is_whole = looked_at_all && names.len() == listed.len();
+        let scale = if is_whole { None } else { Some(scale(&server, listed.len(), names.len(), looked_at_all).await?) };
+        samples.push(Sample { sizes: sizes(store, &names).await?, names, scale });
     }
-    Ok(usage)
+    Ok(samples)
 }
 
 /// The entries among the first names of a server, and whether these are all.
-async fn sample(server: &Server, prefix: &str) -> Result<(ByteStrings, bool)> {
+async fn first_entries(server: &Server, prefix: &str) -> Result<(ByteStrings, bool)> {
     let (glob, mut cursor, mut listed) = (names::entries_glob(prefix, b""), 0, ByteStrings::default());
     for _ in 0..SAMPLED_PAGES {
         let (page, next) = scan(server, cursor, &glob).await?;
@@ -126,6 +118,13 @@ async fn sample(server: &Server, prefix: &str) -> Result<(ByteStrings, bool)> {
         }
     }
     Ok((listed, false))
+}
+
+/// How many times as many entries the server has as are in a sample of those that were listed.
+#[allow(clippy::cast_precision_loss)]
+async fn scale(server: &Server, listed: usize, sampled: usize, looked_at_all: bool) -> Result<f64> {
+    let of_listed = listed as f64 / sampled.max(1) as f64;
+    Ok(if looked_at_all { of_listed } else { of_listed * share_not_seen(server).await? })
 }
 
 /// How many times as many names the server has as were looked at.
@@ -139,27 +138,23 @@ async fn share_not_seen(server: &Server) -> Result<f64> {
     })
 }
 
-/// The average length of name and stored form together.
-#[allow(clippy::cast_precision_loss)]
-async fn average_length(store: &RedisStore, listed: &ByteStrings) -> Result<f64> {
+/// The lengths of name and stored form together.
+async fn sizes(store: &RedisStore, names: &ByteStrings) -> Result<Vec<u64>> {
     let mut commands = store.commands(Kind::Read);
-    let mut bytes = 0;
-    for name in listed.iter().take(SAMPLED_LENGTHS) {
+    let mut sizes = Vec::with_capacity(names.len());
+    for name in names.iter() {
         commands.push(name, &[b"STRLEN", name]);
-        bytes += name.len();
+        sizes.push(name.len() as u64);
     }
     let mut failure = None;
-    let mut each = |_, reply: Result<RepliesOf>| {
+    let mut each = |index: usize, reply: Result<RepliesOf>| {
         match reply.map(|mut reply| reply.next()) {
-            Ok(Some(Reply::Number(length))) => bytes += usize::try_from(length).unwrap_or(0),
+            Ok(Some(Reply::Number(length))) => sizes[index] += u64::try_from(length).unwrap_or(0),
             Ok(_) => {}
             Err(error) => failure = Some(error),
         }
         Pairing::Right
     };
     store.run(&commands, &mut each).await;
-    match failure {
-        Some(error) => Err(error),
-        None => Ok(if commands.is_empty() { 0.0 } else { bytes as f64 / commands.len() as f64 }),
-    }
+    failure.map_or(Ok(sizes), Err)
 }

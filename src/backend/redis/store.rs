@@ -10,8 +10,8 @@ use super::resp::{RepliesOf, Reply};
 use super::route::Route;
 use super::run::{Policy, run};
 use super::{details, names, scan};
-use crate::backend::remote::{EachBytes, EachDone, Pairing, Part, Parts, Store, Write};
-use crate::backend::{Capabilities, Position, Usage};
+use crate::backend::remote::{EachBytes, EachDone, Pairing, Part, Parts, Sample, Store, Write};
+use crate::backend::{Capabilities, Position};
 use crate::backoff::Backoff;
 use crate::byte_strings::ByteStrings;
 use crate::clock;
@@ -339,8 +339,8 @@ impl Store for RedisStore {
         self.all_done(&commands).await
     }
 
-    async fn usage<'a>(&'a self, prefix: &'a str) -> Result<Usage> {
-        scan::usage(self, prefix).await
+    async fn sample<'a>(&'a self, prefix: &'a str) -> Result<Vec<Sample>> {
+        scan::sample(self, prefix).await
     }
 
     async fn ping(&self) -> Result<()> {

@@ -13,6 +13,7 @@ mod index;
 mod listing;
 mod parts;
 mod roll_call;
+mod size;
 mod store;
 mod tags;
 
@@ -27,6 +28,7 @@ use self::counting::Counting;
 use self::hints::Hints;
 pub use self::parts::Parts;
 pub use self::roll_call::RollCall;
+pub use self::size::{SAMPLE, Sample};
 pub use self::store::{EachBytes, EachDone, Pairing, Part, Store, Write};
 use super::{
     Backend, Capabilities, CopiedEntry, Counters, IfPresent, Imported, NewEntry, Page, Position, Removed, Reply, Usage,
@@ -189,7 +191,7 @@ impl<S: Store> Backend for Remote<S> {
     }
 
     fn usage(&self) -> Reply<'_, Usage> {
-        self.call(self.store.usage(&self.prefix))
+        self.call(self.size())
     }
 
     fn connected(&self) -> Reply<'_, ()> {

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
 
-use crate::backend::{Capabilities, Position, Usage};
+use super::Sample;
+use crate::backend::{Capabilities, Position};
 use crate::byte_strings::ByteStrings;
 use crate::entry::{self, DecodeError, Entry};
 use crate::error::{Error, ErrorKind, Result};
@@ -197,8 +198,8 @@ pub trait Store: Send + Sync + 'static {
     /// Removes names of any kind.
     fn unlink<'a>(&'a self, names: &'a [&'a [u8]]) -> impl Future<Output = Result<()>> + Send;
 
-    /// What the prefix holds.
-    fn usage<'a>(&'a self, prefix: &'a str) -> impl Future<Output = Result<Usage>> + Send;
+    /// Names of entries on each server: all if they are few.
+    fn sample<'a>(&'a self, prefix: &'a str) -> impl Future<Output = Result<Vec<Sample>>> + Send;
     /// Whether every server answers.
     fn ping(&self) -> impl Future<Output = Result<()>> + Send;
     /// What each server tells of itself; see `RollCall`.

@@ -100,7 +100,8 @@ impl Known {
 
 #[cold]
 fn not_kept() -> Error {
-    Error::new(ErrorKind::Server, "the server did not keep the version of a tag: it is full, or was just emptied").passing()
+    Error::new(ErrorKind::Server, "the server did not keep the version of a tag: it is full, or was just emptied")
+        .passing()
 }
 
 /// The hashes of all tags of some entries, each once, sorted.

@@ -1,0 +1,52 @@
+//! What a prefix holds: counted where few names are all there are, else estimated from some of them.
+
+use super::{Remote, Store};
+use crate::backend::Usage;
+use crate::byte_strings::ByteStrings;
+use crate::error::Result;
+
+/// The most names of a sample: each is read, since no name tells whether its entry is over or invalidated.
+pub const SAMPLE: usize = 1000;
+
+/// Names of entries on one server.
+#[derive(Default)]
+pub struct Sample {
+    /// The names.
+    pub names: ByteStrings,
+    /// The bytes that each takes.
+    pub sizes: Vec<u64>,
+    /// How many times as many names of entries the server has; `None`: these are all.
+    pub scale: Option<f64>,
+}
+
+impl<S: Store> Remote<S> {
+    /// An exact count is the number of keys that a listing returns.
+    pub(super) async fn size(&self) -> Result<Usage> {
+        let mut usage = Usage::default();
+        for sample in self.store.sample(&self.prefix).await? {
+            let (keys, bytes) = self.readable_of(&sample).await?;
+            let scaled = |number: u64| sample.scale.map_or(number, |scale| scale_up(number, scale));
+            usage.keys += scaled(keys);
+            usage.bytes += scaled(bytes);
+            usage.estimated |= sample.scale.is_some();
+        }
+        Ok(usage)
+    }
+
+    /// How many entries of a sample can be read, and their bytes.
+    async fn readable_of(&self, sample: &Sample) -> Result<(u64, u64)> {
+        let mut sized: Vec<(&[u8], u64)> = sample.names.iter().zip(sample.sizes.iter().copied()).collect();
+        sized.sort_unstable();
+        // A server may list a name twice while it resizes its table.
+        sized.dedup_by(|second, first| second.0 == first.0);
+        let names: Vec<&[u8]> = sized.iter().map(|it| it.0).collect();
+        let readable = self.readable(&names, &[]).await?;
+        let is_readable = |it: &&(&[u8], u64)| readable.binary_search(&it.0).is_ok();
+        Ok((readable.len() as u64, sized.iter().filter(is_readable).map(|it| it.1).sum()))
+    }
+}
+
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)] // An estimate.
+fn scale_up(number: u64, scale: f64) -> u64 {
+    (number as f64 * scale) as u64
+}
