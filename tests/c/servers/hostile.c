@@ -66,8 +66,12 @@ static void check_miss(void) {
 }
 
 static void check_bytes(yc_slice name, const void *bytes, size_t len) {
+    int64_t left;
     put(name, bytes, len);
     check_miss();
+    /* What is as short as this is read whole by every call. */
+    CHECK_STATUS(yc_exists(cache, "key-1", 5, NULL), YC_MISS);
+    CHECK_STATUS(yc_ttl(cache, "key-1", 5, &left, NULL), YC_MISS);
 }
 
 static void check_truncations(yc_slice name, const reply *entry) {

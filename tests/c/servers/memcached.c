@@ -150,13 +150,85 @@ static void check_item_size(const char *options) {
     CHECK_CALL(yc_set(cache, "large", 5, value, 3 * MIB, 60000, NULL, 0, err), YC_E_TOO_LARGE);
     /* Refused before it was sent: what was there stays. */
     CHECK_STATUS(yc_exists(cache, "large", 5, NULL), YC_OK);
-    /* Within a few bytes of the limit the server decides. */
-    CHECK_STATUS(yc_set(cache, "edge", 4, value, 2 * MIB - 93, 60000, NULL, 0, NULL), YC_E_TOO_LARGE);
     CHECK_STATUS(get_numbered(cache, 1, NULL), YC_OK);
     CHECK(stat_of(cache, "reconnects") == 0);
     free(value);
     close_cache(cache);
     server_stop(&big);
+}
+
+/* Around the limit a value is stored, or refused and the older entry stays; once one is refused every longer one is. */
+static void check_edge(yc_cache *cache, size_t limit, const yc_slice *tags, size_t n_tags) {
+    char *value = filled('x', limit), *came = filled(' ', limit);
+    size_t longest = 0, len;
+    for (size_t size = limit - 200; size < limit; size++) {
+        CHECK_STATUS(yc_set(cache, "edge", 4, "old", 3, 60000, NULL, 0, NULL), YC_OK);
+        yc_status status = yc_set(cache, "edge", 4, value, size, 60000, tags, n_tags, NULL);
+        CHECK_STATUS(yc_get_into(cache, "edge", 4, came, limit, &len, NULL), YC_OK);
+        if (status == YC_OK) CHECK(len == size && (longest == 0 || longest == size - 1));
+        else CHECK(status == YC_E_TOO_LARGE && len == 3 && memcmp(came, "old", 3) == 0);
+        if (status == YC_OK) longest = size;
+    }
+    CHECK(longest > limit - 200 && longest < limit - 59);
+    free(came);
+    free(value);
+}
+
+/* When the server of one entry would refuse it, none is stored: also on servers that were not reached yet. */
+static void check_edge_of_many(const char *url, size_t limit) {
+    enum { MANY = 20 };
+    char *value = filled('x', limit), keys[MANY][NUMBERED_KEY], came[8];
+    yc_slice names[MANY], values[MANY];
+    for (unsigned at = 0; at < MANY; at++) names[at] = (yc_slice){keys[at], numbered_key(keys[at], at)};
+    for (unsigned large = 0; large < MANY; large += 3) {
+        size_t len;
+        for (unsigned at = 0; at < MANY; at++) values[at] = slice("old");
+        yc_cache *cache = open_cache(url);
+        CHECK_STATUS(yc_set_many(cache, names, values, MANY, 60000, NULL, 0, NULL, NULL), YC_OK);
+        close_cache(cache);
+        for (unsigned at = 0; at < MANY; at++) values[at] = at == large ? (yc_slice){value, limit - 20} : slice("new");
+        cache = open_cache(url);
+        CHECK_CALL(yc_set_many(cache, names, values, MANY, 60000, NULL, 0, NULL, err), YC_E_TOO_LARGE);
+        for (unsigned at = 0; at < MANY; at++) {
+            CHECK_STATUS(yc_get_into(cache, names[at].data, names[at].len, came, sizeof came, &len, NULL), YC_OK);
+            CHECK(len == 3 && memcmp(came, "old", 3) == 0);
+        }
+        close_cache(cache);
+    }
+    free(value);
+}
+
+static void check_edges(void) {
+    static const char *const kinds[][5] = {
+        {NULL}, {"-C", NULL}, {"-I", "512k", "-o", "slab_chunk_max=262144", NULL}, {"-o", "slab_chunk_max=16384", NULL}};
+    const yc_slice tags[] = {slice("one"), slice("another")};
+    for (size_t kind = 0; kind < sizeof kinds / sizeof *kinds; kind++) {
+        size_t limit = kind == 2 ? MIB / 2 : MIB;
+        server of;
+        server_start(&of, SERVER_MEMCACHED, kinds[kind]);
+        yc_cache *text = open_cache(server_url(&of, OPTIONS)), *binary = open_cache(server_url(&of, BINARY));
+        check_edge(text, limit, NULL, 0);
+        check_edge(text, limit, tags, 2);
+        check_edge(binary, limit, tags, 2);
+        close_cache(text);
+        close_cache(binary);
+        server_stop(&of);
+    }
+}
+
+static void check_edges_of_two(const char *options) {
+    const char *const small[] = {"-I", "512k", "-o", "slab_chunk_max=262144", NULL};
+    char url[MAX_URL];
+    server one, two;
+    server_start(&one, SERVER_MEMCACHED, small);
+    server_start(&two, SERVER_MEMCACHED, small);
+    snprintf(url, sizeof url, "memcached://127.0.0.1:%d,127.0.0.1:%d?key_prefix=mc&connect=lazy&%s", one.port, two.port, options);
+    check_edge_of_many(url, MIB / 2);
+    yc_cache *cache = open_cache(url);
+    check_edge(cache, MIB / 2, NULL, 0);
+    close_cache(cache);
+    server_stop(&one);
+    server_stop(&two);
 }
 
 static void check_full(const char *options) {
@@ -291,6 +363,9 @@ int main(void) {
     server_stop(&of);
     check_item_size(OPTIONS);
     check_item_size(BINARY);
+    check_edges();
+    check_edges_of_two("socket_timeout=10s");
+    check_edges_of_two("socket_timeout=10s&failover=eject");
     check_full(OPTIONS);
     check_full(BINARY);
     check_eviction();
