@@ -978,9 +978,15 @@ yc_status yc_capabilities(struct yc_cache *cache, uint64_t *flags, struct yc_err
 
 // Copies the entries of one cache into another: values, tags, and what is
 // left of their times to live. What the target has already stays, and so does
-// what is written there meanwhile; an invalidation on either side, at any
-// moment, is not undone. Both caches stay in use. What is written to the
-// source meanwhile may be copied or not: yc_switch() copies and follows.
+// what is written there meanwhile. Both caches stay in use. What is written to
+// the source meanwhile may be copied or not: yc_switch() copies and follows.
+//
+// No copy undoes an invalidation of this process, by any handle: tags,
+// patterns, deletes and flushes at the target stop the copying of what they
+// name; those at the source are made at the target too, before this returns.
+// Of other processes' invalidations those of tags are followed, except at the
+// target before the migration has met an entry with the tag. Repeat other
+// processes' deletes, patterns and flushes at the target after the migration.
 //
 // options is a YAML or JSON map, or NULL: "{pattern: 'user:*', rate: 5000,
 // dry_run: true, resume: '…'}"; the README lists them. progress (may be NULL)

@@ -174,6 +174,9 @@ impl Backend for Double {
     fn tag_versions<'a>(&'a self, tags: &'a [u64]) -> Reply<'a, Vec<TagStamp>> {
         self.unless_down(self.memory.tag_versions(tags))
     }
+    fn invalidate_hashes<'a>(&'a self, tags: &'a [u64]) -> Reply<'a, ()> {
+        self.unless_down(self.memory.invalidate_hashes(tags))
+    }
     fn import<'a>(
         &'a self,
         entries: &'a [CopiedEntry],

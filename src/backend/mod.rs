@@ -181,6 +181,8 @@ pub enum Imported {
     Present,
     /// A tag of it was invalidated since its version was read.
     Outdated,
+    /// It was invalidated at the target while the copying went on; no backend answers this.
+    Refused,
 }
 
 /// A page of a listing, or why there is none.
@@ -252,6 +254,13 @@ pub trait Backend: Send + Sync {
     fn export<'a>(&'a self, keys: &'a [&'a [u8]]) -> Reply<'a, Vec<Result<Option<CopiedEntry>>>>;
     /// What versions tags have now: an entry that is imported with them is no longer served once one has changed.
     fn tag_versions<'a>(&'a self, tags: &'a [u64]) -> Reply<'a, Vec<TagStamp>>;
+    /// The versions that tags have now, `None` for a tag without one; creates none. A backend whose tags no other
+    /// process can invalidate need not know: `None` for all.
+    fn known_versions<'a>(&'a self, tags: &'a [u64]) -> Reply<'a, Vec<Option<u64>>> {
+        done(Ok(vec![None; tags.len()]))
+    }
+    /// Makes every entry that has a tag with one of these hashes a miss.
+    fn invalidate_hashes<'a>(&'a self, tags: &'a [u64]) -> Reply<'a, ()>;
     /// Stores copies, each with its own outcome. One whose tag has changed since `versions` was read is not served.
     fn import<'a>(
         &'a self,

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Cache;
+use super::running::Change;
 use crate::backend::{Position, Removed, Wanted, page};
 use crate::byte_strings::ByteStrings;
 use crate::error::{Error, ErrorKind, Result};
@@ -124,7 +125,9 @@ impl Cache {
     /// Removes the keys that match a glob; how many there were.
     pub async fn invalidate_pattern(&self, pattern: &[u8]) -> Result<Removed> {
         checked_glob(pattern)?;
-        self.latencies.time(Timed::Invalidate, self.backend.invalidate_patterns(&[pattern])).await
+        let patterns = [pattern];
+        let invalidate = || self.backend.invalidate_patterns(&patterns);
+        self.latencies.time(Timed::Invalidate, self.invalidating(Change::Patterns(&patterns), invalidate)).await
     }
 
     /// The keys most like the query, best first.

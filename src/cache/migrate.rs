@@ -2,15 +2,20 @@
 //!
 //! Entries are read a chunk at a time and stored where the target has nothing: what is written there meanwhile
 //! stays. The versions of their tags are read at the target before tagged entries are looked at once more at the
-//! source, so that an invalidation on either side, at any moment, is not undone by a copy.
+//! source: an entry that is invalidated while it is on its way is not served.
+//!
+//! What this process invalidates at either side meanwhile is known from `running`. What other processes invalidate is
+//! found out by the versions of the tags: those that have changed at the source since a tag was first met are
+//! invalidated at the target, and entries with a tag whose version has changed at the target are copied no more.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 
 use super::Cache;
-use crate::backend::{Backend, CopiedEntry, IfPresent, Imported, Position, Wanted, page};
+use super::running::{Run, Running};
+use crate::backend::{Backend, CopiedEntry, Imported, Position, Wanted, page};
 use crate::caller::pause;
 use crate::config::MigrationConfig;
 use crate::entry::TagStamp;
@@ -56,7 +61,7 @@ impl Cache {
             let text = "source and target are the same store and prefix: there is nothing to migrate";
             return Err(Error::new(ErrorKind::Invalid, text));
         }
-        migrate(&*self.backend, &*target.backend, options, told).await
+        migrate(&*self.backend, &*target.backend, Running::begin(Some(self), target), options, told).await
     }
 }
 
@@ -64,29 +69,19 @@ impl Cache {
 pub(super) async fn migrate(
     from: &dyn Backend,
     to: &dyn Backend,
+    running: Running,
     options: &MigrationConfig,
     told: OnProgress<'_>,
 ) -> Result<Json> {
-    let mut next = Some(options.resume.as_deref().map_or(Ok(Position::default()), position)?);
-    let glob = options.pattern.as_deref().map(|it| super::listing::checked_glob(it.as_bytes())).transpose()?;
-    let literal_prefix = glob.as_ref().map(Glob::literal_prefix).unwrap_or_default();
-    let wanted = Wanted { literal_prefix: &literal_prefix, tags: &[] };
-    let mut run =
-        Migration { from, to, options, started: Instant::now(), chunk: CHUNK, sample: None, report: Report::default() };
-    run.adapt(&[]);
-    while let Some(at) = next {
-        let page = retried(|| page(from, wanted, at, PAGE)).await?;
-        let keys: Vec<&[u8]> =
-            page.keys.iter().filter(|key| glob.as_ref().is_none_or(|glob| glob.matches(key))).collect();
-        run.report.progress.resume = next.map(token);
-        if !run.copy_page(&keys, told).await? {
-            return Ok(run.report.to_json(run.started.elapsed(), options.dry_run));
-        }
-        next = page.next;
-        run.report.progress.resume = next.map(token);
+    let mut migration = Migration::new(from, to, running.run(), options);
+    let walked = migration.walk(told).await;
+    // Also where it was stopped or failed: what was copied until then stays.
+    let followed = if options.dry_run { Ok(()) } else { migration.follow_to_the_end(&running).await };
+    let (elapsed, progress) = (migration.started.elapsed(), &migration.report.progress);
+    if walked.and_then(|walked| followed.map(|()| walked))? {
+        told(progress);
     }
-    told(&run.report.progress);
-    Ok(run.report.to_json(run.started.elapsed(), options.dry_run))
+    Ok(migration.report.to_json(elapsed, options.dry_run))
 }
 
 /// A position as a text, and back.
@@ -122,14 +117,50 @@ struct Migration<'a> {
     chunk: usize,
     /// One that was stored of the last chunk.
     sample: Option<CopiedEntry>,
+    /// What this process invalidates meanwhile.
+    run: &'a Run,
+    /// The version of each tag at the source when it was met, or was invalidated at the target last.
+    source_versions: HashMap<u64, Option<u64>>,
+    /// The version of each tag at the target when it was met.
+    target_versions: HashMap<u64, u64>,
     report: Report,
 }
 
-impl Migration<'_> {
+impl<'a> Migration<'a> {
+    fn new(from: &'a dyn Backend, to: &'a dyn Backend, run: &'a Run, options: &'a MigrationConfig) -> Self {
+        let (source_versions, target_versions) = (HashMap::new(), HashMap::new());
+        let (started, report) = (Instant::now(), Report::default());
+        let (chunk, sample) = (CHUNK, None);
+        Self { from, to, options, started, chunk, sample, run, source_versions, target_versions, report }
+    }
+
+    /// Copies page by page; whether it came to the end.
+    async fn walk(&mut self, told: OnProgress<'_>) -> Result<bool> {
+        let (from, options) = (self.from, self.options);
+        let mut next = Some(options.resume.as_deref().map_or(Ok(Position::default()), position)?);
+        let glob = options.pattern.as_deref().map(|it| super::listing::checked_glob(it.as_bytes())).transpose()?;
+        let literal_prefix = glob.as_ref().map(Glob::literal_prefix).unwrap_or_default();
+        let wanted = Wanted { literal_prefix: &literal_prefix, tags: &[] };
+        self.adapt(&[]);
+        while let Some(at) = next {
+            let page = retried(|| page(from, wanted, at, PAGE)).await?;
+            let keys: Vec<&[u8]> =
+                page.keys.iter().filter(|key| glob.as_ref().is_none_or(|glob| glob.matches(key))).collect();
+            self.report.progress.resume = next.map(token);
+            if !self.copy_page(&keys, told).await? {
+                return Ok(false);
+            }
+            next = page.next;
+            self.report.progress.resume = next.map(token);
+        }
+        Ok(true)
+    }
+
     /// Whether to go on.
     async fn copy_page(&mut self, mut keys: &[&[u8]], told: OnProgress<'_>) -> Result<bool> {
         while !keys.is_empty() {
             let (chunk, rest) = keys.split_at(self.chunk.min(keys.len()));
+            self.follow().await?;
             self.copy_chunk(chunk).await?;
             self.report.progress.examined += chunk.len() as u64;
             keys = rest;
@@ -171,6 +202,81 @@ impl Migration<'_> {
         Ok(entries)
     }
 
+    /// Makes at the target what was invalidated at the source in this process.
+    async fn follow(&mut self) -> Result<()> {
+        let (to, names) = (self.to, self.run.take());
+        if names.all {
+            retried(|| to.flush(false)).await?;
+        }
+        let patterns: Vec<&[u8]> = names.patterns.iter().map(Vec::as_slice).collect();
+        if !patterns.is_empty() {
+            retried(|| to.invalidate_patterns(&patterns)).await?;
+        }
+        let tags: Vec<u64> = names.tags.iter().copied().collect();
+        self.invalidate_at_target(&tags).await?;
+        let keys: Vec<&[u8]> = names.keys.iter().map(Vec::as_slice).collect();
+        for keys in keys.chunks(CHUNK) {
+            let deleted = retried(|| async { whole(to.delete_many(keys).await?) }).await?;
+            deleted.into_iter().try_for_each(|outcome| outcome.map(drop))?;
+        }
+        Ok(())
+    }
+
+    async fn invalidate_at_target(&mut self, tags: &[u64]) -> Result<()> {
+        let to = self.to;
+        for tags in tags.chunks(CHUNK) {
+            retried(|| to.invalidate_hashes(tags)).await?;
+            // Ours is no invalidation by another process: their versions are those that are met next.
+            self.target_versions.retain(|tag, _| !tags.contains(tag));
+        }
+        Ok(())
+    }
+
+    /// Invalidates at the target the tags that were invalidated at the source since they were met.
+    async fn follow_tags(&mut self, tags: &[u64]) -> Result<()> {
+        let from = self.from;
+        for tags in tags.chunks(CHUNK) {
+            let versions = retried(|| from.known_versions(tags)).await?;
+            let mut changed = Vec::new();
+            for (tag, version) in tags.iter().zip(versions) {
+                if self.source_versions.insert(*tag, version).is_some_and(|known| known != version) {
+                    changed.push(*tag);
+                }
+            }
+            self.invalidate_at_target(&changed).await?;
+        }
+        Ok(())
+    }
+
+    /// The versions of tags at the target. One that has changed since the tag was met was invalidated there: its
+    /// entries are copied no more.
+    async fn versions_at_target(&mut self, tags: &[u64]) -> Result<Vec<TagStamp>> {
+        let to = self.to;
+        let versions = retried(|| to.tag_versions(tags)).await?;
+        if to.capabilities().shared {
+            let mut changed = Vec::new();
+            for TagStamp { tag, stamp } in &versions {
+                if self.target_versions.entry(*tag).or_insert(*stamp) != stamp {
+                    changed.push(*tag);
+                }
+            }
+            self.run.refuse_tags(&changed);
+        }
+        Ok(versions)
+    }
+
+    /// Follows what was invalidated at the source, until nothing is left to be made at the target.
+    async fn follow_to_the_end(&mut self, running: &Running) -> Result<()> {
+        loop {
+            self.follow().await?;
+            let tags: Vec<u64> = self.source_versions.keys().copied().collect();
+            self.follow_tags(&tags).await?;
+            if running.ends() {
+                return Ok(());
+            }
+        }
+    }
+
     /// Tagged entries are looked at again once the target's versions of their tags are known: one whose tag was
     /// invalidated at the source until now is gone, and one whose tag is invalidated at the target from now on will
     /// not be served.
@@ -182,8 +288,8 @@ impl Migration<'_> {
             }
             let tags: BTreeSet<u64> = entries.iter().flat_map(|entry| entry.tags.iter().copied()).collect();
             let tags: Vec<u64> = tags.into_iter().collect();
-            let to = self.to;
-            let versions = retried(|| to.tag_versions(&tags)).await?;
+            self.follow_tags(&tags).await?;
+            let versions = self.versions_at_target(&tags).await?;
             let keys: Vec<&[u8]> = entries.iter().map(|entry| &entry.key[..]).collect();
             let again = self.export(&keys).await?;
             let (known, other): (Vec<_>, Vec<_>) =
@@ -201,8 +307,8 @@ impl Migration<'_> {
         if entries.is_empty() {
             return Ok(Vec::new());
         }
-        let to = self.to;
-        let imported = retried(|| async { whole(to.import(entries, versions, IfPresent::Keep).await?) }).await?;
+        let (to, run) = (self.to, self.run);
+        let imported = retried(|| async { whole(run.import(to, entries, versions).await?) }).await?;
         let mut outdated = Vec::new();
         for (entry, outcome) in entries.iter().zip(imported) {
             match outcome {
@@ -211,6 +317,7 @@ impl Migration<'_> {
                     self.sample.get_or_insert_with(|| entry.clone());
                 }
                 Ok(Imported::Present) => self.report.skip("present"),
+                Ok(Imported::Refused) => self.report.skip("invalidated"),
                 Ok(Imported::Outdated) => outdated.push(entry.clone()),
                 Err(error) => self.report.fail(&error),
             }

@@ -6,6 +6,7 @@ mod metrics;
 mod migrate;
 mod operation;
 mod report;
+mod running;
 mod switch;
 
 pub use self::listing::{Cursor, SearchOptions};
@@ -13,6 +14,7 @@ pub use self::migrate::{OnProgress, Progress};
 pub use self::operation::{Operation, Outcome};
 pub use self::switch::{Serving, Switch};
 
+use self::running::Change;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -108,7 +110,7 @@ impl Cache {
     /// Removes a key; whether it was there.
     pub fn delete<'a>(&'a self, key: &'a [u8]) -> Reply<'a, bool> {
         match check_key(key) {
-            Ok(()) => self.latencies.sample(Timed::Delete, || self.backend.delete(key)),
+            Ok(()) => self.latencies.sample(Timed::Delete, || self.delete_key(key)),
             Err(error) => done(Err(error)),
         }
     }
@@ -141,12 +143,14 @@ impl Cache {
     /// Makes every entry that was set with one of the tags a miss.
     pub async fn invalidate_tags(&self, tags: &[&[u8]], count: bool) -> Result<Removed> {
         tags.iter().try_for_each(|tag| check_tag(tag))?;
-        self.latencies.time(Timed::Invalidate, self.backend.invalidate_tags(tags, count)).await
+        let invalidate = || self.backend.invalidate_tags(tags, count);
+        self.latencies.time(Timed::Invalidate, self.invalidating(Change::Tags(tags), invalidate)).await
     }
 
     /// Removes every entry of this cache's prefix.
     pub async fn flush(&self, count: bool) -> Result<Removed> {
-        self.latencies.time(Timed::Invalidate, self.backend.flush(count)).await
+        let flush = || self.backend.flush(count);
+        self.latencies.time(Timed::Invalidate, self.invalidating(Change::Flush, flush)).await
     }
 
     /// The values of many keys, each with its own outcome, in their order; an error only where an argument is refused.
@@ -166,7 +170,9 @@ impl Cache {
     /// Removes many keys; for each whether it was there.
     pub async fn delete_many(&self, keys: &[&[u8]]) -> Result<Vec<Result<bool>>> {
         keys.iter().try_for_each(|key| check_key(key))?;
-        Ok(each_of(keys.len(), self.latencies.time(Timed::Many, self.backend.delete_many(keys)).await))
+        let delete = || self.backend.delete_many(keys);
+        let deleted = self.latencies.time(Timed::Many, self.invalidating(Change::Keys(keys), delete)).await;
+        Ok(each_of(keys.len(), deleted))
     }
 
     /// What it holds.

@@ -9,6 +9,7 @@ use serde_json::{Value as Json, json};
 
 use super::Cache;
 use super::migrate::migrate;
+use super::running::Running;
 use crate::caller::pause;
 use crate::config::{Config, MigrationConfig, SwitchConfig};
 use crate::error::{Error, ErrorKind, Result};
@@ -98,8 +99,10 @@ impl Switch {
             let text = "calls that began before the switch are still under way: try again";
             return Err(Error::new(ErrorKind::Timeout, text));
         }
+        // What changes here follows by the catch-up.
+        let running = Running::begin(None, next);
         let options = MigrationConfig { rate, ..MigrationConfig::default() };
-        let copied = migrate(&*old.backend, &*next.backend, &options, &mut |_| !self.is_closed()).await?;
+        let copied = migrate(&*old.backend, &*next.backend, running, &options, &mut |_| !self.is_closed()).await?;
         let mut swapped = Ok(());
         catchup.finish(|| swapped = self.swap(next.after(old))).await?;
         swapped.map(|()| copied)

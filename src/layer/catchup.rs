@@ -102,6 +102,10 @@ impl Catchup {
         for tags in tags.chunks(CHUNK) {
             self.behind.invalidate_tags(tags, false).await?;
         }
+        let hashes: Vec<u64> = missed.hashes.iter().copied().collect();
+        for hashes in hashes.chunks(CHUNK) {
+            self.behind.invalidate_hashes(hashes).await?;
+        }
         let keys: Vec<&[u8]> = missed.keys.iter().map(Vec::as_slice).collect();
         for keys in keys.chunks(CHUNK) {
             match self.changed {
@@ -296,6 +300,17 @@ impl Backend for Catchup {
 
     fn tag_versions<'a>(&'a self, tags: &'a [u64]) -> Reply<'a, Vec<TagStamp>> {
         self.serving.tag_versions(tags)
+    }
+
+    fn known_versions<'a>(&'a self, tags: &'a [u64]) -> Reply<'a, Vec<Option<u64>>> {
+        self.serving.known_versions(tags)
+    }
+
+    fn invalidate_hashes<'a>(&'a self, tags: &'a [u64]) -> Reply<'a, ()> {
+        later(async move {
+            let done = self.serving.invalidate_hashes(tags).await;
+            self.noted(Change::Hashes(tags), done, |there| there.invalidate_hashes(tags)).await
+        })
     }
 
     fn import<'a>(

@@ -331,6 +331,14 @@ impl Backend for Fallback {
         serve!(self, failed, |backend| backend.tag_versions(tags))
     }
 
+    fn known_versions<'a>(&'a self, tags: &'a [u64]) -> Reply<'a, Vec<Option<u64>>> {
+        serve!(self, failed, |backend| backend.known_versions(tags))
+    }
+
+    fn invalidate_hashes<'a>(&'a self, tags: &'a [u64]) -> Reply<'a, ()> {
+        serve!(self, failed, |backend| backend.invalidate_hashes(tags))
+    }
+
     fn import<'a>(
         &'a self,
         entries: &'a [CopiedEntry],

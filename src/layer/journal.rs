@@ -19,6 +19,8 @@ pub enum Change<'a> {
     Keys(&'a [&'a [u8]]),
     /// Entries with one of these tags were invalidated.
     Tags(&'a [&'a [u8]]),
+    /// The same, by the hashes of the tags.
+    Hashes(&'a [u64]),
     /// Keys that match one of these globs were.
     Patterns(&'a [&'a [u8]]),
     /// All were.
@@ -31,6 +33,7 @@ pub struct Missed {
     pub flush: bool,
     pub patterns: BTreeSet<Vec<u8>>,
     pub tags: BTreeSet<Vec<u8>>,
+    pub hashes: BTreeSet<u64>,
     /// Whatever they hold now.
     pub keys: BTreeSet<Vec<u8>>,
     bytes: usize,
@@ -115,13 +118,14 @@ impl Journal {
 
 impl Missed {
     pub fn len(&self) -> usize {
-        self.patterns.len() + self.tags.len() + self.keys.len()
+        self.patterns.len() + self.tags.len() + self.hashes.len() + self.keys.len()
     }
 
     fn add(&mut self, change: Change, can_flush: bool) -> Result<()> {
         match change {
             Change::Keys(keys) => keys.iter().for_each(|key| put(&mut self.keys, &mut self.bytes, key)),
             Change::Tags(tags) => tags.iter().for_each(|tag| put(&mut self.tags, &mut self.bytes, tag)),
+            Change::Hashes(tags) => self.hashes.extend(tags),
             Change::Patterns(patterns) => patterns.iter().for_each(|it| put(&mut self.patterns, &mut self.bytes, it)),
             Change::Flush => *self = Self { flush: true, ..Self::default() },
         }
@@ -152,6 +156,7 @@ impl Missed {
         self.bytes += other.bytes;
         self.patterns.extend(other.patterns);
         self.tags.extend(other.tags);
+        self.hashes.extend(other.hashes);
         self.keys.extend(other.keys);
     }
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 pub use self::catchup::Catchup;
 use self::catchup::Changed;
 use self::fallback::{Fallback, Policy};
+pub use self::journal::Change;
 use crate::backend::Backend;
 use crate::config::{Config, FallbackConfig};
 use crate::error::Result;

@@ -123,6 +123,12 @@ impl Backend for Memory {
         done(Ok(self.store.versions(tags)))
     }
 
+    fn invalidate_hashes<'a>(&'a self, tags: &'a [u64]) -> Reply<'a, ()> {
+        self.sweeper.start(&self.store);
+        self.store.invalidate_found(&self.store.find_tags(tags.iter().copied()), false);
+        done(Ok(()))
+    }
+
     fn import<'a>(
         &'a self,
         entries: &'a [CopiedEntry],

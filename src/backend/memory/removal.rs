@@ -16,11 +16,16 @@ impl Store {
     /// served if asked. They are removed when they are met, by the sweeper, or
     /// first when room is needed.
     pub(super) fn invalidate(&self, tags: &[&[u8]], count: bool) -> Option<u64> {
+        self.invalidate_found(&self.hash_tags(tags), count)
+    }
+
+    /// The same, of tags that were looked up.
+    pub(super) fn invalidate_found(&self, tags: &[TagName], count: bool) -> Option<u64> {
         let mut counted = 0;
         self.invalidations.fetch_add(1, SeqCst);
-        for tag in self.hash_tags(tags) {
+        for tag in tags {
             for at in 0..self.shards.len() {
-                counted += self.invalidate_in(at, tag, count);
+                counted += self.invalidate_in(at, *tag, count);
             }
         }
         count.then_some(counted as u64)

@@ -181,6 +181,14 @@ impl<S: Store> Backend for Remote<S> {
         self.call(self.versions_of(tags))
     }
 
+    fn known_versions<'a>(&'a self, tags: &'a [u64]) -> Reply<'a, Vec<Option<u64>>> {
+        self.call(self.store.stamps(&self.prefix, tags, false))
+    }
+
+    fn invalidate_hashes<'a>(&'a self, tags: &'a [u64]) -> Reply<'a, ()> {
+        self.call(self.store.replace_stamps(&self.prefix, tags))
+    }
+
     fn import<'a>(
         &'a self,
         entries: &'a [CopiedEntry],

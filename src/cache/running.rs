@@ -1,0 +1,325 @@
+//! The migrations that run in this process, and what is invalidated at either side meanwhile.
+//!
+//! An invalidation at the target concerns entries that are still to be copied: its names are kept, and what has one of
+//! them is copied no more. It waits for a copy of the same names that is on its way. An invalidation at the source
+//! concerns entries that were copied: it is made at the target too, before the migration ends.
+//! Tags need no waiting: a copy carries the versions that were read before.
+
+use std::collections::HashSet;
+use std::mem;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::future::Either;
+use tokio::sync::watch;
+
+use super::Cache;
+use crate::backend::{Backend, CopiedEntry, IfPresent, Imported, Reply};
+use crate::entry::{TagStamp, tag_hash};
+use crate::error::{Error, ErrorKind, Result};
+use crate::glob::Glob;
+pub(super) use crate::layer::Change;
+
+/// How many run. Raised before `STARTED`.
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
+/// How many ever began: whoever sees one more knows that it has not heard of all.
+static STARTED: AtomicU64 = AtomicU64::new(0);
+static RUNS: Mutex<Vec<Arc<Run>>> = Mutex::new(Vec::new());
+
+/// Beyond so many names all are meant: a migration may leave entries behind, and never revives one.
+const MOST: usize = 200_000;
+
+/// One side of a migration, by which other handles of the same store are known too.
+struct Side {
+    number: u64,
+    backend: Arc<dyn Backend>,
+    store: Option<String>,
+}
+
+impl Side {
+    fn of(cache: &Cache) -> Self {
+        Self { number: cache.number, backend: cache.backend.clone(), store: cache.store.clone() }
+    }
+
+    fn is(&self, cache: &Cache) -> bool {
+        let one_backend = std::ptr::addr_eq(Arc::as_ptr(&self.backend), Arc::as_ptr(&cache.backend));
+        self.number == cache.number || one_backend || self.store.is_some() && self.store == cache.store
+    }
+}
+
+/// Names of entries that were invalidated.
+#[derive(Default)]
+pub(super) struct Names {
+    pub all: bool,
+    pub patterns: Vec<Vec<u8>>,
+    globs: Vec<Glob>,
+    pub tags: HashSet<u64>,
+    pub keys: HashSet<Vec<u8>>,
+}
+
+impl Names {
+    fn add(&mut self, change: Change) {
+        match change {
+            Change::Keys(keys) => self.keys.extend(keys.iter().map(|key| key.to_vec())),
+            Change::Tags(tags) => self.tags.extend(tags.iter().map(|tag| tag_hash(tag))),
+            Change::Hashes(tags) => self.tags.extend(tags),
+            Change::Patterns(patterns) => {
+                for pattern in patterns {
+                    if !self.patterns.iter().any(|known| known == pattern) {
+                        self.patterns.push(pattern.to_vec());
+                        self.globs.push(Glob::new(pattern));
+                    }
+                }
+            }
+            Change::Flush => *self = Self { all: true, ..Self::default() },
+        }
+        if self.patterns.len() + self.tags.len() + self.keys.len() > MOST {
+            *self = Self { all: true, ..Self::default() };
+        }
+    }
+
+    fn have(&self, entry: &CopiedEntry) -> bool {
+        self.all
+            || self.keys.contains(&entry.key)
+            || entry.tags.iter().any(|tag| self.tags.contains(tag))
+            || self.globs.iter().any(|glob| glob.matches(&entry.key))
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.all && self.patterns.is_empty() && self.tags.is_empty() && self.keys.is_empty()
+    }
+}
+
+#[derive(Default)]
+struct State {
+    /// Invalidated at the source: to be invalidated at the target.
+    pending: Names,
+    /// Invalidated at the target: not copied any more.
+    refused: Names,
+    /// The keys of the copies that are on their way to the target.
+    in_flight: HashSet<Vec<u8>>,
+}
+
+impl State {
+    /// Whether a copy that is on its way could undo a change.
+    fn races(&self, change: Change) -> bool {
+        match change {
+            Change::Keys(keys) => keys.iter().any(|key| self.in_flight.contains(*key)),
+            Change::Patterns(patterns) => {
+                let globs: Vec<Glob> = patterns.iter().map(|pattern| Glob::new(pattern)).collect();
+                self.in_flight.iter().any(|key| globs.iter().any(|glob| glob.matches(key)))
+            }
+            Change::Flush => !self.in_flight.is_empty(),
+            Change::Tags(_) | Change::Hashes(_) => false,
+        }
+    }
+}
+
+/// One migration.
+pub(super) struct Run {
+    /// `None`: somebody else follows what changes there.
+    source: Option<Side>,
+    target: Side,
+    state: Mutex<State>,
+    /// Changes when copies have arrived.
+    arrived: watch::Sender<()>,
+}
+
+impl Run {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn concerns(&self, cache: &Cache) -> bool {
+        self.target.is(cache) || self.is_source(cache)
+    }
+
+    fn is_source(&self, cache: &Cache) -> bool {
+        self.source.as_ref().is_some_and(|source| source.is(cache))
+    }
+
+    /// Stops copies of what is about to be invalidated at the target; returns once none is on its way.
+    async fn refuse(&self, change: Change<'_>) {
+        let mut arrived = self.arrived.subscribe();
+        self.lock().refused.add(change);
+        while self.lock().races(change) {
+            // The sender lives as long as this.
+            let _ = arrived.changed().await;
+        }
+    }
+
+    /// Stops copies of entries with a tag that another process has invalidated at the target.
+    pub(super) fn refuse_tags(&self, tags: &[u64]) {
+        self.lock().refused.add(Change::Hashes(tags));
+    }
+
+    /// Returns what was invalidated at the source since this was asked last.
+    pub(super) fn take(&self) -> Names {
+        mem::take(&mut self.lock().pending)
+    }
+
+    /// Stores copies where the target has nothing, but none that was invalidated there since the migration began.
+    pub(super) async fn import(
+        &self,
+        to: &dyn Backend,
+        entries: &[CopiedEntry],
+        versions: &[TagStamp],
+    ) -> Result<Vec<Result<Imported>>> {
+        let (allowed, places) = {
+            let mut state = self.lock();
+            let places: Vec<usize> = (0..entries.len()).filter(|at| !state.refused.have(&entries[*at])).collect();
+            let allowed: Vec<CopiedEntry> = places.iter().map(|at| entries[*at].clone()).collect();
+            if to.answers_at_once() {
+                // Whoever invalidates something here waits for the lock, and nothing else.
+                let imported = to.import(&allowed, versions, IfPresent::Keep);
+                return match imported {
+                    Either::Left(done) => Ok(in_their_places(entries.len(), &places, done.into_inner()?)),
+                    Either::Right(_) => Err(late()),
+                };
+            }
+            state.in_flight.extend(allowed.iter().map(|entry| entry.key.clone()));
+            (allowed, places)
+        };
+        let _on_their_way = InFlight(self);
+        let imported = to.import(&allowed, versions, IfPresent::Keep).await?;
+        Ok(in_their_places(entries.len(), &places, imported))
+    }
+}
+
+#[cold]
+fn late() -> Error {
+    Error::new(ErrorKind::Server, "a backend that answers at once did not")
+}
+
+fn in_their_places(count: usize, places: &[usize], outcomes: Vec<Result<Imported>>) -> Vec<Result<Imported>> {
+    let mut all: Vec<Result<Imported>> = (0..count).map(|_| Ok(Imported::Refused)).collect();
+    places.iter().zip(outcomes).for_each(|(place, outcome)| all[*place] = outcome);
+    all
+}
+
+/// Copies that are on their way, until this is dropped.
+struct InFlight<'a>(&'a Run);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.lock().in_flight.clear();
+        self.0.arrived.send_replace(());
+    }
+}
+
+/// A migration that is known to those who invalidate something, until this is dropped.
+pub(super) struct Running(Arc<Run>);
+
+impl Running {
+    /// Begins: invalidations that end from now on are known to it.
+    pub(super) fn begin(source: Option<&Cache>, target: &Cache) -> Self {
+        let (source, target) = (source.map(Side::of), Side::of(target));
+        let run = Arc::new(Run { source, target, state: Mutex::default(), arrived: watch::Sender::new(()) });
+        RUNNING.fetch_add(1, SeqCst);
+        runs().push(run.clone());
+        STARTED.fetch_add(1, SeqCst);
+        Self(run)
+    }
+
+    pub(super) fn run(&self) -> &Run {
+        &self.0
+    }
+
+    /// Ends it unless there is something left to be made at the target; whether it has ended.
+    pub(super) fn ends(&self) -> bool {
+        let mut runs = runs();
+        let is_done = self.0.lock().pending.is_empty();
+        if is_done {
+            runs.retain(|run| !Arc::ptr_eq(run, &self.0));
+        }
+        is_done
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        runs().retain(|run| !Arc::ptr_eq(run, &self.0));
+        RUNNING.fetch_sub(1, SeqCst);
+    }
+}
+
+fn runs() -> MutexGuard<'static, Vec<Arc<Run>>> {
+    RUNS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Cache {
+    fn runs(&self) -> Vec<Arc<Run>> {
+        if RUNNING.load(SeqCst) == 0 {
+            return Vec::new();
+        }
+        runs().iter().filter(|run| run.concerns(self)).cloned().collect()
+    }
+
+    /// Makes a change that removes entries, and has it known to the migrations that it concerns.
+    pub(super) async fn invalidating<'a, T>(
+        &'a self,
+        change: Change<'a>,
+        make: impl Fn() -> Reply<'a, T> + Send + Sync,
+    ) -> Result<T> {
+        let mut before = STARTED.load(SeqCst);
+        let mut runs = self.runs();
+        let done = self.make_known(&runs, change, &make).await?;
+        // One that began meanwhile may have copied what it was not to copy: once more, for that to go.
+        loop {
+            let now = STARTED.load(SeqCst);
+            if now == before {
+                return Ok(done);
+            }
+            let mut news = self.runs();
+            news.retain(|run| !runs.iter().any(|it| Arc::ptr_eq(it, run)));
+            if !news.is_empty() {
+                self.make_known(&news, change, &make).await?;
+            }
+            runs.extend(news);
+            before = now;
+        }
+    }
+
+    /// Makes it once no copy that could undo it is on its way.
+    async fn make_known<'a, T>(
+        &self,
+        runs: &[Arc<Run>],
+        change: Change<'a>,
+        make: &(impl Fn() -> Reply<'a, T> + Send + Sync),
+    ) -> Result<T> {
+        for run in runs {
+            if run.target.is(self) {
+                run.refuse(change).await;
+            }
+        }
+        let done = make().await;
+        // Where a server failed it may be done all the same.
+        if done.as_ref().err().is_none_or(|error| error.kind().is_outage()) {
+            runs.iter().filter(|run| run.is_source(self)).for_each(|run| run.lock().pending.add(change));
+        }
+        done
+    }
+
+    /// Removes a key. Where no migration runs, what a backend answers at once is answered at once.
+    pub(super) fn delete_key<'a>(&'a self, key: &'a [u8]) -> Reply<'a, bool> {
+        let before = STARTED.load(SeqCst);
+        let first = (RUNNING.load(SeqCst) == 0).then(|| self.backend.delete(key));
+        let first = match first {
+            Some(Either::Left(done)) if STARTED.load(SeqCst) == before => return Either::Left(done),
+            first => first,
+        };
+        Either::Right(Box::pin(async move {
+            let Some(first) = first else { return self.delete_beside_runs(key).await };
+            let done = first.await;
+            if done.is_ok() && STARTED.load(SeqCst) != before {
+                self.delete_beside_runs(key).await?;
+            }
+            done
+        }))
+    }
+
+    async fn delete_beside_runs(&self, key: &[u8]) -> Result<bool> {
+        let keys = [key];
+        self.invalidating(Change::Keys(&keys), || self.backend.delete(key)).await
+    }
+}
