@@ -223,7 +223,7 @@ export class Cache {
   switchTo(config: string | ConfigDocument, options?: SwitchOptions): Promise<SwitchReport>;
   /**
    * Copies the entries of this cache into another: values, tags, and what is left of their times to live. What the target has
-   * stays, an invalidation on either side is not undone, and both caches stay in use. It runs on a thread of its own. Rejected
+   * stays, no copy undoes what this process invalidates on either side, and both caches stay in use. It runs on a thread of its own. Rejected
    * with `YC_E_INVALID` for a cache onto itself (the same servers and prefix) and for a wrong `resume`, with `YC_E_CONFIG` for
    * wrong options, `YC_E_UNSUPPORTED` where keys cannot be listed, `YC_E_CLOSED` when one of the two is closed meanwhile, and
    * with a server's failure that lasts longer than about three seconds. What was copied until then stays.
