@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use super::answer::{Answer, Request};
 use super::failure;
 use super::framing::ReplyLimit;
+use super::identity::Identity;
 use super::limits::Room;
 use super::outgoing::{self, Outgoing};
 use super::reader::{Expected, Reader};
@@ -24,6 +25,8 @@ pub struct Connection {
     /// Which server, for messages.
     pub(super) server: Arc<str>,
     reply_limit: ReplyLimit,
+    /// Set by the handshake, where the protocol has one that tells.
+    identity: OnceLock<Identity>,
     pub(super) socket: Socket,
     pub(super) state: Mutex<State>,
     pub(super) reader: Mutex<Reader>,
@@ -76,6 +79,7 @@ impl Connection {
         Self {
             server,
             reply_limit: dialect.reply_limit(),
+            identity: OnceLock::new(),
             socket,
             state: Mutex::new(state),
             reader: Mutex::new(Reader::new(dialect.framing())),
@@ -94,6 +98,16 @@ impl Connection {
     /// The server's name, as messages say it.
     pub fn server(&self) -> &str {
         &self.server
+    }
+
+    /// Which process answers; the same for all where the protocol does not tell.
+    pub fn identity(&self) -> Identity {
+        self.identity.get().copied().unwrap_or_default()
+    }
+
+    /// Keeps what the handshake learned; the first counts.
+    pub(super) fn identify(&self, identity: Identity) {
+        let _ = self.identity.set(identity);
     }
 
     /// Sends a request that so many replies will answer. It is sent, or queued

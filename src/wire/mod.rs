@@ -15,6 +15,7 @@ mod connection;
 mod dial;
 mod failure;
 mod framing;
+mod identity;
 mod leading;
 mod limits;
 mod outgoing;
@@ -28,6 +29,7 @@ pub use self::answer::{Answer, Replies};
 pub use self::connection::Connection;
 pub use self::failure::protocol;
 pub use self::framing::{Frame, Framing, MAX_LINE, ReplyLimit};
+pub use self::identity::Identity;
 #[cfg(test)]
 pub use self::reader::{hostile_bytes, receive_in_pieces};
 pub use self::server::{Dialect, Greeting, Server, ask_once};

@@ -18,6 +18,7 @@ use super::connection::Connection;
 use super::dial::{dial, is_tls_port};
 use super::failure;
 use super::framing::{Framing, MAX_REPLY, ReplyLimit};
+use super::identity::Identity;
 use super::limits::Limits;
 use super::tls::Tls;
 use crate::caller;
@@ -81,8 +82,18 @@ impl<'a> Greeting<'a> {
 
     /// Sends a request; the bytes of its one reply.
     pub async fn ask(&self, request: &[u8]) -> Result<Vec<u8>> {
-        let room = self.limits.take(self.server(), request.len())?;
-        Ok(self.connection.send(request, 1, room)?.await?.bytes)
+        self.ask_all(request, 1).await
+    }
+
+    /// Sends several requests at once; the bytes of their replies.
+    pub async fn ask_all(&self, requests: &[u8], replies: u32) -> Result<Vec<u8>> {
+        let room = self.limits.take(self.server(), requests.len())?;
+        Ok(self.connection.send(requests, replies, room)?.await?.bytes)
+    }
+
+    /// Keeps which process it is that answers.
+    pub fn identify(&self, identity: Identity) {
+        self.connection.identify(identity);
     }
 }
 

@@ -2,9 +2,9 @@
 
 use futures_util::future::BoxFuture;
 
-use super::refusal;
 use super::resp::{RepliesOf, Reply, RespFraming, command};
 use super::sentinel::Sentinels;
+use super::{info, refusal};
 use crate::config::{Address, Secret};
 use crate::error::{Error, ErrorKind, Result};
 use crate::shown::shown;
@@ -87,19 +87,15 @@ impl Dialect for Redis {
 
     fn greet<'a>(&'a self, connection: &'a Greeting<'a>) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
+            // Alone: a server that turns a client away answers one command and closes.
             self.log_in(connection).await?;
-            self.select(connection).await?;
             // Only a name in the server's list of clients: whoever may not set it does without.
             if let Err(text) = ask(connection, &[b"CLIENT", b"SETNAME", b"yokedcache"]).await?
                 && text.starts_with(b"ERR max number")
             {
                 return Err(refusal::error(connection.server(), &text));
             }
-            if self.role == Role::ClusterReplica {
-                accept(connection, &[b"READONLY"]).await?;
-            }
-            accept(connection, &[b"PING"]).await?;
-            self.check_role(connection).await
+            self.prepare(connection).await
         })
     }
 
@@ -124,31 +120,77 @@ impl Redis {
         }
     }
 
-    async fn select(&self, connection: &Greeting<'_>) -> Result<()> {
-        match self.login.db {
-            0 => Ok(()),
-            db => accept(connection, &[b"SELECT", db.to_string().as_bytes()]).await,
+    /// Asks all that is left at once.
+    async fn prepare(&self, connection: &Greeting<'_>) -> Result<()> {
+        let (db, wanted) = (self.login.db.to_string(), self.wanted_role());
+        let mut asked = Asked::default();
+        let selected = (self.login.db != 0).then(|| asked.push(&[b"SELECT", db.as_bytes()]));
+        let readonly = (self.role == Role::ClusterReplica).then(|| asked.push(&[b"READONLY"]));
+        let server = asked.push(&[b"INFO", b"server"]);
+        let replication = asked.push(&[b"INFO", b"replication"]);
+        let ping = asked.push(&[b"PING"]);
+        let role = wanted.map(|wanted| (wanted, asked.push(&[b"ROLE"])));
+        let replies = asked.send(connection).await?;
+        for needed in [selected, readonly, Some(ping)].into_iter().flatten() {
+            accepted(connection, replies.of(needed))?;
         }
+        connection.identify(info::identity(replies.of(server), replies.of(replication)));
+        role.map_or(Ok(()), |(wanted, role)| check_role(connection, wanted, replies.of(role)))
     }
 
-    async fn check_role(&self, connection: &Greeting<'_>) -> Result<()> {
-        let wanted: &[u8] = match self.role {
-            Role::Any | Role::ClusterReplica => return Ok(()),
-            Role::Primary => b"master",
-            Role::Replica => b"slave",
-        };
-        let reply = raw(connection, &[b"ROLE"]).await?;
-        let role = RepliesOf(&reply).nth(1).and_then(Reply::bytes).unwrap_or_default();
-        if role == wanted {
-            return Ok(());
+    fn wanted_role(&self) -> Option<&'static [u8]> {
+        match self.role {
+            Role::Any | Role::ClusterReplica => None,
+            Role::Primary => Some(b"master"),
+            Role::Replica => Some(b"slave"),
         }
-        let text = format!(
-            "{}: the sentinels name it, but its role is {:?} and not {:?}: a failover may be under way",
-            connection.server(),
-            shown(role, 20),
-            String::from_utf8_lossy(wanted)
-        );
-        Err(Error::new(ErrorKind::Connect, text))
+    }
+}
+
+fn check_role(connection: &Greeting<'_>, wanted: &[u8], mut reply: RepliesOf<'_>) -> Result<()> {
+    let role = reply.nth(1).and_then(Reply::bytes).unwrap_or_default();
+    if role == wanted {
+        return Ok(());
+    }
+    let text = format!(
+        "{}: the sentinels name it, but its role is {:?} and not {:?}: a failover may be under way",
+        connection.server(),
+        shown(role, 20),
+        String::from_utf8_lossy(wanted)
+    );
+    Err(Error::new(ErrorKind::Connect, text))
+}
+
+/// Commands that are sent together.
+#[derive(Default)]
+struct Asked {
+    bytes: Vec<u8>,
+    commands: u32,
+}
+
+/// Their replies.
+struct Answered(Vec<u8>);
+
+impl Asked {
+    /// Adds a command; the number of its reply.
+    fn push(&mut self, parts: &[&[u8]]) -> u32 {
+        command(&mut self.bytes, parts);
+        self.commands += 1;
+        self.commands - 1
+    }
+
+    async fn send(self, connection: &Greeting<'_>) -> Result<Answered> {
+        connection.ask_all(&self.bytes, self.commands).await.map(Answered)
+    }
+}
+
+impl Answered {
+    fn of(&self, number: u32) -> RepliesOf<'_> {
+        let mut replies = RepliesOf(&self.0);
+        for _ in 0..number {
+            replies.reply();
+        }
+        replies.reply()
     }
 }
 
@@ -177,8 +219,11 @@ async fn ask(connection: &Greeting<'_>, parts: &[&[u8]]) -> Result<std::result::
     })
 }
 
-async fn accept(connection: &Greeting<'_>, parts: &[&[u8]]) -> Result<()> {
-    ask(connection, parts).await?.map_err(|text| refusal::error(connection.server(), &text))
+fn accepted(connection: &Greeting<'_>, mut reply: RepliesOf<'_>) -> Result<()> {
+    match reply.next() {
+        Some(Reply::Error(text)) => Err(refusal::error(connection.server(), text)),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod commands;
 mod details;
 mod greet;
 mod index;
+mod info;
 mod names;
 mod refusal;
 mod resp;

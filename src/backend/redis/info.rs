@@ -1,0 +1,70 @@
+//! What a server tells of itself in INFO: fields, and from these which process it is.
+
+use std::hash::{BuildHasher, RandomState};
+
+use super::resp::{RepliesOf, Reply};
+use crate::entry::fingerprint;
+use crate::wire::Identity;
+
+/// The fields of an INFO reply; none if the server refused to tell.
+pub fn fields(reply: RepliesOf<'_>) -> impl Iterator<Item = (&str, &str)> {
+    let text = reply.into_iter().next().and_then(Reply::bytes).unwrap_or_default();
+    let lines = text.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
+    lines.filter_map(|line| line.trim_end().split_once(':'))
+}
+
+fn field<'a>(reply: RepliesOf<'a>, name: &str) -> Option<&'a str> {
+    fields(reply).find_map(|(known, value)| (known == name).then_some(value))
+}
+
+/// Which process answers, by `INFO server` and `INFO replication`. A server that does not say, or a user who may not
+/// ask, makes each connection one to another process.
+pub fn identity(server: RepliesOf<'_>, replication: RepliesOf<'_>) -> Identity {
+    let hash =
+        |value: Option<&str>| value.filter(|it| is_random(it)).map_or_else(unknown, |it| fingerprint(it.as_bytes()));
+    Identity { process: hash(field(server, "run_id")), history: hash(field(replication, "master_replid")) }
+}
+
+/// Services that hide their servers may put zeros there.
+fn is_random(value: &str) -> bool {
+    value.len() >= 16 && value.bytes().any(|byte| byte != b'0')
+}
+
+fn unknown() -> u64 {
+    RandomState::new().hash_one(0u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(text: &str) -> Vec<u8> {
+        format!("${}\r\n{text}\r\n", text.len()).into_bytes()
+    }
+
+    fn identified(server: &str, replication: &str) -> Identity {
+        identity(RepliesOf(&reply(server)), RepliesOf(&reply(replication)))
+    }
+
+    const RUN: &str = "# Server\r\nredis_version:7.0.15\r\nrun_id:0e4abfe1ea2f2b0ba67a7d8cc1e0f09d6cd1d5cb\r\n";
+    const HISTORY: &str = "# Replication\r\nrole:master\r\nmaster_replid:8f1c7b0d0ddc3d3a45b9c1dbd8f4b2a1b52e1f11\r\n";
+
+    #[test]
+    fn the_run_id_and_the_replication_id_are_an_identity() {
+        let one = identified(RUN, HISTORY);
+        assert_eq!(one, identified(RUN, HISTORY));
+        let restarted = identified(&RUN.replace("0e4a", "0e4b"), HISTORY);
+        assert!(one.process != restarted.process && one.history == restarted.history);
+        let promoted = identified(RUN, &HISTORY.replace("8f1c", "8f1d"));
+        assert!(one.process == promoted.process && one.history != promoted.history);
+    }
+
+    #[test]
+    fn a_server_that_does_not_say_is_another_each_time() {
+        let refused = || identity(RepliesOf(b"-NOPERM no\r\n"), RepliesOf(b"+OK\r\n"));
+        assert_ne!(refused().process, refused().process);
+        assert_ne!(refused().history, refused().history);
+        let zeros = || identified(&format!("run_id:{}\r\n", "0".repeat(40)), HISTORY);
+        assert_ne!(zeros().process, zeros().process);
+    }
+}
