@@ -107,7 +107,8 @@ fn failed_alone(fleet: &Fleet, command: &Command, error: Error, each: Each<'_>) 
 async fn run_all(fleet: &Fleet, commands: &[Command<'_>], repeats: bool, each: Each<'_>) {
     let end = caller::call_deadline().unwrap_or_else(|| Instant::now() + fleet.connection.timeout);
     let repeats = repeats && fleet.connection.retry_on_timeout;
-    let mut round = Round { fleet, commands, end, repeats, garbled: 0, pause: false, again: Vec::new() };
+    let mut round =
+        Round { fleet, commands, end, repeats, garbled: 0, pause: false, again: Vec::new(), reasons: Vec::new() };
     let mut todo: Vec<usize> = (0..commands.len()).collect();
     let mut backoff = Backoff::until(end);
     loop {
@@ -122,7 +123,8 @@ async fn run_all(fleet: &Fleet, commands: &[Command<'_>], repeats: bool, each: E
         if round.again.is_empty() || Instant::now() >= end || pause && !backoff.pause().await {
             break;
         }
-        todo = round.again.drain(..).map(|(index, _)| index).collect();
+        round.reasons = std::mem::take(&mut round.again);
+        todo = round.reasons.iter().map(|(index, _)| *index).collect();
     }
     for (index, error) in round.again {
         each(index, Err(error), 0);
@@ -142,6 +144,8 @@ struct Round<'a> {
     pause: bool,
     /// What has to be sent again, and why.
     again: Vec<(usize, Error)>,
+    /// Why that of this attempt was to be sent again.
+    reasons: Vec<(usize, Error)>,
 }
 
 impl Round<'_> {
@@ -307,7 +311,10 @@ impl Round<'_> {
             if failure.unsent || self.may_repeat(*index, &failure.error) {
                 self.again.push((*index, failure.error.clone()));
             } else {
-                each(*index, Err(failure.error.clone()), 0);
+                // Why it had to wait says more than that its time was over.
+                let why = self.reasons.iter().find(|(waited, error)| waited == index && error.is_passing());
+                let why = why.filter(|_| failure.error.kind() == ErrorKind::Timeout).map(|(_, error)| error);
+                each(*index, Err(why.unwrap_or(&failure.error).clone()), 0);
             }
         }
     }
