@@ -159,7 +159,7 @@ func TestOneOperationTooMany(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)
 	defer silent.Close()
-	cache, err := yokedcache.Open("redis://" + silent.Addr().String() + "?connect=lazy&socket_timeout=60s&key_prefix=busy")
+	cache, err := yokedcache.Open("redis://" + silent.Addr().String() + "?connect=lazy&socket_timeout=600s&socket_connect_timeout=600s&key_prefix=busy")
 	check(t, err)
 	failures := make(chan error, 3)
 	for range [3]struct{}{} {

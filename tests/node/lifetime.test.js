@@ -93,7 +93,7 @@ test('one operation too many says what to do', async () => {
   const sockets = [];
   const silent = require('node:net').createServer((socket) => sockets.push(socket.on('error', () => {}).resume())).listen(0, '127.0.0.1');
   await new Promise((resolve) => silent.once('listening', resolve));
-  const address = `redis://127.0.0.1:${silent.address().port}?connect=lazy&max_pending=1000000&socket_timeout=60s&key_prefix=busy`;
+  const address = `redis://127.0.0.1:${silent.address().port}?connect=lazy&max_pending=1000000&socket_timeout=600s&socket_connect_timeout=600s&key_prefix=busy`;
   const cache = await Cache.open(address);
   const first = [];
   for (let at = 0; at < 65536; at++) first.push(cache.get('a').catch((error) => error.code));
@@ -101,7 +101,7 @@ test('one operation too many says what to do', async () => {
   await assert.rejects(cache.get('a'), busy);
   await assert.rejects(cache.getMany(['a']), busy);
   await cache.close({ timeout: 0 }).catch((error) => assert.equal(error.code, 'YC_E_TIMEOUT'));
-  assert.deepEqual(new Set(await Promise.all(first)), new Set(['YC_E_CLOSED']));
+  assert((await Promise.all(first)).every((code) => code === 'YC_E_CLOSED'));
   sockets.forEach((socket) => socket.destroy());
   silent.close();
 });
