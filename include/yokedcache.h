@@ -569,7 +569,10 @@ yc_status yc_get_into(struct yc_cache *cache,
 //
 // Errors: YC_E_INVALID (empty key or tag, ttl_ms below -1 or over 100 years);
 // YC_E_TOO_LARGE (key or tag over 64 KiB, more than 64 tags, value over
-// max_value_bytes). Nothing is stored then, and an older entry stays.
+// max_value_bytes, or over the item size of its Memcached server). Nothing is
+// stored then, and an older entry stays. Memcached removes the older entry when
+// it refuses a value itself: YC_E_SERVER_MEMORY, or YC_E_TOO_LARGE behind a
+// proxy that does not report the server's settings.
 yc_status yc_set(struct yc_cache *cache,
                  const void *key,
                  size_t key_len,

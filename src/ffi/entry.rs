@@ -96,7 +96,10 @@ fn too_small(needed: usize, cap: usize) -> Error {
 ///
 /// Errors: YC_E_INVALID (empty key or tag, ttl_ms below -1 or over 100 years);
 /// YC_E_TOO_LARGE (key or tag over 64 KiB, more than 64 tags, value over
-/// max_value_bytes). Nothing is stored then, and an older entry stays.
+/// max_value_bytes, or over the item size of its Memcached server). Nothing is
+/// stored then, and an older entry stays. Memcached removes the older entry when
+/// it refuses a value itself: YC_E_SERVER_MEMORY, or YC_E_TOO_LARGE behind a
+/// proxy that does not report the server's settings.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_set(
     cache: *mut yc_cache,
