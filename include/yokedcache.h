@@ -390,7 +390,8 @@ typedef void (*yc_log_fn)(void *user_data, int32_t level, const char *line, size
 // The operation was cancelled.
 #define YC_E_CANCELLED -203
 
-// Too much is in flight; try again later.
+// Too much is in flight, or the process has no memory or file descriptor left
+// for the call; try again later.
 #define YC_E_BUSY -204
 
 // The server cannot be reached: refused, unknown host, no route.

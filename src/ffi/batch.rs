@@ -117,7 +117,7 @@ pub unsafe extern "C" fn yc_batch(
             let places: Vec<*mut yc_op> = places.collect();
             let tags: Vec<Result<Vec<&[u8]>>> = places.iter().map(|op| tags_of(*op)).collect();
             let operations = places.iter().zip(&tags).map(|(op, tags)| read(*op, tags)).collect();
-            let outcomes = wait(cache.batch(operations));
+            let outcomes = wait(cache, cache.batch(operations));
             places.into_iter().zip(outcomes).for_each(|(op, outcome)| write(op, outcome));
             Ok(YC_OK)
         })

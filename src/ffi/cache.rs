@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::arguments::{null, out};
 use super::boundary;
-use super::cancellation::{answer, wait};
+use super::cancellation::answer;
 use super::error::yc_error;
 use super::fork::watch;
 use super::status::{YC_OK, yc_status};
@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fork;
 use crate::queue::{Keeper, Queue};
+use crate::wait::wait;
 
 /// What timeout_ms -1 is to a close: time enough for what is in flight, not so long that a program seems to hang.
 const DEFAULT_CLOSE_MS: u64 = 5000;

@@ -9,6 +9,7 @@ use std::marker::PhantomData;
 use futures_util::future::Either;
 
 use crate::backend::Reply;
+use crate::cache::Cache;
 use crate::error::Result;
 
 #[cfg(target_vendor = "apple")]
@@ -56,11 +57,11 @@ pub(super) fn answer<T>(reply: Reply<'_, T>) -> Result<T> {
     }
 }
 
-/// Drives a future to its end.
+/// Drives an operation of a cache to its end.
 #[inline]
-pub(super) fn wait<F: Future>(future: F) -> F::Output {
-    let _uncancelled = Uncancelled::begin();
-    crate::wait::wait(future)
+pub(super) fn wait<F: Future>(cache: &Cache, operation: F) -> F::Output {
+    let _uncancelled = (!cache.answers_at_once()).then(Uncancelled::begin);
+    crate::wait::wait(operation)
 }
 
 #[cfg(test)]

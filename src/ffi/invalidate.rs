@@ -45,7 +45,7 @@ pub unsafe extern "C" fn yc_invalidate_tag(
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
         with_cache("yc_invalidate_tag", cache, err, |cache| {
-            let gone = wait(cache.invalidate_tags(&[bytes(tag, tag_len, "tag")?], !removed.is_null()))?;
+            let gone = wait(cache, cache.invalidate_tags(&[bytes(tag, tag_len, "tag")?], !removed.is_null()))?;
             Ok(write_count(removed, gone))
         })
     }
@@ -65,7 +65,7 @@ pub unsafe extern "C" fn yc_invalidate_tags(
     unsafe {
         with_cache("yc_invalidate_tags", cache, err, |cache| {
             let tags: Vec<&[u8]> = slices(tags, n_tags, "tags")?;
-            Ok(write_count(removed, wait(cache.invalidate_tags(&tags, !removed.is_null()))?))
+            Ok(write_count(removed, wait(cache, cache.invalidate_tags(&tags, !removed.is_null()))?))
         })
     }
 }
@@ -88,7 +88,7 @@ pub unsafe extern "C" fn yc_invalidate_pattern(
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
         with_cache("yc_invalidate_pattern", cache, err, |cache| {
-            let gone: Result<Removed> = wait(cache.invalidate_pattern(bytes(pattern, pattern_len, "pattern")?));
+            let gone: Result<Removed> = wait(cache, cache.invalidate_pattern(bytes(pattern, pattern_len, "pattern")?));
             Ok(write_count(removed, gone?))
         })
     }
@@ -101,6 +101,8 @@ pub unsafe extern "C" fn yc_invalidate_pattern(
 pub unsafe extern "C" fn yc_flush(cache: *mut yc_cache, removed: *mut u64, err: *mut *mut yc_error) -> yc_status {
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
-        with_cache("yc_flush", cache, err, |cache| Ok(write_count(removed, wait(cache.flush(!removed.is_null()))?)))
+        with_cache("yc_flush", cache, err, |cache| {
+            Ok(write_count(removed, wait(cache, cache.flush(!removed.is_null()))?))
+        })
     }
 }

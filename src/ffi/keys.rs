@@ -8,12 +8,12 @@ use tokio::sync::Mutex;
 use super::arguments::{bytes, out, yc_slice};
 use super::boundary;
 use super::cache::{Handle, with_handle, yc_cache};
-use super::cancellation::wait;
 use super::error::yc_error;
 use super::status::{YC_END, YC_OK, yc_status};
 use crate::byte_strings::ByteStrings;
 use crate::cache::Cursor;
 use crate::error::{Error, ErrorKind};
+use crate::wait::wait;
 
 /// A listing of keys that is under way. It keeps what it needs of the cache:
 /// after yc_close() it answers YC_E_CLOSED. Threads may share it; each page

@@ -73,7 +73,7 @@ pub unsafe extern "C" fn yc_get_many(
             let keys = slices(keys, n, "keys")?;
             array(values, n, "values")?;
             let (values, statuses) = (array_out(values, n, "values")?, array_out(statuses, n, "statuses")?);
-            let outcomes = wait(cache.get_many(&keys))?;
+            let outcomes = wait(cache, cache.get_many(&keys))?;
             is_written = true;
             let handed = values.iter_mut().zip(outcomes).map(|(place, outcome)| hand_out(place, outcome));
             write_statuses(statuses, handed)
@@ -119,7 +119,7 @@ pub unsafe extern "C" fn yc_set_many(
             let request = |(key, value)| SetRequest { key, value, ttl, tags: &tags };
             let requests: Vec<SetRequest> = keys.into_iter().zip(values).map(request).collect();
             let places = array_out(statuses, n, "statuses")?;
-            let outcomes = wait(cache.set_many(&requests))?;
+            let outcomes = wait(cache, cache.set_many(&requests))?;
             is_written = true;
             write_statuses(places, outcomes.into_iter().map(|outcome| outcome.map(|()| YC_OK)))
         });
@@ -145,7 +145,7 @@ pub unsafe extern "C" fn yc_delete_many(
     unsafe {
         let result = with_cache("yc_delete_many", cache, err, |cache| {
             let (keys, places) = (slices(keys, n, "keys")?, array_out(statuses, n, "statuses")?);
-            let outcomes = wait(cache.delete_many(&keys))?;
+            let outcomes = wait(cache, cache.delete_many(&keys))?;
             is_written = true;
             write_statuses(places, outcomes.into_iter().map(|outcome| outcome.map(hit)))
         });

@@ -4,7 +4,6 @@ use std::ffi::{c_char, c_void};
 
 use super::arguments::{null, out};
 use super::cache::{options_text, read_config, with_handle, yc_cache};
-use super::cancellation::wait;
 use super::error::yc_error;
 use super::report::text;
 use super::status::{YC_OK, yc_status};
@@ -13,6 +12,7 @@ use super::value::yc_value;
 use crate::cache::Progress;
 use crate::config::{MigrationConfig, SwitchConfig};
 use crate::error::Result;
+use crate::wait::wait;
 
 /// How far a migration is. Later versions may add fields in place of the
 /// reserved words.

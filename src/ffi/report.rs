@@ -43,7 +43,7 @@ pub unsafe extern "C" fn yc_stats(
     unsafe {
         with_cache("yc_stats", cache, err, |cache| {
             let place = out(json, "json")?;
-            place.write(text(&wait(cache.stats())?));
+            place.write(text(&wait(cache, cache.stats())?));
             Ok(YC_OK)
         })
     }
@@ -65,7 +65,7 @@ pub unsafe extern "C" fn yc_health(
     unsafe {
         with_cache("yc_health", cache, err, |cache| {
             let place = out(json, "json")?;
-            place.write(text(&wait(cache.health())));
+            place.write(text(&wait(cache, cache.health())));
             Ok(YC_OK)
         })
     }
@@ -88,7 +88,7 @@ pub unsafe extern "C" fn yc_metrics(
     unsafe {
         with_cache("yc_metrics", cache, err, |cache| {
             let place = out(text, "text")?;
-            place.write(value_of(&wait(cache.metrics())?));
+            place.write(value_of(&wait(cache, cache.metrics())?));
             Ok(YC_OK)
         })
     }

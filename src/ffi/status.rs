@@ -35,7 +35,8 @@ pub const YC_E_CLOSED: yc_status = -201;
 pub const YC_E_FORKED: yc_status = -202;
 /// The operation was cancelled.
 pub const YC_E_CANCELLED: yc_status = -203;
-/// Too much is in flight; try again later.
+/// Too much is in flight, or the process has no memory or file descriptor left
+/// for the call; try again later.
 pub const YC_E_BUSY: yc_status = -204;
 
 /// The server cannot be reached: refused, unknown host, no route.
