@@ -86,11 +86,14 @@ pub(super) unsafe fn slices<'a>(data: *const yc_slice, len: usize, name: &str) -
 unsafe fn some_slices<'a>(data: *const yc_slice, len: usize, name: &str) -> Result<Vec<&'a [u8]>> {
     // SAFETY: as the caller's promise for `array`.
     let list = unsafe { array(data, len, name) }?;
-    // Keys and values are copied a few times on their way to a server; each has a place in some lists as well.
-    let total = list.iter().fold(0usize, |total, item| total.saturating_add(item.len));
-    allocation::check(total.saturating_mul(COPIES).saturating_add(len.saturating_mul(LISTED)))?;
+    // Each has a place in some lists.
+    allocation::check(len.saturating_mul(LISTED))?;
     // SAFETY: as the caller's promise for `array`, for each of the items.
-    list.iter().map(|item| unsafe { bytes(item.data, item.len, name) }).collect()
+    let list: Vec<&[u8]> =
+        list.iter().map(|item| unsafe { bytes(item.data, item.len, name) }).collect::<Result<_>>()?;
+    // Keys and values are copied a few times on their way to a server.
+    let total = list.iter().fold(0usize, |total, item| total.saturating_add(item.len()));
+    allocation::check(total.saturating_mul(COPIES)).map(|()| list)
 }
 
 /// A place the caller wants written, and must give.

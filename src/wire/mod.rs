@@ -24,6 +24,7 @@ mod server;
 mod socket;
 mod tls;
 mod verifier;
+mod version_one;
 
 pub use self::answer::{Answer, Replies};
 pub use self::connection::Connection;

@@ -57,10 +57,11 @@ fn verifier(config: &TlsConfig, provider: Arc<CryptoProvider>) -> Result<Arc<dyn
     }
     let listed =
         config.ca_file.as_ref().map(|file| certificates(file, "ssl_ca_certs")).transpose()?.unwrap_or_default();
-    let by_chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(config, &listed)?), provider)
+    let (roots, algorithms) = (Arc::new(roots(config, &listed)?), provider.signature_verification_algorithms);
+    let by_chain = WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), provider)
         .build()
         .map_err(|error| refused("no certificate can be verified", error))?;
-    Ok(Arc::new(Trusting { by_chain, listed, check_hostname: config.check_hostname }))
+    Ok(Arc::new(Trusting { by_chain, roots, algorithms, listed, check_hostname: config.check_hostname }))
 }
 
 /// The CAs that are trusted: those of the file, or else the system's.

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, DigitallySignedStruct, OtherError, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
+
+use super::version_one;
 
 type Verified = Result<ServerCertVerified, rustls::Error>;
 type Signed = Result<HandshakeSignatureValid, rustls::Error>;
@@ -16,6 +18,8 @@ type Signed = Result<HandshakeSignatureValid, rustls::Error>;
 #[derive(Debug)]
 pub struct Trusting {
     pub by_chain: Arc<WebPkiServerVerifier>,
+    pub roots: Arc<RootCertStore>,
+    pub algorithms: WebPkiSupportedAlgorithms,
     /// The certificates of `ssl_ca_certs`.
     pub listed: Vec<CertificateDer<'static>>,
     pub check_hostname: bool,
@@ -77,6 +81,14 @@ impl ServerCertVerifier for Trusting {
             Err(rustls::Error::InvalidCertificate(reason)) if self.is_listed(certificate, &reason) => {
                 self.check_name(certificate, name)
             }
+            Err(error) if is_of_version_1(&error) => {
+                version_one::verify(certificate, &self.roots, &self.algorithms, now)?;
+                // It has no place for a host name.
+                if self.check_hostname {
+                    return Err(CertificateError::NotValidForName.into());
+                }
+                Ok(ServerCertVerified::assertion())
+            }
             verified => verified,
         }
     }
@@ -87,7 +99,13 @@ impl ServerCertVerifier for Trusting {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Signed {
-        self.by_chain.verify_tls12_signature(message, certificate, signed)
+        match self.by_chain.verify_tls12_signature(message, certificate, signed) {
+            Err(error) if is_of_version_1(&error) => {
+                version_one::verify_tls12(message, certificate, signed, &self.algorithms)?;
+                Ok(HandshakeSignatureValid::assertion())
+            }
+            verified => verified,
+        }
     }
 
     fn verify_tls13_signature(
@@ -96,7 +114,13 @@ impl ServerCertVerifier for Trusting {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Signed {
-        self.by_chain.verify_tls13_signature(message, certificate, signed)
+        match self.by_chain.verify_tls13_signature(message, certificate, signed) {
+            Err(error) if is_of_version_1(&error) => {
+                let key = version_one::key_of(certificate)?;
+                verify_tls13_signature_with_raw_key(message, &key, signed, &self.algorithms)
+            }
+            verified => verified,
+        }
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

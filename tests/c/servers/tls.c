@@ -85,10 +85,15 @@ static void check_self_signed(void) {
 }
 
 static void check_version_1(void) {
-    int port = port_of("YC_TEST_TLS_VERSION_1_PORT");
+    int port = port_of("YC_TEST_TLS_VERSION_1_PORT"), expired = port_of("YC_TEST_TLS_VERSION_1_EXPIRED_PORT");
+    int older = port_of("YC_TEST_TLS_VERSION_1_OLDER_PORT");
     check_works(url_to("127.0.0.1", port, NULL, "&ssl_cert_reqs=none"));
     CHECK_REFUSED(url_with("localhost", port, "ca.crt", ""), "localhost", YC_E_TLS);
+    check_works(url_with("localhost", port, "ca.crt", "&ssl_check_hostname=false"));
     CHECK_REFUSED(url_with("localhost", port, "wrong-ca.crt", "&ssl_check_hostname=false"), "localhost", YC_E_TLS);
+    CHECK_REFUSED(url_with("localhost", expired, "ca.crt", "&ssl_check_hostname=false"), "localhost", YC_E_TLS);
+    check_works(url_with("localhost", older, "ca.crt", "&ssl_check_hostname=false"));
+    CHECK_REFUSED(url_with("localhost", older, "wrong-ca.crt", "&ssl_check_hostname=false"), "localhost", YC_E_TLS);
 }
 
 /* The open says that the key is encrypted, and what to do. */
