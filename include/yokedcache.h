@@ -659,8 +659,9 @@ yc_status yc_keys_open(struct yc_cache *cache,
                        struct yc_error **err);
 
 // The next keys of a listing, at least 1 and at most `limit` of them (0: 512).
-// A key that is there from the beginning to the end is listed once; one that
-// comes or goes meanwhile may be. Writers are not held up.
+// A key that is there from the beginning to the end is listed at least once:
+// more than once only where servers changed and were listed again. A key that
+// comes or goes meanwhile may be listed. Writers are not held up.
 //
 // YC_OK: *out is a page, to be released with yc_keys_free().
 // YC_END: there are no more; *out is not written.

@@ -55,6 +55,23 @@ pub struct Position {
     pub part: u32,
     /// Where in it; its meaning is the backend's.
     pub offset: u64,
+    /// What both hold for; the default where a backend's positions always hold.
+    pub epoch: Epoch,
+}
+
+/// What a position holds for. Where that has changed, a part of the listing or all of it begins again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Epoch {
+    /// The process that gave the offset.
+    pub process: u64,
+    /// The parts there were, and what each had, when this pass over them began.
+    pub layout: u64,
+    /// How many more pages of this part there can be.
+    pub pages: u32,
+    /// How often a part or all of it has begun again.
+    pub restarts: u16,
+    /// Whether the pass before saw the same layout.
+    pub repeated: bool,
 }
 
 /// Which keys a listing wants. A backend may return more; the cache looks again.

@@ -95,8 +95,9 @@ pub struct SearchOptions<'a> {
 
 impl Cache {
     /// The next keys of a listing, at most `limit` of them; none at its end. A
-    /// key that is there from beginning to end is listed once; one that comes
-    /// or goes meanwhile may be.
+    /// key that is there from beginning to end is listed at least once, and
+    /// more than once only where a server's listing has to begin again; one
+    /// that comes or goes meanwhile may be listed.
     pub async fn next_keys(&self, cursor: &mut Cursor, limit: usize) -> Result<ByteStrings> {
         if cursor.is_spent() {
             cursor.left = (self.latencies.time(Timed::List, self.matching_keys(cursor, limit)).await?, 0);
@@ -144,6 +145,9 @@ impl Cache {
         let mut next = Some(Position::default());
         while let Some(from) = next {
             let page = page(&*self.backend, wanted, from, PAGE).await?;
+            if page.next.is_some_and(|next| next.epoch.restarts != from.epoch.restarts) {
+                search.begin_again();
+            }
             left = score(&mut search, &page.keys, left).await.ok_or_else(|| self.search_timed_out())?;
             next = page.next;
         }

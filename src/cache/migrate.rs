@@ -15,7 +15,7 @@ use serde_json::{Value as Json, json};
 
 use super::Cache;
 use super::running::{Run, Running};
-use crate::backend::{Backend, CopiedEntry, Imported, Position, Wanted, page};
+use crate::backend::{Backend, CopiedEntry, Epoch, Imported, Position, Wanted, page};
 use crate::caller::pause;
 use crate::config::MigrationConfig;
 use crate::entry::TagStamp;
@@ -86,13 +86,35 @@ pub(super) async fn migrate(
 
 /// A position as a text, and back.
 fn token(at: Position) -> String {
-    format!("{}.{}", at.part, at.offset)
+    let Epoch { process, layout, pages, restarts, repeated } = at.epoch;
+    if at.epoch == Epoch::default() {
+        return format!("{}.{}", at.part, at.offset);
+    }
+    format!("{}.{}.{process}.{layout}.{pages}.{restarts}.{}", at.part, at.offset, u8::from(repeated))
 }
 
 fn position(token: &str) -> Result<Position> {
-    let parts = token.split_once('.').and_then(|(part, offset)| Some((part.parse().ok()?, offset.parse().ok()?)));
     let refused = || Error::new(ErrorKind::Invalid, "resume is no token of an earlier migration's progress");
-    parts.map(|(part, offset)| Position { part, offset }).ok_or_else(refused)
+    parsed(&token.split('.').collect::<Vec<_>>()).ok_or_else(refused)
+}
+
+/// A token of before it had an epoch has two numbers: a backend whose positions need one begins again.
+fn parsed(numbers: &[&str]) -> Option<Position> {
+    let (part, offset, epoch) = match *numbers {
+        [part, offset] => (part, offset, Epoch::default()),
+        [part, offset, process, layout, pages, restarts, repeated] => {
+            let epoch = Epoch {
+                process: process.parse().ok()?,
+                layout: layout.parse().ok()?,
+                pages: pages.parse().ok()?,
+                restarts: restarts.parse().ok()?,
+                repeated: repeated == "1",
+            };
+            (part, offset, epoch)
+        }
+        _ => return None,
+    };
+    Some(Position { part: part.parse().ok()?, offset: offset.parse().ok()?, epoch })
 }
 
 /// Tries again what a server's failure kept from being done.
@@ -409,11 +431,24 @@ mod tests {
 
     #[test]
     fn a_token_leads_back_to_its_position() {
-        for at in [Position::default(), Position { part: u32::MAX, offset: u64::MAX }, Position { part: 3, offset: 9 }]
-        {
+        let epoch = Epoch { process: u64::MAX, layout: 7, pages: u32::MAX, restarts: 16, repeated: true };
+        let plain = Position { part: u32::MAX, offset: u64::MAX, ..Position::default() };
+        for at in [Position::default(), plain, Position { part: 3, offset: 9, epoch }] {
             assert_eq!(position(&token(at)).unwrap(), at);
         }
-        for wrong in ["", "1", "1.", ".1", "a.b", "1.2.3", "-1.2", "4294967296.0"] {
+        for wrong in [
+            "",
+            "1",
+            "1.",
+            ".1",
+            "a.b",
+            "1.2.3",
+            "1.2.3.4.5.6",
+            "1.2.3.4.5.6.1.8",
+            "1.2.3.4.x.6.0",
+            "-1.2",
+            "4294967296.0",
+        ] {
             assert_eq!(position(wrong).unwrap_err().kind(), ErrorKind::Invalid, "{wrong}");
         }
     }

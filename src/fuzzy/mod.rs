@@ -14,7 +14,7 @@ mod score;
 mod tests;
 
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashSet};
 use std::time::Instant;
 
 pub use pace::OutOfTime;
@@ -32,8 +32,8 @@ pub struct Match {
 
 /// A running search: offer it every key, then take the best.
 ///
-/// It is used by one thread at a time. A key that is offered twice, as listings may, comes out once,
-/// but may have taken the place of another.
+/// It is used by one thread at a time. A key that is offered twice comes out once, but may have taken the place of
+/// another unless `begin_again` was called before.
 ///
 /// With `m` bytes in the shorter and `n` in the longer of query and key, a key costs about `n`
 /// steps when a bound shows that it cannot be kept, else `m × (n + m) / 4`. When `m` is over 64 the
@@ -47,6 +47,8 @@ pub struct Search {
     limit: usize,
     kept: BinaryHeap<Ranked>,
     pace: Pace,
+    /// The keys of `kept`, once keys may come again.
+    known: Option<HashSet<Box<[u8]>>>,
 }
 
 impl Search {
@@ -63,7 +65,14 @@ impl Search {
             // Not reserved: the limit may be far more than the keys that will come.
             kept: BinaryHeap::new(),
             pace: Pace::default(),
+            known: None,
         }
+    }
+
+    /// From now on keys that were offered before may come again.
+    pub fn begin_again(&mut self) {
+        let kept = &self.kept;
+        self.known.get_or_insert_with(|| kept.iter().map(|ranked| ranked.0.key.clone()).collect());
     }
 
     /// Scores one key, and keeps it if it is among the best so far.
@@ -107,8 +116,13 @@ impl Search {
     }
 
     fn keep(&mut self, key: &[u8], score: f64) {
-        if self.kept.len() >= self.limit {
-            self.kept.pop();
+        if self.known.as_mut().is_some_and(|known| !known.insert(key.into())) {
+            return;
+        }
+        if self.kept.len() >= self.limit
+            && let Some((gone, known)) = self.kept.pop().zip(self.known.as_mut())
+        {
+            known.remove(&gone.0.key);
         }
         let key = key.into();
         self.kept.push(Ranked(Match { key, score }));

@@ -333,3 +333,14 @@ fn many_short_keys_are_not_scored_beyond_the_time_that_there_is() {
     let outcomes: Vec<_> = (0..100_000).map(|_| search.offer(b"a short key", over)).collect();
     assert!(outcomes.contains(&Err(OutOfTime)));
 }
+
+#[test]
+fn a_key_offered_again_takes_no_other_place_once_keys_may_come_again() {
+    let keys = [&b"ab"[..], b"xab", b"yab", b"ab1", b"b"];
+    let mut search = Search::new(b"ab", 0.0, 3);
+    keys.iter().for_each(|key| search.offer(key, later()).unwrap());
+    search.begin_again();
+    keys.iter().for_each(|key| search.offer(key, later()).unwrap());
+    let found: Vec<_> = search.finish().into_iter().map(|found| found.key).collect();
+    assert_eq!(found, [&b"ab"[..], b"ab1", b"b"].map(Box::from));
+}

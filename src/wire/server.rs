@@ -200,6 +200,13 @@ impl Server {
         }
     }
 
+    /// The same, on a connection to a process that gave an answer before, while there is one.
+    pub fn send_to(&self, process: u64, bytes: &[u8], replies: u32) -> Option<Result<Answer>> {
+        let is_the_one = |it: &Arc<Connection>| !it.is_broken() && it.identity().process == process;
+        let Some(connection) = self.open_connections().find(is_the_one) else { return self.send(bytes, replies) };
+        Some(self.limits.take(&self.name, bytes.len()).and_then(|room| connection.send(bytes, replies, room)))
+    }
+
     /// Ready when the server is connected, or known to be out of reach.
     pub async fn connected(&self) -> Result<()> {
         let mut status = self.status.subscribe();

@@ -115,8 +115,7 @@ impl Listings {
         }
         let listing = self.listing(from, Names::of(part));
         let order = from.offset >> WALK_BITS;
-        let at =
-            |order: u64| Some(Position { part: from.part, offset: order << WALK_BITS | u64::from(listing.number) });
+        let at = |order: u64| Some(Position { offset: order << WALK_BITS | u64::from(listing.number), ..from });
         if !self.finished(&listing).await {
             return Ok((ByteStrings::default(), at(order)));
         }
@@ -139,7 +138,7 @@ impl Listings {
 
     fn next_part(&self, from: Position) -> Option<Position> {
         let part = from.part + 1;
-        ((part as usize) < self.fleet.members.len()).then_some(Position { part, offset: 0 })
+        ((part as usize) < self.fleet.members.len()).then_some(Position { part, offset: 0, ..from })
     }
 
     /// The walk that a position belongs to, or a new one from that point on.

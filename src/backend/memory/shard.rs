@@ -278,7 +278,7 @@ impl Shard {
             }
             next += 1;
         }
-        page.next = (next < self.lru.end()).then_some(Position { part: at.part, offset: next as u64 });
+        page.next = (next < self.lru.end()).then_some(Position { part: at.part, offset: next as u64, ..at });
     }
 
     fn wanted_key(&self, id: SlotId, wanted: &Wanted, tags: &[u32]) -> Option<&[u8]> {

@@ -150,7 +150,7 @@ impl Store {
                 break;
             };
             lock(shard, &self.room).list(&wanted, &tags, at, LIST_STEP, limit, &mut page);
-            page.next = page.next.or(Some(Position { part: at.part + 1, offset: 0 }));
+            page.next = page.next.or(Some(Position { part: at.part + 1, offset: 0, ..at }));
         }
         page
     }

@@ -1,7 +1,7 @@
 //! A cluster: which server has which slot, learned from any node and again whenever it changed.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,9 +11,12 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
 use super::greet::{Login, Place, Redis, Role};
+use super::layout::Layout;
+use super::nodes::Node;
 use super::resp::command;
 use super::slots::{Range, SLOTS, ranges};
 use crate::config::{Address, ConnectionConfig};
+use crate::entry::fingerprint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::wire::{Server, Tls, ask_once, protocol};
 
@@ -33,6 +36,8 @@ pub struct Shard {
 
 /// Which shard has which slot.
 struct Map {
+    /// Of what the node that was asked said.
+    hash: u64,
     owners: Vec<u16>,
     shards: Vec<Shard>,
 }
@@ -48,7 +53,12 @@ pub struct Cluster {
     handle: Mutex<Option<Handle>>,
     servers: Mutex<HashMap<(Address, bool), Arc<Server>>>,
     map: ArcSwapOption<Map>,
+    /// What the last look at all of it found.
+    layout: ArcSwapOption<Layout>,
     outdated: Notify,
+    /// How often it was asked for the map, and how often an answer or none came.
+    asked: AtomicU64,
+    answered: watch::Sender<u64>,
     /// What the last look at the map came to; `None` before the first.
     known: watch::Sender<Option<Result<()>>>,
     closed: AtomicBool,
@@ -73,7 +83,10 @@ impl Cluster {
             handle: Mutex::new(Some(handle.clone())),
             servers: Mutex::default(),
             map: ArcSwapOption::empty(),
+            layout: ArcSwapOption::empty(),
             outdated: Notify::new(),
+            asked: AtomicU64::new(0),
+            answered: watch::Sender::new(0),
             known: watch::Sender::new(None),
             closed: AtomicBool::new(false),
         });
@@ -117,6 +130,45 @@ impl Cluster {
             .ok()
             .and_then(|known| known.clone())
             .unwrap_or_else(|| Err(Error::new(ErrorKind::Closed, "the cache was closed")))
+    }
+
+    /// Waits until a node was asked for the map after this was called, or none could be.
+    pub async fn refreshed(&self) -> Result<()> {
+        let next = self.asked.load(SeqCst) + 1;
+        self.outdated.notify_one();
+        let mut answered = self.answered.subscribe();
+        let _ = answered.wait_for(|answered| *answered >= next).await;
+        self.known().await
+    }
+
+    /// The layout that was seen last, or now.
+    pub async fn last_layout(&self) -> Result<Arc<Layout>> {
+        match self.layout.load_full() {
+            Some(layout) => Ok(layout),
+            None => self.look().await,
+        }
+    }
+
+    pub(super) fn keep_layout(&self, layout: Layout) -> Arc<Layout> {
+        let layout = Arc::new(layout);
+        let known = self.primaries();
+        let is_known = |server: &Arc<Server>| known.iter().any(|known| Arc::ptr_eq(known, server));
+        if !layout.servers.iter().all(is_known) {
+            self.mark_outdated();
+        }
+        self.layout.store(Some(Arc::clone(&layout)));
+        layout
+    }
+
+    /// A hash of the map, if each slot has an owner.
+    pub(super) fn map_hash(&self) -> Option<u64> {
+        self.map.load().as_ref().filter(|map| !map.owners.contains(&NOBODY)).map(|map| map.hash)
+    }
+
+    /// The server that another knows as this node.
+    pub(super) fn server_of(&self, node: &Node) -> Option<Arc<Server>> {
+        let known = node.addresses().find(|address| self.lock().contains_key(&(address.clone(), false)));
+        self.server(known.or_else(|| node.addresses().next())?, false)
     }
 
     /// Every server there is.
@@ -211,7 +263,11 @@ impl Cluster {
             Address::Tcp { host: known, .. } if host.is_empty() => Address::Tcp { host: known.clone(), port: *port },
             _ => Address::Tcp { host: host.clone(), port: *port },
         };
-        let mut map = Map { owners: vec![NOBODY; SLOTS], shards: Vec::new() };
+        let mut map = Map {
+            hash: fingerprint(format!("{ranges:?}").as_bytes()),
+            owners: vec![NOBODY; SLOTS],
+            shards: Vec::new(),
+        };
         let mut used = Vec::new();
         for range in ranges {
             let Some((primary, replicas)) = range.nodes.split_first() else { continue };
@@ -230,6 +286,8 @@ impl Cluster {
             used.push(Arc::clone(&shard.primary));
             used.extend(shard.replicas.iter().cloned());
         });
+        // A server that only takes slots over is in no map.
+        self.layout.load().iter().for_each(|layout| used.extend(layout.servers.iter().cloned()));
         self.map.store(Some(Arc::new(map)));
         self.retire(&used);
     }
@@ -258,11 +316,13 @@ impl Cluster {
 /// Learns the map, again and again, until the cluster is closed.
 async fn keep_current(cluster: Arc<Cluster>) {
     while !cluster.closed.load(Relaxed) {
+        let asked = cluster.asked.fetch_add(1, SeqCst) + 1;
         let learned = Box::pin(cluster.learn()).await;
         // Once it is known, a map that cannot be had again is no reason to refuse calls.
         if learned.is_ok() || cluster.map.load().is_none() {
             cluster.known.send_replace(Some(learned));
         }
+        cluster.answered.send_replace(asked);
         sleep(SPACING).await;
         let patience = if cluster.is_troubled() { TROUBLED } else { ROUTINE };
         let mut left = patience;
@@ -276,4 +336,5 @@ async fn keep_current(cluster: Arc<Cluster>) {
         }
     }
     cluster.stop();
+    cluster.answered.send_replace(u64::MAX);
 }

@@ -34,7 +34,7 @@ const TEXTS: [(&str, &str); 4] = [
 /// Whether every server that has entries answers.
 pub async fn ping(route: &Route) -> Result<()> {
     route.connected().await?;
-    for server in route.primaries() {
+    for server in route.primaries().await? {
         answers(&server).await?;
     }
     Ok(())
@@ -42,9 +42,8 @@ pub async fn ping(route: &Route) -> Result<()> {
 
 /// A report of each server.
 pub async fn report(route: &Route, prefix: &str) -> Result<Vec<Json>> {
-    if route.servers().is_empty() {
-        route.connected().await?;
-    }
+    // An empty report would read as one of servers that are all well.
+    route.primaries().await?;
     let mut servers = route.servers();
     servers.sort_by(|one, other| one.name().cmp(other.name()));
     let (mut call, mut reports) = (RollCall::of(servers.len()), Vec::new());
@@ -78,7 +77,7 @@ async fn told(server: &Server) -> Result<Map<String, Json>> {
 
 /// Whether no server evicts names that have no end.
 pub async fn keeps_what_never_expires(route: &Route) -> Result<bool> {
-    for server in route.primaries() {
+    for server in route.primaries().await? {
         let reply = ask(&server, &[b"INFO", b"memory"]).await?;
         if memchr::memmem::find(&reply, b"maxmemory_policy:allkeys").is_some() {
             return Ok(false);

@@ -6,7 +6,9 @@ mod details;
 mod greet;
 mod index;
 mod info;
+mod layout;
 mod names;
+mod nodes;
 mod refusal;
 mod resp;
 mod route;
@@ -15,6 +17,7 @@ mod scan;
 mod sentinel;
 mod slots;
 mod store;
+mod walk;
 
 use self::route::Route;
 use self::store::RedisStore;

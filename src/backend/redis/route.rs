@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::cluster::Cluster;
 use super::greet::{Login, Place, Redis, Role};
+use super::layout::Layout;
 use super::sentinel::Sentinels;
 use crate::config::{RedisConfig, RedisTopology};
 use crate::error::Result;
@@ -93,11 +94,30 @@ impl Route {
         }
     }
 
-    /// The servers that have entries, in an order that lasts.
-    pub fn primaries(&self) -> Vec<Arc<Server>> {
+    /// The servers that have entries, once they are known; never none.
+    pub async fn primaries(&self) -> Result<Vec<Arc<Server>>> {
         match self {
-            Self::Alone { primary, .. } => vec![Arc::clone(primary)],
-            Self::Cluster(cluster) => cluster.primaries(),
+            Self::Alone { primary, .. } => Ok(vec![Arc::clone(primary)]),
+            Self::Cluster(cluster) => {
+                cluster.known().await?;
+                Ok(cluster.primaries())
+            }
+        }
+    }
+
+    /// How entries lie on the servers at this moment.
+    pub async fn look(&self) -> Result<Arc<Layout>> {
+        match self {
+            Self::Alone { primary, .. } => Ok(Arc::new(Layout::of_one(primary))),
+            Self::Cluster(cluster) => cluster.look().await,
+        }
+    }
+
+    /// The same, as it was seen last.
+    pub async fn layout(&self) -> Result<Arc<Layout>> {
+        match self {
+            Self::Alone { .. } => self.look().await,
+            Self::Cluster(cluster) => cluster.last_layout().await,
         }
     }
 

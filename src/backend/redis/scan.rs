@@ -1,61 +1,43 @@
-//! Listing names with SCAN, primary by primary, and estimating what a prefix holds.
+//! Asking one server, SCAN among other things, and estimating what a prefix holds.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::commands::Kind;
 use super::names;
 use super::resp::{RepliesOf, Reply, command};
 use super::store::RedisStore;
-use crate::backend::Position;
-use crate::backend::remote::{Pairing, Part, SAMPLE, Sample};
+use crate::backend::remote::{Pairing, SAMPLE, Sample};
 use crate::backoff::Backoff;
 use crate::byte_strings::ByteStrings;
 use crate::caller;
 use crate::error::{Error, ErrorKind, Result};
-use crate::wire::{Server, protocol};
+use crate::wire::{Replies, Server, protocol};
 
 /// How many names SCAN looks at in one call: 1000 is four times faster than its default of 10, and holds the server up
 /// for less than a millisecond.
-const COUNT: &[u8] = b"1000";
+pub const COUNT: &[u8] = b"1000";
 /// The most pages an estimate looks at on each server.
 const SAMPLED_PAGES: usize = 10;
-
 /// How long one server is asked again where no call says it.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// Some names from a position on.
-pub async fn page(
-    store: &RedisStore,
-    prefix: &str,
-    part: Part<'_>,
-    from: Position,
-    _limit: usize,
-) -> Result<(ByteStrings, Option<Position>)> {
-    let primaries = store.route.primaries();
-    let Some(server) = primaries.get(from.part as usize) else { return Ok((ByteStrings::default(), None)) };
-    let glob = match part {
-        Part::Entries(literal) => names::entries_glob(prefix, literal),
-        Part::All => names::all_glob(prefix),
-    };
-    let (listed, offset) = scan(server, from.offset, &glob).await?;
-    // What a server returns is looked at again: no glob of ours may reach another prefix.
-    let ours: &[u8] =
-        &if matches!(part, Part::All) { format!("{prefix}:").into_bytes() } else { names::entry(prefix, b"") };
-    let mut found = ByteStrings::default();
-    listed.iter().filter(|name| name.starts_with(ours)).for_each(|name| found.push(name));
-    let next_part = from.part + u32::from(offset == 0);
-    let more = (next_part as usize) < primaries.len();
-    Ok((found, more.then_some(Position { part: next_part, offset })))
-}
+/// How often all is counted while slots move.
+const COUNTS: u32 = 3;
 
 async fn scan(server: &Server, cursor: u64, glob: &[u8]) -> Result<(ByteStrings, u64)> {
-    let reply = ask(server, &[b"SCAN", cursor.to_string().as_bytes(), b"MATCH", glob, b"COUNT", COUNT]).await?;
-    let mut elements = RepliesOf(&reply);
-    elements.next();
-    let cursor = elements.next().and_then(Reply::bytes).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+    let reply = reply_of(server, &[b"SCAN", cursor.to_string().as_bytes(), b"MATCH", glob, b"COUNT", COUNT]).await?;
+    names_of(server, RepliesOf(&reply))
+}
+
+/// The names in a reply to SCAN, and the next cursor.
+pub fn names_of(server: &Server, mut reply: RepliesOf<'_>) -> Result<(ByteStrings, u64)> {
+    if let Some(Reply::Error(text)) = reply.next() {
+        return Err(super::refusal::error(server.name(), text));
+    }
+    let cursor = reply.next().and_then(Reply::bytes).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
     let cursor = cursor.ok_or_else(|| protocol(server.name(), "no answer to SCAN"))?;
     let mut listed = ByteStrings::default();
-    elements.skip(1).filter_map(Reply::bytes).for_each(|name| listed.push(name));
+    reply.skip(1).filter_map(Reply::bytes).for_each(|name| listed.push(name));
     Ok((listed, cursor))
 }
 
@@ -68,17 +50,25 @@ pub async fn ask(server: &Server, parts: &[&[u8]]) -> Result<Vec<u8>> {
 pub async fn reply_of(server: &Server, parts: &[&[u8]]) -> Result<Vec<u8>> {
     let mut request = Vec::new();
     command(&mut request, parts);
+    replies_of(server, &request, 1, None).await.map(|replies| replies.bytes)
+}
+
+/// The replies of one server to commands that may be sent again; of this process while it is connected.
+pub async fn replies_of(server: &Server, request: &[u8], replies: u32, process: Option<u64>) -> Result<Replies> {
     let mut backoff = Backoff::until(caller::call_deadline().unwrap_or_else(|| Instant::now() + PATIENCE));
     loop {
         server.connected().await?;
-        let sent = server.send(&request, 1);
+        let sent = match process {
+            Some(process) => server.send_to(process, request, replies),
+            None => server.send(request, replies),
+        };
         let answered = match sent {
             Some(Ok(answer)) => answer.await,
             Some(Err(error)) => Err(error),
             None => Err(Error::new(ErrorKind::Connect, format!("{}: the connection was lost", server.name()))),
         };
         match answered {
-            Ok(replies) => return Ok(replies.bytes),
+            Ok(replies) => return Ok(replies),
             Err(error) if error.kind() == ErrorKind::Busy || !backoff.pause().await => return Err(error),
             Err(_) => {}
         }
@@ -92,15 +82,31 @@ fn accepted(server: &Server, reply: Vec<u8>) -> Result<Vec<u8>> {
     }
 }
 
-/// Names of entries on each primary: all where a few thousand names are all there are, else some of them.
+/// Samples names of entries on each primary: all of them where a few thousand names are all there are. What is listed
+/// while slots move is not known to be all.
 pub async fn sample(store: &RedisStore, prefix: &str) -> Result<Vec<Sample>> {
+    let mut layout = store.route.look().await?;
+    for attempt in 1.. {
+        let mut samples = sample_of(store, prefix, &layout.servers).await?;
+        let now = if store.route.is_cluster() { store.route.look().await? } else { layout.clone() };
+        let is_settled = now.hash == layout.hash && !now.is_moving;
+        if is_settled || attempt == COUNTS {
+            samples.iter_mut().filter(|_| !is_settled).for_each(|it| it.scale = it.scale.or(Some(1.0)));
+            return Ok(samples);
+        }
+        layout = now;
+    }
+    Ok(Vec::new())
+}
+
+async fn sample_of(store: &RedisStore, prefix: &str, servers: &[Arc<Server>]) -> Result<Vec<Sample>> {
     let mut samples = Vec::new();
-    for server in store.route.primaries() {
-        let (listed, looked_at_all) = first_entries(&server, prefix).await?;
+    for server in servers {
+        let (listed, looked_at_all) = first_entries(server, prefix).await?;
         let mut names = ByteStrings::default();
         listed.iter().take(SAMPLE).for_each(|name| names.push(name));
         let is_whole = looked_at_all && names.len() == listed.len();
-        let scale = if is_whole { None } else { Some(scale(&server, listed.len(), names.len(), looked_at_all).await?) };
+        let scale = if is_whole { None } else { Some(scale(server, listed.len(), names.len(), looked_at_all).await?) };
         samples.push(Sample { sizes: sizes(store, &names).await?, names, scale });
     }
     Ok(samples)

@@ -9,7 +9,7 @@ use super::commands::{Commands, Kind};
 use super::resp::{RepliesOf, Reply};
 use super::route::Route;
 use super::run::{Policy, run};
-use super::{details, names, scan};
+use super::{details, names, scan, walk};
 use crate::backend::remote::{EachBytes, EachDone, Pairing, Part, Parts, Sample, Store, Write};
 use crate::backend::{Capabilities, Position};
 use crate::backoff::Backoff;
@@ -328,9 +328,9 @@ impl Store for RedisStore {
         prefix: &'a str,
         part: Part<'a>,
         from: Position,
-        limit: usize,
+        _limit: usize,
     ) -> Result<(ByteStrings, Option<Position>)> {
-        scan::page(self, prefix, part, from, limit).await
+        walk::page(self, prefix, part, from).await
     }
 
     async fn unlink<'a>(&'a self, names: &'a [&'a [u8]]) -> Result<()> {

@@ -2,6 +2,7 @@
    its own shard, for a while. Needs servers of its own of kind cluster (tests/servers). */
 #include "numbered.h"
 #include "ports.h"
+#include "slots.h"
 
 #include <pthread.h>
 
@@ -78,14 +79,6 @@ static void *use_on(void *argument) {
     return NULL;
 }
 
-/* The name of a node, to be freed. */
-static char *node_name(int port) {
-    reply *name = ask(port, "CLUSTER MYID");
-    char *text = strdup(name && name->text ? name->text : "");
-    reply_free(name);
-    return text;
-}
-
 static bool migrate_name(int from, int to, const reply *name) {
     char port[16];
     snprintf(port, sizeof port, "%d", to);
@@ -108,16 +101,11 @@ static void migrate_names(int from, int to, long long slot) {
 }
 
 static void move_slot(int from, int to, long long slot) {
-    char *source = node_name(from), *target = node_name(to);
-    CHECK(tell(to, "CLUSTER SETSLOT %lld IMPORTING %s", slot, source));
-    CHECK(tell(from, "CLUSTER SETSLOT %lld MIGRATING %s", slot, target));
+    open_slot(from, to, slot);
     sleep_ms(100); /* Under load: those that are not there yet are asked for at both. */
     migrate_names(from, to, slot);
     sleep_ms(100);
-    CHECK(tell(to, "CLUSTER SETSLOT %lld NODE %s", slot, target));
-    CHECK(tell(from, "CLUSTER SETSLOT %lld NODE %s", slot, target));
-    free(source);
-    free(target);
+    close_slot(from, to, slot);
 }
 
 /* The slot of a name on that node. */

@@ -1,0 +1,231 @@
+//! One look at all of a cluster: which servers have keys at this moment, and whether keys are on their way.
+//!
+//! Each primary is asked for itself, since the others hear of a change later than those it concerns. A walk through
+//! the keys looks before and after: what it has seen is whole if both looks are alike.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::cluster::Cluster;
+use super::nodes::{Node, nodes};
+use super::resp::{RepliesOf, Reply, command};
+use super::scan::reply_of;
+use super::slots::SLOTS;
+use crate::caller;
+use crate::entry::fingerprint;
+use crate::error::{Error, ErrorKind, Result};
+use crate::wire::{Server, protocol};
+
+/// How often a look is repeated while slots have no owner, and the time between.
+const LOOKS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(25);
+/// How often servers are asked that were heard of from those that were asked before.
+const ROUNDS: u32 = 5;
+
+/// Which servers have keys.
+pub struct Layout {
+    /// Two layouts with the same are the same.
+    pub hash: u64,
+    /// Keys are on their way between servers, one by one, or may be.
+    pub is_moving: bool,
+    /// In an order that is the same for the same hash.
+    pub servers: Vec<Arc<Server>>,
+}
+
+impl Layout {
+    /// That of a single server.
+    pub fn of_one(server: &Arc<Server>) -> Self {
+        Self { hash: 0, is_moving: false, servers: vec![Arc::clone(server)] }
+    }
+}
+
+impl Cluster {
+    /// How the keys lie now, asked of the servers themselves.
+    pub async fn look(&self) -> Result<Arc<Layout>> {
+        self.known().await?;
+        let mut looks = 0;
+        loop {
+            looks += 1;
+            match self.look_once().await? {
+                Ok(layout) => return Ok(self.keep_layout(layout)),
+                Err(error) if looks >= LOOKS || is_nearly_over() => return Err(error),
+                Err(_) => self.mark_outdated(),
+            }
+            caller::pause(PAUSE).await;
+        }
+    }
+
+    /// The layout, or what is missing and may come in a moment.
+    async fn look_once(&self) -> Result<std::result::Result<Layout, Error>> {
+        let mut survey = Survey::default();
+        let mut ask = self.primaries();
+        for round in 0..ROUNDS {
+            if !survey.ask(ask).await? {
+                return self.look_at_map().await;
+            }
+            if survey.unasked().is_empty() {
+                break;
+            }
+            if round == 0 {
+                // The map has the addresses that clients are to use.
+                self.refreshed().await?;
+            }
+            ask = survey.not_yet_asked(self.primaries());
+            if ask.is_empty() {
+                ask = survey.not_yet_asked(survey.unasked().iter().filter_map(|node| self.server_of(node)).collect());
+            }
+            if ask.is_empty() {
+                break;
+            }
+        }
+        let layout = survey.layout();
+        if let Err(error) = &layout
+            && error.kind() != ErrorKind::Server
+        {
+            return Err(error.clone());
+        }
+        Ok(layout)
+    }
+
+    /// The same of the map alone, where the user may not run CLUSTER NODES: slots may be open, and nobody tells.
+    async fn look_at_map(&self) -> Result<std::result::Result<Layout, Error>> {
+        self.refreshed().await?;
+        let Some(hash) = self.map_hash() else { return Ok(Err(incomplete())) };
+        Ok(Ok(Layout { hash, is_moving: true, servers: self.primaries() }))
+    }
+}
+
+/// Whether the call has no time for another look.
+fn is_nearly_over() -> bool {
+    caller::call_deadline().is_some_and(|deadline| Instant::now() + PAUSE * 2 >= deadline)
+}
+
+#[cold]
+fn incomplete() -> Error {
+    Error::new(ErrorKind::Server, "no node of the cluster serves some slots now: it is incomplete or failing over")
+}
+
+/// What the servers said.
+#[derive(Default)]
+struct Survey {
+    /// Those that answered, with the lines of all nodes.
+    answers: Vec<(Arc<Server>, Vec<Node>)>,
+    /// Those that did not, and why.
+    failures: Vec<(Arc<Server>, Error)>,
+}
+
+impl Survey {
+    /// Asks servers, all at once; false if the user may not ask.
+    async fn ask(&mut self, servers: Vec<Arc<Server>>) -> Result<bool> {
+        let mut request = Vec::new();
+        command(&mut request, &[b"CLUSTER", b"NODES"]);
+        // One that is known to be down takes no time.
+        let mut sent = Vec::with_capacity(servers.len());
+        for server in servers {
+            sent.push(
+                server
+                    .connected()
+                    .await
+                    .map(|()| server.send(&request, 1))
+                    .map_err(|error| (server.clone(), error))
+                    .map(|answer| (server, answer)),
+            );
+        }
+        for sent in sent {
+            let (server, answer) = match sent {
+                Ok(sent) => sent,
+                Err(failure) => {
+                    self.failures.push(failure);
+                    continue;
+                }
+            };
+            let reply = match answer {
+                Some(Ok(answer)) => answer.await.map(|replies| replies.bytes),
+                _ => reply_of(&server, &[b"CLUSTER", b"NODES"]).await,
+            };
+            match reply.and_then(|reply| read(&server, &reply)) {
+                Ok(Some(nodes)) => self.answers.push((server, nodes)),
+                Ok(None) => return Ok(false),
+                Err(error) => self.failures.push((server, error)),
+            }
+        }
+        Ok(true)
+    }
+
+    fn not_yet_asked(&self, servers: Vec<Arc<Server>>) -> Vec<Arc<Server>> {
+        let asked = self.answers.iter().map(|it| &it.0).chain(self.failures.iter().map(|it| &it.0));
+        let asked: Vec<&Arc<Server>> = asked.collect();
+        servers.into_iter().filter(|server| !asked.iter().any(|asked| Arc::ptr_eq(asked, server))).collect()
+    }
+
+    /// What each said of itself.
+    fn selves(&self) -> impl Iterator<Item = (&Arc<Server>, &Node)> {
+        self.answers.iter().filter_map(|(server, nodes)| Some((server, nodes.iter().find(|node| node.is_myself)?)))
+    }
+
+    /// The ids of those that keys are leaving for.
+    fn targets(&self) -> BTreeSet<&str> {
+        let open = self.selves().flat_map(|(_, node)| node.open.iter());
+        open.filter(|open| open.leaves).map(|open| &open.other[..]).collect()
+    }
+
+    /// Nodes that may have keys and have not answered.
+    fn unasked(&self) -> Vec<&Node> {
+        let (asked, targets): (BTreeSet<&str>, _) =
+            (self.selves().map(|(_, node)| &node.id[..]).collect(), self.targets());
+        let mut unasked: Vec<&Node> = Vec::new();
+        for node in self.answers.iter().flat_map(|(_, nodes)| nodes) {
+            let may_have_keys = node.is_primary && !node.is_lost && !node.slots.is_empty();
+            if (may_have_keys || targets.contains(&node.id[..]))
+                && !asked.contains(&node.id[..])
+                && !unasked.iter().any(|known| known.id == node.id)
+            {
+                unasked.push(node);
+            }
+        }
+        unasked
+    }
+
+    fn layout(&self) -> Result<Layout> {
+        let targets = self.targets();
+        let has_keys = |node: &Node| !node.slots.is_empty() || !node.open.is_empty() || targets.contains(&node.id[..]);
+        let mut holders: Vec<_> = self.selves().filter(|(_, node)| node.is_primary && has_keys(node)).collect();
+        holders.sort_by(|one, other| one.1.id.cmp(&other.1.id));
+        holders.dedup_by(|one, other| one.1.id == other.1.id);
+        let answered = |id: &str| holders.iter().any(|(_, node)| node.id == id);
+        if !covers_all(holders.iter().map(|(_, node)| *node)) || !targets.iter().all(|id| answered(id)) {
+            return Err(self.failures.first().map_or_else(incomplete, |(_, error)| error.clone()));
+        }
+        let described: Vec<_> =
+            holders.iter().map(|(_, node)| (&node.id, &node.epoch, &node.slots, &node.open)).collect();
+        Ok(Layout {
+            hash: fingerprint(format!("{described:?}").as_bytes()),
+            is_moving: holders.iter().any(|(_, node)| !node.open.is_empty()),
+            servers: holders.into_iter().map(|(server, _)| Arc::clone(server)).collect(),
+        })
+    }
+}
+
+/// The nodes of a reply; `None` if the server does not say.
+fn read(server: &Server, reply: &[u8]) -> Result<Option<Vec<Node>>> {
+    match RepliesOf(reply).next() {
+        Some(Reply::Error(text)) if text.starts_with(b"NOPERM") || text.starts_with(b"ERR unknown") => Ok(None),
+        Some(Reply::Error(text)) => Err(super::refusal::error(server.name(), text)),
+        Some(reply) => {
+            let read = reply.bytes().and_then(nodes);
+            read.map(Some).ok_or_else(|| protocol(server.name(), "no answer to CLUSTER NODES"))
+        }
+        None => Err(protocol(server.name(), "no answer to CLUSTER NODES")),
+    }
+}
+
+fn covers_all<'a>(nodes: impl Iterator<Item = &'a Node>) -> bool {
+    let mut has = vec![false; SLOTS];
+    for (first, last) in nodes.flat_map(|node| node.slots.iter()) {
+        if let Some(range) = has.get_mut(usize::from(*first)..=usize::from(*last)) {
+            range.fill(true);
+        }
+    }
+    has.iter().all(|has| *has)
+}

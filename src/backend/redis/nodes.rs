@@ -1,0 +1,128 @@
+//! What the nodes of a cluster know of each other: the reply to CLUSTER NODES, a line for each node.
+//! <https://redis.io/docs/latest/commands/cluster-nodes>
+
+use crate::config::Address;
+
+/// A node, as another or itself sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    pub id: String,
+    /// Its IP address; empty where the one that was asked does not know its own.
+    pub ip: String,
+    /// Empty where it announces none.
+    pub host_name: String,
+    pub port: u16,
+    /// It is the one that was asked.
+    pub is_myself: bool,
+    pub is_primary: bool,
+    /// It is known to be down, or not known well enough to be asked.
+    pub is_lost: bool,
+    /// Its configuration epoch, which is another whenever it got slots.
+    pub epoch: String,
+    /// The slots it has.
+    pub slots: Vec<(u16, u16)>,
+    /// Slots whose keys are on their way from or to it; only its own line has them.
+    pub open: Vec<Open>,
+}
+
+/// A slot whose keys are on their way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Open {
+    pub slot: u16,
+    /// Whether they leave.
+    pub leaves: bool,
+    /// The id of the node at the other end.
+    pub other: String,
+}
+
+impl Node {
+    /// Where it is, by its address and, if it announces one, by its name.
+    pub fn addresses(&self) -> impl Iterator<Item = Address> {
+        let hosts = [&self.ip, &self.host_name].into_iter().filter(|host| !host.is_empty());
+        hosts.map(|host| Address::Tcp { host: host.clone(), port: self.port })
+    }
+}
+
+/// Reads all lines; `None` if one is none of this kind.
+pub fn nodes(text: &[u8]) -> Option<Vec<Node>> {
+    let text = std::str::from_utf8(text).ok()?;
+    text.lines().filter(|line| !line.trim().is_empty()).map(node).collect()
+}
+
+/// `ID IP:PORT@BUS,NAME,… FLAGS PRIMARY PING PONG EPOCH LINK SLOT…`
+fn node(line: &str) -> Option<Node> {
+    let mut words = line.split_ascii_whitespace();
+    let (id, place, flags) = (words.next()?, words.next()?, words.next()?);
+    let epoch = words.nth(3)?.to_owned();
+    words.next()?;
+    let (place, rest) = place.split_once(',').unwrap_or((place, ""));
+    let (ip, port) = place.split('@').next()?.rsplit_once(':')?;
+    let has = |flag: &str| flags.split(',').any(|it| it == flag);
+    let (mut slots, mut open) = (Vec::new(), Vec::new());
+    for word in words {
+        match word.strip_prefix('[') {
+            Some(word) => open.push(open_slot(word.strip_suffix(']')?)?),
+            None => slots.push(range(word)?),
+        }
+    }
+    Some(Node {
+        id: id.to_owned(),
+        ip: ip.to_owned(),
+        // What follows the name is `shard-id=…` and the like; a node without a name may leave it out.
+        host_name: rest.split(',').next().filter(|name| !name.contains('=')).unwrap_or_default().to_owned(),
+        port: port.parse().ok()?,
+        is_myself: has("myself"),
+        is_primary: has("master"),
+        is_lost: has("fail") || has("noaddr") || has("handshake"),
+        epoch,
+        slots,
+        open,
+    })
+}
+
+fn range(word: &str) -> Option<(u16, u16)> {
+    let (first, last) = word.split_once('-').unwrap_or((word, word));
+    Some((first.parse().ok()?, last.parse().ok()?))
+}
+
+/// `93->-ID` leaves for the other, `93-<-ID` comes from it.
+fn open_slot(word: &str) -> Option<Open> {
+    let (slot, rest) = word.split_once('-')?;
+    let leaves = rest.starts_with('>');
+    let other = rest.strip_prefix(">-").or_else(|| rest.strip_prefix("<-"))?;
+    Some(Open { slot: slot.parse().ok()?, leaves, other: other.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &[u8] = b"\
+07c37dfeb235213a872192d90877d0cd55635b91 127.0.0.1:30004@31004 slave e7d1eecce10fd6bb5eb35b9f99a514335d9ba9ca 0 1426238317239 4 connected\n\
+67ed2db8d677e59ec4a4cefb06858cf2a1a89fa1 127.0.0.2:30002@31002,host2,shard-id=69bc master - 0 1426238316232 2 connected 5461-10922\n\
+292f8b365bb7edb5e285caf0b7e6ddc7265d2f4f :30003@31003,,shard-id=5ffb master,fail - 0 1426238318243 3 disconnected 10923-16382 16383\n\
+e7d1eecce10fd6bb5eb35b9f99a514335d9ba9ca ::1:30001@31001,shard-id=aa myself,master - 0 0 1 connected 0-5460 [93->-292f8b365bb7edb5e285caf0b7e6ddc7265d2f4f] [77-<-67ed2db8d677e59ec4a4cefb06858cf2a1a89fa1]\n";
+
+    #[test]
+    fn the_lines_of_nodes_are_read() {
+        let nodes = nodes(TEXT).unwrap();
+        assert_eq!(nodes.len(), 4);
+        assert!(!nodes[0].is_primary && nodes[0].slots.is_empty());
+        assert_eq!((&nodes[1].ip[..], &nodes[1].host_name[..], nodes[1].port), ("127.0.0.2", "host2", 30002));
+        assert_eq!((nodes[1].slots.as_slice(), &nodes[1].epoch[..]), (&[(5461, 10922)][..], "2"));
+        assert!(nodes[2].is_lost && nodes[2].ip.is_empty() && nodes[2].host_name.is_empty());
+        assert_eq!(nodes[2].slots, [(10923, 16382), (16383, 16383)]);
+        let myself = &nodes[3];
+        assert!(myself.is_myself && myself.is_primary && !myself.is_lost);
+        assert_eq!((&myself.ip[..], &myself.host_name[..]), ("::1", ""));
+        let open: Vec<_> = myself.open.iter().map(|open| (open.slot, open.leaves, &open.other[..4])).collect();
+        assert_eq!(open, [(93, true, "292f"), (77, false, "67ed")]);
+    }
+
+    #[test]
+    fn what_is_no_list_of_nodes_is_none() {
+        for text in [&b"OK"[..], b"a b c", b"\xff", b"id 127.0.0.1:x@1 master - 0 0 1 connected"] {
+            assert_eq!(nodes(text), None);
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! A walk through all names, server by server, a page at a time, that is whole even where servers change meanwhile.
+//!
+//! A cursor of SCAN means something to the process that gave it alone: an answer of another process begins the server
+//! again. In a cluster the layout is looked at before and after each pass over the servers: a pass that saw two
+//! layouts begins again. While keys move one by one, a pass may miss one that goes from a server it has yet to see to
+//! one it has seen. A key moves once in a layout, so that the next pass over the same layout finds it.
+
+use super::layout::Layout;
+use super::names;
+use super::resp::{RepliesOf, Reply, command};
+use super::scan::{COUNT, names_of, replies_of};
+use super::store::RedisStore;
+use crate::backend::remote::Part;
+use crate::backend::{Epoch, Position};
+use crate::byte_strings::ByteStrings;
+use crate::error::{Error, ErrorKind, Result};
+use crate::wire::{Server, protocol};
+
+/// How often a part or all of a walk begins again.
+const RESTARTS: u16 = 16;
+/// The pages of a server beyond what its names take: as many as a table of a hundred million buckets without names.
+const SPARE_PAGES: u64 = 10_000;
+/// The pages of a server that does not tell how many names it has.
+const UNTOLD_PAGES: u32 = 1 << 24;
+
+/// Some names from a position on.
+pub async fn page(
+    store: &RedisStore,
+    prefix: &str,
+    part: Part<'_>,
+    from: Position,
+) -> Result<(ByteStrings, Option<Position>)> {
+    let mut at = from;
+    let layout = if from == Position::default() { store.route.look().await? } else { store.route.layout().await? };
+    if from == Position::default() {
+        at.epoch.layout = layout.hash;
+    } else if at.epoch.layout != layout.hash {
+        at = again(at, &layout, false)?;
+    }
+    let mut found = ByteStrings::default();
+    if let Some(server) = layout.servers.get(at.part as usize) {
+        let listed = step(server, &mut at, &glob(prefix, part)).await?;
+        // What a server returns is looked at again: no glob of ours may reach another prefix.
+        let ours =
+            if matches!(part, Part::All) { format!("{prefix}:").into_bytes() } else { names::entry(prefix, b"") };
+        listed.iter().filter(|name| name.starts_with(&ours)).for_each(|name| found.push(name));
+    }
+    if (at.part as usize) < layout.servers.len() {
+        return Ok((found, Some(at)));
+    }
+    Ok((found, ended(store, at).await?))
+}
+
+fn glob(prefix: &str, part: Part<'_>) -> Vec<u8> {
+    match part {
+        Part::Entries(literal) => names::entries_glob(prefix, literal),
+        Part::All => names::all_glob(prefix),
+    }
+}
+
+/// The end of a pass: the end of the walk, or where the next pass begins.
+async fn ended(store: &RedisStore, at: Position) -> Result<Option<Position>> {
+    if !store.route.is_cluster() && at.epoch.layout == 0 {
+        return Ok(None);
+    }
+    let now = store.route.look().await?;
+    let same = now.hash == at.epoch.layout;
+    if same && (!now.is_moving || at.epoch.repeated) {
+        return Ok(None);
+    }
+    again(at, &now, same).map(Some)
+}
+
+/// The beginning of another pass.
+fn again(at: Position, layout: &Layout, repeated: bool) -> Result<Position> {
+    let epoch = Epoch { layout: layout.hash, restarts: restarted(at)?, repeated, ..Epoch::default() };
+    Ok(Position { epoch, ..Position::default() })
+}
+
+fn restarted(at: Position) -> Result<u16> {
+    if at.epoch.restarts >= RESTARTS {
+        return Err(changing());
+    }
+    Ok(at.epoch.restarts + 1)
+}
+
+#[cold]
+fn changing() -> Error {
+    let text = format!(
+        "the servers changed {RESTARTS} times while their keys were listed (restarts, failovers, slots that move): try again when they have settled"
+    );
+    Error::new(ErrorKind::Busy, text)
+}
+
+/// The next names of a server; the position is where it goes on.
+async fn step(server: &Server, at: &mut Position, glob: &[u8]) -> Result<ByteStrings> {
+    if at.offset != 0 {
+        let (names, cursor, process) = next(server, at, glob).await?;
+        if process == at.epoch.process {
+            at.epoch.pages = at.epoch.pages.checked_sub(1).ok_or_else(|| endless(server))?;
+            advance(at, cursor);
+            return Ok(names);
+        }
+        at.epoch.restarts = restarted(*at)?;
+    }
+    first(server, at, glob).await
+}
+
+fn advance(at: &mut Position, cursor: u64) {
+    at.offset = cursor;
+    if cursor == 0 {
+        at.part += 1;
+        at.epoch.process = 0;
+    }
+}
+
+/// The first names of a server, and how many pages there can be.
+async fn first(server: &Server, at: &mut Position, glob: &[u8]) -> Result<ByteStrings> {
+    let mut request = Vec::new();
+    command(&mut request, &[b"DBSIZE"]);
+    command(&mut request, &[b"SCAN", b"0", b"MATCH", glob, b"COUNT", COUNT]);
+    let replies = replies_of(server, &request, 2, None).await?;
+    let mut rest = RepliesOf(&replies.bytes);
+    let pages = match rest.reply().next() {
+        Some(Reply::Number(names)) => u32::try_from(SPARE_PAGES + u64::try_from(names).unwrap_or(0) / 250).ok(),
+        _ => None,
+    };
+    let (names, cursor) = names_of(server, rest.reply())?;
+    at.epoch.pages = pages.unwrap_or(UNTOLD_PAGES);
+    at.epoch.process = replies.connection.identity().process;
+    advance(at, cursor);
+    Ok(names)
+}
+
+/// Those after a cursor, and the process that answered.
+async fn next(server: &Server, at: &Position, glob: &[u8]) -> Result<(ByteStrings, u64, u64)> {
+    let mut request = Vec::new();
+    command(&mut request, &[b"SCAN", at.offset.to_string().as_bytes(), b"MATCH", glob, b"COUNT", COUNT]);
+    let replies = replies_of(server, &request, 1, Some(at.epoch.process)).await?;
+    let (names, cursor) = names_of(server, RepliesOf(&replies.bytes))?;
+    Ok((names, cursor, replies.connection.identity().process))
+}
+
+#[cold]
+fn endless(server: &Server) -> Error {
+    protocol(server.name(), "SCAN does not end")
+}
