@@ -7,6 +7,8 @@ use super::{Address, ConnectionConfig, Secret, TlsConfig};
 pub struct RedisConfig {
     /// Which servers there are, and what they are to each other.
     pub topology: RedisTopology,
+    /// A single server that is a node of a cluster is refused, and not used as the cluster it belongs to.
+    pub single_only: bool,
     /// The database; 0 in a cluster.
     pub db: u32,
     /// The ACL user, never without a password; `None`: the user `default`.

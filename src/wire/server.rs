@@ -50,6 +50,14 @@ pub trait Dialect: Send + Sync + 'static {
     }
     /// Where the server is now; asked again each time.
     fn locate(&self) -> BoxFuture<'_, Result<Address>>;
+    /// Another place to try, where the last one that was told does not have the server; `None`: there is no other.
+    fn locate_next(&self) -> BoxFuture<'_, Result<Option<Address>>> {
+        Box::pin(async { Ok(None) })
+    }
+    /// How many places there may be to try: each gets its share of the time to connect.
+    fn places(&self) -> u32 {
+        1
+    }
     /// Makes a new connection fit for use: credentials, and whether it is the server that is wanted.
     fn greet<'a>(&'a self, connection: &'a Greeting<'a>) -> BoxFuture<'a, Result<()>>;
     /// Whether the server may move while its connections still work: then it is located again from time to time.
@@ -292,15 +300,42 @@ impl Server {
 
     /// Connects once, within the time there is for it.
     async fn connect(&self) -> Result<Arc<Connection>> {
-        let broken = Arc::clone(&self.changed);
-        let connecting = async {
-            let address = self.dialect.locate().await?;
-            *self.address.lock().unwrap_or_else(PoisonError::into_inner) = Some(address.clone());
-            establish(&self.name, &address, &*self.dialect, &self.config, self.tls.as_ref(), broken).await
-        };
         // Boxed: it is large, and whoever opens a cache may have a small stack.
-        let connected = timeout(self.config.connect_timeout, Box::pin(self.guarded(connecting))).await;
-        connected.unwrap_or_else(|_| Err(failure::connecting(&self.name, &std::io::ErrorKind::TimedOut.into())))
+        let connected = timeout(self.config.connect_timeout, Box::pin(self.guarded(self.connect_somewhere()))).await;
+        connected.unwrap_or_else(|_| Err(self.too_late()))
+    }
+
+    /// Tries the places where the server may be, one after another.
+    async fn connect_somewhere(&self) -> Result<Arc<Connection>> {
+        let mut address = self.dialect.locate().await?;
+        loop {
+            let error = match self.connect_to(&address).await {
+                Ok(connection) => {
+                    *self.address.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
+                    return Ok(connection);
+                }
+                Err(error) => error,
+            };
+            match self.dialect.locate_next().await {
+                Ok(Some(next)) => {
+                    tracing::debug!(server = &*self.name, "{error}; {next} is tried");
+                    address = next;
+                }
+                _ => return Err(error),
+            }
+        }
+    }
+
+    async fn connect_to(&self, address: &Address) -> Result<Arc<Connection>> {
+        let broken = Arc::clone(&self.changed);
+        let connecting = establish(&self.name, address, &*self.dialect, &self.config, self.tls.as_ref(), broken);
+        let share = self.config.connect_timeout / self.dialect.places().max(1);
+        timeout(share, Box::pin(connecting)).await.unwrap_or_else(|_| Err(self.too_late()))
+    }
+
+    #[cold]
+    fn too_late(&self) -> Error {
+        failure::connecting(&self.name, &std::io::ErrorKind::TimedOut.into())
     }
 
     /// A panic over what the server said is an error: the task that keeps the connections goes on.
@@ -359,13 +394,19 @@ impl Server {
     async fn follow(&self) {
         if let Ok(Ok(now)) = timeout(self.config.connect_timeout, self.guarded(self.dialect.locate())).await {
             let known = self.address.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            if known.is_some_and(|known| known != now) {
+            // Whoever names another place may be wrong.
+            if known.is_some_and(|known| known != now) && self.is_at(&now).await {
                 let text =
                     format!("{}: it has moved to {}", self.name, shown(now.to_string().as_bytes(), LONGEST_NAME));
                 self.open_connections()
                     .for_each(|connection| connection.kill(Error::new(ErrorKind::Connect, text.clone())));
             }
         }
+    }
+
+    async fn is_at(&self, address: &Address) -> bool {
+        let connection = self.connect_to(address).await;
+        connection.map(|connection| drop(Unaccepted(Some(connection)))).is_ok()
     }
 
     /// Looks after connections that nobody leads.

@@ -105,12 +105,13 @@ async fn greet_in_text(connection: &Greeting<'_>, login: &Login) -> Result<()> {
 pub async fn log_in_with_text(connection: &Greeting<'_>, login: &Login) -> Result<()> {
     let (Some(user), Some(password)) = (&login.username, &login.password) else { return Ok(()) };
     let asked = connection.ask(b"mn\r\n").await?;
-    if refusal_of(&asked) != Some(Refusal::Credentials) {
-        return Err(if refusal_of(&asked).is_none() {
-            needless(connection.server())
-        } else {
-            refused(connection, &asked)
-        });
+    match refusal_of(&asked) {
+        Some(Refusal::Credentials) => {}
+        Some(_) => return Err(refused(connection, &asked)),
+        None => {
+            note_needless(connection.server());
+            return Ok(());
+        }
     }
     let credentials = format!("{user} {}", password.expose());
     let request = format!("set yokedcache 0 0 {}\r\n{credentials}\r\n", credentials.len());
@@ -124,7 +125,7 @@ async fn greet_in_binary(connection: &Greeting<'_>, login: &Login) -> Result<()>
         let parts = Parts { key: b"PLAIN", value: credentials.as_bytes(), ..Parts::default() };
         match ask_packet(connection, opcode::SASL_START, &parts).await? {
             0 => {}
-            status if Refusal::of_status(status) == Refusal::Command => return Err(needless(connection.server())),
+            status if Refusal::of_status(status) == Refusal::Command => note_needless(connection.server()),
             _ => return Err(refused_login(connection.server(), b"refused")),
         }
     }
@@ -194,11 +195,8 @@ fn asks_for_credentials(server: &str) -> Error {
 }
 
 #[cold]
-fn needless(server: &str) -> Error {
-    let text = format!(
-        "{server}: the server asks for no credentials, so that they were not sent: leave out username and password, or start it with -Y (binary: -S)"
-    );
-    Error::new(ErrorKind::Auth, text)
+fn note_needless(server: &str) {
+    tracing::warn!(server, "the server asks for no credentials: those that are set were not used");
 }
 
 #[cold]

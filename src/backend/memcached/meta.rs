@@ -248,6 +248,9 @@ impl MetaFraming {
             self.position = end;
             return Ok(None);
         }
+        if [&b"-ERR"[..], b"-NOAUTH", b"-DENIED", b"-NOPERM"].contains(&code) {
+            return Err("it is Redis's: use redis://".into());
+        }
         Err(format!("it begins with {}", line[..line.len().min(40)].escape_ascii()))
     }
 }

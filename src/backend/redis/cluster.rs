@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use memchr::memmem;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
+use super::found::Clustering;
 use super::greet::{Login, Place, Redis, Role};
 use super::layout::Layout;
 use super::nodes::Node;
@@ -132,6 +134,11 @@ impl Cluster {
             .unwrap_or_else(|| Err(Error::new(ErrorKind::Closed, "the cache was closed")))
     }
 
+    /// Why no map is known, if one was asked for in vain.
+    pub fn unknown(&self) -> Option<Error> {
+        self.known.borrow().as_ref()?.as_ref().err().cloned()
+    }
+
     /// Waits until a node was asked for the map after this was called, or none could be.
     pub async fn refreshed(&self) -> Result<()> {
         let next = self.asked.load(SeqCst) + 1;
@@ -205,7 +212,8 @@ impl Cluster {
         let server = servers.entry((address.clone(), replica)).or_insert_with(|| {
             let role = if replica { Role::ClusterReplica } else { Role::Any };
             let name = address.to_string();
-            let dialect = Redis { login: self.login.clone(), place: Place::At(address), role };
+            let dialect =
+                Redis { login: self.login.clone(), place: Place::At(address), role, clustering: Clustering::Expected };
             Server::start(&name, Box::new(dialect), &self.config, self.tls.clone(), &handle)
         });
         Some(Arc::clone(server))
@@ -240,7 +248,8 @@ impl Cluster {
     }
 
     async fn ask(&self, address: &Address) -> Result<Vec<Range>> {
-        let dialect = Redis { login: self.login.clone(), place: Place::At(address.clone()), role: Role::Any };
+        let (login, place) = (self.login.clone(), Place::At(address.clone()));
+        let dialect = Redis { login, place, role: Role::Any, clustering: Clustering::Expected };
         let mut request = Vec::new();
         command(&mut request, &[b"CLUSTER", b"SLOTS"]);
         let name = address.to_string();
@@ -249,10 +258,11 @@ impl Cluster {
         let reply =
             asked.unwrap_or_else(|_| Err(Error::new(ErrorKind::Connect, format!("{name}: no answer in time"))))?;
         let ranges = match reply.first() {
+            Some(b'-') if memmem::find(&reply, b"cluster support disabled").is_some() => return Err(no_cluster(&name)),
             Some(b'-') => return Err(super::refusal::error(&name, reply[1..].trim_ascii())),
             _ => ranges(&reply).ok_or_else(|| protocol(&name, "no answer to CLUSTER SLOTS"))?,
         };
-        if ranges.is_empty() {
+        if ranges.iter().all(|range| range.nodes.is_empty()) {
             return Err(Error::new(ErrorKind::Server, format!("{name}: the cluster has no slots assigned yet")));
         }
         Ok(ranges)
@@ -311,6 +321,14 @@ impl Cluster {
     fn lock(&self) -> MutexGuard<'_, HashMap<(Address, bool), Arc<Server>>> {
         self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+#[cold]
+fn no_cluster(server: &str) -> Error {
+    let text = format!(
+        "{server}: the server is no node of a cluster: use redis:// (or rediss://), or leave out `cluster` and `nodes`"
+    );
+    Error::new(ErrorKind::Config, text)
 }
 
 /// Learns the map, again and again, until the cluster is closed.

@@ -2,6 +2,7 @@
 
 use futures_util::future::BoxFuture;
 
+use super::found::Clustering;
 use super::resp::{RepliesOf, Reply, RespFraming, command};
 use super::sentinel::Sentinels;
 use super::{info, refusal};
@@ -53,10 +54,9 @@ pub enum Role {
 }
 
 /// Where a server is to be found.
-#[derive(Clone)]
 pub enum Place {
     At(Address),
-    By(Sentinels),
+    By(Box<Sentinels>),
 }
 
 /// How Redis is connected to.
@@ -64,6 +64,7 @@ pub struct Redis {
     pub login: Login,
     pub place: Place,
     pub role: Role,
+    pub clustering: Clustering,
 }
 
 impl Dialect for Redis {
@@ -85,17 +86,35 @@ impl Dialect for Redis {
         })
     }
 
+    fn locate_next(&self) -> BoxFuture<'_, Result<Option<Address>>> {
+        match &self.place {
+            Place::At(_) => Box::pin(async { Ok(None) }),
+            Place::By(sentinels) => sentinels.locate_next(self.role),
+        }
+    }
+
+    fn places(&self) -> u32 {
+        match &self.place {
+            Place::At(_) => 1,
+            Place::By(sentinels) => sentinels.count(),
+        }
+    }
+
     fn greet<'a>(&'a self, connection: &'a Greeting<'a>) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             // Alone: a server that turns a client away answers one command and closes.
             self.log_in(connection).await?;
             // Only a name in the server's list of clients: whoever may not set it does without.
             if let Err(text) = ask(connection, &[b"CLIENT", b"SETNAME", b"yokedcache"]).await?
-                && text.starts_with(b"ERR max number")
+                && let Some(error) = turned_away(connection.server(), &text)
             {
-                return Err(refusal::error(connection.server(), &text));
+                return Err(error);
             }
-            self.prepare(connection).await
+            self.prepare(connection).await?;
+            if let Place::By(sentinels) = &self.place {
+                sentinels.confirm();
+            }
+            Ok(())
         })
     }
 
@@ -115,7 +134,14 @@ impl Redis {
         let parts: Vec<&[u8]> =
             [b"AUTH"].iter().map(|name| &name[..]).chain(user.map(str::as_bytes)).chain([password]).collect();
         match ask(connection, &parts).await? {
-            Ok(_) => Ok(()),
+            Ok(()) => Ok(()),
+            Err(text) if is_needless(&text) => {
+                tracing::warn!(
+                    server = connection.server(),
+                    "the server has no password: the one that is set is not needed"
+                );
+                Ok(())
+            }
             Err(text) => Err(refused_login(connection.server(), &text)),
         }
     }
@@ -131,7 +157,11 @@ impl Redis {
         let ping = asked.push(&[b"PING"]);
         let role = wanted.map(|wanted| (wanted, asked.push(&[b"ROLE"])));
         let replies = asked.send(connection).await?;
-        for needed in [selected, readonly, Some(ping)].into_iter().flatten() {
+        self.clustering.check(connection.server(), info::is_node(replies.of(server)), self.login.db)?;
+        if let Some(Reply::Error(text)) = selected.and_then(|selected| replies.of(selected).next()) {
+            return Err(no_database(connection.server(), self.login.db, text));
+        }
+        for needed in [readonly, Some(ping)].into_iter().flatten() {
             accepted(connection, replies.of(needed))?;
         }
         connection.identify(info::identity(replies.of(server), replies.of(replication)));
@@ -194,10 +224,44 @@ impl Answered {
     }
 }
 
+/// A server that takes nobody from here, or nobody more, says so in place of its first reply.
+#[cold]
+fn turned_away(server: &str, text: &[u8]) -> Option<Error> {
+    if text.starts_with(b"ERR max number") {
+        return Some(refusal::error(server, text));
+    }
+    text.starts_with(b"DENIED").then(|| {
+        let text = format!(
+            "{server}: the server runs in protected mode and takes clients of its own host alone: set a password on it (requirepass or an ACL user), or `protected-mode no` where the network is trusted"
+        );
+        Error::new(ErrorKind::Connect, text)
+    })
+}
+
+/// A password was sent to a server that has none: the reply of Redis 6 and later, and of those before.
+fn is_needless(text: &[u8]) -> bool {
+    [&b"ERR AUTH <password> called without any password"[..], b"ERR Client sent AUTH, but no password is set"]
+        .iter()
+        .any(|needless| text.starts_with(needless))
+}
+
+#[cold]
+fn no_database(server: &str, db: u32, text: &[u8]) -> Error {
+    if text.starts_with(b"ERR") {
+        let text =
+            format!("{server}: the server has no database {db}: set `db` to one that it has, or raise its `databases`");
+        return Error::new(ErrorKind::Config, text);
+    }
+    refusal::error(server, text)
+}
+
 /// The server's own text is not repeated: it could hold what was sent.
 #[cold]
 fn refused_login(server: &str, text: &[u8]) -> Error {
-    if text.starts_with(b"LOADING") || text.starts_with(b"ERR max number") {
+    if let Some(error) = turned_away(server, text) {
+        return error;
+    }
+    if text.starts_with(b"LOADING") {
         return refusal::error(server, text);
     }
     let code: String = text.iter().take_while(|byte| byte.is_ascii_uppercase()).map(|byte| char::from(*byte)).collect();

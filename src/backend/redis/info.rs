@@ -25,6 +25,11 @@ pub fn identity(server: RepliesOf<'_>, replication: RepliesOf<'_>) -> Identity {
     Identity { process: hash(field(server, "run_id")), history: hash(field(replication, "master_replid")) }
 }
 
+/// Whether the server is a node of a cluster, by `INFO server`; not where it does not say.
+pub fn is_node(server: RepliesOf<'_>) -> bool {
+    ["redis_mode", "server_mode"].iter().any(|name| field(server, name) == Some("cluster"))
+}
+
 /// Services that hide their servers may put zeros there.
 fn is_random(value: &str) -> bool {
     value.len() >= 16 && value.bytes().any(|byte| byte != b'0')

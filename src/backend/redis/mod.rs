@@ -3,6 +3,7 @@
 mod cluster;
 mod commands;
 mod details;
+mod found;
 mod greet;
 mod index;
 mod info;

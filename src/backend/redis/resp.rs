@@ -92,6 +92,7 @@ impl RespFraming {
                 let elements = length(text, MAX_ELEMENTS)?.unwrap_or(0);
                 self.passed(header.end, elements)
             }
+            b'E' if text.starts_with(b"RROR") => Err("it is Memcached's: use memcached://".into()),
             other => Err(format!("it begins with the byte {other:#04x}")),
         }
     }

@@ -107,10 +107,7 @@ async fn at_once(
     policy: Policy,
     each: EachReply<'_>,
 ) -> (usize, bool) {
-    let server = match route {
-        Route::Alone { primary, replica: None } if commands.kind != Kind::Once => primary,
-        _ => return (0, false),
-    };
+    let Some(server) = route.only_server().filter(|_| commands.kind != Kind::Once) else { return (0, false) };
     let replies = u32::try_from(commands.len()).unwrap_or(u32::MAX);
     let Some(Ok(answer)) = server.send(commands.bytes(), replies) else { return (0, false) };
     let replies = match Until::new(end, answer).await {
@@ -177,7 +174,7 @@ impl Round<'_> {
             let owner = || self.route.owner(self.commands.slot(todo.index), self.commands.kind == Kind::Read);
             let Some(server) = todo.to.as_ref().map(|to| Arc::clone(&to.0)).or_else(owner) else {
                 self.route.mark_outdated();
-                todo.error = Some(unassigned());
+                todo.error = Some(self.route.unknown().unwrap_or_else(unassigned));
                 self.pause = true;
                 self.again.push(todo);
                 continue;

@@ -1,52 +1,127 @@
 //! Asking sentinels where a primary, or a replica of it, is now. <https://redis.io/docs/reference/sentinel-clients>
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 
+use super::found::Clustering;
 use super::greet::{Login, Place, Redis, Role};
 use super::resp::{RepliesOf, Reply, command};
 use crate::config::{Address, ConnectionConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::wire::{Tls, ask_once};
 
-/// The sentinels that know a primary by its name.
-#[derive(Clone)]
+/// The sentinels that know a primary by its name, for one server that is looked for.
 pub struct Sentinels {
-    pub addresses: Vec<Address>,
+    addresses: Vec<Address>,
     pub master: String,
-    pub login: Login,
-    pub config: ConnectionConfig,
-    pub tls: Option<Tls>,
+    login: Login,
+    config: ConnectionConfig,
+    tls: Option<Tls>,
+    /// The one that is asked first: it named the right server last.
+    first: AtomicUsize,
+    search: Mutex<Search>,
+}
+
+/// How far the sentinels have been asked.
+#[derive(Default)]
+struct Search {
+    asked: usize,
+    /// What they named.
+    named: Vec<Address>,
 }
 
 impl Sentinels {
+    pub fn new(
+        addresses: &[Address],
+        master: &str,
+        login: Login,
+        config: &ConnectionConfig,
+        tls: &Option<Tls>,
+    ) -> Self {
+        Self {
+            addresses: addresses.to_vec(),
+            master: master.to_owned(),
+            login,
+            config: config.clone(),
+            tls: tls.clone(),
+            first: AtomicUsize::new(0),
+            search: Mutex::default(),
+        }
+    }
+
+    /// The same sentinels, to look for another server.
+    pub fn another(&self) -> Self {
+        Self::new(&self.addresses, &self.master, self.login.clone(), &self.config, &self.tls)
+    }
+
     /// Where the server of this role is, by the first sentinel that knows.
+    pub async fn locate(&self, role: Role) -> Result<Address> {
+        *self.search() = Search::default();
+        let none = || Error::new(ErrorKind::Connect, "no sentinel is named");
+        self.locate_next(role).await.and_then(|found| found.ok_or_else(none))
+    }
+
+    /// Another address, by the sentinels that have not been asked since `locate`.
     /// (Boxed: a connection to a sentinel is a connection to Redis too.)
-    pub fn locate(&self, role: Role) -> BoxFuture<'_, Result<Address>> {
+    pub fn locate_next(&self, role: Role) -> BoxFuture<'_, Result<Option<Address>>> {
         async move {
-            let mut last = Error::new(ErrorKind::Connect, "no sentinel is named");
-            for address in &self.addresses {
+            let mut last = None;
+            while let Some(address) = self.next_sentinel() {
                 match timeout(self.patience(), self.ask(address, role)).await {
-                    Ok(Ok(found)) => return Ok(found),
-                    Ok(Err(error)) => last = error,
-                    Err(_) => last = silent(address),
+                    Ok(Ok(found)) if self.search().named.contains(&found) => {}
+                    Ok(Ok(found)) => {
+                        self.search().named.push(found.clone());
+                        return Ok(Some(found));
+                    }
+                    Ok(Err(error)) => last = Some(error),
+                    Err(_) => last = Some(silent(address)),
                 }
             }
-            Err(last)
+            last.map_or(Ok(None), Err)
         }
         .boxed()
     }
 
+    /// The server that was named last is the right one.
+    pub fn confirm(&self) {
+        let asked = self.search().asked;
+        let first = self.first.load(Relaxed) + asked.saturating_sub(1);
+        self.first.store(first % self.addresses.len().max(1), Relaxed);
+        // The one that is first now has been asked.
+        self.search().asked = asked.min(1);
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u32 {
+        u32::try_from(self.addresses.len()).unwrap_or(u32::MAX)
+    }
+
+    fn next_sentinel(&self) -> Option<&Address> {
+        let mut search = self.search();
+        if search.asked >= self.addresses.len() {
+            return None;
+        }
+        search.asked += 1;
+        self.addresses.get((self.first.load(Relaxed) + search.asked - 1) % self.addresses.len())
+    }
+
+    fn search(&self) -> MutexGuard<'_, Search> {
+        self.search.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Each gets its share of the time there is to connect.
     fn patience(&self) -> Duration {
-        self.config.connect_timeout / u32::try_from(self.addresses.len() + 1).unwrap_or(u32::MAX)
+        self.config.connect_timeout / self.count().saturating_add(1)
     }
 
     async fn ask(&self, address: &Address, role: Role) -> Result<Address> {
-        let dialect = Redis { login: self.login.clone(), place: Place::At(address.clone()), role: Role::Any };
+        let (login, place) = (self.login.clone(), Place::At(address.clone()));
+        let dialect = Redis { login, place, role: Role::Any, clustering: Clustering::Expected };
         let question: &[u8] = if role == Role::Replica { b"REPLICAS" } else { b"GET-MASTER-ADDR-BY-NAME" };
         let mut request = Vec::new();
         command(&mut request, &[b"SENTINEL", question, self.master.as_bytes()]);

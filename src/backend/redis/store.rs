@@ -38,7 +38,7 @@ impl RedisStore {
     }
 
     pub(super) fn commands(&self, kind: Kind) -> Commands {
-        Commands::new(kind, self.route.is_cluster())
+        Commands::new(kind, self.route.may_be_cluster())
     }
 
     pub(super) async fn run(&self, commands: &Commands, each: super::run::EachReply<'_>) {
@@ -70,7 +70,7 @@ impl RedisStore {
     /// The values of names, by GET or MGET.
     async fn values(&self, names: &[&[u8]], kind: Kind, each: EachBytes<'_>) {
         let mut commands = self.commands(kind);
-        if names.len() == 1 || self.route.is_cluster() {
+        if names.len() == 1 || self.route.may_be_cluster() {
             names.iter().for_each(|name| commands.push(name, &[b"GET", name]));
             return self.strings(&commands, each).await;
         }
@@ -152,11 +152,15 @@ impl Store for RedisStore {
     }
 
     fn is_one_server(&self) -> bool {
-        !self.route.is_cluster()
+        !self.route.may_be_cluster()
     }
 
     fn server(&self) -> String {
         self.route.name()
+    }
+
+    fn topology(&self) -> Option<&'static str> {
+        Some(self.route.topology())
     }
 
     fn entry_name(&self, prefix: &str, key: &[u8]) -> (Vec<u8>, bool) {

@@ -217,7 +217,11 @@ impl<S: Store> Backend for Remote<S> {
     fn details(&self) -> Reply<'_, Json> {
         self.call(async move {
             let servers = self.store.details(&self.prefix).await?;
-            Ok(json!({ "servers": servers, "in_flight": self.store.in_flight() }))
+            let mut details = json!({ "servers": servers, "in_flight": self.store.in_flight() });
+            if let Some(topology) = self.store.topology() {
+                details["topology"] = json!(topology);
+            }
+            Ok(details)
         })
     }
 

@@ -62,6 +62,10 @@ pub trait Store: Send + Sync + 'static {
     fn is_one_server(&self) -> bool;
     /// The server, or servers, for messages.
     fn server(&self) -> String;
+    /// What the servers are to each other, as far as it is known now.
+    fn topology(&self) -> Option<&'static str> {
+        None
+    }
     /// The name an entry is stored under, and whether the key has to be kept in the entry.
     fn entry_name(&self, prefix: &str, key: &[u8]) -> (Vec<u8>, bool);
     /// The key in a name that was listed, or `None` if the entry has it.

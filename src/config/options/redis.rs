@@ -21,7 +21,7 @@ pub(super) struct Options {
     host: String,
     port: u16,
     socket: Option<PathBuf>,
-    cluster: bool,
+    cluster: Option<bool>,
     nodes: Vec<Address>,
     sentinels: Vec<Address>,
     master: Option<String>,
@@ -40,7 +40,7 @@ pub(super) const REDIS: &[Row<Options>] = &[
     row("host", Host(|r| &mut r.host), "localhost", "The server."),
     row("port", Port(|r| &mut r.port), "6379", "Its port."),
     row("socket_path unix_socket_path", Path(|r| &mut r.socket), "", "The server's Unix socket, in place of host and port."),
-    row("cluster", Flag(|r, on| r.cluster = on), "false", "The servers are a cluster; it is found from `nodes`, or from host and port."),
+    row("cluster", Flag(|r, on| r.cluster = Some(on)), "", "`true`: the servers are a cluster, which is found from `nodes`, or from host and port. `false`: a server that is a node of a cluster is refused. Without it the server is asked."),
     row("nodes", Addresses(REDIS_PORT, |r| &mut r.nodes), "", "Some nodes of a cluster."),
     row("sentinels", Addresses(SENTINEL_PORT, |r| &mut r.sentinels), "", "Sentinels that know the master, in place of host and port; their default port is 26379."),
     row("sentinel_master master_name", Text(|r| &mut r.master), "", "What the sentinels call the master."),
@@ -107,6 +107,7 @@ fn config(
     check_user("username", options.username.as_ref(), options.password.as_ref())?;
     Ok(RedisConfig {
         topology: topology(&options, tls.is_some(), section)?,
+        single_only: options.cluster == Some(false),
         db: options.db,
         username: options.username,
         password: options.password,
@@ -118,7 +119,7 @@ fn config(
 }
 
 fn topology(options: &Options, tls: bool, section: &Section) -> Result<RedisTopology> {
-    if options.cluster {
+    if options.cluster == Some(true) {
         return cluster(options, section);
     }
     section.check_needs("nodes", "`cluster: true`")?;

@@ -24,6 +24,7 @@ fn tcp(host: &str, port: u16) -> Address {
 fn default() -> RedisConfig {
     RedisConfig {
         topology: RedisTopology::Single(tcp("localhost", 6379)),
+        single_only: false,
         db: 0,
         username: None,
         password: None,
@@ -54,6 +55,16 @@ fn a_redis_alone_takes_every_default() {
     for text in ["backend: redis", "{backend: redis, redis: {}}", "redis://localhost", "redis://localhost:6379/0"] {
         assert_eq!(redis(text), default(), "{text}");
     }
+}
+
+#[test]
+fn a_cluster_that_is_ruled_out_is_refused_later() {
+    assert!(redis("redis://localhost?cluster=false").single_only);
+    assert!(redis("{backend: redis, redis: {cluster: false}}").single_only);
+    let unsaid = redis("redis://localhost");
+    assert!(!unsaid.single_only && matches!(unsaid.topology, RedisTopology::Single(_)));
+    let cluster = redis("{backend: redis, redis: {cluster: true}}");
+    assert!(!cluster.single_only && matches!(cluster.topology, RedisTopology::Cluster(_)));
 }
 
 #[test]

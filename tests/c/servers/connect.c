@@ -2,6 +2,7 @@
 #include "proxy.h"
 #include "refused.h"
 #include "resp.h"
+#include "scripted.h"
 #include "server.h"
 
 #include <fcntl.h>
@@ -56,7 +57,8 @@ static void check_web_server(const server *redis) {
 static void check_memcached(void) {
     server memcached;
     server_start(&memcached, SERVER_MEMCACHED, NULL);
-    CHECK_REFUSED(url_for("yoked:" CANARY "@", "127.0.0.1", memcached.port), address(memcached.port), YC_E_PROTOCOL, YC_E_CONNECT);
+    CHECK_REFUSED(url_for("yoked:" CANARY "@", "127.0.0.1", memcached.port), address(memcached.port), YC_E_PROTOCOL);
+    CHECK_REFUSED(url_for("", "127.0.0.1", memcached.port), "use memcached://", YC_E_PROTOCOL);
     server_stop(&memcached);
 }
 
@@ -81,6 +83,57 @@ static void check_no_descriptors(const server *redis) {
     close_cache(open_cache(url_for("yoked:" CANARY "@", "127.0.0.1", redis->port)));
     close_cache(working);
     close_cache(other);
+}
+
+static void check_redis_as_memcached(const server *redis) {
+    CHECK_REFUSED(url_of(SERVER_MEMCACHED, redis->port, REFUSED_OPTIONS), "use redis://", YC_E_PROTOCOL);
+}
+
+/* ---- Deployments that the URL does not fit ---- */
+
+/* Password and user are the server's own, and it is no cluster. */
+static void check_no_cluster(const server *redis) {
+    char url[MAX_URL];
+    snprintf(url, sizeof url, "redis+cluster://yoked:" CANARY "@127.0.0.1:%d?%s", redis->port, REFUSED_OPTIONS);
+    CHECK_REFUSED(url, "use redis://", YC_E_CONFIG);
+}
+
+static void check_no_database(const server *redis) {
+    char url[MAX_URL];
+    snprintf(url, sizeof url, "redis://yoked:" CANARY "@127.0.0.1:%d/99?%s", redis->port, REFUSED_OPTIONS);
+    CHECK_REFUSED(url, "no database 99", YC_E_CONFIG);
+}
+
+static const char protected_mode[] =
+    "-DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the default user.\r\n";
+
+static void check_protected_mode(void) {
+    scripted *protecting = scripted_start(protected_mode, NULL, NULL);
+    int port = scripted_port(protecting);
+    CHECK_REFUSED(url_for("", "127.0.0.1", port), "protected mode", YC_E_CONNECT);
+    CHECK_REFUSED(url_for("yoked:" CANARY "@", "127.0.0.1", port), "protected mode", YC_E_CONNECT);
+    scripted_stop(protecting);
+}
+
+/* A password for a server that has none is not needed, and keeps nobody out. */
+static void check_needless_password(void) {
+    server open, memcached;
+    server_start(&open, SERVER_REDIS, NULL);
+    yc_cache *cache = open_cache(url_for(":" CANARY "@", "127.0.0.1", open.port));
+    CHECK_STATUS(set_numbered(cache, 1), YC_OK);
+    CHECK_STATUS(get_numbered(cache, 1, NULL), YC_OK);
+    close_cache(cache);
+    server_stop(&open);
+    for (int binary = 0; binary < 2; binary++) {
+        char url[MAX_URL];
+        server_start(&memcached, SERVER_MEMCACHED, NULL);
+        snprintf(url, sizeof url, "memcached://yoked:" CANARY "@127.0.0.1:%d?binary=%s", memcached.port, binary ? "true" : "false");
+        cache = open_cache(url);
+        CHECK_STATUS(set_numbered(cache, 1), YC_OK);
+        CHECK_STATUS(get_numbered(cache, 1, NULL), YC_OK);
+        close_cache(cache);
+        server_stop(&memcached);
+    }
 }
 
 /* ---- Users ---- */
@@ -176,6 +229,11 @@ int main(void) {
     check_web_server(&redis);
     check_memcached();
     check_no_descriptors(&redis);
+    check_redis_as_memcached(&redis);
+    check_no_cluster(&redis);
+    check_no_database(&redis);
+    check_protected_mode();
+    check_needless_password();
     check_wrong_password(&redis);
     check_no_password();
     check_denied(&redis);

@@ -169,6 +169,61 @@ static void check_lazy(void) {
     close_cache(cache);
 }
 
+/* ---- The URL of one node ---- */
+
+static bool health_has(yc_cache *cache, const char *text) {
+    size_t len;
+    yc_value *json = NULL;
+    CHECK_STATUS(yc_health(cache, &json, NULL), YC_OK);
+    const char *data = yc_value_data(json, &len);
+    bool has = memmem(data, len, text, strlen(text)) != NULL;
+    yc_value_free(json);
+    return has;
+}
+
+static void check_refused(const char *url, const char *why) {
+    yc_cache *cache = NULL;
+    yc_error *error = NULL;
+    CHECK_STATUS(yc_open(url, &cache, &error), YC_E_CONFIG);
+    CHECK(strstr(yc_error_message(error), why) != NULL);
+    yc_error_free(error);
+}
+
+/* The node's cluster is used; or the configuration says that it is not wanted. */
+static void check_plain_url(const char *query) {
+    char url[256];
+    snprintf(url, sizeof url, "redis://127.0.0.1:%d?%s%s", primaries[1], options, query);
+    yc_cache *cache = open_cache(url);
+    listed all = listed_open(cache, NUMBERS);
+    listed_finish(&all, SETTLES_MS);
+    CHECK(listed_missing(&all) == 0);
+    listed_close(&all);
+    CHECK(count_readable(cache, NUMBERS) == NUMBERS);
+    CHECK(health_has(cache, "\"topology\":\"cluster\"") && health_has(cache, "\"status\":\"healthy\""));
+    close_cache(cache);
+}
+
+static void check_plain_urls(void) {
+    char url[256];
+    check_plain_url("");
+    check_plain_url("&connect=lazy");
+    snprintf(url, sizeof url, "redis://127.0.0.1:%d?%s&cluster=false", primaries[0], options);
+    check_refused(url, "`cluster: true`");
+    snprintf(url, sizeof url, "redis://127.0.0.1:%d/3?%s", primaries[0], options);
+    check_refused(url, "leave out `db`");
+}
+
+/* A flush through the URL of one node is one of all. */
+static void check_plain_flush(yc_cache *cache) {
+    char url[256];
+    snprintf(url, sizeof url, "redis://127.0.0.1:%d?%s&connect=lazy", primaries[2], options);
+    yc_cache *plain = open_cache(url);
+    CHECK_STATUS(yc_flush(plain, NULL, NULL), YC_OK);
+    close_cache(plain);
+    CHECK(count_readable(cache, NUMBERS) == 0);
+    set_many_numbers(cache, NUMBERS);
+}
+
 /* Where no node answers, nothing is an empty answer. */
 static void check_nobody(void) {
     uint64_t keys, bytes;
@@ -198,6 +253,8 @@ int main(void) {
     CHECK_STATUS(yc_flush(cache, NULL, NULL), YC_OK);
     set_many_numbers(cache, NUMBERS);
     for (size_t at = 0; at < 3; at++) check_failover(cache, primaries[at]);
+    check_plain_urls();
+    check_plain_flush(cache);
     check_lazy();
     check_nobody();
     close_cache(cache);
