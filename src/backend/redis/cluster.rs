@@ -108,9 +108,24 @@ impl Cluster {
     /// The server a redirection names; the asked one's host where it names none.
     pub fn at(&self, address: &str, asked: &Server) -> Option<Arc<Server>> {
         let (host, port) = address.rsplit_once(':')?;
-        let host = if host.is_empty() { asked.name().rsplit_once(':')?.0 } else { host };
+        let port = port.parse().ok()?;
+        let host = match host {
+            "?" => return self.only_one_at(port),
+            "" => asked.name().rsplit_once(':')?.0,
+            host => host,
+        };
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        self.server(Address::Tcp { host, port: port.parse().ok()? }, false)
+        self.server(Address::Tcp { host, port }, false)
+    }
+
+    /// The primary at this port of whatever host; none where there are several: the map will tell them apart.
+    fn only_one_at(&self, wanted: u16) -> Option<Arc<Server>> {
+        let servers = self.lock();
+        let mut fitting = servers.iter().filter(|((address, replica), _)| {
+            !replica && matches!(address, Address::Tcp { port, .. } if *port == wanted)
+        });
+        let (_, server) = fitting.next()?;
+        fitting.next().is_none().then(|| Arc::clone(server))
     }
 
     /// The map is not right any more.
@@ -271,6 +286,8 @@ impl Cluster {
     fn adopt(&self, ranges: &[Range], asked: &Address) {
         let address = |(host, port): &(String, u16)| match asked {
             Address::Tcp { host: known, .. } if host.is_empty() => Address::Tcp { host: known.clone(), port: *port },
+            // Asked through a socket: it is here.
+            Address::Unix(_) if host.is_empty() => Address::Tcp { host: "127.0.0.1".to_owned(), port: *port },
             _ => Address::Tcp { host: host.clone(), port: *port },
         };
         let mut map = Map {
