@@ -313,10 +313,23 @@ impl Cluster {
             used.push(Arc::clone(&shard.primary));
             used.extend(shard.replicas.iter().cloned());
         });
-        // A server that only takes slots over is in no map.
-        self.layout.load().iter().for_each(|layout| used.extend(layout.servers.iter().cloned()));
+        self.keep_takers(&mut used);
         self.map.store(Some(Arc::new(map)));
         self.retire(&used);
+    }
+
+    /// A server that only takes slots over is in no map, and stays. One that the map has lost makes the layout outdated.
+    fn keep_takers(&self, used: &mut Vec<Arc<Server>>) {
+        let Some(layout) = self.layout.load_full() else { return };
+        let before = self.primaries();
+        let has = |servers: &[Arc<Server>], server| servers.iter().any(|it| Arc::ptr_eq(it, server));
+        for server in &layout.servers {
+            if !has(&before, server) {
+                used.push(Arc::clone(server));
+            } else if !has(used, server) {
+                self.layout.store(None);
+            }
+        }
     }
 
     /// Servers the cluster has no longer get a moment for what is under way.

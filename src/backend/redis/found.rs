@@ -63,18 +63,17 @@ impl Found {
     }
 
     /// It is a node of a cluster: the cluster is used from now on, and the connections to the node alone end.
-    pub fn is_node(&self) -> Option<&Arc<Cluster>> {
-        let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+    fn is_node(&self) {
+        let Some(handle) = self.handle.lock().unwrap_or_else(PoisonError::into_inner).clone() else { return };
         let begin = || {
             let (seeds, login, config) = (vec![self.seed.clone()], self.login.clone(), self.config.clone());
             Some(Cluster::start(seeds, login, config, self.tls.clone(), false, handle))
         };
-        let cluster = self.cluster.get_or_init(begin).as_ref();
+        self.cluster.get_or_init(begin);
         self.is_known.store(true, Relaxed);
         if let Some(server) = self.server.get().and_then(Weak::upgrade) {
             server.stop();
         }
-        cluster
     }
 
     /// No cluster is begun any more.

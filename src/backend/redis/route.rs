@@ -112,11 +112,8 @@ impl Route {
         self.cluster()?.unknown()
     }
 
-    /// The server a redirection names. Only a node of a cluster redirects.
+    /// The server a redirection names.
     pub fn redirected(&self, address: &str, asked: &Server) -> Option<Arc<Server>> {
-        if let (None, Self::Alone { found: Some(found), .. }) = (self.cluster(), self) {
-            return found.is_node()?.at(address, asked);
-        }
         self.cluster()?.at(address, asked)
     }
 
