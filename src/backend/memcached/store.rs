@@ -13,7 +13,7 @@ use super::listings::Listings;
 use super::run::run;
 use super::stamps::{stamp, stamp_names};
 use super::{details, names, usage};
-use crate::backend::remote::{EachBytes, EachDone, Pairing, Part, Parts, Sample, Store, Write};
+use crate::backend::remote::{EachBytes, EachDone, Missing, Pairing, Part, Parts, Sample, Store, Write};
 use crate::backend::{Capabilities, Position};
 use crate::byte_strings::ByteStrings;
 use crate::entry::{self, DecodeError, Entry};
@@ -186,12 +186,12 @@ impl Store for MemcachedStore {
         self.time_left(names).await
     }
 
-    async fn stamps<'a>(&'a self, prefix: &'a str, tags: &'a [u64], create: bool) -> Result<Vec<Option<u64>>> {
-        self.read_stamps(prefix, tags, create).await.into_iter().collect()
+    async fn stamps<'a>(&'a self, prefix: &'a str, tags: &'a [u64], missing: Missing) -> Result<Vec<Option<u64>>> {
+        self.read_stamps(prefix, tags, missing.is_created()).await.into_iter().collect()
     }
 
-    async fn each_stamp<'a>(&'a self, prefix: &'a str, tags: &'a [u64], create: bool) -> Vec<Result<Option<u64>>> {
-        self.read_stamps(prefix, tags, create).await
+    async fn each_stamp<'a>(&'a self, prefix: &'a str, tags: &'a [u64], missing: Missing) -> Vec<Result<Option<u64>>> {
+        self.read_stamps(prefix, tags, missing.is_created()).await
     }
 
     async fn read_with_stamps<'a>(

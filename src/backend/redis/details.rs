@@ -75,11 +75,12 @@ async fn told(server: &Server) -> Result<Map<String, Json>> {
     ask(server, &[b"INFO"]).await.map(|reply| described(&reply))
 }
 
-/// Whether no server evicts names that have no end.
-pub async fn keeps_what_never_expires(route: &Route) -> Result<bool> {
+/// Whether no server removes names to make room.
+pub async fn evicts_nothing(route: &Route) -> Result<bool> {
     for server in route.primaries().await? {
         let reply = ask(&server, &[b"INFO", b"memory"]).await?;
-        if memchr::memmem::find(&reply, b"maxmemory_policy:allkeys").is_some() {
+        let told = |text: &[u8]| memchr::memmem::find(&reply, text).is_some();
+        if !told(b"maxmemory_policy:noeviction") && !told(b"maxmemory:0\r\n") {
             return Ok(false);
         }
     }

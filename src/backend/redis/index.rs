@@ -1,67 +1,258 @@
-//! `tag_index`: a sorted set of names for each tag, by deadline. It counts what an invalidation removes and frees its
-//! memory at once; nothing rests on it, since a server may evict it.
+//! `tag_index`: a sorted set of names for each tag. It counts what an invalidation removes and frees its memory at
+//! once; no read rests on it, since a server may evict it.
+//!
+//! The score of a name is a mark: the second in which the entry was to end when it was noted, and a number that no
+//! other note has. The second only says where to look for what is over; whether an entry is there is asked, since
+//! clocks differ and an entry's time may be changed. A name that is gone is removed by its mark, so that a note that
+//! another process makes meanwhile stays.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::commands::{Commands, Kind};
+use super::lasting::Prolonging;
 use super::names;
 use super::resp::{RepliesOf, Reply};
 use super::store::RedisStore;
-use crate::backend::remote::{Pairing, Write};
-use crate::byte_strings::ByteStrings;
-use crate::error::Result;
+use crate::backend::remote::{Indexed, Lasting, Pairing, Store, Write};
+use crate::error::{Error, Result};
 
 /// How many names one command removes from an index.
 const CHUNK: usize = 1000;
+/// How many names that seem to be over make an index worth a look.
+const OVERDUE: usize = 16;
+/// How many names such a look takes in.
+const LOOK: usize = 64;
+/// The bits of a mark that tell notes of the same second apart; with those of the second a double holds them all.
+const NUMBER_BITS: u32 = 21;
 
-impl RedisStore {
-    /// Notes an entry in the indexes of its tags, and trims these of what has expired.
-    pub(super) fn push_index(&self, commands: &mut Commands, prefix: &str, entry: &Write) {
-        if !self.tag_index {
-            return;
-        }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let deadline = entry.ttl.map_or_else(|| "+inf".to_owned(), |ttl| millis(now.saturating_add(ttl)));
-        for tag in &entry.tags {
-            let index = names::index(prefix, *tag);
-            commands.push(&index, &[b"ZADD", &index, deadline.as_bytes(), &entry.name]);
-            commands.push(&index, &[b"ZREMRANGEBYSCORE", &index, b"-inf", millis(now).as_bytes()]);
+/// What goes with entries in the same write: notes in the indexes of their tags, and versions that are to last.
+pub(super) struct Beside<'a> {
+    begin: usize,
+    /// The entry of each note.
+    notes: Vec<usize>,
+    /// The tags whose index may be worth a look.
+    tags: Vec<u64>,
+    now: u64,
+    overdue: Vec<u64>,
+    refused: Vec<(usize, Error)>,
+    prolonging: Prolonging<'a>,
+}
+
+impl Beside<'_> {
+    /// Takes the reply to a command if it is one of these.
+    pub(super) fn take(&mut self, index: usize, reply: &Result<RepliesOf>) {
+        let Some(at) = index.checked_sub(self.begin) else { return };
+        if let Some(entry) = self.notes.get(at) {
+            // Something else under the name of an index: a count is not known, and nothing else depends on it.
+            if let Err(error) = reply {
+                self.refused.push((*entry, error.clone()));
+            }
+        } else if let Some(tag) = self.tags.get(at - self.notes.len()) {
+            let mark = reply.as_ref().ok().and_then(|reply| reply.clone().filter_map(Reply::bytes).nth(1));
+            if mark.and_then(parse).is_some_and(|mark| mark < first_mark(self.now)) {
+                self.overdue.push(*tag);
+            }
+        } else {
+            self.prolonging.take(index, reply);
         }
     }
+}
 
-    /// The names in the indexes of tags.
-    pub(super) async fn index(&self, prefix: &str, tags: &[u64]) -> Result<ByteStrings> {
-        let mut commands = self.commands(Kind::Repeatable);
-        for tag in tags {
-            let index = names::index(prefix, *tag);
-            commands.push(&index, &[b"ZRANGE", &index, b"0", b"-1"]);
-        }
-        let (mut listed, mut failure) = (ByteStrings::default(), None);
-        let mut each = |_, reply: Result<RepliesOf>| {
-            match reply {
-                Ok(names) => names.filter_map(Reply::bytes).for_each(|name| listed.push(name)),
-                Err(error) => failure = Some(error),
+impl RedisStore {
+    /// Adds what goes with entries; the versions that are to last are those of the first.
+    pub(super) fn push_beside<'a>(&self, commands: &mut Commands, prefix: &str, entries: &'a [Write]) -> Beside<'a> {
+        let (begin, now, mut notes, mut tags) = (commands.len(), now(), Vec::new(), Vec::new());
+        let indexed = entries.iter().enumerate().filter(|_| self.tag_index);
+        for (number, entry) in indexed {
+            for tag in &entry.tags {
+                push_note(commands, prefix, *tag, &entry.name, mark(now, entry.ttl));
+                notes.push(number);
             }
+            tags.extend_from_slice(&entry.tags);
+        }
+        tags.sort_unstable();
+        tags.dedup();
+        let (first, next) = ((OVERDUE - 1).to_string(), OVERDUE - 1);
+        for tag in &tags {
+            let index = names::index(prefix, *tag);
+            commands.push(&index, &[b"ZRANGE", &index, first.as_bytes(), next.to_string().as_bytes(), b"WITHSCORES"]);
+        }
+        let lasting: &[Lasting] = entries.first().map_or(&[], |entry| &entry.lasting);
+        let prolonging = self.push_lasting(commands, prefix, lasting);
+        Beside { begin, notes, tags, now, overdue: Vec::new(), refused: Vec::new(), prolonging }
+    }
+
+    /// Ends what went with entries: why some of them are not stored as they should be.
+    pub(super) async fn finish_beside(
+        &self,
+        prefix: &str,
+        entries: &[Write],
+        beside: Beside<'_>,
+    ) -> Vec<Option<Error>> {
+        let mut failures: Vec<Option<Error>> = entries.iter().map(|_| None).collect();
+        let unprolonged = self.prolong_otherwise(prefix, beside.prolonging).await;
+        for (entry, failure) in entries.iter().zip(&mut failures) {
+            *failure = unprolonged.of(&entry.tags);
+        }
+        let mut unlisted = Vec::new();
+        for (number, error) in beside.refused {
+            unlisted.push(&entries[number].name[..]);
+            failures[number] = Some(error);
+        }
+        // An entry that is in no index would make a count wrong.
+        if !unlisted.is_empty() {
+            let mut commands = self.commands(Kind::Repeatable);
+            unlisted.iter().for_each(|name| commands.push(name, &[b"UNLINK", name]));
+            drop(self.all_done(&commands).await);
+        }
+        for tag in beside.overdue {
+            if let Err(error) = self.trim(prefix, tag, beside.now).await {
+                tracing::debug!("an index of a tag was not trimmed: {error}");
+            }
+        }
+        failures
+    }
+
+    /// Removes from an index what is over, and gives what is there in spite of its mark a new one.
+    async fn trim(&self, prefix: &str, tag: u64, now: u64) -> Result<()> {
+        let index = names::index(prefix, tag);
+        let mut notes = self.notes(&index, LOOK).await?.unwrap_or_default();
+        notes.retain(|(_, mark)| *mark < first_mark(now));
+        let names: Vec<&[u8]> = notes.iter().map(|(name, _)| name.as_slice()).collect();
+        let left = self.remaining(&names).await;
+        let mut commands = self.commands(Kind::Repeatable);
+        for ((name, mark), left) in notes.iter().zip(left) {
+            let shared = notes.iter().filter(|(_, other)| other == mark).count() > 1;
+            match left? {
+                None if shared => {}
+                None => push_removal(&mut commands, &index, *mark),
+                Some(left) => {
+                    let mark = self::mark(now, left).to_string();
+                    commands.push(&index, &[b"ZADD", &index, b"XX", mark.as_bytes(), name]);
+                }
+            }
+        }
+        self.all_done(&commands).await
+    }
+
+    /// The names of an index, the first of them or all, with their marks; `None` where something else has its name.
+    async fn notes(&self, index: &[u8], most: usize) -> Result<Option<Vec<(Vec<u8>, u64)>>> {
+        let mut commands = self.commands(Kind::Repeatable);
+        let last = if most == usize::MAX { "-1".to_owned() } else { most.saturating_sub(1).to_string() };
+        commands.push(index, &[b"ZRANGE", index, b"0", last.as_bytes(), b"WITHSCORES"]);
+        let mut notes = Ok(None);
+        let mut each = |_, reply: Result<RepliesOf>| {
+            notes = reply.map(noted);
             Pairing::Right
         };
         self.run(&commands, &mut each).await;
-        failure.map_or(Ok(listed), Err)
+        notes
     }
 
-    /// Removes names from the indexes of tags.
-    pub(super) async fn unindex(&self, prefix: &str, tags: &[u64], names: &[&[u8]]) -> Result<()> {
-        let mut commands = self.commands(Kind::Repeatable);
+    /// The names in the indexes of tags, and whether these are indexes.
+    pub(super) async fn index(&self, prefix: &str, tags: &[u64]) -> Result<Indexed> {
+        let mut indexed = Indexed { notes: Vec::new(), is_whole: true };
         for tag in tags {
+            match self.notes(&names::index(prefix, *tag), usize::MAX).await? {
+                Some(notes) => indexed.notes.extend(notes.into_iter().map(|(name, mark)| (*tag, name, mark))),
+                None => indexed.is_whole = false,
+            }
+        }
+        Ok(indexed)
+    }
+
+    /// Removes from indexes names whose entries are about to be removed, and the notes of others as they were read.
+    pub(super) async fn unindex(&self, prefix: &str, indexed: &Indexed, removed: &[&[u8]]) -> Result<()> {
+        let mut commands = self.commands(Kind::Repeatable);
+        let mut rest = &indexed.notes[..];
+        while let Some((tag, ..)) = rest.first() {
+            let (of_tag, others) = rest.split_at(rest.iter().take_while(|(other, ..)| other == tag).count());
             let index = names::index(prefix, *tag);
+            let is_removed = |name: &[u8]| removed.binary_search(&name).is_ok();
+            let names: Vec<&[u8]> =
+                of_tag.iter().map(|(_, name, _)| name.as_slice()).filter(|it| is_removed(it)).collect();
             for chunk in names.chunks(CHUNK) {
                 let parts: Vec<&[u8]> = [&b"ZREM"[..], &index].into_iter().chain(chunk.iter().copied()).collect();
                 commands.push(&index, &parts);
             }
+            let stale = of_tag.iter().filter(|(_, name, _)| !is_removed(name));
+            stale.for_each(|(.., mark)| push_removal(&mut commands, &index, *mark));
+            rest = others;
         }
         self.all_done(&commands).await
     }
 }
 
-fn millis(time: Duration) -> String {
-    time.as_millis().to_string()
+fn push_note(commands: &mut Commands, prefix: &str, tag: u64, name: &[u8], mark: u64) {
+    let index = names::index(prefix, tag);
+    commands.push(&index, &[b"ZADD", &index, mark.to_string().as_bytes(), name]);
+}
+
+fn push_removal(commands: &mut Commands, index: &[u8], mark: u64) {
+    let mark = mark.to_string();
+    commands.push(index, &[b"ZREMRANGEBYSCORE", index, mark.as_bytes(), mark.as_bytes()]);
+}
+
+/// Names and marks of a reply; `None` if it is the refusal of a wrong type.
+fn noted(reply: RepliesOf) -> Option<Vec<(Vec<u8>, u64)>> {
+    if let Some(Reply::Error(_)) = reply.clone().next() {
+        return None;
+    }
+    let parts: Vec<&[u8]> = reply.filter_map(Reply::bytes).collect();
+    Some(parts.chunks_exact(2).filter_map(|pair| Some((pair[0].to_vec(), parse(pair[1])?))).collect())
+}
+
+/// The mark of an entry that is stored now: no other note has it.
+fn mark(now: u64, ttl: Option<Duration>) -> u64 {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let never = u64::from(u32::MAX);
+    let second = ttl.map_or(never, |ttl| now.saturating_add(ttl.as_secs()).saturating_add(1)).min(never);
+    let number = NUMBER.fetch_add(1, Relaxed).wrapping_add(process_number());
+    (second << NUMBER_BITS) | (number & ((1 << NUMBER_BITS) - 1))
+}
+
+/// The lowest mark of a second.
+fn first_mark(second: u64) -> u64 {
+    second << NUMBER_BITS
+}
+
+/// Where this process begins to count.
+fn process_number() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    use std::sync::LazyLock;
+    static FIRST: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0u8));
+    *FIRST
+}
+
+/// A mark as a server writes it: a whole number, or one with an exponent.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Scores of others are negative or fractions.
+fn parse(score: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(score).ok()?;
+    text.parse().ok().or_else(|| text.parse::<f64>().ok().map(|score| score as u64))
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[allow(clippy::cast_precision_loss)]
+    fn marks_differ_and_are_whole_in_a_double() {
+        let ttls = [Some(Duration::ZERO), Some(Duration::from_secs(60)), Some(Duration::from_secs(1 << 40)), None];
+        let marks: Vec<u64> =
+            ttls.into_iter().flat_map(|ttl| [mark(1_800_000_000, ttl), mark(1_800_000_000, ttl)]).collect();
+        for (at, mark) in marks.iter().enumerate() {
+            assert_eq!(*mark as f64 as u64, *mark);
+            assert_eq!(parse((*mark as f64).to_string().as_bytes()), Some(*mark));
+            assert!(!marks[..at].contains(mark));
+        }
+        assert!(marks[0] >= first_mark(1_800_000_001) && marks[0] < first_mark(1_800_000_002));
+        assert_eq!(parse(b"1.7e+12"), Some(1_700_000_000_000));
+        assert_eq!(parse(b"+inf"), Some(u64::MAX));
+    }
 }

@@ -7,6 +7,7 @@ mod found;
 mod greet;
 mod index;
 mod info;
+mod lasting;
 mod layout;
 mod names;
 mod nodes;

@@ -6,11 +6,14 @@ use std::time::{Duration, Instant};
 use serde_json::Value as Json;
 
 use super::commands::{Commands, Kind};
+use super::lasting::KnownWay;
 use super::resp::{RepliesOf, Reply};
 use super::route::Route;
 use super::run::{Policy, run};
 use super::{details, names, scan, walk};
-use crate::backend::remote::{EachBytes, EachDone, Pairing, Part, Parts, Sample, Store, Write};
+use crate::backend::remote::{
+    EachBytes, EachDone, Indexed, Lasting, Missing, Pairing, Part, Parts, Sample, Store, Write, first_lifetime,
+};
 use crate::backend::{Capabilities, Position};
 use crate::backoff::Backoff;
 use crate::byte_strings::ByteStrings;
@@ -21,6 +24,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// The most names one MGET has: one command must not hold the server up.
 const MGET: usize = 1000;
+/// How long a version lasts that replaces another, in milliseconds. An hour: whoever stores an entry with it prolongs it.
+const REPLACED_LASTS: &[u8] = b"3600000";
 
 /// Redis, wherever it is.
 pub struct RedisStore {
@@ -28,13 +33,15 @@ pub struct RedisStore {
     pub(super) tag_index: bool,
     policy: Policy,
     connect_timeout: Duration,
+    pub(super) way: KnownWay,
 }
 
 impl RedisStore {
     pub fn new(route: Route, config: &RedisConfig) -> Self {
         let connection = &config.connection;
         let policy = Policy { repeat: connection.retry_on_timeout, limit: connection.timeout };
-        Self { route, tag_index: config.tag_index, policy, connect_timeout: connection.connect_timeout }
+        let (tag_index, connect_timeout) = (config.tag_index, connection.connect_timeout);
+        Self { route, tag_index, policy, connect_timeout, way: KnownWay::default() }
     }
 
     pub(super) fn commands(&self, kind: Kind) -> Commands {
@@ -146,6 +153,7 @@ fn unexpected() -> Error {
 impl Store for RedisStore {
     const NAME: &'static str = "redis";
     const DEADLINES: bool = false;
+    const VERSIONS_EXPIRE: bool = true;
 
     fn capabilities(&self) -> Capabilities {
         Capabilities { list: true, count: self.tag_index, shared: true, size: false }
@@ -190,21 +198,12 @@ impl Store for RedisStore {
     async fn write<'a>(&'a self, prefix: &'a str, entries: &'a [Write], each: EachDone<'a>) {
         let mut commands = self.commands(Kind::Repeatable);
         entries.iter().for_each(|entry| push_set(&mut commands, entry));
-        if !self.tag_index {
+        if !self.tag_index && entries.iter().all(|entry| entry.lasting.is_empty()) {
             let mut each_reply = |index: usize, reply: Result<RepliesOf>| each(index, reply.map(was_stored));
             return self.run(&commands, &mut each_reply).await;
         }
-        // An entry is stored when its part in the indexes of its tags is done too.
-        let mut parts = Parts::new((0..entries.len()).collect());
-        for (index, entry) in entries.iter().enumerate() {
-            self.push_index(&mut commands, prefix, entry);
-            parts.extend(commands.len(), index);
-        }
-        let mut each_reply = |index: usize, reply: Result<RepliesOf>| {
-            let done = reply.map(|reply| index >= entries.len() || was_stored(reply));
-            parts.add(index, done).map_or(Pairing::Right, |(name, done)| each(name, done))
-        };
-        self.run(&commands, &mut each_reply).await;
+        let outcomes = self.write_with_more(commands, prefix, entries).await;
+        outcomes.into_iter().enumerate().for_each(|(index, outcome)| _ = each(index, outcome));
     }
 
     async fn remove<'a>(&'a self, names: &'a [&'a [u8]], each: EachBytes<'a>) {
@@ -262,18 +261,23 @@ impl Store for RedisStore {
         left
     }
 
-    async fn stamps<'a>(&'a self, prefix: &'a str, tags: &'a [u64], create: bool) -> Result<Vec<Option<u64>>> {
-        self.each_stamp(prefix, tags, create).await.into_iter().collect()
+    async fn stamps<'a>(&'a self, prefix: &'a str, tags: &'a [u64], missing: Missing) -> Result<Vec<Option<u64>>> {
+        self.each_stamp(prefix, tags, missing).await.into_iter().collect()
     }
 
-    async fn each_stamp<'a>(&'a self, prefix: &'a str, tags: &'a [u64], create: bool) -> Vec<Result<Option<u64>>> {
+    async fn each_stamp<'a>(&'a self, prefix: &'a str, tags: &'a [u64], missing: Missing) -> Vec<Result<Option<u64>>> {
         let mut stamps = self.read_stamps(prefix, tags).await;
-        if create {
-            self.set_missing(prefix, tags, &mut stamps, true).await;
+        if let Missing::Created(ttl) = missing {
+            let lifetime = first_lifetime(ttl).map(millis);
+            self.set_missing(prefix, tags, &mut stamps, lifetime.as_deref(), true).await;
             // Bytes under a stamp's name that are no stamp give way to one.
-            self.set_missing(prefix, tags, &mut stamps, false).await;
+            self.set_missing(prefix, tags, &mut stamps, lifetime.as_deref(), false).await;
         }
         stamps
+    }
+
+    async fn prolong<'a>(&'a self, prefix: &'a str, lasting: &'a [Lasting]) -> Result<()> {
+        self.prolong_all(prefix, lasting).await
     }
 
     async fn read_with_stamps<'a>(
@@ -310,21 +314,21 @@ impl Store for RedisStore {
         let mut commands = self.commands(Kind::Repeatable);
         for tag in tags {
             let name = names::stamp(prefix, *tag);
-            commands.push_with_version(&name, &[b"SET", &name], &[])?;
+            commands.push_with_version(&name, &[b"SET", &name], &[b"PX", REPLACED_LASTS])?;
         }
         self.all_done(&commands).await
     }
 
-    async fn indexed<'a>(&'a self, prefix: &'a str, tags: &'a [u64]) -> Result<Option<ByteStrings>> {
+    async fn indexed<'a>(&'a self, prefix: &'a str, tags: &'a [u64]) -> Result<Option<Indexed>> {
         if self.tag_index { self.index(prefix, tags).await.map(Some) } else { Ok(None) }
     }
 
     async fn index_is_whole(&self) -> Result<bool> {
-        details::keeps_what_never_expires(&self.route).await
+        details::evicts_nothing(&self.route).await
     }
 
-    async fn forget<'a>(&'a self, prefix: &'a str, tags: &'a [u64], names: &'a [&'a [u8]]) -> Result<()> {
-        self.unindex(prefix, tags, names).await
+    async fn forget<'a>(&'a self, prefix: &'a str, indexed: &'a Indexed, removed: &'a [&'a [u8]]) -> Result<()> {
+        self.unindex(prefix, indexed, removed).await
     }
 
     async fn scan<'a>(
@@ -400,24 +404,47 @@ impl RedisStore {
             let name = names::stamp(prefix, *tag);
             commands.push(&name, &[b"GET", &name]);
         }
-        if let Some(entry) = indexed {
-            self.push_index(&mut commands, prefix, entry);
-        }
+        let written = indexed.map_or(&[][..], std::slice::from_ref);
+        let has_more = written.iter().any(|entry| self.tag_index || !entry.lasting.is_empty());
+        let mut beside = has_more.then(|| self.push_beside(&mut commands, prefix, written));
         let mut stamps: Vec<Result<Option<u64>>> = tags.iter().map(|_| Err(unexpected())).collect();
-        let mut noted = Ok(());
         let mut each = |index: usize, reply: Result<RepliesOf>| match index.checked_sub(1) {
             None => first(reply),
-            Some(index) => {
-                match stamps.get_mut(index) {
-                    Some(stamp) => *stamp = reply.map(|reply| string(reply).and_then(parse)),
-                    // Of the indexes of its tags.
-                    None => noted = noted.clone().and(reply.map(drop)),
+            Some(of_tag) if of_tag >= tags.len() => {
+                if let Some(beside) = &mut beside {
+                    beside.take(index, &reply);
                 }
+                Pairing::Right
+            }
+            Some(of_tag) => {
+                stamps[of_tag] = reply.map(|reply| string(reply).and_then(parse));
                 Pairing::Right
             }
         };
         self.run(&commands, &mut each).await;
-        noted.and(stamps.into_iter().collect())
+        if let Some(beside) = beside {
+            let failed = self.finish_beside(prefix, written, beside).await.into_iter().flatten().next();
+            failed.map_or(Ok(()), Err)?;
+        }
+        stamps.into_iter().collect()
+    }
+
+    /// Stores entries with what goes beside them.
+    async fn write_with_more(&self, mut commands: Commands, prefix: &str, entries: &[Write]) -> Vec<Result<bool>> {
+        let mut beside = self.push_beside(&mut commands, prefix, entries);
+        let mut outcomes: Vec<Result<bool>> = entries.iter().map(|_| Err(unexpected())).collect();
+        let mut each = |index: usize, reply: Result<RepliesOf>| {
+            match outcomes.get_mut(index) {
+                Some(outcome) => *outcome = reply.map(was_stored),
+                None => beside.take(index, &reply),
+            }
+            Pairing::Right
+        };
+        self.run(&commands, &mut each).await;
+        let failures = self.finish_beside(prefix, entries, beside).await;
+        let both =
+            |(outcome, failure): (Result<bool>, Option<Error>)| outcome.and_then(|it| failure.map_or(Ok(it), Err));
+        outcomes.into_iter().zip(failures).map(both).collect()
     }
 
     async fn read_stamps(&self, prefix: &str, tags: &[u64]) -> Vec<Result<Option<u64>>> {
@@ -434,13 +461,22 @@ impl RedisStore {
     }
 
     /// Makes the stamps that are missing and reads them again: what another process makes meanwhile counts.
-    async fn set_missing(&self, prefix: &str, tags: &[u64], stamps: &mut [Result<Option<u64>>], only_if_absent: bool) {
+    async fn set_missing(
+        &self,
+        prefix: &str,
+        tags: &[u64],
+        stamps: &mut [Result<Option<u64>>],
+        lifetime: Option<&str>,
+        only_if_absent: bool,
+    ) {
         let missing: Vec<usize> = (0..tags.len()).filter(|index| matches!(stamps[*index], Ok(None))).collect();
+        let lasts: &[&[u8]] = &lifetime.map_or_else(Vec::new, |lifetime| vec![&b"PX"[..], lifetime.as_bytes()]);
         let condition: &[&[u8]] = if only_if_absent { &[b"NX"] } else { &[] };
+        let options = [lasts, condition].concat();
         let mut commands = self.commands(Kind::Repeatable);
         for index in &missing {
             let name = names::stamp(prefix, tags[*index]);
-            if let Err(error) = commands.push_with_version(&name, &[b"SET", &name], condition) {
+            if let Err(error) = commands.push_with_version(&name, &[b"SET", &name], &options) {
                 return missing.iter().for_each(|index| stamps[*index] = Err(error.clone()));
             }
             commands.push(&name, &[b"GET", &name]);
@@ -501,7 +537,7 @@ fn push_set(commands: &mut Commands, Write { name, bytes, ttl, only_if_absent, .
 }
 
 /// A SET answers nothing where NX kept it from storing.
-fn was_stored(mut reply: RepliesOf) -> bool {
+pub(super) fn was_stored(mut reply: RepliesOf) -> bool {
     matches!(reply.next(), Some(Reply::Status(_)))
 }
 
@@ -510,7 +546,7 @@ fn not_empty(bytes: Option<&[u8]>) -> Option<&[u8]> {
 }
 
 /// At least one: a TTL of nothing would be refused.
-fn millis(ttl: Duration) -> String {
+pub(super) fn millis(ttl: Duration) -> String {
     ttl.as_millis().max(1).to_string()
 }
 

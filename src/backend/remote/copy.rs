@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use super::entries::unanswered;
-use super::{Pairing, Remote, Store, Write};
+use super::{Missing, Pairing, Remote, Store, Write};
 use crate::backend::{CopiedEntry, IfPresent, Imported};
 use crate::clock::ends;
 use crate::entry::{self, Entry, TagStamp};
 use crate::error::Result;
 use crate::value::Value;
+
+/// How long a version that a copy creates lasts until the copy is stored, which prolongs it.
+const BATCH: Duration = Duration::from_secs(60);
 
 /// What an entry says of itself: its value, its tags, and its end where it has that.
 struct Read {
@@ -50,8 +53,10 @@ impl<S: Store> Remote<S> {
     }
 
     pub(super) async fn versions_of(&self, tags: &[u64]) -> Result<Vec<TagStamp>> {
-        let stamps = self.store.stamps(&self.prefix, tags, true).await?;
-        Ok(super::tags::pair(tags, stamps))
+        let stamps = self.store.stamps(&self.prefix, tags, Missing::Created(Some(BATCH))).await?;
+        let stamps = super::tags::pair(tags, stamps);
+        self.hints.saw_stamps(&stamps);
+        Ok(stamps)
     }
 
     pub(super) async fn store_copies(
@@ -77,7 +82,10 @@ impl<S: Store> Remote<S> {
                 Some(outcome.map(|stored| if stored { Imported::Stored } else { Imported::Present }));
             Pairing::Right
         };
-        let step = self.step(entries.len(), true, self.store.write(&self.prefix, &writes, &mut each)).await;
+        let needs =
+            writes.iter().flat_map(|write| self.too_short(&of_tags(versions, &write.tags), write.ttl)).collect();
+        let writing = self.write_lasting(&mut writes, needs, versions, &mut each);
+        let step = self.step(entries.len(), true, writing).await;
         let outcomes = self.outcomes(outcomes, step);
         self.counting.sets(outcomes.iter().filter(|outcome| matches!(outcome, Ok(Imported::Stored))).count() as u64);
         Ok(outcomes)
@@ -95,8 +103,14 @@ impl<S: Store> Remote<S> {
             payload: entry.value.as_bytes(),
         };
         let only_if_absent = if_present == IfPresent::Keep;
-        Write { bytes: entry::encode(&name, &stored), name, ttl, tags: entry.tags.clone(), only_if_absent }
+        let bytes = entry::encode(&name, &stored);
+        Write { bytes, name, ttl, tags: entry.tags.clone(), only_if_absent, lasting: Vec::new() }
     }
+}
+
+/// The versions of these tags.
+fn of_tags(versions: &[TagStamp], tags: &[u64]) -> Vec<TagStamp> {
+    versions.iter().filter(|version| tags.contains(&version.tag)).copied().collect()
 }
 
 #[allow(clippy::unnecessary_wraps)] // What `found` takes.

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use super::lasting::join;
 use super::store::no_answer;
 use super::tags::{pair, tags_of};
-use super::{Pairing, Remote, Store, Write};
+use super::{EachDone, Lasting, Pairing, Remote, Store, Write};
 use crate::backend::NewEntry;
+use crate::clock::coarse_millis;
 use crate::entry::{self, DecodeError, Entry, TagStamp, tag_hash};
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::Value;
@@ -89,10 +91,13 @@ impl<S: Store> Remote<S> {
     async fn write_as_guessed(&self, entry: &NewEntry<'_>) -> Result<bool> {
         let tags = tags_of(std::slice::from_ref(entry));
         let Some(guessed) = self.hints.stamps_of(&tags).filter(|_| self.store.is_ready()) else { return Ok(false) };
-        let write = self.stored_form(entry, &guessed);
+        let mut write = self.stored_form(entry, &guessed);
         self.store.check_size(&write.name, write.bytes.len())?;
+        write.lasting = self.too_short(&guessed, entry.ttl);
+        let asked_ms = coarse_millis();
         let stamps = pair(&tags, self.store.write_with_stamps(&self.prefix, &write, &tags).await?);
         self.hints.saw_stamps(&stamps);
+        self.saw_lasting(&stamps, &write.lasting, asked_ms);
         Ok(stamps == guessed)
     }
 
@@ -101,9 +106,11 @@ impl<S: Store> Remote<S> {
         let stamps = self.stamps_for(entries).await;
         let mut outcomes = unanswered(entries.len());
         let (mut writes, mut indexes) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
+        let mut lasting = Vec::new();
         for (index, entry) in entries.iter().enumerate() {
             match unready.of(index).and_then(|()| stamps.of(entry)) {
                 Ok(stamps) => {
+                    lasting.extend(self.too_short(&stamps, entry.ttl));
                     writes.push(self.stored_form(entry, &stamps));
                     indexes.push(index);
                 }
@@ -116,10 +123,35 @@ impl<S: Store> Remote<S> {
             outcomes[indexes[index]] = Some(outcome.and_then(stored));
             Pairing::Right
         };
-        let step = self.step(entries.len(), true, self.store.write(&self.prefix, &writes, &mut each)).await;
+        let stamps = stamps.all();
+        let writing = self.write_lasting(&mut writes, lasting, &stamps, &mut each);
+        let step = self.step(entries.len(), true, writing).await;
         let outcomes = self.outcomes(outcomes, step);
         self.counting.sets(outcomes.iter().filter(|outcome| outcome.is_ok()).count() as u64);
         Ok(outcomes)
+    }
+
+    /// Stores entries, and makes the versions of their tags last.
+    pub(super) async fn write_lasting(
+        &self,
+        writes: &mut [Write],
+        lasting: Vec<Lasting>,
+        stamps: &[TagStamp],
+        each: EachDone<'_>,
+    ) {
+        let lasting = join(lasting);
+        if let Some(first) = writes.first_mut() {
+            first.lasting.clone_from(&lasting);
+        }
+        let (asked_ms, mut failed) = (coarse_millis(), false);
+        let mut each = |index: usize, outcome: Result<bool>| {
+            failed |= outcome.is_err();
+            each(index, outcome)
+        };
+        self.store.write(&self.prefix, writes, &mut each).await;
+        if !failed {
+            self.saw_lasting(stamps, &lasting, asked_ms);
+        }
     }
 
     pub(super) async fn remove_many(&self, keys: &[&[u8]]) -> Result<Vec<Result<bool>>> {
@@ -138,29 +170,33 @@ impl<S: Store> Remote<S> {
         Ok(there)
     }
 
-    /// The name of a key whose entry is there.
-    pub(super) async fn head_of(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+    /// The name of a key whose entry is there, and the entry's tags.
+    pub(super) async fn head_of(&self, key: &[u8]) -> Result<Option<(Vec<u8>, Vec<TagStamp>)>> {
         let (name, _) = self.store.entry_name(&self.prefix, key);
         let mut read = Err(no_answer());
         let mut each = |_, outcome: Result<Option<&[u8]>>| {
-            let (found, pairing) = self.found(Some(key), &name, outcome, S::decode_head, |_| Some(()));
+            let (found, pairing) =
+                self.found(Some(key), &name, outcome, S::decode_head, |entry| Some(entry.tags.clone()));
             read = found;
             pairing
         };
         self.store.heads(&[&name], &mut each).await;
-        Ok(self.if_current(read?).await?.map(|()| name))
+        Ok(self.if_current(read?).await?.map(|tags| (name, tags)))
     }
 
     pub(super) async fn expire_one(&self, key: &[u8], ttl: Option<Duration>) -> Result<bool> {
         match self.head_of(key).await? {
-            Some(name) => self.store.expire(&name, ttl).await,
+            Some((name, tags)) => {
+                self.make_last(&tags, ttl).await?;
+                self.store.expire(&name, ttl).await
+            }
             None => Ok(false),
         }
     }
 
     pub(super) async fn remaining(&self, key: &[u8]) -> Result<Option<Option<Duration>>> {
         match self.head_of(key).await? {
-            Some(name) => super::only(self.store.remaining(&[&name]).await),
+            Some((name, _)) => super::only(self.store.remaining(&[&name]).await),
             None => Ok(None),
         }
     }
@@ -189,7 +225,8 @@ impl<S: Store> Remote<S> {
             payload: entry.value,
         };
         let tags = stored.tags.iter().map(|tag| tag.tag).collect();
-        Write { bytes: entry::encode(&name, &stored), name, ttl: entry.ttl, tags, only_if_absent: false }
+        let bytes = entry::encode(&name, &stored);
+        Write { bytes, name, ttl: entry.ttl, tags, only_if_absent: false, lasting: Vec::new() }
     }
 
     /// When an entry ends, where it carries that itself.

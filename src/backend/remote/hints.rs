@@ -12,7 +12,14 @@ const PLACES: usize = 1 << 16;
 #[derive(Default)]
 pub struct Hints {
     tags_of: OnceLock<Box<[Mutex<NameTags>]>>,
-    stamp_of: OnceLock<Box<[Mutex<TagStamp>]>>,
+    stamp_of: OnceLock<Box<[Mutex<KnownStamp>]>>,
+}
+
+/// A stamp, and until when the store keeps it at least, in milliseconds of the coarse clock.
+#[derive(Clone, Copy)]
+struct KnownStamp {
+    stamp: TagStamp,
+    end_ms: u64,
 }
 
 #[derive(Default)]
@@ -46,7 +53,7 @@ impl Hints {
     /// The stamps of all these tags as they were seen last, if all were.
     pub fn stamps_of(&self, tags: &[u64]) -> Option<Vec<TagStamp>> {
         let places = self.stamp_of.get()?;
-        tags.iter().map(|tag| Some(*place(places, *tag)).filter(|known| known.tag == *tag)).collect()
+        tags.iter().map(|tag| Some(place(places, *tag).stamp).filter(|known| known.tag == *tag)).collect()
     }
 
     /// Notes stamps as the store has them.
@@ -54,9 +61,36 @@ impl Hints {
         if stamps.is_empty() {
             return;
         }
-        let nobody = || Mutex::new(TagStamp { tag: 0, stamp: 0 });
+        let nobody = || Mutex::new(KnownStamp { stamp: TagStamp { tag: 0, stamp: 0 }, end_ms: 0 });
         let places = self.stamp_of.get_or_init(|| (0..PLACES).map(|_| nobody()).collect());
-        stamps.iter().for_each(|stamp| *place(places, stamp.tag) = *stamp);
+        for stamp in stamps {
+            let mut known = place(places, stamp.tag);
+            if known.stamp != *stamp {
+                *known = KnownStamp { stamp: *stamp, end_ms: 0 };
+            }
+        }
+    }
+
+    /// Until when the store keeps a stamp at least; 0 where that is not known.
+    pub fn end_of(&self, stamp: &TagStamp) -> u64 {
+        let Some(places) = self.stamp_of.get() else { return 0 };
+        let known = place(places, stamp.tag);
+        if known.stamp == *stamp { known.end_ms } else { 0 }
+    }
+
+    /// Notes that the store keeps a stamp until then at least.
+    pub fn lasts_until(&self, stamp: &TagStamp, end_ms: u64) {
+        let Some(places) = self.stamp_of.get() else { return };
+        let mut known = place(places, stamp.tag);
+        if known.stamp == *stamp {
+            known.end_ms = known.end_ms.max(end_ms);
+        }
+    }
+
+    /// Forgets until when the store keeps stamps: its data may be older than what was noted.
+    pub fn forget_ends(&self) {
+        let places = self.stamp_of.get().into_iter().flatten();
+        places.for_each(|known| known.lock().unwrap_or_else(PoisonError::into_inner).end_ms = 0);
     }
 }
 
@@ -82,5 +116,22 @@ mod tests {
         hints.saw_stamps(&[tag(1), tag(2)]);
         assert_eq!(hints.stamps_of(&[1, 2]), Some(vec![tag(1), tag(2)]));
         assert_eq!(hints.stamps_of(&[1, 3]), None);
+    }
+
+    #[test]
+    fn the_end_of_a_stamp_is_that_of_this_stamp_alone() {
+        let (hints, old, new) = (Hints::default(), TagStamp { tag: 1, stamp: 2 }, TagStamp { tag: 1, stamp: 3 });
+        hints.lasts_until(&old, 50);
+        assert_eq!(hints.end_of(&old), 0);
+        hints.saw_stamps(&[old]);
+        hints.lasts_until(&old, 50);
+        hints.lasts_until(&old, 40);
+        hints.saw_stamps(&[old]);
+        assert_eq!((hints.end_of(&old), hints.end_of(&new)), (50, 0));
+        hints.saw_stamps(&[new]);
+        assert_eq!((hints.end_of(&old), hints.end_of(&new)), (0, 0));
+        hints.lasts_until(&new, 60);
+        hints.forget_ends();
+        assert_eq!(hints.end_of(&new), 0);
     }
 }

@@ -16,14 +16,14 @@ impl<S: Store> Remote<S> {
             self.store.replace_stamps(&self.prefix, &tags).await?;
             return Ok(None);
         };
-        let mut names: Vec<&[u8]> = indexed.iter().collect();
+        let mut names: Vec<&[u8]> = indexed.notes.iter().map(|(_, name, _)| name.as_slice()).collect();
         names.sort_unstable();
         names.dedup();
-        // An entry that was set anew without the tag is still listed, and stays.
+        // An entry that was set again without the tag is still listed, and stays.
         let tagged = self.readable(&names, &tags).await?;
-        let counted = count && self.store.index_is_whole().await?;
+        let counted = count && indexed.is_whole && self.store.index_is_whole().await?;
         self.store.replace_stamps(&self.prefix, &tags).await?;
-        self.store.forget(&self.prefix, &tags, &names).await?;
+        self.store.forget(&self.prefix, &indexed, &tagged).await?;
         self.store.unlink(&tagged).await?;
         Ok(counted.then_some(tagged.len() as u64))
     }

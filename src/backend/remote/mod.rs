@@ -10,6 +10,7 @@ mod counting;
 mod entries;
 mod hints;
 mod index;
+mod lasting;
 mod listing;
 mod parts;
 mod roll_call;
@@ -26,10 +27,11 @@ use serde_json::{Value as Json, json};
 
 use self::counting::Counting;
 use self::hints::Hints;
+pub use self::lasting::first_lifetime;
 pub use self::parts::Parts;
 pub use self::roll_call::RollCall;
 pub use self::size::{SAMPLE, Sample};
-pub use self::store::{EachBytes, EachDone, Pairing, Part, Store, Write};
+pub use self::store::{EachBytes, EachDone, Indexed, Lasting, Missing, Pairing, Part, Store, Write};
 use super::{
     Backend, Capabilities, CopiedEntry, Counters, IfPresent, Imported, NewEntry, Page, Position, Removed, Reply, Usage,
     Wanted,
@@ -182,7 +184,7 @@ impl<S: Store> Backend for Remote<S> {
     }
 
     fn known_versions<'a>(&'a self, tags: &'a [u64]) -> Reply<'a, Vec<Option<u64>>> {
-        self.call(self.store.stamps(&self.prefix, tags, false))
+        self.call(self.store.stamps(&self.prefix, tags, Missing::Stays))
     }
 
     fn invalidate_hashes<'a>(&'a self, tags: &'a [u64]) -> Reply<'a, ()> {

@@ -37,6 +37,42 @@ pub struct Write {
     pub tags: Vec<u64>,
     /// Whether it is stored only where nothing is.
     pub only_if_absent: bool,
+    /// Tag versions that have to last longer than they are known to, for this entry and for those stored with it.
+    pub lasting: Vec<Lasting>,
+}
+
+/// A tag whose version must not expire before the entries that carry it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lasting {
+    /// The hash of the tag.
+    pub tag: u64,
+    /// The longest time to live of these entries; `None` if one never expires.
+    pub ttl: Option<Duration>,
+}
+
+/// The names that a store keeps of the entries of tags, and perhaps of others.
+#[derive(Debug, Default)]
+pub struct Indexed {
+    /// The tag, the name, and the mark by which the store knows this note; sorted by tag.
+    pub notes: Vec<(u64, Vec<u8>, u64)>,
+    /// Whether an index of each tag was there to be read.
+    pub is_whole: bool,
+}
+
+/// What happens to a tag version that is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// It stays missing.
+    Stays,
+    /// It is created, for entries of this time to live; `None`: they never expire.
+    Created(Option<Duration>),
+}
+
+impl Missing {
+    /// Whether it is created.
+    pub fn is_created(self) -> bool {
+        self != Self::Stays
+    }
 }
 
 /// Which of the names of a prefix.
@@ -55,6 +91,8 @@ pub trait Store: Send + Sync + 'static {
     const NAME: &'static str;
     /// Whether entries carry their deadline, since the store's clock is too coarse.
     const DEADLINES: bool;
+    /// Whether tag versions expire, and have to be made to last as long as the entries that carry them.
+    const VERSIONS_EXPIRE: bool = false;
 
     /// What it can do.
     fn capabilities(&self) -> Capabilities;
@@ -113,22 +151,22 @@ pub trait Store: Send + Sync + 'static {
         names: &'a [&'a [u8]],
     ) -> impl Future<Output = Vec<Result<Option<Option<Duration>>>>> + Send;
 
-    /// The stamps of tags; `create` makes those that are missing.
+    /// The stamps of tags.
     fn stamps<'a>(
         &'a self,
         prefix: &'a str,
         tags: &'a [u64],
-        create: bool,
+        missing: Missing,
     ) -> impl Future<Output = Result<Vec<Option<u64>>>> + Send;
     /// The same, where a server that fails takes only the stamps it has.
     fn each_stamp<'a>(
         &'a self,
         prefix: &'a str,
         tags: &'a [u64],
-        create: bool,
+        missing: Missing,
     ) -> impl Future<Output = Vec<Result<Option<u64>>>> + Send {
         async move {
-            match self.stamps(prefix, tags, create).await {
+            match self.stamps(prefix, tags, missing).await {
                 Ok(stamps) => stamps.into_iter().map(Ok).collect(),
                 Err(error) => tags.iter().map(|_| Err(error.clone())).collect(),
             }
@@ -145,7 +183,7 @@ pub trait Store: Send + Sync + 'static {
         async move {
             let names: [&[u8]; 1] = [name];
             self.read(&names, each).await;
-            self.stamps(prefix, tags, false).await
+            self.stamps(prefix, tags, Missing::Stays).await
         }
     }
     /// Stores an entry, and reads the stamps of tags, at once where the store can.
@@ -163,30 +201,34 @@ pub trait Store: Send + Sync + 'static {
             };
             self.write(prefix, std::slice::from_ref(entry), &mut each).await;
             written?;
-            self.stamps(prefix, tags, false).await
+            self.stamps(prefix, tags, Missing::Stays).await
         }
+    }
+    /// Makes the versions of tags last, where the store would let them expire earlier.
+    fn prolong<'a>(&'a self, _prefix: &'a str, _lasting: &'a [Lasting]) -> impl Future<Output = Result<()>> + Send {
+        async { Ok(()) }
     }
     /// Gives tags new stamps, never used before.
     fn replace_stamps<'a>(&'a self, prefix: &'a str, tags: &'a [u64]) -> impl Future<Output = Result<()>> + Send;
 
-    /// The names a store keeps of each tag's entries, and perhaps of others; `None`: it keeps none.
+    /// The names a store keeps of each tag's entries; `None`: it keeps none. Tags are sorted.
     fn indexed<'a>(
         &'a self,
         _prefix: &'a str,
         _tags: &'a [u64],
-    ) -> impl Future<Output = Result<Option<ByteStrings>>> + Send {
+    ) -> impl Future<Output = Result<Option<Indexed>>> + Send {
         async { Ok(None) }
     }
     /// Whether those names are all: nothing may evict an index.
     fn index_is_whole(&self) -> impl Future<Output = Result<bool>> + Send {
         async { Ok(false) }
     }
-    /// Removes names from the indexes of tags.
+    /// Removes from the indexes the names of entries that are about to be removed, sorted, and what was read of others.
     fn forget<'a>(
         &'a self,
         _prefix: &'a str,
-        _tags: &'a [u64],
-        _names: &'a [&'a [u8]],
+        _indexed: &'a Indexed,
+        _removed: &'a [&'a [u8]],
     ) -> impl Future<Output = Result<()>> + Send {
         async { Ok(()) }
     }

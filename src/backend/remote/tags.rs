@@ -1,7 +1,8 @@
 //! Tags as stamps: read beside entries, created for sets, replaced by invalidations.
 
 use super::entries::Found;
-use super::{Remote, Store};
+use super::lasting::longest;
+use super::{Missing, Remote, Store};
 use crate::backend::NewEntry;
 use crate::entry::{TagStamp, tag_hash};
 use crate::error::{Error, ErrorKind, Result};
@@ -27,7 +28,7 @@ impl<S: Store> Remote<S> {
     pub(super) async fn those_current<T>(&self, found: Vec<Result<Option<Found<T>>>>) -> Vec<Result<Option<T>>> {
         let tagged = found.iter().filter_map(|it| it.as_ref().ok()?.as_ref());
         let tags: Vec<u64> = tagged.flat_map(|it| it.tags.iter().map(|tag| tag.tag)).collect();
-        let known = self.each_stamp(found.len(), true, tags, false).await;
+        let known = self.each_stamp(found.len(), true, tags, Missing::Stays).await;
         let check = |it: Found<T>| Ok(known.are_current(&it.tags)?.then_some(it.what));
         found.into_iter().map(|it| it.and_then(|it| it.map_or(Ok(None), check))).collect()
     }
@@ -35,25 +36,26 @@ impl<S: Store> Remote<S> {
     async fn current_stamps(&self, mut tags: Vec<u64>) -> Result<Vec<TagStamp>> {
         tags.sort_unstable();
         tags.dedup();
-        let stamps = self.store.stamps(&self.prefix, &tags, false).await?;
+        let stamps = self.store.stamps(&self.prefix, &tags, Missing::Stays).await?;
         Ok(pair(&tags, stamps))
     }
 
     /// The stamps of all tags of some entries, made where they are missing; read before any of them is written.
     pub(super) async fn stamps_for(&self, entries: &[NewEntry<'_>]) -> Known {
-        let known = self.each_stamp(entries.len(), false, tags_of(entries), true).await;
+        let missing = Missing::Created(longest(entries));
+        let known = self.each_stamp(entries.len(), false, tags_of(entries), missing).await;
         let stamps: Vec<TagStamp> = known.stamps().collect();
         self.hints.saw_stamps(&stamps);
         known
     }
 
-    async fn each_stamp(&self, names: usize, is_last_step: bool, mut tags: Vec<u64>, create: bool) -> Known {
+    async fn each_stamp(&self, names: usize, is_last_step: bool, mut tags: Vec<u64>, missing: Missing) -> Known {
         tags.sort_unstable();
         tags.dedup();
         if tags.is_empty() {
             return Known(Vec::new());
         }
-        let stamps = self.step(names, is_last_step, self.store.each_stamp(&self.prefix, &tags, create)).await;
+        let stamps = self.step(names, is_last_step, self.store.each_stamp(&self.prefix, &tags, missing)).await;
         let stamps = stamps.unwrap_or_else(|| tags.iter().map(|_| Err(self.late())).collect());
         Known(tags.into_iter().zip(stamps).collect())
     }
@@ -84,6 +86,11 @@ impl Known {
     fn stamps(&self) -> impl Iterator<Item = TagStamp> {
         let known = |(tag, stamp): &(u64, Result<Option<u64>>)| Some((*tag, stamp.as_ref().ok().copied()??));
         self.0.iter().filter_map(known).map(|(tag, stamp)| TagStamp { tag, stamp })
+    }
+
+    /// All stamps that are known.
+    pub(super) fn all(&self) -> Vec<TagStamp> {
+        self.stamps().collect()
     }
 
     /// The stamps of an entry's tags.

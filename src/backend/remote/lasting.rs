@@ -1,0 +1,111 @@
+//! How long tag versions last: never less than the entries that carry them, and not for ever.
+//!
+//! A version that expires makes its entries misses, so it has to outlive them.
+//! What is known of its end spares the command that would prolong it: a version
+//! is prolonged to twice the time that is needed, so that a tag in steady use
+//! costs one such command in the time that its entries live.
+
+use std::time::Duration;
+
+use super::{Lasting, Remote, Store};
+use crate::backend::NewEntry;
+use crate::clock::coarse_millis;
+use crate::entry::TagStamp;
+use crate::error::Result;
+
+/// What a version lasts beyond its entries at least.
+const MARGIN: Duration = Duration::from_secs(1);
+/// Half of it, in milliseconds, is for the time that passes until an entry is stored.
+const MARGIN_MS: u64 = 1000;
+/// An end that does not come.
+const NEVER: u64 = u64::MAX;
+
+impl Lasting {
+    /// How long the version is made to last; `None`: for ever.
+    pub fn lifetime(&self) -> Option<Duration> {
+        self.ttl.map(|ttl| ttl.saturating_mul(2).saturating_add(MARGIN))
+    }
+}
+
+/// How long a version lasts that is created for entries of this time to live.
+pub fn first_lifetime(ttl: Option<Duration>) -> Option<Duration> {
+    ttl.map(|ttl| ttl.saturating_add(MARGIN))
+}
+
+/// The longest time to live of some entries; `None` if one never expires.
+pub(super) fn longest(entries: &[NewEntry]) -> Option<Duration> {
+    entries.iter().filter(|entry| !entry.tags.is_empty()).map(|entry| entry.ttl).try_fold(Duration::ZERO, longer)
+}
+
+fn longer(one: Duration, other: Option<Duration>) -> Option<Duration> {
+    other.map(|other| one.max(other))
+}
+
+impl<S: Store> Remote<S> {
+    /// The versions that are not known to last as long as an entry that carries them.
+    pub(super) fn too_short(&self, stamps: &[TagStamp], ttl: Option<Duration>) -> Vec<Lasting> {
+        if !S::VERSIONS_EXPIRE {
+            return Vec::new();
+        }
+        let needed = end(ttl);
+        let short = stamps.iter().filter(|stamp| self.hints.end_of(stamp) < needed);
+        short.map(|stamp| Lasting { tag: stamp.tag, ttl }).collect()
+    }
+
+    /// Notes that the store has prolonged versions, which was asked for at that time.
+    pub(super) fn saw_lasting(&self, stamps: &[TagStamp], lasting: &[Lasting], asked_ms: u64) {
+        for it in lasting {
+            let end = it.lifetime().map_or(NEVER, |lifetime| asked_ms.saturating_add(super::entries::millis(lifetime)));
+            stamps.iter().filter(|stamp| stamp.tag == it.tag).for_each(|stamp| self.hints.lasts_until(stamp, end));
+        }
+    }
+
+    /// Makes versions last for an entry that is stored already.
+    pub(super) async fn make_last(&self, stamps: &[TagStamp], ttl: Option<Duration>) -> Result<()> {
+        self.hints.saw_stamps(stamps);
+        let lasting = self.too_short(stamps, ttl);
+        if lasting.is_empty() {
+            return Ok(());
+        }
+        let asked_ms = coarse_millis();
+        self.store.prolong(&self.prefix, &lasting).await?;
+        self.saw_lasting(stamps, &lasting, asked_ms);
+        Ok(())
+    }
+}
+
+/// Joins what several entries need of the same versions.
+pub(super) fn join(mut lasting: Vec<Lasting>) -> Vec<Lasting> {
+    let rank = |ttl: Option<Duration>| ttl.unwrap_or(Duration::MAX);
+    lasting.sort_unstable_by(|one, other| (one.tag, rank(other.ttl)).cmp(&(other.tag, rank(one.ttl))));
+    lasting.dedup_by_key(|it| it.tag);
+    lasting
+}
+
+/// When an entry ends that is stored now, with a margin for the time that storing it takes.
+fn end(ttl: Option<Duration>) -> u64 {
+    ttl.map_or(NEVER, |ttl| coarse_millis().saturating_add(super::entries::millis(ttl)).saturating_add(MARGIN_MS / 2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_need_of_a_version_counts() {
+        let lasting = |tag, seconds: Option<u64>| Lasting { tag, ttl: seconds.map(Duration::from_secs) };
+        let all = vec![lasting(2, Some(1)), lasting(1, Some(5)), lasting(2, None), lasting(1, Some(9))];
+        assert_eq!(join(all), [lasting(1, Some(9)), lasting(2, None)]);
+    }
+
+    #[test]
+    fn entries_that_never_expire_want_versions_that_never_do() {
+        let entry =
+            |ttl: Option<u64>, tags| NewEntry { key: b"k", value: b"v", ttl: ttl.map(Duration::from_secs), tags };
+        let tag: &[&[u8]] = &[b"t"];
+        assert_eq!(longest(&[entry(Some(1), tag), entry(Some(3), tag)]), Some(Duration::from_secs(3)));
+        assert_eq!(longest(&[entry(None, &[]), entry(Some(3), tag)]), Some(Duration::from_secs(3)));
+        assert_eq!(longest(&[entry(None, tag), entry(Some(3), tag)]), None);
+        assert_eq!(Lasting { tag: 1, ttl: None }.lifetime(), None);
+    }
+}
