@@ -614,6 +614,12 @@ yc_status yc_ttl(struct yc_cache *cache,
 // cannot know. With removed NULL nothing is counted, and the memory backend
 // takes the same time for any number of entries. An unknown tag removes 0.
 //
+// On Redis, a server that fails may lose it. Each process repeats what it
+// removed within `replay_window` before it reads from a server that
+// restarted or was replaced; until then another process may read an entry
+// again. With `invalidation_replicas`, YC_E_TIMEOUT tells that too few
+// replicas received it.
+//
 // Errors: YC_E_INVALID for an empty tag, those of the backend.
 yc_status yc_invalidate_tag(struct yc_cache *cache,
                             const void *tag,

@@ -40,7 +40,7 @@ pub use fallback::FallbackConfig;
 pub use memcached::{Distribution, Failover, KeyHash, MemcachedConfig, MemcachedServer};
 pub use memory::MemoryConfig;
 pub use options::reference;
-pub use redis::{RedisConfig, RedisTopology};
+pub use redis::{OnRestart, RedisConfig, RedisTopology};
 pub use secret::Secret;
 pub use tls::{TlsConfig, Verify};
 

@@ -1,5 +1,7 @@
 //! The configuration of the Redis backend.
 
+use std::time::Duration;
+
 use super::{Address, ConnectionConfig, Secret, TlsConfig};
 
 /// The options of the Redis backend.
@@ -21,8 +23,24 @@ pub struct RedisConfig {
     pub replica_reads: bool,
     /// Keeps for each tag an index of its keys.
     pub tag_index: bool,
+    /// How long what this process removed is remembered, to be repeated on a server that lost it; zero: not at all.
+    pub replay_window: Duration,
+    /// What is done when a server restarted or was replaced.
+    pub on_restart: OnRestart,
+    /// How many replicas have to receive an invalidation before it is done.
+    pub invalidation_replicas: u32,
     /// How connections are made, kept and limited.
     pub connection: ConnectionConfig,
+}
+
+/// What is done when a server restarted or was replaced by another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnRestart {
+    /// What this process removed lately is removed again.
+    #[default]
+    Replay,
+    /// Everything of the prefix is removed.
+    Renew,
 }
 
 /// Which Redis servers there are.

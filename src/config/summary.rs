@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{
     Address, BackendConfig, Config, Connect, ConnectionConfig, Distribution, Failover, FallbackConfig, KeyHash,
-    MemcachedConfig, MemoryConfig, RedisConfig, RedisTopology, TlsConfig, Verify,
+    MemcachedConfig, MemoryConfig, OnRestart, RedisConfig, RedisTopology, TlsConfig, Verify,
 };
 
 impl Config {
@@ -77,6 +77,12 @@ fn redis(config: &RedisConfig) -> Json {
         "password": config.password.is_some(),
         "replica_reads": config.replica_reads,
         "tag_index": config.tag_index,
+        "replay_window_ms": millis(config.replay_window),
+        "on_restart": match config.on_restart {
+            OnRestart::Replay => "replay",
+            OnRestart::Renew => "renew",
+        },
+        "invalidation_replicas": config.invalidation_replicas,
     })
 }
 

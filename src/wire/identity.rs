@@ -8,4 +8,6 @@ pub struct Identity {
     pub process: u64,
     /// The history of its data: a replica that becomes the primary, or that took over another's data, has another.
     pub history: u64,
+    /// Whether the server said both.
+    pub told: bool,
 }

@@ -33,5 +33,5 @@ pub use self::framing::{Frame, Framing, MAX_LINE, ReplyLimit};
 pub use self::identity::Identity;
 #[cfg(test)]
 pub use self::reader::{hostile_bytes, receive_in_pieces};
-pub use self::server::{Dialect, Greeting, Server, ask_once};
+pub use self::server::{Apart, Dialect, Greeting, Server, ask_once};
 pub use self::tls::Tls;

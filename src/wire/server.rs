@@ -60,6 +60,10 @@ pub trait Dialect: Send + Sync + 'static {
     }
     /// Makes a new connection fit for use: credentials, and whether it is the server that is wanted.
     fn greet<'a>(&'a self, connection: &'a Greeting<'a>) -> BoxFuture<'a, Result<()>>;
+    /// Makes a server fit for reads before its connection is used by others; it may take longer than connecting does.
+    fn adopt<'a>(&'a self, _connection: &'a Greeting<'a>) -> BoxFuture<'a, Result<()>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
     /// Whether the server may move while its connections still work: then it is located again from time to time.
     fn may_move(&self) -> bool {
         false
@@ -97,6 +101,11 @@ impl<'a> Greeting<'a> {
     pub async fn ask_all(&self, requests: &[u8], replies: u32) -> Result<Vec<u8>> {
         let room = self.limits.take(self.server(), requests.len())?;
         Ok(self.connection.send(requests, replies, room)?.await?.bytes)
+    }
+
+    /// Which process it is that answers, as the handshake learned it.
+    pub fn identity(&self) -> Identity {
+        self.connection.identity()
     }
 
     /// Keeps which process it is that answers.
@@ -300,16 +309,21 @@ impl Server {
 
     /// Connects once, within the time there is for it.
     async fn connect(&self) -> Result<Arc<Connection>> {
+        self.connect_for(Arc::clone(&self.changed)).await
+    }
+
+    async fn connect_for(&self, broken: Arc<Notify>) -> Result<Arc<Connection>> {
         // Boxed: it is large, and whoever opens a cache may have a small stack.
-        let connected = timeout(self.config.connect_timeout, Box::pin(self.guarded(self.connect_somewhere()))).await;
+        let connected =
+            timeout(self.config.connect_timeout, Box::pin(self.guarded(self.connect_somewhere(broken)))).await;
         connected.unwrap_or_else(|_| Err(self.too_late()))
     }
 
     /// Tries the places where the server may be, one after another.
-    async fn connect_somewhere(&self) -> Result<Arc<Connection>> {
+    async fn connect_somewhere(&self, broken: Arc<Notify>) -> Result<Arc<Connection>> {
         let mut address = self.dialect.locate().await?;
         loop {
-            let error = match self.connect_to(&address).await {
+            let error = match self.connect_to(&address, Arc::clone(&broken)).await {
                 Ok(connection) => {
                     *self.address.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
                     return Ok(connection);
@@ -326,8 +340,7 @@ impl Server {
         }
     }
 
-    async fn connect_to(&self, address: &Address) -> Result<Arc<Connection>> {
-        let broken = Arc::clone(&self.changed);
+    async fn connect_to(&self, address: &Address, broken: Arc<Notify>) -> Result<Arc<Connection>> {
         let connecting = establish(&self.name, address, &*self.dialect, &self.config, self.tls.as_ref(), broken);
         let share = self.config.connect_timeout / self.dialect.places().max(1);
         timeout(share, Box::pin(connecting)).await.unwrap_or_else(|_| Err(self.too_late()))
@@ -352,6 +365,7 @@ impl Server {
             }
             slot.store(None);
             let connection = self.connect().await?;
+            self.guarded(self.adopt(&connection)).await?;
             let again = self.connects.fetch_add(1, Relaxed) > 0;
             slot.store(Some(connection));
             if !matches!(self.status.send_replace(Status::Up), Status::Up) {
@@ -359,6 +373,18 @@ impl Server {
             }
         }
         Ok(())
+    }
+
+    /// Makes the server fit for reads. What is connected to another process is left first: a write that it still takes
+    /// could be one that this process has to get too.
+    async fn adopt(&self, connection: &Arc<Connection>) -> Result<()> {
+        let identity = connection.identity();
+        let is_left = |other: &Arc<Connection>| identity.told && other.identity() != identity;
+        let error = || Error::new(ErrorKind::Connect, format!("{}: another server is in its place now", self.name));
+        self.open_connections().filter(is_left).for_each(|other| other.kill(error()));
+        let unaccepted = Unaccepted(Some(Arc::clone(connection)));
+        self.dialect.adopt(&Greeting::new(connection)).await?;
+        unaccepted.accept().map(drop)
     }
 
     fn drop_broken(&self) {
@@ -405,7 +431,7 @@ impl Server {
     }
 
     async fn is_at(&self, address: &Address) -> bool {
-        let connection = self.connect_to(address).await;
+        let connection = self.connect_to(address, Arc::default()).await;
         connection.map(|connection| drop(Unaccepted(Some(connection)))).is_ok()
     }
 
@@ -426,6 +452,27 @@ impl Server {
         if let Ok(room) = self.limits.take(&self.name, 0) {
             drop(connection.send(self.dialect.ping(), 1, room));
         }
+    }
+}
+
+impl Server {
+    /// A connection that only this caller uses, for a request that holds up its connection.
+    pub async fn connect_apart(&self) -> Result<Apart> {
+        let connection = self.connect_for(Arc::default()).await?;
+        let apart = Apart(Unaccepted(Some(Arc::clone(&connection))));
+        self.dialect.adopt(&Greeting::new(&connection)).await?;
+        Ok(apart)
+    }
+}
+
+/// A connection of one caller; it is closed with this.
+pub struct Apart(Unaccepted);
+
+impl Apart {
+    /// Sends several requests at once; the bytes of their replies.
+    pub async fn ask_all(&self, requests: &[u8], replies: u32) -> Result<Vec<u8>> {
+        let connection = self.0.0.as_ref().ok_or_else(given_up)?;
+        Greeting::new(connection).ask_all(requests, replies).await
     }
 }
 

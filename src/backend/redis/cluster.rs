@@ -227,8 +227,7 @@ impl Cluster {
         let server = servers.entry((address.clone(), replica)).or_insert_with(|| {
             let role = if replica { Role::ClusterReplica } else { Role::Any };
             let name = address.to_string();
-            let dialect =
-                Redis { login: self.login.clone(), place: Place::At(address), role, clustering: Clustering::Expected };
+            let dialect = Redis::new(self.login.clone(), Place::At(address), role, Clustering::Expected);
             Server::start(&name, Box::new(dialect), &self.config, self.tls.clone(), &handle)
         });
         Some(Arc::clone(server))
@@ -263,8 +262,8 @@ impl Cluster {
     }
 
     async fn ask(&self, address: &Address) -> Result<Vec<Range>> {
-        let (login, place) = (self.login.clone(), Place::At(address.clone()));
-        let dialect = Redis { login, place, role: Role::Any, clustering: Clustering::Expected };
+        let place = Place::At(address.clone());
+        let dialect = Redis::new(self.login.clone(), place, Role::Any, Clustering::Expected);
         let mut request = Vec::new();
         command(&mut request, &[b"CLUSTER", b"SLOTS"]);
         let name = address.to_string();

@@ -89,8 +89,10 @@ impl Commands {
 
     /// Adds a SET that has a new tag version between these parts. Each time that it is sent it has another one: a
     /// copy that arrives late must not bring back a version that entries were set with meanwhile.
-    pub fn push_with_version(&mut self, name: &[u8], before: &[&[u8]], after: &[&[u8]]) -> Result<()> {
-        let version = new_version()?;
+    /// Returns the first of them.
+    pub fn push_with_version(&mut self, name: &[u8], before: &[&[u8]], after: &[&[u8]]) -> Result<u64> {
+        let number = random()?;
+        let version = digits(number);
         let start = self.bytes.len();
         resp::begin(&mut self.bytes, before.len() + 1 + after.len());
         before.iter().for_each(|part| resp::bulk(&mut self.bytes, part));
@@ -102,7 +104,7 @@ impl Commands {
         if self.clustered {
             self.slots.push(slot(name));
         }
-        Ok(())
+        Ok(number)
     }
 
     pub fn len(&self) -> usize {
@@ -139,7 +141,7 @@ impl Commands {
         let start = out.len();
         out.extend_from_slice(self.command(index));
         if let Some((_, at)) = self.versions.iter().find(|(with_version, _)| *with_version == index) {
-            out[start + at..start + at + VERSION_DIGITS].copy_from_slice(&new_version()?);
+            out[start + at..start + at + VERSION_DIGITS].copy_from_slice(&digits(random()?));
         }
         Ok(())
     }
@@ -150,9 +152,8 @@ impl Commands {
     }
 }
 
-/// 64 random bits as decimal digits, so that no version comes back.
-fn new_version() -> Result<[u8; VERSION_DIGITS]> {
-    let mut number = random()?;
+/// A tag version in digits.
+fn digits(mut number: u64) -> [u8; VERSION_DIGITS] {
     let mut digits = [b'0'; VERSION_DIGITS];
     for digit in digits.iter_mut().rev() {
         #[allow(clippy::cast_possible_truncation)] // One digit.
@@ -160,7 +161,7 @@ fn new_version() -> Result<[u8; VERSION_DIGITS]> {
         *digit = b'0' + value;
         number /= 10;
     }
-    Ok(digits)
+    digits
 }
 
 #[cfg(test)]

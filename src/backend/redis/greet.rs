@@ -1,15 +1,18 @@
 //! What a new connection says first: who it is, which database, and whether the server is the one that is wanted.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use futures_util::future::BoxFuture;
 
 use super::found::Clustering;
+use super::replay::Replay;
 use super::resp::{RepliesOf, Reply, RespFraming, command};
 use super::sentinel::Sentinels;
 use super::{info, refusal};
 use crate::config::{Address, Secret};
 use crate::error::{Error, ErrorKind, Result};
 use crate::shown::shown;
-use crate::wire::{Dialect, Framing, Greeting, ReplyLimit};
+use crate::wire::{Dialect, Framing, Greeting, Identity, ReplyLimit};
 
 /// How long a string may be beyond the largest value: the header of an entry with its tags.
 const HEADER_ROOM: u64 = 64 * 1024;
@@ -38,6 +41,7 @@ pub struct Login {
     pub password: Option<Secret>,
     pub db: u32,
     pub max_value_bytes: u64,
+    pub replay: Replay,
 }
 
 /// What the server has to be.
@@ -65,6 +69,19 @@ pub struct Redis {
     pub place: Place,
     pub role: Role,
     pub clustering: Clustering,
+    /// The process that answered last, and has all that this one removed lately.
+    adopted: Mutex<Option<Identity>>,
+}
+
+impl Redis {
+    /// How a server of this role is connected to.
+    pub fn new(login: Login, place: Place, role: Role, clustering: Clustering) -> Self {
+        Self { login, place, role, clustering, adopted: Mutex::default() }
+    }
+
+    fn adopted(&self) -> MutexGuard<'_, Option<Identity>> {
+        self.adopted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Dialect for Redis {
@@ -114,6 +131,21 @@ impl Dialect for Redis {
             if let Place::By(sentinels) = &self.place {
                 sentinels.confirm();
             }
+            Ok(())
+        })
+    }
+
+    fn adopt<'a>(&'a self, connection: &'a Greeting<'a>) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let identity = connection.identity();
+            // A replica takes no writes; what it has may be behind at any time.
+            let is_replica = matches!(self.role, Role::Replica | Role::ClusterReplica);
+            let before = *self.adopted();
+            if is_replica || before == Some(identity) {
+                return Ok(());
+            }
+            self.login.replay.repeat(connection, before, identity).await?;
+            *self.adopted() = Some(identity);
             Ok(())
         })
     }

@@ -49,7 +49,7 @@ impl Beside<'_> {
                 self.refused.push((*entry, error.clone()));
             }
         } else if let Some(tag) = self.tags.get(at - self.notes.len()) {
-            let mark = reply.as_ref().ok().and_then(|reply| reply.clone().filter_map(Reply::bytes).nth(1));
+            let mark = reply.as_ref().ok().and_then(|reply| (*reply).filter_map(Reply::bytes).nth(1));
             if mark.and_then(parse).is_some_and(|mark| mark < first_mark(self.now)) {
                 self.overdue.push(*tag);
             }

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod commands;
+mod confirm;
 mod details;
 mod found;
 mod greet;
@@ -11,7 +12,9 @@ mod lasting;
 mod layout;
 mod names;
 mod nodes;
+mod record;
 mod refusal;
+mod replay;
 mod resp;
 mod route;
 mod run;
@@ -21,6 +24,11 @@ mod slots;
 mod store;
 mod walk;
 
+use std::sync::Arc;
+use std::time::Instant;
+
+use self::record::Record;
+use self::replay::Replay;
 use self::route::Route;
 use self::store::RedisStore;
 use super::Backend;
@@ -32,7 +40,14 @@ use crate::runtime::Runtime;
 /// Begins to connect.
 pub fn open(config: &Config, redis: &RedisConfig) -> Result<Box<dyn Backend>> {
     let runtime = Runtime::acquire()?;
-    let route = Route::start(redis, config.max_value_bytes, &runtime)?;
-    let store = RedisStore::new(route, redis);
+    let replay = Replay {
+        record: Arc::new(Record::new(redis.replay_window, redis.connection.timeout)),
+        prefix: config.key_prefix.as_str().into(),
+        on_restart: redis.on_restart,
+        opened: Instant::now(),
+    };
+    let record = Arc::clone(&replay.record);
+    let route = Route::start(redis, config.max_value_bytes, replay, &runtime)?;
+    let store = RedisStore::new(route, redis, record);
     Ok(Box::new(Remote::new(store, &config.key_prefix, redis.connection.timeout, runtime)))
 }

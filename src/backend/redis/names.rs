@@ -1,4 +1,6 @@
-//! Stored names: `PREFIX:e:KEY` for an entry, `PREFIX:t:HASH` for a tag's stamp, `PREFIX:i:HASH` for its index.
+//! Stored names: `PREFIX:e:KEY` for an entry, `PREFIX:t:HASH` for a tag's stamp, `PREFIX:i:HASH` for its index,
+//! `PREFIX:r:NUMBER` for the marker of a server that was emptied after its restart, `PREFIX:w:NUMBER` for what waits
+//! for replicas.
 //!
 //! A prefix has neither `:` nor braces, so no key reaches a stamp or another
 //! prefix. In a cluster the first `{…}` of a name chooses its slot, so that
@@ -26,6 +28,26 @@ pub fn stamp(prefix: &str, tag: u64) -> Vec<u8> {
 /// The name of a tag's index.
 pub fn index(prefix: &str, tag: u64) -> Vec<u8> {
     format!("{prefix}:i:{tag:016x}").into_bytes()
+}
+
+/// A name of the marker that a server was emptied after its restart.
+pub fn marker(prefix: &str, number: usize) -> Vec<u8> {
+    format!("{prefix}:r:{number}").into_bytes()
+}
+
+/// Whether a name is an entry's, of any prefix.
+pub fn is_entry(name: &[u8]) -> bool {
+    kind(name).starts_with(b":e:")
+}
+
+/// Whether a name is a marker, of any prefix.
+pub fn is_marker(name: &[u8]) -> bool {
+    kind(name).starts_with(b":r:")
+}
+
+/// What follows the prefix, which has no colon.
+fn kind(name: &[u8]) -> &[u8] {
+    memchr::memchr(b':', name).map_or(&[], |end| &name[end..])
 }
 
 /// A glob for the names of entries whose keys begin with some bytes.
@@ -79,6 +101,8 @@ mod tests {
         assert_eq!(key("p", &entry("p", b":e:*")), Some(&b":e:*"[..]));
         assert_eq!(key("p", b"pp:e:a"), None);
         assert_eq!(key("p", &stamp("p", 7)), None);
+        assert!(is_entry(&entry("p", b":r:")) && !is_marker(&entry("p", b":r:")));
+        assert!(is_marker(&marker("p", 7)) && !is_entry(&marker("p", 7)) && !is_entry(b"p"));
         assert_eq!(entries_glob("p", b"a*[b"), b"p:e:a\\*\\[b*");
     }
 }

@@ -9,6 +9,7 @@ use super::cluster::Cluster;
 use super::found::{Clustering, Found};
 use super::greet::{Login, Place, Redis, Role};
 use super::layout::Layout;
+use super::replay::Replay;
 use super::sentinel::Sentinels;
 use crate::config::{Address, RedisConfig, RedisTopology};
 use crate::error::{Error, Result};
@@ -31,7 +32,7 @@ pub enum Route {
 
 impl Route {
     /// Begins to connect.
-    pub fn start(config: &RedisConfig, max_value_bytes: u64, runtime: &Runtime) -> Result<Self> {
+    pub fn start(config: &RedisConfig, max_value_bytes: u64, replay: Replay, runtime: &Runtime) -> Result<Self> {
         let start = Start {
             config,
             login: Login {
@@ -39,6 +40,7 @@ impl Route {
                 password: config.password.clone(),
                 db: config.db,
                 max_value_bytes,
+                replay,
             },
             tls: config.tls.as_ref().map(Tls::new).transpose()?,
             handle: runtime.handle(),
@@ -233,7 +235,7 @@ struct Start<'a> {
 
 impl Start<'_> {
     fn server(&self, name: &str, place: Place, role: Role, clustering: Clustering) -> Arc<Server> {
-        let dialect = Box::new(Redis { login: self.login.clone(), place, role, clustering });
+        let dialect = Box::new(Redis::new(self.login.clone(), place, role, clustering));
         Server::start(name, dialect, &self.config.connection, self.tls.clone(), self.handle)
     }
 

@@ -120,8 +120,8 @@ impl Sentinels {
     }
 
     async fn ask(&self, address: &Address, role: Role) -> Result<Address> {
-        let (login, place) = (self.login.clone(), Place::At(address.clone()));
-        let dialect = Redis { login, place, role: Role::Any, clustering: Clustering::Expected };
+        let place = Place::At(address.clone());
+        let dialect = Redis::new(self.login.clone(), place, Role::Any, Clustering::Expected);
         let question: &[u8] = if role == Role::Replica { b"REPLICAS" } else { b"GET-MASTER-ADDR-BY-NAME" };
         let mut request = Vec::new();
         command(&mut request, &[b"SENTINEL", question, self.master.as_bytes()]);

@@ -1,18 +1,21 @@
 //! Redis as a store: bytes under names with GET and SET, stamps beside them.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
+use tokio::runtime::Handle;
 
 use super::commands::{Commands, Kind};
 use super::lasting::KnownWay;
+use super::record::Record;
 use super::resp::{RepliesOf, Reply};
 use super::route::Route;
 use super::run::{Policy, run};
 use super::{details, names, scan, walk};
 use crate::backend::remote::{
-    EachBytes, EachDone, Indexed, Lasting, Missing, Pairing, Part, Parts, Sample, Store, Write, first_lifetime,
+    EachBytes, EachDone, Indexed, Lasting, Missing, Pairing, Part, Parts, Removal, Sample, Store, Write, first_lifetime,
 };
 use crate::backend::{Capabilities, Position};
 use crate::backoff::Backoff;
@@ -25,7 +28,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// The most names one MGET has: one command must not hold the server up.
 const MGET: usize = 1000;
 /// How long a version lasts that replaces another, in milliseconds. An hour: whoever stores an entry with it prolongs it.
-const REPLACED_LASTS: &[u8] = b"3600000";
+pub(super) const REPLACED_LASTS: &[u8] = b"3600000";
 
 /// Redis, wherever it is.
 pub struct RedisStore {
@@ -34,14 +37,26 @@ pub struct RedisStore {
     policy: Policy,
     connect_timeout: Duration,
     pub(super) way: KnownWay,
+    pub(super) invalidation_replicas: u32,
+    /// The deadline of a call.
+    pub(super) timeout: Duration,
+    /// What was removed lately.
+    record: Arc<Record>,
 }
 
 impl RedisStore {
-    pub fn new(route: Route, config: &RedisConfig) -> Self {
+    pub fn new(route: Route, config: &RedisConfig, record: Arc<Record>) -> Self {
         let connection = &config.connection;
-        let policy = Policy { repeat: connection.retry_on_timeout, limit: connection.timeout };
-        let (tag_index, connect_timeout) = (config.tag_index, connection.connect_timeout);
-        Self { route, tag_index, policy, connect_timeout, way: KnownWay::default() }
+        Self {
+            route,
+            tag_index: config.tag_index,
+            policy: Policy { repeat: connection.retry_on_timeout, limit: connection.timeout },
+            connect_timeout: connection.connect_timeout,
+            way: KnownWay::default(),
+            invalidation_replicas: config.invalidation_replicas,
+            timeout: connection.timeout,
+            record,
+        }
     }
 
     pub(super) fn commands(&self, kind: Kind) -> Commands {
@@ -50,6 +65,13 @@ impl RedisStore {
 
     pub(super) async fn run(&self, commands: &Commands, each: super::run::EachReply<'_>) {
         run(&self.route, commands, self.policy, each).await;
+    }
+
+    /// Notes what became of an entry that was to be stored.
+    fn saw_stored(&self, entry: &Write, stored: &Result<bool>) {
+        if *stored.as_ref().unwrap_or(&false) {
+            self.record.saw_set(entry);
+        }
     }
 
     /// The one reply to one command, as a number.
@@ -155,6 +177,18 @@ impl Store for RedisStore {
     const DEADLINES: bool = false;
     const VERSIONS_EXPIRE: bool = true;
 
+    fn waits_for_replicas(&self) -> bool {
+        self.invalidation_replicas > 0
+    }
+
+    async fn confirm<'a>(&'a self, prefix: &'a str, removal: Removal<'a>, handle: &'a Handle) -> Result<()> {
+        Box::pin(self.wait_for_replicas(prefix, removal, handle)).await
+    }
+
+    fn changes(&self) -> u64 {
+        self.record.changes()
+    }
+
     fn capabilities(&self) -> Capabilities {
         Capabilities { list: true, count: self.tag_index, shared: true, size: false }
     }
@@ -199,14 +233,20 @@ impl Store for RedisStore {
         let mut commands = self.commands(Kind::Repeatable);
         entries.iter().for_each(|entry| push_set(&mut commands, entry));
         if !self.tag_index && entries.iter().all(|entry| entry.lasting.is_empty()) {
-            let mut each_reply = |index: usize, reply: Result<RepliesOf>| each(index, reply.map(was_stored));
+            let mut each_reply = |index: usize, reply: Result<RepliesOf>| {
+                let stored = reply.map(was_stored);
+                self.saw_stored(&entries[index], &stored);
+                each(index, stored)
+            };
             return self.run(&commands, &mut each_reply).await;
         }
-        let outcomes = self.write_with_more(commands, prefix, entries).await;
+        // Boxed, as what else is rare: a caller may have a small stack.
+        let outcomes = Box::pin(self.write_with_more(commands, prefix, entries)).await;
         outcomes.into_iter().enumerate().for_each(|(index, outcome)| _ = each(index, outcome));
     }
 
     async fn remove<'a>(&'a self, names: &'a [&'a [u8]], each: EachBytes<'a>) {
+        self.record.note_names(names);
         let mut commands = self.commands(Kind::Once);
         let end = (MAX_KEYLESS_HEADER - 1).to_string();
         for name in names {
@@ -228,6 +268,7 @@ impl Store for RedisStore {
             each(name, is_there.map(|is_there| head.filter(|head| is_there && !head.is_empty())))
         };
         self.run(&commands, &mut each_reply).await;
+        self.record.note_names(names);
     }
 
     async fn expire<'a>(&'a self, name: &'a [u8], ttl: Option<Duration>) -> Result<bool> {
@@ -277,7 +318,7 @@ impl Store for RedisStore {
     }
 
     async fn prolong<'a>(&'a self, prefix: &'a str, lasting: &'a [Lasting]) -> Result<()> {
-        self.prolong_all(prefix, lasting).await
+        Box::pin(self.prolong_all(prefix, lasting)).await
     }
 
     async fn read_with_stamps<'a>(
@@ -303,7 +344,9 @@ impl Store for RedisStore {
         push_set(&mut commands, entry);
         let mut written = Ok(());
         let mut first = |reply: Result<RepliesOf>| {
-            written = reply.map(drop);
+            let stored = reply.map(was_stored);
+            self.saw_stored(entry, &stored);
+            written = stored.map(drop);
             Pairing::Right
         };
         let stamps = self.with_stamps(commands, prefix, tags, Some(entry), &mut first).await;
@@ -314,7 +357,9 @@ impl Store for RedisStore {
         let mut commands = self.commands(Kind::Repeatable);
         for tag in tags {
             let name = names::stamp(prefix, *tag);
-            commands.push_with_version(&name, &[b"SET", &name], &[b"PX", REPLACED_LASTS])?;
+            let version = commands.push_with_version(&name, &[b"SET", &name], &[b"PX", REPLACED_LASTS])?;
+            // A repeated attempt sends another version. A replay then replaces it once more, which costs misses alone.
+            self.record.note_tag(*tag, version);
         }
         self.all_done(&commands).await
     }
@@ -342,9 +387,13 @@ impl Store for RedisStore {
     }
 
     async fn unlink<'a>(&'a self, names: &'a [&'a [u8]]) -> Result<()> {
+        self.record.note_names(names);
         let mut commands = self.commands(Kind::Repeatable);
-        names.iter().for_each(|name| commands.push(name, &[b"UNLINK", name]));
-        self.all_done(&commands).await
+        // A flush does not make a server one that restarted.
+        names.iter().filter(|name| !names::is_marker(name)).for_each(|name| commands.push(name, &[b"UNLINK", name]));
+        let done = self.all_done(&commands).await;
+        self.record.note_names(names);
+        done
     }
 
     async fn sample<'a>(&'a self, prefix: &'a str) -> Result<Vec<Sample>> {
@@ -423,7 +472,7 @@ impl RedisStore {
         };
         self.run(&commands, &mut each).await;
         if let Some(beside) = beside {
-            let failed = self.finish_beside(prefix, written, beside).await.into_iter().flatten().next();
+            let failed = Box::pin(self.finish_beside(prefix, written, beside)).await.into_iter().flatten().next();
             failed.map_or(Ok(()), Err)?;
         }
         stamps.into_iter().collect()
@@ -435,7 +484,10 @@ impl RedisStore {
         let mut outcomes: Vec<Result<bool>> = entries.iter().map(|_| Err(unexpected())).collect();
         let mut each = |index: usize, reply: Result<RepliesOf>| {
             match outcomes.get_mut(index) {
-                Some(outcome) => *outcome = reply.map(was_stored),
+                Some(outcome) => {
+                    *outcome = reply.map(was_stored);
+                    self.saw_stored(&entries[index], outcome);
+                }
                 None => beside.take(index, &reply),
             }
             Pairing::Right
@@ -550,7 +602,7 @@ pub(super) fn millis(ttl: Duration) -> String {
     ttl.as_millis().max(1).to_string()
 }
 
-fn parse(stamp: &[u8]) -> Option<u64> {
+pub(super) fn parse(stamp: &[u8]) -> Option<u64> {
     std::str::from_utf8(stamp).ok()?.parse().ok()
 }
 

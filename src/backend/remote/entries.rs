@@ -5,9 +5,8 @@ use std::time::Duration;
 use super::lasting::join;
 use super::store::no_answer;
 use super::tags::{pair, tags_of};
-use super::{EachDone, Lasting, Pairing, Remote, Store, Write};
+use super::{EachDone, Lasting, Pairing, Remote, Removal, Store, Write};
 use crate::backend::NewEntry;
-use crate::clock::coarse_millis;
 use crate::entry::{self, DecodeError, Entry, TagStamp, tag_hash};
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::Value;
@@ -94,10 +93,10 @@ impl<S: Store> Remote<S> {
         let mut write = self.stored_form(entry, &guessed);
         self.store.check_size(&write.name, write.bytes.len())?;
         write.lasting = self.too_short(&guessed, entry.ttl);
-        let asked_ms = coarse_millis();
+        let asked = self.asked();
         let stamps = pair(&tags, self.store.write_with_stamps(&self.prefix, &write, &tags).await?);
         self.hints.saw_stamps(&stamps);
-        self.saw_lasting(&stamps, &write.lasting, asked_ms);
+        self.saw_lasting(&stamps, &write.lasting, asked);
         Ok(stamps == guessed)
     }
 
@@ -143,14 +142,14 @@ impl<S: Store> Remote<S> {
         if let Some(first) = writes.first_mut() {
             first.lasting.clone_from(&lasting);
         }
-        let (asked_ms, mut failed) = (coarse_millis(), false);
+        let (asked, mut failed) = (self.asked(), false);
         let mut each = |index: usize, outcome: Result<bool>| {
             failed |= outcome.is_err();
             each(index, outcome)
         };
         self.store.write(&self.prefix, writes, &mut each).await;
         if !failed {
-            self.saw_lasting(stamps, &lasting, asked_ms);
+            self.saw_lasting(stamps, &lasting, asked);
         }
     }
 
@@ -165,7 +164,9 @@ impl<S: Store> Remote<S> {
         };
         let step = self.step(names.len(), false, self.store.remove(&names, &mut each)).await;
         let removed = self.those_current(self.outcomes(removed, step)).await;
-        let there: Vec<Result<bool>> = removed.into_iter().map(|it| it.map(|it| it.is_some())).collect();
+        let confirmed = Box::pin(self.confirm(Removal::Names(&names))).await;
+        let done = |it: Option<()>| confirmed.clone().map(|()| it.is_some());
+        let there: Vec<Result<bool>> = removed.into_iter().map(|it| it.and_then(done)).collect();
         self.counting.deletes(there.iter().filter(|it| matches!(it, Ok(true))).count() as u64);
         Ok(there)
     }
@@ -187,7 +188,7 @@ impl<S: Store> Remote<S> {
     pub(super) async fn expire_one(&self, key: &[u8], ttl: Option<Duration>) -> Result<bool> {
         match self.head_of(key).await? {
             Some((name, tags)) => {
-                self.make_last(&tags, ttl).await?;
+                Box::pin(self.make_last(&tags, ttl)).await?;
                 self.store.expire(&name, ttl).await
             }
             None => Ok(false),

@@ -15,11 +15,20 @@ pub struct Hints {
     stamp_of: OnceLock<Box<[Mutex<KnownStamp>]>>,
 }
 
-/// A stamp, and until when the store keeps it at least, in milliseconds of the coarse clock.
+/// A stamp, and until when the store keeps it at least.
 #[derive(Clone, Copy)]
 struct KnownStamp {
     stamp: TagStamp,
-    end_ms: u64,
+    end: End,
+}
+
+/// When something ends at the earliest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct End {
+    /// Milliseconds of the coarse clock; 0 where it is not known.
+    pub at_ms: u64,
+    /// How often a server had turned out to be another when this was known: one that changed since may not know it.
+    pub changes: u64,
 }
 
 #[derive(Default)]
@@ -61,36 +70,31 @@ impl Hints {
         if stamps.is_empty() {
             return;
         }
-        let nobody = || Mutex::new(KnownStamp { stamp: TagStamp { tag: 0, stamp: 0 }, end_ms: 0 });
+        let nobody = || Mutex::new(KnownStamp { stamp: TagStamp { tag: 0, stamp: 0 }, end: End::default() });
         let places = self.stamp_of.get_or_init(|| (0..PLACES).map(|_| nobody()).collect());
         for stamp in stamps {
             let mut known = place(places, stamp.tag);
             if known.stamp != *stamp {
-                *known = KnownStamp { stamp: *stamp, end_ms: 0 };
+                *known = KnownStamp { stamp: *stamp, end: End::default() };
             }
         }
     }
 
-    /// Until when the store keeps a stamp at least; 0 where that is not known.
-    pub fn end_of(&self, stamp: &TagStamp) -> u64 {
-        let Some(places) = self.stamp_of.get() else { return 0 };
+    /// When the store lets a stamp expire at the earliest.
+    pub fn end_of(&self, stamp: &TagStamp) -> End {
+        let Some(places) = self.stamp_of.get() else { return End::default() };
         let known = place(places, stamp.tag);
-        if known.stamp == *stamp { known.end_ms } else { 0 }
+        if known.stamp == *stamp { known.end } else { End::default() }
     }
 
-    /// Notes that the store keeps a stamp until then at least.
-    pub fn lasts_until(&self, stamp: &TagStamp, end_ms: u64) {
+    /// Notes that the store lets a stamp expire then at the earliest.
+    pub fn lasts_until(&self, stamp: &TagStamp, end: End) {
         let Some(places) = self.stamp_of.get() else { return };
         let mut known = place(places, stamp.tag);
-        if known.stamp == *stamp {
-            known.end_ms = known.end_ms.max(end_ms);
+        let is_newer = known.end.changes < end.changes || known.end.at_ms < end.at_ms;
+        if known.stamp == *stamp && is_newer && known.end.changes <= end.changes {
+            known.end = end;
         }
-    }
-
-    /// Forgets until when the store keeps stamps: its data may be older than what was noted.
-    pub fn forget_ends(&self) {
-        let places = self.stamp_of.get().into_iter().flatten();
-        places.for_each(|known| known.lock().unwrap_or_else(PoisonError::into_inner).end_ms = 0);
     }
 }
 
@@ -121,17 +125,19 @@ mod tests {
     #[test]
     fn the_end_of_a_stamp_is_that_of_this_stamp_alone() {
         let (hints, old, new) = (Hints::default(), TagStamp { tag: 1, stamp: 2 }, TagStamp { tag: 1, stamp: 3 });
-        hints.lasts_until(&old, 50);
-        assert_eq!(hints.end_of(&old), 0);
+        let end = |at_ms, changes| End { at_ms, changes };
+        hints.lasts_until(&old, end(50, 0));
+        assert_eq!(hints.end_of(&old), End::default());
         hints.saw_stamps(&[old]);
-        hints.lasts_until(&old, 50);
-        hints.lasts_until(&old, 40);
+        hints.lasts_until(&old, end(50, 0));
+        hints.lasts_until(&old, end(40, 0));
         hints.saw_stamps(&[old]);
-        assert_eq!((hints.end_of(&old), hints.end_of(&new)), (50, 0));
+        assert_eq!((hints.end_of(&old), hints.end_of(&new)), (end(50, 0), End::default()));
+        // What was known of another server counts no longer.
+        hints.lasts_until(&old, end(30, 1));
+        hints.lasts_until(&old, end(60, 0));
+        assert_eq!(hints.end_of(&old), end(30, 1));
         hints.saw_stamps(&[new]);
-        assert_eq!((hints.end_of(&old), hints.end_of(&new)), (0, 0));
-        hints.lasts_until(&new, 60);
-        hints.forget_ends();
-        assert_eq!(hints.end_of(&new), 0);
+        assert_eq!((hints.end_of(&old), hints.end_of(&new)), (End::default(), End::default()));
     }
 }

@@ -1,7 +1,7 @@
 //! Invalidating tags: their stamps are replaced; where the store keeps an index, it counts and frees what went.
 
 use super::store::no_answer;
-use super::{Remote, Store};
+use super::{Remote, Removal, Store};
 use crate::backend::Removed;
 use crate::entry::tag_hash;
 use crate::error::Result;
@@ -14,6 +14,7 @@ impl<S: Store> Remote<S> {
         tags.dedup();
         let Some(indexed) = self.store.indexed(&self.prefix, &tags).await? else {
             self.store.replace_stamps(&self.prefix, &tags).await?;
+            Box::pin(self.confirm(Removal::Tags(&tags))).await?;
             return Ok(None);
         };
         let mut names: Vec<&[u8]> = indexed.notes.iter().map(|(_, name, _)| name.as_slice()).collect();
@@ -25,6 +26,7 @@ impl<S: Store> Remote<S> {
         self.store.replace_stamps(&self.prefix, &tags).await?;
         self.store.forget(&self.prefix, &indexed, &tagged).await?;
         self.store.unlink(&tagged).await?;
+        Box::pin(self.confirm(Removal::Tags(&tags))).await?;
         Ok(counted.then_some(tagged.len() as u64))
     }
 

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use super::hints::End;
 use super::{Lasting, Remote, Store};
 use crate::backend::NewEntry;
 use crate::clock::coarse_millis;
@@ -47,15 +48,25 @@ impl<S: Store> Remote<S> {
         if !S::VERSIONS_EXPIRE {
             return Vec::new();
         }
-        let needed = end(ttl);
-        let short = stamps.iter().filter(|stamp| self.hints.end_of(stamp) < needed);
+        let (needed, changes) = (end(ttl), self.store.changes());
+        let lasts = |stamp: &TagStamp| {
+            let end = self.hints.end_of(stamp);
+            end.changes == changes && end.at_ms >= needed
+        };
+        let short = stamps.iter().filter(|stamp| !lasts(stamp));
         short.map(|stamp| Lasting { tag: stamp.tag, ttl }).collect()
     }
 
+    /// The time at which versions are asked to last, for `saw_lasting`.
+    pub(super) fn asked(&self) -> End {
+        End { at_ms: coarse_millis(), changes: self.store.changes() }
+    }
+
     /// Notes that the store has prolonged versions, which was asked for at that time.
-    pub(super) fn saw_lasting(&self, stamps: &[TagStamp], lasting: &[Lasting], asked_ms: u64) {
+    pub(super) fn saw_lasting(&self, stamps: &[TagStamp], lasting: &[Lasting], asked: End) {
         for it in lasting {
-            let end = it.lifetime().map_or(NEVER, |lifetime| asked_ms.saturating_add(super::entries::millis(lifetime)));
+            let after = |lifetime| asked.at_ms.saturating_add(super::entries::millis(lifetime));
+            let end = End { at_ms: it.lifetime().map_or(NEVER, after), changes: asked.changes };
             stamps.iter().filter(|stamp| stamp.tag == it.tag).for_each(|stamp| self.hints.lasts_until(stamp, end));
         }
     }
@@ -67,9 +78,9 @@ impl<S: Store> Remote<S> {
         if lasting.is_empty() {
             return Ok(());
         }
-        let asked_ms = coarse_millis();
+        let asked = self.asked();
         self.store.prolong(&self.prefix, &lasting).await?;
-        self.saw_lasting(stamps, &lasting, asked_ms);
+        self.saw_lasting(stamps, &lasting, asked);
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Listing and flushing: names of the store, looked at one by one, since some are over or invalidated.
 
 use super::store::no_answer;
-use super::{Part, Remote, Store};
+use super::{Part, Remote, Removal, Store};
 use crate::backend::{Page, Position, Removed, Wanted};
 use crate::byte_strings::ByteStrings;
 use crate::entry::tag_hash;
@@ -53,6 +53,7 @@ impl<S: Store> Remote<S> {
             next = page.0;
             removed += page.1;
         }
+        self.call(self.confirm(Removal::All)).await?;
         Ok(count.then_some(removed))
     }
 

@@ -31,14 +31,14 @@ pub use self::lasting::first_lifetime;
 pub use self::parts::Parts;
 pub use self::roll_call::RollCall;
 pub use self::size::{SAMPLE, Sample};
-pub use self::store::{EachBytes, EachDone, Indexed, Lasting, Missing, Pairing, Part, Store, Write};
+pub use self::store::{EachBytes, EachDone, Indexed, Lasting, Missing, Pairing, Part, Removal, Store, Write};
 use super::{
     Backend, Capabilities, CopiedEntry, Counters, IfPresent, Imported, NewEntry, Page, Position, Removed, Reply, Usage,
     Wanted,
 };
 use crate::caller::{self, Bounded, Until};
 use crate::entry::TagStamp;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::Runtime;
 use crate::value::Value;
 
@@ -99,6 +99,18 @@ impl<S: Store> Remote<S> {
     /// An operation made of many, each with a deadline of its own.
     fn long_call<'a, T: 'a>(&'a self, operation: impl Future<Output = Result<T>> + Send + 'a) -> Reply<'a, T> {
         Either::Right(Box::pin(operation))
+    }
+}
+
+impl<S: Store> Remote<S> {
+    /// Waits until enough replicas have what was removed, where that is asked for.
+    async fn confirm(&self, removal: Removal<'_>) -> Result<()> {
+        if !self.store.waits_for_replicas() {
+            return Ok(());
+        }
+        let handle = self.runtime.load().as_ref().map(|runtime| runtime.handle().clone());
+        let handle = handle.ok_or_else(|| Error::new(ErrorKind::Closed, "the cache was closed"))?;
+        self.store.confirm(&self.prefix, removal, &handle).await
     }
 }
 

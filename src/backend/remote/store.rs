@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
+use tokio::runtime::Handle;
 
 use super::Sample;
 use crate::backend::{Capabilities, Position};
@@ -59,6 +60,17 @@ pub struct Indexed {
     pub is_whole: bool,
 }
 
+/// What was removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal<'a> {
+    /// Everything of the prefix.
+    All,
+    /// Entries with these tags.
+    Tags(&'a [u64]),
+    /// The entries of these names.
+    Names(&'a [&'a [u8]]),
+}
+
 /// What happens to a tag version that is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
@@ -94,6 +106,10 @@ pub trait Store: Send + Sync + 'static {
     /// Whether tag versions expire, and have to be made to last as long as the entries that carry them.
     const VERSIONS_EXPIRE: bool = false;
 
+    /// How often a server turned out to be another than before: what was known of its data may be wrong since.
+    fn changes(&self) -> u64 {
+        0
+    }
     /// What it can do.
     fn capabilities(&self) -> Capabilities;
     /// Whether all names are on one server.
@@ -229,6 +245,20 @@ pub trait Store: Send + Sync + 'static {
         _prefix: &'a str,
         _indexed: &'a Indexed,
         _removed: &'a [&'a [u8]],
+    ) -> impl Future<Output = Result<()>> + Send {
+        async { Ok(()) }
+    }
+
+    /// Whether a removal is done only when replicas have it: `confirm` has to be asked.
+    fn waits_for_replicas(&self) -> bool {
+        false
+    }
+    /// Waits until enough replicas have what was removed; tasks run on the handle.
+    fn confirm<'a>(
+        &'a self,
+        _prefix: &'a str,
+        _removal: Removal<'a>,
+        _handle: &'a Handle,
     ) -> impl Future<Output = Result<()>> + Send {
         async { Ok(()) }
     }

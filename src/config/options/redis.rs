@@ -1,14 +1,18 @@
 //! The options of the Redis backend, and the servers they stand for.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::section::{Section, Shape};
 use super::{COMMON, check_user, common, connection, fill, names_of, tls};
 use crate::config::document::Field;
-use crate::config::kind::Kind::{Addresses, Flag, Group, Host, Path, Port, Secret as Password, SmallCount, Text, Url};
+use crate::config::kind::Kind::{
+    Addresses, Choice, Flag, Group, Host, Path, Port, Secret as Password, SmallCount, Text, Time, Url,
+};
 use crate::config::row::{Row, or_variable, row};
 use crate::config::{
-    Address, BackendConfig, Config, ConnectionConfig, RedisConfig, RedisTopology, Secret, TlsConfig, Variables, refused,
+    Address, BackendConfig, Config, ConnectionConfig, OnRestart, RedisConfig, RedisTopology, Secret, TlsConfig,
+    Variables, refused,
 };
 use crate::error::Result;
 
@@ -32,6 +36,9 @@ pub(super) struct Options {
     password: Option<Secret>,
     replica_reads: bool,
     tag_index: bool,
+    replay_window: Duration,
+    on_restart: OnRestart,
+    invalidation_replicas: u32,
 }
 
 #[rustfmt::skip]
@@ -51,6 +58,9 @@ pub(super) const REDIS: &[Row<Options>] = &[
     row("password", Password(|r| &mut r.password), "", "The password."),
     row("replica_reads read_from_replicas", Flag(|r, on| r.replica_reads = on), "false", "Reads may go to replicas, which may be behind; for a cluster or sentinels."),
     row("tag_index", Flag(|r, on| r.tag_index = on), "false", "Keeps for each tag an index of its keys."),
+    row("replay_window", Time(0..=3_600_000, |r| &mut r.replay_window), "60s", "How long a process remembers what it invalidated, deleted and flushed. When a server restarts or is replaced, the process removes this again before it reads. `0`: it remembers nothing."),
+    row("on_restart", Choice(&[("replay", |r| r.on_restart = OnRestart::Replay), ("renew", |r| r.on_restart = OnRestart::Renew)]), "replay", "`renew` empties the whole prefix when a server restarts or is replaced, once for all processes."),
+    row("invalidation_replicas", SmallCount(0..=100, |r| &mut r.invalidation_replicas), "0", "How many replicas have to receive an invalidation, a delete or a flush before it is reported as done; `YC_E_TIMEOUT` if they do not."),
     row("connection_pool_kwargs", Group(&[]), "", "The options in it count as the section's own."),
 ];
 
@@ -114,6 +124,9 @@ fn config(
         tls,
         replica_reads: options.replica_reads,
         tag_index: options.tag_index,
+        replay_window: options.replay_window,
+        on_restart: options.on_restart,
+        invalidation_replicas: options.invalidation_replicas,
         connection,
     })
 }

@@ -43,6 +43,15 @@ static void find_owner(unsigned number) {
     CHECK(owners[number] != 0);
 }
 
+static bool replicas_of_caught_up(int of) {
+    bool all = true;
+    for (size_t at = 0; at < n_nodes; at++) {
+        if (!server_is_up(nodes[at]) || ask_info(nodes[at], "replication", "master_port") != of) continue;
+        all = all && has_caught_up(nodes[at], ask_info(of, "replication", "master_repl_offset"));
+    }
+    return all;
+}
+
 static bool replicas_caught_up(void) {
     bool all = true;
     for (size_t at = 0; at < n_nodes; at++) {
@@ -196,6 +205,74 @@ static void check_death(void) {
     set_numbers(cache, NUMBERS);
 }
 
+/* ---- A replica that had not received the latest invalidation ---- */
+
+static bool has_version(int port) {
+    bool has = false;
+    reply *names = ask_names(port);
+    for (size_t at = 0; names && at < names->count; at++) has = has || strncmp(names->items[at].text, "cluster:t:", 10) == 0;
+    reply_free(names);
+    return has;
+}
+
+/* The primary that has the version of the only tag; 0 if it has no replica. */
+static int version_owner(void) {
+    for (size_t at = 0; at < n_nodes; at++) {
+        if (server_is_up(nodes[at]) && is_primary(nodes[at]) && has_version(nodes[at])) return nodes[at];
+    }
+    return 0;
+}
+
+static void set_tagged(const char *tag) {
+    yc_slice tags[] = {slice(tag)};
+    for (unsigned number = 0; number < NUMBERS; number++) {
+        char key[NUMBERED_KEY], value[NUMBERED_VALUE];
+        size_t key_len = numbered_key(key, number), value_len = numbered_value(value, number);
+        CHECK_STATUS(yc_set(cache, key, key_len, value, value_len, YC_TTL_NEVER, tags, 1, NULL), YC_OK);
+    }
+}
+
+/* The replicas are stopped and their links cut: what is written then, they never receive. */
+static size_t stop_replicas(int of, pid_t *stopped) {
+    size_t count = 0;
+    for (size_t at = 0; at < n_nodes; at++) {
+        if (!server_is_up(nodes[at]) || ask_info(nodes[at], "replication", "master_port") != of) continue;
+        stopped[count] = (pid_t)ask_info(nodes[at], "server", "process_id");
+        kill(stopped[count++], SIGSTOP);
+    }
+    CHECK(tell(of, "CLIENT KILL TYPE replica"));
+    return count;
+}
+
+static bool all_miss(void) {
+    bool all = true;
+    for (unsigned number = 0; number < NUMBERS; number++) {
+        yc_status status = get_in_time(cache, number, DEADLINE_MS);
+        CHECK_ONE_OF(status, YC_MISS, YC_E_CONNECT, YC_E_TIMEOUT, YC_E_SERVER);
+        all = all && status == YC_MISS;
+    }
+    return all;
+}
+
+static void check_lost_invalidation(void) {
+    char tag[16];
+    int owner = 0;
+    for (unsigned number = 0; number < 100 && !owner; number++) {
+        snprintf(tag, sizeof tag, "tag-%u", number);
+        CHECK_STATUS(yc_flush(cache, NULL, NULL), YC_OK);
+        set_tagged(tag);
+        owner = version_owner();
+    }
+    pid_t stopped[MAX_PORTS];
+    UNTIL(replicas_of_caught_up(owner), FAILOVER_MS);
+    size_t count = stop_replicas(owner, stopped);
+    CHECK(owner && count > 0);
+    CHECK_STATUS(yc_invalidate_tag(cache, tag, strlen(tag), NULL, NULL), YC_OK);
+    kill_server(owner);
+    for (size_t at = 0; at < count; at++) kill(stopped[at], SIGCONT);
+    UNTIL(all_miss(), FAILOVER_MS);
+}
+
 int main(void) {
     char url[512];
     n_nodes = read_ports("YC_TEST_CLUSTER_PORTS", nodes);
@@ -208,6 +285,7 @@ int main(void) {
     CHECK_STATUS(yc_flush(cache, NULL, NULL), YC_OK);
     for (unsigned number = 0; number < NUMBERS; number++) find_owner(number);
     check_death();
+    check_lost_invalidation();
     close_cache(cache);
     return check_result();
 }

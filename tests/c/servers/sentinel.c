@@ -102,6 +102,48 @@ static void ask_for_failover(int old) {
     UNTIL(asked_for_failover(), FAILOVER_MS);
 }
 
+/* ---- A replica that had not received the latest invalidation ---- */
+
+static void set_tagged(unsigned count) {
+    for (unsigned number = 0; number < count; number++) {
+        char key[NUMBERED_KEY], value[NUMBERED_VALUE];
+        size_t key_len = numbered_key(key, number), value_len = numbered_value(value, number);
+        yc_slice tag = slice("tag");
+        CHECK_STATUS(yc_set(cache, key, key_len, value, value_len, YC_TTL_NEVER, &tag, 1, NULL), YC_OK);
+    }
+}
+
+/* The replicas are stopped and their links cut: what is written then, they never receive. */
+static size_t stop_replicas(int of, pid_t *stopped) {
+    reply *replicas = ask(sentinels[0], "SENTINEL REPLICAS yoked");
+    size_t count = 0;
+    for (size_t at = 0; replicas && at < replicas->count; at++) {
+        int port = field(&replicas->items[at], "port");
+        if (!server_is_up(port)) continue;
+        stopped[count] = (pid_t)ask_info(port, "server", "process_id");
+        kill(stopped[count++], SIGSTOP);
+    }
+    reply_free(replicas);
+    CHECK(tell(of, "CLIENT KILL TYPE replica"));
+    return count;
+}
+
+static void check_lost_invalidation(void) {
+    pid_t stopped[MAX_PORTS];
+    int old = primary();
+    set_tagged(NUMBERS);
+    UNTIL(replicas_caught_up(), FAILOVER_MS);
+    size_t count = stop_replicas(old, stopped);
+    CHECK(count > 0);
+    CHECK_STATUS(yc_invalidate_tag(cache, "tag", 3, NULL, NULL), YC_OK);
+    kill_server(old);
+    for (size_t at = 0; at < count; at++) kill(stopped[at], SIGCONT);
+    UNTIL(primary() != old, FAILOVER_MS);
+    UNTIL(get_in_time(cache, 0, DEADLINE_MS) >= 0, FOLLOWS_MS);
+    CHECK(keys_on(primary()) >= NUMBERS);
+    for (unsigned number = 0; number < NUMBERS; number++) CHECK_STATUS(get_in_time(cache, number, DEADLINE_MS), YC_MISS);
+}
+
 static void check_wrong_name(void) {
     char url[MAX_URL], address[32];
     snprintf(address, sizeof address, "127.0.0.1:%d", sentinels[0]);
@@ -119,6 +161,7 @@ int main(void) {
     check_failover(ask_for_failover);
     UNTIL(ask_info(primary(), "replication", "connected_slaves") == 2, FAILOVER_MS);
     check_failover(kill_server);
+    check_lost_invalidation();
     close_cache(cache);
     return check_result();
 }

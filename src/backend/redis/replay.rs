@@ -1,0 +1,220 @@
+//! Repeats on a server that is another than before what this process removed lately, before anything is read from it.
+//!
+//! A server that restarts from an old snapshot, or a replica that had not received the latest writes when it was
+//! promoted, has entries that were removed. A tag whose version is the one that it got keeps it: then all is there.
+//! Any other version is replaced by a fresh one. A name that was deleted is deleted again, unless its entry is the one
+//! that this process set afterwards. With `on_restart: renew` the whole prefix is emptied instead, once for all processes.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
+
+use super::names;
+use super::record::{Record, Snapshot};
+use super::refusal::{self, Refusal};
+use super::resp::{RepliesOf, Reply, command};
+use super::store::{REPLACED_LASTS, parse, random};
+use crate::config::OnRestart;
+use crate::error::{Error, ErrorKind, Result};
+use crate::wire::{Greeting, Identity, protocol};
+
+/// How many commands are sent at once.
+const CHUNK: usize = 500;
+/// How long the server may take for these.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the servers that a process finds are those that it begins with.
+const BEGINNING: Duration = Duration::from_secs(10);
+/// How many names a marker may have: in a cluster, one of them belongs to the node but for bad luck.
+const MARKERS: usize = 256;
+
+/// What a process has to repeat, and where.
+#[derive(Clone)]
+pub struct Replay {
+    pub record: Arc<Record>,
+    pub prefix: Arc<str>,
+    pub on_restart: OnRestart,
+    /// When this process opened its cache.
+    pub opened: Instant,
+}
+
+/// Commands for one server, sent together.
+#[derive(Default)]
+struct Pipeline {
+    bytes: Vec<u8>,
+    count: u32,
+}
+
+impl Pipeline {
+    fn push(&mut self, parts: &[&[u8]]) {
+        command(&mut self.bytes, parts);
+        self.count += 1;
+    }
+
+    /// The replies; one is `None` where another node of the cluster has the name, which is not concerned.
+    async fn run(self, connection: &Greeting<'_>) -> Result<Vec<Option<Vec<u8>>>> {
+        if self.count == 0 {
+            return Ok(Vec::new());
+        }
+        let answered = timeout(PATIENCE, connection.ask_all(&self.bytes, self.count)).await;
+        let bytes = answered.unwrap_or_else(|_| Err(silent(connection.server())))?;
+        let mut rest = RepliesOf(&bytes);
+        (0..self.count).map(|_| own_reply(connection.server(), rest.reply())).collect()
+    }
+}
+
+/// The text or number of a reply, empty for none; `None` if the name is not this server's.
+fn own_reply(server: &str, reply: RepliesOf<'_>) -> Result<Option<Vec<u8>>> {
+    match reply.clone().next() {
+        Some(Reply::Error(text)) => match refusal::refusal(text) {
+            Refusal::Moved(_) | Refusal::Ask(_) => Ok(None),
+            // Something that is not ours: it is no version, and no entry.
+            Refusal::WrongType => Ok(Some(b"-".to_vec())),
+            _ => Err(refusal::error(server, text)),
+        },
+        Some(Reply::Number(number)) => Ok(Some(number.to_string().into_bytes())),
+        Some(reply) => Ok(Some(reply.bytes().unwrap_or_default().to_vec())),
+        None => Err(protocol(server, "too few replies")),
+    }
+}
+
+impl Replay {
+    /// Makes a server fit for reads that is not the one that answered `before`.
+    pub async fn repeat(&self, connection: &Greeting<'_>, before: Option<Identity>, identity: Identity) -> Result<()> {
+        if self.on_restart == OnRestart::Renew {
+            self.renew(connection, before, identity).await?;
+        } else {
+            let snapshot = self.record.snapshot();
+            if !snapshot.is_empty() {
+                self.again(connection, snapshot).await?;
+            }
+        }
+        self.record.server_changed();
+        Ok(())
+    }
+
+    async fn again(&self, connection: &Greeting<'_>, snapshot: Snapshot) -> Result<()> {
+        tracing::info!(
+            server = connection.server(),
+            "the server restarted or was replaced: {} tags and {} keys that were removed lately are removed again{}",
+            snapshot.tags.len(),
+            snapshot.names.len(),
+            if snapshot.all { ", and all others with them" } else { "" }
+        );
+        if snapshot.all {
+            return self.remove_all(connection).await;
+        }
+        for tags in snapshot.tags.chunks(CHUNK) {
+            self.replace_others(connection, tags).await?;
+        }
+        for names in snapshot.names.chunks(CHUNK) {
+            remove_others(connection, names).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives tags fresh versions whose version is not the one that they got.
+    async fn replace_others(&self, connection: &Greeting<'_>, tags: &[(u64, u64)]) -> Result<()> {
+        let mut look = Pipeline::default();
+        tags.iter().for_each(|(tag, _)| look.push(&[b"GET", &names::stamp(&self.prefix, *tag)]));
+        let mut replace = Pipeline::default();
+        for ((tag, version), found) in tags.iter().zip(look.run(connection).await?) {
+            // Without a version, no entry of the tag can be read.
+            let Some(found) = found.filter(|found| !found.is_empty()) else { continue };
+            if parse(&found) == Some(*version) {
+                continue;
+            }
+            let fresh = random()?;
+            let name = names::stamp(&self.prefix, *tag);
+            replace.push(&[b"SET", &name, fresh.to_string().as_bytes(), b"PX", REPLACED_LASTS]);
+            self.record.renew_tag(*tag, *version, fresh);
+        }
+        replace.run(connection).await.map(drop)
+    }
+
+    /// Removes everything of the prefix once after each start of a server; a marker says that it is done. Where it is
+    /// missing (the option is new, or the marker was evicted), a process that has just begun has seen no restart.
+    async fn renew(&self, connection: &Greeting<'_>, before: Option<Identity>, identity: Identity) -> Result<()> {
+        if !identity.told {
+            return Err(nameless(connection.server()));
+        }
+        let mark = format!("{:016x}{:016x}", identity.process, identity.history);
+        let marker = |number: usize| names::marker(&self.prefix, number);
+        let mut look = Pipeline::default();
+        (0..MARKERS).for_each(|number| look.push(&[b"GET", &marker(number)]));
+        let found = look.run(connection).await?.into_iter().enumerate().find_map(|(number, it)| Some((number, it?)));
+        // A node of a cluster that has no slots has no entries either.
+        let Some((number, found)) = found else { return Ok(()) };
+        if found == mark.as_bytes() {
+            return Ok(());
+        }
+        let has_begun = before.is_none() && self.opened.elapsed() < BEGINNING;
+        if !(found.is_empty() && has_begun) {
+            tracing::info!(server = connection.server(), "the server restarted or was replaced: the prefix is emptied");
+            self.remove_all(connection).await?;
+        }
+        let mut done = Pipeline::default();
+        done.push(&[b"SET", &marker(number), mark.as_bytes()]);
+        done.run(connection).await.map(drop)
+    }
+
+    async fn remove_all(&self, connection: &Greeting<'_>) -> Result<()> {
+        let (glob, ours, mut cursor) = (names::all_glob(&self.prefix), format!("{}:", self.prefix).into_bytes(), 0);
+        loop {
+            let (listed, next) = scan(connection, cursor, &glob).await?;
+            let mut remove = Pipeline::default();
+            listed.iter().filter(|name| name.starts_with(&ours)).for_each(|name| remove.push(&[b"UNLINK", name]));
+            remove.run(connection).await?;
+            cursor = next;
+            if cursor == 0 {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Removes the entries of names that are not those that were set since.
+async fn remove_others(connection: &Greeting<'_>, names: &[(Box<[u8]>, Option<u64>)]) -> Result<()> {
+    let set_again = || names.iter().filter_map(|(name, mark)| Some((name, (*mark)?)));
+    let mut look = Pipeline::default();
+    set_again().for_each(|(name, _)| look.push(&[b"GETRANGE", name, b"-8", b"-1"]));
+    let found = look.run(connection).await?;
+    let is_right = |(mark, found): (u64, Option<Vec<u8>>)| found.is_none_or(|found| found == mark.to_le_bytes());
+    let right: Vec<bool> = set_again().map(|(_, mark)| mark).zip(found).map(is_right).collect();
+    let wrong = set_again().zip(right).filter(|(_, right)| !right).map(|((name, _), _)| name);
+    let mut remove = Pipeline::default();
+    let deleted = names.iter().filter(|(_, mark)| mark.is_none()).map(|(name, _)| name);
+    deleted.chain(wrong).for_each(|name| remove.push(&[b"UNLINK", name]));
+    remove.run(connection).await.map(drop)
+}
+
+/// A page of names, and where the next begins.
+async fn scan(connection: &Greeting<'_>, cursor: u64, glob: &[u8]) -> Result<(Vec<Vec<u8>>, u64)> {
+    let mut request = Vec::new();
+    command(&mut request, &[b"SCAN", cursor.to_string().as_bytes(), b"MATCH", glob, b"COUNT", b"1000"]);
+    let server = connection.server();
+    let reply = timeout(PATIENCE, connection.ask(&request)).await.unwrap_or_else(|_| Err(silent(server)))?;
+    if let Some(Reply::Error(text)) = RepliesOf(&reply).next() {
+        return Err(refusal::error(server, text));
+    }
+    let mut elements = RepliesOf(&reply).skip(1);
+    let next = elements.next().and_then(Reply::bytes).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+    let next = next.ok_or_else(|| protocol(server, "no answer to SCAN"))?;
+    Ok((elements.skip(1).filter_map(Reply::bytes).map(<[u8]>::to_vec).collect(), next))
+}
+
+#[cold]
+fn silent(server: &str) -> Error {
+    let text =
+        format!("{server}: no answer within {PATIENCE:?} while removals are repeated: the server is slow or stopped");
+    Error::new(ErrorKind::Connect, text)
+}
+
+#[cold]
+fn nameless(server: &str) -> Error {
+    let text = format!(
+        "{server}: on_restart: renew needs the server's run id and replication id, which it does not report: \
+         allow the user +info, or use on_restart: replay"
+    );
+    Error::new(ErrorKind::Denied, text)
+}

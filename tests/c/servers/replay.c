@@ -1,0 +1,194 @@
+/* A server that comes back without its latest writes: what was invalidated, deleted or flushed is not read again.
+   Starts servers of its own. */
+#include "numbered.h"
+#include "ports.h"
+#include "server.h"
+
+enum { NUMBERS = 100, RECOVERY_MS = 10000 };
+
+static server redis;
+
+static yc_cache *open_with(const char *more) {
+    char query[160];
+    snprintf(query, sizeof query, "key_prefix=r%s", more);
+    return open_cache(server_url(&redis, query));
+}
+
+static yc_status set(yc_cache *cache, const char *key, const char *value, const char *tag) {
+    yc_slice tags[] = {slice(tag ? tag : "")};
+    return yc_set(cache, key, strlen(key), value, strlen(value), YC_TTL_NEVER, tags, tag ? 1 : 0, NULL);
+}
+
+/* The status; a hit has to be this value. */
+static yc_status get(yc_cache *cache, const char *key, const char *wanted) {
+    char value[64];
+    size_t len = 0;
+    yc_status status = yc_get_into(cache, key, strlen(key), value, sizeof value, &len, NULL);
+    if (status == YC_OK) CHECK(len == strlen(wanted) && memcmp(value, wanted, len) == 0);
+    return status;
+}
+
+static const char *key_of(const char *kind, unsigned number) {
+    static char key[64];
+    snprintf(key, sizeof key, "%s:%u", kind, number);
+    return key;
+}
+
+static void set_all(yc_cache *cache, const char *kind, const char *value, const char *tag) {
+    for (unsigned number = 0; number < NUMBERS; number++) CHECK_STATUS(set(cache, key_of(kind, number), value, tag), YC_OK);
+}
+
+static unsigned hits(yc_cache *cache, const char *kind, const char *value) {
+    unsigned hits = 0;
+    for (unsigned number = 0; number < NUMBERS; number++) {
+        yc_status status = get(cache, key_of(kind, number), value);
+        CHECK_ONE_OF(status, YC_OK, YC_MISS);
+        hits += status == YC_OK;
+    }
+    return hits;
+}
+
+static void invalidate(yc_cache *cache, const char *tag) {
+    CHECK_STATUS(yc_invalidate_tag(cache, tag, strlen(tag), NULL, NULL), YC_OK);
+}
+
+static void delete_all(yc_cache *cache, const char *kind) {
+    for (unsigned number = 0; number < NUMBERS; number++) {
+        const char *key = key_of(kind, number);
+        CHECK_STATUS(yc_delete(cache, key, strlen(key), NULL), YC_OK);
+    }
+}
+
+/* It loads the snapshot that was saved last. */
+static void restart(yc_cache *cache) {
+    server_kill(&redis);
+    server_restart(&redis);
+    UNTIL(yc_ping(cache, NULL) == YC_OK, RECOVERY_MS);
+}
+
+/* ---- An old snapshot ---- */
+
+static void check_old_snapshot(const char *more) {
+    yc_cache *cache = open_with(more);
+    set_all(cache, "tagged", "old", "tag");
+    set_all(cache, "deleted", "old", NULL);
+    set_all(cache, "again", "old", NULL);
+    set_all(cache, "pattern", "old", NULL);
+    set_all(cache, "stays", "old", "other");
+    CHECK(tell(redis.port, "SAVE"));
+    invalidate(cache, "tag");
+    delete_all(cache, "deleted");
+    delete_all(cache, "again");
+    CHECK_STATUS(yc_invalidate_pattern(cache, "pattern:*", 9, NULL, NULL), YC_OK);
+    set_all(cache, "again", "new", NULL);
+    restart(cache);
+    CHECK(hits(cache, "tagged", "") == 0);
+    CHECK(hits(cache, "deleted", "") == 0);
+    CHECK(hits(cache, "again", "new") == 0);
+    CHECK(hits(cache, "pattern", "") == 0);
+    CHECK(hits(cache, "stays", "old") == NUMBERS);
+    close_cache(cache);
+}
+
+static void check_flushed(void) {
+    yc_cache *cache = open_with("");
+    set_all(cache, "flushed", "old", "tag");
+    CHECK(tell(redis.port, "SAVE"));
+    CHECK_STATUS(yc_flush(cache, NULL, NULL), YC_OK);
+    CHECK_STATUS(set(cache, "after", "new", NULL), YC_OK);
+    restart(cache);
+    CHECK(hits(cache, "flushed", "") == 0);
+    close_cache(cache);
+}
+
+/* ---- Nothing lost ---- */
+
+/* What was set after all this is valid, and stays. */
+static void check_clean_restart(void) {
+    yc_cache *cache = open_with("");
+    set_all(cache, "gone", "old", "tag");
+    CHECK_STATUS(yc_flush(cache, NULL, NULL), YC_OK);
+    set_all(cache, "tagged", "old", "tag");
+    set_all(cache, "deleted", "old", NULL);
+    set_all(cache, "kept", "value", "other");
+    invalidate(cache, "tag");
+    delete_all(cache, "deleted");
+    set_all(cache, "tagged", "new", "tag");
+    set_all(cache, "deleted", "new", NULL);
+    set_all(cache, "gone", "new", "tag");
+    CHECK(tell(redis.port, "SAVE"));
+    for (int times = 0; times < 2; times++) {
+        restart(cache);
+        CHECK(hits(cache, "tagged", "new") == NUMBERS);
+        CHECK(hits(cache, "deleted", "new") == NUMBERS);
+        CHECK(hits(cache, "gone", "new") == NUMBERS);
+        CHECK(hits(cache, "kept", "value") == NUMBERS);
+    }
+    close_cache(cache);
+}
+
+/* ---- Renewed ---- */
+
+static void check_renewed(void) {
+    CHECK(tell(redis.port, "FLUSHALL"));
+    yc_cache *cache = open_with("&on_restart=renew");
+    set_all(cache, "key", "old", NULL);
+    set_all(cache, "tagged", "old", "tag");
+    CHECK(tell(redis.port, "SET another:e:key foreign") && tell(redis.port, "SAVE"));
+    restart(cache);
+    CHECK(hits(cache, "key", "") == 0);
+    CHECK(hits(cache, "tagged", "") == 0);
+    reply *foreign = ask(redis.port, "GET another:e:key");
+    CHECK(foreign && foreign->text && strcmp(foreign->text, "foreign") == 0);
+    reply_free(foreign);
+    /* Once for all processes, also after a flush. */
+    CHECK_STATUS(yc_flush(cache, NULL, NULL), YC_OK);
+    set_all(cache, "key", "new", NULL);
+    yc_cache *other = open_with("&on_restart=renew");
+    CHECK(hits(other, "key", "new") == NUMBERS);
+    close_cache(other);
+    close_cache(cache);
+}
+
+/* ---- Replicas that have to receive it ---- */
+
+static void check_replicas(void) {
+    server replica;
+    char port[16];
+    yc_cache *cache = open_with("&invalidation_replicas=1&socket_timeout=3s"), *plain = open_with("");
+    CHECK_STATUS(set(cache, "a", "value", "tag"), YC_OK);
+    yc_error *error = NULL;
+    CHECK_STATUS(yc_invalidate_tag(cache, "tag", 3, NULL, &error), YC_E_TIMEOUT);
+    CHECK(error && strstr(yc_error_message(error), "0 of 1 replicas"));
+    yc_error_free(error);
+    CHECK_STATUS(get(plain, "a", ""), YC_MISS);
+    CHECK_STATUS(yc_delete(cache, "a", 1, NULL), YC_E_TIMEOUT);
+    CHECK_STATUS(yc_flush(cache, NULL, NULL), YC_E_TIMEOUT);
+    CHECK_STATUS(set(cache, "a", "value", "tag"), YC_OK);
+    snprintf(port, sizeof port, "%d", redis.port);
+    server_start(&replica, SERVER_REDIS, (const char *const[]){"--replicaof", "127.0.0.1", port, NULL});
+    UNTIL(yc_invalidate_tag(cache, "tag", 3, NULL, NULL) == YC_OK, RECOVERY_MS * 2);
+    CHECK_STATUS(get(cache, "a", ""), YC_MISS);
+    CHECK_STATUS(set(cache, "a", "value", "tag"), YC_OK);
+    CHECK_STATUS(yc_delete(cache, "a", 1, NULL), YC_OK);
+    reply *left = ask(replica.port, "EXISTS r:e:a");
+    CHECK(left && left->kind == ':' && left->number == 0);
+    reply_free(left);
+    CHECK_STATUS(yc_flush(cache, NULL, NULL), YC_OK);
+    server_stop(&replica);
+    close_cache(plain);
+    close_cache(cache);
+}
+
+int main(void) {
+    server_start(&redis, SERVER_REDIS, NULL);
+    check_old_snapshot("");
+    CHECK(tell(redis.port, "FLUSHALL"));
+    check_old_snapshot("&tag_index=true&pool_size=1");
+    check_flushed();
+    check_clean_restart();
+    check_renewed();
+    check_replicas();
+    server_stop(&redis);
+    return check_result();
+}
