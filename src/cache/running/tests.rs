@@ -1,0 +1,77 @@
+//! Races between migrations and the changes that they have to follow.
+
+use std::thread;
+use std::time::Duration;
+
+use super::*;
+use crate::config::Config;
+use crate::value::Value;
+use crate::wait::{answer, wait};
+
+fn cache() -> Cache {
+    Cache::open(Config::from_text("memory://", &|_| None).unwrap()).unwrap()
+}
+
+fn entry(key: &[u8], tags: &[&[u8]]) -> CopiedEntry {
+    let tags = tags.iter().map(|tag| tag_hash(tag)).collect();
+    CopiedEntry { key: key.to_vec(), value: Value::from(&b"v"[..]), ends: None, tags }
+}
+
+#[test]
+fn what_is_invalidated_at_the_target_is_copied_no_more() {
+    let (source, target) = (cache(), cache());
+    let running = Running::begin(Some(&source), &target);
+    answer(target.delete(b"key")).unwrap();
+    wait(target.invalidate_tags(&[b"tag"], false)).unwrap();
+    wait(target.invalidate_pattern(b"p:*")).unwrap();
+    let entries = [entry(b"key", &[]), entry(b"a", &[b"tag"]), entry(b"p:1", &[]), entry(b"b", &[b"other"])];
+    let versions = answer(target.backend.tag_versions(&[tag_hash(b"tag"), tag_hash(b"other")])).unwrap();
+    let imported = wait(running.run().import(&*target.backend, &entries, &versions)).unwrap();
+    let outcomes: Vec<Imported> = imported.into_iter().map(|outcome| outcome.unwrap()).collect();
+    assert_eq!(outcomes, [Imported::Refused, Imported::Refused, Imported::Refused, Imported::Stored]);
+    assert!(running.run().take().is_empty(), "nothing happened at the source");
+}
+
+#[test]
+fn what_is_invalidated_at_the_source_is_left_to_be_done_at_the_target() {
+    let (source, target) = (cache(), cache());
+    let running = Running::begin(Some(&source), &target);
+    answer(source.delete(b"missing")).unwrap();
+    wait(source.delete_many(&[b"a", b"b"])).unwrap();
+    wait(source.invalidate_tags(&[b"tag"], true)).unwrap();
+    assert!(!running.ends());
+    let names = running.run().take();
+    assert_eq!((names.keys.len(), names.tags.len(), names.all), (3, 1, false));
+    wait(source.flush(false)).unwrap();
+    assert!(running.run().take().all);
+    assert!(running.ends());
+    answer(source.delete(b"later")).unwrap();
+    assert!(running.run().take().is_empty());
+}
+
+#[test]
+fn a_change_at_the_target_waits_for_copies_of_the_same_names() {
+    let (source, target) = (cache(), cache());
+    let running = Running::begin(Some(&source), &target);
+    running.run().lock().in_flight.insert(b"key".to_vec());
+    let on_their_way = InFlight(running.run());
+    answer(target.delete(b"other")).unwrap();
+    wait(target.invalidate_pattern(b"o*")).unwrap();
+    wait(target.invalidate_tags(&[b"tag"], false)).unwrap();
+    thread::scope(|scope| {
+        let waiting =
+            [scope.spawn(|| answer(target.delete(b"key"))), scope.spawn(|| wait(target.flush(false)).map(|_| true))];
+        thread::sleep(Duration::from_millis(50));
+        assert!(waiting.iter().all(|it| !it.is_finished()));
+        drop(on_their_way);
+        assert!(waiting.into_iter().all(|it| it.join().unwrap().is_ok()));
+    });
+}
+
+#[test]
+fn too_many_names_mean_all() {
+    let mut names = Names::default();
+    let hashes: Vec<u64> = (0..=MOST as u64).collect();
+    names.add(Change::Hashes(&hashes));
+    assert!(names.all && names.have(&entry(b"any", &[])));
+}
