@@ -134,7 +134,7 @@ impl Cache {
     /// The keys most like the query, best first.
     pub async fn search(&self, query: &[u8], options: SearchOptions<'_>) -> Result<Vec<Match>> {
         options.check(query)?;
-        self.latencies.time(Timed::List, self.search_all(query, options)).await
+        self.latencies.time(Timed::List, Box::pin(self.search_all(query, options))).await
     }
 
     async fn search_all(&self, query: &[u8], options: SearchOptions<'_>) -> Result<Vec<Match>> {

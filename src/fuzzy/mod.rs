@@ -42,7 +42,8 @@ pub struct Match {
 /// also within a key. Memory, beside the kept keys, is up to some forty
 /// times the longest string.
 pub struct Search {
-    scorer: Scorer,
+    /// Boxed: its tables are large, and a search may run on a small stack.
+    scorer: Box<Scorer>,
     threshold: f64,
     limit: usize,
     kept: BinaryHeap<Ranked>,
@@ -59,7 +60,7 @@ impl Search {
     #[must_use]
     pub fn new(query: &[u8], threshold: f64, limit: usize) -> Search {
         Search {
-            scorer: Scorer::new(query),
+            scorer: Box::new(Scorer::new(query)),
             threshold,
             limit,
             // Not reserved: the limit may be far more than the keys that will come.

@@ -29,6 +29,8 @@ pub enum Expected {
     /// A string, which may be missing.
     String,
     Number,
+    /// A number; a name that holds another type is no failure of the command's caller.
+    Note,
     Array,
     /// A command that is not known here.
     Any,
@@ -43,9 +45,15 @@ impl Expected {
             b"SET" => Self::Done,
             b"MGET" | b"ZRANGE" => Self::Array,
             b"UNLINK" | b"PEXPIRE" | b"PERSIST" | b"PTTL" | b"STRLEN" => Self::Number,
-            b"ZADD" | b"ZREM" | b"ZREMRANGEBYSCORE" => Self::Number,
+            b"ZADD" => Self::Note,
+            b"ZREM" | b"ZREMRANGEBYSCORE" => Self::Number,
             _ => Self::Any,
         }
+    }
+
+    /// Whether the error of a name that holds another type is a reply like others: bytes that are not ours are there.
+    pub fn takes_other_types(self) -> bool {
+        matches!(self, Self::String | Self::Array | Self::Note)
     }
 
     /// Whether a reply can be the one to the command.
@@ -54,7 +62,7 @@ impl Expected {
             Self::Done => reply == Reply::Status(b"OK"),
             Self::DoneIf => matches!(reply, Reply::Status(b"OK") | Reply::Bulk(None)),
             Self::String => matches!(reply, Reply::Bulk(_)),
-            Self::Number => matches!(reply, Reply::Number(_)),
+            Self::Number | Self::Note => matches!(reply, Reply::Number(_)),
             Self::Array => matches!(reply, Reply::Array(_)),
             Self::Any => !matches!(reply, Reply::Error(_)),
         }

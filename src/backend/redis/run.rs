@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::commands::{Commands, Expected, Kind};
+use super::commands::{Commands, Kind};
 use super::refusal::{self, Refusal};
 use super::resp::{RepliesOf, Reply};
 use super::route::Route;
@@ -23,8 +23,8 @@ const GARBLED: u8 = 5;
 /// How long another node of a cluster is given to take over from one that is known to be down.
 const TAKE_OVER: Duration = Duration::from_millis(500);
 
-/// What becomes of each command: its reply, of the kind that the command promises. Where that is a string or an array it
-/// may be the error of a name that holds another type.
+/// What becomes of each command: its reply, of the kind that the command promises. It may also be the
+/// error of a name that holds another type, where the command takes that.
 pub type EachReply<'a> = &'a mut (dyn FnMut(usize, Result<RepliesOf<'_>>) -> Pairing + Send);
 
 /// How a store's commands are run.
@@ -314,7 +314,7 @@ impl Round<'_> {
         let error = refusal::error(server.name(), text);
         match refusal {
             // Bytes that are not ours are there to be read; nothing was written.
-            Refusal::WrongType if matches!(self.commands.expected(todo.index), Expected::String | Expected::Array) => {
+            Refusal::WrongType if self.commands.expected(todo.index).takes_other_types() => {
                 each(todo.index, Ok(reply));
                 return;
             }

@@ -66,7 +66,7 @@ static void check_refused_parts(void) {
     uint64_t removed;
     fake_set(redis, RULES({.word = "GET", .answer = VERSION}, {.word = "ZADD", .answer = "-OOM command not allowed\r\n"}));
     CHECK_STATUS(set_tagged(cache), YC_E_SERVER_MEMORY);
-    fake_set(redis, RULES({.word = "GET", .answer = VERSION}, {.word = "ZREMRANGEBYSCORE", .answer = "-NOPERM no permissions\r\n"}));
+    fake_set(redis, RULES({.word = "GET", .answer = VERSION}, {.word = "PEXPIRE", .answer = "-NOPERM no permissions\r\n"}));
     CHECK_STATUS(set_tagged(cache), YC_E_DENIED);
     fake_set(redis, RULES({.word = "SET", .answer = "-NOPERM no permissions\r\n"}));
     CHECK_STATUS(yc_invalidate_tag(cache, "tag", 3, &removed, NULL), YC_E_DENIED);
