@@ -136,15 +136,24 @@ static void send_endless(int client) {
     }
 }
 
-/* One request at a time, as a client makes that waits for each. */
+/* One answer for each command of a request, which comes as a whole: what a client asks of a new connection is short. */
+static bool answer_commands(int client, const char *request, size_t len) {
+    const char *end = request + len;
+    for (const char *at = request; (at = memchr(at, '*', (size_t)(end - at))); at++) {
+        if (at != request && at[-1] != '\n') continue;
+        bool known = memmem(at, (size_t)(end - at), "CLIENT", 6) || memmem(at, (size_t)(end - at), "PING", 4);
+        const char *answer = known ? "+OK\r\n" : "-ERR unknown command\r\n";
+        if (send(client, answer, strlen(answer), MSG_NOSIGNAL) < 0) return false;
+    }
+    return true;
+}
+
 static void serve(int client) {
     char request[4096];
     ssize_t len;
     while ((len = recv(client, request, sizeof request, 0)) > 0) {
-        bool known = memmem(request, (size_t)len, "CLIENT", 6) || memmem(request, (size_t)len, "PING", 4);
-        const char *answer = known ? "+OK\r\n" : "-ERR unknown command\r\n";
         if (memmem(request, (size_t)len, "\r\nGET\r\n", 7)) send_endless(client);
-        else if (send(client, answer, strlen(answer), MSG_NOSIGNAL) < 0) return;
+        else if (!answer_commands(client, request, (size_t)len)) return;
     }
 }
 
