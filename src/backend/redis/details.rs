@@ -42,9 +42,12 @@ pub async fn ping(route: &Route) -> Result<()> {
 
 /// A report of each server.
 pub async fn report(route: &Route, prefix: &str) -> Result<Vec<Json>> {
-    // An empty report would read as one of servers that are all well.
-    route.primaries().await?;
+    let known = route.primaries().await;
     let mut servers = route.servers();
+    if servers.is_empty() {
+        // An empty report would read as one of servers that are all well.
+        known?;
+    }
     servers.sort_by(|one, other| one.name().cmp(other.name()));
     let (mut call, mut reports) = (RollCall::of(servers.len()), Vec::new());
     for server in &servers {
