@@ -18,7 +18,8 @@ use crate::wire::{Answer, Replies, Server};
 const REDIRECTIONS: u8 = 16;
 /// So many of these come one right after another, as slots move; more are waited between.
 const AT_ONCE: u8 = 5;
-/// How often a command is sent again after an answer that is no protocol: a pause does not make it one.
+/// How often a command is sent again after an answer that is no protocol, or that there is no memory for: a pause
+/// does not change the answer.
 const GARBLED: u8 = 5;
 /// How long another node of a cluster is given to take over from one that is known to be down.
 const TAKE_OVER: Duration = Duration::from_millis(500);
@@ -269,7 +270,7 @@ impl Round<'_> {
     fn failed(&mut self, group: Group, failure: &Failure, each: EachReply<'_>) {
         self.route.mark_outdated();
         self.pause = true;
-        let garbled = u8::from(failure.error.kind() == ErrorKind::Protocol);
+        let garbled = u8::from(matches!(failure.error.kind(), ErrorKind::Protocol | ErrorKind::Busy));
         let again = match failure.then {
             Then::Report => false,
             Then::Repeat => true,
