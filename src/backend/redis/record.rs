@@ -89,8 +89,8 @@ impl Record {
         self.note([(Removed::Tag(tag), Some(version))].into_iter());
     }
 
-    /// Notes that names are removed: before that is sent, and again when it is done. A set that came between the two
-    /// may lie before the removal or behind it; its entry counts as removed.
+    /// Notes that names are removed. A set that was stored during the removal may lie before it or behind it; its entry
+    /// counts as removed.
     pub fn note_names(&self, names: &[&[u8]]) {
         if self.kept.is_some() {
             // What is removed with entries, such as the version of a tag, revives nothing.

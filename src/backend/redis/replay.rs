@@ -81,6 +81,8 @@ fn own_reply(server: &str, reply: RepliesOf<'_>) -> Result<Option<Vec<u8>>> {
 impl Replay {
     /// Makes a server fit for reads that is not the one that answered `before`.
     pub async fn repeat(&self, connection: &Greeting<'_>, before: Option<Identity>, identity: Identity) -> Result<()> {
+        // Before the record is read: a removal that is noted later than that finds the server changed, and is repeated.
+        self.record.server_changed();
         if self.on_restart == OnRestart::Renew {
             self.renew(connection, before, identity).await?;
         } else {

@@ -246,7 +246,6 @@ impl Store for RedisStore {
     }
 
     async fn remove<'a>(&'a self, names: &'a [&'a [u8]], each: EachBytes<'a>) {
-        self.record.note_names(names);
         let mut commands = self.commands(Kind::Once);
         let end = (MAX_KEYLESS_HEADER - 1).to_string();
         for name in names {
@@ -268,6 +267,7 @@ impl Store for RedisStore {
             each(name, is_there.map(|is_there| head.filter(|head| is_there && !head.is_empty())))
         };
         self.run(&commands, &mut each_reply).await;
+        // Not noted before: a replay on the connection that this waits for would remove what is to be counted.
         self.record.note_names(names);
     }
 

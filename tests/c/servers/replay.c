@@ -180,8 +180,22 @@ static void check_replicas(void) {
     close_cache(cache);
 }
 
+/* The first call of a cache makes the connection. What it removes itself is not removed before it looks. */
+static void check_first_delete(void) {
+    yc_cache *other = open_with("");
+    for (unsigned number = 0; number < 20; number++) {
+        CHECK_STATUS(set(other, "first", "v", NULL), YC_OK);
+        yc_cache *cache = open_with("&connect=lazy");
+        CHECK_STATUS(yc_delete(cache, "first", 5, NULL), YC_OK);
+        CHECK_STATUS(yc_delete(cache, "first", 5, NULL), YC_MISS);
+        close_cache(cache);
+    }
+    close_cache(other);
+}
+
 int main(void) {
     server_start(&redis, SERVER_REDIS, NULL);
+    check_first_delete();
     check_old_snapshot("");
     CHECK(tell(redis.port, "FLUSHALL"));
     check_old_snapshot("&tag_index=true&pool_size=1");
