@@ -438,9 +438,9 @@ yc_status yc_error_status(const struct yc_error *error);
 // for NULL.
 const char *yc_error_message(const struct yc_error *error);
 
-// Returns 1 when the same call may succeed later with nothing changed by the
-// caller, else 0; 0 for NULL. Errors of YC_E_SERVER differ: 1 for a state of
-// the server that passes (LOADING, CLUSTERDOWN, TRYAGAIN, READONLY,
+// Returns 1 if the same call may succeed later with nothing changed by the
+// caller, else 0; 0 for NULL. An error with YC_E_SERVER is retryable if the
+// state of the server passes (LOADING, CLUSTERDOWN, TRYAGAIN, READONLY,
 // MASTERDOWN, BUSY, MISCONF, NOREPLICAS; a Memcached server that is busy).
 int32_t yc_error_retryable(const struct yc_error *error);
 
@@ -519,7 +519,7 @@ void yc_cache_free(struct yc_cache *cache);
 // would be used, as one JSON object: "backend", "servers", "key_prefix" and
 // the options by their names, times in milliseconds ("default_ttl_ms").
 // "password" is true or false, never the password. "notes" lists accepted
-// parts that are probably a mistake, each as a sentence; opening the cache
+// options that are probably a mistake, each as a sentence. Opening the cache
 // logs them at YC_LOG_WARN. *json is UTF-8 without a NUL; release it with
 // yc_value_free().
 //
@@ -572,8 +572,8 @@ yc_status yc_get_into(struct yc_cache *cache,
 // YC_E_TOO_LARGE (key or tag over 64 KiB, more than 64 tags, value over
 // max_value_bytes, or over the item size of its Memcached server). Nothing is
 // stored then, and an older entry stays. Memcached removes the older entry when
-// it refuses a value itself: YC_E_SERVER_MEMORY, or YC_E_TOO_LARGE behind a
-// proxy that does not report the server's settings.
+// it refuses a value itself: with YC_E_SERVER_MEMORY, or with YC_E_TOO_LARGE
+// behind a proxy that does not report the server's settings.
 yc_status yc_set(struct yc_cache *cache,
                  const void *key,
                  size_t key_len,
@@ -599,9 +599,9 @@ yc_status yc_expire(struct yc_cache *cache,
                     int64_t ttl_ms,
                     struct yc_error **err);
 
-// Reports how long a key has to live. YC_OK: *ttl_ms is the milliseconds
-// left, at least 1, or -1 when the entry never expires. YC_MISS: no such key;
-// nothing is written.
+// Reports the remaining time to live of a key. YC_OK: *ttl_ms is the
+// milliseconds left, at least 1, or -1 if the entry never expires. YC_MISS:
+// no such key; nothing is written.
 yc_status yc_ttl(struct yc_cache *cache,
                  const void *key,
                  size_t key_len,
@@ -614,11 +614,11 @@ yc_status yc_ttl(struct yc_cache *cache,
 // cannot know. With removed NULL nothing is counted, and the memory backend
 // takes the same time for any number of entries. An unknown tag removes 0.
 //
-// On Redis, a server that fails may lose it. Each process repeats what it
-// removed within `replay_window` before it reads from a server that
-// restarted or was replaced; until then another process may read an entry
-// again. With `invalidation_replicas`, YC_E_TIMEOUT tells that too few
-// replicas received it.
+// A Redis server that fails may lose the invalidation. Each process replays
+// its removals of the last `replay_window` before it reads from a server that
+// restarted or was replaced. Until then another process may read an
+// invalidated entry again. With `invalidation_replicas`, YC_E_TIMEOUT reports
+// that too few replicas received the invalidation.
 //
 // Errors: YC_E_INVALID for an empty tag, those of the backend.
 yc_status yc_invalidate_tag(struct yc_cache *cache,
@@ -665,9 +665,10 @@ yc_status yc_keys_open(struct yc_cache *cache,
                        struct yc_error **err);
 
 // The next keys of a listing, at least 1 and at most `limit` of them (0: 512).
-// A key that is there from the beginning to the end is listed at least once:
-// more than once only where servers changed and were listed again. A key that
-// comes or goes meanwhile may be listed. Writers are not held up.
+// A key that exists for the whole listing is returned at least once. It is
+// returned more than once only if servers changed and were listed again. A
+// key that is added or removed meanwhile may be returned. Writers are not
+// blocked.
 //
 // YC_OK: *out is a page, to be released with yc_keys_free().
 // YC_END: there are no more; *out is not written.
@@ -691,9 +692,9 @@ void yc_cursor_free(struct yc_cursor *cursor);
 // scores by key. The score is the partial ratio of rapidfuzz on bytes: the
 // query against the part of the key that suits it best, 100 when the key
 // contains it. options may be NULL: threshold 80, limit 10, all tags.
-// Looks at every key of the cache; writers are not held up. Reads the keys in
-// pages, each with the deadline of a call; scoring all of them may take as
-// long once more: socket_timeout, or 5 s on memory.
+// Reads every key of the cache; writers are not blocked. The keys are read
+// in pages, each with the deadline of a call. Scoring all of them may take
+// the time of one more call: socket_timeout, or 5 s on memory.
 //
 // On success *out is the matches, perhaps none, to be released with
 // yc_matches_free().
@@ -722,12 +723,12 @@ void yc_matches_free(struct yc_matches *matches);
 // released with yc_value_free(), or NULL. statuses (may be NULL) is an array
 // of n places: YC_OK, YC_MISS, or what went wrong with that key.
 //
-// Returns YC_OK when every key was a hit or a miss. Otherwise it returns the
+// Returns YC_OK if every key was a hit or a miss. Otherwise it returns the
 // status and the error of the first key that failed. Both arrays are always
 // written, also when the deadline ends the call: a server that does not
 // answer fails only its own keys (YC_E_TIMEOUT), and keys that were answered
-// keep their outcome. When the call is refused (YC_E_INVALID,
-// YC_E_TOO_LARGE, YC_E_CLOSED, YC_E_FORKED) nothing is read: values holds
+// keep their outcome. If the call is refused (YC_E_INVALID,
+// YC_E_TOO_LARGE, YC_E_CLOSED, YC_E_FORKED), nothing is read: values holds
 // NULL and statuses holds that status for every key.
 yc_status yc_get_many(struct yc_cache *cache,
                       const struct yc_slice *keys,
@@ -760,12 +761,12 @@ yc_status yc_delete_many(struct yc_cache *cache,
                          struct yc_error **err);
 
 // Runs n operations in their order, each as its own function would, in one
-// call; on a server those that can share a round trip do. All share the one
-// deadline of the call (socket_timeout): an operation that was not reached in
-// time has YC_E_TIMEOUT and was not sent. YC_OP_FLUSH and
-// YC_OP_INVALIDATE_PATTERN, which go through the whole cache, take as long as
-// they need, and the operations that follow have the time that was left. ops is an array of
-// n operations of stride bytes each, sizeof(yc_op): so a program compiled
+// call; on a server those that can share a round trip do. All operations
+// share the deadline of the call (socket_timeout): an operation that was not
+// reached in time has YC_E_TIMEOUT and was not sent. YC_OP_FLUSH and
+// YC_OP_INVALIDATE_PATTERN walk the whole cache and have no time limit. The
+// operations after them have the time that was left. ops is an array of n
+// operations of stride bytes each, sizeof(yc_op): so a program compiled
 // against a later, longer yc_op works with this library.
 //
 // YC_OK: all were run; look at the status of each. Otherwise the arguments
@@ -964,19 +965,19 @@ yc_status yc_health(struct yc_cache *cache, struct yc_value **json, struct yc_er
 // names, and later versions add some. Each sample has the labels backend and
 // key_prefix. One text is one cache: two are not to be joined, since each names
 // its families. It asks each server how it is, as yc_health() does,
-// changes no counter, and does not look through the keys on servers. *text as in yc_stats(). YC_OK also
-// when a server is down: yokedcache_up says so.
-yc_status yc_metrics(struct yc_cache *cache,
-                     struct yc_value **text,
-                     struct yc_error **err);
+// changes no counter, and does not walk the keys on servers. *text as in
+// yc_stats(). Returns YC_OK also if a server is down: yokedcache_up reports
+// that.
+yc_status yc_metrics(struct yc_cache *cache, struct yc_value **text, struct yc_error **err);
 
-// Reports what the cache holds: *keys entries that take *bytes bytes, keys,
+// Reports the size of the cache: *keys entries that take *bytes bytes, keys,
 // values and bookkeeping together (each place may be NULL). An exact count is
 // the number of keys that a listing returns: entries that expired or were
 // invalidated do not count. The count is exact with YC_CAN_SIZE. Without it
 // the count is exact while the prefix has up to 1000 entries on each server
-// and the server has few other names; "size_estimated" of yc_stats() reports
-// which. Memory is read through, in small steps that hold up no other call.
+// and the server has few other names. "size_estimated" of yc_stats() reports
+// whether the count is an estimate. The memory backend is walked in small
+// steps that block no other call.
 yc_status yc_size(struct yc_cache *cache, uint64_t *keys, uint64_t *bytes, struct yc_error **err);
 
 // Asks the backend for a sign of life; every server of it, where there are
@@ -989,13 +990,14 @@ yc_status yc_capabilities(struct yc_cache *cache, uint64_t *flags, struct yc_err
 
 // Copies the entries of one cache into another: values, tags, and what is
 // left of their times to live. What the target has already stays, and so does
-// what is written there meanwhile. Both caches stay in use. What is written to
-// the source meanwhile may be copied or not: yc_switch() copies and follows.
+// what is written there meanwhile. Both caches stay in use. Entries that are
+// written to the source meanwhile may be copied or not: yc_switch() copies
+// and follows.
 //
-// No copy undoes an invalidation of this process, by any handle: tags,
-// patterns, deletes and flushes at the target stop the copying of what they
-// name; those at the source are made at the target too, before this returns.
-// Of other processes' invalidations those of tags are followed, except at the
+// No copy undoes an invalidation of this process, by any handle. Tags,
+// patterns, deletes and flushes at the target stop the copying of the entries
+// that they name. Those at the source are made at the target too, before this
+// returns. Tag invalidations of other processes are followed, except at the
 // target before the migration has met an entry with the tag. Repeat other
 // processes' deletes, patterns and flushes at the target after the migration.
 //

@@ -88,7 +88,7 @@ private:
     bool retryable_ = false;
 };
 
-// The means of this file; not for use.
+// Implementation details of this header; not part of its interface.
 namespace detail {
 
 template <class Type>
@@ -103,7 +103,7 @@ constexpr bool is_byte =
 template <class Source>
 constexpr bool is_text = std::is_convertible_v<const Source &, std::string_view>;
 
-// Whether a type is a contiguous range of bytes, as std::data() shows it.
+// True if a type is a contiguous range of bytes for std::data().
 template <class Source, class = void>
 constexpr bool is_byte_range = false;
 
@@ -115,7 +115,7 @@ constexpr bool is_byte_range<Source, std::void_t<decltype(std::data(std::declval
 
 } // namespace detail
 
-// A run of bytes that its caller owns, for the time of a call: a key, a tag, a
+// A view of bytes that the caller owns, for the time of a call: a key, a tag, a
 // pattern or a value.
 struct Bytes : yc_slice {
     Bytes() noexcept : yc_slice{nullptr, 0} {}
@@ -194,13 +194,13 @@ struct Text : std::string {
     Text(std::nullptr_t) = delete;
 };
 
-// Bytes that it owns.
+// An owned copy of bytes.
 struct OwnedBytes : std::string {
     OwnedBytes() = default;
     OwnedBytes(std::string bytes) noexcept : std::string(std::move(bytes)) {}
     OwnedBytes(const void *first, std::size_t length) : std::string(static_cast<const char *>(first), length) {}
 
-    // From everything that Bytes come from. NULL is refused with an exception.
+    // From every type that converts to Bytes. Throws for NULL.
     template <class Source, std::enable_if_t<std::is_convertible_v<const Source &, Bytes>, int> = 0>
     OwnedBytes(const Source &source) : std::string(copy(source)) {}
 
@@ -226,7 +226,7 @@ constexpr bool is_list_of_bytes<Range, std::void_t<decltype(std::begin(std::decl
 
 } // namespace detail
 
-// Tags that it owns: from {"a", b}, or from any range of what Bytes come from.
+// Owned copies of tags: from {"a", b}, or from any range of what converts to Bytes.
 struct Tags : std::vector<std::string> {
     Tags() = default;
     Tags(std::vector<std::string> tags) noexcept : std::vector<std::string>(std::move(tags)) {}
@@ -247,8 +247,8 @@ private:
     }
 };
 
-// Many keys, or many tags, for the time of a call: from {"a", b}, or from any
-// range of what Bytes come from. The bytes stay the caller's.
+// A view of many keys or tags, for the time of a call: from {"a", b}, or from any
+// range of what converts to Bytes. The caller owns the bytes.
 class BytesList {
 public:
     BytesList() = default;
@@ -278,7 +278,7 @@ struct SetOptions {
     Tags tags = {};
 };
 
-// One entry of cache.set_many(), which it owns.
+// One entry of cache.set_many(); it owns its key and value.
 struct Entry {
     OwnedBytes key;
     OwnedBytes value;
@@ -286,7 +286,7 @@ struct Entry {
 
 namespace detail {
 
-// A key and a value, for the time of a call.
+// A view of a key and a value, for the time of a call.
 struct Pair {
     Pair(Bytes its_key, Bytes its_value) noexcept : key(its_key), value(its_value) {}
     Pair(const Entry &entry) noexcept : key(entry.key), value(entry.value) {}
@@ -300,8 +300,8 @@ struct Pair {
 
 } // namespace detail
 
-// Many entries, for the time of a call: from {{"key", "value"}, ...}, or from any
-// range of Entry or std::pair, such as a std::map. The bytes stay the caller's.
+// A view of many entries, for the time of a call: from {{"key", "value"}, ...}, or from
+// any range of Entry or std::pair, such as a std::map. The caller owns the bytes.
 class EntryList {
 public:
     EntryList() = default;
@@ -467,7 +467,7 @@ inline Ttl remaining(std::int64_t ttl_ms) noexcept {
     return ttl_ms < 0 ? Ttl::never() : Ttl(std::chrono::milliseconds(ttl_ms));
 }
 
-// Tags as the C API takes them; the bytes stay the owner's.
+// A view of tags as the C API takes them.
 class TagSlices {
 public:
     explicit TagSlices(const Tags &tags) : size_(tags.size()) {
@@ -489,7 +489,7 @@ private:
     std::size_t size_;
 };
 
-// For functions that take a time in place of SetOptions; {} is SetOptions.
+// Enables functions that take a time in place of SetOptions; {} is SetOptions.
 template <class Time>
 using if_time = std::enable_if_t<std::is_convertible_v<const Time &, Ttl>>;
 
@@ -593,7 +593,7 @@ public:
     // Takes a value of the C API over.
     explicit Value(yc_value *owned) noexcept : handle_(owned) {}
 
-    // The bytes, which this object keeps. text() is for a temporary.
+    // Returns a view of the bytes, which this object owns. For a temporary use text().
     std::string_view view() const & noexcept {
         std::size_t length = 0;
         const void *first = yc_value_data(handle_.get(), &length);
@@ -761,7 +761,7 @@ private:
 };
 
 // Different operations to run in one call, in their order; see Cache::run().
-// It owns a copy of all keys, values and tags.
+// The batch owns a copy of all keys, values and tags.
 class Batch {
 public:
     Batch() = default;
@@ -826,7 +826,7 @@ private:
         return ops_.back();
     }
 
-    // A copy that lives as long as the batch. NULL stays: the library refuses it.
+    // Returns a copy that lives as long as the batch. NULL stays NULL: the library refuses it.
     Bytes keep(const Bytes &bytes) {
         if (bytes.data == nullptr || bytes.len == 0) {
             return bytes;
@@ -845,7 +845,7 @@ private:
     }
 
     std::vector<yc_op> ops_;
-    // A deque: its strings stay where they are.
+    // A deque, whose strings do not move when it grows.
     std::deque<std::string> kept_;
     std::vector<std::vector<Bytes>> tags_;
 };
@@ -1147,7 +1147,7 @@ public:
         return detail::or_throw([&](Error &error) { return keys(pattern, error); });
     }
 
-    // The keys most like a query of at most 1 KiB, best first.
+    // Finds the keys most like a query of at most 1 KiB, best first.
     Matches search(Bytes query, const SearchOptions &options, Error &error) const noexcept {
         const detail::TagSlices tags(options.tags);
         const yc_search_options raw = detail::search_options(options, tags);

@@ -1,4 +1,4 @@
-//! Memory for what a caller or a server chose the size of: a failure that is an answer, and not the end of the process.
+//! Checks for memory whose size a caller or a server chose: a lack of it is an error, and does not end the process.
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -12,7 +12,7 @@ pub fn check(bytes: usize) -> Result<()> {
     if bytes < LARGE || is_there(bytes) { Ok(()) } else { Err(no_memory(bytes)) }
 }
 
-/// Whether there is memory for so many bytes now.
+/// Returns whether there is memory for so many bytes now.
 pub fn is_there(bytes: usize) -> bool {
     bytes < LARGE || Vec::<u8>::new().try_reserve_exact(bytes).is_ok()
 }

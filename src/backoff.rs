@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use crate::caller;
 
-/// The first pause,
+/// The first pause.
 const FIRST: Duration = Duration::from_millis(10);
-/// and the longest.
+/// The longest pause.
 const LONGEST: Duration = Duration::from_millis(200);
 /// An attempt that has less time than this before the deadline is not made.
 const TOO_LATE: Duration = Duration::from_millis(5);
@@ -19,7 +19,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Pauses of a call that ends then.
+    /// Returns the pauses of a call that ends at this time.
     pub fn until(end: Instant) -> Self {
         Self { next: FIRST, end }
     }

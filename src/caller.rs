@@ -20,7 +20,7 @@ use crate::runtime::Runtime;
 thread_local! {
     /// When the operation that is polled now has to be over, whoever polls it.
     static ENDING: Cell<Option<Instant>> = const { Cell::new(None) };
-    /// Whether it has less than the time of a call.
+    /// True if the operation has less than the time of a call.
     static IS_SHORT: Cell<bool> = const { Cell::new(false) };
     static WAITING: Cell<Option<Waiting>> = const { Cell::new(None) };
     /// One a thread: waking it costs no allocation a call.
@@ -66,10 +66,10 @@ pub fn call_deadline() -> Option<Instant> {
     ENDING.get()
 }
 
-/// Time that is kept for each server that is still to be heard, so that a silent one takes only its share.
+/// The time that is kept for each server that has not answered yet, so that a silent server takes only its share.
 const KEPT: Duration = Duration::from_millis(50);
 
-/// Until when one server of several is waited for: so many others are still to be heard before `end`.
+/// Returns the time until which one server of several is waited for, if so many others have to answer before `end`.
 pub fn share(end: Instant, others: usize, limit: Duration) -> Instant {
     if others == 0 {
         return end;

@@ -35,16 +35,17 @@ const COARSE_LAG: u64 = 100_000_000;
 /// A wall clock that moves by more than this at once has jumped; by less, it was corrected.
 const JUMP: i64 = 1000;
 
-/// How far the wall clock is ahead of the clock that counts from boot, in ms, without the jumps since then.
+/// The offset of the wall clock from the clock that counts from boot, in ms, without the jumps since then.
 static AHEAD: AtomicI64 = AtomicI64::new(i64::MIN);
 
-/// Milliseconds since 1970. Small corrections of the wall clock count; a jump of it changes nothing in this process.
+/// Returns the milliseconds since 1970. Small corrections of the wall clock count; a jump of it has no effect in this
+/// process.
 pub fn unix_millis() -> u64 {
     let (wall, boot) = wall_and_boot();
     steady(wall, boot, &AHEAD)
 }
 
-/// Both clocks at one moment: a thread that waits for a processor in between reads them again.
+/// Reads both clocks at one moment: a thread that waits for a processor in between reads them again.
 fn wall_and_boot() -> (i64, i64) {
     let boot = || millis_of(clock_gettime(ClockId::Boottime));
     for _ in 0..3 {
@@ -120,8 +121,8 @@ impl Deadline {
         self.0 <= read(ClockId::MonotonicCoarse).saturating_add(COARSE_LAG) && self.0 <= now()
     }
 
-    /// What is left of something that has not ended: nothing for what never does, else at least a millisecond, even
-    /// where the end comes while this is asked.
+    /// Returns the time that is left until the end: `None` if it never comes, else at least a millisecond, even if it
+    /// comes during the call.
     pub fn remaining(self) -> Option<Duration> {
         (self != Self::NEVER).then(|| left(Duration::from_nanos(self.0.saturating_sub(now()))))
     }

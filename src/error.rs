@@ -48,7 +48,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// Whether errors of this kind pass by themselves; others may do so too, see `Error::is_retryable`.
+    /// Returns whether errors of this kind pass by themselves. Other errors may pass too: see `Error::is_retryable`.
     fn is_retryable(self) -> bool {
         matches!(self, Self::Busy | Self::Connect | Self::Timeout | Self::Protocol)
     }
@@ -127,22 +127,22 @@ impl Error {
         self.0.kind
     }
 
-    /// Whether the same call may succeed later with nothing changed by the caller.
+    /// Returns whether the same call may succeed later with nothing changed by the caller.
     pub fn is_retryable(&self) -> bool {
         self.0.is_passing || self.0.kind.is_retryable()
     }
 
-    /// Whether the server failed, and not the caller. A call that had less than its time proves nothing.
+    /// Returns whether the server failed, and not the caller. A call that had less than its time proves nothing.
     pub fn is_outage(&self) -> bool {
         self.0.kind.is_outage() && !self.0.is_of_short_time
     }
 
-    /// Whether the server answered that it is in a state that passes.
+    /// Returns whether the server answered that it is in a state that passes.
     pub fn is_passing(&self) -> bool {
         self.0.is_passing
     }
 
-    /// Whether the same request, split, may have replies that are short enough.
+    /// Returns whether the same request, split, may have replies that are short enough.
     pub fn is_reply_too_long(&self) -> bool {
         self.0.is_reply_too_long
     }

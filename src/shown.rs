@@ -1,4 +1,4 @@
-//! What others say, fit for a message, a log line or a report: only letters that a reader can see.
+//! Makes text of others fit for a message, a log line or a report: only letters that a reader can see remain.
 
 /// Letters that take no room on a screen though Unicode counts them among the visible ones.
 const BLANK: [char; 5] = ['\u{115F}', '\u{1160}', '\u{2800}', '\u{3164}', '\u{FFA0}'];

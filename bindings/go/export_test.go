@@ -1,6 +1,7 @@
 package yokedcache
 
-// SetQueueCapacity sets how many operations of a cache that is opened later may be under way, and answers how many it was.
+// SetQueueCapacity sets the number of operations that caches opened later may have in flight, and returns the previous
+// number.
 func SetQueueCapacity(operations int) (before int) {
 	before, queueCapacity = queueCapacity, operations
 	return before

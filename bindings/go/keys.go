@@ -28,9 +28,9 @@ type KeyIterator struct {
 }
 
 // Keys lists the keys that match a glob (see [Cache.InvalidatePattern]; "*" is all). A key that is there from
-// beginning to end is listed at least once: more than once only where servers changed and were listed again. A key that
-// comes or goes meanwhile may be listed. Writers are not held up. Where the backend cannot list keys Err is
-// [ErrUnsupported].
+// beginning to end is listed at least once. It is listed more than once only if servers changed and were listed again.
+// A key that is added or removed meanwhile may be listed. Writers are not blocked. If the backend cannot list keys, Err
+// is [ErrUnsupported].
 func (cache *Cache) Keys(ctx context.Context, pattern string) *KeyIterator {
 	keys := &KeyIterator{cache: cache, ctx: ctx}
 	user, err := cache.enter(ctx)

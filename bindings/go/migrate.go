@@ -130,9 +130,9 @@ func (cache *Cache) switchTo(config, options *C.char, report *SwitchReport) ([]b
 }
 
 // MigrateTo copies the entries of this cache into another: values, tags, and what is left of their times to live. What the
-// target has already stays, and so does what is written there meanwhile; no copy undoes what this process invalidates on
-// either side, and the README tells what is known of other processes. Both caches stay in use. What is written to this one
-// meanwhile may be copied or not: [Cache.Switch] copies and follows.
+// target has already stays, and so does what is written there meanwhile. No copy undoes an invalidation that this
+// process makes on either side; the README describes those of other processes. Both caches stay in use. Entries that
+// are written to this cache meanwhile may be copied or not: [Cache.Switch] copies and follows.
 //
 // It blocks a thread until it is done. A context that is done, or a cache that is closed, ends it at the next progress: the
 // error is what the context says, or [ErrClosed], and the report is of what was done, with the Resume to go on from.

@@ -108,7 +108,7 @@ func TestNil(t *testing.T) {
 	}
 }
 
-// What is not from its constructor is refused, and is neither an empty answer nor a crash.
+// A value that was not made by its constructor is refused: it gives neither an empty answer nor a crash.
 func TestZeroValues(t *testing.T) {
 	var cache yokedcache.Cache
 	eachFails(t, ctx, &cache, yokedcache.ErrInvalid)
@@ -153,7 +153,7 @@ func TestOptionsAddUp(t *testing.T) {
 	}
 }
 
-// A server that never answers, and one call more than a cache takes.
+// With a server that never answers, a call beyond the capacity of a cache is refused.
 func TestOneOperationTooMany(t *testing.T) {
 	defer yokedcache.SetQueueCapacity(yokedcache.SetQueueCapacity(2))
 	silent, err := net.Listen("tcp", "127.0.0.1:0")

@@ -15,7 +15,7 @@ import (
 )
 
 // Operations of one queue: neither what waits in it nor this binding bounds a program, the cache's own
-// max_pending does. Tests make it less.
+// max_pending does. Tests lower it.
 var queueCapacity = 1000000
 
 // A queue submits operations and hands out what became of them. Goroutines that submit at the same time share
@@ -263,7 +263,7 @@ func (batch *batch) clear() {
 func refuse(refused []*call, described *C.yc_error) {
 	err := failure(C.yc_error_status(described), described)
 	if err == nil || errors.Is(err, ErrBusy) {
-		// The library's advice is for programs that take completions themselves.
+		// The library's advice addresses programs that take completions themselves.
 		err = &Error{Code: CodeBusy, Retryable: true, Message: fmt.Sprintf("%d operations of this cache are under way, "+
 			"which is the limit: wait for some of them, or limit how many goroutines call it", queueCapacity)}
 	}

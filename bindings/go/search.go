@@ -28,7 +28,7 @@ func WithLimit(matches int) SearchOption {
 	return func(op *operation) { op.limit = uint64(max(matches, 0)) }
 }
 
-// WithAnyTag looks only at entries that have one of the tags; given twice, one of all.
+// WithAnyTag restricts the search to entries that have one of the tags. The tags of several such options are combined.
 func WithAnyTag(tags ...string) SearchOption {
 	return func(op *operation) { op.tags = append(op.tags[:len(op.tags):len(op.tags)], tags...) }
 }

@@ -55,22 +55,23 @@ pub struct Position {
     pub part: u32,
     /// Where in it; its meaning is the backend's.
     pub offset: u64,
-    /// What both hold for; the default where a backend's positions always hold.
+    /// The epoch for which both are valid; the default if a backend's positions are always valid.
     pub epoch: Epoch,
 }
 
-/// What a position holds for. Where that has changed, a part of the listing or all of it begins again.
+/// The state of the servers for which a position is valid. If it has changed, a part of the listing or all of it
+/// restarts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Epoch {
     /// The process that gave the offset.
     pub process: u64,
     /// The parts there were, and what each had, when this pass over them began.
     pub layout: u64,
-    /// How many more pages of this part there can be.
+    /// The most pages that this part can still have.
     pub pages: u32,
-    /// How often a part or all of it has begun again.
+    /// The number of times that a part of the listing or all of it has restarted.
     pub restarts: u16,
-    /// Whether the pass before saw the same layout.
+    /// True if the previous pass saw the same layout.
     pub repeated: bool,
 }
 
@@ -164,7 +165,7 @@ pub struct CopiedEntry {
 }
 
 impl CopiedEntry {
-    /// What is left to it, zero when it is over; nothing where it never ends.
+    /// Returns the remaining time to live, zero once the entry has expired; `None` if it never expires.
     pub fn ttl(&self) -> Option<Duration> {
         self.ends.map(|ends| ends.saturating_duration_since(Instant::now()))
     }

@@ -19,7 +19,7 @@ const SEARCH_TIMEOUT: Duration = Duration::from_secs(5);
 const PAGE: usize = 512;
 /// The longest query of a search.
 const MAX_QUERY_LEN: usize = 1024;
-/// How many bytes of keys are scored before other tasks of the thread get their turn.
+/// The bytes of keys that are scored before the search yields to other tasks of the thread.
 const SCORED: usize = 64 << 10;
 
 /// A listing that is under way.

@@ -4,9 +4,9 @@
 //! stays. The versions of their tags are read at the target before tagged entries are looked at once more at the
 //! source: an entry that is invalidated while it is on its way is not served.
 //!
-//! What this process invalidates at either side meanwhile is known from `running`. What other processes invalidate is
-//! found out by the versions of the tags: those that have changed at the source since a tag was first met are
-//! invalidated at the target, and entries with a tag whose version has changed at the target are copied no more.
+//! The invalidations that this process makes at either side meanwhile are known from `running`. Those of other
+//! processes are detected by the tag versions. A tag whose version has changed at the source since it was first met is
+//! invalidated at the target. Entries with a tag whose version has changed at the target are no longer copied.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -139,7 +139,7 @@ struct Migration<'a> {
     chunk: usize,
     /// One that was stored of the last chunk.
     sample: Option<CopiedEntry>,
-    /// What this process invalidates meanwhile.
+    /// The invalidations that this process makes meanwhile.
     run: &'a Run,
     /// The version of each tag at the source when it was met, or was invalidated at the target last.
     source_versions: HashMap<u64, Option<u64>>,
@@ -156,7 +156,7 @@ impl<'a> Migration<'a> {
         Self { from, to, options, started, chunk, sample, run, source_versions, target_versions, report }
     }
 
-    /// Copies page by page; whether it came to the end.
+    /// Copies page by page, and returns whether it reached the end.
     async fn walk(&mut self, told: OnProgress<'_>) -> Result<bool> {
         let (from, options) = (self.from, self.options);
         let mut next = Some(options.resume.as_deref().map_or(Ok(Position::default()), position)?);

@@ -28,7 +28,7 @@ use crate::latency::{Latencies, Operation as Timed};
 use crate::ttl::{DefaultTtl, Ttl};
 use crate::value::Value;
 
-/// How often a value is held on its way into a store, at most.
+/// The most copies of a value that are held on its way into a store.
 const COPIES: usize = 4;
 
 /// How many were opened.

@@ -20,9 +20,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::glob::Glob;
 pub(super) use crate::layer::Change;
 
-/// How many run. Raised before `STARTED`.
+/// The number of migrations that run. Raised before `STARTED`.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
-/// How many ever began: whoever sees one more knows that it has not heard of all.
+/// The number of migrations that ever began. A thread that reads a higher number than before has missed one.
 static STARTED: AtomicU64 = AtomicU64::new(0);
 static RUNS: Mutex<Vec<Arc<Run>>> = Mutex::new(Vec::new());
 
@@ -101,7 +101,7 @@ struct State {
 }
 
 impl State {
-    /// Whether a copy that is on its way could undo a change.
+    /// Returns whether a copy in flight could undo a change.
     fn races(&self, change: Change) -> bool {
         match change {
             Change::Keys(keys) => keys.iter().any(|key| self.in_flight.contains(*key)),
@@ -293,7 +293,7 @@ impl Cache {
             }
         }
         let done = make().await;
-        // Where a server failed it may be done all the same.
+        // If a server failed, the change may have been made nevertheless.
         if done.as_ref().err().is_none_or(|error| error.kind().is_outage()) {
             runs.iter().filter(|run| run.is_source(self)).for_each(|run| run.lock().pending.add(change));
         }

@@ -99,7 +99,7 @@ impl Switch {
             let text = "calls that began before the switch are still under way: try again";
             return Err(Error::new(ErrorKind::Timeout, text));
         }
-        // What changes here follows by the catch-up.
+        // Changes at this cache follow by the replay.
         let running = Running::begin(None, next);
         let options = MigrationConfig { rate, ..MigrationConfig::default() };
         let copied = migrate(&*old.backend, &*next.backend, running, &options, &mut |_| !self.is_closed()).await?;

@@ -13,7 +13,7 @@ pub struct ConnectionConfig {
     pub connect_timeout: Duration,
     /// TCP keepalive; `None`: off.
     pub keepalive: Option<Keepalive>,
-    /// Whether an idempotent command whose answer was lost is sent again, within the deadline.
+    /// True if an idempotent command whose reply was lost is retried within the deadline.
     pub retry_on_timeout: bool,
     /// Time between two checks of an idle connection; zero: never.
     pub health_check_interval: Duration,

@@ -23,20 +23,20 @@ pub struct RedisConfig {
     pub replica_reads: bool,
     /// Keeps for each tag an index of its keys.
     pub tag_index: bool,
-    /// How long what this process removed is remembered, to be repeated on a server that lost it; zero: not at all.
+    /// The time that this process remembers its removals, to replay them on a server that lost them; zero: not at all.
     pub replay_window: Duration,
-    /// What is done when a server restarted or was replaced.
+    /// The action when a server restarted or was replaced.
     pub on_restart: OnRestart,
-    /// How many replicas have to receive an invalidation before it is done.
+    /// The number of replicas that have to receive an invalidation before it is done.
     pub invalidation_replicas: u32,
     /// How connections are made, kept and limited.
     pub connection: ConnectionConfig,
 }
 
-/// What is done when a server restarted or was replaced by another.
+/// The action when a server restarted or was replaced by another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnRestart {
-    /// What this process removed lately is removed again.
+    /// The recent removals of this process are replayed.
     #[default]
     Replay,
     /// Everything of the prefix is removed.

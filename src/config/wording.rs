@@ -68,7 +68,7 @@ fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&
     part.or_else(|| (far(near) <= near.len().div_ceil(3)).then_some(near))
 }
 
-/// Whether a name is a word of a known name, or starts it: `pool` of `pool_size`.
+/// Returns whether a name is a word of a known name, or starts it: `pool` of `pool_size`.
 fn is_part(name: &str, known: &str) -> bool {
     name.len() > 2 && (known.starts_with(name) || known.split('_').any(|word| word == name))
 }

@@ -6,9 +6,9 @@ use std::mem::MaybeUninit;
 use crate::allocation;
 use crate::error::{Error, ErrorKind, Result};
 
-/// How often the strings of a list are held at once, at most.
+/// The most copies of the strings of a list that are held at once.
 const COPIES: usize = 4;
-/// What the lists hold of each, at most.
+/// The most bytes that the lists hold for each item.
 const LISTED: usize = 256;
 
 /// A run of bytes: a key, a tag or a value. `data` may be NULL when `len` is 0.
@@ -86,7 +86,7 @@ pub(super) unsafe fn slices<'a>(data: *const yc_slice, len: usize, name: &str) -
 unsafe fn some_slices<'a>(data: *const yc_slice, len: usize, name: &str) -> Result<Vec<&'a [u8]>> {
     // SAFETY: as the caller's promise for `array`.
     let list = unsafe { array(data, len, name) }?;
-    // Each has a place in some lists.
+    // Each item has a place in several lists.
     allocation::check(len.saturating_mul(LISTED))?;
     // SAFETY: as the caller's promise for `array`, for each of the items.
     let list: Vec<&[u8]> =

@@ -14,7 +14,7 @@ use crate::cache::{Operation, Outcome, SetRequest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ttl::Ttl;
 
-/// What the lists of a batch hold of each operation, at most.
+/// The most bytes that the lists of a batch hold for each operation.
 const OUTCOME: usize = 256;
 
 /// Kind of operation: yc_get().
@@ -91,12 +91,12 @@ pub struct yc_op {
 }
 
 /// Runs n operations in their order, each as its own function would, in one
-/// call; on a server those that can share a round trip do. All share the one
-/// deadline of the call (socket_timeout): an operation that was not reached in
-/// time has YC_E_TIMEOUT and was not sent. YC_OP_FLUSH and
-/// YC_OP_INVALIDATE_PATTERN, which go through the whole cache, take as long as
-/// they need, and the operations that follow have the time that was left. ops is an array of
-/// n operations of stride bytes each, sizeof(yc_op): so a program compiled
+/// call; on a server those that can share a round trip do. All operations
+/// share the deadline of the call (socket_timeout): an operation that was not
+/// reached in time has YC_E_TIMEOUT and was not sent. YC_OP_FLUSH and
+/// YC_OP_INVALIDATE_PATTERN walk the whole cache and have no time limit. The
+/// operations after them have the time that was left. ops is an array of n
+/// operations of stride bytes each, sizeof(yc_op): so a program compiled
 /// against a later, longer yc_op works with this library.
 ///
 /// YC_OK: all were run; look at the status of each. Otherwise the arguments

@@ -27,7 +27,7 @@ pub(super) unsafe fn call(
     }
 }
 
-/// As `call`, for what may block or make a system call that is a point of cancellation.
+/// Does what `call` does, for functions that may block or make a system call that is a cancellation point.
 pub(super) unsafe fn call_uncancelled(
     name: &'static str,
     err: *mut *mut yc_error,

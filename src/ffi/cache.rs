@@ -151,7 +151,7 @@ pub(super) unsafe fn with_cache(
     unsafe { boundary::call(name, err, checked) }
 }
 
-/// As `with_cache`, for what keeps the cache, and may wait for it.
+/// Does what `with_cache` does, for functions that keep the cache and may wait for it.
 pub(super) unsafe fn with_handle(
     name: &'static str,
     cache: *const yc_cache,

@@ -1,7 +1,7 @@
-//! A thread that is cancelled (`pthread_cancel`) inside a call: the cancellation waits until the call returns.
+//! Defers the cancellation (`pthread_cancel`) of a thread inside a call until the call returns.
 //!
-//! It would unwind through frames of Rust, which ends the process. Calls that memory answers meet no point of
-//! cancellation, and pay nothing here.
+//! A cancellation would unwind through frames of Rust, which ends the process. Calls that the memory backend answers
+//! reach no cancellation point, and have no cost here.
 
 use std::ffi::c_int;
 use std::marker::PhantomData;
@@ -21,17 +21,17 @@ unsafe extern "C" {
     fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
 }
 
-/// While it lives its thread is not cancelled.
+/// A guard: its thread is not cancelled while it lives.
 pub(super) struct Uncancelled {
     before: c_int,
-    /// It belongs to its thread.
+    /// The guard belongs to its thread.
     _not_send: PhantomData<*const ()>,
 }
 
 impl Uncancelled {
     pub(super) fn begin() -> Self {
         let mut before = DISABLE;
-        // SAFETY: it changes the calling thread alone, and writes to a place of ours.
+        // SAFETY: the function changes the calling thread alone, and writes to a variable of ours.
         unsafe { pthread_setcancelstate(DISABLE, &raw mut before) };
         Self { before, _not_send: PhantomData }
     }
@@ -40,12 +40,12 @@ impl Uncancelled {
 impl Drop for Uncancelled {
     fn drop(&mut self) {
         let mut ours = DISABLE;
-        // SAFETY: as above; of the same thread, as this is not Send.
+        // SAFETY: as above; the thread is the same, as the guard is not Send.
         unsafe { pthread_setcancelstate(self.before, &raw mut ours) };
     }
 }
 
-/// The answer of a backend, waited for if it is not there.
+/// Returns the answer of a backend, and waits for it if necessary.
 #[inline]
 pub(super) fn answer<T>(reply: Reply<'_, T>) -> Result<T> {
     match reply {

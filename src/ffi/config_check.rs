@@ -34,7 +34,7 @@ unsafe fn check(
 /// would be used, as one JSON object: "backend", "servers", "key_prefix" and
 /// the options by their names, times in milliseconds ("default_ttl_ms").
 /// "password" is true or false, never the password. "notes" lists accepted
-/// parts that are probably a mistake, each as a sentence; opening the cache
+/// options that are probably a mistake, each as a sentence. Opening the cache
 /// logs them at YC_LOG_WARN. *json is UTF-8 without a NUL; release it with
 /// yc_value_free().
 ///

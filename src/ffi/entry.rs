@@ -98,8 +98,8 @@ fn too_small(needed: usize, cap: usize) -> Error {
 /// YC_E_TOO_LARGE (key or tag over 64 KiB, more than 64 tags, value over
 /// max_value_bytes, or over the item size of its Memcached server). Nothing is
 /// stored then, and an older entry stays. Memcached removes the older entry when
-/// it refuses a value itself: YC_E_SERVER_MEMORY, or YC_E_TOO_LARGE behind a
-/// proxy that does not report the server's settings.
+/// it refuses a value itself: with YC_E_SERVER_MEMORY, or with YC_E_TOO_LARGE
+/// behind a proxy that does not report the server's settings.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_set(
     cache: *mut yc_cache,
@@ -166,9 +166,9 @@ pub unsafe extern "C" fn yc_expire(
     }
 }
 
-/// Reports how long a key has to live. YC_OK: *ttl_ms is the milliseconds
-/// left, at least 1, or -1 when the entry never expires. YC_MISS: no such key;
-/// nothing is written.
+/// Reports the remaining time to live of a key. YC_OK: *ttl_ms is the
+/// milliseconds left, at least 1, or -1 if the entry never expires. YC_MISS:
+/// no such key; nothing is written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_ttl(
     cache: *mut yc_cache,
@@ -188,7 +188,8 @@ pub unsafe extern "C" fn yc_ttl(
     }
 }
 
-/// Milliseconds as the ABI writes them: -1 for what never expires, else 1 or more, so that a caller can set them again.
+/// Returns milliseconds for the ABI: -1 for an entry that never expires, else at least 1, so that a caller can set
+/// them again.
 pub(super) fn remaining_ms(remaining: Option<std::time::Duration>) -> i64 {
     remaining.map_or(-1, |left| i64::try_from(crate::ttl::left_millis(left)).unwrap_or(i64::MAX))
 }

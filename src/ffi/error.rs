@@ -45,9 +45,9 @@ pub unsafe extern "C" fn yc_error_message(error: *const yc_error) -> *const c_ch
     unsafe { error.as_ref() }.map_or(c"".as_ptr(), |error| error.message.as_ptr())
 }
 
-/// Returns 1 when the same call may succeed later with nothing changed by the
-/// caller, else 0; 0 for NULL. Errors of YC_E_SERVER differ: 1 for a state of
-/// the server that passes (LOADING, CLUSTERDOWN, TRYAGAIN, READONLY,
+/// Returns 1 if the same call may succeed later with nothing changed by the
+/// caller, else 0; 0 for NULL. An error with YC_E_SERVER is retryable if the
+/// state of the server passes (LOADING, CLUSTERDOWN, TRYAGAIN, READONLY,
 /// MASTERDOWN, BUSY, MISCONF, NOREPLICAS; a Memcached server that is busy).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_error_retryable(error: *const yc_error) -> i32 {

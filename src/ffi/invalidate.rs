@@ -33,11 +33,11 @@ unsafe fn write_count(place: *mut u64, removed: Removed) -> yc_status {
 /// cannot know. With removed NULL nothing is counted, and the memory backend
 /// takes the same time for any number of entries. An unknown tag removes 0.
 ///
-/// On Redis, a server that fails may lose it. Each process repeats what it
-/// removed within `replay_window` before it reads from a server that
-/// restarted or was replaced; until then another process may read an entry
-/// again. With `invalidation_replicas`, YC_E_TIMEOUT tells that too few
-/// replicas received it.
+/// A Redis server that fails may lose the invalidation. Each process replays
+/// its removals of the last `replay_window` before it reads from a server that
+/// restarted or was replaced. Until then another process may read an
+/// invalidated entry again. With `invalidation_replicas`, YC_E_TIMEOUT reports
+/// that too few replicas received the invalidation.
 ///
 /// Errors: YC_E_INVALID for an empty tag, those of the backend.
 #[unsafe(no_mangle)]

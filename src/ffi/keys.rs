@@ -70,9 +70,10 @@ pub unsafe extern "C" fn yc_keys_open(
 }
 
 /// The next keys of a listing, at least 1 and at most `limit` of them (0: 512).
-/// A key that is there from the beginning to the end is listed at least once:
-/// more than once only where servers changed and were listed again. A key that
-/// comes or goes meanwhile may be listed. Writers are not held up.
+/// A key that exists for the whole listing is returned at least once. It is
+/// returned more than once only if servers changed and were listed again. A
+/// key that is added or removed meanwhile may be returned. Writers are not
+/// blocked.
 ///
 /// YC_OK: *out is a page, to be released with yc_keys_free().
 /// YC_END: there are no more; *out is not written.

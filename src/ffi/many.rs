@@ -14,8 +14,8 @@ use crate::error::Result;
 use crate::ttl::Ttl;
 use crate::value::Value;
 
-/// Writes what a refused call says of each of its keys. An array that is NULL, or whose length no list of keys has,
-/// cannot be written.
+/// Writes the outcome of a refused call for each of its keys. An array that is NULL, or longer than a list of keys can
+/// be, is not written.
 unsafe fn fill<T: Copy>(places: *mut T, n: usize, refused: T) {
     if n > isize::MAX as usize / size_of::<yc_slice>() {
         return;
@@ -50,12 +50,12 @@ fn write_statuses(
 /// released with yc_value_free(), or NULL. statuses (may be NULL) is an array
 /// of n places: YC_OK, YC_MISS, or what went wrong with that key.
 ///
-/// Returns YC_OK when every key was a hit or a miss. Otherwise it returns the
+/// Returns YC_OK if every key was a hit or a miss. Otherwise it returns the
 /// status and the error of the first key that failed. Both arrays are always
 /// written, also when the deadline ends the call: a server that does not
 /// answer fails only its own keys (YC_E_TIMEOUT), and keys that were answered
-/// keep their outcome. When the call is refused (YC_E_INVALID,
-/// YC_E_TOO_LARGE, YC_E_CLOSED, YC_E_FORKED) nothing is read: values holds
+/// keep their outcome. If the call is refused (YC_E_INVALID,
+/// YC_E_TOO_LARGE, YC_E_CLOSED, YC_E_FORKED), nothing is read: values holds
 /// NULL and statuses holds that status for every key.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_get_many(

@@ -60,13 +60,14 @@ fn tell(progress: &Progress, told: yc_progress_fn, data: &UserData) -> bool {
 
 /// Copies the entries of one cache into another: values, tags, and what is
 /// left of their times to live. What the target has already stays, and so does
-/// what is written there meanwhile. Both caches stay in use. What is written to
-/// the source meanwhile may be copied or not: yc_switch() copies and follows.
+/// what is written there meanwhile. Both caches stay in use. Entries that are
+/// written to the source meanwhile may be copied or not: yc_switch() copies
+/// and follows.
 ///
-/// No copy undoes an invalidation of this process, by any handle: tags,
-/// patterns, deletes and flushes at the target stop the copying of what they
-/// name; those at the source are made at the target too, before this returns.
-/// Of other processes' invalidations those of tags are followed, except at the
+/// No copy undoes an invalidation of this process, by any handle. Tags,
+/// patterns, deletes and flushes at the target stop the copying of the entries
+/// that they name. Those at the source are made at the target too, before this
+/// returns. Tag invalidations of other processes are followed, except at the
 /// target before the migration has met an entry with the tag. Repeat other
 /// processes' deletes, patterns and flushes at the target after the migration.
 ///

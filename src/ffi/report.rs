@@ -76,8 +76,9 @@ pub unsafe extern "C" fn yc_health(
 /// names, and later versions add some. Each sample has the labels backend and
 /// key_prefix. One text is one cache: two are not to be joined, since each names
 /// its families. It asks each server how it is, as yc_health() does,
-/// changes no counter, and does not look through the keys on servers. *text as in yc_stats(). YC_OK also
-/// when a server is down: yokedcache_up says so.
+/// changes no counter, and does not walk the keys on servers. *text as in
+/// yc_stats(). Returns YC_OK also if a server is down: yokedcache_up reports
+/// that.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_metrics(
     cache: *mut yc_cache,
@@ -94,13 +95,14 @@ pub unsafe extern "C" fn yc_metrics(
     }
 }
 
-/// Reports what the cache holds: *keys entries that take *bytes bytes, keys,
+/// Reports the size of the cache: *keys entries that take *bytes bytes, keys,
 /// values and bookkeeping together (each place may be NULL). An exact count is
 /// the number of keys that a listing returns: entries that expired or were
 /// invalidated do not count. The count is exact with YC_CAN_SIZE. Without it
 /// the count is exact while the prefix has up to 1000 entries on each server
-/// and the server has few other names; "size_estimated" of yc_stats() reports
-/// which. Memory is read through, in small steps that hold up no other call.
+/// and the server has few other names. "size_estimated" of yc_stats() reports
+/// whether the count is an estimate. The memory backend is walked in small
+/// steps that block no other call.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_size(
     cache: *mut yc_cache,

@@ -70,9 +70,9 @@ impl yc_matches {
 /// scores by key. The score is the partial ratio of rapidfuzz on bytes: the
 /// query against the part of the key that suits it best, 100 when the key
 /// contains it. options may be NULL: threshold 80, limit 10, all tags.
-/// Looks at every key of the cache; writers are not held up. Reads the keys in
-/// pages, each with the deadline of a call; scoring all of them may take as
-/// long once more: socket_timeout, or 5 s on memory.
+/// Reads every key of the cache; writers are not blocked. The keys are read
+/// in pages, each with the deadline of a call. Scoring all of them may take
+/// the time of one more call: socket_timeout, or 5 s on memory.
 ///
 /// On success *out is the matches, perhaps none, to be released with
 /// yc_matches_free().

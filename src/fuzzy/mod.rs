@@ -39,7 +39,7 @@ pub struct Match {
 /// steps when a bound shows that it cannot be kept, else `m × (n + m) / 4`. When `m` is over 64 the
 /// bound costs `m × n / 16` steps and the rest `m × n`: about 0.1 s and 1.5 s for 64 KiB against
 /// 64 KiB, both twice when they are equally long. The work ends at the time that `offer` is given,
-/// also within a key. Memory, beside the kept keys, is up to some forty
+/// also within a key. Memory, in addition to the kept keys, is up to some forty
 /// times the longest string.
 pub struct Search {
     /// Boxed: its tables are large, and a search may run on a small stack.
@@ -70,7 +70,7 @@ impl Search {
         }
     }
 
-    /// From now on keys that were offered before may come again.
+    /// Lets keys that were offered before be offered again from now on.
     pub fn begin_again(&mut self) {
         let kept = &self.kept;
         self.known.get_or_insert_with(|| kept.iter().map(|ranked| ranked.0.key.clone()).collect());

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 /// The cells of the grid of query × key that pass between two looks at the clock: a few milliseconds at most.
 const CELLS: usize = 1 << 22;
-/// What a key costs beyond its cells.
+/// The cost of a key in addition to its cells.
 const KEY: usize = 64;
 
 /// The time is over before the work is done.

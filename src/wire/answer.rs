@@ -56,7 +56,8 @@ impl Request {
         waits
     }
 
-    /// Whether its caller's thread sleeps until it is woken. One that has not looked yet will try to lead by itself.
+    /// Returns whether the caller's thread sleeps until it is woken. A caller that has not polled yet will try to lead
+    /// by itself.
     pub fn is_parked(&self) -> bool {
         self.blocking && matches!(*self.lock(), Slot::Waiting(Some(_)))
     }

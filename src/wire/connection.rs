@@ -100,7 +100,8 @@ impl Connection {
         &self.server
     }
 
-    /// Which process answers; the same for all where the protocol does not tell.
+    /// Returns the identity of the process that answers; the same for all connections if the protocol does not report
+    /// it.
     pub fn identity(&self) -> Identity {
         self.identity.get().copied().unwrap_or_default()
     }
@@ -206,7 +207,7 @@ impl Connection {
         self.dead.load(Relaxed)
     }
 
-    /// Whether the server ended it without a word.
+    /// Returns whether the server closed the connection without a reply.
     pub fn has_hung_up(&self) -> bool {
         self.is_broken() && !self.answers.load(Relaxed)
     }
@@ -221,7 +222,7 @@ impl Connection {
         self.load.load(Relaxed)
     }
 
-    /// How many requests wait for replies that no caller waits for.
+    /// Returns the number of requests in flight whose replies no caller waits for.
     pub fn abandoned(&self) -> u32 {
         self.abandoned.load(Relaxed)
     }
@@ -260,7 +261,7 @@ impl Connection {
         }
     }
 
-    /// Whether it has not ended, as far as can be seen, if nothing was asked.
+    /// Returns whether the connection can be used. One without requests in flight is checked for a close by the server.
     pub fn is_fit(&self) -> bool {
         if self.load() == 0 && self.socket.is_readable() {
             self.read_uninvited();

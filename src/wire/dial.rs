@@ -24,12 +24,12 @@ use crate::config::{Address, ConnectionConfig};
 const USER_TIMEOUT_MS: u32 = 5_000;
 /// Between two attempts to connect to addresses of one name, as RFC 8305 recommends.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
-/// How long a server is probed for TLS at most.
+/// The most time that a probe for TLS takes.
 const PROBE_PATIENCE: Duration = Duration::from_millis(500);
 /// A server that has not answered a TLS handshake after this long is asked whether it speaks plain text.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_millis(150);
 
-/// Connects to a server. Its name is looked up anew each time.
+/// Connects to a server. Its name is looked up each time.
 /// `ping` is what a server without TLS would answer.
 pub async fn dial(address: &Address, config: &ConnectionConfig, tls: Option<&Tls>, ping: &[u8]) -> io::Result<Socket> {
     match address {
@@ -164,7 +164,7 @@ async fn found_in_plain(address: SocketAddr, ping: &[u8]) {
     }
 }
 
-/// Whether a server that hung up on plain text answers a handshake of TLS.
+/// Returns whether a server that closed a plain-text connection answers a TLS handshake.
 pub async fn is_tls_port(address: &Address) -> bool {
     let Address::Tcp { host, port } = address else { return false };
     let answered = async {
@@ -177,7 +177,7 @@ pub async fn is_tls_port(address: &Address) -> bool {
     timeout(PROBE_PATIENCE, answered).await.is_ok_and(|answer| answer == Some(true))
 }
 
-/// Whether bytes begin a record of TLS that a server may send first: an alert, or its part of the handshake.
+/// Returns whether bytes begin a TLS record that a server may send first: an alert, or its part of the handshake.
 pub fn is_tls_record(bytes: &[u8]) -> bool {
     matches!(bytes, [0x15 | 0x16, 0x03, ..])
 }

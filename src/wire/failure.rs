@@ -8,7 +8,7 @@ use super::framing::LONG_REPLY;
 use crate::error::{Error, ErrorKind};
 use crate::shown::shown;
 
-/// What to do about a port without TLS.
+/// The advice for a port without TLS.
 const PLAIN_PORT: &str =
     "that port does not speak TLS: is the scheme right (rediss:// and memcacheds:// are for TLS ports)?";
 
@@ -39,7 +39,7 @@ pub fn connecting(server: &str, error: &io::Error) -> Error {
     Error::new(ErrorKind::Connect, format!("{server}: cannot connect: {error}; {remedy}"))
 }
 
-/// Why a handshake failed that the server never took for one.
+/// The reason why a handshake failed with a server that did not recognise it.
 #[derive(Debug)]
 pub enum NoTls {
     /// It answers without TLS.

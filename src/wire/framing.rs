@@ -8,12 +8,12 @@ pub const MAX_REPLY: usize = 512 << 20;
 /// The beginning of the complaint about a longer one.
 pub const LONG_REPLY: &str = "a reply of more than";
 
-/// How long replies may be: what a server sends beyond that is no answer to the request, and is not kept.
+/// The limit of the length of replies. A longer reply does not answer the request, and is not kept.
 #[derive(Clone, Copy)]
 pub struct ReplyLimit {
     /// The most bytes of a reply that is one value, a number or a status.
     pub one: usize,
-    /// Whether a request, which so many replies answer, may have a reply of many values.
+    /// Returns whether a request that gets so many replies may have a reply of many values.
     pub has_many: fn(request: &[u8], replies: u32) -> bool,
 }
 

@@ -137,7 +137,7 @@ impl Connection {
         lead.resign(self.lock_reader());
     }
 
-    /// Nobody leads from now on; who should.
+    /// Gives the lead up, and returns who should lead next.
     fn release(&self, reader: &Reader) -> Next {
         let mut state = self.lock();
         if state.broken.is_some() {
@@ -161,8 +161,8 @@ impl Connection {
         }
     }
 
-    /// Receives once and hands out what came; whether there may be more at once. A panic, which bytes of the server
-    /// may have caused, ends the connection alone.
+    /// Receives once and hands out the replies; returns whether there may be more at once. A panic, which bytes of the
+    /// server may have caused, ends only the connection.
     fn step(&self, reader: &mut Reader, wait: Wait) -> Result<bool> {
         catch_unwind(AssertUnwindSafe(|| self.receive(reader, wait)))
             .unwrap_or_else(|payload| Err(failure::panicked(&self.server, payload)))

@@ -37,7 +37,7 @@ impl Expected {
         if self.lost || !self.request.is_awaited() {
             return;
         }
-        // Who reads it copies a value out of it.
+        // The caller copies a value out of the reply.
         let is_room = self.received.try_reserve(reply.len()).is_ok() && allocation::is_there(2 * reply.len());
         if is_room {
             self.received.extend_from_slice(reply);
@@ -47,7 +47,7 @@ impl Expected {
     }
 }
 
-/// What a reply was for its request.
+/// The outcome of giving a reply to its request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Delivery {
     /// More replies are to come.
@@ -118,7 +118,7 @@ impl Reader {
         if self.rest().len() > most { Err(format!("{LONG_REPLY} {most} bytes")) } else { Ok(()) }
     }
 
-    /// What was received and is no whole reply yet.
+    /// Returns the bytes that were received and are not a whole reply yet.
     pub fn rest(&self) -> &[u8] {
         &self.buffer[self.start..self.end]
     }
@@ -138,7 +138,7 @@ impl Reader {
         }
     }
 
-    /// Gives a reply that `next` cut off to the request it answers. `None`: nobody asked.
+    /// Gives a reply that `next` cut off to the request that it answers. `None`: no request waits for a reply.
     pub fn deliver(&mut self, (start, end): (usize, usize), server: &str) -> Option<Delivery> {
         let first = self.expected.front_mut()?;
         first.keep(&self.buffer[start..end]);

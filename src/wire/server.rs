@@ -44,7 +44,7 @@ const SILENCE: (Duration, Duration) = (Duration::from_millis(1000), Duration::fr
 pub trait Dialect: Send + Sync + 'static {
     /// Cuts its replies.
     fn framing(&self) -> Box<dyn Framing>;
-    /// How long its replies may be.
+    /// Returns the limit of the length of replies.
     fn reply_limit(&self) -> ReplyLimit {
         ReplyLimit { one: MAX_REPLY, has_many: |_, _| true }
     }
@@ -54,7 +54,7 @@ pub trait Dialect: Send + Sync + 'static {
     fn locate_next(&self) -> BoxFuture<'_, Result<Option<Address>>> {
         Box::pin(async { Ok(None) })
     }
-    /// How many places there may be to try: each gets its share of the time to connect.
+    /// Returns the number of places that there may be to try: each gets its share of the time to connect.
     fn places(&self) -> u32 {
         1
     }
@@ -103,12 +103,12 @@ impl<'a> Greeting<'a> {
         Ok(self.connection.send(requests, replies, room)?.await?.bytes)
     }
 
-    /// Which process it is that answers, as the handshake learned it.
+    /// Returns the identity of the process that answers, as the handshake learned it.
     pub fn identity(&self) -> Identity {
         self.connection.identity()
     }
 
-    /// Keeps which process it is that answers.
+    /// Records the process that answers.
     pub fn identify(&self, identity: Identity) {
         self.connection.identify(identity);
     }
@@ -268,7 +268,8 @@ impl Server {
         self.stop();
     }
 
-    /// How many requests have a caller that waits. Those that were given up keep their room until their replies come.
+    /// Returns the number of requests with a caller that waits. Requests that were given up keep their room until their
+    /// replies come.
     fn awaited(&self) -> u64 {
         let abandoned: u64 = self.open_connections().map(|connection| u64::from(connection.abandoned())).sum();
         self.limits.requests().saturating_sub(abandoned)
@@ -351,7 +352,7 @@ impl Server {
         failure::connecting(&self.name, &std::io::ErrorKind::TimedOut.into())
     }
 
-    /// A panic over what the server said is an error: the task that keeps the connections goes on.
+    /// Turns a panic over a server's reply into an error, so that the task that keeps the connections continues.
     async fn guarded<T>(&self, asking: impl Future<Output = Result<T>>) -> Result<T> {
         let asked = AssertUnwindSafe(asking).catch_unwind().await;
         asked.unwrap_or_else(|payload| Err(failure::panicked(&self.name, payload)))

@@ -121,7 +121,7 @@ fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>> {
     })
 }
 
-/// Whether the PEM form says so: `ENCRYPTED PRIVATE KEY`, or a header of the older form.
+/// Returns whether a PEM file has an encrypted key: `ENCRYPTED PRIVATE KEY`, or a header of the older form.
 fn is_encrypted(file: &Path) -> bool {
     std::fs::read(file).is_ok_and(|text| memchr::memmem::find(&text, b"ENCRYPTED").is_some())
 }

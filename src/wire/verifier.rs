@@ -1,4 +1,4 @@
-//! Which certificates of servers are accepted.
+//! The verification of server certificates.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::version_one;
 type Verified = Result<ServerCertVerified, rustls::Error>;
 type Signed = Result<HandshakeSignatureValid, rustls::Error>;
 
-/// Accepts what a trusted CA signed, and a certificate that is itself among those that are trusted.
+/// Accepts certificates that a trusted CA signed, and those that `ssl_ca_certs` lists themselves.
 #[derive(Debug)]
 pub struct Trusting {
     pub by_chain: Arc<WebPkiServerVerifier>,
@@ -31,7 +31,7 @@ pub struct Trusting {
 #[derive(Debug)]
 pub struct Unverified(pub Arc<CryptoProvider>);
 
-/// What rustls has no word of its own for.
+/// Returns the error of webpki for which rustls has no error of its own.
 fn detail(reason: &CertificateError) -> Option<&webpki::Error> {
     match reason {
         CertificateError::Other(OtherError(error)) => error.downcast_ref(),
@@ -39,15 +39,15 @@ fn detail(reason: &CertificateError) -> Option<&webpki::Error> {
     }
 }
 
-/// Whether a certificate was refused for being of X.509 version 1.
+/// Returns whether a certificate was refused because it is of X.509 version 1.
 pub fn is_of_version_1(error: &rustls::Error) -> bool {
     let rustls::Error::InvalidCertificate(reason) = error else { return false };
     matches!(detail(reason), Some(webpki::Error::UnsupportedCertVersion))
 }
 
 impl Trusting {
-    /// Whether the certificate is trusted for itself: as it is listed, with a chain that needs nothing else. The dates
-    /// were found right before either of these errors.
+    /// Returns whether the certificate is trusted because `ssl_ca_certs` lists it, although it was refused for an unknown
+    /// issuer or as that of an authority. Its dates were checked before either of these errors.
     fn is_listed(&self, certificate: &CertificateDer<'_>, reason: &CertificateError) -> bool {
         let no_chain = match reason {
             CertificateError::UnknownIssuer => true,

@@ -91,7 +91,7 @@ fn is_signed_by(
     Ok(fitting.any(|algorithm| algorithm.verify_signature(bits, &message, certificate.signature.raw_bytes()).is_ok()))
 }
 
-/// What is behind the tag and the length, as rustls keeps names and algorithms.
+/// Returns the DER contents after the tag and the length, as rustls keeps names and algorithms.
 fn contents(value: &impl Encode) -> Result<Vec<u8>, CertificateError> {
     let whole = value.to_der().map_err(unreadable)?;
     Ok(AnyRef::from_der(&whole).map_err(unreadable)?.value().to_vec())

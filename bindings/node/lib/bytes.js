@@ -11,7 +11,7 @@ const SHORT = 48;
 /** The most bytes that a text or bytes can take; an error for anything else. */
 function roomFor(data, what) {
   if (typeof data === 'string') return data.length * 3;
-  // Of any realm: each has a Uint8Array of its own.
+  // Accepts a Uint8Array of any realm: each realm has a class of its own.
   if (!isUint8Array(data)) throw invalidType(`the ${what} is ${kindOf(data)}; it takes a string or a Uint8Array`);
   if (data.length === 0) checkAttached(data, what);
   return data.length;

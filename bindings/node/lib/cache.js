@@ -21,7 +21,7 @@ const TTL_DEFAULT = -1;
 const TTL_NEVER = 0;
 const CLOSE_DEFAULT = -1;
 
-/** What the methods take. */
+/** The options that the methods take. */
 const CALL = optionsSet('signal');
 const GET = optionsSet('encoding', 'signal');
 const GET_SYNC = optionsSet('encoding');
@@ -64,7 +64,7 @@ function numberOf(value, otherwise, what) {
   return value;
 }
 
-/** Other numbers are the library's to check; these have no JSON. */
+/** Refuses numbers that JSON cannot express; the library checks the others. */
 function rateOf(rate) {
   if (!Number.isFinite(numberOf(rate, 0, 'rate'))) throw outOfRange(`rate is ${rate}; it takes a number of entries a second`);
 }
@@ -128,7 +128,7 @@ function configOf(config) {
 }
 
 function pathOf(path) {
-  // A URL of any realm: each has a class of its own.
+  // Accepts a URL of any realm: each realm has a class of its own.
   const isUrl = typeof path === 'object' && path !== null && typeof path.href === 'string' && typeof path.protocol === 'string';
   return textOf(isUrl ? require('node:url').fileURLToPath(path.href) : path, 'path');
 }

@@ -13,7 +13,7 @@ const { Kind } = require('./kind.js');
 const { Signals } = require('./signals.js');
 
 const BATCH = 256;
-/** Operations under way in one cache; the backend's own max_pending is lower for each server. */
+/** The most operations in flight in one cache; the backend's own max_pending is lower for each server. */
 const QUEUE_CAPACITY = 65536;
 const REQUEST_WORDS = 12;
 const REPLY_WORDS = 8;
@@ -33,7 +33,7 @@ const CAN_SHARE = 4;
 /** What the arguments of one operation may take; the library's limits are lower. */
 const MAX_ROOM = 2 ** 31 - 1;
 
-/** The library's advice for a full queue is for programs that take completions themselves. */
+/** Returns the error of a refusal. The library's advice for a full queue addresses programs that take completions. */
 function refusalOf(parts) {
   const error = errorOf(parts);
   if (error.code === 'YC_E_BUSY') {

@@ -209,7 +209,7 @@ export class Cache {
   /** The keys that match a glob (all if left out), read page by page. As text, like the names of `fs.readdir`, or as Buffers. */
   keys(pattern: Bytes | undefined, options: ListOptions & { encoding: 'buffer' }): AsyncGenerator<Buffer, void, void>;
   keys(pattern?: Bytes, options?: ListOptions & { encoding?: 'utf8' | 'utf-8' }): AsyncGenerator<string, void, void>;
-  /** The keys most like a query of at most 1 KiB, best first, scored by rapidfuzz's partial ratio. */
+  /** Finds the keys most like a query of at most 1 KiB, best first, scored by rapidfuzz's partial ratio. */
   search(query: Bytes, options: SearchOptions & { encoding: 'buffer' }): Promise<Match<Buffer>[]>;
   search(query: Bytes, options?: SearchOptions & { encoding?: 'utf8' | 'utf-8' }): Promise<Match<string>[]>;
 
@@ -223,7 +223,7 @@ export class Cache {
   switchTo(config: string | ConfigDocument, options?: SwitchOptions): Promise<SwitchReport>;
   /**
    * Copies the entries of this cache into another: values, tags, and what is left of their times to live. What the target has
-   * stays, no copy undoes what this process invalidates on either side, and both caches stay in use. It runs on a thread of its own. Rejected
+   * stays, no copy undoes an invalidation that this process makes on either side, and both caches stay in use. It runs on a thread of its own. Rejected
    * with `YC_E_INVALID` for a cache onto itself (the same servers and prefix) and for a wrong `resume`, with `YC_E_CONFIG` for
    * wrong options, `YC_E_UNSUPPORTED` where keys cannot be listed, `YC_E_CLOSED` when one of the two is closed meanwhile, and
    * with a server's failure that lasts longer than about three seconds. What was copied until then stays.

@@ -1,18 +1,18 @@
 'use strict';
 
-/** Checks the objects of options that methods take: an option that does not exist is refused, never ignored. */
+/** Checks the options of methods: an unknown option is refused, never ignored. */
 
 const { types } = require('node:util');
 const { invalidType } = require('./error.js');
 
 const NONE = Object.freeze({});
 
-/** The names of the options that a method takes; looked up once for each option of a call. */
+/** Returns the set of the options that a method takes, in which each option of a call is looked up. */
 function optionsSet(...names) {
   return new Set(names);
 }
 
-/** The options of a call; an error for one that `known` does not have. */
+/** Returns the options of a call; throws for one that is not in `known`. */
 function optionsOf(options, known) {
   if (options === undefined) return NONE;
   if (options === null || typeof options !== 'object') throw invalidType('the options are not an object');
@@ -25,7 +25,7 @@ function optionsOf(options, known) {
   return options;
 }
 
-/** Objects of other kinds show no option, so that what they hold would be ignored. */
+/** Returns whether an object is of a kind that has no options: its contents would be ignored. */
 function holdsNoOptions(options) {
   return Array.isArray(options) || ArrayBuffer.isView(options) || types.isMap(options) || types.isSet(options) ||
     types.isPromise(options) || types.isDate(options) || types.isBoxedPrimitive(options);
@@ -38,7 +38,7 @@ function unknown(name, known) {
   return invalidType(`option ${JSON.stringify(name.slice(0, 64))} is unknown${hint} (it takes ${names.join(', ')})`);
 }
 
-/** What other libraries call these options. */
+/** The names of these options in other libraries. */
 const ALIASES = { ex: 'ttl', px: 'ttl', expires: 'ttl', expire: 'ttl', expiry: 'ttl', maxage: 'ttl', abortsignal: 'signal', batchsize: 'pageSize' };
 
 function nearest(name, names) {
@@ -50,7 +50,7 @@ function nearest(name, names) {
   return far(best) <= Math.ceil(best.length / 3) ? best : undefined;
 }
 
-/** Levenshtein's. */
+/** Returns the Levenshtein distance. */
 function distance(from, to) {
   let row = Array.from({ length: to.length + 1 }, (_, at) => at);
   for (let i = 1; i <= from.length; i++) {

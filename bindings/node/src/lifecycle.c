@@ -8,7 +8,7 @@
 
 void hold(handle *cache) { cache->owners += 1; }
 
-/* With its descriptor. */
+/* Releases the queue and its descriptor. */
 static void free_queue(handle *cache) {
     for (; cache->done_at < cache->done_count; cache->done_at++) yc_completion_clear(&cache->done[cache->done_at]);
     yc_queue_free(cache->queue);

@@ -19,37 +19,38 @@ use super::fleet::{Fleet, Member};
 use crate::clock::unix_millis;
 use crate::entry;
 
-/// The true time is later than a report of so many ms less,
+/// The true time is later than the reported time plus this, in ms.
 const EARLIEST: i64 = -1000;
-/// and earlier than one of so many more. Of these, half a second is for a server that reads its clock late.
+/// The true time is earlier than the reported time plus this, in ms. Half a second of it is for a server that reads its
+/// clock late.
 const LATEST: i64 = 3500;
 /// The middle, without the half second.
 const MIDDLE: i64 = 1000;
-/// How often the servers are asked,
+/// The time between two requests for a server's time.
 const INTERVAL: Duration = Duration::from_secs(30);
-/// and after a report that has to be confirmed.
+/// The time after which a report that has to be confirmed is requested again.
 const CONFIRMING: Duration = Duration::from_secs(2);
 
-/// What a server reported of its time.
+/// A server's report of its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
     /// Its time, in ms since 1970.
     time: i64,
-    /// Its process: another one is another clock.
+    /// The server's process: another process has another clock.
     process: u64,
     /// This process's own clock when the server was asked, and when it had answered.
     asked: i64,
     answered: i64,
 }
 
-/// How far a server's clock is ahead of this process's own.
+/// The offset of a server's clock from this process's own clock.
 #[derive(Default)]
 pub struct ServerClock {
     /// In ms; 0 while they agree.
     ahead: AtomicI64,
     /// The process of the server that was asked last.
     process: AtomicU64,
-    /// What the last report would have changed, had it been confirmed.
+    /// The offset by the last report, while that report is not confirmed.
     doubt: Mutex<Option<i64>>,
 }
 
@@ -65,12 +66,12 @@ impl Reading {
         Some(Self { time, process, asked: signed(asked), answered: signed(unix_millis()) })
     }
 
-    /// Whether a clock that is so far ahead of the own one can be the server's.
+    /// Returns whether the report fits a server whose clock is `ahead` ms ahead of this process's clock.
     fn allows(&self, ahead: i64) -> bool {
         self.answered + ahead > self.time + EARLIEST && self.asked + ahead < self.time + LATEST
     }
 
-    /// How far the server's clock is ahead: not at all, if that can be.
+    /// Returns how many ms the server's clock is ahead; 0 if the report fits this process's own clock.
     fn ahead(&self) -> i64 {
         if self.allows(0) { 0 } else { self.time + MIDDLE - i64::midpoint(self.asked, self.answered) }
     }

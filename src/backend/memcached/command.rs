@@ -70,7 +70,7 @@ pub enum Reply<'a> {
 }
 
 impl Reply<'_> {
-    /// Whether it can be the reply to a command that the server did.
+    /// Returns whether this can be the reply to a command that the server carried out.
     pub fn fits(&self, command: &Command) -> bool {
         match (command, self) {
             (Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. }, Self::Value { .. }) => true,

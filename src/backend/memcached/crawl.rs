@@ -32,7 +32,7 @@ const SILENCE: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(600);
 /// or that lists so many names more than twice those the server has: names that are set meanwhile are listed too.
 const MORE_NAMES: u64 = 1_000_000;
-/// How often the server is asked whether its table is enlarged.
+/// The time between two checks whether the server is enlarging its hash table.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// A name as the crawler tells it.
@@ -111,7 +111,7 @@ async fn walk(fleet: &Fleet, member: &Member, listeners: Vec<Listener>) {
 struct Sink {
     listeners: Mutex<Vec<Listener>>,
     progress: AtomicU64,
-    /// How many lines came, and how many may.
+    /// The number of lines received, and the most that may be received.
     lines: AtomicU64,
     most: AtomicU64,
     reply: Mutex<Vec<u8>>,
@@ -189,8 +189,8 @@ pub fn unsupported(server: &str, reason: &str) -> Error {
     Error::new(ErrorKind::Unsupported, format!("{server} does not list its names: {reason}"))
 }
 
-/// Whether a reply asks to try again later: the crawler walks for another client, or (since 1.6.28) the hash table is
-/// being enlarged.
+/// Returns whether a reply asks to try again later. The crawler walks for another client then, or (since 1.6.28) the
+/// server is enlarging its hash table.
 fn is_busy(reply: &[u8]) -> bool {
     reply.starts_with(b"BUSY") || memchr::memmem::find(reply, b"locked").is_some()
 }
@@ -269,7 +269,7 @@ impl Sink {
         self.most.store(items.saturating_mul(2).saturating_add(MORE_NAMES), Relaxed);
     }
 
-    /// Whether one line more may come.
+    /// Counts a line and returns whether it is within the limit.
     fn take_line(&self) -> bool {
         self.progress.fetch_add(1, Relaxed);
         self.lines.fetch_add(1, Relaxed) < self.most.load(Relaxed).max(MORE_NAMES)
@@ -296,7 +296,7 @@ impl Sink {
     }
 }
 
-/// What Memcached says before the lines since 1.6.43.
+/// The line that Memcached 1.6.43 and later send before the names.
 const BEGIN: &[u8] = b"OK\r\n";
 
 /// Takes the crawler's lines out of the bytes as they come; what is left is the end.

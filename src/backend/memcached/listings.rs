@@ -32,7 +32,7 @@ use crate::error::{Error, Result};
 const MOST: usize = 1_000_000;
 /// The most bytes that the names of a walk take.
 const MOST_BYTES: usize = 64 << 20;
-/// What a name takes besides its bytes.
+/// The bytes that a stored name takes in addition to its own.
 const NAME_BYTES: usize = size_of::<Name>() + 16;
 /// The most names that are kept of all walks.
 const MOST_OF_ALL: usize = 2 * MOST;

@@ -15,7 +15,7 @@ use crate::caller;
 use crate::error::{Error, ErrorKind, Result};
 use crate::wire::{Answer, Replies};
 
-/// How many attempts may end with answers that are no protocol: a pause does not make them one.
+/// The most attempts that may end with replies that violate the protocol: a pause does not help against them.
 const GARBLED: u32 = 5;
 
 /// Of a record, what is left beside the request for a guard.
@@ -71,7 +71,7 @@ async fn run_alone(fleet: &Fleet, command: &Command<'_>, each: Each<'_>) -> bool
     let (number, mut request) = (fleet.numbers(1), Vec::with_capacity(command.size()));
     fleet.protocol.write(&mut request, number, command);
     let repeats = fleet.connection.retry_on_timeout && may_be_repeated(command);
-    // What may not be sent again is not sent to a server that has hung up already.
+    // A command that must not be retried is not sent on a connection that the server has already closed.
     let sent = if repeats { member.server.send(&request, 1) } else { member.server.send_once(&request, 1) };
     let Some(Ok(answer)) = sent else { return false };
     let end = caller::call_deadline().unwrap_or_else(|| Instant::now() + fleet.connection.timeout);
@@ -136,15 +136,15 @@ struct Round<'a> {
     fleet: &'a Fleet,
     commands: &'a [Command<'a>],
     end: Instant,
-    /// Whether what a server may have got is sent again, if that does no harm.
+    /// True if idempotent commands that a server may have received are retried.
     repeats: bool,
-    /// How many answers were no protocol.
+    /// The number of replies that violated the protocol.
     garbled: u32,
-    /// Whether there is a pause before the next attempt: the first is made again at once.
+    /// True if there is a pause before the next attempt. The first retry has none.
     pause: bool,
     /// What has to be sent again, and why.
     again: Vec<(usize, Error)>,
-    /// Why that of this attempt was to be sent again.
+    /// The commands of this attempt, each with the error for which it is retried.
     reasons: Vec<(usize, Error)>,
 }
 
@@ -256,7 +256,7 @@ impl Round<'_> {
         if self.repeats && group.commands.iter().all(may_repeat) {
             server.send(&request, replies)
         } else {
-            // What may not be sent again is not sent to a server that has hung up already.
+            // A command that must not be retried is not sent on a connection that the server has already closed.
             server.send_once(&request, replies)
         }
     }
@@ -396,7 +396,7 @@ impl Round<'_> {
     }
 }
 
-/// Whether an answer was lost to something that passes: its server is not known to be down.
+/// Returns whether a reply was lost to a passing failure: the command's server is not known to be down.
 pub fn is_passing_loss(fleet: &Fleet, command: &Command, error: &Error) -> bool {
     let passing = matches!(error.kind(), ErrorKind::Connect | ErrorKind::Timeout | ErrorKind::Protocol);
     let owner = fleet.owner(command.name());

@@ -7,14 +7,15 @@ use std::time::Duration;
 const ITEMS_PER_PLACE: f64 = 1.5;
 /// From this share of those items on, the server may begin while a walk begins.
 const NEAR: f64 = 0.98;
-/// How long a walk waits for a table that is nearly full: by then it is full, or grows slowly;
+/// The time that a walk waits for a table that is nearly full. After it the table is full, or fills slowly.
 pub const NEARLY_FULL: Duration = Duration::from_millis(300);
-/// and for one that is full: the server looks at it once a second. One that is not enlarged then never is.
+/// The time that a walk waits for a full table. The server checks its table once a second: one that was not enlarged
+/// within this time never is.
 pub const FULL: Duration = Duration::from_millis(2500);
 /// The largest table, as the server says it.
 const LARGEST: u32 = 32;
 
-/// What a server's statistics tell of its table.
+/// The state of a server's hash table, from its statistics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Table {
     pub items: u64,
@@ -23,7 +24,7 @@ pub struct Table {
     pub is_expanding: bool,
 }
 
-/// Whether a walk may begin.
+/// The fullness of a hash table, which decides whether a walk may begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fullness {
     /// A walk may begin.

@@ -24,7 +24,7 @@ pub struct Traits {
     listing: AtomicU64,
     /// The power of a table that was full and was not enlarged, and 1; 0: none is known.
     settled: AtomicU64,
-    /// Whether items have flags that are added when they are sent.
+    /// True if each item gets flags when it is sent.
     flagged: bool,
 }
 
@@ -51,7 +51,7 @@ impl Traits {
         Self { flagged, ..Self::default() }
     }
 
-    /// Whether the server was reached, so that its limits are known as far as it tells them.
+    /// Returns whether the server was reached. Its limits are known then, as far as it reports them.
     pub fn are_known(&self) -> bool {
         self.listing() != Listing::Unknown
     }
@@ -81,7 +81,7 @@ impl Traits {
         self.settled.store(u64::from(power) + 1, Relaxed);
     }
 
-    /// Whether a full table of this power is known to stay as it is.
+    /// Returns whether a full table of this power is known not to be enlarged.
     pub fn is_settled(&self, power: u32) -> bool {
         self.settled.load(Relaxed) == u64::from(power) + 1
     }

@@ -65,7 +65,7 @@ impl Seen {
         }
     }
 
-    /// How many times as many entries were seen as are in the sample.
+    /// Returns the ratio of the entries that were seen to those in the sample.
     #[allow(clippy::cast_precision_loss)]
     fn scale(&self) -> f64 {
         self.entries as f64 / self.sample.sizes.len().max(1) as f64
@@ -92,7 +92,7 @@ async fn walk(fleet: &Arc<Fleet>, index: usize, time: Duration) -> Result<(Seen,
     Ok((seen, whole))
 }
 
-/// How many seconds ago a server has surely forgotten an entry.
+/// The time in seconds after its expiry at which a server has surely dropped an entry.
 const FORGOTTEN: u64 = 5;
 
 /// How many times as many names the server has as were seen.

@@ -77,7 +77,8 @@ impl Store {
         next
     }
 
-    /// What it holds. What is dead is removed first, in small steps: what is left is what a listing returns.
+    /// Returns what the store holds. Dead entries are removed first, in small steps: those that are left are the
+    /// entries that a listing returns.
     pub(super) fn usage(&self) -> Usage {
         let mut usage = Usage::default();
         for at in 0..self.shards.len() {

@@ -55,10 +55,10 @@ pub struct Cluster {
     handle: Mutex<Option<Handle>>,
     servers: Mutex<HashMap<(Address, bool), Arc<Server>>>,
     map: ArcSwapOption<Map>,
-    /// What the last look at all of it found.
+    /// The layout that was found last.
     layout: ArcSwapOption<Layout>,
     outdated: Notify,
-    /// How often it was asked for the map, and how often an answer or none came.
+    /// The number of requests for the slot map that began, and of those that ended, with a reply or without.
     asked: AtomicU64,
     answered: watch::Sender<u64>,
     /// What the last look at the map came to; `None` before the first.

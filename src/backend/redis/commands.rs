@@ -19,7 +19,7 @@ pub enum Kind {
     Once,
 }
 
-/// What a command is answered with, if the server does it: a reply of another kind answers something else.
+/// The kind of reply to a command that the server carries out. A reply of another kind belongs to something else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expected {
     /// OK.
@@ -51,12 +51,12 @@ impl Expected {
         }
     }
 
-    /// Whether the error of a name that holds another type is a reply like others: bytes that are not ours are there.
+    /// Returns whether WRONGTYPE counts as a reply to the command: the name holds a value that is not the library's.
     pub fn takes_other_types(self) -> bool {
         matches!(self, Self::String | Self::Array | Self::Note)
     }
 
-    /// Whether a reply can be the one to the command.
+    /// Returns whether a reply can be the one to the command.
     pub fn fits(self, reply: Reply<'_>) -> bool {
         match self {
             Self::Done => reply == Reply::Status(b"OK"),
@@ -73,10 +73,10 @@ impl Expected {
 pub struct Commands {
     pub kind: Kind,
     bytes: Vec<u8>,
-    /// Where each ends, and what it is answered with.
+    /// The end of each command in `bytes`, and the kind of its reply.
     ends: Vec<(usize, Expected)>,
     slots: Vec<u16>,
-    /// Which commands have a tag version of their own, and where its digits begin.
+    /// The commands with a tag version of their own, and where its digits begin.
     versions: Vec<(usize, usize)>,
     clustered: bool,
 }
@@ -123,7 +123,7 @@ impl Commands {
         self.ends.is_empty()
     }
 
-    /// Whether one reply holds what several commands could ask for.
+    /// Returns whether one reply holds what several commands could ask for.
     pub fn can_be_split(&self) -> bool {
         self.ends.iter().any(|(_, expected)| *expected == Expected::Array)
     }
@@ -139,7 +139,7 @@ impl Commands {
         &self.bytes[start..self.ends[index].0]
     }
 
-    /// What one of them is answered with.
+    /// Returns the kind of reply to one of the commands.
     pub fn expected(&self, index: usize) -> Expected {
         self.ends[index].1
     }

@@ -19,7 +19,7 @@ use crate::wire::{Server, protocol};
 
 /// The most that is left for the answer when WAIT ends, which servers notice ten times a second.
 const MARGIN: Duration = Duration::from_millis(500);
-/// How many names are tried to find one that a node of a cluster has.
+/// The most names that are tried to find one that belongs to a node of a cluster.
 const MARKERS: u32 = 20_000;
 
 impl RedisStore {
@@ -56,7 +56,7 @@ async fn owners(route: &Route, prefix: &str, removal: Removal<'_>) -> Result<Vec
     Ok(owners)
 }
 
-/// A name that a server has.
+/// Returns a marker's name that belongs to a server.
 fn marker(route: &Route, server: &Arc<Server>, prefix: &str) -> Option<Vec<u8>> {
     let mut names = (0..MARKERS).map(|number| format!("{prefix}:w:{number}").into_bytes());
     names.find(|name| route.owner(names::slot(name), false).is_some_and(|owner| Arc::ptr_eq(&owner, server)))

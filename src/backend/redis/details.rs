@@ -78,7 +78,7 @@ async fn told(server: &Server) -> Result<Map<String, Json>> {
     ask(server, &[b"INFO"]).await.map(|reply| described(&reply))
 }
 
-/// Whether no server removes names to make room.
+/// Returns whether no server evicts names.
 pub async fn evicts_nothing(route: &Route) -> Result<bool> {
     for server in route.primaries().await? {
         let reply = ask(&server, &[b"INFO", b"memory"]).await?;

@@ -12,7 +12,7 @@ use crate::config::{Address, ConnectionConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::wire::{Server, Tls};
 
-/// What is known of it.
+/// A server that was given alone, with what is known of it.
 pub struct Found {
     seed: Address,
     login: Login,
@@ -20,7 +20,7 @@ pub struct Found {
     tls: Option<Tls>,
     /// The cluster it is a node of; `None` in it once the cache is closed, when none is to be begun.
     cluster: OnceLock<Option<Arc<Cluster>>>,
-    /// Whether a handshake has told what it is.
+    /// True if a handshake has found out which of the two the server is.
     is_known: AtomicBool,
     /// The server itself, which a cluster takes the place of.
     server: OnceLock<Weak<Server>>,
@@ -42,7 +42,7 @@ impl Found {
         })
     }
 
-    /// The server that is connected to.
+    /// Records the server that is connected to.
     pub fn is_of(&self, server: &Arc<Server>) {
         let _ = self.server.set(Arc::downgrade(server));
     }
@@ -52,17 +52,18 @@ impl Found {
         self.cluster.get()?.as_ref()
     }
 
-    /// Whether a handshake has told what it is.
+    /// Returns whether a handshake has found out which of the two the server is.
     pub fn is_known(&self) -> bool {
         self.is_known.load(Relaxed)
     }
 
-    /// It is one server.
+    /// Records that it is one server.
     pub fn is_alone(&self) {
         self.is_known.store(true, Relaxed);
     }
 
-    /// It is a node of a cluster: the cluster is used from now on, and the connections to the node alone end.
+    /// Records that it is a node of a cluster: the cluster is used from now on, and the connections to the node alone
+    /// end.
     fn is_node(&self) {
         let Some(handle) = self.handle.lock().unwrap_or_else(PoisonError::into_inner).clone() else { return };
         let begin = || {
@@ -76,14 +77,14 @@ impl Found {
         }
     }
 
-    /// No cluster is begun any more.
+    /// Prevents that a cluster is begun from now on.
     pub fn close(&self) {
         drop(self.handle.lock().unwrap_or_else(PoisonError::into_inner).take());
         let _ = self.cluster.set(None);
     }
 }
 
-/// What a handshake does about a server that is a node of a cluster.
+/// The reaction of a handshake to a server that is a node of a cluster.
 #[derive(Clone)]
 pub enum Clustering {
     /// It is expected, or cannot be.
@@ -95,7 +96,7 @@ pub enum Clustering {
 }
 
 impl Clustering {
-    /// Whether a connection to the server may be used as it is.
+    /// Checks whether a connection to the server may be used as it is; an error if not.
     pub fn check(&self, server: &str, is_node: bool, db: u32) -> Result<()> {
         match self {
             Self::Used(found) if !is_node => found.is_alone(),

@@ -17,14 +17,15 @@ use crate::wire::{Dialect, Framing, Greeting, Identity, ReplyLimit};
 /// How long a string may be beyond the largest value: the header of an entry with its tags.
 const HEADER_ROOM: u64 = 64 * 1024;
 
-/// What a reply has around its string, and the most bytes of one that is none.
+/// The bytes of a reply around its string, and the most bytes of a reply that is not a string.
 const REPLY_ROOM: u64 = 1024;
 /// Commands whose reply has many values, or a text as long as the server likes.
 const MANY: [&[u8]; 8] = [b"MGET", b"SCAN", b"ZRANGE", b"CLUSTER", b"SENTINEL", b"INFO", b"ROLE", b"CONFIG"];
 /// Commands that are sent together with others whose replies are short as well.
 const ONE: [&[u8]; 5] = [b"GET", b"SET", b"UNLINK", b"PTTL", b"PEXPIRE"];
 
-/// Whether a request may be answered with many values: of several commands together the first says what they are.
+/// Returns whether the reply to a request may have many values. Of several commands that are sent together, the first
+/// decides.
 fn has_many(request: &[u8], replies: u32) -> bool {
     // Most requests of all, and the shortest way to tell.
     if request.starts_with(b"*2\r\n$3\r\nGET\r\n") {
@@ -74,7 +75,7 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// How a server of this role is connected to.
+    /// Describes how to connect to a server of this role.
     pub fn new(login: Login, place: Place, role: Role, clustering: Clustering) -> Self {
         Self { login, place, role, clustering, adopted: Mutex::default() }
     }
@@ -256,7 +257,8 @@ impl Answered {
     }
 }
 
-/// A server that takes nobody from here, or nobody more, says so in place of its first reply.
+/// Returns the error of a server that refuses the connection (protected mode, or too many clients) in place of its
+/// first reply.
 #[cold]
 fn turned_away(server: &str, text: &[u8]) -> Option<Error> {
     if text.starts_with(b"ERR max number") {

@@ -19,14 +19,15 @@ use crate::error::{Error, Result};
 
 /// How many names one command removes from an index.
 const CHUNK: usize = 1000;
-/// How many names that seem to be over make an index worth a look.
+/// The number of names that seem to be expired from which on an index is checked.
 const OVERDUE: usize = 16;
-/// How many names such a look takes in.
+/// The number of names in such a check.
 const LOOK: usize = 64;
 /// The bits of a mark that tell notes of the same second apart; with those of the second a double holds them all.
 const NUMBER_BITS: u32 = 21;
 
-/// What goes with entries in the same write: notes in the indexes of their tags, and versions that are to last.
+/// The commands that accompany entries in the same write: notes in the indexes of their tags, and expiries of tag
+/// versions.
 pub(super) struct Beside<'a> {
     begin: usize,
     /// The entry of each note.
@@ -217,7 +218,7 @@ fn first_mark(second: u64) -> u64 {
     second << NUMBER_BITS
 }
 
-/// Where this process begins to count.
+/// Returns the number at which this process begins to count.
 fn process_number() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     use std::sync::LazyLock;

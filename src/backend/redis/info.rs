@@ -1,4 +1,4 @@
-//! What a server tells of itself in INFO: fields, and from these which process it is.
+//! The fields of a reply to INFO, and the identity of the server's process, which is read from them.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -17,8 +17,8 @@ fn field<'a>(reply: RepliesOf<'a>, name: &str) -> Option<&'a str> {
     fields(reply).find_map(|(known, value)| (known == name).then_some(value))
 }
 
-/// Which process answers, by `INFO server` and `INFO replication`. A server that does not say, or a user who may not
-/// ask, makes each connection one to another process.
+/// Returns the identity of the process that answers, by `INFO server` and `INFO replication`. If the server does not
+/// report it, or the user may not ask, each connection counts as one to another process.
 pub fn identity(server: RepliesOf<'_>, replication: RepliesOf<'_>) -> Identity {
     let hash = |value: Option<&str>| value.filter(|it| is_random(it)).map(|it| fingerprint(it.as_bytes()));
     let (process, history) = (hash(field(server, "run_id")), hash(field(replication, "master_replid")));
@@ -26,7 +26,7 @@ pub fn identity(server: RepliesOf<'_>, replication: RepliesOf<'_>) -> Identity {
     Identity { process: process.unwrap_or_else(unknown), history: history.unwrap_or_else(unknown), told }
 }
 
-/// Whether the server is a node of a cluster, by `INFO server`; not where it does not say.
+/// Returns whether the server is a node of a cluster, by `INFO server`; false if the reply does not say.
 pub fn is_node(server: RepliesOf<'_>) -> bool {
     ["redis_mode", "server_mode"].iter().any(|name| field(server, name) == Some("cluster"))
 }

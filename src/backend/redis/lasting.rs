@@ -13,7 +13,8 @@ use super::store::{RedisStore, millis};
 use crate::backend::remote::{Lasting, Pairing};
 use crate::error::{Error, Result};
 
-/// How long an index lasts whose entries never expire: an index without an expiry could not be told from a new one.
+/// The time to live of an index whose entries never expire. An index without an expiry could not be distinguished from
+/// a new one.
 const LONG: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// Moves an expiry further away; gives one to a name that has none where the second argument says so.

@@ -17,31 +17,31 @@ use crate::entry::fingerprint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::wire::{Server, protocol};
 
-/// How often a look is repeated while slots have no owner, and the time between.
+/// The most surveys that are made while slots have no owner, and the time between two of them.
 const LOOKS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(25);
-/// How often servers are asked that were heard of from those that were asked before.
+/// The most rounds in which a survey asks servers that the servers of the previous round named.
 const ROUNDS: u32 = 5;
 
-/// Which servers have keys.
+/// The servers that have keys.
 pub struct Layout {
-    /// Two layouts with the same are the same.
+    /// A hash: two layouts with the same hash are the same.
     pub hash: u64,
-    /// Keys are on their way between servers, one by one, or may be.
+    /// True if keys are moving between servers, one by one, or may be.
     pub is_moving: bool,
-    /// In an order that is the same for the same hash.
+    /// The servers, in an order that is the same for the same hash.
     pub servers: Vec<Arc<Server>>,
 }
 
 impl Layout {
-    /// That of a single server.
+    /// Returns the layout of a single server.
     pub fn of_one(server: &Arc<Server>) -> Self {
         Self { hash: 0, is_moving: false, servers: vec![Arc::clone(server)] }
     }
 }
 
 impl Cluster {
-    /// How the keys lie now, asked of the servers themselves.
+    /// Returns the present layout of the keys, from the servers themselves.
     pub async fn look(&self) -> Result<Arc<Layout>> {
         self.known().await?;
         let mut looks = 0;
@@ -88,7 +88,8 @@ impl Cluster {
         Ok(layout)
     }
 
-    /// The same of the map alone, where the user may not run CLUSTER NODES: slots may be open, and nobody tells.
+    /// Returns the layout by the slot map alone, if the user may not run CLUSTER NODES. Slots that are being moved are
+    /// unknown then.
     async fn look_at_map(&self) -> Result<std::result::Result<Layout, Error>> {
         self.refreshed().await?;
         let Some(hash) = self.map_hash() else { return Ok(Err(incomplete())) };
@@ -96,7 +97,7 @@ impl Cluster {
     }
 }
 
-/// Whether the call has no time for another look.
+/// Returns whether the call has no time for another survey.
 fn is_nearly_over() -> bool {
     caller::call_deadline().is_some_and(|deadline| Instant::now() + PAUSE * 2 >= deadline)
 }
@@ -106,7 +107,7 @@ fn incomplete() -> Error {
     Error::new(ErrorKind::Server, "no node of the cluster serves some slots now: it is incomplete or failing over")
 }
 
-/// What the servers said.
+/// The replies of the servers to CLUSTER NODES.
 #[derive(Default)]
 struct Survey {
     /// Those that answered, with the lines of all nodes.
@@ -159,7 +160,7 @@ impl Survey {
         servers.into_iter().filter(|server| !asked.iter().any(|asked| Arc::ptr_eq(asked, server))).collect()
     }
 
-    /// What each said of itself.
+    /// Returns each server that answered, with the line that describes itself.
     fn selves(&self) -> impl Iterator<Item = (&Arc<Server>, &Node)> {
         self.answers.iter().filter_map(|(server, nodes)| Some((server, nodes.iter().find(|node| node.is_myself)?)))
     }

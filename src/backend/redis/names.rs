@@ -35,17 +35,17 @@ pub fn marker(prefix: &str, number: usize) -> Vec<u8> {
     format!("{prefix}:r:{number}").into_bytes()
 }
 
-/// Whether a name is an entry's, of any prefix.
+/// Returns whether a name is that of an entry, of any prefix.
 pub fn is_entry(name: &[u8]) -> bool {
     kind(name).starts_with(b":e:")
 }
 
-/// Whether a name is a marker, of any prefix.
+/// Returns whether a name is that of a marker, of any prefix.
 pub fn is_marker(name: &[u8]) -> bool {
     kind(name).starts_with(b":r:")
 }
 
-/// What follows the prefix, which has no colon.
+/// Returns the part of a name after the prefix, which has no colon.
 fn kind(name: &[u8]) -> &[u8] {
     memchr::memchr(b':', name).map_or(&[], |end| &name[end..])
 }

@@ -1,4 +1,4 @@
-//! What the nodes of a cluster know of each other: the reply to CLUSTER NODES, a line for each node.
+//! The nodes of a cluster as they know each other: the reply to CLUSTER NODES, with a line for each node.
 //! <https://redis.io/docs/latest/commands/cluster-nodes>
 
 use crate::config::Address;
@@ -12,10 +12,10 @@ pub struct Node {
     /// Empty where it announces none.
     pub host_name: String,
     pub port: u16,
-    /// It is the one that was asked.
+    /// True if it is the node that was asked.
     pub is_myself: bool,
     pub is_primary: bool,
-    /// It is known to be down, or not known well enough to be asked.
+    /// True if it is known to be down, or not known well enough to be asked.
     pub is_lost: bool,
     /// Its configuration epoch, which is another whenever it got slots.
     pub epoch: String,
@@ -29,21 +29,21 @@ pub struct Node {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Open {
     pub slot: u16,
-    /// Whether they leave.
+    /// True if the keys leave this node; false if they arrive.
     pub leaves: bool,
     /// The id of the node at the other end.
     pub other: String,
 }
 
 impl Node {
-    /// Where it is, by its address and, if it announces one, by its name.
+    /// Returns the addresses of the node: by its IP address and, if it announces one, by its host name.
     pub fn addresses(&self) -> impl Iterator<Item = Address> {
         let hosts = [&self.ip, &self.host_name].into_iter().filter(|host| !host.is_empty());
         hosts.map(|host| Address::Tcp { host: host.clone(), port: self.port })
     }
 }
 
-/// Reads all lines; `None` if one is none of this kind.
+/// Reads all lines; `None` if one of them does not describe a node.
 pub fn nodes(text: &[u8]) -> Option<Vec<Node>> {
     let text = std::str::from_utf8(text).ok()?;
     text.lines().filter(|line| !line.trim().is_empty()).map(node).collect()
@@ -68,7 +68,7 @@ fn node(line: &str) -> Option<Node> {
     Some(Node {
         id: id.to_owned(),
         ip: ip.to_owned(),
-        // What follows the name is `shard-id=…` and the like; a node without a name may leave it out.
+        // After the host name come fields such as `shard-id=…`; a node without a host name may leave it out.
         host_name: rest.split(',').next().filter(|name| !name.contains('=')).unwrap_or_default().to_owned(),
         port: port.parse().ok()?,
         is_myself: has("myself"),

@@ -1,5 +1,5 @@
-//! What this process removed lately: tags it invalidated, names it deleted. A server that lost its latest writes gets
-//! them again (see `replay`).
+//! The recent removals of this process: tags that it invalidated, names that it deleted. They are replayed on a server
+//! that lost its latest writes (see `replay`).
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -38,10 +38,10 @@ struct Notes {
     given_up: Option<Instant>,
 }
 
-/// What has to be done again.
+/// The removals to replay.
 #[derive(Default)]
 pub(super) struct Snapshot {
-    /// Everything of the prefix has to go.
+    /// True if the whole prefix has to be emptied.
     pub all: bool,
     /// Tags, and the versions that they got.
     pub tags: Vec<(u64, u64)>,
@@ -57,12 +57,12 @@ impl Snapshot {
 
 /// The notes of the last `replay_window`, bounded.
 pub struct Record {
-    /// How long a note is kept; `None`: nothing is noted.
+    /// The time that a note is kept; `None`: nothing is noted.
     kept: Option<Duration>,
     most: usize,
     notes: Mutex<Notes>,
     has_names: AtomicBool,
-    /// How often a server turned out to be another than before.
+    /// The number of times that a server was replaced or restarted.
     changes: AtomicU64,
 }
 
@@ -93,7 +93,7 @@ impl Record {
     /// counts as removed.
     pub fn note_names(&self, names: &[&[u8]]) {
         if self.kept.is_some() {
-            // What is removed with entries, such as the version of a tag, revives nothing.
+            // Other names that are removed with entries, such as the version of a tag, revive nothing.
             self.note(
                 names.iter().filter(|name| names::is_entry(name)).map(|name| (Removed::Name((*name).into()), None)),
             );
@@ -111,7 +111,7 @@ impl Record {
         }
     }
 
-    /// What has to be done again on a server that may have lost it.
+    /// Returns the removals to replay on a server that may have lost them.
     pub(super) fn snapshot(&self) -> Snapshot {
         let mut notes = self.lock();
         self.forget_old(&mut notes);
@@ -137,7 +137,8 @@ impl Record {
         self.changes.fetch_add(1, Relaxed);
     }
 
-    /// How often a server turned out to be another than before: what is known of its data may be wrong since.
+    /// Returns the number of times that a server was replaced or restarted. What was known of its data before may be
+    /// wrong.
     pub fn changes(&self) -> u64 {
         self.changes.load(Relaxed)
     }

@@ -1,4 +1,5 @@
-//! Repeats on a server that is another than before what this process removed lately, before anything is read from it.
+//! Replays the recent removals of this process on a server that restarted or was replaced, before anything is read
+//! from it.
 //!
 //! A server that restarts from an old snapshot, or a replica that had not received the latest writes when it was
 //! promoted, has entries that were removed. A tag whose version is the one that it got keeps it: then all is there.
@@ -19,16 +20,17 @@ use crate::config::OnRestart;
 use crate::error::{Error, ErrorKind, Result};
 use crate::wire::{Greeting, Identity, protocol};
 
-/// How many commands are sent at once.
+/// The most tags, or names, that are replayed at once.
 const CHUNK: usize = 500;
-/// How long the server may take for these.
+/// The time that the server may take to reply to the commands of one step.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long the servers that a process finds are those that it begins with.
+/// The time after the opening of a cache within which a server that is connected to for the first time counts as one
+/// that the process began with.
 const BEGINNING: Duration = Duration::from_secs(10);
-/// How many names a marker may have: in a cluster, one of them belongs to the node but for bad luck.
+/// The number of names that a marker may have: in a cluster one of them almost certainly belongs to the node.
 const MARKERS: usize = 256;
 
-/// What a process has to repeat, and where.
+/// The removals of a process, and the prefix on which they are replayed.
 #[derive(Clone)]
 pub struct Replay {
     pub record: Arc<Record>,

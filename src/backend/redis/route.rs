@@ -22,7 +22,7 @@ pub enum Route {
     Alone {
         primary: Arc<Server>,
         replica: Option<Arc<Server>>,
-        /// Whether it is a node of a cluster; `None` behind sentinels, or where that is refused.
+        /// The outcome of the check for a cluster; `None` behind sentinels, or if the configuration refuses clusters.
         found: Option<Arc<Found>>,
         is_behind_sentinels: bool,
     },
@@ -135,7 +135,7 @@ impl Route {
         })
     }
 
-    /// How entries lie on the servers at this moment.
+    /// Returns the present layout of the entries on the servers.
     pub async fn look(&self) -> Result<Arc<Layout>> {
         self.connected().await?;
         match (self.cluster(), self) {
@@ -160,7 +160,7 @@ impl Route {
         }
     }
 
-    /// What the servers are to each other.
+    /// Returns the topology of the servers, as `yc_health` reports it.
     pub fn topology(&self) -> &'static str {
         match self {
             _ if self.is_cluster() => "cluster",
@@ -225,7 +225,7 @@ impl Drop for Route {
     }
 }
 
-/// What servers are started with.
+/// The parameters with which servers are started.
 struct Start<'a> {
     config: &'a RedisConfig,
     login: Login,

@@ -1,5 +1,5 @@
-//! Running commands: sent to the servers that own them, together; redirected where the servers say; sent again, within
-//! the deadline of the call, where that is right.
+//! Runs commands: sends them together to the servers that own them, follows redirections, and retries within the
+//! deadline of the call where that is right.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,24 +14,24 @@ use crate::caller::{self, Until};
 use crate::error::{Error, ErrorKind, Result};
 use crate::wire::{Answer, Replies, Server};
 
-/// How often a command is redirected at most: nodes that name each other are a loop.
+/// The most redirections of a command: nodes that name each other form a loop.
 const REDIRECTIONS: u8 = 16;
-/// So many of these come one right after another, as slots move; more are waited between.
+/// The redirections that are followed without a pause, as slots move. A pause precedes each further one.
 const AT_ONCE: u8 = 5;
-/// How often a command is sent again after an answer that is no protocol, or that there is no memory for: a pause
-/// does not change the answer.
+/// The most retries of a command after a reply that violates the protocol, or for which there is no memory: a pause
+/// does not change the reply.
 const GARBLED: u8 = 5;
-/// How long another node of a cluster is given to take over from one that is known to be down.
+/// The time that another node of a cluster has to take over from one that is known to be down.
 const TAKE_OVER: Duration = Duration::from_millis(500);
 
-/// What becomes of each command: its reply, of the kind that the command promises. It may also be the
-/// error of a name that holds another type, where the command takes that.
+/// Gets the outcome of each command: its reply, of the kind that the command promises. The reply may also be
+/// WRONGTYPE, if the command takes that.
 pub type EachReply<'a> = &'a mut (dyn FnMut(usize, Result<RepliesOf<'_>>) -> Pairing + Send);
 
-/// How a store's commands are run.
+/// The rules by which a store's commands are run.
 #[derive(Clone, Copy)]
 pub struct Policy {
-    /// Whether a command whose answer was lost or late is sent again, if that does no harm.
+    /// True if an idempotent command whose reply was lost or late is retried.
     pub repeat: bool,
     /// The time of a call; the end of this one where nothing else says it.
     pub limit: Duration,
@@ -45,7 +45,7 @@ struct Todo {
     to: Option<(Arc<Server>, bool)>,
     /// Why it is sent again.
     error: Option<Error>,
-    /// Whether a server may have got it before.
+    /// True if a server may have received it before.
     sent: bool,
     redirections: u8,
     garbled: u8,
@@ -63,7 +63,7 @@ struct Failure {
     then: Then,
 }
 
-/// What is to be done about it.
+/// The reaction to a failure.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Then {
     /// Nothing.
@@ -151,7 +151,7 @@ struct Round<'a> {
 }
 
 impl Round<'_> {
-    /// What has to be sent again, and whether after a pause.
+    /// Sends the commands, and returns those to retry and whether a pause comes first.
     async fn run(mut self, todo: Vec<Todo>, each: EachReply<'_>) -> (Vec<Todo>, bool) {
         let groups = self.group(todo);
         // All are sent before the first is waited for; those that cannot be sent now are waited for last.
@@ -217,7 +217,7 @@ impl Round<'_> {
         Ok(bytes)
     }
 
-    /// What may not be sent again is not sent to a server that has hung up already.
+    /// Sends bytes. A command that must not be retried is not sent on a connection that the server has already closed.
     fn send_bytes(&self, server: &Server, bytes: &[u8], replies: u32) -> Option<Result<Answer>> {
         if self.repeats_lost() { server.send(bytes, replies) } else { server.send_once(bytes, replies) }
     }
@@ -241,7 +241,7 @@ impl Round<'_> {
                     self.send(group).unwrap_or_else(|| Err(unconnected(&group.server)))
                 }
             };
-            // What was not sent can be sent again, unless there is too much of it.
+            // Commands that were not sent can be sent again, unless too much is in flight.
             let again = |error: &Error| if error.kind() == ErrorKind::Busy { Then::Report } else { Then::Repeat };
             let answer = sent.map_err(|error| Failure { then: again(&error), error })?;
             answer.await.map_err(|error| self.lost(error))

@@ -19,9 +19,9 @@ use crate::wire::{Replies, Server, protocol};
 pub const COUNT: &[u8] = b"1000";
 /// The most pages an estimate looks at on each server.
 const SAMPLED_PAGES: usize = 10;
-/// How long one server is asked again where no call says it.
+/// The time within which a request to one server is retried if no call sets a deadline.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How often all is counted while slots move.
+/// The most counts of all entries that are made while slots move.
 const COUNTS: u32 = 3;
 
 async fn scan(server: &Server, cursor: u64, glob: &[u8]) -> Result<(ByteStrings, u64)> {
@@ -82,8 +82,8 @@ fn accepted(server: &Server, reply: Vec<u8>) -> Result<Vec<u8>> {
     }
 }
 
-/// Samples names of entries on each primary: all of them where a few thousand names are all there are. What is listed
-/// while slots move is not known to be all.
+/// Samples names of entries on each primary: all of them if the server has only a few thousand names. A listing while
+/// slots move may be incomplete.
 pub async fn sample(store: &RedisStore, prefix: &str) -> Result<Vec<Sample>> {
     let mut layout = store.route.look().await?;
     for attempt in 1.. {
@@ -126,7 +126,7 @@ async fn first_entries(server: &Server, prefix: &str) -> Result<(ByteStrings, bo
     Ok((listed, false))
 }
 
-/// How many times as many entries the server has as are in a sample of those that were listed.
+/// Returns the ratio of the entries of the server to those in a sample of the ones that were listed.
 #[allow(clippy::cast_precision_loss)]
 async fn scale(server: &Server, listed: usize, sampled: usize, looked_at_all: bool) -> Result<f64> {
     let of_listed = listed as f64 / sampled.max(1) as f64;

@@ -27,11 +27,11 @@ pub struct Sentinels {
     search: Mutex<Search>,
 }
 
-/// How far the sentinels have been asked.
+/// The progress of a search for the server among the sentinels.
 #[derive(Default)]
 struct Search {
     asked: usize,
-    /// What they named.
+    /// The addresses that the sentinels named.
     named: Vec<Address>,
 }
 
@@ -96,7 +96,7 @@ impl Sentinels {
         self.search().asked = asked.min(1);
     }
 
-    /// How many there are.
+    /// Returns the number of sentinels.
     pub fn count(&self) -> u32 {
         u32::try_from(self.addresses.len()).unwrap_or(u32::MAX)
     }

@@ -27,7 +27,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// The most names one MGET has: one command must not hold the server up.
 const MGET: usize = 1000;
-/// How long a version lasts that replaces another, in milliseconds. An hour: whoever stores an entry with it prolongs it.
+/// The time to live of a tag version that replaces another, in milliseconds. One hour: storing an entry with it
+/// prolongs it.
 pub(super) const REPLACED_LASTS: &[u8] = b"3600000";
 
 /// Redis, wherever it is.
@@ -40,7 +41,7 @@ pub struct RedisStore {
     pub(super) invalidation_replicas: u32,
     /// The deadline of a call.
     pub(super) timeout: Duration,
-    /// What was removed lately.
+    /// The recent removals.
     record: Arc<Record>,
 }
 
@@ -478,7 +479,7 @@ impl RedisStore {
         stamps.into_iter().collect()
     }
 
-    /// Stores entries with what goes beside them.
+    /// Stores entries with the commands that accompany them.
     async fn write_with_more(&self, mut commands: Commands, prefix: &str, entries: &[Write]) -> Vec<Result<bool>> {
         let mut beside = self.push_beside(&mut commands, prefix, entries);
         let mut outcomes: Vec<Result<bool>> = entries.iter().map(|_| Err(unexpected())).collect();

@@ -16,14 +16,14 @@ use crate::byte_strings::ByteStrings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::wire::{Server, protocol};
 
-/// How often a part or all of a walk begins again.
+/// The most restarts of a walk or of a part of it.
 const RESTARTS: u16 = 16;
 /// The pages of a server beyond what its names take: as many as a table of a hundred million buckets without names.
 const SPARE_PAGES: u64 = 10_000;
 /// The pages of a server that does not tell how many names it has.
 const UNTOLD_PAGES: u32 = 1 << 24;
 
-/// Some names from a position on.
+/// Returns some names from a position on.
 pub async fn page(
     store: &RedisStore,
     prefix: &str,
@@ -40,7 +40,7 @@ pub async fn page(
     let mut found = ByteStrings::default();
     if let Some(server) = layout.servers.get(at.part as usize) {
         let listed = step(server, &mut at, &glob(prefix, part)).await?;
-        // What a server returns is looked at again: no glob of ours may reach another prefix.
+        // The names that a server returns are checked again: no glob of the library may reach another prefix.
         let ours =
             if matches!(part, Part::All) { format!("{prefix}:").into_bytes() } else { names::entry(prefix, b"") };
         listed.iter().filter(|name| name.starts_with(&ours)).for_each(|name| found.push(name));
@@ -92,7 +92,7 @@ fn changing() -> Error {
     Error::new(ErrorKind::Busy, text)
 }
 
-/// The next names of a server; the position is where it goes on.
+/// Returns the next names of a server, and moves the position behind them.
 async fn step(server: &Server, at: &mut Position, glob: &[u8]) -> Result<ByteStrings> {
     if at.offset != 0 {
         let (names, cursor, process) = next(server, at, glob).await?;
@@ -132,7 +132,7 @@ async fn first(server: &Server, at: &mut Position, glob: &[u8]) -> Result<ByteSt
     Ok(names)
 }
 
-/// Those after a cursor, and the process that answered.
+/// Returns the names after a cursor, and the process that answered.
 async fn next(server: &Server, at: &Position, glob: &[u8]) -> Result<(ByteStrings, u64, u64)> {
     let mut request = Vec::new();
     command(&mut request, &[b"SCAN", at.offset.to_string().as_bytes(), b"MATCH", glob, b"COUNT", COUNT]);

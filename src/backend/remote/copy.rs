@@ -10,7 +10,7 @@ use crate::entry::{self, Entry, TagStamp};
 use crate::error::Result;
 use crate::value::Value;
 
-/// How long a version that a copy creates lasts until the copy is stored, which prolongs it.
+/// The time to live of a tag version that a copy creates. Storing the copy prolongs it.
 const BATCH: Duration = Duration::from_secs(60);
 
 /// What an entry says of itself: its value, its tags, and its end where it has that.

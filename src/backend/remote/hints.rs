@@ -27,7 +27,7 @@ struct KnownStamp {
 pub struct End {
     /// Milliseconds of the coarse clock; 0 where it is not known.
     pub at_ms: u64,
-    /// How often a server had turned out to be another when this was known: one that changed since may not know it.
+    /// The number of server changes when this was learned: a server that changed since may not have it.
     pub changes: u64,
 }
 
@@ -133,7 +133,7 @@ mod tests {
         hints.lasts_until(&old, end(40, 0));
         hints.saw_stamps(&[old]);
         assert_eq!((hints.end_of(&old), hints.end_of(&new)), (end(50, 0), End::default()));
-        // What was known of another server counts no longer.
+        // What was known of the server before it changed no longer counts.
         hints.lasts_until(&old, end(30, 1));
         hints.lasts_until(&old, end(60, 0));
         assert_eq!(hints.end_of(&old), end(30, 1));

@@ -1,9 +1,9 @@
-//! How long tag versions last: never less than the entries that carry them, and not for ever.
+//! The lifetime of tag versions: never shorter than that of the entries that carry them, and not for ever.
 //!
 //! A version that expires makes its entries misses, so it has to outlive them.
-//! What is known of its end spares the command that would prolong it: a version
-//! is prolonged to twice the time that is needed, so that a tag in steady use
-//! costs one such command in the time that its entries live.
+//! A version is prolonged to twice the time that is needed, and its expiry is
+//! remembered: a tag in steady use costs one such command in the time that its
+//! entries live.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::clock::coarse_millis;
 use crate::entry::TagStamp;
 use crate::error::Result;
 
-/// What a version lasts beyond its entries at least.
+/// The least time that a version outlives its entries.
 const MARGIN: Duration = Duration::from_secs(1);
 /// Half of it, in milliseconds, is for the time that passes until an entry is stored.
 const MARGIN_MS: u64 = 1000;
@@ -22,13 +22,13 @@ const MARGIN_MS: u64 = 1000;
 const NEVER: u64 = u64::MAX;
 
 impl Lasting {
-    /// How long the version is made to last; `None`: for ever.
+    /// Returns the time to live that the version gets; `None`: for ever.
     pub fn lifetime(&self) -> Option<Duration> {
         self.ttl.map(|ttl| ttl.saturating_mul(2).saturating_add(MARGIN))
     }
 }
 
-/// How long a version lasts that is created for entries of this time to live.
+/// Returns the time to live of a version that is created for entries with this time to live.
 pub fn first_lifetime(ttl: Option<Duration>) -> Option<Duration> {
     ttl.map(|ttl| ttl.saturating_add(MARGIN))
 }

@@ -2,8 +2,8 @@
 
 use crate::error::Result;
 
-/// What becomes of each name: of which each command is a part, how many replies are still to come, and what those that
-/// came say together.
+/// The state of names that take several commands each: the name of each command, and for each name the number of
+/// replies that are still to come and the combined outcome of those that were received.
 pub struct Parts {
     name_of: Vec<usize>,
     names: Vec<(usize, Result<bool>)>,

@@ -1,4 +1,4 @@
-//! What a prefix holds: counted where few names are all there are, else estimated from some of them.
+//! The size of a prefix: counted if the server has few names, else estimated from a sample.
 
 use super::{Remote, Store};
 use crate::backend::Usage;
@@ -15,7 +15,7 @@ pub struct Sample {
     pub names: ByteStrings,
     /// The bytes that each takes.
     pub sizes: Vec<u64>,
-    /// How many times as many names of entries the server has; `None`: these are all.
+    /// The ratio of the server's entries to the names here; `None`: these are all.
     pub scale: Option<f64>,
 }
 
@@ -33,7 +33,7 @@ impl<S: Store> Remote<S> {
         Ok(usage)
     }
 
-    /// How many entries of a sample can be read, and their bytes.
+    /// Returns the number of entries of a sample that can be read, and their bytes.
     async fn readable_of(&self, sample: &Sample) -> Result<(u64, u64)> {
         let mut sized: Vec<(&[u8], u64)> = sample.names.iter().zip(sample.sizes.iter().copied()).collect();
         sized.sort_unstable();

@@ -56,11 +56,11 @@ pub struct Lasting {
 pub struct Indexed {
     /// The tag, the name, and the mark by which the store knows this note; sorted by tag.
     pub notes: Vec<(u64, Vec<u8>, u64)>,
-    /// Whether an index of each tag was there to be read.
+    /// True if each tag had an index that could be read.
     pub is_whole: bool,
 }
 
-/// What was removed.
+/// A removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removal<'a> {
     /// Everything of the prefix.
@@ -71,7 +71,7 @@ pub enum Removal<'a> {
     Names(&'a [&'a [u8]]),
 }
 
-/// What happens to a tag version that is missing.
+/// The handling of a tag version that is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
     /// It stays missing.
@@ -81,7 +81,7 @@ pub enum Missing {
 }
 
 impl Missing {
-    /// Whether it is created.
+    /// Returns whether the version is created.
     pub fn is_created(self) -> bool {
         self != Self::Stays
     }
@@ -103,10 +103,11 @@ pub trait Store: Send + Sync + 'static {
     const NAME: &'static str;
     /// Whether entries carry their deadline, since the store's clock is too coarse.
     const DEADLINES: bool;
-    /// Whether tag versions expire, and have to be made to last as long as the entries that carry them.
+    /// True if tag versions expire, and have to be prolonged to outlive the entries that carry them.
     const VERSIONS_EXPIRE: bool = false;
 
-    /// How often a server turned out to be another than before: what was known of its data may be wrong since.
+    /// Returns the number of times that a server was replaced or restarted. What was known of its data before may be
+    /// wrong.
     fn changes(&self) -> u64 {
         0
     }
@@ -116,7 +117,7 @@ pub trait Store: Send + Sync + 'static {
     fn is_one_server(&self) -> bool;
     /// The server, or servers, for messages.
     fn server(&self) -> String;
-    /// What the servers are to each other, as far as it is known now.
+    /// Returns the topology of the servers, as far as it is known now.
     fn topology(&self) -> Option<&'static str> {
         None
     }
@@ -125,7 +126,7 @@ pub trait Store: Send + Sync + 'static {
     /// The key in a name that was listed, or `None` if the entry has it.
     fn key_of<'a>(&self, prefix: &str, name: &'a [u8]) -> Option<std::borrow::Cow<'a, [u8]>>;
 
-    /// Whether every server has reported what an entry depends on: the server's limits and its clock.
+    /// Returns whether every server has reported what an entry depends on: the server's limits and its clock.
     fn is_ready(&self) -> bool {
         true
     }
@@ -249,7 +250,7 @@ pub trait Store: Send + Sync + 'static {
         async { Ok(()) }
     }
 
-    /// Whether a removal is done only when replicas have it: `confirm` has to be asked.
+    /// Returns whether a removal is done only when replicas have it: `confirm` has to be called then.
     fn waits_for_replicas(&self) -> bool {
         false
     }

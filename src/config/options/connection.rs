@@ -58,7 +58,7 @@ pub(super) const CONNECTION: &[Row<Options>] = &[
     row("socket_connect_timeout connect_timeout", Time(1..=DAY, |c| &mut c.config.connect_timeout), "2s", "The longest that one connection may take to be made. A bare number is in seconds; one over 60 causes a warning."),
     row("socket_keepalive", Flag(|c, on| c.keepalive = on), "true", "TCP asks whether an idle server is still there."),
     row("socket_keepalive_options", Rows(PROBES), "", "Seconds of silence before the first probe (30), seconds between two (5), and probes without an answer until the connection is lost (3). Also `idle`, `interval`, `count`."),
-    row("retry_on_timeout", Flag(|c, on| c.config.retry_on_timeout = on), "true", "Sends an idempotent command again, within the deadline, when its answer was lost. A `set` that was sent twice can overwrite a newer value that another process stored in between; with `false` such a call fails instead."),
+    row("retry_on_timeout", Flag(|c, on| c.config.retry_on_timeout = on), "true", "Retries an idempotent command within the deadline if its reply was lost. A `set` that was sent twice can overwrite a newer value that another process stored in between; with `false` such a call fails instead."),
     row("health_check_interval", Time(0..=DAY, |c| &mut c.config.health_check_interval), "30s", "Time between two checks of an idle connection; 0: never."),
     row("connect", Choice(CONNECT), "eager", "Connects while the cache is opened, which then fails if the server does; or at the first call."),
     row("max_pending", SmallCount(1..=1_000_000, |c| &mut c.config.max_pending), "1000", "Calls under way a server; one more gets `YC_E_BUSY`."),
@@ -66,7 +66,7 @@ pub(super) const CONNECTION: &[Row<Options>] = &[
     row("tcp_nodelay", Flag(|c, on| c.config.nodelay = on), "true", "Small packets are sent at once."),
 ];
 
-/// The given fields that limit how long a server may take.
+/// Returns the given fields that limit the time of a server.
 pub(in crate::config) fn timeouts(fields: &[Field]) -> Vec<&Field> {
     let rows = CONNECTION.iter().filter(|row| ["socket_timeout", "socket_connect_timeout"].contains(&row.name()));
     rows.filter_map(|row| row.given(fields)).collect()

@@ -43,11 +43,11 @@ pub(super) struct Options {
 
 #[rustfmt::skip]
 pub(super) const REDIS: &[Row<Options>] = &[
-    or_variable("REDIS_URL", row("url redis_url", Url("rediss://user:password@host:6379/0"), "", "Schemes: `redis`, `rediss` (TLS), `redis+unix`, `unix`, `redis+sentinel`, `redis+cluster`, and the last two with `rediss`; `valkey` stands for `redis` in each. An option may also stand beside it if both say the same. The variable counts where nothing names a server.")),
+    or_variable("REDIS_URL", row("url redis_url", Url("rediss://user:password@host:6379/0"), "", "Schemes: `redis`, `rediss` (TLS), `redis+unix`, `unix`, `redis+sentinel`, `redis+cluster`, and the last two with `rediss`; `valkey` stands for `redis` in each. An option may also be given together with it if both say the same. The variable is used if nothing else names a server.")),
     row("host", Host(|r| &mut r.host), "localhost", "The server."),
     row("port", Port(|r| &mut r.port), "6379", "Its port."),
     row("socket_path unix_socket_path", Path(|r| &mut r.socket), "", "The server's Unix socket, in place of host and port."),
-    row("cluster", Flag(|r, on| r.cluster = Some(on)), "", "`true`: the servers are a cluster, which is found from `nodes`, or from host and port. `false`: a server that is a node of a cluster is refused. Without it the server is asked."),
+    row("cluster", Flag(|r, on| r.cluster = Some(on)), "", "`true`: the servers are a cluster, which is found from `nodes`, or from host and port. `false`: a server that is a node of a cluster is refused. Without it the library asks the server."),
     row("nodes", Addresses(REDIS_PORT, |r| &mut r.nodes), "", "Some nodes of a cluster."),
     row("sentinels", Addresses(SENTINEL_PORT, |r| &mut r.sentinels), "", "Sentinels that know the master, in place of host and port; their default port is 26379."),
     row("sentinel_master master_name", Text(|r| &mut r.master), "", "What the sentinels call the master."),
@@ -58,9 +58,9 @@ pub(super) const REDIS: &[Row<Options>] = &[
     row("password", Password(|r| &mut r.password), "", "The password."),
     row("replica_reads read_from_replicas", Flag(|r, on| r.replica_reads = on), "false", "Reads may go to replicas, which may be behind; for a cluster or sentinels."),
     row("tag_index", Flag(|r, on| r.tag_index = on), "false", "Keeps for each tag an index of its keys."),
-    row("replay_window", Time(0..=3_600_000, |r| &mut r.replay_window), "60s", "How long a process remembers what it invalidated, deleted and flushed. When a server restarts or is replaced, the process removes this again before it reads. `0`: it remembers nothing."),
+    row("replay_window", Time(0..=3_600_000, |r| &mut r.replay_window), "60s", "The time that a process remembers its invalidations, deletes and flushes. When a server restarts or is replaced, the process replays them before it reads. `0`: nothing is remembered."),
     row("on_restart", Choice(&[("replay", |r| r.on_restart = OnRestart::Replay), ("renew", |r| r.on_restart = OnRestart::Renew)]), "replay", "`renew` empties the whole prefix when a server restarts or is replaced, once for all processes."),
-    row("invalidation_replicas", SmallCount(0..=100, |r| &mut r.invalidation_replicas), "0", "How many replicas have to receive an invalidation, a delete or a flush before it is reported as done; `YC_E_TIMEOUT` if they do not."),
+    row("invalidation_replicas", SmallCount(0..=100, |r| &mut r.invalidation_replicas), "0", "The number of replicas that have to receive an invalidation, a delete or a flush before it is reported as done; `YC_E_TIMEOUT` if they do not."),
     row("connection_pool_kwargs", Group(&[]), "", "The options in it count as the section's own."),
 ];
 

@@ -242,7 +242,7 @@ fn who_is_killed_while_it_leads_or_while_nobody_does_fails_all_that_wait() {
     pair.assert_over();
 }
 
-/// A request whose caller has not looked yet is nobody to hand over to: those that sleep come first.
+/// A leader does not hand over to a request whose caller has not polled yet: those that sleep come first.
 #[test]
 fn a_leader_hands_over_to_who_sleeps() {
     let pair = Pair::new();

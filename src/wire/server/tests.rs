@@ -8,7 +8,7 @@ use super::*;
 use crate::config::{BackendConfig, Config};
 use crate::wire::{Frame, MAX_LINE};
 
-/// Where the server listens; a reply is a line.
+/// A protocol whose replies are lines, with the port of the server.
 struct Lines(u16);
 
 struct Line;

@@ -121,7 +121,7 @@ fn about<const N: usize>(key: &[u8], fields: [(&str, Json); N]) -> Json {
     Json::Object(bytes::object("key", key).into_iter().chain(named).collect::<Map<_, _>>())
 }
 
-/// As `--ttl` takes it, to the millisecond and never `0.000s`.
+/// Formats a time as `--ttl` takes it, to the millisecond and never `0.000s`.
 fn time(left: Duration) -> String {
     format!("{:.3}s", Duration::from_millis(left_millis(left)).as_secs_f64())
 }
