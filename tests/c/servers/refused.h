@@ -5,9 +5,9 @@
 #include "numbered.h"
 #include "watch.h"
 
-enum { REFUSED_DEADLINE_MS = 1000, REFUSED_OPEN_MS = 3000, MAX_URL = 1024 };
+enum { REFUSED_DEADLINE_MS = 3000, REFUSED_OPEN_MS = 6000, MAX_URL = 1024 };
 
-static const char REFUSED_OPTIONS[] = "socket_timeout=1s&socket_connect_timeout=1s";
+static const char REFUSED_OPTIONS[] = "socket_timeout=3s&socket_connect_timeout=3s";
 
 /* The message names the server; `named` is how. */
 static inline void check_message(const yc_error *error, const char *named) {
