@@ -200,8 +200,13 @@ fn noted(reply: RepliesOf) -> Option<Vec<(Vec<u8>, u64)>> {
     if let Some(Reply::Error(_)) = reply.clone().next() {
         return None;
     }
-    let parts: Vec<&[u8]> = reply.filter_map(Reply::bytes).collect();
-    Some(parts.chunks_exact(2).filter_map(|pair| Some((pair[0].to_vec(), parse(pair[1])?))).collect())
+    let mut elements = reply;
+    let Some(Reply::Array(count)) = elements.next() else { return None };
+    let parts: Vec<&[u8]> = elements.map(Reply::bytes).collect::<Option<_>>()?;
+    if parts.len() as u64 != count || count % 2 == 1 {
+        return None;
+    }
+    parts.chunks_exact(2).map(|pair| Some((pair[0].to_vec(), parse(pair[1])?))).collect()
 }
 
 /// The mark of an entry that is stored now: no other note has it.

@@ -133,7 +133,15 @@ impl Replay {
             replace.push(&[b"SET", &name, fresh.to_string().as_bytes(), b"PX", REPLACED_LASTS]);
             self.record.renew_tag(*tag, *version, fresh);
         }
-        replace.run(connection).await.map(drop)
+        match replace.run(connection).await {
+            // A full server still removes: a version that is missing makes misses too.
+            Err(error) if error.kind() == ErrorKind::ServerMemory => {
+                let mut remove = Pipeline::default();
+                tags.iter().for_each(|(tag, _)| remove.push(&[b"UNLINK", &names::stamp(&self.prefix, *tag)]));
+                remove.run(connection).await.map(drop)
+            }
+            done => done.map(drop),
+        }
     }
 
     /// Removes everything of the prefix once after each start of a server; a marker says that it is done. Where it is
@@ -177,18 +185,18 @@ impl Replay {
     }
 }
 
-/// Removes the entries of names that are not those that were set since.
+/// Removes the entries of names that are not those that were set since. A name that is gone needs no write, which the
+/// server may refuse at this moment.
 async fn remove_others(connection: &Greeting<'_>, names: &[(Box<[u8]>, Option<u64>)]) -> Result<()> {
-    let set_again = || names.iter().filter_map(|(name, mark)| Some((name, (*mark)?)));
-    let mut look = Pipeline::default();
-    set_again().for_each(|(name, _)| look.push(&[b"GETRANGE", name, b"-8", b"-1"]));
-    let found = look.run(connection).await?;
-    let is_right = |(mark, found): (u64, Option<Vec<u8>>)| found.is_none_or(|found| found == mark.to_le_bytes());
-    let right: Vec<bool> = set_again().map(|(_, mark)| mark).zip(found).map(is_right).collect();
-    let wrong = set_again().zip(right).filter(|(_, right)| !right).map(|((name, _), _)| name);
-    let mut remove = Pipeline::default();
-    let deleted = names.iter().filter(|(_, mark)| mark.is_none()).map(|(name, _)| name);
-    deleted.chain(wrong).for_each(|name| remove.push(&[b"UNLINK", name]));
+    let (mut look, mut remove) = (Pipeline::default(), Pipeline::default());
+    names.iter().for_each(|(name, _)| look.push(&[b"GETRANGE", name, b"-8", b"-1"]));
+    for ((name, mark), found) in names.iter().zip(look.run(connection).await?) {
+        // None: another node has the name.
+        let found = found.filter(|found| !found.is_empty());
+        if found.is_some_and(|found| mark.is_none_or(|mark| found != mark.to_le_bytes())) {
+            remove.push(&[b"UNLINK", name]);
+        }
+    }
     remove.run(connection).await.map(drop)
 }
 

@@ -24,9 +24,12 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The most counts of all entries that are made while slots move.
 const COUNTS: u32 = 3;
 
-async fn scan(server: &Server, cursor: u64, glob: &[u8]) -> Result<(ByteStrings, u64)> {
-    let reply = reply_of(server, &[b"SCAN", cursor.to_string().as_bytes(), b"MATCH", glob, b"COUNT", COUNT]).await?;
-    names_of(server, RepliesOf(&reply))
+async fn scan(server: &Server, cursor: u64, glob: &[u8], process: Option<u64>) -> Result<(ByteStrings, u64, u64)> {
+    let mut request = Vec::new();
+    command(&mut request, &[b"SCAN", cursor.to_string().as_bytes(), b"MATCH", glob, b"COUNT", COUNT]);
+    let replies = replies_of(server, &request, 1, process).await?;
+    let (listed, next) = names_of(server, RepliesOf(&replies.bytes))?;
+    Ok((listed, next, replies.connection.identity().process))
 }
 
 /// The names in a reply to SCAN, and the next cursor.
@@ -115,8 +118,13 @@ async fn sample_of(store: &RedisStore, prefix: &str, servers: &[Arc<Server>]) ->
 /// The entries among the first names of a server, and whether these are all.
 async fn first_entries(server: &Server, prefix: &str) -> Result<(ByteStrings, bool)> {
     let (glob, mut cursor, mut listed) = (names::entries_glob(prefix, b""), 0, ByteStrings::default());
+    let mut process = None;
     for _ in 0..SAMPLED_PAGES {
-        let (page, next) = scan(server, cursor, &glob).await?;
+        let (page, next, answered) = scan(server, cursor, &glob, process).await?;
+        // The cursor of another process means nothing: what was listed is a part.
+        if process.replace(answered).is_some_and(|before| before != answered) {
+            return Ok((listed, false));
+        }
         page.iter().filter(|name| names::key(prefix, name).is_some()).for_each(|name| listed.push(name));
         cursor = next;
         if cursor == 0 {

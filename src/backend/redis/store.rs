@@ -13,7 +13,7 @@ use super::record::Record;
 use super::resp::{RepliesOf, Reply};
 use super::route::Route;
 use super::run::{Policy, run};
-use super::{details, names, scan, walk};
+use super::{details, names, refusal, scan, walk};
 use crate::backend::remote::{
     EachBytes, EachDone, Indexed, Lasting, Missing, Pairing, Part, Parts, Removal, Sample, Store, Write, first_lifetime,
 };
@@ -30,6 +30,9 @@ const MGET: usize = 1000;
 /// The time to live of a tag version that replaces another, in milliseconds. One hour: storing an entry with it
 /// prolongs it.
 pub(super) const REPLACED_LASTS: &[u8] = b"3600000";
+
+/// The most attempts at a removal during which a server is replaced: it may be lost before it is noted for a replay.
+const REPEATS: usize = 8;
 
 /// Redis, wherever it is.
 pub struct RedisStore {
@@ -116,7 +119,7 @@ impl RedisStore {
                     too_long.extend(chunk);
                     Pairing::Right
                 }
-                reply => hand_out(chunk, reply, each),
+                reply => hand_out(chunk, reply, &self.route, each),
             }
         };
         self.run(&commands, &mut each_reply).await;
@@ -134,7 +137,7 @@ impl RedisStore {
 }
 
 /// Hands the elements of an array to their names.
-fn hand_out(names: std::ops::Range<usize>, reply: Result<RepliesOf>, each: EachBytes<'_>) -> Pairing {
+fn hand_out(names: std::ops::Range<usize>, reply: Result<RepliesOf>, route: &Route, each: EachBytes<'_>) -> Pairing {
     let mut pairing = Pairing::Right;
     match reply {
         Err(error) => {
@@ -143,9 +146,17 @@ fn hand_out(names: std::ops::Range<usize>, reply: Result<RepliesOf>, each: EachB
             }
         }
         Ok(mut elements) => {
-            let is_whole = elements.next() == Some(Reply::Array(names.len() as u64));
+            let mut is_whole = elements.next() == Some(Reply::Array(names.len() as u64));
             for index in names {
-                let value = elements.next().filter(|_| is_whole).ok_or_else(unexpected).map(stored);
+                let value = match elements.next().filter(|_| is_whole) {
+                    Some(Reply::Bulk(value)) => Ok(value),
+                    // From a proxy: MGET itself has none for a single name.
+                    Some(Reply::Error(text)) => Err(refusal::error(&route.name(), text)),
+                    _ => {
+                        is_whole = false;
+                        Err(unexpected())
+                    }
+                };
                 if each(index, value) == Pairing::Wrong || !is_whole {
                     pairing = Pairing::Wrong;
                 }
@@ -166,6 +177,12 @@ fn stored(reply: Reply<'_>) -> Option<&[u8]> {
 /// The bytes of a reply that is one string.
 fn string<'a>(mut reply: RepliesOf<'a>) -> Option<&'a [u8]> {
     reply.next().and_then(stored)
+}
+
+#[cold]
+fn replaced(servers: &str) -> Error {
+    let text = format!("{servers}: the server was replaced {REPEATS} times during the removal; repeat the call");
+    Error::new(ErrorKind::Busy, text)
 }
 
 #[cold]
@@ -254,7 +271,7 @@ impl Store for RedisStore {
             commands.push(name, &[b"UNLINK", name]);
         }
         let mut parts = Parts::new((0..commands.len()).map(|index| index / 2).collect());
-        let mut heads = vec![None; names.len()];
+        let (mut heads, mut removed) = (vec![None; names.len()], Vec::with_capacity(names.len()));
         let mut each_reply = |index: usize, reply: Result<RepliesOf>| {
             let is_there = reply.map(|mut reply| match reply.next() {
                 Some(Reply::Number(removed)) => removed > 0,
@@ -264,12 +281,16 @@ impl Store for RedisStore {
                 }
             });
             let Some((name, is_there)) = parts.add(index, is_there) else { return Pairing::Right };
+            if is_there.is_ok() {
+                removed.push(names[name]);
+            }
             let head = heads[name].as_deref();
             each(name, is_there.map(|is_there| head.filter(|head| is_there && !head.is_empty())))
         };
         self.run(&commands, &mut each_reply).await;
-        // Not noted before: a replay on the connection that this waits for would remove what is to be counted.
-        self.record.note_names(names);
+        // Noted when it is done: a replay on the connection that this waits for would remove what is to be counted, and
+        // a removal that the server refused must not be made up for later.
+        self.record.note_names(&removed);
     }
 
     async fn expire<'a>(&'a self, name: &'a [u8], ttl: Option<Duration>) -> Result<bool> {
@@ -355,14 +376,21 @@ impl Store for RedisStore {
     }
 
     async fn replace_stamps<'a>(&'a self, prefix: &'a str, tags: &'a [u64]) -> Result<()> {
-        let mut commands = self.commands(Kind::Repeatable);
-        for tag in tags {
-            let name = names::stamp(prefix, *tag);
-            let version = commands.push_with_version(&name, &[b"SET", &name], &[b"PX", REPLACED_LASTS])?;
+        for _ in 0..REPEATS {
+            let (changes, mut versions) = (self.record.changes(), Vec::with_capacity(tags.len()));
+            let mut commands = self.commands(Kind::Repeatable);
+            for tag in tags {
+                let name = names::stamp(prefix, *tag);
+                versions.push(commands.push_with_version(&name, &[b"SET", &name], &[b"PX", REPLACED_LASTS])?);
+            }
+            self.all_done(&commands).await?;
             // A repeated attempt sends another version. A replay then replaces it once more, which costs misses alone.
-            self.record.note_tag(*tag, version);
+            tags.iter().zip(versions).for_each(|(tag, version)| self.record.note_tag(*tag, version));
+            if self.record.changes() == changes {
+                return Ok(());
+            }
         }
-        self.all_done(&commands).await
+        Err(replaced(&self.route.name()))
     }
 
     async fn indexed<'a>(&'a self, prefix: &'a str, tags: &'a [u64]) -> Result<Option<Indexed>> {
@@ -388,13 +416,18 @@ impl Store for RedisStore {
     }
 
     async fn unlink<'a>(&'a self, names: &'a [&'a [u8]]) -> Result<()> {
-        self.record.note_names(names);
         let mut commands = self.commands(Kind::Repeatable);
         // A flush does not make a server one that restarted.
         names.iter().filter(|name| !names::is_marker(name)).for_each(|name| commands.push(name, &[b"UNLINK", name]));
-        let done = self.all_done(&commands).await;
-        self.record.note_names(names);
-        done
+        for _ in 0..REPEATS {
+            let changes = self.record.changes();
+            self.all_done(&commands).await?;
+            self.record.note_names(names);
+            if self.record.changes() == changes {
+                return Ok(());
+            }
+        }
+        Err(replaced(&self.route.name()))
     }
 
     async fn sample<'a>(&'a self, prefix: &'a str) -> Result<Vec<Sample>> {

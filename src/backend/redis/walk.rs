@@ -5,6 +5,8 @@
 //! layouts begins again. While keys move one by one, a pass may miss one that goes from a server it has yet to see to
 //! one it has seen. A key moves once in a layout, so that the next pass over the same layout finds it.
 
+use std::time::Duration;
+
 use super::layout::Layout;
 use super::names;
 use super::resp::{RepliesOf, Reply, command};
@@ -13,11 +15,14 @@ use super::store::RedisStore;
 use crate::backend::remote::Part;
 use crate::backend::{Epoch, Position};
 use crate::byte_strings::ByteStrings;
+use crate::caller;
 use crate::error::{Error, ErrorKind, Result};
 use crate::wire::{Server, protocol};
 
 /// The most restarts of a walk or of a part of it.
 const RESTARTS: u16 = 16;
+/// The pause before the first restart; each that follows is longer by as much.
+const PAUSE: Duration = Duration::from_millis(10);
 /// The pages of a server beyond what its names take: as many as a table of a hundred million buckets without names.
 const SPARE_PAGES: u64 = 10_000;
 /// The pages of a server that does not tell how many names it has.
@@ -36,6 +41,7 @@ pub async fn page(
         at.epoch.layout = layout.hash;
     } else if at.epoch.layout != layout.hash {
         at = again(at, &layout, false)?;
+        caller::pause(PAUSE * at.epoch.restarts.into()).await;
     }
     let mut found = ByteStrings::default();
     if let Some(server) = layout.servers.get(at.part as usize) {
@@ -68,7 +74,9 @@ async fn ended(store: &RedisStore, at: Position) -> Result<Option<Position>> {
     if same && (!now.is_moving || at.epoch.repeated) {
         return Ok(None);
     }
-    again(at, &now, same).map(Some)
+    let next = again(at, &now, same)?;
+    caller::pause(PAUSE * next.epoch.restarts.into()).await;
+    Ok(Some(next))
 }
 
 /// The beginning of another pass.

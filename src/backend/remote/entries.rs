@@ -165,7 +165,8 @@ impl<S: Store> Remote<S> {
         let changes = self.store.changes();
         let step = self.step(names.len(), false, self.store.remove(&names, &mut each)).await;
         let removed = self.those_current(self.outcomes(removed, step)).await;
-        let confirmed = Box::pin(self.confirm_removed(&names, changes)).await;
+        let done: Vec<&[u8]> = names.iter().zip(&removed).filter(|(_, it)| it.is_ok()).map(|(name, _)| *name).collect();
+        let confirmed = Box::pin(self.confirm_removed(&done, changes)).await;
         let done = |it: Option<()>| confirmed.clone().map(|()| it.is_some());
         let there: Vec<Result<bool>> = removed.into_iter().map(|it| it.and_then(done)).collect();
         self.counting.deletes(there.iter().filter(|it| matches!(it, Ok(true))).count() as u64);
@@ -174,7 +175,7 @@ impl<S: Store> Remote<S> {
 
     /// Confirms that names stay removed. A server that was replaced during the removal may have lost it: it is repeated.
     async fn confirm_removed(&self, names: &[&[u8]], changes: u64) -> Result<()> {
-        if self.store.changes() != changes {
+        if self.store.changes() != changes && !names.is_empty() {
             self.store.unlink(names).await?;
         }
         self.confirm(Removal::Names(names)).await

@@ -115,6 +115,22 @@ static void check_mismatches(void) {
     check_mismatch("GETRANGE", ":0\r\n", delete_one);
     check_mismatch("MGET", "*1\r\n$-1\r\n", get_two);
     check_mismatch("MGET", "$-1\r\n", get_two);
+    check_mismatch("MGET", "*2\r\n:1\r\n$-1\r\n", get_two);
+    check_mismatch("MGET", "*2\r\n*1\r\n$1\r\na\r\n$-1\r\n", get_two);
+}
+
+/* A proxy may answer an element of MGET with an error: that key has it, and no other. */
+static void check_refused_element(void) {
+    yc_cache *cache = open_on(redis, "pool_size=1");
+    yc_slice keys[] = {slice("a"), slice("b")};
+    yc_value *values[2];
+    yc_status statuses[2];
+    fake_set(redis, RULES({.word = "MGET", .answer = "*2\r\n-ERR upstream failure\r\n$-1\r\n"}));
+    CHECK_STATUS(yc_get_many(cache, keys, 2, values, statuses, NULL), YC_E_SERVER);
+    CHECK_STATUS(statuses[0], YC_E_SERVER);
+    CHECK_STATUS(statuses[1], YC_MISS);
+    CHECK(!values[0] && !values[1]);
+    close_cache(cache);
 }
 
 /* ---- States that pass ---- */
@@ -343,6 +359,7 @@ int main(void) {
     check_refused_deletes();
     check_refused_parts();
     check_mismatches();
+    check_refused_element();
     check_states();
     check_loading();
     check_closed_connections();

@@ -127,6 +127,28 @@ static void check_clean_restart(void) {
     close_cache(cache);
 }
 
+/* A removal that the server refused is not made up for, and nothing that is removed already needs a write. */
+static void check_refused_removals(void) {
+    yc_cache *cache = open_with("");
+    yc_error *error = NULL;
+    CHECK_STATUS(set(cache, "kept", "value", "tag"), YC_OK);
+    CHECK_STATUS(set(cache, "gone", "value", NULL), YC_OK);
+    CHECK_STATUS(yc_delete(cache, "gone", 4, NULL), YC_OK);
+    CHECK(tell(redis.port, "CONFIG SET min-replicas-to-write 1"));
+    CHECK_STATUS(yc_delete(cache, "kept", 4, &error), YC_E_SERVER);
+    CHECK(yc_error_retryable(error) == 1);
+    yc_error_free(error);
+    CHECK_STATUS(yc_invalidate_tag(cache, "tag", 3, NULL, NULL), YC_E_SERVER);
+    CHECK_STATUS(yc_invalidate_pattern(cache, "k*", 2, NULL, NULL), YC_E_SERVER);
+    CHECK(tell(redis.port, "CONFIG SET min-replicas-to-write 0") && tell(redis.port, "SAVE"));
+    restart(cache);
+    CHECK(tell(redis.port, "CONFIG SET min-replicas-to-write 1"));
+    CHECK_STATUS(get(cache, "kept", "value"), YC_OK);
+    CHECK_STATUS(get(cache, "gone", ""), YC_MISS);
+    CHECK(tell(redis.port, "CONFIG SET min-replicas-to-write 0"));
+    close_cache(cache);
+}
+
 /* ---- Renewed ---- */
 
 static void check_renewed(void) {
@@ -201,6 +223,7 @@ int main(void) {
     check_old_snapshot("&tag_index=true&pool_size=1");
     check_flushed();
     check_clean_restart();
+    check_refused_removals();
     check_renewed();
     check_replicas();
     server_stop(&redis);
