@@ -26,9 +26,9 @@ const PAUSE: Duration = Duration::from_millis(3);
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two walks of ours, so that other processes come to theirs.
 const GAP: Duration = Duration::from_millis(5);
-/// A walk that shows nothing for so long is over,
-const SILENCE: Duration = Duration::from_secs(5);
-/// and so is one that takes so long altogether,
+/// The time without progress that ends a walk: the deadline of a call, within these.
+const SILENCE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(5));
+/// The longest time of a walk.
 const LONGEST: Duration = Duration::from_secs(600);
 /// or that lists so many names more than twice those the server has: names that are set meanwhile are listed too.
 const MORE_NAMES: u64 = 1_000_000;
@@ -97,7 +97,7 @@ async fn walk_for_all(fleet: Arc<Fleet>, index: usize) {
 
 async fn walk(fleet: &Fleet, member: &Member, listeners: Vec<Listener>) {
     let sink = Arc::new(Sink { listeners: Mutex::new(listeners), ..Sink::default() });
-    let walked = watched(&sink, ask(fleet, member, &sink)).await;
+    let walked = watched(fleet, member, &sink, ask(fleet, member, &sink)).await;
     let outcome = walked.and_then(|reply| match &*reply {
         b"END\r\n" | b"EN\r\n" => Ok(true),
         none if none.starts_with(b"NOTSTARTED") => Ok(true),
@@ -149,19 +149,30 @@ async fn ask(fleet: &Fleet, member: &Member, sink: &Arc<Sink>) -> Result<Vec<u8>
 }
 
 /// The answer, unless nothing comes for too long, or too much.
-async fn watched(sink: &Sink, asking: impl Future<Output = Result<Vec<u8>>>) -> Result<Vec<u8>> {
+async fn watched(
+    fleet: &Fleet,
+    member: &Member,
+    sink: &Sink,
+    asking: impl Future<Output = Result<Vec<u8>>>,
+) -> Result<Vec<u8>> {
+    let silence = fleet.connection.timeout.clamp(SILENCE.0, SILENCE.1);
+    let over = |what: String| {
+        let text =
+            format!("{}: the listing {what}: the server is slow or stopped; try again later", member.server.name());
+        Err(Error::new(ErrorKind::Timeout, text))
+    };
     let (mut asking, began) = (std::pin::pin!(asking), Instant::now());
     loop {
         if began.elapsed() > LONGEST {
-            return Err(Error::new(ErrorKind::Timeout, format!("the listing did not end within {LONGEST:?}")));
+            return over(format!("did not end within {LONGEST:?}"));
         }
         let before = sink.progress.load(Relaxed);
         tokio::select! {
             reply = &mut asking => return reply,
-            () = sleep(SILENCE) => {}
+            () = sleep(silence) => {}
         }
         if sink.progress.load(Relaxed) == before {
-            return Err(Error::new(ErrorKind::Timeout, format!("the listing showed nothing for {SILENCE:?}")));
+            return over(format!("showed nothing for {silence:?}"));
         }
     }
 }

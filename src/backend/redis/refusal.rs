@@ -69,6 +69,7 @@ pub fn error(server: &str, text: &[u8]) -> Error {
         }
         _ => (ErrorKind::Server, "see the server's log"),
     };
+    let text = if text.is_empty() { "an error without a text" } else { &text };
     let error = Error::new(kind, format!("{server}: {text}; {remedy}"));
     if PASSING.contains(&code) { error.passing() } else { error }
 }
