@@ -30,7 +30,7 @@ const GAP: Duration = Duration::from_millis(5);
 const SILENCE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(5));
 /// The longest time of a walk.
 const LONGEST: Duration = Duration::from_secs(600);
-/// or that lists so many names more than twice those the server has: names that are set meanwhile are listed too.
+/// The names beyond twice those of the server that end a walk: names that are set meanwhile are listed too.
 const MORE_NAMES: u64 = 1_000_000;
 /// The time between two checks whether the server is enlarging its hash table.
 const LOOK: Duration = Duration::from_millis(50);
