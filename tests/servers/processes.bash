@@ -53,7 +53,8 @@ tell() {
 # A process's start, which tells it from a later one with its number; fails when it has ended.
 started() {
     local stat fields
-    { stat=$(<"/proc/$1/stat"); } 2>/dev/null || return 1
+    # Not $(<file): without the file, bash ends the whole script.
+    stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
     read -ra fields <<<"${stat##*) }"
     [[ ${fields[0]} != Z ]] && echo "${fields[19]}"
 }
