@@ -67,7 +67,7 @@ pub fn call_deadline() -> Option<Instant> {
 }
 
 /// The time that is kept for each server that has not answered yet, so that a silent server takes only its share.
-const KEPT: Duration = Duration::from_millis(50);
+const KEPT: Duration = Duration::from_millis(200);
 
 /// Returns the time until which one server of several is waited for, if so many others have to answer before `end`.
 pub fn share(end: Instant, others: usize, limit: Duration) -> Instant {
