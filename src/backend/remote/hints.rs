@@ -133,7 +133,7 @@ mod tests {
         hints.lasts_until(&old, end(40, 0));
         hints.saw_stamps(&[old]);
         assert_eq!((hints.end_of(&old), hints.end_of(&new)), (end(50, 0), End::default()));
-        // What was known of the server before it changed no longer counts.
+        // A change of the server ends all that was known of it.
         hints.lasts_until(&old, end(30, 1));
         hints.lasts_until(&old, end(60, 0));
         assert_eq!(hints.end_of(&old), end(30, 1));
