@@ -64,7 +64,9 @@ launch() {
     local name=$1
     shift
     mkdir -p "$folder/$name"
-    setsid timeout --kill-after=5 "$lifetime" "$@" >"$folder/$name/log" 2>&1 </dev/null &
+    # Not setsid: Linux weighs each session as a group of its own when it shares out the processors, and let a server
+    # whose session did little wait for seconds while a busy test ran.
+    nohup timeout --kill-after=5 "$lifetime" "$@" >"$folder/$name/log" 2>&1 </dev/null &
     launched=$!
     # Or the shell tells when one is killed. It may have ended already: its port was taken.
     disown "$launched" 2>/dev/null || true
