@@ -6,7 +6,7 @@
 //! ```text
 //! ffi  →  cache (what operations mean)  →  [layer: fallback, catch-up]  →  backend (where entries live)
 //!  ↓       key glob fuzzy ttl latency                                       memory │ remote: redis, memcached
-//! queue (operations that complete later)  →  runtime (one thread)            wire (connections of both)
+//! queue (operations that complete later)  →  runtime (one thread)            net (connections of both)
 //! ```
 
 mod allocation;
@@ -29,6 +29,7 @@ pub mod key;
 pub mod latency;
 mod layer;
 mod log;
+pub mod net;
 mod parker;
 pub mod queue;
 pub mod runtime;
@@ -37,4 +38,3 @@ mod thread;
 pub mod ttl;
 pub mod value;
 pub mod wait;
-pub mod wire;

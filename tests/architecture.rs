@@ -56,23 +56,23 @@ fn only_ffi_waits() {
 }
 
 #[test]
-fn only_the_wire_blocks_the_thread_it_is_polled_on() {
+fn only_net_blocks_the_thread_it_is_polled_on() {
     for (name, code) in code()
         .iter()
-        .filter(|(name, _)| !["ffi/", "wire/", "wait.rs", "caller.rs"].iter().any(|it| name.starts_with(it)))
+        .filter(|(name, _)| !["ffi/", "net/", "wait.rs", "caller.rs"].iter().any(|it| name.starts_with(it)))
     {
         assert!(!code.contains("may_block") && !code.contains("thread::park"), "{name}");
     }
 }
 
 #[test]
-fn the_wire_knows_no_protocol_and_no_backend() {
-    refuse(&["wire/"], &["crate::backend", "crate::cache", "crate::entry"]);
+fn net_knows_no_protocol_and_no_backend() {
+    refuse(&["net/"], &["crate::backend", "crate::cache", "crate::entry"]);
 }
 
 #[test]
 fn what_shared_stores_have_in_common_knows_none_of_them() {
-    refuse(&["backend/remote/"], &["redis", "memcached", "crate::wire"]);
+    refuse(&["backend/remote/"], &["redis", "memcached", "crate::net"]);
 }
 
 #[test]

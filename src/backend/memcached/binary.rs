@@ -3,7 +3,7 @@
 
 use super::command::{Command, Condition, Mismatch, Reply};
 use super::refusal::Refusal;
-use crate::wire::{Frame, Framing};
+use crate::net::{Frame, Framing};
 
 /// The length of a packet's header.
 const HEADER: usize = 24;
@@ -229,7 +229,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::{hostile_bytes, receive_in_pieces};
+    use crate::net::{hostile_bytes, receive_in_pieces};
 
     const GET: Command = Command::Get { name: b"name" };
 

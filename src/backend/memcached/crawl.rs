@@ -18,7 +18,7 @@ use super::traits::{Listing, Traits};
 use super::{names, refusal, statistics};
 use crate::config::Address;
 use crate::error::{Error, ErrorKind, Result};
-use crate::wire::{Dialect, Frame, Framing, Greeting, ask_once};
+use crate::net::{Dialect, Frame, Framing, Greeting, ask_once};
 
 /// A server walks for one client at a time; others are told so, and ask again after this,
 const PAUSE: Duration = Duration::from_millis(3);
@@ -181,7 +181,7 @@ async fn watched(
 #[cold]
 fn refused(member: &Member, reply: &[u8]) -> Error {
     let server = member.server.name();
-    let Some(refusal) = refusal_of(reply) else { return crate::wire::protocol(server, "no answer to a listing") };
+    let Some(refusal) = refusal_of(reply) else { return crate::net::protocol(server, "no answer to a listing") };
     let is = |word: &[u8]| memchr::memmem::find(reply, word).is_some();
     let listing = if is(b"disabled") {
         Listing::NoCrawler
@@ -393,7 +393,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::{hostile_bytes, receive_in_pieces};
+    use crate::net::{hostile_bytes, receive_in_pieces};
 
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]

@@ -18,7 +18,7 @@ use super::traits::Traits;
 use crate::caller;
 use crate::config::{Config, ConnectionConfig, Failover, MemcachedConfig, MemcachedServer};
 use crate::error::{Error, ErrorKind, Result};
-use crate::wire::{Server, Tls};
+use crate::net::{Server, Tls};
 
 /// All servers.
 pub struct Fleet {

@@ -17,7 +17,7 @@ use super::traits::Traits;
 use crate::clock::unix_millis;
 use crate::config::{Address, Secret};
 use crate::error::{Error, ErrorKind, Result};
-use crate::wire::{Dialect, Framing, Greeting};
+use crate::net::{Dialect, Framing, Greeting};
 
 /// How long a stored form may be beyond the largest value: its key, its tags.
 pub const HEADER_ROOM: u64 = 128 * 1024;
@@ -143,7 +143,7 @@ async fn ask_packet(connection: &Greeting<'_>, operation: u8, parts: &Parts<'_>)
     let packet = Packet::take(&mut &*answer).filter(|packet| packet.opcode == operation && packet.opaque == 0);
     packet
         .map(|packet| packet.status)
-        .ok_or_else(|| crate::wire::protocol(connection.server(), "a reply to another request"))
+        .ok_or_else(|| crate::net::protocol(connection.server(), "a reply to another request"))
 }
 
 fn accepted(connection: &Greeting<'_>, status: u16) -> Result<()> {

@@ -9,7 +9,7 @@ use memchr::memchr;
 
 use super::command::{Command, Condition, Mismatch, Reply};
 use super::refusal::Refusal;
-use crate::wire::{Frame, Framing};
+use crate::net::{Frame, Framing};
 
 /// The longest line: a name of 250 bytes is repeated, and a crawler's line writes each byte of it as three.
 const MAX_LINE: usize = 4096;
@@ -282,7 +282,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::{hostile_bytes, receive_in_pieces};
+    use crate::net::{hostile_bytes, receive_in_pieces};
 
     const GET: Command = Command::Get { name: b"name" };
 

@@ -1,7 +1,7 @@
 //! The Memcached backend: one server, or many with the names distributed among them as libmemcached does it.
 //!
 //! ```text
-//! store (entries, stamps) → run (groups, checks, retries) → fleet (servers, ring) → wire
+//! store (entries, stamps) → run (groups, checks, retries) → fleet (servers, ring) → net
 //!   names  expiry  stamps        command: meta | binary        guard (failover)
 //!   listings → crawl (names of a server)
 //! ```

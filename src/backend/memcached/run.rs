@@ -13,7 +13,7 @@ use crate::backend::remote::Pairing;
 use crate::backoff::Backoff;
 use crate::caller;
 use crate::error::{Error, ErrorKind, Result};
-use crate::wire::{Answer, Replies};
+use crate::net::{Answer, Replies};
 
 /// The most attempts that may end with replies that violate the protocol: a pause does not help against them.
 const GARBLED: u32 = 5;
@@ -87,7 +87,7 @@ async fn run_alone(fleet: &Fleet, command: &Command<'_>, each: Each<'_>) -> bool
         Ok(Reply::Refused(Refusal::Later, _)) => return false,
         Ok(reply) => hand_on(0, command, reply, 0, &replies, each),
         Err(mismatch) => {
-            let error = crate::wire::protocol(replies.connection.server(), mismatch.0);
+            let error = crate::net::protocol(replies.connection.server(), mismatch.0);
             replies.connection.kill(error.clone());
             return failed_alone(fleet, command, error, each);
         }
@@ -336,7 +336,7 @@ impl Round<'_> {
             match reply.and_then(|beside| Ok((self.fleet.protocol.read(&mut rest, number, &sent)?, *beside))) {
                 Ok((reply, beside)) => self.answered(*index, reply, beside, group, replies, each),
                 Err(mismatch) => {
-                    let error = crate::wire::protocol(replies.connection.server(), mismatch.0);
+                    let error = crate::net::protocol(replies.connection.server(), mismatch.0);
                     replies.connection.kill(error.clone());
                     return self.failed(&group.commands[at..], &Failure { error, unsent: false }, each);
                 }
@@ -427,11 +427,11 @@ fn hand_on(index: usize, command: &Command, reply: Reply, beside: u32, replies: 
             each(index, Err(error), beside)
         }
         _ => {
-            each(index, Err(crate::wire::protocol(server, "a reply to another command")), beside);
+            each(index, Err(crate::net::protocol(server, "a reply to another command")), beside);
             Pairing::Wrong
         }
     };
     if pairing == Pairing::Wrong {
-        replies.connection.kill(crate::wire::protocol(server, "the answer to another command"));
+        replies.connection.kill(crate::net::protocol(server, "the answer to another command"));
     }
 }

@@ -20,7 +20,7 @@ use super::slots::{Range, SLOTS, ranges};
 use crate::config::{Address, ConnectionConfig};
 use crate::entry::fingerprint;
 use crate::error::{Error, ErrorKind, Result};
-use crate::wire::{Server, Tls, ask_once, protocol};
+use crate::net::{Server, Tls, ask_once, protocol};
 
 /// The map is asked for again after this long, changed or not.
 const ROUTINE: Duration = Duration::from_secs(30);

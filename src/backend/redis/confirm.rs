@@ -15,7 +15,7 @@ use super::{refusal, route::Route};
 use crate::backend::remote::Removal;
 use crate::caller;
 use crate::error::{Error, ErrorKind, Result};
-use crate::wire::{Server, protocol};
+use crate::net::{Server, protocol};
 
 /// The most that is left for the answer when WAIT ends, which servers notice ten times a second.
 const MARGIN: Duration = Duration::from_millis(500);

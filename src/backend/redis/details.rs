@@ -8,8 +8,8 @@ use super::scan::{ask, reply_of};
 use super::{names, refusal};
 use crate::backend::remote::RollCall;
 use crate::error::Result;
+use crate::net::Server;
 use crate::shown::shown;
-use crate::wire::Server;
 
 /// The fields of INFO that are passed on, and what they are called there.
 const NUMBERS: [(&str, &str); 10] = [

@@ -10,7 +10,7 @@ use super::cluster::Cluster;
 use super::greet::Login;
 use crate::config::{Address, ConnectionConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::wire::{Server, Tls};
+use crate::net::{Server, Tls};
 
 /// A server that was given alone, with what is known of it.
 pub struct Found {

@@ -11,8 +11,8 @@ use super::sentinel::Sentinels;
 use super::{info, refusal};
 use crate::config::{Address, Secret};
 use crate::error::{Error, ErrorKind, Result};
+use crate::net::{Dialect, Framing, Greeting, Identity, ReplyLimit};
 use crate::shown::shown;
-use crate::wire::{Dialect, Framing, Greeting, Identity, ReplyLimit};
 
 /// How long a string may be beyond the largest value: the header of an entry with its tags.
 const HEADER_ROOM: u64 = 64 * 1024;

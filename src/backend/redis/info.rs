@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use super::resp::{RepliesOf, Reply};
 use crate::entry::fingerprint;
-use crate::wire::Identity;
+use crate::net::Identity;
 
 /// The fields of an INFO reply; none if the server refused to tell.
 pub fn fields(reply: RepliesOf<'_>) -> impl Iterator<Item = (&str, &str)> {

@@ -15,7 +15,7 @@ use super::slots::SLOTS;
 use crate::caller;
 use crate::entry::fingerprint;
 use crate::error::{Error, ErrorKind, Result};
-use crate::wire::{Server, protocol};
+use crate::net::{Server, protocol};
 
 /// The most surveys that are made while slots have no owner, and the time between two of them.
 const LOOKS: u32 = 20;

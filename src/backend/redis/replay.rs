@@ -18,7 +18,7 @@ use super::resp::{RepliesOf, Reply, command};
 use super::store::{REPLACED_LASTS, parse, random};
 use crate::config::OnRestart;
 use crate::error::{Error, ErrorKind, Result};
-use crate::wire::{Greeting, Identity, protocol};
+use crate::net::{Greeting, Identity, protocol};
 
 /// The most tags, or names, that are replayed at once.
 const CHUNK: usize = 500;

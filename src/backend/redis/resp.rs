@@ -2,7 +2,7 @@
 
 use memchr::memchr;
 
-use crate::wire::{Frame, Framing, MAX_LINE};
+use crate::net::{Frame, Framing, MAX_LINE};
 
 /// The most elements of one array: a reply to the largest batch.
 const MAX_ELEMENTS: u64 = 1 << 24;
@@ -232,7 +232,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::{hostile_bytes, receive_in_pieces};
+    use crate::net::{hostile_bytes, receive_in_pieces};
 
     fn frames(bytes: &[u8], at_once: usize) -> Result<Vec<usize>, String> {
         let (mut framing, mut lengths, mut start) = (RespFraming::new(1000), Vec::new(), 0);

@@ -13,8 +13,8 @@ use super::replay::Replay;
 use super::sentinel::Sentinels;
 use crate::config::{Address, RedisConfig, RedisTopology};
 use crate::error::{Error, Result};
+use crate::net::{Server, Tls};
 use crate::runtime::Runtime;
-use crate::wire::{Server, Tls};
 
 /// Where commands go.
 pub enum Route {

@@ -12,7 +12,7 @@ use crate::backend::remote::Pairing;
 use crate::backoff::Backoff;
 use crate::caller::{self, Until};
 use crate::error::{Error, ErrorKind, Result};
-use crate::wire::{Answer, Replies, Server};
+use crate::net::{Answer, Replies, Server};
 
 /// The most redirections of a command: nodes that name each other form a loop.
 const REDIRECTIONS: u8 = 16;
@@ -303,7 +303,7 @@ impl Round<'_> {
                 }
                 other => {
                     let what = if other.is_some() { "a reply to another command" } else { "too few replies" };
-                    each(todo.index, Err(crate::wire::protocol(group.server.name(), what)));
+                    each(todo.index, Err(crate::net::protocol(group.server.name(), what)));
                     drop_if_wrong(Pairing::Wrong, replies);
                 }
             }
@@ -362,7 +362,7 @@ impl Todo {
 fn drop_if_wrong(pairing: Pairing, replies: &Replies) {
     if pairing == Pairing::Wrong {
         let server = replies.connection.server();
-        replies.connection.kill(crate::wire::protocol(server, "the answer to another command"));
+        replies.connection.kill(crate::net::protocol(server, "the answer to another command"));
     }
 }
 

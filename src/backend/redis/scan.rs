@@ -12,7 +12,7 @@ use crate::backoff::Backoff;
 use crate::byte_strings::ByteStrings;
 use crate::caller;
 use crate::error::{Error, ErrorKind, Result};
-use crate::wire::{Replies, Server, protocol};
+use crate::net::{Replies, Server, protocol};
 
 /// How many names SCAN looks at in one call: 1000 is four times faster than its default of 10, and holds the server up
 /// for less than a millisecond.

@@ -13,7 +13,7 @@ use super::greet::{Login, Place, Redis, Role};
 use super::resp::{RepliesOf, Reply, command};
 use crate::config::{Address, ConnectionConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::wire::{Tls, ask_once};
+use crate::net::{Tls, ask_once};
 
 /// The sentinels that know a primary by its name, for one server that is looked for.
 pub struct Sentinels {

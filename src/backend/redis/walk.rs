@@ -17,7 +17,7 @@ use crate::backend::{Epoch, Position};
 use crate::byte_strings::ByteStrings;
 use crate::caller;
 use crate::error::{Error, ErrorKind, Result};
-use crate::wire::{Server, protocol};
+use crate::net::{Server, protocol};
 
 /// The most restarts of a walk or of a part of it.
 const RESTARTS: u16 = 16;

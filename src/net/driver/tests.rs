@@ -12,11 +12,11 @@ use tokio::sync::Notify;
 use super::*;
 use crate::config::Address;
 use crate::error::ErrorKind;
+use crate::net::answer::{Answer, Replies};
+use crate::net::limits::Limits;
+use crate::net::socket::Socket;
+use crate::net::{Dialect, Frame, Framing, Greeting};
 use crate::wait::wait;
-use crate::wire::answer::{Answer, Replies};
-use crate::wire::limits::Limits;
-use crate::wire::socket::Socket;
-use crate::wire::{Dialect, Frame, Framing, Greeting};
 
 /// A reply is a line; a line that begins with `!` is read with a panic.
 struct Lines;

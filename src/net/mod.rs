@@ -6,17 +6,17 @@
 //! led for by the connection's own task in the runtime.
 //!
 //! ```text
-//! Server (supervisor, limits)  →  Connection (leading)  →  Socket (bytes, TLS)
+//! Server (supervisor, limits)  →  Connection (driver)  →  Socket (bytes, TLS)
 //!         dial                     Framing of a protocol
 //! ```
 
 mod answer;
 mod connection;
 mod dial;
+mod driver;
 mod failure;
 mod framing;
 mod identity;
-mod leading;
 mod limits;
 mod outgoing;
 mod reader;

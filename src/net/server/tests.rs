@@ -6,7 +6,7 @@ use std::task::Context;
 
 use super::*;
 use crate::config::{BackendConfig, Config};
-use crate::wire::{Frame, MAX_LINE};
+use crate::net::{Frame, MAX_LINE};
 
 /// A protocol whose replies are lines, with the port of the server.
 struct Lines(u16);
