@@ -104,7 +104,7 @@ impl Request {
 }
 
 /// The replies to one request, as they came, one after another.
-pub struct Replies {
+pub struct RawReplies {
     /// Whole replies, as many as were asked for.
     pub bytes: Vec<u8>,
     /// Where they came from.
@@ -112,22 +112,22 @@ pub struct Replies {
 }
 
 /// Becomes the replies to a request. Dropped before, it leaves them to be discarded in their turn.
-pub struct Answer {
+pub struct PendingReply {
     connection: Arc<Connection>,
     request: Arc<Request>,
 }
 
-impl Answer {
+impl PendingReply {
     pub(super) fn new(connection: Arc<Connection>, request: Arc<Request>) -> Self {
         Self { connection, request }
     }
 
-    fn finish(&self, result: Result<Vec<u8>>) -> Result<Replies> {
-        result.map(|bytes| Replies { bytes, connection: Arc::clone(&self.connection) })
+    fn finish(&self, result: Result<Vec<u8>>) -> Result<RawReplies> {
+        result.map(|bytes| RawReplies { bytes, connection: Arc::clone(&self.connection) })
     }
 
     /// Leads until it is answered, or the caller's deadline; pending while another leads.
-    fn block(&self, waker: &Waker) -> Poll<Result<Replies>> {
+    fn block(&self, waker: &Waker) -> Poll<Result<RawReplies>> {
         loop {
             if let Some(result) = self.request.take(waker) {
                 return Poll::Ready(self.finish(result));
@@ -140,8 +140,8 @@ impl Answer {
     }
 }
 
-impl Future for Answer {
-    type Output = Result<Replies>;
+impl Future for PendingReply {
+    type Output = Result<RawReplies>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         if caller::may_block() && self.request.blocking {
@@ -154,7 +154,7 @@ impl Future for Answer {
     }
 }
 
-impl Drop for Answer {
+impl Drop for PendingReply {
     fn drop(&mut self) {
         if self.request.abandon(&self.connection.abandoned) {
             self.connection.hand_over();

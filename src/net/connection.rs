@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::answer::{Answer, Request};
+use super::answer::{PendingReply, Request};
 use super::failure;
 use super::framing::ReplyLimit;
 use super::identity::Identity;
 use super::limits::Room;
 use super::outgoing::{self, Outgoing};
 use super::reader::{Expected, Reader};
-use super::server::Dialect;
+use super::server::Protocol;
 use super::socket::Socket;
 use crate::caller;
 use crate::clock::coarse_millis;
@@ -72,17 +72,17 @@ pub(super) enum Leader {
 
 impl Connection {
     /// A connection over a socket. `broken` is woken when it breaks.
-    pub fn new(server: Arc<str>, socket: Socket, dialect: &dyn Dialect, broken: Arc<Notify>) -> Self {
-        let limit = dialect.record_limit().filter(|_| socket.is_tls());
+    pub fn new(server: Arc<str>, socket: Socket, protocol: &dyn Protocol, broken: Arc<Notify>) -> Self {
+        let limit = protocol.record_limit().filter(|_| socket.is_tls());
         let state =
             State { outgoing: Outgoing::new(limit), expected: VecDeque::new(), leader: Leader::Nobody, broken: None };
         Self {
             server,
-            reply_limit: dialect.reply_limit(),
+            reply_limit: protocol.reply_limit(),
             identity: OnceLock::new(),
             socket,
             state: Mutex::new(state),
-            reader: Mutex::new(Reader::new(dialect.framing())),
+            reader: Mutex::new(Reader::new(protocol.framing())),
             wanted: Notify::new(),
             broken,
             stalled: AtomicBool::new(false),
@@ -113,7 +113,7 @@ impl Connection {
 
     /// Sends a request that so many replies will answer. It is sent, or queued
     /// behind others, when this returns; nothing here blocks.
-    pub fn send(self: &Arc<Self>, bytes: &[u8], replies: u32, room: Room) -> Result<Answer> {
+    pub fn send(self: &Arc<Self>, bytes: &[u8], replies: u32, room: Room) -> Result<PendingReply> {
         let blocking = caller::may_block();
         let request = Arc::new(Request::new(blocking));
         let most = self.reply_limit.of(bytes, replies);
@@ -136,7 +136,7 @@ impl Connection {
             // The connection's own task sends what all tasks of this turn have asked for, at once.
             self.wanted.notify_one();
         }
-        Ok(Answer::new(Arc::clone(self), request))
+        Ok(PendingReply::new(Arc::clone(self), request))
     }
 
     /// Sends what is queued, if it may go now.

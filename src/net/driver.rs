@@ -209,7 +209,7 @@ impl Connection {
             return Err(failure::speaks_tls(&self.server));
         }
         let mut answered = 0;
-        while let Some(range) = reader.next().map_err(|what| failure::protocol(&self.server, &what))? {
+        while let Some(range) = reader.next().map_err(|what| failure::protocol_error(&self.server, &what))? {
             self.adopt_expected(reader);
             let delivery =
                 reader.deliver(range, &self.server).ok_or_else(|| failure::closed_or_uninvited(&self.server))?;
@@ -220,7 +220,7 @@ impl Connection {
         }
         if reader.rest().len() > CHUNK {
             self.adopt_expected(reader);
-            reader.check_length().map_err(|what| failure::protocol(&self.server, &what))?;
+            reader.check_length().map_err(|what| failure::protocol_error(&self.server, &what))?;
         }
         if reader.oversized > 0 {
             self.note_oversized(std::mem::take(&mut reader.oversized));

@@ -129,7 +129,7 @@ pub fn lost(server: &str, error: &io::Error) -> Error {
 
 /// What came is not the protocol.
 #[cold]
-pub fn protocol(server: &str, what: &str) -> Error {
+pub fn protocol_error(server: &str, what: &str) -> Error {
     let text = format!(
         "{server}: not an answer of this protocol ({what}): is that the right port, and nothing else in between? The connection was dropped"
     );

@@ -26,12 +26,12 @@ mod tls;
 mod verifier;
 mod version_one;
 
-pub use self::answer::{Answer, Replies};
+pub use self::answer::{PendingReply, RawReplies};
 pub use self::connection::Connection;
-pub use self::failure::protocol;
+pub use self::failure::protocol_error;
 pub use self::framing::{Frame, Framing, MAX_LINE, ReplyLimit};
 pub use self::identity::Identity;
 #[cfg(test)]
 pub use self::reader::{hostile_bytes, receive_in_pieces};
-pub use self::server::{Apart, Dialect, Greeting, Server, ask_once};
+pub use self::server::{DedicatedConnection, Handshake, Protocol, Server, ask_once};
 pub use self::tls::Tls;

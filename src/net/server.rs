@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
-use super::answer::Answer;
+use super::answer::PendingReply;
 use super::connection::Connection;
 use super::dial::{dial, is_tls_port};
 use super::failure;
@@ -41,7 +41,7 @@ const LONGEST_NAME: usize = 300;
 const SILENCE: (Duration, Duration) = (Duration::from_millis(1000), Duration::from_millis(2500));
 
 /// What a protocol has to say of connecting.
-pub trait Dialect: Send + Sync + 'static {
+pub trait Protocol: Send + Sync + 'static {
     /// Cuts its replies.
     fn framing(&self) -> Box<dyn Framing>;
     /// Returns the limit of the length of replies.
@@ -49,9 +49,9 @@ pub trait Dialect: Send + Sync + 'static {
         ReplyLimit { one: MAX_REPLY, has_many: |_, _| true }
     }
     /// Where the server is now; asked again each time.
-    fn locate(&self) -> BoxFuture<'_, Result<Address>>;
+    fn resolve(&self) -> BoxFuture<'_, Result<Address>>;
     /// Another place to try, where the last one that was told does not have the server; `None`: there is no other.
-    fn locate_next(&self) -> BoxFuture<'_, Result<Option<Address>>> {
+    fn resolve_next(&self) -> BoxFuture<'_, Result<Option<Address>>> {
         Box::pin(async { Ok(None) })
     }
     /// Returns the number of places that there may be to try: each gets its share of the time to connect.
@@ -59,9 +59,9 @@ pub trait Dialect: Send + Sync + 'static {
         1
     }
     /// Makes a new connection fit for use: credentials, and whether it is the server that is wanted.
-    fn greet<'a>(&'a self, connection: &'a Greeting<'a>) -> BoxFuture<'a, Result<()>>;
+    fn handshake<'a>(&'a self, connection: &'a Handshake<'a>) -> BoxFuture<'a, Result<()>>;
     /// Makes a server fit for reads before its connection is used by others; it may take longer than connecting does.
-    fn adopt<'a>(&'a self, _connection: &'a Greeting<'a>) -> BoxFuture<'a, Result<()>> {
+    fn adopt<'a>(&'a self, _connection: &'a Handshake<'a>) -> BoxFuture<'a, Result<()>> {
         Box::pin(std::future::ready(Ok(())))
     }
     /// Whether the server may move while its connections still work: then it is located again from time to time.
@@ -77,12 +77,12 @@ pub trait Dialect: Send + Sync + 'static {
 }
 
 /// A connection nobody else uses yet: what it is asked is no call of anybody, and no close waits for it.
-pub struct Greeting<'a> {
+pub struct Handshake<'a> {
     connection: &'a Arc<Connection>,
     limits: Arc<Limits>,
 }
 
-impl<'a> Greeting<'a> {
+impl<'a> Handshake<'a> {
     fn new(connection: &'a Arc<Connection>) -> Self {
         Self { connection, limits: Arc::new(Limits::new(u64::MAX, u64::MAX)) }
     }
@@ -129,7 +129,7 @@ pub struct Server {
     name: Arc<str>,
     config: ConnectionConfig,
     tls: Option<Tls>,
-    dialect: Box<dyn Dialect>,
+    protocol: Box<dyn Protocol>,
     connections: Box<[ArcSwapOption<Connection>]>,
     limits: Arc<Limits>,
     status: watch::Sender<Status>,
@@ -149,7 +149,7 @@ impl Server {
     /// A server; its task begins to connect at once.
     pub fn start(
         name: &str,
-        dialect: Box<dyn Dialect>,
+        protocol: Box<dyn Protocol>,
         config: &ConnectionConfig,
         tls: Option<Tls>,
         handle: &Handle,
@@ -159,7 +159,7 @@ impl Server {
             name: shown(name.as_bytes(), LONGEST_NAME).into(),
             config: config.clone(),
             tls,
-            dialect,
+            protocol,
             connections: (0..config.pool_size.max(1)).map(|_| ArcSwapOption::empty()).collect(),
             limits: Arc::new(Limits::new(config.max_pending.into(), config.max_pending_bytes)),
             status: watch::Sender::new(Status::Connecting),
@@ -197,14 +197,14 @@ impl Server {
     }
 
     /// Sends a request that so many replies will answer, on the connection with the least to do.
-    pub fn send(&self, bytes: &[u8], replies: u32) -> Option<Result<Answer>> {
+    pub fn send(&self, bytes: &[u8], replies: u32) -> Option<Result<PendingReply>> {
         let connection = self.least_loaded()?;
         Some(self.limits.take(&self.name, bytes.len()).and_then(|room| connection.send(bytes, replies, room)))
     }
 
     /// The same, for a request that may not be sent twice: a connection at rest that the server has closed is left
     /// first. `None` also while another thread finds out whether it has.
-    pub fn send_once(&self, bytes: &[u8], replies: u32) -> Option<Result<Answer>> {
+    pub fn send_once(&self, bytes: &[u8], replies: u32) -> Option<Result<PendingReply>> {
         loop {
             let connection = self.least_loaded()?;
             if connection.is_fit() {
@@ -218,7 +218,7 @@ impl Server {
     }
 
     /// The same, on a connection to a process that gave an answer before, while there is one.
-    pub fn send_to(&self, process: u64, bytes: &[u8], replies: u32) -> Option<Result<Answer>> {
+    pub fn send_to(&self, process: u64, bytes: &[u8], replies: u32) -> Option<Result<PendingReply>> {
         let is_the_one = |it: &Arc<Connection>| !it.is_broken() && it.identity().process == process;
         let Some(connection) = self.open_connections().find(is_the_one) else { return self.send(bytes, replies) };
         Some(self.limits.take(&self.name, bytes.len()).and_then(|room| connection.send(bytes, replies, room)))
@@ -322,7 +322,7 @@ impl Server {
 
     /// Tries the places where the server may be, one after another.
     async fn connect_somewhere(&self, broken: Arc<Notify>) -> Result<Arc<Connection>> {
-        let mut address = self.dialect.locate().await?;
+        let mut address = self.protocol.resolve().await?;
         loop {
             let error = match self.connect_to(&address, Arc::clone(&broken)).await {
                 Ok(connection) => {
@@ -331,7 +331,7 @@ impl Server {
                 }
                 Err(error) => error,
             };
-            match self.dialect.locate_next().await {
+            match self.protocol.resolve_next().await {
                 Ok(Some(next)) => {
                     tracing::debug!(server = &*self.name, "{error}; {next} is tried");
                     address = next;
@@ -342,8 +342,8 @@ impl Server {
     }
 
     async fn connect_to(&self, address: &Address, broken: Arc<Notify>) -> Result<Arc<Connection>> {
-        let connecting = establish(&self.name, address, &*self.dialect, &self.config, self.tls.as_ref(), broken);
-        let share = self.config.connect_timeout / self.dialect.places().max(1);
+        let connecting = establish(&self.name, address, &*self.protocol, &self.config, self.tls.as_ref(), broken);
+        let share = self.config.connect_timeout / self.protocol.places().max(1);
         timeout(share, Box::pin(connecting)).await.unwrap_or_else(|_| Err(self.too_late()))
     }
 
@@ -384,7 +384,7 @@ impl Server {
         let error = || Error::new(ErrorKind::Connect, format!("{}: another server is in its place now", self.name));
         self.open_connections().filter(is_left).for_each(|other| other.kill(error()));
         let unaccepted = Unaccepted(Some(Arc::clone(connection)));
-        self.dialect.adopt(&Greeting::new(connection)).await?;
+        self.protocol.adopt(&Handshake::new(connection)).await?;
         unaccepted.accept().map(drop)
     }
 
@@ -419,7 +419,7 @@ impl Server {
 
     /// Leaves it if it is to be found elsewhere now.
     async fn follow(&self) {
-        if let Ok(Ok(now)) = timeout(self.config.connect_timeout, self.guarded(self.dialect.locate())).await {
+        if let Ok(Ok(now)) = timeout(self.config.connect_timeout, self.guarded(self.protocol.resolve())).await {
             let known = self.address.lock().unwrap_or_else(PoisonError::into_inner).clone();
             // Whoever names another place may be wrong.
             if known.is_some_and(|known| known != now) && self.is_at(&now).await {
@@ -451,29 +451,29 @@ impl Server {
     /// No answer to this is waited for: a connection that gives none falls silent.
     fn ping(&self, connection: &Arc<Connection>) {
         if let Ok(room) = self.limits.take(&self.name, 0) {
-            drop(connection.send(self.dialect.ping(), 1, room));
+            drop(connection.send(self.protocol.ping(), 1, room));
         }
     }
 }
 
 impl Server {
     /// A connection that only this caller uses, for a request that holds up its connection.
-    pub async fn connect_apart(&self) -> Result<Apart> {
+    pub async fn connect_dedicated(&self) -> Result<DedicatedConnection> {
         let connection = self.connect_for(Arc::default()).await?;
-        let apart = Apart(Unaccepted(Some(Arc::clone(&connection))));
-        self.dialect.adopt(&Greeting::new(&connection)).await?;
+        let apart = DedicatedConnection(Unaccepted(Some(Arc::clone(&connection))));
+        self.protocol.adopt(&Handshake::new(&connection)).await?;
         Ok(apart)
     }
 }
 
 /// A connection of one caller; it is closed with this.
-pub struct Apart(Unaccepted);
+pub struct DedicatedConnection(Unaccepted);
 
-impl Apart {
+impl DedicatedConnection {
     /// Sends several requests at once; the bytes of their replies.
     pub async fn ask_all(&self, requests: &[u8], replies: u32) -> Result<Vec<u8>> {
         let connection = self.0.0.as_ref().ok_or_else(given_up)?;
-        Greeting::new(connection).ask_all(requests, replies).await
+        Handshake::new(connection).ask_all(requests, replies).await
     }
 }
 
@@ -481,7 +481,7 @@ impl Apart {
 async fn establish(
     name: &str,
     address: &Address,
-    dialect: &dyn Dialect,
+    protocol: &dyn Protocol,
     config: &ConnectionConfig,
     tls: Option<&Tls>,
     broken: Arc<Notify>,
@@ -489,12 +489,12 @@ async fn establish(
     let at = shown(address.to_string().as_bytes(), LONGEST_NAME);
     let server = if name.contains(&at) { name.to_owned() } else { format!("{name} ({at})") };
     let socket =
-        dial(address, config, tls, dialect.ping()).await.map_err(|error| failure::connecting(&server, &error))?;
-    let connection = Arc::new(Connection::new(server.into(), socket, dialect, broken));
+        dial(address, config, tls, protocol.ping()).await.map_err(|error| failure::connecting(&server, &error))?;
+    let connection = Arc::new(Connection::new(server.into(), socket, protocol, broken));
     tokio::spawn(Arc::clone(&connection).run());
     let unaccepted = Unaccepted(Some(connection));
     if let Some(connection) = &unaccepted.0 {
-        let greeted = dialect.greet(&Greeting::new(connection)).await;
+        let greeted = protocol.handshake(&Handshake::new(connection)).await;
         if tls.is_none() && connection.has_hung_up() && is_tls_port(address).await {
             return Err(failure::speaks_tls(connection.server()));
         }
@@ -506,15 +506,15 @@ async fn establish(
 /// Asks a server one thing over a connection of its own; the bytes of the one reply.
 pub async fn ask_once(
     name: &str,
-    dialect: &dyn Dialect,
+    protocol: &dyn Protocol,
     config: &ConnectionConfig,
     tls: Option<&Tls>,
     request: &[u8],
 ) -> Result<Vec<u8>> {
-    let address = dialect.locate().await?;
-    let connection = Box::pin(establish(name, &address, dialect, config, tls, Arc::default())).await?;
+    let address = protocol.resolve().await?;
+    let connection = Box::pin(establish(name, &address, protocol, config, tls, Arc::default())).await?;
     let unaccepted = Unaccepted(Some(Arc::clone(&connection)));
-    let answer = Greeting::new(&connection).ask(request).await;
+    let answer = Handshake::new(&connection).ask(request).await;
     drop(unaccepted);
     answer
 }
@@ -550,7 +550,7 @@ async fn supervise(server: Arc<Server>) {
                 pause = FIRST_PAUSE;
                 let _ = timeout(ROUND, server.changed.notified()).await;
                 server.look_after();
-                if server.dialect.may_move() && located.elapsed() > WHEREABOUTS {
+                if server.protocol.may_move() && located.elapsed() > WHEREABOUTS {
                     located = Instant::now();
                     Box::pin(server.follow()).await;
                 }

@@ -90,12 +90,12 @@ pub struct Mismatch(pub &'static str);
 
 /// How commands are said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
+pub enum Codec {
     Meta,
     Binary,
 }
 
-impl Protocol {
+impl Codec {
     /// Writes a command under a number that its reply will repeat.
     pub fn write(self, out: &mut Vec<u8>, opaque: u32, command: &Command) {
         match self {

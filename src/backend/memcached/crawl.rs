@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use super::command::Protocol;
+use super::command::Codec;
 use super::fleet::{Fleet, Member};
 use super::greet::{Login, log_in_with_text, refusal_of};
 use super::meta::{MetaFraming, number};
@@ -18,7 +18,7 @@ use super::traits::{Listing, Traits};
 use super::{names, refusal, statistics};
 use crate::config::Address;
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::{Dialect, Frame, Framing, Greeting, ask_once};
+use crate::net::{Frame, Framing, Handshake, Protocol, ask_once};
 
 /// A server walks for one client at a time; others are told so, and ask again after this,
 const PAUSE: Duration = Duration::from_millis(3);
@@ -137,14 +137,14 @@ impl Listener {
 
 /// The reply that follows the names.
 async fn ask(fleet: &Fleet, member: &Member, sink: &Arc<Sink>) -> Result<Vec<u8>> {
-    let dialect = Walk {
+    let protocol = Walk {
         address: member.config.address.clone(),
         login: fleet.login.clone(),
         traits: Arc::clone(&member.traits),
         sink: Arc::clone(sink),
     };
     // The walk is what this connection begins with: it takes more than one request.
-    ask_once(member.server.name(), &dialect, &fleet.connection, fleet.tls.as_ref(), b"mn\r\n").await?;
+    ask_once(member.server.name(), &protocol, &fleet.connection, fleet.tls.as_ref(), b"mn\r\n").await?;
     Ok(std::mem::take(&mut *lock(&sink.reply)))
 }
 
@@ -181,7 +181,7 @@ async fn watched(
 #[cold]
 fn refused(member: &Member, reply: &[u8]) -> Error {
     let server = member.server.name();
-    let Some(refusal) = refusal_of(reply) else { return crate::net::protocol(server, "no answer to a listing") };
+    let Some(refusal) = refusal_of(reply) else { return crate::net::protocol_error(server, "no answer to a listing") };
     let is = |word: &[u8]| memchr::memmem::find(reply, word).is_some();
     let listing = if is(b"disabled") {
         Listing::NoCrawler
@@ -220,16 +220,16 @@ struct Walk {
     sink: Arc<Sink>,
 }
 
-impl Dialect for Walk {
+impl Protocol for Walk {
     fn framing(&self) -> Box<dyn Framing> {
         Box::new(WalkFraming { sink: Arc::clone(&self.sink), rest: MetaFraming::new(0), name: Vec::new() })
     }
 
-    fn locate(&self) -> BoxFuture<'_, Result<Address>> {
+    fn resolve(&self) -> BoxFuture<'_, Result<Address>> {
         Box::pin(async { Ok(self.address.clone()) })
     }
 
-    fn greet<'a>(&'a self, connection: &'a Greeting<'a>) -> BoxFuture<'a, Result<()>> {
+    fn handshake<'a>(&'a self, connection: &'a Handshake<'a>) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             log_in_with_text(connection, &self.login).await?;
             self.wait_for_table(connection).await?;
@@ -246,12 +246,12 @@ impl Dialect for Walk {
 
 impl Walk {
     /// Waits until the server does not enlarge its table, and is not about to.
-    async fn wait_for_table(&self, connection: &Greeting<'_>) -> Result<()> {
+    async fn wait_for_table(&self, connection: &Handshake<'_>) -> Result<()> {
         let (began, mut fullness) = (Instant::now(), None);
         let mut since = began;
         loop {
-            let statistics = connection.ask(&statistics::request(Protocol::Meta, "")).await?;
-            let Some(table) = Table::of(&statistics::read(Protocol::Meta, &statistics)) else { return Ok(()) };
+            let statistics = connection.ask(&statistics::request(Codec::Meta, "")).await?;
+            let Some(table) = Table::of(&statistics::read(Codec::Meta, &statistics)) else { return Ok(()) };
             self.sink.expect(table.items);
             if fullness.replace(table.fullness()) != Some(table.fullness()) {
                 since = Instant::now();
@@ -287,7 +287,7 @@ impl Sink {
     }
 
     /// Has the server walk, as soon as it walks for nobody else; the reply that follows the names.
-    async fn walk_with(&self, connection: &Greeting<'_>) -> Result<Vec<u8>> {
+    async fn walk_with(&self, connection: &Handshake<'_>) -> Result<Vec<u8>> {
         let (began, mut request) = (Instant::now(), &b"lru_crawler metadump hash\r\n"[..]);
         loop {
             let reply = connection.ask(request).await?;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::command::Protocol;
+use super::command::Codec;
 use super::fleet::{Fleet, Member};
 use super::{guard, statistics};
 use crate::backend::remote::RollCall;
@@ -48,8 +48,8 @@ pub async fn report(fleet: &Fleet) -> Vec<Json> {
 
 async fn answers(fleet: &Fleet, member: &Member) -> Result<()> {
     let ping: &[u8] = match fleet.protocol {
-        Protocol::Meta => b"mn\r\n",
-        Protocol::Binary => super::greet::NO_OPERATION,
+        Codec::Meta => b"mn\r\n",
+        Codec::Binary => super::greet::NO_OPERATION,
     };
     ask(member, ping).await.map(drop)
 }

@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use super::clock::{self, ServerClock};
-use super::command::Protocol;
+use super::command::Codec;
 use super::crawl::Walks;
 use super::greet::{Login, Memcached};
 use super::guard::{self, Guards};
@@ -26,7 +26,7 @@ pub struct Fleet {
     ring: Ring,
     /// Whether the names of a server that is down go to those left.
     pub ejects: bool,
-    pub protocol: Protocol,
+    pub protocol: Codec,
     pub prefix: String,
     pub login: Login,
     pub connection: ConnectionConfig,
@@ -59,11 +59,11 @@ impl Fleet {
     pub fn start(config: &Config, memcached: &MemcachedConfig, handle: &Handle) -> Result<Arc<Self>> {
         let tls = memcached.tls.as_ref().map(Tls::new).transpose()?;
         let login = Login { username: memcached.username.clone(), password: memcached.password.clone() };
-        let protocol = if memcached.binary { Protocol::Binary } else { Protocol::Meta };
+        let protocol = if memcached.binary { Codec::Binary } else { Codec::Meta };
         let ejects = memcached.failover == Failover::Eject && memcached.servers.len() > 1;
         let member = |server: &MemcachedServer| {
             let (traits, clock) = (Arc::new(Traits::new(ejects)), Arc::<ServerClock>::default());
-            let dialect = Box::new(Memcached {
+            let protocol = Box::new(Memcached {
                 address: server.address.clone(),
                 protocol,
                 login: login.clone(),
@@ -72,7 +72,7 @@ impl Fleet {
                 clock: Arc::clone(&clock),
             });
             let name = server.address.to_string();
-            let started = Server::start(&name, dialect, &memcached.connection, tls.clone(), handle);
+            let started = Server::start(&name, protocol, &memcached.connection, tls.clone(), handle);
             Member {
                 server: started,
                 config: server.clone(),

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 
 use super::binary::{self, BinaryFraming, Packet, Parts, opcode};
 use super::clock::{Reading, ServerClock};
-use super::command::{Command, Protocol, Reply};
+use super::command::{Codec, Command, Reply};
 use super::meta::MetaFraming;
 use super::refusal::{self, Refusal};
 use super::statistics;
@@ -17,7 +17,7 @@ use super::traits::Traits;
 use crate::clock::unix_millis;
 use crate::config::{Address, Secret};
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::{Dialect, Framing, Greeting};
+use crate::net::{Framing, Handshake, Protocol};
 
 /// How long a stored form may be beyond the largest value: its key, its tags.
 pub const HEADER_ROOM: u64 = 128 * 1024;
@@ -42,31 +42,31 @@ pub struct Login {
 /// How a Memcached server is connected to.
 pub struct Memcached {
     pub address: Address,
-    pub protocol: Protocol,
+    pub protocol: Codec,
     pub login: Login,
     pub max_value_bytes: u64,
     pub traits: Arc<Traits>,
     pub clock: Arc<ServerClock>,
 }
 
-impl Dialect for Memcached {
+impl Protocol for Memcached {
     fn framing(&self) -> Box<dyn Framing> {
         let max_value = self.max_value_bytes.saturating_add(HEADER_ROOM);
         match self.protocol {
-            Protocol::Meta => Box::new(MetaFraming::new(max_value)),
-            Protocol::Binary => Box::new(BinaryFraming::new(max_value)),
+            Codec::Meta => Box::new(MetaFraming::new(max_value)),
+            Codec::Binary => Box::new(BinaryFraming::new(max_value)),
         }
     }
 
-    fn locate(&self) -> BoxFuture<'_, Result<Address>> {
+    fn resolve(&self) -> BoxFuture<'_, Result<Address>> {
         Box::pin(async { Ok(self.address.clone()) })
     }
 
-    fn greet<'a>(&'a self, connection: &'a Greeting<'a>) -> BoxFuture<'a, Result<()>> {
+    fn handshake<'a>(&'a self, connection: &'a Handshake<'a>) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             match self.protocol {
-                Protocol::Meta => greet_in_text(connection, &self.login).await?,
-                Protocol::Binary => greet_in_binary(connection, &self.login).await?,
+                Codec::Meta => greet_in_text(connection, &self.login).await?,
+                Codec::Binary => greet_in_binary(connection, &self.login).await?,
             }
             probe(connection, self.protocol).await?;
             let asked = unix_millis();
@@ -87,13 +87,13 @@ impl Dialect for Memcached {
 
     fn ping(&self) -> &'static [u8] {
         match self.protocol {
-            Protocol::Meta => b"mn\r\n",
-            Protocol::Binary => NO_OPERATION,
+            Codec::Meta => b"mn\r\n",
+            Codec::Binary => NO_OPERATION,
         }
     }
 }
 
-async fn greet_in_text(connection: &Greeting<'_>, login: &Login) -> Result<()> {
+async fn greet_in_text(connection: &Handshake<'_>, login: &Login) -> Result<()> {
     log_in_with_text(connection, login).await?;
     let version = connection.ask(b"version\r\n").await?;
     let Some(version) = version.strip_prefix(b"VERSION ") else { return Err(refused(connection, &version)) };
@@ -102,7 +102,7 @@ async fn greet_in_text(connection: &Greeting<'_>, login: &Login) -> Result<()> {
 }
 
 /// Sends the credentials, if the server asks for them: one that does not would store them.
-pub async fn log_in_with_text(connection: &Greeting<'_>, login: &Login) -> Result<()> {
+pub async fn log_in_with_text(connection: &Handshake<'_>, login: &Login) -> Result<()> {
     let (Some(user), Some(password)) = (&login.username, &login.password) else { return Ok(()) };
     let asked = connection.ask(b"mn\r\n").await?;
     match refusal_of(&asked) {
@@ -119,7 +119,7 @@ pub async fn log_in_with_text(connection: &Greeting<'_>, login: &Login) -> Resul
     if answer == b"STORED\r\n" { Ok(()) } else { Err(refused_login(connection.server(), &answer)) }
 }
 
-async fn greet_in_binary(connection: &Greeting<'_>, login: &Login) -> Result<()> {
+async fn greet_in_binary(connection: &Handshake<'_>, login: &Login) -> Result<()> {
     if let (Some(user), Some(password)) = (&login.username, &login.password) {
         let credentials = format!("\0{user}\0{}", password.expose());
         let parts = Parts { key: b"PLAIN", value: credentials.as_bytes(), ..Parts::default() };
@@ -136,17 +136,17 @@ async fn greet_in_binary(connection: &Greeting<'_>, login: &Login) -> Result<()>
 }
 
 /// The status of the answer to a packet.
-async fn ask_packet(connection: &Greeting<'_>, operation: u8, parts: &Parts<'_>) -> Result<u16> {
+async fn ask_packet(connection: &Handshake<'_>, operation: u8, parts: &Parts<'_>) -> Result<u16> {
     let mut request = Vec::new();
     binary::packet(&mut request, operation, parts);
     let answer = connection.ask(&request).await?;
     let packet = Packet::take(&mut &*answer).filter(|packet| packet.opcode == operation && packet.opaque == 0);
     packet
         .map(|packet| packet.status)
-        .ok_or_else(|| crate::net::protocol(connection.server(), "a reply to another request"))
+        .ok_or_else(|| crate::net::protocol_error(connection.server(), "a reply to another request"))
 }
 
-fn accepted(connection: &Greeting<'_>, status: u16) -> Result<()> {
+fn accepted(connection: &Handshake<'_>, status: u16) -> Result<()> {
     match status {
         0 => Ok(()),
         other => Err(refusal_in_greeting(connection.server(), Refusal::of_status(other), b"refused")),
@@ -154,7 +154,7 @@ fn accepted(connection: &Greeting<'_>, status: u16) -> Result<()> {
 }
 
 /// Asks for a name, and whether number and name come back.
-async fn probe(connection: &Greeting<'_>, protocol: Protocol) -> Result<()> {
+async fn probe(connection: &Handshake<'_>, protocol: Codec) -> Result<()> {
     let mut request = Vec::new();
     protocol.write(&mut request, PROBE_NUMBER, &PROBE);
     let answer = connection.ask(&request).await?;
@@ -171,7 +171,7 @@ pub fn refusal_of(line: &[u8]) -> Option<Refusal> {
     refuses.then(|| Refusal::of_line(line))
 }
 
-fn refused(connection: &Greeting<'_>, line: &[u8]) -> Error {
+fn refused(connection: &Handshake<'_>, line: &[u8]) -> Error {
     refusal_in_greeting(connection.server(), Refusal::of_line(line), line)
 }
 

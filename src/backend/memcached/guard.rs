@@ -83,7 +83,7 @@ pub async fn count(fleet: &Fleet, member: &Member, place: Place, add: u64) -> Re
         }
         Ok(_) => Err(Error::new(ErrorKind::Server, format!("{}: a guard is not a number", member.server.name()))),
         Err(mismatch) => {
-            let error = crate::net::protocol(member.server.name(), mismatch.0);
+            let error = crate::net::protocol_error(member.server.name(), mismatch.0);
             replies.connection.kill(error.clone());
             Err(error)
         }

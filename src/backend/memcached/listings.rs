@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
-use super::command::Protocol;
+use super::command::Codec;
 use super::crawl::{Listed, crawl, unsupported};
 use super::fleet::{Fleet, Member};
 use super::names;
@@ -191,7 +191,7 @@ impl Drop for Listings {
 
 /// Why a server lists no names, if it does not.
 pub fn refusal(fleet: &Fleet, member: &Member) -> Option<Error> {
-    let only_binary = fleet.protocol == Protocol::Binary && fleet.login.password.is_some();
+    let only_binary = fleet.protocol == Codec::Binary && fleet.login.password.is_some();
     let reason = if only_binary {
         Some("with SASL it speaks the binary protocol alone, which has no such command")
     } else {

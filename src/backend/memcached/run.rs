@@ -13,7 +13,7 @@ use crate::backend::remote::Pairing;
 use crate::backoff::Backoff;
 use crate::caller;
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::{Answer, Replies};
+use crate::net::{PendingReply, RawReplies};
 
 /// The most attempts that may end with replies that violate the protocol: a pause does not help against them.
 const GARBLED: u32 = 5;
@@ -87,7 +87,7 @@ async fn run_alone(fleet: &Fleet, command: &Command<'_>, each: Each<'_>) -> bool
         Ok(Reply::Refused(Refusal::Later, _)) => return false,
         Ok(reply) => hand_on(0, command, reply, 0, &replies, each),
         Err(mismatch) => {
-            let error = crate::net::protocol(replies.connection.server(), mismatch.0);
+            let error = crate::net::protocol_error(replies.connection.server(), mismatch.0);
             replies.connection.kill(error.clone());
             return failed_alone(fleet, command, error, each);
         }
@@ -239,7 +239,7 @@ impl Round<'_> {
     }
 
     /// Sends a group; `None`: its server is not connected now.
-    fn send(&self, group: &Group) -> Option<Result<Answer>> {
+    fn send(&self, group: &Group) -> Option<Result<PendingReply>> {
         let mut request = Vec::with_capacity(64 * group.commands.len());
         let mut number = group.number;
         if self.fleet.ejects {
@@ -282,9 +282,9 @@ impl Round<'_> {
     async fn answer(
         &self,
         group: &Group,
-        sent: Option<Result<Answer>>,
+        sent: Option<Result<PendingReply>>,
         end: Instant,
-    ) -> std::result::Result<Replies, Failure> {
+    ) -> std::result::Result<RawReplies, Failure> {
         let waiting = async {
             let sent = match sent {
                 Some(sent) => sent,
@@ -298,7 +298,7 @@ impl Round<'_> {
         answered.unwrap_or_else(|| Err(Failure { error: self.late(group), unsent: false }))
     }
 
-    async fn send_when_connected(&self, group: &Group) -> std::result::Result<Result<Answer>, Failure> {
+    async fn send_when_connected(&self, group: &Group) -> std::result::Result<Result<PendingReply>, Failure> {
         let server = &self.fleet.members[group.owner.member].server;
         // A server that is known to be down is not waited for.
         server.connected().await.map_err(|error| Failure { error, unsent: false })?;
@@ -325,7 +325,7 @@ impl Round<'_> {
         harmless && self.repeats && self.garbled <= GARBLED && is_passing_loss(self.fleet, &self.commands[index], error)
     }
 
-    fn deliver(&mut self, group: &Group, replies: &Replies, each: Each<'_>) {
+    fn deliver(&mut self, group: &Group, replies: &RawReplies, each: Each<'_>) {
         let mut rest = &*replies.bytes;
         let beside = if self.fleet.ejects { self.read_guard(group, &mut rest) } else { Ok(0) };
         let mut number = group.number;
@@ -336,7 +336,7 @@ impl Round<'_> {
             match reply.and_then(|beside| Ok((self.fleet.protocol.read(&mut rest, number, &sent)?, *beside))) {
                 Ok((reply, beside)) => self.answered(*index, reply, beside, group, replies, each),
                 Err(mismatch) => {
-                    let error = crate::net::protocol(replies.connection.server(), mismatch.0);
+                    let error = crate::net::protocol_error(replies.connection.server(), mismatch.0);
                     replies.connection.kill(error.clone());
                     return self.failed(&group.commands[at..], &Failure { error, unsent: false }, each);
                 }
@@ -356,7 +356,15 @@ impl Round<'_> {
         Ok(guard::short(number))
     }
 
-    fn answered(&mut self, index: usize, reply: Reply, beside: u32, group: &Group, replies: &Replies, each: Each<'_>) {
+    fn answered(
+        &mut self,
+        index: usize,
+        reply: Reply,
+        beside: u32,
+        group: &Group,
+        replies: &RawReplies,
+        each: Each<'_>,
+    ) {
         match reply {
             Reply::Value { flags, .. } if self.is_outdated(index, flags, beside) => {
                 each(index, Ok(Reply::Missing), beside);
@@ -415,7 +423,7 @@ fn may_be_repeated(command: &Command) -> bool {
 }
 
 /// Hands a reply to whom it is for; what it says of the connection is seen to.
-fn hand_on(index: usize, command: &Command, reply: Reply, beside: u32, replies: &Replies, each: Each<'_>) {
+fn hand_on(index: usize, command: &Command, reply: Reply, beside: u32, replies: &RawReplies, each: Each<'_>) {
     let server = replies.connection.server();
     let pairing = match reply {
         reply if reply.fits(command) => each(index, Ok(reply), beside),
@@ -427,11 +435,11 @@ fn hand_on(index: usize, command: &Command, reply: Reply, beside: u32, replies: 
             each(index, Err(error), beside)
         }
         _ => {
-            each(index, Err(crate::net::protocol(server, "a reply to another command")), beside);
+            each(index, Err(crate::net::protocol_error(server, "a reply to another command")), beside);
             Pairing::Wrong
         }
     };
     if pairing == Pairing::Wrong {
-        replies.connection.kill(crate::net::protocol(server, "the answer to another command"));
+        replies.connection.kill(crate::net::protocol_error(server, "the answer to another command"));
     }
 }

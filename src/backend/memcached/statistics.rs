@@ -1,15 +1,15 @@
 //! What a server tells of itself with `stats`, in either protocol.
 
 use super::binary::{Packet, Parts, opcode, packet};
-use super::command::Protocol;
+use super::command::Codec;
 use crate::shown::shown;
 
 /// A request for statistics; `group` is empty for the general ones.
-pub fn request(protocol: Protocol, group: &str) -> Vec<u8> {
+pub fn request(protocol: Codec, group: &str) -> Vec<u8> {
     match protocol {
-        Protocol::Meta if group.is_empty() => b"stats\r\n".to_vec(),
-        Protocol::Meta => format!("stats {group}\r\n").into_bytes(),
-        Protocol::Binary => {
+        Codec::Meta if group.is_empty() => b"stats\r\n".to_vec(),
+        Codec::Meta => format!("stats {group}\r\n").into_bytes(),
+        Codec::Binary => {
             let mut out = Vec::new();
             packet(&mut out, opcode::STATISTICS, &Parts { key: group.as_bytes(), ..Parts::default() });
             out
@@ -18,10 +18,10 @@ pub fn request(protocol: Protocol, group: &str) -> Vec<u8> {
 }
 
 /// Names and values of a reply; none where it is a refusal.
-pub fn read(protocol: Protocol, reply: &[u8]) -> Vec<(String, String)> {
+pub fn read(protocol: Codec, reply: &[u8]) -> Vec<(String, String)> {
     match protocol {
-        Protocol::Meta => lines(reply),
-        Protocol::Binary => packets(reply),
+        Codec::Meta => lines(reply),
+        Codec::Binary => packets(reply),
     }
 }
 
@@ -53,12 +53,12 @@ mod tests {
 
     #[test]
     fn statistics_are_pairs() {
-        let pairs = read(Protocol::Meta, b"STAT pid 7\r\nSTAT version 1.6.18\r\nEND\r\n");
+        let pairs = read(Codec::Meta, b"STAT pid 7\r\nSTAT version 1.6.18\r\nEND\r\n");
         assert_eq!(pairs, [("pid".into(), "7".into()), ("version".into(), "1.6.18".into())]);
-        let hidden = read(Protocol::Meta, "STAT version 1.6\u{202E}81.\r\nEND\r\n".as_bytes());
+        let hidden = read(Codec::Meta, "STAT version 1.6\u{202E}81.\r\nEND\r\n".as_bytes());
         assert_eq!(hidden, [("version".into(), "1.681.".into())]);
-        assert!(read(Protocol::Meta, b"ERROR\r\n").is_empty());
-        assert!(read(Protocol::Binary, b"ERROR\r\n").is_empty());
-        assert_eq!(request(Protocol::Meta, "settings"), b"stats settings\r\n");
+        assert!(read(Codec::Meta, b"ERROR\r\n").is_empty());
+        assert!(read(Codec::Binary, b"ERROR\r\n").is_empty());
+        assert_eq!(request(Codec::Meta, "settings"), b"stats settings\r\n");
     }
 }

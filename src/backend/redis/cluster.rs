@@ -20,7 +20,7 @@ use super::slots::{Range, SLOTS, ranges};
 use crate::config::{Address, ConnectionConfig};
 use crate::entry::fingerprint;
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::{Server, Tls, ask_once, protocol};
+use crate::net::{Server, Tls, ask_once, protocol_error};
 
 /// The map is asked for again after this long, changed or not.
 const ROUTINE: Duration = Duration::from_secs(30);
@@ -227,8 +227,8 @@ impl Cluster {
         let server = servers.entry((address.clone(), replica)).or_insert_with(|| {
             let role = if replica { Role::ClusterReplica } else { Role::Any };
             let name = address.to_string();
-            let dialect = Redis::new(self.login.clone(), Place::At(address), role, Clustering::Expected);
-            Server::start(&name, Box::new(dialect), &self.config, self.tls.clone(), &handle)
+            let protocol = Redis::new(self.login.clone(), Place::At(address), role, Clustering::Expected);
+            Server::start(&name, Box::new(protocol), &self.config, self.tls.clone(), &handle)
         });
         Some(Arc::clone(server))
     }
@@ -263,18 +263,18 @@ impl Cluster {
 
     async fn ask(&self, address: &Address) -> Result<Vec<Range>> {
         let place = Place::At(address.clone());
-        let dialect = Redis::new(self.login.clone(), place, Role::Any, Clustering::Expected);
+        let protocol = Redis::new(self.login.clone(), place, Role::Any, Clustering::Expected);
         let mut request = Vec::new();
         command(&mut request, &[b"CLUSTER", b"SLOTS"]);
         let name = address.to_string();
         let limit = self.config.connect_timeout.min(Duration::from_secs(1));
-        let asked = timeout(limit, ask_once(&name, &dialect, &self.config, self.tls.as_ref(), &request)).await;
+        let asked = timeout(limit, ask_once(&name, &protocol, &self.config, self.tls.as_ref(), &request)).await;
         let reply =
             asked.unwrap_or_else(|_| Err(Error::new(ErrorKind::Connect, format!("{name}: no answer in time"))))?;
         let ranges = match reply.first() {
             Some(b'-') if memmem::find(&reply, b"cluster support disabled").is_some() => return Err(no_cluster(&name)),
             Some(b'-') => return Err(super::refusal::error(&name, reply[1..].trim_ascii())),
-            _ => ranges(&reply).ok_or_else(|| protocol(&name, "no answer to CLUSTER SLOTS"))?,
+            _ => ranges(&reply).ok_or_else(|| protocol_error(&name, "no answer to CLUSTER SLOTS"))?,
         };
         if ranges.iter().all(|range| range.nodes.is_empty()) {
             return Err(Error::new(ErrorKind::Server, format!("{name}: the cluster has no slots assigned yet")));

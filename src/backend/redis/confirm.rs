@@ -15,7 +15,7 @@ use super::{refusal, route::Route};
 use crate::backend::remote::Removal;
 use crate::caller;
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::{Server, protocol};
+use crate::net::{Server, protocol_error};
 
 /// The most that is left for the answer when WAIT ends, which servers notice ten times a second.
 const MARGIN: Duration = Duration::from_millis(500);
@@ -63,7 +63,7 @@ fn marker(route: &Route, server: &Arc<Server>, prefix: &str) -> Option<Vec<u8>> 
 }
 
 async fn received(server: &Server, marker: &[u8], wanted: u32, end: Instant) -> Result<()> {
-    let apart = server.connect_apart().await?;
+    let apart = server.connect_dedicated().await?;
     let left = end.saturating_duration_since(Instant::now());
     let left = left.saturating_sub(MARGIN.min(left / 4)).as_millis().max(1);
     let (wanted_text, left_text) = (wanted.to_string(), left.to_string());
@@ -77,7 +77,7 @@ async fn received(server: &Server, marker: &[u8], wanted: u32, end: Instant) -> 
             Some(Reply::Error(text)) => return Err(refusal::error(server.name(), text)),
             Some(Reply::Number(came)) if came < i64::from(wanted) => return Err(too_few(server.name(), came, wanted)),
             Some(_) => {}
-            None => return Err(protocol(server.name(), "too few replies")),
+            None => return Err(protocol_error(server.name(), "too few replies")),
         }
     }
     Ok(())

@@ -11,7 +11,7 @@ use super::sentinel::Sentinels;
 use super::{info, refusal};
 use crate::config::{Address, Secret};
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::{Dialect, Framing, Greeting, Identity, ReplyLimit};
+use crate::net::{Framing, Handshake, Identity, Protocol, ReplyLimit};
 use crate::shown::shown;
 
 /// How long a string may be beyond the largest value: the header of an entry with its tags.
@@ -85,7 +85,7 @@ impl Redis {
     }
 }
 
-impl Dialect for Redis {
+impl Protocol for Redis {
     fn framing(&self) -> Box<dyn Framing> {
         Box::new(RespFraming::new(self.login.max_value_bytes.saturating_add(HEADER_ROOM)))
     }
@@ -95,19 +95,19 @@ impl Dialect for Redis {
         ReplyLimit { one: usize::try_from(longest).unwrap_or(usize::MAX), has_many }
     }
 
-    fn locate(&self) -> BoxFuture<'_, Result<Address>> {
+    fn resolve(&self) -> BoxFuture<'_, Result<Address>> {
         Box::pin(async move {
             match &self.place {
                 Place::At(address) => Ok(address.clone()),
-                Place::By(sentinels) => sentinels.locate(self.role).await,
+                Place::By(sentinels) => sentinels.resolve(self.role).await,
             }
         })
     }
 
-    fn locate_next(&self) -> BoxFuture<'_, Result<Option<Address>>> {
+    fn resolve_next(&self) -> BoxFuture<'_, Result<Option<Address>>> {
         match &self.place {
             Place::At(_) => Box::pin(async { Ok(None) }),
-            Place::By(sentinels) => sentinels.locate_next(self.role),
+            Place::By(sentinels) => sentinels.resolve_next(self.role),
         }
     }
 
@@ -118,7 +118,7 @@ impl Dialect for Redis {
         }
     }
 
-    fn greet<'a>(&'a self, connection: &'a Greeting<'a>) -> BoxFuture<'a, Result<()>> {
+    fn handshake<'a>(&'a self, connection: &'a Handshake<'a>) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             // Alone: a server that turns a client away answers one command and closes.
             self.log_in(connection).await?;
@@ -136,7 +136,7 @@ impl Dialect for Redis {
         })
     }
 
-    fn adopt<'a>(&'a self, connection: &'a Greeting<'a>) -> BoxFuture<'a, Result<()>> {
+    fn adopt<'a>(&'a self, connection: &'a Handshake<'a>) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let identity = connection.identity();
             // A replica takes no writes; what it has may be behind at any time.
@@ -161,7 +161,7 @@ impl Dialect for Redis {
 }
 
 impl Redis {
-    async fn log_in(&self, connection: &Greeting<'_>) -> Result<()> {
+    async fn log_in(&self, connection: &Handshake<'_>) -> Result<()> {
         let Some(password) = &self.login.password else { return Ok(()) };
         let (user, password) = (self.login.username.as_deref(), password.expose().as_bytes());
         let parts: Vec<&[u8]> =
@@ -180,7 +180,7 @@ impl Redis {
     }
 
     /// Asks all that is left at once.
-    async fn prepare(&self, connection: &Greeting<'_>) -> Result<()> {
+    async fn prepare(&self, connection: &Handshake<'_>) -> Result<()> {
         let (db, wanted) = (self.login.db.to_string(), self.wanted_role());
         let mut asked = Asked::default();
         let selected = (self.login.db != 0).then(|| asked.push(&[b"SELECT", db.as_bytes()]));
@@ -210,7 +210,7 @@ impl Redis {
     }
 }
 
-fn check_role(connection: &Greeting<'_>, wanted: &[u8], mut reply: RepliesOf<'_>) -> Result<()> {
+fn check_role(connection: &Handshake<'_>, wanted: &[u8], mut reply: RepliesOf<'_>) -> Result<()> {
     let role = reply.nth(1).and_then(Reply::bytes).unwrap_or_default();
     if role == wanted {
         return Ok(());
@@ -242,7 +242,7 @@ impl Asked {
         self.commands - 1
     }
 
-    async fn send(self, connection: &Greeting<'_>) -> Result<Answered> {
+    async fn send(self, connection: &Handshake<'_>) -> Result<Answered> {
         connection.ask_all(&self.bytes, self.commands).await.map(Answered)
     }
 }
@@ -302,14 +302,14 @@ fn refused_login(server: &str, text: &[u8]) -> Error {
     Error::new(ErrorKind::Auth, format!("{server}: the credentials were refused ({code}): check username and password"))
 }
 
-async fn raw(connection: &Greeting<'_>, parts: &[&[u8]]) -> Result<Vec<u8>> {
+async fn raw(connection: &Handshake<'_>, parts: &[&[u8]]) -> Result<Vec<u8>> {
     let mut request = Vec::new();
     command(&mut request, parts);
     connection.ask(&request).await
 }
 
 /// The reply, or the text of the server's refusal.
-async fn ask(connection: &Greeting<'_>, parts: &[&[u8]]) -> Result<std::result::Result<(), Vec<u8>>> {
+async fn ask(connection: &Handshake<'_>, parts: &[&[u8]]) -> Result<std::result::Result<(), Vec<u8>>> {
     let reply = raw(connection, parts).await?;
     Ok(match RepliesOf(&reply).next() {
         Some(Reply::Error(text)) => Err(text.to_vec()),
@@ -317,7 +317,7 @@ async fn ask(connection: &Greeting<'_>, parts: &[&[u8]]) -> Result<std::result::
     })
 }
 
-fn accepted(connection: &Greeting<'_>, mut reply: RepliesOf<'_>) -> Result<()> {
+fn accepted(connection: &Handshake<'_>, mut reply: RepliesOf<'_>) -> Result<()> {
     match reply.next() {
         Some(Reply::Error(text)) => Err(refusal::error(connection.server(), text)),
         _ => Ok(()),

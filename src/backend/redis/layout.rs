@@ -15,7 +15,7 @@ use super::slots::SLOTS;
 use crate::caller;
 use crate::entry::fingerprint;
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::{Server, protocol};
+use crate::net::{Server, protocol_error};
 
 /// The most surveys that are made while slots have no owner, and the time between two of them.
 const LOOKS: u32 = 20;
@@ -215,9 +215,9 @@ fn read(server: &Server, reply: &[u8]) -> Result<Option<Vec<Node>>> {
         Some(Reply::Error(text)) => Err(super::refusal::error(server.name(), text)),
         Some(reply) => {
             let read = reply.bytes().and_then(nodes);
-            read.map(Some).ok_or_else(|| protocol(server.name(), "no answer to CLUSTER NODES"))
+            read.map(Some).ok_or_else(|| protocol_error(server.name(), "no answer to CLUSTER NODES"))
         }
-        None => Err(protocol(server.name(), "no answer to CLUSTER NODES")),
+        None => Err(protocol_error(server.name(), "no answer to CLUSTER NODES")),
     }
 }
 

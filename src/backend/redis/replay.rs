@@ -18,7 +18,7 @@ use super::resp::{RepliesOf, Reply, command};
 use super::store::{REPLACED_LASTS, parse, random};
 use crate::config::OnRestart;
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::{Greeting, Identity, protocol};
+use crate::net::{Handshake, Identity, protocol_error};
 
 /// The most tags, or names, that are replayed at once.
 const CHUNK: usize = 500;
@@ -54,7 +54,7 @@ impl Pipeline {
     }
 
     /// The replies; one is `None` where another node of the cluster has the name, which is not concerned.
-    async fn run(self, connection: &Greeting<'_>) -> Result<Vec<Option<Vec<u8>>>> {
+    async fn run(self, connection: &Handshake<'_>) -> Result<Vec<Option<Vec<u8>>>> {
         if self.count == 0 {
             return Ok(Vec::new());
         }
@@ -76,13 +76,13 @@ fn own_reply(server: &str, reply: RepliesOf<'_>) -> Result<Option<Vec<u8>>> {
         },
         Some(Reply::Number(number)) => Ok(Some(number.to_string().into_bytes())),
         Some(reply) => Ok(Some(reply.bytes().unwrap_or_default().to_vec())),
-        None => Err(protocol(server, "too few replies")),
+        None => Err(protocol_error(server, "too few replies")),
     }
 }
 
 impl Replay {
     /// Makes a server fit for reads that is not the one that answered `before`.
-    pub async fn repeat(&self, connection: &Greeting<'_>, before: Option<Identity>, identity: Identity) -> Result<()> {
+    pub async fn repeat(&self, connection: &Handshake<'_>, before: Option<Identity>, identity: Identity) -> Result<()> {
         // Before the record is read: a removal that is noted later than that finds the server changed, and is repeated.
         self.record.server_changed();
         if self.on_restart == OnRestart::Renew {
@@ -97,7 +97,7 @@ impl Replay {
         Ok(())
     }
 
-    async fn again(&self, connection: &Greeting<'_>, snapshot: Snapshot) -> Result<()> {
+    async fn again(&self, connection: &Handshake<'_>, snapshot: Snapshot) -> Result<()> {
         tracing::info!(
             server = connection.server(),
             "the server restarted or was replaced: {} tags and {} keys that were removed lately are removed again{}",
@@ -118,7 +118,7 @@ impl Replay {
     }
 
     /// Gives tags fresh versions whose version is not the one that they got.
-    async fn replace_others(&self, connection: &Greeting<'_>, tags: &[(u64, u64)]) -> Result<()> {
+    async fn replace_others(&self, connection: &Handshake<'_>, tags: &[(u64, u64)]) -> Result<()> {
         let mut look = Pipeline::default();
         tags.iter().for_each(|(tag, _)| look.push(&[b"GET", &names::stamp(&self.prefix, *tag)]));
         let mut replace = Pipeline::default();
@@ -146,7 +146,7 @@ impl Replay {
 
     /// Removes everything of the prefix once after each start of a server; a marker says that it is done. Where it is
     /// missing (the option is new, or the marker was evicted), a process that has just begun has seen no restart.
-    async fn renew(&self, connection: &Greeting<'_>, before: Option<Identity>, identity: Identity) -> Result<()> {
+    async fn renew(&self, connection: &Handshake<'_>, before: Option<Identity>, identity: Identity) -> Result<()> {
         if !identity.told {
             return Err(nameless(connection.server()));
         }
@@ -170,7 +170,7 @@ impl Replay {
         done.run(connection).await.map(drop)
     }
 
-    async fn remove_all(&self, connection: &Greeting<'_>) -> Result<()> {
+    async fn remove_all(&self, connection: &Handshake<'_>) -> Result<()> {
         let (glob, ours, mut cursor) = (names::all_glob(&self.prefix), format!("{}:", self.prefix).into_bytes(), 0);
         loop {
             let (listed, next) = scan(connection, cursor, &glob).await?;
@@ -187,7 +187,7 @@ impl Replay {
 
 /// Removes the entries of names that are not those that were set since. A name that is gone needs no write, which the
 /// server may refuse at this moment.
-async fn remove_others(connection: &Greeting<'_>, names: &[(Box<[u8]>, Option<u64>)]) -> Result<()> {
+async fn remove_others(connection: &Handshake<'_>, names: &[(Box<[u8]>, Option<u64>)]) -> Result<()> {
     let (mut look, mut remove) = (Pipeline::default(), Pipeline::default());
     names.iter().for_each(|(name, _)| look.push(&[b"GETRANGE", name, b"-8", b"-1"]));
     for ((name, mark), found) in names.iter().zip(look.run(connection).await?) {
@@ -201,7 +201,7 @@ async fn remove_others(connection: &Greeting<'_>, names: &[(Box<[u8]>, Option<u6
 }
 
 /// A page of names, and where the next begins.
-async fn scan(connection: &Greeting<'_>, cursor: u64, glob: &[u8]) -> Result<(Vec<Vec<u8>>, u64)> {
+async fn scan(connection: &Handshake<'_>, cursor: u64, glob: &[u8]) -> Result<(Vec<Vec<u8>>, u64)> {
     let mut request = Vec::new();
     command(&mut request, &[b"SCAN", cursor.to_string().as_bytes(), b"MATCH", glob, b"COUNT", b"1000"]);
     let server = connection.server();
@@ -211,7 +211,7 @@ async fn scan(connection: &Greeting<'_>, cursor: u64, glob: &[u8]) -> Result<(Ve
     }
     let mut elements = RepliesOf(&reply).skip(1);
     let next = elements.next().and_then(Reply::bytes).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
-    let next = next.ok_or_else(|| protocol(server, "no answer to SCAN"))?;
+    let next = next.ok_or_else(|| protocol_error(server, "no answer to SCAN"))?;
     Ok((elements.skip(1).filter_map(Reply::bytes).map(<[u8]>::to_vec).collect(), next))
 }
 

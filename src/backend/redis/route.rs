@@ -235,8 +235,8 @@ struct Start<'a> {
 
 impl Start<'_> {
     fn server(&self, name: &str, place: Place, role: Role, clustering: Clustering) -> Arc<Server> {
-        let dialect = Box::new(Redis::new(self.login.clone(), place, role, clustering));
-        Server::start(name, dialect, &self.config.connection, self.tls.clone(), self.handle)
+        let protocol = Box::new(Redis::new(self.login.clone(), place, role, clustering));
+        Server::start(name, protocol, &self.config.connection, self.tls.clone(), self.handle)
     }
 
     fn single(&self, address: &Address) -> Route {

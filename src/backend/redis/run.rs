@@ -12,7 +12,7 @@ use crate::backend::remote::Pairing;
 use crate::backoff::Backoff;
 use crate::caller::{self, Until};
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::{Answer, Replies, Server};
+use crate::net::{PendingReply, RawReplies, Server};
 
 /// The most redirections of a command: nodes that name each other form a loop.
 const REDIRECTIONS: u8 = 16;
@@ -189,7 +189,7 @@ impl Round<'_> {
     }
 
     /// Sends a group; `None`: its server is not connected now.
-    fn send(&self, group: &Group) -> Option<Result<Answer>> {
+    fn send(&self, group: &Group) -> Option<Result<PendingReply>> {
         let asking = group.todo.iter().filter(|todo| todo.is_asking()).count();
         let replies = u32::try_from(group.todo.len() + asking).unwrap_or(u32::MAX);
         let is_first = group.todo.iter().all(|todo| !todo.sent);
@@ -218,7 +218,7 @@ impl Round<'_> {
     }
 
     /// Sends bytes. A command that must not be retried is not sent on a connection that the server has already closed.
-    fn send_bytes(&self, server: &Server, bytes: &[u8], replies: u32) -> Option<Result<Answer>> {
+    fn send_bytes(&self, server: &Server, bytes: &[u8], replies: u32) -> Option<Result<PendingReply>> {
         if self.repeats_lost() { server.send(bytes, replies) } else { server.send_once(bytes, replies) }
     }
 
@@ -230,9 +230,9 @@ impl Round<'_> {
     async fn answer(
         &self,
         group: &Group,
-        sent: Option<Result<Answer>>,
+        sent: Option<Result<PendingReply>>,
         end: Instant,
-    ) -> std::result::Result<Replies, Failure> {
+    ) -> std::result::Result<RawReplies, Failure> {
         let waiting = async {
             let sent = match sent {
                 Some(sent) => sent,
@@ -289,7 +289,7 @@ impl Round<'_> {
         }
     }
 
-    fn deliver(&mut self, group: Group, replies: &Replies, each: EachReply<'_>) {
+    fn deliver(&mut self, group: Group, replies: &RawReplies, each: EachReply<'_>) {
         let mut rest = RepliesOf(&replies.bytes);
         for todo in group.todo {
             if todo.is_asking() {
@@ -303,7 +303,7 @@ impl Round<'_> {
                 }
                 other => {
                     let what = if other.is_some() { "a reply to another command" } else { "too few replies" };
-                    each(todo.index, Err(crate::net::protocol(group.server.name(), what)));
+                    each(todo.index, Err(crate::net::protocol_error(group.server.name(), what)));
                     drop_if_wrong(Pairing::Wrong, replies);
                 }
             }
@@ -359,10 +359,10 @@ impl Todo {
 }
 
 /// Replies that are mixed up are not the last ones.
-fn drop_if_wrong(pairing: Pairing, replies: &Replies) {
+fn drop_if_wrong(pairing: Pairing, replies: &RawReplies) {
     if pairing == Pairing::Wrong {
         let server = replies.connection.server();
-        replies.connection.kill(crate::net::protocol(server, "the answer to another command"));
+        replies.connection.kill(crate::net::protocol_error(server, "the answer to another command"));
     }
 }
 

@@ -12,7 +12,7 @@ use crate::backoff::Backoff;
 use crate::byte_strings::ByteStrings;
 use crate::caller;
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::{Replies, Server, protocol};
+use crate::net::{RawReplies, Server, protocol_error};
 
 /// How many names SCAN looks at in one call: 1000 is four times faster than its default of 10, and holds the server up
 /// for less than a millisecond.
@@ -38,7 +38,7 @@ pub fn names_of(server: &Server, mut reply: RepliesOf<'_>) -> Result<(ByteString
         return Err(super::refusal::error(server.name(), text));
     }
     let cursor = reply.next().and_then(Reply::bytes).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
-    let cursor = cursor.ok_or_else(|| protocol(server.name(), "no answer to SCAN"))?;
+    let cursor = cursor.ok_or_else(|| protocol_error(server.name(), "no answer to SCAN"))?;
     let mut listed = ByteStrings::default();
     reply.skip(1).filter_map(Reply::bytes).for_each(|name| listed.push(name));
     Ok((listed, cursor))
@@ -57,7 +57,7 @@ pub async fn reply_of(server: &Server, parts: &[&[u8]]) -> Result<Vec<u8>> {
 }
 
 /// The replies of one server to commands that may be sent again; of this process while it is connected.
-pub async fn replies_of(server: &Server, request: &[u8], replies: u32, process: Option<u64>) -> Result<Replies> {
+pub async fn replies_of(server: &Server, request: &[u8], replies: u32, process: Option<u64>) -> Result<RawReplies> {
     let mut backoff = Backoff::until(caller::call_deadline().unwrap_or_else(|| Instant::now() + PATIENCE));
     loop {
         server.connected().await?;

@@ -60,15 +60,15 @@ impl Sentinels {
     }
 
     /// Where the server of this role is, by the first sentinel that knows.
-    pub async fn locate(&self, role: Role) -> Result<Address> {
+    pub async fn resolve(&self, role: Role) -> Result<Address> {
         *self.search() = Search::default();
         let none = || Error::new(ErrorKind::Connect, "no sentinel is named");
-        self.locate_next(role).await.and_then(|found| found.ok_or_else(none))
+        self.resolve_next(role).await.and_then(|found| found.ok_or_else(none))
     }
 
-    /// Another address, by the sentinels that have not been asked since `locate`.
+    /// Another address, by the sentinels that have not been asked since `resolve`.
     /// (Boxed: a connection to a sentinel is a connection to Redis too.)
-    pub fn locate_next(&self, role: Role) -> BoxFuture<'_, Result<Option<Address>>> {
+    pub fn resolve_next(&self, role: Role) -> BoxFuture<'_, Result<Option<Address>>> {
         async move {
             let mut last = None;
             while let Some(address) = self.next_sentinel() {
@@ -121,12 +121,12 @@ impl Sentinels {
 
     async fn ask(&self, address: &Address, role: Role) -> Result<Address> {
         let place = Place::At(address.clone());
-        let dialect = Redis::new(self.login.clone(), place, Role::Any, Clustering::Expected);
+        let protocol = Redis::new(self.login.clone(), place, Role::Any, Clustering::Expected);
         let question: &[u8] = if role == Role::Replica { b"REPLICAS" } else { b"GET-MASTER-ADDR-BY-NAME" };
         let mut request = Vec::new();
         command(&mut request, &[b"SENTINEL", question, self.master.as_bytes()]);
         let name = format!("sentinel {address}");
-        let reply = ask_once(&name, &dialect, &self.config, self.tls.as_ref(), &request).await?;
+        let reply = ask_once(&name, &protocol, &self.config, self.tls.as_ref(), &request).await?;
         let found = if role == Role::Replica { replica(&reply) } else { primary(&reply) };
         found.ok_or_else(|| self.unknown(&name, role))
     }

@@ -17,7 +17,7 @@ use crate::backend::{Epoch, Position};
 use crate::byte_strings::ByteStrings;
 use crate::caller;
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::{Server, protocol};
+use crate::net::{Server, protocol_error};
 
 /// The most restarts of a walk or of a part of it.
 const RESTARTS: u16 = 16;
@@ -151,5 +151,5 @@ async fn next(server: &Server, at: &Position, glob: &[u8]) -> Result<(ByteString
 
 #[cold]
 fn endless(server: &Server) -> Error {
-    protocol(server.name(), "SCAN does not end")
+    protocol_error(server.name(), "SCAN does not end")
 }

@@ -12,10 +12,10 @@ use tokio::sync::Notify;
 use super::*;
 use crate::config::Address;
 use crate::error::ErrorKind;
-use crate::net::answer::{Answer, Replies};
+use crate::net::answer::{PendingReply, RawReplies};
 use crate::net::limits::Limits;
 use crate::net::socket::Socket;
-use crate::net::{Dialect, Frame, Framing, Greeting};
+use crate::net::{Frame, Framing, Handshake, Protocol};
 use crate::wait::wait;
 
 /// A reply is a line; a line that begins with `!` is read with a panic.
@@ -29,16 +29,16 @@ impl Framing for Lines {
     }
 }
 
-impl Dialect for Lines {
+impl Protocol for Lines {
     fn framing(&self) -> Box<dyn Framing> {
         Box::new(Self)
     }
 
-    fn locate(&self) -> BoxFuture<'_, Result<Address>> {
+    fn resolve(&self) -> BoxFuture<'_, Result<Address>> {
         Box::pin(async { Err(Error::new(ErrorKind::Connect, "no address")) })
     }
 
-    fn greet<'a>(&'a self, _: &'a Greeting<'a>) -> BoxFuture<'a, Result<()>> {
+    fn handshake<'a>(&'a self, _: &'a Handshake<'a>) -> BoxFuture<'a, Result<()>> {
         Box::pin(async { Ok(()) })
     }
 
@@ -62,7 +62,7 @@ impl Pair {
         Self { connection, server, limits: Arc::new(Limits::new(100, 1000)) }
     }
 
-    fn ask(&self) -> Answer {
+    fn ask(&self) -> PendingReply {
         let room = self.limits.take("s", 2).unwrap();
         self.connection.send(b"a\n", 1, room).unwrap()
     }
@@ -192,7 +192,7 @@ fn a_waker_that_panics_takes_only_its_connection_with_it() {
     let caller = pair.caller();
     pair.reply(b"a\n");
     assert_eq!(kind(caller.join().unwrap()), ErrorKind::Protocol);
-    assert!(matches!(first.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Ready(Ok(Replies { .. }))));
+    assert!(matches!(first.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Ready(Ok(RawReplies { .. }))));
     pair.assert_over();
 }
 

@@ -20,17 +20,17 @@ impl Framing for Line {
     }
 }
 
-impl Dialect for Lines {
+impl Protocol for Lines {
     fn framing(&self) -> Box<dyn Framing> {
         Box::new(Line)
     }
 
-    fn locate(&self) -> BoxFuture<'_, Result<Address>> {
-        assert!(self.0 != 0, "a dialect that panics");
+    fn resolve(&self) -> BoxFuture<'_, Result<Address>> {
+        assert!(self.0 != 0, "a protocol that panics");
         Box::pin(ready(Ok(Address::Tcp { host: "127.0.0.1".into(), port: self.0 })))
     }
 
-    fn greet<'a>(&'a self, _: &'a Greeting<'a>) -> BoxFuture<'a, Result<()>> {
+    fn handshake<'a>(&'a self, _: &'a Handshake<'a>) -> BoxFuture<'a, Result<()>> {
         Box::pin(ready(Ok(())))
     }
 
