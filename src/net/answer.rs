@@ -16,27 +16,27 @@ pub struct Request {
     slot: Mutex<Slot>,
     /// Its caller's thread can lead the connection.
     pub blocking: bool,
-    abandoned: AtomicBool,
+    cancelled: AtomicBool,
 }
 
 enum Slot {
     Waiting(Option<Waker>),
     /// Its caller wants no answer any more; the replies are still to come.
-    Abandoned,
+    Cancelled,
     Done(Result<Vec<u8>>),
     Taken,
 }
 
 impl Request {
     pub fn new(blocking: bool) -> Self {
-        Self { slot: Mutex::new(Slot::Waiting(None)), blocking, abandoned: AtomicBool::new(false) }
+        Self { slot: Mutex::new(Slot::Waiting(None)), blocking, cancelled: AtomicBool::new(false) }
     }
 
     /// Hands over the replies, or why there are none; whether a caller still wanted them.
     pub fn complete(&self, result: Result<Vec<u8>>) -> bool {
         // The lock is given back first: who is woken takes it at once.
         let before = std::mem::replace(&mut *self.lock(), Slot::Done(result));
-        let wanted = !matches!(before, Slot::Abandoned);
+        let wanted = !matches!(before, Slot::Cancelled);
         if let Slot::Waiting(Some(waker)) = before {
             waker.wake();
         }
@@ -45,12 +45,12 @@ impl Request {
 
     /// Gives the answer up; false if it is there already. `count` has one more when this returns true, and before the
     /// replies can come.
-    fn abandon(&self, count: &AtomicU32) -> bool {
+    fn cancel(&self, count: &AtomicU32) -> bool {
         let mut slot = self.lock();
         let waits = matches!(*slot, Slot::Waiting(_));
         if waits {
-            *slot = Slot::Abandoned;
-            self.abandoned.store(true, Relaxed);
+            *slot = Slot::Cancelled;
+            self.cancelled.store(true, Relaxed);
             count.fetch_add(1, Relaxed);
         }
         waits
@@ -79,7 +79,7 @@ impl Request {
 
     /// Whether anybody still wants the answer.
     pub fn is_awaited(&self) -> bool {
-        !self.abandoned.load(Relaxed)
+        !self.cancelled.load(Relaxed)
     }
 
     /// The replies if they are there; else the waker is kept for when they are.
@@ -133,7 +133,7 @@ impl PendingReply {
                 return Poll::Ready(self.finish(result));
             }
             let over = caller::deadline().is_some_and(|deadline| deadline <= Instant::now());
-            if over || !self.connection.lead(&self.request) {
+            if over || !self.connection.drive_until(&self.request) {
                 return Poll::Pending;
             }
         }
@@ -156,8 +156,8 @@ impl Future for PendingReply {
 
 impl Drop for PendingReply {
     fn drop(&mut self) {
-        if self.request.abandon(&self.connection.abandoned) {
-            self.connection.hand_over();
+        if self.request.cancel(&self.connection.cancelled) {
+            self.connection.on_cancel();
         }
     }
 }

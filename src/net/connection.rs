@@ -30,8 +30,8 @@ pub struct Connection {
     pub(super) socket: Socket,
     pub(super) state: Mutex<State>,
     pub(super) reader: Mutex<Reader>,
-    /// Wakes the connection's own task: something waits and nobody leads.
-    pub(super) wanted: Notify,
+    /// Wakes the connection's own task: a request waits and no thread leads.
+    pub(super) task_wakeup: Notify,
     /// Woken when the connection is broken.
     pub(super) broken: Arc<Notify>,
     /// A write waits for the socket to take more; the leader goes on with it.
@@ -41,7 +41,7 @@ pub struct Connection {
     /// Requests without an answer: what a choice among connections goes by.
     load: AtomicU32,
     /// Of those, the ones whose callers no longer wait.
-    pub(super) abandoned: AtomicU32,
+    pub(super) cancelled: AtomicU32,
     /// What `state.broken` says, without its lock.
     dead: AtomicBool,
     /// The server has said something.
@@ -61,13 +61,13 @@ pub(super) struct State {
 /// Who sends and reads for all.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Leader {
-    Nobody,
+    None,
     /// A caller's thread.
     Thread,
     /// The connection's own task.
     Task,
     /// The task, with nothing to wait for: a thread may take over.
-    Resting,
+    Idle,
 }
 
 impl Connection {
@@ -75,7 +75,7 @@ impl Connection {
     pub fn new(server: Arc<str>, socket: Socket, protocol: &dyn Protocol, broken: Arc<Notify>) -> Self {
         let limit = protocol.record_limit().filter(|_| socket.is_tls());
         let state =
-            State { outgoing: Outgoing::new(limit), expected: VecDeque::new(), leader: Leader::Nobody, broken: None };
+            State { outgoing: Outgoing::new(limit), expected: VecDeque::new(), leader: Leader::None, broken: None };
         Self {
             server,
             reply_limit: protocol.reply_limit(),
@@ -83,12 +83,12 @@ impl Connection {
             socket,
             state: Mutex::new(state),
             reader: Mutex::new(Reader::new(protocol.framing())),
-            wanted: Notify::new(),
+            task_wakeup: Notify::new(),
             broken,
             stalled: AtomicBool::new(false),
             progress_ms: AtomicU64::new(coarse_millis()),
             load: AtomicU32::new(0),
-            abandoned: AtomicU32::new(0),
+            cancelled: AtomicU32::new(0),
             dead: AtomicBool::new(false),
             answers: AtomicBool::new(false),
             oversized: AtomicU64::new(0),
@@ -134,7 +134,7 @@ impl Connection {
             self.transmit(write);
         } else {
             // The connection's own task sends what all tasks of this turn have asked for, at once.
-            self.wanted.notify_one();
+            self.task_wakeup.notify_one();
         }
         Ok(PendingReply::new(Arc::clone(self), request))
     }
@@ -157,7 +157,7 @@ impl Connection {
                 Ok(false) => {
                     self.lock().outgoing.stalled(buffer);
                     self.stalled.store(true, Relaxed);
-                    self.wanted.notify_one();
+                    self.task_wakeup.notify_one();
                 }
                 Err(error) => self.kill(failure::lost(&self.server, &error)),
             }
@@ -170,7 +170,7 @@ impl Connection {
             let mut state = self.lock();
             state.broken.get_or_insert(error);
             self.dead.store(true, Relaxed);
-            let free = matches!(state.leader, Leader::Nobody | Leader::Resting);
+            let free = matches!(state.leader, Leader::None | Leader::Idle);
             if free {
                 state.leader = Leader::Thread;
             }
@@ -187,7 +187,7 @@ impl Connection {
     pub(super) fn fail(&self, reader: &mut Reader) {
         let (error, queued) = {
             let mut state = self.lock();
-            state.leader = Leader::Nobody;
+            state.leader = Leader::None;
             let broken = state.broken.get_or_insert_with(|| Error::new(ErrorKind::Connect, "the connection broke"));
             self.dead.store(true, Relaxed);
             (broken.clone(), std::mem::take(&mut state.expected))
@@ -196,9 +196,9 @@ impl Connection {
         for expected in reader.expected.drain(..).chain(queued) {
             drop(expected.room);
             let wanted = expected.request.complete(Err(error.clone()));
-            self.abandoned.fetch_sub(u32::from(!wanted), Relaxed);
+            self.cancelled.fetch_sub(u32::from(!wanted), Relaxed);
         }
-        self.wanted.notify_one();
+        self.task_wakeup.notify_one();
         self.broken.notify_one();
     }
 
@@ -223,8 +223,8 @@ impl Connection {
     }
 
     /// Returns the number of requests in flight whose replies no caller waits for.
-    pub fn abandoned(&self) -> u32 {
-        self.abandoned.load(Relaxed)
+    pub fn cancelled(&self) -> u32 {
+        self.cancelled.load(Relaxed)
     }
 
     pub(super) fn answered(&self, requests: u32) {

@@ -1,5 +1,7 @@
-//! Leading a connection: sending what is queued and reading the replies of all, by a caller's thread or by the
-//! connection's own task.
+//! Drives a connection by leader/follower: the leader sends queued requests and reads the replies of all callers.
+//!
+//! A blocked caller leads on its own thread until its reply has come, and then hands the role to a follower. The
+//! connection's own task leads for the callers that are tasks.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -20,14 +22,14 @@ use super::socket::Wait;
 use crate::caller;
 use crate::error::{Error, Result};
 
-/// How long the task stays registered with nothing to wait for: under steady load it is never registered anew.
-const REST: Duration = Duration::from_millis(50);
+/// The time for which the task stays registered without requests in flight: steady load never registers it again.
+const IDLE: Duration = Duration::from_millis(50);
 
-/// The leader's role, held by who leads. Given back by `resign`, or with an error by `fail`. If it is dropped instead,
-/// by a panic or with a task that is cancelled, the connection is broken: nothing would ever read its replies.
-struct Lead<'a>(Option<&'a Connection>);
+/// The leader's role. `release` gives it back, and `fail` gives it back with an error. Dropping it instead, by a panic
+/// or with a cancelled task, breaks the connection: nothing would ever read its replies.
+struct Leadership<'a>(Option<&'a Connection>);
 
-impl Drop for Lead<'_> {
+impl Drop for Leadership<'_> {
     fn drop(&mut self) {
         if let Some(connection) = self.0.take() {
             connection.fail_with(&mut connection.lock_reader(), failure::leader_lost(&connection.server));
@@ -35,26 +37,26 @@ impl Drop for Lead<'_> {
     }
 }
 
-impl Lead<'_> {
-    /// Ends the role: in order, or with what broke the connection.
-    fn end(self, mut reader: MutexGuard<'_, Reader>, led: Result<()>) {
+impl Leadership<'_> {
+    /// Gives the role back: in order, or with the error that broke the connection.
+    fn finish(self, mut reader: MutexGuard<'_, Reader>, led: Result<()>) {
         match led {
-            Ok(()) => self.resign(reader),
+            Ok(()) => self.release(reader),
             Err(error) => self.fail(&mut reader, error),
         }
     }
 
-    /// Hands over to whoever has to lead next. A connection that was broken meanwhile has no next leader: who broke it
-    /// left it to this one to fail what waits.
-    fn resign(mut self, mut reader: MutexGuard<'_, Reader>) {
+    /// Hands the role to the next leader. A connection that was broken meanwhile has none: `kill` left it to this leader
+    /// to fail the requests in flight.
+    fn release(mut self, mut reader: MutexGuard<'_, Reader>) {
         let Some(connection) = self.0 else { return };
-        let next = connection.release(&reader);
-        if matches!(next, Next::Broken) {
+        let next = connection.next_leader(&reader);
+        if matches!(next, NextLeader::Broken) {
             connection.fail(&mut reader);
         }
         self.0 = None;
         drop(reader);
-        connection.summon(next);
+        connection.wake_next(next);
     }
 
     fn fail(mut self, reader: &mut Reader, error: Error) {
@@ -64,41 +66,42 @@ impl Lead<'_> {
         }
     }
 
-    /// Lets a thread take the role, with nothing to wait for. On a broken connection fails what waits instead.
-    fn rest(mut self) -> bool {
+    /// Lets a thread take the role while no request is in flight. Returns false on a broken connection, after it has
+    /// failed the requests in flight.
+    fn go_idle(mut self) -> bool {
         let Some(connection) = self.0 else { return false };
-        let resting = {
+        let is_idle = {
             let mut state = connection.lock();
             let intact = state.broken.is_none();
             if intact {
-                state.leader = Leader::Resting;
+                state.leader = Leader::Idle;
             }
             intact
         };
-        if !resting {
+        if !is_idle {
             connection.fail(&mut connection.lock_reader());
         }
         self.0 = None;
-        resting
+        is_idle
     }
 }
 
-/// Breaks the connection when its own task ends, however that is: requests of tasks would wait for ever.
-struct Attended<'a>(&'a Connection);
+/// Breaks the connection when its own task ends for any reason: requests of tasks would wait forever.
+struct TaskGuard<'a>(&'a Connection);
 
-impl Drop for Attended<'_> {
+impl Drop for TaskGuard<'_> {
     fn drop(&mut self) {
         self.0.kill(failure::leader_lost(&self.0.server));
     }
 }
 
 impl Connection {
-    /// Leads until a request is answered, or its caller's deadline; false if somebody else leads.
-    pub(super) fn lead(&self, mine: &Request) -> bool {
-        let Some(lead) = self.take_lead(Leader::Thread) else { return false };
+    /// Leads until a request is answered, or until its caller's deadline. Returns false if another leads.
+    pub(super) fn drive_until(&self, mine: &Request) -> bool {
+        let Some(lead) = self.try_lead(Leader::Thread) else { return false };
         let mut reader = self.lock_reader();
         let led = self.read_until(&mut reader, mine);
-        lead.end(reader, led);
+        lead.finish(reader, led);
         true
     }
 
@@ -110,12 +113,13 @@ impl Connection {
         Ok(())
     }
 
-    fn take_lead(&self, leader: Leader) -> Option<Lead<'_>> {
+    /// Takes the leader's role if it is free.
+    fn try_lead(&self, leader: Leader) -> Option<Leadership<'_>> {
         let mut state = self.lock();
-        let free = matches!(state.leader, Leader::Nobody | Leader::Resting) && state.broken.is_none();
+        let free = matches!(state.leader, Leader::None | Leader::Idle) && state.broken.is_none();
         free.then(|| {
             state.leader = leader;
-            Lead(Some(self))
+            Leadership(Some(self))
         })
     }
 
@@ -124,45 +128,46 @@ impl Connection {
         self.fail(reader);
     }
 
-    /// A request was given up: if nobody leads any more, somebody else has to.
-    pub(super) fn hand_over(&self) {
+    /// Finds another leader after a request was cancelled, if its caller was to lead.
+    pub(super) fn on_cancel(&self) {
         let lead = {
             let mut state = self.lock();
-            if state.leader != Leader::Nobody || state.broken.is_some() {
+            if state.leader != Leader::None || state.broken.is_some() {
                 return;
             }
             state.leader = Leader::Thread;
-            Lead(Some(self))
+            Leadership(Some(self))
         };
-        lead.resign(self.lock_reader());
+        lead.release(self.lock_reader());
     }
 
-    /// Gives the lead up, and returns who should lead next.
-    fn release(&self, reader: &Reader) -> Next {
+    /// Frees the role, and returns the follower that should lead next.
+    fn next_leader(&self, reader: &Reader) -> NextLeader {
         let mut state = self.lock();
         if state.broken.is_some() {
-            return Next::Broken;
+            return NextLeader::Broken;
         }
-        state.leader = Leader::Nobody;
-        // The one whose reply comes last leads longest.
+        state.leader = Leader::None;
+        // The follower whose reply comes last leads longest.
         let waiting = || state.expected.iter().rev().chain(reader.expected.iter().rev()).map(|it| &it.request);
         match waiting().find(|request| request.is_parked()) {
-            Some(request) => Next::Thread(Arc::clone(request)),
-            None if waiting().any(|request| !request.blocking && request.is_awaited()) => Next::Task,
-            None => Next::Nobody,
+            Some(request) => NextLeader::Thread(Arc::clone(request)),
+            None if waiting().any(|request| !request.blocking && request.is_awaited()) => NextLeader::Task,
+            None => NextLeader::None,
         }
     }
 
-    fn summon(&self, next: Next) {
+    /// Wakes the next leader.
+    fn wake_next(&self, next: NextLeader) {
         match next {
-            Next::Thread(request) => request.wake(),
-            Next::Task => self.wanted.notify_one(),
-            Next::Nobody | Next::Broken => {}
+            NextLeader::Thread(request) => request.wake(),
+            NextLeader::Task => self.task_wakeup.notify_one(),
+            NextLeader::None | NextLeader::Broken => {}
         }
     }
 
     /// Receives once and hands out the replies; returns whether there may be more at once. A panic, which bytes of the
-    /// server may have caused, ends only the connection.
+    /// server may have caused, breaks this connection only.
     fn step(&self, reader: &mut Reader, wait: Wait) -> Result<bool> {
         catch_unwind(AssertUnwindSafe(|| self.receive(reader, wait)))
             .unwrap_or_else(|payload| Err(failure::panicked(&self.server, payload)))
@@ -192,7 +197,7 @@ impl Connection {
         failure::lost(&self.server, error)
     }
 
-    /// Goes on with a write that the socket did not take whole.
+    /// Continues a write that the socket did not take whole.
     fn resume(&self, wait: Wait) -> Result<()> {
         if wait == Wait::Tick {
             self.socket.wait_for_either().map_err(|error| self.lost(&error))?;
@@ -203,7 +208,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Hands the whole replies to the requests they answer, and sends what waited for that.
+    /// Hands whole replies to the requests they answer, and sends the requests that waited for that.
     fn distribute(&self, reader: &mut Reader) -> Result<()> {
         if is_tls_record(reader.rest()) {
             return Err(failure::speaks_tls(&self.server));
@@ -215,7 +220,7 @@ impl Connection {
                 reader.deliver(range, &self.server).ok_or_else(|| failure::closed_or_uninvited(&self.server))?;
             answered += u32::from(delivery != Delivery::Part);
             if delivery == Delivery::Unwanted {
-                self.abandoned.fetch_sub(1, Relaxed);
+                self.cancelled.fetch_sub(1, Relaxed);
             }
         }
         if reader.rest().len() > CHUNK {
@@ -238,27 +243,27 @@ impl Connection {
         Ok(())
     }
 
-    /// Takes the requests that are answered next.
+    /// Moves the requests that are answered next from the queue to the reader.
     fn adopt_expected(&self, reader: &mut Reader) {
         if reader.expected.is_empty() {
             std::mem::swap(&mut reader.expected, &mut self.lock().expected);
         }
     }
 
-    /// The connection's own task: leads while tasks wait and no thread leads.
-    pub(super) async fn run(self: Arc<Self>) {
-        let _attended = Attended(&self);
+    /// Runs as the connection's own task: leads while tasks wait and no thread leads.
+    pub(super) async fn drive(self: Arc<Self>) {
+        let _guard = TaskGuard(&self);
         while !self.is_broken() {
-            self.wanted.notified().await;
+            self.task_wakeup.notified().await;
             self.flush();
-            if let Some(lead) = self.take_lead(Leader::Task) {
-                self.lead_as_task(lead).await;
+            if let Some(lead) = self.try_lead(Leader::Task) {
+                self.drive_as_task(lead).await;
                 self.flush();
             }
         }
     }
 
-    async fn lead_as_task<'a>(&'a self, mut lead: Lead<'a>) {
+    async fn drive_as_task<'a>(&'a self, mut lead: Leadership<'a>) {
         #[allow(deprecated)] // A borrowed descriptor cannot be closed while it is registered.
         let readiness = match AsyncFd::new(self.socket.as_fd()) {
             Ok(readiness) => readiness,
@@ -272,7 +277,7 @@ impl Connection {
             if self.load() > 0 {
                 readable = self.wait_for_more(&readiness).await;
             } else {
-                let Some(taken_again) = self.rest(lead, &readiness).await else { return };
+                let Some(taken_again) = self.stay_idle(lead, &readiness).await else { return };
                 (lead, readable) = (taken_again, true);
             }
             self.flush();
@@ -285,25 +290,25 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads what came though nothing was asked: the end, or what belongs to the TLS session.
+    /// Reads bytes that came without a request: the end of the connection, or records of the TLS session.
     pub(super) fn read_uninvited(&self) {
-        let Some(lead) = self.take_lead(Leader::Thread) else { return };
+        let Some(lead) = self.try_lead(Leader::Thread) else { return };
         let mut reader = self.lock_reader();
         let mut more = Ok(true);
         while matches!(more, Ok(true)) {
             more = self.step(&mut reader, Wait::No);
         }
-        lead.end(reader, more.map(drop));
+        lead.finish(reader, more.map(drop));
     }
 
-    /// Waits until there is something to read, or to send; whether to read.
+    /// Waits until there is something to read, or to send; returns whether to read.
     async fn wait_for_more(&self, readiness: &AsyncFd<BorrowedFd<'_>>) -> bool {
         let writable = async {
             if self.stalled.load(Relaxed) {
                 clear(readiness.writable().await);
             } else {
                 // A write that stalls from now on notifies.
-                self.wanted.notified().await;
+                self.task_wakeup.notified().await;
             }
         };
         tokio::select! {
@@ -311,39 +316,43 @@ impl Connection {
                 clear(guard);
                 true
             }
-            // A write that had stalled goes on with the next step of reading.
+            // The next step of reading continues a write that had stalled.
             () = writable => self.stalled.load(Relaxed) || self.is_broken(),
         }
     }
 
     /// Waits a moment for more to do; `None` when there is nothing, or a thread leads. A thread that took over may have
-    /// resigned again: what was asked since then woke this task alone.
-    async fn rest<'a>(&'a self, lead: Lead<'a>, readiness: &AsyncFd<BorrowedFd<'_>>) -> Option<Lead<'a>> {
-        if !lead.rest() {
+    /// released the role again: requests since then woke this task alone.
+    async fn stay_idle<'a>(
+        &'a self,
+        lead: Leadership<'a>,
+        readiness: &AsyncFd<BorrowedFd<'_>>,
+    ) -> Option<Leadership<'a>> {
+        if !lead.go_idle() {
             return None;
         }
-        let _ = timeout(REST, async {
+        let _ = timeout(IDLE, async {
             tokio::select! {
                 guard = readiness.readable() => clear(guard),
-                () = self.wanted.notified() => {}
+                () = self.task_wakeup.notified() => {}
             }
         })
         .await;
         let mut state = self.lock();
-        if !matches!(state.leader, Leader::Nobody | Leader::Resting) || state.broken.is_some() {
+        if !matches!(state.leader, Leader::None | Leader::Idle) || state.broken.is_some() {
             return None;
         }
         let wanted = self.load() > 0 || self.socket.is_readable();
-        state.leader = if wanted { Leader::Task } else { Leader::Nobody };
-        wanted.then(|| Lead(Some(self)))
+        state.leader = if wanted { Leader::Task } else { Leader::None };
+        wanted.then(|| Leadership(Some(self)))
     }
 }
 
-/// Who leads next.
-enum Next {
+/// The follower that leads next.
+enum NextLeader {
     Thread(Arc<Request>),
     Task,
-    Nobody,
+    None,
     /// The connection is broken.
     Broken,
 }

@@ -1,13 +1,12 @@
-//! Connections to servers: pipelined, bounded, supervised; led by the callers themselves.
+//! Connections to servers: pipelined, bounded and supervised.
 //!
-//! Requests of all callers share a connection; replies come in the order of
-//! the requests. Whoever waits may lead: one blocked caller sends what is
-//! queued and reads the replies of all, then hands over to another. Tasks are
-//! led for by the connection's own task in the runtime.
+//! Requests of all callers share a connection; replies come in the order of the requests. Blocked callers use
+//! leader/follower: one of them, the leader, sends queued requests and reads the replies of all, and then hands over
+//! to another. The connection's own task in the runtime leads for callers that are tasks.
 //!
 //! ```text
-//! Server (supervisor, limits)  →  Connection (driver)  →  Socket (bytes, TLS)
-//!         dial                     Framing of a protocol
+//! Server (supervisor, in-flight limits)  →  Connection (driver)  →  Socket (bytes, TLS)
+//!         dial, handshake                    Framing of a protocol
 //! ```
 
 mod answer;

@@ -271,8 +271,8 @@ impl Server {
     /// Returns the number of requests with a caller that waits. Requests that were given up keep their room until their
     /// replies come.
     fn awaited(&self) -> u64 {
-        let abandoned: u64 = self.open_connections().map(|connection| u64::from(connection.abandoned())).sum();
-        self.limits.requests().saturating_sub(abandoned)
+        let cancelled: u64 = self.open_connections().map(|connection| u64::from(connection.cancelled())).sum();
+        self.limits.requests().saturating_sub(cancelled)
     }
 
     /// Ends it now; whatever is under way fails.
@@ -491,7 +491,7 @@ async fn establish(
     let socket =
         dial(address, config, tls, protocol.ping()).await.map_err(|error| failure::connecting(&server, &error))?;
     let connection = Arc::new(Connection::new(server.into(), socket, protocol, broken));
-    tokio::spawn(Arc::clone(&connection).run());
+    tokio::spawn(Arc::clone(&connection).drive());
     let unaccepted = Unaccepted(Some(connection));
     if let Some(connection) = &unaccepted.0 {
         let greeted = protocol.handshake(&Handshake::new(connection)).await;

@@ -1,4 +1,4 @@
-//! Leaders that end in every way there is: whatever waits gets an answer or an error, and its room is given back.
+//! Leaders that end in every possible way: each request in flight gets a reply or an error, and its permit is released.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -67,7 +67,7 @@ impl Pair {
         self.connection.send(b"a\n", 1, room).unwrap()
     }
 
-    /// A caller's thread that asks, and sleeps or leads until it is answered.
+    /// Starts a caller's thread that asks, and sleeps or leads until it is answered.
     fn caller(&self) -> JoinHandle<Result<Vec<u8>>> {
         let (connection, limits) = (Arc::clone(&self.connection), Arc::clone(&self.limits));
         let before = self.connection.load();
@@ -83,7 +83,7 @@ impl Pair {
         caller
     }
 
-    /// As `caller`; returns when it sleeps because another leads.
+    /// Starts a caller like `caller`, and returns when it sleeps because another leads.
     fn sleeper(&self) -> JoinHandle<Result<Vec<u8>>> {
         let caller = self.caller();
         while !self.connection.lock().expected.iter().all(|expected| expected.request.is_parked()) {
@@ -98,9 +98,9 @@ impl Pair {
 
     fn assert_over(&self) {
         assert!(self.connection.is_broken());
-        assert!(self.connection.lock().leader == Leader::Nobody);
+        assert!(self.connection.lock().leader == Leader::None);
         assert_eq!(self.limits.requests(), 0);
-        assert_eq!(self.connection.abandoned(), 0);
+        assert_eq!(self.connection.cancelled(), 0);
     }
 }
 
@@ -134,7 +134,7 @@ fn a_panic_of_a_thread_that_leads_fails_all_that_wait() {
 fn a_panic_of_the_task_that_leads_fails_all_that_wait() {
     let pair = Pair::new();
     runtime().block_on(async {
-        let task = tokio::spawn(Arc::clone(&pair.connection).run());
+        let task = tokio::spawn(Arc::clone(&pair.connection).drive());
         let (first, second, third) = (pair.ask(), pair.ask(), pair.ask());
         pair.reply(b"a\n!\n");
         assert_eq!(first.await.unwrap().bytes, b"a\n");
@@ -145,11 +145,11 @@ fn a_panic_of_the_task_that_leads_fails_all_that_wait() {
 }
 
 #[test]
-fn a_task_that_is_cancelled_fails_all_that_wait_whether_it_led_or_rested() {
+fn a_cancelled_task_fails_all_requests_whether_it_led_or_was_idle() {
     for led in [true, false] {
         let pair = Pair::new();
         runtime().block_on(async {
-            let task = tokio::spawn(Arc::clone(&pair.connection).run());
+            let task = tokio::spawn(Arc::clone(&pair.connection).drive());
             if !led {
                 let answer = pair.ask();
                 pair.reply(b"a\n");
@@ -167,7 +167,7 @@ fn a_task_that_is_cancelled_fails_all_that_wait_whether_it_led_or_rested() {
 }
 
 #[test]
-fn a_panic_over_what_nobody_asked_for_breaks_the_connection_alone() {
+fn a_panic_over_unsolicited_bytes_breaks_the_connection_alone() {
     let pair = Pair::new();
     pair.reply(b"!\n");
     pair.connection.check(Duration::from_secs(60));
@@ -197,9 +197,9 @@ fn a_waker_that_panics_takes_only_its_connection_with_it() {
 }
 
 #[test]
-fn a_role_that_is_dropped_is_not_held_for_ever() {
+fn a_dropped_role_breaks_the_connection() {
     let pair = Pair::new();
-    let lead = pair.connection.take_lead(Leader::Thread).unwrap();
+    let lead = pair.connection.try_lead(Leader::Thread).unwrap();
     let caller = pair.sleeper();
     drop(lead);
     assert_eq!(kind(caller.join().unwrap()), ErrorKind::Protocol);
@@ -207,17 +207,17 @@ fn a_role_that_is_dropped_is_not_held_for_ever() {
 }
 
 #[test]
-fn who_resigns_or_rests_on_a_broken_connection_fails_all_that_wait() {
+fn releasing_or_idling_on_a_broken_connection_fails_all_requests() {
     for rests in [false, true] {
         let pair = Pair::new();
-        let lead = pair.connection.take_lead(if rests { Leader::Task } else { Leader::Thread }).unwrap();
+        let lead = pair.connection.try_lead(if rests { Leader::Task } else { Leader::Thread }).unwrap();
         let callers = [pair.sleeper(), pair.sleeper()];
-        // Left to who leads, which has its own answer already and reads no more.
+        // Failing them is left to the leader, which has its own reply already and reads no more.
         pair.connection.kill(killed());
         if rests {
-            assert!(!lead.rest());
+            assert!(!lead.go_idle());
         } else {
-            lead.resign(pair.connection.lock_reader());
+            lead.release(pair.connection.lock_reader());
         }
         for caller in callers {
             assert_eq!(kind(caller.join().unwrap()), ErrorKind::Timeout);
@@ -227,7 +227,7 @@ fn who_resigns_or_rests_on_a_broken_connection_fails_all_that_wait() {
 }
 
 #[test]
-fn who_is_killed_while_it_leads_or_while_nobody_does_fails_all_that_wait() {
+fn a_kill_with_or_without_a_leader_fails_all_requests() {
     let pair = Pair::new();
     let callers = [pair.caller(), pair.caller()];
     pair.connection.kill(killed());
@@ -242,14 +242,14 @@ fn who_is_killed_while_it_leads_or_while_nobody_does_fails_all_that_wait() {
     pair.assert_over();
 }
 
-/// A leader does not hand over to a request whose caller has not polled yet: those that sleep come first.
+/// A leader does not hand over to a request whose caller has not polled yet: parked followers come first.
 #[test]
-fn a_leader_hands_over_to_who_sleeps() {
+fn a_leader_hands_over_to_a_parked_follower() {
     let pair = Pair::new();
-    let lead = pair.connection.take_lead(Leader::Thread).unwrap();
+    let lead = pair.connection.try_lead(Leader::Thread).unwrap();
     let sleeper = pair.sleeper();
     let unpolled = crate::caller::blocking(|_, _| pair.ask());
-    lead.resign(pair.connection.lock_reader());
+    lead.release(pair.connection.lock_reader());
     pair.reply(b"a\nb\n");
     assert_eq!(sleeper.join().unwrap().unwrap(), b"a\n");
     assert_eq!(wait(unpolled).unwrap().bytes, b"b\n");
@@ -260,16 +260,16 @@ fn what_was_given_up_keeps_its_room_until_its_reply_comes_and_is_no_longer_waite
     let pair = Pair::new();
     let (given_up, awaited) = (pair.ask(), pair.ask());
     drop(given_up);
-    assert_eq!((pair.limits.requests(), pair.connection.abandoned()), (2, 1));
+    assert_eq!((pair.limits.requests(), pair.connection.cancelled()), (2, 1));
     pair.reply(b"a\nb\n");
     let answer = runtime().block_on(async {
-        let task = tokio::spawn(Arc::clone(&pair.connection).run());
+        let task = tokio::spawn(Arc::clone(&pair.connection).drive());
         let answer = awaited.await.unwrap().bytes;
         task.abort();
         answer
     });
     assert_eq!(answer, b"b\n");
-    assert_eq!((pair.limits.requests(), pair.connection.abandoned()), (0, 0));
+    assert_eq!((pair.limits.requests(), pair.connection.cancelled()), (0, 0));
     let mut sent = [0; 4];
     (&pair.server).read_exact(&mut sent).unwrap();
     assert_eq!(&sent, b"a\na\n");
