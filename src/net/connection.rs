@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::answer::{PendingReply, Request};
 use super::failure;
 use super::framing::ReplyLimit;
 use super::identity::Identity;
-use super::limits::Room;
 use super::outgoing::{self, Outgoing};
 use super::reader::{Expected, Reader};
+use super::request::Permit;
+use super::request::{PendingReply, Request};
 use super::server::Protocol;
 use super::socket::Socket;
 use crate::caller;
@@ -113,11 +113,11 @@ impl Connection {
 
     /// Sends a request that so many replies will answer. It is sent, or queued
     /// behind others, when this returns; nothing here blocks.
-    pub fn send(self: &Arc<Self>, bytes: &[u8], replies: u32, room: Room) -> Result<PendingReply> {
+    pub fn send(self: &Arc<Self>, bytes: &[u8], replies: u32, permit: Permit) -> Result<PendingReply> {
         let blocking = caller::may_block();
         let request = Arc::new(Request::new(blocking));
         let most = self.reply_limit.of(bytes, replies);
-        let expected = Expected::new(Arc::clone(&request), replies, most, room);
+        let expected = Expected::new(Arc::clone(&request), replies, most, permit);
         let write = {
             let mut state = self.lock();
             if let Some(error) = &state.broken {
@@ -194,7 +194,7 @@ impl Connection {
         };
         self.socket.shut_down();
         for expected in reader.expected.drain(..).chain(queued) {
-            drop(expected.room);
+            drop(expected.permit);
             let wanted = expected.request.complete(Err(error.clone()));
             self.cancelled.fetch_sub(u32::from(!wanted), Relaxed);
         }

@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 use tokio::io::unix::AsyncFd;
 use tokio::time::timeout;
 
-use super::answer::Request;
 use super::connection::{Connection, Leader};
 use super::dial::is_tls_record;
 use super::failure;
 use super::reader::{CHUNK, Delivery, Reader};
+use super::request::Request;
 use super::socket::Wait;
 use crate::caller;
 use crate::error::{Error, Result};

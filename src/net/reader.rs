@@ -3,10 +3,10 @@
 use std::collections::{TryReserveError, VecDeque};
 use std::sync::Arc;
 
-use super::answer::Request;
 use super::failure;
 use super::framing::{Frame, Framing, LONG_REPLY, MAX_REPLY};
-use super::limits::Room;
+use super::request::Permit;
+use super::request::Request;
 use crate::allocation;
 
 /// How much is read at once at first; replies that are larger get more.
@@ -24,12 +24,12 @@ pub struct Expected {
     /// There was no memory to keep one.
     lost: bool,
     /// Given back when the last has come.
-    pub room: Room,
+    pub permit: Permit,
 }
 
 impl Expected {
-    pub fn new(request: Arc<Request>, replies: u32, most: usize, room: Room) -> Self {
-        Self { request, replies, most, received: Vec::new(), lost: false, room }
+    pub fn new(request: Arc<Request>, replies: u32, most: usize, permit: Permit) -> Self {
+        Self { request, replies, most, received: Vec::new(), lost: false, permit }
     }
 
     /// Keeps a reply for the caller, if there is one who waits.
@@ -79,7 +79,7 @@ impl Reader {
         Self { framing, buffer, start: 0, end: 0, skip: 0, expected: VecDeque::new(), oversized: 0 }
     }
 
-    /// Room to receive into, if there is memory for it.
+    /// Returns room to receive into, if there is memory for it.
     pub fn space(&mut self) -> Result<&mut [u8], TryReserveError> {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
@@ -146,8 +146,8 @@ impl Reader {
         if first.replies > 0 {
             return Some(Delivery::Part);
         }
-        let Expected { request, received, lost, room, .. } = self.expected.pop_front()?;
-        drop(room);
+        let Expected { request, received, lost, permit, .. } = self.expected.pop_front()?;
+        drop(permit);
         let kept = if lost { Err(failure::no_memory_for_reply(server)) } else { Ok(received) };
         Some(if request.complete(kept) { Delivery::Last } else { Delivery::Unwanted })
     }

@@ -13,13 +13,13 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
-use super::answer::PendingReply;
 use super::connection::Connection;
 use super::dial::{dial, is_tls_port};
 use super::failure;
 use super::framing::{Framing, MAX_REPLY, ReplyLimit};
 use super::identity::Identity;
-use super::limits::Limits;
+use super::request::InFlight;
+use super::request::PendingReply;
 use super::tls::Tls;
 use crate::caller;
 use crate::clock::coarse_millis;
@@ -79,12 +79,12 @@ pub trait Protocol: Send + Sync + 'static {
 /// A connection nobody else uses yet: what it is asked is no call of anybody, and no close waits for it.
 pub struct Handshake<'a> {
     connection: &'a Arc<Connection>,
-    limits: Arc<Limits>,
+    in_flight: Arc<InFlight>,
 }
 
 impl<'a> Handshake<'a> {
     fn new(connection: &'a Arc<Connection>) -> Self {
-        Self { connection, limits: Arc::new(Limits::new(u64::MAX, u64::MAX)) }
+        Self { connection, in_flight: Arc::new(InFlight::new(u64::MAX, u64::MAX)) }
     }
 
     /// The server's name, as messages say it.
@@ -99,8 +99,8 @@ impl<'a> Handshake<'a> {
 
     /// Sends several requests at once; the bytes of their replies.
     pub async fn ask_all(&self, requests: &[u8], replies: u32) -> Result<Vec<u8>> {
-        let room = self.limits.take(self.server(), requests.len())?;
-        Ok(self.connection.send(requests, replies, room)?.await?.bytes)
+        let permit = self.in_flight.acquire(self.server(), requests.len())?;
+        Ok(self.connection.send(requests, replies, permit)?.await?.bytes)
     }
 
     /// Returns the identity of the process that answers, as the handshake learned it.
@@ -131,7 +131,7 @@ pub struct Server {
     tls: Option<Tls>,
     protocol: Box<dyn Protocol>,
     connections: Box<[ArcSwapOption<Connection>]>,
-    limits: Arc<Limits>,
+    in_flight: Arc<InFlight>,
     status: watch::Sender<Status>,
     /// A connection broke, or the server is to be closed.
     changed: Arc<Notify>,
@@ -161,7 +161,7 @@ impl Server {
             tls,
             protocol,
             connections: (0..config.pool_size.max(1)).map(|_| ArcSwapOption::empty()).collect(),
-            limits: Arc::new(Limits::new(config.max_pending.into(), config.max_pending_bytes)),
+            in_flight: Arc::new(InFlight::new(config.max_pending.into(), config.max_pending_bytes)),
             status: watch::Sender::new(Status::Connecting),
             changed: Arc::new(Notify::new()),
             closed: AtomicBool::new(false),
@@ -182,7 +182,7 @@ impl Server {
 
     /// How many requests are under way.
     pub fn in_flight(&self) -> u64 {
-        self.limits.requests()
+        self.in_flight.requests()
     }
 
     /// How often it was connected to again.
@@ -199,7 +199,7 @@ impl Server {
     /// Sends a request that so many replies will answer, on the connection with the least to do.
     pub fn send(&self, bytes: &[u8], replies: u32) -> Option<Result<PendingReply>> {
         let connection = self.least_loaded()?;
-        Some(self.limits.take(&self.name, bytes.len()).and_then(|room| connection.send(bytes, replies, room)))
+        Some(self.in_flight.acquire(&self.name, bytes.len()).and_then(|permit| connection.send(bytes, replies, permit)))
     }
 
     /// The same, for a request that may not be sent twice: a connection at rest that the server has closed is left
@@ -208,8 +208,8 @@ impl Server {
         loop {
             let connection = self.least_loaded()?;
             if connection.is_fit() {
-                let room = self.limits.take(&self.name, bytes.len());
-                return Some(room.and_then(|room| connection.send(bytes, replies, room)));
+                let permit = self.in_flight.acquire(&self.name, bytes.len());
+                return Some(permit.and_then(|permit| connection.send(bytes, replies, permit)));
             }
             if !connection.is_broken() {
                 return None;
@@ -221,7 +221,7 @@ impl Server {
     pub fn send_to(&self, process: u64, bytes: &[u8], replies: u32) -> Option<Result<PendingReply>> {
         let is_the_one = |it: &Arc<Connection>| !it.is_broken() && it.identity().process == process;
         let Some(connection) = self.open_connections().find(is_the_one) else { return self.send(bytes, replies) };
-        Some(self.limits.take(&self.name, bytes.len()).and_then(|room| connection.send(bytes, replies, room)))
+        Some(self.in_flight.acquire(&self.name, bytes.len()).and_then(|permit| connection.send(bytes, replies, permit)))
     }
 
     /// Ready when the server is connected, or known to be out of reach.
@@ -272,7 +272,7 @@ impl Server {
     /// replies come.
     fn awaited(&self) -> u64 {
         let cancelled: u64 = self.open_connections().map(|connection| u64::from(connection.cancelled())).sum();
-        self.limits.requests().saturating_sub(cancelled)
+        self.in_flight.requests().saturating_sub(cancelled)
     }
 
     /// Ends it now; whatever is under way fails.
@@ -450,8 +450,8 @@ impl Server {
 
     /// No answer to this is waited for: a connection that gives none falls silent.
     fn ping(&self, connection: &Arc<Connection>) {
-        if let Ok(room) = self.limits.take(&self.name, 0) {
-            drop(connection.send(self.protocol.ping(), 1, room));
+        if let Ok(permit) = self.in_flight.acquire(&self.name, 0) {
+            drop(connection.send(self.protocol.ping(), 1, permit));
         }
     }
 }

@@ -12,8 +12,8 @@ use tokio::sync::Notify;
 use super::*;
 use crate::config::Address;
 use crate::error::ErrorKind;
-use crate::net::answer::{PendingReply, RawReplies};
-use crate::net::limits::Limits;
+use crate::net::request::InFlight;
+use crate::net::request::{PendingReply, RawReplies};
 use crate::net::socket::Socket;
 use crate::net::{Frame, Framing, Handshake, Protocol};
 use crate::wait::wait;
@@ -51,7 +51,7 @@ impl Protocol for Lines {
 struct Pair {
     connection: Arc<Connection>,
     server: UnixStream,
-    limits: Arc<Limits>,
+    in_flight: Arc<InFlight>,
 }
 
 impl Pair {
@@ -59,22 +59,22 @@ impl Pair {
         let (ours, server) = UnixStream::pair().unwrap();
         let socket = Socket::new(ours.into(), None).unwrap();
         let connection = Arc::new(Connection::new("s".into(), socket, &Lines, Arc::new(Notify::new())));
-        Self { connection, server, limits: Arc::new(Limits::new(100, 1000)) }
+        Self { connection, server, in_flight: Arc::new(InFlight::new(100, 1000)) }
     }
 
     fn ask(&self) -> PendingReply {
-        let room = self.limits.take("s", 2).unwrap();
-        self.connection.send(b"a\n", 1, room).unwrap()
+        let permit = self.in_flight.acquire("s", 2).unwrap();
+        self.connection.send(b"a\n", 1, permit).unwrap()
     }
 
     /// Starts a caller's thread that asks, and sleeps or leads until it is answered.
     fn caller(&self) -> JoinHandle<Result<Vec<u8>>> {
-        let (connection, limits) = (Arc::clone(&self.connection), Arc::clone(&self.limits));
+        let (connection, in_flight) = (Arc::clone(&self.connection), Arc::clone(&self.in_flight));
         let before = self.connection.load();
         let caller = thread::spawn(move || {
             wait(async {
-                let room = limits.take("s", 2).unwrap();
-                connection.send(b"a\n", 1, room).unwrap().await.map(|replies| replies.bytes)
+                let permit = in_flight.acquire("s", 2).unwrap();
+                connection.send(b"a\n", 1, permit).unwrap().await.map(|replies| replies.bytes)
             })
         });
         while self.connection.load() == before {
@@ -99,7 +99,7 @@ impl Pair {
     fn assert_over(&self) {
         assert!(self.connection.is_broken());
         assert!(self.connection.lock().leader == Leader::None);
-        assert_eq!(self.limits.requests(), 0);
+        assert_eq!(self.in_flight.requests(), 0);
         assert_eq!(self.connection.cancelled(), 0);
     }
 }
@@ -172,9 +172,9 @@ fn a_panic_over_unsolicited_bytes_breaks_the_connection_alone() {
     pair.reply(b"!\n");
     pair.connection.check(Duration::from_secs(60));
     pair.assert_over();
-    let room = pair.limits.take("s", 2).unwrap();
-    assert_eq!(kind(pair.connection.send(b"a\n", 1, room)), ErrorKind::Protocol);
-    assert_eq!(pair.limits.requests(), 0);
+    let permit = pair.in_flight.acquire("s", 2).unwrap();
+    assert_eq!(kind(pair.connection.send(b"a\n", 1, permit)), ErrorKind::Protocol);
+    assert_eq!(pair.in_flight.requests(), 0);
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn what_was_given_up_keeps_its_room_until_its_reply_comes_and_is_no_longer_waite
     let pair = Pair::new();
     let (given_up, awaited) = (pair.ask(), pair.ask());
     drop(given_up);
-    assert_eq!((pair.limits.requests(), pair.connection.cancelled()), (2, 1));
+    assert_eq!((pair.in_flight.requests(), pair.connection.cancelled()), (2, 1));
     pair.reply(b"a\nb\n");
     let answer = runtime().block_on(async {
         let task = tokio::spawn(Arc::clone(&pair.connection).drive());
@@ -269,7 +269,7 @@ fn what_was_given_up_keeps_its_room_until_its_reply_comes_and_is_no_longer_waite
         answer
     });
     assert_eq!(answer, b"b\n");
-    assert_eq!((pair.limits.requests(), pair.connection.cancelled()), (0, 0));
+    assert_eq!((pair.in_flight.requests(), pair.connection.cancelled()), (0, 0));
     let mut sent = [0; 4];
     (&pair.server).read_exact(&mut sent).unwrap();
     assert_eq!(&sent, b"a\na\n");

@@ -1,27 +1,29 @@
-//! The answer to a request: a future that a caller's thread leads to its end, and a task waits for.
+//! Requests in flight: the permit that each holds, and the future that becomes its reply.
+//!
+//! A caller's thread drives the connection until its reply has come; a task waits for it.
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use super::connection::Connection;
 use crate::caller;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
-/// A request that waits for its replies.
+/// A request in flight.
 pub struct Request {
     slot: Mutex<Slot>,
-    /// Its caller's thread can lead the connection.
+    /// True if its caller's thread can lead the connection.
     pub blocking: bool,
     cancelled: AtomicBool,
 }
 
 enum Slot {
     Waiting(Option<Waker>),
-    /// Its caller wants no answer any more; the replies are still to come.
+    /// The caller no longer waits; the replies are still to come.
     Cancelled,
     Done(Result<Vec<u8>>),
     Taken,
@@ -32,9 +34,9 @@ impl Request {
         Self { slot: Mutex::new(Slot::Waiting(None)), blocking, cancelled: AtomicBool::new(false) }
     }
 
-    /// Hands over the replies, or why there are none; whether a caller still wanted them.
+    /// Completes the request with its replies or an error; returns whether its caller still waited.
     pub fn complete(&self, result: Result<Vec<u8>>) -> bool {
-        // The lock is given back first: who is woken takes it at once.
+        // The lock is released first: the woken caller takes it at once.
         let before = std::mem::replace(&mut *self.lock(), Slot::Done(result));
         let wanted = !matches!(before, Slot::Cancelled);
         if let Slot::Waiting(Some(waker)) = before {
@@ -43,7 +45,7 @@ impl Request {
         wanted
     }
 
-    /// Gives the answer up; false if it is there already. `count` has one more when this returns true, and before the
+    /// Cancels the request; false if it is complete already. `count` is raised before this returns true, and before the
     /// replies can come.
     fn cancel(&self, count: &AtomicU32) -> bool {
         let mut slot = self.lock();
@@ -62,7 +64,7 @@ impl Request {
         self.blocking && matches!(*self.lock(), Slot::Waiting(Some(_)))
     }
 
-    /// Wakes whoever waits, though there is nothing yet: somebody has to lead.
+    /// Wakes the caller before its replies have come, so that it leads.
     pub fn wake(&self) {
         let waker = match &*self.lock() {
             Slot::Waiting(waker) => waker.clone(),
@@ -73,16 +75,17 @@ impl Request {
         }
     }
 
+    /// Returns whether the request is neither complete nor cancelled.
     pub fn is_waiting(&self) -> bool {
         matches!(*self.lock(), Slot::Waiting(_))
     }
 
-    /// Whether anybody still wants the answer.
+    /// Returns whether a caller still waits for the replies.
     pub fn is_awaited(&self) -> bool {
         !self.cancelled.load(Relaxed)
     }
 
-    /// The replies if they are there; else the waker is kept for when they are.
+    /// Returns the replies if they have come, and keeps the waker if not.
     fn take(&self, waker: &Waker) -> Option<Result<Vec<u8>>> {
         let mut slot = self.lock();
         match std::mem::replace(&mut *slot, Slot::Taken) {
@@ -98,20 +101,20 @@ impl Request {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Slot> {
+    fn lock(&self) -> MutexGuard<'_, Slot> {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The replies to one request, as they came, one after another.
+/// The replies to one request, as they were received.
 pub struct RawReplies {
-    /// Whole replies, as many as were asked for.
+    /// Whole replies, one after another, as many as the request expects.
     pub bytes: Vec<u8>,
-    /// Where they came from.
+    /// The connection that they came from.
     pub connection: Arc<Connection>,
 }
 
-/// Becomes the replies to a request. Dropped before, it leaves them to be discarded in their turn.
+/// A future of the replies to a request. Dropping it cancels the request: its replies are discarded when they come.
 pub struct PendingReply {
     connection: Arc<Connection>,
     request: Arc<Request>,
@@ -126,7 +129,7 @@ impl PendingReply {
         result.map(|bytes| RawReplies { bytes, connection: Arc::clone(&self.connection) })
     }
 
-    /// Leads until it is answered, or the caller's deadline; pending while another leads.
+    /// Drives the connection until the reply has come, or until the caller's deadline; pending while another leads.
     fn block(&self, waker: &Waker) -> Poll<Result<RawReplies>> {
         loop {
             if let Some(result) = self.request.take(waker) {
@@ -159,5 +162,75 @@ impl Drop for PendingReply {
         if self.request.cancel(&self.connection.cancelled) {
             self.connection.on_cancel();
         }
+    }
+}
+
+/// The requests in flight to one server, and their limits.
+pub struct InFlight {
+    max_requests: u64,
+    max_bytes: u64,
+    requests: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// Permit for one request, given back when its replies have come, or never will.
+pub struct Permit {
+    in_flight: Arc<InFlight>,
+    bytes: u64,
+}
+
+impl InFlight {
+    pub fn new(max_requests: u64, max_bytes: u64) -> Self {
+        Self { max_requests, max_bytes, requests: AtomicU64::new(0), bytes: AtomicU64::new(0) }
+    }
+
+    /// Returns the number of requests in flight.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Relaxed)
+    }
+
+    /// Acquires a permit for a request. A lone request may be of any size.
+    pub fn acquire(self: &Arc<Self>, server: &str, bytes: usize) -> Result<Permit> {
+        let bytes = bytes as u64;
+        let requests = self.requests.fetch_add(1, Relaxed) + 1;
+        let taken = self.bytes.fetch_add(bytes, Relaxed) + bytes;
+        // Made first, so that a refusal releases it.
+        let permit = Permit { in_flight: Arc::clone(self), bytes };
+        if requests > self.max_requests {
+            return Err(full(server, "requests", self.max_requests, "max_pending"));
+        }
+        if taken > self.max_bytes && requests > 1 {
+            return Err(full(server, "bytes", self.max_bytes, "max_pending_bytes"));
+        }
+        Ok(permit)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.in_flight.requests.fetch_sub(1, Relaxed);
+        self.in_flight.bytes.fetch_sub(self.bytes, Relaxed);
+    }
+}
+
+#[cold]
+fn full(server: &str, what: &str, most: u64, option: &str) -> Error {
+    let text = format!("{server}: {most} {what} are under way already ({option}); send less at once, or raise it");
+    Error::new(ErrorKind::Busy, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_server_refuses_until_a_permit_is_released() {
+        let in_flight = Arc::new(InFlight::new(2, 100));
+        let large = in_flight.acquire("s", 1000).unwrap();
+        assert_eq!(in_flight.acquire("s", 1).err().unwrap().kind(), ErrorKind::Busy);
+        drop(large);
+        let _two = (in_flight.acquire("s", 40).unwrap(), in_flight.acquire("s", 40).unwrap());
+        assert!(in_flight.acquire("s", 1).err().unwrap().message().contains("max_pending"));
+        assert_eq!(in_flight.requests(), 2);
     }
 }
