@@ -1,48 +1,66 @@
-//! Pauses between attempts: each about twice as long as the last, until the deadline of the call.
+//! Pauses between attempts: each is about twice as long as the last, up to a limit.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 use crate::caller;
 
-/// The first pause.
+/// The first pause of a call.
 const FIRST: Duration = Duration::from_millis(10);
-/// The longest pause.
+/// The longest pause of a call.
 const LONGEST: Duration = Duration::from_millis(200);
 /// An attempt that has less time than this before the deadline is not made.
 const TOO_LATE: Duration = Duration::from_millis(5);
 
-/// The pauses of one call.
+/// The pauses between the attempts of one call, or between those of a task that never gives up.
 pub struct Backoff {
+    first: Duration,
     next: Duration,
-    end: Instant,
+    longest: Duration,
+    end: Option<Instant>,
 }
 
 impl Backoff {
     /// Returns the pauses of a call that ends at this time.
     pub fn until(end: Instant) -> Self {
-        Self { next: FIRST, end }
+        Self { end: Some(end), ..Self::between(FIRST, LONGEST) }
+    }
+
+    /// Returns pauses without an end, from the first to the longest.
+    pub fn between(first: Duration, longest: Duration) -> Self {
+        Self { first, next: first, longest, end: None }
+    }
+
+    /// Begins with the first pause again, after an attempt that succeeded.
+    pub fn reset(&mut self) {
+        self.next = self.first;
     }
 
     /// Waits before another attempt; false, without a wait, when there is no time left for one.
     pub async fn pause(&mut self) -> bool {
-        let Some(pause) = self.step(self.end.saturating_duration_since(Instant::now())) else { return false };
+        let left = self.end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
+        let Some(pause) = self.step(left) else { return false };
         caller::pause(pause).await;
         true
     }
 
-    /// The next pause. Of the time left it takes no more than half, so that an attempt can follow.
+    /// Returns the next pause: at most half of the time that is left, so that an attempt can follow.
     fn step(&mut self, left: Duration) -> Option<Duration> {
         if left < TOO_LATE {
             return None;
         }
-        let pause = jittered(self.next).min(left / 2);
-        self.next = (self.next * 2).min(LONGEST);
-        Some(pause)
+        Some(self.next_pause().min(left / 2))
+    }
+
+    /// Returns the next pause, for a caller that waits by itself.
+    pub fn next_pause(&mut self) -> Duration {
+        let pause = jittered(self.next);
+        self.next = (self.next * 2).min(self.longest);
+        pause
     }
 }
 
-/// Half to all of a pause: clients that met the same failure come back one after another.
+/// Returns half to all of a pause: clients that met the same failure come back one after another.
 fn jittered(pause: Duration) -> Duration {
     #[allow(clippy::cast_precision_loss)]
     let share = RandomState::new().hash_one(0u8) as f64 / u64::MAX as f64;
@@ -64,5 +82,16 @@ mod tests {
         }
         assert!(backoff.step(Duration::from_millis(20)).unwrap() <= Duration::from_millis(10));
         assert_eq!(backoff.step(Duration::from_millis(4)), None);
+    }
+
+    #[test]
+    fn pauses_without_an_end_begin_again_after_a_success() {
+        let (first, longest) = (Duration::from_millis(50), Duration::from_millis(500));
+        let mut backoff = Backoff::between(first, longest);
+        let pauses: Vec<Duration> = (0..20).map(|_| backoff.next_pause()).collect();
+        assert!(pauses[0] >= first / 2 && pauses[0] <= first);
+        assert!(pauses[4..].iter().all(|pause| *pause >= longest / 2 && *pause <= longest), "{pauses:?}");
+        backoff.reset();
+        assert!(backoff.next_pause() <= first);
     }
 }

@@ -1,4 +1,4 @@
-//! A connection that many share: requests queued, sent together, answered in order.
+//! A connection that many callers share: requests are queued, sent together, and answered in order.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -8,24 +8,34 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::failure;
-use super::framing::ReplyLimit;
-use super::identity::Identity;
+use super::handshake::Protocol;
 use super::outgoing::{self, Outgoing};
-use super::reader::{Expected, Reader};
-use super::request::Permit;
-use super::request::{PendingReply, Request};
-use super::server::Protocol;
+use super::reader::{Expected, Reader, ReplyLimit};
+use super::request::{PendingReply, Permit, Request};
 use super::socket::Socket;
 use crate::caller;
 use crate::clock::coarse_millis;
 use crate::error::{Error, ErrorKind, Result};
 
+/// The identity of the process that answers, and of the history of writes that its data continues, as the handshake
+/// learned them. Both are hashes, to be compared only for equality. A server that does not report them counts as another
+/// one on each connection: that costs work, and hides no change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Identity {
+    /// The process: it changes with each start of the server.
+    pub process: u64,
+    /// The history of its data: a replica that becomes the primary, or that took over another's data, has another.
+    pub history: u64,
+    /// True if the server reported both.
+    pub told: bool,
+}
+
 /// One connection to a server.
 pub struct Connection {
-    /// Which server, for messages.
+    /// The name of the server, for messages.
     pub(super) server: Arc<str>,
     reply_limit: ReplyLimit,
-    /// Set by the handshake, where the protocol has one that tells.
+    /// Set by the handshake, if the protocol reports an identity.
     identity: OnceLock<Identity>,
     pub(super) socket: Socket,
     pub(super) state: Mutex<State>,
@@ -34,23 +44,23 @@ pub struct Connection {
     pub(super) task_wakeup: Notify,
     /// Woken when the connection is broken.
     pub(super) broken: Arc<Notify>,
-    /// A write waits for the socket to take more; the leader goes on with it.
+    /// A write waits for the socket to take more; the leader continues it.
     pub(super) stalled: AtomicBool,
-    /// When a byte came last, or the first of what waits was sent.
+    /// The time of the last byte received, or at which the first request in flight was sent.
     pub(super) progress_ms: AtomicU64,
-    /// Requests without an answer: what a choice among connections goes by.
+    /// The requests in flight, by which the least loaded connection is chosen.
     load: AtomicU32,
-    /// Of those, the ones whose callers no longer wait.
+    /// Of those, the cancelled requests.
     pub(super) cancelled: AtomicU32,
-    /// What `state.broken` says, without its lock.
+    /// True once `state.broken` is set; read without its lock.
     dead: AtomicBool,
-    /// The server has said something.
+    /// The server has sent a reply.
     pub(super) answers: AtomicBool,
     /// Parts of replies that were too large to keep.
     oversized: AtomicU64,
 }
 
-/// What is queued, and who reads.
+/// The queued requests, and the leader.
 pub(super) struct State {
     pub outgoing: Outgoing,
     pub expected: VecDeque<Expected>,
@@ -58,7 +68,7 @@ pub(super) struct State {
     pub broken: Option<Error>,
 }
 
-/// Who sends and reads for all.
+/// The leader, which sends and reads for all callers.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Leader {
     None,
@@ -66,12 +76,12 @@ pub(super) enum Leader {
     Thread,
     /// The connection's own task.
     Task,
-    /// The task, with nothing to wait for: a thread may take over.
+    /// The task, without requests in flight: a thread may take over.
     Idle,
 }
 
 impl Connection {
-    /// A connection over a socket. `broken` is woken when it breaks.
+    /// Makes a connection over a socket. `broken` is woken when it breaks.
     pub fn new(server: Arc<str>, socket: Socket, protocol: &dyn Protocol, broken: Arc<Notify>) -> Self {
         let limit = protocol.record_limit().filter(|_| socket.is_tls());
         let state =
@@ -95,7 +105,7 @@ impl Connection {
         }
     }
 
-    /// The server's name, as messages say it.
+    /// Returns the server's name, as messages use it.
     pub fn server(&self) -> &str {
         &self.server
     }
@@ -106,13 +116,12 @@ impl Connection {
         self.identity.get().copied().unwrap_or_default()
     }
 
-    /// Keeps what the handshake learned; the first counts.
+    /// Records the identity that the handshake learned; the first one counts.
     pub(super) fn identify(&self, identity: Identity) {
         let _ = self.identity.set(identity);
     }
 
-    /// Sends a request that so many replies will answer. It is sent, or queued
-    /// behind others, when this returns; nothing here blocks.
+    /// Sends a request with so many replies, or queues it behind others. Never blocks.
     pub fn send(self: &Arc<Self>, bytes: &[u8], replies: u32, permit: Permit) -> Result<PendingReply> {
         let blocking = caller::may_block();
         let request = Arc::new(Request::new(blocking));
@@ -133,19 +142,19 @@ impl Connection {
         if blocking {
             self.transmit(write);
         } else {
-            // The connection's own task sends what all tasks of this turn have asked for, at once.
+            // The connection's own task sends the requests that all tasks of this turn have queued, at once.
             self.task_wakeup.notify_one();
         }
         Ok(PendingReply::new(Arc::clone(self), request))
     }
 
-    /// Sends what is queued, if it may go now.
+    /// Sends queued requests, if the window allows it.
     pub(super) fn flush(&self) {
         let write = self.lock().outgoing.begin();
         self.transmit(write);
     }
 
-    /// Sends a write, and what was queued meanwhile.
+    /// Sends a write, and the requests that were queued meanwhile.
     pub(super) fn transmit(&self, mut write: Option<Vec<u8>>) {
         while let Some(mut buffer) = write.take() {
             match outgoing::write(&self.socket, &mut buffer) {
@@ -164,7 +173,7 @@ impl Connection {
         }
     }
 
-    /// Breaks the connection: whatever waits gets the error, and it is replaced.
+    /// Breaks the connection: requests in flight get the error, and the supervisor replaces it.
     pub fn kill(&self, error: Error) {
         let free = {
             let mut state = self.lock();
@@ -176,14 +185,14 @@ impl Connection {
             }
             free
         };
-        // Who leads wakes up, finds the end and fails all.
+        // A leader wakes up, finds the end and fails all requests.
         self.socket.shut_down();
         if free {
             self.fail(&mut self.lock_reader());
         }
     }
 
-    /// Gives all that waits the error the connection was broken with.
+    /// Fails all requests in flight with the error that broke the connection.
     pub(super) fn fail(&self, reader: &mut Reader) {
         let (error, queued) = {
             let mut state = self.lock();
@@ -202,7 +211,7 @@ impl Connection {
         self.broken.notify_one();
     }
 
-    /// Whether nothing more comes of it.
+    /// Returns whether the connection is broken.
     pub fn is_broken(&self) -> bool {
         self.dead.load(Relaxed)
     }
@@ -212,12 +221,12 @@ impl Connection {
         self.is_broken() && !self.answers.load(Relaxed)
     }
 
-    /// Why it is broken, if it is.
+    /// Returns the error of a broken connection.
     pub fn failure(&self) -> Option<Error> {
         self.lock().broken.clone()
     }
 
-    /// Requests without an answer.
+    /// Returns the number of requests in flight.
     pub fn load(&self) -> u32 {
         self.load.load(Relaxed)
     }
@@ -235,7 +244,7 @@ impl Connection {
         self.oversized.fetch_add(parts, Relaxed);
     }
 
-    /// How many parts of replies were too large to keep, since this was asked last.
+    /// Returns the number of parts of replies that were too large to keep since the last call.
     pub fn take_oversized(&self) -> u64 {
         if self.oversized.load(Relaxed) == 0 { 0 } else { self.oversized.swap(0, Relaxed) }
     }
@@ -244,27 +253,26 @@ impl Connection {
         self.progress_ms.store(coarse_millis(), Relaxed);
     }
 
-    /// How long nothing has moved.
+    /// Returns the time since the last progress.
     pub fn idle(&self) -> Duration {
         Duration::from_millis(coarse_millis().saturating_sub(self.progress_ms.load(Relaxed)))
     }
 
-    /// Kills it when it has been silent for too long though something waits,
-    /// or has ended though nothing was asked.
+    /// Breaks the connection if it is silent with requests in flight, or if the server closed it while idle.
     pub fn check(&self, silence: Duration) {
         if self.load() > 0 {
             if self.idle() > silence {
                 self.kill(failure::silent(&self.server, silence));
             }
         } else if self.socket.is_readable() {
-            self.read_uninvited();
+            self.read_unsolicited();
         }
     }
 
     /// Returns whether the connection can be used. One without requests in flight is checked for a close by the server.
     pub fn is_fit(&self) -> bool {
         if self.load() == 0 && self.socket.is_readable() {
-            self.read_uninvited();
+            self.read_unsolicited();
             return !self.is_broken() && !self.socket.is_readable();
         }
         !self.is_broken()

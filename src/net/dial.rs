@@ -1,4 +1,4 @@
-//! Connecting: a name looked up, a socket with its options, a TLS handshake.
+//! Connects to an address: looks up its name, sets the options of the socket, and makes the TLS handshake.
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,17 +20,16 @@ use super::socket::Socket;
 use super::tls::{Tls, client_hello};
 use crate::config::{Address, ConnectionConfig};
 
-/// After this long without an acknowledgement the kernel gives a connection up.
+/// The time without an acknowledgement after which the kernel gives a connection up.
 const USER_TIMEOUT_MS: u32 = 5_000;
-/// Between two attempts to connect to addresses of one name, as RFC 8305 recommends.
+/// The time between two attempts to connect to addresses of one name, as RFC 8305 recommends.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// The most time that a probe for TLS takes.
 const PROBE_PATIENCE: Duration = Duration::from_millis(500);
 /// A server that has not answered a TLS handshake after this long is asked whether it speaks plain text.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_millis(150);
 
-/// Connects to a server. Its name is looked up each time.
-/// `ping` is what a server without TLS would answer.
+/// Connects to a server. Its name is looked up each time. `ping` is a request that a server without TLS would answer.
 pub async fn dial(address: &Address, config: &ConnectionConfig, tls: Option<&Tls>, ping: &[u8]) -> io::Result<Socket> {
     match address {
         Address::Unix(path) => Socket::new(blocking(UnixStream::connect(path).await?.into_std()?.into())?, None),
@@ -45,7 +44,7 @@ pub async fn dial(address: &Address, config: &ConnectionConfig, tls: Option<&Tls
     }
 }
 
-/// The socket blocks, for the threads that lead; the runtime asks it not to, call by call.
+/// Makes the socket blocking, for leaders on callers' threads. The task sets the flag for each call instead.
 fn blocking(fd: OwnedFd) -> io::Result<OwnedFd> {
     rustix::io::ioctl_fionbio(&fd, false)?;
     Ok(fd)
@@ -62,12 +61,12 @@ async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
         .unwrap_or_else(|| Err(io::Error::new(io::ErrorKind::NotFound, format!("the name {host} has no address"))))
 }
 
-/// The error of opening a descriptor, when none can be opened.
+/// Returns the error of opening a descriptor, if none can be opened.
 fn no_descriptor() -> Option<io::Error> {
     rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None).err().map(Into::into)
 }
 
-/// The addresses with the families in turn, beginning with that of the first.
+/// Orders addresses with their families in turn, beginning with that of the first.
 fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let leads_with_6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (first, second): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|it| it.is_ipv6() == leads_with_6);
@@ -82,8 +81,9 @@ fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     }
 }
 
-/// The first connection to any of the addresses (RFC 8305): another attempt begins when one fails, or has not ended
-/// within `delay`; all go on until one succeeds. The last failure where each fails; `None` without an address.
+/// Returns the first connection to any of the addresses (RFC 8305). Another attempt begins when one fails, or has not
+/// ended within `delay`; all continue until one succeeds. Returns the last failure if each fails; `None` without an
+/// address.
 async fn race(addresses: Vec<SocketAddr>, delay: Duration) -> Option<io::Result<TcpStream>> {
     let mut waiting = addresses.into_iter();
     let mut attempts: FuturesUnordered<_> = waiting.next().map(TcpStream::connect).into_iter().collect();
@@ -150,7 +150,7 @@ async fn hung_up(address: SocketAddr, ping: &[u8], error: &io::Error) -> io::Err
     }
 }
 
-/// Ready if the server answers a ping without TLS, and never if it does not.
+/// Completes when the server answers a ping without TLS, and never if it does not.
 async fn found_in_plain(address: SocketAddr, ping: &[u8]) {
     let answered = async {
         let mut stream = TcpStream::connect(address).await.ok()?;

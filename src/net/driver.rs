@@ -217,7 +217,7 @@ impl Connection {
         while let Some(range) = reader.next().map_err(|what| failure::protocol_error(&self.server, &what))? {
             self.adopt_expected(reader);
             let delivery =
-                reader.deliver(range, &self.server).ok_or_else(|| failure::closed_or_uninvited(&self.server))?;
+                reader.deliver(range, &self.server).ok_or_else(|| failure::closed_or_unsolicited(&self.server))?;
             answered += u32::from(delivery != Delivery::Part);
             if delivery == Delivery::Unwanted {
                 self.cancelled.fetch_sub(1, Relaxed);
@@ -291,7 +291,7 @@ impl Connection {
     }
 
     /// Reads bytes that came without a request: the end of the connection, or records of the TLS session.
-    pub(super) fn read_uninvited(&self) {
+    pub(super) fn read_unsolicited(&self) {
         let Some(lead) = self.try_lead(Leader::Thread) else { return };
         let mut reader = self.lock_reader();
         let mut more = Ok(true);

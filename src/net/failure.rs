@@ -1,10 +1,10 @@
-//! Why a connection failed, said for people: which server, what happened, what to do.
+//! Errors of connections: each names the server, the cause and the remedy.
 
 use std::any::Any;
 use std::time::Duration;
 use std::{fmt, io};
 
-use super::framing::LONG_REPLY;
+use super::reader::LONG_REPLY;
 use crate::error::{Error, ErrorKind};
 use crate::shown::shown;
 
@@ -12,7 +12,7 @@ use crate::shown::shown;
 const PLAIN_PORT: &str =
     "that port does not speak TLS: is the scheme right (rediss:// and memcacheds:// are for TLS ports)?";
 
-/// An error while connecting.
+/// Returns the error of a failed attempt to connect.
 #[cold]
 pub fn connecting(server: &str, error: &io::Error) -> Error {
     let inner = error.get_ref();
@@ -65,7 +65,7 @@ impl From<NoTls> for io::Error {
     }
 }
 
-/// This process, or the system, has opened as many files as it may.
+/// Returns whether this process, or the system, is out of file descriptors.
 fn is_out_of_descriptors(error: &io::Error) -> bool {
     use rustix::io::Errno;
     error.raw_os_error().is_some_and(|code| [Errno::MFILE, Errno::NFILE].contains(&Errno::from_raw_os_error(code)))
@@ -79,14 +79,14 @@ fn out_of_descriptors(server: &str, error: &io::Error) -> Error {
     Error::new(ErrorKind::Busy, text)
 }
 
-/// The server answered a request of this protocol with a record of TLS.
+/// Returns the error of a server that answered a plain-text request with a record of TLS.
 #[cold]
 pub fn speaks_tls(server: &str) -> Error {
     let text = format!("{server}: that port speaks TLS: use the scheme for TLS (rediss://, memcacheds://)");
     Error::new(ErrorKind::Tls, text)
 }
 
-/// TLS could not be agreed on, or broke.
+/// Returns the error of a failed handshake of TLS, or of a broken session.
 #[cold]
 pub fn tls_failed(server: &str, error: &rustls::Error) -> Error {
     let remedy = match error {
@@ -114,7 +114,7 @@ fn certificate_remedy(reason: &rustls::CertificateError) -> &'static str {
     }
 }
 
-/// A connection that worked is lost.
+/// Returns the error of a connection that was lost.
 #[cold]
 pub fn lost(server: &str, error: &io::Error) -> Error {
     if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
@@ -127,7 +127,7 @@ pub fn lost(server: &str, error: &io::Error) -> Error {
     Error::new(ErrorKind::Connect, format!("{server}: {what}; it is opened again by itself"))
 }
 
-/// What came is not the protocol.
+/// Returns the error of bytes that are not of the protocol.
 #[cold]
 pub fn protocol_error(server: &str, what: &str) -> Error {
     let text = format!(
@@ -137,39 +137,39 @@ pub fn protocol_error(server: &str, what: &str) -> Error {
     if what.starts_with(LONG_REPLY) { error.of_long_reply() } else { error }
 }
 
-/// It took requests and answers none.
+/// Returns the error of a server that is silent with requests in flight.
 #[cold]
 pub fn silent(server: &str, silence: Duration) -> Error {
     let text = format!(
-        "{server}: no byte for {silence:?} though requests wait: stopped, overloaded or out of reach; it is connected anew"
+        "{server}: no byte for {silence:?} though requests wait: stopped, overloaded or out of reach; it is connected again"
     );
     Error::new(ErrorKind::Timeout, text)
 }
 
-/// The end, or bytes that nobody asked for.
+/// Returns the error of a connection that ended, or received bytes, without a request in flight.
 #[cold]
-pub fn closed_or_uninvited(server: &str) -> Error {
+pub fn closed_or_unsolicited(server: &str) -> Error {
     Error::new(
         ErrorKind::Connect,
-        format!("{server}: the server closed the connection, or sent what nobody asked for; it is connected anew"),
+        format!("{server}: the server closed the connection, or sent bytes without a request; it is connected again"),
     )
 }
 
-/// Reading what a server sent panicked: a fault of the library, which bytes of the server may have found.
+/// Returns the error of a panic while a reply was read: a fault of the library that bytes of the server may trigger.
 #[cold]
 pub fn panicked(server: &str, payload: Box<dyn Any + Send>) -> Error {
     let panic = Error::panicked("reading a reply", payload);
     Error::new(ErrorKind::Protocol, format!("{server}: {panic}; the connection was dropped"))
 }
 
-/// Whoever read the replies ended before they came.
+/// Returns the error of a leader that ended before the replies came.
 #[cold]
 pub fn leader_lost(server: &str) -> Error {
     let text = format!("{server}: the reading of replies was broken off; the connection is opened again by itself");
     Error::new(ErrorKind::Protocol, text)
 }
 
-/// There is no memory to queue a request.
+/// Returns the error of a request that there is no memory to queue.
 #[cold]
 pub fn no_memory(server: &str, bytes: usize) -> Error {
     let text =
@@ -177,7 +177,7 @@ pub fn no_memory(server: &str, bytes: usize) -> Error {
     Error::new(ErrorKind::Busy, text)
 }
 
-/// There is no memory to receive a reply, or to keep it.
+/// Returns the error of a reply that there is no memory to receive or to keep.
 #[cold]
 pub fn no_memory_for_reply(server: &str) -> Error {
     let text = format!("{server}: there is no memory for a reply; ask for less at once, or free memory");

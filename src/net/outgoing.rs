@@ -1,16 +1,15 @@
-//! What is to be sent on a connection, gathered into as few writes as the replies allow.
+//! Requests to be sent on a connection, gathered into as few writes as the window allows.
 
 use std::collections::{TryReserveError, VecDeque};
 use std::io;
 
 use super::socket::Socket;
 
-/// How many writes may be unanswered. What is asked meanwhile is gathered for
-/// the next one, so that many callers share a write and none waits for more
-/// than half a round trip. Of 1, 2 and 4 on a loopback 1 is the fastest by a
-/// tenth, and would double the latency of a network.
+/// The number of writes that may be unanswered. Requests that come meanwhile are gathered for the next write, so that
+/// many callers share it and none waits for more than half a round trip. On a loopback a window of 1 is faster than 2
+/// or 4 by a tenth, but it would double the latency of a network.
 const WINDOW: usize = 2;
-/// A buffer that grew beyond this is not kept.
+/// The largest buffer that is kept for the next write.
 const KEPT: usize = 256 * 1024;
 
 /// Bytes that wait to be sent, and the writes that wait for replies.
@@ -20,7 +19,7 @@ pub struct Outgoing {
     /// Bytes of a write that the socket did not take yet.
     rest: Vec<u8>,
     spare: Vec<u8>,
-    /// The last request of each write that is not answered.
+    /// The number of the last request of each unanswered write.
     unanswered: VecDeque<u64>,
     requests: u64,
     replies: u64,
@@ -32,7 +31,7 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// With a limit, a write has whole requests of so many bytes at most, or a single one.
+    /// Makes an empty queue. With a limit, a write has whole requests of so many bytes at most, or a single request.
     pub fn new(limit: Option<usize>) -> Self {
         Self { limit, ..Self::default() }
     }
@@ -48,7 +47,7 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Notes that so many requests were answered.
+    /// Records that so many requests were answered.
     pub fn answered(&mut self, requests: u64) {
         self.replies += requests;
         while self.unanswered.front().is_some_and(|last| *last <= self.replies) {
@@ -56,7 +55,7 @@ impl Outgoing {
         }
     }
 
-    /// The next write, if one may be made now; `sent` or `stalled` has to follow.
+    /// Returns the next write, if the window allows it; the caller then calls `sent` or `stalled`.
     pub fn begin(&mut self) -> Option<Vec<u8>> {
         if self.busy || self.queued.is_empty() || self.unanswered.len() >= WINDOW {
             return None;
@@ -77,7 +76,7 @@ impl Outgoing {
         Some(write)
     }
 
-    /// How many bytes the requests have that go into one write.
+    /// Returns the bytes of the requests that go into one write.
     fn whole_requests(&mut self, limit: usize) -> usize {
         let mut bytes = self.lengths.pop_front().unwrap_or(0);
         while let Some(next) = self.lengths.front().filter(|next| bytes + **next <= limit) {
@@ -87,7 +86,7 @@ impl Outgoing {
         bytes
     }
 
-    /// The write is on its way.
+    /// Records that the socket took the whole write.
     pub fn sent(&mut self, mut buffer: Vec<u8>) {
         self.busy = false;
         if buffer.capacity() <= KEPT {
@@ -96,18 +95,18 @@ impl Outgoing {
         }
     }
 
-    /// The socket took no more than this; the leader goes on when it does.
+    /// Keeps the part of a write that the socket did not take; the leader continues it.
     pub fn stalled(&mut self, rest: Vec<u8>) {
         self.rest = rest;
     }
 
-    /// What a stalled write has left.
+    /// Returns the rest of a stalled write.
     pub fn resume(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.rest)
     }
 }
 
-/// Sends a buffer; whether all of it is on its way. What is not stays in it.
+/// Sends a buffer; returns whether the socket took all of it. The rest stays in the buffer.
 pub fn write(socket: &Socket, buffer: &mut Vec<u8>) -> io::Result<bool> {
     let mut sent = 0;
     while sent < buffer.len() {
@@ -142,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_while_the_window_is_full_shares_the_next_write() {
+    fn requests_that_come_while_the_window_is_full_share_the_next_write() {
         let mut outgoing = Outgoing::default();
         for _ in 0..WINDOW {
             outgoing.push(b"a").unwrap();

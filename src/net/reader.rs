@@ -1,29 +1,77 @@
-//! Received bytes, cut into replies and handed to the requests they answer.
+//! Received bytes: framed by the protocol, cut into replies, and handed to the requests that they answer.
 
 use std::collections::{TryReserveError, VecDeque};
 use std::sync::Arc;
 
 use super::failure;
-use super::framing::{Frame, Framing, LONG_REPLY, MAX_REPLY};
-use super::request::Permit;
-use super::request::Request;
+use super::request::{Permit, Request};
 use crate::allocation;
 
-/// How much is read at once at first; replies that are larger get more.
+/// The longest line that a server may send.
+pub const MAX_LINE: usize = 64 * 1024;
+
+/// The most bytes one reply may have.
+pub const MAX_REPLY: usize = 512 << 20;
+/// The beginning of the error about a longer reply.
+pub const LONG_REPLY: &str = "a reply of more than";
+
+/// The limit of the length of replies. A longer reply does not answer the request, and is not kept.
+#[derive(Clone, Copy)]
+pub struct ReplyLimit {
+    /// The most bytes of a reply that is one value, a number or a status.
+    pub one: usize,
+    /// Returns whether a request that gets so many replies may have a reply of many values.
+    pub has_many: fn(request: &[u8], replies: u32) -> bool,
+}
+
+impl ReplyLimit {
+    /// The most bytes of each reply to a request.
+    pub fn of(&self, request: &[u8], replies: u32) -> usize {
+        if (self.has_many)(request, replies) { MAX_REPLY } else { self.one }
+    }
+}
+
+/// The beginning of the bytes received so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Frame {
+    /// A whole reply of this many bytes.
+    Whole(usize),
+    /// A part of a reply. `next` is called again with these bytes and more.
+    Partial,
+    /// A part longer than any value of the cache: its header lies at `header.0..header.1`
+    /// of the bytes, `len` more bytes follow. The reader drops them and puts
+    /// `instead`, which is no longer than the header, in their place.
+    Oversized {
+        /// The begin and the end of the part's header.
+        header: (usize, usize),
+        /// The number of bytes after it.
+        len: u64,
+        /// The bytes that stand for the whole part.
+        instead: &'static [u8],
+    },
+}
+
+/// Finds the end of replies. It keeps its position in a partial reply.
+pub trait Framing: Send {
+    /// Frames `bytes`, which begin where the last whole reply ended. An error describes malformed bytes.
+    fn next(&mut self, bytes: &[u8]) -> Result<Frame, String>;
+}
+
+/// The first size of the buffer; larger replies make it grow.
 pub const CHUNK: usize = 16 * 1024;
 
-/// A request that was queued, and how much of its answer has come.
+/// A queued request, with the replies that have come so far.
 pub struct Expected {
     pub request: Arc<Request>,
-    /// How many replies are still to come.
+    /// The number of replies still to come.
     pub replies: u32,
-    /// The most bytes each may have.
+    /// The most bytes of each reply.
     most: usize,
-    /// Those that came.
+    /// The replies that have come.
     received: Vec<u8>,
-    /// There was no memory to keep one.
+    /// True if there was no memory to keep a reply.
     lost: bool,
-    /// Given back when the last has come.
+    /// Released when the last reply has come.
     pub permit: Permit,
 }
 
@@ -32,7 +80,7 @@ impl Expected {
         Self { request, replies, most, received: Vec::new(), lost: false, permit }
     }
 
-    /// Keeps a reply for the caller, if there is one who waits.
+    /// Keeps a reply for the caller, if it still waits.
     fn keep(&mut self, reply: &[u8]) {
         if self.lost || !self.request.is_awaited() {
             return;
@@ -54,22 +102,22 @@ pub enum Delivery {
     Part,
     /// The last one.
     Last,
-    /// The last one, which no caller waited for any more.
+    /// The last one, of a cancelled request.
     Unwanted,
 }
 
-/// The receiving side of a connection; only who leads touches it.
+/// The receiving side of a connection; only the leader uses it.
 pub struct Reader {
     framing: Box<dyn Framing>,
     buffer: Vec<u8>,
-    /// What was received and is not used yet is `buffer[start..end]`.
+    /// The received bytes that are not used yet are `buffer[start..end]`.
     start: usize,
     end: usize,
     /// Bytes still to come of a part that is too large to keep.
     skip: u64,
-    /// Requests in the order of their replies; later ones still lie in the connection's queue.
+    /// Requests in the order of their replies; later requests are still in the connection's queue.
     pub expected: VecDeque<Expected>,
-    /// Parts that were too large to keep.
+    /// The number of parts that were too large to keep.
     pub oversized: u64,
 }
 
@@ -99,12 +147,12 @@ impl Reader {
         Ok(&mut self.buffer[self.end..])
     }
 
-    /// So many bytes were received into that room.
+    /// Records that so many bytes were received into that room.
     pub fn received(&mut self, bytes: usize) {
         self.end += bytes;
         let skipped = self.skip.min(bytes as u64);
         self.skip -= skipped;
-        // Only what came now can be part of what is skipped; what lies before it is kept.
+        // Only these bytes can belong to the skipped part; those before them are kept.
         #[allow(clippy::cast_possible_truncation)] // Not more than `bytes`.
         let skipped = skipped as usize;
         let arrived = self.end - bytes;
@@ -112,18 +160,18 @@ impl Reader {
         self.end -= skipped;
     }
 
-    /// Checks a reply that is not whole yet against what its request may be answered with.
+    /// Checks the length of a partial reply against the limit of its request.
     pub fn check_length(&self) -> Result<(), String> {
         let most = self.expected.front().map_or(MAX_REPLY, |expected| expected.most);
         if self.rest().len() > most { Err(format!("{LONG_REPLY} {most} bytes")) } else { Ok(()) }
     }
 
-    /// Returns the bytes that were received and are not a whole reply yet.
+    /// Returns the received bytes of a partial reply.
     pub fn rest(&self) -> &[u8] {
         &self.buffer[self.start..self.end]
     }
 
-    /// Cuts off the next whole reply, if there is one; its bytes are the result's range of `bytes`.
+    /// Cuts off the next whole reply; returns its range in the buffer.
     pub fn next(&mut self) -> Result<Option<(usize, usize)>, String> {
         loop {
             match self.framing.next(&self.buffer[self.start..self.end])? {

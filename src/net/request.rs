@@ -173,7 +173,7 @@ pub struct InFlight {
     bytes: AtomicU64,
 }
 
-/// Permit for one request, given back when its replies have come, or never will.
+/// The permit of one request. It is released when the replies have come, or cannot come any more.
 pub struct Permit {
     in_flight: Arc<InFlight>,
     bytes: u64,

@@ -1,4 +1,4 @@
-//! Bytes to and from a server, over TCP, a unix socket or TLS, on whichever thread leads.
+//! Bytes to and from a server, over TCP, a unix socket or TLS, on the thread of the leader.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -10,11 +10,11 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 use rustls::ClientConnection;
 
-/// How long a blocked read lasts at most: a leader looks at its deadline this often.
+/// The longest time that a read blocks: a leader checks its deadline this often.
 pub const TICK: Duration = Duration::from_millis(10);
 const TICK_SPEC: Timespec = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
 
-/// Whether a read may block for a tick.
+/// The choice whether a read may block for a tick.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
     Tick,
@@ -29,7 +29,7 @@ pub struct Socket {
 
 struct TlsState {
     session: ClientConnection,
-    /// Ciphertext that is not decrypted yet: the session takes a record or two at a time.
+    /// Received ciphertext that is not decrypted yet: the session takes a record or two at a time.
     received: Vec<u8>,
     /// No more ciphertext will come.
     at_end: bool,
@@ -38,7 +38,7 @@ struct TlsState {
 }
 
 impl TlsState {
-    /// What is decrypted, or can be, of what was received.
+    /// Reads decrypted bytes, and decrypts received ciphertext if there are none.
     fn decrypted(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.session.reader().read(buffer) {
@@ -58,7 +58,7 @@ impl TlsState {
 const TLS_READ: usize = 32 * 1024;
 
 impl Socket {
-    /// A socket that is connected, and its TLS session if it has one.
+    /// Makes a socket from a connected descriptor, and its TLS session if it has one.
     pub fn new(fd: OwnedFd, session: Option<ClientConnection>) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&fd, false)?;
         set_socket_timeout(&fd, Timeout::Recv, Some(TICK))?;
@@ -67,7 +67,7 @@ impl Socket {
         Ok(Self { fd, tls })
     }
 
-    /// Reads what is there into `buffer`; 0 at the end. `WouldBlock`: nothing came, within a tick if it may wait.
+    /// Reads into `buffer`; 0 at the end. `WouldBlock`: nothing came, within a tick if the read may wait.
     pub fn receive(&self, buffer: &mut [u8], wait: Wait) -> io::Result<usize> {
         match &self.tls {
             None => self.receive_plain(buffer, wait),
@@ -75,7 +75,7 @@ impl Socket {
         }
     }
 
-    /// Sends what can be sent now; how many bytes of `bytes` are on their way. Never blocks.
+    /// Sends as much of `bytes` as can be sent now; returns how much that is. Never blocks.
     pub fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         match &self.tls {
             None => self.send_plain(bytes),
@@ -83,22 +83,22 @@ impl Socket {
         }
     }
 
-    /// Whether all that `send` took is on its way; what is not goes now if it can.
+    /// Sends buffered ciphertext; returns whether none is left.
     pub fn flush(&self) -> io::Result<bool> {
         self.tls.as_ref().map_or(Ok(true), |tls| self.send_ciphertext(&mut lock(tls)))
     }
 
-    /// Waits a tick for anything to read, or for room to send.
+    /// Waits a tick until there is anything to read, or room to send.
     pub fn wait_for_either(&self) -> io::Result<()> {
         self.wait_for(PollFlags::IN | PollFlags::OUT, TICK_SPEC).map(drop)
     }
 
-    /// Whether bytes may lie in the TLS session, unseen by whoever watches the socket.
+    /// Returns whether the socket has a TLS session, which may hold bytes although the socket is not readable.
     pub fn is_tls(&self) -> bool {
         self.tls.is_some()
     }
 
-    /// Whether anything could be read: bytes, or the end.
+    /// Returns whether there is anything to read: bytes, or the end.
     pub fn is_readable(&self) -> bool {
         self.wait_for(PollFlags::IN, Timespec { tv_sec: 0, tv_nsec: 0 }).unwrap_or(true)
     }
@@ -120,7 +120,7 @@ impl Socket {
         let flags = if wait == Wait::No { RecvFlags::DONTWAIT } else { RecvFlags::empty() };
         match recv(&self.fd, buffer, flags) {
             Ok((received, _)) => Ok(received),
-            // A signal for the caller's thread; it looks at its deadline and comes back.
+            // A signal for the caller's thread: it checks its deadline and reads again.
             Err(rustix::io::Errno::INTR) => Err(io::ErrorKind::WouldBlock.into()),
             Err(error) => Err(error.into()),
         }
@@ -134,7 +134,7 @@ impl Socket {
         }
     }
 
-    /// The lock is not held while this waits, so that others can send.
+    /// Reads without holding the lock while it waits, so that others can send.
     fn receive_tls(&self, tls: &Mutex<TlsState>, buffer: &mut [u8], wait: Wait) -> io::Result<usize> {
         match lock(tls).decrypted(buffer) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -165,7 +165,7 @@ impl Socket {
         Ok(accepted)
     }
 
-    /// Sends what the session has ready; whether all of it is on its way.
+    /// Sends the ciphertext of the session; returns whether none is left.
     fn send_ciphertext(&self, tls: &mut TlsState) -> io::Result<bool> {
         while tls.session.wants_write() {
             tls.session.write_tls(&mut tls.unsent)?;

@@ -1,4 +1,4 @@
-//! TLS as configured: built once, used by every connection.
+//! The TLS configuration: built once, used by every connection.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub struct Tls(pub(super) Arc<ClientConfig>);
 
 impl Tls {
-    /// Reads the files a configuration names.
+    /// Builds the configuration, and reads the files that it names.
     pub fn new(config: &TlsConfig) -> Result<Self> {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -36,7 +36,7 @@ impl Tls {
     }
 }
 
-/// The first message of a client, to see what a server answers.
+/// Returns the first message of a TLS client, to probe a server.
 pub fn client_hello() -> Option<Vec<u8>> {
     let provider = Arc::new(ring::default_provider());
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -64,7 +64,7 @@ fn verifier(config: &TlsConfig, provider: Arc<CryptoProvider>) -> Result<Arc<dyn
     Ok(Arc::new(Trusting { by_chain, roots, algorithms, listed, check_hostname: config.check_hostname }))
 }
 
-/// The CAs that are trusted: those of the file, or else the system's.
+/// Returns the trusted CAs: those of the file, or else the system's.
 fn roots(config: &TlsConfig, listed: &[CertificateDer<'static>]) -> Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     match &config.ca_file {
@@ -91,8 +91,8 @@ fn certificates(file: &Path, option: &str) -> Result<Vec<CertificateDer<'static>
     Ok(certificates)
 }
 
-/// The certificate that is shown to servers that ask for one, with its key. Whether both belong together shows in any
-/// certificate but those of X.509 version 1, which servers may take all the same.
+/// Reads the certificate that is presented to servers that ask for one, with its key. That both belong together is
+/// checked, except for certificates of X.509 version 1, which rustls cannot read and servers may accept.
 fn client_certificate(cert: &Path, key: &Path) -> Result<Arc<SingleCertAndKey>> {
     let key = ring::default_provider()
         .key_provider

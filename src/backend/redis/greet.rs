@@ -111,7 +111,7 @@ impl Protocol for Redis {
         }
     }
 
-    fn places(&self) -> u32 {
+    fn candidates(&self) -> u32 {
         match &self.place {
             Place::At(_) => 1,
             Place::By(sentinels) => sentinels.count(),

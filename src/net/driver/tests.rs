@@ -23,7 +23,7 @@ struct Lines;
 
 impl Framing for Lines {
     fn next(&mut self, bytes: &[u8]) -> std::result::Result<Frame, String> {
-        assert!(!bytes.starts_with(b"!"), "a byte that nobody expected");
+        assert!(!bytes.starts_with(b"!"), "an unexpected byte");
         let end = bytes.iter().position(|byte| *byte == b'\n');
         Ok(end.map_or(Frame::Partial, |end| Frame::Whole(end + 1)))
     }

@@ -1,12 +1,15 @@
-//! A server that takes requests and answers none.
+//! Servers that take requests and answer none.
 
 use std::future::ready;
 use std::net::TcpListener;
 use std::task::Context;
 
+use futures_util::future::BoxFuture;
+
 use super::*;
 use crate::config::{BackendConfig, Config};
-use crate::net::{Frame, MAX_LINE};
+use crate::net::supervisor::FIRST_PAUSE;
+use crate::net::{Frame, Framing, Handshake, MAX_LINE};
 
 /// A protocol whose replies are lines, with the port of the server.
 struct Lines(u16);
