@@ -52,8 +52,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server: its supervisor begins to connect at once.
-    pub fn start(
+    /// Spawns the supervisor of a server, which begins to connect at once.
+    pub fn spawn(
         name: &str,
         protocol: Box<dyn Protocol>,
         config: &ConnectionConfig,

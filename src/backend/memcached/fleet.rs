@@ -72,7 +72,7 @@ impl Fleet {
                 clock: Arc::clone(&clock),
             });
             let name = server.address.to_string();
-            let started = Server::start(&name, protocol, &memcached.connection, tls.clone(), handle);
+            let started = Server::spawn(&name, protocol, &memcached.connection, tls.clone(), handle);
             Member {
                 server: started,
                 config: server.clone(),

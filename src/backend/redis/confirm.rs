@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use super::names;
 use super::resp::{RepliesOf, Reply, command};
 use super::store::RedisStore;
-use super::{refusal, route::Route};
+use super::{refusal, topology::Topology};
 use crate::backend::remote::Removal;
 use crate::caller;
 use crate::error::{Error, ErrorKind, Result};
@@ -40,7 +40,7 @@ impl RedisStore {
 }
 
 /// Returns the servers that have what was removed. A name without a known server is an error: no replica is known either.
-async fn owners(route: &Route, prefix: &str, removal: Removal<'_>) -> Result<Vec<Arc<Server>>> {
+async fn owners(route: &Topology, prefix: &str, removal: Removal<'_>) -> Result<Vec<Arc<Server>>> {
     let names: Vec<Vec<u8>> = match removal {
         Removal::All => return route.primaries().await,
         Removal::Tags(tags) => tags.iter().map(|tag| names::stamp(prefix, *tag)).collect(),
@@ -57,7 +57,7 @@ async fn owners(route: &Route, prefix: &str, removal: Removal<'_>) -> Result<Vec
 }
 
 /// Returns a marker's name that belongs to a server.
-fn marker(route: &Route, server: &Arc<Server>, prefix: &str) -> Option<Vec<u8>> {
+fn marker(route: &Topology, server: &Arc<Server>, prefix: &str) -> Option<Vec<u8>> {
     let mut names = (0..MARKERS).map(|number| format!("{prefix}:w:{number}").into_bytes());
     names.find(|name| route.owner(names::slot(name), false).is_some_and(|owner| Arc::ptr_eq(&owner, server)))
 }

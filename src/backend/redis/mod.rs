@@ -1,27 +1,22 @@
 //! The Redis backend: one server, a primary that sentinels know, or a cluster.
 
-mod cluster;
 mod commands;
 mod confirm;
-mod details;
-mod found;
-mod greet;
+mod handshake;
+mod health;
 mod index;
-mod info;
 mod lasting;
-mod layout;
 mod names;
-mod nodes;
 mod record;
 mod refusal;
 mod replay;
 mod resp;
-mod route;
 mod run;
 mod scan;
 mod sentinel;
-mod slots;
+mod server_info;
 mod store;
+mod topology;
 mod walk;
 
 use std::sync::Arc;
@@ -29,8 +24,8 @@ use std::time::Instant;
 
 use self::record::Record;
 use self::replay::Replay;
-use self::route::Route;
 use self::store::RedisStore;
+use self::topology::Topology;
 use super::Backend;
 use super::remote::Remote;
 use crate::config::{Config, RedisConfig};
@@ -47,7 +42,7 @@ pub fn open(config: &Config, redis: &RedisConfig) -> Result<Box<dyn Backend>> {
         opened: Instant::now(),
     };
     let record = Arc::clone(&replay.record);
-    let route = Route::start(redis, config.max_value_bytes, replay, &runtime)?;
-    let store = RedisStore::new(route, redis, record);
+    let topology = Topology::open(redis, config.max_value_bytes, replay, &runtime)?;
+    let store = RedisStore::new(topology, redis, record);
     Ok(Box::new(Remote::new(store, &config.key_prefix, redis.connection.timeout, runtime)))
 }

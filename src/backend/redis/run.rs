@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::commands::{Commands, Kind};
 use super::refusal::{self, Refusal};
 use super::resp::{RepliesOf, Reply};
-use super::route::Route;
+use super::topology::Topology;
 use crate::backend::remote::Pairing;
 use crate::backoff::Backoff;
 use crate::caller::{self, Until};
@@ -75,7 +75,7 @@ enum Then {
 }
 
 /// Runs commands; each gets its reply or its error, at the deadline of the call at the latest.
-pub async fn run(route: &Route, commands: &Commands, policy: Policy, each: EachReply<'_>) {
+pub async fn run(route: &Topology, commands: &Commands, policy: Policy, each: EachReply<'_>) {
     if commands.is_empty() {
         return;
     }
@@ -102,7 +102,7 @@ pub async fn run(route: &Route, commands: &Commands, policy: Policy, each: EachR
 /// The usual case without any lists: one server that is connected and refuses nothing. How many of the commands are
 /// done, and whether the others, which are to be sent, were sent before.
 async fn at_once(
-    route: &Route,
+    route: &Topology,
     commands: &Commands,
     end: Instant,
     policy: Policy,
@@ -140,7 +140,7 @@ fn all_failed(commands: &Commands, error: &Error, each: EachReply<'_>) -> (usize
 
 /// One attempt at all that is still to be done.
 struct Round<'a> {
-    route: &'a Route,
+    route: &'a Topology,
     commands: &'a Commands,
     policy: Policy,
     end: Instant,

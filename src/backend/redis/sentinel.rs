@@ -1,4 +1,4 @@
-//! Asking sentinels where a primary, or a replica of it, is now. <https://redis.io/docs/reference/sentinel-clients>
+//! Finds the present address of a primary, or of a replica of it, by asking sentinels. <https://redis.io/docs/reference/sentinel-clients>
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,21 +8,20 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 
-use super::found::Clustering;
-use super::greet::{Login, Place, Redis, Role};
+use super::handshake::{ClusterPolicy, Endpoint, Login, Redis, Resolver, Role};
 use super::resp::{RepliesOf, Reply, command};
 use crate::config::{Address, ConnectionConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Tls, ask_once};
 
-/// The sentinels that know a primary by its name, for one server that is looked for.
+/// The sentinels that know a primary by its name, to find one server.
 pub struct Sentinels {
     addresses: Vec<Address>,
     pub master: String,
     login: Login,
     config: ConnectionConfig,
     tls: Option<Tls>,
-    /// The one that is asked first: it named the right server last.
+    /// The sentinel that is asked first: it named the right server last.
     first: AtomicUsize,
     search: Mutex<Search>,
 }
@@ -36,6 +35,7 @@ struct Search {
 }
 
 impl Sentinels {
+    /// Describes the sentinels and how to connect to them.
     pub fn new(
         addresses: &[Address],
         master: &str,
@@ -54,51 +54,26 @@ impl Sentinels {
         }
     }
 
-    /// The same sentinels, to look for another server.
+    /// Returns the same sentinels, to find another server.
     pub fn another(&self) -> Self {
         Self::new(&self.addresses, &self.master, self.login.clone(), &self.config, &self.tls)
     }
 
-    /// Where the server of this role is, by the first sentinel that knows.
-    pub async fn resolve(&self, role: Role) -> Result<Address> {
-        *self.search() = Search::default();
-        let none = || Error::new(ErrorKind::Connect, "no sentinel is named");
-        self.resolve_next(role).await.and_then(|found| found.ok_or_else(none))
-    }
-
-    /// Another address, by the sentinels that have not been asked since `resolve`.
-    /// (Boxed: a connection to a sentinel is a connection to Redis too.)
-    pub fn resolve_next(&self, role: Role) -> BoxFuture<'_, Result<Option<Address>>> {
-        async move {
-            let mut last = None;
-            while let Some(address) = self.next_sentinel() {
-                match timeout(self.patience(), self.ask(address, role)).await {
-                    Ok(Ok(found)) if self.search().named.contains(&found) => {}
-                    Ok(Ok(found)) => {
-                        self.search().named.push(found.clone());
-                        return Ok(Some(found));
-                    }
-                    Ok(Err(error)) => last = Some(error),
-                    Err(_) => last = Some(silent(address)),
+    /// Returns the next address that the sentinels name, which no sentinel has named before.
+    async fn next_address(&self, role: Role) -> Result<Option<Address>> {
+        let mut last = None;
+        while let Some(address) = self.next_sentinel() {
+            match timeout(self.patience(), self.ask(address, role)).await {
+                Ok(Ok(found)) if self.search().named.contains(&found) => {}
+                Ok(Ok(found)) => {
+                    self.search().named.push(found.clone());
+                    return Ok(Some(found));
                 }
+                Ok(Err(error)) => last = Some(error),
+                Err(_) => last = Some(silent(address)),
             }
-            last.map_or(Ok(None), Err)
         }
-        .boxed()
-    }
-
-    /// The server that was named last is the right one.
-    pub fn confirm(&self) {
-        let asked = self.search().asked;
-        let first = self.first.load(Relaxed) + asked.saturating_sub(1);
-        self.first.store(first % self.addresses.len().max(1), Relaxed);
-        // The one that is first now has been asked.
-        self.search().asked = asked.min(1);
-    }
-
-    /// Returns the number of sentinels.
-    pub fn count(&self) -> u32 {
-        u32::try_from(self.addresses.len()).unwrap_or(u32::MAX)
+        last.map_or(Ok(None), Err)
     }
 
     fn next_sentinel(&self) -> Option<&Address> {
@@ -114,14 +89,14 @@ impl Sentinels {
         self.search.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Each gets its share of the time there is to connect.
+    /// Returns the time for one sentinel: its share of the time to connect.
     fn patience(&self) -> Duration {
-        self.config.connect_timeout / self.count().saturating_add(1)
+        self.config.connect_timeout / self.candidates().saturating_add(1)
     }
 
     async fn ask(&self, address: &Address, role: Role) -> Result<Address> {
-        let place = Place::At(address.clone());
-        let protocol = Redis::new(self.login.clone(), place, Role::Any, Clustering::Expected);
+        let endpoint = Endpoint::Fixed(address.clone());
+        let protocol = Redis::new(self.login.clone(), endpoint, Role::Any, ClusterPolicy::Expected);
         let question: &[u8] = if role == Role::Replica { b"REPLICAS" } else { b"GET-MASTER-ADDR-BY-NAME" };
         let mut request = Vec::new();
         command(&mut request, &[b"SENTINEL", question, self.master.as_bytes()]);
@@ -142,17 +117,45 @@ impl Sentinels {
     }
 }
 
+impl Resolver for Sentinels {
+    fn resolve(&self, role: Role) -> BoxFuture<'_, Result<Address>> {
+        async move {
+            *self.search() = Search::default();
+            let none = || Error::new(ErrorKind::Connect, "no sentinel is named");
+            self.next_address(role).await.and_then(|found| found.ok_or_else(none))
+        }
+        .boxed()
+    }
+
+    fn resolve_next(&self, role: Role) -> BoxFuture<'_, Result<Option<Address>>> {
+        self.next_address(role).boxed()
+    }
+
+    fn confirm(&self) {
+        let asked = self.search().asked;
+        let first = self.first.load(Relaxed) + asked.saturating_sub(1);
+        self.first.store(first % self.addresses.len().max(1), Relaxed);
+        // The one that is first now has been asked.
+        self.search().asked = asked.min(1);
+    }
+
+    fn candidates(&self) -> u32 {
+        u32::try_from(self.addresses.len()).unwrap_or(u32::MAX)
+    }
+}
+
 #[cold]
 fn silent(address: &Address) -> Error {
     Error::new(ErrorKind::Connect, format!("sentinel {address}: no answer in time (socket_connect_timeout)"))
 }
 
+/// Reads the address of the primary.
 fn primary(reply: &[u8]) -> Option<Address> {
     let mut parts = RepliesOf(reply).skip(1).filter_map(Reply::bytes);
     address(parts.next()?, parts.next()?)
 }
 
-/// Any replica that its sentinel finds healthy: each is a list of names and values.
+/// Reads the address of any replica that the sentinel finds healthy: each is a list of names and values.
 fn replica(reply: &[u8]) -> Option<Address> {
     let mut replies = RepliesOf(reply);
     let Some(Reply::Array(count)) = replies.next() else { return None };

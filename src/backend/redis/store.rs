@@ -11,9 +11,9 @@ use super::commands::{Commands, Kind};
 use super::lasting::KnownWay;
 use super::record::Record;
 use super::resp::{RepliesOf, Reply};
-use super::route::Route;
 use super::run::{Policy, run};
-use super::{details, names, refusal, scan, walk};
+use super::topology::Topology;
+use super::{health, names, refusal, scan, walk};
 use crate::backend::remote::{
     EachBytes, EachDone, Indexed, Lasting, Missing, Pairing, Part, Parts, Removal, Sample, Store, Write, first_lifetime,
 };
@@ -36,7 +36,7 @@ const REPEATS: usize = 8;
 
 /// Redis, wherever it is.
 pub struct RedisStore {
-    pub(super) route: Route,
+    pub(super) route: Topology,
     pub(super) tag_index: bool,
     policy: Policy,
     connect_timeout: Duration,
@@ -49,7 +49,7 @@ pub struct RedisStore {
 }
 
 impl RedisStore {
-    pub fn new(route: Route, config: &RedisConfig, record: Arc<Record>) -> Self {
+    pub fn new(route: Topology, config: &RedisConfig, record: Arc<Record>) -> Self {
         let connection = &config.connection;
         Self {
             route,
@@ -137,7 +137,7 @@ impl RedisStore {
 }
 
 /// Hands the elements of an array to their names.
-fn hand_out(names: std::ops::Range<usize>, reply: Result<RepliesOf>, route: &Route, each: EachBytes<'_>) -> Pairing {
+fn hand_out(names: std::ops::Range<usize>, reply: Result<RepliesOf>, route: &Topology, each: EachBytes<'_>) -> Pairing {
     let mut pairing = Pairing::Right;
     match reply {
         Err(error) => {
@@ -398,7 +398,7 @@ impl Store for RedisStore {
     }
 
     async fn index_is_whole(&self) -> Result<bool> {
-        details::evicts_nothing(&self.route).await
+        health::evicts_nothing(&self.route).await
     }
 
     async fn forget<'a>(&'a self, prefix: &'a str, indexed: &'a Indexed, removed: &'a [&'a [u8]]) -> Result<()> {
@@ -435,11 +435,11 @@ impl Store for RedisStore {
     }
 
     async fn ping(&self) -> Result<()> {
-        details::ping(&self.route).await
+        health::ping(&self.route).await
     }
 
     async fn details<'a>(&'a self, prefix: &'a str) -> Result<Vec<Json>> {
-        details::report(&self.route, prefix).await
+        health::report(&self.route, prefix).await
     }
 
     fn in_flight(&self) -> u64 {

@@ -7,11 +7,11 @@
 
 use std::time::Duration;
 
-use super::layout::Layout;
 use super::names;
 use super::resp::{RepliesOf, Reply, command};
 use super::scan::{COUNT, names_of, replies_of};
 use super::store::RedisStore;
+use super::topology::Layout;
 use crate::backend::remote::Part;
 use crate::backend::{Epoch, Position};
 use crate::byte_strings::ByteStrings;

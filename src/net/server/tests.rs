@@ -49,7 +49,7 @@ fn runtime() -> tokio::runtime::Runtime {
 fn started(port: u16) -> Arc<Server> {
     let config = Config::from_text("redis://127.0.0.1?pool_size=1", &|_| None).unwrap();
     let BackendConfig::Redis(redis) = config.backend else { panic!("of Redis") };
-    Server::start("s", Box::new(Lines(port)), &redis.connection, None, &Handle::current())
+    Server::spawn("s", Box::new(Lines(port)), &redis.connection, None, &Handle::current())
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The fields of a reply to INFO, and the identity of the server's process, which is read from them.
+//! The fields of INFO, and the identity of the server's process that they report.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -6,7 +6,7 @@ use super::resp::{RepliesOf, Reply};
 use crate::entry::fingerprint;
 use crate::net::Identity;
 
-/// The fields of an INFO reply; none if the server refused to tell.
+/// Returns the fields of an INFO reply; none if the server refused it.
 pub fn fields(reply: RepliesOf<'_>) -> impl Iterator<Item = (&str, &str)> {
     let text = reply.into_iter().next().and_then(Reply::bytes).unwrap_or_default();
     let lines = text.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
@@ -31,7 +31,7 @@ pub fn is_node(server: RepliesOf<'_>) -> bool {
     ["redis_mode", "server_mode"].iter().any(|name| field(server, name) == Some("cluster"))
 }
 
-/// Services that hide their servers may put zeros there.
+/// Returns whether an id is a random one: services that hide their servers may report zeros.
 fn is_random(value: &str) -> bool {
     value.len() >= 16 && value.bytes().any(|byte| byte != b'0')
 }

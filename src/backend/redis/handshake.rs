@@ -1,20 +1,18 @@
-//! What a new connection says first: who it is, which database, and whether the server is the one that is wanted.
+//! The handshake of a new connection: credentials, database, identity of the process, and the role of the server.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::BoxFuture;
 
-use super::found::Clustering;
 use super::replay::Replay;
 use super::resp::{RepliesOf, Reply, RespFraming, command};
-use super::sentinel::Sentinels;
-use super::{info, refusal};
+use super::{refusal, server_info};
 use crate::config::{Address, Secret};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Framing, Handshake, Identity, Protocol, ReplyLimit};
 use crate::shown::shown;
 
-/// How long a string may be beyond the largest value: the header of an entry with its tags.
+/// The bytes that a string may have beyond the largest value: the header of an entry with its tags.
 const HEADER_ROOM: u64 = 64 * 1024;
 
 /// The bytes of a reply around its string, and the most bytes of a reply that is not a string.
@@ -35,7 +33,7 @@ fn has_many(request: &[u8], replies: u32) -> bool {
     if replies == 1 { MANY.contains(&name) } else { !ONE.contains(&name) }
 }
 
-/// Who connects, and to what.
+/// The parameters of a handshake.
 #[derive(Clone)]
 pub struct Login {
     pub username: Option<String>,
@@ -45,39 +43,87 @@ pub struct Login {
     pub replay: Replay,
 }
 
-/// What the server has to be.
+/// The role that a server has to have.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Whatever answers there.
+    /// Any role.
     Any,
-    /// A primary, and the server is asked.
+    /// A primary; the server is asked.
     Primary,
-    /// A replica that sentinels know, and the server is asked.
+    /// A replica that sentinels know; the server is asked.
     Replica,
-    /// A replica of a cluster, which has to be told that it will be read from.
+    /// A replica of a cluster, which READONLY allows to read from.
     ClusterReplica,
 }
 
-/// Where a server is to be found.
-pub enum Place {
-    At(Address),
-    By(Box<Sentinels>),
+/// The source of a server's address.
+pub enum Endpoint {
+    Fixed(Address),
+    Resolved(Box<dyn Resolver>),
 }
 
-/// How Redis is connected to.
+/// Finds the address of a server, which may change.
+pub trait Resolver: Send + Sync {
+    /// Returns the present address of the server of this role.
+    fn resolve(&self, role: Role) -> BoxFuture<'_, Result<Address>>;
+    /// Returns another address, from sources that were not asked since `resolve`; `None` if there is none.
+    fn resolve_next(&self, role: Role) -> BoxFuture<'_, Result<Option<Address>>>;
+    /// Confirms that the server was at the last address.
+    fn confirm(&self);
+    /// Returns the number of sources that may be asked.
+    fn candidates(&self) -> u32;
+}
+
+/// The reaction of a handshake to a server that is a node of a cluster.
+#[derive(Clone)]
+pub enum ClusterPolicy {
+    /// The server is known to be one, or cannot be.
+    Expected,
+    /// The cluster is used as a whole: the observer is notified of the outcome.
+    Detect(Arc<dyn ClusterObserver>),
+    /// It is refused, as the configuration asks.
+    Refuse,
+}
+
+/// Learns from a handshake whether a server is a node of a cluster.
+pub trait ClusterObserver: Send + Sync {
+    /// Records that the server stands alone.
+    fn found_standalone(&self);
+    /// Records that the server is a node of a cluster.
+    fn found_cluster(&self);
+}
+
+impl ClusterPolicy {
+    /// Checks whether a connection to the server may be used as it is; an error if not.
+    fn check(&self, server: &str, is_node: bool, db: u32) -> Result<()> {
+        match self {
+            Self::Detect(observer) if !is_node => observer.found_standalone(),
+            Self::Detect(_) | Self::Refuse if is_node && db != 0 => return Err(no_databases(server)),
+            Self::Detect(observer) => {
+                observer.found_cluster();
+                return Err(used(server));
+            }
+            Self::Refuse if is_node => return Err(refused(server)),
+            Self::Refuse | Self::Expected => {}
+        }
+        Ok(())
+    }
+}
+
+/// The protocol of Redis, as connections to one server use it.
 pub struct Redis {
-    pub login: Login,
-    pub place: Place,
-    pub role: Role,
-    pub clustering: Clustering,
-    /// The process that answered last, and has all that this one removed lately.
+    login: Login,
+    endpoint: Endpoint,
+    role: Role,
+    cluster_policy: ClusterPolicy,
+    /// The process that replied last, on which the recent removals of this process were replayed.
     adopted: Mutex<Option<Identity>>,
 }
 
 impl Redis {
     /// Describes how to connect to a server of this role.
-    pub fn new(login: Login, place: Place, role: Role, clustering: Clustering) -> Self {
-        Self { login, place, role, clustering, adopted: Mutex::default() }
+    pub fn new(login: Login, endpoint: Endpoint, role: Role, cluster_policy: ClusterPolicy) -> Self {
+        Self { login, endpoint, role, cluster_policy, adopted: Mutex::default() }
     }
 
     fn adopted(&self) -> MutexGuard<'_, Option<Identity>> {
@@ -96,41 +142,39 @@ impl Protocol for Redis {
     }
 
     fn resolve(&self) -> BoxFuture<'_, Result<Address>> {
-        Box::pin(async move {
-            match &self.place {
-                Place::At(address) => Ok(address.clone()),
-                Place::By(sentinels) => sentinels.resolve(self.role).await,
-            }
-        })
+        match &self.endpoint {
+            Endpoint::Fixed(address) => Box::pin(async { Ok(address.clone()) }),
+            Endpoint::Resolved(resolver) => resolver.resolve(self.role),
+        }
     }
 
     fn resolve_next(&self) -> BoxFuture<'_, Result<Option<Address>>> {
-        match &self.place {
-            Place::At(_) => Box::pin(async { Ok(None) }),
-            Place::By(sentinels) => sentinels.resolve_next(self.role),
+        match &self.endpoint {
+            Endpoint::Fixed(_) => Box::pin(async { Ok(None) }),
+            Endpoint::Resolved(resolver) => resolver.resolve_next(self.role),
         }
     }
 
     fn candidates(&self) -> u32 {
-        match &self.place {
-            Place::At(_) => 1,
-            Place::By(sentinels) => sentinels.count(),
+        match &self.endpoint {
+            Endpoint::Fixed(_) => 1,
+            Endpoint::Resolved(resolver) => resolver.candidates(),
         }
     }
 
     fn handshake<'a>(&'a self, connection: &'a Handshake<'a>) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            // Alone: a server that turns a client away answers one command and closes.
+            // Sent alone: a server that turns a client away answers one command and closes.
             self.log_in(connection).await?;
-            // Only a name in the server's list of clients: whoever may not set it does without.
+            // A name in the server's list of clients. A user without the permission has none.
             if let Err(text) = ask(connection, &[b"CLIENT", b"SETNAME", b"yokedcache"]).await?
                 && let Some(error) = turned_away(connection.server(), &text)
             {
                 return Err(error);
             }
             self.prepare(connection).await?;
-            if let Place::By(sentinels) = &self.place {
-                sentinels.confirm();
+            if let Endpoint::Resolved(resolver) = &self.endpoint {
+                resolver.confirm();
             }
             Ok(())
         })
@@ -139,7 +183,7 @@ impl Protocol for Redis {
     fn adopt<'a>(&'a self, connection: &'a Handshake<'a>) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let identity = connection.identity();
-            // A replica takes no writes; what it has may be behind at any time.
+            // A replica takes no writes, and its data may be behind at any time.
             let is_replica = matches!(self.role, Role::Replica | Role::ClusterReplica);
             let before = *self.adopted();
             if is_replica || before == Some(identity) {
@@ -152,7 +196,7 @@ impl Protocol for Redis {
     }
 
     fn may_move(&self) -> bool {
-        matches!(self.place, Place::By(_)) && self.role == Role::Primary
+        matches!(self.endpoint, Endpoint::Resolved(_)) && self.role == Role::Primary
     }
 
     fn ping(&self) -> &'static [u8] {
@@ -161,6 +205,7 @@ impl Protocol for Redis {
 }
 
 impl Redis {
+    /// Sends the credentials, if there are any.
     async fn log_in(&self, connection: &Handshake<'_>) -> Result<()> {
         let Some(password) = &self.login.password else { return Ok(()) };
         let (user, password) = (self.login.username.as_deref(), password.expose().as_bytes());
@@ -179,25 +224,25 @@ impl Redis {
         }
     }
 
-    /// Asks all that is left at once.
+    /// Sends all other commands of the handshake at once, and checks their replies.
     async fn prepare(&self, connection: &Handshake<'_>) -> Result<()> {
         let (db, wanted) = (self.login.db.to_string(), self.wanted_role());
-        let mut asked = Asked::default();
-        let selected = (self.login.db != 0).then(|| asked.push(&[b"SELECT", db.as_bytes()]));
-        let readonly = (self.role == Role::ClusterReplica).then(|| asked.push(&[b"READONLY"]));
-        let server = asked.push(&[b"INFO", b"server"]);
-        let replication = asked.push(&[b"INFO", b"replication"]);
-        let ping = asked.push(&[b"PING"]);
-        let role = wanted.map(|wanted| (wanted, asked.push(&[b"ROLE"])));
-        let replies = asked.send(connection).await?;
-        self.clustering.check(connection.server(), info::is_node(replies.of(server)), self.login.db)?;
+        let mut pipeline = Pipeline::default();
+        let selected = (self.login.db != 0).then(|| pipeline.push(&[b"SELECT", db.as_bytes()]));
+        let readonly = (self.role == Role::ClusterReplica).then(|| pipeline.push(&[b"READONLY"]));
+        let server = pipeline.push(&[b"INFO", b"server"]);
+        let replication = pipeline.push(&[b"INFO", b"replication"]);
+        let ping = pipeline.push(&[b"PING"]);
+        let role = wanted.map(|wanted| (wanted, pipeline.push(&[b"ROLE"])));
+        let replies = pipeline.send(connection).await?;
+        self.cluster_policy.check(connection.server(), server_info::is_node(replies.of(server)), self.login.db)?;
         if let Some(Reply::Error(text)) = selected.and_then(|selected| replies.of(selected).next()) {
             return Err(no_database(connection.server(), self.login.db, text));
         }
         for needed in [readonly, Some(ping)].into_iter().flatten() {
             accepted(connection, replies.of(needed))?;
         }
-        connection.identify(info::identity(replies.of(server), replies.of(replication)));
+        connection.identify(server_info::identity(replies.of(server), replies.of(replication)));
         role.map_or(Ok(()), |(wanted, role)| check_role(connection, wanted, replies.of(role)))
     }
 
@@ -226,28 +271,29 @@ fn check_role(connection: &Handshake<'_>, wanted: &[u8], mut reply: RepliesOf<'_
 
 /// Commands that are sent together.
 #[derive(Default)]
-struct Asked {
+struct Pipeline {
     bytes: Vec<u8>,
     commands: u32,
 }
 
 /// Their replies.
-struct Answered(Vec<u8>);
+struct PipelineReplies(Vec<u8>);
 
-impl Asked {
-    /// Adds a command; the number of its reply.
+impl Pipeline {
+    /// Adds a command; returns the number of its reply.
     fn push(&mut self, parts: &[&[u8]]) -> u32 {
         command(&mut self.bytes, parts);
         self.commands += 1;
         self.commands - 1
     }
 
-    async fn send(self, connection: &Handshake<'_>) -> Result<Answered> {
-        connection.ask_all(&self.bytes, self.commands).await.map(Answered)
+    async fn send(self, connection: &Handshake<'_>) -> Result<PipelineReplies> {
+        connection.ask_all(&self.bytes, self.commands).await.map(PipelineReplies)
     }
 }
 
-impl Answered {
+impl PipelineReplies {
+    /// Returns the reply of a number.
     fn of(&self, number: u32) -> RepliesOf<'_> {
         let mut replies = RepliesOf(&self.0);
         for _ in 0..number {
@@ -272,11 +318,33 @@ fn turned_away(server: &str, text: &[u8]) -> Option<Error> {
     })
 }
 
-/// A password was sent to a server that has none: the reply of Redis 6 and later, and of those before.
+/// Returns whether a password was sent to a server that has none: by the reply of Redis 6 and later, or of those before.
 fn is_needless(text: &[u8]) -> bool {
     [&b"ERR AUTH <password> called without any password"[..], b"ERR Client sent AUTH, but no password is set"]
         .iter()
         .any(|needless| text.starts_with(needless))
+}
+
+#[cold]
+fn no_databases(server: &str) -> Error {
+    let text = format!("{server}: it is a node of a cluster, which has the database 0 alone: leave out `db`");
+    Error::new(ErrorKind::Config, text)
+}
+
+#[cold]
+fn refused(server: &str) -> Error {
+    let text = format!(
+        "{server}: it is a node of a cluster, and `cluster: false` is set: leave that out, or set `cluster: true` (redis+cluster://)"
+    );
+    Error::new(ErrorKind::Config, text)
+}
+
+#[cold]
+fn used(server: &str) -> Error {
+    let text = format!(
+        "{server}: it is a node of a cluster: all nodes of the cluster are used, as with `cluster: true` (redis+cluster://)"
+    );
+    Error::new(ErrorKind::Connect, text)
 }
 
 #[cold]
@@ -289,7 +357,7 @@ fn no_database(server: &str, db: u32, text: &[u8]) -> Error {
     refusal::error(server, text)
 }
 
-/// The server's own text is not repeated: it could hold what was sent.
+/// Returns the error of refused credentials. The server's own text is not repeated: it could contain them.
 #[cold]
 fn refused_login(server: &str, text: &[u8]) -> Error {
     if let Some(error) = turned_away(server, text) {
@@ -308,7 +376,7 @@ async fn raw(connection: &Handshake<'_>, parts: &[&[u8]]) -> Result<Vec<u8>> {
     connection.ask(&request).await
 }
 
-/// The reply, or the text of the server's refusal.
+/// Sends a command; returns the text of the server's error if it refuses.
 async fn ask(connection: &Handshake<'_>, parts: &[&[u8]]) -> Result<std::result::Result<(), Vec<u8>>> {
     let reply = raw(connection, parts).await?;
     Ok(match RepliesOf(&reply).next() {

@@ -1,4 +1,4 @@
-//! A cluster: which server has which slot, learned from any node and again whenever it changed.
+//! A cluster: the servers of its slots, learned from any node and again whenever they change.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
@@ -11,24 +11,23 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
-use super::found::Clustering;
-use super::greet::{Login, Place, Redis, Role};
-use super::layout::Layout;
-use super::nodes::Node;
-use super::resp::command;
-use super::slots::{Range, SLOTS, ranges};
+use super::slots::{Node, Range, SLOTS, ranges};
+use crate::backend::redis::handshake::{ClusterPolicy, Endpoint, Login, Redis, Role};
+use crate::backend::redis::refusal;
+use crate::backend::redis::resp::command;
 use crate::config::{Address, ConnectionConfig};
 use crate::entry::fingerprint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Server, Tls, ask_once, protocol_error};
 
-/// The map is asked for again after this long, changed or not.
+/// The time after which the map is asked for again, changed or not.
 const ROUTINE: Duration = Duration::from_secs(30);
-/// And after this long while a server of it is out of reach.
+/// The same while a server of it is out of reach.
 const TROUBLED: Duration = Duration::from_millis(300);
-/// Never more often than this, however many redirections come.
+/// The least time between two requests for the map, however many redirections come.
 const SPACING: Duration = Duration::from_millis(50);
-const NOBODY: u16 = u16::MAX;
+/// The shard of a slot without an owner.
+const UNASSIGNED: u16 = u16::MAX;
 
 /// A primary and its replicas.
 pub struct Shard {
@@ -36,12 +35,29 @@ pub struct Shard {
     pub replicas: Vec<Arc<Server>>,
 }
 
-/// Which shard has which slot.
+/// The shards of all slots.
 struct Map {
-    /// Of what the node that was asked said.
+    /// A hash of the reply that it was read from.
     hash: u64,
     owners: Vec<u16>,
     shards: Vec<Shard>,
+}
+
+/// The servers that have keys.
+pub struct Layout {
+    /// A hash: two layouts with the same hash are the same.
+    pub hash: u64,
+    /// True if keys are moving between servers, one by one, or may be.
+    pub is_moving: bool,
+    /// The servers, in an order that is the same for the same hash.
+    pub servers: Vec<Arc<Server>>,
+}
+
+impl Layout {
+    /// Returns the layout of a single server.
+    pub fn of_one(server: &Arc<Server>) -> Self {
+        Self { hash: 0, is_moving: false, servers: vec![Arc::clone(server)] }
+    }
 }
 
 /// The nodes of a cluster, and the map of its slots.
@@ -51,7 +67,7 @@ pub struct Cluster {
     pub config: ConnectionConfig,
     pub tls: Option<Tls>,
     pub replica_reads: bool,
-    /// None once it is closed: a handle keeps the runtime's descriptors open.
+    /// None once the cluster is closed: a handle keeps the runtime's descriptors open.
     handle: Mutex<Option<Handle>>,
     servers: Mutex<HashMap<(Address, bool), Arc<Server>>>,
     map: ArcSwapOption<Map>,
@@ -61,14 +77,14 @@ pub struct Cluster {
     /// The number of requests for the slot map that began, and of those that ended, with a reply or without.
     asked: AtomicU64,
     answered: watch::Sender<u64>,
-    /// What the last look at the map came to; `None` before the first.
+    /// The outcome of the last request for the map; `None` before the first.
     known: watch::Sender<Option<Result<()>>>,
     closed: AtomicBool,
 }
 
 impl Cluster {
-    /// A cluster; its task asks for the map at once.
-    pub fn start(
+    /// Spawns the task of a cluster, which asks for the map at once.
+    pub fn spawn(
         seeds: Vec<Address>,
         login: Login,
         config: ConnectionConfig,
@@ -96,7 +112,7 @@ impl Cluster {
         cluster
     }
 
-    /// The server of a slot; a replica for reads, if they may be behind.
+    /// Returns the server of a slot; a replica for reads, if they may be behind.
     pub fn owner(&self, slot: u16, read: bool) -> Option<Arc<Server>> {
         let map = self.map.load();
         let map = map.as_ref()?;
@@ -105,7 +121,7 @@ impl Cluster {
         Some(Arc::clone(replica.unwrap_or(&shard.primary)))
     }
 
-    /// The server a redirection names; the asked one's host where it names none.
+    /// Returns the server that a redirection names, at the host of the asked one if it names none.
     pub fn at(&self, address: &str, asked: &Server) -> Option<Arc<Server>> {
         let (host, port) = address.rsplit_once(':')?;
         let port = port.parse().ok()?;
@@ -118,7 +134,7 @@ impl Cluster {
         self.server(Address::Tcp { host, port }, false)
     }
 
-    /// The primary at this port of whatever host; none where there are several: the map will tell them apart.
+    /// Returns the only primary at this port of any host; `None` if there are several, which the map will tell apart.
     fn only_one_at(&self, wanted: u16) -> Option<Arc<Server>> {
         let servers = self.lock();
         let mut fitting = servers.iter().filter(|((address, replica), _)| {
@@ -128,18 +144,18 @@ impl Cluster {
         fitting.next().is_none().then(|| Arc::clone(server))
     }
 
-    /// The map is not right any more.
+    /// Has the map asked for again: it is outdated.
     pub fn mark_outdated(&self) {
         self.outdated.notify_one();
     }
 
-    /// Every primary, in an order that lasts as long as the map.
+    /// Returns every primary, in an order that lasts as long as the map.
     pub fn primaries(&self) -> Vec<Arc<Server>> {
         let map = self.map.load();
         map.iter().flat_map(|map| map.shards.iter().map(|shard| Arc::clone(&shard.primary))).collect()
     }
 
-    /// Ready when the map is known, or why it is not.
+    /// Waits until the map is known, or returns the error for which it is not.
     pub async fn known(&self) -> Result<()> {
         let mut known = self.known.subscribe();
         let result = known.wait_for(Option::is_some).await;
@@ -149,12 +165,12 @@ impl Cluster {
             .unwrap_or_else(|| Err(Error::new(ErrorKind::Closed, "the cache was closed")))
     }
 
-    /// Why no map is known, if one was asked for in vain.
+    /// Returns the error for which no map is known, if one was asked for in vain.
     pub fn unknown(&self) -> Option<Error> {
         self.known.borrow().as_ref()?.as_ref().err().cloned()
     }
 
-    /// Waits until a node was asked for the map after this was called, or none could be.
+    /// Waits until a node was asked for the map after this call, or none could be.
     pub async fn refreshed(&self) -> Result<()> {
         let next = self.asked.load(SeqCst) + 1;
         self.outdated.notify_one();
@@ -163,7 +179,7 @@ impl Cluster {
         self.known().await
     }
 
-    /// The layout that was seen last, or now.
+    /// Returns the layout that was seen last, or the present one.
     pub async fn last_layout(&self) -> Result<Arc<Layout>> {
         match self.layout.load_full() {
             Some(layout) => Ok(layout),
@@ -182,23 +198,23 @@ impl Cluster {
         layout
     }
 
-    /// A hash of the map, if each slot has an owner.
+    /// Returns a hash of the map, if each slot has an owner.
     pub(super) fn map_hash(&self) -> Option<u64> {
-        self.map.load().as_ref().filter(|map| !map.owners.contains(&NOBODY)).map(|map| map.hash)
+        self.map.load().as_ref().filter(|map| !map.owners.contains(&UNASSIGNED)).map(|map| map.hash)
     }
 
-    /// The server that another knows as this node.
+    /// Returns the server that another node describes.
     pub(super) fn server_of(&self, node: &Node) -> Option<Arc<Server>> {
         let known = node.addresses().find(|address| self.lock().contains_key(&(address.clone(), false)));
         self.server(known.or_else(|| node.addresses().next())?, false)
     }
 
-    /// Every server there is.
+    /// Returns every server.
     pub fn servers(&self) -> Vec<Arc<Server>> {
         self.lock().values().cloned().collect()
     }
 
-    /// No more is learned, and no server is connected to.
+    /// Closes the cluster: no map is learned and no server is connected to any more.
     pub async fn close(&self, deadline: Instant) {
         self.closed.store(true, Relaxed);
         self.outdated.notify_one();
@@ -208,7 +224,7 @@ impl Cluster {
         self.stop();
     }
 
-    /// The same at once.
+    /// Closes the cluster at once.
     pub fn stop(&self) {
         self.closed.store(true, Relaxed);
         drop(self.handle.lock().unwrap_or_else(PoisonError::into_inner).take());
@@ -220,20 +236,20 @@ impl Cluster {
         self.handle.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The server at an address, connected to from now on; `None` once all is closed.
+    /// Returns the server at an address, which is connected to from now on; `None` once the cluster is closed.
     fn server(&self, address: Address, replica: bool) -> Option<Arc<Server>> {
         let handle = self.handle()?;
         let mut servers = self.lock();
         let server = servers.entry((address.clone(), replica)).or_insert_with(|| {
             let role = if replica { Role::ClusterReplica } else { Role::Any };
             let name = address.to_string();
-            let protocol = Redis::new(self.login.clone(), Place::At(address), role, Clustering::Expected);
-            Server::start(&name, Box::new(protocol), &self.config, self.tls.clone(), &handle)
+            let protocol = Redis::new(self.login.clone(), Endpoint::Fixed(address), role, ClusterPolicy::Expected);
+            Server::spawn(&name, Box::new(protocol), &self.config, self.tls.clone(), &handle)
         });
         Some(Arc::clone(server))
     }
 
-    /// Asks one node after another, those of the map first.
+    /// Asks one node after another for the map, those of the last map first.
     async fn learn(&self) -> Result<()> {
         let mut last = Error::new(ErrorKind::Connect, "no node of the cluster is named");
         for address in self.candidates() {
@@ -262,8 +278,8 @@ impl Cluster {
     }
 
     async fn ask(&self, address: &Address) -> Result<Vec<Range>> {
-        let place = Place::At(address.clone());
-        let protocol = Redis::new(self.login.clone(), place, Role::Any, Clustering::Expected);
+        let endpoint = Endpoint::Fixed(address.clone());
+        let protocol = Redis::new(self.login.clone(), endpoint, Role::Any, ClusterPolicy::Expected);
         let mut request = Vec::new();
         command(&mut request, &[b"CLUSTER", b"SLOTS"]);
         let name = address.to_string();
@@ -273,7 +289,7 @@ impl Cluster {
             asked.unwrap_or_else(|_| Err(Error::new(ErrorKind::Connect, format!("{name}: no answer in time"))))?;
         let ranges = match reply.first() {
             Some(b'-') if memmem::find(&reply, b"cluster support disabled").is_some() => return Err(no_cluster(&name)),
-            Some(b'-') => return Err(super::refusal::error(&name, reply[1..].trim_ascii())),
+            Some(b'-') => return Err(refusal::error(&name, reply[1..].trim_ascii())),
             _ => ranges(&reply).ok_or_else(|| protocol_error(&name, "no answer to CLUSTER SLOTS"))?,
         };
         if ranges.iter().all(|range| range.nodes.is_empty()) {
@@ -285,13 +301,13 @@ impl Cluster {
     fn adopt(&self, ranges: &[Range], asked: &Address) {
         let address = |(host, port): &(String, u16)| match asked {
             Address::Tcp { host: known, .. } if host.is_empty() => Address::Tcp { host: known.clone(), port: *port },
-            // Asked through a socket: it is here.
+            // Asked through a unix socket: the node is on this host.
             Address::Unix(_) if host.is_empty() => Address::Tcp { host: "127.0.0.1".to_owned(), port: *port },
             _ => Address::Tcp { host: host.clone(), port: *port },
         };
         let mut map = Map {
             hash: fingerprint(format!("{ranges:?}").as_bytes()),
-            owners: vec![NOBODY; SLOTS],
+            owners: vec![UNASSIGNED; SLOTS],
             shards: Vec::new(),
         };
         let mut used = Vec::new();
@@ -305,7 +321,7 @@ impl Cluster {
                     map.shards.push(Shard { primary, replicas });
                     map.shards.len() - 1
                 });
-            let owner = u16::try_from(shard).unwrap_or(NOBODY);
+            let owner = u16::try_from(shard).unwrap_or(UNASSIGNED);
             map.owners[usize::from(range.first)..=usize::from(range.last)].fill(owner);
         }
         map.shards.iter().for_each(|shard| {
@@ -331,7 +347,7 @@ impl Cluster {
         }
     }
 
-    /// Servers the cluster has no longer get a moment for what is under way.
+    /// Closes servers that the cluster has no longer; requests in flight get a moment.
     fn retire(&self, used: &[Arc<Server>]) {
         let mut servers = self.lock();
         let is_used = |server: &Arc<Server>| used.iter().any(|used| Arc::ptr_eq(used, server));
@@ -360,7 +376,7 @@ fn no_cluster(server: &str) -> Error {
     Error::new(ErrorKind::Config, text)
 }
 
-/// Learns the map, again and again, until the cluster is closed.
+/// Keeps the map current until the cluster is closed.
 async fn keep_current(cluster: Arc<Cluster>) {
     while !cluster.closed.load(Relaxed) {
         let asked = cluster.asked.fetch_add(1, SeqCst) + 1;

@@ -1,17 +1,17 @@
-//! One look at all of a cluster: which servers have keys at this moment, and whether keys are on their way.
+//! A survey of a cluster: the servers that have keys at this moment, and whether keys are moving.
 //!
 //! Each primary is asked for itself, since the others hear of a change later than those it concerns. A walk through
-//! the keys looks before and after: what it has seen is whole if both looks are alike.
+//! the keys surveys before and after: it has seen all keys if both surveys are alike.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::cluster::Cluster;
-use super::nodes::{Node, nodes};
-use super::resp::{RepliesOf, Reply, command};
-use super::scan::reply_of;
-use super::slots::SLOTS;
+use super::cluster::{Cluster, Layout};
+use super::slots::{Node, SLOTS, nodes};
+use crate::backend::redis::refusal;
+use crate::backend::redis::resp::{RepliesOf, Reply, command};
+use crate::backend::redis::scan::reply_of;
 use crate::caller;
 use crate::entry::fingerprint;
 use crate::error::{Error, ErrorKind, Result};
@@ -22,23 +22,6 @@ const LOOKS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(25);
 /// The most rounds in which a survey asks servers that the servers of the previous round named.
 const ROUNDS: u32 = 5;
-
-/// The servers that have keys.
-pub struct Layout {
-    /// A hash: two layouts with the same hash are the same.
-    pub hash: u64,
-    /// True if keys are moving between servers, one by one, or may be.
-    pub is_moving: bool,
-    /// The servers, in an order that is the same for the same hash.
-    pub servers: Vec<Arc<Server>>,
-}
-
-impl Layout {
-    /// Returns the layout of a single server.
-    pub fn of_one(server: &Arc<Server>) -> Self {
-        Self { hash: 0, is_moving: false, servers: vec![Arc::clone(server)] }
-    }
-}
 
 impl Cluster {
     /// Returns the present layout of the keys, from the servers themselves.
@@ -212,7 +195,7 @@ impl Survey {
 fn read(server: &Server, reply: &[u8]) -> Result<Option<Vec<Node>>> {
     match RepliesOf(reply).next() {
         Some(Reply::Error(text)) if text.starts_with(b"NOPERM") || text.starts_with(b"ERR unknown") => Ok(None),
-        Some(Reply::Error(text)) => Err(super::refusal::error(server.name(), text)),
+        Some(Reply::Error(text)) => Err(refusal::error(server.name(), text)),
         Some(reply) => {
             let read = reply.bytes().and_then(nodes);
             read.map(Some).ok_or_else(|| protocol_error(server.name(), "no answer to CLUSTER NODES"))

@@ -1,17 +1,17 @@
-//! What servers tell of themselves: INFO, for a health report.
+//! The health report: a ping of each server, and the fields of INFO.
 
 use serde_json::{Map, Value as Json, json};
 
 use super::resp::{RepliesOf, Reply};
-use super::route::Route;
 use super::scan::{ask, reply_of};
+use super::topology::Topology;
 use super::{names, refusal};
 use crate::backend::remote::RollCall;
 use crate::error::Result;
 use crate::net::Server;
 use crate::shown::shown;
 
-/// The fields of INFO that are passed on, and what they are called there.
+/// The fields of INFO that are reported, and their names in the report.
 const NUMBERS: [(&str, &str); 10] = [
     ("uptime_in_seconds", "uptime_s"),
     ("used_memory", "used_memory_bytes"),
@@ -31,19 +31,19 @@ const TEXTS: [(&str, &str); 4] = [
     ("master_link_status", "replication_link"),
 ];
 
-/// Whether every server that has entries answers.
-pub async fn ping(route: &Route) -> Result<()> {
-    route.connected().await?;
-    for server in route.primaries().await? {
-        answers(&server).await?;
+/// Checks that every server with entries replies.
+pub async fn ping(topology: &Topology) -> Result<()> {
+    topology.connected().await?;
+    for server in topology.primaries().await? {
+        check_reply(&server).await?;
     }
     Ok(())
 }
 
-/// A report of each server.
-pub async fn report(route: &Route, prefix: &str) -> Result<Vec<Json>> {
-    let known = route.primaries().await;
-    let mut servers = route.servers();
+/// Returns a report of each server.
+pub async fn report(topology: &Topology, prefix: &str) -> Result<Vec<Json>> {
+    let known = topology.primaries().await;
+    let mut servers = topology.servers();
     if servers.is_empty() {
         // An empty report would read as one of servers that are all well.
         known?;
@@ -52,16 +52,16 @@ pub async fn report(route: &Route, prefix: &str) -> Result<Vec<Json>> {
     let (mut call, mut reports) = (RollCall::of(servers.len()), Vec::new());
     for server in &servers {
         let serves = async {
-            answers(server).await?;
-            if route.is_cluster() { serves_slots(server, prefix).await } else { Ok(()) }
+            check_reply(server).await?;
+            if topology.is_cluster() { serves_slots(server, prefix).await } else { Ok(()) }
         };
-        reports.push(Json::Object(call.ask(server.name(), serves, told(server)).await));
+        reports.push(Json::Object(call.ask(server.name(), serves, info(server)).await));
     }
     Ok(reports)
 }
 
-/// A node of a cluster that is down as a whole answers pings all the same. Whose slot the name has does not matter: a
-/// node that would send the client elsewhere is well. No entry has an empty key, so nothing is found.
+/// Checks that a node of a cluster serves slots: in a cluster that is down, a node still replies to pings. The slot of
+/// the name does not matter, since a node that redirects the client is healthy. No entry has an empty key.
 async fn serves_slots(server: &Server, prefix: &str) -> Result<()> {
     let reply = reply_of(server, &[b"GET", &names::entry(prefix, b"")]).await?;
     match RepliesOf(&reply).next() {
@@ -70,17 +70,17 @@ async fn serves_slots(server: &Server, prefix: &str) -> Result<()> {
     }
 }
 
-async fn answers(server: &Server) -> Result<()> {
+async fn check_reply(server: &Server) -> Result<()> {
     ask(server, &[b"PING"]).await.map(drop)
 }
 
-async fn told(server: &Server) -> Result<Map<String, Json>> {
+async fn info(server: &Server) -> Result<Map<String, Json>> {
     ask(server, &[b"INFO"]).await.map(|reply| described(&reply))
 }
 
 /// Returns whether no server evicts names.
-pub async fn evicts_nothing(route: &Route) -> Result<bool> {
-    for server in route.primaries().await? {
+pub async fn evicts_nothing(topology: &Topology) -> Result<bool> {
+    for server in topology.primaries().await? {
         let reply = ask(&server, &[b"INFO", b"memory"]).await?;
         let told = |text: &[u8]| memchr::memmem::find(&reply, text).is_some();
         if !told(b"maxmemory_policy:noeviction") && !told(b"maxmemory:0\r\n") {

@@ -1,0 +1,341 @@
+//! The topology of the servers: a standalone one, a primary with a replica, or a cluster. It routes commands to servers.
+
+mod cluster;
+mod slots;
+mod survey;
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Instant;
+
+use tokio::runtime::Handle;
+
+use self::cluster::Cluster;
+pub use self::cluster::Layout;
+use super::handshake::{ClusterObserver, ClusterPolicy, Endpoint, Login, Redis, Role};
+use super::replay::Replay;
+use super::sentinel::Sentinels;
+use crate::config::{Address, ConnectionConfig, RedisConfig, RedisTopology};
+use crate::error::{Error, Result};
+use crate::net::{Server, Tls};
+use crate::runtime::Runtime;
+
+/// The servers, and the rule by which commands go to them.
+pub enum Topology {
+    /// One server, with one replica of it that reads may go to.
+    Standalone {
+        primary: Arc<Server>,
+        replica: Option<Arc<Server>>,
+        /// The discovery of a cluster; `None` behind sentinels, or if the configuration refuses clusters.
+        discovery: Option<Arc<Discovery>>,
+        is_behind_sentinels: bool,
+    },
+    /// A cluster: commands go to the owner of the slot.
+    Cluster(Arc<Cluster>),
+}
+
+impl Topology {
+    /// Begins to connect.
+    pub fn open(config: &RedisConfig, max_value_bytes: u64, replay: Replay, runtime: &Runtime) -> Result<Self> {
+        let builder = Builder {
+            config,
+            login: Login {
+                username: config.username.clone(),
+                password: config.password.clone(),
+                db: config.db,
+                max_value_bytes,
+                replay,
+            },
+            tls: config.tls.as_ref().map(Tls::new).transpose()?,
+            handle: runtime.handle(),
+        };
+        Ok(match &config.topology {
+            RedisTopology::Single(address) => builder.standalone(address),
+            RedisTopology::Sentinel { sentinels, master, username, password } => {
+                let login =
+                    Login { username: username.clone(), password: password.clone(), db: 0, ..builder.login.clone() };
+                builder.behind_sentinels(Sentinels::new(sentinels, master, login, &config.connection, &builder.tls))
+            }
+            RedisTopology::Cluster(seeds) => Self::Cluster(Cluster::spawn(
+                seeds.clone(),
+                builder.login.clone(),
+                config.connection.clone(),
+                builder.tls.clone(),
+                config.replica_reads,
+                builder.handle.clone(),
+            )),
+        })
+    }
+
+    /// Returns the cluster, if it is one.
+    fn cluster(&self) -> Option<&Arc<Cluster>> {
+        match self {
+            Self::Cluster(cluster) => Some(cluster),
+            Self::Standalone { discovery, .. } => discovery.as_ref()?.cluster(),
+        }
+    }
+
+    fn standalone(&self) -> Option<(&Arc<Server>, Option<&Arc<Server>>)> {
+        match self {
+            Self::Standalone { primary, replica, .. } if self.cluster().is_none() => Some((primary, replica.as_ref())),
+            _ => None,
+        }
+    }
+
+    /// Returns the server that all commands go to, if there is one.
+    pub fn only_server(&self) -> Option<&Arc<Server>> {
+        self.standalone().filter(|(_, replica)| replica.is_none()).map(|(primary, _)| primary)
+    }
+
+    /// Returns whether it is a cluster, with slots.
+    pub fn is_cluster(&self) -> bool {
+        self.cluster().is_some()
+    }
+
+    /// Returns whether it is a cluster, or may turn out to be one in the first handshake.
+    pub fn may_be_cluster(&self) -> bool {
+        match self {
+            Self::Cluster(_) => true,
+            Self::Standalone { discovery, .. } => {
+                discovery.as_ref().is_some_and(|discovery| !discovery.is_known() || discovery.cluster().is_some())
+            }
+        }
+    }
+
+    /// Returns the server of a slot; `None` while no server has it.
+    pub fn owner(&self, slot: u16, read: bool) -> Option<Arc<Server>> {
+        match self.standalone() {
+            Some((primary, replica)) => {
+                let replica = replica.filter(|replica| read && replica.failure().is_none());
+                Some(Arc::clone(replica.unwrap_or(primary)))
+            }
+            None => self.cluster()?.owner(slot, read),
+        }
+    }
+
+    /// Returns the error for which the map of slots is not known.
+    pub fn unknown(&self) -> Option<Error> {
+        self.cluster()?.unknown()
+    }
+
+    /// Returns the server that a redirection names.
+    pub fn redirected(&self, address: &str, asked: &Server) -> Option<Arc<Server>> {
+        self.cluster()?.at(address, asked)
+    }
+
+    /// Has the map of slots learned again: it may be wrong.
+    pub fn mark_outdated(&self) {
+        if let Some(cluster) = self.cluster() {
+            cluster.mark_outdated();
+        }
+    }
+
+    /// Returns the servers that have entries, once they are known; at least one.
+    pub async fn primaries(&self) -> Result<Vec<Arc<Server>>> {
+        self.connected().await?;
+        Ok(match (self.cluster(), self) {
+            (Some(cluster), _) | (None, Self::Cluster(cluster)) => cluster.primaries(),
+            (None, Self::Standalone { primary, .. }) => vec![Arc::clone(primary)],
+        })
+    }
+
+    /// Returns the present layout of the entries on the servers.
+    pub async fn look(&self) -> Result<Arc<Layout>> {
+        self.connected().await?;
+        match (self.cluster(), self) {
+            (Some(cluster), _) | (None, Self::Cluster(cluster)) => cluster.look().await,
+            (None, Self::Standalone { primary, .. }) => Ok(Arc::new(Layout::of_one(primary))),
+        }
+    }
+
+    /// Returns the layout that was seen last.
+    pub async fn layout(&self) -> Result<Arc<Layout>> {
+        match self.cluster() {
+            Some(cluster) => cluster.last_layout().await,
+            None => self.look().await,
+        }
+    }
+
+    /// Returns every server.
+    pub fn servers(&self) -> Vec<Arc<Server>> {
+        match self.standalone() {
+            Some((primary, replica)) => [primary].into_iter().chain(replica).cloned().collect(),
+            None => self.cluster().map(|cluster| cluster.servers()).unwrap_or_default(),
+        }
+    }
+
+    /// Returns the topology of the servers, as `yc_health` reports it.
+    pub fn topology(&self) -> &'static str {
+        match self {
+            _ if self.is_cluster() => "cluster",
+            Self::Standalone { is_behind_sentinels: true, .. } => "sentinel",
+            _ => "single",
+        }
+    }
+
+    /// Waits until the servers are known and, alone, connected.
+    pub async fn connected(&self) -> Result<()> {
+        let connected = match self {
+            Self::Standalone { primary, .. } if self.cluster().is_none() => primary.connected().await,
+            _ => Ok(()),
+        };
+        // Its handshake may have found a cluster meanwhile.
+        match self.cluster() {
+            Some(cluster) => cluster.known().await,
+            None => connected,
+        }
+    }
+
+    /// Returns the servers' names, for messages.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Standalone { primary, .. } => primary.name().to_owned(),
+            Self::Cluster(cluster) => {
+                let seeds: Vec<String> = cluster.seeds.iter().map(ToString::to_string).collect();
+                format!("cluster at {}", seeds.join(", "))
+            }
+        }
+    }
+
+    /// Closes all connections. Requests in flight have until the deadline.
+    pub async fn close(&self, deadline: Instant) {
+        self.end_discovery();
+        if let Some(cluster) = self.cluster() {
+            cluster.close(deadline).await;
+        }
+        if let Self::Standalone { primary, replica, .. } = self {
+            for server in [primary].into_iter().chain(replica) {
+                server.close(deadline).await;
+            }
+        }
+    }
+
+    fn end_discovery(&self) {
+        if let Self::Standalone { discovery: Some(discovery), .. } = self {
+            discovery.close();
+        }
+    }
+}
+
+impl Drop for Topology {
+    fn drop(&mut self) {
+        self.end_discovery();
+        if let Some(cluster) = self.cluster() {
+            cluster.stop();
+        }
+        if let Self::Standalone { primary, replica, .. } = self {
+            [primary].into_iter().chain(replica).for_each(|server| server.stop());
+        }
+    }
+}
+
+/// Starts the servers of a configuration.
+struct Builder<'a> {
+    config: &'a RedisConfig,
+    login: Login,
+    tls: Option<Tls>,
+    handle: &'a Handle,
+}
+
+impl Builder<'_> {
+    fn server(&self, name: &str, endpoint: Endpoint, role: Role, policy: ClusterPolicy) -> Arc<Server> {
+        let protocol = Box::new(Redis::new(self.login.clone(), endpoint, role, policy));
+        Server::spawn(name, protocol, &self.config.connection, self.tls.clone(), self.handle)
+    }
+
+    fn standalone(&self, address: &Address) -> Topology {
+        let (config, tls, handle) = (self.config.connection.clone(), self.tls.clone(), self.handle.clone());
+        let discover = || Discovery::new(address.clone(), self.login.clone(), config, tls, handle);
+        let discovery = (!self.config.single_only).then(discover);
+        let policy = match &discovery {
+            Some(discovery) => ClusterPolicy::Detect(Arc::clone(discovery) as Arc<dyn ClusterObserver>),
+            None => ClusterPolicy::Refuse,
+        };
+        let primary = self.server(&address.to_string(), Endpoint::Fixed(address.clone()), Role::Any, policy);
+        discovery.iter().for_each(|discovery| discovery.set_server(&primary));
+        Topology::Standalone { primary, replica: None, discovery, is_behind_sentinels: false }
+    }
+
+    fn behind_sentinels(&self, sentinels: Sentinels) -> Topology {
+        let start = |name: &str, sentinels, role| {
+            self.server(name, Endpoint::Resolved(Box::new(sentinels)), role, ClusterPolicy::Expected)
+        };
+        let name = sentinels.master.clone();
+        let replica = || start(&format!("replica of {name}"), sentinels.another(), Role::Replica);
+        let replica = self.config.replica_reads.then(replica);
+        let primary = start(&name, sentinels, Role::Primary);
+        Topology::Standalone { primary, replica, discovery: None, is_behind_sentinels: true }
+    }
+}
+
+/// The discovery whether a standalone server is a node of a cluster, which is then used as a whole.
+pub struct Discovery {
+    seed: Address,
+    login: Login,
+    config: ConnectionConfig,
+    tls: Option<Tls>,
+    /// The cluster of the node; `None` inside once the cache is closed, when no cluster may begin.
+    cluster: OnceLock<Option<Arc<Cluster>>>,
+    /// True once a handshake has found out which of the two the server is.
+    is_known: AtomicBool,
+    /// The server itself, which a cluster replaces.
+    server: OnceLock<Weak<Server>>,
+    /// None once the cache is closed: a handle keeps the runtime's descriptors open.
+    handle: Mutex<Option<Handle>>,
+}
+
+impl Discovery {
+    fn new(seed: Address, login: Login, config: ConnectionConfig, tls: Option<Tls>, handle: Handle) -> Arc<Self> {
+        Arc::new(Self {
+            seed,
+            login,
+            config,
+            tls,
+            cluster: OnceLock::new(),
+            is_known: AtomicBool::new(false),
+            server: OnceLock::new(),
+            handle: Mutex::new(Some(handle)),
+        })
+    }
+
+    /// Records the server that is connected to.
+    fn set_server(&self, server: &Arc<Server>) {
+        let _ = self.server.set(Arc::downgrade(server));
+    }
+
+    /// Returns the cluster, if the server is a node of one.
+    fn cluster(&self) -> Option<&Arc<Cluster>> {
+        self.cluster.get()?.as_ref()
+    }
+
+    /// Returns whether a handshake has found out which of the two the server is.
+    fn is_known(&self) -> bool {
+        self.is_known.load(Relaxed)
+    }
+
+    /// Prevents that a cluster begins from now on.
+    fn close(&self) {
+        drop(self.handle.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let _ = self.cluster.set(None);
+    }
+}
+
+impl ClusterObserver for Discovery {
+    fn found_standalone(&self) {
+        self.is_known.store(true, Relaxed);
+    }
+
+    /// Uses the cluster from now on, and closes the connections to the node alone.
+    fn found_cluster(&self) {
+        let Some(handle) = self.handle.lock().unwrap_or_else(PoisonError::into_inner).clone() else { return };
+        let begin = || {
+            let (seeds, login, config) = (vec![self.seed.clone()], self.login.clone(), self.config.clone());
+            Some(Cluster::spawn(seeds, login, config, self.tls.clone(), false, handle))
+        };
+        self.cluster.get_or_init(begin);
+        self.is_known.store(true, Relaxed);
+        if let Some(server) = self.server.get().and_then(Weak::upgrade) {
+            server.stop();
+        }
+    }
+}
