@@ -9,13 +9,8 @@
 //! server uses the middle of that time, which is right within two seconds.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
 
-use tokio::time::{sleep, timeout};
-
-use super::details;
-use super::fleet::{Fleet, Member};
 use crate::clock::unix_millis;
 use crate::entry;
 
@@ -26,11 +21,6 @@ const EARLIEST: i64 = -1000;
 const LATEST: i64 = 3500;
 /// The middle, without the half second.
 const MIDDLE: i64 = 1000;
-/// The time between two requests for a server's time.
-const INTERVAL: Duration = Duration::from_secs(30);
-/// The time after which a report that has to be confirmed is requested again.
-const CONFIRMING: Duration = Duration::from_secs(2);
-
 /// A server's report of its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
@@ -55,7 +45,7 @@ pub struct ServerClock {
 }
 
 impl Reading {
-    /// Reads general statistics that were asked for at that time; `None` where they have no time.
+    /// Reads general statistics that were asked for at that time; `None` if they have no time.
     pub fn of(statistics: &[(String, String)], asked: u64) -> Option<Self> {
         let number = |name| statistics.iter().find(|pair| pair.0 == name).and_then(|pair| pair.1.parse::<i64>().ok());
         let signed = |millis: u64| i64::try_from(millis).unwrap_or(i64::MAX / 2);
@@ -78,7 +68,7 @@ impl Reading {
 }
 
 impl ServerClock {
-    /// Now, in ms since 1970, by the server's clock.
+    /// Returns the present time by the server's clock, in ms since 1970.
     #[allow(clippy::cast_sign_loss)] // It is positive.
     pub fn now_ms(&self) -> u64 {
         let own = i64::try_from(unix_millis()).unwrap_or(i64::MAX / 2);
@@ -100,37 +90,9 @@ impl ServerClock {
         }
     }
 
-    fn is_in_doubt(&self) -> bool {
+    /// Returns whether the last report has to be confirmed.
+    pub fn is_in_doubt(&self) -> bool {
         self.doubt.lock().unwrap_or_else(PoisonError::into_inner).is_some()
-    }
-}
-
-/// Asks the servers for their time until the cache is closed.
-pub async fn watch(fleet: Weak<Fleet>) {
-    let mut waited = Duration::ZERO;
-    loop {
-        sleep(CONFIRMING).await;
-        waited += CONFIRMING;
-        let Some(fleet) = fleet.upgrade() else { return };
-        for member in &fleet.members {
-            if waited >= INTERVAL || member.clock.is_in_doubt() {
-                ask(&fleet, member).await;
-            }
-        }
-        waited = if waited >= INTERVAL { Duration::ZERO } else { waited };
-    }
-}
-
-/// A server that does not answer is asked again another time.
-async fn ask(fleet: &Fleet, member: &Member) {
-    if !member.traits.are_known() || member.server.failure().is_some() {
-        return;
-    }
-    let asked = unix_millis();
-    let statistics = timeout(fleet.connection.timeout, details::statistics(fleet, member)).await;
-    let reading = statistics.ok().and_then(Result::ok).and_then(|statistics| Reading::of(&statistics, asked));
-    if let Some(reading) = reading {
-        member.clock.learn(&reading);
     }
 }
 
@@ -185,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn statistics_tell_the_time() {
+    fn statistics_report_the_time() {
         let pairs = |time: &str, uptime: &str| {
             [("pid", "1"), ("uptime", uptime), ("time", time)].map(|(name, value)| (name.to_owned(), value.to_owned()))
         };

@@ -88,31 +88,6 @@ impl Reply<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mismatch(pub &'static str);
 
-/// How commands are said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Codec {
-    Meta,
-    Binary,
-}
-
-impl Codec {
-    /// Writes a command under a number that its reply will repeat.
-    pub fn write(self, out: &mut Vec<u8>, opaque: u32, command: &Command) {
-        match self {
-            Self::Meta => super::meta::write(out, opaque, command),
-            Self::Binary => super::binary::write(out, opaque, command),
-        }
-    }
-
-    /// Cuts the next reply off, and checks that it is the one to this command.
-    pub fn read<'a>(self, replies: &mut &'a [u8], opaque: u32, command: &Command) -> Result<Reply<'a>, Mismatch> {
-        match self {
-            Self::Meta => super::meta::read(replies, opaque, command),
-            Self::Binary => super::binary::read(replies, opaque, command),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,5 @@
-//! Walks of a server's crawler over all its names, on connections of their own; each name is handed on as it comes, and
-//! nothing is kept here. Whoever asks during a walk shares the next one with all others who do.
+//! Walks of a server's crawler over all its names, on connections of their own. Each name is handed to the listeners as
+//! it comes, and none is kept. All who ask during a walk share the next one.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,22 +9,20 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use super::command::Codec;
-use super::fleet::{Fleet, Member};
-use super::greet::{Login, log_in_with_text, refusal_of};
-use super::meta::{MetaFraming, number};
-use super::table::{self, Fullness, Table};
-use super::traits::{Listing, Traits};
-use super::{names, refusal, statistics};
-use crate::config::Address;
+use super::handshake::{Login, log_in_with_text, refusal_of};
+use super::protocol::meta::{MetaFraming, number};
+use super::protocol::{Codec, statistics_of, statistics_request};
+use super::server_info::{FULL_WAIT, Fullness, ListingSupport, NEARLY_FULL_WAIT, ServerInfo, Table};
+use super::{names, refusal};
+use crate::config::{Address, ConnectionConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::{Frame, Framing, Handshake, Protocol, ask_once};
+use crate::net::{Frame, Framing, Handshake, Protocol, Tls, ask_once};
 
-/// A server walks for one client at a time; others are told so, and ask again after this,
+/// The pause before another request while the server walks for another client: it walks for one at a time.
 const PAUSE: Duration = Duration::from_millis(3);
-/// at most for so long.
+/// The most time that such requests take.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Between two walks of ours, so that other processes come to theirs.
+/// The pause between two walks, in which other processes begin theirs.
 const GAP: Duration = Duration::from_millis(5);
 /// The time without progress that ends a walk: the deadline of a call, within these.
 const SILENCE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(5));
@@ -35,78 +33,157 @@ const MORE_NAMES: u64 = 1_000_000;
 /// The time between two checks whether the server is enlarging its hash table.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// A name as the crawler tells it.
+/// A name as the crawler reports it.
 pub struct Listed<'a> {
     pub name: &'a [u8],
-    /// When the server forgets it, in seconds since 1970; 0: never.
+    /// The time at which the server forgets it, in seconds since 1970; 0 for never.
     pub expires: u64,
-    /// All bytes that it takes.
+    /// The bytes that the item takes.
     pub size: u64,
 }
 
-/// Gets each name; whether there may be more.
+/// Receives each name; returns whether it wants more.
 pub type EachListed = Box<dyn FnMut(&Listed<'_>) -> bool + Send>;
 
-/// Those who wait for a walk over a server.
-#[derive(Default)]
-pub struct Walks(Mutex<Waiting>);
+/// The walks over one server.
+pub struct Crawler {
+    pub server: String,
+    pub address: Address,
+    pub codec: Codec,
+    pub login: Login,
+    pub connection: ConnectionConfig,
+    pub tls: Option<Tls>,
+    pub info: Arc<ServerInfo>,
+    /// The listeners of the next walk.
+    pub waiting: Mutex<Waiting>,
+}
+
+/// The listeners that wait for a walk.
 
 #[derive(Default)]
-struct Waiting {
+pub struct Waiting {
     walking: bool,
     listeners: Vec<Listener>,
 }
 
-/// Who gets the names of a walk.
+/// A receiver of the names of a walk.
 struct Listener {
     each: EachListed,
-    /// None once it was told how the walk ended for it.
+    /// None once it was notified of the end of the walk.
     ended: Option<oneshot::Sender<Result<bool>>>,
 }
 
-/// Walks over all names of a server; false if `each` had enough before the end.
-pub async fn crawl(fleet: &Arc<Fleet>, index: usize, each: EachListed) -> Result<bool> {
-    let (ended, ending) = oneshot::channel();
-    let idle = {
-        let mut waiting = lock(&fleet.members[index].walks.0);
-        waiting.listeners.push(Listener { each, ended: Some(ended) });
-        !std::mem::replace(&mut waiting.walking, true)
-    };
-    if idle {
-        drop(fleet.spawn(walk_for_all(Arc::clone(fleet), index)));
-    }
-    ending.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the cache was closed")))
-}
-
-/// Walks as long as anybody waits for it.
-async fn walk_for_all(fleet: Arc<Fleet>, index: usize) {
-    let member = &fleet.members[index];
-    loop {
-        let listeners = {
-            let mut waiting = lock(&member.walks.0);
-            waiting.walking = !waiting.listeners.is_empty();
-            std::mem::take(&mut waiting.listeners)
+impl Crawler {
+    /// Walks over all names of the server; false if `each` had enough before the end. `spawn` runs a task that walks for
+    /// all listeners.
+    pub async fn crawl(self: &Arc<Self>, each: EachListed, spawn: impl FnOnce(BoxFuture<'static, ()>)) -> Result<bool> {
+        let (ended, ending) = oneshot::channel();
+        let idle = {
+            let mut waiting = lock(&self.waiting);
+            waiting.listeners.push(Listener { each, ended: Some(ended) });
+            !std::mem::replace(&mut waiting.walking, true)
         };
-        if listeners.is_empty() {
-            return;
+        if idle {
+            spawn(Box::pin(Arc::clone(self).walk_for_all()));
         }
-        walk(&fleet, member, listeners).await;
-        sleep(GAP).await;
+        ending.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the cache was closed")))
+    }
+
+    /// Returns the error of a server that lists no names, as far as that is known.
+    pub fn refusal(&self) -> Option<Error> {
+        let only_binary = self.codec == Codec::Binary && self.login.password.is_some();
+        let reason = if only_binary {
+            Some("with SASL it speaks the binary protocol alone, which has no such command")
+        } else {
+            self.info.listing().refusal()
+        };
+        reason.map(|reason| unsupported(&self.server, reason))
+    }
+
+    /// Walks as long as there are listeners.
+    async fn walk_for_all(self: Arc<Self>) {
+        loop {
+            let listeners = {
+                let mut waiting = lock(&self.waiting);
+                waiting.walking = !waiting.listeners.is_empty();
+                std::mem::take(&mut waiting.listeners)
+            };
+            if listeners.is_empty() {
+                return;
+            }
+            self.walk(listeners).await;
+            sleep(GAP).await;
+        }
+    }
+
+    async fn walk(&self, listeners: Vec<Listener>) {
+        let sink = Arc::new(Sink { listeners: Mutex::new(listeners), ..Sink::default() });
+        let walked = self.watched(&sink, self.ask(&sink)).await;
+        let outcome = walked.and_then(|reply| match &*reply {
+            b"END\r\n" | b"EN\r\n" => Ok(true),
+            none if none.starts_with(b"NOTSTARTED") => Ok(true),
+            other => Err(self.refused(other)),
+        });
+        lock(&sink.listeners).iter_mut().for_each(|listener| listener.end(outcome.clone()));
+    }
+
+    /// Returns the reply that follows the names.
+    async fn ask(&self, sink: &Arc<Sink>) -> Result<Vec<u8>> {
+        let protocol = Walk {
+            address: self.address.clone(),
+            login: self.login.clone(),
+            info: Arc::clone(&self.info),
+            sink: Arc::clone(sink),
+        };
+        // The handshake of this connection is the walk: it takes more than one request.
+        ask_once(&self.server, &protocol, &self.connection, self.tls.as_ref(), Codec::Meta.ping()).await?;
+        Ok(std::mem::take(&mut *lock(&sink.reply)))
+    }
+
+    /// Returns the reply, or an error if nothing comes for too long, or too much.
+    async fn watched(&self, sink: &Sink, asking: impl Future<Output = Result<Vec<u8>>>) -> Result<Vec<u8>> {
+        let silence = self.connection.timeout.clamp(SILENCE.0, SILENCE.1);
+        let over = |what: String| {
+            let text = format!("{}: the listing {what}: the server is slow or stopped; try again later", self.server);
+            Err(Error::new(ErrorKind::Timeout, text))
+        };
+        let (mut asking, began) = (std::pin::pin!(asking), Instant::now());
+        loop {
+            if began.elapsed() > LONGEST {
+                return over(format!("did not end within {LONGEST:?}"));
+            }
+            let before = sink.progress.load(Relaxed);
+            tokio::select! {
+                reply = &mut asking => return reply,
+                () = sleep(silence) => {}
+            }
+            if sink.progress.load(Relaxed) == before {
+                return over(format!("showed nothing for {silence:?}"));
+            }
+        }
+    }
+
+    /// Returns the error of a refused listing, and records what it says of the server.
+    #[cold]
+    fn refused(&self, reply: &[u8]) -> Error {
+        let server = &self.server;
+        let Some(refusal) = refusal_of(reply) else {
+            return crate::net::protocol_error(server, "no answer to a listing");
+        };
+        let is = |word: &[u8]| memchr::memmem::find(reply, word).is_some();
+        let listing = if is(b"disabled") {
+            ListingSupport::NoCrawler
+        } else if is(b"not allowed") {
+            ListingSupport::NoDump
+        } else {
+            return refusal::error(server, refusal, reply.trim_ascii_end());
+        };
+        self.info.note(listing);
+        unsupported(server, listing.refusal().unwrap_or_default())
     }
 }
 
-async fn walk(fleet: &Fleet, member: &Member, listeners: Vec<Listener>) {
-    let sink = Arc::new(Sink { listeners: Mutex::new(listeners), ..Sink::default() });
-    let walked = watched(fleet, member, &sink, ask(fleet, member, &sink)).await;
-    let outcome = walked.and_then(|reply| match &*reply {
-        b"END\r\n" | b"EN\r\n" => Ok(true),
-        none if none.starts_with(b"NOTSTARTED") => Ok(true),
-        other => Err(refused(member, other)),
-    });
-    lock(&sink.listeners).iter_mut().for_each(|listener| listener.tell(outcome.clone()));
-}
-
-/// Those who listen to a walk, and how far it has come.
+/// The listeners of a walk, and its progress.
 #[derive(Default)]
 struct Sink {
     listeners: Mutex<Vec<Listener>>,
@@ -118,85 +195,26 @@ struct Sink {
 }
 
 impl Listener {
-    fn tell(&mut self, outcome: Result<bool>) {
+    fn end(&mut self, outcome: Result<bool>) {
         if let Some(ended) = self.ended.take() {
             drop(ended.send(outcome));
         }
     }
 
-    /// Whether it wants more.
+    /// Receives a name; returns whether it wants more.
     fn hear(&mut self, listed: &Listed) -> bool {
         let gone = self.ended.as_ref().is_none_or(oneshot::Sender::is_closed);
         let more = !gone && (self.each)(listed);
         if !more {
-            self.tell(Ok(false));
+            self.end(Ok(false));
         }
         more
     }
 }
 
-/// The reply that follows the names.
-async fn ask(fleet: &Fleet, member: &Member, sink: &Arc<Sink>) -> Result<Vec<u8>> {
-    let protocol = Walk {
-        address: member.config.address.clone(),
-        login: fleet.login.clone(),
-        traits: Arc::clone(&member.traits),
-        sink: Arc::clone(sink),
-    };
-    // The walk is what this connection begins with: it takes more than one request.
-    ask_once(member.server.name(), &protocol, &fleet.connection, fleet.tls.as_ref(), b"mn\r\n").await?;
-    Ok(std::mem::take(&mut *lock(&sink.reply)))
-}
-
-/// The answer, unless nothing comes for too long, or too much.
-async fn watched(
-    fleet: &Fleet,
-    member: &Member,
-    sink: &Sink,
-    asking: impl Future<Output = Result<Vec<u8>>>,
-) -> Result<Vec<u8>> {
-    let silence = fleet.connection.timeout.clamp(SILENCE.0, SILENCE.1);
-    let over = |what: String| {
-        let text =
-            format!("{}: the listing {what}: the server is slow or stopped; try again later", member.server.name());
-        Err(Error::new(ErrorKind::Timeout, text))
-    };
-    let (mut asking, began) = (std::pin::pin!(asking), Instant::now());
-    loop {
-        if began.elapsed() > LONGEST {
-            return over(format!("did not end within {LONGEST:?}"));
-        }
-        let before = sink.progress.load(Relaxed);
-        tokio::select! {
-            reply = &mut asking => return reply,
-            () = sleep(silence) => {}
-        }
-        if sink.progress.load(Relaxed) == before {
-            return over(format!("showed nothing for {silence:?}"));
-        }
-    }
-}
-
-/// What a refusal says of the server's listings.
+/// Returns the error of a server that lists no names.
 #[cold]
-fn refused(member: &Member, reply: &[u8]) -> Error {
-    let server = member.server.name();
-    let Some(refusal) = refusal_of(reply) else { return crate::net::protocol_error(server, "no answer to a listing") };
-    let is = |word: &[u8]| memchr::memmem::find(reply, word).is_some();
-    let listing = if is(b"disabled") {
-        Listing::NoCrawler
-    } else if is(b"not allowed") {
-        Listing::NoDump
-    } else {
-        return refusal::error(server, refusal, reply.trim_ascii_end());
-    };
-    member.traits.note(listing);
-    unsupported(server, listing.refusal().unwrap_or_default())
-}
-
-/// A server that lists no names, and why.
-#[cold]
-pub fn unsupported(server: &str, reason: &str) -> Error {
+fn unsupported(server: &str, reason: &str) -> Error {
     Error::new(ErrorKind::Unsupported, format!("{server} does not list its names: {reason}"))
 }
 
@@ -212,11 +230,11 @@ fn too_busy(server: &str, what: &str) -> Error {
     Error::new(ErrorKind::Busy, text)
 }
 
-/// A connection for one walk. Only text has that command.
+/// The protocol of a connection for one walk, which is text: only text has that command.
 struct Walk {
     address: Address,
     login: Login,
-    traits: Arc<Traits>,
+    info: Arc<ServerInfo>,
     sink: Arc<Sink>,
 }
 
@@ -240,7 +258,7 @@ impl Protocol for Walk {
     }
 
     fn ping(&self) -> &'static [u8] {
-        b"mn\r\n"
+        Codec::Meta.ping()
     }
 }
 
@@ -250,18 +268,18 @@ impl Walk {
         let (began, mut fullness) = (Instant::now(), None);
         let mut since = began;
         loop {
-            let statistics = connection.ask(&statistics::request(Codec::Meta, "")).await?;
-            let Some(table) = Table::of(&statistics::read(Codec::Meta, &statistics)) else { return Ok(()) };
+            let statistics = connection.ask(&statistics_request(Codec::Meta, "")).await?;
+            let Some(table) = Table::of(&statistics_of(Codec::Meta, &statistics)) else { return Ok(()) };
             self.sink.expect(table.items);
             if fullness.replace(table.fullness()) != Some(table.fullness()) {
                 since = Instant::now();
             }
             match table.fullness() {
                 Fullness::Free => return Ok(()),
-                Fullness::NearlyFull if since.elapsed() >= table::NEARLY_FULL => return Ok(()),
-                Fullness::Full if self.traits.is_settled(table.power) => return Ok(()),
-                Fullness::Full if since.elapsed() >= table::FULL => {
-                    self.traits.settle(table.power);
+                Fullness::NearlyFull if since.elapsed() >= NEARLY_FULL_WAIT => return Ok(()),
+                Fullness::Full if self.info.is_settled(table.power) => return Ok(()),
+                Fullness::Full if since.elapsed() >= FULL_WAIT => {
+                    self.info.settle(table.power);
                     return Ok(());
                 }
                 _ if began.elapsed() >= PATIENCE => {
@@ -274,7 +292,7 @@ impl Walk {
 }
 
 impl Sink {
-    /// Notes how many items the server has.
+    /// Records the number of items that the server has.
     fn expect(&self, items: u64) {
         self.progress.fetch_add(1, Relaxed);
         self.most.store(items.saturating_mul(2).saturating_add(MORE_NAMES), Relaxed);
@@ -286,7 +304,7 @@ impl Sink {
         self.lines.fetch_add(1, Relaxed) < self.most.load(Relaxed).max(MORE_NAMES)
     }
 
-    /// Has the server walk, as soon as it walks for nobody else; the reply that follows the names.
+    /// Requests a walk until the server walks for no other client; returns the reply that follows the names.
     async fn walk_with(&self, connection: &Handshake<'_>) -> Result<Vec<u8>> {
         let (began, mut request) = (Instant::now(), &b"lru_crawler metadump hash\r\n"[..]);
         loop {
@@ -310,7 +328,7 @@ impl Sink {
 /// The line that Memcached 1.6.43 and later send before the names.
 const BEGIN: &[u8] = b"OK\r\n";
 
-/// Takes the crawler's lines out of the bytes as they come; what is left is the end.
+/// Takes the crawler's lines out of the bytes as they come; the end is left as the reply.
 struct WalkFraming {
     sink: Arc<Sink>,
     rest: MetaFraming,
@@ -327,7 +345,7 @@ impl Framing for WalkFraming {
                 return Err("a listing of more names than the server has".into());
             }
             if line != BEGIN && !self.hand_on(line)? {
-                return Err("nobody wants more of it".into());
+                return Err("no listener wants more of it".into());
             }
         }
         match taken {
@@ -365,7 +383,7 @@ impl WalkFraming {
             return Err("a name that is too long".into());
         }
         let listed = Listed { name: &self.name, expires, size };
-        // Each of them, whatever the others want.
+        // Each listener receives the name, whether the others want more or not.
         let mut listeners = lock(&self.sink.listeners);
         Ok(listeners.iter_mut().map(|listener| listener.hear(&listed)).fold(false, |any, more| any | more))
     }
@@ -375,7 +393,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Decodes `%XX`; what is no such thing stays as it is.
+/// Decodes `%XX`; other bytes stay as they are.
 fn decode(text: &[u8], out: &mut Vec<u8>) {
     let mut rest = text;
     while let Some(at) = memchr::memchr(b'%', rest) {

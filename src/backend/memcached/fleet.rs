@@ -7,14 +7,14 @@ use std::time::Instant;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use super::clock::{self, ServerClock};
-use super::command::Codec;
-use super::crawl::Walks;
-use super::greet::{Login, Memcached};
+use super::clock::ServerClock;
+use super::crawl::Crawler;
 use super::guard::{self, Guards};
+use super::handshake::{Login, Memcached};
 use super::names::Place;
+use super::protocol::Codec;
 use super::ring::Ring;
-use super::traits::Traits;
+use super::server_info::ServerInfo;
 use crate::caller;
 use crate::config::{Config, ConnectionConfig, Failover, MemcachedConfig, MemcachedServer};
 use crate::error::{Error, ErrorKind, Result};
@@ -28,7 +28,6 @@ pub struct Fleet {
     pub ejects: bool,
     pub protocol: Codec,
     pub prefix: String,
-    pub login: Login,
     pub connection: ConnectionConfig,
     pub tls: Option<Tls>,
     /// None once it is closed: a handle keeps the runtime's descriptors open.
@@ -40,11 +39,10 @@ pub struct Fleet {
 /// One server.
 pub struct Member {
     pub server: Arc<Server>,
-    pub config: MemcachedServer,
-    pub traits: Arc<Traits>,
+    pub info: Arc<ServerInfo>,
     pub clock: Arc<ServerClock>,
     pub guards: Guards,
-    pub walks: Walks,
+    pub crawler: Arc<Crawler>,
 }
 
 /// Where a name is to be found.
@@ -59,42 +57,43 @@ impl Fleet {
     pub fn start(config: &Config, memcached: &MemcachedConfig, handle: &Handle) -> Result<Arc<Self>> {
         let tls = memcached.tls.as_ref().map(Tls::new).transpose()?;
         let login = Login { username: memcached.username.clone(), password: memcached.password.clone() };
-        let protocol = if memcached.binary { Codec::Binary } else { Codec::Meta };
+        let codec = if memcached.binary { Codec::Binary } else { Codec::Meta };
         let ejects = memcached.failover == Failover::Eject && memcached.servers.len() > 1;
         let member = |server: &MemcachedServer| {
-            let (traits, clock) = (Arc::new(Traits::new(ejects)), Arc::<ServerClock>::default());
+            let (info, clock) = (Arc::new(ServerInfo::new(ejects)), Arc::<ServerClock>::default());
             let protocol = Box::new(Memcached {
                 address: server.address.clone(),
-                protocol,
+                codec,
                 login: login.clone(),
                 max_value_bytes: config.max_value_bytes,
-                traits: Arc::clone(&traits),
+                info: Arc::clone(&info),
                 clock: Arc::clone(&clock),
             });
             let name = server.address.to_string();
             let started = Server::spawn(&name, protocol, &memcached.connection, tls.clone(), handle);
-            Member {
-                server: started,
-                config: server.clone(),
-                traits,
-                clock,
-                guards: Guards::default(),
-                walks: Walks::default(),
-            }
+            let crawler = Arc::new(Crawler {
+                server: started.name().to_owned(),
+                address: server.address.clone(),
+                codec,
+                login: login.clone(),
+                connection: memcached.connection.clone(),
+                tls: tls.clone(),
+                info: Arc::clone(&info),
+                waiting: Mutex::default(),
+            });
+            Member { server: started, info, clock, guards: Guards::default(), crawler }
         };
         let fleet = Arc::new(Self {
             members: memcached.servers.iter().map(member).collect(),
             ring: Ring::new(&memcached.servers, memcached.distribution, memcached.hash),
             ejects,
-            protocol,
+            protocol: codec,
             prefix: config.key_prefix.clone(),
-            login,
             connection: memcached.connection.clone(),
             tls,
             handle: Mutex::new(Some(handle.clone())),
             opaque: AtomicU32::new(0),
         });
-        handle.spawn(clock::watch(Arc::downgrade(&fleet)));
         if fleet.ejects {
             handle.spawn(guard::watch(Arc::downgrade(&fleet)));
         }
@@ -134,7 +133,7 @@ impl Fleet {
 
     async fn is_known(&self, member: usize, end: Instant) -> Result<()> {
         let member = &self.members[member];
-        if member.traits.are_known() {
+        if member.info.are_known() {
             return Ok(());
         }
         let connected = caller::Until::new(end, member.server.connected()).await;
@@ -150,7 +149,7 @@ impl Fleet {
     pub fn check_item(&self, name: &[u8], bytes: usize) -> Result<()> {
         let Some(owner) = self.owner(name) else { return Ok(()) };
         let member = &self.members[owner.member];
-        member.traits.check_item(member.server.name(), name.len(), bytes, false)
+        member.info.check_item(member.server.name(), name.len(), bytes, false)
     }
 
     /// Numbers for so many requests.

@@ -2,8 +2,8 @@
 //!
 //! A walk over a server keeps the names that are wanted, in the order of a hash
 //! of them. A page is a piece of that order, and a position is a point of it:
-//! whoever comes back when the names are gone has them walked for again, and
-//! goes on at that point. A name that is there from the beginning to the end is
+//! a listing that continues after the names are gone walks again, and
+//! continues at that point. A name that is there from the beginning to the end is
 //! listed once. A walk keeps at most a million names; where a prefix has more,
 //! the next walk begins where it ended.
 
@@ -15,11 +15,9 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
-use super::command::Codec;
-use super::crawl::{Listed, crawl, unsupported};
-use super::fleet::{Fleet, Member};
+use super::crawl::Listed;
+use super::fleet::Fleet;
 use super::names;
-use super::traits::Listing as Traits;
 use crate::backend::Position;
 use crate::backend::remote::Part;
 use crate::byte_strings::ByteStrings;
@@ -38,11 +36,11 @@ const NAME_BYTES: usize = size_of::<Name>() + 16;
 const MOST_OF_ALL: usize = 2 * MOST;
 /// The most walks whose names are kept.
 const LISTINGS: usize = 16;
-/// How long names are kept that nobody asks for.
+/// The time for which unused names are kept.
 const KEPT: Duration = Duration::from_secs(10);
-/// About how many bytes the entries of a page may have: they are read, for nothing less tells whether they count.
+/// The approximate limit of the bytes of a page's entries: all are read to find out which count.
 const PAGE_BYTES: u64 = 4 << 20;
-/// The low bits of a position tell its walk, the others the point in it.
+/// The low bits of a position are the number of its walk, the others the point in it.
 const WALK_BITS: u32 = 16;
 
 /// The listings of a cache.
@@ -68,7 +66,7 @@ struct Listing {
     task: OnceLock<AbortHandle>,
 }
 
-/// Which names, as `Part` says it.
+/// The names that are wanted: those of a `Part`.
 #[derive(Clone, PartialEq, Eq)]
 enum Names {
     Entries(Box<[u8]>),
@@ -79,7 +77,7 @@ enum Names {
 #[derive(Default)]
 struct Found {
     names: Vec<Name>,
-    /// From here on they were not kept.
+    /// The point from which on names were not kept.
     end: Option<u64>,
 }
 
@@ -95,13 +93,13 @@ impl Listings {
         Self { fleet, known: Arc::default() }
     }
 
-    /// Why names are not listed, as far as is known.
+    /// Returns the error for which names are not listed, as far as it is known.
     pub fn refusal(&self) -> Option<Error> {
-        self.fleet.members.iter().find_map(|member| refusal(&self.fleet, member))
+        self.fleet.members.iter().find_map(|member| member.crawler.refusal())
     }
 
-    /// Some names from a position on, and where it goes on. While a walk is
-    /// under way a page may be empty, and goes on where it was.
+    /// Returns some names from a position on, and the next position. During a walk a page may be empty, and the next
+    /// position is the same.
     pub async fn page(&self, part: Part<'_>, from: Position, limit: usize) -> Result<(ByteStrings, Option<Position>)> {
         let Some(member) = self.fleet.members.get(from.part as usize) else {
             return Ok((ByteStrings::default(), None));
@@ -110,7 +108,7 @@ impl Listings {
             return Ok((ByteStrings::default(), self.next_part(from)));
         }
         member.server.connected().await?;
-        if let Some(refusal) = refusal(&self.fleet, member) {
+        if let Some(refusal) = member.crawler.refusal() {
             return Err(refusal);
         }
         let listing = self.listing(from, Names::of(part));
@@ -141,7 +139,7 @@ impl Listings {
         ((part as usize) < self.fleet.members.len()).then_some(Position { part, offset: 0, ..from })
     }
 
-    /// The walk that a position belongs to, or a new one from that point on.
+    /// Returns the walk that a position belongs to, or a new one from that point on.
     fn listing(&self, from: Position, wanted: Names) -> Arc<Listing> {
         let mut known = lock(&self.known);
         let number = from.offset & ((1 << WALK_BITS) - 1);
@@ -189,17 +187,6 @@ impl Drop for Listings {
     }
 }
 
-/// Why a server lists no names, if it does not.
-pub fn refusal(fleet: &Fleet, member: &Member) -> Option<Error> {
-    let only_binary = fleet.protocol == Codec::Binary && fleet.login.password.is_some();
-    let reason = if only_binary {
-        Some("with SASL it speaks the binary protocol alone, which has no such command")
-    } else {
-        Traits::refusal(member.traits.listing())
-    };
-    reason.map(|reason| unsupported(member.server.name(), reason))
-}
-
 impl Known {
     fn add(&mut self, member: usize, wanted: Names) -> Arc<Listing> {
         // 0 is the position of a listing that has not begun.
@@ -218,7 +205,7 @@ impl Known {
         listing
     }
 
-    /// Those go that were not asked for longest.
+    /// Drops the listings that were unused longest.
     fn make_room(&mut self) {
         while self.listings.len() > LISTINGS || self.listings.iter().map(|it| it.len()).sum::<usize>() > MOST_OF_ALL {
             let finished = self.listings.iter().enumerate().filter(|(_, listing)| listing.found.get().is_some());
@@ -234,7 +221,7 @@ impl Known {
 }
 
 impl Listing {
-    /// Whether its names go as far as a point.
+    /// Returns whether its names reach a point.
     fn reaches(&self, order: u64) -> bool {
         let Some(Ok(found)) = self.found.get() else { return true };
         found.end.is_none_or(|end| order < end)
@@ -251,7 +238,7 @@ impl Listing {
     }
 }
 
-/// Walks, and keeps what was found until nobody asks for it any more.
+/// Walks, and keeps the names until they are unused.
 async fn walk(fleet: Arc<Fleet>, listing: Arc<Listing>, from: u64, known: Arc<Mutex<Known>>) {
     let found = gather(&fleet, &listing, from).await;
     drop(listing.found.set(found));
@@ -277,7 +264,8 @@ async fn gather(fleet: &Arc<Fleet>, listing: &Listing, from: u64) -> Result<Foun
         }
         true
     };
-    crawl(fleet, listing.member, Box::new(each)).await?;
+    let spawn = |walk| drop(fleet.spawn(walk));
+    fleet.members[listing.member].crawler.crawl(Box::new(each), spawn).await?;
     let gathered = std::mem::take(&mut *lock(&gathered));
     Ok(gathered.finish())
 }
@@ -290,8 +278,8 @@ impl Names {
         }
     }
 
-    /// Whether a name is wanted. An entry counts on the server that it would be
-    /// read from: others are left over from before a change of servers.
+    /// Returns whether a name is wanted. An entry counts on the server that it would be read from: others are left over
+    /// from before a change of servers.
     fn have(&self, fleet: &Fleet, member: usize, name: &[u8]) -> bool {
         match self {
             Self::All => names::is_ours(&fleet.prefix, name),
@@ -351,7 +339,7 @@ impl Gathered {
 }
 
 impl Found {
-    /// Names from a point on, and the point where they go on.
+    /// Returns names from a point on, and the next point.
     fn page(&self, from: u64, limit: usize) -> (ByteStrings, Option<u64>) {
         let start = self.names.partition_point(|name| name.order < from);
         let (mut page, mut bytes, mut last) = (ByteStrings::default(), 0, None);

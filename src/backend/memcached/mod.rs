@@ -2,31 +2,30 @@
 //!
 //! ```text
 //! store (entries, stamps) → run (groups, checks, retries) → fleet (servers, ring) → net
-//!   names  expiry  stamps        command: meta | binary        guard (failover)
+//!   names  expiry  stamps        protocol: meta | binary        guard (failover)
 //!   listings → crawl (names of a server)
 //! ```
 
-mod binary;
 mod clock;
 mod command;
 mod crawl;
-mod details;
 mod expiry;
 mod fleet;
-mod greet;
 mod guard;
+mod handshake;
+mod health;
 mod listings;
-mod meta;
 mod names;
+mod protocol;
 mod refusal;
 mod ring;
 mod run;
+mod sample;
+mod server_info;
 mod stamps;
-mod statistics;
 mod store;
-mod table;
-mod traits;
-mod usage;
+
+use std::sync::Arc;
 
 use self::fleet::Fleet;
 use self::store::MemcachedStore;
@@ -40,6 +39,7 @@ use crate::runtime::Runtime;
 pub fn open(config: &Config, memcached: &MemcachedConfig) -> Result<Box<dyn Backend>> {
     let runtime = Runtime::acquire()?;
     let fleet = Fleet::start(config, memcached, runtime.handle())?;
+    runtime.handle().spawn(health::watch_clocks(Arc::downgrade(&fleet)));
     let store = MemcachedStore::new(fleet);
     Ok(Box::new(Remote::new(store, &config.key_prefix, memcached.connection.timeout, runtime)))
 }

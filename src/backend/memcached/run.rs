@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use super::command::{Command, Condition, Mismatch, Reply};
 use super::fleet::{Fleet, Owner};
-use super::greet::RECORD;
 use super::guard;
-use super::meta;
+use super::handshake::RECORD;
 use super::names;
+use super::protocol::meta;
 use super::refusal::{self, Refusal};
 use crate::backend::remote::Pairing;
 use crate::backoff::Backoff;
@@ -65,7 +65,7 @@ pub async fn run_unrepeated(fleet: &Fleet, commands: &[Command<'_>], each: Each<
 async fn run_alone(fleet: &Fleet, command: &Command<'_>, each: Each<'_>) -> bool {
     let Some(owner) = fleet.owner(command.name()) else { return false };
     let member = &fleet.members[owner.member];
-    if member.traits.check_size(member.server.name(), command).is_err() {
+    if member.info.check_size(member.server.name(), command).is_err() {
         return false;
     }
     let (number, mut request) = (fleet.numbers(1), Vec::with_capacity(command.size()));
@@ -205,7 +205,7 @@ impl Round<'_> {
     fn owner(&self, command: &Command) -> Result<Owner> {
         let owner = self.fleet.owner(command.name()).ok_or_else(|| self.fleet.all_away())?;
         let member = &self.fleet.members[owner.member];
-        member.traits.check_size(member.server.name(), command)?;
+        member.info.check_size(member.server.name(), command)?;
         Ok(owner)
     }
 

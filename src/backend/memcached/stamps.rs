@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use super::command::{Command, Condition, Reply};
+use super::names;
+use super::protocol::meta;
 use super::refusal::Refusal;
 use super::run::{is_passing_loss, run, run_unrepeated};
 use super::store::{MemcachedStore, unexpected};
-use super::{meta, names};
 use crate::backend::remote::Pairing;
 use crate::backoff::Backoff;
 use crate::caller;

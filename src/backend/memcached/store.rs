@@ -12,7 +12,7 @@ use super::fleet::Fleet;
 use super::listings::Listings;
 use super::run::run;
 use super::stamps::{stamp, stamp_names};
-use super::{details, names, usage};
+use super::{health, names, sample};
 use crate::backend::remote::{EachBytes, EachDone, Missing, Pairing, Part, Parts, Sample, Store, Write};
 use crate::backend::{Capabilities, Position};
 use crate::byte_strings::ByteStrings;
@@ -121,7 +121,7 @@ impl Store for MemcachedStore {
     }
 
     fn is_ready(&self) -> bool {
-        self.fleet.members.iter().all(|member| member.traits.are_known())
+        self.fleet.members.iter().all(|member| member.info.are_known())
     }
 
     async fn make_ready<'a>(&'a self, names: &'a [&'a [u8]]) -> Vec<Result<()>> {
@@ -240,15 +240,15 @@ impl Store for MemcachedStore {
     }
 
     async fn sample<'a>(&'a self, _prefix: &'a str) -> Result<Vec<Sample>> {
-        usage::sample(&self.fleet).await
+        sample::sample(&self.fleet).await
     }
 
     async fn ping(&self) -> Result<()> {
-        details::ping(&self.fleet).await
+        health::ping(&self.fleet).await
     }
 
     async fn details<'a>(&'a self, _prefix: &'a str) -> Result<Vec<Json>> {
-        Ok(details::report(&self.fleet).await)
+        Ok(health::report(&self.fleet).await)
     }
 
     fn in_flight(&self) -> u64 {

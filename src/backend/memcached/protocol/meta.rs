@@ -1,4 +1,4 @@
-//! The meta protocol: commands written, replies cut off, read and checked.
+//! The meta protocol: writes commands; frames, reads and checks replies.
 //! <https://github.com/memcached/memcached/blob/master/doc/protocol.txt>
 //!
 //! Written here and not taken from the crate `memcache`: its reader makes a
@@ -7,15 +7,15 @@
 
 use memchr::memchr;
 
-use super::command::{Command, Condition, Mismatch, Reply};
-use super::refusal::Refusal;
+use crate::backend::memcached::command::{Command, Condition, Mismatch, Reply};
+use crate::backend::memcached::refusal::Refusal;
 use crate::net::{Frame, Framing};
 
 /// The longest line: a name of 250 bytes is repeated, and a crawler's line writes each byte of it as three.
 const MAX_LINE: usize = 4096;
 /// The most bytes of statistics.
 const MAX_STATISTICS: usize = 1 << 20;
-/// Stands for a value that was too large to keep; no server says it.
+/// Stands for a value that was too large to keep; no server sends it.
 const OVERSIZED: &[u8] = b"TL\r\n";
 /// Codes of one line, with and without a meaning of their own here.
 const CODES: [&[u8]; 8] = [b"HD", b"EN", b"NF", b"NS", b"EX", b"MN", b"OK", b"ME"];

@@ -1,19 +1,19 @@
-//! The binary protocol: packets written, cut off, read and checked.
+//! The binary protocol: writes, frames, reads and checks packets.
 //! <https://github.com/memcached/memcached/wiki/BinaryProtocolRevamped>
 
-use super::command::{Command, Condition, Mismatch, Reply};
-use super::refusal::Refusal;
+use crate::backend::memcached::command::{Command, Condition, Mismatch, Reply};
+use crate::backend::memcached::refusal::Refusal;
 use crate::net::{Frame, Framing};
 
 /// The length of a packet's header.
 const HEADER: usize = 24;
 const REQUEST: u8 = 0x80;
 const RESPONSE: u8 = 0x81;
-/// The most bytes of a packet beside a value: extras, name.
-const BESIDE: u64 = 1024;
+/// The most bytes of a packet in addition to its value: extras and name.
+const OVERHEAD: u64 = 1024;
 /// The most bytes of statistics.
 const MAX_STATISTICS: usize = 1 << 20;
-/// Stands for a packet that was too large to keep; no server says it.
+/// Stands for a packet that was too large to keep; no server sends it.
 const OVERSIZED: &[u8] = &[RESPONSE, DROPPED, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 const DROPPED: u8 = 0xff;
 
@@ -30,6 +30,10 @@ pub mod opcode {
     pub const SASL_START: u8 = 0x21;
 }
 
+/// A packet that changes nothing.
+pub const NO_OPERATION: &[u8] =
+    &[REQUEST, opcode::NO_OPERATION, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
 mod status {
     pub const DONE: u16 = 0x00;
     pub const MISSING: u16 = 0x01;
@@ -37,7 +41,7 @@ mod status {
     pub const NOT_STORED: u16 = 0x05;
 }
 
-/// What a packet has beside its operation.
+/// The parts of a packet in addition to its operation.
 #[derive(Default)]
 pub struct Parts<'a> {
     pub opaque: u32,
@@ -158,7 +162,7 @@ fn done<'a>(packet: &Packet<'a>, command: &Command) -> Result<Reply<'a>, Mismatc
             Err(Mismatch("the value of another name"))
         }
         Command::Count { .. } => {
-            let number = packet.value.try_into().map_err(|_| Mismatch("a number that is none"))?;
+            let number = packet.value.try_into().map_err(|_| Mismatch("a number that is malformed"))?;
             Ok(Reply::Number(u64::from_be_bytes(number)))
         }
         Command::Set { .. } | Command::Delete { .. } => Ok(Reply::Done),
@@ -169,16 +173,16 @@ fn done<'a>(packet: &Packet<'a>, command: &Command) -> Result<Reply<'a>, Mismatc
 pub struct BinaryFraming {
     /// The longest body of a packet that is kept.
     max_body: u64,
-    /// How far statistics, which are many packets, have been looked at.
+    /// The end of the packets of statistics that were framed so far.
     position: usize,
     /// A packet was dropped, and its stand-in comes next.
     dropped: bool,
 }
 
 impl BinaryFraming {
-    /// Values longer than this are dropped, and read as missing.
+    /// Makes a framing. Values longer than this are dropped, and read as missing.
     pub fn new(max_value: u64) -> Self {
-        Self { max_body: max_value.saturating_add(BESIDE), position: 0, dropped: false }
+        Self { max_body: max_value.saturating_add(OVERHEAD), position: 0, dropped: false }
     }
 }
 

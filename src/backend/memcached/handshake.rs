@@ -1,61 +1,53 @@
-//! What a new connection says first: who it is, and whether the server understands what will be written to it.
+//! The handshake of a new connection: credentials, and a check that the server understands the protocol.
 //!
-//! A server that does not know the meta protocol would run a value as commands,
-//! so that nothing is stored before a request was answered as it should be.
+//! A server that does not know the meta protocol would run a value as commands, so nothing is stored before a probe was
+//! answered correctly.
 
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use super::binary::{self, BinaryFraming, Packet, Parts, opcode};
 use super::clock::{Reading, ServerClock};
-use super::command::{Codec, Command, Reply};
-use super::meta::MetaFraming;
+use super::command::{Command, Reply};
+use super::protocol::binary::{self, Packet, Parts, opcode};
+use super::protocol::{Codec, statistics_of, statistics_request};
 use super::refusal::{self, Refusal};
-use super::statistics;
-use super::traits::Traits;
+use super::server_info::ServerInfo;
 use crate::clock::unix_millis;
 use crate::config::{Address, Secret};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Framing, Handshake, Protocol};
 
-/// How long a stored form may be beyond the largest value: its key, its tags.
+/// The bytes that a stored form may have beyond the largest value: its key and its tags.
 pub const HEADER_ROOM: u64 = 128 * 1024;
-/// A name that is asked for, to see the answer.
+/// A request for a name, to check the reply.
 const PROBE: Command = Command::Get { name: b"yokedcache:probe" };
 const PROBE_NUMBER: u32 = 0xC0DE;
 
-/// Over TLS, Memcached 1.6.18 waits for ever for bytes that it has already decrypted, unless a record ends where a
+/// The largest write over TLS: Memcached 1.6.18 waits forever for bytes that it has already decrypted, unless a record ends where a
 /// command ends: requests of no more than one record keep to that.
 pub const RECORD: usize = 16 * 1024;
-/// A packet that asks for nothing.
-pub const NO_OPERATION: &[u8] =
-    &[0x80, opcode::NO_OPERATION, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
-/// Who connects.
+/// The credentials.
 #[derive(Clone)]
 pub struct Login {
     pub username: Option<String>,
     pub password: Option<Secret>,
 }
 
-/// How a Memcached server is connected to.
+/// The protocol of Memcached, as connections to one server use it.
 pub struct Memcached {
     pub address: Address,
-    pub protocol: Codec,
+    pub codec: Codec,
     pub login: Login,
     pub max_value_bytes: u64,
-    pub traits: Arc<Traits>,
+    pub info: Arc<ServerInfo>,
     pub clock: Arc<ServerClock>,
 }
 
 impl Protocol for Memcached {
     fn framing(&self) -> Box<dyn Framing> {
-        let max_value = self.max_value_bytes.saturating_add(HEADER_ROOM);
-        match self.protocol {
-            Codec::Meta => Box::new(MetaFraming::new(max_value)),
-            Codec::Binary => Box::new(BinaryFraming::new(max_value)),
-        }
+        self.codec.framing(self.max_value_bytes.saturating_add(HEADER_ROOM))
     }
 
     fn resolve(&self) -> BoxFuture<'_, Result<Address>> {
@@ -64,19 +56,19 @@ impl Protocol for Memcached {
 
     fn handshake<'a>(&'a self, connection: &'a Handshake<'a>) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            match self.protocol {
-                Codec::Meta => greet_in_text(connection, &self.login).await?,
-                Codec::Binary => greet_in_binary(connection, &self.login).await?,
+            match self.codec {
+                Codec::Meta => text_handshake(connection, &self.login).await?,
+                Codec::Binary => binary_handshake(connection, &self.login).await?,
             }
-            probe(connection, self.protocol).await?;
+            probe(connection, self.codec).await?;
             let asked = unix_millis();
-            let general = connection.ask(&statistics::request(self.protocol, "")).await?;
-            if let Some(reading) = Reading::of(&statistics::read(self.protocol, &general), asked) {
+            let general = connection.ask(&statistics_request(self.codec, "")).await?;
+            if let Some(reading) = Reading::of(&statistics_of(self.codec, &general), asked) {
                 self.clock.learn(&reading);
             }
             // Last: once the limits are known, the clock is too.
-            let settings = connection.ask(&statistics::request(self.protocol, "settings")).await?;
-            self.traits.learn(&statistics::read(self.protocol, &settings));
+            let settings = connection.ask(&statistics_request(self.codec, "settings")).await?;
+            self.info.learn(&statistics_of(self.codec, &settings));
             Ok(())
         })
     }
@@ -86,14 +78,11 @@ impl Protocol for Memcached {
     }
 
     fn ping(&self) -> &'static [u8] {
-        match self.protocol {
-            Codec::Meta => b"mn\r\n",
-            Codec::Binary => NO_OPERATION,
-        }
+        self.codec.ping()
     }
 }
 
-async fn greet_in_text(connection: &Handshake<'_>, login: &Login) -> Result<()> {
+async fn text_handshake(connection: &Handshake<'_>, login: &Login) -> Result<()> {
     log_in_with_text(connection, login).await?;
     let version = connection.ask(b"version\r\n").await?;
     let Some(version) = version.strip_prefix(b"VERSION ") else { return Err(refused(connection, &version)) };
@@ -119,7 +108,7 @@ pub async fn log_in_with_text(connection: &Handshake<'_>, login: &Login) -> Resu
     if answer == b"STORED\r\n" { Ok(()) } else { Err(refused_login(connection.server(), &answer)) }
 }
 
-async fn greet_in_binary(connection: &Handshake<'_>, login: &Login) -> Result<()> {
+async fn binary_handshake(connection: &Handshake<'_>, login: &Login) -> Result<()> {
     if let (Some(user), Some(password)) = (&login.username, &login.password) {
         let credentials = format!("\0{user}\0{}", password.expose());
         let parts = Parts { key: b"PLAIN", value: credentials.as_bytes(), ..Parts::default() };
@@ -135,7 +124,7 @@ async fn greet_in_binary(connection: &Handshake<'_>, login: &Login) -> Result<()
     Ok(())
 }
 
-/// The status of the answer to a packet.
+/// Sends a packet; returns the status of the reply.
 async fn ask_packet(connection: &Handshake<'_>, operation: u8, parts: &Parts<'_>) -> Result<u16> {
     let mut request = Vec::new();
     binary::packet(&mut request, operation, parts);
@@ -149,34 +138,34 @@ async fn ask_packet(connection: &Handshake<'_>, operation: u8, parts: &Parts<'_>
 fn accepted(connection: &Handshake<'_>, status: u16) -> Result<()> {
     match status {
         0 => Ok(()),
-        other => Err(refusal_in_greeting(connection.server(), Refusal::of_status(other), b"refused")),
+        other => Err(handshake_refusal(connection.server(), Refusal::of_status(other), b"refused")),
     }
 }
 
-/// Asks for a name, and whether number and name come back.
-async fn probe(connection: &Handshake<'_>, protocol: Codec) -> Result<()> {
+/// Sends a request for a name, and checks that number and name come back.
+async fn probe(connection: &Handshake<'_>, codec: Codec) -> Result<()> {
     let mut request = Vec::new();
-    protocol.write(&mut request, PROBE_NUMBER, &PROBE);
+    codec.write(&mut request, PROBE_NUMBER, &PROBE);
     let answer = connection.ask(&request).await?;
-    match protocol.read(&mut &*answer, PROBE_NUMBER, &PROBE) {
+    match codec.read(&mut &*answer, PROBE_NUMBER, &PROBE) {
         Ok(Reply::Missing | Reply::Value { .. }) => Ok(()),
-        Ok(Reply::Refused(refusal, text)) => Err(refusal_in_greeting(connection.server(), refusal, text)),
+        Ok(Reply::Refused(refusal, text)) => Err(handshake_refusal(connection.server(), refusal, text)),
         _ => Err(no_echo(connection.server())),
     }
 }
 
-/// What a line refuses, if it does.
+/// Returns the refusal of a line, if it is one.
 pub fn refusal_of(line: &[u8]) -> Option<Refusal> {
     let refuses = [&b"ERROR"[..], b"CLIENT_ERROR", b"SERVER_ERROR"].iter().any(|word| line.starts_with(word));
     refuses.then(|| Refusal::of_line(line))
 }
 
 fn refused(connection: &Handshake<'_>, line: &[u8]) -> Error {
-    refusal_in_greeting(connection.server(), Refusal::of_line(line), line)
+    handshake_refusal(connection.server(), Refusal::of_line(line), line)
 }
 
 #[cold]
-fn refusal_in_greeting(server: &str, refusal: Refusal, text: &[u8]) -> Error {
+fn handshake_refusal(server: &str, refusal: Refusal, text: &[u8]) -> Error {
     let text = text.trim_ascii_end();
     match refusal {
         Refusal::Credentials => asks_for_credentials(server),

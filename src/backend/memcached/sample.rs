@@ -1,21 +1,20 @@
-//! Names of a prefix's entries for a count: all of them by a walk, or some of them where there are many.
+//! A sample of a prefix's entries for a count: all names by a walk, or some of them if there are many.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
-use super::crawl::{Listed, crawl};
-use super::details;
+use super::crawl::Listed;
 use super::fleet::Fleet;
-use super::{listings, names};
+use super::{health, names};
 use crate::backend::remote::{SAMPLE, Sample};
 use crate::caller;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The most names that are looked at on each server.
+/// The most names that are read on each server.
 const SEEN: u64 = 50_000;
-/// About the most bytes of the entries in a sample: they are read, for nothing less tells whether they count.
+/// The approximate limit of the bytes of a sample's entries: all are read to find out which count.
 const SAMPLE_BYTES: u64 = 4 << 20;
 
 /// What a walk has seen.
@@ -29,7 +28,7 @@ struct Seen {
     sample_bytes: u64,
 }
 
-/// Names of entries on every server.
+/// Samples names of entries on every server.
 pub async fn sample(fleet: &Arc<Fleet>) -> Result<Vec<Sample>> {
     let present = (0..fleet.members.len()).filter(|index| !fleet.members[*index].guards.is_away());
     let sampled = join_all(present.map(|index| on_one(fleet, index))).await;
@@ -39,7 +38,7 @@ pub async fn sample(fleet: &Arc<Fleet>) -> Result<Vec<Sample>> {
 async fn on_one(fleet: &Arc<Fleet>, index: usize) -> Result<Sample> {
     let member = &fleet.members[index];
     member.server.connected().await?;
-    if let Some(refusal) = listings::refusal(fleet, member) {
+    if let Some(refusal) = member.crawler.refusal() {
         return Err(refusal);
     }
     let left = caller::call_deadline().map(|end| end.saturating_duration_since(Instant::now()));
@@ -72,7 +71,7 @@ impl Seen {
     }
 }
 
-/// Walks for a while; what it saw, and whether that was all.
+/// Walks for a while; returns the names it saw, and whether they were all.
 async fn walk(fleet: &Arc<Fleet>, index: usize, time: Duration) -> Result<(Seen, bool)> {
     let (seen, owners) = (Arc::<Mutex<Seen>>::default(), Arc::clone(fleet));
     let seeing = Arc::clone(&seen);
@@ -86,7 +85,9 @@ async fn walk(fleet: &Arc<Fleet>, index: usize, time: Duration) -> Result<(Seen,
         seen.see(listed, is_entry);
         seen.names < SEEN
     };
-    let walked = caller::Until::new(Instant::now() + time, crawl(fleet, index, Box::new(each))).await;
+    let spawn = |walk| drop(fleet.spawn(walk));
+    let crawling = fleet.members[index].crawler.crawl(Box::new(each), spawn);
+    let walked = caller::Until::new(Instant::now() + time, crawling).await;
     let whole = walked.unwrap_or(Ok(false))?;
     let seen = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
     Ok((seen, whole))
@@ -95,13 +96,13 @@ async fn walk(fleet: &Arc<Fleet>, index: usize, time: Duration) -> Result<(Seen,
 /// The time in seconds after its expiry at which a server has surely dropped an entry.
 const FORGOTTEN: u64 = 5;
 
-/// How many times as many names the server has as were seen.
+/// Returns the ratio of the server's names to those that were seen.
 #[allow(clippy::cast_precision_loss)]
 async fn unseen(fleet: &Fleet, index: usize, seen: &Seen, whole: bool) -> Result<f64> {
     if whole {
         return Ok(1.0);
     }
-    let statistics = details::statistics(fleet, &fleet.members[index]).await?;
+    let statistics = health::statistics(fleet, &fleet.members[index]).await?;
     let items =
         statistics.iter().find(|(name, _)| name == "curr_items").and_then(|(_, number)| number.parse::<u64>().ok());
     match items {
