@@ -27,7 +27,7 @@ pub struct Identity {
     /// The history of its data: a replica that becomes the primary, or that took over another's data, has another.
     pub history: u64,
     /// True if the server reported both.
-    pub told: bool,
+    pub reported: bool,
 }
 
 /// One connection to a server.

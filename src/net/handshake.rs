@@ -1,4 +1,4 @@
-//! What a protocol decides of its connections, and the handshake that makes a new connection usable.
+//! The trait of a protocol, and the handshake that makes a new connection usable.
 
 use std::sync::Arc;
 

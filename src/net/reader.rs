@@ -25,7 +25,7 @@ pub struct ReplyLimit {
 }
 
 impl ReplyLimit {
-    /// The most bytes of each reply to a request.
+    /// Returns the most bytes of each reply to a request.
     pub fn of(&self, request: &[u8], replies: u32) -> usize {
         if (self.has_many)(request, replies) { MAX_REPLY } else { self.one }
     }

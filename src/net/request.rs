@@ -13,7 +13,7 @@ use super::connection::Connection;
 use crate::caller;
 use crate::error::{Error, ErrorKind, Result};
 
-/// A request in flight.
+/// A request whose replies are still to come, or have come.
 pub struct Request {
     slot: Mutex<Slot>,
     /// True if its caller's thread can lead the connection.

@@ -123,7 +123,7 @@ impl Server {
         }
     }
 
-    /// Sends a request on a connection to the process that replied before, or on any if there is none.
+    /// Sends a request on a connection to the process that replied before, or on any other.
     pub fn send_to(&self, process: u64, bytes: &[u8], replies: u32) -> Option<Result<PendingReply>> {
         let is_the_one = |it: &Arc<Connection>| !it.is_broken() && it.identity().process == process;
         let Some(connection) = self.open_connections().find(is_the_one) else { return self.send(bytes, replies) };

@@ -136,7 +136,7 @@ impl Server {
     /// could be one that this process has to get too.
     async fn adopt(&self, connection: &Arc<Connection>) -> Result<()> {
         let identity = connection.identity();
-        let is_outdated = |other: &Arc<Connection>| identity.told && other.identity() != identity;
+        let is_outdated = |other: &Arc<Connection>| identity.reported && other.identity() != identity;
         let error = || Error::new(ErrorKind::Connect, format!("{}: another server is in its place now", self.name()));
         self.open_connections().filter(is_outdated).for_each(|other| other.kill(error()));
         let guard = NewConnection::new(Arc::clone(connection));

@@ -23,8 +23,8 @@ pub struct Trusting {
     pub check_hostname: bool,
 }
 
-/// `ssl_cert_reqs: none`: encrypted, and with whoever answers. The signature over the handshake is not verified either:
-/// it would prove that the server holds the key of a certificate that anybody can make. So certificates work that no
+/// `ssl_cert_reqs: none`: encrypts, and accepts any server. The signature over the handshake is not verified either: it
+/// would prove only that the server holds the key of a certificate that anyone can make. So certificates work that no
 /// verifier reads, such as those of X.509 version 1.
 #[derive(Debug)]
 pub struct Unverified(pub Arc<CryptoProvider>);
@@ -72,7 +72,7 @@ impl ServerCertVerifier for Trusting {
         now: UnixTime,
     ) -> Verified {
         match self.by_chain.verify_server_cert(certificate, intermediates, name, ocsp, now) {
-            // The name is looked at last: whatever else is wrong was found before.
+            // The name is checked last: any other fault was found before.
             Err(rustls::Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) if !self.check_hostname => Ok(ServerCertVerified::assertion()),
@@ -204,7 +204,7 @@ mod version_one {
         }
     }
 
-    /// The public key of a certificate.
+    /// Returns the public key of a certificate.
     pub fn key_of(certificate: &CertificateDer<'_>) -> Result<SubjectPublicKeyInfoDer<'static>, CertificateError> {
         Ok(read(certificate)?.tbs_certificate.subject_public_key_info.to_der().map_err(unreadable)?.into())
     }

@@ -28,7 +28,7 @@ pub struct Reading {
     time: i64,
     /// The server's process: another process has another clock.
     process: u64,
-    /// This process's own clock when the server was asked, and when it had answered.
+    /// The times of the request and of the reply by this process's own clock.
     asked: i64,
     answered: i64,
 }

@@ -200,7 +200,7 @@ fn too_old(server: &str, version: &[u8]) -> Error {
 #[cold]
 fn no_echo(server: &str) -> Error {
     let text = format!(
-        "{server}: a request's number and name do not come back with its reply, so that replies cannot be told apart: memcached 1.6.10 or newer is needed, and no proxy that changes requests"
+        "{server}: a request's number and name do not come back with its reply, so that replies cannot be distinguished: memcached 1.6.10 or newer is needed, and no proxy that changes requests"
     );
     Error::new(ErrorKind::Unsupported, text)
 }

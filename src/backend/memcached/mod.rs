@@ -1,4 +1,4 @@
-//! The Memcached backend: one server, or many with the names distributed among them as libmemcached does it.
+//! The Memcached backend: one server, or several among which names are distributed as libmemcached does it.
 //!
 //! ```text
 //! store (entries, stamps) → run (groups, checks, retries) → fleet (servers, ring) → net

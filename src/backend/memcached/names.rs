@@ -1,8 +1,8 @@
-//! Stored names: `PREFIX:e:KEY` where Memcached can hold that, else `PREFIX:d:SHA-256 of KEY`; `PREFIX:t:HASH` for a
+//! Stored names: `PREFIX:e:KEY` if Memcached can store that, else `PREFIX:d:SHA-256 of KEY`; `PREFIX:t:HASH` for a
 //! tag's stamp, `PREFIX:g:home` and `PREFIX:g:away` for a server's guards.
 //!
 //! A prefix has no `:`, so no key reaches a stamp, a guard or another prefix.
-//! An entry under a digest has its key beside its value, and it is compared.
+//! An entry under a digest contains its key, which is compared with the requested one.
 
 use std::fmt::Write;
 
@@ -11,16 +11,16 @@ use ring::digest::{SHA256, digest};
 /// The longest name.
 pub const MAX_NAME: usize = 250;
 
-/// The guards of a server: an entry counts only beside the number it was set beside.
+/// The two guards of a server: an entry counts only while its guard has the number that the entry was set with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// For names that are the server's own.
+    /// The guard of the server's own names.
     Home,
-    /// For names whose own server is away.
+    /// The guard of names whose own server is away.
     Away,
 }
 
-/// The name of an entry, and whether it is a digest of the key.
+/// Returns the name of an entry, and whether it is a digest of the key.
 pub fn entry(prefix: &str, key: &[u8]) -> (Vec<u8>, bool) {
     let fits = prefix.len() + 3 + key.len() <= MAX_NAME && are_plain(key);
     let mut name = Vec::with_capacity(prefix.len() + 3 + if fits { key.len() } else { 64 });
@@ -34,12 +34,12 @@ pub fn entry(prefix: &str, key: &[u8]) -> (Vec<u8>, bool) {
     (name, !fits)
 }
 
-/// All are looked at, many at once: that is faster than to stop at the first that is not.
+/// Checks all bytes, many at once: that is faster than to stop at the first that is not plain.
 fn are_plain(bytes: &[u8]) -> bool {
     bytes.iter().fold(true, |plain, byte| plain & is_plain(*byte))
 }
 
-/// Neither a space nor a control byte.
+/// Returns whether a byte is neither a space nor a control byte.
 fn is_plain(byte: u8) -> bool {
     (byte > b' ') & (byte != 0x7f)
 }
@@ -53,28 +53,28 @@ fn hexadecimal(bytes: &[u8]) -> String {
     text
 }
 
-/// The key of an entry's name, unless that is a digest.
+/// Returns the key of an entry's name, unless that is a digest.
 pub fn key<'a>(prefix: &str, name: &'a [u8]) -> Option<&'a [u8]> {
     name.strip_prefix(prefix.as_bytes())?.strip_prefix(b":e:")
 }
 
-/// Whether a name may be that of an entry whose key begins with some bytes.
+/// Returns whether a name may be that of an entry whose key begins with some bytes.
 pub fn may_be_entry(prefix: &str, literal: &[u8], name: &[u8]) -> bool {
     let rest = name.strip_prefix(prefix.as_bytes()).unwrap_or_default();
     rest.strip_prefix(b":e:").is_some_and(|key| key.starts_with(literal)) || rest.starts_with(b":d:")
 }
 
-/// Whether a name belongs to a prefix at all.
+/// Returns whether a name belongs to a prefix.
 pub fn is_ours(prefix: &str, name: &[u8]) -> bool {
     name.strip_prefix(prefix.as_bytes()).is_some_and(|rest| rest.starts_with(b":"))
 }
 
-/// The name of a tag's stamp.
+/// Returns the name of a tag's stamp.
 pub fn stamp(prefix: &str, tag: u64) -> Vec<u8> {
     format!("{prefix}:t:{tag:016x}").into_bytes()
 }
 
-/// The name of a guard, which each server has for itself.
+/// Returns the name of a guard, of which each server has its own.
 pub fn guard(prefix: &str, place: Place) -> Vec<u8> {
     let place = if place == Place::Home { "home" } else { "away" };
     format!("{prefix}:g:{place}").into_bytes()

@@ -1,7 +1,7 @@
-//! Which server has a name: libmemcached's distributions, to the byte.
+//! The server of each name: libmemcached's distributions, to the byte.
 //!
 //! Source: libmemcached 1.1, `hosts.cc` (points) and `libhashkit` (hashes).
-//! Other clients that know a stored name find the server it is on.
+//! Other clients that know a stored name find its server.
 
 use md5::{Digest, Md5};
 
@@ -25,7 +25,7 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// The servers in the order of the configuration.
+    /// Builds the ring of servers, which are in the order of the configuration.
     pub fn new(servers: &[MemcachedServer], distribution: Distribution, hash: KeyHash) -> Self {
         let mut points = match distribution {
             Distribution::Modula => Vec::new(),
@@ -36,12 +36,12 @@ impl Ring {
         Self { points, hash, servers: servers.len() }
     }
 
-    /// The server of a name.
+    /// Returns the server of a name.
     pub fn owner(&self, name: &[u8]) -> usize {
         self.owner_among(name, |_| true).unwrap_or(0)
     }
 
-    /// The server of a name among those left; `None`: none is.
+    /// Returns the server of a name among those left; `None` if none is left.
     pub fn owner_among(&self, name: &[u8], is_left: impl Fn(usize) -> bool) -> Option<usize> {
         if self.servers == 1 {
             return is_left(0).then_some(0);
@@ -78,7 +78,7 @@ fn weighted_points(servers: &[MemcachedServer]) -> Vec<(u32, usize)> {
     servers.iter().enumerate().flat_map(points).collect()
 }
 
-/// A quarter of a server's points. In single precision, as libmemcached counts: a double's result differs.
+/// Returns a quarter of a server's points, in single precision as libmemcached does: the result of a double differs.
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn digests_of(weight: u32, total: u64, servers: usize) -> u32 {
     let share = weight as f32 / total as f32;
@@ -108,7 +108,7 @@ fn md5(bytes: &[u8]) -> [u8; 16] {
     Md5::digest(bytes).into()
 }
 
-/// Jenkins's hash over signed characters: <http://www.burtleburtle.net/bob/hash/doobs.html>
+/// Computes Jenkins's hash over signed characters: <http://www.burtleburtle.net/bob/hash/doobs.html>
 #[allow(clippy::cast_possible_wrap, clippy::cast_sign_loss)]
 fn one_at_a_time(bytes: &[u8]) -> u32 {
     let mut hash = 0u32;

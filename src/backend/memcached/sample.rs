@@ -17,12 +17,12 @@ const SEEN: u64 = 50_000;
 /// The approximate limit of the bytes of a sample's entries: all are read to find out which count.
 const SAMPLE_BYTES: u64 = 4 << 20;
 
-/// What a walk has seen.
+/// The names that a walk has seen.
 #[derive(Default)]
 struct Seen {
-    /// Names of any kind.
+    /// The number of names of any kind.
     names: u64,
-    /// Those of entries that the server has not forgotten.
+    /// The names of entries that the server has not forgotten.
     entries: u64,
     sample: Sample,
     sample_bytes: u64,

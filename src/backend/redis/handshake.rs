@@ -66,7 +66,7 @@ pub enum Endpoint {
 pub trait Resolver: Send + Sync {
     /// Returns the present address of the server of this role.
     fn resolve(&self, role: Role) -> BoxFuture<'_, Result<Address>>;
-    /// Returns another address, from sources that were not asked since `resolve`; `None` if there is none.
+    /// Returns another address, from sources that were not asked since `resolve`; `None` if there is no other.
     fn resolve_next(&self, role: Role) -> BoxFuture<'_, Result<Option<Address>>>;
     /// Confirms that the server was at the last address.
     fn confirm(&self);
@@ -189,7 +189,7 @@ impl Protocol for Redis {
             if is_replica || before == Some(identity) {
                 return Ok(());
             }
-            self.login.replay.repeat(connection, before, identity).await?;
+            self.login.replay.apply(connection, before, identity).await?;
             *self.adopted() = Some(identity);
             Ok(())
         })

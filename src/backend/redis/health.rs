@@ -82,8 +82,8 @@ async fn info(server: &Server) -> Result<Map<String, Json>> {
 pub async fn evicts_nothing(topology: &Topology) -> Result<bool> {
     for server in topology.primaries().await? {
         let reply = ask(&server, &[b"INFO", b"memory"]).await?;
-        let told = |text: &[u8]| memchr::memmem::find(&reply, text).is_some();
-        if !told(b"maxmemory_policy:noeviction") && !told(b"maxmemory:0\r\n") {
+        let has = |text: &[u8]| memchr::memmem::find(&reply, text).is_some();
+        if !has(b"maxmemory_policy:noeviction") && !has(b"maxmemory:0\r\n") {
             return Ok(false);
         }
     }

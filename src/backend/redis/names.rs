@@ -1,12 +1,12 @@
 //! Stored names: `PREFIX:e:KEY` for an entry, `PREFIX:t:HASH` for a tag's stamp, `PREFIX:i:HASH` for its index,
-//! `PREFIX:r:NUMBER` for the marker of a server that was emptied after its restart, `PREFIX:w:NUMBER` for what waits
-//! for replicas.
+//! `PREFIX:r:NUMBER` for the marker of a server that was emptied after its restart, `PREFIX:w:NUMBER` for a write that
+//! waits for replicas.
 //!
 //! A prefix has neither `:` nor braces, so no key reaches a stamp or another
 //! prefix. In a cluster the first `{…}` of a name chooses its slot, so that
 //! braces in a key do: keys that share them lie together.
 
-/// The name of an entry.
+/// Returns the name of an entry.
 pub fn entry(prefix: &str, key: &[u8]) -> Vec<u8> {
     let mut name = Vec::with_capacity(prefix.len() + 3 + key.len());
     name.extend_from_slice(prefix.as_bytes());
@@ -15,22 +15,22 @@ pub fn entry(prefix: &str, key: &[u8]) -> Vec<u8> {
     name
 }
 
-/// The key of an entry's name.
+/// Returns the key of an entry's name.
 pub fn key<'a>(prefix: &str, name: &'a [u8]) -> Option<&'a [u8]> {
     name.strip_prefix(prefix.as_bytes())?.strip_prefix(b":e:")
 }
 
-/// The name of a tag's stamp.
+/// Returns the name of a tag's stamp.
 pub fn stamp(prefix: &str, tag: u64) -> Vec<u8> {
     format!("{prefix}:t:{tag:016x}").into_bytes()
 }
 
-/// The name of a tag's index.
+/// Returns the name of a tag's index.
 pub fn index(prefix: &str, tag: u64) -> Vec<u8> {
     format!("{prefix}:i:{tag:016x}").into_bytes()
 }
 
-/// A name of the marker that a server was emptied after its restart.
+/// Returns a name of the marker that a server was emptied after its restart.
 pub fn marker(prefix: &str, number: usize) -> Vec<u8> {
     format!("{prefix}:r:{number}").into_bytes()
 }
@@ -50,7 +50,7 @@ fn kind(name: &[u8]) -> &[u8] {
     memchr::memchr(b':', name).map_or(&[], |end| &name[end..])
 }
 
-/// A glob for the names of entries whose keys begin with some bytes.
+/// Returns a glob for the names of entries whose keys begin with some bytes.
 pub fn entries_glob(prefix: &str, literal: &[u8]) -> Vec<u8> {
     let mut glob = entry(prefix, b"");
     for byte in literal {
@@ -63,19 +63,19 @@ pub fn entries_glob(prefix: &str, literal: &[u8]) -> Vec<u8> {
     glob
 }
 
-/// A glob for all names of a prefix.
+/// Returns a glob for all names of a prefix.
 pub fn all_glob(prefix: &str) -> Vec<u8> {
     format!("{prefix}:*").into_bytes()
 }
 
-/// The slot of a name in a cluster: CRC-16/XMODEM of its hash tag, or of all of it, modulo 16384.
+/// Returns the slot of a name in a cluster: CRC-16/XMODEM of its hash tag, or of all of it, modulo 16384.
 /// <https://redis.io/docs/reference/cluster-spec>
 pub fn slot(name: &[u8]) -> u16 {
     let hashed = hash_tag(name).unwrap_or(name);
     crc16::State::<crc16::XMODEM>::calculate(hashed) % 16384
 }
 
-/// What stands between the first `{` and the next `}`, unless that is nothing.
+/// Returns the bytes between the first `{` and the next `}`, unless there are none.
 fn hash_tag(name: &[u8]) -> Option<&[u8]> {
     let open = memchr::memchr(b'{', name)?;
     let rest = &name[open + 1..];

@@ -36,7 +36,7 @@ pub struct Replay {
     pub record: Arc<Record>,
     pub prefix: Arc<str>,
     pub on_restart: OnRestart,
-    /// When this process opened its cache.
+    /// The time at which this process opened its cache.
     pub opened: Instant,
 }
 
@@ -53,8 +53,8 @@ impl Pipeline {
         self.count += 1;
     }
 
-    /// The replies; one is `None` where another node of the cluster has the name, which is not concerned.
-    async fn run(self, connection: &Handshake<'_>) -> Result<Vec<Option<Vec<u8>>>> {
+    /// Sends the commands; returns their replies. One is `None` if another node of the cluster has the name.
+    async fn send(self, connection: &Handshake<'_>) -> Result<Vec<Option<Vec<u8>>>> {
         if self.count == 0 {
             return Ok(Vec::new());
         }
@@ -65,12 +65,12 @@ impl Pipeline {
     }
 }
 
-/// The text or number of a reply, empty for none; `None` if the name is not this server's.
+/// Returns the text or number of a reply, empty if there is none; `None` if another server has the name.
 fn own_reply(server: &str, reply: RepliesOf<'_>) -> Result<Option<Vec<u8>>> {
     match reply.clone().next() {
         Some(Reply::Error(text)) => match refusal::refusal(text) {
             Refusal::Moved(_) | Refusal::Ask(_) => Ok(None),
-            // Something that is not ours: it is no version, and no entry.
+            // Neither a version nor an entry of this library.
             Refusal::WrongType => Ok(Some(b"-".to_vec())),
             _ => Err(refusal::error(server, text)),
         },
@@ -82,7 +82,7 @@ fn own_reply(server: &str, reply: RepliesOf<'_>) -> Result<Option<Vec<u8>>> {
 
 impl Replay {
     /// Makes a server fit for reads that is not the one that answered `before`.
-    pub async fn repeat(&self, connection: &Handshake<'_>, before: Option<Identity>, identity: Identity) -> Result<()> {
+    pub async fn apply(&self, connection: &Handshake<'_>, before: Option<Identity>, identity: Identity) -> Result<()> {
         // Before the record is read: a removal that is noted later than that finds the server changed, and is repeated.
         self.record.server_changed();
         if self.on_restart == OnRestart::Renew {
@@ -90,14 +90,14 @@ impl Replay {
         } else {
             let snapshot = self.record.snapshot();
             if !snapshot.is_empty() {
-                self.again(connection, snapshot).await?;
+                self.replay(connection, snapshot).await?;
             }
         }
         self.record.server_changed();
         Ok(())
     }
 
-    async fn again(&self, connection: &Handshake<'_>, snapshot: Snapshot) -> Result<()> {
+    async fn replay(&self, connection: &Handshake<'_>, snapshot: Snapshot) -> Result<()> {
         tracing::info!(
             server = connection.server(),
             "the server restarted or was replaced: {} tags and {} keys that were removed lately are removed again{}",
@@ -122,7 +122,7 @@ impl Replay {
         let mut look = Pipeline::default();
         tags.iter().for_each(|(tag, _)| look.push(&[b"GET", &names::stamp(&self.prefix, *tag)]));
         let mut replace = Pipeline::default();
-        for ((tag, version), found) in tags.iter().zip(look.run(connection).await?) {
+        for ((tag, version), found) in tags.iter().zip(look.send(connection).await?) {
             // Without a version, no entry of the tag can be read.
             let Some(found) = found.filter(|found| !found.is_empty()) else { continue };
             if parse(&found) == Some(*version) {
@@ -133,12 +133,12 @@ impl Replay {
             replace.push(&[b"SET", &name, fresh.to_string().as_bytes(), b"PX", REPLACED_LASTS]);
             self.record.renew_tag(*tag, *version, fresh);
         }
-        match replace.run(connection).await {
+        match replace.send(connection).await {
             // A full server still removes: a version that is missing makes misses too.
             Err(error) if error.kind() == ErrorKind::ServerMemory => {
                 let mut remove = Pipeline::default();
                 tags.iter().for_each(|(tag, _)| remove.push(&[b"UNLINK", &names::stamp(&self.prefix, *tag)]));
-                remove.run(connection).await.map(drop)
+                remove.send(connection).await.map(drop)
             }
             done => done.map(drop),
         }
@@ -147,14 +147,14 @@ impl Replay {
     /// Removes everything of the prefix once after each start of a server; a marker says that it is done. Where it is
     /// missing (the option is new, or the marker was evicted), a process that has just begun has seen no restart.
     async fn renew(&self, connection: &Handshake<'_>, before: Option<Identity>, identity: Identity) -> Result<()> {
-        if !identity.told {
+        if !identity.reported {
             return Err(nameless(connection.server()));
         }
         let mark = format!("{:016x}{:016x}", identity.process, identity.history);
         let marker = |number: usize| names::marker(&self.prefix, number);
         let mut look = Pipeline::default();
         (0..MARKERS).for_each(|number| look.push(&[b"GET", &marker(number)]));
-        let found = look.run(connection).await?.into_iter().enumerate().find_map(|(number, it)| Some((number, it?)));
+        let found = look.send(connection).await?.into_iter().enumerate().find_map(|(number, it)| Some((number, it?)));
         // A node of a cluster that has no slots has no entries either.
         let Some((number, found)) = found else { return Ok(()) };
         if found == mark.as_bytes() {
@@ -167,7 +167,7 @@ impl Replay {
         }
         let mut done = Pipeline::default();
         done.push(&[b"SET", &marker(number), mark.as_bytes()]);
-        done.run(connection).await.map(drop)
+        done.send(connection).await.map(drop)
     }
 
     async fn remove_all(&self, connection: &Handshake<'_>) -> Result<()> {
@@ -176,7 +176,7 @@ impl Replay {
             let (listed, next) = scan(connection, cursor, &glob).await?;
             let mut remove = Pipeline::default();
             listed.iter().filter(|name| name.starts_with(&ours)).for_each(|name| remove.push(&[b"UNLINK", name]));
-            remove.run(connection).await?;
+            remove.send(connection).await?;
             cursor = next;
             if cursor == 0 {
                 return Ok(());
@@ -190,17 +190,17 @@ impl Replay {
 async fn remove_others(connection: &Handshake<'_>, names: &[(Box<[u8]>, Option<u64>)]) -> Result<()> {
     let (mut look, mut remove) = (Pipeline::default(), Pipeline::default());
     names.iter().for_each(|(name, _)| look.push(&[b"GETRANGE", name, b"-8", b"-1"]));
-    for ((name, mark), found) in names.iter().zip(look.run(connection).await?) {
-        // None: another node has the name.
+    for ((name, mark), found) in names.iter().zip(look.send(connection).await?) {
+        // `None` if another node has the name.
         let found = found.filter(|found| !found.is_empty());
         if found.is_some_and(|found| mark.is_none_or(|mark| found != mark.to_le_bytes())) {
             remove.push(&[b"UNLINK", name]);
         }
     }
-    remove.run(connection).await.map(drop)
+    remove.send(connection).await.map(drop)
 }
 
-/// A page of names, and where the next begins.
+/// Returns a page of names, and the cursor of the next.
 async fn scan(connection: &Handshake<'_>, cursor: u64, glob: &[u8]) -> Result<(Vec<Vec<u8>>, u64)> {
     let mut request = Vec::new();
     command(&mut request, &[b"SCAN", cursor.to_string().as_bytes(), b"MATCH", glob, b"COUNT", b"1000"]);

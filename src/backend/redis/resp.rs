@@ -1,4 +1,4 @@
-//! RESP2, the protocol of Redis: requests written, replies cut off and read. <https://redis.io/docs/reference/protocol-spec>
+//! RESP2, the protocol of Redis: writes requests; frames and reads replies. <https://redis.io/docs/reference/protocol-spec>
 
 use memchr::memchr;
 
@@ -15,7 +15,7 @@ pub fn command(out: &mut Vec<u8>, parts: &[&[u8]]) {
     }
 }
 
-/// Begins a command of so many parts, to be written with `bulk`.
+/// Begins a command of so many parts, which `bulk` writes.
 pub fn begin(out: &mut Vec<u8>, parts: usize) {
     header(out, b'*', parts);
 }
@@ -25,7 +25,7 @@ pub fn bulk(out: &mut Vec<u8>, part: &[u8]) {
     bulk_of(out, &[part]);
 }
 
-/// Writes a part that is put together from several.
+/// Writes a part that consists of several pieces.
 pub fn bulk_of(out: &mut Vec<u8>, pieces: &[&[u8]]) {
     header(out, b'$', pieces.iter().map(|piece| piece.len()).sum());
     for piece in pieces {
@@ -59,14 +59,14 @@ fn decimal(out: &mut Vec<u8>, mut number: u64) {
 pub struct RespFraming {
     /// The longest string that is kept.
     max_bulk: u64,
-    /// How far the reply has been looked at.
+    /// The position up to which the reply was read.
     position: usize,
-    /// How many elements are still to come; a plain reply is one.
+    /// The number of elements still to come; a plain reply is one.
     elements: u64,
 }
 
 impl RespFraming {
-    /// Strings longer than this are dropped, and read as missing.
+    /// Makes a framing. Strings longer than this are dropped, and read as missing.
     pub fn new(max_bulk: u64) -> Self {
         Self { max_bulk, position: 0, elements: 1 }
     }
@@ -141,10 +141,10 @@ fn number(text: &[u8]) -> Result<i64, String> {
     if (1..10).contains(&text.len()) && text.iter().all(u8::is_ascii_digit) {
         return Ok(text.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0')));
     }
-    std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or_else(|| "a number that is none".into())
+    std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or_else(|| "a malformed number".into())
 }
 
-/// A length; `None` is -1, the missing string or array.
+/// Reads a length; `None` for -1, the missing string or array.
 fn length(text: &[u8], most: u64) -> Result<Option<u64>, String> {
     match number(text)? {
         -1 => Ok(None),
@@ -160,7 +160,7 @@ fn length(text: &[u8], most: u64) -> Result<Option<u64>, String> {
 pub enum Reply<'a> {
     /// A status such as OK.
     Status(&'a [u8]),
-    /// What the server refused, and why.
+    /// An error of the server.
     Error(&'a [u8]),
     /// A number.
     Number(i64),
@@ -171,7 +171,7 @@ pub enum Reply<'a> {
 }
 
 impl<'a> Reply<'a> {
-    /// The bytes of a string, if that is what it is and it is there.
+    /// Returns the bytes of a string that is not missing.
     pub fn bytes(self) -> Option<&'a [u8]> {
         match self {
             Self::Bulk(bytes) => bytes,
@@ -188,7 +188,7 @@ pub struct RepliesOf<'a>(pub &'a [u8]);
 impl<'a> Iterator for RepliesOf<'a> {
     type Item = Reply<'a>;
 
-    /// They were framed before, so nothing here can be wrong; if it is, they end.
+    /// Returns the next element. Replies were framed before; a malformed one ends the iteration.
     fn next(&mut self) -> Option<Reply<'a>> {
         let end = memchr(b'\n', self.0)?;
         let (line, rest) = self.0.split_at(end + 1);

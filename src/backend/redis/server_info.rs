@@ -22,8 +22,8 @@ fn field<'a>(reply: RepliesOf<'a>, name: &str) -> Option<&'a str> {
 pub fn identity(server: RepliesOf<'_>, replication: RepliesOf<'_>) -> Identity {
     let hash = |value: Option<&str>| value.filter(|it| is_random(it)).map(|it| fingerprint(it.as_bytes()));
     let (process, history) = (hash(field(server, "run_id")), hash(field(replication, "master_replid")));
-    let told = process.is_some() && history.is_some();
-    Identity { process: process.unwrap_or_else(unknown), history: history.unwrap_or_else(unknown), told }
+    let reported = process.is_some() && history.is_some();
+    Identity { process: process.unwrap_or_else(unknown), history: history.unwrap_or_else(unknown), reported }
 }
 
 /// Returns whether the server is a node of a cluster, by `INFO server`; false if the reply does not say.
@@ -62,13 +62,13 @@ mod tests {
         let restarted = identified(&RUN.replace("0e4a", "0e4b"), HISTORY);
         assert!(one.process != restarted.process && one.history == restarted.history);
         let promoted = identified(RUN, &HISTORY.replace("8f1c", "8f1d"));
-        assert!(one.told && one.process == promoted.process && one.history != promoted.history);
+        assert!(one.reported && one.process == promoted.process && one.history != promoted.history);
     }
 
     #[test]
     fn a_server_that_does_not_say_is_another_each_time() {
         let refused = || identity(RepliesOf(b"-NOPERM no\r\n"), RepliesOf(b"+OK\r\n"));
-        assert!(!refused().told);
+        assert!(!refused().reported);
         assert_ne!(refused().process, refused().process);
         assert_ne!(refused().history, refused().history);
         let zeros = || identified(&format!("run_id:{}\r\n", "0".repeat(40)), HISTORY);

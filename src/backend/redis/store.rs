@@ -412,7 +412,7 @@ impl Store for RedisStore {
         from: Position,
         _limit: usize,
     ) -> Result<(ByteStrings, Option<Position>)> {
-        walk::page(self, prefix, part, from).await
+        walk::page(&self.route, prefix, part, from).await
     }
 
     async fn unlink<'a>(&'a self, names: &'a [&'a [u8]]) -> Result<()> {

@@ -1,6 +1,6 @@
-//! A walk through all names, server by server, a page at a time, that is whole even where servers change meanwhile.
+//! A walk through all names, server by server and page by page, which is complete even if servers change meanwhile.
 //!
-//! A cursor of SCAN means something to the process that gave it alone: an answer of another process begins the server
+//! A cursor of SCAN is valid for the process that returned it: a reply of another process begins the server
 //! again. In a cluster the layout is looked at before and after each pass over the servers: a pass that saw two
 //! layouts begins again. While keys move one by one, a pass may miss one that goes from a server it has yet to see to
 //! one it has seen. A key moves once in a layout, so that the next pass over the same layout finds it.
@@ -10,8 +10,7 @@ use std::time::Duration;
 use super::names;
 use super::resp::{RepliesOf, Reply, command};
 use super::scan::{COUNT, names_of, replies_of};
-use super::store::RedisStore;
-use super::topology::Layout;
+use super::topology::{Layout, Topology};
 use crate::backend::remote::Part;
 use crate::backend::{Epoch, Position};
 use crate::byte_strings::ByteStrings;
@@ -25,18 +24,18 @@ const RESTARTS: u16 = 16;
 const PAUSE: Duration = Duration::from_millis(10);
 /// The pages of a server beyond what its names take: as many as a table of a hundred million buckets without names.
 const SPARE_PAGES: u64 = 10_000;
-/// The pages of a server that does not tell how many names it has.
-const UNTOLD_PAGES: u32 = 1 << 24;
+/// The pages of a server that does not report how many names it has.
+const UNKNOWN_PAGES: u32 = 1 << 24;
 
 /// Returns some names from a position on.
 pub async fn page(
-    store: &RedisStore,
+    topology: &Topology,
     prefix: &str,
     part: Part<'_>,
     from: Position,
 ) -> Result<(ByteStrings, Option<Position>)> {
     let mut at = from;
-    let layout = if from == Position::default() { store.route.look().await? } else { store.route.layout().await? };
+    let layout = if from == Position::default() { topology.look().await? } else { topology.layout().await? };
     if from == Position::default() {
         at.epoch.layout = layout.hash;
     } else if at.epoch.layout != layout.hash {
@@ -54,7 +53,7 @@ pub async fn page(
     if (at.part as usize) < layout.servers.len() {
         return Ok((found, Some(at)));
     }
-    Ok((found, ended(store, at).await?))
+    Ok((found, ended(topology, at).await?))
 }
 
 fn glob(prefix: &str, part: Part<'_>) -> Vec<u8> {
@@ -64,12 +63,12 @@ fn glob(prefix: &str, part: Part<'_>) -> Vec<u8> {
     }
 }
 
-/// The end of a pass: the end of the walk, or where the next pass begins.
-async fn ended(store: &RedisStore, at: Position) -> Result<Option<Position>> {
-    if !store.route.is_cluster() && at.epoch.layout == 0 {
+/// Ends a pass: returns the begin of the next pass, or `None` at the end of the walk.
+async fn ended(topology: &Topology, at: Position) -> Result<Option<Position>> {
+    if !topology.is_cluster() && at.epoch.layout == 0 {
         return Ok(None);
     }
-    let now = store.route.look().await?;
+    let now = topology.look().await?;
     let same = now.hash == at.epoch.layout;
     if same && (!now.is_moving || at.epoch.repeated) {
         return Ok(None);
@@ -79,7 +78,7 @@ async fn ended(store: &RedisStore, at: Position) -> Result<Option<Position>> {
     Ok(Some(next))
 }
 
-/// The beginning of another pass.
+/// Returns the position at which another pass begins.
 fn again(at: Position, layout: &Layout, repeated: bool) -> Result<Position> {
     let epoch = Epoch { layout: layout.hash, restarts: restarted(at)?, repeated, ..Epoch::default() };
     Ok(Position { epoch, ..Position::default() })
@@ -122,7 +121,7 @@ fn advance(at: &mut Position, cursor: u64) {
     }
 }
 
-/// The first names of a server, and how many pages there can be.
+/// Returns the first names of a server, and records how many pages there can be.
 async fn first(server: &Server, at: &mut Position, glob: &[u8]) -> Result<ByteStrings> {
     let mut request = Vec::new();
     command(&mut request, &[b"DBSIZE"]);
@@ -134,7 +133,7 @@ async fn first(server: &Server, at: &mut Position, glob: &[u8]) -> Result<ByteSt
         _ => None,
     };
     let (names, cursor) = names_of(server, rest.reply())?;
-    at.epoch.pages = pages.unwrap_or(UNTOLD_PAGES);
+    at.epoch.pages = pages.unwrap_or(UNKNOWN_PAGES);
     at.epoch.process = replies.connection.identity().process;
     advance(at, cursor);
     Ok(names)

@@ -162,7 +162,7 @@ fn done<'a>(packet: &Packet<'a>, command: &Command) -> Result<Reply<'a>, Mismatc
             Err(Mismatch("the value of another name"))
         }
         Command::Count { .. } => {
-            let number = packet.value.try_into().map_err(|_| Mismatch("a number that is malformed"))?;
+            let number = packet.value.try_into().map_err(|_| Mismatch("a malformed number"))?;
             Ok(Reply::Number(u64::from_be_bytes(number)))
         }
         Command::Set { .. } | Command::Delete { .. } => Ok(Reply::Done),

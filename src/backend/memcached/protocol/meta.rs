@@ -132,15 +132,15 @@ pub fn read<'a>(replies: &mut &'a [u8], opaque: u32, command: &Command) -> Resul
 
 fn value_reply<'a>(value: &'a [u8], marks: &Marks, command: &Command) -> Result<Reply<'a>, Mismatch> {
     match command {
-        Command::Count { .. } => number(value).map(Reply::Number).ok_or(Mismatch("a number that is none")),
+        Command::Count { .. } => number(value).map(Reply::Number).ok_or(Mismatch("a malformed number")),
         Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. } => {
             Ok(Reply::Value { bytes: value, flags: marks.flags, version: marks.version })
         }
-        _ => Err(Mismatch("a value that nobody asked for")),
+        _ => Err(Mismatch("an unexpected value")),
     }
 }
 
-/// What a reply repeats and adds.
+/// The flags of a reply: those that it repeats, and those that it adds.
 #[derive(Default)]
 struct Marks {
     flags: u32,
@@ -166,20 +166,20 @@ impl Marks {
     }
 }
 
-/// Whether name and number are all there is, in the order that was asked for: most replies.
+/// Returns whether a reply has just name and number, in the requested order, as most replies.
 fn is_in_order(flags: &[u8], opaque: u32, name: &[u8]) -> bool {
     let text =
         flags.trim_ascii_start().strip_prefix(b"k").and_then(|rest| rest.strip_prefix(name)?.strip_prefix(b" O"));
     text.and_then(number) == Some(opaque.into())
 }
 
-/// The number that text begins with, and what follows.
+/// Splits the number that a text begins with from the rest.
 fn split_number(text: &[u8]) -> (Option<u64>, &[u8]) {
     let (digits, rest) = text.split_at(text.iter().position(|byte| *byte == b' ').unwrap_or(text.len()));
     (number(digits), rest)
 }
 
-/// A number in decimal digits; Memcached leaves spaces behind one that became shorter.
+/// Reads a number in decimal digits; Memcached leaves spaces behind one that became shorter.
 pub fn number(text: &[u8]) -> Option<u64> {
     let digits = text.trim_ascii_end();
     if digits.is_empty() {
@@ -195,7 +195,7 @@ pub fn number(text: &[u8]) -> Option<u64> {
 pub struct MetaFraming {
     /// The longest value that is kept.
     max_value: u64,
-    /// How far the reply has been looked at; up to here there is no end.
+    /// The position up to which the reply has no end.
     position: usize,
     /// The length of a reply whose first line was read.
     whole: Option<usize>,
@@ -238,7 +238,7 @@ impl MetaFraming {
         Ok(Frame::Whole(whole))
     }
 
-    /// A line that is one reply, or one of many.
+    /// Frames a line that is one reply, or one of many.
     fn line(&mut self, line: &[u8], end: usize) -> Result<Option<Frame>, String> {
         let code = &line[..memchr(b' ', line).unwrap_or(line.len())];
         if code == b"TL" && std::mem::take(&mut self.dropped) || CODES.contains(&code) || WORDS.contains(&code) {

@@ -22,7 +22,7 @@ use crate::net::{Server, Tls, ask_once, protocol_error};
 
 /// The time after which the map is asked for again, changed or not.
 const ROUTINE: Duration = Duration::from_secs(30);
-/// The same while a server of it is out of reach.
+/// The shorter time while a server of the map is out of reach.
 const TROUBLED: Duration = Duration::from_millis(300);
 /// The least time between two requests for the map, however many redirections come.
 const SPACING: Duration = Duration::from_millis(50);
@@ -333,7 +333,8 @@ impl Cluster {
         self.retire(&used);
     }
 
-    /// A server that only takes slots over is in no map, and stays. One that the map has lost makes the layout outdated.
+    /// Keeps servers that only take slots over, which are in no map. A server that the map has lost makes the layout
+    /// outdated.
     fn keep_takers(&self, used: &mut Vec<Arc<Server>>) {
         let Some(layout) = self.layout.load_full() else { return };
         let before = self.primaries();

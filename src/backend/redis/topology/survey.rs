@@ -39,7 +39,7 @@ impl Cluster {
         }
     }
 
-    /// The layout, or what is missing and may come in a moment.
+    /// Surveys once; returns the layout, or the error of slots that may have an owner in a moment.
     async fn look_once(&self) -> Result<std::result::Result<Layout, Error>> {
         let mut survey = Survey::default();
         let mut ask = self.primaries();
@@ -93,9 +93,9 @@ fn incomplete() -> Error {
 /// The replies of the servers to CLUSTER NODES.
 #[derive(Default)]
 struct Survey {
-    /// Those that answered, with the lines of all nodes.
+    /// The servers that replied, with the lines of all nodes.
     answers: Vec<(Arc<Server>, Vec<Node>)>,
-    /// Those that did not, and why.
+    /// The servers that did not, and their errors.
     failures: Vec<(Arc<Server>, Error)>,
 }
 
@@ -104,7 +104,7 @@ impl Survey {
     async fn ask(&mut self, servers: Vec<Arc<Server>>) -> Result<bool> {
         let mut request = Vec::new();
         command(&mut request, &[b"CLUSTER", b"NODES"]);
-        // One that is known to be down takes no time.
+        // A server that is known to be down takes no time.
         let mut sent = Vec::with_capacity(servers.len());
         for server in servers {
             sent.push(
@@ -148,13 +148,13 @@ impl Survey {
         self.answers.iter().filter_map(|(server, nodes)| Some((server, nodes.iter().find(|node| node.is_myself)?)))
     }
 
-    /// The ids of those that keys are leaving for.
+    /// Returns the ids of the nodes that keys are moving to.
     fn targets(&self) -> BTreeSet<&str> {
         let open = self.selves().flat_map(|(_, node)| node.open.iter());
         open.filter(|open| open.leaves).map(|open| &open.other[..]).collect()
     }
 
-    /// Nodes that may have keys and have not answered.
+    /// Returns the nodes that may have keys and have not replied.
     fn unasked(&self) -> Vec<&Node> {
         let (asked, targets): (BTreeSet<&str>, _) =
             (self.selves().map(|(_, node)| &node.id[..]).collect(), self.targets());
@@ -191,7 +191,7 @@ impl Survey {
     }
 }
 
-/// The nodes of a reply; `None` if the server does not say.
+/// Reads the nodes of a reply; `None` if the user may not ask.
 fn read(server: &Server, reply: &[u8]) -> Result<Option<Vec<Node>>> {
     match RepliesOf(reply).next() {
         Some(Reply::Error(text)) if text.starts_with(b"NOPERM") || text.starts_with(b"ERR unknown") => Ok(None),
