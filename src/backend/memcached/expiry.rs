@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::command::{Command, Condition, Reply};
-use super::run::run;
+use super::command::{Command, Condition};
+use super::run::{Commands, Received, What, run};
 use super::store::{MemcachedStore, stored, unexpected};
-use crate::backend::remote::Pairing;
+use crate::backend::remote::Slice;
 use crate::entry::{self, Entry};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -66,56 +66,37 @@ impl MemcachedStore {
         let bytes = entry::encode(name, &Entry { deadline_ms, ..entry });
         let condition = Condition::Unchanged(version);
         let set = Command::Set { name, bytes: &bytes, flags, expiry: expiry(ttl, now_ms), condition };
-        match self.outcome(set).await? {
-            Reply::Done => Ok(Attempt::Done),
-            Reply::Missing => Ok(Attempt::Gone),
-            Reply::Changed => Ok(Attempt::Again),
+        match self.only(set).await?.what {
+            What::Done => Ok(Attempt::Done),
+            What::Missing => Ok(Attempt::Gone),
+            What::Changed => Ok(Attempt::Again),
             _ => Err(unexpected()),
         }
     }
 
     /// An entry's bytes, flags and version.
-    async fn marked(&self, name: &[u8]) -> Result<Option<(Vec<u8>, u32, u64)>> {
-        let mut found = Err(unexpected());
-        let mut each = |_, reply: Result<Reply>, _| {
-            found = reply.and_then(|reply| match reply {
-                Reply::Value { bytes, flags, version } => Ok(Some((bytes.to_vec(), flags, version))),
-                other => stored(other).map(|_| None),
-            });
-            Pairing::Right
-        };
-        run(&self.fleet, &[Command::GetMarked { name }], &mut each).await;
-        found
+    async fn marked(&self, name: &[u8]) -> Result<Option<(Slice, u32, u64)>> {
+        match self.only(Command::GetMarked { name }).await?.what {
+            What::Value { bytes, flags, version } => Ok(Some((bytes, flags, version))),
+            What::Missing => Ok(None),
+            _ => Err(unexpected()),
+        }
     }
 
-    /// What came of a command that answers without a value.
-    async fn outcome(&self, command: Command<'_>) -> Result<Reply<'static>> {
-        let mut outcome = Err(unexpected());
-        let mut each = |_, reply: Result<Reply>, _| {
-            outcome = reply.and_then(|reply| match reply {
-                Reply::Done => Ok(Reply::Done),
-                Reply::Missing => Ok(Reply::Missing),
-                Reply::Changed => Ok(Reply::Changed),
-                _ => Err(unexpected()),
-            });
-            Pairing::Right
-        };
-        run(&self.fleet, &[command], &mut each).await;
-        outcome
+    /// Runs one command.
+    async fn only(&self, command: Command<'_>) -> Result<Received> {
+        run(&self.fleet, &[command]).await.into_iter().next().unwrap_or_else(|| Err(unexpected()))
     }
 
     /// What is left to entries, by their own deadlines.
     pub(super) async fn time_left(&self, names: &[&[u8]]) -> Vec<Result<Option<Option<Duration>>>> {
-        let commands: Vec<Command> = names.iter().map(|name| Command::Get { name }).collect();
-        let mut left: Vec<_> = names.iter().map(|_| Err(unexpected())).collect();
-        let mut each = |index: usize, reply: Result<Reply>, _| {
-            let bytes = reply.and_then(stored);
-            left[index] = bytes
-                .map(|bytes| bytes.and_then(|bytes| left_to(names[index], bytes, self.fleet.now_ms(names[index]))));
-            Pairing::Right
+        let commands: Commands = names.iter().map(|name| Command::Get { name }).collect();
+        let received = run(&self.fleet, &commands).await;
+        let left = |(name, received): (&&[u8], Result<Received>)| {
+            let bytes = stored(received?)?;
+            Ok(bytes.and_then(|bytes| left_to(name, &bytes, self.fleet.now_ms(name))))
         };
-        run(&self.fleet, &commands, &mut each).await;
-        left
+        names.iter().zip(received).map(left).collect()
     }
 }
 

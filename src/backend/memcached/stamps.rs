@@ -2,13 +2,11 @@
 
 use std::time::Instant;
 
-use super::command::{Command, Condition, Reply};
+use super::command::{Command, Condition};
 use super::names;
 use super::protocol::meta;
-use super::refusal::Refusal;
-use super::run::{is_passing_loss, run, run_unrepeated};
+use super::run::{Commands, Received, What, is_passing_loss, run, run_unrepeated};
 use super::store::{MemcachedStore, unexpected};
-use crate::backend::remote::Pairing;
 use crate::backoff::Backoff;
 use crate::caller;
 use crate::error::{Error, ErrorKind, Result};
@@ -29,13 +27,7 @@ impl MemcachedStore {
             return self.run_numbered(&names, |name, number| Command::Count { name, seed: number.value, add: 0 }).await;
         }
         let commands: Vec<Command> = names.iter().map(|name| Command::Peek { name }).collect();
-        let mut stamps: Vec<Result<Option<u64>>> = tags.iter().map(|_| Err(unexpected())).collect();
-        let mut each = |index: usize, reply: Result<Reply>, guard| {
-            stamps[index] = reply.and_then(|reply| stamp(reply, guard));
-            Pairing::Right
-        };
-        run(&self.fleet, &commands, &mut each).await;
-        stamps
+        run(&self.fleet, &commands).await.into_iter().map(|received| stamp(&received?)).collect()
     }
 
     /// Runs a command with a new number for each name. One whose answer was lost is made again with another number: a
@@ -54,20 +46,19 @@ impl MemcachedStore {
                 Ok(numbers) => numbers,
                 Err(error) => return names.iter().map(|_| Err(error.clone())).collect(),
             };
-            let commands: Vec<Command> =
+            let commands: Commands =
                 left.iter().zip(&numbers).map(|(index, number)| command(&names[*index], number)).collect();
+            let received = run_unrepeated(&self.fleet, &commands).await;
             let mut lost = Vec::new();
-            let mut each = |at: usize, reply: Result<Reply>, guard| {
-                if let Err(error) = &reply
+            for ((index, command), received) in left.iter().zip(&commands).zip(received) {
+                if let Err(error) = &received
                     && self.fleet.connection.retry_on_timeout
-                    && is_passing_loss(&self.fleet, &commands[at], error)
+                    && is_passing_loss(&self.fleet, command, error)
                 {
-                    lost.push(left[at]);
+                    lost.push(*index);
                 }
-                outcomes[left[at]] = reply.and_then(|reply| stamp_or_done(reply, guard));
-                Pairing::Right
-            };
-            run_unrepeated(&self.fleet, &commands, &mut each).await;
+                outcomes[*index] = received.and_then(|received| stamp_or_done(&received));
+            }
             left = lost;
             if left.is_empty() || !backoff.pause().await {
                 return outcomes;
@@ -107,8 +98,8 @@ fn set_stamp<'a>(name: &'a [u8], number: &'a str) -> Command<'a> {
 }
 
 /// The stamp that a reply is, if the command was to answer with it.
-fn stamp_or_done(reply: Reply, guard: u32) -> Result<Option<u64>> {
-    if reply == Reply::Done { Ok(None) } else { stamp(reply, guard) }
+fn stamp_or_done(received: &Received) -> Result<Option<u64>> {
+    if matches!(received.what, What::Done) { Ok(None) } else { stamp(received) }
 }
 
 /// The names of tags' stamps.
@@ -116,15 +107,15 @@ pub fn stamp_names(prefix: &str, tags: &[u64]) -> Vec<Vec<u8>> {
     tags.iter().map(|tag| names::stamp(prefix, *tag)).collect()
 }
 
-/// The stamp that a reply is; a guard makes it another when it changes.
-pub fn stamp(reply: Reply, guard: u32) -> Result<Option<u64>> {
-    let number = match reply {
-        Reply::Number(number) => Some(number),
-        Reply::Value { bytes, .. } => meta::number(bytes),
-        Reply::Missing | Reply::Refused(Refusal::NoNumber, _) => None,
-        _ => return Err(unexpected()),
+/// The stamp that a reply is; an epoch makes it another when it changes.
+pub fn stamp(received: &Received) -> Result<Option<u64>> {
+    let number = match &received.what {
+        What::Number(number) => Some(*number),
+        What::Value { bytes, .. } => meta::number(bytes),
+        What::Missing | What::NoNumber => None,
+        What::Done | What::Changed => return Err(unexpected()),
     };
-    Ok(number.map(|number| number.wrapping_add(u64::from(guard).wrapping_mul(0x9e37_79b9_7f4a_7c15))))
+    Ok(number.map(|number| number.wrapping_add(u64::from(received.epoch).wrapping_mul(0x9e37_79b9_7f4a_7c15))))
 }
 
 /// Without the highest bit: in a number that has it Memcached looks for a minus sign, up to 1.6.18 and maybe later also

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
 
-use super::command::{Command, Condition, Reply};
+use super::command::{Command, Condition};
 use super::expiry::expiry;
 use super::fleet::Fleet;
 use super::listings::Listings;
-use super::run::run;
+use super::run::{Commands, Received, What, run};
 use super::stamps::{stamp, stamp_names};
 use super::{health, names, sample};
-use crate::backend::remote::{EachBytes, EachDone, Missing, Pairing, Part, Parts, Sample, Store, Write};
+use crate::backend::remote::{Missing, Outcomes, Part, Sample, Slice, Store, VersionedEntry, Write};
 use crate::backend::{Capabilities, Position};
 use crate::byte_strings::ByteStrings;
 use crate::entry::{self, DecodeError, Entry};
@@ -32,57 +32,47 @@ impl MemcachedStore {
 
     /// Runs commands of which none may fail.
     pub(super) async fn all_done(&self, commands: &[Command<'_>]) -> Result<()> {
-        let mut failure = Ok(());
-        let mut each = |_, reply: Result<Reply>, _| {
-            if let Err(error) = reply {
-                failure = Err(error);
-            }
-            Pairing::Right
-        };
-        run(&self.fleet, commands, &mut each).await;
-        failure
+        run(&self.fleet, commands).await.into_iter().try_for_each(|received| received.map(drop))
     }
 
-    /// A command first, and the stamps of tags with it.
+    /// Runs a command, and reads the stamps of tags with it.
     async fn with_stamps(
         &self,
         first: Command<'_>,
         prefix: &str,
         tags: &[u64],
-        each_first: &mut (dyn FnMut(Result<Reply<'_>>) -> Pairing + Send),
-    ) -> Result<Vec<Option<u64>>> {
+    ) -> (Result<Received>, Result<Vec<Option<u64>>>) {
         let names = stamp_names(prefix, tags);
         let stamps_of = names.iter().map(|name| Command::Peek { name });
-        let commands: Vec<Command> = std::iter::once(first).chain(stamps_of).collect();
-        let mut stamps: Vec<Result<Option<u64>>> = tags.iter().map(|_| Err(unexpected())).collect();
-        let mut each = |index: usize, reply: Result<Reply>, guard| match index.checked_sub(1) {
-            None => each_first(reply),
-            Some(index) => {
-                stamps[index] = reply.and_then(|reply| stamp(reply, guard));
-                Pairing::Right
-            }
-        };
-        run(&self.fleet, &commands, &mut each).await;
-        stamps.into_iter().collect()
+        let commands: Commands = std::iter::once(first).chain(stamps_of).collect();
+        let mut received = run(&self.fleet, &commands).await.into_iter();
+        let first = received.next().unwrap_or_else(|| Err(unexpected()));
+        (first, received.map(|received| stamp(&received?)).collect())
     }
 }
 
 /// The bytes of a reply to a get.
-pub fn stored(reply: Reply<'_>) -> Result<Option<&[u8]>> {
-    match reply {
-        Reply::Value { bytes, .. } => Ok(Some(bytes)),
-        Reply::Missing => Ok(None),
+pub fn stored(received: Received) -> Result<Option<Slice>> {
+    match received.what {
+        What::Value { bytes, .. } => Ok(Some(bytes)),
+        What::Missing => Ok(None),
         _ => Err(unexpected()),
     }
 }
 
 /// Whether it was stored.
-fn done(reply: Reply<'_>) -> Result<bool> {
-    match reply {
-        Reply::Done => Ok(true),
-        Reply::Changed => Ok(false),
+fn done(received: Received) -> Result<bool> {
+    match received.what {
+        What::Done => Ok(true),
+        What::Changed => Ok(false),
         _ => Err(unexpected()),
     }
+}
+
+/// Returns what was read just before it was removed; both commands have to be done.
+fn removed(read: Result<Received>, deleted: Result<Received>) -> Result<Option<Slice>> {
+    let bytes = stored(read?)?;
+    Ok(if matches!(deleted?.what, What::Done) { bytes } else { None })
 }
 
 fn set<'a>(fleet: &Fleet, entry: &'a Write) -> Command<'a> {
@@ -136,46 +126,33 @@ impl Store for MemcachedStore {
         self.fleet.check_item(name, bytes)
     }
 
-    async fn read<'a>(&'a self, names: &'a [&'a [u8]], each: EachBytes<'a>) {
-        let commands: Vec<Command> = names.iter().map(|name| Command::Get { name }).collect();
-        run(&self.fleet, &commands, &mut |index, reply, _| each(index, reply.and_then(stored))).await;
+    async fn read<'a>(&'a self, names: &'a [&'a [u8]]) -> Outcomes<Option<Slice>> {
+        let commands: Commands = names.iter().map(|name| Command::Get { name }).collect();
+        let received = run(&self.fleet, &commands).await;
+        received.into_iter().map(|received| stored(received?)).collect()
     }
 
     fn decode_head<'a>(name: &[u8], stored: &'a [u8]) -> std::result::Result<Entry<'a>, DecodeError> {
         entry::decode(name, stored)
     }
 
-    async fn heads<'a>(&'a self, names: &'a [&'a [u8]], each: EachBytes<'a>) {
+    async fn heads<'a>(&'a self, names: &'a [&'a [u8]]) -> Outcomes<Option<Slice>> {
         // No part of a value can be had.
-        self.read(names, each).await;
+        self.read(names).await
     }
 
-    async fn write<'a>(&'a self, _prefix: &'a str, entries: &'a [Write], each: EachDone<'a>) {
-        let commands: Vec<Command> = entries.iter().map(|entry| set(&self.fleet, entry)).collect();
-        run(&self.fleet, &commands, &mut |index, reply, _| each(index, reply.and_then(done))).await;
+    async fn write<'a>(&'a self, _prefix: &'a str, entries: &'a [Write]) -> Outcomes<bool> {
+        let commands: Commands = entries.iter().map(|entry| set(&self.fleet, entry)).collect();
+        let received = run(&self.fleet, &commands).await;
+        received.into_iter().map(|received| done(received?)).collect()
     }
 
-    async fn remove<'a>(&'a self, names: &'a [&'a [u8]], each: EachBytes<'a>) {
-        // What was there is read just before it goes.
-        let commands: Vec<Command> =
+    async fn remove<'a>(&'a self, names: &'a [&'a [u8]]) -> Outcomes<Option<Slice>> {
+        let commands: Commands =
             names.iter().flat_map(|name| [Command::Get { name }, Command::Delete { name }]).collect();
-        let mut parts = Parts::new((0..commands.len()).map(|index| index / 2).collect());
-        let mut found: Vec<Option<Vec<u8>>> = vec![None; names.len()];
-        let mut each_reply = |index: usize, reply: Result<Reply>, _| {
-            let is_delete = index % 2 == 1;
-            let is_there = match reply {
-                Err(error) => Err(error),
-                Ok(reply) if is_delete => Ok(reply == Reply::Done),
-                Ok(reply) => stored(reply).map(|bytes| {
-                    found[index / 2] = bytes.map(<[u8]>::to_vec);
-                    true
-                }),
-            };
-            let Some((name, is_there)) = parts.add(index, is_there) else { return Pairing::Right };
-            let bytes = found[name].as_deref();
-            each(name, is_there.map(|is_there| bytes.filter(|_| is_there)))
-        };
-        run(&self.fleet, &commands, &mut each_reply).await;
+        let mut received = run(&self.fleet, &commands).await.into_iter();
+        let mut next = || received.next().unwrap_or_else(|| Err(unexpected()));
+        names.iter().map(|_| removed(next(), next())).collect()
     }
 
     async fn expire<'a>(&'a self, name: &'a [u8], ttl: Option<Duration>) -> Result<bool> {
@@ -199,10 +176,10 @@ impl Store for MemcachedStore {
         prefix: &'a str,
         name: &'a [u8],
         tags: &'a [u64],
-        each: EachBytes<'a>,
-    ) -> Result<Vec<Option<u64>>> {
-        let mut first = |reply: Result<Reply>| each(0, reply.and_then(stored));
-        self.with_stamps(Command::Get { name }, prefix, tags, &mut first).await
+    ) -> Result<VersionedEntry> {
+        let (entry, stamps) = self.with_stamps(Command::Get { name }, prefix, tags).await;
+        let stamps = stamps?;
+        Ok((stored(entry?)?, stamps))
     }
 
     async fn write_with_stamps<'a>(
@@ -211,13 +188,9 @@ impl Store for MemcachedStore {
         entry: &'a Write,
         tags: &'a [u64],
     ) -> Result<Vec<Option<u64>>> {
-        let mut written = Ok(());
-        let mut first = |reply: Result<Reply>| {
-            written = reply.and_then(done).map(drop);
-            Pairing::Right
-        };
-        let stamps = self.with_stamps(set(&self.fleet, entry), prefix, tags, &mut first).await;
-        written.and(stamps)
+        let (written, stamps) = self.with_stamps(set(&self.fleet, entry), prefix, tags).await;
+        done(written?)?;
+        stamps
     }
 
     async fn replace_stamps<'a>(&'a self, prefix: &'a str, tags: &'a [u64]) -> Result<()> {

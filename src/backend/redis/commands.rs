@@ -1,10 +1,14 @@
 //! Commands to be sent: written one after another, each with the slot that says where it goes.
 
+use smallvec::SmallVec;
+
 use super::names::slot;
 use super::resp::{self, Reply};
 use super::store::random;
 use crate::error::Result;
 
+/// The room for commands before it grows: a GET of a usual name.
+const SMALL: usize = 128;
 /// The digits of a tag version: all have as many, so that one takes the place of another.
 const VERSION_DIGITS: usize = 20;
 
@@ -74,7 +78,7 @@ pub struct Commands {
     pub kind: Kind,
     bytes: Vec<u8>,
     /// The end of each command in `bytes`, and the kind of its reply.
-    ends: Vec<(usize, Expected)>,
+    ends: SmallVec<[(usize, Expected); 1]>,
     slots: Vec<u16>,
     /// The commands with a tag version of their own, and where its digits begin.
     versions: Vec<(usize, usize)>,
@@ -83,7 +87,8 @@ pub struct Commands {
 
 impl Commands {
     pub fn new(kind: Kind, clustered: bool) -> Self {
-        Self { kind, bytes: Vec::new(), ends: Vec::new(), slots: Vec::new(), versions: Vec::new(), clustered }
+        let bytes = Vec::with_capacity(SMALL);
+        Self { kind, bytes, ends: SmallVec::new(), slots: Vec::new(), versions: Vec::new(), clustered }
     }
 
     /// Adds a command of these parts, about a name.
@@ -117,10 +122,6 @@ impl Commands {
 
     pub fn len(&self) -> usize {
         self.ends.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
     }
 
     /// Returns whether one reply holds what several commands could ask for.

@@ -13,8 +13,9 @@ use super::commands::{Commands, Kind};
 use super::lasting::Prolonging;
 use super::names;
 use super::resp::{RepliesOf, Reply};
+use super::run::Received;
 use super::store::RedisStore;
-use crate::backend::remote::{Indexed, Lasting, Pairing, Store, Write};
+use crate::backend::remote::{Indexed, Lasting, Store, Write};
 use crate::error::{Error, Result};
 
 /// How many names one command removes from an index.
@@ -29,41 +30,18 @@ const NUMBER_BITS: u32 = 21;
 /// The commands that accompany entries in the same write: notes in the indexes of their tags, and expiries of tag
 /// versions.
 pub(super) struct Beside<'a> {
-    begin: usize,
     /// The entry of each note.
     notes: Vec<usize>,
     /// The tags whose index may be worth a look.
     tags: Vec<u64>,
     now: u64,
-    overdue: Vec<u64>,
-    refused: Vec<(usize, Error)>,
     prolonging: Prolonging<'a>,
-}
-
-impl Beside<'_> {
-    /// Takes the reply to a command if it is one of these.
-    pub(super) fn take(&mut self, index: usize, reply: &Result<RepliesOf>) {
-        let Some(at) = index.checked_sub(self.begin) else { return };
-        if let Some(entry) = self.notes.get(at) {
-            // Something else under the name of an index: a count is not known, and nothing else depends on it.
-            if let Err(error) = reply {
-                self.refused.push((*entry, error.clone()));
-            }
-        } else if let Some(tag) = self.tags.get(at - self.notes.len()) {
-            let mark = reply.as_ref().ok().and_then(|reply| (*reply).filter_map(Reply::bytes).nth(1));
-            if mark.and_then(parse).is_some_and(|mark| mark < first_mark(self.now)) {
-                self.overdue.push(*tag);
-            }
-        } else {
-            self.prolonging.take(index, reply);
-        }
-    }
 }
 
 impl RedisStore {
     /// Adds what goes with entries; the versions that are to last are those of the first.
     pub(super) fn push_beside<'a>(&self, commands: &mut Commands, prefix: &str, entries: &'a [Write]) -> Beside<'a> {
-        let (begin, now, mut notes, mut tags) = (commands.len(), now(), Vec::new(), Vec::new());
+        let (now, mut notes, mut tags) = (now(), Vec::new(), Vec::new());
         let indexed = entries.iter().enumerate().filter(|_| self.tag_index);
         for (number, entry) in indexed {
             for tag in &entry.tags {
@@ -81,38 +59,47 @@ impl RedisStore {
         }
         let lasting: &[Lasting] = entries.first().map_or(&[], |entry| &entry.lasting);
         let prolonging = self.push_lasting(commands, prefix, lasting);
-        Beside { begin, notes, tags, now, overdue: Vec::new(), refused: Vec::new(), prolonging }
+        Beside { notes, tags, now, prolonging }
     }
 
-    /// Ends what went with entries: why some of them are not stored as they should be.
+    /// Reads the replies to what went with entries, and ends it: why some of them are not stored as they should be.
     pub(super) async fn finish_beside(
         &self,
         prefix: &str,
         entries: &[Write],
         beside: Beside<'_>,
+        mut received: impl Iterator<Item = Result<Received>>,
     ) -> Vec<Option<Error>> {
-        let mut failures: Vec<Option<Error>> = entries.iter().map(|_| None).collect();
-        let unprolonged = self.prolong_otherwise(prefix, beside.prolonging).await;
-        for (entry, failure) in entries.iter().zip(&mut failures) {
-            *failure = unprolonged.of(&entry.tags);
-        }
-        let mut unlisted = Vec::new();
-        for (number, error) in beside.refused {
-            unlisted.push(&entries[number].name[..]);
+        let notes = beside.notes.into_iter().zip(received.by_ref());
+        // Something else under the name of an index is no error: a count is not known, and nothing else depends on it.
+        let refused: Vec<(usize, Error)> = notes.filter_map(|(entry, it)| Some((entry, it.err()?))).collect();
+        let looks = beside.tags.into_iter().zip(received.by_ref());
+        let overdue: Vec<u64> = looks.filter(|(_, look)| is_overdue(look, beside.now)).map(|(tag, _)| tag).collect();
+        let unprolonged = self.finish_lasting(prefix, beside.prolonging, received).await;
+        let mut failures: Vec<Option<Error>> = entries.iter().map(|entry| unprolonged.of(&entry.tags)).collect();
+        self.remove_unlisted(entries, &refused).await;
+        for (number, error) in refused {
             failures[number] = Some(error);
         }
-        // An entry that is in no index would make a count wrong.
-        if !unlisted.is_empty() {
-            let mut commands = self.commands(Kind::Repeatable);
-            unlisted.iter().for_each(|name| commands.push(name, &[b"UNLINK", name]));
-            drop(self.all_done(&commands).await);
-        }
-        for tag in beside.overdue {
+        for tag in overdue {
             if let Err(error) = self.trim(prefix, tag, beside.now).await {
                 tracing::debug!("an index of a tag was not trimmed: {error}");
             }
         }
         failures
+    }
+
+    /// Removes entries that are in no index: they would make a count wrong.
+    async fn remove_unlisted(&self, entries: &[Write], refused: &[(usize, Error)]) {
+        if refused.is_empty() {
+            return;
+        }
+        let mut commands = self.commands(Kind::Repeatable);
+        for (number, _) in refused {
+            let name = &entries[*number].name;
+            commands.push(name, &[b"UNLINK", name]);
+        }
+        drop(self.all_done(&commands).await);
     }
 
     /// Removes from an index what is over, and gives what is there in spite of its mark a new one.
@@ -142,13 +129,8 @@ impl RedisStore {
         let mut commands = self.commands(Kind::Repeatable);
         let last = if most == usize::MAX { "-1".to_owned() } else { most.saturating_sub(1).to_string() };
         commands.push(index, &[b"ZRANGE", index, b"0", last.as_bytes(), b"WITHSCORES"]);
-        let mut notes = Ok(None);
-        let mut each = |_, reply: Result<RepliesOf>| {
-            notes = reply.map(noted);
-            Pairing::Right
-        };
-        self.run(&commands, &mut each).await;
-        notes
+        let received = self.run(&commands).await.into_iter().next();
+        received.map_or(Ok(None), |received| received.map(|received| noted(&received)))
     }
 
     /// The names in the indexes of tags, and whether these are indexes.
@@ -195,12 +177,17 @@ fn push_removal(commands: &mut Commands, index: &[u8], mark: u64) {
     commands.push(index, &[b"ZREMRANGEBYSCORE", index, mark.as_bytes(), mark.as_bytes()]);
 }
 
-/// Names and marks of a reply; `None` if it is the refusal of a wrong type.
-fn noted(reply: RepliesOf) -> Option<Vec<(Vec<u8>, u64)>> {
-    if let Some(Reply::Error(_)) = reply.clone().next() {
-        return None;
-    }
-    let mut elements = reply;
+/// Returns whether a look at an index found that many of its names seem to be expired.
+fn is_overdue(look: &Result<Received>, now: u64) -> bool {
+    let Ok(Received::Array(elements)) = look else { return false };
+    let mark = RepliesOf(elements).filter_map(Reply::bytes).nth(1).and_then(parse);
+    mark.is_some_and(|mark| mark < first_mark(now))
+}
+
+/// Names and marks of a reply; `None` if the index holds another type.
+fn noted(received: &Received) -> Option<Vec<(Vec<u8>, u64)>> {
+    let Received::Array(elements) = received else { return None };
+    let mut elements = RepliesOf(elements);
     let Some(Reply::Array(count)) = elements.next() else { return None };
     let parts: Vec<&[u8]> = elements.map(Reply::bytes).collect::<Option<_>>()?;
     if parts.len() as u64 != count || count % 2 == 1 {

@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use super::commands::{Commands, Kind};
 use super::names;
-use super::resp::RepliesOf;
 use super::store::{RedisStore, millis};
-use crate::backend::remote::{Lasting, Pairing};
+use crate::backend::remote::Lasting;
 use crate::error::{Error, Result};
 
 /// The time to live of an index whose entries never expire. An index without an expiry could not be distinguished from
@@ -75,23 +74,18 @@ impl Unprolonged {
     }
 }
 
-/// Commands that make versions last, in the place that they have among others.
+/// Commands that make versions last: as many for each version.
 pub(super) struct Prolonging<'a> {
     lasting: &'a [Lasting],
     way: Way,
-    begin: usize,
     each: usize,
-    failed: Vec<(Lasting, Error)>,
 }
 
 impl Prolonging<'_> {
-    /// Takes the reply to a command if it is one of these.
-    pub(super) fn take(&mut self, index: usize, reply: &Result<RepliesOf>) -> bool {
-        let it = index.checked_sub(self.begin).and_then(|index| self.lasting.get(index / self.each));
-        if let (Some(it), Err(error)) = (it, reply) {
-            self.failed.push((*it, error.clone()));
-        }
-        it.is_some()
+    /// Returns the versions that were not prolonged, from the replies to the commands.
+    fn failed<T>(&self, received: impl Iterator<Item = Result<T>>) -> Vec<(Lasting, Error)> {
+        let of = |(index, received): (usize, Result<T>)| Some((*self.lasting.get(index / self.each)?, received.err()?));
+        received.enumerate().filter_map(of).collect()
     }
 }
 
@@ -115,24 +109,24 @@ impl RedisStore {
             }
         }
         let each = (commands.len() - begin).checked_div(lasting.len()).unwrap_or(1).max(1);
-        Prolonging { lasting, way, begin, each, failed: Vec::new() }
+        Prolonging { lasting, way, each }
     }
 
-    /// Tries in another way what the server refused.
-    pub(super) async fn prolong_otherwise(&self, prefix: &str, done: Prolonging<'_>) -> Unprolonged {
-        let (mut failed, mut way) = (done.failed, done.way);
+    /// Reads the replies to such commands, and tries in another way what the server refused.
+    pub(super) async fn finish_lasting<T>(
+        &self,
+        prefix: &str,
+        prolonging: Prolonging<'_>,
+        received: impl Iterator<Item = Result<T>>,
+    ) -> Unprolonged {
+        let (mut failed, mut way) = (prolonging.failed(received), prolonging.way);
         while let Some((_, error)) = failed.first()
             && self.way.learn(way, error)
         {
             let left: Vec<Lasting> = failed.iter().map(|(it, _)| *it).collect();
             let mut commands = self.commands(Kind::Repeatable);
-            let mut again = self.push_lasting(&mut commands, prefix, &left);
-            let mut each = |index: usize, reply: Result<RepliesOf>| {
-                again.take(index, &reply);
-                Pairing::Right
-            };
-            self.run(&commands, &mut each).await;
-            (failed, way) = (again.failed, again.way);
+            let retry = self.push_lasting(&mut commands, prefix, &left);
+            (failed, way) = (retry.failed(self.run(&commands).await.into_iter()), retry.way);
         }
         Unprolonged(failed.into_iter().map(|(it, error)| (it.tag, error)).collect())
     }
@@ -140,13 +134,9 @@ impl RedisStore {
     /// Makes versions last.
     pub(super) async fn prolong_all(&self, prefix: &str, lasting: &[Lasting]) -> Result<()> {
         let mut commands = self.commands(Kind::Repeatable);
-        let mut prolonging = self.push_lasting(&mut commands, prefix, lasting);
-        let mut each = |index: usize, reply: Result<RepliesOf>| {
-            prolonging.take(index, &reply);
-            Pairing::Right
-        };
-        self.run(&commands, &mut each).await;
-        let Unprolonged(failed) = self.prolong_otherwise(prefix, prolonging).await;
+        let prolonging = self.push_lasting(&mut commands, prefix, lasting);
+        let received = self.run(&commands).await;
+        let Unprolonged(failed) = self.finish_lasting(prefix, prolonging, received.into_iter()).await;
         failed.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
     }
 }

@@ -7,7 +7,7 @@ use super::commands::Kind;
 use super::names;
 use super::resp::{RepliesOf, Reply, command};
 use super::store::RedisStore;
-use crate::backend::remote::{Pairing, SAMPLE, Sample};
+use crate::backend::remote::{SAMPLE, Sample};
 use crate::backoff::Backoff;
 use crate::byte_strings::ByteStrings;
 use crate::caller;
@@ -160,15 +160,8 @@ async fn sizes(store: &RedisStore, names: &ByteStrings) -> Result<Vec<u64>> {
         commands.push(name, &[b"STRLEN", name]);
         sizes.push(name.len() as u64);
     }
-    let mut failure = None;
-    let mut each = |index: usize, reply: Result<RepliesOf>| {
-        match reply.map(|mut reply| reply.next()) {
-            Ok(Some(Reply::Number(length))) => sizes[index] += u64::try_from(length).unwrap_or(0),
-            Ok(_) => {}
-            Err(error) => failure = Some(error),
-        }
-        Pairing::Right
-    };
-    store.run(&commands, &mut each).await;
-    failure.map_or(Ok(sizes), Err)
+    for (size, received) in sizes.iter_mut().zip(store.run(&commands).await) {
+        *size += u64::try_from(received?.number()?).unwrap_or(0);
+    }
+    Ok(sizes)
 }

@@ -11,11 +11,11 @@ use super::commands::{Commands, Kind};
 use super::lasting::KnownWay;
 use super::record::Record;
 use super::resp::{RepliesOf, Reply};
-use super::run::{Policy, run};
+use super::run::{Policy, Received, run, unexpected};
 use super::topology::Topology;
 use super::{health, names, refusal, scan, walk};
 use crate::backend::remote::{
-    EachBytes, EachDone, Indexed, Lasting, Missing, Pairing, Part, Parts, Removal, Sample, Store, Write, first_lifetime,
+    Indexed, Lasting, Missing, Outcomes, Part, Removal, Sample, Slice, Store, VersionedEntry, Write, first_lifetime,
 };
 use crate::backend::{Capabilities, Position};
 use crate::backoff::Backoff;
@@ -67,127 +67,81 @@ impl RedisStore {
         Commands::new(kind, self.route.may_be_cluster())
     }
 
-    pub(super) async fn run(&self, commands: &Commands, each: super::run::EachReply<'_>) {
-        run(&self.route, commands, self.policy, each).await;
+    pub(super) async fn run(&self, commands: &Commands) -> Outcomes<Received> {
+        run(&self.route, commands, self.policy).await
     }
 
-    /// Notes what became of an entry that was to be stored.
-    fn saw_stored(&self, entry: &Write, stored: &Result<bool>) {
-        if *stored.as_ref().unwrap_or(&false) {
+    /// Returns whether a SET stored its entry: it answers nothing where NX kept it from that.
+    fn stored(&self, entry: &Write, received: Result<Received>) -> Result<bool> {
+        let stored = matches!(received?, Received::Done);
+        if stored {
             self.record.saw_set(entry);
         }
-    }
-
-    /// The one reply to one command, as a number.
-    async fn number(&self, kind: Kind, name: &[u8], parts: &[&[u8]]) -> Result<i64> {
-        let mut commands = self.commands(kind);
-        commands.push(name, parts);
-        let mut number = Err(unexpected());
-        let mut each = |_, reply: Result<RepliesOf>| {
-            number = reply.and_then(|mut reply| match reply.next() {
-                Some(Reply::Number(number)) => Ok(number),
-                _ => Err(unexpected()),
-            });
-            Pairing::Right
-        };
-        self.run(&commands, &mut each).await;
-        number
+        Ok(stored)
     }
 
     /// Runs commands that are answered with a string, one for each name.
-    async fn strings(&self, commands: &Commands, each: EachBytes<'_>) {
-        let mut each_reply = |index: usize, reply: Result<RepliesOf>| each(index, reply.map(string));
-        self.run(commands, &mut each_reply).await;
+    async fn strings(&self, commands: &Commands) -> Outcomes<Option<Slice>> {
+        let received = self.run(commands).await;
+        received.into_iter().map(|received| received.map(Received::string)).collect()
     }
 
-    /// The values of names, by GET or MGET.
-    async fn values(&self, names: &[&[u8]], kind: Kind, each: EachBytes<'_>) {
+    /// Reads the values of names, by GET or MGET.
+    async fn values(&self, names: &[&[u8]], kind: Kind) -> Outcomes<Option<Slice>> {
         let mut commands = self.commands(kind);
         if names.len() == 1 || self.route.may_be_cluster() {
             names.iter().for_each(|name| commands.push(name, &[b"GET", name]));
-            return self.strings(&commands, each).await;
+            return self.strings(&commands).await;
         }
         for chunk in names.chunks(MGET) {
             let parts: Vec<&[u8]> = [&b"MGET"[..]].into_iter().chain(chunk.iter().copied()).collect();
             commands.push(b"", &parts);
         }
-        let mut too_long = Vec::new();
-        let mut each_reply = |index: usize, reply: Result<RepliesOf>| {
-            let chunk = index * MGET..names.len().min((index + 1) * MGET);
-            match reply {
-                Err(error) if error.is_reply_too_long() => {
-                    too_long.extend(chunk);
-                    Pairing::Right
-                }
-                reply => hand_out(chunk, reply, &self.route, each),
+        let arrays = self.run(&commands).await;
+        let mut values = Outcomes::with_capacity(names.len());
+        for (array, chunk) in arrays.into_iter().zip(names.chunks(MGET)) {
+            match array {
+                Ok(array) => self.push_elements(&mut values, &array, chunk.len()),
+                Err(error) if error.is_reply_too_long() => values.extend(Box::pin(self.one_by_one(chunk, kind)).await),
+                Err(error) => values.extend(chunk.iter().map(|_| Err(error.clone()))),
             }
-        };
-        self.run(&commands, &mut each_reply).await;
-        if !too_long.is_empty() {
-            self.values_one_by_one(names, &too_long, kind, each).await;
         }
+        values
     }
 
-    /// Values that are too long together for one reply: with a reply for each.
-    async fn values_one_by_one(&self, names: &[&[u8]], places: &[usize], kind: Kind, each: EachBytes<'_>) {
+    /// Reads values that are too long together for one reply: with a reply for each.
+    async fn one_by_one(&self, names: &[&[u8]], kind: Kind) -> Outcomes<Option<Slice>> {
         let mut commands = self.commands(kind);
-        places.iter().for_each(|place| commands.push(names[*place], &[b"GET", names[*place]]));
-        self.strings(&commands, &mut |index, value| each(places[index], value)).await;
+        names.iter().for_each(|name| commands.push(name, &[b"GET", name]));
+        self.strings(&commands).await
     }
-}
 
-/// Hands the elements of an array to their names.
-fn hand_out(names: std::ops::Range<usize>, reply: Result<RepliesOf>, route: &Topology, each: EachBytes<'_>) -> Pairing {
-    let mut pairing = Pairing::Right;
-    match reply {
-        Err(error) => {
-            for index in names {
-                each(index, Err(error.clone()));
-            }
-        }
-        Ok(mut elements) => {
-            let mut is_whole = elements.next() == Some(Reply::Array(names.len() as u64));
-            for index in names {
-                let value = match elements.next().filter(|_| is_whole) {
-                    Some(Reply::Bulk(value)) => Ok(value),
-                    // From a proxy: MGET itself has none for a single name.
-                    Some(Reply::Error(text)) => Err(refusal::error(&route.name(), text)),
-                    _ => {
-                        is_whole = false;
-                        Err(unexpected())
-                    }
-                };
-                if each(index, value) == Pairing::Wrong || !is_whole {
-                    pairing = Pairing::Wrong;
+    /// Adds the elements of an array, which has to have one for each name.
+    fn push_elements(&self, values: &mut Outcomes<Option<Slice>>, array: &Received, names: usize) {
+        let Received::Array(array) = array else { return values.extend((0..names).map(|_| Err(unexpected()))) };
+        let mut elements = RepliesOf(array);
+        let mut is_whole = elements.next() == Some(Reply::Array(names as u64));
+        for _ in 0..names {
+            values.push(match elements.next().filter(|_| is_whole) {
+                Some(Reply::Bulk(value)) => Ok(value.map(|value| array.slice(value))),
+                // From a proxy: MGET itself has none for a single name.
+                Some(Reply::Error(text)) => Err(refusal::error(&self.route.name(), text)),
+                _ => {
+                    is_whole = false;
+                    Err(unexpected())
                 }
-            }
+            });
+        }
+        if !is_whole {
+            array.reject();
         }
     }
-    pairing
-}
-
-/// The bytes of a reply; what holds no string is stored, and no entry.
-fn stored(reply: Reply<'_>) -> Option<&[u8]> {
-    match reply {
-        Reply::Error(_) => Some(b""),
-        reply => reply.bytes(),
-    }
-}
-
-/// The bytes of a reply that is one string.
-fn string<'a>(mut reply: RepliesOf<'a>) -> Option<&'a [u8]> {
-    reply.next().and_then(stored)
 }
 
 #[cold]
 fn replaced(servers: &str) -> Error {
     let text = format!("{servers}: the server was replaced {REPEATS} times during the removal; repeat the call");
     Error::new(ErrorKind::Busy, text)
-}
-
-#[cold]
-fn unexpected() -> Error {
-    Error::new(ErrorKind::Protocol, "the server's answer does not fit the command")
 }
 
 impl Store for RedisStore {
@@ -231,8 +185,8 @@ impl Store for RedisStore {
         names::key(prefix, name).map(Cow::Borrowed)
     }
 
-    async fn read<'a>(&'a self, names: &'a [&'a [u8]], each: EachBytes<'a>) {
-        self.values(names, Kind::Read, each).await;
+    async fn read<'a>(&'a self, names: &'a [&'a [u8]]) -> Outcomes<Option<Slice>> {
+        self.values(names, Kind::Read).await
     }
 
     fn decode_head<'a>(name: &[u8], stored: &'a [u8]) -> std::result::Result<Entry<'a>, DecodeError> {
@@ -240,88 +194,70 @@ impl Store for RedisStore {
         if stored.len() < MAX_KEYLESS_HEADER { entry::decode(name, stored) } else { entry::head(name, stored) }
     }
 
-    async fn heads<'a>(&'a self, names: &'a [&'a [u8]], each: EachBytes<'a>) {
+    async fn heads<'a>(&'a self, names: &'a [&'a [u8]]) -> Outcomes<Option<Slice>> {
         let mut commands = self.commands(Kind::Read);
-        let end = (MAX_KEYLESS_HEADER - 1).to_string();
-        names.iter().for_each(|name| commands.push(name, &[b"GETRANGE", name, b"0", end.as_bytes()]));
-        self.strings(&commands, &mut |index, head| each(index, head.map(not_empty))).await;
+        names.iter().for_each(|name| push_head(&mut commands, name));
+        let heads = self.strings(&commands).await;
+        heads.into_iter().map(|head| head.map(not_empty)).collect()
     }
 
-    async fn write<'a>(&'a self, prefix: &'a str, entries: &'a [Write], each: EachDone<'a>) {
+    async fn write<'a>(&'a self, prefix: &'a str, entries: &'a [Write]) -> Outcomes<bool> {
         let mut commands = self.commands(Kind::Repeatable);
         entries.iter().for_each(|entry| push_set(&mut commands, entry));
-        if !self.tag_index && entries.iter().all(|entry| entry.lasting.is_empty()) {
-            let mut each_reply = |index: usize, reply: Result<RepliesOf>| {
-                let stored = reply.map(was_stored);
-                self.saw_stored(&entries[index], &stored);
-                each(index, stored)
-            };
-            return self.run(&commands, &mut each_reply).await;
+        if self.tag_index || entries.iter().any(|entry| !entry.lasting.is_empty()) {
+            // Boxed, as what else is rare: a caller may have a small stack.
+            return Box::pin(self.write_with_more(commands, prefix, entries)).await;
         }
-        // Boxed, as what else is rare: a caller may have a small stack.
-        let outcomes = Box::pin(self.write_with_more(commands, prefix, entries)).await;
-        outcomes.into_iter().enumerate().for_each(|(index, outcome)| _ = each(index, outcome));
+        let written = self.run(&commands).await;
+        entries.iter().zip(written).map(|(entry, received)| self.stored(entry, received)).collect()
     }
 
-    async fn remove<'a>(&'a self, names: &'a [&'a [u8]], each: EachBytes<'a>) {
+    async fn remove<'a>(&'a self, names: &'a [&'a [u8]]) -> Outcomes<Option<Slice>> {
         let mut commands = self.commands(Kind::Once);
-        let end = (MAX_KEYLESS_HEADER - 1).to_string();
         for name in names {
-            commands.push(name, &[b"GETRANGE", name, b"0", end.as_bytes()]);
+            push_head(&mut commands, name);
             commands.push(name, &[b"UNLINK", name]);
         }
-        let mut parts = Parts::new((0..commands.len()).map(|index| index / 2).collect());
-        let (mut heads, mut removed) = (vec![None; names.len()], Vec::with_capacity(names.len()));
-        let mut each_reply = |index: usize, reply: Result<RepliesOf>| {
-            let is_there = reply.map(|mut reply| match reply.next() {
-                Some(Reply::Number(removed)) => removed > 0,
-                head => {
-                    heads[index / 2] = head.and_then(stored).map(<[u8]>::to_vec);
-                    true
-                }
-            });
-            let Some((name, is_there)) = parts.add(index, is_there) else { return Pairing::Right };
-            if is_there.is_ok() {
-                removed.push(names[name]);
-            }
-            let head = heads[name].as_deref();
-            each(name, is_there.map(|is_there| head.filter(|head| is_there && !head.is_empty())))
-        };
-        self.run(&commands, &mut each_reply).await;
+        let mut received = self.run(&commands).await.into_iter();
+        let mut next = || received.next().unwrap_or_else(|| Err(unexpected()));
+        let heads: Outcomes<Option<Slice>> = names.iter().map(|_| removed(next(), next())).collect();
+        let removed: Vec<&[u8]> =
+            names.iter().zip(&heads).filter(|(_, head)| head.is_ok()).map(|(name, _)| *name).collect();
         // Noted when it is done: a replay on the connection that this waits for would remove what is to be counted, and
         // a removal that the server refused must not be made up for later.
         self.record.note_names(&removed);
+        heads
     }
 
     async fn expire<'a>(&'a self, name: &'a [u8], ttl: Option<Duration>) -> Result<bool> {
+        let mut commands = self.commands(Kind::Repeatable);
         match ttl {
-            Some(ttl) => {
-                let set = self.number(Kind::Repeatable, name, &[b"PEXPIRE", name, millis(ttl).as_bytes()]).await?;
-                Ok(set == 1)
+            Some(ttl) => commands.push(name, &[b"PEXPIRE", name, millis(ttl).as_bytes()]),
+            None => {
+                commands.push(name, &[b"PERSIST", name]);
+                // Whether the name is there, also where it had no end before.
+                commands.push(name, &[b"PTTL", name]);
             }
-            None => self.persist(name).await,
         }
+        let received = self.run(&commands).await;
+        let numbers: Vec<i64> = received.into_iter().map(|it| it?.number()).collect::<Result<_>>()?;
+        Ok(numbers.first() == Some(&1) || numbers.get(1).is_some_and(|left| *left != -2))
     }
 
     async fn remaining<'a>(&'a self, names: &'a [&'a [u8]]) -> Vec<Result<Option<Option<Duration>>>> {
         let mut commands = self.commands(Kind::Repeatable);
         names.iter().for_each(|name| commands.push(name, &[b"PTTL", name]));
-        let mut left: Vec<_> = names.iter().map(|_| Err(unexpected())).collect();
-        let mut each = |index: usize, reply: Result<RepliesOf>| {
-            left[index] = reply.and_then(|mut reply| match reply.next() {
-                Some(Reply::Number(-2)) => Ok(None),
-                Some(Reply::Number(-1)) => Ok(Some(None)),
-                // 0: the entry ends within this millisecond.
-                Some(Reply::Number(left)) => {
-                    let left = u64::try_from(left).map_err(|_| unexpected())?;
-                    Ok(Some(Some(clock::left(Duration::from_millis(left)))))
-                }
-                _ => Err(unexpected()),
-            });
-            Pairing::Right
+        let received = self.run(&commands).await;
+        let left = |left: i64| match left {
+            -2 => Ok(None),
+            -1 => Ok(Some(None)),
+            // 0: the entry ends within this millisecond.
+            left => {
+                let left = u64::try_from(left).map_err(|_| unexpected())?;
+                Ok(Some(Some(clock::left(Duration::from_millis(left)))))
+            }
         };
-        self.run(&commands, &mut each).await;
-        left
+        received.into_iter().map(|received| received?.number().and_then(left)).collect()
     }
 
     async fn stamps<'a>(&'a self, prefix: &'a str, tags: &'a [u64], missing: Missing) -> Result<Vec<Option<u64>>> {
@@ -348,12 +284,14 @@ impl Store for RedisStore {
         prefix: &'a str,
         name: &'a [u8],
         tags: &'a [u64],
-        each: EachBytes<'a>,
-    ) -> Result<Vec<Option<u64>>> {
+    ) -> Result<VersionedEntry> {
         let mut commands = self.commands(Kind::Repeatable);
         commands.push(name, &[b"GET", name]);
-        let mut first = |reply: Result<RepliesOf>| each(0, reply.map(string));
-        self.with_stamps(commands, prefix, tags, None, &mut first).await
+        push_stamps(&mut commands, prefix, tags);
+        let mut received = self.run(&commands).await.into_iter();
+        let entry = received.next().unwrap_or_else(|| Err(unexpected())).map(Received::string);
+        let stamps = received.map(stamp).collect::<Result<_>>()?;
+        Ok((entry?, stamps))
     }
 
     async fn write_with_stamps<'a>(
@@ -364,15 +302,19 @@ impl Store for RedisStore {
     ) -> Result<Vec<Option<u64>>> {
         let mut commands = self.commands(Kind::Repeatable);
         push_set(&mut commands, entry);
-        let mut written = Ok(());
-        let mut first = |reply: Result<RepliesOf>| {
-            let stored = reply.map(was_stored);
-            self.saw_stored(entry, &stored);
-            written = stored.map(drop);
-            Pairing::Right
-        };
-        let stamps = self.with_stamps(commands, prefix, tags, Some(entry), &mut first).await;
-        written.and(stamps)
+        push_stamps(&mut commands, prefix, tags);
+        let written = std::slice::from_ref(entry);
+        let has_more = self.tag_index || !entry.lasting.is_empty();
+        let beside = has_more.then(|| self.push_beside(&mut commands, prefix, written));
+        let mut received = self.run(&commands).await.into_iter();
+        let stored = received.next().unwrap_or_else(|| Err(unexpected()));
+        let stored = self.stored(entry, stored);
+        let stamps: Result<Vec<Option<u64>>> = received.by_ref().take(tags.len()).map(stamp).collect();
+        if let Some(beside) = beside {
+            let failed = Box::pin(self.finish_beside(prefix, written, beside, received)).await;
+            failed.into_iter().flatten().next().map_or(Ok(()), Err)?;
+        }
+        stored.and(stamps)
     }
 
     async fn replace_stamps<'a>(&'a self, prefix: &'a str, tags: &'a [u64]) -> Result<()> {
@@ -470,80 +412,25 @@ impl Store for RedisStore {
     }
 }
 
-/// Gets the reply to the command that stamps are read with.
-type First<'a> = &'a mut (dyn FnMut(Result<RepliesOf<'_>>) -> Pairing + Send);
-
 impl RedisStore {
-    /// A command, and in the same write the stamps of tags.
-    async fn with_stamps(
-        &self,
-        mut commands: Commands,
-        prefix: &str,
-        tags: &[u64],
-        indexed: Option<&Write>,
-        first: First<'_>,
-    ) -> Result<Vec<Option<u64>>> {
-        for tag in tags {
-            let name = names::stamp(prefix, *tag);
-            commands.push(&name, &[b"GET", &name]);
-        }
-        let written = indexed.map_or(&[][..], std::slice::from_ref);
-        let has_more = written.iter().any(|entry| self.tag_index || !entry.lasting.is_empty());
-        let mut beside = has_more.then(|| self.push_beside(&mut commands, prefix, written));
-        let mut stamps: Vec<Result<Option<u64>>> = tags.iter().map(|_| Err(unexpected())).collect();
-        let mut each = |index: usize, reply: Result<RepliesOf>| match index.checked_sub(1) {
-            None => first(reply),
-            Some(of_tag) if of_tag >= tags.len() => {
-                if let Some(beside) = &mut beside {
-                    beside.take(index, &reply);
-                }
-                Pairing::Right
-            }
-            Some(of_tag) => {
-                stamps[of_tag] = reply.map(|reply| string(reply).and_then(parse));
-                Pairing::Right
-            }
-        };
-        self.run(&commands, &mut each).await;
-        if let Some(beside) = beside {
-            let failed = Box::pin(self.finish_beside(prefix, written, beside)).await.into_iter().flatten().next();
-            failed.map_or(Ok(()), Err)?;
-        }
-        stamps.into_iter().collect()
-    }
-
     /// Stores entries with the commands that accompany them.
-    async fn write_with_more(&self, mut commands: Commands, prefix: &str, entries: &[Write]) -> Vec<Result<bool>> {
-        let mut beside = self.push_beside(&mut commands, prefix, entries);
-        let mut outcomes: Vec<Result<bool>> = entries.iter().map(|_| Err(unexpected())).collect();
-        let mut each = |index: usize, reply: Result<RepliesOf>| {
-            match outcomes.get_mut(index) {
-                Some(outcome) => {
-                    *outcome = reply.map(was_stored);
-                    self.saw_stored(&entries[index], outcome);
-                }
-                None => beside.take(index, &reply),
-            }
-            Pairing::Right
-        };
-        self.run(&commands, &mut each).await;
-        let failures = self.finish_beside(prefix, entries, beside).await;
+    async fn write_with_more(&self, mut commands: Commands, prefix: &str, entries: &[Write]) -> Outcomes<bool> {
+        let beside = self.push_beside(&mut commands, prefix, entries);
+        let mut received = self.run(&commands).await.into_iter();
+        let stored: Vec<Result<bool>> =
+            entries.iter().zip(received.by_ref()).map(|(entry, received)| self.stored(entry, received)).collect();
+        let failures = self.finish_beside(prefix, entries, beside, received).await;
         let both =
             |(outcome, failure): (Result<bool>, Option<Error>)| outcome.and_then(|it| failure.map_or(Ok(it), Err));
-        outcomes.into_iter().zip(failures).map(both).collect()
+        stored.into_iter().zip(failures).map(both).collect()
     }
 
     async fn read_stamps(&self, prefix: &str, tags: &[u64]) -> Vec<Result<Option<u64>>> {
         let names: Vec<Vec<u8>> = tags.iter().map(|tag| names::stamp(prefix, *tag)).collect();
         let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
-        let mut stamps: Vec<Result<Option<u64>>> = tags.iter().map(|_| Err(unexpected())).collect();
-        let mut each = |index: usize, stamp: Result<Option<&[u8]>>| {
-            stamps[index] = stamp.map(|stamp| stamp.and_then(parse));
-            Pairing::Right
-        };
         // Never from a replica, which may not have heard of an invalidation yet.
-        self.values(&names, Kind::Repeatable, &mut each).await;
-        stamps
+        let stamps = self.values(&names, Kind::Repeatable).await;
+        stamps.into_iter().map(|stamp| stamp.map(|stamp| parse(&stamp?))).collect()
     }
 
     /// Makes the stamps that are missing and reads them again: what another process makes meanwhile counts.
@@ -567,48 +454,42 @@ impl RedisStore {
             }
             commands.push(&name, &[b"GET", &name]);
         }
-        let mut each = |index: usize, reply: Result<RepliesOf>| {
-            let stamp = &mut stamps[missing[index / 2]];
-            match reply {
-                Err(error) => *stamp = Err(error),
-                Ok(reply) if index % 2 == 1 && stamp.is_ok() => *stamp = Ok(string(reply).and_then(parse)),
-                Ok(_) => {}
-            }
-            Pairing::Right
-        };
-        self.run(&commands, &mut each).await;
+        let mut received = self.run(&commands).await.into_iter();
+        for index in missing {
+            let (Some(set), Some(read)) = (received.next(), received.next()) else { return };
+            stamps[index] = set.and(read).map(|read| parse(&read.string()?));
+        }
     }
 
     /// Runs commands of which none may fail.
     pub(super) async fn all_done(&self, commands: &Commands) -> Result<()> {
-        let mut failure = Ok(());
-        let mut each = |_, reply: Result<RepliesOf>| {
-            if let Err(error) = reply {
-                failure = Err(error);
-            }
-            Pairing::Right
-        };
-        self.run(commands, &mut each).await;
-        failure
+        self.run(commands).await.into_iter().try_for_each(|received| received.map(drop))
     }
+}
 
-    /// Takes the end from a name; whether the name is there, also where it had no end before.
-    async fn persist(&self, name: &[u8]) -> Result<bool> {
-        let mut commands = self.commands(Kind::Repeatable);
-        commands.push(name, &[b"PERSIST", name]);
-        commands.push(name, &[b"PTTL", name]);
-        let (mut failure, mut is_there) = (None, false);
-        let mut each = |index: usize, reply: Result<RepliesOf>| {
-            match reply.map(|mut reply| reply.next()) {
-                Ok(Some(Reply::Number(number))) => is_there |= if index == 0 { number == 1 } else { number != -2 },
-                Ok(_) => failure = Some(unexpected()),
-                Err(error) => failure = Some(error),
-            }
-            Pairing::Right
-        };
-        self.run(&commands, &mut each).await;
-        failure.map_or(Ok(is_there), Err)
+/// Adds a look at the header of an entry.
+fn push_head(commands: &mut Commands, name: &[u8]) {
+    let end = const { MAX_KEYLESS_HEADER - 1 }.to_string();
+    commands.push(name, &[b"GETRANGE", name, b"0", end.as_bytes()]);
+}
+
+/// Adds a look at the versions of tags.
+fn push_stamps(commands: &mut Commands, prefix: &str, tags: &[u64]) {
+    for tag in tags {
+        let name = names::stamp(prefix, *tag);
+        commands.push(&name, &[b"GET", &name]);
     }
+}
+
+/// Returns the tag version that a GET received.
+fn stamp(received: Result<Received>) -> Result<Option<u64>> {
+    Ok(received?.string().as_deref().and_then(parse))
+}
+
+/// Returns the head of an entry that was removed; both commands have to be done.
+fn removed(head: Result<Received>, unlinked: Result<Received>) -> Result<Option<Slice>> {
+    let head = not_empty(head?.string());
+    Ok(if unlinked?.number()? > 0 { head } else { None })
 }
 
 fn push_set(commands: &mut Commands, Write { name, bytes, ttl, only_if_absent, .. }: &Write) {
@@ -622,12 +503,7 @@ fn push_set(commands: &mut Commands, Write { name, bytes, ttl, only_if_absent, .
     }
 }
 
-/// A SET answers nothing where NX kept it from storing.
-pub(super) fn was_stored(mut reply: RepliesOf) -> bool {
-    matches!(reply.next(), Some(Reply::Status(_)))
-}
-
-fn not_empty(bytes: Option<&[u8]>) -> Option<&[u8]> {
+fn not_empty(bytes: Option<Slice>) -> Option<Slice> {
     bytes.filter(|bytes| !bytes.is_empty())
 }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::entries::unanswered;
-use super::{Missing, Pairing, Remote, Store, Write};
+use super::entries::joined;
+use super::{Missing, Remote, Store, Write};
 use crate::backend::{CopiedEntry, IfPresent, Imported};
 use crate::clock::ends;
 use crate::entry::{self, Entry, TagStamp};
@@ -27,14 +27,8 @@ impl<S: Store> Remote<S> {
     pub(super) async fn copies_of(&self, keys: &[&[u8]]) -> Result<Vec<Result<Option<CopiedEntry>>>> {
         let names = self.names(keys);
         let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
-        let mut found = unanswered(keys.len());
-        let mut each = |index: usize, outcome: Result<Option<&[u8]>>| {
-            let (read, pairing) = self.found(Some(keys[index]), names[index], outcome, entry::decode, read);
-            found[index] = Some(read);
-            pairing
-        };
-        let step = self.step(names.len(), false, self.store.read(&names, &mut each)).await;
-        let found = self.those_current(self.outcomes(found, step)).await;
+        let stored = self.step_of(names.len(), false, self.store.read(&names)).await;
+        let found = self.those_current(self.found_of(keys, &names, stored, entry::decode, read)).await;
         let left = self.left_to(&names, &found).await;
         Ok(keys.iter().zip(found.into_iter().zip(left)).map(|(key, (read, left))| copy(key, read?, left?)).collect())
     }
@@ -66,27 +60,19 @@ impl<S: Store> Remote<S> {
         if_present: IfPresent,
     ) -> Result<Vec<Result<Imported>>> {
         let unready = self.unready(entries.iter().map(|entry| &*entry.key)).await;
-        let mut outcomes = unanswered(entries.len());
-        let (mut writes, mut indexes) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
-        for (index, entry) in entries.iter().enumerate() {
-            match unready.of(index) {
-                Ok(()) => {
-                    writes.push(self.copy_to_write(entry, versions, if_present));
-                    indexes.push(index);
-                }
-                Err(error) => outcomes[index] = Some(Err(error)),
-            }
-        }
-        let mut each = |index: usize, outcome: Result<bool>| {
-            outcomes[indexes[index]] =
-                Some(outcome.map(|stored| if stored { Imported::Stored } else { Imported::Present }));
-            Pairing::Right
-        };
+        let mut writes = Vec::with_capacity(entries.len());
+        let prepared: Vec<Result<()>> = (entries.iter().enumerate())
+            .map(|(index, entry)| {
+                unready.of(index)?;
+                writes.push(self.copy_to_write(entry, versions, if_present));
+                Ok(())
+            })
+            .collect();
         let needs =
             writes.iter().flat_map(|write| self.too_short(&of_tags(versions, &write.tags), write.ttl)).collect();
-        let writing = self.write_lasting(&mut writes, needs, versions, &mut each);
-        let step = self.step(entries.len(), true, writing).await;
-        let outcomes = self.outcomes(outcomes, step);
+        let written = self.write_lasting(entries.len(), &mut writes, needs, versions).await;
+        let imported = |stored| if stored { Imported::Stored } else { Imported::Present };
+        let outcomes: Vec<Result<Imported>> = joined(prepared, written).map(|stored| stored.map(imported)).collect();
         self.counting.sets(outcomes.iter().filter(|outcome| matches!(outcome, Ok(Imported::Stored))).count() as u64);
         Ok(outcomes)
     }

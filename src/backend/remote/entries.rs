@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::lasting::join;
 use super::store::no_answer;
 use super::tags::{pair, tags_of};
-use super::{EachDone, Lasting, Pairing, Remote, Removal, Store, Write};
+use super::{Lasting, Outcomes, Remote, Removal, Slice, Store, Write};
 use crate::backend::NewEntry;
 use crate::entry::{self, DecodeError, Entry, TagStamp, tag_hash};
 use crate::error::{Error, ErrorKind, Result};
@@ -32,24 +32,10 @@ type Decode = for<'a> fn(&[u8], &'a [u8]) -> std::result::Result<Entry<'a>, Deco
 impl<S: Store> Remote<S> {
     pub(super) async fn read_one(&self, key: &[u8]) -> Result<Option<Value>> {
         let (name, _) = self.store.entry_name(&self.prefix, key);
-        let mut read = None;
-        let mut each = |_, outcome: Result<Option<&[u8]>>| {
-            let (found, pairing) = self.found(Some(key), &name, outcome, entry::decode, |entry| value(key, entry));
-            read = Some(found);
-            pairing
-        };
         let fingerprint = entry::fingerprint(&name);
         let guessed = self.hints.tags_of(fingerprint);
-        let known = if guessed.is_empty() {
-            self.store.read(&[&name], &mut each).await;
-            Vec::new()
-        } else {
-            let stamps = self.store.read_with_stamps(&self.prefix, &name, &guessed, &mut each).await;
-            let mut known = pair(&guessed, stamps?);
-            known.sort_unstable_by_key(|stamp| stamp.tag);
-            known
-        };
-        let found = read.unwrap_or_else(|| Err(no_answer()))?;
+        let (stored, known) = self.read_as_guessed(&name, &guessed).await?;
+        let found = self.found(Some(key), &name, Ok(stored), entry::decode, value)?;
         if let Some(found) = &found {
             self.hints.saw_entry(fingerprint, &found.tags);
         }
@@ -58,19 +44,23 @@ impl<S: Store> Remote<S> {
         Ok(value)
     }
 
+    /// Reads an entry, and the versions of the tags that it is guessed to have, sorted by tag.
+    async fn read_as_guessed(&self, name: &[u8], guessed: &[u64]) -> Result<(Option<Slice>, Vec<TagStamp>)> {
+        if guessed.is_empty() {
+            return Ok((super::only(self.store.read(&[name]).await)?, Vec::new()));
+        }
+        let (stored, stamps) = self.store.read_with_stamps(&self.prefix, name, guessed).await?;
+        let mut known = pair(guessed, stamps);
+        known.sort_unstable_by_key(|stamp| stamp.tag);
+        Ok((stored, known))
+    }
+
     pub(super) async fn read_many(&self, keys: &[&[u8]]) -> Result<Vec<Result<Option<Value>>>> {
         let names = self.names(keys);
         let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
-        let mut read = unanswered(keys.len());
-        let mut each = |index: usize, outcome: Result<Option<&[u8]>>| {
-            let key = keys[index];
-            let (found, pairing) =
-                self.found(Some(key), names[index], outcome, entry::decode, |entry| value(key, entry));
-            read[index] = Some(found);
-            pairing
-        };
-        let step = self.step(names.len(), false, self.store.read(&names, &mut each)).await;
-        let values = self.those_current(self.outcomes(read, step)).await;
+        let stored = self.step_of(names.len(), false, self.store.read(&names)).await;
+        let found = self.found_of(keys, &names, stored, entry::decode, value);
+        let values = self.those_current(found).await;
         let hits = values.iter().filter(|value| matches!(value, Ok(Some(_)))).count() as u64;
         let misses = values.iter().filter(|value| matches!(value, Ok(None))).count() as u64;
         self.counting.reads(hits, misses);
@@ -103,68 +93,51 @@ impl<S: Store> Remote<S> {
     pub(super) async fn write_many(&self, entries: &[NewEntry<'_>]) -> Result<Vec<Result<()>>> {
         let unready = self.unready(entries.iter().map(|entry| entry.key)).await;
         let stamps = self.stamps_for(entries).await;
-        let mut outcomes = unanswered(entries.len());
-        let (mut writes, mut indexes) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
-        let mut lasting = Vec::new();
-        for (index, entry) in entries.iter().enumerate() {
-            match unready.of(index).and_then(|()| stamps.of(entry)) {
-                Ok(stamps) => {
-                    lasting.extend(self.too_short(&stamps, entry.ttl));
-                    writes.push(self.stored_form(entry, &stamps));
-                    indexes.push(index);
-                }
-                Err(error) => outcomes[index] = Some(Err(error)),
-            }
-        }
+        let (mut writes, mut lasting) = (Vec::with_capacity(entries.len()), Vec::new());
+        let prepared: Vec<Result<()>> = (entries.iter().enumerate())
+            .map(|(index, entry)| {
+                let stamps = unready.of(index).and_then(|()| stamps.of(entry))?;
+                lasting.extend(self.too_short(&stamps, entry.ttl));
+                writes.push(self.stored_form(entry, &stamps));
+                Ok(())
+            })
+            .collect();
         // When one entry is refused none is stored.
         writes.iter().try_for_each(|write| self.store.check_size(&write.name, write.bytes.len()))?;
-        let mut each = |index: usize, outcome: Result<bool>| {
-            outcomes[indexes[index]] = Some(outcome.and_then(stored));
-            Pairing::Right
-        };
-        let stamps = stamps.all();
-        let writing = self.write_lasting(&mut writes, lasting, &stamps, &mut each);
-        let step = self.step(entries.len(), true, writing).await;
-        let outcomes = self.outcomes(outcomes, step);
+        let written = self.write_lasting(entries.len(), &mut writes, lasting, &stamps.all()).await;
+        let outcomes: Vec<Result<()>> = joined(prepared, written).map(|stored| stored.and_then(self::stored)).collect();
         self.counting.sets(outcomes.iter().filter(|outcome| outcome.is_ok()).count() as u64);
         Ok(outcomes)
     }
 
-    /// Stores entries, and makes the versions of their tags last.
+    /// Stores entries of a call for so many, and makes the versions of their tags last.
     pub(super) async fn write_lasting(
         &self,
+        names: usize,
         writes: &mut [Write],
         lasting: Vec<Lasting>,
         stamps: &[TagStamp],
-        each: EachDone<'_>,
-    ) {
+    ) -> Outcomes<bool> {
         let lasting = join(lasting);
         if let Some(first) = writes.first_mut() {
             first.lasting.clone_from(&lasting);
         }
-        let (asked, mut failed) = (self.asked(), false);
-        let mut each = |index: usize, outcome: Result<bool>| {
-            failed |= outcome.is_err();
-            each(index, outcome)
-        };
-        self.store.write(&self.prefix, writes, &mut each).await;
-        if !failed {
+        let asked = self.asked();
+        let writing = self.step(names, true, self.store.write(&self.prefix, writes)).await;
+        let written = writing.unwrap_or_else(|| writes.iter().map(|_| Err(self.late())).collect());
+        if written.iter().all(Result::is_ok) {
             self.saw_lasting(stamps, &lasting, asked);
         }
+        written
     }
 
     pub(super) async fn remove_many(&self, keys: &[&[u8]]) -> Result<Vec<Result<bool>>> {
         let names = self.names(keys);
         let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
-        let mut removed = unanswered(keys.len());
-        let mut each = |index: usize, outcome: Result<Option<&[u8]>>| {
-            let (found, pairing) = self.found(Some(keys[index]), names[index], outcome, S::decode_head, |_| Some(()));
-            removed[index] = Some(found);
-            pairing
-        };
         let changes = self.store.changes();
-        let step = self.step(names.len(), false, self.store.remove(&names, &mut each)).await;
-        let removed = self.those_current(self.outcomes(removed, step)).await;
+        let heads = self.step_of(names.len(), false, self.store.remove(&names)).await;
+        let found = self.found_of(keys, &names, heads, S::decode_head, |_| Some(()));
+        let removed = self.those_current(found).await;
         let done: Vec<&[u8]> = names.iter().zip(&removed).filter(|(_, it)| it.is_ok()).map(|(name, _)| *name).collect();
         let confirmed = Box::pin(self.confirm_removed(&done, changes)).await;
         let done = |it: Option<()>| confirmed.clone().map(|()| it.is_some());
@@ -184,15 +157,9 @@ impl<S: Store> Remote<S> {
     /// The name of a key whose entry is there, and the entry's tags.
     pub(super) async fn head_of(&self, key: &[u8]) -> Result<Option<(Vec<u8>, Vec<TagStamp>)>> {
         let (name, _) = self.store.entry_name(&self.prefix, key);
-        let mut read = Err(no_answer());
-        let mut each = |_, outcome: Result<Option<&[u8]>>| {
-            let (found, pairing) =
-                self.found(Some(key), &name, outcome, S::decode_head, |entry| Some(entry.tags.clone()));
-            read = found;
-            pairing
-        };
-        self.store.heads(&[&name], &mut each).await;
-        Ok(self.if_current(read?).await?.map(|tags| (name, tags)))
+        let head = super::only(self.store.heads(&[&name]).await);
+        let read = self.found(Some(key), &name, head, S::decode_head, |entry| Some(entry.tags.clone()))?;
+        Ok(self.if_current(read).await?.map(|tags| (name, tags)))
     }
 
     pub(super) async fn expire_one(&self, key: &[u8], ttl: Option<Duration>) -> Result<bool> {
@@ -249,40 +216,53 @@ impl<S: Store> Remote<S> {
         entry.deadline_ms.is_some_and(|deadline| deadline <= self.store.now_ms(name))
     }
 
-    /// What is stored under a name, if it is an entry, of that key where one is given; bytes that are none are a miss that is counted.
+    /// Decodes what is stored under names of these keys.
+    pub(super) fn found_of<T>(
+        &self,
+        keys: &[&[u8]],
+        names: &[&[u8]],
+        stored: Outcomes<Option<Slice>>,
+        decode: Decode,
+        take: impl Fn(&Entry) -> Option<T>,
+    ) -> Vec<Result<Option<Found<T>>>> {
+        let named = keys.iter().zip(names).zip(stored);
+        named.map(|((key, name), stored)| self.found(Some(key), name, stored, decode, &take)).collect()
+    }
+
+    /// Decodes what is stored under a name: an entry, of this key where one is given. Bytes that are no entry are a miss
+    /// that is counted; the entry of another name also ends the connection.
     pub(super) fn found<T>(
         &self,
         key: Option<&[u8]>,
         name: &[u8],
-        outcome: Result<Option<&[u8]>>,
+        stored: Result<Option<Slice>>,
         decode: Decode,
         take: impl FnOnce(&Entry) -> Option<T>,
-    ) -> (Result<Option<Found<T>>>, Pairing) {
-        let stored = match outcome {
-            Ok(Some(stored)) => stored,
-            Ok(None) => return (Ok(None), Pairing::Right),
-            Err(error) => return (Err(error), Pairing::Right),
-        };
-        match decode(name, stored) {
+    ) -> Result<Option<Found<T>>> {
+        let Some(stored) = stored? else { return Ok(None) };
+        match decode(name, &stored) {
             Ok(entry) => {
                 let ours =
                     key.is_none_or(|key| entry.key.is_none_or(|kept| kept == key)) && !self.is_over(name, &entry);
                 let what = if ours { take(&entry) } else { None };
-                (Ok(what.map(|what| Found { what, tags: entry.tags })), Pairing::Right)
+                Ok(what.map(|what| Found { what, tags: entry.tags }))
             }
             Err(error) => {
                 self.counting.decode_error();
                 tracing::warn!(server = self.server, "stored bytes are no entry of their name ({error:?}): a miss");
-                let pairing = if error == DecodeError::Name { Pairing::Wrong } else { Pairing::Right };
-                (Ok(None), pairing)
+                if error == DecodeError::Name {
+                    stored.reject();
+                }
+                Ok(None)
             }
         }
     }
 }
 
-/// Places for the outcomes of so many names.
-pub(super) fn unanswered<T>(names: usize) -> Vec<Option<Result<T>>> {
-    (0..names).map(|_| None).collect()
+/// Joins what became of entries before they were sent with the outcomes of those that were.
+pub(super) fn joined<T>(prepared: Vec<Result<()>>, written: Outcomes<T>) -> impl Iterator<Item = Result<T>> {
+    let mut written = written.into_iter();
+    prepared.into_iter().map(move |it| it.and_then(|()| written.next().unwrap_or_else(|| Err(no_answer()))))
 }
 
 /// A store says that it did not store what it was to store whatever was there.
@@ -291,8 +271,8 @@ fn stored(stored: bool) -> Result<()> {
 }
 
 #[allow(clippy::unnecessary_wraps)] // What `found` takes: an entry may turn out not to be wanted.
-fn value(key: &[u8], entry: &Entry) -> Option<Value> {
-    Some(Value::keyed(key, entry.payload))
+fn value(entry: &Entry) -> Option<Value> {
+    Some(Value::from(entry.payload))
 }
 
 pub(super) fn millis(time: Duration) -> u64 {

@@ -1,9 +1,8 @@
 //! Invalidating tags: their stamps are replaced; where the store keeps an index, it counts and frees what went.
 
-use super::store::no_answer;
 use super::{Remote, Removal, Store};
 use crate::backend::Removed;
-use crate::entry::tag_hash;
+use crate::entry::{Entry, tag_hash};
 use crate::error::Result;
 
 impl<S: Store> Remote<S> {
@@ -32,16 +31,13 @@ impl<S: Store> Remote<S> {
 
     /// Those of the names that are entries that can be read, with one of the tags if there are any.
     pub(super) async fn readable<'a>(&self, names: &[&'a [u8]], tags: &[u64]) -> Result<Vec<&'a [u8]>> {
-        let mut found: Vec<_> = names.iter().map(|_| Err(no_answer())).collect();
-        let mut each = |index: usize, outcome: Result<Option<&[u8]>>| {
-            let (it, pairing) = self.found(None, names[index], outcome, S::decode_head, |entry| {
-                let wanted = tags.is_empty() || entry.tags.iter().any(|tag| tags.contains(&tag.tag));
-                wanted.then_some(())
-            });
-            found[index] = it;
-            pairing
+        let wanted = |entry: &Entry| {
+            let is_wanted = tags.is_empty() || entry.tags.iter().any(|tag| tags.contains(&tag.tag));
+            is_wanted.then_some(())
         };
-        self.store.heads(names, &mut each).await;
+        let heads = self.store.heads(names).await;
+        let found = names.iter().zip(heads).map(|(name, head)| self.found(None, name, head, S::decode_head, wanted));
+        let found = found.collect();
         let there = self.those_current(found).await.into_iter().zip(names);
         there.filter_map(|(there, name)| there.map(|there| there.map(|()| *name)).transpose()).collect()
     }

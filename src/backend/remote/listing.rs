@@ -1,7 +1,6 @@
 //! Listing and flushing: names of the store, looked at one by one, since some are over or invalidated.
 
-use super::store::no_answer;
-use super::{Part, Remote, Removal, Store};
+use super::{Part, Remote, Removal, Slice, Store};
 use crate::backend::{Page, Position, Removed, Wanted};
 use crate::byte_strings::ByteStrings;
 use crate::entry::tag_hash;
@@ -22,21 +21,18 @@ impl<S: Store> Remote<S> {
     }
 
     async fn keys_of(&self, names: &[&[u8]], wanted: Wanted<'_>) -> Result<ByteStrings> {
-        let mut found: Vec<_> = names.iter().map(|_| Err(no_answer())).collect();
         let tags: Vec<u64> = wanted.tags.iter().map(|tag| tag_hash(tag)).collect();
-        let mut each = |index: usize, outcome: Result<Option<&[u8]>>| {
-            let name = names[index];
+        let key = |(name, head): (&&[u8], Result<Option<Slice>>)| {
             let listed = self.store.key_of(&self.prefix, name);
-            let (it, pairing) = self.found(listed.as_deref(), name, outcome, S::decode_head, |entry| {
+            self.found(listed.as_deref(), name, head, S::decode_head, |entry| {
                 let tagged = tags.is_empty() || entry.tags.iter().any(|tag| tags.contains(&tag.tag));
                 // A name that is no key is a digest of the one that the entry has.
                 let key = entry.key.or(listed.as_deref()).filter(|_| tagged);
                 key.map(<[u8]>::to_vec)
-            });
-            found[index] = it;
-            pairing
+            })
         };
-        self.store.heads(names, &mut each).await;
+        let heads = self.store.heads(names).await;
+        let found = names.iter().zip(heads).map(key).collect();
         let mut keys = ByteStrings::default();
         for key in self.those_current(found).await {
             key?.iter().for_each(|key| keys.push(key));

@@ -8,13 +8,14 @@
 mod copy;
 mod counting;
 mod entries;
+pub(in crate::backend) mod executor;
 mod hints;
 mod index;
 mod lasting;
 mod listing;
-mod parts;
 mod roll_call;
 mod size;
+mod slice;
 mod store;
 mod tags;
 
@@ -26,12 +27,13 @@ use futures_util::future::Either;
 use serde_json::{Value as Json, json};
 
 use self::counting::Counting;
+pub use self::executor::Outcomes;
 use self::hints::Hints;
 pub use self::lasting::first_lifetime;
-pub use self::parts::Parts;
 pub use self::roll_call::RollCall;
 pub use self::size::{SAMPLE, Sample};
-pub use self::store::{EachBytes, EachDone, Indexed, Lasting, Missing, Pairing, Part, Removal, Store, Write};
+pub use self::slice::Slice;
+pub use self::store::{Indexed, Lasting, Missing, Part, Removal, Store, VersionedEntry, Write};
 use super::{
     Backend, Capabilities, CopiedEntry, Counters, IfPresent, Imported, NewEntry, Page, Position, Removed, Reply, Usage,
     Wanted,
@@ -76,7 +78,7 @@ impl<S: Store> Remote<S> {
     }
 
     /// Runs a step of an operation on many names, within the time there is for it: of several servers one that is silent
-    /// leaves some for the steps that follow. `None`: it is not done, and has only those outcomes that came in time.
+    /// leaves some for the steps that follow. `None`: the time is over, and the step with all that it had.
     async fn step<T>(&self, names: usize, is_last: bool, step: impl Future<Output = T>) -> Option<T> {
         // The only name has the whole time, and ends with it.
         let end = if names == 1 { None } else { caller::call_deadline() };
@@ -86,10 +88,10 @@ impl<S: Store> Remote<S> {
         if Instant::now() >= end { None } else { Until::new(end, step).await }
     }
 
-    /// The outcomes of a step; a name without one was too late.
-    fn outcomes<T>(&self, outcomes: Vec<Option<Result<T>>>, step: Option<()>) -> Vec<Result<T>> {
-        let missing = || if step.is_some() { store::no_answer() } else { self.late() };
-        outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| Err(missing()))).collect()
+    /// Runs a step whose outcomes say by themselves which names were too late: its commands end with the time.
+    async fn step_of<T>(&self, names: usize, is_last: bool, step: impl Future<Output = Outcomes<T>>) -> Outcomes<T> {
+        let outcomes = self.step(names, is_last, step).await;
+        outcomes.unwrap_or_else(|| (0..names).map(|_| Err(self.late())).collect())
     }
 
     fn late(&self) -> Error {
@@ -263,6 +265,6 @@ impl<S> Drop for Remote<S> {
 }
 
 /// The outcome of the only one.
-fn only<T>(outcomes: Vec<Result<T>>) -> Result<T> {
+fn only<T>(outcomes: impl IntoIterator<Item = Result<T>>) -> Result<T> {
     outcomes.into_iter().next().unwrap_or_else(|| Err(store::no_answer()))
 }

@@ -5,25 +5,14 @@ use std::time::{Duration, Instant};
 use serde_json::Value as Json;
 use tokio::runtime::Handle;
 
-use super::Sample;
+use super::{Outcomes, Sample, Slice};
 use crate::backend::{Capabilities, Position};
 use crate::byte_strings::ByteStrings;
 use crate::entry::{self, DecodeError, Entry};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Gets the bytes of each name, by its place in the request, in any order.
-pub type EachBytes<'a> = &'a mut (dyn FnMut(usize, Result<Option<&[u8]>>) -> Pairing + Send);
-/// Gets what became of each write: whether it was stored.
-pub type EachDone<'a> = &'a mut (dyn FnMut(usize, Result<bool>) -> Pairing + Send);
-
-/// What the one who got bytes thinks of the connection they came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pairing {
-    /// They are what was asked for, or nobody can tell.
-    Right,
-    /// They belong to another name: replies were mixed up, and the connection is not to be used again.
-    Wrong,
-}
+/// The bytes that are stored under a name, and the versions of tags.
+pub type VersionedEntry = (Option<Slice>, Vec<Option<u64>>);
 
 /// An entry in its stored form.
 #[derive(Debug, Clone)]
@@ -143,23 +132,19 @@ pub trait Store: Send + Sync + 'static {
         Ok(())
     }
 
-    /// What is stored under each name.
-    fn read<'a>(&'a self, names: &'a [&'a [u8]], each: EachBytes<'a>) -> impl Future<Output = ()> + Send;
+    /// Reads the bytes that are stored under each name.
+    fn read<'a>(&'a self, names: &'a [&'a [u8]]) -> impl Future<Output = Outcomes<Option<Slice>>> + Send;
     /// Reads what `heads` and `remove` hand on. Bytes that are damaged are no entry, wherever that can be seen.
     fn decode_head<'a>(name: &[u8], stored: &'a [u8]) -> std::result::Result<Entry<'a>, DecodeError> {
         entry::head(name, stored)
     }
-    /// At least the header of what is stored under each name; no use that counts for eviction where that can be had.
-    fn heads<'a>(&'a self, names: &'a [&'a [u8]], each: EachBytes<'a>) -> impl Future<Output = ()> + Send;
-    /// Stores entries.
-    fn write<'a>(
-        &'a self,
-        prefix: &'a str,
-        entries: &'a [Write],
-        each: EachDone<'a>,
-    ) -> impl Future<Output = ()> + Send;
-    /// Removes names; at least the header of what was there.
-    fn remove<'a>(&'a self, names: &'a [&'a [u8]], each: EachBytes<'a>) -> impl Future<Output = ()> + Send;
+    /// Reads at least the header of what is stored under each name; where that can be had, without a use that counts for
+    /// eviction.
+    fn heads<'a>(&'a self, names: &'a [&'a [u8]]) -> impl Future<Output = Outcomes<Option<Slice>>> + Send;
+    /// Stores entries; returns whether each was stored.
+    fn write<'a>(&'a self, prefix: &'a str, entries: &'a [Write]) -> impl Future<Output = Outcomes<bool>> + Send;
+    /// Removes names; returns at least the header of what was there.
+    fn remove<'a>(&'a self, names: &'a [&'a [u8]]) -> impl Future<Output = Outcomes<Option<Slice>>> + Send;
     /// Gives a name another time to live; whether it was there.
     fn expire<'a>(&'a self, name: &'a [u8], ttl: Option<Duration>) -> impl Future<Output = Result<bool>> + Send;
     /// What is left to each name, if it is there; `Some(None)`: for ever.
@@ -189,38 +174,20 @@ pub trait Store: Send + Sync + 'static {
             }
         }
     }
-    /// What is stored under a name, and the stamps of tags, read at once where the store can.
+    /// Reads what is stored under a name, and the stamps of tags, in one request.
     fn read_with_stamps<'a>(
         &'a self,
         prefix: &'a str,
         name: &'a [u8],
         tags: &'a [u64],
-        each: EachBytes<'a>,
-    ) -> impl Future<Output = Result<Vec<Option<u64>>>> + Send {
-        async move {
-            let names: [&[u8]; 1] = [name];
-            self.read(&names, each).await;
-            self.stamps(prefix, tags, Missing::Stays).await
-        }
-    }
-    /// Stores an entry, and reads the stamps of tags, at once where the store can.
+    ) -> impl Future<Output = Result<VersionedEntry>> + Send;
+    /// Stores an entry, and reads the stamps of tags, in one request.
     fn write_with_stamps<'a>(
         &'a self,
         prefix: &'a str,
         entry: &'a Write,
         tags: &'a [u64],
-    ) -> impl Future<Output = Result<Vec<Option<u64>>>> + Send {
-        async move {
-            let mut written = Err(no_answer());
-            let mut each = |_, outcome: Result<bool>| {
-                written = outcome.map(drop);
-                Pairing::Right
-            };
-            self.write(prefix, std::slice::from_ref(entry), &mut each).await;
-            written?;
-            self.stamps(prefix, tags, Missing::Stays).await
-        }
-    }
+    ) -> impl Future<Output = Result<Vec<Option<u64>>>> + Send;
     /// Makes the versions of tags last, where the store would let them expire earlier.
     fn prolong<'a>(&'a self, _prefix: &'a str, _lasting: &'a [Lasting]) -> impl Future<Output = Result<()>> + Send {
         async { Ok(()) }
