@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::names::slot;
-use super::resp::{self, Reply};
+use super::resp::{self, RespValue};
 use super::store::random;
 use crate::error::Result;
 
@@ -61,14 +61,14 @@ impl Expected {
     }
 
     /// Returns whether a reply can be the one to the command.
-    pub fn fits(self, reply: Reply<'_>) -> bool {
+    pub fn fits(self, reply: RespValue<'_>) -> bool {
         match self {
-            Self::Done => reply == Reply::Status(b"OK"),
-            Self::DoneIf => matches!(reply, Reply::Status(b"OK") | Reply::Bulk(None)),
-            Self::String => matches!(reply, Reply::Bulk(_)),
-            Self::Number | Self::Note => matches!(reply, Reply::Number(_)),
-            Self::Array => matches!(reply, Reply::Array(_)),
-            Self::Any => !matches!(reply, Reply::Error(_)),
+            Self::Done => reply == RespValue::Status(b"OK"),
+            Self::DoneIf => matches!(reply, RespValue::Status(b"OK") | RespValue::Bulk(None)),
+            Self::String => matches!(reply, RespValue::Bulk(_)),
+            Self::Number | Self::Note => matches!(reply, RespValue::Number(_)),
+            Self::Array => matches!(reply, RespValue::Array(_)),
+            Self::Any => !matches!(reply, RespValue::Error(_)),
         }
     }
 }
@@ -180,16 +180,16 @@ mod tests {
     #[test]
     fn a_reply_of_another_kind_does_not_fit() {
         let fits = |parts: &[&[u8]], reply| Expected::of(parts).fits(reply);
-        let (ok, one, none) = (Reply::Status(b"OK"), Reply::Number(1), Reply::Bulk(None));
+        let (ok, one, none) = (RespValue::Status(b"OK"), RespValue::Number(1), RespValue::Bulk(None));
         assert!(
             fits(&[b"SET", b"n", b"v"], ok) && !fits(&[b"SET", b"n", b"v"], one) && !fits(&[b"SET", b"n", b"NX"], one)
         );
         assert!(!fits(&[b"SET", b"n", b"v"], none) && fits(&[b"SET", b"n", b"v", b"NX"], none));
-        assert!(!fits(&[b"SET", b"n", b"v"], Reply::Status(b"QUEUED")));
+        assert!(!fits(&[b"SET", b"n", b"v"], RespValue::Status(b"QUEUED")));
         assert!(fits(&[b"GET", b"n"], none) && !fits(&[b"GET", b"n"], ok));
         assert!(fits(&[b"UNLINK", b"n"], one) && !fits(&[b"UNLINK", b"n"], ok));
-        assert!(fits(&[b"MGET", b"n"], Reply::Array(1)) && !fits(&[b"MGET", b"n"], none));
-        assert!(!fits(&[b"WAIT", b"1"], Reply::Error(b"ERR")));
+        assert!(fits(&[b"MGET", b"n"], RespValue::Array(1)) && !fits(&[b"MGET", b"n"], none));
+        assert!(!fits(&[b"WAIT", b"1"], RespValue::Error(b"ERR")));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 use super::names;
-use super::resp::{RepliesOf, Reply, command};
+use super::resp::{RespReader, RespValue, command};
 use super::store::RedisStore;
 use super::{refusal, topology::Topology};
 use crate::backend::remote::Removal;
@@ -71,11 +71,13 @@ async fn received(server: &Server, marker: &[u8], wanted: u32, end: Instant) -> 
     command(&mut request, &[b"SET", marker, b"1", b"PX", b"60000"]);
     command(&mut request, &[b"WAIT", wanted_text.as_bytes(), left_text.as_bytes()]);
     let bytes = apart.ask_all(&request, 2).await?;
-    let mut replies = RepliesOf(&bytes);
+    let mut replies = RespReader(&bytes);
     for reply in [replies.reply(), replies.reply()] {
         match reply.clone().next() {
-            Some(Reply::Error(text)) => return Err(refusal::error(server.name(), text)),
-            Some(Reply::Number(came)) if came < i64::from(wanted) => return Err(too_few(server.name(), came, wanted)),
+            Some(RespValue::Error(text)) => return Err(refusal::error(server.name(), text)),
+            Some(RespValue::Number(came)) if came < i64::from(wanted) => {
+                return Err(too_few(server.name(), came, wanted));
+            }
             Some(_) => {}
             None => return Err(protocol_error(server.name(), "too few replies")),
         }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::future::BoxFuture;
 
 use super::replay::Replay;
-use super::resp::{RepliesOf, Reply, RespFraming, command};
+use super::resp::{RespFraming, RespReader, RespValue, command};
 use super::{refusal, server_info};
 use crate::config::{Address, Secret};
 use crate::error::{Error, ErrorKind, Result};
@@ -236,7 +236,7 @@ impl Redis {
         let role = wanted.map(|wanted| (wanted, pipeline.push(&[b"ROLE"])));
         let replies = pipeline.send(connection).await?;
         self.cluster_policy.check(connection.server(), server_info::is_node(replies.of(server)), self.login.db)?;
-        if let Some(Reply::Error(text)) = selected.and_then(|selected| replies.of(selected).next()) {
+        if let Some(RespValue::Error(text)) = selected.and_then(|selected| replies.of(selected).next()) {
             return Err(no_database(connection.server(), self.login.db, text));
         }
         for needed in [readonly, Some(ping)].into_iter().flatten() {
@@ -255,8 +255,8 @@ impl Redis {
     }
 }
 
-fn check_role(connection: &Handshake<'_>, wanted: &[u8], mut reply: RepliesOf<'_>) -> Result<()> {
-    let role = reply.nth(1).and_then(Reply::bytes).unwrap_or_default();
+fn check_role(connection: &Handshake<'_>, wanted: &[u8], mut reply: RespReader<'_>) -> Result<()> {
+    let role = reply.nth(1).and_then(RespValue::bytes).unwrap_or_default();
     if role == wanted {
         return Ok(());
     }
@@ -294,8 +294,8 @@ impl Pipeline {
 
 impl PipelineReplies {
     /// Returns the reply of a number.
-    fn of(&self, number: u32) -> RepliesOf<'_> {
-        let mut replies = RepliesOf(&self.0);
+    fn of(&self, number: u32) -> RespReader<'_> {
+        let mut replies = RespReader(&self.0);
         for _ in 0..number {
             replies.reply();
         }
@@ -379,15 +379,15 @@ async fn raw(connection: &Handshake<'_>, parts: &[&[u8]]) -> Result<Vec<u8>> {
 /// Sends a command; returns the text of the server's error if it refuses.
 async fn ask(connection: &Handshake<'_>, parts: &[&[u8]]) -> Result<std::result::Result<(), Vec<u8>>> {
     let reply = raw(connection, parts).await?;
-    Ok(match RepliesOf(&reply).next() {
-        Some(Reply::Error(text)) => Err(text.to_vec()),
+    Ok(match RespReader(&reply).next() {
+        Some(RespValue::Error(text)) => Err(text.to_vec()),
         _ => Ok(()),
     })
 }
 
-fn accepted(connection: &Handshake<'_>, mut reply: RepliesOf<'_>) -> Result<()> {
+fn accepted(connection: &Handshake<'_>, mut reply: RespReader<'_>) -> Result<()> {
     match reply.next() {
-        Some(Reply::Error(text)) => Err(refusal::error(connection.server(), text)),
+        Some(RespValue::Error(text)) => Err(refusal::error(connection.server(), text)),
         _ => Ok(()),
     }
 }

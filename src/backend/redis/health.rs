@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::resp::{RepliesOf, Reply};
+use super::resp::{RespReader, RespValue};
 use super::scan::{ask, reply_of};
 use super::topology::Topology;
 use super::{names, refusal};
@@ -64,8 +64,8 @@ pub async fn report(topology: &Topology, prefix: &str) -> Result<Vec<Json>> {
 /// the name does not matter, since a node that redirects the client is healthy. No entry has an empty key.
 async fn serves_slots(server: &Server, prefix: &str) -> Result<()> {
     let reply = reply_of(server, &[b"GET", &names::entry(prefix, b"")]).await?;
-    match RepliesOf(&reply).next() {
-        Some(Reply::Error(text)) if text.starts_with(b"CLUSTERDOWN") => Err(refusal::error(server.name(), text)),
+    match RespReader(&reply).next() {
+        Some(RespValue::Error(text)) if text.starts_with(b"CLUSTERDOWN") => Err(refusal::error(server.name(), text)),
         _ => Ok(()),
     }
 }
@@ -91,7 +91,7 @@ pub async fn evicts_nothing(topology: &Topology) -> Result<bool> {
 }
 
 fn described(reply: &[u8]) -> Map<String, Json> {
-    let text = RepliesOf(reply).next().and_then(Reply::bytes).unwrap_or_default();
+    let text = RespReader(reply).next().and_then(RespValue::bytes).unwrap_or_default();
     let mut report = Map::new();
     for (name, value) in String::from_utf8_lossy(text).lines().filter_map(|line| line.trim_end().split_once(':')) {
         if let Some((_, known)) = TEXTS.iter().find(|known| known.0 == name) {

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::commands::{Commands, Kind};
 use super::lasting::Prolonging;
 use super::names;
-use super::resp::{RepliesOf, Reply};
+use super::resp::{RespReader, RespValue};
 use super::run::Received;
 use super::store::RedisStore;
 use crate::backend::remote::{Indexed, Lasting, Store, Write};
@@ -180,16 +180,16 @@ fn push_removal(commands: &mut Commands, index: &[u8], mark: u64) {
 /// Returns whether a look at an index found that many of its names seem to be expired.
 fn is_overdue(look: &Result<Received>, now: u64) -> bool {
     let Ok(Received::Array(elements)) = look else { return false };
-    let mark = RepliesOf(elements).filter_map(Reply::bytes).nth(1).and_then(parse);
+    let mark = RespReader(elements).filter_map(RespValue::bytes).nth(1).and_then(parse);
     mark.is_some_and(|mark| mark < first_mark(now))
 }
 
 /// Names and marks of a reply; `None` if the index holds another type.
 fn noted(received: &Received) -> Option<Vec<(Vec<u8>, u64)>> {
     let Received::Array(elements) = received else { return None };
-    let mut elements = RepliesOf(elements);
-    let Some(Reply::Array(count)) = elements.next() else { return None };
-    let parts: Vec<&[u8]> = elements.map(Reply::bytes).collect::<Option<_>>()?;
+    let mut elements = RespReader(elements);
+    let Some(RespValue::Array(count)) = elements.next() else { return None };
+    let parts: Vec<&[u8]> = elements.map(RespValue::bytes).collect::<Option<_>>()?;
     if parts.len() as u64 != count || count % 2 == 1 {
         return None;
     }

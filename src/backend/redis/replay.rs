@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::names;
 use super::record::{Record, Snapshot};
 use super::refusal::{self, Refusal};
-use super::resp::{RepliesOf, Reply, command};
+use super::resp::{RespReader, RespValue, command};
 use super::store::{REPLACED_LASTS, parse, random};
 use crate::config::OnRestart;
 use crate::error::{Error, ErrorKind, Result};
@@ -60,21 +60,21 @@ impl Pipeline {
         }
         let answered = timeout(PATIENCE, connection.ask_all(&self.bytes, self.count)).await;
         let bytes = answered.unwrap_or_else(|_| Err(silent(connection.server())))?;
-        let mut rest = RepliesOf(&bytes);
+        let mut rest = RespReader(&bytes);
         (0..self.count).map(|_| own_reply(connection.server(), rest.reply())).collect()
     }
 }
 
 /// Returns the text or number of a reply, empty if there is none; `None` if another server has the name.
-fn own_reply(server: &str, reply: RepliesOf<'_>) -> Result<Option<Vec<u8>>> {
+fn own_reply(server: &str, reply: RespReader<'_>) -> Result<Option<Vec<u8>>> {
     match reply.clone().next() {
-        Some(Reply::Error(text)) => match refusal::refusal(text) {
+        Some(RespValue::Error(text)) => match refusal::refusal(text) {
             Refusal::Moved(_) | Refusal::Ask(_) => Ok(None),
             // Neither a version nor an entry of this library.
             Refusal::WrongType => Ok(Some(b"-".to_vec())),
             _ => Err(refusal::error(server, text)),
         },
-        Some(Reply::Number(number)) => Ok(Some(number.to_string().into_bytes())),
+        Some(RespValue::Number(number)) => Ok(Some(number.to_string().into_bytes())),
         Some(reply) => Ok(Some(reply.bytes().unwrap_or_default().to_vec())),
         None => Err(protocol_error(server, "too few replies")),
     }
@@ -206,13 +206,13 @@ async fn scan(connection: &Handshake<'_>, cursor: u64, glob: &[u8]) -> Result<(V
     command(&mut request, &[b"SCAN", cursor.to_string().as_bytes(), b"MATCH", glob, b"COUNT", b"1000"]);
     let server = connection.server();
     let reply = timeout(PATIENCE, connection.ask(&request)).await.unwrap_or_else(|_| Err(silent(server)))?;
-    if let Some(Reply::Error(text)) = RepliesOf(&reply).next() {
+    if let Some(RespValue::Error(text)) = RespReader(&reply).next() {
         return Err(refusal::error(server, text));
     }
-    let mut elements = RepliesOf(&reply).skip(1);
-    let next = elements.next().and_then(Reply::bytes).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+    let mut elements = RespReader(&reply).skip(1);
+    let next = elements.next().and_then(RespValue::bytes).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
     let next = next.ok_or_else(|| protocol_error(server, "no answer to SCAN"))?;
-    Ok((elements.skip(1).filter_map(Reply::bytes).map(<[u8]>::to_vec).collect(), next))
+    Ok((elements.skip(1).filter_map(RespValue::bytes).map(<[u8]>::to_vec).collect(), next))
 }
 
 #[cold]

@@ -157,7 +157,7 @@ fn length(text: &[u8], most: u64) -> Result<Option<u64>, String> {
 
 /// A reply, or an element of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reply<'a> {
+pub enum RespValue<'a> {
     /// A status such as OK.
     Status(&'a [u8]),
     /// An error of the server.
@@ -170,7 +170,7 @@ pub enum Reply<'a> {
     Array(u64),
 }
 
-impl<'a> Reply<'a> {
+impl<'a> RespValue<'a> {
     /// Returns the bytes of a string that is not missing.
     pub fn bytes(self) -> Option<&'a [u8]> {
         match self {
@@ -183,40 +183,40 @@ impl<'a> Reply<'a> {
 
 /// Whole replies, element by element.
 #[derive(Clone, Copy)]
-pub struct RepliesOf<'a>(pub &'a [u8]);
+pub struct RespReader<'a>(pub &'a [u8]);
 
-impl<'a> Iterator for RepliesOf<'a> {
-    type Item = Reply<'a>;
+impl<'a> Iterator for RespReader<'a> {
+    type Item = RespValue<'a>;
 
     /// Returns the next element. Replies were framed before; a malformed one ends the iteration.
-    fn next(&mut self) -> Option<Reply<'a>> {
+    fn next(&mut self) -> Option<RespValue<'a>> {
         let end = memchr(b'\n', self.0)?;
         let (line, rest) = self.0.split_at(end + 1);
         let text = line.get(1..end.checked_sub(1)?)?;
         self.0 = rest;
         Some(match line[0] {
-            b'+' => Reply::Status(text),
-            b'-' => Reply::Error(text),
-            b':' => Reply::Number(number(text).ok()?),
-            b'*' => Reply::Array(length(text, MAX_ELEMENTS).ok()?.unwrap_or(0)),
-            _ => Reply::Bulk(self.string(text)?),
+            b'+' => RespValue::Status(text),
+            b'-' => RespValue::Error(text),
+            b':' => RespValue::Number(number(text).ok()?),
+            b'*' => RespValue::Array(length(text, MAX_ELEMENTS).ok()?.unwrap_or(0)),
+            _ => RespValue::Bulk(self.string(text)?),
         })
     }
 }
 
-impl<'a> RepliesOf<'a> {
+impl<'a> RespReader<'a> {
     /// Cuts off the first reply with all its elements; nothing at the end.
-    pub fn reply(&mut self) -> RepliesOf<'a> {
+    pub fn reply(&mut self) -> RespReader<'a> {
         let all = self.0;
         let mut elements = 1;
         while elements > 0 {
             match self.next() {
-                Some(Reply::Array(children)) => elements = elements - 1 + children,
+                Some(RespValue::Array(children)) => elements = elements - 1 + children,
                 Some(_) => elements -= 1,
                 None => break,
             }
         }
-        RepliesOf(&all[..all.len() - self.0.len()])
+        RespReader(&all[..all.len() - self.0.len()])
     }
 
     fn string(&mut self, text: &[u8]) -> Option<Option<&'a [u8]>> {
@@ -252,10 +252,10 @@ mod tests {
         for at_once in 1..bytes.len() + 1 {
             assert_eq!(frames(bytes, at_once).unwrap(), [5, 5, 11, 5, 19, 5, 4, 9, 6], "{at_once} at once");
         }
-        let whole: Vec<Reply> = RepliesOf(bytes).collect();
-        assert_eq!(whole[2], Reply::Bulk(Some(b"he\nlo")));
-        assert_eq!(whole[3..6], [Reply::Bulk(None), Reply::Array(2), Reply::Bulk(Some(b"a"))]);
-        assert_eq!(whole.last(), Some(&Reply::Bulk(Some(b""))));
+        let whole: Vec<RespValue> = RespReader(bytes).collect();
+        assert_eq!(whole[2], RespValue::Bulk(Some(b"he\nlo")));
+        assert_eq!(whole[3..6], [RespValue::Bulk(None), RespValue::Array(2), RespValue::Bulk(Some(b"a"))]);
+        assert_eq!(whole.last(), Some(&RespValue::Bulk(Some(b""))));
     }
 
     #[test]
@@ -286,9 +286,9 @@ mod tests {
             at_once in 1..20usize,
         ) {
             if let Ok(replies) = receive_in_pieces(Box::new(RespFraming::new(1000)), &bytes, at_once) {
-                replies.iter().for_each(|reply| assert!(!RepliesOf(reply).reply().0.is_empty()));
+                replies.iter().for_each(|reply| assert!(!RespReader(reply).reply().0.is_empty()));
             }
-            RepliesOf(&bytes).for_each(drop);
+            RespReader(&bytes).for_each(drop);
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::commands::{Commands, Expected, Kind};
 use super::refusal::{self, Refusal};
-use super::resp::{self, RepliesOf, Reply};
+use super::resp::{self, RespReader, RespValue};
 use super::topology::Topology;
 use crate::backend::remote::Slice;
 use crate::backend::remote::executor::{
@@ -90,20 +90,20 @@ impl Call<'_> {
 
     /// Returns what a command received. WRONGTYPE is a reply to a command that takes it: bytes that are not the
     /// library's are there to be read, and nothing was written.
-    fn received(&self, index: usize, reply: RepliesOf, replies: &Arc<RawReplies>) -> Option<Received> {
+    fn received(&self, index: usize, reply: RespReader, replies: &Arc<RawReplies>) -> Option<Received> {
         let expected = self.commands.expected(index);
         let first = reply.clone().next()?;
-        if let Reply::Error(text) = first {
+        if let RespValue::Error(text) = first {
             let is_foreign = refusal::refusal(text) == Refusal::WrongType && expected.takes_other_types();
             let empty = || Received::Bulk(Some(Slice::of(replies, b"")));
             let foreign = || if expected == Expected::String { empty() } else { Received::WrongType };
             return is_foreign.then(foreign);
         }
         expected.fits(first).then(|| match first {
-            Reply::Number(number) => Received::Number(number),
-            Reply::Bulk(string) => Received::Bulk(string.map(|string| Slice::of(replies, string))),
-            Reply::Array(_) => Received::Array(Slice::of(replies, reply.0)),
-            Reply::Status(_) | Reply::Error(_) => Received::Done,
+            RespValue::Number(number) => Received::Number(number),
+            RespValue::Bulk(string) => Received::Bulk(string.map(|string| Slice::of(replies, string))),
+            RespValue::Array(_) => Received::Array(Slice::of(replies, reply.0)),
+            RespValue::Status(_) | RespValue::Error(_) => Received::Done,
         })
     }
 
@@ -112,11 +112,11 @@ impl Call<'_> {
         &self,
         classified: &mut Classified<Self>,
         server: &Arc<Server>,
-        reply: RepliesOf,
+        reply: RespReader,
         from: &RawReplies,
     ) {
         match reply.clone().next() {
-            Some(Reply::Error(text)) => self.classify_error(classified, server, text),
+            Some(RespValue::Error(text)) => self.classify_error(classified, server, text),
             other => {
                 let what = if other.is_some() { "a reply to another command" } else { "too few replies" };
                 let error = protocol_error(server.name(), what);
@@ -211,7 +211,7 @@ impl Protocol for Call<'_> {
 
     fn classify(&self, group: &Group<Self>, replies: RawReplies) -> Classified<Self> {
         let replies = Arc::new(replies);
-        let mut rest = RepliesOf(&replies.bytes);
+        let mut rest = RespReader(&replies.bytes);
         let mut classified = Classified::new(group.commands(self).len());
         for command in group.commands(self) {
             if command.target.is_some_and(|target| target.is_asking) {

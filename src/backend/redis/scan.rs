@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::commands::Kind;
 use super::names;
-use super::resp::{RepliesOf, Reply, command};
+use super::resp::{RespReader, RespValue, command};
 use super::store::RedisStore;
 use crate::backend::remote::{SAMPLE, Sample};
 use crate::backoff::Backoff;
@@ -28,19 +28,19 @@ async fn scan(server: &Server, cursor: u64, glob: &[u8], process: Option<u64>) -
     let mut request = Vec::new();
     command(&mut request, &[b"SCAN", cursor.to_string().as_bytes(), b"MATCH", glob, b"COUNT", COUNT]);
     let replies = replies_of(server, &request, 1, process).await?;
-    let (listed, next) = names_of(server, RepliesOf(&replies.bytes))?;
+    let (listed, next) = names_of(server, RespReader(&replies.bytes))?;
     Ok((listed, next, replies.connection.identity().process))
 }
 
 /// The names in a reply to SCAN, and the next cursor.
-pub fn names_of(server: &Server, mut reply: RepliesOf<'_>) -> Result<(ByteStrings, u64)> {
-    if let Some(Reply::Error(text)) = reply.next() {
+pub fn names_of(server: &Server, mut reply: RespReader<'_>) -> Result<(ByteStrings, u64)> {
+    if let Some(RespValue::Error(text)) = reply.next() {
         return Err(super::refusal::error(server.name(), text));
     }
-    let cursor = reply.next().and_then(Reply::bytes).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+    let cursor = reply.next().and_then(RespValue::bytes).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
     let cursor = cursor.ok_or_else(|| protocol_error(server.name(), "no answer to SCAN"))?;
     let mut listed = ByteStrings::default();
-    reply.skip(1).filter_map(Reply::bytes).for_each(|name| listed.push(name));
+    reply.skip(1).filter_map(RespValue::bytes).for_each(|name| listed.push(name));
     Ok((listed, cursor))
 }
 
@@ -79,8 +79,8 @@ pub async fn replies_of(server: &Server, request: &[u8], replies: u32, process: 
 }
 
 fn accepted(server: &Server, reply: Vec<u8>) -> Result<Vec<u8>> {
-    match RepliesOf(&reply).next() {
-        Some(Reply::Error(text)) => Err(super::refusal::error(server.name(), text)),
+    match RespReader(&reply).next() {
+        Some(RespValue::Error(text)) => Err(super::refusal::error(server.name(), text)),
         _ => Ok(reply),
     }
 }
@@ -146,8 +146,8 @@ async fn scale(server: &Server, listed: usize, sampled: usize, looked_at_all: bo
 async fn share_not_seen(server: &Server) -> Result<f64> {
     let reply = ask(server, &[b"DBSIZE"]).await?;
     let looked_at = (SAMPLED_PAGES * 1000) as f64;
-    Ok(match RepliesOf(&reply).next() {
-        Some(Reply::Number(names)) => (names as f64 / looked_at).max(1.0),
+    Ok(match RespReader(&reply).next() {
+        Some(RespValue::Number(names)) => (names as f64 / looked_at).max(1.0),
         _ => 1.0,
     })
 }

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 
 use super::handshake::{ClusterPolicy, Endpoint, Login, Redis, Resolver, Role};
-use super::resp::{RepliesOf, Reply, command};
+use super::resp::{RespReader, RespValue, command};
 use crate::config::{Address, ConnectionConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Tls, ask_once};
@@ -151,16 +151,16 @@ fn silent(address: &Address) -> Error {
 
 /// Reads the address of the primary.
 fn primary(reply: &[u8]) -> Option<Address> {
-    let mut parts = RepliesOf(reply).skip(1).filter_map(Reply::bytes);
+    let mut parts = RespReader(reply).skip(1).filter_map(RespValue::bytes);
     address(parts.next()?, parts.next()?)
 }
 
 /// Reads the address of any replica that the sentinel finds healthy: each is a list of names and values.
 fn replica(reply: &[u8]) -> Option<Address> {
-    let mut replies = RepliesOf(reply);
-    let Some(Reply::Array(count)) = replies.next() else { return None };
+    let mut replies = RespReader(reply);
+    let Some(RespValue::Array(count)) = replies.next() else { return None };
     (0..count).find_map(|_| {
-        let Some(Reply::Array(fields)) = replies.next() else { return None };
+        let Some(RespValue::Array(fields)) = replies.next() else { return None };
         let fields: Vec<&[u8]> = replies
             .by_ref()
             .take(usize::try_from(fields).ok()?)

@@ -2,24 +2,24 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use super::resp::{RepliesOf, Reply};
+use super::resp::{RespReader, RespValue};
 use crate::entry::fingerprint;
 use crate::net::Identity;
 
 /// Returns the fields of an INFO reply; none if the server refused it.
-pub fn fields(reply: RepliesOf<'_>) -> impl Iterator<Item = (&str, &str)> {
-    let text = reply.into_iter().next().and_then(Reply::bytes).unwrap_or_default();
+pub fn fields(reply: RespReader<'_>) -> impl Iterator<Item = (&str, &str)> {
+    let text = reply.into_iter().next().and_then(RespValue::bytes).unwrap_or_default();
     let lines = text.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
     lines.filter_map(|line| line.trim_end().split_once(':'))
 }
 
-fn field<'a>(reply: RepliesOf<'a>, name: &str) -> Option<&'a str> {
+fn field<'a>(reply: RespReader<'a>, name: &str) -> Option<&'a str> {
     fields(reply).find_map(|(known, value)| (known == name).then_some(value))
 }
 
 /// Returns the identity of the process that answers, by `INFO server` and `INFO replication`. If the server does not
 /// report it, or the user may not ask, each connection counts as one to another process.
-pub fn identity(server: RepliesOf<'_>, replication: RepliesOf<'_>) -> Identity {
+pub fn identity(server: RespReader<'_>, replication: RespReader<'_>) -> Identity {
     let hash = |value: Option<&str>| value.filter(|it| is_random(it)).map(|it| fingerprint(it.as_bytes()));
     let (process, history) = (hash(field(server, "run_id")), hash(field(replication, "master_replid")));
     let reported = process.is_some() && history.is_some();
@@ -27,7 +27,7 @@ pub fn identity(server: RepliesOf<'_>, replication: RepliesOf<'_>) -> Identity {
 }
 
 /// Returns whether the server is a node of a cluster, by `INFO server`; false if the reply does not say.
-pub fn is_node(server: RepliesOf<'_>) -> bool {
+pub fn is_node(server: RespReader<'_>) -> bool {
     ["redis_mode", "server_mode"].iter().any(|name| field(server, name) == Some("cluster"))
 }
 
@@ -49,7 +49,7 @@ mod tests {
     }
 
     fn identified(server: &str, replication: &str) -> Identity {
-        identity(RepliesOf(&reply(server)), RepliesOf(&reply(replication)))
+        identity(RespReader(&reply(server)), RespReader(&reply(replication)))
     }
 
     const RUN: &str = "# Server\r\nredis_version:7.0.15\r\nrun_id:0e4abfe1ea2f2b0ba67a7d8cc1e0f09d6cd1d5cb\r\n";
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_server_that_does_not_say_is_another_each_time() {
-        let refused = || identity(RepliesOf(b"-NOPERM no\r\n"), RepliesOf(b"+OK\r\n"));
+        let refused = || identity(RespReader(b"-NOPERM no\r\n"), RespReader(b"+OK\r\n"));
         assert!(!refused().reported);
         assert_ne!(refused().process, refused().process);
         assert_ne!(refused().history, refused().history);

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use super::commands::{Commands, Kind};
 use super::lasting::KnownWay;
 use super::record::Record;
-use super::resp::{RepliesOf, Reply};
+use super::resp::{RespReader, RespValue};
 use super::run::{Policy, Received, run, unexpected};
 use super::topology::Topology;
 use super::{health, names, refusal, scan, walk};
@@ -119,13 +119,13 @@ impl RedisStore {
     /// Adds the elements of an array, which has to have one for each name.
     fn push_elements(&self, values: &mut Outcomes<Option<Slice>>, array: &Received, names: usize) {
         let Received::Array(array) = array else { return values.extend((0..names).map(|_| Err(unexpected()))) };
-        let mut elements = RepliesOf(array);
-        let mut is_whole = elements.next() == Some(Reply::Array(names as u64));
+        let mut elements = RespReader(array);
+        let mut is_whole = elements.next() == Some(RespValue::Array(names as u64));
         for _ in 0..names {
             values.push(match elements.next().filter(|_| is_whole) {
-                Some(Reply::Bulk(value)) => Ok(value.map(|value| array.slice(value))),
+                Some(RespValue::Bulk(value)) => Ok(value.map(|value| array.slice(value))),
                 // From a proxy: MGET itself has none for a single name.
-                Some(Reply::Error(text)) => Err(refusal::error(&self.route.name(), text)),
+                Some(RespValue::Error(text)) => Err(refusal::error(&self.route.name(), text)),
                 _ => {
                     is_whole = false;
                     Err(unexpected())

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use super::names;
-use super::resp::{RepliesOf, Reply, command};
+use super::resp::{RespReader, RespValue, command};
 use super::scan::{COUNT, names_of, replies_of};
 use super::topology::{Layout, Topology};
 use crate::backend::remote::Part;
@@ -127,9 +127,9 @@ async fn first(server: &Server, at: &mut Position, glob: &[u8]) -> Result<ByteSt
     command(&mut request, &[b"DBSIZE"]);
     command(&mut request, &[b"SCAN", b"0", b"MATCH", glob, b"COUNT", COUNT]);
     let replies = replies_of(server, &request, 2, None).await?;
-    let mut rest = RepliesOf(&replies.bytes);
+    let mut rest = RespReader(&replies.bytes);
     let pages = match rest.reply().next() {
-        Some(Reply::Number(names)) => u32::try_from(SPARE_PAGES + u64::try_from(names).unwrap_or(0) / 250).ok(),
+        Some(RespValue::Number(names)) => u32::try_from(SPARE_PAGES + u64::try_from(names).unwrap_or(0) / 250).ok(),
         _ => None,
     };
     let (names, cursor) = names_of(server, rest.reply())?;
@@ -144,7 +144,7 @@ async fn next(server: &Server, at: &Position, glob: &[u8]) -> Result<(ByteString
     let mut request = Vec::new();
     command(&mut request, &[b"SCAN", at.offset.to_string().as_bytes(), b"MATCH", glob, b"COUNT", COUNT]);
     let replies = replies_of(server, &request, 1, Some(at.epoch.process)).await?;
-    let (names, cursor) = names_of(server, RepliesOf(&replies.bytes))?;
+    let (names, cursor) = names_of(server, RespReader(&replies.bytes))?;
     Ok((names, cursor, replies.connection.identity().process))
 }
 

@@ -1,7 +1,7 @@
 //! The slots and the nodes of a cluster, as nodes report them: the replies to CLUSTER SLOTS and to CLUSTER NODES.
 //! <https://redis.io/docs/latest/commands/cluster-nodes>
 
-use crate::backend::redis::resp::{RepliesOf, Reply};
+use crate::backend::redis::resp::{RespReader, RespValue};
 use crate::config::Address;
 
 /// The number of slots of every cluster.
@@ -18,13 +18,13 @@ pub struct Range {
 
 /// Reads the reply to CLUSTER SLOTS; `None` if it is not one.
 pub fn ranges(reply: &[u8]) -> Option<Vec<Range>> {
-    let mut replies = RepliesOf(reply);
-    let Some(Reply::Array(count)) = replies.next() else { return None };
+    let mut replies = RespReader(reply);
+    let Some(RespValue::Array(count)) = replies.next() else { return None };
     (0..count).map(|_| range(&mut replies)).collect()
 }
 
-fn range(replies: &mut RepliesOf) -> Option<Range> {
-    let Some(Reply::Array(fields @ 3..)) = replies.next() else { return None };
+fn range(replies: &mut RespReader) -> Option<Range> {
+    let Some(RespValue::Array(fields @ 3..)) = replies.next() else { return None };
     let (first, last) = (number(replies)?, number(replies)?);
     if usize::from(last) >= SLOTS || first > last {
         return None;
@@ -34,8 +34,8 @@ fn range(replies: &mut RepliesOf) -> Option<Range> {
 }
 
 /// Reads host, port, and the fields that later versions add: an id, and other names of the node.
-fn node(replies: &mut RepliesOf) -> Option<(String, u16)> {
-    let Some(Reply::Array(fields @ 2..)) = replies.next() else { return None };
+fn node(replies: &mut RespReader) -> Option<(String, u16)> {
+    let Some(RespValue::Array(fields @ 2..)) = replies.next() else { return None };
     let host = text(replies.next()?);
     let port = number(replies)?;
     let mut others = Vec::new();
@@ -56,8 +56,8 @@ fn named(others: &[(String, String)]) -> String {
 }
 
 /// Reads names and values, one after another.
-fn names(replies: &mut RepliesOf) -> Option<Vec<(String, String)>> {
-    let Reply::Array(count) = replies.next()? else { return Some(Vec::new()) };
+fn names(replies: &mut RespReader) -> Option<Vec<(String, String)>> {
+    let RespValue::Array(count) = replies.next()? else { return Some(Vec::new()) };
     let pairs = (0..count / 2).map(|_| Some((text(replies.next()?), text(replies.next()?)))).collect();
     if count % 2 == 1 {
         skip(replies)?;
@@ -65,20 +65,20 @@ fn names(replies: &mut RepliesOf) -> Option<Vec<(String, String)>> {
     pairs
 }
 
-fn text(reply: Reply<'_>) -> String {
+fn text(reply: RespValue<'_>) -> String {
     String::from_utf8_lossy(reply.bytes().unwrap_or_default()).into_owned()
 }
 
-fn skip(replies: &mut RepliesOf) -> Option<()> {
+fn skip(replies: &mut RespReader) -> Option<()> {
     match replies.next()? {
-        Reply::Array(count) => (0..count).try_for_each(|_| skip(replies)),
+        RespValue::Array(count) => (0..count).try_for_each(|_| skip(replies)),
         _ => Some(()),
     }
 }
 
-fn number(replies: &mut RepliesOf) -> Option<u16> {
+fn number(replies: &mut RespReader) -> Option<u16> {
     match replies.next()? {
-        Reply::Number(number) => u16::try_from(number).ok(),
+        RespValue::Number(number) => u16::try_from(number).ok(),
         _ => None,
     }
 }

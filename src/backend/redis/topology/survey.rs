@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::cluster::{Cluster, Layout};
 use super::slots::{Node, SLOTS, nodes};
 use crate::backend::redis::refusal;
-use crate::backend::redis::resp::{RepliesOf, Reply, command};
+use crate::backend::redis::resp::{RespReader, RespValue, command};
 use crate::backend::redis::scan::reply_of;
 use crate::caller;
 use crate::entry::fingerprint;
@@ -193,9 +193,9 @@ impl Survey {
 
 /// Reads the nodes of a reply; `None` if the user may not ask.
 fn read(server: &Server, reply: &[u8]) -> Result<Option<Vec<Node>>> {
-    match RepliesOf(reply).next() {
-        Some(Reply::Error(text)) if text.starts_with(b"NOPERM") || text.starts_with(b"ERR unknown") => Ok(None),
-        Some(Reply::Error(text)) => Err(refusal::error(server.name(), text)),
+    match RespReader(reply).next() {
+        Some(RespValue::Error(text)) if text.starts_with(b"NOPERM") || text.starts_with(b"ERR unknown") => Ok(None),
+        Some(RespValue::Error(text)) => Err(refusal::error(server.name(), text)),
         Some(reply) => {
             let read = reply.bytes().and_then(nodes);
             read.map(Some).ok_or_else(|| protocol_error(server.name(), "no answer to CLUSTER NODES"))
