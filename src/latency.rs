@@ -1,6 +1,7 @@
 //! How long operations take: a histogram each, filled from a sample of the calls.
 
 use std::cell::Cell;
+use std::convert::identity;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -8,7 +9,8 @@ use std::time::{Duration, Instant};
 use futures_util::future::Either;
 use serde_json::{Value as Json, json};
 
-use crate::backend::Reply;
+use crate::backend::{OpFuture, done, pending};
+use crate::error::Result;
 
 /// One call in so many is timed, on average, where a call takes less than the clock would.
 pub const SAMPLE: u32 = 64;
@@ -89,7 +91,7 @@ impl Default for Latencies {
 impl Latencies {
     /// Runs a short operation; one in a few is timed.
     #[inline(always)]
-    pub fn sample<'a, T>(&'a self, operation: Operation, run: impl FnOnce() -> Reply<'a, T>) -> Reply<'a, T>
+    pub fn sample<'a, T>(&'a self, operation: Operation, run: impl FnOnce() -> OpFuture<'a, T>) -> OpFuture<'a, T>
     where
         T: Send + 'a,
     {
@@ -103,18 +105,31 @@ impl Latencies {
     }
 
     #[cold]
-    fn timed<'a, T>(&'a self, operation: Operation, run: impl FnOnce() -> Reply<'a, T>) -> Reply<'a, T>
+    fn timed<'a, T>(&'a self, operation: Operation, run: impl FnOnce() -> OpFuture<'a, T>) -> OpFuture<'a, T>
     where
         T: Send + 'a,
     {
         UNTIMED.set(gap());
+        self.always(operation, run, identity)
+    }
+
+    /// Runs an operation, times it, and hands its outcome through `finish`.
+    pub fn always<'a, T>(
+        &'a self,
+        operation: Operation,
+        run: impl FnOnce() -> OpFuture<'a, T>,
+        finish: impl FnOnce(Result<T>) -> Result<T> + Send + 'a,
+    ) -> OpFuture<'a, T>
+    where
+        T: Send + 'a,
+    {
         let started = Instant::now();
         match run() {
-            Either::Left(answer) => {
+            Either::Left(outcome) => {
                 self.record(operation, started.elapsed());
-                Either::Left(answer)
+                done(finish(outcome.into_inner()))
             }
-            Either::Right(answer) => Either::Right(Box::pin(self.time_from(started, operation, answer))),
+            Either::Right(outcome) => pending(async move { finish(self.time_from(started, operation, outcome).await) }),
         }
     }
 

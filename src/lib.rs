@@ -30,6 +30,7 @@ pub mod latency;
 mod layer;
 mod log;
 pub mod net;
+pub mod operation;
 mod parker;
 pub mod queue;
 pub mod runtime;

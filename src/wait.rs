@@ -5,13 +5,13 @@ use std::task::Poll;
 
 use futures_util::future::Either;
 
-use crate::backend::Reply;
+use crate::backend::OpFuture;
 use crate::caller;
 use crate::error::Result;
 
 /// The answer of a backend: at once where it is there.
 #[inline]
-pub fn answer<T>(reply: Reply<'_, T>) -> Result<T> {
+pub fn answer<T>(reply: OpFuture<'_, T>) -> Result<T> {
     match reply {
         Either::Left(ready) => ready.into_inner(),
         Either::Right(on_its_way) => block(pin!(on_its_way)),

@@ -2,16 +2,16 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::Instant;
 
-use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Either, join_all};
+use futures_util::future::{BoxFuture, join_all};
+use futures_util::{FutureExt, TryFutureExt};
 use tokio::sync::Semaphore;
 
 use super::memory::Memory;
 use super::{
-    Backend, Capabilities, CopiedEntry, Counters, IfPresent, Imported, NewEntry, Page, Position, Removed, Reply, Usage,
-    Wanted, done,
+    Activity, Backend, CopiedEntry, IfPresent, Imported, Info, KeyFilter, NewEntry, OpFuture, Operation, Outcome, Page,
+    ScanCursor, done, pending,
 };
 use crate::config::{BackendConfig, Config};
 use crate::entry::TagStamp;
@@ -51,7 +51,7 @@ impl Double {
     }
 
     /// What a call answers while nothing is wrong.
-    fn unless_down<'a, T: Send + 'a>(&self, reply: Reply<'a, T>) -> Reply<'a, T> {
+    fn unless_down<'a, T: Send + 'a>(&self, reply: OpFuture<'a, T>) -> OpFuture<'a, T> {
         match *self.down.lock().unwrap() {
             Some(kind) => done(Err(Error::new(kind, "the double is down"))),
             None => reply,
@@ -113,88 +113,64 @@ impl Gate {
 }
 
 impl Backend for Double {
-    fn name(&self) -> &'static str {
-        "double"
+    fn info(&self) -> Info {
+        Info { name: "double", answers_at_once: self.at_once, is_one_server: self.one_server, ..self.memory.info() }
     }
-    fn capabilities(&self) -> Capabilities {
-        self.memory.capabilities()
-    }
-    fn answers_at_once(&self) -> bool {
-        self.at_once
-    }
-    fn is_one_server(&self) -> bool {
-        self.one_server
-    }
-    fn get<'a>(&'a self, key: &'a [u8]) -> Reply<'a, Option<Value>> {
+
+    fn get<'a>(&'a self, key: &'a [u8]) -> OpFuture<'a, Option<Value>> {
         let first = (self.get)(key);
-        self.unless_down(Either::Right(Box::pin(async move {
+        self.unless_down(pending(async move {
             match first.await {
                 Some(answer) => answer,
                 None => self.memory.get(key).await,
             }
-        })))
+        }))
     }
-    fn get_many<'a>(&'a self, keys: &'a [&'a [u8]]) -> Reply<'a, Vec<Result<Option<Value>>>> {
-        let each = keys.iter().map(|key| self.get(key));
-        self.unless_down(Either::Right(Box::pin(join_all(each).map(Ok))))
-    }
-    fn set<'a>(&'a self, entry: NewEntry<'a>) -> Reply<'a, ()> {
+
+    fn set<'a>(&'a self, entry: NewEntry<'a>) -> OpFuture<'a, ()> {
         self.unless_down(self.memory.set(entry))
     }
-    fn set_many<'a>(&'a self, entries: &'a [NewEntry<'a>]) -> Reply<'a, Vec<Result<()>>> {
-        self.unless_down(self.memory.set_many(entries))
+
+    fn call<'a>(&'a self, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
+        self.unless_down(match operation {
+            Operation::Get { key } => pending(self.get(key).map_ok(Outcome::found)),
+            Operation::GetMany { keys } => {
+                pending(join_all(keys.iter().map(|key| self.get(key))).map(|values| Ok(Outcome::Values(values))))
+            }
+            other => self.memory.call(other),
+        })
     }
-    fn delete<'a>(&'a self, key: &'a [u8]) -> Reply<'a, bool> {
-        self.unless_down(self.memory.delete(key))
+
+    fn scan<'a>(&'a self, filter: KeyFilter<'a>, from: ScanCursor, limit: usize) -> OpFuture<'a, Page> {
+        self.unless_down(self.memory.scan(filter, from, limit))
     }
-    fn delete_many<'a>(&'a self, keys: &'a [&'a [u8]]) -> Reply<'a, Vec<Result<bool>>> {
-        self.unless_down(self.memory.delete_many(keys))
-    }
-    fn exists<'a>(&'a self, key: &'a [u8]) -> Reply<'a, bool> {
-        self.unless_down(self.memory.exists(key))
-    }
-    fn expire<'a>(&'a self, key: &'a [u8], ttl: Option<Duration>) -> Reply<'a, bool> {
-        self.unless_down(self.memory.expire(key, ttl))
-    }
-    fn ttl<'a>(&'a self, key: &'a [u8]) -> Reply<'a, Option<Option<Duration>>> {
-        self.unless_down(self.memory.ttl(key))
-    }
-    fn invalidate_tags<'a>(&'a self, tags: &'a [&'a [u8]], count: bool) -> Reply<'a, Removed> {
-        self.unless_down(self.memory.invalidate_tags(tags, count))
-    }
-    fn flush(&self, count: bool) -> Reply<'_, Removed> {
-        self.unless_down(self.memory.flush(count))
-    }
-    fn scan<'a>(&'a self, wanted: Wanted<'a>, from: Position, limit: usize) -> Reply<'a, Page> {
-        self.unless_down(self.memory.scan(wanted, from, limit))
-    }
-    fn export<'a>(&'a self, keys: &'a [&'a [u8]]) -> Reply<'a, Vec<Result<Option<CopiedEntry>>>> {
+
+    fn export<'a>(&'a self, keys: &'a [&'a [u8]]) -> OpFuture<'a, Vec<Result<Option<CopiedEntry>>>> {
         self.unless_down(self.memory.export(keys))
     }
-    fn tag_versions<'a>(&'a self, tags: &'a [u64]) -> Reply<'a, Vec<TagStamp>> {
-        self.unless_down(self.memory.tag_versions(tags))
-    }
-    fn invalidate_hashes<'a>(&'a self, tags: &'a [u64]) -> Reply<'a, ()> {
-        self.unless_down(self.memory.invalidate_hashes(tags))
-    }
+
     fn import<'a>(
         &'a self,
         entries: &'a [CopiedEntry],
         versions: &'a [TagStamp],
         if_present: IfPresent,
-    ) -> Reply<'a, Vec<Result<Imported>>> {
+    ) -> OpFuture<'a, Vec<Result<Imported>>> {
         self.unless_down(self.memory.import(entries, versions, if_present))
     }
-    fn usage(&self) -> Reply<'_, Usage> {
-        self.unless_down(self.memory.usage())
+
+    fn tag_versions<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, Vec<TagStamp>> {
+        self.unless_down(self.memory.tag_versions(tags))
     }
-    fn ping(&self) -> Reply<'_, ()> {
-        self.unless_down(self.memory.ping())
+
+    fn invalidate_hashes<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, ()> {
+        self.unless_down(self.memory.invalidate_hashes(tags))
     }
-    fn counters(&self) -> Counters {
-        self.memory.counters()
+
+    fn activity(&self) -> Activity {
+        self.memory.activity()
     }
-    fn close(&self, deadline: std::time::Instant) -> Reply<'_, ()> {
+
+    fn close(&self, deadline: Instant) -> OpFuture<'_, ()> {
         self.memory.close(deadline)
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
 
-use super::Reply;
+use super::{OpFuture, Outcome};
 use crate::error::Error;
 
 /// Whether a backend can serve.
@@ -72,10 +72,10 @@ impl Health {
     }
 
     /// That of a backend which is asked for one sign of life.
-    pub async fn of_ping(ping: Reply<'_, ()>, details: Json) -> Self {
+    pub async fn of_ping(ping: OpFuture<'_, Outcome>, details: Json) -> Self {
         let asked = Instant::now();
         match ping.await {
-            Ok(()) => Self { status: Status::Healthy, reasons: Vec::new(), ping: Some(asked.elapsed()), details },
+            Ok(_) => Self { status: Status::Healthy, reasons: Vec::new(), ping: Some(asked.elapsed()), details },
             Err(error) => Self::unhealthy(&error, details),
         }
     }
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn without_servers_a_ping_decides() {
         assert!(!tells_of_servers(&Json::Null) && !tells_of_servers(&json!({"servers": []})));
-        let well = Health::of_ping(done(Ok(())), Json::Null).now_or_never().unwrap();
+        let well = Health::of_ping(done(Ok(Outcome::Done)), Json::Null).now_or_never().unwrap();
         assert_eq!((well.status, well.reasons.len(), well.ping.is_some()), (Status::Healthy, 0, true));
         let error = Error::new(ErrorKind::Connect, "a:1: refused");
         let ill = Health::of_ping(done(Err(error)), Json::Null).now_or_never().unwrap();

@@ -20,15 +20,21 @@ use crate::byte_strings::ByteStrings;
 use crate::config::{BackendConfig, Config};
 use crate::entry::TagStamp;
 use crate::error::{Error, ErrorKind, Result};
+pub use crate::operation::{NewEntry, Operation, Outcome, Removed, Usage};
 use crate::value::Value;
 
-/// An answer that is ready (memory: no allocation, no runtime) or on its way.
-pub type Reply<'a, T> = Either<Ready<Result<T>>, BoxFuture<'a, Result<T>>>;
+/// The future of an operation: ready (memory: no allocation, no runtime) or under way.
+pub type OpFuture<'a, T> = Either<Ready<Result<T>>, BoxFuture<'a, Result<T>>>;
 
-/// An answer that is there already.
+/// Returns the future of an operation that is done.
 #[inline]
-pub fn done<'a, T>(answer: Result<T>) -> Reply<'a, T> {
-    Either::Left(ready(answer))
+pub fn done<'a, T>(outcome: Result<T>) -> OpFuture<'a, T> {
+    Either::Left(ready(outcome))
+}
+
+/// Returns the future of an operation that is under way.
+pub fn pending<'a, T>(outcome: impl Future<Output = Result<T>> + Send + 'a) -> OpFuture<'a, T> {
+    Either::Right(Box::pin(outcome))
 }
 
 /// What a backend can do beyond the basics.
@@ -45,19 +51,19 @@ pub struct Capabilities {
     pub size: bool,
 }
 
-/// How many entries went; `None` where nobody counted, or nobody can know.
-pub type Removed = Option<u64>;
-
-/// Where a listing goes on: a part of the store (a shard, a node), and a position in it.
+/// The point at which a listing continues: a part of the store (a shard, a node), and an offset in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Position {
-    /// Which part.
+pub struct ScanCursor {
+    /// The part.
     pub part: u32,
-    /// Where in it; its meaning is the backend's.
+    /// The offset in the part; its meaning is the backend's.
     pub offset: u64,
-    /// The epoch for which both are valid; the default if a backend's positions are always valid.
+    /// The epoch for which both are valid; the default if a backend's cursors are always valid.
     pub epoch: Epoch,
 }
+
+/// The former name of a `ScanCursor`.
+pub type Position = ScanCursor;
 
 /// The state of the servers for which a position is valid. If it has changed, a part of the listing or all of it
 /// restarts.
@@ -75,33 +81,25 @@ pub struct Epoch {
     pub repeated: bool,
 }
 
-/// Which keys a listing wants. A backend may return more; the cache looks again.
+/// The keys that a listing returns.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Wanted<'a> {
-    /// The bytes each key begins with.
+pub struct KeyFilter<'a> {
+    /// The bytes that each key begins with. A backend may return other keys too; the cache filters again.
     pub literal_prefix: &'a [u8],
-    /// At least one of these tags; none: no matter which. Exact, never more.
+    /// Tags of which each entry has at least one; if empty, any entry. A backend returns no others.
     pub tags: &'a [&'a [u8]],
 }
+
+/// The former name of a `KeyFilter`.
+pub type Wanted<'a> = KeyFilter<'a>;
 
 /// Some keys of a listing.
 #[derive(Default)]
 pub struct Page {
     /// The keys; a page may be empty before the end.
     pub keys: ByteStrings,
-    /// Where it goes on; `None` at the end.
-    pub next: Option<Position>,
-}
-
-/// What a cache holds now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Usage {
-    /// Entries that can be read: as many as a listing returns.
-    pub keys: u64,
-    /// Bytes they take.
-    pub bytes: u64,
-    /// Both are estimates.
-    pub estimated: bool,
+    /// The point at which the listing continues; `None` at the end.
+    pub next: Option<ScanCursor>,
 }
 
 /// What happened since the backend was opened.
@@ -136,19 +134,6 @@ impl std::ops::AddAssign for Counters {
         self.decode_errors += other.decode_errors;
         self.reconnects += other.reconnects;
     }
-}
-
-/// An entry to be stored.
-#[derive(Debug, Clone, Copy)]
-pub struct NewEntry<'a> {
-    /// The user's key.
-    pub key: &'a [u8],
-    /// The user's value.
-    pub value: &'a [u8],
-    /// How long it lives; `None` for ever.
-    pub ttl: Option<Duration>,
-    /// The tags it replaces the old ones with.
-    pub tags: &'a [&'a [u8]],
 }
 
 /// An entry as it goes from one backend to another: its tags are known by their hashes, in every backend the same.
@@ -203,9 +188,9 @@ pub enum Imported {
     Refused,
 }
 
-/// A page of a listing, or why there is none.
-pub async fn page<B: Backend + ?Sized>(backend: &B, wanted: Wanted<'_>, from: Position, limit: usize) -> Result<Page> {
-    let page = backend.scan(wanted, from, limit).await?;
+/// Lists a page of keys; fails if the backend cannot list keys.
+pub async fn page(backend: &dyn Backend, filter: KeyFilter<'_>, from: ScanCursor, limit: usize) -> Result<Page> {
+    let page = backend.scan(filter, from, limit).await?;
     if !backend.capabilities().list {
         // A backend that knows why says so itself.
         return Err(Error::new(ErrorKind::Unsupported, format!("{} does not list keys here", backend.name())));
@@ -222,91 +207,72 @@ pub fn open(config: &Config) -> Result<Box<dyn Backend>> {
     }
 }
 
-/// A store of entries. Arguments are checked before they arrive here.
+/// The constant properties of a backend, and those that a caller needs before an operation.
+#[derive(Debug, Clone, Copy)]
+pub struct Info {
+    /// The name that users know.
+    pub name: &'static str,
+    /// The optional features.
+    pub capabilities: Capabilities,
+    /// True if every operation is done when its function returns, on the caller's own thread.
+    pub answers_at_once: bool,
+    /// True if all keys are on one server: an operation on many keys waits no longer than an operation on one.
+    pub is_one_server: bool,
+    /// The time limit of one call; `None` if no call waits for a server.
+    pub call_timeout: Option<Duration>,
+}
+
+/// The state of a backend and its history since it was opened.
+#[derive(Default)]
+pub struct Activity {
+    /// The number of events.
+    pub counters: Counters,
+    /// Requests that wait for a reply of a server.
+    pub in_flight: u64,
+    /// The fallback that serves if the servers fail; `None` if there is none.
+    pub fallback: Option<FallbackState>,
+}
+
+/// A store of entries. The cache checks arguments before they arrive here.
 pub trait Backend: Send + Sync {
-    /// The name users know it by.
-    fn name(&self) -> &'static str;
-    /// What it can do.
-    fn capabilities(&self) -> Capabilities;
-    /// Whether every answer is there when its function returns, on the caller's own thread.
-    fn answers_at_once(&self) -> bool {
-        false
-    }
-    /// Whether all keys are on one server: what asks for many of them waits no longer than for one.
-    fn is_one_server(&self) -> bool {
-        false
-    }
-    /// Returns how long one call may take, or `None` where no call waits for a server.
-    fn call_timeout(&self) -> Option<Duration> {
-        None
-    }
-    /// The value of a key.
-    fn get<'a>(&'a self, key: &'a [u8]) -> Reply<'a, Option<Value>>;
-    /// The values of many keys, each with its own outcome, in their order.
-    fn get_many<'a>(&'a self, keys: &'a [&'a [u8]]) -> Reply<'a, Vec<Result<Option<Value>>>>;
-    /// Stores an entry in place of any other under its key.
-    fn set<'a>(&'a self, entry: NewEntry<'a>) -> Reply<'a, ()>;
-    /// Stores many entries, each with its own outcome, in their order.
-    fn set_many<'a>(&'a self, entries: &'a [NewEntry<'a>]) -> Reply<'a, Vec<Result<()>>>;
-    /// Removes a key; whether it was there.
-    fn delete<'a>(&'a self, key: &'a [u8]) -> Reply<'a, bool>;
-    /// Removes many keys, each with its own outcome, in their order.
-    fn delete_many<'a>(&'a self, keys: &'a [&'a [u8]]) -> Reply<'a, Vec<Result<bool>>>;
-    /// Whether a key is there; does not count as a use.
-    fn exists<'a>(&'a self, key: &'a [u8]) -> Reply<'a, bool>;
-    /// Gives a key another time to live; whether it was there.
-    fn expire<'a>(&'a self, key: &'a [u8], ttl: Option<Duration>) -> Reply<'a, bool>;
-    /// What is left to a key, if it is there; `Some(None)`: for ever.
-    fn ttl<'a>(&'a self, key: &'a [u8]) -> Reply<'a, Option<Option<Duration>>>;
-    /// Makes every entry that has one of the tags a miss.
-    fn invalidate_tags<'a>(&'a self, tags: &'a [&'a [u8]], count: bool) -> Reply<'a, Removed>;
-    /// Removes every entry.
-    fn flush(&self, count: bool) -> Reply<'_, Removed>;
-    /// Removes every key that matches one of these globs; how many there were.
-    fn invalidate_patterns<'a>(&'a self, patterns: &'a [&'a [u8]]) -> Reply<'a, Removed> {
-        Either::Right(Box::pin(pattern::remove_matching(self, patterns)))
-    }
-    /// Some keys from a position on, about `limit` of them.
-    fn scan<'a>(&'a self, wanted: Wanted<'a>, from: Position, limit: usize) -> Reply<'a, Page>;
-    /// Entries as they are, with what is left to them and their tags; not a use, and not counted.
-    fn export<'a>(&'a self, keys: &'a [&'a [u8]]) -> Reply<'a, Vec<Result<Option<CopiedEntry>>>>;
-    /// What versions tags have now: an entry that is imported with them is no longer served once one has changed.
-    fn tag_versions<'a>(&'a self, tags: &'a [u64]) -> Reply<'a, Vec<TagStamp>>;
-    /// The versions that tags have now, `None` for a tag without one; creates none. A backend whose tags no other
-    /// process can invalidate need not know: `None` for all.
-    fn known_versions<'a>(&'a self, tags: &'a [u64]) -> Reply<'a, Vec<Option<u64>>> {
-        done(Ok(vec![None; tags.len()]))
-    }
-    /// Makes every entry that has a tag with one of these hashes a miss.
-    fn invalidate_hashes<'a>(&'a self, tags: &'a [u64]) -> Reply<'a, ()>;
+    /// Returns the properties of the backend.
+    fn info(&self) -> Info;
+    /// Reads the value of a key: `call` of a `Get`, without the cost of an `Outcome`.
+    fn get<'a>(&'a self, key: &'a [u8]) -> OpFuture<'a, Option<Value>>;
+    /// Stores an entry: `call` of a `Set`, without the cost of an `Outcome`.
+    fn set<'a>(&'a self, entry: NewEntry<'a>) -> OpFuture<'a, ()>;
+    /// Runs an operation.
+    fn call<'a>(&'a self, operation: Operation<'a>) -> OpFuture<'a, Outcome>;
+    /// Lists about `limit` keys from a cursor on.
+    fn scan<'a>(&'a self, filter: KeyFilter<'a>, from: ScanCursor, limit: usize) -> OpFuture<'a, Page>;
+    /// Reads entries with their remaining times to live and their tags. This is no use of them, and is not counted.
+    fn export<'a>(&'a self, keys: &'a [&'a [u8]]) -> OpFuture<'a, Vec<Result<Option<CopiedEntry>>>>;
     /// Stores copies, each with its own outcome. One whose tag has changed since `versions` was read is not served.
     fn import<'a>(
         &'a self,
         entries: &'a [CopiedEntry],
         versions: &'a [TagStamp],
         if_present: IfPresent,
-    ) -> Reply<'a, Vec<Result<Imported>>>;
-    /// What it holds.
-    fn usage(&self) -> Reply<'_, Usage>;
-    /// Ready when it can be used, or why it cannot; a backend without servers is ready.
-    fn connected(&self) -> Reply<'_, ()> {
+    ) -> OpFuture<'a, Vec<Result<Imported>>>;
+    /// Reads the versions of tags, and gives one to each tag without: an entry that is imported with them is no longer
+    /// served once one has changed.
+    fn tag_versions<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, Vec<TagStamp>>;
+    /// Reads the versions of tags, `None` for a tag without one; creates none. A backend whose tags no other process can
+    /// invalidate need not know: `None` for all.
+    fn known_versions<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, Vec<Option<u64>>> {
+        done(Ok(vec![None; tags.len()]))
+    }
+    /// Makes every entry that has a tag with one of these hashes a miss.
+    fn invalidate_hashes<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, ()>;
+    /// Completes when the backend can be used, or fails with the reason why it cannot.
+    fn connected(&self) -> OpFuture<'_, ()> {
         done(Ok(()))
     }
-    /// Whether it answers.
-    fn ping(&self) -> Reply<'_, ()>;
-    /// What happened so far.
-    fn counters(&self) -> Counters;
-    /// Requests under way to its servers.
-    fn in_flight(&self) -> u64 {
-        0
-    }
-    /// What serves in its place when it fails; `None`: nothing does.
-    fn fallback(&self) -> Option<FallbackState> {
-        None
-    }
+    /// Returns the state of the backend and its history.
+    fn activity(&self) -> Activity;
     /// What its servers tell of themselves, for a health report: a `servers` list of objects, each with its name as
     /// `server`, and with `error` when it does not answer.
-    fn details(&self) -> Reply<'_, Json> {
+    fn details(&self) -> OpFuture<'_, Json> {
         done(Ok(Json::Null))
     }
     /// How it is. A backend that knows more than whether its servers answer (that a fallback serves, say) judges itself.
@@ -314,11 +280,38 @@ pub trait Backend: Send + Sync {
         Box::pin(async {
             match self.details().await {
                 Ok(details) if health::tells_of_servers(&details) => Health::of_servers(details),
-                Ok(details) => Health::of_ping(self.ping(), details).await,
+                Ok(details) => Health::of_ping(self.call(Operation::Ping), details).await,
                 Err(error) => Health::unhealthy(&error, Json::Null),
             }
         })
     }
-    /// Ends its threads and connections; what is under way has until the deadline.
-    fn close(&self, deadline: Instant) -> Reply<'_, ()>;
+    /// Ends threads and connections; operations in flight have until the deadline.
+    fn close(&self, deadline: Instant) -> OpFuture<'_, ()>;
+}
+
+impl dyn Backend + '_ {
+    /// Returns the name that users know.
+    pub fn name(&self) -> &'static str {
+        self.info().name
+    }
+
+    /// Returns the optional features.
+    pub fn capabilities(&self) -> Capabilities {
+        self.info().capabilities
+    }
+
+    /// Returns the number of events since the backend was opened.
+    pub fn counters(&self) -> Counters {
+        self.activity().counters
+    }
+
+    /// Returns the number of requests that wait for a reply of a server.
+    pub fn in_flight(&self) -> u64 {
+        self.activity().in_flight
+    }
+
+    /// Returns the state of the fallback, if there is one.
+    pub fn fallback(&self) -> Option<FallbackState> {
+        self.activity().fallback
+    }
 }

@@ -1,32 +1,32 @@
 //! Removing the keys that match globs, for any backend that lists keys.
 
-use super::{Backend, Position, Removed, Wanted, page};
+use super::{Backend, KeyFilter, Operation, Outcome, ScanCursor, page};
 use crate::error::Result;
 use crate::glob::Glob;
 use crate::runtime::let_others_run;
 
-/// How many keys are asked for at once.
+/// The number of keys that are listed at once.
 const PAGE: usize = 512;
 
-/// Lists what may match, once for all patterns, and removes what does.
-pub(super) async fn remove_matching<B: Backend + ?Sized>(backend: &B, patterns: &[&[u8]]) -> Result<Removed> {
+/// Lists the keys that may match, once for all patterns, and removes those that do.
+pub(super) async fn remove_matching(backend: &dyn Backend, patterns: &[&[u8]]) -> Result<Outcome> {
     let globs: Vec<Glob> = patterns.iter().map(|pattern| Glob::new(pattern)).collect();
     let literal_prefix = common_prefix(&globs);
-    let wanted = Wanted { literal_prefix: &literal_prefix, tags: &[] };
-    let (mut next, mut removed) = (Some(Position::default()), 0);
+    let filter = KeyFilter { literal_prefix: &literal_prefix, tags: &[] };
+    let (mut next, mut removed) = (Some(ScanCursor::default()), 0);
     while let Some(from) = next {
-        let page = page(backend, wanted, from, PAGE).await?;
+        let page = page(backend, filter, from, PAGE).await?;
         next = page.next;
         let keys: Vec<&[u8]> = page.keys.iter().filter(|key| globs.iter().any(|glob| glob.matches(key))).collect();
-        for was_there in backend.delete_many(&keys).await? {
-            removed += u64::from(was_there?);
+        for deleted in backend.call(Operation::DeleteMany { keys: &keys }).await?.each() {
+            removed += u64::from(deleted?.is_hit());
         }
         let_others_run().await;
     }
-    Ok(Some(removed))
+    Ok(Outcome::Removed(Some(removed)))
 }
 
-/// What every match of any of them begins with.
+/// Returns the bytes that every match of any of the globs begins with.
 fn common_prefix(globs: &[Glob]) -> Vec<u8> {
     let both = |one: Vec<u8>, other: Vec<u8>| {
         one.into_iter().zip(other).take_while(|(one, other)| one == other).map(|(byte, _)| byte).collect()

@@ -1,65 +1,64 @@
-//! Many operations in one call.
+//! Many requests in one call.
 
 use std::time::{Duration, Instant};
 
-use super::{Cache, Operation, Outcome, SetRequest};
+use super::{Cache, Request};
 use crate::caller::{self, Within};
 use crate::error::{ErrorKind, Result};
+use crate::operation::{BatchKey, NewEntry, Operation, Outcome};
 
 impl Cache {
-    /// Runs operations in their order, each with its own outcome; one that was
-    /// refused before it came here keeps its error. Neighbours of one kind go
-    /// to the store together: a run of gets costs one round trip. All have the
-    /// time of one call; long ones, which no call limits, do not count to it.
-    pub async fn batch(&self, operations: Vec<Result<Operation<'_>>>) -> Vec<Result<Outcome>> {
-        let mut outcomes = Vec::with_capacity(operations.len());
-        let mut time = self.backend.call_timeout().map(Time::new);
-        for run in operations.chunk_by(|one, next| kind(one).is_some_and(|it| kind(next) == Some(it))) {
+    /// Runs requests in their order, each with its own outcome; one that was refused before keeps its error. Neighbours
+    /// of one kind run as one operation: a run of gets takes one round trip. All share the time of one call; long
+    /// requests, which have no time limit, do not count to it.
+    pub async fn batch(&self, requests: Vec<Result<Request<'_>>>) -> Vec<Result<Outcome>> {
+        let mut outcomes = Vec::with_capacity(requests.len());
+        let mut time = self.backend.info().call_timeout.map(Time::new);
+        for run in requests.chunk_by(|one, next| batch_key(one).is_some_and(|key| batch_key(next) == Some(key))) {
             match run {
-                [Ok(operation)] if operation.is_long() => outcomes.push(self.run_long(*operation, &mut time).await),
-                [Ok(operation)] => outcomes.push(within(time, self.run(*operation)).await),
+                [Ok(request)] if request.is_long() => outcomes.push(self.run_long(request, &mut time).await),
+                [Ok(request)] => outcomes.push(within(time, self.run(request.clone())).await),
                 [Err(refused)] => outcomes.push(Err(refused.clone())),
-                many => outcomes.extend(within(time, self.run_together(many)).await),
+                many => outcomes.extend(within(time, self.run_batched(many)).await),
             }
         }
         outcomes
     }
 
-    /// Runs an operation with deadlines of its own, unless the time of the batch is over before.
-    async fn run_long(&self, operation: Operation<'_>, time: &mut Option<Time>) -> Result<Outcome> {
+    /// Runs a request with deadlines of its own, unless the time of the batch is over before.
+    async fn run_long(&self, request: &Request<'_>, time: &mut Option<Time>) -> Result<Outcome> {
         let begun = Instant::now();
         match time {
-            None => self.run(operation).await,
+            None => self.run(request.clone()).await,
             Some(time) if time.end <= begun => Err(caller::timed_out("the batch", time.limit)),
             Some(time) => {
-                let outcome = self.run(operation).await;
+                let outcome = self.run(request.clone()).await;
                 time.end += begun.elapsed();
                 outcome
             }
         }
     }
 
-    /// Neighbours of one of the kinds that `kind` names.
-    async fn run_together(&self, operations: &[Result<Operation<'_>>]) -> Vec<Result<Outcome>> {
-        let operations = || operations.iter().filter_map(|operation| operation.as_ref().ok());
-        let keys: Vec<&[u8]> = operations().filter_map(Operation::key).collect();
-        let sets: Vec<SetRequest> = operations().filter_map(Operation::request).collect();
-        let outcomes = match kind_of(operations().next()) {
-            Some(Kind::Get) => every(self.get_many(&keys).await, |it| it.map_or(Outcome::Miss, Outcome::Value)),
-            Some(Kind::Delete) => every(self.delete_many(&keys).await, Outcome::hit),
-            _ => every(self.set_many(&sets).await, |()| Outcome::Done),
+    /// Runs neighbours of one kind as one operation.
+    async fn run_batched(&self, requests: &[Result<Request<'_>>]) -> Vec<Result<Outcome>> {
+        let (mut keys, mut entries) = (Vec::new(), Vec::new());
+        requests.iter().for_each(|request| collect(request, &mut keys, &mut entries));
+        let operation = match requests.first().and_then(batch_key) {
+            Some(BatchKey::Get) => Operation::GetMany { keys: &keys },
+            Some(BatchKey::Delete) => Operation::DeleteMany { keys: &keys },
+            Some(BatchKey::Set) | None => Operation::SetMany { entries: &entries },
         };
-        match outcomes {
-            Ok(outcomes) => outcomes,
-            // One that is not allowed refuses them all: each is asked for itself.
+        match self.call(operation).await {
+            Ok(outcomes) => outcomes.each().collect(),
+            // One that is not allowed refuses them all: each is run for itself.
             Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::TooLarge) => {
-                let mut outcomes = Vec::new();
-                for operation in operations() {
-                    outcomes.push(self.run(*operation).await);
+                let mut outcomes = Vec::with_capacity(requests.len());
+                for request in requests.iter().flatten() {
+                    outcomes.push(self.run(request.clone()).await);
                 }
                 outcomes
             }
-            Err(error) => operations().map(|_| Err(error.clone())).collect(),
+            Err(error) => requests.iter().map(|_| Err(error.clone())).collect(),
         }
     }
 }
@@ -85,43 +84,15 @@ async fn within<T>(time: Option<Time>, part: impl Future<Output = T>) -> T {
     }
 }
 
-/// The kinds of which neighbours are run together.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Get,
-    Set,
-    Delete,
+fn batch_key(request: &Result<Request>) -> Option<BatchKey> {
+    request.as_ref().ok().and_then(Request::batch_key)
 }
 
-fn kind(operation: &Result<Operation>) -> Option<Kind> {
-    kind_of(operation.as_ref().ok())
-}
-
-fn kind_of(operation: Option<&Operation>) -> Option<Kind> {
-    match operation? {
-        Operation::Get { .. } => Some(Kind::Get),
-        Operation::Set(_) => Some(Kind::Set),
-        Operation::Delete { .. } => Some(Kind::Delete),
-        _ => None,
+/// Adds the key or the entry of a request that has a `BatchKey`.
+fn collect<'a>(request: &Result<Request<'a>>, keys: &mut Vec<&'a [u8]>, entries: &mut Vec<NewEntry<'a>>) {
+    match request {
+        Ok(Request::Store(Operation::Get { key } | Operation::Delete { key })) => keys.push(key),
+        Ok(Request::Store(Operation::Set(entry))) => entries.push(*entry),
+        _ => {}
     }
-}
-
-impl<'a> Operation<'a> {
-    fn key(&self) -> Option<&'a [u8]> {
-        match self {
-            Self::Get { key } | Self::Delete { key } => Some(key),
-            _ => None,
-        }
-    }
-
-    fn request(&self) -> Option<SetRequest<'a>> {
-        match self {
-            Self::Set(request) => Some(*request),
-            _ => None,
-        }
-    }
-}
-
-fn every<T>(results: Result<Vec<Result<T>>>, outcome: impl Fn(T) -> Outcome) -> Result<Vec<Result<Outcome>>> {
-    results.map(|results| results.into_iter().map(|result| result.map(&outcome)).collect())
 }

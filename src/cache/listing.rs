@@ -1,10 +1,9 @@
-//! What looks through the keys: listing by glob, invalidating by glob, fuzzy search.
+//! Requests that walk the keys: listing by glob, fuzzy search.
 
 use std::time::{Duration, Instant};
 
 use super::Cache;
-use super::running::Change;
-use crate::backend::{Position, Removed, Wanted, page};
+use crate::backend::{KeyFilter, ScanCursor, page};
 use crate::byte_strings::ByteStrings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fuzzy::{Match, Search};
@@ -24,12 +23,12 @@ const SCORED: usize = 64 << 10;
 
 /// A listing that is under way.
 pub struct Cursor {
-    /// The number of the cache that `next` is a position in.
+    /// The number of the cache that `next` is a cursor of.
     cache: u64,
     glob: Glob,
     literal_prefix: Vec<u8>,
     tags: ByteStrings,
-    next: Option<Position>,
+    next: Option<ScanCursor>,
     /// Keys of a page that was larger than what was asked for, and how many of them were given.
     left: (ByteStrings, usize),
 }
@@ -43,7 +42,7 @@ impl Cursor {
             literal_prefix: glob.literal_prefix(),
             glob,
             tags: ByteStrings::default(),
-            next: Some(Position::default()),
+            next: Some(ScanCursor::default()),
             left: Default::default(),
         })
     }
@@ -74,12 +73,16 @@ impl Cursor {
     }
 }
 
-pub(super) fn checked_glob(pattern: &[u8]) -> Result<Glob> {
+pub(super) fn check_pattern(pattern: &[u8]) -> Result<()> {
     if pattern.len() > MAX_KEY_LEN {
         let len = pattern.len();
         return Err(Error::new(ErrorKind::TooLarge, format!("the pattern has {len} bytes; it takes up to 64 KiB")));
     }
-    Ok(Glob::new(pattern))
+    Ok(())
+}
+
+pub(super) fn checked_glob(pattern: &[u8]) -> Result<Glob> {
+    check_pattern(pattern).map(|()| Glob::new(pattern))
 }
 
 /// What a fuzzy search looks for beside the query.
@@ -107,28 +110,20 @@ impl Cache {
 
     async fn matching_keys(&self, cursor: &mut Cursor, limit: usize) -> Result<ByteStrings> {
         let tags: Vec<&[u8]> = cursor.tags.iter().collect();
-        let wanted = Wanted { literal_prefix: &cursor.literal_prefix, tags: &tags };
+        let filter = KeyFilter { literal_prefix: &cursor.literal_prefix, tags: &tags };
         let mut keys = ByteStrings::default();
-        if cursor.next != Some(Position::default()) && cursor.next.is_some() && cursor.cache != self.number {
-            // Another backend serves since: its positions are others, and keys are listed again.
-            cursor.next = Some(Position::default());
+        if cursor.next != Some(ScanCursor::default()) && cursor.next.is_some() && cursor.cache != self.number {
+            // Another backend serves since: its cursors differ, and keys are listed again.
+            cursor.next = Some(ScanCursor::default());
         }
         cursor.cache = self.number;
         while let Some(from) = cursor.next.filter(|_| keys.is_empty()) {
-            let page = page(&*self.backend, wanted, from, limit).await?;
+            let page = page(&*self.backend, filter, from, limit).await?;
             cursor.next = page.next;
             page.keys.iter().filter(|key| cursor.glob.matches(key)).for_each(|key| keys.push(key));
             let_others_run().await;
         }
         Ok(keys)
-    }
-
-    /// Removes the keys that match a glob; how many there were.
-    pub async fn invalidate_pattern(&self, pattern: &[u8]) -> Result<Removed> {
-        checked_glob(pattern)?;
-        let patterns = [pattern];
-        let invalidate = || self.backend.invalidate_patterns(&patterns);
-        self.latencies.time(Timed::Invalidate, self.invalidating(Change::Patterns(&patterns), invalidate)).await
     }
 
     /// The keys most like the query, best first.
@@ -138,13 +133,13 @@ impl Cache {
     }
 
     async fn search_all(&self, query: &[u8], options: SearchOptions<'_>) -> Result<Vec<Match>> {
-        let wanted = Wanted { literal_prefix: &[], tags: options.tags };
+        let filter = KeyFilter { literal_prefix: &[], tags: options.tags };
         let mut search = Search::new(query, options.threshold, options.limit);
         // Each page has a deadline of its own; so has the work on all of them.
         let mut left = self.search_timeout();
-        let mut next = Some(Position::default());
+        let mut next = Some(ScanCursor::default());
         while let Some(from) = next {
-            let page = page(&*self.backend, wanted, from, PAGE).await?;
+            let page = page(&*self.backend, filter, from, PAGE).await?;
             if page.next.is_some_and(|next| next.epoch.restarts != from.epoch.restarts) {
                 search.begin_again();
             }
@@ -155,7 +150,7 @@ impl Cache {
     }
 
     fn search_timeout(&self) -> Duration {
-        self.backend.call_timeout().unwrap_or(SEARCH_TIMEOUT)
+        self.backend.info().call_timeout.unwrap_or(SEARCH_TIMEOUT)
     }
 
     #[cold]

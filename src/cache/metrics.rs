@@ -123,9 +123,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::cache::SetRequest;
     use crate::config::Config;
-    use crate::ttl::Ttl;
+    use crate::operation::NewEntry;
 
     fn of_memory() -> Cache {
         Cache::open(Config::from_text("memory://?key_prefix=app", &|_| None).unwrap()).unwrap()
@@ -145,7 +144,7 @@ mod tests {
     fn counters_are_those_of_the_cache_and_a_scrape_changes_none() {
         let cache = of_memory();
         for key in [b"a", b"b"] {
-            cache.set(SetRequest { key, value: b"v", ttl: Ttl::Default, tags: &[] }).now_or_never().unwrap().unwrap();
+            cache.set(NewEntry { key, value: b"v", ttl: None, tags: &[] }).now_or_never().unwrap().unwrap();
         }
         let found = |key| cache.get(key).now_or_never().unwrap().unwrap().is_some();
         assert!(found(b"a") && !found(b"c"));

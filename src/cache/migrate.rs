@@ -15,12 +15,13 @@ use serde_json::{Value as Json, json};
 
 use super::Cache;
 use super::running::{Run, Running};
-use crate::backend::{Backend, CopiedEntry, Epoch, Imported, Position, Wanted, page};
+use crate::backend::{Backend, CopiedEntry, Epoch, Imported, KeyFilter, ScanCursor, page};
 use crate::caller::pause;
 use crate::config::MigrationConfig;
 use crate::entry::TagStamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::glob::Glob;
+use crate::operation::Operation;
 use crate::runtime::let_others_run;
 
 /// How many keys are listed at once: a migration is resumed at the beginning of a page.
@@ -85,7 +86,7 @@ pub(super) async fn migrate(
 }
 
 /// A position as a text, and back.
-fn token(at: Position) -> String {
+fn token(at: ScanCursor) -> String {
     let Epoch { process, layout, pages, restarts, repeated } = at.epoch;
     if at.epoch == Epoch::default() {
         return format!("{}.{}", at.part, at.offset);
@@ -93,13 +94,13 @@ fn token(at: Position) -> String {
     format!("{}.{}.{process}.{layout}.{pages}.{restarts}.{}", at.part, at.offset, u8::from(repeated))
 }
 
-fn position(token: &str) -> Result<Position> {
+fn position(token: &str) -> Result<ScanCursor> {
     let refused = || Error::new(ErrorKind::Invalid, "resume is no token of an earlier migration's progress");
     parsed(&token.split('.').collect::<Vec<_>>()).ok_or_else(refused)
 }
 
 /// A token of before it had an epoch has two numbers: a backend whose positions need one begins again.
-fn parsed(numbers: &[&str]) -> Option<Position> {
+fn parsed(numbers: &[&str]) -> Option<ScanCursor> {
     let (part, offset, epoch) = match *numbers {
         [part, offset] => (part, offset, Epoch::default()),
         [part, offset, process, layout, pages, restarts, repeated] => {
@@ -114,7 +115,7 @@ fn parsed(numbers: &[&str]) -> Option<Position> {
         }
         _ => return None,
     };
-    Some(Position { part: part.parse().ok()?, offset: offset.parse().ok()?, epoch })
+    Some(ScanCursor { part: part.parse().ok()?, offset: offset.parse().ok()?, epoch })
 }
 
 /// Tries again what a server's failure kept from being done.
@@ -159,13 +160,13 @@ impl<'a> Migration<'a> {
     /// Copies page by page, and returns whether it reached the end.
     async fn walk(&mut self, told: OnProgress<'_>) -> Result<bool> {
         let (from, options) = (self.from, self.options);
-        let mut next = Some(options.resume.as_deref().map_or(Ok(Position::default()), position)?);
+        let mut next = Some(options.resume.as_deref().map_or(Ok(ScanCursor::default()), position)?);
         let glob = options.pattern.as_deref().map(|it| super::listing::checked_glob(it.as_bytes())).transpose()?;
         let literal_prefix = glob.as_ref().map(Glob::literal_prefix).unwrap_or_default();
-        let wanted = Wanted { literal_prefix: &literal_prefix, tags: &[] };
+        let filter = KeyFilter { literal_prefix: &literal_prefix, tags: &[] };
         self.adapt(&[]);
         while let Some(at) = next {
-            let page = retried(|| page(from, wanted, at, PAGE)).await?;
+            let page = retried(|| page(from, filter, at, PAGE)).await?;
             let keys: Vec<&[u8]> =
                 page.keys.iter().filter(|key| glob.as_ref().is_none_or(|glob| glob.matches(key))).collect();
             self.report.progress.resume = next.map(token);
@@ -228,18 +229,17 @@ impl<'a> Migration<'a> {
     async fn follow(&mut self) -> Result<()> {
         let (to, names) = (self.to, self.run.take());
         if names.all {
-            retried(|| to.flush(false)).await?;
+            retried(|| to.call(Operation::Flush { count: false })).await?;
         }
         let patterns: Vec<&[u8]> = names.patterns.iter().map(Vec::as_slice).collect();
         if !patterns.is_empty() {
-            retried(|| to.invalidate_patterns(&patterns)).await?;
+            retried(|| to.call(Operation::InvalidatePatterns { patterns: &patterns })).await?;
         }
         let tags: Vec<u64> = names.tags.iter().copied().collect();
         self.invalidate_at_target(&tags).await?;
         let keys: Vec<&[u8]> = names.keys.iter().map(Vec::as_slice).collect();
         for keys in keys.chunks(CHUNK) {
-            let deleted = retried(|| async { whole(to.delete_many(keys).await?) }).await?;
-            deleted.into_iter().try_for_each(|outcome| outcome.map(drop))?;
+            retried(|| async { to.call(Operation::DeleteMany { keys }).await?.all_done() }).await?;
         }
         Ok(())
     }
@@ -432,8 +432,8 @@ mod tests {
     #[test]
     fn a_token_leads_back_to_its_position() {
         let epoch = Epoch { process: u64::MAX, layout: 7, pages: u32::MAX, restarts: 16, repeated: true };
-        let plain = Position { part: u32::MAX, offset: u64::MAX, ..Position::default() };
-        for at in [Position::default(), plain, Position { part: 3, offset: 9, epoch }] {
+        let plain = ScanCursor { part: u32::MAX, offset: u64::MAX, ..ScanCursor::default() };
+        for at in [ScanCursor::default(), plain, ScanCursor { part: 3, offset: 9, epoch }] {
             assert_eq!(position(&token(at)).unwrap(), at);
         }
         for wrong in [

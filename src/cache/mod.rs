@@ -4,27 +4,29 @@ mod batch;
 mod listing;
 mod metrics;
 mod migrate;
-mod operation;
 mod report;
+mod request;
 mod running;
 mod switch;
 
 pub use self::listing::{Cursor, SearchOptions};
 pub use self::migrate::{OnProgress, Progress};
-pub use self::operation::{Operation, Outcome};
+pub use self::request::Request;
 pub use self::switch::{Serving, Switch};
 
-use self::running::Change;
+use std::convert::identity;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use self::listing::check_pattern;
 use crate::allocation;
-use crate::backend::{Backend, Capabilities, Counters, NewEntry, Removed, Reply, Usage, done};
+use crate::backend::{Backend, Capabilities, Counters, OpFuture, done};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{check_key, check_tag, check_tags};
 use crate::latency::{Latencies, Operation as Timed};
+use crate::operation::{NewEntry, Operation, Outcome, Usage};
 use crate::ttl::{DefaultTtl, Ttl};
 use crate::value::Value;
 
@@ -49,19 +51,6 @@ pub struct Cache {
     before: Counters,
     lazy: bool,
     opened: Instant,
-}
-
-/// An entry as a caller asks for it.
-#[derive(Debug, Clone, Copy)]
-pub struct SetRequest<'a> {
-    /// 1 byte to 64 KiB of any bytes.
-    pub key: &'a [u8],
-    /// Any bytes, up to `max_value_bytes`.
-    pub value: &'a [u8],
-    /// How long it lives.
-    pub ttl: Ttl,
-    /// Up to 64 tags; they replace the old ones.
-    pub tags: &'a [&'a [u8]],
 }
 
 impl Cache {
@@ -89,124 +78,75 @@ impl Cache {
         }
     }
 
-    /// The value of a key; `None` is a miss.
+    /// Returns the time to live that a caller asks for; `None` never expires.
+    #[inline]
+    pub fn resolve(&self, ttl: Ttl) -> Option<Duration> {
+        self.default_ttl.resolve(ttl)
+    }
+
+    /// Reads the value of a key; `None` is a miss. Does what `call` of a `Get` does, without the cost of an `Outcome`.
     #[inline(always)]
-    pub fn get<'a>(&'a self, key: &'a [u8]) -> Reply<'a, Option<Value>> {
+    pub fn get<'a>(&'a self, key: &'a [u8]) -> OpFuture<'a, Option<Value>> {
         match check_key(key) {
             Ok(()) => self.latencies.sample(Timed::Get, || self.backend.get(key)),
             Err(error) => done(Err(error)),
         }
     }
 
-    /// Stores an entry.
+    /// Stores an entry. Does what `call` of a `Set` does, without the cost of an `Outcome`.
     #[inline(always)]
-    pub fn set<'a>(&'a self, request: SetRequest<'a>) -> Reply<'a, ()> {
-        match self.new_entry(request) {
-            Ok(entry) => self.latencies.sample(Timed::Set, || self.backend.set(entry)),
+    pub fn set<'a>(&'a self, entry: NewEntry<'a>) -> OpFuture<'a, ()> {
+        match self.check_entry(&entry) {
+            Ok(()) => self.latencies.sample(Timed::Set, || self.backend.set(entry)),
             Err(error) => done(Err(error)),
         }
     }
 
-    /// Removes a key; whether it was there.
-    pub fn delete<'a>(&'a self, key: &'a [u8]) -> Reply<'a, bool> {
-        match check_key(key) {
-            Ok(()) => self.latencies.sample(Timed::Delete, || self.delete_key(key)),
-            Err(error) => done(Err(error)),
+    /// Runs an operation on the store. An operation on many keys fails only if it is refused; otherwise each key has its
+    /// own outcome.
+    pub fn call<'a>(&'a self, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
+        if let Err(refused) = self.check_operation(&operation) {
+            return done(Err(refused));
+        }
+        let run = || if operation.removes() { self.remove(operation) } else { self.backend.call(operation) };
+        match timed(&operation) {
+            None => run(),
+            Some(Timed::Invalidate) => self.latencies.always(Timed::Invalidate, run, identity),
+            Some(Timed::Many) => self.latencies.always(Timed::Many, run, move |outcome| operation.spread(outcome)),
+            Some(short) => self.latencies.sample(short, run),
         }
     }
 
-    /// Whether a key is there. Does not count as a use.
-    pub fn exists<'a>(&'a self, key: &'a [u8]) -> Reply<'a, bool> {
-        match check_key(key) {
-            Ok(()) => self.latencies.sample(Timed::Inspect, || self.backend.exists(key)),
-            Err(error) => done(Err(error)),
+    /// Measures the store.
+    pub async fn usage(&self) -> Result<Usage> {
+        match self.call(Operation::Usage).await? {
+            Outcome::Usage(usage) => Ok(usage),
+            _ => Ok(Usage::default()),
         }
     }
 
-    /// What is left to a key, if it is there; `Some(None)`: it never expires.
-    pub fn ttl<'a>(&'a self, key: &'a [u8]) -> Reply<'a, Option<Option<Duration>>> {
-        match check_key(key) {
-            Ok(()) => self.latencies.sample(Timed::Inspect, || self.backend.ttl(key)),
-            Err(error) => done(Err(error)),
-        }
-    }
-
-    /// Gives a key another time to live, value and tags unchanged; whether it was there.
-    pub fn expire<'a>(&'a self, key: &'a [u8], ttl: Ttl) -> Reply<'a, bool> {
-        let ttl = self.default_ttl.resolve(ttl);
-        match check_key(key) {
-            Ok(()) => self.latencies.sample(Timed::Inspect, || self.backend.expire(key, ttl)),
-            Err(error) => done(Err(error)),
-        }
-    }
-
-    /// Makes every entry that was set with one of the tags a miss.
-    pub async fn invalidate_tags(&self, tags: &[&[u8]], count: bool) -> Result<Removed> {
-        tags.iter().try_for_each(|tag| check_tag(tag))?;
-        let invalidate = || self.backend.invalidate_tags(tags, count);
-        self.latencies.time(Timed::Invalidate, self.invalidating(Change::Tags(tags), invalidate)).await
-    }
-
-    /// Removes every entry of this cache's prefix.
-    pub async fn flush(&self, count: bool) -> Result<Removed> {
-        let flush = || self.backend.flush(count);
-        self.latencies.time(Timed::Invalidate, self.invalidating(Change::Flush, flush)).await
-    }
-
-    /// The values of many keys, each with its own outcome, in their order; an error only where an argument is refused.
-    pub async fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Result<Option<Value>>>> {
-        keys.iter().try_for_each(|key| check_key(key))?;
-        Ok(each_of(keys.len(), self.latencies.time(Timed::Many, self.backend.get_many(keys)).await))
-    }
-
-    /// Stores many entries, each with its own outcome; none if one of them is not allowed.
-    pub async fn set_many(&self, requests: &[SetRequest<'_>]) -> Result<Vec<Result<()>>> {
-        let bytes: usize = requests.iter().map(|request| request.value.len()).sum();
-        allocation::check(COPIES.saturating_mul(bytes))?;
-        let entries: Vec<NewEntry> = requests.iter().map(|request| self.new_entry(*request)).collect::<Result<_>>()?;
-        Ok(each_of(entries.len(), self.latencies.time(Timed::Many, self.backend.set_many(&entries)).await))
-    }
-
-    /// Removes many keys; for each whether it was there.
-    pub async fn delete_many(&self, keys: &[&[u8]]) -> Result<Vec<Result<bool>>> {
-        keys.iter().try_for_each(|key| check_key(key))?;
-        let delete = || self.backend.delete_many(keys);
-        let deleted = self.latencies.time(Timed::Many, self.invalidating(Change::Keys(keys), delete)).await;
-        Ok(each_of(keys.len(), deleted))
-    }
-
-    /// What it holds.
-    pub fn usage(&self) -> Reply<'_, Usage> {
-        self.backend.usage()
-    }
-
-    /// Whether the backend answers.
-    pub fn ping(&self) -> Reply<'_, ()> {
-        self.backend.ping()
-    }
-
-    /// What the backend can do.
+    /// Returns the optional features of the backend.
     pub fn capabilities(&self) -> Capabilities {
         self.backend.capabilities()
     }
 
-    /// Whether the backend never makes a caller wait for another thread or a server.
+    /// Returns true if no caller waits for another thread or a server.
     pub fn answers_at_once(&self) -> bool {
-        self.backend.answers_at_once()
+        self.backend.info().answers_at_once
     }
 
-    /// Whether many keys take no longer than one, also when a server is slow.
+    /// Returns true if an operation on many keys takes no longer than one on a single key, also when a server is slow.
     pub fn is_one_server(&self) -> bool {
-        self.backend.is_one_server()
+        self.backend.info().is_one_server
     }
 
-    /// Ready when it can be used, or why it cannot; at once where the configuration is lazy.
-    pub fn ready(&self) -> Reply<'_, ()> {
+    /// Completes when the cache can be used, or fails with the reason why it cannot; at once if the configuration is lazy.
+    pub fn ready(&self) -> OpFuture<'_, ()> {
         if self.lazy { done(Ok(())) } else { self.backend.connected() }
     }
 
-    /// Ends the cache's threads and connections; what is under way has until the deadline.
-    pub fn close(&self, deadline: Instant) -> Reply<'_, ()> {
+    /// Ends threads and connections; operations in flight have until the deadline.
+    pub fn close(&self, deadline: Instant) -> OpFuture<'_, ()> {
         tracing::info!(backend = self.backend.name(), key_prefix = self.key_prefix, "closed");
         self.backend.close(deadline)
     }
@@ -224,17 +164,37 @@ impl Cache {
         counters
     }
 
-    /// What a request becomes once it is known to be allowed.
-    #[inline(always)]
-    fn new_entry<'a>(&self, request: SetRequest<'a>) -> Result<NewEntry<'a>> {
-        let SetRequest { key, value, ttl, tags } = request;
-        check_key(key)?;
-        check_tags(tags)?;
-        if value.len() as u64 > self.max_value_bytes {
-            return Err(self.value_too_large(value.len()));
+    /// Refuses an operation whose arguments are not allowed.
+    fn check_operation(&self, operation: &Operation<'_>) -> Result<()> {
+        match operation {
+            Operation::Get { key }
+            | Operation::Delete { key }
+            | Operation::Exists { key }
+            | Operation::Expire { key, .. }
+            | Operation::Ttl { key } => check_key(key),
+            Operation::Set(entry) => self.check_entry(entry),
+            Operation::GetMany { keys } | Operation::DeleteMany { keys } => {
+                keys.iter().try_for_each(|key| check_key(key))
+            }
+            Operation::SetMany { entries } => {
+                let bytes: usize = entries.iter().map(|entry| entry.value.len()).sum();
+                allocation::check(COPIES.saturating_mul(bytes))?;
+                entries.iter().try_for_each(|entry| self.check_entry(entry))
+            }
+            Operation::InvalidateTags { tags, .. } => tags.iter().try_for_each(|tag| check_tag(tag)),
+            Operation::InvalidatePatterns { patterns } => patterns.iter().try_for_each(|it| check_pattern(it)),
+            Operation::Flush { .. } | Operation::Ping | Operation::Usage => Ok(()),
         }
-        allocation::check(COPIES.saturating_mul(value.len()))?;
-        Ok(NewEntry { key, value, ttl: self.default_ttl.resolve(ttl), tags })
+    }
+
+    #[inline(always)]
+    fn check_entry(&self, entry: &NewEntry<'_>) -> Result<()> {
+        check_key(entry.key)?;
+        check_tags(entry.tags)?;
+        if entry.value.len() as u64 > self.max_value_bytes {
+            return Err(self.value_too_large(entry.value.len()));
+        }
+        allocation::check(COPIES.saturating_mul(entry.value.len()))
     }
 
     #[cold]
@@ -244,7 +204,17 @@ impl Cache {
     }
 }
 
-/// The outcome of each key: a failure of the whole call is one of each.
-fn each_of<T>(keys: usize, outcomes: Result<Vec<Result<T>>>) -> Vec<Result<T>> {
-    outcomes.unwrap_or_else(|error| (0..keys).map(|_| Err(error.clone())).collect())
+/// Returns the histogram of an operation; `None` if it is not timed.
+fn timed(operation: &Operation<'_>) -> Option<Timed> {
+    Some(match operation {
+        Operation::Get { .. } => Timed::Get,
+        Operation::Set(_) => Timed::Set,
+        Operation::Delete { .. } => Timed::Delete,
+        Operation::Exists { .. } | Operation::Expire { .. } | Operation::Ttl { .. } => Timed::Inspect,
+        Operation::GetMany { .. } | Operation::SetMany { .. } | Operation::DeleteMany { .. } => Timed::Many,
+        Operation::InvalidateTags { .. } | Operation::InvalidatePatterns { .. } | Operation::Flush { .. } => {
+            Timed::Invalidate
+        }
+        Operation::Ping | Operation::Usage => return None,
+    })
 }

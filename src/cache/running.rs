@@ -14,11 +14,11 @@ use futures_util::future::Either;
 use tokio::sync::watch;
 
 use super::Cache;
-use crate::backend::{Backend, CopiedEntry, IfPresent, Imported, Reply};
+use crate::backend::{Backend, CopiedEntry, IfPresent, Imported, OpFuture, pending};
 use crate::entry::{TagStamp, tag_hash};
 use crate::error::{Error, ErrorKind, Result};
 use crate::glob::Glob;
-pub(super) use crate::layer::Change;
+use crate::operation::{Change, Operation, Outcome};
 
 /// The number of migrations that run. Raised before `STARTED`.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
@@ -58,13 +58,13 @@ pub(super) struct Names {
 }
 
 impl Names {
-    fn add(&mut self, change: Change) {
+    fn add(&mut self, change: &Change<'_>) {
         match change {
             Change::Keys(keys) => self.keys.extend(keys.iter().map(|key| key.to_vec())),
             Change::Tags(tags) => self.tags.extend(tags.iter().map(|tag| tag_hash(tag))),
-            Change::Hashes(tags) => self.tags.extend(tags),
+            Change::Hashes(tags) => self.tags.extend(*tags),
             Change::Patterns(patterns) => {
-                for pattern in patterns {
+                for pattern in *patterns {
                     if !self.patterns.iter().any(|known| known == pattern) {
                         self.patterns.push(pattern.to_vec());
                         self.globs.push(Glob::new(pattern));
@@ -102,7 +102,7 @@ struct State {
 
 impl State {
     /// Returns whether a copy in flight could undo a change.
-    fn races(&self, change: Change) -> bool {
+    fn races(&self, change: &Change<'_>) -> bool {
         match change {
             Change::Keys(keys) => keys.iter().any(|key| self.in_flight.contains(*key)),
             Change::Patterns(patterns) => {
@@ -139,7 +139,7 @@ impl Run {
     }
 
     /// Stops copies of what is about to be invalidated at the target; returns once none is on its way.
-    async fn refuse(&self, change: Change<'_>) {
+    async fn refuse(&self, change: &Change<'_>) {
         let mut arrived = self.arrived.subscribe();
         self.lock().refused.add(change);
         while self.lock().races(change) {
@@ -150,7 +150,7 @@ impl Run {
 
     /// Stops copies of entries with a tag that another process has invalidated at the target.
     pub(super) fn refuse_tags(&self, tags: &[u64]) {
-        self.lock().refused.add(Change::Hashes(tags));
+        self.lock().refused.add(&Change::Hashes(tags));
     }
 
     /// Returns what was invalidated at the source since this was asked last.
@@ -169,7 +169,7 @@ impl Run {
             let mut state = self.lock();
             let places: Vec<usize> = (0..entries.len()).filter(|at| !state.refused.have(&entries[*at])).collect();
             let allowed: Vec<CopiedEntry> = places.iter().map(|at| entries[*at].clone()).collect();
-            if to.answers_at_once() {
+            if to.info().answers_at_once {
                 // Whoever invalidates something here waits for the lock, and nothing else.
                 let imported = to.import(&allowed, versions, IfPresent::Keep);
                 return match imported {
@@ -255,72 +255,59 @@ impl Cache {
         runs().iter().filter(|run| run.concerns(self)).cloned().collect()
     }
 
-    /// Makes a change that removes entries, and has it known to the migrations that it concerns.
-    pub(super) async fn invalidating<'a, T>(
-        &'a self,
-        change: Change<'a>,
-        make: impl Fn() -> Reply<'a, T> + Send + Sync,
-    ) -> Result<T> {
-        let mut before = STARTED.load(SeqCst);
-        let mut runs = self.runs();
-        let done = self.make_known(&runs, change, &make).await?;
-        // One that began meanwhile may have copied what it was not to copy: once more, for that to go.
+    /// Runs an operation that removes entries, and reports its change to the migrations that it concerns. If no migration
+    /// runs, an operation that the backend answers at once is answered at once.
+    pub(super) fn remove<'a>(&'a self, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
+        let before = STARTED.load(SeqCst);
+        let first = (RUNNING.load(SeqCst) == 0).then(|| self.backend.call(operation));
+        match first {
+            Some(Either::Left(done)) if STARTED.load(SeqCst) == before => Either::Left(done),
+            Some(first) => pending(async move {
+                let outcome = first.await;
+                if outcome.is_ok() {
+                    self.follow_migrations(operation, before, Vec::new()).await?;
+                }
+                outcome
+            }),
+            None => pending(async move {
+                let runs = self.runs();
+                let outcome = self.make_known(&runs, operation).await?;
+                self.follow_migrations(operation, before, runs).await?;
+                Ok(outcome)
+            }),
+        }
+    }
+
+    /// Repeats an operation for the migrations that began meanwhile: one may have copied an entry before it knew.
+    async fn follow_migrations(&self, operation: Operation<'_>, before: u64, mut known: Vec<Arc<Run>>) -> Result<()> {
+        let mut before = before;
         loop {
             let now = STARTED.load(SeqCst);
             if now == before {
-                return Ok(done);
+                return Ok(());
             }
             let mut news = self.runs();
-            news.retain(|run| !runs.iter().any(|it| Arc::ptr_eq(it, run)));
+            news.retain(|run| !known.iter().any(|it| Arc::ptr_eq(it, run)));
             if !news.is_empty() {
-                self.make_known(&news, change, &make).await?;
+                self.make_known(&news, operation).await?;
             }
-            runs.extend(news);
+            known.extend(news);
             before = now;
         }
     }
 
-    /// Makes it once no copy that could undo it is on its way.
-    async fn make_known<'a, T>(
-        &self,
-        runs: &[Arc<Run>],
-        change: Change<'a>,
-        make: &(impl Fn() -> Reply<'a, T> + Send + Sync),
-    ) -> Result<T> {
-        for run in runs {
-            if run.target.is(self) {
-                run.refuse(change).await;
-            }
+    /// Runs the operation once no copy that could undo it is on its way.
+    async fn make_known(&self, runs: &[Arc<Run>], operation: Operation<'_>) -> Result<Outcome> {
+        let Some(change) = operation.change() else { return self.backend.call(operation).await };
+        for run in runs.iter().filter(|run| run.target.is(self)) {
+            run.refuse(&change).await;
         }
-        let done = make().await;
+        let outcome = self.backend.call(operation).await;
         // If a server failed, the change may have been made nevertheless.
-        if done.as_ref().err().is_none_or(|error| error.kind().is_outage()) {
-            runs.iter().filter(|run| run.is_source(self)).for_each(|run| run.lock().pending.add(change));
+        if outcome.as_ref().err().is_none_or(|error| error.kind().is_outage()) {
+            runs.iter().filter(|run| run.is_source(self)).for_each(|run| run.lock().pending.add(&change));
         }
-        done
-    }
-
-    /// Removes a key. Where no migration runs, what a backend answers at once is answered at once.
-    pub(super) fn delete_key<'a>(&'a self, key: &'a [u8]) -> Reply<'a, bool> {
-        let before = STARTED.load(SeqCst);
-        let first = (RUNNING.load(SeqCst) == 0).then(|| self.backend.delete(key));
-        let first = match first {
-            Some(Either::Left(done)) if STARTED.load(SeqCst) == before => return Either::Left(done),
-            first => first,
-        };
-        Either::Right(Box::pin(async move {
-            let Some(first) = first else { return self.delete_beside_runs(key).await };
-            let done = first.await;
-            if done.is_ok() && STARTED.load(SeqCst) != before {
-                self.delete_beside_runs(key).await?;
-            }
-            done
-        }))
-    }
-
-    async fn delete_beside_runs(&self, key: &[u8]) -> Result<bool> {
-        let keys = [key];
-        self.invalidating(Change::Keys(&keys), || self.backend.delete(key)).await
+        outcome
     }
 }
 

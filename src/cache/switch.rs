@@ -13,7 +13,7 @@ use super::running::Running;
 use crate::caller::pause;
 use crate::config::{Config, MigrationConfig, SwitchConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::layer::Catchup;
+use crate::layer::Replay;
 
 /// The cache that serves a call, for as long as that takes.
 pub type Serving = Guard<Arc<Cache>>;
@@ -80,10 +80,10 @@ impl Switch {
 
     /// Copies while the old backend serves and notes what changes, makes up for that, and lets the new one serve.
     async fn copy_to(&self, old: &Arc<Cache>, next: &Cache, rate: u64) -> Result<Json> {
-        let catchup = Arc::new(Catchup::whole(old.backend.clone(), next.backend.clone()));
-        let between = Arc::new(old.over_another(catchup.clone()));
+        let replay = Arc::new(Replay::whole(old.backend.clone(), next.backend.clone()));
+        let between = Arc::new(old.over_another(replay.clone()));
         self.swap_arc(between.clone())?;
-        let copied = self.copy_behind(old, next, rate, &catchup).await;
+        let copied = self.copy_behind(old, next, rate, &replay).await;
         if copied.is_ok() {
             // Its calls that are under way use the old backend, which is about to be closed.
             is_left_alone(&between, 1).await;
@@ -93,7 +93,7 @@ impl Switch {
         copied
     }
 
-    async fn copy_behind(&self, old: &Arc<Cache>, next: &Cache, rate: u64, catchup: &Catchup) -> Result<Json> {
+    async fn copy_behind(&self, old: &Arc<Cache>, next: &Cache, rate: u64, replay: &Replay) -> Result<Json> {
         // Changes that are not noted are over before anything is copied.
         if !is_left_alone(old, 1).await {
             let text = "calls that began before the switch are still under way: try again";
@@ -104,7 +104,7 @@ impl Switch {
         let options = MigrationConfig { rate, ..MigrationConfig::default() };
         let copied = migrate(&*old.backend, &*next.backend, running, &options, &mut |_| !self.is_closed()).await?;
         let mut swapped = Ok(());
-        catchup.finish(|| swapped = self.swap(next.after(old))).await?;
+        replay.finish(|| swapped = self.swap(next.after(old))).await?;
         swapped.map(|()| copied)
     }
 
@@ -141,7 +141,7 @@ impl Switch {
 
 impl Cache {
     /// The same cache over another backend that has the same entries.
-    fn over_another(&self, backend: Arc<Catchup>) -> Self {
+    fn over_another(&self, backend: Arc<Replay>) -> Self {
         Self { backend, ..self.like() }
     }
 

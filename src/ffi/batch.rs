@@ -10,8 +10,9 @@ use super::error::yc_error;
 use super::status::{YC_OK, yc_status};
 use super::value::yc_value;
 use crate::allocation;
-use crate::cache::{Operation, Outcome, SetRequest};
+use crate::cache::{Cache, Request};
 use crate::error::{Error, ErrorKind, Result};
+use crate::operation::{NewEntry, Operation, Outcome};
 use crate::ttl::Ttl;
 
 /// The most bytes that the lists of a batch hold for each operation.
@@ -115,9 +116,9 @@ pub unsafe extern "C" fn yc_batch(
             let places = places(ops, n, stride, "ops", "sizeof(yc_op)")?;
             allocation::check(n.saturating_mul(OUTCOME))?;
             let places: Vec<*mut yc_op> = places.collect();
-            let tags: Vec<Result<Vec<&[u8]>>> = places.iter().map(|op| tags_of(*op)).collect();
-            let operations = places.iter().zip(&tags).map(|(op, tags)| read(*op, tags)).collect();
-            let outcomes = wait(cache, cache.batch(operations));
+            let lists: Vec<Result<Vec<&[u8]>>> = places.iter().map(|op| list_of(*op)).collect();
+            let requests = places.iter().zip(&lists).map(|(op, list)| read(cache, *op, list)).collect();
+            let outcomes = wait(cache, cache.batch(requests));
             places.into_iter().zip(outcomes).for_each(|(op, outcome)| write(op, outcome));
             Ok(YC_OK)
         })
@@ -140,45 +141,51 @@ pub(super) unsafe fn places<T>(
     Ok((0..n).map(move |at| first.wrapping_byte_add(at * stride)))
 }
 
-/// The tags of an operation.
-pub(super) unsafe fn tags_of<'a>(op: *const yc_op) -> Result<Vec<&'a [u8]>> {
+/// Reads the list of an operation: its tags, or its one pattern.
+pub(super) unsafe fn list_of<'a>(op: *const yc_op) -> Result<Vec<&'a [u8]>> {
     // SAFETY: one of the caller's operations, found by `places`.
-    unsafe { slices((*op).tags, (*op).n_tags, "tags") }
+    unsafe {
+        match (*op).kind {
+            YC_OP_INVALIDATE_PATTERN => Ok(vec![bytes((*op).key, (*op).key_len, "key")?]),
+            _ => slices((*op).tags, (*op).n_tags, "tags"),
+        }
+    }
 }
 
-/// The operation as the engine knows it.
-pub(super) unsafe fn read<'a>(op: *const yc_op, tags: &'a Result<Vec<&'a [u8]>>) -> Result<Operation<'a>> {
+/// Reads an operation, whose list was read before.
+pub(super) unsafe fn read<'a>(cache: &Cache, op: *const yc_op, list: &'a Result<Vec<&'a [u8]>>) -> Result<Request<'a>> {
     // SAFETY: one of the caller's operations, found by `places`; only what the caller fills is read.
     let (kind, flags, ttl_ms, key, value) = unsafe {
         let key = bytes((*op).key, (*op).key_len, "key")?;
         ((*op).kind, (*op).flags, (*op).ttl_ms, key, bytes((*op).value, (*op).value_len, "value")?)
     };
-    let tags: &[&[u8]] = tags.as_ref().map_err(Clone::clone)?;
+    let list: &[&[u8]] = list.as_ref().map_err(Clone::clone)?;
     let count = flags & YC_OP_COUNT != 0;
     if flags & !YC_OP_COUNT != 0 {
         return Err(Error::new(ErrorKind::Invalid, format!("flags is {flags}; it takes 0 or YC_OP_COUNT")));
     }
-    Ok(match kind {
+    let ttl = || Ttl::from_millis(ttl_ms).map(|ttl| cache.resolve(ttl));
+    Ok(Request::Store(match kind {
         YC_OP_GET => Operation::Get { key },
-        YC_OP_SET => Operation::Set(SetRequest { key, value, ttl: Ttl::from_millis(ttl_ms)?, tags }),
+        YC_OP_SET => Operation::Set(NewEntry { key, value, ttl: ttl()?, tags: list }),
         YC_OP_DELETE => Operation::Delete { key },
         YC_OP_EXISTS => Operation::Exists { key },
-        YC_OP_EXPIRE => Operation::Expire { key, ttl: Ttl::from_millis(ttl_ms)? },
+        YC_OP_EXPIRE => Operation::Expire { key, ttl: ttl()? },
         YC_OP_TTL => Operation::Ttl { key },
-        YC_OP_INVALIDATE_TAGS => Operation::InvalidateTags { tags, count },
-        YC_OP_INVALIDATE_PATTERN => Operation::InvalidatePattern { pattern: key },
+        YC_OP_INVALIDATE_TAGS => Operation::InvalidateTags { tags: list, count },
+        YC_OP_INVALIDATE_PATTERN => Operation::InvalidatePatterns { patterns: list },
         YC_OP_FLUSH => Operation::Flush { count },
         YC_OP_PING => Operation::Ping,
-        YC_OP_STATS => Operation::Stats,
-        YC_OP_HEALTH => Operation::Health,
-        YC_OP_METRICS => Operation::Metrics,
+        YC_OP_STATS => return Ok(Request::Stats),
+        YC_OP_HEALTH => return Ok(Request::Health),
+        YC_OP_METRICS => return Ok(Request::Metrics),
         _ => {
             return Err(Error::new(
                 ErrorKind::Invalid,
                 format!("kind is {kind}, which is no YC_OP_ number of a yc_op"),
             ));
         }
-    })
+    }))
 }
 
 /// Writes what an operation came to.

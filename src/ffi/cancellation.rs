@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 
 use futures_util::future::Either;
 
-use crate::backend::Reply;
+use crate::backend::OpFuture;
 use crate::cache::Cache;
 use crate::error::Result;
 
@@ -47,7 +47,7 @@ impl Drop for Uncancelled {
 
 /// Returns the answer of a backend, and waits for it if necessary.
 #[inline]
-pub(super) fn answer<T>(reply: Reply<'_, T>) -> Result<T> {
+pub(super) fn answer<T>(reply: OpFuture<'_, T>) -> Result<T> {
     match reply {
         Either::Left(ready) => ready.into_inner(),
         on_its_way => {

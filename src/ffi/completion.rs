@@ -8,12 +8,12 @@ use super::entry::remaining_ms;
 use super::error::{yc_error, yc_error_free};
 use super::invalidate::{YC_COUNT_UNKNOWN, count};
 use super::keys::{yc_keys, yc_keys_free};
-use super::results::{deleted, found, stored, yc_results, yc_results_free};
+use super::results::{yc_results, yc_results_free};
 use super::search::{yc_matches, yc_matches_free};
 use super::status::{YC_END, YC_MISS, YC_OK, status_of, yc_status};
 use super::value::{yc_value, yc_value_free};
-use crate::cache::Outcome;
 use crate::error::{Error, Result};
+use crate::operation::Outcome;
 
 /// Kind of completion: that of yc_queue_get_many().
 pub const YC_OP_GET_MANY: i32 = 13;
@@ -91,9 +91,11 @@ impl yc_completion {
             Ok(Outcome::Value(value)) => Self { result: yc_value::into_raw(value), ..Self::NOTHING },
             Ok(Outcome::Remaining(left)) => Self { remaining_ms: remaining_ms(left), ..Self::NOTHING },
             Ok(Outcome::Removed(removed)) => Self { removed: count(removed), ..Self::NOTHING },
-            Ok(Outcome::Values(values)) => Self::many(yc_results::into_raw(values, found)),
-            Ok(Outcome::Stored(entries)) => Self::many(yc_results::into_raw(entries, stored)),
-            Ok(Outcome::Deleted(keys)) => Self::many(yc_results::into_raw(keys, deleted)),
+            Ok(many @ (Outcome::Values(_) | Outcome::Stored(_) | Outcome::Deleted(_))) => {
+                Self::many(yc_results::into_raw(many.each()))
+            }
+            // No kind of a queue or a batch asks for it.
+            Ok(Outcome::Usage(_)) => Self::NOTHING,
             Ok(Outcome::Keys(keys)) if keys.is_empty() => Self { status: YC_END, ..Self::NOTHING },
             Ok(Outcome::Keys(keys)) => Self { keys: yc_keys::into_raw(keys), ..Self::NOTHING },
             Ok(Outcome::Matches(found)) => Self { matches: yc_matches::into_raw(found), ..Self::NOTHING },

@@ -8,8 +8,9 @@ use super::cancellation::answer;
 use super::error::yc_error;
 use super::status::{YC_MISS, YC_OK, yc_status};
 use super::value::yc_value;
-use crate::cache::SetRequest;
-use crate::error::{Error, ErrorKind};
+use crate::cache::Cache;
+use crate::error::{Error, ErrorKind, Result};
+use crate::operation::{NewEntry, Operation, Outcome};
 use crate::ttl::Ttl;
 
 /// ttl_ms: the cache's default_ttl, spread by its ttl_jitter.
@@ -17,9 +18,14 @@ pub const YC_TTL_DEFAULT: i64 = -1;
 /// ttl_ms: never expires.
 pub const YC_TTL_NEVER: i64 = 0;
 
-/// A hit is success, anything else the outcome that it is not there.
-pub(super) fn hit(was_there: bool) -> yc_status {
-    if was_there { YC_OK } else { YC_MISS }
+/// Returns the status of an operation on a key that may not exist.
+pub(super) fn hit(outcome: &Outcome) -> yc_status {
+    if outcome.is_hit() { YC_OK } else { YC_MISS }
+}
+
+/// Runs an operation on a key that may not exist.
+fn run(cache: &Cache, operation: Operation<'_>) -> Result<yc_status> {
+    answer(cache.call(operation)).map(|outcome| hit(&outcome))
 }
 
 /// Reads a value without copying it. A key is 1 byte to 64 KiB of any bytes.
@@ -117,7 +123,8 @@ pub unsafe extern "C" fn yc_set(
         with_cache("yc_set", cache, err, |cache| {
             let (key, value) = (bytes(key, key_len, "key")?, bytes(value, value_len, "value")?);
             let tags = slices(tags, n_tags, "tags")?;
-            answer(cache.set(SetRequest { key, value, ttl: Ttl::from_millis(ttl_ms)?, tags: &tags }))?;
+            let ttl = cache.resolve(Ttl::from_millis(ttl_ms)?);
+            answer(cache.set(NewEntry { key, value, ttl, tags: &tags }))?;
             Ok(YC_OK)
         })
     }
@@ -132,7 +139,9 @@ pub unsafe extern "C" fn yc_delete(
     err: *mut *mut yc_error,
 ) -> yc_status {
     // SAFETY: the caller's arguments, each checked before use.
-    unsafe { with_cache("yc_delete", cache, err, |cache| answer(cache.delete(bytes(key, key_len, "key")?)).map(hit)) }
+    unsafe {
+        with_cache("yc_delete", cache, err, |cache| run(cache, Operation::Delete { key: bytes(key, key_len, "key")? }))
+    }
 }
 
 /// Whether a key is there: YC_OK or YC_MISS. Does not count as a use of the
@@ -145,7 +154,9 @@ pub unsafe extern "C" fn yc_exists(
     err: *mut *mut yc_error,
 ) -> yc_status {
     // SAFETY: the caller's arguments, each checked before use.
-    unsafe { with_cache("yc_exists", cache, err, |cache| answer(cache.exists(bytes(key, key_len, "key")?)).map(hit)) }
+    unsafe {
+        with_cache("yc_exists", cache, err, |cache| run(cache, Operation::Exists { key: bytes(key, key_len, "key")? }))
+    }
 }
 
 /// Gives a key another time to live, counted from now (ttl_ms as in yc_set());
@@ -161,7 +172,8 @@ pub unsafe extern "C" fn yc_expire(
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
         with_cache("yc_expire", cache, err, |cache| {
-            answer(cache.expire(bytes(key, key_len, "key")?, Ttl::from_millis(ttl_ms)?)).map(hit)
+            let (key, ttl) = (bytes(key, key_len, "key")?, cache.resolve(Ttl::from_millis(ttl_ms)?));
+            run(cache, Operation::Expire { key, ttl })
         })
     }
 }
@@ -181,9 +193,11 @@ pub unsafe extern "C" fn yc_ttl(
     unsafe {
         with_cache("yc_ttl", cache, err, |cache| {
             let place = out(ttl_ms, "ttl_ms")?;
-            let Some(remaining) = answer(cache.ttl(bytes(key, key_len, "key")?))? else { return Ok(YC_MISS) };
-            place.write(remaining_ms(remaining));
-            Ok(YC_OK)
+            let outcome = answer(cache.call(Operation::Ttl { key: bytes(key, key_len, "key")? }))?;
+            if let Outcome::Remaining(remaining) = outcome {
+                place.write(remaining_ms(remaining));
+            }
+            Ok(hit(&outcome))
         })
     }
 }

@@ -4,11 +4,12 @@ use std::ffi::c_void;
 
 use super::arguments::{bytes, slices, yc_slice};
 use super::cache::{with_cache, yc_cache};
-use super::cancellation::wait;
+use super::cancellation::answer;
 use super::error::yc_error;
 use super::status::{YC_OK, yc_status};
-use crate::backend::Removed;
+use crate::cache::Cache;
 use crate::error::Result;
+use crate::operation::{Operation, Removed};
 
 /// *removed: the backend cannot know how many entries went.
 pub const YC_COUNT_UNKNOWN: u64 = u64::MAX;
@@ -18,13 +19,14 @@ pub(super) fn count(removed: Removed) -> u64 {
     removed.unwrap_or(YC_COUNT_UNKNOWN)
 }
 
-/// Writes the count where the caller wants one.
-unsafe fn write_count(place: *mut u64, removed: Removed) -> yc_status {
-    if !place.is_null() {
+/// Runs an operation that removes entries, and writes their number if the caller wants it.
+unsafe fn run(cache: &Cache, operation: Operation<'_>, removed: *mut u64) -> Result<yc_status> {
+    let outcome = answer(cache.call(operation))?;
+    if !removed.is_null() {
         // SAFETY: not NULL, and the caller's to be written.
-        unsafe { place.write(count(removed)) };
+        unsafe { removed.write(count(outcome.removed())) };
     }
-    YC_OK
+    Ok(YC_OK)
 }
 
 /// Makes every entry that was set with the tag a miss: once this has
@@ -51,8 +53,8 @@ pub unsafe extern "C" fn yc_invalidate_tag(
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
         with_cache("yc_invalidate_tag", cache, err, |cache| {
-            let gone = wait(cache, cache.invalidate_tags(&[bytes(tag, tag_len, "tag")?], !removed.is_null()))?;
-            Ok(write_count(removed, gone))
+            let tags = [bytes(tag, tag_len, "tag")?];
+            run(cache, Operation::InvalidateTags { tags: &tags, count: !removed.is_null() }, removed)
         })
     }
 }
@@ -71,7 +73,7 @@ pub unsafe extern "C" fn yc_invalidate_tags(
     unsafe {
         with_cache("yc_invalidate_tags", cache, err, |cache| {
             let tags: Vec<&[u8]> = slices(tags, n_tags, "tags")?;
-            Ok(write_count(removed, wait(cache, cache.invalidate_tags(&tags, !removed.is_null()))?))
+            run(cache, Operation::InvalidateTags { tags: &tags, count: !removed.is_null() }, removed)
         })
     }
 }
@@ -94,8 +96,8 @@ pub unsafe extern "C" fn yc_invalidate_pattern(
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
         with_cache("yc_invalidate_pattern", cache, err, |cache| {
-            let gone: Result<Removed> = wait(cache, cache.invalidate_pattern(bytes(pattern, pattern_len, "pattern")?));
-            Ok(write_count(removed, gone?))
+            let patterns = [bytes(pattern, pattern_len, "pattern")?];
+            run(cache, Operation::InvalidatePatterns { patterns: &patterns }, removed)
         })
     }
 }
@@ -107,8 +109,6 @@ pub unsafe extern "C" fn yc_invalidate_pattern(
 pub unsafe extern "C" fn yc_flush(cache: *mut yc_cache, removed: *mut u64, err: *mut *mut yc_error) -> yc_status {
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
-        with_cache("yc_flush", cache, err, |cache| {
-            Ok(write_count(removed, wait(cache, cache.flush(!removed.is_null()))?))
-        })
+        with_cache("yc_flush", cache, err, |cache| run(cache, Operation::Flush { count: !removed.is_null() }, removed))
     }
 }

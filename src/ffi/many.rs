@@ -1,18 +1,18 @@
 //! Many keys in one call: one crossing here, one round trip per server.
 
-use std::mem::MaybeUninit;
+use std::ptr::null_mut;
 
 use super::arguments::{array, array_out, slices, yc_slice};
 use super::cache::{with_cache, yc_cache};
-use super::cancellation::wait;
-use super::entry::hit;
+use super::cancellation::answer;
 use super::error::yc_error;
-use super::status::{YC_MISS, YC_OK, status_of, yc_status};
+use super::results::result;
+use super::status::{YC_OK, yc_status};
 use super::value::yc_value;
-use crate::cache::SetRequest;
+use crate::cache::Cache;
 use crate::error::Result;
+use crate::operation::{NewEntry, Operation, Outcome};
 use crate::ttl::Ttl;
-use crate::value::Value;
 
 /// Writes the outcome of a refused call for each of its keys. An array that is NULL, or longer than a list of keys can
 /// be, is not written.
@@ -28,22 +28,58 @@ unsafe fn fill<T: Copy>(places: *mut T, n: usize, refused: T) {
     }
 }
 
-/// Writes a status for each key; the call itself fails as the first that failed.
-fn write_statuses(
-    places: &mut [MaybeUninit<yc_status>],
-    outcomes: impl Iterator<Item = Result<yc_status>>,
-) -> Result<yc_status> {
-    let mut places = places.iter_mut();
-    let mut result = Ok(YC_OK);
-    for outcome in outcomes {
-        if let Some(place) = places.next() {
-            place.write(outcome.as_ref().map_or_else(|error| status_of(error.kind()), |status| *status));
-        }
-        if result.is_ok() {
-            result = outcome.map(|_| YC_OK);
-        }
+/// The arrays that a call on many keys fills.
+struct Places {
+    n: usize,
+    values: *mut *mut yc_value,
+    statuses: *mut yc_status,
+}
+
+impl Places {
+    /// Refuses arrays of an impossible length before anything is run.
+    unsafe fn check(&self) -> Result<()> {
+        // SAFETY: the caller's arrays.
+        unsafe { array_out(self.values, self.n, "values").and(array_out(self.statuses, self.n, "statuses")).map(drop) }
     }
-    result
+
+    /// Writes the outcome of each key. The call itself fails as the first key that failed.
+    unsafe fn write(&self, outcome: Outcome) -> Result<yc_status> {
+        // SAFETY: the caller's arrays, which are not written yet.
+        let (values, statuses) =
+            unsafe { (array_out(self.values, self.n, "values")?, array_out(self.statuses, self.n, "statuses")?) };
+        let (mut values, mut statuses, mut failure) = (values.iter_mut(), statuses.iter_mut(), None);
+        for outcome in outcome.each() {
+            let (status, value) = result(outcome, &mut failure);
+            statuses.next().map(|place| place.write(status));
+            values.next().map(|place| place.write(value));
+        }
+        failure.map_or(Ok(YC_OK), Err)
+    }
+}
+
+/// Runs the body of the export `name`, which runs one operation and writes its outcome. If the call is refused, writes
+/// that status for every key.
+unsafe fn many(
+    name: &'static str,
+    cache: *mut yc_cache,
+    err: *mut *mut yc_error,
+    places: &Places,
+    body: impl FnOnce(&Cache) -> Result<Outcome>,
+) -> yc_status {
+    let mut is_written = false;
+    // SAFETY: the caller's arguments, each checked before use.
+    unsafe {
+        let status = with_cache(name, cache, err, |cache| {
+            let outcome = body(cache)?;
+            is_written = true;
+            places.write(outcome)
+        });
+        if status < 0 && !is_written {
+            fill(places.values, places.n, null_mut());
+            fill(places.statuses, places.n, status);
+        }
+        status
+    }
 }
 
 /// Reads n keys. values is an array of n places: each gets a value to be
@@ -66,31 +102,28 @@ pub unsafe extern "C" fn yc_get_many(
     statuses: *mut yc_status,
     err: *mut *mut yc_error,
 ) -> yc_status {
-    let mut is_written = false;
+    let places = Places { n, values, statuses };
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
-        let result = with_cache("yc_get_many", cache, err, |cache| {
+        many("yc_get_many", cache, err, &places, |cache| {
             let keys = slices(keys, n, "keys")?;
             array(values, n, "values")?;
-            let (values, statuses) = (array_out(values, n, "values")?, array_out(statuses, n, "statuses")?);
-            let outcomes = wait(cache, cache.get_many(&keys))?;
-            is_written = true;
-            let handed = values.iter_mut().zip(outcomes).map(|(place, outcome)| hand_out(place, outcome));
-            write_statuses(statuses, handed)
-        });
-        if result < 0 && !is_written {
-            fill(values, n, std::ptr::null_mut());
-            fill(statuses, n, result);
-        }
-        result
+            places.check()?;
+            answer(cache.call(Operation::GetMany { keys: &keys }))
+        })
     }
 }
 
-fn hand_out(place: &mut MaybeUninit<*mut yc_value>, outcome: Result<Option<Value>>) -> Result<yc_status> {
-    place.write(std::ptr::null_mut());
-    let Some(value) = outcome? else { return Ok(YC_MISS) };
-    place.write(yc_value::into_raw(value));
-    Ok(YC_OK)
+/// Returns entries with one time to live and the same tags.
+pub(super) fn entries<'a>(
+    cache: &Cache,
+    keys: &[&'a [u8]],
+    values: &[&'a [u8]],
+    ttl: Ttl,
+    tags: &'a [&'a [u8]],
+) -> Vec<NewEntry<'a>> {
+    let entry = |(key, value): (&&'a [u8], &&'a [u8])| NewEntry { key, value, ttl: cache.resolve(ttl), tags };
+    keys.iter().zip(values).map(entry).collect()
 }
 
 /// Stores n entries, keys[i] with values[i], all with one time to live and
@@ -110,23 +143,15 @@ pub unsafe extern "C" fn yc_set_many(
     statuses: *mut yc_status,
     err: *mut *mut yc_error,
 ) -> yc_status {
-    let mut is_written = false;
+    let places = Places { n, values: null_mut(), statuses };
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
-        let result = with_cache("yc_set_many", cache, err, |cache| {
+        many("yc_set_many", cache, err, &places, |cache| {
             let (keys, values) = (slices(keys, n, "keys")?, slices(values, n, "values")?);
             let (ttl, tags) = (Ttl::from_millis(ttl_ms)?, slices(tags, n_tags, "tags")?);
-            let request = |(key, value)| SetRequest { key, value, ttl, tags: &tags };
-            let requests: Vec<SetRequest> = keys.into_iter().zip(values).map(request).collect();
-            let places = array_out(statuses, n, "statuses")?;
-            let outcomes = wait(cache, cache.set_many(&requests))?;
-            is_written = true;
-            write_statuses(places, outcomes.into_iter().map(|outcome| outcome.map(|()| YC_OK)))
-        });
-        if result < 0 && !is_written {
-            fill(statuses, n, result);
-        }
-        result
+            places.check()?;
+            answer(cache.call(Operation::SetMany { entries: &entries(cache, &keys, &values, ttl, &tags) }))
+        })
     }
 }
 
@@ -140,18 +165,13 @@ pub unsafe extern "C" fn yc_delete_many(
     statuses: *mut yc_status,
     err: *mut *mut yc_error,
 ) -> yc_status {
-    let mut is_written = false;
+    let places = Places { n, values: null_mut(), statuses };
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
-        let result = with_cache("yc_delete_many", cache, err, |cache| {
-            let (keys, places) = (slices(keys, n, "keys")?, array_out(statuses, n, "statuses")?);
-            let outcomes = wait(cache, cache.delete_many(&keys))?;
-            is_written = true;
-            write_statuses(places, outcomes.into_iter().map(|outcome| outcome.map(hit)))
-        });
-        if result < 0 && !is_written {
-            fill(statuses, n, result);
-        }
-        result
+        many("yc_delete_many", cache, err, &places, |cache| {
+            let keys = slices(keys, n, "keys")?;
+            places.check()?;
+            answer(cache.call(Operation::DeleteMany { keys: &keys }))
+        })
     }
 }

@@ -6,18 +6,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::arguments::{array_out, bytes, null, out, slices, yc_slice};
-use super::batch::{places, read, tags_of, yc_op};
+use super::batch::{list_of, places, read, yc_op};
 use super::boundary;
 use super::cache::{Handle, close_deadline, with_handle, yc_cache};
 use super::completion::*;
 use super::error::yc_error;
 use super::keys::{page_limit, yc_cursor};
+use super::many::entries;
 use super::search::{read_options, yc_search_options};
 use super::status::{YC_MISS, YC_OK, yc_status};
 use super::user_data::{UserData, yc_finalise_fn};
-use crate::cache::{Operation, SearchOptions};
+use crate::cache::{Cache, Request, SearchOptions};
 use crate::error::{Error, ErrorKind, Result};
-use crate::queue::{Completion, Label, Queue};
+use crate::operation::Operation;
+use crate::queue::{Completion, Label, Queue, Submission};
 use crate::ttl::Ttl;
 
 /// A queue of completions: operations are submitted and return at once, and
@@ -42,20 +44,50 @@ pub struct yc_queue {
 pub type yc_wake_fn = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
 
 impl yc_queue {
-    /// One operation; a full queue is an error.
-    fn submit_one(
+    /// Submits requests, which `add` reads one after another, and returns the number of those that were accepted.
+    fn submit(
+        &self,
+        n: usize,
+        tickets: &mut [MaybeUninit<yc_ticket>],
+        add: impl FnOnce(&Cache, &mut Submission<'_>),
+    ) -> Result<usize> {
+        let cache = self.handle.cache()?;
+        let mut submission = self.queue.submit(n)?;
+        add(&cache, &mut submission);
+        Ok(submission.commit(writer_of(tickets)))
+    }
+
+    /// Submits one request; a full queue is an error.
+    unsafe fn submit_one<'a>(
         &self,
         label: Label,
-        operation: Result<Operation<'_>>,
-        ticket: &mut [MaybeUninit<yc_ticket>],
+        ticket: *mut yc_ticket,
+        request: impl FnOnce(&Cache) -> Result<Request<'a>>,
     ) -> Result<yc_status> {
-        self.handle.cache()?;
-        let mut submission = self.queue.submit(1)?;
-        if !submission.add(label, operation) {
-            return Err(full());
-        }
-        submission.commit(writer_of(ticket));
-        Ok(YC_OK)
+        // SAFETY: the caller's place, or NULL.
+        let ticket = unsafe { array_out(ticket, 1, "ticket") }?;
+        let add = |cache: &Cache, submission: &mut Submission<'_>| _ = submission.add(label, request(cache));
+        if self.submit(1, ticket, add)? == 1 { Ok(YC_OK) } else { Err(full()) }
+    }
+}
+
+/// Submits a request on many keys.
+unsafe fn submit_keys(
+    name: &'static str,
+    queue: *mut yc_queue,
+    (keys, n): (*const yc_slice, usize),
+    label: Label,
+    ticket: *mut yc_ticket,
+    err: *mut *mut yc_error,
+    operation: for<'a> fn(&'a [&'a [u8]]) -> Operation<'a>,
+) -> yc_status {
+    // SAFETY: the caller's arguments, each checked before use.
+    unsafe {
+        with_queue(name, queue, err, |queue| {
+            let keys = slices(keys, n, "keys");
+            let keys = keys.as_deref().map_err(Clone::clone);
+            queue.submit_one(label, ticket, |_| Ok(operation(keys?).into()))
+        })
     }
 }
 
@@ -153,17 +185,17 @@ pub unsafe extern "C" fn yc_queue_submit(
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
         with_queue("yc_queue_submit", queue, err, |queue| {
-            let ops = places(ops.cast_mut(), n, stride, "ops", "sizeof(yc_op)")?;
+            let mut ops = places(ops.cast_mut(), n, stride, "ops", "sizeof(yc_op)")?;
             let (tickets, accepted) = (array_out(tickets, n, "tickets")?, self::out(accepted, "accepted")?);
-            queue.handle.cache()?;
-            let mut submission = queue.queue.submit(n)?;
-            let all = ops.into_iter().all(|op| {
-                let tags = tags_of(op);
-                let label = Label { user_data: (*op).user_data, kind: (*op).kind };
-                submission.add(label, read(op, &tags))
-            });
-            accepted.write(submission.commit(writer_of(tickets)));
-            if all { Ok(YC_OK) } else { Err(full()) }
+            let submitted = queue.submit(n, tickets, |cache, submission| {
+                ops.all(|op| {
+                    let list = list_of(op);
+                    let label = Label { user_data: (*op).user_data, kind: (*op).kind };
+                    submission.add(label, read(cache, op, &list))
+                });
+            })?;
+            accepted.write(submitted);
+            if submitted == n { Ok(YC_OK) } else { Err(full()) }
         })
     }
 }
@@ -182,14 +214,10 @@ pub unsafe extern "C" fn yc_queue_get_many(
     ticket: *mut yc_ticket,
     err: *mut *mut yc_error,
 ) -> yc_status {
+    let label = Label { user_data, kind: YC_OP_GET_MANY };
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
-        with_queue("yc_queue_get_many", queue, err, |queue| {
-            let keys = slices(keys, n, "keys");
-            let operation = keys.as_ref().map(|keys| Operation::GetMany { keys }).map_err(Clone::clone);
-            let label = Label { user_data, kind: YC_OP_GET_MANY };
-            queue.submit_one(label, operation, array_out(ticket, 1, "ticket")?)
-        })
+        submit_keys("yc_queue_get_many", queue, (keys, n), label, ticket, err, |keys| Operation::GetMany { keys })
     }
 }
 
@@ -214,10 +242,12 @@ pub unsafe extern "C" fn yc_queue_set_many(
             let lists = [(keys, n, "keys"), (values, n, "values"), (tags, n_tags, "tags")]
                 .map(|(list, len, name)| slices(list, len, name));
             let [keys, values, tags] = lists.each_ref().map(|list| list.as_deref().map_err(Clone::clone));
-            let read =
-                || Ok(Operation::SetMany { keys: keys?, values: values?, ttl: Ttl::from_millis(ttl_ms)?, tags: tags? });
+            let cache = queue.handle.cache()?;
+            let read = || Ok(entries(&cache, keys?, values?, Ttl::from_millis(ttl_ms)?, tags?));
+            let entries = read();
+            let entries = entries.as_deref().map_err(Error::clone);
             let label = Label { user_data, kind: YC_OP_SET_MANY };
-            queue.submit_one(label, read(), array_out(ticket, 1, "ticket")?)
+            queue.submit_one(label, ticket, |_| Ok(Operation::SetMany { entries: entries? }.into()))
         })
     }
 }
@@ -233,14 +263,10 @@ pub unsafe extern "C" fn yc_queue_delete_many(
     ticket: *mut yc_ticket,
     err: *mut *mut yc_error,
 ) -> yc_status {
+    let label = Label { user_data, kind: YC_OP_DELETE_MANY };
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
-        with_queue("yc_queue_delete_many", queue, err, |queue| {
-            let keys = slices(keys, n, "keys");
-            let operation = keys.as_ref().map(|keys| Operation::DeleteMany { keys }).map_err(Clone::clone);
-            let label = Label { user_data, kind: YC_OP_DELETE_MANY };
-            queue.submit_one(label, operation, array_out(ticket, 1, "ticket")?)
-        })
+        submit_keys("yc_queue_delete_many", queue, (keys, n), label, ticket, err, |keys| Operation::DeleteMany { keys })
     }
 }
 
@@ -267,9 +293,8 @@ pub unsafe extern "C" fn yc_queue_keys_next(
             if !Arc::ptr_eq(&cursor.handle, &queue.handle) {
                 return Err(Error::new(ErrorKind::Invalid, "the cursor is of another cache than the queue"));
             }
-            let operation = Operation::NextKeys { cursor: &cursor.cursor, limit: page_limit(limit) };
-            let label = Label { user_data, kind: YC_OP_KEYS_NEXT };
-            queue.submit_one(label, Ok(operation), array_out(ticket, 1, "ticket")?)
+            let request = Request::NextKeys { cursor: cursor.cursor.clone(), limit: page_limit(limit) };
+            queue.submit_one(Label { user_data, kind: YC_OP_KEYS_NEXT }, ticket, |_| Ok(request))
         })
     }
 }
@@ -290,12 +315,12 @@ pub unsafe extern "C" fn yc_queue_search(
     unsafe {
         with_queue("yc_queue_search", queue, err, |queue| {
             let options = read_options(options);
-            let operation = options.as_ref().map_err(Clone::clone).and_then(|(threshold, limit, tags)| {
+            let options = options.as_ref().map_err(Clone::clone);
+            queue.submit_one(Label { user_data, kind: YC_OP_SEARCH }, ticket, |_| {
+                let (threshold, limit, tags) = options?;
                 let options = SearchOptions { threshold: *threshold, limit: *limit, tags };
-                Ok(Operation::Search { query: bytes(query, query_len, "query")?, options })
-            });
-            let label = Label { user_data, kind: YC_OP_SEARCH };
-            queue.submit_one(label, operation, array_out(ticket, 1, "ticket")?)
+                Ok(Request::Search { query: bytes(query, query_len, "query")?, options })
+            })
         })
     }
 }

@@ -6,6 +6,7 @@ use super::cancellation::{answer, wait};
 use super::error::yc_error;
 use super::status::{YC_OK, yc_status};
 use super::value::yc_value;
+use crate::operation::Operation;
 use crate::value::Value;
 
 /// Capability: keys can be listed; keys, patterns and search work.
@@ -113,7 +114,7 @@ pub unsafe extern "C" fn yc_size(
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
         with_cache("yc_size", cache, err, |cache| {
-            let usage = answer(cache.usage())?;
+            let usage = wait(cache, cache.usage())?;
             if let Some(keys) = keys.as_mut() {
                 *keys = usage.keys;
             }
@@ -130,7 +131,7 @@ pub unsafe extern "C" fn yc_size(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_ping(cache: *mut yc_cache, err: *mut *mut yc_error) -> yc_status {
     // SAFETY: the caller's arguments, each checked before use.
-    unsafe { with_cache("yc_ping", cache, err, |cache| answer(cache.ping()).map(|()| YC_OK)) }
+    unsafe { with_cache("yc_ping", cache, err, |cache| answer(cache.call(Operation::Ping)).map(|_| YC_OK)) }
 }
 
 /// What the backend can do beyond the basics: *flags is a sum of YC_CAN_

@@ -4,9 +4,10 @@ use std::ptr::{null, null_mut};
 
 use super::boundary;
 use super::entry::hit;
-use super::status::{YC_MISS, YC_OK, status_of, yc_status};
+use super::status::{YC_OK, status_of, yc_status};
 use super::value::{yc_value, yc_value_free};
 use crate::error::{Error, Result};
+use crate::operation::Outcome;
 
 /// What each key of yc_queue_get_many(), yc_queue_set_many() or
 /// yc_queue_delete_many() came to, in the order of the keys. Immutable: any
@@ -17,21 +18,11 @@ pub struct yc_results {
 }
 
 impl yc_results {
-    /// The results as the caller owns them, and the first failure among them.
-    pub(super) fn into_raw<T>(
-        outcomes: Vec<Result<T>>,
-        read: impl Fn(T) -> (yc_status, *mut yc_value),
-    ) -> (*mut Self, Option<Error>) {
+    /// Returns the results as the caller owns them, and the first failure among them.
+    pub(super) fn into_raw(outcomes: impl Iterator<Item = Result<Outcome>>) -> (*mut Self, Option<Error>) {
         let (mut failure, mut results) = (None, Self { statuses: Vec::new(), values: Vec::new() });
         for outcome in outcomes {
-            let (status, value) = match outcome {
-                Ok(outcome) => read(outcome),
-                Err(error) => {
-                    let status = status_of(error.kind());
-                    failure.get_or_insert(error);
-                    (status, null_mut())
-                }
-            };
+            let (status, value) = result(outcome, &mut failure);
             results.statuses.push(status);
             results.values.push(value);
         }
@@ -39,19 +30,17 @@ impl yc_results {
     }
 }
 
-/// A value that is there or a miss.
-pub(super) fn found(value: Option<crate::value::Value>) -> (yc_status, *mut yc_value) {
-    value.map_or((YC_MISS, null_mut()), |value| (YC_OK, yc_value::into_raw(value)))
-}
-
-/// Something stored.
-pub(super) fn stored((): ()) -> (yc_status, *mut yc_value) {
-    (YC_OK, null_mut())
-}
-
-/// A key that was there or was not.
-pub(super) fn deleted(was_there: bool) -> (yc_status, *mut yc_value) {
-    (hit(was_there), null_mut())
+/// Returns the status and the value of one of many keys as the caller owns them, and keeps the first failure.
+pub(super) fn result(outcome: Result<Outcome>, failure: &mut Option<Error>) -> (yc_status, *mut yc_value) {
+    match outcome {
+        Ok(Outcome::Value(value)) => (YC_OK, yc_value::into_raw(value)),
+        Ok(outcome) => (hit(&outcome), null_mut()),
+        Err(error) => {
+            let status = status_of(error.kind());
+            failure.get_or_insert(error);
+            (status, null_mut())
+        }
+    }
 }
 
 impl Drop for yc_results {
@@ -106,7 +95,7 @@ mod tests {
     fn each_key_that_failed_has_a_status_of_its_own() {
         let kinds = [ErrorKind::Connect, ErrorKind::Timeout];
         let outcomes = kinds.map(|kind| Err(Error::new(kind, "a failure")));
-        let (results, first) = yc_results::into_raw(outcomes.into(), stored);
+        let (results, first) = yc_results::into_raw(outcomes.into_iter());
         // SAFETY: results of ours, which nobody else releases.
         let results = unsafe { Box::from_raw(results) };
         assert_eq!(results.statuses, kinds.map(status_of));

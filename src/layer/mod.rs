@@ -1,17 +1,16 @@
-//! Backends around backends: one that stands in when another fails, and one that keeps another up to date.
+//! Backends around backends: a fallback for a backend that fails, and a replay of changes to a backend that is behind.
 
-mod catchup;
 mod fallback;
-mod journal;
+mod replay;
+mod replay_log;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
-pub use self::catchup::Catchup;
-use self::catchup::Changed;
 use self::fallback::{Fallback, Policy};
-pub use self::journal::Change;
+use self::replay::Changed;
+pub use self::replay::Replay;
 use crate::backend::Backend;
 use crate::config::{Config, FallbackConfig};
 use crate::error::Result;
@@ -27,8 +26,8 @@ pub fn open(config: &Config) -> Result<Arc<dyn Backend>> {
 
 fn open_fallback(config: &Config, fallback: &FallbackConfig, primary: Arc<dyn Backend>) -> Result<Arc<dyn Backend>> {
     let FallbackConfig { backend, key_prefix, max_ttl, follow, probe_interval } = fallback.clone();
-    let stand_in = Config { backend, key_prefix, fallback: None, ..config.clone() };
-    let stand_in = Arc::from(crate::backend::open(&stand_in)?);
+    let fallback = Config { backend, key_prefix, fallback: None, ..config.clone() };
+    let fallback = Arc::from(crate::backend::open(&fallback)?);
     let changed = if follow { Changed::Follow } else { Changed::Drop };
-    Ok(Arc::new(Fallback::new(primary, stand_in, Policy { max_ttl, changed, probe_interval })?))
+    Ok(Arc::new(Fallback::new(primary, fallback, Policy { max_ttl, changed, probe_interval })?))
 }

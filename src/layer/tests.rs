@@ -3,60 +3,70 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::catchup::{Catchup, Changed};
 use super::fallback::{Fallback, Policy};
-use super::journal::{Change, Journal, MOST};
+use super::replay::{Changed, Replay};
+use super::replay_log::{MOST, ReplayLog};
 use crate::backend::double::{Cable, Double};
-use crate::backend::{Backend, NewEntry, Position, Wanted};
+use crate::backend::{Backend, KeyFilter, NewEntry, Operation, Outcome, ScanCursor};
 use crate::config::Config;
 use crate::error::ErrorKind;
+use crate::operation::Change;
 use crate::wait::{answer, wait};
 
-fn note(journal: &Journal, change: Change) -> bool {
-    wait(journal.note(change)).unwrap()
+fn record(log: &ReplayLog, change: Change) -> bool {
+    wait(log.record(&change)).unwrap()
+}
+
+fn keys<'a, const N: usize>(keys: [&'a [u8]; N]) -> Change<'a> {
+    Change::Keys(keys.to_vec().into())
+}
+
+/// Runs an operation.
+fn run(backend: &dyn Backend, operation: Operation) -> Outcome {
+    answer(backend.call(operation)).unwrap()
 }
 
 #[test]
-fn each_name_is_noted_once_and_a_flush_covers_all_before_it() {
-    let journal = Journal::new(true);
-    assert!(note(&journal, Change::Keys(&[b"a", b"b", b"a"])) && note(&journal, Change::Tags(&[b"t"])));
-    assert_eq!(journal.len(), 3);
-    note(&journal, Change::Flush);
-    note(&journal, Change::Patterns(&[b"a*"]));
-    let missed = journal.take();
+fn each_name_is_recorded_once_and_a_flush_covers_all_before_it() {
+    let log = ReplayLog::new(true);
+    assert!(record(&log, keys([b"a", b"b", b"a"])) && record(&log, Change::Tags(&[b"t"])));
+    assert_eq!(log.len(), 3);
+    record(&log, Change::Flush);
+    record(&log, Change::Patterns(&[b"a*"]));
+    let missed = log.take();
     assert!(missed.flush && missed.keys.is_empty() && missed.patterns.len() == 1);
-    assert_eq!(journal.len(), 0);
+    assert_eq!(log.len(), 0);
 }
 
 #[test]
-fn what_is_too_much_to_note_empties_the_backend_or_is_refused() {
+fn what_is_too_much_to_record_empties_the_backend_or_is_refused() {
     let names: Vec<Vec<u8>> = (0..=MOST).map(|at| at.to_string().into_bytes()).collect();
     let keys: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
-    let journal = Journal::new(true);
-    note(&journal, Change::Keys(&keys));
-    assert!(journal.take().flush);
-    let journal = Journal::new(false);
-    assert_eq!(wait(journal.note(Change::Keys(&keys))).unwrap_err().kind(), ErrorKind::Busy);
-    assert_eq!(journal.take().keys.len(), MOST + 1);
+    let log = ReplayLog::new(true);
+    record(&log, Change::Keys((&keys).into()));
+    assert!(log.take().flush);
+    let log = ReplayLog::new(false);
+    assert_eq!(wait(log.record(&Change::Keys((&keys).into()))).unwrap_err().kind(), ErrorKind::Busy);
+    assert_eq!(log.take().keys.len(), MOST + 1);
 }
 
 #[test]
 fn who_changes_something_at_the_end_waits_for_it() {
-    let journal = Journal::new(true);
-    note(&journal, Change::Keys(&[b"a"]));
-    let last = journal.take_last();
+    let log = ReplayLog::new(true);
+    record(&log, keys([b"a"]));
+    let last = log.take_last();
     std::thread::scope(|scope| {
-        let late = scope.spawn(|| note(&journal, Change::Keys(&[b"b"])));
+        let late = scope.spawn(|| record(&log, keys([b"b"])));
         std::thread::sleep(Duration::from_millis(20));
         assert!(!late.is_finished());
-        journal.go_on(last);
+        log.resume(last);
         assert!(late.join().unwrap());
     });
-    assert_eq!(journal.take_last().keys.len(), 2);
+    assert_eq!(log.take_last().keys.len(), 2);
     std::thread::scope(|scope| {
-        let late = scope.spawn(|| note(&journal, Change::Flush));
+        let late = scope.spawn(|| record(&log, Change::Flush));
         std::thread::sleep(Duration::from_millis(20));
-        journal.end(|| {});
+        log.end(|| {});
         assert!(!late.join().unwrap());
     });
 }
@@ -91,21 +101,21 @@ fn until(done: impl Fn() -> bool) {
 
 struct Setting {
     primary: Arc<Double>,
-    stand_in: Arc<Double>,
+    fallback: Arc<Double>,
     cable: Cable,
     cache: Fallback,
 }
 
 fn setting(changed: Changed) -> Setting {
-    let ((primary, cable), (stand_in, _)) = (store(), store());
+    let ((primary, cable), (fallback, _)) = (store(), store());
     let policy = Policy { max_ttl: Duration::from_secs(60), changed, probe_interval: Duration::from_millis(10) };
-    let cache = Fallback::new(primary.clone(), stand_in.clone(), policy).unwrap();
-    Setting { primary, stand_in, cable, cache }
+    let cache = Fallback::new(primary.clone(), fallback.clone(), policy).unwrap();
+    Setting { primary, fallback, cable, cache }
 }
 
 impl Setting {
     fn is_active(&self) -> bool {
-        self.cache.fallback().unwrap().reason.is_some()
+        self.cache.activity().fallback.unwrap().reason.is_some()
     }
 
     fn goes_down(&self) {
@@ -119,7 +129,7 @@ impl Setting {
 }
 
 #[test]
-fn the_stand_in_serves_from_the_first_failure_until_the_primary_is_back() {
+fn the_fallback_serves_from_the_first_failure_until_the_primary_is_back() {
     let it = setting(Changed::Drop);
     set(&it.cache, "a", "1", &[]);
     it.goes_down();
@@ -129,7 +139,7 @@ fn the_stand_in_serves_from_the_first_failure_until_the_primary_is_back() {
     assert!(holds(&it.cache, "b", "2"));
     it.comes_back();
     assert!(holds(&it.cache, "a", "1"));
-    assert_eq!(get(&*it.stand_in, "b"), None, "of no more use");
+    assert_eq!(get(&*it.fallback, "b"), None, "of no more use");
 }
 
 #[test]
@@ -139,16 +149,18 @@ fn what_is_invalidated_meanwhile_is_not_read_when_the_primary_is_back() {
         let keys = ["tagged", "deleted", "overwritten", "listed:1", "expired", "kept"];
         keys.iter().for_each(|key| set(&it.cache, key, "old", if *key == "tagged" { &[b"tag"] } else { &[] }));
         it.goes_down();
-        assert_eq!(answer(it.cache.invalidate_tags(&[b"tag"], true)).unwrap(), None, "nobody can count it");
-        answer(it.cache.delete(b"deleted")).unwrap();
+        let tags: &[&[u8]] = &[b"tag"];
+        let removed = run(&it.cache, Operation::InvalidateTags { tags, count: true }).removed();
+        assert_eq!(removed, None, "the number is unknown");
+        run(&it.cache, Operation::Delete { key: b"deleted" });
         set(&it.cache, "overwritten", "new", &[b"tag"]);
-        answer(it.cache.invalidate_patterns(&[b"listed:*"])).unwrap();
-        answer(it.cache.expire(b"expired", None)).unwrap();
+        run(&it.cache, Operation::InvalidatePatterns { patterns: &[b"listed:*"] });
+        run(&it.cache, Operation::Expire { key: b"expired", ttl: None });
         it.comes_back();
         let found: Vec<_> = keys.iter().map(|key| get(&it.cache, key)).collect();
         let overwritten = (changed == Changed::Follow).then(|| "new".to_owned());
         assert_eq!(found, [None, None, overwritten, None, None, Some("old".to_owned())], "{changed:?}");
-        assert!(found[2].is_none() || answer(it.cache.invalidate_tags(&[b"tag"], false)).is_ok());
+        assert!(found[2].is_none() || answer(it.cache.call(Operation::InvalidateTags { tags, count: false })).is_ok());
         assert_eq!(get(&it.cache, "overwritten"), None, "its tags came with it");
     }
 }
@@ -158,17 +170,17 @@ fn a_flush_meanwhile_empties_the_primary_when_it_is_back() {
     let it = setting(Changed::Drop);
     set(&it.cache, "a", "old", &[]);
     it.goes_down();
-    answer(it.cache.flush(false)).unwrap();
+    run(&it.cache, Operation::Flush { count: false });
     it.comes_back();
     assert_eq!(get(&it.cache, "a"), None);
 }
 
 #[test]
-fn an_entry_lives_no_longer_in_the_stand_in_than_its_bound() {
+fn an_entry_lives_no_longer_in_the_fallback_than_its_bound() {
     let it = setting(Changed::Drop);
     it.goes_down();
     set(&it.cache, "a", "1", &[]);
-    let left = answer(it.cache.ttl(b"a")).unwrap().unwrap().unwrap();
+    let Outcome::Remaining(Some(left)) = run(&it.cache, Operation::Ttl { key: b"a" }) else { panic!("no end") };
     assert!(left <= Duration::from_secs(60), "{left:?}");
 }
 
@@ -179,7 +191,7 @@ fn nothing_of_one_outage_is_served_in_the_next() {
     set(&it.cache, "a", "old", &[]);
     it.comes_back();
     // As a call would leave it that was very late.
-    set(&*it.stand_in, "a", "late", &[]);
+    set(&*it.fallback, "a", "late", &[]);
     it.goes_down();
     assert_eq!(get(&it.cache, "a"), None);
 }
@@ -197,16 +209,16 @@ fn what_is_not_the_servers_failure_opens_nothing() {
 }
 
 #[test]
-fn a_listing_that_began_at_the_other_begins_anew() {
+fn a_listing_that_began_at_the_other_starts_again() {
     let it = setting(Changed::Drop);
     (0..100).for_each(|at| set(&it.cache, &format!("primary:{at}"), "1", &[]));
-    let first = answer(it.cache.scan(Wanted::default(), Position::default(), 10)).unwrap();
+    let first = answer(it.cache.scan(KeyFilter::default(), ScanCursor::default(), 10)).unwrap();
     it.goes_down();
-    (0..100).for_each(|at| set(&it.cache, &format!("stand-in:{at}"), "1", &[]));
+    (0..100).for_each(|at| set(&it.cache, &format!("fallback:{at}"), "1", &[]));
     let (mut next, mut listed) = (first.next, 0);
     while let Some(from) = next {
-        let page = answer(it.cache.scan(Wanted::default(), from, 10)).unwrap();
-        assert!(page.keys.iter().all(|key| key.starts_with(b"stand-in:")));
+        let page = answer(it.cache.scan(KeyFilter::default(), from, 10)).unwrap();
+        assert!(page.keys.iter().all(|key| key.starts_with(b"fallback:")));
         (next, listed) = (page.next, listed + page.keys.len());
     }
     assert_eq!(listed, 100);
@@ -214,19 +226,19 @@ fn a_listing_that_began_at_the_other_begins_anew() {
 
 #[test]
 fn a_primary_that_fails_while_it_is_brought_up_to_date_stays_away() {
-    let ((primary, cable), (stand_in, _)) = (store(), store());
+    let ((primary, cable), (fallback, _)) = (store(), store());
     set(&*primary, "a", "old", &[]);
-    let catchup = Catchup::stand_in(stand_in, primary.clone(), Changed::Drop, Duration::from_secs(60));
-    answer(catchup.delete(b"a")).unwrap();
+    let replay = Replay::fallback(fallback, primary.clone(), Changed::Drop, Duration::from_secs(60));
+    run(&replay, Operation::Delete { key: b"a" });
     cable.fail(Some(ErrorKind::Timeout));
-    assert!(wait(catchup.finish(|| panic!("it is not"))).is_err());
-    assert_eq!(catchup.missed(), 1);
+    assert!(wait(replay.finish(|| panic!("it is not"))).is_err());
+    assert_eq!(replay.pending(), 1);
     cable.fail(None);
     let mut serves = false;
-    wait(catchup.finish(|| serves = true)).unwrap();
+    wait(replay.finish(|| serves = true)).unwrap();
     assert!(serves && get(&*primary, "a").is_none());
     // A call that is late is made there too.
-    set(&catchup, "b", "late", &[]);
+    set(&replay, "b", "late", &[]);
     assert!(holds(&*primary, "b", "late"));
 }
 
@@ -243,7 +255,7 @@ fn threads_that_change_entries_through_many_outages_read_nothing_old() {
                     let found = get(&it.cache, &key);
                     // A miss is allowed, since the outage may have come or gone; what is old is not.
                     assert!(found.is_none() || found == Some(at.to_string()), "{found:?} after {at}");
-                    answer(it.cache.delete(key.as_bytes())).unwrap();
+                    run(&it.cache, Operation::Delete { key: key.as_bytes() });
                     assert_eq!(get(&it.cache, &key), None, "{at}");
                 }
             });
@@ -255,5 +267,5 @@ fn threads_that_change_entries_through_many_outages_read_nothing_old() {
             std::thread::sleep(Duration::from_millis(15));
         }
     });
-    assert!(it.primary.counters().sets > 0 && it.stand_in.counters().sets > 0);
+    assert!(it.primary.activity().counters.sets > 0 && it.fallback.activity().counters.sets > 0);
 }

@@ -15,8 +15,8 @@ use super::shared::Shared;
 use super::state::{Order, slot_of};
 use super::tasks::Tasks;
 use super::{Owner, Ticket};
-use crate::cache::Outcome;
 use crate::error::{Error, ErrorKind, Result};
+use crate::operation::Outcome;
 
 struct Driver {
     shared: Arc<Shared>,
@@ -75,7 +75,7 @@ impl Driver {
         for order in orders.drain(..) {
             match order {
                 Order::Start(ticket, operation) => {
-                    let own = operation.company().filter(|_| one_server);
+                    let own = operation.batch_key().filter(|_| one_server);
                     if own != kind {
                         self.start_company();
                         kind = own;

@@ -6,8 +6,9 @@ use super::Ticket;
 use super::owned::Owned;
 use super::state::slot_of;
 use super::tasks::Tasks;
-use crate::cache::{Cache, Operation, Outcome};
+use crate::cache::{Cache, Request};
 use crate::error::{Error, Result};
+use crate::operation::Outcome;
 
 /// The most that are asked for together: more would make the first wait for the last.
 const MOST: usize = 64;
@@ -124,7 +125,7 @@ fn results_of(
 /// Runs operations of one kind together.
 pub(super) async fn run_together(cache: &Cache, operations: Vec<Owned>) -> Vec<Result<Outcome>> {
     let lists: Vec<Vec<&[u8]>> = operations.iter().map(|operation| operation.strings().collect()).collect();
-    let views: Vec<Result<Operation>> =
-        operations.iter().zip(&lists).map(|(operation, strings)| Ok(operation.view(strings))).collect();
+    let views: Vec<Result<Request>> =
+        operations.iter().zip(&lists).map(|(operation, strings)| Ok(operation.view(strings, &[]))).collect();
     cache.batch(views).await
 }

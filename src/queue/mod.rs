@@ -24,8 +24,9 @@ use std::time::{Duration, Instant};
 use self::shared::{Shared, lock};
 use self::state::{MAX_CAPACITY, Stage};
 pub use self::submission::Submission;
-use crate::cache::{Outcome, Serving};
+use crate::cache::Serving;
 use crate::error::{Error, ErrorKind, Result};
+use crate::operation::Outcome;
 use crate::runtime::Runtime;
 
 /// What an operation is known by until its completion is taken; never 0.

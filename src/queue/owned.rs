@@ -1,182 +1,199 @@
-//! An operation that owns its arguments: the caller's may be gone when it runs.
+//! A request that owns its arguments: the caller's may be gone when it runs.
 
+use std::ops::Range;
 use std::sync::Arc;
-
-use tokio::sync::Mutex;
+use std::time::Duration;
 
 use super::budget::{Budget, Share};
-use super::packed::{Packed, packed_len};
-use crate::cache::{Cache, Cursor, Operation, Outcome, SearchOptions, SetRequest};
+use super::packed::{LENGTH, Packed};
+use crate::cache::{Cache, Request};
 use crate::error::Result;
-use crate::ttl::Ttl;
+use crate::operation::{BatchKey, NewEntry, Outcome, Rebind};
 
-/// An operation with its own copy of what it was given, in one allocation.
+/// A request with a copy of its arguments, in one allocation.
 pub(super) struct Owned {
-    kind: Kind,
-    /// The key, pattern or query; the value; then tags and lists.
+    /// The request without its arguments.
+    shape: Request<'static>,
+    /// Its arguments in their order.
     strings: Packed,
+    /// What the entries of a request to store many have beside their strings.
+    entries: Vec<EntryShape>,
     _share: Share,
 }
 
-/// Kinds of which many can be asked together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Company {
-    Get,
-    Set,
-    Delete,
-}
-
-enum Kind {
-    Get,
-    Set { ttl: Ttl },
-    Delete,
-    Exists,
-    Expire { ttl: Ttl },
-    Ttl,
-    InvalidateTags { count: bool },
-    InvalidatePattern,
-    Flush { count: bool },
-    Ping,
-    Stats,
-    Health,
-    Metrics,
-    GetMany,
-    SetMany { ttl: Ttl, entries: usize },
-    DeleteMany,
-    NextKeys { cursor: Arc<Mutex<Cursor>>, limit: usize },
-    Search { threshold: f64, limit: usize },
-}
-
-/// What an operation is made of beside its kind: two strings, and up to three lists.
-struct Parts<'a> {
-    key: &'a [u8],
-    value: &'a [u8],
-    lists: [&'a [&'a [u8]]; 3],
-}
-
-impl<'a> Parts<'a> {
-    fn of(operation: &Operation<'a>) -> Self {
-        let none = Self { key: &[], value: &[], lists: [&[]; 3] };
-        match *operation {
-            Operation::Get { key }
-            | Operation::Delete { key }
-            | Operation::Exists { key }
-            | Operation::Expire { key, .. }
-            | Operation::Ttl { key } => Self { key, ..none },
-            Operation::Set(SetRequest { key, value, tags, .. }) => Self { key, value, lists: [tags, &[], &[]] },
-            Operation::InvalidateTags { tags, .. } => Self { lists: [tags, &[], &[]], ..none },
-            Operation::InvalidatePattern { pattern } => Self { key: pattern, ..none },
-            Operation::GetMany { keys } | Operation::DeleteMany { keys } => Self { lists: [keys, &[], &[]], ..none },
-            Operation::SetMany { keys, values, tags, .. } => Self { lists: [keys, values, tags], ..none },
-            Operation::Search { query, options } => Self { key: query, lists: [options.tags, &[], &[]], ..none },
-            Operation::Flush { .. }
-            | Operation::Ping
-            | Operation::Stats
-            | Operation::Health
-            | Operation::Metrics
-            | Operation::NextKeys { .. } => none,
-        }
-    }
-
-    fn strings(&self) -> impl Iterator<Item = &'a [u8]> {
-        [self.key, self.value].into_iter().chain(self.lists.into_iter().flatten().copied())
-    }
-}
-
-impl Kind {
-    fn of(operation: &Operation<'_>) -> Self {
-        match operation {
-            Operation::Get { .. } => Self::Get,
-            Operation::Set(request) => Self::Set { ttl: request.ttl },
-            Operation::Delete { .. } => Self::Delete,
-            Operation::Exists { .. } => Self::Exists,
-            Operation::Expire { ttl, .. } => Self::Expire { ttl: *ttl },
-            Operation::Ttl { .. } => Self::Ttl,
-            Operation::InvalidateTags { count, .. } => Self::InvalidateTags { count: *count },
-            Operation::InvalidatePattern { .. } => Self::InvalidatePattern,
-            Operation::Flush { count } => Self::Flush { count: *count },
-            Operation::Ping => Self::Ping,
-            Operation::Stats => Self::Stats,
-            Operation::Health => Self::Health,
-            Operation::Metrics => Self::Metrics,
-            Operation::GetMany { .. } => Self::GetMany,
-            Operation::SetMany { ttl, keys, .. } => Self::SetMany { ttl: *ttl, entries: keys.len() },
-            Operation::DeleteMany { .. } => Self::DeleteMany,
-            Operation::NextKeys { cursor, limit } => Self::NextKeys { cursor: Arc::clone(cursor), limit: *limit },
-            Operation::Search { options, .. } => Self::Search { threshold: options.threshold, limit: options.limit },
-        }
-    }
+/// An entry without its strings.
+struct EntryShape {
+    ttl: Option<Duration>,
+    /// The places of its tags among the strings: those of the entry before it, if both have the same.
+    tags: Range<usize>,
 }
 
 impl Owned {
-    /// A copy of an operation; none where the budget or the process has no room for it.
-    pub(super) fn copy(operation: &Operation<'_>, budget: &Arc<Budget>) -> Option<Self> {
-        let parts = Parts::of(operation);
-        let len = packed_len(parts.strings());
-        let share = budget.take(len)?;
-        Some(Self { kind: Kind::of(operation), strings: Packed::new(parts.strings(), len)?, _share: share })
+    /// Copies a request; `None` if the budget or the process has no room for it.
+    pub(super) fn copy(request: &Request<'_>, budget: &Arc<Budget>) -> Option<Self> {
+        let mut measure = Measure::default();
+        request.rebind(&mut measure);
+        let share = budget.take(measure.bytes)?;
+        let mut copy = Copy { strings: Packed::with_room(measure.bytes)?, count: 0, entries: Vec::new() };
+        let shape = request.rebind(&mut copy);
+        Some(Self { shape, strings: copy.strings, entries: copy.entries, _share: share })
     }
 
-    /// Runs it.
+    /// Runs the request.
     pub(super) async fn run(self, cache: &Cache) -> Result<Outcome> {
         let strings: Vec<&[u8]> = self.strings().collect();
-        cache.run(self.view(&strings)).await
+        let entries = self.entries(&strings);
+        cache.run(self.view(&strings, &entries)).await
     }
 
-    /// Which operations it can be asked of a store together with.
-    pub(super) fn company(&self) -> Option<Company> {
-        match self.kind {
-            Kind::Get => Some(Company::Get),
-            Kind::Set { .. } => Some(Company::Set),
-            Kind::Delete => Some(Company::Delete),
-            _ => None,
-        }
+    /// Returns the kind under which the request is run together with others.
+    pub(super) fn batch_key(&self) -> Option<BatchKey> {
+        self.shape.batch_key()
     }
 
-    /// All it was given.
+    /// Returns all strings of the arguments.
     pub(super) fn strings(&self) -> impl Iterator<Item = &[u8]> {
         self.strings.iter()
     }
 
-    /// The operation, with its strings.
-    pub(super) fn view<'a>(&'a self, strings: &'a [&'a [u8]]) -> Operation<'a> {
-        match strings {
-            [key, value, list @ ..] => self.kind.with(key, value, list),
-            _ => self.kind.with(&[], &[], &[]),
+    /// Returns the request with its strings, and with entries made of them.
+    pub(super) fn view<'a>(&'a self, strings: &'a [&'a [u8]], entries: &'a [NewEntry<'a>]) -> Request<'a> {
+        self.shape.rebind(&mut View { strings, entries })
+    }
+
+    fn entries<'a>(&self, strings: &'a [&'a [u8]]) -> Vec<NewEntry<'a>> {
+        let (mut entries, mut at) = (Vec::with_capacity(self.entries.len()), 0);
+        for shape in &self.entries {
+            let (key, value) = (string(strings, at), string(strings, at + 1));
+            let tags = strings.get(shape.tags.clone()).unwrap_or_default();
+            at = if shape.tags.start == at + 2 { shape.tags.end } else { at + 2 };
+            entries.push(NewEntry { key, value, ttl: shape.ttl, tags });
         }
+        entries
     }
 }
 
-impl Kind {
-    fn with<'a>(&'a self, key: &'a [u8], value: &'a [u8], list: &'a [&'a [u8]]) -> Operation<'a> {
-        match *self {
-            Self::Get => Operation::Get { key },
-            Self::Set { ttl } => Operation::Set(SetRequest { key, value, ttl, tags: list }),
-            Self::Delete => Operation::Delete { key },
-            Self::Exists => Operation::Exists { key },
-            Self::Expire { ttl } => Operation::Expire { key, ttl },
-            Self::Ttl => Operation::Ttl { key },
-            Self::InvalidateTags { count } => Operation::InvalidateTags { tags: list, count },
-            Self::InvalidatePattern => Operation::InvalidatePattern { pattern: key },
-            Self::Flush { count } => Operation::Flush { count },
-            Self::Ping => Operation::Ping,
-            Self::Stats => Operation::Stats,
-            Self::Health => Operation::Health,
-            Self::Metrics => Operation::Metrics,
-            Self::GetMany => Operation::GetMany { keys: list },
-            Self::SetMany { ttl, entries } => set_many(list, entries, ttl),
-            Self::DeleteMany => Operation::DeleteMany { keys: list },
-            Self::NextKeys { ref cursor, limit } => Operation::NextKeys { cursor, limit },
-            Self::Search { threshold, limit } => {
-                Operation::Search { query: key, options: SearchOptions { threshold, limit, tags: list } }
+fn string<'a>(strings: &[&'a [u8]], at: usize) -> &'a [u8] {
+    strings.get(at).copied().unwrap_or_default()
+}
+
+/// The bytes that a copy takes.
+#[derive(Default)]
+struct Measure {
+    bytes: usize,
+}
+
+/// A copy that is being made.
+struct Copy {
+    strings: Packed,
+    count: usize,
+    entries: Vec<EntryShape>,
+}
+
+/// The strings and entries that a copy is given back.
+struct View<'a> {
+    strings: &'a [&'a [u8]],
+    entries: &'a [NewEntry<'a>],
+}
+
+impl Rebind<'static> for Measure {
+    fn bytes(&mut self, bytes: &[u8]) -> &'static [u8] {
+        self.bytes += LENGTH + bytes.len();
+        &[]
+    }
+
+    fn list(&mut self, list: &[&[u8]]) -> &'static [&'static [u8]] {
+        for bytes in list {
+            self.bytes(bytes);
+        }
+        &[]
+    }
+
+    fn entries(&mut self, entries: &[NewEntry<'_>]) -> &'static [NewEntry<'static>] {
+        let mut tags: &[&[u8]] = &[];
+        for entry in entries {
+            self.bytes(entry.key);
+            self.bytes(entry.value);
+            if !std::ptr::eq(tags, entry.tags) {
+                tags = entry.tags;
+                self.list(tags);
             }
         }
+        &[]
     }
 }
 
-/// Keys, as many values, and the tags, from the list they were packed as.
-fn set_many<'a>(list: &'a [&'a [u8]], entries: usize, ttl: Ttl) -> Operation<'a> {
-    let (keys, rest) = list.split_at_checked(entries).unwrap_or_default();
-    let (values, tags) = rest.split_at_checked(entries).unwrap_or_default();
-    Operation::SetMany { keys, values, ttl, tags }
+impl Rebind<'static> for Copy {
+    fn bytes(&mut self, bytes: &[u8]) -> &'static [u8] {
+        self.strings.push(bytes);
+        self.count += 1;
+        &[]
+    }
+
+    fn list(&mut self, list: &[&[u8]]) -> &'static [&'static [u8]] {
+        for bytes in list {
+            self.bytes(bytes);
+        }
+        &[]
+    }
+
+    fn entries(&mut self, entries: &[NewEntry<'_>]) -> &'static [NewEntry<'static>] {
+        let (mut tags, mut places): (&[&[u8]], _) = (&[], 0..0);
+        for entry in entries {
+            self.bytes(entry.key);
+            self.bytes(entry.value);
+            if !std::ptr::eq(tags, entry.tags) {
+                tags = entry.tags;
+                let first = self.count;
+                self.list(tags);
+                places = first..self.count;
+            }
+            self.entries.push(EntryShape { ttl: entry.ttl, tags: places.clone() });
+        }
+        &[]
+    }
+}
+
+impl<'a> Rebind<'a> for View<'a> {
+    fn bytes(&mut self, _bytes: &[u8]) -> &'a [u8] {
+        let (first, rest) = self.strings.split_first().unwrap_or((&EMPTY, &[]));
+        self.strings = rest;
+        first
+    }
+
+    fn list(&mut self, _list: &[&[u8]]) -> &'a [&'a [u8]] {
+        std::mem::take(&mut self.strings)
+    }
+
+    fn entries(&mut self, _entries: &[NewEntry<'_>]) -> &'a [NewEntry<'a>] {
+        self.entries
+    }
+}
+
+/// The string that is missing: never, as a copy has all of them.
+const EMPTY: &[u8] = &[];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operation::Operation;
+
+    #[test]
+    fn entries_come_back_with_their_times_and_tags_and_shared_tags_are_kept_once() {
+        let (few, many): ([&[u8]; 1], [&[u8]; 3]) = ([b"t"], [b"u", b"", b"w"]);
+        let lists: [&[&[u8]]; 6] = [&few, &few, &[], &many, &many, &few];
+        let ttls = [None, Some(1), Some(2), None, Some(3), Some(4)].map(|it| it.map(Duration::from_secs));
+        let given: Vec<NewEntry> =
+            lists.iter().zip(ttls).map(|(tags, ttl)| NewEntry { key: b"k", value: b"", ttl, tags }).collect();
+        let request = Request::from(Operation::SetMany { entries: &given });
+        let owned = Owned::copy(&request, &Arc::default()).unwrap();
+        assert_eq!(owned.strings().count(), 12 + 1 + 3 + 1);
+        let strings: Vec<&[u8]> = owned.strings().collect();
+        let entries = owned.entries(&strings);
+        let Request::Store(Operation::SetMany { entries }) = owned.view(&strings, &entries) else { panic!("another") };
+        assert_eq!(entries.len(), 6);
+        for (entry, (tags, ttl)) in entries.iter().zip(lists.iter().zip(ttls)) {
+            assert_eq!((entry.key, entry.value, entry.tags, entry.ttl), (&b"k"[..], &b""[..], *tags, ttl));
+        }
+    }
 }

@@ -1,26 +1,23 @@
 //! Byte strings copied into one allocation.
 
-/// The length before each string.
-const LENGTH: usize = size_of::<usize>();
+/// The bytes of the length before each string.
+pub(super) const LENGTH: usize = size_of::<usize>();
 
 /// Byte strings, one after another, each after its length.
-pub(super) struct Packed(Box<[u8]>);
-
-/// How many bytes strings take when they are packed.
-pub(super) fn packed_len<'a>(strings: impl Iterator<Item = &'a [u8]>) -> usize {
-    strings.map(|string| LENGTH + string.len()).sum()
-}
+pub(super) struct Packed(Vec<u8>);
 
 impl Packed {
-    /// Copies strings that take so many bytes, if there is memory for them.
-    pub(super) fn new<'a>(strings: impl Iterator<Item = &'a [u8]>, len: usize) -> Option<Self> {
-        let mut bytes = Vec::new();
-        bytes.try_reserve_exact(len).ok()?;
-        for string in strings {
-            bytes.extend_from_slice(&string.len().to_ne_bytes());
-            bytes.extend_from_slice(string);
-        }
-        Some(Self(bytes.into_boxed_slice()))
+    /// Returns room for strings that take so many bytes with their lengths, if there is memory for them.
+    pub(super) fn with_room(bytes: usize) -> Option<Self> {
+        let mut room = Vec::new();
+        room.try_reserve_exact(bytes).ok()?;
+        Some(Self(room))
+    }
+
+    /// Copies a string behind the others.
+    pub(super) fn push(&mut self, string: &[u8]) {
+        self.0.extend_from_slice(&string.len().to_ne_bytes());
+        self.0.extend_from_slice(string);
     }
 
     /// Each in turn.
@@ -52,8 +49,10 @@ mod tests {
         let strings: [&[u8]; 5] = [b"key", b"", b"\0", &[b'v'; 70_000], b""];
         for n in 0..=strings.len() {
             let some = || strings[..n].iter().copied();
-            let packed = Packed::new(some(), packed_len(some())).unwrap();
-            assert_eq!(packed.0.len(), packed_len(some()));
+            let bytes = some().map(|string| LENGTH + string.len()).sum();
+            let mut packed = Packed::with_room(bytes).unwrap();
+            some().for_each(|string| packed.push(string));
+            assert_eq!((packed.0.len(), packed.0.capacity()), (bytes, bytes));
             assert!(packed.iter().eq(some()), "{n}");
         }
     }

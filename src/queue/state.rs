@@ -5,8 +5,8 @@ use std::mem;
 
 use super::owned::Owned;
 use super::{Completion, Label, Ticket};
-use crate::cache::Outcome;
 use crate::error::{Error, Result};
+use crate::operation::Outcome;
 
 /// The low bits of a ticket are its slot, the others count: no ticket comes twice, none has to be searched.
 const SLOT_BITS: u32 = 20;

@@ -8,8 +8,9 @@ use futures_util::FutureExt;
 use super::owned::Owned;
 use super::state::{Stage, State};
 use super::{Label, Queue, Ticket};
-use crate::cache::{Cache, Operation, Outcome};
+use crate::cache::{Cache, Request};
 use crate::error::{Error, ErrorKind, Result};
+use crate::operation::Outcome;
 
 /// Operations that have room in the queue and are not in it yet: nobody sees one of them before all are.
 pub struct Submission<'a> {
@@ -29,26 +30,26 @@ impl<'a> Submission<'a> {
         Ok(Self { queue, room, works: Vec::with_capacity(room) })
     }
 
-    /// Runs an operation if that is done at once, else copies it; an operation that was refused, or is now,
-    /// completes with its error. Not accepted when the queue is full.
-    pub fn add(&mut self, label: Label, operation: Result<Operation<'_>>) -> bool {
+    /// Runs a request if the backend answers it at once, else copies it. A request that was refused, or is refused now,
+    /// completes with its error. Returns false, and adds nothing, if the queue is full.
+    pub fn add(&mut self, label: Label, request: Result<Request<'_>>) -> bool {
         if self.works.len() == self.room {
             return false;
         }
-        let work = match operation {
-            Ok(operation) => self.begin_work(&operation),
+        let work = match request {
+            Ok(request) => self.begin_work(request),
             Err(refused) => Some(Work::Done(Err(refused))),
         };
         work.map(|work| self.works.push((label, work))).is_some()
     }
 
-    fn begin_work(&self, operation: &Operation<'_>) -> Option<Work> {
+    fn begin_work(&self, request: Request<'_>) -> Option<Work> {
         let cache = self.queue.owner.serving();
-        if cache.answers_at_once() && !operation.is_long() {
-            return Some(Work::Done(run(&cache, operation)));
+        if cache.answers_at_once() && !request.is_long() {
+            return Some(Work::Done(run(&cache, request)));
         }
-        match cache.check(operation) {
-            Ok(()) => Owned::copy(operation, &self.queue.shared.budget).map(Work::ToDo),
+        match cache.check(&request) {
+            Ok(()) => Owned::copy(&request, &self.queue.shared.budget).map(Work::ToDo),
             Err(refused) => Some(Work::Done(Err(refused))),
         }
     }
@@ -85,8 +86,8 @@ fn enter(state: &mut State, label: Label, work: Work, driver: &Result<()>) -> Ti
 }
 
 /// The result of a backend that answers at once.
-fn run(cache: &Cache, operation: &Operation<'_>) -> Result<Outcome> {
-    let ran = catch_unwind(AssertUnwindSafe(|| cache.run(*operation).now_or_never()));
+fn run(cache: &Cache, request: Request<'_>) -> Result<Outcome> {
+    let ran = catch_unwind(AssertUnwindSafe(|| cache.run(request).now_or_never()));
     match ran {
         Ok(Some(result)) => result,
         Ok(None) => Err(Error::new(ErrorKind::Panic, "the backend said it answers at once and did not")),

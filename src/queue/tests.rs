@@ -10,9 +10,9 @@ use tokio::sync::Mutex as AsyncMutex;
 use super::*;
 use crate::backend::double::{Double, Gate, Get};
 use crate::backend::memory::Memory;
-use crate::cache::{Cache, Cursor, Operation, SearchOptions, Serving, SetRequest, Switch};
+use crate::cache::{Cache, Cursor, Request, SearchOptions, Serving, Switch};
 use crate::config::{BackendConfig, Config};
-use crate::ttl::Ttl;
+use crate::operation::{NewEntry, Operation};
 
 const GET: Operation = Operation::Get { key: b"key" };
 
@@ -47,15 +47,15 @@ fn gated(capacity: usize) -> (Queue, Gate) {
 }
 
 /// Submits one operation; none when it was not accepted.
-fn try_submit(queue: &Queue, user_data: u64, operation: Operation<'_>) -> Option<Ticket> {
+fn try_submit<'a>(queue: &Queue, user_data: u64, request: impl Into<Request<'a>>) -> Option<Ticket> {
     let (mut ticket, mut submission) = (None, queue.submit(1).unwrap());
-    submission.add(Label { user_data, kind: 3 }, Ok(operation));
+    submission.add(Label { user_data, kind: 3 }, Ok(request.into()));
     submission.commit(|written| ticket = Some(written));
     ticket
 }
 
-fn submit(queue: &Queue, user_data: u64, operation: Operation<'_>) -> Ticket {
-    try_submit(queue, user_data, operation).unwrap()
+fn submit<'a>(queue: &Queue, user_data: u64, request: impl Into<Request<'a>>) -> Ticket {
+    try_submit(queue, user_data, request).unwrap()
 }
 
 fn in_ten_seconds() -> Instant {
@@ -123,15 +123,15 @@ fn what_is_asked_together_completes_each_for_itself() {
     let (mut tickets, mut submission) = (Vec::new(), queue.submit(200).unwrap());
     for at in 0..100u64 {
         let (key, value) = (format!("key:{at}"), at.to_string());
-        let set = SetRequest { key: key.as_bytes(), value: value.as_bytes(), ttl: Ttl::Never, tags: &[b"tag"] };
-        assert!(submission.add(Label { user_data: at, kind: 1 }, Ok(Operation::Set(set))));
+        let set = NewEntry { key: key.as_bytes(), value: value.as_bytes(), ttl: None, tags: &[b"tag"] };
+        assert!(submission.add(Label { user_data: at, kind: 1 }, Ok(Operation::Set(set).into())));
     }
     submission.commit(|_| {});
     (0..100).for_each(|_| assert!(next(&queue).result.is_ok()));
     let mut submission = queue.submit(100).unwrap();
     for at in 0..100u64 {
         let key = if at < 80 { format!("key:{at}") } else { format!("none:{at}") };
-        assert!(submission.add(Label { user_data: at, kind: 3 }, Ok(Operation::Get { key: key.as_bytes() })));
+        assert!(submission.add(Label { user_data: at, kind: 3 }, Ok(Operation::Get { key: key.as_bytes() }.into())));
     }
     submission.commit(|ticket| tickets.push(ticket));
     until(|| gate.waiting() == 100);
@@ -220,7 +220,8 @@ fn a_full_queue_takes_no_more_until_completions_are_taken() {
 fn a_queue_accepts_as_many_of_a_submission_as_it_has_room_for() {
     let queue = over_memory(3);
     let mut submission = queue.submit(5).unwrap();
-    let accepted: Vec<bool> = (0..5).map(|data| submission.add(Label { user_data: data, kind: 1 }, Ok(GET))).collect();
+    let accepted: Vec<bool> =
+        (0..5).map(|data| submission.add(Label { user_data: data, kind: 1 }, Ok(GET.into()))).collect();
     assert_eq!(accepted, [true, true, true, false, false]);
     assert_eq!(submission.commit(drop), 3);
     assert_eq!(take_all(&queue).len(), 3);
@@ -233,16 +234,16 @@ fn a_queue_accepts_as_many_of_a_submission_as_it_has_room_for() {
 fn arguments_beyond_the_budget_are_not_accepted_until_others_are_done() {
     let (queue, gate) = gated(0);
     let value = vec![0; 8 * 1024 * 1024];
-    let set = Operation::Set(SetRequest { key: b"k", value: &value, ttl: Ttl::Default, tags: &[] });
+    let set = Operation::Set(NewEntry { key: b"k", value: &value, ttl: None, tags: &[] });
     let held: Vec<Ticket> = (0..2).map(|data| submit(&queue, data, GET)).collect();
     let keys = vec![&value[..65_536]; 512];
     let many = Operation::DeleteMany { keys: &keys };
     // The driver is kept busy by nothing: what it has done is given back, so this fills it at once.
     let mut submission = queue.submit(10).unwrap();
     let label = Label { user_data: 0, kind: 0 };
-    let accepted = (0..10).take_while(|_| submission.add(label, Ok(set))).count();
+    let accepted = (0..10).take_while(|_| submission.add(label, Ok(set.into()))).count();
     assert_eq!(accepted, 7, "64 MiB hold seven values of 8 MiB with their keys");
-    assert!(!submission.add(label, Ok(many)));
+    assert!(!submission.add(label, Ok(many.into())));
     submission.commit(drop);
     (0..7).for_each(|_| assert!(next(&queue).result.is_ok()));
     until(|| try_submit(&queue, 9, many).is_some());
@@ -254,7 +255,7 @@ fn arguments_beyond_the_budget_are_not_accepted_until_others_are_done() {
 #[test]
 fn memory_completes_at_once_and_without_a_thread() {
     let queue = over_memory(0);
-    let set = Operation::Set(SetRequest { key: b"key", value: b"value", ttl: Ttl::Never, tags: &[b"tag"] });
+    let set = Operation::Set(NewEntry { key: b"key", value: b"value", ttl: None, tags: &[b"tag"] });
     submit(&queue, 1, set);
     submit(&queue, 2, GET);
     submit(&queue, 3, Operation::GetMany { keys: &[b"key", b"none"] });
@@ -268,7 +269,7 @@ fn memory_completes_at_once_and_without_a_thread() {
 #[test]
 fn what_may_go_through_the_whole_cache_does_not_hold_up_the_caller() {
     let queue = over_memory(0);
-    submit(&queue, 1, Operation::InvalidatePattern { pattern: b"*" });
+    submit(&queue, 1, Operation::InvalidatePatterns { patterns: &[b"*"] });
     assert!(matches!(next(&queue).result, Ok(Outcome::Removed(Some(0)))));
     assert!(lock(&queue.runtime).is_some());
     assert!(close(&queue, in_ten_seconds()));
@@ -293,6 +294,7 @@ fn tell(outcome: &Result<Outcome>) -> String {
         // Listed in no order: a set.
         Ok(Outcome::Keys(keys)) => format!("{:?}", keys.iter().collect::<BTreeSet<_>>()),
         Ok(Outcome::Matches(all)) => format!("{all:?}"),
+        Ok(Outcome::Usage(usage)) => format!("{usage:?}"),
         Err(error) => format!("{error:?}"),
     }
 }
@@ -303,42 +305,44 @@ fn every_operation_means_the_same_when_it_owns_its_arguments() {
     let (direct, owning) = (over_memory(0), over(false, through, 0));
     let cursors = [(); 2].map(|()| Arc::new(AsyncMutex::new(Cursor::new(b"m*").unwrap())));
     let tags: [&[u8]; 2] = [b"t", b"u"];
-    let (keys, values): ([&[u8]; 3], [&[u8]; 3]) = ([b"m1", b"m2", b"\0"], [b"", b"2", b"3"]);
-    let second = Ttl::from_millis(60_000).unwrap();
+    let (keys, second): ([&[u8]; 3], _) = ([b"m1", b"m2", b"\0"], Some(Duration::from_secs(60)));
+    let entry = |key, value| NewEntry { key, value, ttl: None, tags: &tags[1..] };
+    let entries = [entry(keys[0], b""), entry(keys[1], b"2"), entry(keys[2], b"3")];
+    let refused = [entry(b"a", b""), entry(b"", b"")];
     let search = SearchOptions { threshold: 50.0, limit: 2, tags: &tags[1..] };
     for cursor in &cursors {
         let queue = if Arc::ptr_eq(cursor, &cursors[0]) { &direct } else { &owning };
-        let operations = [
-            Operation::Set(SetRequest { key: b"a", value: b"1", ttl: second, tags: &tags }),
-            Operation::Set(SetRequest { key: b"b", value: b"", ttl: Ttl::Never, tags: &[] }),
-            Operation::SetMany { keys: &keys, values: &values, ttl: Ttl::Never, tags: &tags[1..] },
-            Operation::Get { key: b"a" },
-            Operation::Get { key: b"b" },
-            Operation::Get { key: b"none" },
-            Operation::GetMany { keys: &keys },
-            Operation::Exists { key: b"\0" },
-            Operation::Ttl { key: b"a" },
-            Operation::Expire { key: b"a", ttl: Ttl::Never },
-            Operation::Ttl { key: b"a" },
-            Operation::NextKeys { cursor, limit: 512 },
-            Operation::NextKeys { cursor, limit: 512 },
-            Operation::Search { query: b"m1", options: search },
-            Operation::InvalidateTags { tags: &tags[..1], count: true },
-            Operation::InvalidateTags { tags: &tags[..1], count: false },
-            Operation::DeleteMany { keys: &keys[1..] },
-            Operation::Delete { key: b"b" },
-            Operation::Delete { key: b"b" },
-            Operation::InvalidatePattern { pattern: b"m?" },
-            Operation::Flush { count: true },
-            Operation::Ping,
-            Operation::Stats,
-            Operation::Health,
-            Operation::Get { key: b"" },
-            Operation::InvalidateTags { tags: &[b""], count: false },
-            Operation::GetMany { keys: &[b"a", b""] },
-            Operation::SetMany { keys: &[b"a", b""], values: &[b"", b""], ttl: Ttl::Default, tags: &[] },
-            Operation::Search { query: b"", options: search },
-            Operation::InvalidatePattern { pattern: &[b'a'; 65_537] },
+        let operations: [Request; 30] = [
+            Operation::Set(NewEntry { key: b"a", value: b"1", ttl: second, tags: &tags }).into(),
+            Operation::Set(NewEntry { key: b"b", value: b"", ttl: None, tags: &[] }).into(),
+            Operation::SetMany { entries: &entries }.into(),
+            Operation::Get { key: b"a" }.into(),
+            Operation::Get { key: b"b" }.into(),
+            Operation::Get { key: b"none" }.into(),
+            Operation::GetMany { keys: &keys }.into(),
+            Operation::Exists { key: b"\0" }.into(),
+            Operation::Ttl { key: b"a" }.into(),
+            Operation::Expire { key: b"a", ttl: None }.into(),
+            Operation::Ttl { key: b"a" }.into(),
+            Request::NextKeys { cursor: cursor.clone(), limit: 512 },
+            Request::NextKeys { cursor: cursor.clone(), limit: 512 },
+            Request::Search { query: b"m1", options: search },
+            Operation::InvalidateTags { tags: &tags[..1], count: true }.into(),
+            Operation::InvalidateTags { tags: &tags[..1], count: false }.into(),
+            Operation::DeleteMany { keys: &keys[1..] }.into(),
+            Operation::Delete { key: b"b" }.into(),
+            Operation::Delete { key: b"b" }.into(),
+            Operation::InvalidatePatterns { patterns: &[b"m?"] }.into(),
+            Operation::Flush { count: true }.into(),
+            Operation::Ping.into(),
+            Request::Stats,
+            Request::Health,
+            Operation::Get { key: b"" }.into(),
+            Operation::InvalidateTags { tags: &[b""], count: false }.into(),
+            Operation::GetMany { keys: &[b"a", b""] }.into(),
+            Operation::SetMany { entries: &refused }.into(),
+            Request::Search { query: b"", options: search },
+            Operation::InvalidatePatterns { patterns: &[&[b'a'; 65_537]] }.into(),
         ];
         for (at, operation) in operations.into_iter().enumerate() {
             submit(queue, at as u64, operation);
@@ -574,7 +578,7 @@ fn the_host_is_woken_once_for_each_change_to_filled_and_never_inline() {
     queue.wake_by(|| wake_of(&host)).unwrap();
     for turn in 1..=20 {
         let mut submission = queue.submit(32).unwrap();
-        while submission.add(Label { user_data: 0, kind: 1 }, Ok(GET)) {}
+        while submission.add(Label { user_data: 0, kind: 1 }, Ok(GET.into())) {}
         submission.commit(drop);
         submit(&queue, 1, GET);
         until(|| host.calls.load(SeqCst) == turn);

@@ -18,9 +18,10 @@ use std::time::{Duration, Instant};
 
 use self::store::Store;
 use self::sweeper::Sweeper;
+use super::pattern::remove_matching;
 use super::{
-    Backend, Capabilities, CopiedEntry, Counters, IfPresent, Imported, NewEntry, Page, Position, Removed, Reply, Usage,
-    Wanted, done,
+    Activity, Backend, Capabilities, CopiedEntry, IfPresent, Imported, Info, KeyFilter, NewEntry, OpFuture, Operation,
+    Outcome, Page, ScanCursor, done, pending,
 };
 use crate::clock::Deadline;
 use crate::config::MemoryConfig;
@@ -53,80 +54,55 @@ impl Memory {
 }
 
 impl Backend for Memory {
-    fn name(&self) -> &'static str {
-        "memory"
+    fn info(&self) -> Info {
+        Info {
+            name: "memory",
+            capabilities: Capabilities { list: true, count: true, shared: false, size: true },
+            answers_at_once: true,
+            is_one_server: false,
+            call_timeout: None,
+        }
     }
 
-    fn capabilities(&self) -> Capabilities {
-        Capabilities { list: true, count: true, shared: false, size: true }
-    }
-
-    fn answers_at_once(&self) -> bool {
-        true
-    }
-
-    fn get<'a>(&'a self, key: &'a [u8]) -> Reply<'a, Option<Value>> {
+    fn get<'a>(&'a self, key: &'a [u8]) -> OpFuture<'a, Option<Value>> {
         done(Ok(self.store.get(key)))
     }
 
-    fn get_many<'a>(&'a self, keys: &'a [&'a [u8]]) -> Reply<'a, Vec<Result<Option<Value>>>> {
-        done(Ok(self.store.get_many(keys).into_iter().map(Ok).collect()))
-    }
-
-    fn set<'a>(&'a self, entry: NewEntry<'a>) -> Reply<'a, ()> {
+    fn set<'a>(&'a self, entry: NewEntry<'a>) -> OpFuture<'a, ()> {
         done(self.store.set(entry, self.deadline(entry.ttl)))
     }
 
-    fn set_many<'a>(&'a self, entries: &'a [NewEntry<'a>]) -> Reply<'a, Vec<Result<()>>> {
+    fn call<'a>(&'a self, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
         let set = |entry: &NewEntry| self.store.set(*entry, self.deadline(entry.ttl));
-        done(Ok(entries.iter().map(set).collect()))
+        done(Ok(match operation {
+            Operation::Get { key } => Outcome::found(self.store.get(key)),
+            Operation::Set(entry) => return done(set(&entry).map(|()| Outcome::Done)),
+            Operation::Delete { key } => Outcome::hit(self.store.delete(key)),
+            Operation::Exists { key } => Outcome::hit(self.store.deadline(key).is_some()),
+            Operation::Expire { key, ttl } => Outcome::hit(self.store.expire(key, self.deadline(ttl))),
+            Operation::Ttl { key } => Outcome::remaining(self.store.deadline(key).map(Deadline::remaining)),
+            Operation::GetMany { keys } => Outcome::Values(self.store.get_many(keys).into_iter().map(Ok).collect()),
+            Operation::SetMany { entries } => Outcome::Stored(entries.iter().map(set).collect()),
+            Operation::DeleteMany { keys } => {
+                Outcome::Deleted(keys.iter().map(|key| Ok(self.store.delete(key))).collect())
+            }
+            Operation::InvalidateTags { tags, count } => {
+                self.sweeper.start(&self.store);
+                Outcome::Removed(self.store.invalidate(tags, count))
+            }
+            Operation::InvalidatePatterns { patterns } => return pending(remove_matching(self, patterns)),
+            Operation::Flush { count } => Outcome::Removed(self.store.flush(count)),
+            Operation::Ping => Outcome::Done,
+            Operation::Usage => Outcome::Usage(self.store.usage()),
+        }))
     }
 
-    fn delete<'a>(&'a self, key: &'a [u8]) -> Reply<'a, bool> {
-        done(Ok(self.store.delete(key)))
+    fn scan<'a>(&'a self, filter: KeyFilter<'a>, from: ScanCursor, limit: usize) -> OpFuture<'a, Page> {
+        done(Ok(self.store.list(filter, from, limit)))
     }
 
-    fn delete_many<'a>(&'a self, keys: &'a [&'a [u8]]) -> Reply<'a, Vec<Result<bool>>> {
-        done(Ok(keys.iter().map(|key| Ok(self.store.delete(key))).collect()))
-    }
-
-    fn exists<'a>(&'a self, key: &'a [u8]) -> Reply<'a, bool> {
-        done(Ok(self.store.deadline(key).is_some()))
-    }
-
-    fn expire<'a>(&'a self, key: &'a [u8], ttl: Option<Duration>) -> Reply<'a, bool> {
-        done(Ok(self.store.expire(key, self.deadline(ttl))))
-    }
-
-    fn ttl<'a>(&'a self, key: &'a [u8]) -> Reply<'a, Option<Option<Duration>>> {
-        done(Ok(self.store.deadline(key).map(Deadline::remaining)))
-    }
-
-    fn invalidate_tags<'a>(&'a self, tags: &'a [&'a [u8]], count: bool) -> Reply<'a, Removed> {
-        self.sweeper.start(&self.store);
-        done(Ok(self.store.invalidate(tags, count)))
-    }
-
-    fn flush(&self, count: bool) -> Reply<'_, Removed> {
-        done(Ok(self.store.flush(count)))
-    }
-
-    fn scan<'a>(&'a self, wanted: Wanted<'a>, from: Position, limit: usize) -> Reply<'a, Page> {
-        done(Ok(self.store.list(wanted, from, limit)))
-    }
-
-    fn export<'a>(&'a self, keys: &'a [&'a [u8]]) -> Reply<'a, Vec<Result<Option<CopiedEntry>>>> {
+    fn export<'a>(&'a self, keys: &'a [&'a [u8]]) -> OpFuture<'a, Vec<Result<Option<CopiedEntry>>>> {
         done(Ok(keys.iter().map(|key| Ok(self.store.export(key))).collect()))
-    }
-
-    fn tag_versions<'a>(&'a self, tags: &'a [u64]) -> Reply<'a, Vec<TagStamp>> {
-        done(Ok(self.store.versions(tags)))
-    }
-
-    fn invalidate_hashes<'a>(&'a self, tags: &'a [u64]) -> Reply<'a, ()> {
-        self.sweeper.start(&self.store);
-        self.store.invalidate_found(&self.store.find_tags(tags.iter().copied()), false);
-        done(Ok(()))
     }
 
     fn import<'a>(
@@ -134,24 +110,26 @@ impl Backend for Memory {
         entries: &'a [CopiedEntry],
         versions: &'a [TagStamp],
         if_present: IfPresent,
-    ) -> Reply<'a, Vec<Result<Imported>>> {
+    ) -> OpFuture<'a, Vec<Result<Imported>>> {
         let import = |it: &CopiedEntry| self.store.import(it, self.deadline(it.ttl()), versions, if_present);
         done(Ok(entries.iter().map(import).collect()))
     }
 
-    fn usage(&self) -> Reply<'_, Usage> {
-        done(Ok(self.store.usage()))
+    fn tag_versions<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, Vec<TagStamp>> {
+        done(Ok(self.store.versions(tags)))
     }
 
-    fn ping(&self) -> Reply<'_, ()> {
+    fn invalidate_hashes<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, ()> {
+        self.sweeper.start(&self.store);
+        self.store.invalidate_found(&self.store.find_tags(tags.iter().copied()), false);
         done(Ok(()))
     }
 
-    fn counters(&self) -> Counters {
-        self.store.counters()
+    fn activity(&self) -> Activity {
+        Activity { counters: self.store.counters(), ..Activity::default() }
     }
 
-    fn close(&self, _deadline: Instant) -> Reply<'_, ()> {
+    fn close(&self, _deadline: Instant) -> OpFuture<'_, ()> {
         self.sweeper.join();
         done(Ok(()))
     }

@@ -4,7 +4,7 @@ use hashbrown::HashTable;
 
 use super::lru::{Entry, Lru, NONE, SlotId};
 use super::tags::{TagName, Tags};
-use crate::backend::{Counters, Page, Position, Wanted};
+use crate::backend::{Counters, KeyFilter, Page, ScanCursor};
 use crate::clock::Moment;
 use crate::value::Value;
 
@@ -261,9 +261,9 @@ impl Shard {
     /// Adds the wanted keys among `count` slots to a page, up to `limit` in all.
     pub(super) fn list(
         &self,
-        wanted: &Wanted,
+        wanted: &KeyFilter,
         tags: &[TagName],
-        at: Position,
+        at: ScanCursor,
         count: usize,
         limit: usize,
         page: &mut Page,
@@ -278,10 +278,10 @@ impl Shard {
             }
             next += 1;
         }
-        page.next = (next < self.lru.end()).then_some(Position { part: at.part, offset: next as u64, ..at });
+        page.next = (next < self.lru.end()).then_some(ScanCursor { part: at.part, offset: next as u64, ..at });
     }
 
-    fn wanted_key(&self, id: SlotId, wanted: &Wanted, tags: &[u32]) -> Option<&[u8]> {
+    fn wanted_key(&self, id: SlotId, wanted: &KeyFilter, tags: &[u32]) -> Option<&[u8]> {
         let entry = self.lru.get(id)?;
         let tagged = wanted.tags.is_empty() || self.tags.any_of(entry.members, tags);
         (tagged && entry.key().starts_with(wanted.literal_prefix) && self.is_live(id)).then(|| entry.key())

@@ -10,7 +10,7 @@ use super::lru::SlotId;
 use super::room::Room;
 use super::shard::{Lookup, Removed, Shard};
 use super::tags::TagName;
-use crate::backend::{Counters, Page, Position, Wanted};
+use crate::backend::{Counters, KeyFilter, Page, ScanCursor};
 use crate::clock::Deadline;
 use crate::entry::tag_hash;
 use crate::value::Value;
@@ -141,7 +141,7 @@ impl Store {
     }
 
     /// A page of keys. No lock is held for longer than a step.
-    pub(super) fn list(&self, wanted: Wanted, from: Position, limit: usize) -> Page {
+    pub(super) fn list(&self, wanted: KeyFilter, from: ScanCursor, limit: usize) -> Page {
         let tags = self.hash_tags(wanted.tags);
         let mut page = Page { next: Some(from), ..Page::default() };
         while let Some(at) = page.next.filter(|_| page.keys.len() < limit) {
@@ -150,7 +150,7 @@ impl Store {
                 break;
             };
             lock(shard, &self.room).list(&wanted, &tags, at, LIST_STEP, limit, &mut page);
-            page.next = page.next.or(Some(Position { part: at.part + 1, offset: 0, ..at }));
+            page.next = page.next.or(Some(ScanCursor { part: at.part + 1, offset: 0, ..at }));
         }
         page
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::store::Store;
 use super::*;
-use crate::backend::NewEntry;
+use crate::backend::{NewEntry, Usage};
 
 fn set(store: &Store, key: &str, value: &str, tags: &[&[u8]]) {
     set_for(store, key, value, None, tags);
@@ -23,9 +23,9 @@ fn get(store: &Store, key: &str) -> Option<String> {
 
 fn keys(store: &Store) -> Vec<String> {
     let mut keys = Vec::new();
-    let mut from = Some(Position::default());
+    let mut from = Some(ScanCursor::default());
     while let Some(at) = from {
-        let page = store.list(Wanted::default(), at, 7);
+        let page = store.list(KeyFilter::default(), at, 7);
         keys.extend(page.keys.iter().map(|key| String::from_utf8(key.to_vec()).unwrap()));
         from = page.next;
     }

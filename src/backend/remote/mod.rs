@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use futures_util::future::Either;
+use futures_util::TryFutureExt;
 use serde_json::{Value as Json, json};
 
 use self::counting::Counting;
@@ -34,9 +34,10 @@ pub use self::roll_call::RollCall;
 pub use self::size::{SAMPLE, Sample};
 pub use self::slice::Slice;
 pub use self::store::{Indexed, Lasting, Missing, Part, Removal, Store, VersionedEntry, Write};
+use super::pattern::remove_matching;
 use super::{
-    Backend, Capabilities, CopiedEntry, Counters, IfPresent, Imported, NewEntry, Page, Position, Removed, Reply, Usage,
-    Wanted,
+    Activity, Backend, CopiedEntry, IfPresent, Imported, Info, KeyFilter, NewEntry, OpFuture, Operation, Outcome, Page,
+    ScanCursor, pending,
 };
 use crate::caller::{self, Bounded, Until};
 use crate::entry::TagStamp;
@@ -73,8 +74,8 @@ impl<S: Store> Remote<S> {
     }
 
     /// An operation within the deadline of a call.
-    fn call<'a, T: 'a>(&'a self, operation: impl Future<Output = Result<T>> + Send + 'a) -> Reply<'a, T> {
-        Either::Right(Box::pin(Bounded::new(self.timeout, &self.runtime, &self.server, operation)))
+    fn call<'a, T: 'a>(&'a self, operation: impl Future<Output = Result<T>> + Send + 'a) -> OpFuture<'a, T> {
+        pending(Bounded::new(self.timeout, &self.runtime, &self.server, operation))
     }
 
     /// Runs a step of an operation on many names, within the time there is for it: of several servers one that is silent
@@ -99,8 +100,8 @@ impl<S: Store> Remote<S> {
     }
 
     /// An operation made of many, each with a deadline of its own.
-    fn long_call<'a, T: 'a>(&'a self, operation: impl Future<Output = Result<T>> + Send + 'a) -> Reply<'a, T> {
-        Either::Right(Box::pin(operation))
+    fn long_call<'a, T: 'a>(&'a self, operation: impl Future<Output = Result<T>> + Send + 'a) -> OpFuture<'a, T> {
+        pending(operation)
     }
 }
 
@@ -125,84 +126,53 @@ impl<S> Remote<S> {
 }
 
 impl<S: Store> Backend for Remote<S> {
-    fn name(&self) -> &'static str {
-        S::NAME
+    fn info(&self) -> Info {
+        Info {
+            name: S::NAME,
+            capabilities: self.store.capabilities(),
+            answers_at_once: false,
+            is_one_server: self.store.is_one_server(),
+            call_timeout: Some(self.timeout),
+        }
     }
 
-    fn capabilities(&self) -> Capabilities {
-        self.store.capabilities()
-    }
-
-    fn is_one_server(&self) -> bool {
-        self.store.is_one_server()
-    }
-
-    fn call_timeout(&self) -> Option<Duration> {
-        Some(self.timeout)
-    }
-
-    fn get<'a>(&'a self, key: &'a [u8]) -> Reply<'a, Option<Value>> {
+    fn get<'a>(&'a self, key: &'a [u8]) -> OpFuture<'a, Option<Value>> {
         self.call(self.read_one(key))
     }
 
-    fn get_many<'a>(&'a self, keys: &'a [&'a [u8]]) -> Reply<'a, Vec<Result<Option<Value>>>> {
-        self.call(self.read_many(keys))
-    }
-
-    fn set<'a>(&'a self, entry: NewEntry<'a>) -> Reply<'a, ()> {
+    fn set<'a>(&'a self, entry: NewEntry<'a>) -> OpFuture<'a, ()> {
         self.call(self.write_one(entry))
     }
 
-    fn set_many<'a>(&'a self, entries: &'a [NewEntry<'a>]) -> Reply<'a, Vec<Result<()>>> {
-        self.call(self.write_many(entries))
+    fn call<'a>(&'a self, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
+        match operation {
+            Operation::Get { key } => self.call(self.read_one(key).map_ok(Outcome::found)),
+            Operation::Set(entry) => self.call(self.write_one(entry).map_ok(|()| Outcome::Done)),
+            Operation::Delete { key } => {
+                self.call(async move { only(self.remove_many(&[key]).await?).map(Outcome::hit) })
+            }
+            Operation::Exists { key } => self.call(self.head_of(key).map_ok(|head| Outcome::hit(head.is_some()))),
+            Operation::Expire { key, ttl } => self.call(self.expire_one(key, ttl).map_ok(Outcome::hit)),
+            Operation::Ttl { key } => self.call(self.remaining(key).map_ok(Outcome::remaining)),
+            Operation::GetMany { keys } => self.call(self.read_many(keys).map_ok(Outcome::Values)),
+            Operation::SetMany { entries } => self.call(self.write_many(entries).map_ok(Outcome::Stored)),
+            Operation::DeleteMany { keys } => self.call(self.remove_many(keys).map_ok(Outcome::Deleted)),
+            Operation::InvalidateTags { tags, count } => {
+                self.call(self.invalidate(tags, count).map_ok(Outcome::Removed))
+            }
+            Operation::InvalidatePatterns { patterns } => pending(remove_matching(self, patterns)),
+            Operation::Flush { count } => self.long_call(self.remove_all(count).map_ok(Outcome::Removed)),
+            Operation::Ping => self.call(self.store.ping().map_ok(|()| Outcome::Done)),
+            Operation::Usage => self.call(self.size().map_ok(Outcome::Usage)),
+        }
     }
 
-    fn delete<'a>(&'a self, key: &'a [u8]) -> Reply<'a, bool> {
-        self.call(async move { only(self.remove_many(&[key]).await?) })
+    fn scan<'a>(&'a self, filter: KeyFilter<'a>, from: ScanCursor, limit: usize) -> OpFuture<'a, Page> {
+        self.call(self.list(filter, from, limit))
     }
 
-    fn delete_many<'a>(&'a self, keys: &'a [&'a [u8]]) -> Reply<'a, Vec<Result<bool>>> {
-        self.call(self.remove_many(keys))
-    }
-
-    fn exists<'a>(&'a self, key: &'a [u8]) -> Reply<'a, bool> {
-        self.call(async move { Ok(self.head_of(key).await?.is_some()) })
-    }
-
-    fn expire<'a>(&'a self, key: &'a [u8], ttl: Option<Duration>) -> Reply<'a, bool> {
-        self.call(self.expire_one(key, ttl))
-    }
-
-    fn ttl<'a>(&'a self, key: &'a [u8]) -> Reply<'a, Option<Option<Duration>>> {
-        self.call(self.remaining(key))
-    }
-
-    fn invalidate_tags<'a>(&'a self, tags: &'a [&'a [u8]], count: bool) -> Reply<'a, Removed> {
-        self.call(self.invalidate(tags, count))
-    }
-
-    fn flush(&self, count: bool) -> Reply<'_, Removed> {
-        self.long_call(self.remove_all(count))
-    }
-
-    fn scan<'a>(&'a self, wanted: Wanted<'a>, from: Position, limit: usize) -> Reply<'a, Page> {
-        self.call(self.list(wanted, from, limit))
-    }
-
-    fn export<'a>(&'a self, keys: &'a [&'a [u8]]) -> Reply<'a, Vec<Result<Option<CopiedEntry>>>> {
+    fn export<'a>(&'a self, keys: &'a [&'a [u8]]) -> OpFuture<'a, Vec<Result<Option<CopiedEntry>>>> {
         self.call(self.copies_of(keys))
-    }
-
-    fn tag_versions<'a>(&'a self, tags: &'a [u64]) -> Reply<'a, Vec<TagStamp>> {
-        self.call(self.versions_of(tags))
-    }
-
-    fn known_versions<'a>(&'a self, tags: &'a [u64]) -> Reply<'a, Vec<Option<u64>>> {
-        self.call(self.store.stamps(&self.prefix, tags, Missing::Stays))
-    }
-
-    fn invalidate_hashes<'a>(&'a self, tags: &'a [u64]) -> Reply<'a, ()> {
-        self.call(self.store.replace_stamps(&self.prefix, tags))
     }
 
     fn import<'a>(
@@ -210,27 +180,34 @@ impl<S: Store> Backend for Remote<S> {
         entries: &'a [CopiedEntry],
         versions: &'a [TagStamp],
         if_present: IfPresent,
-    ) -> Reply<'a, Vec<Result<Imported>>> {
+    ) -> OpFuture<'a, Vec<Result<Imported>>> {
         self.call(self.store_copies(entries, versions, if_present))
     }
 
-    fn usage(&self) -> Reply<'_, Usage> {
-        self.call(self.size())
+    fn tag_versions<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, Vec<TagStamp>> {
+        self.call(self.versions_of(tags))
     }
 
-    fn connected(&self) -> Reply<'_, ()> {
+    fn known_versions<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, Vec<Option<u64>>> {
+        self.call(self.store.stamps(&self.prefix, tags, Missing::Stays))
+    }
+
+    fn invalidate_hashes<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, ()> {
+        self.call(self.store.replace_stamps(&self.prefix, tags))
+    }
+
+    fn connected(&self) -> OpFuture<'_, ()> {
         self.long_call(self.store.connected())
     }
 
-    fn ping(&self) -> Reply<'_, ()> {
-        self.call(self.store.ping())
+    fn activity(&self) -> Activity {
+        let mut counters = self.counting.read();
+        counters.reconnects = self.store.reconnects();
+        counters.decode_errors += self.store.oversized();
+        Activity { counters, in_flight: self.store.in_flight(), fallback: None }
     }
 
-    fn in_flight(&self) -> u64 {
-        self.store.in_flight()
-    }
-
-    fn details(&self) -> Reply<'_, Json> {
+    fn details(&self) -> OpFuture<'_, Json> {
         self.call(async move {
             let servers = self.store.details(&self.prefix).await?;
             let mut details = json!({ "servers": servers, "in_flight": self.store.in_flight() });
@@ -241,19 +218,12 @@ impl<S: Store> Backend for Remote<S> {
         })
     }
 
-    fn counters(&self) -> Counters {
-        let mut counters = self.counting.read();
-        counters.reconnects = self.store.reconnects();
-        counters.decode_errors += self.store.oversized();
-        counters
-    }
-
-    fn close(&self, deadline: Instant) -> Reply<'_, ()> {
-        Either::Right(Box::pin(async move {
+    fn close(&self, deadline: Instant) -> OpFuture<'_, ()> {
+        pending(async move {
             self.store.close(deadline).await;
             self.release_runtime(deadline);
             Ok(())
-        }))
+        })
     }
 }
 

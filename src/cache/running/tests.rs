@@ -8,6 +8,13 @@ use crate::config::Config;
 use crate::value::Value;
 use crate::wait::{answer, wait};
 
+const DELETE: Operation = Operation::Delete { key: b"key" };
+const OF_TAG: Operation = Operation::InvalidateTags { tags: &[b"tag"], count: false };
+
+fn run(cache: &Cache, operation: Operation) -> Result<Outcome> {
+    answer(cache.call(operation))
+}
+
 fn cache() -> Cache {
     Cache::open(Config::from_text("memory://", &|_| None).unwrap()).unwrap()
 }
@@ -21,9 +28,9 @@ fn entry(key: &[u8], tags: &[&[u8]]) -> CopiedEntry {
 fn what_is_invalidated_at_the_target_is_copied_no_more() {
     let (source, target) = (cache(), cache());
     let running = Running::begin(Some(&source), &target);
-    answer(target.delete(b"key")).unwrap();
-    wait(target.invalidate_tags(&[b"tag"], false)).unwrap();
-    wait(target.invalidate_pattern(b"p:*")).unwrap();
+    run(&target, DELETE).unwrap();
+    run(&target, OF_TAG).unwrap();
+    run(&target, Operation::InvalidatePatterns { patterns: &[b"p:*"] }).unwrap();
     let entries = [entry(b"key", &[]), entry(b"a", &[b"tag"]), entry(b"p:1", &[]), entry(b"b", &[b"other"])];
     let versions = answer(target.backend.tag_versions(&[tag_hash(b"tag"), tag_hash(b"other")])).unwrap();
     let imported = wait(running.run().import(&*target.backend, &entries, &versions)).unwrap();
@@ -36,16 +43,16 @@ fn what_is_invalidated_at_the_target_is_copied_no_more() {
 fn what_is_invalidated_at_the_source_is_left_to_be_done_at_the_target() {
     let (source, target) = (cache(), cache());
     let running = Running::begin(Some(&source), &target);
-    answer(source.delete(b"missing")).unwrap();
-    wait(source.delete_many(&[b"a", b"b"])).unwrap();
-    wait(source.invalidate_tags(&[b"tag"], true)).unwrap();
+    run(&source, Operation::Delete { key: b"missing" }).unwrap();
+    run(&source, Operation::DeleteMany { keys: &[b"a", b"b"] }).unwrap();
+    run(&source, OF_TAG).unwrap();
     assert!(!running.ends());
     let names = running.run().take();
     assert_eq!((names.keys.len(), names.tags.len(), names.all), (3, 1, false));
-    wait(source.flush(false)).unwrap();
+    run(&source, Operation::Flush { count: false }).unwrap();
     assert!(running.run().take().all);
     assert!(running.ends());
-    answer(source.delete(b"later")).unwrap();
+    run(&source, Operation::Delete { key: b"later" }).unwrap();
     assert!(running.run().take().is_empty());
 }
 
@@ -55,12 +62,12 @@ fn a_change_at_the_target_waits_for_copies_of_the_same_names() {
     let running = Running::begin(Some(&source), &target);
     running.run().lock().in_flight.insert(b"key".to_vec());
     let on_their_way = InFlight(running.run());
-    answer(target.delete(b"other")).unwrap();
-    wait(target.invalidate_pattern(b"o*")).unwrap();
-    wait(target.invalidate_tags(&[b"tag"], false)).unwrap();
+    run(&target, Operation::Delete { key: b"other" }).unwrap();
+    run(&target, Operation::InvalidatePatterns { patterns: &[b"o*"] }).unwrap();
+    run(&target, OF_TAG).unwrap();
     thread::scope(|scope| {
         let waiting =
-            [scope.spawn(|| answer(target.delete(b"key"))), scope.spawn(|| wait(target.flush(false)).map(|_| true))];
+            [scope.spawn(|| run(&target, DELETE)), scope.spawn(|| run(&target, Operation::Flush { count: false }))];
         thread::sleep(Duration::from_millis(50));
         assert!(waiting.iter().all(|it| !it.is_finished()));
         drop(on_their_way);
@@ -72,6 +79,6 @@ fn a_change_at_the_target_waits_for_copies_of_the_same_names() {
 fn too_many_names_mean_all() {
     let mut names = Names::default();
     let hashes: Vec<u64> = (0..=MOST as u64).collect();
-    names.add(Change::Hashes(&hashes));
+    names.add(&Change::Hashes(&hashes));
     assert!(names.all && names.have(&entry(b"any", &[])));
 }

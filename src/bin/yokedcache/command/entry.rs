@@ -8,9 +8,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Map, Value as Json, json};
-use yokedcache::cache::SetRequest;
+use yokedcache::operation::{NewEntry, Operation, Outcome};
 use yokedcache::ttl::{Ttl, left_millis};
-use yokedcache::wait::{answer, wait};
+use yokedcache::wait::answer;
 
 use crate::arguments::{Expire, Get, Set};
 use crate::bytes;
@@ -52,7 +52,8 @@ fn found_in(key: &[u8], value: Option<&[u8]>) -> Json {
 pub fn set(session: &mut Session, arguments: &Set) -> Result<Exit> {
     let (key, value) = (session.bytes(&arguments.key)?, value(session, &arguments.value)?);
     let (tags, ttl) = (session.all_bytes(&arguments.tags)?, arguments.ttl.unwrap_or(Ttl::Default));
-    answer(session.cache.set(SetRequest { key: &key, value: &value, ttl, tags: &slices(&tags) }))?;
+    let ttl = session.cache.resolve(ttl);
+    answer(session.cache.set(NewEntry { key: &key, value: &value, ttl, tags: &slices(&tags) }))?;
     session.output.say(|| "stored".to_owned(), || about(&key, [("stored", json!(true))]))?;
     Ok(Exit::Done)
 }
@@ -71,8 +72,8 @@ fn value<'a>(session: &Session, argument: &'a OsString) -> Result<Cow<'a, [u8]>>
 pub fn delete(session: &mut Session, keys: &[OsString]) -> Result<Exit> {
     let keys = session.all_bytes(keys)?;
     let mut removed = 0;
-    for was_there in wait(session.cache.delete_many(&slices(&keys)))? {
-        removed += usize::from(was_there?);
+    for deleted in answer(session.cache.call(Operation::DeleteMany { keys: &slices(&keys) }))?.each() {
+        removed += usize::from(deleted?.is_hit());
     }
     let text = || format!("removed {removed} of {}", keys.len());
     session.output.say(text, || json!({ "keys": keys.len(), "removed": removed }))?;
@@ -82,7 +83,7 @@ pub fn delete(session: &mut Session, keys: &[OsString]) -> Result<Exit> {
 /// Tells whether a key is there.
 pub fn exists(session: &mut Session, key: &OsString) -> Result<Exit> {
     let key = session.bytes(key)?;
-    let found = answer(session.cache.exists(&key))?;
+    let found = answer(session.cache.call(Operation::Exists { key: &key }))?.is_hit();
     let text = || if found { "yes" } else { "no" }.to_owned();
     session.output.say(text, || about(&key, [("found", json!(found))]))?;
     Ok(Exit::answer(found))
@@ -91,7 +92,9 @@ pub fn exists(session: &mut Session, key: &OsString) -> Result<Exit> {
 /// Tells how long a key has to live.
 pub fn ttl(session: &mut Session, key: &OsString) -> Result<Exit> {
     let key = session.bytes(key)?;
-    let Some(left) = answer(session.cache.ttl(&key))? else { return miss(session, &key) };
+    let Outcome::Remaining(left) = answer(session.cache.call(Operation::Ttl { key: &key }))? else {
+        return miss(session, &key);
+    };
     let json = || about(&key, [("found", json!(true)), ("ttl_ms", json!(left.map(left_millis)))]);
     session.output.say(|| left.map_or_else(|| "never".to_owned(), time), json)?;
     Ok(Exit::Done)
@@ -100,7 +103,8 @@ pub fn ttl(session: &mut Session, key: &OsString) -> Result<Exit> {
 /// Gives a key another time to live.
 pub fn expire(session: &mut Session, arguments: &Expire) -> Result<Exit> {
     let key = session.bytes(&arguments.key)?;
-    if !answer(session.cache.expire(&key, arguments.ttl))? {
+    let ttl = session.cache.resolve(arguments.ttl);
+    if !answer(session.cache.call(Operation::Expire { key: &key, ttl }))?.is_hit() {
         return miss(session, &key);
     }
     session.output.say(|| "changed".to_owned(), || about(&key, [("found", json!(true))]))?;

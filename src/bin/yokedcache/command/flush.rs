@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use yokedcache::error::ErrorKind;
+use yokedcache::operation::Operation;
 use yokedcache::wait::{answer, wait};
 
 use super::check::servers;
@@ -17,7 +18,7 @@ pub fn flush(session: &mut Session, yes: bool) -> Result<Exit> {
         crate::output::remark(session.output.is_json(), "nothing was removed");
         return Ok(Exit::No);
     }
-    let removed = wait(session.cache.flush(true))?;
+    let removed = answer(session.cache.call(Operation::Flush { count: true }))?.removed();
     tell(session, removed)?;
     Ok(Exit::Done)
 }
@@ -38,7 +39,7 @@ fn confirm(session: &Session) -> Result<bool> {
 }
 
 fn count(session: &Session) -> Result<String> {
-    match answer(session.cache.usage()) {
+    match wait(session.cache.usage()) {
         Ok(usage) if usage.estimated => Ok(format!("all entries (about {})", usage.keys)),
         Ok(usage) => Ok(format!("all entries ({})", usage.keys)),
         Err(error) if error.kind() == ErrorKind::Unsupported => {

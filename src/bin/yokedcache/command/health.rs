@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use serde_json::{Value as Json, json};
+use yokedcache::operation::Operation;
 use yokedcache::wait::{answer, wait};
 
 use crate::bytes;
@@ -13,7 +14,7 @@ use crate::session::Session;
 /// Tells whether the servers answer.
 pub fn ping(session: &mut Session) -> Result<Exit> {
     let asked = Instant::now();
-    answer(session.cache.ping())?;
+    answer(session.cache.call(Operation::Ping))?;
     let micros = u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX);
     session.output.say(|| format!("answered in {}", time(micros)), || json!({ "ping_us": micros }))?;
     Ok(Exit::Done)

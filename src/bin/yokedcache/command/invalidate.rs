@@ -1,10 +1,10 @@
 //! Removing by tag or by pattern, or telling what would go.
 
 use serde_json::json;
-use yokedcache::backend::Removed;
 use yokedcache::cache::Cursor;
 use yokedcache::glob::Glob;
-use yokedcache::wait::wait;
+use yokedcache::operation::{Operation, Removed};
+use yokedcache::wait::answer;
 
 use super::listing::list;
 use crate::arguments::Invalidate;
@@ -22,7 +22,7 @@ pub fn invalidate(session: &mut Session, arguments: &Invalidate) -> Result<Exit>
     }
     let removed = match tags.as_slice() {
         [] => by_patterns(session, &patterns)?,
-        tags => wait(session.cache.invalidate_tags(tags, true))?,
+        tags => answer(session.cache.call(Operation::InvalidateTags { tags, count: true }))?.removed(),
     };
     tell(session, removed)?;
     Ok(Exit::Done)
@@ -31,7 +31,7 @@ pub fn invalidate(session: &mut Session, arguments: &Invalidate) -> Result<Exit>
 fn by_patterns(session: &Session, patterns: &[&[u8]]) -> Result<Removed> {
     let mut removed = Some(0);
     for pattern in patterns {
-        let of_one = wait(session.cache.invalidate_pattern(pattern))?;
+        let of_one = answer(session.cache.call(Operation::InvalidatePatterns { patterns: &[pattern] }))?.removed();
         removed = removed.zip(of_one).map(|(sum, one)| sum + one);
     }
     Ok(removed)

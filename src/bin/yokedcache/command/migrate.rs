@@ -81,7 +81,7 @@ fn bar(session: &Session, options: &MigrationConfig) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let all = options.pattern.is_none() && options.resume.is_none();
-    let keys = if all { answer(session.cache.usage()).ok().map(|usage| usage.keys) } else { None };
+    let keys = if all { wait(session.cache.usage()).ok().map(|usage| usage.keys) } else { None };
     let (bar, template) = match keys {
         Some(keys) => (ProgressBar::new(keys), "{bar:40} {percent:>3} %  {pos} of about {len} keys, {eta} left  {msg}"),
         None => (ProgressBar::new_spinner(), "{spinner} {pos} keys in {elapsed}  {msg}"),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value as Json, json};
 use yokedcache::error::ErrorKind;
-use yokedcache::wait::{answer, wait};
+use yokedcache::wait::wait;
 
 use super::health::{array, line, server};
 use crate::exit::Exit;
@@ -31,7 +31,7 @@ pub fn stats(session: &mut Session, every: Option<Duration>) -> Result<Exit> {
 }
 
 fn look(session: &Session) -> Result<Json> {
-    let usage = match answer(session.cache.usage()) {
+    let usage = match wait(session.cache.usage()) {
         Ok(usage) => Some(usage),
         Err(error) if error.kind() == ErrorKind::Unsupported => None,
         Err(error) => return Err(error.into()),

@@ -1,4 +1,4 @@
-//! What a backend misses while another serves in its place: which keys changed, what was invalidated.
+//! The changes that a backend misses while another serves in its place.
 
 use std::collections::BTreeSet;
 use std::mem;
@@ -7,70 +7,56 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::operation::Change;
 
 /// Beyond so many names, or bytes of them, the backend is emptied instead: it may lose entries, never revive one.
 pub(super) const MOST: usize = 200_000;
 const MOST_BYTES: usize = 32 << 20;
 
-/// Something that changed.
-#[derive(Debug, Clone, Copy)]
-pub enum Change<'a> {
-    /// These keys, each in any way.
-    Keys(&'a [&'a [u8]]),
-    /// Entries with one of these tags were invalidated.
-    Tags(&'a [&'a [u8]]),
-    /// The same, by the hashes of the tags.
-    Hashes(&'a [u64]),
-    /// Keys that match one of these globs were.
-    Patterns(&'a [&'a [u8]]),
-    /// All were.
-    Flush,
-}
-
-/// What is to be made up for, in this order.
+/// The names of recorded changes, in the order in which they are replayed.
 #[derive(Debug, Default)]
-pub struct Missed {
+pub struct Names {
     pub flush: bool,
     pub patterns: BTreeSet<Vec<u8>>,
     pub tags: BTreeSet<Vec<u8>>,
     pub hashes: BTreeSet<u64>,
-    /// Whatever they hold now.
+    /// Keys that changed in any way.
     pub keys: BTreeSet<Vec<u8>>,
     bytes: usize,
 }
 
-/// Whether changes are noted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    Noting,
-    /// The last is being made up for; who changes something waits for the outcome.
+    /// Changes are recorded.
+    Recording,
+    /// The last changes are replayed; a caller that changes something waits for the outcome.
     Ending,
     /// The backend serves again.
     Ended,
 }
 
-/// A list of changes that one backend misses.
-pub struct Journal {
-    missed: Mutex<Missed>,
-    /// Changed under the lock.
+/// The changes that one backend misses.
+pub struct ReplayLog {
+    pending: Mutex<Names>,
+    /// Changes under the lock.
     stage: watch::Sender<Stage>,
-    /// Whether the backend can be emptied.
+    /// True if the backend can be emptied.
     can_flush: bool,
 }
 
-impl Journal {
+impl ReplayLog {
     pub fn new(can_flush: bool) -> Self {
-        Self { missed: Mutex::default(), stage: watch::Sender::new(Stage::Noting), can_flush }
+        Self { pending: Mutex::default(), stage: watch::Sender::new(Stage::Recording), can_flush }
     }
 
-    /// Notes a change that was made; false if the backend serves again and has to be told itself.
-    pub async fn note(&self, change: Change<'_>) -> Result<bool> {
+    /// Records a change that was made. Returns false if the backend serves again: the change has to be made there.
+    pub async fn record(&self, change: &Change<'_>) -> Result<bool> {
         let mut stage = self.stage.subscribe();
         loop {
             {
-                let mut missed = self.lock();
+                let mut pending = self.lock();
                 match *self.stage.borrow() {
-                    Stage::Noting => return missed.add(change, self.can_flush).map(|()| true),
+                    Stage::Recording => return pending.add(change, self.can_flush).map(|()| true),
                     Stage::Ended => return Ok(false),
                     Stage::Ending => drop(stage.borrow_and_update()),
                 }
@@ -80,52 +66,52 @@ impl Journal {
         }
     }
 
-    /// What was missed so far; from now on it is somebody else's to make up for.
-    pub fn take(&self) -> Missed {
+    /// Takes the changes that were recorded so far: the caller replays them.
+    pub fn take(&self) -> Names {
         mem::take(&mut self.lock())
     }
 
-    /// The same, and nothing more is noted until `end` or `go_on`.
-    pub fn take_last(&self) -> Missed {
-        let mut missed = self.lock();
+    /// Takes the last changes: nothing more is recorded until `end` or `resume`.
+    pub fn take_last(&self) -> Names {
+        let mut pending = self.lock();
         self.stage.send_replace(Stage::Ending);
-        mem::take(&mut missed)
+        mem::take(&mut pending)
     }
 
-    /// The backend has all and serves from now on; `then` runs before anybody hears of it.
+    /// Ends the log: the backend has all changes and serves from now on. `then` runs before any waiting caller continues.
     pub fn end(&self, then: impl FnOnce()) {
-        let _missed = self.lock();
+        let _pending = self.lock();
         then();
         self.stage.send_replace(Stage::Ended);
     }
 
-    /// It could not be made up for: it is still to be, with what comes now.
-    pub fn go_on(&self, still: Missed) {
-        let mut missed = self.lock();
-        missed.join(still);
-        self.stage.send_replace(Stage::Noting);
+    /// Gives back changes that could not be replayed, and records more.
+    pub fn resume(&self, names: Names) {
+        let mut pending = self.lock();
+        pending.join(names);
+        self.stage.send_replace(Stage::Recording);
     }
 
-    /// How many names are noted.
+    /// Returns the number of recorded names.
     pub fn len(&self) -> usize {
         self.lock().len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Missed> {
-        self.missed.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Names> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Missed {
+impl Names {
     pub fn len(&self) -> usize {
         self.patterns.len() + self.tags.len() + self.hashes.len() + self.keys.len()
     }
 
-    fn add(&mut self, change: Change, can_flush: bool) -> Result<()> {
+    fn add(&mut self, change: &Change<'_>, can_flush: bool) -> Result<()> {
         match change {
             Change::Keys(keys) => keys.iter().for_each(|key| put(&mut self.keys, &mut self.bytes, key)),
             Change::Tags(tags) => tags.iter().for_each(|tag| put(&mut self.tags, &mut self.bytes, tag)),
-            Change::Hashes(tags) => self.hashes.extend(tags),
+            Change::Hashes(tags) => self.hashes.extend(*tags),
             Change::Patterns(patterns) => patterns.iter().for_each(|it| put(&mut self.patterns, &mut self.bytes, it)),
             Change::Flush => *self = Self { flush: true, ..Self::default() },
         }
@@ -140,7 +126,7 @@ impl Missed {
                 *self = Self { flush: true, ..Self::default() };
                 Ok(())
             }
-            // What is noted stays, also what is refused here: too much is forgotten then, never too little.
+            // The names stay recorded, also those that are refused here: the replay then removes too much, never too little.
             (false, false) => Err(Error::new(
                 ErrorKind::Busy,
                 "more has changed than can be noted for the server that is away, and it cannot be emptied: wait for it",

@@ -1,0 +1,95 @@
+//! Requests as data: an operation on the store, or a task of the cache itself.
+
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use super::{Cache, Cursor, SearchOptions};
+use crate::byte_strings::ByteStrings;
+use crate::error::Result;
+use crate::operation::{BatchKey, Operation, Outcome, Rebind};
+
+/// A request to a cache.
+#[derive(Clone)]
+#[allow(missing_docs)] // The fields are those of the methods of the same names.
+pub enum Request<'a> {
+    /// As `Cache::call`.
+    Store(Operation<'a>),
+    /// As `Cache::next_keys`, on a cursor that may be shared: `Outcome::Keys`.
+    NextKeys { cursor: Arc<Mutex<Cursor>>, limit: usize },
+    /// As `Cache::search`: `Outcome::Matches`.
+    Search { query: &'a [u8], options: SearchOptions<'a> },
+    /// As `Cache::stats`: `Outcome::Value`.
+    Stats,
+    /// As `Cache::health`: `Outcome::Value`.
+    Health,
+    /// As `Cache::metrics`: `Outcome::Value`.
+    Metrics,
+}
+
+impl<'a> From<Operation<'a>> for Request<'a> {
+    fn from(operation: Operation<'a>) -> Self {
+        Self::Store(operation)
+    }
+}
+
+impl Request<'_> {
+    /// Returns true if the request may walk all entries or wait for another thread, even on a backend that answers at
+    /// once.
+    pub fn is_long(&self) -> bool {
+        match self {
+            Self::Store(operation) => operation.is_long(),
+            Self::NextKeys { .. } | Self::Search { .. } => true,
+            Self::Stats | Self::Health | Self::Metrics => false,
+        }
+    }
+
+    /// Returns the kind under which the request is run together with others.
+    pub fn batch_key(&self) -> Option<BatchKey> {
+        if let Self::Store(operation) = self { operation.batch_key() } else { None }
+    }
+
+    /// Returns the same request with other arguments.
+    pub fn rebind<'b>(&self, to: &mut impl Rebind<'b>) -> Request<'b> {
+        match self {
+            Self::Store(operation) => Request::Store(operation.rebind(to)),
+            Self::NextKeys { cursor, limit } => Request::NextKeys { cursor: cursor.clone(), limit: *limit },
+            Self::Search { query, options: SearchOptions { threshold, limit, tags } } => {
+                let query = to.bytes(query);
+                let options = SearchOptions { threshold: *threshold, limit: *limit, tags: to.list(tags) };
+                Request::Search { query, options }
+            }
+            Self::Stats => Request::Stats,
+            Self::Health => Request::Health,
+            Self::Metrics => Request::Metrics,
+        }
+    }
+}
+
+impl Cache {
+    /// Refuses a request that `run` would refuse, for callers that copy it first.
+    pub fn check(&self, request: &Request<'_>) -> Result<()> {
+        match request {
+            Request::Store(operation) => self.check_operation(operation),
+            Request::Search { query, options } => options.check(query),
+            Request::NextKeys { .. } | Request::Stats | Request::Health | Request::Metrics => Ok(()),
+        }
+    }
+
+    /// Runs a request. The longer ones are boxed, so that the short ones, which are most, take little room.
+    pub async fn run(&self, request: Request<'_>) -> Result<Outcome> {
+        Ok(match request {
+            Request::Store(operation) => self.call(operation).await?,
+            Request::NextKeys { cursor, limit } => Outcome::Keys(Box::pin(self.next_of(&cursor, limit)).await?),
+            Request::Search { query, options } => Outcome::Matches(Box::pin(self.search(query, options)).await?),
+            Request::Stats => Outcome::text(&Box::pin(self.stats()).await?.to_string()),
+            Request::Health => Outcome::text(&Box::pin(self.health()).await.to_string()),
+            Request::Metrics => Outcome::text(&Box::pin(self.metrics()).await?),
+        })
+    }
+
+    /// Lists the next keys of a shared cursor: each page goes to one caller.
+    pub async fn next_of(&self, cursor: &Mutex<Cursor>, limit: usize) -> Result<ByteStrings> {
+        self.next_keys(&mut *cursor.lock().await, limit).await
+    }
+}

@@ -1,0 +1,300 @@
+//! A backend that serves while another is behind: changes are recorded, and replayed before the other serves.
+//!
+//! A change is made here first and recorded then, so that the replay finds it. If the other backend has begun to serve
+//! in between, the change is made there as well before its caller hears of it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use serde_json::Value as Json;
+
+use super::replay_log::{Names, ReplayLog};
+use crate::backend::health::Health;
+use crate::backend::{
+    Activity, Backend, CopiedEntry, IfPresent, Imported, Info, KeyFilter, NewEntry, OpFuture, Operation, Outcome, Page,
+    ScanCursor, pending,
+};
+use crate::entry::TagStamp;
+use crate::error::{Error, ErrorKind, Result};
+use crate::operation::Change;
+use crate::value::Value;
+
+/// The number of keys or tags that are replayed at once.
+const CHUNK: usize = 256;
+/// The number of rounds of a replay before callers that change entries have to wait: each round is shorter.
+const ROUNDS: usize = 10;
+
+/// The replay of entries that changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changed {
+    /// The other backend removes its entries of the changed keys.
+    Drop,
+    /// The other backend gets the entries of the changed keys.
+    Follow,
+}
+
+/// A backend that serves, and one that is behind.
+pub struct Replay {
+    serving: Arc<dyn Backend>,
+    behind: Arc<dyn Backend>,
+    log: ReplayLog,
+    changed: Changed,
+    /// The longest life of an entry here; `None`: as asked. If there is one, `serving` has not all entries.
+    max_ttl: Option<Duration>,
+}
+
+impl Replay {
+    /// `serving` has all that `behind` is to have.
+    pub fn whole(serving: Arc<dyn Backend>, behind: Arc<dyn Backend>) -> Self {
+        Self::new(serving, behind, Changed::Follow, None)
+    }
+
+    /// `serving` is a fallback, empty at first, and keeps entries no longer than `max_ttl`.
+    pub fn fallback(serving: Arc<dyn Backend>, behind: Arc<dyn Backend>, changed: Changed, max_ttl: Duration) -> Self {
+        Self::new(serving, behind, changed, Some(max_ttl))
+    }
+
+    fn new(serving: Arc<dyn Backend>, behind: Arc<dyn Backend>, changed: Changed, max_ttl: Option<Duration>) -> Self {
+        let log = ReplayLog::new(behind.capabilities().list);
+        Self { serving, behind, log, changed, max_ttl }
+    }
+
+    /// Returns the number of names that are to be replayed.
+    pub fn pending(&self) -> usize {
+        self.log.len()
+    }
+
+    /// Replays all changes; `then` lets the other backend serve. A caller that changes something during the last round
+    /// waits for its end.
+    pub async fn finish(&self, then: impl FnOnce()) -> Result<()> {
+        for _ in 0..ROUNDS {
+            self.apply_or_resume(self.log.take()).await?;
+            if self.log.len() <= CHUNK {
+                break;
+            }
+        }
+        let last = self.log.take_last();
+        self.apply_or_resume(last).await?;
+        self.log.end(then);
+        Ok(())
+    }
+
+    async fn apply_or_resume(&self, names: Names) -> Result<()> {
+        let mut attempt = Attempt { log: &self.log, names: Some(names) };
+        let applied = match &attempt.names {
+            Some(names) => self.apply(names).await,
+            None => Ok(()),
+        };
+        if applied.is_ok() {
+            attempt.names = None;
+        }
+        applied
+    }
+
+    /// Makes recorded changes at the other backend.
+    async fn apply(&self, names: &Names) -> Result<()> {
+        if names.flush {
+            self.behind.call(Operation::Flush { count: false }).await?;
+        }
+        let patterns: Vec<&[u8]> = names.patterns.iter().map(Vec::as_slice).collect();
+        if !patterns.is_empty() {
+            self.behind.call(Operation::InvalidatePatterns { patterns: &patterns }).await?;
+        }
+        let tags: Vec<&[u8]> = names.tags.iter().map(Vec::as_slice).collect();
+        for tags in tags.chunks(CHUNK) {
+            self.behind.call(Operation::InvalidateTags { tags, count: false }).await?;
+        }
+        let hashes: Vec<u64> = names.hashes.iter().copied().collect();
+        for hashes in hashes.chunks(CHUNK) {
+            self.behind.invalidate_hashes(hashes).await?;
+        }
+        let keys: Vec<&[u8]> = names.keys.iter().map(Vec::as_slice).collect();
+        for keys in keys.chunks(CHUNK) {
+            match self.changed {
+                Changed::Drop => self.remove(keys).await?,
+                Changed::Follow => self.copy(keys).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn remove(&self, keys: &[&[u8]]) -> Result<()> {
+        self.behind.call(Operation::DeleteMany { keys }).await?.all_done()
+    }
+
+    /// Copies the entries of changed keys; keys whose entries cannot be copied are removed.
+    async fn copy(&self, keys: &[&[u8]]) -> Result<()> {
+        let exported = self.serving.export(keys).await?;
+        let entries: Vec<CopiedEntry> = exported.into_iter().filter_map(|entry| entry.ok().flatten()).collect();
+        let mut tags: Vec<u64> = entries.iter().flat_map(|entry| entry.tags.iter().copied()).collect();
+        tags.sort_unstable();
+        tags.dedup();
+        let versions = if tags.is_empty() { Vec::new() } else { self.behind.tag_versions(&tags).await? };
+        let imported = self.behind.import(&entries, &versions, IfPresent::Replace).await?;
+        let mut copied: Vec<&[u8]> = Vec::with_capacity(entries.len());
+        for (entry, outcome) in entries.iter().zip(imported) {
+            match outcome {
+                Ok(Imported::Stored) => copied.push(&entry.key),
+                Ok(_) => {}
+                Err(error) if error.kind().is_outage() || error.is_retryable() => return Err(error),
+                Err(error) => tracing::warn!("an entry that changed is forgotten: {error}"),
+            }
+        }
+        copied.sort_unstable();
+        let others: Vec<&[u8]> = keys.iter().copied().filter(|key| copied.binary_search(key).is_err()).collect();
+        if others.is_empty() { Ok(()) } else { self.remove(&others).await }
+    }
+
+    /// Records a change that was made here, with the outcome `made`; if the other backend serves already, makes it there
+    /// too.
+    async fn record<'a, T>(
+        &'a self,
+        change: &Change<'_>,
+        made: Result<T>,
+        there: impl FnOnce(&'a dyn Backend) -> OpFuture<'a, T>,
+    ) -> Result<T> {
+        if self.log.record(change).await? { made } else { there(&*self.behind).await }
+    }
+
+    /// Makes and records the change of an operation.
+    async fn change(&self, operation: Operation<'_>, change: Change<'_>) -> Result<Outcome> {
+        if change.needs_listing() {
+            self.check_listing()?;
+        }
+        let made = self.call_bounded(operation).await;
+        if self.log.record(&change).await? { made } else { self.behind.call(operation).await }
+    }
+
+    /// Runs an operation here, where entries live no longer than `max_ttl`.
+    async fn call_bounded(&self, operation: Operation<'_>) -> Result<Outcome> {
+        let Some(max_ttl) = self.max_ttl else { return self.serving.call(operation).await };
+        let bounded = |ttl: Option<Duration>| Some(ttl.map_or(max_ttl, |ttl| ttl.min(max_ttl)));
+        let made = match operation {
+            Operation::Set(it) => self.serving.call(Operation::Set(NewEntry { ttl: bounded(it.ttl), ..it })).await,
+            Operation::SetMany { entries } => {
+                let entries: Vec<NewEntry> =
+                    entries.iter().map(|entry| NewEntry { ttl: bounded(entry.ttl), ..*entry }).collect();
+                self.serving.call(Operation::SetMany { entries: &entries }).await
+            }
+            Operation::Expire { key, ttl } => self.serving.call(Operation::Expire { key, ttl: bounded(ttl) }).await,
+            Operation::Get { .. }
+            | Operation::Delete { .. }
+            | Operation::Exists { .. }
+            | Operation::Ttl { .. }
+            | Operation::GetMany { .. }
+            | Operation::DeleteMany { .. }
+            | Operation::InvalidateTags { .. }
+            | Operation::InvalidatePatterns { .. }
+            | Operation::Flush { .. }
+            | Operation::Ping
+            | Operation::Usage => self.serving.call(operation).await,
+        };
+        match made {
+            // The other backend may have more entries.
+            Ok(Outcome::Removed(_)) => Ok(Outcome::Removed(None)),
+            made => made,
+        }
+    }
+
+    /// Refuses a change that could not be replayed.
+    fn check_listing(&self) -> Result<()> {
+        if self.behind.capabilities().list {
+            return Ok(());
+        }
+        let text = format!("{} does not list keys: it could not be told of this when it is back", self.behind.name());
+        Err(Error::new(ErrorKind::Unsupported, text))
+    }
+}
+
+/// Gives names back to the log that were not replayed, also if the replay was dropped.
+struct Attempt<'a> {
+    log: &'a ReplayLog,
+    names: Option<Names>,
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if let Some(names) = self.names.take() {
+            self.log.resume(names);
+        }
+    }
+}
+
+impl Backend for Replay {
+    fn info(&self) -> Info {
+        Info { answers_at_once: false, ..self.serving.info() }
+    }
+
+    fn get<'a>(&'a self, key: &'a [u8]) -> OpFuture<'a, Option<Value>> {
+        self.serving.get(key)
+    }
+
+    fn set<'a>(&'a self, entry: NewEntry<'a>) -> OpFuture<'a, ()> {
+        pending(async move { self.call(Operation::Set(entry)).await.map(drop) })
+    }
+
+    fn call<'a>(&'a self, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
+        if operation.change().is_none() {
+            return self.serving.call(operation);
+        }
+        pending(async move {
+            match operation.change() {
+                Some(change) => self.change(operation, change).await,
+                None => self.serving.call(operation).await,
+            }
+        })
+    }
+
+    fn scan<'a>(&'a self, filter: KeyFilter<'a>, from: ScanCursor, limit: usize) -> OpFuture<'a, Page> {
+        self.serving.scan(filter, from, limit)
+    }
+
+    fn export<'a>(&'a self, keys: &'a [&'a [u8]]) -> OpFuture<'a, Vec<Result<Option<CopiedEntry>>>> {
+        self.serving.export(keys)
+    }
+
+    fn import<'a>(
+        &'a self,
+        entries: &'a [CopiedEntry],
+        versions: &'a [TagStamp],
+        if_present: IfPresent,
+    ) -> OpFuture<'a, Vec<Result<Imported>>> {
+        pending(async move {
+            let keys: Vec<&[u8]> = entries.iter().map(|entry| &entry.key[..]).collect();
+            let made = self.serving.import(entries, versions, if_present).await;
+            self.record(&Change::Keys(keys.into()), made, |there| there.import(entries, versions, if_present)).await
+        })
+    }
+
+    fn tag_versions<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, Vec<TagStamp>> {
+        self.serving.tag_versions(tags)
+    }
+
+    fn known_versions<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, Vec<Option<u64>>> {
+        self.serving.known_versions(tags)
+    }
+
+    fn invalidate_hashes<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, ()> {
+        pending(async move {
+            let made = self.serving.invalidate_hashes(tags).await;
+            self.record(&Change::Hashes(tags), made, |there| there.invalidate_hashes(tags)).await
+        })
+    }
+
+    fn activity(&self) -> Activity {
+        self.serving.activity()
+    }
+
+    fn details(&self) -> OpFuture<'_, Json> {
+        self.serving.details()
+    }
+
+    fn health(&self) -> BoxFuture<'_, Health> {
+        self.serving.health()
+    }
+
+    fn close(&self, deadline: Instant) -> OpFuture<'_, ()> {
+        self.serving.close(deadline)
+    }
+}

@@ -1,0 +1,309 @@
+//! Operations on entries and their outcomes as data: the same from the header to the backend.
+//!
+//! A new operation is added here, as an export of `ffi`, in the memory backend and in the backend of remote stores. All
+//! else that distinguishes operations (layers, queue, batch, statistics) asks the functions below.
+
+use std::borrow::Cow;
+use std::slice;
+use std::time::Duration;
+use std::vec;
+
+use crate::byte_strings::ByteStrings;
+use crate::error::{Error, Result};
+use crate::fuzzy::Match;
+use crate::value::Value;
+
+/// The number of removed entries; `None` if it is unknown.
+pub type Removed = Option<u64>;
+
+/// An entry to be stored.
+#[derive(Debug, Clone, Copy)]
+pub struct NewEntry<'a> {
+    /// The user's key: 1 byte to 64 KiB of any bytes.
+    pub key: &'a [u8],
+    /// The user's value: any bytes, up to `max_value_bytes`.
+    pub value: &'a [u8],
+    /// The time to live; `None` never expires.
+    pub ttl: Option<Duration>,
+    /// Up to 64 tags, which replace the old ones.
+    pub tags: &'a [&'a [u8]],
+}
+
+/// The size of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// The number of entries that can be read: as many as a listing returns.
+    pub keys: u64,
+    /// The bytes that they take.
+    pub bytes: u64,
+    /// True if both numbers are estimates.
+    pub estimated: bool,
+}
+
+/// An operation on the entries of a store.
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs)] // The fields are those of the exports of the same names.
+pub enum Operation<'a> {
+    /// Reads the value of a key: `Outcome::Value` or `Miss`.
+    Get { key: &'a [u8] },
+    /// Stores an entry in place of any other under its key: `Outcome::Done`.
+    Set(NewEntry<'a>),
+    /// Removes a key: `Outcome::Done` or `Miss`.
+    Delete { key: &'a [u8] },
+    /// Looks for a key, which is not a use of the entry: `Outcome::Done` or `Miss`.
+    Exists { key: &'a [u8] },
+    /// Gives a key another time to live; value and tags stay: `Outcome::Done` or `Miss`.
+    Expire { key: &'a [u8], ttl: Option<Duration> },
+    /// Reads the remaining time to live of a key: `Outcome::Remaining` or `Miss`.
+    Ttl { key: &'a [u8] },
+    /// Reads many keys: `Outcome::Values`.
+    GetMany { keys: &'a [&'a [u8]] },
+    /// Stores many entries, none of them if one is refused: `Outcome::Stored`.
+    SetMany { entries: &'a [NewEntry<'a>] },
+    /// Removes many keys: `Outcome::Deleted`.
+    DeleteMany { keys: &'a [&'a [u8]] },
+    /// Makes every entry that has one of the tags a miss: `Outcome::Removed`.
+    InvalidateTags { tags: &'a [&'a [u8]], count: bool },
+    /// Removes every key that matches one of the globs: `Outcome::Removed`.
+    InvalidatePatterns { patterns: &'a [&'a [u8]] },
+    /// Removes every entry: `Outcome::Removed`.
+    Flush { count: bool },
+    /// Asks every server for a sign of life: `Outcome::Done`.
+    Ping,
+    /// Measures the store: `Outcome::Usage`.
+    Usage,
+}
+
+/// The outcome of an operation that did not fail.
+pub enum Outcome {
+    /// The operation is done.
+    Done,
+    /// The key does not exist.
+    Miss,
+    /// The value of the key, or the text of a report.
+    Value(Value),
+    /// The remaining time to live of the key; `None` never expires.
+    Remaining(Option<Duration>),
+    /// The number of removed entries.
+    Removed(Removed),
+    /// The value of each of many keys, in their order.
+    Values(Vec<Result<Option<Value>>>),
+    /// The outcome of storing each of many entries, in their order.
+    Stored(Vec<Result<()>>),
+    /// For each of many keys true if it existed, in their order.
+    Deleted(Vec<Result<bool>>),
+    /// The size of the store.
+    Usage(Usage),
+    /// A page of keys, empty at the end of the listing.
+    Keys(ByteStrings),
+    /// The matches of a search.
+    Matches(Vec<Match>),
+}
+
+/// The entries that an operation may change.
+#[derive(Debug, Clone)]
+pub enum Change<'a> {
+    /// The entries of these keys, each in any way.
+    Keys(Cow<'a, [&'a [u8]]>),
+    /// The entries that have one of these tags become misses.
+    Tags(&'a [&'a [u8]]),
+    /// The entries that have a tag with one of these hashes become misses.
+    Hashes(&'a [u64]),
+    /// The entries whose keys match one of these globs are removed.
+    Patterns(&'a [&'a [u8]]),
+    /// All entries are removed.
+    Flush,
+}
+
+/// The kinds of which operations that come together are run as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BatchKey {
+    /// Gets run as a `GetMany`.
+    Get,
+    /// Sets run as a `SetMany`.
+    Set,
+    /// Deletes run as a `DeleteMany`.
+    Delete,
+}
+
+/// Gives an operation other arguments, such as copies of its own. The functions are called in the order of the
+/// arguments, in the same order for all operations of one kind; a list comes last.
+pub trait Rebind<'b> {
+    /// Replaces a byte string.
+    fn bytes(&mut self, bytes: &[u8]) -> &'b [u8];
+    /// Replaces a list of byte strings.
+    fn list(&mut self, list: &[&[u8]]) -> &'b [&'b [u8]];
+    /// Replaces a list of entries.
+    fn entries(&mut self, entries: &[NewEntry<'_>]) -> &'b [NewEntry<'b>];
+}
+
+impl Operation<'_> {
+    /// Returns the entries that the operation changes; `None` if it only reads.
+    pub fn change(&self) -> Option<Change<'_>> {
+        match self {
+            Self::Set(NewEntry { key, .. }) | Self::Delete { key } | Self::Expire { key, .. } => {
+                Some(Change::Keys(slice::from_ref(key).into()))
+            }
+            Self::SetMany { entries } => Some(Change::Keys(entries.iter().map(|entry| entry.key).collect())),
+            Self::DeleteMany { keys } => Some(Change::Keys((*keys).into())),
+            Self::InvalidateTags { tags, .. } => Some(Change::Tags(tags)),
+            Self::InvalidatePatterns { patterns } => Some(Change::Patterns(patterns)),
+            Self::Flush { .. } => Some(Change::Flush),
+            Self::Get { .. }
+            | Self::Exists { .. }
+            | Self::Ttl { .. }
+            | Self::GetMany { .. }
+            | Self::Ping
+            | Self::Usage => None,
+        }
+    }
+
+    /// Returns true if the operation removes entries, whatever else it does.
+    pub fn removes(&self) -> bool {
+        !matches!(self, Self::Set(_) | Self::SetMany { .. } | Self::Expire { .. }) && self.change().is_some()
+    }
+
+    /// Returns true if the operation may walk all entries: longer than a caller that must not be blocked has time for,
+    /// even on a backend that answers at once.
+    pub fn is_long(&self) -> bool {
+        matches!(self, Self::InvalidatePatterns { .. } | Self::Flush { .. })
+    }
+
+    /// Returns the kind under which the operation is run together with others.
+    pub fn batch_key(&self) -> Option<BatchKey> {
+        match self {
+            Self::Get { .. } => Some(BatchKey::Get),
+            Self::Set(_) => Some(BatchKey::Set),
+            Self::Delete { .. } => Some(BatchKey::Delete),
+            _ => None,
+        }
+    }
+
+    /// Returns the outcome for an operation whose call failed as a whole: one failure for each of many keys.
+    pub fn spread(&self, outcome: Result<Outcome>) -> Result<Outcome> {
+        fn failed<T>(keys: usize, error: &Error) -> Vec<Result<T>> {
+            (0..keys).map(|_| Err(error.clone())).collect()
+        }
+        outcome.or_else(|error| match self {
+            Self::GetMany { keys } => Ok(Outcome::Values(failed(keys.len(), &error))),
+            Self::SetMany { entries } => Ok(Outcome::Stored(failed(entries.len(), &error))),
+            Self::DeleteMany { keys } => Ok(Outcome::Deleted(failed(keys.len(), &error))),
+            _ => Err(error),
+        })
+    }
+
+    /// Returns the same operation with other arguments.
+    pub fn rebind<'b>(&self, to: &mut impl Rebind<'b>) -> Operation<'b> {
+        match *self {
+            Self::Get { key } => Operation::Get { key: to.bytes(key) },
+            Self::Set(NewEntry { key, value, ttl, tags }) => {
+                let (key, value) = (to.bytes(key), to.bytes(value));
+                Operation::Set(NewEntry { key, value, ttl, tags: to.list(tags) })
+            }
+            Self::Delete { key } => Operation::Delete { key: to.bytes(key) },
+            Self::Exists { key } => Operation::Exists { key: to.bytes(key) },
+            Self::Expire { key, ttl } => Operation::Expire { key: to.bytes(key), ttl },
+            Self::Ttl { key } => Operation::Ttl { key: to.bytes(key) },
+            Self::GetMany { keys } => Operation::GetMany { keys: to.list(keys) },
+            Self::SetMany { entries } => Operation::SetMany { entries: to.entries(entries) },
+            Self::DeleteMany { keys } => Operation::DeleteMany { keys: to.list(keys) },
+            Self::InvalidateTags { tags, count } => Operation::InvalidateTags { tags: to.list(tags), count },
+            Self::InvalidatePatterns { patterns } => Operation::InvalidatePatterns { patterns: to.list(patterns) },
+            Self::Flush { count } => Operation::Flush { count },
+            Self::Ping => Operation::Ping,
+            Self::Usage => Operation::Usage,
+        }
+    }
+}
+
+impl Change<'_> {
+    /// Returns true if the names alone do not tell which entries are meant: the keys have to be listed.
+    pub fn needs_listing(&self) -> bool {
+        matches!(self, Self::Patterns(_) | Self::Flush)
+    }
+}
+
+impl Outcome {
+    /// Returns the outcome for a key that exists or does not.
+    pub fn hit(exists: bool) -> Self {
+        if exists { Self::Done } else { Self::Miss }
+    }
+
+    /// Returns the outcome for a value that was found or not.
+    pub fn found(value: Option<Value>) -> Self {
+        value.map_or(Self::Miss, Self::Value)
+    }
+
+    /// Returns the outcome for the time to live of a key that exists or does not.
+    pub fn remaining(ttl: Option<Option<Duration>>) -> Self {
+        ttl.map_or(Self::Miss, Self::Remaining)
+    }
+
+    /// Returns a text as a value.
+    pub fn text(text: &str) -> Self {
+        Self::Value(Value::from(text.as_bytes()))
+    }
+
+    /// Returns false if the key does not exist.
+    pub fn is_hit(&self) -> bool {
+        !matches!(self, Self::Miss)
+    }
+
+    /// Returns the number of removed entries, if it is known.
+    pub fn removed(&self) -> Removed {
+        if let Self::Removed(removed) = self { *removed } else { None }
+    }
+
+    /// Returns the outcome of each of many keys, in their order.
+    pub fn each(self) -> Each {
+        match self {
+            Self::Values(values) => Each::Values(values.into_iter()),
+            Self::Stored(entries) => Each::Stored(entries.into_iter()),
+            Self::Deleted(keys) => Each::Deleted(keys.into_iter()),
+            _ => Each::None,
+        }
+    }
+
+    /// Fails as the first of many keys that failed.
+    pub fn all_done(self) -> Result<()> {
+        self.each().try_for_each(|outcome| outcome.map(drop))
+    }
+
+    /// Returns the first failure of one of many keys that is wanted.
+    pub fn find_error(&self, wanted: impl Fn(&Error) -> bool) -> Option<&Error> {
+        fn find<'e, T>(outcomes: &'e [Result<T>], wanted: impl Fn(&Error) -> bool) -> Option<&'e Error> {
+            outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).find(|error| wanted(error))
+        }
+        match self {
+            Self::Values(values) => find(values, wanted),
+            Self::Stored(entries) => find(entries, wanted),
+            Self::Deleted(keys) => find(keys, wanted),
+            _ => None,
+        }
+    }
+}
+
+/// The outcomes of many keys, one after another.
+pub enum Each {
+    /// Those of a `GetMany`.
+    Values(vec::IntoIter<Result<Option<Value>>>),
+    /// Those of a `SetMany`.
+    Stored(vec::IntoIter<Result<()>>),
+    /// Those of a `DeleteMany`.
+    Deleted(vec::IntoIter<Result<bool>>),
+    /// The operation was none of these.
+    None,
+}
+
+impl Iterator for Each {
+    type Item = Result<Outcome>;
+
+    fn next(&mut self) -> Option<Result<Outcome>> {
+        match self {
+            Self::Values(values) => values.next().map(|value| value.map(Outcome::found)),
+            Self::Stored(entries) => entries.next().map(|stored| stored.map(|()| Outcome::Done)),
+            Self::Deleted(keys) => keys.next().map(|existed| existed.map(Outcome::hit)),
+            Self::None => None,
+        }
+    }
+}
