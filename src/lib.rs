@@ -4,7 +4,7 @@
 //! The other modules are public for this project's own tool (`src/bin`), tests and benchmarks.
 //!
 //! ```text
-//! ffi  →  cache (what operations mean)  →  [layer: fallback, catch-up]  →  backend (where entries live)
+//! ffi  →  cache (what operations mean)  →  [layer: fallback, replay]  →  backend (where entries live)
 //!  ↓       key glob fuzzy ttl latency                                       memory │ remote: redis, memcached
 //! queue (operations that complete later)  →  runtime (one thread)            net (connections of both)
 //! ```

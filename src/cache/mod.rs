@@ -1,24 +1,25 @@
 //! The cache: what every operation means, over any backend.
 
 mod batch;
+mod handle;
 mod listing;
 mod metrics;
 mod migrate;
 mod report;
 mod request;
 mod running;
-mod switch;
 
+pub use self::handle::{CacheGuard, CacheHandle};
 pub use self::listing::{Cursor, SearchOptions};
 pub use self::migrate::{OnProgress, Progress};
 pub use self::request::Request;
-pub use self::switch::{Serving, Switch};
 
 use std::convert::identity;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use self::handle::Calls;
 use self::listing::check_pattern;
 use crate::allocation;
 use crate::backend::{Backend, Capabilities, Counters, OpFuture, done};
@@ -36,7 +37,8 @@ const COPIES: usize = 4;
 /// How many were opened.
 static OPENED: AtomicU64 = AtomicU64::new(0);
 
-/// One cache, as a user opens it. Any thread may call anything at any time.
+/// A backend with its settings. Any thread may call any method at any time. A user has it behind a `CacheHandle`.
+#[derive(Clone)]
 pub struct Cache {
     backend: Arc<dyn Backend>,
     /// Told apart from others that took its place, or whose place it took.
@@ -51,6 +53,7 @@ pub struct Cache {
     before: Counters,
     lazy: bool,
     opened: Instant,
+    calls: Calls,
 }
 
 impl Cache {
@@ -75,6 +78,7 @@ impl Cache {
             latencies: Arc::default(),
             before: Counters::default(),
             opened: Instant::now(),
+            calls: Calls::default(),
         }
     }
 

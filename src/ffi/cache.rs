@@ -4,7 +4,6 @@ use std::env;
 use std::ffi::{CStr, OsStr, c_char};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -14,11 +13,10 @@ use super::cancellation::answer;
 use super::error::yc_error;
 use super::fork::watch;
 use super::status::{YC_OK, yc_status};
-use crate::cache::{Cache, Serving, Switch};
+use crate::cache::{Cache, CacheHandle};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::fork;
-use crate::queue::{Keeper, Queue};
+use crate::queue::Queue;
 use crate::wait::wait;
 
 /// What timeout_ms -1 is to a close: time enough for what is in flight, not so long that a program seems to hang.
@@ -29,48 +27,17 @@ const LONGEST_CLOSE_MS: u64 = 100 * 365 * 24 * 3_600_000;
 /// A cache. Any thread may call any function on it at any time, also while
 /// another closes it; only yc_cache_free() must come last. After a fork the
 /// child gets YC_E_FORKED from it at once and opens one of its own.
-pub struct yc_cache(pub(super) Arc<Handle>);
-
-/// A cache and what may have become of it. Cursors and queues share it.
-pub(super) struct Handle {
-    switch: Switch,
-    closed: AtomicBool,
-    /// Closed with it.
+pub struct yc_cache {
+    pub(super) handle: Arc<CacheHandle>,
+    /// Closed with the cache.
     queues: Mutex<Vec<Weak<Queue>>>,
-    /// The process that opened it.
-    generation: u32,
 }
 
-impl Handle {
-    /// The cache, if it may be used here and now.
-    #[inline]
-    pub(super) fn cache(&self) -> Result<Serving> {
-        self.check_open().map(|()| self.switch.serving())
-    }
-
-    #[inline]
-    pub(super) fn check_open(&self) -> Result<()> {
-        self.check_process()?;
-        if self.closed.load(Ordering::Acquire) {
-            return Err(closed());
-        }
-        Ok(())
-    }
-
-    #[inline]
-    pub(super) fn check_process(&self) -> Result<()> {
-        if self.generation == fork::generation() { Ok(()) } else { Err(forked()) }
-    }
-
-    /// Where its backend is replaced.
-    pub(super) fn switch(&self) -> &Switch {
-        &self.switch
-    }
-
+impl yc_cache {
     /// Has a queue closed with the cache.
     pub(super) fn add_queue(&self, queue: &Arc<Queue>) -> Result<()> {
         let mut queues = self.lock_queues();
-        self.check_open()?;
+        self.handle.check_open()?;
         queues.retain(|queue| queue.strong_count() > 0);
         queues.push(Arc::downgrade(queue));
         Ok(())
@@ -80,17 +47,17 @@ impl Handle {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes no more calls; the queues that are to be closed then.
+    /// Takes no more calls, and returns the queues that are to be closed then.
     fn refuse_calls(&self) -> Vec<Arc<Queue>> {
-        self.closed.store(true, Ordering::Release);
+        self.handle.refuse_calls();
         self.lock_queues().iter().filter_map(Weak::upgrade).collect()
     }
 
     fn close(&self, deadline: Instant) -> Result<()> {
-        self.check_process()?;
-        let queues = self.refuse_calls();
+        self.handle.check_process()?;
+        let (queues, closed) = (self.refuse_calls(), CacheHandle::closed);
         let cut_short = queues.iter().filter(|queue| !queue.close(closed(), &closed(), deadline)).count();
-        wait(self.switch.close(deadline))?;
+        wait(self.handle.close(deadline))?;
         if cut_short == 0 {
             Ok(())
         } else {
@@ -99,13 +66,13 @@ impl Handle {
     }
 
     fn close_now(&self) {
-        self.refuse_calls().iter().for_each(|queue| queue.close_now(closed()));
+        self.refuse_calls().iter().for_each(|queue| queue.close_now(CacheHandle::closed()));
     }
-}
 
-impl Keeper for Handle {
-    fn serving(&self) -> Serving {
-        self.switch.serving()
+    /// Returns the cache as the caller owns it.
+    pub(super) fn into_raw(cache: Cache) -> *mut Self {
+        watch();
+        Box::into_raw(Box::new(Self { handle: Arc::new(CacheHandle::new(cache)), queues: Mutex::default() }))
     }
 }
 
@@ -122,17 +89,6 @@ pub(super) fn close_deadline(timeout_ms: i64) -> Result<Instant> {
     Ok(Instant::now() + Duration::from_millis(millis))
 }
 
-#[cold]
-fn closed() -> Error {
-    Error::new(ErrorKind::Closed, "the cache was closed")
-}
-
-#[cold]
-fn forked() -> Error {
-    let text = "the cache was opened before a fork, in the parent process; open one in the child";
-    Error::new(ErrorKind::Forked, text)
-}
-
 /// Runs the body of the export `name` with the cache behind a handle.
 #[inline]
 pub(super) unsafe fn with_cache(
@@ -143,9 +99,9 @@ pub(super) unsafe fn with_cache(
 ) -> yc_status {
     let checked = || {
         // SAFETY: the caller hands NULL or a live cache of ours.
-        let handle = unsafe { cache.as_ref() }.ok_or_else(|| null("cache"))?;
-        handle.0.check_open()?;
-        body(&handle.0.switch.serving())
+        let cache = unsafe { cache.as_ref() }.ok_or_else(|| null("cache"))?;
+        cache.handle.check_open()?;
+        body(&cache.handle.load())
     };
     // SAFETY: the caller's `err`, handed on.
     unsafe { boundary::call(name, err, checked) }
@@ -156,27 +112,16 @@ pub(super) unsafe fn with_handle(
     name: &'static str,
     cache: *const yc_cache,
     err: *mut *mut yc_error,
-    body: impl FnOnce(&Arc<Handle>) -> Result<yc_status>,
+    body: impl FnOnce(&yc_cache) -> Result<yc_status>,
 ) -> yc_status {
     let checked = || {
         // SAFETY: the caller hands NULL or a live cache of ours.
-        let handle = unsafe { cache.as_ref() }.ok_or_else(|| null("cache"))?;
-        handle.0.check_open()?;
-        body(&handle.0)
+        let cache = unsafe { cache.as_ref() }.ok_or_else(|| null("cache"))?;
+        cache.handle.check_open()?;
+        body(cache)
     };
     // SAFETY: the caller's `err`, handed on.
     unsafe { boundary::call_uncancelled(name, err, checked) }
-}
-
-impl yc_cache {
-    /// The cache as the caller owns it.
-    pub(super) fn into_raw(cache: Cache) -> *mut Self {
-        watch();
-        let closed = AtomicBool::new(false);
-        let switch = Switch::new(cache);
-        let handle = Handle { switch, closed, queues: Mutex::default(), generation: fork::generation() };
-        Box::into_raw(Box::new(Self(Arc::new(handle))))
-    }
 }
 
 /// The configuration in a text of the caller's.
@@ -308,8 +253,8 @@ pub unsafe extern "C" fn yc_close(cache: *mut yc_cache, timeout_ms: i64, err: *m
     let body = || {
         let deadline = close_deadline(timeout_ms)?;
         // SAFETY: the caller hands NULL or a live cache of ours.
-        let handle = unsafe { cache.as_ref() }.ok_or_else(|| null("cache"))?;
-        handle.0.close(deadline).map(|()| YC_OK)
+        let cache = unsafe { cache.as_ref() }.ok_or_else(|| null("cache"))?;
+        cache.close(deadline).map(|()| YC_OK)
     };
     // SAFETY: the caller's `err`, handed on.
     unsafe { boundary::call_uncancelled("yc_close", err, body) }
@@ -321,10 +266,10 @@ pub unsafe extern "C" fn yc_close(cache: *mut yc_cache, timeout_ms: i64, err: *m
 pub unsafe extern "C" fn yc_cache_free(cache: *mut yc_cache) {
     let body = || {
         // SAFETY: the caller hands NULL or a live cache of ours.
-        let ours = unsafe { cache.as_ref() }.filter(|cache| cache.0.check_process().is_ok());
+        let ours = unsafe { cache.as_ref() }.filter(|cache| cache.handle.check_process().is_ok());
         // The child of a fork leaks it on purpose: its locks and threads are the parent's.
         if let Some(ours) = ours {
-            ours.0.close_now();
+            ours.close_now();
             // SAFETY: the caller hands a cache of ours, once.
             unsafe { boundary::free(cache) };
         }

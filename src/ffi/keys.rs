@@ -7,11 +7,11 @@ use tokio::sync::Mutex;
 
 use super::arguments::{bytes, out, yc_slice};
 use super::boundary;
-use super::cache::{Handle, with_handle, yc_cache};
+use super::cache::{with_handle, yc_cache};
 use super::error::yc_error;
 use super::status::{YC_END, YC_OK, yc_status};
 use crate::byte_strings::ByteStrings;
-use crate::cache::Cursor;
+use crate::cache::{CacheHandle, Cursor};
 use crate::error::{Error, ErrorKind};
 use crate::wait::wait;
 
@@ -19,7 +19,7 @@ use crate::wait::wait;
 /// after yc_close() it answers YC_E_CLOSED. Threads may share it; each page
 /// goes to one of them.
 pub struct yc_cursor {
-    pub(super) handle: Arc<Handle>,
+    pub(super) handle: Arc<CacheHandle>,
     pub(super) cursor: Arc<Mutex<Cursor>>,
 }
 
@@ -59,10 +59,10 @@ pub unsafe extern "C" fn yc_keys_open(
 ) -> yc_status {
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
-        with_handle("yc_keys_open", cache, err, |handle| {
+        with_handle("yc_keys_open", cache, err, |cache| {
             let place = self::out(out, "out")?;
             let cursor = Cursor::new(bytes(pattern, pattern_len, "pattern")?)?;
-            let handle = handle.clone();
+            let handle = cache.handle.clone();
             place.write(Box::into_raw(Box::new(yc_cursor { handle, cursor: Arc::new(Mutex::new(cursor)) })));
             Ok(YC_OK)
         })

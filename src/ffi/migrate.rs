@@ -102,7 +102,7 @@ pub unsafe extern "C" fn yc_migrate(
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
         with_handle("yc_migrate", source, err, |source| {
-            let target = &target.as_ref().ok_or_else(|| null("target"))?.0;
+            let (source, target) = (&source.handle, &target.as_ref().ok_or_else(|| null("target"))?.handle);
             let options = options_text(options)?.map_or(Ok(MigrationConfig::default()), MigrationConfig::from_text)?;
             let (from, to) = (source.cache()?, target.cache()?);
             let open = || source.check_open().and_then(|()| target.check_open());
@@ -144,10 +144,10 @@ pub unsafe extern "C" fn yc_switch(
 ) -> yc_status {
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
-        with_handle("yc_switch", cache, err, |handle| {
+        with_handle("yc_switch", cache, err, |cache| {
             let config = read_config(config)?;
             let options = options_text(options)?.map_or(Ok(SwitchConfig::default()), SwitchConfig::from_text)?;
-            let done = wait(handle.switch().switch(config, &options))?;
+            let done = wait(cache.handle.switch(config, &options))?;
             give(report, &done)
         })
     }

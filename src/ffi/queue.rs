@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::arguments::{array_out, bytes, null, out, slices, yc_slice};
 use super::batch::{list_of, places, read, yc_op};
 use super::boundary;
-use super::cache::{Handle, close_deadline, with_handle, yc_cache};
+use super::cache::{close_deadline, with_handle, yc_cache};
 use super::completion::*;
 use super::error::yc_error;
 use super::keys::{page_limit, yc_cursor};
@@ -16,7 +16,7 @@ use super::many::entries;
 use super::search::{read_options, yc_search_options};
 use super::status::{YC_MISS, YC_OK, yc_status};
 use super::user_data::{UserData, yc_finalise_fn};
-use crate::cache::{Cache, Request, SearchOptions};
+use crate::cache::{Cache, CacheHandle, Request, SearchOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Operation;
 use crate::queue::{Completion, Label, Queue, Submission};
@@ -33,7 +33,7 @@ use crate::ttl::Ttl;
 /// must come last. A child process gets YC_E_FORKED. It keeps what it needs
 /// of the cache, and is closed with it.
 pub struct yc_queue {
-    handle: Arc<Handle>,
+    handle: Arc<CacheHandle>,
     queue: Arc<Queue>,
 }
 
@@ -142,16 +142,16 @@ pub unsafe extern "C" fn yc_queue_open(
 ) -> yc_status {
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
-        with_handle("yc_queue_open", cache, err, |handle| {
+        with_handle("yc_queue_open", cache, err, |cache| {
             let place = self::out(out, "out")?;
-            let queue = Arc::new(Queue::open(handle.clone(), capacity)?);
-            handle.add_queue(&queue)?;
+            let queue = Arc::new(Queue::open(cache.handle.clone(), capacity)?);
+            cache.add_queue(&queue)?;
             let data = || UserData::new(user_data, finalise);
             match wake {
                 Some(wake) => queue.wake_by(|| waking(wake, data()))?,
                 None => drop(data()),
             }
-            place.write(Box::into_raw(Box::new(yc_queue { handle: handle.clone(), queue })));
+            place.write(Box::into_raw(Box::new(yc_queue { handle: cache.handle.clone(), queue })));
             Ok(YC_OK)
         })
     }

@@ -9,106 +9,106 @@ use std::thread;
 use arc_swap::Guard;
 use futures_util::future::BoxFuture;
 
-use super::groups::{Groups, run_together};
+use super::Ticket;
 use super::owned::Owned;
 use super::shared::Shared;
-use super::state::{Order, slot_of};
+use super::state::{Command, slot_of};
 use super::tasks::Tasks;
-use super::{Owner, Ticket};
+use crate::cache::{Cache, CacheHandle, Request};
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Outcome;
 
 struct Driver {
     shared: Arc<Shared>,
-    owner: Owner,
-    alone: Tasks<BoxFuture<'static, Result<Outcome>>>,
-    together: Groups<BoxFuture<'static, Vec<Result<Outcome>>>>,
+    handle: Arc<CacheHandle>,
+    single: Tasks<BoxFuture<'static, Result<Outcome>>>,
+    batched: Groups<BoxFuture<'static, Vec<Result<Outcome>>>>,
     /// Kept for their allocations.
-    orders: Vec<Order>,
-    company: Vec<(Ticket, Owned)>,
+    commands: Vec<Command>,
+    batch: Vec<(Ticket, Owned)>,
     ended: Vec<(Ticket, Result<Outcome>)>,
 }
 
 /// The task of a queue.
-pub(super) fn drive(shared: Arc<Shared>, owner: Owner) -> BoxFuture<'static, ()> {
-    let (alone, together) = (Tasks::new(shared.bell.clone()), Groups::new(Tasks::new(shared.bell.clone())));
-    let (orders, company, ended) = (Vec::new(), Vec::new(), Vec::new());
-    let mut driver = Driver { shared, owner, alone, together, orders, company, ended };
+pub(super) fn drive(shared: Arc<Shared>, handle: Arc<CacheHandle>) -> BoxFuture<'static, ()> {
+    let (single, batched) = (Tasks::new(shared.waker.clone()), Groups::new(Tasks::new(shared.waker.clone())));
+    let (commands, batch, ended) = (Vec::new(), Vec::new(), Vec::new());
+    let mut driver = Driver { shared, handle, single, batched, commands, batch, ended };
     Box::pin(poll_fn(move |context| driver.poll(context)))
 }
 
-async fn run(owner: Owner, operation: Owned) -> Result<Outcome> {
-    let cache = Guard::into_inner(owner.serving());
+async fn run(handle: Arc<CacheHandle>, operation: Owned) -> Result<Outcome> {
+    let cache = Guard::into_inner(handle.load());
     operation.run(&cache).await
 }
 
-async fn run_all(owner: Owner, operations: Vec<Owned>) -> Vec<Result<Outcome>> {
-    let cache = Guard::into_inner(owner.serving());
-    run_together(&cache, operations).await
+async fn run_all(handle: Arc<CacheHandle>, operations: Vec<Owned>) -> Vec<Result<Outcome>> {
+    let cache = Guard::into_inner(handle.load());
+    run_batch(&cache, operations).await
 }
 
 impl Driver {
     fn poll(&mut self, context: &Context<'_>) -> Poll<()> {
-        self.shared.bell.register(context.waker());
-        if let Some(wake) = self.shared.take_orders(&mut self.orders) {
+        self.shared.waker.register(context.waker());
+        if let Some(wake) = self.shared.take_commands(&mut self.commands) {
             wake();
         }
-        self.obey();
+        self.dispatch();
         let ended = &mut self.ended;
-        self.alone.poll(|ticket, output| ended.push((ticket, flatten(output))));
-        self.together.poll(|ticket, result| ended.push((ticket, result)));
+        self.single.poll(|ticket, output| ended.push((ticket, flatten(output))));
+        self.batched.poll(|ticket, result| ended.push((ticket, result)));
         self.hand_over();
         if self.shared.is_finished() {
             return Poll::Ready(());
         }
-        if self.alone.has_woken() || self.together.has_woken() {
+        if self.single.has_woken() || self.batched.has_woken() {
             context.waker().wake_by_ref();
         }
         Poll::Pending
     }
 
-    /// What came together, is of one kind and meets one fate is asked for together.
-    fn obey(&mut self) {
-        let one_server = self.owner.serving().is_one_server();
-        let mut kind = None;
-        let mut orders = mem::take(&mut self.orders);
-        for order in orders.drain(..) {
-            match order {
-                Order::Start(ticket, operation) => {
+    /// Starts and stops requests. Neighbours of one kind run as one operation, if that waits no longer than each of them.
+    fn dispatch(&mut self) {
+        let one_server = self.handle.load().is_one_server();
+        let mut key = None;
+        let mut commands = mem::take(&mut self.commands);
+        for command in commands.drain(..) {
+            match command {
+                Command::Start(ticket, operation) => {
                     let own = operation.batch_key().filter(|_| one_server);
-                    if own != kind {
-                        self.start_company();
-                        kind = own;
+                    if own != key {
+                        self.start_batch();
+                        key = own;
                     }
-                    self.company.push((ticket, operation));
-                    if kind.is_none() {
-                        self.start_company();
+                    self.batch.push((ticket, operation));
+                    if key.is_none() {
+                        self.start_batch();
                     }
                 }
-                Order::Stop(ticket) => {
-                    self.start_company();
-                    if !self.together.stop(ticket) {
-                        self.alone.stop(slot_of(ticket), ticket);
+                Command::Stop(ticket) => {
+                    self.start_batch();
+                    if !self.batched.stop(ticket) {
+                        self.single.stop(slot_of(ticket), ticket);
                     }
                 }
             }
         }
-        self.start_company();
-        self.orders = orders;
+        self.start_batch();
+        self.commands = commands;
     }
 
-    fn start_company(&mut self) {
-        match self.company.pop() {
+    fn start_batch(&mut self) {
+        match self.batch.pop() {
             None => {}
-            Some((ticket, operation)) if self.company.is_empty() => {
-                self.together.forget(slot_of(ticket));
-                let future = Box::pin(run(self.owner.clone(), operation));
-                self.alone.start(slot_of(ticket), ticket, future);
+            Some((ticket, operation)) if self.batch.is_empty() => {
+                self.batched.forget(slot_of(ticket));
+                let future = Box::pin(run(self.handle.clone(), operation));
+                self.single.start(slot_of(ticket), ticket, future);
             }
             Some(last) => {
-                self.company.push(last);
-                let owner = &self.owner;
-                self.together.start(&mut self.company, |operations| Box::pin(run_all(owner.clone(), operations)));
+                self.batch.push(last);
+                let handle = &self.handle;
+                self.batched.start(&mut self.batch, |operations| Box::pin(run_all(handle.clone(), operations)));
             }
         }
     }
@@ -135,4 +135,126 @@ impl Drop for Driver {
         let kind = if thread::panicking() { ErrorKind::Panic } else { ErrorKind::Cancelled };
         self.shared.driver_ended(&Error::new(kind, "the queue's thread ended before the operation"));
     }
+}
+
+// ---- Requests of one kind that run as one operation: a future, and a command, for many ----
+
+/// The most requests that run as one operation: more would make the first wait for the last.
+const MOST: usize = 64;
+/// The group of what is in none.
+const NONE: usize = usize::MAX;
+
+/// The groups that are under way.
+struct Groups<F> {
+    tasks: Tasks<F>,
+    groups: Vec<Group>,
+    free: Vec<usize>,
+    /// By slot.
+    group_of: Vec<usize>,
+}
+
+#[derive(Default)]
+struct Group {
+    tickets: Vec<Ticket>,
+    /// How many of them nobody has cancelled.
+    wanted: usize,
+}
+
+impl<F: Future<Output = Vec<Result<Outcome>>>> Groups<F> {
+    /// `tasks` is where they run.
+    fn new(tasks: Tasks<F>) -> Self {
+        Self { tasks, groups: Vec::new(), free: Vec::new(), group_of: Vec::new() }
+    }
+
+    /// Has operations of one kind run, in groups; `start` makes the future of one.
+    fn start(&mut self, works: &mut Vec<(Ticket, Owned)>, mut start: impl FnMut(Vec<Owned>) -> F) {
+        while !works.is_empty() {
+            let (tickets, operations) = works.drain(..works.len().min(MOST)).unzip();
+            let at = self.place(tickets);
+            self.tasks.start(at, at as u64, start(operations));
+        }
+    }
+
+    /// An operation in this slot is in no group.
+    fn forget(&mut self, slot: usize) {
+        if let Some(group) = self.group_of.get_mut(slot) {
+            *group = NONE;
+        }
+    }
+
+    /// Drops a group of which nobody wants anything any more; whether the ticket was in one.
+    fn stop(&mut self, ticket: Ticket) -> bool {
+        let at = self.group_of.get(slot_of(ticket)).copied().unwrap_or(NONE);
+        let Some(group) = self.groups.get_mut(at) else { return false };
+        group.wanted -= 1;
+        if group.wanted == 0 {
+            self.tasks.stop(at, at as u64);
+            self.leave(at);
+        }
+        true
+    }
+
+    /// Polls those that were woken, and hands over what became of their operations.
+    fn poll(&mut self, mut ended: impl FnMut(Ticket, Result<Outcome>)) {
+        let mut over = Vec::new();
+        self.tasks.poll(|at, results| over.push((at, results)));
+        for (at, results) in over {
+            #[allow(clippy::cast_possible_truncation)] // It was a place.
+            let tickets = self.leave(at as usize);
+            results_of(results, tickets.len()).zip(tickets).for_each(|(result, ticket)| ended(ticket, result));
+        }
+    }
+
+    /// Whether some were woken since.
+    fn has_woken(&self) -> bool {
+        self.tasks.has_woken()
+    }
+
+    fn place(&mut self, tickets: Vec<Ticket>) -> usize {
+        let at = self.free.pop().unwrap_or(self.groups.len());
+        if at == self.groups.len() {
+            self.groups.push(Group::default());
+        }
+        for slot in tickets.iter().map(|ticket| slot_of(*ticket)) {
+            if self.group_of.len() <= slot {
+                self.group_of.resize(slot + 1, NONE);
+            }
+            self.group_of[slot] = at;
+        }
+        self.groups[at] = Group { wanted: tickets.len(), tickets };
+        at
+    }
+
+    fn leave(&mut self, at: usize) -> Vec<Ticket> {
+        let tickets = std::mem::take(&mut self.groups[at]).tickets;
+        for slot in tickets.iter().map(|ticket| slot_of(*ticket)) {
+            if self.group_of[slot] == at {
+                self.group_of[slot] = NONE;
+            }
+        }
+        self.free.push(at);
+        tickets
+    }
+}
+
+/// A group that panicked has that for each of its operations.
+fn results_of(
+    results: thread::Result<Vec<Result<Outcome>>>,
+    count: usize,
+) -> Box<dyn Iterator<Item = Result<Outcome>>> {
+    match results {
+        Ok(results) => Box::new(results.into_iter()),
+        Err(payload) => {
+            let error = Error::panicked("an operation of a queue", payload);
+            Box::new(std::iter::repeat_n(error, count).map(Err))
+        }
+    }
+}
+
+/// Runs requests of one kind as one operation.
+async fn run_batch(cache: &Cache, operations: Vec<Owned>) -> Vec<Result<Outcome>> {
+    let lists: Vec<Vec<&[u8]>> = operations.iter().map(|operation| operation.strings().collect()).collect();
+    let views: Vec<Result<Request>> =
+        operations.iter().zip(&lists).map(|(operation, strings)| Ok(operation.view(strings, &[]))).collect();
+    cache.batch(views).await
 }

@@ -5,12 +5,8 @@
 //! a backend answers at once completes on the submitter's own thread; the rest runs in one task of the
 //! runtime, the `driver`.
 
-mod budget;
 mod driver;
-mod event;
-mod groups;
 mod owned;
-mod packed;
 mod shared;
 mod state;
 mod submission;
@@ -24,7 +20,7 @@ use std::time::{Duration, Instant};
 use self::shared::{Shared, lock};
 use self::state::{MAX_CAPACITY, Stage};
 pub use self::submission::Submission;
-use crate::cache::Serving;
+use crate::cache::CacheHandle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Outcome;
 use crate::runtime::Runtime;
@@ -33,14 +29,6 @@ use crate::runtime::Runtime;
 pub type Ticket = u64;
 /// Wakes the host; dropped when it will not be called again.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
-/// Who has the cache that serves now.
-pub trait Keeper: Send + Sync {
-    /// That cache, for one operation.
-    fn serving(&self) -> Serving;
-}
-
-/// Who keeps the cache while operations run.
-pub type Owner = Arc<dyn Keeper>;
 
 /// What a caller wants back with the completion, untouched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,20 +57,20 @@ const DEFAULT_CAPACITY: usize = 1024;
 /// A queue of one cache. Any thread may call anything at any time.
 pub struct Queue {
     shared: Arc<Shared>,
-    owner: Owner,
+    handle: Arc<CacheHandle>,
     /// Held from the first operation that was not done at once until the queue is closed.
     runtime: Mutex<Option<Arc<Runtime>>>,
 }
 
 impl Queue {
     /// A queue for so many operations, in flight and not taken together (0: 1024).
-    pub fn open(owner: Owner, capacity: usize) -> Result<Self> {
+    pub fn open(handle: Arc<CacheHandle>, capacity: usize) -> Result<Self> {
         let capacity = if capacity == 0 { DEFAULT_CAPACITY } else { capacity };
         if capacity > MAX_CAPACITY {
             let text = format!("capacity is {capacity}; it takes up to {MAX_CAPACITY}");
             return Err(Error::new(ErrorKind::Invalid, text));
         }
-        Ok(Self { shared: Arc::new(Shared::new(capacity)), owner, runtime: Mutex::default() })
+        Ok(Self { shared: Arc::new(Shared::new(capacity)), handle, runtime: Mutex::default() })
     }
 
     /// Wakes the host by a function from now on. It is called on the runtime's thread alone, never in a
@@ -146,7 +134,7 @@ impl Queue {
             let last = deadline.max(Instant::now() + GRACE);
             self.shared.wait_until(Some(last), |state| state.to_come() == 0 && !state.driven);
         }
-        self.let_go();
+        self.release();
         cancelled == 0
     }
 
@@ -164,8 +152,8 @@ impl Queue {
         });
     }
 
-    /// Needs neither the host's function nor the runtime any more.
-    fn let_go(&self) {
+    /// Releases the host's function and the runtime.
+    fn release(&self) {
         self.shared.forget_wake();
         let runtime = lock(&self.runtime).take();
         if let Some(runtime) = runtime {
@@ -183,7 +171,7 @@ impl Queue {
         let started = runtime.clone().map_or_else(Runtime::acquire, Ok);
         match started {
             Ok(started) => {
-                started.spawn(driver::drive(self.shared.clone(), self.owner.clone()));
+                started.spawn(driver::drive(self.shared.clone(), self.handle.clone()));
                 *runtime = Some(started);
                 Ok(())
             }

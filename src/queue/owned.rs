@@ -2,10 +2,9 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use super::budget::{Budget, Share};
-use super::packed::{LENGTH, Packed};
 use crate::cache::{Cache, Request};
 use crate::error::Result;
 use crate::operation::{BatchKey, NewEntry, Outcome, Rebind};
@@ -18,7 +17,7 @@ pub(super) struct Owned {
     strings: Packed,
     /// What the entries of a request to store many have beside their strings.
     entries: Vec<EntryShape>,
-    _share: Share,
+    _permit: Permit,
 }
 
 /// An entry without its strings.
@@ -29,14 +28,14 @@ struct EntryShape {
 }
 
 impl Owned {
-    /// Copies a request; `None` if the budget or the process has no room for it.
-    pub(super) fn copy(request: &Request<'_>, budget: &Arc<Budget>) -> Option<Self> {
+    /// Copies a request; `None` if the in_flight or the process has no room for it.
+    pub(super) fn copy(request: &Request<'_>, in_flight: &Arc<InFlight>) -> Option<Self> {
         let mut measure = Measure::default();
         request.rebind(&mut measure);
-        let share = budget.take(measure.bytes)?;
+        let permit = in_flight.take(measure.bytes)?;
         let mut copy = Copy { strings: Packed::with_room(measure.bytes)?, count: 0, entries: Vec::new() };
         let shape = request.rebind(&mut copy);
-        Some(Self { shape, strings: copy.strings, entries: copy.entries, _share: share })
+        Some(Self { shape, strings: copy.strings, entries: copy.entries, _permit: permit })
     }
 
     /// Runs the request.
@@ -173,6 +172,78 @@ impl<'a> Rebind<'a> for View<'a> {
 /// The string that is missing: never, as a copy has all of them.
 const EMPTY: &[u8] = &[];
 
+// ---- Byte strings in one allocation ----
+
+/// The bytes of the length before each string.
+pub(super) const LENGTH: usize = size_of::<usize>();
+
+/// Byte strings, one after another, each after its length.
+pub(super) struct Packed(Vec<u8>);
+
+impl Packed {
+    /// Returns room for strings that take so many bytes with their lengths, if there is memory for them.
+    pub(super) fn with_room(bytes: usize) -> Option<Self> {
+        let mut room = Vec::new();
+        room.try_reserve_exact(bytes).ok()?;
+        Some(Self(room))
+    }
+
+    /// Copies a string behind the others.
+    pub(super) fn push(&mut self, string: &[u8]) {
+        self.0.extend_from_slice(&string.len().to_ne_bytes());
+        self.0.extend_from_slice(string);
+    }
+
+    /// Each in turn.
+    pub(super) fn iter(&self) -> Strings<'_> {
+        Strings(&self.0)
+    }
+}
+
+/// The strings that are left.
+pub(super) struct Strings<'a>(&'a [u8]);
+
+impl<'a> Iterator for Strings<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (length, rest) = self.0.split_first_chunk::<LENGTH>()?;
+        let (string, rest) = rest.split_at_checked(usize::from_ne_bytes(*length))?;
+        self.0 = rest;
+        Some(string)
+    }
+}
+
+// ---- The bytes of arguments in flight ----
+
+/// Enough for every operation of a busy program; a producer that outruns its server is told before memory is gone.
+const MAX_BYTES: usize = 64 * 1024 * 1024;
+
+/// The bytes of arguments that a queue holds now.
+#[derive(Default)]
+pub(super) struct InFlight(AtomicUsize);
+
+/// Room for some bytes, given back when dropped.
+pub(super) struct Permit {
+    in_flight: Arc<InFlight>,
+    bytes: usize,
+}
+
+impl InFlight {
+    /// Room for so many bytes; any number when nothing else is held, so that nothing waits for ever.
+    pub(super) fn take(self: &Arc<Self>, bytes: usize) -> Option<Permit> {
+        let fits = |held: usize| (held == 0 || held.saturating_add(bytes) <= MAX_BYTES).then(|| held + bytes);
+        self.0.fetch_update(Relaxed, Relaxed, fits).ok()?;
+        Some(Permit { in_flight: self.clone(), bytes })
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.in_flight.0.fetch_sub(self.bytes, Relaxed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,5 +266,33 @@ mod tests {
         for (entry, (tags, ttl)) in entries.iter().zip(lists.iter().zip(ttls)) {
             assert_eq!((entry.key, entry.value, entry.tags, entry.ttl), (&b"k"[..], &b""[..], *tags, ttl));
         }
+    }
+
+    #[test]
+    fn strings_come_back_in_their_order() {
+        let strings: [&[u8]; 5] = [b"key", b"", b"\0", &[b'v'; 70_000], b""];
+        for n in 0..=strings.len() {
+            let some = || strings[..n].iter().copied();
+            let bytes = some().map(|string| LENGTH + string.len()).sum();
+            let mut packed = Packed::with_room(bytes).unwrap();
+            some().for_each(|string| packed.push(string));
+            assert_eq!((packed.0.len(), packed.0.capacity()), (bytes, bytes));
+            assert!(packed.iter().eq(some()), "{n}");
+        }
+    }
+
+    #[test]
+    fn what_is_over_the_budget_waits_for_what_is_held() {
+        let in_flight = Arc::<InFlight>::default();
+        let first = in_flight.take(MAX_BYTES - 10).unwrap();
+        let second = in_flight.take(10).unwrap();
+        assert!(in_flight.take(1).is_none());
+        drop(first);
+        assert!(in_flight.take(MAX_BYTES).is_none() && in_flight.take(1).is_some());
+        drop(second);
+        let alone = in_flight.take(MAX_BYTES * 2).unwrap();
+        assert!(in_flight.take(1).is_none());
+        drop(alone);
+        assert_eq!(in_flight.0.load(Relaxed), 0);
     }
 }

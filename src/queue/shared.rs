@@ -1,23 +1,25 @@
 //! What a queue and its driver share: the state, and telling those who wait for a change of it.
 
 use std::mem;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use futures_util::task::AtomicWaker;
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::{read, write};
 
 use super::Wake;
-use super::budget::Budget;
-use super::event::Event;
-use super::state::{Order, Stage, State};
-use crate::error::{Error, Result};
+use super::owned::InFlight;
+use super::state::{Command, Stage, State};
+use crate::error::{Error, ErrorKind, Result};
 
 pub(super) struct Shared {
     inner: Mutex<Inner>,
     changed: Condvar,
     /// Wakes the driver.
-    pub(super) bell: Arc<AtomicWaker>,
-    pub(super) budget: Arc<Budget>,
+    pub(super) waker: Arc<AtomicWaker>,
+    pub(super) in_flight: Arc<InFlight>,
 }
 
 struct Inner {
@@ -52,7 +54,7 @@ impl Inner {
 impl Shared {
     pub(super) fn new(capacity: usize) -> Self {
         let inner = Inner { state: State::new(capacity), event: None, wake: None, wake_due: false };
-        Self { inner: Mutex::new(inner), changed: Condvar::new(), bell: Arc::default(), budget: Arc::default() }
+        Self { inner: Mutex::new(inner), changed: Condvar::new(), waker: Arc::default(), in_flight: Arc::default() }
     }
 
     /// Changes the state. All changes go through here, and what follows from one is done here.
@@ -63,13 +65,13 @@ impl Shared {
         inner.tell(before);
         let closing = !matches!(inner.state.stage, Stage::Open);
         let watched = inner.state.watchers > 0 && (closing || inner.state.ready() > before);
-        let driver = inner.wake_due || inner.state.has_orders() || closing;
+        let driver = inner.wake_due || inner.state.has_commands() || closing;
         drop(inner);
         if watched {
             self.changed.notify_all();
         }
         if driver {
-            self.bell.wake();
+            self.waker.wake();
         }
         answer
     }
@@ -93,9 +95,9 @@ impl Shared {
     }
 
     /// What the driver has to do, and the host's function if it is to be woken.
-    pub(super) fn take_orders(&self, orders: &mut Vec<Order>) -> Option<Wake> {
+    pub(super) fn take_commands(&self, commands: &mut Vec<Command>) -> Option<Wake> {
         let mut inner = lock(&self.inner);
-        inner.state.take_orders(orders);
+        inner.state.take_commands(commands);
         mem::take(&mut inner.wake_due).then(|| inner.wake.clone()).flatten()
     }
 
@@ -103,7 +105,7 @@ impl Shared {
     pub(super) fn is_finished(&self) -> bool {
         let inner = lock(&self.inner);
         let abandoned = matches!(inner.state.stage, Stage::Abandoned);
-        abandoned || (inner.state.is_over() && !inner.state.has_orders() && !inner.wake_due)
+        abandoned || (inner.state.is_over() && !inner.state.has_commands() && !inner.wake_due)
     }
 
     /// The file descriptor, made now if it was not.
@@ -136,7 +138,7 @@ impl Shared {
         let mut stale = Vec::new();
         self.change(|state| {
             state.cancel_all(reason);
-            state.take_orders(&mut stale);
+            state.take_commands(&mut stale);
             state.driven = false;
         });
     }
@@ -148,6 +150,33 @@ impl Shared {
         drop(inner);
         drop(dropped);
         self.changed.notify_all();
-        self.bell.wake();
+        self.waker.wake();
+    }
+}
+
+// ---- The file descriptor that reports completions to an event loop ----
+
+/// Readable while it is raised.
+struct Event(OwnedFd);
+
+impl Event {
+    fn new() -> Result<Self> {
+        let made = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+        made.map(Self)
+            .map_err(|error| Error::new(ErrorKind::Busy, format!("no file descriptor for the queue: {error}")))
+    }
+
+    /// Makes it readable. It was not, so its counter has room.
+    fn raise(&self) {
+        let _ = write(&self.0, &1_u64.to_ne_bytes());
+    }
+
+    /// Makes it unreadable.
+    fn lower(&self) {
+        let _ = read(&self.0, &mut [0; 8]);
+    }
+
+    fn fd(&self) -> i32 {
+        self.0.as_raw_fd()
     }
 }

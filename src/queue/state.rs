@@ -16,7 +16,7 @@ const NO_SLOT: u64 = (1 << SLOT_BITS) - 1;
 pub(super) const MAX_CAPACITY: usize = 1_000_000;
 
 /// A small queue too may cancel and submit a few times before the driver has looked.
-const SPARE_ORDERS: usize = 64;
+const SPARE_COMMANDS: usize = 64;
 
 /// The slot of a ticket.
 #[allow(clippy::cast_possible_truncation)] // 20 bits.
@@ -25,7 +25,7 @@ pub(super) fn slot_of(ticket: Ticket) -> usize {
 }
 
 /// What the driver has to do, in this order.
-pub(super) enum Order {
+pub(super) enum Command {
     /// Run this.
     Start(Ticket, Owned),
     /// Drop it: its completion is there already.
@@ -57,7 +57,7 @@ pub(super) struct State {
     slots: Vec<Option<Flight>>,
     free: Vec<usize>,
     done: VecDeque<Completion>,
-    orders: Vec<Order>,
+    commands: Vec<Command>,
     pub(super) stage: Stage,
     /// Whether a driver runs.
     pub(super) driven: bool,
@@ -74,7 +74,7 @@ impl State {
             slots: Vec::new(),
             free: Vec::new(),
             done: VecDeque::new(),
-            orders: Vec::new(),
+            commands: Vec::new(),
             stage: Stage::Open,
             driven: false,
             watchers: 0,
@@ -110,7 +110,7 @@ impl State {
             return Err(reason.clone());
         }
         // Cancelled operations that the driver has not dropped yet hold memory too.
-        let crowded = self.orders.len() >= 2 * self.capacity + SPARE_ORDERS;
+        let crowded = self.commands.len() >= 2 * self.capacity + SPARE_COMMANDS;
         let used = if crowded { self.capacity } else { self.to_come() + self.done.len() };
         let room = n.min(self.capacity.saturating_sub(used));
         self.reserved += room;
@@ -130,7 +130,7 @@ impl State {
         });
         let ticket = self.next_ticket(slot as u64);
         self.slots[slot] = Some(Flight { ticket, label });
-        self.orders.push(Order::Start(ticket, operation));
+        self.commands.push(Command::Start(ticket, operation));
         ticket
     }
 
@@ -157,7 +157,7 @@ impl State {
     pub(super) fn cancel(&mut self, ticket: Ticket, reason: Error) -> bool {
         let was_there = self.finish(ticket, Err(reason)).is_none();
         if was_there {
-            self.orders.push(Order::Stop(ticket));
+            self.commands.push(Command::Stop(ticket));
         }
         was_there
     }
@@ -174,21 +174,21 @@ impl State {
     }
 
     /// What the driver has to do.
-    pub(super) fn take_orders(&mut self, into: &mut Vec<Order>) {
-        mem::swap(&mut self.orders, into);
+    pub(super) fn take_commands(&mut self, into: &mut Vec<Command>) {
+        mem::swap(&mut self.commands, into);
     }
 
     /// Whether the driver has something to do.
-    pub(super) fn has_orders(&self) -> bool {
-        !self.orders.is_empty()
+    pub(super) fn has_commands(&self) -> bool {
+        !self.commands.is_empty()
     }
 
     /// Nobody looks any more: what was done and not taken, and not done, to be dropped outside the lock.
-    pub(super) fn abandon(&mut self) -> (VecDeque<Completion>, Vec<Order>) {
+    pub(super) fn abandon(&mut self) -> (VecDeque<Completion>, Vec<Command>) {
         self.stage = Stage::Abandoned;
         self.slots.clear();
         self.free.clear();
-        (mem::take(&mut self.done), mem::take(&mut self.orders))
+        (mem::take(&mut self.done), mem::take(&mut self.commands))
     }
 
     fn next_ticket(&mut self, slot: u64) -> Ticket {

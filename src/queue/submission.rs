@@ -44,12 +44,12 @@ impl<'a> Submission<'a> {
     }
 
     fn begin_work(&self, request: Request<'_>) -> Option<Work> {
-        let cache = self.queue.owner.serving();
+        let cache = self.queue.handle.load();
         if cache.answers_at_once() && !request.is_long() {
             return Some(Work::Done(run(&cache, request)));
         }
         match cache.check(&request) {
-            Ok(()) => Owned::copy(&request, &self.queue.shared.budget).map(Work::ToDo),
+            Ok(()) => Owned::copy(&request, &self.queue.shared.in_flight).map(Work::ToDo),
             Err(refused) => Some(Work::Done(Err(refused))),
         }
     }

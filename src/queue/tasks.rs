@@ -26,7 +26,7 @@ pub(super) struct Tasks<F> {
 struct Place<F> {
     ticket: u64,
     future: Pin<Box<Option<F>>>,
-    bell: Arc<Bell>,
+    wakes: Arc<PlaceWaker>,
     waker: Waker,
 }
 
@@ -37,19 +37,19 @@ struct Woken {
 }
 
 /// Wakes one place.
-struct Bell {
+struct PlaceWaker {
     place: usize,
-    rung: AtomicBool,
+    is_woken: AtomicBool,
     woken: Arc<Woken>,
 }
 
-impl Wake for Bell {
+impl Wake for PlaceWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if !self.rung.swap(true, AcqRel) {
+        if !self.is_woken.swap(true, AcqRel) {
             self.woken.places.lock().unwrap_or_else(PoisonError::into_inner).push(self.place);
             self.woken.driver.wake();
         }
@@ -72,7 +72,7 @@ impl<F: Future> Tasks<F> {
         place.ticket = ticket;
         place.future.as_mut().set(Some(future));
         self.running += 1;
-        if !place.bell.rung.swap(true, AcqRel) {
+        if !place.wakes.is_woken.swap(true, AcqRel) {
             self.turn.push(at);
         }
     }
@@ -109,14 +109,14 @@ impl<F: Future> Tasks<F> {
 
 impl<F: Future> Place<F> {
     fn new(at: usize, woken: &Arc<Woken>) -> Self {
-        let bell = Arc::new(Bell { place: at, rung: AtomicBool::new(false), woken: woken.clone() });
-        Self { ticket: 0, future: Box::pin(None), waker: Waker::from(bell.clone()), bell }
+        let wakes = Arc::new(PlaceWaker { place: at, is_woken: AtomicBool::new(false), woken: woken.clone() });
+        Self { ticket: 0, future: Box::pin(None), waker: Waker::from(wakes.clone()), wakes }
     }
 
     /// The output, once. A place that was woken too late has none.
     fn poll(&mut self) -> Option<thread::Result<F::Output>> {
         // Before it is polled: who wakes it meanwhile has it polled again.
-        self.bell.rung.swap(false, AcqRel);
+        self.wakes.is_woken.swap(false, AcqRel);
         let future = self.future.as_mut().as_pin_mut()?;
         let mut context = Context::from_waker(&self.waker);
         let polled = catch_unwind(AssertUnwindSafe(|| future.poll(&mut context)));

@@ -10,19 +10,11 @@ use tokio::sync::Mutex as AsyncMutex;
 use super::*;
 use crate::backend::double::{Double, Gate, Get};
 use crate::backend::memory::Memory;
-use crate::cache::{Cache, Cursor, Request, SearchOptions, Serving, Switch};
+use crate::cache::{Cache, CacheHandle, Cursor, Request, SearchOptions};
 use crate::config::{BackendConfig, Config};
 use crate::operation::{NewEntry, Operation};
 
 const GET: Operation = Operation::Get { key: b"key" };
-
-struct Holder(Switch);
-
-impl Keeper for Holder {
-    fn serving(&self) -> Serving {
-        self.0.serving()
-    }
-}
 
 fn config() -> Config {
     Config::from_text("memory://", &|_| None).unwrap()
@@ -31,14 +23,14 @@ fn config() -> Config {
 /// A queue over a backend with such gets.
 fn over(at_once: bool, get: Get, capacity: usize) -> Queue {
     let cache = Cache::over(Arc::new(Double::new(&config(), at_once, get)), config());
-    Queue::open(Arc::new(Holder(Switch::new(cache))), capacity).unwrap()
+    Queue::open(Arc::new(CacheHandle::new(cache)), capacity).unwrap()
 }
 
 fn over_memory(capacity: usize) -> Queue {
     let config = config();
     let BackendConfig::Memory(memory) = &config.backend else { panic!("not a memory cache") };
     let cache = Cache::over(Arc::new(Memory::new(memory)), config);
-    Queue::open(Arc::new(Holder(Switch::new(cache))), capacity).unwrap()
+    Queue::open(Arc::new(CacheHandle::new(cache)), capacity).unwrap()
 }
 
 fn gated(capacity: usize) -> (Queue, Gate) {
@@ -119,7 +111,7 @@ fn what_is_asked_together_completes_each_for_itself() {
     let gate = Gate::closed();
     let mut double = Double::new(&config(), false, gate.get());
     double.one_server = true;
-    let queue = Queue::open(Arc::new(Holder(Switch::new(Cache::over(Arc::new(double), config())))), 0).unwrap();
+    let queue = Queue::open(Arc::new(CacheHandle::new(Cache::over(Arc::new(double), config()))), 0).unwrap();
     let (mut tickets, mut submission) = (Vec::new(), queue.submit(200).unwrap());
     for at in 0..100u64 {
         let (key, value) = (format!("key:{at}"), at.to_string());

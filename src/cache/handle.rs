@@ -1,0 +1,214 @@
+//! The handle of a cache: it has the cache that serves now, which a switch replaces while it is in use.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::{ArcSwap, Guard};
+use serde_json::{Value as Json, json};
+use tokio::sync::watch;
+
+use super::Cache;
+use super::migrate::migrate;
+use super::running::Running;
+use crate::caller::Until;
+use crate::config::{Config, MigrationConfig, SwitchConfig};
+use crate::error::{Error, ErrorKind, Result};
+use crate::fork;
+use crate::layer::Replay;
+
+/// The cache that serves a call, for as long as the call takes.
+pub type CacheGuard = Guard<Arc<Cache>>;
+
+/// The time that a switch waits for calls in flight on the old backend: longer than the deadline of any.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The time in which the connections of the old backend end.
+const CLOSE: Duration = Duration::from_secs(5);
+
+/// A cache as its user has it. Cursors and queues share it.
+pub struct CacheHandle {
+    cache: ArcSwap<Cache>,
+    /// Changes with `replacing` held, so that nothing is replaced in a closed cache.
+    closed: AtomicBool,
+    replacing: Mutex<()>,
+    /// Held by the switch that is under way.
+    switching: tokio::sync::Mutex<()>,
+    /// The process that opened it.
+    generation: u32,
+}
+
+/// Part of a cache that tells when the last call that uses the cache is over.
+pub(super) struct Calls(watch::Sender<()>);
+
+/// The calls in flight on a cache that was replaced.
+struct CallsInFlight(watch::Receiver<()>);
+
+impl Default for Calls {
+    fn default() -> Self {
+        Self(watch::Sender::new(()))
+    }
+}
+
+impl Clone for Calls {
+    /// A copy of a cache has calls of its own.
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl CallsInFlight {
+    /// Waits for their end; returns false if they take too long.
+    async fn are_over(mut self) -> bool {
+        // The sender is dropped with the cache, by the last call.
+        let over = async { while self.0.changed().await.is_ok() {} };
+        Until::new(Instant::now() + PATIENCE, over).await.is_some()
+    }
+}
+
+impl CacheHandle {
+    /// Returns a handle of a cache.
+    pub fn new(cache: Cache) -> Self {
+        Self {
+            cache: ArcSwap::from_pointee(cache),
+            closed: AtomicBool::new(false),
+            replacing: Mutex::default(),
+            switching: tokio::sync::Mutex::default(),
+            generation: fork::generation(),
+        }
+    }
+
+    /// Returns the cache that serves now, whether or not it may be used.
+    #[inline]
+    pub fn load(&self) -> CacheGuard {
+        self.cache.load()
+    }
+
+    /// Returns the cache that serves now, if it may be used.
+    #[inline]
+    pub fn cache(&self) -> Result<CacheGuard> {
+        self.check_open().map(|()| self.load())
+    }
+
+    /// Refuses calls after a close and in another process.
+    #[inline]
+    pub fn check_open(&self) -> Result<()> {
+        self.check_process()?;
+        if self.closed.load(Ordering::Acquire) { Err(Self::closed()) } else { Ok(()) }
+    }
+
+    /// Refuses calls in the child of a fork.
+    #[inline]
+    pub fn check_process(&self) -> Result<()> {
+        if self.generation == fork::generation() { Ok(()) } else { Err(forked()) }
+    }
+
+    /// Returns the error of a call after a close.
+    #[cold]
+    pub fn closed() -> Error {
+        Error::new(ErrorKind::Closed, "the cache was closed")
+    }
+
+    /// Takes no more calls.
+    pub fn refuse_calls(&self) {
+        let _replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.closed.store(true, Ordering::Release);
+    }
+
+    /// Takes no more calls, and closes the cache that serves; a switch that is under way ends first.
+    pub async fn close(&self, deadline: Instant) -> Result<()> {
+        self.refuse_calls();
+        let _switching = Until::new(deadline, self.switching.lock()).await;
+        self.cache.load_full().close(deadline).await
+    }
+
+    /// Opens the backend of a configuration, which serves from then on, after a copy of the entries if `options` ask for
+    /// it. Calls in flight end on the old backend. If anything fails the old backend serves on.
+    pub async fn switch(&self, config: Config, options: &SwitchConfig) -> Result<Json> {
+        let Ok(_switching) = self.switching.try_lock() else {
+            return Err(Error::new(ErrorKind::Busy, "another switch of this cache is under way: wait for it"));
+        };
+        let next = Cache::open(config)?;
+        let switched = match next.ready().await {
+            Ok(()) => self.switch_to(&next, options).await,
+            Err(error) => Err(error),
+        };
+        if switched.is_err() {
+            let _ = next.close(Instant::now() + CLOSE).await;
+        }
+        switched
+    }
+
+    async fn switch_to(&self, next: &Cache, options: &SwitchConfig) -> Result<Json> {
+        let old = Cache::clone(&self.load());
+        let copies = options.copy && !old.is_same_store(next);
+        let (copied, calls) = if copies {
+            self.copy_to(&old, next, options.rate).await?
+        } else {
+            (Json::Null, self.replace(next.after(&old))?)
+        };
+        tracing::info!(backend = next.backend.name(), key_prefix = next.key_prefix, "switched");
+        // If calls do not end, the old backend is closed with the last of them.
+        if calls.are_over().await {
+            let _ = old.close(Instant::now() + CLOSE).await;
+        }
+        Ok(json!({ "backend": next.backend.name(), "copied": copied }))
+    }
+
+    /// Copies while the old backend serves and records what changes, replays that, and lets the new one serve. Returns
+    /// the calls in flight that use the old one.
+    async fn copy_to(&self, old: &Cache, next: &Cache, rate: u64) -> Result<(Json, CallsInFlight)> {
+        let replay = Arc::new(Replay::whole(old.backend.clone(), next.backend.clone()));
+        let calls = self.replace(Cache { backend: replay.clone(), ..old.clone() })?;
+        let copied = self.copy_behind(calls, old, next, rate, &replay).await;
+        if copied.is_err() {
+            let _ = self.replace(old.clone());
+        }
+        copied
+    }
+
+    async fn copy_behind(
+        &self,
+        calls: CallsInFlight,
+        old: &Cache,
+        next: &Cache,
+        rate: u64,
+        replay: &Replay,
+    ) -> Result<(Json, CallsInFlight)> {
+        // Changes that are not recorded are over before anything is copied.
+        if !calls.are_over().await {
+            let text = "calls that began before the switch are still under way: try again";
+            return Err(Error::new(ErrorKind::Timeout, text));
+        }
+        // Changes at this cache follow by the replay.
+        let running = Running::begin(None, next);
+        let options = MigrationConfig { rate, ..MigrationConfig::default() };
+        let mut goes_on = |_: &_| !self.closed.load(Ordering::Acquire);
+        let copied = migrate(&*old.backend, &*next.backend, running, &options, &mut goes_on).await?;
+        let mut replaced = Err(Self::closed());
+        replay.finish(|| replaced = self.replace(next.after(old))).await?;
+        replaced.map(|calls| (copied, calls))
+    }
+
+    /// Lets another cache serve, and returns the calls in flight on the one before.
+    fn replace(&self, cache: Cache) -> Result<CallsInFlight> {
+        let _replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Self::closed());
+        }
+        let before = self.cache.swap(Arc::new(cache));
+        Ok(CallsInFlight(before.calls.0.subscribe()))
+    }
+}
+
+impl Cache {
+    /// Returns this cache as it continues another: counters and latencies stay.
+    fn after(&self, old: &Self) -> Self {
+        Self { latencies: old.latencies.clone(), before: old.counters(), opened: old.opened, ..self.clone() }
+    }
+}
+
+#[cold]
+fn forked() -> Error {
+    let text = "the cache was opened before a fork, in the parent process; open one in the child";
+    Error::new(ErrorKind::Forked, text)
+}
