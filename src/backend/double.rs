@@ -18,14 +18,14 @@ use crate::entry::TagStamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::Value;
 
-/// What a get waits for, and what it answers then if that is not what memory holds.
+/// The future that a get waits for; its output replaces the value in memory, if it has one.
 pub type Get = Box<dyn Fn(&[u8]) -> BoxFuture<'static, Option<Result<Option<Value>>>> + Send + Sync>;
 
 /// The memory backend behind a get of the test's own.
 pub struct Double {
     memory: Memory,
     at_once: bool,
-    /// Whether it says that its keys are on one server.
+    /// True if it reports that its keys are on one server.
     pub one_server: bool,
     get: Get,
     down: Arc<Mutex<Option<ErrorKind>>>,
@@ -50,7 +50,7 @@ impl Double {
         (double, cable)
     }
 
-    /// What a call answers while nothing is wrong.
+    /// Returns the future of a call, or the failure while the double is out of reach.
     fn unless_down<'a, T: Send + 'a>(&self, reply: OpFuture<'a, T>) -> OpFuture<'a, T> {
         match *self.down.lock().unwrap() {
             Some(kind) => done(Err(Error::new(kind, "the double is down"))),
@@ -82,7 +82,7 @@ impl Drop for Waiting {
 }
 
 impl Gate {
-    /// A gate that lets nobody through.
+    /// Returns a gate that is closed.
     pub fn closed() -> Self {
         Self { passes: Arc::new(Semaphore::new(0)), waiting: Arc::default() }
     }
@@ -92,7 +92,7 @@ impl Gate {
         self.passes.add_permits(gets);
     }
 
-    /// How many futures of gets there are.
+    /// Returns the number of futures of gets.
     pub fn waiting(&self) -> usize {
         self.waiting.load(SeqCst)
     }

@@ -37,7 +37,7 @@ pub fn pending<'a, T>(outcome: impl Future<Output = Result<T>> + Send + 'a) -> O
     Either::Right(Box::pin(outcome))
 }
 
-/// What a backend can do beyond the basics.
+/// The optional features of a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[allow(clippy::struct_excessive_bools)] // Flags are what they are.
 pub struct Capabilities {
@@ -102,7 +102,7 @@ pub struct Page {
     pub next: Option<ScanCursor>,
 }
 
-/// What happened since the backend was opened.
+/// The number of events since a backend was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
     /// Reads that found their key.
@@ -143,7 +143,7 @@ pub struct CopiedEntry {
     pub key: Vec<u8>,
     /// The user's value.
     pub value: Value,
-    /// When it ends; `None` never.
+    /// The time of its expiry; `None` never expires.
     pub ends: Option<Instant>,
     /// The hashes of its tags.
     pub tags: Vec<u64>,
@@ -156,7 +156,7 @@ impl CopiedEntry {
     }
 }
 
-/// What a copy does about an entry that is there already.
+/// The behaviour of an import if the entry exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IfPresent {
     /// It stays.
@@ -165,7 +165,7 @@ pub enum IfPresent {
     Replace,
 }
 
-/// What there is to tell of a backend's fallback.
+/// The state of a fallback.
 pub struct FallbackState {
     /// Why it serves now, if it does.
     pub reason: Option<String>,
@@ -175,7 +175,7 @@ pub struct FallbackState {
     pub report: Json,
 }
 
-/// What became of a copy.
+/// The outcome of an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Imported {
     /// It is stored.
@@ -257,8 +257,8 @@ pub trait Backend: Send + Sync {
     /// Reads the versions of tags, and gives one to each tag without: an entry that is imported with them is no longer
     /// served once one has changed.
     fn tag_versions<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, Vec<TagStamp>>;
-    /// Reads the versions of tags, `None` for a tag without one; creates none. A backend whose tags no other process can
-    /// invalidate need not know: `None` for all.
+    /// Reads the versions of tags, `None` for a tag without one; creates none. A backend whose tags no other process
+    /// can invalidate need not know: `None` for all.
     fn known_versions<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, Vec<Option<u64>>> {
         done(Ok(vec![None; tags.len()]))
     }

@@ -14,7 +14,7 @@ use crate::runtime::let_others_run;
 
 /// The longest scoring of a search where no call of the backend has a deadline: on memory.
 const SEARCH_TIMEOUT: Duration = Duration::from_secs(5);
-/// How many keys are asked of the backend at once.
+/// The number of keys that the backend lists at once.
 const PAGE: usize = 512;
 /// The longest query of a search.
 const MAX_QUERY_LEN: usize = 1024;
@@ -47,7 +47,7 @@ impl Cursor {
         })
     }
 
-    /// The same of entries with one of these tags alone; no tags: all.
+    /// Restricts the listing to entries with one of these tags; an empty list restricts nothing.
     pub fn tagged(mut self, tags: &[&[u8]]) -> Result<Self> {
         tags.iter().try_for_each(|tag| check_tag(tag))?;
         tags.iter().for_each(|tag| self.tags.push(tag));
@@ -85,7 +85,7 @@ pub(super) fn checked_glob(pattern: &[u8]) -> Result<Glob> {
     check_pattern(pattern).map(|()| Glob::new(pattern))
 }
 
-/// What a fuzzy search looks for beside the query.
+/// The options of a fuzzy search.
 #[derive(Debug, Clone, Copy)]
 pub struct SearchOptions<'a> {
     /// The lowest score that counts, 0 to 100.

@@ -24,19 +24,19 @@ use crate::glob::Glob;
 use crate::operation::Operation;
 use crate::runtime::let_others_run;
 
-/// How many keys are listed at once: a migration is resumed at the beginning of a page.
+/// The number of keys that are listed at once: a migration is resumed at the beginning of a page.
 const PAGE: usize = 1024;
 /// The most entries that are read at once.
 const CHUNK: usize = 256;
 /// About so many bytes are on their way at once.
 const CHUNK_BYTES: usize = 8 << 20;
-/// How often a chunk is tried again when a server fails, and how long the first wait is; it doubles.
+/// The number of retries of a chunk when a server fails, and the first pause between them; it doubles.
 const RETRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(100);
-/// How many kinds of failures a report tells.
+/// The number of kinds of failures in a report.
 const TOLD: usize = 10;
 
-/// How far a migration is.
+/// The progress of a migration.
 #[derive(Debug, Clone, Default)]
 pub struct Progress {
     /// Keys looked at.
@@ -47,11 +47,11 @@ pub struct Progress {
     pub skipped: u64,
     /// Entries that could not be.
     pub failed: u64,
-    /// What `MigrationConfig::resume` takes to go on from here, or from a little before; `None` at the end.
+    /// The value of `MigrationConfig::resume` that continues here, or a little before; `None` at the end.
     pub resume: Option<String>,
 }
 
-/// Told after each chunk, and at the end; whether to go on.
+/// Called after each chunk and at the end; returns false to stop the migration.
 pub type OnProgress<'a> = &'a mut (dyn FnMut(&Progress) -> bool + Send);
 
 impl Cache {
@@ -136,7 +136,7 @@ struct Migration<'a> {
     to: &'a dyn Backend,
     options: &'a MigrationConfig,
     started: Instant,
-    /// How many entries are read at once: fewer where they are large.
+    /// The number of entries that are read at once: fewer if they are large.
     chunk: usize,
     /// One that was stored of the last chunk.
     sample: Option<CopiedEntry>,
@@ -179,7 +179,7 @@ impl<'a> Migration<'a> {
         Ok(true)
     }
 
-    /// Whether to go on.
+    /// Copies the entries of a page. Returns false to stop.
     async fn copy_page(&mut self, mut keys: &[&[u8]], told: OnProgress<'_>) -> Result<bool> {
         while !keys.is_empty() {
             let (chunk, rest) = keys.split_at(self.chunk.min(keys.len()));
@@ -210,7 +210,7 @@ impl<'a> Migration<'a> {
         Ok(())
     }
 
-    /// What can be copied of the entries of some keys.
+    /// Reads the entries of some keys that can be copied.
     async fn export(&mut self, keys: &[&[u8]]) -> Result<Vec<CopiedEntry>> {
         let from = self.from;
         let exported = retried(|| async { whole(from.export(keys).await?) }).await?;
@@ -316,7 +316,7 @@ impl<'a> Migration<'a> {
             let again = self.export(&keys).await?;
             let (known, other): (Vec<_>, Vec<_>) =
                 again.into_iter().partition(|entry| entry.tags.iter().all(|tag| tags.contains(tag)));
-            // Set anew with other tags since: it may have none now.
+            // Set again with other tags since: it may have none now.
             entries = self.import(&known, &versions).await?;
             entries.extend(other);
         }
@@ -347,7 +347,7 @@ impl<'a> Migration<'a> {
         Ok(outdated)
     }
 
-    /// How far the end of one entry of a chunk has moved on its way.
+    /// Measures the drift of the expiry of one entry of a chunk.
     async fn measure_drift(&mut self) {
         let Some((ends, entry)) = self.sample.take().and_then(|entry| Some((entry.ends?, entry))) else { return };
         let keys: [&[u8]; 1] = [&entry.key];

@@ -34,14 +34,14 @@ use crate::value::Value;
 /// The most copies of a value that are held on its way into a store.
 const COPIES: usize = 4;
 
-/// How many were opened.
+/// The number of caches that were opened.
 static OPENED: AtomicU64 = AtomicU64::new(0);
 
 /// A backend with its settings. Any thread may call any method at any time. A user has it behind a `CacheHandle`.
 #[derive(Clone)]
 pub struct Cache {
     backend: Arc<dyn Backend>,
-    /// Told apart from others that took its place, or whose place it took.
+    /// Distinguishes the cache from those that it replaced or that replaced it.
     number: u64,
     /// The store and prefix, where others could have the same.
     store: Option<String>,
@@ -49,7 +49,7 @@ pub struct Cache {
     default_ttl: DefaultTtl,
     max_value_bytes: u64,
     latencies: Arc<Latencies>,
-    /// What happened in the backends before this one.
+    /// The counters of the backends before this one.
     before: Counters,
     lazy: bool,
     opened: Instant,
@@ -106,8 +106,8 @@ impl Cache {
         }
     }
 
-    /// Runs an operation on the store. An operation on many keys fails only if it is refused; otherwise each key has its
-    /// own outcome.
+    /// Runs an operation on the store. An operation on many keys fails only if it is refused; otherwise each key has
+    /// its own outcome.
     pub fn call<'a>(&'a self, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
         if let Err(refused) = self.check_operation(&operation) {
             return done(Err(refused));
@@ -144,7 +144,8 @@ impl Cache {
         self.backend.info().is_one_server
     }
 
-    /// Completes when the cache can be used, or fails with the reason why it cannot; at once if the configuration is lazy.
+    /// Completes when the cache can be used, or fails with the reason why it cannot; at once if the configuration is
+    /// lazy.
     pub fn ready(&self) -> OpFuture<'_, ()> {
         if self.lazy { done(Ok(())) } else { self.backend.connected() }
     }
@@ -155,13 +156,13 @@ impl Cache {
         self.backend.close(deadline)
     }
 
-    /// Whether another cache has the same entries.
+    /// Returns true if another cache has the same entries.
     fn is_same_store(&self, other: &Self) -> bool {
         let one_backend = std::ptr::addr_eq(Arc::as_ptr(&self.backend), Arc::as_ptr(&other.backend));
         one_backend || self.store.is_some() && self.store == other.store
     }
 
-    /// What happened since it was opened, over whichever backends.
+    /// Returns the counters since the cache was opened, over all its backends.
     fn counters(&self) -> Counters {
         let mut counters = self.before;
         counters += self.backend.counters();

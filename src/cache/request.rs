@@ -13,17 +13,17 @@ use crate::operation::{BatchKey, Operation, Outcome, Rebind};
 #[derive(Clone)]
 #[allow(missing_docs)] // The fields are those of the methods of the same names.
 pub enum Request<'a> {
-    /// As `Cache::call`.
+    /// Runs as `Cache::call`.
     Store(Operation<'a>),
-    /// As `Cache::next_keys`, on a cursor that may be shared: `Outcome::Keys`.
+    /// Runs as `Cache::next_keys`, on a cursor that may be shared: `Outcome::Keys`.
     NextKeys { cursor: Arc<Mutex<Cursor>>, limit: usize },
-    /// As `Cache::search`: `Outcome::Matches`.
+    /// Runs as `Cache::search`: `Outcome::Matches`.
     Search { query: &'a [u8], options: SearchOptions<'a> },
-    /// As `Cache::stats`: `Outcome::Value`.
+    /// Runs as `Cache::stats`: `Outcome::Value`.
     Stats,
-    /// As `Cache::health`: `Outcome::Value`.
+    /// Runs as `Cache::health`: `Outcome::Value`.
     Health,
-    /// As `Cache::metrics`: `Outcome::Value`.
+    /// Runs as `Cache::metrics`: `Outcome::Value`.
     Metrics,
 }
 

@@ -207,7 +207,7 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// A migration that is known to those who invalidate something, until this is dropped.
+/// A migration that invalidations know, until this is dropped.
 pub(super) struct Running(Arc<Run>);
 
 impl Running {
@@ -255,8 +255,8 @@ impl Cache {
         runs().iter().filter(|run| run.concerns(self)).cloned().collect()
     }
 
-    /// Runs an operation that removes entries, and reports its change to the migrations that it concerns. If no migration
-    /// runs, an operation that the backend answers at once is answered at once.
+    /// Runs an operation that removes entries, and reports its change to the migrations that it concerns. If no
+    /// migration runs, an operation that the backend answers at once is answered at once.
     pub(super) fn remove<'a>(&'a self, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
         let before = STARTED.load(SeqCst);
         let first = (RUNNING.load(SeqCst) == 0).then(|| self.backend.call(operation));

@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::queue::Queue;
 use crate::wait::wait;
 
-/// What timeout_ms -1 is to a close: time enough for what is in flight, not so long that a program seems to hang.
+/// The meaning of timeout_ms -1 for a close: enough for operations in flight, not so long that a program seems to hang.
 const DEFAULT_CLOSE_MS: u64 = 5000;
 /// A hundred years: as good as no limit, and within the clock's range.
 const LONGEST_CLOSE_MS: u64 = 100 * 365 * 24 * 3_600_000;
@@ -76,7 +76,7 @@ impl yc_cache {
     }
 }
 
-/// When a close ends.
+/// Returns the deadline of a close.
 pub(super) fn close_deadline(timeout_ms: i64) -> Result<Instant> {
     let millis = match timeout_ms {
         -1 => DEFAULT_CLOSE_MS,

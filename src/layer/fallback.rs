@@ -47,7 +47,7 @@ struct Circuit {
     policy: Policy,
     /// While it is open.
     open: ArcSwapOption<Outage>,
-    /// Held by who opens or closes it.
+    /// Held while it is opened or closed.
     turn: Mutex<()>,
     is_closed: AtomicBool,
     answers: AtomicU64,
@@ -64,7 +64,7 @@ struct Outage {
     is_probing: AtomicBool,
 }
 
-/// The error that a server may be to blame for.
+/// Returns the error that a server may be to blame for.
 fn failed<T>(answer: &Result<T>) -> Option<&Error> {
     answer.as_ref().err().filter(|error| may_be_outage(error))
 }
@@ -87,7 +87,7 @@ fn may_be_outage(error: &Error) -> bool {
     error.is_outage() || error.kind() == ErrorKind::Server
 }
 
-/// How often a call goes from one to the other when the primary comes and goes.
+/// The number of times that a call changes the backend when the primary comes and goes.
 const TURNS: usize = 5;
 
 /// Asks the primary, or the fallback if the circuit is open or this opens it.
@@ -136,8 +136,8 @@ impl Fallback {
 }
 
 impl Circuit {
-    /// Whether a call that failed is to be served by the other: an error of the primary opens the circuit, or it was
-    /// closed while the call was late.
+    /// Returns true if the other backend has to serve a call that failed: an error of the primary opens the circuit, or
+    /// it was closed while the call was late.
     async fn changes_for(self: &Arc<Self>, outage: Option<&Arc<Outage>>, error: &Error) -> bool {
         match (outage, self.open.load().as_ref()) {
             (None, None) => self.opens(error).await,
@@ -146,7 +146,7 @@ impl Circuit {
         }
     }
 
-    /// Whether an error of the primary opens the circuit, or it is open.
+    /// Returns true if an error of the primary opens the circuit, or it is open.
     async fn opens(self: &Arc<Self>, error: &Error) -> bool {
         // A server that answers may have been asked for something that it cannot do.
         let is_outage =
@@ -175,7 +175,7 @@ impl Circuit {
         true
     }
 
-    /// Whether the primary is back and the circuit closed; the reason why not is in the log.
+    /// Returns true if the primary is back and the circuit closed; the log has the reason why not.
     async fn closes(&self) -> bool {
         let Some(outage) = self.open.load_full() else { return true };
         if self.primary.call(Operation::Ping).await.is_err() {

@@ -146,8 +146,8 @@ impl Replay {
         if others.is_empty() { Ok(()) } else { self.remove(&others).await }
     }
 
-    /// Records a change that was made here, with the outcome `made`; if the other backend serves already, makes it there
-    /// too.
+    /// Records a change that was made here, with the outcome `made`; if the other backend serves already, makes it
+    /// there too.
     async fn record<'a, T>(
         &'a self,
         change: &Change<'_>,

@@ -78,7 +78,8 @@ impl ReplayLog {
         mem::take(&mut pending)
     }
 
-    /// Ends the log: the backend has all changes and serves from now on. `then` runs before any waiting caller continues.
+    /// Ends the log: the backend has all changes and serves from now on. `then` runs before any waiting caller
+    /// continues.
     pub fn end(&self, then: impl FnOnce()) {
         let _pending = self.lock();
         then();
@@ -126,7 +127,8 @@ impl Names {
                 *self = Self { flush: true, ..Self::default() };
                 Ok(())
             }
-            // The names stay recorded, also those that are refused here: the replay then removes too much, never too little.
+            // The names stay recorded, also those that are refused here: the replay then removes too much, never too
+            // little.
             (false, false) => Err(Error::new(
                 ErrorKind::Busy,
                 "more has changed than can be noted for the server that is away, and it cannot be emptied: wait for it",

@@ -29,7 +29,7 @@ struct Driver {
     ended: Vec<(Ticket, Result<Outcome>)>,
 }
 
-/// The task of a queue.
+/// Returns the task of a queue.
 pub(super) fn drive(shared: Arc<Shared>, handle: Arc<CacheHandle>) -> BoxFuture<'static, ()> {
     let (single, batched) = (Tasks::new(shared.waker.clone()), Groups::new(Tasks::new(shared.waker.clone())));
     let (commands, batch, ended) = (Vec::new(), Vec::new(), Vec::new());
@@ -67,7 +67,8 @@ impl Driver {
         Poll::Pending
     }
 
-    /// Starts and stops requests. Neighbours of one kind run as one operation, if that waits no longer than each of them.
+    /// Starts and stops requests. Neighbours of one kind run as one operation, if that waits no longer than each of
+    /// them.
     fn dispatch(&mut self) {
         let one_server = self.handle.load().is_one_server();
         let mut key = None;
@@ -130,7 +131,7 @@ fn flatten(output: thread::Result<Result<Outcome>>) -> Result<Outcome> {
 }
 
 impl Drop for Driver {
-    /// However it ends, nobody waits in vain.
+    /// Completes the operations in flight, however the driver ends.
     fn drop(&mut self) {
         let kind = if thread::panicking() { ErrorKind::Panic } else { ErrorKind::Cancelled };
         self.shared.driver_ended(&Error::new(kind, "the queue's thread ended before the operation"));
@@ -156,7 +157,7 @@ struct Groups<F> {
 #[derive(Default)]
 struct Group {
     tickets: Vec<Ticket>,
-    /// How many of them nobody has cancelled.
+    /// The number of those that were not cancelled.
     wanted: usize,
 }
 
@@ -182,7 +183,7 @@ impl<F: Future<Output = Vec<Result<Outcome>>>> Groups<F> {
         }
     }
 
-    /// Drops a group of which nobody wants anything any more; whether the ticket was in one.
+    /// Drops a group of which all requests were cancelled. Returns false if the ticket was in no group.
     fn stop(&mut self, ticket: Ticket) -> bool {
         let at = self.group_of.get(slot_of(ticket)).copied().unwrap_or(NONE);
         let Some(group) = self.groups.get_mut(at) else { return false };
@@ -205,7 +206,7 @@ impl<F: Future<Output = Vec<Result<Outcome>>>> Groups<F> {
         }
     }
 
-    /// Whether some were woken since.
+    /// Returns true if some were woken since.
     fn has_woken(&self) -> bool {
         self.tasks.has_woken()
     }

@@ -1,9 +1,8 @@
 //! The completion queue: operations go in and return at once, completions come out when they are there.
 //!
-//! Each accepted operation has exactly one completion: it is made by whoever takes the operation out of
-//! `State`, under its lock, and everybody else (the late result, the second cancel) finds it gone. What
-//! a backend answers at once completes on the submitter's own thread; the rest runs in one task of the
-//! runtime, the `driver`.
+//! Each accepted operation has exactly one completion. The thread that takes the operation out of `State`, under its
+//! lock, makes it; a late result or a second cancel finds the operation gone. Operations that a backend answers at once
+//! complete on the submitter's own thread; the others run in one task of the runtime, the `driver`.
 
 mod driver;
 mod owned;
@@ -25,27 +24,27 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Outcome;
 use crate::runtime::Runtime;
 
-/// What an operation is known by until its completion is taken; never 0.
+/// The name of an operation until its completion is taken; never 0.
 pub type Ticket = u64;
 /// Wakes the host; dropped when it will not be called again.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
-/// What a caller wants back with the completion, untouched.
+/// The part of a submission that comes back with the completion, untouched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Label {
     /// The caller's own.
     pub user_data: u64,
-    /// Which operation it is.
+    /// The number of the operation's kind.
     pub kind: i32,
 }
 
-/// What became of an operation.
+/// The end of an operation.
 pub struct Completion {
     /// Its ticket.
     pub ticket: Ticket,
-    /// What was submitted with it.
+    /// The label that was submitted.
     pub label: Label,
-    /// What it came to.
+    /// The outcome of the operation.
     pub result: Result<Outcome>,
 }
 
@@ -97,7 +96,7 @@ impl Queue {
         })
     }
 
-    /// As `take`, but waits for the first; 0 when none came until the deadline.
+    /// Does what `take` does, but waits for the first completion; returns 0 if none came until the deadline.
     pub fn wait(&self, max: usize, deadline: Option<Instant>, mut hand_over: impl FnMut(Completion)) -> Result<usize> {
         loop {
             let in_time = self.shared.wait_until(deadline, |state| state.ready() > 0 || state.is_over());

@@ -15,7 +15,7 @@ pub(super) struct Owned {
     shape: Request<'static>,
     /// Its arguments in their order.
     strings: Packed,
-    /// What the entries of a request to store many have beside their strings.
+    /// The entries of a request to store many, without their strings.
     entries: Vec<EntryShape>,
     _permit: Permit,
 }
@@ -28,7 +28,7 @@ struct EntryShape {
 }
 
 impl Owned {
-    /// Copies a request; `None` if the in_flight or the process has no room for it.
+    /// Copies a request; `None` if the queue or the process has no room for it.
     pub(super) fn copy(request: &Request<'_>, in_flight: &Arc<InFlight>) -> Option<Self> {
         let mut measure = Measure::default();
         request.rebind(&mut measure);
@@ -216,7 +216,7 @@ impl<'a> Iterator for Strings<'a> {
 
 // ---- The bytes of arguments in flight ----
 
-/// Enough for every operation of a busy program; a producer that outruns its server is told before memory is gone.
+/// The limit: enough for a busy program, and reached before a producer that outruns its server exhausts the memory.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 
 /// The bytes of arguments that a queue holds now.

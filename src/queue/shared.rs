@@ -1,4 +1,4 @@
-//! What a queue and its driver share: the state, and telling those who wait for a change of it.
+//! The part that a queue and its driver share: the state, and the notification of threads that wait for its changes.
 
 use std::mem;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -24,10 +24,10 @@ pub(super) struct Shared {
 
 struct Inner {
     state: State,
-    /// Made when it is asked for: who has no event loop pays no system call.
+    /// Created on demand: a program without an event loop pays no system call.
     event: Option<Event>,
     wake: Option<Wake>,
-    /// Whether the host is to be woken.
+    /// True if the host is to be woken.
     wake_due: bool,
 }
 
@@ -94,14 +94,14 @@ impl Shared {
         wanted(&inner.state)
     }
 
-    /// What the driver has to do, and the host's function if it is to be woken.
+    /// Takes the commands for the driver, and returns the host's function if the host is to be woken.
     pub(super) fn take_commands(&self, commands: &mut Vec<Command>) -> Option<Wake> {
         let mut inner = lock(&self.inner);
         inner.state.take_commands(commands);
         mem::take(&mut inner.wake_due).then(|| inner.wake.clone()).flatten()
     }
 
-    /// Whether the driver has nothing to do and never will.
+    /// Returns true if the driver has nothing to do and never will.
     pub(super) fn is_finished(&self) -> bool {
         let inner = lock(&self.inner);
         let abandoned = matches!(inner.state.stage, Stage::Abandoned);

@@ -1,4 +1,4 @@
-//! What a queue knows, under its one lock: who is in flight, what is done and not taken.
+//! The state of a queue under its one lock: operations in flight, completions that were not taken.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -24,7 +24,7 @@ pub(super) fn slot_of(ticket: Ticket) -> usize {
     (ticket & NO_SLOT) as usize
 }
 
-/// What the driver has to do, in this order.
+/// A command for the driver; it runs them in their order.
 pub(super) enum Command {
     /// Run this.
     Start(Ticket, Owned),
@@ -32,14 +32,14 @@ pub(super) enum Command {
     Stop(Ticket),
 }
 
-/// What becomes of a queue.
+/// The stage in the life of a queue.
 #[derive(Clone)]
 pub(super) enum Stage {
     /// It takes operations.
     Open,
     /// It takes no more, for this reason.
     Closed(Error),
-    /// Nobody looks any more.
+    /// The queue was dropped.
     Abandoned,
 }
 
@@ -59,9 +59,9 @@ pub(super) struct State {
     done: VecDeque<Completion>,
     commands: Vec<Command>,
     pub(super) stage: Stage,
-    /// Whether a driver runs.
+    /// True while a driver runs.
     pub(super) driven: bool,
-    /// How many threads wait for a change.
+    /// The number of threads that wait for a change.
     pub(super) watchers: usize,
 }
 
@@ -81,17 +81,17 @@ impl State {
         }
     }
 
-    /// How many completions are there to be taken.
+    /// Returns the number of completions that can be taken.
     pub(super) fn ready(&self) -> usize {
         self.done.len()
     }
 
-    /// How many completions are still to come.
+    /// Returns the number of completions that are still to come.
     pub(super) fn to_come(&self) -> usize {
         self.reserved + self.slots.len() - self.free.len()
     }
 
-    /// Whether nothing will come any more.
+    /// Returns true if no completion will come any more.
     pub(super) fn is_over(&self) -> bool {
         !matches!(self.stage, Stage::Open) && self.to_come() == 0
     }
@@ -141,7 +141,7 @@ impl State {
         ticket
     }
 
-    /// The one completion of an operation in flight; of any other there is none, and the result comes back.
+    /// Completes an operation in flight. Returns the result if the operation is not in flight any more.
     pub(super) fn finish(&mut self, ticket: Ticket, result: Result<Outcome>) -> Option<Result<Outcome>> {
         let slot = slot_of(ticket);
         let place = self.slots.get_mut(slot);
@@ -173,12 +173,12 @@ impl State {
         self.done.pop_front()
     }
 
-    /// What the driver has to do.
+    /// Takes the commands for the driver.
     pub(super) fn take_commands(&mut self, into: &mut Vec<Command>) {
         mem::swap(&mut self.commands, into);
     }
 
-    /// Whether the driver has something to do.
+    /// Returns true if there are commands for the driver.
     pub(super) fn has_commands(&self) -> bool {
         !self.commands.is_empty()
     }

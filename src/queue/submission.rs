@@ -1,4 +1,4 @@
-//! Some operations on their way into a queue.
+//! A submission: operations that are about to enter a queue.
 
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,7 +12,7 @@ use crate::cache::{Cache, Request};
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Outcome;
 
-/// Operations that have room in the queue and are not in it yet: nobody sees one of them before all are.
+/// Operations that have room in the queue and enter it together.
 pub struct Submission<'a> {
     queue: &'a Queue,
     room: usize,
@@ -54,8 +54,8 @@ impl<'a> Submission<'a> {
         }
     }
 
-    /// Has them all in the queue and answers how many they are; `tell` is told the ticket of each, in
-    /// their order, before anybody can take a completion.
+    /// Enters them all into the queue and returns their number. Calls `tell` with the ticket of each, in their order,
+    /// before a completion can be taken.
     pub fn commit(mut self, mut tell: impl FnMut(Ticket)) -> usize {
         let works = mem::take(&mut self.works);
         let accepted = works.len();

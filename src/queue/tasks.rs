@@ -1,4 +1,4 @@
-//! Futures that run beside each other on one task: each has a place, and places are used again.
+//! Futures that run concurrently on one task: each has a place, and places are used again.
 //!
 //! A task of the runtime for each operation would take an allocation, and a system call to hand it over.
 //! Here a whole batch is handed over at once, and only what was woken is polled.
@@ -30,7 +30,7 @@ struct Place<F> {
     waker: Waker,
 }
 
-/// Who was woken since the last turn.
+/// The places that were woken since the last turn.
 struct Woken {
     places: Mutex<Vec<usize>>,
     driver: Arc<AtomicWaker>,
@@ -101,7 +101,7 @@ impl<F: Future> Tasks<F> {
         }
     }
 
-    /// Whether some were woken since.
+    /// Returns true if some were woken since.
     pub(super) fn has_woken(&self) -> bool {
         !self.turn.is_empty() || !self.woken.places.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
@@ -115,7 +115,7 @@ impl<F: Future> Place<F> {
 
     /// The output, once. A place that was woken too late has none.
     fn poll(&mut self) -> Option<thread::Result<F::Output>> {
-        // Before it is polled: who wakes it meanwhile has it polled again.
+        // Before it is polled: a wake-up meanwhile has it polled again.
         self.wakes.is_woken.swap(false, AcqRel);
         let future = self.future.as_mut().as_pin_mut()?;
         let mut context = Context::from_waker(&self.waker);
