@@ -1,78 +1,216 @@
-//! The backends there are: what documents and URLs call each, and how its configuration is built.
+//! The configuration of each backend: what the options of its section mean together.
 
 use super::document::Field;
-use super::url::{Parts, forms};
-use super::{Config, Variables, options};
+use super::environment::Variables;
+use super::message::refused;
+use super::option::{MemcachedKeys, Options, RedisServers};
+use super::section::Section;
+use super::types::{
+    Address, BackendConfig, BackendName, Config, ConnectionConfig, Distribution, KeyHash, MemcachedConfig,
+    MemcachedServer, RedisConfig, RedisTopology, Secret, TlsConfig,
+};
 use crate::error::Result;
 
-/// A backend that a document or a URL may name.
-pub(super) struct Backend {
-    /// What a body calls it, and its section.
-    pub name: &'static str,
-    pub schemes: &'static [Scheme],
-    pub build: fn(Vec<Field>, Variables) -> Result<Config>,
-}
-
-/// A scheme of URLs.
-pub(super) struct Scheme {
-    pub name: &'static str,
-    /// The options that the URL gives before its `?`.
-    pub read: fn(&Parts) -> Result<Vec<Field>>,
-    pub tls: bool,
-}
-
-/// Every backend of the product.
-pub(super) static BACKENDS: [Backend; 3] = [
-    Backend { name: "memory", schemes: MEMORY, build: options::memory },
-    Backend { name: "redis", schemes: REDIS, build: options::redis },
-    Backend { name: "memcached", schemes: MEMCACHED, build: options::memcached },
+/// Ways to name Redis servers that exclude others.
+const EXCLUSIVE: &[(&str, &[&str])] = &[
+    ("socket_path", &["host", "port", "nodes", "sentinels"]),
+    ("nodes", &["host", "port", "sentinels"]),
+    ("sentinels", &["host", "port"]),
 ];
 
-const MEMORY: &[Scheme] = &[plain("memory", forms::nothing)];
+/// The options that TLS alone uses.
+const TLS_DETAILS: [&str; 5] = ["ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"];
 
-const REDIS: &[Scheme] = &[
-    plain("redis", forms::redis),
-    with_tls("rediss", forms::redis),
-    plain("redis+cluster", forms::cluster),
-    with_tls("rediss+cluster", forms::cluster),
-    plain("redis+sentinel", forms::sentinel),
-    with_tls("rediss+sentinel", forms::sentinel),
-    plain("redis+unix", forms::redis_socket),
-    plain("unix", forms::redis_socket),
-    plain("valkey", forms::redis),
-    with_tls("valkeys", forms::redis),
-    plain("valkey+cluster", forms::cluster),
-    with_tls("valkeys+cluster", forms::cluster),
-    plain("valkey+sentinel", forms::sentinel),
-    with_tls("valkeys+sentinel", forms::sentinel),
-    plain("valkey+unix", forms::redis_socket),
-];
-
-const MEMCACHED: &[Scheme] = &[
-    plain("memcached", forms::memcached),
-    with_tls("memcacheds", forms::memcached),
-    plain("memcached+unix", forms::memcached_socket),
-];
-
-const fn plain(name: &'static str, read: fn(&Parts) -> Result<Vec<Field>>) -> Scheme {
-    Scheme { name, read, tls: false }
+/// Returns the configuration that the fields of a backend's section give, else the variables, else the defaults.
+pub(super) fn build(backend: BackendName, fields: Vec<Field>, variables: Variables) -> Result<Config> {
+    let section = Section::read(backend, fields, variables)?;
+    let mut options = section.options(variables)?;
+    let Options { default_ttl, ttl_jitter, max_value_bytes, .. } = options;
+    Ok(Config {
+        key_prefix: std::mem::take(&mut options.key_prefix),
+        default_ttl,
+        ttl_jitter,
+        max_value_bytes,
+        backend: match backend {
+            BackendName::Memory => BackendConfig::Memory(options.memory),
+            BackendName::Redis => BackendConfig::Redis(redis(options, &section)?),
+            BackendName::Memcached => BackendConfig::Memcached(memcached(options, &section)?),
+        },
+        fallback: None,
+        notes: section.notes(variables),
+    })
 }
 
-const fn with_tls(name: &'static str, read: fn(&Parts) -> Result<Vec<Field>>) -> Scheme {
-    Scheme { name, read, tls: true }
+fn redis(options: Options, section: &Section) -> Result<RedisConfig> {
+    let (tls, connection) = (tls(&options, section)?, connection(&options));
+    let (redis, servers) = (options.redis, options.redis_servers);
+    section.check_exclusive(EXCLUSIVE)?;
+    check_user("username", redis.username.as_ref(), redis.password.as_ref())?;
+    let topology = topology(&servers, &redis, tls.is_some(), section)?;
+    Ok(RedisConfig { topology, single_only: servers.cluster == Some(false), tls, connection, ..redis })
 }
 
-/// The names of all backends.
-pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    BACKENDS.iter().map(|backend| backend.name)
-}
-
-/// The name that a backend has here, for a name that people give it elsewhere.
-pub(super) fn usual_name(name: &str) -> &str {
-    match name.to_ascii_lowercase().as_str() {
-        "valkey" | "valkeys" | "rediss" => "redis",
-        "memcache" | "memcacheds" => "memcached",
-        "inmemory" | "in-memory" | "in_memory" | "mem" => "memory",
-        _ => name,
+fn topology(servers: &RedisServers, redis: &RedisConfig, tls: bool, section: &Section) -> Result<RedisTopology> {
+    if servers.cluster == Some(true) {
+        return cluster(servers, redis, section);
     }
+    section.check_needs("nodes", "`cluster: true`")?;
+    if !servers.sentinels.is_empty() {
+        return sentinel(servers);
+    }
+    for option in ["sentinel_master", "sentinel_username", "sentinel_password"] {
+        section.check_needs(option, "sentinels")?;
+    }
+    if redis.replica_reads {
+        section.check_needs("replica_reads", "a cluster or sentinels, which know the replicas,")?;
+    }
+    single(servers, tls).map(RedisTopology::Single)
+}
+
+fn cluster(servers: &RedisServers, redis: &RedisConfig, section: &Section) -> Result<RedisTopology> {
+    section.check_exclusive(&[("cluster", &["socket_path", "sentinels", "sentinel_master"])])?;
+    if redis.db != 0 {
+        return Err(refused("a cluster has the database 0 alone: leave out `db`"));
+    }
+    let nodes = if servers.nodes.is_empty() { vec![server(servers)] } else { servers.nodes.clone() };
+    Ok(RedisTopology::Cluster(nodes))
+}
+
+fn sentinel(servers: &RedisServers) -> Result<RedisTopology> {
+    check_user("sentinel_username", servers.sentinel_username.as_ref(), servers.sentinel_password.as_ref())?;
+    let master = servers.master.clone();
+    Ok(RedisTopology::Sentinel {
+        sentinels: servers.sentinels.clone(),
+        master: master.ok_or_else(|| {
+            refused("sentinels take the name of the master: give `sentinel_master`, or the name as the URL's path")
+        })?,
+        username: servers.sentinel_username.clone(),
+        password: servers.sentinel_password.clone(),
+    })
+}
+
+fn single(servers: &RedisServers, tls: bool) -> Result<Address> {
+    match &servers.socket {
+        Some(_) if tls => Err(socket_without_tls()),
+        Some(path) => Ok(Address::Unix(path.clone())),
+        None => Ok(server(servers)),
+    }
+}
+
+fn server(servers: &RedisServers) -> Address {
+    Address::Tcp { host: servers.host.clone(), port: servers.port }
+}
+
+fn memcached(options: Options, section: &Section) -> Result<MemcachedConfig> {
+    let (tls, connection) = (tls(&options, section)?, connection(&options));
+    let (memcached, keys) = (options.memcached, options.keys);
+    check_sasl(&memcached)?;
+    let servers = weighted(memcached.servers, &keys.weights)?;
+    if tls.is_some() && servers.iter().any(|server| matches!(server.address, Address::Unix(_))) {
+        return Err(socket_without_tls());
+    }
+    let chosen = distribution(&keys)?;
+    let distribution = with_weights(chosen, &servers)?;
+    let hash = keys.hash.unwrap_or_else(|| usual_hash(chosen));
+    Ok(MemcachedConfig { servers, distribution, hash, tls, connection, ..memcached })
+}
+
+fn weighted(mut servers: Vec<MemcachedServer>, weights: &[u32]) -> Result<Vec<MemcachedServer>> {
+    if weights.is_empty() {
+        return Ok(servers);
+    }
+    if has_weights(&servers) {
+        return Err(refused("weights stand in `servers` and in `weights`: give one of them"));
+    }
+    if weights.len() != servers.len() {
+        return Err(refused(format!("`weights` has {} entries for {} servers", weights.len(), servers.len())));
+    }
+    servers.iter_mut().zip(weights).for_each(|(server, weight)| server.weight = *weight);
+    Ok(servers)
+}
+
+fn has_weights(servers: &[MemcachedServer]) -> bool {
+    servers.iter().any(|server| server.weight != 1)
+}
+
+/// Returns the one distribution that fits all that is given; libmemcached's own default is of no use, since nearly
+/// every key moves when its number of servers changes.
+fn distribution(keys: &MemcachedKeys) -> Result<Distribution> {
+    use Distribution::{Ketama, KetamaWeighted, Modula};
+    // `ketama: true` alone is libmemcached's plain one.
+    let order = if keys.ketama.is_some() { [Ketama, KetamaWeighted, Modula] } else { [KetamaWeighted, Ketama, Modula] };
+    let fits = |candidate: &Distribution| {
+        keys.distribution.is_none_or(|given| given == *candidate)
+            && keys.ketama.is_none_or(|on| on == (*candidate != Modula))
+            && keys.ketama_weighted.is_none_or(|on| on == (*candidate == KetamaWeighted))
+    };
+    order.into_iter().find(fits).ok_or_else(|| {
+        refused("options \"distribution\", \"ketama\" and \"ketama_weighted\" contradict each other: give one of them")
+    })
+}
+
+/// Applies weights: as in libmemcached, one turns `Ketama` into `KetamaWeighted` (and leaves the hash of keys).
+fn with_weights(distribution: Distribution, servers: &[MemcachedServer]) -> Result<Distribution> {
+    match distribution {
+        Distribution::Modula if has_weights(servers) => {
+            Err(refused("the distribution modula knows no weights: leave them out, or take `ketama_weighted`"))
+        }
+        Distribution::Ketama if has_weights(servers) => Ok(Distribution::KetamaWeighted),
+        other => Ok(other),
+    }
+}
+
+fn usual_hash(distribution: Distribution) -> KeyHash {
+    match distribution {
+        Distribution::KetamaWeighted => KeyHash::Md5,
+        Distribution::Ketama | Distribution::Modula => KeyHash::Default,
+    }
+}
+
+fn connection(options: &Options) -> ConnectionConfig {
+    ConnectionConfig { keepalive: options.keepalive.then_some(options.probes), ..options.connection.clone() }
+}
+
+fn tls(options: &Options, section: &Section) -> Result<Option<TlsConfig>> {
+    let mut details = TLS_DETAILS.iter().filter_map(|name| section.given(name));
+    match details.next() {
+        Some(detail) if !options.ssl => Err(refused(format!(
+            "option {} is for TLS, which is off: give `ssl: true` or a URL of TLS",
+            detail.label()
+        ))),
+        _ => {
+            check_certificate(section)?;
+            Ok(options.ssl.then(|| options.tls.clone()))
+        }
+    }
+}
+
+/// Refuses a certificate without its key, and a key without its certificate.
+fn check_certificate(section: &Section) -> Result<()> {
+    match (section.given("ssl_certfile"), section.given("ssl_keyfile")) {
+        (Some(_), None) => section.check_needs("ssl_certfile", "ssl_keyfile"),
+        (None, Some(_)) => section.check_needs("ssl_keyfile", "ssl_certfile"),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a user without a password, who would go unnoticed: no server takes one.
+fn check_user(option: &str, username: Option<&String>, password: Option<&Secret>) -> Result<()> {
+    match (username, password) {
+        (Some(_), None) => Err(refused(format!("a {option} takes a password beside it"))),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses one of user and password alone: SASL takes both or none.
+fn check_sasl(memcached: &MemcachedConfig) -> Result<()> {
+    check_user("username", memcached.username.as_ref(), memcached.password.as_ref())?;
+    match (&memcached.username, &memcached.password) {
+        (None, Some(_)) => Err(refused("a password takes a username beside it")),
+        _ => Ok(()),
+    }
+}
+
+fn socket_without_tls() -> crate::error::Error {
+    refused("a Unix socket has no TLS: leave out `ssl`")
 }

@@ -8,10 +8,17 @@ use serde_core::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::options::NonFiniteFloatPolicy;
 use serde_saphyr::{DuplicateKeyPolicy, MessageFormatter, Options, Spanned, UserMessageFormatter};
 
-use super::{refused, wording};
+use super::message::{self, refused};
 use crate::error::{Error, Result};
 
-/// What a document holds at one place. No `Debug`: it may be a password.
+/// The longest URL or document accepted, in bytes: far over any real one, and small enough that parsing stays quick.
+pub(super) const MAX_TEXT_BYTES: usize = 256 * 1024;
+
+/// The texts that are accepted, for messages about another one.
+pub(super) const ACCEPTED: &str =
+    "a URL such as `memory://?max_size=1000`, or YAML or JSON such as `{backend: memory}`";
+
+/// The content of a document at one place. No `Debug`: it may be a password.
 #[derive(Clone)]
 pub(super) enum Node {
     Empty,
@@ -23,7 +30,7 @@ pub(super) enum Node {
     Map(Vec<Field>),
 }
 
-/// A name and what stands under it.
+/// A name and its content.
 #[derive(Clone)]
 pub(super) struct Field {
     pub name: String,
@@ -31,7 +38,7 @@ pub(super) struct Field {
     pub node: Node,
 }
 
-/// Where a field stands.
+/// The place of a field.
 #[derive(Clone, Copy)]
 pub(super) enum Place {
     /// Where its name starts, from 1.
@@ -43,17 +50,17 @@ pub(super) enum Place {
 }
 
 impl Field {
-    /// Null in a document: the option counts as not given.
+    /// Returns true for null in a document: the option counts as not given.
     pub(super) fn is_null(&self) -> bool {
         matches!((&self.node, self.place), (Node::Empty, Place::Document { .. }))
     }
 
-    /// The name, and where it stands, for messages.
+    /// Returns the name and its place, for messages.
     pub(super) fn label(&self) -> String {
-        self.labelled(wording::name(&self.name))
+        self.labelled(message::name(&self.name))
     }
 
-    /// The label of a name that is not known: one without a value may be a password that lost its own name.
+    /// Returns the label of an unknown name: one without a value may be a password that lost its own name.
     pub(super) fn doubtful_label(&self) -> String {
         match self.node {
             Node::Empty => self.labelled("without a value".to_owned()),
@@ -71,17 +78,17 @@ impl Field {
 }
 
 impl Node {
-    /// What a person gave, for messages.
+    /// Describes the content, for messages.
     pub(super) fn shown(&self) -> String {
         match self {
             Node::Boolean(value) => format!("the boolean {value}"),
-            Node::Number(digits) => format!("the number {}", wording::shortened(digits)),
-            Node::Text(text) => wording::quoted(text),
+            Node::Number(digits) => format!("the number {}", message::shortened(digits)),
+            Node::Text(text) => message::quoted(text),
             other => other.kind().to_owned(),
         }
     }
 
-    /// What sort of thing a person gave, for messages that may not repeat it.
+    /// Describes the kind of the content, for messages that may not repeat it.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Node::Empty => "nothing",
@@ -93,6 +100,23 @@ impl Node {
             Node::Map(_) => "a map",
         }
     }
+}
+
+/// Refuses a text that is empty or too long.
+pub(super) fn check_text(text: &str) -> Result<()> {
+    check_length(text.len())?;
+    if text.trim().is_empty() {
+        return Err(refused(format!("the configuration is empty; it takes {ACCEPTED}")));
+    }
+    Ok(())
+}
+
+/// Refuses a text that is too long.
+pub(super) fn check_length(bytes: usize) -> Result<()> {
+    if bytes > MAX_TEXT_BYTES {
+        return Err(refused("the configuration is longer than the 256 KiB accepted"));
+    }
+    Ok(())
 }
 
 /// Twice the 512 KiB that a debug build was seen to need (a release build: 64 KiB), and that for a deeper document.
@@ -160,7 +184,7 @@ impl MessageFormatter for Discreet {
             // A password that starts with `!` and lacks its quotes reads as a tag.
             serde_saphyr::Error::UnsupportedTag { .. } => "a tag is not accepted; a text with `!` needs quotes".into(),
             serde_saphyr::Error::DuplicateMappingKey { key: Some(name), .. } => {
-                format!("{} is given twice", wording::quoted(name)).into()
+                format!("{} is given twice", message::quoted(name)).into()
             }
             _ => UserMessageFormatter.format_message(error),
         }

@@ -5,6 +5,7 @@ mod fallback;
 mod memcached;
 mod redis;
 mod references;
+mod summary;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -12,8 +13,9 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::document::{Field, Node, Place};
+use super::document::{MAX_TEXT_BYTES, Place};
 use super::*;
+use crate::error::{Error, ErrorKind};
 
 const CANARY: &str = "c4n4ry-p4ss";
 
@@ -595,31 +597,29 @@ fn a_prefix_is_1_to_64_of_its_alphabet_and_a_text() {
 
 #[test]
 fn an_alias_is_the_option_and_giving_both_is_refused() {
-    #[derive(Clone, PartialEq)]
-    struct Target(u64);
-    let kind = kind::Kind::Count(1..=9, |target: &mut Target| &mut target.0);
-    let row = row::or_variable("POOL", row::row("pool_size max_connections", kind, "3", ""));
+    let kind = option::Kind::Count(1..=9, |options| &mut options.memory.max_size);
+    let row = option::row(Scope::Redis, "pool_size max_connections", kind, "3", "", "").or_variable("POOL");
     let field = |name: &str, text: &str| Field {
         name: name.to_owned(),
         place: Place::Parameter,
         node: Node::Text(text.to_owned()),
     };
     let filled = |fields: &[Field]| {
-        let mut target = Target(0);
-        row.fill(&mut target, fields, &variables(&[("POOL", "")])).map(|()| target.0)
+        let mut options = Options::default();
+        row.fill(&mut options, fields, &variables(&[("POOL", "")])).map(|()| options.memory.max_size)
     };
     assert_eq!(filled(&[]).unwrap(), 3);
     assert_eq!(filled(&[field("pool_size", "4")]).unwrap(), 4);
     assert_eq!(filled(&[field("max_connections", "5")]).unwrap(), 5);
     let both = filled(&[field("max_connections", "5"), field("pool_size", "5")]).unwrap_err();
     assert_says(&both, ErrorKind::Config, &["given twice: \"max_connections\" and \"pool_size\""], "both");
-    assert!(row.line("redis").starts_with("| `pool_size`, `max_connections` | redis |"));
+    assert!(reference::line(&row).starts_with("| `pool_size`, `max_connections` | redis |"));
 }
 
 #[test]
 fn the_reference_has_a_line_for_every_option() {
     let reference = reference();
-    for name in options::names() {
+    for name in table::names() {
         let (first, later) = (format!("| `{name}`"), format!(", `{name}`"));
         let lines = reference.lines().filter(|line| {
             let names = line.trim_start_matches("| ").split(" | ").next().unwrap_or_default();
@@ -651,6 +651,27 @@ fn every_option_is_accepted_as_its_own_default() {
                 assert_eq!(without_notes(&given), without_notes(&plain), "{given}");
             }
         }
+    }
+}
+
+#[test]
+fn every_option_is_accepted_as_its_example_which_differs_from_the_default() {
+    let set = variables(&[("CACHE_PASSWORD", "p"), ("SENTINEL_PASSWORD", "p")]);
+    for row in table::OPTIONS {
+        let section = if row.scope == Scope::Memcached { "memcached" } else { "redis" };
+        let (name, example) = (row.name(), row.example);
+        if row.kind.is_opened_before() {
+            read(&format!("backend: {section}\n{section}:\n  {name}: {example}\n"));
+            continue;
+        }
+        let Node::Map(mut fields) = document::parse(&format!("{name}: {example}")).unwrap() else { panic!("{name}") };
+        environment::resolve(&mut fields, &set).unwrap();
+        let filled = |fields: &[Field]| {
+            let mut options = Options::default();
+            row.fill(&mut options, fields, &none).unwrap_or_else(|error| panic!("{name}: {error:?}"));
+            options
+        };
+        assert!(filled(&fields) != filled(&[]), "{name}: {example}");
     }
 }
 

@@ -1,9 +1,21 @@
-//! How messages repeat what people wrote: short, printable, never the user and password of a URL.
+//! Messages of the configuration: refusals, and how they repeat what people wrote (short, printable, without secrets).
+
+use crate::error::{Error, ErrorKind};
 
 /// The most characters of somebody's text that a message repeats.
 const SHOWN_CHARACTERS: usize = 64;
 
-/// The text in quotes, escaped and shortened.
+/// Returns the refusal of a configuration.
+pub(super) fn refused(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Config, message)
+}
+
+/// Returns the error with its source in front.
+pub(super) fn within(source: &str, error: Error) -> Error {
+    Error::new(error.kind(), format!("{source}: {}", error.message()))
+}
+
+/// Returns the text in quotes, escaped and shortened.
 pub(super) fn quoted(text: &str) -> String {
     // `user:password@host`, in the wrong place.
     if text.contains('@') {
@@ -12,7 +24,7 @@ pub(super) fn quoted(text: &str) -> String {
     format!("{:?}", without_address(&shortened(text)))
 }
 
-/// A name in quotes, as far as it looks like one: `password:"..."` without its space is a name, to YAML.
+/// Returns a name in quotes, up to its first unusual letter: `password:"..."` without its space is a name to YAML.
 pub(super) fn name(text: &str) -> String {
     let fits = |letter: char| letter.is_alphanumeric() || "_-.".contains(letter);
     match text.find(|letter| !fits(letter)) {
@@ -21,14 +33,14 @@ pub(super) fn name(text: &str) -> String {
     }
 }
 
-/// The text, or its start when it is long.
+/// Returns the text, or its start if it is long.
 pub(super) fn shortened(text: &str) -> String {
     let shown: String = text.chars().take(SHOWN_CHARACTERS).collect();
     let ending = if shown.len() < text.len() { "…" } else { "" };
     shown + ending
 }
 
-/// The text as it is, but cut where the address part of a URL starts: a password may follow.
+/// Returns the text up to the address part of a URL: a password may follow.
 pub(super) fn without_address(text: &str) -> String {
     match text.split_once("://") {
         Some((before, _)) => format!("{before}://…"),
@@ -36,18 +48,27 @@ pub(super) fn without_address(text: &str) -> String {
     }
 }
 
-/// `; did you mean …?` when a known name is near, else nothing.
-pub(super) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    nearest(name, known).map_or_else(String::new, |near| format!("; did you mean {near}?"))
+/// Returns names in backquotes with commas.
+pub(super) fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    backquoted(names).join(", ")
 }
 
-/// Names in backquotes, as alternatives.
+/// Returns names in backquotes as alternatives.
 pub(super) fn alternatives<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    let quoted: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+    let quoted = backquoted(names);
     match quoted.split_last() {
         Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
-        _ => quoted.join(""),
+        _ => quoted.concat(),
     }
+}
+
+fn backquoted<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    names.map(|name| format!("`{name}`")).collect()
+}
+
+/// Returns `; did you mean …?` if a known name is near, else nothing.
+pub(super) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(name, known).map_or_else(String::new, |near| format!("; did you mean {near}?"))
 }
 
 fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
@@ -68,7 +89,7 @@ fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&
     part.or_else(|| (far(near) <= near.len().div_ceil(3)).then_some(near))
 }
 
-/// Returns whether a name is a word of a known name, or starts it: `pool` of `pool_size`.
+/// Returns true if a name is a word of a known name, or starts it: `pool` of `pool_size`.
 fn is_part(name: &str, known: &str) -> bool {
     name.len() > 2 && (known.starts_with(name) || known.split('_').any(|word| word == name))
 }

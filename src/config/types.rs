@@ -1,0 +1,419 @@
+//! The checked configuration: the types that the rest of the library reads.
+//!
+//! Their `Default` holds zeros: the table of options has the defaults that users see.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything `open` needs to know, checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Prefix of every stored name, so that caches on one server stay apart: 1 to 64 of `A-Z a-z 0-9 _ . -`.
+    /// Default `yokedcache`.
+    pub key_prefix: String,
+    /// TTL of an entry whose `set` names none; zero: it never expires. Default 300 s.
+    pub default_ttl: Duration,
+    /// Percent, 0 to 100, by which the default TTL is spread, so entries set together do not expire together.
+    /// A TTL that the caller gives is exact. Default 10.
+    pub ttl_jitter: f64,
+    /// The longest value accepted, in bytes, 1 to 512 MiB; a longer one is refused before it is sent. Default 8 MiB.
+    pub max_value_bytes: u64,
+    /// The backend that stores the entries.
+    pub backend: BackendConfig,
+    /// The backend that serves while the servers of the first one fail; `None`: calls fail then.
+    pub fallback: Option<Box<FallbackConfig>>,
+    /// Accepted parts of the text that are probably a mistake, each as one sentence; a log and `config check` show them.
+    pub notes: Vec<String>,
+}
+
+/// The backend that stores the entries, and its own options.
+#[derive(Debug, Clone, PartialEq)]
+pub enum BackendConfig {
+    /// Inside this process.
+    Memory(MemoryConfig),
+    /// On Redis servers.
+    Redis(RedisConfig),
+    /// On Memcached servers.
+    Memcached(MemcachedConfig),
+}
+
+/// The name of a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackendName {
+    /// `memory`
+    Memory,
+    /// `redis`
+    Redis,
+    /// `memcached`
+    Memcached,
+}
+
+impl BackendName {
+    /// Every backend.
+    pub const ALL: [Self; 3] = [Self::Memory, Self::Redis, Self::Memcached];
+
+    /// Returns the name in configurations.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Redis => "redis",
+            Self::Memcached => "memcached",
+        }
+    }
+}
+
+/// The options of the memory backend.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct MemoryConfig {
+    /// Entries kept at most, up to 4,000,000,000; the least recently used go first. 0: no limit. Default 10,000.
+    pub max_size: u64,
+    /// Bytes kept at most, keys included; 0: no bound. Default 0.
+    pub max_bytes: u64,
+    /// Time between two sweeps that remove expired entries; zero: never sweeps. Default 60 s.
+    pub cleanup_interval: Duration,
+}
+
+/// The options of the Redis backend.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RedisConfig {
+    /// The servers and their roles.
+    pub topology: RedisTopology,
+    /// True if a single server that is a node of a cluster is refused, and not used as the cluster it belongs to.
+    pub single_only: bool,
+    /// The database; 0 in a cluster.
+    pub db: u32,
+    /// The ACL user, never without a password; `None`: the user `default`.
+    pub username: Option<String>,
+    /// The password of the user.
+    pub password: Option<Secret>,
+    /// TLS, to sentinels as well; `None`: plain connections.
+    pub tls: Option<TlsConfig>,
+    /// True if reads may go to replicas, which may lag; never with a single server.
+    pub replica_reads: bool,
+    /// Keeps for each tag an index of its keys.
+    pub tag_index: bool,
+    /// The time that this process remembers its removals, to replay them on a server that lost them; zero: not at all.
+    pub replay_window: Duration,
+    /// The action when a server restarted or was replaced.
+    pub on_restart: OnRestart,
+    /// The number of replicas that have to receive an invalidation before it is done.
+    pub invalidation_replicas: u32,
+    /// The limits of the connections.
+    pub connection: ConnectionConfig,
+}
+
+/// The Redis servers that are used, and how they were named.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RedisTopology {
+    /// One server.
+    Single(Address),
+    /// A cluster, found from any of these nodes; never empty, no socket paths, no node twice.
+    Cluster(Vec<Address>),
+    /// A master and its replicas, which sentinels know.
+    Sentinel {
+        /// Never empty, no socket paths, no sentinel twice.
+        sentinels: Vec<Address>,
+        /// The name of the master at the sentinels.
+        master: String,
+        /// The ACL user at the sentinels, never without a password.
+        username: Option<String>,
+        /// The password at the sentinels.
+        password: Option<Secret>,
+    },
+}
+
+impl Default for RedisTopology {
+    fn default() -> Self {
+        Self::Cluster(Vec::new())
+    }
+}
+
+/// The action when a server restarted or was replaced by another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnRestart {
+    /// The recent removals of this process are replayed.
+    #[default]
+    Replay,
+    /// Everything of the prefix is removed.
+    Renew,
+}
+
+/// The options of the Memcached backend.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct MemcachedConfig {
+    /// In the order given, which `Modula` counts by; never empty, no server twice.
+    pub servers: Vec<MemcachedServer>,
+    /// How keys are distributed among servers.
+    pub distribution: Distribution,
+    /// The hash of a key that chooses its server.
+    pub hash: KeyHash,
+    /// The treatment of the keys of a server that is down.
+    pub failover: Failover,
+    /// Speaks the binary protocol, not the meta protocol.
+    pub binary: bool,
+    /// The SASL user; given together with its password.
+    pub username: Option<String>,
+    /// The password of the user.
+    pub password: Option<Secret>,
+    /// TLS; `None`: plain connections.
+    pub tls: Option<TlsConfig>,
+    /// The limits of the connections.
+    pub connection: ConnectionConfig,
+}
+
+/// One Memcached server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemcachedServer {
+    /// Where it listens.
+    pub address: Address,
+    /// Its share of the keys relative to the other servers, from 1; all are 1 unless the distribution is
+    /// `KetamaWeighted`.
+    pub weight: u32,
+}
+
+/// The distribution of keys among servers, as in libmemcached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Distribution {
+    /// Consistent: a hundred points a server, whatever its weight.
+    Ketama,
+    /// Consistent, as libketama: points by weight.
+    #[default]
+    KetamaWeighted,
+    /// The hash modulo the number of servers: nearly every key moves when that number changes.
+    Modula,
+}
+
+/// The hash of a key that chooses its server, by libmemcached's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KeyHash {
+    /// Jenkins's one-at-a-time.
+    Default,
+    /// The first four bytes of the MD5 digest.
+    #[default]
+    Md5,
+}
+
+/// The treatment of the keys of a server that is down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Failover {
+    /// They fail: no other server has them.
+    #[default]
+    None,
+    /// They go to the remaining servers.
+    Eject,
+}
+
+/// The connections of a cache to each of its servers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ConnectionConfig {
+    /// Multiplexed connections a server, 1 to 1000; callers share them.
+    pub pool_size: u32,
+    /// The deadline of a call, with queueing, connecting and retries.
+    pub timeout: Duration,
+    /// The longest time to make one connection.
+    pub connect_timeout: Duration,
+    /// TCP keepalive; `None`: off.
+    pub keepalive: Option<Keepalive>,
+    /// True if an idempotent command whose reply was lost is retried within the deadline.
+    pub retry_on_timeout: bool,
+    /// Time between two checks of an idle connection; zero: never.
+    pub health_check_interval: Duration,
+    /// The time of the first connection.
+    pub connect: Connect,
+    /// Calls in flight to a server before another is refused as busy.
+    pub max_pending: u32,
+    /// Bytes in flight to a server before another call is refused as busy.
+    pub max_pending_bytes: u64,
+    /// Sends small packets at once.
+    pub nodelay: bool,
+}
+
+/// The probes of TCP on an idle connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Keepalive {
+    /// Silence before the first probe; whole seconds.
+    pub idle: Duration,
+    /// Time between two probes; whole seconds.
+    pub interval: Duration,
+    /// Probes without an answer until the connection counts as lost.
+    pub count: u32,
+}
+
+/// The time of the first connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Connect {
+    /// While the cache is opened, which fails if the server does.
+    #[default]
+    Eager,
+    /// At the first call.
+    Lazy,
+}
+
+/// The options of TLS. Files are named here and read when a connection is made.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TlsConfig {
+    /// Certificates of the authorities to trust, PEM; `None`: those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// The client's certificate, PEM; given together with its key.
+    pub cert_file: Option<PathBuf>,
+    /// The key of the client's certificate, PEM.
+    pub key_file: Option<PathBuf>,
+    /// The check of the server's certificate.
+    pub verify: Verify,
+    /// True if the certificate has to name the host; nothing is checked with [`Verify::None`].
+    pub check_hostname: bool,
+}
+
+/// The check of a server's certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Verify {
+    /// It has to be there and be trusted.
+    #[default]
+    Required,
+    /// It has to be trusted if there is one. Every TLS server sends one, so this is `Required` in practice.
+    Optional,
+    /// Nothing: a man in the middle can read and change the traffic.
+    None,
+}
+
+/// A second backend, for when the servers of the first fail.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FallbackConfig {
+    /// The second backend; its other options are not used.
+    pub backend: BackendConfig,
+    /// Prefix of its stored names.
+    pub key_prefix: String,
+    /// The longest life of an entry there. Default 60 s.
+    pub max_ttl: Duration,
+    /// True if keys written meanwhile are copied to the first backend when it is back; false: it drops these keys.
+    /// Default false.
+    pub follow: bool,
+    /// Time between two probes of the first backend. Default 250 ms.
+    pub probe_interval: Duration,
+}
+
+/// The options of a migration.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MigrationConfig {
+    /// Only keys that match this glob; `None`: all.
+    pub pattern: Option<String>,
+    /// The most entries a second; 0: no limit.
+    pub rate: u64,
+    /// Counts the entries that would be copied, and stores nothing.
+    pub dry_run: bool,
+    /// The position of an earlier run, from its last progress report.
+    pub resume: Option<String>,
+}
+
+/// The options of a switch to another backend.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SwitchConfig {
+    /// Copies the entries of the cache before the new backend serves.
+    pub copy: bool,
+    /// The most entries copied a second; 0: no limit.
+    pub rate: u64,
+}
+
+/// The address of a server.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// A name or an IP address, and a port.
+    Tcp {
+        /// As given; an IPv6 address without its brackets.
+        host: String,
+        /// From 1.
+        port: u16,
+    },
+    /// A socket in the file system.
+    Unix(PathBuf),
+}
+
+/// Writes `host:port`, `[v6]:port` or the path.
+impl fmt::Display for Address {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Tcp { host, port } if host.contains(':') => write!(formatter, "[{host}]:{port}"),
+            Address::Tcp { host, port } => write!(formatter, "{host}:{port}"),
+            Address::Unix(path) => write!(formatter, "{}", path.display()),
+        }
+    }
+}
+
+/// A password. It has no `Display`, and its `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps the text.
+    pub fn new(text: impl Into<String>) -> Secret {
+        Secret(text.into())
+    }
+
+    /// Returns the text itself, for the server alone.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("***")
+    }
+}
+
+impl BackendConfig {
+    /// Returns the name of the backend.
+    pub fn name(&self) -> BackendName {
+        match self {
+            Self::Memory(_) => BackendName::Memory,
+            Self::Redis(_) => BackendName::Redis,
+            Self::Memcached(_) => BackendName::Memcached,
+        }
+    }
+
+    /// Returns true if opening does not wait for the servers.
+    pub fn is_lazy(&self) -> bool {
+        match self {
+            Self::Memory(_) => false,
+            Self::Redis(redis) => redis.connection.connect == Connect::Lazy,
+            Self::Memcached(memcached) => memcached.connection.connect == Connect::Lazy,
+        }
+    }
+}
+
+impl Config {
+    /// Returns a text that is equal for equal stores and prefixes, which share their entries; `None`: a store of its
+    /// own.
+    pub fn store(&self) -> Option<String> {
+        let prefix = &self.key_prefix;
+        match &self.backend {
+            BackendConfig::Memory(_) => None,
+            BackendConfig::Redis(redis) => {
+                Some(format!("redis {} {} {prefix}", redis_servers(&redis.topology), redis.db))
+            }
+            BackendConfig::Memcached(memcached) => {
+                // With another distribution keys are on other servers, and entries are not shared.
+                let how = (memcached.distribution, memcached.hash);
+                let servers = memcached.servers.iter().map(|server| format!("{} {}", server.address, server.weight));
+                Some(format!("memcached {} {how:?} {prefix}", sorted(servers)))
+            }
+        }
+    }
+}
+
+fn redis_servers(topology: &RedisTopology) -> String {
+    match topology {
+        RedisTopology::Single(address) => address.to_string(),
+        RedisTopology::Cluster(nodes) => sorted(nodes.iter().map(Address::to_string)),
+        RedisTopology::Sentinel { sentinels, master, .. } => {
+            format!("{master} of {}", sorted(sentinels.iter().map(Address::to_string)))
+        }
+    }
+}
+
+fn sorted(servers: impl Iterator<Item = String>) -> String {
+    let mut servers: Vec<String> = servers.collect();
+    servers.sort_unstable();
+    servers.join(",")
+}
