@@ -12,9 +12,8 @@ pub mod remote;
 use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, Either, Ready, ready};
-use serde_json::Value as Json;
 
-use self::health::Health;
+use self::health::{Details, FallbackHealth, Health};
 use self::memory::Memory;
 use crate::byte_strings::ByteStrings;
 use crate::config::{BackendConfig, Config};
@@ -165,16 +164,6 @@ pub enum IfPresent {
     Replace,
 }
 
-/// The state of a fallback.
-pub struct FallbackState {
-    /// Why it serves now, if it does.
-    pub reason: Option<String>,
-    /// Answers it gave.
-    pub answers: u64,
-    /// All of it, for reports.
-    pub report: Json,
-}
-
 /// The outcome of an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Imported {
@@ -230,7 +219,7 @@ pub struct Activity {
     /// Requests that wait for a reply of a server.
     pub in_flight: u64,
     /// The fallback that serves if the servers fail; `None` if there is none.
-    pub fallback: Option<FallbackState>,
+    pub fallback: Option<FallbackHealth>,
 }
 
 /// A store of entries. The cache checks arguments before they arrive here.
@@ -270,18 +259,17 @@ pub trait Backend: Send + Sync {
     }
     /// Returns the state of the backend and its history.
     fn activity(&self) -> Activity;
-    /// What its servers tell of themselves, for a health report: a `servers` list of objects, each with its name as
-    /// `server`, and with `error` when it does not answer.
-    fn details(&self) -> OpFuture<'_, Json> {
-        done(Ok(Json::Null))
+    /// Returns the health of its servers, if it has any.
+    fn details(&self) -> OpFuture<'_, Option<Details>> {
+        done(Ok(None))
     }
     /// How it is. A backend that knows more than whether its servers answer (that a fallback serves, say) judges itself.
     fn health(&self) -> BoxFuture<'_, Health> {
         Box::pin(async {
             match self.details().await {
-                Ok(details) if health::tells_of_servers(&details) => Health::of_servers(details),
+                Ok(Some(details)) if !details.servers.is_empty() => Health::of_servers(details),
                 Ok(details) => Health::of_ping(self.call(Operation::Ping), details).await,
-                Err(error) => Health::unhealthy(&error, Json::Null),
+                Err(error) => Health::unhealthy(&error),
             }
         })
     }
@@ -311,7 +299,7 @@ impl dyn Backend + '_ {
     }
 
     /// Returns the state of the fallback, if there is one.
-    pub fn fallback(&self) -> Option<FallbackState> {
+    pub fn fallback(&self) -> Option<FallbackHealth> {
         self.activity().fallback
     }
 }

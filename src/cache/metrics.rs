@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::Cache;
-use crate::backend::health::{self, Health, Status};
-use crate::backend::{Counters, FallbackState};
+use crate::backend::Counters;
+use crate::backend::health::{FallbackHealth, Health, Status};
 use crate::error::Result;
 use crate::exposition::{Exposition, Kind};
 use crate::latency::{BOUNDS, Distribution, SAMPLE};
@@ -77,20 +77,19 @@ impl Cache {
 fn write_health(exposition: &mut Exposition, health: &Health) {
     let serves = u8::from(health.status != Status::Unhealthy);
     exposition.single("yokedcache_up", Kind::Gauge, "Whether the cache can serve, if only in part: 1, else 0.", serves);
-    let servers = health::servers(&health.details);
-    if servers.is_empty() {
+    let servers = health.details.iter().flat_map(|details| &details.servers);
+    let samples: Vec<_> = servers.map(|server| (server.server.as_str(), u8::from(server.answer.is_ok()))).collect();
+    if samples.is_empty() {
         return;
     }
     exposition.family("yokedcache_server_up", Kind::Gauge, "Whether a server answers: 1, else 0.");
-    for server in servers {
-        let name = server["server"].as_str().unwrap_or_default();
-        let answers = u8::from(health::failure(server).is_none());
+    for (name, answers) in samples {
         exposition.sample("yokedcache_server_up", &[("server", name)], answers);
     }
 }
 
-fn write_fallback(exposition: &mut Exposition, fallback: &FallbackState) {
-    let serves = u8::from(fallback.reason.is_some());
+fn write_fallback(exposition: &mut Exposition, fallback: &FallbackHealth) {
+    let serves = u8::from(fallback.outage.is_some());
     exposition.single("yokedcache_fallback_active", Kind::Gauge, "Whether the fallback serves: 1, else 0.", serves);
     let name = "yokedcache_fallback_answers_total";
     exposition.single(name, Kind::Counter, "Answers that the fallback gave.", fallback.answers);
@@ -120,9 +119,9 @@ fn write_distribution(exposition: &mut Exposition, distribution: &Distribution) 
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
-    use serde_json::json;
 
     use super::*;
+    use crate::backend::health::{Details, ServerAnswer, ServerHealth};
     use crate::config::Config;
     use crate::operation::NewEntry;
 
@@ -187,16 +186,19 @@ mod tests {
 
     #[test]
     fn each_server_is_up_or_not_and_one_is_enough_to_serve() {
-        let (up, down) = (json!({"server": "a:1"}), json!({"server": "b:\"2", "error": "refused"}));
-        let text = |servers: serde_json::Value| {
+        let answer = || Ok(ServerAnswer { ping: Duration::ZERO, statistics: Ok(Vec::new()) });
+        let up = ServerHealth { server: "a:1".to_owned(), answer: answer(), in_ring: None };
+        let down = ServerHealth { server: "b:\"2".to_owned(), answer: Err("refused".to_owned()), in_ring: None };
+        let text = |servers: &[&ServerHealth]| {
+            let servers = servers.iter().map(|server| (*server).clone()).collect();
             let mut exposition = Exposition::new(&[("backend", "b")]);
-            write_health(&mut exposition, &Health::of_servers(json!({ "servers": servers })));
+            write_health(&mut exposition, &Health::of_servers(Details { servers, in_flight: 0, topology: None }));
             exposition.into_text()
         };
-        let degraded = text(json!([up, down]));
+        let degraded = text(&[&up, &down]);
         assert_eq!(value_of(&degraded, "yokedcache_up"), "1");
         assert_eq!(value_of(&degraded, "yokedcache_server_up{backend=\"b\",server=\"a:1\"}"), "1");
         assert_eq!(value_of(&degraded, "yokedcache_server_up{backend=\"b\",server=\"b:\\\"2\"}"), "0");
-        assert_eq!(value_of(&text(json!([down])), "yokedcache_up"), "0");
+        assert_eq!(value_of(&text(&[&down]), "yokedcache_up"), "0");
     }
 }

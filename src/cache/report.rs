@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 
 use super::Cache;
+use crate::backend::health::{Details, FallbackHealth, ServerAnswer, ServerHealth, Statistic};
 use crate::backend::{Counters, Usage};
 use crate::error::{ErrorKind, Result};
 
@@ -29,7 +30,7 @@ impl Cache {
             "decode_errors": counters.decode_errors,
             "reconnects": counters.reconnects,
             "in_flight": self.backend.in_flight(),
-            "fallback": self.backend.fallback().map(|fallback| fallback.report),
+            "fallback": self.backend.fallback().as_ref().map(fallback),
             "latency_us": self.latencies.to_json(),
         }))
     }
@@ -44,9 +45,9 @@ impl Cache {
             "key_prefix": self.key_prefix,
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_ms": millis(self.opened.elapsed()),
-            "ping_us": health.ping.map(|ping| u64::try_from(ping.as_micros()).unwrap_or(u64::MAX)),
-            "fallback": self.backend.fallback().map(|fallback| fallback.report),
-            "details": health.details,
+            "ping_us": health.ping.map(micros),
+            "fallback": self.backend.fallback().as_ref().map(fallback),
+            "details": health.details.as_ref().map(details),
         })
     }
 
@@ -63,6 +64,59 @@ impl Cache {
     pub(super) fn counts_removals(&self) -> bool {
         !self.backend.capabilities().shared
     }
+}
+
+fn details(details: &Details) -> Json {
+    let servers: Vec<Json> = details.servers.iter().map(server).collect();
+    let mut report = json!({ "servers": servers, "in_flight": details.in_flight });
+    if let Some(topology) = details.topology {
+        report["topology"] = json!(topology);
+    }
+    report
+}
+
+fn server(health: &ServerHealth) -> Json {
+    let mut report = match &health.answer {
+        Ok(answer) => answered(answer),
+        Err(reason) => Map::from_iter([("error".to_owned(), json!(reason))]),
+    };
+    report.insert("server".to_owned(), json!(health.server));
+    if let Some(in_ring) = health.in_ring {
+        report.insert("in_ring".to_owned(), json!(in_ring));
+    }
+    Json::Object(report)
+}
+
+fn answered(answer: &ServerAnswer) -> Map<String, Json> {
+    let mut report = Map::from_iter([("ping_us".to_owned(), json!(micros(answer.ping)))]);
+    match &answer.statistics {
+        Ok(statistics) => report.extend(statistics.iter().map(|(name, value)| ((*name).to_owned(), statistic(value)))),
+        Err(reason) => _ = report.insert("untold".to_owned(), json!(reason)),
+    }
+    report
+}
+
+fn statistic(value: &Statistic) -> Json {
+    match value {
+        Statistic::Number(number) => json!(number),
+        Statistic::Text(text) => json!(text),
+    }
+}
+
+fn fallback(health: &FallbackHealth) -> Json {
+    json!({
+        "backend": health.backend,
+        "active": health.outage.is_some(),
+        "circuit": health.circuit.name(),
+        "answers": health.answers,
+        "outages": health.outages,
+        "open_for_ms": health.outage.as_ref().map(|outage| millis(outage.lasted)),
+        "changes_to_replay": health.outage.as_ref().map(|outage| outage.pending),
+    })
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn millis(time: Duration) -> u64 {

@@ -10,14 +10,13 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use futures_util::future::BoxFuture;
-use serde_json::{Value as Json, json};
 use tokio::sync::Mutex;
 
 use super::replay::{Changed, Replay};
-use crate::backend::health::{Health, Status};
+use crate::backend::health::{self, CircuitState, Details, FallbackHealth, Health, Status};
 use crate::backend::{
-    Activity, Backend, Capabilities, CopiedEntry, FallbackState, IfPresent, Imported, Info, KeyFilter, NewEntry,
-    OpFuture, Operation, Outcome, Page, ScanCursor, pending,
+    Activity, Backend, Capabilities, CopiedEntry, IfPresent, Imported, Info, KeyFilter, NewEntry, OpFuture, Operation,
+    Outcome, Page, ScanCursor, pending,
 };
 use crate::entry::TagStamp;
 use crate::error::{Error, ErrorKind, Result};
@@ -199,26 +198,23 @@ impl Circuit {
         }
     }
 
-    fn state(&self) -> FallbackState {
+    fn state(&self) -> FallbackHealth {
         let outage = self.open.load_full();
-        let state = match &outage {
-            None => "closed",
-            Some(outage) if outage.is_probing.load(Relaxed) => "half-open",
-            Some(_) => "open",
-        };
-        let answers = self.answers.load(Relaxed);
-        let reason = outage.as_ref().map(|it| format!("the fallback serves: {}", it.reason));
-        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let report = json!({
-            "backend": self.fallback.name(),
-            "active": outage.is_some(),
-            "circuit": state,
-            "answers": answers,
-            "outages": self.outages.load(Relaxed),
-            "open_for_ms": outage.as_ref().map(|it| millis(it.since.elapsed())),
-            "changes_to_replay": outage.as_ref().map(|it| it.replay.pending()),
-        });
-        FallbackState { reason, answers, report }
+        FallbackHealth {
+            backend: self.fallback.name(),
+            circuit: match &outage {
+                None => CircuitState::Closed,
+                Some(outage) if outage.is_probing.load(Relaxed) => CircuitState::HalfOpen,
+                Some(_) => CircuitState::Open,
+            },
+            answers: self.answers.load(Relaxed),
+            outages: self.outages.load(Relaxed),
+            outage: outage.map(|outage| health::Outage {
+                reason: format!("the fallback serves: {}", outage.reason),
+                lasted: outage.since.elapsed(),
+                pending: outage.replay.pending(),
+            }),
+        }
     }
 }
 
@@ -333,7 +329,7 @@ impl Backend for Fallback {
         Activity { counters, in_flight: primary.in_flight + fallback.in_flight, fallback: Some(self.0.state()) }
     }
 
-    fn details(&self) -> OpFuture<'_, Json> {
+    fn details(&self) -> OpFuture<'_, Option<Details>> {
         self.0.primary.details()
     }
 
@@ -341,7 +337,7 @@ impl Backend for Fallback {
     fn health(&self) -> BoxFuture<'_, Health> {
         Box::pin(async {
             let mut health = self.0.primary.health().await;
-            let reason = self.0.state().reason;
+            let reason = self.0.state().outage.map(|outage| outage.reason);
             let serves = health.status != Status::Unhealthy || self.0.fallback.call(Operation::Ping).await.is_ok();
             if serves && (reason.is_some() || health.status == Status::Unhealthy) {
                 health.status = Status::Degraded;

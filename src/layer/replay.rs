@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::backend::health::Details;
 use futures_util::future::BoxFuture;
-use serde_json::Value as Json;
 
 use super::replay_log::{Names, ReplayLog};
 use crate::backend::health::Health;
@@ -286,7 +286,7 @@ impl Backend for Replay {
         self.serving.activity()
     }
 
-    fn details(&self) -> OpFuture<'_, Json> {
+    fn details(&self) -> OpFuture<'_, Option<Details>> {
         self.serving.details()
     }
 

@@ -115,7 +115,7 @@ fn setting(changed: Changed) -> Setting {
 
 impl Setting {
     fn is_active(&self) -> bool {
-        self.cache.activity().fallback.unwrap().reason.is_some()
+        self.cache.activity().fallback.unwrap().outage.is_some()
     }
 
     fn goes_down(&self) {

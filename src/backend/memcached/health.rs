@@ -3,13 +3,13 @@
 use std::sync::Weak;
 use std::time::Duration;
 
-use serde_json::{Map, Value as Json, json};
 use tokio::time::{sleep, timeout};
 
 use super::clock::Reading;
 use super::fleet::{Fleet, Member};
 use super::guard;
 use super::protocol::{statistics_of, statistics_request};
+use crate::backend::health::{ServerHealth, Statistic, Statistics};
 use crate::backend::remote::RollCall;
 use crate::clock::unix_millis;
 use crate::error::{ErrorKind, Result};
@@ -44,15 +44,15 @@ pub async fn ping(fleet: &Fleet) -> Result<()> {
 }
 
 /// Returns a report of each server.
-pub async fn report(fleet: &Fleet) -> Vec<Json> {
+pub async fn report(fleet: &Fleet) -> Vec<ServerHealth> {
     let (mut call, mut reports) = (RollCall::of(fleet.members.len()), Vec::new());
     for member in &fleet.members {
         let described = async { statistics(fleet, member).await.map(|pairs| described(&pairs)) };
         let mut report = call.ask(member.server.name(), check_reply(fleet, member), described).await;
         if fleet.ejects {
-            report.insert("in_ring".into(), json!(!member.guards.is_away()));
+            report.in_ring = Some(!member.guards.is_away());
         }
-        reports.push(Json::Object(report));
+        reports.push(report);
     }
     reports
 }
@@ -61,16 +61,15 @@ async fn check_reply(fleet: &Fleet, member: &Member) -> Result<()> {
     ask(member, fleet.protocol.ping()).await.map(drop)
 }
 
-fn described(pairs: &[(String, String)]) -> Map<String, Json> {
-    let mut report = Map::new();
-    for (name, value) in pairs {
-        if name == "version" {
-            report.insert("version".into(), json!(value));
-        } else if let Some((_, known)) = NUMBERS.iter().find(|known| known.0 == name) {
-            report.insert((*known).into(), json!(value.parse::<u64>().ok()));
+fn described(pairs: &[(String, String)]) -> Statistics {
+    let statistic = |(name, value): &(String, String)| match name.as_str() {
+        "version" => Some(("version", Statistic::Text(value.clone()))),
+        _ => {
+            let (_, known) = NUMBERS.iter().find(|known| known.0 == name)?;
+            Some((*known, Statistic::number(value)))
         }
-    }
-    report
+    };
+    pairs.iter().filter_map(statistic).collect()
 }
 
 /// Returns the general statistics of a server.

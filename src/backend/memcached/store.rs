@@ -4,8 +4,6 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::Value as Json;
-
 use super::command::{Command, Condition};
 use super::expiry::expiry;
 use super::fleet::Fleet;
@@ -13,6 +11,7 @@ use super::listings::Listings;
 use super::run::{Commands, Received, What, run};
 use super::stamps::{stamp, stamp_names};
 use super::{health, names, sample};
+use crate::backend::health::ServerHealth;
 use crate::backend::remote::{Missing, Outcomes, Part, Sample, Slice, Store, VersionedEntry, Write};
 use crate::backend::{Capabilities, Position};
 use crate::byte_strings::ByteStrings;
@@ -220,7 +219,7 @@ impl Store for MemcachedStore {
         health::ping(&self.fleet).await
     }
 
-    async fn details<'a>(&'a self, _prefix: &'a str) -> Result<Vec<Json>> {
+    async fn details<'a>(&'a self, _prefix: &'a str) -> Result<Vec<ServerHealth>> {
         Ok(health::report(&self.fleet).await)
     }
 

@@ -1,11 +1,10 @@
 //! The health report: a ping of each server, and the fields of INFO.
 
-use serde_json::{Map, Value as Json, json};
-
 use super::resp::{RespReader, RespValue};
 use super::scan::{ask, reply_of};
 use super::topology::Topology;
 use super::{names, refusal};
+use crate::backend::health::{ServerHealth, Statistic, Statistics};
 use crate::backend::remote::RollCall;
 use crate::error::Result;
 use crate::net::Server;
@@ -41,7 +40,7 @@ pub async fn ping(topology: &Topology) -> Result<()> {
 }
 
 /// Returns a report of each server.
-pub async fn report(topology: &Topology, prefix: &str) -> Result<Vec<Json>> {
+pub async fn report(topology: &Topology, prefix: &str) -> Result<Vec<ServerHealth>> {
     let known = topology.primaries().await;
     let mut servers = topology.servers();
     if servers.is_empty() {
@@ -55,7 +54,7 @@ pub async fn report(topology: &Topology, prefix: &str) -> Result<Vec<Json>> {
             check_reply(server).await?;
             if topology.is_cluster() { serves_slots(server, prefix).await } else { Ok(()) }
         };
-        reports.push(Json::Object(call.ask(server.name(), serves, info(server)).await));
+        reports.push(call.ask(server.name(), serves, info(server)).await);
     }
     Ok(reports)
 }
@@ -74,7 +73,7 @@ async fn check_reply(server: &Server) -> Result<()> {
     ask(server, &[b"PING"]).await.map(drop)
 }
 
-async fn info(server: &Server) -> Result<Map<String, Json>> {
+async fn info(server: &Server) -> Result<Statistics> {
     ask(server, &[b"INFO"]).await.map(|reply| described(&reply))
 }
 
@@ -90,15 +89,14 @@ pub async fn evicts_nothing(topology: &Topology) -> Result<bool> {
     Ok(true)
 }
 
-fn described(reply: &[u8]) -> Map<String, Json> {
+fn described(reply: &[u8]) -> Statistics {
     let text = RespReader(reply).next().and_then(RespValue::bytes).unwrap_or_default();
-    let mut report = Map::new();
-    for (name, value) in String::from_utf8_lossy(text).lines().filter_map(|line| line.trim_end().split_once(':')) {
-        if let Some((_, known)) = TEXTS.iter().find(|known| known.0 == name) {
-            report.insert((*known).into(), json!(shown(value.as_bytes(), 200)));
-        } else if let Some((_, known)) = NUMBERS.iter().find(|known| known.0 == name) {
-            report.insert((*known).into(), json!(value.parse::<u64>().ok()));
-        }
-    }
-    report
+    let text = String::from_utf8_lossy(text);
+    text.lines().filter_map(|line| line.trim_end().split_once(':')).filter_map(statistic).collect()
+}
+
+fn statistic((name, value): (&str, &str)) -> Option<(&'static str, Statistic)> {
+    let known = |names: &[(&str, &'static str)]| names.iter().find(|known| known.0 == name).map(|known| known.1);
+    let text = known(&TEXTS).map(|known| (known, Statistic::Text(shown(value.as_bytes(), 200))));
+    text.or_else(|| known(&NUMBERS).map(|known| (known, Statistic::number(value))))
 }

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::Value as Json;
 use tokio::runtime::Handle;
 
 use super::commands::{Commands, Kind};
@@ -14,6 +13,7 @@ use super::resp::{RespReader, RespValue};
 use super::run::{Policy, Received, run, unexpected};
 use super::topology::Topology;
 use super::{health, names, refusal, scan, walk};
+use crate::backend::health::ServerHealth;
 use crate::backend::remote::{
     Indexed, Lasting, Missing, Outcomes, Part, Removal, Sample, Slice, Store, VersionedEntry, Write, first_lifetime,
 };
@@ -380,7 +380,7 @@ impl Store for RedisStore {
         health::ping(&self.route).await
     }
 
-    async fn details<'a>(&'a self, prefix: &'a str) -> Result<Vec<Json>> {
+    async fn details<'a>(&'a self, prefix: &'a str) -> Result<Vec<ServerHealth>> {
         health::report(&self.route, prefix).await
     }
 

@@ -24,7 +24,6 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use futures_util::TryFutureExt;
-use serde_json::{Value as Json, json};
 
 use self::counting::Counting;
 pub use self::executor::Outcomes;
@@ -34,6 +33,7 @@ pub use self::roll_call::RollCall;
 pub use self::size::{SAMPLE, Sample};
 pub use self::slice::Slice;
 pub use self::store::{Indexed, Lasting, Missing, Part, Removal, Store, VersionedEntry, Write};
+use super::health::Details;
 use super::pattern::remove_matching;
 use super::{
     Activity, Backend, CopiedEntry, IfPresent, Imported, Info, KeyFilter, NewEntry, OpFuture, Operation, Outcome, Page,
@@ -207,14 +207,10 @@ impl<S: Store> Backend for Remote<S> {
         Activity { counters, in_flight: self.store.in_flight(), fallback: None }
     }
 
-    fn details(&self) -> OpFuture<'_, Json> {
+    fn details(&self) -> OpFuture<'_, Option<Details>> {
         self.call(async move {
             let servers = self.store.details(&self.prefix).await?;
-            let mut details = json!({ "servers": servers, "in_flight": self.store.in_flight() });
-            if let Some(topology) = self.store.topology() {
-                details["topology"] = json!(topology);
-            }
-            Ok(details)
+            Ok(Some(Details { servers, in_flight: self.store.in_flight(), topology: self.store.topology() }))
         })
     }
 

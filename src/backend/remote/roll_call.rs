@@ -1,9 +1,8 @@
 //! Asking the servers of a store, one after another, how they are.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use serde_json::{Map, Value as Json, json};
-
+use crate::backend::health::{ServerAnswer, ServerHealth, Statistics};
 use crate::caller;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -19,31 +18,34 @@ impl RollCall {
         Self { left: u32::try_from(servers).unwrap_or(u32::MAX) }
     }
 
-    /// The part of one server: that it does not answer, or how soon it did and what it told. One that answers and may
-    /// not tell is well all the same.
+    /// Returns the health of one server. One that answers and may not report its statistics is well all the same.
     pub async fn ask(
         &mut self,
         server: &str,
         ping: impl Future<Output = Result<()>>,
-        told: impl Future<Output = Result<Map<String, Json>>>,
-    ) -> Map<String, Json> {
-        let answered = self.answer(server, ping, told).await;
+        told: impl Future<Output = Result<Statistics>>,
+    ) -> ServerHealth {
+        let answer = self.answer(server, ping, told).await;
         self.left = self.left.saturating_sub(1);
-        part(server, answered)
+        ServerHealth {
+            server: server.to_owned(),
+            answer: answer.map_err(|error| naming(server, &error)),
+            in_ring: None,
+        }
     }
 
     async fn answer(
         &self,
         server: &str,
         ping: impl Future<Output = Result<()>>,
-        told: impl Future<Output = Result<Map<String, Json>>>,
-    ) -> Answered {
+        told: impl Future<Output = Result<Statistics>>,
+    ) -> Result<ServerAnswer> {
         let asked = Instant::now();
         self.in_time(server, ping).await?;
-        let took = asked.elapsed();
+        let ping = asked.elapsed();
         match self.in_time(server, told).await {
             Err(error) if is_gone(&error) => Err(error),
-            told => Ok((took, told)),
+            told => Ok(ServerAnswer { ping, statistics: told.map_err(|error| naming(server, &error)) }),
         }
     }
 
@@ -55,24 +57,6 @@ impl RollCall {
         let answer = caller::Until::new(now + share, asking).await;
         answer.unwrap_or_else(|| Err(Error::new(ErrorKind::Timeout, format!("{server}: no answer within {share:?}"))))
     }
-}
-
-/// How soon it answered, and what it told then.
-type Answered = Result<(Duration, Result<Map<String, Json>>)>;
-
-fn part(server: &str, answered: Answered) -> Map<String, Json> {
-    let mut part = Map::from_iter([("server".to_owned(), json!(server))]);
-    match answered {
-        Err(error) => _ = part.insert("error".into(), json!(naming(server, &error))),
-        Ok((ping, told)) => {
-            part.insert("ping_us".into(), json!(u64::try_from(ping.as_micros()).unwrap_or(u64::MAX)));
-            match told {
-                Ok(told) => part.extend(told),
-                Err(error) => _ = part.insert("untold".into(), json!(naming(server, &error))),
-            }
-        }
-    }
-    part
 }
 
 /// Whether it went away just after it had answered.
@@ -93,8 +77,9 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
+    use crate::backend::health::Statistic;
 
-    fn ask(ping: Result<()>, told: Result<Map<String, Json>>) -> Map<String, Json> {
+    fn ask(ping: Result<()>, told: Result<Statistics>) -> ServerHealth {
         RollCall::of(1).ask("a:1", ready(ping), ready(told)).now_or_never().unwrap()
     }
 
@@ -104,18 +89,17 @@ mod tests {
 
     #[test]
     fn one_that_does_not_answer_has_an_error_that_names_it() {
-        let part = ask(Err(refused()), Ok(Map::new()));
-        assert_eq!(Json::from(part), json!({"server": "a:1", "error": "a:1: no permission"}));
+        let health = ask(Err(refused()), Ok(Vec::new()));
+        assert_eq!((health.server.as_str(), health.answer), ("a:1", Err("a:1: no permission".to_owned())));
     }
 
     #[test]
     fn one_that_answers_and_may_not_tell_has_no_error() {
-        let part = ask(Ok(()), Err(refused()));
-        assert!(part.get("error").is_none() && part["ping_us"].is_u64());
-        assert_eq!(part["untold"], "a:1: no permission");
+        let answer = ask(Ok(()), Err(refused())).answer.unwrap();
+        assert_eq!(answer.statistics, Err("a:1: no permission".to_owned()));
         let gone = ask(Ok(()), Err(Error::new(ErrorKind::Timeout, "no answer")));
-        assert_eq!(Json::from(gone), json!({"server": "a:1", "error": "a:1: no answer"}));
-        let told = Map::from_iter([("version".to_owned(), json!("7"))]);
-        assert_eq!(ask(Ok(()), Ok(told))["version"], "7");
+        assert_eq!(gone.answer, Err("a:1: no answer".to_owned()));
+        let told = vec![("version", Statistic::Text("7".to_owned()))];
+        assert_eq!(ask(Ok(()), Ok(told.clone())).answer.unwrap().statistics, Ok(told));
     }
 }

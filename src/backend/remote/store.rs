@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value as Json;
 use tokio::runtime::Handle;
 
 use super::{Outcomes, Sample, Slice};
+use crate::backend::health::ServerHealth;
 use crate::backend::{Capabilities, Position};
 use crate::byte_strings::ByteStrings;
 use crate::entry::{self, DecodeError, Entry};
@@ -246,8 +246,8 @@ pub trait Store: Send + Sync + 'static {
     fn sample<'a>(&'a self, prefix: &'a str) -> impl Future<Output = Result<Vec<Sample>>> + Send;
     /// Whether every server answers.
     fn ping(&self) -> impl Future<Output = Result<()>> + Send;
-    /// What each server tells of itself; see `RollCall`.
-    fn details<'a>(&'a self, prefix: &'a str) -> impl Future<Output = Result<Vec<Json>>> + Send;
+    /// Returns the health of each server; see `RollCall`.
+    fn details<'a>(&'a self, prefix: &'a str) -> impl Future<Output = Result<Vec<ServerHealth>>> + Send;
     /// Requests under way.
     fn in_flight(&self) -> u64;
     /// Connections made again.
