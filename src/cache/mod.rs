@@ -12,6 +12,7 @@ mod running;
 pub use self::handle::{CacheGuard, CacheHandle};
 pub use self::listing::{Cursor, SearchOptions};
 pub use self::migrate::{OnProgress, Progress};
+pub use self::report::HealthReport;
 pub use self::request::Request;
 
 use std::convert::identity;

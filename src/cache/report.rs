@@ -5,9 +5,50 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json, json};
 
 use super::Cache;
-use crate::backend::health::{Details, FallbackHealth, ServerAnswer, ServerHealth, Statistic};
+use crate::backend::health::{Details, FallbackHealth, Health, ServerAnswer, ServerHealth, Statistic};
 use crate::backend::{Counters, Usage};
 use crate::error::{ErrorKind, Result};
+
+/// The health of a cache.
+pub struct HealthReport {
+    /// The health of its backend.
+    pub health: Health,
+    /// The name of its backend.
+    pub backend: &'static str,
+    /// The prefix of its stored names.
+    pub key_prefix: String,
+    /// The time since it was opened.
+    pub uptime: Duration,
+    /// The health of its fallback, if it has one.
+    pub fallback: Option<FallbackHealth>,
+}
+
+impl HealthReport {
+    /// Returns the servers of the backend; none if it has none.
+    pub fn servers(&self) -> &[ServerHealth] {
+        self.health.details.as_ref().map_or(&[], |details| &details.servers)
+    }
+
+    /// Returns the report as JSON.
+    pub fn to_json(&self) -> Json {
+        json!({
+            "status": self.health.status.name(),
+            "reasons": self.health.reasons,
+            "backend": self.backend,
+            "key_prefix": self.key_prefix,
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptime_ms": millis(self.uptime),
+            "ping_us": self.health.ping.map(micros),
+            "fallback": self.fallback.as_ref().map(fallback),
+            "details": self.health.details.as_ref().map(details),
+        })
+    }
+
+    /// Returns the servers as JSON.
+    pub fn servers_to_json(&self) -> Vec<Json> {
+        self.servers().iter().map(server).collect()
+    }
+}
 
 impl Cache {
     /// Counters since it was opened, what it holds, and latencies of a sample of the calls.
@@ -35,20 +76,20 @@ impl Cache {
         }))
     }
 
-    /// Whether it can serve, and why not. Touches no counter.
+    /// Returns its health. Touches no counter.
+    pub async fn health_report(&self) -> HealthReport {
+        HealthReport {
+            health: self.backend.health().await,
+            backend: self.backend.name(),
+            key_prefix: self.key_prefix.clone(),
+            uptime: self.opened.elapsed(),
+            fallback: self.backend.fallback(),
+        }
+    }
+
+    /// Returns its health as JSON.
     pub async fn health(&self) -> Json {
-        let health = self.backend.health().await;
-        json!({
-            "status": health.status.name(),
-            "reasons": health.reasons,
-            "backend": self.backend.name(),
-            "key_prefix": self.key_prefix,
-            "version": env!("CARGO_PKG_VERSION"),
-            "uptime_ms": millis(self.opened.elapsed()),
-            "ping_us": health.ping.map(micros),
-            "fallback": self.backend.fallback().as_ref().map(fallback),
-            "details": health.details.as_ref().map(details),
-        })
+        self.health_report().await.to_json()
     }
 
     /// What it holds, where that can be known now: all else can be told also while a server is down.

@@ -1,8 +1,10 @@
 //! How the servers are: ping, health.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
+use yokedcache::backend::health::Status;
+use yokedcache::cache::HealthReport;
 use yokedcache::operation::Operation;
 use yokedcache::wait::{answer, wait};
 
@@ -15,8 +17,9 @@ use crate::session::Session;
 pub fn ping(session: &mut Session) -> Result<Exit> {
     let asked = Instant::now();
     answer(session.cache.call(Operation::Ping))?;
-    let micros = u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX);
-    session.output.say(|| format!("answered in {}", time(micros)), || json!({ "ping_us": micros }))?;
+    let took = asked.elapsed();
+    let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    session.output.say(|| format!("answered in {}", time(took)), || json!({ "ping_us": micros }))?;
     Ok(Exit::Done)
 }
 
@@ -24,24 +27,24 @@ pub fn ping(session: &mut Session) -> Result<Exit> {
 pub fn health(session: &mut Session) -> Result<Exit> {
     // The report says itself what is wrong, and its ping is one, not a connection made first.
     let _ = answer(session.cache.ready());
-    let report = wait(session.cache.health());
-    let healthy = report["status"] == "healthy";
-    session.output.say(|| written(&report), || report.clone())?;
-    Ok(Exit::answer(healthy))
+    let report = wait(session.cache.health_report());
+    session.output.say(|| written(&report), || report.to_json())?;
+    Ok(Exit::answer(report.health.status == Status::Healthy))
 }
 
-fn written(report: &Json) -> String {
+fn written(report: &HealthReport) -> String {
+    let health = &report.health;
     let mut lines = vec![
-        line("status", &report["status"]),
-        line("backend", &report["backend"]),
-        line("key_prefix", &report["key_prefix"]),
-        line("version", &report["version"]),
+        line("status", &health.status.name().into()),
+        line("backend", &report.backend.into()),
+        line("key_prefix", &report.key_prefix.as_str().into()),
+        line("version", &env!("CARGO_PKG_VERSION").into()),
     ];
-    if report["status"] == "healthy" {
-        lines.push(line("ping", &time(report["ping_us"].as_u64().unwrap_or_default()).into()));
+    if health.status == Status::Healthy {
+        lines.push(line("ping", &time(health.ping.unwrap_or_default()).into()));
     }
-    lines.extend(array(&report["reasons"]).iter().map(|reason| line("reason", reason)));
-    lines.extend(array(&report["details"]["servers"]).iter().flat_map(server));
+    lines.extend(health.reasons.iter().map(|reason| line("reason", &reason.as_str().into())));
+    lines.extend(report.servers_to_json().iter().flat_map(server));
     lines.join("\n")
 }
 
@@ -58,12 +61,6 @@ pub fn line(name: &str, value: &Json) -> String {
     format!("{name:<24} {}", bytes::shown(text.as_bytes()))
 }
 
-/// The items of a list.
-pub fn array(value: &Json) -> &[Json] {
-    value.as_array().map_or(&[], Vec::as_slice)
-}
-
-#[allow(clippy::cast_precision_loss)]
-fn time(micros: u64) -> String {
-    format!("{:.2} ms", micros as f64 / 1000.0)
+fn time(time: Duration) -> String {
+    format!("{:.2} ms", time.as_secs_f64() * 1000.0)
 }

@@ -6,10 +6,13 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value as Json, json};
+use yokedcache::backend::Usage;
+use yokedcache::backend::health::{ServerHealth, Statistic};
+use yokedcache::cache::HealthReport;
 use yokedcache::error::ErrorKind;
 use yokedcache::wait::wait;
 
-use super::health::{array, line, server};
+use super::health::{line, server};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::output::remark;
@@ -23,67 +26,90 @@ pub fn stats(session: &mut Session, every: Option<Duration>) -> Result<Exit> {
     match every {
         Some(every) => watch(session, every),
         None => {
-            let report = look(session)?;
-            session.output.say(|| written(&report), || report.clone())?;
+            let look = Look::take(session)?;
+            session.output.say(|| written(&look), || look.to_json())?;
             Ok(Exit::Done)
         }
     }
 }
 
-fn look(session: &Session) -> Result<Json> {
-    let usage = match wait(session.cache.usage()) {
-        Ok(usage) => Some(usage),
-        Err(error) if error.kind() == ErrorKind::Unsupported => None,
-        Err(error) => return Err(error.into()),
-    };
-    let health = wait(session.cache.health());
-    Ok(json!({
-        "backend": health["backend"],
-        "key_prefix": health["key_prefix"],
-        "keys": usage.map(|usage| usage.keys),
-        "bytes": usage.map(|usage| usage.bytes),
-        "size_estimated": usage.map(|usage| usage.estimated),
-        "servers": array(&health["details"]["servers"]),
-    }))
+/// The usage of a cache and the health of its servers at one time.
+struct Look {
+    at: Instant,
+    usage: Option<Usage>,
+    health: HealthReport,
 }
 
-fn written(report: &Json) -> String {
-    let mut lines: Vec<String> = ["backend", "key_prefix"].iter().map(|name| line(name, &report[name])).collect();
-    lines.extend(["keys", "bytes"].iter().map(|name| line(name, &size(report, name).into())));
-    lines.extend(array(&report["servers"]).iter().flat_map(server));
-    lines.join("\n")
-}
-
-/// A number that may be an estimate, or that nobody knows.
-fn size(report: &Json, name: &str) -> String {
-    match (report[name].as_u64(), report["size_estimated"] == true) {
-        (Some(number), false) => number.to_string(),
-        (Some(number), true) => format!("~{number}"),
-        (None, _) => "unknown".to_owned(),
+impl Look {
+    fn take(session: &Session) -> Result<Self> {
+        let at = Instant::now();
+        let usage = match wait(session.cache.usage()) {
+            Ok(usage) => Some(usage),
+            Err(error) if error.kind() == ErrorKind::Unsupported => None,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Self { at, usage, health: wait(session.cache.health_report()) })
     }
+
+    fn to_json(&self) -> Json {
+        json!({
+            "backend": self.health.backend,
+            "key_prefix": self.health.key_prefix,
+            "keys": self.usage.map(|usage| usage.keys),
+            "bytes": self.usage.map(|usage| usage.bytes),
+            "size_estimated": self.usage.map(|usage| usage.estimated),
+            "servers": self.health.servers_to_json(),
+        })
+    }
+
+    /// Returns the keys and the bytes as people read them: an estimate has a `~`.
+    fn sizes(&self) -> [String; 2] {
+        let Some(usage) = self.usage else { return ["unknown".to_owned(), "unknown".to_owned()] };
+        let sign = if usage.estimated { "~" } else { "" };
+        [usage.keys, usage.bytes].map(|number| format!("{sign}{number}"))
+    }
+
+    /// Returns the sum of a statistic over all servers; `None` if one of them does not report it.
+    fn total(&self, name: &str) -> Option<i64> {
+        let servers = self.health.servers();
+        let sum: Option<i64> = servers.iter().map(|server| number(server, name)).sum();
+        sum.filter(|_| !servers.is_empty())
+    }
+}
+
+fn number(server: &ServerHealth, name: &str) -> Option<i64> {
+    let statistics = server.answer.as_ref().ok()?.statistics.as_ref().ok()?;
+    match statistics.iter().find(|(known, _)| *known == name)? {
+        (_, Statistic::Number(number)) => i64::try_from((*number)?).ok(),
+        (_, Statistic::Text(_)) => None,
+    }
+}
+
+fn written(look: &Look) -> String {
+    let [keys, bytes] = look.sizes();
+    let fields = [
+        ("backend", look.health.backend),
+        ("key_prefix", look.health.key_prefix.as_str()),
+        ("keys", keys.as_str()),
+        ("bytes", bytes.as_str()),
+    ];
+    let lines = fields.into_iter().map(|(name, value)| line(name, &value.into()));
+    lines.chain(look.health.servers_to_json().iter().flat_map(server)).collect::<Vec<_>>().join("\n")
 }
 
 // ---- Again and again ----
 
-/// A look, and when it was.
-struct Look {
-    at: Instant,
-    report: Json,
-}
-
 fn watch(session: &mut Session, every: Duration) -> Result<Exit> {
-    let mut before = Look { at: Instant::now(), report: look(session)? };
+    let mut before = Look::take(session)?;
     if !session.output.is_json() {
         session.output.say(heading, || Json::Null)?;
     }
-    tell(session, &before.report, &Map::new())?;
+    tell(session, &before, &Map::new())?;
     loop {
         sleep(every.saturating_sub(before.at.elapsed()));
-        let at = Instant::now();
-        match look(session) {
-            Ok(report) => {
-                let now = Look { at, report };
-                tell(session, &now.report, &rates(&before, &now))?;
+        match Look::take(session) {
+            Ok(now) => {
+                tell(session, &now, &rates(&before, &now))?;
                 before = now;
             }
             Err(failure) => go_on_after(session, failure, every)?,
@@ -106,13 +132,13 @@ fn go_on_after(session: &Session, failure: Failure, every: Duration) -> Result<(
     }
 }
 
-fn tell(session: &mut Session, report: &Json, rates: &Map<String, Json>) -> Result<()> {
+fn tell(session: &mut Session, look: &Look, rates: &Map<String, Json>) -> Result<()> {
     let with_rates = || {
-        let mut report = report.clone();
+        let mut report = look.to_json();
         report["rates"] = rates.clone().into();
         report
     };
-    session.output.say(|| row(report, rates), with_rates)?;
+    session.output.say(|| row(look, rates), with_rates)?;
     session.output.flush()
 }
 
@@ -122,23 +148,22 @@ fn heading() -> String {
     aligned(columns.chain(counters))
 }
 
-fn row(report: &Json, rates: &Map<String, Json>) -> String {
+fn row(look: &Look, rates: &Map<String, Json>) -> String {
     let rate =
         |name: &str| rates.get(name).and_then(Json::as_f64).map_or_else(|| "-".to_owned(), |rate| format!("{rate:.1}"));
-    let sizes = ["keys", "bytes"].iter().map(|name| size(report, name));
-    aligned(sizes.chain(std::iter::once("keys").chain(COUNTERS).map(rate)))
+    aligned(look.sizes().into_iter().chain(std::iter::once("keys").chain(COUNTERS).map(rate)))
 }
 
 fn aligned(cells: impl Iterator<Item = String>) -> String {
     cells.map(|cell| format!("{cell:>13}")).collect()
 }
 
-/// How much a second each number changed, where it is known at both ends and did not start anew.
+/// Returns the change of each number a second, if it is known at both ends and was not reset in between.
 fn rates(before: &Look, now: &Look) -> Map<String, Json> {
     let seconds = now.at.duration_since(before.at).as_secs_f64();
-    let keys = [&before.report, &now.report].map(|report| report["keys"].as_i64());
+    let keys = [before, now].map(|look| look.usage.and_then(|usage| i64::try_from(usage.keys).ok()));
     let counters = COUNTERS.iter().map(|name| {
-        let [before, now] = [before, now].map(|look| total(&look.report, name));
+        let [before, now] = [before, now].map(|look| look.total(name));
         (*name, before.zip(now).map(|(before, now)| now - before).filter(|change| *change >= 0))
     });
     let keys = ("keys", keys[0].zip(keys[1]).map(|(before, now)| now - before));
@@ -151,11 +176,4 @@ fn rates(before: &Look, now: &Look) -> Map<String, Json> {
 #[allow(clippy::cast_precision_loss)]
 fn rate(change: i64, seconds: f64) -> Json {
     json!((change as f64 / seconds * 10.0).round() / 10.0)
-}
-
-/// The sum over all servers; `None` where one does not tell.
-fn total(report: &Json, name: &str) -> Option<i64> {
-    let servers = array(&report["servers"]);
-    let sum: Option<i64> = servers.iter().map(|server| server[name].as_i64()).sum();
-    sum.filter(|_| !servers.is_empty())
 }
