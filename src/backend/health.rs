@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{OpFuture, Outcome};
 use crate::error::Error;
 
-/// Whether a backend can serve.
+/// The ability of a backend to serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
     /// All is well.
@@ -30,7 +30,7 @@ impl Status {
 /// The health of a backend.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Health {
-    /// Whether it can serve.
+    /// Its ability to serve.
     pub status: Status,
     /// The reasons why it is not healthy.
     pub reasons: Vec<String>,

@@ -1,4 +1,4 @@
-//! What a cache tells Prometheus.
+//! The metrics of a cache, in the text format of Prometheus.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::exposition::{Exposition, Kind};
 use crate::latency::{BOUNDS, Distribution, SAMPLE};
 
-/// What each operation of the histogram is.
+/// The histogram of the durations of operations.
 const DURATION: &str = "yokedcache_operation_duration_seconds";
 
 impl Cache {

@@ -1,4 +1,4 @@
-//! What a cache tells of itself, as JSON: statistics and health.
+//! The statistics and the health of a cache. JSON is written here alone.
 
 use std::time::Duration;
 
@@ -92,7 +92,7 @@ impl Cache {
         self.health_report().await.to_json()
     }
 
-    /// What it holds, where that can be known now: all else can be told also while a server is down.
+    /// Returns its usage, or `None` while a server is down: the other statistics do not need one.
     async fn known_usage(&self) -> Result<Option<Usage>> {
         match self.usage().await {
             Ok(usage) => Ok(Some(usage)),
@@ -101,7 +101,7 @@ impl Cache {
         }
     }
 
-    /// Whether what goes to make room, and what expires, is counted: a store that others share does not tell whose it was.
+    /// Returns true if evictions and expirations are counted: a shared store does not report whose entries they were.
     pub(super) fn counts_removals(&self) -> bool {
         !self.backend.capabilities().shared
     }

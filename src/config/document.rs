@@ -41,7 +41,7 @@ pub(super) struct Field {
 /// The place of a field.
 #[derive(Clone, Copy)]
 pub(super) enum Place {
-    /// Where its name starts, from 1.
+    /// The start of its name, from 1.
     Document { line: u64, column: u64 },
     /// After the `?` of a URL.
     Parameter,

@@ -144,7 +144,7 @@ pub enum OnRestart {
 pub struct MemcachedConfig {
     /// In the order given, which `Modula` counts by; never empty, no server twice.
     pub servers: Vec<MemcachedServer>,
-    /// How keys are distributed among servers.
+    /// The distribution of keys among servers.
     pub distribution: Distribution,
     /// The hash of a key that chooses its server.
     pub hash: KeyHash,
@@ -165,7 +165,7 @@ pub struct MemcachedConfig {
 /// One Memcached server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemcachedServer {
-    /// Where it listens.
+    /// The address at which it listens.
     pub address: Address,
     /// Its share of the keys relative to the other servers, from 1; all are 1 unless the distribution is
     /// `KetamaWeighted`.

@@ -1,4 +1,4 @@
-//! The health report: a ping of each server, and the fields of INFO.
+//! The health of Redis servers, and their statistics from INFO.
 
 use super::resp::{RespReader, RespValue};
 use super::scan::{ask, reply_of};

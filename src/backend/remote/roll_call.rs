@@ -59,7 +59,7 @@ impl RollCall {
     }
 }
 
-/// Whether it went away just after it had answered.
+/// Returns true if a server went away just after its answer.
 fn is_gone(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Connect | ErrorKind::Timeout)
 }

@@ -1,4 +1,4 @@
-//! How the servers are: ping, health.
+//! The commands `ping` and `health`.
 
 use std::time::{Duration, Instant};
 

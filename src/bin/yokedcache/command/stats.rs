@@ -1,4 +1,4 @@
-//! What a cache holds and what its servers count, once or again and again.
+//! The command `stats`: usage of a cache and counters of its servers, once or repeatedly.
 //!
 //! Hits and latencies of `yc_stats` are those of the process that asks: of this tool they would say nothing.
 
@@ -18,7 +18,7 @@ use crate::failure::{Failure, Result};
 use crate::output::remark;
 use crate::session::Session;
 
-/// What servers count: the name in a server's report, and in a rate's column.
+/// Counters of servers: their names in a server's report and in the columns of rates.
 const COUNTERS: [&str; 4] = ["hits", "misses", "evicted_keys", "expired_keys"];
 
 /// Tells once, or until interrupted.
