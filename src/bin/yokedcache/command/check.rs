@@ -51,15 +51,6 @@ fn described(config: &Config) -> Json {
     told
 }
 
-/// What a configuration calls its backend.
-pub fn backend(backend: &BackendConfig) -> &'static str {
-    match backend {
-        BackendConfig::Memory(_) => "memory",
-        BackendConfig::Redis(_) => "redis",
-        BackendConfig::Memcached(_) => "memcached",
-    }
-}
-
 /// Where the servers are that are named; none for memory.
 pub fn servers(backend: &BackendConfig) -> Vec<String> {
     match backend {

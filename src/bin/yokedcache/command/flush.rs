@@ -51,5 +51,5 @@ fn count(session: &Session) -> Result<String> {
 
 fn place(session: &Session) -> String {
     let servers = servers(&session.config.backend);
-    format!("{} {}", super::check::backend(&session.config.backend), servers.join(", ")).trim_end().to_owned()
+    format!("{} {}", session.config.backend.name().text(), servers.join(", ")).trim_end().to_owned()
 }
