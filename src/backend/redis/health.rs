@@ -1,7 +1,7 @@
 //! The health of Redis servers, and their statistics from INFO.
 
+use super::ask::{ask, reply_of};
 use super::resp::{RespReader, RespValue};
-use super::scan::{ask, reply_of};
 use super::topology::Topology;
 use super::{names, refusal};
 use crate::backend::health::{ServerHealth, Statistic, Statistics};

@@ -1,5 +1,6 @@
 //! The Redis backend: one server, a primary that sentinels know, or a cluster.
 
+mod ask;
 mod commands;
 mod confirm;
 mod handshake;

@@ -15,7 +15,7 @@ use super::names;
 use super::record::{Record, Snapshot};
 use super::refusal::{self, Refusal};
 use super::resp::{RespReader, RespValue, command};
-use super::store::{REPLACED_LASTS, parse, random};
+use super::store::random;
 use crate::config::OnRestart;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Handshake, Identity, protocol_error};
@@ -29,6 +29,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const BEGINNING: Duration = Duration::from_secs(10);
 /// The number of names that a marker may have: in a cluster one of them almost certainly belongs to the node.
 const MARKERS: usize = 256;
+
+/// The time to live of a tag version that replaces another, in milliseconds. One hour: storing an entry with it
+/// prolongs it.
+pub const REPLACED_LASTS: &[u8] = b"3600000";
 
 /// The removals of a process, and the prefix on which they are replayed.
 #[derive(Clone)]
@@ -213,6 +217,11 @@ async fn scan(connection: &Handshake<'_>, cursor: u64, glob: &[u8]) -> Result<(V
     let next = elements.next().and_then(RespValue::bytes).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
     let next = next.ok_or_else(|| protocol_error(server, "no answer to SCAN"))?;
     Ok((elements.skip(1).filter_map(RespValue::bytes).map(<[u8]>::to_vec).collect(), next))
+}
+
+/// Reads a version of a tag.
+pub fn parse(stamp: &[u8]) -> Option<u64> {
+    std::str::from_utf8(stamp).ok()?.parse().ok()
 }
 
 #[cold]

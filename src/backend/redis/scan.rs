@@ -1,89 +1,22 @@
-//! Asking one server, SCAN among other things, and estimating what a prefix holds.
+//! A sample of the entries of a prefix, to estimate their number and size.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
+use super::ask::{ask, scan};
 use super::commands::Kind;
 use super::names;
-use super::resp::{RespReader, RespValue, command};
+use super::resp::{RespReader, RespValue};
 use super::store::RedisStore;
-use crate::backend::remote::{SAMPLE, Sample};
+use crate::backend::remote::{Pairing, SAMPLE, Sample};
 use crate::backoff::Backoff;
 use crate::byte_strings::ByteStrings;
-use crate::caller;
-use crate::error::{Error, ErrorKind, Result};
-use crate::net::{RawReplies, Server, protocol_error};
+use crate::error::Result;
+use crate::net::Server;
 
-/// How many names SCAN looks at in one call: 1000 is four times faster than its default of 10, and holds the server up
-/// for less than a millisecond.
-pub const COUNT: &[u8] = b"1000";
 /// The most pages an estimate looks at on each server.
 const SAMPLED_PAGES: usize = 10;
-/// The time within which a request to one server is retried if no call sets a deadline.
-const PATIENCE: Duration = Duration::from_secs(1);
 /// The most counts of all entries that are made while slots move.
 const COUNTS: u32 = 3;
-
-async fn scan(server: &Server, cursor: u64, glob: &[u8], process: Option<u64>) -> Result<(ByteStrings, u64, u64)> {
-    let mut request = Vec::new();
-    command(&mut request, &[b"SCAN", cursor.to_string().as_bytes(), b"MATCH", glob, b"COUNT", COUNT]);
-    let replies = replies_of(server, &request, 1, process).await?;
-    let (listed, next) = names_of(server, RespReader(&replies.bytes))?;
-    Ok((listed, next, replies.connection.identity().process))
-}
-
-/// The names in a reply to SCAN, and the next cursor.
-pub fn names_of(server: &Server, mut reply: RespReader<'_>) -> Result<(ByteStrings, u64)> {
-    if let Some(RespValue::Error(text)) = reply.next() {
-        return Err(super::refusal::error(server.name(), text));
-    }
-    let cursor = reply.next().and_then(RespValue::bytes).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
-    let cursor = cursor.ok_or_else(|| protocol_error(server.name(), "no answer to SCAN"))?;
-    let mut listed = ByteStrings::default();
-    reply.skip(1).filter_map(RespValue::bytes).for_each(|name| listed.push(name));
-    Ok((listed, cursor))
-}
-
-/// The reply of one server to one command; an error in its place is one.
-pub async fn ask(server: &Server, parts: &[&[u8]]) -> Result<Vec<u8>> {
-    accepted(server, reply_of(server, parts).await?)
-}
-
-/// The reply of one server to one command, whatever it is.
-pub async fn reply_of(server: &Server, parts: &[&[u8]]) -> Result<Vec<u8>> {
-    let mut request = Vec::new();
-    command(&mut request, parts);
-    replies_of(server, &request, 1, None).await.map(|replies| replies.bytes)
-}
-
-/// The replies of one server to commands that may be sent again; of this process while it is connected.
-pub async fn replies_of(server: &Server, request: &[u8], replies: u32, process: Option<u64>) -> Result<RawReplies> {
-    let mut backoff = Backoff::until(caller::call_deadline().unwrap_or_else(|| Instant::now() + PATIENCE));
-    loop {
-        server.connected().await?;
-        let sent = match process {
-            Some(process) => server.send_to(process, request, replies),
-            None => server.send(request, replies),
-        };
-        let answered = match sent {
-            Some(Ok(answer)) => answer.await,
-            Some(Err(error)) => Err(error),
-            None => Err(Error::new(ErrorKind::Connect, format!("{}: the connection was lost", server.name()))),
-        };
-        match answered {
-            Ok(replies) => return Ok(replies),
-            Err(error) if error.kind() == ErrorKind::Busy || !backoff.pause().await => return Err(error),
-            Err(_) => {}
-        }
-    }
-}
-
-fn accepted(server: &Server, reply: Vec<u8>) -> Result<Vec<u8>> {
-    match RespReader(&reply).next() {
-        Some(RespValue::Error(text)) => Err(super::refusal::error(server.name(), text)),
-        _ => Ok(reply),
-    }
-}
 
 /// Samples names of entries on each primary: all of them if the server has only a few thousand names. A listing while
 /// slots move may be incomplete.

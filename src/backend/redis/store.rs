@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use super::commands::{Commands, Kind};
 use super::lasting::KnownWay;
 use super::record::Record;
+use super::replay::{REPLACED_LASTS, parse};
 use super::resp::{RespReader, RespValue};
 use super::run::{Policy, Received, run, unexpected};
 use super::topology::Topology;
@@ -27,9 +28,6 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// The most names one MGET has: one command must not hold the server up.
 const MGET: usize = 1000;
-/// The time to live of a tag version that replaces another, in milliseconds. One hour: storing an entry with it
-/// prolongs it.
-pub(super) const REPLACED_LASTS: &[u8] = b"3600000";
 
 /// The most attempts at a removal during which a server is replaced: it may be lost before it is noted for a replay.
 const REPEATS: usize = 8;
@@ -510,10 +508,6 @@ fn not_empty(bytes: Option<Slice>) -> Option<Slice> {
 /// At least one: a TTL of nothing would be refused.
 pub(super) fn millis(ttl: Duration) -> String {
     ttl.as_millis().max(1).to_string()
-}
-
-pub(super) fn parse(stamp: &[u8]) -> Option<u64> {
-    std::str::from_utf8(stamp).ok()?.parse().ok()
 }
 
 /// 64 random bits, so that no stamp comes back.

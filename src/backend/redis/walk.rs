@@ -7,9 +7,9 @@
 
 use std::time::Duration;
 
+use super::ask::{COUNT, names_of, replies_of, scan};
 use super::names;
 use super::resp::{RespReader, RespValue, command};
-use super::scan::{COUNT, names_of, replies_of};
 use super::topology::{Layout, Topology};
 use crate::backend::remote::Part;
 use crate::backend::{Epoch, Position};
@@ -102,7 +102,7 @@ fn changing() -> Error {
 /// Returns the next names of a server, and moves the position behind them.
 async fn step(server: &Server, at: &mut Position, glob: &[u8]) -> Result<ByteStrings> {
     if at.offset != 0 {
-        let (names, cursor, process) = next(server, at, glob).await?;
+        let (names, cursor, process) = scan(server, at.offset, glob, Some(at.epoch.process)).await?;
         if process == at.epoch.process {
             at.epoch.pages = at.epoch.pages.checked_sub(1).ok_or_else(|| endless(server))?;
             advance(at, cursor);
@@ -137,15 +137,6 @@ async fn first(server: &Server, at: &mut Position, glob: &[u8]) -> Result<ByteSt
     at.epoch.process = replies.connection.identity().process;
     advance(at, cursor);
     Ok(names)
-}
-
-/// Returns the names after a cursor, and the process that answered.
-async fn next(server: &Server, at: &Position, glob: &[u8]) -> Result<(ByteStrings, u64, u64)> {
-    let mut request = Vec::new();
-    command(&mut request, &[b"SCAN", at.offset.to_string().as_bytes(), b"MATCH", glob, b"COUNT", COUNT]);
-    let replies = replies_of(server, &request, 1, Some(at.epoch.process)).await?;
-    let (names, cursor) = names_of(server, RespReader(&replies.bytes))?;
-    Ok((names, cursor, replies.connection.identity().process))
 }
 
 #[cold]

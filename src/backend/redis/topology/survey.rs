@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use super::cluster::{Cluster, Layout};
 use super::slots::{Node, SLOTS, nodes};
+use crate::backend::redis::ask::reply_of;
 use crate::backend::redis::refusal;
 use crate::backend::redis::resp::{RespReader, RespValue, command};
-use crate::backend::redis::scan::reply_of;
 use crate::caller;
 use crate::entry::fingerprint;
 use crate::error::{Error, ErrorKind, Result};
