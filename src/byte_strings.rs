@@ -8,9 +8,20 @@ pub struct ByteStrings {
 }
 
 impl ByteStrings {
+    /// Returns an empty list with room for so many, of so many bytes together.
+    pub fn with_capacity(items: usize, bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), ends: Vec::with_capacity(items) }
+    }
+
     /// Appends one.
     pub fn push(&mut self, item: &[u8]) {
         self.bytes.extend_from_slice(item);
+        self.ends.push(self.bytes.len());
+    }
+
+    /// Appends one that is written to the end of the buffer.
+    pub fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.bytes);
         self.ends.push(self.bytes.len());
     }
 

@@ -22,16 +22,22 @@ pub enum Place {
 
 /// Returns the name of an entry, and whether it is a digest of the key.
 pub fn entry(prefix: &str, key: &[u8]) -> (Vec<u8>, bool) {
+    let mut name = Vec::with_capacity(prefix.len() + 3 + key.len().clamp(64, MAX_NAME));
+    let is_digest = write_entry(&mut name, prefix, key);
+    (name, is_digest)
+}
+
+/// Writes the name of an entry; returns whether it is a digest of the key.
+pub fn write_entry(out: &mut Vec<u8>, prefix: &str, key: &[u8]) -> bool {
     let fits = prefix.len() + 3 + key.len() <= MAX_NAME && are_plain(key);
-    let mut name = Vec::with_capacity(prefix.len() + 3 + if fits { key.len() } else { 64 });
-    name.extend_from_slice(prefix.as_bytes());
-    name.extend_from_slice(if fits { b":e:" } else { b":d:" });
+    out.extend_from_slice(prefix.as_bytes());
+    out.extend_from_slice(if fits { b":e:" } else { b":d:" });
     if fits {
-        name.extend_from_slice(key);
+        out.extend_from_slice(key);
     } else {
-        name.extend_from_slice(hexadecimal(digest(&SHA256, key).as_ref()).as_bytes());
+        out.extend_from_slice(hexadecimal(digest(&SHA256, key).as_ref()).as_bytes());
     }
-    (name, !fits)
+    !fits
 }
 
 /// Checks all bytes, many at once: that is faster than to stop at the first that is not plain.

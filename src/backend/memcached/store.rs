@@ -105,6 +105,10 @@ impl Store for MemcachedStore {
         names::entry(prefix, key)
     }
 
+    fn write_entry_name(&self, out: &mut Vec<u8>, prefix: &str, key: &[u8]) {
+        _ = names::write_entry(out, prefix, key);
+    }
+
     fn key_of<'a>(&self, prefix: &str, name: &'a [u8]) -> Option<Cow<'a, [u8]>> {
         names::key(prefix, name).map(Cow::Borrowed)
     }

@@ -9,10 +9,15 @@
 /// Returns the name of an entry.
 pub fn entry(prefix: &str, key: &[u8]) -> Vec<u8> {
     let mut name = Vec::with_capacity(prefix.len() + 3 + key.len());
-    name.extend_from_slice(prefix.as_bytes());
-    name.extend_from_slice(b":e:");
-    name.extend_from_slice(key);
+    write_entry(&mut name, prefix, key);
     name
+}
+
+/// Writes the name of an entry.
+pub fn write_entry(out: &mut Vec<u8>, prefix: &str, key: &[u8]) {
+    out.extend_from_slice(prefix.as_bytes());
+    out.extend_from_slice(b":e:");
+    out.extend_from_slice(key);
 }
 
 /// Returns the key of an entry's name.

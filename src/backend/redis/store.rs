@@ -179,6 +179,10 @@ impl Store for RedisStore {
         (names::entry(prefix, key), false)
     }
 
+    fn write_entry_name(&self, out: &mut Vec<u8>, prefix: &str, key: &[u8]) {
+        names::write_entry(out, prefix, key);
+    }
+
     fn key_of<'a>(&self, prefix: &str, name: &'a [u8]) -> Option<Cow<'a, [u8]>> {
         names::key(prefix, name).map(Cow::Borrowed)
     }

@@ -25,8 +25,8 @@ type Left = Option<Option<Duration>>;
 
 impl<S: Store> Remote<S> {
     pub(super) async fn copies_of(&self, keys: &[&[u8]]) -> Result<Vec<Result<Option<CopiedEntry>>>> {
-        let names = self.names(keys);
-        let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
+        let names = self.names(keys.iter().copied());
+        let names: Vec<&[u8]> = names.iter().collect();
         let stored = self.step_of(names.len(), false, self.store.read(&names)).await;
         let found = self.those_current(self.found_of(keys, &names, stored, entry::decode, read)).await;
         let left = self.left_to(&names, &found).await;

@@ -7,6 +7,7 @@ use super::store::no_answer;
 use super::tags::{pair, tags_of};
 use super::{Lasting, Outcomes, Remote, Removal, Slice, Store, Write};
 use crate::backend::NewEntry;
+use crate::byte_strings::ByteStrings;
 use crate::entry::{self, DecodeError, Entry, TagStamp, tag_hash};
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::Value;
@@ -56,8 +57,8 @@ impl<S: Store> Remote<S> {
     }
 
     pub(super) async fn read_many(&self, keys: &[&[u8]]) -> Result<Vec<Result<Option<Value>>>> {
-        let names = self.names(keys);
-        let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
+        let names = self.names(keys.iter().copied());
+        let names: Vec<&[u8]> = names.iter().collect();
         let stored = self.step_of(names.len(), false, self.store.read(&names)).await;
         let found = self.found_of(keys, &names, stored, entry::decode, value);
         let values = self.those_current(found).await;
@@ -132,8 +133,8 @@ impl<S: Store> Remote<S> {
     }
 
     pub(super) async fn remove_many(&self, keys: &[&[u8]]) -> Result<Vec<Result<bool>>> {
-        let names = self.names(keys);
-        let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
+        let names = self.names(keys.iter().copied());
+        let names: Vec<&[u8]> = names.iter().collect();
         let changes = self.store.changes();
         let heads = self.step_of(names.len(), false, self.store.remove(&names)).await;
         let found = self.found_of(keys, &names, heads, S::decode_head, |_| Some(()));
@@ -180,17 +181,22 @@ impl<S: Store> Remote<S> {
     }
 
     /// Which of the keys have a server that has not reported what an entry must fit.
-    pub(super) async fn unready<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) -> Unready {
+    pub(super) async fn unready<'k>(&self, keys: impl Iterator<Item = &'k [u8]> + Clone) -> Unready {
         if self.store.is_ready() {
             return Unready(Vec::new());
         }
-        let names: Vec<Vec<u8>> = keys.map(|key| self.store.entry_name(&self.prefix, key).0).collect();
-        let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
+        let names = self.names(keys);
+        let names: Vec<&[u8]> = names.iter().collect();
         Unready(self.store.make_ready(&names).await)
     }
 
-    pub(super) fn names(&self, keys: &[&[u8]]) -> Vec<Vec<u8>> {
-        keys.iter().map(|key| self.store.entry_name(&self.prefix, key).0).collect()
+    /// Returns the stored names of keys, in one buffer.
+    pub(super) fn names<'k>(&self, keys: impl Iterator<Item = &'k [u8]> + Clone) -> ByteStrings {
+        // A name begins with the prefix and three more bytes.
+        let (number, bytes) = keys.clone().fold((0, 0), |(number, bytes), key| (number + 1, bytes + key.len()));
+        let mut names = ByteStrings::with_capacity(number, bytes + number * (self.prefix.len() + 3));
+        keys.for_each(|key| names.push_with(|out| self.store.write_entry_name(out, &self.prefix, key)));
+        names
     }
 
     fn stored_form(&self, entry: &NewEntry, stamps: &[TagStamp]) -> Write {

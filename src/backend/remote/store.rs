@@ -112,6 +112,8 @@ pub trait Store: Send + Sync + 'static {
     }
     /// The name an entry is stored under, and whether the key has to be kept in the entry.
     fn entry_name(&self, prefix: &str, key: &[u8]) -> (Vec<u8>, bool);
+    /// Writes that name.
+    fn write_entry_name(&self, out: &mut Vec<u8>, prefix: &str, key: &[u8]);
     /// The key in a name that was listed, or `None` if the entry has it.
     fn key_of<'a>(&self, prefix: &str, name: &'a [u8]) -> Option<std::borrow::Cow<'a, [u8]>>;
 
