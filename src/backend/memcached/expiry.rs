@@ -43,7 +43,7 @@ enum Attempt {
 
 impl MemcachedStore {
     /// Gives an entry another deadline; value and tags are those of the moment it is stored.
-    pub(super) async fn change_deadline(&self, name: &[u8], ttl: Option<Duration>) -> Result<bool> {
+    pub(super) async fn expire(&self, name: &[u8], ttl: Option<Duration>) -> Result<bool> {
         for _ in 0..ATTEMPTS {
             match self.attempt(name, ttl).await? {
                 Attempt::Done => return Ok(true),
@@ -89,7 +89,7 @@ impl MemcachedStore {
     }
 
     /// What is left to entries, by their own deadlines.
-    pub(super) async fn time_left(&self, names: &[&[u8]]) -> Vec<Result<Option<Option<Duration>>>> {
+    pub(super) async fn remaining(&self, names: &[&[u8]]) -> Vec<Result<Option<Option<Duration>>>> {
         let commands: Commands = names.iter().map(|name| Command::Get { name }).collect();
         let received = run(&self.fleet, &commands).await;
         let left = |(name, received): (&&[u8], Result<Received>)| {

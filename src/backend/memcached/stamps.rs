@@ -70,7 +70,7 @@ impl MemcachedStore {
     async fn replace_foreign(&self, prefix: &str, tags: &[u64], stamps: &mut [Result<Option<u64>>]) {
         let foreign: Vec<usize> = (0..tags.len()).filter(|index| matches!(stamps[*index], Ok(None))).collect();
         let tags: Vec<u64> = foreign.iter().map(|index| tags[*index]).collect();
-        let replaced = self.new_stamps(prefix, &tags).await;
+        let replaced = self.replace_stamps(prefix, &tags).await;
         let again = self.try_stamps(prefix, &tags, false).await;
         for (index, stamp) in foreign.into_iter().zip(again) {
             stamps[index] = replaced.clone().and(stamp);
@@ -80,7 +80,7 @@ impl MemcachedStore {
     /// Gives tags new stamps. Stored whatever is there, and not counted up: a
     /// number that was evicted meanwhile would begin anew, and nobody could
     /// tell whether it came by where an older one had been.
-    pub(super) async fn new_stamps(&self, prefix: &str, tags: &[u64]) -> Result<()> {
+    pub(super) async fn replace_stamps(&self, prefix: &str, tags: &[u64]) -> Result<()> {
         let names = stamp_names(prefix, tags);
         let replaced = self.run_numbered(&names, |name, number| set_stamp(name, &number.text)).await;
         replaced.into_iter().try_for_each(|outcome| outcome.map(drop))

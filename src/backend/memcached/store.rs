@@ -1,4 +1,4 @@
-//! Memcached as a store: bytes under names, stamps beside them.
+//! Memcached as a store: bytes under names, with the versions of tags under names of their own.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -10,9 +10,9 @@ use super::fleet::Fleet;
 use super::listings::Listings;
 use super::run::{Commands, Received, What, run};
 use super::stamps::{stamp, stamp_names};
-use super::{health, names, sample};
 use crate::backend::health::ServerHealth;
-use crate::backend::remote::{Missing, Outcomes, Part, Sample, Slice, Store, VersionedEntry, Write};
+use crate::backend::remote::{EncodedEntry, Missing, Outcomes, Part, Sample, Slice, Store, VersionedEntry, Write};
+use super::{details, health, names, sample, usage};
 use crate::backend::{Capabilities, Position};
 use crate::byte_strings::ByteStrings;
 use crate::entry::{self, DecodeError, Entry};
@@ -74,8 +74,8 @@ fn removed(read: Result<Received>, deleted: Result<Received>) -> Result<Option<S
     Ok(if matches!(deleted?.what, What::Done) { bytes } else { None })
 }
 
-fn set<'a>(fleet: &Fleet, entry: &'a Write) -> Command<'a> {
-    let Write { name, bytes, ttl, only_if_absent, .. } = entry;
+fn set<'a>(fleet: &Fleet, entry: &'a EncodedEntry) -> Command<'a> {
+    let EncodedEntry { name, bytes, ttl, only_if_absent, .. } = entry;
     let condition = if *only_if_absent { Condition::Absent } else { Condition::Always };
     Command::Set { name, bytes, flags: 0, expiry: expiry(*ttl, fleet.now_ms(name)), condition }
 }
@@ -144,7 +144,7 @@ impl Store for MemcachedStore {
         self.read(names).await
     }
 
-    async fn write<'a>(&'a self, _prefix: &'a str, entries: &'a [Write]) -> Outcomes<bool> {
+    async fn write<'a>(&'a self, _prefix: &'a str, entries: &'a [EncodedEntry]) -> Outcomes<bool> {
         let commands: Commands = entries.iter().map(|entry| set(&self.fleet, entry)).collect();
         let received = run(&self.fleet, &commands).await;
         received.into_iter().map(|received| done(received?)).collect()
@@ -159,11 +159,11 @@ impl Store for MemcachedStore {
     }
 
     async fn expire<'a>(&'a self, name: &'a [u8], ttl: Option<Duration>) -> Result<bool> {
-        self.change_deadline(name, ttl).await
+        self.expire(name, ttl).await
     }
 
     async fn remaining<'a>(&'a self, names: &'a [&'a [u8]]) -> Vec<Result<Option<Option<Duration>>>> {
-        self.time_left(names).await
+        self.remaining(names).await
     }
 
     async fn stamps<'a>(&'a self, prefix: &'a str, tags: &'a [u64], missing: Missing) -> Result<Vec<Option<u64>>> {
@@ -188,7 +188,7 @@ impl Store for MemcachedStore {
     async fn write_with_stamps<'a>(
         &'a self,
         prefix: &'a str,
-        entry: &'a Write,
+        entry: &'a EncodedEntry,
         tags: &'a [u64],
     ) -> Result<Vec<Option<u64>>> {
         let (written, stamps) = self.with_stamps(set(&self.fleet, entry), prefix, tags).await;
@@ -197,7 +197,7 @@ impl Store for MemcachedStore {
     }
 
     async fn replace_stamps<'a>(&'a self, prefix: &'a str, tags: &'a [u64]) -> Result<()> {
-        self.new_stamps(prefix, tags).await
+        self.replace_stamps(prefix, tags).await
     }
 
     async fn scan<'a>(

@@ -15,7 +15,7 @@ use super::names;
 use super::resp::{RespReader, RespValue};
 use super::run::Received;
 use super::store::RedisStore;
-use crate::backend::remote::{Indexed, Lasting, Store, Write};
+use crate::backend::remote::{EncodedEntry, Indexed, Lasting, Store};
 use crate::error::{Error, Result};
 
 /// How many names one command removes from an index.
@@ -29,7 +29,7 @@ const NUMBER_BITS: u32 = 21;
 
 /// The commands that accompany entries in the same write: notes in the indexes of their tags, and expiries of tag
 /// versions.
-pub(super) struct Beside<'a> {
+pub(super) struct Accompanying<'a> {
     /// The entry of each note.
     notes: Vec<usize>,
     /// The tags whose index may be worth a look.
@@ -40,7 +40,12 @@ pub(super) struct Beside<'a> {
 
 impl RedisStore {
     /// Adds what goes with entries; the versions that are to last are those of the first.
-    pub(super) fn push_beside<'a>(&self, commands: &mut Commands, prefix: &str, entries: &'a [Write]) -> Beside<'a> {
+    pub(super) fn push_accompanying<'a>(
+        &self,
+        commands: &mut Commands,
+        prefix: &str,
+        entries: &'a [EncodedEntry],
+    ) -> Accompanying<'a> {
         let (now, mut notes, mut tags) = (now(), Vec::new(), Vec::new());
         let indexed = entries.iter().enumerate().filter(|_| self.tag_index);
         for (number, entry) in indexed {
@@ -59,30 +64,31 @@ impl RedisStore {
         }
         let lasting: &[Lasting] = entries.first().map_or(&[], |entry| &entry.lasting);
         let prolonging = self.push_lasting(commands, prefix, lasting);
-        Beside { notes, tags, now, prolonging }
+        Accompanying { notes, tags, now, prolonging }
     }
 
     /// Reads the replies to what went with entries, and ends it: why some of them are not stored as they should be.
-    pub(super) async fn finish_beside(
+    pub(super) async fn finish_accompanying(
         &self,
         prefix: &str,
-        entries: &[Write],
-        beside: Beside<'_>,
+        entries: &[EncodedEntry],
+        accompanying: Accompanying<'_>,
         mut received: impl Iterator<Item = Result<Received>>,
     ) -> Vec<Option<Error>> {
-        let notes = beside.notes.into_iter().zip(received.by_ref());
+        let notes = accompanying.notes.into_iter().zip(received.by_ref());
         // Something else under the name of an index is no error: a count is not known, and nothing else depends on it.
         let refused: Vec<(usize, Error)> = notes.filter_map(|(entry, it)| Some((entry, it.err()?))).collect();
-        let looks = beside.tags.into_iter().zip(received.by_ref());
-        let overdue: Vec<u64> = looks.filter(|(_, look)| is_overdue(look, beside.now)).map(|(tag, _)| tag).collect();
-        let unprolonged = self.finish_lasting(prefix, beside.prolonging, received).await;
+        let looks = accompanying.tags.into_iter().zip(received.by_ref());
+        let overdue: Vec<u64> =
+            looks.filter(|(_, look)| is_overdue(look, accompanying.now)).map(|(tag, _)| tag).collect();
+        let unprolonged = self.finish_lasting(prefix, accompanying.prolonging, received).await;
         let mut failures: Vec<Option<Error>> = entries.iter().map(|entry| unprolonged.of(&entry.tags)).collect();
         self.remove_unlisted(entries, &refused).await;
         for (number, error) in refused {
             failures[number] = Some(error);
         }
         for tag in overdue {
-            if let Err(error) = self.trim(prefix, tag, beside.now).await {
+            if let Err(error) = self.trim(prefix, tag, accompanying.now).await {
                 tracing::debug!("an index of a tag was not trimmed: {error}");
             }
         }
@@ -90,7 +96,7 @@ impl RedisStore {
     }
 
     /// Removes entries that are in no index: they would make a count wrong.
-    async fn remove_unlisted(&self, entries: &[Write], refused: &[(usize, Error)]) {
+    async fn remove_unlisted(&self, entries: &[EncodedEntry], refused: &[(usize, Error)]) {
         if refused.is_empty() {
             return;
         }
@@ -134,7 +140,7 @@ impl RedisStore {
     }
 
     /// The names in the indexes of tags, and whether these are indexes.
-    pub(super) async fn index(&self, prefix: &str, tags: &[u64]) -> Result<Indexed> {
+    pub(super) async fn indexed(&self, prefix: &str, tags: &[u64]) -> Result<Indexed> {
         let mut indexed = Indexed { notes: Vec::new(), is_whole: true };
         for tag in tags {
             match self.notes(&names::index(prefix, *tag), usize::MAX).await? {
@@ -146,7 +152,7 @@ impl RedisStore {
     }
 
     /// Removes from indexes names whose entries are about to be removed, and the notes of others as they were read.
-    pub(super) async fn unindex(&self, prefix: &str, indexed: &Indexed, removed: &[&[u8]]) -> Result<()> {
+    pub(super) async fn forget(&self, prefix: &str, indexed: &Indexed, removed: &[&[u8]]) -> Result<()> {
         let mut commands = self.commands(Kind::Repeatable);
         let mut rest = &indexed.notes[..];
         while let Some((tag, ..)) = rest.first() {

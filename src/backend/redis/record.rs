@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use lru::LruCache;
 
 use super::names;
-use crate::backend::remote::Write;
+use crate::backend::remote::EncodedEntry;
 
 /// Beyond so many notes, or bytes of them, the whole prefix is emptied instead: that may lose entries, never revive one.
 const MOST: usize = 200_000;
@@ -101,7 +101,7 @@ impl Record {
     }
 
     /// Notes that an entry was stored, so that it is not removed again with what was there before.
-    pub fn saw_set(&self, entry: &Write) {
+    pub fn saw_set(&self, entry: &EncodedEntry) {
         if !self.has_names.load(Relaxed) {
             return;
         }
@@ -193,9 +193,16 @@ mod tests {
         Record::with_bound(Duration::from_secs(60), Duration::ZERO, most)
     }
 
-    fn entry(name: &[u8], checksum: u64) -> Write {
+    fn entry(name: &[u8], checksum: u64) -> EncodedEntry {
         let bytes = [&b"entry"[..], &checksum.to_le_bytes()].concat();
-        Write { name: name.to_vec(), bytes, ttl: None, tags: Vec::new(), only_if_absent: false, lasting: Vec::new() }
+        EncodedEntry {
+            name: name.to_vec(),
+            bytes,
+            ttl: None,
+            tags: Vec::new(),
+            only_if_absent: false,
+            lasting: Vec::new(),
+        }
     }
 
     fn names(record: &Record) -> Vec<(Vec<u8>, Option<u64>)> {

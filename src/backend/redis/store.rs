@@ -1,4 +1,4 @@
-//! Redis as a store: bytes under names with GET and SET, stamps beside them.
+//! Redis as a store: bytes under names with GET and SET, with the versions of tags under names of their own.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -16,7 +16,8 @@ use super::topology::Topology;
 use super::{health, names, refusal, scan, walk};
 use crate::backend::health::ServerHealth;
 use crate::backend::remote::{
-    Indexed, Lasting, Missing, Outcomes, Part, Removal, Sample, Slice, Store, VersionedEntry, Write, first_lifetime,
+    EncodedEntry, Indexed, Lasting, Missing, Outcomes, Part, Removal, Sample, Slice, Store, VersionedEntry,
+    first_lifetime,
 };
 use crate::backend::{Capabilities, Position};
 use crate::backoff::Backoff;
@@ -70,7 +71,7 @@ impl RedisStore {
     }
 
     /// Returns whether a SET stored its entry: it answers nothing where NX kept it from that.
-    fn stored(&self, entry: &Write, received: Result<Received>) -> Result<bool> {
+    fn stored(&self, entry: &EncodedEntry, received: Result<Received>) -> Result<bool> {
         let stored = matches!(received?, Received::Done);
         if stored {
             self.record.saw_set(entry);
@@ -203,7 +204,7 @@ impl Store for RedisStore {
         heads.into_iter().map(|head| head.map(not_empty)).collect()
     }
 
-    async fn write<'a>(&'a self, prefix: &'a str, entries: &'a [Write]) -> Outcomes<bool> {
+    async fn write<'a>(&'a self, prefix: &'a str, entries: &'a [EncodedEntry]) -> Outcomes<bool> {
         let mut commands = self.commands(Kind::Repeatable);
         entries.iter().for_each(|entry| push_set(&mut commands, entry));
         if self.tag_index || entries.iter().any(|entry| !entry.lasting.is_empty()) {
@@ -299,7 +300,7 @@ impl Store for RedisStore {
     async fn write_with_stamps<'a>(
         &'a self,
         prefix: &'a str,
-        entry: &'a Write,
+        entry: &'a EncodedEntry,
         tags: &'a [u64],
     ) -> Result<Vec<Option<u64>>> {
         let mut commands = self.commands(Kind::Repeatable);
@@ -307,13 +308,13 @@ impl Store for RedisStore {
         push_stamps(&mut commands, prefix, tags);
         let written = std::slice::from_ref(entry);
         let has_more = self.tag_index || !entry.lasting.is_empty();
-        let beside = has_more.then(|| self.push_beside(&mut commands, prefix, written));
+        let accompanying = has_more.then(|| self.push_accompanying(&mut commands, prefix, written));
         let mut received = self.run(&commands).await.into_iter();
         let stored = received.next().unwrap_or_else(|| Err(unexpected()));
         let stored = self.stored(entry, stored);
         let stamps: Result<Vec<Option<u64>>> = received.by_ref().take(tags.len()).map(stamp).collect();
-        if let Some(beside) = beside {
-            let failed = Box::pin(self.finish_beside(prefix, written, beside, received)).await;
+        if let Some(accompanying) = accompanying {
+            let failed = Box::pin(self.finish_accompanying(prefix, written, accompanying, received)).await;
             failed.into_iter().flatten().next().map_or(Ok(()), Err)?;
         }
         stored.and(stamps)
@@ -338,7 +339,7 @@ impl Store for RedisStore {
     }
 
     async fn indexed<'a>(&'a self, prefix: &'a str, tags: &'a [u64]) -> Result<Option<Indexed>> {
-        if self.tag_index { self.index(prefix, tags).await.map(Some) } else { Ok(None) }
+        if self.tag_index { self.indexed(prefix, tags).await.map(Some) } else { Ok(None) }
     }
 
     async fn index_is_whole(&self) -> Result<bool> {
@@ -346,7 +347,7 @@ impl Store for RedisStore {
     }
 
     async fn forget<'a>(&'a self, prefix: &'a str, indexed: &'a Indexed, removed: &'a [&'a [u8]]) -> Result<()> {
-        self.unindex(prefix, indexed, removed).await
+        self.forget(prefix, indexed, removed).await
     }
 
     async fn scan<'a>(
@@ -416,12 +417,12 @@ impl Store for RedisStore {
 
 impl RedisStore {
     /// Stores entries with the commands that accompany them.
-    async fn write_with_more(&self, mut commands: Commands, prefix: &str, entries: &[Write]) -> Outcomes<bool> {
-        let beside = self.push_beside(&mut commands, prefix, entries);
+    async fn write_with_more(&self, mut commands: Commands, prefix: &str, entries: &[EncodedEntry]) -> Outcomes<bool> {
+        let accompanying = self.push_accompanying(&mut commands, prefix, entries);
         let mut received = self.run(&commands).await.into_iter();
         let stored: Vec<Result<bool>> =
             entries.iter().zip(received.by_ref()).map(|(entry, received)| self.stored(entry, received)).collect();
-        let failures = self.finish_beside(prefix, entries, beside, received).await;
+        let failures = self.finish_accompanying(prefix, entries, accompanying, received).await;
         let both =
             |(outcome, failure): (Result<bool>, Option<Error>)| outcome.and_then(|it| failure.map_or(Ok(it), Err));
         stored.into_iter().zip(failures).map(both).collect()
@@ -494,7 +495,7 @@ fn removed(head: Result<Received>, unlinked: Result<Received>) -> Result<Option<
     Ok(if unlinked?.number()? > 0 { head } else { None })
 }
 
-fn push_set(commands: &mut Commands, Write { name, bytes, ttl, only_if_absent, .. }: &Write) {
+fn push_set(commands: &mut Commands, EncodedEntry { name, bytes, ttl, only_if_absent, .. }: &EncodedEntry) {
     let condition: &[&[u8]] = if *only_if_absent { &[b"NX"] } else { &[] };
     match ttl {
         None => commands.push(name, &[&[b"SET", &name[..], bytes], condition].concat()),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::entries::joined;
-use super::{Missing, Remote, Store, Write};
+use super::{EncodedEntry, Missing, Remote, Store};
 use crate::backend::{CopiedEntry, IfPresent, Imported};
 use crate::clock::ends;
 use crate::entry::{self, Entry, TagStamp};
@@ -64,7 +64,7 @@ impl<S: Store> Remote<S> {
         let prepared: Vec<Result<()>> = (entries.iter().enumerate())
             .map(|(index, entry)| {
                 unready.of(index)?;
-                writes.push(self.copy_to_write(entry, versions, if_present));
+                writes.push(self.encode_copy(entry, versions, if_present));
                 Ok(())
             })
             .collect();
@@ -78,7 +78,7 @@ impl<S: Store> Remote<S> {
     }
 
     /// A tag without a version gets a stamp that no tag has: nobody reads the entry.
-    fn copy_to_write(&self, entry: &CopiedEntry, versions: &[TagStamp], if_present: IfPresent) -> Write {
+    fn encode_copy(&self, entry: &CopiedEntry, versions: &[TagStamp], if_present: IfPresent) -> EncodedEntry {
         let (name, keep_key) = self.store.entry_name(&self.prefix, &entry.key);
         let ttl = entry.ttl();
         let stamp = |tag: &u64| versions.iter().find(|known| known.tag == *tag).map_or(0, |known| known.stamp);
@@ -90,7 +90,7 @@ impl<S: Store> Remote<S> {
         };
         let only_if_absent = if_present == IfPresent::Keep;
         let bytes = entry::encode(&name, &stored);
-        Write { bytes, name, ttl, tags: entry.tags.clone(), only_if_absent, lasting: Vec::new() }
+        EncodedEntry { bytes, name, ttl, tags: entry.tags.clone(), only_if_absent, lasting: Vec::new() }
     }
 }
 

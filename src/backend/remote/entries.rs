@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::lasting::join;
 use super::store::no_answer;
 use super::tags::{pair, tags_of};
-use super::{Lasting, Outcomes, Remote, Removal, Slice, Store, Write};
+use super::{EncodedEntry, Lasting, Outcomes, Remote, Removal, Slice, Store};
 use crate::backend::NewEntry;
 use crate::byte_strings::ByteStrings;
 use crate::entry::{self, DecodeError, Entry, TagStamp, tag_hash};
@@ -81,7 +81,7 @@ impl<S: Store> Remote<S> {
     async fn write_as_guessed(&self, entry: &NewEntry<'_>) -> Result<bool> {
         let tags = tags_of(std::slice::from_ref(entry));
         let Some(guessed) = self.hints.stamps_of(&tags).filter(|_| self.store.is_ready()) else { return Ok(false) };
-        let mut write = self.stored_form(entry, &guessed);
+        let mut write = self.encode_entry(entry, &guessed);
         self.store.check_size(&write.name, write.bytes.len())?;
         write.lasting = self.too_short(&guessed, entry.ttl);
         let asked = self.asked();
@@ -99,7 +99,7 @@ impl<S: Store> Remote<S> {
             .map(|(index, entry)| {
                 let stamps = unready.of(index).and_then(|()| stamps.of(entry))?;
                 lasting.extend(self.too_short(&stamps, entry.ttl));
-                writes.push(self.stored_form(entry, &stamps));
+                writes.push(self.encode_entry(entry, &stamps));
                 Ok(())
             })
             .collect();
@@ -115,7 +115,7 @@ impl<S: Store> Remote<S> {
     pub(super) async fn write_lasting(
         &self,
         names: usize,
-        writes: &mut [Write],
+        writes: &mut [EncodedEntry],
         lasting: Vec<Lasting>,
         stamps: &[TagStamp],
     ) -> Outcomes<bool> {
@@ -199,7 +199,7 @@ impl<S: Store> Remote<S> {
         names
     }
 
-    fn stored_form(&self, entry: &NewEntry, stamps: &[TagStamp]) -> Write {
+    fn encode_entry(&self, entry: &NewEntry, stamps: &[TagStamp]) -> EncodedEntry {
         let (name, keep_key) = self.store.entry_name(&self.prefix, entry.key);
         let stamp = |tag: &&[u8]| stamps.iter().find(|stamp| stamp.tag == tag_hash(tag)).copied();
         let stored = Entry {
@@ -210,7 +210,7 @@ impl<S: Store> Remote<S> {
         };
         let tags = stored.tags.iter().map(|tag| tag.tag).collect();
         let bytes = entry::encode(&name, &stored);
-        Write { bytes, name, ttl: entry.ttl, tags, only_if_absent: false, lasting: Vec::new() }
+        EncodedEntry { bytes, name, ttl: entry.ttl, tags, only_if_absent: false, lasting: Vec::new() }
     }
 
     /// When an entry ends, where it carries that itself.

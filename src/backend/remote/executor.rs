@@ -1,5 +1,5 @@
 //! Executes the commands of a call: groups them by node, sends every group, awaits the replies, classifies each of them,
-//! and retries within the deadline of the call. Each protocol tells the rest: see `Protocol`.
+//! and retries within the deadline of the call. `Protocol` has what differs between protocols.
 //!
 //! ```text
 //! fast_path   one node has all commands, and none is refused: no lists
@@ -209,7 +209,7 @@ enum FastPath<'a, P: Protocol> {
     Continue(Box<Execution<'a, P>>),
 }
 
-/// Executes commands of one node that is connected. What is not done at once is retried in the long way.
+/// Executes commands of one node that is connected. Commands that have to be retried continue as an execution.
 async fn fast_path<P: Protocol>(protocol: &P, end: Instant) -> FastPath<'_, P> {
     let all = || Box::new(Execution::new(protocol, end));
     let Some(node) = protocol.only_node() else { return FastPath::Continue(all()) };
@@ -295,7 +295,7 @@ impl<'a, P: Protocol> Execution<'a, P> {
             }
             self.attempt().await;
         }
-        self.finish()
+        (*self).finish()
     }
 
     /// Sends all commands that are pending, and settles those that are answered.
@@ -419,8 +419,8 @@ impl<'a, P: Protocol> Execution<'a, P> {
         self.outcomes[command.index] = Some(Err(reason.unwrap_or_else(|| failure.error.clone())));
     }
 
-    fn finish(self: Box<Self>) -> Outcomes<P::Reply> {
-        let Self { protocol, pending, mut outcomes, .. } = *self;
+    fn finish(self) -> Outcomes<P::Reply> {
+        let Self { protocol, pending, mut outcomes, .. } = self;
         for command in pending {
             outcomes[command.index] = command.error.map(Err);
         }

@@ -32,7 +32,7 @@ pub use self::lasting::first_lifetime;
 pub use self::roll_call::RollCall;
 pub use self::size::{SAMPLE, Sample};
 pub use self::slice::Slice;
-pub use self::store::{Indexed, Lasting, Missing, Part, Removal, Store, VersionedEntry, Write};
+pub use self::store::{EncodedEntry, Indexed, Lasting, Missing, Part, Removal, Store, VersionedEntry};
 use super::health::Details;
 use super::pattern::remove_matching;
 use super::{

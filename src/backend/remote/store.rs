@@ -16,7 +16,7 @@ pub type VersionedEntry = (Option<Slice>, Vec<Option<u64>>);
 
 /// An entry in its stored form.
 #[derive(Debug, Clone)]
-pub struct Write {
+pub struct EncodedEntry {
     /// The stored name.
     pub name: Vec<u8>,
     /// The stored form.
@@ -112,7 +112,7 @@ pub trait Store: Send + Sync + 'static {
     }
     /// The name an entry is stored under, and whether the key has to be kept in the entry.
     fn entry_name(&self, prefix: &str, key: &[u8]) -> (Vec<u8>, bool);
-    /// Writes that name.
+    /// Appends the name that an entry is stored under.
     fn write_entry_name(&self, out: &mut Vec<u8>, prefix: &str, key: &[u8]);
     /// The key in a name that was listed, or `None` if the entry has it.
     fn key_of<'a>(&self, prefix: &str, name: &'a [u8]) -> Option<std::borrow::Cow<'a, [u8]>>;
@@ -144,7 +144,8 @@ pub trait Store: Send + Sync + 'static {
     /// eviction.
     fn heads<'a>(&'a self, names: &'a [&'a [u8]]) -> impl Future<Output = Outcomes<Option<Slice>>> + Send;
     /// Stores entries; returns whether each was stored.
-    fn write<'a>(&'a self, prefix: &'a str, entries: &'a [Write]) -> impl Future<Output = Outcomes<bool>> + Send;
+    fn write<'a>(&'a self, prefix: &'a str, entries: &'a [EncodedEntry])
+    -> impl Future<Output = Outcomes<bool>> + Send;
     /// Removes names; returns at least the header of what was there.
     fn remove<'a>(&'a self, names: &'a [&'a [u8]]) -> impl Future<Output = Outcomes<Option<Slice>>> + Send;
     /// Gives a name another time to live; whether it was there.
@@ -187,7 +188,7 @@ pub trait Store: Send + Sync + 'static {
     fn write_with_stamps<'a>(
         &'a self,
         prefix: &'a str,
-        entry: &'a Write,
+        entry: &'a EncodedEntry,
         tags: &'a [u64],
     ) -> impl Future<Output = Result<Vec<Option<u64>>>> + Send;
     /// Makes the versions of tags last, where the store would let them expire earlier.
