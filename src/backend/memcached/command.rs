@@ -1,6 +1,7 @@
 //! What is asked of a server about one name, and what it answers, whichever protocol says it.
 
 use super::refusal::Refusal;
+use crate::error::{Error, ErrorKind, Result};
 
 /// A command about a name; each has one reply.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +18,15 @@ pub enum Command<'a> {
     Delete { name: &'a [u8] },
     /// Adds to a number, or makes it, then answers it; adding nothing reads or makes it.
     Count { name: &'a [u8], seed: u64, add: u64 },
+}
+
+/// A random number that a command may store. It has no highest bit: in a number that has it Memcached looks for a minus
+/// sign, up to 1.6.18 and maybe later also in the memory behind the number, and then says that it is none.
+pub fn random_number() -> Result<u64> {
+    let mut bytes = [0; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .map_err(|error| Error::new(ErrorKind::Server, format!("this system has no random numbers: {error}")))?;
+    Ok(u64::from_le_bytes(bytes) >> 1)
 }
 
 /// When bytes are stored.
@@ -91,6 +101,11 @@ pub struct Mismatch(pub &'static str);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_random_number_is_none_that_could_be_negative() {
+        assert!((0..1000).all(|_| i64::try_from(random_number().unwrap()).is_ok()));
+    }
 
     #[test]
     fn a_reply_of_another_kind_does_not_fit() {

@@ -21,10 +21,9 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use super::command::{Command, Reply};
+use super::command::{Command, Reply, random_number};
 use super::fleet::{Fleet, Member};
 use super::names::{self, Place};
-use super::stamps::random;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How often it is looked whether a server went or returned.
@@ -71,7 +70,7 @@ pub fn after(known: u32) -> u64 {
 pub async fn count(fleet: &Fleet, member: &Member, place: Place, add: u64) -> Result<u32> {
     let name = names::guard(&fleet.prefix, place);
     // Far from its end, so that it is never a number again.
-    let command = Command::Count { name: &name, seed: (random()? >> 33) + 1, add };
+    let command = Command::Count { name: &name, seed: (random_number()? >> 32) + 1, add };
     let (number, mut request) = (fleet.numbers(1), Vec::new());
     fleet.protocol.write(&mut request, number, &command);
     member.server.connected().await?;

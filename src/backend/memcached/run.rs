@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use super::command::{Command, Condition, Mismatch, Reply};
+use super::command::{Command, Condition, Mismatch, Reply, random_number};
 use super::fleet::{Fleet, Member, Owner};
 use super::guard;
 use super::handshake::RECORD;
 use super::names;
-use super::protocol::meta;
+use super::protocol::{Codec, meta};
 use super::refusal::{self, Refusal};
 use crate::backend::remote::Slice;
 use crate::backend::remote::executor::{
-    Classified, Failure, Group, Outcomes, Pending, Protocol, Request, Setback, Stage, Unassigned, execute,
+    self, Classified, Failure, Group, Outcomes, Pending, Request, Setback, Stage, Unassigned, execute,
 };
 use crate::caller;
 use crate::error::{Error, ErrorKind, Result};
@@ -37,7 +37,7 @@ pub struct Received {
     pub epoch: u32,
 }
 
-/// What a reply says.
+/// The content of a reply.
 pub enum What {
     /// The value that is stored; flags and version are 0 unless they were asked for.
     Value {
@@ -58,20 +58,20 @@ pub enum What {
 
 /// Executes commands.
 pub async fn run(fleet: &Fleet, commands: &[Command<'_>]) -> Outcomes<Received> {
-    let repeats = fleet.connection.retry_on_timeout;
-    execute(&Call { fleet, commands, repeats }).await
+    execute(&Call { fleet, commands, renews: false }).await
 }
 
-/// The same, and no command is sent again that a server may have received.
-pub async fn run_unrepeated(fleet: &Fleet, commands: &[Command<'_>]) -> Outcomes<Received> {
-    execute(&Call { fleet, commands, repeats: false }).await
+/// Executes commands that store random numbers. A command that is sent again stores another number: a copy that arrives
+/// late must not bring back a tag version that entries were set with meanwhile.
+pub async fn run_renewed(fleet: &Fleet, commands: &[Command<'_>]) -> Outcomes<Received> {
+    execute(&Call { fleet, commands, renews: true }).await
 }
 
 struct Call<'a> {
     fleet: &'a Fleet,
     commands: &'a [Command<'a>],
-    /// True if idempotent commands that a server may have received are retried.
-    repeats: bool,
+    /// True if a command stores another random number when it is sent again.
+    renews: bool,
 }
 
 /// Commands for one server, as they are sent.
@@ -230,7 +230,7 @@ fn refused(reply: Reply, replies: &RawReplies) -> Error {
     error
 }
 
-impl Protocol for Call<'_> {
+impl executor::Protocol for Call<'_> {
     type Node = Batch;
     type Target = ();
     type Reply = Received;
@@ -302,11 +302,16 @@ impl Protocol for Call<'_> {
             let name = names::guard(&self.fleet.prefix, group.node.owner.place);
             protocol.write(&mut bytes, number, &self.epoch_command(group, &name));
         }
-        let mut once = !self.repeats;
+        let mut once = !self.fleet.connection.retry_on_timeout;
         for command in group.commands(self) {
             number = number.wrapping_add(1);
             once |= !may_be_repeated(&self.commands[command.index]);
-            protocol.write(&mut bytes, number, &self.with_epoch(command.index, group.node.epoch));
+            let sent = self.with_epoch(command.index, group.node.epoch);
+            if self.renews && command.is_retry {
+                write_renewed(protocol, &mut bytes, number, &sent)?;
+            } else {
+                protocol.write(&mut bytes, number, &sent);
+            }
         }
         Ok(Request { bytes: Cow::Owned(bytes), replies, once })
     }
@@ -330,7 +335,9 @@ impl Protocol for Call<'_> {
             return true;
         }
         let command = &self.commands[index];
-        self.repeats && may_be_repeated(command) && is_passing_loss(self.fleet, command, error)
+        self.fleet.connection.retry_on_timeout
+            && may_be_repeated(command)
+            && is_passing_loss(self.fleet, command, error)
     }
 
     #[cold]
@@ -341,8 +348,23 @@ impl Protocol for Call<'_> {
     }
 }
 
+/// Writes a command with another random number.
+fn write_renewed(protocol: Codec, out: &mut Vec<u8>, number: u32, command: &Command) -> Result<()> {
+    let random = random_number()?;
+    match *command {
+        Command::Count { name, add, .. } => protocol.write(out, number, &Command::Count { name, seed: random, add }),
+        Command::Set { name, flags, expiry, condition, .. } => {
+            let text = random.to_string();
+            let bytes = text.as_bytes();
+            protocol.write(out, number, &Command::Set { name, bytes, flags, expiry, condition });
+        }
+        ref other => protocol.write(out, number, other),
+    }
+    Ok(())
+}
+
 /// Returns whether a reply was lost to a passing failure: the command's server is not known to be down.
-pub fn is_passing_loss(fleet: &Fleet, command: &Command, error: &Error) -> bool {
+fn is_passing_loss(fleet: &Fleet, command: &Command, error: &Error) -> bool {
     let passing = matches!(error.kind(), ErrorKind::Connect | ErrorKind::Timeout | ErrorKind::Protocol);
     let owner = fleet.owner(command.name());
     passing && owner.is_some_and(|owner| fleet.members[owner.member].server.failure().is_none())

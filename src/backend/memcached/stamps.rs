@@ -1,15 +1,11 @@
 //! Tags' stamps: random numbers under names of their own, made where they are missing, replaced by new ones.
 
-use std::time::Instant;
-
-use super::command::{Command, Condition};
+use super::command::{Command, Condition, random_number};
 use super::names;
 use super::protocol::meta;
-use super::run::{Commands, Received, What, is_passing_loss, run, run_unrepeated};
+use super::run::{Commands, Received, What, run, run_renewed};
 use super::store::{MemcachedStore, unexpected};
-use crate::backoff::Backoff;
-use crate::caller;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 impl MemcachedStore {
     /// The stamps of tags; a stamp that a process makes meanwhile is everybody's.
@@ -30,40 +26,19 @@ impl MemcachedStore {
         run(&self.fleet, &commands).await.into_iter().map(|received| stamp(&received?)).collect()
     }
 
-    /// Runs a command with a new number for each name. One whose answer was lost is made again with another number: a
-    /// copy that arrives late must not bring back a stamp that entries were set with meanwhile.
+    /// Runs a command with a new number for each name.
     async fn run_numbered(
         &self,
         names: &[Vec<u8>],
         command: impl for<'c> Fn(&'c [u8], &'c Number) -> Command<'c>,
     ) -> Vec<Result<Option<u64>>> {
-        let end = caller::call_deadline().unwrap_or_else(|| Instant::now() + self.fleet.connection.timeout);
-        let mut backoff = Backoff::until(end);
-        let mut outcomes: Vec<Result<Option<u64>>> = names.iter().map(|_| Err(unexpected())).collect();
-        let mut left: Vec<usize> = (0..names.len()).collect();
-        loop {
-            let numbers = match random_numbers(left.len()) {
-                Ok(numbers) => numbers,
-                Err(error) => return names.iter().map(|_| Err(error.clone())).collect(),
-            };
-            let commands: Commands =
-                left.iter().zip(&numbers).map(|(index, number)| command(&names[*index], number)).collect();
-            let received = run_unrepeated(&self.fleet, &commands).await;
-            let mut lost = Vec::new();
-            for ((index, command), received) in left.iter().zip(&commands).zip(received) {
-                if let Err(error) = &received
-                    && self.fleet.connection.retry_on_timeout
-                    && is_passing_loss(&self.fleet, command, error)
-                {
-                    lost.push(*index);
-                }
-                outcomes[*index] = received.and_then(|received| stamp_or_done(&received));
-            }
-            left = lost;
-            if left.is_empty() || !backoff.pause().await {
-                return outcomes;
-            }
-        }
+        let numbers: Vec<Number> = match names.iter().map(|_| random_number().map(Number::from)).collect() {
+            Ok(numbers) => numbers,
+            Err(error) => return names.iter().map(|_| Err(Error::clone(&error))).collect(),
+        };
+        let commands: Commands = names.iter().zip(&numbers).map(|(name, number)| command(name, number)).collect();
+        let received = run_renewed(&self.fleet, &commands).await;
+        received.into_iter().map(|received| stamp_or_done(&received?)).collect()
     }
 
     /// Bytes under a stamp's name that are no stamp give way to one.
@@ -93,6 +68,12 @@ struct Number {
     text: String,
 }
 
+impl From<u64> for Number {
+    fn from(value: u64) -> Self {
+        Self { value, text: value.to_string() }
+    }
+}
+
 fn set_stamp<'a>(name: &'a [u8], number: &'a str) -> Command<'a> {
     Command::Set { name, bytes: number.as_bytes(), flags: 0, expiry: 0, condition: Condition::Always }
 }
@@ -116,30 +97,4 @@ pub fn stamp(received: &Received) -> Result<Option<u64>> {
         What::Done | What::Changed => return Err(unexpected()),
     };
     Ok(number.map(|number| number.wrapping_add(u64::from(received.epoch).wrapping_mul(0x9e37_79b9_7f4a_7c15))))
-}
-
-/// Without the highest bit: in a number that has it Memcached looks for a minus sign, up to 1.6.18 and maybe later also
-/// in the memory behind the number, and then says that it is none.
-fn random_numbers(count: usize) -> Result<Vec<Number>> {
-    let number = |value: u64| Number { value, text: value.to_string() };
-    (0..count).map(|_| random().map(|bits| number(bits >> 1))).collect()
-}
-
-/// 64 random bits, so that no stamp comes back.
-pub fn random() -> Result<u64> {
-    let mut bytes = [0; 8];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
-        .map_err(|error| Error::new(ErrorKind::Server, format!("this system has no random numbers: {error}")))?;
-    Ok(u64::from_le_bytes(bytes))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stamp_is_no_number_that_could_be_negative() {
-        let stamps = random_numbers(1000).unwrap();
-        assert!(stamps.iter().all(|stamp| i64::try_from(stamp.value).is_ok()));
-    }
 }
