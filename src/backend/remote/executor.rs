@@ -439,3 +439,6 @@ fn redirected_in_vain(server: &Server, last: &Error) -> Error {
 fn unconnected(server: &Server) -> Error {
     Error::new(ErrorKind::Connect, format!("{}: the connection was lost again", server.name()))
 }
+
+#[cfg(test)]
+mod tests;
