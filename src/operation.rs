@@ -271,7 +271,7 @@ impl Outcome {
 
     /// Returns the first failure of one of many keys that is wanted.
     pub fn find_error(&self, wanted: impl Fn(&Error) -> bool) -> Option<&Error> {
-        fn find<'e, T>(outcomes: &'e [Result<T>], wanted: impl Fn(&Error) -> bool) -> Option<&'e Error> {
+        fn find<T>(outcomes: &[Result<T>], wanted: impl Fn(&Error) -> bool) -> Option<&Error> {
             outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).find(|error| wanted(error))
         }
         match self {

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 const LONGEST: u64 = 30 * 24 * 3600;
 /// The last date that it can read.
 const LAST_DATE: u64 = i32::MAX as u64;
-/// How often an entry is read again that another process changed meanwhile.
+/// The number of times that an entry is read again after another process changed it.
 const ATTEMPTS: usize = 16;
 
 /// A server's clock reports at most so many seconds more than its time is.
@@ -34,7 +34,7 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What came of one attempt.
+/// The outcome of one attempt.
 enum Attempt {
     Done,
     Gone,
@@ -74,7 +74,7 @@ impl MemcachedStore {
         }
     }
 
-    /// An entry's bytes, flags and version.
+    /// Reads the bytes, flags and version of an entry.
     async fn marked(&self, name: &[u8]) -> Result<Option<(Slice, u32, u64)>> {
         match self.only(Command::GetMarked { name }).await?.what {
             What::Value { bytes, flags, version } => Ok(Some((bytes, flags, version))),
@@ -88,7 +88,7 @@ impl MemcachedStore {
         run(&self.fleet, &[command]).await.into_iter().next().unwrap_or_else(|| Err(unexpected()))
     }
 
-    /// What is left to entries, by their own deadlines.
+    /// Returns the time that is left to entries, by their own deadlines.
     pub(super) async fn remaining(&self, names: &[&[u8]]) -> Vec<Result<Option<Option<Duration>>>> {
         let commands: Commands = names.iter().map(|name| Command::Get { name }).collect();
         let received = run(&self.fleet, &commands).await;

@@ -50,7 +50,7 @@ impl MemcachedStore {
     }
 }
 
-/// The bytes of a reply to a get.
+/// Returns the bytes of a reply to a get.
 pub fn stored(received: Received) -> Result<Option<Slice>> {
     match received.what {
         What::Value { bytes, .. } => Ok(Some(bytes)),
@@ -59,7 +59,7 @@ pub fn stored(received: Received) -> Result<Option<Slice>> {
     }
 }
 
-/// Whether it was stored.
+/// Returns whether an entry was stored.
 fn done(received: Received) -> Result<bool> {
     match received.what {
         What::Done => Ok(true),

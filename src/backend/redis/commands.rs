@@ -1,4 +1,4 @@
-//! Commands to be sent: written one after another, each with the slot that says where it goes.
+//! Encoded commands, one after another, each with its slot and the kind of its reply.
 
 use smallvec::SmallVec;
 
@@ -12,7 +12,7 @@ const SMALL: usize = 128;
 /// The digits of a tag version: all have as many, so that one takes the place of another.
 const VERSION_DIGITS: usize = 20;
 
-/// Whether commands read, and may be sent to a replica, or be sent again.
+/// The servers that commands may be sent to, and whether they may be retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// May be read from a replica.
@@ -155,7 +155,7 @@ impl Commands {
         Ok(())
     }
 
-    /// The slot of one; 0 outside a cluster, where nobody asks.
+    /// Returns the slot of one; 0 outside a cluster, which has no slots.
     pub fn slot(&self, index: usize) -> u16 {
         self.slots.get(index).copied().unwrap_or(0)
     }

@@ -18,7 +18,7 @@ use super::store::RedisStore;
 use crate::backend::remote::{EncodedEntry, Indexed, Lasting, Store};
 use crate::error::{Error, Result};
 
-/// How many names one command removes from an index.
+/// The number of names that one command removes from an index.
 const CHUNK: usize = 1000;
 /// The number of names that seem to be expired from which on an index is checked.
 const OVERDUE: usize = 16;

@@ -13,7 +13,7 @@ use crate::value::Value;
 /// The time to live of a tag version that a copy creates. Storing the copy prolongs it.
 const BATCH: Duration = Duration::from_secs(60);
 
-/// What an entry says of itself: its value, its tags, and its end where it has that.
+/// The value of an entry, its tags, and its end where the entry has that.
 struct Read {
     value: Value,
     tags: Vec<u64>,
@@ -33,7 +33,7 @@ impl<S: Store> Remote<S> {
         Ok(keys.iter().zip(found.into_iter().zip(left)).map(|(key, (read, left))| copy(key, read?, left?)).collect())
     }
 
-    /// What is left to entries, by their own word or the store's.
+    /// Returns the time that is left to entries, by their own deadline or the store's.
     async fn left_to(&self, names: &[&[u8]], found: &[Result<Option<Read>>]) -> Vec<Result<Left>> {
         if !S::DEADLINES {
             return self.store.remaining(names).await;

@@ -1,4 +1,4 @@
-//! Entries in their stored form: read and compared with their tags' stamps, written with them.
+//! Reads and writes entries in their stored form, and compares them with the stamps of their tags.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use crate::entry::{self, DecodeError, Entry, TagStamp, tag_hash};
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::Value;
 
-/// What was read under a name, before its tags are compared.
+/// An entry that was read, before its tags are compared.
 pub(super) struct Found<T> {
     pub tags: Vec<TagStamp>,
     pub what: T,
 }
 
-/// Of keys in their order: an error for each whose server has not reported what an entry must fit; empty if all have.
+/// For each key in order, the error of a server that has not reported its limits and its clock; empty if all have.
 pub(super) struct Unready(Vec<Result<()>>);
 
 impl Unready {
@@ -27,7 +27,7 @@ impl Unready {
     }
 }
 
-/// How an entry's bytes are read: whole, or as far as its header goes.
+/// Decodes the bytes of an entry: all of them, or its header.
 type Decode = for<'a> fn(&[u8], &'a [u8]) -> std::result::Result<Entry<'a>, DecodeError>;
 
 impl<S: Store> Remote<S> {
@@ -77,7 +77,7 @@ impl<S: Store> Remote<S> {
     }
 
     /// Stores an entry with the stamps its tags had last, and looks whether
-    /// they still have them: if not, nobody will read it, and it is stored anew.
+    /// they still have them: if not, nobody will read it, and it is stored once more.
     async fn write_as_guessed(&self, entry: &NewEntry<'_>) -> Result<bool> {
         let tags = tags_of(std::slice::from_ref(entry));
         let Some(guessed) = self.hints.stamps_of(&tags).filter(|_| self.store.is_ready()) else { return Ok(false) };

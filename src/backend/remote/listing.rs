@@ -6,7 +6,7 @@ use crate::byte_strings::ByteStrings;
 use crate::entry::tag_hash;
 use crate::error::Result;
 
-/// How many names are removed at once.
+/// The number of names that are removed at once.
 const CHUNK: usize = 1000;
 
 impl<S: Store> Remote<S> {

@@ -51,7 +51,7 @@ pub struct Remote<S> {
     prefix: String,
     /// The deadline of a call.
     timeout: Duration,
-    /// Who it is, for a call that is over its deadline.
+    /// The name of the server, for a call that exceeds its deadline.
     server: String,
     counting: Counting,
     hints: Hints,

@@ -1,4 +1,4 @@
-//! Tags as stamps: read beside entries, created for sets, replaced by invalidations.
+//! Tags as stamps: read with entries, created for sets, replaced by invalidations.
 
 use super::entries::Found;
 use super::lasting::longest;
@@ -8,7 +8,7 @@ use crate::entry::{TagStamp, tag_hash};
 use crate::error::{Error, ErrorKind, Result};
 
 impl<S: Store> Remote<S> {
-    /// What was found, if its tags still have the stamps it was set with.
+    /// Returns an entry, if its tags still have the stamps that it was set with.
     pub(super) async fn if_current<T>(&self, found: Option<Found<T>>) -> Result<Option<T>> {
         self.if_current_by(found, Vec::new()).await
     }
@@ -61,7 +61,7 @@ impl<S: Store> Remote<S> {
     }
 }
 
-/// Tags, sorted, each with its stamp, none, or why nobody knows.
+/// Sorted tags, each with its stamp, without one, or with the error that kept it from being read.
 pub(super) struct Known(Vec<(u64, Result<Option<u64>>)>);
 
 impl Known {
@@ -70,7 +70,7 @@ impl Known {
         found.map_or(Ok(None), |index| self.0[index].1.clone())
     }
 
-    /// Whether all tags have these stamps; one that has not decides it, whatever is not known of the others.
+    /// Returns whether all tags have these stamps; one that has another decides it, even if others are not known.
     fn are_current(&self, tags: &[TagStamp]) -> Result<bool> {
         let mut unknown = Ok(true);
         for tag in tags {
