@@ -44,7 +44,7 @@ impl Protocol for Nowhere {
         match group.node {}
     }
 
-    fn classify(&self, group: &Group<Self>, _: Replies) -> Classified<Self> {
+    fn classify(&self, group: &Group<Self>, _: RawReplies) -> Classified<Self> {
         match group.node {}
     }
 
