@@ -1,9 +1,9 @@
 //! Pauses between attempts: each is about twice as long as the last, up to a limit.
 
-use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 use crate::caller;
+use crate::util::random::jittered;
 
 /// The first pause of a call.
 const FIRST: Duration = Duration::from_millis(10);
@@ -58,13 +58,6 @@ impl Backoff {
         self.next = (self.next * 2).min(self.longest);
         pause
     }
-}
-
-/// Returns half to all of a pause: clients that met the same failure come back one after another.
-fn jittered(pause: Duration) -> Duration {
-    #[allow(clippy::cast_precision_loss)]
-    let share = RandomState::new().hash_one(0u8) as f64 / u64::MAX as f64;
-    pause.mul_f64(0.5 + share / 2.0)
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::convert::identity;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -11,6 +10,7 @@ use serde_json::{Value as Json, json};
 
 use crate::backend::{OpFuture, done, pending};
 use crate::error::Result;
+use crate::util::random;
 
 /// One call in so many is timed, on average, where a call takes less than the clock would.
 pub const SAMPLE: u32 = 64;
@@ -197,7 +197,7 @@ impl Histogram {
 /// gets and sets in turn it would time the sets alone.
 fn gap() -> u32 {
     let spread = u64::from(2 * SAMPLE - 1);
-    u32::try_from(RandomState::new().hash_one(0u8) % spread).unwrap_or(SAMPLE)
+    u32::try_from(random::cheap() % spread).unwrap_or(SAMPLE)
 }
 
 /// The upper end of the bucket below which that share of the samples lies.

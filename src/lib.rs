@@ -37,5 +37,6 @@ pub mod runtime;
 mod shown;
 mod thread;
 pub mod ttl;
+mod util;
 pub mod value;
 pub mod wait;

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::io;
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::fork;
+use crate::util::{lock, unpoisoned};
 
 /// A name that is asked of the system's resolver holds a thread of tokio's that nobody can interrupt.
 const RESOLVER_PATIENCE: Duration = Duration::from_millis(200);
@@ -76,7 +77,7 @@ enum Stage {
 
 impl Life {
     fn lock(&self) -> MutexGuard<'_, Stage> {
-        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.stage)
     }
 
     fn set(&self, stage: Stage) {
@@ -87,7 +88,7 @@ impl Life {
     /// Waits until it has started, and takes its handle.
     fn handle(&self) -> io::Result<Handle> {
         let starting = |stage: &mut Stage| matches!(stage, Stage::Starting);
-        let mut stage = self.changed.wait_while(self.lock(), starting).unwrap_or_else(PoisonError::into_inner);
+        let mut stage = unpoisoned(self.changed.wait_while(self.lock(), starting));
         match mem::replace(&mut *stage, Stage::Starting) {
             Stage::Started(handle) => handle,
             Stage::Starting | Stage::Ended => Err(io::ErrorKind::Other.into()),
@@ -98,8 +99,7 @@ impl Life {
     fn has_ended(&self, deadline: Instant) -> bool {
         let left = deadline.saturating_duration_since(Instant::now());
         let running = |stage: &mut Stage| !matches!(stage, Stage::Ended);
-        let waited = self.changed.wait_timeout_while(self.lock(), left, running);
-        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+        !unpoisoned(self.changed.wait_timeout_while(self.lock(), left, running)).1.timed_out()
     }
 }
 

@@ -4,11 +4,12 @@ use std::cell::Cell;
 use std::hash::BuildHasher;
 use std::time::Duration;
 
-use foldhash::fast::RandomState;
+use foldhash::fast::SeedableRandomState;
 
 use crate::clock::left;
 pub use crate::clock::{SHORTEST, left_millis};
 use crate::error::{Error, ErrorKind, Result};
+use crate::util::random;
 
 /// The longest TTL: 100 years. More is a mistake in the unit.
 pub const MAX_TTL: Duration = crate::clock::LONGEST;
@@ -54,13 +55,13 @@ pub struct DefaultTtl {
     /// How much of it, in percent, chance may take away: entries set together
     /// do not all end together, and none lives longer than the default.
     jitter: f64,
-    seed: RandomState,
+    seed: SeedableRandomState,
 }
 
 impl DefaultTtl {
     /// A default; the jitter is in percent.
     pub fn new(ttl: Duration, jitter: f64) -> Self {
-        Self { ttl, jitter, seed: RandomState::default() }
+        Self { ttl, jitter, seed: random::hasher() }
     }
 
     /// How long an entry lives; `None` for ever.

@@ -1,7 +1,7 @@
 //! The handle of a cache: it has the cache that serves now, which a switch replaces while it is in use.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
@@ -16,6 +16,7 @@ use crate::config::{Config, MigrationConfig, SwitchConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fork;
 use crate::layer::Replay;
+use crate::util::lock;
 
 /// The cache that serves a call, for as long as the call takes.
 pub type CacheGuard = Guard<Arc<Cache>>;
@@ -110,7 +111,7 @@ impl CacheHandle {
 
     /// Takes no more calls.
     pub fn refuse_calls(&self) {
-        let _replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _replacing = lock(&self.replacing);
         self.closed.store(true, Ordering::Release);
     }
 
@@ -192,7 +193,7 @@ impl CacheHandle {
 
     /// Lets another cache serve, and returns the calls in flight on the one before.
     fn replace(&self, cache: Cache) -> Result<CallsInFlight> {
-        let _replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _replacing = lock(&self.replacing);
         if self.closed.load(Ordering::Acquire) {
             return Err(Self::closed());
         }

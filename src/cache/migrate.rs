@@ -23,6 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::glob::Glob;
 use crate::operation::Operation;
 use crate::runtime::let_others_run;
+use crate::util::millis;
 
 /// The number of keys that are listed at once: a migration is resumed at the beginning of a page.
 const PAGE: usize = 1024;
@@ -409,7 +410,6 @@ impl Report {
     }
 
     fn to_json(&self, elapsed: Duration, dry_run: bool) -> Json {
-        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         json!({
             "complete": self.progress.resume.is_none(),
             "dry_run": dry_run,

@@ -1,13 +1,13 @@
 //! The statistics and the health of a cache. JSON is written here alone.
 
-use std::time::Duration;
-
 use serde_json::{Map, Value as Json, json};
 
 use super::Cache;
 use crate::backend::health::{Details, FallbackHealth, Health, ServerAnswer, ServerHealth, Statistic};
 use crate::backend::{Counters, Usage};
 use crate::error::{ErrorKind, Result};
+use crate::util::millis;
+use std::time::Duration;
 
 /// The health of a cache.
 pub struct HealthReport {
@@ -158,10 +158,6 @@ fn fallback(health: &FallbackHealth) -> Json {
 
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Nothing was read: there is no rate, and none is made up.

@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 use std::mem;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures_util::future::Either;
 use tokio::sync::watch;
@@ -19,6 +19,7 @@ use crate::entry::{TagStamp, tag_hash};
 use crate::error::{Error, ErrorKind, Result};
 use crate::glob::Glob;
 use crate::operation::{Change, Operation, Outcome};
+use crate::util::lock;
 
 /// The number of migrations that run. Raised before `STARTED`.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
@@ -127,7 +128,7 @@ pub(super) struct Run {
 
 impl Run {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn concerns(&self, cache: &Cache) -> bool {
@@ -244,7 +245,7 @@ impl Drop for Running {
 }
 
 fn runs() -> MutexGuard<'static, Vec<Arc<Run>>> {
-    RUNS.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&RUNS)
 }
 
 impl Cache {

@@ -1,7 +1,5 @@
 //! The summary of a configuration, for people: every option that is used, and never a password.
 
-use std::time::Duration;
-
 use serde_json::{Map, Value as Json, json};
 
 use super::option::{FallbackOptions, Kind, MemcachedKeys, Options, RedisServers, Row, Scope};
@@ -10,6 +8,7 @@ use super::types::{
     Address, BackendConfig, Config, ConnectionConfig, FallbackConfig, MemcachedConfig, RedisConfig, RedisTopology,
     TlsConfig,
 };
+use crate::util::millis;
 
 /// The members of a JSON object.
 type Members = Map<String, Json>;
@@ -164,8 +163,4 @@ fn is_stored(store: fn(&mut Options), options: &Options) -> bool {
     let mut changed = options.clone();
     store(&mut changed);
     changed == *options
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::{CStr, OsStr, c_char};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use super::arguments::{null, out};
@@ -17,6 +17,7 @@ use crate::cache::{Cache, CacheHandle};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::queue::Queue;
+use crate::util::lock;
 use crate::wait::wait;
 
 /// The meaning of timeout_ms -1 for a close: enough for operations in flight, not so long that a program seems to hang.
@@ -44,7 +45,7 @@ impl yc_cache {
     }
 
     fn lock_queues(&self) -> MutexGuard<'_, Vec<Weak<Queue>>> {
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.queues)
     }
 
     /// Takes no more calls, and returns the queues that are to be closed then.

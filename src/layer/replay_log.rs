@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::mem;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use tokio::sync::watch;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Change;
+use crate::util::lock;
 
 /// Beyond so many names, or bytes of them, the backend is emptied instead: it may lose entries, never revive one.
 pub(super) const MOST: usize = 200_000;
@@ -99,7 +100,7 @@ impl ReplayLog {
     }
 
     fn lock(&self) -> MutexGuard<'_, Names> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.pending)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -16,6 +16,7 @@ use super::socket::Socket;
 use crate::caller;
 use crate::clock::coarse_millis;
 use crate::error::{Error, ErrorKind, Result};
+use crate::util::lock;
 
 /// The identity of the process that answers, and of the history of writes that its data continues, as the handshake
 /// learned them. Both are hashes, to be compared only for equality. A server that does not report them counts as another
@@ -279,10 +280,10 @@ impl Connection {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     pub(super) fn lock_reader(&self) -> MutexGuard<'_, Reader> {
-        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.reader)
     }
 }

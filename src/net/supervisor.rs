@@ -3,8 +3,8 @@
 //! It makes one attempt to connect at a time, so that no outage ends in a storm of connections.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
@@ -19,6 +19,7 @@ use crate::backoff::Backoff;
 use crate::config::Address;
 use crate::error::{Error, ErrorKind, Result};
 use crate::shown::shown;
+use crate::util::lock;
 
 /// The first pause between two attempts to connect.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -82,7 +83,7 @@ impl Server {
         loop {
             let error = match self.connect_to(&address, Arc::clone(&broken)).await {
                 Ok(connection) => {
-                    *self.address.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
+                    *lock(&self.address) = Some(address);
                     return Ok(connection);
                 }
                 Err(error) => error,
@@ -181,7 +182,7 @@ impl Server {
     /// Closes the connections if the server is at another address now.
     async fn recheck_address(&self) {
         if let Ok(Ok(now)) = timeout(self.config.connect_timeout, self.catch_panic(self.protocol.resolve())).await {
-            let known = self.address.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let known = lock(&self.address).clone();
             // The new address may be wrong: it is connected to before the old one is left.
             if known.is_some_and(|known| known != now) && self.is_at(&now).await {
                 let text =

@@ -16,13 +16,14 @@ mod tests;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use self::shared::{Shared, lock};
+use self::shared::Shared;
 use self::state::{MAX_CAPACITY, Stage};
 pub use self::submission::Submission;
 use crate::cache::CacheHandle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Outcome;
 use crate::runtime::Runtime;
+use crate::util::lock;
 
 /// The name of an operation until its completion is taken; never 0.
 pub type Ticket = u64;

@@ -2,7 +2,7 @@
 
 use std::mem;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
 use futures_util::task::AtomicWaker;
@@ -13,6 +13,7 @@ use super::Wake;
 use super::owned::InFlight;
 use super::state::{Command, Stage, State};
 use crate::error::{Error, ErrorKind, Result};
+use crate::util::{lock, unpoisoned};
 
 pub(super) struct Shared {
     inner: Mutex<Inner>,
@@ -29,10 +30,6 @@ struct Inner {
     wake: Option<Wake>,
     /// True if the host is to be woken.
     wake_due: bool,
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Inner {
@@ -86,8 +83,8 @@ impl Shared {
                 break;
             }
             inner = match left {
-                Some(left) => self.changed.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0,
-                None => self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner),
+                Some(left) => unpoisoned(self.changed.wait_timeout(inner, left)).0,
+                None => unpoisoned(self.changed.wait(inner)),
             };
         }
         inner.state.watchers -= 1;

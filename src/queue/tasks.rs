@@ -6,10 +6,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::AcqRel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
+use crate::util::lock;
 use futures_util::task::AtomicWaker;
 
 /// Up to so many places are kept for later.
@@ -50,7 +51,7 @@ impl Wake for PlaceWaker {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.is_woken.swap(true, AcqRel) {
-            self.woken.places.lock().unwrap_or_else(PoisonError::into_inner).push(self.place);
+            lock(&self.woken.places).push(self.place);
             self.woken.driver.wake();
         }
     }
@@ -88,7 +89,7 @@ impl<F: Future> Tasks<F> {
 
     /// Polls those that were woken, once each, and hands over what became of them.
     pub(super) fn poll(&mut self, mut ended: impl FnMut(u64, thread::Result<F::Output>)) {
-        self.turn.append(&mut self.woken.places.lock().unwrap_or_else(PoisonError::into_inner));
+        self.turn.append(&mut lock(&self.woken.places));
         for at in self.turn.drain(..) {
             let Some(place) = self.places.get_mut(at) else { continue };
             if let Some(output) = place.poll() {
@@ -103,7 +104,7 @@ impl<F: Future> Tasks<F> {
 
     /// Returns true if some were woken since.
     pub(super) fn has_woken(&self) -> bool {
-        !self.turn.is_empty() || !self.woken.places.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        !self.turn.is_empty() || !lock(&self.woken.places).is_empty()
     }
 }
 

@@ -8,11 +8,12 @@
 //! agree, agree to the millisecond. A process whose clock contradicts the
 //! server uses the middle of that time, which is right within two seconds.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
 
 use crate::clock::unix_millis;
 use crate::entry;
+use crate::util::lock;
 
 /// The true time is later than the reported time plus this, in ms.
 const EARLIEST: i64 = -1000;
@@ -78,7 +79,7 @@ impl ServerClock {
     /// Learns from a report. A server that was asked before has to repeat what contradicts it: it may have been held
     /// up, and have read its clock long ago.
     pub fn learn(&self, reading: &Reading) {
-        let mut doubt = self.doubt.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut doubt = lock(&self.doubt);
         let is_new = self.process.swap(reading.process, Relaxed) != reading.process;
         if reading.allows(self.ahead.load(Relaxed)) {
             *doubt = None;
@@ -92,7 +93,7 @@ impl ServerClock {
 
     /// Returns whether the last report has to be confirmed.
     pub fn is_in_doubt(&self) -> bool {
-        self.doubt.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        lock(&self.doubt).is_some()
     }
 }
 

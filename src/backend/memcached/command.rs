@@ -1,7 +1,8 @@
 //! What is asked of a server about one name, and what it answers, whichever protocol says it.
 
 use super::refusal::Refusal;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
+use crate::util::random::random;
 
 /// A command about a name; each has one reply.
 #[derive(Debug, Clone, Copy)]
@@ -23,10 +24,7 @@ pub enum Command<'a> {
 /// A random number that a command may store. It has no highest bit: in a number that has it Memcached looks for a minus
 /// sign, up to 1.6.18 and maybe later also in the memory behind the number, and then says that it is none.
 pub fn random_number() -> Result<u64> {
-    let mut bytes = [0; 8];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
-        .map_err(|error| Error::new(ErrorKind::Server, format!("this system has no random numbers: {error}")))?;
-    Ok(u64::from_le_bytes(bytes) >> 1)
+    Ok(random()? >> 1)
 }
 
 /// When bytes are stored.

@@ -2,7 +2,7 @@
 //! it comes, and none is kept. All who ask during a walk share the next one.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
@@ -17,6 +17,7 @@ use super::{names, refusal};
 use crate::config::{Address, ConnectionConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Frame, Framing, Handshake, Protocol, Tls, ask_once};
+use crate::util::lock;
 
 /// The pause before another request while the server walks for another client: it walks for one at a time.
 const PAUSE: Duration = Duration::from_millis(3);
@@ -387,10 +388,6 @@ impl WalkFraming {
         let mut listeners = lock(&self.sink.listeners);
         Ok(listeners.iter_mut().map(|listener| listener.hear(&listed)).fold(false, |any, more| any | more))
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Decodes `%XX`; other bytes stay as they are.

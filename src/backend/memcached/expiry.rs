@@ -8,6 +8,7 @@ use super::store::{MemcachedStore, stored, unexpected};
 use crate::backend::remote::Slice;
 use crate::entry::{self, Entry};
 use crate::error::{Error, ErrorKind, Result};
+use crate::util::millis;
 
 /// The longest time that the server reads as a time; what is more it reads as a date.
 const LONGEST: u64 = 30 * 24 * 3600;
@@ -28,10 +29,6 @@ pub fn expiry(ttl: Option<Duration>, now_ms: u64) -> u32 {
     let told = if seconds <= LONGEST { seconds } else { now_ms / 1000 + AHEAD + seconds };
     // Past that date the entry itself says when it ends.
     u32::try_from(told).ok().filter(|told| u64::from(*told) <= LAST_DATE).unwrap_or(0)
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The outcome of one attempt.

@@ -1,7 +1,7 @@
 //! The servers of a cache, and which of them has a name.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use tokio::runtime::Handle;
@@ -19,6 +19,7 @@ use crate::caller;
 use crate::config::{Config, ConnectionConfig, Failover, MemcachedConfig, MemcachedServer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Server, Tls};
+use crate::util::lock;
 
 /// All servers.
 pub struct Fleet {
@@ -180,7 +181,7 @@ impl Fleet {
 
     /// Runs a task beside the calls; `None` once it is closed.
     pub fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> Option<JoinHandle<T>> {
-        self.handle.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|handle| handle.spawn(task))
+        lock(&self.handle).as_ref().map(|handle| handle.spawn(task))
     }
 
     /// The servers' names, for messages.
@@ -191,7 +192,7 @@ impl Fleet {
 
     /// Ends all connections; what is under way has until the deadline.
     pub async fn close(&self, deadline: Instant) {
-        drop(self.handle.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(lock(&self.handle).take());
         for member in &self.members {
             member.server.close(deadline).await;
         }

@@ -8,7 +8,7 @@
 //! the next walk begins where it ended.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -25,6 +25,7 @@ use crate::caller;
 use crate::clock::coarse_millis;
 use crate::entry::fingerprint;
 use crate::error::{Error, Result};
+use crate::util::{lock, millis};
 
 /// The most names that a walk keeps.
 const MOST: usize = 1_000_000;
@@ -247,8 +248,7 @@ async fn walk(fleet: Arc<Fleet>, listing: Arc<Listing>, from: u64, known: Arc<Mu
     lock(&known).make_room();
     loop {
         sleep(KEPT / 2).await;
-        if coarse_millis().saturating_sub(listing.used_ms.load(Relaxed)) > u64::try_from(KEPT.as_millis()).unwrap_or(0)
-        {
+        if coarse_millis().saturating_sub(listing.used_ms.load(Relaxed)) > millis(KEPT) {
             return lock(&known).forget(listing.number);
         }
     }
@@ -354,10 +354,6 @@ impl Found {
         }
         (page, self.end)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A sample of a prefix's entries for a count: all names by a walk, or some of them if there are many.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -11,6 +11,7 @@ use super::{health, names};
 use crate::backend::remote::{SAMPLE, Sample};
 use crate::caller;
 use crate::error::{Error, ErrorKind, Result};
+use crate::util::lock;
 
 /// The most names that are read on each server.
 const SEEN: u64 = 50_000;
@@ -81,7 +82,7 @@ async fn walk(fleet: &Arc<Fleet>, index: usize, time: Duration) -> Result<(Seen,
         let is_entry = names::may_be_entry(&owners.prefix, b"", listed.name)
             && (listed.expires == 0 || listed.expires + FORGOTTEN > now)
             && owners.owner(listed.name).is_some_and(|owner| owner.member == index);
-        let mut seen = seeing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = lock(&seeing);
         seen.see(listed, is_entry);
         seen.names < SEEN
     };
@@ -89,7 +90,7 @@ async fn walk(fleet: &Arc<Fleet>, index: usize, time: Duration) -> Result<(Seen,
     let crawling = fleet.members[index].crawler.crawl(Box::new(each), spawn);
     let walked = caller::Until::new(Instant::now() + time, crawling).await;
     let whole = walked.unwrap_or(Ok(false))?;
-    let seen = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
+    let seen = std::mem::take(&mut *lock(&seen));
     Ok((seen, whole))
 }
 

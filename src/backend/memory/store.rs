@@ -4,7 +4,7 @@ use std::hash::BuildHasher;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use foldhash::fast::RandomState;
+use foldhash::fast::SeedableRandomState;
 
 use super::lru::SlotId;
 use super::room::Room;
@@ -13,6 +13,7 @@ use super::tags::TagName;
 use crate::backend::{Counters, KeyFilter, Page, ScanCursor};
 use crate::clock::Deadline;
 use crate::entry::tag_hash;
+use crate::util::random;
 use crate::value::Value;
 
 /// Below this many entries one shard keeps the order of use exact for the whole cache.
@@ -34,7 +35,7 @@ pub(super) struct Aligned<T>(T);
 pub(super) struct Store {
     /// A power of two many.
     pub(super) shards: Box<[Aligned<Mutex<Shard>>]>,
-    hasher: RandomState,
+    hasher: SeedableRandomState,
     pub(super) room: Room,
     /// Counts invalidations by tag: the version of every tag.
     pub(super) invalidations: AtomicU64,
@@ -66,7 +67,7 @@ impl Store {
         let shards = if max_size < ONE_SHARD_BELOW { 1 } else { shards };
         Self {
             shards: (0..shards).map(|_| Aligned::default()).collect(),
-            hasher: RandomState::default(),
+            hasher: random::hasher(),
             room: Room::new(max_size, max_bytes),
             invalidations: AtomicU64::new(0),
         }

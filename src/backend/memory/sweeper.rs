@@ -1,11 +1,12 @@
 //! The thread that removes dead entries, started by the first entry that can die.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::store::Store;
+use crate::util::lock;
 
 /// A small stack: sweeping is shallow.
 const STACK_BYTES: usize = 128 * 1024;
@@ -86,10 +87,6 @@ impl Stop {
         drop(self.changed.wait_timeout_while(lock(&self.lock), interval, not_asked));
         self.is_asked()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn run(store: &Store, stop: &Stop, interval: Duration) {

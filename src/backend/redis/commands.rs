@@ -4,8 +4,8 @@ use smallvec::SmallVec;
 
 use super::names::slot;
 use super::resp::{self, RespValue};
-use super::store::random;
 use crate::error::Result;
+use crate::util::random::random;
 
 /// The room for commands before it grows: a GET of a usual name.
 const SMALL: usize = 128;

@@ -16,6 +16,7 @@ use crate::backend::remote::Removal;
 use crate::caller;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Server, protocol_error};
+use crate::util::millis;
 
 /// The most that is left for the answer when WAIT ends, which servers notice ten times a second.
 const MARGIN: Duration = Duration::from_millis(500);
@@ -65,7 +66,7 @@ fn marker(route: &Topology, server: &Arc<Server>, prefix: &str) -> Option<Vec<u8
 async fn received(server: &Server, marker: &[u8], wanted: u32, end: Instant) -> Result<()> {
     let apart = server.connect_dedicated().await?;
     let left = end.saturating_duration_since(Instant::now());
-    let left = left.saturating_sub(MARGIN.min(left / 4)).as_millis().max(1);
+    let left = millis(left.saturating_sub(MARGIN.min(left / 4))).max(1);
     let (wanted_text, left_text) = (wanted.to_string(), left.to_string());
     let mut request = Vec::new();
     command(&mut request, &[b"SET", marker, b"1", b"PX", b"60000"]);

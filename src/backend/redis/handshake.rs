@@ -1,6 +1,6 @@
 //! The handshake of a new connection: credentials, database, identity of the process, and the role of the server.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures_util::future::BoxFuture;
 
@@ -11,6 +11,7 @@ use crate::config::{Address, Secret};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Framing, Handshake, Identity, Protocol, ReplyLimit};
 use crate::shown::shown;
+use crate::util::lock;
 
 /// The bytes that a string may have beyond the largest value: the header of an entry with its tags.
 const HEADER_ROOM: u64 = 64 * 1024;
@@ -127,7 +128,7 @@ impl Redis {
     }
 
     fn adopted(&self) -> MutexGuard<'_, Option<Identity>> {
-        self.adopted.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.adopted)
     }
 }
 

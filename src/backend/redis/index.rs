@@ -9,6 +9,8 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use once_cell::race::OnceBox;
+
 use super::commands::{Commands, Kind};
 use super::lasting::Prolonging;
 use super::names;
@@ -17,6 +19,7 @@ use super::run::Received;
 use super::store::RedisStore;
 use crate::backend::remote::{EncodedEntry, Indexed, Lasting, Store};
 use crate::error::{Error, Result};
+use crate::util::random;
 
 /// The number of names that one command removes from an index.
 const CHUNK: usize = 1000;
@@ -218,10 +221,8 @@ fn first_mark(second: u64) -> u64 {
 
 /// Returns the number at which this process begins to count.
 fn process_number() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    use std::sync::LazyLock;
-    static FIRST: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0u8));
-    *FIRST
+    static FIRST: OnceBox<u64> = OnceBox::new();
+    *FIRST.get_or_init(|| Box::new(random::cheap()))
 }
 
 /// A mark as a server writes it: a whole number, or one with an exponent.

@@ -2,13 +2,14 @@
 //! that lost its latest writes (see `replay`).
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
 use super::names;
 use crate::backend::remote::EncodedEntry;
+use crate::util::lock;
 
 /// Beyond so many notes, or bytes of them, the whole prefix is emptied instead: that may lose entries, never revive one.
 const MOST: usize = 200_000;
@@ -172,7 +173,7 @@ impl Record {
     }
 
     fn lock(&self) -> MutexGuard<'_, Notes> {
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.notes)
     }
 }
 

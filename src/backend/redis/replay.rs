@@ -15,10 +15,10 @@ use super::names;
 use super::record::{Record, Snapshot};
 use super::refusal::{self, Refusal};
 use super::resp::{RespReader, RespValue, command};
-use super::store::random;
 use crate::config::OnRestart;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Handshake, Identity, protocol_error};
+use crate::util::random::random;
 
 /// The most tags, or names, that are replayed at once.
 const CHUNK: usize = 500;

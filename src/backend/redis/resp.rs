@@ -3,6 +3,7 @@
 use memchr::memchr;
 
 use crate::net::{Frame, Framing, MAX_LINE};
+use crate::util::push_number;
 
 /// The most elements of one array: a reply to the largest batch.
 const MAX_ELEMENTS: u64 = 1 << 24;
@@ -36,23 +37,8 @@ pub fn bulk_of(out: &mut Vec<u8>, pieces: &[&[u8]]) {
 
 fn header(out: &mut Vec<u8>, kind: u8, number: usize) {
     out.push(kind);
-    decimal(out, number as u64);
+    push_number(out, number as u64);
     out.extend_from_slice(b"\r\n");
-}
-
-/// A number as text, without the formatter.
-fn decimal(out: &mut Vec<u8>, mut number: u64) {
-    let (mut digits, mut start) = ([0; 20], 20);
-    loop {
-        start -= 1;
-        #[allow(clippy::cast_possible_truncation)] // One digit.
-        let digit = (number % 10) as u8;
-        digits[start] = b'0' + digit;
-        number /= 10;
-        if number == 0 {
-            return out.extend_from_slice(&digits[start..]);
-        }
-    }
 }
 
 /// Finds the end of replies.

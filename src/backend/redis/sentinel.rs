@@ -1,7 +1,7 @@
 //! Finds the present address of a primary, or of a replica of it, by asking sentinels. <https://redis.io/docs/reference/sentinel-clients>
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -13,6 +13,7 @@ use super::resp::{RespReader, RespValue, command};
 use crate::config::{Address, ConnectionConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Tls, ask_once};
+use crate::util::lock;
 
 /// The sentinels that know a primary by its name, to find one server.
 pub struct Sentinels {
@@ -86,7 +87,7 @@ impl Sentinels {
     }
 
     fn search(&self) -> MutexGuard<'_, Search> {
-        self.search.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.search)
     }
 
     /// Returns the time for one sentinel: its share of the time to connect.

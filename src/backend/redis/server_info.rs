@@ -1,10 +1,9 @@
 //! The fields of INFO, and the identity of the server's process that they report.
 
-use std::hash::{BuildHasher, RandomState};
-
 use super::resp::{RespReader, RespValue};
 use crate::entry::fingerprint;
 use crate::net::Identity;
+use crate::util::random;
 
 /// Returns the fields of an INFO reply; none if the server refused it.
 pub fn fields(reply: RespReader<'_>) -> impl Iterator<Item = (&str, &str)> {
@@ -37,7 +36,7 @@ fn is_random(value: &str) -> bool {
 }
 
 fn unknown() -> u64 {
-    RandomState::new().hash_one(0u8)
+    random::cheap()
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ use crate::clock;
 use crate::config::RedisConfig;
 use crate::entry::{self, DecodeError, Entry, MAX_KEYLESS_HEADER};
 use crate::error::{Error, ErrorKind, Result};
+use crate::util;
 
 /// The most names one MGET has: one command must not hold the server up.
 const MGET: usize = 1000;
@@ -512,13 +513,5 @@ fn not_empty(bytes: Option<Slice>) -> Option<Slice> {
 
 /// At least one: a TTL of nothing would be refused.
 pub(super) fn millis(ttl: Duration) -> String {
-    ttl.as_millis().max(1).to_string()
-}
-
-/// 64 random bits, so that no stamp comes back.
-pub fn random() -> Result<u64> {
-    let mut bytes = [0; 8];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
-        .map_err(|error| Error::new(ErrorKind::Server, format!("this system has no random numbers: {error}")))?;
-    Ok(u64::from_le_bytes(bytes))
+    util::millis(ttl).max(1).to_string()
 }

@@ -10,6 +10,7 @@ use crate::backend::NewEntry;
 use crate::byte_strings::ByteStrings;
 use crate::entry::{self, DecodeError, Entry, TagStamp, tag_hash};
 use crate::error::{Error, ErrorKind, Result};
+use crate::util::millis;
 use crate::value::Value;
 
 /// An entry that was read, before its tags are compared.
@@ -279,8 +280,4 @@ fn stored(stored: bool) -> Result<()> {
 #[allow(clippy::unnecessary_wraps)] // What `found` takes: an entry may turn out not to be wanted.
 fn value(entry: &Entry) -> Option<Value> {
     Some(Value::from(entry.payload))
-}
-
-pub(super) fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

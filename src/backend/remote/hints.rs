@@ -1,9 +1,10 @@
 //! What was seen last: the tags of a name, the stamp of a tag. Guesses that save a round trip, each checked against
 //! the store before anything rests on it.
 
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use crate::entry::TagStamp;
+use crate::util::lock;
 
 /// How many are remembered; another with the same place takes it over.
 const PLACES: usize = 1 << 16;
@@ -100,7 +101,7 @@ impl Hints {
 
 #[allow(clippy::cast_possible_truncation)] // The low bits of a hash are as good as all.
 fn place<T>(places: &[Mutex<T>], hash: u64) -> MutexGuard<'_, T> {
-    places[hash as usize % PLACES].lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&places[hash as usize % PLACES])
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::backend::NewEntry;
 use crate::clock::coarse_millis;
 use crate::entry::TagStamp;
 use crate::error::Result;
+use crate::util::millis;
 
 /// The least time that a version outlives its entries.
 const MARGIN: Duration = Duration::from_secs(1);
@@ -65,7 +66,7 @@ impl<S: Store> Remote<S> {
     /// Notes that the store has prolonged versions, which was asked for at that time.
     pub(super) fn saw_lasting(&self, stamps: &[TagStamp], lasting: &[Lasting], asked: End) {
         for it in lasting {
-            let after = |lifetime| asked.at_ms.saturating_add(super::entries::millis(lifetime));
+            let after = |lifetime| asked.at_ms.saturating_add(millis(lifetime));
             let end = End { at_ms: it.lifetime().map_or(NEVER, after), changes: asked.changes };
             stamps.iter().filter(|stamp| stamp.tag == it.tag).for_each(|stamp| self.hints.lasts_until(stamp, end));
         }
@@ -95,7 +96,7 @@ pub(super) fn join(mut lasting: Vec<Lasting>) -> Vec<Lasting> {
 
 /// When an entry ends that is stored now, with a margin for the time that storing it takes.
 fn end(ttl: Option<Duration>) -> u64 {
-    ttl.map_or(NEVER, |ttl| coarse_millis().saturating_add(super::entries::millis(ttl)).saturating_add(MARGIN_MS / 2))
+    ttl.map_or(NEVER, |ttl| coarse_millis().saturating_add(millis(ttl)).saturating_add(MARGIN_MS / 2))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use memchr::memchr;
 use crate::backend::memcached::command::{Command, Condition, Mismatch, Reply};
 use crate::backend::memcached::refusal::Refusal;
 use crate::net::{Frame, Framing};
+use crate::util::push_number;
 
 /// The longest line: a name of 250 bytes is repeated, and a crawler's line writes each byte of it as three.
 const MAX_LINE: usize = 4096;
@@ -46,11 +47,11 @@ pub fn write(out: &mut Vec<u8>, opaque: u32, command: &Command) {
     out.extend_from_slice(command.name());
     if let Command::Set { bytes, .. } = command {
         out.push(b' ');
-        decimal(out, bytes.len() as u64);
+        push_number(out, bytes.len() as u64);
     }
     // Both come back with every reply, and are compared.
     out.extend_from_slice(b" k O");
-    decimal(out, opaque.into());
+    push_number(out, opaque.into());
     write_flags(out, command);
     out.extend_from_slice(b"\r\n");
     if let Command::Set { bytes, .. } = command {
@@ -86,22 +87,7 @@ fn write_flags(out: &mut Vec<u8>, command: &Command) {
 
 fn number_flag(out: &mut Vec<u8>, flag: u8, number: u64) {
     out.extend_from_slice(&[b' ', flag]);
-    decimal(out, number);
-}
-
-/// A number as text, without the formatter.
-fn decimal(out: &mut Vec<u8>, mut number: u64) {
-    let (mut digits, mut start) = ([0; 20], 20);
-    loop {
-        start -= 1;
-        #[allow(clippy::cast_possible_truncation)] // One digit.
-        let digit = (number % 10) as u8;
-        digits[start] = b'0' + digit;
-        number /= 10;
-        if number == 0 {
-            return out.extend_from_slice(&digits[start..]);
-        }
-    }
+    push_number(out, number);
 }
 
 /// Reads a reply that was framed before.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -19,6 +19,7 @@ use crate::config::{Address, ConnectionConfig};
 use crate::entry::fingerprint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Server, Tls, ask_once, protocol_error};
+use crate::util::lock;
 
 /// The time after which the map is asked for again, changed or not.
 const ROUTINE: Duration = Duration::from_secs(30);
@@ -227,13 +228,13 @@ impl Cluster {
     /// Closes the cluster at once.
     pub fn stop(&self) {
         self.closed.store(true, Relaxed);
-        drop(self.handle.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(lock(&self.handle).take());
         self.outdated.notify_one();
         self.servers().iter().for_each(|server| server.stop());
     }
 
     fn handle(&self) -> Option<Handle> {
-        self.handle.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.handle).clone()
     }
 
     /// Returns the server at an address, which is connected to from now on; `None` once the cluster is closed.
@@ -365,7 +366,7 @@ impl Cluster {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<(Address, bool), Arc<Server>>> {
-        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.servers)
     }
 }
 

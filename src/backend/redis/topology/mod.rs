@@ -5,7 +5,7 @@ mod slots;
 mod survey;
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Instant;
 
 use tokio::runtime::Handle;
@@ -19,6 +19,7 @@ use crate::config::{Address, ConnectionConfig, RedisConfig, RedisTopology};
 use crate::error::{Error, Result};
 use crate::net::{Server, Tls};
 use crate::runtime::Runtime;
+use crate::util::lock;
 
 /// The servers, and the rule by which commands go to them.
 pub enum Topology {
@@ -315,7 +316,7 @@ impl Discovery {
 
     /// Prevents that a cluster begins from now on.
     fn close(&self) {
-        drop(self.handle.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(lock(&self.handle).take());
         let _ = self.cluster.set(None);
     }
 }
@@ -327,7 +328,7 @@ impl ClusterObserver for Discovery {
 
     /// Uses the cluster from now on, and closes the connections to the node alone.
     fn found_cluster(&self) {
-        let Some(handle) = self.handle.lock().unwrap_or_else(PoisonError::into_inner).clone() else { return };
+        let Some(handle) = lock(&self.handle).clone() else { return };
         let begin = || {
             let (seeds, login, config) = (vec![self.seed.clone()], self.login.clone(), self.config.clone());
             Some(Cluster::spawn(seeds, login, config, self.tls.clone(), false, handle))

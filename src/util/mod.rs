@@ -1,0 +1,65 @@
+//! Functions that many modules share: locks, milliseconds, numbers as text, and random numbers.
+
+pub mod random;
+
+use std::sync::{LockResult, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Locks a mutex. A thread that panicked while it held the lock changes nothing: each change under a lock of this
+/// library is complete or harmless at every step.
+#[inline]
+pub fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    unpoisoned(mutex.lock())
+}
+
+/// Returns the guard of a lock or of a wait for a condition, also after a panic under the lock.
+#[inline]
+pub fn unpoisoned<G>(result: LockResult<G>) -> G {
+    result.unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Returns a time in whole milliseconds, without the part of one. A time beyond `u64` is cut.
+#[inline]
+pub fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Appends a number in decimal digits.
+#[inline]
+pub fn push_number(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_outlives_a_panic_under_it() {
+        let mutex = Mutex::new(1);
+        let panicked = std::thread::scope(|scope| {
+            let holder = scope.spawn(|| {
+                let _held = lock(&mutex);
+                panic!("as a test asks");
+            });
+            holder.join().is_err()
+        });
+        assert!(panicked && mutex.is_poisoned());
+        assert_eq!(*lock(&mutex), 1);
+    }
+
+    #[test]
+    fn numbers_are_appended_in_decimal_digits() {
+        for number in [0, 1, 9, 10, 99, 100, 12_345, u64::MAX] {
+            let mut out = b"$".to_vec();
+            push_number(&mut out, number);
+            assert_eq!(out, format!("${number}").into_bytes());
+        }
+    }
+
+    #[test]
+    fn milliseconds_are_whole_and_bounded() {
+        assert_eq!(millis(Duration::from_micros(1_999)), 1);
+        assert_eq!(millis(Duration::MAX), u64::MAX);
+    }
+}
