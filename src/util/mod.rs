@@ -30,6 +30,12 @@ pub fn push_number(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
+/// Returns the number of random inputs of a test: `PROPTEST_CASES`, else a few thousand.
+#[cfg(test)]
+pub fn test_cases() -> usize {
+    std::env::var("PROPTEST_CASES").ok().and_then(|number| number.parse().ok()).unwrap_or(4000)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,6 +16,8 @@ mod handshake;
 mod health;
 mod listings;
 mod names;
+#[cfg(test)]
+mod oracle;
 mod protocol;
 mod refusal;
 mod ring;

@@ -2,6 +2,8 @@
 
 mod copy;
 mod lru;
+#[cfg(test)]
+mod oracle;
 mod removal;
 mod room;
 mod set;

@@ -8,6 +8,8 @@ mod health;
 mod index;
 mod lasting;
 mod names;
+#[cfg(test)]
+mod oracle;
 mod record;
 mod refusal;
 mod replay;
