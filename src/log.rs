@@ -3,13 +3,15 @@
 use std::cell::Cell;
 use std::fmt::{Debug, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use arc_swap::ArcSwapOption;
+use once_cell::race::OnceBool;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::{Interest, Subscriber};
 use tracing::{Event, Level, Metadata};
+
+use crate::fork;
 
 /// Where log lines go.
 pub trait Sink: Send + Sync {
@@ -24,7 +26,7 @@ struct Target {
 
 /// No lock: a child of a fork could inherit it held by a thread it does not have.
 static CURRENT: ArcSwapOption<Target> = ArcSwapOption::const_empty();
-static INSTALLED: AtomicBool = AtomicBool::new(false);
+static INSTALLED: OnceBool = OnceBool::new();
 
 thread_local! {
     /// A sink that calls the library does not log about that into itself.
@@ -33,10 +35,9 @@ thread_local! {
 
 /// Sends lines up to a level to a sink; the old sink is dropped once its last line is written.
 pub fn set_sink(most: Level, sink: Box<dyn Sink>) {
-    if !INSTALLED.swap(true, Relaxed) {
-        // Fails only in a Rust host that has a subscriber of its own, which then gets the events.
-        let _ = tracing::subscriber::set_global_default(Forward);
-    }
+    // Fails only in a Rust host that has a subscriber of its own, which then gets the events, and for a thread that
+    // comes second: the first one's is as good. `tracing` keeps subscribers under a lock.
+    INSTALLED.get_or_init(|| fork::whole(|| tracing::subscriber::set_global_default(Forward)).is_ok());
     CURRENT.store(Some(Arc::new(Target { most, sink })));
 }
 

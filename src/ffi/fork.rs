@@ -1,20 +1,31 @@
-//! Has forks counted.
+//! Has forks counted, and kept out of steps that a child must not find half done.
 
-use std::sync::Once;
+use once_cell::race::OnceBool;
 
-use crate::fork::count;
+use crate::fork::{begin_child, prepare, resume};
 
-static WATCH: Once = Once::new();
+/// Not a `Once`: a fork amid the very first call would leave the child waiting for a thread that it does not have. Here
+/// such a child registers the handlers itself. Two threads may both register them, and then they run twice, which
+/// changes nothing but the number of a generation.
+static WATCHED: OnceBool = OnceBool::new();
+
+extern "C" fn before() {
+    prepare();
+}
+
+extern "C" fn in_parent() {
+    resume();
+}
 
 extern "C" fn in_child() {
-    count();
+    begin_child();
 }
 
 /// Counts forks from now on.
 pub(super) fn watch() {
-    WATCH.call_once(|| {
-        // SAFETY: the handler does one atomic addition, which is safe in a
-        // child of any process, and `nodelete` keeps it mapped for good.
-        unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+    WATCHED.get_or_init(|| {
+        // SAFETY: the handlers only read and change numbers, which is safe in a child of any process, and `nodelete`
+        // keeps them mapped for good.
+        unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) == 0 }
     });
 }

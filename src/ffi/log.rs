@@ -6,6 +6,7 @@ use tracing::Level;
 
 use super::boundary;
 use super::error::yc_error;
+use super::fork::watch;
 use super::status::{YC_OK, yc_status};
 use super::user_data::{UserData, yc_finalise_fn};
 use crate::error::{Error, ErrorKind, Result};
@@ -88,6 +89,8 @@ pub unsafe extern "C" fn yc_set_log(
 ) -> yc_status {
     let body = || {
         let level = level_of(level)?;
+        // Before anything that a fork must not interrupt.
+        watch();
         // Without a level or a function there is nothing to keep the data for: the finaliser runs now.
         let callback = Box::new(Callback { log, data: UserData::new(user_data, finalise) });
         match level.filter(|_| log.is_some()) {

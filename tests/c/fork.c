@@ -1,4 +1,5 @@
-/* After a fork the child gets YC_E_FORKED at once from every call, frees safely and opens its own; the parent goes on. */
+/* After a fork the child gets YC_E_FORKED at once from every call, frees safely and opens its own; the parent goes on.
+ * That holds for a fork at any time, also amid the very first call of another thread. */
 #include "every.h"
 #include "queues.h"
 
@@ -138,9 +139,6 @@ static void *log_and_open(void *unused) {
 /* A child whose parent's threads were logging can set a log and open. */
 static void check_log_in_child(void) {
     pthread_t threads[THREADS];
-    /* What is made once in a process is made: a fork amid its very first call can leave that half done. */
-    CHECK_STATUS(yc_set_log(YC_LOG_TRACE, ignore_line, NULL, NULL, NULL), YC_OK);
-    close_cache(open_cache(test_url()));
     atomic_store(&stop_threads, false);
     for (int at = 0; at < THREADS; at++) pthread_create(&threads[at], NULL, log_and_open, NULL);
     for (int at = 0; at < 10 * FORKS; at++) {
@@ -158,6 +156,68 @@ static void check_log_in_child(void) {
     for (int at = 0; at < THREADS; at++) pthread_join(threads[at], NULL);
 }
 
+/* First calls: each is made by a process of its own, in which the library was not called before. */
+enum { FIRST_CALLS = 1500 };
+
+static void *open_first(void *unused) {
+    close_cache(open_cache(test_url()));
+    return unused;
+}
+
+static void *log_first(void *unused) {
+    CHECK_STATUS(yc_set_log(YC_LOG_TRACE, ignore_line, NULL, NULL, NULL), YC_OK);
+    return unused;
+}
+
+static void count_line(void *data, int32_t level, const char *line, size_t len) {
+    (void)level, (void)line, (void)len;
+    atomic_fetch_add((atomic_int *)data, 1);
+}
+
+/* In the child: a log gets lines, and a cache stores and finds. */
+static void use_library(void) {
+    static atomic_int lines;
+    yc_value *value = NULL;
+    size_t len = 0;
+    alarm(SECONDS_TO_HANG);
+    atomic_store(&checks_failed, 0);
+    CHECK_STATUS(yc_set_log(YC_LOG_INFO, count_line, &lines, NULL, NULL), YC_OK);
+    yc_cache *cache = open_cache(test_url());
+    CHECK(atomic_load(&lines) > 0);
+    CHECK_STATUS(yc_set(cache, "key", 3, "value", 5, YC_TTL_NEVER, NULL, 0, NULL), YC_OK);
+    CHECK_STATUS(yc_get(cache, "key", 3, &value, NULL), YC_OK);
+    CHECK(memcmp(yc_value_data(value, &len), "value", 5) == 0 && len == 5);
+    yc_value_free(value);
+    close_cache(cache);
+    fflush(stdout);
+    _exit(atomic_load(&checks_failed) ? 1 : 0);
+}
+
+/* A process whose other thread makes its first call while this one forks, so many milliseconds after that thread began. */
+static void fork_amid(void *(*first)(void *), double delay_ms) {
+    pthread_t other;
+    atomic_store(&checks_failed, 0);
+    pthread_create(&other, NULL, first, NULL);
+    double begun = now_ms();
+    while (now_ms() - begun < delay_ms) {}
+    pid_t child = fork();
+    if (child == 0) use_library();
+    check_child(child);
+    pthread_join(other, NULL);
+    fflush(stdout);
+    _exit(atomic_load(&checks_failed) ? 1 : 0);
+}
+
+/* The forks are spread over the time that a thread takes to begin and to make its first call. */
+static void check_first_calls(void) {
+    for (int at = 0; at < FIRST_CALLS && !atomic_load(&checks_failed); at++) {
+        fflush(stdout);
+        pid_t child = fork();
+        if (child == 0) fork_amid(at % 2 ? open_first : log_first, (at % 2 ? 0.3 : 0.1) * at / FIRST_CALLS);
+        check_child(child);
+    }
+}
+
 static void check_busy_forks(void) {
     pthread_t threads[THREADS];
     yc_cache *cache = open_cache(busy_url());
@@ -169,10 +229,14 @@ static void check_busy_forks(void) {
     close_cache(cache);
 }
 
-/* `fork log` runs the log's part alone. */
+/* `fork log` and `fork first` run one part alone. */
 int main(int count, char **arguments) {
     if (count > 1 && strcmp(arguments[1], "log") == 0) {
         check_log_in_child();
+        return check_result();
+    }
+    if (count > 1 && strcmp(arguments[1], "first") == 0) {
+        check_first_calls();
         return check_result();
     }
     check_busy_forks();
