@@ -1,6 +1,5 @@
 //! The changes that a backend misses while another serves in its place.
 
-use std::collections::BTreeSet;
 use std::mem;
 use std::sync::{Mutex, MutexGuard};
 
@@ -9,20 +8,21 @@ use tokio::sync::watch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Change;
 use crate::util::lock;
+use crate::util::ordered::OrderedSet;
 
 /// Beyond so many names, or bytes of them, the backend is emptied instead: it may lose entries, never revive one.
 pub(super) const MOST: usize = 200_000;
 const MOST_BYTES: usize = 32 << 20;
 
-/// The names of recorded changes, in the order in which they are replayed.
+/// The names of recorded changes, in the order in which they are replayed: of each kind, the last change comes last.
 #[derive(Debug, Default)]
 pub struct Names {
     pub flush: bool,
-    pub patterns: BTreeSet<Vec<u8>>,
-    pub tags: BTreeSet<Vec<u8>>,
-    pub hashes: BTreeSet<u64>,
+    pub patterns: OrderedSet<Vec<u8>>,
+    pub tags: OrderedSet<Vec<u8>>,
+    pub hashes: OrderedSet<u64>,
     /// Keys that changed in any way.
-    pub keys: BTreeSet<Vec<u8>>,
+    pub keys: OrderedSet<Vec<u8>>,
     bytes: usize,
 }
 
@@ -113,7 +113,7 @@ impl Names {
         match change {
             Change::Keys(keys) => keys.iter().for_each(|key| put(&mut self.keys, &mut self.bytes, key)),
             Change::Tags(tags) => tags.iter().for_each(|tag| put(&mut self.tags, &mut self.bytes, tag)),
-            Change::Hashes(tags) => self.hashes.extend(*tags),
+            Change::Hashes(tags) => self.hashes.extend(tags.iter().copied()),
             Change::Patterns(patterns) => patterns.iter().for_each(|it| put(&mut self.patterns, &mut self.bytes, it)),
             Change::Flush => *self = Self { flush: true, ..Self::default() },
         }
@@ -150,8 +150,8 @@ impl Names {
     }
 }
 
-fn put(names: &mut BTreeSet<Vec<u8>>, bytes: &mut usize, name: &[u8]) {
-    if !names.contains(name) {
+fn put(names: &mut OrderedSet<Vec<u8>>, bytes: &mut usize, name: &[u8]) {
+    if !names.renew(name) {
         names.insert(name.to_vec());
         *bytes += name.len();
     }

@@ -1,5 +1,6 @@
 //! Functions that many modules share: locks, milliseconds, numbers as text, and random numbers.
 
+pub mod ordered;
 pub mod random;
 
 use std::sync::{LockResult, Mutex, MutexGuard, PoisonError};
