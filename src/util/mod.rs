@@ -37,6 +37,28 @@ pub fn test_cases() -> usize {
     std::env::var("PROPTEST_CASES").ok().and_then(|number| number.parse().ok()).unwrap_or(4000)
 }
 
+/// Prints the time of a step here and in a crate, medians of interleaved rounds.
+#[cfg(test)]
+pub fn compare_speed(name: &str, mut ours: impl FnMut(), mut theirs: impl FnMut()) {
+    const ROUNDS: usize = 31;
+    let nanos = |step: &mut dyn FnMut()| {
+        let (started, mut steps) = (std::time::Instant::now(), 0.0);
+        while started.elapsed() < Duration::from_millis(10) {
+            (0..1000).for_each(|_| step());
+            steps += 1000.0;
+        }
+        started.elapsed().as_secs_f64() * 1e9 / steps
+    };
+    let mut rounds: Vec<(f64, f64)> = (0..ROUNDS).map(|_| (nanos(&mut ours), nanos(&mut theirs))).collect();
+    let mut median = |key: fn(&(f64, f64)) -> f64| {
+        rounds.sort_by(|one, other| key(one).total_cmp(&key(other)));
+        key(&rounds[ROUNDS / 2])
+    };
+    let (ours, theirs, ratio) = (median(|it| it.0), median(|it| it.1), median(|it| it.1 / it.0));
+    // The test runner leaves a line unfinished.
+    println!("\n| {name} | {ours:.0} ns | {theirs:.0} ns | {ratio:.1} |");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

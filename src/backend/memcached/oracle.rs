@@ -341,3 +341,37 @@ fn the_binary_protocol_is_that_of_the_crate() {
     }
     assert_eq!(server.join().unwrap(), steps);
 }
+
+/// `tests/bench/run codecs` runs it. A value is not read: the crate hides its length, and reads it from a socket.
+#[test]
+#[ignore = "a benchmark"]
+fn speed_beside_the_crate() {
+    use std::hint::black_box;
+
+    use memcache::exp::MetaResponse;
+
+    use crate::util::compare_speed;
+
+    let (name, bytes) = ([b'k'; 16], [b'v'; 100]);
+    let get = Command::GetMarked { name: &name };
+    let condition = Condition::Always;
+    let set = Command::Set { name: &name, bytes: &bytes, flags: 0, expiry: 60, condition };
+    let mut out = Vec::new();
+    for (text, command) in [("meta, write mg", get), ("meta, write ms of 100 bytes", set)] {
+        let ours = || {
+            out.clear();
+            meta::write(&mut out, 7, black_box(&command));
+            black_box(&out);
+        };
+        compare_speed(text, ours, || drop(black_box(written_by_crate(black_box(&command), 7))));
+    }
+    let line = [b"HD k", &name[..], b" O7 f0 c12345\r\n"].concat();
+    let ours = || {
+        assert_eq!(MetaFraming::new(1000).next(black_box(&line)), Ok(Frame::Whole(line.len())));
+        black_box(meta::read(&mut &*line, 7, &get).unwrap());
+    };
+    compare_speed("meta, read a reply without a value", ours, || {
+        let header = MetaResponse::parse_header(black_box(&line[..line.len() - 2])).unwrap();
+        black_box(parse_meta_result(header).unwrap());
+    });
+}

@@ -165,3 +165,47 @@ fn names_are_in_the_slots_of_the_crate() {
         assert_eq!(route(ours), route(Slot::for_key(&name)), "{}", name.escape_ascii());
     }
 }
+
+/// `tests/bench/run codecs` runs it.
+#[test]
+#[ignore = "a benchmark"]
+fn speed_beside_the_crate() {
+    use std::hint::black_box;
+
+    use crate::util::compare_speed;
+
+    let (key, value) = ([b'k'; 16], [b'v'; 100]);
+    let mut out = Vec::new();
+    let mut write = |parts: &[&[u8]]| {
+        out.clear();
+        command(&mut out, black_box(parts));
+        black_box(&out);
+    };
+    compare_speed(
+        "RESP, write GET",
+        || write(&[b"GET", &key]),
+        || {
+            black_box(redis::cmd("GET").arg(black_box(&key)).get_packed_command());
+        },
+    );
+    compare_speed(
+        "RESP, write SET of 100 bytes with PX",
+        || write(&[b"SET", &key, &value, b"PX", b"60000"]),
+        || {
+            let mut theirs = redis::cmd("SET");
+            theirs.arg(black_box(&key)).arg(black_box(&value)).arg("PX").arg(60_000);
+            black_box(theirs.get_packed_command());
+        },
+    );
+    let bulk = [&b"$100\r\n"[..], &value, b"\r\n"].concat();
+    for (name, reply) in [
+        ("RESP, read a reply of 100 bytes", bulk.clone()),
+        ("RESP, read 100 such replies of an MGET", [&b"*100\r\n"[..], &bulk.repeat(100)].concat()),
+    ] {
+        let ours = || {
+            assert!(matches!(framed(black_box(&reply)), Ok(Some(_))));
+            RepliesOf(&reply).for_each(|reply| drop(black_box(reply.bytes().map(<[u8]>::to_vec))));
+        };
+        compare_speed(name, ours, || drop(black_box(redis::parse_redis_value(black_box(&reply)))));
+    }
+}
