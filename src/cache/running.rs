@@ -17,6 +17,7 @@ use super::Cache;
 use crate::backend::{Backend, CopiedEntry, IfPresent, Imported, OpFuture, pending};
 use crate::entry::{TagStamp, tag_hash};
 use crate::error::{Error, ErrorKind, Result};
+use crate::fork;
 use crate::glob::Glob;
 use crate::operation::{Change, Operation, Outcome};
 use crate::util::lock;
@@ -25,6 +26,7 @@ use crate::util::lock;
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 /// The number of migrations that ever began. A thread that reads a higher number than before has missed one.
 static STARTED: AtomicU64 = AtomicU64::new(0);
+/// Locked in steps that a fork does not interrupt: a child could inherit it held by a thread that it does not have.
 static RUNS: Mutex<Vec<Arc<Run>>> = Mutex::new(Vec::new());
 
 /// Beyond so many names all are meant: a migration may leave entries behind, and never revives one.
@@ -118,6 +120,8 @@ impl State {
 
 /// One migration.
 pub(super) struct Run {
+    /// The process that copies. A child of a fork inherits the list and copies nothing.
+    generation: u32,
     /// `None`: somebody else follows what changes there.
     source: Option<Side>,
     target: Side,
@@ -132,7 +136,7 @@ impl Run {
     }
 
     fn concerns(&self, cache: &Cache) -> bool {
-        self.target.is(cache) || self.is_source(cache)
+        self.generation == fork::generation() && (self.target.is(cache) || self.is_source(cache))
     }
 
     fn is_source(&self, cache: &Cache) -> bool {
@@ -215,9 +219,10 @@ impl Running {
     /// Begins: invalidations that end from now on are known to it.
     pub(super) fn begin(source: Option<&Cache>, target: &Cache) -> Self {
         let (source, target) = (source.map(Side::of), Side::of(target));
-        let run = Arc::new(Run { source, target, state: Mutex::default(), arrived: watch::Sender::new(()) });
+        let (generation, arrived) = (fork::generation(), watch::Sender::new(()));
+        let run = Arc::new(Run { generation, source, target, state: Mutex::default(), arrived });
         RUNNING.fetch_add(1, SeqCst);
-        runs().push(run.clone());
+        with_runs(|runs| runs.push(run.clone()));
         STARTED.fetch_add(1, SeqCst);
         Self(run)
     }
@@ -228,24 +233,25 @@ impl Running {
 
     /// Ends it unless there is something left to be made at the target; whether it has ended.
     pub(super) fn ends(&self) -> bool {
-        let mut runs = runs();
-        let is_done = self.0.lock().pending.is_empty();
-        if is_done {
-            runs.retain(|run| !Arc::ptr_eq(run, &self.0));
-        }
-        is_done
+        with_runs(|runs| {
+            let is_done = self.0.lock().pending.is_empty();
+            if is_done {
+                runs.retain(|run| !Arc::ptr_eq(run, &self.0));
+            }
+            is_done
+        })
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        runs().retain(|run| !Arc::ptr_eq(run, &self.0));
+        with_runs(|runs| runs.retain(|run| !Arc::ptr_eq(run, &self.0)));
         RUNNING.fetch_sub(1, SeqCst);
     }
 }
 
-fn runs() -> MutexGuard<'static, Vec<Arc<Run>>> {
-    lock(&RUNS)
+fn with_runs<T>(use_them: impl FnOnce(&mut Vec<Arc<Run>>) -> T) -> T {
+    fork::whole(|| use_them(&mut lock(&RUNS)))
 }
 
 impl Cache {
@@ -253,7 +259,7 @@ impl Cache {
         if RUNNING.load(SeqCst) == 0 {
             return Vec::new();
         }
-        runs().iter().filter(|run| run.concerns(self)).cloned().collect()
+        with_runs(|runs| runs.iter().filter(|run| run.concerns(self)).cloned().collect())
     }
 
     /// Runs an operation that removes entries, and reports its change to the migrations that it concerns. If no
