@@ -123,10 +123,12 @@ fn a_damaged_reply_is_refused_or_read_as_the_crate_reads_it() {
             continue;
         };
         let whole = &bytes[..len];
-        // The crate looks for CR LF, this library for LF with a CR before it: they differ over a lone LF in a line,
-        // which is refused here, and over a CR before the end, which no server writes.
-        let theirs = redis::parse_redis_value(whole);
-        let theirs = theirs.unwrap_or_else(|error| panic!("{}: {error}", whole.escape_ascii()));
+        let theirs = match redis::parse_redis_value(whole) {
+            Ok(theirs) => theirs,
+            // The crate wants lines in UTF-8; this library takes them as bytes.
+            Err(_) if std::str::from_utf8(whole).is_err() => continue,
+            Err(error) => panic!("{}: {error}", whole.escape_ascii()),
+        };
         let mut replies = RespReader(whole);
         assert_same(&mut replies, &theirs);
         accepted += 1;
