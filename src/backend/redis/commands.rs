@@ -7,8 +7,8 @@ use super::resp::{self, RespValue};
 use crate::error::Result;
 use crate::util::random::random;
 
-/// The room for commands before it grows: a GET of a usual name.
-const SMALL: usize = 128;
+/// The most bytes that RESP adds to a part: its length and two ends of lines.
+const PART_HEADER: usize = 16;
 /// The digits of a tag version: all have as many, so that one takes the place of another.
 const VERSION_DIGITS: usize = 20;
 
@@ -87,12 +87,14 @@ pub struct Commands {
 
 impl Commands {
     pub fn new(kind: Kind, clustered: bool) -> Self {
-        let bytes = Vec::with_capacity(SMALL);
-        Self { kind, bytes, ends: SmallVec::new(), slots: Vec::new(), versions: Vec::new(), clustered }
+        let ends = SmallVec::new();
+        Self { kind, bytes: Vec::new(), ends, slots: Vec::new(), versions: Vec::new(), clustered }
     }
 
     /// Adds a command of these parts, about a name.
     pub fn push(&mut self, name: &[u8], parts: &[&[u8]]) {
+        // One allocation for a call of one command.
+        self.bytes.reserve(parts.iter().map(|part| part.len() + PART_HEADER).sum::<usize>() + PART_HEADER);
         resp::command(&mut self.bytes, parts);
         self.ends.push((self.bytes.len(), Expected::of(parts)));
         if self.clustered {
