@@ -206,7 +206,7 @@ fn speed_beside_the_crate() {
     ] {
         let ours = || {
             assert!(matches!(framed(black_box(&reply)), Ok(Some(_))));
-            RepliesOf(&reply).for_each(|reply| drop(black_box(reply.bytes().map(<[u8]>::to_vec))));
+            RespReader(&reply).for_each(|reply| drop(black_box(reply.bytes().map(<[u8]>::to_vec))));
         };
         compare_speed(name, ours, || drop(black_box(redis::parse_redis_value(black_box(&reply)))));
     }
