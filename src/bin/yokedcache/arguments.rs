@@ -84,6 +84,8 @@ pub enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Print the manual page of this tool, in the format of man(1)
+    Man,
 }
 
 /// What is to be done with the configuration.

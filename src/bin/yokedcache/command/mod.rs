@@ -6,6 +6,7 @@ mod flush;
 mod health;
 mod invalidate;
 mod listing;
+mod manual;
 mod migrate;
 mod stats;
 
@@ -18,8 +19,10 @@ use crate::session::Session;
 
 /// Does what the arguments say.
 pub fn run(arguments: Arguments) -> Result<Exit> {
-    if let Command::Config(ConfigCommand::Check) = arguments.command {
-        return check::check(&arguments);
+    match arguments.command {
+        Command::Config(ConfigCommand::Check) => return check::check(&arguments),
+        Command::Man => return manual::print(),
+        _ => {}
     }
     let mut session = Session::open(&arguments)?;
     let done = run_in(&mut session, arguments);
@@ -46,6 +49,6 @@ fn run_in(session: &mut Session, arguments: Arguments) -> Result<Exit> {
         Command::Invalidate(invalidate) => invalidate::invalidate(session, &invalidate),
         Command::Flush(flush) => flush::flush(session, flush.yes),
         Command::Migrate(migrate) => migrate::migrate(session, &arguments.source, &migrate),
-        Command::Config(ConfigCommand::Check) => Ok(Exit::Done),
+        Command::Config(ConfigCommand::Check) | Command::Man => Ok(Exit::Done),
     }
 }
