@@ -1,8 +1,8 @@
-//! The README's configuration reference is the table of options.
+//! The configuration page of the guide contains the table of options.
 
 #[test]
-fn the_readme_has_the_reference_that_the_code_makes() {
-    let readme = include_str!("../README.md");
+fn the_page_has_the_reference_that_the_code_makes() {
+    let page = include_str!("../src/guide/configuration.md");
     let reference = yokedcache::config::reference();
-    assert!(readme.contains(&reference), "put this into README.md:\n{reference}");
+    assert!(page.contains(&reference), "put this into src/guide/configuration.md:\n{reference}");
 }

@@ -1,10 +1,31 @@
-//! Pages for people who run it.
+//! The guide: one page for each topic, for users, operators and contributors.
+//!
+//! The pages are Markdown files that link to each other by file name, for readers of the repository. Here each page
+//! begins with definitions of the same links, which take precedence, so that they lead to the modules below.
 
-#[doc = include_str!("configuration.md")]
-pub mod configuration {}
+macro_rules! pages {
+    ($($name:ident $file:literal)*) => { $(
+        #[doc = include_str!("links.txt")]
+        #[doc = include_str!($file)]
+        pub mod $name {}
+    )* };
+}
 
-#[doc = include_str!("production.md")]
-pub mod production {}
-
-#[doc = include_str!("python.md")]
-pub mod python {}
+pages! {
+    semantics "semantics.md"
+    errors "errors.md"
+    configuration "configuration.md"
+    redis "redis.md"
+    memcached "memcached.md"
+    queue "queue.md"
+    threads "threads.md"
+    operating "operating.md"
+    reports "reports.md"
+    tool "tool.md"
+    performance "performance.md"
+    coming_from "coming_from.md"
+    python "python.md"
+    design "design.md"
+    protocols "protocols.md"
+    contributing "contributing.md"
+}
