@@ -1,12 +1,12 @@
 /*
- * epoll.c - a cache in an event loop of one's own: no call waits.
+ * epoll.c - a cache in an event loop of the program: no call blocks.
  *
  *   cc epoll.c $(pkg-config --cflags --libs yokedcache) -o epoll
  *   ./epoll [URL] [REQUESTS]
  *
- * Each request looks its user up. On a miss it makes the answer, which a real
- * program would ask of a database, and stores it. The loop sleeps in
- * epoll_wait() and nowhere else, so it could serve sockets beside the cache.
+ * Each request looks up its user. On a miss it creates the answer, which a real
+ * program would read from a database, and stores it. The loop sleeps only in
+ * epoll_wait(), so it could also serve sockets.
  */
 
 #define _GNU_SOURCE
@@ -22,7 +22,7 @@
 
 enum { USERS = 10, BATCH = 64 };
 
-/* What is remembered of a request while the cache works for it. */
+/* The state of a request while its operation is in flight. */
 struct request {
     char key[32];
     size_t key_len;
@@ -34,11 +34,12 @@ static void check(yc_status status, yc_error **error)
 {
     if (status < 0) {
         fprintf(stderr, "%s: %s\n", yc_status_name(status), yc_error_message(*error));
+        yc_error_free(*error);
         exit(EXIT_FAILURE);
     }
 }
 
-/* Key and value are copied; user_data comes back with the completion. */
+/* The library copies key and value. The completion contains user_data. */
 static void submit(yc_queue *queue, int32_t kind, struct request *request, const char *value)
 {
     yc_error *error;
@@ -62,8 +63,8 @@ static void begin(yc_queue *queue, int number)
     submit(queue, YC_OP_GET, request, NULL);
 }
 
-/* One step of a request: a hit ends it, a miss stores the answer, and what is stored ends it too. */
-static void go_on(yc_queue *queue, const yc_completion *completion)
+/* Handles one completion: a hit and a set end the request, a miss stores the answer. */
+static void handle(yc_queue *queue, const yc_completion *completion)
 {
     struct request *request = (struct request *)(uintptr_t)completion->user_data;
     pending--;
@@ -78,7 +79,7 @@ static void go_on(yc_queue *queue, const yc_completion *completion)
     free(request);
 }
 
-/* Everything that is there; the descriptor is quiet then. */
+/* Takes all completions. Afterwards the descriptor is not readable. */
 static void drain(yc_queue *queue)
 {
     yc_completion done[BATCH];
@@ -87,7 +88,7 @@ static void drain(yc_queue *queue)
     do {
         check(yc_queue_poll(queue, done, BATCH, sizeof *done, &count, &error), &error);
         for (size_t i = 0; i < count; i++) {
-            go_on(queue, &done[i]);
+            handle(queue, &done[i]);
             yc_completion_clear(&done[i]);
         }
     } while (count > 0);
@@ -111,7 +112,7 @@ int main(int argc, char **argv)
     epoll_ctl(loop, EPOLL_CTL_ADD, fd, &event);
 
     while (begun < requests || pending > 0) {
-        /* Half of the queue for new requests, half for the second steps of those that go on. */
+        /* Reserves half of the queue for new requests and half for their second operations. */
         while (begun < requests && pending < BATCH / 2)
             begin(queue, begun++);
         if (epoll_wait(loop, &event, 1, -1) == 1)

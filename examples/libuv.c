@@ -1,12 +1,12 @@
 /*
- * libuv.c - a cache in libuv's loop, which the library wakes.
+ * libuv.c - a cache in a loop of libuv, which the library wakes.
  *
  *   cc libuv.c $(pkg-config --cflags --libs yokedcache libuv) -o libuv
  *   ./libuv [URL]
  *
- * The library calls wake() from a thread of its own when there is something to
- * take, and wake() sends it to the loop. (A uv_poll_t on yc_queue_fd() would
- * do without it; see epoll.c.) A timer stands for the other work of the loop.
+ * When completions arrive, the library calls wake() on a thread of its own, and
+ * wake() notifies the loop. (A uv_poll_t on yc_queue_fd() needs no such
+ * function; see epoll.c.) A timer represents the other work of the loop.
  */
 
 #define _GNU_SOURCE
@@ -34,11 +34,12 @@ static void check(yc_status status, yc_error **error)
 {
     if (status < 0) {
         fprintf(stderr, "%s: %s\n", yc_status_name(status), yc_error_message(*error));
+        yc_error_free(*error);
         exit(EXIT_FAILURE);
     }
 }
 
-/* On the library's thread: all that may be done here is to tell the loop. */
+/* Runs on a thread of the library: it may only notify the loop. */
 static void wake(void *woken)
 {
     uv_async_send(woken);
@@ -53,7 +54,7 @@ static void get_all(struct program *program)
         keys[i].data = names[i];
         keys[i].len = (size_t)snprintf(names[i], sizeof names[i], "key:%zu", i);
     }
-    /* Keys are copied: the arrays may go. */
+    /* The library has copied the keys: the arrays may go out of scope. */
     check(yc_queue_get_many(program->queue, keys, KEYS, 0, NULL, &error), &error);
 }
 
@@ -75,7 +76,7 @@ static void set_all(struct program *program)
     check(yc_queue_submit(program->queue, ops, KEYS, sizeof *ops, NULL, &accepted, &error), &error);
 }
 
-/* Closing waits for nothing here: all has completed. Then libuv may close what it holds. */
+/* Closes the queue and the cache without waiting, because all operations are complete. Then closes libuv's handles. */
 static void finish(struct program *program)
 {
     yc_error *error;
@@ -87,7 +88,7 @@ static void finish(struct program *program)
     uv_close((uv_handle_t *)&program->ticks, NULL);
 }
 
-static void go_on(struct program *program, const yc_completion *completion)
+static void handle(struct program *program, const yc_completion *completion)
 {
     if (completion->status < 0) {
         fprintf(stderr, "%s\n", yc_error_message(completion->error));
@@ -103,7 +104,7 @@ static void go_on(struct program *program, const yc_completion *completion)
     }
 }
 
-/* On the loop's thread: takes all there is. */
+/* Runs on the loop's thread: takes all completions. */
 static void on_woken(uv_async_t *woken)
 {
     struct program *program = woken->data;
@@ -113,7 +114,7 @@ static void on_woken(uv_async_t *woken)
     do {
         check(yc_queue_poll(program->queue, done, BATCH, sizeof *done, &count, &error), &error);
         for (size_t i = 0; i < count; i++) {
-            go_on(program, &done[i]);
+            handle(program, &done[i]);
             yc_completion_clear(&done[i]);
         }
     } while (count > 0);
@@ -121,7 +122,7 @@ static void on_woken(uv_async_t *woken)
         finish(program);
 }
 
-/* The first tick begins; a later one comes only when something went wrong. */
+/* Starts the program at the first tick. */
 static void on_tick(uv_timer_t *ticks)
 {
     struct program *program = ticks->data;

@@ -1,5 +1,5 @@
 /*
- * quickstart.c - what a cache does, step by step, with what it answers.
+ * quickstart.c - the operations of a cache, step by step, with their results.
  *
  *   cc quickstart.c $(pkg-config --cflags --libs yokedcache) -o quickstart
  *   ./quickstart                              (in memory)
@@ -16,7 +16,7 @@
 
 #include <yokedcache.h>
 
-/* A failure ends this program; success, a miss and an end go back to the caller. */
+/* Exits on a failure; returns every other status to the caller. */
 static yc_status check(yc_status status, yc_error **error)
 {
     if (status < 0) {
@@ -32,7 +32,7 @@ static void step(const char *title)
     printf("\n%s\n", title);
 }
 
-/* One line of the story: what was asked, and the beginning of the answer. */
+/* Begins a line: the operation and its argument. The caller prints the result. */
 static void asked(const char *verb, const char *what)
 {
     printf("%s %-*s -> ", verb, (int)(28 - strlen(verb)), what);
@@ -54,7 +54,7 @@ static void set(yc_cache *cache, const char *key, const char *value, int64_t ttl
     printf("stored \"%s\"%s%s\n", value, tag ? ", tag " : "", tag ? tag : "");
 }
 
-/* The bytes belong to the value: no copy, and no NUL at their end. */
+/* The bytes belong to the value and have no NUL at their end. Nothing is copied. */
 static void print_and_free(yc_value *value)
 {
     size_t length;
@@ -152,18 +152,18 @@ int main(int argc, char **argv)
     check(yc_flush(cache, NULL, &error), &error);
     printf("YokedCache %s\n", yc_version());
 
-    step("Set and get: a miss is an answer, not an error");
+    step("Set and get: a miss is an outcome, not an error");
     set(cache, "user:1", "Ada", YC_TTL_DEFAULT, NULL);
     get(cache, "user:1");
     get(cache, "user:2");
 
-    step("Expiry: this entry lives 300 ms");
+    step("Expiry: this entry expires after 300 ms");
     set(cache, "code:7", "4711", 300, NULL);
     get(cache, "code:7");
     wait_ms(350);
     get(cache, "code:7");
 
-    step("Tags: one call forgets everything that was made from a thing");
+    step("Tags: one call invalidates all entries that depend on one object");
     set(cache, "page:home", "<h1>Hello Ada</h1>", YC_TTL_DEFAULT, "users");
     set(cache, "page:team", "<ul>Ada, Grace</ul>", YC_TTL_DEFAULT, "users");
     set(cache, "page:help", "<p>Read this</p>", YC_TTL_DEFAULT, "texts");
@@ -172,7 +172,7 @@ int main(int argc, char **argv)
     get(cache, "page:team");
     get(cache, "page:help");
 
-    step("Patterns: forget by the look of the key");
+    step("Patterns: one call removes all keys that match a glob");
     set(cache, "order:17:total", "99", YC_TTL_NEVER, NULL);
     set(cache, "order:17:items", "3", YC_TTL_NEVER, NULL);
     set(cache, "order:18:total", "12", YC_TTL_NEVER, NULL);
@@ -180,12 +180,12 @@ int main(int argc, char **argv)
     get(cache, "order:17:total");
     get(cache, "order:18:total");
 
-    step("Fuzzy search: keys like a query, scored 0 to 100");
+    step("Fuzzy search: the keys most similar to a query, scored from 0 to 100");
     set(cache, "person:grace hopper", "rear admiral", YC_TTL_DEFAULT, NULL);
     set(cache, "person:grace kelly", "princess", YC_TTL_DEFAULT, NULL);
     search(cache, "grace hoper");
 
-    step("What it did");
+    step("Statistics");
     stats(cache);
 
     check(yc_close(cache, -1, &error), &error);

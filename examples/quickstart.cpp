@@ -1,4 +1,4 @@
-// quickstart.cpp - the same story as quickstart.c, told with the C++ wrapper.
+// quickstart.cpp - the steps of quickstart.c with the C++ wrapper.
 //
 //   c++ -std=c++17 quickstart.cpp $(pkg-config --cflags --libs yokedcache) -o quickstart
 
@@ -21,7 +21,7 @@ void step(const char *title) {
     std::cout << '\n' << title << '\n';
 }
 
-// One line of the story: what was asked, and the beginning of the answer.
+// Begins a line: the operation and its argument. The caller prints the result.
 std::ostream &asked(const std::string &verb, const std::string &what) {
     return std::cout << std::left << std::setw(29) << verb + ' ' + what << " -> " << std::right;
 }
@@ -74,22 +74,22 @@ void wait(std::chrono::milliseconds time) {
     std::cout << "wait " << time.count() << " ms\n";
 }
 
-void tell(Cache &cache) {
+void run(Cache &cache) {
     cache.flush();
     std::cout << "YokedCache " << yokedcache::version() << '\n';
 
-    step("Set and get: a miss is an answer, not an error");
+    step("Set and get: a miss is an outcome, not an error");
     set(cache, "user:1", "Ada");
     get(cache, "user:1");
     get(cache, "user:2");
 
-    step("Expiry: this entry lives 300 ms");
+    step("Expiry: this entry expires after 300 ms");
     set(cache, "code:7", "4711", 300ms);
     get(cache, "code:7");
     wait(350ms);
     get(cache, "code:7");
 
-    step("Tags: one call forgets everything that was made from a thing");
+    step("Tags: one call invalidates all entries that depend on one object");
     set_tagged(cache, "page:home", "<h1>Hello Ada</h1>", "users");
     set_tagged(cache, "page:team", "<ul>Ada, Grace</ul>", "users");
     set_tagged(cache, "page:help", "<p>Read this</p>", "texts");
@@ -98,7 +98,7 @@ void tell(Cache &cache) {
     get(cache, "page:team");
     get(cache, "page:help");
 
-    step("Patterns: forget by the look of the key");
+    step("Patterns: one call removes all keys that match a glob");
     set(cache, "order:17:total", "99", Ttl::never());
     set(cache, "order:17:items", "3", Ttl::never());
     set(cache, "order:18:total", "12", Ttl::never());
@@ -106,12 +106,12 @@ void tell(Cache &cache) {
     get(cache, "order:17:total");
     get(cache, "order:18:total");
 
-    step("Fuzzy search: keys like a query, scored 0 to 100");
+    step("Fuzzy search: the keys most similar to a query, scored from 0 to 100");
     set(cache, "person:grace hopper", "rear admiral");
     set(cache, "person:grace kelly", "princess");
     search(cache, "grace hoper");
 
-    step("What it did");
+    step("Statistics");
     std::cout << "stats " << cache.stats() << '\n';
 }
 
@@ -119,7 +119,7 @@ void tell(Cache &cache) {
 
 int main(int argc, char **argv) try {
     Cache cache = Cache::open(argc > 1 ? argv[1] : "memory://?max_size=10000&key_prefix=quickstart");
-    tell(cache);
+    run(cache);
     cache.close();
     return EXIT_SUCCESS;
 } catch (const yokedcache::Error &error) {

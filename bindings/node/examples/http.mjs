@@ -1,7 +1,7 @@
-// An HTTP server whose pages are rendered once, until a write invalidates the tags that they were made of.
+// An HTTP server with cached pages. A write invalidates the tags of the pages that depend on it.
 //
-//   node http.mjs [URL [PORT]]                       URL: memory:// or redis://localhost, say
-//   curl localhost:8080/authors/1                    rendered; the second time cached
+//   node http.mjs [URL [PORT]]                       URL: for example memory:// or redis://localhost
+//   curl localhost:8080/authors/1                    rendered at the first request, then cached
 //   curl -X PUT -d 'Ada Lovelace' localhost:8080/authors/1
 
 import { createServer } from 'node:http';
@@ -12,13 +12,13 @@ const [url = 'memory://?key_prefix=example', port = '8080'] = process.argv.slice
 const cache = await Cache.open(url);
 const authors = new Map([['1', 'Ada'], ['2', 'Grace']]);
 
-/** Stands for templates and databases. */
+/** Renders a page; stands for templates and databases. */
 async function render(id) {
   await new Promise((resolve) => setTimeout(resolve, 100));
   return `<h1>${authors.get(id)}</h1>\n`;
 }
 
-/** The page from the cache, or rendered and kept. A cache that fails costs time, not the answer. */
+/** Returns the page from the cache, or renders and stores it. If the cache fails, the page is rendered again. */
 async function page(path, id, signal) {
   const cached = await cache.get(path, { signal }).catch((error) => console.error(error.message));
   if (cached !== undefined) return { body: cached, from: 'cache' };
@@ -32,7 +32,7 @@ async function answer(request, response) {
   if (!authors.has(id)) return response.writeHead(404).end();
   if (request.method === 'PUT') {
     authors.set(id, await text(request));
-    await cache.invalidateTag(`author:${id}`); // Before the answer: who has seen it sees no old page.
+    await cache.invalidateTag(`author:${id}`); // Before the response: a client that has received it reads no old page.
     return response.writeHead(204).end();
   }
   const { body, from } = await page(request.url, id, AbortSignal.timeout(1000));

@@ -1,5 +1,5 @@
-// Command http serves pages that are rendered once and cached, with a tag for each user they show: a write to a
-// user invalidates its pages in every process that shares the cache.
+// Command http serves cached pages. Each page has a tag for each user that it shows. A write to a user invalidates the
+// user's pages in every process that shares the cache.
 //
 //	go run ./examples/http -cache redis://localhost:6379
 //	curl -i localhost:8080/users/1
@@ -24,7 +24,7 @@ import (
 	yokedcache "github.com/yokedcache/yokedcache-go"
 )
 
-// What a real program would ask of its database.
+// database stands for the database of a real program.
 type database struct {
 	lock  sync.Mutex
 	names map[string]string
@@ -60,7 +60,8 @@ func (server *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// The request's context ends the call when the client goes away. A cache that fails costs a rendering, no page.
+// show sends the page of a user. The request's context cancels the call when the client disconnects. If the cache fails,
+// the page is rendered.
 func (server *server) show(w http.ResponseWriter, r *http.Request, id string) {
 	page, err := server.cache.Get(r.Context(), "page:user:"+id)
 	if err == nil {
@@ -85,8 +86,8 @@ func (server *server) show(w http.ResponseWriter, r *http.Request, id string) {
 	w.Write(page)
 }
 
-// The database first, then the tag: a page rendered from the old name goes with the tag, unless it is stored behind
-// the invalidation, and then its TTL bounds how long it shows. A write that could not invalidate says so.
+// rename writes the database first and invalidates the tag second, so that a page with the old name is invalidated. A page
+// that is stored after the invalidation stays until its TTL. A failed invalidation is reported to the client.
 func (server *server) rename(w http.ResponseWriter, r *http.Request, id string) {
 	server.db.rename(id, r.URL.Query().Get("name"))
 	if err := server.cache.InvalidateTag(r.Context(), "user:"+id); err != nil {
