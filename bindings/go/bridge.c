@@ -1,4 +1,4 @@
-/* The other side of bridge.h. */
+/* Implements bridge.h. */
 #include "bridge.h"
 
 #include <fcntl.h>
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Operations that are submitted together; their array is on the stack of a thread. */
+/* The number of operations submitted together; their array is on the stack. */
 enum { CHUNK = 64 };
 
 void *yoked_go_allocate(size_t size)
@@ -22,7 +22,7 @@ void *yoked_go_allocate(size_t size)
 
 /* ---- Reading records ---- */
 
-/* Hands out the payload piece by piece. */
+/* A reader of the payload. */
 typedef struct payload {
     const uint64_t *lengths;
     const uint8_t *at;
@@ -42,7 +42,7 @@ static payload payload_of(const yoked_go_record *record)
     return rest;
 }
 
-/* The strings of the list, in an array of n_list places. */
+/* Reads the strings of the list into an array of n places. */
 static void read_list(payload *rest, yc_slice *places, size_t n)
 {
     for (size_t at = 0; at < n; at++) {
@@ -51,7 +51,7 @@ static void read_list(payload *rest, yc_slice *places, size_t n)
     }
 }
 
-/* An array to be released, or NULL for an empty list. */
+/* Returns an array that the caller releases, or NULL for an empty list. */
 static yc_slice *read_new_list(const yoked_go_record *record, payload *rest)
 {
     if (record->n_list == 0) return NULL;
@@ -60,7 +60,7 @@ static yc_slice *read_new_list(const yoked_go_record *record, payload *rest)
     return list;
 }
 
-/* The operation, and its tags in an array to be released. */
+/* Reads an operation. Returns its tags in an array that the caller releases. */
 static yc_slice *read_op(const yoked_go_record *record, yc_op *op)
 {
     payload rest = payload_of(record);
@@ -83,7 +83,7 @@ static yc_slice *read_op(const yoked_go_record *record, yc_op *op)
 
 typedef struct submission {
     yc_queue *queue;
-    uint64_t *tickets; /* Of the records to come. */
+    uint64_t *tickets; /* Of the records that follow. */
     yc_error **refusal;
     const yoked_go_record *records[CHUNK];
     yc_op ops[CHUNK];
@@ -91,14 +91,14 @@ typedef struct submission {
     size_t n;
 } submission;
 
-/* The last refusal is kept. */
+/* Keeps the last refusal. */
 static void refuse(submission *to, yc_error *why)
 {
     yc_error_free(*to->refusal);
     *to->refusal = why;
 }
 
-/* One that is refused has ticket 0, and the queue is asked to take those behind it. */
+/* A refused operation gets ticket 0; those after it are submitted again. */
 static void submit_ops(submission *to)
 {
     size_t at = 0, accepted;
@@ -162,7 +162,7 @@ static yc_status submit_many(yc_queue *queue, const yoked_go_record *record, pay
     return status;
 }
 
-/* What has a function of its own. */
+/* Submits an operation that has a function of its own. */
 static void submit_other(submission *to, const yoked_go_record *record)
 {
     payload rest = payload_of(record);
@@ -185,7 +185,14 @@ static void submit_other(submission *to, const yoked_go_record *record)
 
 static bool is_op(const yoked_go_record *record)
 {
-    return record->kind <= YC_OP_HEALTH || record->kind == YC_OP_METRICS;
+    switch (record->kind) {
+    case YC_OP_KEYS_NEXT:
+    case YC_OP_SEARCH:
+    case YC_OP_GET_MANY:
+    case YC_OP_SET_MANY:
+    case YC_OP_DELETE_MANY: return false;
+    default: return true;
+    }
 }
 
 void yoked_go_submit(yc_queue *queue, const uint8_t *block, size_t size, uint64_t *tickets, yc_error **refusal)
@@ -209,7 +216,7 @@ void yoked_go_submit(yc_queue *queue, const uint8_t *block, size_t size, uint64_
     flush(&to);
 }
 
-/* ---- Calls that are made at once ---- */
+/* ---- Calls on the calling thread ---- */
 
 yoked_go_answer yoked_go_get(yc_cache *cache, const uint8_t *key, size_t key_len, uint8_t *buffer, size_t cap)
 {
@@ -270,7 +277,7 @@ void yoked_go_reader_free(yoked_go_reader *reader)
     free(reader);
 }
 
-/* A handle goes to who asked for it. */
+/* Passes ownership of a handle to the caller. */
 static void *hand_over(yc_completion *completion)
 {
     void *handle = NULL;
@@ -329,7 +336,7 @@ void yoked_go_values(const yc_results *results, yc_slice *values, yc_status *sta
     }
 }
 
-/* Go's poller takes a descriptor out of its set when it closes it, which must not be the queue's own. */
+/* Go closes the descriptors of its poller, so this must not be the queue's own. */
 yc_status yoked_go_fd(yc_queue *queue, int *fd, yc_error **error)
 {
     int own;

@@ -1,39 +1,39 @@
-/* What Go cannot say to the C ABI itself: many operations in one crossing, without a Go pointer in C memory. */
+/* Calls of the C ABI in forms that suit Go: many operations in one crossing, without a Go pointer in C memory. */
 #ifndef YOKED_GO_BRIDGE_H
 #define YOKED_GO_BRIDGE_H
 
 #include <yokedcache.h>
 
 /*
- * An operation as Go writes it: this, then its payload, then padding to a multiple of 8 bytes. Records stand
- * one behind another in one block of bytes. The payload is n_list lengths (uint64_t), the key, the value, and
+ * An operation as Go writes it: this record, its payload, and padding to a multiple of 8 bytes. Records follow
+ * each other in one block of bytes. The payload is n_list lengths (uint64_t), the key, the value, and
  * the strings of the list. The list is the tags; of a YC_OP_GET_MANY or YC_OP_DELETE_MANY the keys; of a
  * YC_OP_SET_MANY n_keys keys, as many values, and the tags.
  */
 typedef struct yoked_go_record {
-    uint64_t size; /* Of all of it, also the padding. */
+    uint64_t size; /* Of the whole, padding included. */
     int32_t kind;
     uint32_t flags;
     int64_t ttl_ms;
     uint64_t user_data;
     uint64_t key_len, value_len;
     uint64_t n_list, n_keys;
-    uint64_t limit; /* Of a search, or of a page. */
+    uint64_t limit; /* For a search or a page. */
     double threshold;
-    uintptr_t outside; /* The payload, where it is not behind this: from yoked_go_allocate(), released once submitted. */
+    uintptr_t outside; /* The payload, if it does not follow: from yoked_go_allocate(), released once submitted. */
     uintptr_t cursor;  /* The yc_cursor of a YC_OP_KEYS_NEXT. */
 } yoked_go_record;
 
-/* Memory for a payload. Ends the program when there is none, as Go does. */
+/* Allocates memory for a payload. Ends the program if there is none, as Go does. */
 void *yoked_go_allocate(size_t size);
 
 /*
- * Submits all the records of a block. tickets[i] becomes the ticket of record i, or 0 where it was refused;
- * *refusal is why then, to be released with yc_error_free().
+ * Submits all the records of a block. tickets[i] becomes the ticket of record i, or 0 if it was refused;
+ * *refusal is then the last reason, to be released with yc_error_free().
  */
 void yoked_go_submit(yc_queue *queue, const uint8_t *block, size_t size, uint64_t *tickets, yc_error **refusal);
 
-/* What a call came to that was made at once. */
+/* The result of a call on the calling thread. */
 typedef struct yoked_go_answer {
     yc_status status;
     size_t len;
@@ -48,26 +48,26 @@ yoked_go_answer yoked_go_set(yc_cache *cache, const uint8_t *key, size_t key_len
 yc_status yoked_go_keys_open(yc_cache *cache, const uint8_t *pattern, size_t pattern_len, yc_cursor **out,
                              yc_error **error);
 
-/* What an operation came to. */
+/* The completion of an operation. */
 typedef struct yoked_go_done {
     uint64_t user_data;
     yc_status status;
     int32_t retryable;
-    const char *message; /* Of its error, or NULL. */
-    const uint8_t *data; /* A value that is short. */
+    const char *message; /* The message of its error, or NULL. */
+    const uint8_t *data; /* A short value. */
     size_t len;
-    void *handle; /* Now the caller's: a yc_value that is long, yc_results, yc_keys or yc_matches; else NULL. */
+    void *handle; /* Owned by the caller: a long yc_value, yc_results, yc_keys or yc_matches; else NULL. */
     int64_t remaining_ms;
     uint64_t removed;
 } yoked_go_done;
 
-/* How many completions are taken at a time. */
+/* The number of completions that one call takes. */
 enum { YOKED_GO_BATCH = 128 };
 
-/* The longest value that is handed out as bytes; a longer one is handed out as a handle. */
+/* The longest value that is passed as bytes; a longer one is passed as a handle. */
 enum { YOKED_GO_SHORT = 4096 };
 
-/* The completions that were taken last, which done points into. */
+/* The completions that were taken last; done points into them. */
 typedef struct yoked_go_reader {
     yoked_go_done done[YOKED_GO_BATCH];
     yc_completion held[YOKED_GO_BATCH];
@@ -77,16 +77,16 @@ typedef struct yoked_go_reader {
 yoked_go_reader *yoked_go_reader_new(void);
 void yoked_go_reader_free(yoked_go_reader *reader);
 
-/* Releases what was taken before and takes more; how many, or -1 once there will be none. */
+/* Releases the previous completions and takes the next. Returns their number, or -1 if the queue is closed. */
 int yoked_go_take(yc_queue *queue, yoked_go_reader *reader);
 
-/* Runs the one record of a block at once: a yc_op operation without a value. */
+/* Runs the one record of a block on the calling thread: an operation without a value. */
 void yoked_go_run(yc_cache *cache, const uint8_t *block, yoked_go_done *done, yc_error **error);
 
-/* The value of each key of results, no more than n. */
+/* Writes the value and status of each key of results, at most n. */
 void yoked_go_values(const yc_results *results, yc_slice *values, yc_status *statuses, size_t n);
 
-/* A second descriptor for the queue's event, which Go may own and close. */
+/* Returns a second descriptor for the queue's event, which Go owns and closes. */
 yc_status yoked_go_fd(yc_queue *queue, int *fd, yc_error **error);
 
 #endif
