@@ -12,14 +12,17 @@ import (
 	"unsafe"
 )
 
-// A Cache is an open cache. Any goroutine may call any method at any time, also while another closes it.
-// Close it when it is not needed any more: its memory and its connections are not the garbage collector's.
+// A Cache is an open cache. All methods are safe for concurrent use, also while another goroutine closes the
+// cache.
+//
+// Close a cache that is no longer needed. The garbage collector does not release its memory and connections, and
+// its entries do not count towards GOMEMLIMIT.
 type Cache struct {
 	handle *C.yc_cache
 	queue  *queue
-	// Whether calls on a few keys are answered on the spot: what no other process sees is in this one.
-	atOnce atomic.Bool
-	// A switch may change both.
+	// Set if short operations run on the calling thread: the backend is in this process.
+	fastPath atomic.Bool
+	// A switch can change both.
 	capabilities atomic.Uint64
 	describing   sync.Mutex
 
@@ -30,11 +33,14 @@ type Cache struct {
 }
 
 // Open opens a cache from a configuration: a URL such as "memory://?max_size=1000&key_prefix=app" or
-// "redis://localhost:6379/0", or a YAML or JSON document. A document with environments takes that of the
-// variable ENVIRONMENT, "development" if unset.
+// "redis://localhost:6379/0", or a YAML or JSON document. If the document has environments, the variable
+// ENVIRONMENT selects one ("development" if unset).
 //
-// It fails with [ErrConfig], with [ErrUnsupported] for a backend the library was built without, and, unless the
-// configuration says "connect: lazy", with what is wrong with the server.
+// Unless the configuration sets "connect: lazy", Open waits for the servers for at most socket_connect_timeout.
+//
+// Errors: [ErrConfig] for a configuration that cannot be used, [ErrUnsupported] for a backend that the library was
+// built without, [ErrABIMismatch] for a library of another release, and the errors of a server that cannot be
+// used, such as [ErrConnect], [ErrAuth] and [ErrTLS].
 func Open(config string) (*Cache, error) {
 	text, err := newCString(config, "config")
 	if err != nil {
@@ -46,8 +52,12 @@ func Open(config string) (*Cache, error) {
 	})
 }
 
-// OpenFile opens a cache from a YAML or JSON file with environments, or with the body of one. With environment ""
-// it is that of the variable ENVIRONMENT, "development" if unset. It fails as [Open] does.
+// OpenFile opens a cache from a YAML or JSON file. The file has environments, or consists of the body of one. The
+// argument environment selects an environment; if it is "", the variable ENVIRONMENT does ("development" if
+// unset).
+//
+// Errors: as [Open]; also [ErrConfig] for a file that cannot be read and for an environment that the file does not
+// have.
 func OpenFile(path, environment string) (cache *Cache, err error) {
 	failed := withFile(path, environment, func(file, name *C.char) {
 		cache, err = open(func(handle **C.yc_cache, described **C.yc_error) C.yc_status {
@@ -60,15 +70,17 @@ func OpenFile(path, environment string) (cache *Cache, err error) {
 	return cache, err
 }
 
-// OpenEnv opens a cache from the environment variables: YOKEDCACHE_URL, else YOKEDCACHE_CONFIG (the path of a
-// file), else REDIS_URL. It fails as [Open] does, with [ErrConfig] when none is set.
+// OpenEnv opens a cache from the environment variables of the process: YOKEDCACHE_URL, else YOKEDCACHE_CONFIG (the
+// path of a file), else REDIS_URL.
+//
+// Errors: as [Open]; also [ErrConfig] if none of the variables is set.
 func OpenEnv() (*Cache, error) {
 	return open(func(handle **C.yc_cache, described **C.yc_error) C.yc_status {
 		return C.yc_open_env(handle, described)
 	})
 }
 
-// Version is the version of the library that is linked, such as "0.1.0".
+// Version returns the version of the linked library, such as "0.1.0".
 func Version() string {
 	return C.GoString(C.yc_version())
 }
@@ -91,7 +103,7 @@ func open(open func(**C.yc_cache, **C.yc_error) C.yc_status) (*Cache, error) {
 	return cache, nil
 }
 
-// Asks what the cache can do and opens its queue.
+// Reads the capabilities of the backend and opens the queue.
 func (cache *Cache) start() error {
 	if err := cache.describe(); err != nil {
 		return err
@@ -101,7 +113,7 @@ func (cache *Cache) start() error {
 	return err
 }
 
-// Asks what the backend that serves now can do.
+// Reads the capabilities of the current backend.
 func (cache *Cache) describe() error {
 	cache.describing.Lock()
 	defer cache.describing.Unlock()
@@ -111,26 +123,28 @@ func (cache *Cache) describe() error {
 		return failure(status, described)
 	}
 	cache.capabilities.Store(uint64(flags))
-	cache.atOnce.Store(Capabilities(flags)&CanShare == 0)
+	cache.fastPath.Store(Capabilities(flags)&CanShare == 0)
 	return nil
 }
 
-// Capabilities are what a backend can do beyond the basics; a sum of the constants.
+// Capabilities is a bit set of the optional abilities of a backend. Test it with the constants:
+// capabilities&CanList != 0.
 type Capabilities uint64
 
-// What a backend may be able to do; an operation that it cannot do answers [ErrUnsupported].
+// The optional abilities of a backend. An operation that the backend cannot perform fails with [ErrUnsupported].
 const (
-	// CanList: Keys, InvalidatePattern and Search work.
+	// CanList is set if Keys, InvalidatePattern and Search work.
 	CanList Capabilities = C.YC_CAN_LIST
-	// CanCount: invalidations know how many entries they removed.
+	// CanCount is set if invalidations return the number of removed entries.
 	CanCount Capabilities = C.YC_CAN_COUNT
-	// CanShare: other processes see the same entries.
+	// CanShare is set if other processes see the same entries.
 	CanShare Capabilities = C.YC_CAN_SHARE
-	// CanSize: the number of keys in Stats is exact, no estimate.
+	// CanSize is set if the number of keys in [Stats] is exact. Otherwise it is an estimate.
 	CanSize Capabilities = C.YC_CAN_SIZE
 )
 
-// Capabilities tells what the backend can do; after a [Cache.Switch], the new one.
+// Capabilities returns the abilities of the current backend. The result changes with [Cache.Switch]. A nil cache
+// has none.
 func (cache *Cache) Capabilities() Capabilities {
 	if cache == nil {
 		return 0
@@ -138,23 +152,25 @@ func (cache *Cache) Capabilities() Capabilities {
 	return Capabilities(cache.capabilities.Load())
 }
 
-// Close closes the cache: calls in flight finish, or fail with [ErrClosed] after five seconds; later ones fail
-// with it. When it returns, every thread and connection of the cache is gone, and its memory too. Closing again
-// does nothing.
+// Close closes the cache. Calls in flight may finish for five seconds; then they fail with [ErrClosed], as later
+// calls do. When Close returns, all threads, connections and memory of the cache are released. Further calls of
+// Close return nil and have no effect.
 //
-// It fails with [ErrTimeout] when calls were cut short; the cache is closed all the same.
+// Errors: [ErrTimeout] if calls in flight were interrupted. The cache is closed nevertheless.
 func (cache *Cache) Close() error {
 	return cache.shut(-1)
 }
 
-// Shutdown closes the cache as Close does; calls in flight may finish until the context's deadline, if it has
-// one, and are cut short when the context is cancelled.
+// Shutdown closes the cache as [Cache.Close] does, but calls in flight may finish until ctx is done. They then
+// fail with [ErrClosed]. A context without a deadline that cannot be cancelled gives them five seconds.
+//
+// Errors: [ErrTimeout] if calls in flight were interrupted. The cache is closed nevertheless.
 func (cache *Cache) Shutdown(ctx context.Context) error {
 	if ctx == nil {
-		return invalid("ctx is nil")
+		return invalid("ctx is nil: pass context.Background()")
 	}
 	if cache == nil {
-		return invalid("the cache is nil")
+		return invalid("the cache is nil: open it with Open, OpenFile or OpenEnv")
 	}
 	if ctx.Done() == nil || cache.queue == nil {
 		return cache.shut(-1)
@@ -170,13 +186,13 @@ func (cache *Cache) Shutdown(ctx context.Context) error {
 	return cache.shut(-1)
 }
 
-// Closes and releases everything, once.
+// Closes the cache and releases everything, once.
 func (cache *Cache) shut(timeoutMillis C.int64_t) error {
 	if cache == nil {
-		return invalid("the cache is nil")
+		return invalid("the cache is nil: open it with Open, OpenFile or OpenEnv")
 	}
 	if cache.queue == nil {
-		return invalid("the cache was not opened: Open, OpenFile and OpenEnv make one")
+		return invalid("the cache was not opened: open it with Open, OpenFile or OpenEnv")
 	}
 	cache.closed.Store(true)
 	cache.close.Lock()
@@ -196,16 +212,16 @@ func (cache *Cache) shut(timeoutMillis C.int64_t) error {
 	return err
 }
 
-// Begins a call: the handles stay until its leave.
+// Begins a call. The handles stay valid until leave is called on the returned user.
 func (cache *Cache) enter(ctx context.Context) (user, error) {
 	if cache == nil {
-		return user{}, invalid("the cache is nil")
+		return user{}, invalid("the cache is nil: open it with Open, OpenFile or OpenEnv")
 	}
 	if cache.queue == nil {
-		return user{}, invalid("the cache was not opened: Open, OpenFile and OpenEnv make one")
+		return user{}, invalid("the cache was not opened: open it with Open, OpenFile or OpenEnv")
 	}
 	if ctx == nil {
-		return user{}, invalid("ctx is nil")
+		return user{}, invalid("ctx is nil: pass context.Background()")
 	}
 	if ctx.Done() != nil && ctx.Err() != nil {
 		return user{}, ended(ctx)
@@ -218,16 +234,17 @@ func (cache *Cache) enter(ctx context.Context) (user, error) {
 	return user, nil
 }
 
-// Who is inside a call. Spread over several counters, so that processors do not take one from each other.
+// Counts the calls inside the library. Several counters in separate cache lines keep processors from contending
+// for one.
 type users [16]struct {
 	count atomic.Int64
 	_     [56]byte
 }
 
-// One that is inside, by its counter.
+// A user is one call inside the library, by its counter.
 type user struct{ count *atomic.Int64 }
 
-// Goroutines have different stacks, so the address of a local variable spreads them.
+// Goroutines have different stacks: the address of a local variable selects the counter.
 func (users *users) enter() user {
 	var local byte
 	address := uintptr(unsafe.Pointer(&local))
@@ -249,11 +266,11 @@ func (users *users) any() bool {
 	return false
 }
 
-// A text for C, to be released by C.free.
+// Copies a text into C memory; the caller releases it with C.free.
 func newCString(text, name string) (*C.char, error) {
 	for at := 0; at < len(text); at++ {
 		if text[at] == 0 {
-			return nil, &Error{Code: CodeConfig, Message: name + " has a NUL byte"}
+			return nil, &Error{Code: CodeConfig, Message: name + " contains a NUL byte: remove it"}
 		}
 	}
 	return C.CString(text), nil

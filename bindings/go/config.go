@@ -9,11 +9,12 @@ import (
 	"unsafe"
 )
 
-// CheckConfig tells what [Open] would use, as one JSON object, and opens nothing: no server is asked and no certificate
-// read. Its members are "backend", "servers", "key_prefix" and the options by their names, times in milliseconds
-// ("default_ttl_ms"); "password" is true or false, never the password.
+// CheckConfig returns the settings that [Open] would use, as one JSON object. It opens nothing: it contacts no
+// server and reads no certificate. The members are "backend", "servers", "key_prefix" and the options by name,
+// with times in milliseconds ("default_ttl_ms"). "password" is true or false, never the password. "notes" lists
+// accepted options that are probably mistakes.
 //
-// It fails with [ErrConfig], naming what is wrong, and with [ErrUnsupported] as Open does.
+// Errors: [ErrConfig], whose message names the option, and [ErrUnsupported], as [Open].
 func CheckConfig(config string) (json.RawMessage, error) {
 	text, err := newCString(config, "config")
 	if err != nil {
@@ -25,7 +26,8 @@ func CheckConfig(config string) (json.RawMessage, error) {
 	})
 }
 
-// CheckConfigFile tells what [OpenFile] would use. It answers and fails as [CheckConfig] does.
+// CheckConfigFile returns the settings that [OpenFile] would use. Result and errors are those of [CheckConfig];
+// [ErrConfig] also reports a file that cannot be read and an environment that the file does not have.
 func CheckConfigFile(path, environment string) (text json.RawMessage, err error) {
 	failed := withFile(path, environment, func(file, name *C.char) {
 		text, err = summary(func(json **C.yc_value, described **C.yc_error) C.yc_status {
@@ -38,7 +40,7 @@ func CheckConfigFile(path, environment string) (text json.RawMessage, err error)
 	return text, err
 }
 
-// Calls use with the path of a file and the name of an environment, NULL for "".
+// Calls use with the path of a file and the name of an environment; "" becomes NULL.
 func withFile(path, environment string, use func(file, name *C.char)) error {
 	file, err := newCString(path, "path")
 	if err != nil {

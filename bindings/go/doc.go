@@ -1,5 +1,5 @@
-// Package yokedcache is one cache with one meaning over memory, Redis and Memcached: the Go binding of the
-// YokedCache library. Services in C, C++, Go and Node share entries, tags and invalidations.
+// Package yokedcache is the Go binding of the YokedCache library: one cache with the same semantics over memory,
+// Redis and Memcached. Services in C, C++, Go and Node share entries, tags and invalidations.
 //
 //	cache, err := yokedcache.Open("redis://localhost:6379/0?key_prefix=app")
 //	if err != nil {
@@ -10,25 +10,42 @@
 //	err = cache.Set(ctx, "user:1", []byte("Ada"), yokedcache.WithTTL(time.Minute), yokedcache.WithTags("users"))
 //	name, err := cache.Get(ctx, "user:1")
 //	if errors.Is(err, yokedcache.ErrMiss) {
-//		// not there
+//		// The key does not exist.
 //	}
 //	err = cache.InvalidateTag(ctx, "users")
 //
-// # What operations mean
+// # Semantics
 //
-// Keys are strings of 1 byte to 64 KiB, any bytes; values are bytes, and an empty one is a hit. A server that
-// fails is an error and never a miss. Once InvalidateTag has returned, no process reads an entry that was set
-// with the tag before. The README of the library has all of it, with the configuration.
+// A key is a string of 1 byte to 64 KiB and may contain any bytes. A value is a byte slice; an empty value is a
+// hit. A miss is [ErrMiss], and a server that fails is another error, never a miss. After InvalidateTag has
+// returned, no process reads an entry that was set with the tag before the call. The README of the library
+// describes the semantics and the configuration completely.
 //
-// # Waiting and cancelling
+// # Errors
 //
-// Any goroutine may call any method at any time. What a server has to answer is submitted to a completion queue
-// of the cache: the goroutine parks, no thread waits for it, and goroutines that call at the same time share
-// a crossing into the library and a write to the server. What memory answers is answered on the spot.
+// Every error of the library is an [*Error]. Compare it with the sentinels:
 //
-// A context that is cancelled, or whose deadline passes, ends the call at once; a server may carry it out all the
-// same. The error then is both what the context says and an [*Error]. Beside it the configuration's
-// socket_timeout ends each call. The binding itself retries nothing, keeps nothing and sets no limit.
+//	errors.Is(err, yokedcache.ErrTimeout)
 //
-// [Cache.Switch] and [Cache.MigrateTo] are rare and long: each holds a thread until it is done.
+// Every method that takes a context can fail with [ErrInvalid] (an argument is not allowed, or ctx is nil),
+// [ErrTooLarge], [ErrClosed], [ErrForked], [ErrBusy], [ErrCancelled] and [ErrTimeout]. On Redis and Memcached it
+// can also fail with [ErrConnect], [ErrAuth], [ErrDenied], [ErrTLS], [ErrServerMemory], [ErrProtocol] and
+// [ErrServer]. The documentation of a method lists only what is particular to it.
+//
+// # Contexts
+//
+// When a context is cancelled or its deadline passes, the call returns at once. The server may execute the
+// operation nevertheless. The error then matches both the error of the context (context.Canceled or
+// context.DeadlineExceeded) and [ErrCancelled] or [ErrTimeout]. The option socket_timeout of the configuration
+// limits each call too. The memory backend answers short operations without waiting: it checks the context before
+// the operation only.
+//
+// # Goroutines
+//
+// All methods of a [Cache] are safe for concurrent use, Close included. A call that needs a server is submitted to
+// a completion queue of the cache. The goroutine is parked and no thread waits for it. Goroutines that call at the
+// same time share one crossing into the library and one write to the server. The binding does not retry, store or
+// limit anything itself.
+//
+// [Cache.Switch] and [Cache.MigrateTo] are the exceptions: each occupies a thread until it returns.
 package yokedcache

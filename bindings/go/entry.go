@@ -12,31 +12,32 @@ import (
 )
 
 const (
-	// DefaultTTL is the cache's default_ttl, spread by its ttl_jitter.
+	// DefaultTTL selects the default_ttl of the configuration, spread by its ttl_jitter.
 	DefaultTTL time.Duration = -1
-	// NoExpiry is an entry that never expires.
+	// NoExpiry selects that an entry never expires. [Cache.TTL] returns it for such an entry.
 	NoExpiry time.Duration = 0
 )
 
-// A SetOption says how an entry is stored: [WithTTL], [WithTags].
+// A SetOption is an optional property of the entries that a call stores. [WithTTL] and [WithTags] return one.
 type SetOption struct {
 	hasTTL bool
 	ttl    time.Duration
 	tags   []string
 }
 
-// WithTTL gives an entry a time to live, in whole milliseconds; a part of one counts as one. Without it an entry
-// has [DefaultTTL].
+// WithTTL sets the time to live of an entry, rounded up to whole milliseconds: at most 100 years, [NoExpiry] or
+// [DefaultTTL]. Without this option an entry has [DefaultTTL]. The last WithTTL of a call applies.
 func WithTTL(ttl time.Duration) SetOption {
 	return SetOption{hasTTL: true, ttl: ttl}
 }
 
-// WithTags gives an entry up to 64 tags, by which it can be invalidated; they replace those it had.
+// WithTags sets the tags of an entry, up to 64, by which it can be invalidated. They replace the previous tags of
+// the entry. The tags of several WithTags of a call are combined.
 func WithTags(tags ...string) SetOption {
 	return SetOption{tags: tags}
 }
 
-// What all options say together.
+// Combines all options.
 func settings(options []SetOption) (ttl C.int64_t, tags []string) {
 	ttl = C.YC_TTL_DEFAULT
 	for at := range options {
@@ -52,7 +53,7 @@ func settings(options []SetOption) (ttl C.int64_t, tags []string) {
 	return ttl, tags
 }
 
-// A time to live as the library writes it. It refuses the number that a negative one becomes.
+// Converts a time to live for the library. A negative one becomes a number that the library refuses.
 func millis(ttl time.Duration) C.int64_t {
 	switch {
 	case ttl == DefaultTTL:
@@ -67,23 +68,26 @@ func millis(ttl time.Duration) C.int64_t {
 	return C.int64_t(whole)
 }
 
-// Get reads a value; it is the caller's. It fails with [ErrMiss] when the key is not there.
+// Get returns the value of a key. The caller owns the returned slice. A stored empty value is returned as an empty
+// slice, not nil.
+//
+// Errors: [ErrMiss] if the key does not exist, has expired, or was invalidated by one of its tags.
 func (cache *Cache) Get(ctx context.Context, key string) ([]byte, error) {
 	user, err := cache.enter(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer user.leave()
-	if cache.atOnce.Load() {
-		return cache.getAtOnce(key)
+	if cache.fastPath.Load() {
+		return cache.getFastPath(key)
 	}
 	return cache.queue.get(ctx, &operation{kind: C.YC_OP_GET, key: key})
 }
 
-// Buffers that values are read into, to be copied to memory of their size.
+// Buffers for values of unknown length. Results are copied to memory of their size.
 var buffers = sync.Pool{New: func() any { return new([4096]byte) }}
 
-func (cache *Cache) getAtOnce(key string) ([]byte, error) {
+func (cache *Cache) getFastPath(key string) ([]byte, error) {
 	buffer := buffers.Get().(*[4096]byte)
 	defer buffers.Put(buffer)
 	into := buffer[:]
@@ -102,7 +106,7 @@ func (cache *Cache) getAtOnce(key string) ([]byte, error) {
 	}
 }
 
-// The value of a get, or the JSON of a report.
+// Returns the value of a get, or the JSON of a report.
 func (queue *queue) get(ctx context.Context, op *operation) ([]byte, error) {
 	call, err := queue.run(ctx, op)
 	if err != nil {
@@ -122,16 +126,18 @@ func takeValue(value *C.yc_value) []byte {
 	return copied(data, length)
 }
 
-// The bytes of a text, for a call that reads them before it returns.
+// Returns the bytes of a text, for a call that reads them before it returns.
 func bytesOf(text string) *C.uint8_t {
 	return (*C.uint8_t)(unsafe.StringData(text))
 }
 
-// Set stores a value, in place of any other under its key. Without options it has the [DefaultTTL] and no tags.
-// An empty value is a value.
+// Set stores a value and replaces an existing entry of the key, with its time to live and tags. Without options
+// the entry has [DefaultTTL] and no tags. An empty value is a value. The arguments may be changed after Set has
+// returned.
 //
-// It fails with [ErrInvalid] (an empty key or tag, a time to live below 0 or over 100 years) or [ErrTooLarge]; an older
-// entry stays then.
+// Errors: [ErrInvalid] for an empty key or tag and for a time to live that is negative or over 100 years;
+// [ErrTooLarge] for a key or tag over 64 KiB, more than 64 tags, or a value over max_value_bytes;
+// [ErrServerMemory] if the server is full. If the library refuses the arguments, an existing entry stays.
 func (cache *Cache) Set(ctx context.Context, key string, value []byte, options ...SetOption) error {
 	user, err := cache.enter(ctx)
 	if err != nil {
@@ -139,7 +145,7 @@ func (cache *Cache) Set(ctx context.Context, key string, value []byte, options .
 	}
 	defer user.leave()
 	ttl, tags := settings(options)
-	if cache.atOnce.Load() && len(tags) == 0 {
+	if cache.fastPath.Load() && len(tags) == 0 {
 		answer := C.yoked_go_set(cache.handle, bytesOf(key), C.size_t(len(key)),
 			(*C.uint8_t)(unsafe.SliceData(value)), C.size_t(len(value)), ttl)
 		return failure(answer.status, answer.error)
@@ -148,23 +154,28 @@ func (cache *Cache) Set(ctx context.Context, key string, value []byte, options .
 	return err
 }
 
-// Delete removes a key; whether it was there.
+// Delete removes a key and reports whether it existed.
 func (cache *Cache) Delete(ctx context.Context, key string) (bool, error) {
 	return cache.hit(ctx, &operation{kind: C.YC_OP_DELETE, key: key})
 }
 
-// Exists tells whether a key is there. It counts neither as a use of the entry nor as a hit or a miss.
+// Exists reports whether a key exists. The call does not count as a use of the entry for eviction, nor as a hit or
+// a miss.
 func (cache *Cache) Exists(ctx context.Context, key string) (bool, error) {
 	return cache.hit(ctx, &operation{kind: C.YC_OP_EXISTS, key: key})
 }
 
-// Expire gives a key another time to live, counted from now; its value and tags stay. Whether it was there.
+// Expire sets the time to live of a key, counted from now, and reports whether the key exists. The value and the
+// tags stay. The argument ttl is as in [WithTTL]: rounded up to whole milliseconds, [NoExpiry] or [DefaultTTL].
+//
+// Errors: [ErrInvalid] for a time to live that is negative or over 100 years.
 func (cache *Cache) Expire(ctx context.Context, key string, ttl time.Duration) (bool, error) {
 	return cache.hit(ctx, &operation{kind: C.YC_OP_EXPIRE, key: key, ttl: millis(ttl)})
 }
 
-// TTL tells what is left to a key, in whole milliseconds, or [NoExpiry]. It fails with [ErrMiss] when the key is
-// not there.
+// TTL returns the remaining time to live of a key in whole milliseconds, or [NoExpiry].
+//
+// Errors: [ErrMiss] if the key does not exist.
 func (cache *Cache) TTL(ctx context.Context, key string) (time.Duration, error) {
 	user, err := cache.enter(ctx)
 	if err != nil {
@@ -184,13 +195,14 @@ func (cache *Cache) TTL(ctx context.Context, key string) (time.Duration, error) 
 	return time.Duration(outcome.remaining) * time.Millisecond, nil
 }
 
-// What an operation came to that has no value.
+// The result of an operation without a value.
 type outcome struct {
 	status    C.yc_status
 	remaining int64
 	removed   uint64
 }
 
+// Runs an operation whose result is whether the key existed.
 func (cache *Cache) hit(ctx context.Context, op *operation) (bool, error) {
 	user, err := cache.enter(ctx)
 	if err != nil {
@@ -201,10 +213,10 @@ func (cache *Cache) hit(ctx context.Context, op *operation) (bool, error) {
 	return outcome.status == C.YC_OK && err == nil, err
 }
 
-// Runs an operation that has no value and is short: on the spot where that is the backend's way.
+// Runs a short operation without a value: on the calling thread if the backend is in this process.
 func (cache *Cache) outcome(ctx context.Context, op *operation) (outcome, error) {
-	if cache.atOnce.Load() {
-		return cache.runAtOnce(op)
+	if cache.fastPath.Load() {
+		return cache.runFastPath(op)
 	}
 	return cache.queue.outcome(ctx, op)
 }
@@ -218,10 +230,10 @@ func (queue *queue) outcome(ctx context.Context, op *operation) (outcome, error)
 	return outcome{call.status, call.remaining, call.removed}, nil
 }
 
-// Blocks that records are written into.
+// Blocks for the records of operations.
 var blocks = sync.Pool{New: func() any { return new([]byte) }}
 
-func (cache *Cache) runAtOnce(op *operation) (outcome, error) {
+func (cache *Cache) runFastPath(op *operation) (outcome, error) {
 	block := blocks.Get().(*[]byte)
 	defer blocks.Put(block)
 	*block = op.appendRecord((*block)[:0], op.outside(), 0)

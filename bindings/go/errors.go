@@ -9,11 +9,10 @@ import (
 	"fmt"
 )
 
-// A Code says what kind of thing happened, for programs. Its numbers are those of the C ABI; later versions
-// may add some.
+// A Code is the kind of an error, for programs. The numbers are those of the C ABI. Later versions may add codes.
 type Code int32
 
-// The kinds of errors; each has a sentinel such as [ErrTimeout].
+// The codes of errors. Each has a sentinel such as [ErrTimeout].
 const (
 	CodeMiss         Code = C.YC_MISS
 	CodeInvalid      Code = C.YC_E_INVALID
@@ -36,85 +35,85 @@ const (
 	CodePanic        Code = C.YC_E_PANIC
 )
 
-// String is the name of the code in the C ABI, such as "YC_E_TIMEOUT".
+// String returns the name of the code in the C ABI, such as "YC_E_TIMEOUT".
 func (code Code) String() string {
 	return C.GoString(C.yc_status_name(C.yc_status(code)))
 }
 
-// An Error is what every method of this package returns when it fails: errors.As finds it, errors.Is holds its
-// code against the sentinels.
+// An Error is an error of the library. errors.As extracts it; errors.Is compares its code with the sentinels.
 type Error struct {
-	// What kind of thing happened.
+	// The kind of the error.
 	Code Code
-	// What happened, to which thing, and what to do about it: one line that never holds a password or a value.
+	// The subject, the cause and the remedy in one line, which never contains a password or a value.
 	Message string
-	// Whether the same call may succeed later with nothing changed by the caller.
+	// True if the same call may succeed later without a change by the caller.
 	Retryable bool
 
 	cause error
 }
 
-// Error is the message.
+// Error returns the message.
 func (err *Error) Error() string {
 	return "yokedcache: " + err.Message
 }
 
-// Is tells whether target is an *Error of the same code, as the sentinels are.
+// Is reports whether target is an [*Error] with the same code, as the sentinels are.
 func (err *Error) Is(target error) bool {
 	other, ok := target.(*Error)
 	return ok && other.Code == err.Code
 }
 
-// Unwrap is what the context said, for a call that its context ended.
+// Unwrap returns the error of the context that ended the call, or nil.
 func (err *Error) Unwrap() error {
 	return err.cause
 }
 
-// The sentinels: errors.Is(err, yokedcache.ErrTimeout). What a call returns is another *Error of the same code,
-// with a message of its own.
+// The sentinels, for errors.Is(err, yokedcache.ErrTimeout). A call returns another [*Error] of the same code with
+// a message of its own.
 var (
-	// ErrMiss: the key is not there, has expired, or a tag of it was invalidated.
-	ErrMiss = sentinel(CodeMiss, "the key is not there")
-	// ErrInvalid: an argument is not allowed; the message names it.
+	// ErrMiss reports that the key does not exist, has expired, or was invalidated by one of its tags.
+	ErrMiss = sentinel(CodeMiss, "the key does not exist")
+	// ErrInvalid reports an argument that is not allowed. The message names it.
 	ErrInvalid = sentinel(CodeInvalid, "an argument is not allowed")
-	// ErrConfig: the configuration cannot be used; the message names the option.
+	// ErrConfig reports a configuration that cannot be used. The message names the option.
 	ErrConfig = sentinel(CodeConfig, "the configuration cannot be used")
-	// ErrTooLarge: a key, value or list of tags is over the limit; nothing was stored.
-	ErrTooLarge = sentinel(CodeTooLarge, "over the limit")
-	// ErrUnsupported: this backend or build cannot do it; the message says why.
-	ErrUnsupported = sentinel(CodeUnsupported, "this backend cannot do it")
-	// ErrABIMismatch: binding and library are of different releases.
-	ErrABIMismatch = sentinel(CodeABIMismatch, "binding and library are of different releases")
-	// ErrClosed: the cache was closed.
+	// ErrTooLarge reports a key, value or list of tags over the limit. Nothing was stored.
+	ErrTooLarge = sentinel(CodeTooLarge, "a key, value or list of tags is over the limit")
+	// ErrUnsupported reports an operation that this backend or build cannot perform. The message says why.
+	ErrUnsupported = sentinel(CodeUnsupported, "this backend cannot perform the operation")
+	// ErrABIMismatch reports that the binding and the library are of different releases.
+	ErrABIMismatch = sentinel(CodeABIMismatch, "the binding and the library are of different releases: install the same minor version of both")
+	// ErrClosed reports that the cache was closed.
 	ErrClosed = sentinel(CodeClosed, "the cache was closed")
-	// ErrForked: the cache was opened by the parent process.
-	ErrForked = sentinel(CodeForked, "the cache was opened by the parent process")
-	// ErrCancelled: the context was cancelled first. The error is context.Canceled too.
+	// ErrForked reports that the parent process opened the cache. Open a new one in this process.
+	ErrForked = sentinel(CodeForked, "the cache was opened by the parent process: open one in this process")
+	// ErrCancelled reports that the context was cancelled first. The error matches context.Canceled too.
 	ErrCancelled = sentinel(CodeCancelled, "the call was cancelled")
-	// ErrBusy: too much is in flight; see max_pending.
-	ErrBusy = sentinel(CodeBusy, "too much is in flight")
-	// ErrConnect: the server cannot be reached.
+	// ErrBusy reports that too many operations are in flight (see max_pending), or that the process has no memory or
+	// file descriptor left. Try again later.
+	ErrBusy = sentinel(CodeBusy, "too many operations are in flight: try again later")
+	// ErrConnect reports that the server cannot be reached.
 	ErrConnect = sentinel(CodeConnect, "the server cannot be reached")
-	// ErrAuth: the server refused the credentials.
+	// ErrAuth reports that the server refused the credentials.
 	ErrAuth = sentinel(CodeAuth, "the server refused the credentials")
-	// ErrDenied: the server knows the user and forbids the command.
+	// ErrDenied reports that the server knows the user and forbids the command.
 	ErrDenied = sentinel(CodeDenied, "the server forbids the command")
-	// ErrTLS: TLS could not be agreed on.
-	ErrTLS = sentinel(CodeTLS, "TLS could not be agreed on")
-	// ErrTimeout: the deadline passed, that of the configuration or that of the context. If that of the context,
-	// the error is context.DeadlineExceeded too.
+	// ErrTLS reports that the TLS handshake failed: certificate, host name or version.
+	ErrTLS = sentinel(CodeTLS, "the TLS handshake failed")
+	// ErrTimeout reports that a deadline passed: that of the configuration or that of the context. In the second case
+	// the error matches context.DeadlineExceeded too.
 	ErrTimeout = sentinel(CodeTimeout, "the deadline passed")
-	// ErrServerMemory: the server has no memory for it.
-	ErrServerMemory = sentinel(CodeServerMemory, "the server has no memory for it")
-	// ErrProtocol: what came back is not the server's protocol.
-	ErrProtocol = sentinel(CodeProtocol, "what came back is not the server's protocol")
-	// ErrServer: the server answered with an error of another kind.
+	// ErrServerMemory reports that the server has no memory for the entry.
+	ErrServerMemory = sentinel(CodeServerMemory, "the server has no memory for the entry")
+	// ErrProtocol reports a reply that does not follow the protocol of the server.
+	ErrProtocol = sentinel(CodeProtocol, "the reply does not follow the protocol of the server")
+	// ErrServer reports that the server replied with an error of another kind.
 	ErrServer = sentinel(CodeServer, "the server answered with an error")
-	// ErrPanic: a fault of the library; the cache stays usable.
-	ErrPanic = sentinel(CodePanic, "a fault of the library")
+	// ErrPanic reports a fault of the library. The cache stays usable. Please report it.
+	ErrPanic = sentinel(CodePanic, "the library failed internally: please report it")
 )
 
-// A variable of type error, not *Error: comparing it to a nil error works as everybody expects.
+// Returns the type error, not *Error: a comparison with a nil error then works as expected.
 func sentinel(code Code, message string) error {
 	return &Error{Code: code, Message: message}
 }
@@ -123,7 +122,7 @@ func invalid(format string, arguments ...any) error {
 	return &Error{Code: CodeInvalid, Message: fmt.Sprintf(format, arguments...)}
 }
 
-// What a context says that ended a call, as an *Error.
+// Returns the error of a context that ended a call, as an *Error.
 func ended(ctx context.Context) error {
 	cause := ctx.Err()
 	if errors.Is(cause, context.DeadlineExceeded) {
@@ -132,7 +131,7 @@ func ended(ctx context.Context) error {
 	return &Error{Code: CodeCancelled, Message: "the context was cancelled", cause: cause}
 }
 
-// The error of a status, of which the library gave this description; it is released.
+// Returns the error of a status with its description, which is released.
 func failure(status C.yc_status, described *C.yc_error) error {
 	if status == C.YC_OK {
 		return nil
@@ -148,7 +147,7 @@ func failure(status C.yc_status, described *C.yc_error) error {
 	}
 }
 
-// The error of a status that comes without a description.
+// Returns the error of a status without a description.
 func statusError(status C.yc_status) error {
 	switch status {
 	case C.YC_OK:

@@ -2,9 +2,13 @@ package yokedcache_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	yokedcache "github.com/yokedcache/yokedcache-go"
@@ -17,6 +21,25 @@ func exampleCache() *yokedcache.Cache {
 	}
 	return cache
 }
+
+// Writes a file into a new folder and returns its path. The caller removes the folder.
+func exampleFile(text string) (folder, file string) {
+	folder, err := os.MkdirTemp("", "yokedcache")
+	if err != nil {
+		log.Fatal(err)
+	}
+	file = filepath.Join(folder, "cache.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		log.Fatal(err)
+	}
+	return folder, file
+}
+
+const exampleConfig = `
+cache:
+  development: { backend: memory, memory: { max_size: 1000, key_prefix: dev } }
+  production: { backend: memory, memory: { max_size: 1000000, key_prefix: prod } }
+`
 
 func Example() {
 	cache, err := yokedcache.Open("memory://?max_size=10000&key_prefix=app")
@@ -44,116 +67,180 @@ func Example() {
 func ExampleOpen() {
 	_, err := yokedcache.Open("memory://?max_sise=1000")
 	fmt.Println(errors.Is(err, yokedcache.ErrConfig))
+
+	cache, err := yokedcache.Open("{backend: memory, memory: {max_size: 1000}}")
+	fmt.Println(err)
+	fmt.Println(cache.Close())
+	// Output:
+	// true
+	// <nil>
+	// <nil>
+}
+
+func ExampleOpenFile() {
+	folder, file := exampleFile(exampleConfig)
+	defer os.RemoveAll(folder)
+
+	cache, err := yokedcache.OpenFile(file, "production")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer cache.Close()
+	health, err := cache.Health(context.Background())
+	fmt.Println(health.KeyPrefix, err)
+	// Output: prod <nil>
+}
+
+func ExampleOpenEnv() {
+	os.Setenv("YOKEDCACHE_URL", "memory://?key_prefix=app")
+	defer os.Unsetenv("YOKEDCACHE_URL")
+
+	cache, err := yokedcache.OpenEnv()
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(cache.Close())
+	// Output: <nil>
+}
+
+func ExampleCheckConfig() {
+	text, err := yokedcache.CheckConfig("redis://:secret@cache.example.com?key_prefix=app")
+	if err != nil {
+		log.Fatal(err)
+	}
+	var settings struct {
+		Backend  string   `json:"backend"`
+		Servers  []string `json:"servers"`
+		Password bool     `json:"password"`
+	}
+	err = json.Unmarshal(text, &settings)
+	fmt.Println(settings.Backend, settings.Servers, settings.Password, err)
+	// Output: redis [cache.example.com:6379] true <nil>
+}
+
+func ExampleCheckConfigFile() {
+	folder, file := exampleFile(exampleConfig)
+	defer os.RemoveAll(folder)
+
+	_, err := yokedcache.CheckConfigFile(file, "production")
+	fmt.Println(err)
+	_, err = yokedcache.CheckConfigFile(file, "staging")
+	fmt.Println(errors.Is(err, yokedcache.ErrConfig))
+	// Output:
+	// <nil>
+	// true
+}
+
+func ExampleVersion() {
+	fmt.Println(strings.HasPrefix(yokedcache.Version(), "0."))
 	// Output: true
 }
 
-func ExampleCache_Get() {
-	cache := exampleCache()
+func ExampleCache() {
+	var cache *yokedcache.Cache = exampleCache() // One cache serves all goroutines of a program.
 	defer cache.Close()
 	ctx := context.Background()
 
-	value, err := cache.Get(ctx, "user:1")
-	switch {
-	case err == nil:
-		fmt.Printf("hit: %s\n", value)
-	case errors.Is(err, yokedcache.ErrMiss):
-		fmt.Println("miss")
-	default:
-		fmt.Println("the cache failed:", err)
+	cache.Set(ctx, "user:1", []byte("Ada"))
+	names := make(chan []byte)
+	for i := 0; i < 2; i++ {
+		go func() {
+			name, _ := cache.Get(ctx, "user:1")
+			names <- name
+		}()
 	}
-	// Output: miss
+	fmt.Printf("%s %s\n", <-names, <-names)
+	// Output: Ada Ada
 }
 
-func ExampleCache_TTL() {
+func ExampleCache_Capabilities() {
+	cache := exampleCache()
+	defer cache.Close()
+
+	capabilities := cache.Capabilities()
+	fmt.Println("can list keys:", capabilities&yokedcache.CanList != 0)
+	fmt.Println("shares entries with other processes:", capabilities&yokedcache.CanShare != 0)
+	// Output:
+	// can list keys: true
+	// shares entries with other processes: false
+}
+
+func ExampleCapabilities() {
+	required := yokedcache.CanList | yokedcache.CanCount
+	cache := exampleCache()
+	defer cache.Close()
+
+	fmt.Println(cache.Capabilities()&required == required)
+	// Output: true
+}
+
+func ExampleCache_Close() {
 	cache := exampleCache()
 	defer cache.Close()
 	ctx := context.Background()
 
-	cache.Set(ctx, "session", nil, yokedcache.WithTTL(time.Hour))
-	cache.Set(ctx, "settings", nil, yokedcache.WithTTL(yokedcache.NoExpiry))
-	session, _ := cache.TTL(ctx, "session")
-	settings, _ := cache.TTL(ctx, "settings")
-	fmt.Println(session > 59*time.Minute, settings == yokedcache.NoExpiry)
+	fmt.Println(cache.Close())
+	_, err := cache.Get(ctx, "user:1")
+	fmt.Println(errors.Is(err, yokedcache.ErrClosed))
+	// Output:
+	// <nil>
+	// true
+}
+
+func ExampleCache_Shutdown() {
+	cache := exampleCache()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+
+	fmt.Println(cache.Shutdown(ctx))
+	// Output: <nil>
+}
+
+func ExampleError() {
+	_, err := yokedcache.Open("memory://?max_sise=1000")
+	var failed *yokedcache.Error
+	if errors.As(err, &failed) {
+		fmt.Println(failed.Code, failed.Retryable, strings.Contains(failed.Message, "max_size"))
+	}
+	// Output: YC_E_CONFIG false true
+}
+
+func ExampleError_Is() {
+	cache := exampleCache()
+	defer cache.Close()
+	ctx := context.Background()
+
+	_, err := cache.Get(ctx, "")
+	fmt.Println(errors.Is(err, yokedcache.ErrInvalid), errors.Is(err, yokedcache.ErrMiss))
+	// Output: true false
+}
+
+func ExampleError_Unwrap() {
+	cache := exampleCache()
+	defer cache.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+
+	_, err := cache.Get(ctx, "user:1")
+	fmt.Println(errors.Is(err, context.Canceled), errors.Is(err, yokedcache.ErrCancelled))
 	// Output: true true
 }
 
-func ExampleCache_CountInvalidateTags() {
-	cache := exampleCache()
-	defer cache.Close()
-	ctx := context.Background()
-
-	cache.Set(ctx, "page:1", nil, yokedcache.WithTags("user:1", "pages"))
-	cache.Set(ctx, "page:2", nil, yokedcache.WithTags("user:2", "pages"))
-	count, err := cache.CountInvalidateTags(ctx, "user:1", "user:3")
-	fmt.Println(count, err)
-	// Output: 1 <nil>
+func ExampleCode() {
+	_, err := yokedcache.Open("memory://?max_size=none")
+	var failed *yokedcache.Error
+	if errors.As(err, &failed) {
+		switch failed.Code {
+		case yokedcache.CodeConfig:
+			fmt.Println("correct the configuration")
+		case yokedcache.CodeConnect, yokedcache.CodeTimeout:
+			fmt.Println("try again later")
+		}
+	}
+	// Output: correct the configuration
 }
 
-func ExampleCache_Keys() {
-	cache := exampleCache()
-	defer cache.Close()
-	ctx := context.Background()
-
-	cache.Set(ctx, "user:1", nil)
-	cache.Set(ctx, "order:1", nil)
-	keys := cache.Keys(ctx, "user:*")
-	defer keys.Close()
-	for keys.Next() {
-		fmt.Println(keys.Key())
-	}
-	fmt.Println(keys.Err())
-	// Output:
-	// user:1
-	// <nil>
-}
-
-func ExampleCache_Search() {
-	cache := exampleCache()
-	defer cache.Close()
-	ctx := context.Background()
-
-	cache.Set(ctx, "user:ada lovelace", nil)
-	cache.Set(ctx, "user:grace hopper", nil)
-	matches, err := cache.Search(ctx, "ada lovlace", yokedcache.WithLimit(1))
-	for _, match := range matches {
-		fmt.Printf("%s %.0f\n", match.Key, match.Score)
-	}
-	fmt.Println(err)
-	// Output:
-	// user:ada lovelace 91
-	// <nil>
-}
-
-func ExampleCache_GetMany() {
-	cache := exampleCache()
-	defer cache.Close()
-	ctx := context.Background()
-
-	cache.SetMany(ctx, []yokedcache.Entry{{Key: "a", Value: []byte("1")}, {Key: "b", Value: []byte("2")}})
-	results, err := cache.GetMany(ctx, []string{"a", "b", "c"})
-	for _, result := range results {
-		fmt.Printf("%q %v\n", result.Value, result.Err)
-	}
-	fmt.Println(err)
-	// Output:
-	// "1" <nil>
-	// "2" <nil>
-	// "" yokedcache: the key is not there
-	// <nil>
-}
-
-func ExampleGetJSON() {
-	type user struct {
-		Name string
-	}
-	cache := exampleCache()
-	defer cache.Close()
-	ctx := context.Background()
-
-	if err := yokedcache.SetJSON(ctx, cache, "user:1", user{"Ada"}, yokedcache.WithTags("users")); err != nil {
-		log.Fatal(err)
-	}
-	ada, err := yokedcache.GetJSON[user](ctx, cache, "user:1")
-	fmt.Println(ada.Name, err)
-	// Output: Ada <nil>
+func ExampleCode_String() {
+	fmt.Println(yokedcache.CodeTimeout)
+	// Output: YC_E_TIMEOUT
 }

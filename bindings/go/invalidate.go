@@ -9,13 +9,13 @@ import (
 	"strconv"
 )
 
-// A Count is how many entries were removed, or [CountUnknown].
+// A Count is a number of removed entries, or [CountUnknown].
 type Count int64
 
-// CountUnknown is what a backend answers that cannot know how many entries it removed; see [CanCount].
+// CountUnknown is returned by a backend that cannot know how many entries it removed. See [CanCount].
 const CountUnknown Count = -1
 
-// String is the number, or "unknown".
+// String returns the number, or "unknown".
 func (count Count) String() string {
 	if count == CountUnknown {
 		return "unknown"
@@ -30,42 +30,53 @@ func countOf(removed uint64) Count {
 	return Count(removed)
 }
 
-// InvalidateTag makes every entry that was set with the tag a miss: once it has returned, no process reads one
-// that was set before. It takes the same time for any number of entries on memory.
+// InvalidateTag turns every entry that was set with the tag into a miss. After it has returned, no process reads
+// an entry that was set with the tag before. On memory it takes the same time for any number of entries. A tag
+// that no entry has is no error.
+//
+// Errors: [ErrInvalid] for an empty tag; [ErrTimeout] if the option invalidation_replicas is set and too few
+// replicas received the invalidation.
 func (cache *Cache) InvalidateTag(ctx context.Context, tag string) error {
 	return cache.InvalidateTags(ctx, tag)
 }
 
-// InvalidateTags invalidates as InvalidateTag does the entries that have any of the tags.
+// InvalidateTags invalidates the entries that have any of the tags, as [Cache.InvalidateTag] does. Without tags it
+// removes nothing.
 func (cache *Cache) InvalidateTags(ctx context.Context, tags ...string) error {
 	_, err := cache.remove(ctx, &operation{kind: C.YC_OP_INVALIDATE_TAGS, tags: tags}, false)
 	return err
 }
 
-// CountInvalidateTags is InvalidateTags that tells how many entries went; one with several of the tags is counted once.
+// CountInvalidateTags invalidates as [Cache.InvalidateTags] does and returns the number of entries that could be
+// read until then, or [CountUnknown]. An entry with several of the tags is counted once. On memory the count takes
+// time in proportion to the number of entries.
 func (cache *Cache) CountInvalidateTags(ctx context.Context, tags ...string) (Count, error) {
 	return cache.remove(ctx, &operation{kind: C.YC_OP_INVALIDATE_TAGS, flags: C.YC_OP_COUNT, tags: tags}, false)
 }
 
-// InvalidatePattern removes every key that matches a glob, on the whole key and case-sensitive: "*" any run of
-// bytes, "?" any byte, "[a-z]" one of these, "[^a]" or "[!a]" none of these, "\x" the byte x itself. Entries that are
-// set while it runs may stay. It fails with [ErrUnsupported] where the backend cannot list keys.
+// InvalidatePattern removes every key that matches a glob and returns the number of removed entries, or
+// [CountUnknown]. The pattern is matched with the whole key and is case-sensitive: "*" matches any bytes, "?" any
+// byte, "[a-z]" a byte of the range, "[^a]" and "[!a]" any other byte, and "\x" the byte x itself. Entries that
+// are set during the call may stay.
+//
+// Errors: [ErrUnsupported] if the backend cannot list keys; [ErrTooLarge] for a pattern over 64 KiB.
 func (cache *Cache) InvalidatePattern(ctx context.Context, pattern string) (Count, error) {
 	return cache.remove(ctx, &operation{kind: C.YC_OP_INVALIDATE_PATTERN, flags: C.YC_OP_COUNT, key: pattern}, true)
 }
 
-// Flush removes every entry of this cache's key_prefix and nobody else's.
+// Flush removes every entry under the key_prefix of this cache, and no other entries.
 func (cache *Cache) Flush(ctx context.Context) error {
 	_, err := cache.remove(ctx, &operation{kind: C.YC_OP_FLUSH}, true)
 	return err
 }
 
-// CountFlush is Flush that tells how many entries went.
+// CountFlush flushes as [Cache.Flush] does and returns the number of entries that could be read until then, or
+// [CountUnknown].
 func (cache *Cache) CountFlush(ctx context.Context) (Count, error) {
 	return cache.remove(ctx, &operation{kind: C.YC_OP_FLUSH, flags: C.YC_OP_COUNT}, true)
 }
 
-// What may go through the whole cache runs on the library's thread, also in memory.
+// Runs a removal. A long one, which may walk the whole cache, runs on a thread of the library, also on memory.
 func (cache *Cache) remove(ctx context.Context, op *operation, long bool) (Count, error) {
 	user, err := cache.enter(ctx)
 	if err != nil {

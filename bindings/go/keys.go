@@ -9,7 +9,8 @@ import (
 	"unsafe"
 )
 
-// A KeyIterator is a listing of keys that is under way, page by page. One goroutine at a time uses it.
+// A KeyIterator lists keys page by page. It may be used by one goroutine at a time. The context that [Cache.Keys]
+// received ends it.
 //
 //	keys := cache.Keys(ctx, "user:*")
 //	defer keys.Close()
@@ -27,10 +28,13 @@ type KeyIterator struct {
 	err    error
 }
 
-// Keys lists the keys that match a glob (see [Cache.InvalidatePattern]; "*" is all). A key that is there from
-// beginning to end is listed at least once. It is listed more than once only if servers changed and were listed again.
-// A key that is added or removed meanwhile may be listed. Writers are not blocked. If the backend cannot list keys, Err
-// is [ErrUnsupported].
+// Keys returns an iterator over the keys that match a glob (see [Cache.InvalidatePattern]; "*" matches every key).
+// A key that exists during the whole listing is returned at least once. It is returned more than once only if
+// servers changed and were listed again. A key that is added or removed during the listing may be returned.
+// Writers are not blocked.
+//
+// Keys itself returns no error: Next returns false and Err returns the reason. It is [ErrUnsupported] if the
+// backend cannot list keys, and [ErrTooLarge] for a pattern over 64 KiB.
 func (cache *Cache) Keys(ctx context.Context, pattern string) *KeyIterator {
 	keys := &KeyIterator{cache: cache, ctx: ctx}
 	user, err := cache.enter(ctx)
@@ -42,22 +46,23 @@ func (cache *Cache) Keys(ctx context.Context, pattern string) *KeyIterator {
 	var described *C.yc_error
 	status := C.yoked_go_keys_open(cache.handle, bytesOf(pattern), C.size_t(len(pattern)), &keys.cursor, &described)
 	keys.err = failure(status, described)
-	// For a listing that is dropped in its midst.
+	// Releases the cursor of an iterator that is dropped before its end.
 	runtime.SetFinalizer(keys, (*KeyIterator).Close)
 	return keys
 }
 
-// PageSize sets how many keys are asked for at a time, at most; it returns the iterator. It may be called at any
-// time; 0 is the library's own choice.
+// PageSize sets the maximum number of keys that are requested at a time and returns the iterator. 0 selects the
+// default of the library, 512. It may be called between two calls of Next. Next fails with [ErrInvalid] if limit
+// is negative.
 func (keys *KeyIterator) PageSize(limit int) *KeyIterator {
 	keys.limit = limit
 	return keys
 }
 
-// Next moves to the next key; false at the end and when it failed, which Err tells apart.
+// Next advances to the next key. It returns false at the end and after an error; Err distinguishes the two.
 func (keys *KeyIterator) Next() bool {
 	if keys.cache == nil && keys.err == nil {
-		keys.err = invalid("the listing was not begun: Keys begins one")
+		keys.err = invalid("the iterator was not created by Keys")
 	}
 	for len(keys.page) == 0 {
 		if keys.cursor == nil || keys.err != nil || !keys.readPage() {
@@ -69,10 +74,10 @@ func (keys *KeyIterator) Next() bool {
 	return true
 }
 
-// Reads the next page; false at the end.
+// Reads the next page; returns false at the end.
 func (keys *KeyIterator) readPage() bool {
 	if keys.limit < 0 {
-		keys.err = invalid("the page size is %d; it takes 0 or more", keys.limit)
+		keys.err = invalid("the page size is %d: it must be 0 or more", keys.limit)
 		return false
 	}
 	user, err := keys.cache.enter(keys.ctx)
@@ -107,17 +112,18 @@ func takePage(page *C.yc_keys) []string {
 	return keys
 }
 
-// Key is the key that Next moved to.
+// Key returns the key that Next advanced to.
 func (keys *KeyIterator) Key() string {
 	return keys.key
 }
 
-// Err is why the listing ended early, or nil.
+// Err returns the error that ended the listing early, or nil.
 func (keys *KeyIterator) Err() error {
 	return keys.err
 }
 
-// Close ends the listing; one that came to its end is closed already. Closing again does nothing.
+// Close ends the listing and releases its cursor. The end of a listing closes it too. Further calls have no
+// effect.
 func (keys *KeyIterator) Close() {
 	runtime.SetFinalizer(keys, nil)
 	C.yc_cursor_free(keys.cursor)

@@ -7,7 +7,7 @@ import (
 	"iter"
 )
 
-// AllKeys lists keys as [Cache.Keys] does, for a range loop:
+// AllKeys returns the keys that match a glob as a sequence for a range loop, as [Cache.Keys] lists them:
 //
 //	for key, err := range cache.AllKeys(ctx, "user:*") {
 //		if err != nil {
@@ -16,7 +16,7 @@ import (
 //		fmt.Println(key)
 //	}
 //
-// An error comes last, with the key "".
+// An error is the last element of the sequence, with the key "".
 func (cache *Cache) AllKeys(ctx context.Context, pattern string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		keys := cache.Keys(ctx, pattern)

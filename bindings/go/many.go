@@ -8,23 +8,26 @@ import (
 	"unsafe"
 )
 
-// A Result is what one key of many came to.
+// A Result is the result of one key of [Cache.GetMany].
 type Result struct {
-	// The value, when Err is nil.
+	// The value; nil unless Err is nil.
 	Value []byte
-	// [ErrMiss], or what went wrong with this key.
+	// Nil, [ErrMiss], or the error of this key.
 	Err error
 }
 
-// An Entry is a key and the value to store under it.
+// An Entry is a key with the value that [Cache.SetMany] stores under it.
 type Entry struct {
 	Key   string
 	Value []byte
 }
 
-// GetMany reads many keys, in one round trip a server. There is a result for each key, in their order. The error
-// is that of the first key that failed; the results of the others are there all the same. When an argument is
-// refused nothing is read, and there are no results.
+// GetMany reads many keys with one round trip per server. It returns one result for each key, in the order of the
+// keys. The error is that of the first key that failed; the results of the other keys are valid nevertheless. A
+// miss is no failure: its result has the error [ErrMiss].
+//
+// Errors: as [Cache.Get]. If an argument is refused ([ErrInvalid], [ErrTooLarge]), nothing is read and the results
+// are nil.
 func (cache *Cache) GetMany(ctx context.Context, keys []string) ([]Result, error) {
 	statuses, values, err := cache.many(ctx, &operation{kind: C.YC_OP_GET_MANY, keys: keys})
 	if statuses == nil {
@@ -37,9 +40,11 @@ func (cache *Cache) GetMany(ctx context.Context, keys []string) ([]Result, error
 	return results, err
 }
 
-// SetMany stores many entries, all with one time to live and the same tags, in one round trip a server. When one
-// of them is refused ([ErrInvalid], [ErrTooLarge]) none is stored. The error is that of the first entry that failed;
-// the first result says for each entry whether it did, and is nil when all were stored or nothing was tried.
+// SetMany stores many entries, all with the same time to live and tags, with one round trip per server. The error
+// is that of the first entry that failed. The first result then has the error of each entry, nil for one that was
+// stored. It is nil if all entries were stored, and if nothing was attempted.
+//
+// Errors: as [Cache.Set]. If an entry is refused ([ErrInvalid], [ErrTooLarge]), none is stored.
 func (cache *Cache) SetMany(ctx context.Context, entries []Entry, options ...SetOption) ([]error, error) {
 	ttl, tags := settings(options)
 	statuses, _, err := cache.many(ctx, &operation{kind: C.YC_OP_SET_MANY, entries: entries, ttl: ttl, tags: tags})
@@ -53,8 +58,11 @@ func (cache *Cache) SetMany(ctx context.Context, entries []Entry, options ...Set
 	return failures, err
 }
 
-// DeleteMany removes many keys, in one round trip a server. The first result says for each key whether it was there;
-// where there is an error, that of the first key that failed, false can also mean that this one failed.
+// DeleteMany removes many keys with one round trip per server and reports for each key whether it existed. The
+// error is that of the first key that failed. With an error, false can also mean that this key failed.
+//
+// Errors: as [Cache.Delete]. If a key is refused ([ErrInvalid], [ErrTooLarge]), none is removed and the result is
+// nil.
 func (cache *Cache) DeleteMany(ctx context.Context, keys []string) ([]bool, error) {
 	statuses, _, err := cache.many(ctx, &operation{kind: C.YC_OP_DELETE_MANY, keys: keys})
 	if statuses == nil {
@@ -67,7 +75,7 @@ func (cache *Cache) DeleteMany(ctx context.Context, keys []string) ([]bool, erro
 	return deleted, err
 }
 
-// The library describes the first key that failed, in the error of all.
+// Returns the error of one key. The error of the whole call describes the first key that failed.
 func perKey(status C.yc_status, first error) error {
 	if described, ok := first.(*Error); ok && described.Code == Code(status) {
 		return first
@@ -75,7 +83,7 @@ func perKey(status C.yc_status, first error) error {
 	return statusError(status)
 }
 
-// What each key came to; no statuses when nothing was tried.
+// Runs an operation on many keys and returns the result of each; no statuses if nothing was attempted.
 func (cache *Cache) many(ctx context.Context, op *operation) ([]C.yc_status, [][]byte, error) {
 	user, err := cache.enter(ctx)
 	if err != nil {

@@ -7,93 +7,95 @@ import "C"
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"runtime/cgo"
 	"time"
 	"unicode/utf8"
 	"unsafe"
 )
 
-// SwitchOptions is how [Cache.Switch] replaces a backend.
+// SwitchOptions selects how [Cache.Switch] replaces a backend. The zero value copies nothing.
 type SwitchOptions struct {
-	// Whether what the cache holds is copied before the new backend serves. Without it the new one begins with what it has.
+	// True to copy the entries of the cache before the new backend serves. Otherwise the new backend starts with the
+	// entries that it has.
 	Copy bool `json:"copy,omitempty"`
-	// The most entries copied a second; 0: no limit.
+	// The maximum number of entries copied per second; 0 for no limit.
 	Rate int `json:"rate,omitempty"`
 }
 
-// A SwitchReport is what a switch did. Later versions of the library may tell more: it is all in JSON.
+// A SwitchReport is the report of [Cache.Switch]. Later versions of the library may add members to JSON.
 type SwitchReport struct {
 	// The name of the backend that serves now.
 	Backend string `json:"backend"`
-	// What was copied; nil when nothing was to be.
+	// The report of the copy; nil without [SwitchOptions].Copy.
 	Copied *MigrateReport `json:"copied"`
 
-	// The whole report.
+	// The complete report.
 	JSON json.RawMessage `json:"-"`
 }
 
-// MigrateOptions is what [Cache.MigrateTo] copies, and how.
+// MigrateOptions selects what [Cache.MigrateTo] copies, and how. The zero value copies every entry without a
+// limit.
 type MigrateOptions struct {
-	// Only keys that match this glob (see [Cache.InvalidatePattern]), which is UTF-8; "": all.
+	// The glob of the keys to copy (see [Cache.InvalidatePattern]), in UTF-8; "" selects every key.
 	Pattern string `json:"pattern,omitempty"`
-	// The most entries a second; 0: no limit.
+	// The maximum number of entries copied per second; 0 for no limit.
 	Rate int `json:"rate,omitempty"`
-	// Count what would be copied, and store nothing.
+	// True to count what would be copied, and store nothing.
 	DryRun bool `json:"dry_run,omitempty"`
-	// Go on where an earlier run was, also one of another process: the Resume that it told last.
+	// The position at which to continue: the Resume of the last progress or report of an earlier run, also of another
+	// process.
 	Resume string `json:"resume,omitempty"`
-	// Told how far it is after each few hundred keys, on the goroutine that called MigrateTo, which waits for it; false
-	// ends the migration there, without an error. It may call methods, and must not close one of the two caches, whose
-	// Close would wait for it.
+	// Called every few hundred keys on the goroutine of MigrateTo, which waits for it. Return false to stop the
+	// migration; MigrateTo then returns a report and no error. The function may call methods of both caches. It must
+	// not close either cache: Close would wait for the migration.
 	Progress func(MigrateProgress) bool `json:"-"`
 }
 
-// A MigrateProgress is how far a migration is.
+// A MigrateProgress is the progress of a migration.
 type MigrateProgress struct {
-	Examined uint64 // Keys looked at.
-	Copied   uint64 // Entries stored at the target, or that would be.
-	Skipped  uint64 // Entries that were not, for a reason that is no failure: the target has one, or it is gone.
-	Failed   uint64 // Entries that could not be.
-	Resume   string // What MigrateOptions take to go on from here, or a little before; "" at the end.
+	Examined uint64 // Keys examined.
+	Copied   uint64 // Entries stored in the target; with DryRun, entries that would be.
+	Skipped  uint64 // Entries not copied because the target has one or the source has it no longer.
+	Failed   uint64 // Entries that could not be copied.
+	Resume   string // The [MigrateOptions].Resume that continues from this position or slightly before it; "" at the end.
 }
 
-// A MigrateReport is what a migration did. Later versions of the library may tell more: it is all in JSON.
+// A MigrateReport is the report of a migration. Later versions of the library may add members to JSON.
 type MigrateReport struct {
-	// Whether it came to its end.
+	// True if every key was examined.
 	Complete bool              `json:"complete"`
 	DryRun   bool              `json:"dry_run"`
-	Examined uint64            `json:"examined"` // Keys looked at.
-	Copied   uint64            `json:"copied"`   // Entries stored at the target, or that would be.
-	Skipped  map[string]uint64 `json:"skipped"`  // Entries that were not, by reason: "present" at the target, "gone" from the source.
-	Failed   uint64            `json:"failed"`   // Entries that could not be.
-	Failures map[string]uint64 `json:"failures"` // And why.
-	// The most that the end of an entry of a sample has moved, in milliseconds; nil when none of the sample has an end.
+	Examined uint64            `json:"examined"` // Keys examined.
+	Copied   uint64            `json:"copied"`   // Entries stored in the target; with DryRun, entries that would be.
+	Skipped  map[string]uint64 `json:"skipped"`  // Entries not copied, by reason: "present" in the target, "gone" from the source.
+	Failed   uint64            `json:"failed"`   // Entries that could not be copied.
+	Failures map[string]uint64 `json:"failures"` // The same entries, by the message of the error.
+	// The largest expiry drift in a sample, in milliseconds; nil if no sampled entry expires.
 	LargestTTLDriftMillis *uint64 `json:"largest_ttl_drift_ms"`
 	ElapsedMillis         uint64  `json:"elapsed_ms"`
-	// What MigrateOptions take to go on from here, or a little before; "" at the end.
+	// The [MigrateOptions].Resume that continues from this position or slightly before it; "" at the end.
 	Resume string `json:"resume"`
 
-	// The whole report; nil beside an error.
+	// The complete report; nil if MigrateTo returned an error of the library.
 	JSON json.RawMessage `json:"-"`
 }
 
-// Elapsed is how long it took.
+// Elapsed returns the duration of the migration.
 func (report *MigrateReport) Elapsed() time.Duration {
 	return time.Duration(report.ElapsedMillis) * time.Millisecond
 }
 
-// Switch replaces the backend of the cache by the one that a configuration asks for, as [Open] takes it. Calls that are
-// under way finish on the old one, later ones are served by the new one, and none fails. The key prefix, default TTL and
-// fallback are the new configuration's; what was counted and timed stays. With Copy what changes meanwhile follows, and
-// no invalidation is lost.
+// Switch replaces the backend of the cache by the one of a configuration, as [Open] takes it. Calls in flight
+// finish on the old backend, later calls are served by the new one, and none fails. The key prefix, default TTL
+// and fallback are those of the new configuration; counters and latencies stay. With [SwitchOptions].Copy, changes
+// during the copy are copied too, and no invalidation is lost.
 //
-// It blocks a thread until the old backend is closed. The context counts before it begins; then only closing the cache
-// ends it early, with [ErrClosed].
+// Switch occupies a thread until the old backend is closed. It checks ctx only before it begins. After that, only
+// [Cache.Close] ends it early.
 //
-// It fails with [ErrConfig], with what opening the new backend fails with, with [ErrBusy] while another switch of this
-// cache is under way, and with [ErrUnsupported] where the old backend cannot list the keys to copy. The cache goes on as
-// it was then.
+// Errors: [ErrConfig], the errors of [Open] for the new backend, [ErrBusy] while another switch of this cache is
+// running, [ErrUnsupported] if entries are to be copied and the old backend cannot list keys, and [ErrClosed] if
+// the cache is closed. After an error the cache continues to use the old backend.
 func (cache *Cache) Switch(ctx context.Context, config string, options SwitchOptions) (SwitchReport, error) {
 	user, err := cache.enter(ctx)
 	if err != nil {
@@ -116,12 +118,12 @@ func (cache *Cache) Switch(ctx context.Context, config string, options SwitchOpt
 }
 
 func (cache *Cache) switchTo(config, options *C.char, report *SwitchReport) ([]byte, error) {
-	// What may have to wait for a server is submitted from now on: no thread waits for it.
-	cache.atOnce.Store(false)
+	// From now on, an operation may have to wait for a server: submit it, so that no thread waits.
+	cache.fastPath.Store(false)
 	var described *C.yc_error
 	var value *C.yc_value
 	status := C.yc_switch(cache.handle, config, options, &value, &described)
-	// Fails for a cache that is closed, where it makes no difference.
+	// Fails for a closed cache only, where the capabilities do not matter.
 	cache.describe()
 	if err := failure(status, described); err != nil {
 		return nil, err
@@ -129,17 +131,20 @@ func (cache *Cache) switchTo(config, options *C.char, report *SwitchReport) ([]b
 	return readReport(value, report)
 }
 
-// MigrateTo copies the entries of this cache into another: values, tags, and what is left of their times to live. What the
-// target has already stays, and so does what is written there meanwhile. No copy undoes an invalidation that this
-// process makes on either side; the README describes those of other processes. Both caches stay in use. Entries that
-// are written to this cache meanwhile may be copied or not: [Cache.Switch] copies and follows.
+// MigrateTo copies the entries of this cache into another cache: values, remaining times to live and tags. An
+// entry that the target already has stays, and so does an entry that is written there during the migration. No
+// copy undoes an invalidation that this process makes on either side; the README describes those of other
+// processes. Both caches stay in use. An entry that is written to this cache during the migration may or may not
+// be copied: [Cache.Switch] copies such entries too.
 //
-// It blocks a thread until it is done. A context that is done, or a cache that is closed, ends it at the next progress: the
-// error is what the context says, or [ErrClosed], and the report is of what was done, with the Resume to go on from.
+// MigrateTo occupies a thread until it returns. A context that is done, or a cache that is closed, ends it at the
+// next progress. It then returns the error of the context (see the package documentation) or [ErrClosed], together
+// with the report so far, whose Resume continues the migration.
 //
-// It fails with [ErrInvalid] for a cache onto itself (the same servers and prefix) and for a wrong Resume, with
-// [ErrConfig] for wrong options, with [ErrUnsupported] where this cache cannot list keys, and with a server's failure that
-// lasts longer than about three seconds. What was copied until then stays, and the report has the last progress.
+// Errors: [ErrInvalid] for a migration of a cache onto itself (the same servers and prefix) and for a wrong
+// Resume, [ErrConfig] for wrong options, [ErrUnsupported] if this cache cannot list keys, and the error of a
+// server that fails for more than about three seconds. Entries that were copied stay, and the report has the last
+// progress.
 func (cache *Cache) MigrateTo(ctx context.Context, target *Cache, options MigrateOptions) (MigrateReport, error) {
 	user, err := cache.enter(ctx)
 	if err != nil {
@@ -156,11 +161,11 @@ func (cache *Cache) MigrateTo(ctx context.Context, target *Cache, options Migrat
 		return MigrateReport{}, err
 	}
 	defer C.free(unsafe.Pointer(written))
-	migration := &migration{ctx: ctx, source: cache, target: target, tell: options.Progress}
+	migration := &migration{ctx: ctx, source: cache, target: target, progress: options.Progress}
 	return migration.run(written)
 }
 
-// Options as the library takes them, in C memory. These texts of them have to be UTF-8, as JSON is.
+// Returns options as JSON in C memory. The given texts of them must be UTF-8.
 func newOptions(options any, texts ...string) (*C.char, error) {
 	for _, text := range texts {
 		if !utf8.ValidString(text) {
@@ -174,39 +179,36 @@ func newOptions(options any, texts ...string) (*C.char, error) {
 	return newCString(string(written), "options")
 }
 
-// A report of the library, which is released; its text.
+// Decodes a report, releases it and returns its text.
 func readReport(value *C.yc_value, into any) ([]byte, error) {
 	text := takeValue(value)
-	if err := json.Unmarshal(text, into); err != nil {
-		return nil, fmt.Errorf("yokedcache: the report of the library: %w", err)
-	}
-	return text, nil
+	return text, decodeReport(text, into)
 }
 
 // ---- Progress ----
 
-// A migration is one that is under way, and what its progress told last.
+// A migration in flight, with its last progress.
 type migration struct {
 	ctx            context.Context
 	source, target *Cache
-	tell           func(MigrateProgress) bool
+	progress       func(MigrateProgress) bool
 	last           MigrateProgress
 	panicked       any
 }
 
 func (migration *migration) run(options *C.char) (MigrateReport, error) {
-	told := cgo.NewHandle(migration)
-	defer told.Delete()
+	handle := cgo.NewHandle(migration)
+	defer handle.Delete()
 	var described *C.yc_error
 	var value *C.yc_value
-	status := C.yoked_go_migrate(migration.source.handle, migration.target.handle, options, C.uintptr_t(told), &value, &described)
+	status := C.yoked_go_migrate(migration.source.handle, migration.target.handle, options, C.uintptr_t(handle), &value, &described)
 	if migration.panicked != nil {
 		C.yc_value_free(value)
 		C.yc_error_free(described)
 		panic(migration.panicked)
 	}
 	if err := failure(status, described); err != nil {
-		return migration.soFar(), err
+		return migration.partialReport(), err
 	}
 	var report MigrateReport
 	text, err := readReport(value, &report)
@@ -217,13 +219,13 @@ func (migration *migration) run(options *C.char) (MigrateReport, error) {
 	return report, err
 }
 
-// What is known of one that failed.
-func (migration *migration) soFar() MigrateReport {
+// Returns a report of the last progress, for a migration that failed.
+func (migration *migration) partialReport() MigrateReport {
 	last := &migration.last
 	return MigrateReport{Examined: last.Examined, Copied: last.Copied, Failed: last.Failed, Resume: last.Resume}
 }
 
-// Why it has to end; nil when only the caller's own function may want that.
+// Returns the reason to stop; nil if only the function of the caller can stop it.
 func (migration *migration) stopped() error {
 	switch {
 	case migration.ctx.Err() != nil:
@@ -234,18 +236,18 @@ func (migration *migration) stopped() error {
 	return nil
 }
 
-// Whether it goes on. A panic of the caller's function goes around the library, not through it.
-func (migration *migration) goesOn(progress MigrateProgress) (on bool) {
+// Records progress and decides whether to continue. A panic of the function of the caller bypasses the library.
+func (migration *migration) shouldContinue(progress MigrateProgress) (on bool) {
 	defer func() { migration.panicked = recover() }()
 	migration.last = progress
 	if migration.stopped() != nil {
 		return false
 	}
-	return migration.tell == nil || migration.tell(progress)
+	return migration.progress == nil || migration.progress(progress)
 }
 
 //export yokedGoProgress
-func yokedGoProgress(told C.uintptr_t, progress *C.yc_progress) C.int32_t {
+func yokedGoProgress(handle C.uintptr_t, progress *C.yc_progress) C.int32_t {
 	now := MigrateProgress{
 		Examined: uint64(progress.examined),
 		Copied:   uint64(progress.copied),
@@ -255,7 +257,7 @@ func yokedGoProgress(told C.uintptr_t, progress *C.yc_progress) C.int32_t {
 	if progress.resume != nil {
 		now.Resume = C.GoString(progress.resume)
 	}
-	if cgo.Handle(told).Value().(*migration).goesOn(now) {
+	if cgo.Handle(handle).Value().(*migration).shouldContinue(now) {
 		return 0
 	}
 	return 1

@@ -8,15 +8,15 @@ import (
 	"unsafe"
 )
 
-// An operation on its way into the library. It holds what the caller gave, and is copied before the call is left.
+// An operation holds the arguments of the caller. They are copied before the call returns.
 type operation struct {
 	kind      C.int32_t
 	flags     C.uint32_t
 	ttl       C.int64_t
 	key       string
 	value     []byte
-	keys      []string // Of a get or delete of many.
-	entries   []Entry  // Of a set of many.
+	keys      []string // For GET_MANY and DELETE_MANY.
+	entries   []Entry  // For SET_MANY.
 	tags      []string
 	limit     uint64
 	threshold float64
@@ -26,7 +26,7 @@ type operation struct {
 const (
 	recordSize = int(unsafe.Sizeof(C.yoked_go_record{}))
 	lengthSize = 8
-	// Payloads over this are copied before the queue is locked, into memory of their own.
+	// Larger payloads are copied before the queue is locked, into memory of their own.
 	longPayload = 8192
 )
 
@@ -87,7 +87,7 @@ func appendLength(to []byte, length int) []byte {
 	return binary.NativeEndian.AppendUint64(to, uint64(length))
 }
 
-// A payload in C memory, when it is too long to be copied under a lock; nil when it is not.
+// Returns the payload in C memory if it is too long to be copied under the lock, else nil.
 func (op *operation) outside() unsafe.Pointer {
 	size := op.payloadSize()
 	if size <= longPayload {
@@ -98,7 +98,7 @@ func (op *operation) outside() unsafe.Pointer {
 	return memory
 }
 
-// Appends the record of an operation to a block whose length is a multiple of 8.
+// Appends the record of the operation to a block whose length is a multiple of 8.
 func (op *operation) appendRecord(block []byte, outside unsafe.Pointer, userData uint64) []byte {
 	start := len(block)
 	block = append(block, make([]byte, recordSize)...)

@@ -14,12 +14,13 @@ import (
 	"unsafe"
 )
 
-// Operations of one queue: neither what waits in it nor this binding bounds a program, the cache's own
-// max_pending does. Tests lower it.
+// The number of operations of one queue. It is high, because max_pending of the configuration limits a cache, not
+// this binding. Tests lower it.
 var queueCapacity = 1000000
 
-// A queue submits operations and hands out what became of them. Goroutines that submit at the same time share
-// a crossing into the library: the first leads, and takes along what others have added meanwhile.
+// A queue submits operations and hands out their completions. Goroutines that submit at the same time share one
+// crossing into the library: the first becomes the leader and submits what the others, the followers, have added
+// meanwhile.
 type queue struct {
 	handle *C.yc_queue
 	event  *os.File
@@ -27,39 +28,39 @@ type queue struct {
 	ended  chan struct{}
 	users  *users
 
-	lock    sync.Mutex
-	leading bool
-	filling *batch
-	spare   *batch
-	slots   []slot
-	unused  []uint32
+	lock      sync.Mutex
+	hasLeader bool
+	filling   *batch
+	spare     *batch
+	slots     []slot
+	unused    []uint32
 }
 
-// A batch is operations that were added and not submitted yet.
+// A batch holds operations that were added and not yet submitted.
 type batch struct {
 	block   []byte
 	entries []entry
 	tickets []uint64
 }
 
-// An entry says which slot, at which of its uses, a record is for.
+// An entry names the slot of a record, and which use of the slot it is.
 type entry struct {
 	slot uint32
 	use  uint32
 }
 
-// A slot is a call in flight; its number is what the library is given in place of a pointer.
+// A slot is a call in flight. Its number represents it in the library, in place of a pointer.
 type slot struct {
 	call *call
-	// How often the slot was used before: a late word about one use is not taken for one about another.
+	// The number of earlier uses: it distinguishes a late message about an earlier use.
 	use uint32
-	// Whether the context was done before the ticket was known.
+	// True if the context was done before the ticket was known.
 	cancelled bool
-	// 0 until it is known.
+	// 0 until the ticket is known.
 	ticket uint64
 }
 
-// A call is one goroutine that waits, and what its operation came to.
+// A call is one waiting goroutine with the result of its operation.
 type call struct {
 	done      chan struct{}
 	entry     entry
@@ -73,7 +74,7 @@ type call struct {
 
 var calls = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
 
-// Hands a call back, when nothing of it is needed any more.
+// Returns a call to the pool, when nothing of it is needed any longer.
 func (call *call) release() {
 	call.err, call.value, call.handle = nil, nil, nil
 	calls.Put(call)
@@ -103,7 +104,7 @@ func newQueue(cache *C.yc_cache, users *users) (*queue, error) {
 	return queue, nil
 }
 
-// Releases the queue of a cache that is closed, in which no call is left.
+// Releases the queue of a closed cache without calls.
 func (queue *queue) free() {
 	queue.event.Close()
 	<-queue.ended
@@ -113,7 +114,7 @@ func (queue *queue) free() {
 
 // ---- Submitting ----
 
-// Runs an operation and waits for it. The call is the caller's to release, unless there is an error.
+// Runs an operation and waits for it. The caller releases the returned call.
 func (queue *queue) run(ctx context.Context, op *operation) (*call, error) {
 	call := calls.Get().(*call)
 	queue.add(op, call)
@@ -126,7 +127,7 @@ func (queue *queue) run(ctx context.Context, op *operation) (*call, error) {
 	return call, nil
 }
 
-// A call that its context ended says so.
+// Replaces the error of a call that was cancelled by its context.
 func becauseOf(ctx context.Context, err error) error {
 	if failed, ok := err.(*Error); ok && failed.Code == CodeCancelled && ctx.Err() != nil {
 		return ended(ctx)
@@ -134,25 +135,25 @@ func becauseOf(ctx context.Context, err error) error {
 	return err
 }
 
-// Adds an operation to the batch that is filling, and leads if nobody does.
+// Adds an operation to the batch that is filling, and leads if there is no leader.
 func (queue *queue) add(op *operation, call *call) {
 	outside := op.outside()
 	queue.lock.Lock()
-	call.entry = queue.take(call)
+	call.entry = queue.claimSlot(call)
 	batch := queue.filling
 	batch.block = op.appendRecord(batch.block, outside, uint64(call.entry.slot))
 	batch.entries = append(batch.entries, call.entry)
-	lead := !queue.leading
-	queue.leading = true
-	alone := len(queue.slots)-len(queue.unused) == 1
+	lead := !queue.hasLeader
+	queue.hasLeader = true
+	single := len(queue.slots)-len(queue.unused) == 1
 	queue.lock.Unlock()
 	if lead {
-		queue.lead(call, alone)
+		queue.drive(call, single)
 	}
 }
 
-// A slot for a call. The lock is held.
-func (queue *queue) take(call *call) entry {
+// Claims a slot for a call. The lock is held.
+func (queue *queue) claimSlot(call *call) entry {
 	if len(queue.unused) == 0 {
 		queue.slots = append(queue.slots, slot{})
 		queue.unused = append(queue.unused, uint32(len(queue.slots)-1))
@@ -165,8 +166,8 @@ func (queue *queue) take(call *call) entry {
 	return entry{number, place.use}
 }
 
-// Gives a slot back; whose it was. The lock is held.
-func (queue *queue) give(number uint32) *call {
+// Releases a slot and returns its call. The lock is held.
+func (queue *queue) releaseSlot(number uint32) *call {
 	place := &queue.slots[number]
 	call := place.call
 	*place = slot{use: place.use + 1}
@@ -174,32 +175,32 @@ func (queue *queue) give(number uint32) *call {
 	return call
 }
 
-// Submits batches until there is none. The goroutines that are ready to run may add to the first one before it
-// goes. Who leads goes on with its own work as soon as it can: then another goroutine leads.
-func (queue *queue) lead(own *call, alone bool) {
-	if !alone {
+// Submits batches until there is none. First it lets goroutines that are ready to run add to the first batch. A
+// leader whose own call is complete hands leadership to another goroutine.
+func (queue *queue) drive(own *call, single bool) {
+	if !single {
 		runtime.Gosched()
 	}
 	for queue.submitFilling() {
 		if own != nil && len(own.done) > 0 {
-			go queue.leadOn(queue.users.enter())
+			go queue.driveInBackground(queue.users.enter())
 			return
 		}
 	}
 }
 
-// Leads for calls that may be over before it is: the queue stays until it leaves.
-func (queue *queue) leadOn(user user) {
+// Leads for calls that may end before it does: the queue stays open until this user leaves.
+func (queue *queue) driveInBackground(user user) {
 	defer user.leave()
-	queue.lead(nil, true)
+	queue.drive(nil, true)
 }
 
-// Submits the batch that is filling; false, and nobody leads, when it is empty.
+// Submits the batch that is filling. Returns false, and releases leadership, if it is empty.
 func (queue *queue) submitFilling() bool {
 	queue.lock.Lock()
 	batch := queue.filling
 	if len(batch.entries) == 0 {
-		queue.leading = false
+		queue.hasLeader = false
 		queue.lock.Unlock()
 		return false
 	}
@@ -215,27 +216,27 @@ func (queue *queue) submit(batch *batch) {
 		batch.tickets = make([]uint64, 2*n)
 	}
 	batch.tickets = batch.tickets[:n]
-	var refusal *C.yc_error
+	var described *C.yc_error
 	C.yoked_go_submit(queue.handle, (*C.uint8_t)(&batch.block[0]), C.size_t(len(batch.block)),
-		(*C.uint64_t)(&batch.tickets[0]), &refusal)
-	late, refused := queue.note(batch)
+		(*C.uint64_t)(&batch.tickets[0]), &described)
+	late, refused := queue.recordTickets(batch)
 	for _, ticket := range late {
 		C.yc_queue_cancel(queue.handle, C.yc_ticket(ticket), nil)
 	}
 	if len(refused) > 0 {
-		refuse(refused, refusal)
+		refuse(refused, described)
 	}
 }
 
-// Remembers the tickets of what was submitted, and has the batch filled again. Answers the tickets that were
-// cancelled already, and the calls that were refused.
-func (queue *queue) note(batch *batch) (late []uint64, refused []*call) {
+// Records the tickets of a submitted batch and releases the batch. Returns the tickets that were cancelled already
+// and the calls that were refused.
+func (queue *queue) recordTickets(batch *batch) (late []uint64, refused []*call) {
 	queue.lock.Lock()
 	defer queue.lock.Unlock()
 	for at, entry := range batch.entries {
 		place, ticket := &queue.slots[entry.slot], batch.tickets[at]
 		if ticket == 0 {
-			refused = append(refused, queue.give(entry.slot))
+			refused = append(refused, queue.releaseSlot(entry.slot))
 		} else if place.use == entry.use {
 			place.ticket = ticket
 			if place.cancelled {
@@ -263,9 +264,9 @@ func (batch *batch) clear() {
 func refuse(refused []*call, described *C.yc_error) {
 	err := failure(C.yc_error_status(described), described)
 	if err == nil || errors.Is(err, ErrBusy) {
-		// The library's advice addresses programs that take completions themselves.
-		err = &Error{Code: CodeBusy, Retryable: true, Message: fmt.Sprintf("%d operations of this cache are under way, "+
-			"which is the limit: wait for some of them, or limit how many goroutines call it", queueCapacity)}
+		// The remedy in the library's message addresses programs that take completions themselves.
+		err = &Error{Code: CodeBusy, Retryable: true, Message: fmt.Sprintf("%d operations of this cache are in flight, "+
+			"which is the limit: wait for some of them, or limit the number of goroutines that call the cache", queueCapacity)}
 	}
 	for _, call := range refused {
 		call.err = err
@@ -275,7 +276,7 @@ func refuse(refused []*call, described *C.yc_error) {
 
 // ---- Waiting ----
 
-// Waits for a call. One whose context is done is cancelled, and has its completion then.
+// Waits for a call. A call whose context is done is cancelled; its completion follows.
 func (queue *queue) wait(ctx context.Context, call *call) {
 	if ctx.Done() == nil {
 		<-call.done
@@ -305,7 +306,7 @@ func (queue *queue) cancel(entry entry) {
 
 // ---- Completing ----
 
-// Hands out completions until there will be none. Between two batches the goroutine is parked in the poller.
+// Hands out completions until the queue is closed. Between two batches the goroutine is parked in the poller.
 func (queue *queue) read() {
 	defer close(queue.ended)
 	var waiting [C.YOKED_GO_BATCH]*call
@@ -313,13 +314,13 @@ func (queue *queue) read() {
 	if err == nil {
 		err = event.Read(func(uintptr) bool { return queue.drain(waiting[:]) })
 	}
-	// The event is closed, after the cache, or the system has no poller for it.
+	// Without a poller for the event, and after the event was closed: poll.
 	for err != nil && !queue.drain(waiting[:]) {
 		time.Sleep(100 * time.Microsecond)
 	}
 }
 
-// Hands out what there is; whether there will be no more.
+// Hands out the available completions. Returns true if the queue is closed.
 func (queue *queue) drain(waiting []*call) bool {
 	for {
 		count := int(C.yoked_go_take(queue.handle, queue.reader))
@@ -327,26 +328,27 @@ func (queue *queue) drain(waiting []*call) bool {
 			return count < 0
 		}
 		done := queue.reader.done[:count]
-		queue.find(done, waiting)
+		queue.match(done, waiting)
 		for at := range done {
 			waiting[at].complete(&done[at])
 			waiting[at] = nil
 		}
-		// Whom this woke may submit again before the next look.
+		// The goroutines that this woke may submit again before the next drain.
 		runtime.Gosched()
 	}
 }
 
-// Whose completions they are; their slots are free then.
-func (queue *queue) find(done []C.yoked_go_done, waiting []*call) {
+// Finds the calls of completions and releases their slots.
+func (queue *queue) match(done []C.yoked_go_done, waiting []*call) {
 	queue.lock.Lock()
 	defer queue.lock.Unlock()
 	for at := range done {
-		waiting[at] = queue.give(uint32(done[at].user_data))
+		waiting[at] = queue.releaseSlot(uint32(done[at].user_data))
 	}
 }
 
-// Takes what the operation came to, and wakes who waits. What is long is a handle, and copied there.
+// Records the result of the operation and wakes the waiting goroutine. A long result is a handle, which that
+// goroutine copies.
 func (call *call) complete(done *C.yoked_go_done) {
 	call.status = done.status
 	call.handle = done.handle

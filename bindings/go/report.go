@@ -10,33 +10,33 @@ import (
 	"time"
 )
 
-// Stats are counters since the cache was opened, and what it holds. Later versions of the library may tell more: it is
-// all in JSON.
+// Stats is the report of [Cache.Stats]: counters since the cache was opened, sizes and latencies. Later versions
+// of the library may add members to JSON.
 type Stats struct {
 	Backend      string   `json:"backend"`
 	KeyPrefix    string   `json:"key_prefix"`
 	UptimeMillis uint64   `json:"uptime_ms"`
-	Keys         *uint64  `json:"keys"`  // Nil where it cannot be known now: a server is down, or cannot list keys.
-	Bytes        *uint64  `json:"bytes"` // As Keys.
+	Keys         *uint64  `json:"keys"`  // Nil if unknown: a server is down or cannot list keys.
+	Bytes        *uint64  `json:"bytes"` // Nil if unknown, as Keys.
 	Hits         uint64   `json:"hits"`
 	Misses       uint64   `json:"misses"`
-	HitRate      *float64 `json:"hit_rate"` // Nil before the first read.
+	HitRate      *float64 `json:"hit_rate"` // From 0 to 1; nil before the first read.
 	Sets         uint64   `json:"sets"`
 	Deletes      uint64   `json:"deletes"`
-	Evictions    *uint64  `json:"evictions"`   // Nil on a shared store, which removes entries by itself.
-	Expirations  *uint64  `json:"expirations"` // As Evictions.
+	Evictions    *uint64  `json:"evictions"`   // Nil on a server, which evicts entries itself.
+	Expirations  *uint64  `json:"expirations"` // Nil on a server, as Evictions.
 	DecodeErrors uint64   `json:"decode_errors"`
 	Reconnects   uint64   `json:"reconnects"`
 	InFlight     uint64   `json:"in_flight"`
 
-	// By group of operations: get, set, delete, inspect, invalidate, list, many.
+	// The latencies by group of operations: get, set, delete, inspect, invalidate, list, many.
 	Latency map[string]Latency `json:"latency_us"`
 
-	// The whole report.
+	// The complete report.
 	JSON json.RawMessage `json:"-"`
 }
 
-// A Latency is how long a sample of the calls of a group took, in microseconds.
+// A Latency summarizes the durations of sampled calls of one group, in microseconds.
 type Latency struct {
 	Samples uint64  `json:"samples"`
 	P50     float64 `json:"p50"`
@@ -45,29 +45,29 @@ type Latency struct {
 	Max     float64 `json:"max"`
 }
 
-// Health is whether the cache can serve. Later versions of the library may tell more: it is all in JSON.
+// Health is the report of [Cache.Health]. Later versions of the library may add members to JSON.
 type Health struct {
-	// "healthy", "degraded" or "unhealthy".
+	// The status: "healthy", "degraded" or "unhealthy".
 	Status       string   `json:"status"`
 	Reasons      []string `json:"reasons"`
 	Backend      string   `json:"backend"`
 	KeyPrefix    string   `json:"key_prefix"`
 	Version      string   `json:"version"`
 	UptimeMillis uint64   `json:"uptime_ms"`
-	PingMicros   *uint64  `json:"ping_us"` // Of the slowest server; nil where none answered.
+	PingMicros   *uint64  `json:"ping_us"` // Of the slowest server, in microseconds; nil if no server replied.
 	Details      struct {
-		Servers []ServerHealth `json:"servers"` // None on memory.
+		Servers []ServerHealth `json:"servers"` // Empty on memory.
 	} `json:"details"`
 
-	// The whole report.
+	// The complete report.
 	JSON json.RawMessage `json:"-"`
 }
 
-// ServerHealth is what one server tells of itself; what it does not tell is left empty. A later library may tell more: it
-// is all in [Health].JSON.
+// ServerHealth is the report of one server. A member that the server does not report has its zero value. Later
+// versions of the library may add members to [Health].JSON.
 type ServerHealth struct {
 	Server          string  `json:"server"`
-	Error           string  `json:"error"` // Why it does not serve; "" while it does.
+	Error           string  `json:"error"` // The reason why it does not serve; "" if it does.
 	PingMicros      *uint64 `json:"ping_us"`
 	Version         string  `json:"version"`
 	Role            string  `json:"role"`
@@ -76,42 +76,49 @@ type ServerHealth struct {
 	EvictedKeys     uint64  `json:"evicted_keys"`
 }
 
-// Uptime is for how long the cache has been open.
+// Uptime returns the time since the cache was opened.
 func (stats *Stats) Uptime() time.Duration {
 	return time.Duration(stats.UptimeMillis) * time.Millisecond
 }
 
-// Healthy tells whether Status is "healthy".
+// Healthy reports whether Status is "healthy".
 func (health *Health) Healthy() bool {
 	return health.Status == "healthy"
 }
 
-// Stats asks for the counters.
+// Stats returns the counters, sizes and latencies of the cache. It does not fail while servers are down: sizes
+// that are unknown are nil.
 func (cache *Cache) Stats(ctx context.Context) (*Stats, error) {
 	stats := &Stats{}
-	text, err := cache.report(ctx, C.YC_OP_STATS, stats)
-	stats.JSON = text
-	return given(stats, err)
+	var err error
+	if stats.JSON, err = cache.report(ctx, C.YC_OP_STATS, stats); err != nil {
+		return nil, err
+	}
+	return stats, nil
 }
 
-// Health asks whether the cache can serve; it changes no counter. There is no error when the cache is unhealthy: that
-// is its answer.
+// Health reports whether the cache can serve. It contacts every server and changes no counter. It does not fail
+// while servers are down: the status of the report is then "degraded" or "unhealthy".
 func (cache *Cache) Health(ctx context.Context) (*Health, error) {
 	health := &Health{}
-	text, err := cache.report(ctx, C.YC_OP_HEALTH, health)
-	health.JSON = text
-	return given(health, err)
+	var err error
+	if health.JSON, err = cache.report(ctx, C.YC_OP_HEALTH, health); err != nil {
+		return nil, err
+	}
+	return health, nil
 }
 
-// Metrics are counters, gauges and a histogram of latencies as the text that Prometheus scrapes; a handler serves it as
-// "text/plain; version=0.0.4". One text is one cache: the texts of two are not to be joined, since each names its
-// families. It asks each server how it is, changes no counter, and does not fail while servers are down.
+// Metrics returns counters, gauges and a histogram of latencies in the text format of Prometheus. Serve it as
+// "text/plain; version=0.0.4". A text describes one cache; do not concatenate the texts of several caches, because
+// each declares its metric families. Metrics contacts every server, changes no counter and does not fail while
+// servers are down.
 func (cache *Cache) Metrics(ctx context.Context) (string, error) {
 	text, err := cache.text(ctx, C.YC_OP_METRICS)
 	return string(text), err
 }
 
-// Ping asks the backend for a sign of life, every server of it.
+// Ping checks that every server of the backend replies. It returns the error of the first one that does not, such
+// as [ErrConnect] or [ErrTimeout].
 func (cache *Cache) Ping(ctx context.Context) error {
 	user, err := cache.enter(ctx)
 	if err != nil {
@@ -120,13 +127,6 @@ func (cache *Cache) Ping(ctx context.Context) error {
 	defer user.leave()
 	_, err = cache.queue.outcome(ctx, &operation{kind: C.YC_OP_PING})
 	return err
-}
-
-func given[T any](report *T, err error) (*T, error) {
-	if err != nil {
-		return nil, err
-	}
-	return report, nil
 }
 
 func (cache *Cache) text(ctx context.Context, kind C.int32_t) ([]byte, error) {
@@ -143,8 +143,12 @@ func (cache *Cache) report(ctx context.Context, kind C.int32_t, into any) ([]byt
 	if err != nil {
 		return nil, err
 	}
+	return text, decodeReport(text, into)
+}
+
+func decodeReport(text []byte, into any) error {
 	if err := json.Unmarshal(text, into); err != nil {
-		return nil, fmt.Errorf("yokedcache: the report of the library: %w", err)
+		return fmt.Errorf("yokedcache: cannot decode the report of the library: %w", err)
 	}
-	return text, nil
+	return nil
 }

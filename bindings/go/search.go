@@ -8,34 +8,39 @@ import (
 	"unsafe"
 )
 
-// A Match is a key that a search found, and how like the query it is, from 0 to 100.
+// A Match is a key that [Cache.Search] found, with its similarity to the query from 0 to 100.
 type Match struct {
 	Key   string
 	Score float64
 }
 
-// A SearchOption says what a search looks for beside its query: [WithThreshold], [WithLimit], [WithAnyTag].
+// A SearchOption is an optional parameter of [Cache.Search]. [WithThreshold], [WithLimit] and [WithAnyTag] return
+// one.
 type SearchOption func(*operation)
 
-// WithThreshold sets the lowest score that counts; without it 80.
+// WithThreshold sets the lowest score of a match, from 0 to 100. The default is 80.
 func WithThreshold(score float64) SearchOption {
 	return func(op *operation) { op.threshold = score }
 }
 
-// WithLimit sets the most matches; without it 10.
+// WithLimit sets the maximum number of matches, at least 1. The default is 10.
 func WithLimit(matches int) SearchOption {
-	// What is below 1 is refused by the library as 0.
+	// The library refuses 0.
 	return func(op *operation) { op.limit = uint64(max(matches, 0)) }
 }
 
-// WithAnyTag restricts the search to entries that have one of the tags. The tags of several such options are combined.
+// WithAnyTag restricts the search to entries that have any of the tags. The tags of several WithAnyTag of a call
+// are combined.
 func WithAnyTag(tags ...string) SearchOption {
 	return func(op *operation) { op.tags = append(op.tags[:len(op.tags):len(op.tags)], tags...) }
 }
 
-// Search finds the keys most like a query, best first, equal scores by key. The score is the partial ratio of
-// rapidfuzz on bytes: the query against the part of the key that suits it best, 100 when the key contains it. It
-// looks at every key of the cache. The query has at most 1 KiB; a longer one fails with [ErrTooLarge].
+// Search returns the keys that are most similar to a query, best first, equal scores ordered by key. The score is
+// the partial ratio of rapidfuzz on bytes: the similarity of the query to the best-matching part of the key, 100
+// if the key contains the query. Search examines every key of the cache.
+//
+// Errors: [ErrInvalid] for an empty query, a threshold outside 0 to 100 and a limit below 1; [ErrTooLarge] for a
+// query over 1 KiB; [ErrUnsupported] if the backend cannot list keys.
 func (cache *Cache) Search(ctx context.Context, query string, options ...SearchOption) ([]Match, error) {
 	user, err := cache.enter(ctx)
 	if err != nil {
@@ -45,7 +50,7 @@ func (cache *Cache) Search(ctx context.Context, query string, options ...SearchO
 	op := operation{kind: C.YC_OP_SEARCH, key: query, threshold: C.YC_SEARCH_THRESHOLD, limit: C.YC_SEARCH_LIMIT}
 	for _, option := range options {
 		if option == nil {
-			return nil, invalid("a search option is nil")
+			return nil, invalid("a search option is nil: omit it")
 		}
 		option(&op)
 	}
@@ -57,6 +62,7 @@ func (cache *Cache) Search(ctx context.Context, query string, options ...SearchO
 	return takeMatches((*C.yc_matches)(call.handle)), nil
 }
 
+// Copies the matches and releases them.
 func takeMatches(found *C.yc_matches) []Match {
 	defer C.yc_matches_free(found)
 	count := C.yc_matches_count(found)
