@@ -1,265 +1,726 @@
 /// <reference types="node" />
 
 /**
- * One cache with one meaning over memory, Redis and Memcached.
+ * One cache with the same semantics over memory, Redis and Memcached.
  *
- * Every method of `Cache` but `getSync` answers a promise at once; what is wrong with its arguments rejects it. Rejections
- * are `TypeError` (code `ERR_INVALID_ARG_TYPE`) for an argument of a wrong type and for an unknown option, the reason of a signal that was aborted,
- * and `YokedCacheError` for everything else. A miss is `undefined`, never an error; an error is never a miss.
+ * Every method of `Cache` except `getSync` returns a promise and never throws. A promise is rejected with
+ *
+ * - a `TypeError` (code `ERR_INVALID_ARG_TYPE`) for an argument of a wrong type and for an unknown option,
+ * - the reason of an `AbortSignal` that was aborted,
+ * - a `YokedCacheError` for everything else.
+ *
+ * A miss is `undefined`, never an error. An error is never a miss.
+ *
+ * Every method can be rejected with `YC_E_INVALID` (an argument is not allowed), `YC_E_TOO_LARGE`, `YC_E_CLOSED` and
+ * `YC_E_BUSY`. On Redis and Memcached it can also be rejected with `YC_E_CONNECT`, `YC_E_AUTH`, `YC_E_DENIED`, `YC_E_TLS`,
+ * `YC_E_TIMEOUT`, `YC_E_SERVER_MEMORY`, `YC_E_PROTOCOL` and `YC_E_SERVER`. The `@throws` of a method list only what is
+ * particular to it.
+ *
+ * The examples use an open cache: `const cache = await Cache.open('memory://?key_prefix=app')`. `// =>` marks the result.
  */
 
-/** Bytes, or a text, which stands for its UTF-8 bytes. A text with half a surrogate pair is refused with a TypeError. */
+/**
+ * Represents a key, value or tag: bytes, or a string that stands for its UTF-8 bytes. A string with half a surrogate pair
+ * has no UTF-8 bytes and is rejected with a `TypeError`: pass the bytes instead.
+ *
+ * @example
+ * await cache.set('user:1', 'Ada');
+ * await cache.get(Buffer.from('user:1'), { encoding: 'utf8' }); // => 'Ada'
+ */
 export type Bytes = string | Uint8Array;
 
-/** What went wrong. */
+/**
+ * Reports a failure of the library: `code` for programs, `message` for people. The message names the subject, the cause and
+ * the remedy. It never contains a password or a value.
+ *
+ * @example
+ * const error = await Cache.open('memory://?max_sise=10').catch((error) => error);
+ * error instanceof YokedCacheError; // => true
+ * error.code; // => 'YC_E_CONFIG'
+ */
 export class YokedCacheError extends Error {
-  /** The name of a status of yokedcache.h, such as `YC_E_TIMEOUT`; the README lists them. */
+  /** Names the status of yokedcache.h, such as `YC_E_TIMEOUT`. The README lists them. */
   readonly code: string;
-  /** Whether the same call may succeed later. */
+  /** Tells that the same call may succeed later without a change by the caller. */
   readonly retryable: boolean;
-  /** Of `getMany`, `setMany` and `deleteMany` that failed for some keys: `YC_OK`, `YC_MISS` or an error, for each key. */
+  /** Lists `YC_OK`, `YC_MISS` or the code of an error for each key, if `getMany`, `setMany` or `deleteMany` failed for some. */
   readonly codes?: string[];
-  /** And what came for each key; `undefined` where it failed. */
+  /** Lists the result of each key, `undefined` for a key that failed, if `codes` is present. */
   readonly results?: unknown[];
+  /**
+   * Creates an error. Programs need this for tests only.
+   *
+   * @param code - The name of a status, such as `YC_E_TIMEOUT`.
+   * @param message - A message for people.
+   * @param retryable - Whether the same call may succeed later; `false` by default.
+   */
   constructor(code: string, message: string, retryable?: boolean);
 }
 
+/** Configures any asynchronous call. */
 export interface CallOptions {
   /**
-   * Rejects the promise with its reason when it is aborted. What was submitted already may be carried out all the same.
+   * Rejects the promise at once with the reason of the signal when it is aborted. An operation that was submitted may be
+   * executed nevertheless.
+   *
+   * @example
+   * const signal = AbortSignal.timeout(1000);
+   * await cache.get('user:1', { signal }); // => undefined
    */
   signal?: AbortSignal;
 }
 
+/** Configures how entries are stored. */
 export interface SetOptions extends CallOptions {
   /**
-   * Milliseconds, rounded up. 0 and Infinity never expire; without it the cache's `default_ttl` counts, shortened at random by
-   * its `ttl_jitter`.
+   * Sets the time to live in milliseconds, rounded up to whole ones. `0` and `Infinity` mean that the entry never expires.
+   * The default is the `default_ttl` of the configuration, shortened at random by its `ttl_jitter`.
    */
   ttl?: number;
-  /** Up to 64. They replace those that the key has. */
+  /** Sets the tags of the entry, up to 64. They replace its previous tags. */
   tags?: Iterable<Bytes>;
 }
 
+/** Configures the removal of entries. */
 export interface CountOptions extends CallOptions {
-  /** Count what goes: takes longer, and gives `undefined` where the backend cannot know. */
+  /** Counts the removed entries, which takes longer. The result is `undefined` if the backend cannot count. */
   count?: boolean;
 }
 
+/** Selects values as strings. */
 export interface TextOptions extends CallOptions {
+  /** Decodes values as UTF-8. */
   encoding: 'utf8' | 'utf-8';
 }
 
+/** Selects values as Buffers, the default. */
 export interface BufferOptions extends CallOptions {
+  /** Returns values as Buffers. */
   encoding?: 'buffer';
 }
 
+/** Configures a listing of keys. */
 export interface ListOptions extends CallOptions {
-  /** The most keys that are read at once; 512 if left out. */
+  /** Limits the keys that are read at once; 512 by default. */
   pageSize?: number;
 }
 
+/** Configures a search. */
 export interface SearchOptions extends CallOptions {
-  /** The lowest score that counts, 0 to 100; 80 if left out. */
+  /** Sets the lowest score of a match, from 0 to 100; 80 by default. */
   threshold?: number;
-  /** The most matches; 10 if left out. */
+  /** Limits the number of matches; 10 by default. */
   limit?: number;
-  /** Only entries that have one of these tags. */
+  /** Restricts the search to entries that have any of these tags. */
   tags?: Iterable<Bytes>;
 }
 
+/** Describes a key that a search found. */
 export interface Match<Key> {
+  /** Holds the key. */
   key: Key;
-  /** From 0 to 100. */
+  /** Rates the similarity of the key to the query, from 0 to 100. */
   score: number;
 }
 
+/** Describes the optional abilities of a backend. An operation that it cannot perform is rejected with `YC_E_UNSUPPORTED`. */
 export interface Capabilities {
-  /** Keys can be listed: `keys`, `search` and `invalidatePattern` work. */
+  /** Tells that `keys`, `search` and `invalidatePattern` work. */
   list: boolean;
-  /** Invalidations know how many entries they removed. */
+  /** Tells that invalidations can count the removed entries. */
   count: boolean;
-  /** Other processes see the same entries. */
+  /** Tells that other processes see the same entries. */
   share: boolean;
-  /** The sizes in `stats` are exact. */
+  /** Tells that the number of keys in `stats` is exact. Otherwise it is an estimate. */
   size: boolean;
 }
 
+/** Configures `switchTo`. */
 export interface SwitchOptions {
-  /** Copy what the cache holds before the new backend serves; without it the new one begins with what it has. */
+  /** Copies the entries of the cache before the new backend serves. Otherwise the new backend starts with the entries it has. */
   copy?: boolean;
-  /** The most entries copied a second; no limit if left out. */
+  /** Limits the entries copied per second; without a limit by default. */
   rate?: number;
 }
 
+/** Reports what `switchTo` did. */
 export interface SwitchReport {
-  /** The name of the backend that serves now. */
+  /** Names the backend that serves now. */
   backend: string;
-  /** What was copied; `null` when nothing was to be. */
+  /** Reports the copy; `null` without `copy`. */
   copied: MigrateReport | null;
   [name: string]: unknown;
 }
 
+/** Reports the progress of `migrateTo`. */
 export interface MigrateProgress {
-  /** Keys looked at. */
+  /** Counts the keys examined. */
   examined: number;
-  /** Entries stored at the target, or that would be. */
+  /** Counts the entries stored in the target; with `dryRun`, the entries that would be. */
   copied: number;
-  /** Entries that were not, for a reason that is no failure: the target has one, or it is gone from the source. */
+  /** Counts the entries not copied because the target has one or the source has it no longer. */
   skipped: number;
-  /** Entries that could not be. */
+  /** Counts the entries that could not be copied. */
   failed: number;
-  /** What `MigrateOptions` take to go on from here, or a little before, also in another process; `undefined` at the end. */
+  /** Continues from this position or slightly before it, as `MigrateOptions.resume`, also in another process. `undefined` at the end. */
   resume: string | undefined;
 }
 
+/** Configures `migrateTo`. */
 export interface MigrateOptions {
-  /** Only keys that match this glob; all if left out. */
+  /** Selects the keys that match this glob; all by default. */
   pattern?: string;
-  /** The most entries a second; no limit if left out. */
+  /** Limits the entries copied per second; without a limit by default. */
   rate?: number;
-  /** Count what would be copied, and store nothing. */
+  /** Counts what would be copied, and stores nothing. */
   dryRun?: boolean;
-  /** Go on where an earlier run was: the `resume` that it told last. */
+  /** Continues an earlier migration from its last `resume`. */
   resume?: string;
   /**
-   * Told how far it is after each few hundred keys; the migration waits for it, the event loop does not. `false` ends it
-   * there, with a report that can be resumed. What it throws ends it too, and rejects the promise.
+   * Receives the progress every few hundred keys. The migration waits for it; the event loop does not. Return `false` to stop the
+   * migration: the promise is fulfilled with a report that can be resumed. If the function throws, the migration stops and the
+   * promise is rejected with the thrown value.
    */
   onProgress?: (progress: MigrateProgress) => boolean | void;
-  /** Ends it at the next progress; then the promise is rejected with the signal's reason. What was copied stays. */
+  /** Stops the migration at the next progress and then rejects the promise with the reason of the signal. Copied entries stay. */
   signal?: AbortSignal;
 }
 
+/** Reports what `migrateTo` did. */
 export interface MigrateReport {
-  /** Whether it came to its end. */
+  /** Tells that every key was examined. */
   complete: boolean;
+  /** Tells that nothing was stored. */
   dry_run: boolean;
-  /** Keys looked at. */
+  /** Counts the keys examined. */
   examined: number;
-  /** Entries stored at the target, or that would be. */
+  /** Counts the entries stored in the target; with `dry_run`, the entries that would be. */
   copied: number;
-  /** Entries that were not, by reason: `present` at the target, `gone` from the source. */
+  /** Counts the entries not copied, by reason: `present` in the target, `gone` from the source. */
   skipped: Record<string, number>;
-  /** Entries that could not be. */
+  /** Counts the entries that could not be copied. */
   failed: number;
-  /** And why. */
+  /** Counts the same entries by the message of the error. */
   failures: Record<string, number>;
-  /** The most that the end of an entry of a sample has moved; `null` when none of the sample has an end. */
+  /** Measures the largest expiry drift in a sample, in milliseconds; `null` if no sampled entry expires. */
   largest_ttl_drift_ms: number | null;
+  /** Measures the duration in milliseconds. */
   elapsed_ms: number;
-  /** What `MigrateOptions` take to go on from here, or a little before; `null` at the end. */
+  /** Continues from this position or slightly before it, as `MigrateOptions.resume`; `null` at the end. */
   resume: string | null;
   [name: string]: unknown;
 }
 
-/** A configuration as a document: `{ backend: 'redis', redis: { url: 'redis://localhost' } }`. */
+/** Describes a configuration as a document: `{ backend: 'redis', redis: { url: 'redis://localhost' } }`. */
 export interface ConfigDocument {
   [name: string]: unknown;
 }
 
+/**
+ * Represents an open cache. Operations in flight keep the process alive; an idle cache does not. Each worker opens caches of its
+ * own. Operations in flight at the same time are executed in no particular order on a server: `await` what must come first.
+ *
+ * @example
+ * await cache.set('user:1', 'Ada', { ttl: 60_000, tags: ['users'] });
+ * await cache.get('user:1', { encoding: 'utf8' }); // => 'Ada'
+ * await cache.invalidateTag('users');
+ * await cache.get('user:1'); // => undefined
+ */
 export class Cache {
   private constructor();
 
-  /** Opens a cache from a URL, a YAML or JSON text, or an object in place of such a text. */
+  /**
+   * Opens a cache from a configuration: a URL, a YAML or JSON text, or an object in place of such a text. If the configuration
+   * has environments, the variable `ENVIRONMENT` selects one (`development` if unset). Unless it sets `connect: lazy`, the
+   * promise waits for the servers.
+   *
+   * @param config - The configuration.
+   * @param options - `signal` stops the wait.
+   * @returns The open cache. Close it when it is no longer needed.
+   * @throws `YC_E_CONFIG` for a configuration that cannot be used; `YC_E_UNSUPPORTED` for a backend that the library was built
+   * without; the error of a server that cannot be used, such as `YC_E_CONNECT`, `YC_E_AUTH` and `YC_E_TLS`.
+   * @example
+   * const pages = await Cache.open('memory://?max_size=10000&key_prefix=pages');
+   * await pages.close();
+   * const users = await Cache.open({ backend: 'memory', memory: { max_size: 1000, key_prefix: 'users' } });
+   * await users.close();
+   */
   static open(config: string | ConfigDocument, options?: CallOptions): Promise<Cache>;
-  /** Opens a cache from a file; `environment` (else the variable ENVIRONMENT, else `development`) names the part that counts. */
+  /**
+   * Opens a cache from a YAML or JSON file. The file has environments, or consists of the body of one.
+   *
+   * @param path - The path of the file, or its `file:` URL.
+   * @param environment - The environment to use; by default the variable `ENVIRONMENT` selects it (`development` if unset).
+   * @param options - `signal` stops the wait.
+   * @returns The open cache. Close it when it is no longer needed.
+   * @throws The errors of `open`; also `YC_E_CONFIG` for a file that cannot be read and an environment that it does not have.
+   * @example
+   * await writeFile('cache.yaml', 'cache: { test: { backend: memory, memory: { key_prefix: app } } }');
+   * const cache = await Cache.openFile('cache.yaml', 'test');
+   * (await cache.health()).key_prefix; // => 'app'
+   */
   static openFile(path: string | URL, environment?: string, options?: CallOptions): Promise<Cache>;
-  /** Opens a cache from the process's YOKEDCACHE_URL, else YOKEDCACHE_CONFIG, else REDIS_URL. */
+  /**
+   * Opens a cache from the environment variables of the process: `YOKEDCACHE_URL`, else `YOKEDCACHE_CONFIG` (the path of a
+   * file), else `REDIS_URL`. In a worker, `process.env` is a copy: the variables are those of the process.
+   *
+   * @param options - `signal` stops the wait.
+   * @returns The open cache. Close it when it is no longer needed.
+   * @throws The errors of `open`; also `YC_E_CONFIG` if none of the variables is set.
+   * @example
+   * process.env.YOKEDCACHE_URL = 'memory://?key_prefix=app';
+   * const cache = await Cache.openEnv();
+   * await cache.close();
+   */
   static openEnv(options?: CallOptions): Promise<Cache>;
 
-  /** The value of a key, as a Buffer or as text; `undefined` for a miss. */
+  /**
+   * Returns the value of a key as a string.
+   *
+   * @param key - The key, 1 byte to 64 KiB.
+   * @param options - `encoding: 'utf8'` selects a string; `signal` aborts.
+   * @returns The value; `undefined` for a miss. An empty value is an empty string.
+   * @throws No errors of its own.
+   * @example
+   * await cache.set('user:1', 'Ada');
+   * await cache.get('user:1', { encoding: 'utf8' }); // => 'Ada'
+   * await cache.get('user:2', { encoding: 'utf8' }); // => undefined
+   */
   get(key: Bytes, options: TextOptions): Promise<string | undefined>;
+  /**
+   * Returns the value of a key as a Buffer. A Buffer of up to 4 KiB is a slice of a larger block: copy one that you keep for long.
+   *
+   * @param key - The key, 1 byte to 64 KiB.
+   * @param options - `signal` aborts.
+   * @returns The value; `undefined` for a miss. An empty value is an empty Buffer.
+   * @throws No errors of its own.
+   * @example
+   * await cache.set('user:1', 'Ada');
+   * await cache.get('user:1'); // => <Buffer 41 64 61>
+   */
   get(key: Bytes, options?: BufferOptions): Promise<Buffer | undefined>;
-  /** As `get`, in this very call: on the memory backend. Throws `YC_E_UNSUPPORTED` where it would have to wait for a server. */
+  /**
+   * Returns the value of a key as a string, without a promise. For the memory backend only.
+   *
+   * @param key - The key, 1 byte to 64 KiB.
+   * @param options - `encoding: 'utf8'` selects a string.
+   * @returns The value; `undefined` for a miss.
+   * @throws `YC_E_UNSUPPORTED` if the backend is a server: waiting for it would block the event loop. This method throws its
+   * errors; the others reject promises.
+   * @example
+   * await cache.set('user:1', 'Ada');
+   * cache.getSync('user:1', { encoding: 'utf8' }); // => 'Ada'
+   */
   getSync(key: Bytes, options: { encoding: 'utf8' | 'utf-8' }): string | undefined;
+  /**
+   * Returns the value of a key as a Buffer, without a promise. For the memory backend only.
+   *
+   * @param key - The key, 1 byte to 64 KiB.
+   * @param options - `encoding: 'buffer'` is the default.
+   * @returns The value; `undefined` for a miss.
+   * @throws `YC_E_UNSUPPORTED` if the backend is a server: waiting for it would block the event loop.
+   * @example
+   * await cache.set('user:1', 'Ada');
+   * cache.getSync('user:1'); // => <Buffer 41 64 61>
+   */
   getSync(key: Bytes, options?: { encoding?: 'buffer' }): Buffer | undefined;
-  /** The value parsed as JSON; `undefined` for a miss, a SyntaxError for what is no JSON. */
+  /**
+   * Returns the value of a key, parsed as JSON.
+   *
+   * @param key - The key, 1 byte to 64 KiB.
+   * @param options - `signal` aborts.
+   * @returns The parsed value; `undefined` for a miss.
+   * @throws A `SyntaxError` if the value is not JSON.
+   * @example
+   * await cache.setJson('user:2', { name: 'Grace' });
+   * await cache.getJson('user:2'); // => { name: 'Grace' }
+   */
   getJson<T = unknown>(key: Bytes, options?: CallOptions): Promise<T | undefined>;
-  /** Stores a value in place of any other. The arguments may change as soon as this has returned. */
+  /**
+   * Stores a value and replaces an existing entry of the key, with its time to live and tags. The arguments may be changed as soon
+   * as `set` has returned.
+   *
+   * @param key - The key, 1 byte to 64 KiB.
+   * @param value - The value; an empty one is a value.
+   * @param options - `ttl` and `tags` of the entry; `signal` aborts.
+   * @returns Nothing.
+   * @throws `YC_E_INVALID` for an empty key or tag and for a `ttl` that is negative or over 100 years; `YC_E_TOO_LARGE` for a key
+   * or tag over 64 KiB, more than 64 tags, or a value over `max_value_bytes`; `YC_E_SERVER_MEMORY` if the server is full.
+   * @example
+   * await cache.set('user:1', 'Ada', { ttl: 60_000, tags: ['users'] });
+   * await cache.set('settings', Buffer.from([1, 2, 3]), { ttl: Infinity });
+   */
   set(key: Bytes, value: Bytes, options?: SetOptions): Promise<void>;
-  /** Stores `JSON.stringify(value)`. */
+  /**
+   * Stores a value as JSON, as `set` does.
+   *
+   * @param key - The key, 1 byte to 64 KiB.
+   * @param value - The value to encode with `JSON.stringify`.
+   * @param options - `ttl` and `tags` of the entry; `signal` aborts.
+   * @returns Nothing.
+   * @throws The errors of `set`; a `TypeError` for a value that JSON cannot express.
+   * @example
+   * await cache.setJson('user:2', { name: 'Grace' }, { tags: ['users'] });
+   * await cache.get('user:2', { encoding: 'utf8' }); // => '{"name":"Grace"}'
+   */
   setJson(key: Bytes, value: unknown, options?: SetOptions): Promise<void>;
-  /** Removes a key; whether it was there. */
+  /**
+   * Removes a key.
+   *
+   * @param key - The key, 1 byte to 64 KiB.
+   * @param options - `signal` aborts.
+   * @returns `true` if the key existed.
+   * @throws No errors of its own.
+   * @example
+   * await cache.set('user:1', 'Ada');
+   * await cache.delete('user:1'); // => true
+   * await cache.delete('user:1'); // => false
+   */
   delete(key: Bytes, options?: CallOptions): Promise<boolean>;
-  /** Whether a key is there. No use of the entry, for eviction. */
+  /**
+   * Reports whether a key exists. The call does not count as a use of the entry for eviction, nor as a hit or a miss.
+   *
+   * @param key - The key, 1 byte to 64 KiB.
+   * @param options - `signal` aborts.
+   * @returns `true` if the key exists.
+   * @throws No errors of its own.
+   * @example
+   * await cache.set('user:1', 'Ada');
+   * await cache.exists('user:1'); // => true
+   */
   exists(key: Bytes, options?: CallOptions): Promise<boolean>;
-  /** Gives a key another time to live from now on (`undefined`: the default); whether it was there. */
+  /**
+   * Sets the time to live of a key, counted from now. Its value and tags stay.
+   *
+   * @param key - The key, 1 byte to 64 KiB.
+   * @param ttl - Milliseconds, rounded up; `0` and `Infinity`: the entry never expires; `undefined`: the `default_ttl`.
+   * @param options - `signal` aborts.
+   * @returns `true` if the key exists.
+   * @throws `YC_E_INVALID` for a `ttl` that is negative or over 100 years.
+   * @example
+   * await cache.set('session', 'Ada', { ttl: 60_000 });
+   * await cache.expire('session', Infinity); // => true
+   * await cache.ttl('session'); // => Infinity
+   */
   expire(key: Bytes, ttl: number | undefined, options?: CallOptions): Promise<boolean>;
-  /** The milliseconds left, Infinity when it never expires, `undefined` for a miss. */
+  /**
+   * Returns the remaining time to live of a key.
+   *
+   * @param key - The key, 1 byte to 64 KiB.
+   * @param options - `signal` aborts.
+   * @returns Milliseconds, at least 1; `Infinity` if the entry never expires; `undefined` for a miss.
+   * @throws No errors of its own.
+   * @example
+   * await cache.set('session', 'Ada', { ttl: 60_000 });
+   * (await cache.ttl('session')) > 59_000; // => true
+   * await cache.ttl('unknown'); // => undefined
+   */
   ttl(key: Bytes, options?: CallOptions): Promise<number | undefined>;
 
-  /** The value of each key. Where one fails the error has `codes` and `results`. */
+  /**
+   * Returns the values of many keys as strings, with one round trip per server.
+   *
+   * @param keys - The keys.
+   * @param options - `encoding: 'utf8'` selects strings; `signal` aborts.
+   * @returns One value for each key, in the order of the keys; `undefined` for a miss.
+   * @throws The error of the first key that failed, with `codes` and `results` of every key. If a key is refused
+   * (`YC_E_INVALID`, `YC_E_TOO_LARGE`), nothing is read.
+   * @example
+   * await cache.setMany([['a', '1'], ['b', '2']]);
+   * await cache.getMany(['a', 'b', 'c'], { encoding: 'utf8' }); // => [ '1', '2', undefined ]
+   */
   getMany(keys: Iterable<Bytes>, options: TextOptions): Promise<(string | undefined)[]>;
+  /**
+   * Returns the values of many keys as Buffers, with one round trip per server.
+   *
+   * @param keys - The keys.
+   * @param options - `signal` aborts.
+   * @returns One value for each key, in the order of the keys; `undefined` for a miss.
+   * @throws The error of the first key that failed, with `codes` and `results` of every key.
+   * @example
+   * await cache.set('user:1', 'Ada');
+   * await cache.getMany(['user:1', 'user:2']); // => [ <Buffer 41 64 61>, undefined ]
+   */
   getMany(keys: Iterable<Bytes>, options?: BufferOptions): Promise<(Buffer | undefined)[]>;
-  /** Stores pairs, such as those of a Map, with one time to live and the same tags. When one is refused none is stored. */
+  /**
+   * Stores many entries, all with the same time to live and tags, with one round trip per server.
+   *
+   * @param entries - Pairs of key and value, such as those of a `Map`.
+   * @param options - `ttl` and `tags` of the entries; `signal` aborts.
+   * @returns Nothing.
+   * @throws The error of the first entry that failed, with `codes` of every entry. If an entry is refused (`YC_E_INVALID`,
+   * `YC_E_TOO_LARGE`), none is stored.
+   * @example
+   * await cache.setMany(new Map([['user:1', 'Ada'], ['user:2', 'Grace']]), { tags: ['users'] });
+   */
   setMany(entries: Iterable<readonly [Bytes, Bytes]>, options?: SetOptions): Promise<void>;
-  /** Removes keys; whether each was there. */
+  /**
+   * Removes many keys, with one round trip per server.
+   *
+   * @param keys - The keys.
+   * @param options - `signal` aborts.
+   * @returns For each key, `true` if it existed.
+   * @throws The error of the first key that failed, with `codes` and `results` of every key. If a key is refused, none is removed.
+   * @example
+   * await cache.set('user:1', 'Ada');
+   * await cache.deleteMany(['user:1', 'user:2']); // => [ true, false ]
+   */
   deleteMany(keys: Iterable<Bytes>, options?: CallOptions): Promise<boolean[]>;
 
-  /** Makes every entry that was set with the tag a miss, for every process. How many, if `count` asks for it. */
+  /**
+   * Turns every entry that was set with the tag into a miss. After the promise is fulfilled, no process reads an entry that was
+   * set with the tag before the call.
+   *
+   * @param tag - The tag. A tag that no entry has is no error.
+   * @param options - `count` counts; `signal` aborts.
+   * @returns With `count`, the number of entries that could be read until then, or `undefined` if the backend cannot count.
+   * @throws `YC_E_TIMEOUT` if the option `invalidation_replicas` is set and too few replicas received the invalidation.
+   * @example
+   * await cache.set('page:1', '<h1>Ada</h1>', { tags: ['user:1'] });
+   * await cache.invalidateTag('user:1', { count: true }); // => 1
+   */
   invalidateTag(tag: Bytes, options?: CountOptions): Promise<number | undefined>;
-  /** As `invalidateTag`, for entries that have any of the tags. */
+  /**
+   * Invalidates the entries that have any of the tags, as `invalidateTag` does.
+   *
+   * @param tags - The tags. An entry with several of them is counted once.
+   * @param options - `count` counts; `signal` aborts.
+   * @returns With `count`, the number of entries that could be read until then, or `undefined` if the backend cannot count.
+   * @throws The errors of `invalidateTag`.
+   * @example
+   * await cache.set('page:1', '<h1>Ada</h1>', { tags: ['user:1', 'pages'] });
+   * await cache.invalidateTags(['user:1', 'pages'], { count: true }); // => 1
+   */
   invalidateTags(tags: Iterable<Bytes>, options?: CountOptions): Promise<number | undefined>;
-  /** Removes the keys that match a glob: `*`, `?`, `[a-z]`, `[^a]`, and `\x` for x itself. */
+  /**
+   * Removes the keys that match a glob. The glob matches the whole key and is case-sensitive: `*` matches any bytes, `?` any
+   * byte, `[a-z]` a byte of the range, `[^a]` any other byte, and `\x` the byte x itself. Entries that are set during the call
+   * may stay.
+   *
+   * @param pattern - The glob, up to 64 KiB.
+   * @param options - `count` counts; `signal` aborts.
+   * @returns With `count`, the number of removed entries, or `undefined` if the backend cannot count.
+   * @throws `YC_E_UNSUPPORTED` if the backend cannot list keys.
+   * @example
+   * await cache.set('user:1', 'Ada');
+   * await cache.invalidatePattern('user:*', { count: true }); // => 1
+   */
   invalidatePattern(pattern: Bytes, options?: CountOptions): Promise<number | undefined>;
-  /** Removes every entry of this cache's key_prefix, and nobody else's. */
+  /**
+   * Removes every entry under the `key_prefix` of this cache, and no other entries.
+   *
+   * @param options - `count` counts; `signal` aborts.
+   * @returns With `count`, the number of entries that could be read until then, or `undefined` if the backend cannot count.
+   * @throws No errors of its own.
+   * @example
+   * await cache.set('user:1', 'Ada');
+   * await cache.flush({ count: true }); // => 1
+   */
   flush(options?: CountOptions): Promise<number | undefined>;
 
-  /** The keys that match a glob (all if left out), read page by page. As text, like the names of `fs.readdir`, or as Buffers. */
+  /**
+   * Lists the keys that match a glob as Buffers, page by page.
+   *
+   * @param pattern - The glob; `undefined` matches every key.
+   * @param options - `encoding: 'buffer'` selects Buffers; `pageSize` limits a page; `signal` aborts.
+   * @returns An iterator over the keys.
+   * @throws `YC_E_UNSUPPORTED` if the backend cannot list keys.
+   * @example
+   * await cache.set('user:1', 'Ada');
+   * for await (const key of cache.keys('user:*', { encoding: 'buffer' })) console.log(key.length);
+   */
   keys(pattern: Bytes | undefined, options: ListOptions & { encoding: 'buffer' }): AsyncGenerator<Buffer, void, void>;
+  /**
+   * Lists the keys that match a glob (see `invalidatePattern`) as strings, page by page. A key that exists during the whole listing
+   * is returned at least once. It is returned more than once only if servers changed. A key that is added or removed during the
+   * listing may be returned. Writers are not blocked.
+   *
+   * @param pattern - The glob; every key by default.
+   * @param options - `pageSize` limits a page; `signal` aborts.
+   * @returns An iterator over the keys.
+   * @throws `YC_E_UNSUPPORTED` if the backend cannot list keys.
+   * @example
+   * await cache.set('user:1', 'Ada');
+   * for await (const key of cache.keys('user:*')) console.log(key);
+   */
   keys(pattern?: Bytes, options?: ListOptions & { encoding?: 'utf8' | 'utf-8' }): AsyncGenerator<string, void, void>;
-  /** Finds the keys most like a query of at most 1 KiB, best first, scored by rapidfuzz's partial ratio. */
+  /**
+   * Finds the keys that are most similar to a query, as Buffers.
+   *
+   * @param query - The query, at most 1 KiB.
+   * @param options - `encoding: 'buffer'` selects Buffers; `threshold`, `limit` and `tags` restrict the matches; `signal` aborts.
+   * @returns The matches, best first.
+   * @throws The errors of the other form.
+   * @example
+   * await cache.set('ada', '1');
+   * await cache.search('ada', { encoding: 'buffer' }); // => [ { key: <Buffer 61 64 61>, score: 100 } ]
+   */
   search(query: Bytes, options: SearchOptions & { encoding: 'buffer' }): Promise<Match<Buffer>[]>;
+  /**
+   * Finds the keys that are most similar to a query. The score is the partial ratio of rapidfuzz on bytes: the similarity of the
+   * query to the best-matching part of the key, 100 if the key contains the query. The search examines every key of the cache.
+   *
+   * @param query - The query, at most 1 KiB.
+   * @param options - `threshold`, `limit` and `tags` restrict the matches; `signal` aborts.
+   * @returns The matches, best first, equal scores ordered by key.
+   * @throws `YC_E_INVALID` for an empty query, a threshold outside 0 to 100 and a limit of 0; `YC_E_TOO_LARGE` for a query over
+   * 1 KiB; `YC_E_UNSUPPORTED` if the backend cannot list keys.
+   * @example
+   * await cache.set('user:ada lovelace', '1');
+   * const matches = await cache.search('lovlace', { threshold: 80, limit: 1 });
+   * matches[0].key; // => 'user:ada lovelace'
+   */
   search(query: Bytes, options?: SearchOptions & { encoding?: 'utf8' | 'utf-8' }): Promise<Match<string>[]>;
 
   /**
-   * Replaces the backend by the one that a configuration asks for, as `open` takes it. Calls under way finish on the old one,
-   * later ones are served by the new one, and none fails. Key prefix, default TTL and fallback are the new configuration's. It runs
-   * on a thread of its own until the old backend is closed; only `close` ends it early. Rejected with `YC_E_CONFIG`, with what
-   * opening fails with, with `YC_E_BUSY` while another switch of this cache is under way, with `YC_E_UNSUPPORTED` where keys
-   * cannot be listed to be copied; the cache goes on as it was then.
+   * Replaces the backend by that of a configuration. Calls in flight finish on the old backend, later calls are served by the
+   * new one, and none fails. The key prefix, default TTL and fallback are those of the new configuration. With `copy`, changes
+   * during the copy are copied too. The switch runs on a thread of its own until the old backend is closed, and keeps the process
+   * alive. Only `close` ends it early.
+   *
+   * @param config - The configuration of the new backend, as `open` takes it.
+   * @param options - `copy` copies the entries; `rate` limits the copy.
+   * @returns A report.
+   * @throws The errors of `open`; `YC_E_BUSY` while another switch of this cache is running; `YC_E_UNSUPPORTED` if entries are
+   * to be copied and the backend cannot list keys; `YC_E_CLOSED` if the cache is closed. The cache then continues to use
+   * the old backend.
+   * @example
+   * await cache.set('user:1', 'Ada');
+   * const report = await cache.switchTo('memory://?max_size=1000000&key_prefix=new', { copy: true });
+   * report.copied.copied; // => 1
+   * await cache.get('user:1', { encoding: 'utf8' }); // => 'Ada'
    */
   switchTo(config: string | ConfigDocument, options?: SwitchOptions): Promise<SwitchReport>;
   /**
-   * Copies the entries of this cache into another: values, tags, and what is left of their times to live. What the target has
-   * stays, no copy undoes an invalidation that this process makes on either side, and both caches stay in use. It runs on a thread of its own. Rejected
-   * with `YC_E_INVALID` for a cache onto itself (the same servers and prefix) and for a wrong `resume`, with `YC_E_CONFIG` for
-   * wrong options, `YC_E_UNSUPPORTED` where keys cannot be listed, `YC_E_CLOSED` when one of the two is closed meanwhile, and
-   * with a server's failure that lasts longer than about three seconds. What was copied until then stays.
+   * Copies the entries of this cache into another cache: values, remaining times to live and tags. An entry that the target
+   * already has stays. No copy undoes an invalidation that this process makes on either side, and both caches stay in use. The
+   * migration runs on a thread of its own and keeps the process alive.
+   *
+   * @param target - The cache that receives the entries.
+   * @param options - `pattern`, `rate`, `dryRun`, `resume` select what is copied and how; `onProgress` receives the
+   * progress; `signal` stops the migration.
+   * @returns A report.
+   * @throws `YC_E_INVALID` for a migration of a cache onto itself (the same servers and prefix) and for a wrong `resume`;
+   * `YC_E_CONFIG` for wrong options; `YC_E_UNSUPPORTED` if the backend cannot list keys; `YC_E_CLOSED` if either cache is closed;
+   * the error of a server that fails for more than about three seconds. Entries that were copied stay.
+   * @example
+   * await cache.set('user:1', 'Ada', { tags: ['users'] });
+   * const target = await Cache.open('memory://?key_prefix=target');
+   * const report = await cache.migrateTo(target, { pattern: 'user:*', onProgress: ({ copied }) => copied < 1_000_000 });
+   * report.copied; // => 1
+   * await target.close();
    */
   migrateTo(target: Cache, options?: MigrateOptions): Promise<MigrateReport>;
 
-  /** Counters, sizes and latencies; a number that nobody can know now is null. */
+  /**
+   * Returns counters since the cache was opened, sizes and latencies.
+   *
+   * @param options - `signal` aborts.
+   * @returns The report; a number that is unknown at present is `null`.
+   * @throws No errors of its own. The call does not fail while servers are down.
+   * @example
+   * await cache.set('user:1', 'Ada');
+   * (await cache.stats()).sets; // => 1
+   */
   stats(options?: CallOptions): Promise<Record<string, any>>;
-  /** `status` is `healthy`, `degraded` or `unhealthy`; `reasons` says why, `details.servers` what each server tells of itself. */
+  /**
+   * Reports whether the cache can serve. The call contacts every server and changes no counter.
+   *
+   * @param options - `signal` aborts.
+   * @returns The report: `status` is `healthy`, `degraded` or `unhealthy`; `reasons` explains it; `details.servers` has the
+   * report of each server.
+   * @throws No errors of its own. The call does not fail while servers are down.
+   * @example
+   * (await cache.health()).status; // => 'healthy'
+   */
   health(options?: CallOptions): Promise<Record<string, any>>;
   /**
-   * Counters, gauges and a histogram as the text that Prometheus scrapes, to be served as `text/plain; version=0.0.4`. One
-   * text is one cache: the texts of two are not to be joined. Does not fail while servers are down.
+   * Returns counters, gauges and a histogram of latencies in the text format of Prometheus. Serve it as
+   * `text/plain; version=0.0.4`. A text describes one cache: do not concatenate the texts of several caches.
+   *
+   * @param options - `signal` aborts.
+   * @returns The text.
+   * @throws No errors of its own. The call does not fail while servers are down.
+   * @example
+   * (await cache.metrics()).includes('# TYPE yokedcache_'); // => true
    */
   metrics(options?: CallOptions): Promise<string>;
-  /** Asks the backend for a sign of life. */
+  /**
+   * Checks that every server of the backend replies.
+   *
+   * @param options - `signal` aborts.
+   * @returns Nothing.
+   * @throws The error of the first server that does not reply, such as `YC_E_CONNECT` or `YC_E_TIMEOUT`.
+   * @example
+   * await cache.ping();
+   */
   ping(options?: CallOptions): Promise<void>;
-  /** What the backend can do beyond the basics. */
+  /**
+   * Describes the abilities of the current backend. They change with `switchTo`.
+   *
+   * @throws `YC_E_CLOSED` if the cache is closed.
+   * @example
+   * cache.capabilities.share; // => false
+   */
   readonly capabilities: Capabilities;
 
   /**
-   * Closes the cache: what is in flight may finish for `timeout` milliseconds (5000 if left out), later calls are rejected with
-   * `YC_E_CLOSED`. Rejected with `YC_E_TIMEOUT` when the time was over first; the cache is closed all the same. Once more is fine.
+   * Closes the cache. Operations in flight may finish for `timeout` milliseconds; then they are rejected with `YC_E_CLOSED`, as
+   * later calls are. When the promise is fulfilled, all connections and memory of the cache are released. Further calls have no
+   * effect.
+   *
+   * @param options - `timeout` in milliseconds; 5000 by default.
+   * @returns Nothing.
+   * @throws `YC_E_TIMEOUT` if operations in flight were interrupted. The cache is closed nevertheless.
+   * @example
+   * await cache.close({ timeout: 1000 });
+   * const error = await cache.get('user:1').catch((error) => error);
+   * error.code; // => 'YC_E_CLOSED'
    */
   close(options?: { timeout?: number }): Promise<void>;
-  /** Closes the cache, as `await using cache = await Cache.open(...)` does at the end of its block. */
+  /**
+   * Closes the cache, as `await using cache = await Cache.open(...)` does at the end of its block.
+   *
+   * @returns Nothing.
+   * @throws The errors of `close`.
+   * @example
+   * if (Symbol.asyncDispose) await cache[Symbol.asyncDispose]();
+   */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
 /**
- * What `Cache.open` would use, and nothing is opened: the backend, its servers and the options by their names, times in
- * milliseconds (`default_ttl_ms`). `password` is whether there is one. Rejects as `Cache.open` does, with `YC_E_CONFIG`.
+ * Returns the settings that `Cache.open` would use: the backend, its servers and the options by name, with times in milliseconds
+ * (`default_ttl_ms`). Nothing is opened: no server is contacted and no certificate is read. `password` is `true` or `false`, never
+ * the password.
+ *
+ * @param config - The configuration, as `Cache.open` takes it.
+ * @returns The settings.
+ * @throws `YC_E_CONFIG` for a configuration that cannot be used; `YC_E_UNSUPPORTED` for a backend that the library was built
+ * without.
+ * @example
+ * const settings = await checkConfig('redis://:secret@cache.example.com?key_prefix=app');
+ * settings.servers; // => [ 'cache.example.com:6379' ]
+ * settings.password; // => true
  */
 export function checkConfig(config: string | ConfigDocument): Promise<Record<string, any>>;
-/** What `Cache.openFile` would use. */
+/**
+ * Returns the settings that `Cache.openFile` would use, as `checkConfig` does.
+ *
+ * @param path - The path of the file, or its `file:` URL.
+ * @param environment - The environment to use; by default the variable `ENVIRONMENT` selects it (`development` if unset).
+ * @returns The settings.
+ * @throws The errors of `checkConfig`; also `YC_E_CONFIG` for a file that cannot be read and an environment that it does not have.
+ * @example
+ * await writeFile('cache.yaml', 'cache: { test: { backend: memory, memory: { max_size: 7, key_prefix: app } } }');
+ * (await checkConfigFile('cache.yaml', 'test')).max_size; // => 7
+ */
 export function checkConfigFile(path: string | URL, environment?: string): Promise<Record<string, any>>;
 
-/** The version of the native library. */
+/**
+ * Holds the version of the native library, such as `0.1.0`.
+ *
+ * @example
+ * version.split('.').length; // => 3
+ */
 export const version: string;
