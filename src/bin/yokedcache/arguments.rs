@@ -1,4 +1,4 @@
-//! The command line: every command, its arguments, and what `--help` says of them.
+//! Defines the command line: every command, its arguments, and the text of `--help`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -11,22 +11,24 @@ use crate::source::{Source, time};
 
 const AFTER: &str = "\
 Exit codes:
-  0  done; to a question: yes, the key is there, the cache is healthy
-  1  the answer is no: a key is not there, the cache is not healthy, the flush
-     was not confirmed
-  2  wrong use: an unknown command or option, an argument that is not allowed
+  0  success; for a question, the answer is yes: the key exists, the cache is
+     healthy
+  1  the answer is no: a key does not exist, the cache is not healthy, the
+     flush was not confirmed
+  2  wrong usage: an unknown command or option, or an argument that is not
+     allowed
   3  the configuration cannot be used
-  4  a server cannot be reached or gave no proper answer in time; the same may
-     work later
-  5  any other failure: wrong password, TLS, not possible on this server, a
-     file that cannot be written
+  4  a server cannot be reached or did not reply correctly in time; the same
+     command may succeed later
+  5  any other failure: wrong password, TLS, an operation that this server
+     cannot perform, a file that cannot be written
 
-The cache is that of --url, else of --config, else of the variables
-YOKEDCACHE_URL, YOKEDCACHE_CONFIG, REDIS_URL, the first that is set.
+The cache is selected by --url, else by --config, else by the first of the
+variables YOKEDCACHE_URL, YOKEDCACHE_CONFIG and REDIS_URL that is set.
 
-With --json answers (on the standard output) and errors (on the standard
-error) are JSON, one object a line. Bytes that are no UTF-8 are in base64
-there, and their field is key_base64 or value_base64.
+With --json, results (standard output) and errors (standard error) are JSON,
+one object per line. Non-UTF-8 bytes are base64-encoded; their field is then
+key_base64 or value_base64.
 
 Examples:
   yokedcache --url redis://localhost set user:1 Ada --ttl 5m --tag users
@@ -34,30 +36,30 @@ Examples:
       invalidate --tag users --dry-run
   yokedcache --url memcached://h1,h2 keys 'user:*' --limit 20";
 
-/// Looks at a cache of YokedCache and works on it: on Redis, on Memcached, or (for trying) in memory.
+/// Inspects and changes a cache of YokedCache on Redis, on Memcached, or (to try the commands) in memory.
 #[derive(Parser)]
 #[command(name = "yokedcache", version, after_help = AFTER, max_term_width = 100, subcommand_required = true)]
 pub struct Arguments {
     #[command(flatten)]
     pub source: Source,
-    /// Answers and errors as JSON, one object a line
-    #[arg(long, global = true, help_heading = "How")]
+    /// Write results and errors as JSON, one object per line
+    #[arg(long, global = true, help_heading = "Format")]
     pub json: bool,
-    /// Keys, values, tags, patterns and queries have escapes: \\ \n \r \t \xNN, as `keys` writes them
-    #[arg(long, short, global = true, help_heading = "How")]
+    /// Read escapes in keys, values, tags, patterns and queries: \\ \n \r \t \xNN, as `keys` writes them
+    #[arg(long, short, global = true, help_heading = "Format")]
     pub escaped: bool,
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What is to be done.
+/// Selects the command.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Tell whether the servers answer, and how fast
+    /// Check that the servers reply, and measure the time
     Ping,
-    /// Tell how the cache and its servers are
+    /// Report the health of the cache and its servers
     Health,
-    /// Tell what the cache holds, and what its servers count
+    /// Report the size of the cache and the counters of its servers
     Stats(Stats),
     /// Write the value of a key
     Get(Get),
@@ -65,101 +67,106 @@ pub enum Command {
     Set(Set),
     /// Remove keys
     Del(Keys),
-    /// Tell whether a key is there
+    /// Report whether a key exists
     Exists(Key),
-    /// Tell how long a key has to live
+    /// Report the remaining time to live of a key
     Ttl(Key),
-    /// Give a key another time to live; its value and tags stay
+    /// Set the time to live of a key; its value and tags stay
     Expire(Expire),
     /// List keys
     Keys(Listing),
-    /// Find the keys most like a text
+    /// Find the keys that are most similar to a text
     Search(Search),
-    /// Remove every entry with a tag, or of keys that match a pattern
+    /// Remove every entry that has a tag, or whose key matches a pattern
     Invalidate(Invalidate),
-    /// Remove every entry of the cache's key_prefix
+    /// Remove every entry under the key_prefix of the cache
     Flush(Flush),
-    /// Copy every entry into another cache, with what is left of its time to live and with its tags
+    /// Copy every entry into another cache, with its remaining time to live and its tags
     Migrate(Migrate),
-    /// Look at the configuration
+    /// Inspect the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Print the manual page of this tool, in the format of man(1)
     Man,
 }
 
-/// What is to be done with the configuration.
+/// Selects the command on the configuration.
 #[derive(Subcommand)]
 pub enum ConfigCommand {
-    /// Read it, open nothing, and tell what would be used; every environment of a file unless one is named
+    /// Report the settings without opening the cache; for a file, of every environment unless one is selected
     Check,
 }
 
 #[derive(Args)]
 pub struct Key {
+    /// Key of the entry
     pub key: OsString,
 }
 
 #[derive(Args)]
 pub struct Keys {
+    /// Keys of the entries
     #[arg(value_name = "KEY", required = true)]
     pub keys: Vec<OsString>,
 }
 
 #[derive(Args)]
 pub struct Get {
+    /// Key of the entry
     pub key: OsString,
-    /// Write the value to this file; a miss leaves it as it is
+    /// Write the value to this file; a miss does not change the file
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
 
 #[derive(Args)]
 pub struct Set {
+    /// Key of the entry
     pub key: OsString,
-    /// The value; `-` reads it from the standard input
+    /// The value; `-` reads it from standard input
     #[arg(allow_negative_numbers = true)]
     pub value: OsString,
-    /// How long it lives: a time such as 250ms, 30s, 5m, 2h, 1d, or `never` [default: default_ttl of the configuration]
+    /// Time to live: a time such as 250ms, 30s, 5m, 2h or 1d, or `never` [default: default_ttl of the configuration]
     #[arg(long, value_name = "TIME", value_parser = ttl)]
     pub ttl: Option<Ttl>,
-    /// A tag of it; may be given up to 64 times
+    /// Tag of the entry; may be given up to 64 times
     #[arg(long = "tag", value_name = "TAG")]
     pub tags: Vec<OsString>,
 }
 
 #[derive(Args)]
 pub struct Expire {
+    /// Key of the entry
     pub key: OsString,
-    /// A time such as 250ms, 30s, 5m, 2h, 1d, or `never` or `default`
+    /// Time to live: a time such as 250ms, 30s, 5m, 2h or 1d, or `never` or `default`
     #[arg(value_parser = ttl)]
     pub ttl: Ttl,
 }
 
 #[derive(Args)]
 pub struct Listing {
-    /// A glob on the whole key: * ? [a-z] [^a] \x
+    /// Glob that matches the whole key: * ? [a-z] [^a] \x
     #[arg(default_value = "*", hide_default_value = true)]
     pub pattern: OsString,
-    /// Stop after so many
+    /// Stop after this number of keys
     #[arg(long, value_name = "N")]
     pub limit: Option<u64>,
-    /// Only entries with this tag, or with one of several
+    /// Restrict to entries with this tag; with several, to entries that have any of them
     #[arg(long = "tag", value_name = "TAG")]
     pub tags: Vec<OsString>,
 }
 
 #[derive(Args)]
 pub struct Search {
-    /// At most 1 KiB
+    /// Text to search for, at most 1 KiB
     pub query: OsString,
-    /// The lowest score that counts, 0 to 100
+    /// Lowest score of a match, 0 to 100
     #[arg(long, default_value_t = 80.0, value_name = "SCORE")]
     pub threshold: f64,
-    /// The most keys
+    /// Maximum number of keys
     #[arg(long, default_value_t = 10, value_name = "N")]
     pub limit: usize,
-    /// Only entries with this tag, or with one of several
+    /// Restrict to entries with this tag; with several, to entries that have any of them
     #[arg(long = "tag", value_name = "TAG")]
     pub tags: Vec<OsString>,
 }
@@ -167,20 +174,20 @@ pub struct Search {
 #[derive(Args)]
 #[command(group = ArgGroup::new("which").args(["tags", "patterns"]).required(true))]
 pub struct Invalidate {
-    /// Entries with this tag; may be given more than once
+    /// Remove entries with this tag; may be given more than once
     #[arg(long = "tag", value_name = "TAG")]
     pub tags: Vec<OsString>,
-    /// Entries whose whole key matches this glob: * ? [a-z] [^a] \x; may be given more than once
+    /// Remove entries whose whole key matches this glob: * ? [a-z] [^a] \x; may be given more than once
     #[arg(long = "pattern", value_name = "PATTERN")]
     pub patterns: Vec<OsString>,
-    /// List the keys that would go, and remove nothing
+    /// List the keys that would be removed, and remove nothing
     #[arg(long)]
     pub dry_run: bool,
 }
 
 #[derive(Args)]
 pub struct Flush {
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     pub yes: bool,
 }
@@ -188,37 +195,38 @@ pub struct Flush {
 #[derive(Args)]
 #[command(group = ArgGroup::new("target").args(["to_url", "to_config"]).required(true).multiple(true))]
 pub struct Migrate {
-    /// URL of the cache that gets the entries
+    /// URL of the cache that receives the entries
     #[arg(long, value_name = "URL")]
     pub to_url: Option<String>,
     /// Configuration file of that cache
     #[arg(long, value_name = "FILE")]
     pub to_config: Option<PathBuf>,
-    /// Environment of that file [default: as of --config]
+    /// Environment of that file [default: the variable ENVIRONMENT, else development]
     #[arg(long, value_name = "NAME")]
     pub to_environment: Option<String>,
     /// Copy only keys that match this glob
     #[arg(long, value_name = "PATTERN")]
     pub pattern: Option<OsString>,
-    /// At most so many entries a second
+    /// Maximum number of entries per second
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub rate: u64,
     /// Count what would be copied, and store nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Keep in this file how far it is; the same command goes on from there after an interruption. Removed at the end
+    /// Record the progress in this file: after an interruption the same command continues from there. The file is
+    /// removed at the end
     #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     pub resume_file: Option<PathBuf>,
 }
 
 #[derive(Args)]
 pub struct Stats {
-    /// Go on, a line every so often, until interrupted
+    /// Repeat the report at this interval until interrupted
     #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "2s", value_parser = interval)]
     pub watch: Option<Duration>,
 }
 
-/// A time to live.
+/// Parses a time to live.
 fn ttl(text: &str) -> Result<Ttl, String> {
     match text {
         "never" => return Ok(Ttl::Never),
@@ -226,11 +234,11 @@ fn ttl(text: &str) -> Result<Ttl, String> {
         _ => {}
     }
     let millis = i64::try_from(time(text)?.as_millis()).unwrap_or(i64::MAX);
-    Ttl::from_millis(millis).map_err(|_| "the longest time is 100 years".to_owned())
+    Ttl::from_millis(millis).map_err(|_| "the longest time to live is 100 years".to_owned())
 }
 
-/// A time between two looks; a server has other work.
+/// Parses the interval of two reports: short ones would load the server.
 fn interval(text: &str) -> Result<Duration, String> {
     let time = time(text)?;
-    if time < Duration::from_millis(100) { Err("at least 100ms".to_owned()) } else { Ok(time) }
+    if time < Duration::from_millis(100) { Err("the interval must be at least 100ms".to_owned()) } else { Ok(time) }
 }

@@ -1,11 +1,11 @@
-//! Keys and values are any bytes: how they are shown to people, written as JSON, and read from arguments.
+//! Converts keys and values, which are any bytes, to text, to JSON and from arguments.
 
 use serde_json::{Map, Value as Json};
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// Bytes as one line of text, different for different bytes. What cannot be printed, and the backslash, is escaped as
-/// in the shell's `$'...'`.
+/// Returns bytes as one line of text, without ambiguity. Unprintable characters and the backslash are escaped as in
+/// the shell's `$'...'`.
 pub fn shown(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -26,7 +26,7 @@ fn show(letter: char, text: &mut String) {
     }
 }
 
-/// As Rust sees it for `Debug`, which also escapes quotes.
+/// Decides as `Debug` does, except for quotes.
 fn is_printable(letter: char) -> bool {
     matches!(letter, '\'' | '"') || letter.escape_debug().len() == 1
 }
@@ -36,13 +36,13 @@ fn show_byte(byte: u8, text: &mut String) {
     text.extend(['\\', 'x'].into_iter().chain(digits));
 }
 
-/// Whether a terminal shows a text as it is, and does nothing else with it.
+/// Reports whether a terminal shows a text unchanged: it has no control sequences.
 pub fn is_plain_text(bytes: &[u8]) -> bool {
     str::from_utf8(bytes)
         .is_ok_and(|text| text.chars().all(|letter| letter == '\n' || letter == '\t' || is_printable(letter)))
 }
 
-/// The bytes that [`shown`] wrote; `None` where an escape is none of its own.
+/// Returns the bytes that [`shown`] wrote; `None` for an unknown escape.
 pub fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.iter().copied();
@@ -67,7 +67,7 @@ fn digit(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
-/// Puts bytes into an object: under their name where they are UTF-8, else under `NAME_base64`. One of the two is there.
+/// Adds bytes to an object: under their name if they are UTF-8, else under `NAME_base64`.
 pub fn put(object: &mut Map<String, Json>, name: &str, bytes: &[u8]) {
     match str::from_utf8(bytes) {
         Ok(text) => object.insert(name.to_owned(), text.into()),
@@ -75,14 +75,14 @@ pub fn put(object: &mut Map<String, Json>, name: &str, bytes: &[u8]) {
     };
 }
 
-/// An object with nothing but these bytes.
+/// Returns an object with these bytes only.
 pub fn object(name: &str, bytes: &[u8]) -> Map<String, Json> {
     let mut object = Map::new();
     put(&mut object, name, bytes);
     object
 }
 
-/// RFC 4648, section 4.
+/// Encodes as RFC 4648, section 4.
 fn base64(bytes: &[u8]) -> String {
     bytes.chunks(3).flat_map(base64_group).collect()
 }
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn an_escape_that_nobody_writes_is_none() {
+    fn an_unknown_escape_is_refused() {
         for text in ["\\", "\\q", "\\x", "\\x1", "\\xg0", "\\u{41}"] {
             assert_eq!(unescaped(text.as_bytes()), None, "{text}");
         }

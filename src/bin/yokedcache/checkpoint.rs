@@ -1,4 +1,4 @@
-//! How far a migration is, in a file: what is copied from where to where, and where it goes on.
+//! Records the progress of a migration in a file: its source, its target and the position at which to continue.
 
 use std::fs;
 use std::io::ErrorKind as Io;
@@ -12,17 +12,17 @@ use crate::failure::{Failure, Result};
 /// A file that outlives the run.
 pub struct Checkpoint {
     file: PathBuf,
-    /// What is copied: a file of another migration would have this one begin in the middle.
+    /// The identity of the migration: a file of another migration would make this one start in the middle.
     migration: Json,
 }
 
 impl Checkpoint {
-    /// The checkpoint of a migration; its file need not be there.
+    /// Creates the checkpoint of a migration. The file need not exist.
     pub fn new(file: PathBuf, from: &Config, to: &Config, pattern: Option<&str>) -> Self {
         Self { file, migration: json!({ "from": from.store(), "to": to.store(), "pattern": pattern }) }
     }
 
-    /// Where an earlier run was; `None` where there was none.
+    /// Reads the position of an earlier run; `None` without one.
     pub fn read(&self) -> Result<Option<String>> {
         let text = match fs::read_to_string(&self.file) {
             Err(error) if error.kind() == Io::NotFound => return Ok(None),
@@ -32,13 +32,13 @@ impl Checkpoint {
         if kept["migration"] != self.migration {
             let name = self.name();
             return Err(Failure::Usage(format!(
-                "{name} is of another migration: remove it, or name another --resume-file"
+                "{name} belongs to another migration: remove it, or give another --resume-file"
             )));
         }
         Ok(kept["resume"].as_str().map(str::to_owned))
     }
 
-    /// Keeps where this run is, whole or not at all; `None`: at its beginning.
+    /// Replaces the file by the position of this run; `None` for its beginning. The replacement is atomic.
     pub fn write(&self, token: Option<&str>) -> Result<()> {
         let next = self.file.with_added_extension("next");
         let text = json!({ "migration": self.migration, "resume": token }).to_string();
@@ -46,7 +46,7 @@ impl Checkpoint {
         written.map_err(Failure::stream(&self.name()))
     }
 
-    /// There is nothing to go on with.
+    /// Removes the file at the end of the migration.
     pub fn remove(&self) -> Result<()> {
         fs::remove_file(&self.file).map_err(Failure::stream(&self.name()))
     }

@@ -1,4 +1,4 @@
-//! What the exit code says.
+//! Defines the exit codes.
 
 use std::process::ExitCode;
 
@@ -7,15 +7,15 @@ use yokedcache::error::{Error, ErrorKind};
 /// How a command ended; `--help` and the README explain each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// It was done.
+    /// Success.
     Done = 0,
-    /// It was done, and the answer is no.
+    /// Success, and the answer is no.
     No = 1,
     /// The command or an argument of it is not allowed.
     Usage = 2,
     /// The configuration cannot be used.
     Configuration = 3,
-    /// A server did not answer: the same may work later.
+    /// A server did not reply: the same command may succeed later.
     NotNow = 4,
     /// Anything else.
     Failed = 5,
@@ -39,7 +39,7 @@ impl From<&Error> for Exit {
 }
 
 impl Exit {
-    /// What a command that asks a question ends with.
+    /// Returns the exit code of a command that answers a question.
     pub fn answer(yes: bool) -> Self {
         if yes { Self::Done } else { Self::No }
     }

@@ -1,4 +1,4 @@
-//! Why a command failed, and how that is told: a line for people, an object for programs.
+//! Describes failures of commands: a line for people, an object for programs.
 
 use std::io::{self, ErrorKind as Io, Write};
 
@@ -7,19 +7,19 @@ use yokedcache::error::Error;
 
 use crate::exit::Exit;
 
-/// Why a command did not do what it is for.
+/// The reason why a command failed.
 pub enum Failure {
-    /// The cache says why.
+    /// An error of the cache.
     Cache(Error),
-    /// What was asked for makes no sense.
+    /// Wrong usage.
     Usage(String),
-    /// A file or a stream, and what happened to it.
+    /// The name of a file or stream, and its error.
     Stream(String, io::Error),
-    /// Nobody reads the answer any more: `yokedcache keys | head`.
+    /// The reader of the output has gone: `yokedcache keys | head`.
     Unread,
 }
 
-/// What a command gives.
+/// The result of a command.
 pub type Result<T> = std::result::Result<T, Failure>;
 
 impl From<Error> for Failure {
@@ -29,7 +29,7 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
-    /// What happened to a file or a stream.
+    /// Returns a conversion of errors of a file or stream.
     pub fn stream(name: &str) -> impl FnOnce(io::Error) -> Self {
         move |error| match error.kind() {
             Io::BrokenPipe => Self::Unread,
@@ -37,7 +37,7 @@ impl Failure {
         }
     }
 
-    /// Writes it to the standard error; what the program ends with.
+    /// Writes the failure to the standard error and returns the exit code.
     pub fn tell(&self, json: bool) -> Exit {
         match self {
             Self::Unread => return Exit::Done,
@@ -48,7 +48,7 @@ impl Failure {
         self.exit()
     }
 
-    /// What the program ends with.
+    /// Returns the exit code.
     pub fn exit(&self) -> Exit {
         match self {
             Self::Cache(error) => error.into(),
@@ -59,10 +59,10 @@ impl Failure {
     }
 }
 
-/// What the arguments come to where no command does: help, the version, or why they are refused.
+/// Prints help, the version, or the reason why the arguments are refused, and returns the exit code.
 pub fn refused(refusal: &clap::Error) -> Exit {
     if !refusal.use_stderr() {
-        // Help that nobody reads is no failure.
+        // A reader that has gone is not a failure.
         let _ = refusal.print();
         return Exit::Done;
     }
@@ -75,13 +75,13 @@ pub fn refused(refusal: &clap::Error) -> Exit {
     Exit::Usage
 }
 
-/// The first paragraph, in one line: what follows is for people.
+/// Returns the first paragraph in one line: the rest is for people.
 fn reason(text: &str) -> String {
     let paragraph = text.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default();
     paragraph.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The kind of an error as programs get it: `TooLarge` is `too_large`.
+/// Returns the kind of an error for programs: `TooLarge` is `too_large`.
 pub fn name(error: &Error) -> String {
     let camel = format!("{:?}", error.kind());
     let snake = camel
@@ -95,11 +95,11 @@ fn write(json: bool, name: &str, message: &str, exit: Exit) {
         true => json!({ "error": name, "message": message, "exit_code": exit as u8 }).to_string(),
         false => format!("yokedcache: {message}"),
     };
-    // There is no other place to tell it.
+    // A failure to write here cannot be reported anywhere.
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// A URL in the wrong place is repeated without its user and password.
+/// Removes user and password from URLs in a text.
 fn without_credentials(text: &str) -> String {
     let mut parts = text.split("://");
     let start = parts.next().unwrap_or_default().to_owned();

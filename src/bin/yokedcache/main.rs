@@ -1,4 +1,4 @@
-//! `yokedcache`: a cache looked at and worked on from the command line.
+//! The command-line tool `yokedcache`: inspects and changes a cache.
 
 mod arguments;
 mod bytes;

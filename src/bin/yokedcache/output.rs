@@ -1,4 +1,4 @@
-//! Where answers go: lines of text for people, lines of JSON for programs.
+//! Writes results: lines of text for people, lines of JSON for programs.
 
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
@@ -14,23 +14,23 @@ pub struct Output {
 }
 
 impl Output {
-    /// For people, or for programs.
+    /// Creates the output for people or, with `json`, for programs.
     pub fn new(json: bool) -> Self {
         Self { json, stream: BufWriter::new(io::stdout().lock()) }
     }
 
-    /// Whether programs read it.
+    /// Reports whether the output is JSON.
     pub fn is_json(&self) -> bool {
         self.json
     }
 
-    /// One line, as the reader wants it.
+    /// Writes one line in the selected format.
     pub fn say(&mut self, text: impl FnOnce() -> String, json: impl FnOnce() -> Json) -> Result<()> {
         let line = if self.json { json().to_string() } else { text() };
         writeln!(self.stream, "{line}").map_err(lost)
     }
 
-    /// The bytes of a value. A terminal gets a line of them, and nothing that it would obey.
+    /// Writes the bytes of a value. A terminal receives them as one line without control sequences.
     pub fn value(&mut self, value: &[u8]) -> Result<()> {
         if !io::stdout().is_terminal() {
             return self.stream.write_all(value).map_err(lost);
@@ -39,13 +39,13 @@ impl Output {
         self.stream.write_all(&shown).and_then(|()| writeln!(self.stream)).map_err(lost)
     }
 
-    /// Lets the reader have what was written.
+    /// Flushes the output.
     pub fn flush(&mut self) -> Result<()> {
         self.stream.flush().map_err(lost)
     }
 }
 
-/// A remark for people, beside the answer. Programs get none.
+/// Writes a remark to the standard error, unless the output is JSON.
 pub fn remark(json: bool, text: &str) {
     if !json {
         let _ = writeln!(io::stderr(), "{text}");

@@ -1,4 +1,4 @@
-//! What a command works with: the cache, where answers go, and how arguments are read.
+//! Holds what every command needs: the cache, the output, and the reading of arguments.
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -13,7 +13,7 @@ use crate::arguments::Arguments;
 use crate::failure::{Failure, Result};
 use crate::output::Output;
 
-/// An open cache.
+/// An open cache with its output.
 pub struct Session {
     pub cache: Cache,
     pub config: Config,
@@ -22,14 +22,14 @@ pub struct Session {
 }
 
 impl Session {
-    /// Opens the cache that the arguments name. One with servers is still connecting.
+    /// Opens the cache that the arguments select. A cache with servers is still connecting.
     pub fn open(arguments: &Arguments) -> Result<Self> {
         let config = arguments.source.config()?;
         let cache = Cache::open(config.clone())?;
         Ok(Self { cache, config, output: Output::new(arguments.json), escaped: arguments.escaped })
     }
 
-    /// The bytes that an argument stands for.
+    /// Returns the bytes that an argument stands for.
     pub fn bytes<'a>(&self, argument: &'a OsString) -> Result<Cow<'a, [u8]>> {
         let bytes = argument.as_bytes();
         if !self.escaped {
@@ -38,16 +38,16 @@ impl Session {
         let unescaped = crate::bytes::unescaped(bytes).map(Cow::Owned);
         unescaped.ok_or_else(|| {
             let shown = argument.display();
-            Failure::Usage(format!("{shown}: an escape is none of \\\\ \\n \\r \\t \\xNN, which --escaped reads"))
+            Failure::Usage(format!("{shown}: unknown escape; --escaped reads \\\\ \\n \\r \\t \\xNN"))
         })
     }
 
-    /// The bytes of each argument.
+    /// Returns the bytes of each argument.
     pub fn all_bytes<'a>(&self, arguments: &'a [OsString]) -> Result<Vec<Cow<'a, [u8]>>> {
         arguments.iter().map(|argument| self.bytes(argument)).collect()
     }
 
-    /// Ends connections and threads. What was done is done, whatever becomes of them.
+    /// Closes the cache. Failures are ignored: the command has already finished.
     pub fn close(mut self) -> Result<()> {
         let written = self.output.flush();
         let _ = answer(self.cache.close(Instant::now() + Duration::from_secs(1)));
@@ -55,7 +55,7 @@ impl Session {
     }
 }
 
-/// As what takes lists of bytes wants them.
+/// Returns the list as slices.
 pub fn slices<'a>(bytes: &'a [Cow<'_, [u8]>]) -> Vec<&'a [u8]> {
     bytes.iter().map(AsRef::as_ref).collect()
 }

@@ -1,4 +1,4 @@
-//! Which configuration counts: the one that is named, else that of the environment variables.
+//! Selects the configuration: that of the options, else that of the environment variables.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -10,43 +10,43 @@ use yokedcache::error::{Error, ErrorKind};
 
 use crate::failure::{Failure, Result};
 
-/// Which cache is meant.
+/// Selects the cache.
 #[derive(Args)]
-#[command(next_help_heading = "Which cache")]
+#[command(next_help_heading = "Cache")]
 pub struct Source {
-    /// URL, such as redis://localhost?key_prefix=app. Arguments are no place for a password: everybody on the machine
-    /// can read them
+    /// URL, such as redis://localhost?key_prefix=app. Do not put a password here: every user of the machine can read
+    /// the arguments of a process
     #[arg(long, global = true, value_name = "URL")]
     url: Option<String>,
     /// YAML or JSON configuration file
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Environment of the file [default: that of the variable ENVIRONMENT, else development]
+    /// Environment of the file [default: the variable ENVIRONMENT, else development]
     #[arg(long, global = true, value_name = "NAME")]
     environment: Option<String>,
-    /// How long a server may take for a call, in place of the configured socket_timeout
+    /// Maximum time of a server for a call, in place of the configured socket_timeout
     #[arg(long, global = true, value_name = "TIME", value_parser = time)]
     timeout: Option<Duration>,
-    /// What stands before the names of the options, for messages.
+    /// Prefix of the names of the options, for messages.
     #[arg(skip)]
     to: &'static str,
 }
 
-/// A time as configurations have it, such as `250ms`, `30s`, `5m`, `2h`, `1d`.
+/// Parses a time of a configuration, such as `250ms`, `30s`, `5m`, `2h`, `1d`.
 pub fn time(text: &str) -> std::result::Result<Duration, String> {
     config::duration(text)
-        .ok_or_else(|| "a time is such as 250ms, 30s, 5m, 2h or 1d; a bare number is seconds".to_owned())
+        .ok_or_else(|| "write a time such as 250ms, 30s, 5m, 2h or 1d; a bare number is seconds".to_owned())
 }
 
 impl Source {
-    /// Another cache, of the options that begin with `--to-`; the timeout counts for it too.
+    /// Returns the cache of the options that begin with `--to-`; the timeout applies to it too.
     pub fn target(&self, url: &Option<String>, config: &Option<PathBuf>, environment: &Option<String>) -> Self {
         let (url, config, environment) = (url.clone(), config.clone(), environment.clone());
         Self { url, config, environment, timeout: self.timeout, to: "to-" }
     }
 
-    /// The configuration that was asked for. What stands in for a server that fails is left out: nobody but this
-    /// process would see what went there, and a miss there says nothing of the cache.
+    /// Reads the selected configuration without its fallback: a fallback belongs to the process that opened it, so
+    /// that entries and misses there say nothing about the cache.
     pub fn config(&self) -> Result<Config> {
         let mut config = Config { fallback: None, ..self.read(self.environment.as_deref())? };
         if let Some(timeout) = self.timeout {
@@ -65,8 +65,8 @@ impl Source {
         Ok(config?)
     }
 
-    /// Every configuration that was asked for, each with the name of its environment if it has one. A file without a
-    /// choice among its environments is all of them.
+    /// Reads every selected configuration, with the name of its environment if it has one. Without `--environment`, a
+    /// file yields all of its environments.
     pub fn configs(&self) -> Result<Vec<(Option<String>, Result<Config>)>> {
         self.check()?;
         let names = match &self.config {
@@ -79,7 +79,7 @@ impl Source {
         Ok(names.into_iter().map(|name| (Some(name.clone()), self.read(Some(&name)))).collect())
     }
 
-    /// Where the configuration comes from.
+    /// Names the source of the configuration.
     pub fn name(&self) -> String {
         let set = |name: &&&str| variable(name).is_some_and(|value| !value.is_empty());
         match (&self.url, &self.config) {
@@ -97,8 +97,10 @@ impl Source {
         let to = self.to;
         let refused = |text: String| Err(Failure::Usage(text));
         match (&self.url, &self.config, &self.environment) {
-            (Some(_), Some(_), _) => refused(format!("--{to}url and --{to}config name two caches: give one of them")),
-            (_, None, Some(_)) => refused(format!("--{to}environment chooses from a file: name it with --{to}config")),
+            (Some(_), Some(_), _) => refused(format!("--{to}url and --{to}config select two caches: give one of them")),
+            (_, None, Some(_)) => {
+                refused(format!("--{to}environment selects from a file: give the file with --{to}config"))
+            }
             _ => Ok(()),
         }
     }
@@ -106,7 +108,7 @@ impl Source {
 
 fn limit(config: &mut Config, timeout: Duration) -> Result<()> {
     if timeout.is_zero() {
-        return Err(Failure::Usage("--timeout 0 leaves a server no time".to_owned()));
+        return Err(Failure::Usage("--timeout 0 leaves a server no time: give a positive time".to_owned()));
     }
     match &mut config.backend {
         BackendConfig::Memory(_) => {}
@@ -120,7 +122,7 @@ fn shown(file: &Path) -> String {
     crate::bytes::shown(file.as_os_str().as_encoded_bytes())
 }
 
-/// What is no UTF-8 is not passed over: its replacement characters make the option's own check refuse it.
+/// Keeps a value that is not UTF-8: its replacement characters make the check of the option refuse it.
 fn variable(name: &str) -> Option<String> {
     env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }

@@ -1,4 +1,4 @@
-//! `config check`: what a configuration comes to, without a connection and without a secret.
+//! `config check`: reports the settings of a configuration without a connection and without secrets.
 
 use serde_json::{Value as Json, json};
 use yokedcache::config::{Address, BackendConfig, Config, RedisTopology};
@@ -10,7 +10,7 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::output::Output;
 
-/// Reads what is asked for; the worst of what came of it.
+/// Reports every selected configuration. Returns the exit code of the last invalid one.
 pub fn check(arguments: &Arguments) -> Result<Exit> {
     let mut output = Output::new(arguments.json);
     let mut exit = Exit::Done;
@@ -25,12 +25,12 @@ pub fn check(arguments: &Arguments) -> Result<Exit> {
 
 fn report(source: &str, environment: Option<&str>, config: &Result<Config>) -> Json {
     let mut report = json!({ "source": source, "environment": environment });
-    let told = match config {
+    let fields = match config {
         Ok(config) => described(config),
         Err(failure) => refusal(failure),
     };
-    if let (Some(report), Json::Object(told)) = (report.as_object_mut(), told) {
-        report.extend(told);
+    if let (Some(report), Json::Object(fields)) = (report.as_object_mut(), fields) {
+        report.extend(fields);
     }
     report
 }
@@ -44,14 +44,14 @@ fn refusal(failure: &Failure) -> Json {
 }
 
 fn described(config: &Config) -> Json {
-    let mut told = json!({ "valid": true });
-    if let (Some(told), Json::Object(summary)) = (told.as_object_mut(), config.summary()) {
-        told.extend(summary);
+    let mut fields = json!({ "valid": true });
+    if let (Some(fields), Json::Object(summary)) = (fields.as_object_mut(), config.summary()) {
+        fields.extend(summary);
     }
-    told
+    fields
 }
 
-/// Where the servers are that are named; none for memory.
+/// Describes the configured servers; none for memory.
 pub fn servers(backend: &BackendConfig) -> Vec<String> {
     match backend {
         BackendConfig::Memory(_) => Vec::new(),
@@ -84,7 +84,7 @@ fn written(report: &Json) -> String {
     format!("{source}{name}: {verdict}{}", lines.chain(notes).collect::<String>())
 }
 
-/// The fields, and those of an object in them behind its name and a dot.
+/// Flattens the fields: those of an object follow its name and a dot.
 fn flat(prefix: &str, fields: &Json) -> Vec<(String, Json)> {
     let each = |(name, value): (&String, &Json)| match value {
         Json::Object(_) => flat(&format!("{prefix}{name}."), value),
@@ -93,7 +93,7 @@ fn flat(prefix: &str, fields: &Json) -> Vec<(String, Json)> {
     fields.as_object().into_iter().flatten().flat_map(each).collect()
 }
 
-/// A list as people write it.
+/// Joins the items of a list with commas.
 fn joined(value: &Json) -> Json {
     match value.as_array() {
         Some(items) => items.iter().map(written_item).collect::<Vec<_>>().join(", ").into(),

@@ -1,4 +1,4 @@
-//! One entry: get, set, del, exists, ttl, expire.
+//! Commands on one entry: get, set, del, exists, ttl, expire.
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -18,7 +18,7 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::session::{Session, slices};
 
-/// The most bytes of a value that are read: one over what `max_value_bytes` can be, for the cache to refuse.
+/// The limit of a value from standard input: one byte over the largest `max_value_bytes`, so that the cache refuses it.
 const MOST_INPUT: u64 = 512 * 1024 * 1024 + 1;
 
 /// Writes the value of a key.
@@ -80,7 +80,7 @@ pub fn delete(session: &mut Session, keys: &[OsString]) -> Result<Exit> {
     Ok(Exit::answer(removed == keys.len()))
 }
 
-/// Tells whether a key is there.
+/// Reports whether a key exists.
 pub fn exists(session: &mut Session, key: &OsString) -> Result<Exit> {
     let key = session.bytes(key)?;
     let found = answer(session.cache.call(Operation::Exists { key: &key }))?.is_hit();
@@ -89,7 +89,7 @@ pub fn exists(session: &mut Session, key: &OsString) -> Result<Exit> {
     Ok(Exit::answer(found))
 }
 
-/// Tells how long a key has to live.
+/// Reports the remaining time to live of a key.
 pub fn ttl(session: &mut Session, key: &OsString) -> Result<Exit> {
     let key = session.bytes(key)?;
     let Outcome::Remaining(left) = answer(session.cache.call(Operation::Ttl { key: &key }))? else {
@@ -100,7 +100,7 @@ pub fn ttl(session: &mut Session, key: &OsString) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Gives a key another time to live.
+/// Sets the time to live of a key.
 pub fn expire(session: &mut Session, arguments: &Expire) -> Result<Exit> {
     let key = session.bytes(&arguments.key)?;
     let ttl = session.cache.resolve(arguments.ttl);

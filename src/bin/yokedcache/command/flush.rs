@@ -1,4 +1,4 @@
-//! Removing everything, once somebody has said yes.
+//! Removes every entry, after a confirmation.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
@@ -7,7 +7,7 @@ use yokedcache::operation::Operation;
 use yokedcache::wait::{answer, wait};
 
 use super::check::servers;
-use super::invalidate::tell;
+use super::invalidate::say_removed;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::session::Session;
@@ -19,14 +19,14 @@ pub fn flush(session: &mut Session, yes: bool) -> Result<Exit> {
         return Ok(Exit::No);
     }
     let removed = answer(session.cache.call(Operation::Flush { count: true }))?.removed();
-    tell(session, removed)?;
+    say_removed(session, removed)?;
     Ok(Exit::Done)
 }
 
 fn confirm(session: &Session) -> Result<bool> {
     if !io::stdin().is_terminal() {
         return Err(Failure::Usage(
-            "flush asks on a terminal, and there is none: give --yes if you are sure".to_owned(),
+            "flush asks for confirmation on a terminal, and standard input is not one: give --yes".to_owned(),
         ));
     }
     let question =
@@ -43,7 +43,7 @@ fn count(session: &Session) -> Result<String> {
         Ok(usage) if usage.estimated => Ok(format!("all entries (about {})", usage.keys)),
         Ok(usage) => Ok(format!("all entries ({})", usage.keys)),
         Err(error) if error.kind() == ErrorKind::Unsupported => {
-            Ok("all entries (nobody can count them here)".to_owned())
+            Ok("all entries (this backend cannot count them)".to_owned())
         }
         Err(error) => Err(error.into()),
     }

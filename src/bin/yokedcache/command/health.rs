@@ -1,4 +1,4 @@
-//! The commands `ping` and `health`.
+//! Commands on the state of the servers: ping, health.
 
 use std::time::{Duration, Instant};
 
@@ -13,19 +13,19 @@ use crate::exit::Exit;
 use crate::failure::Result;
 use crate::session::Session;
 
-/// Tells whether the servers answer.
+/// Checks that the servers reply.
 pub fn ping(session: &mut Session) -> Result<Exit> {
     let asked = Instant::now();
     answer(session.cache.call(Operation::Ping))?;
     let took = asked.elapsed();
     let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    session.output.say(|| format!("answered in {}", time(took)), || json!({ "ping_us": micros }))?;
+    session.output.say(|| format!("replied in {}", time(took)), || json!({ "ping_us": micros }))?;
     Ok(Exit::Done)
 }
 
-/// Tells how the cache is.
+/// Reports the health of the cache.
 pub fn health(session: &mut Session) -> Result<Exit> {
-    // The report says itself what is wrong, and its ping is one, not a connection made first.
+    // The report describes failures itself. Connecting first keeps the connection out of its ping.
     let _ = answer(session.cache.ready());
     let report = wait(session.cache.health_report());
     session.output.say(|| written(&report), || report.to_json())?;
@@ -48,14 +48,14 @@ fn written(report: &HealthReport) -> String {
     lines.join("\n")
 }
 
-/// The lines of one server's report, its name first.
+/// Returns the lines of the report of one server, its name first.
 pub fn server(report: &Json) -> Vec<String> {
     let name = std::iter::once(line("server", &report["server"]));
     let fields = report.as_object().into_iter().flatten().filter(|(name, _)| *name != "server");
     name.chain(fields.map(|(name, value)| format!("  {}", line(name, value)))).collect()
 }
 
-/// A name and its value. What servers say is shown, never obeyed by a terminal.
+/// Returns a line with a name and its value. Control sequences that a server sends are escaped.
 pub fn line(name: &str, value: &Json) -> String {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     format!("{name:<24} {}", bytes::shown(text.as_bytes()))

@@ -1,4 +1,4 @@
-//! Removing by tag or by pattern, or telling what would go.
+//! Removes entries by tag or by pattern, or lists those that would be removed.
 
 use serde_json::json;
 use yokedcache::cache::Cursor;
@@ -13,7 +13,7 @@ use crate::failure::Result;
 use crate::output::remark;
 use crate::session::{Session, slices};
 
-/// Removes what is named, or lists it.
+/// Removes the selected entries, or lists them.
 pub fn invalidate(session: &mut Session, arguments: &Invalidate) -> Result<Exit> {
     let (tags, patterns) = (session.all_bytes(&arguments.tags)?, session.all_bytes(&arguments.patterns)?);
     let (tags, patterns) = (slices(&tags), slices(&patterns));
@@ -24,7 +24,7 @@ pub fn invalidate(session: &mut Session, arguments: &Invalidate) -> Result<Exit>
         [] => by_patterns(session, &patterns)?,
         tags => answer(session.cache.call(Operation::InvalidateTags { tags, count: true }))?.removed(),
     };
-    tell(session, removed)?;
+    say_removed(session, removed)?;
     Ok(Exit::Done)
 }
 
@@ -37,12 +37,12 @@ fn by_patterns(session: &Session, patterns: &[&[u8]]) -> Result<Removed> {
     Ok(removed)
 }
 
-/// Says how many entries went, where that is known.
-pub fn tell(session: &mut Session, removed: Removed) -> Result<()> {
+/// Writes the number of removed entries, if it is known.
+pub fn say_removed(session: &mut Session, removed: Removed) -> Result<()> {
     let text = || match removed {
         Some(1) => "removed 1 entry".to_owned(),
         Some(count) => format!("removed {count} entries"),
-        None => "done; how many entries went is unknown: this backend does not count them".to_owned(),
+        None => "done; the number of removed entries is unknown: this backend does not count them".to_owned(),
     };
     session.output.say(text, || json!({ "removed": removed }))
 }
@@ -59,7 +59,7 @@ fn dry_run(session: &mut Session, tags: &[&[u8]], patterns: &[&[u8]]) -> Result<
     Ok(Exit::Done)
 }
 
-/// A key that matches several patterns is listed for the first of them.
+/// Lists a key that matches several patterns once, for the first of them.
 fn list_matching(session: &mut Session, patterns: &[&[u8]]) -> Result<u64> {
     let mut count = 0;
     for (index, pattern) in patterns.iter().enumerate() {

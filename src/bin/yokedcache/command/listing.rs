@@ -1,4 +1,4 @@
-//! Looking through the keys: keys, search.
+//! Commands that list keys: keys, search.
 
 use yokedcache::cache::{Cursor, SearchOptions};
 use yokedcache::wait::wait;
@@ -11,7 +11,7 @@ use crate::exit::Exit;
 use crate::failure::Result;
 use crate::session::{Session, slices};
 
-/// How many keys are asked for at once.
+/// The number of keys that are requested at once.
 const PAGE: usize = 512;
 
 /// Lists keys.
@@ -22,7 +22,7 @@ pub fn keys(session: &mut Session, arguments: &Listing) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Writes the keys of a listing that are wanted, up to a limit; how many that were.
+/// Writes the wanted keys of a listing, up to a limit, and returns their number.
 pub fn list(
     session: &mut Session,
     cursor: &mut Cursor,
@@ -44,7 +44,7 @@ pub fn list(
     Ok(listed)
 }
 
-/// Finds the keys most like a text.
+/// Finds the keys that are most similar to a text.
 pub fn search(session: &mut Session, arguments: &Search) -> Result<Exit> {
     let (query, tags) = (session.bytes(&arguments.query)?, session.all_bytes(&arguments.tags)?);
     let options = SearchOptions { threshold: arguments.threshold, limit: arguments.limit, tags: &slices(&tags) };

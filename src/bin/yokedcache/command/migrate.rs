@@ -1,4 +1,4 @@
-//! Copying one cache into another, with a bar for people and a checkpoint for a run that does not come to its end.
+//! Copies one cache into another, with a progress bar and a checkpoint for a run that is interrupted.
 
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use crate::failure::{Failure, Result};
 use crate::session::Session;
 use crate::source::Source;
 
-/// Copies what the session's cache holds.
+/// Copies the entries of the session's cache.
 pub fn migrate(session: &mut Session, source: &Source, arguments: &Migrate) -> Result<Exit> {
     let target = source.target(&arguments.to_url, &arguments.to_config, &arguments.to_environment).config()?;
     check(&session.config)?;
@@ -41,31 +41,31 @@ fn check(config: &Config) -> Result<()> {
     match config.store() {
         Some(_) => Ok(()),
         None => Err(Failure::Usage(
-            "a cache in memory is this command's own: it holds nothing, and ends with it".to_owned(),
+            "a cache in memory belongs to one process: migrate between Redis and Memcached servers".to_owned(),
         )),
     }
 }
 
 fn pattern_text(session: &Session, pattern: &std::ffi::OsString) -> Result<String> {
     let bytes = session.bytes(pattern)?.into_owned();
-    String::from_utf8(bytes).map_err(|_| Failure::Usage("the pattern of a migration is UTF-8 text".to_owned()))
+    String::from_utf8(bytes).map_err(|_| Failure::Usage("the pattern of a migration must be UTF-8".to_owned()))
 }
 
 fn copy(session: &Session, target: &Cache, options: &MigrationConfig, checkpoint: Option<&Checkpoint>) -> Result<Json> {
-    // One that cannot be kept is told before the work begins.
+    // A file that cannot be written is reported before the work begins.
     checkpoint.map_or(Ok(()), |checkpoint| checkpoint.write(options.resume.as_deref()))?;
     let bar = bar(session, options);
     let (mut lost, mut kept) = (None, options.resume.clone());
-    let mut told = |at: &Progress| {
+    let mut on_progress = |at: &Progress| {
         show(&bar, at);
-        // At the end there is no more to go on with; until then what comes after the last place is done again.
+        // At the end there is no position. Until then, keys after the recorded one are copied again.
         if at.resume.is_some() && at.resume != kept {
             kept.clone_from(&at.resume);
             lost = checkpoint.and_then(|it| it.write(at.resume.as_deref()).err());
         }
         lost.is_none()
     };
-    let report = wait(session.cache.migrate(target, options, &mut told));
+    let report = wait(session.cache.migrate(target, options, &mut on_progress));
     bar.finish_and_clear();
     if let Some(failure) = lost {
         return Err(failure);
@@ -75,7 +75,7 @@ fn copy(session: &Session, target: &Cache, options: &MigrationConfig, checkpoint
     Ok(report)
 }
 
-/// A bar where it is known how many keys there are, else a spinner; nothing where nobody looks.
+/// Returns a progress bar if the number of keys is known, else a spinner; hidden without a terminal.
 fn bar(session: &Session, options: &MigrationConfig) -> ProgressBar {
     if session.output.is_json() || !io::stderr().is_terminal() {
         return ProgressBar::hidden();
@@ -108,7 +108,7 @@ fn written(report: &Json) -> String {
     lines.join("\n")
 }
 
-/// How many for each reason.
+/// Returns a line for each reason with its count.
 fn reasons<'a>(name: &'a str, counts: &'a Json) -> impl Iterator<Item = String> + 'a {
     let counts = counts.as_object().into_iter().flatten();
     counts.map(move |(reason, count)| line(name, &format!("{count} ({reason})").into()))

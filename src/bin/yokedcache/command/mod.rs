@@ -1,4 +1,4 @@
-//! The commands: one file for what belongs together.
+//! Runs the commands; each file holds related ones.
 
 mod check;
 mod entry;
@@ -17,7 +17,7 @@ use crate::exit::Exit;
 use crate::failure::Result;
 use crate::session::Session;
 
-/// Does what the arguments say.
+/// Runs the command of the arguments.
 pub fn run(arguments: Arguments) -> Result<Exit> {
     match arguments.command {
         Command::Config(ConfigCommand::Check) => return check::check(&arguments),
@@ -26,7 +26,7 @@ pub fn run(arguments: Arguments) -> Result<Exit> {
     }
     let mut session = Session::open(&arguments)?;
     let done = run_in(&mut session, arguments);
-    // What was written before a failure is the reader's.
+    // Output that was written before a failure still reaches the reader.
     session.close().and(done)
 }
 

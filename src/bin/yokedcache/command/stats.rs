@@ -1,6 +1,6 @@
-//! The command `stats`: usage of a cache and counters of its servers, once or repeatedly.
+//! Reports the size of a cache and the counters of its servers, once or repeatedly.
 //!
-//! Hits and latencies of `yc_stats` are those of the process that asks: of this tool they would say nothing.
+//! The hits and latencies of `yc_stats` belong to one process: those of this tool would say nothing about the cache.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -18,10 +18,10 @@ use crate::failure::{Failure, Result};
 use crate::output::remark;
 use crate::session::Session;
 
-/// Counters of servers: their names in a server's report and in the columns of rates.
+/// The counters of servers: the name in the report of a server and, shortened, of a column.
 const COUNTERS: [&str; 4] = ["hits", "misses", "evicted_keys", "expired_keys"];
 
-/// Tells once, or until interrupted.
+/// Reports once, or repeatedly until interrupted.
 pub fn stats(session: &mut Session, every: Option<Duration>) -> Result<Exit> {
     match every {
         Some(every) => watch(session, every),
@@ -97,7 +97,7 @@ fn written(look: &Look) -> String {
     lines.chain(look.health.servers_to_json().iter().flat_map(server)).collect::<Vec<_>>().join("\n")
 }
 
-// ---- Again and again ----
+// ---- Watching ----
 
 fn watch(session: &mut Session, every: Duration) -> Result<Exit> {
     let mut before = Look::take(session)?;
@@ -112,13 +112,13 @@ fn watch(session: &mut Session, every: Duration) -> Result<Exit> {
                 tell(session, &now, &rates(&before, &now))?;
                 before = now;
             }
-            Err(failure) => go_on_after(session, failure, every)?,
+            Err(failure) => wait_after(session, failure, every)?,
         }
     }
 }
 
-/// A server that is away for a while does not end a watch.
-fn go_on_after(session: &Session, failure: Failure, every: Duration) -> Result<()> {
+/// Waits after a failure that may pass: a server that is down for a while does not end a watch.
+fn wait_after(session: &Session, failure: Failure, every: Duration) -> Result<()> {
     match &failure {
         Failure::Cache(error) if error.is_retryable() => {
             remark(session.output.is_json(), error.message());
@@ -158,7 +158,7 @@ fn aligned(cells: impl Iterator<Item = String>) -> String {
     cells.map(|cell| format!("{cell:>13}")).collect()
 }
 
-/// Returns the change of each number a second, if it is known at both ends and was not reset in between.
+/// Returns the change per second of each number that is known in both reports and was not reset.
 fn rates(before: &Look, now: &Look) -> Map<String, Json> {
     let seconds = now.at.duration_since(before.at).as_secs_f64();
     let keys = [before, now].map(|look| look.usage.and_then(|usage| i64::try_from(usage.keys).ok()));
