@@ -92,25 +92,25 @@
 #define YC_OP_HEALTH 12
 
 // Kind of operation: yc_metrics().
-#define YC_OP_METRICS 18
+#define YC_OP_METRICS 13
 
 // Operation flag: count what an invalidation or a flush removes.
 #define YC_OP_COUNT 1
 
 // Kind of completion: that of yc_queue_get_many().
-#define YC_OP_GET_MANY 13
+#define YC_OP_GET_MANY 14
 
 // Kind of completion: that of yc_queue_set_many().
-#define YC_OP_SET_MANY 14
+#define YC_OP_SET_MANY 15
 
 // Kind of completion: that of yc_queue_delete_many().
-#define YC_OP_DELETE_MANY 15
+#define YC_OP_DELETE_MANY 16
 
 // Kind of completion: that of yc_queue_keys_next().
-#define YC_OP_KEYS_NEXT 16
+#define YC_OP_KEYS_NEXT 17
 
 // Kind of completion: that of yc_queue_search().
-#define YC_OP_SEARCH 17
+#define YC_OP_SEARCH 18
 
 // Capability: keys can be listed; keys, patterns and search work.
 #define YC_CAN_LIST 1

@@ -185,14 +185,7 @@ static void submit_other(submission *to, const yoked_go_record *record)
 
 static bool is_op(const yoked_go_record *record)
 {
-    switch (record->kind) {
-    case YC_OP_KEYS_NEXT:
-    case YC_OP_SEARCH:
-    case YC_OP_GET_MANY:
-    case YC_OP_SET_MANY:
-    case YC_OP_DELETE_MANY: return false;
-    default: return true;
-    }
+    return record->kind <= YC_OP_METRICS;
 }
 
 void yoked_go_submit(yc_queue *queue, const uint8_t *block, size_t size, uint64_t *tickets, yc_error **refusal)

@@ -44,7 +44,7 @@ pub const YC_OP_STATS: i32 = 11;
 /// Kind of operation: yc_health().
 pub const YC_OP_HEALTH: i32 = 12;
 /// Kind of operation: yc_metrics().
-pub const YC_OP_METRICS: i32 = 18;
+pub const YC_OP_METRICS: i32 = 13;
 
 /// Operation flag: count what an invalidation or a flush removes.
 pub const YC_OP_COUNT: u32 = 1;

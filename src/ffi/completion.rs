@@ -16,15 +16,15 @@ use crate::error::{Error, Result};
 use crate::operation::Outcome;
 
 /// Kind of completion: that of yc_queue_get_many().
-pub const YC_OP_GET_MANY: i32 = 13;
+pub const YC_OP_GET_MANY: i32 = 14;
 /// Kind of completion: that of yc_queue_set_many().
-pub const YC_OP_SET_MANY: i32 = 14;
+pub const YC_OP_SET_MANY: i32 = 15;
 /// Kind of completion: that of yc_queue_delete_many().
-pub const YC_OP_DELETE_MANY: i32 = 15;
+pub const YC_OP_DELETE_MANY: i32 = 16;
 /// Kind of completion: that of yc_queue_keys_next().
-pub const YC_OP_KEYS_NEXT: i32 = 16;
+pub const YC_OP_KEYS_NEXT: i32 = 17;
 /// Kind of completion: that of yc_queue_search().
-pub const YC_OP_SEARCH: i32 = 17;
+pub const YC_OP_SEARCH: i32 = 18;
 
 /// What an operation is known by until its completion is taken; never 0, and
 /// never the same twice in one queue.
