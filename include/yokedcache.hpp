@@ -1,5 +1,6 @@
 /*
- * yokedcache.hpp - yokedcache.h for C++17: handles that release themselves.
+ * yokedcache.hpp - the C++17 wrapper of yokedcache.h, with handles that free
+ * themselves.
  *
  *   using namespace std::chrono_literals;
  *
@@ -9,28 +10,31 @@
  *       std::cout << value->view() << '\n';
  *   cache.invalidate_tag("users");
  *
- * Conventions, true of every function; what each operation means is told in
- * yokedcache.h:
+ * Conventions that hold for every function (yokedcache.h documents the
+ * semantics of each operation):
  *
  * - A miss is an empty std::optional or false, never an error.
- * - Every operation comes twice, in the manner of std::filesystem: one throws
- *   yokedcache::Error, the other takes an Error & as its last argument and
- *   does not throw. It clears that error when nothing went wrong. (Without
- *   memory the second ends the process, as the library itself does. migrate()
- *   throws what the function that it tells its progress throws.)
+ * - Every operation has two overloads, as in std::filesystem. One throws
+ *   yokedcache::Error. The other has Error & as its last parameter and does
+ *   not throw; on success it clears the error. If memory runs out, the second
+ *   one ends the process, as the library does. migrate() throws the exceptions
+ *   of its progress function in both overloads.
  * - Keys, tags, patterns and values are Bytes: any text, any contiguous range
- *   of bytes (std::vector<std::byte>, std::array, std::span), or a pointer and a
- *   length. They are read during the call only. Everything that is kept for
- *   longer (SetOptions, SearchOptions, Entry, Batch) owns a copy.
- * - A std::string_view that comes back lives as long as the Value, KeyPage,
- *   Keys or Matches it points into. Those outlive the cache. A view into a
- *   temporary does not compile; text() copies.
- * - Handles move and do not copy. A handle that is empty (default, moved-from,
- *   failed to open) or closed gives an error, never a crash.
- * - Any thread may call any function on a Cache, but not while another moves,
- *   assigns or destroys the object.
+ *   of bytes (std::vector<std::byte>, std::array, std::span), or a pointer and
+ *   a length. The functions read them only during the call. Types that store
+ *   bytes (SetOptions, SearchOptions, Entry, Batch) own a copy.
+ * - A returned std::string_view is valid as long as the Value, KeyPage, Keys or
+ *   Matches that owns its bytes. These objects outlive the cache. A view into a
+ *   temporary does not compile; text() returns a copy.
+ * - Handles are movable and not copyable. A handle that is empty (default,
+ *   moved-from, failed to open) or closed results in an error, never in a crash.
+ * - Any thread may call any function on a Cache, but not while another thread
+ *   moves, assigns or destroys the object.
  *
- * Link with the library as a C program does; there is nothing else to link.
+ * The examples use an open `Cache cache` and `using namespace yokedcache` and
+ * `std::chrono_literals`.
+ *
+ * Link with the library as a C program does. The wrapper needs no other library.
  */
 
 #ifndef YOKEDCACHE_HPP
@@ -60,25 +64,30 @@
 
 namespace yokedcache {
 
-// YC_OK, YC_MISS, YC_END, or one of the negative YC_E_ numbers.
+// The status of an operation: YC_OK, YC_MISS, YC_END, or a negative YC_E_ number.
 using Status = yc_status;
 
-// What went wrong, or nothing: it is true when something did.
+// An error of an operation, or no error. Converts to true if it is an error.
+//
+//     Error error;
+//     auto value = cache.get("user:1", error);
+//     if (error && error.retryable())
+//         std::cerr << status_name(error.status()) << ": " << error.what() << '\n';
 class Error : public std::runtime_error {
 public:
-    // No error.
+    // Creates an object without an error.
     Error() : std::runtime_error("") {}
 
-    // A copy of an error of the C API; NULL is no error.
+    // Copies an error of the C API. NULL results in an object without an error.
     explicit Error(const yc_error *error)
         : std::runtime_error(yc_error_message(error)),
           status_(yc_error_status(error)),
           retryable_(yc_error_retryable(error) != 0) {}
 
-    // One of the YC_E_ numbers, or YC_OK without an error. what() is the message.
+    // Returns a YC_E_ number, or YC_OK without an error. what() returns the message.
     Status status() const noexcept { return status_; }
 
-    // Whether the same call may succeed later with nothing changed.
+    // Returns true if the same call may succeed later without a change.
     bool retryable() const noexcept { return retryable_; }
 
     explicit operator bool() const noexcept { return status_ != YC_OK; }
@@ -115,15 +124,19 @@ constexpr bool is_byte_range<Source, std::void_t<decltype(std::data(std::declval
 
 } // namespace detail
 
-// A view of bytes that the caller owns, for the time of a call: a key, a tag, a
-// pattern or a value.
+// A view of bytes for the duration of a call: a key, a tag, a pattern or a value.
+// The caller owns the bytes.
+//
+//     std::vector<std::byte> image(16);
+//     cache.set("image:1", image);
+//     cache.set(Bytes("a\0b", 3), std::string("text"));
 struct Bytes : yc_slice {
     Bytes() noexcept : yc_slice{nullptr, 0} {}
 
     Bytes(const void *first, std::size_t length) noexcept : yc_slice{first, length} {}
 
-    // From a std::string, a std::string_view or a literal (up to its NUL). The
-    // operation refuses a pointer that is NULL at run time with YC_E_INVALID.
+    // Views a std::string, a std::string_view or a literal (up to its NUL). The
+    // operation rejects a pointer that is NULL at run time with YC_E_INVALID.
     template <class Text, std::enable_if_t<detail::is_text<Text>, int> = 0>
     Bytes(const Text &text) noexcept : yc_slice{nullptr, 1} {
         if constexpr (std::is_pointer_v<Text>) {
@@ -136,7 +149,7 @@ struct Bytes : yc_slice {
         len = view.size();
     }
 
-    // From a contiguous range of bytes, such as std::vector<std::byte>.
+    // Views a contiguous range of bytes, such as std::vector<std::byte>.
     template <class Range, std::enable_if_t<detail::is_byte_range<Range>, unsigned> = 0>
     Bytes(const Range &range) noexcept : yc_slice{std::data(range), std::size(range)} {}
 
@@ -145,14 +158,19 @@ struct Bytes : yc_slice {
 
 static_assert(sizeof(Bytes) == sizeof(yc_slice), "an array of Bytes is handed to C as one of yc_slice");
 
-// How long an entry lives: Ttl() as long as the cache's default_ttl, Ttl(5min)
-// exactly that long, Ttl::never() without end.
+// The time to live of an entry. Ttl() uses the default_ttl of the cache, Ttl(5min)
+// is exact, and Ttl::never() does not expire.
+//
+//     cache.set("session", "data", 30min);
+//     cache.expire("session", Ttl::never());
+//     if (auto ttl = cache.ttl("session"); ttl && !ttl->is_never())
+//         std::cout << ttl->time().count() << " ms\n";
 class Ttl {
 public:
     constexpr Ttl() noexcept = default;
 
-    // Exactly this long. Nothing and less is refused by the operation it is
-    // given to: a time that has run out must not turn into "never expires".
+    // Sets an exact time. The operation rejects a time of zero or less: a time that
+    // has run out must not become "never expires".
     template <class Number, class Unit>
     constexpr Ttl(std::chrono::duration<Number, Unit> time) noexcept : kind_(Kind::exactly), time_(time) {}
 
@@ -161,10 +179,10 @@ public:
     constexpr bool is_default() const noexcept { return kind_ == Kind::by_cache; }
     constexpr bool is_never() const noexcept { return kind_ == Kind::never; }
 
-    // How long exactly; 0 for the default and for never.
+    // Returns the exact time, or 0 for the default and for never.
     constexpr std::chrono::milliseconds time() const noexcept { return time_; }
 
-    // As the C API writes it.
+    // Returns the ttl_ms argument of the C API.
     constexpr std::int64_t ttl_ms() const noexcept {
         if (kind_ != Kind::exactly) {
             return is_never() ? YC_TTL_NEVER : YC_TTL_DEFAULT;
@@ -175,7 +193,7 @@ public:
 private:
     enum class Kind { by_cache, never, exactly };
 
-    // A number that means nothing to the library, which says so.
+    // A number that the library rejects with YC_E_INVALID.
     static constexpr std::int64_t refused = -2;
 
     explicit constexpr Ttl(Kind kind) noexcept : kind_(kind) {}
@@ -184,7 +202,10 @@ private:
     std::chrono::milliseconds time_{0};
 };
 
-// A text for the C API, which takes no NULL.
+// A string argument of the C API that must not be NULL, such as a configuration.
+//
+//     Text config = "memory://?max_size=100";
+//     Cache small = Cache::open(config);
 struct Text : std::string {
     using std::string::string;
     Text() = default;
@@ -195,12 +216,15 @@ struct Text : std::string {
 };
 
 // An owned copy of bytes.
+//
+//     OwnedBytes key = std::vector<unsigned char>{0, 1, 2};
+//     cache.set(key, "value");
 struct OwnedBytes : std::string {
     OwnedBytes() = default;
     OwnedBytes(std::string bytes) noexcept : std::string(std::move(bytes)) {}
     OwnedBytes(const void *first, std::size_t length) : std::string(static_cast<const char *>(first), length) {}
 
-    // From every type that converts to Bytes. Throws for NULL.
+    // Copies any type that converts to Bytes. Throws std::invalid_argument for NULL.
     template <class Source, std::enable_if_t<std::is_convertible_v<const Source &, Bytes>, int> = 0>
     OwnedBytes(const Source &source) : std::string(copy(source)) {}
 
@@ -226,7 +250,11 @@ constexpr bool is_list_of_bytes<Range, std::void_t<decltype(std::begin(std::decl
 
 } // namespace detail
 
-// Owned copies of tags: from {"a", b}, or from any range of what converts to Bytes.
+// Owned copies of tags: from {"a", b}, or from any range of types that convert to
+// Bytes.
+//
+//     Tags tags = {"users", "eu"};
+//     cache.set("user:1", "Ada", {5min, tags});
 struct Tags : std::vector<std::string> {
     Tags() = default;
     Tags(std::vector<std::string> tags) noexcept : std::vector<std::string>(std::move(tags)) {}
@@ -247,8 +275,12 @@ private:
     }
 };
 
-// A view of many keys or tags, for the time of a call: from {"a", b}, or from any
-// range of what converts to Bytes. The caller owns the bytes.
+// A view of many keys or tags for the duration of a call: from {"a", b}, or from
+// any range of types that convert to Bytes. The caller owns the bytes.
+//
+//     std::vector<std::string> keys = {"user:1", "user:2"};
+//     cache.remove_many(keys);
+//     cache.invalidate_tags({"users", "eu"});
 class BytesList {
 public:
     BytesList() = default;
@@ -272,13 +304,19 @@ private:
 };
 
 // The time to live and the tags of cache.set(): {}, {5min}, {5min, {"tag"}} or
-// {{}, {"tag"}}. The tags replace those the key had.
+// {{}, {"tag"}}. The tags replace the previous tags of the key.
+//
+//     cache.set("user:1", "Ada", {5min, {"users"}});
+//     cache.set("user:2", "Grace", {{}, {"users"}});
 struct SetOptions {
     Ttl ttl = {};
     Tags tags = {};
 };
 
-// One entry of cache.set_many(); it owns its key and value.
+// An entry of cache.set_many(). It owns its key and value.
+//
+//     std::vector<Entry> entries = {{"user:1", "Ada"}, {"user:2", "Grace"}};
+//     cache.set_many(entries, 5min);
 struct Entry {
     OwnedBytes key;
     OwnedBytes value;
@@ -286,7 +324,7 @@ struct Entry {
 
 namespace detail {
 
-// A view of a key and a value, for the time of a call.
+// A view of a key and a value for the duration of a call.
 struct Pair {
     Pair(Bytes its_key, Bytes its_value) noexcept : key(its_key), value(its_value) {}
     Pair(const Entry &entry) noexcept : key(entry.key), value(entry.value) {}
@@ -300,8 +338,11 @@ struct Pair {
 
 } // namespace detail
 
-// A view of many entries, for the time of a call: from {{"key", "value"}, ...}, or from
-// any range of Entry or std::pair, such as a std::map. The caller owns the bytes.
+// A view of many entries for the duration of a call: from {{"key", "value"}, ...}, or
+// from any range of Entry or std::pair, such as a std::map. The caller owns the bytes.
+//
+//     std::map<std::string, std::string> users = {{"user:1", "Ada"}, {"user:2", "Grace"}};
+//     cache.set_many(users);
 class EntryList {
 public:
     EntryList() = default;
@@ -331,58 +372,85 @@ private:
     std::vector<yc_slice> values_;
 };
 
-// The options of a search; with tags, only entries that have one of them.
+// The options of a search. With tags, the search considers only entries that have at
+// least one of them.
+//
+//     SearchOptions options;
+//     options.threshold = 70;
+//     options.tags = {"users"};
+//     Matches matches = cache.search("usr:1", options);
 struct SearchOptions {
     double threshold = YC_SEARCH_THRESHOLD;
     std::size_t limit = YC_SEARCH_LIMIT;
     Tags tags = {};
 };
 
-// How cache.switch_to() replaces a backend.
+// The options of cache.switch_to().
+//
+//     SwitchOptions options;
+//     options.copy = true;
+//     cache.switch_to("memory://?max_size=50000", options);
 struct SwitchOptions {
-    // Whether what the cache holds is copied before the new backend serves.
+    // Copy the entries of the cache before the new backend serves calls.
     bool copy = false;
-    // The most entries copied a second; 0: no limit.
+    // Largest number of entries copied per second. 0: no limit.
     std::uint64_t rate = 0;
 };
 
-// What cache.migrate() copies, and how.
+// The options of cache.migrate().
+//
+//     MigrateOptions options;
+//     options.pattern = "user:*";
+//     options.dry_run = true;
+//     Cache target = Cache::open("memory://?key_prefix=copy");
+//     std::cout << cache.migrate(target, options) << '\n';
 struct MigrateOptions {
-    // Only keys that match this glob, which is UTF-8; empty: all.
+    // Copy only keys that match this glob, in UTF-8. Empty: all keys.
     Text pattern = {};
-    // The most entries a second; 0: no limit.
+    // Largest number of entries copied per second. 0: no limit.
     std::uint64_t rate = 0;
-    // Count what would be copied, and store nothing.
+    // Count the entries that would be copied, and store nothing.
     bool dry_run = false;
-    // Go on where an earlier run was: the `resume` that it told last.
+    // Continue an earlier migration: the last MigrateProgress::resume of it.
     Text resume = {};
 };
 
-// How far a migration is.
+// The progress of a migration.
+//
+//     Cache target = Cache::open("memory://?key_prefix=copy");
+//     cache.migrate(target, {}, [](const MigrateProgress &progress) {
+//         std::cout << progress.copied << " copied\n";
+//         return progress.failed < 100;
+//     });
 struct MigrateProgress {
-    // Keys looked at.
+    // Number of keys that were examined.
     std::uint64_t examined = 0;
-    // Entries stored at the target, or that would be.
+    // Number of entries that were stored in the target. In a dry run: that would be.
     std::uint64_t copied = 0;
-    // Entries that were not, for a reason that is no failure.
+    // Number of entries that were skipped without a failure.
     std::uint64_t skipped = 0;
-    // Entries that could not be.
+    // Number of entries that could not be copied.
     std::uint64_t failed = 0;
-    // What MigrateOptions take to go on from here, or a little before; empty at
-    // the end. It lives during the call.
+    // Value for MigrateOptions::resume that continues here or slightly earlier. Empty
+    // at the end. Valid during the call.
     std::string_view resume = {};
 };
 
-// Told how far a migration is, after each few hundred keys, on the thread
-// that called migrate(); false ends it there. It may call the library. What it
-// throws ends the migration, and migrate() throws it.
+// Receives the progress of a migration every few hundred keys, on the thread that
+// called migrate(). Return true to continue, false to stop. The function may call the
+// library. An exception stops the migration, and migrate() throws it.
 using OnProgress = std::function<bool(const MigrateProgress &)>;
 
-// Whether to count what is removed. Memory counts a tag's entries one by one,
-// and forgets them uncounted at once.
+// Selects whether an invalidation counts the entries that it removes. The memory
+// backend needs time for each counted entry, and the same time for any number of
+// uncounted ones.
 enum class Count { no, yes };
 
-// What a cache holds.
+// The size of a cache: the number of entries, and the bytes of keys, values and
+// bookkeeping.
+//
+//     Size size = cache.size();
+//     std::cout << size.keys << " keys, " << size.bytes << " bytes\n";
 struct Size {
     std::uint64_t keys = 0;
     std::uint64_t bytes = 0;
@@ -390,8 +458,8 @@ struct Size {
 
 namespace detail {
 
-// Where a C function writes its error: it is in the Error when the statement
-// that made this is over.
+// Receives the error of a C function. The destructor, at the end of the statement,
+// moves it into the Error.
 class ErrorPlace {
 public:
     explicit ErrorPlace(Error &error) noexcept : error_(error) {}
@@ -412,7 +480,7 @@ private:
     yc_error *written_ = nullptr;
 };
 
-// Where a C function writes how many entries it removed, if that is wanted.
+// Receives the number of removed entries from a C function if it is wanted.
 class RemovedPlace {
 public:
     explicit RemovedPlace(Count count) noexcept : wanted_(count == Count::yes) {}
@@ -430,7 +498,7 @@ private:
     std::uint64_t written_ = YC_COUNT_UNKNOWN;
 };
 
-// Makes the operation that throws of the one that takes an Error &.
+// Calls an operation that takes an Error & and throws the error.
 template <class Operation>
 auto or_throw(Operation operation) {
     Error error;
@@ -493,7 +561,7 @@ private:
 template <class Time>
 using if_time = std::enable_if_t<std::is_convertible_v<const Time &, Ttl>>;
 
-// As the C API takes them; the tags stay the caller's.
+// Converts options for the C API. The caller owns the tags.
 inline yc_search_options search_options(const SearchOptions &options, const TagSlices &tags) noexcept {
     yc_search_options raw = YC_SEARCH_OPTIONS_INIT;
     raw.threshold = options.threshold;
@@ -503,7 +571,7 @@ inline yc_search_options search_options(const SearchOptions &options, const TagS
     return raw;
 }
 
-// A text as JSON has it. What is no UTF-8 stays so: the library says it.
+// Quotes a text for JSON. Invalid UTF-8 is kept: the library reports it.
 inline std::string quoted(std::string_view text) {
     constexpr std::string_view digits = "0123456789abcdef";
     std::string json = "\"";
@@ -530,7 +598,7 @@ inline std::string text_of(const MigrateOptions &options) {
     return text + "}";
 }
 
-// Who is told how far a migration is, and what that threw.
+// The progress function of a migration and the exception that it threw.
 struct Told {
     const OnProgress &function;
     std::exception_ptr thrown = {};
@@ -548,7 +616,7 @@ inline std::int32_t tell_progress(void *data, const yc_progress *raw) noexcept {
     }
 }
 
-// A place in something with operator[].
+// An iterator over an object with operator[].
 template <class Owner>
 class Position {
 public:
@@ -583,14 +651,17 @@ private:
 
 } // namespace detail
 
-// A value the library handed out, not copied: immutable, and valid also when
-// its entry is replaced or gone.
+// A value that the library returned, without a copy. It is immutable and remains
+// valid if its entry is replaced or removed.
+//
+//     if (std::optional<Value> value = cache.get("user:1"))
+//         std::cout << value->view() << ", " << value->size() << " bytes\n";
 class Value {
 public:
-    // An empty handle: no bytes.
+    // Creates an empty handle without bytes.
     Value() noexcept = default;
 
-    // Takes a value of the C API over.
+    // Takes ownership of a value of the C API.
     explicit Value(yc_value *owned) noexcept : handle_(owned) {}
 
     // Returns a view of the bytes, which this object owns. For a temporary use text().
@@ -606,10 +677,10 @@ public:
 
     std::size_t size() const noexcept { return view().size(); }
 
-    // A copy of the bytes.
+    // Returns a copy of the bytes.
     std::string text() const { return std::string(view()); }
 
-    // A second handle on the same bytes.
+    // Returns a second handle on the same bytes.
     Value clone() const noexcept { return Value(yc_value_clone(handle_.get())); }
 
     explicit operator bool() const noexcept { return handle_ != nullptr; }
@@ -618,7 +689,12 @@ private:
     detail::Handle<yc_value, yc_value_free> handle_;
 };
 
-// Some keys of a listing.
+// A page of keys of a listing.
+//
+//     Keys keys = cache.keys("user:*");
+//     while (std::optional<KeyPage> page = keys.next_page(100))
+//         for (std::string_view key : *page)
+//             std::cout << key << '\n';
 class KeyPage {
 public:
     KeyPage() noexcept = default;
@@ -630,7 +706,7 @@ public:
         return count;
     }
 
-    // The key at an index; empty from size() on.
+    // Returns the key at an index, or an empty view if index is not below size().
     std::string_view operator[](std::size_t index) const & noexcept {
         std::size_t count = 0;
         const yc_slice *keys = yc_keys_data(handle_.get(), &count);
@@ -647,8 +723,12 @@ private:
     detail::Handle<yc_keys, yc_keys_free> handle_;
 };
 
-// A listing of keys that is under way, to be walked once: with a range-for,
-// which reads page after page and throws, or page by page with next_page().
+// A listing of keys, for one iteration: with a range-for, which reads page after page
+// and throws Error, or with next_page().
+//
+//     Keys keys = cache.keys("user:*");
+//     for (std::string_view key : keys)
+//         std::cout << key << '\n';
 class Keys {
 public:
     class Iterator;
@@ -656,11 +736,11 @@ public:
     Keys() noexcept = default;
     explicit Keys(yc_cursor *owned) noexcept : handle_(owned) {}
 
-    // For the C API; stays this object's.
+    // Returns the handle for the C API. This object owns it.
     yc_cursor *native() const & noexcept { return handle_.get(); }
     yc_cursor *native() const && = delete;
 
-    // The next keys, at most `limit` (0: 512); empty at the end.
+    // Reads the next page of at most `limit` keys (0: 512). Empty at the end.
     std::optional<KeyPage> next_page(std::size_t limit, Error &error) noexcept {
         yc_keys *page = nullptr;
         yc_keys_next(handle_.get(), limit, &page, detail::ErrorPlace(error));
@@ -671,14 +751,14 @@ public:
         return detail::or_throw([&](Error &error) { return next_page(limit, error); });
     }
 
-    // A key lives until the iterator has moved on.
+    // A key is valid until the iterator is incremented.
     Iterator begin() &;
     Iterator begin() && = delete;
     Iterator end() & noexcept;
     Iterator end() && = delete;
 
 private:
-    // Whether there is another key.
+    // Moves to the next key. Returns false at the end.
     bool advance() {
         if (++index_ >= page_.size()) {
             page_ = next_page().value_or(KeyPage());
@@ -700,7 +780,7 @@ public:
     using pointer = const std::string_view *;
     using reference = std::string_view;
 
-    // NULL is the end.
+    // NULL creates the end iterator.
     explicit Iterator(Keys *keys) noexcept : keys_(keys) {}
 
     std::string_view operator*() const noexcept { return keys_->page_[keys_->index_]; }
@@ -729,13 +809,22 @@ inline Keys::Iterator Keys::end() & noexcept {
     return Iterator(nullptr);
 }
 
-// One match of a search.
+// A match of a search: a key, and its similarity to the query from 0 to 100. The
+// Matches object owns the key.
+//
+//     Matches matches = cache.search("usr:1");
+//     for (Match match : matches)
+//         std::cout << match.key << ": " << match.score << '\n';
 struct Match {
     std::string_view key;
     double score;
 };
 
 // The matches of a search, best first.
+//
+//     Matches matches = cache.search("usr:1", {90, 3});
+//     if (!matches.empty())
+//         std::cout << "best match: " << matches[0].key << '\n';
 class Matches {
 public:
     Matches() noexcept = default;
@@ -744,7 +833,7 @@ public:
     std::size_t size() const noexcept { return yc_matches_count(handle_.get()); }
     bool empty() const noexcept { return size() == 0; }
 
-    // The match of a rank, 0 the best; an empty key from size() on.
+    // Returns the match of a rank, best first, or an empty key if rank is not below size().
     Match operator[](std::size_t rank) const & noexcept {
         const yc_match *match = yc_matches_at(handle_.get(), rank);
         return match == nullptr ? Match{{}, 0} : Match{detail::view(match->key), match->score};
@@ -760,8 +849,13 @@ private:
     detail::Handle<yc_matches, yc_matches_free> handle_;
 };
 
-// Different operations to run in one call, in their order; see Cache::run().
+// Operations of different kinds for one call; see Cache::run(). They are run in order.
 // The batch owns a copy of all keys, values and tags.
+//
+//     Batch batch;
+//     batch.set("hits", "1", 5min);
+//     batch.get("user:1");
+//     std::vector<Outcome> outcomes = cache.run(batch);
 class Batch {
 public:
     Batch() = default;
@@ -800,8 +894,8 @@ public:
         keep(op, tags);
     }
 
-    // What comes back with the completion of the operation that was added last;
-    // see Queue::submit().
+    // Sets the user_data of the operation that was added last. Its completion returns
+    // them; see Queue::submit().
     void user_data(std::uint64_t data) noexcept {
         if (!ops_.empty()) {
             ops_.back().user_data = data;
@@ -850,24 +944,32 @@ private:
     std::vector<std::vector<Bytes>> tags_;
 };
 
-// What one operation of a batch came to.
+// The result of an operation of a batch.
+//
+//     Batch batch;
+//     batch.get("user:1");
+//     for (const Outcome &outcome : cache.run(batch))
+//         if (outcome.value)
+//             std::cout << outcome.value->view() << '\n';
+//         else
+//             std::cout << status_name(outcome.status) << '\n';
 struct Outcome {
-    // As the operation's own C function would answer: YC_OK, YC_MISS, or what
-    // went wrong, which is then in error.
+    // The status that the C function of the operation returns. If it is a failure,
+    // error describes it.
     Status status = YC_OK;
     Error error = {};
-    // Of a get that hit; the text of stats, health and metrics.
+    // The value of a get that hit, or the text of stats, health or metrics.
     std::optional<Value> value = {};
-    // Of a ttl that hit.
+    // The remaining time of a ttl that hit.
     std::optional<Ttl> ttl = {};
-    // Of a removal that was counted.
+    // The number of entries that an operation removed, if it counted them.
     std::optional<std::uint64_t> removed = {};
 };
 
 namespace detail {
 
-// A yc_op or yc_completion, whose fields have the same names. Takes its value
-// and error over.
+// Fills an outcome from a yc_op or yc_completion, whose fields have the same names.
+// Takes ownership of the value and the error.
 template <class Raw>
 void adopt(Outcome &outcome, const Raw &raw) {
     outcome.status = raw.status;
@@ -884,13 +986,13 @@ void adopt(Outcome &outcome, const Raw &raw) {
 
 } // namespace detail
 
-// The version of the library that is linked, such as "0.1.0".
+// Returns the version of the linked library, such as "0.1.0".
 inline std::string_view version() noexcept {
     return yc_version();
 }
 
-// Whether the library serves programs compiled against this header; opening a
-// cache asks too. Fails with YC_E_ABI_MISMATCH.
+// Checks that the library supports programs that were compiled against this header.
+// Opening a cache does the same. Fails with YC_E_ABI_MISMATCH.
 inline void check_abi(Error &error) noexcept {
     yc_check_abi(YC_VERSION_NUMBER, detail::ErrorPlace(error));
 }
@@ -899,29 +1001,36 @@ inline void check_abi() {
     detail::or_throw([](Error &error) { check_abi(error); });
 }
 
-// The name of a status, such as "YC_E_TIMEOUT".
+// Returns the name of a status, such as "YC_E_TIMEOUT".
 inline std::string_view status_name(Status status) noexcept {
     return yc_status_name(status);
 }
 
-// A cache over memory, Redis or Memcached. Destroying it closes it without
-// waiting; close() waits.
+// A cache over memory, Redis or Memcached. The destructor closes it without waiting;
+// close() waits.
+//
+//     Cache users = Cache::open("memory://?max_size=10000");
+//     users.set("user:1", "Ada", {5min, {"users"}});
+//     if (auto value = users.get("user:1"))
+//         std::cout << value->view() << '\n';
+//     users.invalidate_tag("users");
+//     users.close();
 class Cache {
 public:
-    // An empty handle.
+    // Creates an empty handle.
     Cache() noexcept = default;
 
-    // Takes a cache of the C API over.
+    // Takes ownership of a cache of the C API.
     explicit Cache(yc_cache *owned) noexcept : handle_(owned) {}
 
-    // For what the C API has and this class has not. Stays this object's.
+    // Returns the handle for functions of the C API. This object owns it.
     yc_cache *native() const & noexcept { return handle_.get(); }
     yc_cache *native() const && = delete;
 
-    // Whether it holds a cache, which may be closed.
+    // Returns true if the object owns a cache, even if the cache is closed.
     explicit operator bool() const noexcept { return handle_ != nullptr; }
 
-    // Opens a cache from a URL, or from a YAML or JSON text.
+    // Opens a cache from a URL or from a YAML or JSON text.
     static Cache open(const Text &config, Error &error) noexcept {
         yc_cache *cache = nullptr;
         if (fits(error)) {
@@ -934,8 +1043,8 @@ public:
         return detail::or_throw([&](Error &error) { return open(config, error); });
     }
 
-    // Opens a cache from a YAML or JSON file. An empty environment stands for
-    // that of the variable ENVIRONMENT.
+    // Opens a cache from a YAML or JSON file. If environment is empty, the variable
+    // ENVIRONMENT selects it.
     static Cache open_file(const Text &path, const Text &environment, Error &error) noexcept {
         yc_cache *cache = nullptr;
         if (fits(error)) {
@@ -949,7 +1058,7 @@ public:
         return detail::or_throw([&](Error &error) { return open_file(path, environment, error); });
     }
 
-    // Opens a cache from the environment variables.
+    // Opens a cache from environment variables; see yc_open_env().
     static Cache open_env(Error &error) noexcept {
         yc_cache *cache = nullptr;
         if (fits(error)) {
@@ -962,8 +1071,8 @@ public:
         return detail::or_throw([](Error &error) { return open_env(error); });
     }
 
-    // What open() would use, as a JSON object without passwords; nothing is
-    // opened.
+    // Checks a configuration without opening a cache. Returns the resulting
+    // configuration as a JSON object without passwords.
     static std::string check_config(const Text &config, Error &error) noexcept {
         yc_value *json = nullptr;
         if (fits(error)) {
@@ -976,7 +1085,7 @@ public:
         return detail::or_throw([&](Error &error) { return check_config(config, error); });
     }
 
-    // What open_file() would use.
+    // Checks a configuration file without opening a cache; see check_config().
     static std::string check_config_file(const Text &path, const Text &environment, Error &error) noexcept {
         yc_value *json = nullptr;
         if (fits(error)) {
@@ -990,10 +1099,10 @@ public:
         return detail::or_throw([&](Error &error) { return check_config_file(path, environment, error); });
     }
 
-    // How long close() waits when nothing else is asked for: 5 s.
+    // The default timeout of close(): 5 s.
     static constexpr std::chrono::milliseconds default_timeout{-1};
 
-    // Closes the cache: every later call gets YC_E_CLOSED. Again is fine.
+    // Closes the cache. Later calls fail with YC_E_CLOSED. A second close has no effect.
     void close(std::chrono::milliseconds timeout, Error &error) noexcept {
         yc_close(native(), timeout.count(), detail::ErrorPlace(error));
     }
@@ -1002,7 +1111,7 @@ public:
         detail::or_throw([&](Error &error) { close(timeout, error); });
     }
 
-    // The value of a key, not copied.
+    // Reads the value of a key without copying it. Empty on a miss.
     std::optional<Value> get(Bytes key, Error &error) const noexcept {
         yc_value *value = nullptr;
         yc_get(native(), key.data, key.len, &value, detail::ErrorPlace(error));
@@ -1013,8 +1122,9 @@ public:
         return detail::or_throw([&](Error &error) { return get(key, error); });
     }
 
-    // Copies a value into a buffer and answers its length. A length over
-    // `capacity` is no error: nothing was copied, and that much is needed.
+    // Copies the value of a key into a buffer and returns its length. Empty on a miss. A
+    // length above `capacity` is not an error: nothing was copied, and the value needs
+    // that many bytes.
     std::optional<std::size_t> get_into(Bytes key, void *buffer, std::size_t capacity, Error &error) const noexcept {
         std::size_t length = 0;
         Status status = yc_get_into(native(), key.data, key.len, buffer, capacity, &length, detail::ErrorPlace(error));
@@ -1029,7 +1139,7 @@ public:
         return detail::or_throw([&](Error &error) { return get_into(key, buffer, capacity, error); });
     }
 
-    // Stores a value in place of any other under its key.
+    // Stores a value and replaces the previous value and tags of the key.
     void set(Bytes key, Bytes value, const SetOptions &options, Error &error) noexcept {
         const detail::TagSlices tags(options.tags);
         yc_set(native(), key.data, key.len, value.data, value.len, options.ttl.ttl_ms(), tags.data(), tags.size(),
@@ -1042,7 +1152,7 @@ public:
 
     void set(Bytes key, Bytes value, Error &error) noexcept { set(key, value, SetOptions{}, error); }
 
-    // With a time to live, and without tags: set(key, value, 5min).
+    // Stores a value with a time to live and without tags: set(key, value, 5min).
     template <class Time, class = detail::if_time<Time>>
     void set(Bytes key, Bytes value, Time ttl, Error &error) noexcept {
         set(key, value, SetOptions{ttl, {}}, error);
@@ -1053,7 +1163,7 @@ public:
         set(key, value, SetOptions{ttl, {}});
     }
 
-    // Removes a key; false when it was not there.
+    // Deletes a key. Returns false if it did not exist.
     bool remove(Bytes key, Error &error) noexcept {
         return yc_delete(native(), key.data, key.len, detail::ErrorPlace(error)) == YC_OK;
     }
@@ -1062,7 +1172,7 @@ public:
         return detail::or_throw([&](Error &error) { return remove(key, error); });
     }
 
-    // Whether a key is there.
+    // Returns true if a key exists.
     bool exists(Bytes key, Error &error) const noexcept {
         return yc_exists(native(), key.data, key.len, detail::ErrorPlace(error)) == YC_OK;
     }
@@ -1071,7 +1181,7 @@ public:
         return detail::or_throw([&](Error &error) { return exists(key, error); });
     }
 
-    // Gives a key another time to live, from now; false when it is not there.
+    // Sets a new time to live, which starts now. Returns false if the key does not exist.
     bool expire(Bytes key, Ttl time, Error &error) noexcept {
         return yc_expire(native(), key.data, key.len, time.ttl_ms(), detail::ErrorPlace(error)) == YC_OK;
     }
@@ -1080,7 +1190,7 @@ public:
         return detail::or_throw([&](Error &error) { return expire(key, time, error); });
     }
 
-    // What is left to a key.
+    // Returns the remaining time to live of a key. Empty on a miss.
     std::optional<Ttl> ttl(Bytes key, Error &error) const noexcept {
         std::int64_t ttl_ms = 0;
         Status status = yc_ttl(native(), key.data, key.len, &ttl_ms, detail::ErrorPlace(error));
@@ -1091,8 +1201,8 @@ public:
         return detail::or_throw([&](Error &error) { return ttl(key, error); });
     }
 
-    // Makes every entry with the tag a miss. This and the next three answer
-    // how many were removed, if that was to be counted and can be known.
+    // Invalidates every entry with the tag. This function and the next three return the
+    // number of removed entries if it was requested and the backend can count it.
     std::optional<std::uint64_t> invalidate_tag(Bytes tag, Count count, Error &error) noexcept {
         detail::RemovedPlace removed(count);
         yc_invalidate_tag(native(), tag.data, tag.len, removed, detail::ErrorPlace(error));
@@ -1103,7 +1213,7 @@ public:
         return detail::or_throw([&](Error &error) { return invalidate_tag(tag, count, error); });
     }
 
-    // Makes every entry with one of the tags a miss.
+    // Invalidates every entry with at least one of the tags.
     std::optional<std::uint64_t> invalidate_tags(const BytesList &tags, Count count, Error &error) noexcept {
         detail::RemovedPlace removed(count);
         yc_invalidate_tags(native(), tags.data(), tags.size(), removed, detail::ErrorPlace(error));
@@ -1125,7 +1235,7 @@ public:
         return detail::or_throw([&](Error &error) { return invalidate_pattern(pattern, count, error); });
     }
 
-    // Removes every entry of this cache's key_prefix.
+    // Removes every entry under the key_prefix of this cache.
     std::optional<std::uint64_t> flush(Count count, Error &error) noexcept {
         detail::RemovedPlace removed(count);
         yc_flush(native(), removed, detail::ErrorPlace(error));
@@ -1136,7 +1246,7 @@ public:
         return detail::or_throw([&](Error &error) { return flush(count, error); });
     }
 
-    // The keys that match a glob: for (std::string_view key : cache.keys()).
+    // Lists the keys that match a glob; see Keys.
     Keys keys(Bytes pattern, Error &error) const noexcept {
         yc_cursor *cursor = nullptr;
         yc_keys_open(native(), pattern.data, pattern.len, &cursor, detail::ErrorPlace(error));
@@ -1147,7 +1257,7 @@ public:
         return detail::or_throw([&](Error &error) { return keys(pattern, error); });
     }
 
-    // Finds the keys most like a query of at most 1 KiB, best first.
+    // Finds the keys that are most similar to a query of at most 1 KiB, best first.
     Matches search(Bytes query, const SearchOptions &options, Error &error) const noexcept {
         const detail::TagSlices tags(options.tags);
         const yc_search_options raw = detail::search_options(options, tags);
@@ -1160,9 +1270,9 @@ public:
         return detail::or_throw([&](Error &error) { return search(query, options, error); });
     }
 
-    // The values of many keys, each at the place of its key. The first of the
-    // forms that do not throw is for who must tell a miss from a failure key
-    // by key: statuses[i] is YC_OK, YC_MISS, or what went wrong with keys[i].
+    // Reads many keys. The values have the order of the keys. The overload with statuses
+    // reports a miss or a failure for each key: statuses[i] is YC_OK, YC_MISS or the
+    // failure of keys[i].
     std::vector<std::optional<Value>> get_many(const BytesList &keys, std::vector<Status> &statuses,
                                                Error &error) const noexcept {
         std::vector<yc_value *> raw(keys.size(), nullptr);
@@ -1181,7 +1291,7 @@ public:
         return detail::or_throw([&](Error &error) { return get_many(keys, error); });
     }
 
-    // Stores many entries with one time to live and the same tags.
+    // Stores many entries with the same time to live and the same tags.
     void set_many(const EntryList &entries, const SetOptions &options, std::vector<Status> &statuses,
                   Error &error) noexcept {
         const detail::TagSlices tags(options.tags);
@@ -1202,7 +1312,7 @@ public:
 
     void set_many(const EntryList &entries, Error &error) noexcept { set_many(entries, SetOptions{}, error); }
 
-    // With a time to live, and without tags.
+    // Stores many entries with a time to live and without tags.
     template <class Time, class = detail::if_time<Time>>
     void set_many(const EntryList &entries, Time ttl, Error &error) noexcept {
         set_many(entries, SetOptions{ttl, {}}, error);
@@ -1213,7 +1323,7 @@ public:
         set_many(entries, SetOptions{ttl, {}});
     }
 
-    // Removes many keys, and answers how many of them were there.
+    // Deletes many keys. Returns the number of keys that existed.
     std::size_t remove_many(const BytesList &keys, std::vector<Status> &statuses, Error &error) noexcept {
         statuses.assign(keys.size(), unwritten);
         yc_delete_many(native(), keys.data(), keys.size(), statuses.data(), detail::ErrorPlace(error));
@@ -1230,8 +1340,8 @@ public:
         return detail::or_throw([&](Error &error) { return remove_many(keys, error); });
     }
 
-    // Runs the operations of a batch, each with an outcome of its own. The
-    // error is for the batch as a whole: then none was run.
+    // Runs the operations of a batch. Each has its own outcome. An error concerns the
+    // batch as a whole: no operation was run.
     std::vector<Outcome> run(const Batch &batch, Error &error) noexcept {
         std::vector<yc_op> ops = batch.ops_;
         Status status = yc_batch(native(), ops.data(), ops.size(), sizeof(yc_op), detail::ErrorPlace(error));
@@ -1248,7 +1358,7 @@ public:
         return detail::or_throw([&](Error &error) { return run(batch, error); });
     }
 
-    // Counters, sizes and latencies, as a JSON object.
+    // Returns counters, sizes and latencies as a JSON object.
     std::string stats(Error &error) const noexcept {
         yc_value *json = nullptr;
         yc_stats(native(), &json, detail::ErrorPlace(error));
@@ -1259,7 +1369,7 @@ public:
         return detail::or_throw([&](Error &error) { return stats(error); });
     }
 
-    // Whether the cache can serve, as a JSON object.
+    // Returns the state of the cache and its servers as a JSON object.
     std::string health(Error &error) const noexcept {
         yc_value *json = nullptr;
         yc_health(native(), &json, detail::ErrorPlace(error));
@@ -1270,7 +1380,7 @@ public:
         return detail::or_throw([&](Error &error) { return health(error); });
     }
 
-    // Counters, gauges and a histogram as the text that Prometheus scrapes.
+    // Returns counters, gauges and a histogram in the text format of Prometheus.
     std::string metrics(Error &error) const noexcept {
         yc_value *text = nullptr;
         yc_metrics(native(), &text, detail::ErrorPlace(error));
@@ -1281,7 +1391,7 @@ public:
         return detail::or_throw([&](Error &error) { return metrics(error); });
     }
 
-    // What the cache holds.
+    // Returns the number of entries and their size.
     Size size(Error &error) const noexcept {
         Size size;
         yc_size(native(), &size.keys, &size.bytes, detail::ErrorPlace(error));
@@ -1292,12 +1402,12 @@ public:
         return detail::or_throw([&](Error &error) { return size(error); });
     }
 
-    // Replaces the backend by the one that a configuration asks for, as open()
-    // takes it. Calls that are under way finish on the old one, later ones are
-    // served by the new one, and none fails. Blocks until the old one is closed.
-    // The report is a JSON object. After an error (YC_E_CONFIG, what opening
-    // fails with, YC_E_BUSY while another switch is under way, YC_E_UNSUPPORTED
-    // where what is to be copied cannot be listed) the cache goes on as it was.
+    // Replaces the backend of the cache. config is a text that open() accepts. Calls in
+    // flight finish on the old backend, later calls use the new one, and no call fails.
+    // Blocks until the old backend is closed. Returns a report as a JSON object. Errors:
+    // YC_E_CONFIG, the errors of open(), YC_E_BUSY during another switch, YC_E_UNSUPPORTED
+    // if the old backend cannot list the keys to copy. After an error the cache uses the
+    // old backend.
     std::string switch_to(const Text &config, const SwitchOptions &options, Error &error) noexcept {
         yc_value *json = nullptr;
         yc_switch(native(), config.c_str(), detail::text_of(options).c_str(), &json, detail::ErrorPlace(error));
@@ -1308,12 +1418,12 @@ public:
         return detail::or_throw([&](Error &error) { return switch_to(config, options, error); });
     }
 
-    // Copies the entries of this cache into another: values, tags, and what is
-    // left of their times to live. What the target has stays. Both caches stay
-    // in use; switch_to() also follows what changes meanwhile. The report is a
-    // JSON object. Errors: YC_E_INVALID for a cache onto itself and for a wrong
-    // resume, YC_E_CONFIG, YC_E_UNSUPPORTED where keys cannot be listed, a
-    // server's failure. Both functions throw what the progress throws.
+    // Copies the entries of this cache to another: values, tags and remaining times to
+    // live. Existing entries of the target are kept. Both caches remain in use;
+    // switch_to() also applies writes during the copy. Returns a report as a JSON object.
+    // Errors: YC_E_INVALID if both caches have the same servers and prefix, or for an
+    // invalid resume; YC_E_CONFIG; YC_E_UNSUPPORTED if this cache cannot list keys; the
+    // errors of the servers. Both overloads throw the exceptions of progress.
     std::string migrate(Cache &target, const MigrateOptions &options, const OnProgress &progress, Error &error) const {
         yc_value *json = nullptr;
         detail::Told told{progress};
@@ -1330,14 +1440,14 @@ public:
         return detail::or_throw([&](Error &error) { return migrate(target, options, progress, error); });
     }
 
-    // Asks the backend for a sign of life.
+    // Checks that every server of the backend replies.
     void ping(Error &error) const noexcept { yc_ping(native(), detail::ErrorPlace(error)); }
 
     void ping() const {
         detail::or_throw([&](Error &error) { ping(error); });
     }
 
-    // What the backend can do: a sum of YC_CAN_ numbers.
+    // Returns the capabilities of the backend: a sum of YC_CAN_ numbers.
     std::uint64_t capabilities(Error &error) const noexcept {
         std::uint64_t flags = 0;
         yc_capabilities(native(), &flags, detail::ErrorPlace(error));
@@ -1349,7 +1459,7 @@ public:
     }
 
 private:
-    // In a place for a status that the library has not written.
+    // Marks a status that the library has not written.
     static constexpr Status unwritten = std::numeric_limits<Status>::max();
 
     static bool fits(Error &error) noexcept {
@@ -1357,7 +1467,7 @@ private:
         return !error;
     }
 
-    // A refused call writes no statuses: each key failed as the call did.
+    // Completes the statuses of a refused call: each key has the failure of the call.
     static void complete(std::vector<Status> &statuses, const Error &error) noexcept {
         std::replace(statuses.begin(), statuses.end(), unwritten, error.status());
     }
@@ -1373,26 +1483,31 @@ private:
     detail::Handle<yc_cache, yc_cache_free> handle_;
 };
 
-// What an operation of a queue is known by; never the same twice in one queue.
+// Identifies an operation of a queue. A ticket is never reused in one queue.
 using Ticket = yc_ticket;
 
-// What an operation of a queue came to, and which it was.
+// The completion of an operation of a queue.
+//
+//     Queue queue = Queue::open(cache);
+//     queue.get_many({"user:1", "user:2"}, 42);
+//     for (const Completion &done : queue.wait())
+//         std::cout << done.user_data << ": " << done.values.size() << " values\n";
 struct Completion : Outcome {
     Ticket ticket = 0;
-    // What was submitted with it.
+    // The user_data of the submission.
     std::uint64_t user_data = 0;
-    // A YC_OP_ number.
+    // The kind of the operation: a YC_OP_ number.
     std::int32_t kind = 0;
-    // Of many keys: the status of each, and of get_many() the values.
+    // The status of each key of an operation on many keys, and the values of get_many().
     std::vector<Status> statuses = {};
     std::vector<std::optional<Value>> values = {};
-    // Of next_page(), unless status is YC_END; of search().
+    // The page of next_page(), unless status is YC_END, and the matches of search().
     std::optional<KeyPage> keys = {};
     std::optional<Matches> matches = {};
 };
 
-// Tells that there is something to take, on a thread of the library: a hint
-// to poll. Must not block. What it throws is dropped.
+// Reports that completions are available: poll the queue. The library calls the
+// function on one of its own threads. It must not block. Its exceptions are ignored.
 using Wake = std::function<void()>;
 
 namespace detail {
@@ -1411,24 +1526,36 @@ inline void release_wake(void *wake) noexcept {
 
 } // namespace detail
 
-// A queue of completions: operations are submitted and return at once, and
-// what became of them is taken later. yokedcache.h tells what it promises.
-// Everything that is submitted is copied. Destroying it drops what is in
-// flight without waiting; close() waits. Any thread may call any function.
+// A completion queue: submissions return at once, and poll() or wait() returns their
+// completions. yokedcache.h documents the guarantees of yc_queue. All arguments are
+// copied. The destructor drops operations in flight without waiting; close() waits. Any
+// thread may call any function.
+//
+//     Queue queue = Queue::open(cache);
+//     Batch batch;
+//     batch.set("hits", "1");
+//     batch.get("user:1");
+//     batch.user_data(42);
+//     std::size_t pending = queue.submit(batch).size();
+//     while (pending > 0)
+//         for (const Completion &done : queue.wait()) {
+//             std::cout << done.user_data << ": " << status_name(done.status) << '\n';
+//             --pending;
+//         }
 class Queue {
 public:
-    // An empty handle.
+    // Creates an empty handle.
     Queue() noexcept = default;
 
-    // Takes a queue of the C API over.
+    // Takes ownership of a queue of the C API.
     explicit Queue(yc_queue *owned) noexcept : handle_(owned) {}
 
     yc_queue *native() const & noexcept { return handle_.get(); }
     yc_queue *native() const && = delete;
     explicit operator bool() const noexcept { return handle_ != nullptr; }
 
-    // Opens a queue for so many operations, in flight or not taken (0: 1024).
-    // The function, if there is one, is destroyed once it is not called again.
+    // Opens a queue for up to `capacity` operations that are in flight or not yet taken
+    // (0: 1024). wake may be empty; it is destroyed after its last call.
     static Queue open(const Cache &cache, std::size_t capacity, Wake wake, Error &error) noexcept {
         yc_queue *queue = nullptr;
         if (!wake) {
@@ -1439,7 +1566,7 @@ public:
         yc_queue_open(cache.native(), capacity, detail::call_wake, owned.get(), detail::release_wake, &queue,
                       detail::ErrorPlace(error));
         if (queue != nullptr) {
-            // The library's now.
+            // The library owns it now.
             static_cast<void>(owned.release());
         }
         return Queue(queue);
@@ -1449,8 +1576,8 @@ public:
         return detail::or_throw([&](Error &error) { return open(cache, capacity, std::move(wake), error); });
     }
 
-    // Submits the operations of a batch, from the one at `first` on. A ticket
-    // for each that was accepted: fewer than there are when the queue is full.
+    // Submits the operations of a batch, starting at index `first`. Returns a ticket for
+    // each accepted operation. If the queue is full, these are the first ones only.
     std::vector<Ticket> submit(const Batch &batch, std::size_t first, Error &error) noexcept {
         first = std::min(first, batch.size());
         std::vector<Ticket> tickets(batch.size() - first);
@@ -1466,7 +1593,8 @@ public:
         return detail::or_throw([&](Error &error) { return submit(batch, first, error); });
     }
 
-    // Cache::get_many() and its like. Nothing when the queue is full.
+    // Submits Cache::get_many(). This function and the next four return a ticket, or
+    // nothing if the queue is full.
     std::optional<Ticket> get_many(const BytesList &keys, std::uint64_t user_data, Error &error) noexcept {
         return one(error, [&](Ticket *ticket, yc_error **place) {
             return yc_queue_get_many(native(), keys.data(), keys.size(), user_data, ticket, place);
@@ -1501,7 +1629,7 @@ public:
         return detail::or_throw([&](Error &error) { return remove_many(keys, user_data, error); });
     }
 
-    // The next keys of a listing, at most `limit` (0: 512).
+    // Submits the reading of the next page of a listing, at most `limit` keys (0: 512).
     std::optional<Ticket> next_page(const Keys &keys, std::size_t limit, std::uint64_t user_data,
                                     Error &error) noexcept {
         return one(error, [&](Ticket *ticket, yc_error **place) {
@@ -1526,8 +1654,8 @@ public:
         return detail::or_throw([&](Error &error) { return search(query, options, user_data, error); });
     }
 
-    // What has completed, at most `max`, in the order it came. The error is
-    // YC_E_CLOSED when nothing will come any more.
+    // Takes up to `max` completions in the order of their arrival. Fails with YC_E_CLOSED
+    // if the queue is closed and its last completion has been taken.
     std::vector<Completion> poll(std::size_t max, Error &error) noexcept {
         std::vector<yc_completion> raw(max);
         std::size_t count = 0;
@@ -1539,10 +1667,11 @@ public:
         return detail::or_throw([&](Error &error) { return poll(max, error); });
     }
 
-    // For wait(): until something comes.
+    // Timeout of wait(): no limit.
     static constexpr std::chrono::milliseconds no_limit{-1};
 
-    // As poll(), but waits for the first; empty when none came in time.
+    // Takes completions as poll() does, but waits for the first one. Returns an empty
+    // vector if the timeout passes.
     std::vector<Completion> wait(std::chrono::milliseconds timeout, std::size_t max, Error &error) noexcept {
         std::vector<yc_completion> raw(max);
         std::size_t count = 0;
@@ -1558,8 +1687,8 @@ public:
         return detail::or_throw([&](Error &error) { return wait(timeout, max, error); });
     }
 
-    // A file descriptor to watch, readable while there is something to take;
-    // never to be read or closed. -1 after an error.
+    // Returns a file descriptor that is readable while completions are available, or -1
+    // after an error. Watch it; do not read or close it.
     int fd(Error &error) const noexcept {
         int fd = -1;
         yc_queue_fd(native(), &fd, detail::ErrorPlace(error));
@@ -1570,7 +1699,8 @@ public:
         return detail::or_throw([&](Error &error) { return fd(error); });
     }
 
-    // Completes an operation with YC_E_CANCELLED; false when it had completed.
+    // Cancels an operation, which completes with YC_E_CANCELLED. Returns false if it has
+    // already completed.
     bool cancel(Ticket ticket, Error &error) noexcept {
         return yc_queue_cancel(native(), ticket, detail::ErrorPlace(error)) == YC_OK;
     }
@@ -1579,8 +1709,8 @@ public:
         return detail::or_throw([&](Error &error) { return cancel(ticket, error); });
     }
 
-    // Accepts no more, lets what is in flight finish and cancels the rest.
-    // What has completed can still be taken.
+    // Closes the queue. It accepts no more operations, waits up to `timeout` for those in
+    // flight and cancels the rest. All completions can still be taken.
     void close(std::chrono::milliseconds timeout, Error &error) noexcept {
         yc_queue_close(native(), timeout.count(), detail::ErrorPlace(error));
     }
@@ -1592,7 +1722,7 @@ public:
 private:
     static constexpr std::size_t default_max = 64;
 
-    // A full queue is told by what comes back, not by an error.
+    // Clears YC_E_BUSY: the return value reports a full queue.
     static void clear_if_full(Status status, Error &error) noexcept {
         if (status == YC_E_BUSY) {
             error = Error();
@@ -1646,8 +1776,8 @@ private:
     detail::Handle<yc_queue, yc_queue_free> handle_;
 };
 
-// Receives one log line, from any thread, also several at once. What it throws
-// is dropped.
+// Receives a log line, from any thread, also from several at the same time. Its
+// exceptions are ignored.
 using Log = std::function<void(std::int32_t level, std::string_view line)>;
 
 namespace detail {
@@ -1656,7 +1786,7 @@ inline void write_log(void *log, std::int32_t level, const char *line, std::size
     try {
         (*static_cast<Log *>(log))(level, std::string_view(line, length));
     } catch (...) {
-        // No exception may cross the library, and a log has nowhere to report one.
+        // No exception may cross the library, and a log cannot report one.
     }
 }
 
@@ -1666,9 +1796,11 @@ inline void release_log(void *log) noexcept {
 
 } // namespace detail
 
-// Sends the log lines of all caches of the process, up to a YC_LOG_ level, to
-// a function in place of any earlier one. The function is destroyed once no
-// more lines come. An empty function or YC_LOG_OFF ends logging.
+// Sets the log function of the process for all caches, in place of the previous one. It
+// receives the lines of a YC_LOG_ level and of the more severe ones. The library destroys
+// the function after its last call. An empty function or YC_LOG_OFF ends logging.
+//
+//     set_log(YC_LOG_WARN, [](std::int32_t, std::string_view line) { std::cerr << line << '\n'; });
 inline void set_log(std::int32_t level, Log log, Error &error) noexcept {
     if (!log) {
         yc_set_log(level, nullptr, nullptr, nullptr, detail::ErrorPlace(error));
@@ -1678,7 +1810,7 @@ inline void set_log(std::int32_t level, Log log, Error &error) noexcept {
     Status status =
         yc_set_log(level, detail::write_log, owned.get(), detail::release_log, detail::ErrorPlace(error));
     if (status == YC_OK) {
-        // The library's now; it may have finalised it already.
+        // The library owns it now, and may have destroyed it already.
         static_cast<void>(owned.release());
     }
 }
