@@ -68,105 +68,110 @@ extern "C" {
 //         yc_error_free(err);
 //     }
 
-// What a function answers: 0 is success, a positive number an outcome that
-// is no failure, a negative one a failure. Numbers never change meaning;
-// later versions may add some, so treat an unknown negative as a failure.
+// The status that a function returns: 0 is success, a positive number is an
+// outcome that is not a failure, and a negative number is a failure. A number
+// never changes its meaning. Later versions may add numbers: treat an unknown
+// negative number as a failure.
 typedef int32_t yc_status;
 
-// Success.
+// The operation succeeded.
 #define YC_OK 0
 
-// The key is not there (or has expired, or a tag of it was invalidated).
+// The key does not exist, has expired, or was invalidated through a tag.
 #define YC_MISS 1
 
-// The listing is at its end.
+// The listing has no more keys.
 #define YC_END 2
 
-// An argument is not allowed: NULL, empty, out of range.
+// An argument is not allowed: it is NULL, empty or out of range.
 #define YC_E_INVALID -101
 
-// The configuration cannot be used; the message names the option.
+// The configuration is not usable. The message names the option.
 #define YC_E_CONFIG -102
 
-// A key, value or tag list is larger than this cache takes; nothing was stored.
+// A key, value or list of tags exceeds the limit of this cache. Nothing was
+// stored.
 #define YC_E_TOO_LARGE -103
 
-// The buffer is too small; the needed length was written.
+// The buffer is too small. The required length was written.
 #define YC_E_BUFFER_TOO_SMALL -104
 
-// This backend or server cannot do it; the message says why.
+// The backend or server does not support the operation. The message gives
+// the reason.
 #define YC_E_UNSUPPORTED -105
 
-// The program was compiled against a header this library does not serve.
+// The program was compiled against a header that this library does not
+// support.
 #define YC_E_ABI_MISMATCH -106
 
-// The cache was closed.
+// The cache or queue is closed.
 #define YC_E_CLOSED -201
 
-// The cache was opened before a fork and this is the child: open a new one.
+// The handle was opened before a fork, and this process is the child. Open a
+// new cache.
 #define YC_E_FORKED -202
 
 // The operation was cancelled.
 #define YC_E_CANCELLED -203
 
-// Too much is in flight, or the process has no memory or file descriptor left
-// for the call; try again later.
+// Too many operations are in flight, or the process has no memory or file
+// descriptor left for the call. Retry later.
 #define YC_E_BUSY -204
 
-// The server cannot be reached: refused, unknown host, no route.
+// The server is not reachable: connection refused, unknown host, no route.
 #define YC_E_CONNECT -301
 
-// The server refused the credentials.
+// The server rejected the credentials.
 #define YC_E_AUTH -302
 
-// The server knows the user and forbids the command.
+// The server accepted the user but denies the command.
 #define YC_E_DENIED -303
 
-// TLS could not be agreed on: certificate, host name or version.
+// The TLS handshake failed: certificate, host name or version.
 #define YC_E_TLS -304
 
-// The deadline passed before the server answered.
+// The deadline passed before the server replied.
 #define YC_E_TIMEOUT -305
 
-// The server has no memory for it.
+// The server is out of memory.
 #define YC_E_SERVER_MEMORY -306
 
-// What came back is not the server's protocol.
+// The reply violates the protocol of the server.
 #define YC_E_PROTOCOL -307
 
-// The server answered with an error of another kind.
+// The server replied with an error that has no status of its own.
 #define YC_E_SERVER -308
 
-// The library failed inside this function; the cache stays usable.
-// Please report it.
+// The library failed inside the function: this is a bug. The cache remains
+// usable. Please report it.
 #define YC_E_PANIC -901
 
-// The name of a status, such as "YC_E_TIMEOUT"; "YC_E_UNKNOWN" for a number
-// this version does not know. The text is static: never free it.
+// Returns the name of a status, such as "YC_E_TIMEOUT", or "YC_E_UNKNOWN" for a
+// number that this version does not know. The string is static: do not free it.
 const char *yc_status_name(yc_status status);
 
-// What went wrong: a status, a sentence, whether a retry can help. Every
-// function that can fail takes a trailing `yc_error **`, which may be NULL.
-// Where it is not NULL the library writes it on every call: NULL on success
-// and on a miss, or an error to release with yc_error_free(). Immutable:
-// any thread may read it.
+// An error: a status, a message, and a flag that tells whether a retry can
+// succeed. Every function that can fail has a last parameter `yc_error **err`,
+// which may be NULL. If it is not NULL, every call writes *err: an error if the
+// status is negative, else NULL. The caller frees the error with
+// yc_error_free(). An error is immutable: any thread may read it.
 typedef struct yc_error yc_error;
 
-// The status of an error; YC_OK for NULL.
+// Returns the status of an error, or YC_OK for NULL.
 yc_status yc_error_status(const struct yc_error *error);
 
-// What happened, to which thing, and what to do about it: one line of UTF-8
-// that never holds a password or a value. Lives as long as the error; ""
-// for NULL.
+// Returns the message of an error: one line of UTF-8 that names the object that
+// failed, the cause and the remedy. It never contains a password or a value.
+// The error owns the string. Returns "" for NULL.
 const char *yc_error_message(const struct yc_error *error);
 
-// Returns 1 if the same call may succeed later with nothing changed by the
-// caller, else 0; 0 for NULL. An error with YC_E_SERVER is retryable if the
-// state of the server passes (LOADING, CLUSTERDOWN, TRYAGAIN, READONLY,
-// MASTERDOWN, BUSY, MISCONF, NOREPLICAS; a Memcached server that is busy).
+// Returns 1 if the same call may succeed later without a change by the caller,
+// else 0. Returns 0 for NULL. An error with YC_E_SERVER is retryable if the
+// state of the server is temporary (LOADING, CLUSTERDOWN, TRYAGAIN, READONLY,
+// MASTERDOWN, BUSY, MISCONF, NOREPLICAS, or a Memcached server that is busy).
 int32_t yc_error_retryable(const struct yc_error *error);
 
-// Releases an error. NULL is fine.
+// Frees an error. NULL is allowed.
 void yc_error_free(struct yc_error *error);
 
 /* ---- Bytes and values ---- */
@@ -181,43 +186,45 @@ void yc_error_free(struct yc_error *error);
 //         yc_value_free(value);
 //     }
 
-// A run of bytes: a key, a tag or a value. `data` may be NULL when `len` is 0.
+// A sequence of bytes: a key, a tag or a value. The caller owns the bytes that
+// it passes; the library copies them before the call returns.
 typedef struct yc_slice {
-  // The first byte.
+  // Points to the first byte. May be NULL if len is 0.
   const void *data;
-  // How many bytes.
+  // Number of bytes.
   size_t len;
 } yc_slice;
 
-// Bytes the library hands out: a cached value, or a report. Immutable and
-// reference counted: it shares the cache's memory without a copy and stays
-// valid when the entry is replaced, evicted or invalidated and after the
-// cache is freed. Any thread may read it; release it once with
-// yc_value_free().
+// A value that the library returns: the bytes of an entry, or the text of a
+// report. It is immutable and reference-counted. A value of the memory backend
+// shares the memory of the cache without a copy. It remains valid if its entry
+// is replaced, evicted or invalidated, and after the cache is freed. Any thread
+// may read it. The caller frees it with yc_value_free().
 typedef struct yc_value yc_value;
 
-// The bytes, and in *len their number (len may be NULL). Never NULL for a
-// value, also an empty one; NULL and 0 for NULL. They live as long as the
-// value.
+// Returns the bytes of a value and writes their number to *len. len may be
+// NULL. The value owns the bytes. The result is not NULL for a value, even for
+// an empty one. For NULL the function returns NULL and writes 0.
 const void *yc_value_data(const struct yc_value *value, size_t *len);
 
-// A second handle on the same bytes, released on its own; nothing is copied.
-// NULL for NULL.
+// Returns a second handle on the same bytes without copying them. The caller
+// frees each handle with yc_value_free(). Returns NULL for NULL.
 struct yc_value *yc_value_clone(const struct yc_value *value);
 
-// Releases a value. NULL is fine.
+// Frees a value. NULL is allowed.
 void yc_value_free(struct yc_value *value);
 
-// ttl_ms: the cache's default_ttl, spread by its ttl_jitter.
+// Value of ttl_ms: use the default_ttl of the cache, varied by its ttl_jitter.
 #define YC_TTL_DEFAULT -1
 
-// ttl_ms: never expires.
+// Value of ttl_ms: the entry never expires.
 #define YC_TTL_NEVER 0
 
-// *removed: the backend cannot know how many entries went.
+// Value of *removed: the backend cannot count the removed entries.
 #define YC_COUNT_UNKNOWN UINT64_MAX
 
-// Releases user_data; called once, when the library will not use it again.
+// Frees user_data. The library calls the function once, when it does not use
+// user_data any more.
 typedef void (*yc_finalise_fn)(void *user_data);
 
 /* ---- Opening and closing ---- */
@@ -234,53 +241,56 @@ typedef void (*yc_finalise_fn)(void *user_data);
 //     yc_cache_free(users);
 
 // A cache. Any thread may call any function on it at any time, also while
-// another closes it; only yc_cache_free() must come last. After a fork the
-// child gets YC_E_FORKED from it at once and opens one of its own.
+// another thread closes it. yc_cache_free() must be the last call. In the child
+// process after a fork, every call returns YC_E_FORKED at once: open a new
+// cache there.
 typedef struct yc_cache yc_cache;
 
 // Opens a cache from a configuration text: a URL
-// ("memory://?max_size=1000&key_prefix=app"), or a YAML or JSON document of
-// at most 256 KiB ("{backend: memory, memory: {max_size: 1000}}"). A document
-// with environments takes that of the variable ENVIRONMENT, "development" if
-// unset.
+// ("memory://?max_size=1000&key_prefix=app"), or a YAML or JSON document of at
+// most 256 KiB ("{backend: memory, memory: {max_size: 1000}}"). If the document
+// has environments, the variable ENVIRONMENT selects one; the default is
+// "development".
 //
-// On success *out is the cache: yc_close() it, then yc_cache_free() it.
+// On success *out is the cache. The caller closes it with yc_close() and frees
+// it with yc_cache_free(). On failure nothing stays open.
 //
-// Errors: YC_E_CONFIG names the option and its nearest known name;
-// YC_E_UNSUPPORTED for a backend this build lacks. Nothing stays open.
+// Errors: YC_E_CONFIG (the message contains the unknown option and the nearest
+// known name); YC_E_UNSUPPORTED for a backend that this build does not contain.
 yc_status yc_open(const char *config, struct yc_cache **out, struct yc_error **err);
 
-// Opens a cache from a YAML or JSON file with environments ("cache:
-// {development: {…}, production: {…}}") or with the body of one.
-// `environment` names the one to take; NULL takes that of the variable
-// ENVIRONMENT, "development" if unset.
+// Opens a cache from a YAML or JSON file. The file contains environments
+// ("cache: {development: {…}, production: {…}}") or the body of one.
+// environment selects one of them; NULL uses the variable ENVIRONMENT, whose
+// default is "development".
 //
-// Result and errors as yc_open(); YC_E_CONFIG also for a file that cannot be
-// read and for an environment the file does not have.
+// Result and errors: see yc_open(). Returns YC_E_CONFIG also if the file is not
+// readable or does not contain the environment.
 yc_status yc_open_file(const char *path,
                        const char *environment,
                        struct yc_cache **out,
                        struct yc_error **err);
 
-// Opens a cache from the environment variables: YOKEDCACHE_URL (a
-// URL), else YOKEDCACHE_CONFIG (the path of a file, see yc_open_file()), else
-// REDIS_URL (a Redis URL).
+// Opens a cache from environment variables. Uses the first that is set of
+// YOKEDCACHE_URL (a URL), YOKEDCACHE_CONFIG (the path of a file, see
+// yc_open_file()) and REDIS_URL (a Redis URL).
 //
-// Result and errors as yc_open(); YC_E_CONFIG when none is set.
+// Result and errors: see yc_open(). Returns YC_E_CONFIG also if no variable is
+// set.
 yc_status yc_open_env(struct yc_cache **out, struct yc_error **err);
 
-// Closes a cache: calls that are in flight finish or get YC_E_CLOSED, later
-// ones get YC_E_CLOSED, its queues are closed, and every thread and
-// connection of it is gone when this returns. Waits at most timeout_ms
-// milliseconds (-1: 5000). Values and pages handed out stay valid. Closing
-// again is YC_OK and does nothing.
+// Closes a cache and its queues. Calls in flight finish or return YC_E_CLOSED.
+// Later calls return YC_E_CLOSED. All threads and connections of the cache have
+// ended when the function returns. It waits at most timeout_ms milliseconds; -1
+// selects 5000. Values and pages that the library has returned remain valid. A
+// second close returns YC_OK and has no effect.
 //
-// Errors: YC_E_TIMEOUT when the time was over first; the cache is closed
-// all the same. YC_E_FORKED in a child.
+// Errors: YC_E_TIMEOUT if the time ran out (the cache is closed nevertheless);
+// YC_E_FORKED in a child process.
 yc_status yc_close(struct yc_cache *cache, int64_t timeout_ms, struct yc_error **err);
 
-// Releases a cache, once no thread uses the handle any more. One that was
-// not closed is closed without waiting. Never blocks; NULL is fine.
+// Frees a cache. No other thread may use the handle any more. A cache that is
+// not closed is closed without waiting. Never blocks. NULL is allowed.
 void yc_cache_free(struct yc_cache *cache);
 
 /* ---- Entries ---- */
@@ -301,26 +311,30 @@ void yc_cache_free(struct yc_cache *cache);
 //         puts("user:1 never expires");
 //     yc_delete(cache, "user:1", 6, NULL);
 
-// Reads a value without copying it. A key is 1 byte to 64 KiB of any bytes.
+// Reads the value of a key without copying it. A key is 1 byte to 64 KiB of any
+// bytes.
 //
-// YC_OK: *out is the value, to be released with yc_value_free().
-// YC_MISS: no such key; *out is not written.
-// Errors: YC_E_INVALID, YC_E_TOO_LARGE, those of the backend; an error is
-// never a miss, and a miss never an error.
+// Returns:
+// - YC_OK: *out is the value. The caller frees it with yc_value_free().
+// - YC_MISS: the key does not exist. *out is not written.
+// - Errors: YC_E_INVALID, YC_E_TOO_LARGE, and the errors of the backend. A
+//   failure of the backend is never reported as a miss.
 yc_status yc_get(struct yc_cache *cache,
                  const void *key,
                  size_t key_len,
                  struct yc_value **out,
                  struct yc_error **err);
 
-// Copies a value into the caller's buffer of cap bytes (buf may be NULL when
-// cap is 0). The memory backend allocates nothing here.
+// Reads the value of a key into a buffer of the caller. cap is the size of the
+// buffer in bytes; buf may be NULL if cap is 0. The memory backend allocates no
+// memory in this call.
 //
-// YC_OK: *len is the value's length, and that many bytes were written.
-// YC_MISS: no such key; nothing is written.
-// YC_E_BUFFER_TOO_SMALL: *len is the length that is needed; buf is not
-// written. The value may have changed when you ask again.
-// Other errors as yc_get().
+// Returns:
+// - YC_OK: the value was copied. *len is its length.
+// - YC_MISS: the key does not exist. Nothing is written.
+// - YC_E_BUFFER_TOO_SMALL: *len is the required length. buf is not written. The
+//   value may have another length in the next call.
+// - Other errors: see yc_get().
 yc_status yc_get_into(struct yc_cache *cache,
                       const void *key,
                       size_t key_len,
@@ -329,17 +343,24 @@ yc_status yc_get_into(struct yc_cache *cache,
                       size_t *len,
                       struct yc_error **err);
 
-// Stores a value, in place of any other under its key, with a time to live
-// in milliseconds (YC_TTL_DEFAULT, YC_TTL_NEVER, or exactly that many) and up
-// to 64 tags, which replace the key's old ones; tags may be NULL when n_tags
-// is 0. Everything is copied before this returns. An empty value is a value.
+// Stores a value under a key and replaces the previous value and tags of the
+// key. ttl_ms is the time to live in milliseconds, YC_TTL_DEFAULT or
+// YC_TTL_NEVER. An entry has at most 64 tags; tags may be NULL if n_tags is 0.
+// The value may be empty. The library copies all arguments before it returns.
 //
-// Errors: YC_E_INVALID (empty key or tag, ttl_ms below -1 or over 100 years);
-// YC_E_TOO_LARGE (key or tag over 64 KiB, more than 64 tags, value over
-// max_value_bytes, or over the item size of its Memcached server). Nothing is
-// stored then, and an older entry stays. Memcached removes the older entry when
-// it refuses a value itself: with YC_E_SERVER_MEMORY, or with YC_E_TOO_LARGE
-// behind a proxy that does not report the server's settings.
+// Errors:
+// - YC_E_INVALID: the key or a tag is empty, or ttl_ms is below -1 or over 100
+//   years.
+// - YC_E_TOO_LARGE: the key or a tag exceeds 64 KiB, there are more than 64
+//   tags, or the value exceeds max_value_bytes or the item size of its Memcached
+//   server.
+// - The errors of the backend.
+//
+// After YC_E_INVALID or YC_E_TOO_LARGE nothing is stored and the previous entry
+// remains. Exception: Memcached removes the previous entry if the server itself
+// rejects the value. This happens with YC_E_SERVER_MEMORY, and with
+// YC_E_TOO_LARGE behind a proxy that does not report the settings of its
+// servers.
 yc_status yc_set(struct yc_cache *cache,
                  const void *key,
                  size_t key_len,
@@ -350,24 +371,29 @@ yc_status yc_set(struct yc_cache *cache,
                  size_t n_tags,
                  struct yc_error **err);
 
-// Removes a key. YC_OK: it was there. YC_MISS: it was not.
+// Deletes a key. Returns YC_OK if the key existed, or YC_MISS if it did not.
 yc_status yc_delete(struct yc_cache *cache, const void *key, size_t key_len, struct yc_error **err);
 
-// Whether a key is there: YC_OK or YC_MISS. Does not count as a use of the
-// entry for eviction, nor as a hit or a miss.
+// Checks whether a key exists. Returns YC_OK if it exists, or YC_MISS if it does
+// not. The check is not counted as a hit or a miss and does not change the order
+// of eviction.
 yc_status yc_exists(struct yc_cache *cache, const void *key, size_t key_len, struct yc_error **err);
 
-// Gives a key another time to live, counted from now (ttl_ms as in yc_set());
-// its value and tags stay. YC_OK: done. YC_MISS: no such key.
+// Sets a new time to live for a key and keeps its value and tags. The time
+// starts at the call. ttl_ms: see yc_set(). Returns YC_OK on success, or YC_MISS
+// if the key does not exist.
 yc_status yc_expire(struct yc_cache *cache,
                     const void *key,
                     size_t key_len,
                     int64_t ttl_ms,
                     struct yc_error **err);
 
-// Reports the remaining time to live of a key. YC_OK: *ttl_ms is the
-// milliseconds left, at least 1, or -1 if the entry never expires. YC_MISS:
-// no such key; nothing is written.
+// Reads the remaining time to live of a key.
+//
+// Returns:
+// - YC_OK: *ttl_ms is the remaining time in milliseconds, at least 1, or -1 if
+//   the entry never expires.
+// - YC_MISS: the key does not exist. *ttl_ms is not written.
 yc_status yc_ttl(struct yc_cache *cache,
                  const void *key,
                  size_t key_len,
@@ -390,17 +416,18 @@ yc_status yc_ttl(struct yc_cache *cache,
 //         yc_value_free(values[i]);
 //     }
 
-// Reads n keys. values is an array of n places: each gets a value to be
-// released with yc_value_free(), or NULL. statuses (may be NULL) is an array
-// of n places: YC_OK, YC_MISS, or what went wrong with that key.
+// Reads n keys. values is an array of n elements. The library sets each element
+// to a value, which the caller frees with yc_value_free(), or to NULL. statuses
+// is an array of n elements, or NULL. The library sets each element to YC_OK,
+// YC_MISS or the failure of that key.
 //
 // Returns YC_OK if every key was a hit or a miss. Otherwise it returns the
 // status and the error of the first key that failed. Both arrays are always
-// written, also when the deadline ends the call: a server that does not
-// answer fails only its own keys (YC_E_TIMEOUT), and keys that were answered
-// keep their outcome. If the call is refused (YC_E_INVALID,
-// YC_E_TOO_LARGE, YC_E_CLOSED, YC_E_FORKED), nothing is read: values holds
-// NULL and statuses holds that status for every key.
+// written, even if the deadline ends the call: a server that does not reply
+// fails only its own keys (YC_E_TIMEOUT), and the other keys keep their outcome.
+// If the call is refused (YC_E_INVALID, YC_E_TOO_LARGE, YC_E_CLOSED,
+// YC_E_FORKED), nothing is read: every element of values is NULL, and every
+// element of statuses has that status.
 yc_status yc_get_many(struct yc_cache *cache,
                       const struct yc_slice *keys,
                       size_t n,
@@ -408,11 +435,11 @@ yc_status yc_get_many(struct yc_cache *cache,
                       yc_status *statuses,
                       struct yc_error **err);
 
-// Stores n entries, keys[i] with values[i], all with one time to live and
-// the same tags (see yc_set(); yc_batch() takes different ones). statuses
-// (may be NULL) as in yc_get_many().
+// Stores n entries: values[i] under keys[i]. All entries have the same time to
+// live and the same tags, see yc_set(); use yc_batch() for different ones.
+// statuses may be NULL, see yc_get_many().
 //
-// When one entry is refused (YC_E_INVALID, YC_E_TOO_LARGE) none is stored.
+// If one entry is refused (YC_E_INVALID, YC_E_TOO_LARGE), no entry is stored.
 yc_status yc_set_many(struct yc_cache *cache,
                       const struct yc_slice *keys,
                       const struct yc_slice *values,
@@ -423,8 +450,8 @@ yc_status yc_set_many(struct yc_cache *cache,
                       yc_status *statuses,
                       struct yc_error **err);
 
-// Removes n keys. statuses (may be NULL) as in yc_get_many(): YC_OK was
-// there, YC_MISS was not.
+// Deletes n keys. statuses may be NULL, see yc_get_many(): YC_OK if the key
+// existed, YC_MISS if it did not.
 yc_status yc_delete_many(struct yc_cache *cache,
                          const struct yc_slice *keys,
                          size_t n,
@@ -444,49 +471,55 @@ yc_status yc_delete_many(struct yc_cache *cache,
 //         printf("%llu entries removed\n", (unsigned long long)removed);
 //     yc_flush(cache, NULL, NULL);
 
-// Makes every entry that was set with the tag a miss: once this has
-// returned, no process reads one that was set before. *removed is how many
-// entries could be read until now, or YC_COUNT_UNKNOWN where the backend
-// cannot know. With removed NULL nothing is counted, and the memory backend
-// takes the same time for any number of entries. An unknown tag removes 0.
+// Invalidates every entry that was set with a tag. After the call has returned,
+// no process reads an entry that was set with the tag before the call.
 //
-// A Redis server that fails may lose the invalidation. Each process replays
-// its removals of the last `replay_window` before it reads from a server that
-// restarted or was replaced. Until then another process may read an
-// invalidated entry again. With `invalidation_replicas`, YC_E_TIMEOUT reports
-// that too few replicas received the invalidation.
+// *removed is the number of readable entries that were invalidated, or
+// YC_COUNT_UNKNOWN if the backend cannot count them. If removed is NULL, the
+// library counts nothing; the memory backend then needs the same time for any
+// number of entries. An unknown tag removes 0 entries.
 //
-// Errors: YC_E_INVALID for an empty tag, those of the backend.
+// A Redis server that fails may lose the invalidation. Each process replays its
+// invalidations of the last `replay_window` before it reads from a server that
+// restarted or was replaced. Until then another process may read an invalidated
+// entry again. With `invalidation_replicas`, YC_E_TIMEOUT reports that too few
+// replicas received the invalidation.
+//
+// Errors: YC_E_INVALID for an empty tag; the errors of the backend.
 yc_status yc_invalidate_tag(struct yc_cache *cache,
                             const void *tag,
                             size_t tag_len,
                             uint64_t *removed,
                             struct yc_error **err);
 
-// As yc_invalidate_tag() for entries that have any of the tags; an entry
-// with several of them is counted once. Without tags nothing is removed.
+// Invalidates every entry that has at least one of the tags. An entry with
+// several of the tags is counted once. Nothing is removed if n_tags is 0.
+// Result and errors: see yc_invalidate_tag().
 yc_status yc_invalidate_tags(struct yc_cache *cache,
                              const struct yc_slice *tags,
                              size_t n_tags,
                              uint64_t *removed,
                              struct yc_error **err);
 
-// Removes every key that matches a glob, on the whole key and case-sensitive:
-// "*" any run of bytes, "?" any byte, "[a-z]" one of these, "[^a]" or "[!a]"
-// none of these, "\x" the byte x itself. Entries set while it runs may stay.
+// Removes every key that matches a glob. The glob matches the whole key and is
+// case-sensitive: "*" matches any sequence of bytes, "?" any byte, "[a-z]" one
+// byte of the set, "[^a]" or "[!a]" one byte outside the set, and "\x" the byte
+// x itself. Entries that are set during the call may remain.
 //
-// *removed (may be NULL) is how many there were, or YC_COUNT_UNKNOWN.
-// Errors: YC_E_TOO_LARGE for a pattern over 64 KiB; YC_E_UNSUPPORTED where
-// the backend cannot list keys.
+// *removed is the number of removed entries, or YC_COUNT_UNKNOWN. removed may be
+// NULL.
+//
+// Errors: YC_E_TOO_LARGE for a pattern over 64 KiB; YC_E_UNSUPPORTED if the
+// backend cannot list keys.
 yc_status yc_invalidate_pattern(struct yc_cache *cache,
                                 const void *pattern,
                                 size_t pattern_len,
                                 uint64_t *removed,
                                 struct yc_error **err);
 
-// Removes every entry of this cache's key_prefix and nobody else's.
-//
-// *removed (may be NULL) is how many could be read, or YC_COUNT_UNKNOWN.
+// Removes every entry under the key_prefix of this cache, and no other entry.
+// *removed is the number of readable entries that were removed, or
+// YC_COUNT_UNKNOWN. removed may be NULL.
 yc_status yc_flush(struct yc_cache *cache, uint64_t *removed, struct yc_error **err);
 
 /* ---- Keys and search ---- */
@@ -519,19 +552,21 @@ yc_status yc_flush(struct yc_cache *cache, uint64_t *removed, struct yc_error **
 //         yc_matches_free(matches);
 //     }
 
-// A listing of keys that is under way. It keeps what it needs of the cache:
-// after yc_close() it answers YC_E_CLOSED. Threads may share it; each page
-// goes to one of them.
+// A cursor of a listing of keys. It remains valid after yc_close(), and then
+// returns YC_E_CLOSED. Several threads may share it; each page is returned to
+// one of them. The caller frees it with yc_cursor_free().
 typedef struct yc_cursor yc_cursor;
 
-// A page of keys. Immutable: any thread may read it; it outlives cursor and
-// cache, until yc_keys_free().
+// A page of keys. It is immutable: any thread may read it. It remains valid
+// after the cursor and the cache are freed. The caller frees it with
+// yc_keys_free().
 typedef struct yc_keys yc_keys;
 
-// Begins a listing of the keys that match a glob (see
-// yc_invalidate_pattern(); "*" is all). Nothing is read yet.
+// Opens a cursor for the keys that match a glob. For the syntax see
+// yc_invalidate_pattern(); "*" matches all keys. The call reads no key.
 //
-// On success *out is the cursor, to be released with yc_cursor_free().
+// On success *out is the cursor. The caller frees it with yc_cursor_free().
+//
 // Errors: YC_E_TOO_LARGE for a pattern over 64 KiB.
 yc_status yc_keys_open(struct yc_cache *cache,
                        const void *pattern,
@@ -539,49 +574,53 @@ yc_status yc_keys_open(struct yc_cache *cache,
                        struct yc_cursor **out,
                        struct yc_error **err);
 
-// The next keys of a listing, at least 1 and at most `limit` of them (0: 512).
-// A key that exists for the whole listing is returned at least once. It is
-// returned more than once only if servers changed and were listed again. A
-// key that is added or removed meanwhile may be returned. Writers are not
-// blocked.
+// Reads the next page of a listing: at least 1 and at most limit keys. limit 0
+// selects 512. A key that exists during the whole listing is returned at least
+// once. It is returned more than once only if the set of servers changed and
+// servers were listed again. A key that is added or removed during the listing
+// may be returned. The listing does not block writers.
 //
-// YC_OK: *out is a page, to be released with yc_keys_free().
-// YC_END: there are no more; *out is not written.
-// Errors: YC_E_UNSUPPORTED where the backend cannot list keys.
+// Returns:
+// - YC_OK: *out is the page. The caller frees it with yc_keys_free().
+// - YC_END: there are no more keys. *out is not written.
+// - Errors: YC_E_UNSUPPORTED if the backend cannot list keys; YC_E_CLOSED; the
+//   errors of the backend.
 yc_status yc_keys_next(struct yc_cursor *cursor,
                        size_t limit,
                        struct yc_keys **out,
                        struct yc_error **err);
 
-// The keys of a page as an array, and in *count their number (count may be
-// NULL). They live as long as the page. NULL and 0 for NULL.
+// Returns the keys of a page as an array and writes their number to *count.
+// count may be NULL. The page owns the array. For NULL the function returns NULL
+// and writes 0.
 const struct yc_slice *yc_keys_data(const struct yc_keys *keys, size_t *count);
 
-// Releases a page. NULL is fine.
+// Frees a page of keys. NULL is allowed.
 void yc_keys_free(struct yc_keys *keys);
 
-// Releases a cursor, at its end or before. NULL is fine.
+// Frees a cursor. The listing need not have ended. NULL is allowed.
 void yc_cursor_free(struct yc_cursor *cursor);
-// The score a match must reach unless another is asked for.
+// Default of yc_search_options.threshold.
 #define YC_SEARCH_THRESHOLD 80.0
 
-// The most matches unless another number is asked for.
+// Default of yc_search_options.limit.
 #define YC_SEARCH_LIMIT 10
 
-// What a search looks for beside its query. Begin with
-// YC_SEARCH_OPTIONS_INIT, which sets struct_size and the defaults.
+// The options of yc_search(). Initialise them with YC_SEARCH_OPTIONS_INIT, which
+// sets struct_size and the defaults.
 typedef struct yc_search_options {
-  // sizeof(yc_search_options).
+  // Set to sizeof(yc_search_options).
   size_t struct_size;
-  // The lowest score that counts, 0 to 100.
+  // Lowest score of a match, 0 to 100.
   double threshold;
-  // The most matches, at least 1.
+  // Largest number of matches, at least 1.
   size_t limit;
-  // Only entries with one of these tags; NULL for all.
+  // Search only entries that have at least one of these tags. NULL searches all
+  // entries.
   const struct yc_slice *tags;
-  // How many tags.
+  // Number of tags.
   size_t n_tags;
-  // Zero.
+  // Set to zero.
   uint64_t reserved[4];
 } yc_search_options;
 
@@ -589,33 +628,37 @@ typedef struct yc_search_options {
 #define YC_SEARCH_OPTIONS_INIT \
     { sizeof(yc_search_options), YC_SEARCH_THRESHOLD, YC_SEARCH_LIMIT, NULL, 0, { 0, 0, 0, 0 } }
 
-// One match. Later versions may add fields at its end.
+// A match of a search. Later versions may add fields at the end.
 typedef struct yc_match {
-  // The key.
+  // The key. The yc_matches own its bytes.
   struct yc_slice key;
-  // How like the query it is, 0 to 100.
+  // Similarity of the key to the query, 0 to 100.
   double score;
   // Zero.
   uint64_t reserved[2];
 } yc_match;
 
-// The matches of a search. Immutable: any thread may read it; it outlives
-// the cache, until yc_matches_free().
+// The matches of a search. They are immutable: any thread may read them. They
+// remain valid after the cache is freed. The caller frees them with
+// yc_matches_free().
 typedef struct yc_matches yc_matches;
 
-// Finds the keys most like a query of 1 byte to 1 KiB, best first, equal
-// scores by key. The score is the partial ratio of rapidfuzz on bytes: the
-// query against the part of the key that suits it best, 100 when the key
-// contains it. options may be NULL: threshold 80, limit 10, all tags.
-// Reads every key of the cache; writers are not blocked. The keys are read
-// in pages, each with the deadline of a call. Scoring all of them may take
-// the time of one more call: socket_timeout, or 5 s on memory.
+// Finds the keys that are most similar to a query of 1 byte to 1 KiB. Matches
+// are ordered by score, best first; equal scores are ordered by key. The score
+// is the partial ratio of rapidfuzz on bytes: it compares the query with the
+// best-matching part of the key, and is 100 if the key contains the query.
+// options may be NULL: threshold 80, limit 10, all tags.
 //
-// On success *out is the matches, perhaps none, to be released with
-// yc_matches_free().
+// The call reads every key of the cache in pages and does not block writers.
+// Each page has the deadline of a call. The scoring as a whole has the deadline
+// of one more call: socket_timeout, or 5 s on the memory backend.
+//
+// On success *out is the list of matches, which may be empty. The caller frees it
+// with yc_matches_free().
+//
 // Errors: YC_E_INVALID (empty query, threshold outside 0 to 100, limit 0,
-// struct_size unknown); YC_E_TOO_LARGE (query over 1 KiB); YC_E_TIMEOUT
-// (scoring took too long); YC_E_UNSUPPORTED where the backend cannot list
+// unknown struct_size); YC_E_TOO_LARGE (query over 1 KiB); YC_E_TIMEOUT (the
+// scoring exceeded its deadline); YC_E_UNSUPPORTED if the backend cannot list
 // keys.
 yc_status yc_search(struct yc_cache *cache,
                     const void *query,
@@ -624,14 +667,14 @@ yc_status yc_search(struct yc_cache *cache,
                     struct yc_matches **out,
                     struct yc_error **err);
 
-// How many matches there are; 0 for NULL.
+// Returns the number of matches, or 0 for NULL.
 size_t yc_matches_count(const struct yc_matches *matches);
 
-// The match of a rank, 0 the best; NULL beyond the last. It lives as long as
-// the matches.
+// Returns the match of a rank. Rank 0 is the best match. The matches own the
+// result. Returns NULL if rank is not below yc_matches_count().
 const struct yc_match *yc_matches_at(const struct yc_matches *matches, size_t rank);
 
-// Releases matches. NULL is fine.
+// Frees the matches of a search. NULL is allowed.
 void yc_matches_free(struct yc_matches *matches);
 
 /* ---- Switch and migrate ---- */
@@ -659,88 +702,89 @@ void yc_matches_free(struct yc_matches *matches);
 //                           NULL, NULL, NULL, NULL);
 //     }
 
-// Replaces the backend of an open cache by the one that a configuration asks
-// for (a text as yc_open() takes). Calls that are under way finish on the old
-// one, later ones are served by the new one, and none fails. The key prefix,
-// default TTL and fallback are the new configuration's; what was counted and
-// timed stays. Returns once the old backend is closed.
+// Replaces the backend of an open cache. config is a text that yc_open()
+// accepts. Calls in flight finish on the old backend, later calls use the new
+// one, and no call fails. Key prefix, default TTL and fallback come from the new
+// configuration; counters and latencies are kept. The function returns after the
+// old backend is closed.
 //
-// options is a YAML or JSON map, or NULL. "{copy: true}" copies what the
-// cache holds first, as yc_migrate() does, while the old backend serves; what
-// changes meanwhile follows, and an invalidation is not lost. Without it the
-// new backend begins with what it has. Either way an entry that the new
-// backend has already stays, though it may be older: flush it before, if that
-// may be.
+// options is a YAML or JSON map, or NULL. "{copy: true}" first copies the
+// entries as yc_migrate() does, while the old backend serves calls. Writes and
+// invalidations during the copy are applied to the new backend too. Without
+// copy, the new backend starts with its own entries. Existing entries in the new
+// backend are kept, even if they are older. Flush the new backend first if it
+// may hold stale data.
 //
-// On success *report (may be NULL as a place) is one JSON object, to be
-// released with yc_value_free(): backend, and copied, the report of the copy.
+// On success *report is one JSON object: backend, and copied, which is the
+// report of the copy. The caller frees it with yc_value_free(). report may be
+// NULL.
 //
-// Errors: YC_E_CONFIG; what opening the new backend fails with;
-// YC_E_BUSY when another switch of this cache is under way; YC_E_UNSUPPORTED
-// where the old backend cannot list keys to be copied. The cache goes on as
-// it was then.
+// Errors: YC_E_CONFIG; the errors of opening the new backend; YC_E_BUSY during
+// another switch of this cache; YC_E_UNSUPPORTED if the old backend cannot list
+// the keys to copy. After an error the cache uses the old backend.
 yc_status yc_switch(struct yc_cache *cache,
                     const char *config,
                     const char *options,
                     struct yc_value **report,
                     struct yc_error **err);
 
-// How far a migration is. Later versions may add fields in place of the
-// reserved words.
+// The progress of a migration. Later versions may use the reserved fields.
 typedef struct yc_progress {
-  // sizeof(yc_progress) of the library.
+  // sizeof(yc_progress) in the library.
   size_t struct_size;
-  // Keys looked at.
+  // Number of keys that were examined.
   uint64_t examined;
-  // Entries stored at the target, or that would be.
+  // Number of entries that were stored in the target. In a dry run: that would
+  // be stored.
   uint64_t copied;
-  // Entries that were not, for a reason that is no failure: the target has
-  // one, or it is gone from the source.
+  // Number of entries that were skipped without a failure: the target already
+  // has the key, or the source has it no longer.
   uint64_t skipped;
-  // Entries that could not be.
+  // Number of entries that could not be copied.
   uint64_t failed;
-  // What the option resume takes to go on from here, or a little before,
-  // also in another process; NULL at the end. Valid during the call.
+  // Value for the option `resume` that continues the migration here or slightly
+  // earlier, also in another process. NULL at the end. Valid during the call.
   const char *resume;
   // Zero.
   uint64_t reserved[4];
 } yc_progress;
 
-// Told how far a migration is, after each few hundred keys, on the thread that
-// called yc_migrate(). 0 goes on; anything else ends the migration there,
-// with a report that can be resumed. It must not throw or longjmp; it may
-// call the library.
+// Receives the progress of a migration. The library calls the function every few
+// hundred keys on the thread that called yc_migrate(). Return 0 to continue.
+// Return another number to stop the migration; its report can be resumed. The
+// function may call the library. It must not throw or call longjmp().
 typedef int32_t (*yc_progress_fn)(void *user_data, const struct yc_progress *progress);
 
-// Copies the entries of one cache into another: values, tags, and what is
-// left of their times to live. What the target has already stays, and so does
-// what is written there meanwhile. Both caches stay in use. Entries that are
-// written to the source meanwhile may be copied or not: yc_switch() copies
-// and follows.
+// Copies the entries of one cache to another: values, tags and remaining times to
+// live. Entries that the target already has, or that are written there during
+// the migration, are kept. Both caches remain in use. An entry that is written
+// to the source during the migration may or may not be copied; use yc_switch()
+// to copy and to follow writes.
 //
-// No copy undoes an invalidation of this process, by any handle. Tags,
-// patterns, deletes and flushes at the target stop the copying of the entries
-// that they name. Those at the source are made at the target too, before this
-// returns. Tag invalidations of other processes are followed, except at the
-// target before the migration has met an entry with the tag. Repeat other
-// processes' deletes, patterns and flushes at the target after the migration.
+// A migration does not undo an invalidation that this process makes through any
+// handle. Tag, pattern, delete and flush operations on the target stop the
+// copying of the entries that they name. Those on the source are repeated on the
+// target before this function returns. Tag invalidations by other processes are
+// followed, except on the target for a tag that the migration has not yet met.
+// Repeat deletes, patterns and flushes by other processes on the target after
+// the migration.
 //
 // options is a YAML or JSON map, or NULL: "{pattern: 'user:*', rate: 5000,
-// dry_run: true, resume: '…'}"; the README lists them. progress (may be NULL)
-// is told how far it is; the finaliser (may be NULL) gets user_data before
-// this returns, whatever comes of it. A server that fails is tried again for
-// about three seconds.
+// dry_run: true, resume: '…'}". The guide lists the options. The library calls
+// progress, which may be NULL, with user_data. It calls finalise, which may be
+// NULL, with user_data before this function returns, also on failure. The
+// migration retries a server that fails for about three seconds.
 //
-// On success *report (may be NULL as a place) is one JSON object, to be
-// released with yc_value_free(): examined, copied, skipped and why, failed
-// and why, largest_ttl_drift_ms of a sample, complete, and resume where it is
-// not complete.
+// On success *report is one JSON object: examined, copied, skipped and failed
+// with their reasons, largest_ttl_drift_ms of a sample, complete, and, if it is
+// not complete, resume. The caller frees it with yc_value_free(). report may be
+// NULL.
 //
-// Errors: YC_E_INVALID for a cache onto itself (the same servers and
-// prefix), or a wrong resume; YC_E_CONFIG for wrong options;
-// YC_E_UNSUPPORTED where the source cannot list keys; YC_E_CLOSED when one of
-// the two is closed meanwhile; a server's failure. What was copied until then
-// stays, and can be resumed from the last progress.
+// Errors: YC_E_INVALID if both caches have the same servers and prefix, or for
+// an invalid resume; YC_E_CONFIG for invalid options; YC_E_UNSUPPORTED if the
+// source cannot list keys; YC_E_CLOSED if one of the caches is closed; the
+// errors of the servers. Entries that were copied before the error remain. The
+// last progress can be resumed.
 yc_status yc_migrate(struct yc_cache *source,
                      struct yc_cache *target,
                      const char *options,
@@ -769,60 +813,65 @@ yc_status yc_migrate(struct yc_cache *source,
 //         printf("%s%llu keys\n", flags & YC_CAN_SIZE ? "" : "about ",
 //                (unsigned long long)keys);
 
-// Counters since the cache was opened, what it holds, and latencies of a
-// sample of the calls in microseconds, as one JSON object; the README lists
-// its names, and later versions add some. A number that nobody can know now
-// is null: the keys of a server that is down, say, of which yc_size() tells
-// why. *json is UTF-8 without a NUL: print it with its length, and release it
-// with yc_value_free().
+// Reports statistics as one JSON object: the counters since the cache was
+// opened, its size, and latencies in microseconds of a sample of the calls. The
+// guide lists the names; later versions may add some. A number that is not known
+// at the moment is null, such as the number of keys on a server that is down;
+// yc_size() then returns the reason.
+//
+// On success *json is UTF-8 without a NUL at the end: use its length. The caller
+// frees it with yc_value_free().
 yc_status yc_stats(struct yc_cache *cache, struct yc_value **json, struct yc_error **err);
 
-// Whether the cache can serve, as one JSON object: "status" is "healthy",
-// "degraded" (a part does not work: one of several servers is down) or
-// "unhealthy", "reasons" says why, "details" has what each server tells of
-// itself. Asks each server within the time of one call. An idle cache is
-// healthy. Asking changes no counter. *json as in yc_stats(). YC_OK also when
-// the cache is unhealthy.
+// Reports the state of the cache as one JSON object. "status" is "healthy",
+// "degraded" (a part does not work, for example one of several servers is down)
+// or "unhealthy". "reasons" explains the status. "details" contains the report
+// of each server. The function asks each server within the time of one call and
+// changes no counter. An idle cache is healthy.
+//
+// Returns YC_OK also if the cache is unhealthy. *json: see yc_stats().
 yc_status yc_health(struct yc_cache *cache, struct yc_value **json, struct yc_error **err);
 
-// Counters, gauges and a histogram of latencies as the text that Prometheus
-// scrapes (format 0.0.4, "text/plain; version=0.0.4"); the README lists the
-// names, and later versions add some. Each sample has the labels backend and
-// key_prefix. One text is one cache: two are not to be joined, since each names
-// its families. It asks each server how it is, as yc_health() does,
-// changes no counter, and does not walk the keys on servers. *text as in
-// yc_stats(). Returns YC_OK also if a server is down: yokedcache_up reports
-// that.
+// Reports counters, gauges and a latency histogram in the text format of
+// Prometheus (0.0.4, "text/plain; version=0.0.4"). The guide lists the names;
+// later versions may add some. Each sample has the labels backend and
+// key_prefix. One text describes one cache. Do not concatenate the texts of two
+// caches: each of them declares the metric families. The function asks each
+// server for its health, as yc_health() does, changes no counter, and does not
+// list the keys of servers.
+//
+// Returns YC_OK also if a server is down: yokedcache_up reports that. *text: see
+// *json of yc_stats().
 yc_status yc_metrics(struct yc_cache *cache, struct yc_value **text, struct yc_error **err);
 
-// Reports the size of the cache: *keys entries that take *bytes bytes, keys,
-// values and bookkeeping together (each place may be NULL). An exact count is
-// the number of keys that a listing returns: entries that expired or were
-// invalidated do not count. The count is exact with YC_CAN_SIZE. Without it
-// the count is exact while the prefix has up to 1000 entries on each server
-// and the server has few other names. "size_estimated" of yc_stats() reports
-// whether the count is an estimate. The memory backend is walked in small
-// steps that block no other call.
+// Reports the size of the cache: *keys is the number of entries, and *bytes is
+// the size of keys, values and bookkeeping. Each of the two pointers may be
+// NULL. An exact count is the number of keys that a listing returns: entries
+// that expired or were invalidated are not counted. The count is exact with
+// YC_CAN_SIZE. Without it, the count is exact while the prefix has up to 1000
+// entries on each server and the server has few other names. "size_estimated" of
+// yc_stats() reports whether the count is an estimate. The memory backend counts
+// in small steps that do not block other calls.
 yc_status yc_size(struct yc_cache *cache, uint64_t *keys, uint64_t *bytes, struct yc_error **err);
 
-// Asks the backend for a sign of life; every server of it, where there are
-// several. YC_OK, or what is wrong.
+// Checks that every server of the backend replies. Returns YC_OK, or the failure
+// of a server.
 yc_status yc_ping(struct yc_cache *cache, struct yc_error **err);
 
-// Capability: keys can be listed; keys, patterns and search work.
+// Capability: the backend can list keys. Listing, patterns and search work.
 #define YC_CAN_LIST 1
 
-// Capability: invalidations know how many entries they removed.
+// Capability: an invalidation can count the entries that it removes.
 #define YC_CAN_COUNT 2
 
-// Capability: other processes see the same entries.
+// Capability: other processes use the same entries.
 #define YC_CAN_SHARE 4
 
-// Capability: yc_size() is exact, no estimate.
+// Capability: yc_size() is exact, not an estimate.
 #define YC_CAN_SIZE 8
 
-// What the backend can do beyond the basics: *flags is a sum of YC_CAN_
-// numbers. An operation it cannot do answers YC_E_UNSUPPORTED.
+// Reports the capabilities of the backend: *flags is a sum of YC_CAN_ numbers.
+// An operation that the backend does not support returns YC_E_UNSUPPORTED.
 yc_status yc_capabilities(struct yc_cache *cache, uint64_t *flags, struct yc_error **err);
 
 /* ---- Configuration check ---- */
@@ -840,22 +889,21 @@ yc_status yc_capabilities(struct yc_cache *cache, uint64_t *flags, struct yc_err
 //         yc_error_free(err);
 //     }
 
-// Checks a configuration as yc_open() takes it, and opens nothing: no server
-// is asked and no certificate read. *json (the place may be NULL) is what
-// would be used, as one JSON object: "backend", "servers", "key_prefix" and
-// the options by their names, times in milliseconds ("default_ttl_ms").
-// "password" is true or false, never the password. "notes" lists accepted
-// options that are probably a mistake, each as a sentence. Opening the cache
-// logs them at YC_LOG_WARN. *json is UTF-8 without a NUL; release it with
-// yc_value_free().
+// Checks a configuration text without opening a cache. config is the text that
+// yc_open() accepts. The function contacts no server and reads no certificate.
 //
-// Errors: those of yc_open() that tell of the configuration, YC_E_CONFIG
-// and YC_E_UNSUPPORTED.
+// On success *json is one JSON object, in UTF-8 without a NUL, that describes
+// the resulting configuration: "backend", "servers", "key_prefix", and the
+// options by name, with times in milliseconds ("default_ttl_ms"). "password" is
+// true or false, never the password. "notes" lists accepted options that are
+// probably a mistake, one sentence each; yc_open() logs them at YC_LOG_WARN. The
+// caller frees *json with yc_value_free(). json may be NULL.
+//
+// Errors: YC_E_CONFIG and YC_E_UNSUPPORTED, as yc_open() returns them.
 yc_status yc_config_check(const char *config, struct yc_value **json, struct yc_error **err);
 
-// As yc_config_check(), for a file as yc_open_file() takes it. With
-// environments it checks the one that is named; NULL is that of the variable
-// ENVIRONMENT, "development" if unset.
+// Checks a configuration file without opening a cache. path and environment are
+// the arguments of yc_open_file(). Result and errors: see yc_config_check().
 yc_status yc_config_check_file(const char *path,
                                const char *environment,
                                struct yc_value **json,
@@ -901,7 +949,7 @@ yc_status yc_config_check_file(const char *path,
 // Kind of operation: yc_invalidate_tags().
 #define YC_OP_INVALIDATE_TAGS 7
 
-// Kind of operation: yc_invalidate_pattern(); the pattern is in key.
+// Kind of operation: yc_invalidate_pattern(). The field key contains the pattern.
 #define YC_OP_INVALIDATE_PATTERN 8
 
 // Kind of operation: yc_flush().
@@ -919,76 +967,81 @@ yc_status yc_config_check_file(const char *path,
 // Kind of operation: yc_metrics().
 #define YC_OP_METRICS 13
 
-// Kind of completion: that of yc_queue_get_many().
+// Kind of completion: yc_queue_get_many(). Not allowed in yc_op.kind.
 #define YC_OP_GET_MANY 14
 
-// Kind of completion: that of yc_queue_set_many().
+// Kind of completion: yc_queue_set_many(). Not allowed in yc_op.kind.
 #define YC_OP_SET_MANY 15
 
-// Kind of completion: that of yc_queue_delete_many().
+// Kind of completion: yc_queue_delete_many(). Not allowed in yc_op.kind.
 #define YC_OP_DELETE_MANY 16
 
-// Kind of completion: that of yc_queue_keys_next().
+// Kind of completion: yc_queue_keys_next(). Not allowed in yc_op.kind.
 #define YC_OP_KEYS_NEXT 17
 
-// Kind of completion: that of yc_queue_search().
+// Kind of completion: yc_queue_search(). Not allowed in yc_op.kind.
 #define YC_OP_SEARCH 18
 
-// Operation flag: count what an invalidation or a flush removes.
+// Flag of an operation: count the entries that an invalidation or a flush
+// removes.
 #define YC_OP_COUNT 1
 
-// One operation, and what it came to. Zero it, then fill what its kind needs.
+// An operation and its result. Set the struct to zero, then set the fields that
+// the kind needs. "Result" marks the fields that yc_batch() writes.
 typedef struct yc_op {
-  // Which operation: a YC_OP_ number.
+  // Kind of the operation: one of YC_OP_GET to YC_OP_METRICS.
   int32_t kind;
-  // Zero, or YC_OP_COUNT.
+  // 0 or YC_OP_COUNT.
   uint32_t flags;
-  // The key or pattern.
+  // The key or pattern. May be NULL if key_len is 0.
   const void *key;
-  // Its length.
+  // Length of key in bytes.
   size_t key_len;
-  // The value to set.
+  // The value to store. May be NULL if value_len is 0.
   const void *value;
-  // Its length.
+  // Length of value in bytes.
   size_t value_len;
-  // The tags to set or to invalidate.
+  // The tags to set or to invalidate. May be NULL if n_tags is 0.
   const struct yc_slice *tags;
-  // How many.
+  // Number of tags.
   size_t n_tags;
-  // The time to live to set or to change to.
+  // Time to live for YC_OP_SET and YC_OP_EXPIRE, see yc_set().
   int64_t ttl_ms;
-  // Yours: the library never looks at it.
+  // Data of the caller. The library does not use it.
   uint64_t user_data;
-  // Written: what the operation came to, as its function would answer.
+  // Result: the status that the function of this kind returns.
   yc_status status;
-  // Zero.
+  // Set to zero.
   uint32_t padding;
-  // Written: the value of a YC_OP_GET that hit, the text of YC_OP_STATS,
-  // YC_OP_HEALTH and YC_OP_METRICS, else NULL; release it with
-  // yc_value_free().
+  // Result: the value of a YC_OP_GET with status YC_OK, or the text of a
+  // YC_OP_STATS, YC_OP_HEALTH or YC_OP_METRICS; else NULL. The caller frees it
+  // with yc_value_free().
   struct yc_value *result;
-  // Written: the error when status is negative, else NULL; release it with
-  // yc_error_free().
+  // Result: the error if status is negative, else NULL. The caller frees it
+  // with yc_error_free().
   struct yc_error *error;
-  // Written: what YC_OP_TTL found, -1 when it never expires, else 0.
+  // Result of YC_OP_TTL: the remaining time in milliseconds, or -1 if the
+  // entry never expires; else 0.
   int64_t remaining_ms;
-  // Written: how many entries were removed, or YC_COUNT_UNKNOWN.
+  // Result: the number of removed entries, or YC_COUNT_UNKNOWN.
   uint64_t removed;
-  // Zero.
+  // Set to zero.
   uint64_t reserved[2];
 } yc_op;
 
-// Runs n operations in their order, each as its own function would, in one
-// call; on a server those that can share a round trip do. All operations
-// share the deadline of the call (socket_timeout): an operation that was not
-// reached in time has YC_E_TIMEOUT and was not sent. YC_OP_FLUSH and
-// YC_OP_INVALIDATE_PATTERN walk the whole cache and have no time limit. The
-// operations after them have the time that was left. ops is an array of n
-// operations of stride bytes each, sizeof(yc_op): so a program compiled
-// against a later, longer yc_op works with this library.
+// Runs n operations in order, each as the function of its kind does. Operations
+// that can share a round trip to a server do so. ops is an array of n operations
+// of stride bytes each; stride is sizeof(yc_op). With the stride, a program that
+// was compiled against a later, longer yc_op works with this library.
 //
-// YC_OK: all were run; look at the status of each. Otherwise the arguments
-// were refused, nothing was run and nothing is written.
+// All operations share the deadline of the call (socket_timeout). An operation
+// that was not reached in time gets YC_E_TIMEOUT and was not sent. YC_OP_FLUSH
+// and YC_OP_INVALIDATE_PATTERN walk the whole cache and have no time limit; the
+// operations after them have the time that was left.
+//
+// Returns YC_OK if all operations were run: check the status of each. On any
+// other status the arguments were refused, no operation was run, and the fields
+// of the operations are not written.
 yc_status yc_batch(struct yc_cache *cache,
                    struct yc_op *ops,
                    size_t n,
@@ -1020,96 +1073,101 @@ yc_status yc_batch(struct yc_cache *cache,
 //     yc_queue_close(queue, -1, NULL);
 //     yc_queue_free(queue);
 
-// What an operation is known by until its completion is taken; never 0, and
-// never the same twice in one queue.
+// Identifies an operation of a queue until its completion is taken. A ticket is
+// never 0 and is never reused in one queue.
 typedef uint64_t yc_ticket;
 
-// What each key of yc_queue_get_many(), yc_queue_set_many() or
-// yc_queue_delete_many() came to, in the order of the keys. Immutable: any
-// thread may read it; it outlives the cache, until yc_results_free().
+// The results of yc_queue_get_many(), yc_queue_set_many() or
+// yc_queue_delete_many(), in the order of the keys. They are immutable: any
+// thread may read them. They remain valid after the cache is freed. The caller
+// frees them with yc_results_free().
 typedef struct yc_results yc_results;
 
-// The status of each key, YC_OK, YC_MISS or what went wrong with it, and in
-// *count their number (count may be NULL). They live as long as the results.
-// NULL and 0 for NULL.
+// Returns the status of each key (YC_OK, YC_MISS or a failure) and writes their
+// number to *count. count may be NULL. The results own the array. For NULL the
+// function returns NULL and writes 0.
 const yc_status *yc_results_statuses(const struct yc_results *results, size_t *count);
 
-// The value of each key, NULL where there is none, and in *count their
-// number (count may be NULL). They are released with the results: keep one
-// with yc_value_clone(). NULL and 0 for NULL.
+// Returns the value of each key, NULL for a key without a value, and writes
+// their number to *count. count may be NULL. The results own the array and the
+// values; use yc_value_clone() to keep a value. For NULL the function returns
+// NULL and writes 0.
 const struct yc_value *const *yc_results_values(const struct yc_results *results, size_t *count);
 
-// Releases results, with their values. NULL is fine.
+// Frees results and their values. NULL is allowed.
 void yc_results_free(struct yc_results *results);
 
-// What an operation of a queue came to. The handles in it are yours:
-// release each, or all with yc_completion_clear().
+// The completion of an operation of a queue. The caller owns the handles in it:
+// free each of them, or all with yc_completion_clear().
 typedef struct yc_completion {
-  // The ticket that the submission gave.
+  // The ticket of the operation.
   yc_ticket ticket;
-  // What was submitted with it, untouched.
+  // The user_data of the operation, unchanged.
   uint64_t user_data;
-  // What the operation came to, as its function would answer; also
-  // YC_E_CANCELLED, YC_E_CLOSED, YC_E_PANIC.
+  // The status that the function of this kind returns, or YC_E_CANCELLED,
+  // YC_E_CLOSED, YC_E_PANIC.
   yc_status status;
-  // Which operation: a YC_OP_ number.
+  // Kind of the operation: a YC_OP_ number.
   int32_t kind;
-  // The value of a YC_OP_GET that hit, the text of YC_OP_STATS,
-  // YC_OP_HEALTH and YC_OP_METRICS, else NULL; release it with
+  // The value of a YC_OP_GET with status YC_OK, or the text of a YC_OP_STATS,
+  // YC_OP_HEALTH or YC_OP_METRICS; else NULL. The caller frees it with
   // yc_value_free().
   struct yc_value *result;
-  // The error when status is negative, else NULL; release it with
+  // The error if status is negative, else NULL. The caller frees it with
   // yc_error_free().
   struct yc_error *error;
-  // What YC_OP_TTL found, -1 when it never expires, else 0.
+  // The result of YC_OP_TTL: the remaining time in milliseconds, or -1 if the
+  // entry never expires; else 0.
   int64_t remaining_ms;
-  // How many entries were removed, or YC_COUNT_UNKNOWN.
+  // The number of removed entries, or YC_COUNT_UNKNOWN.
   uint64_t removed;
-  // What each of many keys came to, else NULL; release it with
-  // yc_results_free().
+  // The results of an operation on many keys, else NULL. The caller frees them
+  // with yc_results_free().
   struct yc_results *results;
-  // The page of a YC_OP_KEYS_NEXT that was not at the end, else NULL;
-  // release it with yc_keys_free().
+  // The page of a YC_OP_KEYS_NEXT with status YC_OK, else NULL. The caller
+  // frees it with yc_keys_free().
   struct yc_keys *keys;
-  // The matches of a YC_OP_SEARCH, else NULL; release them with
+  // The matches of a YC_OP_SEARCH, else NULL. The caller frees them with
   // yc_matches_free().
   struct yc_matches *matches;
   // Zero.
   uint64_t reserved[2];
 } yc_completion;
 
-// Releases what a completion holds and sets it to NULL: also what you have
-// taken out, unless you set it to NULL before. The completion itself is
-// yours. NULL is fine.
+// Frees the handles of a completion and sets them to NULL. To keep a handle, set
+// its field to NULL before the call. The completion itself belongs to the
+// caller. NULL is allowed.
 void yc_completion_clear(struct yc_completion *completion);
 
-// A queue of completions: operations are submitted and return at once, and
-// what became of them is taken later, from yc_queue_poll() or
-// yc_queue_wait(). Each operation that was accepted has exactly one
-// completion, also when it is cancelled, fails, or the queue or its cache is
-// closed. Operations of a queue run beside each other, in no order: submit
-// what must come after another once that has completed.
+// A completion queue. A submission returns at once; yc_queue_poll() or
+// yc_queue_wait() returns the completion later. Every accepted operation has
+// exactly one completion, also if it fails, is cancelled, or the queue or cache
+// is closed. Operations of a queue run concurrently and in no defined order:
+// submit an operation that depends on another after that one has completed.
 //
-// Any thread may call any function on it at any time; only yc_queue_free()
-// must come last. A child process gets YC_E_FORKED. It keeps what it needs
-// of the cache, and is closed with it.
+// Any thread may call any function on a queue at any time. yc_queue_free() must
+// be the last call. A child process gets YC_E_FORKED. Closing the cache closes
+// the queue; freeing the cache does not free it.
 typedef struct yc_queue yc_queue;
 
-// Called after the queue has changed from empty to filled, from a thread of
-// the library and never inside a call of yours: a hint to poll. Several
-// changes may share a call. It must not block, throw or longjmp; it may call
-// the library.
+// Reports that the queue has changed from empty to not empty: poll it. The
+// library calls the function on one of its own threads, never inside a call of
+// the program. One call may report several changes. The function may call the
+// library. It must not block, throw or call longjmp().
 typedef void (*yc_wake_fn)(void *user_data);
 
-// Opens a queue for up to capacity operations that are in flight or not
-// taken (0: 1024; at most 1000000); their arguments may take 64 MiB. wake
-// (may be NULL) is called with user_data when there is something to take;
-// the finaliser (may be NULL) once wake will not be called again, unless this
-// fails. On success *out is the queue: yc_queue_close() it, then
-// yc_queue_free() it.
+// Opens a queue. capacity is the largest number of operations that are in flight
+// or not yet taken, at most 1000000; 0 selects 1024. The arguments of all
+// operations may take 64 MiB. The library calls wake with user_data when a
+// completion is available; wake may be NULL. It calls finalise with user_data
+// when it will not call wake any more, unless this function fails; finalise may
+// be NULL.
 //
-// Errors: YC_E_INVALID for a capacity over the limit; YC_E_BUSY when the
-// library's thread, which calls wake, could not be started.
+// On success *out is the queue. The caller closes it with yc_queue_close() and
+// frees it with yc_queue_free().
+//
+// Errors: YC_E_INVALID for a capacity over the limit; YC_E_BUSY if the thread
+// that calls wake could not be started.
 yc_status yc_queue_open(struct yc_cache *cache,
                         size_t capacity,
                         yc_wake_fn wake,
@@ -1118,16 +1176,19 @@ yc_status yc_queue_open(struct yc_cache *cache,
                         struct yc_queue **out,
                         struct yc_error **err);
 
-// Submits n operations, an array as of yc_batch(); only what a kind needs,
-// and user_data, is read, and nothing is written there. Keys, values and
-// tags are copied. tickets (may be NULL) is an array of n places, *accepted
-// how many operations were accepted, from the first on: their tickets are
-// written before their completions can be taken. An operation that is wrong
-// (an empty key, say) is accepted and completes with its error.
+// Submits n operations. ops and stride: see yc_batch(). The library reads only
+// user_data and the fields that the kind needs, copies keys, values and tags,
+// and writes to no operation. tickets is an array of n elements, or NULL.
+// *accepted is the number of accepted operations, counted from the first; their
+// tickets are written before their completions can be taken. An invalid
+// operation (for example, with an empty key) is accepted and completes with its
+// error.
 //
-// YC_OK: all n were accepted. YC_E_BUSY: *accepted, which is written all the
-// same, is fewer; take completions and submit the others again.
-// Other errors: YC_E_CLOSED, YC_E_INVALID; nothing was accepted.
+// Returns:
+// - YC_OK: all n operations were accepted.
+// - YC_E_BUSY: the queue is full; the first *accepted operations were queued.
+//   Take completions, then submit the rest again.
+// - Other errors: YC_E_CLOSED, YC_E_INVALID. No operation was accepted.
 yc_status yc_queue_submit(struct yc_queue *queue,
                           const struct yc_op *ops,
                           size_t n,
@@ -1136,11 +1197,11 @@ yc_status yc_queue_submit(struct yc_queue *queue,
                           size_t *accepted,
                           struct yc_error **err);
 
-// Submits yc_get_many(): results of the completion has a status and a value
-// for each key. Keys are copied; ticket may be NULL.
+// Submits yc_get_many(). The results of the completion contain a status and a
+// value for each key. The library copies the keys. ticket may be NULL.
 //
-// YC_OK: accepted. Errors: YC_E_BUSY, YC_E_CLOSED. What is wrong with the
-// keys is told by the completion.
+// Returns YC_OK if the operation was accepted. Errors: YC_E_BUSY, YC_E_CLOSED.
+// Invalid keys are reported in the completion.
 yc_status yc_queue_get_many(struct yc_queue *queue,
                             const struct yc_slice *keys,
                             size_t n,
@@ -1148,8 +1209,8 @@ yc_status yc_queue_get_many(struct yc_queue *queue,
                             yc_ticket *ticket,
                             struct yc_error **err);
 
-// Submits yc_set_many(): results of the completion has a status for each
-// key. All is copied. Otherwise as yc_queue_get_many().
+// Submits yc_set_many(). The results of the completion contain a status for each
+// key. The library copies all arguments. Otherwise as yc_queue_get_many().
 yc_status yc_queue_set_many(struct yc_queue *queue,
                             const struct yc_slice *keys,
                             const struct yc_slice *values,
@@ -1161,8 +1222,8 @@ yc_status yc_queue_set_many(struct yc_queue *queue,
                             yc_ticket *ticket,
                             struct yc_error **err);
 
-// Submits yc_delete_many(): results of the completion has a status for each
-// key. Otherwise as yc_queue_get_many().
+// Submits yc_delete_many(). The results of the completion contain a status for
+// each key. Otherwise as yc_queue_get_many().
 yc_status yc_queue_delete_many(struct yc_queue *queue,
                                const struct yc_slice *keys,
                                size_t n,
@@ -1170,13 +1231,13 @@ yc_status yc_queue_delete_many(struct yc_queue *queue,
                                yc_ticket *ticket,
                                struct yc_error **err);
 
-// Submits yc_keys_next() on a cursor of the same cache: keys of the
-// completion is the page, and its status YC_END at the end. The cursor may be
-// released at once. The page of one that was cancelled may be lost: begin
-// anew. ticket may be NULL.
+// Submits yc_keys_next() on a cursor of the same cache. The completion contains
+// the page, or has the status YC_END at the end of the listing. The caller may
+// free the cursor at once. If the operation is cancelled, its page may be lost:
+// start a new listing. ticket may be NULL.
 //
-// YC_OK: accepted. Errors: YC_E_INVALID for a cursor that is NULL or of
-// another cache; YC_E_BUSY, YC_E_CLOSED.
+// Returns YC_OK if the operation was accepted. Errors: YC_E_INVALID if cursor is
+// NULL or belongs to another cache; YC_E_BUSY; YC_E_CLOSED.
 yc_status yc_queue_keys_next(struct yc_queue *queue,
                              struct yc_cursor *cursor,
                              size_t limit,
@@ -1184,8 +1245,8 @@ yc_status yc_queue_keys_next(struct yc_queue *queue,
                              yc_ticket *ticket,
                              struct yc_error **err);
 
-// Submits yc_search(): matches of the completion is what was found. Query
-// and options are copied. Otherwise as yc_queue_get_many().
+// Submits yc_search(). The completion contains the matches. The library copies
+// the query and the options. Otherwise as yc_queue_get_many().
 yc_status yc_queue_search(struct yc_queue *queue,
                           const void *query,
                           size_t query_len,
@@ -1194,13 +1255,13 @@ yc_status yc_queue_search(struct yc_queue *queue,
                           yc_ticket *ticket,
                           struct yc_error **err);
 
-// Takes up to max completions, in the order they came, into an array of
-// structs of stride bytes each, sizeof(yc_completion): so a program compiled
-// against a later, longer one works with this library. Returns at once.
+// Takes up to max completions in the order of their arrival. Returns at once.
+// completions is an array of max structs of stride bytes each; stride is
+// sizeof(yc_completion). With the stride, a program that was compiled against a
+// later, longer struct works with this library.
 //
-// YC_OK: *count were taken, perhaps none.
-// Errors: YC_E_CLOSED once the queue is closed and its last completion was
-// taken.
+// Returns YC_OK: *count completions were taken, possibly 0. Errors: YC_E_CLOSED
+// if the queue is closed and its last completion has been taken.
 yc_status yc_queue_poll(struct yc_queue *queue,
                         struct yc_completion *completions,
                         size_t max,
@@ -1208,12 +1269,12 @@ yc_status yc_queue_poll(struct yc_queue *queue,
                         size_t *count,
                         struct yc_error **err);
 
-// As yc_queue_poll(), but waits until there is one to take, at most
-// timeout_ms milliseconds (-1: no limit). max is at least 1. Several threads
-// may wait; each completion goes to one of them.
+// Takes completions as yc_queue_poll() does, but waits for the first one, at most
+// timeout_ms milliseconds; -1 waits without a limit. max is at least 1. Several
+// threads may wait; each completion is returned to one of them.
 //
-// Errors: YC_E_TIMEOUT when there was none; those of yc_queue_poll(), also
-// for a thread that waits while the queue is closed.
+// Errors: YC_E_TIMEOUT if no completion arrived in time; those of
+// yc_queue_poll(), also for a thread that waits while the queue is closed.
 yc_status yc_queue_wait(struct yc_queue *queue,
                         struct yc_completion *completions,
                         size_t max,
@@ -1222,32 +1283,34 @@ yc_status yc_queue_wait(struct yc_queue *queue,
                         size_t *count,
                         struct yc_error **err);
 
-// A file descriptor that is readable while there are completions to take:
-// for epoll, poll, libuv and their like. It becomes readable once for each
-// change from empty to filled, until a poll or wait takes the last. It belongs
-// to the queue until yc_queue_free(): watch it, never read, write or close it.
+// Returns in *fd a file descriptor that is readable while completions are
+// available, for epoll, poll or libuv. It becomes readable once for each change
+// from empty to not empty, and stays readable until a poll or wait takes the
+// last completion. The queue owns the descriptor until yc_queue_free(). Watch
+// it; do not read, write or close it.
 //
-// Errors: YC_E_BUSY when the process may open no more files.
+// Errors: YC_E_BUSY if the process cannot open another file.
 yc_status yc_queue_fd(struct yc_queue *queue, int *fd, struct yc_error **err);
 
-// Cancels an operation: it completes with YC_E_CANCELLED at once, though on
-// a server it may be carried out all the same.
+// Cancels an operation. It completes with YC_E_CANCELLED at once, but a server
+// may still execute it.
 //
-// YC_OK: it was in flight. YC_MISS: it has completed already, or there is no
-// such ticket.
+// Returns YC_OK if the operation was in flight, or YC_MISS if it has completed
+// or the ticket does not exist.
 yc_status yc_queue_cancel(struct yc_queue *queue, yc_ticket ticket, struct yc_error **err);
 
-// Closes a queue: it accepts no more, what is in flight may finish for
-// timeout_ms milliseconds (-1: 5000; 0: not at all), and the rest completes
-// with YC_E_CANCELLED. All completions can still be taken. wake is not
-// called after this returns, unless this was called from it. Closing again is
-// YC_OK. yc_close() closes the queues of its cache in the same way; the rest
-// completes with YC_E_CLOSED then.
+// Closes a queue. The queue accepts no more operations. Operations in flight may
+// finish within timeout_ms milliseconds (-1 selects 5000, 0 does not wait); the
+// others complete with YC_E_CANCELLED. All completions can still be taken. The
+// library does not call wake after this function has returned, unless wake
+// itself calls it. A second close returns YC_OK and has no effect. yc_close()
+// closes the queues of its cache in the same way, but completes the remaining
+// operations with YC_E_CLOSED.
 yc_status yc_queue_close(struct yc_queue *queue, int64_t timeout_ms, struct yc_error **err);
 
-// Releases a queue, with the completions that were not taken, once no thread
-// uses the handle any more. One that was not closed is closed without
-// waiting, and what is in flight is dropped. Never blocks; NULL is fine.
+// Frees a queue and the completions that were not taken. No other thread may use
+// the handle any more. A queue that is not closed is closed without waiting, and
+// its operations in flight are dropped. Never blocks. NULL is allowed.
 void yc_queue_free(struct yc_queue *queue);
 
 /* ---- Log ---- */
@@ -1264,36 +1327,38 @@ void yc_queue_free(struct yc_queue *queue);
 //         return yc_set_log(YC_LOG_WARN, print_line, NULL, NULL, NULL);
 //     }
 
-// Log level: nothing.
+// Log level: no lines.
 #define YC_LOG_OFF 0
 
-// Log level: something failed that should not.
+// Log level: failures that should not occur.
 #define YC_LOG_ERROR 1
 
-// Log level: something is wrong and was dealt with.
+// Log level: problems that the library has handled.
 #define YC_LOG_WARN 2
 
-// Log level: what an operator wants to know: opened, closed, reconnected.
+// Log level: events for an operator: opened, closed, reconnected.
 #define YC_LOG_INFO 3
 
-// Log level: what helps to find a fault.
+// Log level: details that help to find a fault.
 #define YC_LOG_DEBUG 4
 
-// Log level: everything.
+// Log level: all lines.
 #define YC_LOG_TRACE 5
 
-// Receives one log line: UTF-8, len bytes, also NUL-terminated, without a
-// line end, never with a value or a password. Called from any thread, also
-// several at once; must not block for long. It may call the library; what
-// it causes is not logged. It must not throw or longjmp.
+// Receives a log line: len bytes of UTF-8, followed by a NUL, without a line
+// end. A line never contains a value or a password. The library calls the
+// function from any thread, also from several at the same time. The function may
+// call the library; such calls write no log lines. It must not block for long,
+// throw or call longjmp().
 typedef void (*yc_log_fn)(void *user_data, int32_t level, const char *line, size_t len);
 
-// Sends the log lines of all caches of this process to a callback, in place
-// of any earlier one, up to a level. A NULL log, or YC_LOG_OFF, ends
-// logging, which is off until this is called. The finaliser (may be NULL) is
-// called with user_data once no more lines will come, unless this fails.
+// Sets the log callback of the process for all caches, in place of the previous
+// one. The callback receives the lines of a level and of the more severe ones.
+// If log is NULL or level is YC_LOG_OFF, logging ends. Logging is off by
+// default. The library calls finalise, which may be NULL, with user_data after
+// the last line, unless this function fails.
 //
-// Errors: YC_E_INVALID for a level that is none.
+// Errors: YC_E_INVALID for an unknown level.
 yc_status yc_set_log(int32_t level,
                      yc_log_fn log,
                      void *user_data,
@@ -1314,14 +1379,17 @@ yc_status yc_set_log(int32_t level,
 // The version of this header: major * 10000 + minor * 100 + patch.
 #define YC_VERSION_NUMBER 100
 
-// The version of the library, such as "0.1.0". Static: never free it.
+// Returns the version of the library, such as "0.1.0". The string is static: do
+// not free it.
 const char *yc_version(void);
 
-// Whether this library serves a program compiled against a header of that
-// version: call yc_check_abi(YC_VERSION_NUMBER, &err) once at start. It does
-// when it is at least as new and, before 1.0, of the same minor version.
+// Checks that this library supports a program that was compiled against a
+// header of the given version. Call yc_check_abi(YC_VERSION_NUMBER, &err) once
+// when the program starts. The check succeeds if the library is at least as new
+// as the header and has the same major version, or before 1.0 the same minor
+// version.
 //
-// Errors: YC_E_ABI_MISMATCH, with both versions in the message.
+// Errors: YC_E_ABI_MISMATCH. The message contains both versions.
 yc_status yc_check_abi(uint32_t header_version, struct yc_error **err);
 
 #ifdef __cplusplus

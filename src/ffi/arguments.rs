@@ -11,13 +11,14 @@ const COPIES: usize = 4;
 /// The most bytes that the lists hold for each item.
 const LISTED: usize = 256;
 
-/// A run of bytes: a key, a tag or a value. `data` may be NULL when `len` is 0.
+/// A sequence of bytes: a key, a tag or a value. The caller owns the bytes that
+/// it passes; the library copies them before the call returns.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct yc_slice {
-    /// The first byte.
+    /// Points to the first byte. May be NULL if len is 0.
     pub data: *const c_void,
-    /// How many bytes.
+    /// Number of bytes.
     pub len: usize,
 }
 

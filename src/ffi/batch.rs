@@ -32,7 +32,7 @@ pub const YC_OP_EXPIRE: i32 = 5;
 pub const YC_OP_TTL: i32 = 6;
 /// Kind of operation: yc_invalidate_tags().
 pub const YC_OP_INVALIDATE_TAGS: i32 = 7;
-/// Kind of operation: yc_invalidate_pattern(); the pattern is in key.
+/// Kind of operation: yc_invalidate_pattern(). The field key contains the pattern.
 pub const YC_OP_INVALIDATE_PATTERN: i32 = 8;
 /// Kind of operation: yc_flush().
 pub const YC_OP_FLUSH: i32 = 9;
@@ -46,62 +46,67 @@ pub const YC_OP_HEALTH: i32 = 12;
 /// Kind of operation: yc_metrics().
 pub const YC_OP_METRICS: i32 = 13;
 
-/// Operation flag: count what an invalidation or a flush removes.
+/// Flag of an operation: count the entries that an invalidation or a flush
+/// removes.
 pub const YC_OP_COUNT: u32 = 1;
 
-/// One operation, and what it came to. Zero it, then fill what its kind needs.
+/// An operation and its result. Set the struct to zero, then set the fields that
+/// the kind needs. "Result" marks the fields that yc_batch() writes.
 #[repr(C)]
 pub struct yc_op {
-    /// Which operation: a YC_OP_ number.
+    /// Kind of the operation: one of YC_OP_GET to YC_OP_METRICS.
     pub kind: i32,
-    /// Zero, or YC_OP_COUNT.
+    /// 0 or YC_OP_COUNT.
     pub flags: u32,
-    /// The key or pattern.
+    /// The key or pattern. May be NULL if key_len is 0.
     pub key: *const c_void,
-    /// Its length.
+    /// Length of key in bytes.
     pub key_len: usize,
-    /// The value to set.
+    /// The value to store. May be NULL if value_len is 0.
     pub value: *const c_void,
-    /// Its length.
+    /// Length of value in bytes.
     pub value_len: usize,
-    /// The tags to set or to invalidate.
+    /// The tags to set or to invalidate. May be NULL if n_tags is 0.
     pub tags: *const yc_slice,
-    /// How many.
+    /// Number of tags.
     pub n_tags: usize,
-    /// The time to live to set or to change to.
+    /// Time to live for YC_OP_SET and YC_OP_EXPIRE, see yc_set().
     pub ttl_ms: i64,
-    /// Yours: the library never looks at it.
+    /// Data of the caller. The library does not use it.
     pub user_data: u64,
-    /// Written: what the operation came to, as its function would answer.
+    /// Result: the status that the function of this kind returns.
     pub status: yc_status,
-    /// Zero.
+    /// Set to zero.
     pub padding: u32,
-    /// Written: the value of a YC_OP_GET that hit, the text of YC_OP_STATS,
-    /// YC_OP_HEALTH and YC_OP_METRICS, else NULL; release it with
-    /// yc_value_free().
+    /// Result: the value of a YC_OP_GET with status YC_OK, or the text of a
+    /// YC_OP_STATS, YC_OP_HEALTH or YC_OP_METRICS; else NULL. The caller frees it
+    /// with yc_value_free().
     pub result: *mut yc_value,
-    /// Written: the error when status is negative, else NULL; release it with
-    /// yc_error_free().
+    /// Result: the error if status is negative, else NULL. The caller frees it
+    /// with yc_error_free().
     pub error: *mut yc_error,
-    /// Written: what YC_OP_TTL found, -1 when it never expires, else 0.
+    /// Result of YC_OP_TTL: the remaining time in milliseconds, or -1 if the
+    /// entry never expires; else 0.
     pub remaining_ms: i64,
-    /// Written: how many entries were removed, or YC_COUNT_UNKNOWN.
+    /// Result: the number of removed entries, or YC_COUNT_UNKNOWN.
     pub removed: u64,
-    /// Zero.
+    /// Set to zero.
     pub reserved: [u64; 2],
 }
 
-/// Runs n operations in their order, each as its own function would, in one
-/// call; on a server those that can share a round trip do. All operations
-/// share the deadline of the call (socket_timeout): an operation that was not
-/// reached in time has YC_E_TIMEOUT and was not sent. YC_OP_FLUSH and
-/// YC_OP_INVALIDATE_PATTERN walk the whole cache and have no time limit. The
-/// operations after them have the time that was left. ops is an array of n
-/// operations of stride bytes each, sizeof(yc_op): so a program compiled
-/// against a later, longer yc_op works with this library.
+/// Runs n operations in order, each as the function of its kind does. Operations
+/// that can share a round trip to a server do so. ops is an array of n operations
+/// of stride bytes each; stride is sizeof(yc_op). With the stride, a program that
+/// was compiled against a later, longer yc_op works with this library.
 ///
-/// YC_OK: all were run; look at the status of each. Otherwise the arguments
-/// were refused, nothing was run and nothing is written.
+/// All operations share the deadline of the call (socket_timeout). An operation
+/// that was not reached in time gets YC_E_TIMEOUT and was not sent. YC_OP_FLUSH
+/// and YC_OP_INVALIDATE_PATTERN walk the whole cache and have no time limit; the
+/// operations after them have the time that was left.
+///
+/// Returns YC_OK if all operations were run: check the status of each. On any
+/// other status the arguments were refused, no operation was run, and the fields
+/// of the operations are not written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_batch(
     cache: *mut yc_cache,

@@ -26,8 +26,9 @@ const DEFAULT_CLOSE_MS: u64 = 5000;
 const LONGEST_CLOSE_MS: u64 = 100 * 365 * 24 * 3_600_000;
 
 /// A cache. Any thread may call any function on it at any time, also while
-/// another closes it; only yc_cache_free() must come last. After a fork the
-/// child gets YC_E_FORKED from it at once and opens one of its own.
+/// another thread closes it. yc_cache_free() must be the last call. In the child
+/// process after a fork, every call returns YC_E_FORKED at once: open a new
+/// cache there.
 pub struct yc_cache {
     pub(super) handle: Arc<CacheHandle>,
     /// Closed with the cache.
@@ -197,28 +198,29 @@ unsafe fn open(
 }
 
 /// Opens a cache from a configuration text: a URL
-/// ("memory://?max_size=1000&key_prefix=app"), or a YAML or JSON document of
-/// at most 256 KiB ("{backend: memory, memory: {max_size: 1000}}"). A document
-/// with environments takes that of the variable ENVIRONMENT, "development" if
-/// unset.
+/// ("memory://?max_size=1000&key_prefix=app"), or a YAML or JSON document of at
+/// most 256 KiB ("{backend: memory, memory: {max_size: 1000}}"). If the document
+/// has environments, the variable ENVIRONMENT selects one; the default is
+/// "development".
 ///
-/// On success *out is the cache: yc_close() it, then yc_cache_free() it.
+/// On success *out is the cache. The caller closes it with yc_close() and frees
+/// it with yc_cache_free(). On failure nothing stays open.
 ///
-/// Errors: YC_E_CONFIG names the option and its nearest known name;
-/// YC_E_UNSUPPORTED for a backend this build lacks. Nothing stays open.
+/// Errors: YC_E_CONFIG (the message contains the unknown option and the nearest
+/// known name); YC_E_UNSUPPORTED for a backend that this build does not contain.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_open(config: *const c_char, out: *mut *mut yc_cache, err: *mut *mut yc_error) -> yc_status {
     // SAFETY: the caller's arguments, each checked before use.
     unsafe { open("yc_open", out, err, || read_config(config)) }
 }
 
-/// Opens a cache from a YAML or JSON file with environments ("cache:
-/// {development: {…}, production: {…}}") or with the body of one.
-/// `environment` names the one to take; NULL takes that of the variable
-/// ENVIRONMENT, "development" if unset.
+/// Opens a cache from a YAML or JSON file. The file contains environments
+/// ("cache: {development: {…}, production: {…}}") or the body of one.
+/// environment selects one of them; NULL uses the variable ENVIRONMENT, whose
+/// default is "development".
 ///
-/// Result and errors as yc_open(); YC_E_CONFIG also for a file that cannot be
-/// read and for an environment the file does not have.
+/// Result and errors: see yc_open(). Returns YC_E_CONFIG also if the file is not
+/// readable or does not contain the environment.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_open_file(
     path: *const c_char,
@@ -230,25 +232,26 @@ pub unsafe extern "C" fn yc_open_file(
     unsafe { open("yc_open_file", out, err, || from_file(path, environment)) }
 }
 
-/// Opens a cache from the environment variables: YOKEDCACHE_URL (a
-/// URL), else YOKEDCACHE_CONFIG (the path of a file, see yc_open_file()), else
-/// REDIS_URL (a Redis URL).
+/// Opens a cache from environment variables. Uses the first that is set of
+/// YOKEDCACHE_URL (a URL), YOKEDCACHE_CONFIG (the path of a file, see
+/// yc_open_file()) and REDIS_URL (a Redis URL).
 ///
-/// Result and errors as yc_open(); YC_E_CONFIG when none is set.
+/// Result and errors: see yc_open(). Returns YC_E_CONFIG also if no variable is
+/// set.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_open_env(out: *mut *mut yc_cache, err: *mut *mut yc_error) -> yc_status {
     // SAFETY: the caller's `out` and `err`, handed on.
     unsafe { open("yc_open_env", out, err, || Config::from_variables(&variable)) }
 }
 
-/// Closes a cache: calls that are in flight finish or get YC_E_CLOSED, later
-/// ones get YC_E_CLOSED, its queues are closed, and every thread and
-/// connection of it is gone when this returns. Waits at most timeout_ms
-/// milliseconds (-1: 5000). Values and pages handed out stay valid. Closing
-/// again is YC_OK and does nothing.
+/// Closes a cache and its queues. Calls in flight finish or return YC_E_CLOSED.
+/// Later calls return YC_E_CLOSED. All threads and connections of the cache have
+/// ended when the function returns. It waits at most timeout_ms milliseconds; -1
+/// selects 5000. Values and pages that the library has returned remain valid. A
+/// second close returns YC_OK and has no effect.
 ///
-/// Errors: YC_E_TIMEOUT when the time was over first; the cache is closed
-/// all the same. YC_E_FORKED in a child.
+/// Errors: YC_E_TIMEOUT if the time ran out (the cache is closed nevertheless);
+/// YC_E_FORKED in a child process.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_close(cache: *mut yc_cache, timeout_ms: i64, err: *mut *mut yc_error) -> yc_status {
     let body = || {
@@ -261,8 +264,8 @@ pub unsafe extern "C" fn yc_close(cache: *mut yc_cache, timeout_ms: i64, err: *m
     unsafe { boundary::call_uncancelled("yc_close", err, body) }
 }
 
-/// Releases a cache, once no thread uses the handle any more. One that was
-/// not closed is closed without waiting. Never blocks; NULL is fine.
+/// Frees a cache. No other thread may use the handle any more. A cache that is
+/// not closed is closed without waiting. Never blocks. NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_cache_free(cache: *mut yc_cache) {
     let body = || {

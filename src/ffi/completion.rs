@@ -15,52 +15,53 @@ use super::value::{yc_value, yc_value_free};
 use crate::error::{Error, Result};
 use crate::operation::Outcome;
 
-/// Kind of completion: that of yc_queue_get_many().
+/// Kind of completion: yc_queue_get_many(). Not allowed in yc_op.kind.
 pub const YC_OP_GET_MANY: i32 = 14;
-/// Kind of completion: that of yc_queue_set_many().
+/// Kind of completion: yc_queue_set_many(). Not allowed in yc_op.kind.
 pub const YC_OP_SET_MANY: i32 = 15;
-/// Kind of completion: that of yc_queue_delete_many().
+/// Kind of completion: yc_queue_delete_many(). Not allowed in yc_op.kind.
 pub const YC_OP_DELETE_MANY: i32 = 16;
-/// Kind of completion: that of yc_queue_keys_next().
+/// Kind of completion: yc_queue_keys_next(). Not allowed in yc_op.kind.
 pub const YC_OP_KEYS_NEXT: i32 = 17;
-/// Kind of completion: that of yc_queue_search().
+/// Kind of completion: yc_queue_search(). Not allowed in yc_op.kind.
 pub const YC_OP_SEARCH: i32 = 18;
 
-/// What an operation is known by until its completion is taken; never 0, and
-/// never the same twice in one queue.
+/// Identifies an operation of a queue until its completion is taken. A ticket is
+/// never 0 and is never reused in one queue.
 pub type yc_ticket = u64;
 
-/// What an operation of a queue came to. The handles in it are yours:
-/// release each, or all with yc_completion_clear().
+/// The completion of an operation of a queue. The caller owns the handles in it:
+/// free each of them, or all with yc_completion_clear().
 #[repr(C)]
 pub struct yc_completion {
-    /// The ticket that the submission gave.
+    /// The ticket of the operation.
     pub ticket: yc_ticket,
-    /// What was submitted with it, untouched.
+    /// The user_data of the operation, unchanged.
     pub user_data: u64,
-    /// What the operation came to, as its function would answer; also
-    /// YC_E_CANCELLED, YC_E_CLOSED, YC_E_PANIC.
+    /// The status that the function of this kind returns, or YC_E_CANCELLED,
+    /// YC_E_CLOSED, YC_E_PANIC.
     pub status: yc_status,
-    /// Which operation: a YC_OP_ number.
+    /// Kind of the operation: a YC_OP_ number.
     pub kind: i32,
-    /// The value of a YC_OP_GET that hit, the text of YC_OP_STATS,
-    /// YC_OP_HEALTH and YC_OP_METRICS, else NULL; release it with
+    /// The value of a YC_OP_GET with status YC_OK, or the text of a YC_OP_STATS,
+    /// YC_OP_HEALTH or YC_OP_METRICS; else NULL. The caller frees it with
     /// yc_value_free().
     pub result: *mut yc_value,
-    /// The error when status is negative, else NULL; release it with
+    /// The error if status is negative, else NULL. The caller frees it with
     /// yc_error_free().
     pub error: *mut yc_error,
-    /// What YC_OP_TTL found, -1 when it never expires, else 0.
+    /// The result of YC_OP_TTL: the remaining time in milliseconds, or -1 if the
+    /// entry never expires; else 0.
     pub remaining_ms: i64,
-    /// How many entries were removed, or YC_COUNT_UNKNOWN.
+    /// The number of removed entries, or YC_COUNT_UNKNOWN.
     pub removed: u64,
-    /// What each of many keys came to, else NULL; release it with
-    /// yc_results_free().
+    /// The results of an operation on many keys, else NULL. The caller frees them
+    /// with yc_results_free().
     pub results: *mut yc_results,
-    /// The page of a YC_OP_KEYS_NEXT that was not at the end, else NULL;
-    /// release it with yc_keys_free().
+    /// The page of a YC_OP_KEYS_NEXT with status YC_OK, else NULL. The caller
+    /// frees it with yc_keys_free().
     pub keys: *mut yc_keys,
-    /// The matches of a YC_OP_SEARCH, else NULL; release them with
+    /// The matches of a YC_OP_SEARCH, else NULL. The caller frees them with
     /// yc_matches_free().
     pub matches: *mut yc_matches,
     /// Zero.
@@ -125,9 +126,9 @@ impl yc_completion {
     }
 }
 
-/// Releases what a completion holds and sets it to NULL: also what you have
-/// taken out, unless you set it to NULL before. The completion itself is
-/// yours. NULL is fine.
+/// Frees the handles of a completion and sets them to NULL. To keep a handle, set
+/// its field to NULL before the call. The completion itself belongs to the
+/// caller. NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_completion_clear(completion: *mut yc_completion) {
     let body = || {

@@ -29,17 +29,17 @@ unsafe fn check(
     unsafe { boundary::call_uncancelled(name, err, body) }
 }
 
-/// Checks a configuration as yc_open() takes it, and opens nothing: no server
-/// is asked and no certificate read. *json (the place may be NULL) is what
-/// would be used, as one JSON object: "backend", "servers", "key_prefix" and
-/// the options by their names, times in milliseconds ("default_ttl_ms").
-/// "password" is true or false, never the password. "notes" lists accepted
-/// options that are probably a mistake, each as a sentence. Opening the cache
-/// logs them at YC_LOG_WARN. *json is UTF-8 without a NUL; release it with
-/// yc_value_free().
+/// Checks a configuration text without opening a cache. config is the text that
+/// yc_open() accepts. The function contacts no server and reads no certificate.
 ///
-/// Errors: those of yc_open() that tell of the configuration, YC_E_CONFIG
-/// and YC_E_UNSUPPORTED.
+/// On success *json is one JSON object, in UTF-8 without a NUL, that describes
+/// the resulting configuration: "backend", "servers", "key_prefix", and the
+/// options by name, with times in milliseconds ("default_ttl_ms"). "password" is
+/// true or false, never the password. "notes" lists accepted options that are
+/// probably a mistake, one sentence each; yc_open() logs them at YC_LOG_WARN. The
+/// caller frees *json with yc_value_free(). json may be NULL.
+///
+/// Errors: YC_E_CONFIG and YC_E_UNSUPPORTED, as yc_open() returns them.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_config_check(
     config: *const c_char,
@@ -50,9 +50,8 @@ pub unsafe extern "C" fn yc_config_check(
     unsafe { check("yc_config_check", json, err, || read_config(config)) }
 }
 
-/// As yc_config_check(), for a file as yc_open_file() takes it. With
-/// environments it checks the one that is named; NULL is that of the variable
-/// ENVIRONMENT, "development" if unset.
+/// Checks a configuration file without opening a cache. path and environment are
+/// the arguments of yc_open_file(). Result and errors: see yc_config_check().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_config_check_file(
     path: *const c_char,

@@ -13,9 +13,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::operation::{NewEntry, Operation, Outcome};
 use crate::ttl::Ttl;
 
-/// ttl_ms: the cache's default_ttl, spread by its ttl_jitter.
+/// Value of ttl_ms: use the default_ttl of the cache, varied by its ttl_jitter.
 pub const YC_TTL_DEFAULT: i64 = -1;
-/// ttl_ms: never expires.
+/// Value of ttl_ms: the entry never expires.
 pub const YC_TTL_NEVER: i64 = 0;
 
 /// Returns the status of an operation on a key that may not exist.
@@ -28,12 +28,14 @@ fn run(cache: &Cache, operation: Operation<'_>) -> Result<yc_status> {
     answer(cache.call(operation)).map(|outcome| hit(&outcome))
 }
 
-/// Reads a value without copying it. A key is 1 byte to 64 KiB of any bytes.
+/// Reads the value of a key without copying it. A key is 1 byte to 64 KiB of any
+/// bytes.
 ///
-/// YC_OK: *out is the value, to be released with yc_value_free().
-/// YC_MISS: no such key; *out is not written.
-/// Errors: YC_E_INVALID, YC_E_TOO_LARGE, those of the backend; an error is
-/// never a miss, and a miss never an error.
+/// Returns:
+/// - YC_OK: *out is the value. The caller frees it with yc_value_free().
+/// - YC_MISS: the key does not exist. *out is not written.
+/// - Errors: YC_E_INVALID, YC_E_TOO_LARGE, and the errors of the backend. A
+///   failure of the backend is never reported as a miss.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_get(
     cache: *mut yc_cache,
@@ -53,14 +55,16 @@ pub unsafe extern "C" fn yc_get(
     }
 }
 
-/// Copies a value into the caller's buffer of cap bytes (buf may be NULL when
-/// cap is 0). The memory backend allocates nothing here.
+/// Reads the value of a key into a buffer of the caller. cap is the size of the
+/// buffer in bytes; buf may be NULL if cap is 0. The memory backend allocates no
+/// memory in this call.
 ///
-/// YC_OK: *len is the value's length, and that many bytes were written.
-/// YC_MISS: no such key; nothing is written.
-/// YC_E_BUFFER_TOO_SMALL: *len is the length that is needed; buf is not
-/// written. The value may have changed when you ask again.
-/// Other errors as yc_get().
+/// Returns:
+/// - YC_OK: the value was copied. *len is its length.
+/// - YC_MISS: the key does not exist. Nothing is written.
+/// - YC_E_BUFFER_TOO_SMALL: *len is the required length. buf is not written. The
+///   value may have another length in the next call.
+/// - Other errors: see yc_get().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_get_into(
     cache: *mut yc_cache,
@@ -95,17 +99,24 @@ fn too_small(needed: usize, cap: usize) -> Error {
     Error::new(ErrorKind::BufferTooSmall, format!("the value has {needed} bytes and the buffer {cap}"))
 }
 
-/// Stores a value, in place of any other under its key, with a time to live
-/// in milliseconds (YC_TTL_DEFAULT, YC_TTL_NEVER, or exactly that many) and up
-/// to 64 tags, which replace the key's old ones; tags may be NULL when n_tags
-/// is 0. Everything is copied before this returns. An empty value is a value.
+/// Stores a value under a key and replaces the previous value and tags of the
+/// key. ttl_ms is the time to live in milliseconds, YC_TTL_DEFAULT or
+/// YC_TTL_NEVER. An entry has at most 64 tags; tags may be NULL if n_tags is 0.
+/// The value may be empty. The library copies all arguments before it returns.
 ///
-/// Errors: YC_E_INVALID (empty key or tag, ttl_ms below -1 or over 100 years);
-/// YC_E_TOO_LARGE (key or tag over 64 KiB, more than 64 tags, value over
-/// max_value_bytes, or over the item size of its Memcached server). Nothing is
-/// stored then, and an older entry stays. Memcached removes the older entry when
-/// it refuses a value itself: with YC_E_SERVER_MEMORY, or with YC_E_TOO_LARGE
-/// behind a proxy that does not report the server's settings.
+/// Errors:
+/// - YC_E_INVALID: the key or a tag is empty, or ttl_ms is below -1 or over 100
+///   years.
+/// - YC_E_TOO_LARGE: the key or a tag exceeds 64 KiB, there are more than 64
+///   tags, or the value exceeds max_value_bytes or the item size of its Memcached
+///   server.
+/// - The errors of the backend.
+///
+/// After YC_E_INVALID or YC_E_TOO_LARGE nothing is stored and the previous entry
+/// remains. Exception: Memcached removes the previous entry if the server itself
+/// rejects the value. This happens with YC_E_SERVER_MEMORY, and with
+/// YC_E_TOO_LARGE behind a proxy that does not report the settings of its
+/// servers.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_set(
     cache: *mut yc_cache,
@@ -130,7 +141,7 @@ pub unsafe extern "C" fn yc_set(
     }
 }
 
-/// Removes a key. YC_OK: it was there. YC_MISS: it was not.
+/// Deletes a key. Returns YC_OK if the key existed, or YC_MISS if it did not.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_delete(
     cache: *mut yc_cache,
@@ -144,8 +155,9 @@ pub unsafe extern "C" fn yc_delete(
     }
 }
 
-/// Whether a key is there: YC_OK or YC_MISS. Does not count as a use of the
-/// entry for eviction, nor as a hit or a miss.
+/// Checks whether a key exists. Returns YC_OK if it exists, or YC_MISS if it does
+/// not. The check is not counted as a hit or a miss and does not change the order
+/// of eviction.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_exists(
     cache: *mut yc_cache,
@@ -159,8 +171,9 @@ pub unsafe extern "C" fn yc_exists(
     }
 }
 
-/// Gives a key another time to live, counted from now (ttl_ms as in yc_set());
-/// its value and tags stay. YC_OK: done. YC_MISS: no such key.
+/// Sets a new time to live for a key and keeps its value and tags. The time
+/// starts at the call. ttl_ms: see yc_set(). Returns YC_OK on success, or YC_MISS
+/// if the key does not exist.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_expire(
     cache: *mut yc_cache,
@@ -178,9 +191,12 @@ pub unsafe extern "C" fn yc_expire(
     }
 }
 
-/// Reports the remaining time to live of a key. YC_OK: *ttl_ms is the
-/// milliseconds left, at least 1, or -1 if the entry never expires. YC_MISS:
-/// no such key; nothing is written.
+/// Reads the remaining time to live of a key.
+///
+/// Returns:
+/// - YC_OK: *ttl_ms is the remaining time in milliseconds, at least 1, or -1 if
+///   the entry never expires.
+/// - YC_MISS: the key does not exist. *ttl_ms is not written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_ttl(
     cache: *mut yc_cache,

@@ -11,7 +11,7 @@ use crate::cache::Cache;
 use crate::error::Result;
 use crate::operation::{Operation, Removed};
 
-/// *removed: the backend cannot know how many entries went.
+/// Value of *removed: the backend cannot count the removed entries.
 pub const YC_COUNT_UNKNOWN: u64 = u64::MAX;
 
 /// A count as the ABI writes it.
@@ -29,19 +29,21 @@ unsafe fn run(cache: &Cache, operation: Operation<'_>, removed: *mut u64) -> Res
     Ok(YC_OK)
 }
 
-/// Makes every entry that was set with the tag a miss: once this has
-/// returned, no process reads one that was set before. *removed is how many
-/// entries could be read until now, or YC_COUNT_UNKNOWN where the backend
-/// cannot know. With removed NULL nothing is counted, and the memory backend
-/// takes the same time for any number of entries. An unknown tag removes 0.
+/// Invalidates every entry that was set with a tag. After the call has returned,
+/// no process reads an entry that was set with the tag before the call.
 ///
-/// A Redis server that fails may lose the invalidation. Each process replays
-/// its removals of the last `replay_window` before it reads from a server that
-/// restarted or was replaced. Until then another process may read an
-/// invalidated entry again. With `invalidation_replicas`, YC_E_TIMEOUT reports
-/// that too few replicas received the invalidation.
+/// *removed is the number of readable entries that were invalidated, or
+/// YC_COUNT_UNKNOWN if the backend cannot count them. If removed is NULL, the
+/// library counts nothing; the memory backend then needs the same time for any
+/// number of entries. An unknown tag removes 0 entries.
 ///
-/// Errors: YC_E_INVALID for an empty tag, those of the backend.
+/// A Redis server that fails may lose the invalidation. Each process replays its
+/// invalidations of the last `replay_window` before it reads from a server that
+/// restarted or was replaced. Until then another process may read an invalidated
+/// entry again. With `invalidation_replicas`, YC_E_TIMEOUT reports that too few
+/// replicas received the invalidation.
+///
+/// Errors: YC_E_INVALID for an empty tag; the errors of the backend.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_invalidate_tag(
     cache: *mut yc_cache,
@@ -59,8 +61,9 @@ pub unsafe extern "C" fn yc_invalidate_tag(
     }
 }
 
-/// As yc_invalidate_tag() for entries that have any of the tags; an entry
-/// with several of them is counted once. Without tags nothing is removed.
+/// Invalidates every entry that has at least one of the tags. An entry with
+/// several of the tags is counted once. Nothing is removed if n_tags is 0.
+/// Result and errors: see yc_invalidate_tag().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_invalidate_tags(
     cache: *mut yc_cache,
@@ -78,13 +81,16 @@ pub unsafe extern "C" fn yc_invalidate_tags(
     }
 }
 
-/// Removes every key that matches a glob, on the whole key and case-sensitive:
-/// "*" any run of bytes, "?" any byte, "[a-z]" one of these, "[^a]" or "[!a]"
-/// none of these, "\x" the byte x itself. Entries set while it runs may stay.
+/// Removes every key that matches a glob. The glob matches the whole key and is
+/// case-sensitive: "*" matches any sequence of bytes, "?" any byte, "[a-z]" one
+/// byte of the set, "[^a]" or "[!a]" one byte outside the set, and "\x" the byte
+/// x itself. Entries that are set during the call may remain.
 ///
-/// *removed (may be NULL) is how many there were, or YC_COUNT_UNKNOWN.
-/// Errors: YC_E_TOO_LARGE for a pattern over 64 KiB; YC_E_UNSUPPORTED where
-/// the backend cannot list keys.
+/// *removed is the number of removed entries, or YC_COUNT_UNKNOWN. removed may be
+/// NULL.
+///
+/// Errors: YC_E_TOO_LARGE for a pattern over 64 KiB; YC_E_UNSUPPORTED if the
+/// backend cannot list keys.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_invalidate_pattern(
     cache: *mut yc_cache,
@@ -102,9 +108,9 @@ pub unsafe extern "C" fn yc_invalidate_pattern(
     }
 }
 
-/// Removes every entry of this cache's key_prefix and nobody else's.
-///
-/// *removed (may be NULL) is how many could be read, or YC_COUNT_UNKNOWN.
+/// Removes every entry under the key_prefix of this cache, and no other entry.
+/// *removed is the number of readable entries that were removed, or
+/// YC_COUNT_UNKNOWN. removed may be NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_flush(cache: *mut yc_cache, removed: *mut u64, err: *mut *mut yc_error) -> yc_status {
     // SAFETY: the caller's arguments, each checked before use.

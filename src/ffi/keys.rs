@@ -15,16 +15,17 @@ use crate::cache::{CacheHandle, Cursor};
 use crate::error::{Error, ErrorKind};
 use crate::wait::wait;
 
-/// A listing of keys that is under way. It keeps what it needs of the cache:
-/// after yc_close() it answers YC_E_CLOSED. Threads may share it; each page
-/// goes to one of them.
+/// A cursor of a listing of keys. It remains valid after yc_close(), and then
+/// returns YC_E_CLOSED. Several threads may share it; each page is returned to
+/// one of them. The caller frees it with yc_cursor_free().
 pub struct yc_cursor {
     pub(super) handle: Arc<CacheHandle>,
     pub(super) cursor: Arc<Mutex<Cursor>>,
 }
 
-/// A page of keys. Immutable: any thread may read it; it outlives cursor and
-/// cache, until yc_keys_free().
+/// A page of keys. It is immutable: any thread may read it. It remains valid
+/// after the cursor and the cache are freed. The caller frees it with
+/// yc_keys_free().
 pub struct yc_keys {
     slices: Vec<yc_slice>,
     /// What the slices point into.
@@ -44,10 +45,11 @@ pub(super) fn page_limit(limit: usize) -> usize {
     if limit == 0 { 512 } else { limit }
 }
 
-/// Begins a listing of the keys that match a glob (see
-/// yc_invalidate_pattern(); "*" is all). Nothing is read yet.
+/// Opens a cursor for the keys that match a glob. For the syntax see
+/// yc_invalidate_pattern(); "*" matches all keys. The call reads no key.
 ///
-/// On success *out is the cursor, to be released with yc_cursor_free().
+/// On success *out is the cursor. The caller frees it with yc_cursor_free().
+///
 /// Errors: YC_E_TOO_LARGE for a pattern over 64 KiB.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_keys_open(
@@ -69,15 +71,17 @@ pub unsafe extern "C" fn yc_keys_open(
     }
 }
 
-/// The next keys of a listing, at least 1 and at most `limit` of them (0: 512).
-/// A key that exists for the whole listing is returned at least once. It is
-/// returned more than once only if servers changed and were listed again. A
-/// key that is added or removed meanwhile may be returned. Writers are not
-/// blocked.
+/// Reads the next page of a listing: at least 1 and at most limit keys. limit 0
+/// selects 512. A key that exists during the whole listing is returned at least
+/// once. It is returned more than once only if the set of servers changed and
+/// servers were listed again. A key that is added or removed during the listing
+/// may be returned. The listing does not block writers.
 ///
-/// YC_OK: *out is a page, to be released with yc_keys_free().
-/// YC_END: there are no more; *out is not written.
-/// Errors: YC_E_UNSUPPORTED where the backend cannot list keys.
+/// Returns:
+/// - YC_OK: *out is the page. The caller frees it with yc_keys_free().
+/// - YC_END: there are no more keys. *out is not written.
+/// - Errors: YC_E_UNSUPPORTED if the backend cannot list keys; YC_E_CLOSED; the
+///   errors of the backend.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_keys_next(
     cursor: *mut yc_cursor,
@@ -101,8 +105,9 @@ pub unsafe extern "C" fn yc_keys_next(
     unsafe { boundary::call_uncancelled("yc_keys_next", err, body) }
 }
 
-/// The keys of a page as an array, and in *count their number (count may be
-/// NULL). They live as long as the page. NULL and 0 for NULL.
+/// Returns the keys of a page as an array and writes their number to *count.
+/// count may be NULL. The page owns the array. For NULL the function returns NULL
+/// and writes 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_keys_data(keys: *const yc_keys, count: *mut usize) -> *const yc_slice {
     // SAFETY: the caller hands NULL or a live page of ours.
@@ -114,14 +119,14 @@ pub unsafe extern "C" fn yc_keys_data(keys: *const yc_keys, count: *mut usize) -
     slices.map_or(core::ptr::null(), |slices| slices.as_ptr())
 }
 
-/// Releases a page. NULL is fine.
+/// Frees a page of keys. NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_keys_free(keys: *mut yc_keys) {
     // SAFETY: the caller hands NULL or a page of ours, once.
     unsafe { boundary::free(keys) }
 }
 
-/// Releases a cursor, at its end or before. NULL is fine.
+/// Frees a cursor. The listing need not have ended. NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_cursor_free(cursor: *mut yc_cursor) {
     // SAFETY: the caller hands NULL or a live cursor of ours.

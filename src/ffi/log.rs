@@ -12,23 +12,24 @@ use super::user_data::{UserData, yc_finalise_fn};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Sink, clear_sink, set_sink};
 
-/// Log level: nothing.
+/// Log level: no lines.
 pub const YC_LOG_OFF: i32 = 0;
-/// Log level: something failed that should not.
+/// Log level: failures that should not occur.
 pub const YC_LOG_ERROR: i32 = 1;
-/// Log level: something is wrong and was dealt with.
+/// Log level: problems that the library has handled.
 pub const YC_LOG_WARN: i32 = 2;
-/// Log level: what an operator wants to know: opened, closed, reconnected.
+/// Log level: events for an operator: opened, closed, reconnected.
 pub const YC_LOG_INFO: i32 = 3;
-/// Log level: what helps to find a fault.
+/// Log level: details that help to find a fault.
 pub const YC_LOG_DEBUG: i32 = 4;
-/// Log level: everything.
+/// Log level: all lines.
 pub const YC_LOG_TRACE: i32 = 5;
 
-/// Receives one log line: UTF-8, len bytes, also NUL-terminated, without a
-/// line end, never with a value or a password. Called from any thread, also
-/// several at once; must not block for long. It may call the library; what
-/// it causes is not logged. It must not throw or longjmp.
+/// Receives a log line: len bytes of UTF-8, followed by a NUL, without a line
+/// end. A line never contains a value or a password. The library calls the
+/// function from any thread, also from several at the same time. The function may
+/// call the library; such calls write no log lines. It must not block for long,
+/// throw or call longjmp().
 pub type yc_log_fn = Option<unsafe extern "C" fn(user_data: *mut c_void, level: i32, line: *const c_char, len: usize)>;
 
 struct Callback {
@@ -73,12 +74,13 @@ fn level_of(number: i32) -> Result<Option<Level>> {
     }))
 }
 
-/// Sends the log lines of all caches of this process to a callback, in place
-/// of any earlier one, up to a level. A NULL log, or YC_LOG_OFF, ends
-/// logging, which is off until this is called. The finaliser (may be NULL) is
-/// called with user_data once no more lines will come, unless this fails.
+/// Sets the log callback of the process for all caches, in place of the previous
+/// one. The callback receives the lines of a level and of the more severe ones.
+/// If log is NULL or level is YC_LOG_OFF, logging ends. Logging is off by
+/// default. The library calls finalise, which may be NULL, with user_data after
+/// the last line, unless this function fails.
 ///
-/// Errors: YC_E_INVALID for a level that is none.
+/// Errors: YC_E_INVALID for an unknown level.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_set_log(
     level: i32,

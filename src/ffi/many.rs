@@ -82,17 +82,18 @@ unsafe fn many(
     }
 }
 
-/// Reads n keys. values is an array of n places: each gets a value to be
-/// released with yc_value_free(), or NULL. statuses (may be NULL) is an array
-/// of n places: YC_OK, YC_MISS, or what went wrong with that key.
+/// Reads n keys. values is an array of n elements. The library sets each element
+/// to a value, which the caller frees with yc_value_free(), or to NULL. statuses
+/// is an array of n elements, or NULL. The library sets each element to YC_OK,
+/// YC_MISS or the failure of that key.
 ///
 /// Returns YC_OK if every key was a hit or a miss. Otherwise it returns the
 /// status and the error of the first key that failed. Both arrays are always
-/// written, also when the deadline ends the call: a server that does not
-/// answer fails only its own keys (YC_E_TIMEOUT), and keys that were answered
-/// keep their outcome. If the call is refused (YC_E_INVALID,
-/// YC_E_TOO_LARGE, YC_E_CLOSED, YC_E_FORKED), nothing is read: values holds
-/// NULL and statuses holds that status for every key.
+/// written, even if the deadline ends the call: a server that does not reply
+/// fails only its own keys (YC_E_TIMEOUT), and the other keys keep their outcome.
+/// If the call is refused (YC_E_INVALID, YC_E_TOO_LARGE, YC_E_CLOSED,
+/// YC_E_FORKED), nothing is read: every element of values is NULL, and every
+/// element of statuses has that status.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_get_many(
     cache: *mut yc_cache,
@@ -126,11 +127,11 @@ pub(super) fn entries<'a>(
     keys.iter().zip(values).map(entry).collect()
 }
 
-/// Stores n entries, keys[i] with values[i], all with one time to live and
-/// the same tags (see yc_set(); yc_batch() takes different ones). statuses
-/// (may be NULL) as in yc_get_many().
+/// Stores n entries: values[i] under keys[i]. All entries have the same time to
+/// live and the same tags, see yc_set(); use yc_batch() for different ones.
+/// statuses may be NULL, see yc_get_many().
 ///
-/// When one entry is refused (YC_E_INVALID, YC_E_TOO_LARGE) none is stored.
+/// If one entry is refused (YC_E_INVALID, YC_E_TOO_LARGE), no entry is stored.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_set_many(
     cache: *mut yc_cache,
@@ -155,8 +156,8 @@ pub unsafe extern "C" fn yc_set_many(
     }
 }
 
-/// Removes n keys. statuses (may be NULL) as in yc_get_many(): YC_OK was
-/// there, YC_MISS was not.
+/// Deletes n keys. statuses may be NULL, see yc_get_many(): YC_OK if the key
+/// existed, YC_MISS if it did not.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_delete_many(
     cache: *mut yc_cache,

@@ -14,32 +14,32 @@ use crate::config::{MigrationConfig, SwitchConfig};
 use crate::error::Result;
 use crate::wait::wait;
 
-/// How far a migration is. Later versions may add fields in place of the
-/// reserved words.
+/// The progress of a migration. Later versions may use the reserved fields.
 #[repr(C)]
 pub struct yc_progress {
-    /// sizeof(yc_progress) of the library.
+    /// sizeof(yc_progress) in the library.
     pub struct_size: usize,
-    /// Keys looked at.
+    /// Number of keys that were examined.
     pub examined: u64,
-    /// Entries stored at the target, or that would be.
+    /// Number of entries that were stored in the target. In a dry run: that would
+    /// be stored.
     pub copied: u64,
-    /// Entries that were not, for a reason that is no failure: the target has
-    /// one, or it is gone from the source.
+    /// Number of entries that were skipped without a failure: the target already
+    /// has the key, or the source has it no longer.
     pub skipped: u64,
-    /// Entries that could not be.
+    /// Number of entries that could not be copied.
     pub failed: u64,
-    /// What the option resume takes to go on from here, or a little before,
-    /// also in another process; NULL at the end. Valid during the call.
+    /// Value for the option `resume` that continues the migration here or slightly
+    /// earlier, also in another process. NULL at the end. Valid during the call.
     pub resume: *const c_char,
     /// Zero.
     pub reserved: [u64; 4],
 }
 
-/// Told how far a migration is, after each few hundred keys, on the thread that
-/// called yc_migrate(). 0 goes on; anything else ends the migration there,
-/// with a report that can be resumed. It must not throw or longjmp; it may
-/// call the library.
+/// Receives the progress of a migration. The library calls the function every few
+/// hundred keys on the thread that called yc_migrate(). Return 0 to continue.
+/// Return another number to stop the migration; its report can be resumed. The
+/// function may call the library. It must not throw or call longjmp().
 pub type yc_progress_fn = Option<unsafe extern "C" fn(user_data: *mut c_void, progress: *const yc_progress) -> i32>;
 
 /// Tells the host; whether to go on.
@@ -58,35 +58,36 @@ fn tell(progress: &Progress, told: yc_progress_fn, data: &UserData) -> bool {
     told.is_none_or(|told| unsafe { told(data.pointer(), &raw const progress) } == 0)
 }
 
-/// Copies the entries of one cache into another: values, tags, and what is
-/// left of their times to live. What the target has already stays, and so does
-/// what is written there meanwhile. Both caches stay in use. Entries that are
-/// written to the source meanwhile may be copied or not: yc_switch() copies
-/// and follows.
+/// Copies the entries of one cache to another: values, tags and remaining times to
+/// live. Entries that the target already has, or that are written there during
+/// the migration, are kept. Both caches remain in use. An entry that is written
+/// to the source during the migration may or may not be copied; use yc_switch()
+/// to copy and to follow writes.
 ///
-/// No copy undoes an invalidation of this process, by any handle. Tags,
-/// patterns, deletes and flushes at the target stop the copying of the entries
-/// that they name. Those at the source are made at the target too, before this
-/// returns. Tag invalidations of other processes are followed, except at the
-/// target before the migration has met an entry with the tag. Repeat other
-/// processes' deletes, patterns and flushes at the target after the migration.
+/// A migration does not undo an invalidation that this process makes through any
+/// handle. Tag, pattern, delete and flush operations on the target stop the
+/// copying of the entries that they name. Those on the source are repeated on the
+/// target before this function returns. Tag invalidations by other processes are
+/// followed, except on the target for a tag that the migration has not yet met.
+/// Repeat deletes, patterns and flushes by other processes on the target after
+/// the migration.
 ///
 /// options is a YAML or JSON map, or NULL: "{pattern: 'user:*', rate: 5000,
-/// dry_run: true, resume: '…'}"; the README lists them. progress (may be NULL)
-/// is told how far it is; the finaliser (may be NULL) gets user_data before
-/// this returns, whatever comes of it. A server that fails is tried again for
-/// about three seconds.
+/// dry_run: true, resume: '…'}". The guide lists the options. The library calls
+/// progress, which may be NULL, with user_data. It calls finalise, which may be
+/// NULL, with user_data before this function returns, also on failure. The
+/// migration retries a server that fails for about three seconds.
 ///
-/// On success *report (may be NULL as a place) is one JSON object, to be
-/// released with yc_value_free(): examined, copied, skipped and why, failed
-/// and why, largest_ttl_drift_ms of a sample, complete, and resume where it is
-/// not complete.
+/// On success *report is one JSON object: examined, copied, skipped and failed
+/// with their reasons, largest_ttl_drift_ms of a sample, complete, and, if it is
+/// not complete, resume. The caller frees it with yc_value_free(). report may be
+/// NULL.
 ///
-/// Errors: YC_E_INVALID for a cache onto itself (the same servers and
-/// prefix), or a wrong resume; YC_E_CONFIG for wrong options;
-/// YC_E_UNSUPPORTED where the source cannot list keys; YC_E_CLOSED when one of
-/// the two is closed meanwhile; a server's failure. What was copied until then
-/// stays, and can be resumed from the last progress.
+/// Errors: YC_E_INVALID if both caches have the same servers and prefix, or for
+/// an invalid resume; YC_E_CONFIG for invalid options; YC_E_UNSUPPORTED if the
+/// source cannot list keys; YC_E_CLOSED if one of the caches is closed; the
+/// errors of the servers. Entries that were copied before the error remain. The
+/// last progress can be resumed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_migrate(
     source: *mut yc_cache,
@@ -114,26 +115,26 @@ pub unsafe extern "C" fn yc_migrate(
     }
 }
 
-/// Replaces the backend of an open cache by the one that a configuration asks
-/// for (a text as yc_open() takes). Calls that are under way finish on the old
-/// one, later ones are served by the new one, and none fails. The key prefix,
-/// default TTL and fallback are the new configuration's; what was counted and
-/// timed stays. Returns once the old backend is closed.
+/// Replaces the backend of an open cache. config is a text that yc_open()
+/// accepts. Calls in flight finish on the old backend, later calls use the new
+/// one, and no call fails. Key prefix, default TTL and fallback come from the new
+/// configuration; counters and latencies are kept. The function returns after the
+/// old backend is closed.
 ///
-/// options is a YAML or JSON map, or NULL. "{copy: true}" copies what the
-/// cache holds first, as yc_migrate() does, while the old backend serves; what
-/// changes meanwhile follows, and an invalidation is not lost. Without it the
-/// new backend begins with what it has. Either way an entry that the new
-/// backend has already stays, though it may be older: flush it before, if that
-/// may be.
+/// options is a YAML or JSON map, or NULL. "{copy: true}" first copies the
+/// entries as yc_migrate() does, while the old backend serves calls. Writes and
+/// invalidations during the copy are applied to the new backend too. Without
+/// copy, the new backend starts with its own entries. Existing entries in the new
+/// backend are kept, even if they are older. Flush the new backend first if it
+/// may hold stale data.
 ///
-/// On success *report (may be NULL as a place) is one JSON object, to be
-/// released with yc_value_free(): backend, and copied, the report of the copy.
+/// On success *report is one JSON object: backend, and copied, which is the
+/// report of the copy. The caller frees it with yc_value_free(). report may be
+/// NULL.
 ///
-/// Errors: YC_E_CONFIG; what opening the new backend fails with;
-/// YC_E_BUSY when another switch of this cache is under way; YC_E_UNSUPPORTED
-/// where the old backend cannot list keys to be copied. The cache goes on as
-/// it was then.
+/// Errors: YC_E_CONFIG; the errors of opening the new backend; YC_E_BUSY during
+/// another switch of this cache; YC_E_UNSUPPORTED if the old backend cannot list
+/// the keys to copy. After an error the cache uses the old backend.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_switch(
     cache: *mut yc_cache,

@@ -22,25 +22,24 @@ use crate::operation::Operation;
 use crate::queue::{Completion, Label, Queue, Submission};
 use crate::ttl::Ttl;
 
-/// A queue of completions: operations are submitted and return at once, and
-/// what became of them is taken later, from yc_queue_poll() or
-/// yc_queue_wait(). Each operation that was accepted has exactly one
-/// completion, also when it is cancelled, fails, or the queue or its cache is
-/// closed. Operations of a queue run beside each other, in no order: submit
-/// what must come after another once that has completed.
+/// A completion queue. A submission returns at once; yc_queue_poll() or
+/// yc_queue_wait() returns the completion later. Every accepted operation has
+/// exactly one completion, also if it fails, is cancelled, or the queue or cache
+/// is closed. Operations of a queue run concurrently and in no defined order:
+/// submit an operation that depends on another after that one has completed.
 ///
-/// Any thread may call any function on it at any time; only yc_queue_free()
-/// must come last. A child process gets YC_E_FORKED. It keeps what it needs
-/// of the cache, and is closed with it.
+/// Any thread may call any function on a queue at any time. yc_queue_free() must
+/// be the last call. A child process gets YC_E_FORKED. Closing the cache closes
+/// the queue; freeing the cache does not free it.
 pub struct yc_queue {
     handle: Arc<CacheHandle>,
     queue: Arc<Queue>,
 }
 
-/// Called after the queue has changed from empty to filled, from a thread of
-/// the library and never inside a call of yours: a hint to poll. Several
-/// changes may share a call. It must not block, throw or longjmp; it may call
-/// the library.
+/// Reports that the queue has changed from empty to not empty: poll it. The
+/// library calls the function on one of its own threads, never inside a call of
+/// the program. One call may report several changes. The function may call the
+/// library. It must not block, throw or call longjmp().
 pub type yc_wake_fn = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
 
 impl yc_queue {
@@ -121,15 +120,18 @@ unsafe fn with_queue(
     unsafe { boundary::call_uncancelled(name, err, checked) }
 }
 
-/// Opens a queue for up to capacity operations that are in flight or not
-/// taken (0: 1024; at most 1000000); their arguments may take 64 MiB. wake
-/// (may be NULL) is called with user_data when there is something to take;
-/// the finaliser (may be NULL) once wake will not be called again, unless this
-/// fails. On success *out is the queue: yc_queue_close() it, then
-/// yc_queue_free() it.
+/// Opens a queue. capacity is the largest number of operations that are in flight
+/// or not yet taken, at most 1000000; 0 selects 1024. The arguments of all
+/// operations may take 64 MiB. The library calls wake with user_data when a
+/// completion is available; wake may be NULL. It calls finalise with user_data
+/// when it will not call wake any more, unless this function fails; finalise may
+/// be NULL.
 ///
-/// Errors: YC_E_INVALID for a capacity over the limit; YC_E_BUSY when the
-/// library's thread, which calls wake, could not be started.
+/// On success *out is the queue. The caller closes it with yc_queue_close() and
+/// frees it with yc_queue_free().
+///
+/// Errors: YC_E_INVALID for a capacity over the limit; YC_E_BUSY if the thread
+/// that calls wake could not be started.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_queue_open(
     cache: *mut yc_cache,
@@ -162,16 +164,19 @@ fn waking(wake: unsafe extern "C" fn(*mut c_void), data: UserData) -> crate::que
     Arc::new(move || unsafe { wake(data.pointer()) })
 }
 
-/// Submits n operations, an array as of yc_batch(); only what a kind needs,
-/// and user_data, is read, and nothing is written there. Keys, values and
-/// tags are copied. tickets (may be NULL) is an array of n places, *accepted
-/// how many operations were accepted, from the first on: their tickets are
-/// written before their completions can be taken. An operation that is wrong
-/// (an empty key, say) is accepted and completes with its error.
+/// Submits n operations. ops and stride: see yc_batch(). The library reads only
+/// user_data and the fields that the kind needs, copies keys, values and tags,
+/// and writes to no operation. tickets is an array of n elements, or NULL.
+/// *accepted is the number of accepted operations, counted from the first; their
+/// tickets are written before their completions can be taken. An invalid
+/// operation (for example, with an empty key) is accepted and completes with its
+/// error.
 ///
-/// YC_OK: all n were accepted. YC_E_BUSY: *accepted, which is written all the
-/// same, is fewer; take completions and submit the others again.
-/// Other errors: YC_E_CLOSED, YC_E_INVALID; nothing was accepted.
+/// Returns:
+/// - YC_OK: all n operations were accepted.
+/// - YC_E_BUSY: the queue is full; the first *accepted operations were queued.
+///   Take completions, then submit the rest again.
+/// - Other errors: YC_E_CLOSED, YC_E_INVALID. No operation was accepted.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_queue_submit(
     queue: *mut yc_queue,
@@ -200,11 +205,11 @@ pub unsafe extern "C" fn yc_queue_submit(
     }
 }
 
-/// Submits yc_get_many(): results of the completion has a status and a value
-/// for each key. Keys are copied; ticket may be NULL.
+/// Submits yc_get_many(). The results of the completion contain a status and a
+/// value for each key. The library copies the keys. ticket may be NULL.
 ///
-/// YC_OK: accepted. Errors: YC_E_BUSY, YC_E_CLOSED. What is wrong with the
-/// keys is told by the completion.
+/// Returns YC_OK if the operation was accepted. Errors: YC_E_BUSY, YC_E_CLOSED.
+/// Invalid keys are reported in the completion.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_queue_get_many(
     queue: *mut yc_queue,
@@ -221,8 +226,8 @@ pub unsafe extern "C" fn yc_queue_get_many(
     }
 }
 
-/// Submits yc_set_many(): results of the completion has a status for each
-/// key. All is copied. Otherwise as yc_queue_get_many().
+/// Submits yc_set_many(). The results of the completion contain a status for each
+/// key. The library copies all arguments. Otherwise as yc_queue_get_many().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_queue_set_many(
     queue: *mut yc_queue,
@@ -252,8 +257,8 @@ pub unsafe extern "C" fn yc_queue_set_many(
     }
 }
 
-/// Submits yc_delete_many(): results of the completion has a status for each
-/// key. Otherwise as yc_queue_get_many().
+/// Submits yc_delete_many(). The results of the completion contain a status for
+/// each key. Otherwise as yc_queue_get_many().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_queue_delete_many(
     queue: *mut yc_queue,
@@ -270,13 +275,13 @@ pub unsafe extern "C" fn yc_queue_delete_many(
     }
 }
 
-/// Submits yc_keys_next() on a cursor of the same cache: keys of the
-/// completion is the page, and its status YC_END at the end. The cursor may be
-/// released at once. The page of one that was cancelled may be lost: begin
-/// anew. ticket may be NULL.
+/// Submits yc_keys_next() on a cursor of the same cache. The completion contains
+/// the page, or has the status YC_END at the end of the listing. The caller may
+/// free the cursor at once. If the operation is cancelled, its page may be lost:
+/// start a new listing. ticket may be NULL.
 ///
-/// YC_OK: accepted. Errors: YC_E_INVALID for a cursor that is NULL or of
-/// another cache; YC_E_BUSY, YC_E_CLOSED.
+/// Returns YC_OK if the operation was accepted. Errors: YC_E_INVALID if cursor is
+/// NULL or belongs to another cache; YC_E_BUSY; YC_E_CLOSED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_queue_keys_next(
     queue: *mut yc_queue,
@@ -299,8 +304,8 @@ pub unsafe extern "C" fn yc_queue_keys_next(
     }
 }
 
-/// Submits yc_search(): matches of the completion is what was found. Query
-/// and options are copied. Otherwise as yc_queue_get_many().
+/// Submits yc_search(). The completion contains the matches. The library copies
+/// the query and the options. Otherwise as yc_queue_get_many().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_queue_search(
     queue: *mut yc_queue,
@@ -325,13 +330,13 @@ pub unsafe extern "C" fn yc_queue_search(
     }
 }
 
-/// Takes up to max completions, in the order they came, into an array of
-/// structs of stride bytes each, sizeof(yc_completion): so a program compiled
-/// against a later, longer one works with this library. Returns at once.
+/// Takes up to max completions in the order of their arrival. Returns at once.
+/// completions is an array of max structs of stride bytes each; stride is
+/// sizeof(yc_completion). With the stride, a program that was compiled against a
+/// later, longer struct works with this library.
 ///
-/// YC_OK: *count were taken, perhaps none.
-/// Errors: YC_E_CLOSED once the queue is closed and its last completion was
-/// taken.
+/// Returns YC_OK: *count completions were taken, possibly 0. Errors: YC_E_CLOSED
+/// if the queue is closed and its last completion has been taken.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_queue_poll(
     queue: *mut yc_queue,
@@ -352,12 +357,12 @@ pub unsafe extern "C" fn yc_queue_poll(
     }
 }
 
-/// As yc_queue_poll(), but waits until there is one to take, at most
-/// timeout_ms milliseconds (-1: no limit). max is at least 1. Several threads
-/// may wait; each completion goes to one of them.
+/// Takes completions as yc_queue_poll() does, but waits for the first one, at most
+/// timeout_ms milliseconds; -1 waits without a limit. max is at least 1. Several
+/// threads may wait; each completion is returned to one of them.
 ///
-/// Errors: YC_E_TIMEOUT when there was none; those of yc_queue_poll(), also
-/// for a thread that waits while the queue is closed.
+/// Errors: YC_E_TIMEOUT if no completion arrived in time; those of
+/// yc_queue_poll(), also for a thread that waits while the queue is closed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_queue_wait(
     queue: *mut yc_queue,
@@ -410,12 +415,13 @@ unsafe fn writer(mut places: impl Iterator<Item = *mut yc_completion>, stride: u
     }
 }
 
-/// A file descriptor that is readable while there are completions to take:
-/// for epoll, poll, libuv and their like. It becomes readable once for each
-/// change from empty to filled, until a poll or wait takes the last. It belongs
-/// to the queue until yc_queue_free(): watch it, never read, write or close it.
+/// Returns in *fd a file descriptor that is readable while completions are
+/// available, for epoll, poll or libuv. It becomes readable once for each change
+/// from empty to not empty, and stays readable until a poll or wait takes the
+/// last completion. The queue owns the descriptor until yc_queue_free(). Watch
+/// it; do not read, write or close it.
 ///
-/// Errors: YC_E_BUSY when the process may open no more files.
+/// Errors: YC_E_BUSY if the process cannot open another file.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_queue_fd(queue: *mut yc_queue, fd: *mut c_int, err: *mut *mut yc_error) -> yc_status {
     // SAFETY: the caller's arguments, each checked before use.
@@ -428,11 +434,11 @@ pub unsafe extern "C" fn yc_queue_fd(queue: *mut yc_queue, fd: *mut c_int, err: 
     }
 }
 
-/// Cancels an operation: it completes with YC_E_CANCELLED at once, though on
-/// a server it may be carried out all the same.
+/// Cancels an operation. It completes with YC_E_CANCELLED at once, but a server
+/// may still execute it.
 ///
-/// YC_OK: it was in flight. YC_MISS: it has completed already, or there is no
-/// such ticket.
+/// Returns YC_OK if the operation was in flight, or YC_MISS if it has completed
+/// or the ticket does not exist.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_queue_cancel(
     queue: *mut yc_queue,
@@ -445,12 +451,13 @@ pub unsafe extern "C" fn yc_queue_cancel(
     }
 }
 
-/// Closes a queue: it accepts no more, what is in flight may finish for
-/// timeout_ms milliseconds (-1: 5000; 0: not at all), and the rest completes
-/// with YC_E_CANCELLED. All completions can still be taken. wake is not
-/// called after this returns, unless this was called from it. Closing again is
-/// YC_OK. yc_close() closes the queues of its cache in the same way; the rest
-/// completes with YC_E_CLOSED then.
+/// Closes a queue. The queue accepts no more operations. Operations in flight may
+/// finish within timeout_ms milliseconds (-1 selects 5000, 0 does not wait); the
+/// others complete with YC_E_CANCELLED. All completions can still be taken. The
+/// library does not call wake after this function has returned, unless wake
+/// itself calls it. A second close returns YC_OK and has no effect. yc_close()
+/// closes the queues of its cache in the same way, but completes the remaining
+/// operations with YC_E_CLOSED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_queue_close(queue: *mut yc_queue, timeout_ms: i64, err: *mut *mut yc_error) -> yc_status {
     // SAFETY: the caller's arguments, each checked before use.
@@ -465,9 +472,9 @@ pub unsafe extern "C" fn yc_queue_close(queue: *mut yc_queue, timeout_ms: i64, e
     }
 }
 
-/// Releases a queue, with the completions that were not taken, once no thread
-/// uses the handle any more. One that was not closed is closed without
-/// waiting, and what is in flight is dropped. Never blocks; NULL is fine.
+/// Frees a queue and the completions that were not taken. No other thread may use
+/// the handle any more. A queue that is not closed is closed without waiting, and
+/// its operations in flight are dropped. Never blocks. NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_queue_free(queue: *mut yc_queue) {
     // SAFETY: the caller hands NULL or a live queue of ours.

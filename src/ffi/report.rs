@@ -9,13 +9,13 @@ use super::value::yc_value;
 use crate::operation::Operation;
 use crate::value::Value;
 
-/// Capability: keys can be listed; keys, patterns and search work.
+/// Capability: the backend can list keys. Listing, patterns and search work.
 pub const YC_CAN_LIST: u64 = 1;
-/// Capability: invalidations know how many entries they removed.
+/// Capability: an invalidation can count the entries that it removes.
 pub const YC_CAN_COUNT: u64 = 2;
-/// Capability: other processes see the same entries.
+/// Capability: other processes use the same entries.
 pub const YC_CAN_SHARE: u64 = 4;
-/// Capability: yc_size() is exact, no estimate.
+/// Capability: yc_size() is exact, not an estimate.
 pub const YC_CAN_SIZE: u64 = 8;
 
 /// Text as a value.
@@ -28,12 +28,14 @@ pub(super) fn text(json: &serde_json::Value) -> *mut yc_value {
     value_of(&json.to_string())
 }
 
-/// Counters since the cache was opened, what it holds, and latencies of a
-/// sample of the calls in microseconds, as one JSON object; the README lists
-/// its names, and later versions add some. A number that nobody can know now
-/// is null: the keys of a server that is down, say, of which yc_size() tells
-/// why. *json is UTF-8 without a NUL: print it with its length, and release it
-/// with yc_value_free().
+/// Reports statistics as one JSON object: the counters since the cache was
+/// opened, its size, and latencies in microseconds of a sample of the calls. The
+/// guide lists the names; later versions may add some. A number that is not known
+/// at the moment is null, such as the number of keys on a server that is down;
+/// yc_size() then returns the reason.
+///
+/// On success *json is UTF-8 without a NUL at the end: use its length. The caller
+/// frees it with yc_value_free().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_stats(
     cache: *mut yc_cache,
@@ -50,12 +52,13 @@ pub unsafe extern "C" fn yc_stats(
     }
 }
 
-/// Whether the cache can serve, as one JSON object: "status" is "healthy",
-/// "degraded" (a part does not work: one of several servers is down) or
-/// "unhealthy", "reasons" says why, "details" has what each server tells of
-/// itself. Asks each server within the time of one call. An idle cache is
-/// healthy. Asking changes no counter. *json as in yc_stats(). YC_OK also when
-/// the cache is unhealthy.
+/// Reports the state of the cache as one JSON object. "status" is "healthy",
+/// "degraded" (a part does not work, for example one of several servers is down)
+/// or "unhealthy". "reasons" explains the status. "details" contains the report
+/// of each server. The function asks each server within the time of one call and
+/// changes no counter. An idle cache is healthy.
+///
+/// Returns YC_OK also if the cache is unhealthy. *json: see yc_stats().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_health(
     cache: *mut yc_cache,
@@ -72,14 +75,16 @@ pub unsafe extern "C" fn yc_health(
     }
 }
 
-/// Counters, gauges and a histogram of latencies as the text that Prometheus
-/// scrapes (format 0.0.4, "text/plain; version=0.0.4"); the README lists the
-/// names, and later versions add some. Each sample has the labels backend and
-/// key_prefix. One text is one cache: two are not to be joined, since each names
-/// its families. It asks each server how it is, as yc_health() does,
-/// changes no counter, and does not walk the keys on servers. *text as in
-/// yc_stats(). Returns YC_OK also if a server is down: yokedcache_up reports
-/// that.
+/// Reports counters, gauges and a latency histogram in the text format of
+/// Prometheus (0.0.4, "text/plain; version=0.0.4"). The guide lists the names;
+/// later versions may add some. Each sample has the labels backend and
+/// key_prefix. One text describes one cache. Do not concatenate the texts of two
+/// caches: each of them declares the metric families. The function asks each
+/// server for its health, as yc_health() does, changes no counter, and does not
+/// list the keys of servers.
+///
+/// Returns YC_OK also if a server is down: yokedcache_up reports that. *text: see
+/// *json of yc_stats().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_metrics(
     cache: *mut yc_cache,
@@ -96,14 +101,14 @@ pub unsafe extern "C" fn yc_metrics(
     }
 }
 
-/// Reports the size of the cache: *keys entries that take *bytes bytes, keys,
-/// values and bookkeeping together (each place may be NULL). An exact count is
-/// the number of keys that a listing returns: entries that expired or were
-/// invalidated do not count. The count is exact with YC_CAN_SIZE. Without it
-/// the count is exact while the prefix has up to 1000 entries on each server
-/// and the server has few other names. "size_estimated" of yc_stats() reports
-/// whether the count is an estimate. The memory backend is walked in small
-/// steps that block no other call.
+/// Reports the size of the cache: *keys is the number of entries, and *bytes is
+/// the size of keys, values and bookkeeping. Each of the two pointers may be
+/// NULL. An exact count is the number of keys that a listing returns: entries
+/// that expired or were invalidated are not counted. The count is exact with
+/// YC_CAN_SIZE. Without it, the count is exact while the prefix has up to 1000
+/// entries on each server and the server has few other names. "size_estimated" of
+/// yc_stats() reports whether the count is an estimate. The memory backend counts
+/// in small steps that do not block other calls.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_size(
     cache: *mut yc_cache,
@@ -126,16 +131,16 @@ pub unsafe extern "C" fn yc_size(
     }
 }
 
-/// Asks the backend for a sign of life; every server of it, where there are
-/// several. YC_OK, or what is wrong.
+/// Checks that every server of the backend replies. Returns YC_OK, or the failure
+/// of a server.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_ping(cache: *mut yc_cache, err: *mut *mut yc_error) -> yc_status {
     // SAFETY: the caller's arguments, each checked before use.
     unsafe { with_cache("yc_ping", cache, err, |cache| answer(cache.call(Operation::Ping)).map(|_| YC_OK)) }
 }
 
-/// What the backend can do beyond the basics: *flags is a sum of YC_CAN_
-/// numbers. An operation it cannot do answers YC_E_UNSUPPORTED.
+/// Reports the capabilities of the backend: *flags is a sum of YC_CAN_ numbers.
+/// An operation that the backend does not support returns YC_E_UNSUPPORTED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_capabilities(cache: *mut yc_cache, flags: *mut u64, err: *mut *mut yc_error) -> yc_status {
     // SAFETY: the caller's arguments, each checked before use.

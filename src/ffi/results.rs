@@ -9,9 +9,10 @@ use super::value::{yc_value, yc_value_free};
 use crate::error::{Error, Result};
 use crate::operation::Outcome;
 
-/// What each key of yc_queue_get_many(), yc_queue_set_many() or
-/// yc_queue_delete_many() came to, in the order of the keys. Immutable: any
-/// thread may read it; it outlives the cache, until yc_results_free().
+/// The results of yc_queue_get_many(), yc_queue_set_many() or
+/// yc_queue_delete_many(), in the order of the keys. They are immutable: any
+/// thread may read them. They remain valid after the cache is freed. The caller
+/// frees them with yc_results_free().
 pub struct yc_results {
     statuses: Vec<yc_status>,
     values: Vec<*mut yc_value>,
@@ -52,18 +53,19 @@ impl Drop for yc_results {
     }
 }
 
-/// The status of each key, YC_OK, YC_MISS or what went wrong with it, and in
-/// *count their number (count may be NULL). They live as long as the results.
-/// NULL and 0 for NULL.
+/// Returns the status of each key (YC_OK, YC_MISS or a failure) and writes their
+/// number to *count. count may be NULL. The results own the array. For NULL the
+/// function returns NULL and writes 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_results_statuses(results: *const yc_results, count: *mut usize) -> *const yc_status {
     // SAFETY: the caller hands NULL or live results of ours, and a place or NULL.
     unsafe { list(results.as_ref().map(|results| results.statuses.as_slice()), count) }
 }
 
-/// The value of each key, NULL where there is none, and in *count their
-/// number (count may be NULL). They are released with the results: keep one
-/// with yc_value_clone(). NULL and 0 for NULL.
+/// Returns the value of each key, NULL for a key without a value, and writes
+/// their number to *count. count may be NULL. The results own the array and the
+/// values; use yc_value_clone() to keep a value. For NULL the function returns
+/// NULL and writes 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_results_values(results: *const yc_results, count: *mut usize) -> *const *const yc_value {
     // SAFETY: as above; what the caller reads it may not change.
@@ -79,7 +81,7 @@ unsafe fn list<T>(items: Option<&[T]>, count: *mut usize) -> *const T {
     items.map_or(null(), <[T]>::as_ptr)
 }
 
-/// Releases results, with their values. NULL is fine.
+/// Frees results and their values. NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_results_free(results: *mut yc_results) {
     // SAFETY: the caller hands NULL or results of ours, once.

@@ -12,42 +12,44 @@ use crate::cache::SearchOptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fuzzy::Match;
 
-/// The score a match must reach unless another is asked for.
+/// Default of yc_search_options.threshold.
 pub const YC_SEARCH_THRESHOLD: f64 = 80.0;
-/// The most matches unless another number is asked for.
+/// Default of yc_search_options.limit.
 pub const YC_SEARCH_LIMIT: usize = 10;
 
-/// What a search looks for beside its query. Begin with
-/// YC_SEARCH_OPTIONS_INIT, which sets struct_size and the defaults.
+/// The options of yc_search(). Initialise them with YC_SEARCH_OPTIONS_INIT, which
+/// sets struct_size and the defaults.
 #[repr(C)]
 pub struct yc_search_options {
-    /// sizeof(yc_search_options).
+    /// Set to sizeof(yc_search_options).
     pub struct_size: usize,
-    /// The lowest score that counts, 0 to 100.
+    /// Lowest score of a match, 0 to 100.
     pub threshold: f64,
-    /// The most matches, at least 1.
+    /// Largest number of matches, at least 1.
     pub limit: usize,
-    /// Only entries with one of these tags; NULL for all.
+    /// Search only entries that have at least one of these tags. NULL searches all
+    /// entries.
     pub tags: *const yc_slice,
-    /// How many tags.
+    /// Number of tags.
     pub n_tags: usize,
-    /// Zero.
+    /// Set to zero.
     pub reserved: [u64; 4],
 }
 
-/// One match. Later versions may add fields at its end.
+/// A match of a search. Later versions may add fields at the end.
 #[repr(C)]
 pub struct yc_match {
-    /// The key.
+    /// The key. The yc_matches own its bytes.
     pub key: yc_slice,
-    /// How like the query it is, 0 to 100.
+    /// Similarity of the key to the query, 0 to 100.
     pub score: f64,
     /// Zero.
     pub reserved: [u64; 2],
 }
 
-/// The matches of a search. Immutable: any thread may read it; it outlives
-/// the cache, until yc_matches_free().
+/// The matches of a search. They are immutable: any thread may read them. They
+/// remain valid after the cache is freed. The caller frees them with
+/// yc_matches_free().
 pub struct yc_matches {
     matches: Vec<yc_match>,
     /// What the matches point into.
@@ -66,19 +68,22 @@ impl yc_matches {
     }
 }
 
-/// Finds the keys most like a query of 1 byte to 1 KiB, best first, equal
-/// scores by key. The score is the partial ratio of rapidfuzz on bytes: the
-/// query against the part of the key that suits it best, 100 when the key
-/// contains it. options may be NULL: threshold 80, limit 10, all tags.
-/// Reads every key of the cache; writers are not blocked. The keys are read
-/// in pages, each with the deadline of a call. Scoring all of them may take
-/// the time of one more call: socket_timeout, or 5 s on memory.
+/// Finds the keys that are most similar to a query of 1 byte to 1 KiB. Matches
+/// are ordered by score, best first; equal scores are ordered by key. The score
+/// is the partial ratio of rapidfuzz on bytes: it compares the query with the
+/// best-matching part of the key, and is 100 if the key contains the query.
+/// options may be NULL: threshold 80, limit 10, all tags.
 ///
-/// On success *out is the matches, perhaps none, to be released with
-/// yc_matches_free().
+/// The call reads every key of the cache in pages and does not block writers.
+/// Each page has the deadline of a call. The scoring as a whole has the deadline
+/// of one more call: socket_timeout, or 5 s on the memory backend.
+///
+/// On success *out is the list of matches, which may be empty. The caller frees it
+/// with yc_matches_free().
+///
 /// Errors: YC_E_INVALID (empty query, threshold outside 0 to 100, limit 0,
-/// struct_size unknown); YC_E_TOO_LARGE (query over 1 KiB); YC_E_TIMEOUT
-/// (scoring took too long); YC_E_UNSUPPORTED where the backend cannot list
+/// unknown struct_size); YC_E_TOO_LARGE (query over 1 KiB); YC_E_TIMEOUT (the
+/// scoring exceeded its deadline); YC_E_UNSUPPORTED if the backend cannot list
 /// keys.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_search(
@@ -119,15 +124,15 @@ pub(super) unsafe fn read_options<'a>(options: *const yc_search_options) -> Resu
     }
 }
 
-/// How many matches there are; 0 for NULL.
+/// Returns the number of matches, or 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_matches_count(matches: *const yc_matches) -> usize {
     // SAFETY: the caller hands NULL or live matches of ours.
     unsafe { matches.as_ref() }.map_or(0, |matches| matches.matches.len())
 }
 
-/// The match of a rank, 0 the best; NULL beyond the last. It lives as long as
-/// the matches.
+/// Returns the match of a rank. Rank 0 is the best match. The matches own the
+/// result. Returns NULL if rank is not below yc_matches_count().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_matches_at(matches: *const yc_matches, rank: usize) -> *const yc_match {
     // SAFETY: the caller hands NULL or live matches of ours.
@@ -135,7 +140,7 @@ pub unsafe extern "C" fn yc_matches_at(matches: *const yc_matches, rank: usize) 
     found.map_or(core::ptr::null(), |found| found)
 }
 
-/// Releases matches. NULL is fine.
+/// Frees the matches of a search. NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_matches_free(matches: *mut yc_matches) {
     // SAFETY: the caller hands NULL or matches of ours, once.

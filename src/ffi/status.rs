@@ -4,60 +4,65 @@ use std::ffi::c_char;
 
 use crate::error::ErrorKind;
 
-/// What a function answers: 0 is success, a positive number an outcome that
-/// is no failure, a negative one a failure. Numbers never change meaning;
-/// later versions may add some, so treat an unknown negative as a failure.
+/// The status that a function returns: 0 is success, a positive number is an
+/// outcome that is not a failure, and a negative number is a failure. A number
+/// never changes its meaning. Later versions may add numbers: treat an unknown
+/// negative number as a failure.
 pub type yc_status = i32;
 
-/// Success.
+/// The operation succeeded.
 pub const YC_OK: yc_status = 0;
-/// The key is not there (or has expired, or a tag of it was invalidated).
+/// The key does not exist, has expired, or was invalidated through a tag.
 pub const YC_MISS: yc_status = 1;
-/// The listing is at its end.
+/// The listing has no more keys.
 pub const YC_END: yc_status = 2;
 
-/// An argument is not allowed: NULL, empty, out of range.
+/// An argument is not allowed: it is NULL, empty or out of range.
 pub const YC_E_INVALID: yc_status = -101;
-/// The configuration cannot be used; the message names the option.
+/// The configuration is not usable. The message names the option.
 pub const YC_E_CONFIG: yc_status = -102;
-/// A key, value or tag list is larger than this cache takes; nothing was stored.
+/// A key, value or list of tags exceeds the limit of this cache. Nothing was
+/// stored.
 pub const YC_E_TOO_LARGE: yc_status = -103;
-/// The buffer is too small; the needed length was written.
+/// The buffer is too small. The required length was written.
 pub const YC_E_BUFFER_TOO_SMALL: yc_status = -104;
-/// This backend or server cannot do it; the message says why.
+/// The backend or server does not support the operation. The message gives
+/// the reason.
 pub const YC_E_UNSUPPORTED: yc_status = -105;
-/// The program was compiled against a header this library does not serve.
+/// The program was compiled against a header that this library does not
+/// support.
 pub const YC_E_ABI_MISMATCH: yc_status = -106;
 
-/// The cache was closed.
+/// The cache or queue is closed.
 pub const YC_E_CLOSED: yc_status = -201;
-/// The cache was opened before a fork and this is the child: open a new one.
+/// The handle was opened before a fork, and this process is the child. Open a
+/// new cache.
 pub const YC_E_FORKED: yc_status = -202;
 /// The operation was cancelled.
 pub const YC_E_CANCELLED: yc_status = -203;
-/// Too much is in flight, or the process has no memory or file descriptor left
-/// for the call; try again later.
+/// Too many operations are in flight, or the process has no memory or file
+/// descriptor left for the call. Retry later.
 pub const YC_E_BUSY: yc_status = -204;
 
-/// The server cannot be reached: refused, unknown host, no route.
+/// The server is not reachable: connection refused, unknown host, no route.
 pub const YC_E_CONNECT: yc_status = -301;
-/// The server refused the credentials.
+/// The server rejected the credentials.
 pub const YC_E_AUTH: yc_status = -302;
-/// The server knows the user and forbids the command.
+/// The server accepted the user but denies the command.
 pub const YC_E_DENIED: yc_status = -303;
-/// TLS could not be agreed on: certificate, host name or version.
+/// The TLS handshake failed: certificate, host name or version.
 pub const YC_E_TLS: yc_status = -304;
-/// The deadline passed before the server answered.
+/// The deadline passed before the server replied.
 pub const YC_E_TIMEOUT: yc_status = -305;
-/// The server has no memory for it.
+/// The server is out of memory.
 pub const YC_E_SERVER_MEMORY: yc_status = -306;
-/// What came back is not the server's protocol.
+/// The reply violates the protocol of the server.
 pub const YC_E_PROTOCOL: yc_status = -307;
-/// The server answered with an error of another kind.
+/// The server replied with an error that has no status of its own.
 pub const YC_E_SERVER: yc_status = -308;
 
-/// The library failed inside this function; the cache stays usable.
-/// Please report it.
+/// The library failed inside the function: this is a bug. The cache remains
+/// usable. Please report it.
 pub const YC_E_PANIC: yc_status = -901;
 
 /// The status of each kind of error.
@@ -85,8 +90,8 @@ pub fn status_of(kind: ErrorKind) -> yc_status {
     }
 }
 
-/// The name of a status, such as "YC_E_TIMEOUT"; "YC_E_UNKNOWN" for a number
-/// this version does not know. The text is static: never free it.
+/// Returns the name of a status, such as "YC_E_TIMEOUT", or "YC_E_UNKNOWN" for a
+/// number that this version does not know. The string is static: do not free it.
 #[unsafe(no_mangle)]
 pub extern "C" fn yc_status_name(status: yc_status) -> *const c_char {
     let name = match status {

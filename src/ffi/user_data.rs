@@ -2,7 +2,8 @@
 
 use std::ffi::c_void;
 
-/// Releases user_data; called once, when the library will not use it again.
+/// Frees user_data. The library calls the function once, when it does not use
+/// user_data any more.
 pub type yc_finalise_fn = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
 
 /// The host's data, finalised when dropped.

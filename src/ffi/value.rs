@@ -8,11 +8,11 @@ use triomphe::ThinArc;
 
 use crate::value::Value;
 
-/// Bytes the library hands out: a cached value, or a report. Immutable and
-/// reference counted: it shares the cache's memory without a copy and stays
-/// valid when the entry is replaced, evicted or invalidated and after the
-/// cache is freed. Any thread may read it; release it once with
-/// yc_value_free().
+/// A value that the library returns: the bytes of an entry, or the text of a
+/// report. It is immutable and reference-counted. A value of the memory backend
+/// shares the memory of the cache without a copy. It remains valid if its entry
+/// is replaced, evicted or invalidated, and after the cache is freed. Any thread
+/// may read it. The caller frees it with yc_value_free().
 pub struct yc_value {
     _opaque: [u8; 0],
 }
@@ -32,9 +32,9 @@ impl yc_value {
     }
 }
 
-/// The bytes, and in *len their number (len may be NULL). Never NULL for a
-/// value, also an empty one; NULL and 0 for NULL. They live as long as the
-/// value.
+/// Returns the bytes of a value and writes their number to *len. len may be
+/// NULL. The value owns the bytes. The result is not NULL for a value, even for
+/// an empty one. For NULL the function returns NULL and writes 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_value_data(value: *const yc_value, len: *mut usize) -> *const c_void {
     // SAFETY: the caller hands NULL or a live value of ours.
@@ -47,15 +47,15 @@ pub unsafe extern "C" fn yc_value_data(value: *const yc_value, len: *mut usize) 
     data
 }
 
-/// A second handle on the same bytes, released on its own; nothing is copied.
-/// NULL for NULL.
+/// Returns a second handle on the same bytes without copying them. The caller
+/// frees each handle with yc_value_free(). Returns NULL for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_value_clone(value: *const yc_value) -> *mut yc_value {
     // SAFETY: the caller hands NULL or a live value of ours.
     unsafe { yc_value::borrow(value) }.map_or(null_mut(), |value| yc_value::into_raw(Value::clone(&value)))
 }
 
-/// Releases a value. NULL is fine.
+/// Frees a value. NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_value_free(value: *mut yc_value) {
     // SAFETY: the caller hands NULL or a value of ours, once.

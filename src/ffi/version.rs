@@ -10,17 +10,20 @@ use crate::error::{Error, ErrorKind};
 /// The version of this header: major * 10000 + minor * 100 + patch.
 pub const YC_VERSION_NUMBER: u32 = 100;
 
-/// The version of the library, such as "0.1.0". Static: never free it.
+/// Returns the version of the library, such as "0.1.0". The string is static: do
+/// not free it.
 #[unsafe(no_mangle)]
 pub extern "C" fn yc_version() -> *const c_char {
     concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
 }
 
-/// Whether this library serves a program compiled against a header of that
-/// version: call yc_check_abi(YC_VERSION_NUMBER, &err) once at start. It does
-/// when it is at least as new and, before 1.0, of the same minor version.
+/// Checks that this library supports a program that was compiled against a
+/// header of the given version. Call yc_check_abi(YC_VERSION_NUMBER, &err) once
+/// when the program starts. The check succeeds if the library is at least as new
+/// as the header and has the same major version, or before 1.0 the same minor
+/// version.
 ///
-/// Errors: YC_E_ABI_MISMATCH, with both versions in the message.
+/// Errors: YC_E_ABI_MISMATCH. The message contains both versions.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_check_abi(header_version: u32, err: *mut *mut yc_error) -> yc_status {
     let body = || if serves(header_version) { Ok(YC_OK) } else { Err(mismatch(header_version)) };
