@@ -1,4 +1,4 @@
-//! Raw arguments made into slices and places to write, or refused.
+//! Converts raw arguments to slices and output places, or rejects them.
 
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
@@ -6,9 +6,9 @@ use std::mem::MaybeUninit;
 use crate::allocation;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The most copies of the strings of a list that are held at once.
+/// Largest number of copies of the strings of a list that exist at the same time.
 const COPIES: usize = 4;
-/// The most bytes that the lists hold for each item.
+/// Largest number of bytes that the lists hold for each item.
 const LISTED: usize = 256;
 
 /// A sequence of bytes: a key, a tag or a value. The caller owns the bytes that
@@ -37,7 +37,7 @@ fn impossible_length(name: &str, len: usize) -> Error {
     Error::new(ErrorKind::Invalid, format!("the length of {name} ({len}) is more than a process can hold"))
 }
 
-/// Refuses what no process can hold: a slice of Rust ends at `isize::MAX` bytes.
+/// Rejects a length that no process can hold: a slice of Rust has at most `isize::MAX` bytes.
 #[inline]
 fn checked_len<T>(len: usize, name: &str) -> Result<()> {
     if len > isize::MAX as usize / size_of::<T>().max(1) {
@@ -46,7 +46,7 @@ fn checked_len<T>(len: usize, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The caller's array of `len` items; NULL is an empty one when `len` is 0.
+/// Returns the caller's array of `len` items. NULL is an empty array if `len` is 0.
 #[inline]
 pub(super) unsafe fn array<'a, T>(data: *const T, len: usize, name: &str) -> Result<&'a [T]> {
     if len == 0 {
@@ -60,7 +60,7 @@ pub(super) unsafe fn array<'a, T>(data: *const T, len: usize, name: &str) -> Res
     Ok(unsafe { std::slice::from_raw_parts(data, len) })
 }
 
-/// The caller's array, to be written; NULL is none at all.
+/// Returns the caller's output array. NULL means that the caller does not want the output.
 pub(super) unsafe fn array_out<'a, T>(data: *mut T, len: usize, name: &str) -> Result<&'a mut [MaybeUninit<T>]> {
     if data.is_null() || len == 0 {
         return Ok(&mut []);
@@ -70,14 +70,14 @@ pub(super) unsafe fn array_out<'a, T>(data: *mut T, len: usize, name: &str) -> R
     Ok(unsafe { std::slice::from_raw_parts_mut(data.cast(), len) })
 }
 
-/// The caller's bytes.
+/// Returns the caller's bytes.
 #[inline]
 pub(super) unsafe fn bytes<'a>(data: *const c_void, len: usize, name: &str) -> Result<&'a [u8]> {
     // SAFETY: as the caller's promise for `array`.
     unsafe { array(data.cast(), len, name) }
 }
 
-/// The caller's list of byte strings; most lists of tags are empty.
+/// Returns the caller's list of byte strings. Most lists of tags are empty.
 #[inline]
 pub(super) unsafe fn slices<'a>(data: *const yc_slice, len: usize, name: &str) -> Result<Vec<&'a [u8]>> {
     // SAFETY: as the caller's promise for `array`.
@@ -97,7 +97,7 @@ unsafe fn some_slices<'a>(data: *const yc_slice, len: usize, name: &str) -> Resu
     allocation::check(total.saturating_mul(COPIES)).map(|()| list)
 }
 
-/// A place the caller wants written, and must give.
+/// Returns a required output place of the caller.
 #[inline]
 pub(super) unsafe fn out<'a, T>(place: *mut T, name: &str) -> Result<&'a mut MaybeUninit<T>> {
     // SAFETY: the caller promises a valid place, or NULL.

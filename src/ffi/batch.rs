@@ -1,4 +1,4 @@
-//! `yc_batch`: an array of operations in one crossing.
+//! `yc_batch`: an array of operations in one call.
 
 use std::ffi::c_void;
 
@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::operation::{NewEntry, Operation, Outcome};
 use crate::ttl::Ttl;
 
-/// The most bytes that the lists of a batch hold for each operation.
+/// Largest number of bytes that the lists of a batch hold for each operation.
 const OUTCOME: usize = 256;
 
 /// Kind of operation: yc_get().
@@ -130,7 +130,7 @@ pub unsafe extern "C" fn yc_batch(
     }
 }
 
-/// Where each of n plain structs lies; `size` is what the stride has to be.
+/// Returns the addresses of n plain structs. `size` names the stride that is required, for the message.
 pub(super) unsafe fn places<T>(
     first: *mut T,
     n: usize,
@@ -193,7 +193,7 @@ pub(super) unsafe fn read<'a>(cache: &Cache, op: *const yc_op, list: &'a Result<
     }))
 }
 
-/// Writes what an operation came to.
+/// Writes the result of an operation.
 unsafe fn write(op: *mut yc_op, outcome: Result<Outcome>) {
     let came = yc_completion::of(outcome);
     // SAFETY: one of the caller's operations, found by `places`; only what the header says is written.

@@ -1,4 +1,4 @@
-//! The one wrapper around every export: no panic crosses, every failure becomes a status and an error.
+//! Wraps every export: a panic does not leave the library, and every failure becomes a status and an error.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -27,7 +27,7 @@ pub(super) unsafe fn call(
     }
 }
 
-/// Does what `call` does, for functions that may block or make a system call that is a cancellation point.
+/// Does the same as `call` for functions that may block or make a system call that is a cancellation point.
 pub(super) unsafe fn call_uncancelled(
     name: &'static str,
     err: *mut *mut yc_error,
@@ -38,7 +38,7 @@ pub(super) unsafe fn call_uncancelled(
     unsafe { call(name, err, body) }
 }
 
-/// Hands the caller an error, and answers its status.
+/// Writes the error to the caller and returns its status.
 #[cold]
 unsafe fn report(error: &Error, err: *mut *mut yc_error) -> yc_status {
     if !err.is_null() {
@@ -48,7 +48,7 @@ unsafe fn report(error: &Error, err: *mut *mut yc_error) -> yc_status {
     status_of(error.kind())
 }
 
-/// Releases what `into_raw` gave out; a panicking destructor does not cross.
+/// Frees an object of `into_raw`. A panic of its destructor does not leave the library.
 pub(super) unsafe fn free<T>(handle: *mut T) {
     if !handle.is_null() {
         let _uncancelled = Uncancelled::begin();

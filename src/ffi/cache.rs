@@ -1,4 +1,4 @@
-//! `yc_cache`: opening, closing, freeing, and what every call checks first.
+//! `yc_cache`: opening, closing, freeing, and the checks of every call.
 
 use std::env;
 use std::ffi::{CStr, OsStr, c_char};
@@ -20,9 +20,9 @@ use crate::queue::Queue;
 use crate::util::lock;
 use crate::wait::wait;
 
-/// The meaning of timeout_ms -1 for a close: enough for operations in flight, not so long that a program seems to hang.
+/// The timeout of a close for -1: long enough for calls in flight, and short enough not to look like a hang.
 const DEFAULT_CLOSE_MS: u64 = 5000;
-/// A hundred years: as good as no limit, and within the clock's range.
+/// A hundred years: in effect no limit, and within the range of the clock.
 const LONGEST_CLOSE_MS: u64 = 100 * 365 * 24 * 3_600_000;
 
 /// A cache. Any thread may call any function on it at any time, also while
@@ -49,7 +49,7 @@ impl yc_cache {
         lock(&self.queues)
     }
 
-    /// Takes no more calls, and returns the queues that are to be closed then.
+    /// Refuses later calls, and returns the queues to close.
     fn refuse_calls(&self) -> Vec<Arc<Queue>> {
         self.handle.refuse_calls();
         self.lock_queues().iter().filter_map(Weak::upgrade).collect()
@@ -109,7 +109,7 @@ pub(super) unsafe fn with_cache(
     unsafe { boundary::call(name, err, checked) }
 }
 
-/// Does what `with_cache` does, for functions that keep the cache and may wait for it.
+/// Does the same as `with_cache` for functions that keep the cache and may wait for it.
 pub(super) unsafe fn with_handle(
     name: &'static str,
     cache: *const yc_cache,
@@ -132,7 +132,7 @@ pub(super) unsafe fn read_config(config: *const c_char) -> Result<Config> {
     Config::from_text(utf8(unsafe { text(config, "config") }?, "config")?, &variable)
 }
 
-/// A caller's text of options; NULL: there are none.
+/// Returns the caller's text of options, or None for NULL.
 pub(super) unsafe fn options_text<'a>(options: *const c_char) -> Result<Option<&'a str>> {
     if options.is_null() {
         return Ok(None);
@@ -153,12 +153,12 @@ fn utf8<'a>(text: &'a CStr, name: &str) -> Result<&'a str> {
     text.to_str().map_err(|error| Error::new(ErrorKind::Config, format!("{name} is not UTF-8: {error}")))
 }
 
-/// What is no UTF-8 is not passed over: its replacement characters make the option's own check refuse it.
+/// Returns a variable. Invalid UTF-8 becomes replacement characters, which the check of the option rejects.
 fn variable(name: &str) -> Option<String> {
     env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
-/// The configuration in a file, of an environment or, NULL, of that which the variable names.
+/// Reads the configuration of an environment from a file. NULL selects the environment that the variable names.
 pub(super) unsafe fn from_file(path: *const c_char, environment: *const c_char) -> Result<Config> {
     // SAFETY: the caller's strings, each checked for NULL.
     let path = unsafe { text(path, "path") }?;
@@ -169,7 +169,7 @@ pub(super) unsafe fn from_file(path: *const c_char, environment: *const c_char) 
     Config::from_file(Path::new(OsStr::from_bytes(path.to_bytes())), named.transpose()?, &variable)
 }
 
-/// A cache that can be used; nothing of one that cannot stays open.
+/// Opens a cache and checks that it is usable. Otherwise nothing stays open.
 fn open_ready(config: Config) -> Result<Cache> {
     let cache = Cache::open(config)?;
     match answer(cache.ready()) {
@@ -178,7 +178,7 @@ fn open_ready(config: Config) -> Result<Cache> {
     }
 }
 
-/// Opens what a configuration asks for and hands it to the caller.
+/// Opens a cache and writes its handle to the caller.
 unsafe fn open(
     name: &'static str,
     place: *mut *mut yc_cache,

@@ -21,7 +21,7 @@ unsafe extern "C" {
     fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
 }
 
-/// A guard: its thread is not cancelled while it lives.
+/// Defers the cancellation of its thread while it exists.
 pub(super) struct Uncancelled {
     before: c_int,
     /// The guard belongs to its thread.
@@ -45,7 +45,7 @@ impl Drop for Uncancelled {
     }
 }
 
-/// Returns the answer of a backend, and waits for it if necessary.
+/// Returns the result of a backend, and waits for it if necessary.
 #[inline]
 pub(super) fn answer<T>(reply: OpFuture<'_, T>) -> Result<T> {
     match reply {
@@ -57,7 +57,7 @@ pub(super) fn answer<T>(reply: OpFuture<'_, T>) -> Result<T> {
     }
 }
 
-/// Drives an operation of a cache to its end.
+/// Runs an operation of a cache to its end.
 #[inline]
 pub(super) fn wait<F: Future>(cache: &Cache, operation: F) -> F::Output {
     let _uncancelled = (!cache.answers_at_once()).then(Uncancelled::begin);

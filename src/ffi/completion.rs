@@ -1,4 +1,4 @@
-//! `yc_completion`: what an operation came to.
+//! `yc_completion`: the result of an operation.
 
 use std::mem;
 use std::ptr::null_mut;
@@ -84,7 +84,7 @@ impl yc_completion {
         reserved: [0; 2],
     };
 
-    /// What an operation came to, with handles that the caller owns.
+    /// Converts an outcome to a completion with handles that the caller owns.
     pub(super) fn of(outcome: Result<Outcome>) -> Self {
         match outcome {
             Ok(Outcome::Done) => Self::NOTHING,
@@ -108,7 +108,7 @@ impl yc_completion {
         Self { status: status_of(failure.kind()), error: yc_error::into_raw(failure), ..Self::NOTHING }
     }
 
-    /// As the blocking function: the whole fails as its first key that failed.
+    /// Completes many keys. As in the blocking function, the first failure of a key is the failure of the whole.
     fn many((results, failure): (*mut yc_results, Option<Error>)) -> Self {
         let whole = failure.map_or(Self::NOTHING, |failure| Self::failed(&failure));
         Self { results, ..whole }

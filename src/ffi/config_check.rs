@@ -1,4 +1,4 @@
-//! Checking a configuration without opening what it asks for.
+//! Checks a configuration without opening a cache.
 
 use std::ffi::c_char;
 

@@ -1,4 +1,4 @@
-//! `yc_error`: what went wrong, handed to the caller.
+//! `yc_error`: an error that the caller owns.
 
 use std::ffi::{CString, c_char};
 
@@ -18,7 +18,7 @@ pub struct yc_error {
 }
 
 impl yc_error {
-    /// The error as the caller owns it.
+    /// Returns a handle that the caller owns.
     pub(super) fn into_raw(error: &Error) -> *mut Self {
         let text = error.message().replace('\0', "\\0");
         Box::into_raw(Box::new(Self {

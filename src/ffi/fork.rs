@@ -1,4 +1,4 @@
-//! Has forks counted, and kept out of steps that a child must not find half done.
+//! Registers the handler that counts forks.
 
 use once_cell::race::OnceBool;
 
@@ -21,7 +21,7 @@ extern "C" fn in_child() {
     begin_child();
 }
 
-/// Counts forks from now on.
+/// Starts to count forks.
 pub(super) fn watch() {
     WATCHED.get_or_init(|| {
         // SAFETY: the handlers only read and change numbers, which is safe in a child of any process, and `nodelete`

@@ -14,7 +14,7 @@ use crate::operation::{Operation, Removed};
 /// Value of *removed: the backend cannot count the removed entries.
 pub const YC_COUNT_UNKNOWN: u64 = u64::MAX;
 
-/// A count as the ABI writes it.
+/// Converts a count to the number of the ABI.
 pub(super) fn count(removed: Removed) -> u64 {
     removed.unwrap_or(YC_COUNT_UNKNOWN)
 }

@@ -1,4 +1,4 @@
-//! Listing keys, page by page.
+//! Lists keys, page by page.
 
 use std::ffi::c_void;
 use std::sync::Arc;
@@ -28,19 +28,19 @@ pub struct yc_cursor {
 /// yc_keys_free().
 pub struct yc_keys {
     slices: Vec<yc_slice>,
-    /// What the slices point into.
+    /// Owns the bytes of the slices.
     _keys: ByteStrings,
 }
 
 impl yc_keys {
-    /// The page as the caller owns it.
+    /// Returns a handle that the caller owns.
     pub(super) fn into_raw(keys: ByteStrings) -> *mut Self {
         let slices = keys.iter().map(|key| yc_slice { data: key.as_ptr().cast(), len: key.len() }).collect();
         Box::into_raw(Box::new(Self { slices, _keys: keys }))
     }
 }
 
-/// How many keys a page has at most.
+/// Returns the largest number of keys of a page.
 pub(super) fn page_limit(limit: usize) -> usize {
     if limit == 0 { 512 } else { limit }
 }

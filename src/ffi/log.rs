@@ -1,4 +1,4 @@
-//! `yc_set_log`: log lines to a callback of the host.
+//! `yc_set_log`: sends log lines to a callback of the host.
 
 use std::ffi::{c_char, c_void};
 

@@ -1,4 +1,4 @@
-//! Many keys in one call: one crossing here, one round trip per server.
+//! Many keys in one call, with one round trip per server.
 
 use std::ptr::null_mut;
 

@@ -1,4 +1,4 @@
-//! Replacing the backend of a cache, and copying one cache into another.
+//! Replaces the backend of a cache, and copies one cache into another.
 
 use std::ffi::{c_char, c_void};
 
@@ -42,7 +42,7 @@ pub struct yc_progress {
 /// function may call the library. It must not throw or call longjmp().
 pub type yc_progress_fn = Option<unsafe extern "C" fn(user_data: *mut c_void, progress: *const yc_progress) -> i32>;
 
-/// Tells the host; whether to go on.
+/// Reports the progress to the host. Returns true to continue.
 fn tell(progress: &Progress, told: yc_progress_fn, data: &UserData) -> bool {
     let resume = progress.resume.clone().map(|token| token + "\0");
     let progress = yc_progress {
@@ -154,7 +154,7 @@ pub unsafe extern "C" fn yc_switch(
     }
 }
 
-/// A report for a caller who may not want it.
+/// Writes a report if the caller wants it.
 unsafe fn give(place: *mut *mut yc_value, report: &serde_json::Value) -> Result<yc_status> {
     if !place.is_null() {
         // SAFETY: not NULL, and the caller's to be written.

@@ -90,7 +90,7 @@ unsafe fn submit_keys(
     }
 }
 
-/// Writes tickets into the caller's places, as far as there are some.
+/// Returns a function that writes tickets into the caller's places until they are used up.
 fn writer_of(places: &mut [MaybeUninit<yc_ticket>]) -> impl FnMut(yc_ticket) {
     let mut places = places.iter_mut();
     move |ticket| {
@@ -391,7 +391,7 @@ pub unsafe extern "C" fn yc_queue_wait(
     }
 }
 
-/// When a wait ends; `None` is never, as for times that no clock reaches.
+/// Returns the deadline of a wait. `None` is no limit, also for times beyond the range of the clock.
 fn wait_deadline(timeout_ms: i64) -> Result<Option<Instant>> {
     match u64::try_from(timeout_ms) {
         Ok(millis) => Ok(Instant::now().checked_add(Duration::from_millis(millis))),
@@ -400,7 +400,7 @@ fn wait_deadline(timeout_ms: i64) -> Result<Option<Instant>> {
     }
 }
 
-/// Writes completions into the caller's places, one after another.
+/// Writes completions into the caller's places, in order.
 unsafe fn writer(mut places: impl Iterator<Item = *mut yc_completion>, stride: usize) -> impl FnMut(Completion) {
     move |done| {
         let Label { user_data, kind } = done.label;

@@ -1,4 +1,4 @@
-//! What a cache tells of itself.
+//! Reports of a cache: statistics, health, metrics, size and capabilities.
 
 use super::arguments::out;
 use super::cache::{with_cache, yc_cache};
@@ -18,12 +18,12 @@ pub const YC_CAN_SHARE: u64 = 4;
 /// Capability: yc_size() is exact, not an estimate.
 pub const YC_CAN_SIZE: u64 = 8;
 
-/// Text as a value.
+/// Converts text to a value.
 pub(super) fn value_of(text: &str) -> *mut yc_value {
     yc_value::into_raw(Value::from(text.as_bytes()))
 }
 
-/// JSON text as a value.
+/// Converts JSON to a value.
 pub(super) fn text(json: &serde_json::Value) -> *mut yc_value {
     value_of(&json.to_string())
 }

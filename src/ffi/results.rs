@@ -1,4 +1,4 @@
-//! `yc_results`: what many keys came to, as a queue hands it out.
+//! `yc_results`: the results of an operation on many keys in a queue.
 
 use std::ptr::{null, null_mut};
 
@@ -72,7 +72,7 @@ pub unsafe extern "C" fn yc_results_values(results: *const yc_results, count: *m
     unsafe { list(results.as_ref().map(|results| results.values.as_slice()), count) }.cast()
 }
 
-/// A list as C reads it.
+/// Returns a list for C and writes its length.
 unsafe fn list<T>(items: Option<&[T]>, count: *mut usize) -> *const T {
     if !count.is_null() {
         // SAFETY: not NULL, and the caller's to be written.

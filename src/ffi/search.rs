@@ -52,12 +52,12 @@ pub struct yc_match {
 /// yc_matches_free().
 pub struct yc_matches {
     matches: Vec<yc_match>,
-    /// What the matches point into.
+    /// Owns the keys of the matches.
     _found: Vec<Match>,
 }
 
 impl yc_matches {
-    /// The matches as the caller owns them.
+    /// Returns a handle that the caller owns.
     pub(super) fn into_raw(found: Vec<Match>) -> *mut Self {
         let exported = |found: &Match| yc_match {
             key: yc_slice { data: found.key.as_ptr().cast(), len: found.key.len() },

@@ -1,4 +1,4 @@
-//! The numbers of `yc_status`, and the kind behind each.
+//! The numbers of `yc_status` and the error kind of each.
 
 use std::ffi::c_char;
 
@@ -65,7 +65,7 @@ pub const YC_E_SERVER: yc_status = -308;
 /// usable. Please report it.
 pub const YC_E_PANIC: yc_status = -901;
 
-/// The status of each kind of error.
+/// Returns the status of an error kind.
 pub fn status_of(kind: ErrorKind) -> yc_status {
     match kind {
         ErrorKind::Invalid => YC_E_INVALID,

@@ -1,4 +1,4 @@
-//! What a host wants back with each call of its function, and released when there will be none.
+//! The host's data for a callback, which is finalised after the last call.
 
 use std::ffi::c_void;
 
@@ -6,7 +6,7 @@ use std::ffi::c_void;
 /// user_data any more.
 pub type yc_finalise_fn = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
 
-/// The host's data, finalised when dropped.
+/// The host's data. Dropping it calls the finaliser.
 pub(super) struct UserData {
     pointer: *mut c_void,
     finalise: yc_finalise_fn,

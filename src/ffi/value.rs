@@ -1,4 +1,4 @@
-//! `yc_value`: bytes the library hands out.
+//! `yc_value`: bytes that the caller owns.
 
 use std::ffi::c_void;
 use std::mem::ManuallyDrop;
@@ -18,13 +18,13 @@ pub struct yc_value {
 }
 
 impl yc_value {
-    /// The value as the caller owns it: the pointer is the reference itself, so handing out allocates nothing.
+    /// Returns a handle that the caller owns. The pointer is the reference itself: no memory is allocated.
     #[inline]
     pub(super) fn into_raw(value: Value) -> *mut Self {
         ThinArc::from(value).into_raw().cast_mut().cast()
     }
 
-    /// The value behind a handle that stays the caller's.
+    /// Borrows the value of a handle that the caller keeps.
     #[inline]
     unsafe fn borrow(handle: *const Self) -> Option<ManuallyDrop<Value>> {
         // SAFETY: the caller hands NULL or a live value of ours; it is not released here.

@@ -1,4 +1,4 @@
-//! Which version this is.
+//! The version of the library and of its header.
 
 use std::ffi::c_char;
 
