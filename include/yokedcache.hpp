@@ -90,6 +90,7 @@ public:
     // Returns true if the same call may succeed later without a change.
     bool retryable() const noexcept { return retryable_; }
 
+    // Returns true if the object is an error.
     explicit operator bool() const noexcept { return status_ != YC_OK; }
 
 private:
@@ -131,8 +132,10 @@ constexpr bool is_byte_range<Source, std::void_t<decltype(std::data(std::declval
 //     cache.set("image:1", image);
 //     cache.set(Bytes("a\0b", 3), std::string("text"));
 struct Bytes : yc_slice {
+    // Views no bytes.
     Bytes() noexcept : yc_slice{nullptr, 0} {}
 
+    // Views `length` bytes. The pointer may be null if the length is 0.
     Bytes(const void *first, std::size_t length) noexcept : yc_slice{first, length} {}
 
     // Views a std::string, a std::string_view or a literal (up to its NUL). The
@@ -174,6 +177,7 @@ public:
     template <class Number, class Unit>
     constexpr Ttl(std::chrono::duration<Number, Unit> time) noexcept : kind_(Kind::exactly), time_(time) {}
 
+    // Creates a time to live without an end.
     static constexpr Ttl never() noexcept { return Ttl(Kind::never); }
 
     constexpr bool is_default() const noexcept { return kind_ == Kind::by_cache; }
@@ -294,6 +298,7 @@ public:
         }
     }
 
+    // Returns an array of size() elements for the C API.
     const yc_slice *data() const noexcept { return slices_.data(); }
     std::size_t size() const noexcept { return slices_.size(); }
     std::vector<Bytes>::const_iterator begin() const noexcept { return slices_.begin(); }
@@ -354,6 +359,7 @@ public:
         add_all(range);
     }
 
+    // Return arrays of size() elements for the C API.
     const yc_slice *keys() const noexcept { return keys_.data(); }
     const yc_slice *values() const noexcept { return values_.data(); }
     std::size_t size() const noexcept { return keys_.size(); }
@@ -672,9 +678,11 @@ public:
     }
     std::string_view view() const && = delete;
 
+    // Returns the first byte, which this object owns.
     const void *data() const & noexcept { return yc_value_data(handle_.get(), nullptr); }
     const void *data() const && = delete;
 
+    // Returns the number of bytes.
     std::size_t size() const noexcept { return view().size(); }
 
     // Returns a copy of the bytes.
@@ -862,6 +870,7 @@ public:
     Batch(Batch &&) = default;
     Batch &operator=(Batch &&) = default;
 
+    // Each of these functions adds the operation of the same name of Cache.
     void get(Bytes key) { add(YC_OP_GET, key); }
     void remove(Bytes key) { add(YC_OP_DELETE, key); }
     void exists(Bytes key) { add(YC_OP_EXISTS, key); }
@@ -902,6 +911,7 @@ public:
         }
     }
 
+    // Returns the number of operations.
     std::size_t size() const noexcept { return ops_.size(); }
 
 private:
@@ -1030,6 +1040,8 @@ public:
     // Returns true if the object owns a cache, even if the cache is closed.
     explicit operator bool() const noexcept { return handle_ != nullptr; }
 
+    // ---- Opening and closing ----
+
     // Opens a cache from a URL or from a YAML or JSON text.
     static Cache open(const Text &config, Error &error) noexcept {
         yc_cache *cache = nullptr;
@@ -1110,6 +1122,8 @@ public:
     void close(std::chrono::milliseconds timeout = default_timeout) {
         detail::or_throw([&](Error &error) { close(timeout, error); });
     }
+
+    // ---- Entries ----
 
     // Reads the value of a key without copying it. Empty on a miss.
     std::optional<Value> get(Bytes key, Error &error) const noexcept {
@@ -1201,6 +1215,8 @@ public:
         return detail::or_throw([&](Error &error) { return ttl(key, error); });
     }
 
+    // ---- Tags, patterns and flush ----
+
     // Invalidates every entry with the tag. This function and the next three return the
     // number of removed entries if it was requested and the backend can count it.
     std::optional<std::uint64_t> invalidate_tag(Bytes tag, Count count, Error &error) noexcept {
@@ -1246,6 +1262,8 @@ public:
         return detail::or_throw([&](Error &error) { return flush(count, error); });
     }
 
+    // ---- Keys and search ----
+
     // Lists the keys that match a glob; see Keys.
     Keys keys(Bytes pattern, Error &error) const noexcept {
         yc_cursor *cursor = nullptr;
@@ -1269,6 +1287,8 @@ public:
     Matches search(Bytes query, const SearchOptions &options = {}) const {
         return detail::or_throw([&](Error &error) { return search(query, options, error); });
     }
+
+    // ---- Many keys and batches ----
 
     // Reads many keys. The values have the order of the keys. The overload with statuses
     // reports a miss or a failure for each key: statuses[i] is YC_OK, YC_MISS or the
@@ -1358,6 +1378,8 @@ public:
         return detail::or_throw([&](Error &error) { return run(batch, error); });
     }
 
+    // ---- Reports ----
+
     // Returns counters, sizes and latencies as a JSON object.
     std::string stats(Error &error) const noexcept {
         yc_value *json = nullptr;
@@ -1402,6 +1424,8 @@ public:
         return detail::or_throw([&](Error &error) { return size(error); });
     }
 
+    // ---- Switch and migrate ----
+
     // Replaces the backend of the cache. config is a text that open() accepts. Calls in
     // flight finish on the old backend, later calls use the new one, and no call fails.
     // Blocks until the old backend is closed. Returns a report as a JSON object. Errors:
@@ -1439,6 +1463,8 @@ public:
     std::string migrate(Cache &target, const MigrateOptions &options = {}, const OnProgress &progress = nullptr) const {
         return detail::or_throw([&](Error &error) { return migrate(target, options, progress, error); });
     }
+
+    // ---- Backend ----
 
     // Checks that every server of the backend replies.
     void ping(Error &error) const noexcept { yc_ping(native(), detail::ErrorPlace(error)); }
