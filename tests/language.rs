@@ -84,6 +84,7 @@ impl Paragraph {
             .map(|letter| if letter.is_alphanumeric() { letter.to_ascii_lowercase() } else { ' ' })
             .collect();
         let words = format!(" {} ", words.split_whitespace().collect::<Vec<_>>().join(" "));
+        let words = words.replace(" there is none ", " ");
         BANNED.iter().filter(|(banned, _)| words.contains(&format!(" {banned} "))).collect()
     }
 }
@@ -160,13 +161,14 @@ fn without_tag(words: &str) -> &str {
     if tag == "param" { rest.split_once(' ').map_or("", |(_, rest)| rest) } else { rest }
 }
 
-/// Returns the text files of a path that have public comments. A folder has Markdown only if it is the guide.
+/// Returns the text files of a path that have public comments. Markdown in a folder counts only in the guide.
 fn files(path: &Path) -> Vec<PathBuf> {
     if path.is_dir() {
         let mut entries: Vec<PathBuf> = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();
         entries.sort();
         let is_document = |entry: &Path| entry.ends_with("guide") || entry.extension().is_some_and(|end| end == "md");
-        let wanted = entries.iter().filter(|entry| path.ends_with("guide") || !is_document(entry));
+        let is_hidden = |entry: &Path| entry.ends_with("internal") || !path.ends_with("guide") && is_document(entry);
+        let wanted = entries.iter().filter(|entry| !is_hidden(entry));
         return wanted.flat_map(|entry| files(entry)).collect();
     }
     let name = path.file_name().unwrap().to_string_lossy();
