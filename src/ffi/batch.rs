@@ -185,10 +185,8 @@ pub(super) unsafe fn read<'a>(cache: &Cache, op: *const yc_op, list: &'a Result<
         YC_OP_HEALTH => return Ok(Request::Health),
         YC_OP_METRICS => return Ok(Request::Metrics),
         _ => {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                format!("kind is {kind}, which is no YC_OP_ number of a yc_op"),
-            ));
+            let text = format!("kind is {kind}; it takes YC_OP_GET ({YC_OP_GET}) to YC_OP_METRICS ({YC_OP_METRICS})");
+            return Err(Error::new(ErrorKind::Invalid, text));
         }
     }))
 }
