@@ -1,18 +1,18 @@
-//! Checks for memory whose size a caller or a server chose: a lack of it is an error, and does not end the process.
+//! Checks for memory whose size a caller or a server chose. A lack of memory is an error and does not end the process.
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Below this a failure would meet whatever is allocated next as well.
+/// Smaller sizes are not checked: if they fail, the next allocation fails too.
 const LARGE: usize = 256 * 1024;
 
-/// Fails where there is no memory for so many bytes. Asked before what cannot fail is allocated; the allocator hands the
-/// same block out again.
+/// Fails if there is no memory for a number of bytes. Call it before an allocation that cannot fail: the allocator
+/// returns the same block again.
 #[inline]
 pub fn check(bytes: usize) -> Result<()> {
     if bytes < LARGE || is_there(bytes) { Ok(()) } else { Err(no_memory(bytes)) }
 }
 
-/// Returns whether there is memory for so many bytes now.
+/// Returns true if there is memory for a number of bytes now.
 pub fn is_there(bytes: usize) -> bool {
     bytes < LARGE || Vec::<u8>::new().try_reserve_exact(bytes).is_ok()
 }

@@ -9,7 +9,7 @@ use crate::util::random::jittered;
 const FIRST: Duration = Duration::from_millis(10);
 /// The longest pause of a call.
 const LONGEST: Duration = Duration::from_millis(200);
-/// An attempt that has less time than this before the deadline is not made.
+/// The shortest time before the deadline in which an attempt is made.
 const TOO_LATE: Duration = Duration::from_millis(5);
 
 /// The pauses between the attempts of one call, or between those of a task that never gives up.
@@ -36,7 +36,7 @@ impl Backoff {
         self.next = self.first;
     }
 
-    /// Waits before another attempt; false, without a wait, when there is no time left for one.
+    /// Waits before another attempt. Returns false without a wait if there is no time left for one.
     pub async fn pause(&mut self) -> bool {
         let left = self.end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
         let Some(pause) = self.step(left) else { return false };

@@ -1,6 +1,6 @@
-//! A compact list of byte strings: one buffer, one allocation for many.
+//! A compact list of byte strings: one buffer and few allocations for many strings.
 
-/// Byte strings in the order they were pushed.
+/// Byte strings in the order in which they were pushed.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct ByteStrings {
     bytes: Vec<u8>,
@@ -13,7 +13,7 @@ impl ByteStrings {
         Self { bytes: Vec::with_capacity(bytes), ends: Vec::with_capacity(items) }
     }
 
-    /// Appends one.
+    /// Appends a string.
     pub fn push(&mut self, item: &[u8]) {
         self.bytes.extend_from_slice(item);
         self.ends.push(self.bytes.len());
@@ -25,17 +25,17 @@ impl ByteStrings {
         self.ends.push(self.bytes.len());
     }
 
-    /// How many.
+    /// Returns the number of strings.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Whether there is none.
+    /// Returns true if the list is empty.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
-    /// Each in turn.
+    /// Iterates over the strings in order.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts.zip(&self.ends).map(|(start, end)| &self.bytes[start..*end])

@@ -1,4 +1,4 @@
-//! Who polls a future: a caller's own thread, which may be blocked until a deadline, or a task, which may not.
+//! The context of a call: a caller's own thread, which may block until a deadline, or a task, which may not.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -18,22 +18,22 @@ use crate::parker::Parker;
 use crate::runtime::Runtime;
 
 thread_local! {
-    /// When the operation that is polled now has to be over, whoever polls it.
+    /// The deadline of the operation that is polled now, on a thread or in a task.
     static ENDING: Cell<Option<Instant>> = const { Cell::new(None) };
     /// True if the operation has less than the time of a call.
     static IS_SHORT: Cell<bool> = const { Cell::new(false) };
     static WAITING: Cell<Option<Waiting>> = const { Cell::new(None) };
-    /// One a thread: waking it costs no allocation a call.
+    /// One for each thread: a wake-up needs no allocation for each call.
     static PARKER: Arc<Parker> = Arc::default();
 }
 
-/// A caller's thread that waits for an answer.
+/// A caller's thread that waits for a reply.
 #[derive(Clone, Copy)]
 struct Waiting {
     deadline: Option<Instant>,
 }
 
-/// Puts back what was before: a log callback may call the library from inside a call.
+/// Restores the previous context: a log callback may call the library from inside a call.
 struct Restore(Option<Waiting>, Option<Instant>);
 
 impl Drop for Restore {
@@ -43,7 +43,7 @@ impl Drop for Restore {
     }
 }
 
-/// Runs `poll` as a caller that may be blocked, with a waker that ends its `park`.
+/// Runs `poll` as a caller that may block, with a waker that ends its `park`.
 pub fn blocking<T>(poll: impl FnOnce(&mut Context<'_>, &Parker) -> T) -> T {
     let _restore = Restore(WAITING.replace(Some(Waiting { deadline: None })), ENDING.replace(None));
     // At the very end of a thread there is none left.
@@ -51,22 +51,22 @@ pub fn blocking<T>(poll: impl FnOnce(&mut Context<'_>, &Parker) -> T) -> T {
     poll(&mut Context::from_waker(&Waker::from(Arc::clone(&parker))), &parker)
 }
 
-/// Whether the future that asks may block the thread it is polled on.
+/// Returns true if the current future may block the thread that polls it.
 pub fn may_block() -> bool {
     WAITING.get().is_some()
 }
 
-/// When the call of this thread has to be over; `None`: no call, or no end.
+/// Returns the deadline of the call of this thread. `None`: no call, or no deadline.
 pub fn deadline() -> Option<Instant> {
     WAITING.get().and_then(|waiting| waiting.deadline)
 }
 
-/// When the operation that is polled now has to be over, by a thread or as a task.
+/// Returns the deadline of the operation that is polled now, on a thread or in a task.
 pub fn call_deadline() -> Option<Instant> {
     ENDING.get()
 }
 
-/// The time that is kept for each server that has not answered yet, so that a silent server takes only its share.
+/// The time that is reserved for each server that has not replied yet, so that a silent server takes only its share.
 const KEPT: Duration = Duration::from_millis(200);
 
 /// Returns the time until which one server of several is waited for, if so many others have to answer before `end`.
@@ -79,7 +79,7 @@ pub fn share(end: Instant, others: usize, limit: Duration) -> Instant {
 }
 
 pin_project! {
-    /// A part of something longer that has one deadline: operations inside of it end no later.
+    /// A part of a longer operation with one deadline: operations inside of it end no later.
     pub struct Within<F> {
         #[pin]
         part: F,
@@ -88,7 +88,7 @@ pin_project! {
 }
 
 impl<F> Within<F> {
-    /// A part that begins no operation that would end after `end`.
+    /// Creates a part that starts no operation that would end after `end`.
     pub fn new(end: Instant, part: F) -> Self {
         Self { part, end }
     }
@@ -108,7 +108,7 @@ impl<F: Future> Future for Within<F> {
 }
 
 pin_project! {
-    /// An operation with one deadline for all it does: queueing, connecting, retries.
+    /// An operation with one deadline for all its steps: queueing, connecting, retries.
     pub struct Bounded<'a, F> {
         #[pin]
         operation: F,
@@ -124,7 +124,7 @@ pin_project! {
 }
 
 impl<'a, F> Bounded<'a, F> {
-    /// An operation on a server, which ends within `limit`, and no later than the call that it is a part of.
+    /// Runs an operation on a server, which ends within `limit`, and no later than the call that it belongs to.
     pub fn new(limit: Duration, runtime: &'a ArcSwapOption<Runtime>, server: &'a str, operation: F) -> Self {
         let now = Instant::now();
         let outer = ENDING.get();
@@ -188,7 +188,7 @@ impl<T, F: Future<Output = Result<T>>> Future for Bounded<'_, F> {
 }
 
 pin_project! {
-    /// A part of a call that may end before the whole does: `None` when its time is over.
+    /// A part of a call that may end before the whole. Returns `None` if its time is over.
     pub struct Until<F> {
         #[pin]
         part: F,
@@ -198,7 +198,7 @@ pin_project! {
 }
 
 impl<F> Until<F> {
-    /// A part that ends by `end`.
+    /// Runs a part that ends by `end`.
     pub fn new(end: Instant, part: F) -> Self {
         Self { part, end, timer: None }
     }
@@ -234,7 +234,7 @@ impl<T, F: Future<Output = T>> Future for Until<F> {
     }
 }
 
-/// Waits a while between two attempts, at most until the deadline.
+/// Waits between two attempts, at most until the deadline.
 pub async fn pause(time: Duration) {
     match WAITING.get() {
         None => sleep(time).await,
@@ -245,7 +245,7 @@ pub async fn pause(time: Duration) {
     }
 }
 
-/// The error of a call whose deadline passed.
+/// Returns the error of a call whose deadline has passed.
 #[cold]
 pub fn timed_out(server: &str, limit: Duration) -> Error {
     let text = format!(

@@ -1,38 +1,39 @@
-//! Deadlines on the monotonic clock, cheap to check.
+//! Deadlines on the monotonic clock that are cheap to check.
 
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// The longest time that is counted: 100 years.
+/// The longest time that is represented: 100 years.
 pub const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// The shortest life of an entry that ends, and the least that is left of it while it is served. Anything less would
-/// become 0 in milliseconds, and a set reads 0 as "never".
+/// The shortest life of an entry that expires, and the shortest remaining time while it is served. Less would become 0
+/// in milliseconds, which a set interprets as "never".
 pub const SHORTEST: Duration = Duration::from_millis(1);
 
-/// Returns what is left of an entry that ends and is still served.
+/// Returns the remaining time of an entry that expires and is still served.
 #[inline]
 pub fn left(time: Duration) -> Duration {
     time.max(SHORTEST)
 }
 
-/// Returns what is left of such an entry in whole milliseconds. A part of one counts as one: never 0.
+/// Returns the remaining time of such an entry in milliseconds, rounded up, at least 1.
 pub fn left_millis(time: Duration) -> u64 {
     u64::try_from(left(time).as_nanos().div_ceil(SHORTEST.as_nanos())).unwrap_or(u64::MAX)
 }
 
-/// Returns when an entry ends that has this left. A longer time than any entry can have is cut: it never becomes "never".
+/// Returns the end of an entry with a remaining time. A time above the maximum is cut, so that it does not become
+/// "never".
 pub fn ends(left: Option<Duration>) -> Option<Instant> {
     left.map(|left| Instant::now() + left.min(LONGEST))
 }
 
-/// How far the coarse clock may lie behind the exact one. It advances with
-/// the kernel's tick (1-10 ms); the rest is for a machine that stalls.
+/// The largest lag of the coarse clock behind the exact one. It advances with the kernel's tick (1-10 ms); the rest
+/// allows for a machine that stalls.
 const COARSE_LAG: u64 = 100_000_000;
 
-/// A wall clock that moves by more than this at once has jumped; by less, it was corrected.
+/// A change of the wall clock above this is a jump; a smaller one is a correction.
 const JUMP: i64 = 1000;
 
 /// The offset of the wall clock from the clock that counts from boot, in ms, without the jumps since then.
@@ -45,7 +46,7 @@ pub fn unix_millis() -> u64 {
     steady(wall, boot, &AHEAD)
 }
 
-/// Reads both clocks at one moment: a thread that waits for a processor in between reads them again.
+/// Reads both clocks at the same moment. A thread that loses its processor in between reads them again.
 fn wall_and_boot() -> (i64, i64) {
     let boot = || millis_of(clock_gettime(ClockId::Boottime));
     for _ in 0..3 {
@@ -76,7 +77,7 @@ fn steady(wall: i64, boot: i64, ahead: &AtomicI64) -> u64 {
     (boot + known).max(0) as u64
 }
 
-/// When an entry ends, in nanoseconds of the monotonic clock.
+/// The end of an entry, in nanoseconds of the monotonic clock.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Deadline(u64);
 
@@ -85,17 +86,17 @@ pub struct Deadline(u64);
 pub struct Moment(u64);
 
 impl Moment {
-    /// Now, exactly.
+    /// Reads the exact clock.
     pub fn now() -> Self {
         Self(now())
     }
 }
 
 impl Deadline {
-    /// The deadline of what never expires.
+    /// The deadline of an entry that never expires.
     pub const NEVER: Self = Self(u64::MAX);
 
-    /// A deadline this far from now; `None` never comes.
+    /// Returns the deadline after a time. `None` never expires.
     pub fn after(ttl: Option<Duration>) -> Self {
         ttl.map_or(Self::NEVER, |ttl| {
             let nanos = u64::try_from(ttl.as_nanos()).unwrap_or(u64::MAX);
@@ -103,20 +104,19 @@ impl Deadline {
         })
     }
 
-    /// Whether it is over.
+    /// Returns true if the deadline has passed.
     #[inline]
     pub fn has_passed(self) -> bool {
         self != Self::NEVER && self.is_behind()
     }
 
-    /// Whether it was over at that moment.
+    /// Returns true if the deadline had passed at that moment.
     #[inline]
     pub fn has_passed_at(self, moment: Moment) -> bool {
         self != Self::NEVER && self.0 <= moment.0
     }
 
-    /// The coarse clock, which never runs ahead, settles most cases; only near
-    /// the deadline is the exact one read.
+    /// Reads the coarse clock, which is never ahead. The exact clock is read only near the deadline.
     fn is_behind(self) -> bool {
         self.0 <= read(ClockId::MonotonicCoarse).saturating_add(COARSE_LAG) && self.0 <= now()
     }
@@ -128,7 +128,7 @@ impl Deadline {
     }
 }
 
-/// Milliseconds of the coarse monotonic clock: cheap, and right to a tick of the kernel.
+/// Returns milliseconds of the coarse monotonic clock, which is cheap and accurate to a tick of the kernel.
 pub fn coarse_millis() -> u64 {
     read(ClockId::MonotonicCoarse) / 1_000_000
 }

@@ -1,4 +1,4 @@
-//! The stored form of an entry in a shared store: encode, decode; never trusts the bytes it reads.
+//! Encodes and decodes the stored form of an entry in a shared store. The decoder does not trust the bytes.
 //!
 //! ```text
 //! offset  size  field (integers are little-endian)
@@ -28,7 +28,7 @@ const CHECKSUM_LEN: usize = 8;
 /// Magic, version, flags, header length and fingerprint.
 const FIXED_LEN: usize = 16;
 
-/// A tag as an entry carries it: the hash of its name, and its stamp then.
+/// A tag of a stored entry: the hash of its name, and its version when the entry was set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TagStamp {
     /// XXH3-64 of the tag.
@@ -37,37 +37,37 @@ pub struct TagStamp {
     pub stamp: u64,
 }
 
-/// An entry to be stored, or as it was read; borrowed, never copied.
+/// An entry to store, or an entry that was read. It borrows its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry<'a> {
-    /// When it ends, in ms since 1970, where the store's own clock is too coarse.
+    /// The deadline in ms since 1970, if the clock of the store is too coarse.
     pub deadline_ms: Option<u64>,
-    /// The tags it was set with.
+    /// The tags of the entry.
     pub tags: Vec<TagStamp>,
-    /// The user's key, where the stored name is a digest of it.
+    /// The user's key, if the stored name is a digest of it.
     pub key: Option<&'a [u8]>,
     /// The user's value.
     pub payload: &'a [u8],
 }
 
-/// Why bytes are no entry of this name. Each is a miss that is counted.
+/// The reason for which bytes are not an entry of a name. Each is counted as a miss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DecodeError {
-    /// Shorter than they say, or than any entry.
+    /// The bytes are shorter than their length field, or than any entry.
     Truncated,
-    /// Not an entry of YokedCache.
+    /// The bytes are not an entry of YokedCache.
     Magic,
-    /// Written by a version this one cannot read.
+    /// A later version, which this one cannot read, has written the entry.
     Version,
     /// The bytes were changed.
     Checksum,
-    /// The entry of another name: replies were mixed up, or a name was reused.
+    /// The entry has another name: replies were mixed up, or a name was reused.
     Name,
     /// The lengths inside contradict each other.
     Malformed,
 }
 
-/// The stored form of an entry under `name`.
+/// Returns the stored form of an entry under `name`.
 pub fn encode(name: &[u8], entry: &Entry) -> Vec<u8> {
     let header_len = header_len(entry);
     let mut out = Vec::with_capacity(header_len + entry.payload.len() + CHECKSUM_LEN);
@@ -87,7 +87,7 @@ pub fn encode(name: &[u8], entry: &Entry) -> Vec<u8> {
     out
 }
 
-/// Reads what is stored under `name`.
+/// Decodes the bytes that are stored under `name`.
 pub fn decode<'a>(name: &[u8], stored: &'a [u8]) -> Result<Entry<'a>, DecodeError> {
     let (body, checksum) = stored.split_last_chunk::<CHECKSUM_LEN>().ok_or(DecodeError::Truncated)?;
     check_magic(body)?;
@@ -97,8 +97,8 @@ pub fn decode<'a>(name: &[u8], stored: &'a [u8]) -> Result<Entry<'a>, DecodeErro
     head(name, body)
 }
 
-/// Reads the header of what is stored under `name`, from bytes that hold at
-/// least the header. Its payload is what is there of it, unverified.
+/// Decodes the header of the bytes that are stored under `name`. The bytes contain at least the header. The payload may
+/// be incomplete and is not verified.
 pub fn head<'a>(name: &[u8], stored: &'a [u8]) -> Result<Entry<'a>, DecodeError> {
     check_magic(stored)?;
     let mut fields = Fields(stored);
@@ -126,17 +126,17 @@ fn check_magic(stored: &[u8]) -> Result<(), DecodeError> {
     }
 }
 
-/// The hash that stands for a tag.
+/// Returns the hash of a tag.
 pub fn tag_hash(tag: &[u8]) -> u64 {
     XxHash3_64::oneshot(tag)
 }
 
-/// The fingerprint of a stored name.
+/// Returns the fingerprint of a stored name.
 pub fn fingerprint(name: &[u8]) -> u64 {
     XxHash3_64::oneshot(name)
 }
 
-/// The longest header without a key: what a look at an entry has to fetch.
+/// The longest header without a key: the number of bytes to fetch for an inspection of an entry.
 pub const MAX_KEYLESS_HEADER: usize = FIXED_LEN + 8 + 2 + 16 * 64;
 
 fn flags(entry: &Entry) -> u8 {
@@ -149,7 +149,7 @@ fn header_len(entry: &Entry) -> usize {
     FIXED_LEN + entry.deadline_ms.map_or(0, |_| 8) + tags + entry.key.map_or(0, |key| 4 + key.len())
 }
 
-/// Keys end at 64 KiB and tags at 64, so a header is far below 4 GiB.
+/// Returns a length. A key has at most 64 KiB and an entry at most 64 tags, so a header is far below 4 GiB.
 #[allow(clippy::cast_possible_truncation)]
 fn len32(len: usize) -> [u8; 4] {
     (len as u32).to_le_bytes()
@@ -167,7 +167,7 @@ fn encode_tags(out: &mut Vec<u8>, tags: &[TagStamp]) {
     }
 }
 
-/// The fields that are still to be read.
+/// The fields that have not been read yet.
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {

@@ -1,23 +1,23 @@
-//! What went wrong: a kind for programs and a sentence for people.
+//! Errors: a kind for programs and a message for people.
 
 use std::any::Any;
 use std::fmt;
 use std::mem;
 
-/// What an error is, for programs. `ffi::status` gives each its number.
+/// The kind of an error, for programs. `ffi::status` assigns a number to each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
     /// An argument is not allowed.
     Invalid,
-    /// The configuration cannot be used.
+    /// The configuration is not usable.
     Config,
-    /// A key, value or list is larger than the cache takes.
+    /// A key, value or list exceeds the limit of the cache.
     TooLarge,
-    /// The caller's buffer cannot hold the value.
+    /// The buffer of the caller is too small for the value.
     BufferTooSmall,
-    /// This backend or server cannot do it.
+    /// The backend or server does not support the operation.
     Unsupported,
-    /// The header and the library do not belong together.
+    /// The header and the library have different versions.
     AbiMismatch,
     /// The cache was closed.
     Closed,
@@ -25,41 +25,41 @@ pub enum ErrorKind {
     Forked,
     /// The operation was cancelled before it was done.
     Cancelled,
-    /// Too much is in flight.
+    /// Too many operations are in flight, or a resource of the process is used up.
     Busy,
-    /// The server cannot be reached: refused, unknown host, no route.
+    /// The server is not reachable: connection refused, unknown host, no route.
     Connect,
-    /// The server refused the credentials.
+    /// The server rejected the credentials.
     Auth,
-    /// The server knows the user and forbids the command.
+    /// The server accepted the user but denies the command.
     Denied,
-    /// TLS could not be agreed on.
+    /// The TLS handshake failed.
     Tls,
     /// The deadline passed.
     Timeout,
-    /// The server has no memory for it.
+    /// The server is out of memory.
     ServerMemory,
-    /// What came back is not the server's protocol.
+    /// The reply violates the protocol of the server.
     Protocol,
-    /// The server answered with another error.
+    /// The server replied with another error.
     Server,
-    /// The function panicked: a fault of the library.
+    /// The function panicked: this is a bug of the library.
     Panic,
 }
 
 impl ErrorKind {
-    /// Returns whether errors of this kind pass by themselves. Other errors may pass too: see `Error::is_retryable`.
+    /// Returns true if errors of this kind are temporary. Other errors may be temporary too: see `Error::is_retryable`.
     fn is_retryable(self) -> bool {
         matches!(self, Self::Busy | Self::Connect | Self::Timeout | Self::Protocol)
     }
 
-    /// Whether the server failed, and not the caller: it is gone, stuck, or not to be talked to.
+    /// Returns true if the server failed, not the caller: it is down, does not reply, or refuses connections.
     pub fn is_outage(self) -> bool {
         matches!(self, Self::Connect | Self::Auth | Self::Tls | Self::Timeout | Self::Protocol)
     }
 }
 
-/// A failure. Small on purpose: every operation carries room for one.
+/// An error. It is small, because every result has space for one.
 #[derive(Clone)]
 pub struct Error(Box<Inner>);
 
@@ -67,40 +67,40 @@ pub struct Error(Box<Inner>);
 struct Inner {
     kind: ErrorKind,
     message: String,
-    /// A state of the server that passes by itself, though other errors of this kind do not.
+    /// The state of the server is temporary, although other errors of this kind are not.
     is_passing: bool,
-    /// The reply was longer than one may be: the same request has to be split.
+    /// The reply exceeded the maximum: the request has to be split.
     is_reply_too_long: bool,
-    /// The call had less than the time of a call: what went before it in a batch took the rest.
+    /// The call had less than the time of a call, because earlier operations of its batch had used the rest.
     is_of_short_time: bool,
 }
 
-/// The result of every operation here.
+/// The result of an operation.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// An error of this kind; the message says which thing, what happened and what to do.
+    /// Creates an error. The message names the object, the cause and the remedy.
     #[cold]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         let message = message.into();
         Self(Box::new(Inner { kind, message, is_passing: false, is_reply_too_long: false, is_of_short_time: false }))
     }
 
-    /// The same error, of a state that passes by itself: the server loads its data, a failover is under way.
+    /// Marks the error as temporary: the server loads its data, or a failover is in progress.
     #[must_use]
     pub fn passing(mut self) -> Self {
         self.0.is_passing = true;
         self
     }
 
-    /// The same error, for a reply that was longer than one may be.
+    /// Marks the error as caused by a reply above the maximum length.
     #[must_use]
     pub fn of_long_reply(mut self) -> Self {
         self.0.is_reply_too_long = true;
         self
     }
 
-    /// What a caught panic becomes; `name` is the function that it happened in.
+    /// Converts a caught panic to an error. `name` is the exported function.
     #[cold]
     pub fn panicked(name: &str, payload: Box<dyn Any + Send>) -> Self {
         let text = payload
@@ -115,39 +115,39 @@ impl Error {
         Self::new(ErrorKind::Panic, text)
     }
 
-    /// The same error, of a call that had less than its time.
+    /// Marks the error as that of a call that had less than its time.
     #[must_use]
     pub fn of_short_time(mut self) -> Self {
         self.0.is_of_short_time = true;
         self
     }
 
-    /// What it is, for programs.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// Returns whether the same call may succeed later with nothing changed by the caller.
+    /// Returns true if the same call may succeed later without a change by the caller.
     pub fn is_retryable(&self) -> bool {
         self.0.is_passing || self.0.kind.is_retryable()
     }
 
-    /// Returns whether the server failed, and not the caller. A call that had less than its time proves nothing.
+    /// Returns true if the server failed, not the caller. A call that had less than its time proves nothing.
     pub fn is_outage(&self) -> bool {
         self.0.kind.is_outage() && !self.0.is_of_short_time
     }
 
-    /// Returns whether the server answered that it is in a state that passes.
+    /// Returns true if the server reported a temporary state.
     pub fn is_passing(&self) -> bool {
         self.0.is_passing
     }
 
-    /// Returns whether the same request, split, may have replies that are short enough.
+    /// Returns true if the parts of a split request may have replies below the maximum length.
     pub fn is_reply_too_long(&self) -> bool {
         self.0.is_reply_too_long
     }
 
-    /// What happened, for people.
+    /// Returns the message.
     pub fn message(&self) -> &str {
         &self.0.message
     }

@@ -1,38 +1,38 @@
-//! The text format that Prometheus scrapes, version 0.0.4:
+//! Writes the text format of Prometheus, version 0.0.4:
 //! <https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>.
 
 use std::fmt::{Display, Write};
 
-/// What a family's numbers are.
+/// The type of a metric family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// One that only grows.
+    /// A number that only increases.
     Counter,
-    /// One that comes and goes.
+    /// A number that increases and decreases.
     Gauge,
-    /// Counts up to bounds, with `_bucket`, `_sum` and `_count`.
+    /// Counts below bounds, with `_bucket`, `_sum` and `_count`.
     Histogram,
 }
 
-/// A text that grows by families of samples, each sample with labels that all have.
+/// A text of metric families. Every sample has the common labels.
 pub struct Exposition {
     text: String,
     common: String,
 }
 
 impl Exposition {
-    /// An empty text.
+    /// Creates an empty text.
     pub fn new(common: &[(&str, &str)]) -> Self {
         Self { text: String::new(), common: common.iter().map(label).collect::<Vec<_>>().join(",") }
     }
 
-    /// A family of one sample.
+    /// Appends a family with one sample.
     pub fn single(&mut self, name: &str, kind: Kind, help: &str, value: impl Display) {
         self.family(name, kind, help);
         self.sample(name, &[], value);
     }
 
-    /// Begins a family; its samples follow before the next begins.
+    /// Starts a family. Its samples follow before the next family starts.
     pub fn family(&mut self, name: &str, kind: Kind, help: &str) {
         let help = help.replace('\\', r"\\").replace('\n', r"\n");
         let kind = match kind {
@@ -43,7 +43,7 @@ impl Exposition {
         let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
     }
 
-    /// A sample of the family, with labels beside the common ones.
+    /// Appends a sample of the family, with labels in addition to the common ones.
     pub fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
         let _ = write!(self.text, "{name}{{{}", self.common);
         for own in labels {
@@ -52,7 +52,7 @@ impl Exposition {
         let _ = writeln!(self.text, "}} {value}");
     }
 
-    /// The text; each line of it ends.
+    /// Returns the text. Every line has a line end.
     pub fn into_text(self) -> String {
         self.text
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::thread::yield_now;
 
-/// How many forks lie between this process and the first.
+/// Number of forks between the first process and this one.
 static FORKS: AtomicU32 = AtomicU32::new(0);
 /// The number of `whole` steps that run now.
 static STEPS: AtomicU32 = AtomicU32::new(0);
@@ -18,7 +18,7 @@ thread_local! {
     static INSIDE: Cell<u32> = const { Cell::new(0) };
 }
 
-/// The generation of this process: what was made in another one belongs to its parent.
+/// Returns the generation of this process. Objects of another generation belong to a parent process.
 #[inline]
 pub fn generation() -> u32 {
     FORKS.load(Relaxed)

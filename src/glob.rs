@@ -1,8 +1,7 @@
-//! Globs as Redis matches them: `*` `?` `[a-z]` `[^a]` (also `[!a]`) and `\x`, on bytes, case-sensitive.
+//! Matches globs as Redis does: `*` `?` `[a-z]` `[^a]` (also `[!a]`) and `\x`, on bytes, case-sensitive.
 //!
-//! Source of the meaning: the `KEYS` command of Redis. Like there, a class
-//! without its `]` runs to the end of the pattern, `[]` matches nothing, a
-//! range may be written backwards, and a last lone `\` stands for itself.
+//! Reference: the `KEYS` command of Redis. As in Redis, a class without its `]` extends to the end of the pattern, `[]`
+//! matches nothing, a range may be written backwards, and a single `\` at the end matches itself.
 
 /// A compiled pattern.
 pub struct Glob {
@@ -10,7 +9,7 @@ pub struct Glob {
 }
 
 enum Token {
-    /// Any run of bytes, also none.
+    /// Any sequence of bytes, also an empty one.
     AnyRun,
     /// Any one byte.
     AnyByte,
@@ -21,7 +20,7 @@ enum Token {
 }
 
 impl Glob {
-    /// Compiles a pattern; every byte string is one.
+    /// Compiles a pattern. Every byte string is a valid pattern.
     pub fn new(mut pattern: &[u8]) -> Self {
         let mut tokens = Vec::new();
         while let Some((token, rest)) = next_token(pattern) {
@@ -34,13 +33,13 @@ impl Glob {
         Self { tokens }
     }
 
-    /// The bytes every match begins with.
+    /// Returns the bytes that every match begins with.
     pub fn literal_prefix(&self) -> Vec<u8> {
         self.tokens.iter().map_while(|token| if let Token::Byte(byte) = token { Some(*byte) } else { None }).collect()
     }
 
-    /// Whether the whole text matches. Time grows with the product of both
-    /// lengths at worst: only the last `*` is ever tried again.
+    /// Returns true if the whole text matches. In the worst case the time is the product of both lengths: the function
+    /// backtracks to the last `*` only.
     pub fn matches(&self, text: &[u8]) -> bool {
         let (mut token, mut at) = (0, 0);
         let mut retry = None;
@@ -69,7 +68,7 @@ impl Glob {
     }
 }
 
-/// The first token, and what follows it.
+/// Returns the first token and the rest of the pattern.
 fn next_token(pattern: &[u8]) -> Option<(Token, &[u8])> {
     Some(match pattern {
         [] => return None,

@@ -1,24 +1,24 @@
-//! Which keys and tags are allowed.
+//! Checks keys, tags and patterns.
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The longest key, tag or pattern, in bytes.
+/// The maximum length of a key, tag or pattern in bytes.
 pub const MAX_KEY_LEN: usize = 64 * 1024;
-/// The most tags one entry can have.
+/// The maximum number of tags of an entry.
 pub const MAX_TAGS: usize = 64;
 
-/// A key is 1 byte to 64 KiB of any bytes.
+/// Checks a key: 1 byte to 64 KiB of any bytes.
 #[inline]
 pub fn check_key(key: &[u8]) -> Result<()> {
     check_len("key", key)
 }
 
-/// A tag is 1 byte to 64 KiB of any bytes.
+/// Checks a tag: 1 byte to 64 KiB of any bytes.
 pub fn check_tag(tag: &[u8]) -> Result<()> {
     check_len("tag", tag)
 }
 
-/// Up to 64 tags, each allowed.
+/// Checks a list of tags: up to 64 valid tags.
 pub fn check_tags(tags: &[&[u8]]) -> Result<()> {
     if tags.len() > MAX_TAGS {
         return Err(Error::new(ErrorKind::TooLarge, format!("{} tags; an entry takes up to {MAX_TAGS}", tags.len())));

@@ -1,4 +1,4 @@
-//! How long operations take: a histogram each, filled from a sample of the calls.
+//! Latencies of operations: a histogram for each, filled from a sample of the calls.
 
 use std::cell::Cell;
 use std::convert::identity;
@@ -12,11 +12,11 @@ use crate::backend::{OpFuture, done, pending};
 use crate::error::Result;
 use crate::util::random;
 
-/// One call in so many is timed, on average, where a call takes less than the clock would.
+/// The sampling interval: on average, one of so many short calls is timed, because the clock takes longer than a call.
 pub const SAMPLE: u32 = 64;
-/// Each doubling of time has so many buckets: a percentile is at most 1/8 too high.
+/// Number of buckets for each power of two: a percentile is at most 1/8 too high.
 const STEPS: u64 = 8;
-/// Enough for 2^40 ns, 18 minutes.
+/// Number of powers of two: enough for 2^40 ns, 18 minutes.
 const BUCKETS: usize = 40 * STEPS as usize;
 /// The bounds of a distribution in nanoseconds: a memory hit lies among the first, a round trip in the middle, a deadline at the end.
 pub const BOUNDS: [u64; 12] = [
@@ -34,22 +34,22 @@ pub const BOUNDS: [u64; 12] = [
     1_000_000_000,
 ];
 
-/// What is timed.
+/// The kinds of operations that are timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
-    /// get
+    /// A get.
     Get,
-    /// set
+    /// A set.
     Set,
-    /// delete
+    /// A delete.
     Delete,
-    /// exists, ttl and expire
+    /// Exists, ttl and expire.
     Inspect,
-    /// by tag, by pattern, all
+    /// An invalidation by tag or pattern, or a flush.
     Invalidate,
-    /// keys and search
+    /// Keys and search.
     List,
-    /// get, set and delete of many keys, the whole call
+    /// A get, set or delete of many keys, as a whole.
     Many,
 }
 
@@ -59,26 +59,26 @@ const NAMES: [&str; 7] = ["get", "set", "delete", "inspect", "invalidate", "list
 pub struct Latencies([Histogram; NAMES.len()]);
 
 struct Histogram {
-    /// Narrow ones, for percentiles.
+    /// Narrow buckets for percentiles.
     buckets: [AtomicU64; BUCKETS],
-    /// Those between `BOUNDS`, and one for what is longer.
+    /// Buckets between `BOUNDS`, and one for longer times.
     wide: [AtomicU64; BOUNDS.len() + 1],
     sum_nanos: AtomicU64,
 }
 
-/// How many samples of an operation took how long.
+/// The distribution of the samples of an operation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Distribution {
-    /// The operation's name.
+    /// The name of the operation.
     pub operation: &'static str,
-    /// Samples up to each of `BOUNDS` and over the one before, then those over the last.
+    /// Number of samples in each bucket: up to each of `BOUNDS`, then above the last one.
     pub counts: [u64; BOUNDS.len() + 1],
-    /// What all of them took together.
+    /// The sum of all samples.
     pub sum: Duration,
 }
 
 thread_local! {
-    /// Calls of this thread until the next that is timed.
+    /// Number of calls of this thread until the next timed one.
     static UNTIMED: Cell<u32> = const { Cell::new(SAMPLE - 1) };
 }
 
@@ -89,7 +89,7 @@ impl Default for Latencies {
 }
 
 impl Latencies {
-    /// Runs a short operation; one in a few is timed.
+    /// Runs a short operation. A sample of them is timed.
     #[inline(always)]
     pub fn sample<'a, T>(&'a self, operation: Operation, run: impl FnOnce() -> OpFuture<'a, T>) -> OpFuture<'a, T>
     where
@@ -133,7 +133,7 @@ impl Latencies {
         }
     }
 
-    /// Runs a long operation, and times it.
+    /// Runs and times a long operation.
     pub async fn time<T>(&self, operation: Operation, run: impl Future<Output = T>) -> T {
         self.time_from(Instant::now(), operation, run).await
     }
@@ -148,14 +148,14 @@ impl Latencies {
         self.0[operation as usize].record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
     }
 
-    /// What was seen, in microseconds, for each operation that was.
+    /// Returns a summary in microseconds of each operation that was used.
     pub fn to_json(&self) -> Json {
         let seen =
             NAMES.iter().zip(&self.0).filter_map(|(name, histogram)| Some(((*name).into(), histogram.to_json()?)));
         Json::Object(seen.collect())
     }
 
-    /// What was seen of each operation, also of those that were not used.
+    /// Returns the distribution of every operation, also of unused ones.
     pub fn distributions(&self) -> impl Iterator<Item = Distribution> {
         NAMES.iter().zip(&self.0).map(|(operation, histogram)| histogram.distribution(operation))
     }
@@ -193,14 +193,14 @@ impl Histogram {
     }
 }
 
-/// Calls that are not timed before the next that is. A steady number would beat against the program's own: of one that
-/// gets and sets in turn it would time the sets alone.
+/// Returns the number of calls to skip. A constant number would resonate with the program: if it alternates between
+/// gets and sets, only the sets would be timed.
 fn gap() -> u32 {
     let spread = u64::from(2 * SAMPLE - 1);
     u32::try_from(random::cheap() % spread).unwrap_or(SAMPLE)
 }
 
-/// The upper end of the bucket below which that share of the samples lies.
+/// Returns the upper end of the bucket below which a share of the samples lies.
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn percentile_us(counts: &[u64], samples: u64, share: f64) -> f64 {
     let wanted = ((samples as f64 * share).ceil() as u64).max(1);
@@ -213,7 +213,7 @@ fn percentile_us(counts: &[u64], samples: u64, share: f64) -> f64 {
     upper_end(bucket as u64) as f64 / 1000.0
 }
 
-/// Below `STEPS` each number has its bucket; above, each power of two has `STEPS`.
+/// Returns the bucket of a number. Below `STEPS` each number has its own; above, each power of two has `STEPS`.
 #[allow(clippy::cast_possible_truncation)]
 fn bucket_of(nanos: u64) -> usize {
     let exponent = u64::from(nanos.max(STEPS).ilog2()) - 3;

@@ -1,4 +1,4 @@
-//! YokedCache: one cache with one meaning over its backends, behind a C ABI.
+//! YokedCache: a cache with identical semantics over its backends, behind a C ABI.
 //!
 //! The product is the C ABI in [`ffi`], whose header is `include/yokedcache.h`.
 //! The other modules are public for this project's own tool (`src/bin`), tests and benchmarks.

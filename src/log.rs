@@ -1,4 +1,4 @@
-//! Log events handed to one sink that the host chose. Nothing is installed until it does.
+//! Passes log events to the sink that the host sets. Nothing is installed before.
 
 use std::cell::Cell;
 use std::fmt::{Debug, Write};
@@ -13,9 +13,9 @@ use tracing::{Event, Level, Metadata};
 
 use crate::fork;
 
-/// Where log lines go.
+/// A receiver of log lines.
 pub trait Sink: Send + Sync {
-    /// One line of text, without its end.
+    /// Writes one line of text, without a line end.
     fn write(&self, level: Level, line: &str);
 }
 
@@ -24,16 +24,16 @@ struct Target {
     sink: Box<dyn Sink>,
 }
 
-/// No lock: a child of a fork could inherit it held by a thread it does not have.
+/// Not a lock: a child of a fork could inherit it locked by a thread that does not exist there.
 static CURRENT: ArcSwapOption<Target> = ArcSwapOption::const_empty();
 static INSTALLED: OnceBool = OnceBool::new();
 
 thread_local! {
-    /// A sink that calls the library does not log about that into itself.
+    /// Set while the sink runs: calls of the sink to the library write no log lines.
     static WRITING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Sends lines up to a level to a sink; the old sink is dropped once its last line is written.
+/// Sets the sink and its level. The previous sink is dropped after its last line is written.
 pub fn set_sink(most: Level, sink: Box<dyn Sink>) {
     // Fails only in a Rust host that has a subscriber of its own, which then gets the events, and for a thread that
     // comes second: the first one's is as good. `tracing` keeps subscribers under a lock.
@@ -41,7 +41,7 @@ pub fn set_sink(most: Level, sink: Box<dyn Sink>) {
     CURRENT.store(Some(Arc::new(Target { most, sink })));
 }
 
-/// Sends no more lines.
+/// Removes the sink.
 pub fn clear_sink() {
     CURRENT.store(None);
 }
@@ -80,7 +80,7 @@ impl Subscriber for Forward {
     fn exit(&self, _: &Id) {}
 }
 
-/// The message, then each field as ` name=value`.
+/// Formats the message, then each field as ` name=value`.
 #[derive(Default)]
 struct Line(String);
 

@@ -1,5 +1,5 @@
-//! Parking a thread until it is woken. As `std::thread::park`, for threads that Rust did not start: it keeps nothing of
-//! them but this.
+//! Parks a thread until it is woken, as `std::thread::park` does, also for threads that Rust did not start: it keeps no
+//! other state of them.
 
 use std::sync::Arc;
 use std::sync::atomic::{
@@ -15,12 +15,12 @@ const NOTHING: u32 = 0;
 const WOKEN: u32 = 1;
 const PARKED: u32 = 2;
 
-/// Where one thread parks.
+/// The parking place of one thread.
 #[derive(Default)]
 pub struct Parker(AtomicU32);
 
 impl Parker {
-    /// Returns when it is woken, was woken before, or at the deadline; sometimes for nothing.
+    /// Waits until the thread is woken, was woken before, or the deadline passes. May return without a reason.
     pub fn park(&self, deadline: Option<Instant>) {
         if self.0.swap(PARKED, Acquire) != WOKEN {
             let left = deadline.map(|deadline| timespec(deadline.saturating_duration_since(Instant::now())));

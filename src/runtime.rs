@@ -1,8 +1,8 @@
-//! The one tokio runtime: a thread of the library that is there while something uses it.
+//! The single tokio runtime: a thread of the library that exists while something uses it.
 //!
-//! Whatever waits for a server or a timer (an open remote cache, a completion queue with operations
-//! that are not ready at once) holds an `Arc<Runtime>`. The first user starts the thread, and it ends
-//! with the last. Tasks must not block: everybody's tasks run on that thread, one at a time.
+//! Everything that waits for a server or a timer (an open remote cache, a completion queue with operations that are not
+//! ready at once) holds an `Arc<Runtime>`. The first user starts the thread, and it ends with the last. Tasks must not
+//! block: all tasks run on that thread, one at a time.
 
 use std::cell::Cell;
 use std::io;
@@ -21,17 +21,16 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fork;
 use crate::util::{lock, unpoisoned};
 
-/// A name that is asked of the system's resolver holds a thread of tokio's that nobody can interrupt.
+/// The time that the end of the runtime waits for lookups of the system's resolver, which cannot be interrupted.
 const RESOLVER_PATIENCE: Duration = Duration::from_millis(200);
 
-/// No lock: a child of a fork could inherit it held by a thread it does not have.
+/// Not a lock: a child of a fork could inherit it locked by a thread that does not exist there.
 static CURRENT: ArcSwapOption<Weak<Runtime>> = ArcSwapOption::const_empty();
 
-/// The runtime, for one who uses it. Dropping the last one ends the thread and
-/// does not wait for that; `release` does.
+/// A reference to the runtime. Dropping the last one ends the thread and does not wait for that; `release` does.
 pub struct Runtime {
     handle: Handle,
-    /// The process that has the thread.
+    /// The generation of the process that owns the thread.
     generation: u32,
     thread: Option<Thread>,
 }
@@ -44,23 +43,23 @@ struct Thread {
     join: JoinHandle<()>,
 }
 
-/// How many were started: each has a number.
+/// Number of runtimes that were started. Each has a number.
 static STARTED: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
-    /// The number of the runtime whose thread this is. (The standard library's own mark of a thread is an
-    /// allocation, which a host's main thread would never free.)
+    /// The number of the runtime that owns this thread. (The standard library's own thread identity is an allocation,
+    /// which a host's main thread would never free.)
     static INSIDE: Cell<u64> = const { Cell::new(0) };
 }
 
-/// For a task in the middle of long work: the others have a turn. Elsewhere there are no others.
+/// Lets other tasks run in the middle of long work. Has no effect outside the runtime.
 pub async fn let_others_run() {
     if INSIDE.get() != 0 {
         tokio::task::yield_now().await;
     }
 }
 
-/// What its thread has come to.
+/// The state of the thread.
 #[derive(Default)]
 struct Life {
     stage: Mutex<Stage>,
@@ -85,7 +84,7 @@ impl Life {
         self.changed.notify_all();
     }
 
-    /// Waits until it has started, and takes its handle.
+    /// Waits until the thread has started and returns its handle.
     fn handle(&self) -> io::Result<Handle> {
         let starting = |stage: &mut Stage| matches!(stage, Stage::Starting);
         let mut stage = unpoisoned(self.changed.wait_while(self.lock(), starting));
@@ -95,7 +94,7 @@ impl Life {
         }
     }
 
-    /// Waits until it has ended; whether it has by the deadline.
+    /// Waits until the thread has ended. Returns false if the deadline passes first.
     fn has_ended(&self, deadline: Instant) -> bool {
         let left = deadline.saturating_duration_since(Instant::now());
         let running = |stage: &mut Stage| !matches!(stage, Stage::Ended);
@@ -103,7 +102,7 @@ impl Life {
     }
 }
 
-/// Says that the thread has ended, however it does.
+/// Reports the end of the thread, for any reason.
 struct Ending(Arc<Life>);
 
 impl Drop for Ending {
@@ -115,7 +114,7 @@ impl Drop for Ending {
     }
 }
 
-/// What the thread does.
+/// Runs the thread.
 fn run(number: u64, ending: &Ending, stopped: oneshot::Receiver<()>) {
     INSIDE.set(number);
     match runtime::Builder::new_current_thread().enable_all().build() {
@@ -129,7 +128,7 @@ fn run(number: u64, ending: &Ending, stopped: oneshot::Receiver<()>) {
 }
 
 impl Runtime {
-    /// The runtime of this process, started if nobody uses it yet.
+    /// Returns the runtime of this process, and starts it for the first user.
     pub fn acquire() -> Result<Arc<Self>> {
         loop {
             let found = CURRENT.load_full();
@@ -145,23 +144,23 @@ impl Runtime {
         }
     }
 
-    /// Runs a task to its end, or to the end of the runtime, where it is dropped.
+    /// Starts a task. It is dropped if the runtime ends first.
     pub fn spawn(&self, task: BoxFuture<'static, ()>) {
         drop(self.handle.spawn(task));
     }
 
-    /// For `handle().enter()`: what makes sockets and timers needs the runtime around it.
+    /// Returns the handle for `handle().enter()`, which code that creates sockets and timers needs.
     pub fn handle(&self) -> &Handle {
         &self.handle
     }
 
-    /// Whether the caller is a task: it must not wait for one.
+    /// Returns true if the caller is a task, which must not wait for another one.
     pub fn is_this_thread(&self) -> bool {
         self.thread.as_ref().is_some_and(|thread| thread.number == INSIDE.get())
     }
 
-    /// Gives it back; the last one waits until the thread is gone, at most to
-    /// the deadline. Whether it was not over first. A task does not wait.
+    /// Releases the reference. The last one waits until the thread has ended, at most until the deadline. Returns false
+    /// if the deadline passes first. A task does not wait.
     pub fn release(self: Arc<Self>, deadline: Instant) -> bool {
         Arc::into_inner(self).is_none_or(|mut last| last.end(Some(deadline)))
     }
@@ -191,7 +190,7 @@ impl Runtime {
         self.generation == fork::generation()
     }
 
-    /// Stops the thread; waits for it where there is a deadline.
+    /// Stops the thread. Waits for it if there is a deadline.
     fn end(&mut self, deadline: Option<Instant>) -> bool {
         let inside = self.is_this_thread();
         let Some(thread) = self.thread.take() else { return true };
@@ -208,7 +207,7 @@ impl Runtime {
     }
 }
 
-/// Frees what is left of a runtime that nobody uses.
+/// Frees a runtime that is no longer used.
 fn forget_ended() {
     let found = CURRENT.load_full();
     if found.as_ref().is_some_and(|runtime| runtime.strong_count() == 0) {
@@ -234,7 +233,7 @@ mod tests {
         Instant::now() + Duration::from_secs(10)
     }
 
-    /// Runs a task and answers what it found.
+    /// Runs a task and returns its output.
     fn ask<T: Send + 'static>(runtime: &Runtime, task: impl Future<Output = T> + Send + 'static) -> T {
         let (sender, receiver) = channel();
         runtime.spawn(Box::pin(async move { sender.send(task.await).unwrap() }));

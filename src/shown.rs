@@ -1,15 +1,15 @@
-//! Makes text of others fit for a message, a log line or a report: only letters that a reader can see remain.
+//! Cleans foreign text for a message, a log line or a report: only visible letters remain.
 
-/// Letters that take no room on a screen though Unicode counts them among the visible ones.
+/// Letters without a width on a screen that Unicode counts as visible.
 const BLANK: [char; 5] = ['\u{115F}', '\u{1160}', '\u{2800}', '\u{3164}', '\u{FFA0}'];
 
-/// The text of a server without what is invisible or changes how its surroundings are read: controls, directions of
-/// writing, joiners, marks and spaces other than the plain one. At most so many letters.
+/// Returns a text of a server without letters that are invisible or change the text around them: controls, directions
+/// of writing, joiners, marks and spaces other than the plain one. The result has a maximum number of letters.
 pub fn shown(text: &[u8], most: usize) -> String {
     String::from_utf8_lossy(text).chars().filter(|letter| is_visible(*letter)).take(most).collect()
 }
 
-/// As the standard library would print it without an escape.
+/// Returns true if the standard library prints the letter without an escape.
 fn is_visible(letter: char) -> bool {
     let plain = matches!(letter, '"' | '\'' | '\\') || letter.escape_debug().len() == 1;
     plain && !BLANK.contains(&letter)

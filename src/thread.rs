@@ -1,15 +1,15 @@
-//! Threads of the library: named, and deaf to the signals that are sent to the process.
+//! Threads of the library. They have names and block the signals that are sent to the process.
 
 use std::io::Result;
 use std::thread::{Builder, JoinHandle};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 
-/// What a thread does to itself: blocking these would end the process without the host's crash handler.
+/// Signals that a thread raises itself. If they were blocked, the process would end without the host's crash handler.
 const OWN_FAULTS: [Signal; 6] =
     [Signal::SIGABRT, Signal::SIGBUS, Signal::SIGFPE, Signal::SIGILL, Signal::SIGSEGV, Signal::SIGTRAP];
 
-/// Starts a thread on which no handler of the host runs and SIGPIPE ends nothing.
+/// Starts a thread that runs no signal handler of the host and ignores SIGPIPE.
 pub fn start(builder: Builder, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
     let mut deaf = SigSet::all();
     OWN_FAULTS.into_iter().for_each(|signal| deaf.remove(signal));

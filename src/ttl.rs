@@ -1,4 +1,4 @@
-//! How long an entry is asked to live, and how long it will.
+//! The time to live that a caller requests, and the resulting lifetime of an entry.
 
 use std::cell::Cell;
 use std::hash::BuildHasher;
@@ -11,22 +11,22 @@ pub use crate::clock::{SHORTEST, left_millis};
 use crate::error::{Error, ErrorKind, Result};
 use crate::util::random;
 
-/// The longest TTL: 100 years. More is a mistake in the unit.
+/// The maximum TTL: 100 years. A longer one is probably a mistake in the unit.
 pub const MAX_TTL: Duration = crate::clock::LONGEST;
 
-/// The time to live a caller asks for.
+/// The time to live that a caller requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ttl {
-    /// The cache's `default_ttl`, spread by `ttl_jitter`.
+    /// The `default_ttl` of the cache, varied by `ttl_jitter`.
     Default,
-    /// No end.
+    /// The entry never expires.
     Never,
-    /// Exactly this long.
+    /// An exact time.
     Exactly(Duration),
 }
 
 impl Ttl {
-    /// From milliseconds as the C ABI writes them: -1 default, 0 never.
+    /// Converts milliseconds of the C ABI: -1 default, 0 never.
     pub fn from_millis(ttl_ms: i64) -> Result<Self> {
         match u64::try_from(ttl_ms).map(Duration::from_millis) {
             Ok(Duration::ZERO) => Ok(Self::Never),
@@ -47,24 +47,24 @@ thread_local! {
     static CALLS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// What `Ttl::Default` means in one cache.
+/// The meaning of `Ttl::Default` in a cache.
 #[derive(Clone)]
 pub struct DefaultTtl {
-    /// Zero never expires.
+    /// The default TTL. Zero never expires.
     ttl: Duration,
-    /// How much of it, in percent, chance may take away: entries set together
-    /// do not all end together, and none lives longer than the default.
+    /// The largest reduction in percent, which is random: entries that are set together do not expire together, and no
+    /// entry lives longer than the default.
     jitter: f64,
     seed: SeedableRandomState,
 }
 
 impl DefaultTtl {
-    /// A default; the jitter is in percent.
+    /// Creates a default. The jitter is in percent.
     pub fn new(ttl: Duration, jitter: f64) -> Self {
         Self { ttl, jitter, seed: random::hasher() }
     }
 
-    /// How long an entry lives; `None` for ever.
+    /// Returns the lifetime of an entry. `None` never expires.
     #[inline]
     pub fn resolve(&self, ttl: Ttl) -> Option<Duration> {
         match ttl {
@@ -74,9 +74,8 @@ impl DefaultTtl {
         }
     }
 
-    /// The number of the call, hashed under the cache's own seed: even enough
-    /// to spread deadlines, and it costs neither a lock nor an allocation. Never
-    /// nothing: the jitter may take all of the default.
+    /// Reduces a time by the hashed number of the call, with a seed of the cache: uniform enough to spread deadlines,
+    /// without a lock or an allocation. The result is never zero, although the jitter may be 100 %.
     #[allow(clippy::cast_precision_loss)]
     fn spread(&self) -> Duration {
         let call = CALLS.get().wrapping_add(1);

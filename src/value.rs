@@ -1,19 +1,18 @@
-//! The bytes of a value: shared, immutable, never copied on the way out.
+//! The bytes of a value: shared, immutable, not copied for a reader.
 
 use triomphe::ThinArc;
 
-/// The length of the key, in front of it.
+/// The length field in front of the key.
 const LENGTH: usize = size_of::<u32>();
-/// Up to this size the parts are put together on the stack.
+/// Parts up to this size are joined on the stack.
 const SMALL: usize = 256;
 
-/// A value behind one pointer, with the key it is stored under before it:
-/// reference count, key and value are one allocation.
+/// A value behind one pointer, preceded by its key: reference count, key and value share one allocation.
 #[derive(Clone)]
 pub struct Value(ThinArc<(), u8>);
 
 impl Value {
-    /// Copies key and value.
+    /// Copies a key and a value.
     pub fn keyed(key: &[u8], value: &[u8]) -> Self {
         let len = LENGTH + key.len() + value.len();
         let mut small = [0; SMALL];
@@ -26,13 +25,13 @@ impl Value {
         Self(ThinArc::from_header_and_slice((), &buffer))
     }
 
-    /// The bytes of the key; none for a value that has no key.
+    /// Returns the bytes of the key, which are empty for a value without a key.
     #[inline]
     pub fn key(&self) -> &[u8] {
         self.split().0
     }
 
-    /// The bytes of the value.
+    /// Returns the bytes of the value.
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         self.split().1
@@ -61,7 +60,7 @@ impl From<&[u8]> for Value {
 }
 
 impl From<ThinArc<(), u8>> for Value {
-    /// What `ThinArc::from(value)` gave.
+    /// Converts the result of `ThinArc::from(value)` back to a value.
     fn from(shared: ThinArc<(), u8>) -> Self {
         Self(shared)
     }

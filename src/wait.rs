@@ -1,4 +1,4 @@
-//! Waiting for an answer on the caller's own thread.
+//! Waits for a reply on the caller's own thread.
 
 use std::pin::{Pin, pin};
 use std::task::Poll;
@@ -9,7 +9,7 @@ use crate::backend::OpFuture;
 use crate::caller;
 use crate::error::Result;
 
-/// The answer of a backend: at once where it is there.
+/// Returns the reply of a backend, at once if it is available.
 #[inline]
 pub fn answer<T>(reply: OpFuture<'_, T>) -> Result<T> {
     match reply {
@@ -18,15 +18,14 @@ pub fn answer<T>(reply: OpFuture<'_, T>) -> Result<T> {
     }
 }
 
-/// Drives a future to its end. One that is ready at once, as memory's are,
-/// costs a poll.
+/// Runs a future to its end. A future that is ready at once, as those of memory, costs one poll.
 #[inline]
 pub fn wait<F: Future>(future: F) -> F::Output {
     block(pin!(future))
 }
 
-/// Polls as a caller that may be blocked: what waits for a server leads its
-/// connection from here; what waits for anything else parks the thread.
+/// Polls as a caller that may block: a future that waits for a server leads its connection from here; any other future
+/// parks the thread.
 fn block<F: Future>(mut future: Pin<&mut F>) -> F::Output {
     caller::blocking(|context, parker| {
         loop {

@@ -263,7 +263,8 @@ pub trait Backend: Send + Sync {
     fn details(&self) -> OpFuture<'_, Option<Details>> {
         done(Ok(None))
     }
-    /// How it is. A backend that knows more than whether its servers answer (that a fallback serves, say) judges itself.
+    /// Returns the health. A backend that knows more than the replies of its servers (for example, that a fallback
+    /// serves) overrides it.
     fn health(&self) -> BoxFuture<'_, Health> {
         Box::pin(async {
             match self.details().await {

@@ -76,7 +76,7 @@ impl Time {
     }
 }
 
-/// Runs a part of a batch; calls inside of it end with the batch.
+/// Runs a part of a batch. Calls inside of it end with the batch.
 async fn within<T>(time: Option<Time>, part: impl Future<Output = T>) -> T {
     match time {
         None => part.await,

@@ -12,16 +12,16 @@ use crate::key::{MAX_KEY_LEN, check_tag};
 use crate::latency::Operation as Timed;
 use crate::runtime::let_others_run;
 
-/// The longest scoring of a search where no call of the backend has a deadline: on memory.
+/// The maximum time of scoring for a backend whose calls have no deadline: memory.
 const SEARCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// The number of keys that the backend lists at once.
 const PAGE: usize = 512;
-/// The longest query of a search.
+/// The maximum length of a query.
 const MAX_QUERY_LEN: usize = 1024;
-/// The bytes of keys that are scored before the search yields to other tasks of the thread.
+/// Number of bytes of keys that are scored before the search yields to other tasks of the thread.
 const SCORED: usize = 64 << 10;
 
-/// A listing that is under way.
+/// The cursor of a listing.
 pub struct Cursor {
     /// The number of the cache that `next` is a cursor of.
     cache: u64,
@@ -29,12 +29,12 @@ pub struct Cursor {
     literal_prefix: Vec<u8>,
     tags: ByteStrings,
     next: Option<ScanCursor>,
-    /// Keys of a page that was larger than what was asked for, and how many of them were given.
+    /// Keys of a page that was larger than requested, and the number of those that were returned.
     left: (ByteStrings, usize),
 }
 
 impl Cursor {
-    /// The start of a listing of the keys that match a glob.
+    /// Creates a cursor for the keys that match a glob.
     pub fn new(pattern: &[u8]) -> Result<Self> {
         let glob = checked_glob(pattern)?;
         Ok(Self {
@@ -60,7 +60,7 @@ impl Cursor {
         self.left.1 >= self.left.0.len()
     }
 
-    /// Some of the keys that are left; most pages fit as they are.
+    /// Returns some of the remaining keys. Most pages fit without a split.
     fn take(&mut self, limit: usize) -> ByteStrings {
         let (keys, given) = &mut self.left;
         if *given == 0 && keys.len() <= limit {
@@ -88,19 +88,18 @@ pub(super) fn checked_glob(pattern: &[u8]) -> Result<Glob> {
 /// The options of a fuzzy search.
 #[derive(Debug, Clone, Copy)]
 pub struct SearchOptions<'a> {
-    /// The lowest score that counts, 0 to 100.
+    /// The lowest score of a match, 0 to 100.
     pub threshold: f64,
-    /// The most matches.
+    /// The largest number of matches.
     pub limit: usize,
-    /// Only entries with one of these tags; none: all.
+    /// Search only entries with one of these tags. No tags: all entries.
     pub tags: &'a [&'a [u8]],
 }
 
 impl Cache {
-    /// The next keys of a listing, at most `limit` of them; none at its end. A
-    /// key that is there from beginning to end is listed at least once, and
-    /// more than once only where a server's listing has to begin again; one
-    /// that comes or goes meanwhile may be listed.
+    /// Returns the next keys of a listing, at most `limit`, or none at its end. A key that exists during the whole
+    /// listing is returned at least once, and more than once only if the listing of a server has to start again. A key
+    /// that is added or removed during the listing may be returned.
     pub async fn next_keys(&self, cursor: &mut Cursor, limit: usize) -> Result<ByteStrings> {
         if cursor.is_spent() {
             cursor.left = (self.latencies.time(Timed::List, self.matching_keys(cursor, limit)).await?, 0);
@@ -126,7 +125,7 @@ impl Cache {
         Ok(keys)
     }
 
-    /// The keys most like the query, best first.
+    /// Returns the keys that are most similar to the query, best first.
     pub async fn search(&self, query: &[u8], options: SearchOptions<'_>) -> Result<Vec<Match>> {
         options.check(query)?;
         self.latencies.time(Timed::List, Box::pin(self.search_all(query, options))).await
@@ -163,7 +162,7 @@ impl Cache {
     }
 }
 
-/// Offers keys to a search, in the time that is left; what is left then, `None` when it was too little.
+/// Offers keys to a search within the remaining time. Returns the time that is left, or `None` if it was too short.
 async fn score(search: &mut Search, keys: &ByteStrings, left: Duration) -> Option<Duration> {
     let (mut left, mut scored, mut began) = (left, 0, Instant::now());
     for key in keys.iter() {
@@ -181,7 +180,7 @@ async fn score(search: &mut Search, keys: &ByteStrings, left: Duration) -> Optio
 }
 
 impl SearchOptions<'_> {
-    /// Refuses what no search may be.
+    /// Rejects invalid options of a search.
     pub(super) fn check(&self, query: &[u8]) -> Result<()> {
         self.tags.iter().try_for_each(|tag| check_tag(tag))?;
         if !(0.0..=100.0).contains(&self.threshold) {

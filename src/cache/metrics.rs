@@ -13,8 +13,8 @@ use crate::latency::{BOUNDS, Distribution, SAMPLE};
 const DURATION: &str = "yokedcache_operation_duration_seconds";
 
 impl Cache {
-    /// Counters, gauges and a histogram of latencies in the text format of Prometheus. Also while servers are down; and
-    /// nothing is asked of servers that takes longer the more they hold.
+    /// Returns counters, gauges and a latency histogram in the text format of Prometheus, also while servers are down.
+    /// Makes no request to a server whose time grows with the number of its entries.
     pub async fn metrics(&self) -> Result<String> {
         let mut exposition =
             Exposition::new(&[("backend", self.backend.name()), ("key_prefix", self.key_prefix.as_str())]);
@@ -58,7 +58,7 @@ impl Cache {
         counter("yokedcache_reconnects_total", "Connections made again.", counters.reconnects);
     }
 
-    /// A store on servers would walk over its names for it, at each scrape.
+    /// Writes the size of the memory backend. Other backends would list their names for it, at each scrape.
     async fn write_usage(&self, exposition: &mut Exposition) -> Result<()> {
         if self.answers_at_once() {
             let usage = self.usage().await?;

@@ -1,12 +1,12 @@
-//! Copying what one backend holds into another, while both are in use.
+//! Copies the entries of one backend to another while both are in use.
 //!
-//! Entries are read a chunk at a time and stored where the target has nothing: what is written there meanwhile
-//! stays. The versions of their tags are read at the target before tagged entries are looked at once more at the
-//! source: an entry that is invalidated while it is on its way is not served.
+//! Entries are read in chunks and stored if the target does not have the key: an entry that is written there meanwhile
+//! is kept. The versions of their tags are read at the target before tagged entries are read again at the source: an
+//! entry that is invalidated while it is in flight is not served.
 //!
-//! The invalidations that this process makes at either side meanwhile are known from `running`. Those of other
-//! processes are detected by the tag versions. A tag whose version has changed at the source since it was first met is
-//! invalidated at the target. Entries with a tag whose version has changed at the target are no longer copied.
+//! The invalidations that this process makes at either side are known from `running`. Those of other processes are
+//! detected by the tag versions. A tag whose version has changed at the source since it was first met is invalidated at
+//! the target. Entries with a tag whose version has changed at the target are no longer copied.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -27,9 +27,9 @@ use crate::util::millis;
 
 /// The number of keys that are listed at once: a migration is resumed at the beginning of a page.
 const PAGE: usize = 1024;
-/// The most entries that are read at once.
+/// Largest number of entries that are read at once.
 const CHUNK: usize = 256;
-/// About so many bytes are on their way at once.
+/// Approximate number of bytes that are in flight at once.
 const CHUNK_BYTES: usize = 8 << 20;
 /// The number of retries of a chunk when a server fails, and the first pause between them; it doubles.
 const RETRIES: u32 = 5;
@@ -40,13 +40,13 @@ const TOLD: usize = 10;
 /// The progress of a migration.
 #[derive(Debug, Clone, Default)]
 pub struct Progress {
-    /// Keys looked at.
+    /// Number of keys that were examined.
     pub examined: u64,
-    /// Entries stored at the target, or that would be.
+    /// Number of entries that were stored at the target. In a dry run: that would be stored.
     pub copied: u64,
-    /// Entries that were not, for a reason that is no failure.
+    /// Number of entries that were skipped without a failure.
     pub skipped: u64,
-    /// Entries that could not be.
+    /// Number of entries that could not be copied.
     pub failed: u64,
     /// The value of `MigrationConfig::resume` that continues here, or a little before; `None` at the end.
     pub resume: Option<String>,
@@ -56,8 +56,8 @@ pub struct Progress {
 pub type OnProgress<'a> = &'a mut (dyn FnMut(&Progress) -> bool + Send);
 
 impl Cache {
-    /// Copies this cache's entries into another: values, what is left of their times to live, and tags. The report,
-    /// as JSON.
+    /// Copies the entries of this cache to another: values, remaining times to live and tags. Returns the report as
+    /// JSON.
     pub async fn migrate(&self, target: &Cache, options: &MigrationConfig, told: OnProgress<'_>) -> Result<Json> {
         if self.is_same_store(target) {
             let text = "source and target are the same store and prefix: there is nothing to migrate";
@@ -86,7 +86,7 @@ pub(super) async fn migrate(
     Ok(migration.report.to_json(elapsed, options.dry_run))
 }
 
-/// A position as a text, and back.
+/// The text form of a position.
 fn token(at: ScanCursor) -> String {
     let Epoch { process, layout, pages, restarts, repeated } = at.epoch;
     if at.epoch == Epoch::default() {
@@ -100,7 +100,7 @@ fn position(token: &str) -> Result<ScanCursor> {
     parsed(&token.split('.').collect::<Vec<_>>()).ok_or_else(refused)
 }
 
-/// A token of before it had an epoch has two numbers: a backend whose positions need one begins again.
+/// Parses a token. An old token without an epoch has two numbers: a backend whose positions need one starts again.
 fn parsed(numbers: &[&str]) -> Option<ScanCursor> {
     let (part, offset, epoch) = match *numbers {
         [part, offset] => (part, offset, Epoch::default()),
@@ -119,7 +119,7 @@ fn parsed(numbers: &[&str]) -> Option<ScanCursor> {
     Some(ScanCursor { part: part.parse().ok()?, offset: offset.parse().ok()?, epoch })
 }
 
-/// Tries again what a server's failure kept from being done.
+/// Retries an operation that failed because of a server.
 async fn retried<T, F: Future<Output = Result<T>>>(mut attempt: impl FnMut() -> F) -> Result<T> {
     for retry in 0..RETRIES {
         match attempt().await {
@@ -139,13 +139,13 @@ struct Migration<'a> {
     started: Instant,
     /// The number of entries that are read at once: fewer if they are large.
     chunk: usize,
-    /// One that was stored of the last chunk.
+    /// An entry of the last chunk that was stored.
     sample: Option<CopiedEntry>,
-    /// The invalidations that this process makes meanwhile.
+    /// The invalidations that this process makes during the migration.
     run: &'a Run,
-    /// The version of each tag at the source when it was met, or was invalidated at the target last.
+    /// The version of each tag at the source when it was first met, or last invalidated at the target.
     source_versions: HashMap<u64, Option<u64>>,
-    /// The version of each tag at the target when it was met.
+    /// The version of each tag at the target when it was first met.
     target_versions: HashMap<u64, u64>,
     report: Report,
 }
@@ -226,7 +226,7 @@ impl<'a> Migration<'a> {
         Ok(entries)
     }
 
-    /// Makes at the target what was invalidated at the source in this process.
+    /// Repeats at the target the invalidations that this process has made at the source.
     async fn follow(&mut self) -> Result<()> {
         let (to, names) = (self.to, self.run.take());
         if names.all {
@@ -255,7 +255,7 @@ impl<'a> Migration<'a> {
         Ok(())
     }
 
-    /// Invalidates at the target the tags that were invalidated at the source since they were met.
+    /// Invalidates at the target the tags that were invalidated at the source since they were first met.
     async fn follow_tags(&mut self, tags: &[u64]) -> Result<()> {
         let from = self.from;
         for tags in tags.chunks(CHUNK) {
@@ -271,8 +271,8 @@ impl<'a> Migration<'a> {
         Ok(())
     }
 
-    /// The versions of tags at the target. One that has changed since the tag was met was invalidated there: its
-    /// entries are copied no more.
+    /// Returns the versions of tags at the target. A version that has changed since the tag was first met marks an
+    /// invalidation: its entries are no longer copied.
     async fn versions_at_target(&mut self, tags: &[u64]) -> Result<Vec<TagStamp>> {
         let to = self.to;
         let versions = retried(|| to.tag_versions(tags)).await?;
@@ -288,7 +288,7 @@ impl<'a> Migration<'a> {
         Ok(versions)
     }
 
-    /// Follows what was invalidated at the source, until nothing is left to be made at the target.
+    /// Repeats invalidations of the source at the target until none is left.
     async fn follow_to_the_end(&mut self, running: &Running) -> Result<()> {
         loop {
             self.follow().await?;
@@ -300,9 +300,9 @@ impl<'a> Migration<'a> {
         }
     }
 
-    /// Tagged entries are looked at again once the target's versions of their tags are known: one whose tag was
-    /// invalidated at the source until now is gone, and one whose tag is invalidated at the target from now on will
-    /// not be served.
+    /// Reads tagged entries again after the versions of their tags at the target are known: an entry whose tag was
+    /// invalidated at the source until now is gone, and an entry whose tag is invalidated at the target from now on
+    /// will not be served.
     async fn import_tagged(&mut self, entries: Vec<CopiedEntry>) -> Result<()> {
         let mut entries = entries;
         for _ in 0..=RETRIES {
@@ -325,7 +325,7 @@ impl<'a> Migration<'a> {
         Ok(())
     }
 
-    /// Stores entries; those of which a tag was invalidated meanwhile.
+    /// Stores entries. Returns those with a tag that was invalidated meanwhile.
     async fn import(&mut self, entries: &[CopiedEntry], versions: &[TagStamp]) -> Result<Vec<CopiedEntry>> {
         if entries.is_empty() {
             return Ok(Vec::new());
@@ -359,7 +359,7 @@ impl<'a> Migration<'a> {
         }
     }
 
-    /// Large entries go fewer at a time, and a low rate goes in small steps.
+    /// Adapts the size of a chunk: fewer large entries at a time, and small steps for a low rate.
     fn adapt(&mut self, entries: &[CopiedEntry]) {
         let bytes: usize = entries.iter().map(|entry| entry.value.as_bytes().len()).sum();
         let fitting = CHUNK_BYTES / (bytes / entries.len().max(1)).max(1);
@@ -376,7 +376,7 @@ impl<'a> Migration<'a> {
     }
 }
 
-/// The outcomes, unless a server failed some of them: then all are asked for again.
+/// Returns the outcomes, or an error to retry all of them if a server failed for some.
 fn whole<T>(outcomes: Vec<Result<T>>) -> Result<Vec<Result<T>>> {
     match outcomes.iter().find_map(|outcome| outcome.as_ref().err().filter(|error| error.kind().is_outage())) {
         Some(error) => Err(error.clone()),

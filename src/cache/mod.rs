@@ -1,4 +1,4 @@
-//! The cache: what every operation means, over any backend.
+//! The cache: the semantics of every operation, over any backend.
 
 mod batch;
 mod handle;
@@ -32,7 +32,7 @@ use crate::operation::{NewEntry, Operation, Outcome, Usage};
 use crate::ttl::{DefaultTtl, Ttl};
 use crate::value::Value;
 
-/// The most copies of a value that are held on its way into a store.
+/// Largest number of copies of a value that exist on its way to a store.
 const COPIES: usize = 4;
 
 /// The number of caches that were opened.
@@ -44,7 +44,7 @@ pub struct Cache {
     backend: Arc<dyn Backend>,
     /// Distinguishes the cache from those that it replaced or that replaced it.
     number: u64,
-    /// The store and prefix, where others could have the same.
+    /// The store and prefix, if another cache could have the same.
     store: Option<String>,
     key_prefix: String,
     default_ttl: DefaultTtl,
@@ -58,7 +58,7 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Opens a cache; one with servers is still connecting, see `ready`.
+    /// Opens a cache. If it has servers, it is still connecting: see `ready`.
     pub fn open(config: Config) -> Result<Self> {
         config.notes.iter().for_each(|note| tracing::warn!("{note}"));
         let backend = crate::layer::open(&config)?;
@@ -66,7 +66,7 @@ impl Cache {
         Ok(Self::over(backend, config))
     }
 
-    /// A cache over a backend that is open already.
+    /// Creates a cache over an open backend.
     pub fn over(backend: Arc<dyn Backend>, config: Config) -> Self {
         Self {
             lazy: config.backend.is_lazy(),

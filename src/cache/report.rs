@@ -51,7 +51,7 @@ impl HealthReport {
 }
 
 impl Cache {
-    /// Counters since it was opened, what it holds, and latencies of a sample of the calls.
+    /// Returns the counters since the cache was opened, its size, and latencies of a sample of the calls.
     pub async fn stats(&self) -> Result<Json> {
         let (usage, counters) = (self.known_usage().await?, self.counters());
         Ok(json!({
@@ -160,7 +160,7 @@ fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Nothing was read: there is no rate, and none is made up.
+/// Returns the hit rate, or null if nothing was read.
 #[allow(clippy::cast_precision_loss)]
 fn hit_rate(counters: &Counters) -> Option<f64> {
     let reads = counters.hits + counters.misses;

@@ -1,9 +1,9 @@
-//! The migrations that run in this process, and what is invalidated at either side meanwhile.
+//! The migrations of this process, and the invalidations at either side during a migration.
 //!
-//! An invalidation at the target concerns entries that are still to be copied: its names are kept, and what has one of
-//! them is copied no more. It waits for a copy of the same names that is on its way. An invalidation at the source
-//! concerns entries that were copied: it is made at the target too, before the migration ends.
-//! Tags need no waiting: a copy carries the versions that were read before.
+//! An invalidation at the target concerns entries that are still to be copied: its names are recorded, and an entry
+//! with one of them is no longer copied. It waits for copies of the same names in flight. An invalidation at the source
+//! concerns entries that were copied: it is repeated at the target before the migration ends. An invalidation of tags
+//! does not wait: a copy contains the versions that were read before.
 
 use std::collections::HashSet;
 use std::mem;
@@ -22,17 +22,17 @@ use crate::glob::Glob;
 use crate::operation::{Change, Operation, Outcome};
 use crate::util::lock;
 
-/// The number of migrations that run. Raised before `STARTED`.
+/// The number of running migrations. Raised before `STARTED`.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
-/// The number of migrations that ever began. A thread that reads a higher number than before has missed one.
+/// The number of migrations that were ever started. A thread that reads a higher number than before has missed one.
 static STARTED: AtomicU64 = AtomicU64::new(0);
 /// Locked in steps that a fork does not interrupt: a child could inherit it held by a thread that it does not have.
 static RUNS: Mutex<Vec<Arc<Run>>> = Mutex::new(Vec::new());
 
-/// Beyond so many names all are meant: a migration may leave entries behind, and never revives one.
+/// Largest number of names. Beyond it all names are assumed: a migration may skip entries, but never revives one.
 const MOST: usize = 200_000;
 
-/// One side of a migration, by which other handles of the same store are known too.
+/// One side of a migration. It also identifies other handles of the same store.
 struct Side {
     number: u64,
     backend: Arc<dyn Backend>,
@@ -95,11 +95,11 @@ impl Names {
 
 #[derive(Default)]
 struct State {
-    /// Invalidated at the source: to be invalidated at the target.
+    /// Names that were invalidated at the source, to be invalidated at the target.
     pending: Names,
-    /// Invalidated at the target: not copied any more.
+    /// Names that were invalidated at the target: they are no longer copied.
     refused: Names,
-    /// The keys of the copies that are on their way to the target.
+    /// The keys of the copies in flight to the target.
     in_flight: HashSet<Vec<u8>>,
 }
 
@@ -122,11 +122,11 @@ impl State {
 pub(super) struct Run {
     /// The process that copies. A child of a fork inherits the list and copies nothing.
     generation: u32,
-    /// `None`: somebody else follows what changes there.
+    /// `None`: another component follows the changes there.
     source: Option<Side>,
     target: Side,
     state: Mutex<State>,
-    /// Changes when copies have arrived.
+    /// Notifies when copies have arrived.
     arrived: watch::Sender<()>,
 }
 
@@ -143,7 +143,7 @@ impl Run {
         self.source.as_ref().is_some_and(|source| source.is(cache))
     }
 
-    /// Stops copies of what is about to be invalidated at the target; returns once none is on its way.
+    /// Stops copies of names that are about to be invalidated at the target. Returns when none is in flight.
     async fn refuse(&self, change: &Change<'_>) {
         let mut arrived = self.arrived.subscribe();
         self.lock().refused.add(change);
@@ -158,12 +158,12 @@ impl Run {
         self.lock().refused.add(&Change::Hashes(tags));
     }
 
-    /// Returns what was invalidated at the source since this was asked last.
+    /// Returns the names that were invalidated at the source since the last call.
     pub(super) fn take(&self) -> Names {
         mem::take(&mut self.lock().pending)
     }
 
-    /// Stores copies where the target has nothing, but none that was invalidated there since the migration began.
+    /// Stores copies for keys that the target does not have, except those that were invalidated there since the start.
     pub(super) async fn import(
         &self,
         to: &dyn Backend,
@@ -202,7 +202,7 @@ fn in_their_places(count: usize, places: &[usize], outcomes: Vec<Result<Imported
     all
 }
 
-/// Copies that are on their way, until this is dropped.
+/// Registers copies in flight until it is dropped.
 struct InFlight<'a>(&'a Run);
 
 impl Drop for InFlight<'_> {
@@ -216,7 +216,7 @@ impl Drop for InFlight<'_> {
 pub(super) struct Running(Arc<Run>);
 
 impl Running {
-    /// Begins: invalidations that end from now on are known to it.
+    /// Starts the migration: it receives invalidations that end from now on.
     pub(super) fn begin(source: Option<&Cache>, target: &Cache) -> Self {
         let (source, target) = (source.map(Side::of), Side::of(target));
         let (generation, arrived) = (fork::generation(), watch::Sender::new(()));
@@ -231,7 +231,7 @@ impl Running {
         &self.0
     }
 
-    /// Ends it unless there is something left to be made at the target; whether it has ended.
+    /// Ends the migration unless an invalidation is left for the target. Returns true if it has ended.
     pub(super) fn ends(&self) -> bool {
         with_runs(|runs| {
             let is_done = self.0.lock().pending.is_empty();

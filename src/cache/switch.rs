@@ -1,4 +1,4 @@
-//! Replacing the backend of a cache while it is in use.
+//! Replaces the backend of a cache while it is in use.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -16,38 +16,38 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::layer::Catchup;
 use crate::util::lock;
 
-/// The cache that serves a call, for as long as that takes.
+/// The cache that serves a call, for the duration of the call.
 pub type Serving = Guard<Arc<Cache>>;
 
-/// How long calls that are under way in the old backend are waited for: longer than the deadline of any.
+/// Maximum time to wait for calls in flight in the old backend: longer than the deadline of any call.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How often it is looked whether they are over.
+/// Interval of the check for calls in flight.
 const LOOK: Duration = Duration::from_millis(1);
-/// What the old backend's connections have to end in.
+/// Time for the connections of the old backend to end.
 const CLOSE: Duration = Duration::from_secs(5);
 
 /// A cache whose backend can be replaced.
 pub struct Switch {
     serving: ArcSwap<Cache>,
-    /// Whether it was closed; locked to change who serves.
+    /// True after a close. Locked to change the serving cache.
     closed: Mutex<bool>,
     switching: AtomicBool,
 }
 
 impl Switch {
-    /// Begins with this cache.
+    /// Creates a switch that serves from this cache.
     pub fn new(cache: Cache) -> Self {
         Self { serving: ArcSwap::from_pointee(cache), closed: Mutex::new(false), switching: AtomicBool::new(false) }
     }
 
-    /// The cache that serves now.
+    /// Returns the cache that serves now.
     #[inline]
     pub fn serving(&self) -> Serving {
         self.serving.load()
     }
 
-    /// Opens what a configuration asks for and has it serve from then on, after a copy of what the cache holds if
-    /// that is asked for. Calls that are under way finish where they are. If anything fails all stays as it was.
+    /// Opens the backend of a configuration and serves from it, after a copy of the entries if requested. Calls in
+    /// flight finish on the old backend. If anything fails, nothing changes.
     pub async fn switch(&self, config: Config, options: &SwitchConfig) -> Result<Json> {
         let _turn = Turn::take(&self.switching)?;
         let next = Cache::open(config)?;
@@ -67,7 +67,7 @@ impl Switch {
         }
     }
 
-    /// The cache that served until now, which nobody uses any more.
+    /// Returns the previous cache when it is no longer used.
     async fn switch_to(&self, next: &Cache, options: &SwitchConfig) -> Result<(Arc<Cache>, Json)> {
         let old = self.serving.load_full();
         let copies = options.copy && !old.is_same_store(next);
@@ -79,7 +79,7 @@ impl Switch {
         Ok((old, json!({ "backend": next.backend.name(), "copied": copied })))
     }
 
-    /// Copies while the old backend serves and notes what changes, makes up for that, and lets the new one serve.
+    /// Copies while the old backend serves and records changes, replays them, and lets the new backend serve.
     async fn copy_to(&self, old: &Arc<Cache>, next: &Cache, rate: u64) -> Result<Json> {
         let catchup = Arc::new(Catchup::whole(old.backend.clone(), next.backend.clone()));
         let between = Arc::new(old.over_another(catchup.clone()));
@@ -122,7 +122,7 @@ impl Switch {
         Ok(())
     }
 
-    /// Closes the cache that serves; a switch that is under way ends first.
+    /// Closes the serving cache. A running switch ends first.
     pub async fn close(&self, deadline: Instant) -> Result<()> {
         *self.lock() = true;
         while self.switching.load(SeqCst) && Instant::now() < deadline {
@@ -141,12 +141,12 @@ impl Switch {
 }
 
 impl Cache {
-    /// The same cache over another backend that has the same entries.
+    /// Returns the same cache over another backend with the same entries.
     fn over_another(&self, backend: Arc<Catchup>) -> Self {
         Self { backend, ..self.like() }
     }
 
-    /// This cache as it goes on for another: what was counted and timed stays.
+    /// Continues this cache in place of another: counters and latencies are kept.
     fn after(&self, old: &Self) -> Self {
         Self { latencies: old.latencies.clone(), before: old.counters(), opened: old.opened, ..self.like() }
     }
@@ -167,7 +167,7 @@ impl Cache {
     }
 }
 
-/// Held by the one switch that is under way.
+/// Held by the running switch.
 struct Turn<'a>(&'a AtomicBool);
 
 impl<'a> Turn<'a> {
@@ -185,7 +185,7 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// Waits until nobody but so many of ours uses a cache; whether that came.
+/// Waits until a cache has only a number of references of ours. Returns false if that does not happen.
 async fn is_left_alone(cache: &Arc<Cache>, ours: usize) -> bool {
     let end = Instant::now() + PATIENCE;
     while Arc::strong_count(cache) > ours && Instant::now() < end {
@@ -194,7 +194,7 @@ async fn is_left_alone(cache: &Arc<Cache>, ours: usize) -> bool {
     Arc::strong_count(cache) <= ours
 }
 
-/// Closes a cache once the calls that it serves are over; if they do not end, it is closed with the last.
+/// Closes a cache when its calls in flight have ended, at the latest with the last of them.
 async fn retire(old: Arc<Cache>) {
     if is_left_alone(&old, 1).await {
         let _ = old.close(Instant::now() + CLOSE).await;

@@ -1,4 +1,4 @@
-//! What the configuration accepts, refuses and says, as tables of texts.
+//! Tests accepted and rejected configurations and their messages, as tables of texts.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod fallback;

@@ -163,7 +163,7 @@ impl Gated {
         ticket
     }
 
-    /// The next completion as its ticket, user data and status; the status of the call when there is none.
+    /// Waits for the next completion. Returns its ticket, user data and status, or the status of the call.
     fn wait(&self) -> Result<(yc_ticket, u64, yc_status), yc_status> {
         let mut count = 0;
         // SAFETY: a live queue and places of ours; a zeroed completion is one.

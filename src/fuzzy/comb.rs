@@ -1,26 +1,25 @@
 //! The LCS of a needle of any length and every window of a haystack, by combing seaweed.
 //!
-//! Source: Tiskin, "Semi-local string comparison: algorithmic techniques and applications" (2008).
-//! On the grid of needle × haystack one strand enters at the top of each column and one at the left
-//! of each row; they run down and right. In a cell whose bytes differ, two strands cross if they
-//! have not crossed before; else they turn away from each other. Then the LCS of the needle and
-//! `haystack[from..to]` is `to - from`, less the strands that enter at the top at `from` or later
-//! and leave at the bottom before `to`. So one pass over the grid does for all windows.
+//! Source: Tiskin, "Semi-local string comparison: algorithmic techniques and applications" (2008). On the grid of
+//! needle × haystack one strand enters at the top of each column and one at the left of each row; they run down and
+//! right. In a cell whose bytes differ, two strands cross if they have not crossed before; otherwise they turn away
+//! from each other. Then the LCS of the needle and `haystack[from..to]` is `to - from`, minus the strands that enter at
+//! the top at `from` or later and leave at the bottom before `to`. So one pass over the grid serves all windows.
 
 use super::pace::{OutOfTime, Until, check};
 use super::score::Windows;
 
-/// The rows that are combed together: few enough for the nearest cache, many enough for vectors.
+/// Number of rows that are combed together: few enough for the first-level cache, enough for vectors.
 const ROWS: usize = 256;
 
-/// A strand that entered at the left. All are one, for no window begins left of the haystack; those
+/// A strand that entered at the left. All of them have one number, because no window begins left of the haystack; those
 /// that entered at the top are numbered from 1.
 const FROM_LEFT: i32 = 0;
 
-/// The byte and the strand of a column outside the haystack, where no strand ever turns.
+/// The byte and the strand of a column outside the haystack. No strand turns there.
 const OUTSIDE: (i32, i32) = (-1, i32::MAX);
 
-/// Puts the LCS of each window in `lcs`.
+/// Writes the LCS of each window to `lcs`.
 pub(super) fn window_lcs(
     needle: &[u8],
     haystack: &[u8],
@@ -39,7 +38,7 @@ pub(super) fn window_lcs(
     Ok(())
 }
 
-/// For each column, the strand that leaves at its bottom.
+/// Returns, for each column, the strand that leaves at its bottom.
 fn comb(needle: &[u8], haystack: &[u8], until: Until) -> Result<Vec<i32>, OutOfTime> {
     // A diagonal begins and ends outside the haystack, by all rows but one.
     let outside = ROWS.min(needle.len()).saturating_sub(1);
@@ -59,8 +58,8 @@ fn surround(inner: impl Iterator<Item = i32>, outer: i32, count: usize) -> Vec<i
     outer.clone().chain(inner).chain(outer).collect()
 }
 
-/// Goes by diagonals, for the cells of one do not wait for each other. The last row comes first, so
-/// that columns ascend along a diagonal.
+/// Combs by diagonals, because the cells of a diagonal do not depend on each other. The last row comes first, so that
+/// columns ascend along a diagonal.
 fn comb_rows(rows: &[u8], bytes: &[i32], strands: &mut [i32]) {
     let rows: Vec<i32> = rows.iter().rev().map(|&byte| i32::from(byte)).collect();
     let mut rightward = vec![FROM_LEFT; rows.len()];
@@ -117,7 +116,7 @@ impl<'a> Slide<'a> {
     }
 }
 
-/// For each column, where the strand that enters at its top leaves at the bottom, if it does.
+/// Returns, for each column, the column at whose bottom the strand from its top leaves, if it does.
 fn exits(strands: &[i32]) -> Vec<usize> {
     let mut exits = vec![usize::MAX; strands.len()];
     for (exit, &strand) in strands.iter().enumerate() {
@@ -128,7 +127,7 @@ fn exits(strands: &[i32]) -> Vec<usize> {
     exits
 }
 
-/// The column at whose top the strand entered, if it did so at the top.
+/// Returns the column at whose top the strand entered, if it entered at the top.
 fn entry(strand: i32) -> Option<usize> {
     usize::try_from(strand - FROM_LEFT - 1).ok()
 }

@@ -1,12 +1,12 @@
 //! The LCS of a needle of up to 64 bytes and every window of a haystack, many windows at a time.
 //!
-//! The step is that of `lcs.rs`. Windows that start side by side read bytes that lie side by side,
-//! so they go in step, one lane each, and the compiler makes vector instructions of the lanes.
+//! The step is that of `lcs.rs`. Windows with adjacent starts read adjacent bytes, so they advance in step, one lane
+//! each, and the compiler turns the lanes into vector instructions.
 
 use super::lcs::Places;
 use super::score::{Needle, Windows};
 
-/// Windows in step: enough to have work while a step waits for the one before.
+/// Number of windows in step: enough to have work while a step waits for the previous one.
 const LANES: usize = 16;
 
 /// The places of each byte of the haystack, in the narrowest lane that holds the needle.
@@ -17,8 +17,7 @@ pub(super) struct Buffers {
     wide: Vec<u64>,
 }
 
-/// Puts the LCS of each window in `lcs`; false when it is clear that none is as long as the
-/// shortest window.
+/// Writes the LCS of each window to `lcs`. Returns false if no LCS can be as long as the shortest window.
 pub(super) fn window_lcs(
     needle: &Needle,
     haystack: &[u8],
@@ -53,9 +52,8 @@ fn run<L: Lane>(
     promising
 }
 
-/// Lays out the places of each byte of the haystack, and none before and behind them, so that all
-/// windows get the same length. Returns how many places of the needle have their byte somewhere in
-/// the haystack: no LCS is longer.
+/// Lays out the places of each byte of the haystack, with empty ones before and after them, so that all windows get the
+/// same length. Returns how many places of the needle have their byte somewhere in the haystack: no LCS is longer.
 fn lay_out<L: Lane>(needle: &Places, haystack: &[u8], windows: Windows, laid_out: &mut Vec<L>) -> usize {
     let mut present = 0;
     laid_out.clear();
@@ -69,7 +67,7 @@ fn lay_out<L: Lane>(needle: &Places, haystack: &[u8], windows: Windows, laid_out
     present.count_ones() as usize
 }
 
-/// Takes the bytes of its window into each lane, beginning with the first of `places`.
+/// Reads the bytes of its window into each lane, starting with the first of `places`.
 fn take_in<L: Lane>(places: &[L], window_len: usize) -> [L; LANES] {
     let mut lanes = [L::ALL; LANES];
     for places in places.array_windows::<LANES>().take(window_len) {

@@ -1,16 +1,15 @@
-//! The length of the longest common subsequence (LCS) of two strings, a word of bits at a time.
+//! Computes the length of the longest common subsequence (LCS) of two strings, a word of bits at a time.
 //!
-//! Source: Hyyrö, "Bit-parallel LCS-length computation revisited" (2004). The state has one bit for
-//! each place of the needle, all set at first; taking in the haystack byte by byte clears one bit
-//! for each byte by which the LCS grows.
+//! Source: Hyyrö, "Bit-parallel LCS-length computation revisited" (2004). The state has one bit for each place of the
+//! needle, all set at first; reading the haystack byte by byte clears one bit each time the LCS grows.
 
-/// The places of the needle that one word holds.
+/// Number of places of the needle in one word.
 pub(super) const WORD: usize = 64;
 
-/// For each value of a byte, the bits of the places where the needle has it.
+/// The bits of the places of each byte value in the needle.
 pub(super) type Places = [u64; 256];
 
-/// The places of the first [`WORD`] bytes of `needle`.
+/// Returns the places of the first [`WORD`] bytes of `needle`.
 pub(super) fn places(needle: &[u8]) -> Places {
     let mut places = [0; 256];
     for (place, &byte) in needle.iter().take(WORD).enumerate() {
@@ -25,7 +24,7 @@ pub(super) fn lcs_length(needle: &[u8], haystack: &[u8]) -> usize {
     words.map(|word| take_in(word, haystack, &mut carries)).sum()
 }
 
-/// Takes the haystack into one word of the needle; what each byte carries goes to the next word.
+/// Reads the haystack into one word of the needle. The carry of each byte moves to the next word.
 fn take_in(word: &[u8], haystack: &[u8], carries: &mut [bool]) -> usize {
     let places = places(word);
     let mut state = u64::MAX;

@@ -1,9 +1,9 @@
-//! Fuzzy search: the keys most like a query, best first.
+//! Fuzzy search: finds the keys that are most similar to a query, best first.
 //!
-//! Likeness is the partial ratio of `rapidfuzz` 3 from `PyPI` (`fuzz.partial_ratio`), on bytes. The
-//! shorter string is laid on every stretch of the longer one that is as long as itself, and on the
-//! shorter stretches at its two ends. The best normalised indel similarity of those, 0 to 100, is
-//! the score. When both are equally long, each is laid on the other.
+//! The score is the partial ratio of `rapidfuzz` 3 from `PyPI` (`fuzz.partial_ratio`), on bytes. The shorter string is
+//! compared with every part of the longer one that has its length, and with the shorter parts at both ends. The score
+//! is the best normalised indel similarity of these, 0 to 100. If both have the same length, each is compared with the
+//! parts of the other.
 
 mod comb;
 mod lanes;
@@ -21,42 +21,41 @@ pub use pace::OutOfTime;
 use pace::Pace;
 use score::{PERFECT, Scorer};
 
-/// One key that was found, with how like the query it is.
+/// A key that was found, with its score.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Match {
-    /// The key, as it was offered.
+    /// The key that was offered.
     pub key: Box<[u8]>,
-    /// The partial ratio of query and key, 0 to 100; 100 means that one holds the other.
+    /// The partial ratio of query and key, 0 to 100. 100 means that one contains the other.
     pub score: f64,
 }
 
-/// A running search: offer it every key, then take the best.
+/// A running search. Offer it every key, then take the best matches.
 ///
-/// It is used by one thread at a time. A key that is offered twice comes out once, but may have taken the place of
-/// another unless `begin_again` was called before.
+/// One thread uses it at a time. A key that is offered twice is returned once, but may have displaced another key
+/// unless `begin_again` was called before.
 ///
-/// With `m` bytes in the shorter and `n` in the longer of query and key, a key costs about `n`
-/// steps when a bound shows that it cannot be kept, else `m × (n + m) / 4`. When `m` is over 64 the
-/// bound costs `m × n / 16` steps and the rest `m × n`: about 0.1 s and 1.5 s for 64 KiB against
-/// 64 KiB, both twice when they are equally long. The work ends at the time that `offer` is given,
-/// also within a key. Memory, in addition to the kept keys, is up to some forty
-/// times the longest string.
+/// With `m` bytes in the shorter and `n` in the longer of query and key, a key costs about `n` steps if a bound shows
+/// that it cannot be kept, else `m × (n + m) / 4`. If `m` is over 64 the bound costs `m × n / 16` steps and the rest `m
+/// × n`: about 0.1 s and 1.5 s for 64 KiB against 64 KiB, twice that if both have the same length. The work ends at the
+/// deadline of `offer`, also within a key. Memory, in addition to the kept keys, is up to some forty times the longest
+/// string.
 pub struct Search {
-    /// Boxed: its tables are large, and a search may run on a small stack.
+    /// Boxed, because its tables are large and a search may run on a small stack.
     scorer: Box<Scorer>,
     threshold: f64,
     limit: usize,
     kept: BinaryHeap<Ranked>,
     pace: Pace,
-    /// The keys of `kept`, once keys may come again.
+    /// The keys of `kept`, once keys may be offered again.
     known: Option<HashSet<Box<[u8]>>>,
 }
 
 impl Search {
     /// Starts a search for `query`.
     ///
-    /// A key that scores under `threshold`, 0 to 100, never matches; at 0 every key does. At most
-    /// `limit` keys are kept. An empty query scores 100 with an empty key and 0 with any other.
+    /// A key with a score below `threshold`, 0 to 100, does not match; at 0 every key matches. At most `limit` keys are
+    /// kept. An empty query scores 100 with an empty key and 0 with any other.
     #[must_use]
     pub fn new(query: &[u8], threshold: f64, limit: usize) -> Search {
         Search {
@@ -70,7 +69,7 @@ impl Search {
         }
     }
 
-    /// Lets keys that were offered before be offered again from now on.
+    /// Allows keys that were offered before to be offered again.
     pub fn begin_again(&mut self) {
         let kept = &self.kept;
         self.known.get_or_insert_with(|| kept.iter().map(|ranked| ranked.0.key.clone()).collect());
@@ -80,8 +79,8 @@ impl Search {
     ///
     /// # Errors
     ///
-    /// [`OutOfTime`] when the clock passes `until` before the key is scored. The clock is read now and then only, so
-    /// that short keys may be scored a few milliseconds later still.
+    /// [`OutOfTime`] if the clock passes `until` before the key is scored. The clock is read at intervals, so short
+    /// keys may be scored a few milliseconds later.
     pub fn offer(&mut self, key: &[u8], until: Instant) -> Result<(), OutOfTime> {
         let required = self.required_score(key);
         if required > PERFECT {
@@ -95,7 +94,7 @@ impl Search {
         Ok(())
     }
 
-    /// The matches, best first; equal scores by key, ascending bytes.
+    /// Returns the matches, best first. Equal scores are ordered by key, in ascending bytes.
     #[must_use]
     pub fn finish(self) -> Vec<Match> {
         let ranked = self.kept.into_sorted_vec().into_iter();
@@ -104,7 +103,7 @@ impl Search {
         matches
     }
 
-    /// The least score with which `key` would be kept; over 100 when none would do.
+    /// Returns the lowest score with which `key` would be kept, or over 100 if no score suffices.
     fn required_score(&self, key: &[u8]) -> f64 {
         if self.kept.len() < self.limit {
             return self.threshold;
@@ -130,16 +129,16 @@ impl Search {
     }
 }
 
-/// The partial ratio of one pair, 0 to 100, which is what [`Search`] scores with.
+/// Returns the partial ratio of a pair, 0 to 100: the score of [`Search`].
 ///
-/// The order of the two does not matter. Two empty strings score 100, an empty one and another 0.
+/// The order of the two does not matter. Two empty strings score 100; an empty and a non-empty one score 0.
 #[must_use]
 pub fn partial_ratio(a: &[u8], b: &[u8]) -> f64 {
     // Without an end it cannot run out of time.
     Scorer::new(a).score(b, 0.0, None).unwrap_or_default()
 }
 
-/// A match in the order of results: the better is the less, so the worst is on top of the heap.
+/// A match in the order of results: the better match is the smaller one, so the worst is on top of the heap.
 struct Ranked(Match);
 
 impl Ord for Ranked {

@@ -1,8 +1,7 @@
-//! The partial ratio of one query and many keys: a bound first, then the LCS of every window.
+//! Computes the partial ratio of one query and many keys: a bound first, then the LCS of every window.
 //!
-//! The indel distance of two strings is what is left of both beside their longest common
-//! subsequence (LCS). So a window of `w` bytes that has an LCS of `l` with a needle of `m` bytes
-//! scores `100 × (1 - (m + w - 2l) / (m + w))`.
+//! The indel distance of two strings is the number of their bytes outside their longest common subsequence (LCS). So a
+//! window of `w` bytes that has an LCS of `l` with a needle of `m` bytes scores `100 × (1 - (m + w - 2l) / (m + w))`.
 
 use std::cmp::Ordering;
 
@@ -12,19 +11,19 @@ use super::lcs::{Places, WORD, lcs_length, places};
 use super::pace::{OutOfTime, Until};
 use super::{comb, lanes};
 
-/// The score of a key that holds the query, or that the query holds.
+/// The score of a key that contains the query, or that the query contains.
 pub(super) const PERFECT: f64 = 100.0;
 
 /// Scores keys against one query.
 pub(super) struct Scorer {
     query: Needle,
     query_finder: memmem::Finder<'static>,
-    /// The key, where it is the one that is looked for in the query.
+    /// The key, if it is the needle and the query is the haystack.
     key: Needle,
     buffers: Buffers,
 }
 
-/// Kept from key to key, to save their allocation.
+/// Buffers that are reused for every key, to save their allocation.
 #[derive(Default)]
 struct Buffers {
     lanes: lanes::Buffers,
@@ -46,7 +45,7 @@ impl Scorer {
         &self.query.bytes
     }
 
-    /// The score of `key`. When that is under `cutoff`, any score under `cutoff` may come instead.
+    /// Returns the score of `key`. If it is below `cutoff`, the result may be any score below `cutoff`.
     pub(super) fn score(&mut self, key: &[u8], cutoff: f64, until: Until) -> Result<f64, OutOfTime> {
         let order = key.len().cmp(&self.query.bytes.len());
         if key.is_empty() || self.query.bytes.is_empty() {
@@ -80,10 +79,10 @@ impl Scorer {
     }
 }
 
-/// The string that is laid on the windows of the other.
+/// The string that is compared with the windows of the other.
 pub(super) struct Needle {
     pub(super) bytes: Vec<u8>,
-    /// Of a needle that fits in one word; a longer one does without.
+    /// The places of a needle that fits in one word. A longer needle has none.
     pub(super) places: Places,
 }
 
@@ -99,13 +98,13 @@ impl Needle {
     }
 }
 
-/// Which windows of the haystack the needle is laid on: all of the needle's length, and at both
-/// ends those that lack up to `margin` bytes of it.
+/// The windows of the haystack that the needle is compared with: all of the needle's length, and at both ends those
+/// that lack up to `margin` bytes of it.
 #[derive(Clone, Copy)]
 pub(super) struct Windows {
     /// At least 1.
     pub(super) needle_len: usize,
-    /// No less than the needle's.
+    /// At least the needle's length.
     pub(super) haystack_len: usize,
     /// Less than the needle's length.
     pub(super) margin: usize,
@@ -139,8 +138,8 @@ fn best_window(
     Ok(if is_found { best_score(windows, &buffers.lcs) } else { 0.0 })
 }
 
-/// Finds the LCS of each window; false when it is clear that none is as long as the shortest
-/// window, which is the least that matters.
+/// Finds the LCS of each window. Returns false if no LCS can be as long as the shortest window, which is the smallest
+/// useful one.
 fn find_lcs(
     needle: &Needle,
     haystack: &[u8],
@@ -159,9 +158,8 @@ fn find_lcs(
     Ok(promising)
 }
 
-/// The least LCS, at least 1, with which a needle can reach `cutoff`; so too the shortest window
-/// that can: one with an LCS of `l` has `l` bytes or more, and scores `200 × l / (needle + l)` at
-/// most.
+/// Returns the smallest LCS, at least 1, with which a needle can reach `cutoff`. It is also the shortest window that
+/// can: a window with an LCS of `l` has `l` bytes or more, and scores `200 × l / (needle + l)` at most.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is clamped")]
 fn least_lcs(needle_len: usize, cutoff: f64) -> usize {
     // A hair less than the exact value is rounded up, so that no error of rounding adds a byte.
@@ -180,7 +178,7 @@ fn best_score(windows: Windows, lcs: &[usize]) -> f64 {
     ends.map(|(&lcs, length)| similarity(lcs, needle_len, length)).fold(best_full, f64::max)
 }
 
-/// Rounds in the steps in which `rapidfuzz` does, so that a score on the threshold stays on it.
+/// Rounds in the same steps as `rapidfuzz`, so that a score on the threshold stays on it.
 fn similarity(lcs: usize, needle_len: usize, window_len: usize) -> f64 {
     let total = needle_len + window_len;
     (1.0 - float(total - 2 * lcs) / float(total)) * PERFECT

@@ -1,10 +1,10 @@
-//! What fuzzy search finds: scores taken from `rapidfuzz`, and a slow plain definition to agree with.
+//! Tests fuzzy search against scores of `rapidfuzz` and against a slow, plain definition.
 
 use std::time::Duration;
 
 use super::*;
 
-/// An end that does not come in a test.
+/// A deadline that no test reaches.
 fn later() -> Instant {
     Instant::now() + Duration::from_secs(3600)
 }

@@ -44,14 +44,14 @@ struct Circuit {
     primary: Arc<dyn Backend>,
     fallback: Arc<dyn Backend>,
     policy: Policy,
-    /// While it is open.
+    /// The layer while the circuit is open.
     open: ArcSwapOption<Outage>,
     /// Held while it is opened or closed.
     turn: Mutex<()>,
     is_closed: AtomicBool,
     answers: AtomicU64,
     outages: AtomicU64,
-    /// Probes run there.
+    /// The runtime that probes run on.
     runtime: ArcSwapOption<Runtime>,
 }
 
@@ -218,7 +218,7 @@ impl Circuit {
     }
 }
 
-/// Asks the primary again and again until it is back.
+/// Probes the primary until it is available.
 async fn probe(circuit: Weak<Circuit>, interval: Duration) {
     loop {
         tokio::time::sleep(interval).await;

@@ -15,7 +15,7 @@ use crate::backend::Backend;
 use crate::config::{Config, FallbackConfig};
 use crate::error::Result;
 
-/// The backend a configuration asks for, with its fallback; it may still be connecting.
+/// Opens the backend of a configuration with its fallback. It may still be connecting.
 pub fn open(config: &Config) -> Result<Arc<dyn Backend>> {
     let primary = Arc::from(crate::backend::open(config)?);
     match &config.fallback {

@@ -45,7 +45,7 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// `serving` has all that `behind` is to have.
+    /// Creates a layer whose `serving` has all entries that `behind` is to have.
     pub fn whole(serving: Arc<dyn Backend>, behind: Arc<dyn Backend>) -> Self {
         Self::new(serving, behind, Changed::Follow, None)
     }

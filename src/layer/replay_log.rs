@@ -10,7 +10,8 @@ use crate::operation::Change;
 use crate::util::lock;
 use crate::util::ordered::OrderedSet;
 
-/// Beyond so many names, or bytes of them, the backend is emptied instead: it may lose entries, never revive one.
+/// Largest number of names, and of their bytes. Beyond it the backend is emptied: it may lose entries, but never
+/// revives one.
 pub(super) const MOST: usize = 200_000;
 const MOST_BYTES: usize = 32 << 20;
 

@@ -1,4 +1,4 @@
-//! What layers promise, over memory backends that a test puts out of reach.
+//! Tests of the layers over memory backends that a test makes unreachable.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -71,7 +71,7 @@ fn who_changes_something_at_the_end_waits_for_it() {
     });
 }
 
-/// A backend and what fails it.
+/// A backend and the switch that makes it fail.
 fn store() -> (Arc<Double>, Cable) {
     let (double, cable) = Double::on_a_cable(&Config::from_text("memory://", &|_| None).unwrap());
     (Arc::new(double), cable)

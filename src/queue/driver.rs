@@ -1,4 +1,4 @@
-//! The task of a queue on the runtime: runs what was not done at once, and wakes the host.
+//! The task of a queue on the runtime: runs operations that were not done at once, and wakes the host.
 
 use std::future::poll_fn;
 use std::mem;
@@ -23,7 +23,7 @@ struct Driver {
     handle: Arc<CacheHandle>,
     single: Tasks<BoxFuture<'static, Result<Outcome>>>,
     batched: Groups<BoxFuture<'static, Vec<Result<Outcome>>>>,
-    /// Kept for their allocations.
+    /// Buffers that are reused, to save their allocations.
     commands: Vec<Command>,
     batch: Vec<(Ticket, Owned)>,
     ended: Vec<(Ticket, Result<Outcome>)>,
@@ -114,7 +114,7 @@ impl Driver {
         }
     }
 
-    /// A result whose operation was cancelled meanwhile is dropped here, outside the lock.
+    /// Completes an operation. The result of a cancelled one is dropped here, outside the lock.
     fn hand_over(&mut self) {
         if !self.ended.is_empty() {
             let ended = &mut self.ended;
@@ -142,15 +142,15 @@ impl Drop for Driver {
 
 /// The most requests that run as one operation: more would make the first wait for the last.
 const MOST: usize = 64;
-/// The group of what is in none.
+/// The group number of an operation without a group.
 const NONE: usize = usize::MAX;
 
-/// The groups that are under way.
+/// The running groups.
 struct Groups<F> {
     tasks: Tasks<F>,
     groups: Vec<Group>,
     free: Vec<usize>,
-    /// By slot.
+    /// The group of each slot.
     group_of: Vec<usize>,
 }
 
@@ -162,12 +162,12 @@ struct Group {
 }
 
 impl<F: Future<Output = Vec<Result<Outcome>>>> Groups<F> {
-    /// `tasks` is where they run.
+    /// Creates the groups. They run in `tasks`.
     fn new(tasks: Tasks<F>) -> Self {
         Self { tasks, groups: Vec::new(), free: Vec::new(), group_of: Vec::new() }
     }
 
-    /// Has operations of one kind run, in groups; `start` makes the future of one.
+    /// Runs operations of one kind in groups. `start` makes the future of a group.
     fn start(&mut self, works: &mut Vec<(Ticket, Owned)>, mut start: impl FnMut(Vec<Owned>) -> F) {
         while !works.is_empty() {
             let (tickets, operations) = works.drain(..works.len().min(MOST)).unzip();
@@ -176,7 +176,7 @@ impl<F: Future<Output = Vec<Result<Outcome>>>> Groups<F> {
         }
     }
 
-    /// An operation in this slot is in no group.
+    /// Marks the operation of a slot as one without a group.
     fn forget(&mut self, slot: usize) {
         if let Some(group) = self.group_of.get_mut(slot) {
             *group = NONE;
@@ -195,7 +195,7 @@ impl<F: Future<Output = Vec<Result<Outcome>>>> Groups<F> {
         true
     }
 
-    /// Polls those that were woken, and hands over what became of their operations.
+    /// Polls the groups that were woken, and passes on the results of their operations.
     fn poll(&mut self, mut ended: impl FnMut(Ticket, Result<Outcome>)) {
         let mut over = Vec::new();
         self.tasks.poll(|at, results| over.push((at, results)));
@@ -238,7 +238,7 @@ impl<F: Future<Output = Vec<Result<Outcome>>>> Groups<F> {
     }
 }
 
-/// A group that panicked has that for each of its operations.
+/// Returns the outcome of each operation. If the group panicked, each operation has the panic as its error.
 fn results_of(
     results: thread::Result<Vec<Result<Outcome>>>,
     count: usize,

@@ -1,4 +1,4 @@
-//! The completion queue: operations go in and return at once, completions come out when they are there.
+//! The completion queue: submissions return at once, completions are taken later.
 //!
 //! Each accepted operation has exactly one completion. The thread that takes the operation out of `State`, under its
 //! lock, makes it; a late result or a second cancel finds the operation gone. Operations that a backend answers at once
@@ -27,13 +27,13 @@ use crate::util::lock;
 
 /// The name of an operation until its completion is taken; never 0.
 pub type Ticket = u64;
-/// Wakes the host; dropped when it will not be called again.
+/// Wakes the host. Dropped when it will not be called again.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
 /// The part of a submission that comes back with the completion, untouched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Label {
-    /// The caller's own.
+    /// The data of the caller.
     pub user_data: u64,
     /// The number of the operation's kind.
     pub kind: i32,
@@ -41,7 +41,7 @@ pub struct Label {
 
 /// The end of an operation.
 pub struct Completion {
-    /// Its ticket.
+    /// The ticket of the operation.
     pub ticket: Ticket,
     /// The label that was submitted.
     pub label: Label,
@@ -49,21 +49,21 @@ pub struct Completion {
     pub result: Result<Outcome>,
 }
 
-/// A call that is under way in another thread, or a wake-up, is waited for so long beyond any deadline.
+/// Additional time, after any deadline, to wait for a call in another thread or for a wake-up.
 const GRACE: Duration = Duration::from_secs(1);
-/// The capacity of a queue for which none is asked.
+/// The default capacity of a queue.
 const DEFAULT_CAPACITY: usize = 1024;
 
-/// A queue of one cache. Any thread may call anything at any time.
+/// A queue of one cache. Any thread may call any function at any time.
 pub struct Queue {
     shared: Arc<Shared>,
     handle: Arc<CacheHandle>,
-    /// Held from the first operation that was not done at once until the queue is closed.
+    /// The runtime, held from the first operation that was not done at once until the queue is closed.
     runtime: Mutex<Option<Arc<Runtime>>>,
 }
 
 impl Queue {
-    /// A queue for so many operations, in flight and not taken together (0: 1024).
+    /// Opens a queue for a number of operations that are in flight or not yet taken (0: 1024).
     pub fn open(handle: Arc<CacheHandle>, capacity: usize) -> Result<Self> {
         let capacity = if capacity == 0 { DEFAULT_CAPACITY } else { capacity };
         if capacity > MAX_CAPACITY {
@@ -73,20 +73,20 @@ impl Queue {
         Ok(Self { shared: Arc::new(Shared::new(capacity)), handle, runtime: Mutex::default() })
     }
 
-    /// Wakes the host by a function from now on. It is called on the runtime's thread alone, never in a
-    /// call of the host. Where that thread cannot be had the function is not kept.
+    /// Sets the function that wakes the host. It is called only on the thread of the runtime, never in a call of the
+    /// host. If that thread cannot be started, the function is not kept.
     pub fn wake_by(&self, wake: impl FnOnce() -> Wake) -> Result<()> {
         self.ensure_driver()?;
         self.shared.wake_by(wake());
         Ok(())
     }
 
-    /// Begins to submit up to n operations.
+    /// Starts a submission of up to n operations.
     pub fn submit(&self, n: usize) -> Result<Submission<'_>> {
         Submission::begin(self, n)
     }
 
-    /// Hands over up to `max` completions in the order they came; how many.
+    /// Passes on up to `max` completions in the order of their arrival. Returns their number.
     pub fn take(&self, max: usize, mut hand_over: impl FnMut(Completion)) -> Result<usize> {
         self.shared.change(|state| {
             let taken = (0..max).map_while(|_| state.take().map(&mut hand_over)).count();
@@ -109,19 +109,19 @@ impl Queue {
         }
     }
 
-    /// A file descriptor that is readable while there are completions.
+    /// Returns a file descriptor that is readable while completions are available.
     pub fn fd(&self) -> Result<i32> {
         self.shared.fd()
     }
 
-    /// Completes an operation as cancelled; whether it was in flight.
+    /// Completes an operation as cancelled. Returns true if it was in flight.
     pub fn cancel(&self, ticket: Ticket) -> bool {
         let reason = Error::new(ErrorKind::Cancelled, "the operation was cancelled");
         self.shared.change(|state| state.cancel(ticket, reason))
     }
 
-    /// Takes no more operations, lets those in flight finish until the deadline and completes the rest
-    /// with `rest`. `closed` is what later calls are told. Whether there was no rest.
+    /// Accepts no more operations, lets those in flight finish until the deadline and completes the rest with `rest`.
+    /// Later calls get the error `closed`. Returns true if there was no rest.
     pub fn close(&self, closed: Error, rest: &Error, deadline: Instant) -> bool {
         self.refuse(closed);
         // The runtime's own thread would wait for itself.
@@ -138,7 +138,7 @@ impl Queue {
         cancelled == 0
     }
 
-    /// Takes no more operations and completes those in flight; waits for nothing.
+    /// Accepts no more operations and completes those in flight without waiting.
     pub fn close_now(&self, closed: Error) {
         self.refuse(closed.clone());
         self.shared.change(|state| state.cancel_all(&closed));
@@ -161,7 +161,7 @@ impl Queue {
         }
     }
 
-    /// Starts the driver unless it runs.
+    /// Starts the driver unless it is running.
     fn ensure_driver(&self) -> Result<()> {
         // Held to the end: a close that comes meanwhile finds what was started.
         let mut runtime = lock(&self.runtime);
@@ -184,7 +184,7 @@ impl Queue {
 }
 
 impl Drop for Queue {
-    /// Waits for nothing; what is in flight is dropped with it.
+    /// Drops the queue and its operations in flight without waiting.
     fn drop(&mut self) {
         self.shared.abandon();
     }

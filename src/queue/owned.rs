@@ -177,7 +177,7 @@ const EMPTY: &[u8] = &[];
 /// The bytes of the length before each string.
 pub(super) const LENGTH: usize = size_of::<usize>();
 
-/// Byte strings, one after another, each after its length.
+/// Byte strings in sequence, each preceded by its length.
 pub(super) struct Packed(Vec<u8>);
 
 impl Packed {
@@ -194,13 +194,13 @@ impl Packed {
         self.0.extend_from_slice(string);
     }
 
-    /// Each in turn.
+    /// Iterates over the strings in order.
     pub(super) fn iter(&self) -> Strings<'_> {
         Strings(&self.0)
     }
 }
 
-/// The strings that are left.
+/// The remaining strings.
 pub(super) struct Strings<'a>(&'a [u8]);
 
 impl<'a> Iterator for Strings<'a> {
@@ -230,7 +230,7 @@ pub(super) struct Permit {
 }
 
 impl InFlight {
-    /// Room for so many bytes; any number when nothing else is held, so that nothing waits for ever.
+    /// Reserves bytes. Any number is allowed if nothing else is held, so that no operation waits forever.
     pub(super) fn take(self: &Arc<Self>, bytes: usize) -> Option<Permit> {
         let fits = |held: usize| (held == 0 || held.saturating_add(bytes) <= MAX_BYTES).then(|| held + bytes);
         self.0.fetch_update(Relaxed, Relaxed, fits).ok()?;

@@ -33,7 +33,7 @@ struct Inner {
 }
 
 impl Inner {
-    /// Tells the event loop and the host what a change from empty to filled, or back, means to them.
+    /// Reports a change from empty to not empty, or back, to the event loop and the host.
     fn tell(&mut self, before: usize) {
         let filled = self.state.ready() > 0;
         if filled == (before > 0) {
@@ -54,7 +54,7 @@ impl Shared {
         Self { inner: Mutex::new(inner), changed: Condvar::new(), waker: Arc::default(), in_flight: Arc::default() }
     }
 
-    /// Changes the state. All changes go through here, and what follows from one is done here.
+    /// Changes the state. All changes are made here, with their consequences.
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut inner = lock(&self.inner);
         let before = inner.state.ready();
@@ -73,7 +73,7 @@ impl Shared {
         answer
     }
 
-    /// Waits until the state is as wanted; whether it is by the deadline, which is never for `None`.
+    /// Waits until the state satisfies a condition. Returns false if the deadline passes first; `None` is no deadline.
     pub(super) fn wait_until(&self, deadline: Option<Instant>, wanted: impl Fn(&State) -> bool) -> bool {
         let mut inner = lock(&self.inner);
         inner.state.watchers += 1;
@@ -105,7 +105,7 @@ impl Shared {
         abandoned || (inner.state.is_over() && !inner.state.has_commands() && !inner.wake_due)
     }
 
-    /// The file descriptor, made now if it was not.
+    /// Returns the file descriptor, which is created on the first call.
     pub(super) fn fd(&self) -> Result<i32> {
         let mut inner = lock(&self.inner);
         if inner.event.is_none() {
@@ -118,19 +118,19 @@ impl Shared {
         Ok(inner.event.as_ref().map_or(-1, Event::fd))
     }
 
-    /// Wakes the host from now on.
+    /// Sets the function that wakes the host.
     pub(super) fn wake_by(&self, wake: Wake) {
         lock(&self.inner).wake = Some(wake);
     }
 
-    /// Wakes the host no more.
+    /// Removes the function that wakes the host.
     pub(super) fn forget_wake(&self) {
         let wake = lock(&self.inner).wake.take();
         // Its finaliser may call the library.
         drop(wake);
     }
 
-    /// The driver has ended, for this reason if it was not asked to: nothing would come of what is in flight.
+    /// Completes operations in flight with a reason after the driver has ended unexpectedly.
     pub(super) fn driver_ended(&self, reason: &Error) {
         let mut stale = Vec::new();
         self.change(|state| {
@@ -140,7 +140,7 @@ impl Shared {
         });
     }
 
-    /// Nobody looks any more: drops all it holds and ends the driver.
+    /// Drops all completions and operations, and ends the driver.
     pub(super) fn abandon(&self) {
         let mut inner = lock(&self.inner);
         let dropped = (inner.state.abandon(), inner.event.take(), inner.wake.take());
@@ -153,7 +153,7 @@ impl Shared {
 
 // ---- The file descriptor that reports completions to an event loop ----
 
-/// Readable while it is raised.
+/// An event that is readable while it is raised.
 struct Event(OwnedFd);
 
 impl Event {
@@ -163,12 +163,12 @@ impl Event {
             .map_err(|error| Error::new(ErrorKind::Busy, format!("no file descriptor for the queue: {error}")))
     }
 
-    /// Makes it readable. It was not, so its counter has room.
+    /// Makes the descriptor readable. It was not, so its counter has room.
     fn raise(&self) {
         let _ = write(&self.0, &1_u64.to_ne_bytes());
     }
 
-    /// Makes it unreadable.
+    /// Makes the descriptor unreadable.
     fn lower(&self) {
         let _ = read(&self.0, &mut [0; 8]);
     }

@@ -8,17 +8,18 @@ use super::{Completion, Label, Ticket};
 use crate::error::{Error, Result};
 use crate::operation::Outcome;
 
-/// The low bits of a ticket are its slot, the others count: no ticket comes twice, none has to be searched.
+/// Number of bits of a slot. The low bits of a ticket are its slot, the others are a counter: tickets are unique and
+/// need no search.
 const SLOT_BITS: u32 = 20;
-/// The slot of what was done before it could take one.
+/// The slot of an operation that was done before it got one.
 const NO_SLOT: u64 = (1 << SLOT_BITS) - 1;
-/// The most operations of one queue: fewer than there are slots.
+/// Largest number of operations of a queue: less than the number of slots.
 pub(super) const MAX_CAPACITY: usize = 1_000_000;
 
-/// A small queue too may cancel and submit a few times before the driver has looked.
+/// Number of orders beyond the capacity: a small queue may cancel and submit several times before the driver runs.
 const SPARE_COMMANDS: usize = 64;
 
-/// The slot of a ticket.
+/// Returns the slot of a ticket.
 #[allow(clippy::cast_possible_truncation)] // 20 bits.
 pub(super) fn slot_of(ticket: Ticket) -> usize {
     (ticket & NO_SLOT) as usize
@@ -26,18 +27,18 @@ pub(super) fn slot_of(ticket: Ticket) -> usize {
 
 /// A command for the driver; it runs them in their order.
 pub(super) enum Command {
-    /// Run this.
+    /// Run an operation.
     Start(Ticket, Owned),
-    /// Drop it: its completion is there already.
+    /// Drop an operation: its completion exists already.
     Stop(Ticket),
 }
 
 /// The stage in the life of a queue.
 #[derive(Clone)]
 pub(super) enum Stage {
-    /// It takes operations.
+    /// It accepts operations.
     Open,
-    /// It takes no more, for this reason.
+    /// It accepts no more operations, for a reason.
     Closed(Error),
     /// The queue was dropped.
     Abandoned,
@@ -51,7 +52,7 @@ struct Flight {
 
 pub(super) struct State {
     capacity: usize,
-    /// Room that submissions which are under way have.
+    /// Room that running submissions have reserved.
     reserved: usize,
     counter: u64,
     slots: Vec<Option<Flight>>,
@@ -96,7 +97,7 @@ impl State {
         !matches!(self.stage, Stage::Open) && self.to_come() == 0
     }
 
-    /// A driver is about to run; whether none does yet.
+    /// Registers a driver. Returns false if one runs already.
     pub(super) fn begin_driving(&mut self) -> Result<bool> {
         if let Stage::Closed(reason) = &self.stage {
             return Err(reason.clone());
@@ -104,7 +105,7 @@ impl State {
         Ok(!mem::replace(&mut self.driven, true))
     }
 
-    /// Keeps room for up to n operations.
+    /// Reserves room for up to n operations.
     pub(super) fn reserve(&mut self, n: usize) -> Result<usize> {
         if let Stage::Closed(reason) = &self.stage {
             return Err(reason.clone());
@@ -117,12 +118,12 @@ impl State {
         Ok(room)
     }
 
-    /// Gives room back that was kept.
+    /// Releases reserved room.
     pub(super) fn unreserve(&mut self, room: usize) {
         self.reserved -= room;
     }
 
-    /// An operation is on its way to the driver.
+    /// Passes an operation to the driver.
     pub(super) fn start(&mut self, label: Label, operation: Owned) -> Ticket {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
@@ -134,7 +135,7 @@ impl State {
         ticket
     }
 
-    /// An operation was done at once.
+    /// Stores the completion of an operation that was done at once.
     pub(super) fn done_at_once(&mut self, label: Label, result: Result<Outcome>) -> Ticket {
         let ticket = self.next_ticket(NO_SLOT);
         self.done.push_back(Completion { ticket, label, result });
@@ -153,7 +154,7 @@ impl State {
         None
     }
 
-    /// Completes an operation in flight without its result; whether it was in flight.
+    /// Completes an operation in flight without its result. Returns true if it was in flight.
     pub(super) fn cancel(&mut self, ticket: Ticket, reason: Error) -> bool {
         let was_there = self.finish(ticket, Err(reason)).is_none();
         if was_there {
@@ -162,13 +163,13 @@ impl State {
         was_there
     }
 
-    /// Completes all that is in flight; how many there were.
+    /// Completes all operations in flight. Returns their number.
     pub(super) fn cancel_all(&mut self, reason: &Error) -> usize {
         let tickets: Vec<Ticket> = self.slots.iter().flatten().map(|flight| flight.ticket).collect();
         tickets.into_iter().filter(|ticket| self.cancel(*ticket, reason.clone())).count()
     }
 
-    /// The next completion.
+    /// Takes the next completion.
     pub(super) fn take(&mut self) -> Option<Completion> {
         self.done.pop_front()
     }
@@ -183,7 +184,7 @@ impl State {
         !self.commands.is_empty()
     }
 
-    /// Nobody looks any more: what was done and not taken, and not done, to be dropped outside the lock.
+    /// Drops the queue. Returns its completions and operations, to be dropped outside the lock.
     pub(super) fn abandon(&mut self) -> (VecDeque<Completion>, Vec<Command>) {
         self.stage = Stage::Abandoned;
         self.slots.clear();

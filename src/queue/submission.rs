@@ -72,7 +72,7 @@ impl<'a> Submission<'a> {
     }
 }
 
-/// An operation for which there is no driver, or none any more, completes with the reason.
+/// Completes operations without a driver with the reason.
 fn enter(state: &mut State, label: Label, work: Work, driver: &Result<()>) -> Ticket {
     match (work, driver, &state.stage) {
         (Work::Done(result), ..) => state.done_at_once(label, result),
@@ -85,7 +85,7 @@ fn enter(state: &mut State, label: Label, work: Work, driver: &Result<()>) -> Ti
     }
 }
 
-/// The result of a backend that answers at once.
+/// Returns the result of a backend that replies at once.
 fn run(cache: &Cache, request: Request<'_>) -> Result<Outcome> {
     let ran = catch_unwind(AssertUnwindSafe(|| cache.run(request).now_or_never()));
     match ran {
@@ -96,7 +96,7 @@ fn run(cache: &Cache, request: Request<'_>) -> Result<Outcome> {
 }
 
 impl Drop for Submission<'_> {
-    /// One that does not come to its end gives its room back.
+    /// Releases the room of a submission that was not committed.
     fn drop(&mut self) {
         if self.room > 0 {
             let room = self.room;

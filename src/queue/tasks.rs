@@ -1,7 +1,7 @@
 //! Futures that run concurrently on one task: each has a place, and places are used again.
 //!
-//! A task of the runtime for each operation would take an allocation, and a system call to hand it over.
-//! Here a whole batch is handed over at once, and only what was woken is polled.
+//! A task of the runtime for each operation would need an allocation and a system call. Here a whole batch is passed on
+//! at once, and only futures that were woken are polled.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -13,14 +13,14 @@ use std::thread;
 use crate::util::lock;
 use futures_util::task::AtomicWaker;
 
-/// Up to so many places are kept for later.
+/// Largest number of free places that are kept.
 const KEPT: usize = 1024;
 
 pub(super) struct Tasks<F> {
     places: Vec<Place<F>>,
     running: usize,
     woken: Arc<Woken>,
-    /// Those that are polled next; kept for its allocation.
+    /// The places to poll next. Kept for its allocation.
     turn: Vec<usize>,
 }
 
@@ -37,7 +37,7 @@ struct Woken {
     driver: Arc<AtomicWaker>,
 }
 
-/// Wakes one place.
+/// The waker of one place.
 struct PlaceWaker {
     place: usize,
     is_woken: AtomicBool,
@@ -58,13 +58,13 @@ impl Wake for PlaceWaker {
 }
 
 impl<F: Future> Tasks<F> {
-    /// `driver` wakes the task that polls these.
+    /// Creates the tasks. `driver` wakes the task that polls them.
     pub(super) fn new(driver: Arc<AtomicWaker>) -> Self {
         let woken = Arc::new(Woken { places: Mutex::default(), driver });
         Self { places: Vec::new(), running: 0, woken, turn: Vec::new() }
     }
 
-    /// Has a future polled in the next turn. The place must be free.
+    /// Adds a future, to be polled in the next turn. The place must be free.
     pub(super) fn start(&mut self, at: usize, ticket: u64, future: F) {
         while self.places.len() <= at {
             self.places.push(Place::new(self.places.len(), &self.woken));
@@ -78,7 +78,7 @@ impl<F: Future> Tasks<F> {
         }
     }
 
-    /// Drops a future, if it is that of the ticket.
+    /// Drops a future if it belongs to the ticket.
     pub(super) fn stop(&mut self, at: usize, ticket: u64) {
         let place = self.places.get_mut(at).filter(|place| place.ticket == ticket && place.future.is_some());
         if let Some(place) = place {
@@ -87,7 +87,7 @@ impl<F: Future> Tasks<F> {
         }
     }
 
-    /// Polls those that were woken, once each, and hands over what became of them.
+    /// Polls the futures that were woken once each, and passes on their outputs.
     pub(super) fn poll(&mut self, mut ended: impl FnMut(u64, thread::Result<F::Output>)) {
         self.turn.append(&mut lock(&self.woken.places));
         for at in self.turn.drain(..) {
@@ -114,7 +114,7 @@ impl<F: Future> Place<F> {
         Self { ticket: 0, future: Box::pin(None), waker: Waker::from(wakes.clone()), wakes }
     }
 
-    /// The output, once. A place that was woken too late has none.
+    /// Returns the output once. A place that was woken too late has none.
     fn poll(&mut self) -> Option<thread::Result<F::Output>> {
         // Before it is polled: a wake-up meanwhile has it polled again.
         self.wakes.is_woken.swap(false, AcqRel);
@@ -130,7 +130,7 @@ impl<F: Future> Place<F> {
         Some(output)
     }
 
-    /// Drops the future; one that panics there does not end the others.
+    /// Drops the future. A panic of its destructor does not end the others.
     fn clear(&mut self) {
         let dropped = catch_unwind(AssertUnwindSafe(|| self.future.as_mut().set(None)));
         if let Err(payload) = dropped {

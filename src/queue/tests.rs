@@ -1,4 +1,4 @@
-//! What a queue promises, over a backend whose gets wait until a test lets them through.
+//! Tests of the queue over a backend whose gets wait until a test releases them.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::future::pending;
@@ -20,7 +20,7 @@ fn config() -> Config {
     Config::from_text("memory://", &|_| None).unwrap()
 }
 
-/// A queue over a backend with such gets.
+/// Opens a queue over a backend with such gets.
 fn over(at_once: bool, get: Get, capacity: usize) -> Queue {
     let cache = Cache::over(Arc::new(Double::new(&config(), at_once, get)), config());
     Queue::open(Arc::new(CacheHandle::new(cache)), capacity).unwrap()
@@ -38,7 +38,7 @@ fn gated(capacity: usize) -> (Queue, Gate) {
     (over(false, gate.get(), capacity), gate)
 }
 
-/// Submits one operation; none when it was not accepted.
+/// Submits one operation. Returns none if it was not accepted.
 fn try_submit<'a>(queue: &Queue, user_data: u64, request: impl Into<Request<'a>>) -> Option<Ticket> {
     let (mut ticket, mut submission) = (None, queue.submit(1).unwrap());
     submission.add(Label { user_data, kind: 3 }, Ok(request.into()));
@@ -54,14 +54,14 @@ fn in_ten_seconds() -> Instant {
     Instant::now() + Duration::from_secs(10)
 }
 
-/// What is there now.
+/// Takes the available completions.
 fn take_all(queue: &Queue) -> Vec<Completion> {
     let mut all = Vec::new();
     queue.take(usize::MAX, |completion| all.push(completion)).unwrap();
     all
 }
 
-/// The next one.
+/// Takes the next completion.
 fn next(queue: &Queue) -> Completion {
     let mut came = None;
     queue.wait(1, Some(in_ten_seconds()), |completion| came = Some(completion)).unwrap();
@@ -268,7 +268,7 @@ fn what_may_go_through_the_whole_cache_does_not_hold_up_the_caller() {
     assert!(lock(&queue.runtime).is_none(), "a closed queue needs it no more");
 }
 
-/// What operations come to, one after another, as text.
+/// Returns the outcomes of operations in order as text.
 fn tell(outcome: &Result<Outcome>) -> String {
     let bytes = |value: Option<&crate::value::Value>| value.map(|value| value.as_bytes().to_vec());
     match outcome {
@@ -540,7 +540,7 @@ fn a_queue_that_is_dropped_drops_what_is_in_flight_and_does_not_wait() {
     until(|| gate.waiting() == 0);
 }
 
-/// Counts its calls and where they come from; tells when it is gone.
+/// Counts its calls and their threads, and reports when it is dropped.
 #[derive(Default)]
 struct Host {
     calls: AtomicUsize,

@@ -1,4 +1,4 @@
-//! What is asked of a server about one name, and what it answers, whichever protocol says it.
+//! A command on one name and its reply, independent of the protocol.
 
 use super::refusal::Refusal;
 use crate::error::Result;
@@ -7,9 +7,9 @@ use crate::util::random::random;
 /// A command about a name; each has one reply.
 #[derive(Debug, Clone, Copy)]
 pub enum Command<'a> {
-    /// The entry that is stored, if it counts beside its guard.
+    /// The stored entry, if it is valid with its epoch.
     Get { name: &'a [u8] },
-    /// What is stored, whatever its guard.
+    /// The stored bytes, with any epoch.
     Peek { name: &'a [u8] },
     /// The entry, with flags and the unique number of this version of it.
     GetMarked { name: &'a [u8] },
@@ -27,7 +27,7 @@ pub fn random_number() -> Result<u64> {
     Ok(random()? >> 1)
 }
 
-/// When bytes are stored.
+/// The condition for storing bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
     /// Whatever was there.
@@ -38,7 +38,7 @@ pub enum Condition {
     Unchanged(u64),
 }
 
-/// The most bytes of a command beside its name and value.
+/// Largest number of bytes of a command in addition to its name and value.
 const BESIDE: usize = 100;
 
 impl<'a> Command<'a> {
@@ -63,11 +63,11 @@ impl<'a> Command<'a> {
 /// The answer to a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reply<'a> {
-    /// What is stored; flags and version are 0 unless they were asked for.
+    /// The stored bytes. Flags and version are 0 unless they were requested.
     Value { bytes: &'a [u8], flags: u32, version: u64 },
     /// The number that is stored now.
     Number(u64),
-    /// It is done.
+    /// The operation is done.
     Done,
     /// Nothing is stored.
     Missing,

@@ -25,7 +25,7 @@ use crate::util::lock;
 pub struct Fleet {
     pub members: Box<[Member]>,
     ring: Ring,
-    /// Whether the names of a server that is down go to those left.
+    /// True if the remaining servers take over the names of a server that is down.
     pub ejects: bool,
     pub protocol: Codec,
     pub prefix: String,
@@ -46,7 +46,7 @@ pub struct Member {
     pub crawler: Arc<Crawler>,
 }
 
-/// Where a name is to be found.
+/// The server of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner {
     pub member: usize,
@@ -101,7 +101,7 @@ impl Fleet {
         Ok(fleet)
     }
 
-    /// Where a name is now; `None`: every server is away.
+    /// Returns the current server of a name, or `None` if no server is available.
     pub fn owner(&self, name: &[u8]) -> Option<Owner> {
         if !self.ejects {
             return Some(Owner { member: self.ring.owner(name), place: Place::Home });
@@ -179,7 +179,7 @@ impl Fleet {
         }
     }
 
-    /// Runs a task beside the calls; `None` once it is closed.
+    /// Starts a background task. Returns `None` after the close.
     pub fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> Option<JoinHandle<T>> {
         lock(&self.handle).as_ref().map(|handle| handle.spawn(task))
     }

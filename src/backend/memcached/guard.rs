@@ -1,19 +1,15 @@
 //! Taking a server that is down out of the ring, and back in, without an old value coming back.
 //!
-//! While a server is away its names are on those left, so what it held before
-//! may have been replaced or invalidated elsewhere when it returns; and what
-//! was held for it elsewhere is old the next time it is away. Each server has
-//! two numbers of this prefix, its guards: `home` for names of its own, `away`
-//! for names it has in another's place. An entry carries the guard it was set
-//! beside (as its flags), a tag's stamp counts together with it, and both are
-//! read with the guard in one request. Whoever sees a server go adds one to
-//! `away` on those left before it uses them, and whoever sees it return adds
-//! one to both of the server's and to `away` on the others before it uses it:
-//! from then on no process reads what was set before.
+//! While a server is down, the remaining servers hold its names. When it returns, its own entries may have been
+//! replaced or invalidated elsewhere, and the entries that others held for it are stale in its next outage. Each server
+//! therefore has two epochs for this prefix: `home` for its own names, and `away` for names that it holds for another
+//! server. An entry contains the epoch that it was set with (as its flags), a tag version is valid only together with
+//! its epoch, and both are read with the epoch in one request. A process that detects an outage increments `away` on
+//! the remaining servers before it uses them. A process that detects the return increments both epochs of the server
+//! and `away` on the others before it uses it: from then on no process reads earlier entries.
 //!
-//! A process that reaches a server which another does not can read what it
-//! holds until that other one reaches it again: no process can tell another
-//! through a server that it does not reach.
+//! A process that reaches a server which another process does not reach can read its entries until the other one
+//! reaches it again: no process can inform another through a server that is not reachable.
 
 use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
@@ -26,19 +22,19 @@ use super::fleet::{Fleet, Member};
 use super::names::{self, Place};
 use crate::error::{Error, ErrorKind, Result};
 
-/// How often it is looked whether a server went or returned.
+/// Interval of the check for servers that are down or have returned.
 const ROUND: Duration = Duration::from_millis(100);
 
-/// What is known of a server's guards, and whether it is out of the ring.
+/// The known epochs of a server, and whether it is out of the ring.
 #[derive(Default)]
 pub struct Guards {
     away: AtomicBool,
-    /// As read last, to write beside; 0: not known.
+    /// The epoch that was read last. 0: unknown.
     numbers: [AtomicU32; 2],
 }
 
 impl Guards {
-    /// Whether others have its names.
+    /// True while other servers have its names.
     pub fn is_away(&self) -> bool {
         self.away.load(Relaxed)
     }
@@ -61,7 +57,7 @@ pub fn short(number: u64) -> u32 {
     short
 }
 
-/// Where a guard begins that is missing though one was known: not where it ended.
+/// Returns the start of a missing epoch, which differs from the last known one.
 pub fn after(known: u32) -> u64 {
     (u64::from(known) + (1 << 30)) & 0x7fff_ffff | 1
 }
@@ -108,7 +104,7 @@ pub async fn watch(fleet: Weak<Fleet>) {
     }
 }
 
-/// What those left held for others in an earlier absence counts no more.
+/// Invalidates entries that the remaining servers have stored for others during an earlier outage.
 async fn eject(fleet: &Fleet, index: usize, error: &Error) -> Result<()> {
     if error.kind() == ErrorKind::Closed {
         return Ok(());
@@ -120,7 +116,7 @@ async fn eject(fleet: &Fleet, index: usize, error: &Error) -> Result<()> {
     Ok(())
 }
 
-/// What it held when it went counts no more, nor what others held for it.
+/// Invalidates the entries of a returning server, and those that others have stored for it.
 async fn readmit(fleet: &Fleet, index: usize) -> Result<()> {
     let member = &fleet.members[index];
     renew(fleet, member, Place::Home).await?;
@@ -151,7 +147,7 @@ pub fn lost(member: &Member) -> Error {
     Error::new(ErrorKind::Connect, format!("{}: the connection was lost", member.server.name()))
 }
 
-/// A guard changed again and again while something was to be written beside it.
+/// Returns the error for an epoch that changed repeatedly during a write.
 #[cold]
 pub fn changing(server: &str) -> Error {
     Error::new(ErrorKind::Busy, format!("{server}: servers come and go too fast to write to it: check the network"))

@@ -1,4 +1,4 @@
-//! Listings of names, page by page, though a server's crawler cannot be resumed.
+//! Lists names page by page, although the crawler of a server cannot be resumed.
 //!
 //! A walk over a server keeps the names that are wanted, in the order of a hash
 //! of them. A page is a piece of that order, and a position is a point of it:

@@ -222,7 +222,7 @@ fn packet(opcode: u8, status: u16, parts: &Parts) -> Vec<u8> {
     out
 }
 
-/// What the crate's client is asked to do, and what its server answers.
+/// The commands of the crate's client and the replies of its server.
 enum Step {
     Set { name: Vec<u8>, bytes: Vec<u8>, expiry: u32, condition: Condition },
     Get { name: Vec<u8>, found: Option<Vec<u8>> },

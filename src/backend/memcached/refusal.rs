@@ -1,4 +1,4 @@
-//! What a server refuses: what it means, and what to do.
+//! Error replies of a server, with their meaning and remedy.
 
 use crate::error::{Error, ErrorKind};
 use crate::shown;
@@ -10,7 +10,7 @@ pub enum Refusal {
     TooLarge,
     /// No memory is left, and nothing may be evicted.
     Memory,
-    /// What is stored is no number.
+    /// The stored value is not a number.
     NoNumber,
     /// It asks for credentials, or refuses those it got.
     Credentials,
@@ -53,8 +53,8 @@ impl Refusal {
         }
     }
 
-    /// Whether what follows on the connection may be the answer to something else: bytes of a value that were taken
-    /// for commands.
+    /// Returns true if later replies on the connection may not match their commands, because the server interpreted
+    /// bytes of a value as commands.
     pub fn ends_connection(self) -> bool {
         matches!(self, Self::Command | Self::Credentials | Self::Connections)
     }

@@ -24,7 +24,7 @@ use crate::net::{RawReplies, Server};
 
 /// Of a record, what is left beside the request for an epoch.
 const WITHIN_RECORD: usize = RECORD - 1024;
-/// The longest command that may exceed that, beside one on the same name.
+/// Length of the longest command that may exceed it, together with one on the same name.
 const FOLLOWER: usize = 512;
 
 /// Commands of one call; a single one needs no allocation.

@@ -52,9 +52,8 @@ impl MemcachedStore {
         }
     }
 
-    /// Gives tags new stamps. Stored whatever is there, and not counted up: a
-    /// number that was evicted meanwhile would begin anew, and nobody could
-    /// tell whether it came by where an older one had been.
+    /// Gives tags new versions. They are stored unconditionally, not incremented: an evicted number would start again
+    /// and could repeat an older version.
     pub(super) async fn replace_stamps(&self, prefix: &str, tags: &[u64]) -> Result<()> {
         let names = stamp_names(prefix, tags);
         let replaced = self.run_numbered(&names, |name, number| set_stamp(name, &number.text)).await;

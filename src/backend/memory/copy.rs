@@ -1,4 +1,4 @@
-//! Entries on their way to another backend, and the versions their tags have here.
+//! Exports entries to another backend, with the versions of their tags.
 
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -8,7 +8,7 @@ use crate::clock::ends;
 use crate::entry::TagStamp;
 
 impl Store {
-    /// An entry as it is, if it can be served.
+    /// Returns an entry if it can be served.
     pub(super) fn export(&self, key: &[u8]) -> Option<CopiedEntry> {
         let hash = self.hash(key);
         let shard = self.shard_of(hash);
@@ -22,13 +22,13 @@ impl Store {
         })
     }
 
-    /// All tags have one version here: that of the last invalidation.
+    /// Returns the version of a tag. All tags share one: that of the last invalidation.
     pub(super) fn versions(&self, tags: &[u64]) -> Vec<TagStamp> {
         let stamp = self.invalidations.load(SeqCst);
         tags.iter().map(|tag| TagStamp { tag: *tag, stamp }).collect()
     }
 
-    /// Whether tags still have these versions.
+    /// Returns true if the tags still have these versions.
     pub(super) fn are_current(&self, tags: &[u64], versions: &[TagStamp]) -> bool {
         let now = self.invalidations.load(SeqCst);
         tags.iter().all(|tag| versions.contains(&TagStamp { tag: *tag, stamp: now }))

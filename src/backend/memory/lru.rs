@@ -1,11 +1,10 @@
-//! Slots of entries, and which of them was used least recently.
+//! Slots of entries, and the order of their use.
 //!
-//! A use writes its time into the slot that is being read anyway. A list that
-//! is kept in order would write two neighbours more, each a cache miss. The
-//! order is found when room is needed: a heap has one record for each slot,
-//! whose time may lie behind the slot's. The oldest record that is up to date
-//! is the least recently used entry, exactly; one that is not is brought up to
-//! date and sinks. Each use is paid for at most once, and only near eviction.
+//! A use writes its time into the slot, which is read anyway. A list that is kept in order would also write two
+//! neighbours, each a cache miss. The order is determined when room is needed: a heap has one record for each slot,
+//! whose time may be older than the slot's. The oldest record that is up to date is exactly the least recently used
+//! entry; a record that is not up to date is updated and sinks. Each use costs at most one update, and only near
+//! eviction.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -15,30 +14,30 @@ use crate::value::Value;
 
 /// The number of a slot.
 pub(super) type SlotId = u32;
-/// No slot, no tag, no member: number 0 of each slab stands for it.
+/// No slot, no tag, no member: number 0 of each slab represents it.
 pub(super) const NONE: u32 = 0;
 
-/// When more than one record in so many turns out to be old, all are renewed.
+/// If more than one record in this number is old, all are renewed.
 const PATIENCE: usize = 32;
 
-/// An entry: half a cache line, which never lies across two.
+/// An entry: half a cache line, aligned so that it never spans two.
 #[repr(align(32))]
 pub(super) struct Entry {
-    /// Its key lies with its value.
+    /// The value, preceded by its key.
     value: Value,
     pub(super) deadline: Deadline,
-    /// When it was last used, in uses of the shard.
+    /// The time of the last use, in uses of the shard.
     used: u64,
-    /// Of the key: tells most others from it without reading it.
+    /// Hash of the key: distinguishes most other keys without reading them.
     pub(super) hash: u32,
-    /// The first of its memberships in tags.
+    /// The first membership in a tag.
     pub(super) members: u32,
 }
 
 const _: () = assert!(size_of::<Option<Entry>>() == 32);
 
 impl Entry {
-    /// Copies key and value.
+    /// Copies a key and a value.
     pub(super) fn new(key: &[u8], value: &[u8], hash: u32, deadline: Deadline) -> Self {
         Self { value: Value::keyed(key, value), deadline, used: 0, hash, members: NONE }
     }
@@ -53,13 +52,13 @@ impl Entry {
         &self.value
     }
 
-    /// The bytes of key and value.
+    /// Returns the number of bytes of key and value.
     pub(super) fn len(&self) -> usize {
         self.value.key().len() + self.value.as_bytes().len()
     }
 }
 
-/// When a slot was used, or earlier. Twelve bytes: a `u64` would pad it to sixteen.
+/// The time of the last use of a slot, or an earlier one. Twelve bytes: a `u64` would pad it to sixteen.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Record {
     used_high: u32,
@@ -81,12 +80,12 @@ impl Record {
 /// The slots of a shard.
 #[repr(C)]
 pub(super) struct Lru {
-    /// Uses so far.
+    /// Number of uses so far.
     uses: u64,
-    /// Number 0 stays empty.
+    /// The slots. Number 0 stays empty.
     slots: Vec<Option<Entry>>,
     free: Vec<SlotId>,
-    /// One record for each slot, also a free one; never later than its use.
+    /// One record for each slot, also for a free one. It is never later than the use of the slot.
     oldest_first: BinaryHeap<Reverse<Record>>,
 }
 
@@ -97,7 +96,7 @@ impl Default for Lru {
 }
 
 impl Lru {
-    /// One past the highest slot number.
+    /// Returns the highest slot number plus one.
     pub(super) fn end(&self) -> usize {
         self.slots.len()
     }
@@ -112,7 +111,7 @@ impl Lru {
         self.slots.get_mut(id as usize)?.as_mut()
     }
 
-    /// Makes an entry the most recently used.
+    /// Marks an entry as the most recently used.
     #[inline]
     pub(super) fn touch(&mut self, id: SlotId) -> Option<&Entry> {
         self.uses += 1;
@@ -121,7 +120,7 @@ impl Lru {
         Some(entry)
     }
 
-    /// The least recently used entry; `NONE` when there is none.
+    /// Returns the least recently used entry, or `NONE` if there is no entry.
     pub(super) fn least_recent(&mut self) -> SlotId {
         for _ in 0..self.slots.len() / PATIENCE + PATIENCE {
             if let Some(found) = self.look_at_oldest() {
@@ -132,7 +131,7 @@ impl Lru {
         self.look_at_oldest().unwrap_or(NONE)
     }
 
-    /// The slot of the oldest record if that is up to date; else the record is brought up to date.
+    /// Returns the slot of the oldest record if the record is up to date. Otherwise updates the record.
     fn look_at_oldest(&mut self) -> Option<SlotId> {
         let Some(mut oldest) = self.oldest_first.peek_mut() else { return Some(NONE) };
         let slot = oldest.0.slot;
@@ -144,8 +143,8 @@ impl Lru {
         None
     }
 
-    /// All records at once: one after the other, each sinking, would hold up
-    /// the first eviction after a time of reading only.
+    /// Renews all records at once: renewing them one by one would delay the first eviction after a time of reading
+    /// only.
     fn bring_up_to_date(&mut self) {
         let mut records = std::mem::take(&mut self.oldest_first).into_vec();
         for Reverse(record) in &mut records {
@@ -154,7 +153,7 @@ impl Lru {
         self.oldest_first = records.into();
     }
 
-    /// A new slot for an entry, the most recently used.
+    /// Stores an entry in a new slot, as the most recently used one.
     pub(super) fn insert(&mut self, entry: Entry) -> SlotId {
         let id = self.free.pop().unwrap_or_else(|| self.grow());
         self.slots[id as usize] = Some(entry);
@@ -162,7 +161,7 @@ impl Lru {
         id
     }
 
-    /// Puts another entry into the slot, the most recently used; what was in it.
+    /// Replaces the entry of a slot, as the most recently used one. Returns the previous entry.
     #[inline]
     pub(super) fn replace(&mut self, id: SlotId, mut entry: Entry) -> Option<Entry> {
         self.uses += 1;
@@ -170,15 +169,15 @@ impl Lru {
         self.slots[id as usize].replace(entry)
     }
 
-    /// Takes an entry out and frees its slot.
+    /// Removes an entry and frees its slot.
     pub(super) fn remove(&mut self, id: SlotId) -> Option<Entry> {
         let entry = self.slots.get_mut(id as usize)?.take()?;
         self.free.push(id);
         Some(entry)
     }
 
-    /// Room for one more. Growth is by an eighth: doubling would waste up to
-    /// half, and the allocator remaps large blocks instead of copying them.
+    /// Reserves room for one more slot. Growth is by an eighth: doubling would waste up to half, and the allocator
+    /// remaps large blocks instead of copying them.
     #[allow(clippy::cast_possible_truncation)] // The configuration bounds the number of entries.
     fn grow(&mut self) -> SlotId {
         if self.slots.len() == self.slots.capacity() {
@@ -193,7 +192,7 @@ impl Lru {
     }
 }
 
-/// When a slot was used; a free one will be later than any other, if ever.
+/// Returns the time of the last use of a slot. That of a free slot is later than any other.
 fn used(slots: &[Option<Entry>], uses: u64, slot: SlotId) -> u64 {
     slots[slot as usize].as_ref().map_or(uses + 1, |entry| entry.used)
 }

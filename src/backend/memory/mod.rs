@@ -31,14 +31,14 @@ use crate::entry::TagStamp;
 use crate::error::Result;
 use crate::value::Value;
 
-/// Entries in this process.
+/// A backend whose entries are in this process.
 pub struct Memory {
     store: Arc<Store>,
     sweeper: Sweeper,
 }
 
 impl Memory {
-    /// An empty store.
+    /// Creates an empty store.
     pub fn new(config: &MemoryConfig) -> Self {
         Self {
             store: Arc::new(Store::new(config.max_size, config.max_bytes)),
@@ -46,7 +46,7 @@ impl Memory {
         }
     }
 
-    /// A deadline, and the sweeper for it.
+    /// Returns the deadline of an entry, and starts the sweeper for it.
     fn deadline(&self, ttl: Option<Duration>) -> Deadline {
         if ttl.is_some() {
             self.sweeper.start(&self.store);

@@ -1,4 +1,4 @@
-//! Removing many entries: by tag, all, and what is dead already; in small steps where there may be many.
+//! Removes many entries: by tag, all, and dead ones, in small steps where there may be many.
 
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -7,8 +7,8 @@ use super::tags::TagName;
 use crate::backend::Usage;
 use crate::clock::Moment;
 
-/// How many entries are looked at under one hold of a lock: all may have to be
-/// removed, and a caller that waits for the lock may lose it to the next step.
+/// Number of entries that are examined while a lock is held: all may have to be removed, and a caller that waits for
+/// the lock may lose it to the next step.
 const STEP: usize = 64;
 
 impl Store {
@@ -19,7 +19,7 @@ impl Store {
         self.invalidate_found(&self.hash_tags(tags), count)
     }
 
-    /// The same, of tags that were looked up.
+    /// Does the same for tags that were looked up.
     pub(super) fn invalidate_found(&self, tags: &[TagName], count: bool) -> Option<u64> {
         let mut counted = 0;
         self.invalidations.fetch_add(1, SeqCst);
@@ -40,7 +40,7 @@ impl Store {
         0
     }
 
-    /// Takes all entries out, and counts those that could be served if asked.
+    /// Removes all entries, and counts those that could be served if requested.
     pub(super) fn flush(&self, count: bool) -> Option<u64> {
         let mut removed = 0;
         for at in 0..self.shards.len() {
@@ -54,8 +54,8 @@ impl Store {
         count.then_some(removed)
     }
 
-    /// Removes all that is dead, until asked to stop: a small step of one
-    /// shard, then of the next, so that who waits for a lock gets it.
+    /// Removes all dead entries, until it is asked to stop: a small step of one shard, then of the next, so that a
+    /// thread that waits for a lock gets it.
     pub(super) fn sweep(&self, stop: &dyn Fn() -> bool) {
         let mut next = vec![Some(0); self.shards.len()];
         while !stop() && next.iter().any(Option::is_some) {
@@ -65,7 +65,7 @@ impl Store {
         }
     }
 
-    /// One step from a slot on; where the next begins, `None` at the end.
+    /// Makes one step from a slot on. Returns the start of the next step, or `None` at the end.
     fn sweep_step(&self, at: usize, from: usize) -> Option<usize> {
         let mut removed = Vec::new();
         let mut shard = self.shard(at);
@@ -77,7 +77,7 @@ impl Store {
         next
     }
 
-    /// Returns what the store holds. Dead entries are removed first, in small steps: those that are left are the
+    /// Returns the size of the store. Dead entries are removed first, in small steps: those that are left are the
     /// entries that a listing returns.
     pub(super) fn usage(&self) -> Usage {
         let mut usage = Usage::default();

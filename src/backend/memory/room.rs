@@ -16,18 +16,18 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// `max_bytes` 0 is no bound.
+    /// Creates the bounds. `max_bytes` 0 is no bound.
     pub(super) fn new(max_entries: u64, max_bytes: u64) -> Self {
         let max_bytes = Some(max_bytes).filter(|max| *max > 0);
         Self { max_entries, entries: AtomicU64::new(0), max_bytes, bytes: AtomicU64::new(0) }
     }
 
-    /// Whether there is a bound in bytes.
+    /// Returns true if there is a bound in bytes.
     pub(super) fn bounds_bytes(&self) -> bool {
         self.max_bytes.is_some()
     }
 
-    /// Refuses an entry that an empty store could not hold.
+    /// Rejects an entry that an empty store could not hold.
     pub(super) fn check_fits(&self, cost: usize) -> Result<()> {
         match self.max_bytes {
             Some(max) if cost as u64 > max => Err(too_large(cost, max)),
@@ -41,19 +41,19 @@ impl Room {
         self.entries.fetch_update(Relaxed, Relaxed, more).is_ok()
     }
 
-    /// Gives places back.
+    /// Releases places.
     pub(super) fn give_places(&self, count: usize) {
         self.entries.fetch_sub(count as u64, Relaxed);
     }
 
-    /// Takes bytes if they are free; always where there is no bound.
+    /// Reserves bytes if they are free. Always succeeds without a bound.
     pub(super) fn take_bytes(&self, count: usize) -> bool {
         let Some(max) = self.max_bytes else { return true };
         let more = |taken: u64| Some(taken + count as u64).filter(|taken| *taken <= max);
         self.bytes.fetch_update(Relaxed, Relaxed, more).is_ok()
     }
 
-    /// Gives bytes back.
+    /// Releases bytes.
     pub(super) fn give_bytes(&self, count: usize) {
         if self.max_bytes.is_some() {
             self.bytes.fetch_sub(count as u64, Relaxed);

@@ -1,4 +1,4 @@
-//! Storing an entry: the room it needs, and who makes it.
+//! Stores an entry and makes room for it.
 
 use std::cell::Cell;
 use std::sync::MutexGuard;
@@ -12,10 +12,10 @@ use crate::clock::Deadline;
 use crate::entry::TagStamp;
 use crate::error::{Error, ErrorKind, Result};
 
-/// How often room made in another shard may be lost to another thread.
+/// Number of times that room in another shard may be lost to another thread.
 const ATTEMPTS: usize = 1000;
 
-/// Whether it was stored, or the entry for which its shard has no room.
+/// The result: stored or not, or the entry for which its shard has no room.
 type Stored = std::result::Result<bool, Entry>;
 
 impl Store {
@@ -24,7 +24,7 @@ impl Store {
         self.put(entry.key, entry.value, &tags, deadline, |_, _| true).map(drop)
     }
 
-    /// Stores a copy, unless it has to give way or a tag was invalidated since `versions` was read.
+    /// Stores a copy, unless an entry exists or a tag was invalidated since `versions` was read.
     pub(super) fn import(
         &self,
         entry: &CopiedEntry,
@@ -48,7 +48,7 @@ impl Store {
         Ok(outcome.get())
     }
 
-    /// Stores what is allowed, which is asked under the lock of its shard.
+    /// Stores the entry if `allowed` returns true under the lock of its shard.
     #[inline]
     fn put(
         &self,
@@ -73,7 +73,7 @@ impl Store {
         Err(Error::new(ErrorKind::Busy, "other threads took the room as fast as it was made; try again"))
     }
 
-    /// Stores the entry, or gives it back when its shard has no room and can make none.
+    /// Stores the entry, or returns it if its shard has no room and cannot make any.
     #[inline]
     fn try_put(
         &self,
@@ -107,7 +107,7 @@ impl Store {
         Ok(true)
     }
 
-    /// An overwrite takes or gives back the difference in bytes.
+    /// Replaces an entry. An overwrite reserves or releases the difference in bytes.
     #[cold]
     fn overwrite_in_bounds(
         &self,
@@ -135,7 +135,7 @@ impl Store {
         self.room.take_place() || self.pass_place_on(shard, evicted)
     }
 
-    /// Takes bytes, from the least recently used but `keep` if they must be.
+    /// Reserves bytes. If necessary it evicts the least recently used entries except `keep`.
     fn make_bytes(&self, shard: &mut Shard, keep: SlotId, need: usize, evicted: &mut Evicted) -> bool {
         while !self.room.take_bytes(need) {
             let Some(removed) = shard.evict(keep) else {
@@ -148,14 +148,14 @@ impl Store {
         true
     }
 
-    /// A full store evicts one entry and uses its place, which changes no count.
+    /// Evicts an entry of a full store and uses its place, which changes no count.
     fn pass_place_on(&self, shard: &mut Shard, evicted: &mut Evicted) -> bool {
         evicted.first = shard.evict(NONE);
         self.room.give_bytes(evicted.first.as_ref().map_or(0, |removed| removed.cost));
         evicted.first.is_some()
     }
 
-    /// Makes room in the next shard that has an entry: this key's own has none.
+    /// Makes room in the next shard that has an entry: the shard of this key has no entry.
     #[cold]
     fn evict_elsewhere(&self, hash: Hash) {
         for at in 1..self.shards.len() {
@@ -167,7 +167,7 @@ impl Store {
     }
 }
 
-/// What made room: nearly always one entry, which takes no list.
+/// The evicted entries: nearly always one, which needs no list.
 #[derive(Default)]
 struct Evicted {
     first: Option<Removed>,

@@ -1,4 +1,4 @@
-//! One shard: an index of keys, slots in order of use, tags. All of it under one lock.
+//! One shard: an index of keys, slots in order of use, and tags, under one lock.
 
 use hashbrown::HashTable;
 
@@ -8,34 +8,33 @@ use crate::backend::{Counters, KeyFilter, Page, ScanCursor};
 use crate::clock::Moment;
 use crate::value::Value;
 
-/// What an entry takes beside its key and value: reference count and lengths,
-/// slot, record of use, and its share of the index. The allocator's rounding is
-/// not counted.
+/// Bytes of an entry in addition to its key and value: reference count and lengths, slot, record of use, and its share
+/// of the index. The allocator's rounding is not counted.
 const ENTRY_OVERHEAD: usize = 20 + 32 + 12 + 8;
-/// What each tag of an entry takes.
+/// Bytes of each tag of an entry.
 const MEMBER_OVERHEAD: usize = 20;
 
-/// Bytes an entry takes: key and value, and what surrounds them.
+/// Returns the bytes of an entry: key, value and overhead.
 pub(super) fn entry_cost(len: usize, tags: usize) -> usize {
     len + ENTRY_OVERHEAD + tags * MEMBER_OVERHEAD
 }
 
-/// An entry that was taken out, to be dropped once the lock is released.
+/// A removed entry, to be dropped after the lock is released.
 pub(super) struct Removed {
     entry: Entry,
-    /// The bytes it took.
+    /// The bytes of the entry.
     pub(super) cost: usize,
 }
 
-/// What a read met.
+/// The result of a read.
 pub(super) enum Lookup<'a> {
     Hit(&'a Value),
     Miss,
-    /// An entry that cannot be served any more and is to be removed.
+    /// A dead entry, which is to be removed.
     Dead(SlotId),
 }
 
-/// What a hit reads and writes lies in two cache lines, beside the lock.
+/// A shard. A hit reads and writes two cache lines, in addition to the lock.
 #[derive(Default)]
 #[repr(C)]
 pub(super) struct Shard {
@@ -52,12 +51,12 @@ impl Shard {
         self.index.len()
     }
 
-    /// Bytes the entries take.
+    /// Bytes of the entries.
     pub(super) fn bytes(&self) -> usize {
         self.bytes + self.len() * ENTRY_OVERHEAD + self.tags.members() * MEMBER_OVERHEAD
     }
 
-    /// The value of a key, which becomes the most recently used.
+    /// Returns the value of a key, which becomes the most recently used.
     #[inline]
     pub(super) fn get(&mut self, hash: u32, key: &[u8]) -> Lookup<'_> {
         match self.find(hash, key) {
@@ -66,7 +65,7 @@ impl Shard {
         }
     }
 
-    /// The value in a slot, which becomes the most recently used.
+    /// Returns the value of a slot, which becomes the most recently used.
     #[inline]
     pub(super) fn serve(&mut self, id: SlotId) -> Lookup<'_> {
         if !self.is_live(id) {
@@ -81,9 +80,8 @@ impl Shard {
         lookup
     }
 
-    /// The slots of keys of this shard: all hashes are looked up before any
-    /// key is read, so that the cache misses of one key overlap with those of
-    /// the others.
+    /// Returns the slots of keys of this shard. All hashes are looked up before any key is read, so that the cache
+    /// misses of one key overlap with those of the others.
     pub(super) fn find_many<'a>(&self, keys: impl Iterator<Item = (u32, &'a [u8])> + Clone, found: &mut Vec<SlotId>) {
         found.clear();
         found.extend(keys.clone().map(|(hash, _)| self.find_hash(hash).unwrap_or(NONE)));
@@ -92,13 +90,13 @@ impl Shard {
         }
     }
 
-    /// The slot of a key, dead or alive.
+    /// Returns the slot of a key, dead or alive.
     #[inline]
     pub(super) fn find(&self, hash: u32, key: &[u8]) -> Option<SlotId> {
         self.confirm(self.find_hash(hash)?, hash, key)
     }
 
-    /// The first slot with this hash, which nearly always is the key's.
+    /// Returns the first slot with this hash, which is nearly always that of the key.
     #[inline]
     fn find_hash(&self, hash: u32) -> Option<SlotId> {
         self.index.find(spread(hash), |id| self.lru.get(*id).is_some_and(|entry| entry.hash == hash)).copied()
@@ -115,17 +113,17 @@ impl Shard {
         self.index.find(spread(hash), is_it).copied()
     }
 
-    /// The hashes of an entry's tags.
+    /// Returns the hashes of the tags of an entry.
     pub(super) fn tags_of(&self, entry: &Entry) -> Vec<u64> {
         self.tags.names_of(entry.members).collect()
     }
 
-    /// Makes it the most recently used.
+    /// Marks a slot as the most recently used.
     pub(super) fn touch(&mut self, id: SlotId) {
         self.lru.touch(id);
     }
 
-    /// Bytes one entry takes.
+    /// Returns the bytes of an entry.
     pub(super) fn cost_of(&self, id: SlotId) -> usize {
         self.lru.get(id).map_or(0, |entry| entry_cost(entry.len(), self.tags.count(entry.members)))
     }
@@ -138,7 +136,7 @@ impl Shard {
         self.lru.get_mut(id)
     }
 
-    /// Puts a new entry where an old one of the same key was, which is returned.
+    /// Replaces the entry of a key, and returns the previous one.
     #[inline]
     pub(super) fn replace(&mut self, id: SlotId, entry: Entry, tags: &[TagName]) -> Option<Entry> {
         self.bytes += entry.len();
@@ -150,7 +148,7 @@ impl Shard {
         Some(old)
     }
 
-    /// Adds an entry whose key is not there. Room was made before.
+    /// Adds an entry for a new key. Room was made before.
     pub(super) fn insert(&mut self, entry: Entry, tags: &[TagName]) {
         self.bytes += entry.len();
         let hash = spread(entry.hash);
@@ -175,7 +173,7 @@ impl Shard {
         }
     }
 
-    /// Takes an entry out.
+    /// Removes an entry.
     pub(super) fn remove(&mut self, id: SlotId) -> Option<Removed> {
         let entry = self.lru.remove(id)?;
         if let Ok(found) = self.index.find_entry(spread(entry.hash), |indexed| *indexed == id) {
@@ -184,7 +182,7 @@ impl Shard {
         Some(self.removed(entry))
     }
 
-    /// Takes what was in a slot out of the tags and the sums.
+    /// Removes the entry of a slot from the tags and the sums.
     #[inline]
     fn removed(&mut self, entry: Entry) -> Removed {
         let tags = self.tags.leave(entry.members);
@@ -192,8 +190,8 @@ impl Shard {
         Removed { cost: entry_cost(entry.len(), tags), entry }
     }
 
-    /// Removes what nobody can read any more, else the least recently used.
-    /// `keep`, the most recently used, stays: it is what the room is for.
+    /// Evicts an invalidated entry if there is one, else the least recently used entry. `keep`, the most recently used
+    /// entry, remains: the room is for it.
     pub(super) fn evict(&mut self, keep: SlotId) -> Option<Removed> {
         let dead = self.tags.any_condemned().filter(|id| *id != keep);
         let id = dead.unwrap_or_else(|| self.lru.least_recent());
@@ -207,7 +205,7 @@ impl Shard {
         Some(removed)
     }
 
-    /// Whether an entry may be served: its time is not over, no tag of it was invalidated.
+    /// Returns true if an entry may be served: it has not expired, and none of its tags was invalidated.
     #[inline]
     pub(super) fn is_live(&self, id: SlotId) -> bool {
         self.lru.get(id).is_some_and(|entry| {
@@ -215,7 +213,7 @@ impl Shard {
         })
     }
 
-    /// Removes a dead entry, and counts it if it was its time that was over.
+    /// Removes a dead entry, and counts it if it has expired.
     #[cold]
     pub(super) fn remove_dead(&mut self, id: SlotId) -> Option<Removed> {
         let removed = self.remove(id)?;
@@ -223,12 +221,12 @@ impl Shard {
         Some(removed)
     }
 
-    /// Makes all members of a tag dead.
+    /// Invalidates all members of a tag.
     pub(super) fn condemn(&mut self, tag: TagName) {
         self.tags.condemn(tag);
     }
 
-    /// Makes all members of a tag dead; how many of them could be served until now.
+    /// Invalidates all members of a tag. Returns the number of those that could be served.
     pub(super) fn condemn_and_count(&mut self, tag: TagName) -> usize {
         let live = |id: &SlotId| self.is_live(*id);
         let count = self.tags.members_of(tag).filter(live).count();
@@ -241,7 +239,7 @@ impl Shard {
         removed.extend(std::iter::from_fn(|| self.remove(self.tags.any_condemned()?)).take(count));
     }
 
-    /// Removes the dead among some slots; where to go on, `None` at the end.
+    /// Removes the dead entries among some slots. Returns the slot to continue at, or `None` at the end.
     pub(super) fn sweep(
         &mut self,
         from: usize,
@@ -258,7 +256,7 @@ impl Shard {
         (end < self.lru.end()).then_some(end)
     }
 
-    /// Adds the wanted keys among `count` slots to a page, up to `limit` in all.
+    /// Adds the wanted keys of `count` slots to a page, up to `limit` keys.
     pub(super) fn list(
         &self,
         wanted: &KeyFilter,
@@ -287,18 +285,18 @@ impl Shard {
         (tagged && entry.key().starts_with(wanted.literal_prefix) && self.is_live(id)).then(|| entry.key())
     }
 
-    /// How many entries can be served.
+    /// Returns the number of entries that can be served.
     pub(super) fn count_live(&self) -> usize {
         (0..self.lru.end()).map(slot_id).filter(|id| self.is_live(*id)).count()
     }
 
-    /// An empty shard with the counters of this one takes its place.
+    /// Replaces this shard by an empty one with the same counters.
     pub(super) fn take(&mut self) -> Self {
         std::mem::replace(self, Self { counters: self.counters, ..Self::default() })
     }
 }
 
-/// Slot numbers are 32 bits wide: `Lru::insert` gives out no others.
+/// Converts a slot number, which has 32 bits: `Lru::insert` returns no others.
 #[allow(clippy::cast_possible_truncation)]
 fn slot_id(number: usize) -> SlotId {
     number as SlotId

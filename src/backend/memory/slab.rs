@@ -1,8 +1,8 @@
-//! Records under small numbers that are used again.
+//! Records under small numbers that are reused.
 
 use std::ops::{Index, IndexMut};
 
-/// Number 0 is never given out: it stands for no record.
+/// The records. Number 0 is never used: it represents no record.
 pub(super) struct Slab<T> {
     records: Vec<T>,
     free: Vec<u32>,
@@ -15,7 +15,7 @@ impl<T: Default> Default for Slab<T> {
 }
 
 impl<T: Default> Slab<T> {
-    /// How many records there are.
+    /// Returns the number of records.
     pub(super) fn len(&self) -> usize {
         self.records.len() - 1 - self.free.len()
     }

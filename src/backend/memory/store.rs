@@ -1,4 +1,4 @@
-//! The shards: which one has a key, and what spans them.
+//! The store: its shards, and operations on all of them.
 
 use std::hash::BuildHasher;
 use std::sync::atomic::AtomicU64;
@@ -16,15 +16,15 @@ use crate::entry::tag_hash;
 use crate::util::random;
 use crate::value::Value;
 
-/// Below this many entries one shard keeps the order of use exact for the whole cache.
+/// Below this number of entries, one shard keeps the exact order of use of the whole cache.
 const ONE_SHARD_BELOW: u64 = 4096;
-/// As many as 32 bits can number, which is 800 GB of the smallest entries.
+/// The largest number of entries, limited by 32 bits: 800 GB of the smallest entries.
 const MAX_ENTRIES: u64 = 4_000_000_000;
-/// Shards for each processor: few meet at a lock, and invalidating a tag visits each once.
+/// Number of shards for each processor: enough to avoid contention, few because an invalidation visits each.
 const SHARDS_PER_CPU: usize = 16;
-/// The most shards, on the largest machines.
+/// Largest number of shards.
 const MAX_SHARDS: usize = 256;
-/// How many slots a listing looks at under one hold of a lock.
+/// Number of slots that a listing examines while a lock is held.
 const LIST_STEP: usize = 256;
 
 /// Two cache lines, so that neighbours do not share what the processor fetches.
@@ -33,7 +33,7 @@ const LIST_STEP: usize = 256;
 pub(super) struct Aligned<T>(T);
 
 pub(super) struct Store {
-    /// A power of two many.
+    /// The shards. Their number is a power of two.
     pub(super) shards: Box<[Aligned<Mutex<Shard>>]>,
     hasher: SeedableRandomState,
     pub(super) room: Room,
@@ -41,7 +41,7 @@ pub(super) struct Store {
     pub(super) invalidations: AtomicU64,
 }
 
-/// A hash of a key: the upper half chooses the shard, the lower stays with the entry.
+/// The hash of a key: the upper half selects the shard, the entry stores the lower half.
 #[derive(Clone, Copy)]
 pub(super) struct Hash(u64);
 
@@ -59,7 +59,7 @@ impl Hash {
 }
 
 impl Store {
-    /// A store of so many entries and bytes; 0: no limit.
+    /// Creates a store with a limit of entries and bytes. 0: no limit.
     pub(super) fn new(max_size: u64, max_bytes: u64) -> Self {
         let max_size = if max_size == 0 { MAX_ENTRIES } else { max_size };
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
@@ -86,7 +86,7 @@ impl Store {
         None
     }
 
-    /// The values of many keys in their order; each shard is locked once.
+    /// Returns the values of many keys in their order. Each shard is locked once.
     pub(super) fn get_many(&self, keys: &[&[u8]]) -> Vec<Option<Value>> {
         let hashes: Vec<Hash> = keys.iter().map(|key| self.hash(key)).collect();
         let shard_of = |at: &usize| hashes[*at].of_shard() & (self.shards.len() - 1);
@@ -125,7 +125,7 @@ impl Store {
         was_there
     }
 
-    /// When a key ends, if it is there.
+    /// Returns the deadline of a key if it exists.
     pub(super) fn deadline(&self, key: &[u8]) -> Option<Deadline> {
         let hash = self.hash(key);
         let shard = self.shard_of(hash);
@@ -141,7 +141,7 @@ impl Store {
         entry.map(|entry| entry.deadline = deadline).is_some()
     }
 
-    /// A page of keys. No lock is held for longer than a step.
+    /// Returns a page of keys. No lock is held for longer than a step.
     pub(super) fn list(&self, wanted: KeyFilter, from: ScanCursor, limit: usize) -> Page {
         let tags = self.hash_tags(wanted.tags);
         let mut page = Page { next: Some(from), ..Page::default() };
@@ -167,13 +167,13 @@ impl Store {
         Hash(self.hasher.hash_one(key))
     }
 
-    /// The tags, each once.
+    /// Returns the tags without duplicates.
     #[inline]
     pub(super) fn hash_tags(&self, names: &[&[u8]]) -> Vec<TagName> {
         self.find_tags(names.iter().map(|name| tag_hash(name)))
     }
 
-    /// The tags with these hashes, each once.
+    /// Returns the tags with these hashes, without duplicates.
     #[inline]
     pub(super) fn find_tags(&self, hashes: impl Iterator<Item = u64>) -> Vec<TagName> {
         let mut tags: Vec<TagName> = Vec::new();
@@ -190,29 +190,29 @@ impl Store {
         self.shard(hash.of_shard())
     }
 
-    /// The shard of this number, counted round and round.
+    /// Returns the shard of a number, modulo the number of shards.
     #[inline]
     pub(super) fn shard(&self, number: usize) -> MutexGuard<'_, Shard> {
         lock(&self.shards[number & (self.shards.len() - 1)], &self.room)
     }
 
-    /// Frees an entry's room, and its memory once the shard is unlocked.
+    /// Releases the room of an entry, and its memory after the shard is unlocked.
     pub(super) fn release(&self, removed: Option<Removed>, shard: MutexGuard<Shard>) {
         self.give_back(removed.as_slice());
         drop(shard);
         drop(removed);
     }
 
-    /// Frees the room of entries. Always under their shard's lock: who holds it
-    /// and finds the store full can then find an entry to evict.
+    /// Releases the room of entries, always under the lock of their shard: a thread that holds it and finds the store
+    /// full then finds an entry to evict.
     pub(super) fn give_back(&self, removed: &[Removed]) {
         self.room.give_places(removed.len());
         self.room.give_bytes(removed.iter().map(|removed| removed.cost).sum());
     }
 }
 
-/// Locks a shard. One that a panic left half changed is emptied: a cache may
-/// lose entries, never serve wrong ones.
+/// Locks a shard. A shard that a panic left half changed is emptied: a cache may lose entries, but must not serve wrong
+/// ones.
 #[inline]
 fn lock<'a>(shard: &'a Aligned<Mutex<Shard>>, room: &Room) -> MutexGuard<'a, Shard> {
     shard.0.lock().unwrap_or_else(|poisoned| recover(shard, poisoned, room))
@@ -234,7 +234,7 @@ fn recover<'a>(
 
 #[cfg(test)]
 impl Store {
-    /// How many tags have a record.
+    /// Returns the number of tags with a record.
     pub(super) fn tags(&self) -> usize {
         (0..self.shards.len()).map(|at| self.shard(at).tag_count()).sum()
     }

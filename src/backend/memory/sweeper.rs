@@ -1,4 +1,4 @@
-//! The thread that removes dead entries, started by the first entry that can die.
+//! The thread that removes dead entries. The first entry that can expire starts it.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::store::Store;
 use crate::util::lock;
 
-/// A small stack: sweeping is shallow.
+/// The stack size of the thread, which is small: sweeping has few nested calls.
 const STACK_BYTES: usize = 128 * 1024;
 
 pub(super) struct Sweeper {
@@ -26,12 +26,12 @@ struct Stop {
 }
 
 impl Sweeper {
-    /// An interval of zero never sweeps.
+    /// Creates the sweeper. With an interval of zero it never sweeps.
     pub(super) fn new(interval: Duration) -> Self {
         Self { interval, started: AtomicBool::new(interval.is_zero()), thread: Mutex::default(), stop: Arc::default() }
     }
 
-    /// Starts the thread unless it runs, was stopped, or is not wanted.
+    /// Starts the thread unless it runs, was stopped, or is disabled.
     #[inline]
     pub(super) fn start(&self, store: &Arc<Store>) {
         if !self.started.load(Relaxed) {
@@ -54,7 +54,7 @@ impl Sweeper {
         }
     }
 
-    /// Ends the thread and waits for it: at most one small step.
+    /// Ends the thread and waits for it, at most one small step.
     pub(super) fn join(&self) {
         self.stop.ask();
         if let Some(thread) = lock(&self.thread).take() {
@@ -64,7 +64,7 @@ impl Sweeper {
 }
 
 impl Drop for Sweeper {
-    /// Lets the thread end by itself: freeing a cache never waits.
+    /// Ends the thread without waiting for it: freeing a cache never waits.
     fn drop(&mut self) {
         self.stop.ask();
     }
@@ -81,7 +81,7 @@ impl Stop {
         self.asked.load(Relaxed)
     }
 
-    /// Waits that long; whether it was asked to stop.
+    /// Waits for a time. Returns true if the thread was asked to stop.
     fn wait(&self, interval: Duration) -> bool {
         let not_asked = |(): &mut ()| !self.is_asked();
         drop(self.changed.wait_timeout_while(lock(&self.lock), interval, not_asked));

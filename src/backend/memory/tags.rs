@@ -1,10 +1,8 @@
 //! The tags of a shard and their members.
 //!
-//! An entry belongs to the tag's record of the time it was set. Invalidating
-//! a tag takes its record out of the names, which costs the same for any
-//! number of members: they are dead from then on and are removed when met,
-//! by the sweeper, or first when room is needed. A later set under the same
-//! name makes a new record.
+//! An entry belongs to the record that its tag had when the entry was set. Invalidating a tag removes its record from
+//! the names, which costs the same for any number of members: they are dead from then on, and are removed when they are
+//! read, by the sweeper, or first when room is needed. A later set under the same name makes a new record.
 
 use hashbrown::HashTable;
 
@@ -14,7 +12,7 @@ use super::slab::Slab;
 type TagId = u32;
 type MemberId = u32;
 
-/// A tag to look up: the hash that stands for its name, as in every backend, and where the index has it.
+/// A tag to look up: the hash of its name, as in every backend, and its hash in the index.
 #[derive(Clone, Copy, Default)]
 pub(super) struct TagName {
     pub(super) tag: u64,
@@ -25,11 +23,11 @@ pub(super) struct TagName {
 struct Tag {
     name: TagName,
     first: MemberId,
-    /// Its place among the condemned; `None` while its name leads here.
+    /// Position in the list of invalidated tags. `None` while the tag is valid.
     condemned_at: Option<u32>,
 }
 
-/// That one entry has one tag: a link in the tag's list and in the entry's.
+/// The membership of an entry in a tag: a link in the list of the tag and in that of the entry.
 #[derive(Default)]
 struct Member {
     slot: SlotId,
@@ -50,8 +48,7 @@ pub(super) struct Tags {
 }
 
 impl Tags {
-    /// Makes the slot a member of the tag and answers the new head of the
-    /// slot's list.
+    /// Makes the slot a member of the tag and returns the new head of the slot's list.
     pub(super) fn join(&mut self, tag: TagName, slot: SlotId, first_of_slot: MemberId) -> MemberId {
         let tag = self.find(tag).unwrap_or_else(|| self.create(tag));
         let next_of_tag = self.tags[tag].first;
@@ -64,7 +61,7 @@ impl Tags {
         id
     }
 
-    /// Takes a slot with this list out of all its tags; how many they were.
+    /// Removes a slot with this list from all its tags. Returns their number.
     #[inline]
     pub(super) fn leave(&mut self, first_of_slot: MemberId) -> usize {
         let (mut next, mut count) = (first_of_slot, 0);
@@ -76,30 +73,30 @@ impl Tags {
         count
     }
 
-    /// Whether no tag of a slot with this list was invalidated.
+    /// Returns true if no tag of a slot with this list was invalidated.
     #[inline]
     pub(super) fn all_live(&self, first_of_slot: MemberId) -> bool {
         self.of_slot(first_of_slot).all(|member| self.tags[member.tag].condemned_at.is_none())
     }
 
-    /// Whether a slot with this list has one of the tags.
+    /// Returns true if a slot with this list has one of the tags.
     pub(super) fn any_of(&self, first_of_slot: MemberId, tags: &[TagId]) -> bool {
         self.of_slot(first_of_slot).any(|member| tags.contains(&member.tag))
     }
 
-    /// The tag of this name, if any entry was set with it since it was last invalidated.
+    /// Returns the tag of this name, if an entry was set with it since its last invalidation.
     pub(super) fn find(&self, tag: TagName) -> Option<TagId> {
         self.names.find(tag.hash, |id| self.tags[*id].name.tag == tag.tag).copied()
     }
 
-    /// The slots that are members of this tag.
+    /// Returns the slots that are members of a tag.
     pub(super) fn members_of(&self, tag: TagName) -> impl Iterator<Item = SlotId> {
         let first = self.find(tag).map_or(NONE, |id| self.tags[id].first);
         let member = |id: MemberId| (id != NONE).then(|| &self.members[id]);
         std::iter::successors(member(first), move |found| member(found.next_of_tag)).map(|member| member.slot)
     }
 
-    /// Ends the tag's record: all its members are dead from now on.
+    /// Ends the record of a tag: all its members are dead from now on.
     pub(super) fn condemn(&mut self, tag: TagName) {
         let tags = &self.tags;
         let found = self.names.find_entry(tag.hash, |id| tags[*id].name.tag == tag.tag);
@@ -110,24 +107,24 @@ impl Tags {
         }
     }
 
-    /// A slot that is dead because a tag of it was invalidated.
+    /// Returns a slot that is dead because one of its tags was invalidated.
     #[inline]
     pub(super) fn any_condemned(&self) -> Option<SlotId> {
         let tag = *self.condemned.last()?;
         Some(self.members[self.tags[tag].first].slot)
     }
 
-    /// The tags of a slot with this list.
+    /// Returns the tags of a slot with this list.
     pub(super) fn names_of(&self, first_of_slot: MemberId) -> impl Iterator<Item = u64> {
         self.of_slot(first_of_slot).map(|member| self.tags[member.tag].name.tag)
     }
 
-    /// How many memberships there are.
+    /// Returns the number of memberships.
     pub(super) fn members(&self) -> usize {
         self.members.len()
     }
 
-    /// How many tags a slot with this list has.
+    /// Returns the number of tags of a slot with this list.
     pub(super) fn count(&self, first_of_slot: MemberId) -> usize {
         self.of_slot(first_of_slot).count()
     }
@@ -158,7 +155,7 @@ impl Tags {
         }
     }
 
-    /// A tag without members is gone: a name nobody uses takes no room.
+    /// Removes a tag without members: an unused name takes no room.
     fn forget(&mut self, id: TagId) {
         let tag = self.tags.remove(id);
         if let Some(position) = tag.condemned_at {

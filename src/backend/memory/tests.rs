@@ -1,4 +1,4 @@
-//! What the memory backend promises, beyond what conformance scripts can say.
+//! Tests of the memory backend that a conformance script cannot express.
 
 use std::collections::HashMap;
 use std::thread;

@@ -136,7 +136,7 @@ fn a_damaged_reply_is_refused_or_read_as_the_crate_reads_it() {
     assert!(accepted > 0 && refused > 0, "{accepted} accepted, {refused} refused");
 }
 
-/// Where the crate takes a broken reply for a value, or waits for more, this library refuses the connection.
+/// Checks broken replies that the crate accepts as a value or waits for: this library closes the connection.
 #[test]
 fn known_differences_are_on_the_strict_side() {
     for broken in [&b"$-99\r\n"[..], b"*-5\r\n"] {

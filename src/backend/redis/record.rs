@@ -35,7 +35,7 @@ struct Notes {
     /// The oldest is the least recently used.
     removed: LruCache<Removed, Note>,
     bytes: usize,
-    /// When notes were given up because there were too many.
+    /// The time at which records were dropped because there were too many.
     given_up: Option<Instant>,
 }
 

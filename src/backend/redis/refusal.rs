@@ -1,9 +1,9 @@
-//! What a Redis server refuses: the kind of its error, and what to do.
+//! Error replies of Redis, with their kind and remedy.
 
 use crate::error::{Error, ErrorKind};
 use crate::shown;
 
-/// What is to be done about a reply that is an error.
+/// The reaction to an error reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal<'a> {
     /// Another server has the slot, for good.
@@ -12,7 +12,7 @@ pub enum Refusal<'a> {
     Ask(&'a str),
     /// The same again may succeed in a moment.
     Later,
-    /// The server is not what it was, or not ready: it is to be found anew.
+    /// The role of the server has changed, or it is not ready: look it up again.
     Elsewhere,
     /// The name holds no string: bytes that are not ours.
     WrongType,

@@ -73,7 +73,7 @@ async fn scale(server: &Server, listed: usize, sampled: usize, looked_at_all: bo
     Ok(if looked_at_all { of_listed } else { of_listed * share_not_seen(server).await? })
 }
 
-/// How many times as many names the server has as were looked at.
+/// Returns the ratio of the names of the server to the names that were examined.
 #[allow(clippy::cast_precision_loss)]
 async fn share_not_seen(server: &Server) -> Result<f64> {
     let reply = ask(server, &[b"DBSIZE"]).await?;

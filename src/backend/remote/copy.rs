@@ -77,7 +77,8 @@ impl<S: Store> Remote<S> {
         Ok(outcomes)
     }
 
-    /// A tag without a version gets a stamp that no tag has: nobody reads the entry.
+    /// Returns the versions to store. A tag without a version gets one that no tag has, so that the entry is never
+    /// read.
     fn encode_copy(&self, entry: &CopiedEntry, versions: &[TagStamp], if_present: IfPresent) -> EncodedEntry {
         let (name, keep_key) = self.store.entry_name(&self.prefix, &entry.key);
         let ttl = entry.ttl();

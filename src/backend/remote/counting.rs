@@ -1,4 +1,4 @@
-//! What happened, counted by whoever it happened to.
+//! Counters of events.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

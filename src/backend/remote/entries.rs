@@ -181,7 +181,7 @@ impl<S: Store> Remote<S> {
         }
     }
 
-    /// Which of the keys have a server that has not reported what an entry must fit.
+    /// Returns the keys whose server has not reported its limits.
     pub(super) async fn unready<'k>(&self, keys: impl Iterator<Item = &'k [u8]> + Clone) -> Unready {
         if self.store.is_ready() {
             return Unready(Vec::new());

@@ -1,12 +1,12 @@
-//! What was seen last: the tags of a name, the stamp of a tag. Guesses that save a round trip, each checked against
-//! the store before anything rests on it.
+//! Hints from earlier calls: the tags of a name, the version of a tag. They save a round trip, and each is verified
+//! against the store before it is used.
 
 use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use crate::entry::TagStamp;
 use crate::util::lock;
 
-/// How many are remembered; another with the same place takes it over.
+/// Number of hints. A new hint replaces an older one in the same place.
 const PLACES: usize = 1 << 16;
 
 /// A table of guesses, made when the first tag is seen: a cache without tags has none.
@@ -23,7 +23,7 @@ struct KnownStamp {
     end: End,
 }
 
-/// When something ends at the earliest.
+/// Returns the earliest expiry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct End {
     /// Milliseconds of the coarse clock; 0 where it is not known.
@@ -81,7 +81,7 @@ impl Hints {
         }
     }
 
-    /// When the store lets a stamp expire at the earliest.
+    /// Returns the earliest expiry of a tag version in the store.
     pub fn end_of(&self, stamp: &TagStamp) -> End {
         let Some(places) = self.stamp_of.get() else { return End::default() };
         let known = place(places, stamp.tag);

@@ -6,7 +6,7 @@ use crate::entry::{Entry, tag_hash};
 use crate::error::Result;
 
 impl<S: Store> Remote<S> {
-    /// Without an index nobody knows how many entries went: they are found out one by one, when they are read.
+    /// Returns the number of removed entries. Without an index it is unknown: entries are checked when they are read.
     pub(super) async fn invalidate(&self, tags: &[&[u8]], count: bool) -> Result<Removed> {
         let mut tags: Vec<u64> = tags.iter().map(|tag| tag_hash(tag)).collect();
         tags.sort_unstable();

@@ -1,4 +1,4 @@
-//! What every shared store has in common: entries in their stored form, tags as stamps, one deadline a call.
+//! Common parts of all shared stores: entries in their stored form, tag versions, one deadline for each call.
 //!
 //! Each tag has a stamp in the store, a random number. An entry carries the
 //! stamps its tags had when it was set; a read compares them; an invalidation

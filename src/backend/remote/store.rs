@@ -1,4 +1,4 @@
-//! What a shared store has to do: bytes under names, numbers for tags.
+//! The interface of a shared store: bytes under names, numbers for tags.
 
 use std::time::{Duration, Instant};
 
@@ -21,11 +21,11 @@ pub struct EncodedEntry {
     pub name: Vec<u8>,
     /// The stored form.
     pub bytes: Vec<u8>,
-    /// When the store forgets it.
+    /// The expiry in the store.
     pub ttl: Option<Duration>,
     /// The hashes of its tags.
     pub tags: Vec<u64>,
-    /// Whether it is stored only where nothing is.
+    /// True if it is stored only if the name does not exist.
     pub only_if_absent: bool,
     /// Tag versions that have to last longer than they are known to, for this entry and for those stored with it.
     pub lasting: Vec<Lasting>,
@@ -76,7 +76,7 @@ impl Missing {
     }
 }
 
-/// Which of the names of a prefix.
+/// The scope of the names of a prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part<'a> {
     /// Those of entries whose keys begin with these bytes, and perhaps others.
@@ -88,9 +88,9 @@ pub enum Part<'a> {
 /// A shared store. Names are whole stored names; each has one owner among the
 /// servers. A name whose server fails gets an error, the others their answer.
 pub trait Store: Send + Sync + 'static {
-    /// What users call it.
+    /// Returns the name for users.
     const NAME: &'static str;
-    /// Whether entries carry their deadline, since the store's clock is too coarse.
+    /// Returns true if entries contain their deadline because the clock of the store is too coarse.
     const DEADLINES: bool;
     /// True if tag versions expire, and have to be prolonged to outlive the entries that carry them.
     const VERSIONS_EXPIRE: bool = false;
@@ -100,9 +100,9 @@ pub trait Store: Send + Sync + 'static {
     fn changes(&self) -> u64 {
         0
     }
-    /// What it can do.
+    /// Returns the capabilities.
     fn capabilities(&self) -> Capabilities;
-    /// Whether all names are on one server.
+    /// Returns true if all names are on one server.
     fn is_one_server(&self) -> bool;
     /// The server, or servers, for messages.
     fn server(&self) -> String;
@@ -150,7 +150,7 @@ pub trait Store: Send + Sync + 'static {
     fn remove<'a>(&'a self, names: &'a [&'a [u8]]) -> impl Future<Output = Outcomes<Option<Slice>>> + Send;
     /// Gives a name another time to live; whether it was there.
     fn expire<'a>(&'a self, name: &'a [u8], ttl: Option<Duration>) -> impl Future<Output = Result<bool>> + Send;
-    /// What is left to each name, if it is there; `Some(None)`: for ever.
+    /// Returns the remaining time of each existing name. `Some(None)`: it never expires.
     fn remaining<'a>(
         &'a self,
         names: &'a [&'a [u8]],
@@ -206,7 +206,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Option<Indexed>>> + Send {
         async { Ok(None) }
     }
-    /// Whether those names are all: nothing may evict an index.
+    /// Returns true if the index is complete: the store must not evict it.
     fn index_is_whole(&self) -> impl Future<Output = Result<bool>> + Send {
         async { Ok(false) }
     }
@@ -234,7 +234,7 @@ pub trait Store: Send + Sync + 'static {
         async { Ok(()) }
     }
 
-    /// Some names from a position on, about `limit` of them, and where it goes on.
+    /// Returns about `limit` names from a position on, and the next position.
     fn scan<'a>(
         &'a self,
         prefix: &'a str,
@@ -247,7 +247,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Names of entries on each server: all if they are few.
     fn sample<'a>(&'a self, prefix: &'a str) -> impl Future<Output = Result<Vec<Sample>>> + Send;
-    /// Whether every server answers.
+    /// Checks that every server replies.
     fn ping(&self) -> impl Future<Output = Result<()>> + Send;
     /// Returns the health of each server; see `RollCall`.
     fn details<'a>(&'a self, prefix: &'a str) -> impl Future<Output = Result<Vec<ServerHealth>>> + Send;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use yokedcache::error::{Error, ErrorKind};
 
-/// How a command ended; `--help` and the README explain each.
+/// The result of a command. `--help` and the guide explain each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// Success.
@@ -13,7 +13,7 @@ pub enum Exit {
     No = 1,
     /// The command or an argument of it is not allowed.
     Usage = 2,
-    /// The configuration cannot be used.
+    /// The configuration is not usable.
     Configuration = 3,
     /// A server did not reply: the same command may succeed later.
     NotNow = 4,

@@ -1,4 +1,4 @@
-//! Races between migrations and the changes that they have to follow.
+//! Tests races between migrations and the changes that they have to follow.
 
 use std::thread;
 use std::time::Duration;

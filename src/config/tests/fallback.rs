@@ -1,4 +1,4 @@
-//! What a fallback may be, and the options of a migration and a switch.
+//! Tests the options of a fallback, a migration and a switch.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What the section `memcached` and the URLs of Memcached mean.
+//! Tests the section `memcached` and the URLs of Memcached.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What the section `redis` and the URLs of Redis mean.
+//! Tests the section `redis` and the URLs of Redis.
 
 use super::*;
 

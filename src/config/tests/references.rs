@@ -1,4 +1,4 @@
-//! What `${NAME}` means in documents.
+//! Tests `${NAME}` in documents.
 
 use super::*;
 
