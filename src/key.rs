@@ -21,7 +21,10 @@ pub fn check_tag(tag: &[u8]) -> Result<()> {
 /// Checks a list of tags: up to 64 valid tags.
 pub fn check_tags(tags: &[&[u8]]) -> Result<()> {
     if tags.len() > MAX_TAGS {
-        return Err(Error::new(ErrorKind::TooLarge, format!("{} tags; an entry takes up to {MAX_TAGS}", tags.len())));
+        return Err(Error::new(
+            ErrorKind::TooLarge,
+            format!("{} tags; an entry may have up to {MAX_TAGS}", tags.len()),
+        ));
     }
     tags.iter().try_for_each(|tag| check_tag(tag))
 }
@@ -34,7 +37,7 @@ fn check_len(what: &str, bytes: &[u8]) -> Result<()> {
 #[cold]
 fn wrong_len(what: &str, len: usize) -> Error {
     match len {
-        0 => Error::new(ErrorKind::Invalid, format!("the {what} is empty; it takes 1 byte to 64 KiB")),
-        _ => Error::new(ErrorKind::TooLarge, format!("the {what} has {len} bytes; it takes 1 byte to 64 KiB")),
+        0 => Error::new(ErrorKind::Invalid, format!("the {what} is empty; it must have 1 byte to 64 KiB")),
+        _ => Error::new(ErrorKind::TooLarge, format!("the {what} has {len} bytes; the limit is 64 KiB")),
     }
 }

@@ -33,14 +33,14 @@ impl Ttl {
             Ok(ttl) if ttl <= MAX_TTL => Ok(Self::Exactly(ttl)),
             Ok(_) => Err(invalid(ttl_ms, "at most 100 years; 0 never expires")),
             Err(_) if ttl_ms == -1 => Ok(Self::Default),
-            Err(_) => Err(invalid(ttl_ms, "milliseconds, 0 for never, -1 for the default")),
+            Err(_) => Err(invalid(ttl_ms, "0 or more milliseconds, or -1 for the default")),
         }
     }
 }
 
 #[cold]
 fn invalid(ttl_ms: i64, accepted: &str) -> Error {
-    Error::new(ErrorKind::Invalid, format!("ttl_ms is {ttl_ms}; it takes {accepted}"))
+    Error::new(ErrorKind::Invalid, format!("ttl_ms is {ttl_ms}; it must be {accepted}"))
 }
 
 thread_local! {

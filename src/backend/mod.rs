@@ -182,7 +182,7 @@ pub async fn page(backend: &dyn Backend, filter: KeyFilter<'_>, from: ScanCursor
     let page = backend.scan(filter, from, limit).await?;
     if !backend.capabilities().list {
         // A backend that knows why says so itself.
-        return Err(Error::new(ErrorKind::Unsupported, format!("{} does not list keys here", backend.name())));
+        return Err(Error::new(ErrorKind::Unsupported, format!("the {} backend cannot list keys", backend.name())));
     }
     Ok(page)
 }

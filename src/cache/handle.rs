@@ -127,7 +127,7 @@ impl CacheHandle {
     /// it. Calls in flight end on the old backend. If anything fails the old backend serves on.
     pub async fn switch(&self, config: Config, options: &SwitchConfig) -> Result<Json> {
         let Ok(_switching) = self.switching.try_lock() else {
-            return Err(Error::new(ErrorKind::Busy, "another switch of this cache is under way: wait for it"));
+            return Err(Error::new(ErrorKind::Busy, "another switch of this cache is running: wait for it"));
         };
         let next = Cache::open(config)?;
         let switched = match next.ready().await {
@@ -178,7 +178,7 @@ impl CacheHandle {
     ) -> Result<(Json, CallsInFlight)> {
         // Changes that are not recorded are over before anything is copied.
         if !calls.are_over().await {
-            let text = "calls that began before the switch are still under way: try again";
+            let text = "calls that began before the switch are still in flight: try again later";
             return Err(Error::new(ErrorKind::Timeout, text));
         }
         // Changes at this cache follow by the replay.

@@ -76,7 +76,7 @@ impl Cursor {
 pub(super) fn check_pattern(pattern: &[u8]) -> Result<()> {
     if pattern.len() > MAX_KEY_LEN {
         let len = pattern.len();
-        return Err(Error::new(ErrorKind::TooLarge, format!("the pattern has {len} bytes; it takes up to 64 KiB")));
+        return Err(Error::new(ErrorKind::TooLarge, format!("the pattern has {len} bytes; the limit is 64 KiB")));
     }
     Ok(())
 }
@@ -184,13 +184,13 @@ impl SearchOptions<'_> {
     pub(super) fn check(&self, query: &[u8]) -> Result<()> {
         self.tags.iter().try_for_each(|tag| check_tag(tag))?;
         if !(0.0..=100.0).contains(&self.threshold) {
-            let text = format!("threshold is {}; it takes 0 to 100", self.threshold);
+            let text = format!("threshold is {}; it must be 0 to 100", self.threshold);
             return Err(Error::new(ErrorKind::Invalid, text));
         }
         match query.len() {
             1..=MAX_QUERY_LEN => Ok(()),
-            0 => Err(Error::new(ErrorKind::Invalid, "the query is empty; every key is equally like it")),
-            len => Err(Error::new(ErrorKind::TooLarge, format!("the query has {len} bytes; it takes up to 1 KiB"))),
+            0 => Err(Error::new(ErrorKind::Invalid, "the query is empty; it must have 1 byte to 1 KiB")),
+            len => Err(Error::new(ErrorKind::TooLarge, format!("the query has {len} bytes; the limit is 1 KiB"))),
         }
     }
 }

@@ -23,7 +23,7 @@ impl Cache {
         exposition.single(
             "yokedcache_in_flight",
             Kind::Gauge,
-            "Requests under way to servers.",
+            "Requests in flight to servers.",
             self.backend.in_flight(),
         );
         let uptime = self.opened.elapsed().as_secs_f64();
@@ -41,21 +41,17 @@ impl Cache {
         counter("yokedcache_hits_total", "Reads that found their key.", counters.hits);
         counter("yokedcache_misses_total", "Reads that did not find their key.", counters.misses);
         counter("yokedcache_sets_total", "Entries stored.", counters.sets);
-        counter("yokedcache_deletes_total", "Keys deleted that were there.", counters.deletes);
+        counter("yokedcache_deletes_total", "Existing keys that were deleted.", counters.deletes);
         if self.counts_removals() {
             counter("yokedcache_evictions_total", "Entries removed to make room.", counters.evictions);
-            counter(
-                "yokedcache_expirations_total",
-                "Entries removed because their time was over.",
-                counters.expirations,
-            );
+            counter("yokedcache_expirations_total", "Entries removed because they had expired.", counters.expirations);
         }
         counter(
             "yokedcache_decode_errors_total",
-            "Stored bytes that are no entry of their name: misses.",
+            "Stored values that could not be decoded; each read of one is a miss.",
             counters.decode_errors,
         );
-        counter("yokedcache_reconnects_total", "Connections made again.", counters.reconnects);
+        counter("yokedcache_reconnects_total", "Connections that were re-established.", counters.reconnects);
     }
 
     /// Writes the size of the memory backend. Other backends would list their names for it, at each scrape.
@@ -65,10 +61,10 @@ impl Cache {
             exposition.single(
                 "yokedcache_keys",
                 Kind::Gauge,
-                "Entries that can be read: as many as a listing returns.",
+                "Readable entries, as many as a listing returns.",
                 usage.keys,
             );
-            exposition.single("yokedcache_bytes", Kind::Gauge, "Bytes that the entries take.", usage.bytes);
+            exposition.single("yokedcache_bytes", Kind::Gauge, "Bytes that the entries use.", usage.bytes);
         }
         Ok(())
     }
@@ -76,13 +72,13 @@ impl Cache {
 
 fn write_health(exposition: &mut Exposition, health: &Health) {
     let serves = u8::from(health.status != Status::Unhealthy);
-    exposition.single("yokedcache_up", Kind::Gauge, "Whether the cache can serve, if only in part: 1, else 0.", serves);
+    exposition.single("yokedcache_up", Kind::Gauge, "1 if the cache can serve, also in part; else 0.", serves);
     let servers = health.details.iter().flat_map(|details| &details.servers);
     let samples: Vec<_> = servers.map(|server| (server.server.as_str(), u8::from(server.answer.is_ok()))).collect();
     if samples.is_empty() {
         return;
     }
-    exposition.family("yokedcache_server_up", Kind::Gauge, "Whether a server answers: 1, else 0.");
+    exposition.family("yokedcache_server_up", Kind::Gauge, "1 if the server replies, else 0.");
     for (name, answers) in samples {
         exposition.sample("yokedcache_server_up", &[("server", name)], answers);
     }
@@ -90,14 +86,14 @@ fn write_health(exposition: &mut Exposition, health: &Health) {
 
 fn write_fallback(exposition: &mut Exposition, fallback: &FallbackHealth) {
     let serves = u8::from(fallback.outage.is_some());
-    exposition.single("yokedcache_fallback_active", Kind::Gauge, "Whether the fallback serves: 1, else 0.", serves);
+    exposition.single("yokedcache_fallback_active", Kind::Gauge, "1 if the fallback serves, else 0.", serves);
     let name = "yokedcache_fallback_answers_total";
-    exposition.single(name, Kind::Counter, "Answers that the fallback gave.", fallback.answers);
+    exposition.single(name, Kind::Counter, "Calls that the fallback answered.", fallback.answers);
 }
 
 fn write_durations(exposition: &mut Exposition, distributions: impl Iterator<Item = Distribution>) {
     let help = format!(
-        "Time that operations took: of get, set, delete and inspect (exists, ttl, expire) one in {SAMPLE} is timed, of invalidate, list and many each."
+        "Duration of operations: one in {SAMPLE} of get, set, delete and inspect (exists, ttl, expire) is timed, and every invalidate, list and many."
     );
     exposition.family(DURATION, Kind::Histogram, &help);
     distributions.for_each(|distribution| write_distribution(exposition, &distribution));

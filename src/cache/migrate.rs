@@ -60,7 +60,7 @@ impl Cache {
     /// JSON.
     pub async fn migrate(&self, target: &Cache, options: &MigrationConfig, told: OnProgress<'_>) -> Result<Json> {
         if self.is_same_store(target) {
-            let text = "source and target are the same store and prefix: there is nothing to migrate";
+            let text = "source and target are the same store and prefix: choose another target";
             return Err(Error::new(ErrorKind::Invalid, text));
         }
         migrate(&*self.backend, &*target.backend, Running::begin(Some(self), target), options, told).await
@@ -96,7 +96,12 @@ fn token(at: ScanCursor) -> String {
 }
 
 fn position(token: &str) -> Result<ScanCursor> {
-    let refused = || Error::new(ErrorKind::Invalid, "resume is no token of an earlier migration's progress");
+    let refused = || {
+        Error::new(
+            ErrorKind::Invalid,
+            "resume is not a position of an earlier migration: pass the resume of its last progress or report",
+        )
+    };
     parsed(&token.split('.').collect::<Vec<_>>()).ok_or_else(refused)
 }
 

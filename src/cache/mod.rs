@@ -206,7 +206,12 @@ impl Cache {
     #[cold]
     fn value_too_large(&self, len: usize) -> Error {
         let max = self.max_value_bytes;
-        Error::new(ErrorKind::TooLarge, format!("the value has {len} bytes and max_value_bytes is {max}"))
+        Error::new(
+            ErrorKind::TooLarge,
+            format!(
+                "the value has {len} bytes and max_value_bytes is {max}: store a smaller value, or raise the option"
+            ),
+        )
     }
 }
 

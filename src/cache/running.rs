@@ -193,7 +193,7 @@ impl Run {
 
 #[cold]
 fn late() -> Error {
-    Error::new(ErrorKind::Server, "a backend that answers at once did not")
+    Error::new(ErrorKind::Server, "a local backend did not complete the operation at once")
 }
 
 fn in_their_places(count: usize, places: &[usize], outcomes: Vec<Result<Imported>>) -> Vec<Result<Imported>> {

@@ -97,7 +97,7 @@ impl Switch {
     async fn copy_behind(&self, old: &Arc<Cache>, next: &Cache, rate: u64, catchup: &Catchup) -> Result<Json> {
         // Changes that are not noted are over before anything is copied.
         if !is_left_alone(old, 1).await {
-            let text = "calls that began before the switch are still under way: try again";
+            let text = "calls that began before the switch are still in flight: try again later";
             return Err(Error::new(ErrorKind::Timeout, text));
         }
         // Changes at this cache follow by the replay.
@@ -173,7 +173,7 @@ struct Turn<'a>(&'a AtomicBool);
 impl<'a> Turn<'a> {
     fn take(switching: &'a AtomicBool) -> Result<Self> {
         if switching.swap(true, SeqCst) {
-            return Err(Error::new(ErrorKind::Busy, "another switch of this cache is under way: wait for it"));
+            return Err(Error::new(ErrorKind::Busy, "another switch of this cache is running: wait for it"));
         }
         Ok(Self(switching))
     }

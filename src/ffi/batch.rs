@@ -139,7 +139,10 @@ pub(super) unsafe fn places<T>(
     size: &str,
 ) -> Result<impl Iterator<Item = *mut T>> {
     if stride < size_of::<T>() || !stride.is_multiple_of(align_of::<T>()) {
-        return Err(Error::new(ErrorKind::Invalid, format!("stride is {stride}; it takes {size}")));
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            format!("stride is {stride}; it must be {size}, the size of a yc_op"),
+        ));
     }
     // SAFETY: the caller promises n structs of stride bytes; checks NULL and the length in bytes.
     unsafe { array(first.cast::<u8>(), n.saturating_mul(stride), name) }?;
@@ -167,7 +170,7 @@ pub(super) unsafe fn read<'a>(cache: &Cache, op: *const yc_op, list: &'a Result<
     let list: &[&[u8]] = list.as_ref().map_err(Clone::clone)?;
     let count = flags & YC_OP_COUNT != 0;
     if flags & !YC_OP_COUNT != 0 {
-        return Err(Error::new(ErrorKind::Invalid, format!("flags is {flags}; it takes 0 or YC_OP_COUNT")));
+        return Err(Error::new(ErrorKind::Invalid, format!("flags is {flags}; it must be 0 or YC_OP_COUNT")));
     }
     let ttl = || Ttl::from_millis(ttl_ms).map(|ttl| cache.resolve(ttl));
     Ok(Request::Store(match kind {

@@ -63,7 +63,7 @@ impl yc_cache {
         if cut_short == 0 {
             Ok(())
         } else {
-            Err(Error::new(ErrorKind::Timeout, "operations of a queue were cut short"))
+            Err(Error::new(ErrorKind::Timeout, "operations of a queue were interrupted"))
         }
     }
 
@@ -84,7 +84,7 @@ pub(super) fn close_deadline(timeout_ms: i64) -> Result<Instant> {
         -1 => DEFAULT_CLOSE_MS,
         0.. => timeout_ms.unsigned_abs().min(LONGEST_CLOSE_MS),
         _ => {
-            let text = format!("timeout_ms is {timeout_ms}; it takes 0 or more, or -1");
+            let text = format!("timeout_ms is {timeout_ms}; it must be 0 or more, or -1");
             return Err(Error::new(ErrorKind::Invalid, text));
         }
     };

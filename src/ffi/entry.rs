@@ -96,7 +96,10 @@ pub unsafe extern "C" fn yc_get_into(
 
 #[cold]
 fn too_small(needed: usize, cap: usize) -> Error {
-    Error::new(ErrorKind::BufferTooSmall, format!("the value has {needed} bytes and the buffer {cap}"))
+    Error::new(
+        ErrorKind::BufferTooSmall,
+        format!("the value has {needed} bytes and the buffer has {cap}: pass a larger buffer"),
+    )
 }
 
 /// Stores a value under a key and replaces the previous value and tags of the

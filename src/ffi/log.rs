@@ -68,7 +68,7 @@ fn level_of(number: i32) -> Result<Option<Level>> {
         YC_LOG_DEBUG => Level::DEBUG,
         YC_LOG_TRACE => Level::TRACE,
         _ => {
-            let text = format!("level is {number}; it takes YC_LOG_OFF (0) to YC_LOG_TRACE (5)");
+            let text = format!("level is {number}; it must be YC_LOG_OFF (0) to YC_LOG_TRACE (5)");
             return Err(Error::new(ErrorKind::Invalid, text));
         }
     }))

@@ -296,7 +296,7 @@ pub unsafe extern "C" fn yc_queue_keys_next(
         with_queue("yc_queue_keys_next", queue, err, |queue| {
             let cursor = cursor.as_ref().ok_or_else(|| null("cursor"))?;
             if !Arc::ptr_eq(&cursor.handle, &queue.handle) {
-                return Err(Error::new(ErrorKind::Invalid, "the cursor is of another cache than the queue"));
+                return Err(Error::new(ErrorKind::Invalid, "the cursor belongs to another cache than the queue"));
             }
             let request = Request::NextKeys { cursor: cursor.cursor.clone(), limit: page_limit(limit) };
             queue.submit_one(Label { user_data, kind: YC_OP_KEYS_NEXT }, ticket, |_| Ok(request))
@@ -379,7 +379,7 @@ pub unsafe extern "C" fn yc_queue_wait(
             let places = places(completions, max, stride, "completions", "sizeof(yc_completion)")?;
             let (count, deadline) = (out(count, "count")?, wait_deadline(timeout_ms)?);
             if max == 0 {
-                return Err(Error::new(ErrorKind::Invalid, "max is 0; it takes 1 or more"));
+                return Err(Error::new(ErrorKind::Invalid, "max is 0; it must be 1 or more"));
             }
             let taken = queue.queue.wait(max, deadline, writer(places, stride))?;
             if taken == 0 {
@@ -396,7 +396,9 @@ fn wait_deadline(timeout_ms: i64) -> Result<Option<Instant>> {
     match u64::try_from(timeout_ms) {
         Ok(millis) => Ok(Instant::now().checked_add(Duration::from_millis(millis))),
         Err(_) if timeout_ms == -1 => Ok(None),
-        Err(_) => Err(Error::new(ErrorKind::Invalid, format!("timeout_ms is {timeout_ms}; it takes 0 or more, or -1"))),
+        Err(_) => {
+            Err(Error::new(ErrorKind::Invalid, format!("timeout_ms is {timeout_ms}; it must be 0 or more, or -1")))
+        }
     }
 }
 

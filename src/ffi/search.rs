@@ -113,12 +113,12 @@ pub(super) unsafe fn read_options<'a>(options: *const yc_search_options) -> Resu
             return Ok((YC_SEARCH_THRESHOLD, YC_SEARCH_LIMIT, Vec::new()));
         };
         if *size < size_of::<yc_search_options>() {
-            let text = format!("options.struct_size is {size}; begin with YC_SEARCH_OPTIONS_INIT");
+            let text = format!("options.struct_size is {size}; initialize options with YC_SEARCH_OPTIONS_INIT");
             return Err(Error::new(ErrorKind::Invalid, text));
         }
         let options = &*options;
         if options.limit == 0 {
-            return Err(Error::new(ErrorKind::Invalid, "options.limit is 0; it takes 1 or more"));
+            return Err(Error::new(ErrorKind::Invalid, "options.limit is 0; it must be 1 or more"));
         }
         Ok((options.threshold, options.limit, slices(options.tags, options.n_tags, "options.tags")?))
     }

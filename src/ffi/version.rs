@@ -41,7 +41,7 @@ fn mismatch(header: u32) -> Error {
     let library = env!("CARGO_PKG_VERSION");
     let text = format!(
         "the program was compiled against yokedcache.h {major}.{minor}.{patch} and runs with the library {library}; \
-         install the two of one release"
+         install both from one release"
     );
     Error::new(ErrorKind::AbiMismatch, text)
 }

@@ -186,13 +186,20 @@ impl Circuit {
         outage.is_probing.store(false, Relaxed);
         match done {
             Ok(()) => {
-                tracing::info!(primary = self.primary.name(), "it serves again after {:?}", outage.since.elapsed());
+                tracing::info!(
+                    primary = self.primary.name(),
+                    "the primary serves again after {:?}",
+                    outage.since.elapsed()
+                );
                 // What it holds is of no more use.
                 let _ = self.fallback.call(Operation::Flush { count: false }).await;
                 true
             }
             Err(error) => {
-                tracing::warn!(primary = self.primary.name(), "it answers and cannot be brought up to date: {error}");
+                tracing::warn!(
+                    primary = self.primary.name(),
+                    "the primary replies, but cannot be brought up to date: {error}"
+                );
                 false
             }
         }

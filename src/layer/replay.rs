@@ -138,7 +138,7 @@ impl Replay {
                 Ok(Imported::Stored) => copied.push(&entry.key),
                 Ok(_) => {}
                 Err(error) if error.kind().is_outage() || error.is_retryable() => return Err(error),
-                Err(error) => tracing::warn!("an entry that changed is forgotten: {error}"),
+                Err(error) => tracing::warn!("cannot replay a changed entry, which is removed instead: {error}"),
             }
         }
         copied.sort_unstable();
@@ -202,7 +202,10 @@ impl Replay {
         if self.behind.capabilities().list {
             return Ok(());
         }
-        let text = format!("{} does not list keys: it could not be told of this when it is back", self.behind.name());
+        let text = format!(
+            "the {} backend cannot list keys: the removal could not be replayed on it after the outage",
+            self.behind.name()
+        );
         Err(Error::new(ErrorKind::Unsupported, text))
     }
 }

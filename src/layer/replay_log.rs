@@ -133,7 +133,7 @@ impl Names {
             // little.
             (false, false) => Err(Error::new(
                 ErrorKind::Busy,
-                "more has changed than can be noted for the server that is away, and it cannot be emptied: wait for it",
+                "more entries have changed than can be recorded for the server that is down, and it cannot be flushed: wait until it is back",
             )),
         }
     }

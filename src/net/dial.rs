@@ -56,9 +56,12 @@ async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
         // A lookup says only that it failed; without a free descriptor it cannot even read its own files.
         Err(error) => return Err(no_descriptor().unwrap_or(error)),
     };
-    race(interleaved(addresses), ATTEMPT_DELAY)
-        .await
-        .unwrap_or_else(|| Err(io::Error::new(io::ErrorKind::NotFound, format!("the name {host} has no address"))))
+    race(interleaved(addresses), ATTEMPT_DELAY).await.unwrap_or_else(|| {
+        Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("the name {host} has no address: check host and the name server"),
+        ))
+    })
 }
 
 /// Returns the error of opening a descriptor, if none can be opened.
@@ -118,8 +121,9 @@ fn set_options(stream: &TcpStream, config: &ConnectionConfig) -> io::Result<()> 
 /// Agrees on TLS. A server that speaks plain text may answer nothing to a handshake, and wait for the end of a line: of
 /// one that is silent, or that hangs up, a second connection finds out.
 async fn encrypted(stream: TcpStream, host: &str, tls: &Tls, ping: &[u8]) -> io::Result<Socket> {
-    let name = ServerName::try_from(host.to_owned())
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, format!("{host} is no name for TLS: {error}")))?;
+    let name = ServerName::try_from(host.to_owned()).map_err(|error| {
+        io::Error::new(io::ErrorKind::InvalidInput, format!("{host} is not a valid host name for TLS: {error}"))
+    })?;
     let address = stream.peer_addr()?;
     let mut handshake = pin!(TlsConnector::from(tls.0.clone()).connect(name, stream));
     let agreed = match timeout(HANDSHAKE_PATIENCE, &mut handshake).await {

@@ -30,7 +30,7 @@ pub fn connecting(server: &str, error: &io::Error) -> Error {
             "nothing listens there: is the server running, and are host and port right?"
         }
         io::ErrorKind::TimedOut => {
-            "no connection in time (socket_connect_timeout): check host, port, firewall and network, and whether a port for TLS has it"
+            "no connection in time (socket_connect_timeout): check host, port, firewall and network, and whether the port expects TLS"
         }
         io::ErrorKind::NotFound => "there is no such socket file: is the server running?",
         io::ErrorKind::PermissionDenied => "this user may not open the socket: check its permissions",
@@ -74,7 +74,7 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
 #[cold]
 fn out_of_descriptors(server: &str, error: &io::Error) -> Error {
     let text = format!(
-        "{server}: cannot connect: {error}: this process has no file descriptor left for a connection; close what is not needed, or raise its limit (ulimit -n)"
+        "{server}: cannot connect: {error}: this process has no file descriptor left for a connection; release some, or raise its limit (ulimit -n)"
     );
     Error::new(ErrorKind::Busy, text)
 }
@@ -92,7 +92,7 @@ pub fn tls_failed(server: &str, error: &rustls::Error) -> Error {
     let remedy = match error {
         rustls::Error::InvalidCertificate(reason) => certificate_remedy(reason),
         rustls::Error::AlertReceived(_) => {
-            "the server refused: does it ask for a client certificate (ssl_certfile, ssl_keyfile)?"
+            "the server refused: does it require a client certificate (ssl_certfile, ssl_keyfile)?"
         }
         rustls::Error::InvalidMessage(_) => PLAIN_PORT,
         _ => "verify the TLS configuration of both sides",
@@ -107,9 +107,9 @@ fn certificate_remedy(reason: &rustls::CertificateError) -> &'static str {
     match reason {
         Reason::Expired | Reason::ExpiredContext { .. } => "the server's certificate has expired: renew it",
         Reason::NotValidForName | Reason::NotValidForNameContext { .. } => {
-            "the certificate is for another host name: connect by a name it has, or set ssl_check_hostname: false"
+            "the certificate is for another host name: connect by a name of the certificate, or set ssl_check_hostname: false"
         }
-        Reason::UnknownIssuer => "no CA that is trusted signed it: set ssl_ca_certs to the server's CA file",
+        Reason::UnknownIssuer => "no trusted CA signed it: set ssl_ca_certs to the server's CA file",
         _ => "check the server's certificate and ssl_ca_certs",
     }
 }
@@ -124,14 +124,14 @@ pub fn lost(server: &str, error: &io::Error) -> Error {
         io::ErrorKind::UnexpectedEof => "the server closed the connection".to_owned(),
         _ => format!("the connection was lost: {error}"),
     };
-    Error::new(ErrorKind::Connect, format!("{server}: {what}; it is opened again by itself"))
+    Error::new(ErrorKind::Connect, format!("{server}: {what}; the library reconnects automatically"))
 }
 
 /// Returns the error of bytes that are not of the protocol.
 #[cold]
 pub fn protocol_error(server: &str, what: &str) -> Error {
     let text = format!(
-        "{server}: not an answer of this protocol ({what}): is that the right port, and nothing else in between? The connection was dropped"
+        "{server}: the reply does not follow the protocol ({what}): check the port, and for proxies in between; the connection was closed"
     );
     let error = Error::new(ErrorKind::Protocol, text);
     if what.starts_with(LONG_REPLY) { error.of_long_reply() } else { error }
@@ -159,13 +159,13 @@ pub fn closed_or_unsolicited(server: &str) -> Error {
 #[cold]
 pub fn panicked(server: &str, payload: Box<dyn Any + Send>) -> Error {
     let panic = Error::panicked("reading a reply", payload);
-    Error::new(ErrorKind::Protocol, format!("{server}: {panic}; the connection was dropped"))
+    Error::new(ErrorKind::Protocol, format!("{server}: {panic}; the connection was closed"))
 }
 
 /// Returns the error of a leader that ended before the replies came.
 #[cold]
 pub fn leader_lost(server: &str) -> Error {
-    let text = format!("{server}: the reading of replies was broken off; the connection is opened again by itself");
+    let text = format!("{server}: reading the replies was interrupted; the library reconnects automatically");
     Error::new(ErrorKind::Protocol, text)
 }
 

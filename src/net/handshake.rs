@@ -118,7 +118,7 @@ impl Drop for NewConnection {
 
 #[cold]
 fn given_up() -> Error {
-    Error::new(ErrorKind::Connect, "the connection was given up")
+    Error::new(ErrorKind::Connect, "the connection attempt was abandoned")
 }
 
 /// A connection of one caller. It is closed when this is dropped.

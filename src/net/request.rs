@@ -216,7 +216,8 @@ impl Drop for Permit {
 
 #[cold]
 fn full(server: &str, what: &str, most: u64, option: &str) -> Error {
-    let text = format!("{server}: {most} {what} are under way already ({option}); send less at once, or raise it");
+    let text =
+        format!("{server}: {most} {what} are in flight already ({option}); send less at once, or raise the option");
     Error::new(ErrorKind::Busy, text)
 }
 

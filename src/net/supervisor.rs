@@ -90,7 +90,7 @@ impl Server {
             };
             match self.protocol.resolve_next().await {
                 Ok(Some(next)) => {
-                    tracing::debug!(server = self.name(), "{error}; {next} is tried");
+                    tracing::debug!(server = self.name(), "{error}; trying {next}");
                     address = next;
                 }
                 _ => return Err(error),
@@ -138,7 +138,7 @@ impl Server {
     async fn adopt(&self, connection: &Arc<Connection>) -> Result<()> {
         let identity = connection.identity();
         let is_outdated = |other: &Arc<Connection>| identity.reported && other.identity() != identity;
-        let error = || Error::new(ErrorKind::Connect, format!("{}: another server is in its place now", self.name()));
+        let error = || Error::new(ErrorKind::Connect, format!("{}: another server has taken its place", self.name()));
         self.open_connections().filter(is_outdated).for_each(|other| other.kill(error()));
         let guard = NewConnection::new(Arc::clone(connection));
         self.protocol.adopt(&Handshake::new(connection)).await?;
@@ -185,8 +185,11 @@ impl Server {
             let known = lock(&self.address).clone();
             // The new address may be wrong: it is connected to before the old one is left.
             if known.is_some_and(|known| known != now) && self.is_at(&now).await {
-                let text =
-                    format!("{}: it has moved to {}", self.name(), shown(now.to_string().as_bytes(), LONGEST_NAME));
+                let text = format!(
+                    "{}: the server has moved to {}",
+                    self.name(),
+                    shown(now.to_string().as_bytes(), LONGEST_NAME)
+                );
                 self.open_connections()
                     .for_each(|connection| connection.kill(Error::new(ErrorKind::Connect, text.clone())));
             }

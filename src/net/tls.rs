@@ -76,7 +76,7 @@ fn roots(config: &TlsConfig, listed: &[CertificateDer<'static>]) -> Result<RootC
         None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
     }
     if roots.is_empty() {
-        let text = "this system has no CA certificates: name the server's CA file in ssl_ca_certs";
+        let text = "this system has no CA certificates: set ssl_ca_certs to the CA file of the server";
         return Err(Error::new(ErrorKind::Tls, text));
     }
     Ok(roots)
@@ -86,7 +86,7 @@ fn certificates(file: &Path, option: &str) -> Result<Vec<CertificateDer<'static>
     let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<std::result::Result<Vec<_>, _>>);
     let certificates = read.map_err(|error| refused_file(option, file, error))?;
     if certificates.is_empty() {
-        return Err(refused_file(option, file, "it has no certificate in PEM form"));
+        return Err(refused_file(option, file, "it contains no certificate in PEM format"));
     }
     Ok(certificates)
 }
@@ -102,7 +102,7 @@ fn client_certificate(cert: &Path, key: &Path) -> Result<Arc<SingleCertAndKey>> 
     match pair.keys_match() {
         Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => Err(refused(
             "ssl_certfile and ssl_keyfile do not belong together",
-            "the key is not that of the certificate",
+            "the key does not match the certificate",
         )),
         Err(error) if !is_of_version_1(&error) && !matches!(error, rustls::Error::InconsistentKeys(_)) => {
             Err(refused_file("ssl_certfile", cert, error))
@@ -114,7 +114,7 @@ fn client_certificate(cert: &Path, key: &Path) -> Result<Arc<SingleCertAndKey>> 
 fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>> {
     PrivateKeyDer::from_pem_file(file).map_err(|error| {
         if is_encrypted(file) {
-            let remedy = "it is encrypted, and there is no option for its password: decrypt it (openssl pkey -in FILE -out FILE) and protect the file by its permissions";
+            let remedy = "it is encrypted, which is not supported: decrypt it (openssl pkey -in FILE -out FILE) and protect the file by its permissions";
             return refused_file("ssl_keyfile", file, remedy);
         }
         refused_file("ssl_keyfile", file, error)

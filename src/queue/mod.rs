@@ -67,7 +67,7 @@ impl Queue {
     pub fn open(handle: Arc<CacheHandle>, capacity: usize) -> Result<Self> {
         let capacity = if capacity == 0 { DEFAULT_CAPACITY } else { capacity };
         if capacity > MAX_CAPACITY {
-            let text = format!("capacity is {capacity}; it takes up to {MAX_CAPACITY}");
+            let text = format!("capacity is {capacity}; the limit is {MAX_CAPACITY}");
             return Err(Error::new(ErrorKind::Invalid, text));
         }
         Ok(Self { shared: Arc::new(Shared::new(capacity)), handle, runtime: Mutex::default() })

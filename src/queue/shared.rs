@@ -159,8 +159,12 @@ struct Event(OwnedFd);
 impl Event {
     fn new() -> Result<Self> {
         let made = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
-        made.map(Self)
-            .map_err(|error| Error::new(ErrorKind::Busy, format!("no file descriptor for the queue: {error}")))
+        made.map(Self).map_err(|error| {
+            Error::new(
+                ErrorKind::Busy,
+                format!("no file descriptor for the queue: {error}; release some, or raise the limit (ulimit -n)"),
+            )
+        })
     }
 
     /// Makes the descriptor readable. It was not, so its counter has room.

@@ -90,7 +90,7 @@ fn run(cache: &Cache, request: Request<'_>) -> Result<Outcome> {
     let ran = catch_unwind(AssertUnwindSafe(|| cache.run(request).now_or_never()));
     match ran {
         Ok(Some(result)) => result,
-        Ok(None) => Err(Error::new(ErrorKind::Panic, "the backend said it answers at once and did not")),
+        Ok(None) => Err(Error::new(ErrorKind::Panic, "a local backend did not complete the operation at once")),
         Err(payload) => Err(Error::panicked("an operation of a queue", payload)),
     }
 }

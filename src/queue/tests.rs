@@ -369,12 +369,12 @@ const EXPECTED: [&str; 30] = [
     "done",
     "report",
     "report",
-    "Invalid: the key is empty; it takes 1 byte to 64 KiB",
-    "Invalid: the tag is empty; it takes 1 byte to 64 KiB",
-    "Invalid: the key is empty; it takes 1 byte to 64 KiB",
-    "Invalid: the key is empty; it takes 1 byte to 64 KiB",
-    "Invalid: the query is empty; every key is equally like it",
-    "TooLarge: the pattern has 65537 bytes; it takes up to 64 KiB",
+    "Invalid: the key is empty; it must have 1 byte to 64 KiB",
+    "Invalid: the tag is empty; it must have 1 byte to 64 KiB",
+    "Invalid: the key is empty; it must have 1 byte to 64 KiB",
+    "Invalid: the key is empty; it must have 1 byte to 64 KiB",
+    "Invalid: the query is empty; it must have 1 byte to 1 KiB",
+    "TooLarge: the pattern has 65537 bytes; the limit is 64 KiB",
 ];
 
 #[test]

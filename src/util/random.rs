@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub fn random() -> Result<u64> {
     let mut bytes = [0; 8];
     getrandom(&mut bytes, GetRandomFlags::empty())
-        .map_err(|error| Error::new(ErrorKind::Server, format!("this system has no random numbers: {error}")))?;
+        .map_err(|error| Error::new(ErrorKind::Server, format!("the system provides no random numbers: {error}")))?;
     Ok(u64::from_le_bytes(bytes))
 }
 

@@ -94,7 +94,9 @@ impl Crawler {
     pub fn refusal(&self) -> Option<Error> {
         let only_binary = self.codec == Codec::Binary && self.login.password.is_some();
         let reason = if only_binary {
-            Some("with SASL it speaks the binary protocol alone, which has no such command")
+            Some(
+                "with SASL it accepts the binary protocol only, which has no command for that: use a server without SASL",
+            )
         } else {
             self.info.listing().refusal()
         };
@@ -159,7 +161,7 @@ impl Crawler {
                 () = sleep(silence) => {}
             }
             if sink.progress.load(Relaxed) == before {
-                return over(format!("showed nothing for {silence:?}"));
+                return over(format!("made no progress for {silence:?}"));
             }
         }
     }
@@ -169,7 +171,7 @@ impl Crawler {
     fn refused(&self, reply: &[u8]) -> Error {
         let server = &self.server;
         let Some(refusal) = refusal_of(reply) else {
-            return crate::net::protocol_error(server, "no answer to a listing");
+            return crate::net::protocol_error(server, "an unexpected reply to a listing");
         };
         let is = |word: &[u8]| memchr::memmem::find(reply, word).is_some();
         let listing = if is(b"disabled") {
@@ -216,7 +218,7 @@ impl Listener {
 /// Returns the error of a server that lists no names.
 #[cold]
 fn unsupported(server: &str, reason: &str) -> Error {
-    Error::new(ErrorKind::Unsupported, format!("{server} does not list its names: {reason}"))
+    Error::new(ErrorKind::Unsupported, format!("{server}: this server cannot list keys: {reason}"))
 }
 
 /// Returns whether a reply asks to try again later. The crawler walks for another client then, or (since 1.6.28) the
@@ -227,7 +229,7 @@ fn is_busy(reply: &[u8]) -> bool {
 
 #[cold]
 fn too_busy(server: &str, what: &str) -> Error {
-    let text = format!("{server}: the server {what}, and did not end within {PATIENCE:?}; try again later");
+    let text = format!("{server}: the server has been {what} for {PATIENCE:?}; try again later");
     Error::new(ErrorKind::Busy, text)
 }
 
@@ -284,7 +286,7 @@ impl Walk {
                     return Ok(());
                 }
                 _ if began.elapsed() >= PATIENCE => {
-                    return Err(too_busy(connection.server(), "enlarges its hash table"));
+                    return Err(too_busy(connection.server(), "enlarging its hash table"));
                 }
                 _ => sleep(LOOK).await,
             }
@@ -315,7 +317,7 @@ impl Sink {
                     self.progress.fetch_add(1, Relaxed);
                     sleep(PAUSE).await;
                 }
-                busy if is_busy(busy) => return Err(too_busy(connection.server(), "walks for others")),
+                busy if is_busy(busy) => return Err(too_busy(connection.server(), "listing keys for other clients")),
                 // Before 1.6.9 it walks its lists, which is as good as long as nothing moves.
                 old if old.starts_with(b"BADCLASS") && request.ends_with(b"hash\r\n") => {
                     request = b"lru_crawler metadump all\r\n";
@@ -343,7 +345,7 @@ impl Framing for WalkFraming {
         while let Some(line) = whole_line(&bytes[taken..]) {
             taken += line.len();
             if !self.sink.take_line() {
-                return Err("a listing of more names than the server has".into());
+                return Err("a listing with more keys than the server has".into());
             }
             if line != BEGIN && !self.hand_on(line)? {
                 return Err("no listener wants more of it".into());
@@ -381,7 +383,7 @@ impl WalkFraming {
             }
         }
         if self.name.len() > names::MAX_NAME {
-            return Err("a name that is too long".into());
+            return Err("a key that is too long".into());
         }
         let listed = Listed { name: &self.name, expires, size };
         // Each listener receives the name, whether the others want more or not.

@@ -48,7 +48,7 @@ impl MemcachedStore {
                 Attempt::Again => {}
             }
         }
-        Err(Error::new(ErrorKind::Busy, "the entry is being set too often to change its deadline; try again"))
+        Err(Error::new(ErrorKind::Busy, "the entry is set too often for its time to live to be changed; try again"))
     }
 
     async fn attempt(&self, name: &[u8], ttl: Option<Duration>) -> Result<Attempt> {

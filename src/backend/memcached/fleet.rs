@@ -202,7 +202,12 @@ impl Fleet {
     #[cold]
     pub fn all_away(&self) -> Error {
         let failure = self.members.iter().find_map(|member| member.server.failure());
-        failure.unwrap_or_else(|| Error::new(ErrorKind::Connect, format!("{}: no server is connected", self.name())))
+        failure.unwrap_or_else(|| {
+            Error::new(
+                ErrorKind::Connect,
+                format!("{}: no server is connected: check that the servers are running, and the network", self.name()),
+            )
+        })
     }
 }
 

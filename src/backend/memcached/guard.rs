@@ -76,7 +76,13 @@ pub async fn count(fleet: &Fleet, member: &Member, place: Place, add: u64) -> Re
             member.guards.learn(place, short(number));
             Ok(short(number))
         }
-        Ok(_) => Err(Error::new(ErrorKind::Server, format!("{}: a guard is not a number", member.server.name()))),
+        Ok(_) => Err(Error::new(
+            ErrorKind::Server,
+            format!(
+                "{}: the epoch of the server is not a number: another program writes under this key_prefix",
+                member.server.name()
+            ),
+        )),
         Err(mismatch) => {
             let error = crate::net::protocol_error(member.server.name(), mismatch.0);
             replies.connection.kill(error.clone());
@@ -98,7 +104,7 @@ pub async fn watch(fleet: Weak<Fleet>) {
                 _ => Ok(()),
             };
             if let Err(error) = changed {
-                tracing::debug!(server = member.server.name(), "the ring stays as it is for now: {error}");
+                tracing::debug!(server = member.server.name(), "the ring cannot be changed at present: {error}");
             }
         }
     }
@@ -112,7 +118,10 @@ async fn eject(fleet: &Fleet, index: usize, error: &Error) -> Result<()> {
     renew_others(fleet, index).await?;
     let member = &fleet.members[index];
     member.guards.away.store(true, Relaxed);
-    tracing::warn!(server = member.server.name(), "out of the ring, its names are on the servers left: {error}");
+    tracing::warn!(
+        server = member.server.name(),
+        "removed from the ring; the other servers take over its keys: {error}"
+    );
     Ok(())
 }
 
@@ -123,7 +132,7 @@ async fn readmit(fleet: &Fleet, index: usize) -> Result<()> {
     renew(fleet, member, Place::Away).await?;
     renew_others(fleet, index).await?;
     member.guards.away.store(false, Relaxed);
-    tracing::warn!(server = member.server.name(), "back in the ring, empty");
+    tracing::warn!(server = member.server.name(), "added to the ring again, empty");
     Ok(())
 }
 
@@ -150,5 +159,8 @@ pub fn lost(member: &Member) -> Error {
 /// Returns the error for an epoch that changed repeatedly during a write.
 #[cold]
 pub fn changing(server: &str) -> Error {
-    Error::new(ErrorKind::Busy, format!("{server}: servers come and go too fast to write to it: check the network"))
+    Error::new(
+        ErrorKind::Busy,
+        format!("{server}: servers fail and return too often for a write to succeed: check the network"),
+    )
 }

@@ -180,19 +180,19 @@ fn refused_login(server: &str, answer: &[u8]) -> Error {
 
 #[cold]
 fn asks_for_credentials(server: &str) -> Error {
-    Error::new(ErrorKind::Auth, format!("{server}: the server asks for credentials: set username and password"))
+    Error::new(ErrorKind::Auth, format!("{server}: the server requires credentials: set username and password"))
 }
 
 #[cold]
 fn note_needless(server: &str) {
-    tracing::warn!(server, "the server asks for no credentials: those that are set were not used");
+    tracing::warn!(server, "the server requires no credentials: the configured ones were not used; remove them");
 }
 
 #[cold]
 fn too_old(server: &str, version: &[u8]) -> Error {
     let version = refusal::shown(version);
     let text = format!(
-        "{server}: version {version} does not speak the meta protocol: memcached 1.6.10 or newer is needed, or `binary: true`"
+        "{server}: version {version} does not speak the meta protocol: use memcached 1.6.10 or newer, or set `binary: true`"
     );
     Error::new(ErrorKind::Unsupported, text)
 }

@@ -66,21 +66,23 @@ pub fn error(server: &str, refusal: Refusal, text: &[u8]) -> Error {
     let (kind, remedy) = match refusal {
         Refusal::TooLarge => (
             ErrorKind::TooLarge,
-            "the value is over the server's limit of an item, and the server removed the older one: raise the limit (memcached -I), or store less",
+            "the value is over the item size of the server, which removed the previous value: raise the limit (memcached -I), or store a smaller value",
         ),
         Refusal::Memory => (
             ErrorKind::ServerMemory,
-            "the server has no room and may not evict, and it removed the older entry: raise its memory (-m), or leave out -M",
+            "the server is full and may not evict, and it removed the previous entry: raise its memory (-m), or start it without -M",
         ),
-        Refusal::NoNumber => (ErrorKind::Server, "what is stored under a name of this prefix is not from this library"),
+        Refusal::NoNumber => {
+            (ErrorKind::Server, "a value under this key_prefix was not stored by this library: use another key_prefix")
+        }
         Refusal::Credentials => (ErrorKind::Auth, "check username and password"),
         Refusal::Connections => {
             (ErrorKind::Connect, "raise the server's limit of connections (-c), or lower pool_size")
         }
-        Refusal::Later => (ErrorKind::Server, "the server is busy: wait"),
+        Refusal::Later => (ErrorKind::Server, "the server is busy: try again later"),
         Refusal::Command => (
             ErrorKind::Server,
-            "the server, or a proxy before it, does not know the command: memcached 1.6.10 or newer is needed",
+            "the server, or a proxy in front of it, does not know the command: use memcached 1.6.10 or newer",
         ),
         Refusal::Other => (ErrorKind::Server, "see the server's log"),
     };

@@ -111,7 +111,7 @@ async fn unseen(fleet: &Fleet, index: usize, seen: &Seen, whole: bool) -> Result
         Some(0) => Ok(1.0),
         _ => Err(Error::new(
             ErrorKind::Timeout,
-            format!("{}: its names could not be counted in time", fleet.members[index].server.name()),
+            format!("{}: the keys could not be counted in time; try again later", fleet.members[index].server.name()),
         )),
     }
 }

@@ -123,7 +123,7 @@ impl ListingSupport {
         match self {
             Self::Unknown | Self::Allowed => None,
             Self::NoCrawler => Some("its LRU crawler is off: start it without no_lru_crawler"),
-            Self::NoDump => Some("it does not dump its names: start it without -X"),
+            Self::NoDump => Some("it does not dump its keys: start it without -X"),
             Self::Unreported => Some("it does not report its settings as memcached does: a proxy does not list names"),
         }
     }
@@ -132,7 +132,7 @@ impl ListingSupport {
 #[cold]
 fn too_large(server: &str, size: u64, most: u64) -> Error {
     let text = format!(
-        "{server}: an item of {size} bytes, and the server takes {most}: raise its limit (memcached -I), or store less"
+        "{server}: the item has {size} bytes, and the server accepts {most}: raise its limit (memcached -I), or store a smaller value"
     );
     Error::new(ErrorKind::TooLarge, text)
 }

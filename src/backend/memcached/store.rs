@@ -82,7 +82,7 @@ fn set<'a>(fleet: &Fleet, entry: &'a EncodedEntry) -> Command<'a> {
 
 #[cold]
 pub fn unexpected() -> Error {
-    Error::new(ErrorKind::Protocol, "the server's answer does not fit the command")
+    Error::new(ErrorKind::Protocol, "the reply does not match the command")
 }
 
 impl Store for MemcachedStore {

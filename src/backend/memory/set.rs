@@ -70,7 +70,7 @@ impl Store {
             self.evict_elsewhere(hash);
             std::thread::yield_now();
         }
-        Err(Error::new(ErrorKind::Busy, "other threads took the room as fast as it was made; try again"))
+        Err(Error::new(ErrorKind::Busy, "other threads used the freed memory at once; try again, or raise max_bytes"))
     }
 
     /// Stores the entry, or returns it if its shard has no room and cannot make any.

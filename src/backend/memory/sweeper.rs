@@ -50,7 +50,9 @@ impl Sweeper {
         // Without the thread the dead still go when they are met or room is needed.
         match crate::thread::start(builder, move || run(&store, &stop, interval)) {
             Ok(handle) => *thread = Some(handle),
-            Err(error) => tracing::warn!(%error, "the sweeper did not start"),
+            Err(error) => {
+                tracing::warn!(%error, "cannot start the thread that removes expired entries; reads and evictions still remove them")
+            }
         }
     }
 

@@ -31,7 +31,7 @@ pub fn names_of(server: &Server, mut reply: RespReader<'_>) -> Result<(ByteStrin
         return Err(refusal::error(server.name(), text));
     }
     let cursor = reply.next().and_then(RespValue::bytes).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
-    let cursor = cursor.ok_or_else(|| protocol_error(server.name(), "no answer to SCAN"))?;
+    let cursor = cursor.ok_or_else(|| protocol_error(server.name(), "an unexpected reply to SCAN"))?;
     let mut listed = ByteStrings::default();
     reply.skip(1).filter_map(RespValue::bytes).for_each(|name| listed.push(name));
     Ok((listed, cursor))

@@ -89,7 +89,7 @@ async fn received(server: &Server, marker: &[u8], wanted: u32, end: Instant) -> 
 #[cold]
 fn unknown_owner(servers: &str) -> Error {
     let text = format!(
-        "{servers}: the server of what was removed is not known now, so that its replicas could not be asked \
+        "{servers}: the server of the removed keys is unknown at present, so that its replicas could not be asked \
          (invalidation_replicas): repeat the call"
     );
     Error::new(ErrorKind::Timeout, text)
@@ -98,7 +98,7 @@ fn unknown_owner(servers: &str) -> Error {
 #[cold]
 fn too_few(server: &str, came: i64, wanted: u32) -> Error {
     let text = format!(
-        "{server}: {came} of {wanted} replicas received the removal in time (invalidation_replicas). The server itself has it: \
+        "{server}: {came} of {wanted} replicas received the removal in time (invalidation_replicas). The server itself executed it: \
          check the replicas and their links, or repeat the call"
     );
     Error::new(ErrorKind::Timeout, text)

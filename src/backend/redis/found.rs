@@ -115,14 +115,14 @@ impl Clustering {
 
 #[cold]
 fn no_databases(server: &str) -> Error {
-    let text = format!("{server}: it is a node of a cluster, which has the database 0 alone: leave out `db`");
+    let text = format!("{server}: the server is a node of a cluster, which has database 0 only: remove `db`");
     Error::new(ErrorKind::Config, text)
 }
 
 #[cold]
 fn refused(server: &str) -> Error {
     let text = format!(
-        "{server}: it is a node of a cluster, and `cluster: false` is set: leave that out, or set `cluster: true` (redis+cluster://)"
+        "{server}: the server is a node of a cluster, and `cluster: false` is set: remove it, or set `cluster: true` (redis+cluster://)"
     );
     Error::new(ErrorKind::Config, text)
 }
@@ -130,7 +130,7 @@ fn refused(server: &str) -> Error {
 #[cold]
 fn used(server: &str) -> Error {
     let text = format!(
-        "{server}: it is a node of a cluster: all nodes of the cluster are used, as with `cluster: true` (redis+cluster://)"
+        "{server}: the server is a node of a cluster: all its nodes are used, as with `cluster: true` (redis+cluster://)"
     );
     Error::new(ErrorKind::Connect, text)
 }

@@ -217,7 +217,7 @@ impl Redis {
             Err(text) if is_needless(&text) => {
                 tracing::warn!(
                     server = connection.server(),
-                    "the server has no password: the one that is set is not needed"
+                    "the server has no password: the configured one is not needed; remove it"
                 );
                 Ok(())
             }
@@ -262,7 +262,7 @@ fn check_role(connection: &Handshake<'_>, wanted: &[u8], mut reply: RespReader<'
         return Ok(());
     }
     let text = format!(
-        "{}: the sentinels name it, but its role is {:?} and not {:?}: a failover may be under way",
+        "{}: the sentinels report this server, but its role is {:?} and not {:?}: a failover may be in progress; try again later",
         connection.server(),
         shown(role, 20),
         String::from_utf8_lossy(wanted)
@@ -313,7 +313,7 @@ fn turned_away(server: &str, text: &[u8]) -> Option<Error> {
     }
     text.starts_with(b"DENIED").then(|| {
         let text = format!(
-            "{server}: the server runs in protected mode and takes clients of its own host alone: set a password on it (requirepass or an ACL user), or `protected-mode no` where the network is trusted"
+            "{server}: the server runs in protected mode and accepts clients of its own host only: set a password on it (requirepass or an ACL user), or `protected-mode no` if the network is trusted"
         );
         Error::new(ErrorKind::Connect, text)
     })
@@ -328,14 +328,14 @@ fn is_needless(text: &[u8]) -> bool {
 
 #[cold]
 fn no_databases(server: &str) -> Error {
-    let text = format!("{server}: it is a node of a cluster, which has the database 0 alone: leave out `db`");
+    let text = format!("{server}: the server is a node of a cluster, which has database 0 only: remove `db`");
     Error::new(ErrorKind::Config, text)
 }
 
 #[cold]
 fn refused(server: &str) -> Error {
     let text = format!(
-        "{server}: it is a node of a cluster, and `cluster: false` is set: leave that out, or set `cluster: true` (redis+cluster://)"
+        "{server}: the server is a node of a cluster, and `cluster: false` is set: remove it, or set `cluster: true` (redis+cluster://)"
     );
     Error::new(ErrorKind::Config, text)
 }
@@ -343,7 +343,7 @@ fn refused(server: &str) -> Error {
 #[cold]
 fn used(server: &str) -> Error {
     let text = format!(
-        "{server}: it is a node of a cluster: all nodes of the cluster are used, as with `cluster: true` (redis+cluster://)"
+        "{server}: the server is a node of a cluster: all its nodes are used, as with `cluster: true` (redis+cluster://)"
     );
     Error::new(ErrorKind::Connect, text)
 }

@@ -92,7 +92,7 @@ impl RedisStore {
         }
         for tag in overdue {
             if let Err(error) = self.trim(prefix, tag, accompanying.now).await {
-                tracing::debug!("an index of a tag was not trimmed: {error}");
+                tracing::debug!("cannot trim the index of a tag: {error}");
             }
         }
         failures

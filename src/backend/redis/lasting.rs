@@ -56,7 +56,7 @@ impl KnownWay {
         }
         if self.0.fetch_max(next, Relaxed) < next && tried == Way::Script {
             tracing::warn!(
-                "tag versions never expire on this server, which is older than Redis 7 and runs no script: {error}"
+                "tag versions never expire on this server, because it is older than Redis 7 and runs no scripts: {error}"
             );
         }
         true

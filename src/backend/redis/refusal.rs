@@ -46,27 +46,30 @@ pub fn error(server: &str, text: &[u8]) -> Error {
     let text = shown(text);
     let code = text.split(' ').next().unwrap_or_default();
     let (kind, remedy) = match code {
-        "NOAUTH" => (ErrorKind::Auth, "the server asks for a password: set password (and username)"),
+        "NOAUTH" => (ErrorKind::Auth, "the server requires a password: set password (and username)"),
         "WRONGPASS" => (ErrorKind::Auth, "check username and password"),
-        "NOPERM" => (ErrorKind::Denied, "give the user the permissions the README lists (ACL SETUSER)"),
+        "NOPERM" => (ErrorKind::Denied, "grant the user the documented permissions (ACL SETUSER)"),
         "OOM" => (
             ErrorKind::ServerMemory,
-            "the server's maxmemory is used up: raise it, or let it evict (maxmemory-policy allkeys-lru)",
+            "the server has reached maxmemory: raise it, or allow evictions (maxmemory-policy allkeys-lru)",
         ),
-        "LOADING" => (ErrorKind::Server, "the server is reading its data from disk: wait"),
+        "LOADING" => (ErrorKind::Server, "the server is loading its data from disk: try again later"),
         "READONLY" => (ErrorKind::Server, "this is a replica: connect to the primary, or through Sentinel or Cluster"),
         "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" => {
-            (ErrorKind::Server, "the deployment is failing over or incomplete")
+            (ErrorKind::Server, "the deployment is failing over or incomplete: try again later")
         }
-        "NOREPLICAS" => (ErrorKind::Server, "too few replicas are connected for writes (min-replicas-to-write)"),
+        "NOREPLICAS" => {
+            (ErrorKind::Server, "too few replicas are connected for writes (min-replicas-to-write): check the replicas")
+        }
         "MISCONF" => (ErrorKind::Server, "the server cannot write to its disk and refuses writes: see its log"),
-        "BUSY" => (ErrorKind::Server, "a script is running on the server (SCRIPT KILL)"),
+        "BUSY" => (ErrorKind::Server, "a script is running on the server: wait, or stop it (SCRIPT KILL)"),
         _ if text.contains("max number of clients") => {
             (ErrorKind::Connect, "raise the server's maxclients, or lower pool_size")
         }
-        _ if text.contains("unknown command") => {
-            (ErrorKind::Unsupported, "this server, or a proxy before it, lacks a command that is needed")
-        }
+        _ if text.contains("unknown command") => (
+            ErrorKind::Unsupported,
+            "this server, or a proxy in front of it, lacks a required command: update the server, or connect without the proxy",
+        ),
         _ => (ErrorKind::Server, "see the server's log"),
     };
     let text = if text.is_empty() { "an error without a text" } else { &text };

@@ -104,10 +104,10 @@ impl Replay {
     async fn replay(&self, connection: &Handshake<'_>, snapshot: Snapshot) -> Result<()> {
         tracing::info!(
             server = connection.server(),
-            "the server restarted or was replaced: {} tags and {} keys that were removed lately are removed again{}",
+            "the server restarted or was replaced: the removals of the last {} tags and {} keys are replayed{}",
             snapshot.tags.len(),
             snapshot.names.len(),
-            if snapshot.all { ", and all others with them" } else { "" }
+            if snapshot.all { ", as a removal of every entry" } else { "" }
         );
         if snapshot.all {
             return self.remove_all(connection).await;
@@ -215,7 +215,7 @@ async fn scan(connection: &Handshake<'_>, cursor: u64, glob: &[u8]) -> Result<(V
     }
     let mut elements = RespReader(&reply).skip(1);
     let next = elements.next().and_then(RespValue::bytes).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
-    let next = next.ok_or_else(|| protocol_error(server, "no answer to SCAN"))?;
+    let next = next.ok_or_else(|| protocol_error(server, "an unexpected reply to SCAN"))?;
     Ok((elements.skip(1).filter_map(RespValue::bytes).map(<[u8]>::to_vec).collect(), next))
 }
 
@@ -227,7 +227,7 @@ pub fn parse(stamp: &[u8]) -> Option<u64> {
 #[cold]
 fn silent(server: &str) -> Error {
     let text =
-        format!("{server}: no answer within {PATIENCE:?} while removals are repeated: the server is slow or stopped");
+        format!("{server}: no answer within {PATIENCE:?} while removals are replayed: the server is slow or stopped");
     Error::new(ErrorKind::Connect, text)
 }
 

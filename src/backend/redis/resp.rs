@@ -60,7 +60,7 @@ impl RespFraming {
     fn element(&mut self, bytes: &[u8]) -> Result<Step, String> {
         let Some(rest) = bytes.get(self.position..).filter(|rest| !rest.is_empty()) else { return Ok(Step::Partial) };
         let Some(line) = memchr(b'\n', &rest[..rest.len().min(MAX_LINE)]) else {
-            return if rest.len() < MAX_LINE { Ok(Step::Partial) } else { Err("a line without an end".into()) };
+            return if rest.len() < MAX_LINE { Ok(Step::Partial) } else { Err("a line that does not end".into()) };
         };
         let header = self.position..self.position + line + 1;
         let text = rest[..line].strip_suffix(b"\r").ok_or("a line that does not end in CR LF")?;
@@ -78,8 +78,8 @@ impl RespFraming {
                 let elements = length(text, MAX_ELEMENTS)?.unwrap_or(0);
                 self.passed(header.end, elements)
             }
-            b'E' if text.starts_with(b"RROR") => Err("it is Memcached's: use memcached://".into()),
-            other => Err(format!("it begins with the byte {other:#04x}")),
+            b'E' if text.starts_with(b"RROR") => Err("the server is Memcached: use memcached://".into()),
+            other => Err(format!("it starts with the byte {other:#04x}")),
         }
     }
 
@@ -87,14 +87,14 @@ impl RespFraming {
         match bytes.get(start + len..start + len + 2) {
             None => Ok(Step::Partial),
             Some(b"\r\n") => self.passed(start + len + 2, 0),
-            Some(_) => Err("a string that does not end where it says".into()),
+            Some(_) => Err("a string with a wrong length".into()),
         }
     }
 
     fn passed(&mut self, end: usize, children: u64) -> Result<Step, String> {
         self.position = end;
         self.elements = self.elements - 1 + children;
-        if self.elements > MAX_ELEMENTS { Err("a reply of too many elements".into()) } else { Ok(Step::Passed) }
+        if self.elements > MAX_ELEMENTS { Err("a reply with too many elements".into()) } else { Ok(Step::Passed) }
     }
 }
 
@@ -136,7 +136,7 @@ fn length(text: &[u8], most: u64) -> Result<Option<u64>, String> {
         -1 => Ok(None),
         len => match u64::try_from(len) {
             Ok(len) if len <= most => Ok(Some(len)),
-            _ => Err(format!("a length of {len}")),
+            _ => Err(format!("an invalid length of {len}")),
         },
     }
 }

@@ -61,7 +61,7 @@ pub async fn run(route: &Topology, commands: &Commands, policy: Policy) -> Outco
 
 #[cold]
 pub fn unexpected() -> Error {
-    Error::new(ErrorKind::Protocol, "the server's answer does not fit the command")
+    Error::new(ErrorKind::Protocol, "the reply does not match the command")
 }
 
 struct Call<'a> {
@@ -251,6 +251,6 @@ impl Protocol for Call<'_> {
 
 #[cold]
 fn unassigned() -> Error {
-    let text = "no node of the cluster serves this slot now: the cluster is incomplete or failing over";
+    let text = "no node of the cluster serves this slot at present: the cluster is incomplete or failing over; try again later";
     Error::new(ErrorKind::Server, text).passing()
 }

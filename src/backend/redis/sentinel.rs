@@ -111,7 +111,7 @@ impl Sentinels {
     fn unknown(&self, sentinel: &str, role: Role) -> Error {
         let what = if role == Role::Replica { "replica of" } else { "primary called" };
         let text = format!(
-            "{sentinel}: it knows no {what} {:?}: check the name in the URL's path (sentinel_master)",
+            "{sentinel}: the sentinel knows no {what} {:?}: check the name in the URL's path (sentinel_master)",
             self.master
         );
         Error::new(ErrorKind::Connect, text)
@@ -122,7 +122,7 @@ impl Resolver for Sentinels {
     fn resolve(&self, role: Role) -> BoxFuture<'_, Result<Address>> {
         async move {
             *self.search() = Search::default();
-            let none = || Error::new(ErrorKind::Connect, "no sentinel is named");
+            let none = || Error::new(ErrorKind::Connect, "no sentinel is configured: set url or sentinels");
             self.next_address(role).await.and_then(|found| found.ok_or_else(none))
         }
         .boxed()

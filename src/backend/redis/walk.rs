@@ -94,7 +94,7 @@ fn restarted(at: Position) -> Result<u16> {
 #[cold]
 fn changing() -> Error {
     let text = format!(
-        "the servers changed {RESTARTS} times while their keys were listed (restarts, failovers, slots that move): try again when they have settled"
+        "the servers changed {RESTARTS} times while their keys were listed (restarts, failovers, slots that move): try again when they are stable"
     );
     Error::new(ErrorKind::Busy, text)
 }
@@ -141,5 +141,5 @@ async fn first(server: &Server, at: &mut Position, glob: &[u8]) -> Result<ByteSt
 
 #[cold]
 fn endless(server: &Server) -> Error {
-    protocol_error(server.name(), "SCAN does not end")
+    protocol_error(server.name(), "a SCAN that does not end")
 }

@@ -256,7 +256,10 @@ impl<S: Store> Remote<S> {
             }
             Err(error) => {
                 self.counting.decode_error();
-                tracing::warn!(server = self.server, "stored bytes are no entry of their name ({error:?}): a miss");
+                tracing::warn!(
+                    server = self.server,
+                    "the stored bytes are not an entry of this key ({error:?}): the read is a miss"
+                );
                 if error == DecodeError::Name {
                     stored.reject();
                 }

@@ -437,7 +437,10 @@ fn redirected_in_vain(server: &Server, last: &Error) -> Error {
 
 #[cold]
 fn unconnected(server: &Server) -> Error {
-    Error::new(ErrorKind::Connect, format!("{}: the connection was lost again", server.name()))
+    Error::new(
+        ErrorKind::Connect,
+        format!("{}: the connection was lost again: check the server and the network", server.name()),
+    )
 }
 
 #[cfg(test)]

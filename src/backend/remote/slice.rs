@@ -32,7 +32,7 @@ impl Slice {
     #[cold]
     pub fn reject(&self) {
         let connection = &self.replies.connection;
-        connection.kill(protocol_error(connection.server(), "the answer to another command"));
+        connection.kill(protocol_error(connection.server(), "a reply to another command"));
     }
 }
 

@@ -266,5 +266,5 @@ pub trait Store: Send + Sync + 'static {
 /// A store broke its promise to answer for each name.
 #[cold]
 pub fn no_answer() -> Error {
-    Error::new(ErrorKind::Protocol, "the server answered less than it was asked")
+    Error::new(ErrorKind::Protocol, "fewer replies than requests")
 }

@@ -107,8 +107,11 @@ impl Known {
 
 #[cold]
 fn not_kept() -> Error {
-    Error::new(ErrorKind::Server, "the server did not keep the version of a tag: it is full, or was just emptied")
-        .passing()
+    Error::new(
+        ErrorKind::Server,
+        "the server did not keep the version of a tag: it is full, or was flushed at the same time; try again",
+    )
+    .passing()
 }
 
 /// The hashes of all tags of some entries, each once, sorted.

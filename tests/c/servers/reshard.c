@@ -221,7 +221,7 @@ static void check_plain_urls(void) {
     snprintf(url, sizeof url, "redis://127.0.0.1:%d?%s&cluster=false", primaries[0], options);
     check_refused(url, "`cluster: true`");
     snprintf(url, sizeof url, "redis://127.0.0.1:%d/3?%s", primaries[0], options);
-    check_refused(url, "leave out `db`");
+    check_refused(url, "remove `db`");
 }
 
 /* A flush through the URL of one node is one of all. */

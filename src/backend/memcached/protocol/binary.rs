@@ -137,7 +137,7 @@ impl<'a> Packet<'a> {
 
 /// Reads a reply that was framed before.
 pub fn read<'a>(replies: &mut &'a [u8], opaque: u32, command: &Command) -> Result<Reply<'a>, Mismatch> {
-    let packet = Packet::take(replies).ok_or(Mismatch("no packet where a reply should be"))?;
+    let packet = Packet::take(replies).ok_or(Mismatch("a malformed packet header"))?;
     if packet.opcode == DROPPED {
         return Ok(Reply::Missing);
     }
@@ -159,7 +159,7 @@ fn done<'a>(packet: &Packet<'a>, command: &Command) -> Result<Reply<'a>, Mismatc
             Ok(Reply::Value { bytes: packet.value, flags, version: packet.version })
         }
         Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. } => {
-            Err(Mismatch("the value of another name"))
+            Err(Mismatch("the value of another key"))
         }
         Command::Count { .. } => {
             let number = packet.value.try_into().map_err(|_| Mismatch("a malformed number"))?;
@@ -193,17 +193,17 @@ impl Framing for BinaryFraming {
             match rest.first() {
                 None => return Ok(Frame::Partial),
                 Some(&RESPONSE) => {}
-                Some(_) => return Err(format!("no packet: {}", rest[..rest.len().min(40)].escape_ascii())),
+                Some(_) => return Err(format!("not a packet: {}", rest[..rest.len().min(40)].escape_ascii())),
             }
             let Some(header) = rest.first_chunk::<HEADER>() else { return Ok(Frame::Partial) };
             let (opcode, status) = (header[1], u16::from_be_bytes([header[6], header[7]]));
             if opcode == DROPPED && !std::mem::take(&mut self.dropped) {
-                return Err("an operation that there is not".into());
+                return Err("an unknown opcode".into());
             }
             let key = u64::from(u16::from_be_bytes([header[2], header[3]]));
             let body = u64::from(u32::from_be_bytes([header[8], header[9], header[10], header[11]]));
             if key + u64::from(header[4]) > body {
-                return Err("a packet whose lengths contradict each other".into());
+                return Err("a packet with inconsistent lengths".into());
             }
             if body > self.max_body {
                 self.dropped = true;
@@ -221,7 +221,7 @@ impl Framing for BinaryFraming {
                 return Ok(Frame::Whole(end));
             }
             if end > MAX_STATISTICS {
-                return Err("statistics without an end".into());
+                return Err("statistics that do not end".into());
             }
             self.position = end;
         }

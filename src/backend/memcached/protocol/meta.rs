@@ -103,8 +103,8 @@ pub fn read<'a>(replies: &mut &'a [u8], opaque: u32, command: &Command) -> Resul
         b"VA" => {
             let (len, flags) = split_number(flags.get(1..).unwrap_or_default());
             let len = usize::try_from(len.ok_or(Mismatch("a value without its length"))?).unwrap_or(usize::MAX);
-            let (value, rest) = replies.split_at_checked(len).ok_or(Mismatch("a value cut short"))?;
-            *replies = rest.strip_prefix(b"\r\n").ok_or(Mismatch("a value that does not end where it says"))?;
+            let (value, rest) = replies.split_at_checked(len).ok_or(Mismatch("a truncated value"))?;
+            *replies = rest.strip_prefix(b"\r\n").ok_or(Mismatch("a value with a wrong length"))?;
             let marks = Marks::read(flags, opaque, command.name())?;
             value_reply(value, &marks, command)
         }
@@ -203,7 +203,7 @@ impl MetaFraming {
             // The line end behind the value goes with it.
             return Ok(Frame::Oversized { header: (0, line_end), len: len.saturating_add(2), instead: OVERSIZED });
         }
-        let len = usize::try_from(len).map_err(|_| "a value without an end")?;
+        let len = usize::try_from(len).map_err(|_| "a value that does not end")?;
         self.whole = Some(line_end + len + 2);
         self.rest_of_value(bytes)
     }
@@ -211,11 +211,7 @@ impl MetaFraming {
     fn rest_of_value(&mut self, bytes: &[u8]) -> Result<Frame, String> {
         let Some(whole) = self.whole.filter(|whole| *whole <= bytes.len()) else { return Ok(Frame::Partial) };
         self.whole = None;
-        if bytes[..whole].ends_with(b"\r\n") {
-            self.done(whole)
-        } else {
-            Err("a value that does not end where it says".into())
-        }
+        if bytes[..whole].ends_with(b"\r\n") { self.done(whole) } else { Err("a value with a wrong length".into()) }
     }
 
     #[allow(clippy::unnecessary_wraps)] // What its callers return.
@@ -235,9 +231,9 @@ impl MetaFraming {
             return Ok(None);
         }
         if [&b"-ERR"[..], b"-NOAUTH", b"-DENIED", b"-NOPERM"].contains(&code) {
-            return Err("it is Redis's: use redis://".into());
+            return Err("the server is Redis: use redis://".into());
         }
-        Err(format!("it begins with {}", line[..line.len().min(40)].escape_ascii()))
+        Err(format!("it starts with {}", line[..line.len().min(40)].escape_ascii()))
     }
 }
 
@@ -249,7 +245,7 @@ impl Framing for MetaFraming {
         loop {
             let rest = &bytes[self.position.min(bytes.len())..];
             let Some(end) = memchr(b'\n', &rest[..rest.len().min(MAX_LINE)]) else {
-                return if rest.len() < MAX_LINE { Ok(Frame::Partial) } else { Err("a line without an end".into()) };
+                return if rest.len() < MAX_LINE { Ok(Frame::Partial) } else { Err("a line that does not end".into()) };
             };
             let line = rest[..end].strip_suffix(b"\r").ok_or("a line that does not end in CR LF")?;
             let line_end = self.position + end + 1;

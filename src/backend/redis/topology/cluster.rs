@@ -252,7 +252,7 @@ impl Cluster {
 
     /// Asks one node after another for the map, those of the last map first.
     async fn learn(&self) -> Result<()> {
-        let mut last = Error::new(ErrorKind::Connect, "no node of the cluster is named");
+        let mut last = Error::new(ErrorKind::Connect, "no node of the cluster is configured: set url or nodes");
         for address in self.candidates() {
             match self.ask(&address).await {
                 Ok(ranges) => {
@@ -286,15 +286,19 @@ impl Cluster {
         let name = address.to_string();
         let limit = self.config.connect_timeout.min(Duration::from_secs(1));
         let asked = timeout(limit, ask_once(&name, &protocol, &self.config, self.tls.as_ref(), &request)).await;
-        let reply =
-            asked.unwrap_or_else(|_| Err(Error::new(ErrorKind::Connect, format!("{name}: no answer in time"))))?;
+        let reply = asked.unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::Connect, format!("{name}: no reply in time: check the server and the network")))
+        })?;
         let ranges = match reply.first() {
             Some(b'-') if memmem::find(&reply, b"cluster support disabled").is_some() => return Err(no_cluster(&name)),
             Some(b'-') => return Err(refusal::error(&name, reply[1..].trim_ascii())),
-            _ => ranges(&reply).ok_or_else(|| protocol_error(&name, "no answer to CLUSTER SLOTS"))?,
+            _ => ranges(&reply).ok_or_else(|| protocol_error(&name, "an unexpected reply to CLUSTER SLOTS"))?,
         };
         if ranges.iter().all(|range| range.nodes.is_empty()) {
-            return Err(Error::new(ErrorKind::Server, format!("{name}: the cluster has no slots assigned yet")));
+            return Err(Error::new(
+                ErrorKind::Server,
+                format!("{name}: the cluster has no slots assigned yet: create the cluster, or try again later"),
+            ));
         }
         Ok(ranges)
     }
@@ -373,7 +377,7 @@ impl Cluster {
 #[cold]
 fn no_cluster(server: &str) -> Error {
     let text = format!(
-        "{server}: the server is no node of a cluster: use redis:// (or rediss://), or leave out `cluster` and `nodes`"
+        "{server}: the server is not a node of a cluster: use redis:// (or rediss://), or remove `cluster` and `nodes`"
     );
     Error::new(ErrorKind::Config, text)
 }

@@ -87,7 +87,10 @@ fn is_nearly_over() -> bool {
 
 #[cold]
 fn incomplete() -> Error {
-    Error::new(ErrorKind::Server, "no node of the cluster serves some slots now: it is incomplete or failing over")
+    Error::new(
+        ErrorKind::Server,
+        "no node of the cluster serves some slots at present: the cluster is incomplete or failing over; try again later",
+    )
 }
 
 /// The replies of the servers to CLUSTER NODES.
@@ -198,9 +201,9 @@ fn read(server: &Server, reply: &[u8]) -> Result<Option<Vec<Node>>> {
         Some(RespValue::Error(text)) => Err(refusal::error(server.name(), text)),
         Some(reply) => {
             let read = reply.bytes().and_then(nodes);
-            read.map(Some).ok_or_else(|| protocol_error(server.name(), "no answer to CLUSTER NODES"))
+            read.map(Some).ok_or_else(|| protocol_error(server.name(), "an unexpected reply to CLUSTER NODES"))
         }
-        None => Err(protocol_error(server.name(), "no answer to CLUSTER NODES")),
+        None => Err(protocol_error(server.name(), "an unexpected reply to CLUSTER NODES")),
     }
 }
 
