@@ -11,7 +11,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::{Interest, Subscriber};
 use tracing::{Event, Level, Metadata};
 
-use crate::fork;
+use crate::exec::fork;
 
 /// A receiver of log lines.
 pub trait Sink: Send + Sync {

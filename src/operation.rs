@@ -8,9 +8,9 @@ use std::slice;
 use std::time::Duration;
 use std::vec;
 
-use crate::byte_strings::ByteStrings;
 use crate::error::{Error, Result};
 use crate::fuzzy::Match;
+use crate::util::byte_strings::ByteStrings;
 use crate::value::Value;
 
 /// The number of removed entries; `None` if it is unknown.

@@ -1,18 +1,15 @@
 //! The time to live that a caller requests, and the resulting lifetime of an entry.
 
 use std::cell::Cell;
-use std::hash::BuildHasher;
 use std::time::Duration;
 
-use foldhash::fast::SeedableRandomState;
-
-use crate::clock::left;
-pub use crate::clock::{SHORTEST, left_millis};
 use crate::error::{Error, ErrorKind, Result};
+use crate::util::clock::left;
+pub use crate::util::clock::{SHORTEST, left_millis};
 use crate::util::random;
 
 /// The maximum TTL: 100 years. A longer one is probably a mistake in the unit.
-pub const MAX_TTL: Duration = crate::clock::LONGEST;
+pub const MAX_TTL: Duration = crate::util::clock::LONGEST;
 
 /// The time to live that a caller requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +40,9 @@ fn invalid(ttl_ms: i64, accepted: &str) -> Error {
     Error::new(ErrorKind::Invalid, format!("ttl_ms is {ttl_ms}; it must be {accepted}"))
 }
 
+/// The golden ratio as a fraction of 2^64.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
 thread_local! {
     static CALLS: Cell<u64> = const { Cell::new(0) };
 }
@@ -55,13 +55,13 @@ pub struct DefaultTtl {
     /// The largest reduction in percent, which is random: entries that are set together do not expire together, and no
     /// entry lives longer than the default.
     jitter: f64,
-    seed: SeedableRandomState,
+    seed: u64,
 }
 
 impl DefaultTtl {
     /// Creates a default. The jitter is in percent.
     pub fn new(ttl: Duration, jitter: f64) -> Self {
-        Self { ttl, jitter, seed: random::hasher() }
+        Self { ttl, jitter, seed: random::cheap() }
     }
 
     /// Returns the lifetime of an entry. `None` never expires.
@@ -74,13 +74,14 @@ impl DefaultTtl {
         }
     }
 
-    /// Reduces a time by the hashed number of the call, with a seed of the cache: uniform enough to spread deadlines,
-    /// without a lock or an allocation. The result is never zero, although the jitter may be 100 %.
+    /// Reduces a time by a share of the jitter: the next point of an additive sequence with the golden ratio, which
+    /// spreads any number of consecutive calls evenly, without a lock or an allocation. The result is never zero,
+    /// although the jitter may be 100 %.
     #[allow(clippy::cast_precision_loss)]
     fn spread(&self) -> Duration {
         let call = CALLS.get().wrapping_add(1);
         CALLS.set(call);
-        let share = self.seed.hash_one(call) as f64 / u64::MAX as f64;
+        let share = self.seed.wrapping_add(call.wrapping_mul(GOLDEN)) as f64 / u64::MAX as f64;
         left(self.ttl.mul_f64((1.0 - share * self.jitter / 100.0).clamp(0.0, 1.0)))
     }
 }

@@ -11,30 +11,17 @@ pub mod remote;
 
 use std::time::{Duration, Instant};
 
-use futures_util::future::{BoxFuture, Either, Ready, ready};
+use futures_util::future::BoxFuture;
 
 use self::health::{Details, FallbackHealth, Health};
 use self::memory::Memory;
-use crate::byte_strings::ByteStrings;
 use crate::config::{BackendConfig, Config};
 use crate::entry::TagStamp;
 use crate::error::{Error, ErrorKind, Result};
+pub use crate::exec::{OpFuture, done, pending};
 pub use crate::operation::{NewEntry, Operation, Outcome, Removed, Usage};
+use crate::util::byte_strings::ByteStrings;
 use crate::value::Value;
-
-/// The future of an operation: ready (memory: no allocation, no runtime) or under way.
-pub type OpFuture<'a, T> = Either<Ready<Result<T>>, BoxFuture<'a, Result<T>>>;
-
-/// Returns the future of an operation that is done.
-#[inline]
-pub fn done<'a, T>(outcome: Result<T>) -> OpFuture<'a, T> {
-    Either::Left(ready(outcome))
-}
-
-/// Returns the future of an operation that is under way.
-pub fn pending<'a, T>(outcome: impl Future<Output = Result<T>> + Send + 'a) -> OpFuture<'a, T> {
-    Either::Right(Box::pin(outcome))
-}
 
 /// The optional features of a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -2,8 +2,8 @@
 
 use super::{Backend, KeyFilter, Operation, Outcome, ScanCursor, page};
 use crate::error::Result;
-use crate::glob::Glob;
-use crate::runtime::let_others_run;
+use crate::exec::runtime::let_others_run;
+use crate::util::glob::Glob;
 
 /// The number of keys that are listed at once.
 const PAGE: usize = 512;

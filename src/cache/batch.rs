@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::{Cache, Request};
-use crate::caller::{self, Within};
 use crate::error::{ErrorKind, Result};
+use crate::exec::context::{self, Within};
 use crate::operation::{BatchKey, NewEntry, Operation, Outcome};
 
 impl Cache {
@@ -30,7 +30,7 @@ impl Cache {
         let begun = Instant::now();
         match time {
             None => self.run(request.clone()).await,
-            Some(time) if time.end <= begun => Err(caller::timed_out("the batch", time.limit)),
+            Some(time) if time.end <= begun => Err(context::timed_out("the batch", time.limit)),
             Some(time) => {
                 let outcome = self.run(request.clone()).await;
                 time.end += begun.elapsed();

@@ -11,10 +11,10 @@ use tokio::sync::watch;
 use super::Cache;
 use super::migrate::migrate;
 use super::running::Running;
-use crate::caller::Until;
 use crate::config::{Config, MigrationConfig, SwitchConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::fork;
+use crate::exec::context::Until;
+use crate::exec::fork;
 use crate::layer::Replay;
 use crate::util::lock;
 

@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use super::Cache;
 use crate::backend::{KeyFilter, ScanCursor, page};
-use crate::byte_strings::ByteStrings;
+use crate::cache::latency::Operation as Timed;
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::runtime::let_others_run;
 use crate::fuzzy::{Match, Search};
-use crate::glob::Glob;
 use crate::key::{MAX_KEY_LEN, check_tag};
-use crate::latency::Operation as Timed;
-use crate::runtime::let_others_run;
+use crate::util::byte_strings::ByteStrings;
+use crate::util::glob::Glob;
 
 /// The maximum time of scoring for a backend whose calls have no deadline: memory.
 const SEARCH_TIMEOUT: Duration = Duration::from_secs(5);

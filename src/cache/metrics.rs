@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::Cache;
 use crate::backend::Counters;
 use crate::backend::health::{FallbackHealth, Health, Status};
+use crate::cache::exposition::{Exposition, Kind};
+use crate::cache::latency::{BOUNDS, Distribution, SAMPLE};
 use crate::error::Result;
-use crate::exposition::{Exposition, Kind};
-use crate::latency::{BOUNDS, Distribution, SAMPLE};
 
 /// The histogram of the durations of operations.
 const DURATION: &str = "yokedcache_operation_duration_seconds";

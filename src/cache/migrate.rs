@@ -16,13 +16,13 @@ use serde_json::{Value as Json, json};
 use super::Cache;
 use super::running::{Run, Running};
 use crate::backend::{Backend, CopiedEntry, Epoch, Imported, KeyFilter, ScanCursor, page};
-use crate::caller::pause;
 use crate::config::MigrationConfig;
 use crate::entry::TagStamp;
 use crate::error::{Error, ErrorKind, Result};
-use crate::glob::Glob;
+use crate::exec::context::pause;
+use crate::exec::runtime::let_others_run;
 use crate::operation::Operation;
-use crate::runtime::let_others_run;
+use crate::util::glob::Glob;
 use crate::util::millis;
 
 /// The number of keys that are listed at once: a migration is resumed at the beginning of a page.

@@ -1,7 +1,9 @@
 //! The cache: the semantics of every operation, over any backend.
 
 mod batch;
+pub mod exposition;
 mod handle;
+pub mod latency;
 mod listing;
 mod metrics;
 mod migrate;
@@ -22,14 +24,14 @@ use std::time::{Duration, Instant};
 
 use self::handle::Calls;
 use self::listing::check_pattern;
-use crate::allocation;
 use crate::backend::{Backend, Capabilities, Counters, OpFuture, done};
+use crate::cache::latency::{Latencies, Operation as Timed};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{check_key, check_tag, check_tags};
-use crate::latency::{Latencies, Operation as Timed};
 use crate::operation::{NewEntry, Operation, Outcome, Usage};
 use crate::ttl::{DefaultTtl, Ttl};
+use crate::util::allocation;
 use crate::value::Value;
 
 /// Largest number of copies of a value that exist on its way to a store.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use super::{Cache, Cursor, SearchOptions};
-use crate::byte_strings::ByteStrings;
 use crate::error::Result;
 use crate::operation::{BatchKey, Operation, Outcome, Rebind};
+use crate::util::byte_strings::ByteStrings;
 
 /// A request to a cache.
 #[derive(Clone)]

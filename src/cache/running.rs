@@ -17,9 +17,9 @@ use super::Cache;
 use crate::backend::{Backend, CopiedEntry, IfPresent, Imported, OpFuture, pending};
 use crate::entry::{TagStamp, tag_hash};
 use crate::error::{Error, ErrorKind, Result};
-use crate::fork;
-use crate::glob::Glob;
+use crate::exec::fork;
 use crate::operation::{Change, Operation, Outcome};
+use crate::util::glob::Glob;
 use crate::util::lock;
 
 /// The number of running migrations. Raised before `STARTED`.

@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use super::Cache;
 use super::migrate::migrate;
 use super::running::Running;
-use crate::caller::pause;
+use crate::exec::context::pause;
 use crate::config::{Config, MigrationConfig, SwitchConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::Catchup;

@@ -29,7 +29,9 @@ use document::{Field, Node};
 pub use environment::Variables;
 use message::{refused, within};
 use option::{Options, Scope};
-pub use reference::{guide, reference};
+pub use reference::guide;
+#[cfg(test)]
+use reference::reference;
 pub use types::*;
 
 impl Config {

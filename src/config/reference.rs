@@ -1,7 +1,9 @@
 //! The table of options as Markdown: for the README, and for the configuration page of the guide.
 
 use super::option::{Row, Scope};
-use super::table::{OPTIONS, with_scope};
+#[cfg(test)]
+use super::table::OPTIONS;
+use super::table::with_scope;
 
 /// The sections of the guide, with a sentence each.
 const SECTIONS: [(&[Scope], &str, &str); 8] = [
@@ -24,19 +26,22 @@ const SECTIONS: [(&[Scope], &str, &str); 8] = [
     (&[Scope::Switch], "Options of a switch", "A document of their own, for `yc_switch`."),
 ];
 
-/// Returns the table for the README.
-pub fn reference() -> String {
+/// Returns a table of all options, for tests.
+#[cfg(test)]
+pub(super) fn reference() -> String {
     let head = "| option | section | takes | default | variable | meaning |\n|---|---|---|---|---|---|\n";
     head.to_owned() + &OPTIONS.iter().map(line).collect::<String>()
 }
 
-/// Returns the line of an option.
+/// Returns the line of an option in that table.
+#[cfg(test)]
 pub(super) fn line(row: &Row) -> String {
     let names = format!("`{}`", row.names().collect::<Vec<_>>().join("`, `"));
     let [variable, default] = [row.variable.unwrap_or_default(), row.default].map(code);
     format!("| {names} | {} | {} | {default} | {variable} | {} |\n", section(row.scope), row.kind.accepts(), row.about)
 }
 
+#[cfg(test)]
 fn section(scope: Scope) -> &'static str {
     match scope {
         Scope::Every => "every",

@@ -3,8 +3,8 @@
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
 
-use crate::allocation;
 use crate::error::{Error, ErrorKind, Result};
+use crate::util::allocation;
 
 /// Largest number of copies of the strings of a list that exist at the same time.
 const COPIES: usize = 4;

@@ -9,11 +9,11 @@ use super::completion::yc_completion;
 use super::error::yc_error;
 use super::status::{YC_OK, yc_status};
 use super::value::yc_value;
-use crate::allocation;
 use crate::cache::{Cache, Request};
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::{NewEntry, Operation, Outcome};
 use crate::ttl::Ttl;
+use crate::util::allocation;
 
 /// Largest number of bytes that the lists of a batch hold for each operation.
 const OUTCOME: usize = 256;

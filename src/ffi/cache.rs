@@ -16,9 +16,9 @@ use super::status::{YC_OK, yc_status};
 use crate::cache::{Cache, CacheHandle};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::blocking::wait;
 use crate::queue::Queue;
 use crate::util::lock;
-use crate::wait::wait;
 
 /// The timeout of a close for -1: long enough for calls in flight, and short enough not to look like a hang.
 const DEFAULT_CLOSE_MS: u64 = 5000;

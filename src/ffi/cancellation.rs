@@ -52,7 +52,7 @@ pub(super) fn answer<T>(reply: OpFuture<'_, T>) -> Result<T> {
         Either::Left(ready) => ready.into_inner(),
         on_its_way => {
             let _uncancelled = Uncancelled::begin();
-            crate::wait::answer(on_its_way)
+            crate::exec::blocking::answer(on_its_way)
         }
     }
 }
@@ -61,7 +61,7 @@ pub(super) fn answer<T>(reply: OpFuture<'_, T>) -> Result<T> {
 #[inline]
 pub(super) fn wait<F: Future>(cache: &Cache, operation: F) -> F::Output {
     let _uncancelled = (!cache.answers_at_once()).then(Uncancelled::begin);
-    crate::wait::wait(operation)
+    crate::exec::blocking::wait(operation)
 }
 
 #[cfg(test)]

@@ -10,10 +10,10 @@ use super::boundary;
 use super::cache::{with_handle, yc_cache};
 use super::error::yc_error;
 use super::status::{YC_END, YC_OK, yc_status};
-use crate::byte_strings::ByteStrings;
 use crate::cache::{CacheHandle, Cursor};
 use crate::error::{Error, ErrorKind};
-use crate::wait::wait;
+use crate::exec::blocking::wait;
+use crate::util::byte_strings::ByteStrings;
 
 /// A cursor of a listing of keys. It remains valid after yc_close(), and then
 /// returns YC_E_CLOSED. Several threads may share it; each page is returned to

@@ -12,7 +12,7 @@ use super::value::yc_value;
 use crate::cache::Progress;
 use crate::config::{MigrationConfig, SwitchConfig};
 use crate::error::Result;
-use crate::wait::wait;
+use crate::exec::blocking::wait;
 
 /// The progress of a migration. Later versions may use the reserved fields.
 #[repr(C)]

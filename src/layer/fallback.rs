@@ -20,7 +20,7 @@ use crate::backend::{
 };
 use crate::entry::TagStamp;
 use crate::error::{Error, ErrorKind, Result};
-use crate::runtime::Runtime;
+use crate::exec::runtime::Runtime;
 use crate::value::Value;
 
 /// Marks a cursor in a listing of the fallback.

@@ -10,8 +10,8 @@ use crate::backend::double::{Cable, Double};
 use crate::backend::{Backend, KeyFilter, NewEntry, Operation, Outcome, ScanCursor};
 use crate::config::Config;
 use crate::error::ErrorKind;
+use crate::exec::blocking::{answer, wait};
 use crate::operation::Change;
-use crate::wait::{answer, wait};
 
 fn record(log: &ReplayLog, change: Change) -> bool {
     wait(log.record(&change)).unwrap()

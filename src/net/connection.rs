@@ -13,9 +13,9 @@ use super::outgoing::{self, Outgoing};
 use super::reader::{Expected, Reader, ReplyLimit};
 use super::request::{PendingReply, Permit, Request};
 use super::socket::Socket;
-use crate::caller;
-use crate::clock::coarse_millis;
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::context;
+use crate::util::clock::coarse_millis;
 use crate::util::lock;
 
 /// The identity of the process that answers, and of the history of writes that its data continues, as the handshake
@@ -124,7 +124,7 @@ impl Connection {
 
     /// Sends a request with so many replies, or queues it behind others. Never blocks.
     pub fn send(self: &Arc<Self>, bytes: &[u8], replies: u32, permit: Permit) -> Result<PendingReply> {
-        let blocking = caller::may_block();
+        let blocking = context::may_block();
         let request = Arc::new(Request::new(blocking));
         let most = self.reply_limit.of(bytes, replies);
         let expected = Expected::new(Arc::clone(&request), replies, most, permit);

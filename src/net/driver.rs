@@ -19,8 +19,8 @@ use super::failure;
 use super::reader::{CHUNK, Delivery, Reader};
 use super::request::Request;
 use super::socket::Wait;
-use crate::caller;
 use crate::error::{Error, Result};
+use crate::exec::context;
 
 /// The time for which the task stays registered without requests in flight: steady load never registers it again.
 const IDLE: Duration = Duration::from_millis(50);
@@ -106,7 +106,7 @@ impl Connection {
     }
 
     fn read_until(&self, reader: &mut Reader, mine: &Request) -> Result<()> {
-        let deadline = caller::deadline();
+        let deadline = context::deadline();
         while mine.is_waiting() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
             self.step(reader, Wait::Tick)?;
         }

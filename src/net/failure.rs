@@ -6,7 +6,7 @@ use std::{fmt, io};
 
 use super::reader::LONG_REPLY;
 use crate::error::{Error, ErrorKind};
-use crate::shown::shown;
+use crate::util::shown::shown;
 
 /// The advice for a port without TLS.
 const PLAIN_PORT: &str =

@@ -13,7 +13,7 @@ use super::request::InFlight;
 use super::tls::Tls;
 use crate::config::{Address, ConnectionConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::shown::shown;
+use crate::util::shown::shown;
 
 /// The most letters of a server's name or address in messages.
 pub const LONGEST_NAME: usize = 300;

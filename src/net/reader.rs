@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::failure;
 use super::request::{Permit, Request};
-use crate::allocation;
+use crate::util::allocation;
 
 /// The longest line that a server may send.
 pub const MAX_LINE: usize = 64 * 1024;

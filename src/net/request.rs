@@ -10,8 +10,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use super::connection::Connection;
-use crate::caller;
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::context;
 use crate::util::lock;
 
 /// A request whose replies are still to come, or have come.
@@ -136,7 +136,7 @@ impl PendingReply {
             if let Some(result) = self.request.take(waker) {
                 return Poll::Ready(self.finish(result));
             }
-            let over = caller::deadline().is_some_and(|deadline| deadline <= Instant::now());
+            let over = context::deadline().is_some_and(|deadline| deadline <= Instant::now());
             if over || !self.connection.drive_until(&self.request) {
                 return Poll::Pending;
             }
@@ -148,7 +148,7 @@ impl Future for PendingReply {
     type Output = Result<RawReplies>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if caller::may_block() && self.request.blocking {
+        if context::may_block() && self.request.blocking {
             return self.block(context.waker());
         }
         match self.request.take(context.waker()) {

@@ -13,11 +13,11 @@ use super::handshake::{LONGEST_NAME, Protocol};
 use super::request::{InFlight, PendingReply};
 use super::supervisor::supervise;
 use super::tls::Tls;
-use crate::caller;
-use crate::clock::coarse_millis;
 use crate::config::{Address, ConnectionConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::shown::shown;
+use crate::exec::context;
+use crate::util::clock::coarse_millis;
+use crate::util::shown::shown;
 
 /// The state of a server's connections.
 #[derive(Clone)]
@@ -169,7 +169,7 @@ impl Server {
     /// Closes the server. Calls in flight have until the deadline.
     pub async fn close(&self, deadline: Instant) {
         while self.awaited() > 0 && Instant::now() < deadline {
-            caller::pause(Duration::from_millis(1)).await;
+            context::pause(Duration::from_millis(1)).await;
         }
         self.stop();
     }

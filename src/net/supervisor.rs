@@ -15,11 +15,11 @@ use super::connection::Connection;
 use super::failure;
 use super::handshake::{DedicatedConnection, Handshake, LONGEST_NAME, NewConnection, establish};
 use super::server::{Server, Status};
-use crate::backoff::Backoff;
 use crate::config::Address;
 use crate::error::{Error, ErrorKind, Result};
-use crate::shown::shown;
+use crate::exec::backoff::Backoff;
 use crate::util::lock;
+use crate::util::shown::shown;
 
 /// The first pause between two attempts to connect.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(50);

@@ -21,8 +21,8 @@ use self::state::{MAX_CAPACITY, Stage};
 pub use self::submission::Submission;
 use crate::cache::CacheHandle;
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::runtime::Runtime;
 use crate::operation::Outcome;
-use crate::runtime::Runtime;
 use crate::util::lock;
 
 /// The name of an operation until its completion is taken; never 0.

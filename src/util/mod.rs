@@ -1,7 +1,12 @@
 //! Functions that many modules share: locks, milliseconds, numbers as text, and random numbers.
 
+pub mod allocation;
+pub mod byte_strings;
+pub mod clock;
+pub mod glob;
 pub mod ordered;
 pub mod random;
+pub mod shown;
 
 use std::sync::{LockResult, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

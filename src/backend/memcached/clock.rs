@@ -11,8 +11,8 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
-use crate::clock::unix_millis;
 use crate::entry;
+use crate::util::clock::unix_millis;
 use crate::util::lock;
 
 /// The true time is later than the reported time plus this, in ms.

@@ -15,9 +15,9 @@ use super::names::Place;
 use super::protocol::Codec;
 use super::ring::Ring;
 use super::server_info::ServerInfo;
-use crate::caller;
 use crate::config::{Config, ConnectionConfig, Failover, MemcachedConfig, MemcachedServer};
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::context;
 use crate::net::{Server, Tls};
 use crate::util::lock;
 
@@ -115,7 +115,7 @@ impl Fleet {
     /// server that is silent takes no more than half of a call's time from the names of the others.
     pub async fn make_ready(&self, names: &[&[u8]]) -> Vec<Result<()>> {
         let now = Instant::now();
-        let left = caller::call_deadline().map_or(self.connection.timeout, |end| end.saturating_duration_since(now));
+        let left = context::call_deadline().map_or(self.connection.timeout, |end| end.saturating_duration_since(now));
         let end = now + if names.len() > 1 { left / 2 } else { left };
         let mut known: Vec<Option<Result<()>>> = self.members.iter().map(|_| None).collect();
         let mut ready = Vec::with_capacity(names.len());
@@ -137,13 +137,13 @@ impl Fleet {
         if member.info.are_known() {
             return Ok(());
         }
-        let connected = caller::Until::new(end, member.server.connected()).await;
-        connected.unwrap_or_else(|| Err(caller::timed_out(member.server.name(), self.connection.timeout)))
+        let connected = context::Until::new(end, member.server.connected()).await;
+        connected.unwrap_or_else(|| Err(context::timed_out(member.server.name(), self.connection.timeout)))
     }
 
     /// The time in ms since 1970 by the clock of a name's server.
     pub fn now_ms(&self, name: &[u8]) -> u64 {
-        self.owner(name).map_or_else(crate::clock::unix_millis, |owner| self.members[owner.member].clock.now_ms())
+        self.owner(name).map_or_else(crate::util::clock::unix_millis, |owner| self.members[owner.member].clock.now_ms())
     }
 
     /// Refuses the lengths of an entry that the server of a name would refuse.

@@ -13,10 +13,10 @@ use super::protocol::binary::{self, Packet, Parts, opcode};
 use super::protocol::{Codec, statistics_of, statistics_request};
 use super::refusal::{self, Refusal};
 use super::server_info::ServerInfo;
-use crate::clock::unix_millis;
 use crate::config::{Address, Secret};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Framing, Handshake, Protocol};
+use crate::util::clock::unix_millis;
 
 /// The bytes that a stored form may have beyond the largest value: its key and its tags.
 pub const HEADER_ROOM: u64 = 128 * 1024;

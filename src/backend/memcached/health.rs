@@ -11,8 +11,8 @@ use super::guard;
 use super::protocol::{statistics_of, statistics_request};
 use crate::backend::health::{ServerHealth, Statistic, Statistics};
 use crate::backend::remote::RollCall;
-use crate::clock::unix_millis;
 use crate::error::{ErrorKind, Result};
+use crate::util::clock::unix_millis;
 
 /// The statistics that are reported, and their names in the report.
 const NUMBERS: [(&str, &str); 10] = [

@@ -20,11 +20,11 @@ use super::fleet::Fleet;
 use super::names;
 use crate::backend::Position;
 use crate::backend::remote::Part;
-use crate::byte_strings::ByteStrings;
-use crate::caller;
-use crate::clock::coarse_millis;
 use crate::entry::fingerprint;
 use crate::error::{Error, Result};
+use crate::exec::context;
+use crate::util::byte_strings::ByteStrings;
+use crate::util::clock::coarse_millis;
 use crate::util::{lock, millis};
 
 /// The most names that a walk keeps.
@@ -167,10 +167,10 @@ impl Listings {
     async fn finished(&self, listing: &Listing) -> bool {
         let now = Instant::now();
         let end =
-            caller::call_deadline().map_or(self.fleet.connection.timeout, |end| end.saturating_duration_since(now));
+            context::call_deadline().map_or(self.fleet.connection.timeout, |end| end.saturating_duration_since(now));
         let mut finished = listing.finished.subscribe();
         let waiting = finished.wait_for(|finished| *finished);
-        let waited = caller::Until::new(now + end / 2, waiting).await;
+        let waited = context::Until::new(now + end / 2, waiting).await;
         waited.is_some()
     }
 

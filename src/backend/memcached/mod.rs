@@ -35,7 +35,7 @@ use super::Backend;
 use super::remote::Remote;
 use crate::config::{Config, MemcachedConfig};
 use crate::error::Result;
-use crate::runtime::Runtime;
+use crate::exec::runtime::Runtime;
 
 /// Begins to connect.
 pub fn open(config: &Config, memcached: &MemcachedConfig) -> Result<Box<dyn Backend>> {

@@ -1,7 +1,7 @@
 //! Error replies of a server, with their meaning and remedy.
 
 use crate::error::{Error, ErrorKind};
-use crate::shown;
+use crate::util::shown;
 
 /// Why a server did not do what it was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,8 +18,8 @@ use crate::backend::remote::Slice;
 use crate::backend::remote::executor::{
     self, Classified, Failure, Group, Outcomes, Pending, Request, Setback, Stage, Unassigned, execute,
 };
-use crate::caller;
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::context;
 use crate::net::{RawReplies, Server};
 
 /// Of a record, what is left beside the request for an epoch.
@@ -281,8 +281,8 @@ impl executor::Protocol for Call<'_> {
             Some(known) => known,
             None if self.writes(group) => {
                 let counting = guard::count(self.fleet, member, owner.place, 0);
-                let late = || Err(caller::timed_out(member.server.name(), self.limit()));
-                caller::Until::new(end, counting).await.unwrap_or_else(late)?
+                let late = || Err(context::timed_out(member.server.name(), self.limit()));
+                context::Until::new(end, counting).await.unwrap_or_else(late)?
             }
             None => 0,
         };
@@ -344,7 +344,7 @@ impl executor::Protocol for Call<'_> {
     fn late(&self, index: usize) -> Error {
         let owner = self.fleet.owner(self.commands[index].name());
         let name = owner.map_or_else(|| self.fleet.name(), |owner| self.member(owner).server.name().to_owned());
-        caller::timed_out(&name, self.limit())
+        context::timed_out(&name, self.limit())
     }
 }
 

@@ -9,8 +9,8 @@ use super::crawl::Listed;
 use super::fleet::Fleet;
 use super::{health, names};
 use crate::backend::remote::{SAMPLE, Sample};
-use crate::caller;
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::context;
 use crate::util::lock;
 
 /// The most names that are read on each server.
@@ -42,7 +42,7 @@ async fn on_one(fleet: &Arc<Fleet>, index: usize) -> Result<Sample> {
     if let Some(refusal) = member.crawler.refusal() {
         return Err(refusal);
     }
-    let left = caller::call_deadline().map(|end| end.saturating_duration_since(Instant::now()));
+    let left = context::call_deadline().map(|end| end.saturating_duration_since(Instant::now()));
     // Some of the time is kept to ask how much was not seen, and to read what was.
     let (seen, whole) = walk(fleet, index, left.unwrap_or(fleet.connection.timeout) * 3 / 5).await?;
     let is_all = whole && seen.sample.sizes.len() as u64 == seen.entries;
@@ -88,7 +88,7 @@ async fn walk(fleet: &Arc<Fleet>, index: usize, time: Duration) -> Result<(Seen,
     };
     let spawn = |walk| drop(fleet.spawn(walk));
     let crawling = fleet.members[index].crawler.crawl(Box::new(each), spawn);
-    let walked = caller::Until::new(Instant::now() + time, crawling).await;
+    let walked = context::Until::new(Instant::now() + time, crawling).await;
     let whole = walked.unwrap_or(Ok(false))?;
     let seen = std::mem::take(&mut *lock(&seen));
     Ok((seen, whole))

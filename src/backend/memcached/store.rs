@@ -14,9 +14,9 @@ use super::{health, names, sample};
 use crate::backend::health::ServerHealth;
 use crate::backend::remote::{EncodedEntry, Missing, Outcomes, Part, Sample, Slice, Store, VersionedEntry};
 use crate::backend::{Capabilities, Position};
-use crate::byte_strings::ByteStrings;
 use crate::entry::{self, DecodeError, Entry};
 use crate::error::{Error, ErrorKind, Result};
+use crate::util::byte_strings::ByteStrings;
 
 /// Memcached servers.
 pub struct MemcachedStore {

@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use super::store::Store;
 use crate::backend::CopiedEntry;
-use crate::clock::ends;
 use crate::entry::TagStamp;
+use crate::util::clock::ends;
 
 impl Store {
     /// Returns an entry if it can be served.

@@ -9,7 +9,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use crate::clock::Deadline;
+use crate::util::clock::Deadline;
 use crate::value::Value;
 
 /// The number of a slot.

@@ -25,10 +25,10 @@ use super::{
     Activity, Backend, Capabilities, CopiedEntry, IfPresent, Imported, Info, KeyFilter, NewEntry, OpFuture, Operation,
     Outcome, Page, ScanCursor, done, pending,
 };
-use crate::clock::Deadline;
 use crate::config::MemoryConfig;
 use crate::entry::TagStamp;
 use crate::error::Result;
+use crate::util::clock::Deadline;
 use crate::value::Value;
 
 /// A backend whose entries are in this process.

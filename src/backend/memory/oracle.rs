@@ -8,7 +8,7 @@ use lru::LruCache;
 use super::lru::{Entry, Lru, NONE, SlotId};
 use super::store::Store;
 use crate::backend::NewEntry;
-use crate::clock::Deadline;
+use crate::util::clock::Deadline;
 use crate::util::test_cases;
 
 /// The keys that operations choose from.

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use super::store::Store;
 use super::tags::TagName;
 use crate::backend::Usage;
-use crate::clock::Moment;
+use crate::util::clock::Moment;
 
 /// Number of entries that are examined while a lock is held: all may have to be removed, and a caller that waits for
 /// the lock may lose it to the next step.

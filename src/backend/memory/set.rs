@@ -8,9 +8,9 @@ use super::shard::{Removed, Shard, entry_cost};
 use super::store::{Hash, Store};
 use super::tags::TagName;
 use crate::backend::{CopiedEntry, IfPresent, Imported, NewEntry};
-use crate::clock::Deadline;
 use crate::entry::TagStamp;
 use crate::error::{Error, ErrorKind, Result};
+use crate::util::clock::Deadline;
 
 /// Number of times that room in another shard may be lost to another thread.
 const ATTEMPTS: usize = 1000;

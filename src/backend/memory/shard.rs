@@ -5,7 +5,7 @@ use hashbrown::HashTable;
 use super::lru::{Entry, Lru, NONE, SlotId};
 use super::tags::{TagName, Tags};
 use crate::backend::{Counters, KeyFilter, Page, ScanCursor};
-use crate::clock::Moment;
+use crate::util::clock::Moment;
 use crate::value::Value;
 
 /// Bytes of an entry in addition to its key and value: reference count and lengths, slot, record of use, and its share

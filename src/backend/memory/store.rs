@@ -11,8 +11,8 @@ use super::room::Room;
 use super::shard::{Lookup, Removed, Shard};
 use super::tags::TagName;
 use crate::backend::{Counters, KeyFilter, Page, ScanCursor};
-use crate::clock::Deadline;
 use crate::entry::tag_hash;
+use crate::util::clock::Deadline;
 use crate::util::random;
 use crate::value::Value;
 

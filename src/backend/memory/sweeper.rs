@@ -48,7 +48,7 @@ impl Sweeper {
         let (store, stop, interval) = (store.clone(), self.stop.clone(), self.interval);
         let builder = thread::Builder::new().name("yc-sweeper".into()).stack_size(STACK_BYTES);
         // Without the thread the dead still go when they are met or room is needed.
-        match crate::thread::start(builder, move || run(&store, &stop, interval)) {
+        match crate::exec::thread::start(builder, move || run(&store, &stop, interval)) {
             Ok(handle) => *thread = Some(handle),
             Err(error) => {
                 tracing::warn!(%error, "cannot start the thread that removes expired entries; reads and evictions still remove them")

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use super::refusal;
 use super::resp::{RespReader, RespValue, command};
-use crate::backoff::Backoff;
-use crate::byte_strings::ByteStrings;
-use crate::caller;
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::backoff::Backoff;
+use crate::exec::context;
 use crate::net::{RawReplies, Server, protocol_error};
+use crate::util::byte_strings::ByteStrings;
 
 /// The number of names that one SCAN reads: 1000 is four times faster than its default of 10, and holds the server up
 /// for less than a millisecond.
@@ -51,7 +51,7 @@ pub async fn reply_of(server: &Server, parts: &[&[u8]]) -> Result<Vec<u8>> {
 
 /// Sends commands that may be repeated to one server, to this process while it is connected; returns their replies.
 pub async fn replies_of(server: &Server, request: &[u8], replies: u32, process: Option<u64>) -> Result<RawReplies> {
-    let mut backoff = Backoff::until(caller::call_deadline().unwrap_or_else(|| Instant::now() + PATIENCE));
+    let mut backoff = Backoff::until(context::call_deadline().unwrap_or_else(|| Instant::now() + PATIENCE));
     loop {
         server.connected().await?;
         let sent = match process {

@@ -13,8 +13,8 @@ use super::resp::{RespReader, RespValue, command};
 use super::store::RedisStore;
 use super::{refusal, topology::Topology};
 use crate::backend::remote::Removal;
-use crate::caller;
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::context;
 use crate::net::{Server, protocol_error};
 use crate::util::millis;
 
@@ -27,7 +27,7 @@ impl RedisStore {
     /// Waits until enough replicas have what was removed.
     pub(super) async fn wait_for_replicas(&self, prefix: &str, removal: Removal<'_>, handle: &Handle) -> Result<()> {
         let wanted = self.invalidation_replicas;
-        let end = caller::call_deadline().unwrap_or_else(|| Instant::now() + self.timeout);
+        let end = context::call_deadline().unwrap_or_else(|| Instant::now() + self.timeout);
         let mut waits = Vec::new();
         for server in owners(&self.route, prefix, removal).await? {
             let Some(marker) = marker(&self.route, &server, prefix) else { continue };

@@ -10,8 +10,8 @@ use super::{refusal, server_info};
 use crate::config::{Address, Secret};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Framing, Handshake, Identity, Protocol, ReplyLimit};
-use crate::shown::shown;
 use crate::util::lock;
+use crate::util::shown::shown;
 
 /// The bytes that a string may have beyond the largest value: the header of an entry with its tags.
 const HEADER_ROOM: u64 = 64 * 1024;

@@ -8,7 +8,7 @@ use crate::backend::health::{ServerHealth, Statistic, Statistics};
 use crate::backend::remote::RollCall;
 use crate::error::Result;
 use crate::net::Server;
-use crate::shown::shown;
+use crate::util::shown::shown;
 
 /// The fields of INFO that are reported, and their names in the report.
 const NUMBERS: [(&str, &str); 10] = [

@@ -33,7 +33,7 @@ use super::Backend;
 use super::remote::Remote;
 use crate::config::{Config, RedisConfig};
 use crate::error::Result;
-use crate::runtime::Runtime;
+use crate::exec::runtime::Runtime;
 
 /// Begins to connect.
 pub fn open(config: &Config, redis: &RedisConfig) -> Result<Box<dyn Backend>> {

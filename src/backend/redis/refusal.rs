@@ -1,7 +1,7 @@
 //! Error replies of Redis, with their kind and remedy.
 
 use crate::error::{Error, ErrorKind};
-use crate::shown;
+use crate::util::shown;
 
 /// The reaction to an error reply.
 #[derive(Debug, Clone, PartialEq, Eq)]

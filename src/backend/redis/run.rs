@@ -13,8 +13,8 @@ use crate::backend::remote::Slice;
 use crate::backend::remote::executor::{
     Classified, Failure, Group, Outcomes, Pending, Protocol, Request, Setback, Stage, Unassigned, execute,
 };
-use crate::caller;
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::context;
 use crate::net::{RawReplies, Server, protocol_error};
 
 /// The time that another node of a cluster has to take over from one that is known to be down.
@@ -245,7 +245,7 @@ impl Protocol for Call<'_> {
     }
 
     fn late(&self, _index: usize) -> Error {
-        caller::timed_out(&self.route.name(), self.policy.limit)
+        context::timed_out(&self.route.name(), self.policy.limit)
     }
 }
 

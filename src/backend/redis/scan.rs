@@ -8,9 +8,9 @@ use super::names;
 use super::resp::{RespReader, RespValue};
 use super::store::RedisStore;
 use crate::backend::remote::{SAMPLE, Sample};
-use crate::byte_strings::ByteStrings;
 use crate::error::Result;
 use crate::net::Server;
+use crate::util::byte_strings::ByteStrings;
 
 /// The most pages an estimate looks at on each server.
 const SAMPLED_PAGES: usize = 10;

@@ -20,13 +20,13 @@ use crate::backend::remote::{
     first_lifetime,
 };
 use crate::backend::{Capabilities, Position};
-use crate::backoff::Backoff;
-use crate::byte_strings::ByteStrings;
-use crate::clock;
 use crate::config::RedisConfig;
 use crate::entry::{self, DecodeError, Entry, MAX_KEYLESS_HEADER};
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::backoff::Backoff;
 use crate::util;
+use crate::util::byte_strings::ByteStrings;
+use crate::util::clock;
 
 /// The most names one MGET has: one command must not hold the server up.
 const MGET: usize = 1000;

@@ -13,10 +13,10 @@ use super::resp::{RespReader, RespValue, command};
 use super::topology::{Layout, Topology};
 use crate::backend::remote::Part;
 use crate::backend::{Epoch, Position};
-use crate::byte_strings::ByteStrings;
-use crate::caller;
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::context;
 use crate::net::{Server, protocol_error};
+use crate::util::byte_strings::ByteStrings;
 
 /// The most restarts of a walk or of a part of it.
 const RESTARTS: u16 = 16;
@@ -40,7 +40,7 @@ pub async fn page(
         at.epoch.layout = layout.hash;
     } else if at.epoch.layout != layout.hash {
         at = again(at, &layout, false)?;
-        caller::pause(PAUSE * at.epoch.restarts.into()).await;
+        context::pause(PAUSE * at.epoch.restarts.into()).await;
     }
     let mut found = ByteStrings::default();
     if let Some(server) = layout.servers.get(at.part as usize) {
@@ -74,7 +74,7 @@ async fn ended(topology: &Topology, at: Position) -> Result<Option<Position>> {
         return Ok(None);
     }
     let next = again(at, &now, same)?;
-    caller::pause(PAUSE * next.epoch.restarts.into()).await;
+    context::pause(PAUSE * next.epoch.restarts.into()).await;
     Ok(Some(next))
 }
 

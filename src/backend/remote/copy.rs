@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::entries::joined;
 use super::{EncodedEntry, Missing, Remote, Store};
 use crate::backend::{CopiedEntry, IfPresent, Imported};
-use crate::clock::ends;
 use crate::entry::{self, Entry, TagStamp};
 use crate::error::Result;
+use crate::util::clock::ends;
 use crate::value::Value;
 
 /// The time to live of a tag version that a copy creates. Storing the copy prolongs it.

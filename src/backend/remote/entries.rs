@@ -7,9 +7,9 @@ use super::store::no_answer;
 use super::tags::{pair, tags_of};
 use super::{EncodedEntry, Lasting, Outcomes, Remote, Removal, Slice, Store};
 use crate::backend::NewEntry;
-use crate::byte_strings::ByteStrings;
 use crate::entry::{self, DecodeError, Entry, TagStamp, tag_hash};
 use crate::error::{Error, ErrorKind, Result};
+use crate::util::byte_strings::ByteStrings;
 use crate::util::millis;
 use crate::value::Value;
 

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use crate::backoff::Backoff;
-use crate::caller::{self, Until};
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::backoff::Backoff;
+use crate::exec::context::{self, Until};
 use crate::net::{PendingReply, RawReplies, Server};
 
 /// The most redirections of a command: nodes that name each other form a loop.
@@ -196,7 +196,7 @@ pub async fn execute<P: Protocol>(protocol: &P) -> Outcomes<P::Reply> {
     if protocol.len() == 0 {
         return Outcomes::new();
     }
-    let end = caller::call_deadline().unwrap_or_else(|| Instant::now() + protocol.limit());
+    let end = context::call_deadline().unwrap_or_else(|| Instant::now() + protocol.limit());
     match fast_path(protocol, end).await {
         FastPath::Done(outcomes) => outcomes,
         // Boxed, as it is rare: a caller may have a small stack.
@@ -247,7 +247,7 @@ fn send<P: Protocol>(protocol: &P, group: &Group<P>) -> Option<Result<PendingRep
 
 #[cold]
 fn late<P: Protocol>(protocol: &P, group: &Group<P>) -> Failure {
-    let error = caller::timed_out(protocol.server(&group.node).name(), protocol.limit());
+    let error = context::timed_out(protocol.server(&group.node).name(), protocol.limit());
     Failure { error, stage: Stage::Late }
 }
 
@@ -309,7 +309,7 @@ impl<'a, P: Protocol> Execution<'a, P> {
         let mut others = sent.len();
         for (answer, group) in sent {
             others -= 1;
-            let end = caller::share(self.end, others, self.protocol.limit());
+            let end = context::share(self.end, others, self.protocol.limit());
             match self.replies(&group, answer, end).await {
                 Ok(replies) => {
                     let classified = self.protocol.classify(&group, replies);

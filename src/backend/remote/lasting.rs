@@ -10,9 +10,9 @@ use std::time::Duration;
 use super::hints::End;
 use super::{Lasting, Remote, Store};
 use crate::backend::NewEntry;
-use crate::clock::coarse_millis;
 use crate::entry::TagStamp;
 use crate::error::Result;
+use crate::util::clock::coarse_millis;
 use crate::util::millis;
 
 /// The least time that a version outlives its entries.

@@ -2,9 +2,9 @@
 
 use super::{Part, Remote, Removal, Slice, Store};
 use crate::backend::{Page, Position, Removed, Wanted};
-use crate::byte_strings::ByteStrings;
 use crate::entry::tag_hash;
 use crate::error::Result;
+use crate::util::byte_strings::ByteStrings;
 
 /// The number of names that are removed at once.
 const CHUNK: usize = 1000;

@@ -39,10 +39,10 @@ use super::{
     Activity, Backend, CopiedEntry, IfPresent, Imported, Info, KeyFilter, NewEntry, OpFuture, Operation, Outcome, Page,
     ScanCursor, pending,
 };
-use crate::caller::{self, Bounded, Until};
 use crate::entry::TagStamp;
 use crate::error::{Error, ErrorKind, Result};
-use crate::runtime::Runtime;
+use crate::exec::context::{self, Bounded, Until};
+use crate::exec::runtime::Runtime;
 use crate::value::Value;
 
 /// A store that processes share, as a backend.
@@ -82,10 +82,10 @@ impl<S: Store> Remote<S> {
     /// leaves some for the steps that follow. `None`: the time is over, and the step with all that it had.
     async fn step<T>(&self, names: usize, is_last: bool, step: impl Future<Output = T>) -> Option<T> {
         // The only name has the whole time, and ends with it.
-        let end = if names == 1 { None } else { caller::call_deadline() };
+        let end = if names == 1 { None } else { context::call_deadline() };
         let Some(end) = end else { return Some(step.await) };
         let followers = if is_last || self.store.is_one_server() { 0 } else { 2 };
-        let end = caller::share(end, followers, self.timeout);
+        let end = context::share(end, followers, self.timeout);
         if Instant::now() >= end { None } else { Until::new(end, step).await }
     }
 
@@ -96,7 +96,7 @@ impl<S: Store> Remote<S> {
     }
 
     fn late(&self) -> Error {
-        caller::timed_out(&self.server, self.timeout)
+        context::timed_out(&self.server, self.timeout)
     }
 
     /// An operation made of many, each with a deadline of its own.

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use crate::backend::health::{ServerAnswer, ServerHealth, Statistics};
-use crate::caller;
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::context;
 
 /// A call that goes from server to server. One that is silent leaves the others their time.
 pub struct RollCall {
@@ -51,10 +51,10 @@ impl RollCall {
 
     /// An answer within a share of what is left of the call's time.
     async fn in_time<T>(&self, server: &str, asking: impl Future<Output = Result<T>>) -> Result<T> {
-        let Some(end) = caller::call_deadline() else { return asking.await };
+        let Some(end) = context::call_deadline() else { return asking.await };
         let now = Instant::now();
         let share = end.saturating_duration_since(now) / (self.left + 1);
-        let answer = caller::Until::new(now + share, asking).await;
+        let answer = context::Until::new(now + share, asking).await;
         answer.unwrap_or_else(|| Err(Error::new(ErrorKind::Timeout, format!("{server}: no answer within {share:?}"))))
     }
 }

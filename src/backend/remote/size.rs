@@ -2,8 +2,8 @@
 
 use super::{Remote, Store};
 use crate::backend::Usage;
-use crate::byte_strings::ByteStrings;
 use crate::error::Result;
+use crate::util::byte_strings::ByteStrings;
 
 /// The most names of a sample: each is read, since no name tells whether its entry is over or invalidated.
 pub const SAMPLE: usize = 1000;

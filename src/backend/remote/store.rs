@@ -7,9 +7,9 @@ use tokio::runtime::Handle;
 use super::{Outcomes, Sample, Slice};
 use crate::backend::health::ServerHealth;
 use crate::backend::{Capabilities, Position};
-use crate::byte_strings::ByteStrings;
 use crate::entry::{self, DecodeError, Entry};
 use crate::error::{Error, ErrorKind, Result};
+use crate::util::byte_strings::ByteStrings;
 
 /// The bytes that are stored under a name, and the versions of tags.
 pub type VersionedEntry = (Option<Slice>, Vec<Option<u64>>);
@@ -127,7 +127,7 @@ pub trait Store: Send + Sync + 'static {
     }
     /// The time in ms since 1970 that all processes agree on for a name.
     fn now_ms(&self, _name: &[u8]) -> u64 {
-        crate::clock::unix_millis()
+        crate::util::clock::unix_millis()
     }
     /// Refuses an entry that its server would refuse, before anything is sent.
     fn check_size(&self, _name: &[u8], _bytes: usize) -> Result<()> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use yokedcache::cache::Cache;
 use yokedcache::config::Config;
-use yokedcache::wait::answer;
+use yokedcache::exec::blocking::answer;
 
 use crate::arguments::Arguments;
 use crate::failure::{Failure, Result};

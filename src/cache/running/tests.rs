@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::Config;
+use crate::exec::blocking::{answer, wait};
 use crate::value::Value;
-use crate::wait::{answer, wait};
 
 const DELETE: Operation = Operation::Delete { key: b"key" };
 const OF_TAG: Operation = Operation::InvalidateTags { tags: &[b"tag"], count: false };

@@ -12,11 +12,11 @@ use tokio::sync::Notify;
 use super::*;
 use crate::config::Address;
 use crate::error::ErrorKind;
+use crate::exec::blocking::wait;
 use crate::net::request::InFlight;
 use crate::net::request::{PendingReply, RawReplies};
 use crate::net::socket::Socket;
 use crate::net::{Frame, Framing, Handshake, Protocol};
-use crate::wait::wait;
 
 /// A reply is a line; a line that begins with `!` is read with a panic.
 struct Lines;
@@ -248,7 +248,7 @@ fn a_leader_hands_over_to_a_parked_follower() {
     let pair = Pair::new();
     let lead = pair.connection.try_lead(Leader::Thread).unwrap();
     let sleeper = pair.sleeper();
-    let unpolled = crate::caller::blocking(|_, _| pair.ask());
+    let unpolled = crate::exec::context::blocking(|_, _| pair.ask());
     lead.release(pair.connection.lock_reader());
     pair.reply(b"a\nb\n");
     assert_eq!(sleeper.join().unwrap().unwrap(), b"a\n");

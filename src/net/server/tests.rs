@@ -76,7 +76,7 @@ fn a_panic_over_what_a_server_says_at_first_is_a_failure_to_connect() {
         let server = started(0);
         for _ in 0..2 {
             assert_eq!(server.connected().await.err().unwrap().kind(), ErrorKind::Protocol);
-            caller::pause(FIRST_PAUSE).await;
+            context::pause(FIRST_PAUSE).await;
         }
         server.stop();
     });

@@ -6,7 +6,7 @@ pub mod meta;
 use self::binary::{Packet, Parts, opcode, packet};
 use super::command::{Command, Mismatch, Reply};
 use crate::net::Framing;
-use crate::shown::shown;
+use crate::util::shown::shown;
 
 /// The two protocols of Memcached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

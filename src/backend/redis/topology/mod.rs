@@ -17,8 +17,8 @@ use super::replay::Replay;
 use super::sentinel::Sentinels;
 use crate::config::{Address, ConnectionConfig, RedisConfig, RedisTopology};
 use crate::error::{Error, Result};
+use crate::exec::runtime::Runtime;
 use crate::net::{Server, Tls};
-use crate::runtime::Runtime;
 use crate::util::lock;
 
 /// The servers, and the rule by which commands go to them.

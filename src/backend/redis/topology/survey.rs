@@ -12,9 +12,9 @@ use super::slots::{Node, SLOTS, nodes};
 use crate::backend::redis::ask::reply_of;
 use crate::backend::redis::refusal;
 use crate::backend::redis::resp::{RespReader, RespValue, command};
-use crate::caller;
 use crate::entry::fingerprint;
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::context;
 use crate::net::{Server, protocol_error};
 
 /// The most surveys that are made while slots have no owner, and the time between two of them.
@@ -35,7 +35,7 @@ impl Cluster {
                 Err(error) if looks >= LOOKS || is_nearly_over() => return Err(error),
                 Err(_) => self.mark_outdated(),
             }
-            caller::pause(PAUSE).await;
+            context::pause(PAUSE).await;
         }
     }
 
@@ -82,7 +82,7 @@ impl Cluster {
 
 /// Returns whether the call has no time for another survey.
 fn is_nearly_over() -> bool {
-    caller::call_deadline().is_some_and(|deadline| Instant::now() + PAUSE * 2 >= deadline)
+    context::call_deadline().is_some_and(|deadline| Instant::now() + PAUSE * 2 >= deadline)
 }
 
 #[cold]

@@ -8,9 +8,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Map, Value as Json, json};
+use yokedcache::exec::blocking::answer;
 use yokedcache::operation::{NewEntry, Operation, Outcome};
 use yokedcache::ttl::{Ttl, left_millis};
-use yokedcache::wait::answer;
 
 use crate::arguments::{Expire, Get, Set};
 use crate::bytes;

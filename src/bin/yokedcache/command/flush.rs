@@ -3,8 +3,8 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use yokedcache::error::ErrorKind;
+use yokedcache::exec::blocking::{answer, wait};
 use yokedcache::operation::Operation;
-use yokedcache::wait::{answer, wait};
 
 use super::check::servers;
 use super::invalidate::say_removed;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value as Json, json};
 use yokedcache::backend::health::Status;
 use yokedcache::cache::HealthReport;
+use yokedcache::exec::blocking::{answer, wait};
 use yokedcache::operation::Operation;
-use yokedcache::wait::{answer, wait};
 
 use crate::bytes;
 use crate::exit::Exit;

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 use yokedcache::cache::Cursor;
-use yokedcache::glob::Glob;
+use yokedcache::exec::blocking::answer;
 use yokedcache::operation::{Operation, Removed};
-use yokedcache::wait::answer;
+use yokedcache::util::glob::Glob;
 
 use super::listing::list;
 use crate::arguments::Invalidate;

@@ -1,7 +1,7 @@
 //! Commands that list keys: keys, search.
 
 use yokedcache::cache::{Cursor, SearchOptions};
-use yokedcache::wait::wait;
+use yokedcache::exec::blocking::wait;
 
 use serde_json::{Value as Json, json};
 

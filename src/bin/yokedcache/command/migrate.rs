@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value as Json;
 use yokedcache::cache::{Cache, Progress};
 use yokedcache::config::{Config, MigrationConfig};
-use yokedcache::wait::{answer, wait};
+use yokedcache::exec::blocking::{answer, wait};
 
 use super::health::line;
 use crate::arguments::Migrate;

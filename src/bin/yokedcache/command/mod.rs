@@ -10,7 +10,7 @@ mod manual;
 mod migrate;
 mod stats;
 
-use yokedcache::wait::answer;
+use yokedcache::exec::blocking::answer;
 
 use crate::arguments::{Arguments, Command, ConfigCommand};
 use crate::exit::Exit;

@@ -10,7 +10,7 @@ use yokedcache::backend::Usage;
 use yokedcache::backend::health::{ServerHealth, Statistic};
 use yokedcache::cache::HealthReport;
 use yokedcache::error::ErrorKind;
-use yokedcache::wait::wait;
+use yokedcache::exec::blocking::wait;
 
 use super::health::{line, server};
 use crate::exit::Exit;

@@ -14,8 +14,8 @@ use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep, sleep_until};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::parker::Parker;
-use crate::runtime::Runtime;
+use crate::exec::parker::Parker;
+use crate::exec::runtime::Runtime;
 
 thread_local! {
     /// The deadline of the operation that is polled now, on a thread or in a task.

@@ -5,9 +5,9 @@ use std::task::Poll;
 
 use futures_util::future::Either;
 
-use crate::backend::OpFuture;
-use crate::caller;
+use super::OpFuture;
 use crate::error::Result;
+use crate::exec::context;
 
 /// Returns the reply of a backend, at once if it is available.
 #[inline]
@@ -27,11 +27,11 @@ pub fn wait<F: Future>(future: F) -> F::Output {
 /// Polls as a caller that may block: a future that waits for a server leads its connection from here; any other future
 /// parks the thread.
 fn block<F: Future>(mut future: Pin<&mut F>) -> F::Output {
-    caller::blocking(|context, parker| {
+    context::blocking(|context, parker| {
         loop {
             match future.as_mut().poll(context) {
                 Poll::Ready(output) => return output,
-                Poll::Pending => parker.park(caller::deadline()),
+                Poll::Pending => parker.park(context::deadline()),
             }
         }
     })

@@ -18,7 +18,7 @@ use tokio::runtime::{self, Handle};
 use tokio::sync::oneshot;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::fork;
+use crate::exec::fork;
 use crate::util::{lock, unpoisoned};
 
 /// The time that the end of the runtime waits for lookups of the system's resolver, which cannot be interrupted.
@@ -181,7 +181,7 @@ impl Runtime {
         let (stop, stopped) = oneshot::channel();
         let ending = Ending(life.clone());
         let builder = Builder::new().name("yc-runtime".into());
-        let join = crate::thread::start(builder, move || run(number, &ending, stopped))?;
+        let join = crate::exec::thread::start(builder, move || run(number, &ending, stopped))?;
         let handle = life.handle()?;
         Ok(Self { handle, generation: fork::generation(), thread: Some(Thread { number, stop, life, join }) })
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::caller;
+use crate::exec::context;
 use crate::util::random::jittered;
 
 /// The first pause of a call.
@@ -40,7 +40,7 @@ impl Backoff {
     pub async fn pause(&mut self) -> bool {
         let left = self.end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
         let Some(pause) = self.step(left) else { return false };
-        caller::pause(pause).await;
+        context::pause(pause).await;
         true
     }
 
