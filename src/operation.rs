@@ -158,9 +158,25 @@ impl Operation<'_> {
         }
     }
 
-    /// Returns true if the operation removes entries, whatever else it does.
+    /// Returns true if the operation removes entries.
+    #[inline]
     pub fn removes(&self) -> bool {
-        !matches!(self, Self::Set(_) | Self::SetMany { .. } | Self::Expire { .. }) && self.change().is_some()
+        match self {
+            Self::Delete { .. }
+            | Self::DeleteMany { .. }
+            | Self::InvalidateTags { .. }
+            | Self::InvalidatePatterns { .. }
+            | Self::Flush { .. } => true,
+            Self::Get { .. }
+            | Self::Set(_)
+            | Self::Exists { .. }
+            | Self::Expire { .. }
+            | Self::Ttl { .. }
+            | Self::GetMany { .. }
+            | Self::SetMany { .. }
+            | Self::Ping
+            | Self::Usage => false,
+        }
     }
 
     /// Returns true if the operation may walk all entries: longer than a caller that must not be blocked has time for,

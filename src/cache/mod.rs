@@ -173,6 +173,7 @@ impl Cache {
     }
 
     /// Refuses an operation whose arguments are not allowed.
+    #[inline]
     fn check_operation(&self, operation: &Operation<'_>) -> Result<()> {
         match operation {
             Operation::Get { key }
@@ -218,6 +219,7 @@ impl Cache {
 }
 
 /// Returns the histogram of an operation; `None` if it is not timed.
+#[inline]
 fn timed(operation: &Operation<'_>) -> Option<Timed> {
     Some(match operation {
         Operation::Get { .. } => Timed::Get,

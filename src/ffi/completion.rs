@@ -93,7 +93,7 @@ impl yc_completion {
             Ok(Outcome::Remaining(left)) => Self { remaining_ms: remaining_ms(left), ..Self::NOTHING },
             Ok(Outcome::Removed(removed)) => Self { removed: count(removed), ..Self::NOTHING },
             Ok(many @ (Outcome::Values(_) | Outcome::Stored(_) | Outcome::Deleted(_))) => {
-                Self::many(yc_results::into_raw(many.each()))
+                Self::many(yc_results::into_raw(many))
             }
             // No kind of a queue or a batch asks for it.
             Ok(Outcome::Usage(_)) => Self::NOTHING,

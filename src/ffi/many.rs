@@ -6,7 +6,7 @@ use super::arguments::{array, array_out, slices, yc_slice};
 use super::cache::{with_cache, yc_cache};
 use super::cancellation::answer;
 use super::error::yc_error;
-use super::results::result;
+use super::results::write_each;
 use super::status::{YC_OK, yc_status};
 use super::value::yc_value;
 use crate::cache::Cache;
@@ -47,12 +47,11 @@ impl Places {
         // SAFETY: the caller's arrays, which are not written yet.
         let (values, statuses) =
             unsafe { (array_out(self.values, self.n, "values")?, array_out(self.statuses, self.n, "statuses")?) };
-        let (mut values, mut statuses, mut failure) = (values.iter_mut(), statuses.iter_mut(), None);
-        for outcome in outcome.each() {
-            let (status, value) = result(outcome, &mut failure);
+        let (mut values, mut statuses) = (values.iter_mut(), statuses.iter_mut());
+        let failure = write_each(outcome, |status, value| {
             statuses.next().map(|place| place.write(status));
             values.next().map(|place| place.write(value));
-        }
+        });
         failure.map_or(Ok(YC_OK), Err)
     }
 }

@@ -3,11 +3,11 @@
 use std::ptr::{null, null_mut};
 
 use super::boundary;
-use super::entry::hit;
-use super::status::{YC_OK, status_of, yc_status};
+use super::status::{YC_MISS, YC_OK, status_of, yc_status};
 use super::value::{yc_value, yc_value_free};
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::operation::Outcome;
+use crate::value::Value;
 
 /// The results of yc_queue_get_many(), yc_queue_set_many() or
 /// yc_queue_delete_many(), in the order of the keys. They are immutable: any
@@ -20,28 +20,39 @@ pub struct yc_results {
 
 impl yc_results {
     /// Returns the results as the caller owns them, and the first failure among them.
-    pub(super) fn into_raw(outcomes: impl Iterator<Item = Result<Outcome>>) -> (*mut Self, Option<Error>) {
-        let (mut failure, mut results) = (None, Self { statuses: Vec::new(), values: Vec::new() });
-        for outcome in outcomes {
-            let (status, value) = result(outcome, &mut failure);
+    pub(super) fn into_raw(outcome: Outcome) -> (*mut Self, Option<Error>) {
+        let mut results = Self { statuses: Vec::new(), values: Vec::new() };
+        let failure = write_each(outcome, |status, value| {
             results.statuses.push(status);
             results.values.push(value);
-        }
+        });
         (Box::into_raw(Box::new(results)), failure)
     }
 }
 
-/// Returns the status and the value of one of many keys as the caller owns them, and keeps the first failure.
-pub(super) fn result(outcome: Result<Outcome>, failure: &mut Option<Error>) -> (yc_status, *mut yc_value) {
+/// Writes the status and the value of each of many keys as the caller owns them. Returns the first failure.
+pub(super) fn write_each(outcome: Outcome, mut write: impl FnMut(yc_status, *mut yc_value)) -> Option<Error> {
+    let mut failure = None;
+    let mut failed = |error: Error| {
+        let status = status_of(error.kind());
+        failure.get_or_insert(error);
+        (status, null_mut())
+    };
+    let mut write = |(status, value)| write(status, value);
     match outcome {
-        Ok(Outcome::Value(value)) => (YC_OK, yc_value::into_raw(value)),
-        Ok(outcome) => (hit(&outcome), null_mut()),
-        Err(error) => {
-            let status = status_of(error.kind());
-            failure.get_or_insert(error);
-            (status, null_mut())
-        }
+        Outcome::Values(values) => values.into_iter().for_each(|value| {
+            let found = |it: Option<Value>| it.map_or((YC_MISS, null_mut()), |it| (YC_OK, yc_value::into_raw(it)));
+            write(value.map_or_else(&mut failed, found));
+        }),
+        Outcome::Stored(entries) => entries.into_iter().for_each(|stored| {
+            write(stored.map_or_else(&mut failed, |()| (YC_OK, null_mut())));
+        }),
+        Outcome::Deleted(keys) => keys.into_iter().for_each(|existed| {
+            write(existed.map_or_else(&mut failed, |existed| (if existed { YC_OK } else { YC_MISS }, null_mut())));
+        }),
+        _ => {}
     }
+    failure
 }
 
 impl Drop for yc_results {
@@ -97,7 +108,7 @@ mod tests {
     fn each_key_that_failed_has_a_status_of_its_own() {
         let kinds = [ErrorKind::Connect, ErrorKind::Timeout];
         let outcomes = kinds.map(|kind| Err(Error::new(kind, "a failure")));
-        let (results, first) = yc_results::into_raw(outcomes.into_iter());
+        let (results, first) = yc_results::into_raw(Outcome::Stored(outcomes.into()));
         // SAFETY: results of ours, which nobody else releases.
         let results = unsafe { Box::from_raw(results) };
         assert_eq!(results.statuses, kinds.map(status_of));
