@@ -42,6 +42,27 @@ fn refuse(folders: &[&str], words: &[&str]) {
     }
 }
 
+/// The file of a module is next to that of its parent, or in a folder of the parent's name.
+#[test]
+fn every_file_is_a_module_of_another() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for path in sources(&root) {
+        let stem = path.file_stem().unwrap().to_str().unwrap();
+        let (name, folder) = match stem {
+            "lib" | "main" => continue,
+            "mod" => (path.parent().unwrap().file_name().unwrap().to_str().unwrap(), path.ancestors().nth(2).unwrap()),
+            name => (name, path.parent().unwrap()),
+        };
+        let beside = ["mod.rs", "lib.rs", "main.rs"].map(|parent| folder.join(parent));
+        let declares = |parent: &PathBuf| {
+            let text = fs::read_to_string(parent).unwrap_or_default();
+            text.lines().any(|line| line.trim().ends_with(&format!("mod {name};")))
+        };
+        let is_declared = beside.iter().any(declares) || declares(&folder.with_extension("rs"));
+        assert!(is_declared, "{} is not part of the library: no module declares it", path.display());
+    }
+}
+
 #[test]
 fn unsafe_code_is_in_ffi_only() {
     for (name, code) in code().iter().filter(|(name, _)| !name.starts_with("ffi/")) {
