@@ -48,9 +48,6 @@ pub struct ScanCursor {
     pub epoch: Epoch,
 }
 
-/// The former name of a `ScanCursor`.
-pub type Position = ScanCursor;
-
 /// The state of the servers for which a position is valid. If it has changed, a part of the listing or all of it
 /// restarts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -75,9 +72,6 @@ pub struct KeyFilter<'a> {
     /// Tags of which each entry has at least one; if empty, any entry. A backend returns no others.
     pub tags: &'a [&'a [u8]],
 }
-
-/// The former name of a `KeyFilter`.
-pub type Wanted<'a> = KeyFilter<'a>;
 
 /// Some keys of a listing.
 #[derive(Default)]

@@ -18,7 +18,7 @@ use tokio::time::sleep;
 use super::crawl::Listed;
 use super::fleet::Fleet;
 use super::names;
-use crate::backend::Position;
+use crate::backend::ScanCursor;
 use crate::backend::remote::Part;
 use crate::entry::fingerprint;
 use crate::error::{Error, Result};
@@ -101,7 +101,12 @@ impl Listings {
 
     /// Returns some names from a position on, and the next position. During a walk a page may be empty, and the next
     /// position is the same.
-    pub async fn page(&self, part: Part<'_>, from: Position, limit: usize) -> Result<(ByteStrings, Option<Position>)> {
+    pub async fn page(
+        &self,
+        part: Part<'_>,
+        from: ScanCursor,
+        limit: usize,
+    ) -> Result<(ByteStrings, Option<ScanCursor>)> {
         let Some(member) = self.fleet.members.get(from.part as usize) else {
             return Ok((ByteStrings::default(), None));
         };
@@ -114,7 +119,7 @@ impl Listings {
         }
         let listing = self.listing(from, Names::of(part));
         let order = from.offset >> WALK_BITS;
-        let at = |order: u64| Some(Position { offset: order << WALK_BITS | u64::from(listing.number), ..from });
+        let at = |order: u64| Some(ScanCursor { offset: order << WALK_BITS | u64::from(listing.number), ..from });
         if !self.finished(&listing).await {
             return Ok((ByteStrings::default(), at(order)));
         }
@@ -135,13 +140,13 @@ impl Listings {
         }
     }
 
-    fn next_part(&self, from: Position) -> Option<Position> {
+    fn next_part(&self, from: ScanCursor) -> Option<ScanCursor> {
         let part = from.part + 1;
-        ((part as usize) < self.fleet.members.len()).then_some(Position { part, offset: 0, ..from })
+        ((part as usize) < self.fleet.members.len()).then_some(ScanCursor { part, offset: 0, ..from })
     }
 
     /// Returns the walk that a position belongs to, or a new one from that point on.
-    fn listing(&self, from: Position, wanted: Names) -> Arc<Listing> {
+    fn listing(&self, from: ScanCursor, wanted: Names) -> Arc<Listing> {
         let mut known = lock(&self.known);
         let number = from.offset & ((1 << WALK_BITS) - 1);
         let fits = |it: &&Arc<Listing>| {

@@ -13,7 +13,7 @@ use super::stamps::{stamp, stamp_names};
 use super::{health, names, sample};
 use crate::backend::health::ServerHealth;
 use crate::backend::remote::{EncodedEntry, Missing, Outcomes, Part, Sample, Slice, Store, VersionedEntry};
-use crate::backend::{Capabilities, Position};
+use crate::backend::{Capabilities, ScanCursor};
 use crate::entry::{self, DecodeError, Entry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::util::byte_strings::ByteStrings;
@@ -204,9 +204,9 @@ impl Store for MemcachedStore {
         &'a self,
         _prefix: &'a str,
         part: Part<'a>,
-        from: Position,
+        from: ScanCursor,
         limit: usize,
-    ) -> Result<(ByteStrings, Option<Position>)> {
+    ) -> Result<(ByteStrings, Option<ScanCursor>)> {
         self.listings.page(part, from, limit).await
     }
 

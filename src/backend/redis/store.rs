@@ -19,7 +19,7 @@ use crate::backend::remote::{
     EncodedEntry, Indexed, Lasting, Missing, Outcomes, Part, Removal, Sample, Slice, Store, VersionedEntry,
     first_lifetime,
 };
-use crate::backend::{Capabilities, Position};
+use crate::backend::{Capabilities, ScanCursor};
 use crate::config::RedisConfig;
 use crate::entry::{self, DecodeError, Entry, MAX_KEYLESS_HEADER};
 use crate::error::{Error, ErrorKind, Result};
@@ -313,12 +313,13 @@ impl Store for RedisStore {
         let mut received = self.run(&commands).await.into_iter();
         let stored = received.next().unwrap_or_else(|| Err(unexpected()));
         let stored = self.stored(entry, stored);
-        let stamps: Result<Vec<Option<u64>>> = received.by_ref().take(tags.len()).map(stamp).collect();
+        // All of them are taken, also behind one that failed: what follows belongs to other commands.
+        let stamps: Vec<Result<Option<u64>>> = received.by_ref().take(tags.len()).map(stamp).collect();
         if let Some(accompanying) = accompanying {
             let failed = Box::pin(self.finish_accompanying(prefix, written, accompanying, received)).await;
             failed.into_iter().flatten().next().map_or(Ok(()), Err)?;
         }
-        stored.and(stamps)
+        stored.and(stamps.into_iter().collect())
     }
 
     async fn replace_stamps<'a>(&'a self, prefix: &'a str, tags: &'a [u64]) -> Result<()> {
@@ -355,9 +356,9 @@ impl Store for RedisStore {
         &'a self,
         prefix: &'a str,
         part: Part<'a>,
-        from: Position,
+        from: ScanCursor,
         _limit: usize,
-    ) -> Result<(ByteStrings, Option<Position>)> {
+    ) -> Result<(ByteStrings, Option<ScanCursor>)> {
         walk::page(&self.route, prefix, part, from).await
     }
 

@@ -12,7 +12,7 @@ use super::names;
 use super::resp::{RespReader, RespValue, command};
 use super::topology::{Layout, Topology};
 use crate::backend::remote::Part;
-use crate::backend::{Epoch, Position};
+use crate::backend::{Epoch, ScanCursor};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context;
 use crate::net::{Server, protocol_error};
@@ -32,11 +32,11 @@ pub async fn page(
     topology: &Topology,
     prefix: &str,
     part: Part<'_>,
-    from: Position,
-) -> Result<(ByteStrings, Option<Position>)> {
+    from: ScanCursor,
+) -> Result<(ByteStrings, Option<ScanCursor>)> {
     let mut at = from;
-    let layout = if from == Position::default() { topology.look().await? } else { topology.layout().await? };
-    if from == Position::default() {
+    let layout = if from == ScanCursor::default() { topology.look().await? } else { topology.layout().await? };
+    if from == ScanCursor::default() {
         at.epoch.layout = layout.hash;
     } else if at.epoch.layout != layout.hash {
         at = again(at, &layout, false)?;
@@ -64,7 +64,7 @@ fn glob(prefix: &str, part: Part<'_>) -> Vec<u8> {
 }
 
 /// Ends a pass: returns the begin of the next pass, or `None` at the end of the walk.
-async fn ended(topology: &Topology, at: Position) -> Result<Option<Position>> {
+async fn ended(topology: &Topology, at: ScanCursor) -> Result<Option<ScanCursor>> {
     if !topology.is_cluster() && at.epoch.layout == 0 {
         return Ok(None);
     }
@@ -79,12 +79,12 @@ async fn ended(topology: &Topology, at: Position) -> Result<Option<Position>> {
 }
 
 /// Returns the position at which another pass begins.
-fn again(at: Position, layout: &Layout, repeated: bool) -> Result<Position> {
+fn again(at: ScanCursor, layout: &Layout, repeated: bool) -> Result<ScanCursor> {
     let epoch = Epoch { layout: layout.hash, restarts: restarted(at)?, repeated, ..Epoch::default() };
-    Ok(Position { epoch, ..Position::default() })
+    Ok(ScanCursor { epoch, ..ScanCursor::default() })
 }
 
-fn restarted(at: Position) -> Result<u16> {
+fn restarted(at: ScanCursor) -> Result<u16> {
     if at.epoch.restarts >= RESTARTS {
         return Err(changing());
     }
@@ -100,7 +100,7 @@ fn changing() -> Error {
 }
 
 /// Returns the next names of a server, and moves the position behind them.
-async fn step(server: &Server, at: &mut Position, glob: &[u8]) -> Result<ByteStrings> {
+async fn step(server: &Server, at: &mut ScanCursor, glob: &[u8]) -> Result<ByteStrings> {
     if at.offset != 0 {
         let (names, cursor, process) = scan(server, at.offset, glob, Some(at.epoch.process)).await?;
         if process == at.epoch.process {
@@ -113,7 +113,7 @@ async fn step(server: &Server, at: &mut Position, glob: &[u8]) -> Result<ByteStr
     first(server, at, glob).await
 }
 
-fn advance(at: &mut Position, cursor: u64) {
+fn advance(at: &mut ScanCursor, cursor: u64) {
     at.offset = cursor;
     if cursor == 0 {
         at.part += 1;
@@ -122,7 +122,7 @@ fn advance(at: &mut Position, cursor: u64) {
 }
 
 /// Returns the first names of a server, and records how many pages there can be.
-async fn first(server: &Server, at: &mut Position, glob: &[u8]) -> Result<ByteStrings> {
+async fn first(server: &Server, at: &mut ScanCursor, glob: &[u8]) -> Result<ByteStrings> {
     let mut request = Vec::new();
     command(&mut request, &[b"DBSIZE"]);
     command(&mut request, &[b"SCAN", b"0", b"MATCH", glob, b"COUNT", COUNT]);

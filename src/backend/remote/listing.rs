@@ -1,7 +1,7 @@
 //! Listing and flushing: names of the store, looked at one by one, since some are over or invalidated.
 
 use super::{Part, Remote, Removal, Slice, Store};
-use crate::backend::{Page, Position, Removed, Wanted};
+use crate::backend::{KeyFilter, Page, Removed, ScanCursor};
 use crate::entry::tag_hash;
 use crate::error::Result;
 use crate::util::byte_strings::ByteStrings;
@@ -10,18 +10,18 @@ use crate::util::byte_strings::ByteStrings;
 const CHUNK: usize = 1000;
 
 impl<S: Store> Remote<S> {
-    pub(super) async fn list(&self, wanted: Wanted<'_>, from: Position, limit: usize) -> Result<Page> {
-        let part = Part::Entries(wanted.literal_prefix);
+    pub(super) async fn list(&self, filter: KeyFilter<'_>, from: ScanCursor, limit: usize) -> Result<Page> {
+        let part = Part::Entries(filter.literal_prefix);
         let (names, next) = self.store.scan(&self.prefix, part, from, limit).await?;
         let mut names: Vec<&[u8]> = names.iter().collect();
         // A server may list a name twice while it resizes its table.
         names.sort_unstable();
         names.dedup();
-        Ok(Page { keys: self.keys_of(&names, wanted).await?, next })
+        Ok(Page { keys: self.keys_of(&names, filter).await?, next })
     }
 
-    async fn keys_of(&self, names: &[&[u8]], wanted: Wanted<'_>) -> Result<ByteStrings> {
-        let tags: Vec<u64> = wanted.tags.iter().map(|tag| tag_hash(tag)).collect();
+    async fn keys_of(&self, names: &[&[u8]], filter: KeyFilter<'_>) -> Result<ByteStrings> {
+        let tags: Vec<u64> = filter.tags.iter().map(|tag| tag_hash(tag)).collect();
         let key = |(name, head): (&&[u8], Result<Option<Slice>>)| {
             let listed = self.store.key_of(&self.prefix, name);
             self.found(listed.as_deref(), name, head, S::decode_head, |entry| {
@@ -43,7 +43,7 @@ impl<S: Store> Remote<S> {
     /// Stamps go too: without them every entry that was missed is invalid.
     pub(super) async fn remove_all(&self, count: bool) -> Result<Removed> {
         let count = count && self.store.capabilities().count;
-        let (mut next, mut removed) = (Some(Position::default()), 0);
+        let (mut next, mut removed) = (Some(ScanCursor::default()), 0);
         while let Some(from) = next {
             let page = self.call(self.remove_page(from, count)).await?;
             next = page.0;
@@ -54,7 +54,7 @@ impl<S: Store> Remote<S> {
     }
 
     /// Removes a page of names; where the next begins, and how many entries went.
-    async fn remove_page(&self, from: Position, count: bool) -> Result<(Option<Position>, u64)> {
+    async fn remove_page(&self, from: ScanCursor, count: bool) -> Result<(Option<ScanCursor>, u64)> {
         let (names, next) = self.store.scan(&self.prefix, Part::All, from, CHUNK).await?;
         let mut names: Vec<&[u8]> = names.iter().collect();
         names.sort_unstable();

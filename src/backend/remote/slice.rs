@@ -27,7 +27,7 @@ impl Slice {
         Self::of(&self.replies, part)
     }
 
-    /// Reports that these bytes answer another request than the one they were taken for. RawReplies that are mixed up once
+    /// Reports that these bytes answer another request than the one they were taken for. Replies that are mixed up once
     /// are mixed up from then on, so the connection is closed.
     #[cold]
     pub fn reject(&self) {

@@ -6,7 +6,7 @@ use tokio::runtime::Handle;
 
 use super::{Outcomes, Sample, Slice};
 use crate::backend::health::ServerHealth;
-use crate::backend::{Capabilities, Position};
+use crate::backend::{Capabilities, ScanCursor};
 use crate::entry::{self, DecodeError, Entry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::util::byte_strings::ByteStrings;
@@ -239,9 +239,9 @@ pub trait Store: Send + Sync + 'static {
         &'a self,
         prefix: &'a str,
         part: Part<'a>,
-        from: Position,
+        from: ScanCursor,
         limit: usize,
-    ) -> impl Future<Output = Result<(ByteStrings, Option<Position>)>> + Send;
+    ) -> impl Future<Output = Result<(ByteStrings, Option<ScanCursor>)>> + Send;
     /// Removes names of any kind.
     fn unlink<'a>(&'a self, names: &'a [&'a [u8]]) -> impl Future<Output = Result<()>> + Send;
 
