@@ -123,8 +123,7 @@ impl CacheHandle {
     }
 
     /// Opens the backend of a configuration, which serves from then on, after a copy of the entries if `options` ask
-    /// for
-    /// it. Calls in flight end on the old backend. If anything fails the old backend serves on.
+    /// for it. Calls in flight end on the old backend. If anything fails the old backend serves on.
     pub async fn switch(&self, config: Config, options: &SwitchConfig) -> Result<Json> {
         let Ok(_switching) = self.switching.try_lock() else {
             return Err(Error::new(ErrorKind::Busy, "another switch of this cache is running: wait for it"));

@@ -139,10 +139,7 @@ pub(super) unsafe fn places<T>(
     size: &str,
 ) -> Result<impl Iterator<Item = *mut T>> {
     if stride < size_of::<T>() || !stride.is_multiple_of(align_of::<T>()) {
-        return Err(Error::new(
-            ErrorKind::Invalid,
-            format!("stride is {stride}; it must be {size}, the size of a yc_op"),
-        ));
+        return Err(Error::new(ErrorKind::Invalid, format!("stride is {stride}; it must be {size}")));
     }
     // SAFETY: the caller promises n structs of stride bytes; checks NULL and the length in bytes.
     unsafe { array(first.cast::<u8>(), n.saturating_mul(stride), name) }?;

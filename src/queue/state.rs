@@ -16,7 +16,7 @@ const NO_SLOT: u64 = (1 << SLOT_BITS) - 1;
 /// Largest number of operations of a queue: less than the number of slots.
 pub(super) const MAX_CAPACITY: usize = 1_000_000;
 
-/// Number of orders beyond the capacity: a small queue may cancel and submit several times before the driver runs.
+/// Number of commands beyond the capacity: a small queue may cancel and submit several times before the driver runs.
 const SPARE_COMMANDS: usize = 64;
 
 /// Returns the slot of a ticket.
