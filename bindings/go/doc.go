@@ -18,8 +18,8 @@
 //
 // A key is a string of 1 byte to 64 KiB and may contain any bytes. A value is a byte slice; an empty value is a
 // hit. A miss is [ErrMiss], and a server that fails is another error, never a miss. After InvalidateTag has
-// returned, no process reads an entry that was set with the tag before the call. The README of the library
-// describes the semantics and the configuration completely.
+// returned, no process reads an entry that was set with the tag before the call. The guide of the library,
+// src/guide in its repository, describes the semantics (semantics.md) and every option (configuration.md).
 //
 // # Errors
 //

@@ -133,9 +133,9 @@ func (cache *Cache) switchTo(config, options *C.char, report *SwitchReport) ([]b
 
 // MigrateTo copies the entries of this cache into another cache: values, remaining times to live and tags. An
 // entry that the target already has stays, and so does an entry that is written there during the migration. No
-// copy undoes an invalidation that this process makes on either side; the README describes those of other
-// processes. Both caches stay in use. An entry that is written to this cache during the migration may or may not
-// be copied: [Cache.Switch] copies such entries too.
+// copy undoes an invalidation that this process makes on either side; the page "Operating" of the library's guide
+// describes those of other processes. Both caches stay in use. An entry that is written to this cache during the
+// migration may or may not be copied: [Cache.Switch] copies such entries too.
 //
 // MigrateTo occupies a thread until it returns. A context that is done, or a cache that is closed, ends it at the
 // next progress. It then returns the error of the context (see the package documentation) or [ErrClosed], together

@@ -39,7 +39,7 @@ export type Bytes = string | Uint8Array;
  * error.code; // => 'YC_E_CONFIG'
  */
 export class YokedCacheError extends Error {
-  /** Names the status of yokedcache.h, such as `YC_E_TIMEOUT`. The README lists them. */
+  /** Names the status of yokedcache.h, such as `YC_E_TIMEOUT`. The page "Errors" of the library's guide lists them. */
   readonly code: string;
   /** Tells that the same call may succeed later without a change by the caller. */
   readonly retryable: boolean;
@@ -52,7 +52,7 @@ export class YokedCacheError extends Error {
    *
    * @param code - The name of a status, such as `YC_E_TIMEOUT`.
    * @param message - A message for people.
-   * @param retryable - Whether the same call may succeed later; `false` by default.
+   * @param retryable - True if the same call may succeed later; `false` by default.
    */
   constructor(code: string, message: string, retryable?: boolean);
 }

@@ -22,7 +22,7 @@ pub enum Command<'a> {
 }
 
 /// A random number that a command may store. It has no highest bit: in a number that has it Memcached looks for a minus
-/// sign, up to 1.6.18 and maybe later also in the memory behind the number, and then says that it is none.
+/// sign, up to 1.6.18 and maybe later also in the memory behind the number, and then refuses it as not a number.
 pub fn random_number() -> Result<u64> {
     Ok(random()? >> 1)
 }

@@ -22,7 +22,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context;
 use crate::net::{RawReplies, Server};
 
-/// Of a record, what is left beside the request for an epoch.
+/// The bytes of a record that the request for an epoch leaves free.
 const WITHIN_RECORD: usize = RECORD - 1024;
 /// Length of the longest command that may exceed it, together with one on the same name.
 const FOLLOWER: usize = 512;
@@ -52,7 +52,7 @@ pub enum What {
     Missing,
     /// Another version is there, or nothing: it was not stored.
     Changed,
-    /// A number was to be counted, and the value is none.
+    /// A number was to be counted, and the value is not a number.
     NoNumber,
 }
 

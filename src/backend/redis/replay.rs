@@ -57,7 +57,7 @@ impl Pipeline {
         self.count += 1;
     }
 
-    /// Sends the commands; returns their replies. One is `None` if another node of the cluster has the name.
+    /// Sends the commands; returns their replies, `None` for a name that another node of the cluster has.
     async fn send(self, connection: &Handshake<'_>) -> Result<Vec<Option<Vec<u8>>>> {
         if self.count == 0 {
             return Ok(Vec::new());

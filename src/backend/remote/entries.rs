@@ -77,8 +77,8 @@ impl<S: Store> Remote<S> {
         self.write_many(std::slice::from_ref(&entry)).await.and_then(super::only)
     }
 
-    /// Stores an entry with the stamps its tags had last, and looks whether
-    /// they still have them: if not, nobody will read it, and it is stored once more.
+    /// Stores an entry with the last known stamps of its tags, and checks them afterwards: if a stamp has changed, no
+    /// caller will read the entry, and it is stored once more.
     async fn write_as_guessed(&self, entry: &NewEntry<'_>) -> Result<bool> {
         let tags = tags_of(std::slice::from_ref(entry));
         let Some(guessed) = self.hints.stamps_of(&tags).filter(|_| self.store.is_ready()) else { return Ok(false) };
@@ -269,7 +269,7 @@ impl<S: Store> Remote<S> {
     }
 }
 
-/// Joins what became of entries before they were sent with the outcomes of those that were.
+/// Joins the failures of entries that were not sent with the outcomes of those that were.
 pub(super) fn joined<T>(prepared: Vec<Result<()>>, written: Outcomes<T>) -> impl Iterator<Item = Result<T>> {
     let mut written = written.into_iter();
     prepared.into_iter().map(move |it| it.and_then(|()| written.next().unwrap_or_else(|| Err(no_answer()))))

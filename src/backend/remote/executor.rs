@@ -138,7 +138,7 @@ pub struct Failure {
 /// The stage at which a group failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// What it has to be sent with could not be learned.
+    /// The group was not sent: its commands could not be prepared, for example because the limit of a server is unknown.
     Unprepared,
     /// Its server is known to be down.
     Unreachable,

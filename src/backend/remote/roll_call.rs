@@ -18,7 +18,7 @@ impl RollCall {
         Self { left: u32::try_from(servers).unwrap_or(u32::MAX) }
     }
 
-    /// Returns the health of one server. One that answers and may not report its statistics is well all the same.
+    /// Returns the health of one server. One that answers and may not report its statistics is healthy nevertheless.
     pub async fn ask(
         &mut self,
         server: &str,
