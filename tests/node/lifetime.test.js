@@ -97,7 +97,7 @@ test('one operation too many says what to do', async () => {
   const cache = await Cache.open(address);
   const first = [];
   for (let at = 0; at < 65536; at++) first.push(cache.get('a').catch((error) => error.code));
-  const busy = { code: 'YC_E_BUSY', retryable: true, message: /65536 operations of this cache are under way.*await/ };
+  const busy = { code: 'YC_E_BUSY', retryable: true, message: /65536 operations of this cache are in flight.*await/ };
   await assert.rejects(cache.get('a'), busy);
   await assert.rejects(cache.getMany(['a']), busy);
   await cache.close({ timeout: 0 }).catch((error) => assert.equal(error.code, 'YC_E_TIMEOUT'));

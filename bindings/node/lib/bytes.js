@@ -1,14 +1,14 @@
 'use strict';
 
-/** Writes keys, values and tags into an arena of bytes; only whole Unicode texts, so that no two are one key. */
+/** Writes keys, values and tags into an arena. Strings must be well-formed, so that no two become the same key. */
 
 const { isUint8Array } = require('node:util').types;
 const { invalidType } = require('./error.js');
 
-/** Shorter texts are written letter by letter: cheaper than a call into Node. */
+/** Strings up to this length are written letter by letter, which is cheaper than a call into Node. */
 const SHORT = 48;
 
-/** The most bytes that a text or bytes can take; an error for anything else. */
+/** Returns the most bytes that a string or a Uint8Array can take; throws for anything else. */
 function roomFor(data, what) {
   if (typeof data === 'string') return data.length * 3;
   // Accepts a Uint8Array of any realm: each realm has a class of its own.
@@ -27,7 +27,7 @@ function checkAttached(data, what) {
   try {
     new Uint8Array(data.buffer, 0, 0);
   } catch {
-    throw invalidType(`the ${what} is of a detached ArrayBuffer`);
+    throw invalidType(`the ${what} belongs to a detached ArrayBuffer`);
   }
 }
 
@@ -35,7 +35,7 @@ const isWhole = String.prototype.isWellFormed
   ? (text) => text.isWellFormed()
   : (text) => !/\p{Surrogate}/u.test(text);
 
-/** Writes at a place with enough room; where it ends. */
+/** Writes at a place with enough room; returns the end. */
 function write(arena, at, data, what) {
   if (typeof data !== 'string') {
     arena.set(data, at);
@@ -55,18 +55,18 @@ function write(arena, at, data, what) {
 }
 
 function writeText(arena, at, text, what) {
-  if (!isWhole(text)) throw invalidType(`the ${what} has half a surrogate pair: pass its bytes instead`);
+  if (!isWhole(text)) throw invalidType(`the ${what} contains half a surrogate pair, which has no UTF-8 bytes: pass a Uint8Array instead`);
   return at + arena.utf8Write(text, at);
 }
 
-/** A length of four bytes, then the bytes; where they end. */
+/** Writes a length of four bytes, then the bytes; returns the end. */
 function writeItem(arena, at, data, what) {
   const end = write(arena, at + 4, data, what);
   arena.writeUInt32LE(end - at - 4, at);
   return end;
 }
 
-/** The room for items of a list. */
+/** Returns the room for the items of a list. */
 function roomForList(list, what) {
   let room = 0;
   for (let index = 0; index < list.length; index++) room += 4 + roomFor(list[index], what);

@@ -1,6 +1,6 @@
 'use strict';
 
-/** What users call: each method checks its arguments and names its operation. */
+/** The public methods: each checks its arguments and submits its operation. */
 
 const { isUint8Array } = require('node:util').types;
 const native = require('../out/yokedcache.node');
@@ -33,14 +33,14 @@ const SWITCH = optionsSet('copy', 'rate');
 const MIGRATE = optionsSet('pattern', 'rate', 'dryRun', 'resume', 'onProgress', 'signal');
 const CLOSE = optionsSet('timeout');
 
-/** Only `Cache.open` and its like have it. */
+/** Keeps the constructor private: only the functions that open caches have it. */
 const secret = Symbol('secret');
 
 // ---- Arguments ----
 
 function textOf(text, what) {
   if (typeof text !== 'string') throw invalidType(`the ${what} is not a string`);
-  if (text.includes('\0')) throw invalidType(`the ${what} has a NUL in it`);
+  if (text.includes('\0')) throw invalidType(`the ${what} contains a NUL character`);
   return text;
 }
 
@@ -49,7 +49,7 @@ function given(data, what) {
   return data;
 }
 
-/** Milliseconds, rounded up: what is shortened to 0 would never expire. */
+/** Returns a TTL in whole milliseconds, rounded up: an entry whose TTL is rounded to 0 would never expire. */
 function ttlOf(ttl) {
   if (ttl === undefined) return TTL_DEFAULT;
   if (typeof ttl !== 'number') throw invalidType('ttl is not a number of milliseconds');
@@ -87,12 +87,21 @@ function tagsOf(tags) {
   return tags === undefined ? undefined : listOf(tags, 'tags');
 }
 
-/** How a result is wanted: fs.readFile() has the same names. */
+/** Returns the form of a result, 'utf8' or 'buffer'. `fs.readFile()` has the same names. */
 function encodingOf(encoding, otherwise) {
   const wanted = encoding ?? otherwise;
   if (wanted === 'utf8' || wanted === 'utf-8') return 'utf8';
   if (wanted === 'buffer') return 'buffer';
   throw outOfRange(`encoding is ${String(encoding)}; it takes 'utf8' or 'buffer'`);
+}
+
+/** Calls a function; an exception becomes a rejected promise. `get` and `set` do without it: it allocates a closure. */
+function attempt(begin) {
+  try {
+    return begin();
+  } catch (error) {
+    return Promise.reject(error);
+  }
 }
 
 function bytesOf(data, what) {
@@ -102,7 +111,7 @@ function bytesOf(data, what) {
 
 // ---- Opening ----
 
-/** A promise that also a signal ends; what it then still brings is handed to `discard`. */
+/** Returns a promise that a signal rejects too. A result that arrives after that is passed to `discard`. */
 function abortable(promise, signal, discard) {
   if (signal === undefined) return promise;
   return new Promise((resolve, reject) => {
@@ -121,7 +130,7 @@ async function openHandle(how, text, environment) {
   return new Cache(secret, new Exchange(opened));
 }
 
-/** The configuration as text: an object stands for its JSON. */
+/** Returns a configuration as text; an object becomes its JSON. */
 function configOf(config) {
   const isObject = typeof config === 'object' && config !== null;
   return textOf(isObject ? JSON.stringify(config) : config, 'configuration');
@@ -163,7 +172,7 @@ class Cache {
   #closing;
 
   constructor(key, exchange) {
-    if (key !== secret) throw new TypeError('caches are opened with Cache.open()');
+    if (key !== secret) throw new TypeError('open a cache with Cache.open(), Cache.openFile() or Cache.openEnv()');
     this.#exchange = exchange;
   }
 
@@ -184,7 +193,7 @@ class Cache {
   get(key, options) {
     try {
       const { encoding, signal } = optionsOf(options, GET);
-      const form = encodingOf(encoding, 'buffer') === 'utf8' ? decode.text : decode.value;
+      const form = decode.value[encodingOf(encoding, 'buffer')];
       return this.#exchange.request(Kind.GET, 0, given(key, 'key'), undefined, undefined, 0, form, signal);
     } catch (error) {
       return Promise.reject(error);
@@ -193,21 +202,19 @@ class Cache {
 
   getSync(key, options) {
     const { encoding } = optionsOf(options, GET_SYNC);
-    const form = encodingOf(encoding, 'buffer') === 'utf8' ? decode.text : decode.value;
+    const form = decode.value[encodingOf(encoding, 'buffer')];
     this.#exchange.check();
     if (!this.#exchange.isLocal) {
-      throw new YokedCacheError('YC_E_UNSUPPORTED', 'getSync() is for the memory backend: here it would stop the event loop');
+      throw new YokedCacheError('YC_E_UNSUPPORTED', 'getSync() works on the memory backend only: on a server it would block the event loop');
     }
     return this.#exchange.run(Kind.GET, 0, given(key, 'key'), undefined, undefined, 0, form);
   }
 
   getJson(key, options) {
-    try {
+    return attempt(() => {
       const { signal } = optionsOf(options, CALL);
       return this.#exchange.request(Kind.GET, 0, given(key, 'key'), undefined, undefined, 0, decode.json, signal);
-    } catch (error) {
-      return Promise.reject(error);
-    }
+    });
   }
 
   set(key, value, options) {
@@ -221,13 +228,11 @@ class Cache {
   }
 
   setJson(key, value, options) {
-    try {
+    return attempt(() => {
       const text = JSON.stringify(value);
-      if (text === undefined) throw invalidType(`the value is ${typeof value}, which JSON does not have`);
+      if (text === undefined) throw invalidType(`the value is of type ${typeof value}, which JSON cannot express`);
       return this.set(key, text, options);
-    } catch (error) {
-      return Promise.reject(error);
-    }
+    });
   }
 
   delete(key, options) {
@@ -239,11 +244,7 @@ class Cache {
   }
 
   expire(key, ttl, options) {
-    try {
-      return this.#byKey(Kind.EXPIRE, key, ttlOf(ttl), decode.wasThere, options);
-    } catch (error) {
-      return Promise.reject(error);
-    }
+    return attempt(() => this.#byKey(Kind.EXPIRE, key, ttlOf(ttl), decode.wasThere, options));
   }
 
   ttl(key, options) {
@@ -251,51 +252,43 @@ class Cache {
   }
 
   #byKey(kind, key, number, form, options) {
-    try {
+    return attempt(() => {
       const { signal } = optionsOf(options, CALL);
       return this.#exchange.request(kind, 0, given(key, 'key'), undefined, undefined, number, form, signal);
-    } catch (error) {
-      return Promise.reject(error);
-    }
+    });
   }
 
   // ---- Many keys ----
 
   getMany(keys, options) {
-    try {
+    return attempt(() => {
       const { encoding, signal } = optionsOf(options, GET);
-      const form = encodingOf(encoding, 'buffer') === 'utf8' ? decode.texts : decode.values;
+      const form = decode.values[encodingOf(encoding, 'buffer')];
       return this.#many(Kind.GET_MANY, listOf(keys, 'keys'), [], [], 0, form, signal);
-    } catch (error) {
-      return Promise.reject(error);
-    }
+    });
   }
 
   setMany(entries, options) {
-    try {
+    return attempt(() => {
       const { ttl, tags, signal } = optionsOf(options, SET);
       const pairs = listOf(entries, 'entries').map((entry) => listOf(entry, 'key and value of an entry'));
       const [keys, values] = [pairs.map((pair) => pair[0]), pairs.map((pair) => pair[1])];
       return this.#many(Kind.SET_MANY, keys, values, tagsOf(tags) ?? [], ttlOf(ttl), decode.allStored, signal);
-    } catch (error) {
-      return Promise.reject(error);
-    }
+    });
   }
 
   deleteMany(keys, options) {
-    try {
+    return attempt(() => {
       const { signal } = optionsOf(options, CALL);
       return this.#many(Kind.DELETE_MANY, listOf(keys, 'keys'), [], [], 0, decode.stored, signal);
-    } catch (error) {
-      return Promise.reject(error);
-    }
+    });
   }
 
   #many(kind, keys, values, tags, number, form, signal) {
     return this.#exchange.requestAlone((exchange) => exchange.putLists(kind, keys, values, tags, number), form, signal);
   }
 
-  // ---- Invalidating ----
+  // ---- Invalidation ----
 
   invalidateTag(tag, options) {
     return this.invalidateTags([tag], options);
@@ -306,11 +299,7 @@ class Cache {
   }
 
   invalidatePattern(pattern, options) {
-    try {
-      return this.#remove(Kind.INVALIDATE_PATTERN, given(pattern, 'pattern'), () => undefined, options);
-    } catch (error) {
-      return Promise.reject(error);
-    }
+    return attempt(() => this.#remove(Kind.INVALIDATE_PATTERN, given(pattern, 'pattern'), () => undefined, options));
   }
 
   flush(options) {
@@ -318,17 +307,15 @@ class Cache {
   }
 
   #remove(kind, pattern, tags, options) {
-    try {
+    return attempt(() => {
       const { count, signal } = optionsOf(options, REMOVE);
       flagOf(count, 'count');
       const form = count ? decode.count : decode.nothing;
       return this.#exchange.request(kind, count ? COUNT : 0, pattern, undefined, tags(), 0, form, signal);
-    } catch (error) {
-      return Promise.reject(error);
-    }
+    });
   }
 
-  // ---- Looking for keys ----
+  // ---- Listing and search ----
 
   async *keys(pattern = '*', options = undefined) {
     const { encoding, pageSize, signal } = optionsOf(options, KEYS);
@@ -342,18 +329,16 @@ class Cache {
   }
 
   search(query, options) {
-    try {
+    return attempt(() => {
       const { threshold, limit, tags, encoding, signal } = optionsOf(options, SEARCH);
       const form = decode.matches[encodingOf(encoding, 'utf8')];
       const [score, most] = [numberOf(threshold, 80, 'threshold'), sizeOf(limit, 10, 'limit')];
       const put = (exchange) => exchange.putSearch(given(query, 'query'), score, most, tagsOf(tags) ?? []);
       return this.#exchange.requestAlone(put, form, signal);
-    } catch (error) {
-      return Promise.reject(error);
-    }
+    });
   }
 
-  // ---- Another backend, another cache ----
+  // ---- Switch and migration ----
 
   async switchTo(config, options) {
     const { copy, rate } = optionsOf(options, SWITCH);
@@ -377,7 +362,7 @@ class Cache {
     return migrate(this.#exchange, target.#exchange, { pattern, rate, dry_run: dryRun, resume }, onProgress, signal);
   }
 
-  // ---- The whole ----
+  // ---- Reports and the end ----
 
   stats(options) {
     return this.#ask(Kind.STATS, decode.json, options);
@@ -396,12 +381,10 @@ class Cache {
   }
 
   #ask(kind, form, options) {
-    try {
+    return attempt(() => {
       const { signal } = optionsOf(options, CALL);
       return this.#exchange.request(kind, 0, undefined, undefined, undefined, 0, form, signal);
-    } catch (error) {
-      return Promise.reject(error);
-    }
+    });
   }
 
   get capabilities() {
@@ -411,13 +394,11 @@ class Cache {
   }
 
   close(options) {
-    try {
+    return attempt(() => {
       const { timeout } = optionsOf(options, CLOSE);
       const timeoutMs = timeout === undefined ? CLOSE_DEFAULT : sizeOf(timeout, 0, 'timeout');
       return (this.#closing ??= this.#exchange.close(timeoutMs));
-    } catch (error) {
-      return Promise.reject(error);
-    }
+    });
   }
 }
 

@@ -1,6 +1,6 @@
 'use strict';
 
-/** What replies become: each function takes an exchange and the index of a reply, which is no failure. */
+/** Decoders of replies: each takes an exchange and the index of a reply that is not a failure, and returns its result. */
 
 const { codeOf } = require('./error.js');
 
@@ -18,20 +18,20 @@ function json(exchange, index) {
   return found === undefined ? undefined : JSON.parse(found);
 }
 
-/** -1 is never. */
+/** Returns the remaining time; -1 of the library means that the entry never expires. */
 function ttl(exchange, index) {
   if (exchange.status(index) !== OK) return undefined;
   const left = exchange.number(index);
   return left < 0 ? Infinity : left;
 }
 
-/** -1 is a number that the backend does not know. */
+/** Returns the number of removed entries; -1 of the library means that the backend cannot count. */
 function count(exchange, index) {
   const removed = exchange.number(index);
   return removed < 0 ? undefined : removed;
 }
 
-/** A short run of a block is a view of it; a long one would keep more alive than it should. */
+/** Returns a part of a block: a view of it, or a copy of a long part, so that the part does not keep the whole block alive. */
 function bytesOf(block, at, length) {
   const view = block.subarray(at, at + length);
   return length > SMALL_VALUE && length < block.length / 2 ? Buffer.from(view) : view;
@@ -54,7 +54,7 @@ function mapResults(exchange, index, each) {
   });
 }
 
-/** A decoder of many results; with its error go the results of the keys that did not fail. */
+/** Returns a decoder of many results. `describe` adds the results of the keys that did not fail to an error. */
 function many(each) {
   const decode = (exchange, index) => mapResults(exchange, index, each);
   decode.describe = (exchange, index, error) => {
@@ -101,7 +101,9 @@ function matchesOf(read) {
 }
 
 module.exports = {
-  nothing, wasThere, value, text, json, ttl, count, values, texts, stored, allStored,
+  nothing, wasThere, text, json, ttl, count, stored, allStored,
+  value: { utf8: text, buffer: value },
+  values: { utf8: texts, buffer: values },
   keys: { utf8: pageOf(textOf), buffer: pageOf(bytesOf) },
   matches: { utf8: matchesOf(textOf), buffer: matchesOf(bytesOf) },
 };

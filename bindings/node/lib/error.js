@@ -1,12 +1,12 @@
 'use strict';
 
-/** The one error of the library: `code` for programs, `message` for people. */
+/** The error of the library: `code` for programs, `message` for people. */
 
 const native = require('../out/yokedcache.node');
 
 const codes = new Map();
 
-/** The name of a status, such as 'YC_E_TIMEOUT'. */
+/** Returns the name of a status, such as 'YC_E_TIMEOUT'. */
 function codeOf(status) {
   let code = codes.get(status);
   if (code === undefined) codes.set(status, (code = native.statusName(status)));
@@ -22,7 +22,7 @@ class YokedCacheError extends Error {
 }
 Object.defineProperty(YokedCacheError.prototype, 'name', { value: 'YokedCacheError' });
 
-/** What the native part answers as [status, message, retryable]. */
+/** Returns the error that the native part reports as [status, message, retryable]. */
 function errorOf([status, message, retryable]) {
   return new YokedCacheError(codeOf(status), message, retryable);
 }

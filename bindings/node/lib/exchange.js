@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * Between promises and the native part: requests gathered during a tick cross in one call, replies come back in one,
- * through memory that both sides know. src/binding.h has the same layout.
+ * The exchange between promises and the native part. The requests of a tick cross in one call, and so do replies,
+ * through memory that both sides share. src/binding.h declares the same layout.
  */
 
 const { markAsUntransferable } = require('node:worker_threads');
@@ -24,20 +24,20 @@ const ARENA_BYTES = 64 * 1024;
 /** Short values are slices of slabs, as short Buffers of Node are slices of its pool. */
 const SLAB_BYTES = 16 * 1024;
 const SMALL_VALUE = 4096;
-/** A value that finds less room than it needs has memory of its own, which costs more. */
+/** A slab with less room than this is replaced: a value that does not fit gets memory of its own, which costs more. */
 const SLAB_REST = 1024;
 
 const MORE = 65536;
 const SHAPE_SLAB = 1;
 const CAN_SHARE = 4;
-/** What the arguments of one operation may take; the library's limits are lower. */
+/** The most bytes that the arguments of one operation may take; the library's limits are lower. */
 const MAX_ROOM = 2 ** 31 - 1;
 
 /** Returns the error of a refusal. The library's advice for a full queue addresses programs that take completions. */
 function refusalOf(parts) {
   const error = errorOf(parts);
   if (error.code === 'YC_E_BUSY') {
-    error.message = `${QUEUE_CAPACITY} operations of this cache are under way, which is the limit: await some of them before ` +
+    error.message = `${QUEUE_CAPACITY} operations of this cache are in flight, which is the limit: await some of them before ` +
       'you start more, or limit how many run at a time';
   }
   return error;
@@ -50,9 +50,9 @@ class Exchange {
   constructor(handle) {
     const memory = new ArrayBuffer(ARENA + ARENA_BYTES);
     this.handle = handle;
-    /** Whether entries are in this process alone; getSync() is for that. */
+    /** True if the entries are in this process only, as getSync() requires. */
     this.isLocal = (native.capabilities(handle) & CAN_SHARE) === 0;
-    /** Then every short operation is done when its call returns. Not while the backend is being replaced. */
+    /** True if every short operation is complete when its call returns; false while the backend is being replaced. */
     this.atOnce = this.isLocal;
     this.switches = 0;
     this.closed = false;
@@ -60,12 +60,12 @@ class Exchange {
     this.numbers = new Float64Array(memory, 0, ARENA / 8);
     this.arena = Buffer.from(memory, ARENA);
     this.objects = new Array(2 * BATCH).fill(undefined);
-    /** Requests that are gathered, and where the next bytes go. */
+    /** The number of requests that are gathered, and the place of the next bytes in the arena. */
     this.count = 0;
     this.arenaAt = 0;
-    /** In place of the arena, for one request that is larger. */
+    /** Replaces the arena for one request that does not fit into it. */
     this.large = undefined;
-    /** Promises by slot. */
+    /** The promises, by slot. */
     this.decoders = [];
     this.resolves = [];
     this.rejects = [];
@@ -78,7 +78,7 @@ class Exchange {
 
   // ---- Requests ----
 
-  /** One operation; a promise of what `decode` makes of its reply. */
+  /** Submits one operation; returns a promise of its decoded reply. */
   request(kind, flags, key, value, tags, number, decode, signal) {
     this.check(signal);
     if (this.atOnce && kind <= Kind.INVALIDATE_TAGS) return Promise.resolve(this.run(kind, flags, key, value, tags, number, decode));
@@ -89,7 +89,7 @@ class Exchange {
     return promise;
   }
 
-  /** One operation on the caller's thread; what it came to, or an exception. */
+  /** Runs one operation on the caller's thread; returns its decoded reply, or throws. */
   run(kind, flags, key, value, tags, number, decode) {
     this.put(kind, flags, key, value, tags, number);
     const { large } = this;
@@ -104,7 +104,7 @@ class Exchange {
     return result;
   }
 
-  /** An operation of many keys or a search: crosses alone. */
+  /** Submits an operation of many keys or a search, which crosses alone. */
   requestAlone(write, decode, signal) {
     this.check(signal);
     this.flush();
@@ -117,7 +117,7 @@ class Exchange {
     return promise;
   }
 
-  /** The next page of a listing. */
+  /** Requests the next page of a listing. */
   requestPage(cursor, limit, decode, signal) {
     this.check(signal);
     const slot = this.newSlot();
@@ -136,7 +136,7 @@ class Exchange {
     if (this.closed) throw new YokedCacheError('YC_E_CLOSED', 'the cache was closed');
   }
 
-  /** Writes the next request; its place. It counts once `count` is raised. */
+  /** Writes the next request; returns its place. It is part of the batch once `count` is raised. */
   put(kind, flags, key, value, tags, number) {
     const what = kind === Kind.INVALIDATE_PATTERN ? 'pattern' : 'key';
     let room = 0;
@@ -163,7 +163,7 @@ class Exchange {
     return base;
   }
 
-  /** As `put`, for lists of keys and values; nothing is gathered then. */
+  /** Does the same as `put` for lists of keys and values, when no request is gathered. */
   putLists(kind, keys, values, tags, number) {
     const arena = this.arenaFor(roomForList(keys, 'key') + roomForList(values, 'value') + roomForList(tags, 'tag'));
     const { words } = this;
@@ -192,7 +192,7 @@ class Exchange {
     return 0;
   }
 
-  /** Where a request of so many bytes goes. */
+  /** Returns memory for a request of so many bytes. */
   arenaFor(room) {
     this.large = undefined;
     if (room <= ARENA_BYTES - this.arenaAt) return this.arena;
@@ -202,7 +202,7 @@ class Exchange {
     return (this.large = Buffer.allocUnsafeSlow(room));
   }
 
-  /** Hands over what was gathered. */
+  /** Submits the gathered requests. */
   flush() {
     const { count, large } = this;
     if (count === 0) return;
@@ -241,7 +241,7 @@ class Exchange {
     return promise;
   }
 
-  /** Ends a slot; what rejects its promise. */
+  /** Frees a slot; returns the function that rejects its promise. */
   takeRejecter(slot) {
     const reject = this.rejects[slot];
     this.resolves[slot] = this.rejects[slot] = this.decoders[slot] = ignore;
@@ -250,7 +250,7 @@ class Exchange {
     return reject;
   }
 
-  /** Its promise is rejected now; the slot ends with its completion, unless nothing was submitted yet. */
+  /** Rejects a promise now. Its slot is freed with its completion, or now if the request was not submitted yet. */
   abort(slot, reason) {
     this.rejects[slot](reason);
     this.resolves[slot] = this.rejects[slot] = ignore;
@@ -269,9 +269,9 @@ class Exchange {
     return false;
   }
 
-  // ---- Another backend ----
+  // ---- Switch ----
 
-  /** It may become one that has to be waited for, at any moment. */
+  /** Stops to answer at once: the cache may have to wait for its next backend at any moment. */
   beginSwitch() {
     this.switches += 1;
     this.atOnce = false;
@@ -280,14 +280,14 @@ class Exchange {
   endSwitch() {
     this.switches -= 1;
     if (this.switches > 0 || this.closed) return;
-    // What is done at once takes the first place among the requests.
+    // Operations that are answered at once take the first place among the requests.
     this.flush();
     this.isLocal = this.atOnce = (native.capabilities(this.handle) & CAN_SHARE) === 0;
   }
 
   // ---- Replies ----
 
-  /** Settles what has completed. Node's loop calls it when the queue is readable. */
+  /** Settles the promises of all completions. Node's loop calls it when the queue is readable. */
   drain() {
     let turn;
     do {
@@ -317,14 +317,14 @@ class Exchange {
     }
   }
 
-  /** Values from here on are in memory that no other one is in. */
+  /** Begins a slab for the values that follow. */
   newSlab() {
     this.slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
     markAsUntransferable(this.slab.buffer);
     this.slabAt = this.kept = 0;
   }
 
-  // ---- What decoders ask for ----
+  // ---- Access for decoders ----
 
   status(index) {
     return this.words[REPLIES + index * REPLY_WORDS + 1];
@@ -340,7 +340,7 @@ class Exchange {
     return object;
   }
 
-  /** The value of a reply; undefined for a miss. */
+  /** Returns the value of a reply; undefined for a miss. */
   value(index) {
     const base = REPLIES + index * REPLY_WORDS;
     if (this.words[base + 2] !== SHAPE_SLAB) return this.takeObject(2 * index);

@@ -1,17 +1,17 @@
 'use strict';
 
-/** Migrations and switches, which run on threads of their own and tell how far they are. */
+/** Migrations and switches, which run on threads of their own. A migration reports its progress. */
 
 const native = require('../out/yokedcache.node');
 const { YokedCacheError, errorOf } = require('./error.js');
 
-/** What a report or an error of the native part makes of a promise. */
+/** Settles a promise with a report or an error of the native part. */
 function settle(outcome, resolve, reject) {
   if (Array.isArray(outcome)) reject(errorOf(outcome));
   else resolve(JSON.parse(outcome));
 }
 
-/** A promise of the report of a switch. */
+/** Returns a promise of the report of a switch. */
 async function switchTo(exchange, config, options) {
   exchange.beginSwitch();
   try {
@@ -23,25 +23,25 @@ async function switchTo(exchange, config, options) {
   }
 }
 
-/** Whether a progress says to go on: neither the signal nor the caller ends it. */
-function goesOn([examined, copied, skipped, failed, resume], onProgress, signal) {
+/** Passes a progress to the caller; returns false if the signal or the caller stops the migration. */
+function continues([examined, copied, skipped, failed, resume], onProgress, signal) {
   if (signal?.aborted) return false;
   return onProgress?.({ examined, copied, skipped, failed, resume }) !== false;
 }
 
-/** Why a migration that did not come to its end has no report. */
+/** Returns the reason of a migration that was stopped; undefined if the caller stopped it. */
 function reasonOf(source, target, signal) {
   if (signal?.aborted) return signal.reason;
   return source.closed || target.closed ? new YokedCacheError('YC_E_CLOSED', 'the cache was closed') : undefined;
 }
 
-/** A promise of the report of a migration. */
+/** Returns a promise of the report of a migration. */
 function migrate(source, target, options, onProgress, signal) {
   return new Promise((resolve, reject) => {
     let thrown;
     const ask = (progress) => {
       try {
-        return goesOn(progress, onProgress, signal);
+        return continues(progress, onProgress, signal);
       } catch (error) {
         thrown = { error };
         return false;

@@ -25,7 +25,7 @@ function optionsOf(options, known) {
   return options;
 }
 
-/** Returns whether an object is of a kind that has no options: its contents would be ignored. */
+/** Returns true if an object is of a kind that has no options: its contents would be ignored. */
 function holdsNoOptions(options) {
   return Array.isArray(options) || ArrayBuffer.isView(options) || types.isMap(options) || types.isSet(options) ||
     types.isPromise(options) || types.isDate(options) || types.isBoxedPrimitive(options);

@@ -1,6 +1,6 @@
 'use strict';
 
-/** Which operations each AbortSignal may end. One listener for any number of them. */
+/** Maps each AbortSignal to the operations that it ends, with one listener for any number of them. */
 
 const { invalidType } = require('./error.js');
 
@@ -11,7 +11,7 @@ class Signals {
     this.bySlot = new Map();
   }
 
-  /** Throws the signal's reason when it is aborted already. */
+  /** Throws the signal's reason if it is aborted already. */
   check(signal) {
     if (signal === null || typeof signal !== 'object' || typeof signal.aborted !== 'boolean') {
       throw invalidType('signal is not an AbortSignal');

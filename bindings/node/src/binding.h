@@ -1,4 +1,4 @@
-/* What the parts of the Node binding share: one open cache, and the memory it exchanges with JavaScript. */
+/* Shared by the parts of the Node binding: one open cache, and the memory that it exchanges with JavaScript. */
 #ifndef BINDING_H
 #define BINDING_H
 
@@ -15,7 +15,7 @@
 
 enum {
     BATCH = 256,           /* Requests of one submission, replies of one turn. */
-    QUEUE_CAPACITY = 65536, /* The backend's own max_pending is the limit users set; this one only bounds it. */
+    QUEUE_CAPACITY = 65536, /* An upper bound only: users set the limit with the backend's max_pending. */
     SMALL_VALUE = 4096     /* Longer values have memory of their own, so that a short one keeps little else alive. */
 };
 
@@ -23,8 +23,8 @@ enum {
 typedef struct request {
     int32_t kind;
     uint32_t flags;
-    uint32_t slot;              /* Which promise waits for it. */
-    uint32_t key_at, key_len;   /* With many keys: where their list begins, and how many they are. */
+    uint32_t slot;              /* Identifies the promise. */
+    uint32_t key_at, key_len;   /* With many keys: the place of their list, and their number. */
     uint32_t value_at, value_len;
     uint32_t tags_at, n_tags;
     uint32_t limit;             /* Of a search. */
@@ -33,35 +33,35 @@ typedef struct request {
 
 enum reply_shape { SHAPE_NONE, SHAPE_SLAB, SHAPE_OBJECT };
 
-/* What it came to, as lib/exchange.js reads it. */
+/* The result of an operation, as lib/exchange.js reads it. */
 typedef struct reply {
     uint32_t slot;
     int32_t status;
-    int32_t shape;              /* Where the result is: in the slab at `at`, or objects[2 * index]. */
+    int32_t shape;              /* The place of the result: in the slab at `at`, or objects[2 * index]. */
     uint32_t at, len;
     uint32_t zero;
-    double number;              /* A count (-1: unknown), a TTL, a number of keys; of an error: whether to retry. */
+    double number;              /* A count (-1: unknown), a TTL, a number of keys; of an error: 1 if it is retryable. */
 } reply;
 
-/* One open cache. Owned by its JavaScript object, by the loop while it is watched, and by each call on
-   the thread pool; all of them let go on the loop's thread, and the last one frees it. */
+/* One open cache. Its owners are its JavaScript object, the loop while it is watched, and each call on
+   the thread pool. All of them release it on the loop's thread, and the last one frees it. */
 typedef struct handle {
     unsigned owners;
     napi_env env;
     yc_cache *cache;
     yc_queue *queue;
-    yc_error *refusal;          /* Why the last submission was not accepted. */
+    yc_error *refusal;          /* The error of the last submission that was not accepted. */
 
     uv_poll_t poll;
     bool watched, unwatching;
-    napi_ref exchange;          /* Weak while nothing is in flight: then it may be collected. */
+    napi_ref exchange;          /* Weak while no operation is in flight, so that it can be collected. */
     napi_ref on_readable;
     napi_async_context context;
     napi_async_cleanup_hook_handle teardown;
     size_t in_flight;
-    atomic_bool closing;        /* Its migrations end: threads of their own look at it. */
+    atomic_bool closing;        /* Stops its migrations, whose threads read it. */
 
-    /* Parts of one ArrayBuffer that no user sees. */
+    /* Parts of one ArrayBuffer, which is internal. */
     const request *requests;
     reply *replies;
     const uint8_t *arena;
@@ -111,7 +111,7 @@ napi_value keys_next(napi_env env, napi_callback_info info);
 yc_status run_first(handle *cache, span arena, yc_op *op, yc_error **error);
 bool arena_of(napi_env env, handle *cache, napi_value value, span *arena);
 
-/* replies.c: and back. */
+/* replies.c: from the library to JavaScript. */
 napi_value drain(napi_env env, napi_callback_info info);
 napi_value run(napi_env env, napi_callback_info info);
 

@@ -27,7 +27,7 @@ void let_go(handle *cache) {
 
 /* ---- Watching ---- */
 
-/* Has JavaScript take what has completed. What it throws is nobody's to catch. */
+/* Lets JavaScript take the completions. An exception of it is reported as an uncaught one. */
 static void call_exchange(handle *cache) {
     napi_env env = cache->env;
     napi_value exchange = NULL, on_readable = NULL, thrown;
@@ -69,13 +69,13 @@ static void unwatch(handle *cache) {
     uv_close((uv_handle_t *)&cache->poll, on_unwatched);
 }
 
-/* The environment ends: a worker, or the process. */
+/* The environment (a worker or the process) ends. */
 static void on_teardown(napi_async_cleanup_hook_handle hook, void *data) {
     (void)hook;
     unwatch(data);
 }
 
-/* While operations are in flight they keep the process and their cache's object; an idle cache keeps neither. */
+/* Operations in flight keep the process and the object of their cache alive; an idle cache keeps neither. */
 void flights_began(handle *cache, size_t count) {
     if (count && !cache->in_flight) {
         uv_ref((uv_handle_t *)&cache->poll);
@@ -125,7 +125,7 @@ static bool take_memory(handle *cache, napi_value memory) {
     return true;
 }
 
-/* start(handle, exchange, onReadable, memory): undefined, or an error. */
+/* start(handle, exchange, onReadable, memory) returns undefined or an error. */
 napi_value start(napi_env env, napi_callback_info info) {
     napi_value given[4];
     yc_error *error = NULL;
@@ -138,7 +138,7 @@ napi_value start(napi_env env, napi_callback_info info) {
         yc_queue_fd(cache->queue, &fd, &error) < 0) {
         return error_of(env, error);
     }
-    if (!begin_poll(cache, fd)) return throw_text(env, "Node's loop does not watch the queue");
+    if (!begin_poll(cache, fd)) return throw_text(env, "libuv cannot watch the descriptor of the queue");
     if (!begin_calls(cache, given[1], given[2])) unwatch(cache);
     return NULL;
 }
@@ -169,7 +169,7 @@ static void free_work(napi_env env, work *call) {
     free(call);
 }
 
-/* A promise of what `finish` makes of `call`, which is freed in any case. */
+/* Returns a promise that `finish` resolves. `call` is freed in any case. */
 static napi_value begin_work(napi_env env, work *call, napi_async_execute_callback execute, napi_async_complete_callback finish) {
     napi_value promise, name;
     bool begun = check(env, napi_create_string_utf8(env, "yokedcache", NAPI_AUTO_LENGTH, &name)) &&
@@ -196,7 +196,7 @@ static void open_on_pool(napi_env env, void *data) {
     else yc_open_env(&call->opened, &call->error);
 }
 
-/* The JavaScript object is gone; what it opened goes too, without waiting. */
+/* The JavaScript object was collected: releases its cache without waiting. */
 static void on_collected(napi_env env, void *data, void *hint) {
     (void)env, (void)hint;
     handle *cache = data;
@@ -226,7 +226,7 @@ static void finish_open(napi_env env, napi_status status, void *data) {
     free_work(env, call);
 }
 
-/* How, text and environment, as open() and check() take them. */
+/* Reads the arguments of open() and check(): how, text and environment. */
 static work *new_work(napi_env env, napi_callback_info info) {
     napi_value given[3];
     if (!arguments(env, info, 3, given)) return NULL;
@@ -241,13 +241,13 @@ static work *new_work(napi_env env, napi_callback_info info) {
     return call;
 }
 
-/* open(how, text, environment): a promise of a handle or an error. */
+/* open(how, text, environment) returns a promise of a handle or an error. */
 napi_value open_cache(napi_env env, napi_callback_info info) {
     work *call = new_work(env, info);
     return call ? begin_work(env, call, open_on_pool, finish_open) : NULL;
 }
 
-/* ---- Checking a configuration: a file of it may lie where reading takes long ---- */
+/* ---- Checking a configuration: on the pool, because reading a file may take long ---- */
 
 static void check_on_pool(napi_env env, void *data) {
     (void)env;
@@ -271,7 +271,7 @@ static void finish_check(napi_env env, napi_status status, void *data) {
     free_work(env, call);
 }
 
-/* check(how, text, environment): a promise of a JSON text or an error. */
+/* check(how, text, environment) returns a promise of a JSON text or an error. */
 napi_value check_config(napi_env env, napi_callback_info info) {
     work *call = new_work(env, info);
     return call ? begin_work(env, call, check_on_pool, finish_check) : NULL;
@@ -294,7 +294,7 @@ static void finish_close(napi_env env, napi_status status, void *data) {
     free_work(env, call);
 }
 
-/* close(handle, timeoutMs): a promise of undefined or an error. Replies keep coming meanwhile. */
+/* close(handle, timeoutMs) returns a promise of undefined or an error. Replies still arrive meanwhile. */
 napi_value close_cache(napi_env env, napi_callback_info info) {
     napi_value given[2];
     if (!arguments(env, info, 2, given)) return NULL;
@@ -309,8 +309,8 @@ napi_value close_cache(napi_env env, napi_callback_info info) {
     return begin_work(env, call, close_on_pool, finish_close);
 }
 
-/* release(handle): nothing will be submitted any more, and every reply was taken. The object may stay for long until it is
-   collected; the descriptor does not wait for that. */
+/* release(handle) frees the queue and its descriptor after the last reply was taken, because it may take long until the
+   object is collected. */
 napi_value release(napi_env env, napi_callback_info info) {
     napi_value given[1];
     handle *cache = arguments(env, info, 1, given) ? handle_of(env, given[0]) : NULL;

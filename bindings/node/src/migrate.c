@@ -1,4 +1,4 @@
-/* Migrations and switches. Each has a thread of its own: it may take hours, and Node's pool has four threads for all. */
+/* Migrations and switches. Each has a thread of its own: it may take hours, and Node's pool has only four threads. */
 #include "binding.h"
 
 #include <signal.h>
@@ -6,21 +6,21 @@
 
 enum news { NEWS_NONE, NEWS_PROGRESS, NEWS_DONE };
 
-/* One that is under way. The loop's thread owns it; the other one uses it until it has told that it is done. */
+/* A migration or switch in progress. The loop's thread owns it; the job's own thread uses it until it sends NEWS_DONE. */
 typedef struct job {
     napi_env env;
     handle *cache, *target;     /* Held; no target: a switch. */
     char *config, *options;
-    bool tells;                 /* JavaScript is asked whether to go on. */
+    bool tells;                 /* True if JavaScript decides at each progress. */
     napi_ref tell;
     napi_async_context context;
     napi_async_cleanup_hook_handle teardown;
-    bool ending;                /* The environment is: nothing is told any more. */
+    bool ending;                /* True if the environment ends: no more calls of tell. */
 
     uv_thread_t thread;
     uv_async_t wake;
     atomic_int news;
-    uv_sem_t answered;          /* The thread waits for it with each progress. */
+    uv_sem_t answered;          /* The job's thread waits for it after each progress. */
     atomic_bool stopped;
     const yc_progress *progress;
     yc_value *report;
@@ -86,7 +86,7 @@ static void on_closed(uv_handle_t *wake) {
     if (opened) napi_close_handle_scope(env, scope);
 }
 
-/* tell(done, what); what it answers. What it throws is nobody's to catch. */
+/* Calls tell(done, what); returns its answer. An exception of it is reported as an uncaught one. */
 static bool tell(job *job, bool done, napi_value what) {
     napi_env env = job->env;
     napi_value function = NULL, global, result, thrown, given[2];
@@ -101,7 +101,7 @@ static bool tell(job *job, bool done, napi_value what) {
     return status == napi_ok && (done || (napi_get_value_bool(env, result, &on) == napi_ok && on));
 }
 
-/* [examined, copied, skipped, failed, resume]. */
+/* Returns a progress as [examined, copied, skipped, failed, resume]. */
 static napi_value progress_of(napi_env env, const yc_progress *progress) {
     const uint64_t counts[] = {progress->examined, progress->copied, progress->skipped, progress->failed};
     napi_value list = NULL, item;
@@ -115,7 +115,7 @@ static napi_value progress_of(napi_env env, const yc_progress *progress) {
     return told ? list : NULL;
 }
 
-/* The report as a text, or the error. */
+/* Returns the report as a text, or the error. */
 static napi_value outcome_of(napi_env env, job *job) {
     napi_value text = NULL;
     size_t len;
@@ -150,7 +150,7 @@ static void on_wake(uv_async_t *wake) {
     if (opened) napi_close_handle_scope(env, scope);
 }
 
-/* The environment ends, and with it its caches: closing them ends what waits for a server, or for its rate. */
+/* The environment ends. Closing its caches ends a job that waits for a server or for its rate. */
 static void on_teardown(napi_async_cleanup_hook_handle hook, void *data) {
     (void)hook;
     job *job = data;
@@ -182,11 +182,11 @@ static bool begin_wake(job *job) {
 static napi_value begin(napi_env env, job *job, napi_value function) {
     if (!job->options || (!job->target && !job->config) || !prepare(env, job, function) || !begin_wake(job)) {
         free_job(job);
-        return throw_text(env, "a migration or switch does not begin");
+        return throw_text(env, "the migration or switch cannot start: out of memory, or its arguments are wrong");
     }
     if (uv_thread_create(&job->thread, run_job, job) == 0) return NULL;
     uv_close((uv_handle_t *)&job->wake, on_closed);
-    return throw_text(env, "the system has no thread left");
+    return throw_text(env, "the migration or switch cannot start: the system has no thread left");
 }
 
 static job *new_job(napi_env env, handle *cache, handle *target) {
@@ -200,7 +200,8 @@ static job *new_job(napi_env env, handle *cache, handle *target) {
     return made;
 }
 
-/* migrate(handle, target, options, tells, tell): tell(false, progress) answers whether to go on; tell(true, report or error). */
+/* migrate(handle, target, options, tells, tell) calls tell(false, progress), which returns false to stop it, and at the end
+   tell(true, report or error). */
 napi_value migrate(napi_env env, napi_callback_info info) {
     napi_value given[5];
     if (!arguments(env, info, 5, given)) return NULL;
@@ -212,7 +213,7 @@ napi_value migrate(napi_env env, napi_callback_info info) {
     return begin(env, job, given[4]);
 }
 
-/* switchTo(handle, config, options, tell): tell(true, report or error). */
+/* switchTo(handle, config, options, tell) calls tell(true, report or error) at the end. */
 napi_value switch_to(napi_env env, napi_callback_info info) {
     napi_value given[4];
     if (!arguments(env, info, 4, given)) return NULL;

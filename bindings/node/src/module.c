@@ -1,9 +1,9 @@
-/* The functions that lib/ sees. No state: a process loads this once for all of its workers. */
+/* The functions that lib/ calls. There is no state, because a process loads this file once for all of its workers. */
 #include "binding.h"
 
 #include <string.h>
 
-/* capabilities(handle): the sum of YC_CAN_ numbers. */
+/* capabilities(handle) returns the sum of YC_CAN_ numbers. */
 static napi_value capabilities(napi_env env, napi_callback_info info) {
     napi_value given[1], result = NULL;
     uint64_t flags = 0;
@@ -14,7 +14,7 @@ static napi_value capabilities(napi_env env, napi_callback_info info) {
     return result;
 }
 
-/* refusal(handle): why the last submit() did not accept all. */
+/* refusal(handle) returns the error of the last submit() that did not accept all requests. */
 static napi_value refusal(napi_env env, napi_callback_info info) {
     napi_value given[1];
     handle *cache = arguments(env, info, 1, given) ? handle_of(env, given[0]) : NULL;
@@ -24,7 +24,7 @@ static napi_value refusal(napi_env env, napi_callback_info info) {
     return error_of(env, error);
 }
 
-/* statusName(status). */
+/* statusName(status) returns the name of a status. */
 static napi_value status_name(napi_env env, napi_callback_info info) {
     napi_value given[1], result = NULL;
     int32_t status = 0;

@@ -1,9 +1,9 @@
-/* From the library to JavaScript: short values into the slab it gave, the rest as objects. */
+/* From the library to JavaScript: writes short values into the slab of JavaScript, and creates objects for the others. */
 #include "binding.h"
 
 #include <string.h>
 
-/* Where replies of one turn go. */
+/* The replies of one call of drain() or run(), and the places that they are written to. */
 typedef struct turn {
     napi_env env;
     handle *cache;
@@ -140,7 +140,7 @@ static bool put_reply(turn *turn, const yc_completion *done) {
     return put;
 }
 
-/* Has something to reply to, taken already or now. */
+/* Takes completions if none is left; returns true if there is one. */
 static bool refill(handle *cache) {
     if (cache->done_at < cache->done_count) return true;
     cache->done_at = cache->done_count = 0;
@@ -153,7 +153,7 @@ static bool reply_once(turn *turn) {
     yc_completion *done = &cache->done[cache->done_at];
     if (done->result && !fits(turn, done->result)) return false;
     bool replied = put_reply(turn, done);
-    /* One that failed, for want of memory, is lost with an exception: nobody may see it twice. */
+    /* A reply that failed for lack of memory is dropped with an exception, so that it is never delivered twice. */
     cache->done_at += 1;
     turn->taken += 1;
     yc_completion_clear(done);
@@ -165,12 +165,12 @@ static bool begin_turn(napi_env env, napi_value *given, turn *turn) {
     handle *cache = handle_of(env, given[0]);
     span slab = bytes_of(env, given[1]);
     if (!cache || !check(env, napi_get_value_uint32(env, given[2], &at))) return false;
-    /* A user who detached a slab costs its rest, nothing else. */
+    /* If a user detached the slab, only its remaining room is lost. */
     *turn = (struct turn){.env = env, .cache = cache, .slab = slab, .slab_at = at < slab.len ? at : slab.len, .objects = given[3]};
     return true;
 }
 
-/* drain(handle, slab, at, objects): how many replies there are, plus 65536 when there may be more. */
+/* drain(handle, slab, at, objects) returns the number of replies, plus 65536 if there may be more. */
 napi_value drain(napi_env env, napi_callback_info info) {
     napi_value given[4], result = NULL;
     turn turn;
@@ -188,7 +188,7 @@ static yc_completion completion_of(const yc_op *op) {
                            .error = op->error, .remaining_ms = op->remaining_ms, .removed = op->removed};
 }
 
-/* run(handle, slab, at, objects, arena): runs the first request and replies to it, or answers an error. */
+/* run(handle, slab, at, objects, arena) runs the first request and writes its reply, or returns an error. */
 napi_value run(napi_env env, napi_callback_info info) {
     napi_value given[5];
     turn turn;
@@ -197,7 +197,7 @@ napi_value run(napi_env env, napi_callback_info info) {
     yc_error *error = NULL;
     if (!arguments(env, info, 5, given) || !begin_turn(env, given, &turn) || !arena_of(env, turn.cache, given[4], &arena)) return NULL;
     yc_status status = run_first(turn.cache, arena, &op, &error);
-    if (status < 0) return error ? error_of(env, error) : throw_text(env, "the request is not what it should be");
+    if (status < 0) return error ? error_of(env, error) : throw_text(env, "the request is malformed");
     yc_completion done = completion_of(&op);
     put_reply(&turn, &done);
     yc_completion_clear(&done);

@@ -1,4 +1,4 @@
-/* From JavaScript to the library: requests become operations, alone, in batches, or of many keys. */
+/* From JavaScript to the library: turns requests into operations, alone, in batches, or of many keys. */
 #include "binding.h"
 
 #include <stdlib.h>
@@ -6,7 +6,7 @@
 
 /* ---- Places in the arena ---- */
 
-/* The arena a call names, else the cache's own. */
+/* Finds the arena that a call passes, or else the cache's own. */
 bool arena_of(napi_env env, handle *cache, napi_value value, span *arena) {
     *arena = bytes_of(env, value);
     if (!arena->data) *arena = (span){(uint8_t *)(uintptr_t)cache->arena, cache->arena_len};
@@ -15,7 +15,7 @@ bool arena_of(napi_env env, handle *cache, napi_value value, span *arena) {
 
 static bool inside(span arena, size_t at, size_t len) { return at <= arena.len && len <= arena.len - at; }
 
-/* A list is a 32-bit length before each of its runs of bytes. */
+/* Reads a list: each item is a 32-bit length and its bytes. */
 static bool read_list(span arena, size_t at, size_t count, yc_slice *slices) {
     for (size_t item = 0; item < count; item++) {
         uint32_t len;
@@ -85,7 +85,7 @@ static napi_value number(napi_env env, double value) {
     return result;
 }
 
-/* submit(handle, count, arena): how many were accepted, from the first on; or why none was. */
+/* submit(handle, count, arena) returns the number of accepted requests, counted from the first; refusal() has the reason. */
 napi_value submit(napi_env env, napi_callback_info info) {
     napi_value given[3];
     uint32_t count = 0;
@@ -95,7 +95,7 @@ napi_value submit(napi_env env, napi_callback_info info) {
     if (!arguments(env, info, 3, given)) return NULL;
     handle *cache = handle_of(env, given[0]);
     if (!cache || !check(env, napi_get_value_uint32(env, given[1], &count)) || !arena_of(env, cache, given[2], &arena)) return NULL;
-    if (count > BATCH || !fill_all(cache, arena, count)) return throw_text(env, "the requests are not what they should be");
+    if (count > BATCH || !fill_all(cache, arena, count)) return throw_text(env, "the requests are malformed");
     yc_queue_submit(cache->queue, cache->ops, count, sizeof(yc_op), cache->new_tickets, &accepted, &error);
     for (size_t at = 0; at < accepted; at++) cache->tickets[cache->requests[at].slot] = cache->new_tickets[at];
     flights_began(cache, accepted);
@@ -104,7 +104,7 @@ napi_value submit(napi_env env, napi_callback_info info) {
     return number(env, (double)accepted);
 }
 
-/* Runs the first request at once: for a cache that answers on the caller's thread. */
+/* Runs the first request on the caller's thread, for a cache that answers at once. */
 yc_status run_first(handle *cache, span arena, yc_op *op, yc_error **error) {
     if (!fill_all(cache, arena, 1)) return YC_E_PANIC;
     *op = cache->ops[0];
@@ -140,17 +140,17 @@ static yc_status submit_search(handle *cache, const request *from, span arena, y
     return yc_queue_search(cache->queue, arena.data + from->key_at, from->key_len, &options, from->slot, ticket, error);
 }
 
-/* What a submission answered: undefined, or the error. */
+/* Returns the result of a submission: undefined, or the error. */
 static napi_value accepted_or_error(napi_env env, handle *cache, uint32_t slot, yc_status status, yc_ticket ticket, yc_error *error) {
     if (status == YC_OK) {
         cache->tickets[slot] = ticket;
         flights_began(cache, 1);
         return NULL;
     }
-    return error ? error_of(env, error) : throw_text(env, "the request is not what it should be");
+    return error ? error_of(env, error) : throw_text(env, "the request is malformed");
 }
 
-/* submitOne(handle, arena): the first request, which is one of many keys or a search; undefined or an error. */
+/* submitOne(handle, arena) submits the first request, of many keys or a search; returns undefined or an error. */
 napi_value submit_one(napi_env env, napi_callback_info info) {
     napi_value given[2];
     span arena;
@@ -174,7 +174,7 @@ static void free_cursor(napi_env env, void *cursor, void *hint) {
     yc_cursor_free(cursor);
 }
 
-/* keysOpen(handle, pattern): a cursor, or an error. */
+/* keysOpen(handle, pattern) returns a cursor or an error. */
 napi_value keys_open(napi_env env, napi_callback_info info) {
     napi_value given[2], external = NULL;
     yc_cursor *cursor = NULL;
@@ -188,7 +188,7 @@ napi_value keys_open(napi_env env, napi_callback_info info) {
     return external;
 }
 
-/* keysNext(handle, cursor, limit, slot): undefined, or an error. */
+/* keysNext(handle, cursor, limit, slot) returns undefined or an error. */
 napi_value keys_next(napi_env env, napi_callback_info info) {
     napi_value given[4];
     uint32_t limit = 0, slot = 0;
@@ -206,7 +206,7 @@ napi_value keys_next(napi_env env, napi_callback_info info) {
     return accepted_or_error(env, cache, slot, status, ticket, error);
 }
 
-/* cancel(handle, slot): its completion comes as for any other. */
+/* cancel(handle, slot) cancels an operation, which still has its completion. */
 napi_value cancel(napi_env env, napi_callback_info info) {
     napi_value given[2];
     uint32_t slot = 0;

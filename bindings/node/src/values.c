@@ -1,17 +1,17 @@
-/* JavaScript values: reading arguments, and telling what went wrong. */
+/* JavaScript values: reads arguments, and converts errors. */
 #include "binding.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* False, with an exception in JavaScript, when a call of Node failed. */
+/* Returns false, with an exception in JavaScript, if a call of Node failed. */
 bool check(napi_env env, napi_status status) {
     bool pending = false;
     if (status == napi_ok) return true;
     const napi_extended_error_info *info = NULL;
     napi_get_last_error_info(env, &info);
     napi_is_exception_pending(env, &pending);
-    if (!pending) napi_throw_error(env, NULL, info && info->error_message ? info->error_message : "Node refused a call");
+    if (!pending) napi_throw_error(env, NULL, info && info->error_message ? info->error_message : "a call of Node-API failed");
     return false;
 }
 
@@ -20,7 +20,7 @@ napi_value throw_text(napi_env env, const char *text) {
     return NULL;
 }
 
-/* The arguments of a call, undefined where there are fewer. */
+/* Reads the arguments of a call; missing ones are undefined. */
 bool arguments(napi_env env, napi_callback_info info, size_t count, napi_value *values) {
     return check(env, napi_get_cb_info(env, info, &count, values, NULL, NULL));
 }
@@ -30,7 +30,7 @@ handle *handle_of(napi_env env, napi_value value) {
     return check(env, napi_get_value_external(env, value, &cache)) ? cache : NULL;
 }
 
-/* The bytes of a Uint8Array; NULL and 0 for what is none, or detached. */
+/* Returns the bytes of a Uint8Array; NULL and 0 for another value, or a detached array. */
 span bytes_of(napi_env env, napi_value value) {
     void *data = NULL;
     size_t len = 0;
@@ -41,7 +41,7 @@ span bytes_of(napi_env env, napi_value value) {
     return (span){data, data ? len : 0};
 }
 
-/* A text with its NUL, or NULL for what is no string; to be freed. */
+/* Returns a string with its NUL, which the caller frees; NULL for another value. */
 char *text_of(napi_env env, napi_value value) {
     size_t len;
     if (napi_get_value_string_utf8(env, value, NULL, 0, &len) != napi_ok) return NULL;
@@ -50,7 +50,7 @@ char *text_of(napi_env env, napi_value value) {
     return text;
 }
 
-/* An error as [status, message, retryable]; releases it. */
+/* Returns an error as [status, message, retryable], and frees it. */
 napi_value error_of(napi_env env, yc_error *error) {
     napi_value parts[3], list = NULL;
     const char *message = yc_error_message(error);
