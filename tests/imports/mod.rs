@@ -287,11 +287,6 @@ fn reachable<'a>(graph: &'a Graph, from: &'a str) -> BTreeSet<&'a str> {
     found
 }
 
-/// Whether a file imports another one, itself or through others.
-pub fn leads(graph: &Graph, from: &str, to: &str) -> bool {
-    graph.contains_key(from) && reachable(graph, from).contains(to)
-}
-
 /// The groups of files that import each other, each group in order.
 pub fn circles(graph: &Graph) -> Vec<BTreeSet<&str>> {
     let reachable: HashMap<&str, BTreeSet<&str>> = graph.keys().map(|file| (&**file, reachable(graph, file))).collect();

@@ -1,5 +1,7 @@
 //! A command on one name and its reply, independent of the protocol.
 
+use std::time::Duration;
+
 use super::refusal::Refusal;
 use crate::error::Result;
 use crate::util::random::random;
@@ -38,6 +40,12 @@ pub enum Condition {
     Unchanged(u64),
 }
 
+/// The longest time that the server reads as a time; what is more it reads as a date.
+const LONGEST: u64 = 30 * 24 * 3600;
+/// The last date that it can read.
+const LAST_DATE: u64 = i32::MAX as u64;
+/// A server's clock reports at most so many seconds more than its time is.
+const AHEAD: u64 = 2;
 /// Largest number of bytes of a command in addition to its name and value.
 const BESIDE: usize = 100;
 
@@ -58,6 +66,17 @@ impl<'a> Command<'a> {
             | Self::Count { name, .. } => name,
         }
     }
+}
+
+/// The expiry that is sent to the server; 0 is never. A second more than whole
+/// ones, since the server's clock may tick at once: the server never forgets an
+/// entry too early. `now_ms` is the time by the server's clock.
+pub fn expiry(ttl: Option<Duration>, now_ms: u64) -> u32 {
+    let Some(ttl) = ttl else { return 0 };
+    let seconds = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0) + 1;
+    let told = if seconds <= LONGEST { seconds } else { now_ms / 1000 + AHEAD + seconds };
+    // Past that date the entry itself says when it ends.
+    u32::try_from(told).ok().filter(|told| u64::from(*told) <= LAST_DATE).unwrap_or(0)
 }
 
 /// The answer to a command.
@@ -99,6 +118,19 @@ pub struct Mismatch(pub &'static str);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_server_is_told_a_second_more_and_a_date_of_its_own_beyond_thirty_days() {
+        let now_ms = 1_800_000_000_000;
+        let told = |ttl| expiry(Some(ttl), now_ms);
+        assert_eq!(expiry(None, now_ms), 0);
+        assert_eq!(told(Duration::from_millis(1)), 2);
+        assert_eq!(told(Duration::from_secs(10)), 11);
+        assert_eq!(told(Duration::from_secs(LONGEST - 1)), LONGEST as u32);
+        let date = u64::from(told(Duration::from_secs(LONGEST)));
+        assert!((LONGEST + 2..LONGEST + 10).contains(&(date - now_ms / 1000)));
+        assert_eq!(told(Duration::from_secs(100 * 365 * 24 * 3600)), 0);
+    }
 
     #[test]
     fn a_random_number_is_none_that_could_be_negative() {

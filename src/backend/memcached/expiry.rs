@@ -1,35 +1,18 @@
-//! When entries end: exactly as they say themselves, and a little later for the server, whose clock counts seconds.
+//! Deadlines of entries, which an entry states itself: reads the time that is left, and changes it.
 
 use std::time::Duration;
 
-use super::command::{Command, Condition};
-use super::run::{Commands, Received, What, run};
-use super::store::{MemcachedStore, stored, unexpected};
+use super::command::{Command, Condition, expiry};
+use super::received::{Received, What, stored, unexpected};
+use super::run::{Commands, run};
+use super::store::MemcachedStore;
 use crate::backend::remote::Slice;
 use crate::entry::{self, Entry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::util::millis;
 
-/// The longest time that the server reads as a time; what is more it reads as a date.
-const LONGEST: u64 = 30 * 24 * 3600;
-/// The last date that it can read.
-const LAST_DATE: u64 = i32::MAX as u64;
 /// The number of times that an entry is read again after another process changed it.
 const ATTEMPTS: usize = 16;
-
-/// A server's clock reports at most so many seconds more than its time is.
-const AHEAD: u64 = 2;
-
-/// The expiry that is sent to the server; 0 is never. A second more than whole
-/// ones, since the server's clock may tick at once: the server never forgets an
-/// entry too early. `now_ms` is the time by the server's clock.
-pub fn expiry(ttl: Option<Duration>, now_ms: u64) -> u32 {
-    let Some(ttl) = ttl else { return 0 };
-    let seconds = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0) + 1;
-    let told = if seconds <= LONGEST { seconds } else { now_ms / 1000 + AHEAD + seconds };
-    // Past that date the entry itself says when it ends.
-    u32::try_from(told).ok().filter(|told| u64::from(*told) <= LAST_DATE).unwrap_or(0)
-}
 
 /// The outcome of one attempt.
 enum Attempt {
@@ -112,18 +95,6 @@ mod tests {
     use super::*;
 
     const NOW: u64 = 1_800_000_000_000;
-
-    #[test]
-    fn the_server_is_told_a_second_more_and_a_date_of_its_own_beyond_thirty_days() {
-        let told = |ttl| expiry(Some(ttl), NOW);
-        assert_eq!(expiry(None, NOW), 0);
-        assert_eq!(told(Duration::from_millis(1)), 2);
-        assert_eq!(told(Duration::from_secs(10)), 11);
-        assert_eq!(told(Duration::from_secs(LONGEST - 1)), LONGEST as u32);
-        let date = u64::from(told(Duration::from_secs(LONGEST)));
-        assert!((LONGEST + 2..LONGEST + 10).contains(&(date - NOW / 1000)));
-        assert_eq!(told(Duration::from_secs(100 * 365 * 24 * 3600)), 0);
-    }
 
     #[test]
     fn what_is_left_is_what_the_entry_says() {

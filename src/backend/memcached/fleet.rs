@@ -1,6 +1,6 @@
 //! The servers of a cache, and which of them has a name.
 
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -9,7 +9,6 @@ use tokio::task::JoinHandle;
 
 use super::clock::ServerClock;
 use super::crawl::Crawler;
-use super::guard::{self, Guards};
 use super::handshake::{Login, Memcached};
 use super::names::Place;
 use super::protocol::Codec;
@@ -44,6 +43,36 @@ pub struct Member {
     pub clock: Arc<ServerClock>,
     pub guards: Guards,
     pub crawler: Arc<Crawler>,
+}
+
+/// The known epochs of a server, and whether it is out of the ring.
+#[derive(Default)]
+pub struct Guards {
+    away: AtomicBool,
+    /// The epoch that was read last. 0: unknown.
+    numbers: [AtomicU32; 2],
+}
+
+impl Guards {
+    /// True while other servers have its names.
+    pub fn is_away(&self) -> bool {
+        self.away.load(Relaxed)
+    }
+
+    /// Takes the server out of the ring, or back in.
+    pub fn set_away(&self, away: bool) {
+        self.away.store(away, Relaxed);
+    }
+
+    /// The guard as it was read last.
+    pub fn known(&self, place: Place) -> Option<u32> {
+        Some(self.numbers[place as usize].load(Relaxed)).filter(|number| *number != 0)
+    }
+
+    /// Remembers what was read.
+    pub fn learn(&self, place: Place, number: u32) {
+        self.numbers[place as usize].store(number, Relaxed);
+    }
 }
 
 /// The server of a name.
@@ -84,7 +113,7 @@ impl Fleet {
             });
             Member { server: started, info, clock, guards: Guards::default(), crawler }
         };
-        let fleet = Arc::new(Self {
+        Ok(Arc::new(Self {
             members: memcached.servers.iter().map(member).collect(),
             ring: Ring::new(&memcached.servers, memcached.distribution, memcached.hash),
             ejects,
@@ -94,11 +123,7 @@ impl Fleet {
             tls,
             handle: Mutex::new(Some(handle.clone())),
             opaque: AtomicU32::new(0),
-        });
-        if fleet.ejects {
-            handle.spawn(guard::watch(Arc::downgrade(&fleet)));
-        }
-        Ok(fleet)
+        }))
     }
 
     /// Returns the current server of a name, or `None` if no server is available.

@@ -12,7 +12,6 @@
 //! reaches it again: no process can inform another through a server that is not reachable.
 
 use std::sync::Weak;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
@@ -24,31 +23,6 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Interval of the check for servers that are down or have returned.
 const ROUND: Duration = Duration::from_millis(100);
-
-/// The known epochs of a server, and whether it is out of the ring.
-#[derive(Default)]
-pub struct Guards {
-    away: AtomicBool,
-    /// The epoch that was read last. 0: unknown.
-    numbers: [AtomicU32; 2],
-}
-
-impl Guards {
-    /// True while other servers have its names.
-    pub fn is_away(&self) -> bool {
-        self.away.load(Relaxed)
-    }
-
-    /// The guard as it was read last.
-    pub fn known(&self, place: Place) -> Option<u32> {
-        Some(self.numbers[place as usize].load(Relaxed)).filter(|number| *number != 0)
-    }
-
-    /// Remembers what was read.
-    pub fn learn(&self, place: Place, number: u32) {
-        self.numbers[place as usize].store(number, Relaxed);
-    }
-}
 
 /// A guard as it is stored is counted up from a random start; an entry has room for half of it.
 pub fn short(number: u64) -> u32 {
@@ -117,7 +91,7 @@ async fn eject(fleet: &Fleet, index: usize, error: &Error) -> Result<()> {
     }
     renew_others(fleet, index).await?;
     let member = &fleet.members[index];
-    member.guards.away.store(true, Relaxed);
+    member.guards.set_away(true);
     tracing::warn!(
         server = member.server.name(),
         "removed from the ring; the other servers take over its keys: {error}"
@@ -131,7 +105,7 @@ async fn readmit(fleet: &Fleet, index: usize) -> Result<()> {
     renew(fleet, member, Place::Home).await?;
     renew(fleet, member, Place::Away).await?;
     renew_others(fleet, index).await?;
-    member.guards.away.store(false, Relaxed);
+    member.guards.set_away(false);
     tracing::warn!(server = member.server.name(), "added to the ring again, empty");
     Ok(())
 }

@@ -19,6 +19,7 @@ mod names;
 #[cfg(test)]
 mod oracle;
 mod protocol;
+mod received;
 mod refusal;
 mod ring;
 mod run;
@@ -42,6 +43,9 @@ pub fn open(config: &Config, memcached: &MemcachedConfig) -> Result<Box<dyn Back
     let runtime = Runtime::acquire()?;
     let fleet = Fleet::start(config, memcached, runtime.handle())?;
     runtime.handle().spawn(health::watch_clocks(Arc::downgrade(&fleet)));
+    if fleet.ejects {
+        runtime.handle().spawn(guard::watch(Arc::downgrade(&fleet)));
+    }
     let store = MemcachedStore::new(fleet);
     Ok(Box::new(Remote::new(store, &config.key_prefix, memcached.connection.timeout, runtime)))
 }

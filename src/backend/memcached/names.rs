@@ -80,6 +80,11 @@ pub fn stamp(prefix: &str, tag: u64) -> Vec<u8> {
     format!("{prefix}:t:{tag:016x}").into_bytes()
 }
 
+/// Returns the names of tags' stamps.
+pub fn stamps(prefix: &str, tags: &[u64]) -> Vec<Vec<u8>> {
+    tags.iter().map(|tag| stamp(prefix, *tag)).collect()
+}
+
 /// Returns the name of a guard, of which each server has its own.
 pub fn guard(prefix: &str, place: Place) -> Vec<u8> {
     let place = if place == Place::Home { "home" } else { "away" };

@@ -13,6 +13,7 @@ use super::guard;
 use super::handshake::RECORD;
 use super::names;
 use super::protocol::{Codec, meta};
+use super::received::{Received, What};
 use super::refusal::{self, Refusal};
 use crate::backend::remote::Slice;
 use crate::backend::remote::executor::{
@@ -29,32 +30,6 @@ const FOLLOWER: usize = 512;
 
 /// Commands of one call; a single one needs no allocation.
 pub type Commands<'a> = SmallVec<[Command<'a>; 1]>;
-
-/// The reply to a command that its server carried out.
-pub struct Received {
-    pub what: What,
-    /// The epoch that it counts with; 0 where there are none.
-    pub epoch: u32,
-}
-
-/// The content of a reply.
-pub enum What {
-    /// The value that is stored; flags and version are 0 unless they were asked for.
-    Value {
-        bytes: Slice,
-        flags: u32,
-        version: u64,
-    },
-    /// The number that is stored now.
-    Number(u64),
-    Done,
-    /// Nothing is stored.
-    Missing,
-    /// Another version is there, or nothing: it was not stored.
-    Changed,
-    /// A number was to be counted, and the value is not a number.
-    NoNumber,
-}
 
 /// Executes commands.
 pub async fn run(fleet: &Fleet, commands: &[Command<'_>]) -> Outcomes<Received> {

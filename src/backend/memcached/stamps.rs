@@ -2,9 +2,9 @@
 
 use super::command::{Command, Condition, random_number};
 use super::names;
-use super::protocol::meta;
-use super::run::{Commands, Received, What, run, run_renewed};
-use super::store::{MemcachedStore, unexpected};
+use super::received::{Received, What, stamp};
+use super::run::{Commands, run, run_renewed};
+use super::store::MemcachedStore;
 use crate::error::{Error, Result};
 
 impl MemcachedStore {
@@ -18,7 +18,7 @@ impl MemcachedStore {
     }
 
     async fn try_stamps(&self, prefix: &str, tags: &[u64], create: bool) -> Vec<Result<Option<u64>>> {
-        let names = stamp_names(prefix, tags);
+        let names = names::stamps(prefix, tags);
         if create {
             return self.run_numbered(&names, |name, number| Command::Count { name, seed: number.value, add: 0 }).await;
         }
@@ -55,7 +55,7 @@ impl MemcachedStore {
     /// Gives tags new versions. They are stored unconditionally, not incremented: an evicted number would start again
     /// and could repeat an older version.
     pub(super) async fn replace_stamps(&self, prefix: &str, tags: &[u64]) -> Result<()> {
-        let names = stamp_names(prefix, tags);
+        let names = names::stamps(prefix, tags);
         let replaced = self.run_numbered(&names, |name, number| set_stamp(name, &number.text)).await;
         replaced.into_iter().try_for_each(|outcome| outcome.map(drop))
     }
@@ -80,20 +80,4 @@ fn set_stamp<'a>(name: &'a [u8], number: &'a str) -> Command<'a> {
 /// The stamp that a reply is, if the command was to answer with it.
 fn stamp_or_done(received: &Received) -> Result<Option<u64>> {
     if matches!(received.what, What::Done) { Ok(None) } else { stamp(received) }
-}
-
-/// The names of tags' stamps.
-pub fn stamp_names(prefix: &str, tags: &[u64]) -> Vec<Vec<u8>> {
-    tags.iter().map(|tag| names::stamp(prefix, *tag)).collect()
-}
-
-/// The stamp that a reply is; an epoch makes it another when it changes.
-pub fn stamp(received: &Received) -> Result<Option<u64>> {
-    let number = match &received.what {
-        What::Number(number) => Some(*number),
-        What::Value { bytes, .. } => meta::number(bytes),
-        What::Missing | What::NoNumber => None,
-        What::Done | What::Changed => return Err(unexpected()),
-    };
-    Ok(number.map(|number| number.wrapping_add(u64::from(received.epoch).wrapping_mul(0x9e37_79b9_7f4a_7c15))))
 }

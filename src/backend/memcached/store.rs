@@ -4,18 +4,17 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::command::{Command, Condition};
-use super::expiry::expiry;
+use super::command::{Command, Condition, expiry};
 use super::fleet::Fleet;
 use super::listings::Listings;
-use super::run::{Commands, Received, What, run};
-use super::stamps::{stamp, stamp_names};
+use super::received::{Received, What, stamp, stored, unexpected};
+use super::run::{Commands, run};
 use super::{health, names, sample};
 use crate::backend::health::ServerHealth;
 use crate::backend::remote::{EncodedEntry, Missing, Outcomes, Part, Sample, Slice, Store, VersionedEntry};
 use crate::backend::{Capabilities, ScanCursor};
 use crate::entry::{self, DecodeError, Entry};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::util::byte_strings::ByteStrings;
 
 /// Memcached servers.
@@ -41,21 +40,12 @@ impl MemcachedStore {
         prefix: &str,
         tags: &[u64],
     ) -> (Result<Received>, Result<Vec<Option<u64>>>) {
-        let names = stamp_names(prefix, tags);
+        let names = names::stamps(prefix, tags);
         let stamps_of = names.iter().map(|name| Command::Peek { name });
         let commands: Commands = std::iter::once(first).chain(stamps_of).collect();
         let mut received = run(&self.fleet, &commands).await.into_iter();
         let first = received.next().unwrap_or_else(|| Err(unexpected()));
         (first, received.map(|received| stamp(&received?)).collect())
-    }
-}
-
-/// Returns the bytes of a reply to a get.
-pub fn stored(received: Received) -> Result<Option<Slice>> {
-    match received.what {
-        What::Value { bytes, .. } => Ok(Some(bytes)),
-        What::Missing => Ok(None),
-        _ => Err(unexpected()),
     }
 }
 
@@ -78,11 +68,6 @@ fn set<'a>(fleet: &Fleet, entry: &'a EncodedEntry) -> Command<'a> {
     let EncodedEntry { name, bytes, ttl, only_if_absent, .. } = entry;
     let condition = if *only_if_absent { Condition::Absent } else { Condition::Always };
     Command::Set { name, bytes, flags: 0, expiry: expiry(*ttl, fleet.now_ms(name)), condition }
-}
-
-#[cold]
-pub fn unexpected() -> Error {
-    Error::new(ErrorKind::Protocol, "the reply does not match the command")
 }
 
 impl Store for MemcachedStore {

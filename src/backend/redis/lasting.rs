@@ -1,67 +1,19 @@
 //! Making tag versions and indexes last: each expires, and none before the entries that need it.
 //!
-//! An expiry is only ever moved further away: processes with other times to live share the version. Redis does that
-//! with `PEXPIRE … GT` since 7.0; an older server runs a script of one line.
+//! An expiry is only ever moved further away: processes with other times to live share the version.
 
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::commands::{Commands, Kind};
+use super::expiry::{Way, push_longer};
 use super::names;
-use super::store::{RedisStore, millis};
+use super::store::RedisStore;
 use crate::backend::remote::Lasting;
 use crate::error::{Error, Result};
 
 /// The time to live of an index whose entries never expire. An index without an expiry could not be distinguished from
 /// a new one.
 const LONG: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-
-/// Moves an expiry further away; gives one to a name that has none where the second argument says so.
-const SCRIPT: &[u8] = b"local t=redis.call('PTTL',KEYS[1]) \
-    if (t==-1 and ARGV[2]=='1') or (t>=0 and t<tonumber(ARGV[1])) then redis.call('PEXPIRE',KEYS[1],ARGV[1]) end return 1";
-
-/// The ways to move an expiry further away; a later one is for servers that refuse those before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
-    /// `PEXPIRE … GT`, since Redis 7.0.
-    Greater,
-    /// A script.
-    Script,
-    /// None: what would need it never expires.
-    Never,
-}
-
-/// The way that the server is known to take.
-#[derive(Default)]
-pub struct KnownWay(AtomicU8);
-
-impl KnownWay {
-    pub(super) fn get(&self) -> Way {
-        match self.0.load(Relaxed) {
-            0 => Way::Greater,
-            1 => Way::Script,
-            _ => Way::Never,
-        }
-    }
-
-    /// Learns from a refusal; whether there is another way.
-    fn learn(&self, tried: Way, error: &Error) -> bool {
-        let (next, text) = match tried {
-            Way::Greater => (1, ["wrong number of arguments", "nsupported option"]),
-            Way::Script => (2, ["NOPERM", "unknown command"]),
-            Way::Never => return false,
-        };
-        if !text.iter().any(|text| error.message().contains(text)) {
-            return false;
-        }
-        if self.0.fetch_max(next, Relaxed) < next && tried == Way::Script {
-            tracing::warn!(
-                "tag versions never expire on this server, because it is older than Redis 7 and runs no scripts: {error}"
-            );
-        }
-        true
-    }
-}
 
 /// The tags whose versions do not last as long as they should, and why.
 #[derive(Default)]
@@ -138,44 +90,5 @@ impl RedisStore {
         let received = self.run(&commands).await;
         let Unprolonged(failed) = self.finish_lasting(prefix, prolonging, received.into_iter()).await;
         failed.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
-    }
-}
-
-fn push_longer(commands: &mut Commands, way: Way, name: &[u8], lifetime: Duration, from_none: bool) {
-    let lifetime = millis(lifetime);
-    let lifetime = lifetime.as_bytes();
-    match way {
-        Way::Greater => {
-            if from_none {
-                commands.push(name, &[b"PEXPIRE", name, lifetime, b"NX"]);
-            }
-            commands.push(name, &[b"PEXPIRE", name, lifetime, b"GT"]);
-        }
-        Way::Script => {
-            let from_none: &[u8] = if from_none { b"1" } else { b"0" };
-            commands.push(name, &[b"EVAL", SCRIPT, b"1", name, lifetime, from_none]);
-        }
-        Way::Never => commands.push(name, &[b"PERSIST", name]),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::error::ErrorKind;
-
-    #[test]
-    fn a_refusal_leads_to_the_next_way_once() {
-        let (known, error) = (KnownWay::default(), |text: &str| Error::new(ErrorKind::Server, text));
-        assert!(!known.learn(Way::Greater, &error("a:1: OOM; more memory")));
-        assert_eq!(known.get(), Way::Greater);
-        assert!(known.learn(Way::Greater, &error("a:1: ERR wrong number of arguments for 'pexpire' command")));
-        assert_eq!(known.get(), Way::Script);
-        // Another thread had tried before that was known.
-        assert!(known.learn(Way::Greater, &error("a:1: ERR wrong number of arguments for 'pexpire' command")));
-        assert_eq!(known.get(), Way::Script);
-        assert!(known.learn(Way::Script, &error("a:1: NOPERM this user has no permissions to run the 'eval' command")));
-        assert_eq!(known.get(), Way::Never);
-        assert!(!known.learn(Way::Never, &error("a:1: NOPERM")));
     }
 }

@@ -3,6 +3,7 @@
 mod ask;
 mod commands;
 mod confirm;
+mod expiry;
 mod handshake;
 mod health;
 mod index;

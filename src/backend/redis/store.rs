@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 use super::commands::{Commands, Kind};
-use super::lasting::KnownWay;
+use super::expiry::{KnownWay, millis};
 use super::record::Record;
 use super::replay::{REPLACED_LASTS, parse};
 use super::resp::{RespReader, RespValue};
@@ -24,7 +24,6 @@ use crate::config::RedisConfig;
 use crate::entry::{self, DecodeError, Entry, MAX_KEYLESS_HEADER};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::backoff::Backoff;
-use crate::util;
 use crate::util::byte_strings::ByteStrings;
 use crate::util::clock;
 
@@ -378,7 +377,7 @@ impl Store for RedisStore {
     }
 
     async fn sample<'a>(&'a self, prefix: &'a str) -> Result<Vec<Sample>> {
-        scan::sample(self, prefix).await
+        scan::sample(&self.route, self.policy, prefix).await
     }
 
     async fn ping(&self) -> Result<()> {
@@ -510,9 +509,4 @@ fn push_set(commands: &mut Commands, EncodedEntry { name, bytes, ttl, only_if_ab
 
 fn not_empty(bytes: Option<Slice>) -> Option<Slice> {
     bytes.filter(|bytes| !bytes.is_empty())
-}
-
-/// At least one: a TTL of nothing would be refused.
-pub(super) fn millis(ttl: Duration) -> String {
-    util::millis(ttl).max(1).to_string()
 }
