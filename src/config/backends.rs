@@ -62,7 +62,7 @@ fn topology(servers: &RedisServers, redis: &RedisConfig, tls: bool, section: &Se
         section.check_needs(option, "sentinels")?;
     }
     if redis.replica_reads {
-        section.check_needs("replica_reads", "a cluster or sentinels, which know the replicas,")?;
+        section.check_needs("replica_reads", "a cluster or sentinels, which know the replicas")?;
     }
     single(servers, tls).map(RedisTopology::Single)
 }
@@ -197,7 +197,7 @@ fn check_certificate(section: &Section) -> Result<()> {
 /// Refuses a user without a password, who would go unnoticed: no server takes one.
 fn check_user(option: &str, username: Option<&String>, password: Option<&Secret>) -> Result<()> {
     match (username, password) {
-        (Some(_), None) => Err(refused(format!("a {option} takes a password beside it"))),
+        (Some(_), None) => Err(refused(format!("a {option} requires a password: set both"))),
         _ => Ok(()),
     }
 }
@@ -206,7 +206,7 @@ fn check_user(option: &str, username: Option<&String>, password: Option<&Secret>
 fn check_sasl(memcached: &MemcachedConfig) -> Result<()> {
     check_user("username", memcached.username.as_ref(), memcached.password.as_ref())?;
     match (&memcached.username, &memcached.password) {
-        (None, Some(_)) => Err(refused("a password takes a username beside it")),
+        (None, Some(_)) => Err(refused("a password requires a username: set both")),
         _ => Ok(()),
     }
 }

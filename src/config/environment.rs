@@ -64,7 +64,10 @@ fn alone(fields: Vec<Field>, asked: Option<&str>) -> Result<Vec<Field>> {
 
 fn environments(fields: Vec<Field>) -> Result<Vec<Field>> {
     if let Some(other) = fields.iter().find(|field| field.name != "cache") {
-        return Err(refused(format!("{} stands beside `cache`, which has to stand alone", other.label())));
+        return Err(refused(format!(
+            "{} cannot be given together with `cache`: remove it, or move it into an environment of `cache`",
+            other.label()
+        )));
     }
     let environments = fields.into_iter().find_map(|field| match field.node {
         Node::Map(environments) => Some(environments),

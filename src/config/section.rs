@@ -65,7 +65,7 @@ impl Section {
     /// Refuses an option whose other half is missing.
     pub(super) fn check_needs(&self, option: &str, other: &str) -> Result<()> {
         match self.given(option) {
-            Some(field) => Err(refused(format!("option {} needs {other} beside it", field.label()))),
+            Some(field) => Err(refused(format!("option {} requires {other}", field.label()))),
             None => Ok(()),
         }
     }

@@ -224,7 +224,7 @@ fn a_document_that_is_no_body_and_no_environments_says_what_is_accepted() {
         ("cache:", &["`cache` has to be a map"]),
         (
             "cache: {development: {backend: memory}}\nbackend: memory",
-            &["\"backend\" (line 2, column 1)", "beside `cache`"],
+            &["\"backend\" (line 2, column 1)", "together with `cache`"],
         ),
         ("cache: {}", &["\"development\"", "not in the document"]),
     ]);

@@ -213,9 +213,9 @@ fn every_option_reaches_its_field() {
 #[test]
 fn what_does_not_go_together_is_refused() {
     refuses(&[
-        (&section("username: u"), &["a username takes a password"]),
-        (&section("password: p"), &["a password takes a username"]),
-        ("memcached://:p@h", &["a password takes a username"]),
+        (&section("username: u"), &["a username requires a password"]),
+        (&section("password: p"), &["a password requires a username"]),
+        ("memcached://:p@h", &["a password requires a username"]),
         (&section("servers: /s, ssl: true"), &["socket has no TLS"]),
         (&section("servers: h, ssl_ca_certs: /ca"), &["\"ssl_ca_certs\"", "TLS, which is off"]),
         (&section("socket_path: /s"), &["\"socket_path\"", "unknown"]),
