@@ -29,7 +29,6 @@ impl<T: Hash + Eq> OrderedSet<T> {
     }
 
     /// Returns whether there are no elements.
-    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
