@@ -111,7 +111,7 @@ impl Reply<'_> {
     }
 }
 
-/// Why replies cannot be those to what was asked; the connection is of no more use.
+/// The reason why replies do not fit their requests: the connection is of no more use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mismatch(pub &'static str);
 

@@ -223,7 +223,7 @@ impl Fleet {
         }
     }
 
-    /// Why no server has a name.
+    /// Returns the error of a name that no server has.
     #[cold]
     pub fn all_away(&self) -> Error {
         let failure = self.members.iter().find_map(|member| member.server.failure());

@@ -3,7 +3,7 @@
 use crate::error::{Error, ErrorKind};
 use crate::util::shown;
 
-/// Why a server did not do what it was asked.
+/// The reason why a server refused a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// The value is over the limit of an item.

@@ -20,7 +20,7 @@ const LONG: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 pub(super) struct Unprolonged(Vec<(u64, Error)>);
 
 impl Unprolonged {
-    /// Why the version of one of the tags does not last.
+    /// Returns the reason why the version of one of the tags does not last.
     pub(super) fn of(&self, tags: &[u64]) -> Option<Error> {
         self.0.iter().find(|(tag, _)| tags.contains(tag)).map(|(_, error)| error.clone())
     }

@@ -312,13 +312,12 @@ impl Store for RedisStore {
         let mut received = self.run(&commands).await.into_iter();
         let stored = received.next().unwrap_or_else(|| Err(unexpected()));
         let stored = self.stored(entry, stored);
-        // All of them are taken, also behind one that failed: what follows belongs to other commands.
-        let stamps: Vec<Result<Option<u64>>> = received.by_ref().take(tags.len()).map(stamp).collect();
+        let stamps = take_stamps(&mut received, tags.len());
         if let Some(accompanying) = accompanying {
             let failed = Box::pin(self.finish_accompanying(prefix, written, accompanying, received)).await;
             failed.into_iter().flatten().next().map_or(Ok(()), Err)?;
         }
-        stored.and(stamps.into_iter().collect())
+        stored.and(stamps)
     }
 
     async fn replace_stamps<'a>(&'a self, prefix: &'a str, tags: &'a [u64]) -> Result<()> {
@@ -490,6 +489,13 @@ fn stamp(received: Result<Received>) -> Result<Option<u64>> {
     Ok(received?.string().as_deref().and_then(parse))
 }
 
+/// Takes the replies to so many GETs of tag versions; returns these, or the first error. Those behind a failure are
+/// taken too: what follows belongs to other commands.
+fn take_stamps(received: &mut impl Iterator<Item = Result<Received>>, tags: usize) -> Result<Vec<Option<u64>>> {
+    let stamps: Vec<Result<Option<u64>>> = received.take(tags).map(stamp).collect();
+    stamps.into_iter().collect()
+}
+
 /// Returns the head of an entry that was removed; both commands have to be done.
 fn removed(head: Result<Received>, unlinked: Result<Received>) -> Result<Option<Slice>> {
     let head = not_empty(head?.string());
@@ -509,4 +515,17 @@ fn push_set(commands: &mut Commands, EncodedEntry { name, bytes, ttl, only_if_ab
 
 fn not_empty(bytes: Option<Slice>) -> Option<Slice> {
     bytes.filter(|bytes| !bytes.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replies_behind_a_version_that_failed_stay_with_their_commands() {
+        let failed = Err(Error::new(ErrorKind::Connect, "the connection was lost"));
+        let mut received = vec![failed, Ok(Received::Bulk(None)), Ok(Received::Number(7))].into_iter();
+        assert!(take_stamps(&mut received, 2).is_err());
+        assert_eq!(received.next().unwrap().unwrap().number().unwrap(), 7);
+    }
 }
