@@ -4,7 +4,6 @@ mod arguments;
 mod bytes;
 mod checkpoint;
 mod command;
-mod exit;
 mod failure;
 mod output;
 mod session;

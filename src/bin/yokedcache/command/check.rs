@@ -6,8 +6,7 @@ use yokedcache::config::{Address, BackendConfig, Config, RedisTopology};
 use super::health::line;
 use crate::arguments::Arguments;
 use crate::bytes;
-use crate::exit::Exit;
-use crate::failure::{Failure, Result};
+use crate::failure::{Exit, Failure, Result};
 use crate::output::Output;
 
 /// Reports every selected configuration. Returns the exit code of the last invalid one.

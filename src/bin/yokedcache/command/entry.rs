@@ -14,8 +14,7 @@ use yokedcache::ttl::{Ttl, left_millis};
 
 use crate::arguments::{Expire, Get, Set};
 use crate::bytes;
-use crate::exit::Exit;
-use crate::failure::{Failure, Result};
+use crate::failure::{Exit, Failure, Result};
 use crate::session::{Session, slices};
 
 /// The limit of a value from standard input: one byte over the largest `max_value_bytes`, so that the cache refuses it.

@@ -9,8 +9,7 @@ use yokedcache::exec::blocking::{answer, wait};
 use yokedcache::operation::Operation;
 
 use crate::bytes;
-use crate::exit::Exit;
-use crate::failure::Result;
+use crate::failure::{Exit, Result};
 use crate::session::Session;
 
 /// Checks that the servers reply.

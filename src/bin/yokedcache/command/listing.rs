@@ -7,8 +7,7 @@ use serde_json::{Value as Json, json};
 
 use crate::arguments::{Listing, Search};
 use crate::bytes;
-use crate::exit::Exit;
-use crate::failure::Result;
+use crate::failure::{Exit, Result};
 use crate::session::{Session, slices};
 
 /// The number of keys that are requested at once.

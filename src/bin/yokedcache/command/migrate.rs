@@ -12,8 +12,7 @@ use yokedcache::exec::blocking::{answer, wait};
 use super::health::line;
 use crate::arguments::Migrate;
 use crate::checkpoint::Checkpoint;
-use crate::exit::Exit;
-use crate::failure::{Failure, Result};
+use crate::failure::{Exit, Failure, Result};
 use crate::session::Session;
 use crate::source::Source;
 

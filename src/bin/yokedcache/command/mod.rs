@@ -2,7 +2,6 @@
 
 mod check;
 mod entry;
-mod flush;
 mod health;
 mod invalidate;
 mod listing;
@@ -13,8 +12,7 @@ mod stats;
 use yokedcache::exec::blocking::answer;
 
 use crate::arguments::{Arguments, Command, ConfigCommand};
-use crate::exit::Exit;
-use crate::failure::Result;
+use crate::failure::{Exit, Result};
 use crate::session::Session;
 
 /// Runs the command of the arguments.
@@ -47,7 +45,7 @@ fn run_in(session: &mut Session, arguments: Arguments) -> Result<Exit> {
         Command::Keys(listing) => listing::keys(session, &listing),
         Command::Search(search) => listing::search(session, &search),
         Command::Invalidate(invalidate) => invalidate::invalidate(session, &invalidate),
-        Command::Flush(flush) => flush::flush(session, flush.yes),
+        Command::Flush(flush) => invalidate::flush(session, flush.yes),
         Command::Migrate(migrate) => migrate::migrate(session, &arguments.source, &migrate),
         Command::Config(ConfigCommand::Check) | Command::Man => Ok(Exit::Done),
     }

@@ -13,8 +13,7 @@ use yokedcache::error::ErrorKind;
 use yokedcache::exec::blocking::wait;
 
 use super::health::{line, server};
-use crate::exit::Exit;
-use crate::failure::{Failure, Result};
+use crate::failure::{Exit, Failure, Result};
 use crate::output::remark;
 use crate::session::Session;
 
