@@ -3,8 +3,8 @@
 use std::ffi::c_void;
 
 use super::arguments::{array, bytes, slices, yc_slice};
+use super::boundary::wait;
 use super::cache::{with_cache, yc_cache};
-use super::cancellation::wait;
 use super::completion::yc_completion;
 use super::error::yc_error;
 use super::status::{YC_OK, yc_status};

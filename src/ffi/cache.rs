@@ -8,8 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use super::arguments::{null, out};
-use super::boundary;
-use super::cancellation::answer;
+use super::boundary::{self, answer};
 use super::error::yc_error;
 use super::fork::watch;
 use super::status::{YC_OK, yc_status};

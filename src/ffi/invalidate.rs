@@ -3,8 +3,8 @@
 use std::ffi::c_void;
 
 use super::arguments::{bytes, slices, yc_slice};
+use super::boundary::answer;
 use super::cache::{with_cache, yc_cache};
-use super::cancellation::answer;
 use super::error::yc_error;
 use super::status::{YC_OK, yc_status};
 use crate::cache::Cache;

@@ -3,8 +3,8 @@
 use std::ptr::null_mut;
 
 use super::arguments::{array, array_out, slices, yc_slice};
+use super::boundary::answer;
 use super::cache::{with_cache, yc_cache};
-use super::cancellation::answer;
 use super::error::yc_error;
 use super::results::write_each;
 use super::status::{YC_OK, yc_status};

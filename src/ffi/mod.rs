@@ -7,7 +7,6 @@ pub mod arguments;
 pub mod batch;
 pub mod boundary;
 pub mod cache;
-mod cancellation;
 pub mod completion;
 pub mod config_check;
 pub mod entry;

@@ -1,8 +1,8 @@
 //! Reports of a cache: statistics, health, metrics, size and capabilities.
 
 use super::arguments::out;
+use super::boundary::{answer, wait};
 use super::cache::{with_cache, yc_cache};
-use super::cancellation::{answer, wait};
 use super::error::yc_error;
 use super::status::{YC_OK, yc_status};
 use super::value::yc_value;

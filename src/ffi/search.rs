@@ -3,9 +3,8 @@
 use std::ffi::c_void;
 
 use super::arguments::{bytes, out, slices, yc_slice};
-use super::boundary;
+use super::boundary::{self, wait};
 use super::cache::{with_cache, yc_cache};
-use super::cancellation::wait;
 use super::error::yc_error;
 use super::status::{YC_OK, yc_status};
 use crate::cache::SearchOptions;
