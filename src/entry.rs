@@ -8,7 +8,7 @@
 //!      4     4  length of the header, fields of later versions included
 //!      8     8  fingerprint: XXH3-64 of the full stored name
 //!     16     8  deadline in ms since 1970 (flag 1)
-//!            2  number of tags (flag 2), then for each: 8 XXH3-64 of the tag, 8 its stamp
+//!            2  number of tags (flag 2), then for each: 8 XXH3-64 of the tag, 8 its version
 //!            4  length of the key (flag 4), then the key
 //!            …  fields of later versions, skipped by this one
 //!            …  payload
@@ -30,11 +30,11 @@ const FIXED_LEN: usize = 16;
 
 /// A tag of a stored entry: the hash of its name, and its version when the entry was set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TagStamp {
+pub struct TagVersion {
     /// XXH3-64 of the tag.
     pub tag: u64,
     /// The tag's version when the entry was set.
-    pub stamp: u64,
+    pub version: u64,
 }
 
 /// An entry to store, or an entry that was read. It borrows its bytes.
@@ -43,7 +43,7 @@ pub struct Entry<'a> {
     /// The deadline in ms since 1970, if the clock of the store is too coarse.
     pub deadline_ms: Option<u64>,
     /// The tags of the entry.
-    pub tags: Vec<TagStamp>,
+    pub tags: Vec<TagVersion>,
     /// The user's key, if the stored name is a digest of it.
     pub key: Option<&'a [u8]>,
     /// The user's value.
@@ -156,14 +156,14 @@ fn len32(len: usize) -> [u8; 4] {
 }
 
 #[allow(clippy::cast_possible_truncation)] // Up to 64 tags.
-fn encode_tags(out: &mut Vec<u8>, tags: &[TagStamp]) {
+fn encode_tags(out: &mut Vec<u8>, tags: &[TagVersion]) {
     if tags.is_empty() {
         return;
     }
     out.extend((tags.len() as u16).to_le_bytes());
     for tag in tags {
         out.extend(tag.tag.to_le_bytes());
-        out.extend(tag.stamp.to_le_bytes());
+        out.extend(tag.version.to_le_bytes());
     }
 }
 
@@ -185,13 +185,13 @@ impl<'a> Fields<'a> {
         self.take().map(|field| u32::from_le_bytes(field) as usize)
     }
 
-    fn take_tags(&mut self) -> Result<Vec<TagStamp>, DecodeError> {
+    fn take_tags(&mut self) -> Result<Vec<TagVersion>, DecodeError> {
         let count = usize::from(u16::from_le_bytes(self.take()?));
         // A hostile count allocates nothing before its bytes are known to be there.
         if self.0.len() < count * 16 {
             return Err(DecodeError::Malformed);
         }
-        (0..count).map(|_| Ok(TagStamp { tag: self.take_u64()?, stamp: self.take_u64()? })).collect()
+        (0..count).map(|_| Ok(TagVersion { tag: self.take_u64()?, version: self.take_u64()? })).collect()
     }
 
     fn take_key(&mut self) -> Result<&'a [u8], DecodeError> {

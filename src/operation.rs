@@ -281,7 +281,7 @@ impl Outcome {
     }
 
     /// Fails as the first of many keys that failed.
-    pub fn all_done(self) -> Result<()> {
+    pub fn expect_ok(self) -> Result<()> {
         self.each().try_for_each(|outcome| outcome.map(drop))
     }
 

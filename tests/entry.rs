@@ -4,12 +4,12 @@
 
 use proptest::prelude::*;
 use twox_hash::XxHash3_64;
-use yokedcache::entry::{DecodeError, Entry, TagStamp, decode, encode};
+use yokedcache::entry::{DecodeError, Entry, TagVersion, decode, encode};
 
 const NAME: &[u8] = b"yokedcache:user:1";
 
 fn sample() -> Vec<u8> {
-    let tags = vec![TagStamp { tag: 1, stamp: 2 }, TagStamp { tag: 3, stamp: 4 }];
+    let tags = vec![TagVersion { tag: 1, version: 2 }, TagVersion { tag: 3, version: 4 }];
     encode(NAME, &Entry { deadline_ms: Some(1_700_000_000_000), tags, key: Some(b"user:1"), payload: b"payload" })
 }
 
@@ -80,8 +80,8 @@ fn lengths_that_lie_are_errors_and_allocate_nothing() {
     }
 }
 
-fn stamps() -> impl Strategy<Value = Vec<TagStamp>> {
-    prop::collection::vec((any::<u64>(), any::<u64>()).prop_map(|(tag, stamp)| TagStamp { tag, stamp }), 0..=64)
+fn tag_versions() -> impl Strategy<Value = Vec<TagVersion>> {
+    prop::collection::vec((any::<u64>(), any::<u64>()).prop_map(|(tag, version)| TagVersion { tag, version }), 0..=64)
 }
 
 fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
@@ -91,7 +91,7 @@ fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #[test]
     fn what_was_encoded_comes_back(
-        name in bytes(50), deadline_ms in any::<Option<u64>>(), tags in stamps(), key in prop::option::of(bytes(80)),
+        name in bytes(50), deadline_ms in any::<Option<u64>>(), tags in tag_versions(), key in prop::option::of(bytes(80)),
         payload in bytes(200),
     ) {
         let entry = Entry { deadline_ms, tags, key: key.as_deref(), payload: &payload };

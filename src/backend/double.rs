@@ -14,7 +14,7 @@ use super::{
     ScanCursor, done, pending,
 };
 use crate::config::{BackendConfig, Config};
-use crate::entry::TagStamp;
+use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::Value;
 
@@ -152,13 +152,13 @@ impl Backend for Double {
     fn import<'a>(
         &'a self,
         entries: &'a [CopiedEntry],
-        versions: &'a [TagStamp],
+        versions: &'a [TagVersion],
         if_present: IfPresent,
     ) -> OpFuture<'a, Vec<Result<Imported>>> {
         self.unless_down(self.memory.import(entries, versions, if_present))
     }
 
-    fn tag_versions<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, Vec<TagStamp>> {
+    fn tag_versions<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, Vec<TagVersion>> {
         self.unless_down(self.memory.tag_versions(tags))
     }
 

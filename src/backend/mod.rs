@@ -16,7 +16,7 @@ use futures_util::future::BoxFuture;
 use self::health::{Details, FallbackHealth, Health};
 use self::memory::Memory;
 use crate::config::{BackendConfig, Config};
-use crate::entry::TagStamp;
+use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
 pub use crate::exec::{OpFuture, done, pending};
 pub use crate::operation::{NewEntry, Operation, Outcome, Removed, Usage};
@@ -221,12 +221,12 @@ pub trait Backend: Send + Sync {
     fn import<'a>(
         &'a self,
         entries: &'a [CopiedEntry],
-        versions: &'a [TagStamp],
+        versions: &'a [TagVersion],
         if_present: IfPresent,
     ) -> OpFuture<'a, Vec<Result<Imported>>>;
     /// Reads the versions of tags, and gives one to each tag without: an entry that is imported with them is no longer
     /// served once one has changed.
-    fn tag_versions<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, Vec<TagStamp>>;
+    fn tag_versions<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, Vec<TagVersion>>;
     /// Reads the versions of tags, `None` for a tag without one; creates none. A backend whose tags no other process
     /// can invalidate need not know: `None` for all.
     fn known_versions<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, Vec<Option<u64>>> {

@@ -2,7 +2,7 @@
 
 use super::{Backend, KeyFilter, Operation, Outcome, ScanCursor, page};
 use crate::error::Result;
-use crate::exec::runtime::let_others_run;
+use crate::exec::runtime::yield_now;
 use crate::util::glob::Glob;
 
 /// The number of keys that are listed at once.
@@ -21,7 +21,7 @@ pub(super) async fn remove_matching(backend: &dyn Backend, patterns: &[&[u8]]) -
         for deleted in backend.call(Operation::DeleteMany { keys: &keys }).await?.each() {
             removed += u64::from(deleted?.is_hit());
         }
-        let_others_run().await;
+        yield_now().await;
     }
     Ok(Outcome::Removed(Some(removed)))
 }

@@ -6,7 +6,7 @@ use super::Cache;
 use crate::backend::{KeyFilter, ScanCursor, page};
 use crate::cache::latency::Operation as Timed;
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::runtime::let_others_run;
+use crate::exec::runtime::yield_now;
 use crate::fuzzy::{Match, Search};
 use crate::key::{MAX_KEY_LEN, check_tag};
 use crate::util::byte_strings::ByteStrings;
@@ -120,7 +120,7 @@ impl Cache {
             let page = page(&*self.backend, filter, from, limit).await?;
             cursor.next = page.next;
             page.keys.iter().filter(|key| cursor.glob.matches(key)).for_each(|key| keys.push(key));
-            let_others_run().await;
+            yield_now().await;
         }
         Ok(keys)
     }
@@ -170,12 +170,12 @@ async fn score(search: &mut Search, keys: &ByteStrings, left: Duration) -> Optio
         scored += key.len();
         if scored >= SCORED {
             left = left.saturating_sub(began.elapsed());
-            let_others_run().await;
+            yield_now().await;
             (scored, began) = (0, Instant::now());
         }
     }
     left = left.saturating_sub(began.elapsed());
-    let_others_run().await;
+    yield_now().await;
     (!left.is_zero()).then_some(left)
 }
 

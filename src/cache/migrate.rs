@@ -17,10 +17,10 @@ use super::Cache;
 use super::running::{Run, Running};
 use crate::backend::{Backend, CopiedEntry, Epoch, Imported, KeyFilter, ScanCursor, page};
 use crate::config::MigrationConfig;
-use crate::entry::TagStamp;
+use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::pause;
-use crate::exec::runtime::let_others_run;
+use crate::exec::runtime::yield_now;
 use crate::operation::Operation;
 use crate::util::glob::Glob;
 use crate::util::millis;
@@ -196,7 +196,7 @@ impl<'a> Migration<'a> {
             if !told(&self.report.progress) {
                 return Ok(false);
             }
-            let_others_run().await;
+            yield_now().await;
             self.keep_rate().await;
         }
         Ok(true)
@@ -245,7 +245,7 @@ impl<'a> Migration<'a> {
         self.invalidate_at_target(&tags).await?;
         let keys: Vec<&[u8]> = names.keys.iter().map(Vec::as_slice).collect();
         for keys in keys.chunks(CHUNK) {
-            retried(|| async { to.call(Operation::DeleteMany { keys }).await?.all_done() }).await?;
+            retried(|| async { to.call(Operation::DeleteMany { keys }).await?.expect_ok() }).await?;
         }
         Ok(())
     }
@@ -278,13 +278,13 @@ impl<'a> Migration<'a> {
 
     /// Returns the versions of tags at the target. A version that has changed since the tag was first met marks an
     /// invalidation: its entries are no longer copied.
-    async fn versions_at_target(&mut self, tags: &[u64]) -> Result<Vec<TagStamp>> {
+    async fn versions_at_target(&mut self, tags: &[u64]) -> Result<Vec<TagVersion>> {
         let to = self.to;
         let versions = retried(|| to.tag_versions(tags)).await?;
         if to.capabilities().shared {
             let mut changed = Vec::new();
-            for TagStamp { tag, stamp } in &versions {
-                if self.target_versions.entry(*tag).or_insert(*stamp) != stamp {
+            for TagVersion { tag, version } in &versions {
+                if self.target_versions.entry(*tag).or_insert(*version) != version {
                     changed.push(*tag);
                 }
             }
@@ -331,7 +331,7 @@ impl<'a> Migration<'a> {
     }
 
     /// Stores entries. Returns those with a tag that was invalidated meanwhile.
-    async fn import(&mut self, entries: &[CopiedEntry], versions: &[TagStamp]) -> Result<Vec<CopiedEntry>> {
+    async fn import(&mut self, entries: &[CopiedEntry], versions: &[TagVersion]) -> Result<Vec<CopiedEntry>> {
         if entries.is_empty() {
             return Ok(Vec::new());
         }

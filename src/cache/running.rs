@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::Cache;
 use crate::backend::{Backend, CopiedEntry, IfPresent, Imported, OpFuture, pending};
-use crate::entry::{TagStamp, tag_hash};
+use crate::entry::{TagVersion, tag_hash};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::fork;
 use crate::operation::{Change, Operation, Outcome};
@@ -168,7 +168,7 @@ impl Run {
         &self,
         to: &dyn Backend,
         entries: &[CopiedEntry],
-        versions: &[TagStamp],
+        versions: &[TagVersion],
     ) -> Result<Vec<Result<Imported>>> {
         let (allowed, places) = {
             let mut state = self.lock();

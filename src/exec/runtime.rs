@@ -53,7 +53,7 @@ thread_local! {
 }
 
 /// Lets other tasks run in the middle of long work. Has no effect outside the runtime.
-pub async fn let_others_run() {
+pub async fn yield_now() {
     if INSIDE.get() != 0 {
         tokio::task::yield_now().await;
     }
@@ -335,7 +335,7 @@ mod tests {
         let handle = runtime.handle().clone();
         runtime.spawn(Box::pin(async move {
             handle.spawn(async move { other.send("other").unwrap() });
-            let_others_run().await;
+            yield_now().await;
             sender.send("long").unwrap();
         }));
         assert_eq!(receiver.iter().take(2).collect::<Vec<_>>(), ["other", "long"]);

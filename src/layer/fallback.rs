@@ -18,7 +18,7 @@ use crate::backend::{
     Activity, Backend, Capabilities, CopiedEntry, IfPresent, Imported, Info, KeyFilter, NewEntry, OpFuture, Operation,
     Outcome, Page, ScanCursor, pending,
 };
-use crate::entry::TagStamp;
+use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::runtime::Runtime;
 use crate::value::Value;
@@ -291,7 +291,7 @@ impl Backend for Fallback {
         serve!(self, some_failed, |backend| backend.export(keys))
     }
 
-    fn tag_versions<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, Vec<TagStamp>> {
+    fn tag_versions<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, Vec<TagVersion>> {
         serve!(self, failed, |backend| backend.tag_versions(tags))
     }
 
@@ -306,7 +306,7 @@ impl Backend for Fallback {
     fn import<'a>(
         &'a self,
         entries: &'a [CopiedEntry],
-        versions: &'a [TagStamp],
+        versions: &'a [TagVersion],
         if_present: IfPresent,
     ) -> OpFuture<'a, Vec<Result<Imported>>> {
         serve!(self, some_failed, |backend| backend.import(entries, versions, if_present))

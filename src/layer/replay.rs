@@ -15,7 +15,7 @@ use crate::backend::{
     Activity, Backend, CopiedEntry, IfPresent, Imported, Info, KeyFilter, NewEntry, OpFuture, Operation, Outcome, Page,
     ScanCursor, pending,
 };
-use crate::entry::TagStamp;
+use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Change;
 use crate::value::Value;
@@ -120,7 +120,7 @@ impl Replay {
     }
 
     async fn remove(&self, keys: &[&[u8]]) -> Result<()> {
-        self.behind.call(Operation::DeleteMany { keys }).await?.all_done()
+        self.behind.call(Operation::DeleteMany { keys }).await?.expect_ok()
     }
 
     /// Copies the entries of changed keys; keys whose entries cannot be copied are removed.
@@ -260,7 +260,7 @@ impl Backend for Replay {
     fn import<'a>(
         &'a self,
         entries: &'a [CopiedEntry],
-        versions: &'a [TagStamp],
+        versions: &'a [TagVersion],
         if_present: IfPresent,
     ) -> OpFuture<'a, Vec<Result<Imported>>> {
         pending(async move {
@@ -270,7 +270,7 @@ impl Backend for Replay {
         })
     }
 
-    fn tag_versions<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, Vec<TagStamp>> {
+    fn tag_versions<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, Vec<TagVersion>> {
         self.serving.tag_versions(tags)
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::refusal::Refusal;
+use super::server_error::ServerError;
 use crate::error::Result;
 use crate::util::random::random;
 
@@ -93,7 +93,7 @@ pub enum Reply<'a> {
     /// Another version is there, or nothing: it was not stored.
     Changed,
     /// The server did not do it, and said why.
-    Refused(Refusal, &'a [u8]),
+    Refused(ServerError, &'a [u8]),
 }
 
 impl Reply<'_> {
@@ -101,7 +101,7 @@ impl Reply<'_> {
     pub fn fits(&self, command: &Command) -> bool {
         match (command, self) {
             (Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. }, Self::Value { .. }) => true,
-            (Command::Count { .. }, Self::Number(_) | Self::Refused(Refusal::NoNumber, _)) => true,
+            (Command::Count { .. }, Self::Number(_) | Self::Refused(ServerError::NoNumber, _)) => true,
             (Command::Set { .. } | Command::Delete { .. }, Self::Done) => true,
             // Only where there is a condition may a value not be stored.
             (Command::Set { condition, .. }, Self::Changed | Self::Missing) => *condition != Condition::Always,

@@ -9,11 +9,11 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use super::handshake::{Login, log_in_with_text, refusal_of};
+use super::handshake::{Login, log_in_with_text, server_error_of};
 use super::protocol::meta::{MetaFraming, number};
 use super::protocol::{Codec, statistics_of, statistics_request};
 use super::server_info::{FULL_WAIT, Fullness, ListingSupport, NEARLY_FULL_WAIT, ServerInfo, Table};
-use super::{names, refusal};
+use super::{names, server_error};
 use crate::config::{Address, ConnectionConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Frame, Framing, Handshake, Protocol, Tls, ask_once};
@@ -91,14 +91,14 @@ impl Crawler {
     }
 
     /// Returns the error of a server that lists no names, as far as that is known.
-    pub fn refusal(&self) -> Option<Error> {
+    pub fn listing_error(&self) -> Option<Error> {
         let only_binary = self.codec == Codec::Binary && self.login.password.is_some();
         let reason = if only_binary {
             Some(
                 "with SASL it accepts the binary protocol only, which has no command for that: use a server without SASL",
             )
         } else {
-            self.info.listing().refusal()
+            self.info.listing().listing_error()
         };
         reason.map(|reason| unsupported(&self.server, reason))
     }
@@ -170,7 +170,7 @@ impl Crawler {
     #[cold]
     fn refused(&self, reply: &[u8]) -> Error {
         let server = &self.server;
-        let Some(refusal) = refusal_of(reply) else {
+        let Some(server_error) = server_error_of(reply) else {
             return crate::net::protocol_error(server, "an unexpected reply to a listing");
         };
         let is = |word: &[u8]| memchr::memmem::find(reply, word).is_some();
@@ -179,10 +179,10 @@ impl Crawler {
         } else if is(b"not allowed") {
             ListingSupport::NoDump
         } else {
-            return refusal::error(server, refusal, reply.trim_ascii_end());
+            return server_error::error(server, server_error, reply.trim_ascii_end());
         };
         self.info.note(listing);
-        unsupported(server, listing.refusal().unwrap_or_default())
+        unsupported(server, listing.listing_error().unwrap_or_default())
     }
 }
 

@@ -37,7 +37,7 @@ impl MemcachedStore {
     async fn attempt(&self, name: &[u8], ttl: Option<Duration>) -> Result<Attempt> {
         let Some((bytes, flags, version)) = self.marked(name).await? else { return Ok(Attempt::Gone) };
         let Ok(entry) = entry::decode(name, &bytes) else { return Ok(Attempt::Gone) };
-        let now_ms = self.fleet.now_ms(name);
+        let now_ms = self.nodes.now_ms(name);
         // An entry that is over is gone, whoever read it before it was.
         if entry.deadline_ms.is_some_and(|deadline| deadline <= now_ms) {
             return Ok(Attempt::Gone);
@@ -65,16 +65,16 @@ impl MemcachedStore {
 
     /// Runs one command.
     async fn only(&self, command: Command<'_>) -> Result<Received> {
-        run(&self.fleet, &[command]).await.into_iter().next().unwrap_or_else(|| Err(unexpected()))
+        run(&self.nodes, &[command]).await.into_iter().next().unwrap_or_else(|| Err(unexpected()))
     }
 
     /// Returns the time that is left to entries, by their own deadlines.
     pub(super) async fn remaining(&self, names: &[&[u8]]) -> Vec<Result<Option<Option<Duration>>>> {
         let commands: Commands = names.iter().map(|name| Command::Get { name }).collect();
-        let received = run(&self.fleet, &commands).await;
+        let received = run(&self.nodes, &commands).await;
         let left = |(name, received): (&&[u8], Result<Received>)| {
             let bytes = stored(received?)?;
-            Ok(bytes.and_then(|bytes| left_to(name, &bytes, self.fleet.now_ms(name))))
+            Ok(bytes.and_then(|bytes| left_to(name, &bytes, self.nodes.now_ms(name))))
         };
         names.iter().zip(received).map(left).collect()
     }

@@ -11,7 +11,7 @@ use super::clock::{Reading, ServerClock};
 use super::command::{Command, Reply};
 use super::protocol::binary::{self, Packet, Parts, opcode};
 use super::protocol::{Codec, statistics_of, statistics_request};
-use super::refusal::{self, Refusal};
+use super::server_error::{self, ServerError};
 use super::server_info::ServerInfo;
 use crate::config::{Address, Secret};
 use crate::error::{Error, ErrorKind, Result};
@@ -94,8 +94,8 @@ async fn text_handshake(connection: &Handshake<'_>, login: &Login) -> Result<()>
 pub async fn log_in_with_text(connection: &Handshake<'_>, login: &Login) -> Result<()> {
     let (Some(user), Some(password)) = (&login.username, &login.password) else { return Ok(()) };
     let asked = connection.ask(b"mn\r\n").await?;
-    match refusal_of(&asked) {
-        Some(Refusal::Credentials) => {}
+    match server_error_of(&asked) {
+        Some(ServerError::Credentials) => {}
         Some(_) => return Err(refused(connection, &asked)),
         None => {
             note_needless(connection.server());
@@ -114,7 +114,7 @@ async fn binary_handshake(connection: &Handshake<'_>, login: &Login) -> Result<(
         let parts = Parts { key: b"PLAIN", value: credentials.as_bytes(), ..Parts::default() };
         match ask_packet(connection, opcode::SASL_START, &parts).await? {
             0 => {}
-            status if Refusal::of_status(status) == Refusal::Command => note_needless(connection.server()),
+            status if ServerError::of_status(status) == ServerError::Command => note_needless(connection.server()),
             _ => return Err(refused_login(connection.server(), b"refused")),
         }
     }
@@ -138,7 +138,7 @@ async fn ask_packet(connection: &Handshake<'_>, operation: u8, parts: &Parts<'_>
 fn accepted(connection: &Handshake<'_>, status: u16) -> Result<()> {
     match status {
         0 => Ok(()),
-        other => Err(handshake_refusal(connection.server(), Refusal::of_status(other), b"refused")),
+        other => Err(handshake_error(connection.server(), ServerError::of_status(other), b"refused")),
     }
 }
 
@@ -149,33 +149,33 @@ async fn probe(connection: &Handshake<'_>, codec: Codec) -> Result<()> {
     let answer = connection.ask(&request).await?;
     match codec.read(&mut &*answer, PROBE_NUMBER, &PROBE) {
         Ok(Reply::Missing | Reply::Value { .. }) => Ok(()),
-        Ok(Reply::Refused(refusal, text)) => Err(handshake_refusal(connection.server(), refusal, text)),
+        Ok(Reply::Refused(server_error, text)) => Err(handshake_error(connection.server(), server_error, text)),
         _ => Err(no_echo(connection.server())),
     }
 }
 
-/// Returns the refusal of a line, if it is one.
-pub fn refusal_of(line: &[u8]) -> Option<Refusal> {
+/// Returns the error that a line reports, if any.
+pub fn server_error_of(line: &[u8]) -> Option<ServerError> {
     let refuses = [&b"ERROR"[..], b"CLIENT_ERROR", b"SERVER_ERROR"].iter().any(|word| line.starts_with(word));
-    refuses.then(|| Refusal::of_line(line))
+    refuses.then(|| ServerError::of_line(line))
 }
 
 fn refused(connection: &Handshake<'_>, line: &[u8]) -> Error {
-    handshake_refusal(connection.server(), Refusal::of_line(line), line)
+    handshake_error(connection.server(), ServerError::of_line(line), line)
 }
 
 #[cold]
-fn handshake_refusal(server: &str, refusal: Refusal, text: &[u8]) -> Error {
+fn handshake_error(server: &str, server_error: ServerError, text: &[u8]) -> Error {
     let text = text.trim_ascii_end();
-    match refusal {
-        Refusal::Credentials => asks_for_credentials(server),
-        other => refusal::error(server, other, text),
+    match server_error {
+        ServerError::Credentials => asks_for_credentials(server),
+        other => server_error::error(server, other, text),
     }
 }
 
 #[cold]
 fn refused_login(server: &str, answer: &[u8]) -> Error {
-    refusal::error(server, Refusal::Credentials, answer.trim_ascii_end())
+    server_error::error(server, ServerError::Credentials, answer.trim_ascii_end())
 }
 
 #[cold]
@@ -190,7 +190,7 @@ fn note_needless(server: &str) {
 
 #[cold]
 fn too_old(server: &str, version: &[u8]) -> Error {
-    let version = refusal::shown(version);
+    let version = server_error::shown(version);
     let text = format!(
         "{server}: version {version} does not speak the meta protocol: use memcached 1.6.10 or newer, or set `binary: true`"
     );

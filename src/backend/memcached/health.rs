@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::clock::Reading;
-use super::fleet::{Fleet, Member};
-use super::guard;
+use super::epoch;
+use super::nodes::{Node, Nodes};
 use super::protocol::{statistics_of, statistics_request};
 use crate::backend::health::{ServerHealth, Statistic, Statistics};
 use crate::backend::remote::RollCall;
@@ -36,29 +36,29 @@ const CLOCK_INTERVAL: Duration = Duration::from_secs(30);
 const CONFIRM_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Checks that every server replies.
-pub async fn ping(fleet: &Fleet) -> Result<()> {
-    for member in &fleet.members {
-        check_reply(fleet, member).await?;
+pub async fn ping(nodes: &Nodes) -> Result<()> {
+    for node in &nodes.all {
+        check_reply(nodes, node).await?;
     }
     Ok(())
 }
 
 /// Returns a report of each server.
-pub async fn report(fleet: &Fleet) -> Vec<ServerHealth> {
-    let (mut call, mut reports) = (RollCall::of(fleet.members.len()), Vec::new());
-    for member in &fleet.members {
-        let described = async { statistics(fleet, member).await.map(|pairs| described(&pairs)) };
-        let mut report = call.ask(member.server.name(), check_reply(fleet, member), described).await;
-        if fleet.ejects {
-            report.in_ring = Some(!member.guards.is_away());
+pub async fn report(nodes: &Nodes) -> Vec<ServerHealth> {
+    let (mut call, mut reports) = (RollCall::of(nodes.all.len()), Vec::new());
+    for node in &nodes.all {
+        let described = async { statistics(nodes, node).await.map(|pairs| described(&pairs)) };
+        let mut report = call.ask(node.server.name(), check_reply(nodes, node), described).await;
+        if nodes.ejects {
+            report.in_ring = Some(!node.epochs.is_away());
         }
         reports.push(report);
     }
     reports
 }
 
-async fn check_reply(fleet: &Fleet, member: &Member) -> Result<()> {
-    ask(member, fleet.protocol.ping()).await.map(drop)
+async fn check_reply(nodes: &Nodes, node: &Node) -> Result<()> {
+    ask(node, nodes.protocol.ping()).await.map(drop)
 }
 
 fn described(pairs: &[(String, String)]) -> Statistics {
@@ -73,21 +73,21 @@ fn described(pairs: &[(String, String)]) -> Statistics {
 }
 
 /// Returns the general statistics of a server.
-pub async fn statistics(fleet: &Fleet, member: &Member) -> Result<Vec<(String, String)>> {
-    let reply = ask(member, &statistics_request(fleet.protocol, "")).await?;
-    Ok(statistics_of(fleet.protocol, &reply))
+pub async fn statistics(nodes: &Nodes, node: &Node) -> Result<Vec<(String, String)>> {
+    let reply = ask(node, &statistics_request(nodes.protocol, "")).await?;
+    Ok(statistics_of(nodes.protocol, &reply))
 }
 
 /// Asks the servers for their time until the cache is closed.
-pub async fn watch_clocks(fleet: Weak<Fleet>) {
+pub async fn watch_clocks(nodes: Weak<Nodes>) {
     let mut waited = Duration::ZERO;
     loop {
         sleep(CONFIRM_INTERVAL).await;
         waited += CONFIRM_INTERVAL;
-        let Some(fleet) = fleet.upgrade() else { return };
-        for member in &fleet.members {
-            if waited >= CLOCK_INTERVAL || member.clock.is_in_doubt() {
-                learn_time(&fleet, member).await;
+        let Some(nodes) = nodes.upgrade() else { return };
+        for node in &nodes.all {
+            if waited >= CLOCK_INTERVAL || node.clock.is_in_doubt() {
+                learn_time(&nodes, node).await;
             }
         }
         waited = if waited >= CLOCK_INTERVAL { Duration::ZERO } else { waited };
@@ -95,27 +95,27 @@ pub async fn watch_clocks(fleet: Weak<Fleet>) {
 }
 
 /// Learns the time of a server. One that does not reply is asked again another time.
-async fn learn_time(fleet: &Fleet, member: &Member) {
-    if !member.info.are_known() || member.server.failure().is_some() {
+async fn learn_time(nodes: &Nodes, node: &Node) {
+    if !node.info.are_known() || node.server.failure().is_some() {
         return;
     }
     let asked = unix_millis();
-    let statistics = timeout(fleet.connection.timeout, statistics(fleet, member)).await;
+    let statistics = timeout(nodes.connection.timeout, statistics(nodes, node)).await;
     let reading = statistics.ok().and_then(Result::ok).and_then(|statistics| Reading::of(&statistics, asked));
     if let Some(reading) = reading {
-        member.clock.learn(&reading);
+        node.clock.learn(&reading);
     }
 }
 
 /// Sends a request that may be repeated to one server; returns its one reply.
-async fn ask(member: &Member, request: &[u8]) -> Result<Vec<u8>> {
+async fn ask(node: &Node, request: &[u8]) -> Result<Vec<u8>> {
     let mut attempt = 1;
     loop {
-        member.server.connected().await?;
-        let answered = match member.server.send(request, 1) {
+        node.server.connected().await?;
+        let answered = match node.server.send(request, 1) {
             Some(Ok(answer)) => answer.await,
             Some(Err(error)) => Err(error),
-            None => Err(guard::lost(member)),
+            None => Err(epoch::lost(node)),
         };
         match answered {
             Ok(replies) => return Ok(replies.bytes),

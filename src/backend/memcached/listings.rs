@@ -16,10 +16,10 @@ use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
 use super::crawl::Listed;
-use super::fleet::Fleet;
 use super::names;
+use super::nodes::Nodes;
 use crate::backend::ScanCursor;
-use crate::backend::remote::Part;
+use crate::backend::remote::ScanScope;
 use crate::entry::fingerprint;
 use crate::error::{Error, Result};
 use crate::exec::context;
@@ -46,7 +46,7 @@ const WALK_BITS: u32 = 16;
 
 /// The listings of a cache.
 pub struct Listings {
-    fleet: Arc<Fleet>,
+    nodes: Arc<Nodes>,
     known: Arc<Mutex<Known>>,
 }
 
@@ -59,7 +59,7 @@ struct Known {
 /// One walk over one server, and the names it found.
 struct Listing {
     number: u16,
-    member: usize,
+    node: usize,
     wanted: Names,
     used_ms: AtomicU64,
     found: OnceLock<Result<Found>>,
@@ -67,7 +67,7 @@ struct Listing {
     task: OnceLock<AbortHandle>,
 }
 
-/// The names that are wanted: those of a `Part`.
+/// The names that are wanted: those of a `ScanScope`.
 #[derive(Clone, PartialEq, Eq)]
 enum Names {
     Entries(Box<[u8]>),
@@ -90,34 +90,34 @@ struct Name {
 }
 
 impl Listings {
-    pub fn new(fleet: Arc<Fleet>) -> Self {
-        Self { fleet, known: Arc::default() }
+    pub fn new(nodes: Arc<Nodes>) -> Self {
+        Self { nodes, known: Arc::default() }
     }
 
     /// Returns the error for which names are not listed, as far as it is known.
-    pub fn refusal(&self) -> Option<Error> {
-        self.fleet.members.iter().find_map(|member| member.crawler.refusal())
+    pub fn listing_error(&self) -> Option<Error> {
+        self.nodes.all.iter().find_map(|node| node.crawler.listing_error())
     }
 
     /// Returns some names from a position on, and the next position. During a walk a page may be empty, and the next
     /// position is the same.
     pub async fn page(
         &self,
-        part: Part<'_>,
+        scope: ScanScope<'_>,
         from: ScanCursor,
         limit: usize,
     ) -> Result<(ByteStrings, Option<ScanCursor>)> {
-        let Some(member) = self.fleet.members.get(from.part as usize) else {
+        let Some(node) = self.nodes.all.get(from.part as usize) else {
             return Ok((ByteStrings::default(), None));
         };
-        if member.guards.is_away() {
+        if node.epochs.is_away() {
             return Ok((ByteStrings::default(), self.next_part(from)));
         }
-        member.server.connected().await?;
-        if let Some(refusal) = member.crawler.refusal() {
-            return Err(refusal);
+        node.server.connected().await?;
+        if let Some(error) = node.crawler.listing_error() {
+            return Err(error);
         }
-        let listing = self.listing(from, Names::of(part));
+        let listing = self.listing(from, Names::of(scope));
         let order = from.offset >> WALK_BITS;
         let at = |order: u64| Some(ScanCursor { offset: order << WALK_BITS | u64::from(listing.number), ..from });
         if !self.finished(&listing).await {
@@ -142,7 +142,7 @@ impl Listings {
 
     fn next_part(&self, from: ScanCursor) -> Option<ScanCursor> {
         let part = from.part + 1;
-        ((part as usize) < self.fleet.members.len()).then_some(ScanCursor { part, offset: 0, ..from })
+        ((part as usize) < self.nodes.all.len()).then_some(ScanCursor { part, offset: 0, ..from })
     }
 
     /// Returns the walk that a position belongs to, or a new one from that point on.
@@ -151,7 +151,7 @@ impl Listings {
         let number = from.offset & ((1 << WALK_BITS) - 1);
         let fits = |it: &&Arc<Listing>| {
             u64::from(it.number) == number
-                && it.member == from.part as usize
+                && it.node == from.part as usize
                 && it.wanted == wanted
                 && it.reaches(from.offset >> WALK_BITS)
         };
@@ -161,8 +161,8 @@ impl Listings {
         }
         let listing = known.add(from.part as usize, wanted);
         let walk =
-            walk(Arc::clone(&self.fleet), Arc::clone(&listing), from.offset >> WALK_BITS, Arc::clone(&self.known));
-        if let Some(task) = self.fleet.spawn(walk) {
+            walk(Arc::clone(&self.nodes), Arc::clone(&listing), from.offset >> WALK_BITS, Arc::clone(&self.known));
+        if let Some(task) = self.nodes.spawn(walk) {
             drop(listing.task.set(task.abort_handle()));
         }
         listing
@@ -172,7 +172,7 @@ impl Listings {
     async fn finished(&self, listing: &Listing) -> bool {
         let now = Instant::now();
         let end =
-            context::call_deadline().map_or(self.fleet.connection.timeout, |end| end.saturating_duration_since(now));
+            context::call_deadline().map_or(self.nodes.connection.timeout, |end| end.saturating_duration_since(now));
         let mut finished = listing.finished.subscribe();
         let waiting = finished.wait_for(|finished| *finished);
         let waited = context::Until::new(now + end / 2, waiting).await;
@@ -194,12 +194,12 @@ impl Drop for Listings {
 }
 
 impl Known {
-    fn add(&mut self, member: usize, wanted: Names) -> Arc<Listing> {
+    fn add(&mut self, node: usize, wanted: Names) -> Arc<Listing> {
         // 0 is the position of a listing that has not begun.
         self.number = self.number.checked_add(1).unwrap_or(1);
         let listing = Arc::new(Listing {
             number: self.number,
-            member,
+            node,
             wanted,
             used_ms: AtomicU64::new(coarse_millis()),
             found: OnceLock::new(),
@@ -245,11 +245,11 @@ impl Listing {
 }
 
 /// Walks, and keeps the names until they are unused.
-async fn walk(fleet: Arc<Fleet>, listing: Arc<Listing>, from: u64, known: Arc<Mutex<Known>>) {
-    let found = gather(&fleet, &listing, from).await;
+async fn walk(nodes: Arc<Nodes>, listing: Arc<Listing>, from: u64, known: Arc<Mutex<Known>>) {
+    let found = gather(&nodes, &listing, from).await;
     drop(listing.found.set(found));
     listing.finished.send_replace(true);
-    drop(fleet);
+    drop(nodes);
     lock(&known).make_room();
     loop {
         sleep(KEPT / 2).await;
@@ -259,38 +259,37 @@ async fn walk(fleet: Arc<Fleet>, listing: Arc<Listing>, from: u64, known: Arc<Mu
     }
 }
 
-async fn gather(fleet: &Arc<Fleet>, listing: &Listing, from: u64) -> Result<Found> {
+async fn gather(nodes: &Arc<Nodes>, listing: &Listing, from: u64) -> Result<Found> {
     let gathered = Arc::new(Mutex::new(Gathered::new(from, MOST)));
-    let (sink, wanted, member, owners) =
-        (Arc::clone(&gathered), listing.wanted.clone(), listing.member, Arc::clone(fleet));
+    let (sink, wanted, node, owners) = (Arc::clone(&gathered), listing.wanted.clone(), listing.node, Arc::clone(nodes));
     let each = move |listed: &Listed<'_>| {
-        if wanted.have(&owners, member, listed.name) {
+        if wanted.have(&owners, node, listed.name) {
             lock(&sink).push(listed);
         }
         true
     };
-    let spawn = |walk| drop(fleet.spawn(walk));
-    fleet.members[listing.member].crawler.crawl(Box::new(each), spawn).await?;
+    let spawn = |walk| drop(nodes.spawn(walk));
+    nodes.all[listing.node].crawler.crawl(Box::new(each), spawn).await?;
     let gathered = std::mem::take(&mut *lock(&gathered));
     Ok(gathered.finish())
 }
 
 impl Names {
-    fn of(part: Part) -> Self {
-        match part {
-            Part::Entries(literal) => Self::Entries(literal.into()),
-            Part::All => Self::All,
+    fn of(scope: ScanScope) -> Self {
+        match scope {
+            ScanScope::Entries(literal) => Self::Entries(literal.into()),
+            ScanScope::All => Self::All,
         }
     }
 
     /// Returns whether a name is wanted. An entry counts on the server that it would be read from: others are left over
     /// from before a change of servers.
-    fn have(&self, fleet: &Fleet, member: usize, name: &[u8]) -> bool {
+    fn have(&self, nodes: &Nodes, node: usize, name: &[u8]) -> bool {
         match self {
-            Self::All => names::is_ours(&fleet.prefix, name),
+            Self::All => names::is_ours(&nodes.prefix, name),
             Self::Entries(literal) => {
-                names::may_be_entry(&fleet.prefix, literal, name)
-                    && fleet.owner(name).is_some_and(|owner| owner.member == member)
+                names::may_be_entry(&nodes.prefix, literal, name)
+                    && nodes.owner(name).is_some_and(|owner| owner.node == node)
             }
         }
     }

@@ -1,36 +1,36 @@
 //! The Memcached backend: one server, or several among which names are distributed as libmemcached does it.
 //!
 //! ```text
-//! store (entries, stamps) → run (groups, checks, retries) → fleet (servers, ring) → net
-//!   names  expiry  stamps        protocol: meta | binary        guard (failover)
+//! store (entries, tag versions) → run (groups, checks, retries) → nodes (servers, ring) → net
+//!   names  expiry  tag_versions  protocol: meta | binary        epoch (failover)
 //!   listings → crawl (names of a server)
 //! ```
 
 mod clock;
 mod command;
 mod crawl;
+mod epoch;
 mod expiry;
-mod fleet;
-mod guard;
 mod handshake;
 mod health;
 mod listings;
 mod names;
+mod nodes;
 #[cfg(test)]
 mod oracle;
 mod protocol;
 mod received;
-mod refusal;
 mod ring;
 mod run;
 mod sample;
+mod server_error;
 mod server_info;
-mod stamps;
 mod store;
+mod tag_versions;
 
 use std::sync::Arc;
 
-use self::fleet::Fleet;
+use self::nodes::Nodes;
 use self::store::MemcachedStore;
 use super::Backend;
 use super::remote::Remote;
@@ -41,11 +41,11 @@ use crate::exec::runtime::Runtime;
 /// Begins to connect.
 pub fn open(config: &Config, memcached: &MemcachedConfig) -> Result<Box<dyn Backend>> {
     let runtime = Runtime::acquire()?;
-    let fleet = Fleet::start(config, memcached, runtime.handle())?;
-    runtime.handle().spawn(health::watch_clocks(Arc::downgrade(&fleet)));
-    if fleet.ejects {
-        runtime.handle().spawn(guard::watch(Arc::downgrade(&fleet)));
+    let nodes = Nodes::start(config, memcached, runtime.handle())?;
+    runtime.handle().spawn(health::watch_clocks(Arc::downgrade(&nodes)));
+    if nodes.ejects {
+        runtime.handle().spawn(epoch::watch(Arc::downgrade(&nodes)));
     }
-    let store = MemcachedStore::new(fleet);
+    let store = MemcachedStore::new(nodes);
     Ok(Box::new(Remote::new(store, &config.key_prefix, memcached.connection.timeout, runtime)))
 }

@@ -1,7 +1,7 @@
 //! Stored names: `PREFIX:e:KEY` if Memcached can store that, else `PREFIX:d:SHA-256 of KEY`; `PREFIX:t:HASH` for a
-//! tag's stamp, `PREFIX:g:home` and `PREFIX:g:away` for a server's guards.
+//! tag's version, `PREFIX:g:home` and `PREFIX:g:away` for a server's epochs.
 //!
-//! A prefix has no `:`, so no key reaches a stamp, a guard or another prefix.
+//! A prefix has no `:`, so no key reaches a tag version, an epoch or another prefix.
 //! An entry under a digest contains its key, which is compared with the requested one.
 
 use std::fmt::Write;
@@ -11,12 +11,12 @@ use ring::digest::{SHA256, digest};
 /// The longest name.
 pub const MAX_NAME: usize = 250;
 
-/// The two guards of a server: an entry counts only while its guard has the number that the entry was set with.
+/// The two epochs of a server: an entry counts only while its epoch has the number that the entry was set with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// The guard of the server's own names.
+pub enum EpochKind {
+    /// The epoch of the server's own names.
     Home,
-    /// The guard of names whose own server is away.
+    /// The epoch of names whose own server is away.
     Away,
 }
 
@@ -75,20 +75,20 @@ pub fn is_ours(prefix: &str, name: &[u8]) -> bool {
     name.strip_prefix(prefix.as_bytes()).is_some_and(|rest| rest.starts_with(b":"))
 }
 
-/// Returns the name of a tag's stamp.
-pub fn stamp(prefix: &str, tag: u64) -> Vec<u8> {
+/// Returns the name of a tag's version.
+pub fn tag_version(prefix: &str, tag: u64) -> Vec<u8> {
     format!("{prefix}:t:{tag:016x}").into_bytes()
 }
 
-/// Returns the names of tags' stamps.
-pub fn stamps(prefix: &str, tags: &[u64]) -> Vec<Vec<u8>> {
-    tags.iter().map(|tag| stamp(prefix, *tag)).collect()
+/// Returns the names of tags' versions.
+pub fn tag_versions(prefix: &str, tags: &[u64]) -> Vec<Vec<u8>> {
+    tags.iter().map(|tag| tag_version(prefix, *tag)).collect()
 }
 
-/// Returns the name of a guard, of which each server has its own.
-pub fn guard(prefix: &str, place: Place) -> Vec<u8> {
-    let place = if place == Place::Home { "home" } else { "away" };
-    format!("{prefix}:g:{place}").into_bytes()
+/// Returns the name of an epoch, of which each server has its own.
+pub fn epoch(prefix: &str, kind: EpochKind) -> Vec<u8> {
+    let kind = if kind == EpochKind::Home { "home" } else { "away" };
+    format!("{prefix}:g:{kind}").into_bytes()
 }
 
 #[cfg(test)]
@@ -107,15 +107,15 @@ mod tests {
     }
 
     #[test]
-    fn no_two_keys_have_one_name_and_none_reaches_a_stamp() {
+    fn no_two_keys_have_one_name_and_none_reaches_a_tag_version() {
         let key = entry("p", b"a b").0;
         // The key that looks like another's digest is a name of its own.
         assert_ne!(entry("p", &key[4..]).0, key);
         assert_ne!(entry("p", b":d:").0, key);
         assert_eq!(super::key("p", &entry("p", b":t:x").0), Some(&b":t:x"[..]));
         assert_eq!(super::key("p", &key), None);
-        assert_eq!(super::key("p", &stamp("p", 7)), None);
-        assert!(!may_be_entry("p", b"", &stamp("p", 7)) && is_ours("p", &stamp("p", 7)));
+        assert_eq!(super::key("p", &tag_version("p", 7)), None);
+        assert!(!may_be_entry("p", b"", &tag_version("p", 7)) && is_ours("p", &tag_version("p", 7)));
         assert!(!is_ours("p", b"pp:e:a") && !is_ours("pp", b"p:e:a"));
         assert!(
             may_be_entry("p", b"ab", &key)

@@ -26,7 +26,7 @@ pub enum What {
     Missing,
     /// Another version is there, or nothing: it was not stored.
     Changed,
-    /// A number was to be counted, and the value is none.
+    /// A number was to be counted, and the value is not a number.
     NoNumber,
 }
 
@@ -39,8 +39,8 @@ pub fn stored(received: Received) -> Result<Option<Slice>> {
     }
 }
 
-/// The stamp that a reply is; an epoch makes it another when it changes.
-pub fn stamp(received: &Received) -> Result<Option<u64>> {
+/// The tag version that a reply is; an epoch makes it another when it changes.
+pub fn tag_version(received: &Received) -> Result<Option<u64>> {
     let number = match &received.what {
         What::Number(number) => Some(*number),
         What::Value { bytes, .. } => meta::number(bytes),

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 
 use super::command::{Command, Condition, Mismatch, Reply, random_number};
-use super::fleet::{Fleet, Member, Owner};
-use super::guard;
+use super::epoch;
 use super::handshake::RECORD;
 use super::names;
+use super::nodes::{Node, Nodes, Owner};
 use super::protocol::{Codec, meta};
 use super::received::{Received, What};
-use super::refusal::{self, Refusal};
+use super::server_error::{self, ServerError};
 use crate::backend::remote::Slice;
 use crate::backend::remote::executor::{
     self, Classified, Failure, Group, Outcomes, Pending, Request, Setback, Stage, Unassigned, execute,
@@ -32,18 +32,18 @@ const FOLLOWER: usize = 512;
 pub type Commands<'a> = SmallVec<[Command<'a>; 1]>;
 
 /// Executes commands.
-pub async fn run(fleet: &Fleet, commands: &[Command<'_>]) -> Outcomes<Received> {
-    execute(&Call { fleet, commands, renews: false }).await
+pub async fn run(nodes: &Nodes, commands: &[Command<'_>]) -> Outcomes<Received> {
+    execute(&Call { nodes, commands, renews: false }).await
 }
 
 /// Executes commands that store random numbers. A command that is sent again stores another number: a copy that arrives
 /// late must not bring back a tag version that entries were set with meanwhile.
-pub async fn run_renewed(fleet: &Fleet, commands: &[Command<'_>]) -> Outcomes<Received> {
-    execute(&Call { fleet, commands, renews: true }).await
+pub async fn run_renewed(nodes: &Nodes, commands: &[Command<'_>]) -> Outcomes<Received> {
+    execute(&Call { nodes, commands, renews: true }).await
 }
 
 struct Call<'a> {
-    fleet: &'a Fleet,
+    nodes: &'a Nodes,
     commands: &'a [Command<'a>],
     /// True if a command stores another random number when it is sent again.
     renews: bool,
@@ -61,19 +61,19 @@ struct Batch {
 }
 
 impl Call<'_> {
-    fn member(&self, owner: Owner) -> &Member {
-        &self.fleet.members[owner.member]
+    fn node(&self, owner: Owner) -> &Node {
+        &self.nodes.all[owner.node]
     }
 
     fn owner(&self, command: &Command) -> Result<Owner> {
-        let owner = self.fleet.owner(command.name()).ok_or_else(|| self.fleet.all_away())?;
-        let member = self.member(owner);
-        member.info.check_size(member.server.name(), command)?;
+        let owner = self.nodes.owner(command.name()).ok_or_else(|| self.nodes.all_away())?;
+        let node = self.node(owner);
+        node.info.check_size(node.server.name(), command)?;
         Ok(owner)
     }
 
     fn batch(&self, owner: Owner, commands: usize) -> Batch {
-        Batch { owner, number: self.fleet.numbers(commands + 1), epoch: 0, bytes: 0 }
+        Batch { owner, number: self.nodes.numbers(commands + 1), epoch: 0, bytes: 0 }
     }
 
     /// Returns whether a command has room in a group, which over TLS has to fit in a record.
@@ -83,7 +83,7 @@ impl Call<'_> {
             let last = group.pending.last().map(|last| self.commands[last.index].name());
             command.size() <= FOLLOWER && last == Some(command.name())
         };
-        self.fleet.tls.is_none() || group.node.bytes + command.size() <= WITHIN_RECORD || follows()
+        self.nodes.tls.is_none() || group.node.bytes + command.size() <= WITHIN_RECORD || follows()
     }
 
     fn writes(&self, group: &Group<Self>) -> bool {
@@ -93,14 +93,14 @@ impl Call<'_> {
 
     /// Returns the command that reads a group's epoch; one that is missing is created before anything is written with it.
     fn epoch_command<'n>(&self, group: &Group<Self>, name: &'n [u8]) -> Command<'n> {
-        let seed = guard::after(group.node.epoch);
+        let seed = epoch::after(group.node.epoch);
         if self.writes(group) { Command::Count { name, seed, add: 0 } } else { Command::Peek { name } }
     }
 
     /// Returns a command as it is sent: with flags that are asked for, or those of its epoch.
     fn with_epoch(&self, index: usize, epoch: u32) -> Command<'_> {
         match self.commands[index] {
-            Command::Get { name } if self.fleet.ejects => Command::GetMarked { name },
+            Command::Get { name } if self.nodes.ejects => Command::GetMarked { name },
             Command::Set { name, bytes, flags: 0, expiry, condition } => {
                 Command::Set { name, bytes, flags: epoch, expiry, condition }
             }
@@ -111,14 +111,14 @@ impl Call<'_> {
     /// Reads the epoch that a group's replies count with; 0: there is none, and nothing counts.
     fn read_epoch(&self, group: &Group<Self>, replies: &mut &[u8]) -> std::result::Result<u32, Mismatch> {
         let Batch { owner, number, .. } = group.node;
-        let name = names::guard(&self.fleet.prefix, owner.place);
-        let epoch = match self.fleet.protocol.read(replies, number, &self.epoch_command(group, &name))? {
+        let name = names::epoch(&self.nodes.prefix, owner.kind);
+        let epoch = match self.nodes.protocol.read(replies, number, &self.epoch_command(group, &name))? {
             Reply::Number(number) => number,
             Reply::Value { bytes, .. } => meta::number(bytes).unwrap_or(0),
             _ => 0,
         };
-        self.member(owner).guards.learn(owner.place, guard::short(epoch));
-        Ok(guard::short(epoch))
+        self.node(owner).epochs.learn(owner.kind, epoch::short(epoch));
+        Ok(epoch::short(epoch))
     }
 
     /// Decodes the replies to a group, up to one that cannot be read.
@@ -129,11 +129,11 @@ impl Call<'_> {
         classified: &mut Classified<Self>,
     ) -> std::result::Result<(), Mismatch> {
         let (mut rest, mut number) = (&*replies.bytes, group.node.number);
-        let epoch = if self.fleet.ejects { self.read_epoch(group, &mut rest)? } else { 0 };
+        let epoch = if self.nodes.ejects { self.read_epoch(group, &mut rest)? } else { 0 };
         for command in group.commands(self) {
             number = number.wrapping_add(1);
             let sent = self.with_epoch(command.index, group.node.epoch);
-            let reply = self.fleet.protocol.read(&mut rest, number, &sent)?;
+            let reply = self.nodes.protocol.read(&mut rest, number, &sent)?;
             self.classify_one(command.index, &sent, reply, epoch, group.node.epoch, replies, classified);
         }
         Ok(())
@@ -155,12 +155,12 @@ impl Call<'_> {
             Reply::Value { flags, .. } if self.is_outdated(index, flags, epoch) => {
                 classified.push(Ok(Received { what: What::Missing, epoch }));
             }
-            Reply::Refused(Refusal::Later, text) => {
-                let error = refusal::error(server, Refusal::Later, text);
+            Reply::Refused(ServerError::Later, text) => {
+                let error = server_error::error(server, ServerError::Later, text);
                 classified.set_back(error, Setback::Retry { pause: true });
             }
             Reply::Done if self.is_of_another_epoch(index, epoch, written) => {
-                classified.set_back(guard::changing(server), Setback::Retry { pause: false });
+                classified.set_back(epoch::changing(server), Setback::Retry { pause: false });
             }
             reply if reply.fits(sent) => classified.push(Ok(Received { what: what(reply, replies), epoch })),
             reply => classified.push(Err(refused(reply, replies))),
@@ -170,7 +170,7 @@ impl Call<'_> {
     /// Returns whether an entry was set in an epoch that is over, or is not known.
     fn is_outdated(&self, index: usize, flags: u32, epoch: u32) -> bool {
         let counts = matches!(self.commands[index], Command::Peek { .. }) || flags == epoch;
-        self.fleet.ejects && (epoch == 0 || !counts)
+        self.nodes.ejects && (epoch == 0 || !counts)
     }
 
     /// Returns whether an entry was stored that cannot be read, since the epoch has changed.
@@ -196,7 +196,9 @@ fn what(reply: Reply, replies: &Arc<RawReplies>) -> What {
 fn refused(reply: Reply, replies: &RawReplies) -> Error {
     let server = replies.connection.server();
     let (error, ends) = match reply {
-        Reply::Refused(refusal, text) => (refusal::error(server, refusal, text), refusal.ends_connection()),
+        Reply::Refused(server_error, text) => {
+            (server_error::error(server, server_error, text), server_error.ends_connection())
+        }
         _ => (crate::net::protocol_error(server, "a reply to another command"), true),
     };
     if ends {
@@ -216,18 +218,18 @@ impl executor::Protocol for Call<'_> {
     }
 
     fn limit(&self) -> Duration {
-        self.fleet.connection.timeout
+        self.nodes.connection.timeout
     }
 
     fn only_node(&self) -> Option<Batch> {
-        let is_one = self.commands.len() == 1 || self.fleet.members.len() == 1;
-        if self.fleet.ejects || !is_one {
+        let is_one = self.commands.len() == 1 || self.nodes.all.len() == 1;
+        if self.nodes.ejects || !is_one {
             return None;
         }
         let owner = self.owner(self.commands.first()?).ok()?;
         let fit = self.commands[1..].iter().all(|command| self.owner(command).is_ok());
         let bytes = || self.commands.iter().map(Command::size).sum::<usize>();
-        let has_room = self.commands.len() == 1 || self.fleet.tls.is_none() || bytes() <= WITHIN_RECORD;
+        let has_room = self.commands.len() == 1 || self.nodes.tls.is_none() || bytes() <= WITHIN_RECORD;
         (fit && has_room).then(|| self.batch(owner, self.commands.len()))
     }
 
@@ -247,16 +249,16 @@ impl executor::Protocol for Call<'_> {
     /// Finds out the epoch that entries are written with.
     async fn prepare(&self, group: &mut Group<Self>, end: Instant) -> Result<()> {
         let Batch { owner, .. } = group.node;
-        group.node.number = self.fleet.numbers(group.pending.len() + 1);
-        if !self.fleet.ejects {
+        group.node.number = self.nodes.numbers(group.pending.len() + 1);
+        if !self.nodes.ejects {
             return Ok(());
         }
-        let member = self.member(owner);
-        group.node.epoch = match member.guards.known(owner.place) {
+        let node = self.node(owner);
+        group.node.epoch = match node.epochs.known(owner.kind) {
             Some(known) => known,
             None if self.writes(group) => {
-                let counting = guard::count(self.fleet, member, owner.place, 0);
-                let late = || Err(context::timed_out(member.server.name(), self.limit()));
+                let counting = epoch::count(self.nodes, node, owner.kind, 0);
+                let late = || Err(context::timed_out(node.server.name(), self.limit()));
                 context::Until::new(end, counting).await.unwrap_or_else(late)?
             }
             None => 0,
@@ -265,19 +267,19 @@ impl executor::Protocol for Call<'_> {
     }
 
     fn server<'a>(&'a self, node: &'a Batch) -> &'a Server {
-        &self.member(node.owner).server
+        &self.node(node.owner).server
     }
 
     fn encode<'a>(&'a self, group: &'a Group<Self>) -> Result<Request<'a>> {
-        let (protocol, mut number) = (self.fleet.protocol, group.node.number);
+        let (protocol, mut number) = (self.nodes.protocol, group.node.number);
         let commands = group.commands(self);
-        let replies = u32::try_from(commands.len()).unwrap_or(u32::MAX) + u32::from(self.fleet.ejects);
+        let replies = u32::try_from(commands.len()).unwrap_or(u32::MAX) + u32::from(self.nodes.ejects);
         let mut bytes = Vec::with_capacity(commands.map(|command| self.commands[command.index].size()).sum());
-        if self.fleet.ejects {
-            let name = names::guard(&self.fleet.prefix, group.node.owner.place);
+        if self.nodes.ejects {
+            let name = names::epoch(&self.nodes.prefix, group.node.owner.kind);
             protocol.write(&mut bytes, number, &self.epoch_command(group, &name));
         }
-        let mut once = !self.fleet.connection.retry_on_timeout;
+        let mut once = !self.nodes.connection.retry_on_timeout;
         for command in group.commands(self) {
             number = number.wrapping_add(1);
             once |= !may_be_repeated(&self.commands[command.index]);
@@ -310,15 +312,15 @@ impl executor::Protocol for Call<'_> {
             return true;
         }
         let command = &self.commands[index];
-        self.fleet.connection.retry_on_timeout
+        self.nodes.connection.retry_on_timeout
             && may_be_repeated(command)
-            && is_passing_loss(self.fleet, command, error)
+            && is_passing_loss(self.nodes, command, error)
     }
 
     #[cold]
     fn late(&self, index: usize) -> Error {
-        let owner = self.fleet.owner(self.commands[index].name());
-        let name = owner.map_or_else(|| self.fleet.name(), |owner| self.member(owner).server.name().to_owned());
+        let owner = self.nodes.owner(self.commands[index].name());
+        let name = owner.map_or_else(|| self.nodes.name(), |owner| self.node(owner).server.name().to_owned());
         context::timed_out(&name, self.limit())
     }
 }
@@ -339,10 +341,10 @@ fn write_renewed(protocol: Codec, out: &mut Vec<u8>, number: u32, command: &Comm
 }
 
 /// Returns whether a reply was lost to a passing failure: the command's server is not known to be down.
-fn is_passing_loss(fleet: &Fleet, command: &Command, error: &Error) -> bool {
+fn is_passing_loss(nodes: &Nodes, command: &Command, error: &Error) -> bool {
     let passing = matches!(error.kind(), ErrorKind::Connect | ErrorKind::Timeout | ErrorKind::Protocol);
-    let owner = fleet.owner(command.name());
-    passing && owner.is_some_and(|owner| fleet.members[owner.member].server.failure().is_none())
+    let owner = nodes.owner(command.name());
+    passing && owner.is_some_and(|owner| nodes.all[owner.node].server.failure().is_none())
 }
 
 /// Returns whether a command does no harm, and is answered the same, when it is done twice.

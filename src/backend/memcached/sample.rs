@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 
 use super::crawl::Listed;
-use super::fleet::Fleet;
+use super::nodes::Nodes;
 use super::{health, names};
 use crate::backend::remote::{SAMPLE, Sample};
 use crate::error::{Error, ErrorKind, Result};
@@ -30,23 +30,23 @@ struct Seen {
 }
 
 /// Samples names of entries on every server.
-pub async fn sample(fleet: &Arc<Fleet>) -> Result<Vec<Sample>> {
-    let present = (0..fleet.members.len()).filter(|index| !fleet.members[*index].guards.is_away());
-    let sampled = join_all(present.map(|index| on_one(fleet, index))).await;
+pub async fn sample(nodes: &Arc<Nodes>) -> Result<Vec<Sample>> {
+    let present = (0..nodes.all.len()).filter(|index| !nodes.all[*index].epochs.is_away());
+    let sampled = join_all(present.map(|index| on_one(nodes, index))).await;
     sampled.into_iter().collect()
 }
 
-async fn on_one(fleet: &Arc<Fleet>, index: usize) -> Result<Sample> {
-    let member = &fleet.members[index];
-    member.server.connected().await?;
-    if let Some(refusal) = member.crawler.refusal() {
-        return Err(refusal);
+async fn on_one(nodes: &Arc<Nodes>, index: usize) -> Result<Sample> {
+    let node = &nodes.all[index];
+    node.server.connected().await?;
+    if let Some(error) = node.crawler.listing_error() {
+        return Err(error);
     }
     let left = context::call_deadline().map(|end| end.saturating_duration_since(Instant::now()));
     // Some of the time is kept to ask how much was not seen, and to read what was.
-    let (seen, whole) = walk(fleet, index, left.unwrap_or(fleet.connection.timeout) * 3 / 5).await?;
+    let (seen, whole) = walk(nodes, index, left.unwrap_or(nodes.connection.timeout) * 3 / 5).await?;
     let is_all = whole && seen.sample.sizes.len() as u64 == seen.entries;
-    let scale = if is_all { None } else { Some(seen.scale() * unseen(fleet, index, &seen, whole).await?) };
+    let scale = if is_all { None } else { Some(seen.scale() * unseen(nodes, index, &seen, whole).await?) };
     Ok(Sample { scale, ..seen.sample })
 }
 
@@ -73,21 +73,21 @@ impl Seen {
 }
 
 /// Walks for a while; returns the names it saw, and whether they were all.
-async fn walk(fleet: &Arc<Fleet>, index: usize, time: Duration) -> Result<(Seen, bool)> {
-    let (seen, owners) = (Arc::<Mutex<Seen>>::default(), Arc::clone(fleet));
+async fn walk(nodes: &Arc<Nodes>, index: usize, time: Duration) -> Result<(Seen, bool)> {
+    let (seen, owners) = (Arc::<Mutex<Seen>>::default(), Arc::clone(nodes));
     let seeing = Arc::clone(&seen);
-    let now = fleet.members[index].clock.now_ms() / 1000;
+    let now = nodes.all[index].clock.now_ms() / 1000;
     let each = move |listed: &Listed<'_>| {
         // An entry counts on the server that it is read from, as in a listing.
         let is_entry = names::may_be_entry(&owners.prefix, b"", listed.name)
             && (listed.expires == 0 || listed.expires + FORGOTTEN > now)
-            && owners.owner(listed.name).is_some_and(|owner| owner.member == index);
+            && owners.owner(listed.name).is_some_and(|owner| owner.node == index);
         let mut seen = lock(&seeing);
         seen.see(listed, is_entry);
         seen.names < SEEN
     };
-    let spawn = |walk| drop(fleet.spawn(walk));
-    let crawling = fleet.members[index].crawler.crawl(Box::new(each), spawn);
+    let spawn = |walk| drop(nodes.spawn(walk));
+    let crawling = nodes.all[index].crawler.crawl(Box::new(each), spawn);
     let walked = context::Until::new(Instant::now() + time, crawling).await;
     let whole = walked.unwrap_or(Ok(false))?;
     let seen = std::mem::take(&mut *lock(&seen));
@@ -99,11 +99,11 @@ const FORGOTTEN: u64 = 5;
 
 /// Returns the ratio of the server's names to those that were seen.
 #[allow(clippy::cast_precision_loss)]
-async fn unseen(fleet: &Fleet, index: usize, seen: &Seen, whole: bool) -> Result<f64> {
+async fn unseen(nodes: &Nodes, index: usize, seen: &Seen, whole: bool) -> Result<f64> {
     if whole {
         return Ok(1.0);
     }
-    let statistics = health::statistics(fleet, &fleet.members[index]).await?;
+    let statistics = health::statistics(nodes, &nodes.all[index]).await?;
     let items =
         statistics.iter().find(|(name, _)| name == "curr_items").and_then(|(_, number)| number.parse::<u64>().ok());
     match items {
@@ -111,7 +111,7 @@ async fn unseen(fleet: &Fleet, index: usize, seen: &Seen, whole: bool) -> Result
         Some(0) => Ok(1.0),
         _ => Err(Error::new(
             ErrorKind::Timeout,
-            format!("{}: the keys could not be counted in time; try again later", fleet.members[index].server.name()),
+            format!("{}: the keys could not be counted in time; try again later", nodes.all[index].server.name()),
         )),
     }
 }

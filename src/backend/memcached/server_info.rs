@@ -119,7 +119,7 @@ impl ServerInfo {
 
 impl ListingSupport {
     /// Returns the reason for which there is no listing.
-    pub fn refusal(self) -> Option<&'static str> {
+    pub fn listing_error(self) -> Option<&'static str> {
         match self {
             Self::Unknown | Self::Allowed => None,
             Self::NoCrawler => Some("its LRU crawler is off: start it without no_lru_crawler"),

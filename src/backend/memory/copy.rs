@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use super::store::Store;
 use crate::backend::CopiedEntry;
-use crate::entry::TagStamp;
+use crate::entry::TagVersion;
 use crate::util::clock::ends;
 
 impl Store {
@@ -23,14 +23,14 @@ impl Store {
     }
 
     /// Returns the version of a tag. All tags share one: that of the last invalidation.
-    pub(super) fn versions(&self, tags: &[u64]) -> Vec<TagStamp> {
-        let stamp = self.invalidations.load(SeqCst);
-        tags.iter().map(|tag| TagStamp { tag: *tag, stamp }).collect()
+    pub(super) fn versions(&self, tags: &[u64]) -> Vec<TagVersion> {
+        let version = self.invalidations.load(SeqCst);
+        tags.iter().map(|tag| TagVersion { tag: *tag, version }).collect()
     }
 
     /// Returns true if the tags still have these versions.
-    pub(super) fn are_current(&self, tags: &[u64], versions: &[TagStamp]) -> bool {
+    pub(super) fn are_current(&self, tags: &[u64], versions: &[TagVersion]) -> bool {
         let now = self.invalidations.load(SeqCst);
-        tags.iter().all(|tag| versions.contains(&TagStamp { tag: *tag, stamp: now }))
+        tags.iter().all(|tag| versions.contains(&TagVersion { tag: *tag, version: now }))
     }
 }

@@ -26,7 +26,7 @@ use super::{
     Outcome, Page, ScanCursor, done, pending,
 };
 use crate::config::MemoryConfig;
-use crate::entry::TagStamp;
+use crate::entry::TagVersion;
 use crate::error::Result;
 use crate::util::clock::Deadline;
 use crate::value::Value;
@@ -110,14 +110,14 @@ impl Backend for Memory {
     fn import<'a>(
         &'a self,
         entries: &'a [CopiedEntry],
-        versions: &'a [TagStamp],
+        versions: &'a [TagVersion],
         if_present: IfPresent,
     ) -> OpFuture<'a, Vec<Result<Imported>>> {
         let import = |it: &CopiedEntry| self.store.import(it, self.deadline(it.ttl()), versions, if_present);
         done(Ok(entries.iter().map(import).collect()))
     }
 
-    fn tag_versions<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, Vec<TagStamp>> {
+    fn tag_versions<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, Vec<TagVersion>> {
         done(Ok(self.store.versions(tags)))
     }
 

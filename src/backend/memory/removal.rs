@@ -34,9 +34,9 @@ impl Store {
     fn invalidate_in(&self, at: usize, tag: TagName, count: bool) -> usize {
         let mut shard = self.shard(at);
         if count {
-            return shard.condemn_and_count(tag);
+            return shard.invalidate_and_count(tag);
         }
-        shard.condemn(tag);
+        shard.invalidate(tag);
         0
     }
 
@@ -69,7 +69,7 @@ impl Store {
     fn sweep_step(&self, at: usize, from: usize) -> Option<usize> {
         let mut removed = Vec::new();
         let mut shard = self.shard(at);
-        shard.remove_condemned(STEP, &mut removed);
+        shard.remove_invalidated(STEP, &mut removed);
         let is_full = removed.len() == STEP;
         let next = if is_full { Some(from) } else { shard.sweep(from, STEP, Moment::now(), &mut removed) };
         self.give_back(&removed);

@@ -8,7 +8,7 @@ use super::shard::{Removed, Shard, entry_cost};
 use super::store::{Hash, Store};
 use super::tags::TagName;
 use crate::backend::{CopiedEntry, IfPresent, Imported, NewEntry};
-use crate::entry::TagStamp;
+use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
 use crate::util::clock::Deadline;
 
@@ -29,7 +29,7 @@ impl Store {
         &self,
         entry: &CopiedEntry,
         deadline: Deadline,
-        versions: &[TagStamp],
+        versions: &[TagVersion],
         if_present: IfPresent,
     ) -> Result<Imported> {
         let tags = self.find_tags(entry.tags.iter().copied());

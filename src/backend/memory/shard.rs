@@ -193,7 +193,7 @@ impl Shard {
     /// Evicts an invalidated entry if there is one, else the least recently used entry. `keep`, the most recently used
     /// entry, remains: the room is for it.
     pub(super) fn evict(&mut self, keep: SlotId) -> Option<Removed> {
-        let dead = self.tags.any_condemned().filter(|id| *id != keep);
+        let dead = self.tags.any_invalidated().filter(|id| *id != keep);
         let id = dead.unwrap_or_else(|| self.lru.least_recent());
         if id == keep {
             return None;
@@ -222,21 +222,21 @@ impl Shard {
     }
 
     /// Invalidates all members of a tag.
-    pub(super) fn condemn(&mut self, tag: TagName) {
-        self.tags.condemn(tag);
+    pub(super) fn invalidate(&mut self, tag: TagName) {
+        self.tags.invalidate(tag);
     }
 
     /// Invalidates all members of a tag. Returns the number of those that could be served.
-    pub(super) fn condemn_and_count(&mut self, tag: TagName) -> usize {
+    pub(super) fn invalidate_and_count(&mut self, tag: TagName) -> usize {
         let live = |id: &SlotId| self.is_live(*id);
         let count = self.tags.members_of(tag).filter(live).count();
-        self.tags.condemn(tag);
+        self.tags.invalidate(tag);
         count
     }
 
     /// Removes some entries that invalidated tags left behind.
-    pub(super) fn remove_condemned(&mut self, count: usize, removed: &mut Vec<Removed>) {
-        removed.extend(std::iter::from_fn(|| self.remove(self.tags.any_condemned()?)).take(count));
+    pub(super) fn remove_invalidated(&mut self, count: usize, removed: &mut Vec<Removed>) {
+        removed.extend(std::iter::from_fn(|| self.remove(self.tags.any_invalidated()?)).take(count));
     }
 
     /// Removes the dead entries among some slots. Returns the slot to continue at, or `None` at the end.

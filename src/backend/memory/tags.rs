@@ -24,7 +24,7 @@ struct Tag {
     name: TagName,
     first: MemberId,
     /// Position in the list of invalidated tags. `None` while the tag is valid.
-    condemned_at: Option<u32>,
+    invalidated_at: Option<u32>,
 }
 
 /// The membership of an entry in a tag: a link in the list of the tag and in that of the entry.
@@ -44,7 +44,7 @@ pub(super) struct Tags {
     tags: Slab<Tag>,
     members: Slab<Member>,
     /// Invalidated tags that still have members.
-    condemned: Vec<TagId>,
+    invalidated: Vec<TagId>,
 }
 
 impl Tags {
@@ -76,7 +76,7 @@ impl Tags {
     /// Returns true if no tag of a slot with this list was invalidated.
     #[inline]
     pub(super) fn all_live(&self, first_of_slot: MemberId) -> bool {
-        self.of_slot(first_of_slot).all(|member| self.tags[member.tag].condemned_at.is_none())
+        self.of_slot(first_of_slot).all(|member| self.tags[member.tag].invalidated_at.is_none())
     }
 
     /// Returns true if a slot with this list has one of the tags.
@@ -97,20 +97,20 @@ impl Tags {
     }
 
     /// Ends the record of a tag: all its members are dead from now on.
-    pub(super) fn condemn(&mut self, tag: TagName) {
+    pub(super) fn invalidate(&mut self, tag: TagName) {
         let tags = &self.tags;
         let found = self.names.find_entry(tag.hash, |id| tags[*id].name.tag == tag.tag);
         if let Ok(found) = found {
             let (id, _) = found.remove();
-            self.tags[id].condemned_at = u32::try_from(self.condemned.len()).ok();
-            self.condemned.push(id);
+            self.tags[id].invalidated_at = u32::try_from(self.invalidated.len()).ok();
+            self.invalidated.push(id);
         }
     }
 
     /// Returns a slot that is dead because one of its tags was invalidated.
     #[inline]
-    pub(super) fn any_condemned(&self) -> Option<SlotId> {
-        let tag = *self.condemned.last()?;
+    pub(super) fn any_invalidated(&self) -> Option<SlotId> {
+        let tag = *self.invalidated.last()?;
         Some(self.members[self.tags[tag].first].slot)
     }
 
@@ -158,10 +158,10 @@ impl Tags {
     /// Removes a tag without members: an unused name takes no room.
     fn forget(&mut self, id: TagId) {
         let tag = self.tags.remove(id);
-        if let Some(position) = tag.condemned_at {
-            self.condemned.swap_remove(position as usize);
-            if let Some(moved) = self.condemned.get(position as usize) {
-                self.tags[*moved].condemned_at = Some(position);
+        if let Some(position) = tag.invalidated_at {
+            self.invalidated.swap_remove(position as usize);
+            if let Some(moved) = self.invalidated.get(position as usize) {
+                self.tags[*moved].invalidated_at = Some(position);
             }
         } else if let Ok(found) = self.names.find_entry(tag.name.hash, |named| *named == id) {
             found.remove();

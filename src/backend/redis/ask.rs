@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::refusal;
 use super::resp::{RespReader, RespValue, command};
+use super::server_error;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::backoff::Backoff;
 use crate::exec::context;
@@ -28,7 +28,7 @@ pub async fn scan(server: &Server, cursor: u64, glob: &[u8], process: Option<u64
 /// Reads the names in a reply to SCAN, and the next cursor.
 pub fn names_of(server: &Server, mut reply: RespReader<'_>) -> Result<(ByteStrings, u64)> {
     if let Some(RespValue::Error(text)) = reply.next() {
-        return Err(refusal::error(server.name(), text));
+        return Err(server_error::error(server.name(), text));
     }
     let cursor = reply.next().and_then(RespValue::bytes).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
     let cursor = cursor.ok_or_else(|| protocol_error(server.name(), "an unexpected reply to SCAN"))?;
@@ -73,7 +73,7 @@ pub async fn replies_of(server: &Server, request: &[u8], replies: u32, process: 
 
 fn accepted(server: &Server, reply: Vec<u8>) -> Result<Vec<u8>> {
     match RespReader(&reply).next() {
-        Some(RespValue::Error(text)) => Err(refusal::error(server.name(), text)),
+        Some(RespValue::Error(text)) => Err(server_error::error(server.name(), text)),
         _ => Ok(reply),
     }
 }

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use super::names;
 use super::resp::{RespReader, RespValue, command};
 use super::store::RedisStore;
-use super::{refusal, topology::Topology};
+use super::{server_error, topology::Topology};
 use crate::backend::remote::Removal;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context;
@@ -29,8 +29,8 @@ impl RedisStore {
         let wanted = self.invalidation_replicas;
         let end = context::call_deadline().unwrap_or_else(|| Instant::now() + self.timeout);
         let mut waits = Vec::new();
-        for server in owners(&self.route, prefix, removal).await? {
-            let Some(marker) = marker(&self.route, &server, prefix) else { continue };
+        for server in owners(&self.topology, prefix, removal).await? {
+            let Some(marker) = marker(&self.topology, &server, prefix) else { continue };
             waits.push(handle.spawn(async move { received(&server, &marker, wanted, end).await }));
         }
         for wait in waits {
@@ -41,15 +41,15 @@ impl RedisStore {
 }
 
 /// Returns the servers that have what was removed. A name without a known server is an error: no replica is known either.
-async fn owners(route: &Topology, prefix: &str, removal: Removal<'_>) -> Result<Vec<Arc<Server>>> {
+async fn owners(topology: &Topology, prefix: &str, removal: Removal<'_>) -> Result<Vec<Arc<Server>>> {
     let names: Vec<Vec<u8>> = match removal {
-        Removal::All => return route.primaries().await,
-        Removal::Tags(tags) => tags.iter().map(|tag| names::stamp(prefix, *tag)).collect(),
+        Removal::All => return topology.primaries().await,
+        Removal::Tags(tags) => tags.iter().map(|tag| names::tag_version(prefix, *tag)).collect(),
         Removal::Names(names) => names.iter().map(|name| name.to_vec()).collect(),
     };
     let mut owners: Vec<Arc<Server>> = Vec::new();
     for name in &names {
-        let owner = route.owner(names::slot(name), false).ok_or_else(|| unknown_owner(&route.name()))?;
+        let owner = topology.owner(names::slot(name), false).ok_or_else(|| unknown_owner(&topology.name()))?;
         if !owners.iter().any(|known| Arc::ptr_eq(known, &owner)) {
             owners.push(owner);
         }
@@ -58,9 +58,9 @@ async fn owners(route: &Topology, prefix: &str, removal: Removal<'_>) -> Result<
 }
 
 /// Returns a marker's name that belongs to a server.
-fn marker(route: &Topology, server: &Arc<Server>, prefix: &str) -> Option<Vec<u8>> {
+fn marker(topology: &Topology, server: &Arc<Server>, prefix: &str) -> Option<Vec<u8>> {
     let mut names = (0..MARKERS).map(|number| format!("{prefix}:w:{number}").into_bytes());
-    names.find(|name| route.owner(names::slot(name), false).is_some_and(|owner| Arc::ptr_eq(&owner, server)))
+    names.find(|name| topology.owner(names::slot(name), false).is_some_and(|owner| Arc::ptr_eq(&owner, server)))
 }
 
 async fn received(server: &Server, marker: &[u8], wanted: u32, end: Instant) -> Result<()> {
@@ -75,7 +75,7 @@ async fn received(server: &Server, marker: &[u8], wanted: u32, end: Instant) -> 
     let mut replies = RespReader(&bytes);
     for reply in [replies.reply(), replies.reply()] {
         match reply.clone().next() {
-            Some(RespValue::Error(text)) => return Err(refusal::error(server.name(), text)),
+            Some(RespValue::Error(text)) => return Err(server_error::error(server.name(), text)),
             Some(RespValue::Number(came)) if came < i64::from(wanted) => {
                 return Err(too_few(server.name(), came, wanted));
             }

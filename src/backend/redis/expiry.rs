@@ -37,7 +37,7 @@ impl KnownWay {
         }
     }
 
-    /// Learns from a refusal; returns whether there is another way.
+    /// Learns from a server error; returns whether there is another way.
     pub fn learn(&self, tried: Way, error: &Error) -> bool {
         let (next, text) = match tried {
             Way::Greater => (1, ["wrong number of arguments", "nsupported option"]),
@@ -86,7 +86,7 @@ mod tests {
     use crate::error::ErrorKind;
 
     #[test]
-    fn a_refusal_leads_to_the_next_way_once() {
+    fn a_server_error_leads_to_the_next_way_once() {
         let (known, error) = (KnownWay::default(), |text: &str| Error::new(ErrorKind::Server, text));
         assert!(!known.learn(Way::Greater, &error("a:1: OOM; more memory")));
         assert_eq!(known.get(), Way::Greater);

@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 
 use super::replay::Replay;
 use super::resp::{RespFraming, RespReader, RespValue, command};
-use super::{refusal, server_info};
+use super::{server_error, server_info};
 use crate::config::{Address, Secret};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Framing, Handshake, Identity, Protocol, ReplyLimit};
@@ -309,7 +309,7 @@ impl PipelineReplies {
 #[cold]
 fn turned_away(server: &str, text: &[u8]) -> Option<Error> {
     if text.starts_with(b"ERR max number") {
-        return Some(refusal::error(server, text));
+        return Some(server_error::error(server, text));
     }
     text.starts_with(b"DENIED").then(|| {
         let text = format!(
@@ -355,7 +355,7 @@ fn no_database(server: &str, db: u32, text: &[u8]) -> Error {
             format!("{server}: the server has no database {db}: set `db` to one that it has, or raise its `databases`");
         return Error::new(ErrorKind::Config, text);
     }
-    refusal::error(server, text)
+    server_error::error(server, text)
 }
 
 /// Returns the error of refused credentials. The server's own text is not repeated: it could contain them.
@@ -365,7 +365,7 @@ fn refused_login(server: &str, text: &[u8]) -> Error {
         return error;
     }
     if text.starts_with(b"LOADING") {
-        return refusal::error(server, text);
+        return server_error::error(server, text);
     }
     let code: String = text.iter().take_while(|byte| byte.is_ascii_uppercase()).map(|byte| char::from(*byte)).collect();
     Error::new(ErrorKind::Auth, format!("{server}: the credentials were refused ({code}): check username and password"))
@@ -388,7 +388,7 @@ async fn ask(connection: &Handshake<'_>, parts: &[&[u8]]) -> Result<std::result:
 
 fn accepted(connection: &Handshake<'_>, mut reply: RespReader<'_>) -> Result<()> {
     match reply.next() {
-        Some(RespValue::Error(text)) => Err(refusal::error(connection.server(), text)),
+        Some(RespValue::Error(text)) => Err(server_error::error(connection.server(), text)),
         _ => Ok(()),
     }
 }

@@ -3,7 +3,7 @@
 use super::ask::{ask, reply_of};
 use super::resp::{RespReader, RespValue};
 use super::topology::Topology;
-use super::{names, refusal};
+use super::{names, server_error};
 use crate::backend::health::{ServerHealth, Statistic, Statistics};
 use crate::backend::remote::RollCall;
 use crate::error::Result;
@@ -64,7 +64,9 @@ pub async fn report(topology: &Topology, prefix: &str) -> Result<Vec<ServerHealt
 async fn serves_slots(server: &Server, prefix: &str) -> Result<()> {
     let reply = reply_of(server, &[b"GET", &names::entry(prefix, b"")]).await?;
     match RespReader(&reply).next() {
-        Some(RespValue::Error(text)) if text.starts_with(b"CLUSTERDOWN") => Err(refusal::error(server.name(), text)),
+        Some(RespValue::Error(text)) if text.starts_with(b"CLUSTERDOWN") => {
+            Err(server_error::error(server.name(), text))
+        }
         _ => Ok(()),
     }
 }

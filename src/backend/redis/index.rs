@@ -108,7 +108,7 @@ impl RedisStore {
             let name = &entries[*number].name;
             commands.push(name, &[b"UNLINK", name]);
         }
-        drop(self.all_done(&commands).await);
+        drop(self.expect_ok(&commands).await);
     }
 
     /// Removes from an index what is over, and gives what is there in spite of its mark a new one.
@@ -130,7 +130,7 @@ impl RedisStore {
                 }
             }
         }
-        self.all_done(&commands).await
+        self.expect_ok(&commands).await
     }
 
     /// The names of an index, the first of them or all, with their marks; `None` where something else has its name.
@@ -172,7 +172,7 @@ impl RedisStore {
             stale.for_each(|(.., mark)| push_removal(&mut commands, &index, *mark));
             rest = others;
         }
-        self.all_done(&commands).await
+        self.expect_ok(&commands).await
     }
 }
 

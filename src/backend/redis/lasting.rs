@@ -51,7 +51,7 @@ impl RedisStore {
     ) -> Prolonging<'a> {
         let (way, begin) = (self.way.get(), commands.len());
         for it in lasting {
-            let version = names::stamp(prefix, it.tag);
+            let version = names::tag_version(prefix, it.tag);
             match it.lifetime() {
                 None => commands.push(&version, &[b"PERSIST", &version]),
                 Some(lifetime) => push_longer(commands, way, &version, lifetime, false),

@@ -12,12 +12,12 @@ mod names;
 #[cfg(test)]
 mod oracle;
 mod record;
-mod refusal;
 mod replay;
 mod resp;
 mod run;
 mod scan;
 mod sentinel;
+mod server_error;
 mod server_info;
 mod store;
 mod topology;

@@ -1,8 +1,8 @@
-//! Stored names: `PREFIX:e:KEY` for an entry, `PREFIX:t:HASH` for a tag's stamp, `PREFIX:i:HASH` for its index,
+//! Stored names: `PREFIX:e:KEY` for an entry, `PREFIX:t:HASH` for a tag's version, `PREFIX:i:HASH` for its index,
 //! `PREFIX:r:NUMBER` for the marker of a server that was emptied after its restart, `PREFIX:w:NUMBER` for a write that
 //! waits for replicas.
 //!
-//! A prefix has neither `:` nor braces, so no key reaches a stamp or another
+//! A prefix has neither `:` nor braces, so no key reaches a tag version or another
 //! prefix. In a cluster the first `{…}` of a name chooses its slot, so that
 //! braces in a key do: keys that share them lie together.
 
@@ -25,8 +25,8 @@ pub fn key<'a>(prefix: &str, name: &'a [u8]) -> Option<&'a [u8]> {
     name.strip_prefix(prefix.as_bytes())?.strip_prefix(b":e:")
 }
 
-/// Returns the name of a tag's stamp.
-pub fn stamp(prefix: &str, tag: u64) -> Vec<u8> {
+/// Returns the name of a tag's version.
+pub fn tag_version(prefix: &str, tag: u64) -> Vec<u8> {
     format!("{prefix}:t:{tag:016x}").into_bytes()
 }
 
@@ -105,7 +105,7 @@ mod tests {
     fn a_key_is_read_back_from_its_name_and_globs_mean_their_bytes() {
         assert_eq!(key("p", &entry("p", b":e:*")), Some(&b":e:*"[..]));
         assert_eq!(key("p", b"pp:e:a"), None);
-        assert_eq!(key("p", &stamp("p", 7)), None);
+        assert_eq!(key("p", &tag_version("p", 7)), None);
         assert!(is_entry(&entry("p", b":r:")) && !is_marker(&entry("p", b":r:")));
         assert!(is_marker(&marker("p", 7)) && !is_entry(&marker("p", 7)) && !is_entry(b"p"));
         assert_eq!(entries_glob("p", b"a*[b"), b"p:e:a\\*\\[b*");

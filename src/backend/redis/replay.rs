@@ -13,8 +13,8 @@ use tokio::time::timeout;
 
 use super::names;
 use super::record::{Record, Snapshot};
-use super::refusal::{self, Refusal};
 use super::resp::{RespReader, RespValue, command};
+use super::server_error::{self, ServerError};
 use crate::config::OnRestart;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Handshake, Identity, protocol_error};
@@ -72,11 +72,11 @@ impl Pipeline {
 /// Returns the text or number of a reply, empty if there is none; `None` if another server has the name.
 fn own_reply(server: &str, reply: RespReader<'_>) -> Result<Option<Vec<u8>>> {
     match reply.clone().next() {
-        Some(RespValue::Error(text)) => match refusal::refusal(text) {
-            Refusal::Moved(_) | Refusal::Ask(_) => Ok(None),
+        Some(RespValue::Error(text)) => match server_error::classify(text) {
+            ServerError::Moved(_) | ServerError::Ask(_) => Ok(None),
             // Neither a version nor an entry of this library.
-            Refusal::WrongType => Ok(Some(b"-".to_vec())),
-            _ => Err(refusal::error(server, text)),
+            ServerError::WrongType => Ok(Some(b"-".to_vec())),
+            _ => Err(server_error::error(server, text)),
         },
         Some(RespValue::Number(number)) => Ok(Some(number.to_string().into_bytes())),
         Some(reply) => Ok(Some(reply.bytes().unwrap_or_default().to_vec())),
@@ -124,7 +124,7 @@ impl Replay {
     /// Gives tags fresh versions whose version is not the one that they got.
     async fn replace_others(&self, connection: &Handshake<'_>, tags: &[(u64, u64)]) -> Result<()> {
         let mut look = Pipeline::default();
-        tags.iter().for_each(|(tag, _)| look.push(&[b"GET", &names::stamp(&self.prefix, *tag)]));
+        tags.iter().for_each(|(tag, _)| look.push(&[b"GET", &names::tag_version(&self.prefix, *tag)]));
         let mut replace = Pipeline::default();
         for ((tag, version), found) in tags.iter().zip(look.send(connection).await?) {
             // Without a version, no entry of the tag can be read.
@@ -133,7 +133,7 @@ impl Replay {
                 continue;
             }
             let fresh = random()?;
-            let name = names::stamp(&self.prefix, *tag);
+            let name = names::tag_version(&self.prefix, *tag);
             replace.push(&[b"SET", &name, fresh.to_string().as_bytes(), b"PX", REPLACED_LASTS]);
             self.record.renew_tag(*tag, *version, fresh);
         }
@@ -141,7 +141,7 @@ impl Replay {
             // A full server still removes: a version that is missing makes misses too.
             Err(error) if error.kind() == ErrorKind::ServerMemory => {
                 let mut remove = Pipeline::default();
-                tags.iter().for_each(|(tag, _)| remove.push(&[b"UNLINK", &names::stamp(&self.prefix, *tag)]));
+                tags.iter().for_each(|(tag, _)| remove.push(&[b"UNLINK", &names::tag_version(&self.prefix, *tag)]));
                 remove.send(connection).await.map(drop)
             }
             done => done.map(drop),
@@ -211,7 +211,7 @@ async fn scan(connection: &Handshake<'_>, cursor: u64, glob: &[u8]) -> Result<(V
     let server = connection.server();
     let reply = timeout(PATIENCE, connection.ask(&request)).await.unwrap_or_else(|_| Err(silent(server)))?;
     if let Some(RespValue::Error(text)) = RespReader(&reply).next() {
-        return Err(refusal::error(server, text));
+        return Err(server_error::error(server, text));
     }
     let mut elements = RespReader(&reply).skip(1);
     let next = elements.next().and_then(RespValue::bytes).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
@@ -220,8 +220,8 @@ async fn scan(connection: &Handshake<'_>, cursor: u64, glob: &[u8]) -> Result<(V
 }
 
 /// Reads a version of a tag.
-pub fn parse(stamp: &[u8]) -> Option<u64> {
-    std::str::from_utf8(stamp).ok()?.parse().ok()
+pub fn parse(version: &[u8]) -> Option<u64> {
+    std::str::from_utf8(version).ok()?.parse().ok()
 }
 
 #[cold]

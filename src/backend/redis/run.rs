@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::commands::{Commands, Expected, Kind};
-use super::refusal::{self, Refusal};
 use super::resp::{self, RespReader, RespValue};
+use super::server_error::{self, ServerError};
 use super::topology::Topology;
 use crate::backend::remote::Slice;
 use crate::backend::remote::executor::{
@@ -55,8 +55,8 @@ impl Received {
 }
 
 /// Executes commands.
-pub async fn run(route: &Topology, commands: &Commands, policy: Policy) -> Outcomes<Received> {
-    execute(&Call { route, commands, policy }).await
+pub async fn run(topology: &Topology, commands: &Commands, policy: Policy) -> Outcomes<Received> {
+    execute(&Call { topology, commands, policy }).await
 }
 
 #[cold]
@@ -65,7 +65,7 @@ pub fn unexpected() -> Error {
 }
 
 struct Call<'a> {
-    route: &'a Topology,
+    topology: &'a Topology,
     commands: &'a Commands,
     policy: Policy,
 }
@@ -85,7 +85,7 @@ impl Call<'_> {
     }
 
     fn owner(&self, index: usize) -> Option<Arc<Server>> {
-        self.route.owner(self.commands.slot(index), self.commands.kind == Kind::Read)
+        self.topology.owner(self.commands.slot(index), self.commands.kind == Kind::Read)
     }
 
     /// Returns what a command received. WRONGTYPE is a reply to a command that takes it: bytes that are not the
@@ -94,7 +94,7 @@ impl Call<'_> {
         let expected = self.commands.expected(index);
         let first = reply.clone().next()?;
         if let RespValue::Error(text) = first {
-            let is_foreign = refusal::refusal(text) == Refusal::WrongType && expected.takes_other_types();
+            let is_foreign = server_error::classify(text) == ServerError::WrongType && expected.takes_other_types();
             let empty = || Received::Bulk(Some(Slice::of(replies, b"")));
             let foreign = || if expected == Expected::String { empty() } else { Received::WrongType };
             return is_foreign.then(foreign);
@@ -127,19 +127,19 @@ impl Call<'_> {
     }
 
     fn classify_error(&self, classified: &mut Classified<Self>, server: &Arc<Server>, text: &[u8]) {
-        let (refusal, error) = (refusal::refusal(text), refusal::error(server.name(), text));
-        if matches!(refusal, Refusal::Moved(_) | Refusal::Later | Refusal::Elsewhere) {
-            self.route.mark_outdated();
+        let (server_error, error) = (server_error::classify(text), server_error::error(server.name(), text));
+        if matches!(server_error, ServerError::Moved(_) | ServerError::Later | ServerError::Elsewhere) {
+            self.topology.mark_outdated();
         }
-        match refusal {
-            Refusal::WrongType | Refusal::Final => classified.push(Err(error)),
-            Refusal::Moved(to) | Refusal::Ask(to) => {
-                let is_asking = matches!(refusal, Refusal::Ask(_));
-                let target = self.route.redirected(to, server).map(|to| Redirected { to: Some(to), is_asking });
+        match server_error {
+            ServerError::WrongType | ServerError::Final => classified.push(Err(error)),
+            ServerError::Moved(to) | ServerError::Ask(to) => {
+                let is_asking = matches!(server_error, ServerError::Ask(_));
+                let target = self.topology.redirected(to, server).map(|to| Redirected { to: Some(to), is_asking });
                 classified.set_back(error, Setback::Redirect(target));
             }
-            Refusal::Later => classified.set_back(error, Setback::Retry { pause: true }),
-            Refusal::Elsewhere => {
+            ServerError::Later => classified.set_back(error, Setback::Retry { pause: true }),
+            ServerError::Elsewhere => {
                 server.reconnect(&error);
                 classified.set_back(error, Setback::Retry { pause: true });
             }
@@ -162,7 +162,7 @@ impl Protocol for Call<'_> {
     }
 
     fn only_node(&self) -> Option<Arc<Server>> {
-        match self.route.only_server() {
+        match self.topology.only_server() {
             None if self.commands.len() == 1 => self.owner(0),
             only => only.cloned(),
         }
@@ -174,8 +174,8 @@ impl Protocol for Call<'_> {
         groups: &mut Vec<Group<Self>>,
     ) -> std::result::Result<usize, Unassigned> {
         let Some(node) = command.target.to.clone().or_else(|| self.owner(command.index)) else {
-            self.route.mark_outdated();
-            return Err(Unassigned::Retry(self.route.unknown().unwrap_or_else(unassigned)));
+            self.topology.mark_outdated();
+            return Err(Unassigned::Retry(self.topology.unknown().unwrap_or_else(unassigned)));
         };
         Ok(groups.iter().position(|group| Arc::ptr_eq(&group.node, &node)).unwrap_or_else(|| {
             groups.push(Group { node, pending: Vec::new() });
@@ -233,7 +233,7 @@ impl Protocol for Call<'_> {
             Stage::Unsent => kind != ErrorKind::Busy,
             // A server that is known to be down is not waited for; one that loads its data is.
             Stage::Unreachable if error.is_passing() => true,
-            Stage::Unreachable => kind != ErrorKind::Closed && self.route.is_cluster() && elapsed < TAKE_OVER,
+            Stage::Unreachable => kind != ErrorKind::Closed && self.topology.is_cluster() && elapsed < TAKE_OVER,
             Stage::Lost if error.is_reply_too_long() && self.commands.can_be_split() => false,
             Stage::Lost => self.repeats_lost() && kind != ErrorKind::Closed,
             Stage::Unprepared | Stage::Late => false,
@@ -241,11 +241,11 @@ impl Protocol for Call<'_> {
     }
 
     fn failed(&self) {
-        self.route.mark_outdated();
+        self.topology.mark_outdated();
     }
 
     fn late(&self, _index: usize) -> Error {
-        context::timed_out(&self.route.name(), self.policy.limit)
+        context::timed_out(&self.topology.name(), self.policy.limit)
     }
 }
 

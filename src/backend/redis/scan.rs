@@ -20,11 +20,11 @@ const COUNTS: u32 = 3;
 
 /// Samples names of entries on each primary: all of them if the server has only a few thousand names. A listing while
 /// slots move may be incomplete.
-pub async fn sample(route: &Topology, policy: Policy, prefix: &str) -> Result<Vec<Sample>> {
-    let mut layout = route.look().await?;
+pub async fn sample(topology: &Topology, policy: Policy, prefix: &str) -> Result<Vec<Sample>> {
+    let mut layout = topology.look().await?;
     for attempt in 1.. {
-        let mut samples = sample_of(route, policy, prefix, &layout.servers).await?;
-        let now = if route.is_cluster() { route.look().await? } else { layout.clone() };
+        let mut samples = sample_of(topology, policy, prefix, &layout.servers).await?;
+        let now = if topology.is_cluster() { topology.look().await? } else { layout.clone() };
         let is_settled = now.hash == layout.hash && !now.is_moving;
         if is_settled || attempt == COUNTS {
             samples.iter_mut().filter(|_| !is_settled).for_each(|it| it.scale = it.scale.or(Some(1.0)));
@@ -35,7 +35,7 @@ pub async fn sample(route: &Topology, policy: Policy, prefix: &str) -> Result<Ve
     Ok(Vec::new())
 }
 
-async fn sample_of(route: &Topology, policy: Policy, prefix: &str, servers: &[Arc<Server>]) -> Result<Vec<Sample>> {
+async fn sample_of(topology: &Topology, policy: Policy, prefix: &str, servers: &[Arc<Server>]) -> Result<Vec<Sample>> {
     let mut samples = Vec::new();
     for server in servers {
         let (listed, looked_at_all) = first_entries(server, prefix).await?;
@@ -43,7 +43,7 @@ async fn sample_of(route: &Topology, policy: Policy, prefix: &str, servers: &[Ar
         listed.iter().take(SAMPLE).for_each(|name| names.push(name));
         let is_whole = looked_at_all && names.len() == listed.len();
         let scale = if is_whole { None } else { Some(scale(server, listed.len(), names.len(), looked_at_all).await?) };
-        samples.push(Sample { sizes: sizes(route, policy, &names).await?, names, scale });
+        samples.push(Sample { sizes: sizes(topology, policy, &names).await?, names, scale });
     }
     Ok(samples)
 }
@@ -86,14 +86,14 @@ async fn share_not_seen(server: &Server) -> Result<f64> {
 }
 
 /// The lengths of name and stored form together.
-async fn sizes(route: &Topology, policy: Policy, names: &ByteStrings) -> Result<Vec<u64>> {
-    let mut commands = Commands::new(Kind::Read, route.may_be_cluster());
+async fn sizes(topology: &Topology, policy: Policy, names: &ByteStrings) -> Result<Vec<u64>> {
+    let mut commands = Commands::new(Kind::Read, topology.may_be_cluster());
     let mut sizes = Vec::with_capacity(names.len());
     for name in names.iter() {
         commands.push(name, &[b"STRLEN", name]);
         sizes.push(name.len() as u64);
     }
-    for (size, received) in sizes.iter_mut().zip(run(route, &commands, policy).await) {
+    for (size, received) in sizes.iter_mut().zip(run(topology, &commands, policy).await) {
         *size += u64::try_from(received?.number()?).unwrap_or(0);
     }
     Ok(sizes)

@@ -13,10 +13,10 @@ use super::replay::{REPLACED_LASTS, parse};
 use super::resp::{RespReader, RespValue};
 use super::run::{Policy, Received, run, unexpected};
 use super::topology::Topology;
-use super::{health, names, refusal, scan, walk};
+use super::{health, names, scan, server_error, walk};
 use crate::backend::health::ServerHealth;
 use crate::backend::remote::{
-    EncodedEntry, Indexed, Lasting, Missing, Outcomes, Part, Removal, Sample, Slice, Store, VersionedEntry,
+    EncodedEntry, Indexed, Lasting, Missing, Outcomes, Removal, Sample, ScanScope, Slice, Store, VersionedEntry,
     first_lifetime,
 };
 use crate::backend::{Capabilities, ScanCursor};
@@ -35,7 +35,7 @@ const REPEATS: usize = 8;
 
 /// Redis, wherever it is.
 pub struct RedisStore {
-    pub(super) route: Topology,
+    pub(super) topology: Topology,
     pub(super) tag_index: bool,
     policy: Policy,
     connect_timeout: Duration,
@@ -48,10 +48,10 @@ pub struct RedisStore {
 }
 
 impl RedisStore {
-    pub fn new(route: Topology, config: &RedisConfig, record: Arc<Record>) -> Self {
+    pub fn new(topology: Topology, config: &RedisConfig, record: Arc<Record>) -> Self {
         let connection = &config.connection;
         Self {
-            route,
+            topology,
             tag_index: config.tag_index,
             policy: Policy { repeat: connection.retry_on_timeout, limit: connection.timeout },
             connect_timeout: connection.connect_timeout,
@@ -63,11 +63,11 @@ impl RedisStore {
     }
 
     pub(super) fn commands(&self, kind: Kind) -> Commands {
-        Commands::new(kind, self.route.may_be_cluster())
+        Commands::new(kind, self.topology.may_be_cluster())
     }
 
     pub(super) async fn run(&self, commands: &Commands) -> Outcomes<Received> {
-        run(&self.route, commands, self.policy).await
+        run(&self.topology, commands, self.policy).await
     }
 
     /// Returns whether a SET stored its entry: it answers nothing where NX kept it from that.
@@ -88,7 +88,7 @@ impl RedisStore {
     /// Reads the values of names, by GET or MGET.
     async fn values(&self, names: &[&[u8]], kind: Kind) -> Outcomes<Option<Slice>> {
         let mut commands = self.commands(kind);
-        if names.len() == 1 || self.route.may_be_cluster() {
+        if names.len() == 1 || self.topology.may_be_cluster() {
             names.iter().for_each(|name| commands.push(name, &[b"GET", name]));
             return self.strings(&commands).await;
         }
@@ -124,7 +124,7 @@ impl RedisStore {
             values.push(match elements.next().filter(|_| is_whole) {
                 Some(RespValue::Bulk(value)) => Ok(value.map(|value| array.slice(value))),
                 // From a proxy: MGET itself has none for a single name.
-                Some(RespValue::Error(text)) => Err(refusal::error(&self.route.name(), text)),
+                Some(RespValue::Error(text)) => Err(server_error::error(&self.topology.name(), text)),
                 _ => {
                     is_whole = false;
                     Err(unexpected())
@@ -165,15 +165,15 @@ impl Store for RedisStore {
     }
 
     fn is_one_server(&self) -> bool {
-        !self.route.may_be_cluster()
+        !self.topology.may_be_cluster()
     }
 
     fn server(&self) -> String {
-        self.route.name()
+        self.topology.name()
     }
 
     fn topology(&self) -> Option<&'static str> {
-        Some(self.route.topology())
+        Some(self.topology.topology())
     }
 
     fn entry_name(&self, prefix: &str, key: &[u8]) -> (Vec<u8>, bool) {
@@ -197,11 +197,11 @@ impl Store for RedisStore {
         if stored.len() < MAX_KEYLESS_HEADER { entry::decode(name, stored) } else { entry::head(name, stored) }
     }
 
-    async fn heads<'a>(&'a self, names: &'a [&'a [u8]]) -> Outcomes<Option<Slice>> {
+    async fn read_headers<'a>(&'a self, names: &'a [&'a [u8]]) -> Outcomes<Option<Slice>> {
         let mut commands = self.commands(Kind::Read);
         names.iter().for_each(|name| push_head(&mut commands, name));
-        let heads = self.strings(&commands).await;
-        heads.into_iter().map(|head| head.map(not_empty)).collect()
+        let headers = self.strings(&commands).await;
+        headers.into_iter().map(|head| head.map(not_empty)).collect()
     }
 
     async fn write<'a>(&'a self, prefix: &'a str, entries: &'a [EncodedEntry]) -> Outcomes<bool> {
@@ -223,13 +223,13 @@ impl Store for RedisStore {
         }
         let mut received = self.run(&commands).await.into_iter();
         let mut next = || received.next().unwrap_or_else(|| Err(unexpected()));
-        let heads: Outcomes<Option<Slice>> = names.iter().map(|_| removed(next(), next())).collect();
+        let headers: Outcomes<Option<Slice>> = names.iter().map(|_| removed(next(), next())).collect();
         let removed: Vec<&[u8]> =
-            names.iter().zip(&heads).filter(|(_, head)| head.is_ok()).map(|(name, _)| *name).collect();
+            names.iter().zip(&headers).filter(|(_, head)| head.is_ok()).map(|(name, _)| *name).collect();
         // Noted when it is done: a replay on the connection that this waits for would remove what is to be counted, and
         // a removal that the server refused must not be made up for later.
         self.record.note_names(&removed);
-        heads
+        headers
     }
 
     async fn expire<'a>(&'a self, name: &'a [u8], ttl: Option<Duration>) -> Result<bool> {
@@ -263,26 +263,36 @@ impl Store for RedisStore {
         received.into_iter().map(|received| received?.number().and_then(left)).collect()
     }
 
-    async fn stamps<'a>(&'a self, prefix: &'a str, tags: &'a [u64], missing: Missing) -> Result<Vec<Option<u64>>> {
-        self.each_stamp(prefix, tags, missing).await.into_iter().collect()
+    async fn tag_versions<'a>(
+        &'a self,
+        prefix: &'a str,
+        tags: &'a [u64],
+        missing: Missing,
+    ) -> Result<Vec<Option<u64>>> {
+        self.each_tag_version(prefix, tags, missing).await.into_iter().collect()
     }
 
-    async fn each_stamp<'a>(&'a self, prefix: &'a str, tags: &'a [u64], missing: Missing) -> Vec<Result<Option<u64>>> {
-        let mut stamps = self.read_stamps(prefix, tags).await;
+    async fn each_tag_version<'a>(
+        &'a self,
+        prefix: &'a str,
+        tags: &'a [u64],
+        missing: Missing,
+    ) -> Vec<Result<Option<u64>>> {
+        let mut versions = self.read_tag_versions(prefix, tags).await;
         if let Missing::Created(ttl) = missing {
             let lifetime = first_lifetime(ttl).map(millis);
-            self.set_missing(prefix, tags, &mut stamps, lifetime.as_deref(), true).await;
-            // Bytes under a stamp's name that are no stamp give way to one.
-            self.set_missing(prefix, tags, &mut stamps, lifetime.as_deref(), false).await;
+            self.set_missing(prefix, tags, &mut versions, lifetime.as_deref(), true).await;
+            // Bytes under a tag version's name that are no tag version give way to one.
+            self.set_missing(prefix, tags, &mut versions, lifetime.as_deref(), false).await;
         }
-        stamps
+        versions
     }
 
     async fn prolong<'a>(&'a self, prefix: &'a str, lasting: &'a [Lasting]) -> Result<()> {
         Box::pin(self.prolong_all(prefix, lasting)).await
     }
 
-    async fn read_with_stamps<'a>(
+    async fn read_with_tag_versions<'a>(
         &'a self,
         prefix: &'a str,
         name: &'a [u8],
@@ -290,14 +300,14 @@ impl Store for RedisStore {
     ) -> Result<VersionedEntry> {
         let mut commands = self.commands(Kind::Repeatable);
         commands.push(name, &[b"GET", name]);
-        push_stamps(&mut commands, prefix, tags);
+        push_tag_versions(&mut commands, prefix, tags);
         let mut received = self.run(&commands).await.into_iter();
         let entry = received.next().unwrap_or_else(|| Err(unexpected())).map(Received::string);
-        let stamps = received.map(stamp).collect::<Result<_>>()?;
-        Ok((entry?, stamps))
+        let versions = received.map(tag_version).collect::<Result<_>>()?;
+        Ok((entry?, versions))
     }
 
-    async fn write_with_stamps<'a>(
+    async fn write_with_tag_versions<'a>(
         &'a self,
         prefix: &'a str,
         entry: &'a EncodedEntry,
@@ -305,37 +315,37 @@ impl Store for RedisStore {
     ) -> Result<Vec<Option<u64>>> {
         let mut commands = self.commands(Kind::Repeatable);
         push_set(&mut commands, entry);
-        push_stamps(&mut commands, prefix, tags);
+        push_tag_versions(&mut commands, prefix, tags);
         let written = std::slice::from_ref(entry);
         let has_more = self.tag_index || !entry.lasting.is_empty();
         let accompanying = has_more.then(|| self.push_accompanying(&mut commands, prefix, written));
         let mut received = self.run(&commands).await.into_iter();
         let stored = received.next().unwrap_or_else(|| Err(unexpected()));
         let stored = self.stored(entry, stored);
-        let stamps = take_stamps(&mut received, tags.len());
+        let versions = take_stamps(&mut received, tags.len());
         if let Some(accompanying) = accompanying {
             let failed = Box::pin(self.finish_accompanying(prefix, written, accompanying, received)).await;
             failed.into_iter().flatten().next().map_or(Ok(()), Err)?;
         }
-        stored.and(stamps)
+        stored.and(versions)
     }
 
-    async fn replace_stamps<'a>(&'a self, prefix: &'a str, tags: &'a [u64]) -> Result<()> {
+    async fn replace_tag_versions<'a>(&'a self, prefix: &'a str, tags: &'a [u64]) -> Result<()> {
         for _ in 0..REPEATS {
             let (changes, mut versions) = (self.record.changes(), Vec::with_capacity(tags.len()));
             let mut commands = self.commands(Kind::Repeatable);
             for tag in tags {
-                let name = names::stamp(prefix, *tag);
+                let name = names::tag_version(prefix, *tag);
                 versions.push(commands.push_with_version(&name, &[b"SET", &name], &[b"PX", REPLACED_LASTS])?);
             }
-            self.all_done(&commands).await?;
+            self.expect_ok(&commands).await?;
             // A repeated attempt sends another version. A replay then replaces it once more, which costs misses alone.
             tags.iter().zip(versions).for_each(|(tag, version)| self.record.note_tag(*tag, version));
             if self.record.changes() == changes {
                 return Ok(());
             }
         }
-        Err(replaced(&self.route.name()))
+        Err(replaced(&self.topology.name()))
     }
 
     async fn indexed<'a>(&'a self, prefix: &'a str, tags: &'a [u64]) -> Result<Option<Indexed>> {
@@ -343,7 +353,7 @@ impl Store for RedisStore {
     }
 
     async fn index_is_whole(&self) -> Result<bool> {
-        health::evicts_nothing(&self.route).await
+        health::evicts_nothing(&self.topology).await
     }
 
     async fn forget<'a>(&'a self, prefix: &'a str, indexed: &'a Indexed, removed: &'a [&'a [u8]]) -> Result<()> {
@@ -353,11 +363,11 @@ impl Store for RedisStore {
     async fn scan<'a>(
         &'a self,
         prefix: &'a str,
-        part: Part<'a>,
+        scope: ScanScope<'a>,
         from: ScanCursor,
         _limit: usize,
     ) -> Result<(ByteStrings, Option<ScanCursor>)> {
-        walk::page(&self.route, prefix, part, from).await
+        walk::page(&self.topology, prefix, scope, from).await
     }
 
     async fn unlink<'a>(&'a self, names: &'a [&'a [u8]]) -> Result<()> {
@@ -366,44 +376,44 @@ impl Store for RedisStore {
         names.iter().filter(|name| !names::is_marker(name)).for_each(|name| commands.push(name, &[b"UNLINK", name]));
         for _ in 0..REPEATS {
             let changes = self.record.changes();
-            self.all_done(&commands).await?;
+            self.expect_ok(&commands).await?;
             self.record.note_names(names);
             if self.record.changes() == changes {
                 return Ok(());
             }
         }
-        Err(replaced(&self.route.name()))
+        Err(replaced(&self.topology.name()))
     }
 
     async fn sample<'a>(&'a self, prefix: &'a str) -> Result<Vec<Sample>> {
-        scan::sample(&self.route, self.policy, prefix).await
+        scan::sample(&self.topology, self.policy, prefix).await
     }
 
     async fn ping(&self) -> Result<()> {
-        health::ping(&self.route).await
+        health::ping(&self.topology).await
     }
 
     async fn details<'a>(&'a self, prefix: &'a str) -> Result<Vec<ServerHealth>> {
-        health::report(&self.route, prefix).await
+        health::report(&self.topology, prefix).await
     }
 
     fn in_flight(&self) -> u64 {
-        self.route.servers().iter().map(|server| server.in_flight()).sum()
+        self.topology.servers().iter().map(|server| server.in_flight()).sum()
     }
 
     fn reconnects(&self) -> u64 {
-        self.route.servers().iter().map(|server| server.reconnects()).sum()
+        self.topology.servers().iter().map(|server| server.reconnects()).sum()
     }
 
     fn oversized(&self) -> u64 {
-        self.route.servers().iter().map(|server| server.oversized()).sum()
+        self.topology.servers().iter().map(|server| server.oversized()).sum()
     }
 
     /// A server that is in a state that passes, as one that loads its data, is waited for while there is time to connect.
     async fn connected(&self) -> Result<()> {
         let mut backoff = Backoff::until(Instant::now() + self.connect_timeout);
         loop {
-            match self.route.connected().await {
+            match self.topology.connected().await {
                 Err(error) if error.is_passing() && backoff.pause().await => {}
                 connected => return connected,
             }
@@ -411,7 +421,7 @@ impl Store for RedisStore {
     }
 
     async fn close(&self, deadline: Instant) {
-        self.route.close(deadline).await;
+        self.topology.close(deadline).await;
     }
 }
 
@@ -428,44 +438,44 @@ impl RedisStore {
         stored.into_iter().zip(failures).map(both).collect()
     }
 
-    async fn read_stamps(&self, prefix: &str, tags: &[u64]) -> Vec<Result<Option<u64>>> {
-        let names: Vec<Vec<u8>> = tags.iter().map(|tag| names::stamp(prefix, *tag)).collect();
+    async fn read_tag_versions(&self, prefix: &str, tags: &[u64]) -> Vec<Result<Option<u64>>> {
+        let names: Vec<Vec<u8>> = tags.iter().map(|tag| names::tag_version(prefix, *tag)).collect();
         let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
         // Never from a replica, which may not have heard of an invalidation yet.
-        let stamps = self.values(&names, Kind::Repeatable).await;
-        stamps.into_iter().map(|stamp| stamp.map(|stamp| parse(&stamp?))).collect()
+        let versions = self.values(&names, Kind::Repeatable).await;
+        versions.into_iter().map(|version| version.map(|version| parse(&version?))).collect()
     }
 
-    /// Makes the stamps that are missing and reads them again: what another process makes meanwhile counts.
+    /// Makes the tag versions that are missing and reads them again: what another process makes meanwhile counts.
     async fn set_missing(
         &self,
         prefix: &str,
         tags: &[u64],
-        stamps: &mut [Result<Option<u64>>],
+        versions: &mut [Result<Option<u64>>],
         lifetime: Option<&str>,
         only_if_absent: bool,
     ) {
-        let missing: Vec<usize> = (0..tags.len()).filter(|index| matches!(stamps[*index], Ok(None))).collect();
+        let missing: Vec<usize> = (0..tags.len()).filter(|index| matches!(versions[*index], Ok(None))).collect();
         let lasts: &[&[u8]] = &lifetime.map_or_else(Vec::new, |lifetime| vec![&b"PX"[..], lifetime.as_bytes()]);
         let condition: &[&[u8]] = if only_if_absent { &[b"NX"] } else { &[] };
         let options = [lasts, condition].concat();
         let mut commands = self.commands(Kind::Repeatable);
         for index in &missing {
-            let name = names::stamp(prefix, tags[*index]);
+            let name = names::tag_version(prefix, tags[*index]);
             if let Err(error) = commands.push_with_version(&name, &[b"SET", &name], &options) {
-                return missing.iter().for_each(|index| stamps[*index] = Err(error.clone()));
+                return missing.iter().for_each(|index| versions[*index] = Err(error.clone()));
             }
             commands.push(&name, &[b"GET", &name]);
         }
         let mut received = self.run(&commands).await.into_iter();
         for index in missing {
             let (Some(set), Some(read)) = (received.next(), received.next()) else { return };
-            stamps[index] = set.and(read).map(|read| parse(&read.string()?));
+            versions[index] = set.and(read).map(|read| parse(&read.string()?));
         }
     }
 
     /// Runs commands of which none may fail.
-    pub(super) async fn all_done(&self, commands: &Commands) -> Result<()> {
+    pub(super) async fn expect_ok(&self, commands: &Commands) -> Result<()> {
         self.run(commands).await.into_iter().try_for_each(|received| received.map(drop))
     }
 }
@@ -477,26 +487,26 @@ fn push_head(commands: &mut Commands, name: &[u8]) {
 }
 
 /// Adds a look at the versions of tags.
-fn push_stamps(commands: &mut Commands, prefix: &str, tags: &[u64]) {
+fn push_tag_versions(commands: &mut Commands, prefix: &str, tags: &[u64]) {
     for tag in tags {
-        let name = names::stamp(prefix, *tag);
+        let name = names::tag_version(prefix, *tag);
         commands.push(&name, &[b"GET", &name]);
     }
 }
 
 /// Returns the tag version that a GET received.
-fn stamp(received: Result<Received>) -> Result<Option<u64>> {
+fn tag_version(received: Result<Received>) -> Result<Option<u64>> {
     Ok(received?.string().as_deref().and_then(parse))
 }
 
 /// Takes the replies to so many GETs of tag versions; returns these, or the first error. Those behind a failure are
 /// taken too: what follows belongs to other commands.
 fn take_stamps(received: &mut impl Iterator<Item = Result<Received>>, tags: usize) -> Result<Vec<Option<u64>>> {
-    let stamps: Vec<Result<Option<u64>>> = received.take(tags).map(stamp).collect();
-    stamps.into_iter().collect()
+    let versions: Vec<Result<Option<u64>>> = received.take(tags).map(tag_version).collect();
+    versions.into_iter().collect()
 }
 
-/// Returns the head of an entry that was removed; both commands have to be done.
+/// Returns the header of an entry that was removed; both commands have to be done.
 fn removed(head: Result<Received>, unlinked: Result<Received>) -> Result<Option<Slice>> {
     let head = not_empty(head?.string());
     Ok(if unlinked?.number()? > 0 { head } else { None })

@@ -11,7 +11,7 @@ use super::ask::{COUNT, names_of, replies_of, scan};
 use super::names;
 use super::resp::{RespReader, RespValue, command};
 use super::topology::{Layout, Topology};
-use crate::backend::remote::Part;
+use crate::backend::remote::ScanScope;
 use crate::backend::{Epoch, ScanCursor};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context;
@@ -31,7 +31,7 @@ const UNKNOWN_PAGES: u32 = 1 << 24;
 pub async fn page(
     topology: &Topology,
     prefix: &str,
-    part: Part<'_>,
+    scope: ScanScope<'_>,
     from: ScanCursor,
 ) -> Result<(ByteStrings, Option<ScanCursor>)> {
     let mut at = from;
@@ -44,10 +44,10 @@ pub async fn page(
     }
     let mut found = ByteStrings::default();
     if let Some(server) = layout.servers.get(at.part as usize) {
-        let listed = step(server, &mut at, &glob(prefix, part)).await?;
+        let listed = step(server, &mut at, &glob(prefix, scope)).await?;
         // The names that a server returns are checked again: no glob of the library may reach another prefix.
         let ours =
-            if matches!(part, Part::All) { format!("{prefix}:").into_bytes() } else { names::entry(prefix, b"") };
+            if matches!(scope, ScanScope::All) { format!("{prefix}:").into_bytes() } else { names::entry(prefix, b"") };
         listed.iter().filter(|name| name.starts_with(&ours)).for_each(|name| found.push(name));
     }
     if (at.part as usize) < layout.servers.len() {
@@ -56,10 +56,10 @@ pub async fn page(
     Ok((found, ended(topology, at).await?))
 }
 
-fn glob(prefix: &str, part: Part<'_>) -> Vec<u8> {
-    match part {
-        Part::Entries(literal) => names::entries_glob(prefix, literal),
-        Part::All => names::all_glob(prefix),
+fn glob(prefix: &str, scope: ScanScope<'_>) -> Vec<u8> {
+    match scope {
+        ScanScope::Entries(literal) => names::entries_glob(prefix, literal),
+        ScanScope::All => names::all_glob(prefix),
     }
 }
 

@@ -1,11 +1,11 @@
-//! Entries on their way to another backend and from one: tags stay hashes, stamps are those of the store they go to.
+//! Entries on their way to another backend and from one: tags stay hashes, their versions are the target's.
 
 use std::time::Duration;
 
 use super::entries::joined;
 use super::{EncodedEntry, Missing, Remote, Store};
 use crate::backend::{CopiedEntry, IfPresent, Imported};
-use crate::entry::{self, Entry, TagStamp};
+use crate::entry::{self, Entry, TagVersion};
 use crate::error::Result;
 use crate::util::clock::ends;
 use crate::value::Value;
@@ -46,17 +46,17 @@ impl<S: Store> Remote<S> {
         names.iter().zip(found).map(of).collect()
     }
 
-    pub(super) async fn versions_of(&self, tags: &[u64]) -> Result<Vec<TagStamp>> {
-        let stamps = self.store.stamps(&self.prefix, tags, Missing::Created(Some(BATCH))).await?;
-        let stamps = super::tags::pair(tags, stamps);
-        self.hints.saw_stamps(&stamps);
-        Ok(stamps)
+    pub(super) async fn versions_of(&self, tags: &[u64]) -> Result<Vec<TagVersion>> {
+        let versions = self.store.tag_versions(&self.prefix, tags, Missing::Created(Some(BATCH))).await?;
+        let versions = super::tags::pair(tags, versions);
+        self.hints.saw_tag_versions(&versions);
+        Ok(versions)
     }
 
     pub(super) async fn store_copies(
         &self,
         entries: &[CopiedEntry],
-        versions: &[TagStamp],
+        versions: &[TagVersion],
         if_present: IfPresent,
     ) -> Result<Vec<Result<Imported>>> {
         let unready = self.unready(entries.iter().map(|entry| &*entry.key)).await;
@@ -79,13 +79,13 @@ impl<S: Store> Remote<S> {
 
     /// Returns the versions to store. A tag without a version gets one that no tag has, so that the entry is never
     /// read.
-    fn encode_copy(&self, entry: &CopiedEntry, versions: &[TagStamp], if_present: IfPresent) -> EncodedEntry {
+    fn encode_copy(&self, entry: &CopiedEntry, versions: &[TagVersion], if_present: IfPresent) -> EncodedEntry {
         let (name, keep_key) = self.store.entry_name(&self.prefix, &entry.key);
         let ttl = entry.ttl();
-        let stamp = |tag: &u64| versions.iter().find(|known| known.tag == *tag).map_or(0, |known| known.stamp);
+        let version = |tag: &u64| versions.iter().find(|known| known.tag == *tag).map_or(0, |known| known.version);
         let stored = Entry {
             deadline_ms: self.deadline_ms(&name, ttl),
-            tags: entry.tags.iter().map(|tag| TagStamp { tag: *tag, stamp: stamp(tag) }).collect(),
+            tags: entry.tags.iter().map(|tag| TagVersion { tag: *tag, version: version(tag) }).collect(),
             key: keep_key.then_some(&entry.key),
             payload: entry.value.as_bytes(),
         };
@@ -96,7 +96,7 @@ impl<S: Store> Remote<S> {
 }
 
 /// The versions of these tags.
-fn of_tags(versions: &[TagStamp], tags: &[u64]) -> Vec<TagStamp> {
+fn of_tags(versions: &[TagVersion], tags: &[u64]) -> Vec<TagVersion> {
     versions.iter().filter(|version| tags.contains(&version.tag)).copied().collect()
 }
 

@@ -1,4 +1,4 @@
-//! Reads and writes entries in their stored form, and compares them with the stamps of their tags.
+//! Reads and writes entries in their stored form, and compares them with the versions of their tags.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::store::no_answer;
 use super::tags::{pair, tags_of};
 use super::{EncodedEntry, Lasting, Outcomes, Remote, Removal, Slice, Store};
 use crate::backend::NewEntry;
-use crate::entry::{self, DecodeError, Entry, TagStamp, tag_hash};
+use crate::entry::{self, DecodeError, Entry, TagVersion, tag_hash};
 use crate::error::{Error, ErrorKind, Result};
 use crate::util::byte_strings::ByteStrings;
 use crate::util::millis;
@@ -15,7 +15,7 @@ use crate::value::Value;
 
 /// An entry that was read, before its tags are compared.
 pub(super) struct Found<T> {
-    pub tags: Vec<TagStamp>,
+    pub tags: Vec<TagVersion>,
     pub what: T,
 }
 
@@ -47,13 +47,13 @@ impl<S: Store> Remote<S> {
     }
 
     /// Reads an entry, and the versions of the tags that it is guessed to have, sorted by tag.
-    async fn read_as_guessed(&self, name: &[u8], guessed: &[u64]) -> Result<(Option<Slice>, Vec<TagStamp>)> {
+    async fn read_as_guessed(&self, name: &[u8], guessed: &[u64]) -> Result<(Option<Slice>, Vec<TagVersion>)> {
         if guessed.is_empty() {
             return Ok((super::only(self.store.read(&[name]).await)?, Vec::new()));
         }
-        let (stored, stamps) = self.store.read_with_stamps(&self.prefix, name, guessed).await?;
-        let mut known = pair(guessed, stamps);
-        known.sort_unstable_by_key(|stamp| stamp.tag);
+        let (stored, versions) = self.store.read_with_tag_versions(&self.prefix, name, guessed).await?;
+        let mut known = pair(guessed, versions);
+        known.sort_unstable_by_key(|version| version.tag);
         Ok((stored, known))
     }
 
@@ -77,36 +77,38 @@ impl<S: Store> Remote<S> {
         self.write_many(std::slice::from_ref(&entry)).await.and_then(super::only)
     }
 
-    /// Stores an entry with the last known stamps of its tags, and checks them afterwards: if a stamp has changed, no
+    /// Stores an entry with the last known tag versions of its tags, and checks them afterwards: if a tag version has changed, no
     /// caller will read the entry, and it is stored once more.
     async fn write_as_guessed(&self, entry: &NewEntry<'_>) -> Result<bool> {
         let tags = tags_of(std::slice::from_ref(entry));
-        let Some(guessed) = self.hints.stamps_of(&tags).filter(|_| self.store.is_ready()) else { return Ok(false) };
+        let Some(guessed) = self.hints.tag_versions_of(&tags).filter(|_| self.store.is_ready()) else {
+            return Ok(false);
+        };
         let mut write = self.encode_entry(entry, &guessed);
         self.store.check_size(&write.name, write.bytes.len())?;
         write.lasting = self.too_short(&guessed, entry.ttl);
         let asked = self.asked();
-        let stamps = pair(&tags, self.store.write_with_stamps(&self.prefix, &write, &tags).await?);
-        self.hints.saw_stamps(&stamps);
-        self.saw_lasting(&stamps, &write.lasting, asked);
-        Ok(stamps == guessed)
+        let versions = pair(&tags, self.store.write_with_tag_versions(&self.prefix, &write, &tags).await?);
+        self.hints.saw_tag_versions(&versions);
+        self.saw_lasting(&versions, &write.lasting, asked);
+        Ok(versions == guessed)
     }
 
     pub(super) async fn write_many(&self, entries: &[NewEntry<'_>]) -> Result<Vec<Result<()>>> {
         let unready = self.unready(entries.iter().map(|entry| entry.key)).await;
-        let stamps = self.stamps_for(entries).await;
+        let versions = self.tag_versions_for(entries).await;
         let (mut writes, mut lasting) = (Vec::with_capacity(entries.len()), Vec::new());
         let prepared: Vec<Result<()>> = (entries.iter().enumerate())
             .map(|(index, entry)| {
-                let stamps = unready.of(index).and_then(|()| stamps.of(entry))?;
-                lasting.extend(self.too_short(&stamps, entry.ttl));
-                writes.push(self.encode_entry(entry, &stamps));
+                let versions = unready.of(index).and_then(|()| versions.of(entry))?;
+                lasting.extend(self.too_short(&versions, entry.ttl));
+                writes.push(self.encode_entry(entry, &versions));
                 Ok(())
             })
             .collect();
         // When one entry is refused none is stored.
         writes.iter().try_for_each(|write| self.store.check_size(&write.name, write.bytes.len()))?;
-        let written = self.write_lasting(entries.len(), &mut writes, lasting, &stamps.all()).await;
+        let written = self.write_lasting(entries.len(), &mut writes, lasting, &versions.all()).await;
         let outcomes: Vec<Result<()>> = joined(prepared, written).map(|stored| stored.and_then(self::stored)).collect();
         self.counting.sets(outcomes.iter().filter(|outcome| outcome.is_ok()).count() as u64);
         Ok(outcomes)
@@ -118,7 +120,7 @@ impl<S: Store> Remote<S> {
         names: usize,
         writes: &mut [EncodedEntry],
         lasting: Vec<Lasting>,
-        stamps: &[TagStamp],
+        versions: &[TagVersion],
     ) -> Outcomes<bool> {
         let lasting = join(lasting);
         if let Some(first) = writes.first_mut() {
@@ -128,7 +130,7 @@ impl<S: Store> Remote<S> {
         let writing = self.step(names, true, self.store.write(&self.prefix, writes)).await;
         let written = writing.unwrap_or_else(|| writes.iter().map(|_| Err(self.late())).collect());
         if written.iter().all(Result::is_ok) {
-            self.saw_lasting(stamps, &lasting, asked);
+            self.saw_lasting(versions, &lasting, asked);
         }
         written
     }
@@ -137,8 +139,8 @@ impl<S: Store> Remote<S> {
         let names = self.names(keys.iter().copied());
         let names: Vec<&[u8]> = names.iter().collect();
         let changes = self.store.changes();
-        let heads = self.step_of(names.len(), false, self.store.remove(&names)).await;
-        let found = self.found_of(keys, &names, heads, S::decode_head, |_| Some(()));
+        let headers = self.step_of(names.len(), false, self.store.remove(&names)).await;
+        let found = self.found_of(keys, &names, headers, S::decode_head, |_| Some(()));
         let removed = self.those_current(found).await;
         let done: Vec<&[u8]> = names.iter().zip(&removed).filter(|(_, it)| it.is_ok()).map(|(name, _)| *name).collect();
         let confirmed = Box::pin(self.confirm_removed(&done, changes)).await;
@@ -157,9 +159,9 @@ impl<S: Store> Remote<S> {
     }
 
     /// The name of a key whose entry is there, and the entry's tags.
-    pub(super) async fn head_of(&self, key: &[u8]) -> Result<Option<(Vec<u8>, Vec<TagStamp>)>> {
+    pub(super) async fn head_of(&self, key: &[u8]) -> Result<Option<(Vec<u8>, Vec<TagVersion>)>> {
         let (name, _) = self.store.entry_name(&self.prefix, key);
-        let head = super::only(self.store.heads(&[&name]).await);
+        let head = super::only(self.store.read_headers(&[&name]).await);
         let read = self.found(Some(key), &name, head, S::decode_head, |entry| Some(entry.tags.clone()))?;
         Ok(self.if_current(read).await?.map(|tags| (name, tags)))
     }
@@ -200,12 +202,12 @@ impl<S: Store> Remote<S> {
         names
     }
 
-    fn encode_entry(&self, entry: &NewEntry, stamps: &[TagStamp]) -> EncodedEntry {
+    fn encode_entry(&self, entry: &NewEntry, versions: &[TagVersion]) -> EncodedEntry {
         let (name, keep_key) = self.store.entry_name(&self.prefix, entry.key);
-        let stamp = |tag: &&[u8]| stamps.iter().find(|stamp| stamp.tag == tag_hash(tag)).copied();
+        let version = |tag: &&[u8]| versions.iter().find(|version| version.tag == tag_hash(tag)).copied();
         let stored = Entry {
             deadline_ms: self.deadline_ms(&name, entry.ttl),
-            tags: entry.tags.iter().filter_map(stamp).collect(),
+            tags: entry.tags.iter().filter_map(version).collect(),
             key: keep_key.then_some(entry.key),
             payload: entry.value,
         };

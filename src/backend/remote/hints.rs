@@ -3,7 +3,7 @@
 
 use std::sync::{Mutex, MutexGuard, OnceLock};
 
-use crate::entry::TagStamp;
+use crate::entry::TagVersion;
 use crate::util::lock;
 
 /// Number of hints. A new hint replaces an older one in the same place.
@@ -13,13 +13,13 @@ const PLACES: usize = 1 << 16;
 #[derive(Default)]
 pub struct Hints {
     tags_of: OnceLock<Box<[Mutex<NameTags>]>>,
-    stamp_of: OnceLock<Box<[Mutex<KnownStamp>]>>,
+    version_of: OnceLock<Box<[Mutex<KnownVersion>]>>,
 }
 
-/// A stamp, and until when the store keeps it at least.
+/// A tag version, and until when the store keeps it at least.
 #[derive(Clone, Copy)]
-struct KnownStamp {
-    stamp: TagStamp,
+struct KnownVersion {
+    version: TagVersion,
     end: End,
 }
 
@@ -47,7 +47,7 @@ impl Hints {
     }
 
     /// Notes the tags of an entry.
-    pub fn saw_entry(&self, name: u64, tags: &[TagStamp]) {
+    pub fn saw_entry(&self, name: u64, tags: &[TagVersion]) {
         if tags.is_empty() && self.tags_of.get().is_none() {
             return;
         }
@@ -60,40 +60,40 @@ impl Hints {
         }
     }
 
-    /// The stamps of all these tags as they were seen last, if all were.
-    pub fn stamps_of(&self, tags: &[u64]) -> Option<Vec<TagStamp>> {
-        let places = self.stamp_of.get()?;
-        tags.iter().map(|tag| Some(place(places, *tag).stamp).filter(|known| known.tag == *tag)).collect()
+    /// The versions of all these tags as they were seen last, if all were.
+    pub fn tag_versions_of(&self, tags: &[u64]) -> Option<Vec<TagVersion>> {
+        let places = self.version_of.get()?;
+        tags.iter().map(|tag| Some(place(places, *tag).version).filter(|known| known.tag == *tag)).collect()
     }
 
-    /// Notes stamps as the store has them.
-    pub fn saw_stamps(&self, stamps: &[TagStamp]) {
-        if stamps.is_empty() {
+    /// Notes tag versions as the store has them.
+    pub fn saw_tag_versions(&self, versions: &[TagVersion]) {
+        if versions.is_empty() {
             return;
         }
-        let nobody = || Mutex::new(KnownStamp { stamp: TagStamp { tag: 0, stamp: 0 }, end: End::default() });
-        let places = self.stamp_of.get_or_init(|| (0..PLACES).map(|_| nobody()).collect());
-        for stamp in stamps {
-            let mut known = place(places, stamp.tag);
-            if known.stamp != *stamp {
-                *known = KnownStamp { stamp: *stamp, end: End::default() };
+        let nobody = || Mutex::new(KnownVersion { version: TagVersion { tag: 0, version: 0 }, end: End::default() });
+        let places = self.version_of.get_or_init(|| (0..PLACES).map(|_| nobody()).collect());
+        for version in versions {
+            let mut known = place(places, version.tag);
+            if known.version != *version {
+                *known = KnownVersion { version: *version, end: End::default() };
             }
         }
     }
 
     /// Returns the earliest expiry of a tag version in the store.
-    pub fn end_of(&self, stamp: &TagStamp) -> End {
-        let Some(places) = self.stamp_of.get() else { return End::default() };
-        let known = place(places, stamp.tag);
-        if known.stamp == *stamp { known.end } else { End::default() }
+    pub fn end_of(&self, version: &TagVersion) -> End {
+        let Some(places) = self.version_of.get() else { return End::default() };
+        let known = place(places, version.tag);
+        if known.version == *version { known.end } else { End::default() }
     }
 
-    /// Notes that the store lets a stamp expire then at the earliest.
-    pub fn lasts_until(&self, stamp: &TagStamp, end: End) {
-        let Some(places) = self.stamp_of.get() else { return };
-        let mut known = place(places, stamp.tag);
+    /// Notes that the store lets a tag version expire then at the earliest.
+    pub fn lasts_until(&self, version: &TagVersion, end: End) {
+        let Some(places) = self.version_of.get() else { return };
+        let mut known = place(places, version.tag);
         let is_newer = known.end.changes < end.changes || known.end.at_ms < end.at_ms;
-        if known.stamp == *stamp && is_newer && known.end.changes <= end.changes {
+        if known.version == *version && is_newer && known.end.changes <= end.changes {
             known.end = end;
         }
     }
@@ -111,34 +111,35 @@ mod tests {
     #[test]
     fn what_was_seen_last_is_remembered_until_another_takes_its_place() {
         let (hints, other) = (Hints::default(), 7 + PLACES as u64);
-        let tag = |tag| TagStamp { tag, stamp: tag + 1 };
-        assert!(hints.tags_of(7).is_empty() && hints.stamps_of(&[1]).is_none());
+        let tag = |tag| TagVersion { tag, version: tag + 1 };
+        assert!(hints.tags_of(7).is_empty() && hints.tag_versions_of(&[1]).is_none());
         hints.saw_entry(7, &[tag(1), tag(2)]);
         hints.saw_entry(other, &[]);
         assert_eq!(*hints.tags_of(7), [1, 2]);
         hints.saw_entry(other, &[tag(3)]);
         assert!(hints.tags_of(7).is_empty());
-        hints.saw_stamps(&[tag(1), tag(2)]);
-        assert_eq!(hints.stamps_of(&[1, 2]), Some(vec![tag(1), tag(2)]));
-        assert_eq!(hints.stamps_of(&[1, 3]), None);
+        hints.saw_tag_versions(&[tag(1), tag(2)]);
+        assert_eq!(hints.tag_versions_of(&[1, 2]), Some(vec![tag(1), tag(2)]));
+        assert_eq!(hints.tag_versions_of(&[1, 3]), None);
     }
 
     #[test]
-    fn the_end_of_a_stamp_is_that_of_this_stamp_alone() {
-        let (hints, old, new) = (Hints::default(), TagStamp { tag: 1, stamp: 2 }, TagStamp { tag: 1, stamp: 3 });
+    fn the_end_of_a_version_is_that_of_this_version_alone() {
+        let (hints, old, new) =
+            (Hints::default(), TagVersion { tag: 1, version: 2 }, TagVersion { tag: 1, version: 3 });
         let end = |at_ms, changes| End { at_ms, changes };
         hints.lasts_until(&old, end(50, 0));
         assert_eq!(hints.end_of(&old), End::default());
-        hints.saw_stamps(&[old]);
+        hints.saw_tag_versions(&[old]);
         hints.lasts_until(&old, end(50, 0));
         hints.lasts_until(&old, end(40, 0));
-        hints.saw_stamps(&[old]);
+        hints.saw_tag_versions(&[old]);
         assert_eq!((hints.end_of(&old), hints.end_of(&new)), (end(50, 0), End::default()));
         // A change of the server ends all that was known of it.
         hints.lasts_until(&old, end(30, 1));
         hints.lasts_until(&old, end(60, 0));
         assert_eq!(hints.end_of(&old), end(30, 1));
-        hints.saw_stamps(&[new]);
+        hints.saw_tag_versions(&[new]);
         assert_eq!((hints.end_of(&old), hints.end_of(&new)), (End::default(), End::default()));
     }
 }

@@ -1,4 +1,4 @@
-//! Invalidating tags: their stamps are replaced; where the store keeps an index, it counts and frees what went.
+//! Invalidating tags: their versions are replaced; where the store keeps an index, it counts and frees what went.
 
 use super::{Remote, Removal, Store};
 use crate::backend::Removed;
@@ -12,7 +12,7 @@ impl<S: Store> Remote<S> {
         tags.sort_unstable();
         tags.dedup();
         let Some(indexed) = self.store.indexed(&self.prefix, &tags).await? else {
-            self.store.replace_stamps(&self.prefix, &tags).await?;
+            self.store.replace_tag_versions(&self.prefix, &tags).await?;
             Box::pin(self.confirm(Removal::Tags(&tags))).await?;
             return Ok(None);
         };
@@ -22,7 +22,7 @@ impl<S: Store> Remote<S> {
         // An entry that was set again without the tag is still listed, and stays.
         let tagged = self.readable(&names, &tags).await?;
         let counted = count && indexed.is_whole && self.store.index_is_whole().await?;
-        self.store.replace_stamps(&self.prefix, &tags).await?;
+        self.store.replace_tag_versions(&self.prefix, &tags).await?;
         self.store.forget(&self.prefix, &indexed, &tagged).await?;
         self.store.unlink(&tagged).await?;
         Box::pin(self.confirm(Removal::Tags(&tags))).await?;
@@ -35,8 +35,8 @@ impl<S: Store> Remote<S> {
             let is_wanted = tags.is_empty() || entry.tags.iter().any(|tag| tags.contains(&tag.tag));
             is_wanted.then_some(())
         };
-        let heads = self.store.heads(names).await;
-        let found = names.iter().zip(heads).map(|(name, head)| self.found(None, name, head, S::decode_head, wanted));
+        let headers = self.store.read_headers(names).await;
+        let found = names.iter().zip(headers).map(|(name, head)| self.found(None, name, head, S::decode_head, wanted));
         let found = found.collect();
         let there = self.those_current(found).await.into_iter().zip(names);
         there.filter_map(|(there, name)| there.map(|there| there.map(|()| *name)).transpose()).collect()

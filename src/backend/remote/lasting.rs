@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::hints::End;
 use super::{Lasting, Remote, Store};
 use crate::backend::NewEntry;
-use crate::entry::TagStamp;
+use crate::entry::TagVersion;
 use crate::error::Result;
 use crate::util::clock::coarse_millis;
 use crate::util::millis;
@@ -45,17 +45,17 @@ fn longer(one: Duration, other: Option<Duration>) -> Option<Duration> {
 
 impl<S: Store> Remote<S> {
     /// The versions that are not known to last as long as an entry that carries them.
-    pub(super) fn too_short(&self, stamps: &[TagStamp], ttl: Option<Duration>) -> Vec<Lasting> {
+    pub(super) fn too_short(&self, versions: &[TagVersion], ttl: Option<Duration>) -> Vec<Lasting> {
         if !S::VERSIONS_EXPIRE {
             return Vec::new();
         }
         let (needed, changes) = (end(ttl), self.store.changes());
-        let lasts = |stamp: &TagStamp| {
-            let end = self.hints.end_of(stamp);
+        let lasts = |version: &TagVersion| {
+            let end = self.hints.end_of(version);
             end.changes == changes && end.at_ms >= needed
         };
-        let short = stamps.iter().filter(|stamp| !lasts(stamp));
-        short.map(|stamp| Lasting { tag: stamp.tag, ttl }).collect()
+        let short = versions.iter().filter(|version| !lasts(version));
+        short.map(|version| Lasting { tag: version.tag, ttl }).collect()
     }
 
     /// The time at which versions are asked to last, for `saw_lasting`.
@@ -64,24 +64,27 @@ impl<S: Store> Remote<S> {
     }
 
     /// Notes that the store has prolonged versions, which was asked for at that time.
-    pub(super) fn saw_lasting(&self, stamps: &[TagStamp], lasting: &[Lasting], asked: End) {
+    pub(super) fn saw_lasting(&self, versions: &[TagVersion], lasting: &[Lasting], asked: End) {
         for it in lasting {
             let after = |lifetime| asked.at_ms.saturating_add(millis(lifetime));
             let end = End { at_ms: it.lifetime().map_or(NEVER, after), changes: asked.changes };
-            stamps.iter().filter(|stamp| stamp.tag == it.tag).for_each(|stamp| self.hints.lasts_until(stamp, end));
+            versions
+                .iter()
+                .filter(|version| version.tag == it.tag)
+                .for_each(|version| self.hints.lasts_until(version, end));
         }
     }
 
     /// Makes versions last for an entry that is stored already.
-    pub(super) async fn make_last(&self, stamps: &[TagStamp], ttl: Option<Duration>) -> Result<()> {
-        self.hints.saw_stamps(stamps);
-        let lasting = self.too_short(stamps, ttl);
+    pub(super) async fn make_last(&self, versions: &[TagVersion], ttl: Option<Duration>) -> Result<()> {
+        self.hints.saw_tag_versions(versions);
+        let lasting = self.too_short(versions, ttl);
         if lasting.is_empty() {
             return Ok(());
         }
         let asked = self.asked();
         self.store.prolong(&self.prefix, &lasting).await?;
-        self.saw_lasting(stamps, &lasting, asked);
+        self.saw_lasting(versions, &lasting, asked);
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Listing and flushing: names of the store, looked at one by one, since some are over or invalidated.
 
-use super::{Part, Remote, Removal, Slice, Store};
+use super::{Remote, Removal, ScanScope, Slice, Store};
 use crate::backend::{KeyFilter, Page, Removed, ScanCursor};
 use crate::entry::tag_hash;
 use crate::error::Result;
@@ -11,8 +11,8 @@ const CHUNK: usize = 1000;
 
 impl<S: Store> Remote<S> {
     pub(super) async fn list(&self, filter: KeyFilter<'_>, from: ScanCursor, limit: usize) -> Result<Page> {
-        let part = Part::Entries(filter.literal_prefix);
-        let (names, next) = self.store.scan(&self.prefix, part, from, limit).await?;
+        let scope = ScanScope::Entries(filter.literal_prefix);
+        let (names, next) = self.store.scan(&self.prefix, scope, from, limit).await?;
         let mut names: Vec<&[u8]> = names.iter().collect();
         // A server may list a name twice while it resizes its table.
         names.sort_unstable();
@@ -31,8 +31,8 @@ impl<S: Store> Remote<S> {
                 key.map(<[u8]>::to_vec)
             })
         };
-        let heads = self.store.heads(names).await;
-        let found = names.iter().zip(heads).map(key).collect();
+        let headers = self.store.read_headers(names).await;
+        let found = names.iter().zip(headers).map(key).collect();
         let mut keys = ByteStrings::default();
         for key in self.those_current(found).await {
             key?.iter().for_each(|key| keys.push(key));
@@ -40,7 +40,7 @@ impl<S: Store> Remote<S> {
         Ok(keys)
     }
 
-    /// Stamps go too: without them every entry that was missed is invalid.
+    /// Tag versions go too: without them every entry that was missed is invalid.
     pub(super) async fn remove_all(&self, count: bool) -> Result<Removed> {
         let count = count && self.store.capabilities().count;
         let (mut next, mut removed) = (Some(ScanCursor::default()), 0);
@@ -55,7 +55,7 @@ impl<S: Store> Remote<S> {
 
     /// Removes a page of names; where the next begins, and how many entries went.
     async fn remove_page(&self, from: ScanCursor, count: bool) -> Result<(Option<ScanCursor>, u64)> {
-        let (names, next) = self.store.scan(&self.prefix, Part::All, from, CHUNK).await?;
+        let (names, next) = self.store.scan(&self.prefix, ScanScope::All, from, CHUNK).await?;
         let mut names: Vec<&[u8]> = names.iter().collect();
         names.sort_unstable();
         names.dedup();

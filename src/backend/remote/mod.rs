@@ -1,8 +1,8 @@
 //! Common parts of all shared stores: entries in their stored form, tag versions, one deadline for each call.
 //!
-//! Each tag has a stamp in the store, a random number. An entry carries the
-//! stamps its tags had when it was set; a read compares them; an invalidation
-//! replaces the stamp. A stamp that is missing, evicted or another is a miss,
+//! Each tag has a tag version in the store, a random number. An entry carries the
+//! tag versions its tags had when it was set; a read compares them; an invalidation
+//! replaces the tag version. A tag version that is missing, evicted or another is a miss,
 //! so that losing any of it costs a reload and never revives an entry.
 
 mod copy;
@@ -32,14 +32,14 @@ pub use self::lasting::first_lifetime;
 pub use self::roll_call::RollCall;
 pub use self::size::{SAMPLE, Sample};
 pub use self::slice::Slice;
-pub use self::store::{EncodedEntry, Indexed, Lasting, Missing, Part, Removal, Store, VersionedEntry};
+pub use self::store::{EncodedEntry, Indexed, Lasting, Missing, Removal, ScanScope, Store, VersionedEntry};
 use super::health::Details;
 use super::pattern::remove_matching;
 use super::{
     Activity, Backend, CopiedEntry, IfPresent, Imported, Info, KeyFilter, NewEntry, OpFuture, Operation, Outcome, Page,
     ScanCursor, pending,
 };
-use crate::entry::TagStamp;
+use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::{self, Bounded, Until};
 use crate::exec::runtime::Runtime;
@@ -178,22 +178,22 @@ impl<S: Store> Backend for Remote<S> {
     fn import<'a>(
         &'a self,
         entries: &'a [CopiedEntry],
-        versions: &'a [TagStamp],
+        versions: &'a [TagVersion],
         if_present: IfPresent,
     ) -> OpFuture<'a, Vec<Result<Imported>>> {
         self.call(self.store_copies(entries, versions, if_present))
     }
 
-    fn tag_versions<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, Vec<TagStamp>> {
+    fn tag_versions<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, Vec<TagVersion>> {
         self.call(self.versions_of(tags))
     }
 
     fn known_versions<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, Vec<Option<u64>>> {
-        self.call(self.store.stamps(&self.prefix, tags, Missing::Stays))
+        self.call(self.store.tag_versions(&self.prefix, tags, Missing::Stays))
     }
 
     fn invalidate_hashes<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, ()> {
-        self.call(self.store.replace_stamps(&self.prefix, tags))
+        self.call(self.store.replace_tag_versions(&self.prefix, tags))
     }
 
     fn connected(&self) -> OpFuture<'_, ()> {

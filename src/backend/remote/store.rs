@@ -78,10 +78,10 @@ impl Missing {
 
 /// The scope of the names of a prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part<'a> {
+pub enum ScanScope<'a> {
     /// Those of entries whose keys begin with these bytes, and perhaps others.
     Entries(&'a [u8]),
-    /// All: entries, stamps, whatever else the prefix has.
+    /// All: entries, tag versions, whatever else the prefix has.
     All,
 }
 
@@ -136,13 +136,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// Reads the bytes that are stored under each name.
     fn read<'a>(&'a self, names: &'a [&'a [u8]]) -> impl Future<Output = Outcomes<Option<Slice>>> + Send;
-    /// Reads what `heads` and `remove` hand on. Bytes that are damaged are no entry, wherever that can be seen.
+    /// Reads what `read_headers` and `remove` hand on. Bytes that are damaged are no entry, wherever that can be seen.
     fn decode_head<'a>(name: &[u8], stored: &'a [u8]) -> std::result::Result<Entry<'a>, DecodeError> {
         entry::head(name, stored)
     }
     /// Reads at least the header of what is stored under each name; where that can be had, without a use that counts for
     /// eviction.
-    fn heads<'a>(&'a self, names: &'a [&'a [u8]]) -> impl Future<Output = Outcomes<Option<Slice>>> + Send;
+    fn read_headers<'a>(&'a self, names: &'a [&'a [u8]]) -> impl Future<Output = Outcomes<Option<Slice>>> + Send;
     /// Stores entries; returns whether each was stored.
     fn write<'a>(&'a self, prefix: &'a str, entries: &'a [EncodedEntry])
     -> impl Future<Output = Outcomes<bool>> + Send;
@@ -156,36 +156,36 @@ pub trait Store: Send + Sync + 'static {
         names: &'a [&'a [u8]],
     ) -> impl Future<Output = Vec<Result<Option<Option<Duration>>>>> + Send;
 
-    /// The stamps of tags.
-    fn stamps<'a>(
+    /// The versions of tags.
+    fn tag_versions<'a>(
         &'a self,
         prefix: &'a str,
         tags: &'a [u64],
         missing: Missing,
     ) -> impl Future<Output = Result<Vec<Option<u64>>>> + Send;
-    /// The same, where a server that fails takes only the stamps it has.
-    fn each_stamp<'a>(
+    /// The same, where a server that fails takes only the tag versions it has.
+    fn each_tag_version<'a>(
         &'a self,
         prefix: &'a str,
         tags: &'a [u64],
         missing: Missing,
     ) -> impl Future<Output = Vec<Result<Option<u64>>>> + Send {
         async move {
-            match self.stamps(prefix, tags, missing).await {
-                Ok(stamps) => stamps.into_iter().map(Ok).collect(),
+            match self.tag_versions(prefix, tags, missing).await {
+                Ok(versions) => versions.into_iter().map(Ok).collect(),
                 Err(error) => tags.iter().map(|_| Err(error.clone())).collect(),
             }
         }
     }
-    /// Reads what is stored under a name, and the stamps of tags, in one request.
-    fn read_with_stamps<'a>(
+    /// Reads what is stored under a name, and the versions of tags, in one request.
+    fn read_with_tag_versions<'a>(
         &'a self,
         prefix: &'a str,
         name: &'a [u8],
         tags: &'a [u64],
     ) -> impl Future<Output = Result<VersionedEntry>> + Send;
-    /// Stores an entry, and reads the stamps of tags, in one request.
-    fn write_with_stamps<'a>(
+    /// Stores an entry, and reads the versions of tags, in one request.
+    fn write_with_tag_versions<'a>(
         &'a self,
         prefix: &'a str,
         entry: &'a EncodedEntry,
@@ -195,8 +195,8 @@ pub trait Store: Send + Sync + 'static {
     fn prolong<'a>(&'a self, _prefix: &'a str, _lasting: &'a [Lasting]) -> impl Future<Output = Result<()>> + Send {
         async { Ok(()) }
     }
-    /// Gives tags new stamps, never used before.
-    fn replace_stamps<'a>(&'a self, prefix: &'a str, tags: &'a [u64]) -> impl Future<Output = Result<()>> + Send;
+    /// Gives tags new versions, never used before.
+    fn replace_tag_versions<'a>(&'a self, prefix: &'a str, tags: &'a [u64]) -> impl Future<Output = Result<()>> + Send;
 
     /// The names a store keeps of each tag's entries; `None`: it keeps none. Tags are sorted.
     fn indexed<'a>(
@@ -238,7 +238,7 @@ pub trait Store: Send + Sync + 'static {
     fn scan<'a>(
         &'a self,
         prefix: &'a str,
-        part: Part<'a>,
+        scope: ScanScope<'a>,
         from: ScanCursor,
         limit: usize,
     ) -> impl Future<Output = Result<(ByteStrings, Option<ScanCursor>)>> + Send;

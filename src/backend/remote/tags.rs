@@ -1,81 +1,81 @@
-//! Tags as stamps: read with entries, created for sets, replaced by invalidations.
+//! Tags as tag versions: read with entries, created for sets, replaced by invalidations.
 
 use super::entries::Found;
 use super::lasting::longest;
 use super::{Missing, Remote, Store};
 use crate::backend::NewEntry;
-use crate::entry::{TagStamp, tag_hash};
+use crate::entry::{TagVersion, tag_hash};
 use crate::error::{Error, ErrorKind, Result};
 
 impl<S: Store> Remote<S> {
-    /// Returns an entry, if its tags still have the stamps that it was set with.
+    /// Returns an entry, if its tags still have the tag versions that it was set with.
     pub(super) async fn if_current<T>(&self, found: Option<Found<T>>) -> Result<Option<T>> {
         self.if_current_by(found, Vec::new()).await
     }
 
-    /// The same, where stamps were read with it, sorted by tag: its own, or by a wrong guess those of others.
-    pub(super) async fn if_current_by<T>(&self, found: Option<Found<T>>, known: Vec<TagStamp>) -> Result<Option<T>> {
+    /// The same, where tag versions were read with it, sorted by tag: its own, or by a wrong guess those of others.
+    pub(super) async fn if_current_by<T>(&self, found: Option<Found<T>>, known: Vec<TagVersion>) -> Result<Option<T>> {
         let Some(found) = found else { return Ok(None) };
-        let is_known = |tag: &TagStamp| known.binary_search_by_key(&tag.tag, |known| known.tag).is_ok();
+        let is_known = |tag: &TagVersion| known.binary_search_by_key(&tag.tag, |known| known.tag).is_ok();
         if found.tags.iter().all(is_known) {
             return Ok(is_current(&found.tags, &known).then_some(found.what));
         }
-        let known = self.current_stamps(found.tags.iter().map(|tag| tag.tag).collect()).await?;
+        let known = self.current_versions(found.tags.iter().map(|tag| tag.tag).collect()).await?;
         Ok(is_current(&found.tags, &known).then_some(found.what))
     }
 
-    /// The same for many, with one look at the stamps of all.
+    /// The same for many, with one look at the tag versions of all.
     pub(super) async fn those_current<T>(&self, found: Vec<Result<Option<Found<T>>>>) -> Vec<Result<Option<T>>> {
         let tagged = found.iter().filter_map(|it| it.as_ref().ok()?.as_ref());
         let tags: Vec<u64> = tagged.flat_map(|it| it.tags.iter().map(|tag| tag.tag)).collect();
-        let known = self.each_stamp(found.len(), true, tags, Missing::Stays).await;
+        let known = self.each_tag_version(found.len(), true, tags, Missing::Stays).await;
         let check = |it: Found<T>| Ok(known.are_current(&it.tags)?.then_some(it.what));
         found.into_iter().map(|it| it.and_then(|it| it.map_or(Ok(None), check))).collect()
     }
 
-    async fn current_stamps(&self, mut tags: Vec<u64>) -> Result<Vec<TagStamp>> {
+    async fn current_versions(&self, mut tags: Vec<u64>) -> Result<Vec<TagVersion>> {
         tags.sort_unstable();
         tags.dedup();
-        let stamps = self.store.stamps(&self.prefix, &tags, Missing::Stays).await?;
-        Ok(pair(&tags, stamps))
+        let versions = self.store.tag_versions(&self.prefix, &tags, Missing::Stays).await?;
+        Ok(pair(&tags, versions))
     }
 
-    /// The stamps of all tags of some entries, made where they are missing; read before any of them is written.
-    pub(super) async fn stamps_for(&self, entries: &[NewEntry<'_>]) -> Known {
+    /// The versions of all tags of some entries, made where they are missing; read before any of them is written.
+    pub(super) async fn tag_versions_for(&self, entries: &[NewEntry<'_>]) -> Known {
         let missing = Missing::Created(longest(entries));
-        let known = self.each_stamp(entries.len(), false, tags_of(entries), missing).await;
-        let stamps: Vec<TagStamp> = known.stamps().collect();
-        self.hints.saw_stamps(&stamps);
+        let known = self.each_tag_version(entries.len(), false, tags_of(entries), missing).await;
+        let versions: Vec<TagVersion> = known.tag_versions().collect();
+        self.hints.saw_tag_versions(&versions);
         known
     }
 
-    async fn each_stamp(&self, names: usize, is_last_step: bool, mut tags: Vec<u64>, missing: Missing) -> Known {
+    async fn each_tag_version(&self, names: usize, is_last_step: bool, mut tags: Vec<u64>, missing: Missing) -> Known {
         tags.sort_unstable();
         tags.dedup();
         if tags.is_empty() {
             return Known(Vec::new());
         }
-        let stamps = self.step(names, is_last_step, self.store.each_stamp(&self.prefix, &tags, missing)).await;
-        let stamps = stamps.unwrap_or_else(|| tags.iter().map(|_| Err(self.late())).collect());
-        Known(tags.into_iter().zip(stamps).collect())
+        let versions = self.step(names, is_last_step, self.store.each_tag_version(&self.prefix, &tags, missing)).await;
+        let versions = versions.unwrap_or_else(|| tags.iter().map(|_| Err(self.late())).collect());
+        Known(tags.into_iter().zip(versions).collect())
     }
 }
 
-/// Sorted tags, each with its stamp, without one, or with the error that kept it from being read.
+/// Sorted tags, each with its version, without one, or with the error that kept it from being read.
 pub(super) struct Known(Vec<(u64, Result<Option<u64>>)>);
 
 impl Known {
-    fn stamp(&self, tag: u64) -> Result<Option<u64>> {
+    fn tag_version(&self, tag: u64) -> Result<Option<u64>> {
         let found = self.0.binary_search_by_key(&tag, |known| known.0);
         found.map_or(Ok(None), |index| self.0[index].1.clone())
     }
 
-    /// Returns whether all tags have these stamps; one that has another decides it, even if others are not known.
-    fn are_current(&self, tags: &[TagStamp]) -> Result<bool> {
+    /// Returns whether all tags have these versions; one that has another decides it, even if others are not known.
+    fn are_current(&self, tags: &[TagVersion]) -> Result<bool> {
         let mut unknown = Ok(true);
         for tag in tags {
-            match self.stamp(tag.tag) {
-                Ok(stamp) if stamp == Some(tag.stamp) => {}
+            match self.tag_version(tag.tag) {
+                Ok(version) if version == Some(tag.version) => {}
                 Ok(_) => return Ok(false),
                 Err(error) => unknown = Err(error),
             }
@@ -83,25 +83,25 @@ impl Known {
         unknown
     }
 
-    fn stamps(&self) -> impl Iterator<Item = TagStamp> {
-        let known = |(tag, stamp): &(u64, Result<Option<u64>>)| Some((*tag, stamp.as_ref().ok().copied()??));
-        self.0.iter().filter_map(known).map(|(tag, stamp)| TagStamp { tag, stamp })
+    fn tag_versions(&self) -> impl Iterator<Item = TagVersion> {
+        let known = |(tag, version): &(u64, Result<Option<u64>>)| Some((*tag, version.as_ref().ok().copied()??));
+        self.0.iter().filter_map(known).map(|(tag, version)| TagVersion { tag, version })
     }
 
-    /// All stamps that are known.
-    pub(super) fn all(&self) -> Vec<TagStamp> {
-        self.stamps().collect()
+    /// All tag versions that are known.
+    pub(super) fn all(&self) -> Vec<TagVersion> {
+        self.tag_versions().collect()
     }
 
-    /// The stamps of an entry's tags.
-    pub(super) fn of(&self, entry: &NewEntry) -> Result<Vec<TagStamp>> {
-        let mut stamps = Vec::with_capacity(entry.tags.len());
+    /// The versions of an entry's tags.
+    pub(super) fn of(&self, entry: &NewEntry) -> Result<Vec<TagVersion>> {
+        let mut versions = Vec::with_capacity(entry.tags.len());
         for tag in tags_of(std::slice::from_ref(entry)) {
             // Without its tag an entry is not stored: no invalidation would reach it.
-            let stamp = self.stamp(tag)?.ok_or_else(not_kept)?;
-            stamps.push(TagStamp { tag, stamp });
+            let version = self.tag_version(tag)?.ok_or_else(not_kept)?;
+            versions.push(TagVersion { tag, version });
         }
-        Ok(stamps)
+        Ok(versions)
     }
 }
 
@@ -122,15 +122,15 @@ pub(super) fn tags_of(entries: &[NewEntry]) -> Vec<u64> {
     tags
 }
 
-/// Tags and the stamps they have.
-pub(super) fn pair(tags: &[u64], stamps: Vec<Option<u64>>) -> Vec<TagStamp> {
-    tags.iter().zip(stamps).filter_map(|(tag, stamp)| Some(TagStamp { tag: *tag, stamp: stamp? })).collect()
+/// Tags and the tag versions they have.
+pub(super) fn pair(tags: &[u64], versions: Vec<Option<u64>>) -> Vec<TagVersion> {
+    tags.iter().zip(versions).filter_map(|(tag, version)| Some(TagVersion { tag: *tag, version: version? })).collect()
 }
 
-/// A stamp that is missing, or another, is an invalidated tag. `known` is sorted by tag.
-fn is_current(tags: &[TagStamp], known: &[TagStamp]) -> bool {
+/// A tag version that is missing, or another, is an invalidated tag. `known` is sorted by tag.
+fn is_current(tags: &[TagVersion], known: &[TagVersion]) -> bool {
     tags.iter().all(|tag| {
         let found = known.binary_search_by_key(&tag.tag, |known| known.tag);
-        found.is_ok_and(|index| known[index].stamp == tag.stamp)
+        found.is_ok_and(|index| known[index].version == tag.version)
     })
 }

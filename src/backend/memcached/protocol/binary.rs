@@ -2,7 +2,7 @@
 //! <https://github.com/memcached/memcached/wiki/BinaryProtocolRevamped>
 
 use crate::backend::memcached::command::{Command, Condition, Mismatch, Reply};
-use crate::backend::memcached::refusal::Refusal;
+use crate::backend::memcached::server_error::ServerError;
 use crate::net::{Frame, Framing};
 
 /// The length of a packet's header.
@@ -148,7 +148,7 @@ pub fn read<'a>(replies: &mut &'a [u8], opaque: u32, command: &Command) -> Resul
         status::DONE => done(&packet, command),
         status::MISSING => Ok(Reply::Missing),
         status::EXISTS | status::NOT_STORED => Ok(Reply::Changed),
-        other => Ok(Reply::Refused(Refusal::of_status(other), packet.value)),
+        other => Ok(Reply::Refused(ServerError::of_status(other), packet.value)),
     }
 }
 
@@ -260,7 +260,7 @@ mod tests {
         let number = reply(opcode::INCREMENT, 0, &Parts { opaque: 42, value: &7u64.to_be_bytes(), ..Parts::default() });
         assert_eq!(read(&mut &*number, 42, &count), Ok(Reply::Number(7)));
         let full = reply(opcode::GET_WITH_KEY, 0x82, &Parts { opaque: 42, value: b"no", ..Parts::default() });
-        assert_eq!(read(&mut &*full, 42, &GET), Ok(Reply::Refused(Refusal::Memory, b"no")));
+        assert_eq!(read(&mut &*full, 42, &GET), Ok(Reply::Refused(ServerError::Memory, b"no")));
     }
 
     #[test]

@@ -8,7 +8,7 @@
 use memchr::memchr;
 
 use crate::backend::memcached::command::{Command, Condition, Mismatch, Reply};
-use crate::backend::memcached::refusal::Refusal;
+use crate::backend::memcached::server_error::ServerError;
 use crate::net::{Frame, Framing};
 use crate::util::push_number;
 
@@ -111,7 +111,7 @@ pub fn read<'a>(replies: &mut &'a [u8], opaque: u32, command: &Command) -> Resul
         b"HD" => Marks::read(flags, opaque, command.name()).map(|_| Reply::Done),
         b"EN" | b"NF" => Marks::read(flags, opaque, command.name()).map(|_| Reply::Missing),
         b"EX" | b"NS" => Marks::read(flags, opaque, command.name()).map(|_| Reply::Changed),
-        b"ERROR" | b"CLIENT_ERROR" | b"SERVER_ERROR" => Ok(Reply::Refused(Refusal::of_line(line), line)),
+        b"ERROR" | b"CLIENT_ERROR" | b"SERVER_ERROR" => Ok(Reply::Refused(ServerError::of_line(line), line)),
         _ => Err(Mismatch("a reply to another command")),
     }
 }

@@ -62,7 +62,7 @@ pub fn statistics_request(codec: Codec, group: &str) -> Vec<u8> {
     }
 }
 
-/// Returns the names and values of a reply; none if it is a refusal.
+/// Returns the names and values of a reply; none if it is a server error.
 pub fn statistics_of(codec: Codec, reply: &[u8]) -> Vec<(String, String)> {
     match codec {
         Codec::Meta => lines(reply),

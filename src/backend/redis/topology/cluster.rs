@@ -13,8 +13,8 @@ use tokio::time::{sleep, timeout};
 
 use super::slots::{Node, Range, SLOTS, ranges};
 use crate::backend::redis::handshake::{ClusterPolicy, Endpoint, Login, Redis, Role};
-use crate::backend::redis::refusal;
 use crate::backend::redis::resp::command;
+use crate::backend::redis::server_error;
 use crate::config::{Address, ConnectionConfig};
 use crate::entry::fingerprint;
 use crate::error::{Error, ErrorKind, Result};
@@ -291,7 +291,7 @@ impl Cluster {
         })?;
         let ranges = match reply.first() {
             Some(b'-') if memmem::find(&reply, b"cluster support disabled").is_some() => return Err(no_cluster(&name)),
-            Some(b'-') => return Err(refusal::error(&name, reply[1..].trim_ascii())),
+            Some(b'-') => return Err(server_error::error(&name, reply[1..].trim_ascii())),
             _ => ranges(&reply).ok_or_else(|| protocol_error(&name, "an unexpected reply to CLUSTER SLOTS"))?,
         };
         if ranges.iter().all(|range| range.nodes.is_empty()) {

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use super::cluster::{Cluster, Layout};
 use super::slots::{Node, SLOTS, nodes};
 use crate::backend::redis::ask::reply_of;
-use crate::backend::redis::refusal;
 use crate::backend::redis::resp::{RespReader, RespValue, command};
+use crate::backend::redis::server_error;
 use crate::entry::fingerprint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context;
@@ -198,7 +198,7 @@ impl Survey {
 fn read(server: &Server, reply: &[u8]) -> Result<Option<Vec<Node>>> {
     match RespReader(reply).next() {
         Some(RespValue::Error(text)) if text.starts_with(b"NOPERM") || text.starts_with(b"ERR unknown") => Ok(None),
-        Some(RespValue::Error(text)) => Err(refusal::error(server.name(), text)),
+        Some(RespValue::Error(text)) => Err(server_error::error(server.name(), text)),
         Some(reply) => {
             let read = reply.bytes().and_then(nodes);
             read.map(Some).ok_or_else(|| protocol_error(server.name(), "an unexpected reply to CLUSTER NODES"))

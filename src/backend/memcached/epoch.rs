@@ -17,14 +17,14 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::command::{Command, Reply, random_number};
-use super::fleet::{Fleet, Member};
-use super::names::{self, Place};
+use super::names::{self, EpochKind};
+use super::nodes::{Node, Nodes};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Interval of the check for servers that are down or have returned.
 const ROUND: Duration = Duration::from_millis(100);
 
-/// A guard as it is stored is counted up from a random start; an entry has room for half of it.
+/// A stored epoch is counted up from a random start; an entry has room for half of it.
 pub fn short(number: u64) -> u32 {
     #[allow(clippy::cast_possible_truncation)] // Meant.
     let short = number as u32;
@@ -36,29 +36,29 @@ pub fn after(known: u32) -> u64 {
     (u64::from(known) + (1 << 30)) & 0x7fff_ffff | 1
 }
 
-/// Reads or makes the guard of a server, or adds one to it.
-pub async fn count(fleet: &Fleet, member: &Member, place: Place, add: u64) -> Result<u32> {
-    let name = names::guard(&fleet.prefix, place);
+/// Reads or makes the epoch of a server, or adds one to it.
+pub async fn count(nodes: &Nodes, node: &Node, kind: EpochKind, add: u64) -> Result<u32> {
+    let name = names::epoch(&nodes.prefix, kind);
     // Far from its end, so that it is never a number again.
     let command = Command::Count { name: &name, seed: (random_number()? >> 32) + 1, add };
-    let (number, mut request) = (fleet.numbers(1), Vec::new());
-    fleet.protocol.write(&mut request, number, &command);
-    member.server.connected().await?;
-    let replies = member.server.send(&request, 1).unwrap_or_else(|| Err(lost(member)))?.await?;
-    match fleet.protocol.read(&mut &*replies.bytes, number, &command) {
+    let (number, mut request) = (nodes.numbers(1), Vec::new());
+    nodes.protocol.write(&mut request, number, &command);
+    node.server.connected().await?;
+    let replies = node.server.send(&request, 1).unwrap_or_else(|| Err(lost(node)))?.await?;
+    match nodes.protocol.read(&mut &*replies.bytes, number, &command) {
         Ok(Reply::Number(number)) => {
-            member.guards.learn(place, short(number));
+            node.epochs.learn(kind, short(number));
             Ok(short(number))
         }
         Ok(_) => Err(Error::new(
             ErrorKind::Server,
             format!(
                 "{}: the epoch of the server is not a number: another program writes under this key_prefix",
-                member.server.name()
+                node.server.name()
             ),
         )),
         Err(mismatch) => {
-            let error = crate::net::protocol_error(member.server.name(), mismatch.0);
+            let error = crate::net::protocol_error(node.server.name(), mismatch.0);
             replies.connection.kill(error.clone());
             Err(error)
         }
@@ -66,68 +66,65 @@ pub async fn count(fleet: &Fleet, member: &Member, place: Place, add: u64) -> Re
 }
 
 /// Looks after the ring until the cache is closed.
-pub async fn watch(fleet: Weak<Fleet>) {
+pub async fn watch(nodes: Weak<Nodes>) {
     loop {
         sleep(ROUND).await;
-        let Some(fleet) = fleet.upgrade() else { return };
-        for (index, member) in fleet.members.iter().enumerate() {
-            let (failure, away) = (member.server.failure(), member.guards.is_away());
+        let Some(nodes) = nodes.upgrade() else { return };
+        for (index, node) in nodes.all.iter().enumerate() {
+            let (failure, away) = (node.server.failure(), node.epochs.is_away());
             let changed = match failure {
-                Some(error) if !away => eject(&fleet, index, &error).await,
-                None if away => readmit(&fleet, index).await,
+                Some(error) if !away => eject(&nodes, index, &error).await,
+                None if away => readmit(&nodes, index).await,
                 _ => Ok(()),
             };
             if let Err(error) = changed {
-                tracing::debug!(server = member.server.name(), "the ring cannot be changed at present: {error}");
+                tracing::debug!(server = node.server.name(), "the ring cannot be changed at present: {error}");
             }
         }
     }
 }
 
 /// Invalidates entries that the remaining servers have stored for others during an earlier outage.
-async fn eject(fleet: &Fleet, index: usize, error: &Error) -> Result<()> {
+async fn eject(nodes: &Nodes, index: usize, error: &Error) -> Result<()> {
     if error.kind() == ErrorKind::Closed {
         return Ok(());
     }
-    renew_others(fleet, index).await?;
-    let member = &fleet.members[index];
-    member.guards.set_away(true);
-    tracing::warn!(
-        server = member.server.name(),
-        "removed from the ring; the other servers take over its keys: {error}"
-    );
+    renew_others(nodes, index).await?;
+    let node = &nodes.all[index];
+    node.epochs.set_away(true);
+    tracing::warn!(server = node.server.name(), "removed from the ring; the other servers take over its keys: {error}");
     Ok(())
 }
 
 /// Invalidates the entries of a returning server, and those that others have stored for it.
-async fn readmit(fleet: &Fleet, index: usize) -> Result<()> {
-    let member = &fleet.members[index];
-    renew(fleet, member, Place::Home).await?;
-    renew(fleet, member, Place::Away).await?;
-    renew_others(fleet, index).await?;
-    member.guards.set_away(false);
-    tracing::warn!(server = member.server.name(), "added to the ring again, empty");
+async fn readmit(nodes: &Nodes, index: usize) -> Result<()> {
+    let node = &nodes.all[index];
+    renew(nodes, node, EpochKind::Home).await?;
+    renew(nodes, node, EpochKind::Away).await?;
+    renew_others(nodes, index).await?;
+    node.epochs.set_away(false);
+    tracing::warn!(server = node.server.name(), "added to the ring again, empty");
     Ok(())
 }
 
-async fn renew_others(fleet: &Fleet, index: usize) -> Result<()> {
-    for (other, member) in fleet.members.iter().enumerate() {
-        // One that is down gets new guards when it returns.
-        if other != index && member.server.failure().is_none() {
-            renew(fleet, member, Place::Away).await?;
+async fn renew_others(nodes: &Nodes, index: usize) -> Result<()> {
+    for (other, node) in nodes.all.iter().enumerate() {
+        // One that is down gets new epochs when it returns.
+        if other != index && node.server.failure().is_none() {
+            renew(nodes, node, EpochKind::Away).await?;
         }
     }
     Ok(())
 }
 
-async fn renew(fleet: &Fleet, member: &Member, place: Place) -> Result<()> {
-    let counted = timeout(fleet.connection.timeout, count(fleet, member, place, 1)).await;
-    counted.unwrap_or_else(|_| Err(lost(member))).map(drop)
+async fn renew(nodes: &Nodes, node: &Node, kind: EpochKind) -> Result<()> {
+    let counted = timeout(nodes.connection.timeout, count(nodes, node, kind, 1)).await;
+    counted.unwrap_or_else(|_| Err(lost(node))).map(drop)
 }
 
 #[cold]
-pub fn lost(member: &Member) -> Error {
-    Error::new(ErrorKind::Connect, format!("{}: the connection was lost", member.server.name()))
+pub fn lost(node: &Node) -> Error {
+    Error::new(ErrorKind::Connect, format!("{}: the connection was lost", node.server.name()))
 }
 
 /// Returns the error for an epoch that changed repeatedly during a write.

@@ -5,7 +5,7 @@ use crate::util::shown;
 
 /// The reaction to an error reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal<'a> {
+pub enum ServerError<'a> {
     /// Another server has the slot, for good.
     Moved(&'a str),
     /// Another server has it for this one command.
@@ -27,16 +27,16 @@ const PASSING: [&str; 8] =
     ["LOADING", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "MASTERDOWN", "BUSY", "MISCONF", "NOREPLICAS"];
 
 /// Reads an error's first word, which is its code.
-pub fn refusal(text: &[u8]) -> Refusal<'_> {
+pub fn classify(text: &[u8]) -> ServerError<'_> {
     let text = std::str::from_utf8(text).unwrap_or_default();
     let mut words = text.split(' ');
     match words.next().unwrap_or_default() {
-        "MOVED" => words.nth(1).map_or(Refusal::Final, Refusal::Moved),
-        "ASK" => words.nth(1).map_or(Refusal::Final, Refusal::Ask),
-        "TRYAGAIN" | "CLUSTERDOWN" => Refusal::Later,
-        "LOADING" | "READONLY" | "MASTERDOWN" => Refusal::Elsewhere,
-        "WRONGTYPE" => Refusal::WrongType,
-        _ => Refusal::Final,
+        "MOVED" => words.nth(1).map_or(ServerError::Final, ServerError::Moved),
+        "ASK" => words.nth(1).map_or(ServerError::Final, ServerError::Ask),
+        "TRYAGAIN" | "CLUSTERDOWN" => ServerError::Later,
+        "LOADING" | "READONLY" | "MASTERDOWN" => ServerError::Elsewhere,
+        "WRONGTYPE" => ServerError::WrongType,
+        _ => ServerError::Final,
     }
 }
 
@@ -89,11 +89,11 @@ mod tests {
 
     #[test]
     fn redirections_name_their_server() {
-        assert_eq!(refusal(b"MOVED 3999 127.0.0.1:6381"), Refusal::Moved("127.0.0.1:6381"));
-        assert_eq!(refusal(b"ASK 3999 :6381"), Refusal::Ask(":6381"));
-        assert_eq!(refusal(b"MOVED"), Refusal::Final);
-        assert_eq!(refusal(b"TRYAGAIN Multiple keys request during rehashing of slot"), Refusal::Later);
-        assert_eq!(refusal(b"\xff\xfe"), Refusal::Final);
+        assert_eq!(classify(b"MOVED 3999 127.0.0.1:6381"), ServerError::Moved("127.0.0.1:6381"));
+        assert_eq!(classify(b"ASK 3999 :6381"), ServerError::Ask(":6381"));
+        assert_eq!(classify(b"MOVED"), ServerError::Final);
+        assert_eq!(classify(b"TRYAGAIN Multiple keys request during rehashing of slot"), ServerError::Later);
+        assert_eq!(classify(b"\xff\xfe"), ServerError::Final);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::util::shown;
 
 /// The reason why a server refused a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum ServerError {
     /// The value is over the limit of an item.
     TooLarge,
     /// No memory is left, and nothing may be evicted.
@@ -24,7 +24,7 @@ pub enum Refusal {
     Other,
 }
 
-impl Refusal {
+impl ServerError {
     /// Of a line that begins with an error's word.
     pub fn of_line(line: &[u8]) -> Self {
         let is = |word: &[u8]| memchr::memmem::find(line, word).is_some();
@@ -60,34 +60,34 @@ impl Refusal {
     }
 }
 
-/// The error of a refusal.
+/// Returns the error for the caller.
 #[cold]
-pub fn error(server: &str, refusal: Refusal, text: &[u8]) -> Error {
-    let (kind, remedy) = match refusal {
-        Refusal::TooLarge => (
+pub fn error(server: &str, server_error: ServerError, text: &[u8]) -> Error {
+    let (kind, remedy) = match server_error {
+        ServerError::TooLarge => (
             ErrorKind::TooLarge,
             "the value is over the item size of the server, which removed the previous value: raise the limit (memcached -I), or store a smaller value",
         ),
-        Refusal::Memory => (
+        ServerError::Memory => (
             ErrorKind::ServerMemory,
             "the server is full and may not evict, and it removed the previous entry: raise its memory (-m), or start it without -M",
         ),
-        Refusal::NoNumber => {
+        ServerError::NoNumber => {
             (ErrorKind::Server, "a value under this key_prefix was not stored by this library: use another key_prefix")
         }
-        Refusal::Credentials => (ErrorKind::Auth, "check username and password"),
-        Refusal::Connections => {
+        ServerError::Credentials => (ErrorKind::Auth, "check username and password"),
+        ServerError::Connections => {
             (ErrorKind::Connect, "raise the server's limit of connections (-c), or lower pool_size")
         }
-        Refusal::Later => (ErrorKind::Server, "the server is busy: try again later"),
-        Refusal::Command => (
+        ServerError::Later => (ErrorKind::Server, "the server is busy: try again later"),
+        ServerError::Command => (
             ErrorKind::Server,
             "the server, or a proxy in front of it, does not know the command: use memcached 1.6.10 or newer",
         ),
-        Refusal::Other => (ErrorKind::Server, "see the server's log"),
+        ServerError::Other => (ErrorKind::Server, "see the server's log"),
     };
     let error = Error::new(kind, format!("{server}: {}; {remedy}", shown(text)));
-    if refusal == Refusal::Later { error.passing() } else { error }
+    if server_error == ServerError::Later { error.passing() } else { error }
 }
 
 /// A server's own words, fit for a message.
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_names_server_and_remedy() {
+    fn a_server_error_names_server_and_remedy() {
         let lines = [
             (&b"SERVER_ERROR object too large for cache"[..], ErrorKind::TooLarge),
             (b"SERVER_ERROR out of memory storing object", ErrorKind::ServerMemory),
@@ -115,17 +115,17 @@ mod tests {
             ("SERVER_ERROR \u{202E}on\u{2066}".as_bytes(), ErrorKind::Server),
         ];
         for (line, kind) in lines {
-            let error = error("cache:11211", Refusal::of_line(line), line);
+            let error = error("cache:11211", ServerError::of_line(line), line);
             assert_eq!(error.kind(), kind, "{error}");
             assert!(error.message().starts_with("cache:11211: "), "{error}");
             assert!(!error.message().contains(['\u{202E}', '\u{2066}']), "{error}");
         }
-        let locked = Refusal::of_line(b"SERVER_ERROR locked try again later");
+        let locked = ServerError::of_line(b"SERVER_ERROR locked try again later");
         assert!(
             error("cache:11211", locked, b"").is_retryable()
-                && !error("cache:11211", Refusal::Other, b"").is_retryable()
+                && !error("cache:11211", ServerError::Other, b"").is_retryable()
         );
-        assert_eq!(Refusal::of_status(0x82), Refusal::Memory);
-        assert!(Refusal::of_line(b"ERROR").ends_connection() && !Refusal::Memory.ends_connection());
+        assert_eq!(ServerError::of_status(0x82), ServerError::Memory);
+        assert!(ServerError::of_line(b"ERROR").ends_connection() && !ServerError::Memory.ends_connection());
     }
 }

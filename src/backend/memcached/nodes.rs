@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use super::clock::ServerClock;
 use super::crawl::Crawler;
 use super::handshake::{Login, Memcached};
-use super::names::Place;
+use super::names::EpochKind;
 use super::protocol::Codec;
 use super::ring::Ring;
 use super::server_info::ServerInfo;
@@ -21,8 +21,8 @@ use crate::net::{Server, Tls};
 use crate::util::lock;
 
 /// All servers.
-pub struct Fleet {
-    pub members: Box<[Member]>,
+pub struct Nodes {
+    pub all: Box<[Node]>,
     ring: Ring,
     /// True if the remaining servers take over the names of a server that is down.
     pub ejects: bool,
@@ -37,23 +37,23 @@ pub struct Fleet {
 }
 
 /// One server.
-pub struct Member {
+pub struct Node {
     pub server: Arc<Server>,
     pub info: Arc<ServerInfo>,
     pub clock: Arc<ServerClock>,
-    pub guards: Guards,
+    pub epochs: Epochs,
     pub crawler: Arc<Crawler>,
 }
 
 /// The known epochs of a server, and whether it is out of the ring.
 #[derive(Default)]
-pub struct Guards {
+pub struct Epochs {
     away: AtomicBool,
     /// The epoch that was read last. 0: unknown.
     numbers: [AtomicU32; 2],
 }
 
-impl Guards {
+impl Epochs {
     /// True while other servers have its names.
     pub fn is_away(&self) -> bool {
         self.away.load(Relaxed)
@@ -64,32 +64,32 @@ impl Guards {
         self.away.store(away, Relaxed);
     }
 
-    /// The guard as it was read last.
-    pub fn known(&self, place: Place) -> Option<u32> {
-        Some(self.numbers[place as usize].load(Relaxed)).filter(|number| *number != 0)
+    /// The epoch as it was read last.
+    pub fn known(&self, kind: EpochKind) -> Option<u32> {
+        Some(self.numbers[kind as usize].load(Relaxed)).filter(|number| *number != 0)
     }
 
     /// Remembers what was read.
-    pub fn learn(&self, place: Place, number: u32) {
-        self.numbers[place as usize].store(number, Relaxed);
+    pub fn learn(&self, kind: EpochKind, number: u32) {
+        self.numbers[kind as usize].store(number, Relaxed);
     }
 }
 
 /// The server of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner {
-    pub member: usize,
-    pub place: Place,
+    pub node: usize,
+    pub kind: EpochKind,
 }
 
-impl Fleet {
+impl Nodes {
     /// Begins to connect.
     pub fn start(config: &Config, memcached: &MemcachedConfig, handle: &Handle) -> Result<Arc<Self>> {
         let tls = memcached.tls.as_ref().map(Tls::new).transpose()?;
         let login = Login { username: memcached.username.clone(), password: memcached.password.clone() };
         let codec = if memcached.binary { Codec::Binary } else { Codec::Meta };
         let ejects = memcached.failover == Failover::Eject && memcached.servers.len() > 1;
-        let member = |server: &MemcachedServer| {
+        let node = |server: &MemcachedServer| {
             let (info, clock) = (Arc::new(ServerInfo::new(ejects)), Arc::<ServerClock>::default());
             let protocol = Box::new(Memcached {
                 address: server.address.clone(),
@@ -111,10 +111,10 @@ impl Fleet {
                 info: Arc::clone(&info),
                 waiting: Mutex::default(),
             });
-            Member { server: started, info, clock, guards: Guards::default(), crawler }
+            Node { server: started, info, clock, epochs: Epochs::default(), crawler }
         };
         Ok(Arc::new(Self {
-            members: memcached.servers.iter().map(member).collect(),
+            all: memcached.servers.iter().map(node).collect(),
             ring: Ring::new(&memcached.servers, memcached.distribution, memcached.hash),
             ejects,
             protocol: codec,
@@ -129,11 +129,11 @@ impl Fleet {
     /// Returns the current server of a name, or `None` if no server is available.
     pub fn owner(&self, name: &[u8]) -> Option<Owner> {
         if !self.ejects {
-            return Some(Owner { member: self.ring.owner(name), place: Place::Home });
+            return Some(Owner { node: self.ring.owner(name), kind: EpochKind::Home });
         }
         let home = self.ring.owner(name);
-        let member = self.ring.owner_among(name, |member| !self.members[member].guards.is_away())?;
-        Some(Owner { member, place: if member == home { Place::Home } else { Place::Away } })
+        let node = self.ring.owner_among(name, |node| !self.all[node].epochs.is_away())?;
+        Some(Owner { node, kind: if node == home { EpochKind::Home } else { EpochKind::Away } })
     }
 
     /// Waits until the limits and the clock of each name's server are known, or the server is known to be down. A
@@ -142,40 +142,40 @@ impl Fleet {
         let now = Instant::now();
         let left = context::call_deadline().map_or(self.connection.timeout, |end| end.saturating_duration_since(now));
         let end = now + if names.len() > 1 { left / 2 } else { left };
-        let mut known: Vec<Option<Result<()>>> = self.members.iter().map(|_| None).collect();
+        let mut known: Vec<Option<Result<()>>> = self.all.iter().map(|_| None).collect();
         let mut ready = Vec::with_capacity(names.len());
         for name in names {
             let Some(owner) = self.owner(name) else {
                 ready.push(Err(self.all_away()));
                 continue;
             };
-            if known[owner.member].is_none() {
-                known[owner.member] = Some(self.is_known(owner.member, end).await);
+            if known[owner.node].is_none() {
+                known[owner.node] = Some(self.is_known(owner.node, end).await);
             }
-            ready.push(known[owner.member].clone().unwrap_or(Ok(())));
+            ready.push(known[owner.node].clone().unwrap_or(Ok(())));
         }
         ready
     }
 
-    async fn is_known(&self, member: usize, end: Instant) -> Result<()> {
-        let member = &self.members[member];
-        if member.info.are_known() {
+    async fn is_known(&self, node: usize, end: Instant) -> Result<()> {
+        let node = &self.all[node];
+        if node.info.are_known() {
             return Ok(());
         }
-        let connected = context::Until::new(end, member.server.connected()).await;
-        connected.unwrap_or_else(|| Err(context::timed_out(member.server.name(), self.connection.timeout)))
+        let connected = context::Until::new(end, node.server.connected()).await;
+        connected.unwrap_or_else(|| Err(context::timed_out(node.server.name(), self.connection.timeout)))
     }
 
     /// The time in ms since 1970 by the clock of a name's server.
     pub fn now_ms(&self, name: &[u8]) -> u64 {
-        self.owner(name).map_or_else(crate::util::clock::unix_millis, |owner| self.members[owner.member].clock.now_ms())
+        self.owner(name).map_or_else(crate::util::clock::unix_millis, |owner| self.all[owner.node].clock.now_ms())
     }
 
     /// Refuses the lengths of an entry that the server of a name would refuse.
     pub fn check_item(&self, name: &[u8], bytes: usize) -> Result<()> {
         let Some(owner) = self.owner(name) else { return Ok(()) };
-        let member = &self.members[owner.member];
-        member.info.check_item(member.server.name(), name.len(), bytes, false)
+        let node = &self.all[owner.node];
+        node.info.check_item(node.server.name(), name.len(), bytes, false)
     }
 
     /// Numbers for so many requests.
@@ -189,8 +189,8 @@ impl Fleet {
     /// refuses this client is a fault of the configuration.
     pub async fn connected(&self) -> Result<()> {
         let mut unreached = None;
-        for member in &self.members {
-            match member.server.connected().await {
+        for node in &self.all {
+            match node.server.connected().await {
                 Ok(()) => {}
                 Err(error) if matches!(error.kind(), ErrorKind::Connect | ErrorKind::Timeout) => {
                     unreached = Some(error)
@@ -199,7 +199,7 @@ impl Fleet {
             }
         }
         match unreached {
-            Some(error) if self.members.iter().all(|member| member.server.failure().is_some()) => Err(error),
+            Some(error) if self.all.iter().all(|node| node.server.failure().is_some()) => Err(error),
             _ => Ok(()),
         }
     }
@@ -211,22 +211,22 @@ impl Fleet {
 
     /// The servers' names, for messages.
     pub fn name(&self) -> String {
-        let names: Vec<&str> = self.members.iter().map(|member| member.server.name()).collect();
+        let names: Vec<&str> = self.all.iter().map(|node| node.server.name()).collect();
         names.join(", ")
     }
 
     /// Ends all connections; what is under way has until the deadline.
     pub async fn close(&self, deadline: Instant) {
         drop(lock(&self.handle).take());
-        for member in &self.members {
-            member.server.close(deadline).await;
+        for node in &self.all {
+            node.server.close(deadline).await;
         }
     }
 
     /// Returns the error of a name that no server has.
     #[cold]
     pub fn all_away(&self) -> Error {
-        let failure = self.members.iter().find_map(|member| member.server.failure());
+        let failure = self.all.iter().find_map(|node| node.server.failure());
         failure.unwrap_or_else(|| {
             Error::new(
                 ErrorKind::Connect,
@@ -236,8 +236,8 @@ impl Fleet {
     }
 }
 
-impl Drop for Fleet {
+impl Drop for Nodes {
     fn drop(&mut self) {
-        self.members.iter().for_each(|member| member.server.stop());
+        self.all.iter().for_each(|node| node.server.stop());
     }
 }
