@@ -71,7 +71,7 @@ pub fn resume() {
 /// After a fork, in the child. A few operations on atomic numbers: safe right after a fork of any process.
 pub fn begin_child() {
     FORKS.fetch_add(1, Relaxed);
-    // What is left is this thread's: others that were about to begin a step, or to fork too, are not in this process.
+    // Only this thread exists here: threads that were about to begin a step, or to fork, are not in this process.
     STEPS.store(INSIDE.get(), SeqCst);
     FORKING.store(0, SeqCst);
 }

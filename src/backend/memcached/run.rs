@@ -307,7 +307,7 @@ impl executor::Protocol for Call<'_> {
     }
 
     fn may_retry(&self, index: usize, Failure { error, stage }: &Failure, _elapsed: Duration) -> bool {
-        // What was not sent can be sent again, unless there is too much of it.
+        // A request that was not sent can be sent again, unless too much is in flight.
         if *stage == Stage::Unsent && error.kind() != ErrorKind::Busy {
             return true;
         }

@@ -238,7 +238,7 @@ impl Store for RedisStore {
             Some(ttl) => commands.push(name, &[b"PEXPIRE", name, millis(ttl).as_bytes()]),
             None => {
                 commands.push(name, &[b"PERSIST", name]);
-                // Whether the name is there, also where it had no end before.
+                // Reports whether the name is there, also if it never expired before.
                 commands.push(name, &[b"PTTL", name]);
             }
         }
