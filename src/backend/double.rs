@@ -16,6 +16,7 @@ use super::{
 use crate::config::{BackendConfig, Config};
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::context::CallContext;
 use crate::value::Value;
 
 /// The future that a get waits for; its output replaces the value in memory, if it has one.
@@ -117,60 +118,71 @@ impl Backend for Double {
         Info { name: "double", answers_at_once: self.at_once, is_one_server: self.one_server, ..self.memory.info() }
     }
 
-    fn get<'a>(&'a self, key: &'a [u8]) -> OpFuture<'a, Option<Value>> {
+    fn get<'a>(&'a self, context: CallContext, key: &'a [u8]) -> OpFuture<'a, Option<Value>> {
         let first = (self.get)(key);
         self.unless_down(pending(async move {
             match first.await {
                 Some(answer) => answer,
-                None => self.memory.get(key).await,
+                None => self.memory.get(context, key).await,
             }
         }))
     }
 
-    fn set<'a>(&'a self, entry: NewEntry<'a>) -> OpFuture<'a, ()> {
-        self.unless_down(self.memory.set(entry))
+    fn set<'a>(&'a self, context: CallContext, entry: NewEntry<'a>) -> OpFuture<'a, ()> {
+        self.unless_down(self.memory.set(context, entry))
     }
 
-    fn call<'a>(&'a self, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
+    fn call<'a>(&'a self, context: CallContext, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
         self.unless_down(match operation {
-            Operation::Get { key } => pending(self.get(key).map_ok(Outcome::found)),
-            Operation::GetMany { keys } => {
-                pending(join_all(keys.iter().map(|key| self.get(key))).map(|values| Ok(Outcome::Values(values))))
-            }
-            other => self.memory.call(other),
+            Operation::Get { key } => pending(self.get(context, key).map_ok(Outcome::found)),
+            Operation::GetMany { keys } => pending(
+                join_all(keys.iter().map(|key| self.get(context, key))).map(|values| Ok(Outcome::Values(values))),
+            ),
+            other => self.memory.call(context, other),
         })
     }
 
-    fn scan<'a>(&'a self, filter: KeyFilter<'a>, from: ScanCursor, limit: usize) -> OpFuture<'a, Page> {
-        self.unless_down(self.memory.scan(filter, from, limit))
+    fn scan<'a>(
+        &'a self,
+        context: CallContext,
+        filter: KeyFilter<'a>,
+        from: ScanCursor,
+        limit: usize,
+    ) -> OpFuture<'a, Page> {
+        self.unless_down(self.memory.scan(context, filter, from, limit))
     }
 
-    fn export<'a>(&'a self, keys: &'a [&'a [u8]]) -> OpFuture<'a, Vec<Result<Option<CopiedEntry>>>> {
-        self.unless_down(self.memory.export(keys))
+    fn export<'a>(
+        &'a self,
+        context: CallContext,
+        keys: &'a [&'a [u8]],
+    ) -> OpFuture<'a, Vec<Result<Option<CopiedEntry>>>> {
+        self.unless_down(self.memory.export(context, keys))
     }
 
     fn import<'a>(
         &'a self,
+        context: CallContext,
         entries: &'a [CopiedEntry],
         versions: &'a [TagVersion],
         if_present: IfPresent,
     ) -> OpFuture<'a, Vec<Result<Imported>>> {
-        self.unless_down(self.memory.import(entries, versions, if_present))
+        self.unless_down(self.memory.import(context, entries, versions, if_present))
     }
 
-    fn tag_versions<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, Vec<TagVersion>> {
-        self.unless_down(self.memory.tag_versions(tags))
+    fn tag_versions<'a>(&'a self, context: CallContext, tags: &'a [u64]) -> OpFuture<'a, Vec<TagVersion>> {
+        self.unless_down(self.memory.tag_versions(context, tags))
     }
 
-    fn invalidate_hashes<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, ()> {
-        self.unless_down(self.memory.invalidate_hashes(tags))
+    fn invalidate_hashes<'a>(&'a self, context: CallContext, tags: &'a [u64]) -> OpFuture<'a, ()> {
+        self.unless_down(self.memory.invalidate_hashes(context, tags))
     }
 
     fn activity(&self) -> Activity {
         self.memory.activity()
     }
 
-    fn close(&self, deadline: Instant) -> OpFuture<'_, ()> {
-        self.memory.close(deadline)
+    fn close(&self, context: CallContext, deadline: Instant) -> OpFuture<'_, ()> {
+        self.memory.close(context, deadline)
     }
 }

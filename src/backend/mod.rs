@@ -18,6 +18,7 @@ use self::memory::Memory;
 use crate::config::{BackendConfig, Config};
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::context::CallContext;
 pub use crate::exec::{OpFuture, done, pending};
 pub use crate::operation::{NewEntry, Operation, Outcome, Removed, Usage};
 use crate::util::byte_strings::ByteStrings;
@@ -159,8 +160,14 @@ pub enum Imported {
 }
 
 /// Lists a page of keys; fails if the backend cannot list keys.
-pub async fn page(backend: &dyn Backend, filter: KeyFilter<'_>, from: ScanCursor, limit: usize) -> Result<Page> {
-    let page = backend.scan(filter, from, limit).await?;
+pub async fn page(
+    context: CallContext,
+    backend: &dyn Backend,
+    filter: KeyFilter<'_>,
+    from: ScanCursor,
+    limit: usize,
+) -> Result<Page> {
+    let page = backend.scan(context, filter, from, limit).await?;
     if !backend.capabilities().list {
         // A backend that knows why says so itself.
         return Err(Error::new(ErrorKind::Unsupported, format!("the {} backend cannot list keys", backend.name())));
@@ -208,55 +215,66 @@ pub trait Backend: Send + Sync {
     /// Returns the properties of the backend.
     fn info(&self) -> Info;
     /// Reads the value of a key: `call` of a `Get`, without the cost of an `Outcome`.
-    fn get<'a>(&'a self, key: &'a [u8]) -> OpFuture<'a, Option<Value>>;
+    fn get<'a>(&'a self, context: CallContext, key: &'a [u8]) -> OpFuture<'a, Option<Value>>;
     /// Stores an entry: `call` of a `Set`, without the cost of an `Outcome`.
-    fn set<'a>(&'a self, entry: NewEntry<'a>) -> OpFuture<'a, ()>;
+    fn set<'a>(&'a self, context: CallContext, entry: NewEntry<'a>) -> OpFuture<'a, ()>;
     /// Runs an operation.
-    fn call<'a>(&'a self, operation: Operation<'a>) -> OpFuture<'a, Outcome>;
+    fn call<'a>(&'a self, context: CallContext, operation: Operation<'a>) -> OpFuture<'a, Outcome>;
     /// Lists about `limit` keys from a cursor on.
-    fn scan<'a>(&'a self, filter: KeyFilter<'a>, from: ScanCursor, limit: usize) -> OpFuture<'a, Page>;
+    fn scan<'a>(
+        &'a self,
+        context: CallContext,
+        filter: KeyFilter<'a>,
+        from: ScanCursor,
+        limit: usize,
+    ) -> OpFuture<'a, Page>;
     /// Reads entries with their remaining times to live and their tags. This is no use of them, and is not counted.
-    fn export<'a>(&'a self, keys: &'a [&'a [u8]]) -> OpFuture<'a, Vec<Result<Option<CopiedEntry>>>>;
+    fn export<'a>(
+        &'a self,
+        context: CallContext,
+        keys: &'a [&'a [u8]],
+    ) -> OpFuture<'a, Vec<Result<Option<CopiedEntry>>>>;
     /// Stores copies, each with its own outcome. One whose tag has changed since `versions` was read is not served.
     fn import<'a>(
         &'a self,
+        context: CallContext,
         entries: &'a [CopiedEntry],
         versions: &'a [TagVersion],
         if_present: IfPresent,
     ) -> OpFuture<'a, Vec<Result<Imported>>>;
     /// Reads the versions of tags, and gives one to each tag without: an entry that is imported with them is no longer
     /// served once one has changed.
-    fn tag_versions<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, Vec<TagVersion>>;
+    fn tag_versions<'a>(&'a self, context: CallContext, tags: &'a [u64]) -> OpFuture<'a, Vec<TagVersion>>;
     /// Reads the versions of tags, `None` for a tag without one; creates none. A backend whose tags no other process
     /// can invalidate need not know: `None` for all.
-    fn known_versions<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, Vec<Option<u64>>> {
+    fn known_versions<'a>(&'a self, _context: CallContext, tags: &'a [u64]) -> OpFuture<'a, Vec<Option<u64>>> {
         done(Ok(vec![None; tags.len()]))
     }
     /// Makes every entry that has a tag with one of these hashes a miss.
-    fn invalidate_hashes<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, ()>;
+    fn invalidate_hashes<'a>(&'a self, context: CallContext, tags: &'a [u64]) -> OpFuture<'a, ()>;
     /// Completes when the backend can be used, or fails with the reason why it cannot.
-    fn connected(&self) -> OpFuture<'_, ()> {
+    fn connected(&self, _context: CallContext) -> OpFuture<'_, ()> {
         done(Ok(()))
     }
     /// Returns the state of the backend and its history.
     fn activity(&self) -> Activity;
     /// Returns the health of its servers, if it has any.
-    fn details(&self) -> OpFuture<'_, Option<Details>> {
+    fn details(&self, _context: CallContext) -> OpFuture<'_, Option<Details>> {
         done(Ok(None))
     }
     /// Returns the health. A backend that knows more than the replies of its servers (for example, that a fallback
     /// serves) overrides it.
-    fn health(&self) -> BoxFuture<'_, Health> {
-        Box::pin(async {
-            match self.details().await {
+    fn health(&self, context: CallContext) -> BoxFuture<'_, Health> {
+        Box::pin(async move {
+            match self.details(context).await {
                 Ok(Some(details)) if !details.servers.is_empty() => Health::of_servers(details),
-                Ok(details) => Health::of_ping(self.call(Operation::Ping), details).await,
+                Ok(details) => Health::of_ping(self.call(context, Operation::Ping), details).await,
                 Err(error) => Health::unhealthy(&error),
             }
         })
     }
     /// Ends threads and connections; operations in flight have until the deadline.
-    fn close(&self, deadline: Instant) -> OpFuture<'_, ()>;
+    fn close(&self, context: CallContext, deadline: Instant) -> OpFuture<'_, ()>;
 }
 
 impl dyn Backend + '_ {

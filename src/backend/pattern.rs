@@ -2,6 +2,7 @@
 
 use super::{Backend, KeyFilter, Operation, Outcome, ScanCursor, page};
 use crate::error::Result;
+use crate::exec::context::CallContext;
 use crate::exec::runtime::yield_now;
 use crate::util::glob::Glob;
 
@@ -9,16 +10,20 @@ use crate::util::glob::Glob;
 const PAGE: usize = 512;
 
 /// Lists the keys that may match, once for all patterns, and removes those that do.
-pub(super) async fn remove_matching(backend: &dyn Backend, patterns: &[&[u8]]) -> Result<Outcome> {
+pub(super) async fn remove_matching(
+    context: CallContext,
+    backend: &dyn Backend,
+    patterns: &[&[u8]],
+) -> Result<Outcome> {
     let globs: Vec<Glob> = patterns.iter().map(|pattern| Glob::new(pattern)).collect();
     let literal_prefix = common_prefix(&globs);
     let filter = KeyFilter { literal_prefix: &literal_prefix, tags: &[] };
     let (mut next, mut removed) = (Some(ScanCursor::default()), 0);
     while let Some(from) = next {
-        let page = page(backend, filter, from, PAGE).await?;
+        let page = page(context, backend, filter, from, PAGE).await?;
         next = page.next;
         let keys: Vec<&[u8]> = page.keys.iter().filter(|key| globs.iter().any(|glob| glob.matches(key))).collect();
-        for deleted in backend.call(Operation::DeleteMany { keys: &keys }).await?.each() {
+        for deleted in backend.call(context, Operation::DeleteMany { keys: &keys }).await?.each() {
             removed += u64::from(deleted?.is_hit());
         }
         yield_now().await;

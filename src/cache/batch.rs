@@ -4,35 +4,35 @@ use std::time::{Duration, Instant};
 
 use super::{Cache, Request};
 use crate::error::{ErrorKind, Result};
-use crate::exec::context::{self, Within};
+use crate::exec::context::CallContext;
 use crate::operation::{BatchKey, NewEntry, Operation, Outcome};
 
 impl Cache {
     /// Runs requests in their order, each with its own outcome; one that was refused before keeps its error. Neighbours
     /// of one kind run as one operation: a run of gets takes one round trip. All share the time of one call; long
     /// requests, which have no time limit, do not count to it.
-    pub async fn batch(&self, requests: Vec<Result<Request<'_>>>) -> Vec<Result<Outcome>> {
+    pub async fn batch(&self, context: CallContext, requests: Vec<Result<Request<'_>>>) -> Vec<Result<Outcome>> {
         let mut outcomes = Vec::with_capacity(requests.len());
         let mut time = self.backend.info().call_timeout.map(Time::new);
         for run in requests.chunk_by(|one, next| batch_key(one).is_some_and(|key| batch_key(next) == Some(key))) {
             match run {
-                [Ok(request)] if request.is_long() => outcomes.push(self.run_long(request, &mut time).await),
-                [Ok(request)] => outcomes.push(within(time, self.run(request.clone())).await),
+                [Ok(request)] if request.is_long() => outcomes.push(self.run_long(context, request, &mut time).await),
+                [Ok(request)] => outcomes.push(self.run(within(context, time), request.clone()).await),
                 [Err(refused)] => outcomes.push(Err(refused.clone())),
-                many => outcomes.extend(within(time, self.run_batched(many)).await),
+                many => outcomes.extend(self.run_batched(within(context, time), many).await),
             }
         }
         outcomes
     }
 
     /// Runs a request with deadlines of its own, unless the time of the batch is over before.
-    async fn run_long(&self, request: &Request<'_>, time: &mut Option<Time>) -> Result<Outcome> {
+    async fn run_long(&self, context: CallContext, request: &Request<'_>, time: &mut Option<Time>) -> Result<Outcome> {
         let begun = Instant::now();
         match time {
-            None => self.run(request.clone()).await,
-            Some(time) if time.end <= begun => Err(context::timed_out("the batch", time.limit)),
+            None => self.run(context, request.clone()).await,
+            Some(time) if time.end <= begun => Err(context.timed_out("the batch", time.limit)),
             Some(time) => {
-                let outcome = self.run(request.clone()).await;
+                let outcome = self.run(context, request.clone()).await;
                 time.end += begun.elapsed();
                 outcome
             }
@@ -40,7 +40,7 @@ impl Cache {
     }
 
     /// Runs neighbours of one kind as one operation.
-    async fn run_batched(&self, requests: &[Result<Request<'_>>]) -> Vec<Result<Outcome>> {
+    async fn run_batched(&self, context: CallContext, requests: &[Result<Request<'_>>]) -> Vec<Result<Outcome>> {
         let (mut keys, mut entries) = (Vec::new(), Vec::new());
         requests.iter().for_each(|request| collect(request, &mut keys, &mut entries));
         let operation = match requests.first().and_then(batch_key) {
@@ -48,13 +48,13 @@ impl Cache {
             Some(BatchKey::Delete) => Operation::DeleteMany { keys: &keys },
             Some(BatchKey::Set) | None => Operation::SetMany { entries: &entries },
         };
-        match self.call(operation).await {
+        match self.call(context, operation).await {
             Ok(outcomes) => outcomes.each().collect(),
             // One that is not allowed refuses them all: each is run for itself.
             Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::TooLarge) => {
                 let mut outcomes = Vec::with_capacity(requests.len());
                 for request in requests.iter().flatten() {
-                    outcomes.push(self.run(request.clone()).await);
+                    outcomes.push(self.run(context, request.clone()).await);
                 }
                 outcomes
             }
@@ -76,12 +76,9 @@ impl Time {
     }
 }
 
-/// Runs a part of a batch. Calls inside of it end with the batch.
-async fn within<T>(time: Option<Time>, part: impl Future<Output = T>) -> T {
-    match time {
-        None => part.await,
-        Some(time) => Within::new(time.end, part).await,
-    }
+/// Returns the context of a part of a batch. Calls inside of it end with the batch.
+fn within(context: CallContext, time: Option<Time>) -> CallContext {
+    time.map_or(context, |time| context.until(time.end))
 }
 
 fn batch_key(request: &Result<Request>) -> Option<BatchKey> {

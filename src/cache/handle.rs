@@ -13,7 +13,7 @@ use super::migrate::migrate;
 use super::running::Running;
 use crate::config::{Config, MigrationConfig, SwitchConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::context::Until;
+use crate::exec::context::CallContext;
 use crate::exec::fork;
 use crate::layer::Replay;
 use crate::util::lock;
@@ -59,10 +59,10 @@ impl Clone for Calls {
 
 impl CallsInFlight {
     /// Waits for their end; returns false if they take too long.
-    async fn are_over(mut self) -> bool {
+    async fn are_over(mut self, context: CallContext) -> bool {
         // The sender is dropped with the cache, by the last call.
-        let over = async { while self.0.changed().await.is_ok() {} };
-        Until::new(Instant::now() + PATIENCE, over).await.is_some()
+        let over = |_| async move { while self.0.changed().await.is_ok() {} };
+        context.run_until(Instant::now() + PATIENCE, over).await.is_some()
     }
 }
 
@@ -116,51 +116,57 @@ impl CacheHandle {
     }
 
     /// Takes no more calls, and closes the cache that serves; a switch that is under way ends first.
-    pub async fn close(&self, deadline: Instant) -> Result<()> {
+    pub async fn close(&self, context: CallContext, deadline: Instant) -> Result<()> {
         self.refuse_calls();
-        let _switching = Until::new(deadline, self.switching.lock()).await;
-        self.cache.load_full().close(deadline).await
+        let _switching = context.run_until(deadline, |_| self.switching.lock()).await;
+        self.cache.load_full().close(context, deadline).await
     }
 
     /// Opens the backend of a configuration, which serves from then on, after a copy of the entries if `options` ask
     /// for it. Calls in flight end on the old backend. If anything fails the old backend serves on.
-    pub async fn switch(&self, config: Config, options: &SwitchConfig) -> Result<Json> {
+    pub async fn switch(&self, context: CallContext, config: Config, options: &SwitchConfig) -> Result<Json> {
         let Ok(_switching) = self.switching.try_lock() else {
             return Err(Error::new(ErrorKind::Busy, "another switch of this cache is running: wait for it"));
         };
         let next = Cache::open(config)?;
-        let switched = match next.ready().await {
-            Ok(()) => self.switch_to(&next, options).await,
+        let switched = match next.ready(context).await {
+            Ok(()) => self.switch_to(context, &next, options).await,
             Err(error) => Err(error),
         };
         if switched.is_err() {
-            let _ = next.close(Instant::now() + CLOSE).await;
+            let _ = next.close(context, Instant::now() + CLOSE).await;
         }
         switched
     }
 
-    async fn switch_to(&self, next: &Cache, options: &SwitchConfig) -> Result<Json> {
+    async fn switch_to(&self, context: CallContext, next: &Cache, options: &SwitchConfig) -> Result<Json> {
         let old = Cache::clone(&self.load());
         let copies = options.copy && !old.is_same_store(next);
         let (copied, calls) = if copies {
-            self.copy_to(&old, next, options.rate).await?
+            self.copy_to(context, &old, next, options.rate).await?
         } else {
             (Json::Null, self.replace(next.after(&old))?)
         };
         tracing::info!(backend = next.backend.name(), key_prefix = next.key_prefix, "switched");
         // If calls do not end, the old backend is closed with the last of them.
-        if calls.are_over().await {
-            let _ = old.close(Instant::now() + CLOSE).await;
+        if calls.are_over(context).await {
+            let _ = old.close(context, Instant::now() + CLOSE).await;
         }
         Ok(json!({ "backend": next.backend.name(), "copied": copied }))
     }
 
     /// Copies while the old backend serves and records what changes, replays that, and lets the new one serve. Returns
     /// the calls in flight that use the old one.
-    async fn copy_to(&self, old: &Cache, next: &Cache, rate: u64) -> Result<(Json, CallsInFlight)> {
+    async fn copy_to(
+        &self,
+        context: CallContext,
+        old: &Cache,
+        next: &Cache,
+        rate: u64,
+    ) -> Result<(Json, CallsInFlight)> {
         let replay = Arc::new(Replay::whole(old.backend.clone(), next.backend.clone()));
         let calls = self.replace(Cache { backend: replay.clone(), ..old.clone() })?;
-        let copied = self.copy_behind(calls, old, next, rate, &replay).await;
+        let copied = self.copy_behind(context, calls, old, next, rate, &replay).await;
         if copied.is_err() {
             let _ = self.replace(old.clone());
         }
@@ -169,6 +175,7 @@ impl CacheHandle {
 
     async fn copy_behind(
         &self,
+        context: CallContext,
         calls: CallsInFlight,
         old: &Cache,
         next: &Cache,
@@ -176,7 +183,7 @@ impl CacheHandle {
         replay: &Replay,
     ) -> Result<(Json, CallsInFlight)> {
         // Changes that are not recorded are over before anything is copied.
-        if !calls.are_over().await {
+        if !calls.are_over(context).await {
             let text = "calls that began before the switch are still in flight: try again later";
             return Err(Error::new(ErrorKind::Timeout, text));
         }
@@ -184,9 +191,9 @@ impl CacheHandle {
         let running = Running::begin(None, next);
         let options = MigrationConfig { rate, ..MigrationConfig::default() };
         let mut goes_on = |_: &_| !self.closed.load(Ordering::Acquire);
-        let copied = migrate(&*old.backend, &*next.backend, running, &options, &mut goes_on).await?;
+        let copied = migrate(context, &*old.backend, &*next.backend, running, &options, &mut goes_on).await?;
         let mut replaced = Err(Self::closed());
-        replay.finish(|| replaced = self.replace(next.after(old))).await?;
+        replay.finish(context, || replaced = self.replace(next.after(old))).await?;
         replaced.map(|calls| (copied, calls))
     }
 

@@ -6,6 +6,7 @@ use super::Cache;
 use crate::backend::{KeyFilter, ScanCursor, page};
 use crate::cache::latency::Operation as Timed;
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::context::CallContext;
 use crate::exec::runtime::yield_now;
 use crate::fuzzy::{Match, Search};
 use crate::key::{MAX_KEY_LEN, check_tag};
@@ -100,14 +101,14 @@ impl Cache {
     /// Returns the next keys of a listing, at most `limit`, or none at its end. A key that exists during the whole
     /// listing is returned at least once, and more than once only if the listing of a server has to start again. A key
     /// that is added or removed during the listing may be returned.
-    pub async fn next_keys(&self, cursor: &mut Cursor, limit: usize) -> Result<ByteStrings> {
+    pub async fn next_keys(&self, context: CallContext, cursor: &mut Cursor, limit: usize) -> Result<ByteStrings> {
         if cursor.is_spent() {
-            cursor.left = (self.latencies.time(Timed::List, self.matching_keys(cursor, limit)).await?, 0);
+            cursor.left = (self.latencies.time(Timed::List, self.matching_keys(context, cursor, limit)).await?, 0);
         }
         Ok(cursor.take(limit))
     }
 
-    async fn matching_keys(&self, cursor: &mut Cursor, limit: usize) -> Result<ByteStrings> {
+    async fn matching_keys(&self, context: CallContext, cursor: &mut Cursor, limit: usize) -> Result<ByteStrings> {
         let tags: Vec<&[u8]> = cursor.tags.iter().collect();
         let filter = KeyFilter { literal_prefix: &cursor.literal_prefix, tags: &tags };
         let mut keys = ByteStrings::default();
@@ -117,7 +118,7 @@ impl Cache {
         }
         cursor.cache = self.number;
         while let Some(from) = cursor.next.filter(|_| keys.is_empty()) {
-            let page = page(&*self.backend, filter, from, limit).await?;
+            let page = page(context, &*self.backend, filter, from, limit).await?;
             cursor.next = page.next;
             page.keys.iter().filter(|key| cursor.glob.matches(key)).for_each(|key| keys.push(key));
             yield_now().await;
@@ -126,19 +127,19 @@ impl Cache {
     }
 
     /// Returns the keys that are most similar to the query, best first.
-    pub async fn search(&self, query: &[u8], options: SearchOptions<'_>) -> Result<Vec<Match>> {
+    pub async fn search(&self, context: CallContext, query: &[u8], options: SearchOptions<'_>) -> Result<Vec<Match>> {
         options.check(query)?;
-        self.latencies.time(Timed::List, Box::pin(self.search_all(query, options))).await
+        self.latencies.time(Timed::List, Box::pin(self.search_all(context, query, options))).await
     }
 
-    async fn search_all(&self, query: &[u8], options: SearchOptions<'_>) -> Result<Vec<Match>> {
+    async fn search_all(&self, context: CallContext, query: &[u8], options: SearchOptions<'_>) -> Result<Vec<Match>> {
         let filter = KeyFilter { literal_prefix: &[], tags: options.tags };
         let mut search = Search::new(query, options.threshold, options.limit);
         // Each page has a deadline of its own; so has the work on all of them.
         let mut left = self.search_timeout();
         let mut next = Some(ScanCursor::default());
         while let Some(from) = next {
-            let page = page(&*self.backend, filter, from, PAGE).await?;
+            let page = page(context, &*self.backend, filter, from, PAGE).await?;
             if page.next.is_some_and(|next| next.epoch.restarts != from.epoch.restarts) {
                 search.begin_again();
             }

@@ -8,6 +8,7 @@ use crate::backend::health::{FallbackHealth, Health, Status};
 use crate::cache::exposition::{Exposition, Kind};
 use crate::cache::latency::{BOUNDS, Distribution, SAMPLE};
 use crate::error::Result;
+use crate::exec::context::CallContext;
 
 /// The histogram of the durations of operations.
 const DURATION: &str = "yokedcache_operation_duration_seconds";
@@ -15,11 +16,11 @@ const DURATION: &str = "yokedcache_operation_duration_seconds";
 impl Cache {
     /// Returns counters, gauges and a latency histogram in the text format of Prometheus, also while servers are down.
     /// Makes no request to a server whose time grows with the number of its entries.
-    pub async fn metrics(&self) -> Result<String> {
+    pub async fn metrics(&self, context: CallContext) -> Result<String> {
         let mut exposition =
             Exposition::new(&[("backend", self.backend.name()), ("key_prefix", self.key_prefix.as_str())]);
         self.write_counters(&mut exposition, &self.counters());
-        self.write_usage(&mut exposition).await?;
+        self.write_usage(context, &mut exposition).await?;
         exposition.single(
             "yokedcache_in_flight",
             Kind::Gauge,
@@ -28,7 +29,7 @@ impl Cache {
         );
         let uptime = self.opened.elapsed().as_secs_f64();
         exposition.single("yokedcache_uptime_seconds", Kind::Gauge, "Time since the cache was opened.", uptime);
-        write_health(&mut exposition, &self.backend.health().await);
+        write_health(&mut exposition, &self.backend.health(context).await);
         if let Some(fallback) = self.backend.fallback() {
             write_fallback(&mut exposition, &fallback);
         }
@@ -55,9 +56,9 @@ impl Cache {
     }
 
     /// Writes the size of the memory backend. Other backends would list their names for it, at each scrape.
-    async fn write_usage(&self, exposition: &mut Exposition) -> Result<()> {
+    async fn write_usage(&self, context: CallContext, exposition: &mut Exposition) -> Result<()> {
         if self.answers_at_once() {
-            let usage = self.usage().await?;
+            let usage = self.usage(context).await?;
             exposition.single(
                 "yokedcache_keys",
                 Kind::Gauge,
@@ -126,7 +127,7 @@ mod tests {
     }
 
     fn scrape(cache: &Cache) -> String {
-        cache.metrics().now_or_never().unwrap().unwrap()
+        cache.metrics(CallContext::task()).now_or_never().unwrap().unwrap()
     }
 
     fn value_of(text: &str, sample: &str) -> String {
@@ -139,9 +140,13 @@ mod tests {
     fn counters_are_those_of_the_cache_and_a_scrape_changes_none() {
         let cache = of_memory();
         for key in [b"a", b"b"] {
-            cache.set(NewEntry { key, value: b"v", ttl: None, tags: &[] }).now_or_never().unwrap().unwrap();
+            cache
+                .set(CallContext::task(), NewEntry { key, value: b"v", ttl: None, tags: &[] })
+                .now_or_never()
+                .unwrap()
+                .unwrap();
         }
-        let found = |key| cache.get(key).now_or_never().unwrap().unwrap().is_some();
+        let found = |key| cache.get(CallContext::task(), key).now_or_never().unwrap().unwrap().is_some();
         assert!(found(b"a") && !found(b"c"));
         for _ in 0..2 {
             let text = scrape(&cache);

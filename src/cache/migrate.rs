@@ -19,7 +19,7 @@ use crate::backend::{Backend, CopiedEntry, Epoch, Imported, KeyFilter, ScanCurso
 use crate::config::MigrationConfig;
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::context::pause;
+use crate::exec::context::CallContext;
 use crate::exec::runtime::yield_now;
 use crate::operation::Operation;
 use crate::util::glob::Glob;
@@ -58,24 +58,31 @@ pub type OnProgress<'a> = &'a mut (dyn FnMut(&Progress) -> bool + Send);
 impl Cache {
     /// Copies the entries of this cache to another: values, remaining times to live and tags. Returns the report as
     /// JSON.
-    pub async fn migrate(&self, target: &Cache, options: &MigrationConfig, told: OnProgress<'_>) -> Result<Json> {
+    pub async fn migrate(
+        &self,
+        context: CallContext,
+        target: &Cache,
+        options: &MigrationConfig,
+        told: OnProgress<'_>,
+    ) -> Result<Json> {
         if self.is_same_store(target) {
             let text = "source and target are the same store and prefix: choose another target";
             return Err(Error::new(ErrorKind::Invalid, text));
         }
-        migrate(&*self.backend, &*target.backend, Running::begin(Some(self), target), options, told).await
+        migrate(context, &*self.backend, &*target.backend, Running::begin(Some(self), target), options, told).await
     }
 }
 
 /// Copies entries from one backend to another.
 pub(super) async fn migrate(
+    context: CallContext,
     from: &dyn Backend,
     to: &dyn Backend,
     running: Running,
     options: &MigrationConfig,
     told: OnProgress<'_>,
 ) -> Result<Json> {
-    let mut migration = Migration::new(from, to, running.run(), options);
+    let mut migration = Migration::new(context, from, to, running.run(), options);
     let walked = migration.walk(told).await;
     // Also where it was stopped or failed: what was copied until then stays.
     let followed = if options.dry_run { Ok(()) } else { migration.follow_to_the_end(&running).await };
@@ -125,11 +132,11 @@ fn parsed(numbers: &[&str]) -> Option<ScanCursor> {
 }
 
 /// Retries an operation that failed because of a server.
-async fn retried<T, F: Future<Output = Result<T>>>(mut attempt: impl FnMut() -> F) -> Result<T> {
+async fn retried<T, F: Future<Output = Result<T>>>(context: CallContext, mut attempt: impl FnMut() -> F) -> Result<T> {
     for retry in 0..RETRIES {
         match attempt().await {
             Err(error) if error.kind().is_outage() || error.is_retryable() => {
-                pause(PAUSE * 2u32.pow(retry)).await;
+                context.pause(PAUSE * 2u32.pow(retry)).await;
             }
             done => return done,
         }
@@ -138,6 +145,7 @@ async fn retried<T, F: Future<Output = Result<T>>>(mut attempt: impl FnMut() -> 
 }
 
 struct Migration<'a> {
+    context: CallContext,
     from: &'a dyn Backend,
     to: &'a dyn Backend,
     options: &'a MigrationConfig,
@@ -156,23 +164,29 @@ struct Migration<'a> {
 }
 
 impl<'a> Migration<'a> {
-    fn new(from: &'a dyn Backend, to: &'a dyn Backend, run: &'a Run, options: &'a MigrationConfig) -> Self {
+    fn new(
+        context: CallContext,
+        from: &'a dyn Backend,
+        to: &'a dyn Backend,
+        run: &'a Run,
+        options: &'a MigrationConfig,
+    ) -> Self {
         let (source_versions, target_versions) = (HashMap::new(), HashMap::new());
         let (started, report) = (Instant::now(), Report::default());
         let (chunk, sample) = (CHUNK, None);
-        Self { from, to, options, started, chunk, sample, run, source_versions, target_versions, report }
+        Self { context, from, to, options, started, chunk, sample, run, source_versions, target_versions, report }
     }
 
     /// Copies page by page, and returns whether it reached the end.
     async fn walk(&mut self, told: OnProgress<'_>) -> Result<bool> {
-        let (from, options) = (self.from, self.options);
+        let (context, from, options) = (self.context, self.from, self.options);
         let mut next = Some(options.resume.as_deref().map_or(Ok(ScanCursor::default()), position)?);
         let glob = options.pattern.as_deref().map(|it| super::listing::checked_glob(it.as_bytes())).transpose()?;
         let literal_prefix = glob.as_ref().map(Glob::literal_prefix).unwrap_or_default();
         let filter = KeyFilter { literal_prefix: &literal_prefix, tags: &[] };
         self.adapt(&[]);
         while let Some(at) = next {
-            let page = retried(|| page(from, filter, at, PAGE)).await?;
+            let page = retried(context, || page(context, from, filter, at, PAGE)).await?;
             let keys: Vec<&[u8]> =
                 page.keys.iter().filter(|key| glob.as_ref().is_none_or(|glob| glob.matches(key))).collect();
             self.report.progress.resume = next.map(token);
@@ -218,8 +232,8 @@ impl<'a> Migration<'a> {
 
     /// Reads the entries of some keys that can be copied.
     async fn export(&mut self, keys: &[&[u8]]) -> Result<Vec<CopiedEntry>> {
-        let from = self.from;
-        let exported = retried(|| async { whole(from.export(keys).await?) }).await?;
+        let (context, from) = (self.context, self.from);
+        let exported = retried(context, || async { whole(from.export(context, keys).await?) }).await?;
         let mut entries = Vec::with_capacity(exported.len());
         for entry in exported {
             match entry {
@@ -233,27 +247,27 @@ impl<'a> Migration<'a> {
 
     /// Repeats at the target the invalidations that this process has made at the source.
     async fn follow(&mut self) -> Result<()> {
-        let (to, names) = (self.to, self.run.take());
+        let (context, to, names) = (self.context, self.to, self.run.take());
         if names.all {
-            retried(|| to.call(Operation::Flush { count: false })).await?;
+            retried(context, || to.call(context, Operation::Flush { count: false })).await?;
         }
         let patterns: Vec<&[u8]> = names.patterns.iter().map(Vec::as_slice).collect();
         if !patterns.is_empty() {
-            retried(|| to.call(Operation::InvalidatePatterns { patterns: &patterns })).await?;
+            retried(context, || to.call(context, Operation::InvalidatePatterns { patterns: &patterns })).await?;
         }
         let tags: Vec<u64> = names.tags.iter().copied().collect();
         self.invalidate_at_target(&tags).await?;
         let keys: Vec<&[u8]> = names.keys.iter().map(Vec::as_slice).collect();
         for keys in keys.chunks(CHUNK) {
-            retried(|| async { to.call(Operation::DeleteMany { keys }).await?.expect_ok() }).await?;
+            retried(context, || async { to.call(context, Operation::DeleteMany { keys }).await?.expect_ok() }).await?;
         }
         Ok(())
     }
 
     async fn invalidate_at_target(&mut self, tags: &[u64]) -> Result<()> {
-        let to = self.to;
+        let (context, to) = (self.context, self.to);
         for tags in tags.chunks(CHUNK) {
-            retried(|| to.invalidate_hashes(tags)).await?;
+            retried(context, || to.invalidate_hashes(context, tags)).await?;
             // Ours is no invalidation by another process: their versions are those that are met next.
             self.target_versions.retain(|tag, _| !tags.contains(tag));
         }
@@ -262,9 +276,9 @@ impl<'a> Migration<'a> {
 
     /// Invalidates at the target the tags that were invalidated at the source since they were first met.
     async fn follow_tags(&mut self, tags: &[u64]) -> Result<()> {
-        let from = self.from;
+        let (context, from) = (self.context, self.from);
         for tags in tags.chunks(CHUNK) {
-            let versions = retried(|| from.known_versions(tags)).await?;
+            let versions = retried(context, || from.known_versions(context, tags)).await?;
             let mut changed = Vec::new();
             for (tag, version) in tags.iter().zip(versions) {
                 if self.source_versions.insert(*tag, version).is_some_and(|known| known != version) {
@@ -279,8 +293,8 @@ impl<'a> Migration<'a> {
     /// Returns the versions of tags at the target. A version that has changed since the tag was first met marks an
     /// invalidation: its entries are no longer copied.
     async fn versions_at_target(&mut self, tags: &[u64]) -> Result<Vec<TagVersion>> {
-        let to = self.to;
-        let versions = retried(|| to.tag_versions(tags)).await?;
+        let (context, to) = (self.context, self.to);
+        let versions = retried(context, || to.tag_versions(context, tags)).await?;
         if to.capabilities().shared {
             let mut changed = Vec::new();
             for TagVersion { tag, version } in &versions {
@@ -335,8 +349,8 @@ impl<'a> Migration<'a> {
         if entries.is_empty() {
             return Ok(Vec::new());
         }
-        let (to, run) = (self.to, self.run);
-        let imported = retried(|| async { whole(run.import(to, entries, versions).await?) }).await?;
+        let (context, to, run) = (self.context, self.to, self.run);
+        let imported = retried(context, || async { whole(run.import(context, to, entries, versions).await?) }).await?;
         let mut outdated = Vec::new();
         for (entry, outcome) in entries.iter().zip(imported) {
             match outcome {
@@ -357,7 +371,7 @@ impl<'a> Migration<'a> {
     async fn measure_drift(&mut self) {
         let Some((ends, entry)) = self.sample.take().and_then(|entry| Some((entry.ends?, entry))) else { return };
         let keys: [&[u8]; 1] = [&entry.key];
-        let arrived = self.to.export(&keys).await.ok().and_then(|mut found| found.pop()?.ok()?);
+        let arrived = self.to.export(self.context, &keys).await.ok().and_then(|mut found| found.pop()?.ok()?);
         if let Some(arrived) = arrived.and_then(|it| it.ends) {
             let drift = arrived.saturating_duration_since(ends).max(ends.saturating_duration_since(arrived));
             self.report.drift = self.report.drift.max(Some(drift));
@@ -376,7 +390,7 @@ impl<'a> Migration<'a> {
         if self.options.rate > 0 {
             #[allow(clippy::cast_precision_loss)]
             let due = self.report.progress.examined as f64 / self.options.rate as f64;
-            pause(Duration::from_secs_f64(due).saturating_sub(self.started.elapsed())).await;
+            self.context.pause(Duration::from_secs_f64(due).saturating_sub(self.started.elapsed())).await;
         }
     }
 }

@@ -28,6 +28,7 @@ use crate::backend::{Backend, Capabilities, Counters, OpFuture, done};
 use crate::cache::latency::{Latencies, Operation as Timed};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::context::CallContext;
 use crate::key::{check_key, check_tag, check_tags};
 use crate::operation::{NewEntry, Operation, Outcome, Usage};
 use crate::ttl::{DefaultTtl, Ttl};
@@ -93,29 +94,31 @@ impl Cache {
 
     /// Reads the value of a key; `None` is a miss. Does what `call` of a `Get` does, without the cost of an `Outcome`.
     #[inline(always)]
-    pub fn get<'a>(&'a self, key: &'a [u8]) -> OpFuture<'a, Option<Value>> {
+    pub fn get<'a>(&'a self, context: CallContext, key: &'a [u8]) -> OpFuture<'a, Option<Value>> {
         match check_key(key) {
-            Ok(()) => self.latencies.sample(Timed::Get, || self.backend.get(key)),
+            Ok(()) => self.latencies.sample(Timed::Get, || self.backend.get(context, key)),
             Err(error) => done(Err(error)),
         }
     }
 
     /// Stores an entry. Does what `call` of a `Set` does, without the cost of an `Outcome`.
     #[inline(always)]
-    pub fn set<'a>(&'a self, entry: NewEntry<'a>) -> OpFuture<'a, ()> {
+    pub fn set<'a>(&'a self, context: CallContext, entry: NewEntry<'a>) -> OpFuture<'a, ()> {
         match self.check_entry(&entry) {
-            Ok(()) => self.latencies.sample(Timed::Set, || self.backend.set(entry)),
+            Ok(()) => self.latencies.sample(Timed::Set, || self.backend.set(context, entry)),
             Err(error) => done(Err(error)),
         }
     }
 
     /// Runs an operation on the store. An operation on many keys fails only if it is refused; otherwise each key has
     /// its own outcome.
-    pub fn call<'a>(&'a self, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
+    pub fn call<'a>(&'a self, context: CallContext, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
         if let Err(refused) = self.check_operation(&operation) {
             return done(Err(refused));
         }
-        let run = || if operation.removes() { self.remove(operation) } else { self.backend.call(operation) };
+        let run = || {
+            if operation.removes() { self.remove(context, operation) } else { self.backend.call(context, operation) }
+        };
         match timed(&operation) {
             None => run(),
             Some(Timed::Invalidate) => self.latencies.always(Timed::Invalidate, run, identity),
@@ -125,8 +128,8 @@ impl Cache {
     }
 
     /// Measures the store.
-    pub async fn usage(&self) -> Result<Usage> {
-        match self.call(Operation::Usage).await? {
+    pub async fn usage(&self, context: CallContext) -> Result<Usage> {
+        match self.call(context, Operation::Usage).await? {
             Outcome::Usage(usage) => Ok(usage),
             _ => Ok(Usage::default()),
         }
@@ -149,14 +152,14 @@ impl Cache {
 
     /// Completes when the cache can be used, or fails with the reason why it cannot; at once if the configuration is
     /// lazy.
-    pub fn ready(&self) -> OpFuture<'_, ()> {
-        if self.lazy { done(Ok(())) } else { self.backend.connected() }
+    pub fn ready(&self, context: CallContext) -> OpFuture<'_, ()> {
+        if self.lazy { done(Ok(())) } else { self.backend.connected(context) }
     }
 
     /// Ends threads and connections; operations in flight have until the deadline.
-    pub fn close(&self, deadline: Instant) -> OpFuture<'_, ()> {
+    pub fn close(&self, context: CallContext, deadline: Instant) -> OpFuture<'_, ()> {
         tracing::info!(backend = self.backend.name(), key_prefix = self.key_prefix, "closed");
-        self.backend.close(deadline)
+        self.backend.close(context, deadline)
     }
 
     /// Returns true if another cache has the same entries.

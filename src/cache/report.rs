@@ -6,6 +6,7 @@ use super::Cache;
 use crate::backend::health::{Details, FallbackHealth, Health, ServerAnswer, ServerHealth, Statistic};
 use crate::backend::{Counters, Usage};
 use crate::error::{ErrorKind, Result};
+use crate::exec::context::CallContext;
 use crate::util::millis;
 use std::time::Duration;
 
@@ -52,8 +53,8 @@ impl HealthReport {
 
 impl Cache {
     /// Returns the counters since the cache was opened, its size, and latencies of a sample of the calls.
-    pub async fn stats(&self) -> Result<Json> {
-        let (usage, counters) = (self.known_usage().await?, self.counters());
+    pub async fn stats(&self, context: CallContext) -> Result<Json> {
+        let (usage, counters) = (self.known_usage(context).await?, self.counters());
         Ok(json!({
             "backend": self.backend.name(),
             "key_prefix": self.key_prefix,
@@ -77,9 +78,9 @@ impl Cache {
     }
 
     /// Returns its health. Touches no counter.
-    pub async fn health_report(&self) -> HealthReport {
+    pub async fn health_report(&self, context: CallContext) -> HealthReport {
         HealthReport {
-            health: self.backend.health().await,
+            health: self.backend.health(context).await,
             backend: self.backend.name(),
             key_prefix: self.key_prefix.clone(),
             uptime: self.opened.elapsed(),
@@ -88,13 +89,13 @@ impl Cache {
     }
 
     /// Returns its health as JSON.
-    pub async fn health(&self) -> Json {
-        self.health_report().await.to_json()
+    pub async fn health(&self, context: CallContext) -> Json {
+        self.health_report(context).await.to_json()
     }
 
     /// Returns its usage, or `None` while a server is down: the other statistics do not need one.
-    async fn known_usage(&self) -> Result<Option<Usage>> {
-        match self.usage().await {
+    async fn known_usage(&self, context: CallContext) -> Result<Option<Usage>> {
+        match self.usage(context).await {
             Ok(usage) => Ok(Some(usage)),
             Err(error) if error.kind() == ErrorKind::Closed => Err(error),
             Err(_) => Ok(None),

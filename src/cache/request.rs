@@ -6,6 +6,7 @@ use tokio::sync::Mutex;
 
 use super::{Cache, Cursor, SearchOptions};
 use crate::error::Result;
+use crate::exec::context::CallContext;
 use crate::operation::{BatchKey, Operation, Outcome, Rebind};
 use crate::util::byte_strings::ByteStrings;
 
@@ -77,19 +78,23 @@ impl Cache {
     }
 
     /// Runs a request. The longer ones are boxed, so that the short ones, which are most, take little room.
-    pub async fn run(&self, request: Request<'_>) -> Result<Outcome> {
+    pub async fn run(&self, context: CallContext, request: Request<'_>) -> Result<Outcome> {
         Ok(match request {
-            Request::Store(operation) => self.call(operation).await?,
-            Request::NextKeys { cursor, limit } => Outcome::Keys(Box::pin(self.next_of(&cursor, limit)).await?),
-            Request::Search { query, options } => Outcome::Matches(Box::pin(self.search(query, options)).await?),
-            Request::Stats => Outcome::text(&Box::pin(self.stats()).await?.to_string()),
-            Request::Health => Outcome::text(&Box::pin(self.health()).await.to_string()),
-            Request::Metrics => Outcome::text(&Box::pin(self.metrics()).await?),
+            Request::Store(operation) => self.call(context, operation).await?,
+            Request::NextKeys { cursor, limit } => {
+                Outcome::Keys(Box::pin(self.next_of(context, &cursor, limit)).await?)
+            }
+            Request::Search { query, options } => {
+                Outcome::Matches(Box::pin(self.search(context, query, options)).await?)
+            }
+            Request::Stats => Outcome::text(&Box::pin(self.stats(context)).await?.to_string()),
+            Request::Health => Outcome::text(&Box::pin(self.health(context)).await.to_string()),
+            Request::Metrics => Outcome::text(&Box::pin(self.metrics(context)).await?),
         })
     }
 
     /// Lists the next keys of a shared cursor: each page goes to one caller.
-    pub async fn next_of(&self, cursor: &Mutex<Cursor>, limit: usize) -> Result<ByteStrings> {
-        self.next_keys(&mut *cursor.lock().await, limit).await
+    pub async fn next_of(&self, context: CallContext, cursor: &Mutex<Cursor>, limit: usize) -> Result<ByteStrings> {
+        self.next_keys(context, &mut *cursor.lock().await, limit).await
     }
 }

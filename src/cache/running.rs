@@ -17,6 +17,7 @@ use super::Cache;
 use crate::backend::{Backend, CopiedEntry, IfPresent, Imported, OpFuture, pending};
 use crate::entry::{TagVersion, tag_hash};
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::context::CallContext;
 use crate::exec::fork;
 use crate::operation::{Change, Operation, Outcome};
 use crate::util::glob::Glob;
@@ -166,6 +167,7 @@ impl Run {
     /// Stores copies for keys that the target does not have, except those that were invalidated there since the start.
     pub(super) async fn import(
         &self,
+        context: CallContext,
         to: &dyn Backend,
         entries: &[CopiedEntry],
         versions: &[TagVersion],
@@ -176,7 +178,7 @@ impl Run {
             let allowed: Vec<CopiedEntry> = places.iter().map(|at| entries[*at].clone()).collect();
             if to.info().answers_at_once {
                 // Whoever invalidates something here waits for the lock, and nothing else.
-                let imported = to.import(&allowed, versions, IfPresent::Keep);
+                let imported = to.import(context, &allowed, versions, IfPresent::Keep);
                 return match imported {
                     Either::Left(done) => Ok(in_their_places(entries.len(), &places, done.into_inner()?)),
                     Either::Right(_) => Err(late()),
@@ -186,7 +188,7 @@ impl Run {
             (allowed, places)
         };
         let _on_their_way = InFlight(self);
-        let imported = to.import(&allowed, versions, IfPresent::Keep).await?;
+        let imported = to.import(context, &allowed, versions, IfPresent::Keep).await?;
         Ok(in_their_places(entries.len(), &places, imported))
     }
 }
@@ -264,29 +266,35 @@ impl Cache {
 
     /// Runs an operation that removes entries, and reports its change to the migrations that it concerns. If no
     /// migration runs, an operation that the backend answers at once is answered at once.
-    pub(super) fn remove<'a>(&'a self, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
+    pub(super) fn remove<'a>(&'a self, context: CallContext, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
         let before = STARTED.load(SeqCst);
-        let first = (RUNNING.load(SeqCst) == 0).then(|| self.backend.call(operation));
+        let first = (RUNNING.load(SeqCst) == 0).then(|| self.backend.call(context, operation));
         match first {
             Some(Either::Left(done)) if STARTED.load(SeqCst) == before => Either::Left(done),
             Some(first) => pending(async move {
                 let outcome = first.await;
                 if outcome.is_ok() {
-                    self.follow_migrations(operation, before, Vec::new()).await?;
+                    self.follow_migrations(context, operation, before, Vec::new()).await?;
                 }
                 outcome
             }),
             None => pending(async move {
                 let runs = self.runs();
-                let outcome = self.make_known(&runs, operation).await?;
-                self.follow_migrations(operation, before, runs).await?;
+                let outcome = self.make_known(context, &runs, operation).await?;
+                self.follow_migrations(context, operation, before, runs).await?;
                 Ok(outcome)
             }),
         }
     }
 
     /// Repeats an operation for the migrations that began meanwhile: one may have copied an entry before it knew.
-    async fn follow_migrations(&self, operation: Operation<'_>, before: u64, mut known: Vec<Arc<Run>>) -> Result<()> {
+    async fn follow_migrations(
+        &self,
+        context: CallContext,
+        operation: Operation<'_>,
+        before: u64,
+        mut known: Vec<Arc<Run>>,
+    ) -> Result<()> {
         let mut before = before;
         loop {
             let now = STARTED.load(SeqCst);
@@ -296,7 +304,7 @@ impl Cache {
             let mut news = self.runs();
             news.retain(|run| !known.iter().any(|it| Arc::ptr_eq(it, run)));
             if !news.is_empty() {
-                self.make_known(&news, operation).await?;
+                self.make_known(context, &news, operation).await?;
             }
             known.extend(news);
             before = now;
@@ -304,12 +312,12 @@ impl Cache {
     }
 
     /// Runs the operation once no copy that could undo it is on its way.
-    async fn make_known(&self, runs: &[Arc<Run>], operation: Operation<'_>) -> Result<Outcome> {
-        let Some(change) = operation.change() else { return self.backend.call(operation).await };
+    async fn make_known(&self, context: CallContext, runs: &[Arc<Run>], operation: Operation<'_>) -> Result<Outcome> {
+        let Some(change) = operation.change() else { return self.backend.call(context, operation).await };
         for run in runs.iter().filter(|run| run.target.is(self)) {
             run.refuse(&change).await;
         }
-        let outcome = self.backend.call(operation).await;
+        let outcome = self.backend.call(context, operation).await;
         // If a server failed, the change may have been made nevertheless.
         if outcome.as_ref().err().is_none_or(|error| error.kind().is_outage()) {
             runs.iter().filter(|run| run.is_source(self)).for_each(|run| run.lock().pending.add(&change));

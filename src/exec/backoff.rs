@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::exec::context;
+use crate::exec::context::CallContext;
 use crate::util::random::jittered;
 
 /// The first pause of a call.
@@ -18,17 +18,18 @@ pub struct Backoff {
     next: Duration,
     longest: Duration,
     end: Option<Instant>,
+    context: CallContext,
 }
 
 impl Backoff {
-    /// Returns the pauses of a call that ends at this time.
-    pub fn until(end: Instant) -> Self {
-        Self { end: Some(end), ..Self::between(FIRST, LONGEST) }
+    /// Returns the pauses of a call, or of a part of it, that ends at this time.
+    pub fn until(context: CallContext, end: Instant) -> Self {
+        Self { end: Some(end), context, ..Self::between(FIRST, LONGEST) }
     }
 
-    /// Returns pauses without an end, from the first to the longest.
+    /// Returns the pauses of a task without an end, from the first to the longest.
     pub fn between(first: Duration, longest: Duration) -> Self {
-        Self { first, next: first, longest, end: None }
+        Self { first, next: first, longest, end: None, context: CallContext::task() }
     }
 
     /// Begins with the first pause again, after an attempt that succeeded.
@@ -40,7 +41,7 @@ impl Backoff {
     pub async fn pause(&mut self) -> bool {
         let left = self.end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
         let Some(pause) = self.step(left) else { return false };
-        context::pause(pause).await;
+        self.context.pause(pause).await;
         true
     }
 
@@ -66,7 +67,7 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_the_longest_and_end_with_the_call() {
-        let mut backoff = Backoff::until(Instant::now());
+        let mut backoff = Backoff::until(CallContext::thread(), Instant::now());
         let mut least = FIRST / 2;
         for _ in 0..8 {
             let pause = backoff.step(Duration::from_secs(5)).unwrap();

@@ -1,69 +1,110 @@
-//! The context of a call: a caller's own thread, which may block until a deadline, or a task, which may not.
+//! The context of a call, an argument of everything that a call runs: it says whether the thread may block, and when the
+//! call ends.
+//!
+//! The code that starts a call creates its context: an export for a caller's thread, the driver of a queue or another
+//! task for the runtime. What the call runs may narrow it, so that nested operations end no later than the whole.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwapOption;
 use pin_project_lite::pin_project;
-use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep, sleep_until};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::parker::Parker;
-use crate::exec::runtime::Runtime;
+use crate::exec::parker;
 
-thread_local! {
-    /// The deadline of the operation that is polled now, on a thread or in a task.
-    static ENDING: Cell<Option<Instant>> = const { Cell::new(None) };
-    /// True if the operation has less than the time of a call.
-    static IS_SHORT: Cell<bool> = const { Cell::new(false) };
-    static WAITING: Cell<Option<Waiting>> = const { Cell::new(None) };
-    /// One for each thread: a wake-up needs no allocation for each call.
-    static PARKER: Arc<Parker> = Arc::default();
+/// The conditions under which an operation runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallContext {
+    end: Option<Instant>,
+    may_block: bool,
+    is_short: bool,
 }
 
-/// A caller's thread that waits for a reply.
-#[derive(Clone, Copy)]
-struct Waiting {
-    deadline: Option<Instant>,
-}
-
-/// Restores the previous context: a log callback may call the library from inside a call.
-struct Restore(Option<Waiting>, Option<Instant>);
-
-impl Drop for Restore {
-    fn drop(&mut self) {
-        WAITING.set(self.0);
-        ENDING.set(self.1);
+impl CallContext {
+    /// Returns the context of a call on a caller's own thread, which may block. `blocking::wait` has to poll the call: its
+    /// thread leads connections and is its own timer.
+    pub(crate) const fn thread() -> Self {
+        Self { end: None, may_block: true, is_short: false }
     }
-}
 
-/// Runs `poll` as a caller that may block, with a waker that ends its `park`.
-pub fn blocking<T>(poll: impl FnOnce(&mut Context<'_>, &Parker) -> T) -> T {
-    let _restore = Restore(WAITING.replace(Some(Waiting { deadline: None })), ENDING.replace(None));
-    // At the very end of a thread there is none left.
-    let parker = PARKER.try_with(Arc::clone).unwrap_or_default();
-    poll(&mut Context::from_waker(&Waker::from(Arc::clone(&parker))), &parker)
-}
+    /// Returns the context of a task on the runtime, which must not block and has the timers of the runtime.
+    pub const fn task() -> Self {
+        Self { end: None, may_block: false, is_short: false }
+    }
 
-/// Returns true if the current future may block the thread that polls it.
-pub fn may_block() -> bool {
-    WAITING.get().is_some()
-}
+    /// Returns the deadline; `None` if the call has none.
+    pub fn end(self) -> Option<Instant> {
+        self.end
+    }
 
-/// Returns the deadline of the call of this thread. `None`: no call, or no deadline.
-pub fn deadline() -> Option<Instant> {
-    WAITING.get().and_then(|waiting| waiting.deadline)
-}
+    /// Returns the deadline; without one, the end of this time from now on.
+    pub fn end_or(self, limit: Duration) -> Instant {
+        self.end.unwrap_or_else(|| Instant::now() + limit)
+    }
 
-/// Returns the deadline of the operation that is polled now, on a thread or in a task.
-pub fn call_deadline() -> Option<Instant> {
-    ENDING.get()
+    /// Returns the time until the deadline; without one, the given time.
+    pub fn left_or(self, limit: Duration) -> Duration {
+        self.end.map_or(limit, |end| end.saturating_duration_since(Instant::now()))
+    }
+
+    /// Returns true if the thread that polls the operation may block.
+    pub fn may_block(self) -> bool {
+        self.may_block
+    }
+
+    /// Returns true if the deadline has passed.
+    pub fn is_over(self) -> bool {
+        self.end.is_some_and(|end| end <= Instant::now())
+    }
+
+    /// Returns the context of a part of the call, which starts no operation that would end after `end`.
+    #[must_use]
+    pub fn until(self, end: Instant) -> Self {
+        Self { end: Some(self.end.map_or(end, |earlier| earlier.min(end))), ..self }
+    }
+
+    /// Runs a part of the call that may end before the whole. Returns `None` if `end` passes first.
+    pub fn run_until<F>(self, end: Instant, part: impl FnOnce(Self) -> F) -> Until<F> {
+        let context = self.until(end);
+        // A task is polled at the end of the whole anyway.
+        let needs_timer = self.may_block || context.end != self.end;
+        Until { part: part(context), timer: Timer::new(end, self.may_block), needs_timer }
+    }
+
+    /// Runs an operation on a server with one deadline for all its steps: queueing, connecting, retries. It ends within
+    /// `limit`, and no later than the call that it is a part of.
+    pub fn bounded<F>(self, limit: Duration, server: &str, operation: impl FnOnce(Self) -> F) -> Bounded<'_, F> {
+        let now = Instant::now();
+        let is_late = self.end.is_some_and(|end| end <= now);
+        let is_short = self.end.is_some_and(|end| end < now + limit / 4 * 3);
+        let context = Self { is_short, ..self.until(now + limit) };
+        let timer = Timer::new(context.end.unwrap_or(now), self.may_block);
+        Bounded { operation: operation(context), context, limit, is_late, timer, server }
+    }
+
+    /// Waits between two attempts, at most until the deadline.
+    pub async fn pause(self, time: Duration) {
+        if self.may_block {
+            thread::sleep(time.min(self.left_or(time)));
+        } else {
+            sleep(time).await;
+        }
+    }
+
+    /// Returns the error of a call whose deadline has passed.
+    #[cold]
+    pub fn timed_out(self, server: &str, limit: Duration) -> Error {
+        let text = format!(
+            "{server}: no answer within {limit:?} (socket_timeout): the server is slow, stopped or out of reach; check it and the network, or raise socket_timeout"
+        );
+        let error = Error::new(ErrorKind::Timeout, text);
+        // An operation that had less than the time of a call says nothing about its server.
+        if self.is_short { error.of_short_time() } else { error }
+    }
 }
 
 /// The time that is reserved for each server that has not replied yet, so that a silent server takes only its share.
@@ -78,129 +119,40 @@ pub fn share(end: Instant, others: usize, limit: Duration) -> Instant {
     end.checked_sub(kept.min(limit / 4)).unwrap_or(end)
 }
 
-pin_project! {
-    /// A part of a longer operation with one deadline: operations inside of it end no later.
-    pub struct Within<F> {
-        #[pin]
-        part: F,
-        end: Instant,
-    }
+/// Wakes the caller at a time: a thread that blocks by the timer that it is itself, a task by a timer of the runtime.
+struct Timer {
+    end: Instant,
+    may_block: bool,
+    sleep: Option<Pin<Box<Sleep>>>,
 }
 
-impl<F> Within<F> {
-    /// Creates a part that starts no operation that would end after `end`.
-    pub fn new(end: Instant, part: F) -> Self {
-        Self { part, end }
+impl Timer {
+    fn new(end: Instant, may_block: bool) -> Self {
+        Self { end, may_block, sleep: None }
     }
-}
 
-impl<F: Future> Future for Within<F> {
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let before = ENDING.get();
-        ENDING.set(Some(before.map_or(*this.end, |ending| ending.min(*this.end))));
-        let polled = this.part.poll(context);
-        ENDING.set(before);
-        polled
+    fn is_over(&self) -> bool {
+        Instant::now() >= self.end
     }
-}
 
-pin_project! {
-    /// An operation with one deadline for all its steps: queueing, connecting, retries.
-    pub struct Bounded<'a, F> {
-        #[pin]
-        operation: F,
-        limit: Duration,
-        deadline: Instant,
-        // It begins after the deadline of the call that it is a part of, or when much of the time is over.
-        is_late: bool,
-        is_short: bool,
-        timer: Option<Pin<Box<Sleep>>>,
-        server: &'a str,
-        runtime: &'a ArcSwapOption<Runtime>,
-    }
-}
-
-impl<'a, F> Bounded<'a, F> {
-    /// Runs an operation on a server, which ends within `limit`, and no later than the call that it belongs to.
-    pub fn new(limit: Duration, runtime: &'a ArcSwapOption<Runtime>, server: &'a str, operation: F) -> Self {
-        let now = Instant::now();
-        let outer = ENDING.get();
-        let deadline = outer.map_or(now + limit, |ending| ending.min(now + limit));
-        let is_late = outer.is_some_and(|ending| ending <= now);
-        let is_short = outer.is_some_and(|ending| ending < now + limit / 4 * 3);
-        Self { operation, limit, deadline, is_late, is_short, timer: None, server, runtime }
-    }
-}
-
-impl<T, F: Future<Output = Result<T>>> Future for Bounded<'_, F> {
-    type Output = Result<T>;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        if *this.is_late {
-            return Poll::Ready(Err(timed_out(this.server, *this.limit).of_short_time()));
+    /// Returns true if the time has come; otherwise has the caller woken then.
+    fn poll(&mut self, context: &mut Context<'_>) -> bool {
+        if self.may_block {
+            parker::wake_at(self.end);
+            return self.is_over();
         }
-        let blocking = may_block();
-        if blocking {
-            WAITING.set(Some(Waiting { deadline: Some(*this.deadline) }));
-        }
-        let (before, was_short) = (ENDING.replace(Some(*this.deadline)), IS_SHORT.replace(*this.is_short));
-        let polled = this.operation.as_mut().poll(context);
-        ENDING.set(before);
-        IS_SHORT.set(was_short);
-        if let Poll::Ready(result) = polled {
-            if blocking {
-                WAITING.set(Some(Waiting { deadline: None }));
-            }
-            return Poll::Ready(result);
-        }
-        // A blocked thread is its own timer; a task needs the runtime's.
-        let over = if blocking {
-            Instant::now() >= *this.deadline
-        } else {
-            let runtime = this.runtime.load();
-            // Closed meanwhile: what it waits for fails by itself.
-            let Some(runtime) = &*runtime else { return Poll::Pending };
-            let _entered = runtime.handle().enter();
-            let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until((*this.deadline).into())));
-            timer.as_mut().poll(context).is_ready()
-        };
-        if !over {
-            return Poll::Pending;
-        }
-        // The deadline may have passed since it was polled: it ends its parts itself, and keeps what it has of them.
-        let (before, was_short) = (ENDING.replace(Some(*this.deadline)), IS_SHORT.replace(*this.is_short));
-        let polled = this.operation.poll(context);
-        let late = timed_out(this.server, *this.limit);
-        ENDING.set(before);
-        IS_SHORT.set(was_short);
-        if blocking {
-            WAITING.set(Some(Waiting { deadline: None }));
-        }
-        match polled {
-            Poll::Pending => Poll::Ready(Err(late)),
-            ended => ended,
-        }
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(self.end.into())));
+        sleep.as_mut().poll(context).is_ready()
     }
 }
 
 pin_project! {
-    /// A part of a call that may end before the whole. Returns `None` if its time is over.
+    /// A part of a call that may end before the whole: see `CallContext::run_until`.
     pub struct Until<F> {
         #[pin]
         part: F,
-        end: Instant,
-        timer: Option<Pin<Box<Sleep>>>,
-    }
-}
-
-impl<F> Until<F> {
-    /// Runs a part that ends by `end`.
-    pub fn new(end: Instant, part: F) -> Self {
-        Self { part, end, timer: None }
+        timer: Timer,
+        needs_timer: bool,
     }
 }
 
@@ -209,48 +161,103 @@ impl<T, F: Future<Output = T>> Future for Until<F> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T>> {
         let this = self.project();
-        let (before, ending) = (WAITING.get(), ENDING.get());
-        if let Some(waiting) = before {
-            // The thread parks no longer than that; the whole sets its own again when it is polled.
-            let earliest = waiting.deadline.map_or(*this.end, |deadline| deadline.min(*this.end));
-            WAITING.set(Some(Waiting { deadline: Some(earliest) }));
-        }
-        ENDING.set(Some(ending.map_or(*this.end, |ending| ending.min(*this.end))));
-        let polled = this.part.poll(context).map(Some);
-        ENDING.set(ending);
-        let polled = match (polled, before) {
-            (Poll::Pending, _) if Instant::now() >= *this.end => Poll::Ready(None),
-            // At the end of the whole it is polled anyway; and a task that is polled outside of the runtime, inside again.
-            (Poll::Pending, None) if ending != Some(*this.end) && Handle::try_current().is_ok() => {
-                let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until((*this.end).into())));
-                timer.as_mut().poll(context).map(|()| None)
-            }
-            (polled, _) => polled,
-        };
-        if polled.is_ready() {
-            WAITING.set(before);
-        }
-        polled
-    }
-}
-
-/// Waits between two attempts, at most until the deadline.
-pub async fn pause(time: Duration) {
-    match WAITING.get() {
-        None => sleep(time).await,
-        Some(Waiting { deadline }) => {
-            let left = deadline.map_or(time, |deadline| deadline.saturating_duration_since(Instant::now()));
-            thread::sleep(time.min(left));
+        match this.part.poll(context) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if this.timer.is_over() || *this.needs_timer && this.timer.poll(context) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
         }
     }
 }
 
-/// Returns the error of a call whose deadline has passed.
-#[cold]
-pub fn timed_out(server: &str, limit: Duration) -> Error {
-    let text = format!(
-        "{server}: no answer within {limit:?} (socket_timeout): the server is slow, stopped or out of reach; check it and the network, or raise socket_timeout"
-    );
-    let error = Error::new(ErrorKind::Timeout, text);
-    if IS_SHORT.get() { error.of_short_time() } else { error }
+pin_project! {
+    /// An operation with one deadline for all its steps: see `CallContext::bounded`.
+    pub struct Bounded<'a, F> {
+        #[pin]
+        operation: F,
+        context: CallContext,
+        limit: Duration,
+        // It begins after the deadline of the call that it is a part of.
+        is_late: bool,
+        timer: Timer,
+        server: &'a str,
+    }
+}
+
+impl<T, F: Future<Output = Result<T>>> Future for Bounded<'_, F> {
+    type Output = Result<T>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let late = || Poll::Ready(Err(this.context.timed_out(this.server, *this.limit)));
+        if *this.is_late {
+            return late();
+        }
+        match this.operation.as_mut().poll(context) {
+            Poll::Pending if this.timer.poll(context) => {}
+            polled => return polled,
+        }
+        // The deadline may have passed since it was polled: it ends its parts itself, and keeps what it has of them.
+        match this.operation.poll(context) {
+            Poll::Pending => late(),
+            ended => ended,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::future::pending;
+
+    use crate::exec::blocking::wait;
+
+    const SHORT: Duration = Duration::from_millis(20);
+
+    #[test]
+    fn a_part_ends_before_the_whole_and_no_later() {
+        let (call, begun) = (CallContext::thread(), Instant::now());
+        let whole = call.until(begun + SHORT);
+        assert_eq!(whole.until(begun + SHORT * 2).end(), whole.end());
+        let nested =
+            whole.run_until(begun + SHORT * 500, |part| part.run_until(begun + SHORT / 2, |_| pending::<()>()));
+        assert_eq!(wait(|_| nested), Some(None));
+        assert!(begun.elapsed() < SHORT * 100);
+        assert_eq!(wait(|call| call.run_until(begun, |_| async { 7 })), Some(7));
+    }
+
+    #[test]
+    fn a_thread_and_a_task_both_end_a_silent_operation_at_its_deadline() {
+        let silent = |context: CallContext| context.bounded(SHORT, "s", |_| pending::<Result<()>>());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        for ended in [wait(silent), runtime.block_on(async { silent(CallContext::task()).await })] {
+            let error = ended.unwrap_err();
+            assert!(error.kind() == ErrorKind::Timeout && error.is_outage());
+        }
+    }
+
+    #[test]
+    fn an_operation_with_less_than_its_time_is_no_outage() {
+        let now = Instant::now();
+        for end in [now, now + SHORT] {
+            let short = CallContext::thread().until(end).bounded(SHORT * 100, "s", |_| pending::<Result<()>>());
+            assert!(!wait(|_| short).unwrap_err().is_outage());
+        }
+    }
+
+    #[test]
+    fn a_call_inside_a_call_leaves_the_timer_of_the_outer() {
+        let begun = Instant::now();
+        let mut inside = false;
+        let outer = CallContext::thread().run_until(begun + SHORT, |_| {
+            std::future::poll_fn(|_| {
+                if !std::mem::replace(&mut inside, true) {
+                    parker::wake_at(begun + SHORT);
+                    wait(|call| call.run_until(Instant::now(), |_| pending::<()>()));
+                }
+                Poll::<()>::Pending
+            })
+        });
+        assert_eq!(wait(|_| outer), None);
+    }
 }

@@ -1,7 +1,8 @@
 //! Execution: who polls an operation and until when, the runtime's one thread, and what a fork means for both.
 //!
 //! A caller's thread polls its own operation and may block ([`blocking`]); the tasks of a queue run on the runtime and
-//! may not. The code below learns from [`context`] which of the two polls it, and when the call ends.
+//! may not. A [`context::CallContext`] is passed to everything that a call runs: it says which of the two polls it, and
+//! when the call ends.
 
 pub mod backoff;
 pub mod blocking;

@@ -1,6 +1,7 @@
 //! Parks a thread until it is woken, as `std::thread::park` does, also for threads that Rust did not start: it keeps no
-//! other state of them.
+//! other state of them. A blocked thread is its own timer: it parks until its alarm.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{
     AtomicU32,
@@ -14,6 +15,44 @@ use rustix::thread::futex::{Flags, Timespec, wait, wake};
 const NOTHING: u32 = 0;
 const WOKEN: u32 = 1;
 const PARKED: u32 = 2;
+
+thread_local! {
+    /// One for each thread: a wake-up needs no allocation for each call.
+    static PARKER: Arc<Parker> = Arc::default();
+    /// The earliest time at which the future that the thread waits for has to be polled again.
+    static ALARM: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Returns the parker of this thread; at the very end of a thread a new one.
+pub fn of_this_thread() -> Arc<Parker> {
+    PARKER.try_with(Arc::clone).unwrap_or_default()
+}
+
+/// Has the future that this thread waits for polled again at this time. A future of a call that may block does that
+/// each time that it is pending, as a future of a task registers a timer.
+pub fn wake_at(time: Instant) {
+    ALARM.set(Some(ALARM.get().map_or(time, |earlier| earlier.min(time))));
+}
+
+/// Returns the time until which to park, and clears it: whatever is still pending then sets it again.
+pub fn take_alarm() -> Option<Instant> {
+    ALARM.take()
+}
+
+/// Keeps the alarm of an outer call, and restores it when dropped, also by a panic.
+pub struct OuterAlarm(Option<Instant>);
+
+impl OuterAlarm {
+    pub fn take() -> Self {
+        Self(ALARM.take())
+    }
+}
+
+impl Drop for OuterAlarm {
+    fn drop(&mut self) {
+        ALARM.set(self.0);
+    }
+}
 
 /// The parking place of one thread.
 #[derive(Default)]

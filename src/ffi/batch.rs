@@ -123,7 +123,7 @@ pub unsafe extern "C" fn yc_batch(
             let places: Vec<*mut yc_op> = places.collect();
             let lists: Vec<Result<Vec<&[u8]>>> = places.iter().map(|op| list_of(*op)).collect();
             let requests = places.iter().zip(&lists).map(|(op, list)| read(cache, *op, list)).collect();
-            let outcomes = wait(cache, cache.batch(requests));
+            let outcomes = wait(cache, |context| cache.batch(context, requests));
             places.into_iter().zip(outcomes).for_each(|(op, outcome)| write(op, outcome));
             Ok(YC_OK)
         })

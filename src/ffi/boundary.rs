@@ -15,6 +15,7 @@ use super::status::{status_of, yc_status};
 use crate::backend::OpFuture;
 use crate::cache::Cache;
 use crate::error::{Error, Result};
+use crate::exec::context::CallContext;
 
 /// Runs the body of the export `name` and hands its error to the caller.
 #[inline]
@@ -104,19 +105,19 @@ impl Drop for Uncancelled {
 
 /// Returns the result of a backend, and waits for it if necessary.
 #[inline]
-pub(super) fn answer<T>(reply: OpFuture<'_, T>) -> Result<T> {
-    match reply {
+pub(super) fn answer<'a, T>(operation: impl FnOnce(CallContext) -> OpFuture<'a, T>) -> Result<T> {
+    match operation(CallContext::thread()) {
         Either::Left(ready) => ready.into_inner(),
         on_its_way => {
             let _uncancelled = Uncancelled::begin();
-            crate::exec::blocking::answer(on_its_way)
+            crate::exec::blocking::finish(on_its_way)
         }
     }
 }
 
 /// Runs an operation of a cache to its end.
 #[inline]
-pub(super) fn wait<F: Future>(cache: &Cache, operation: F) -> F::Output {
+pub(super) fn wait<F: Future>(cache: &Cache, operation: impl FnOnce(CallContext) -> F) -> F::Output {
     let _uncancelled = (!cache.answers_at_once()).then(Uncancelled::begin);
     crate::exec::blocking::wait(operation)
 }

@@ -58,7 +58,7 @@ impl yc_cache {
         self.handle.check_process()?;
         let (queues, closed) = (self.refuse_calls(), CacheHandle::closed);
         let cut_short = queues.iter().filter(|queue| !queue.close(closed(), &closed(), deadline)).count();
-        wait(self.handle.close(deadline))?;
+        wait(|context| self.handle.close(context, deadline))?;
         if cut_short == 0 {
             Ok(())
         } else {
@@ -171,9 +171,9 @@ pub(super) unsafe fn from_file(path: *const c_char, environment: *const c_char) 
 /// Opens a cache and checks that it is usable. Otherwise nothing stays open.
 fn open_ready(config: Config) -> Result<Cache> {
     let cache = Cache::open(config)?;
-    match answer(cache.ready()) {
+    match answer(|context| cache.ready(context)) {
         Ok(()) => Ok(cache),
-        Err(error) => answer(cache.close(Instant::now() + Duration::from_secs(1))).and(Err(error)),
+        Err(error) => answer(|context| cache.close(context, Instant::now() + Duration::from_secs(1))).and(Err(error)),
     }
 }
 

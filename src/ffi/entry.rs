@@ -25,7 +25,7 @@ pub(super) fn hit(outcome: &Outcome) -> yc_status {
 
 /// Runs an operation on a key that may not exist.
 fn run(cache: &Cache, operation: Operation<'_>) -> Result<yc_status> {
-    answer(cache.call(operation)).map(|outcome| hit(&outcome))
+    answer(|context| cache.call(context, operation)).map(|outcome| hit(&outcome))
 }
 
 /// Reads the value of a key without copying it. A key is 1 byte to 64 KiB of any
@@ -48,7 +48,7 @@ pub unsafe extern "C" fn yc_get(
     unsafe {
         with_cache("yc_get", cache, err, |cache| {
             let (key, place) = (bytes(key, key_len, "key")?, self::out(out, "out")?);
-            let Some(value) = answer(cache.get(key))? else { return Ok(YC_MISS) };
+            let Some(value) = answer(|context| cache.get(context, key))? else { return Ok(YC_MISS) };
             place.write(yc_value::into_raw(value));
             Ok(YC_OK)
         })
@@ -80,7 +80,7 @@ pub unsafe extern "C" fn yc_get_into(
         with_cache("yc_get_into", cache, err, |cache| {
             let (key, len) = (bytes(key, key_len, "key")?, out(len, "len")?);
             bytes(buf, cap, "buf")?;
-            let Some(value) = answer(cache.get(key))? else { return Ok(YC_MISS) };
+            let Some(value) = answer(|context| cache.get(context, key))? else { return Ok(YC_MISS) };
             let value = value.as_bytes();
             len.write(value.len());
             if value.len() > cap {
@@ -138,7 +138,7 @@ pub unsafe extern "C" fn yc_set(
             let (key, value) = (bytes(key, key_len, "key")?, bytes(value, value_len, "value")?);
             let tags = slices(tags, n_tags, "tags")?;
             let ttl = cache.resolve(Ttl::from_millis(ttl_ms)?);
-            answer(cache.set(NewEntry { key, value, ttl, tags: &tags }))?;
+            answer(|context| cache.set(context, NewEntry { key, value, ttl, tags: &tags }))?;
             Ok(YC_OK)
         })
     }
@@ -212,7 +212,8 @@ pub unsafe extern "C" fn yc_ttl(
     unsafe {
         with_cache("yc_ttl", cache, err, |cache| {
             let place = out(ttl_ms, "ttl_ms")?;
-            let outcome = answer(cache.call(Operation::Ttl { key: bytes(key, key_len, "key")? }))?;
+            let operation = Operation::Ttl { key: bytes(key, key_len, "key")? };
+            let outcome = answer(|context| cache.call(context, operation))?;
             if let Outcome::Remaining(remaining) = outcome {
                 place.write(remaining_ms(remaining));
             }

@@ -21,7 +21,7 @@ pub(super) fn count(removed: Removed) -> u64 {
 
 /// Runs an operation that removes entries, and writes their number if the caller wants it.
 unsafe fn run(cache: &Cache, operation: Operation<'_>, removed: *mut u64) -> Result<yc_status> {
-    let outcome = answer(cache.call(operation))?;
+    let outcome = answer(|context| cache.call(context, operation))?;
     if !removed.is_null() {
         // SAFETY: not NULL, and the caller's to be written.
         unsafe { removed.write(count(outcome.removed())) };

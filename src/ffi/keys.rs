@@ -94,7 +94,7 @@ pub unsafe extern "C" fn yc_keys_next(
         let (cursor, place) = unsafe { (cursor.as_ref(), self::out(out, "out")?) };
         let cursor = cursor.ok_or_else(|| Error::new(ErrorKind::Invalid, "cursor is NULL"))?;
         let cache = cursor.handle.cache()?;
-        let keys = wait(cache.next_of(&cursor.cursor, page_limit(limit)))?;
+        let keys = wait(|context| cache.next_of(context, &cursor.cursor, page_limit(limit)))?;
         if keys.is_empty() {
             return Ok(YC_END);
         }

@@ -109,7 +109,7 @@ pub unsafe extern "C" fn yc_get_many(
             let keys = slices(keys, n, "keys")?;
             array(values, n, "values")?;
             places.check()?;
-            answer(cache.call(Operation::GetMany { keys: &keys }))
+            answer(|context| cache.call(context, Operation::GetMany { keys: &keys }))
         })
     }
 }
@@ -150,7 +150,8 @@ pub unsafe extern "C" fn yc_set_many(
             let (keys, values) = (slices(keys, n, "keys")?, slices(values, n, "values")?);
             let (ttl, tags) = (Ttl::from_millis(ttl_ms)?, slices(tags, n_tags, "tags")?);
             places.check()?;
-            answer(cache.call(Operation::SetMany { entries: &entries(cache, &keys, &values, ttl, &tags) }))
+            let entries = entries(cache, &keys, &values, ttl, &tags);
+            answer(|context| cache.call(context, Operation::SetMany { entries: &entries }))
         })
     }
 }
@@ -171,7 +172,7 @@ pub unsafe extern "C" fn yc_delete_many(
         many("yc_delete_many", cache, err, &places, |cache| {
             let keys = slices(keys, n, "keys")?;
             places.check()?;
-            answer(cache.call(Operation::DeleteMany { keys: &keys }))
+            answer(|context| cache.call(context, Operation::DeleteMany { keys: &keys }))
         })
     }
 }

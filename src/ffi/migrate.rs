@@ -108,7 +108,7 @@ pub unsafe extern "C" fn yc_migrate(
             let (from, to) = (source.cache()?, target.cache()?);
             let open = || source.check_open().and_then(|()| target.check_open());
             let mut told = |at: &Progress| tell(at, progress, &data) && open().is_ok();
-            let done = wait(from.migrate(&to, &options, &mut told))?;
+            let done = wait(|context| from.migrate(context, &to, &options, &mut told))?;
             open()?;
             give(report, &done)
         })
@@ -148,7 +148,7 @@ pub unsafe extern "C" fn yc_switch(
         with_handle("yc_switch", cache, err, |cache| {
             let config = read_config(config)?;
             let options = options_text(options)?.map_or(Ok(SwitchConfig::default()), SwitchConfig::from_text)?;
-            let done = wait(cache.handle.switch(config, &options))?;
+            let done = wait(|context| cache.handle.switch(context, config, &options))?;
             give(report, &done)
         })
     }

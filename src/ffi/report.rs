@@ -46,7 +46,7 @@ pub unsafe extern "C" fn yc_stats(
     unsafe {
         with_cache("yc_stats", cache, err, |cache| {
             let place = out(json, "json")?;
-            place.write(text(&wait(cache, cache.stats())?));
+            place.write(text(&wait(cache, |context| cache.stats(context))?));
             Ok(YC_OK)
         })
     }
@@ -69,7 +69,7 @@ pub unsafe extern "C" fn yc_health(
     unsafe {
         with_cache("yc_health", cache, err, |cache| {
             let place = out(json, "json")?;
-            place.write(text(&wait(cache, cache.health())));
+            place.write(text(&wait(cache, |context| cache.health(context))));
             Ok(YC_OK)
         })
     }
@@ -95,7 +95,7 @@ pub unsafe extern "C" fn yc_metrics(
     unsafe {
         with_cache("yc_metrics", cache, err, |cache| {
             let place = out(text, "text")?;
-            place.write(value_of(&wait(cache, cache.metrics())?));
+            place.write(value_of(&wait(cache, |context| cache.metrics(context))?));
             Ok(YC_OK)
         })
     }
@@ -119,7 +119,7 @@ pub unsafe extern "C" fn yc_size(
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
         with_cache("yc_size", cache, err, |cache| {
-            let usage = wait(cache, cache.usage())?;
+            let usage = wait(cache, |context| cache.usage(context))?;
             if let Some(keys) = keys.as_mut() {
                 *keys = usage.keys;
             }
@@ -136,7 +136,9 @@ pub unsafe extern "C" fn yc_size(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_ping(cache: *mut yc_cache, err: *mut *mut yc_error) -> yc_status {
     // SAFETY: the caller's arguments, each checked before use.
-    unsafe { with_cache("yc_ping", cache, err, |cache| answer(cache.call(Operation::Ping)).map(|_| YC_OK)) }
+    unsafe {
+        with_cache("yc_ping", cache, err, |cache| answer(|context| cache.call(context, Operation::Ping)).map(|_| YC_OK))
+    }
 }
 
 /// Reports the capabilities of the backend: *flags is a sum of YC_CAN_ numbers.

@@ -98,7 +98,8 @@ pub unsafe extern "C" fn yc_search(
         with_cache("yc_search", cache, err, |cache| {
             let (query, place) = (bytes(query, query_len, "query")?, self::out(out, "out")?);
             let (threshold, limit, tags) = read_options(options)?;
-            let found = wait(cache, cache.search(query, SearchOptions { threshold, limit, tags: &tags }))?;
+            let found =
+                wait(cache, |context| cache.search(context, query, SearchOptions { threshold, limit, tags: &tags }))?;
             place.write(yc_matches::into_raw(found));
             Ok(YC_OK)
         })

@@ -20,6 +20,7 @@ use crate::backend::{
 };
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::context::CallContext;
 use crate::exec::runtime::Runtime;
 use crate::value::Value;
 
@@ -91,7 +92,7 @@ const TURNS: usize = 5;
 
 /// Asks the primary, or the fallback if the circuit is open or this opens it.
 macro_rules! serve {
-    ($self:ident, $failed:path, |$backend:ident| $call:expr) => {
+    ($self:ident, $context:ident, $failed:path, |$backend:ident| $call:expr) => {
         pending(async move {
             let circuit = &$self.0;
             let mut turns = 0..TURNS;
@@ -109,7 +110,8 @@ macro_rules! serve {
                     }
                 };
                 match $failed(&answer) {
-                    Some(error) if circuit.changes_for(outage.as_ref(), error).await && turns.next().is_some() => {}
+                    Some(error)
+                        if circuit.changes_for($context, outage.as_ref(), error).await && turns.next().is_some() => {}
                     _ => return answer,
                 }
             }
@@ -137,29 +139,30 @@ impl Fallback {
 impl Circuit {
     /// Returns true if the other backend has to serve a call that failed: an error of the primary opens the circuit, or
     /// it was closed while the call was late.
-    async fn changes_for(self: &Arc<Self>, outage: Option<&Arc<Outage>>, error: &Error) -> bool {
+    async fn changes_for(self: &Arc<Self>, context: CallContext, outage: Option<&Arc<Outage>>, error: &Error) -> bool {
         match (outage, self.open.load().as_ref()) {
-            (None, None) => self.opens(error).await,
+            (None, None) => self.opens(context, error).await,
             (None, Some(_)) | (Some(_), None) => true,
             (Some(then), Some(now)) => !Arc::ptr_eq(then, now),
         }
     }
 
     /// Returns true if an error of the primary opens the circuit, or it is open.
-    async fn opens(self: &Arc<Self>, error: &Error) -> bool {
+    async fn opens(self: &Arc<Self>, context: CallContext, error: &Error) -> bool {
         // A server that answers may have been asked for something that it cannot do.
-        let is_outage =
-            error.is_outage() || self.primary.call(Operation::Ping).await.is_err_and(|error| may_be_outage(&error));
-        is_outage && self.open_for(error).await
+        let is_outage = error.is_outage()
+            || self.primary.call(context, Operation::Ping).await.is_err_and(|error| may_be_outage(&error));
+        is_outage && self.open_for(context, error).await
     }
 
-    async fn open_for(self: &Arc<Self>, reason: &Error) -> bool {
+    async fn open_for(self: &Arc<Self>, context: CallContext, reason: &Error) -> bool {
         let _turn = self.turn.lock().await;
         if self.open.load().is_some() {
             return true;
         }
         // Nothing of an earlier outage is served in this one.
-        if self.is_closed.load(Relaxed) || self.fallback.call(Operation::Flush { count: false }).await.is_err() {
+        if self.is_closed.load(Relaxed) || self.fallback.call(context, Operation::Flush { count: false }).await.is_err()
+        {
             return false;
         }
         let Policy { max_ttl, changed, probe_interval } = self.policy;
@@ -176,13 +179,14 @@ impl Circuit {
 
     /// Returns true if the primary is back and the circuit closed; the log has the reason why not.
     async fn closes(&self) -> bool {
+        let context = CallContext::task();
         let Some(outage) = self.open.load_full() else { return true };
-        if self.primary.call(Operation::Ping).await.is_err() {
+        if self.primary.call(context, Operation::Ping).await.is_err() {
             return false;
         }
         let _turn = self.turn.lock().await;
         outage.is_probing.store(true, Relaxed);
-        let done = outage.replay.finish(|| self.open.store(None)).await;
+        let done = outage.replay.finish(context, || self.open.store(None)).await;
         outage.is_probing.store(false, Relaxed);
         match done {
             Ok(()) => {
@@ -192,7 +196,7 @@ impl Circuit {
                     outage.since.elapsed()
                 );
                 // What it holds is of no more use.
-                let _ = self.fallback.call(Operation::Flush { count: false }).await;
+                let _ = self.fallback.call(context, Operation::Flush { count: false }).await;
                 true
             }
             Err(error) => {
@@ -253,20 +257,26 @@ impl Backend for Fallback {
         Info { capabilities, answers_at_once: false, ..primary }
     }
 
-    fn get<'a>(&'a self, key: &'a [u8]) -> OpFuture<'a, Option<Value>> {
-        serve!(self, failed, |backend| backend.get(key))
+    fn get<'a>(&'a self, context: CallContext, key: &'a [u8]) -> OpFuture<'a, Option<Value>> {
+        serve!(self, context, failed, |backend| backend.get(context, key))
     }
 
-    fn set<'a>(&'a self, entry: NewEntry<'a>) -> OpFuture<'a, ()> {
-        serve!(self, failed, |backend| backend.set(entry))
+    fn set<'a>(&'a self, context: CallContext, entry: NewEntry<'a>) -> OpFuture<'a, ()> {
+        serve!(self, context, failed, |backend| backend.set(context, entry))
     }
 
-    fn call<'a>(&'a self, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
-        serve!(self, outcome_failed, |backend| backend.call(operation))
+    fn call<'a>(&'a self, context: CallContext, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
+        serve!(self, context, outcome_failed, |backend| backend.call(context, operation))
     }
 
     /// A listing that began at the other of the two starts again.
-    fn scan<'a>(&'a self, filter: KeyFilter<'a>, from: ScanCursor, limit: usize) -> OpFuture<'a, Page> {
+    fn scan<'a>(
+        &'a self,
+        context: CallContext,
+        filter: KeyFilter<'a>,
+        from: ScanCursor,
+        limit: usize,
+    ) -> OpFuture<'a, Page> {
         let was_fallback = from.part & FALLBACK != 0;
         let plain = ScanCursor { part: from.part & !FALLBACK, ..from };
         let from = move |is_fallback| if is_fallback == was_fallback { plain } else { ScanCursor::default() };
@@ -276,49 +286,54 @@ impl Backend for Fallback {
         };
         pending(async move {
             if self.0.open.load().is_none() {
-                let page = self.0.primary.scan(filter, from(false), limit).await;
+                let page = self.0.primary.scan(context, filter, from(false), limit).await;
                 match failed(&page) {
-                    Some(error) if self.0.changes_for(None, error).await => {}
+                    Some(error) if self.0.changes_for(context, None, error).await => {}
                     _ => return page,
                 }
             }
             self.0.answers.fetch_add(1, Relaxed);
-            self.0.fallback.scan(filter, from(true), limit).await.map(marked)
+            self.0.fallback.scan(context, filter, from(true), limit).await.map(marked)
         })
     }
 
-    fn export<'a>(&'a self, keys: &'a [&'a [u8]]) -> OpFuture<'a, Vec<Result<Option<CopiedEntry>>>> {
-        serve!(self, some_failed, |backend| backend.export(keys))
+    fn export<'a>(
+        &'a self,
+        context: CallContext,
+        keys: &'a [&'a [u8]],
+    ) -> OpFuture<'a, Vec<Result<Option<CopiedEntry>>>> {
+        serve!(self, context, some_failed, |backend| backend.export(context, keys))
     }
 
-    fn tag_versions<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, Vec<TagVersion>> {
-        serve!(self, failed, |backend| backend.tag_versions(tags))
+    fn tag_versions<'a>(&'a self, context: CallContext, tags: &'a [u64]) -> OpFuture<'a, Vec<TagVersion>> {
+        serve!(self, context, failed, |backend| backend.tag_versions(context, tags))
     }
 
-    fn known_versions<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, Vec<Option<u64>>> {
-        serve!(self, failed, |backend| backend.known_versions(tags))
+    fn known_versions<'a>(&'a self, context: CallContext, tags: &'a [u64]) -> OpFuture<'a, Vec<Option<u64>>> {
+        serve!(self, context, failed, |backend| backend.known_versions(context, tags))
     }
 
-    fn invalidate_hashes<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, ()> {
-        serve!(self, failed, |backend| backend.invalidate_hashes(tags))
+    fn invalidate_hashes<'a>(&'a self, context: CallContext, tags: &'a [u64]) -> OpFuture<'a, ()> {
+        serve!(self, context, failed, |backend| backend.invalidate_hashes(context, tags))
     }
 
     fn import<'a>(
         &'a self,
+        context: CallContext,
         entries: &'a [CopiedEntry],
         versions: &'a [TagVersion],
         if_present: IfPresent,
     ) -> OpFuture<'a, Vec<Result<Imported>>> {
-        serve!(self, some_failed, |backend| backend.import(entries, versions, if_present))
+        serve!(self, context, some_failed, |backend| backend.import(context, entries, versions, if_present))
     }
 
     /// The fallback serves for a primary that is out of reach or not ready yet; a primary that refuses the caller is an
     /// error.
-    fn connected(&self) -> OpFuture<'_, ()> {
+    fn connected(&self, context: CallContext) -> OpFuture<'_, ()> {
         pending(async move {
-            match self.0.primary.connected().await {
+            match self.0.primary.connected(context).await {
                 Err(error) if matches!(error.kind(), ErrorKind::Connect | ErrorKind::Timeout) || error.is_passing() => {
-                    if self.0.opens(&error).await {
+                    if self.0.opens(context, &error).await {
                         Ok(())
                     } else {
                         Err(error)
@@ -336,16 +351,17 @@ impl Backend for Fallback {
         Activity { counters, in_flight: primary.in_flight + fallback.in_flight, fallback: Some(self.0.state()) }
     }
 
-    fn details(&self) -> OpFuture<'_, Option<Details>> {
-        self.0.primary.details()
+    fn details(&self, context: CallContext) -> OpFuture<'_, Option<Details>> {
+        self.0.primary.details(context)
     }
 
     /// That of the primary, and degraded while the fallback serves or could.
-    fn health(&self) -> BoxFuture<'_, Health> {
-        Box::pin(async {
-            let mut health = self.0.primary.health().await;
+    fn health(&self, context: CallContext) -> BoxFuture<'_, Health> {
+        Box::pin(async move {
+            let mut health = self.0.primary.health(context).await;
             let reason = self.0.state().outage.map(|outage| outage.reason);
-            let serves = health.status != Status::Unhealthy || self.0.fallback.call(Operation::Ping).await.is_ok();
+            let serves =
+                health.status != Status::Unhealthy || self.0.fallback.call(context, Operation::Ping).await.is_ok();
             if serves && (reason.is_some() || health.status == Status::Unhealthy) {
                 health.status = Status::Degraded;
             }
@@ -354,11 +370,11 @@ impl Backend for Fallback {
         })
     }
 
-    fn close(&self, deadline: Instant) -> OpFuture<'_, ()> {
+    fn close(&self, context: CallContext, deadline: Instant) -> OpFuture<'_, ()> {
         pending(async move {
             self.0.is_closed.store(true, Relaxed);
-            let closed = self.0.primary.close(deadline).await;
-            let fallback = self.0.fallback.close(deadline).await;
+            let closed = self.0.primary.close(context, deadline).await;
+            let fallback = self.0.fallback.close(context, deadline).await;
             if let Some(runtime) = self.0.runtime.swap(None) {
                 runtime.release(deadline);
             }

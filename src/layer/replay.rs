@@ -17,6 +17,7 @@ use crate::backend::{
 };
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::context::CallContext;
 use crate::operation::Change;
 use crate::value::Value;
 
@@ -67,23 +68,23 @@ impl Replay {
 
     /// Replays all changes; `then` lets the other backend serve. A caller that changes something during the last round
     /// waits for its end.
-    pub async fn finish(&self, then: impl FnOnce()) -> Result<()> {
+    pub async fn finish(&self, context: CallContext, then: impl FnOnce()) -> Result<()> {
         for _ in 0..ROUNDS {
-            self.apply_or_resume(self.log.take()).await?;
+            self.apply_or_resume(context, self.log.take()).await?;
             if self.log.len() <= CHUNK {
                 break;
             }
         }
         let last = self.log.take_last();
-        self.apply_or_resume(last).await?;
+        self.apply_or_resume(context, last).await?;
         self.log.end(then);
         Ok(())
     }
 
-    async fn apply_or_resume(&self, names: Names) -> Result<()> {
+    async fn apply_or_resume(&self, context: CallContext, names: Names) -> Result<()> {
         let mut attempt = Attempt { log: &self.log, names: Some(names) };
         let applied = match &attempt.names {
-            Some(names) => self.apply(names).await,
+            Some(names) => self.apply(context, names).await,
             None => Ok(()),
         };
         if applied.is_ok() {
@@ -93,45 +94,45 @@ impl Replay {
     }
 
     /// Makes recorded changes at the other backend.
-    async fn apply(&self, names: &Names) -> Result<()> {
+    async fn apply(&self, context: CallContext, names: &Names) -> Result<()> {
         if names.flush {
-            self.behind.call(Operation::Flush { count: false }).await?;
+            self.behind.call(context, Operation::Flush { count: false }).await?;
         }
         let patterns: Vec<&[u8]> = names.patterns.iter().map(Vec::as_slice).collect();
         if !patterns.is_empty() {
-            self.behind.call(Operation::InvalidatePatterns { patterns: &patterns }).await?;
+            self.behind.call(context, Operation::InvalidatePatterns { patterns: &patterns }).await?;
         }
         let tags: Vec<&[u8]> = names.tags.iter().map(Vec::as_slice).collect();
         for tags in tags.chunks(CHUNK) {
-            self.behind.call(Operation::InvalidateTags { tags, count: false }).await?;
+            self.behind.call(context, Operation::InvalidateTags { tags, count: false }).await?;
         }
         let hashes: Vec<u64> = names.hashes.iter().copied().collect();
         for hashes in hashes.chunks(CHUNK) {
-            self.behind.invalidate_hashes(hashes).await?;
+            self.behind.invalidate_hashes(context, hashes).await?;
         }
         let keys: Vec<&[u8]> = names.keys.iter().map(Vec::as_slice).collect();
         for keys in keys.chunks(CHUNK) {
             match self.changed {
-                Changed::Drop => self.remove(keys).await?,
-                Changed::Follow => self.copy(keys).await?,
+                Changed::Drop => self.remove(context, keys).await?,
+                Changed::Follow => self.copy(context, keys).await?,
             }
         }
         Ok(())
     }
 
-    async fn remove(&self, keys: &[&[u8]]) -> Result<()> {
-        self.behind.call(Operation::DeleteMany { keys }).await?.expect_ok()
+    async fn remove(&self, context: CallContext, keys: &[&[u8]]) -> Result<()> {
+        self.behind.call(context, Operation::DeleteMany { keys }).await?.expect_ok()
     }
 
     /// Copies the entries of changed keys; keys whose entries cannot be copied are removed.
-    async fn copy(&self, keys: &[&[u8]]) -> Result<()> {
-        let exported = self.serving.export(keys).await?;
+    async fn copy(&self, context: CallContext, keys: &[&[u8]]) -> Result<()> {
+        let exported = self.serving.export(context, keys).await?;
         let entries: Vec<CopiedEntry> = exported.into_iter().filter_map(|entry| entry.ok().flatten()).collect();
         let mut tags: Vec<u64> = entries.iter().flat_map(|entry| entry.tags.iter().copied()).collect();
         tags.sort_unstable();
         tags.dedup();
-        let versions = if tags.is_empty() { Vec::new() } else { self.behind.tag_versions(&tags).await? };
-        let imported = self.behind.import(&entries, &versions, IfPresent::Replace).await?;
+        let versions = if tags.is_empty() { Vec::new() } else { self.behind.tag_versions(context, &tags).await? };
+        let imported = self.behind.import(context, &entries, &versions, IfPresent::Replace).await?;
         let mut copied: Vec<&[u8]> = Vec::with_capacity(entries.len());
         for (entry, outcome) in entries.iter().zip(imported) {
             match outcome {
@@ -143,7 +144,7 @@ impl Replay {
         }
         copied.sort_unstable();
         let others: Vec<&[u8]> = keys.iter().copied().filter(|key| copied.binary_search(key).is_err()).collect();
-        if others.is_empty() { Ok(()) } else { self.remove(&others).await }
+        if others.is_empty() { Ok(()) } else { self.remove(context, &others).await }
     }
 
     /// Records a change that was made here, with the outcome `made`; if the other backend serves already, makes it
@@ -158,26 +159,30 @@ impl Replay {
     }
 
     /// Makes and records the change of an operation.
-    async fn change(&self, operation: Operation<'_>, change: Change<'_>) -> Result<Outcome> {
+    async fn change(&self, context: CallContext, operation: Operation<'_>, change: Change<'_>) -> Result<Outcome> {
         if change.needs_listing() {
             self.check_listing()?;
         }
-        let made = self.call_bounded(operation).await;
-        if self.log.record(&change).await? { made } else { self.behind.call(operation).await }
+        let made = self.call_bounded(context, operation).await;
+        if self.log.record(&change).await? { made } else { self.behind.call(context, operation).await }
     }
 
     /// Runs an operation here, where entries live no longer than `max_ttl`.
-    async fn call_bounded(&self, operation: Operation<'_>) -> Result<Outcome> {
-        let Some(max_ttl) = self.max_ttl else { return self.serving.call(operation).await };
+    async fn call_bounded(&self, context: CallContext, operation: Operation<'_>) -> Result<Outcome> {
+        let Some(max_ttl) = self.max_ttl else { return self.serving.call(context, operation).await };
         let bounded = |ttl: Option<Duration>| Some(ttl.map_or(max_ttl, |ttl| ttl.min(max_ttl)));
         let made = match operation {
-            Operation::Set(it) => self.serving.call(Operation::Set(NewEntry { ttl: bounded(it.ttl), ..it })).await,
+            Operation::Set(it) => {
+                self.serving.call(context, Operation::Set(NewEntry { ttl: bounded(it.ttl), ..it })).await
+            }
             Operation::SetMany { entries } => {
                 let entries: Vec<NewEntry> =
                     entries.iter().map(|entry| NewEntry { ttl: bounded(entry.ttl), ..*entry }).collect();
-                self.serving.call(Operation::SetMany { entries: &entries }).await
+                self.serving.call(context, Operation::SetMany { entries: &entries }).await
             }
-            Operation::Expire { key, ttl } => self.serving.call(Operation::Expire { key, ttl: bounded(ttl) }).await,
+            Operation::Expire { key, ttl } => {
+                self.serving.call(context, Operation::Expire { key, ttl: bounded(ttl) }).await
+            }
             Operation::Get { .. }
             | Operation::Delete { .. }
             | Operation::Exists { .. }
@@ -188,7 +193,7 @@ impl Replay {
             | Operation::InvalidatePatterns { .. }
             | Operation::Flush { .. }
             | Operation::Ping
-            | Operation::Usage => self.serving.call(operation).await,
+            | Operation::Usage => self.serving.call(context, operation).await,
         };
         match made {
             // The other backend may have more entries.
@@ -229,59 +234,71 @@ impl Backend for Replay {
         Info { answers_at_once: false, ..self.serving.info() }
     }
 
-    fn get<'a>(&'a self, key: &'a [u8]) -> OpFuture<'a, Option<Value>> {
-        self.serving.get(key)
+    fn get<'a>(&'a self, context: CallContext, key: &'a [u8]) -> OpFuture<'a, Option<Value>> {
+        self.serving.get(context, key)
     }
 
-    fn set<'a>(&'a self, entry: NewEntry<'a>) -> OpFuture<'a, ()> {
-        pending(async move { self.call(Operation::Set(entry)).await.map(drop) })
+    fn set<'a>(&'a self, context: CallContext, entry: NewEntry<'a>) -> OpFuture<'a, ()> {
+        pending(async move { self.call(context, Operation::Set(entry)).await.map(drop) })
     }
 
-    fn call<'a>(&'a self, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
+    fn call<'a>(&'a self, context: CallContext, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
         if operation.change().is_none() {
-            return self.serving.call(operation);
+            return self.serving.call(context, operation);
         }
         pending(async move {
             match operation.change() {
-                Some(change) => self.change(operation, change).await,
-                None => self.serving.call(operation).await,
+                Some(change) => self.change(context, operation, change).await,
+                None => self.serving.call(context, operation).await,
             }
         })
     }
 
-    fn scan<'a>(&'a self, filter: KeyFilter<'a>, from: ScanCursor, limit: usize) -> OpFuture<'a, Page> {
-        self.serving.scan(filter, from, limit)
+    fn scan<'a>(
+        &'a self,
+        context: CallContext,
+        filter: KeyFilter<'a>,
+        from: ScanCursor,
+        limit: usize,
+    ) -> OpFuture<'a, Page> {
+        self.serving.scan(context, filter, from, limit)
     }
 
-    fn export<'a>(&'a self, keys: &'a [&'a [u8]]) -> OpFuture<'a, Vec<Result<Option<CopiedEntry>>>> {
-        self.serving.export(keys)
+    fn export<'a>(
+        &'a self,
+        context: CallContext,
+        keys: &'a [&'a [u8]],
+    ) -> OpFuture<'a, Vec<Result<Option<CopiedEntry>>>> {
+        self.serving.export(context, keys)
     }
 
     fn import<'a>(
         &'a self,
+        context: CallContext,
         entries: &'a [CopiedEntry],
         versions: &'a [TagVersion],
         if_present: IfPresent,
     ) -> OpFuture<'a, Vec<Result<Imported>>> {
         pending(async move {
             let keys: Vec<&[u8]> = entries.iter().map(|entry| &entry.key[..]).collect();
-            let made = self.serving.import(entries, versions, if_present).await;
-            self.record(&Change::Keys(keys.into()), made, |there| there.import(entries, versions, if_present)).await
+            let made = self.serving.import(context, entries, versions, if_present).await;
+            self.record(&Change::Keys(keys.into()), made, |there| there.import(context, entries, versions, if_present))
+                .await
         })
     }
 
-    fn tag_versions<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, Vec<TagVersion>> {
-        self.serving.tag_versions(tags)
+    fn tag_versions<'a>(&'a self, context: CallContext, tags: &'a [u64]) -> OpFuture<'a, Vec<TagVersion>> {
+        self.serving.tag_versions(context, tags)
     }
 
-    fn known_versions<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, Vec<Option<u64>>> {
-        self.serving.known_versions(tags)
+    fn known_versions<'a>(&'a self, context: CallContext, tags: &'a [u64]) -> OpFuture<'a, Vec<Option<u64>>> {
+        self.serving.known_versions(context, tags)
     }
 
-    fn invalidate_hashes<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, ()> {
+    fn invalidate_hashes<'a>(&'a self, context: CallContext, tags: &'a [u64]) -> OpFuture<'a, ()> {
         pending(async move {
-            let made = self.serving.invalidate_hashes(tags).await;
-            self.record(&Change::Hashes(tags), made, |there| there.invalidate_hashes(tags)).await
+            let made = self.serving.invalidate_hashes(context, tags).await;
+            self.record(&Change::Hashes(tags), made, |there| there.invalidate_hashes(context, tags)).await
         })
     }
 
@@ -289,15 +306,15 @@ impl Backend for Replay {
         self.serving.activity()
     }
 
-    fn details(&self) -> OpFuture<'_, Option<Details>> {
-        self.serving.details()
+    fn details(&self, context: CallContext) -> OpFuture<'_, Option<Details>> {
+        self.serving.details(context)
     }
 
-    fn health(&self) -> BoxFuture<'_, Health> {
-        self.serving.health()
+    fn health(&self, context: CallContext) -> BoxFuture<'_, Health> {
+        self.serving.health(context)
     }
 
-    fn close(&self, deadline: Instant) -> OpFuture<'_, ()> {
-        self.serving.close(deadline)
+    fn close(&self, context: CallContext, deadline: Instant) -> OpFuture<'_, ()> {
+        self.serving.close(context, deadline)
     }
 }

@@ -14,7 +14,7 @@ use crate::exec::blocking::{answer, wait};
 use crate::operation::Change;
 
 fn record(log: &ReplayLog, change: Change) -> bool {
-    wait(log.record(&change)).unwrap()
+    wait(|_| log.record(&change)).unwrap()
 }
 
 fn keys<'a, const N: usize>(keys: [&'a [u8]; N]) -> Change<'a> {
@@ -23,7 +23,7 @@ fn keys<'a, const N: usize>(keys: [&'a [u8]; N]) -> Change<'a> {
 
 /// Runs an operation.
 fn run(backend: &dyn Backend, operation: Operation) -> Outcome {
-    answer(backend.call(operation)).unwrap()
+    answer(|context| backend.call(context, operation)).unwrap()
 }
 
 #[test]
@@ -46,7 +46,8 @@ fn what_is_too_much_to_record_empties_the_backend_or_is_refused() {
     record(&log, Change::Keys((&keys).into()));
     assert!(log.take().flush);
     let log = ReplayLog::new(false);
-    assert_eq!(wait(log.record(&Change::Keys((&keys).into()))).unwrap_err().kind(), ErrorKind::Busy);
+    let change = Change::Keys((&keys).into());
+    assert_eq!(wait(|_| log.record(&change)).unwrap_err().kind(), ErrorKind::Busy);
     assert_eq!(log.take().keys.len(), MOST + 1);
 }
 
@@ -79,11 +80,12 @@ fn store() -> (Arc<Double>, Cable) {
 
 fn set(backend: &dyn Backend, key: &str, value: &str, tags: &[&[u8]]) {
     let ttl = Some(Duration::from_secs(1000));
-    answer(backend.set(NewEntry { key: key.as_bytes(), value: value.as_bytes(), ttl, tags })).unwrap();
+    answer(|context| backend.set(context, NewEntry { key: key.as_bytes(), value: value.as_bytes(), ttl, tags }))
+        .unwrap();
 }
 
 fn get(backend: &dyn Backend, key: &str) -> Option<String> {
-    let value = answer(backend.get(key.as_bytes())).unwrap();
+    let value = answer(|context| backend.get(context, key.as_bytes())).unwrap();
     value.map(|value| String::from_utf8(value.as_bytes().to_vec()).unwrap())
 }
 
@@ -160,7 +162,10 @@ fn what_is_invalidated_meanwhile_is_not_read_when_the_primary_is_back() {
         let found: Vec<_> = keys.iter().map(|key| get(&it.cache, key)).collect();
         let overwritten = (changed == Changed::Follow).then(|| "new".to_owned());
         assert_eq!(found, [None, None, overwritten, None, None, Some("old".to_owned())], "{changed:?}");
-        assert!(found[2].is_none() || answer(it.cache.call(Operation::InvalidateTags { tags, count: false })).is_ok());
+        assert!(
+            found[2].is_none()
+                || answer(|context| it.cache.call(context, Operation::InvalidateTags { tags, count: false })).is_ok()
+        );
         assert_eq!(get(&it.cache, "overwritten"), None, "its tags came with it");
     }
 }
@@ -203,7 +208,7 @@ fn what_is_not_the_servers_failure_opens_nothing() {
         [ErrorKind::TooLarge, ErrorKind::Busy, ErrorKind::Denied, ErrorKind::ServerMemory, ErrorKind::Unsupported]
     {
         it.cable.fail(Some(kind));
-        assert_eq!(answer(it.cache.get(b"a")).err().unwrap().kind(), kind);
+        assert_eq!(answer(|context| it.cache.get(context, b"a")).err().unwrap().kind(), kind);
         assert!(!it.is_active(), "{kind:?}");
     }
 }
@@ -212,12 +217,12 @@ fn what_is_not_the_servers_failure_opens_nothing() {
 fn a_listing_that_began_at_the_other_starts_again() {
     let it = setting(Changed::Drop);
     (0..100).for_each(|at| set(&it.cache, &format!("primary:{at}"), "1", &[]));
-    let first = answer(it.cache.scan(KeyFilter::default(), ScanCursor::default(), 10)).unwrap();
+    let first = answer(|context| it.cache.scan(context, KeyFilter::default(), ScanCursor::default(), 10)).unwrap();
     it.goes_down();
     (0..100).for_each(|at| set(&it.cache, &format!("fallback:{at}"), "1", &[]));
     let (mut next, mut listed) = (first.next, 0);
     while let Some(from) = next {
-        let page = answer(it.cache.scan(KeyFilter::default(), from, 10)).unwrap();
+        let page = answer(|context| it.cache.scan(context, KeyFilter::default(), from, 10)).unwrap();
         assert!(page.keys.iter().all(|key| key.starts_with(b"fallback:")));
         (next, listed) = (page.next, listed + page.keys.len());
     }
@@ -231,11 +236,11 @@ fn a_primary_that_fails_while_it_is_brought_up_to_date_stays_away() {
     let replay = Replay::fallback(fallback, primary.clone(), Changed::Drop, Duration::from_secs(60));
     run(&replay, Operation::Delete { key: b"a" });
     cable.fail(Some(ErrorKind::Timeout));
-    assert!(wait(replay.finish(|| panic!("it is not"))).is_err());
+    assert!(wait(|context| replay.finish(context, || panic!("it is not"))).is_err());
     assert_eq!(replay.pending(), 1);
     cable.fail(None);
     let mut serves = false;
-    wait(replay.finish(|| serves = true)).unwrap();
+    wait(|context| replay.finish(context, || serves = true)).unwrap();
     assert!(serves && get(&*primary, "a").is_none());
     // A call that is late is made there too.
     set(&replay, "b", "late", &[]);

@@ -14,7 +14,7 @@ use super::reader::{Expected, Reader, ReplyLimit};
 use super::request::{PendingReply, Permit, Request};
 use super::socket::Socket;
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::context;
+use crate::exec::context::CallContext;
 use crate::util::clock::coarse_millis;
 use crate::util::lock;
 
@@ -123,8 +123,14 @@ impl Connection {
     }
 
     /// Sends a request with so many replies, or queues it behind others. Never blocks.
-    pub fn send(self: &Arc<Self>, bytes: &[u8], replies: u32, permit: Permit) -> Result<PendingReply> {
-        let blocking = context::may_block();
+    pub fn send(
+        self: &Arc<Self>,
+        context: CallContext,
+        bytes: &[u8],
+        replies: u32,
+        permit: Permit,
+    ) -> Result<PendingReply> {
+        let blocking = context.may_block();
         let request = Arc::new(Request::new(blocking));
         let most = self.reply_limit.of(bytes, replies);
         let expected = Expected::new(Arc::clone(&request), replies, most, permit);
@@ -146,7 +152,7 @@ impl Connection {
             // The connection's own task sends the requests that all tasks of this turn have queued, at once.
             self.task_wakeup.notify_one();
         }
-        Ok(PendingReply::new(Arc::clone(self), request))
+        Ok(PendingReply::new(context, Arc::clone(self), request))
     }
 
     /// Sends queued requests, if the window allows it.

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::unix::AsyncFd;
 use tokio::time::timeout;
@@ -20,7 +20,7 @@ use super::reader::{CHUNK, Delivery, Reader};
 use super::request::Request;
 use super::socket::Wait;
 use crate::error::{Error, Result};
-use crate::exec::context;
+use crate::exec::context::CallContext;
 
 /// The time for which the task stays registered without requests in flight: steady load never registers it again.
 const IDLE: Duration = Duration::from_millis(50);
@@ -97,17 +97,16 @@ impl Drop for TaskGuard<'_> {
 
 impl Connection {
     /// Leads until a request is answered, or until its caller's deadline. Returns false if another leads.
-    pub(super) fn drive_until(&self, mine: &Request) -> bool {
+    pub(super) fn drive_until(&self, context: CallContext, mine: &Request) -> bool {
         let Some(lead) = self.try_lead(Leader::Thread) else { return false };
         let mut reader = self.lock_reader();
-        let led = self.read_until(&mut reader, mine);
+        let led = self.read_until(context, &mut reader, mine);
         lead.finish(reader, led);
         true
     }
 
-    fn read_until(&self, reader: &mut Reader, mine: &Request) -> Result<()> {
-        let deadline = context::deadline();
-        while mine.is_waiting() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
+    fn read_until(&self, context: CallContext, reader: &mut Reader, mine: &Request) -> Result<()> {
+        while mine.is_waiting() && !context.is_over() {
             self.step(reader, Wait::Tick)?;
         }
         Ok(())

@@ -13,6 +13,7 @@ use super::request::InFlight;
 use super::tls::Tls;
 use crate::config::{Address, ConnectionConfig};
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::context::CallContext;
 use crate::util::shown::shown;
 
 /// The most letters of a server's name or address in messages.
@@ -79,7 +80,7 @@ impl<'a> Handshake<'a> {
     /// Sends several requests at once; returns the bytes of their replies.
     pub async fn ask_all(&self, requests: &[u8], replies: u32) -> Result<Vec<u8>> {
         let permit = self.in_flight.acquire(self.server(), requests.len())?;
-        Ok(self.connection.send(requests, replies, permit)?.await?.bytes)
+        Ok(self.connection.send(CallContext::task(), requests, replies, permit)?.await?.bytes)
     }
 
     /// Returns the identity of the process that answers, as the handshake learned it.

@@ -7,11 +7,10 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
 
 use super::connection::Connection;
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::context;
+use crate::exec::context::CallContext;
 use crate::util::lock;
 
 /// A request whose replies are still to come, or have come.
@@ -119,11 +118,19 @@ pub struct RawReplies {
 pub struct PendingReply {
     connection: Arc<Connection>,
     request: Arc<Request>,
+    context: CallContext,
 }
 
 impl PendingReply {
-    pub(super) fn new(connection: Arc<Connection>, request: Arc<Request>) -> Self {
-        Self { connection, request }
+    pub(super) fn new(context: CallContext, connection: Arc<Connection>, request: Arc<Request>) -> Self {
+        Self { connection, request, context }
+    }
+
+    /// Awaits the reply as a part of the call that sent the request: the thread of a caller leads until the part ends.
+    #[must_use]
+    pub fn within(mut self, part: CallContext) -> Self {
+        self.context = part;
+        self
     }
 
     fn finish(&self, result: Result<Vec<u8>>) -> Result<RawReplies> {
@@ -136,8 +143,7 @@ impl PendingReply {
             if let Some(result) = self.request.take(waker) {
                 return Poll::Ready(self.finish(result));
             }
-            let over = context::deadline().is_some_and(|deadline| deadline <= Instant::now());
-            if over || !self.connection.drive_until(&self.request) {
+            if self.context.is_over() || !self.connection.drive_until(self.context, &self.request) {
                 return Poll::Pending;
             }
         }
@@ -148,7 +154,7 @@ impl Future for PendingReply {
     type Output = Result<RawReplies>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if context::may_block() && self.request.blocking {
+        if self.context.may_block() {
             return self.block(context.waker());
         }
         match self.request.take(context.waker()) {

@@ -15,7 +15,7 @@ use super::supervisor::supervise;
 use super::tls::Tls;
 use crate::config::{Address, ConnectionConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::context;
+use crate::exec::context::CallContext;
 use crate::util::clock::coarse_millis;
 use crate::util::shown::shown;
 
@@ -103,19 +103,20 @@ impl Server {
     }
 
     /// Sends a request with so many replies on the least loaded connection; `None` without a connection.
-    pub fn send(&self, bytes: &[u8], replies: u32) -> Option<Result<PendingReply>> {
+    pub fn send(&self, context: CallContext, bytes: &[u8], replies: u32) -> Option<Result<PendingReply>> {
         let connection = self.least_loaded()?;
-        Some(self.in_flight.acquire(&self.name, bytes.len()).and_then(|permit| connection.send(bytes, replies, permit)))
+        let permit = self.in_flight.acquire(&self.name, bytes.len());
+        Some(permit.and_then(|permit| connection.send(context, bytes, replies, permit)))
     }
 
     /// Sends a request that may not be sent twice. A connection that the server has closed while it was idle is skipped.
     /// Returns `None` also while another thread checks that.
-    pub fn send_once(&self, bytes: &[u8], replies: u32) -> Option<Result<PendingReply>> {
+    pub fn send_once(&self, context: CallContext, bytes: &[u8], replies: u32) -> Option<Result<PendingReply>> {
         loop {
             let connection = self.least_loaded()?;
             if connection.is_fit() {
                 let permit = self.in_flight.acquire(&self.name, bytes.len());
-                return Some(permit.and_then(|permit| connection.send(bytes, replies, permit)));
+                return Some(permit.and_then(|permit| connection.send(context, bytes, replies, permit)));
             }
             if !connection.is_broken() {
                 return None;
@@ -124,10 +125,19 @@ impl Server {
     }
 
     /// Sends a request on a connection to the process that replied before, or on any other.
-    pub fn send_to(&self, process: u64, bytes: &[u8], replies: u32) -> Option<Result<PendingReply>> {
+    pub fn send_to(
+        &self,
+        context: CallContext,
+        process: u64,
+        bytes: &[u8],
+        replies: u32,
+    ) -> Option<Result<PendingReply>> {
         let is_the_one = |it: &Arc<Connection>| !it.is_broken() && it.identity().process == process;
-        let Some(connection) = self.open_connections().find(is_the_one) else { return self.send(bytes, replies) };
-        Some(self.in_flight.acquire(&self.name, bytes.len()).and_then(|permit| connection.send(bytes, replies, permit)))
+        let Some(connection) = self.open_connections().find(is_the_one) else {
+            return self.send(context, bytes, replies);
+        };
+        let permit = self.in_flight.acquire(&self.name, bytes.len());
+        Some(permit.and_then(|permit| connection.send(context, bytes, replies, permit)))
     }
 
     /// Waits until the server is connected, or known to be out of reach.
@@ -167,9 +177,9 @@ impl Server {
     }
 
     /// Closes the server. Calls in flight have until the deadline.
-    pub async fn close(&self, deadline: Instant) {
+    pub async fn close(&self, context: CallContext, deadline: Instant) {
         while self.awaited() > 0 && Instant::now() < deadline {
-            context::pause(Duration::from_millis(1)).await;
+            context.pause(Duration::from_millis(1)).await;
         }
         self.stop();
     }

@@ -18,6 +18,7 @@ use super::server::{Server, Status};
 use crate::config::Address;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::backoff::Backoff;
+use crate::exec::context::CallContext;
 use crate::util::lock;
 use crate::util::shown::shown;
 
@@ -216,7 +217,7 @@ impl Server {
     /// Sends a ping without waiting for its reply: a connection that gives none falls silent.
     fn ping(&self, connection: &Arc<Connection>) {
         if let Ok(permit) = self.in_flight.acquire(self.name(), 0) {
-            drop(connection.send(self.protocol.ping(), 1, permit));
+            drop(connection.send(CallContext::task(), self.protocol.ping(), 1, permit));
         }
     }
 }

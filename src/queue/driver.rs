@@ -16,6 +16,7 @@ use super::state::{Command, slot_of};
 use super::tasks::Tasks;
 use crate::cache::{Cache, CacheHandle, Request};
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::context::CallContext;
 use crate::operation::Outcome;
 
 struct Driver {
@@ -39,7 +40,7 @@ pub(super) fn drive(shared: Arc<Shared>, handle: Arc<CacheHandle>) -> BoxFuture<
 
 async fn run(handle: Arc<CacheHandle>, operation: Owned) -> Result<Outcome> {
     let cache = Guard::into_inner(handle.load());
-    operation.run(&cache).await
+    operation.run(CallContext::task(), &cache).await
 }
 
 async fn run_all(handle: Arc<CacheHandle>, operations: Vec<Owned>) -> Vec<Result<Outcome>> {
@@ -257,5 +258,5 @@ async fn run_batch(cache: &Cache, operations: Vec<Owned>) -> Vec<Result<Outcome>
     let lists: Vec<Vec<&[u8]>> = operations.iter().map(|operation| operation.strings().collect()).collect();
     let views: Vec<Result<Request>> =
         operations.iter().zip(&lists).map(|(operation, strings)| Ok(operation.view(strings, &[]))).collect();
-    cache.batch(views).await
+    cache.batch(CallContext::task(), views).await
 }

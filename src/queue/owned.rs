@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::cache::{Cache, Request};
 use crate::error::Result;
+use crate::exec::context::CallContext;
 use crate::operation::{BatchKey, NewEntry, Outcome, Rebind};
 
 /// A request with a copy of its arguments, in one allocation.
@@ -39,10 +40,10 @@ impl Owned {
     }
 
     /// Runs the request.
-    pub(super) async fn run(self, cache: &Cache) -> Result<Outcome> {
+    pub(super) async fn run(self, context: CallContext, cache: &Cache) -> Result<Outcome> {
         let strings: Vec<&[u8]> = self.strings().collect();
         let entries = self.entries(&strings);
-        cache.run(self.view(&strings, &entries)).await
+        cache.run(context, self.view(&strings, &entries)).await
     }
 
     /// Returns the kind under which the request is run together with others.

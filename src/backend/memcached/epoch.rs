@@ -20,6 +20,7 @@ use super::command::{Command, Reply, random_number};
 use super::names::{self, EpochKind};
 use super::nodes::{Node, Nodes};
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::context::CallContext;
 
 /// Interval of the check for servers that are down or have returned.
 const ROUND: Duration = Duration::from_millis(100);
@@ -37,14 +38,14 @@ pub fn after(known: u32) -> u64 {
 }
 
 /// Reads or makes the epoch of a server, or adds one to it.
-pub async fn count(nodes: &Nodes, node: &Node, kind: EpochKind, add: u64) -> Result<u32> {
+pub async fn count(context: CallContext, nodes: &Nodes, node: &Node, kind: EpochKind, add: u64) -> Result<u32> {
     let name = names::epoch(&nodes.prefix, kind);
     // Far from its end, so that it is never a number again.
     let command = Command::Count { name: &name, seed: (random_number()? >> 32) + 1, add };
     let (number, mut request) = (nodes.numbers(1), Vec::new());
     nodes.protocol.write(&mut request, number, &command);
     node.server.connected().await?;
-    let replies = node.server.send(&request, 1).unwrap_or_else(|| Err(lost(node)))?.await?;
+    let replies = node.server.send(context, &request, 1).unwrap_or_else(|| Err(lost(node)))?.await?;
     match nodes.protocol.read(&mut &*replies.bytes, number, &command) {
         Ok(Reply::Number(number)) => {
             node.epochs.learn(kind, short(number));
@@ -118,7 +119,7 @@ async fn renew_others(nodes: &Nodes, index: usize) -> Result<()> {
 }
 
 async fn renew(nodes: &Nodes, node: &Node, kind: EpochKind) -> Result<()> {
-    let counted = timeout(nodes.connection.timeout, count(nodes, node, kind, 1)).await;
+    let counted = timeout(nodes.connection.timeout, count(CallContext::task(), nodes, node, kind, 1)).await;
     counted.unwrap_or_else(|_| Err(lost(node))).map(drop)
 }
 

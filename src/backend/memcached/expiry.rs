@@ -9,6 +9,7 @@ use super::store::MemcachedStore;
 use crate::backend::remote::Slice;
 use crate::entry::{self, Entry};
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::context::CallContext;
 use crate::util::millis;
 
 /// The number of times that an entry is read again after another process changed it.
@@ -23,9 +24,9 @@ enum Attempt {
 
 impl MemcachedStore {
     /// Gives an entry another deadline; value and tags are those of the moment it is stored.
-    pub(super) async fn expire(&self, name: &[u8], ttl: Option<Duration>) -> Result<bool> {
+    pub(super) async fn expire(&self, context: CallContext, name: &[u8], ttl: Option<Duration>) -> Result<bool> {
         for _ in 0..ATTEMPTS {
-            match self.attempt(name, ttl).await? {
+            match self.attempt(context, name, ttl).await? {
                 Attempt::Done => return Ok(true),
                 Attempt::Gone => return Ok(false),
                 Attempt::Again => {}
@@ -34,8 +35,8 @@ impl MemcachedStore {
         Err(Error::new(ErrorKind::Busy, "the entry is set too often for its time to live to be changed; try again"))
     }
 
-    async fn attempt(&self, name: &[u8], ttl: Option<Duration>) -> Result<Attempt> {
-        let Some((bytes, flags, version)) = self.marked(name).await? else { return Ok(Attempt::Gone) };
+    async fn attempt(&self, context: CallContext, name: &[u8], ttl: Option<Duration>) -> Result<Attempt> {
+        let Some((bytes, flags, version)) = self.marked(context, name).await? else { return Ok(Attempt::Gone) };
         let Ok(entry) = entry::decode(name, &bytes) else { return Ok(Attempt::Gone) };
         let now_ms = self.nodes.now_ms(name);
         // An entry that is over is gone, whoever read it before it was.
@@ -46,7 +47,7 @@ impl MemcachedStore {
         let bytes = entry::encode(name, &Entry { deadline_ms, ..entry });
         let condition = Condition::Unchanged(version);
         let set = Command::Set { name, bytes: &bytes, flags, expiry: expiry(ttl, now_ms), condition };
-        match self.only(set).await?.what {
+        match self.only(context, set).await?.what {
             What::Done => Ok(Attempt::Done),
             What::Missing => Ok(Attempt::Gone),
             What::Changed => Ok(Attempt::Again),
@@ -55,8 +56,8 @@ impl MemcachedStore {
     }
 
     /// Reads the bytes, flags and version of an entry.
-    async fn marked(&self, name: &[u8]) -> Result<Option<(Slice, u32, u64)>> {
-        match self.only(Command::GetMarked { name }).await?.what {
+    async fn marked(&self, context: CallContext, name: &[u8]) -> Result<Option<(Slice, u32, u64)>> {
+        match self.only(context, Command::GetMarked { name }).await?.what {
             What::Value { bytes, flags, version } => Ok(Some((bytes, flags, version))),
             What::Missing => Ok(None),
             _ => Err(unexpected()),
@@ -64,14 +65,18 @@ impl MemcachedStore {
     }
 
     /// Runs one command.
-    async fn only(&self, command: Command<'_>) -> Result<Received> {
-        run(&self.nodes, &[command]).await.into_iter().next().unwrap_or_else(|| Err(unexpected()))
+    async fn only(&self, context: CallContext, command: Command<'_>) -> Result<Received> {
+        run(context, &self.nodes, &[command]).await.into_iter().next().unwrap_or_else(|| Err(unexpected()))
     }
 
     /// Returns the time that is left to entries, by their own deadlines.
-    pub(super) async fn remaining(&self, names: &[&[u8]]) -> Vec<Result<Option<Option<Duration>>>> {
+    pub(super) async fn remaining(
+        &self,
+        context: CallContext,
+        names: &[&[u8]],
+    ) -> Vec<Result<Option<Option<Duration>>>> {
         let commands: Commands = names.iter().map(|name| Command::Get { name }).collect();
-        let received = run(&self.nodes, &commands).await;
+        let received = run(context, &self.nodes, &commands).await;
         let left = |(name, received): (&&[u8], Result<Received>)| {
             let bytes = stored(received?)?;
             Ok(bytes.and_then(|bytes| left_to(name, &bytes, self.nodes.now_ms(name))))

@@ -12,6 +12,7 @@ use super::protocol::{statistics_of, statistics_request};
 use crate::backend::health::{ServerHealth, Statistic, Statistics};
 use crate::backend::remote::RollCall;
 use crate::error::{ErrorKind, Result};
+use crate::exec::context::CallContext;
 use crate::util::clock::unix_millis;
 
 /// The statistics that are reported, and their names in the report.
@@ -36,19 +37,20 @@ const CLOCK_INTERVAL: Duration = Duration::from_secs(30);
 const CONFIRM_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Checks that every server replies.
-pub async fn ping(nodes: &Nodes) -> Result<()> {
+pub async fn ping(context: CallContext, nodes: &Nodes) -> Result<()> {
     for node in &nodes.all {
-        check_reply(nodes, node).await?;
+        check_reply(context, nodes, node).await?;
     }
     Ok(())
 }
 
 /// Returns a report of each server.
-pub async fn report(nodes: &Nodes) -> Vec<ServerHealth> {
-    let (mut call, mut reports) = (RollCall::of(nodes.all.len()), Vec::new());
+pub async fn report(context: CallContext, nodes: &Nodes) -> Vec<ServerHealth> {
+    let (mut call, mut reports) = (RollCall::of(context, nodes.all.len()), Vec::new());
     for node in &nodes.all {
-        let described = async { statistics(nodes, node).await.map(|pairs| described(&pairs)) };
-        let mut report = call.ask(node.server.name(), check_reply(nodes, node), described).await;
+        let ping = |part| check_reply(part, nodes, node);
+        let described = |part| async move { statistics(part, nodes, node).await.map(|pairs| described(&pairs)) };
+        let mut report = call.ask(node.server.name(), ping, described).await;
         if nodes.ejects {
             report.in_ring = Some(!node.epochs.is_away());
         }
@@ -57,8 +59,8 @@ pub async fn report(nodes: &Nodes) -> Vec<ServerHealth> {
     reports
 }
 
-async fn check_reply(nodes: &Nodes, node: &Node) -> Result<()> {
-    ask(node, nodes.protocol.ping()).await.map(drop)
+async fn check_reply(context: CallContext, nodes: &Nodes, node: &Node) -> Result<()> {
+    ask(context, node, nodes.protocol.ping()).await.map(drop)
 }
 
 fn described(pairs: &[(String, String)]) -> Statistics {
@@ -73,8 +75,8 @@ fn described(pairs: &[(String, String)]) -> Statistics {
 }
 
 /// Returns the general statistics of a server.
-pub async fn statistics(nodes: &Nodes, node: &Node) -> Result<Vec<(String, String)>> {
-    let reply = ask(node, &statistics_request(nodes.protocol, "")).await?;
+pub async fn statistics(context: CallContext, nodes: &Nodes, node: &Node) -> Result<Vec<(String, String)>> {
+    let reply = ask(context, node, &statistics_request(nodes.protocol, "")).await?;
     Ok(statistics_of(nodes.protocol, &reply))
 }
 
@@ -100,7 +102,7 @@ async fn learn_time(nodes: &Nodes, node: &Node) {
         return;
     }
     let asked = unix_millis();
-    let statistics = timeout(nodes.connection.timeout, statistics(nodes, node)).await;
+    let statistics = timeout(nodes.connection.timeout, statistics(CallContext::task(), nodes, node)).await;
     let reading = statistics.ok().and_then(Result::ok).and_then(|statistics| Reading::of(&statistics, asked));
     if let Some(reading) = reading {
         node.clock.learn(&reading);
@@ -108,11 +110,11 @@ async fn learn_time(nodes: &Nodes, node: &Node) {
 }
 
 /// Sends a request that may be repeated to one server; returns its one reply.
-async fn ask(node: &Node, request: &[u8]) -> Result<Vec<u8>> {
+async fn ask(context: CallContext, node: &Node, request: &[u8]) -> Result<Vec<u8>> {
     let mut attempt = 1;
     loop {
         node.server.connected().await?;
-        let answered = match node.server.send(request, 1) {
+        let answered = match node.server.send(context, request, 1) {
             Some(Ok(answer)) => answer.await,
             Some(Err(error)) => Err(error),
             None => Err(epoch::lost(node)),

@@ -22,7 +22,7 @@ use crate::backend::ScanCursor;
 use crate::backend::remote::ScanScope;
 use crate::entry::fingerprint;
 use crate::error::{Error, Result};
-use crate::exec::context;
+use crate::exec::context::CallContext;
 use crate::util::byte_strings::ByteStrings;
 use crate::util::clock::coarse_millis;
 use crate::util::{lock, millis};
@@ -103,6 +103,7 @@ impl Listings {
     /// position is the same.
     pub async fn page(
         &self,
+        context: CallContext,
         scope: ScanScope<'_>,
         from: ScanCursor,
         limit: usize,
@@ -120,7 +121,7 @@ impl Listings {
         let listing = self.listing(from, Names::of(scope));
         let order = from.offset >> WALK_BITS;
         let at = |order: u64| Some(ScanCursor { offset: order << WALK_BITS | u64::from(listing.number), ..from });
-        if !self.finished(&listing).await {
+        if !self.finished(context, &listing).await {
             return Ok((ByteStrings::default(), at(order)));
         }
         match listing.found.get() {
@@ -169,14 +170,10 @@ impl Listings {
     }
 
     /// Waits for the names, for a part of the call's time.
-    async fn finished(&self, listing: &Listing) -> bool {
-        let now = Instant::now();
-        let end =
-            context::call_deadline().map_or(self.nodes.connection.timeout, |end| end.saturating_duration_since(now));
+    async fn finished(&self, context: CallContext, listing: &Listing) -> bool {
+        let end = Instant::now() + context.left_or(self.nodes.connection.timeout) / 2;
         let mut finished = listing.finished.subscribe();
-        let waiting = finished.wait_for(|finished| *finished);
-        let waited = context::Until::new(now + end / 2, waiting).await;
-        waited.is_some()
+        context.run_until(end, |_| finished.wait_for(|finished| *finished)).await.is_some()
     }
 
     /// Ends all walks.

@@ -16,7 +16,7 @@ use super::ring::Ring;
 use super::server_info::ServerInfo;
 use crate::config::{Config, ConnectionConfig, Failover, MemcachedConfig, MemcachedServer};
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::context;
+use crate::exec::context::CallContext;
 use crate::net::{Server, Tls};
 use crate::util::lock;
 
@@ -138,10 +138,9 @@ impl Nodes {
 
     /// Waits until the limits and the clock of each name's server are known, or the server is known to be down. A
     /// server that is silent takes no more than half of a call's time from the names of the others.
-    pub async fn make_ready(&self, names: &[&[u8]]) -> Vec<Result<()>> {
-        let now = Instant::now();
-        let left = context::call_deadline().map_or(self.connection.timeout, |end| end.saturating_duration_since(now));
-        let end = now + if names.len() > 1 { left / 2 } else { left };
+    pub async fn make_ready(&self, context: CallContext, names: &[&[u8]]) -> Vec<Result<()>> {
+        let left = context.left_or(self.connection.timeout);
+        let end = Instant::now() + if names.len() > 1 { left / 2 } else { left };
         let mut known: Vec<Option<Result<()>>> = self.all.iter().map(|_| None).collect();
         let mut ready = Vec::with_capacity(names.len());
         for name in names {
@@ -150,20 +149,20 @@ impl Nodes {
                 continue;
             };
             if known[owner.node].is_none() {
-                known[owner.node] = Some(self.is_known(owner.node, end).await);
+                known[owner.node] = Some(self.is_known(context, owner.node, end).await);
             }
             ready.push(known[owner.node].clone().unwrap_or(Ok(())));
         }
         ready
     }
 
-    async fn is_known(&self, node: usize, end: Instant) -> Result<()> {
+    async fn is_known(&self, context: CallContext, node: usize, end: Instant) -> Result<()> {
         let node = &self.all[node];
         if node.info.are_known() {
             return Ok(());
         }
-        let connected = context::Until::new(end, node.server.connected()).await;
-        connected.unwrap_or_else(|| Err(context::timed_out(node.server.name(), self.connection.timeout)))
+        let connected = context.run_until(end, |_| node.server.connected()).await;
+        connected.unwrap_or_else(|| Err(context.timed_out(node.server.name(), self.connection.timeout)))
     }
 
     /// The time in ms since 1970 by the clock of a name's server.
@@ -216,10 +215,10 @@ impl Nodes {
     }
 
     /// Ends all connections; what is under way has until the deadline.
-    pub async fn close(&self, deadline: Instant) {
+    pub async fn close(&self, context: CallContext, deadline: Instant) {
         drop(lock(&self.handle).take());
         for node in &self.all {
-            node.server.close(deadline).await;
+            node.server.close(context, deadline).await;
         }
     }
 

@@ -20,7 +20,7 @@ use crate::backend::remote::executor::{
     self, Classified, Failure, Group, Outcomes, Pending, Request, Setback, Stage, Unassigned, execute,
 };
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::context;
+use crate::exec::context::CallContext;
 use crate::net::{RawReplies, Server};
 
 /// The bytes of a record that the request for an epoch leaves free.
@@ -32,14 +32,14 @@ const FOLLOWER: usize = 512;
 pub type Commands<'a> = SmallVec<[Command<'a>; 1]>;
 
 /// Executes commands.
-pub async fn run(nodes: &Nodes, commands: &[Command<'_>]) -> Outcomes<Received> {
-    execute(&Call { nodes, commands, renews: false }).await
+pub async fn run(context: CallContext, nodes: &Nodes, commands: &[Command<'_>]) -> Outcomes<Received> {
+    execute(context, &Call { nodes, commands, renews: false }).await
 }
 
 /// Executes commands that store random numbers. A command that is sent again stores another number: a copy that arrives
 /// late must not bring back a tag version that entries were set with meanwhile.
-pub async fn run_renewed(nodes: &Nodes, commands: &[Command<'_>]) -> Outcomes<Received> {
-    execute(&Call { nodes, commands, renews: true }).await
+pub async fn run_renewed(context: CallContext, nodes: &Nodes, commands: &[Command<'_>]) -> Outcomes<Received> {
+    execute(context, &Call { nodes, commands, renews: true }).await
 }
 
 struct Call<'a> {
@@ -247,7 +247,7 @@ impl executor::Protocol for Call<'_> {
     }
 
     /// Finds out the epoch that entries are written with.
-    async fn prepare(&self, group: &mut Group<Self>, end: Instant) -> Result<()> {
+    async fn prepare(&self, context: CallContext, group: &mut Group<Self>, end: Instant) -> Result<()> {
         let Batch { owner, .. } = group.node;
         group.node.number = self.nodes.numbers(group.pending.len() + 1);
         if !self.nodes.ejects {
@@ -257,9 +257,9 @@ impl executor::Protocol for Call<'_> {
         group.node.epoch = match node.epochs.known(owner.kind) {
             Some(known) => known,
             None if self.writes(group) => {
-                let counting = epoch::count(self.nodes, node, owner.kind, 0);
-                let late = || Err(context::timed_out(node.server.name(), self.limit()));
-                context::Until::new(end, counting).await.unwrap_or_else(late)?
+                let counting = context.run_until(end, |part| epoch::count(part, self.nodes, node, owner.kind, 0));
+                let late = || Err(context.timed_out(node.server.name(), self.limit()));
+                counting.await.unwrap_or_else(late)?
             }
             None => 0,
         };
@@ -318,10 +318,10 @@ impl executor::Protocol for Call<'_> {
     }
 
     #[cold]
-    fn late(&self, index: usize) -> Error {
+    fn late(&self, context: CallContext, index: usize) -> Error {
         let owner = self.nodes.owner(self.commands[index].name());
         let name = owner.map_or_else(|| self.nodes.name(), |owner| self.node(owner).server.name().to_owned());
-        context::timed_out(&name, self.limit())
+        context.timed_out(&name, self.limit())
     }
 }
 

@@ -10,7 +10,7 @@ use super::nodes::Nodes;
 use super::{health, names};
 use crate::backend::remote::{SAMPLE, Sample};
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::context;
+use crate::exec::context::CallContext;
 use crate::util::lock;
 
 /// The most names that are read on each server.
@@ -30,23 +30,23 @@ struct Seen {
 }
 
 /// Samples names of entries on every server.
-pub async fn sample(nodes: &Arc<Nodes>) -> Result<Vec<Sample>> {
+pub async fn sample(context: CallContext, nodes: &Arc<Nodes>) -> Result<Vec<Sample>> {
     let present = (0..nodes.all.len()).filter(|index| !nodes.all[*index].epochs.is_away());
-    let sampled = join_all(present.map(|index| on_one(nodes, index))).await;
+    let sampled = join_all(present.map(|index| on_one(context, nodes, index))).await;
     sampled.into_iter().collect()
 }
 
-async fn on_one(nodes: &Arc<Nodes>, index: usize) -> Result<Sample> {
+async fn on_one(context: CallContext, nodes: &Arc<Nodes>, index: usize) -> Result<Sample> {
     let node = &nodes.all[index];
     node.server.connected().await?;
     if let Some(error) = node.crawler.listing_error() {
         return Err(error);
     }
-    let left = context::call_deadline().map(|end| end.saturating_duration_since(Instant::now()));
+    let left = context.left_or(nodes.connection.timeout);
     // Some of the time is kept to ask how much was not seen, and to read what was.
-    let (seen, whole) = walk(nodes, index, left.unwrap_or(nodes.connection.timeout) * 3 / 5).await?;
+    let (seen, whole) = walk(context, nodes, index, left * 3 / 5).await?;
     let is_all = whole && seen.sample.sizes.len() as u64 == seen.entries;
-    let scale = if is_all { None } else { Some(seen.scale() * unseen(nodes, index, &seen, whole).await?) };
+    let scale = if is_all { None } else { Some(seen.scale() * unseen(context, nodes, index, &seen, whole).await?) };
     Ok(Sample { scale, ..seen.sample })
 }
 
@@ -73,7 +73,7 @@ impl Seen {
 }
 
 /// Walks for a while; returns the names it saw, and whether they were all.
-async fn walk(nodes: &Arc<Nodes>, index: usize, time: Duration) -> Result<(Seen, bool)> {
+async fn walk(context: CallContext, nodes: &Arc<Nodes>, index: usize, time: Duration) -> Result<(Seen, bool)> {
     let (seen, owners) = (Arc::<Mutex<Seen>>::default(), Arc::clone(nodes));
     let seeing = Arc::clone(&seen);
     let now = nodes.all[index].clock.now_ms() / 1000;
@@ -87,8 +87,8 @@ async fn walk(nodes: &Arc<Nodes>, index: usize, time: Duration) -> Result<(Seen,
         seen.names < SEEN
     };
     let spawn = |walk| drop(nodes.spawn(walk));
-    let crawling = nodes.all[index].crawler.crawl(Box::new(each), spawn);
-    let walked = context::Until::new(Instant::now() + time, crawling).await;
+    let crawling = |_| nodes.all[index].crawler.crawl(Box::new(each), spawn);
+    let walked = context.run_until(Instant::now() + time, crawling).await;
     let whole = walked.unwrap_or(Ok(false))?;
     let seen = std::mem::take(&mut *lock(&seen));
     Ok((seen, whole))
@@ -99,11 +99,11 @@ const FORGOTTEN: u64 = 5;
 
 /// Returns the ratio of the server's names to those that were seen.
 #[allow(clippy::cast_precision_loss)]
-async fn unseen(nodes: &Nodes, index: usize, seen: &Seen, whole: bool) -> Result<f64> {
+async fn unseen(context: CallContext, nodes: &Nodes, index: usize, seen: &Seen, whole: bool) -> Result<f64> {
     if whole {
         return Ok(1.0);
     }
-    let statistics = health::statistics(nodes, &nodes.all[index]).await?;
+    let statistics = health::statistics(context, nodes, &nodes.all[index]).await?;
     let items =
         statistics.iter().find(|(name, _)| name == "curr_items").and_then(|(_, number)| number.parse::<u64>().ok());
     match items {

@@ -15,6 +15,7 @@ use crate::backend::remote::{EncodedEntry, Missing, Outcomes, Sample, ScanScope,
 use crate::backend::{Capabilities, ScanCursor};
 use crate::entry::{self, DecodeError, Entry};
 use crate::error::Result;
+use crate::exec::context::CallContext;
 use crate::util::byte_strings::ByteStrings;
 
 /// Memcached servers.
@@ -29,13 +30,14 @@ impl MemcachedStore {
     }
 
     /// Runs commands of which none may fail.
-    pub(super) async fn expect_ok(&self, commands: &[Command<'_>]) -> Result<()> {
-        run(&self.nodes, commands).await.into_iter().try_for_each(|received| received.map(drop))
+    pub(super) async fn expect_ok(&self, context: CallContext, commands: &[Command<'_>]) -> Result<()> {
+        run(context, &self.nodes, commands).await.into_iter().try_for_each(|received| received.map(drop))
     }
 
     /// Runs a command, and reads the versions of tags with it.
     async fn with_tag_versions(
         &self,
+        context: CallContext,
         first: Command<'_>,
         prefix: &str,
         tags: &[u64],
@@ -43,7 +45,7 @@ impl MemcachedStore {
         let names = names::tag_versions(prefix, tags);
         let tag_versions_of = names.iter().map(|name| Command::Peek { name });
         let commands: Commands = std::iter::once(first).chain(tag_versions_of).collect();
-        let mut received = run(&self.nodes, &commands).await.into_iter();
+        let mut received = run(context, &self.nodes, &commands).await.into_iter();
         let first = received.next().unwrap_or_else(|| Err(unexpected()));
         (first, received.map(|received| tag_version(&received?)).collect())
     }
@@ -102,8 +104,8 @@ impl Store for MemcachedStore {
         self.nodes.all.iter().all(|node| node.info.are_known())
     }
 
-    async fn make_ready<'a>(&'a self, names: &'a [&'a [u8]]) -> Vec<Result<()>> {
-        self.nodes.make_ready(names).await
+    async fn make_ready<'a>(&'a self, context: CallContext, names: &'a [&'a [u8]]) -> Vec<Result<()>> {
+        self.nodes.make_ready(context, names).await
     }
 
     fn now_ms(&self, name: &[u8]) -> u64 {
@@ -114,9 +116,9 @@ impl Store for MemcachedStore {
         self.nodes.check_item(name, bytes)
     }
 
-    async fn read<'a>(&'a self, names: &'a [&'a [u8]]) -> Outcomes<Option<Slice>> {
+    async fn read<'a>(&'a self, context: CallContext, names: &'a [&'a [u8]]) -> Outcomes<Option<Slice>> {
         let commands: Commands = names.iter().map(|name| Command::Get { name }).collect();
-        let received = run(&self.nodes, &commands).await;
+        let received = run(context, &self.nodes, &commands).await;
         received.into_iter().map(|received| stored(received?)).collect()
     }
 
@@ -124,102 +126,116 @@ impl Store for MemcachedStore {
         entry::decode(name, stored)
     }
 
-    async fn read_headers<'a>(&'a self, names: &'a [&'a [u8]]) -> Outcomes<Option<Slice>> {
+    async fn read_headers<'a>(&'a self, context: CallContext, names: &'a [&'a [u8]]) -> Outcomes<Option<Slice>> {
         // No part of a value can be had.
-        self.read(names).await
+        self.read(context, names).await
     }
 
-    async fn write<'a>(&'a self, _prefix: &'a str, entries: &'a [EncodedEntry]) -> Outcomes<bool> {
+    async fn write<'a>(
+        &'a self,
+        context: CallContext,
+        _prefix: &'a str,
+        entries: &'a [EncodedEntry],
+    ) -> Outcomes<bool> {
         let commands: Commands = entries.iter().map(|entry| set(&self.nodes, entry)).collect();
-        let received = run(&self.nodes, &commands).await;
+        let received = run(context, &self.nodes, &commands).await;
         received.into_iter().map(|received| done(received?)).collect()
     }
 
-    async fn remove<'a>(&'a self, names: &'a [&'a [u8]]) -> Outcomes<Option<Slice>> {
+    async fn remove<'a>(&'a self, context: CallContext, names: &'a [&'a [u8]]) -> Outcomes<Option<Slice>> {
         let commands: Commands =
             names.iter().flat_map(|name| [Command::Get { name }, Command::Delete { name }]).collect();
-        let mut received = run(&self.nodes, &commands).await.into_iter();
+        let mut received = run(context, &self.nodes, &commands).await.into_iter();
         let mut next = || received.next().unwrap_or_else(|| Err(unexpected()));
         names.iter().map(|_| removed(next(), next())).collect()
     }
 
-    async fn expire<'a>(&'a self, name: &'a [u8], ttl: Option<Duration>) -> Result<bool> {
-        self.expire(name, ttl).await
+    async fn expire<'a>(&'a self, context: CallContext, name: &'a [u8], ttl: Option<Duration>) -> Result<bool> {
+        self.expire(context, name, ttl).await
     }
 
-    async fn remaining<'a>(&'a self, names: &'a [&'a [u8]]) -> Vec<Result<Option<Option<Duration>>>> {
-        self.remaining(names).await
+    async fn remaining<'a>(
+        &'a self,
+        context: CallContext,
+        names: &'a [&'a [u8]],
+    ) -> Vec<Result<Option<Option<Duration>>>> {
+        self.remaining(context, names).await
     }
 
     async fn tag_versions<'a>(
         &'a self,
+        context: CallContext,
         prefix: &'a str,
         tags: &'a [u64],
         missing: Missing,
     ) -> Result<Vec<Option<u64>>> {
-        self.read_tag_versions(prefix, tags, missing.is_created()).await.into_iter().collect()
+        self.read_tag_versions(context, prefix, tags, missing.is_created()).await.into_iter().collect()
     }
 
     async fn each_tag_version<'a>(
         &'a self,
+        context: CallContext,
         prefix: &'a str,
         tags: &'a [u64],
         missing: Missing,
     ) -> Vec<Result<Option<u64>>> {
-        self.read_tag_versions(prefix, tags, missing.is_created()).await
+        self.read_tag_versions(context, prefix, tags, missing.is_created()).await
     }
 
     async fn read_with_tag_versions<'a>(
         &'a self,
+        context: CallContext,
         prefix: &'a str,
         name: &'a [u8],
         tags: &'a [u64],
     ) -> Result<VersionedEntry> {
-        let (entry, versions) = self.with_tag_versions(Command::Get { name }, prefix, tags).await;
+        let (entry, versions) = self.with_tag_versions(context, Command::Get { name }, prefix, tags).await;
         let versions = versions?;
         Ok((stored(entry?)?, versions))
     }
 
     async fn write_with_tag_versions<'a>(
         &'a self,
+        context: CallContext,
         prefix: &'a str,
         entry: &'a EncodedEntry,
         tags: &'a [u64],
     ) -> Result<Vec<Option<u64>>> {
-        let (written, versions) = self.with_tag_versions(set(&self.nodes, entry), prefix, tags).await;
+        let (written, versions) = self.with_tag_versions(context, set(&self.nodes, entry), prefix, tags).await;
         done(written?)?;
         versions
     }
 
-    async fn replace_tag_versions<'a>(&'a self, prefix: &'a str, tags: &'a [u64]) -> Result<()> {
-        self.replace_tag_versions(prefix, tags).await
+    async fn replace_tag_versions<'a>(&'a self, context: CallContext, prefix: &'a str, tags: &'a [u64]) -> Result<()> {
+        self.replace_tag_versions(context, prefix, tags).await
     }
 
     async fn scan<'a>(
         &'a self,
+        context: CallContext,
         _prefix: &'a str,
         scope: ScanScope<'a>,
         from: ScanCursor,
         limit: usize,
     ) -> Result<(ByteStrings, Option<ScanCursor>)> {
-        self.listings.page(scope, from, limit).await
+        self.listings.page(context, scope, from, limit).await
     }
 
-    async fn unlink<'a>(&'a self, names: &'a [&'a [u8]]) -> Result<()> {
+    async fn unlink<'a>(&'a self, context: CallContext, names: &'a [&'a [u8]]) -> Result<()> {
         let commands: Vec<Command> = names.iter().map(|name| Command::Delete { name }).collect();
-        self.expect_ok(&commands).await
+        self.expect_ok(context, &commands).await
     }
 
-    async fn sample<'a>(&'a self, _prefix: &'a str) -> Result<Vec<Sample>> {
-        sample::sample(&self.nodes).await
+    async fn sample<'a>(&'a self, context: CallContext, _prefix: &'a str) -> Result<Vec<Sample>> {
+        sample::sample(context, &self.nodes).await
     }
 
-    async fn ping(&self) -> Result<()> {
-        health::ping(&self.nodes).await
+    async fn ping(&self, context: CallContext) -> Result<()> {
+        health::ping(context, &self.nodes).await
     }
 
-    async fn details<'a>(&'a self, _prefix: &'a str) -> Result<Vec<ServerHealth>> {
-        Ok(health::report(&self.nodes).await)
+    async fn details<'a>(&'a self, context: CallContext, _prefix: &'a str) -> Result<Vec<ServerHealth>> {
+        Ok(health::report(context, &self.nodes).await)
     }
 
     fn in_flight(&self) -> u64 {
@@ -234,12 +250,12 @@ impl Store for MemcachedStore {
         self.nodes.all.iter().map(|node| node.server.oversized()).sum()
     }
 
-    async fn connected(&self) -> Result<()> {
+    async fn connected(&self, _context: CallContext) -> Result<()> {
         self.nodes.connected().await
     }
 
-    async fn close(&self, deadline: Instant) {
+    async fn close(&self, context: CallContext, deadline: Instant) {
         self.listings.close();
-        self.nodes.close(deadline).await;
+        self.nodes.close(context, deadline).await;
     }
 }

@@ -6,29 +6,45 @@ use super::received::{Received, What, tag_version};
 use super::run::{Commands, run, run_renewed};
 use super::store::MemcachedStore;
 use crate::error::{Error, Result};
+use crate::exec::context::CallContext;
 
 impl MemcachedStore {
     /// The versions of tags; a tag version that a process makes meanwhile is everybody's.
-    pub(super) async fn read_tag_versions(&self, prefix: &str, tags: &[u64], create: bool) -> Vec<Result<Option<u64>>> {
-        let mut versions = self.try_tag_versions(prefix, tags, create).await;
+    pub(super) async fn read_tag_versions(
+        &self,
+        context: CallContext,
+        prefix: &str,
+        tags: &[u64],
+        create: bool,
+    ) -> Vec<Result<Option<u64>>> {
+        let mut versions = self.try_tag_versions(context, prefix, tags, create).await;
         if create && versions.iter().any(|version| matches!(version, Ok(None))) {
-            self.replace_foreign(prefix, tags, &mut versions).await;
+            self.replace_foreign(context, prefix, tags, &mut versions).await;
         }
         versions
     }
 
-    async fn try_tag_versions(&self, prefix: &str, tags: &[u64], create: bool) -> Vec<Result<Option<u64>>> {
+    async fn try_tag_versions(
+        &self,
+        context: CallContext,
+        prefix: &str,
+        tags: &[u64],
+        create: bool,
+    ) -> Vec<Result<Option<u64>>> {
         let names = names::tag_versions(prefix, tags);
         if create {
-            return self.run_numbered(&names, |name, number| Command::Count { name, seed: number.value, add: 0 }).await;
+            return self
+                .run_numbered(context, &names, |name, number| Command::Count { name, seed: number.value, add: 0 })
+                .await;
         }
         let commands: Vec<Command> = names.iter().map(|name| Command::Peek { name }).collect();
-        run(&self.nodes, &commands).await.into_iter().map(|received| tag_version(&received?)).collect()
+        run(context, &self.nodes, &commands).await.into_iter().map(|received| tag_version(&received?)).collect()
     }
 
     /// Runs a command with a new number for each name.
     async fn run_numbered(
         &self,
+        context: CallContext,
         names: &[Vec<u8>],
         command: impl for<'c> Fn(&'c [u8], &'c Number) -> Command<'c>,
     ) -> Vec<Result<Option<u64>>> {
@@ -37,16 +53,22 @@ impl MemcachedStore {
             Err(error) => return names.iter().map(|_| Err(Error::clone(&error))).collect(),
         };
         let commands: Commands = names.iter().zip(&numbers).map(|(name, number)| command(name, number)).collect();
-        let received = run_renewed(&self.nodes, &commands).await;
+        let received = run_renewed(context, &self.nodes, &commands).await;
         received.into_iter().map(|received| tag_version_or_done(&received?)).collect()
     }
 
     /// Bytes under a tag version's name that are no tag version give way to one.
-    async fn replace_foreign(&self, prefix: &str, tags: &[u64], versions: &mut [Result<Option<u64>>]) {
+    async fn replace_foreign(
+        &self,
+        context: CallContext,
+        prefix: &str,
+        tags: &[u64],
+        versions: &mut [Result<Option<u64>>],
+    ) {
         let foreign: Vec<usize> = (0..tags.len()).filter(|index| matches!(versions[*index], Ok(None))).collect();
         let tags: Vec<u64> = foreign.iter().map(|index| tags[*index]).collect();
-        let replaced = self.replace_tag_versions(prefix, &tags).await;
-        let again = self.try_tag_versions(prefix, &tags, false).await;
+        let replaced = self.replace_tag_versions(context, prefix, &tags).await;
+        let again = self.try_tag_versions(context, prefix, &tags, false).await;
         for (index, version) in foreign.into_iter().zip(again) {
             versions[index] = replaced.clone().and(version);
         }
@@ -54,9 +76,9 @@ impl MemcachedStore {
 
     /// Gives tags new versions. They are stored unconditionally, not incremented: an evicted number would start again
     /// and could repeat an older version.
-    pub(super) async fn replace_tag_versions(&self, prefix: &str, tags: &[u64]) -> Result<()> {
+    pub(super) async fn replace_tag_versions(&self, context: CallContext, prefix: &str, tags: &[u64]) -> Result<()> {
         let names = names::tag_versions(prefix, tags);
-        let replaced = self.run_numbered(&names, |name, number| set_tag_version(name, &number.text)).await;
+        let replaced = self.run_numbered(context, &names, |name, number| set_tag_version(name, &number.text)).await;
         replaced.into_iter().try_for_each(|outcome| outcome.map(drop))
     }
 }

@@ -28,6 +28,7 @@ use super::{
 use crate::config::MemoryConfig;
 use crate::entry::TagVersion;
 use crate::error::Result;
+use crate::exec::context::CallContext;
 use crate::util::clock::Deadline;
 use crate::value::Value;
 
@@ -66,15 +67,15 @@ impl Backend for Memory {
         }
     }
 
-    fn get<'a>(&'a self, key: &'a [u8]) -> OpFuture<'a, Option<Value>> {
+    fn get<'a>(&'a self, _: CallContext, key: &'a [u8]) -> OpFuture<'a, Option<Value>> {
         done(Ok(self.store.get(key)))
     }
 
-    fn set<'a>(&'a self, entry: NewEntry<'a>) -> OpFuture<'a, ()> {
+    fn set<'a>(&'a self, _: CallContext, entry: NewEntry<'a>) -> OpFuture<'a, ()> {
         done(self.store.set(entry, self.deadline(entry.ttl)))
     }
 
-    fn call<'a>(&'a self, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
+    fn call<'a>(&'a self, context: CallContext, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
         let set = |entry: &NewEntry| self.store.set(*entry, self.deadline(entry.ttl));
         done(Ok(match operation {
             Operation::Get { key } => Outcome::found(self.store.get(key)),
@@ -92,23 +93,24 @@ impl Backend for Memory {
                 self.sweeper.start(&self.store);
                 Outcome::Removed(self.store.invalidate(tags, count))
             }
-            Operation::InvalidatePatterns { patterns } => return pending(remove_matching(self, patterns)),
+            Operation::InvalidatePatterns { patterns } => return pending(remove_matching(context, self, patterns)),
             Operation::Flush { count } => Outcome::Removed(self.store.flush(count)),
             Operation::Ping => Outcome::Done,
             Operation::Usage => Outcome::Usage(self.store.usage()),
         }))
     }
 
-    fn scan<'a>(&'a self, filter: KeyFilter<'a>, from: ScanCursor, limit: usize) -> OpFuture<'a, Page> {
+    fn scan<'a>(&'a self, _: CallContext, filter: KeyFilter<'a>, from: ScanCursor, limit: usize) -> OpFuture<'a, Page> {
         done(Ok(self.store.list(filter, from, limit)))
     }
 
-    fn export<'a>(&'a self, keys: &'a [&'a [u8]]) -> OpFuture<'a, Vec<Result<Option<CopiedEntry>>>> {
+    fn export<'a>(&'a self, _: CallContext, keys: &'a [&'a [u8]]) -> OpFuture<'a, Vec<Result<Option<CopiedEntry>>>> {
         done(Ok(keys.iter().map(|key| Ok(self.store.export(key))).collect()))
     }
 
     fn import<'a>(
         &'a self,
+        _: CallContext,
         entries: &'a [CopiedEntry],
         versions: &'a [TagVersion],
         if_present: IfPresent,
@@ -117,11 +119,11 @@ impl Backend for Memory {
         done(Ok(entries.iter().map(import).collect()))
     }
 
-    fn tag_versions<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, Vec<TagVersion>> {
+    fn tag_versions<'a>(&'a self, _: CallContext, tags: &'a [u64]) -> OpFuture<'a, Vec<TagVersion>> {
         done(Ok(self.store.versions(tags)))
     }
 
-    fn invalidate_hashes<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, ()> {
+    fn invalidate_hashes<'a>(&'a self, _: CallContext, tags: &'a [u64]) -> OpFuture<'a, ()> {
         self.sweeper.start(&self.store);
         self.store.invalidate_found(&self.store.find_tags(tags.iter().copied()), false);
         done(Ok(()))
@@ -131,7 +133,7 @@ impl Backend for Memory {
         Activity { counters: self.store.counters(), ..Activity::default() }
     }
 
-    fn close(&self, _deadline: Instant) -> OpFuture<'_, ()> {
+    fn close(&self, _: CallContext, _deadline: Instant) -> OpFuture<'_, ()> {
         self.sweeper.join();
         done(Ok(()))
     }

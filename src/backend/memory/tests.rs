@@ -245,14 +245,14 @@ fn the_sweeper_works_by_itself_and_ends_when_the_backend_closes() {
     let config = MemoryConfig { max_size: 100, max_bytes: 0, cleanup_interval: Duration::from_millis(5) };
     let memory = Memory::new(&config);
     let entry = NewEntry { key: b"a", value: b"v", ttl: Some(Duration::from_millis(1)), tags: &[] };
-    assert!(crate::exec::blocking::wait(memory.set(entry)).is_ok());
+    assert!(crate::exec::blocking::wait(|context| memory.set(context, entry)).is_ok());
     let gone = (0..500).any(|_| {
         thread::sleep(Duration::from_millis(5));
         memory.store.usage().keys == 0
     });
     assert!(gone);
-    assert!(crate::exec::blocking::wait(memory.close(Instant::now())).is_ok());
-    assert!(crate::exec::blocking::wait(memory.set(entry)).is_ok());
+    assert!(crate::exec::blocking::wait(|context| memory.close(context, Instant::now())).is_ok());
+    assert!(crate::exec::blocking::wait(|context| memory.set(context, entry)).is_ok());
     assert_eq!(Arc::strong_count(&memory.store), 1, "the thread holds the store no more");
 }
 

@@ -1,12 +1,12 @@
 //! Requests to one server that may be repeated, which are retried until the deadline of the call.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::resp::{RespReader, RespValue, command};
 use super::server_error;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::backoff::Backoff;
-use crate::exec::context;
+use crate::exec::context::CallContext;
 use crate::net::{RawReplies, Server, protocol_error};
 use crate::util::byte_strings::ByteStrings;
 
@@ -17,10 +17,16 @@ pub const COUNT: &[u8] = b"1000";
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Returns a page of names, the next cursor, and the process that replied.
-pub async fn scan(server: &Server, cursor: u64, glob: &[u8], process: Option<u64>) -> Result<(ByteStrings, u64, u64)> {
+pub async fn scan(
+    context: CallContext,
+    server: &Server,
+    cursor: u64,
+    glob: &[u8],
+    process: Option<u64>,
+) -> Result<(ByteStrings, u64, u64)> {
     let mut request = Vec::new();
     command(&mut request, &[b"SCAN", cursor.to_string().as_bytes(), b"MATCH", glob, b"COUNT", COUNT]);
-    let replies = replies_of(server, &request, 1, process).await?;
+    let replies = replies_of(context, server, &request, 1, process).await?;
     let (listed, next) = names_of(server, RespReader(&replies.bytes))?;
     Ok((listed, next, replies.connection.identity().process))
 }
@@ -38,25 +44,31 @@ pub fn names_of(server: &Server, mut reply: RespReader<'_>) -> Result<(ByteStrin
 }
 
 /// Sends one command to one server; returns its reply, or the error of the server.
-pub async fn ask(server: &Server, parts: &[&[u8]]) -> Result<Vec<u8>> {
-    accepted(server, reply_of(server, parts).await?)
+pub async fn ask(context: CallContext, server: &Server, parts: &[&[u8]]) -> Result<Vec<u8>> {
+    accepted(server, reply_of(context, server, parts).await?)
 }
 
 /// Sends one command to one server; returns its reply, which may be an error of the server.
-pub async fn reply_of(server: &Server, parts: &[&[u8]]) -> Result<Vec<u8>> {
+pub async fn reply_of(context: CallContext, server: &Server, parts: &[&[u8]]) -> Result<Vec<u8>> {
     let mut request = Vec::new();
     command(&mut request, parts);
-    replies_of(server, &request, 1, None).await.map(|replies| replies.bytes)
+    replies_of(context, server, &request, 1, None).await.map(|replies| replies.bytes)
 }
 
 /// Sends commands that may be repeated to one server, to this process while it is connected; returns their replies.
-pub async fn replies_of(server: &Server, request: &[u8], replies: u32, process: Option<u64>) -> Result<RawReplies> {
-    let mut backoff = Backoff::until(context::call_deadline().unwrap_or_else(|| Instant::now() + PATIENCE));
+pub async fn replies_of(
+    context: CallContext,
+    server: &Server,
+    request: &[u8],
+    replies: u32,
+    process: Option<u64>,
+) -> Result<RawReplies> {
+    let mut backoff = Backoff::until(context, context.end_or(PATIENCE));
     loop {
         server.connected().await?;
         let sent = match process {
-            Some(process) => server.send_to(process, request, replies),
-            None => server.send(request, replies),
+            Some(process) => server.send_to(context, process, request, replies),
+            None => server.send(context, request, replies),
         };
         let answered = match sent {
             Some(Ok(answer)) => answer.await,

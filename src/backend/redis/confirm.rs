@@ -14,7 +14,7 @@ use super::store::RedisStore;
 use super::{server_error, topology::Topology};
 use crate::backend::remote::Removal;
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::context;
+use crate::exec::context::CallContext;
 use crate::net::{Server, protocol_error};
 use crate::util::millis;
 
@@ -25,9 +25,15 @@ const MARKERS: u32 = 20_000;
 
 impl RedisStore {
     /// Waits until enough replicas have what was removed.
-    pub(super) async fn wait_for_replicas(&self, prefix: &str, removal: Removal<'_>, handle: &Handle) -> Result<()> {
+    pub(super) async fn wait_for_replicas(
+        &self,
+        context: CallContext,
+        prefix: &str,
+        removal: Removal<'_>,
+        handle: &Handle,
+    ) -> Result<()> {
         let wanted = self.invalidation_replicas;
-        let end = context::call_deadline().unwrap_or_else(|| Instant::now() + self.timeout);
+        let end = context.end_or(self.timeout);
         let mut waits = Vec::new();
         for server in owners(&self.topology, prefix, removal).await? {
             let Some(marker) = marker(&self.topology, &server, prefix) else { continue };

@@ -7,6 +7,7 @@ use super::{names, server_error};
 use crate::backend::health::{ServerHealth, Statistic, Statistics};
 use crate::backend::remote::RollCall;
 use crate::error::Result;
+use crate::exec::context::CallContext;
 use crate::net::Server;
 use crate::util::shown::shown;
 
@@ -31,16 +32,16 @@ const TEXTS: [(&str, &str); 4] = [
 ];
 
 /// Checks that every server with entries replies.
-pub async fn ping(topology: &Topology) -> Result<()> {
+pub async fn ping(context: CallContext, topology: &Topology) -> Result<()> {
     topology.connected().await?;
     for server in topology.primaries().await? {
-        check_reply(&server).await?;
+        check_reply(context, &server).await?;
     }
     Ok(())
 }
 
 /// Returns a report of each server.
-pub async fn report(topology: &Topology, prefix: &str) -> Result<Vec<ServerHealth>> {
+pub async fn report(context: CallContext, topology: &Topology, prefix: &str) -> Result<Vec<ServerHealth>> {
     let known = topology.primaries().await;
     let mut servers = topology.servers();
     if servers.is_empty() {
@@ -48,21 +49,21 @@ pub async fn report(topology: &Topology, prefix: &str) -> Result<Vec<ServerHealt
         known?;
     }
     servers.sort_by(|one, other| one.name().cmp(other.name()));
-    let (mut call, mut reports) = (RollCall::of(servers.len()), Vec::new());
+    let (mut call, mut reports) = (RollCall::of(context, servers.len()), Vec::new());
     for server in &servers {
-        let serves = async {
-            check_reply(server).await?;
-            if topology.is_cluster() { serves_slots(server, prefix).await } else { Ok(()) }
+        let serves = |part| async move {
+            check_reply(part, server).await?;
+            if topology.is_cluster() { serves_slots(part, server, prefix).await } else { Ok(()) }
         };
-        reports.push(call.ask(server.name(), serves, info(server)).await);
+        reports.push(call.ask(server.name(), serves, |part| info(part, server)).await);
     }
     Ok(reports)
 }
 
 /// Checks that a node of a cluster serves slots: in a cluster that is down, a node still replies to pings. The slot of
 /// the name does not matter, since a node that redirects the client is healthy. No entry has an empty key.
-async fn serves_slots(server: &Server, prefix: &str) -> Result<()> {
-    let reply = reply_of(server, &[b"GET", &names::entry(prefix, b"")]).await?;
+async fn serves_slots(context: CallContext, server: &Server, prefix: &str) -> Result<()> {
+    let reply = reply_of(context, server, &[b"GET", &names::entry(prefix, b"")]).await?;
     match RespReader(&reply).next() {
         Some(RespValue::Error(text)) if text.starts_with(b"CLUSTERDOWN") => {
             Err(server_error::error(server.name(), text))
@@ -71,18 +72,18 @@ async fn serves_slots(server: &Server, prefix: &str) -> Result<()> {
     }
 }
 
-async fn check_reply(server: &Server) -> Result<()> {
-    ask(server, &[b"PING"]).await.map(drop)
+async fn check_reply(context: CallContext, server: &Server) -> Result<()> {
+    ask(context, server, &[b"PING"]).await.map(drop)
 }
 
-async fn info(server: &Server) -> Result<Statistics> {
-    ask(server, &[b"INFO"]).await.map(|reply| described(&reply))
+async fn info(context: CallContext, server: &Server) -> Result<Statistics> {
+    ask(context, server, &[b"INFO"]).await.map(|reply| described(&reply))
 }
 
 /// Returns whether no server evicts names.
-pub async fn evicts_nothing(topology: &Topology) -> Result<bool> {
+pub async fn evicts_nothing(context: CallContext, topology: &Topology) -> Result<bool> {
     for server in topology.primaries().await? {
-        let reply = ask(&server, &[b"INFO", b"memory"]).await?;
+        let reply = ask(context, &server, &[b"INFO", b"memory"]).await?;
         let has = |text: &[u8]| memchr::memmem::find(&reply, text).is_some();
         if !has(b"maxmemory_policy:noeviction") && !has(b"maxmemory:0\r\n") {
             return Ok(false);

@@ -19,6 +19,7 @@ use super::run::Received;
 use super::store::RedisStore;
 use crate::backend::remote::{EncodedEntry, Indexed, Lasting, Store};
 use crate::error::{Error, Result};
+use crate::exec::context::CallContext;
 use crate::util::random;
 
 /// The number of names that one command removes from an index.
@@ -73,6 +74,7 @@ impl RedisStore {
     /// Reads the replies to what went with entries, and ends it: why some of them are not stored as they should be.
     pub(super) async fn finish_accompanying(
         &self,
+        context: CallContext,
         prefix: &str,
         entries: &[EncodedEntry],
         accompanying: Accompanying<'_>,
@@ -84,14 +86,14 @@ impl RedisStore {
         let looks = accompanying.tags.into_iter().zip(received.by_ref());
         let overdue: Vec<u64> =
             looks.filter(|(_, look)| is_overdue(look, accompanying.now)).map(|(tag, _)| tag).collect();
-        let unprolonged = self.finish_lasting(prefix, accompanying.prolonging, received).await;
+        let unprolonged = self.finish_lasting(context, prefix, accompanying.prolonging, received).await;
         let mut failures: Vec<Option<Error>> = entries.iter().map(|entry| unprolonged.of(&entry.tags)).collect();
-        self.remove_unlisted(entries, &refused).await;
+        self.remove_unlisted(context, entries, &refused).await;
         for (number, error) in refused {
             failures[number] = Some(error);
         }
         for tag in overdue {
-            if let Err(error) = self.trim(prefix, tag, accompanying.now).await {
+            if let Err(error) = self.trim(context, prefix, tag, accompanying.now).await {
                 tracing::debug!("cannot trim the index of a tag: {error}");
             }
         }
@@ -99,7 +101,7 @@ impl RedisStore {
     }
 
     /// Removes entries that are in no index: they would make a count wrong.
-    async fn remove_unlisted(&self, entries: &[EncodedEntry], refused: &[(usize, Error)]) {
+    async fn remove_unlisted(&self, context: CallContext, entries: &[EncodedEntry], refused: &[(usize, Error)]) {
         if refused.is_empty() {
             return;
         }
@@ -108,16 +110,16 @@ impl RedisStore {
             let name = &entries[*number].name;
             commands.push(name, &[b"UNLINK", name]);
         }
-        drop(self.expect_ok(&commands).await);
+        drop(self.expect_ok(context, &commands).await);
     }
 
     /// Removes from an index what is over, and gives what is there in spite of its mark a new one.
-    async fn trim(&self, prefix: &str, tag: u64, now: u64) -> Result<()> {
+    async fn trim(&self, context: CallContext, prefix: &str, tag: u64, now: u64) -> Result<()> {
         let index = names::index(prefix, tag);
-        let mut notes = self.notes(&index, LOOK).await?.unwrap_or_default();
+        let mut notes = self.notes(context, &index, LOOK).await?.unwrap_or_default();
         notes.retain(|(_, mark)| *mark < first_mark(now));
         let names: Vec<&[u8]> = notes.iter().map(|(name, _)| name.as_slice()).collect();
-        let left = self.remaining(&names).await;
+        let left = self.remaining(context, &names).await;
         let mut commands = self.commands(Kind::Repeatable);
         for ((name, mark), left) in notes.iter().zip(left) {
             let shared = notes.iter().filter(|(_, other)| other == mark).count() > 1;
@@ -130,23 +132,23 @@ impl RedisStore {
                 }
             }
         }
-        self.expect_ok(&commands).await
+        self.expect_ok(context, &commands).await
     }
 
     /// The names of an index, the first of them or all, with their marks; `None` where something else has its name.
-    async fn notes(&self, index: &[u8], most: usize) -> Result<Option<Vec<(Vec<u8>, u64)>>> {
+    async fn notes(&self, context: CallContext, index: &[u8], most: usize) -> Result<Option<Vec<(Vec<u8>, u64)>>> {
         let mut commands = self.commands(Kind::Repeatable);
         let last = if most == usize::MAX { "-1".to_owned() } else { most.saturating_sub(1).to_string() };
         commands.push(index, &[b"ZRANGE", index, b"0", last.as_bytes(), b"WITHSCORES"]);
-        let received = self.run(&commands).await.into_iter().next();
+        let received = self.run(context, &commands).await.into_iter().next();
         received.map_or(Ok(None), |received| received.map(|received| noted(&received)))
     }
 
     /// The names in the indexes of tags, and whether these are indexes.
-    pub(super) async fn indexed(&self, prefix: &str, tags: &[u64]) -> Result<Indexed> {
+    pub(super) async fn indexed(&self, context: CallContext, prefix: &str, tags: &[u64]) -> Result<Indexed> {
         let mut indexed = Indexed { notes: Vec::new(), is_whole: true };
         for tag in tags {
-            match self.notes(&names::index(prefix, *tag), usize::MAX).await? {
+            match self.notes(context, &names::index(prefix, *tag), usize::MAX).await? {
                 Some(notes) => indexed.notes.extend(notes.into_iter().map(|(name, mark)| (*tag, name, mark))),
                 None => indexed.is_whole = false,
             }
@@ -155,7 +157,13 @@ impl RedisStore {
     }
 
     /// Removes from indexes names whose entries are about to be removed, and the notes of others as they were read.
-    pub(super) async fn forget(&self, prefix: &str, indexed: &Indexed, removed: &[&[u8]]) -> Result<()> {
+    pub(super) async fn forget(
+        &self,
+        context: CallContext,
+        prefix: &str,
+        indexed: &Indexed,
+        removed: &[&[u8]],
+    ) -> Result<()> {
         let mut commands = self.commands(Kind::Repeatable);
         let mut rest = &indexed.notes[..];
         while let Some((tag, ..)) = rest.first() {
@@ -172,7 +180,7 @@ impl RedisStore {
             stale.for_each(|(.., mark)| push_removal(&mut commands, &index, *mark));
             rest = others;
         }
-        self.expect_ok(&commands).await
+        self.expect_ok(context, &commands).await
     }
 }
 

@@ -10,6 +10,7 @@ use super::names;
 use super::store::RedisStore;
 use crate::backend::remote::Lasting;
 use crate::error::{Error, Result};
+use crate::exec::context::CallContext;
 
 /// The time to live of an index whose entries never expire. An index without an expiry could not be distinguished from
 /// a new one.
@@ -67,6 +68,7 @@ impl RedisStore {
     /// Reads the replies to such commands, and tries in another way what the server refused.
     pub(super) async fn finish_lasting<T>(
         &self,
+        context: CallContext,
         prefix: &str,
         prolonging: Prolonging<'_>,
         received: impl Iterator<Item = Result<T>>,
@@ -78,17 +80,17 @@ impl RedisStore {
             let left: Vec<Lasting> = failed.iter().map(|(it, _)| *it).collect();
             let mut commands = self.commands(Kind::Repeatable);
             let retry = self.push_lasting(&mut commands, prefix, &left);
-            (failed, way) = (retry.failed(self.run(&commands).await.into_iter()), retry.way);
+            (failed, way) = (retry.failed(self.run(context, &commands).await.into_iter()), retry.way);
         }
         Unprolonged(failed.into_iter().map(|(it, error)| (it.tag, error)).collect())
     }
 
     /// Makes versions last.
-    pub(super) async fn prolong_all(&self, prefix: &str, lasting: &[Lasting]) -> Result<()> {
+    pub(super) async fn prolong_all(&self, context: CallContext, prefix: &str, lasting: &[Lasting]) -> Result<()> {
         let mut commands = self.commands(Kind::Repeatable);
         let prolonging = self.push_lasting(&mut commands, prefix, lasting);
-        let received = self.run(&commands).await;
-        let Unprolonged(failed) = self.finish_lasting(prefix, prolonging, received.into_iter()).await;
+        let received = self.run(context, &commands).await;
+        let Unprolonged(failed) = self.finish_lasting(context, prefix, prolonging, received.into_iter()).await;
         failed.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
     }
 }

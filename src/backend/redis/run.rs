@@ -14,7 +14,7 @@ use crate::backend::remote::executor::{
     Classified, Failure, Group, Outcomes, Pending, Protocol, Request, Setback, Stage, Unassigned, execute,
 };
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::context;
+use crate::exec::context::CallContext;
 use crate::net::{RawReplies, Server, protocol_error};
 
 /// The time that another node of a cluster has to take over from one that is known to be down.
@@ -55,8 +55,8 @@ impl Received {
 }
 
 /// Executes commands.
-pub async fn run(topology: &Topology, commands: &Commands, policy: Policy) -> Outcomes<Received> {
-    execute(&Call { topology, commands, policy }).await
+pub async fn run(context: CallContext, topology: &Topology, commands: &Commands, policy: Policy) -> Outcomes<Received> {
+    execute(context, &Call { topology, commands, policy }).await
 }
 
 #[cold]
@@ -244,8 +244,8 @@ impl Protocol for Call<'_> {
         self.topology.mark_outdated();
     }
 
-    fn late(&self, _index: usize) -> Error {
-        context::timed_out(&self.topology.name(), self.policy.limit)
+    fn late(&self, context: CallContext, _index: usize) -> Error {
+        context.timed_out(&self.topology.name(), self.policy.limit)
     }
 }
 

@@ -10,6 +10,7 @@ use super::run::{Policy, run};
 use super::topology::Topology;
 use crate::backend::remote::{SAMPLE, Sample};
 use crate::error::Result;
+use crate::exec::context::CallContext;
 use crate::net::Server;
 use crate::util::byte_strings::ByteStrings;
 
@@ -20,11 +21,11 @@ const COUNTS: u32 = 3;
 
 /// Samples names of entries on each primary: all of them if the server has only a few thousand names. A listing while
 /// slots move may be incomplete.
-pub async fn sample(topology: &Topology, policy: Policy, prefix: &str) -> Result<Vec<Sample>> {
-    let mut layout = topology.look().await?;
+pub async fn sample(context: CallContext, topology: &Topology, policy: Policy, prefix: &str) -> Result<Vec<Sample>> {
+    let mut layout = topology.look(context).await?;
     for attempt in 1.. {
-        let mut samples = sample_of(topology, policy, prefix, &layout.servers).await?;
-        let now = if topology.is_cluster() { topology.look().await? } else { layout.clone() };
+        let mut samples = sample_of(context, topology, policy, prefix, &layout.servers).await?;
+        let now = if topology.is_cluster() { topology.look(context).await? } else { layout.clone() };
         let is_settled = now.hash == layout.hash && !now.is_moving;
         if is_settled || attempt == COUNTS {
             samples.iter_mut().filter(|_| !is_settled).for_each(|it| it.scale = it.scale.or(Some(1.0)));
@@ -35,25 +36,32 @@ pub async fn sample(topology: &Topology, policy: Policy, prefix: &str) -> Result
     Ok(Vec::new())
 }
 
-async fn sample_of(topology: &Topology, policy: Policy, prefix: &str, servers: &[Arc<Server>]) -> Result<Vec<Sample>> {
+async fn sample_of(
+    context: CallContext,
+    topology: &Topology,
+    policy: Policy,
+    prefix: &str,
+    servers: &[Arc<Server>],
+) -> Result<Vec<Sample>> {
     let mut samples = Vec::new();
     for server in servers {
-        let (listed, looked_at_all) = first_entries(server, prefix).await?;
+        let (listed, looked_at_all) = first_entries(context, server, prefix).await?;
         let mut names = ByteStrings::default();
         listed.iter().take(SAMPLE).for_each(|name| names.push(name));
         let is_whole = looked_at_all && names.len() == listed.len();
-        let scale = if is_whole { None } else { Some(scale(server, listed.len(), names.len(), looked_at_all).await?) };
-        samples.push(Sample { sizes: sizes(topology, policy, &names).await?, names, scale });
+        let scale =
+            if is_whole { None } else { Some(scale(context, server, listed.len(), names.len(), looked_at_all).await?) };
+        samples.push(Sample { sizes: sizes(context, topology, policy, &names).await?, names, scale });
     }
     Ok(samples)
 }
 
 /// The entries among the first names of a server, and whether these are all.
-async fn first_entries(server: &Server, prefix: &str) -> Result<(ByteStrings, bool)> {
+async fn first_entries(context: CallContext, server: &Server, prefix: &str) -> Result<(ByteStrings, bool)> {
     let (glob, mut cursor, mut listed) = (names::entries_glob(prefix, b""), 0, ByteStrings::default());
     let mut process = None;
     for _ in 0..SAMPLED_PAGES {
-        let (page, next, answered) = scan(server, cursor, &glob, process).await?;
+        let (page, next, answered) = scan(context, server, cursor, &glob, process).await?;
         // The cursor of another process means nothing: what was listed is a part.
         if process.replace(answered).is_some_and(|before| before != answered) {
             return Ok((listed, false));
@@ -69,15 +77,21 @@ async fn first_entries(server: &Server, prefix: &str) -> Result<(ByteStrings, bo
 
 /// Returns the ratio of the entries of the server to those in a sample of the ones that were listed.
 #[allow(clippy::cast_precision_loss)]
-async fn scale(server: &Server, listed: usize, sampled: usize, looked_at_all: bool) -> Result<f64> {
+async fn scale(
+    context: CallContext,
+    server: &Server,
+    listed: usize,
+    sampled: usize,
+    looked_at_all: bool,
+) -> Result<f64> {
     let of_listed = listed as f64 / sampled.max(1) as f64;
-    Ok(if looked_at_all { of_listed } else { of_listed * share_not_seen(server).await? })
+    Ok(if looked_at_all { of_listed } else { of_listed * share_not_seen(context, server).await? })
 }
 
 /// Returns the ratio of the names of the server to the names that were examined.
 #[allow(clippy::cast_precision_loss)]
-async fn share_not_seen(server: &Server) -> Result<f64> {
-    let reply = ask(server, &[b"DBSIZE"]).await?;
+async fn share_not_seen(context: CallContext, server: &Server) -> Result<f64> {
+    let reply = ask(context, server, &[b"DBSIZE"]).await?;
     let looked_at = (SAMPLED_PAGES * 1000) as f64;
     Ok(match RespReader(&reply).next() {
         Some(RespValue::Number(names)) => (names as f64 / looked_at).max(1.0),
@@ -86,14 +100,14 @@ async fn share_not_seen(server: &Server) -> Result<f64> {
 }
 
 /// The lengths of name and stored form together.
-async fn sizes(topology: &Topology, policy: Policy, names: &ByteStrings) -> Result<Vec<u64>> {
+async fn sizes(context: CallContext, topology: &Topology, policy: Policy, names: &ByteStrings) -> Result<Vec<u64>> {
     let mut commands = Commands::new(Kind::Read, topology.may_be_cluster());
     let mut sizes = Vec::with_capacity(names.len());
     for name in names.iter() {
         commands.push(name, &[b"STRLEN", name]);
         sizes.push(name.len() as u64);
     }
-    for (size, received) in sizes.iter_mut().zip(run(topology, &commands, policy).await) {
+    for (size, received) in sizes.iter_mut().zip(run(context, topology, &commands, policy).await) {
         *size += u64::try_from(received?.number()?).unwrap_or(0);
     }
     Ok(sizes)

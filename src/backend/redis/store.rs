@@ -24,6 +24,7 @@ use crate::config::RedisConfig;
 use crate::entry::{self, DecodeError, Entry, MAX_KEYLESS_HEADER};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::backoff::Backoff;
+use crate::exec::context::CallContext;
 use crate::util::byte_strings::ByteStrings;
 use crate::util::clock;
 
@@ -66,8 +67,8 @@ impl RedisStore {
         Commands::new(kind, self.topology.may_be_cluster())
     }
 
-    pub(super) async fn run(&self, commands: &Commands) -> Outcomes<Received> {
-        run(&self.topology, commands, self.policy).await
+    pub(super) async fn run(&self, context: CallContext, commands: &Commands) -> Outcomes<Received> {
+        run(context, &self.topology, commands, self.policy).await
     }
 
     /// Returns whether a SET stored its entry: it answers nothing where NX kept it from that.
@@ -80,28 +81,30 @@ impl RedisStore {
     }
 
     /// Runs commands that are answered with a string, one for each name.
-    async fn strings(&self, commands: &Commands) -> Outcomes<Option<Slice>> {
-        let received = self.run(commands).await;
+    async fn strings(&self, context: CallContext, commands: &Commands) -> Outcomes<Option<Slice>> {
+        let received = self.run(context, commands).await;
         received.into_iter().map(|received| received.map(Received::string)).collect()
     }
 
     /// Reads the values of names, by GET or MGET.
-    async fn values(&self, names: &[&[u8]], kind: Kind) -> Outcomes<Option<Slice>> {
+    async fn values(&self, context: CallContext, names: &[&[u8]], kind: Kind) -> Outcomes<Option<Slice>> {
         let mut commands = self.commands(kind);
         if names.len() == 1 || self.topology.may_be_cluster() {
             names.iter().for_each(|name| commands.push(name, &[b"GET", name]));
-            return self.strings(&commands).await;
+            return self.strings(context, &commands).await;
         }
         for chunk in names.chunks(MGET) {
             let parts: Vec<&[u8]> = [&b"MGET"[..]].into_iter().chain(chunk.iter().copied()).collect();
             commands.push(b"", &parts);
         }
-        let arrays = self.run(&commands).await;
+        let arrays = self.run(context, &commands).await;
         let mut values = Outcomes::with_capacity(names.len());
         for (array, chunk) in arrays.into_iter().zip(names.chunks(MGET)) {
             match array {
                 Ok(array) => self.push_elements(&mut values, &array, chunk.len()),
-                Err(error) if error.is_reply_too_long() => values.extend(Box::pin(self.one_by_one(chunk, kind)).await),
+                Err(error) if error.is_reply_too_long() => {
+                    values.extend(Box::pin(self.one_by_one(context, chunk, kind)).await)
+                }
                 Err(error) => values.extend(chunk.iter().map(|_| Err(error.clone()))),
             }
         }
@@ -109,10 +112,10 @@ impl RedisStore {
     }
 
     /// Reads values that are too long together for one reply: with a reply for each.
-    async fn one_by_one(&self, names: &[&[u8]], kind: Kind) -> Outcomes<Option<Slice>> {
+    async fn one_by_one(&self, context: CallContext, names: &[&[u8]], kind: Kind) -> Outcomes<Option<Slice>> {
         let mut commands = self.commands(kind);
         names.iter().for_each(|name| commands.push(name, &[b"GET", name]));
-        self.strings(&commands).await
+        self.strings(context, &commands).await
     }
 
     /// Adds the elements of an array, which has to have one for each name.
@@ -152,8 +155,14 @@ impl Store for RedisStore {
         self.invalidation_replicas > 0
     }
 
-    async fn confirm<'a>(&'a self, prefix: &'a str, removal: Removal<'a>, handle: &'a Handle) -> Result<()> {
-        Box::pin(self.wait_for_replicas(prefix, removal, handle)).await
+    async fn confirm<'a>(
+        &'a self,
+        context: CallContext,
+        prefix: &'a str,
+        removal: Removal<'a>,
+        handle: &'a Handle,
+    ) -> Result<()> {
+        Box::pin(self.wait_for_replicas(context, prefix, removal, handle)).await
     }
 
     fn changes(&self) -> u64 {
@@ -188,8 +197,8 @@ impl Store for RedisStore {
         names::key(prefix, name).map(Cow::Borrowed)
     }
 
-    async fn read<'a>(&'a self, names: &'a [&'a [u8]]) -> Outcomes<Option<Slice>> {
-        self.values(names, Kind::Read).await
+    async fn read<'a>(&'a self, context: CallContext, names: &'a [&'a [u8]]) -> Outcomes<Option<Slice>> {
+        self.values(context, names, Kind::Read).await
     }
 
     fn decode_head<'a>(name: &[u8], stored: &'a [u8]) -> std::result::Result<Entry<'a>, DecodeError> {
@@ -197,31 +206,31 @@ impl Store for RedisStore {
         if stored.len() < MAX_KEYLESS_HEADER { entry::decode(name, stored) } else { entry::head(name, stored) }
     }
 
-    async fn read_headers<'a>(&'a self, names: &'a [&'a [u8]]) -> Outcomes<Option<Slice>> {
+    async fn read_headers<'a>(&'a self, context: CallContext, names: &'a [&'a [u8]]) -> Outcomes<Option<Slice>> {
         let mut commands = self.commands(Kind::Read);
         names.iter().for_each(|name| push_head(&mut commands, name));
-        let headers = self.strings(&commands).await;
+        let headers = self.strings(context, &commands).await;
         headers.into_iter().map(|head| head.map(not_empty)).collect()
     }
 
-    async fn write<'a>(&'a self, prefix: &'a str, entries: &'a [EncodedEntry]) -> Outcomes<bool> {
+    async fn write<'a>(&'a self, context: CallContext, prefix: &'a str, entries: &'a [EncodedEntry]) -> Outcomes<bool> {
         let mut commands = self.commands(Kind::Repeatable);
         entries.iter().for_each(|entry| push_set(&mut commands, entry));
         if self.tag_index || entries.iter().any(|entry| !entry.lasting.is_empty()) {
             // Boxed, as what else is rare: a caller may have a small stack.
-            return Box::pin(self.write_with_more(commands, prefix, entries)).await;
+            return Box::pin(self.write_with_more(context, commands, prefix, entries)).await;
         }
-        let written = self.run(&commands).await;
+        let written = self.run(context, &commands).await;
         entries.iter().zip(written).map(|(entry, received)| self.stored(entry, received)).collect()
     }
 
-    async fn remove<'a>(&'a self, names: &'a [&'a [u8]]) -> Outcomes<Option<Slice>> {
+    async fn remove<'a>(&'a self, context: CallContext, names: &'a [&'a [u8]]) -> Outcomes<Option<Slice>> {
         let mut commands = self.commands(Kind::Once);
         for name in names {
             push_head(&mut commands, name);
             commands.push(name, &[b"UNLINK", name]);
         }
-        let mut received = self.run(&commands).await.into_iter();
+        let mut received = self.run(context, &commands).await.into_iter();
         let mut next = || received.next().unwrap_or_else(|| Err(unexpected()));
         let headers: Outcomes<Option<Slice>> = names.iter().map(|_| removed(next(), next())).collect();
         let removed: Vec<&[u8]> =
@@ -232,7 +241,7 @@ impl Store for RedisStore {
         headers
     }
 
-    async fn expire<'a>(&'a self, name: &'a [u8], ttl: Option<Duration>) -> Result<bool> {
+    async fn expire<'a>(&'a self, context: CallContext, name: &'a [u8], ttl: Option<Duration>) -> Result<bool> {
         let mut commands = self.commands(Kind::Repeatable);
         match ttl {
             Some(ttl) => commands.push(name, &[b"PEXPIRE", name, millis(ttl).as_bytes()]),
@@ -242,15 +251,19 @@ impl Store for RedisStore {
                 commands.push(name, &[b"PTTL", name]);
             }
         }
-        let received = self.run(&commands).await;
+        let received = self.run(context, &commands).await;
         let numbers: Vec<i64> = received.into_iter().map(|it| it?.number()).collect::<Result<_>>()?;
         Ok(numbers.first() == Some(&1) || numbers.get(1).is_some_and(|left| *left != -2))
     }
 
-    async fn remaining<'a>(&'a self, names: &'a [&'a [u8]]) -> Vec<Result<Option<Option<Duration>>>> {
+    async fn remaining<'a>(
+        &'a self,
+        context: CallContext,
+        names: &'a [&'a [u8]],
+    ) -> Vec<Result<Option<Option<Duration>>>> {
         let mut commands = self.commands(Kind::Repeatable);
         names.iter().for_each(|name| commands.push(name, &[b"PTTL", name]));
-        let received = self.run(&commands).await;
+        let received = self.run(context, &commands).await;
         let left = |left: i64| match left {
             -2 => Ok(None),
             -1 => Ok(Some(None)),
@@ -265,35 +278,38 @@ impl Store for RedisStore {
 
     async fn tag_versions<'a>(
         &'a self,
+        context: CallContext,
         prefix: &'a str,
         tags: &'a [u64],
         missing: Missing,
     ) -> Result<Vec<Option<u64>>> {
-        self.each_tag_version(prefix, tags, missing).await.into_iter().collect()
+        self.each_tag_version(context, prefix, tags, missing).await.into_iter().collect()
     }
 
     async fn each_tag_version<'a>(
         &'a self,
+        context: CallContext,
         prefix: &'a str,
         tags: &'a [u64],
         missing: Missing,
     ) -> Vec<Result<Option<u64>>> {
-        let mut versions = self.read_tag_versions(prefix, tags).await;
+        let mut versions = self.read_tag_versions(context, prefix, tags).await;
         if let Missing::Created(ttl) = missing {
             let lifetime = first_lifetime(ttl).map(millis);
-            self.set_missing(prefix, tags, &mut versions, lifetime.as_deref(), true).await;
+            self.set_missing(context, prefix, tags, &mut versions, lifetime.as_deref(), true).await;
             // Bytes under a tag version's name that are no tag version give way to one.
-            self.set_missing(prefix, tags, &mut versions, lifetime.as_deref(), false).await;
+            self.set_missing(context, prefix, tags, &mut versions, lifetime.as_deref(), false).await;
         }
         versions
     }
 
-    async fn prolong<'a>(&'a self, prefix: &'a str, lasting: &'a [Lasting]) -> Result<()> {
-        Box::pin(self.prolong_all(prefix, lasting)).await
+    async fn prolong<'a>(&'a self, context: CallContext, prefix: &'a str, lasting: &'a [Lasting]) -> Result<()> {
+        Box::pin(self.prolong_all(context, prefix, lasting)).await
     }
 
     async fn read_with_tag_versions<'a>(
         &'a self,
+        context: CallContext,
         prefix: &'a str,
         name: &'a [u8],
         tags: &'a [u64],
@@ -301,7 +317,7 @@ impl Store for RedisStore {
         let mut commands = self.commands(Kind::Repeatable);
         commands.push(name, &[b"GET", name]);
         push_tag_versions(&mut commands, prefix, tags);
-        let mut received = self.run(&commands).await.into_iter();
+        let mut received = self.run(context, &commands).await.into_iter();
         let entry = received.next().unwrap_or_else(|| Err(unexpected())).map(Received::string);
         let versions = received.map(tag_version).collect::<Result<_>>()?;
         Ok((entry?, versions))
@@ -309,6 +325,7 @@ impl Store for RedisStore {
 
     async fn write_with_tag_versions<'a>(
         &'a self,
+        context: CallContext,
         prefix: &'a str,
         entry: &'a EncodedEntry,
         tags: &'a [u64],
@@ -319,18 +336,18 @@ impl Store for RedisStore {
         let written = std::slice::from_ref(entry);
         let has_more = self.tag_index || !entry.lasting.is_empty();
         let accompanying = has_more.then(|| self.push_accompanying(&mut commands, prefix, written));
-        let mut received = self.run(&commands).await.into_iter();
+        let mut received = self.run(context, &commands).await.into_iter();
         let stored = received.next().unwrap_or_else(|| Err(unexpected()));
         let stored = self.stored(entry, stored);
         let versions = take_stamps(&mut received, tags.len());
         if let Some(accompanying) = accompanying {
-            let failed = Box::pin(self.finish_accompanying(prefix, written, accompanying, received)).await;
+            let failed = Box::pin(self.finish_accompanying(context, prefix, written, accompanying, received)).await;
             failed.into_iter().flatten().next().map_or(Ok(()), Err)?;
         }
         stored.and(versions)
     }
 
-    async fn replace_tag_versions<'a>(&'a self, prefix: &'a str, tags: &'a [u64]) -> Result<()> {
+    async fn replace_tag_versions<'a>(&'a self, context: CallContext, prefix: &'a str, tags: &'a [u64]) -> Result<()> {
         for _ in 0..REPEATS {
             let (changes, mut versions) = (self.record.changes(), Vec::with_capacity(tags.len()));
             let mut commands = self.commands(Kind::Repeatable);
@@ -338,7 +355,7 @@ impl Store for RedisStore {
                 let name = names::tag_version(prefix, *tag);
                 versions.push(commands.push_with_version(&name, &[b"SET", &name], &[b"PX", REPLACED_LASTS])?);
             }
-            self.expect_ok(&commands).await?;
+            self.expect_ok(context, &commands).await?;
             // A repeated attempt sends another version. A replay then replaces it once more, which costs misses alone.
             tags.iter().zip(versions).for_each(|(tag, version)| self.record.note_tag(*tag, version));
             if self.record.changes() == changes {
@@ -348,35 +365,42 @@ impl Store for RedisStore {
         Err(replaced(&self.topology.name()))
     }
 
-    async fn indexed<'a>(&'a self, prefix: &'a str, tags: &'a [u64]) -> Result<Option<Indexed>> {
-        if self.tag_index { self.indexed(prefix, tags).await.map(Some) } else { Ok(None) }
+    async fn indexed<'a>(&'a self, context: CallContext, prefix: &'a str, tags: &'a [u64]) -> Result<Option<Indexed>> {
+        if self.tag_index { self.indexed(context, prefix, tags).await.map(Some) } else { Ok(None) }
     }
 
-    async fn index_is_whole(&self) -> Result<bool> {
-        health::evicts_nothing(&self.topology).await
+    async fn index_is_whole(&self, context: CallContext) -> Result<bool> {
+        health::evicts_nothing(context, &self.topology).await
     }
 
-    async fn forget<'a>(&'a self, prefix: &'a str, indexed: &'a Indexed, removed: &'a [&'a [u8]]) -> Result<()> {
-        self.forget(prefix, indexed, removed).await
+    async fn forget<'a>(
+        &'a self,
+        context: CallContext,
+        prefix: &'a str,
+        indexed: &'a Indexed,
+        removed: &'a [&'a [u8]],
+    ) -> Result<()> {
+        self.forget(context, prefix, indexed, removed).await
     }
 
     async fn scan<'a>(
         &'a self,
+        context: CallContext,
         prefix: &'a str,
         scope: ScanScope<'a>,
         from: ScanCursor,
         _limit: usize,
     ) -> Result<(ByteStrings, Option<ScanCursor>)> {
-        walk::page(&self.topology, prefix, scope, from).await
+        walk::page(context, &self.topology, prefix, scope, from).await
     }
 
-    async fn unlink<'a>(&'a self, names: &'a [&'a [u8]]) -> Result<()> {
+    async fn unlink<'a>(&'a self, context: CallContext, names: &'a [&'a [u8]]) -> Result<()> {
         let mut commands = self.commands(Kind::Repeatable);
         // A flush does not make a server one that restarted.
         names.iter().filter(|name| !names::is_marker(name)).for_each(|name| commands.push(name, &[b"UNLINK", name]));
         for _ in 0..REPEATS {
             let changes = self.record.changes();
-            self.expect_ok(&commands).await?;
+            self.expect_ok(context, &commands).await?;
             self.record.note_names(names);
             if self.record.changes() == changes {
                 return Ok(());
@@ -385,16 +409,16 @@ impl Store for RedisStore {
         Err(replaced(&self.topology.name()))
     }
 
-    async fn sample<'a>(&'a self, prefix: &'a str) -> Result<Vec<Sample>> {
-        scan::sample(&self.topology, self.policy, prefix).await
+    async fn sample<'a>(&'a self, context: CallContext, prefix: &'a str) -> Result<Vec<Sample>> {
+        scan::sample(context, &self.topology, self.policy, prefix).await
     }
 
-    async fn ping(&self) -> Result<()> {
-        health::ping(&self.topology).await
+    async fn ping(&self, context: CallContext) -> Result<()> {
+        health::ping(context, &self.topology).await
     }
 
-    async fn details<'a>(&'a self, prefix: &'a str) -> Result<Vec<ServerHealth>> {
-        health::report(&self.topology, prefix).await
+    async fn details<'a>(&'a self, context: CallContext, prefix: &'a str) -> Result<Vec<ServerHealth>> {
+        health::report(context, &self.topology, prefix).await
     }
 
     fn in_flight(&self) -> u64 {
@@ -410,8 +434,8 @@ impl Store for RedisStore {
     }
 
     /// A server that is in a state that passes, as one that loads its data, is waited for while there is time to connect.
-    async fn connected(&self) -> Result<()> {
-        let mut backoff = Backoff::until(Instant::now() + self.connect_timeout);
+    async fn connected(&self, context: CallContext) -> Result<()> {
+        let mut backoff = Backoff::until(context, Instant::now() + self.connect_timeout);
         loop {
             match self.topology.connected().await {
                 Err(error) if error.is_passing() && backoff.pause().await => {}
@@ -420,35 +444,42 @@ impl Store for RedisStore {
         }
     }
 
-    async fn close(&self, deadline: Instant) {
-        self.topology.close(deadline).await;
+    async fn close(&self, context: CallContext, deadline: Instant) {
+        self.topology.close(context, deadline).await;
     }
 }
 
 impl RedisStore {
     /// Stores entries with the commands that accompany them.
-    async fn write_with_more(&self, mut commands: Commands, prefix: &str, entries: &[EncodedEntry]) -> Outcomes<bool> {
+    async fn write_with_more(
+        &self,
+        context: CallContext,
+        mut commands: Commands,
+        prefix: &str,
+        entries: &[EncodedEntry],
+    ) -> Outcomes<bool> {
         let accompanying = self.push_accompanying(&mut commands, prefix, entries);
-        let mut received = self.run(&commands).await.into_iter();
+        let mut received = self.run(context, &commands).await.into_iter();
         let stored: Vec<Result<bool>> =
             entries.iter().zip(received.by_ref()).map(|(entry, received)| self.stored(entry, received)).collect();
-        let failures = self.finish_accompanying(prefix, entries, accompanying, received).await;
+        let failures = self.finish_accompanying(context, prefix, entries, accompanying, received).await;
         let both =
             |(outcome, failure): (Result<bool>, Option<Error>)| outcome.and_then(|it| failure.map_or(Ok(it), Err));
         stored.into_iter().zip(failures).map(both).collect()
     }
 
-    async fn read_tag_versions(&self, prefix: &str, tags: &[u64]) -> Vec<Result<Option<u64>>> {
+    async fn read_tag_versions(&self, context: CallContext, prefix: &str, tags: &[u64]) -> Vec<Result<Option<u64>>> {
         let names: Vec<Vec<u8>> = tags.iter().map(|tag| names::tag_version(prefix, *tag)).collect();
         let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
         // Never from a replica, which may not have heard of an invalidation yet.
-        let versions = self.values(&names, Kind::Repeatable).await;
+        let versions = self.values(context, &names, Kind::Repeatable).await;
         versions.into_iter().map(|version| version.map(|version| parse(&version?))).collect()
     }
 
     /// Makes the tag versions that are missing and reads them again: what another process makes meanwhile counts.
     async fn set_missing(
         &self,
+        context: CallContext,
         prefix: &str,
         tags: &[u64],
         versions: &mut [Result<Option<u64>>],
@@ -467,7 +498,7 @@ impl RedisStore {
             }
             commands.push(&name, &[b"GET", &name]);
         }
-        let mut received = self.run(&commands).await.into_iter();
+        let mut received = self.run(context, &commands).await.into_iter();
         for index in missing {
             let (Some(set), Some(read)) = (received.next(), received.next()) else { return };
             versions[index] = set.and(read).map(|read| parse(&read.string()?));
@@ -475,8 +506,8 @@ impl RedisStore {
     }
 
     /// Runs commands of which none may fail.
-    pub(super) async fn expect_ok(&self, commands: &Commands) -> Result<()> {
-        self.run(commands).await.into_iter().try_for_each(|received| received.map(drop))
+    pub(super) async fn expect_ok(&self, context: CallContext, commands: &Commands) -> Result<()> {
+        self.run(context, commands).await.into_iter().try_for_each(|received| received.map(drop))
     }
 }
 

@@ -14,7 +14,7 @@ use super::topology::{Layout, Topology};
 use crate::backend::remote::ScanScope;
 use crate::backend::{Epoch, ScanCursor};
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::context;
+use crate::exec::context::CallContext;
 use crate::net::{Server, protocol_error};
 use crate::util::byte_strings::ByteStrings;
 
@@ -29,22 +29,24 @@ const UNKNOWN_PAGES: u32 = 1 << 24;
 
 /// Returns some names from a position on.
 pub async fn page(
+    context: CallContext,
     topology: &Topology,
     prefix: &str,
     scope: ScanScope<'_>,
     from: ScanCursor,
 ) -> Result<(ByteStrings, Option<ScanCursor>)> {
     let mut at = from;
-    let layout = if from == ScanCursor::default() { topology.look().await? } else { topology.layout().await? };
+    let layout =
+        if from == ScanCursor::default() { topology.look(context).await? } else { topology.layout(context).await? };
     if from == ScanCursor::default() {
         at.epoch.layout = layout.hash;
     } else if at.epoch.layout != layout.hash {
         at = again(at, &layout, false)?;
-        context::pause(PAUSE * at.epoch.restarts.into()).await;
+        context.pause(PAUSE * at.epoch.restarts.into()).await;
     }
     let mut found = ByteStrings::default();
     if let Some(server) = layout.servers.get(at.part as usize) {
-        let listed = step(server, &mut at, &glob(prefix, scope)).await?;
+        let listed = step(context, server, &mut at, &glob(prefix, scope)).await?;
         // The names that a server returns are checked again: no glob of the library may reach another prefix.
         let ours =
             if matches!(scope, ScanScope::All) { format!("{prefix}:").into_bytes() } else { names::entry(prefix, b"") };
@@ -53,7 +55,7 @@ pub async fn page(
     if (at.part as usize) < layout.servers.len() {
         return Ok((found, Some(at)));
     }
-    Ok((found, ended(topology, at).await?))
+    Ok((found, ended(context, topology, at).await?))
 }
 
 fn glob(prefix: &str, scope: ScanScope<'_>) -> Vec<u8> {
@@ -64,17 +66,17 @@ fn glob(prefix: &str, scope: ScanScope<'_>) -> Vec<u8> {
 }
 
 /// Ends a pass: returns the begin of the next pass, or `None` at the end of the walk.
-async fn ended(topology: &Topology, at: ScanCursor) -> Result<Option<ScanCursor>> {
+async fn ended(context: CallContext, topology: &Topology, at: ScanCursor) -> Result<Option<ScanCursor>> {
     if !topology.is_cluster() && at.epoch.layout == 0 {
         return Ok(None);
     }
-    let now = topology.look().await?;
+    let now = topology.look(context).await?;
     let same = now.hash == at.epoch.layout;
     if same && (!now.is_moving || at.epoch.repeated) {
         return Ok(None);
     }
     let next = again(at, &now, same)?;
-    context::pause(PAUSE * next.epoch.restarts.into()).await;
+    context.pause(PAUSE * next.epoch.restarts.into()).await;
     Ok(Some(next))
 }
 
@@ -100,9 +102,9 @@ fn changing() -> Error {
 }
 
 /// Returns the next names of a server, and moves the position behind them.
-async fn step(server: &Server, at: &mut ScanCursor, glob: &[u8]) -> Result<ByteStrings> {
+async fn step(context: CallContext, server: &Server, at: &mut ScanCursor, glob: &[u8]) -> Result<ByteStrings> {
     if at.offset != 0 {
-        let (names, cursor, process) = scan(server, at.offset, glob, Some(at.epoch.process)).await?;
+        let (names, cursor, process) = scan(context, server, at.offset, glob, Some(at.epoch.process)).await?;
         if process == at.epoch.process {
             at.epoch.pages = at.epoch.pages.checked_sub(1).ok_or_else(|| endless(server))?;
             advance(at, cursor);
@@ -110,7 +112,7 @@ async fn step(server: &Server, at: &mut ScanCursor, glob: &[u8]) -> Result<ByteS
         }
         at.epoch.restarts = restarted(*at)?;
     }
-    first(server, at, glob).await
+    first(context, server, at, glob).await
 }
 
 fn advance(at: &mut ScanCursor, cursor: u64) {
@@ -122,11 +124,11 @@ fn advance(at: &mut ScanCursor, cursor: u64) {
 }
 
 /// Returns the first names of a server, and records how many pages there can be.
-async fn first(server: &Server, at: &mut ScanCursor, glob: &[u8]) -> Result<ByteStrings> {
+async fn first(context: CallContext, server: &Server, at: &mut ScanCursor, glob: &[u8]) -> Result<ByteStrings> {
     let mut request = Vec::new();
     command(&mut request, &[b"DBSIZE"]);
     command(&mut request, &[b"SCAN", b"0", b"MATCH", glob, b"COUNT", COUNT]);
-    let replies = replies_of(server, &request, 2, None).await?;
+    let replies = replies_of(context, server, &request, 2, None).await?;
     let mut rest = RespReader(&replies.bytes);
     let pages = match rest.reply().next() {
         Some(RespValue::Number(names)) => u32::try_from(SPARE_PAGES + u64::try_from(names).unwrap_or(0) / 250).ok(),

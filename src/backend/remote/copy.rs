@@ -7,6 +7,7 @@ use super::{EncodedEntry, Missing, Remote, Store};
 use crate::backend::{CopiedEntry, IfPresent, Imported};
 use crate::entry::{self, Entry, TagVersion};
 use crate::error::Result;
+use crate::exec::context::CallContext;
 use crate::util::clock::ends;
 use crate::value::Value;
 
@@ -24,19 +25,28 @@ struct Read {
 type Left = Option<Option<Duration>>;
 
 impl<S: Store> Remote<S> {
-    pub(super) async fn copies_of(&self, keys: &[&[u8]]) -> Result<Vec<Result<Option<CopiedEntry>>>> {
+    pub(super) async fn copies_of(
+        &self,
+        context: CallContext,
+        keys: &[&[u8]],
+    ) -> Result<Vec<Result<Option<CopiedEntry>>>> {
         let names = self.names(keys.iter().copied());
         let names: Vec<&[u8]> = names.iter().collect();
-        let stored = self.step_of(names.len(), false, self.store.read(&names)).await;
-        let found = self.those_current(self.found_of(keys, &names, stored, entry::decode, read)).await;
-        let left = self.left_to(&names, &found).await;
+        let stored = self.step_of(context, names.len(), false, |context| self.store.read(context, &names)).await;
+        let found = self.those_current(context, self.found_of(keys, &names, stored, entry::decode, read)).await;
+        let left = self.left_to(context, &names, &found).await;
         Ok(keys.iter().zip(found.into_iter().zip(left)).map(|(key, (read, left))| copy(key, read?, left?)).collect())
     }
 
     /// Returns the time that is left to entries, by their own deadline or the store's.
-    async fn left_to(&self, names: &[&[u8]], found: &[Result<Option<Read>>]) -> Vec<Result<Left>> {
+    async fn left_to(
+        &self,
+        context: CallContext,
+        names: &[&[u8]],
+        found: &[Result<Option<Read>>],
+    ) -> Vec<Result<Left>> {
         if !S::DEADLINES {
-            return self.store.remaining(names).await;
+            return self.store.remaining(context, names).await;
         }
         let left = |name: &[u8], deadline: u64| Duration::from_millis(deadline.saturating_sub(self.store.now_ms(name)));
         let own = |name: &[u8], read: &Read| read.deadline_ms.map(|deadline| left(name, deadline));
@@ -46,8 +56,8 @@ impl<S: Store> Remote<S> {
         names.iter().zip(found).map(of).collect()
     }
 
-    pub(super) async fn versions_of(&self, tags: &[u64]) -> Result<Vec<TagVersion>> {
-        let versions = self.store.tag_versions(&self.prefix, tags, Missing::Created(Some(BATCH))).await?;
+    pub(super) async fn versions_of(&self, context: CallContext, tags: &[u64]) -> Result<Vec<TagVersion>> {
+        let versions = self.store.tag_versions(context, &self.prefix, tags, Missing::Created(Some(BATCH))).await?;
         let versions = super::tags::pair(tags, versions);
         self.hints.saw_tag_versions(&versions);
         Ok(versions)
@@ -55,11 +65,12 @@ impl<S: Store> Remote<S> {
 
     pub(super) async fn store_copies(
         &self,
+        context: CallContext,
         entries: &[CopiedEntry],
         versions: &[TagVersion],
         if_present: IfPresent,
     ) -> Result<Vec<Result<Imported>>> {
-        let unready = self.unready(entries.iter().map(|entry| &*entry.key)).await;
+        let unready = self.unready(context, entries.iter().map(|entry| &*entry.key)).await;
         let mut writes = Vec::with_capacity(entries.len());
         let prepared: Vec<Result<()>> = (entries.iter().enumerate())
             .map(|(index, entry)| {
@@ -70,7 +81,7 @@ impl<S: Store> Remote<S> {
             .collect();
         let needs =
             writes.iter().flat_map(|write| self.too_short(&of_tags(versions, &write.tags), write.ttl)).collect();
-        let written = self.write_lasting(entries.len(), &mut writes, needs, versions).await;
+        let written = self.write_lasting(context, entries.len(), &mut writes, needs, versions).await;
         let imported = |stored| if stored { Imported::Stored } else { Imported::Present };
         let outcomes: Vec<Result<Imported>> = joined(prepared, written).map(|stored| stored.map(imported)).collect();
         self.counting.sets(outcomes.iter().filter(|outcome| matches!(outcome, Ok(Imported::Stored))).count() as u64);

@@ -9,6 +9,7 @@ use super::{EncodedEntry, Lasting, Outcomes, Remote, Removal, Slice, Store};
 use crate::backend::NewEntry;
 use crate::entry::{self, DecodeError, Entry, TagVersion, tag_hash};
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::context::CallContext;
 use crate::util::byte_strings::ByteStrings;
 use crate::util::millis;
 use crate::value::Value;
@@ -32,54 +33,59 @@ impl Unready {
 type Decode = for<'a> fn(&[u8], &'a [u8]) -> std::result::Result<Entry<'a>, DecodeError>;
 
 impl<S: Store> Remote<S> {
-    pub(super) async fn read_one(&self, key: &[u8]) -> Result<Option<Value>> {
+    pub(super) async fn read_one(&self, context: CallContext, key: &[u8]) -> Result<Option<Value>> {
         let (name, _) = self.store.entry_name(&self.prefix, key);
         let fingerprint = entry::fingerprint(&name);
         let guessed = self.hints.tags_of(fingerprint);
-        let (stored, known) = self.read_as_guessed(&name, &guessed).await?;
+        let (stored, known) = self.read_as_guessed(context, &name, &guessed).await?;
         let found = self.found(Some(key), &name, Ok(stored), entry::decode, value)?;
         if let Some(found) = &found {
             self.hints.saw_entry(fingerprint, &found.tags);
         }
-        let value = self.if_current_by(found, known).await?;
+        let value = self.if_current_by(context, found, known).await?;
         self.counting.reads(u64::from(value.is_some()), u64::from(value.is_none()));
         Ok(value)
     }
 
     /// Reads an entry, and the versions of the tags that it is guessed to have, sorted by tag.
-    async fn read_as_guessed(&self, name: &[u8], guessed: &[u64]) -> Result<(Option<Slice>, Vec<TagVersion>)> {
+    async fn read_as_guessed(
+        &self,
+        context: CallContext,
+        name: &[u8],
+        guessed: &[u64],
+    ) -> Result<(Option<Slice>, Vec<TagVersion>)> {
         if guessed.is_empty() {
-            return Ok((super::only(self.store.read(&[name]).await)?, Vec::new()));
+            return Ok((super::only(self.store.read(context, &[name]).await)?, Vec::new()));
         }
-        let (stored, versions) = self.store.read_with_tag_versions(&self.prefix, name, guessed).await?;
+        let (stored, versions) = self.store.read_with_tag_versions(context, &self.prefix, name, guessed).await?;
         let mut known = pair(guessed, versions);
         known.sort_unstable_by_key(|version| version.tag);
         Ok((stored, known))
     }
 
-    pub(super) async fn read_many(&self, keys: &[&[u8]]) -> Result<Vec<Result<Option<Value>>>> {
+    pub(super) async fn read_many(&self, context: CallContext, keys: &[&[u8]]) -> Result<Vec<Result<Option<Value>>>> {
         let names = self.names(keys.iter().copied());
         let names: Vec<&[u8]> = names.iter().collect();
-        let stored = self.step_of(names.len(), false, self.store.read(&names)).await;
+        let stored = self.step_of(context, names.len(), false, |context| self.store.read(context, &names)).await;
         let found = self.found_of(keys, &names, stored, entry::decode, value);
-        let values = self.those_current(found).await;
+        let values = self.those_current(context, found).await;
         let hits = values.iter().filter(|value| matches!(value, Ok(Some(_)))).count() as u64;
         let misses = values.iter().filter(|value| matches!(value, Ok(None))).count() as u64;
         self.counting.reads(hits, misses);
         Ok(values)
     }
 
-    pub(super) async fn write_one(&self, entry: NewEntry<'_>) -> Result<()> {
-        if !entry.tags.is_empty() && self.write_as_guessed(&entry).await? {
+    pub(super) async fn write_one(&self, context: CallContext, entry: NewEntry<'_>) -> Result<()> {
+        if !entry.tags.is_empty() && self.write_as_guessed(context, &entry).await? {
             self.counting.sets(1);
             return Ok(());
         }
-        self.write_many(std::slice::from_ref(&entry)).await.and_then(super::only)
+        self.write_many(context, std::slice::from_ref(&entry)).await.and_then(super::only)
     }
 
     /// Stores an entry with the last known tag versions of its tags, and checks them afterwards: if a tag version has changed, no
     /// caller will read the entry, and it is stored once more.
-    async fn write_as_guessed(&self, entry: &NewEntry<'_>) -> Result<bool> {
+    async fn write_as_guessed(&self, context: CallContext, entry: &NewEntry<'_>) -> Result<bool> {
         let tags = tags_of(std::slice::from_ref(entry));
         let Some(guessed) = self.hints.tag_versions_of(&tags).filter(|_| self.store.is_ready()) else {
             return Ok(false);
@@ -88,15 +94,15 @@ impl<S: Store> Remote<S> {
         self.store.check_size(&write.name, write.bytes.len())?;
         write.lasting = self.too_short(&guessed, entry.ttl);
         let asked = self.asked();
-        let versions = pair(&tags, self.store.write_with_tag_versions(&self.prefix, &write, &tags).await?);
+        let versions = pair(&tags, self.store.write_with_tag_versions(context, &self.prefix, &write, &tags).await?);
         self.hints.saw_tag_versions(&versions);
         self.saw_lasting(&versions, &write.lasting, asked);
         Ok(versions == guessed)
     }
 
-    pub(super) async fn write_many(&self, entries: &[NewEntry<'_>]) -> Result<Vec<Result<()>>> {
-        let unready = self.unready(entries.iter().map(|entry| entry.key)).await;
-        let versions = self.tag_versions_for(entries).await;
+    pub(super) async fn write_many(&self, context: CallContext, entries: &[NewEntry<'_>]) -> Result<Vec<Result<()>>> {
+        let unready = self.unready(context, entries.iter().map(|entry| entry.key)).await;
+        let versions = self.tag_versions_for(context, entries).await;
         let (mut writes, mut lasting) = (Vec::with_capacity(entries.len()), Vec::new());
         let prepared: Vec<Result<()>> = (entries.iter().enumerate())
             .map(|(index, entry)| {
@@ -108,7 +114,7 @@ impl<S: Store> Remote<S> {
             .collect();
         // When one entry is refused none is stored.
         writes.iter().try_for_each(|write| self.store.check_size(&write.name, write.bytes.len()))?;
-        let written = self.write_lasting(entries.len(), &mut writes, lasting, &versions.all()).await;
+        let written = self.write_lasting(context, entries.len(), &mut writes, lasting, &versions.all()).await;
         let outcomes: Vec<Result<()>> = joined(prepared, written).map(|stored| stored.and_then(self::stored)).collect();
         self.counting.sets(outcomes.iter().filter(|outcome| outcome.is_ok()).count() as u64);
         Ok(outcomes)
@@ -117,6 +123,7 @@ impl<S: Store> Remote<S> {
     /// Stores entries of a call for so many, and makes the versions of their tags last.
     pub(super) async fn write_lasting(
         &self,
+        context: CallContext,
         names: usize,
         writes: &mut [EncodedEntry],
         lasting: Vec<Lasting>,
@@ -127,23 +134,23 @@ impl<S: Store> Remote<S> {
             first.lasting.clone_from(&lasting);
         }
         let asked = self.asked();
-        let writing = self.step(names, true, self.store.write(&self.prefix, writes)).await;
-        let written = writing.unwrap_or_else(|| writes.iter().map(|_| Err(self.late())).collect());
+        let writing = self.step(context, names, true, |context| self.store.write(context, &self.prefix, writes)).await;
+        let written = writing.unwrap_or_else(|| writes.iter().map(|_| Err(self.late(context))).collect());
         if written.iter().all(Result::is_ok) {
             self.saw_lasting(versions, &lasting, asked);
         }
         written
     }
 
-    pub(super) async fn remove_many(&self, keys: &[&[u8]]) -> Result<Vec<Result<bool>>> {
+    pub(super) async fn remove_many(&self, context: CallContext, keys: &[&[u8]]) -> Result<Vec<Result<bool>>> {
         let names = self.names(keys.iter().copied());
         let names: Vec<&[u8]> = names.iter().collect();
         let changes = self.store.changes();
-        let headers = self.step_of(names.len(), false, self.store.remove(&names)).await;
+        let headers = self.step_of(context, names.len(), false, |context| self.store.remove(context, &names)).await;
         let found = self.found_of(keys, &names, headers, S::decode_head, |_| Some(()));
-        let removed = self.those_current(found).await;
+        let removed = self.those_current(context, found).await;
         let done: Vec<&[u8]> = names.iter().zip(&removed).filter(|(_, it)| it.is_ok()).map(|(name, _)| *name).collect();
-        let confirmed = Box::pin(self.confirm_removed(&done, changes)).await;
+        let confirmed = Box::pin(self.confirm_removed(context, &done, changes)).await;
         let done = |it: Option<()>| confirmed.clone().map(|()| it.is_some());
         let there: Vec<Result<bool>> = removed.into_iter().map(|it| it.and_then(done)).collect();
         self.counting.deletes(there.iter().filter(|it| matches!(it, Ok(true))).count() as u64);
@@ -151,46 +158,50 @@ impl<S: Store> Remote<S> {
     }
 
     /// Confirms that names stay removed. A server that was replaced during the removal may have lost it: it is repeated.
-    async fn confirm_removed(&self, names: &[&[u8]], changes: u64) -> Result<()> {
+    async fn confirm_removed(&self, context: CallContext, names: &[&[u8]], changes: u64) -> Result<()> {
         if self.store.changes() != changes && !names.is_empty() {
-            self.store.unlink(names).await?;
+            self.store.unlink(context, names).await?;
         }
-        self.confirm(Removal::Names(names)).await
+        self.confirm(context, Removal::Names(names)).await
     }
 
     /// The name of a key whose entry is there, and the entry's tags.
-    pub(super) async fn head_of(&self, key: &[u8]) -> Result<Option<(Vec<u8>, Vec<TagVersion>)>> {
+    pub(super) async fn head_of(&self, context: CallContext, key: &[u8]) -> Result<Option<(Vec<u8>, Vec<TagVersion>)>> {
         let (name, _) = self.store.entry_name(&self.prefix, key);
-        let head = super::only(self.store.read_headers(&[&name]).await);
+        let head = super::only(self.store.read_headers(context, &[&name]).await);
         let read = self.found(Some(key), &name, head, S::decode_head, |entry| Some(entry.tags.clone()))?;
-        Ok(self.if_current(read).await?.map(|tags| (name, tags)))
+        Ok(self.if_current(context, read).await?.map(|tags| (name, tags)))
     }
 
-    pub(super) async fn expire_one(&self, key: &[u8], ttl: Option<Duration>) -> Result<bool> {
-        match self.head_of(key).await? {
+    pub(super) async fn expire_one(&self, context: CallContext, key: &[u8], ttl: Option<Duration>) -> Result<bool> {
+        match self.head_of(context, key).await? {
             Some((name, tags)) => {
-                Box::pin(self.make_last(&tags, ttl)).await?;
-                self.store.expire(&name, ttl).await
+                Box::pin(self.make_last(context, &tags, ttl)).await?;
+                self.store.expire(context, &name, ttl).await
             }
             None => Ok(false),
         }
     }
 
-    pub(super) async fn remaining(&self, key: &[u8]) -> Result<Option<Option<Duration>>> {
-        match self.head_of(key).await? {
-            Some((name, _)) => super::only(self.store.remaining(&[&name]).await),
+    pub(super) async fn remaining(&self, context: CallContext, key: &[u8]) -> Result<Option<Option<Duration>>> {
+        match self.head_of(context, key).await? {
+            Some((name, _)) => super::only(self.store.remaining(context, &[&name]).await),
             None => Ok(None),
         }
     }
 
     /// Returns the keys whose server has not reported its limits.
-    pub(super) async fn unready<'k>(&self, keys: impl Iterator<Item = &'k [u8]> + Clone) -> Unready {
+    pub(super) async fn unready<'k>(
+        &self,
+        context: CallContext,
+        keys: impl Iterator<Item = &'k [u8]> + Clone,
+    ) -> Unready {
         if self.store.is_ready() {
             return Unready(Vec::new());
         }
         let names = self.names(keys);
         let names: Vec<&[u8]> = names.iter().collect();
-        Unready(self.store.make_ready(&names).await)
+        Unready(self.store.make_ready(context, &names).await)
     }
 
     /// Returns the stored names of keys, in one buffer.

@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::backoff::Backoff;
-use crate::exec::context::{self, Until};
+use crate::exec::context::{CallContext, share};
 use crate::net::{PendingReply, RawReplies, Server};
 
 /// The most redirections of a command: nodes that name each other form a loop.
@@ -51,7 +51,12 @@ pub trait Protocol: Sized + Sync {
         groups: &mut Vec<Group<Self>>,
     ) -> std::result::Result<usize, Unassigned>;
     /// Learns what a group has to be sent with.
-    fn prepare(&self, _group: &mut Group<Self>, _end: Instant) -> impl Future<Output = Result<()>> + Send {
+    fn prepare(
+        &self,
+        _context: CallContext,
+        _group: &mut Group<Self>,
+        _end: Instant,
+    ) -> impl Future<Output = Result<()>> + Send {
         async { Ok(()) }
     }
     /// Returns the server of a node.
@@ -65,7 +70,7 @@ pub trait Protocol: Sized + Sync {
     /// Takes note of a failure.
     fn failed(&self) {}
     /// Returns the error of a command that was not done in time.
-    fn late(&self, index: usize) -> Error;
+    fn late(&self, context: CallContext, index: usize) -> Error;
 }
 
 /// A command that is to be sent.
@@ -192,12 +197,12 @@ impl<P: Protocol> Classified<P> {
 }
 
 /// Executes commands. Each has its outcome at the deadline of the call at the latest.
-pub async fn execute<P: Protocol>(protocol: &P) -> Outcomes<P::Reply> {
+pub async fn execute<P: Protocol>(context: CallContext, protocol: &P) -> Outcomes<P::Reply> {
     if protocol.len() == 0 {
         return Outcomes::new();
     }
-    let end = context::call_deadline().unwrap_or_else(|| Instant::now() + protocol.limit());
-    match fast_path(protocol, end).await {
+    let end = context.end_or(protocol.limit());
+    match fast_path(context, protocol, end).await {
         FastPath::Done(outcomes) => outcomes,
         // Boxed, as it is rare: a caller may have a small stack.
         FastPath::Continue(execution) => Box::pin(execution.run()).await,
@@ -210,12 +215,12 @@ enum FastPath<'a, P: Protocol> {
 }
 
 /// Executes commands of one node that is connected. Commands that have to be retried continue as an execution.
-async fn fast_path<P: Protocol>(protocol: &P, end: Instant) -> FastPath<'_, P> {
-    let all = || Box::new(Execution::new(protocol, end));
+async fn fast_path<P: Protocol>(context: CallContext, protocol: &P, end: Instant) -> FastPath<'_, P> {
+    let all = || Box::new(Execution::new(context, protocol, end));
     let Some(node) = protocol.only_node() else { return FastPath::Continue(all()) };
     let group = Group { node, pending: Vec::new() };
-    let Some(Ok(answer)) = send(protocol, &group) else { return FastPath::Continue(all()) };
-    let failure = match Until::new(end, answer).await {
+    let Some(Ok(answer)) = send(context, protocol, &group) else { return FastPath::Continue(all()) };
+    let failure = match context.run_until(end, |part| answer.within(part)).await {
         Some(Ok(replies)) => {
             let classified = protocol.classify(&group, replies);
             if classified.setbacks.is_empty() {
@@ -227,7 +232,7 @@ async fn fast_path<P: Protocol>(protocol: &P, end: Instant) -> FastPath<'_, P> {
             return FastPath::Continue(execution);
         }
         Some(Err(error)) => Failure { error, stage: Stage::Lost },
-        None => late(protocol, &group),
+        None => late(context, protocol, &group),
     };
     let mut execution = all();
     let pending = std::mem::take(&mut execution.pending);
@@ -236,23 +241,24 @@ async fn fast_path<P: Protocol>(protocol: &P, end: Instant) -> FastPath<'_, P> {
 }
 
 /// Sends a group; `None`: its server is not connected now.
-fn send<P: Protocol>(protocol: &P, group: &Group<P>) -> Option<Result<PendingReply>> {
+fn send<P: Protocol>(context: CallContext, protocol: &P, group: &Group<P>) -> Option<Result<PendingReply>> {
     let server = protocol.server(&group.node);
     match protocol.encode(group) {
-        Ok(Request { bytes, replies, once: false }) => server.send(&bytes, replies),
-        Ok(Request { bytes, replies, once: true }) => server.send_once(&bytes, replies),
+        Ok(Request { bytes, replies, once: false }) => server.send(context, &bytes, replies),
+        Ok(Request { bytes, replies, once: true }) => server.send_once(context, &bytes, replies),
         Err(error) => Some(Err(error)),
     }
 }
 
 #[cold]
-fn late<P: Protocol>(protocol: &P, group: &Group<P>) -> Failure {
-    let error = context::timed_out(protocol.server(&group.node).name(), protocol.limit());
+fn late<P: Protocol>(context: CallContext, protocol: &P, group: &Group<P>) -> Failure {
+    let error = context.timed_out(protocol.server(&group.node).name(), protocol.limit());
     Failure { error, stage: Stage::Late }
 }
 
 /// Commands of which some are not done yet.
 struct Execution<'a, P: Protocol> {
+    context: CallContext,
     protocol: &'a P,
     begun: Instant,
     end: Instant,
@@ -266,7 +272,7 @@ struct Execution<'a, P: Protocol> {
 
 impl<'a, P: Protocol> Execution<'a, P> {
     #[cold]
-    fn new(protocol: &'a P, end: Instant) -> Self {
+    fn new(context: CallContext, protocol: &'a P, end: Instant) -> Self {
         let pending = |index| Pending {
             index,
             is_retry: false,
@@ -277,6 +283,7 @@ impl<'a, P: Protocol> Execution<'a, P> {
         };
         let commands = 0..protocol.len();
         Self {
+            context,
             protocol,
             begun: Instant::now(),
             end,
@@ -288,7 +295,7 @@ impl<'a, P: Protocol> Execution<'a, P> {
     }
 
     async fn run(mut self: Box<Self>) -> Outcomes<P::Reply> {
-        let mut backoff = Backoff::until(self.end);
+        let mut backoff = Backoff::until(self.context, self.end);
         while !self.pending.is_empty() && Instant::now() < self.end {
             if std::mem::take(&mut self.pause) && !backoff.pause().await {
                 break;
@@ -304,12 +311,13 @@ impl<'a, P: Protocol> Execution<'a, P> {
         let groups = self.group();
         let groups = self.prepare(groups).await;
         // All are sent before the first is waited for; those that cannot be sent now are waited for last.
-        let mut sent: Vec<_> = groups.into_iter().map(|group| (send(self.protocol, &group), group)).collect();
+        let mut sent: Vec<_> =
+            groups.into_iter().map(|group| (send(self.context, self.protocol, &group), group)).collect();
         sent.sort_by_key(|(answer, _)| answer.is_none());
         let mut others = sent.len();
         for (answer, group) in sent {
             others -= 1;
-            let end = context::share(self.end, others, self.protocol.limit());
+            let end = share(self.end, others, self.protocol.limit());
             match self.replies(&group, answer, end).await {
                 Ok(replies) => {
                     let classified = self.protocol.classify(&group, replies);
@@ -338,7 +346,7 @@ impl<'a, P: Protocol> Execution<'a, P> {
     async fn prepare(&mut self, groups: Vec<Group<P>>) -> Vec<Group<P>> {
         let mut ready = Vec::with_capacity(groups.len());
         for mut group in groups {
-            match self.protocol.prepare(&mut group, self.end).await {
+            match self.protocol.prepare(self.context, &mut group, self.end).await {
                 Ok(()) => ready.push(group),
                 Err(error) => self.fail_all(group.pending, &Failure { error, stage: Stage::Unprepared }),
             }
@@ -354,18 +362,19 @@ impl<'a, P: Protocol> Execution<'a, P> {
         end: Instant,
     ) -> std::result::Result<RawReplies, Failure> {
         let failure = |stage| move |error| Failure { error, stage };
-        let waiting = async {
+        let waiting = |part| async move {
             let sent = match sent {
                 Some(sent) => sent,
                 None => {
                     let server = self.protocol.server(&group.node);
                     server.connected().await.map_err(failure(Stage::Unreachable))?;
-                    send(self.protocol, group).unwrap_or_else(|| Err(unconnected(server)))
+                    send(part, self.protocol, group).unwrap_or_else(|| Err(unconnected(server)))
                 }
             };
-            sent.map_err(failure(Stage::Unsent))?.await.map_err(failure(Stage::Lost))
+            sent.map_err(failure(Stage::Unsent))?.within(part).await.map_err(failure(Stage::Lost))
         };
-        Until::new(end, waiting).await.unwrap_or_else(|| Err(late(self.protocol, group)))
+        let waited = self.context.run_until(end, waiting).await;
+        waited.unwrap_or_else(|| Err(late(self.context, self.protocol, group)))
     }
 
     fn settle(&mut self, node: &P::Node, pending: Vec<Pending<P::Target>>, classified: Classified<P>) {
@@ -420,11 +429,11 @@ impl<'a, P: Protocol> Execution<'a, P> {
     }
 
     fn finish(self) -> Outcomes<P::Reply> {
-        let Self { protocol, pending, mut outcomes, .. } = self;
+        let Self { context, protocol, pending, mut outcomes, .. } = self;
         for command in pending {
             outcomes[command.index] = command.error.map(Err);
         }
-        let late = |index| Err(protocol.late(index));
+        let late = |index| Err(protocol.late(context, index));
         outcomes.into_iter().enumerate().map(|(index, outcome)| outcome.unwrap_or_else(|| late(index))).collect()
     }
 }

@@ -4,41 +4,47 @@ use super::{Remote, Removal, Store};
 use crate::backend::Removed;
 use crate::entry::{Entry, tag_hash};
 use crate::error::Result;
+use crate::exec::context::CallContext;
 
 impl<S: Store> Remote<S> {
     /// Returns the number of removed entries. Without an index it is unknown: entries are checked when they are read.
-    pub(super) async fn invalidate(&self, tags: &[&[u8]], count: bool) -> Result<Removed> {
+    pub(super) async fn invalidate(&self, context: CallContext, tags: &[&[u8]], count: bool) -> Result<Removed> {
         let mut tags: Vec<u64> = tags.iter().map(|tag| tag_hash(tag)).collect();
         tags.sort_unstable();
         tags.dedup();
-        let Some(indexed) = self.store.indexed(&self.prefix, &tags).await? else {
-            self.store.replace_tag_versions(&self.prefix, &tags).await?;
-            Box::pin(self.confirm(Removal::Tags(&tags))).await?;
+        let Some(indexed) = self.store.indexed(context, &self.prefix, &tags).await? else {
+            self.store.replace_tag_versions(context, &self.prefix, &tags).await?;
+            Box::pin(self.confirm(context, Removal::Tags(&tags))).await?;
             return Ok(None);
         };
         let mut names: Vec<&[u8]> = indexed.notes.iter().map(|(_, name, _)| name.as_slice()).collect();
         names.sort_unstable();
         names.dedup();
         // An entry that was set again without the tag is still listed, and stays.
-        let tagged = self.readable(&names, &tags).await?;
-        let counted = count && indexed.is_whole && self.store.index_is_whole().await?;
-        self.store.replace_tag_versions(&self.prefix, &tags).await?;
-        self.store.forget(&self.prefix, &indexed, &tagged).await?;
-        self.store.unlink(&tagged).await?;
-        Box::pin(self.confirm(Removal::Tags(&tags))).await?;
+        let tagged = self.readable(context, &names, &tags).await?;
+        let counted = count && indexed.is_whole && self.store.index_is_whole(context).await?;
+        self.store.replace_tag_versions(context, &self.prefix, &tags).await?;
+        self.store.forget(context, &self.prefix, &indexed, &tagged).await?;
+        self.store.unlink(context, &tagged).await?;
+        Box::pin(self.confirm(context, Removal::Tags(&tags))).await?;
         Ok(counted.then_some(tagged.len() as u64))
     }
 
     /// Those of the names that are entries that can be read, with one of the tags if there are any.
-    pub(super) async fn readable<'a>(&self, names: &[&'a [u8]], tags: &[u64]) -> Result<Vec<&'a [u8]>> {
+    pub(super) async fn readable<'a>(
+        &self,
+        context: CallContext,
+        names: &[&'a [u8]],
+        tags: &[u64],
+    ) -> Result<Vec<&'a [u8]>> {
         let wanted = |entry: &Entry| {
             let is_wanted = tags.is_empty() || entry.tags.iter().any(|tag| tags.contains(&tag.tag));
             is_wanted.then_some(())
         };
-        let headers = self.store.read_headers(names).await;
+        let headers = self.store.read_headers(context, names).await;
         let found = names.iter().zip(headers).map(|(name, head)| self.found(None, name, head, S::decode_head, wanted));
         let found = found.collect();
-        let there = self.those_current(found).await.into_iter().zip(names);
+        let there = self.those_current(context, found).await.into_iter().zip(names);
         there.filter_map(|(there, name)| there.map(|there| there.map(|()| *name)).transpose()).collect()
     }
 }

@@ -12,6 +12,7 @@ use super::{Lasting, Remote, Store};
 use crate::backend::NewEntry;
 use crate::entry::TagVersion;
 use crate::error::Result;
+use crate::exec::context::CallContext;
 use crate::util::clock::coarse_millis;
 use crate::util::millis;
 
@@ -76,14 +77,19 @@ impl<S: Store> Remote<S> {
     }
 
     /// Makes versions last for an entry that is stored already.
-    pub(super) async fn make_last(&self, versions: &[TagVersion], ttl: Option<Duration>) -> Result<()> {
+    pub(super) async fn make_last(
+        &self,
+        context: CallContext,
+        versions: &[TagVersion],
+        ttl: Option<Duration>,
+    ) -> Result<()> {
         self.hints.saw_tag_versions(versions);
         let lasting = self.too_short(versions, ttl);
         if lasting.is_empty() {
             return Ok(());
         }
         let asked = self.asked();
-        self.store.prolong(&self.prefix, &lasting).await?;
+        self.store.prolong(context, &self.prefix, &lasting).await?;
         self.saw_lasting(versions, &lasting, asked);
         Ok(())
     }

@@ -4,23 +4,30 @@ use super::{Remote, Removal, ScanScope, Slice, Store};
 use crate::backend::{KeyFilter, Page, Removed, ScanCursor};
 use crate::entry::tag_hash;
 use crate::error::Result;
+use crate::exec::context::CallContext;
 use crate::util::byte_strings::ByteStrings;
 
 /// The number of names that are removed at once.
 const CHUNK: usize = 1000;
 
 impl<S: Store> Remote<S> {
-    pub(super) async fn list(&self, filter: KeyFilter<'_>, from: ScanCursor, limit: usize) -> Result<Page> {
+    pub(super) async fn list(
+        &self,
+        context: CallContext,
+        filter: KeyFilter<'_>,
+        from: ScanCursor,
+        limit: usize,
+    ) -> Result<Page> {
         let scope = ScanScope::Entries(filter.literal_prefix);
-        let (names, next) = self.store.scan(&self.prefix, scope, from, limit).await?;
+        let (names, next) = self.store.scan(context, &self.prefix, scope, from, limit).await?;
         let mut names: Vec<&[u8]> = names.iter().collect();
         // A server may list a name twice while it resizes its table.
         names.sort_unstable();
         names.dedup();
-        Ok(Page { keys: self.keys_of(&names, filter).await?, next })
+        Ok(Page { keys: self.keys_of(context, &names, filter).await?, next })
     }
 
-    async fn keys_of(&self, names: &[&[u8]], filter: KeyFilter<'_>) -> Result<ByteStrings> {
+    async fn keys_of(&self, context: CallContext, names: &[&[u8]], filter: KeyFilter<'_>) -> Result<ByteStrings> {
         let tags: Vec<u64> = filter.tags.iter().map(|tag| tag_hash(tag)).collect();
         let key = |(name, head): (&&[u8], Result<Option<Slice>>)| {
             let listed = self.store.key_of(&self.prefix, name);
@@ -31,38 +38,43 @@ impl<S: Store> Remote<S> {
                 key.map(<[u8]>::to_vec)
             })
         };
-        let headers = self.store.read_headers(names).await;
+        let headers = self.store.read_headers(context, names).await;
         let found = names.iter().zip(headers).map(key).collect();
         let mut keys = ByteStrings::default();
-        for key in self.those_current(found).await {
+        for key in self.those_current(context, found).await {
             key?.iter().for_each(|key| keys.push(key));
         }
         Ok(keys)
     }
 
     /// Tag versions go too: without them every entry that was missed is invalid.
-    pub(super) async fn remove_all(&self, count: bool) -> Result<Removed> {
+    pub(super) async fn remove_all(&self, context: CallContext, count: bool) -> Result<Removed> {
         let count = count && self.store.capabilities().count;
         let (mut next, mut removed) = (Some(ScanCursor::default()), 0);
         while let Some(from) = next {
-            let page = self.call(self.remove_page(from, count)).await?;
+            let page = self.call(context, |context| self.remove_page(context, from, count)).await?;
             next = page.0;
             removed += page.1;
         }
-        self.call(self.confirm(Removal::All)).await?;
+        self.call(context, |context| self.confirm(context, Removal::All)).await?;
         Ok(count.then_some(removed))
     }
 
     /// Removes a page of names; where the next begins, and how many entries went.
-    async fn remove_page(&self, from: ScanCursor, count: bool) -> Result<(Option<ScanCursor>, u64)> {
-        let (names, next) = self.store.scan(&self.prefix, ScanScope::All, from, CHUNK).await?;
+    async fn remove_page(
+        &self,
+        context: CallContext,
+        from: ScanCursor,
+        count: bool,
+    ) -> Result<(Option<ScanCursor>, u64)> {
+        let (names, next) = self.store.scan(context, &self.prefix, ScanScope::All, from, CHUNK).await?;
         let mut names: Vec<&[u8]> = names.iter().collect();
         names.sort_unstable();
         names.dedup();
         let is_entry = |name: &&[u8]| self.store.key_of(&self.prefix, name).is_some();
         let entries: Vec<&[u8]> = names.iter().copied().filter(is_entry).collect();
-        let removed = if count { self.readable(&entries, &[]).await?.len() as u64 } else { 0 };
-        self.store.unlink(&names).await?;
+        let removed = if count { self.readable(context, &entries, &[]).await?.len() as u64 } else { 0 };
+        self.store.unlink(context, &names).await?;
         Ok((next, removed))
     }
 }

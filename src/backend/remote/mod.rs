@@ -41,7 +41,7 @@ use super::{
 };
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::context::{self, Bounded, Until};
+use crate::exec::context::{CallContext, share};
 use crate::exec::runtime::Runtime;
 use crate::value::Value;
 
@@ -74,46 +74,56 @@ impl<S: Store> Remote<S> {
     }
 
     /// An operation within the deadline of a call.
-    fn call<'a, T: 'a>(&'a self, operation: impl Future<Output = Result<T>> + Send + 'a) -> OpFuture<'a, T> {
-        pending(Bounded::new(self.timeout, &self.runtime, &self.server, operation))
+    fn call<'a, T: 'a, F>(&'a self, context: CallContext, operation: impl FnOnce(CallContext) -> F) -> OpFuture<'a, T>
+    where
+        F: Future<Output = Result<T>> + Send + 'a,
+    {
+        pending(context.bounded(self.timeout, &self.server, operation))
     }
 
     /// Runs a step of an operation on many names, within the time there is for it: of several servers one that is silent
     /// leaves some for the steps that follow. `None`: the time is over, and the step with all that it had.
-    async fn step<T>(&self, names: usize, is_last: bool, step: impl Future<Output = T>) -> Option<T> {
+    async fn step<T, F: Future<Output = T>>(
+        &self,
+        context: CallContext,
+        names: usize,
+        is_last: bool,
+        step: impl FnOnce(CallContext) -> F,
+    ) -> Option<T> {
         // The only name has the whole time, and ends with it.
-        let end = if names == 1 { None } else { context::call_deadline() };
-        let Some(end) = end else { return Some(step.await) };
+        let end = if names == 1 { None } else { context.end() };
+        let Some(end) = end else { return Some(step(context).await) };
         let followers = if is_last || self.store.is_one_server() { 0 } else { 2 };
-        let end = context::share(end, followers, self.timeout);
-        if Instant::now() >= end { None } else { Until::new(end, step).await }
+        let end = share(end, followers, self.timeout);
+        if Instant::now() >= end { None } else { context.run_until(end, step).await }
     }
 
     /// Runs a step whose outcomes say by themselves which names were too late: its commands end with the time.
-    async fn step_of<T>(&self, names: usize, is_last: bool, step: impl Future<Output = Outcomes<T>>) -> Outcomes<T> {
-        let outcomes = self.step(names, is_last, step).await;
-        outcomes.unwrap_or_else(|| (0..names).map(|_| Err(self.late())).collect())
+    async fn step_of<T, F: Future<Output = Outcomes<T>>>(
+        &self,
+        context: CallContext,
+        names: usize,
+        is_last: bool,
+        step: impl FnOnce(CallContext) -> F,
+    ) -> Outcomes<T> {
+        let outcomes = self.step(context, names, is_last, step).await;
+        outcomes.unwrap_or_else(|| (0..names).map(|_| Err(self.late(context))).collect())
     }
 
-    fn late(&self) -> Error {
-        context::timed_out(&self.server, self.timeout)
-    }
-
-    /// An operation made of many, each with a deadline of its own.
-    fn long_call<'a, T: 'a>(&'a self, operation: impl Future<Output = Result<T>> + Send + 'a) -> OpFuture<'a, T> {
-        pending(operation)
+    fn late(&self, context: CallContext) -> Error {
+        context.timed_out(&self.server, self.timeout)
     }
 }
 
 impl<S: Store> Remote<S> {
     /// Waits until enough replicas have what was removed, where that is asked for.
-    async fn confirm(&self, removal: Removal<'_>) -> Result<()> {
+    async fn confirm(&self, context: CallContext, removal: Removal<'_>) -> Result<()> {
         if !self.store.waits_for_replicas() {
             return Ok(());
         }
         let handle = self.runtime.load().as_ref().map(|runtime| runtime.handle().clone());
         let handle = handle.ok_or_else(|| Error::new(ErrorKind::Closed, "the cache was closed"))?;
-        self.store.confirm(&self.prefix, removal, &handle).await
+        self.store.confirm(context, &self.prefix, removal, &handle).await
     }
 }
 
@@ -136,68 +146,96 @@ impl<S: Store> Backend for Remote<S> {
         }
     }
 
-    fn get<'a>(&'a self, key: &'a [u8]) -> OpFuture<'a, Option<Value>> {
-        self.call(self.read_one(key))
+    fn get<'a>(&'a self, context: CallContext, key: &'a [u8]) -> OpFuture<'a, Option<Value>> {
+        self.call(context, |context| self.read_one(context, key))
     }
 
-    fn set<'a>(&'a self, entry: NewEntry<'a>) -> OpFuture<'a, ()> {
-        self.call(self.write_one(entry))
+    fn set<'a>(&'a self, context: CallContext, entry: NewEntry<'a>) -> OpFuture<'a, ()> {
+        self.call(context, |context| self.write_one(context, entry))
     }
 
-    fn call<'a>(&'a self, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
+    fn call<'a>(&'a self, context: CallContext, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
         match operation {
-            Operation::Get { key } => self.call(self.read_one(key).map_ok(Outcome::found)),
-            Operation::Set(entry) => self.call(self.write_one(entry).map_ok(|()| Outcome::Done)),
+            Operation::Get { key } => self.call(context, |context| self.read_one(context, key).map_ok(Outcome::found)),
+            Operation::Set(entry) => {
+                self.call(context, |context| self.write_one(context, entry).map_ok(|()| Outcome::Done))
+            }
             Operation::Delete { key } => {
-                self.call(async move { only(self.remove_many(&[key]).await?).map(Outcome::hit) })
+                self.call(
+                    context,
+                    |context| async move { only(self.remove_many(context, &[key]).await?).map(Outcome::hit) },
+                )
             }
-            Operation::Exists { key } => self.call(self.head_of(key).map_ok(|head| Outcome::hit(head.is_some()))),
-            Operation::Expire { key, ttl } => self.call(self.expire_one(key, ttl).map_ok(Outcome::hit)),
-            Operation::Ttl { key } => self.call(self.remaining(key).map_ok(Outcome::remaining)),
-            Operation::GetMany { keys } => self.call(self.read_many(keys).map_ok(Outcome::Values)),
-            Operation::SetMany { entries } => self.call(self.write_many(entries).map_ok(Outcome::Stored)),
-            Operation::DeleteMany { keys } => self.call(self.remove_many(keys).map_ok(Outcome::Deleted)),
+            Operation::Exists { key } => {
+                self.call(context, |context| self.head_of(context, key).map_ok(|head| Outcome::hit(head.is_some())))
+            }
+            Operation::Expire { key, ttl } => {
+                self.call(context, |context| self.expire_one(context, key, ttl).map_ok(Outcome::hit))
+            }
+            Operation::Ttl { key } => {
+                self.call(context, |context| self.remaining(context, key).map_ok(Outcome::remaining))
+            }
+            Operation::GetMany { keys } => {
+                self.call(context, |context| self.read_many(context, keys).map_ok(Outcome::Values))
+            }
+            Operation::SetMany { entries } => {
+                self.call(context, |context| self.write_many(context, entries).map_ok(Outcome::Stored))
+            }
+            Operation::DeleteMany { keys } => {
+                self.call(context, |context| self.remove_many(context, keys).map_ok(Outcome::Deleted))
+            }
             Operation::InvalidateTags { tags, count } => {
-                self.call(self.invalidate(tags, count).map_ok(Outcome::Removed))
+                self.call(context, |context| self.invalidate(context, tags, count).map_ok(Outcome::Removed))
             }
-            Operation::InvalidatePatterns { patterns } => pending(remove_matching(self, patterns)),
-            Operation::Flush { count } => self.long_call(self.remove_all(count).map_ok(Outcome::Removed)),
-            Operation::Ping => self.call(self.store.ping().map_ok(|()| Outcome::Done)),
-            Operation::Usage => self.call(self.size().map_ok(Outcome::Usage)),
+            Operation::InvalidatePatterns { patterns } => pending(remove_matching(context, self, patterns)),
+            Operation::Flush { count } => pending(self.remove_all(context, count).map_ok(Outcome::Removed)),
+            Operation::Ping => self.call(context, |context| self.store.ping(context).map_ok(|()| Outcome::Done)),
+            Operation::Usage => self.call(context, |context| self.size(context).map_ok(Outcome::Usage)),
         }
     }
 
-    fn scan<'a>(&'a self, filter: KeyFilter<'a>, from: ScanCursor, limit: usize) -> OpFuture<'a, Page> {
-        self.call(self.list(filter, from, limit))
+    fn scan<'a>(
+        &'a self,
+        context: CallContext,
+        filter: KeyFilter<'a>,
+        from: ScanCursor,
+        limit: usize,
+    ) -> OpFuture<'a, Page> {
+        self.call(context, |context| self.list(context, filter, from, limit))
     }
 
-    fn export<'a>(&'a self, keys: &'a [&'a [u8]]) -> OpFuture<'a, Vec<Result<Option<CopiedEntry>>>> {
-        self.call(self.copies_of(keys))
+    fn export<'a>(
+        &'a self,
+        context: CallContext,
+        keys: &'a [&'a [u8]],
+    ) -> OpFuture<'a, Vec<Result<Option<CopiedEntry>>>> {
+        self.call(context, |context| self.copies_of(context, keys))
     }
 
     fn import<'a>(
         &'a self,
+        context: CallContext,
         entries: &'a [CopiedEntry],
         versions: &'a [TagVersion],
         if_present: IfPresent,
     ) -> OpFuture<'a, Vec<Result<Imported>>> {
-        self.call(self.store_copies(entries, versions, if_present))
+        self.call(context, |context| self.store_copies(context, entries, versions, if_present))
     }
 
-    fn tag_versions<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, Vec<TagVersion>> {
-        self.call(self.versions_of(tags))
+    fn tag_versions<'a>(&'a self, context: CallContext, tags: &'a [u64]) -> OpFuture<'a, Vec<TagVersion>> {
+        self.call(context, |context| self.versions_of(context, tags))
     }
 
-    fn known_versions<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, Vec<Option<u64>>> {
-        self.call(self.store.tag_versions(&self.prefix, tags, Missing::Stays))
+    fn known_versions<'a>(&'a self, context: CallContext, tags: &'a [u64]) -> OpFuture<'a, Vec<Option<u64>>> {
+        self.call(context, |context| self.store.tag_versions(context, &self.prefix, tags, Missing::Stays))
     }
 
-    fn invalidate_hashes<'a>(&'a self, tags: &'a [u64]) -> OpFuture<'a, ()> {
-        self.call(self.store.replace_tag_versions(&self.prefix, tags))
+    fn invalidate_hashes<'a>(&'a self, context: CallContext, tags: &'a [u64]) -> OpFuture<'a, ()> {
+        self.call(context, |context| self.store.replace_tag_versions(context, &self.prefix, tags))
     }
 
-    fn connected(&self) -> OpFuture<'_, ()> {
-        self.long_call(self.store.connected())
+    fn connected(&self, context: CallContext) -> OpFuture<'_, ()> {
+        pending(self.store.connected(context))
     }
 
     fn activity(&self) -> Activity {
@@ -207,16 +245,16 @@ impl<S: Store> Backend for Remote<S> {
         Activity { counters, in_flight: self.store.in_flight(), fallback: None }
     }
 
-    fn details(&self) -> OpFuture<'_, Option<Details>> {
-        self.call(async move {
-            let servers = self.store.details(&self.prefix).await?;
+    fn details(&self, context: CallContext) -> OpFuture<'_, Option<Details>> {
+        self.call(context, |context| async move {
+            let servers = self.store.details(context, &self.prefix).await?;
             Ok(Some(Details { servers, in_flight: self.store.in_flight(), topology: self.store.topology() }))
         })
     }
 
-    fn close(&self, deadline: Instant) -> OpFuture<'_, ()> {
+    fn close(&self, context: CallContext, deadline: Instant) -> OpFuture<'_, ()> {
         pending(async move {
-            self.store.close(deadline).await;
+            self.store.close(context, deadline).await;
             self.release_runtime(deadline);
             Ok(())
         })

@@ -4,26 +4,27 @@ use std::time::Instant;
 
 use crate::backend::health::{ServerAnswer, ServerHealth, Statistics};
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::context;
+use crate::exec::context::CallContext;
 
 /// A call that goes from server to server. One that is silent leaves the others their time.
 pub struct RollCall {
+    context: CallContext,
     /// Servers that were not asked yet.
     left: u32,
 }
 
 impl RollCall {
     /// A call of so many servers.
-    pub fn of(servers: usize) -> Self {
-        Self { left: u32::try_from(servers).unwrap_or(u32::MAX) }
+    pub fn of(context: CallContext, servers: usize) -> Self {
+        Self { context, left: u32::try_from(servers).unwrap_or(u32::MAX) }
     }
 
     /// Returns the health of one server. One that answers and may not report its statistics is healthy nevertheless.
-    pub async fn ask(
+    pub async fn ask<P: Future<Output = Result<()>>, T: Future<Output = Result<Statistics>>>(
         &mut self,
         server: &str,
-        ping: impl Future<Output = Result<()>>,
-        told: impl Future<Output = Result<Statistics>>,
+        ping: impl FnOnce(CallContext) -> P,
+        told: impl FnOnce(CallContext) -> T,
     ) -> ServerHealth {
         let answer = self.answer(server, ping, told).await;
         self.left = self.left.saturating_sub(1);
@@ -34,11 +35,11 @@ impl RollCall {
         }
     }
 
-    async fn answer(
+    async fn answer<P: Future<Output = Result<()>>, T: Future<Output = Result<Statistics>>>(
         &self,
         server: &str,
-        ping: impl Future<Output = Result<()>>,
-        told: impl Future<Output = Result<Statistics>>,
+        ping: impl FnOnce(CallContext) -> P,
+        told: impl FnOnce(CallContext) -> T,
     ) -> Result<ServerAnswer> {
         let asked = Instant::now();
         self.in_time(server, ping).await?;
@@ -50,11 +51,15 @@ impl RollCall {
     }
 
     /// An answer within a share of what is left of the call's time.
-    async fn in_time<T>(&self, server: &str, asking: impl Future<Output = Result<T>>) -> Result<T> {
-        let Some(end) = context::call_deadline() else { return asking.await };
+    async fn in_time<T, F: Future<Output = Result<T>>>(
+        &self,
+        server: &str,
+        asking: impl FnOnce(CallContext) -> F,
+    ) -> Result<T> {
+        let Some(end) = self.context.end() else { return asking(self.context).await };
         let now = Instant::now();
         let share = end.saturating_duration_since(now) / (self.left + 1);
-        let answer = context::Until::new(now + share, asking).await;
+        let answer = self.context.run_until(now + share, asking).await;
         answer.unwrap_or_else(|| Err(Error::new(ErrorKind::Timeout, format!("{server}: no answer within {share:?}"))))
     }
 }
@@ -80,7 +85,7 @@ mod tests {
     use crate::backend::health::Statistic;
 
     fn ask(ping: Result<()>, told: Result<Statistics>) -> ServerHealth {
-        RollCall::of(1).ask("a:1", ready(ping), ready(told)).now_or_never().unwrap()
+        RollCall::of(CallContext::task(), 1).ask("a:1", |_| ready(ping), |_| ready(told)).now_or_never().unwrap()
     }
 
     fn refused() -> Error {

@@ -3,6 +3,7 @@
 use super::{Remote, Store};
 use crate::backend::Usage;
 use crate::error::Result;
+use crate::exec::context::CallContext;
 use crate::util::byte_strings::ByteStrings;
 
 /// The most names of a sample: each is read, since no name tells whether its entry is over or invalidated.
@@ -21,10 +22,10 @@ pub struct Sample {
 
 impl<S: Store> Remote<S> {
     /// An exact count is the number of keys that a listing returns.
-    pub(super) async fn size(&self) -> Result<Usage> {
+    pub(super) async fn size(&self, context: CallContext) -> Result<Usage> {
         let mut usage = Usage::default();
-        for sample in self.store.sample(&self.prefix).await? {
-            let (keys, bytes) = self.readable_of(&sample).await?;
+        for sample in self.store.sample(context, &self.prefix).await? {
+            let (keys, bytes) = self.readable_of(context, &sample).await?;
             let scaled = |number: u64| sample.scale.map_or(number, |scale| scale_up(number, scale));
             usage.keys += scaled(keys);
             usage.bytes += scaled(bytes);
@@ -34,13 +35,13 @@ impl<S: Store> Remote<S> {
     }
 
     /// Returns the number of entries of a sample that can be read, and their bytes.
-    async fn readable_of(&self, sample: &Sample) -> Result<(u64, u64)> {
+    async fn readable_of(&self, context: CallContext, sample: &Sample) -> Result<(u64, u64)> {
         let mut sized: Vec<(&[u8], u64)> = sample.names.iter().zip(sample.sizes.iter().copied()).collect();
         sized.sort_unstable();
         // A server may list a name twice while it resizes its table.
         sized.dedup_by(|second, first| second.0 == first.0);
         let names: Vec<&[u8]> = sized.iter().map(|it| it.0).collect();
-        let readable = self.readable(&names, &[]).await?;
+        let readable = self.readable(context, &names, &[]).await?;
         let is_readable = |it: &&(&[u8], u64)| readable.binary_search(&it.0).is_ok();
         Ok((readable.len() as u64, sized.iter().filter(is_readable).map(|it| it.1).sum()))
     }

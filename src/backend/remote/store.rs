@@ -9,6 +9,7 @@ use crate::backend::health::ServerHealth;
 use crate::backend::{Capabilities, ScanCursor};
 use crate::entry::{self, DecodeError, Entry};
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::context::CallContext;
 use crate::util::byte_strings::ByteStrings;
 
 /// The bytes that are stored under a name, and the versions of tags.
@@ -122,7 +123,11 @@ pub trait Store: Send + Sync + 'static {
         true
     }
     /// Waits until the servers of these names have reported that; an error for each name whose server did not.
-    fn make_ready<'a>(&'a self, names: &'a [&'a [u8]]) -> impl Future<Output = Vec<Result<()>>> + Send {
+    fn make_ready<'a>(
+        &'a self,
+        _context: CallContext,
+        names: &'a [&'a [u8]],
+    ) -> impl Future<Output = Vec<Result<()>>> + Send {
         async { names.iter().map(|_| Ok(())).collect() }
     }
     /// The time in ms since 1970 that all processes agree on for a name.
@@ -135,30 +140,53 @@ pub trait Store: Send + Sync + 'static {
     }
 
     /// Reads the bytes that are stored under each name.
-    fn read<'a>(&'a self, names: &'a [&'a [u8]]) -> impl Future<Output = Outcomes<Option<Slice>>> + Send;
+    fn read<'a>(
+        &'a self,
+        context: CallContext,
+        names: &'a [&'a [u8]],
+    ) -> impl Future<Output = Outcomes<Option<Slice>>> + Send;
     /// Reads what `read_headers` and `remove` hand on. Bytes that are damaged are no entry, wherever that can be seen.
     fn decode_head<'a>(name: &[u8], stored: &'a [u8]) -> std::result::Result<Entry<'a>, DecodeError> {
         entry::head(name, stored)
     }
     /// Reads at least the header of what is stored under each name; where that can be had, without a use that counts for
     /// eviction.
-    fn read_headers<'a>(&'a self, names: &'a [&'a [u8]]) -> impl Future<Output = Outcomes<Option<Slice>>> + Send;
+    fn read_headers<'a>(
+        &'a self,
+        context: CallContext,
+        names: &'a [&'a [u8]],
+    ) -> impl Future<Output = Outcomes<Option<Slice>>> + Send;
     /// Stores entries; returns whether each was stored.
-    fn write<'a>(&'a self, prefix: &'a str, entries: &'a [EncodedEntry])
-    -> impl Future<Output = Outcomes<bool>> + Send;
+    fn write<'a>(
+        &'a self,
+        context: CallContext,
+        prefix: &'a str,
+        entries: &'a [EncodedEntry],
+    ) -> impl Future<Output = Outcomes<bool>> + Send;
     /// Removes names; returns at least the header of what was there.
-    fn remove<'a>(&'a self, names: &'a [&'a [u8]]) -> impl Future<Output = Outcomes<Option<Slice>>> + Send;
+    fn remove<'a>(
+        &'a self,
+        context: CallContext,
+        names: &'a [&'a [u8]],
+    ) -> impl Future<Output = Outcomes<Option<Slice>>> + Send;
     /// Gives a name another time to live; whether it was there.
-    fn expire<'a>(&'a self, name: &'a [u8], ttl: Option<Duration>) -> impl Future<Output = Result<bool>> + Send;
+    fn expire<'a>(
+        &'a self,
+        context: CallContext,
+        name: &'a [u8],
+        ttl: Option<Duration>,
+    ) -> impl Future<Output = Result<bool>> + Send;
     /// Returns the remaining time of each existing name. `Some(None)`: it never expires.
     fn remaining<'a>(
         &'a self,
+        context: CallContext,
         names: &'a [&'a [u8]],
     ) -> impl Future<Output = Vec<Result<Option<Option<Duration>>>>> + Send;
 
     /// The versions of tags.
     fn tag_versions<'a>(
         &'a self,
+        context: CallContext,
         prefix: &'a str,
         tags: &'a [u64],
         missing: Missing,
@@ -166,12 +194,13 @@ pub trait Store: Send + Sync + 'static {
     /// The same, where a server that fails takes only the tag versions it has.
     fn each_tag_version<'a>(
         &'a self,
+        context: CallContext,
         prefix: &'a str,
         tags: &'a [u64],
         missing: Missing,
     ) -> impl Future<Output = Vec<Result<Option<u64>>>> + Send {
         async move {
-            match self.tag_versions(prefix, tags, missing).await {
+            match self.tag_versions(context, prefix, tags, missing).await {
                 Ok(versions) => versions.into_iter().map(Ok).collect(),
                 Err(error) => tags.iter().map(|_| Err(error.clone())).collect(),
             }
@@ -180,6 +209,7 @@ pub trait Store: Send + Sync + 'static {
     /// Reads what is stored under a name, and the versions of tags, in one request.
     fn read_with_tag_versions<'a>(
         &'a self,
+        context: CallContext,
         prefix: &'a str,
         name: &'a [u8],
         tags: &'a [u64],
@@ -187,32 +217,45 @@ pub trait Store: Send + Sync + 'static {
     /// Stores an entry, and reads the versions of tags, in one request.
     fn write_with_tag_versions<'a>(
         &'a self,
+        context: CallContext,
         prefix: &'a str,
         entry: &'a EncodedEntry,
         tags: &'a [u64],
     ) -> impl Future<Output = Result<Vec<Option<u64>>>> + Send;
     /// Makes the versions of tags last, where the store would let them expire earlier.
-    fn prolong<'a>(&'a self, _prefix: &'a str, _lasting: &'a [Lasting]) -> impl Future<Output = Result<()>> + Send {
+    fn prolong<'a>(
+        &'a self,
+        _context: CallContext,
+        _prefix: &'a str,
+        _lasting: &'a [Lasting],
+    ) -> impl Future<Output = Result<()>> + Send {
         async { Ok(()) }
     }
     /// Gives tags new versions, never used before.
-    fn replace_tag_versions<'a>(&'a self, prefix: &'a str, tags: &'a [u64]) -> impl Future<Output = Result<()>> + Send;
+    fn replace_tag_versions<'a>(
+        &'a self,
+        context: CallContext,
+        prefix: &'a str,
+        tags: &'a [u64],
+    ) -> impl Future<Output = Result<()>> + Send;
 
     /// The names a store keeps of each tag's entries; `None`: it keeps none. Tags are sorted.
     fn indexed<'a>(
         &'a self,
+        _context: CallContext,
         _prefix: &'a str,
         _tags: &'a [u64],
     ) -> impl Future<Output = Result<Option<Indexed>>> + Send {
         async { Ok(None) }
     }
     /// Returns true if the index is complete: the store must not evict it.
-    fn index_is_whole(&self) -> impl Future<Output = Result<bool>> + Send {
+    fn index_is_whole(&self, _context: CallContext) -> impl Future<Output = Result<bool>> + Send {
         async { Ok(false) }
     }
     /// Removes from the indexes the names of entries that are about to be removed, sorted, and what was read of others.
     fn forget<'a>(
         &'a self,
+        _context: CallContext,
         _prefix: &'a str,
         _indexed: &'a Indexed,
         _removed: &'a [&'a [u8]],
@@ -227,6 +270,7 @@ pub trait Store: Send + Sync + 'static {
     /// Waits until enough replicas have what was removed; tasks run on the handle.
     fn confirm<'a>(
         &'a self,
+        _context: CallContext,
         _prefix: &'a str,
         _removal: Removal<'a>,
         _handle: &'a Handle,
@@ -237,20 +281,25 @@ pub trait Store: Send + Sync + 'static {
     /// Returns about `limit` names from a position on, and the next position.
     fn scan<'a>(
         &'a self,
+        context: CallContext,
         prefix: &'a str,
         scope: ScanScope<'a>,
         from: ScanCursor,
         limit: usize,
     ) -> impl Future<Output = Result<(ByteStrings, Option<ScanCursor>)>> + Send;
     /// Removes names of any kind.
-    fn unlink<'a>(&'a self, names: &'a [&'a [u8]]) -> impl Future<Output = Result<()>> + Send;
+    fn unlink<'a>(&'a self, context: CallContext, names: &'a [&'a [u8]]) -> impl Future<Output = Result<()>> + Send;
 
     /// Names of entries on each server: all if they are few.
-    fn sample<'a>(&'a self, prefix: &'a str) -> impl Future<Output = Result<Vec<Sample>>> + Send;
+    fn sample<'a>(&'a self, context: CallContext, prefix: &'a str) -> impl Future<Output = Result<Vec<Sample>>> + Send;
     /// Checks that every server replies.
-    fn ping(&self) -> impl Future<Output = Result<()>> + Send;
+    fn ping(&self, context: CallContext) -> impl Future<Output = Result<()>> + Send;
     /// Returns the health of each server; see `RollCall`.
-    fn details<'a>(&'a self, prefix: &'a str) -> impl Future<Output = Result<Vec<ServerHealth>>> + Send;
+    fn details<'a>(
+        &'a self,
+        context: CallContext,
+        prefix: &'a str,
+    ) -> impl Future<Output = Result<Vec<ServerHealth>>> + Send;
     /// Requests under way.
     fn in_flight(&self) -> u64;
     /// Connections made again.
@@ -258,9 +307,9 @@ pub trait Store: Send + Sync + 'static {
     /// Stored values that were too large to be entries, and were not read.
     fn oversized(&self) -> u64;
     /// Waits until it is connected, or tells why it is not.
-    fn connected(&self) -> impl Future<Output = Result<()>> + Send;
+    fn connected(&self, context: CallContext) -> impl Future<Output = Result<()>> + Send;
     /// Ends its connections; what is under way has until the deadline.
-    fn close(&self, deadline: Instant) -> impl Future<Output = ()> + Send;
+    fn close(&self, context: CallContext, deadline: Instant) -> impl Future<Output = ()> + Send;
 }
 
 /// A store broke its promise to answer for each name.

@@ -6,57 +6,78 @@ use super::{Missing, Remote, Store};
 use crate::backend::NewEntry;
 use crate::entry::{TagVersion, tag_hash};
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::context::CallContext;
 
 impl<S: Store> Remote<S> {
     /// Returns an entry, if its tags still have the tag versions that it was set with.
-    pub(super) async fn if_current<T>(&self, found: Option<Found<T>>) -> Result<Option<T>> {
-        self.if_current_by(found, Vec::new()).await
+    pub(super) async fn if_current<T>(&self, context: CallContext, found: Option<Found<T>>) -> Result<Option<T>> {
+        self.if_current_by(context, found, Vec::new()).await
     }
 
     /// The same, where tag versions were read with it, sorted by tag: its own, or by a wrong guess those of others.
-    pub(super) async fn if_current_by<T>(&self, found: Option<Found<T>>, known: Vec<TagVersion>) -> Result<Option<T>> {
+    pub(super) async fn if_current_by<T>(
+        &self,
+        context: CallContext,
+        found: Option<Found<T>>,
+        known: Vec<TagVersion>,
+    ) -> Result<Option<T>> {
         let Some(found) = found else { return Ok(None) };
         let is_known = |tag: &TagVersion| known.binary_search_by_key(&tag.tag, |known| known.tag).is_ok();
         if found.tags.iter().all(is_known) {
             return Ok(is_current(&found.tags, &known).then_some(found.what));
         }
-        let known = self.current_versions(found.tags.iter().map(|tag| tag.tag).collect()).await?;
+        let known = self.current_versions(context, found.tags.iter().map(|tag| tag.tag).collect()).await?;
         Ok(is_current(&found.tags, &known).then_some(found.what))
     }
 
     /// The same for many, with one look at the tag versions of all.
-    pub(super) async fn those_current<T>(&self, found: Vec<Result<Option<Found<T>>>>) -> Vec<Result<Option<T>>> {
+    pub(super) async fn those_current<T>(
+        &self,
+        context: CallContext,
+        found: Vec<Result<Option<Found<T>>>>,
+    ) -> Vec<Result<Option<T>>> {
         let tagged = found.iter().filter_map(|it| it.as_ref().ok()?.as_ref());
         let tags: Vec<u64> = tagged.flat_map(|it| it.tags.iter().map(|tag| tag.tag)).collect();
-        let known = self.each_tag_version(found.len(), true, tags, Missing::Stays).await;
+        let known = self.each_tag_version(context, found.len(), true, tags, Missing::Stays).await;
         let check = |it: Found<T>| Ok(known.are_current(&it.tags)?.then_some(it.what));
         found.into_iter().map(|it| it.and_then(|it| it.map_or(Ok(None), check))).collect()
     }
 
-    async fn current_versions(&self, mut tags: Vec<u64>) -> Result<Vec<TagVersion>> {
+    async fn current_versions(&self, context: CallContext, mut tags: Vec<u64>) -> Result<Vec<TagVersion>> {
         tags.sort_unstable();
         tags.dedup();
-        let versions = self.store.tag_versions(&self.prefix, &tags, Missing::Stays).await?;
+        let versions = self.store.tag_versions(context, &self.prefix, &tags, Missing::Stays).await?;
         Ok(pair(&tags, versions))
     }
 
     /// The versions of all tags of some entries, made where they are missing; read before any of them is written.
-    pub(super) async fn tag_versions_for(&self, entries: &[NewEntry<'_>]) -> Known {
+    pub(super) async fn tag_versions_for(&self, context: CallContext, entries: &[NewEntry<'_>]) -> Known {
         let missing = Missing::Created(longest(entries));
-        let known = self.each_tag_version(entries.len(), false, tags_of(entries), missing).await;
+        let known = self.each_tag_version(context, entries.len(), false, tags_of(entries), missing).await;
         let versions: Vec<TagVersion> = known.tag_versions().collect();
         self.hints.saw_tag_versions(&versions);
         known
     }
 
-    async fn each_tag_version(&self, names: usize, is_last_step: bool, mut tags: Vec<u64>, missing: Missing) -> Known {
+    async fn each_tag_version(
+        &self,
+        context: CallContext,
+        names: usize,
+        is_last_step: bool,
+        mut tags: Vec<u64>,
+        missing: Missing,
+    ) -> Known {
         tags.sort_unstable();
         tags.dedup();
         if tags.is_empty() {
             return Known(Vec::new());
         }
-        let versions = self.step(names, is_last_step, self.store.each_tag_version(&self.prefix, &tags, missing)).await;
-        let versions = versions.unwrap_or_else(|| tags.iter().map(|_| Err(self.late())).collect());
+        let versions = self
+            .step(context, names, is_last_step, |context| {
+                self.store.each_tag_version(context, &self.prefix, &tags, missing)
+            })
+            .await;
+        let versions = versions.unwrap_or_else(|| tags.iter().map(|_| Err(self.late(context))).collect());
         Known(tags.into_iter().zip(versions).collect())
     }
 }

@@ -50,7 +50,7 @@ impl Session {
     /// Closes the cache. Failures are ignored: the command has already finished.
     pub fn close(mut self) -> Result<()> {
         let written = self.output.flush();
-        let _ = answer(self.cache.close(Instant::now() + Duration::from_secs(1)));
+        let _ = answer(|context| self.cache.close(context, Instant::now() + Duration::from_secs(1)));
         written
     }
 }

@@ -12,7 +12,7 @@ const DELETE: Operation = Operation::Delete { key: b"key" };
 const OF_TAG: Operation = Operation::InvalidateTags { tags: &[b"tag"], count: false };
 
 fn run(cache: &Cache, operation: Operation) -> Result<Outcome> {
-    answer(cache.call(operation))
+    answer(|context| cache.call(context, operation))
 }
 
 fn cache() -> Cache {
@@ -32,8 +32,9 @@ fn what_is_invalidated_at_the_target_is_copied_no_more() {
     run(&target, OF_TAG).unwrap();
     run(&target, Operation::InvalidatePatterns { patterns: &[b"p:*"] }).unwrap();
     let entries = [entry(b"key", &[]), entry(b"a", &[b"tag"]), entry(b"p:1", &[]), entry(b"b", &[b"other"])];
-    let versions = answer(target.backend.tag_versions(&[tag_hash(b"tag"), tag_hash(b"other")])).unwrap();
-    let imported = wait(running.run().import(&*target.backend, &entries, &versions)).unwrap();
+    let tags = [tag_hash(b"tag"), tag_hash(b"other")];
+    let versions = answer(|context| target.backend.tag_versions(context, &tags)).unwrap();
+    let imported = wait(|context| running.run().import(context, &*target.backend, &entries, &versions)).unwrap();
     let outcomes: Vec<Imported> = imported.into_iter().map(|outcome| outcome.unwrap()).collect();
     assert_eq!(outcomes, [Imported::Refused, Imported::Refused, Imported::Refused, Imported::Stored]);
     assert!(running.run().take().is_empty(), "nothing happened at the source");

@@ -63,8 +63,12 @@ impl Pair {
     }
 
     fn ask(&self) -> PendingReply {
+        self.ask_in(CallContext::task())
+    }
+
+    fn ask_in(&self, context: CallContext) -> PendingReply {
         let permit = self.in_flight.acquire("s", 2).unwrap();
-        self.connection.send(b"a\n", 1, permit).unwrap()
+        self.connection.send(context, b"a\n", 1, permit).unwrap()
     }
 
     /// Starts a caller's thread that asks, and sleeps or leads until it is answered.
@@ -72,9 +76,9 @@ impl Pair {
         let (connection, in_flight) = (Arc::clone(&self.connection), Arc::clone(&self.in_flight));
         let before = self.connection.load();
         let caller = thread::spawn(move || {
-            wait(async {
+            wait(|context| async move {
                 let permit = in_flight.acquire("s", 2).unwrap();
-                connection.send(b"a\n", 1, permit).unwrap().await.map(|replies| replies.bytes)
+                connection.send(context, b"a\n", 1, permit).unwrap().await.map(|replies| replies.bytes)
             })
         });
         while self.connection.load() == before {
@@ -173,7 +177,7 @@ fn a_panic_over_unsolicited_bytes_breaks_the_connection_alone() {
     pair.connection.check(Duration::from_secs(60));
     pair.assert_over();
     let permit = pair.in_flight.acquire("s", 2).unwrap();
-    assert_eq!(kind(pair.connection.send(b"a\n", 1, permit)), ErrorKind::Protocol);
+    assert_eq!(kind(pair.connection.send(CallContext::task(), b"a\n", 1, permit)), ErrorKind::Protocol);
     assert_eq!(pair.in_flight.requests(), 0);
 }
 
@@ -248,11 +252,11 @@ fn a_leader_hands_over_to_a_parked_follower() {
     let pair = Pair::new();
     let lead = pair.connection.try_lead(Leader::Thread).unwrap();
     let sleeper = pair.sleeper();
-    let unpolled = crate::exec::context::blocking(|_, _| pair.ask());
+    let unpolled = pair.ask_in(CallContext::thread());
     lead.release(pair.connection.lock_reader());
     pair.reply(b"a\nb\n");
     assert_eq!(sleeper.join().unwrap().unwrap(), b"a\n");
-    assert_eq!(wait(unpolled).unwrap().bytes, b"b\n");
+    assert_eq!(wait(|_| unpolled).unwrap().bytes, b"b\n");
 }
 
 #[test]

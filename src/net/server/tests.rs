@@ -58,15 +58,18 @@ fn a_close_waits_for_callers_and_not_for_what_was_given_up() {
     runtime().block_on(async {
         let server = started(silent.local_addr().unwrap().port());
         server.connected().await.unwrap();
-        let (given_up, awaited) = (server.send(b"a\n", 1).unwrap(), server.send(b"a\n", 1).unwrap().unwrap());
+        let (given_up, awaited) = (
+            server.send(CallContext::task(), b"a\n", 1).unwrap(),
+            server.send(CallContext::task(), b"a\n", 1).unwrap().unwrap(),
+        );
         drop(given_up);
         assert_eq!((server.in_flight(), server.awaited()), (2, 1));
-        let mut closing = Box::pin(server.close(Instant::now() + Duration::from_secs(3600)));
+        let mut closing = Box::pin(server.close(CallContext::task(), Instant::now() + Duration::from_secs(3600)));
         assert!(closing.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop())).is_pending());
         drop(awaited);
         assert_eq!((server.in_flight(), server.awaited()), (2, 0));
         closing.await;
-        assert!(server.send(b"a\n", 1).is_none());
+        assert!(server.send(CallContext::task(), b"a\n", 1).is_none());
     });
 }
 
@@ -76,7 +79,7 @@ fn a_panic_over_what_a_server_says_at_first_is_a_failure_to_connect() {
         let server = started(0);
         for _ in 0..2 {
             assert_eq!(server.connected().await.err().unwrap().kind(), ErrorKind::Protocol);
-            context::pause(FIRST_PAUSE).await;
+            CallContext::task().pause(FIRST_PAUSE).await;
         }
         server.stop();
     });

@@ -18,6 +18,7 @@ use crate::backend::redis::server_error;
 use crate::config::{Address, ConnectionConfig};
 use crate::entry::fingerprint;
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::context::CallContext;
 use crate::net::{Server, Tls, ask_once, protocol_error};
 use crate::util::lock;
 
@@ -181,10 +182,10 @@ impl Cluster {
     }
 
     /// Returns the layout that was seen last, or the present one.
-    pub async fn last_layout(&self) -> Result<Arc<Layout>> {
+    pub async fn last_layout(&self, context: CallContext) -> Result<Arc<Layout>> {
         match self.layout.load_full() {
             Some(layout) => Ok(layout),
-            None => self.look().await,
+            None => self.look(context).await,
         }
     }
 
@@ -216,11 +217,11 @@ impl Cluster {
     }
 
     /// Closes the cluster: no map is learned and no server is connected to any more.
-    pub async fn close(&self, deadline: Instant) {
+    pub async fn close(&self, context: CallContext, deadline: Instant) {
         self.closed.store(true, Relaxed);
         self.outdated.notify_one();
         for server in self.servers() {
-            server.close(deadline).await;
+            server.close(context, deadline).await;
         }
         self.stop();
     }
@@ -361,7 +362,8 @@ impl Cluster {
         drop(servers);
         let Some(handle) = self.handle() else { return };
         for server in retired {
-            handle.spawn(async move { server.close(Instant::now() + Duration::from_secs(2)).await });
+            handle
+                .spawn(async move { server.close(CallContext::task(), Instant::now() + Duration::from_secs(2)).await });
         }
     }
 

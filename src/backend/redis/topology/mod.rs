@@ -17,6 +17,7 @@ use super::replay::Replay;
 use super::sentinel::Sentinels;
 use crate::config::{Address, ConnectionConfig, RedisConfig, RedisTopology};
 use crate::error::{Error, Result};
+use crate::exec::context::CallContext;
 use crate::exec::runtime::Runtime;
 use crate::net::{Server, Tls};
 use crate::util::lock;
@@ -141,19 +142,19 @@ impl Topology {
     }
 
     /// Returns the present layout of the entries on the servers.
-    pub async fn look(&self) -> Result<Arc<Layout>> {
+    pub async fn look(&self, context: CallContext) -> Result<Arc<Layout>> {
         self.connected().await?;
         match (self.cluster(), self) {
-            (Some(cluster), _) | (None, Self::Cluster(cluster)) => cluster.look().await,
+            (Some(cluster), _) | (None, Self::Cluster(cluster)) => cluster.look(context).await,
             (None, Self::Standalone { primary, .. }) => Ok(Arc::new(Layout::of_one(primary))),
         }
     }
 
     /// Returns the layout that was seen last.
-    pub async fn layout(&self) -> Result<Arc<Layout>> {
+    pub async fn layout(&self, context: CallContext) -> Result<Arc<Layout>> {
         match self.cluster() {
-            Some(cluster) => cluster.last_layout().await,
-            None => self.look().await,
+            Some(cluster) => cluster.last_layout(context).await,
+            None => self.look(context).await,
         }
     }
 
@@ -199,14 +200,14 @@ impl Topology {
     }
 
     /// Closes all connections. Requests in flight have until the deadline.
-    pub async fn close(&self, deadline: Instant) {
+    pub async fn close(&self, context: CallContext, deadline: Instant) {
         self.end_discovery();
         if let Some(cluster) = self.cluster() {
-            cluster.close(deadline).await;
+            cluster.close(context, deadline).await;
         }
         if let Self::Standalone { primary, replica, .. } = self {
             for server in [primary].into_iter().chain(replica) {
-                server.close(deadline).await;
+                server.close(context, deadline).await;
             }
         }
     }

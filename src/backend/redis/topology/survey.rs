@@ -14,7 +14,7 @@ use crate::backend::redis::resp::{RespReader, RespValue, command};
 use crate::backend::redis::server_error;
 use crate::entry::fingerprint;
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::context;
+use crate::exec::context::CallContext;
 use crate::net::{Server, protocol_error};
 
 /// The most surveys that are made while slots have no owner, and the time between two of them.
@@ -25,26 +25,26 @@ const ROUNDS: u32 = 5;
 
 impl Cluster {
     /// Returns the present layout of the keys, from the servers themselves.
-    pub async fn look(&self) -> Result<Arc<Layout>> {
+    pub async fn look(&self, context: CallContext) -> Result<Arc<Layout>> {
         self.known().await?;
         let mut looks = 0;
         loop {
             looks += 1;
-            match self.look_once().await? {
+            match self.look_once(context).await? {
                 Ok(layout) => return Ok(self.keep_layout(layout)),
-                Err(error) if looks >= LOOKS || is_nearly_over() => return Err(error),
+                Err(error) if looks >= LOOKS || is_nearly_over(context) => return Err(error),
                 Err(_) => self.mark_outdated(),
             }
-            context::pause(PAUSE).await;
+            context.pause(PAUSE).await;
         }
     }
 
     /// Surveys once; returns the layout, or the error of slots that may have an owner in a moment.
-    async fn look_once(&self) -> Result<std::result::Result<Layout, Error>> {
+    async fn look_once(&self, context: CallContext) -> Result<std::result::Result<Layout, Error>> {
         let mut survey = Survey::default();
         let mut ask = self.primaries();
         for round in 0..ROUNDS {
-            if !survey.ask(ask).await? {
+            if !survey.ask(context, ask).await? {
                 return self.look_at_map().await;
             }
             if survey.unasked().is_empty() {
@@ -81,8 +81,8 @@ impl Cluster {
 }
 
 /// Returns whether the call has no time for another survey.
-fn is_nearly_over() -> bool {
-    context::call_deadline().is_some_and(|deadline| Instant::now() + PAUSE * 2 >= deadline)
+fn is_nearly_over(context: CallContext) -> bool {
+    context.end().is_some_and(|deadline| Instant::now() + PAUSE * 2 >= deadline)
 }
 
 #[cold]
@@ -104,7 +104,7 @@ struct Survey {
 
 impl Survey {
     /// Asks servers, all at once; false if the user may not ask.
-    async fn ask(&mut self, servers: Vec<Arc<Server>>) -> Result<bool> {
+    async fn ask(&mut self, context: CallContext, servers: Vec<Arc<Server>>) -> Result<bool> {
         let mut request = Vec::new();
         command(&mut request, &[b"CLUSTER", b"NODES"]);
         // A server that is known to be down takes no time.
@@ -114,7 +114,7 @@ impl Survey {
                 server
                     .connected()
                     .await
-                    .map(|()| server.send(&request, 1))
+                    .map(|()| server.send(context, &request, 1))
                     .map_err(|error| (server.clone(), error))
                     .map(|answer| (server, answer)),
             );
@@ -129,7 +129,7 @@ impl Survey {
             };
             let reply = match answer {
                 Some(Ok(answer)) => answer.await.map(|replies| replies.bytes),
-                _ => reply_of(&server, &[b"CLUSTER", b"NODES"]).await,
+                _ => reply_of(context, &server, &[b"CLUSTER", b"NODES"]).await,
             };
             match reply.and_then(|reply| read(&server, &reply)) {
                 Ok(Some(nodes)) => self.answers.push((server, nodes)),

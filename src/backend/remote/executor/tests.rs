@@ -52,7 +52,7 @@ impl Protocol for Nowhere {
         false
     }
 
-    fn late(&self, _: usize) -> Error {
+    fn late(&self, _: CallContext, _: usize) -> Error {
         Error::new(ErrorKind::Timeout, "late")
     }
 }
@@ -64,7 +64,7 @@ fn messages(outcomes: Outcomes<()>) -> Vec<String> {
 #[tokio::test]
 async fn a_command_without_a_node_is_retried_until_the_deadline_and_keeps_its_reason() {
     let (nowhere, begun) = (Nowhere::default(), Instant::now());
-    assert_eq!(messages(execute(&nowhere).await), ["command 0", "command 1"]);
+    assert_eq!(messages(execute(CallContext::task(), &nowhere).await), ["command 0", "command 1"]);
     assert!(begun.elapsed() >= LIMIT / 2, "it gave up after {:?}", begun.elapsed());
     // The second command failed in the first attempt.
     let attempts = nowhere.attempts.load(Relaxed) - 1;
@@ -74,6 +74,6 @@ async fn a_command_without_a_node_is_retried_until_the_deadline_and_keeps_its_re
 #[tokio::test]
 async fn a_command_that_is_never_attempted_is_late() {
     let nowhere = Nowhere::default();
-    let execution = Box::new(Execution::new(&nowhere, Instant::now()));
+    let execution = Box::new(Execution::new(CallContext::task(), &nowhere, Instant::now()));
     assert_eq!(messages(execution.run().await), ["late", "late"]);
 }

@@ -23,7 +23,7 @@ const MOST_INPUT: u64 = 512 * 1024 * 1024 + 1;
 /// Writes the value of a key.
 pub fn get(session: &mut Session, arguments: &Get) -> Result<Exit> {
     let key = session.bytes(&arguments.key)?;
-    let found = answer(session.cache.get(&key))?;
+    let found = answer(|context| session.cache.get(context, &key))?;
     let value = found.as_ref().map(|value| value.as_bytes());
     match (value, &arguments.output) {
         (Some(value), Some(file)) => save(session, &key, value, file)?,
@@ -52,7 +52,8 @@ pub fn set(session: &mut Session, arguments: &Set) -> Result<Exit> {
     let (key, value) = (session.bytes(&arguments.key)?, value(session, &arguments.value)?);
     let (tags, ttl) = (session.all_bytes(&arguments.tags)?, arguments.ttl.unwrap_or(Ttl::Default));
     let ttl = session.cache.resolve(ttl);
-    answer(session.cache.set(NewEntry { key: &key, value: &value, ttl, tags: &slices(&tags) }))?;
+    let tags = slices(&tags);
+    answer(|context| session.cache.set(context, NewEntry { key: &key, value: &value, ttl, tags: &tags }))?;
     session.output.say(|| "stored".to_owned(), || about(&key, [("stored", json!(true))]))?;
     Ok(Exit::Done)
 }
@@ -70,8 +71,8 @@ fn value<'a>(session: &Session, argument: &'a OsString) -> Result<Cow<'a, [u8]>>
 /// Removes keys.
 pub fn delete(session: &mut Session, keys: &[OsString]) -> Result<Exit> {
     let keys = session.all_bytes(keys)?;
-    let mut removed = 0;
-    for deleted in answer(session.cache.call(Operation::DeleteMany { keys: &slices(&keys) }))?.each() {
+    let (names, mut removed) = (slices(&keys), 0);
+    for deleted in answer(|context| session.cache.call(context, Operation::DeleteMany { keys: &names }))?.each() {
         removed += usize::from(deleted?.is_hit());
     }
     let text = || format!("removed {removed} of {}", keys.len());
@@ -82,7 +83,7 @@ pub fn delete(session: &mut Session, keys: &[OsString]) -> Result<Exit> {
 /// Reports whether a key exists.
 pub fn exists(session: &mut Session, key: &OsString) -> Result<Exit> {
     let key = session.bytes(key)?;
-    let found = answer(session.cache.call(Operation::Exists { key: &key }))?.is_hit();
+    let found = answer(|context| session.cache.call(context, Operation::Exists { key: &key }))?.is_hit();
     let text = || if found { "yes" } else { "no" }.to_owned();
     session.output.say(text, || about(&key, [("found", json!(found))]))?;
     Ok(Exit::answer(found))
@@ -91,7 +92,7 @@ pub fn exists(session: &mut Session, key: &OsString) -> Result<Exit> {
 /// Reports the remaining time to live of a key.
 pub fn ttl(session: &mut Session, key: &OsString) -> Result<Exit> {
     let key = session.bytes(key)?;
-    let Outcome::Remaining(left) = answer(session.cache.call(Operation::Ttl { key: &key }))? else {
+    let Outcome::Remaining(left) = answer(|context| session.cache.call(context, Operation::Ttl { key: &key }))? else {
         return miss(session, &key);
     };
     let json = || about(&key, [("found", json!(true)), ("ttl_ms", json!(left.map(left_millis)))]);
@@ -103,7 +104,7 @@ pub fn ttl(session: &mut Session, key: &OsString) -> Result<Exit> {
 pub fn expire(session: &mut Session, arguments: &Expire) -> Result<Exit> {
     let key = session.bytes(&arguments.key)?;
     let ttl = session.cache.resolve(arguments.ttl);
-    if !answer(session.cache.call(Operation::Expire { key: &key, ttl }))?.is_hit() {
+    if !answer(|context| session.cache.call(context, Operation::Expire { key: &key, ttl }))?.is_hit() {
         return miss(session, &key);
     }
     session.output.say(|| "changed".to_owned(), || about(&key, [("found", json!(true))]))?;

@@ -15,7 +15,7 @@ use crate::session::Session;
 /// Checks that the servers reply.
 pub fn ping(session: &mut Session) -> Result<Exit> {
     let asked = Instant::now();
-    answer(session.cache.call(Operation::Ping))?;
+    answer(|context| session.cache.call(context, Operation::Ping))?;
     let took = asked.elapsed();
     let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     session.output.say(|| format!("replied in {}", time(took)), || json!({ "ping_us": micros }))?;
@@ -25,8 +25,8 @@ pub fn ping(session: &mut Session) -> Result<Exit> {
 /// Reports the health of the cache.
 pub fn health(session: &mut Session) -> Result<Exit> {
     // The report describes failures itself. Connecting first keeps the connection out of its ping.
-    let _ = answer(session.cache.ready());
-    let report = wait(session.cache.health_report());
+    let _ = answer(|context| session.cache.ready(context));
+    let report = wait(|context| session.cache.health_report(context));
     session.output.say(|| written(&report), || report.to_json())?;
     Ok(Exit::answer(report.health.status == Status::Healthy))
 }

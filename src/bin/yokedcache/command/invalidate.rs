@@ -25,7 +25,9 @@ pub fn invalidate(session: &mut Session, arguments: &Invalidate) -> Result<Exit>
     }
     let removed = match tags.as_slice() {
         [] => by_patterns(session, &patterns)?,
-        tags => answer(session.cache.call(Operation::InvalidateTags { tags, count: true }))?.removed(),
+        tags => {
+            answer(|context| session.cache.call(context, Operation::InvalidateTags { tags, count: true }))?.removed()
+        }
     };
     say_removed(session, removed)?;
     Ok(Exit::Done)
@@ -34,7 +36,8 @@ pub fn invalidate(session: &mut Session, arguments: &Invalidate) -> Result<Exit>
 fn by_patterns(session: &Session, patterns: &[&[u8]]) -> Result<Removed> {
     let mut removed = Some(0);
     for pattern in patterns {
-        let of_one = answer(session.cache.call(Operation::InvalidatePatterns { patterns: &[pattern] }))?.removed();
+        let operation = Operation::InvalidatePatterns { patterns: std::slice::from_ref(pattern) };
+        let of_one = answer(|context| session.cache.call(context, operation))?.removed();
         removed = removed.zip(of_one).map(|(sum, one)| sum + one);
     }
     Ok(removed)
@@ -79,7 +82,7 @@ pub fn flush(session: &mut Session, yes: bool) -> Result<Exit> {
         remark(session.output.is_json(), "nothing was removed");
         return Ok(Exit::No);
     }
-    let removed = answer(session.cache.call(Operation::Flush { count: true }))?.removed();
+    let removed = answer(|context| session.cache.call(context, Operation::Flush { count: true }))?.removed();
     say_removed(session, removed)?;
     Ok(Exit::Done)
 }
@@ -100,7 +103,7 @@ fn confirm(session: &Session) -> Result<bool> {
 }
 
 fn count(session: &Session) -> Result<String> {
-    match wait(session.cache.usage()) {
+    match wait(|context| session.cache.usage(context)) {
         Ok(usage) if usage.estimated => Ok(format!("all entries (about {})", usage.keys)),
         Ok(usage) => Ok(format!("all entries ({})", usage.keys)),
         Err(error) if error.kind() == ErrorKind::Unsupported => {

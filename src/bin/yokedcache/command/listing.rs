@@ -30,7 +30,7 @@ pub fn list(
 ) -> Result<u64> {
     let (mut listed, limit) = (0, limit.unwrap_or(u64::MAX));
     while listed < limit {
-        let keys = wait(session.cache.next_keys(cursor, PAGE))?;
+        let keys = wait(|context| session.cache.next_keys(context, cursor, PAGE))?;
         if keys.is_empty() {
             break;
         }
@@ -47,7 +47,7 @@ pub fn list(
 pub fn search(session: &mut Session, arguments: &Search) -> Result<Exit> {
     let (query, tags) = (session.bytes(&arguments.query)?, session.all_bytes(&arguments.tags)?);
     let options = SearchOptions { threshold: arguments.threshold, limit: arguments.limit, tags: &slices(&tags) };
-    for found in wait(session.cache.search(&query, options))? {
+    for found in wait(|context| session.cache.search(context, &query, options))? {
         let text = || format!("{:5.1}  {}", found.score, bytes::shown(&found.key));
         session.output.say(text, || scored(&found.key, found.score))?;
     }

@@ -27,10 +27,10 @@ pub fn migrate(session: &mut Session, source: &Source, arguments: &Migrate) -> R
     let resume = checkpoint.as_ref().map_or(Ok(None), Checkpoint::read)?;
     let options = MigrationConfig { pattern, rate: arguments.rate, dry_run: arguments.dry_run, resume };
     let target = Cache::open(target)?;
-    let copied = answer(target.ready())
+    let copied = answer(|context| target.ready(context))
         .map_err(Failure::from)
         .and_then(|()| copy(session, &target, &options, checkpoint.as_ref()));
-    let _ = answer(target.close(Instant::now() + Duration::from_secs(1)));
+    let _ = answer(|context| target.close(context, Instant::now() + Duration::from_secs(1)));
     let report = copied?;
     session.output.say(|| written(&report), || report.clone())?;
     Ok(if report["failed"] == 0 { Exit::Done } else { Exit::Failed })
@@ -64,7 +64,7 @@ fn copy(session: &Session, target: &Cache, options: &MigrationConfig, checkpoint
         }
         lost.is_none()
     };
-    let report = wait(session.cache.migrate(target, options, &mut on_progress));
+    let report = wait(|context| session.cache.migrate(context, target, options, &mut on_progress));
     bar.finish_and_clear();
     if let Some(failure) = lost {
         return Err(failure);
@@ -80,7 +80,7 @@ fn bar(session: &Session, options: &MigrationConfig) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let all = options.pattern.is_none() && options.resume.is_none();
-    let keys = if all { wait(session.cache.usage()).ok().map(|usage| usage.keys) } else { None };
+    let keys = if all { wait(|context| session.cache.usage(context)).ok().map(|usage| usage.keys) } else { None };
     let (bar, template) = match keys {
         Some(keys) => (ProgressBar::new(keys), "{bar:40} {percent:>3} %  {pos} of about {len} keys, {eta} left  {msg}"),
         None => (ProgressBar::new_spinner(), "{spinner} {pos} keys in {elapsed}  {msg}"),

@@ -30,7 +30,7 @@ pub fn run(arguments: Arguments) -> Result<Exit> {
 
 fn run_in(session: &mut Session, arguments: Arguments) -> Result<Exit> {
     if !matches!(arguments.command, Command::Health) {
-        answer(session.cache.ready())?;
+        answer(|context| session.cache.ready(context))?;
     }
     match arguments.command {
         Command::Ping => health::ping(session),

@@ -42,12 +42,12 @@ struct Look {
 impl Look {
     fn take(session: &Session) -> Result<Self> {
         let at = Instant::now();
-        let usage = match wait(session.cache.usage()) {
+        let usage = match wait(|context| session.cache.usage(context)) {
             Ok(usage) => Some(usage),
             Err(error) if error.kind() == ErrorKind::Unsupported => None,
             Err(error) => return Err(error.into()),
         };
-        Ok(Self { at, usage, health: wait(session.cache.health_report()) })
+        Ok(Self { at, usage, health: wait(|context| session.cache.health_report(context)) })
     }
 
     fn to_json(&self) -> Json {
