@@ -100,6 +100,13 @@ impl Error {
         self
     }
 
+    /// Marks the error as that of a command whose reply was lost: its server may have executed it.
+    #[must_use]
+    pub fn in_doubt(mut self) -> Self {
+        self.0.message.push_str("; the server may have executed the operation");
+        self
+    }
+
     /// Converts a caught panic to an error. `name` is the exported function.
     #[cold]
     pub fn panicked(name: &str, payload: Box<dyn Any + Send>) -> Self {

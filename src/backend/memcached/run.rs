@@ -317,6 +317,10 @@ impl executor::Protocol for Call<'_> {
             && is_passing_loss(self.nodes, command, error)
     }
 
+    fn is_once(&self, index: usize) -> bool {
+        !may_be_repeated(&self.commands[index])
+    }
+
     #[cold]
     fn late(&self, context: CallContext, index: usize) -> Error {
         let owner = self.nodes.owner(self.commands[index].name());

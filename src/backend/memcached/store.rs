@@ -62,8 +62,10 @@ fn done(received: Received) -> Result<bool> {
 
 /// Returns what was read just before it was removed; both commands have to be done.
 fn removed(read: Result<Received>, deleted: Result<Received>) -> Result<Option<Slice>> {
+    // The error of the delete first: it says whether the delete may have been executed.
+    let deleted = deleted?;
     let bytes = stored(read?)?;
-    Ok(if matches!(deleted?.what, What::Done) { bytes } else { None })
+    Ok(if matches!(deleted.what, What::Done) { bytes } else { None })
 }
 
 fn set<'a>(nodes: &Nodes, entry: &'a EncodedEntry) -> Command<'a> {

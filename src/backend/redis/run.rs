@@ -240,6 +240,10 @@ impl Protocol for Call<'_> {
         }
     }
 
+    fn is_once(&self, _index: usize) -> bool {
+        self.commands.kind == Kind::Once
+    }
+
     fn failed(&self) {
         self.topology.mark_outdated();
     }

@@ -67,6 +67,11 @@ pub trait Protocol: Sized + Sync {
     fn classify(&self, group: &Group<Self>, replies: RawReplies) -> Classified<Self>;
     /// Returns whether a command is retried after a failure; `elapsed` is the time since the first attempt.
     fn may_retry(&self, index: usize, failure: &Failure, elapsed: Duration) -> bool;
+    /// Returns whether a command could be answered otherwise if it were executed twice. If its reply is lost, the caller
+    /// learns that the command may have been executed.
+    fn is_once(&self, _index: usize) -> bool {
+        false
+    }
     /// Takes note of a failure.
     fn failed(&self) {}
     /// Returns the error of a command that was not done in time.
@@ -425,7 +430,9 @@ impl<'a, P: Protocol> Execution<'a, P> {
         // The reason for the retry says more than that the time was over.
         let is_late = failure.error.kind() == ErrorKind::Timeout;
         let reason = command.error.filter(|error| is_late && error.is_passing());
-        self.outcomes[command.index] = Some(Err(reason.unwrap_or_else(|| failure.error.clone())));
+        let error = reason.unwrap_or_else(|| failure.error.clone());
+        let is_in_doubt = matches!(failure.stage, Stage::Lost | Stage::Late) && self.protocol.is_once(command.index);
+        self.outcomes[command.index] = Some(Err(if is_in_doubt { error.in_doubt() } else { error }));
     }
 
     fn finish(self) -> Outcomes<P::Reply> {
