@@ -9,7 +9,7 @@ use super::connection::{Connection, Identity};
 use super::dial::{dial, is_tls_port};
 use super::failure;
 use super::reader::{Framing, MAX_REPLY, ReplyLimit};
-use super::request::InFlight;
+use super::request::{InFlight, PendingReply};
 use super::tls::Tls;
 use crate::config::{Address, ConnectionConfig};
 use crate::error::{Error, ErrorKind, Result};
@@ -47,6 +47,15 @@ pub trait Protocol: Send + Sync + 'static {
     fn may_move(&self) -> bool {
         false
     }
+    /// Returns a request whose reply shows whether the server still has the role and the data that the handshake of an
+    /// open connection found; `None` if there is nothing to check at present.
+    fn role_check(&self, _identity: Identity) -> Option<&'static [u8]> {
+        None
+    }
+    /// Returns whether such a reply comes from a server that has changed since the handshake found this identity.
+    fn has_changed_role(&self, _identity: Identity, _reply: &[u8]) -> bool {
+        false
+    }
     /// Returns a request that every server answers with one reply.
     fn ping(&self) -> &'static [u8];
     /// Returns the most bytes of several requests that share a write over TLS; `None` if requests may be cut anywhere.
@@ -79,8 +88,13 @@ impl<'a> Handshake<'a> {
 
     /// Sends several requests at once; returns the bytes of their replies.
     pub async fn ask_all(&self, requests: &[u8], replies: u32) -> Result<Vec<u8>> {
+        Ok(self.send(requests, replies)?.await?.bytes)
+    }
+
+    /// Sends several requests at once.
+    pub(super) fn send(&self, requests: &[u8], replies: u32) -> Result<PendingReply> {
         let permit = self.in_flight.acquire(self.server(), requests.len())?;
-        Ok(self.connection.send(CallContext::task(), requests, replies, permit)?.await?.bytes)
+        self.connection.send(CallContext::task(), requests, replies, permit)
     }
 
     /// Returns the identity of the process that answers, as the handshake learned it.

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use super::connection::Connection;
 use super::failure;
 use super::handshake::{DedicatedConnection, Handshake, LONGEST_NAME, NewConnection, establish};
+use super::request::{PendingReply, RawReplies};
 use super::server::{Server, Status};
 use crate::config::Address;
 use crate::error::{Error, ErrorKind, Result};
@@ -30,6 +31,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 const ADDRESS_INTERVAL: Duration = Duration::from_secs(1);
 /// The time between two checks of the connections.
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);
+/// The time between two checks of the role of a server.
+const ROLE_INTERVAL: Duration = Duration::from_secs(1);
 /// The bounds of the silence that breaks a connection with requests in flight. Between them, the timeout of a call
 /// counts.
 const SILENCE: (Duration, Duration) = (Duration::from_millis(1000), Duration::from_millis(2500));
@@ -37,12 +40,14 @@ const SILENCE: (Duration, Duration) = (Duration::from_millis(1000), Duration::fr
 /// Keeps a server connected until it is closed.
 pub(super) async fn supervise(server: Arc<Server>) {
     let (mut backoff, mut resolved) = (Backoff::between(FIRST_PAUSE, LONGEST_PAUSE), Instant::now());
+    let mut role_check = RoleCheck { begun: Instant::now(), reply: None };
     while !server.closed.load(Relaxed) {
         match server.reconnect_missing().await {
             Ok(()) => {
                 backoff.reset();
                 let _ = timeout(CHECK_INTERVAL, server.changed.notified()).await;
                 server.check_idle();
+                server.check_role(&mut role_check);
                 if server.protocol.may_move() && resolved.elapsed() > ADDRESS_INTERVAL {
                     resolved = Instant::now();
                     Box::pin(server.recheck_address()).await;
@@ -58,6 +63,13 @@ pub(super) async fn supervise(server: Arc<Server>) {
         server.note_loss();
     }
     server.stop();
+}
+
+/// The last check of a server's role.
+struct RoleCheck {
+    begun: Instant,
+    /// The reply, until it has come.
+    reply: Option<PendingReply>,
 }
 
 /// Connecting.
@@ -211,6 +223,27 @@ impl Server {
             if !interval.is_zero() && connection.load() == 0 && connection.idle() > interval {
                 self.ping(&connection);
             }
+        }
+    }
+
+    /// Closes the connections if the server was demoted or promoted although they stayed open: its data may be that of
+    /// another server, and has to be made fit for reads again. Never waits for the reply.
+    fn check_role(&self, check: &mut RoleCheck) {
+        if let Some(reply) = check.reply.as_mut() {
+            let Some(replies) = reply.now_or_never() else { return };
+            check.reply = None;
+            let is_another = |it: RawReplies| self.protocol.has_changed_role(it.connection.identity(), &it.bytes);
+            if replies.is_ok_and(is_another) {
+                let text = format!("{}: the server was demoted or promoted; it is connected again", self.name());
+                let error = Error::new(ErrorKind::Connect, text);
+                self.open_connections().for_each(|connection| connection.kill(error.clone()));
+            }
+        } else if check.begun.elapsed() > ROLE_INTERVAL
+            && let Some(connection) = self.open_connections().next()
+            && let Some(request) = self.protocol.role_check(connection.identity())
+        {
+            check.begun = Instant::now();
+            check.reply = Handshake::new(&connection).send(request, 1).ok();
         }
     }
 

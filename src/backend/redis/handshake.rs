@@ -127,6 +127,11 @@ impl Redis {
         Self { login, endpoint, role, cluster_policy, adopted: Mutex::default() }
     }
 
+    /// Returns whether the server is used as a replica: it takes no writes, and its data may be behind at any time.
+    fn is_replica(&self) -> bool {
+        matches!(self.role, Role::Replica | Role::ClusterReplica)
+    }
+
     fn adopted(&self) -> MutexGuard<'_, Option<Identity>> {
         lock(&self.adopted)
     }
@@ -184,16 +189,23 @@ impl Protocol for Redis {
     fn adopt<'a>(&'a self, connection: &'a Handshake<'a>) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let identity = connection.identity();
-            // A replica takes no writes, and its data may be behind at any time.
-            let is_replica = matches!(self.role, Role::Replica | Role::ClusterReplica);
             let before = *self.adopted();
-            if is_replica || before == Some(identity) {
+            if self.is_replica() || before == Some(identity) {
                 return Ok(());
             }
             self.login.replay.apply(connection, before, identity).await?;
             *self.adopted() = Some(identity);
             Ok(())
         })
+    }
+
+    fn role_check(&self, identity: Identity) -> Option<&'static [u8]> {
+        let is_checked = !self.is_replica() && identity.reported && self.login.replay.is_pending();
+        is_checked.then_some(b"*2\r\n$4\r\nINFO\r\n$11\r\nreplication\r\n")
+    }
+
+    fn has_changed_role(&self, identity: Identity, reply: &[u8]) -> bool {
+        server_info::has_changed_role(RespReader(reply), identity.history)
     }
 
     fn may_move(&self) -> bool {

@@ -126,6 +126,13 @@ impl Record {
         snapshot
     }
 
+    /// Returns whether nothing would be replayed.
+    pub(super) fn is_empty(&self) -> bool {
+        let mut notes = self.lock();
+        self.forget_old(&mut notes);
+        notes.removed.is_empty() && notes.given_up.is_none()
+    }
+
     /// A tag has another version now, unless it got one since.
     pub(super) fn renew_tag(&self, tag: u64, from: u64, to: u64) {
         if let Some(note) = self.lock().removed.peek_mut(&Removed::Tag(tag)).filter(|note| note.mark == Some(from)) {
@@ -236,6 +243,7 @@ mod tests {
         record.note_names(&[b"p:e:a", b"p:e:b"]);
         assert!(!record.snapshot().all);
         record.note_tag(1, 5);
+        assert!(!record.is_empty());
         assert!(record.snapshot().all && record.snapshot().names.is_empty());
         record.note_names(&[b"p:e:c"]);
         assert!(record.snapshot().all && record.snapshot().names.len() == 1);
@@ -246,6 +254,7 @@ mod tests {
         let record = Record::with_bound(Duration::from_millis(30), Duration::ZERO, 10);
         record.note_names(&[b"p:e:a"]);
         std::thread::sleep(Duration::from_millis(60));
+        assert!(record.is_empty());
         assert!(record.snapshot().is_empty());
         let off = Record::new(Duration::ZERO, Duration::from_secs(5));
         off.note_names(&[b"p:e:a"]);

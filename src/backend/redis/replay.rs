@@ -85,6 +85,11 @@ fn own_reply(server: &str, reply: RespReader<'_>) -> Result<Option<Vec<u8>>> {
 }
 
 impl Replay {
+    /// Returns whether a server that lost its latest writes would have to be changed before it is read.
+    pub fn is_pending(&self) -> bool {
+        self.on_restart == OnRestart::Renew || !self.record.is_empty()
+    }
+
     /// Makes a server fit for reads that is not the one that answered `before`.
     pub async fn apply(&self, connection: &Handshake<'_>, before: Option<Identity>, identity: Identity) -> Result<()> {
         // Before the record is read: a removal that is noted later than that finds the server changed, and is repeated.

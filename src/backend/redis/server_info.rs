@@ -25,6 +25,14 @@ pub fn identity(server: RespReader<'_>, replication: RespReader<'_>) -> Identity
     Identity { process: process.unwrap_or_else(unknown), history: history.unwrap_or_else(unknown), reported }
 }
 
+/// Returns whether a server was demoted, or promoted again, since its history was this one, by `INFO replication`. A
+/// server that gets its first replica begins a history too, but continues no other; its data stays the same.
+pub fn has_changed_role(replication: RespReader<'_>, history: u64) -> bool {
+    let id = |name| field(replication, name).filter(|id| is_random(id));
+    let is_another = id("master_replid").is_some_and(|id| fingerprint(id.as_bytes()) != history);
+    is_another && (field(replication, "role") != Some("master") || id("master_replid2").is_some())
+}
+
 /// Returns whether the server is a node of a cluster, by `INFO server`; false if the reply does not say.
 pub fn is_node(server: RespReader<'_>) -> bool {
     ["redis_mode", "server_mode"].iter().any(|name| field(server, name) == Some("cluster"))
@@ -62,6 +70,18 @@ mod tests {
         assert!(one.process != restarted.process && one.history == restarted.history);
         let promoted = identified(RUN, &HISTORY.replace("8f1c", "8f1d"));
         assert!(one.reported && one.process == promoted.process && one.history != promoted.history);
+    }
+
+    #[test]
+    fn a_server_that_was_demoted_or_promoted_has_changed_its_role() {
+        let history = identified(RUN, HISTORY).history;
+        let changed = |replication: &str| has_changed_role(RespReader(&reply(replication)), history);
+        let other = HISTORY.replace("8f1c", "8f1d");
+        let former = |id: &str| format!("{other}master_replid2:{id}\r\n");
+        assert!(!changed(HISTORY) && changed(&other.replace("master\r", "slave\r")));
+        assert!(!changed(&former(&"0".repeat(40))));
+        assert!(changed(&former("8f1c7b0d0ddc3d3a45b9c1dbd8f4b2a1b52e1f11")));
+        assert!(!has_changed_role(RespReader(b"-NOPERM no\r\n"), history));
     }
 
     #[test]

@@ -109,7 +109,9 @@ int main(int argc, char **argv) {
     server_start(&stored, kind, NULL);
     between = proxy_start(stored.port);
     yc_cache *direct = open_cache(server_url(&stored, "key_prefix=lost"));
-    yc_cache *cache = open_cache(url_of(kind, proxy_port(between), "key_prefix=lost&pool_size=1"));
+    /* Without a window, no check of the role takes a fault that is meant for a delete. */
+    const char *options = kind == SERVER_REDIS ? "key_prefix=lost&pool_size=1&replay_window=0" : "key_prefix=lost&pool_size=1";
+    yc_cache *cache = open_cache(url_of(kind, proxy_port(between), options));
     check_lost_replies(cache, direct);
     check_races(cache, direct);
     close_cache(cache);

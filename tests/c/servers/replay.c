@@ -202,6 +202,81 @@ static void check_replicas(void) {
     close_cache(cache);
 }
 
+/* ---- Removals of two processes ---- */
+
+/* Both invalidated the tag, and each remembers its own version: what was set before is read by neither, and what was set
+   since is right or a miss. */
+static void check_two_processes(void) {
+    CHECK(tell(redis.port, "FLUSHALL"));
+    yc_cache *one = open_with(""), *two = open_with("");
+    set_all(one, "tagged", "old", "tag");
+    CHECK(tell(redis.port, "SAVE"));
+    for (int times = 0; times < 2; times++) {
+        invalidate(one, "tag");
+        invalidate(two, "tag");
+        restart(one);
+        UNTIL(yc_ping(two, NULL) == YC_OK, RECOVERY_MS);
+        CHECK(hits(one, "tagged", "") == 0);
+        CHECK(hits(two, "tagged", "") == 0);
+        /* The second time, the snapshot lies between the two. */
+        if (times == 0) {
+            invalidate(one, "tag");
+            set_all(two, "tagged", "old", "tag");
+            CHECK(tell(redis.port, "SAVE"));
+        }
+    }
+    set_all(two, "tagged", "new", "tag");
+    CHECK(tell(redis.port, "SAVE"));
+    restart(one);
+    UNTIL(yc_ping(two, NULL) == YC_OK, RECOVERY_MS);
+    hits(one, "tagged", "new");
+    hits(two, "tagged", "new");
+    set_all(one, "tagged", "newer", "tag");
+    CHECK(hits(one, "tagged", "newer") == NUMBERS);
+    CHECK(hits(two, "tagged", "newer") == NUMBERS);
+    close_cache(two);
+    close_cache(one);
+}
+
+/* ---- Demoted and promoted again, on connections that stay open ---- */
+
+static bool is_stored(int port, const char *kind) {
+    reply *found = ask(port, "EXISTS r:e:%s", key_of(kind, NUMBERS - 1));
+    bool is_stored = found && found->number == 1;
+    reply_free(found);
+    return is_stored;
+}
+
+/* It gets the data of a replica that had not received the latest removals. */
+static void lose_removals(yc_cache *cache) {
+    server other;
+    char port[16];
+    snprintf(port, sizeof port, "%d", redis.port);
+    server_start(&other, SERVER_REDIS, (const char *const[]){"--repl-diskless-sync-delay", "0", "--replicaof", "127.0.0.1", port, NULL});
+    UNTIL(is_stored(other.port, "kept"), RECOVERY_MS * 2);
+    CHECK(tell(other.port, "REPLICAOF NO ONE"));
+    invalidate(cache, "tag");
+    delete_all(cache, "deleted");
+    CHECK(tell(redis.port, "REPLICAOF 127.0.0.1 %d", other.port));
+    UNTIL(is_stored(redis.port, "deleted"), RECOVERY_MS * 2);
+    CHECK(tell(redis.port, "REPLICAOF NO ONE"));
+    server_stop(&other);
+}
+
+static void check_promoted_again(const char *more, unsigned kept) {
+    CHECK(tell(redis.port, "FLUSHALL") && tell(redis.port, "CONFIG SET repl-diskless-sync-delay 0"));
+    yc_cache *cache = open_with(more);
+    set_all(cache, "tagged", "old", "tag");
+    set_all(cache, "deleted", "old", NULL);
+    set_all(cache, "kept", "value", "other");
+    lose_removals(cache);
+    UNTIL(get(cache, key_of("deleted", 0), "old") == YC_MISS, RECOVERY_MS);
+    CHECK(hits(cache, "tagged", "") == 0);
+    CHECK(hits(cache, "deleted", "") == 0);
+    CHECK(hits(cache, "kept", "value") == kept);
+    close_cache(cache);
+}
+
 /* The first call of a cache makes the connection. What it removes itself is not removed before it looks. */
 static void check_first_delete(void) {
     yc_cache *other = open_with("");
@@ -226,6 +301,9 @@ int main(void) {
     check_refused_removals();
     check_renewed();
     check_replicas();
+    check_two_processes();
+    check_promoted_again("", NUMBERS);
+    check_promoted_again("&on_restart=renew", 0);
     server_stop(&redis);
     return check_result();
 }
