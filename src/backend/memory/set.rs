@@ -84,6 +84,7 @@ impl Store {
         allowed: impl Fn(&Shard, Option<SlotId>) -> bool,
     ) -> Stored {
         let mut shard = self.shard_of(hash);
+        let _evicted = if shard.outgrows(cost) { self.keep_from_growing(&mut shard, cost) } else { Vec::new() };
         match shard.find(hash.of_entry(), fresh.key()) {
             old if !allowed(&shard, old) => Ok(false),
             None => self.add(shard, fresh, tags, cost),
@@ -95,6 +96,21 @@ impl Store {
                 Ok(true)
             }
         }
+    }
+
+    /// Evicts entries if the process has no memory for a larger shard: an allocation that fails would end the process.
+    #[cold]
+    fn keep_from_growing(&self, shard: &mut Shard, cost: usize) -> Vec<Removed> {
+        let mut evicted = Vec::new();
+        if !shard.may_grow(cost) {
+            while shard.outgrows(cost)
+                && let Some(removed) = shard.evict(NONE)
+            {
+                self.give_back(std::slice::from_ref(&removed));
+                evicted.push(removed);
+            }
+        }
+        evicted
     }
 
     fn add(&self, shard: MutexGuard<Shard>, fresh: Entry, tags: &[TagName], cost: usize) -> Stored {

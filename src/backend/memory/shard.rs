@@ -5,6 +5,7 @@ use hashbrown::HashTable;
 use super::lru::{Entry, Lru, NONE, SlotId};
 use super::tags::{TagName, Tags};
 use crate::backend::{Counters, KeyFilter, Page, ScanCursor};
+use crate::util::allocation;
 use crate::util::clock::Moment;
 use crate::value::Value;
 
@@ -13,6 +14,13 @@ use crate::value::Value;
 const ENTRY_OVERHEAD: usize = 20 + 32 + 12 + 8;
 /// Bytes of each tag of an entry.
 const MEMBER_OVERHEAD: usize = 20;
+
+/// The growth of a shard after which memory is checked again.
+const STEP: usize = 32 * 1024;
+/// The memory that has to be there then: other shards grow meanwhile.
+const HEADROOM: usize = 2 << 20;
+/// The same for each entry: tables double, and are copied.
+const TABLES: usize = 128;
 
 /// Returns the bytes of an entry: key, value and overhead.
 pub(super) fn entry_cost(len: usize, tags: usize) -> usize {
@@ -44,6 +52,8 @@ pub(super) struct Shard {
     tags: Tags,
     /// Bytes of keys and values.
     bytes: usize,
+    /// The bytes up to which the shard may grow until memory for more is checked.
+    checked: usize,
 }
 
 impl Shard {
@@ -54,6 +64,22 @@ impl Shard {
     /// Bytes of the entries.
     pub(super) fn bytes(&self) -> usize {
         self.bytes + self.len() * ENTRY_OVERHEAD + self.tags.members() * MEMBER_OVERHEAD
+    }
+
+    /// Returns whether an entry of this cost would make the shard larger than memory was checked for.
+    #[inline]
+    pub(super) fn outgrows(&self, cost: usize) -> bool {
+        self.bytes() + cost > self.checked
+    }
+
+    /// Returns whether there is memory for such an entry, the next ones, and larger tables.
+    #[cold]
+    pub(super) fn may_grow(&mut self, cost: usize) -> bool {
+        let is_there = allocation::is_there(HEADROOM + TABLES * self.len() + cost);
+        if is_there {
+            self.checked = self.bytes() + cost + STEP;
+        }
+        is_there
     }
 
     /// Returns the value of a key, which becomes the most recently used.

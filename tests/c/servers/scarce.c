@@ -102,6 +102,24 @@ static void check_scarce(const char *url, const char *bytes, const yc_slice *nam
     close_cache(cache);
 }
 
+/* Many small entries, which no check of one call's size stops: the cache evicts where it can no longer grow. */
+static void check_small_entries(const char *bytes, size_t len) {
+    enum { SMALL_BYTES = 128 << 20 };
+    yc_cache *cache = open_cache("memory://?max_size=10000000");
+    size_t number = 0, count = SMALL_BYTES / len;
+    uint64_t kept = 0;
+    make_scarce();
+    for (yc_status status = YC_OK; number < count && status == YC_OK; number++) {
+        CHECK_STATUS(status = yc_set(cache, &number, sizeof number, bytes, len, YC_TTL_NEVER, NULL, 0, NULL), YC_OK);
+    }
+    size_t last = number - 1;
+    CHECK_STATUS(yc_exists(cache, &last, sizeof last, NULL), YC_OK);
+    CHECK_STATUS(yc_size(cache, &kept, NULL, NULL), YC_OK);
+    if (!CHECK(kept > (LEFT / 2) / (len + 256) && kept < count)) printf("  %zu bytes: %llu of %zu\n", len, (unsigned long long)kept, count);
+    make_plenty();
+    close_cache(cache);
+}
+
 /* A value that the server has and this process has no room for; it is there again when there is. */
 static void check_reply(const char *url, const char *bytes) {
     yc_queue *queue = NULL;
@@ -194,6 +212,8 @@ int main(void) {
     server_start(&redis, SERVER_REDIS, NULL);
     check_endless();
     const char options[] = "socket_timeout=30s&max_value_bytes=100MiB&max_pending_bytes=1GiB";
+    check_small_entries(bytes, 400);
+    check_small_entries(bytes, 30000);
     check_scarce("memory://?max_value_bytes=100MiB", bytes, names);
     check_scarce(server_url(&redis, options), bytes, names);
     check_reply(server_url(&redis, options), bytes);
