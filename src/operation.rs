@@ -95,10 +95,13 @@ pub enum Outcome {
     /// The size of the store.
     Usage(Usage),
     /// A page of keys, empty at the end of the listing.
-    Keys(ByteStrings),
+    Keys(Box<ByteStrings>),
     /// The matches of a search.
     Matches(Vec<Match>),
 }
+
+/// An outcome is moved from function to function: its size is part of the cost of every operation.
+const _: () = assert!(size_of::<Result<Outcome>>() <= 32);
 
 /// The entries that an operation may change.
 #[derive(Debug, Clone)]
@@ -159,7 +162,7 @@ impl Operation<'_> {
     }
 
     /// Returns true if the operation removes entries.
-    #[inline]
+    #[inline(always)]
     pub fn removes(&self) -> bool {
         match self {
             Self::Delete { .. }

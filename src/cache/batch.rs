@@ -17,7 +17,7 @@ impl Cache {
         for run in requests.chunk_by(|one, next| batch_key(one).is_some_and(|key| batch_key(next) == Some(key))) {
             match run {
                 [Ok(request)] if request.is_long() => outcomes.push(self.run_long(context, request, &mut time).await),
-                [Ok(request)] => outcomes.push(self.run(within(context, time), request.clone()).await),
+                [Ok(request)] => outcomes.push(self.run(within(context, time), request).await),
                 [Err(refused)] => outcomes.push(Err(refused.clone())),
                 many => outcomes.extend(self.run_batched(within(context, time), many).await),
             }
@@ -29,10 +29,10 @@ impl Cache {
     async fn run_long(&self, context: CallContext, request: &Request<'_>, time: &mut Option<Time>) -> Result<Outcome> {
         let begun = Instant::now();
         match time {
-            None => self.run(context, request.clone()).await,
+            None => self.run(context, request).await,
             Some(time) if time.end <= begun => Err(context.timed_out("the batch", time.limit)),
             Some(time) => {
-                let outcome = self.run(context, request.clone()).await;
+                let outcome = self.run(context, request).await;
                 time.end += begun.elapsed();
                 outcome
             }
@@ -54,7 +54,7 @@ impl Cache {
             Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::TooLarge) => {
                 let mut outcomes = Vec::with_capacity(requests.len());
                 for request in requests.iter().flatten() {
-                    outcomes.push(self.run(context, request.clone()).await);
+                    outcomes.push(self.run(context, request).await);
                 }
                 outcomes
             }

@@ -112,6 +112,7 @@ impl Cache {
 
     /// Runs an operation on the store. An operation on many keys fails only if it is refused; otherwise each key has
     /// its own outcome.
+    #[inline(always)] // Where the kind is known, only its own steps are left.
     pub fn call<'a>(&'a self, context: CallContext, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
         if let Err(refused) = self.check_operation(&operation) {
             return done(Err(refused));
@@ -176,7 +177,7 @@ impl Cache {
     }
 
     /// Refuses an operation whose arguments are not allowed.
-    #[inline]
+    #[inline(always)]
     fn check_operation(&self, operation: &Operation<'_>) -> Result<()> {
         match operation {
             Operation::Get { key }
@@ -222,7 +223,7 @@ impl Cache {
 }
 
 /// Returns the histogram of an operation; `None` if it is not timed.
-#[inline]
+#[inline(always)]
 fn timed(operation: &Operation<'_>) -> Option<Timed> {
     Some(match operation {
         Operation::Get { .. } => Timed::Get,

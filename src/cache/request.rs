@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use futures_util::{FutureExt, TryFutureExt};
 use tokio::sync::Mutex;
 
 use super::{Cache, Cursor, SearchOptions};
+use crate::backend::{OpFuture, pending};
 use crate::error::Result;
 use crate::exec::context::CallContext;
 use crate::operation::{BatchKey, Operation, Outcome, Rebind};
@@ -77,20 +79,20 @@ impl Cache {
         }
     }
 
-    /// Runs a request. The longer ones are boxed, so that the short ones, which are most, take little room.
-    pub async fn run(&self, context: CallContext, request: Request<'_>) -> Result<Outcome> {
-        Ok(match request {
-            Request::Store(operation) => self.call(context, operation).await?,
+    /// Runs a request.
+    pub fn run<'a>(&'a self, context: CallContext, request: &Request<'a>) -> OpFuture<'a, Outcome> {
+        match request.clone() {
+            Request::Store(operation) => self.call(context, operation),
             Request::NextKeys { cursor, limit } => {
-                Outcome::Keys(Box::pin(self.next_of(context, &cursor, limit)).await?)
+                pending(async move { Ok(Outcome::Keys(Box::new(self.next_of(context, &cursor, limit).await?))) })
             }
             Request::Search { query, options } => {
-                Outcome::Matches(Box::pin(self.search(context, query, options)).await?)
+                pending(self.search(context, query, options).map_ok(Outcome::Matches))
             }
-            Request::Stats => Outcome::text(&Box::pin(self.stats(context)).await?.to_string()),
-            Request::Health => Outcome::text(&Box::pin(self.health(context)).await.to_string()),
-            Request::Metrics => Outcome::text(&Box::pin(self.metrics(context)).await?),
-        })
+            Request::Stats => pending(self.stats(context).map_ok(|stats| Outcome::text(&stats.to_string()))),
+            Request::Health => pending(self.health(context).map(|health| Ok(Outcome::text(&health.to_string())))),
+            Request::Metrics => pending(self.metrics(context).map_ok(|metrics| Outcome::text(&metrics))),
+        }
     }
 
     /// Lists the next keys of a shared cursor: each page goes to one caller.

@@ -266,25 +266,49 @@ impl Cache {
 
     /// Runs an operation that removes entries, and reports its change to the migrations that it concerns. If no
     /// migration runs, an operation that the backend answers at once is answered at once.
+    #[inline]
     pub(super) fn remove<'a>(&'a self, context: CallContext, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
         let before = STARTED.load(SeqCst);
-        let first = (RUNNING.load(SeqCst) == 0).then(|| self.backend.call(context, operation));
-        match first {
-            Some(Either::Left(done)) if STARTED.load(SeqCst) == before => Either::Left(done),
-            Some(first) => pending(async move {
-                let outcome = first.await;
-                if outcome.is_ok() {
-                    self.follow_migrations(context, operation, before, Vec::new()).await?;
-                }
-                outcome
-            }),
-            None => pending(async move {
-                let runs = self.runs();
-                let outcome = self.make_known(context, &runs, operation).await?;
-                self.follow_migrations(context, operation, before, runs).await?;
-                Ok(outcome)
-            }),
+        if RUNNING.load(SeqCst) != 0 {
+            return self.remove_in_migrations(context, operation, before);
         }
+        let outcome = self.backend.call(context, operation);
+        let is_done = matches!(outcome, Either::Left(_)) && STARTED.load(SeqCst) == before;
+        if is_done { outcome } else { self.remove_and_follow(context, outcome, operation, before) }
+    }
+
+    /// Waits for the outcome, then reports the change to the migrations that began meanwhile.
+    #[inline(never)]
+    fn remove_and_follow<'a>(
+        &'a self,
+        context: CallContext,
+        outcome: OpFuture<'a, Outcome>,
+        operation: Operation<'a>,
+        before: u64,
+    ) -> OpFuture<'a, Outcome> {
+        pending(async move {
+            let outcome = outcome.await;
+            if outcome.is_ok() {
+                self.follow_migrations(context, operation, before, Vec::new()).await?;
+            }
+            outcome
+        })
+    }
+
+    /// Reports the change to the migrations that run.
+    #[cold]
+    fn remove_in_migrations<'a>(
+        &'a self,
+        context: CallContext,
+        operation: Operation<'a>,
+        before: u64,
+    ) -> OpFuture<'a, Outcome> {
+        pending(async move {
+            let runs = self.runs();
+            let outcome = self.make_known(context, &runs, operation).await?;
+            self.follow_migrations(context, operation, before, runs).await?;
+            Ok(outcome)
+        })
     }
 
     /// Repeats an operation for the migrations that began meanwhile: one may have copied an entry before it knew.

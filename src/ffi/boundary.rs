@@ -8,7 +8,7 @@ use std::ffi::c_int;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use futures_util::future::Either;
+use futures_util::future::{BoxFuture, Either};
 
 use super::error::yc_error;
 use super::status::{status_of, yc_status};
@@ -104,15 +104,18 @@ impl Drop for Uncancelled {
 }
 
 /// Returns the result of a backend, and waits for it if necessary.
-#[inline]
+#[inline(always)]
 pub(super) fn answer<'a, T>(operation: impl FnOnce(CallContext) -> OpFuture<'a, T>) -> Result<T> {
     match operation(CallContext::thread()) {
         Either::Left(ready) => ready.into_inner(),
-        on_its_way => {
-            let _uncancelled = Uncancelled::begin();
-            crate::exec::blocking::finish(on_its_way)
-        }
+        Either::Right(on_its_way) => wait_uncancelled(on_its_way),
     }
+}
+
+#[inline(never)]
+fn wait_uncancelled<T>(on_its_way: BoxFuture<'_, Result<T>>) -> Result<T> {
+    let _uncancelled = Uncancelled::begin();
+    crate::exec::blocking::finish(Either::Right(on_its_way))
 }
 
 /// Runs an operation of a cache to its end.

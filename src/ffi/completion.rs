@@ -98,7 +98,7 @@ impl yc_completion {
             // No kind of a queue or a batch asks for it.
             Ok(Outcome::Usage(_)) => Self::NOTHING,
             Ok(Outcome::Keys(keys)) if keys.is_empty() => Self { status: YC_END, ..Self::NOTHING },
-            Ok(Outcome::Keys(keys)) => Self { keys: yc_keys::into_raw(keys), ..Self::NOTHING },
+            Ok(Outcome::Keys(keys)) => Self { keys: yc_keys::into_raw(*keys), ..Self::NOTHING },
             Ok(Outcome::Matches(found)) => Self { matches: yc_matches::into_raw(found), ..Self::NOTHING },
             Err(failure) => Self::failed(&failure),
         }

@@ -43,7 +43,7 @@ impl Owned {
     pub(super) async fn run(self, context: CallContext, cache: &Cache) -> Result<Outcome> {
         let strings: Vec<&[u8]> = self.strings().collect();
         let entries = self.entries(&strings);
-        cache.run(context, self.view(&strings, &entries)).await
+        cache.run(context, &self.view(&strings, &entries)).await
     }
 
     /// Returns the kind under which the request is run together with others.

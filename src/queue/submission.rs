@@ -88,7 +88,7 @@ fn enter(state: &mut State, label: Label, work: Work, driver: &Result<()>) -> Ti
 
 /// Returns the result of a backend that replies at once.
 fn run(cache: &Cache, request: Request<'_>) -> Result<Outcome> {
-    let ran = catch_unwind(AssertUnwindSafe(|| cache.run(CallContext::task(), request).now_or_never()));
+    let ran = catch_unwind(AssertUnwindSafe(|| cache.run(CallContext::task(), &request).now_or_never()));
     match ran {
         Ok(Some(result)) => result,
         Ok(None) => Err(Error::new(ErrorKind::Panic, "a local backend did not complete the operation at once")),

@@ -54,6 +54,32 @@ impl Memory {
         }
         Deadline::after(ttl)
     }
+
+    fn put(&self, entry: NewEntry) -> Result<()> {
+        self.store.set(entry, self.deadline(entry.ttl))
+    }
+
+    // Long operations are functions of their own: the frame of `call` has only what the short ones need.
+
+    #[inline(never)]
+    fn get_many(&self, keys: &[&[u8]]) -> Vec<Result<Option<Value>>> {
+        self.store.get_many(keys).into_iter().map(Ok).collect()
+    }
+
+    #[inline(never)]
+    fn put_many(&self, entries: &[NewEntry]) -> Vec<Result<()>> {
+        entries.iter().map(|entry| self.put(*entry)).collect()
+    }
+
+    #[inline(never)]
+    fn delete_many(&self, keys: &[&[u8]]) -> Vec<Result<bool>> {
+        keys.iter().map(|key| Ok(self.store.delete(key))).collect()
+    }
+
+    #[inline(never)]
+    fn remove_matching<'a>(&'a self, context: CallContext, patterns: &'a [&'a [u8]]) -> OpFuture<'a, Outcome> {
+        pending(remove_matching(context, self, patterns))
+    }
 }
 
 impl Backend for Memory {
@@ -72,28 +98,25 @@ impl Backend for Memory {
     }
 
     fn set<'a>(&'a self, _: CallContext, entry: NewEntry<'a>) -> OpFuture<'a, ()> {
-        done(self.store.set(entry, self.deadline(entry.ttl)))
+        done(self.put(entry))
     }
 
     fn call<'a>(&'a self, context: CallContext, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
-        let set = |entry: &NewEntry| self.store.set(*entry, self.deadline(entry.ttl));
         done(Ok(match operation {
             Operation::Get { key } => Outcome::found(self.store.get(key)),
-            Operation::Set(entry) => return done(set(&entry).map(|()| Outcome::Done)),
+            Operation::Set(entry) => return done(self.put(entry).map(|()| Outcome::Done)),
             Operation::Delete { key } => Outcome::hit(self.store.delete(key)),
             Operation::Exists { key } => Outcome::hit(self.store.deadline(key).is_some()),
             Operation::Expire { key, ttl } => Outcome::hit(self.store.expire(key, self.deadline(ttl))),
             Operation::Ttl { key } => Outcome::remaining(self.store.deadline(key).map(Deadline::remaining)),
-            Operation::GetMany { keys } => Outcome::Values(self.store.get_many(keys).into_iter().map(Ok).collect()),
-            Operation::SetMany { entries } => Outcome::Stored(entries.iter().map(set).collect()),
-            Operation::DeleteMany { keys } => {
-                Outcome::Deleted(keys.iter().map(|key| Ok(self.store.delete(key))).collect())
-            }
+            Operation::GetMany { keys } => Outcome::Values(self.get_many(keys)),
+            Operation::SetMany { entries } => Outcome::Stored(self.put_many(entries)),
+            Operation::DeleteMany { keys } => Outcome::Deleted(self.delete_many(keys)),
             Operation::InvalidateTags { tags, count } => {
                 self.sweeper.start(&self.store);
                 Outcome::Removed(self.store.invalidate(tags, count))
             }
-            Operation::InvalidatePatterns { patterns } => return pending(remove_matching(context, self, patterns)),
+            Operation::InvalidatePatterns { patterns } => return self.remove_matching(context, patterns),
             Operation::Flush { count } => Outcome::Removed(self.store.flush(count)),
             Operation::Ping => Outcome::Done,
             Operation::Usage => Outcome::Usage(self.store.usage()),

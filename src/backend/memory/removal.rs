@@ -15,6 +15,7 @@ impl Store {
     /// Makes all members of the tags dead, and counts those that could be
     /// served if asked. They are removed when they are met, by the sweeper, or
     /// first when room is needed.
+    #[inline(never)]
     pub(super) fn invalidate(&self, tags: &[&[u8]], count: bool) -> Option<u64> {
         self.invalidate_found(&self.hash_tags(tags), count)
     }
@@ -41,6 +42,7 @@ impl Store {
     }
 
     /// Removes all entries, and counts those that could be served if requested.
+    #[inline(never)]
     pub(super) fn flush(&self, count: bool) -> Option<u64> {
         let mut removed = 0;
         for at in 0..self.shards.len() {
@@ -79,6 +81,7 @@ impl Store {
 
     /// Returns the size of the store. Dead entries are removed first, in small steps: those that are left are the
     /// entries that a listing returns.
+    #[inline(never)]
     pub(super) fn usage(&self) -> Usage {
         let mut usage = Usage::default();
         for at in 0..self.shards.len() {

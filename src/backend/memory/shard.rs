@@ -83,7 +83,7 @@ impl Shard {
     }
 
     /// Returns the value of a key, which becomes the most recently used.
-    #[inline]
+    #[inline(always)]
     pub(super) fn get(&mut self, hash: u32, key: &[u8]) -> Lookup<'_> {
         match self.find(hash, key) {
             Some(id) => self.serve(id),
@@ -92,7 +92,7 @@ impl Shard {
     }
 
     /// Returns the value of a slot, which becomes the most recently used.
-    #[inline]
+    #[inline(always)]
     pub(super) fn serve(&mut self, id: SlotId) -> Lookup<'_> {
         if !self.is_live(id) {
             return self.miss(Lookup::Dead(id));

@@ -73,7 +73,7 @@ impl Store {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn get(&self, key: &[u8]) -> Option<Value> {
         let hash = self.hash(key);
         let mut shard = self.shard_of(hash);
