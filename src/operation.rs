@@ -244,18 +244,27 @@ impl Change<'_> {
 
 impl Outcome {
     /// Returns the outcome for a key that exists or does not.
+    #[inline]
     pub fn hit(exists: bool) -> Self {
         if exists { Self::Done } else { Self::Miss }
     }
 
     /// Returns the outcome for a value that was found or not.
+    #[inline]
     pub fn found(value: Option<Value>) -> Self {
-        value.map_or(Self::Miss, Self::Value)
+        match value {
+            Some(value) => Self::Value(value),
+            None => Self::Miss,
+        }
     }
 
     /// Returns the outcome for the time to live of a key that exists or does not.
+    #[inline]
     pub fn remaining(ttl: Option<Option<Duration>>) -> Self {
-        ttl.map_or(Self::Miss, Self::Remaining)
+        match ttl {
+            Some(ttl) => Self::Remaining(ttl),
+            None => Self::Miss,
+        }
     }
 
     /// Returns a text as a value.

@@ -24,6 +24,7 @@ pub(super) fn hit(outcome: &Outcome) -> yc_status {
 }
 
 /// Runs an operation on a key that may not exist.
+#[inline(always)]
 fn run(cache: &Cache, operation: Operation<'_>) -> Result<yc_status> {
     answer(|context| cache.call(context, operation)).map(|outcome| hit(&outcome))
 }

@@ -234,9 +234,8 @@ impl Shard {
     /// Returns true if an entry may be served: it has not expired, and none of its tags was invalidated.
     #[inline]
     pub(super) fn is_live(&self, id: SlotId) -> bool {
-        self.lru.get(id).is_some_and(|entry| {
-            !entry.deadline.has_passed() && (entry.members == NONE || self.tags.all_live(entry.members))
-        })
+        let Some(entry) = self.lru.get(id) else { return false };
+        !entry.deadline.has_passed() && (entry.members == NONE || self.tags.all_live(entry.members))
     }
 
     /// Removes a dead entry, and counts it if it has expired.

@@ -82,8 +82,13 @@ impl Store {
             Lookup::Miss => return None,
             Lookup::Dead(id) => id,
         };
-        self.release(shard.remove_dead(dead), shard);
+        self.remove_dead(dead, shard);
         None
+    }
+
+    #[cold]
+    fn remove_dead(&self, dead: SlotId, mut shard: MutexGuard<Shard>) {
+        self.release(shard.remove_dead(dead), shard);
     }
 
     /// Returns the values of many keys in their order. Each shard is locked once.
