@@ -8,14 +8,16 @@
 //! detected by the tag versions. A tag whose version has changed at the source since it was first met is invalidated at
 //! the target. Entries with a tag whose version has changed at the target are no longer copied.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use super::Cache;
-use super::running::{Run, Running};
-use crate::backend::{Backend, CopiedEntry, Epoch, Imported, KeyFilter, ScanCursor, page};
+use super::progress::{OnProgress, Report, position, token};
+use super::retry::{RETRIES, retried, retried_each};
+use super::running::{Names, Run, Running};
+use crate::backend::{Backend, CopiedEntry, Imported, KeyFilter, ScanCursor, page};
 use crate::config::MigrationConfig;
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
@@ -23,7 +25,6 @@ use crate::exec::context::CallContext;
 use crate::exec::runtime::yield_now;
 use crate::operation::Operation;
 use crate::util::glob::Glob;
-use crate::util::millis;
 
 /// The number of keys that are listed at once: a migration is resumed at the beginning of a page.
 const PAGE: usize = 1024;
@@ -31,30 +32,6 @@ const PAGE: usize = 1024;
 const CHUNK: usize = 256;
 /// Approximate number of bytes that are in flight at once.
 const CHUNK_BYTES: usize = 8 << 20;
-/// The number of retries of a chunk when a server fails, and the first pause between them; it doubles.
-const RETRIES: u32 = 5;
-const PAUSE: Duration = Duration::from_millis(100);
-/// The number of kinds of failures in a report.
-const TOLD: usize = 10;
-
-/// The progress of a migration.
-#[derive(Debug, Clone, Default)]
-pub struct Progress {
-    /// Number of keys that were examined.
-    pub examined: u64,
-    /// Number of entries that were stored at the target. In a dry run: that would be stored.
-    pub copied: u64,
-    /// Number of entries that were skipped without a failure.
-    pub skipped: u64,
-    /// Number of entries that could not be copied.
-    pub failed: u64,
-    /// The value of `MigrationConfig::resume` that continues here, or a little before; `None` at the end.
-    pub resume: Option<String>,
-}
-
-/// Called after each chunk and at the end; returns false to stop the migration.
-pub type OnProgress<'a> = &'a mut (dyn FnMut(&Progress) -> bool + Send);
-
 impl Cache {
     /// Copies the entries of this cache to another: values, remaining times to live and tags. Returns the report as
     /// JSON.
@@ -84,64 +61,13 @@ pub(super) async fn migrate(
 ) -> Result<Json> {
     let mut migration = Migration::new(context, from, to, running.run(), options);
     let walked = migration.walk(told).await;
-    // Also where it was stopped or failed: what was copied until then stays.
+    // The entries that were copied remain, also if it was stopped or failed: invalidations of them have to follow.
     let followed = if options.dry_run { Ok(()) } else { migration.follow_to_the_end(&running).await };
     let (elapsed, progress) = (migration.started.elapsed(), &migration.report.progress);
     if walked.and_then(|walked| followed.map(|()| walked))? {
         told(progress);
     }
     Ok(migration.report.to_json(elapsed, options.dry_run))
-}
-
-/// The text form of a position.
-fn token(at: ScanCursor) -> String {
-    let Epoch { process, layout, pages, restarts, repeated } = at.epoch;
-    if at.epoch == Epoch::default() {
-        return format!("{}.{}", at.part, at.offset);
-    }
-    format!("{}.{}.{process}.{layout}.{pages}.{restarts}.{}", at.part, at.offset, u8::from(repeated))
-}
-
-fn position(token: &str) -> Result<ScanCursor> {
-    let refused = || {
-        Error::new(
-            ErrorKind::Invalid,
-            "resume is not a position of an earlier migration: pass the resume of its last progress or report",
-        )
-    };
-    parsed(&token.split('.').collect::<Vec<_>>()).ok_or_else(refused)
-}
-
-/// Parses a token. An old token without an epoch has two numbers: a backend whose positions need one starts again.
-fn parsed(numbers: &[&str]) -> Option<ScanCursor> {
-    let (part, offset, epoch) = match *numbers {
-        [part, offset] => (part, offset, Epoch::default()),
-        [part, offset, process, layout, pages, restarts, repeated] => {
-            let epoch = Epoch {
-                process: process.parse().ok()?,
-                layout: layout.parse().ok()?,
-                pages: pages.parse().ok()?,
-                restarts: restarts.parse().ok()?,
-                repeated: repeated == "1",
-            };
-            (part, offset, epoch)
-        }
-        _ => return None,
-    };
-    Some(ScanCursor { part: part.parse().ok()?, offset: offset.parse().ok()?, epoch })
-}
-
-/// Retries an operation that failed because of a server.
-async fn retried<T, F: Future<Output = Result<T>>>(context: CallContext, mut attempt: impl FnMut() -> F) -> Result<T> {
-    for retry in 0..RETRIES {
-        match attempt().await {
-            Err(error) if error.kind().is_outage() || error.is_retryable() => {
-                context.pause(PAUSE * 2u32.pow(retry)).await;
-            }
-            done => return done,
-        }
-    }
-    attempt().await
 }
 
 struct Migration<'a> {
@@ -233,7 +159,11 @@ impl<'a> Migration<'a> {
     /// Reads the entries of some keys that can be copied.
     async fn export(&mut self, keys: &[&[u8]]) -> Result<Vec<CopiedEntry>> {
         let (context, from) = (self.context, self.from);
-        let exported = retried(context, || async { whole(from.export(context, keys).await?) }).await?;
+        let export = |at: Vec<usize>| async move {
+            let keys: Vec<&[u8]> = at.into_iter().map(|at| keys[at]).collect();
+            from.export(context, &keys).await
+        };
+        let exported = retried_each(context, keys.len(), export).await?;
         let mut entries = Vec::with_capacity(exported.len());
         for entry in exported {
             match entry {
@@ -245,23 +175,45 @@ impl<'a> Migration<'a> {
         Ok(entries)
     }
 
-    /// Repeats at the target the invalidations that this process has made at the source.
+    /// Repeats at the target the invalidations that this process has made at the source. Those that fail remain to be
+    /// repeated.
     async fn follow(&mut self) -> Result<()> {
-        let (context, to, names) = (self.context, self.to, self.run.take());
+        let mut names = self.run.take();
+        let followed = self.invalidate_names(&mut names).await;
+        self.run.put_back(names);
+        followed
+    }
+
+    /// Invalidates names at the target, and removes from them what was invalidated.
+    async fn invalidate_names(&mut self, names: &mut Names) -> Result<()> {
+        let (context, to) = (self.context, self.to);
         if names.all {
             retried(context, || to.call(context, Operation::Flush { count: false })).await?;
+            names.all = false;
         }
         let patterns: Vec<&[u8]> = names.patterns.iter().map(Vec::as_slice).collect();
         if !patterns.is_empty() {
             retried(context, || to.call(context, Operation::InvalidatePatterns { patterns: &patterns })).await?;
+            names.clear_patterns();
         }
         let tags: Vec<u64> = names.tags.iter().copied().collect();
         self.invalidate_at_target(&tags).await?;
+        names.tags.clear();
         let keys: Vec<&[u8]> = names.keys.iter().map(Vec::as_slice).collect();
         for keys in keys.chunks(CHUNK) {
-            retried(context, || async { to.call(context, Operation::DeleteMany { keys }).await?.expect_ok() }).await?;
+            self.delete_at_target(keys).await?;
         }
+        names.keys.clear();
         Ok(())
+    }
+
+    async fn delete_at_target(&self, keys: &[&[u8]]) -> Result<()> {
+        let (context, to) = (self.context, self.to);
+        let delete = |at: Vec<usize>| async move {
+            let keys: Vec<&[u8]> = at.into_iter().map(|at| keys[at]).collect();
+            Ok(to.call(context, Operation::DeleteMany { keys: &keys }).await?.each().collect())
+        };
+        retried_each(context, keys.len(), delete).await?.into_iter().try_for_each(|deleted| deleted.map(drop))
     }
 
     async fn invalidate_at_target(&mut self, tags: &[u64]) -> Result<()> {
@@ -350,7 +302,11 @@ impl<'a> Migration<'a> {
             return Ok(Vec::new());
         }
         let (context, to, run) = (self.context, self.to, self.run);
-        let imported = retried(context, || async { whole(run.import(context, to, entries, versions).await?) }).await?;
+        let import = |at: Vec<usize>| async move {
+            let entries: Vec<&CopiedEntry> = at.into_iter().map(|at| &entries[at]).collect();
+            run.import(context, to, &entries, versions).await
+        };
+        let imported = retried_each(context, entries.len(), import).await?;
         let mut outdated = Vec::new();
         for (entry, outcome) in entries.iter().zip(imported) {
             match outcome {
@@ -395,80 +351,6 @@ impl<'a> Migration<'a> {
     }
 }
 
-/// Returns the outcomes, or an error to retry all of them if a server failed for some.
-fn whole<T>(outcomes: Vec<Result<T>>) -> Result<Vec<Result<T>>> {
-    match outcomes.iter().find_map(|outcome| outcome.as_ref().err().filter(|error| error.kind().is_outage())) {
-        Some(error) => Err(error.clone()),
-        None => Ok(outcomes),
-    }
-}
-
 fn is_over(entry: &CopiedEntry) -> bool {
     entry.ttl().is_some_and(|left| left.is_zero())
-}
-
-#[derive(Default)]
-struct Report {
-    progress: Progress,
-    skipped: BTreeMap<&'static str, u64>,
-    failures: BTreeMap<String, u64>,
-    drift: Option<Duration>,
-}
-
-impl Report {
-    fn skip(&mut self, reason: &'static str) {
-        self.progress.skipped += 1;
-        *self.skipped.entry(reason).or_default() += 1;
-    }
-
-    fn fail(&mut self, error: &Error) {
-        self.progress.failed += 1;
-        if self.failures.len() < TOLD || self.failures.contains_key(error.message()) {
-            *self.failures.entry(error.message().to_owned()).or_default() += 1;
-        }
-    }
-
-    fn to_json(&self, elapsed: Duration, dry_run: bool) -> Json {
-        json!({
-            "complete": self.progress.resume.is_none(),
-            "dry_run": dry_run,
-            "examined": self.progress.examined,
-            "copied": self.progress.copied,
-            "skipped": self.skipped,
-            "failed": self.progress.failed,
-            "failures": self.failures,
-            "largest_ttl_drift_ms": self.drift.map(millis),
-            "elapsed_ms": millis(elapsed),
-            "resume": self.progress.resume,
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_leads_back_to_its_position() {
-        let epoch = Epoch { process: u64::MAX, layout: 7, pages: u32::MAX, restarts: 16, repeated: true };
-        let plain = ScanCursor { part: u32::MAX, offset: u64::MAX, ..ScanCursor::default() };
-        for at in [ScanCursor::default(), plain, ScanCursor { part: 3, offset: 9, epoch }] {
-            assert_eq!(position(&token(at)).unwrap(), at);
-        }
-        for wrong in [
-            "",
-            "1",
-            "1.",
-            ".1",
-            "a.b",
-            "1.2.3",
-            "1.2.3.4.5.6",
-            "1.2.3.4.5.6.1.8",
-            "1.2.3.4.x.6.0",
-            "-1.2",
-            "4294967296.0",
-        ] {
-            assert_eq!(position(wrong).unwrap_err().kind(), ErrorKind::Invalid, "{wrong}");
-        }
-    }
 }

@@ -7,13 +7,15 @@ pub mod latency;
 mod listing;
 mod metrics;
 mod migrate;
+mod progress;
 mod report;
 mod request;
+mod retry;
 mod running;
 
 pub use self::handle::{CacheGuard, CacheHandle};
 pub use self::listing::{Cursor, SearchOptions};
-pub use self::migrate::{OnProgress, Progress};
+pub use self::progress::{OnProgress, Progress};
 pub use self::report::HealthReport;
 pub use self::request::Request;
 

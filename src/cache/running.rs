@@ -82,6 +82,24 @@ impl Names {
         }
     }
 
+    /// Adds the names of others that are still to be invalidated.
+    fn extend(&mut self, others: Self) {
+        self.all |= others.all;
+        for (pattern, glob) in others.patterns.into_iter().zip(others.globs) {
+            if !self.patterns.contains(&pattern) {
+                self.patterns.push(pattern);
+                self.globs.push(glob);
+            }
+        }
+        self.tags.extend(others.tags);
+        self.keys.extend(others.keys);
+    }
+
+    pub(super) fn clear_patterns(&mut self) {
+        self.patterns.clear();
+        self.globs.clear();
+    }
+
     fn have(&self, entry: &CopiedEntry) -> bool {
         self.all
             || self.keys.contains(&entry.key)
@@ -164,17 +182,22 @@ impl Run {
         mem::take(&mut self.lock().pending)
     }
 
+    /// Gives back names that could not be invalidated at the target yet.
+    pub(super) fn put_back(&self, names: Names) {
+        self.lock().pending.extend(names);
+    }
+
     /// Stores copies for keys that the target does not have, except those that were invalidated there since the start.
     pub(super) async fn import(
         &self,
         context: CallContext,
         to: &dyn Backend,
-        entries: &[CopiedEntry],
+        entries: &[&CopiedEntry],
         versions: &[TagVersion],
     ) -> Result<Vec<Result<Imported>>> {
         let (allowed, places) = {
             let mut state = self.lock();
-            let places: Vec<usize> = (0..entries.len()).filter(|at| !state.refused.have(&entries[*at])).collect();
+            let places: Vec<usize> = (0..entries.len()).filter(|at| !state.refused.have(entries[*at])).collect();
             let allowed: Vec<CopiedEntry> = places.iter().map(|at| entries[*at].clone()).collect();
             if to.info().answers_at_once {
                 // Whoever invalidates something here waits for the lock, and nothing else.

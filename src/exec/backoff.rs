@@ -24,12 +24,12 @@ pub struct Backoff {
 impl Backoff {
     /// Returns the pauses of a call, or of a part of it, that ends at this time.
     pub fn until(context: CallContext, end: Instant) -> Self {
-        Self { end: Some(end), context, ..Self::between(FIRST, LONGEST) }
+        Self { end: Some(end), ..Self::between(context, FIRST, LONGEST) }
     }
 
-    /// Returns the pauses of a task without an end, from the first to the longest.
-    pub fn between(first: Duration, longest: Duration) -> Self {
-        Self { first, next: first, longest, end: None, context: CallContext::task() }
+    /// Returns pauses without an end, from the first to the longest.
+    pub fn between(context: CallContext, first: Duration, longest: Duration) -> Self {
+        Self { first, next: first, longest, end: None, context }
     }
 
     /// Begins with the first pause again, after an attempt that succeeded.
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn pauses_without_an_end_begin_again_after_a_success() {
         let (first, longest) = (Duration::from_millis(50), Duration::from_millis(500));
-        let mut backoff = Backoff::between(first, longest);
+        let mut backoff = Backoff::between(CallContext::task(), first, longest);
         let pauses: Vec<Duration> = (0..20).map(|_| backoff.next_pause()).collect();
         assert!(pauses[0] >= first / 2 && pauses[0] <= first);
         assert!(pauses[4..].iter().all(|pause| *pause >= longest / 2 && *pause <= longest), "{pauses:?}");

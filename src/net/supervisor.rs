@@ -39,7 +39,8 @@ const SILENCE: (Duration, Duration) = (Duration::from_millis(1000), Duration::fr
 
 /// Keeps a server connected until it is closed.
 pub(super) async fn supervise(server: Arc<Server>) {
-    let (mut backoff, mut resolved) = (Backoff::between(FIRST_PAUSE, LONGEST_PAUSE), Instant::now());
+    let mut backoff = Backoff::between(CallContext::task(), FIRST_PAUSE, LONGEST_PAUSE);
+    let mut resolved = Instant::now();
     let mut role_check = RoleCheck { begun: Instant::now(), reply: None };
     while !server.closed.load(Relaxed) {
         match server.reconnect_missing().await {

@@ -34,6 +34,7 @@ fn what_is_invalidated_at_the_target_is_copied_no_more() {
     let entries = [entry(b"key", &[]), entry(b"a", &[b"tag"]), entry(b"p:1", &[]), entry(b"b", &[b"other"])];
     let tags = [tag_hash(b"tag"), tag_hash(b"other")];
     let versions = answer(|context| target.backend.tag_versions(context, &tags)).unwrap();
+    let entries = entries.each_ref();
     let imported = wait(|context| running.run().import(context, &*target.backend, &entries, &versions)).unwrap();
     let outcomes: Vec<Imported> = imported.into_iter().map(|outcome| outcome.unwrap()).collect();
     assert_eq!(outcomes, [Imported::Refused, Imported::Refused, Imported::Refused, Imported::Stored]);
@@ -82,4 +83,19 @@ fn too_many_names_mean_all() {
     let hashes: Vec<u64> = (0..=MOST as u64).collect();
     names.add(&Change::Hashes(&hashes));
     assert!(names.all && names.have(&entry(b"any", &[])));
+}
+
+#[test]
+fn names_that_could_not_be_invalidated_are_kept_for_the_next_attempt() {
+    let (source, target) = (cache(), cache());
+    let running = Running::begin(Some(&source), &target);
+    run(&source, DELETE).unwrap();
+    run(&source, Operation::InvalidatePatterns { patterns: &[b"p:*"] }).unwrap();
+    let mut names = running.run().take();
+    names.clear_patterns();
+    run(&source, OF_TAG).unwrap();
+    running.run().put_back(names);
+    assert!(!running.ends());
+    let names = running.run().take();
+    assert_eq!((names.keys.len(), names.tags.len(), names.patterns.len()), (1, 1, 0));
 }
