@@ -697,6 +697,44 @@ private:
     detail::Handle<yc_value, yc_value_free> handle_;
 };
 
+// The result of Cache::get(): a std::optional<Value>. A temporary result does not
+// lend its bytes, because the view would outlive them.
+//
+//     auto value = cache.get("user:1");
+//     if (value)
+//         std::cout << value->view() << '\n'; // valid as long as value
+//     std::string name = cache.get("user:1")->text();
+//     cache.get("user:1")->view(); // does not compile
+class OptionalValue : public std::optional<Value> {
+public:
+    OptionalValue() noexcept = default;
+    OptionalValue(std::optional<Value> value) noexcept : std::optional<Value>(std::move(value)) {}
+    OptionalValue(std::nullopt_t) noexcept {}
+
+    // The functions of a temporary value: those that copy its bytes.
+    class Temporary {
+    public:
+        explicit Temporary(const Value &value) noexcept : value_(value) {}
+
+        std::size_t size() const noexcept { return value_.size(); }
+        std::string text() const { return value_.text(); }
+        Value clone() const noexcept { return value_.clone(); }
+        std::string_view view() const = delete;
+        const void *data() const = delete;
+
+        const Temporary *operator->() const noexcept { return this; }
+
+    private:
+        const Value &value_;
+    };
+
+    // Returns the value, which must be present.
+    Value *operator->() & noexcept { return &**this; }
+    const Value *operator->() const & noexcept { return &**this; }
+    Temporary operator->() && noexcept { return Temporary(**this); }
+    Temporary operator->() const && noexcept { return Temporary(**this); }
+};
+
 // A page of keys of a listing.
 //
 //     Keys keys = cache.keys("user:*");
@@ -1126,13 +1164,13 @@ public:
     // ---- Entries ----
 
     // Reads the value of a key without copying it. Empty on a miss.
-    std::optional<Value> get(Bytes key, Error &error) const noexcept {
+    OptionalValue get(Bytes key, Error &error) const noexcept {
         yc_value *value = nullptr;
         yc_get(native(), key.data, key.len, &value, detail::ErrorPlace(error));
-        return value == nullptr ? std::nullopt : std::optional<Value>(value);
+        return value == nullptr ? OptionalValue() : OptionalValue(Value(value));
     }
 
-    std::optional<Value> get(Bytes key) const {
+    OptionalValue get(Bytes key) const {
         return detail::or_throw([&](Error &error) { return get(key, error); });
     }
 

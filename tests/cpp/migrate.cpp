@@ -185,7 +185,7 @@ void what_cannot_be_changes_nothing() {
     CHECK(thrown_by([&] { cache.switch_to("redis://127.0.0.1:1"); }) == YC_E_CONNECT);
     Error error;
     CHECK(cache.switch_to("redis://127.0.0.1:1", {true}, error).empty() && error.status() == YC_E_CONNECT);
-    CHECK(cache.get("a")->view() == "v" && other.size().keys == 0);
+    CHECK(cache.get("a")->text() == "v" && other.size().keys == 0);
     cache.close();
     CHECK(thrown_by([&] { cache.switch_to("memory://"); }) == YC_E_CLOSED);
     CHECK(thrown_by([&] { cache.migrate(other); }) == YC_E_CLOSED && thrown_by([&] { other.migrate(cache); }) == YC_E_CLOSED);

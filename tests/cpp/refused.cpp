@@ -11,6 +11,8 @@ void use(Cache &cache, Queue &queue, Batch &batch, Error &error, const std::stri
     static_cast<void>(Value().data()); // refused: data
     static_cast<void>(cache.get(id).value().view()); // refused: view
     static_cast<void>((*cache.get(id)).view()); // refused: view
+    static_cast<void>(cache.get(id)->view()); // refused: view
+    static_cast<void>(cache.get(id)->data()); // refused: data
     static_cast<void>(KeyPage()[0]); // refused: operator ?\[\]|\[\]
     static_cast<void>(KeyPage().begin()); // refused: begin
     static_cast<void>(KeyPage().end()); // refused: end
@@ -25,6 +27,15 @@ void use(Cache &cache, Queue &queue, Batch &batch, Error &error, const std::stri
     static_cast<void>(Value().text());
     static_cast<void>(Value().size());
     static_cast<void>(cache.get(id)->text());
+    static_cast<void>(cache.get(id)->size());
+    Value kept = cache.get(id)->clone();
+    std::optional<Value> optional = cache.get(id);
+    optional = cache.get(id, error);
+    const auto found = cache.get(id);
+    static_cast<void>(found && found->view() == kept.view() && found != std::nullopt);
+    if (auto value = cache.get(id)) static_cast<void>(value->view().size() + (*value).size());
+    Value moved = *cache.get(id);
+    static_cast<void>(cache.get(id).value_or(Value()).text());
     static_cast<void>(cache.search("q").size());
     for (std::string_view key : cache.keys()) static_cast<void>(key);
     for (const Match &match : cache.search("q")) static_cast<void>(match);
