@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::mem;
 
-/// The kind of an error, for programs. `ffi::status` assigns a number to each.
+/// The kind of an error, for programs. `ffi::error` assigns a number to each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
     /// An argument is not allowed.

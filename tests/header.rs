@@ -10,21 +10,18 @@ use std::process::{Command, Stdio};
 use std::{env, fs, io::Write as _};
 
 /// The modules of `src/ffi` with declarations. A section has its items in this order, unless the template names them.
-const SOURCES: [&str; 20] = [
-    "status",
-    "arguments",
+const SOURCES: [&str; 17] = [
     "error",
+    "arguments",
     "value",
     "version",
     "cache",
-    "config_check",
     "entry",
     "invalidate",
     "keys",
     "search",
     "many",
     "batch",
-    "user_data",
     "results",
     "completion",
     "queue",

@@ -1,7 +1,6 @@
 //! The cache: the semantics of every operation, over any backend.
 
 mod batch;
-pub mod exposition;
 mod handle;
 pub mod latency;
 mod listing;

@@ -10,8 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use futures_util::future::{BoxFuture, Either};
 
-use super::error::yc_error;
-use super::status::{status_of, yc_status};
+use super::error::{status_of, yc_error, yc_status};
 use crate::backend::OpFuture;
 use crate::cache::Cache;
 use crate::error::{Error, Result};

@@ -1,4 +1,4 @@
-//! `yc_cache`: opening, closing, freeing, and the checks of every call.
+//! `yc_cache`: opening, closing, freeing, the checks of every call, and the check of a configuration.
 
 use std::env;
 use std::ffi::{CStr, OsStr, c_char};
@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use super::arguments::{null, out};
 use super::boundary::{self, answer};
-use super::error::yc_error;
+use super::error::{YC_OK, yc_error, yc_status};
 use super::fork::watch;
-use super::status::{YC_OK, yc_status};
+use super::report;
+use super::value::yc_value;
 use crate::cache::{Cache, CacheHandle};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
@@ -280,4 +281,57 @@ pub unsafe extern "C" fn yc_cache_free(cache: *mut yc_cache) {
     };
     // SAFETY: no place for an error.
     unsafe { boundary::call_uncancelled("yc_cache_free", std::ptr::null_mut(), body) };
+}
+
+/// Checks a configuration and writes its summary.
+unsafe fn check(
+    name: &'static str,
+    json: *mut *mut yc_value,
+    err: *mut *mut yc_error,
+    config: impl FnOnce() -> Result<Config>,
+) -> yc_status {
+    let body = || {
+        let summary = config()?.summary();
+        if !json.is_null() {
+            // SAFETY: not NULL, and the caller's to be written.
+            unsafe { json.write(report::text(&summary)) };
+        }
+        Ok(YC_OK)
+    };
+    // SAFETY: the caller's `err`, handed on.
+    unsafe { boundary::call_uncancelled(name, err, body) }
+}
+
+/// Checks a configuration text without opening a cache. config is the text that
+/// yc_open() accepts. The function contacts no server and reads no certificate.
+///
+/// On success *json is one JSON object, in UTF-8 without a NUL, that describes
+/// the resulting configuration: "backend", "servers", "key_prefix", and the
+/// options by name, with times in milliseconds ("default_ttl_ms"). "password" is
+/// true or false, never the password. "notes" lists accepted options that are
+/// probably a mistake, one sentence each; yc_open() logs them at YC_LOG_WARN. The
+/// caller frees *json with yc_value_free(). json may be NULL.
+///
+/// Errors: YC_E_CONFIG and YC_E_UNSUPPORTED, as yc_open() returns them.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_config_check(
+    config: *const c_char,
+    json: *mut *mut yc_value,
+    err: *mut *mut yc_error,
+) -> yc_status {
+    // SAFETY: the caller's arguments, each checked before use.
+    unsafe { check("yc_config_check", json, err, || read_config(config)) }
+}
+
+/// Checks a configuration file without opening a cache. path and environment are
+/// the arguments of yc_open_file(). Result and errors: see yc_config_check().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_config_check_file(
+    path: *const c_char,
+    environment: *const c_char,
+    json: *mut *mut yc_value,
+    err: *mut *mut yc_error,
+) -> yc_status {
+    // SAFETY: the caller's arguments, each checked before use.
+    unsafe { check("yc_config_check_file", json, err, || from_file(path, environment)) }
 }

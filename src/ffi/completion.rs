@@ -5,12 +5,11 @@ use std::ptr::null_mut;
 
 use super::boundary;
 use super::entry::remaining_ms;
-use super::error::{yc_error, yc_error_free};
+use super::error::{YC_END, YC_MISS, YC_OK, status_of, yc_error, yc_error_free, yc_status};
 use super::invalidate::{YC_COUNT_UNKNOWN, count};
 use super::keys::{yc_keys, yc_keys_free};
 use super::results::{yc_results, yc_results_free};
 use super::search::{yc_matches, yc_matches_free};
-use super::status::{YC_END, YC_MISS, YC_OK, status_of, yc_status};
 use super::value::{yc_value, yc_value_free};
 use crate::error::{Error, Result};
 use crate::operation::Outcome;

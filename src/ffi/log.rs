@@ -4,11 +4,10 @@ use std::ffi::{c_char, c_void};
 
 use tracing::Level;
 
+use super::arguments::{UserData, yc_finalise_fn};
 use super::boundary;
-use super::error::yc_error;
+use super::error::{YC_OK, yc_error, yc_status};
 use super::fork::watch;
-use super::status::{YC_OK, yc_status};
-use super::user_data::{UserData, yc_finalise_fn};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Sink, clear_sink, set_sink};
 

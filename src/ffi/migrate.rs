@@ -2,12 +2,11 @@
 
 use std::ffi::{c_char, c_void};
 
+use super::arguments::{UserData, yc_finalise_fn};
 use super::arguments::{null, out};
 use super::cache::{options_text, read_config, with_handle, yc_cache};
-use super::error::yc_error;
+use super::error::{YC_OK, yc_error, yc_status};
 use super::report::text;
-use super::status::{YC_OK, yc_status};
-use super::user_data::{UserData, yc_finalise_fn};
 use super::value::yc_value;
 use crate::cache::Progress;
 use crate::config::{MigrationConfig, SwitchConfig};

@@ -8,7 +8,6 @@ pub mod batch;
 pub mod boundary;
 pub mod cache;
 pub mod completion;
-pub mod config_check;
 pub mod entry;
 pub mod error;
 pub mod fork;
@@ -21,9 +20,7 @@ pub mod queue;
 pub mod report;
 pub mod results;
 pub mod search;
-pub mod status;
 #[cfg(test)]
 mod tests;
-pub mod user_data;
 pub mod value;
 pub mod version;

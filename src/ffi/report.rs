@@ -3,8 +3,7 @@
 use super::arguments::out;
 use super::boundary::{answer, wait};
 use super::cache::{with_cache, yc_cache};
-use super::error::yc_error;
-use super::status::{YC_OK, yc_status};
+use super::error::{YC_OK, yc_error, yc_status};
 use super::value::yc_value;
 use crate::operation::Operation;
 use crate::value::Value;

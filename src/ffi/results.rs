@@ -3,7 +3,7 @@
 use std::ptr::{null, null_mut};
 
 use super::boundary;
-use super::status::{YC_MISS, YC_OK, status_of, yc_status};
+use super::error::{YC_MISS, YC_OK, status_of, yc_status};
 use super::value::{yc_value, yc_value_free};
 use crate::error::Error;
 use crate::operation::Outcome;

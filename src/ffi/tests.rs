@@ -15,7 +15,6 @@ use super::error::*;
 use super::queue::*;
 use super::report::*;
 use super::search::{yc_match, yc_search_options};
-use super::status::*;
 use super::value::*;
 use super::version::*;
 use crate::backend::double::{Double, Gate, Get};

@@ -3,8 +3,7 @@
 use std::ffi::c_char;
 
 use super::boundary;
-use super::error::yc_error;
-use super::status::{YC_OK, yc_status};
+use super::error::{YC_OK, yc_error, yc_status};
 use crate::error::{Error, ErrorKind};
 
 /// The version of this header: major * 10000 + minor * 100 + patch.

@@ -6,7 +6,6 @@
 //! parts of the other.
 
 mod comb;
-mod lanes;
 mod lcs;
 mod pace;
 mod score;

@@ -7,9 +7,9 @@ use std::cmp::Ordering;
 
 use memchr::memmem;
 
-use super::lcs::{Places, WORD, lcs_length, places};
+use super::comb;
+use super::lcs::{LaneBuffers, Places, WORD, lcs_length, places, window_lcs};
 use super::pace::{OutOfTime, Until};
-use super::{comb, lanes};
 
 /// The score of a key that contains the query, or that the query contains.
 pub(super) const PERFECT: f64 = 100.0;
@@ -26,7 +26,7 @@ pub(super) struct Scorer {
 /// Buffers that are reused for every key, to save their allocation.
 #[derive(Default)]
 struct Buffers {
-    lanes: lanes::Buffers,
+    lanes: LaneBuffers,
     /// The LCS of each window.
     lcs: Vec<usize>,
 }
@@ -149,7 +149,7 @@ fn find_lcs(
 ) -> Result<bool, OutOfTime> {
     let lcs = &mut buffers.lcs;
     if needle.bytes.len() <= WORD {
-        return Ok(lanes::window_lcs(needle, haystack, windows, &mut buffers.lanes, lcs));
+        return Ok(window_lcs(needle, haystack, windows, &mut buffers.lanes, lcs));
     }
     let promising = lcs_length(&needle.bytes, haystack) >= windows.shortest();
     if promising {

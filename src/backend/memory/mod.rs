@@ -1,6 +1,5 @@
 //! The memory backend: a sharded LRU in this process. Every call is answered on the caller's own thread.
 
-mod copy;
 mod lru;
 #[cfg(test)]
 mod oracle;
@@ -8,7 +7,6 @@ mod removal;
 mod room;
 mod set;
 mod shard;
-mod slab;
 mod store;
 mod sweeper;
 mod tags;
@@ -20,10 +18,9 @@ use std::time::{Duration, Instant};
 
 use self::store::Store;
 use self::sweeper::Sweeper;
-use super::pattern::remove_matching;
 use super::{
     Activity, Backend, Capabilities, CopiedEntry, IfPresent, Imported, Info, KeyFilter, NewEntry, OpFuture, Operation,
-    Outcome, Page, ScanCursor, done, pending,
+    Outcome, Page, ScanCursor, done, pending, remove_matching,
 };
 use crate::config::MemoryConfig;
 use crate::entry::TagVersion;

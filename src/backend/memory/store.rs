@@ -1,7 +1,7 @@
 //! The store: its shards, and operations on all of them.
 
 use std::hash::BuildHasher;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::SeedableRandomState;
@@ -10,9 +10,9 @@ use super::lru::SlotId;
 use super::room::Room;
 use super::shard::{Lookup, Removed, Shard};
 use super::tags::TagName;
-use crate::backend::{Counters, KeyFilter, Page, ScanCursor};
-use crate::entry::tag_hash;
-use crate::util::clock::Deadline;
+use crate::backend::{CopiedEntry, Counters, KeyFilter, Page, ScanCursor};
+use crate::entry::{TagVersion, tag_hash};
+use crate::util::clock::{Deadline, ends};
 use crate::util::random;
 use crate::value::Value;
 
@@ -235,6 +235,35 @@ fn recover<'a>(
     room.give_bytes(lost.bytes());
     shard.0.clear_poison();
     guard
+}
+
+/// Copies to another backend, with the versions of their tags.
+impl Store {
+    /// Returns an entry if it can be served.
+    pub(super) fn export(&self, key: &[u8]) -> Option<CopiedEntry> {
+        let hash = self.hash(key);
+        let shard = self.shard_of(hash);
+        let id = shard.find(hash.of_entry(), key).filter(|id| shard.is_live(*id))?;
+        let entry = shard.entry(id)?;
+        Some(CopiedEntry {
+            key: key.to_vec(),
+            value: entry.value().clone(),
+            ends: ends(entry.deadline.remaining()),
+            tags: shard.tags_of(entry),
+        })
+    }
+
+    /// Returns the version of a tag. All tags share one: that of the last invalidation.
+    pub(super) fn versions(&self, tags: &[u64]) -> Vec<TagVersion> {
+        let version = self.invalidations.load(SeqCst);
+        tags.iter().map(|tag| TagVersion { tag: *tag, version }).collect()
+    }
+
+    /// Returns true if the tags still have these versions.
+    pub(super) fn are_current(&self, tags: &[u64], versions: &[TagVersion]) -> bool {
+        let now = self.invalidations.load(SeqCst);
+        tags.iter().all(|tag| versions.contains(&TagVersion { tag: *tag, version: now }))
+    }
 }
 
 #[cfg(test)]

@@ -4,10 +4,11 @@
 //! the names, which costs the same for any number of members: they are dead from then on, and are removed when they are
 //! read, by the sweeper, or first when room is needed. A later set under the same name makes a new record.
 
+use std::ops::{Index, IndexMut};
+
 use hashbrown::HashTable;
 
 use super::lru::{NONE, SlotId};
-use super::slab::Slab;
 
 type TagId = u32;
 type MemberId = u32;
@@ -173,5 +174,57 @@ impl Tags {
 impl Tags {
     pub(super) fn len(&self) -> usize {
         self.tags.len()
+    }
+}
+
+/// Records under small numbers that are reused. Number 0 is never used: it represents no record.
+struct Slab<T> {
+    records: Vec<T>,
+    free: Vec<u32>,
+}
+
+impl<T: Default> Default for Slab<T> {
+    fn default() -> Self {
+        Self { records: vec![T::default()], free: Vec::new() }
+    }
+}
+
+impl<T: Default> Slab<T> {
+    /// Returns the number of records.
+    fn len(&self) -> usize {
+        self.records.len() - 1 - self.free.len()
+    }
+
+    /// Members are fewer than 64 times the slots of a shard, whose count the
+    /// memory of a process keeps far below what would wrap here.
+    #[allow(clippy::cast_possible_truncation)]
+    fn insert(&mut self, record: T) -> u32 {
+        if let Some(id) = self.free.pop() {
+            self.records[id as usize] = record;
+            return id;
+        }
+        self.records.push(record);
+        (self.records.len() - 1) as u32
+    }
+
+    fn remove(&mut self, id: u32) -> T {
+        self.free.push(id);
+        std::mem::take(&mut self.records[id as usize])
+    }
+}
+
+impl<T> Index<u32> for Slab<T> {
+    type Output = T;
+
+    #[inline]
+    fn index(&self, id: u32) -> &T {
+        &self.records[id as usize]
+    }
+}
+
+impl<T> IndexMut<u32> for Slab<T> {
+    #[inline]
+    fn index_mut(&mut self, id: u32) -> &mut T {
+        &mut self.records[id as usize]
     }
 }

@@ -34,10 +34,9 @@ pub use self::size::{SAMPLE, Sample};
 pub use self::slice::Slice;
 pub use self::store::{EncodedEntry, Indexed, Lasting, Missing, Removal, ScanScope, Store, VersionedEntry};
 use super::health::Details;
-use super::pattern::remove_matching;
 use super::{
     Activity, Backend, CopiedEntry, IfPresent, Imported, Info, KeyFilter, NewEntry, OpFuture, Operation, Outcome, Page,
-    ScanCursor, pending,
+    ScanCursor, pending, remove_matching,
 };
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};

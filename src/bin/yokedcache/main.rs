@@ -2,7 +2,6 @@
 
 mod arguments;
 mod bytes;
-mod checkpoint;
 mod command;
 mod failure;
 mod output;

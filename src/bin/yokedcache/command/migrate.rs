@@ -1,17 +1,18 @@
 //! Copies one cache into another, with a progress bar and a checkpoint for a run that is interrupted.
 
-use std::io::{self, IsTerminal};
+use std::fs;
+use std::io::{self, ErrorKind as Io, IsTerminal};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use yokedcache::cache::{Cache, Progress};
 use yokedcache::config::{Config, MigrationConfig};
 use yokedcache::exec::blocking::{answer, wait};
 
 use super::health::line;
 use crate::arguments::Migrate;
-use crate::checkpoint::Checkpoint;
 use crate::failure::{Exit, Failure, Result};
 use crate::session::Session;
 use crate::source::Source;
@@ -111,4 +112,51 @@ fn written(report: &Json) -> String {
 fn reasons<'a>(name: &'a str, counts: &'a Json) -> impl Iterator<Item = String> + 'a {
     let counts = counts.as_object().into_iter().flatten();
     counts.map(move |(reason, count)| line(name, &format!("{count} ({reason})").into()))
+}
+
+/// Records the progress of a migration in a file: its source, its target and the position at which to continue.
+struct Checkpoint {
+    file: PathBuf,
+    /// The identity of the migration: a file of another migration would make this one start in the middle.
+    migration: Json,
+}
+
+impl Checkpoint {
+    /// Creates the checkpoint of a migration. The file need not exist.
+    fn new(file: PathBuf, from: &Config, to: &Config, pattern: Option<&str>) -> Self {
+        Self { file, migration: json!({ "from": from.store(), "to": to.store(), "pattern": pattern }) }
+    }
+
+    /// Reads the position of an earlier run; `None` without one.
+    fn read(&self) -> Result<Option<String>> {
+        let text = match fs::read_to_string(&self.file) {
+            Err(error) if error.kind() == Io::NotFound => return Ok(None),
+            text => text.map_err(Failure::stream(&self.name()))?,
+        };
+        let kept: Json = serde_json::from_str(&text).unwrap_or_default();
+        if kept["migration"] != self.migration {
+            let name = self.name();
+            return Err(Failure::Usage(format!(
+                "{name} belongs to another migration: remove it, or give another --resume-file"
+            )));
+        }
+        Ok(kept["resume"].as_str().map(str::to_owned))
+    }
+
+    /// Replaces the file by the position of this run; `None` for its beginning. The replacement is atomic.
+    fn write(&self, token: Option<&str>) -> Result<()> {
+        let next = self.file.with_added_extension("next");
+        let text = json!({ "migration": self.migration, "resume": token }).to_string();
+        let written = fs::write(&next, text).and_then(|()| fs::rename(next, &self.file));
+        written.map_err(Failure::stream(&self.name()))
+    }
+
+    /// Removes the file at the end of the migration.
+    fn remove(&self) -> Result<()> {
+        fs::remove_file(&self.file).map_err(Failure::stream(&self.name()))
+    }
+
+    fn name(&self) -> String {
+        self.file.display().to_string()
+    }
 }
