@@ -698,13 +698,13 @@ private:
 };
 
 // The result of Cache::get(): a std::optional<Value>. A temporary result does not
-// lend its bytes, because the view would outlive them.
+// lend its bytes, because the view would outlive them: cache.get(key)->view() does
+// not compile.
 //
 //     auto value = cache.get("user:1");
 //     if (value)
 //         std::cout << value->view() << '\n'; // valid as long as value
 //     std::string name = cache.get("user:1")->text();
-//     cache.get("user:1")->view(); // does not compile
 class OptionalValue : public std::optional<Value> {
 public:
     OptionalValue() noexcept = default;

@@ -153,6 +153,64 @@ func ExampleKeyIterator_PageSize() {
 	// Output: true user:1
 }
 
+func ExampleKeyIterator_Next() {
+	cache := exampleCache()
+	defer cache.Close()
+	ctx := context.Background()
+
+	cache.Set(ctx, "user:1", nil)
+	keys := cache.Keys(ctx, "user:*")
+	defer keys.Close()
+	for keys.Next() {
+		fmt.Println(keys.Key())
+	}
+	fmt.Println(keys.Next())
+	// Output:
+	// user:1
+	// false
+}
+
+func ExampleKeyIterator_Key() {
+	cache := exampleCache()
+	defer cache.Close()
+	ctx := context.Background()
+
+	cache.Set(ctx, "user:1", nil)
+	keys := cache.Keys(ctx, "user:*")
+	defer keys.Close()
+	fmt.Printf("%q\n", keys.Key())
+	if keys.Next() {
+		fmt.Printf("%q\n", keys.Key())
+	}
+	// Output:
+	// ""
+	// "user:1"
+}
+
+func ExampleKeyIterator_Err() {
+	cache := exampleCache()
+	defer cache.Close()
+
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	keys := cache.Keys(ctx, "*")
+	defer keys.Close()
+	fmt.Println(keys.Next(), errors.Is(keys.Err(), context.Canceled))
+	// Output: false true
+}
+
+func ExampleKeyIterator_Close() {
+	cache := exampleCache()
+	defer cache.Close()
+	ctx := context.Background()
+
+	cache.Set(ctx, "user:1", nil)
+	keys := cache.Keys(ctx, "*")
+	keys.Close()
+	fmt.Println(keys.Next(), keys.Err())
+	// Output: false <nil>
+}
+
 func ExampleCache_Search() {
 	cache := exampleCache()
 	defer cache.Close()

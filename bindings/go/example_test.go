@@ -205,6 +205,15 @@ func ExampleError() {
 	// Output: YC_E_CONFIG false true
 }
 
+func ExampleError_Error() {
+	_, err := yokedcache.Open("memory://?max_size=none")
+	var failed *yokedcache.Error
+	if errors.As(err, &failed) {
+		fmt.Println(strings.Contains(failed.Error(), failed.Message))
+	}
+	// Output: true
+}
+
 func ExampleError_Is() {
 	cache := exampleCache()
 	defer cache.Close()

@@ -53,6 +53,9 @@ export class YokedCacheError extends Error {
    * @param code - The name of a status, such as `YC_E_TIMEOUT`.
    * @param message - A message for people.
    * @param retryable - True if the same call may succeed later; `false` by default.
+   *
+   * @example
+   * new YokedCacheError('YC_E_TIMEOUT', 'no reply', true).retryable; // => true
    */
   constructor(code: string, message: string, retryable?: boolean);
 }

@@ -1,0 +1,78 @@
+/* The parts of the conformance runner: conformance.c reads scripts and runs their cases, operations.c runs steps, and opening.c
+ * opens and finds the caches of a case. */
+#ifndef RUNNER_H
+#define RUNNER_H
+
+#include "script.h"
+
+#include <stdint.h>
+#include <yokedcache.h>
+
+#define MAX_CACHES 8
+#define MAX_OPTIONS 2048
+#define MAX_NAME 256
+
+typedef struct open_cache {
+    char name[MAX_NAME];
+    yc_cache *cache;
+} open_cache;
+
+/* The lines before steps: options of the cache, and the conditions under which a case applies. */
+typedef struct conditions {
+    char options[MAX_OPTIONS];
+    uint64_t needs, lacks;
+    bool wrong_scheme;
+} conditions;
+
+enum case_state { STATE_NONE, STATE_FRESH, STATE_RUNNING, STATE_PASSED_BY, STATE_FAILED };
+
+typedef struct runner {
+    const char *url, *file;
+    int line;
+    enum case_state state;
+    conditions of_file, of_case;
+    char name[MAX_NAME], prefix[64];
+    open_cache caches[MAX_CACHES];
+    size_t n_caches;
+    statement *batch; /* The operations below a `batch`. */
+    size_t n_batch;
+    statement batch_step;
+    bool in_batch;
+    unsigned cases, passed, failed, not_applicable;
+} runner;
+
+/* Runs one step and adds its results. */
+typedef void operation_fn(runner *run, yc_cache *cache, const statement *step, tokens *result);
+
+/* Ends the program: the script is wrong. */
+void stop(const runner *run, const char *why);
+
+/* ---- operations.c: results as tokens ---- */
+
+__attribute__((format(printf, 2, 3))) void add_text(tokens *result, const char *format, ...);
+void add_outcome(tokens *result, yc_status status, yc_error *error);
+void add_value(tokens *result, yc_value *value);
+void add_count(tokens *result, uint64_t count);
+
+/* ---- operations.c: arguments of steps ---- */
+
+const bytes *argument(const runner *run, const statement *step, size_t at);
+int64_t read_ttl(const bytes *text);
+int64_t ttl_option(const statement *step);
+yc_slice *new_slices(const bytes *texts, size_t count, size_t stride);
+yc_slice *tags_option(const statement *step, size_t *count);
+bool wants_ok(const statement *step);
+char *member(yc_value *json, const char *name);
+operation_fn *find_operation(const runner *run, const statement *step);
+
+/* ---- opening.c ---- */
+
+void append_options(char *text, size_t room, const statement *step);
+yc_status open_cache_as(runner *run, const char *name, const char *suffix, const char *options, yc_error **error);
+void run_open(runner *run, yc_cache *cache, const statement *step, tokens *result);
+void run_check_config(runner *run, yc_cache *cache, const statement *step, tokens *result);
+void run_switch(runner *run, yc_cache *cache, const statement *step, tokens *result);
+void run_migrate(runner *run, yc_cache *cache, const statement *step, tokens *result);
+yc_cache *find_cache(runner *run, const bytes *name);
+
+#endif
