@@ -605,19 +605,19 @@ inline std::string text_of(const MigrateOptions &options) {
 }
 
 // The progress function of a migration and the exception that it threw.
-struct Told {
+struct ProgressCall {
     const OnProgress &function;
     std::exception_ptr thrown = {};
 };
 
-inline std::int32_t tell_progress(void *data, const yc_progress *raw) noexcept {
-    Told &told = *static_cast<Told *>(data);
+inline std::int32_t report_progress(void *data, const yc_progress *raw) noexcept {
+    ProgressCall &call = *static_cast<ProgressCall *>(data);
     try {
         const std::string_view resume = raw->resume == nullptr ? std::string_view() : std::string_view(raw->resume);
-        return told.function({raw->examined, raw->copied, raw->skipped, raw->failed, resume}) ? 0 : 1;
+        return call.function({raw->examined, raw->copied, raw->skipped, raw->failed, resume}) ? 0 : 1;
     } catch (...) {
         // No exception may cross the library: migrate() throws it again.
-        told.thrown = std::current_exception();
+        call.thrown = std::current_exception();
         return 1;
     }
 }
@@ -1488,12 +1488,12 @@ public:
     // errors of the servers. Both overloads throw the exceptions of progress.
     std::string migrate(Cache &target, const MigrateOptions &options, const OnProgress &progress, Error &error) const {
         yc_value *json = nullptr;
-        detail::Told told{progress};
+        detail::ProgressCall call{progress};
         yc_migrate(native(), target.native(), detail::text_of(options).c_str(),
-                   progress ? detail::tell_progress : nullptr, &told, nullptr, &json, detail::ErrorPlace(error));
+                   progress ? detail::report_progress : nullptr, &call, nullptr, &json, detail::ErrorPlace(error));
         const Value report(json);
-        if (told.thrown) {
-            std::rethrow_exception(told.thrown);
+        if (call.thrown) {
+            std::rethrow_exception(call.thrown);
         }
         return report.text();
     }

@@ -23,7 +23,7 @@ pub mod net;
 pub mod queue;
 pub mod util;
 
-// What all of them speak of.
+// The types that all modules share.
 pub mod entry;
 pub mod error;
 pub mod key;

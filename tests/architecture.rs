@@ -53,12 +53,12 @@ fn every_file_is_a_module_of_another() {
             "mod" => (path.parent().unwrap().file_name().unwrap().to_str().unwrap(), path.ancestors().nth(2).unwrap()),
             name => (name, path.parent().unwrap()),
         };
-        let beside = ["mod.rs", "lib.rs", "main.rs"].map(|parent| folder.join(parent));
+        let parents = ["mod.rs", "lib.rs", "main.rs"].map(|parent| folder.join(parent));
         let declares = |parent: &PathBuf| {
             let text = fs::read_to_string(parent).unwrap_or_default();
             text.lines().any(|line| line.trim().ends_with(&format!("mod {name};")))
         };
-        let is_declared = beside.iter().any(declares) || declares(&folder.with_extension("rs"));
+        let is_declared = parents.iter().any(declares) || declares(&folder.with_extension("rs"));
         assert!(is_declared, "{} is not part of the library: no module declares it", path.display());
     }
 }
@@ -71,7 +71,7 @@ fn unsafe_code_is_in_ffi_only() {
 }
 
 #[test]
-fn nobody_uses_ffi() {
+fn no_module_uses_ffi() {
     for (name, code) in code().iter().filter(|(name, _)| !name.starts_with("ffi/")) {
         assert!(!code.contains("crate::ffi"), "{name}");
     }
@@ -99,14 +99,14 @@ fn net_knows_no_protocol_and_no_backend() {
 }
 
 #[test]
-fn what_shared_stores_have_in_common_knows_none_of_them() {
+fn the_code_of_all_shared_stores_knows_none_of_them() {
     refuse(&["backend/remote/"], &["redis", "memcached"]);
 }
 
 #[test]
 fn a_backend_knows_neither_the_cache_nor_globs_nor_search() {
     refuse(&["backend/"], &["crate::cache", "crate::layer", "crate::fuzzy", "crate::ttl"]);
-    // What any of them inherits knows globs.
+    // The trait that they implement knows globs.
     refuse(&["backend/memory", "backend/remote", "backend/redis", "backend/memcached"], &["crate::util::glob"]);
 }
 

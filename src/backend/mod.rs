@@ -156,7 +156,7 @@ pub enum Imported {
     Present,
     /// A tag of it was invalidated since its version was read.
     Outdated,
-    /// It was invalidated at the target while the copying went on; no backend answers this.
+    /// It was invalidated at the target during the copy. No backend returns this.
     Refused,
 }
 
@@ -207,7 +207,7 @@ pub struct Activity {
     pub counters: Counters,
     /// Requests that wait for a reply of a server.
     pub in_flight: u64,
-    /// The fallback that serves if the servers fail; `None` if there is none.
+    /// The fallback that serves if the servers fail; `None` without one.
     pub fallback: Option<FallbackHealth>,
 }
 

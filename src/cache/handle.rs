@@ -190,8 +190,8 @@ impl CacheHandle {
         // Changes at this cache follow by the replay.
         let running = Running::begin(None, next);
         let options = MigrationConfig { rate, ..MigrationConfig::default() };
-        let mut goes_on = |_: &_| !self.closed.load(Ordering::Acquire);
-        let copied = migrate(context, &*old.backend, &*next.backend, running, &options, &mut goes_on).await?;
+        let mut on_progress = |_: &_| !self.closed.load(Ordering::Acquire);
+        let copied = migrate(context, &*old.backend, &*next.backend, running, &options, &mut on_progress).await?;
         let mut replaced = Err(Self::closed());
         replay.finish(context, || replaced = self.replace(next.after(old))).await?;
         replaced.map(|calls| (copied, calls))

@@ -40,13 +40,14 @@ impl Cache {
         context: CallContext,
         target: &Cache,
         options: &MigrationConfig,
-        told: OnProgress<'_>,
+        on_progress: OnProgress<'_>,
     ) -> Result<Json> {
         if self.is_same_store(target) {
             let text = "source and target are the same store and prefix: choose another target";
             return Err(Error::new(ErrorKind::Invalid, text));
         }
-        migrate(context, &*self.backend, &*target.backend, Running::begin(Some(self), target), options, told).await
+        migrate(context, &*self.backend, &*target.backend, Running::begin(Some(self), target), options, on_progress)
+            .await
     }
 }
 
@@ -57,15 +58,15 @@ pub(super) async fn migrate(
     to: &dyn Backend,
     running: Running,
     options: &MigrationConfig,
-    told: OnProgress<'_>,
+    on_progress: OnProgress<'_>,
 ) -> Result<Json> {
     let mut migration = Migration::new(context, from, to, running.run(), options);
-    let walked = migration.walk(told).await;
+    let walked = migration.walk(on_progress).await;
     // The entries that were copied remain, also if it was stopped or failed: invalidations of them have to follow.
     let followed = if options.dry_run { Ok(()) } else { migration.follow_to_the_end(&running).await };
     let (elapsed, progress) = (migration.started.elapsed(), &migration.report.progress);
     if walked.and_then(|walked| followed.map(|()| walked))? {
-        told(progress);
+        on_progress(progress);
     }
     Ok(migration.report.to_json(elapsed, options.dry_run))
 }
@@ -104,7 +105,7 @@ impl<'a> Migration<'a> {
     }
 
     /// Copies page by page, and returns whether it reached the end.
-    async fn walk(&mut self, told: OnProgress<'_>) -> Result<bool> {
+    async fn walk(&mut self, on_progress: OnProgress<'_>) -> Result<bool> {
         let (context, from, options) = (self.context, self.from, self.options);
         let mut next = Some(options.resume.as_deref().map_or(Ok(ScanCursor::default()), position)?);
         let glob = options.pattern.as_deref().map(|it| super::listing::checked_glob(it.as_bytes())).transpose()?;
@@ -116,7 +117,7 @@ impl<'a> Migration<'a> {
             let keys: Vec<&[u8]> =
                 page.keys.iter().filter(|key| glob.as_ref().is_none_or(|glob| glob.matches(key))).collect();
             self.report.progress.resume = next.map(token);
-            if !self.copy_page(&keys, told).await? {
+            if !self.copy_page(&keys, on_progress).await? {
                 return Ok(false);
             }
             next = page.next;
@@ -126,14 +127,14 @@ impl<'a> Migration<'a> {
     }
 
     /// Copies the entries of a page. Returns false to stop.
-    async fn copy_page(&mut self, mut keys: &[&[u8]], told: OnProgress<'_>) -> Result<bool> {
+    async fn copy_page(&mut self, mut keys: &[&[u8]], on_progress: OnProgress<'_>) -> Result<bool> {
         while !keys.is_empty() {
             let (chunk, rest) = keys.split_at(self.chunk.min(keys.len()));
             self.follow().await?;
             self.copy_chunk(chunk).await?;
             self.report.progress.examined += chunk.len() as u64;
             keys = rest;
-            if !told(&self.report.progress) {
+            if !on_progress(&self.report.progress) {
                 return Ok(false);
             }
             yield_now().await;
@@ -285,9 +286,9 @@ impl<'a> Migration<'a> {
             self.follow_tags(&tags).await?;
             let versions = self.versions_at_target(&tags).await?;
             let keys: Vec<&[u8]> = entries.iter().map(|entry| &entry.key[..]).collect();
-            let again = self.export(&keys).await?;
+            let current = self.export(&keys).await?;
             let (known, other): (Vec<_>, Vec<_>) =
-                again.into_iter().partition(|entry| entry.tags.iter().all(|tag| tags.contains(tag)));
+                current.into_iter().partition(|entry| entry.tags.iter().all(|tag| tags.contains(tag)));
             // Set again with other tags since: it may have none now.
             entries = self.import(&known, &versions).await?;
             entries.extend(other);

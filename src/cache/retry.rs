@@ -51,8 +51,8 @@ where
             break;
         }
         backoff.pause().await;
-        let again = spread(failed.len(), attempt(failed.clone()).await)?;
-        failed.into_iter().zip(again).for_each(|(at, outcome)| outcomes[at] = outcome);
+        let repeated = spread(failed.len(), attempt(failed.clone()).await)?;
+        failed.into_iter().zip(repeated).for_each(|(at, outcome)| outcomes[at] = outcome);
     }
     match outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).find(|error| error.kind().is_outage()) {
         Some(error) => Err(error.clone()),

@@ -200,7 +200,7 @@ impl Run {
             let places: Vec<usize> = (0..entries.len()).filter(|at| !state.refused.have(entries[*at])).collect();
             let allowed: Vec<CopiedEntry> = places.iter().map(|at| entries[*at].clone()).collect();
             if to.info().answers_at_once {
-                // Whoever invalidates something here waits for the lock, and nothing else.
+                // An invalidation here waits for the lock, and for nothing else.
                 let imported = to.import(context, &allowed, versions, IfPresent::Keep);
                 return match imported {
                     Either::Left(done) => Ok(in_their_places(entries.len(), &places, done.into_inner()?)),

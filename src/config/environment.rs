@@ -120,7 +120,7 @@ pub(super) fn file(path: &Path) -> Result<String> {
         .map_err(|error| refused(format!("not UTF-8 text at byte {}", error.utf8_error().valid_up_to())))
 }
 
-/// Returns the path for messages; somebody may have given a URL, password and all, where a path belongs.
+/// Returns the path for messages; the caller may have passed a URL with a password instead of a path.
 pub(super) fn shown_path(path: &Path) -> String {
     message::without_address(&path.display().to_string())
 }

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind};
 
-/// The most characters of somebody's text that a message repeats.
+/// The largest number of characters of a foreign text that a message repeats.
 const SHOWN_CHARACTERS: usize = 64;
 
 /// Returns the refusal of a configuration.

@@ -140,7 +140,7 @@ pub(super) struct Row {
     /// Its name and then its aliases, separated by spaces.
     names: &'static str,
     pub kind: Kind,
-    /// As a person would write it, and read by the same rules; empty if there is none.
+    /// As a person would write it, and read by the same rules; empty if the option has no default.
     pub default: &'static str,
     /// A value for the guide, as YAML.
     pub example: &'static str,

@@ -54,7 +54,7 @@ fn refusal(text: &str) -> Error {
     }
 }
 
-/// All that anybody gets to see of a result.
+/// Returns all that a result shows.
 fn said(result: Result<Config>) -> String {
     result.map_or_else(|error| format!("{error:?}"), |config| format!("{config:?}"))
 }

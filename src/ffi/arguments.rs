@@ -66,7 +66,7 @@ pub(super) unsafe fn array_out<'a, T>(data: *mut T, len: usize, name: &str) -> R
         return Ok(&mut []);
     }
     checked_len::<T>(len, name)?;
-    // SAFETY: not NULL and of a possible length; the caller promises that nobody else uses it meanwhile.
+    // SAFETY: not NULL and of a possible length; the caller promises that no other thread uses it during the call.
     Ok(unsafe { std::slice::from_raw_parts_mut(data.cast(), len) })
 }
 

@@ -4,7 +4,7 @@ use once_cell::race::OnceBool;
 
 use crate::exec::fork::{begin_child, prepare, resume};
 
-/// Not a `Once`: a fork amid the very first call would leave the child waiting for a thread that it does not have. Here
+/// Not a `Once`: a fork during the very first call would leave the child waiting for a thread that it does not have. Here
 /// such a child registers the handlers itself. Two threads may both register them, and then they run twice, which
 /// changes nothing but the number of a generation.
 static WATCHED: OnceBool = OnceBool::new();

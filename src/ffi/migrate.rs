@@ -42,7 +42,7 @@ pub struct yc_progress {
 pub type yc_progress_fn = Option<unsafe extern "C" fn(user_data: *mut c_void, progress: *const yc_progress) -> i32>;
 
 /// Reports the progress to the host. Returns true to continue.
-fn tell(progress: &Progress, told: yc_progress_fn, data: &UserData) -> bool {
+fn report_progress(progress: &Progress, on_progress: yc_progress_fn, data: &UserData) -> bool {
     let resume = progress.resume.clone().map(|token| token + "\0");
     let progress = yc_progress {
         struct_size: size_of::<yc_progress>(),
@@ -54,7 +54,7 @@ fn tell(progress: &Progress, told: yc_progress_fn, data: &UserData) -> bool {
         reserved: [0; 4],
     };
     // SAFETY: the host's own function with the host's own data; the progress outlives the call.
-    told.is_none_or(|told| unsafe { told(data.pointer(), &raw const progress) } == 0)
+    on_progress.is_none_or(|on_progress| unsafe { on_progress(data.pointer(), &raw const progress) } == 0)
 }
 
 /// Copies the entries of one cache to another: values, tags and remaining times to
@@ -106,8 +106,8 @@ pub unsafe extern "C" fn yc_migrate(
             let options = options_text(options)?.map_or(Ok(MigrationConfig::default()), MigrationConfig::from_text)?;
             let (from, to) = (source.cache()?, target.cache()?);
             let open = || source.check_open().and_then(|()| target.check_open());
-            let mut told = |at: &Progress| tell(at, progress, &data) && open().is_ok();
-            let done = wait(|context| from.migrate(context, &to, &options, &mut told))?;
+            let mut on_progress = |at: &Progress| report_progress(at, progress, &data) && open().is_ok();
+            let done = wait(|context| from.migrate(context, &to, &options, &mut on_progress))?;
             open()?;
             give(report, &done)
         })

@@ -58,7 +58,7 @@ pub(super) fn write_each(outcome: Outcome, mut write: impl FnMut(yc_status, *mut
 impl Drop for yc_results {
     fn drop(&mut self) {
         for value in self.values.drain(..) {
-            // SAFETY: NULL or a value of ours, which nobody else releases.
+            // SAFETY: NULL or a value of ours, which is released here only.
             unsafe { yc_value_free(value) };
         }
     }
@@ -109,7 +109,7 @@ mod tests {
         let kinds = [ErrorKind::Connect, ErrorKind::Timeout];
         let outcomes = kinds.map(|kind| Err(Error::new(kind, "a failure")));
         let (results, first) = yc_results::into_raw(Outcome::Stored(outcomes.into()));
-        // SAFETY: results of ours, which nobody else releases.
+        // SAFETY: results of ours, which are released here only.
         let results = unsafe { Box::from_raw(results) };
         assert_eq!(results.statuses, kinds.map(status_of));
         assert_eq!(first.map(|error| error.kind()), Some(ErrorKind::Connect));

@@ -160,7 +160,7 @@ impl Circuit {
         if self.open.load().is_some() {
             return true;
         }
-        // Nothing of an earlier outage is served in this one.
+        // Entries of an earlier outage are not served in this one.
         if self.is_closed.load(Relaxed) || self.fallback.call(context, Operation::Flush { count: false }).await.is_err()
         {
             return false;
@@ -195,7 +195,7 @@ impl Circuit {
                     "the primary serves again after {:?}",
                     outage.since.elapsed()
                 );
-                // What it holds is of no more use.
+                // Its entries are of no more use.
                 let _ = self.fallback.call(context, Operation::Flush { count: false }).await;
                 true
             }

@@ -37,28 +37,28 @@ pub enum Changed {
 
 /// A backend that serves, and one that is behind.
 pub struct Replay {
-    serving: Arc<dyn Backend>,
+    active: Arc<dyn Backend>,
     behind: Arc<dyn Backend>,
     log: ReplayLog,
     changed: Changed,
-    /// The longest life of an entry here; `None`: as asked. If there is one, `serving` has not all entries.
+    /// The longest life of an entry here; `None`: as requested. With a limit, `active` does not have all entries.
     max_ttl: Option<Duration>,
 }
 
 impl Replay {
-    /// Creates a layer whose `serving` has all entries that `behind` is to have.
-    pub fn whole(serving: Arc<dyn Backend>, behind: Arc<dyn Backend>) -> Self {
-        Self::new(serving, behind, Changed::Follow, None)
+    /// Creates a layer whose `active` has all entries that `behind` is to have.
+    pub fn whole(active: Arc<dyn Backend>, behind: Arc<dyn Backend>) -> Self {
+        Self::new(active, behind, Changed::Follow, None)
     }
 
-    /// `serving` is a fallback, empty at first, and keeps entries no longer than `max_ttl`.
-    pub fn fallback(serving: Arc<dyn Backend>, behind: Arc<dyn Backend>, changed: Changed, max_ttl: Duration) -> Self {
-        Self::new(serving, behind, changed, Some(max_ttl))
+    /// `active` is a fallback, empty at first, and keeps entries no longer than `max_ttl`.
+    pub fn fallback(active: Arc<dyn Backend>, behind: Arc<dyn Backend>, changed: Changed, max_ttl: Duration) -> Self {
+        Self::new(active, behind, changed, Some(max_ttl))
     }
 
-    fn new(serving: Arc<dyn Backend>, behind: Arc<dyn Backend>, changed: Changed, max_ttl: Option<Duration>) -> Self {
+    fn new(active: Arc<dyn Backend>, behind: Arc<dyn Backend>, changed: Changed, max_ttl: Option<Duration>) -> Self {
         let log = ReplayLog::new(behind.capabilities().list);
-        Self { serving, behind, log, changed, max_ttl }
+        Self { active, behind, log, changed, max_ttl }
     }
 
     /// Returns the number of names that are to be replayed.
@@ -126,7 +126,7 @@ impl Replay {
 
     /// Copies the entries of changed keys; keys whose entries cannot be copied are removed.
     async fn copy(&self, context: CallContext, keys: &[&[u8]]) -> Result<()> {
-        let exported = self.serving.export(context, keys).await?;
+        let exported = self.active.export(context, keys).await?;
         let entries: Vec<CopiedEntry> = exported.into_iter().filter_map(|entry| entry.ok().flatten()).collect();
         let mut tags: Vec<u64> = entries.iter().flat_map(|entry| entry.tags.iter().copied()).collect();
         tags.sort_unstable();
@@ -169,19 +169,19 @@ impl Replay {
 
     /// Runs an operation here, where entries live no longer than `max_ttl`.
     async fn call_bounded(&self, context: CallContext, operation: Operation<'_>) -> Result<Outcome> {
-        let Some(max_ttl) = self.max_ttl else { return self.serving.call(context, operation).await };
+        let Some(max_ttl) = self.max_ttl else { return self.active.call(context, operation).await };
         let bounded = |ttl: Option<Duration>| Some(ttl.map_or(max_ttl, |ttl| ttl.min(max_ttl)));
         let made = match operation {
             Operation::Set(it) => {
-                self.serving.call(context, Operation::Set(NewEntry { ttl: bounded(it.ttl), ..it })).await
+                self.active.call(context, Operation::Set(NewEntry { ttl: bounded(it.ttl), ..it })).await
             }
             Operation::SetMany { entries } => {
                 let entries: Vec<NewEntry> =
                     entries.iter().map(|entry| NewEntry { ttl: bounded(entry.ttl), ..*entry }).collect();
-                self.serving.call(context, Operation::SetMany { entries: &entries }).await
+                self.active.call(context, Operation::SetMany { entries: &entries }).await
             }
             Operation::Expire { key, ttl } => {
-                self.serving.call(context, Operation::Expire { key, ttl: bounded(ttl) }).await
+                self.active.call(context, Operation::Expire { key, ttl: bounded(ttl) }).await
             }
             Operation::Get { .. }
             | Operation::Delete { .. }
@@ -193,7 +193,7 @@ impl Replay {
             | Operation::InvalidatePatterns { .. }
             | Operation::Flush { .. }
             | Operation::Ping
-            | Operation::Usage => self.serving.call(context, operation).await,
+            | Operation::Usage => self.active.call(context, operation).await,
         };
         match made {
             // The other backend may have more entries.
@@ -231,11 +231,11 @@ impl Drop for Attempt<'_> {
 
 impl Backend for Replay {
     fn info(&self) -> Info {
-        Info { answers_at_once: false, ..self.serving.info() }
+        Info { answers_at_once: false, ..self.active.info() }
     }
 
     fn get<'a>(&'a self, context: CallContext, key: &'a [u8]) -> OpFuture<'a, Option<Value>> {
-        self.serving.get(context, key)
+        self.active.get(context, key)
     }
 
     fn set<'a>(&'a self, context: CallContext, entry: NewEntry<'a>) -> OpFuture<'a, ()> {
@@ -244,12 +244,12 @@ impl Backend for Replay {
 
     fn call<'a>(&'a self, context: CallContext, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
         if operation.change().is_none() {
-            return self.serving.call(context, operation);
+            return self.active.call(context, operation);
         }
         pending(async move {
             match operation.change() {
                 Some(change) => self.change(context, operation, change).await,
-                None => self.serving.call(context, operation).await,
+                None => self.active.call(context, operation).await,
             }
         })
     }
@@ -261,7 +261,7 @@ impl Backend for Replay {
         from: ScanCursor,
         limit: usize,
     ) -> OpFuture<'a, Page> {
-        self.serving.scan(context, filter, from, limit)
+        self.active.scan(context, filter, from, limit)
     }
 
     fn export<'a>(
@@ -269,7 +269,7 @@ impl Backend for Replay {
         context: CallContext,
         keys: &'a [&'a [u8]],
     ) -> OpFuture<'a, Vec<Result<Option<CopiedEntry>>>> {
-        self.serving.export(context, keys)
+        self.active.export(context, keys)
     }
 
     fn import<'a>(
@@ -281,40 +281,40 @@ impl Backend for Replay {
     ) -> OpFuture<'a, Vec<Result<Imported>>> {
         pending(async move {
             let keys: Vec<&[u8]> = entries.iter().map(|entry| &entry.key[..]).collect();
-            let made = self.serving.import(context, entries, versions, if_present).await;
+            let made = self.active.import(context, entries, versions, if_present).await;
             self.record(&Change::Keys(keys.into()), made, |there| there.import(context, entries, versions, if_present))
                 .await
         })
     }
 
     fn tag_versions<'a>(&'a self, context: CallContext, tags: &'a [u64]) -> OpFuture<'a, Vec<TagVersion>> {
-        self.serving.tag_versions(context, tags)
+        self.active.tag_versions(context, tags)
     }
 
     fn known_versions<'a>(&'a self, context: CallContext, tags: &'a [u64]) -> OpFuture<'a, Vec<Option<u64>>> {
-        self.serving.known_versions(context, tags)
+        self.active.known_versions(context, tags)
     }
 
     fn invalidate_hashes<'a>(&'a self, context: CallContext, tags: &'a [u64]) -> OpFuture<'a, ()> {
         pending(async move {
-            let made = self.serving.invalidate_hashes(context, tags).await;
+            let made = self.active.invalidate_hashes(context, tags).await;
             self.record(&Change::Hashes(tags), made, |there| there.invalidate_hashes(context, tags)).await
         })
     }
 
     fn activity(&self) -> Activity {
-        self.serving.activity()
+        self.active.activity()
     }
 
     fn details(&self, context: CallContext) -> OpFuture<'_, Option<Details>> {
-        self.serving.details(context)
+        self.active.details(context)
     }
 
     fn health(&self, context: CallContext) -> BoxFuture<'_, Health> {
-        self.serving.health(context)
+        self.active.health(context)
     }
 
     fn close(&self, context: CallContext, deadline: Instant) -> OpFuture<'_, ()> {
-        self.serving.close(context, deadline)
+        self.active.close(context, deadline)
     }
 }

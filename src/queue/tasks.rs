@@ -135,7 +135,7 @@ impl<F: Future> Place<F> {
         let dropped = catch_unwind(AssertUnwindSafe(|| self.future.as_mut().set(None)));
         if let Err(payload) = dropped {
             std::mem::forget(payload);
-            // What is left of it is never touched again.
+            // The rest of it is never touched again.
             std::mem::forget(std::mem::replace(&mut self.future, Box::pin(None)));
         }
     }

@@ -131,7 +131,7 @@ fn what_is_asked_together_completes_each_for_itself() {
     }
     submission.commit(|ticket| tickets.push(ticket));
     until(|| gate.waiting() == 100);
-    // All of the first group, and one of the second, which goes on for the others.
+    // All of the first group, and one of the second, which continues for the others.
     tickets[..65].iter().for_each(|ticket| assert!(queue.cancel(*ticket)));
     until(|| gate.waiting() == 36);
     gate.open(100);
@@ -273,7 +273,7 @@ fn what_may_go_through_the_whole_cache_does_not_hold_up_the_caller() {
 }
 
 /// Returns the outcomes of operations in order as text.
-fn tell(outcome: &Result<Outcome>) -> String {
+fn describe(outcome: &Result<Outcome>) -> String {
     let bytes = |value: Option<&crate::value::Value>| value.map(|value| value.as_bytes().to_vec());
     match outcome {
         Ok(Outcome::Done) => "done".into(),
@@ -342,8 +342,8 @@ fn every_operation_means_the_same_when_it_owns_its_arguments() {
         ];
         for (at, operation) in operations.into_iter().enumerate() {
             submit(queue, at as u64, operation);
-            let told = tell(&next(queue).result);
-            assert_eq!(told, EXPECTED[at], "operation {at}");
+            let described = describe(&next(queue).result);
+            assert_eq!(described, EXPECTED[at], "operation {at}");
         }
     }
 }

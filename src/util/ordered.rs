@@ -1,4 +1,4 @@
-//! A set that remembers in which order its elements were noted last.
+//! A set that remembers in which order its elements were last added.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -6,11 +6,11 @@ use std::hash::Hash;
 
 use lru::LruCache;
 
-/// Elements, each once, the one that was noted first at the front. What it may grow to is its owner's to check.
+/// Elements, each once, in the order in which they were last added. The caller bounds their number.
 pub struct OrderedSet<T: Hash + Eq>(LruCache<T, ()>);
 
 impl<T: Hash + Eq> OrderedSet<T> {
-    /// Adds an element at the end, or moves it there. Returns whether it is new.
+    /// Adds an element at the end, or moves it there. Returns true if it is new.
     pub fn insert(&mut self, element: T) -> bool {
         self.0.put(element, ()).is_none()
     }
@@ -28,7 +28,7 @@ impl<T: Hash + Eq> OrderedSet<T> {
         self.0.len()
     }
 
-    /// Returns whether there are no elements.
+    /// Returns true if there are no elements.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn elements_are_in_the_order_in_which_they_were_noted_last() {
+    fn elements_are_in_the_order_in_which_they_were_last_added() {
         let mut set = OrderedSet::<Vec<u8>>::default();
         set.extend([b"a".to_vec(), b"b".to_vec(), b"c".to_vec()]);
         assert!(!set.insert(b"a".to_vec()) && set.renew(&b"b"[..]) && !set.renew(&b"z"[..]));

@@ -172,7 +172,7 @@ fn an_unknown_backend_names_its_nearest() {
 }
 
 #[test]
-fn an_option_outside_its_section_is_told_where_it_belongs() {
+fn the_refusal_of_an_option_outside_its_section_names_the_section() {
     refuses(&[
         ("backend: memory\nmax_size: 5", &["\"max_size\" (line 2, column 1)", "write `memory: {max_size: ...}`"]),
         ("{backend: memory, key_prefix: app}", &["\"key_prefix\"", "write `memory: {key_prefix: ...}`"]),

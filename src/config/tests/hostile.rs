@@ -128,7 +128,7 @@ fn bombs_are_refused() {
 
 /// Each of these would be accepted without limits: its environment is not the chosen one.
 #[test]
-fn a_bomb_beside_a_good_environment_is_refused() {
+fn a_bomb_next_to_a_good_environment_is_refused() {
     let laughs = (1..5).fold("a: &a0 [1,1,1,1,1,1,1,1,1,1]".to_owned(), |text, level| {
         format!("{text}, a{level}: &a{level} [{}]", vec![format!("*a{}", level - 1); 10].join(","))
     });

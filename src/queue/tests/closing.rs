@@ -38,11 +38,11 @@ fn a_close_completes_the_rest_at_its_deadline_and_takes_no_more() {
     assert_eq!(user_data.len(), 100);
     assert!(close(&queue, Instant::now()), "closing again is fine");
     let waited = queue.wait(1, None, drop).err().map(|error| error.kind());
-    assert_eq!(waited, Some(ErrorKind::Closed), "nobody waits for what never comes");
+    assert_eq!(waited, Some(ErrorKind::Closed), "no thread waits for a completion that never comes");
 }
 
 #[test]
-fn a_thread_that_waits_is_told_of_a_close() {
+fn a_close_wakes_a_thread_that_waits() {
     let (queue, _gate) = gated(0);
     thread::scope(|scope| {
         let waiting = scope.spawn(|| queue.wait(1, None, drop));

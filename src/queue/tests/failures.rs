@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_panic_is_the_completion_of_its_operation_and_the_others_go_on() {
+fn a_panic_is_the_completion_of_its_operation_and_the_others_continue() {
     for at_once in [true, false] {
         let armed = Arc::new(AtomicBool::new(true));
         let switch = armed.clone();
@@ -57,7 +57,7 @@ impl Drop for Grenade {
 }
 
 #[test]
-fn a_future_that_panics_when_it_is_dropped_harms_nobody() {
+fn a_future_that_panics_when_it_is_dropped_harms_no_other() {
     let queue = over(
         false,
         Box::new(|_| {
