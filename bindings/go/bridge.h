@@ -24,7 +24,7 @@ typedef struct yoked_go_record {
     uintptr_t cursor;  /* The yc_cursor of a YC_OP_KEYS_NEXT. */
 } yoked_go_record;
 
-/* Allocates memory for a payload. Ends the program if there is none, as Go does. */
+/* Allocates memory for a payload. Ends the program if the system has no memory, as Go does. */
 void *yoked_go_allocate(size_t size);
 
 /*

@@ -120,7 +120,7 @@ func TestKeysAndPatterns(t *testing.T) {
 	dropped.Next()
 	dropped.Close()
 	if dropped.Next() || dropped.Err() != nil {
-		t.Error("a closed listing goes on", dropped.Err())
+		t.Error("a closed listing continues", dropped.Err())
 	}
 	if _, err := cache.InvalidatePattern(ctx, "user:*"); err != nil {
 		t.Error(err)
@@ -256,7 +256,7 @@ func TestACheckOfAConfiguration(t *testing.T) {
 		t.Error(summary)
 	}
 	if strings.Contains(string(text), "c4n4ry") {
-		t.Error("the password is told")
+		t.Error("the error contains the password")
 	}
 	for _, wrong := range []string{"memory://?max_sise=1", "", "a\x00b"} {
 		if text, err := yokedcache.CheckConfig(wrong); text != nil || !errors.Is(err, yokedcache.ErrConfig) {

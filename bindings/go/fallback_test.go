@@ -83,7 +83,7 @@ func TestAFallbackServesWhileTheServerIsDown(t *testing.T) {
 				if err := cache.Set(ctx, key, []byte(value), yokedcache.WithTags("t")); err != nil {
 					t.Error(err)
 				}
-				// Who takes over begins empty: a miss is no failure, and what is old is not served.
+				// The fallback begins empty: a miss is no failure, and old entries are not served.
 				if read, err := cache.Get(ctx, key); err != nil && !errors.Is(err, yokedcache.ErrMiss) || err == nil && string(read) != value {
 					t.Error(string(read), value, err)
 				}

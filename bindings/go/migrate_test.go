@@ -208,17 +208,17 @@ func TestWrongSwitchesAndMigrationsChangeNothing(t *testing.T) {
 		return err
 	}
 	for name, one := range map[string]struct{ came, wanted error }{
-		"onto itself":           {migrate(cache, yokedcache.MigrateOptions{}), yokedcache.ErrInvalid},
-		"to nothing":            {migrate(nil, yokedcache.MigrateOptions{}), yokedcache.ErrInvalid},
-		"a wrong rate":          {migrate(other, yokedcache.MigrateOptions{Rate: -1}), yokedcache.ErrConfig},
-		"a wrong token":         {migrate(other, yokedcache.MigrateOptions{Resume: "x"}), yokedcache.ErrInvalid},
-		"a pattern of bytes":    {migrate(other, yokedcache.MigrateOptions{Pattern: "\xff*"}), yokedcache.ErrInvalid},
-		"a bad configuration":   {switched("memory://?max_sise=3", yokedcache.SwitchOptions{}), yokedcache.ErrConfig},
-		"a NUL":                 {switched("memory://\x00", yokedcache.SwitchOptions{}), yokedcache.ErrConfig},
-		"a wrong switch":        {switched("memory://", yokedcache.SwitchOptions{Rate: -1}), yokedcache.ErrConfig},
-		"nobody listens":        {switched("redis://127.0.0.1:1", yokedcache.SwitchOptions{}), yokedcache.ErrConnect},
-		"nobody takes a copy":   {switched("redis://127.0.0.1:1", yokedcache.SwitchOptions{Copy: true}), yokedcache.ErrConnect},
-		"nobody, with a socket": {switched("memcached+unix:///nowhere", yokedcache.SwitchOptions{}), yokedcache.ErrConnect},
+		"onto itself":              {migrate(cache, yokedcache.MigrateOptions{}), yokedcache.ErrInvalid},
+		"to nothing":               {migrate(nil, yokedcache.MigrateOptions{}), yokedcache.ErrInvalid},
+		"a wrong rate":             {migrate(other, yokedcache.MigrateOptions{Rate: -1}), yokedcache.ErrConfig},
+		"a wrong token":            {migrate(other, yokedcache.MigrateOptions{Resume: "x"}), yokedcache.ErrInvalid},
+		"a pattern of bytes":       {migrate(other, yokedcache.MigrateOptions{Pattern: "\xff*"}), yokedcache.ErrInvalid},
+		"a bad configuration":      {switched("memory://?max_sise=3", yokedcache.SwitchOptions{}), yokedcache.ErrConfig},
+		"a NUL":                    {switched("memory://\x00", yokedcache.SwitchOptions{}), yokedcache.ErrConfig},
+		"a wrong switch":           {switched("memory://", yokedcache.SwitchOptions{Rate: -1}), yokedcache.ErrConfig},
+		"no server listens":        {switched("redis://127.0.0.1:1", yokedcache.SwitchOptions{}), yokedcache.ErrConnect},
+		"no server takes a copy":   {switched("redis://127.0.0.1:1", yokedcache.SwitchOptions{Copy: true}), yokedcache.ErrConnect},
+		"no server, with a socket": {switched("memcached+unix:///nowhere", yokedcache.SwitchOptions{}), yokedcache.ErrConnect},
 	} {
 		if !errors.Is(one.came, one.wanted) {
 			t.Error(name, one.came)
@@ -236,22 +236,22 @@ func TestMigrationStopsAndGoesOn(t *testing.T) {
 	if stats, _ := target.Stats(ctx); err != nil || counted.Copied != migrated || !counted.DryRun || stats.JSON == nil {
 		t.Error(counted, err)
 	}
-	var told []yokedcache.MigrateProgress
+	var seen []yokedcache.MigrateProgress
 	report, err := source.MigrateTo(ctx, target, yokedcache.MigrateOptions{Progress: func(at yokedcache.MigrateProgress) bool {
 		// It may call the caches.
 		_, err := source.Exists(ctx, "a")
-		told = append(told, at)
-		return err == nil && len(told) < 2
+		seen = append(seen, at)
+		return err == nil && len(seen) < 2
 	}})
 	check(t, err)
-	if len(told) != 2 || report.Complete || report.Copied == 0 || report.Copied >= migrated || report.Resume != told[1].Resume {
-		t.Fatalf("%v %s", told, report.JSON)
+	if len(seen) != 2 || report.Complete || report.Copied == 0 || report.Copied >= migrated || report.Resume != seen[1].Resume {
+		t.Fatalf("%v %s", seen, report.JSON)
 	}
 	rest, err := source.MigrateTo(ctx, target, yokedcache.MigrateOptions{Resume: report.Resume, Progress: func(at yokedcache.MigrateProgress) bool {
-		told = append(told, at)
+		seen = append(seen, at)
 		return true
 	}})
-	if err != nil || !rest.Complete || rest.Copied+report.Copied != migrated || told[len(told)-1].Resume != "" {
+	if err != nil || !rest.Complete || rest.Copied+report.Copied != migrated || seen[len(seen)-1].Resume != "" {
 		t.Error(rest, err)
 	}
 	checkAll(t, target)

@@ -175,7 +175,7 @@ func (queue *queue) releaseSlot(number uint32) *call {
 	return call
 }
 
-// Submits batches until there is none. First it lets goroutines that are ready to run add to the first batch. A
+// Submits batches until no operation is left. First it lets goroutines that are ready to run add to the first batch. A
 // leader whose own call is complete hands leadership to another goroutine.
 func (queue *queue) drive(own *call, single bool) {
 	if !single {

@@ -9,7 +9,7 @@
 static int threads, files;
 static double slowest_ms;
 
-/* What holds of each refusal; `names` has to be in the message, if not NULL. */
+/* Checks a refusal. The message has to contain `names`, if not NULL. */
 static void check_refusal(yc_status came, yc_status wanted, yc_cache *cache, yc_error *error, const char *config, const char *names) {
     const char *message = yc_error_message(error);
     bool good = CHECK(came == wanted) & CHECK(yc_error_status(error) == wanted) & CHECK(cache == NULL);
@@ -208,7 +208,7 @@ static void check_files(const char *path) {
     unlink(path);
 }
 
-/* Root reads every file; anybody else is refused. */
+/* Root reads every file; any other user is refused. */
 static void check_unreadable_file(const char *path) {
     write_file(path, "backend: memory\n");
     CHECK(chmod(path, 0) == 0);
@@ -299,7 +299,7 @@ static void check_null_options(void) {
     yc_value_free(json);
 }
 
-/* What is accepted and probably a mistake. */
+/* Accepted options that are probably a mistake. */
 static void check_notes(void) {
     yc_value *json = NULL;
     const char *config = "valkey://192.0.2.1?socket_timeout=5000&socket_connect_timeout=10";
@@ -315,7 +315,7 @@ static void check_notes(void) {
     yc_value_free(json);
 }
 
-/* What would be used: no server is asked, no thread started, and the password not said. */
+/* The resulting configuration: without a request, a thread or the password. */
 static void check_summaries(const char *path) {
     yc_value *json = NULL;
     const char *config = "redis://app:" CANARY "@192.0.2.1:6380/3?key_prefix=checked&default_ttl=90s";

@@ -175,7 +175,7 @@ static void run_batch(runner *run) {
     free(ops);
 }
 
-/* A batch ends before the first line that is none of its operations. */
+/* A batch ends before the first line that is not one of its operations. */
 static void end_batch(runner *run) {
     if (!run->in_batch) return;
     if (run->state == STATE_RUNNING) run_batch(run);

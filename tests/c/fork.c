@@ -1,5 +1,5 @@
-/* After a fork the child gets YC_E_FORKED at once from every call, frees safely and opens its own; the parent goes on.
- * That holds for a fork at any time, also amid the very first call of another thread. */
+/* After a fork the child gets YC_E_FORKED at once from every call, frees safely and opens its own; the parent continues.
+ * That holds for a fork at any time, also during the very first call of another thread. */
 #include "every.h"
 #include "queues.h"
 

@@ -1,4 +1,4 @@
-/* Where each field of the plain structs lies on 64 bits: programs that were compiled once rely on it. */
+/* The offset of each field of the plain structs on 64 bits: compiled programs rely on it. */
 #include "calls.h"
 
 #define AT(type, field, place) _Static_assert(offsetof(type, field) == (place), #type "." #field " moved")

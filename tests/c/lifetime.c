@@ -1,4 +1,4 @@
-/* What the library handed out stays as it was: through replacement, invalidation, close and free. */
+/* Returned objects stay unchanged: through replacement, invalidation, close and free. */
 #include "calls.h"
 
 static bool holds(const yc_value *value, const char *text) {
@@ -110,7 +110,7 @@ static void check_reports(void) {
     check_report(yc_metrics, '#', '\n', "\nyokedcache_up{backend=\"");
 }
 
-/* What was passed is copied: the caller's memory may change at once. */
+/* Arguments are copied: the caller's memory may change at once. */
 static void check_copies(void) {
     yc_cache *cache = open_cache(test_url());
     char key[] = "key", value[] = "value", tag[] = "tag";

@@ -66,7 +66,7 @@ static void check_replacement(void) {
     CHECK(atomic_load(&first.finalised) == 1 && atomic_load(&second.finalised) == 1);
 }
 
-/* Off, or without a callback: the data is released at once. A level that is none: it stays the caller's. */
+/* Off, or without a callback: the data is released at once. An unknown level: the data remains the caller's. */
 static void check_finaliser_without_log(void) {
     journal log = fresh();
     CHECK_STATUS(yc_set_log(YC_LOG_OFF, write_line, &log, finalise, NULL), YC_OK);
@@ -85,7 +85,7 @@ static void check_no_finaliser(void) {
     CHECK(atomic_load(&log.lines) >= 2);
 }
 
-/* What a callback causes is not logged: it would never end. */
+/* Calls that a callback makes are not logged: the logging would never end. */
 static void call_library(void *data, int32_t level, const char *line, size_t len) {
     journal *log = data;
     write_line(data, level, line, len);
@@ -156,7 +156,7 @@ static int occurrences(const char *text, const char *part) {
     return count;
 }
 
-/* What is accepted and probably a mistake is a line of each opening, at the level WARN. */
+/* Each probable mistake in a configuration is logged at the level WARN by each opening. */
 static void check_notes(void) {
     journal log = fresh();
     CHECK_STATUS(yc_set_log(YC_LOG_WARN, write_line, &log, finalise, NULL), YC_OK);

@@ -1,4 +1,4 @@
-/* What a program may do wrong gets a status and an error, and writes nothing. */
+/* Wrong calls return a status and an error, and write nothing. */
 #include "every.h"
 #include "queues.h"
 
@@ -26,7 +26,7 @@ static void check_null_frees(void) {
     CHECK(yc_value_clone(NULL) == NULL);
 }
 
-/* What reads an object says that NULL is an empty one. */
+/* Functions that read an object treat NULL as an empty one. */
 static void check_null_objects(void) {
     size_t len = 7, count = 7;
     CHECK(yc_error_status(NULL) == YC_OK);

@@ -96,7 +96,7 @@ static void run_get(runner *run, yc_cache *cache, const statement *step, tokens 
     else add_outcome(result, status, error);
 }
 
-/* How large a buffer the value needs now. */
+/* Returns the size of the buffer that the value needs now. */
 static size_t needed_room(yc_cache *cache, const bytes *key) {
     size_t len = 0;
     yc_status status = yc_get_into(cache, key->data, key->len, NULL, 0, &len, NULL);
@@ -155,7 +155,7 @@ static void run_ttl(runner *run, yc_cache *cache, const statement *step, tokens 
     else add_outcome(result, status, error);
 }
 
-/* What an invalidation answered: its count where one was asked for. */
+/* Adds the result of an invalidation: its count if one was requested. */
 static void add_removed(tokens *result, yc_status status, yc_error *error, const uint64_t *removed) {
     if (status == YC_OK && removed) add_count(result, *removed);
     else add_outcome(result, status, error);
@@ -331,7 +331,7 @@ static void run_size(runner *run, yc_cache *cache, const statement *step, tokens
     else add_outcome(result, status, error);
 }
 
-/* What stands behind `"name":` in a report, as a text to be freed; NULL when nothing does. Releases the report. */
+/* Returns the text behind `"name":` in a report, which the caller frees, or NULL. Releases the report. */
 char *member(yc_value *json, const char *name) {
     char quoted[MAX_NAME];
     size_t len;

@@ -114,7 +114,7 @@ static void check_many_keys(yc_cache *cache) {
     close_queue(queue);
 }
 
-/* What is wrong with the arguments of many is told by the completion. */
+/* Invalid arguments of operations on many keys are reported in the completion. */
 static void check_wrong_many(yc_cache *cache) {
     yc_queue *queue = open_queue(cache, 0);
     yc_slice empty = {NULL, 0}, bad = {NULL, 1}, good = slice("k");
@@ -184,7 +184,7 @@ static void check_search(yc_cache *cache) {
     close_queue(queue);
 }
 
-/* What was passed is copied, also for what runs later. */
+/* Arguments are copied, also those of operations that run later. */
 static void check_copies(yc_cache *cache) {
     yc_queue *queue = open_queue(cache, 0);
     CHECK_STATUS(yc_set(cache, "copy", 4, "v", 1, 60000, NULL, 0, NULL), YC_OK);
@@ -262,7 +262,7 @@ static void check_many_in_flight(yc_cache *cache) {
     close_queue(queue);
 }
 
-/* Nobody takes: the queue refuses what is over its capacity, and goes on when somebody does. */
+/* Without a consumer the queue refuses operations above its capacity, and accepts them again after one was taken. */
 static void check_full(yc_cache *cache) {
     yc_op (*const makers[2])(const char *, uint64_t) = {op_get, op_pattern};
     for (int at = 0; at < 2; at++) {

@@ -65,7 +65,7 @@ static int hex_digit(char digit) {
     return found ? (int)(found - digits) : -1;
 }
 
-/* One escape after its backslash; how many letters it took, 0 when there is none such. */
+/* Reads one escape after its backslash. Returns the number of its letters, 0 for an unknown escape. */
 static size_t read_escape(const char *text, char *byte) {
     const char *names = "\"\\nrt", *found = *text ? strchr(names, *text) : NULL;
     if (found) {
@@ -130,7 +130,7 @@ const char *tokens_read(const char *line, tokens *list) {
         if (*line == '"') line = add_quoted(line + 1, list);
         else if (is_bare(*line)) line = add_bare(line, list);
         else line = add_mark(line, list);
-        if (!line) return "this line has a word that is none";
+        if (!line) return "this line has an invalid word";
     }
     return NULL;
 }

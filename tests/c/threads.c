@@ -137,7 +137,7 @@ static void *release(void *value) {
     return NULL;
 }
 
-/* A value is released on another thread than it came to. */
+/* A value is released on another thread than the one that read it. */
 static void check_value_on_another_thread(void) {
     pthread_t thread;
     yc_value *value = NULL;
@@ -149,8 +149,8 @@ static void check_value_on_another_thread(void) {
     pthread_join(thread, NULL);
 }
 
-/* How often to repeat: the first argument, else 20. */
-/* Operations of a queue and blocking calls, in turn on one connection: whoever reads it hands that over. */
+/* Returns the number of repetitions: the first argument, else 20. */
+/* Operations of a queue and blocking calls, in turn on one connection: the thread that reads it hands that over. */
 static void check_turns(void) {
     bool is_memory = strncmp(test_url(), "memory:", 7) == 0;
     char url[512];

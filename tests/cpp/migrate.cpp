@@ -129,15 +129,15 @@ void a_migration_tells_stops_and_goes_on() {
     Cache target = Cache::open("memory://");
     fill(source);
     CHECK(has(source.migrate(target, {{}, 0, true}), "\"copied\":2000") && target.size().keys == 0);
-    int told = 0;
+    int calls = 0;
     std::string resume;
     const std::string stopped = source.migrate(target, {}, [&](const MigrateProgress &progress) {
         CHECK(progress.examined == progress.copied && progress.skipped == 0 && progress.failed == 0);
         resume = progress.resume;
-        return ++told < 2;
+        return ++calls < 2;
     });
     const auto copied = target.size().keys;
-    CHECK(told == 2 && has(stopped, "\"complete\":false") && has(stopped, "\"resume\":\"" + resume + "\""));
+    CHECK(calls == 2 && has(stopped, "\"complete\":false") && has(stopped, "\"resume\":\"" + resume + "\""));
     CHECK(copied > 0 && copied < count);
     Error error;
     const std::string rest = source.migrate(target, {{}, 0, false, resume}, nullptr, error);
@@ -214,7 +214,7 @@ void every_entry_goes_from_backend_to_backend(const std::string &redis, const st
     }
 }
 
-// A thread that sets and reads until it is told to end; each call has to succeed.
+// A thread that sets and reads until it is stopped; each call has to succeed.
 void call(Cache &cache, int number, const std::atomic<bool> &ended, std::atomic<int> &calls) {
     for (int turn = 0; !ended; ++turn) {
         Error error;

@@ -226,7 +226,7 @@ impl Resolver<'_> {
         if source.children.contains(first) {
             return self.walk([&module[..], from_ref(first)].concat(), rest, depth);
         }
-        // An import or a re-export: its own path goes on with what is left. A circle of them ends.
+        // An import or a re-export: its own path continues with the rest. A circle of them ends.
         if let Some(found) = source.uses.iter().find(|it| it.name == *first && depth < 20) {
             return self.item(&module, &[&found.path[..], rest].concat(), depth + 1);
         }

@@ -69,7 +69,7 @@ function pairsOf(texts) {
   return pairs;
 }
 
-/** A number of a report; null is one that nobody knows. */
+/** A number of a report; null if it is unknown. */
 const numberOf = (number, otherwise) => bare(number === undefined ? otherwise : number === null ? 'unknown' : String(number));
 
 /** The whole part of the first sample of a family. */
@@ -228,7 +228,7 @@ function readFile(file) {
   fs.readFileSync(file, 'latin1').split('\n').forEach((line, at) => {
     if (/^[ \t]*case /.test(line)) return cases.push(new Case(file, line.trim().slice(5), ofFile));
     const words = readWords(line);
-    if (words === null) throw new Error(`${file}:${at + 1}: this line has a word that is none`);
+    if (words === null) throw new Error(`${file}:${at + 1}: this line has an invalid word`);
     if (words.length === 0) return undefined;
     const step = { ...readStatement(words[0].kind === 'mark' && words[0].text === '|' ? words.slice(1) : words), line: at + 1 };
     const current = cases.at(-1);

@@ -11,7 +11,7 @@ const readline = require('node:readline');
 const { test } = require('node:test');
 const { directory, testUrl } = require('./package.js');
 
-/** A folder where the package is installed, and the example beside it. */
+/** A folder where the package is installed, and the example next to it. */
 function installed(t) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'yokedcache-'));
   t.after(() => fs.rmSync(folder, { recursive: true }));

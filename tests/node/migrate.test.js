@@ -1,6 +1,6 @@
 'use strict';
 
-/** Switches and migrations: what arrives, what goes on meanwhile, and how they end. With two servers, also between them. */
+/** Switches and migrations: what arrives, what continues meanwhile, and how they end. With two servers, also between them. */
 
 const assert = require('node:assert/strict');
 const { spawnSync } = require('node:child_process');
@@ -110,7 +110,7 @@ test('getSync goes with the backend', needsServers, async (t) => {
   assert.throws(() => cache.getSync('a'), { code: 'YC_E_UNSUPPORTED' });
 });
 
-test('what cannot be is an error of its type, and the cache goes on', async (t) => {
+test('what cannot be is an error of its type, and the cache continues', async (t) => {
   const [cache, other] = [await open(t), await open(t)];
   await cache.set('a', 'v', { ttl: Infinity });
   const wrong = {
@@ -119,7 +119,7 @@ test('what cannot be is an error of its type, and the cache goes on', async (t) 
     'a wrong token': [cache.migrateTo(other, { resume: 'x' }), 'YC_E_INVALID'],
     'a bad configuration': [cache.switchTo('memory://?max_sise=3'), 'YC_E_CONFIG'],
     'a bad option': [cache.switchTo('memory://', { rate: 1.5 }), 'YC_E_CONFIG'],
-    'nobody listens': [cache.switchTo('redis://127.0.0.1:1', { copy: true }), /^YC_E_(CONNECT|BUSY)$/],
+    'no server listens': [cache.switchTo('redis://127.0.0.1:1', { copy: true }), /^YC_E_(CONNECT|BUSY)$/],
   };
   await Promise.all(Object.entries(wrong).map(([name, [promise, code]]) =>
     assert.rejects(promise, (error) => error instanceof YokedCacheError && new RegExp(code).test(error.code), name)));
@@ -133,20 +133,20 @@ test('what cannot be is an error of its type, and the cache goes on', async (t) 
   assert.equal((await other.stats()).keys, 0);
 });
 
-test('a migration tells, stops and goes on', async (t) => {
+test('a migration reports, stops and continues', async (t) => {
   const [source, target] = [await open(t), await open(t)];
   await fill(source);
   const counted = await source.migrateTo(target, { dryRun: true });
   assert.deepEqual([counted.copied, (await target.stats()).keys], [COUNT, 0]);
-  const told = [];
-  const report = await source.migrateTo(target, { onProgress: (progress) => told.push(progress) < 2 });
-  assert.equal(told.length, 2);
+  const seen = [];
+  const report = await source.migrateTo(target, { onProgress: (progress) => seen.push(progress) < 2 });
+  assert.equal(seen.length, 2);
   assert.equal(report.complete, false);
-  assert(report.copied > 0 && report.copied < COUNT && report.copied === told[1].copied, JSON.stringify(report));
-  assert.equal(report.resume, told[1].resume);
-  const rest = await source.migrateTo(target, { resume: report.resume, onProgress: ({ resume }) => void told.push(resume) });
+  assert(report.copied > 0 && report.copied < COUNT && report.copied === seen[1].copied, JSON.stringify(report));
+  assert.equal(report.resume, seen[1].resume);
+  const rest = await source.migrateTo(target, { resume: report.resume, onProgress: ({ resume }) => void seen.push(resume) });
   assert.equal(rest.complete, true);
-  assert.equal(told.at(-1), undefined);
+  assert.equal(seen.at(-1), undefined);
   assert.equal(report.copied + rest.copied, COUNT);
   await checkAll(target);
   const part = await source.migrateTo(await open(t), { pattern: 'key:1?' });
@@ -168,7 +168,7 @@ test('what onProgress throws, and a signal\'s reason, reject the promise once it
   await assert.rejects(source.migrateTo(target, { signal: AbortSignal.abort(mine) }), mine);
 });
 
-test('the event loop goes on meanwhile', async (t) => {
+test('the event loop continues meanwhile', async (t) => {
   const [source, target] = [await open(t), await open(t)];
   await fill(source, 500);
   let ticks = 0;

@@ -1,6 +1,6 @@
 'use strict';
 
-/** What the scripts cannot say of the binding: forms of arguments and results, and calls beside each other. */
+/** What the scripts cannot say of the binding: forms of arguments and results, and concurrent calls. */
 
 const assert = require('node:assert/strict');
 const path = require('node:path');
@@ -49,7 +49,7 @@ test('bytes come back as they were, of every length around the limits of the bin
   }
 });
 
-test('a value that came back is nobody else\'s', async () => {
+test('a returned value belongs to its caller alone', async () => {
   await cache.set('own', 'abc');
   const [one, two] = await Promise.all([cache.get('own'), cache.get('own')]);
   one.fill(0);

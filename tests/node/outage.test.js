@@ -56,11 +56,11 @@ test('stopped, then close: every call ends within the time that close has', { ti
   await cache.close({ timeout: 300 }).catch((error) => assert.equal(error.code, 'YC_E_TIMEOUT'));
   clearInterval(ticking);
   assert(Date.now() - begun < 10_000);
-  assert(ticks >= 5, 'the loop went on meanwhile');
+  assert(ticks >= 5, 'the loop continued meanwhile');
   checkEnds(await calls, /^YC_E_(CLOSED|CANCELLED|TIMEOUT|BUSY|CONNECT)$/);
 });
 
-test('a signal ends a call that nobody answers', { timeout: 60_000 }, async (t) => {
+test('a signal ends a call without a reply', { timeout: 60_000 }, async (t) => {
   const port = await freePort();
   const { server } = await startServer(t, port);
   const cache = await Cache.open(`redis://127.0.0.1:${port}?socket_timeout=30s`);

@@ -13,7 +13,7 @@ function unescape(text) {
   return text.replace(/\\(x(..)|.)/g, (_, escape, hex) => (hex ? String.fromCharCode(parseInt(hex, 16)) : ESCAPES[escape]));
 }
 
-/** The words of a line; null when it has one that is none. */
+/** Returns the words of a line, or null if one of them is invalid. */
 function readWords(line) {
   const words = [];
   for (let at = 0; line.slice(at).trim() !== ''; ) {

@@ -1,4 +1,4 @@
-// Command bench measures the Go binding beside the clients that Go programs use today: see README.md.
+// Command bench compares the Go binding with the clients that Go programs use today: see README.md.
 package main
 
 import (

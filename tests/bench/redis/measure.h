@@ -1,4 +1,4 @@
-/* measure.h - what measure.c has of the crate beside it. */
+/* measure.h - the functions of the crate next to it. */
 
 #ifndef MEASURE_H
 #define MEASURE_H

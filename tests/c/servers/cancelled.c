@@ -56,7 +56,7 @@ static void *run(void *call) {
     return NULL;
 }
 
-/* Cancels a thread amid a call; `disabled`: it had refused to be cancelled before, and still does. */
+/* Cancels a thread during a call; `disabled`: it had refused to be cancelled before, and still does. */
 static void *cancel(void (*call)(void), void *(*body)(void *)) {
     pthread_t thread;
     void *ended = NULL;

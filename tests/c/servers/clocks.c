@@ -117,7 +117,7 @@ static void check_ended_well(pid_t child) {
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
-/* ---- Beside one with the right clock ---- */
+/* ---- With another server whose clock is right ---- */
 
 /* The server's own clock, in milliseconds. */
 static double time_of(const server *self) {
@@ -241,7 +241,7 @@ static size_t listed(yc_cache *cache) {
     return total;
 }
 
-/* Every call says the same of an entry whose bytes are damaged, wherever they are: there is none. */
+/* Every call says the same of an entry whose bytes are damaged, wherever they are: a miss. */
 static void check_damage(const char *options) {
     server of;
     server_start(&of, SERVER_MEMCACHED, NULL);

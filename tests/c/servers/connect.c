@@ -26,9 +26,9 @@ static const char *address(int port) {
     return text;
 }
 
-/* ---- Nobody, or somebody else ---- */
+/* ---- No server, or another program ---- */
 
-static void check_nobody(const server *redis) {
+static void check_no_server(const server *redis) {
     proxy *closed = proxy_start(redis->port);
     proxy_set(closed, (proxy_fault){.mode = PROXY_REFUSE});
     int port = proxy_port(closed);
@@ -115,7 +115,7 @@ static void check_protected_mode(void) {
     scripted_stop(protecting);
 }
 
-/* A password for a server that has none is not needed, and keeps nobody out. */
+/* A password for a server that has none is not needed, and refuses no one. */
 static void check_needless_password(void) {
     server open, memcached;
     server_start(&open, SERVER_REDIS, NULL);
@@ -162,7 +162,7 @@ static void check_denied_call(yc_status status, yc_error *error) {
     yc_error_free(error);
 }
 
-/* What the user may do works beside what it may not, on the same connection. */
+/* Allowed and denied commands share one connection. */
 static void check_denied(const server *redis) {
     yc_error *error = NULL;
     CHECK(tell(redis->port, "ACL SETUSER reader on >" CANARY " ~* &* -@all +@connection +@read"));
@@ -224,7 +224,7 @@ int main(void) {
     server redis;
     watch_for("S3cr3t");
     server_start(&redis, SERVER_REDIS, options);
-    check_nobody(&redis);
+    check_no_server(&redis);
     check_silent_server(&redis);
     check_web_server(&redis);
     check_memcached();

@@ -1,4 +1,4 @@
-/* A count is the number of keys that a listing returns: what expired or was invalidated does not count. Beside a server of
+/* A count is the number of keys that a listing returns: what expired or was invalidated does not count. Next to a server of
    its own, where nothing else makes the count an estimate. */
 #include "numbered.h"
 #include "server.h"

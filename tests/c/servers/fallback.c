@@ -146,7 +146,7 @@ static void check_old_entries(server *of, yc_cache *cache) {
     CHECK_STATUS(yc_exists(cache, "d", 1, NULL), YC_OK);
 }
 
-/* A caller's mistake is the caller's, and the backend goes on serving. */
+/* A caller's mistake is the caller's, and the backend continues to serve. */
 static void check_mistakes(yc_cache *cache) {
     CHECK_CALL(yc_set(cache, "", 0, "v", 1, YC_TTL_NEVER, NULL, 0, err), YC_E_INVALID);
     char *large = filled('x', (8 << 20) + 1);

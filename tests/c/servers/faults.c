@@ -157,7 +157,7 @@ static void check_other_server(void) {
     CHECK(recovers(cache, SWEEP, REPLACED_MS));
 }
 
-/* ---- Replies for somebody else ---- */
+/* ---- Replies for another request ---- */
 
 /* What the server stores for a number, as a reply of the protocol; NULL when it is not found. */
 static char *reply_with_entry(unsigned number, size_t *len) {
@@ -245,7 +245,7 @@ static void check_slow(void) {
     CHECK(recovers(cache, SWEEP, REPLACED_MS));
 }
 
-/* A connection that says nothing any more is replaced, although nobody ends it. */
+/* A connection that says nothing any more is replaced, although neither side closes it. */
 static void check_silent_connections(void) {
     proxy_freeze(between);
     CHECK_ONE_OF(get_in_time(cache, 1, DEADLINE_MS), YC_E_TIMEOUT, YC_OK);

@@ -153,7 +153,7 @@ static void check_counts(void) {
     close_cache(cache);
 }
 
-/* A count that could be wrong is not told. */
+/* A count that could be wrong is not reported. */
 static void check_unknown_counts(void) {
     yc_cache *cache = open_with("&tag_index=true");
     char index[NAME];
@@ -175,7 +175,7 @@ static void check_unknown_counts(void) {
     close_cache(cache);
 }
 
-/* An entry that the index does not list would be counted by nobody: the set fails, and nothing is stored. */
+/* An entry that the index does not list would not be counted: the set fails, and nothing is stored. */
 static void check_refused_note(void) {
     yc_cache *cache = open_with("&tag_index=true");
     CHECK(tell(redis.port, "ACL SETUSER default -zadd"));

@@ -320,7 +320,7 @@ static void check_without_crawler(void) {
     server_stop(&of);
 }
 
-/* ---- Another deadline beside sets ---- */
+/* ---- Another deadline during sets ---- */
 
 static atomic_bool expiring_ends;
 

@@ -1,5 +1,5 @@
-/* Entries that go from memory to Redis to Memcached and back to memory: bytes, times to live and tags arrive, beside
-   writers, and a run that was stopped goes on. migrate [COUNT] */
+/* Entries that go from memory to Redis to Memcached and back to memory: bytes, times to live and tags arrive, also
+   during writes, and a run that was stopped continues. migrate [COUNT] */
 #include "numbered.h"
 #include "server.h"
 
@@ -108,10 +108,10 @@ static void *write_live(void *argument) {
 }
 
 static void migrate_beside_writers(yc_cache *source, yc_cache *target) {
-    writer beside = {.target = target};
-    pthread_create(&beside.thread, NULL, write_live, &beside);
+    writer concurrent = {.target = target};
+    pthread_create(&concurrent.thread, NULL, write_live, &concurrent);
     migrate(source, target, NULL, "\"complete\":true");
-    pthread_join(beside.thread, NULL);
+    pthread_join(concurrent.thread, NULL);
 }
 
 /* ---- Stopped, and resumed ---- */

@@ -129,10 +129,10 @@ static void check_pair(const char *from, const char *to, const char *name) {
     yc_cache *source = open_cache(from), *target = open_cache(to);
     for (change what = TAG; what < CHANGES; what++) {
         for (int at_target = 0; at_target < 2; at_target++) {
-            middle beside = {.cache = at_target ? target : source, .what = what};
+            middle other_side = {.cache = at_target ? target : source, .what = what};
             int failed = atomic_load(&checks_failed);
             set_entries(source);
-            migrate_through(source, target, &beside);
+            migrate_through(source, target, &other_side);
             if (atomic_load(&checks_failed) > failed) printf("  %s, %s at the %s\n", name, CHANGE_NAMES[what], at_target ? "target" : "source");
             empty(source, target);
         }
@@ -154,9 +154,9 @@ static void check_all_pairs(void) {
 /* Another handle of the same store: one of the target is known to the migration too. */
 static void check_other_handle(const char *from, const char *to, bool at_target, change what) {
     yc_cache *source = open_cache(from), *target = open_cache(to), *other = open_cache(at_target ? to : from);
-    middle beside = {.cache = other, .what = what};
+    middle other_side = {.cache = other, .what = what};
     set_entries(source);
-    migrate_through(source, target, &beside);
+    migrate_through(source, target, &other_side);
     empty(source, target);
     close_cache(source);
     close_cache(target);
@@ -165,9 +165,9 @@ static void check_other_handle(const char *from, const char *to, bool at_target,
 
 static void check_another_process(int from, int to) {
     yc_cache *source = open_cache(configs[from][0]), *target = open_cache(configs[to][1]);
-    middle beside = {.what = (change)from, .in_another_process = true};
+    middle other_side = {.what = (change)from, .in_another_process = true};
     set_entries(source);
-    migrate_through(source, target, &beside);
+    migrate_through(source, target, &other_side);
     empty(source, target);
     close_cache(source);
     close_cache(target);
@@ -180,7 +180,7 @@ static int invalidate(const char *config, const char *tag) {
     return status != YC_OK;
 }
 
-/* ---- Beside threads ---- */
+/* ---- With threads ---- */
 
 typedef struct deleter {
     pthread_t thread;
@@ -219,17 +219,17 @@ static void check_beside_deletes(const char *from, const char *to) {
     yc_cache *source = open_cache(from), *target = open_cache(to);
     unsigned judged = 0;
     for (int round = 0; round < 5; round++) {
-        deleter beside = {.target = target};
+        deleter other_side = {.target = target};
         set_entries(source);
         atomic_store(&called, false);
         atomic_store(&begun, false);
         atomic_store(&ends, false);
-        pthread_create(&beside.thread, NULL, delete_and_look, &beside);
+        pthread_create(&other_side.thread, NULL, delete_and_look, &other_side);
         atomic_store(&called, true);
         CHECK_STATUS(yc_migrate(source, target, "{rate: 9000}", note_begin, NULL, NULL, NULL, NULL), YC_OK);
         atomic_store(&ends, true);
-        pthread_join(beside.thread, NULL);
-        judged += beside.judged;
+        pthread_join(other_side.thread, NULL);
+        judged += other_side.judged;
         empty(source, target);
     }
     CHECK(judged > 0);

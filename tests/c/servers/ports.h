@@ -14,7 +14,7 @@ enum { MAX_PORTS = 8 };
 static inline const char *variable(const char *name) {
     const char *value = getenv(name);
     if (!value) {
-        printf("FAILED: %s is not set: run this beside servers of its kind (tests/servers)\n", name);
+        printf("FAILED: %s is not set: run this with servers of its kind (tests/servers)\n", name);
         exit(1);
     }
     return value;

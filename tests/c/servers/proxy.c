@@ -325,7 +325,7 @@ static void change(proxy *self) {
     else if (self->listener < 0 && (self->listener = listen_on(self->port)) < 0) give_up("the proxy's port was taken");
 }
 
-/* Does what it was told meanwhile. */
+/* Carries out the orders that came meanwhile. */
 static void obey(proxy *self) {
     if (self->changing) change(self);
     if (self->freezing || self->fault.mode == PROXY_HOLE) freeze_all(self);
@@ -384,7 +384,7 @@ static void wake(proxy *self) {
     if (write(self->wake, &one, sizeof one) < 0) give_up("eventfd");
 }
 
-/* Waits until the thread has done what it was told: sockets that it waits for cannot be closed by another. */
+/* Waits until the thread has carried out its orders: sockets that it waits for cannot be closed by another. */
 static void wait_for_it(proxy *self) {
     wake(self);
     while (self->changing || self->freezing) pthread_cond_wait(&self->obeyed, &self->lock);

@@ -10,7 +10,7 @@ enum proxy_mode {
     PROXY_DELAY,  /* Replies come `milliseconds` later. */
     PROXY_SLICE,  /* Replies come byte by byte, with `milliseconds` between two. */
     PROXY_HOLE,   /* All connections, new ones too: taken, and nothing forwarded any more. */
-    PROXY_REFUSE, /* Nobody listens; connections that there are end. */
+    PROXY_REFUSE, /* No server listens; open connections end. */
     PROXY_CUT,    /* Once `offset` bytes of replies have passed, their connection ends. Once. */
     PROXY_GARBLE, /* The byte of replies at `offset` is flipped. Once. */
     PROXY_INJECT, /* `bytes` come before the next reply. Once. */

@@ -1,4 +1,4 @@
-/* Setters beside invalidators of shared tags, in several processes: no read that begins after an invalidation has returned
+/* Concurrent setters and invalidators of shared tags, in several processes: no read that begins after an invalidation has returned
    finds an entry that was set before the invalidation began; and when all is invalidated at the end, nothing is left.
 
    Whether a set came before is known for certain: `begun` of a tag is raised before each of its invalidations, `returned`

@@ -36,9 +36,9 @@ static unsigned times_in(const char *text, const char *part) {
 
 static bool tells(report_fn *ask, yc_cache *cache, const char *part) {
     char *text = report_of(ask, cache);
-    bool told = strstr(text, part) != NULL;
+    bool found = strstr(text, part) != NULL;
     free(text);
-    return told;
+    return found;
 }
 
 static void check_told(report_fn *ask, yc_cache *cache, const char *part) {

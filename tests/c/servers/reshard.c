@@ -236,7 +236,7 @@ static void check_plain_flush(yc_cache *cache) {
 }
 
 /* Where no node answers, nothing is an empty answer. */
-static void check_nobody(void) {
+static void check_no_node(void) {
     uint64_t keys, bytes;
     yc_keys *page = NULL;
     yc_cursor *cursor = NULL;
@@ -269,7 +269,7 @@ int main(void) {
     check_plain_urls();
     check_plain_flush(cache);
     check_lazy();
-    check_nobody();
+    check_no_node();
     close_cache(cache);
     close_cache(other);
     return check_result();

@@ -36,9 +36,9 @@ static void check_with(const char *what, const scripted *wrong, const scripted *
 }
 
 static void check_wrong_sentinels(void) {
-    int nobody = 1;
+    int no_server = 1;
     scripted *right = scripted_start(NULL, answer_sentinel, &primary.port);
-    scripted *dead = scripted_start(NULL, answer_sentinel, &nobody);
+    scripted *dead = scripted_start(NULL, answer_sentinel, &no_server);
     scripted *demoted = scripted_start(NULL, answer_sentinel, &replica.port);
     scripted *silent = scripted_start(NULL, answer_nothing, NULL);
     check_with("names a dead server", dead, right);

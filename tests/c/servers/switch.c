@@ -106,7 +106,7 @@ static void check_refusals(yc_cache *cache, const char *reachable) {
     check_get(cache, "kept-1", "kept-1");
 }
 
-/* A listing that is under way goes on, with the new backend's keys. */
+/* A listing that is under way continues, with the new backend's keys. */
 static void check_listing(yc_cache *cache, const char *config) {
     yc_cursor *cursor = NULL;
     yc_keys *keys = NULL;

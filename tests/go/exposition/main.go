@@ -140,10 +140,10 @@ func checkCounted(cache *yokedcache.Cache) {
 func checkPlace(came scrape) {
 	local := came.backend == "memory"
 	for _, name := range []string{"keys", "bytes", "evictions_total", "expirations_total"} {
-		check((came.families["yokedcache_"+name] != nil) == local, name, "is told on", came.backend)
+		check((came.families["yokedcache_"+name] != nil) == local, name, "is reported on", came.backend)
 	}
 	servers := came.families["yokedcache_server_up"]
-	check((servers == nil) == local, "servers are told on", came.backend)
+	check((servers == nil) == local, "servers are reported on", came.backend)
 	for _, server := range servers.GetMetric() {
 		check(labelsOf(server)["server"] != "" && server.GetGauge().GetValue() == 1, "a server is up", server)
 	}
@@ -156,10 +156,10 @@ func checkDown(url string) {
 	defer cache.Close()
 	came := scrapeOf(cache)
 	check(came.gauge("yokedcache_up") == 0 && came.gauge("yokedcache_server_up") == 0, "a server that is down is not up")
-	check(came.counter("yokedcache_hits_total") == 0, "counters are told")
+	check(came.counter("yokedcache_hits_total") == 0, "counters are reported")
 	stats, err := cache.Stats(ctx)
 	stopIf(err)
-	check(stats.Keys == nil && stats.Bytes == nil, "what nobody can know is not zero", string(stats.JSON))
+	check(stats.Keys == nil && stats.Bytes == nil, "unknown sizes are not zero", string(stats.JSON))
 }
 
 func main() {

@@ -64,7 +64,7 @@ try {
 
 // @ts-expect-error A key is no number.
 await cache.get(1);
-// @ts-expect-error An option that is none.
+// @ts-expect-error An unknown option.
 await cache.set('a', 'b', { tll: 1 });
 // @ts-expect-error Caches are opened.
 new Cache();

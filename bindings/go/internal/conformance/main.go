@@ -12,7 +12,7 @@ import (
 	yokedcache "github.com/yokedcache/yokedcache-go"
 )
 
-// What stands before steps: options of the cache, and when a case applies.
+// The lines before steps: options of the cache, and the conditions under which a case applies.
 type conditions struct {
 	options      string
 	needs, lacks yokedcache.Capabilities
@@ -171,7 +171,7 @@ func (run *runner) capability(name string) yokedcache.Capabilities {
 	return capability
 }
 
-// Whether the step was with, needs, lacks or only, and did what it says.
+// Applies a step with, needs, lacks or only. Returns false for any other step.
 func (run *runner) readCondition(step *statement) bool {
 	if step.operation != "with" && step.operation != "needs" && step.operation != "lacks" && step.operation != "only" {
 		return false

@@ -21,7 +21,7 @@ func word(text string) []token          { return []token{{bare, text}} }
 func value(text []byte) []token         { return []token{{quoted, string(text)}} }
 func number[N int64 | int](n N) []token { return word(strconv.FormatInt(int64(n), 10)) }
 
-// What a call without a value answered.
+// Returns the result of a call without a value.
 func done(err error) []token {
 	var failed *yokedcache.Error
 	switch {
@@ -75,7 +75,7 @@ func readTTL(text string) time.Duration {
 	}
 	millis, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
-		stop("a time to live that is none: " + text)
+		stop("not a time to live: " + text)
 	}
 	switch {
 	case millis == -1:
@@ -105,7 +105,7 @@ func (step *statement) number(name string, otherwise int) int {
 	}
 	number, err := strconv.Atoi(text[0])
 	if err != nil {
-		stop("a number that is none: " + text[0])
+		stop("not a number: " + text[0])
 	}
 	return number
 }
@@ -235,7 +235,7 @@ func runSearch(cache *yokedcache.Cache, step *statement) []token {
 	if threshold := step.option("threshold"); threshold != nil {
 		score, err := strconv.ParseFloat(threshold[0], 64)
 		if err != nil {
-			stop("a threshold that is none: " + threshold[0])
+			stop("not a threshold: " + threshold[0])
 		}
 		options = append(options, yokedcache.WithThreshold(score))
 	}

@@ -87,7 +87,7 @@ func readMark(line string) (token, string, error) {
 	if strings.IndexByte(",=[]@|", line[0]) >= 0 {
 		return token{mark, line[:1]}, line[1:], nil
 	}
-	return token{}, "", fmt.Errorf("this line has a word that is none, at %q", line)
+	return token{}, "", fmt.Errorf("this line has an invalid word, at %q", line)
 }
 
 var escapes = map[byte]byte{'"': '"', '\\': '\\', 'n': '\n', 'r': '\r', 't': '\t'}
@@ -126,10 +126,10 @@ func readEscape(line string) (byte, string, error) {
 			return byte(letter), line[3:], nil
 		}
 	}
-	return 0, "", fmt.Errorf("an escape that is none, at %q", line)
+	return 0, "", fmt.Errorf("an invalid escape, at %q", line)
 }
 
-// How often a word stands for its bytes: *N behind it.
+// Returns the number of repetitions of a word: *N behind it.
 func readTimes(line string) (int, string) {
 	if len(line) < 2 || line[0] != '*' {
 		return 1, line
@@ -225,7 +225,7 @@ func (step *statement) readWanted(words []token) error {
 	return nil
 }
 
-// Whether what came is what was wanted.
+// Reports whether the result is the wanted one.
 func match(wanted, came []token) bool {
 	if len(wanted) != len(came) {
 		return false

@@ -1,4 +1,4 @@
-//! yc_search over a million keys beside rapidfuzz's own process.extract in Python, query by query in turns.
+//! yc_search over a million keys next to rapidfuzz's own process.extract in Python, query by query in turns.
 
 use std::env;
 use std::fs::File;
@@ -28,7 +28,7 @@ const WORDS: [&str; 16] = [
 /// A word, a mistyped word, a word that few have, one with a number, a long one, one that nothing is like.
 const QUERIES: [&str; 6] = ["profile", "sesion", "invoice:4711", "user:00", "settings:shipment:article", "zzqxjk"];
 
-/// What a search came to.
+/// The outcome of a search.
 struct Found {
     seconds: f64,
     /// Best first, rounded to a tenth.

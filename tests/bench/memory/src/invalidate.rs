@@ -1,4 +1,4 @@
-//! A tag of many entries is invalidated: what the caller waits, and what a reader beside it waits.
+//! A tag of many entries is invalidated: what the caller waits, and what a concurrent reader waits.
 
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};

@@ -23,7 +23,7 @@ pub fn ratio(figures: &[f64], of: &[f64]) -> f64 {
     median(&ratios)
 }
 
-/// The figure below which that share of them lies; not a number when there is none.
+/// The figure below which that share of them lies; NaN without figures.
 pub fn percentile(figures: &mut [f64], share: f64) -> f64 {
     figures.sort_unstable_by(f64::total_cmp);
     let last = figures.len().saturating_sub(1);

@@ -1,4 +1,4 @@
-//! A million entries expire at once: what the sweeper makes a reader wait, beside the same without a sweeper.
+//! A million entries expire at once: what the sweeper makes a reader wait, compared with no sweeper.
 
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

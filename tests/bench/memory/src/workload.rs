@@ -37,7 +37,7 @@ pub enum Fill {
 #[derive(Clone)]
 pub struct Entrant {
     pub kind: Kind,
-    /// What it does beside what its name says.
+    /// What it does in addition to its name.
     pub variant: &'static str,
     pub fill: Fill,
     pub block: Block,

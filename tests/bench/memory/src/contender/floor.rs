@@ -51,7 +51,7 @@ impl Floor {
 
     #[inline]
     fn value(&self, key: &[u8]) -> Option<&[u8]> {
-        // SAFETY: nobody writes any more.
+        // SAFETY: no thread writes any more.
         let places = unsafe { &*self.places.get() };
         places[self.find(places, key).0].entry.as_deref().map(|entry| &entry[KEY_LEN..])
     }

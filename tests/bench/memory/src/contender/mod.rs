@@ -46,7 +46,7 @@ pub enum Kind {
     Cpp,
 }
 
-/// All but the floor: whoever can be written to.
+/// All but the floor: the contenders that can be written to.
 pub const CACHES: [Kind; 6] = [Kind::Yoked, Kind::Other, Kind::QuickCache, Kind::Moka, Kind::Lru, Kind::Cpp];
 
 /// The file of another build of YokedCache, where one was named.
