@@ -36,13 +36,17 @@ const TOPICS: &[(&str, &[&str])] = &[
 /// Words that a reader of technical English stumbles over. Each has a plain replacement.
 const BANNED: &[(&str, &str)] = &[
     ("nobody", "no process, no other entry, unknown"),
+    ("anybody", "any user, any process"),
+    ("somebody", "another user, another process"),
     ("anew", "again"),
+    ("amid", "during"),
     ("beside", "next to, concurrently, in addition to"),
     ("is told", "receives, is reported to"),
     ("are told", "receive, are reported to"),
     ("told by", "reported by"),
     ("is none", "is not a …, does not exist"),
     ("goes on", "continues"),
+    ("went on", "continued"),
     ("came to", "result, outcome, status"),
     ("all the same", "nevertheless"),
     ("became of", "result of, outcome of"),

@@ -6,9 +6,9 @@ use crate::error::{Error, Result};
 use crate::exec::backoff::Backoff;
 use crate::exec::context::CallContext;
 
-/// The number of retries of an operation, and the pauses between them.
+/// The number of retries of an operation, and the pauses between them: about three seconds in total.
 pub(super) const RETRIES: u32 = 5;
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const FIRST_PAUSE: Duration = Duration::from_millis(130);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
 /// Returns true if the same operation may succeed later: a server failed, or reported a temporary state.

@@ -123,7 +123,7 @@ struct State {
 }
 
 impl State {
-    /// Returns whether a copy in flight could undo a change.
+    /// Returns true if a copy in flight could undo a change.
     fn races(&self, change: &Change<'_>) -> bool {
         match change {
             Change::Keys(keys) => keys.iter().any(|key| self.in_flight.contains(*key)),
