@@ -372,6 +372,8 @@ yc_status yc_set(struct yc_cache *cache,
                  struct yc_error **err);
 
 // Deletes a key. Returns YC_OK if the key existed, or YC_MISS if it did not.
+// A delete whose reply is lost is not repeated. It fails with YC_E_CONNECT or
+// YC_E_TIMEOUT, and the server may have executed it.
 yc_status yc_delete(struct yc_cache *cache, const void *key, size_t key_len, struct yc_error **err);
 
 // Checks whether a key exists. Returns YC_OK if it exists, or YC_MISS if it does

@@ -145,6 +145,8 @@ pub unsafe extern "C" fn yc_set(
 }
 
 /// Deletes a key. Returns YC_OK if the key existed, or YC_MISS if it did not.
+/// A delete whose reply is lost is not repeated. It fails with YC_E_CONNECT or
+/// YC_E_TIMEOUT, and the server may have executed it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_delete(
     cache: *mut yc_cache,
