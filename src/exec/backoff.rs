@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_the_longest_and_end_with_the_call() {
-        let mut backoff = Backoff::until(CallContext::thread(), Instant::now());
+        let mut backoff = Backoff::until(CallContext::task(), Instant::now());
         let mut least = FIRST / 2;
         for _ in 0..8 {
             let pause = backoff.step(Duration::from_secs(5)).unwrap();
