@@ -10,8 +10,8 @@ use tokio::sync::Semaphore;
 
 use super::memory::Memory;
 use super::{
-    Activity, Backend, CopiedEntry, IfPresent, Imported, Info, KeyFilter, NewEntry, OpFuture, Operation, Outcome, Page,
-    ScanCursor, done, pending,
+    Activity, Backend, CopiedEntry, IfPresent, Imported, Info, KeyFilter, Missing, NewEntry, OpFuture, Operation,
+    Outcome, Page, ScanCursor, done, pending,
 };
 use crate::config::{BackendConfig, Config};
 use crate::entry::TagVersion;
@@ -170,8 +170,13 @@ impl Backend for Double {
         self.unless_down(self.memory.import(context, entries, versions, if_present))
     }
 
-    fn tag_versions<'a>(&'a self, context: CallContext, tags: &'a [u64]) -> OpFuture<'a, Vec<TagVersion>> {
-        self.unless_down(self.memory.tag_versions(context, tags))
+    fn tag_versions<'a>(
+        &'a self,
+        context: CallContext,
+        tags: &'a [u64],
+        missing: Missing,
+    ) -> OpFuture<'a, Vec<TagVersion>> {
+        self.unless_down(self.memory.tag_versions(context, tags, missing))
     }
 
     fn invalidate_hashes<'a>(&'a self, context: CallContext, tags: &'a [u64]) -> OpFuture<'a, ()> {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 
-use self::health::{Details, FallbackHealth, Health};
+use self::health::{FallbackHealth, Health};
 use self::memory::Memory;
 use crate::config::{BackendConfig, Config};
 use crate::entry::TagVersion;
@@ -160,6 +160,25 @@ pub enum Imported {
     Refused,
 }
 
+/// The handling of a tag version that is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// It stays missing.
+    Stays,
+    /// It is created, for entries of this time to live; `None`: they never expire.
+    Created(Option<Duration>),
+}
+
+impl Missing {
+    /// Creates a version for entries that are imported with it. Storing them prolongs it.
+    pub const CREATED_FOR_IMPORT: Self = Self::Created(Some(Duration::from_secs(60)));
+
+    /// Returns whether the version is created.
+    pub fn is_created(self) -> bool {
+        self != Self::Stays
+    }
+}
+
 /// Lists a page of keys; fails if the backend cannot list keys.
 pub async fn page(
     context: CallContext,
@@ -212,6 +231,17 @@ pub struct Activity {
 }
 
 /// A store of entries. The cache checks arguments before they arrive here.
+///
+/// Every method that may wait gets the context of its call: it decides whether the thread may block, and the operation
+/// ends no later than its deadline. A backend that answers at once ignores it.
+///
+/// | methods | purpose |
+/// |---|---|
+/// | `info`, `activity` | properties and counters, without waiting |
+/// | `call`, `get`, `set` | operations on entries; the last two save the cost of an `Outcome` |
+/// | `scan` | listings |
+/// | `export`, `import`, `tag_versions`, `invalidate_hashes` | copies of entries to another backend, which know tags by their hashes |
+/// | `connected`, `health`, `close` | the state of the servers |
 pub trait Backend: Send + Sync {
     /// Returns the properties of the backend.
     fn info(&self) -> Info;
@@ -243,14 +273,15 @@ pub trait Backend: Send + Sync {
         versions: &'a [TagVersion],
         if_present: IfPresent,
     ) -> OpFuture<'a, Vec<Result<Imported>>>;
-    /// Reads the versions of tags, and gives one to each tag without: an entry that is imported with them is no longer
-    /// served once one has changed.
-    fn tag_versions<'a>(&'a self, context: CallContext, tags: &'a [u64]) -> OpFuture<'a, Vec<TagVersion>>;
-    /// Reads the versions of tags, `None` for a tag without one; creates none. A backend whose tags no other process
-    /// can invalidate need not know: `None` for all.
-    fn known_versions<'a>(&'a self, _context: CallContext, tags: &'a [u64]) -> OpFuture<'a, Vec<Option<u64>>> {
-        done(Ok(vec![None; tags.len()]))
-    }
+    /// Returns the versions of the tags that have one, in the order of the tags. An entry that is imported with them is no
+    /// longer served once one of them has changed. With `Missing::Stays` a backend whose tags no other process can
+    /// invalidate may return none.
+    fn tag_versions<'a>(
+        &'a self,
+        context: CallContext,
+        tags: &'a [u64],
+        missing: Missing,
+    ) -> OpFuture<'a, Vec<TagVersion>>;
     /// Makes every entry that has a tag with one of these hashes a miss.
     fn invalidate_hashes<'a>(&'a self, context: CallContext, tags: &'a [u64]) -> OpFuture<'a, ()>;
     /// Completes when the backend can be used, or fails with the reason why it cannot.
@@ -259,20 +290,10 @@ pub trait Backend: Send + Sync {
     }
     /// Returns the state of the backend and its history.
     fn activity(&self) -> Activity;
-    /// Returns the health of its servers, if it has any.
-    fn details(&self, _context: CallContext) -> OpFuture<'_, Option<Details>> {
-        done(Ok(None))
-    }
-    /// Returns the health. A backend that knows more than the replies of its servers (for example, that a fallback
-    /// serves) overrides it.
+    /// Returns the health. The default asks for a sign of life; a backend that knows more (each of its servers, or that a
+    /// fallback serves) overrides it.
     fn health(&self, context: CallContext) -> BoxFuture<'_, Health> {
-        Box::pin(async move {
-            match self.details(context).await {
-                Ok(Some(details)) if !details.servers.is_empty() => Health::of_servers(details),
-                Ok(details) => Health::of_ping(self.call(context, Operation::Ping), details).await,
-                Err(error) => Health::unhealthy(&error),
-            }
-        })
+        Box::pin(Health::of_ping(self.call(context, Operation::Ping), None))
     }
     /// Ends threads and connections; operations in flight have until the deadline.
     fn close(&self, context: CallContext, deadline: Instant) -> OpFuture<'_, ()>;

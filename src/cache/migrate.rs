@@ -17,7 +17,7 @@ use super::Cache;
 use super::progress::{OnProgress, Report, position, token};
 use super::retry::{RETRIES, retried, retried_each};
 use super::running::{Names, Run, Running};
-use crate::backend::{Backend, CopiedEntry, Imported, KeyFilter, ScanCursor, page};
+use crate::backend::{Backend, CopiedEntry, Imported, KeyFilter, Missing, ScanCursor, page};
 use crate::config::MigrationConfig;
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
@@ -231,9 +231,11 @@ impl<'a> Migration<'a> {
     async fn follow_tags(&mut self, tags: &[u64]) -> Result<()> {
         let (context, from) = (self.context, self.from);
         for tags in tags.chunks(CHUNK) {
-            let versions = retried(context, || from.known_versions(context, tags)).await?;
+            let versions = retried(context, || from.tag_versions(context, tags, Missing::Stays)).await?;
+            let versions: HashMap<u64, u64> = versions.iter().map(|it| (it.tag, it.version)).collect();
             let mut changed = Vec::new();
-            for (tag, version) in tags.iter().zip(versions) {
+            for tag in tags {
+                let version = versions.get(tag).copied();
                 if self.source_versions.insert(*tag, version).is_some_and(|known| known != version) {
                     changed.push(*tag);
                 }
@@ -247,7 +249,7 @@ impl<'a> Migration<'a> {
     /// invalidation: its entries are no longer copied.
     async fn versions_at_target(&mut self, tags: &[u64]) -> Result<Vec<TagVersion>> {
         let (context, to) = (self.context, self.to);
-        let versions = retried(context, || to.tag_versions(context, tags)).await?;
+        let versions = retried(context, || to.tag_versions(context, tags, Missing::CREATED_FOR_IMPORT)).await?;
         if to.capabilities().shared {
             let mut changed = Vec::new();
             for TagVersion { tag, version } in &versions {

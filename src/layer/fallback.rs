@@ -13,10 +13,10 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Mutex;
 
 use super::replay::{Changed, Replay};
-use crate::backend::health::{self, CircuitState, Details, FallbackHealth, Health, Status};
+use crate::backend::health::{self, CircuitState, FallbackHealth, Health, Status};
 use crate::backend::{
-    Activity, Backend, Capabilities, CopiedEntry, IfPresent, Imported, Info, KeyFilter, NewEntry, OpFuture, Operation,
-    Outcome, Page, ScanCursor, pending,
+    Activity, Backend, Capabilities, CopiedEntry, IfPresent, Imported, Info, KeyFilter, Missing, NewEntry, OpFuture,
+    Operation, Outcome, Page, ScanCursor, pending,
 };
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
@@ -305,12 +305,13 @@ impl Backend for Fallback {
         serve!(self, context, some_failed, |backend| backend.export(context, keys))
     }
 
-    fn tag_versions<'a>(&'a self, context: CallContext, tags: &'a [u64]) -> OpFuture<'a, Vec<TagVersion>> {
-        serve!(self, context, failed, |backend| backend.tag_versions(context, tags))
-    }
-
-    fn known_versions<'a>(&'a self, context: CallContext, tags: &'a [u64]) -> OpFuture<'a, Vec<Option<u64>>> {
-        serve!(self, context, failed, |backend| backend.known_versions(context, tags))
+    fn tag_versions<'a>(
+        &'a self,
+        context: CallContext,
+        tags: &'a [u64],
+        missing: Missing,
+    ) -> OpFuture<'a, Vec<TagVersion>> {
+        serve!(self, context, failed, |backend| backend.tag_versions(context, tags, missing))
     }
 
     fn invalidate_hashes<'a>(&'a self, context: CallContext, tags: &'a [u64]) -> OpFuture<'a, ()> {
@@ -349,10 +350,6 @@ impl Backend for Fallback {
         let mut counters = primary.counters;
         counters += fallback.counters;
         Activity { counters, in_flight: primary.in_flight + fallback.in_flight, fallback: Some(self.0.state()) }
-    }
-
-    fn details(&self, context: CallContext) -> OpFuture<'_, Option<Details>> {
-        self.0.primary.details(context)
     }
 
     /// That of the primary, and degraded while the fallback serves or could.

@@ -6,14 +6,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::backend::health::Details;
 use futures_util::future::BoxFuture;
 
 use super::replay_log::{Names, ReplayLog};
 use crate::backend::health::Health;
 use crate::backend::{
-    Activity, Backend, CopiedEntry, IfPresent, Imported, Info, KeyFilter, NewEntry, OpFuture, Operation, Outcome, Page,
-    ScanCursor, pending,
+    Activity, Backend, CopiedEntry, IfPresent, Imported, Info, KeyFilter, Missing, NewEntry, OpFuture, Operation,
+    Outcome, Page, ScanCursor, pending,
 };
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
@@ -131,7 +130,11 @@ impl Replay {
         let mut tags: Vec<u64> = entries.iter().flat_map(|entry| entry.tags.iter().copied()).collect();
         tags.sort_unstable();
         tags.dedup();
-        let versions = if tags.is_empty() { Vec::new() } else { self.behind.tag_versions(context, &tags).await? };
+        let versions = if tags.is_empty() {
+            Vec::new()
+        } else {
+            self.behind.tag_versions(context, &tags, Missing::CREATED_FOR_IMPORT).await?
+        };
         let imported = self.behind.import(context, &entries, &versions, IfPresent::Replace).await?;
         let mut copied: Vec<&[u8]> = Vec::with_capacity(entries.len());
         for (entry, outcome) in entries.iter().zip(imported) {
@@ -287,12 +290,13 @@ impl Backend for Replay {
         })
     }
 
-    fn tag_versions<'a>(&'a self, context: CallContext, tags: &'a [u64]) -> OpFuture<'a, Vec<TagVersion>> {
-        self.active.tag_versions(context, tags)
-    }
-
-    fn known_versions<'a>(&'a self, context: CallContext, tags: &'a [u64]) -> OpFuture<'a, Vec<Option<u64>>> {
-        self.active.known_versions(context, tags)
+    fn tag_versions<'a>(
+        &'a self,
+        context: CallContext,
+        tags: &'a [u64],
+        missing: Missing,
+    ) -> OpFuture<'a, Vec<TagVersion>> {
+        self.active.tag_versions(context, tags, missing)
     }
 
     fn invalidate_hashes<'a>(&'a self, context: CallContext, tags: &'a [u64]) -> OpFuture<'a, ()> {
@@ -304,10 +308,6 @@ impl Backend for Replay {
 
     fn activity(&self) -> Activity {
         self.active.activity()
-    }
-
-    fn details(&self, context: CallContext) -> OpFuture<'_, Option<Details>> {
-        self.active.details(context)
     }
 
     fn health(&self, context: CallContext) -> BoxFuture<'_, Health> {

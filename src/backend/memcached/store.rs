@@ -11,8 +11,8 @@ use super::received::{Received, What, stored, tag_version, unexpected};
 use super::run::{Commands, run};
 use super::{health, names, sample};
 use crate::backend::health::ServerHealth;
-use crate::backend::remote::{EncodedEntry, Missing, Outcomes, Sample, ScanScope, Slice, Store, VersionedEntry};
-use crate::backend::{Capabilities, ScanCursor};
+use crate::backend::remote::{EncodedEntry, Outcomes, Sample, ScanScope, Slice, Store, Traffic, VersionedEntry};
+use crate::backend::{Capabilities, Missing, ScanCursor};
 use crate::entry::{self, DecodeError, Entry};
 use crate::error::Result;
 use crate::exec::context::CallContext;
@@ -170,16 +170,6 @@ impl Store for MemcachedStore {
         prefix: &'a str,
         tags: &'a [u64],
         missing: Missing,
-    ) -> Result<Vec<Option<u64>>> {
-        self.read_tag_versions(context, prefix, tags, missing.is_created()).await.into_iter().collect()
-    }
-
-    async fn each_tag_version<'a>(
-        &'a self,
-        context: CallContext,
-        prefix: &'a str,
-        tags: &'a [u64],
-        missing: Missing,
     ) -> Vec<Result<Option<u64>>> {
         self.read_tag_versions(context, prefix, tags, missing.is_created()).await
     }
@@ -240,16 +230,8 @@ impl Store for MemcachedStore {
         Ok(health::report(context, &self.nodes).await)
     }
 
-    fn in_flight(&self) -> u64 {
-        self.nodes.all.iter().map(|node| node.server.in_flight()).sum()
-    }
-
-    fn reconnects(&self) -> u64 {
-        self.nodes.all.iter().map(|node| node.server.reconnects()).sum()
-    }
-
-    fn oversized(&self) -> u64 {
-        self.nodes.all.iter().map(|node| node.server.oversized()).sum()
+    fn traffic(&self) -> Traffic {
+        Traffic::of(self.nodes.all.iter().map(|node| &*node.server))
     }
 
     async fn connected(&self, _context: CallContext) -> Result<()> {

@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 use self::store::Store;
 use self::sweeper::Sweeper;
 use super::{
-    Activity, Backend, Capabilities, CopiedEntry, IfPresent, Imported, Info, KeyFilter, NewEntry, OpFuture, Operation,
-    Outcome, Page, ScanCursor, done, pending, remove_matching,
+    Activity, Backend, Capabilities, CopiedEntry, IfPresent, Imported, Info, KeyFilter, Missing, NewEntry, OpFuture,
+    Operation, Outcome, Page, ScanCursor, done, pending, remove_matching,
 };
 use crate::config::MemoryConfig;
 use crate::entry::TagVersion;
@@ -139,8 +139,8 @@ impl Backend for Memory {
         done(Ok(entries.iter().map(import).collect()))
     }
 
-    fn tag_versions<'a>(&'a self, _: CallContext, tags: &'a [u64]) -> OpFuture<'a, Vec<TagVersion>> {
-        done(Ok(self.store.versions(tags)))
+    fn tag_versions<'a>(&'a self, _: CallContext, tags: &'a [u64], missing: Missing) -> OpFuture<'a, Vec<TagVersion>> {
+        done(Ok(if missing.is_created() { self.store.versions(tags) } else { Vec::new() }))
     }
 
     fn invalidate_hashes<'a>(&'a self, _: CallContext, tags: &'a [u64]) -> OpFuture<'a, ()> {

@@ -16,10 +16,10 @@ use super::topology::Topology;
 use super::{health, names, scan, server_error, walk};
 use crate::backend::health::ServerHealth;
 use crate::backend::remote::{
-    EncodedEntry, Indexed, Lasting, Missing, Outcomes, Removal, Sample, ScanScope, Slice, Store, VersionedEntry,
+    EncodedEntry, Indexed, Lasting, Outcomes, Removal, Sample, ScanScope, Slice, Store, Traffic, VersionedEntry,
     first_lifetime,
 };
-use crate::backend::{Capabilities, ScanCursor};
+use crate::backend::{Capabilities, Missing, ScanCursor};
 use crate::config::RedisConfig;
 use crate::entry::{self, DecodeError, Entry, MAX_KEYLESS_HEADER};
 use crate::error::{Error, ErrorKind, Result};
@@ -282,16 +282,6 @@ impl Store for RedisStore {
         prefix: &'a str,
         tags: &'a [u64],
         missing: Missing,
-    ) -> Result<Vec<Option<u64>>> {
-        self.each_tag_version(context, prefix, tags, missing).await.into_iter().collect()
-    }
-
-    async fn each_tag_version<'a>(
-        &'a self,
-        context: CallContext,
-        prefix: &'a str,
-        tags: &'a [u64],
-        missing: Missing,
     ) -> Vec<Result<Option<u64>>> {
         let mut versions = self.read_tag_versions(context, prefix, tags).await;
         if let Missing::Created(ttl) = missing {
@@ -365,12 +355,19 @@ impl Store for RedisStore {
         Err(replaced(&self.topology.name()))
     }
 
-    async fn indexed<'a>(&'a self, context: CallContext, prefix: &'a str, tags: &'a [u64]) -> Result<Option<Indexed>> {
-        if self.tag_index { self.indexed(context, prefix, tags).await.map(Some) } else { Ok(None) }
-    }
-
-    async fn index_is_whole(&self, context: CallContext) -> Result<bool> {
-        health::evicts_nothing(context, &self.topology).await
+    async fn indexed<'a>(
+        &'a self,
+        context: CallContext,
+        prefix: &'a str,
+        tags: &'a [u64],
+        count: bool,
+    ) -> Result<Option<Indexed>> {
+        if !self.tag_index {
+            return Ok(None);
+        }
+        let mut indexed = self.indexed(context, prefix, tags).await?;
+        indexed.is_whole = count && indexed.is_whole && health::evicts_nothing(context, &self.topology).await?;
+        Ok(Some(indexed))
     }
 
     async fn forget<'a>(
@@ -421,16 +418,8 @@ impl Store for RedisStore {
         health::report(context, &self.topology, prefix).await
     }
 
-    fn in_flight(&self) -> u64 {
-        self.topology.servers().iter().map(|server| server.in_flight()).sum()
-    }
-
-    fn reconnects(&self) -> u64 {
-        self.topology.servers().iter().map(|server| server.reconnects()).sum()
-    }
-
-    fn oversized(&self) -> u64 {
-        self.topology.servers().iter().map(|server| server.oversized()).sum()
+    fn traffic(&self) -> Traffic {
+        Traffic::of(self.topology.servers().iter().map(|server| &**server))
     }
 
     /// A server that is in a state that passes, as one that loads its data, is waited for while there is time to connect.

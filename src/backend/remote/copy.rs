@@ -3,16 +3,13 @@
 use std::time::Duration;
 
 use super::entries::joined;
-use super::{EncodedEntry, Missing, Remote, Store};
-use crate::backend::{CopiedEntry, IfPresent, Imported};
+use super::{EncodedEntry, Remote, Store};
+use crate::backend::{CopiedEntry, IfPresent, Imported, Missing};
 use crate::entry::{self, Entry, TagVersion};
 use crate::error::Result;
 use crate::exec::context::CallContext;
 use crate::util::clock::ends;
 use crate::value::Value;
-
-/// The time to live of a tag version that a copy creates. Storing the copy prolongs it.
-const BATCH: Duration = Duration::from_secs(60);
 
 /// The value of an entry, its tags, and its end where the entry has that.
 struct Read {
@@ -56,9 +53,14 @@ impl<S: Store> Remote<S> {
         names.iter().zip(found).map(of).collect()
     }
 
-    pub(super) async fn versions_of(&self, context: CallContext, tags: &[u64]) -> Result<Vec<TagVersion>> {
-        let versions = self.store.tag_versions(context, &self.prefix, tags, Missing::Created(Some(BATCH))).await?;
-        let versions = super::tags::pair(tags, versions);
+    pub(super) async fn versions_of(
+        &self,
+        context: CallContext,
+        tags: &[u64],
+        missing: Missing,
+    ) -> Result<Vec<TagVersion>> {
+        let versions = self.store.tag_versions(context, &self.prefix, tags, missing).await;
+        let versions = super::tags::pair(tags, versions.into_iter().collect::<Result<_>>()?);
         self.hints.saw_tag_versions(&versions);
         Ok(versions)
     }

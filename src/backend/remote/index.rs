@@ -12,7 +12,7 @@ impl<S: Store> Remote<S> {
         let mut tags: Vec<u64> = tags.iter().map(|tag| tag_hash(tag)).collect();
         tags.sort_unstable();
         tags.dedup();
-        let Some(indexed) = self.store.indexed(context, &self.prefix, &tags).await? else {
+        let Some(indexed) = self.store.indexed(context, &self.prefix, &tags, count).await? else {
             self.store.replace_tag_versions(context, &self.prefix, &tags).await?;
             Box::pin(self.confirm(context, Removal::Tags(&tags))).await?;
             return Ok(None);
@@ -22,7 +22,7 @@ impl<S: Store> Remote<S> {
         names.dedup();
         // An entry that was set again without the tag is still listed, and stays.
         let tagged = self.readable(context, &names, &tags).await?;
-        let counted = count && indexed.is_whole && self.store.index_is_whole(context).await?;
+        let counted = count && indexed.is_whole;
         self.store.replace_tag_versions(context, &self.prefix, &tags).await?;
         self.store.forget(context, &self.prefix, &indexed, &tagged).await?;
         self.store.unlink(context, &tagged).await?;

@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use futures_util::TryFutureExt;
+use futures_util::future::BoxFuture;
 
 use self::counting::Counting;
 pub use self::executor::Outcomes;
@@ -32,11 +33,11 @@ pub use self::lasting::first_lifetime;
 pub use self::roll_call::RollCall;
 pub use self::size::{SAMPLE, Sample};
 pub use self::slice::Slice;
-pub use self::store::{EncodedEntry, Indexed, Lasting, Missing, Removal, ScanScope, Store, VersionedEntry};
-use super::health::Details;
+pub use self::store::{EncodedEntry, Indexed, Lasting, Removal, ScanScope, Store, Traffic, VersionedEntry};
+use super::health::{Details, Health};
 use super::{
-    Activity, Backend, CopiedEntry, IfPresent, Imported, Info, KeyFilter, NewEntry, OpFuture, Operation, Outcome, Page,
-    ScanCursor, pending, remove_matching,
+    Activity, Backend, CopiedEntry, IfPresent, Imported, Info, KeyFilter, Missing, NewEntry, OpFuture, Operation,
+    Outcome, Page, ScanCursor, pending, remove_matching,
 };
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
@@ -115,6 +116,12 @@ impl<S: Store> Remote<S> {
 }
 
 impl<S: Store> Remote<S> {
+    /// Returns the health of each server.
+    async fn details(&self, context: CallContext) -> Result<Details> {
+        let servers = self.store.details(context, &self.prefix).await?;
+        Ok(Details { servers, in_flight: self.store.traffic().in_flight, topology: self.store.topology() })
+    }
+
     /// Waits until enough replicas have what was removed, where that is asked for.
     async fn confirm(&self, context: CallContext, removal: Removal<'_>) -> Result<()> {
         if !self.store.waits_for_replicas() {
@@ -221,12 +228,13 @@ impl<S: Store> Backend for Remote<S> {
         self.call(context, |context| self.store_copies(context, entries, versions, if_present))
     }
 
-    fn tag_versions<'a>(&'a self, context: CallContext, tags: &'a [u64]) -> OpFuture<'a, Vec<TagVersion>> {
-        self.call(context, |context| self.versions_of(context, tags))
-    }
-
-    fn known_versions<'a>(&'a self, context: CallContext, tags: &'a [u64]) -> OpFuture<'a, Vec<Option<u64>>> {
-        self.call(context, |context| self.store.tag_versions(context, &self.prefix, tags, Missing::Stays))
+    fn tag_versions<'a>(
+        &'a self,
+        context: CallContext,
+        tags: &'a [u64],
+        missing: Missing,
+    ) -> OpFuture<'a, Vec<TagVersion>> {
+        self.call(context, |context| self.versions_of(context, tags, missing))
     }
 
     fn invalidate_hashes<'a>(&'a self, context: CallContext, tags: &'a [u64]) -> OpFuture<'a, ()> {
@@ -238,16 +246,19 @@ impl<S: Store> Backend for Remote<S> {
     }
 
     fn activity(&self) -> Activity {
-        let mut counters = self.counting.read();
-        counters.reconnects = self.store.reconnects();
-        counters.decode_errors += self.store.oversized();
-        Activity { counters, in_flight: self.store.in_flight(), fallback: None }
+        let (mut counters, traffic) = (self.counting.read(), self.store.traffic());
+        counters.reconnects = traffic.reconnects;
+        counters.decode_errors += traffic.oversized;
+        Activity { counters, in_flight: traffic.in_flight, fallback: None }
     }
 
-    fn details(&self, context: CallContext) -> OpFuture<'_, Option<Details>> {
-        self.call(context, |context| async move {
-            let servers = self.store.details(context, &self.prefix).await?;
-            Ok(Some(Details { servers, in_flight: self.store.in_flight(), topology: self.store.topology() }))
+    fn health(&self, context: CallContext) -> BoxFuture<'_, Health> {
+        Box::pin(async move {
+            match self.call(context, |context| self.details(context)).await {
+                Ok(details) if !details.servers.is_empty() => Health::of_servers(details),
+                Ok(details) => Health::of_ping(Backend::call(self, context, Operation::Ping), Some(details)).await,
+                Err(error) => Health::unhealthy(&error),
+            }
         })
     }
 

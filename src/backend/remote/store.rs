@@ -6,10 +6,11 @@ use tokio::runtime::Handle;
 
 use super::{Outcomes, Sample, Slice};
 use crate::backend::health::ServerHealth;
-use crate::backend::{Capabilities, ScanCursor};
+use crate::backend::{Capabilities, Missing, ScanCursor};
 use crate::entry::{self, DecodeError, Entry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
+use crate::net::Server;
 use crate::util::byte_strings::ByteStrings;
 
 /// The bytes that are stored under a name, and the versions of tags.
@@ -46,7 +47,7 @@ pub struct Lasting {
 pub struct Indexed {
     /// The tag, the name, and the mark by which the store knows this note; sorted by tag.
     pub notes: Vec<(u64, Vec<u8>, u64)>,
-    /// True if each tag had an index that could be read.
+    /// True if each tag had an index that could be read and that no server evicts. Asked for by a count alone.
     pub is_whole: bool,
 }
 
@@ -61,22 +62,6 @@ pub enum Removal<'a> {
     Names(&'a [&'a [u8]]),
 }
 
-/// The handling of a tag version that is missing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Missing {
-    /// It stays missing.
-    Stays,
-    /// It is created, for entries of this time to live; `None`: they never expire.
-    Created(Option<Duration>),
-}
-
-impl Missing {
-    /// Returns whether the version is created.
-    pub fn is_created(self) -> bool {
-        self != Self::Stays
-    }
-}
-
 /// The scope of the names of a prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScanScope<'a> {
@@ -84,6 +69,28 @@ pub enum ScanScope<'a> {
     Entries(&'a [u8]),
     /// All: entries, tag versions, whatever else the prefix has.
     All,
+}
+
+/// Requests and connections of servers in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traffic {
+    /// Requests in flight.
+    pub in_flight: u64,
+    /// Connections made again.
+    pub reconnects: u64,
+    /// Stored values that were too large to be entries, and were not read.
+    pub oversized: u64,
+}
+
+impl Traffic {
+    /// Adds up the numbers of servers.
+    pub fn of<'a>(servers: impl Iterator<Item = &'a Server>) -> Self {
+        servers.fold(Self::default(), |sum, server| Self {
+            in_flight: sum.in_flight + server.in_flight(),
+            reconnects: sum.reconnects + server.reconnects(),
+            oversized: sum.oversized + server.oversized(),
+        })
+    }
 }
 
 /// A shared store. Names are whole stored names; each has one owner among the
@@ -183,29 +190,15 @@ pub trait Store: Send + Sync + 'static {
         names: &'a [&'a [u8]],
     ) -> impl Future<Output = Vec<Result<Option<Option<Duration>>>>> + Send;
 
-    /// The versions of tags.
+    /// Reads the version of each tag, and handles those that are missing. A server that fails takes only the tag versions
+    /// that it has.
     fn tag_versions<'a>(
         &'a self,
         context: CallContext,
         prefix: &'a str,
         tags: &'a [u64],
         missing: Missing,
-    ) -> impl Future<Output = Result<Vec<Option<u64>>>> + Send;
-    /// The same, where a server that fails takes only the tag versions it has.
-    fn each_tag_version<'a>(
-        &'a self,
-        context: CallContext,
-        prefix: &'a str,
-        tags: &'a [u64],
-        missing: Missing,
-    ) -> impl Future<Output = Vec<Result<Option<u64>>>> + Send {
-        async move {
-            match self.tag_versions(context, prefix, tags, missing).await {
-                Ok(versions) => versions.into_iter().map(Ok).collect(),
-                Err(error) => tags.iter().map(|_| Err(error.clone())).collect(),
-            }
-        }
-    }
+    ) -> impl Future<Output = Vec<Result<Option<u64>>>> + Send;
     /// Reads what is stored under a name, and the versions of tags, in one request.
     fn read_with_tag_versions<'a>(
         &'a self,
@@ -239,18 +232,16 @@ pub trait Store: Send + Sync + 'static {
         tags: &'a [u64],
     ) -> impl Future<Output = Result<()>> + Send;
 
-    /// The names a store keeps of each tag's entries; `None`: it keeps none. Tags are sorted.
+    /// Returns the names that a store keeps of each tag's entries; `None`: it keeps none. Tags are sorted. `count` asks
+    /// whether the names are complete.
     fn indexed<'a>(
         &'a self,
         _context: CallContext,
         _prefix: &'a str,
         _tags: &'a [u64],
+        _count: bool,
     ) -> impl Future<Output = Result<Option<Indexed>>> + Send {
         async { Ok(None) }
-    }
-    /// Returns true if the index is complete: the store must not evict it.
-    fn index_is_whole(&self, _context: CallContext) -> impl Future<Output = Result<bool>> + Send {
-        async { Ok(false) }
     }
     /// Removes from the indexes the names of entries that are about to be removed, sorted, and what was read of others.
     fn forget<'a>(
@@ -300,12 +291,8 @@ pub trait Store: Send + Sync + 'static {
         context: CallContext,
         prefix: &'a str,
     ) -> impl Future<Output = Result<Vec<ServerHealth>>> + Send;
-    /// Requests under way.
-    fn in_flight(&self) -> u64;
-    /// Connections made again.
-    fn reconnects(&self) -> u64;
-    /// Stored values that were too large to be entries, and were not read.
-    fn oversized(&self) -> u64;
+    /// Returns the requests and connections of all servers in numbers.
+    fn traffic(&self) -> Traffic;
     /// Waits until it is connected, or tells why it is not.
     fn connected(&self, context: CallContext) -> impl Future<Output = Result<()>> + Send;
     /// Ends its connections; what is under way has until the deadline.

@@ -2,8 +2,8 @@
 
 use super::entries::Found;
 use super::lasting::longest;
-use super::{Missing, Remote, Store};
-use crate::backend::NewEntry;
+use super::{Remote, Store};
+use crate::backend::{Missing, NewEntry};
 use crate::entry::{TagVersion, tag_hash};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
@@ -46,8 +46,8 @@ impl<S: Store> Remote<S> {
     async fn current_versions(&self, context: CallContext, mut tags: Vec<u64>) -> Result<Vec<TagVersion>> {
         tags.sort_unstable();
         tags.dedup();
-        let versions = self.store.tag_versions(context, &self.prefix, &tags, Missing::Stays).await?;
-        Ok(pair(&tags, versions))
+        let versions = self.store.tag_versions(context, &self.prefix, &tags, Missing::Stays).await;
+        Ok(pair(&tags, versions.into_iter().collect::<Result<_>>()?))
     }
 
     /// The versions of all tags of some entries, made where they are missing; read before any of them is written.
@@ -74,7 +74,7 @@ impl<S: Store> Remote<S> {
         }
         let versions = self
             .step(context, names, is_last_step, |context| {
-                self.store.each_tag_version(context, &self.prefix, &tags, missing)
+                self.store.tag_versions(context, &self.prefix, &tags, missing)
             })
             .await;
         let versions = versions.unwrap_or_else(|| tags.iter().map(|_| Err(self.late(context))).collect());

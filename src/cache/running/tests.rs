@@ -4,6 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::*;
+use crate::backend::Missing;
 use crate::config::Config;
 use crate::exec::blocking::{answer, wait};
 use crate::value::Value;
@@ -33,7 +34,7 @@ fn what_is_invalidated_at_the_target_is_copied_no_more() {
     run(&target, Operation::InvalidatePatterns { patterns: &[b"p:*"] }).unwrap();
     let entries = [entry(b"key", &[]), entry(b"a", &[b"tag"]), entry(b"p:1", &[]), entry(b"b", &[b"other"])];
     let tags = [tag_hash(b"tag"), tag_hash(b"other")];
-    let versions = answer(|context| target.backend.tag_versions(context, &tags)).unwrap();
+    let versions = answer(|context| target.backend.tag_versions(context, &tags, Missing::CREATED_FOR_IMPORT)).unwrap();
     let entries = entries.each_ref();
     let imported = wait(|context| running.run().import(context, &*target.backend, &entries, &versions)).unwrap();
     let outcomes: Vec<Imported> = imported.into_iter().map(|outcome| outcome.unwrap()).collect();
