@@ -4,13 +4,14 @@
 //! offset  size  field (integers are little-endian)
 //!      0     2  magic D9 43
 //!      2     1  version, 1
-//!      3     1  flags: 1 deadline, 2 tags, 4 key; others belong to later versions
+//!      3     1  flags: 1 deadline, 2 tags, 4 key, 8 nonce; others belong to later versions
 //!      4     4  length of the header, fields of later versions included
 //!      8     8  fingerprint: XXH3-64 of the full stored name
 //!     16     8  deadline in ms since 1970 (flag 1)
 //!            2  number of tags (flag 2), then for each: 8 XXH3-64 of the tag, 8 its version
 //!            4  length of the key (flag 4), then the key
 //!            …  fields of later versions, skipped by this one
+//!            8  nonce (flag 8), the last field of the header: another one for each set
 //!            …  payload
 //!     -8     8  checksum: XXH3-64 of all before it
 //! ```
@@ -19,11 +20,14 @@
 
 use twox_hash::XxHash3_64;
 
+use crate::key::MAX_TAGS;
+
 const MAGIC: [u8; 2] = [0xD9, 0x43];
 const VERSION: u8 = 1;
 const DEADLINE: u8 = 1;
 const TAGS: u8 = 2;
 const KEY: u8 = 4;
+const NONCE: u8 = 8;
 const CHECKSUM_LEN: usize = 8;
 /// Magic, version, flags, header length and fingerprint.
 const FIXED_LEN: usize = 16;
@@ -46,8 +50,22 @@ pub struct Entry<'a> {
     pub tags: Vec<TagVersion>,
     /// The user's key, if the stored name is a digest of it.
     pub key: Option<&'a [u8]>,
+    /// A number that no other set stores; `None` in an entry of a version that did not write it.
+    pub nonce: Option<u64>,
     /// The user's value.
     pub payload: &'a [u8],
+}
+
+impl Entry<'_> {
+    /// Returns the version of the entry: another one after each set, the same after a change of the time to live. An
+    /// entry without a nonce has the hash of its tags and its value.
+    pub fn version(&self) -> u64 {
+        self.nonce.unwrap_or_else(|| {
+            let mut tags = Vec::new();
+            encode_tags(&mut tags, &self.tags);
+            XxHash3_64::oneshot(&[&tags, self.payload].concat())
+        })
+    }
 }
 
 /// The reason for which bytes are not an entry of a name. Each is counted as a miss.
@@ -81,6 +99,7 @@ pub fn encode(name: &[u8], entry: &Entry) -> Vec<u8> {
         out.extend(len32(key.len()));
         out.extend(key);
     }
+    out.extend(entry.nonce.iter().flat_map(|nonce| nonce.to_le_bytes()));
     out.extend(entry.payload);
     let checksum = XxHash3_64::oneshot(&out);
     out.extend(checksum.to_le_bytes());
@@ -113,6 +132,7 @@ pub fn head<'a>(name: &[u8], stored: &'a [u8]) -> Result<Entry<'a>, DecodeError>
         deadline_ms: (flags & DEADLINE != 0).then(|| fields.take_u64()).transpose()?,
         tags: if flags & TAGS == 0 { Vec::new() } else { fields.take_tags()? },
         key: (flags & KEY != 0).then(|| fields.take_key()).transpose()?,
+        nonce: (flags & NONCE != 0).then(|| fields.take_last_u64()).transpose()?,
         payload,
     })
 }
@@ -137,25 +157,29 @@ pub fn fingerprint(name: &[u8]) -> u64 {
 }
 
 /// The longest header without a key: the number of bytes to fetch for an inspection of an entry.
-pub const MAX_KEYLESS_HEADER: usize = FIXED_LEN + 8 + 2 + 16 * 64;
+pub const MAX_KEYLESS_HEADER: usize = FIXED_LEN + 8 + 2 + 16 * MAX_TAGS + 8;
 
 fn flags(entry: &Entry) -> u8 {
     let flag = |present: bool, flag: u8| if present { flag } else { 0 };
-    flag(entry.deadline_ms.is_some(), DEADLINE) | flag(!entry.tags.is_empty(), TAGS) | flag(entry.key.is_some(), KEY)
+    flag(entry.deadline_ms.is_some(), DEADLINE)
+        | flag(!entry.tags.is_empty(), TAGS)
+        | flag(entry.key.is_some(), KEY)
+        | flag(entry.nonce.is_some(), NONCE)
 }
 
 fn header_len(entry: &Entry) -> usize {
     let tags = if entry.tags.is_empty() { 0 } else { 2 + 16 * entry.tags.len() };
-    FIXED_LEN + entry.deadline_ms.map_or(0, |_| 8) + tags + entry.key.map_or(0, |key| 4 + key.len())
+    let numbers = entry.deadline_ms.map_or(0, |_| 8) + entry.nonce.map_or(0, |_| 8);
+    FIXED_LEN + numbers + tags + entry.key.map_or(0, |key| 4 + key.len())
 }
 
-/// Returns a length. A key has at most 64 KiB and an entry at most 64 tags, so a header is far below 4 GiB.
+/// Returns a length. A key has at most 64 KiB and an entry at most 128 tags, so a header is far below 4 GiB.
 #[allow(clippy::cast_possible_truncation)]
 fn len32(len: usize) -> [u8; 4] {
     (len as u32).to_le_bytes()
 }
 
-#[allow(clippy::cast_possible_truncation)] // Up to 64 tags.
+#[allow(clippy::cast_possible_truncation)] // Up to 128 tags.
 fn encode_tags(out: &mut Vec<u8>, tags: &[TagVersion]) {
     if tags.is_empty() {
         return;
@@ -179,6 +203,13 @@ impl<'a> Fields<'a> {
 
     fn take_u64(&mut self) -> Result<u64, DecodeError> {
         self.take().map(u64::from_le_bytes)
+    }
+
+    /// Takes the number at the end: what precedes it belongs to later versions.
+    fn take_last_u64(&mut self) -> Result<u64, DecodeError> {
+        let (rest, field) = self.0.split_last_chunk().ok_or(DecodeError::Truncated)?;
+        self.0 = rest;
+        Ok(u64::from_le_bytes(*field))
     }
 
     fn take_len32(&mut self) -> Result<usize, DecodeError> {

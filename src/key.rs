@@ -5,7 +5,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// The maximum length of a key, tag or pattern in bytes.
 pub const MAX_KEY_LEN: usize = 64 * 1024;
 /// The maximum number of tags of an entry.
-pub const MAX_TAGS: usize = 64;
+pub const MAX_TAGS: usize = 128;
 
 /// Checks a key: 1 byte to 64 KiB of any bytes.
 #[inline]
@@ -18,7 +18,7 @@ pub fn check_tag(tag: &[u8]) -> Result<()> {
     check_len("tag", tag)
 }
 
-/// Checks a list of tags: up to 64 valid tags.
+/// Checks a list of tags: up to 128 valid tags.
 pub fn check_tags(tags: &[&[u8]]) -> Result<()> {
     if tags.len() > MAX_TAGS {
         return Err(Error::new(

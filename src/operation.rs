@@ -25,7 +25,7 @@ pub struct NewEntry<'a> {
     pub value: &'a [u8],
     /// The time to live; `None` never expires.
     pub ttl: Option<Duration>,
-    /// Up to 64 tags, which replace the old ones.
+    /// Up to 128 tags, which replace the old ones.
     pub tags: &'a [&'a [u8]],
 }
 

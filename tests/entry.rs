@@ -4,13 +4,22 @@
 
 use proptest::prelude::*;
 use twox_hash::XxHash3_64;
-use yokedcache::entry::{DecodeError, Entry, TagVersion, decode, encode};
+use yokedcache::entry::{DecodeError, Entry, MAX_KEYLESS_HEADER, TagVersion, decode, encode, head};
 
 const NAME: &[u8] = b"yokedcache:user:1";
 
 fn sample() -> Vec<u8> {
     let tags = vec![TagVersion { tag: 1, version: 2 }, TagVersion { tag: 3, version: 4 }];
-    encode(NAME, &Entry { deadline_ms: Some(1_700_000_000_000), tags, key: Some(b"user:1"), payload: b"payload" })
+    encode(
+        NAME,
+        &Entry {
+            deadline_ms: Some(1_700_000_000_000),
+            tags,
+            key: Some(b"user:1"),
+            nonce: Some(5),
+            payload: b"payload",
+        },
+    )
 }
 
 /// The bytes with their checksum made right again, so that what lies under it is tested.
@@ -22,12 +31,12 @@ fn sealed(mut body: Vec<u8>) -> Vec<u8> {
 
 #[test]
 fn the_stored_form_is_the_documented_one() {
-    let stored = encode(NAME, &Entry { deadline_ms: None, tags: vec![], key: None, payload: b"v" });
+    let stored = encode(NAME, &Entry { deadline_ms: None, tags: vec![], key: None, nonce: None, payload: b"v" });
     assert_eq!(stored.len(), 16 + 1 + 8);
     assert_eq!(stored[..8], [0xD9, 0x43, 1, 0, 16, 0, 0, 0]);
     assert_eq!(stored[8..16], XxHash3_64::oneshot(NAME).to_le_bytes());
     assert_eq!(stored[17..], XxHash3_64::oneshot(&stored[..17]).to_le_bytes());
-    assert_eq!(sample()[3], 1 | 2 | 4);
+    assert_eq!(sample()[3], 1 | 2 | 4 | 8);
 }
 
 #[test]
@@ -53,13 +62,45 @@ fn fields_of_a_later_minor_version_are_skipped() {
     let stored = sample();
     let mut body = stored[..stored.len() - 8].to_vec();
     let header_len = u32::from_le_bytes(body[4..8].try_into().unwrap());
-    let at = header_len as usize;
+    // Before the nonce, which stays the last field.
+    let at = header_len as usize - 8;
     body.splice(at..at, *b"a later field");
     body[4..8].copy_from_slice(&(header_len + 13).to_le_bytes());
     body[3] |= 0x80;
     let stored = sealed(body);
     let entry = decode(NAME, &stored).unwrap();
     assert_eq!((entry.payload, entry.key, entry.tags.len()), (&b"payload"[..], Some(&b"user:1"[..]), 2));
+    assert_eq!(entry.nonce, Some(5));
+}
+
+/// An entry as the previous version wrote it: without a nonce.
+#[test]
+fn an_entry_without_a_nonce_is_read_and_its_version_is_that_of_tags_and_value() {
+    let with = |tags: &[u64], payload: &[u8], deadline_ms| {
+        let tags = tags.iter().map(|tag| TagVersion { tag: *tag, version: 9 }).collect();
+        let stored = encode(NAME, &Entry { deadline_ms, tags, key: None, nonce: None, payload });
+        assert_eq!(stored[3] & 8, 0);
+        decode(NAME, &stored).unwrap().version()
+    };
+    assert_eq!(with(&[1], b"v", None), with(&[1], b"v", Some(7)));
+    assert_ne!(with(&[1], b"v", None), with(&[1], b"w", None));
+    assert_ne!(with(&[1], b"v", None), with(&[2], b"v", None));
+}
+
+#[test]
+fn the_nonce_is_the_version_and_ends_the_header() {
+    let stored = sample();
+    assert_eq!(decode(NAME, &stored).unwrap().version(), 5);
+    let end = u32::from_le_bytes(stored[4..8].try_into().unwrap()) as usize;
+    assert_eq!(stored[end - 8..end], 5u64.to_le_bytes());
+}
+
+#[test]
+fn the_longest_header_without_a_key_has_the_documented_length() {
+    let tags = vec![TagVersion { tag: 1, version: 2 }; 128];
+    let stored = encode(NAME, &Entry { deadline_ms: Some(1), tags, key: None, nonce: Some(5), payload: b"payload" });
+    assert!(head(NAME, &stored[..MAX_KEYLESS_HEADER]).is_ok());
+    assert!(head(NAME, &stored[..MAX_KEYLESS_HEADER - 1]).is_err());
 }
 
 #[test]
@@ -81,7 +122,7 @@ fn lengths_that_lie_are_errors_and_allocate_nothing() {
 }
 
 fn tag_versions() -> impl Strategy<Value = Vec<TagVersion>> {
-    prop::collection::vec((any::<u64>(), any::<u64>()).prop_map(|(tag, version)| TagVersion { tag, version }), 0..=64)
+    prop::collection::vec((any::<u64>(), any::<u64>()).prop_map(|(tag, version)| TagVersion { tag, version }), 0..=128)
 }
 
 fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
@@ -92,9 +133,9 @@ proptest! {
     #[test]
     fn what_was_encoded_comes_back(
         name in bytes(50), deadline_ms in any::<Option<u64>>(), tags in tag_versions(), key in prop::option::of(bytes(80)),
-        payload in bytes(200),
+        nonce in any::<Option<u64>>(), payload in bytes(200),
     ) {
-        let entry = Entry { deadline_ms, tags, key: key.as_deref(), payload: &payload };
+        let entry = Entry { deadline_ms, tags, key: key.as_deref(), nonce, payload: &payload };
         let stored = encode(&name, &entry);
         prop_assert_eq!(decode(&name, &stored), Ok(entry));
     }

@@ -31,7 +31,7 @@ func WithTTL(ttl time.Duration) SetOption {
 	return SetOption{hasTTL: true, ttl: ttl}
 }
 
-// WithTags sets the tags of an entry, up to 64, by which it can be invalidated. They replace the previous tags of
+// WithTags sets the tags of an entry, up to 128, by which it can be invalidated. They replace the previous tags of
 // the entry. The tags of several WithTags of a call are combined.
 func WithTags(tags ...string) SetOption {
 	return SetOption{tags: tags}
@@ -136,7 +136,7 @@ func bytesOf(text string) *C.uint8_t {
 // returned.
 //
 // Errors: [ErrInvalid] for an empty key or tag and for a time to live that is negative or over 100 years;
-// [ErrTooLarge] for a key or tag over 64 KiB, more than 64 tags, or a value over max_value_bytes;
+// [ErrTooLarge] for a key or tag over 64 KiB, more than 128 tags, or a value over max_value_bytes;
 // [ErrServerMemory] if the server is full. If the library refuses the arguments, an existing entry stays.
 func (cache *Cache) Set(ctx context.Context, key string, value []byte, options ...SetOption) error {
 	user, err := cache.enter(ctx)

@@ -211,7 +211,7 @@ func TestArgumentsThatAreRefused(t *testing.T) {
 	cache := open(t, "&max_value_bytes=100000")
 	long, huge := strings.Repeat("k", 65537), make([]byte, 100001)
 	enormous := make([]byte, 100<<20)
-	many := make([]string, 65)
+	many := make([]string, 129)
 	for at := range many {
 		many[at] = "t" + strings.Repeat("x", at)
 	}
@@ -223,7 +223,7 @@ func TestArgumentsThatAreRefused(t *testing.T) {
 		"empty tag":         {cache.Set(ctx, "k", nil, yokedcache.WithTags("")), yokedcache.ErrInvalid},
 		"long key":          {cache.Set(ctx, long, nil), yokedcache.ErrTooLarge},
 		"long tag":          {cache.Set(ctx, "k", nil, yokedcache.WithTags(long)), yokedcache.ErrTooLarge},
-		"65 tags":           {cache.Set(ctx, "k", nil, yokedcache.WithTags(many...)), yokedcache.ErrTooLarge},
+		"129 tags":          {cache.Set(ctx, "k", nil, yokedcache.WithTags(many...)), yokedcache.ErrTooLarge},
 		"huge value":        {cache.Set(ctx, "k", huge), yokedcache.ErrTooLarge},
 		"huge value, tag":   {cache.Set(ctx, "k", huge, yokedcache.WithTags("t")), yokedcache.ErrTooLarge},
 		"enormous value":    {cache.Set(ctx, "k", enormous), yokedcache.ErrTooLarge},

@@ -104,13 +104,13 @@ fn too_small(needed: usize, cap: usize) -> Error {
 
 /// Stores a value under a key and replaces the previous value and tags of the
 /// key. ttl_ms is the time to live in milliseconds, YC_TTL_DEFAULT or
-/// YC_TTL_NEVER. An entry has at most 64 tags; tags may be NULL if n_tags is 0.
+/// YC_TTL_NEVER. An entry has at most 128 tags; tags may be NULL if n_tags is 0.
 /// The value may be empty. The library copies all arguments before it returns.
 ///
 /// Errors:
 /// - YC_E_INVALID: the key or a tag is empty, or ttl_ms is below -1 or over 100
 ///   years.
-/// - YC_E_TOO_LARGE: the key or a tag exceeds 64 KiB, there are more than 64
+/// - YC_E_TOO_LARGE: the key or a tag exceeds 64 KiB, there are more than 128
 ///   tags, or the value exceeds max_value_bytes or the item size of its Memcached
 ///   server.
 /// - The errors of the backend.

@@ -80,7 +80,7 @@ export interface SetOptions extends CallOptions {
    * The default is the `default_ttl` of the configuration, shortened at random by its `ttl_jitter`.
    */
   ttl?: number;
-  /** Sets the tags of the entry, up to 64. They replace its previous tags. */
+  /** Sets the tags of the entry, up to 128. They replace its previous tags. */
   tags?: Iterable<Bytes>;
 }
 
@@ -348,7 +348,7 @@ export class Cache {
    * @param options - `ttl` and `tags` of the entry; `signal` aborts.
    * @returns Nothing.
    * @throws `YC_E_INVALID` for an empty key or tag and for a `ttl` that is negative or over 100 years; `YC_E_TOO_LARGE` for a key
-   * or tag over 64 KiB, more than 64 tags, or a value over `max_value_bytes`; `YC_E_SERVER_MEMORY` if the server is full.
+   * or tag over 64 KiB, more than 128 tags, or a value over `max_value_bytes`; `YC_E_SERVER_MEMORY` if the server is full.
    * @example
    * await cache.set('user:1', 'Ada', { ttl: 60_000, tags: ['users'] });
    * await cache.set('settings', Buffer.from([1, 2, 3]), { ttl: Infinity });

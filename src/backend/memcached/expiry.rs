@@ -103,8 +103,9 @@ mod tests {
 
     #[test]
     fn what_is_left_is_what_the_entry_says() {
-        let entry =
-            |deadline_ms| entry::encode(b"n", &Entry { deadline_ms, tags: Vec::new(), key: None, payload: b"v" });
+        let entry = |deadline_ms| {
+            entry::encode(b"n", &Entry { deadline_ms, tags: Vec::new(), key: None, nonce: None, payload: b"v" })
+        };
         let left = |deadline_ms| left_to(b"n", &entry(deadline_ms), NOW);
         assert_eq!(left(None), Some(None));
         assert_eq!((left(Some(1)), left(Some(NOW))), (None, None));

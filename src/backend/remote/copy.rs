@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::entries::joined;
-use super::{EncodedEntry, Remote, Store};
 use crate::backend::{CopiedEntry, IfPresent, Imported, Missing};
+use super::{EncodedEntry, Remote, Store, nonce};
 use crate::entry::{self, Entry, TagVersion};
 use crate::error::Result;
 use crate::exec::context::CallContext;
@@ -77,7 +77,7 @@ impl<S: Store> Remote<S> {
         let prepared: Vec<Result<()>> = (entries.iter().enumerate())
             .map(|(index, entry)| {
                 unready.of(index)?;
-                writes.push(self.encode_copy(entry, versions, if_present));
+                writes.push(self.encode_copy(entry, versions, if_present)?);
                 Ok(())
             })
             .collect();
@@ -92,7 +92,7 @@ impl<S: Store> Remote<S> {
 
     /// Returns the versions to store. A tag without a version gets one that no tag has, so that the entry is never
     /// read.
-    fn encode_copy(&self, entry: &CopiedEntry, versions: &[TagVersion], if_present: IfPresent) -> EncodedEntry {
+    fn encode_copy(&self, entry: &CopiedEntry, versions: &[TagVersion], if_present: IfPresent) -> Result<EncodedEntry> {
         let (name, keep_key) = self.store.entry_name(&self.prefix, &entry.key);
         let ttl = entry.ttl();
         let version = |tag: &u64| versions.iter().find(|known| known.tag == *tag).map_or(0, |known| known.version);
@@ -100,11 +100,12 @@ impl<S: Store> Remote<S> {
             deadline_ms: self.deadline_ms(&name, ttl),
             tags: entry.tags.iter().map(|tag| TagVersion { tag: *tag, version: version(tag) }).collect(),
             key: keep_key.then_some(&entry.key),
+            nonce: Some(nonce::next()?),
             payload: entry.value.as_bytes(),
         };
         let only_if_absent = if_present == IfPresent::Keep;
         let bytes = entry::encode(&name, &stored);
-        EncodedEntry { bytes, name, ttl, tags: entry.tags.clone(), only_if_absent, lasting: Vec::new() }
+        Ok(EncodedEntry { bytes, name, ttl, tags: entry.tags.clone(), only_if_absent, lasting: Vec::new() })
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::lasting::join;
 use super::store::no_answer;
 use super::tags::{pair, tags_of};
-use super::{EncodedEntry, Lasting, Outcomes, Remote, Removal, Slice, Store};
+use super::{EncodedEntry, Lasting, Outcomes, Remote, Removal, Slice, Store, nonce};
 use crate::backend::NewEntry;
 use crate::entry::{self, DecodeError, Entry, TagVersion, tag_hash};
 use crate::error::{Error, ErrorKind, Result};
@@ -90,7 +90,7 @@ impl<S: Store> Remote<S> {
         let Some(guessed) = self.hints.tag_versions_of(&tags).filter(|_| self.store.is_ready()) else {
             return Ok(false);
         };
-        let mut write = self.encode_entry(entry, &guessed);
+        let mut write = self.encode_entry(entry, &guessed)?;
         self.store.check_size(&write.name, write.bytes.len())?;
         write.lasting = self.too_short(&guessed, entry.ttl);
         let asked = self.asked();
@@ -108,7 +108,7 @@ impl<S: Store> Remote<S> {
             .map(|(index, entry)| {
                 let versions = unready.of(index).and_then(|()| versions.of(entry))?;
                 lasting.extend(self.too_short(&versions, entry.ttl));
-                writes.push(self.encode_entry(entry, &versions));
+                writes.push(self.encode_entry(entry, &versions)?);
                 Ok(())
             })
             .collect();
@@ -213,18 +213,19 @@ impl<S: Store> Remote<S> {
         names
     }
 
-    fn encode_entry(&self, entry: &NewEntry, versions: &[TagVersion]) -> EncodedEntry {
+    fn encode_entry(&self, entry: &NewEntry, versions: &[TagVersion]) -> Result<EncodedEntry> {
         let (name, keep_key) = self.store.entry_name(&self.prefix, entry.key);
         let version = |tag: &&[u8]| versions.iter().find(|version| version.tag == tag_hash(tag)).copied();
         let stored = Entry {
             deadline_ms: self.deadline_ms(&name, entry.ttl),
             tags: entry.tags.iter().filter_map(version).collect(),
             key: keep_key.then_some(entry.key),
+            nonce: Some(nonce::next()?),
             payload: entry.value,
         };
         let tags = stored.tags.iter().map(|tag| tag.tag).collect();
         let bytes = entry::encode(&name, &stored);
-        EncodedEntry { bytes, name, ttl: entry.ttl, tags, only_if_absent: false, lasting: Vec::new() }
+        Ok(EncodedEntry { bytes, name, ttl: entry.ttl, tags, only_if_absent: false, lasting: Vec::new() })
     }
 
     /// When an entry ends, where it carries that itself.

@@ -13,6 +13,7 @@ mod hints;
 mod index;
 mod lasting;
 mod listing;
+mod nonce;
 mod roll_call;
 mod size;
 mod slice;
