@@ -34,6 +34,7 @@
  *   Bytes and values
  *   Opening and closing
  *   Entries
+ *   Conditional operations and counters
  *   Many keys
  *   Tags, patterns and flush
  *   Keys and search
@@ -82,6 +83,9 @@ typedef int32_t yc_status;
 
 // The listing has no more keys.
 #define YC_END 2
+
+// The condition does not hold. Nothing changed.
+#define YC_UNMET 7
 
 // An argument is not allowed: it is NULL, empty or out of range.
 #define YC_E_INVALID -101
@@ -401,6 +405,131 @@ yc_status yc_ttl(struct yc_cache *cache,
                  size_t key_len,
                  int64_t *ttl_ms,
                  struct yc_error **err);
+
+/* ---- Conditional operations and counters ---- */
+
+// Example: change a value unless another caller has changed it meanwhile.
+//
+//     yc_value *seats = NULL;
+//     uint64_t version;
+//     yc_status status = yc_get_versioned(cache, "seats", 5, &seats, &version, NULL);
+//     if (status == YC_OK) {
+//         yc_value_free(seats);
+//         status = yc_set_if(cache, "seats", 5, "11", 2, YC_TTL_NEVER, NULL, 0,
+//                            YC_IF_VERSION, version, &version, NULL);
+//         if (status == YC_UNMET)
+//             puts("read the key again");
+//     }
+//
+// Example: count the requests of a minute.
+//
+//     int64_t requests;
+//     if (yc_counter_add(cache, "requests", 8, 1, 0, 60000, &requests, NULL) == YC_OK &&
+//         requests > 100)
+//         puts("too many requests");
+
+// Condition of yc_set_if(): the key does not exist.
+#define YC_IF_ABSENT 1
+
+// Condition of yc_set_if(): the key exists.
+#define YC_IF_PRESENT 2
+
+// Condition of yc_set_if(): the key has the entry of this version.
+#define YC_IF_VERSION 3
+
+// Reads the value of a key and the version of its entry. Each set gives the
+// entry of a key another version, also a set of the same value. A change of the
+// time to live keeps the version. A version is valid for its key in its store:
+// after a switch or a migration the entry has another one.
+//
+// Returns:
+// - YC_OK: *value is the value, which the caller frees with yc_value_free();
+//   *version is the version.
+// - YC_MISS: the key does not exist. Nothing is written.
+// - Errors: see yc_get().
+yc_status yc_get_versioned(struct yc_cache *cache,
+                           const void *key,
+                           size_t key_len,
+                           struct yc_value **value,
+                           uint64_t *version,
+                           struct yc_error **err);
+
+// Stores a value as yc_set() does, if a condition holds: YC_IF_ABSENT,
+// YC_IF_PRESENT or YC_IF_VERSION with the version that yc_get_versioned() or an
+// earlier yc_set_if() reported. A key is absent if yc_get() would return
+// YC_MISS. Comparison and set are one step: of several callers with the same
+// version, one succeeds. new_version may be NULL.
+//
+// Returns:
+// - YC_OK: the value was stored. *new_version is the version of the new entry.
+// - YC_UNMET: the condition does not hold. Nothing changed or was written.
+// - YC_E_TIMEOUT: no reply came; the value may have been stored. The library
+//   does not repeat the call.
+// - YC_E_BUSY: other callers changed the key at each attempt. Nothing changed.
+// - YC_E_UNSUPPORTED: see YC_CAN_COMPARE.
+// - Other errors: YC_E_INVALID for an unknown condition; see yc_set().
+yc_status yc_set_if(struct yc_cache *cache,
+                    const void *key,
+                    size_t key_len,
+                    const void *value,
+                    size_t value_len,
+                    int64_t ttl_ms,
+                    const struct yc_slice *tags,
+                    size_t n_tags,
+                    int32_t condition,
+                    uint64_t version,
+                    uint64_t *new_version,
+                    struct yc_error **err);
+
+// Deletes a key if its entry has this version.
+//
+// Returns:
+// - YC_OK: the entry was deleted.
+// - YC_UNMET: the entry has another version. Nothing changed.
+// - YC_MISS: the key does not exist.
+// - Errors: see yc_set_if().
+yc_status yc_delete_if(struct yc_cache *cache,
+                       const void *key,
+                       size_t key_len,
+                       uint64_t version,
+                       struct yc_error **err);
+
+// Reads the value of a key and sets a new time to live for it, as one step.
+// Value, tags and version stay. ttl_ms: see yc_set().
+//
+// Returns:
+// - YC_OK: *value is the value. The caller frees it with yc_value_free().
+// - YC_MISS: the key does not exist. *value is not written.
+// - Errors: see yc_set_if().
+yc_status yc_get_and_expire(struct yc_cache *cache,
+                            const void *key,
+                            size_t key_len,
+                            int64_t ttl_ms,
+                            struct yc_value **value,
+                            struct yc_error **err);
+
+// Adds delta, which may be negative, to the counter of a key, as one step. A
+// counter that does not exist begins with initial and lives for ttl_ms from
+// then on (see yc_set()); an addition changes neither its time to live nor its
+// tags. The value of a counter is its number in decimal digits: every function
+// on entries works on it, and an entry with such a value is a counter. value may
+// be NULL.
+//
+// Returns:
+// - YC_OK: *value is the sum.
+// - YC_E_INVALID: the value of the key is not a number, or the sum does not fit
+//   in 64 bits. Nothing changed.
+// - YC_E_TIMEOUT: no reply came; delta may have been added. The library does not
+//   repeat the call.
+// - Other errors: see yc_set_if().
+yc_status yc_counter_add(struct yc_cache *cache,
+                         const void *key,
+                         size_t key_len,
+                         int64_t delta,
+                         int64_t initial,
+                         int64_t ttl_ms,
+                         int64_t *value,
+                         struct yc_error **err);
 
 /* ---- Many keys ---- */
 
@@ -872,6 +1001,11 @@ yc_status yc_ping(struct yc_cache *cache, struct yc_error **err);
 // Capability: yc_size() is exact, not an estimate.
 #define YC_CAN_SIZE 8
 
+// Capability: yc_set_if(), yc_delete_if(), yc_get_and_expire() and
+// yc_counter_add() work. Redis needs the permission for scripts: the flag is
+// missing after the server has refused one.
+#define YC_CAN_COMPARE 16
+
 // Reports the capabilities of the backend: *flags is a sum of YC_CAN_ numbers.
 // An operation that the backend does not support returns YC_E_UNSUPPORTED.
 yc_status yc_capabilities(struct yc_cache *cache, uint64_t *flags, struct yc_error **err);
@@ -984,6 +1118,21 @@ yc_status yc_config_check_file(const char *path,
 // Kind of completion: yc_queue_search(). Not allowed in yc_op.kind.
 #define YC_OP_SEARCH 18
 
+// Kind of operation: yc_get_versioned().
+#define YC_OP_GET_VERSIONED 19
+
+// Kind of operation: yc_set_if().
+#define YC_OP_SET_IF 20
+
+// Kind of operation: yc_delete_if().
+#define YC_OP_DELETE_IF 21
+
+// Kind of operation: yc_get_and_expire().
+#define YC_OP_GET_AND_EXPIRE 22
+
+// Kind of operation: yc_counter_add().
+#define YC_OP_COUNTER_ADD 23
+
 // Flag of an operation: count the entries that an invalidation or a flush
 // removes.
 #define YC_OP_COUNT 1
@@ -991,7 +1140,8 @@ yc_status yc_config_check_file(const char *path,
 // An operation and its result. Set the struct to zero, then set the fields that
 // the kind needs. "Result" marks the fields that yc_batch() writes.
 typedef struct yc_op {
-  // Kind of the operation: one of YC_OP_GET to YC_OP_METRICS.
+  // Kind of the operation: one of YC_OP_GET to YC_OP_METRICS, or of
+  // YC_OP_GET_VERSIONED to YC_OP_COUNTER_ADD.
   int32_t kind;
   // 0 or YC_OP_COUNT.
   uint32_t flags;
@@ -1007,17 +1157,20 @@ typedef struct yc_op {
   const struct yc_slice *tags;
   // Number of tags.
   size_t n_tags;
-  // Time to live for YC_OP_SET and YC_OP_EXPIRE, see yc_set().
+  // Time to live for YC_OP_SET, YC_OP_EXPIRE, YC_OP_SET_IF,
+  // YC_OP_GET_AND_EXPIRE and YC_OP_COUNTER_ADD, see yc_set().
   int64_t ttl_ms;
   // Data of the caller. The library does not use it.
   uint64_t user_data;
   // Result: the status that the function of this kind returns.
   yc_status status;
-  // Set to zero.
-  uint32_t padding;
-  // Result: the value of a YC_OP_GET with status YC_OK, or the text of a
-  // YC_OP_STATS, YC_OP_HEALTH or YC_OP_METRICS; else NULL. The caller frees it
-  // with yc_value_free().
+  // Condition of a YC_OP_SET_IF: YC_IF_ABSENT, YC_IF_PRESENT or
+  // YC_IF_VERSION; else zero.
+  int32_t condition;
+  // Result: the value of a YC_OP_GET, YC_OP_GET_VERSIONED or
+  // YC_OP_GET_AND_EXPIRE with status YC_OK, or the text of a YC_OP_STATS,
+  // YC_OP_HEALTH or YC_OP_METRICS; else NULL. The caller frees it with
+  // yc_value_free().
   struct yc_value *result;
   // Result: the error if status is negative, else NULL. The caller frees it
   // with yc_error_free().
@@ -1027,8 +1180,16 @@ typedef struct yc_op {
   int64_t remaining_ms;
   // Result: the number of removed entries, or YC_COUNT_UNKNOWN.
   uint64_t removed;
+  // The version that a YC_OP_SET_IF or YC_OP_DELETE_IF compares. Result: the
+  // version of a YC_OP_GET_VERSIONED or of the entry that a YC_OP_SET_IF has
+  // stored; else 0.
+  uint64_t version;
+  // The delta of a YC_OP_COUNTER_ADD. Result: the value of the counter; else 0.
+  int64_t number;
+  // The initial value of the counter of a YC_OP_COUNTER_ADD.
+  int64_t initial;
   // Set to zero.
-  uint64_t reserved[2];
+  uint64_t reserved[5];
 } yc_op;
 
 // Runs n operations in order, each as the function of its kind does. Operations
@@ -1111,9 +1272,9 @@ typedef struct yc_completion {
   yc_status status;
   // Kind of the operation: a YC_OP_ number.
   int32_t kind;
-  // The value of a YC_OP_GET with status YC_OK, or the text of a YC_OP_STATS,
-  // YC_OP_HEALTH or YC_OP_METRICS; else NULL. The caller frees it with
-  // yc_value_free().
+  // The value of a YC_OP_GET, YC_OP_GET_VERSIONED or YC_OP_GET_AND_EXPIRE with
+  // status YC_OK, or the text of a YC_OP_STATS, YC_OP_HEALTH or YC_OP_METRICS;
+  // else NULL. The caller frees it with yc_value_free().
   struct yc_value *result;
   // The error if status is negative, else NULL. The caller frees it with
   // yc_error_free().
@@ -1132,8 +1293,13 @@ typedef struct yc_completion {
   // The matches of a YC_OP_SEARCH, else NULL. The caller frees them with
   // yc_matches_free().
   struct yc_matches *matches;
+  // The version of a YC_OP_GET_VERSIONED, or of the entry that a YC_OP_SET_IF
+  // has stored; else 0.
+  uint64_t version;
+  // The value of the counter of a YC_OP_COUNTER_ADD; else 0.
+  int64_t number;
   // Zero.
-  uint64_t reserved[2];
+  uint64_t reserved[4];
 } yc_completion;
 
 // Frees the handles of a completion and sets them to NULL. To keep a handle, set

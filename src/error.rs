@@ -71,6 +71,10 @@ struct Inner {
     is_passing: bool,
     /// The reply exceeded the maximum: the request has to be split.
     is_reply_too_long: bool,
+    /// The request was sent, and its reply was lost.
+    is_reply_lost: bool,
+    /// The operation may have been done.
+    is_in_doubt: bool,
     /// The call had less than the time of a call, because earlier operations of its batch had used the rest.
     is_of_short_time: bool,
 }
@@ -78,12 +82,23 @@ struct Inner {
 /// The result of an operation.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// The end of the message of a command whose reply was lost.
+const IN_DOUBT: &str = "; the server may have executed the operation";
+
 impl Error {
     /// Creates an error. The message names the object, the cause and the remedy.
     #[cold]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self(Box::new(Inner { kind, message, is_passing: false, is_reply_too_long: false, is_of_short_time: false }))
+        Self(Box::new(Inner {
+            kind,
+            message,
+            is_passing: false,
+            is_reply_too_long: false,
+            is_reply_lost: false,
+            is_in_doubt: false,
+            is_of_short_time: false,
+        }))
     }
 
     /// Marks the error as temporary: the server loads its data, or a failover is in progress.
@@ -100,11 +115,31 @@ impl Error {
         self
     }
 
-    /// Marks the error as that of a command whose reply was lost: its server may have executed it.
+    /// Marks the error as that of a command that was sent, and whose reply was lost. If the command must not be repeated,
+    /// the message says that the server may have executed it.
+    #[must_use]
+    pub fn of_lost_reply(mut self, once: bool) -> Self {
+        if once && !self.0.message.ends_with(IN_DOUBT) {
+            self.0.message.push_str(IN_DOUBT);
+        }
+        self.0.is_reply_lost = true;
+        self
+    }
+
+    /// Converts the error of a lost reply to that of an operation that may have been done, and must not be repeated.
     #[must_use]
     pub fn in_doubt(mut self) -> Self {
-        self.0.message.push_str("; the server may have executed the operation");
+        if self.0.is_reply_lost && !self.0.is_in_doubt {
+            self.0.kind = ErrorKind::Timeout;
+            self.0.is_in_doubt = true;
+            self.0.message.push_str(": read the key before a retry");
+        }
         self
+    }
+
+    /// Returns true if the operation may have been done.
+    pub fn is_in_doubt(&self) -> bool {
+        self.0.is_in_doubt
     }
 
     /// Converts a caught panic to an error. `name` is the exported function.

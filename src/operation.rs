@@ -8,7 +8,7 @@ use std::slice;
 use std::time::Duration;
 use std::vec;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fuzzy::Match;
 use crate::util::byte_strings::ByteStrings;
 use crate::value::Value;
@@ -27,6 +27,68 @@ pub struct NewEntry<'a> {
     pub ttl: Option<Duration>,
     /// Up to 128 tags, which replace the old ones.
     pub tags: &'a [&'a [u8]],
+}
+
+/// The condition for storing an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SetCondition {
+    /// The key does not exist: a get would be a miss.
+    Absent,
+    /// The key exists.
+    Present,
+    /// The key has the entry of this version.
+    Version(u64),
+}
+
+impl SetCondition {
+    /// Returns true if the condition holds for a key with this version; `None`: the key does not exist.
+    pub fn holds(self, version: Option<u64>) -> bool {
+        match self {
+            Self::Absent => version.is_none(),
+            Self::Present => version.is_some(),
+            Self::Version(wanted) => version == Some(wanted),
+        }
+    }
+}
+
+/// A change of a counter: an entry whose value is a whole number in decimal digits.
+#[derive(Debug, Clone, Copy)]
+pub struct Addition<'a> {
+    /// The user's key.
+    pub key: &'a [u8],
+    /// The number that is added.
+    pub delta: i64,
+    /// The value of a counter that does not exist, before the addition.
+    pub initial: i64,
+    /// The time to live of a counter that does not exist; `None` never expires.
+    pub ttl: Option<Duration>,
+}
+
+impl Addition<'_> {
+    /// Returns the value after the addition. Fails, and changes nothing, if the value is not a number or the sum has
+    /// more than 64 bits.
+    pub fn apply(&self, value: Option<&[u8]>) -> Result<i64> {
+        let before = value.map_or(Ok(self.initial), |value| counter_value(value).ok_or_else(not_a_number))?;
+        before.checked_add(self.delta).ok_or_else(|| overflow(before, self.delta))
+    }
+}
+
+/// Returns the number that a value is: decimal digits in the form in which they are stored.
+fn counter_value(value: &[u8]) -> Option<i64> {
+    let number: i64 = std::str::from_utf8(value).ok()?.parse().ok()?;
+    (number.to_string().as_bytes() == value).then_some(number)
+}
+
+#[cold]
+fn not_a_number() -> Error {
+    let text = "the value of the key is not a counter: it must be a whole number of 64 bits in decimal digits";
+    Error::new(ErrorKind::Invalid, text)
+}
+
+#[cold]
+fn overflow(before: i64, delta: i64) -> Error {
+    let text = format!("the counter is {before} and delta is {delta}; the sum must fit in 64 bits");
+    Error::new(ErrorKind::Invalid, text)
 }
 
 /// The size of a store.
@@ -56,6 +118,16 @@ pub enum Operation<'a> {
     Expire { key: &'a [u8], ttl: Option<Duration> },
     /// Reads the remaining time to live of a key: `Outcome::Remaining` or `Miss`.
     Ttl { key: &'a [u8] },
+    /// Reads the value of a key and its version: `Outcome::Versioned` or `Miss`.
+    GetVersioned { key: &'a [u8] },
+    /// Stores an entry if a condition holds: `Outcome::Version` or `Unmet`.
+    SetIf { entry: NewEntry<'a>, condition: SetCondition },
+    /// Removes a key if it has this version: `Outcome::Done`, `Unmet` or `Miss`.
+    DeleteIf { key: &'a [u8], version: u64 },
+    /// Reads the value of a key and gives the key another time to live: `Outcome::Value` or `Miss`.
+    GetAndExpire { key: &'a [u8], ttl: Option<Duration> },
+    /// Adds to a counter, which is created if it does not exist: `Outcome::Number`.
+    CounterAdd(Addition<'a>),
     /// Reads many keys: `Outcome::Values`.
     GetMany { keys: &'a [&'a [u8]] },
     /// Stores many entries, none of them if one is refused: `Outcome::Stored`.
@@ -82,6 +154,14 @@ pub enum Outcome {
     Miss,
     /// The value of the key, or the text of a report.
     Value(Value),
+    /// The condition does not hold; nothing changed.
+    Unmet,
+    /// The value of the key and its version.
+    Versioned(Value, u64),
+    /// The version of the entry that was stored.
+    Version(u64),
+    /// The value of a counter.
+    Number(i64),
     /// The remaining time to live of the key; `None` never expires.
     Remaining(Option<Duration>),
     /// The number of removed entries.
@@ -144,15 +224,20 @@ impl Operation<'_> {
     /// Returns the entries that the operation changes; `None` if it only reads.
     pub fn change(&self) -> Option<Change<'_>> {
         match self {
-            Self::Set(NewEntry { key, .. }) | Self::Delete { key } | Self::Expire { key, .. } => {
-                Some(Change::Keys(slice::from_ref(key).into()))
-            }
+            Self::Set(NewEntry { key, .. })
+            | Self::Delete { key }
+            | Self::Expire { key, .. }
+            | Self::SetIf { entry: NewEntry { key, .. }, .. }
+            | Self::DeleteIf { key, .. }
+            | Self::GetAndExpire { key, .. }
+            | Self::CounterAdd(Addition { key, .. }) => Some(Change::Keys(slice::from_ref(key).into())),
             Self::SetMany { entries } => Some(Change::Keys(entries.iter().map(|entry| entry.key).collect())),
             Self::DeleteMany { keys } => Some(Change::Keys((*keys).into())),
             Self::InvalidateTags { tags, .. } => Some(Change::Tags(tags)),
             Self::InvalidatePatterns { patterns } => Some(Change::Patterns(patterns)),
             Self::Flush { .. } => Some(Change::Flush),
             Self::Get { .. }
+            | Self::GetVersioned { .. }
             | Self::Exists { .. }
             | Self::Ttl { .. }
             | Self::GetMany { .. }
@@ -161,16 +246,26 @@ impl Operation<'_> {
         }
     }
 
+    /// Returns true if the change depends on the entry that it finds: made twice, it does not do the same as once.
+    pub fn is_conditional(&self) -> bool {
+        matches!(self, Self::SetIf { .. } | Self::DeleteIf { .. } | Self::CounterAdd(_))
+    }
+
     /// Returns true if the operation removes entries.
     #[inline(always)]
     pub fn removes(&self) -> bool {
         match self {
             Self::Delete { .. }
+            | Self::DeleteIf { .. }
             | Self::DeleteMany { .. }
             | Self::InvalidateTags { .. }
             | Self::InvalidatePatterns { .. }
             | Self::Flush { .. } => true,
             Self::Get { .. }
+            | Self::GetVersioned { .. }
+            | Self::SetIf { .. }
+            | Self::GetAndExpire { .. }
+            | Self::CounterAdd(_)
             | Self::Set(_)
             | Self::Exists { .. }
             | Self::Expire { .. }
@@ -223,6 +318,19 @@ impl Operation<'_> {
             Self::Exists { key } => Operation::Exists { key: to.bytes(key) },
             Self::Expire { key, ttl } => Operation::Expire { key: to.bytes(key), ttl },
             Self::Ttl { key } => Operation::Ttl { key: to.bytes(key) },
+            Self::GetVersioned { key } => Operation::GetVersioned { key: to.bytes(key) },
+            Self::SetIf { entry: NewEntry { key, value, ttl, tags }, condition } => {
+                let (key, value) = (to.bytes(key), to.bytes(value));
+                Operation::SetIf { entry: NewEntry { key, value, ttl, tags: to.list(tags) }, condition }
+            }
+            Self::DeleteIf { key, version } => Operation::DeleteIf { key: to.bytes(key), version },
+            Self::GetAndExpire { key, ttl } => Operation::GetAndExpire { key: to.bytes(key), ttl },
+            Self::CounterAdd(it) => Operation::CounterAdd(Addition {
+                key: to.bytes(it.key),
+                delta: it.delta,
+                initial: it.initial,
+                ttl: it.ttl,
+            }),
             Self::GetMany { keys } => Operation::GetMany { keys: to.list(keys) },
             Self::SetMany { entries } => Operation::SetMany { entries: to.entries(entries) },
             Self::DeleteMany { keys } => Operation::DeleteMany { keys: to.list(keys) },
@@ -256,6 +364,16 @@ impl Outcome {
             Some(value) => Self::Value(value),
             None => Self::Miss,
         }
+    }
+
+    /// Returns the outcome for a value and its version that were found or not.
+    pub fn versioned(found: Option<(Value, u64)>) -> Self {
+        found.map_or(Self::Miss, |(value, version)| Self::Versioned(value, version))
+    }
+
+    /// Returns the outcome for an entry that was stored with this version; `None`: its condition does not hold.
+    pub fn stored_if(version: Option<u64>) -> Self {
+        version.map_or(Self::Unmet, Self::Version)
     }
 
     /// Returns the outcome for the time to live of a key that exists or does not.
@@ -333,5 +451,34 @@ impl Iterator for Each {
             Self::Deleted(keys) => keys.next().map(|existed| existed.map(Outcome::hit)),
             Self::None => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_is_a_number_as_it_is_stored() {
+        let add = |value: Option<&[u8]>, delta, initial| {
+            Addition { key: b"k", delta, initial, ttl: None }.apply(value).map_err(|error| error.kind())
+        };
+        assert_eq!((add(None, 2, 5), add(None, -2, 0)), (Ok(7), Ok(-2)));
+        assert_eq!((add(Some(b"-7"), 2, 5), add(Some(b"0"), 0, 5)), (Ok(-5), Ok(0)));
+        for refused in [&b""[..], b"-", b"+1", b"01", b"-0", b" 1", b"1 ", b"1.0", b"9223372036854775808", b"\xff"] {
+            assert_eq!(add(Some(refused), 1, 0), Err(ErrorKind::Invalid), "{}", refused.escape_ascii());
+        }
+        assert_eq!(add(Some(b"9223372036854775807"), 1, 0), Err(ErrorKind::Invalid));
+        assert_eq!(add(Some(b"-9223372036854775808"), -1, 0), Err(ErrorKind::Invalid));
+        assert_eq!(add(None, i64::MIN, -1), Err(ErrorKind::Invalid));
+        assert_eq!(add(Some(b"-9223372036854775808"), i64::MAX, 0), Ok(-1));
+    }
+
+    #[test]
+    fn a_condition_holds_for_the_version_of_a_key() {
+        let holds = |condition: SetCondition| [None, Some(1), Some(2)].map(|version| condition.holds(version));
+        assert_eq!(holds(SetCondition::Absent), [true, false, false]);
+        assert_eq!(holds(SetCondition::Present), [false, true, true]);
+        assert_eq!(holds(SetCondition::Version(2)), [false, false, true]);
     }
 }

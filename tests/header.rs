@@ -10,13 +10,14 @@ use std::process::{Command, Stdio};
 use std::{env, fs, io::Write as _};
 
 /// The modules of `src/ffi` with declarations. A section has its items in this order, unless the template names them.
-const SOURCES: [&str; 17] = [
+const SOURCES: [&str; 18] = [
     "error",
     "arguments",
     "value",
     "version",
     "cache",
     "entry",
+    "conditional",
     "invalidate",
     "keys",
     "search",

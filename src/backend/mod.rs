@@ -20,7 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::exec::runtime::yield_now;
 pub use crate::exec::{OpFuture, done, pending};
-pub use crate::operation::{NewEntry, Operation, Outcome, Removed, Usage};
+pub use crate::operation::{Addition, NewEntry, Operation, Outcome, Removed, SetCondition, Usage};
 use crate::util::byte_strings::ByteStrings;
 use crate::util::glob::Glob;
 use crate::value::Value;
@@ -37,6 +37,8 @@ pub struct Capabilities {
     pub shared: bool,
     /// Its size is exact, no estimate.
     pub size: bool,
+    /// It compares before it writes: conditional operations and counters work.
+    pub compare: bool,
 }
 
 /// The point at which a listing continues: a part of the store (a shard, a node), and an offset in it.

@@ -31,7 +31,7 @@ use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::key::{check_key, check_tag, check_tags};
-use crate::operation::{NewEntry, Operation, Outcome, Usage};
+use crate::operation::{Addition, NewEntry, Operation, Outcome, Usage};
 use crate::ttl::{DefaultTtl, Ttl};
 use crate::util::allocation;
 use crate::value::Value;
@@ -185,8 +185,12 @@ impl Cache {
             | Operation::Delete { key }
             | Operation::Exists { key }
             | Operation::Expire { key, .. }
-            | Operation::Ttl { key } => check_key(key),
-            Operation::Set(entry) => self.check_entry(entry),
+            | Operation::Ttl { key }
+            | Operation::GetVersioned { key }
+            | Operation::DeleteIf { key, .. }
+            | Operation::GetAndExpire { key, .. }
+            | Operation::CounterAdd(Addition { key, .. }) => check_key(key),
+            Operation::Set(entry) | Operation::SetIf { entry, .. } => self.check_entry(entry),
             Operation::GetMany { keys } | Operation::DeleteMany { keys } => {
                 keys.iter().try_for_each(|key| check_key(key))
             }
@@ -227,9 +231,9 @@ impl Cache {
 #[inline(always)]
 fn timed(operation: &Operation<'_>) -> Option<Timed> {
     Some(match operation {
-        Operation::Get { .. } => Timed::Get,
-        Operation::Set(_) => Timed::Set,
-        Operation::Delete { .. } => Timed::Delete,
+        Operation::Get { .. } | Operation::GetVersioned { .. } | Operation::GetAndExpire { .. } => Timed::Get,
+        Operation::Set(_) | Operation::SetIf { .. } | Operation::CounterAdd(_) => Timed::Set,
+        Operation::Delete { .. } | Operation::DeleteIf { .. } => Timed::Delete,
         Operation::Exists { .. } | Operation::Expire { .. } | Operation::Ttl { .. } => Timed::Inspect,
         Operation::GetMany { .. } | Operation::SetMany { .. } | Operation::DeleteMany { .. } => Timed::Many,
         Operation::InvalidateTags { .. } | Operation::InvalidatePatterns { .. } | Operation::Flush { .. } => {

@@ -366,7 +366,8 @@ impl Cache {
         }
         let outcome = self.backend.call(context, operation).await;
         // If a server failed, the change may have been made nevertheless.
-        if outcome.as_ref().err().is_none_or(|error| error.kind().is_outage()) {
+        let is_unmet = matches!(outcome, Ok(Outcome::Unmet));
+        if !is_unmet && outcome.as_ref().err().is_none_or(|error| error.kind().is_outage()) {
             runs.iter().filter(|run| run.is_source(self)).for_each(|run| run.lock().pending.add(&change));
         }
         outcome

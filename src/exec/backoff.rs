@@ -7,6 +7,9 @@ use crate::util::random::jittered;
 
 /// The first pause of a call.
 const FIRST: Duration = Duration::from_millis(10);
+/// The first and the longest pause after an attempt that another caller made fail.
+const SHORTEST: Duration = Duration::from_millis(1);
+const CONTENDED: Duration = Duration::from_millis(50);
 /// The longest pause of a call.
 const LONGEST: Duration = Duration::from_millis(200);
 /// The shortest time before the deadline in which an attempt is made.
@@ -25,6 +28,11 @@ impl Backoff {
     /// Returns the pauses of a call, or of a part of it, that ends at this time.
     pub fn until(context: CallContext, end: Instant) -> Self {
         Self { end: Some(end), ..Self::between(context, FIRST, LONGEST) }
+    }
+
+    /// Returns the pauses of a call that ends at this time, for attempts that another caller made fail.
+    pub fn contended(context: CallContext, end: Instant) -> Self {
+        Self { end: Some(end), ..Self::between(context, SHORTEST, CONTENDED) }
     }
 
     /// Returns pauses without an end, from the first to the longest.

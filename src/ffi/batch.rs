@@ -5,12 +5,15 @@ use std::ffi::c_void;
 use super::arguments::{array, bytes, slices, yc_slice};
 use super::boundary::wait;
 use super::cache::{with_cache, yc_cache};
-use super::completion::yc_completion;
+use super::completion::{
+    YC_OP_COUNTER_ADD, YC_OP_DELETE_IF, YC_OP_GET_AND_EXPIRE, YC_OP_GET_VERSIONED, YC_OP_SET_IF, yc_completion,
+};
+use super::conditional::set_condition;
 use super::error::{YC_OK, yc_error, yc_status};
 use super::value::yc_value;
 use crate::cache::{Cache, Request};
 use crate::error::{Error, ErrorKind, Result};
-use crate::operation::{NewEntry, Operation, Outcome};
+use crate::operation::{Addition, NewEntry, Operation, Outcome};
 use crate::ttl::Ttl;
 use crate::util::allocation;
 
@@ -53,7 +56,8 @@ pub const YC_OP_COUNT: u32 = 1;
 /// the kind needs. "Result" marks the fields that yc_batch() writes.
 #[repr(C)]
 pub struct yc_op {
-    /// Kind of the operation: one of YC_OP_GET to YC_OP_METRICS.
+    /// Kind of the operation: one of YC_OP_GET to YC_OP_METRICS, or of
+    /// YC_OP_GET_VERSIONED to YC_OP_COUNTER_ADD.
     pub kind: i32,
     /// 0 or YC_OP_COUNT.
     pub flags: u32,
@@ -69,17 +73,20 @@ pub struct yc_op {
     pub tags: *const yc_slice,
     /// Number of tags.
     pub n_tags: usize,
-    /// Time to live for YC_OP_SET and YC_OP_EXPIRE, see yc_set().
+    /// Time to live for YC_OP_SET, YC_OP_EXPIRE, YC_OP_SET_IF,
+    /// YC_OP_GET_AND_EXPIRE and YC_OP_COUNTER_ADD, see yc_set().
     pub ttl_ms: i64,
     /// Data of the caller. The library does not use it.
     pub user_data: u64,
     /// Result: the status that the function of this kind returns.
     pub status: yc_status,
-    /// Set to zero.
-    pub padding: u32,
-    /// Result: the value of a YC_OP_GET with status YC_OK, or the text of a
-    /// YC_OP_STATS, YC_OP_HEALTH or YC_OP_METRICS; else NULL. The caller frees it
-    /// with yc_value_free().
+    /// Condition of a YC_OP_SET_IF: YC_IF_ABSENT, YC_IF_PRESENT or
+    /// YC_IF_VERSION; else zero.
+    pub condition: i32,
+    /// Result: the value of a YC_OP_GET, YC_OP_GET_VERSIONED or
+    /// YC_OP_GET_AND_EXPIRE with status YC_OK, or the text of a YC_OP_STATS,
+    /// YC_OP_HEALTH or YC_OP_METRICS; else NULL. The caller frees it with
+    /// yc_value_free().
     pub result: *mut yc_value,
     /// Result: the error if status is negative, else NULL. The caller frees it
     /// with yc_error_free().
@@ -89,8 +96,16 @@ pub struct yc_op {
     pub remaining_ms: i64,
     /// Result: the number of removed entries, or YC_COUNT_UNKNOWN.
     pub removed: u64,
+    /// The version that a YC_OP_SET_IF or YC_OP_DELETE_IF compares. Result: the
+    /// version of a YC_OP_GET_VERSIONED or of the entry that a YC_OP_SET_IF has
+    /// stored; else 0.
+    pub version: u64,
+    /// The delta of a YC_OP_COUNTER_ADD. Result: the value of the counter; else 0.
+    pub number: i64,
+    /// The initial value of the counter of a YC_OP_COUNTER_ADD.
+    pub initial: i64,
     /// Set to zero.
-    pub reserved: [u64; 2],
+    pub reserved: [u64; 5],
 }
 
 /// Runs n operations in order, each as the function of its kind does. Operations
@@ -163,6 +178,8 @@ pub(super) unsafe fn read<'a>(cache: &Cache, op: *const yc_op, list: &'a Result<
         let key = bytes((*op).key, (*op).key_len, "key")?;
         ((*op).kind, (*op).flags, (*op).ttl_ms, key, bytes((*op).value, (*op).value_len, "value")?)
     };
+    // SAFETY: as above.
+    let (condition, version, delta, initial) = unsafe { ((*op).condition, (*op).version, (*op).number, (*op).initial) };
     let list: &[&[u8]] = list.as_ref().map_err(Clone::clone)?;
     let count = flags & YC_OP_COUNT != 0;
     if flags & !YC_OP_COUNT != 0 {
@@ -183,8 +200,18 @@ pub(super) unsafe fn read<'a>(cache: &Cache, op: *const yc_op, list: &'a Result<
         YC_OP_STATS => return Ok(Request::Stats),
         YC_OP_HEALTH => return Ok(Request::Health),
         YC_OP_METRICS => return Ok(Request::Metrics),
+        YC_OP_GET_VERSIONED => Operation::GetVersioned { key },
+        YC_OP_SET_IF => {
+            let condition = set_condition(condition, version)?;
+            Operation::SetIf { entry: NewEntry { key, value, ttl: ttl()?, tags: list }, condition }
+        }
+        YC_OP_DELETE_IF => Operation::DeleteIf { key, version },
+        YC_OP_GET_AND_EXPIRE => Operation::GetAndExpire { key, ttl: ttl()? },
+        YC_OP_COUNTER_ADD => Operation::CounterAdd(Addition { key, delta, initial, ttl: ttl()? }),
         _ => {
-            let text = format!("kind is {kind}; it takes YC_OP_GET ({YC_OP_GET}) to YC_OP_METRICS ({YC_OP_METRICS})");
+            let text = format!(
+                "kind is {kind}; it takes YC_OP_GET ({YC_OP_GET}) to YC_OP_METRICS ({YC_OP_METRICS}), or YC_OP_GET_VERSIONED ({YC_OP_GET_VERSIONED}) to YC_OP_COUNTER_ADD ({YC_OP_COUNTER_ADD})"
+            );
             return Err(Error::new(ErrorKind::Invalid, text));
         }
     }))
@@ -200,5 +227,7 @@ unsafe fn write(op: *mut yc_op, outcome: Result<Outcome>) {
         (*op).error = came.error;
         (*op).remaining_ms = came.remaining_ms;
         (*op).removed = came.removed;
+        (*op).version = came.version;
+        (*op).number = came.number;
     }
 }

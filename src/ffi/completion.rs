@@ -5,7 +5,7 @@ use std::ptr::null_mut;
 
 use super::boundary;
 use super::entry::remaining_ms;
-use super::error::{YC_END, YC_MISS, YC_OK, status_of, yc_error, yc_error_free, yc_status};
+use super::error::{YC_END, YC_MISS, YC_OK, YC_UNMET, status_of, yc_error, yc_error_free, yc_status};
 use super::invalidate::{YC_COUNT_UNKNOWN, count};
 use super::keys::{yc_keys, yc_keys_free};
 use super::results::{yc_results, yc_results_free};
@@ -25,6 +25,17 @@ pub const YC_OP_KEYS_NEXT: i32 = 17;
 /// Kind of completion: yc_queue_search(). Not allowed in yc_op.kind.
 pub const YC_OP_SEARCH: i32 = 18;
 
+/// Kind of operation: yc_get_versioned().
+pub const YC_OP_GET_VERSIONED: i32 = 19;
+/// Kind of operation: yc_set_if().
+pub const YC_OP_SET_IF: i32 = 20;
+/// Kind of operation: yc_delete_if().
+pub const YC_OP_DELETE_IF: i32 = 21;
+/// Kind of operation: yc_get_and_expire().
+pub const YC_OP_GET_AND_EXPIRE: i32 = 22;
+/// Kind of operation: yc_counter_add().
+pub const YC_OP_COUNTER_ADD: i32 = 23;
+
 /// Identifies an operation of a queue until its completion is taken. A ticket is
 /// never 0 and is never reused in one queue.
 pub type yc_ticket = u64;
@@ -42,9 +53,9 @@ pub struct yc_completion {
     pub status: yc_status,
     /// Kind of the operation: a YC_OP_ number.
     pub kind: i32,
-    /// The value of a YC_OP_GET with status YC_OK, or the text of a YC_OP_STATS,
-    /// YC_OP_HEALTH or YC_OP_METRICS; else NULL. The caller frees it with
-    /// yc_value_free().
+    /// The value of a YC_OP_GET, YC_OP_GET_VERSIONED or YC_OP_GET_AND_EXPIRE with
+    /// status YC_OK, or the text of a YC_OP_STATS, YC_OP_HEALTH or YC_OP_METRICS;
+    /// else NULL. The caller frees it with yc_value_free().
     pub result: *mut yc_value,
     /// The error if status is negative, else NULL. The caller frees it with
     /// yc_error_free().
@@ -63,8 +74,13 @@ pub struct yc_completion {
     /// The matches of a YC_OP_SEARCH, else NULL. The caller frees them with
     /// yc_matches_free().
     pub matches: *mut yc_matches,
+    /// The version of a YC_OP_GET_VERSIONED, or of the entry that a YC_OP_SET_IF
+    /// has stored; else 0.
+    pub version: u64,
+    /// The value of the counter of a YC_OP_COUNTER_ADD; else 0.
+    pub number: i64,
     /// Zero.
-    pub reserved: [u64; 2],
+    pub reserved: [u64; 4],
 }
 
 impl yc_completion {
@@ -80,7 +96,9 @@ impl yc_completion {
         results: null_mut(),
         keys: null_mut(),
         matches: null_mut(),
-        reserved: [0; 2],
+        version: 0,
+        number: 0,
+        reserved: [0; 4],
     };
 
     /// Converts an outcome to a completion with handles that the caller owns.
@@ -88,6 +106,12 @@ impl yc_completion {
         match outcome {
             Ok(Outcome::Done) => Self::NOTHING,
             Ok(Outcome::Miss) => Self { status: YC_MISS, ..Self::NOTHING },
+            Ok(Outcome::Unmet) => Self { status: YC_UNMET, ..Self::NOTHING },
+            Ok(Outcome::Versioned(value, version)) => {
+                Self { result: yc_value::into_raw(value), version, ..Self::NOTHING }
+            }
+            Ok(Outcome::Version(version)) => Self { version, ..Self::NOTHING },
+            Ok(Outcome::Number(number)) => Self { number, ..Self::NOTHING },
             Ok(Outcome::Value(value)) => Self { result: yc_value::into_raw(value), ..Self::NOTHING },
             Ok(Outcome::Remaining(left)) => Self { remaining_ms: remaining_ms(left), ..Self::NOTHING },
             Ok(Outcome::Removed(removed)) => Self { removed: count(removed), ..Self::NOTHING },

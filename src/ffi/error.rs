@@ -17,6 +17,8 @@ pub const YC_OK: yc_status = 0;
 pub const YC_MISS: yc_status = 1;
 /// The listing has no more keys.
 pub const YC_END: yc_status = 2;
+/// The condition does not hold. Nothing changed.
+pub const YC_UNMET: yc_status = 7;
 
 /// An argument is not allowed: it is NULL, empty or out of range.
 pub const YC_E_INVALID: yc_status = -101;
@@ -99,6 +101,7 @@ pub extern "C" fn yc_status_name(status: yc_status) -> *const c_char {
         YC_OK => c"YC_OK",
         YC_MISS => c"YC_MISS",
         YC_END => c"YC_END",
+        YC_UNMET => c"YC_UNMET",
         YC_E_INVALID => c"YC_E_INVALID",
         YC_E_CONFIG => c"YC_E_CONFIG",
         YC_E_TOO_LARGE => c"YC_E_TOO_LARGE",

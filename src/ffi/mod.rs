@@ -8,6 +8,7 @@ pub mod batch;
 pub mod boundary;
 pub mod cache;
 pub mod completion;
+pub mod conditional;
 pub mod entry;
 pub mod error;
 pub mod fork;

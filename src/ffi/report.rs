@@ -16,6 +16,10 @@ pub const YC_CAN_COUNT: u64 = 2;
 pub const YC_CAN_SHARE: u64 = 4;
 /// Capability: yc_size() is exact, not an estimate.
 pub const YC_CAN_SIZE: u64 = 8;
+/// Capability: yc_set_if(), yc_delete_if(), yc_get_and_expire() and
+/// yc_counter_add() work. Redis needs the permission for scripts: the flag is
+/// missing after the server has refused one.
+pub const YC_CAN_COMPARE: u64 = 16;
 
 /// Converts text to a value.
 pub(super) fn value_of(text: &str) -> *mut yc_value {
@@ -152,7 +156,8 @@ pub unsafe extern "C" fn yc_capabilities(cache: *mut yc_cache, flags: *mut u64, 
             let sum = flag(can.list, YC_CAN_LIST)
                 + flag(can.count, YC_CAN_COUNT)
                 + flag(can.shared, YC_CAN_SHARE)
-                + flag(can.size, YC_CAN_SIZE);
+                + flag(can.size, YC_CAN_SIZE)
+                + flag(can.compare, YC_CAN_COMPARE);
             out(flags, "flags")?.write(sum);
             Ok(YC_OK)
         })

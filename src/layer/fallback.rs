@@ -110,8 +110,11 @@ macro_rules! serve {
                     }
                 };
                 match $failed(&answer) {
+                    // An operation that may have been done is not repeated.
                     Some(error)
-                        if circuit.changes_for($context, outage.as_ref(), error).await && turns.next().is_some() => {}
+                        if circuit.changes_for($context, outage.as_ref(), error).await
+                            && !error.is_in_doubt()
+                            && turns.next().is_some() => {}
                     _ => return answer,
                 }
             }
@@ -253,6 +256,7 @@ impl Backend for Fallback {
             count: false,
             shared: primary.capabilities.shared,
             size: primary.capabilities.size && fallback.size,
+            compare: primary.capabilities.compare && fallback.compare,
         };
         Info { capabilities, answers_at_once: false, ..primary }
     }

@@ -11,8 +11,8 @@ use futures_util::future::BoxFuture;
 use super::replay_log::{Names, ReplayLog};
 use crate::backend::health::Health;
 use crate::backend::{
-    Activity, Backend, CopiedEntry, IfPresent, Imported, Info, KeyFilter, Missing, NewEntry, OpFuture, Operation,
-    Outcome, Page, ScanCursor, pending,
+    Activity, Addition, Backend, CopiedEntry, IfPresent, Imported, Info, KeyFilter, Missing, NewEntry, OpFuture,
+    Operation, Outcome, Page, ScanCursor, pending,
 };
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
@@ -74,10 +74,18 @@ impl Replay {
                 break;
             }
         }
-        let last = self.log.take_last();
+        let last = self.take_last().await;
         self.apply_or_resume(context, last).await?;
         self.log.end(then);
         Ok(())
+    }
+
+    /// Takes the last changes, and gives the turn back to the log if it is dropped meanwhile.
+    async fn take_last(&self) -> Names {
+        let mut attempt = Attempt { log: &self.log, names: Some(Names::default()) };
+        let last = self.log.take_last().await;
+        attempt.names = None;
+        last
     }
 
     async fn apply_or_resume(&self, context: CallContext, names: Names) -> Result<()> {
@@ -166,8 +174,24 @@ impl Replay {
         if change.needs_listing() {
             self.check_listing()?;
         }
+        if operation.is_conditional() {
+            return self.change_once(context, operation, &change).await;
+        }
         let made = self.call_bounded(context, operation).await;
         if self.log.record(&change).await? { made } else { self.behind.call(context, operation).await }
+    }
+
+    /// Makes a change that must not be made twice: here with its record, or at the other backend alone.
+    async fn change_once(
+        &self,
+        context: CallContext,
+        operation: Operation<'_>,
+        change: &Change<'_>,
+    ) -> Result<Outcome> {
+        let Some(turn) = self.log.begin(change).await else { return self.behind.call(context, operation).await };
+        let made = self.call_bounded(context, operation).await;
+        turn.end()?;
+        made
     }
 
     /// Runs an operation here, where entries live no longer than `max_ttl`.
@@ -186,7 +210,19 @@ impl Replay {
             Operation::Expire { key, ttl } => {
                 self.active.call(context, Operation::Expire { key, ttl: bounded(ttl) }).await
             }
+            Operation::GetAndExpire { key, ttl } => {
+                self.active.call(context, Operation::GetAndExpire { key, ttl: bounded(ttl) }).await
+            }
+            Operation::SetIf { entry, condition } => {
+                let entry = NewEntry { ttl: bounded(entry.ttl), ..entry };
+                self.active.call(context, Operation::SetIf { entry, condition }).await
+            }
+            Operation::CounterAdd(it) => {
+                self.active.call(context, Operation::CounterAdd(Addition { ttl: bounded(it.ttl), ..it })).await
+            }
             Operation::Get { .. }
+            | Operation::GetVersioned { .. }
+            | Operation::DeleteIf { .. }
             | Operation::Delete { .. }
             | Operation::Exists { .. }
             | Operation::Ttl { .. }

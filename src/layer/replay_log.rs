@@ -42,13 +42,20 @@ pub struct ReplayLog {
     pending: Mutex<Names>,
     /// Changes under the lock.
     stage: watch::Sender<Stage>,
+    /// The number of changes that are being made and must not be made twice. Changes under the lock.
+    turns: watch::Sender<usize>,
     /// True if the backend can be emptied.
     can_flush: bool,
 }
 
 impl ReplayLog {
     pub fn new(can_flush: bool) -> Self {
-        Self { pending: Mutex::default(), stage: watch::Sender::new(Stage::Recording), can_flush }
+        Self {
+            pending: Mutex::default(),
+            stage: watch::Sender::new(Stage::Recording),
+            turns: watch::Sender::new(0),
+            can_flush,
+        }
     }
 
     /// Records a change that was made. Returns false if the backend serves again: the change has to be made there.
@@ -68,16 +75,41 @@ impl ReplayLog {
         }
     }
 
+    /// Begins a change that must not be made twice. `None`: the backend serves again, and the change has to be made
+    /// there. The last changes are taken after the end of those that have begun.
+    pub async fn begin<'a, 'c>(&'a self, change: &'a Change<'c>) -> Option<Turn<'a, 'c>> {
+        let mut stage = self.stage.subscribe();
+        loop {
+            {
+                let _pending = self.lock();
+                match *self.stage.borrow() {
+                    Stage::Recording => {
+                        self.turns.send_modify(|turns| *turns += 1);
+                        return Some(Turn { log: self, change, is_over: false });
+                    }
+                    Stage::Ended => return None,
+                    Stage::Ending => drop(stage.borrow_and_update()),
+                }
+            }
+            // The sender lives as long as this.
+            let _ = stage.changed().await;
+        }
+    }
+
     /// Takes the changes that were recorded so far: the caller replays them.
     pub fn take(&self) -> Names {
         mem::take(&mut self.lock())
     }
 
     /// Takes the last changes: nothing more is recorded until `end` or `resume`.
-    pub fn take_last(&self) -> Names {
-        let mut pending = self.lock();
-        self.stage.send_replace(Stage::Ending);
-        mem::take(&mut pending)
+    pub async fn take_last(&self) -> Names {
+        {
+            let _pending = self.lock();
+            self.stage.send_replace(Stage::Ending);
+        }
+        // The sender lives as long as this.
+        let _ = self.turns.subscribe().wait_for(|turns| *turns == 0).await;
+        mem::take(&mut self.lock())
     }
 
     /// Ends the log: the backend has all changes and serves from now on. `then` runs before any waiting caller
@@ -102,6 +134,37 @@ impl ReplayLog {
 
     fn lock(&self) -> MutexGuard<'_, Names> {
         lock(&self.pending)
+    }
+}
+
+/// A change that is being made and must not be made twice. Its record ends it.
+pub struct Turn<'a, 'c> {
+    log: &'a ReplayLog,
+    change: &'a Change<'c>,
+    is_over: bool,
+}
+
+impl Turn<'_, '_> {
+    /// Records the change, which was made or may have been.
+    pub fn end(mut self) -> Result<()> {
+        self.record()
+    }
+
+    fn record(&mut self) -> Result<()> {
+        self.is_over = true;
+        let mut pending = self.log.lock();
+        let added = pending.add(self.change, self.log.can_flush);
+        self.log.turns.send_modify(|turns| *turns -= 1);
+        added
+    }
+}
+
+impl Drop for Turn<'_, '_> {
+    /// Records the change of a caller that was cancelled.
+    fn drop(&mut self) {
+        if !self.is_over {
+            let _ = self.record();
+        }
     }
 }
 

@@ -55,7 +55,7 @@ fn what_is_too_much_to_record_empties_the_backend_or_is_refused() {
 fn who_changes_something_at_the_end_waits_for_it() {
     let log = ReplayLog::new(true);
     record(&log, keys([b"a"]));
-    let last = log.take_last();
+    let last = wait(|_| log.take_last());
     std::thread::scope(|scope| {
         let late = scope.spawn(|| record(&log, keys([b"b"])));
         std::thread::sleep(Duration::from_millis(20));
@@ -63,7 +63,7 @@ fn who_changes_something_at_the_end_waits_for_it() {
         log.resume(last);
         assert!(late.join().unwrap());
     });
-    assert_eq!(log.take_last().keys.len(), 2);
+    assert_eq!(wait(|_| log.take_last()).keys.len(), 2);
     std::thread::scope(|scope| {
         let late = scope.spawn(|| record(&log, Change::Flush));
         std::thread::sleep(Duration::from_millis(20));

@@ -16,7 +16,7 @@ use crate::backend::double::{Double, Gate, Get};
 use crate::backend::memory::Memory;
 use crate::cache::{Cache, CacheHandle, Cursor, Request, SearchOptions};
 use crate::config::{BackendConfig, Config};
-use crate::operation::{NewEntry, Operation};
+use crate::operation::{Addition, NewEntry, Operation, SetCondition};
 
 const GET: Operation = Operation::Get { key: b"key" };
 
@@ -278,6 +278,10 @@ fn describe(outcome: &Result<Outcome>) -> String {
     match outcome {
         Ok(Outcome::Done) => "done".into(),
         Ok(Outcome::Miss) => "miss".into(),
+        Ok(Outcome::Unmet) => "unmet".into(),
+        Ok(Outcome::Versioned(value, _)) => format!("versioned: {:?}", value.as_bytes()),
+        Ok(Outcome::Version(_)) => "stored".into(),
+        Ok(Outcome::Number(number)) => format!("number: {number}"),
         Ok(Outcome::Value(value)) if value.as_bytes().starts_with(b"{") => "report".into(),
         Ok(Outcome::Value(value)) => format!("{:?}", value.as_bytes()),
         Ok(Outcome::Remaining(left)) => format!("left: {}", left.is_some()),
@@ -308,7 +312,7 @@ fn every_operation_means_the_same_when_it_owns_its_arguments() {
     let search = SearchOptions { threshold: 50.0, limit: 2, tags: &tags[1..] };
     for cursor in &cursors {
         let queue = if Arc::ptr_eq(cursor, &cursors[0]) { &direct } else { &owning };
-        let operations: [Request; 30] = [
+        let operations: [Request; 37] = [
             Operation::Set(NewEntry { key: b"a", value: b"1", ttl: second, tags: &tags }).into(),
             Operation::Set(NewEntry { key: b"b", value: b"", ttl: None, tags: &[] }).into(),
             Operation::SetMany { entries: &entries }.into(),
@@ -339,6 +343,13 @@ fn every_operation_means_the_same_when_it_owns_its_arguments() {
             Operation::SetMany { entries: &refused }.into(),
             Request::Search { query: b"", options: search },
             Operation::InvalidatePatterns { patterns: &[&[b'a'; 65_537]] }.into(),
+            Operation::SetIf { entry: entry(b"s", b"1"), condition: SetCondition::Absent }.into(),
+            Operation::SetIf { entry: entry(b"s", b"2"), condition: SetCondition::Absent }.into(),
+            Operation::GetVersioned { key: b"s" }.into(),
+            Operation::CounterAdd(Addition { key: b"s", delta: 4, initial: 0, ttl: None }).into(),
+            Operation::GetAndExpire { key: b"s", ttl: second }.into(),
+            Operation::InvalidateTags { tags: &tags[1..], count: true }.into(),
+            Operation::DeleteIf { key: b"s", version: 1 }.into(),
         ];
         for (at, operation) in operations.into_iter().enumerate() {
             submit(queue, at as u64, operation);
@@ -348,7 +359,7 @@ fn every_operation_means_the_same_when_it_owns_its_arguments() {
     }
 }
 
-const EXPECTED: [&str; 30] = [
+const EXPECTED: [&str; 37] = [
     "done",
     "done",
     "[Ok(()), Ok(()), Ok(())]",
@@ -379,6 +390,13 @@ const EXPECTED: [&str; 30] = [
     "Invalid: the key is empty; it must have 1 byte to 64 KiB",
     "Invalid: the query is empty; it must have 1 byte to 1 KiB",
     "TooLarge: the pattern has 65537 bytes; the limit is 64 KiB",
+    "stored",
+    "unmet",
+    "versioned: [49]",
+    "number: 5",
+    "[53]",
+    "Some(1)",
+    "miss",
 ];
 
 #[test]

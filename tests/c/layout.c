@@ -33,7 +33,7 @@ AT(yc_match, key, 0);
 AT(yc_match, score, 16);
 AT(yc_match, reserved, 24);
 
-SIZE(yc_op, 128);
+SIZE(yc_op, 176);
 AT(yc_op, kind, 0);
 AT(yc_op, flags, 4);
 AT(yc_op, key, 8);
@@ -45,16 +45,19 @@ AT(yc_op, n_tags, 48);
 AT(yc_op, ttl_ms, 56);
 AT(yc_op, user_data, 64);
 AT(yc_op, status, 72);
-AT(yc_op, padding, 76);
+AT(yc_op, condition, 76);
 AT(yc_op, result, 80);
 AT(yc_op, error, 88);
 AT(yc_op, remaining_ms, 96);
 AT(yc_op, removed, 104);
-AT(yc_op, reserved, 112);
+AT(yc_op, version, 112);
+AT(yc_op, number, 120);
+AT(yc_op, initial, 128);
+AT(yc_op, reserved, 136);
 
 SIZE(yc_ticket, 8);
 
-SIZE(yc_completion, 96);
+SIZE(yc_completion, 128);
 AT(yc_completion, ticket, 0);
 AT(yc_completion, user_data, 8);
 AT(yc_completion, status, 16);
@@ -66,18 +69,20 @@ AT(yc_completion, removed, 48);
 AT(yc_completion, results, 56);
 AT(yc_completion, keys, 64);
 AT(yc_completion, matches, 72);
-AT(yc_completion, reserved, 80);
+AT(yc_completion, version, 80);
+AT(yc_completion, number, 88);
+AT(yc_completion, reserved, 96);
 
 /* The library agrees: it writes and reads where the header says. */
 int main(void) {
     yc_cache *cache = open_cache(test_url());
     _Alignas(yc_op) unsigned char after[sizeof(yc_op) + 8];
-    yc_op op = {.kind = YC_OP_TTL, .key = "none", .key_len = 4, .status = 77, .padding = 78, .reserved = {79, 80}};
+    yc_op op = {.kind = YC_OP_TTL, .key = "none", .key_len = 4, .status = 77, .condition = 78, .initial = 79, .reserved = {80, 81}};
     memset(after, 0xAB, sizeof after);
     memcpy(after, &op, sizeof op);
     CHECK_STATUS(yc_batch(cache, (yc_op *)(void *)after, 1, sizeof op, NULL), YC_OK);
     memcpy(&op, after, sizeof op);
-    CHECK(op.status == YC_MISS && op.padding == 78 && op.reserved[0] == 79 && op.reserved[1] == 80);
+    CHECK(op.status == YC_MISS && op.condition == 78 && op.initial == 79 && op.reserved[0] == 80 && op.reserved[1] == 81);
     CHECK(after[sizeof op] == 0xAB && after[sizeof op + 7] == 0xAB);
     close_cache(cache);
     return check_result();

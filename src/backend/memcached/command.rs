@@ -19,6 +19,8 @@ pub enum Command<'a> {
     Set { name: &'a [u8], bytes: &'a [u8], flags: u32, expiry: u32, condition: Condition },
     /// Removes a name.
     Delete { name: &'a [u8] },
+    /// Removes a name if this version is there.
+    DeleteIf { name: &'a [u8], version: u64 },
     /// Adds to a number, or makes it, then answers it; adding nothing reads or makes it.
     Count { name: &'a [u8], seed: u64, add: u64 },
 }
@@ -63,6 +65,7 @@ impl<'a> Command<'a> {
             | Self::GetMarked { name }
             | Self::Set { name, .. }
             | Self::Delete { name }
+            | Self::DeleteIf { name, .. }
             | Self::Count { name, .. } => name,
         }
     }
@@ -102,7 +105,8 @@ impl Reply<'_> {
         match (command, self) {
             (Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. }, Self::Value { .. }) => true,
             (Command::Count { .. }, Self::Number(_) | Self::Refused(ServerError::NoNumber, _)) => true,
-            (Command::Set { .. } | Command::Delete { .. }, Self::Done) => true,
+            (Command::Set { .. } | Command::Delete { .. } | Command::DeleteIf { .. }, Self::Done) => true,
+            (Command::DeleteIf { .. }, Self::Changed) => true,
             // Only where there is a condition may a value not be stored.
             (Command::Set { condition, .. }, Self::Changed | Self::Missing) => *condition != Condition::Always,
             (_, Self::Missing) => true,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::command::{Command, Condition, expiry};
 use super::received::{Received, What, stored, unexpected};
 use super::run::{Commands, run};
-use super::store::MemcachedStore;
+use super::store::{MemcachedStore, changed};
 use crate::backend::remote::Slice;
 use crate::entry::{self, Entry};
 use crate::error::{Error, ErrorKind, Result};
@@ -55,6 +55,24 @@ impl MemcachedStore {
         }
     }
 
+    /// Gives an entry another deadline if this version of it, with these bytes, is there.
+    pub(super) async fn expire_checked(
+        &self,
+        context: CallContext,
+        name: &[u8],
+        stored: &[u8],
+        version: u64,
+        ttl: Option<Duration>,
+    ) -> Result<bool> {
+        let Ok(entry) = entry::decode(name, stored) else { return Ok(false) };
+        let now_ms = self.nodes.now_ms(name);
+        let deadline_ms = ttl.map(|ttl| now_ms.saturating_add(millis(ttl)));
+        let bytes = entry::encode(name, &Entry { deadline_ms, ..entry });
+        let condition = Condition::Unchanged(version);
+        let set = Command::Set { name, bytes: &bytes, flags: 0, expiry: expiry(ttl, now_ms), condition };
+        changed(self.only(context, set).await?)
+    }
+
     /// Reads the bytes, flags and version of an entry.
     async fn marked(&self, context: CallContext, name: &[u8]) -> Result<Option<(Slice, u32, u64)>> {
         match self.only(context, Command::GetMarked { name }).await?.what {
@@ -65,7 +83,7 @@ impl MemcachedStore {
     }
 
     /// Runs one command.
-    async fn only(&self, context: CallContext, command: Command<'_>) -> Result<Received> {
+    pub(super) async fn only(&self, context: CallContext, command: Command<'_>) -> Result<Received> {
         run(context, &self.nodes, &[command]).await.into_iter().next().unwrap_or_else(|| Err(unexpected()))
     }
 

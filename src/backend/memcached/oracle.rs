@@ -43,7 +43,7 @@ fn number(random: &mut Rng) -> u64 {
 }
 
 fn command<'a>(random: &mut Rng, name: &'a [u8], bytes: &'a [u8]) -> Command<'a> {
-    match random.u8(..6) {
+    match random.u8(..7) {
         0 => Command::Get { name },
         1 => Command::Peek { name },
         2 => Command::GetMarked { name },
@@ -56,6 +56,7 @@ fn command<'a>(random: &mut Rng, name: &'a [u8], bytes: &'a [u8]) -> Command<'a>
             Command::Set { name, bytes, flags: random.u32(..), expiry: random.u32(..), condition }
         }
         4 => Command::Delete { name },
+        5 => Command::DeleteIf { name, version: number(random) },
         _ => Command::Count { name, seed: number(random), add: number(random) },
     }
 }
@@ -89,6 +90,11 @@ fn written_by_crate(command: &Command, opaque: u32) -> Vec<u8> {
         Command::Delete { name } => {
             let mut options = DeleteOptions::default();
             (options.return_key, options.opaque) = (true, opaque);
+            build_delete(name, &options)
+        }
+        Command::DeleteIf { name, version } => {
+            let mut options = DeleteOptions::default();
+            (options.return_key, options.opaque, options.compare_cas) = (true, opaque, Some(version));
             build_delete(name, &options)
         }
         Command::Count { name, seed, add } => {

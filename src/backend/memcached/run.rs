@@ -152,8 +152,8 @@ impl Call<'_> {
     ) {
         let server = replies.connection.server();
         match reply {
-            Reply::Value { flags, .. } if self.is_outdated(index, flags, epoch) => {
-                classified.push(Ok(Received { what: What::Missing, epoch }));
+            Reply::Value { flags, version, .. } if self.is_outdated(index, flags, epoch) => {
+                classified.push(Ok(Received { what: self.outdated(index, version, replies), epoch }));
             }
             Reply::Refused(ServerError::Later, text) => {
                 let error = server_error::error(server, ServerError::Later, text);
@@ -171,6 +171,14 @@ impl Call<'_> {
     fn is_outdated(&self, index: usize, flags: u32, epoch: u32) -> bool {
         let counts = matches!(self.commands[index], Command::Peek { .. }) || flags == epoch;
         self.nodes.ejects && (epoch == 0 || !counts)
+    }
+
+    /// Returns what an outdated entry is: nothing, or bytes without a meaning for a caller that would replace them.
+    fn outdated(&self, index: usize, version: u64, replies: &Arc<RawReplies>) -> What {
+        match self.commands[index] {
+            Command::GetMarked { .. } => What::Value { bytes: Slice::of(replies, b""), flags: 0, version },
+            _ => What::Missing,
+        }
     }
 
     /// Returns whether an entry was stored that cannot be read, since the epoch has changed.
@@ -358,6 +366,6 @@ fn may_be_repeated(command: &Command) -> bool {
         Command::Set { condition, .. } => *condition == Condition::Always,
         Command::Count { add, .. } => *add == 0,
         // It would answer that nothing was there.
-        Command::Delete { .. } => false,
+        Command::Delete { .. } | Command::DeleteIf { .. } => false,
     }
 }

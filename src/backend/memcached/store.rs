@@ -11,10 +11,12 @@ use super::received::{Received, What, stored, tag_version, unexpected};
 use super::run::{Commands, run};
 use super::{health, names, sample};
 use crate::backend::health::ServerHealth;
-use crate::backend::remote::{EncodedEntry, Outcomes, Sample, ScanScope, Slice, Store, Traffic, VersionedEntry};
+use crate::backend::remote::{
+    self, EncodedEntry, Mark, MarkedEntry, Outcomes, Sample, ScanScope, Slice, Store, Traffic, VersionedEntry,
+};
 use crate::backend::{Capabilities, Missing, ScanCursor};
 use crate::entry::{self, DecodeError, Entry};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::util::byte_strings::ByteStrings;
 
@@ -60,6 +62,15 @@ fn done(received: Received) -> Result<bool> {
     }
 }
 
+/// Returns whether a change was made whose condition may not have held.
+pub(super) fn changed(received: Received) -> Result<bool> {
+    match received.what {
+        What::Done => Ok(true),
+        What::Changed | What::Missing => Ok(false),
+        _ => Err(unexpected()),
+    }
+}
+
 /// Returns what was read just before it was removed; both commands have to be done.
 fn removed(read: Result<Received>, deleted: Result<Received>) -> Result<Option<Slice>> {
     // The error of the delete first: it says whether the delete may have been executed.
@@ -69,8 +80,12 @@ fn removed(read: Result<Received>, deleted: Result<Received>) -> Result<Option<S
 }
 
 fn set<'a>(nodes: &Nodes, entry: &'a EncodedEntry) -> Command<'a> {
-    let EncodedEntry { name, bytes, ttl, only_if_absent, .. } = entry;
-    let condition = if *only_if_absent { Condition::Absent } else { Condition::Always };
+    let EncodedEntry { name, bytes, ttl, condition, .. } = entry;
+    let condition = match condition {
+        remote::Condition::Always => Condition::Always,
+        remote::Condition::Absent => Condition::Absent,
+        remote::Condition::Unchanged(mark) => Condition::Unchanged(mark.as_number()),
+    };
     Command::Set { name, bytes, flags: 0, expiry: expiry(*ttl, nodes.now_ms(name)), condition }
 }
 
@@ -79,7 +94,13 @@ impl Store for MemcachedStore {
     const DEADLINES: bool = true;
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { list: self.listings.listing_error().is_none(), count: false, shared: true, size: false }
+        Capabilities {
+            list: self.listings.listing_error().is_none(),
+            count: false,
+            shared: true,
+            size: false,
+            compare: true,
+        }
     }
 
     fn is_one_server(&self) -> bool {
@@ -198,6 +219,42 @@ impl Store for MemcachedStore {
         versions
     }
 
+    async fn read_marked<'a>(
+        &'a self,
+        context: CallContext,
+        prefix: &'a str,
+        name: &'a [u8],
+        tags: &'a [u64],
+    ) -> Result<MarkedEntry> {
+        let (entry, versions) = self.with_tag_versions(context, Command::GetMarked { name }, prefix, tags).await;
+        let versions = versions?;
+        match entry?.what {
+            What::Value { version: 0, .. } => Err(without_versions(&self.nodes.name())),
+            What::Value { bytes, version, .. } => Ok((Some((bytes, Mark::number(version))), versions)),
+            What::Missing => Ok((None, versions)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn write_if<'a>(&'a self, context: CallContext, _prefix: &'a str, entry: &'a EncodedEntry) -> Result<bool> {
+        changed(self.only(context, set(&self.nodes, entry)).await?)
+    }
+
+    async fn remove_if<'a>(&'a self, context: CallContext, name: &'a [u8], mark: Mark) -> Result<bool> {
+        changed(self.only(context, Command::DeleteIf { name, version: mark.as_number() }).await?)
+    }
+
+    async fn expire_if<'a>(
+        &'a self,
+        context: CallContext,
+        name: &'a [u8],
+        stored: &'a [u8],
+        mark: Mark,
+        ttl: Option<Duration>,
+    ) -> Result<bool> {
+        self.expire_checked(context, name, stored, mark.as_number(), ttl).await
+    }
+
     async fn replace_tag_versions<'a>(&'a self, context: CallContext, prefix: &'a str, tags: &'a [u64]) -> Result<()> {
         self.replace_tag_versions(context, prefix, tags).await
     }
@@ -242,4 +299,12 @@ impl Store for MemcachedStore {
         self.listings.close();
         self.nodes.close(context, deadline).await;
     }
+}
+
+#[cold]
+fn without_versions(server: &str) -> Error {
+    let text = format!(
+        "{server}: the server keeps no versions of its items, which conditional writes and counters need: start it without -C"
+    );
+    Error::new(ErrorKind::Unsupported, text)
 }

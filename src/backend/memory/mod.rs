@@ -1,5 +1,6 @@
 //! The memory backend: a sharded LRU in this process. Every call is answered on the caller's own thread.
 
+mod conditional;
 mod lru;
 #[cfg(test)]
 mod oracle;
@@ -83,7 +84,7 @@ impl Backend for Memory {
     fn info(&self) -> Info {
         Info {
             name: "memory",
-            capabilities: Capabilities { list: true, count: true, shared: false, size: true },
+            capabilities: Capabilities { list: true, count: true, shared: false, size: true, compare: true },
             answers_at_once: true,
             is_one_server: false,
             call_timeout: None,
@@ -106,6 +107,17 @@ impl Backend for Memory {
             Operation::Exists { key } => Outcome::hit(self.store.deadline(key).is_some()),
             Operation::Expire { key, ttl } => Outcome::hit(self.store.expire(key, self.deadline(ttl))),
             Operation::Ttl { key } => Outcome::remaining(self.store.deadline(key).map(Deadline::remaining)),
+            Operation::GetVersioned { key } => Outcome::versioned(self.store.get_versioned(key)),
+            Operation::SetIf { entry, condition } => {
+                let stored = self.store.set_if(entry, self.deadline(entry.ttl), condition);
+                return done(stored.map(Outcome::stored_if));
+            }
+            Operation::DeleteIf { key, version } => self.store.delete_if(key, version),
+            Operation::GetAndExpire { key, ttl } => Outcome::found(self.store.get_and_expire(key, self.deadline(ttl))),
+            Operation::CounterAdd(addition) => {
+                let added = self.store.counter_add(&addition, self.deadline(addition.ttl));
+                return done(added.map(Outcome::Number));
+            }
             Operation::GetMany { keys } => Outcome::Values(self.get_many(keys)),
             Operation::SetMany { entries } => Outcome::Stored(self.put_many(entries)),
             Operation::DeleteMany { keys } => Outcome::Deleted(self.delete_many(keys)),

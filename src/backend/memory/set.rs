@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::util::clock::Deadline;
 
 /// Number of times that room in another shard may be lost to another thread.
-const ATTEMPTS: usize = 1000;
+pub(super) const ATTEMPTS: usize = 1000;
 
 /// The result: stored or not, or the entry for which its shard has no room.
 type Stored = std::result::Result<bool, Entry>;
@@ -70,7 +70,31 @@ impl Store {
             self.evict_elsewhere(hash);
             std::thread::yield_now();
         }
-        Err(Error::new(ErrorKind::Busy, "other threads used the freed memory at once; try again, or raise max_bytes"))
+        Err(no_room())
+    }
+
+    /// Stores an entry under the lock of its shard, and returns its slot; or the entry, if there is no room.
+    pub(super) fn store_locked(
+        &self,
+        shard: &mut Shard,
+        old: Option<SlotId>,
+        fresh: Entry,
+        tags: &[TagName],
+        evicted: &mut Evicted,
+    ) -> std::result::Result<SlotId, Entry> {
+        let cost = entry_cost(fresh.len(), tags.len());
+        let Some(old) = old else {
+            let has_room = self.make_room(shard, evicted) && self.make_bytes(shard, NONE, cost, evicted);
+            return if has_room { Ok(shard.insert(fresh, tags)) } else { Err(fresh) };
+        };
+        let freed = shard.cost_of(old);
+        shard.touch(old);
+        if !self.make_bytes(shard, old, cost.saturating_sub(freed), evicted) {
+            return Err(fresh);
+        }
+        evicted.replaced = shard.replace(old, fresh, tags);
+        self.room.give_bytes(freed.saturating_sub(cost));
+        Ok(old)
     }
 
     /// Stores the entry, or returns it if its shard has no room and cannot make any.
@@ -173,7 +197,7 @@ impl Store {
 
     /// Makes room in the next shard that has an entry: the shard of this key has no entry.
     #[cold]
-    fn evict_elsewhere(&self, hash: Hash) {
+    pub(super) fn evict_elsewhere(&self, hash: Hash) {
         for at in 1..self.shards.len() {
             let mut shard = self.shard(hash.of_shard() + at);
             if let Some(removed) = shard.evict(NONE) {
@@ -185,7 +209,13 @@ impl Store {
 
 /// The evicted entries: nearly always one, which needs no list.
 #[derive(Default)]
-struct Evicted {
+pub(super) struct Evicted {
     first: Option<Removed>,
     more: Vec<Removed>,
+    replaced: Option<Entry>,
+}
+
+#[cold]
+pub(super) fn no_room() -> Error {
+    Error::new(ErrorKind::Busy, "other threads used the freed memory at once; try again, or raise max_bytes")
 }

@@ -1,5 +1,7 @@
 //! One shard: an index of keys, slots in order of use, and tags, under one lock.
 
+use std::collections::HashMap;
+
 use hashbrown::HashTable;
 
 use super::lru::{Entry, Lru, NONE, SlotId};
@@ -54,9 +56,18 @@ pub(super) struct Shard {
     bytes: usize,
     /// The bytes up to which the shard may grow until memory for more is checked.
     checked: usize,
+    /// The versions of the entries whose versions were asked for. A set or a removal ends a version.
+    versions: HashMap<SlotId, u64>,
+    /// The last version that was given; none is given twice.
+    last_version: u64,
 }
 
 impl Shard {
+    /// Returns an empty shard that counts versions from a number on.
+    pub(super) fn counting_from(last_version: u64) -> Self {
+        Self { last_version, ..Self::default() }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.index.len()
     }
@@ -162,10 +173,28 @@ impl Shard {
         self.lru.get_mut(id)
     }
 
+    /// Returns the version of an entry, which is given to it when it is first asked for.
+    pub(super) fn version(&mut self, id: SlotId) -> u64 {
+        let last = &mut self.last_version;
+        *self.versions.entry(id).or_insert_with(|| {
+            *last = last.wrapping_add(1);
+            *last
+        })
+    }
+
+    /// Ends the version of the entry of a slot.
+    #[inline]
+    fn end_version(&mut self, id: SlotId) {
+        if !self.versions.is_empty() {
+            self.versions.remove(&id);
+        }
+    }
+
     /// Replaces the entry of a key, and returns the previous one.
     #[inline]
     pub(super) fn replace(&mut self, id: SlotId, entry: Entry, tags: &[TagName]) -> Option<Entry> {
         self.bytes += entry.len();
+        self.end_version(id);
         let old = self.lru.replace(id, entry)?;
         self.bytes -= old.len();
         // In this order a tag that both have keeps its record.
@@ -175,13 +204,14 @@ impl Shard {
     }
 
     /// Adds an entry for a new key. Room was made before.
-    pub(super) fn insert(&mut self, entry: Entry, tags: &[TagName]) {
+    pub(super) fn insert(&mut self, entry: Entry, tags: &[TagName]) -> SlotId {
         self.bytes += entry.len();
         let hash = spread(entry.hash);
         let id = self.lru.insert(entry);
         let lru = &self.lru;
         self.index.insert_unique(hash, id, |id| lru.get(*id).map_or(0, |entry| spread(entry.hash)));
         self.join(id, tags);
+        id
     }
 
     #[inline]
@@ -202,6 +232,7 @@ impl Shard {
     /// Removes an entry.
     pub(super) fn remove(&mut self, id: SlotId) -> Option<Removed> {
         let entry = self.lru.remove(id)?;
+        self.end_version(id);
         if let Ok(found) = self.index.find_entry(spread(entry.hash), |indexed| *indexed == id) {
             found.remove();
         }
@@ -315,9 +346,10 @@ impl Shard {
         (0..self.lru.end()).map(slot_id).filter(|id| self.is_live(*id)).count()
     }
 
-    /// Replaces this shard by an empty one with the same counters.
+    /// Replaces this shard by an empty one with the same counters, which goes on counting versions.
     pub(super) fn take(&mut self) -> Self {
-        std::mem::replace(self, Self { counters: self.counters, ..Self::default() })
+        let empty = Self { counters: self.counters, last_version: self.last_version, ..Self::default() };
+        std::mem::replace(self, empty)
     }
 }
 

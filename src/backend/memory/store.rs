@@ -24,6 +24,8 @@ const MAX_ENTRIES: u64 = 4_000_000_000;
 const SHARDS_PER_CPU: usize = 16;
 /// Largest number of shards.
 const MAX_SHARDS: usize = 256;
+/// The bits of a range of versions: 64 bits have room for one range for each of `MAX_SHARDS`.
+const VERSION_BITS: u32 = 56;
 /// Number of slots that a listing examines while a lock is held.
 const LIST_STEP: usize = 256;
 
@@ -65,8 +67,12 @@ impl Store {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let shards = (cpus * SHARDS_PER_CPU).next_power_of_two().min(MAX_SHARDS);
         let shards = if max_size < ONE_SHARD_BELOW { 1 } else { shards };
+        // From the system: a child of a fork inherits the state of other generators.
+        let first_version = random::random().unwrap_or_else(|_| random::cheap());
+        // Each shard counts in a range of its own.
+        let counting = |at: usize| Shard::counting_from(first_version.wrapping_add((at as u64) << VERSION_BITS));
         Self {
-            shards: (0..shards).map(|_| Aligned::default()).collect(),
+            shards: (0..shards).map(|at| Aligned(Mutex::new(counting(at)))).collect(),
             hasher: random::hasher(),
             room: Room::new(max_size, max_bytes),
             invalidations: AtomicU64::new(0),

@@ -50,6 +50,7 @@ impl Expected {
             b"MGET" | b"ZRANGE" => Self::Array,
             b"UNLINK" | b"PEXPIRE" | b"PERSIST" | b"PTTL" | b"STRLEN" => Self::Number,
             b"ZADD" => Self::Note,
+            b"EVAL" => Self::Number,
             b"ZREM" | b"ZREMRANGEBYSCORE" => Self::Number,
             _ => Self::Any,
         }

@@ -2,6 +2,7 @@
 
 mod ask;
 mod commands;
+mod compare;
 mod confirm;
 mod expiry;
 mod handshake;

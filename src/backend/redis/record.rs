@@ -196,6 +196,7 @@ impl Removed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::remote::Condition;
 
     fn record(most: usize) -> Record {
         Record::with_bound(Duration::from_secs(60), Duration::ZERO, most)
@@ -208,7 +209,8 @@ mod tests {
             bytes,
             ttl: None,
             tags: Vec::new(),
-            only_if_absent: false,
+            condition: Condition::Always,
+            keeps_expiry: false,
             lasting: Vec::new(),
         }
     }

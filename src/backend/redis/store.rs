@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
@@ -16,8 +17,8 @@ use super::topology::Topology;
 use super::{health, names, scan, server_error, walk};
 use crate::backend::health::ServerHealth;
 use crate::backend::remote::{
-    EncodedEntry, Indexed, Lasting, Outcomes, Removal, Sample, ScanScope, Slice, Store, Traffic, VersionedEntry,
-    first_lifetime,
+    Condition, EncodedEntry, Indexed, Lasting, Mark, MarkedEntry, Outcomes, Removal, Sample, ScanScope, Slice, Store,
+    Traffic, VersionedEntry, first_lifetime,
 };
 use crate::backend::{Capabilities, Missing, ScanCursor};
 use crate::config::RedisConfig;
@@ -45,7 +46,9 @@ pub struct RedisStore {
     /// The deadline of a call.
     pub(super) timeout: Duration,
     /// The recent removals.
-    record: Arc<Record>,
+    pub(super) record: Arc<Record>,
+    /// True if the server was found to refuse scripts.
+    pub(super) refuses_scripts: AtomicBool,
 }
 
 impl RedisStore {
@@ -60,6 +63,7 @@ impl RedisStore {
             invalidation_replicas: config.invalidation_replicas,
             timeout: connection.timeout,
             record,
+            refuses_scripts: AtomicBool::new(false),
         }
     }
 
@@ -72,7 +76,7 @@ impl RedisStore {
     }
 
     /// Returns whether a SET stored its entry: it answers nothing where NX kept it from that.
-    fn stored(&self, entry: &EncodedEntry, received: Result<Received>) -> Result<bool> {
+    pub(super) fn stored(&self, entry: &EncodedEntry, received: Result<Received>) -> Result<bool> {
         let stored = matches!(received?, Received::Done);
         if stored {
             self.record.saw_set(entry);
@@ -170,7 +174,7 @@ impl Store for RedisStore {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { list: true, count: self.tag_index, shared: true, size: false }
+        Capabilities { list: true, count: self.tag_index, shared: true, size: false, compare: self.compares() }
     }
 
     fn is_one_server(&self) -> bool {
@@ -335,6 +339,36 @@ impl Store for RedisStore {
             failed.into_iter().flatten().next().map_or(Ok(()), Err)?;
         }
         stored.and(versions)
+    }
+
+    async fn read_marked<'a>(
+        &'a self,
+        context: CallContext,
+        prefix: &'a str,
+        name: &'a [u8],
+        tags: &'a [u64],
+    ) -> Result<MarkedEntry> {
+        let (stored, versions) = self.read_with_tag_versions(context, prefix, name, tags).await?;
+        Ok((stored.map(|bytes| (bytes.clone(), Mark::end_of(&bytes))), versions))
+    }
+
+    async fn write_if<'a>(&'a self, context: CallContext, prefix: &'a str, entry: &'a EncodedEntry) -> Result<bool> {
+        self.write_checked(context, prefix, entry).await
+    }
+
+    async fn remove_if<'a>(&'a self, context: CallContext, name: &'a [u8], mark: Mark) -> Result<bool> {
+        self.remove_checked(context, name, mark).await
+    }
+
+    async fn expire_if<'a>(
+        &'a self,
+        context: CallContext,
+        name: &'a [u8],
+        _stored: &'a [u8],
+        mark: Mark,
+        ttl: Option<Duration>,
+    ) -> Result<bool> {
+        self.expire_checked(context, name, mark, ttl).await
     }
 
     async fn replace_tag_versions<'a>(&'a self, context: CallContext, prefix: &'a str, tags: &'a [u64]) -> Result<()> {
@@ -532,8 +566,8 @@ fn removed(head: Result<Received>, unlinked: Result<Received>) -> Result<Option<
     Ok(if unlinked?.number()? > 0 { head } else { None })
 }
 
-fn push_set(commands: &mut Commands, EncodedEntry { name, bytes, ttl, only_if_absent, .. }: &EncodedEntry) {
-    let condition: &[&[u8]] = if *only_if_absent { &[b"NX"] } else { &[] };
+pub(super) fn push_set(commands: &mut Commands, EncodedEntry { name, bytes, ttl, condition, .. }: &EncodedEntry) {
+    let condition: &[&[u8]] = if *condition == Condition::Absent { &[b"NX"] } else { &[] };
     match ttl {
         None => commands.push(name, &[&[b"SET", &name[..], bytes], condition].concat()),
         Some(ttl) => {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::entries::joined;
+use super::{Condition, EncodedEntry, Remote, Store, nonce};
 use crate::backend::{CopiedEntry, IfPresent, Imported, Missing};
-use super::{EncodedEntry, Remote, Store, nonce};
 use crate::entry::{self, Entry, TagVersion};
 use crate::error::Result;
 use crate::exec::context::CallContext;
@@ -103,9 +103,10 @@ impl<S: Store> Remote<S> {
             nonce: Some(nonce::next()?),
             payload: entry.value.as_bytes(),
         };
-        let only_if_absent = if_present == IfPresent::Keep;
+        let condition = if if_present == IfPresent::Keep { Condition::Absent } else { Condition::Always };
         let bytes = entry::encode(&name, &stored);
-        Ok(EncodedEntry { bytes, name, ttl, tags: entry.tags.clone(), only_if_absent, lasting: Vec::new() })
+        let (tags, lasting) = (entry.tags.clone(), Vec::new());
+        Ok(EncodedEntry { bytes, name, ttl, tags, condition, keeps_expiry: false, lasting })
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::lasting::join;
 use super::store::no_answer;
 use super::tags::{pair, tags_of};
-use super::{EncodedEntry, Lasting, Outcomes, Remote, Removal, Slice, Store, nonce};
+use super::{Condition, EncodedEntry, Lasting, Outcomes, Remote, Removal, Slice, Store, nonce};
 use crate::backend::NewEntry;
 use crate::entry::{self, DecodeError, Entry, TagVersion, tag_hash};
 use crate::error::{Error, ErrorKind, Result};
@@ -34,11 +34,25 @@ type Decode = for<'a> fn(&[u8], &'a [u8]) -> std::result::Result<Entry<'a>, Deco
 
 impl<S: Store> Remote<S> {
     pub(super) async fn read_one(&self, context: CallContext, key: &[u8]) -> Result<Option<Value>> {
+        self.read_as(context, key, value).await
+    }
+
+    /// Reads the value of a key and its version.
+    pub(super) async fn read_versioned(&self, context: CallContext, key: &[u8]) -> Result<Option<(Value, u64)>> {
+        self.read_as(context, key, |entry| Some((Value::from(entry.payload), entry.version()))).await
+    }
+
+    async fn read_as<T>(
+        &self,
+        context: CallContext,
+        key: &[u8],
+        take: impl FnOnce(&Entry) -> Option<T>,
+    ) -> Result<Option<T>> {
         let (name, _) = self.store.entry_name(&self.prefix, key);
         let fingerprint = entry::fingerprint(&name);
         let guessed = self.hints.tags_of(fingerprint);
         let (stored, known) = self.read_as_guessed(context, &name, &guessed).await?;
-        let found = self.found(Some(key), &name, Ok(stored), entry::decode, value)?;
+        let found = self.found(Some(key), &name, Ok(stored), entry::decode, take)?;
         if let Some(found) = &found {
             self.hints.saw_entry(fingerprint, &found.tags);
         }
@@ -158,7 +172,7 @@ impl<S: Store> Remote<S> {
     }
 
     /// Confirms that names stay removed. A server that was replaced during the removal may have lost it: it is repeated.
-    async fn confirm_removed(&self, context: CallContext, names: &[&[u8]], changes: u64) -> Result<()> {
+    pub(super) async fn confirm_removed(&self, context: CallContext, names: &[&[u8]], changes: u64) -> Result<()> {
         if self.store.changes() != changes && !names.is_empty() {
             self.store.unlink(context, names).await?;
         }
@@ -213,7 +227,7 @@ impl<S: Store> Remote<S> {
         names
     }
 
-    fn encode_entry(&self, entry: &NewEntry, versions: &[TagVersion]) -> Result<EncodedEntry> {
+    pub(super) fn encode_entry(&self, entry: &NewEntry, versions: &[TagVersion]) -> Result<EncodedEntry> {
         let (name, keep_key) = self.store.entry_name(&self.prefix, entry.key);
         let version = |tag: &&[u8]| versions.iter().find(|version| version.tag == tag_hash(tag)).copied();
         let stored = Entry {
@@ -225,7 +239,8 @@ impl<S: Store> Remote<S> {
         };
         let tags = stored.tags.iter().map(|tag| tag.tag).collect();
         let bytes = entry::encode(&name, &stored);
-        Ok(EncodedEntry { bytes, name, ttl: entry.ttl, tags, only_if_absent: false, lasting: Vec::new() })
+        let (condition, lasting) = (Condition::Always, Vec::new());
+        Ok(EncodedEntry { bytes, name, ttl: entry.ttl, tags, condition, keeps_expiry: false, lasting })
     }
 
     /// When an entry ends, where it carries that itself.

@@ -431,8 +431,9 @@ impl<'a, P: Protocol> Execution<'a, P> {
         let is_late = failure.error.kind() == ErrorKind::Timeout;
         let reason = command.error.filter(|error| is_late && error.is_passing());
         let error = reason.unwrap_or_else(|| failure.error.clone());
-        let is_in_doubt = matches!(failure.stage, Stage::Lost | Stage::Late) && self.protocol.is_once(command.index);
-        self.outcomes[command.index] = Some(Err(if is_in_doubt { error.in_doubt() } else { error }));
+        let is_lost = matches!(failure.stage, Stage::Lost | Stage::Late);
+        let once = self.protocol.is_once(command.index);
+        self.outcomes[command.index] = Some(Err(if is_lost { error.of_lost_reply(once) } else { error }));
     }
 
     fn finish(self) -> Outcomes<P::Reply> {

@@ -5,6 +5,7 @@
 //! replaces the tag version. A tag version that is missing, evicted or another is a miss,
 //! so that losing any of it costs a reload and never revives an entry.
 
+mod conditional;
 mod copy;
 mod counting;
 mod entries;
@@ -34,7 +35,9 @@ pub use self::lasting::first_lifetime;
 pub use self::roll_call::RollCall;
 pub use self::size::{SAMPLE, Sample};
 pub use self::slice::Slice;
-pub use self::store::{EncodedEntry, Indexed, Lasting, Removal, ScanScope, Store, Traffic, VersionedEntry};
+pub use self::store::{
+    Condition, EncodedEntry, Indexed, Lasting, Mark, MarkedEntry, Removal, ScanScope, Store, Traffic, VersionedEntry,
+};
 use super::health::{Details, Health};
 use super::{
     Activity, Backend, CopiedEntry, IfPresent, Imported, Info, KeyFilter, Missing, NewEntry, OpFuture, Operation,
@@ -80,6 +83,24 @@ impl<S: Store> Remote<S> {
         F: Future<Output = Result<T>> + Send + 'a,
     {
         pending(context.bounded(self.timeout, &self.server, operation))
+    }
+
+    /// An operation within the deadline of a call, which may have been done if the deadline passes.
+    fn call_once<'a, T: Send + 'a, F>(
+        &'a self,
+        context: CallContext,
+        operation: impl FnOnce(CallContext) -> F,
+    ) -> OpFuture<'a, T>
+    where
+        F: Future<Output = Result<T>> + Send + 'a,
+    {
+        let call = self.call(context, operation);
+        pending(async move {
+            call.await.map_err(|error| match error.kind() {
+                ErrorKind::Timeout => error.of_lost_reply(true).in_doubt(),
+                _ => error,
+            })
+        })
     }
 
     /// Runs a step of an operation on many names, within the time there is for it: of several servers one that is silent
@@ -190,6 +211,21 @@ impl<S: Store> Backend for Remote<S> {
             }
             Operation::DeleteMany { keys } => {
                 self.call(context, |context| self.remove_many(context, keys).map_ok(Outcome::Deleted))
+            }
+            Operation::GetVersioned { key } => {
+                self.call(context, |context| self.read_versioned(context, key).map_ok(Outcome::versioned))
+            }
+            Operation::SetIf { entry, condition } => {
+                self.call_once(context, |context| self.set_if(context, entry, condition).map_ok(Outcome::stored_if))
+            }
+            Operation::DeleteIf { key, version } => {
+                self.call_once(context, |context| self.delete_if(context, key, version))
+            }
+            Operation::GetAndExpire { key, ttl } => {
+                self.call(context, |context| self.get_and_expire(context, key, ttl).map_ok(Outcome::found))
+            }
+            Operation::CounterAdd(addition) => {
+                self.call_once(context, |context| self.counter_add(context, addition).map_ok(Outcome::Number))
             }
             Operation::InvalidateTags { tags, count } => {
                 self.call(context, |context| self.invalidate(context, tags, count).map_ok(Outcome::Removed))

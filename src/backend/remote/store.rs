@@ -27,11 +27,62 @@ pub struct EncodedEntry {
     pub ttl: Option<Duration>,
     /// The hashes of its tags.
     pub tags: Vec<u64>,
-    /// True if it is stored only if the name does not exist.
-    pub only_if_absent: bool,
+    /// The condition for storing it.
+    pub condition: Condition,
+    /// True if the name keeps the expiry that it has in the store.
+    pub keeps_expiry: bool,
     /// Tag versions that have to last longer than they are known to, for this entry and for those stored with it.
     pub lasting: Vec<Lasting>,
 }
+
+/// The condition for storing an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// Whatever is stored under the name.
+    Always,
+    /// Nothing is stored under the name.
+    Absent,
+    /// The bytes of this mark are stored under the name.
+    Unchanged(Mark),
+}
+
+/// Identifies the bytes that are stored under a name: a number of the store, or the last of the bytes, which are the
+/// checksum of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    bytes: [u8; Self::LEN],
+    len: usize,
+}
+
+impl Mark {
+    const LEN: usize = size_of::<u64>();
+
+    /// Returns the mark of a number.
+    pub fn number(number: u64) -> Self {
+        Self { bytes: number.to_be_bytes(), len: Self::LEN }
+    }
+
+    /// Returns the number of a mark.
+    pub fn as_number(&self) -> u64 {
+        u64::from_be_bytes(self.bytes)
+    }
+
+    /// Returns the mark of stored bytes: the last of them, or all if they are few.
+    pub fn end_of(stored: &[u8]) -> Self {
+        let end = &stored[stored.len().saturating_sub(Self::LEN)..];
+        let mut bytes = [0; Self::LEN];
+        bytes[..end.len()].copy_from_slice(end);
+        Self { bytes, len: end.len() }
+    }
+
+    /// Returns the last bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+/// The bytes that are stored under a name with their mark, and the versions of tags.
+pub type MarkedEntry = (Option<(Slice, Mark)>, Vec<Option<u64>>);
 
 /// A tag whose version must not expire before the entries that carry it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -215,6 +266,38 @@ pub trait Store: Send + Sync + 'static {
         entry: &'a EncodedEntry,
         tags: &'a [u64],
     ) -> impl Future<Output = Result<Vec<Option<u64>>>> + Send;
+    /// Reads what is stored under a name with its mark, and the versions of tags, in one request to primaries.
+    fn read_marked<'a>(
+        &'a self,
+        context: CallContext,
+        prefix: &'a str,
+        name: &'a [u8],
+        tags: &'a [u64],
+    ) -> impl Future<Output = Result<MarkedEntry>> + Send;
+    /// Stores an entry if its condition holds; returns whether it was stored. Is never repeated: the error of a lost
+    /// reply is in doubt.
+    fn write_if<'a>(
+        &'a self,
+        context: CallContext,
+        prefix: &'a str,
+        entry: &'a EncodedEntry,
+    ) -> impl Future<Output = Result<bool>> + Send;
+    /// Removes a name if the bytes of this mark are stored; returns whether it was removed. Is never repeated.
+    fn remove_if<'a>(
+        &'a self,
+        context: CallContext,
+        name: &'a [u8],
+        mark: Mark,
+    ) -> impl Future<Output = Result<bool>> + Send;
+    /// Gives a name another time to live if these bytes, of this mark, are stored; returns whether they were.
+    fn expire_if<'a>(
+        &'a self,
+        context: CallContext,
+        name: &'a [u8],
+        stored: &'a [u8],
+        mark: Mark,
+        ttl: Option<Duration>,
+    ) -> impl Future<Output = Result<bool>> + Send;
     /// Makes the versions of tags last, where the store would let them expire earlier.
     fn prolong<'a>(
         &'a self,
@@ -303,4 +386,17 @@ pub trait Store: Send + Sync + 'static {
 #[cold]
 pub fn no_answer() -> Error {
     Error::new(ErrorKind::Protocol, "fewer replies than requests")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_a_number_or_the_last_bytes() {
+        assert_eq!(Mark::number(7).as_number(), 7);
+        assert_eq!(Mark::end_of(b"0123456789").as_bytes(), b"23456789");
+        assert_eq!((Mark::end_of(b"").as_bytes(), Mark::end_of(b"abc").as_bytes()), (&b""[..], &b"abc"[..]));
+        assert_ne!(Mark::end_of(b"a"), Mark::end_of(b"a\0"));
+    }
 }

@@ -74,6 +74,7 @@ pub fn write(out: &mut Vec<u8>, opaque: u32, command: &Command) {
         Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. } | Command::Delete { .. } => {
             packet(out, operation(command), &plain)
         }
+        Command::DeleteIf { version, .. } => packet(out, operation(command), &Parts { version: *version, ..plain }),
         Command::Set { bytes, flags, expiry, condition, .. } => {
             let version = if let Condition::Unchanged(version) = condition { *version } else { 0 };
             let extras = [flags.to_be_bytes(), expiry.to_be_bytes()];
@@ -95,7 +96,7 @@ fn operation(command: &Command) -> u8 {
         Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. } => opcode::GET_WITH_KEY,
         Command::Set { condition: Condition::Absent, .. } => opcode::ADD,
         Command::Set { .. } => opcode::SET,
-        Command::Delete { .. } => opcode::DELETE,
+        Command::Delete { .. } | Command::DeleteIf { .. } => opcode::DELETE,
         Command::Count { .. } => opcode::INCREMENT,
     }
 }
@@ -165,7 +166,7 @@ fn done<'a>(packet: &Packet<'a>, command: &Command) -> Result<Reply<'a>, Mismatc
             let number = packet.value.try_into().map_err(|_| Mismatch("a malformed number"))?;
             Ok(Reply::Number(u64::from_be_bytes(number)))
         }
-        Command::Set { .. } | Command::Delete { .. } => Ok(Reply::Done),
+        Command::Set { .. } | Command::Delete { .. } | Command::DeleteIf { .. } => Ok(Reply::Done),
     }
 }
 

@@ -40,7 +40,7 @@ pub fn write(out: &mut Vec<u8>, opaque: u32, command: &Command) {
     let code: &[u8] = match command {
         Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. } => b"mg ",
         Command::Set { .. } => b"ms ",
-        Command::Delete { .. } => b"md ",
+        Command::Delete { .. } | Command::DeleteIf { .. } => b"md ",
         Command::Count { .. } => b"ma ",
     };
     out.extend_from_slice(code);
@@ -65,6 +65,7 @@ fn write_flags(out: &mut Vec<u8>, command: &Command) {
         Command::Get { .. } | Command::Peek { .. } => out.extend_from_slice(b" v"),
         Command::GetMarked { .. } => out.extend_from_slice(b" v f c"),
         Command::Delete { .. } => {}
+        Command::DeleteIf { version, .. } => number_flag(out, b'C', *version),
         Command::Set { flags, expiry, condition, .. } => {
             number_flag(out, b'T', (*expiry).into());
             if *flags != 0 {
@@ -290,6 +291,7 @@ mod tests {
         assert_eq!(written(GET), "mg name k O42 v\r\n");
         assert_eq!(written(Command::GetMarked { name }), "mg name k O42 v f c\r\n");
         assert_eq!(written(Command::Delete { name }), "md name k O42\r\n");
+        assert_eq!(written(Command::DeleteIf { name, version: 9 }), "md name k O42 C9\r\n");
         let set = |flags, condition| Command::Set { name, bytes, flags, expiry: 10, condition };
         assert_eq!(written(set(0, Condition::Always)), "ms name 4 k O42 T10\r\na\r\nb\r\n");
         assert_eq!(written(set(0, Condition::Absent)), "ms name 4 k O42 T10 ME\r\na\r\nb\r\n");

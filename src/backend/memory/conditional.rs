@@ -1,0 +1,128 @@
+//! Conditional operations and counters: each finds, decides and changes under the lock of one shard.
+
+use super::lru::{Entry, SlotId};
+use super::set::{ATTEMPTS, Evicted, no_room};
+use super::shard::{Lookup, Shard, entry_cost};
+use super::store::{Hash, Store};
+use super::tags::TagName;
+use crate::backend::{Addition, NewEntry, Outcome, SetCondition};
+use crate::error::Result;
+use crate::util::clock::Deadline;
+use crate::value::Value;
+
+impl Store {
+    /// Returns the value of a key and its version. This is a use of the entry.
+    pub(super) fn get_versioned(&self, key: &[u8]) -> Option<(Value, u64)> {
+        self.read(key, |shard, id, value| (value, shard.version(id)))
+    }
+
+    /// Returns the value of a key, and gives the key another deadline.
+    pub(super) fn get_and_expire(&self, key: &[u8], deadline: Deadline) -> Option<Value> {
+        self.read(key, |shard, id, value| {
+            if let Some(entry) = shard.entry_mut(id) {
+                entry.deadline = deadline;
+            }
+            value
+        })
+    }
+
+    /// Reads a key as a get does, and does more under the same lock.
+    fn read<T>(&self, key: &[u8], more: impl FnOnce(&mut Shard, SlotId, Value) -> T) -> Option<T> {
+        let hash = self.hash(key);
+        let mut shard = self.shard_of(hash);
+        let found = shard.find(hash.of_entry(), key);
+        let dead = match shard.get(hash.of_entry(), key) {
+            Lookup::Hit(value) => {
+                let value = value.clone();
+                return found.map(|id| more(&mut shard, id, value));
+            }
+            Lookup::Miss => return None,
+            Lookup::Dead(id) => id,
+        };
+        self.release(shard.remove_dead(dead), shard);
+        None
+    }
+
+    /// Stores an entry if the condition holds, and returns its version.
+    pub(super) fn set_if(&self, entry: NewEntry, deadline: Deadline, condition: SetCondition) -> Result<Option<u64>> {
+        let (hash, tags) = (self.hash(entry.key), self.hash_tags(entry.tags));
+        self.room.check_fits(entry_cost(entry.key.len() + entry.value.len(), tags.len()))?;
+        let mut fresh = Entry::new(entry.key, entry.value, hash.of_entry(), deadline);
+        for _ in 0..ATTEMPTS {
+            match self.try_set_if(hash, fresh, &tags, condition) {
+                Ok(version) => return Ok(version),
+                Err(refused) => fresh = refused,
+            }
+            self.make_way(hash);
+        }
+        Err(no_room())
+    }
+
+    /// Stores the entry, or returns it if its shard has no room and cannot make any.
+    fn try_set_if(
+        &self,
+        hash: Hash,
+        fresh: Entry,
+        tags: &[TagName],
+        condition: SetCondition,
+    ) -> std::result::Result<Option<u64>, Entry> {
+        // Dropped in the other order: the lock first, then what was evicted.
+        let (mut evicted, mut shard) = (Evicted::default(), self.shard_of(hash));
+        let old = shard.find(hash.of_entry(), fresh.key());
+        let live = old.filter(|id| shard.is_live(*id));
+        let version = live.map(|id| shard.version(id));
+        if !condition.holds(version) {
+            return Ok(None);
+        }
+        let id = self.store_locked(&mut shard, old, fresh, tags, &mut evicted)?;
+        Ok(Some(shard.version(id)))
+    }
+
+    /// Removes a key if it has this version.
+    pub(super) fn delete_if(&self, key: &[u8], version: u64) -> Outcome {
+        let hash = self.hash(key);
+        let mut shard = self.shard_of(hash);
+        let Some(id) = shard.find(hash.of_entry(), key) else { return Outcome::Miss };
+        let is_live = shard.is_live(id);
+        if is_live && shard.version(id) != version {
+            return Outcome::Unmet;
+        }
+        let removed = if is_live { shard.remove(id) } else { shard.remove_dead(id) };
+        shard.counters.deletes += u64::from(is_live);
+        self.release(removed, shard);
+        Outcome::hit(is_live)
+    }
+
+    /// Adds to a counter, which keeps its deadline and its tags; a counter that does not exist gets this deadline.
+    pub(super) fn counter_add(&self, addition: &Addition, deadline: Deadline) -> Result<i64> {
+        let hash = self.hash(addition.key);
+        for _ in 0..ATTEMPTS {
+            if let Some(value) = self.try_counter_add(hash, addition, deadline)? {
+                return Ok(value);
+            }
+            self.make_way(hash);
+        }
+        Err(no_room())
+    }
+
+    /// Returns the sum, or `None` if the shard has no room and cannot make any.
+    fn try_counter_add(&self, hash: Hash, addition: &Addition, deadline: Deadline) -> Result<Option<i64>> {
+        // Dropped in the other order: the lock first, then what was evicted.
+        let (mut evicted, mut shard) = (Evicted::default(), self.shard_of(hash));
+        let old = shard.find(hash.of_entry(), addition.key);
+        let live = old.filter(|id| shard.is_live(*id)).and_then(|id| shard.entry(id));
+        let sum = addition.apply(live.map(|entry| entry.value().as_bytes()))?;
+        let deadline = live.map_or(deadline, |entry| entry.deadline);
+        let tags = self.find_tags(live.map_or_else(Vec::new, |entry| shard.tags_of(entry)).into_iter());
+        let text = sum.to_string();
+        self.room.check_fits(entry_cost(addition.key.len() + text.len(), tags.len()))?;
+        let fresh = Entry::new(addition.key, text.as_bytes(), hash.of_entry(), deadline);
+        Ok(self.store_locked(&mut shard, old, fresh, &tags, &mut evicted).ok().map(|_| sum))
+    }
+
+    /// Makes room in another shard, for the next attempt.
+    fn make_way(&self, hash: Hash) {
+        self.evict_elsewhere(hash);
+        std::thread::yield_now();
+    }
+}

@@ -1,0 +1,229 @@
+//! Conditional operations and counters, over one primitive of the store: compare the stored bytes, then change them.
+//!
+//! Each attempt reads the key from its primary, decides, and changes what it has read. If the bytes have changed
+//! meanwhile, nothing was done, and another attempt follows. Bytes that a get would report as a miss (expired,
+//! invalidated or damaged) count as an absent key, and give way like others.
+
+use std::time::Duration;
+
+use super::store::{Condition, Mark};
+use super::tags::pair;
+use super::{EncodedEntry, Remote, Slice, Store, nonce};
+use crate::backend::{Addition, NewEntry, Outcome, SetCondition};
+use crate::entry::{self, Entry, TagVersion};
+use crate::error::{Error, ErrorKind, Result};
+use crate::exec::backoff::Backoff;
+use crate::exec::context::CallContext;
+use crate::value::Value;
+
+/// The bytes under a name, and the entry that they are.
+struct Look {
+    name: Vec<u8>,
+    /// `None` if nothing is stored.
+    stored: Option<(Slice, Mark)>,
+    /// `None` if a get would be a miss.
+    live: Option<Live>,
+}
+
+/// An entry that a get would return.
+struct Live {
+    value: Value,
+    version: u64,
+    tags: Vec<TagVersion>,
+    deadline_ms: Option<u64>,
+}
+
+impl Look {
+    fn version(&self) -> Option<u64> {
+        self.live.as_ref().map(|live| live.version)
+    }
+
+    /// Returns the condition for storing an entry in place of what was read.
+    fn condition(&self) -> Condition {
+        self.stored.as_ref().map_or(Condition::Absent, |(_, mark)| Condition::Unchanged(*mark))
+    }
+}
+
+/// The attempts of one call.
+struct Attempts(Backoff);
+
+impl Attempts {
+    /// Waits before the next attempt; fails if there is no time left for one.
+    async fn again(&mut self) -> Result<()> {
+        if self.0.pause().await { Ok(()) } else { Err(contended()) }
+    }
+}
+
+#[cold]
+fn contended() -> Error {
+    let text = "other callers change the key faster than this call: nothing was changed; try again";
+    Error::new(ErrorKind::Busy, text)
+}
+
+impl<S: Store> Remote<S> {
+    fn attempts(&self, context: CallContext) -> Attempts {
+        Attempts(Backoff::contended(context, context.end_or(self.timeout)))
+    }
+
+    /// Reads what is stored under a key.
+    async fn look(&self, context: CallContext, key: &[u8]) -> Result<Look> {
+        let (name, _) = self.store.entry_name(&self.prefix, key);
+        let fingerprint = entry::fingerprint(&name);
+        let guessed = self.hints.tags_of(fingerprint);
+        let (stored, versions) = self.store.read_marked(context, &self.prefix, &name, &guessed).await?;
+        let mut known = pair(&guessed, versions);
+        known.sort_unstable_by_key(|version| version.tag);
+        // A value of another type, or of another epoch, has no bytes.
+        let bytes = stored.as_ref().map(|(bytes, _)| bytes.clone()).filter(|bytes| !bytes.is_empty());
+        let found = self.found(Some(key), &name, Ok(bytes), entry::decode, live)?;
+        if let Some(found) = &found {
+            self.hints.saw_entry(fingerprint, &found.tags);
+        }
+        let live = self.if_current_by(context, found, known).await?;
+        Ok(Look { name, stored, live })
+    }
+
+    /// Stores an entry if the condition holds, and returns its version.
+    pub(super) async fn set_if(
+        &self,
+        context: CallContext,
+        entry: NewEntry<'_>,
+        condition: SetCondition,
+    ) -> Result<Option<u64>> {
+        let entries = std::slice::from_ref(&entry);
+        self.unready(context, std::iter::once(entry.key)).await.of(0)?;
+        let versions = self.tag_versions_for(context, entries).await.of(&entry)?;
+        let mut write = self.encode_entry(&entry, &versions)?;
+        self.store.check_size(&write.name, write.bytes.len())?;
+        write.lasting = self.too_short(&versions, entry.ttl);
+        let version = entry::decode(&write.name, &write.bytes).map(|entry| entry.version()).unwrap_or_default();
+        let mut attempts = self.attempts(context);
+        loop {
+            let look = self.look(context, entry.key).await?;
+            if !condition.holds(look.version()) {
+                return Ok(None);
+            }
+            write.condition = look.condition();
+            if self.write_checked(context, &write, &versions).await? {
+                return Ok(Some(version));
+            }
+            attempts.again().await?;
+        }
+    }
+
+    /// Stores an entry if its condition holds, and makes the versions of its tags last.
+    async fn write_checked(&self, context: CallContext, write: &EncodedEntry, versions: &[TagVersion]) -> Result<bool> {
+        let asked = self.asked();
+        let stored = self.store.write_if(context, &self.prefix, write).await.map_err(Error::in_doubt)?;
+        if stored {
+            self.saw_lasting(versions, &write.lasting, asked);
+            self.counting.sets(1);
+        }
+        Ok(stored)
+    }
+
+    /// Removes a key if it has this version.
+    pub(super) async fn delete_if(&self, context: CallContext, key: &[u8], version: u64) -> Result<Outcome> {
+        let mut attempts = self.attempts(context);
+        loop {
+            let Look { name, stored, live } = self.look(context, key).await?;
+            let (Some((_, mark)), Some(live)) = (stored, live) else { return Ok(Outcome::Miss) };
+            if live.version != version {
+                return Ok(Outcome::Unmet);
+            }
+            let changes = self.store.changes();
+            if self.store.remove_if(context, &name, mark).await.map_err(Error::in_doubt)? {
+                Box::pin(self.confirm_removed(context, &[&name], changes)).await?;
+                self.counting.deletes(1);
+                return Ok(Outcome::Done);
+            }
+            attempts.again().await?;
+        }
+    }
+
+    /// Reads the value of a key, and gives the key another time to live.
+    pub(super) async fn get_and_expire(
+        &self,
+        context: CallContext,
+        key: &[u8],
+        ttl: Option<Duration>,
+    ) -> Result<Option<Value>> {
+        self.unready(context, std::iter::once(key)).await.of(0)?;
+        let mut attempts = self.attempts(context);
+        loop {
+            let Look { name, stored, live } = self.look(context, key).await?;
+            let (Some((bytes, mark)), Some(live)) = (stored, live) else {
+                self.counting.reads(0, 1);
+                return Ok(None);
+            };
+            Box::pin(self.make_last(context, &live.tags, ttl)).await?;
+            if self.store.expire_if(context, &name, &bytes, mark, ttl).await? {
+                self.counting.reads(1, 0);
+                return Ok(Some(live.value));
+            }
+            attempts.again().await?;
+        }
+    }
+
+    /// Adds to a counter, and returns the sum.
+    pub(super) async fn counter_add(&self, context: CallContext, addition: Addition<'_>) -> Result<i64> {
+        self.unready(context, std::iter::once(addition.key)).await.of(0)?;
+        let mut attempts = self.attempts(context);
+        loop {
+            let look = self.look(context, addition.key).await?;
+            let sum = addition.apply(look.live.as_ref().map(|live| live.value.as_bytes()))?;
+            let write = self.encode_counter(&addition, sum, &look)?;
+            self.store.check_size(&write.name, write.bytes.len())?;
+            if self.write_checked(context, &write, &[]).await? {
+                return Ok(sum);
+            }
+            attempts.again().await?;
+        }
+    }
+
+    /// Encodes a counter in place of what was read: one that exists keeps its tags and its deadline.
+    fn encode_counter(&self, addition: &Addition<'_>, sum: i64, look: &Look) -> Result<EncodedEntry> {
+        let text = sum.to_string();
+        let mut write = match &look.live {
+            None => {
+                let entry = NewEntry { key: addition.key, value: text.as_bytes(), ttl: addition.ttl, tags: &[] };
+                self.encode_entry(&entry, &[])?
+            }
+            Some(live) => self.encode_again(addition.key, &look.name, live, text.as_bytes())?,
+        };
+        write.condition = look.condition();
+        Ok(write)
+    }
+
+    /// Encodes another value in place of that of an entry.
+    fn encode_again(&self, key: &[u8], name: &[u8], live: &Live, value: &[u8]) -> Result<EncodedEntry> {
+        let (_, keep_key) = self.store.entry_name(&self.prefix, key);
+        let stored = Entry {
+            deadline_ms: live.deadline_ms,
+            tags: live.tags.clone(),
+            key: keep_key.then_some(key),
+            nonce: Some(nonce::next()?),
+            payload: value,
+        };
+        let left = |deadline: u64| Duration::from_millis(deadline.saturating_sub(self.store.now_ms(name)).max(1));
+        Ok(EncodedEntry {
+            bytes: entry::encode(name, &stored),
+            name: name.to_vec(),
+            ttl: live.deadline_ms.map(left),
+            tags: live.tags.iter().map(|tag| tag.tag).collect(),
+            condition: Condition::Always,
+            keeps_expiry: true,
+            lasting: Vec::new(),
+        })
+    }
+}
+
+#[allow(clippy::unnecessary_wraps)] // What `found` takes.
+fn live(entry: &Entry) -> Option<Live> {
+    Some(Live {
+        value: Value::from(entry.payload),
+        version: entry.version(),
+        tags: entry.tags.clone(),
+        deadline_ms: entry.deadline_ms,
+    })
+}
