@@ -84,6 +84,7 @@ static void begin_case(runner *run, const char *name) {
     end_case(run);
     run->state = STATE_FRESH;
     run->of_case = run->of_file;
+    run->n_versions = 0;
     snprintf(run->name, sizeof run->name, "%.*s", (int)strcspn(name, "\r\n"), name);
     snprintf(run->prefix, sizeof run->prefix, "t%ld.%u.%lld-", (long)getpid(), run->cases, (long long)time(NULL));
 }
@@ -104,6 +105,11 @@ static const struct {
     {"invalidate_pattern", YC_OP_INVALIDATE_PATTERN},
     {"flush", YC_OP_FLUSH},
     {"ping", YC_OP_PING},
+    {"get_versioned", YC_OP_GET_VERSIONED},
+    {"set_if", YC_OP_SET_IF},
+    {"delete_if", YC_OP_DELETE_IF},
+    {"get_and_expire", YC_OP_GET_AND_EXPIRE},
+    {"counter_add", YC_OP_COUNTER_ADD},
 };
 
 static int32_t find_kind(const runner *run, const statement *step) {
@@ -129,12 +135,20 @@ static yc_slice *fill_operation(const runner *run, const statement *step, yc_op 
     op->kind = find_kind(run, step);
     op->ttl_ms = ttl_option(step);
     op->flags = wants_ok(step) ? 0 : op->kind == YC_OP_INVALIDATE_TAGS || op->kind == YC_OP_FLUSH ? YC_OP_COUNT : 0;
-    if (op->kind <= YC_OP_TTL || op->kind == YC_OP_INVALIDATE_PATTERN) fill_key(op, argument(run, step, 0));
-    if (op->kind == YC_OP_SET) {
+    bool has_key = op->kind <= YC_OP_TTL || op->kind == YC_OP_INVALIDATE_PATTERN || op->kind >= YC_OP_GET_VERSIONED;
+    if (has_key) fill_key(op, argument(run, step, 0));
+    if (op->kind == YC_OP_SET_IF || op->kind == YC_OP_DELETE_IF) {
+        op->condition = read_set_condition(run, step, &op->version);
+    }
+    if (op->kind == YC_OP_COUNTER_ADD) {
+        op->number = strtoll(argument(run, step, 1)->data, NULL, 10);
+        op->initial = signed_option(step, "initial", 0);
+    }
+    if (op->kind == YC_OP_SET || op->kind == YC_OP_SET_IF) {
         fill_value(op, argument(run, step, 1));
         tags = tags_option(step, &op->n_tags);
     }
-    if (op->kind == YC_OP_EXPIRE) op->ttl_ms = read_ttl(argument(run, step, 1));
+    if (op->kind == YC_OP_EXPIRE || op->kind == YC_OP_GET_AND_EXPIRE) op->ttl_ms = read_ttl(argument(run, step, 1));
     if (op->kind == YC_OP_INVALIDATE_TAGS) {
         op->n_tags = step->n_arguments;
         tags = new_slices(step->arguments, step->n_arguments, 1);
@@ -149,8 +163,12 @@ static bool counts(const yc_op *op, const statement *step) {
 
 static void check_operation(runner *run, const statement *step, yc_op *op) {
     tokens came = {NULL, 0};
+    bool has_value = op->kind == YC_OP_GET || op->kind == YC_OP_GET_VERSIONED || op->kind == YC_OP_GET_AND_EXPIRE;
+    bool has_version = op->kind == YC_OP_GET_VERSIONED || op->kind == YC_OP_SET_IF;
+    if (op->status == YC_OK && has_version) remember(run, step, op->version);
     if (op->status != YC_OK) add_outcome(&came, op->status, op->error);
-    else if (op->kind == YC_OP_GET) add_value(&came, op->result);
+    else if (has_value) add_value(&came, op->result);
+    else if (op->kind == YC_OP_COUNTER_ADD) add_text(&came, "%" PRId64, op->number);
     else if (op->kind == YC_OP_TTL) add_text(&came, "%" PRId64, op->remaining_ms);
     else if (counts(op, step)) add_count(&came, op->removed);
     else add_outcome(&came, op->status, op->error);

@@ -36,6 +36,34 @@ static yc_status every_ttl(yc_cache *cache, yc_error **err) {
     return yc_ttl(cache, "a", 1, &left, err);
 }
 
+static yc_status every_get_versioned(yc_cache *cache, yc_error **err) {
+    yc_value *value = NULL;
+    uint64_t version;
+    yc_status status = yc_get_versioned(cache, "a", 1, &value, &version, err);
+    yc_value_free(value);
+    return status;
+}
+
+static yc_status every_set_if(yc_cache *cache, yc_error **err) {
+    yc_slice tags[2] = {slice("t"), slice("u")};
+    uint64_t version;
+    return yc_set_if(cache, "s", 1, "value", 5, 60000, tags, 2, YC_IF_PRESENT, 0, &version, err);
+}
+
+static yc_status every_delete_if(yc_cache *cache, yc_error **err) { return yc_delete_if(cache, "a", 1, 1, err); }
+
+static yc_status every_get_and_expire(yc_cache *cache, yc_error **err) {
+    yc_value *value = NULL;
+    yc_status status = yc_get_and_expire(cache, "a", 1, 60000, &value, err);
+    yc_value_free(value);
+    return status;
+}
+
+static yc_status every_counter_add(yc_cache *cache, yc_error **err) {
+    int64_t sum;
+    return yc_counter_add(cache, "n", 1, 1, 0, 60000, &sum, err);
+}
+
 static yc_status every_invalidate_tag(yc_cache *cache, yc_error **err) {
     uint64_t removed;
     return yc_invalidate_tag(cache, "x", 1, &removed, err);
@@ -166,6 +194,11 @@ static const every_call EVERY[] = {
     {"yc_exists", every_exists},
     {"yc_expire", every_expire},
     {"yc_ttl", every_ttl},
+    {"yc_get_versioned", every_get_versioned},
+    {"yc_set_if", every_set_if},
+    {"yc_delete_if", every_delete_if},
+    {"yc_get_and_expire", every_get_and_expire},
+    {"yc_counter_add", every_counter_add},
     {"yc_invalidate_tag", every_invalidate_tag},
     {"yc_invalidate_tags", every_invalidate_tags},
     {"yc_invalidate_pattern", every_invalidate_pattern},

@@ -24,7 +24,8 @@ void add_text(tokens *result, const char *format, ...) {
 
 static void add_status(tokens *result, yc_status status) {
     if (status < 0) add_word(result, "error");
-    add_word(result, status == YC_OK ? "ok" : status == YC_MISS ? "miss" : yc_status_name(status));
+    if (status == YC_UNMET) add_word(result, "unmet");
+    else add_word(result, status == YC_OK ? "ok" : status == YC_MISS ? "miss" : yc_status_name(status));
 }
 
 /* The status and its error have to agree; the error is released. */
@@ -426,6 +427,11 @@ static const struct {
     {"exists", run_exists},
     {"expire", run_expire},
     {"ttl", run_ttl},
+    {"get_versioned", run_get_versioned},
+    {"set_if", run_set_if},
+    {"delete_if", run_delete_if},
+    {"get_and_expire", run_get_and_expire},
+    {"counter_add", run_counter_add},
     {"invalidate_tag", run_invalidate_tag},
     {"invalidate_tags", run_invalidate_tags},
     {"invalidate_pattern", run_invalidate_pattern},

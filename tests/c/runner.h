@@ -1,5 +1,5 @@
-/* The parts of the conformance runner: conformance.c reads scripts and runs their cases, operations.c runs steps, and opening.c
- * opens and finds the caches of a case. */
+/* The parts of the conformance runner: conformance.c reads scripts and runs their cases, operations.c and conditional.c run
+ * steps, and opening.c opens and finds the caches of a case. */
 #ifndef RUNNER_H
 #define RUNNER_H
 
@@ -11,11 +11,18 @@
 #define MAX_CACHES 8
 #define MAX_OPTIONS 2048
 #define MAX_NAME 256
+#define MAX_VERSIONS 16
 
 typedef struct open_cache {
     char name[MAX_NAME];
     yc_cache *cache;
 } open_cache;
+
+/* A version that a step has remembered. */
+typedef struct known_version {
+    char name[MAX_NAME];
+    uint64_t version;
+} known_version;
 
 /* The lines before steps: options of the cache, and the conditions under which a case applies. */
 typedef struct conditions {
@@ -34,6 +41,8 @@ typedef struct runner {
     char name[MAX_NAME], prefix[64];
     open_cache caches[MAX_CACHES];
     size_t n_caches;
+    known_version versions[MAX_VERSIONS];
+    size_t n_versions;
     statement *batch; /* The operations below a `batch`. */
     size_t n_batch;
     statement batch_step;
@@ -64,6 +73,17 @@ yc_slice *tags_option(const statement *step, size_t *count);
 bool wants_ok(const statement *step);
 char *member(yc_value *json, const char *name);
 operation_fn *find_operation(const runner *run, const statement *step);
+
+/* ---- conditional.c ---- */
+
+int64_t signed_option(const statement *step, const char *name, int64_t otherwise);
+void remember(runner *run, const statement *step, uint64_t version);
+int32_t read_set_condition(const runner *run, const statement *step, uint64_t *version);
+void run_get_versioned(runner *run, yc_cache *cache, const statement *step, tokens *result);
+void run_set_if(runner *run, yc_cache *cache, const statement *step, tokens *result);
+void run_delete_if(runner *run, yc_cache *cache, const statement *step, tokens *result);
+void run_get_and_expire(runner *run, yc_cache *cache, const statement *step, tokens *result);
+void run_counter_add(runner *run, yc_cache *cache, const statement *step, tokens *result);
 
 /* ---- opening.c ---- */
 
