@@ -13,7 +13,7 @@ typedef struct worker {
     yc_status last;
 } worker;
 
-static bool is_outcome(yc_status status) { return status == YC_OK || status == YC_MISS; }
+static bool is_outcome(yc_status status) { return status == YC_OK || status == YC_MISS || status == YC_UNMET; }
 
 /* A value is of one writer, whole: all its bytes are the same. */
 static void check_whole(const yc_value *value) {
