@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use super::fallback::{Fallback, Policy};
 use super::replay::{Changed, Replay};
 use super::replay_log::{MOST, ReplayLog};
+use futures_util::FutureExt;
+
 use crate::backend::double::{Cable, Double};
 use crate::backend::{Backend, KeyFilter, NewEntry, Operation, Outcome, ScanCursor};
 use crate::config::Config;
@@ -49,6 +51,27 @@ fn what_is_too_much_to_record_empties_the_backend_or_is_refused() {
     let change = Change::Keys((&keys).into());
     assert_eq!(wait(|_| log.record(&change)).unwrap_err().kind(), ErrorKind::Busy);
     assert_eq!(log.take().keys.len(), MOST + 1);
+}
+
+#[test]
+fn the_last_changes_wait_for_those_that_must_not_be_made_twice() {
+    let (log, key): (_, [&[u8]; 1]) = (ReplayLog::new(true), [b"k"]);
+    let change = Change::Keys((&key).into());
+    let turn = wait(log.begin(&change)).unwrap();
+    let mut last = Box::pin(log.take_last());
+    assert!((&mut last).now_or_never().is_none());
+    let mut next = Box::pin(log.begin(&change));
+    assert!((&mut next).now_or_never().is_none(), "the end was announced");
+    turn.end().unwrap();
+    let names = wait(last);
+    assert_eq!(names.keys.len(), 1);
+    // Not replayed: the backend serves on.
+    log.resume(names);
+    drop(wait(next).unwrap());
+    assert_eq!(log.len(), 1, "a change that was cancelled is recorded too");
+    drop(wait(log.take_last()));
+    log.end(|| {});
+    assert!(wait(log.begin(&change)).is_none());
 }
 
 #[test]

@@ -188,7 +188,11 @@ static void check_fork(const char *url) {
     /* In turn: both use the same key. */
     if (child) waitpid(child, &status, 0);
     collect(url, versions + (child ? 1 : 2) * FORK_VERSIONS);
-    if (!child) _exit(check_result());
+    if (!child) {
+        int failed = check_result();
+        fflush(stdout);
+        _exit(failed);
+    }
     CHECK(status == 0);
     qsort(versions, 3 * FORK_VERSIONS, sizeof *versions, by_number);
     int twice = 0;
@@ -279,6 +283,33 @@ static void check_doubt(const server *of, const char *query, bool stops) {
     close_cache(course.cache);
 }
 
+/* An addition that the server may have made is not made on the fallback as well; the next one finds the fallback. */
+static void check_fallback(const server *of, const char *query) {
+    char longer[256];
+    int64_t sum = 0;
+    snprintf(longer, sizeof longer, "%s&socket_timeout=1s&fallback=memory", query);
+    yc_cache *cache = open_cache(server_url(of, longer));
+    CHECK_STATUS(yc_counter_add(cache, "fallen", 6, 5, 0, YC_TTL_NEVER, &sum, NULL), YC_OK);
+    server_signal(of, SIGSTOP);
+    /* Its threads stop one after another. */
+    sleep_ms(100);
+    yc_error *error = NULL;
+    CHECK_STATUS(yc_counter_add(cache, "fallen", 6, 5, 0, YC_TTL_NEVER, &sum, &error), YC_E_TIMEOUT);
+    CHECK(error && strstr(yc_error_message(error), "may have been"));
+    yc_error_free(error);
+    CHECK_STATUS(yc_counter_add(cache, "fallen", 6, 1, 100, YC_TTL_NEVER, &sum, NULL), YC_OK);
+    CHECK(sum == 101);
+    CHECK_STATUS(yc_set_if(cache, "fallen", 6, "20", 2, 0, NULL, 0, YC_IF_PRESENT, 0, NULL, NULL), YC_OK);
+    CHECK_STATUS(yc_counter_add(cache, "fallen", 6, 1, 10, YC_TTL_NEVER, &sum, NULL), YC_OK);
+    CHECK(sum == 21);
+    server_signal(of, SIGCONT);
+    /* Written during the outage: deleted at its end. */
+    double end = now_ms() + 10000;
+    while (value_of(cache, "fallen") == 21 && now_ms() < end) sleep_ms(20);
+    CHECK(value_of(cache, "fallen") == -1);
+    close_cache(cache);
+}
+
 /* ---- A server that denies scripts ---- */
 
 static void check_without_scripts(void) {
@@ -340,6 +371,7 @@ static void check_server(server_kind kind, const char *query) {
     snprintf(stopped, sizeof stopped, "%s&socket_timeout=300ms", query);
     check_doubt(&own, stopped, true);
     if (kind == SERVER_REDIS) check_doubt(&own, query, false);
+    check_fallback(&own, query);
     check_switch("memory://", url);
     server_stop(&own);
 }
