@@ -1002,8 +1002,7 @@ yc_status yc_ping(struct yc_cache *cache, struct yc_error **err);
 #define YC_CAN_SIZE 8
 
 // Capability: yc_set_if(), yc_delete_if(), yc_get_and_expire() and
-// yc_counter_add() work. Redis needs the permission for scripts: the flag is
-// missing after the server has refused one.
+// yc_counter_add() work. Redis needs the permission for scripts (+eval).
 #define YC_CAN_COMPARE 16
 
 // Reports the capabilities of the backend: *flags is a sum of YC_CAN_ numbers.

@@ -17,8 +17,7 @@ pub const YC_CAN_SHARE: u64 = 4;
 /// Capability: yc_size() is exact, not an estimate.
 pub const YC_CAN_SIZE: u64 = 8;
 /// Capability: yc_set_if(), yc_delete_if(), yc_get_and_expire() and
-/// yc_counter_add() work. Redis needs the permission for scripts: the flag is
-/// missing after the server has refused one.
+/// yc_counter_add() work. Redis needs the permission for scripts (+eval).
 pub const YC_CAN_COMPARE: u64 = 16;
 
 /// Converts text to a value.

@@ -346,7 +346,7 @@ impl Shard {
         (0..self.lru.end()).map(slot_id).filter(|id| self.is_live(*id)).count()
     }
 
-    /// Replaces this shard by an empty one with the same counters, which goes on counting versions.
+    /// Replaces this shard by an empty one with the same counters, which continues to count versions.
     pub(super) fn take(&mut self) -> Self {
         let empty = Self { counters: self.counters, last_version: self.last_version, ..Self::default() };
         std::mem::replace(self, empty)

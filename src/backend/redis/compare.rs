@@ -3,6 +3,7 @@
 //! The last bytes of an entry are its checksum, which is another one for each set. A script is sent as text: servers keep
 //! it compiled, and it needs no reload after a restart, a failover or a redirection.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -33,12 +34,27 @@ const UNLINK: &[u8] = compared!("redis.call('UNLINK',KEYS[1])");
 const EXPIRE: &[u8] = compared!("redis.call('PEXPIRE',KEYS[1],ARGV[2])");
 const PERSIST: &[u8] = compared!("redis.call('PERSIST',KEYS[1])");
 
-impl RedisStore {
-    /// Returns false if a server was found to refuse scripts.
-    pub(super) fn compares(&self) -> bool {
-        !self.refuses_scripts.load(Relaxed)
+/// A script that shows whether the server runs scripts. A handshake sends it.
+pub const PROBE: [&[u8]; 3] = [b"EVAL", b"return 1", b"0"];
+
+/// Records that the server refuses scripts, as the last handshake or call has shown.
+#[derive(Default)]
+pub struct ScriptSupport {
+    is_refused: AtomicBool,
+}
+
+impl ScriptSupport {
+    pub fn is_refused(&self) -> bool {
+        self.is_refused.load(Relaxed)
     }
 
+    /// Learns from the reply to a probe: the text of an error, if it is one.
+    pub fn learn(&self, error: Option<&[u8]>) {
+        self.is_refused.store(error.is_some_and(|text| is_refusal(&String::from_utf8_lossy(text))), Relaxed);
+    }
+}
+
+impl RedisStore {
     /// Stores an entry if its condition holds.
     pub(super) async fn write_checked(&self, context: CallContext, prefix: &str, entry: &EncodedEntry) -> Result<bool> {
         let mut commands = self.commands(Kind::Once);
@@ -101,8 +117,8 @@ impl RedisStore {
             Ok(Received::Number(number)) => Ok(number == 1),
             Ok(Received::Bulk(None)) => Ok(false),
             Ok(_) => Err(unexpected()),
-            Err(error) if is_refusal(&error) => {
-                self.refuses_scripts.store(true, Relaxed);
+            Err(error) if is_refusal(error.message()) => {
+                self.scripts.is_refused.store(true, Relaxed);
                 Err(unsupported(&error))
             }
             Err(error) => Err(error),
@@ -122,8 +138,7 @@ fn push_script_set(commands: &mut Commands, entry: &EncodedEntry, mark: Mark) {
 }
 
 /// Returns whether the server refuses the script itself: by its ACL, or because it has no scripts.
-fn is_refusal(error: &Error) -> bool {
-    let text = error.message();
+fn is_refusal(text: &str) -> bool {
     let names_it = text.contains("'eval'") || text.contains("'EVAL'");
     names_it && (text.contains("NOPERM") || text.contains("unknown command"))
 }
@@ -143,11 +158,16 @@ mod tests {
 
     #[test]
     fn only_a_refused_script_is_unsupported() {
-        let refused = |text: &[u8]| is_refusal(&server_error::error("cache:6379", text));
+        let refused = |text: &[u8]| is_refusal(server_error::error("cache:6379", text).message());
         assert!(refused(b"NOPERM this user has no permissions to run the 'eval' command"));
         assert!(refused(b"ERR unknown command 'EVAL', with args beginning with: 'x' "));
         assert!(!refused(b"NOPERM this user has no permissions to access one of the keys used as arguments"));
         assert!(!refused(b"OOM command not allowed when used memory > 'maxmemory'."));
+        let support = ScriptSupport::default();
+        support.learn(Some(b"NOPERM this user has no permissions to run the 'eval' command"));
+        assert!(support.is_refused());
+        support.learn(Some(b"BUSY Redis is busy running a script."));
+        assert!(!support.is_refused());
         assert_eq!(unsupported(&Error::new(ErrorKind::Denied, "cache:6379: no")).kind(), ErrorKind::Unsupported);
     }
 }

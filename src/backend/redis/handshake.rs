@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures_util::future::BoxFuture;
 
+use super::compare::{PROBE, ScriptSupport};
 use super::replay::Replay;
 use super::resp::{RespFraming, RespReader, RespValue, command};
 use super::{server_error, server_info};
@@ -42,6 +43,7 @@ pub struct Login {
     pub db: u32,
     pub max_value_bytes: u64,
     pub replay: Replay,
+    pub scripts: Arc<ScriptSupport>,
 }
 
 /// The role that a server has to have.
@@ -247,6 +249,8 @@ impl Redis {
         let replication = pipeline.push(&[b"INFO", b"replication"]);
         let ping = pipeline.push(&[b"PING"]);
         let role = wanted.map(|wanted| (wanted, pipeline.push(&[b"ROLE"])));
+        let is_primary = matches!(self.role, Role::Any | Role::Primary);
+        let probe = is_primary.then(|| pipeline.push(&PROBE));
         let replies = pipeline.send(connection).await?;
         self.cluster_policy.check(connection.server(), server_info::is_node(replies.of(server)), self.login.db)?;
         if let Some(RespValue::Error(text)) = selected.and_then(|selected| replies.of(selected).next()) {
@@ -254,6 +258,9 @@ impl Redis {
         }
         for needed in [readonly, Some(ping)].into_iter().flatten() {
             accepted(connection, replies.of(needed))?;
+        }
+        if let Some(reply) = probe.and_then(|probe| replies.of(probe).next()) {
+            self.login.scripts.learn(if let RespValue::Error(text) = reply { Some(text) } else { None });
         }
         connection.identify(server_info::identity(replies.of(server), replies.of(replication)));
         role.map_or(Ok(()), |(wanted, role)| check_role(connection, wanted, replies.of(role)))

@@ -27,6 +27,7 @@ mod walk;
 use std::sync::Arc;
 use std::time::Instant;
 
+use self::compare::ScriptSupport;
 use self::record::Record;
 use self::replay::Replay;
 use self::store::RedisStore;
@@ -47,7 +48,8 @@ pub fn open(config: &Config, redis: &RedisConfig) -> Result<Box<dyn Backend>> {
         opened: Instant::now(),
     };
     let record = Arc::clone(&replay.record);
-    let topology = Topology::open(redis, config.max_value_bytes, replay, &runtime)?;
-    let store = RedisStore::new(topology, redis, record);
+    let scripts = Arc::new(ScriptSupport::default());
+    let topology = Topology::open(redis, config.max_value_bytes, replay, Arc::clone(&scripts), &runtime)?;
+    let store = RedisStore::new(topology, redis, record, scripts);
     Ok(Box::new(Remote::new(store, &config.key_prefix, redis.connection.timeout, runtime)))
 }

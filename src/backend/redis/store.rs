@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
 use super::commands::{Commands, Kind};
+use super::compare::ScriptSupport;
 use super::expiry::{KnownWay, millis};
 use super::record::Record;
 use super::replay::{REPLACED_LASTS, parse};
@@ -47,12 +47,11 @@ pub struct RedisStore {
     pub(super) timeout: Duration,
     /// The recent removals.
     pub(super) record: Arc<Record>,
-    /// True if the server was found to refuse scripts.
-    pub(super) refuses_scripts: AtomicBool,
+    pub(super) scripts: Arc<ScriptSupport>,
 }
 
 impl RedisStore {
-    pub fn new(topology: Topology, config: &RedisConfig, record: Arc<Record>) -> Self {
+    pub fn new(topology: Topology, config: &RedisConfig, record: Arc<Record>, scripts: Arc<ScriptSupport>) -> Self {
         let connection = &config.connection;
         Self {
             topology,
@@ -63,7 +62,7 @@ impl RedisStore {
             invalidation_replicas: config.invalidation_replicas,
             timeout: connection.timeout,
             record,
-            refuses_scripts: AtomicBool::new(false),
+            scripts,
         }
     }
 
@@ -174,7 +173,13 @@ impl Store for RedisStore {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { list: true, count: self.tag_index, shared: true, size: false, compare: self.compares() }
+        Capabilities {
+            list: true,
+            count: self.tag_index,
+            shared: true,
+            size: false,
+            compare: !self.scripts.is_refused(),
+        }
     }
 
     fn is_one_server(&self) -> bool {

@@ -25,7 +25,7 @@ pub fn next() -> Result<u64> {
     Ok(mixed(START.load(Relaxed).wrapping_add(count)))
 }
 
-/// Draws the start of this process. If two threads draw one, either may be used: the count goes on.
+/// Draws the start of this process. If two threads draw one, either may be used: the count continues.
 #[cold]
 fn draw(owner: u64) -> Result<()> {
     START.store(random()?, Relaxed);

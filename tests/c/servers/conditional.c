@@ -322,6 +322,8 @@ static void check_without_scripts(void) {
     yc_cache *cache = open_cache(url);
     yc_error *error = NULL;
     uint64_t flags = 0;
+    CHECK_STATUS(yc_capabilities(cache, &flags, NULL), YC_OK);
+    CHECK(!(flags & YC_CAN_COMPARE) && flags & YC_CAN_LIST);
     CHECK_STATUS(yc_set(cache, "a", 1, "1", 1, 0, NULL, 0, NULL), YC_OK);
     CHECK_STATUS(yc_counter_add(cache, "a", 1, 1, 0, 0, NULL, &error), YC_E_UNSUPPORTED);
     CHECK(error && strstr(yc_error_message(error), "+eval") && !strstr(yc_error_message(error), "word"));

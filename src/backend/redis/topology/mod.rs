@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 
 use self::cluster::Cluster;
 pub use self::cluster::Layout;
+use super::compare::ScriptSupport;
 use super::handshake::{ClusterObserver, ClusterPolicy, Endpoint, Login, Redis, Role};
 use super::replay::Replay;
 use super::sentinel::Sentinels;
@@ -38,7 +39,13 @@ pub enum Topology {
 
 impl Topology {
     /// Begins to connect.
-    pub fn open(config: &RedisConfig, max_value_bytes: u64, replay: Replay, runtime: &Runtime) -> Result<Self> {
+    pub fn open(
+        config: &RedisConfig,
+        max_value_bytes: u64,
+        replay: Replay,
+        scripts: Arc<ScriptSupport>,
+        runtime: &Runtime,
+    ) -> Result<Self> {
         let builder = Builder {
             config,
             login: Login {
@@ -47,6 +54,7 @@ impl Topology {
                 db: config.db,
                 max_value_bytes,
                 replay,
+                scripts,
             },
             tls: config.tls.as_ref().map(Tls::new).transpose()?,
             handle: runtime.handle(),
@@ -54,8 +62,9 @@ impl Topology {
         Ok(match &config.topology {
             RedisTopology::Single(address) => builder.standalone(address),
             RedisTopology::Sentinel { sentinels, master, username, password } => {
-                let login =
-                    Login { username: username.clone(), password: password.clone(), db: 0, ..builder.login.clone() };
+                let (username, password) = (username.clone(), password.clone());
+                // Sentinels run no scripts.
+                let login = Login { username, password, db: 0, scripts: Arc::default(), ..builder.login.clone() };
                 builder.behind_sentinels(Sentinels::new(sentinels, master, login, &config.connection, &builder.tls))
             }
             RedisTopology::Cluster(seeds) => Self::Cluster(Cluster::spawn(
