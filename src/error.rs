@@ -169,9 +169,10 @@ impl Error {
         self.0.kind
     }
 
-    /// Returns true if the same call may succeed later without a change by the caller.
+    /// Returns true if the same call may succeed later without a change by the caller. A call in doubt must not be made
+    /// twice.
     pub fn is_retryable(&self) -> bool {
-        self.0.is_passing || self.0.kind.is_retryable()
+        !self.0.is_in_doubt && (self.0.is_passing || self.0.kind.is_retryable())
     }
 
     /// Returns true if the server failed, not the caller. A call that had less than its time proves nothing.

@@ -3,13 +3,12 @@
 //! The last bytes of an entry are its checksum, which is another one for each set. A script is sent as text: servers keep
 //! it compiled, and it needs no reload after a restart, a failover or a redirection.
 
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::commands::{Commands, Kind};
 use super::expiry::millis;
 use super::run::{Received, unexpected};
+use super::scripts::is_refusal;
 use super::store::{RedisStore, push_set};
 use crate::backend::remote::{Condition, EncodedEntry, Mark};
 use crate::error::{Error, ErrorKind, Result};
@@ -33,26 +32,6 @@ const SET: &[u8] = compared!("redis.call('SET',KEYS[1],ARGV[2],unpack(ARGV,3))")
 const UNLINK: &[u8] = compared!("redis.call('UNLINK',KEYS[1])");
 const EXPIRE: &[u8] = compared!("redis.call('PEXPIRE',KEYS[1],ARGV[2])");
 const PERSIST: &[u8] = compared!("redis.call('PERSIST',KEYS[1])");
-
-/// A script that shows whether the server runs scripts. A handshake sends it.
-pub const PROBE: [&[u8]; 3] = [b"EVAL", b"return 1", b"0"];
-
-/// Records that the server refuses scripts, as the last handshake or call has shown.
-#[derive(Default)]
-pub struct ScriptSupport {
-    is_refused: AtomicBool,
-}
-
-impl ScriptSupport {
-    pub fn is_refused(&self) -> bool {
-        self.is_refused.load(Relaxed)
-    }
-
-    /// Learns from the reply to a probe: the text of an error, if it is one.
-    pub fn learn(&self, error: Option<&[u8]>) {
-        self.is_refused.store(error.is_some_and(|text| is_refusal(&String::from_utf8_lossy(text))), Relaxed);
-    }
-}
 
 impl RedisStore {
     /// Stores an entry if its condition holds.
@@ -118,7 +97,7 @@ impl RedisStore {
             Ok(Received::Bulk(None)) => Ok(false),
             Ok(_) => Err(unexpected()),
             Err(error) if is_refusal(error.message()) => {
-                self.scripts.is_refused.store(true, Relaxed);
+                self.scripts.refuse();
                 Err(unsupported(&error))
             }
             Err(error) => Err(error),
@@ -137,37 +116,10 @@ fn push_script_set(commands: &mut Commands, entry: &EncodedEntry, mark: Mark) {
     commands.push(name, &[&[b"EVAL", SET, b"1", &name[..], mark.as_bytes(), bytes], options].concat());
 }
 
-/// Returns whether the server refuses the script itself: by its ACL, or because it has no scripts.
-fn is_refusal(text: &str) -> bool {
-    let names_it = text.contains("'eval'") || text.contains("'EVAL'");
-    names_it && (text.contains("NOPERM") || text.contains("unknown command"))
-}
-
 #[cold]
 fn unsupported(error: &Error) -> Error {
     let text = format!(
         "conditional writes and counters need the command EVAL, which the server refuses: grant it to the user (ACL SETUSER … +eval), or enable scripts ({error})"
     );
     Error::new(ErrorKind::Unsupported, text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::backend::redis::server_error;
-
-    #[test]
-    fn only_a_refused_script_is_unsupported() {
-        let refused = |text: &[u8]| is_refusal(server_error::error("cache:6379", text).message());
-        assert!(refused(b"NOPERM this user has no permissions to run the 'eval' command"));
-        assert!(refused(b"ERR unknown command 'EVAL', with args beginning with: 'x' "));
-        assert!(!refused(b"NOPERM this user has no permissions to access one of the keys used as arguments"));
-        assert!(!refused(b"OOM command not allowed when used memory > 'maxmemory'."));
-        let support = ScriptSupport::default();
-        support.learn(Some(b"NOPERM this user has no permissions to run the 'eval' command"));
-        assert!(support.is_refused());
-        support.learn(Some(b"BUSY Redis is busy running a script."));
-        assert!(!support.is_refused());
-        assert_eq!(unsupported(&Error::new(ErrorKind::Denied, "cache:6379: no")).kind(), ErrorKind::Unsupported);
-    }
 }

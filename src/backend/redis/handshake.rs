@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures_util::future::BoxFuture;
 
-use super::compare::{PROBE, ScriptSupport};
 use super::replay::Replay;
 use super::resp::{RespFraming, RespReader, RespValue, command};
+use super::scripts::{PROBE, ScriptSupport};
 use super::{server_error, server_info};
 use crate::config::{Address, Secret};
 use crate::error::{Error, ErrorKind, Result};

@@ -17,6 +17,7 @@ mod replay;
 mod resp;
 mod run;
 mod scan;
+mod scripts;
 mod sentinel;
 mod server_error;
 mod server_info;
@@ -27,9 +28,9 @@ mod walk;
 use std::sync::Arc;
 use std::time::Instant;
 
-use self::compare::ScriptSupport;
 use self::record::Record;
 use self::replay::Replay;
+use self::scripts::ScriptSupport;
 use self::store::RedisStore;
 use self::topology::Topology;
 use super::Backend;

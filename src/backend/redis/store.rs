@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 use super::commands::{Commands, Kind};
-use super::compare::ScriptSupport;
 use super::expiry::{KnownWay, millis};
 use super::record::Record;
 use super::replay::{REPLACED_LASTS, parse};
 use super::resp::{RespReader, RespValue};
 use super::run::{Policy, Received, run, unexpected};
+use super::scripts::ScriptSupport;
 use super::topology::Topology;
 use super::{health, names, scan, server_error, walk};
 use crate::backend::health::ServerHealth;

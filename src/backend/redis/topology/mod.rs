@@ -12,9 +12,9 @@ use tokio::runtime::Handle;
 
 use self::cluster::Cluster;
 pub use self::cluster::Layout;
-use super::compare::ScriptSupport;
 use super::handshake::{ClusterObserver, ClusterPolicy, Endpoint, Login, Redis, Role};
 use super::replay::Replay;
+use super::scripts::ScriptSupport;
 use super::sentinel::Sentinels;
 use crate::config::{Address, ConnectionConfig, RedisConfig, RedisTopology};
 use crate::error::{Error, Result};
