@@ -57,21 +57,21 @@ fn what_is_too_much_to_record_empties_the_backend_or_is_refused() {
 fn the_last_changes_wait_for_those_that_must_not_be_made_twice() {
     let (log, key): (_, [&[u8]; 1]) = (ReplayLog::new(true), [b"k"]);
     let change = Change::Keys((&key).into());
-    let turn = wait(log.begin(&change)).unwrap();
+    let turn = wait(|_| log.begin(&change)).unwrap();
     let mut last = Box::pin(log.take_last());
     assert!((&mut last).now_or_never().is_none());
     let mut next = Box::pin(log.begin(&change));
     assert!((&mut next).now_or_never().is_none(), "the end was announced");
     turn.end().unwrap();
-    let names = wait(last);
+    let names = wait(|_| last);
     assert_eq!(names.keys.len(), 1);
     // Not replayed: the backend serves on.
     log.resume(names);
-    drop(wait(next).unwrap());
+    drop(wait(|_| next).unwrap());
     assert_eq!(log.len(), 1, "a change that was cancelled is recorded too");
-    drop(wait(log.take_last()));
+    drop(wait(|_| log.take_last()));
     log.end(|| {});
-    assert!(wait(log.begin(&change)).is_none());
+    assert!(wait(|_| log.begin(&change)).is_none());
 }
 
 #[test]
