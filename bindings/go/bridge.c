@@ -69,6 +69,10 @@ static yc_slice *read_op(const yoked_go_record *record, yc_op *op)
     op->flags = record->flags;
     op->ttl_ms = record->ttl_ms;
     op->user_data = record->user_data;
+    op->condition = record->condition;
+    op->version = record->version;
+    op->number = record->number;
+    op->initial = record->initial;
     op->key_len = record->key_len;
     op->key = next_bytes(&rest, record->key_len);
     op->value_len = record->value_len;
@@ -185,7 +189,7 @@ static void submit_other(submission *to, const yoked_go_record *record)
 
 static bool is_op(const yoked_go_record *record)
 {
-    return record->kind <= YC_OP_METRICS;
+    return record->kind <= YC_OP_METRICS || (record->kind >= YC_OP_GET_VERSIONED && record->kind <= YC_OP_COUNTER_ADD);
 }
 
 void yoked_go_submit(yc_queue *queue, const uint8_t *block, size_t size, uint64_t *tickets, yc_error **refusal)
@@ -242,8 +246,10 @@ void yoked_go_run(yc_cache *cache, const uint8_t *block, yoked_go_done *done, yc
         done->status = op.status;
         done->remaining_ms = op.remaining_ms;
         done->removed = op.removed;
+        done->version = op.version;
+        done->number = op.number;
+        done->handle = op.result;
         *error = op.error;
-        yc_value_free(op.result);
     }
     free(tags);
     free((void *)record->outside);
@@ -301,6 +307,8 @@ static void describe(yc_completion *completion, yoked_go_done *done)
     done->handle = hand_over(completion);
     done->remaining_ms = completion->remaining_ms;
     done->removed = completion->removed;
+    done->version = completion->version;
+    done->number = completion->number;
     if (completion->result) describe_value(completion, done);
     if (completion->error) {
         done->message = yc_error_message(completion->error);

@@ -19,6 +19,9 @@ typedef struct yoked_go_record {
     uint64_t key_len, value_len;
     uint64_t n_list, n_keys;
     uint64_t limit; /* For a search or a page. */
+    int32_t condition; /* As in yc_op, and so are the next three. */
+    uint64_t version;
+    int64_t number, initial;
     double threshold;
     uintptr_t outside; /* The payload, if it does not follow: from yoked_go_allocate(), released once submitted. */
     uintptr_t cursor;  /* The yc_cursor of a YC_OP_KEYS_NEXT. */
@@ -59,6 +62,8 @@ typedef struct yoked_go_done {
     void *handle; /* Owned by the caller: a long yc_value, yc_results, yc_keys or yc_matches; else NULL. */
     int64_t remaining_ms;
     uint64_t removed;
+    uint64_t version; /* Of an entry that was read or stored. */
+    int64_t number;   /* The value of a counter. */
 } yoked_go_done;
 
 /* The number of completions that one call takes. */
@@ -80,7 +85,7 @@ void yoked_go_reader_free(yoked_go_reader *reader);
 /* Releases the previous completions and takes the next. Returns their number, or -1 if the queue is closed. */
 int yoked_go_take(yc_queue *queue, yoked_go_reader *reader);
 
-/* Runs the one record of a block on the calling thread: an operation without a value. */
+/* Runs the one record of a block on the calling thread. A value of any length is passed as a handle. */
 void yoked_go_run(yc_cache *cache, const uint8_t *block, yoked_go_done *done, yc_error **error);
 
 /* Writes the value and status of each key of results, at most n. */

@@ -113,17 +113,25 @@ func (cache *Cache) start() error {
 	return err
 }
 
-// Reads the capabilities of the current backend.
+// Reads the capabilities of the current backend, and selects the path of its operations.
 func (cache *Cache) describe() error {
 	cache.describing.Lock()
 	defer cache.describing.Unlock()
+	if err := cache.readCapabilities(); err != nil {
+		return err
+	}
+	cache.fastPath.Store(Capabilities(cache.capabilities.Load())&CanShare == 0)
+	return nil
+}
+
+// Reads the capabilities of the current backend. The caller holds describing.
+func (cache *Cache) readCapabilities() error {
 	var described *C.yc_error
 	var flags C.uint64_t
 	if status := C.yc_capabilities(cache.handle, &flags, &described); status != C.YC_OK {
 		return failure(status, described)
 	}
 	cache.capabilities.Store(uint64(flags))
-	cache.fastPath.Store(Capabilities(flags)&CanShare == 0)
 	return nil
 }
 
@@ -141,13 +149,22 @@ const (
 	CanShare Capabilities = C.YC_CAN_SHARE
 	// CanSize is set if the number of keys in [Stats] is exact. Otherwise it is an estimate.
 	CanSize Capabilities = C.YC_CAN_SIZE
+	// CanCompare is set if SetIf, DeleteIf, GetAndExpire and CounterAdd work. Redis needs the permission for scripts.
+	CanCompare Capabilities = C.YC_CAN_COMPARE
 )
 
-// Capabilities returns the abilities of the current backend. The result changes with [Cache.Switch]. A nil cache
-// has none.
+// Capabilities returns the abilities of the current backend. The result changes with [Cache.Switch], and if a server
+// denies an operation. A nil cache has none. A closed cache keeps its last ones.
 func (cache *Cache) Capabilities() Capabilities {
 	if cache == nil {
 		return 0
+	}
+	if user, err := cache.enter(context.Background()); err == nil {
+		defer user.leave()
+		cache.describing.Lock()
+		defer cache.describing.Unlock()
+		// On failure the last ones remain.
+		_ = cache.readCapabilities()
 	}
 	return Capabilities(cache.capabilities.Load())
 }

@@ -113,10 +113,15 @@ func (queue *queue) get(ctx context.Context, op *operation) ([]byte, error) {
 		return nil, err
 	}
 	defer call.release()
+	return call.takeValue(), statusError(call.status)
+}
+
+// Returns the value of a call, nil without one. A long value is copied, and its handle is released.
+func (call *call) takeValue() []byte {
 	if call.handle != nil {
-		return takeValue((*C.yc_value)(call.handle)), nil
+		return takeValue((*C.yc_value)(call.handle))
 	}
-	return call.value, statusError(call.status)
+	return call.value
 }
 
 func takeValue(value *C.yc_value) []byte {
@@ -177,12 +182,7 @@ func (cache *Cache) Expire(ctx context.Context, key string, ttl time.Duration) (
 //
 // Errors: [ErrMiss] if the key does not exist.
 func (cache *Cache) TTL(ctx context.Context, key string) (time.Duration, error) {
-	user, err := cache.enter(ctx)
-	if err != nil {
-		return 0, err
-	}
-	defer user.leave()
-	outcome, err := cache.outcome(ctx, &operation{kind: C.YC_OP_TTL, key: key})
+	outcome, err := cache.run(ctx, &operation{kind: C.YC_OP_TTL, key: key})
 	if err != nil {
 		return 0, err
 	}
@@ -195,25 +195,33 @@ func (cache *Cache) TTL(ctx context.Context, key string) (time.Duration, error) 
 	return time.Duration(outcome.remaining) * time.Millisecond, nil
 }
 
-// The result of an operation without a value.
+// The result of a short operation.
 type outcome struct {
 	status    C.yc_status
 	remaining int64
 	removed   uint64
+	version   uint64
+	number    int64
+	value     []byte
 }
 
 // Runs an operation whose result is whether the key existed.
 func (cache *Cache) hit(ctx context.Context, op *operation) (bool, error) {
-	user, err := cache.enter(ctx)
-	if err != nil {
-		return false, err
-	}
-	defer user.leave()
-	outcome, err := cache.outcome(ctx, op)
+	outcome, err := cache.run(ctx, op)
 	return outcome.status == C.YC_OK && err == nil, err
 }
 
-// Runs a short operation without a value: on the calling thread if the backend is in this process.
+// Runs a short operation as a call of its own.
+func (cache *Cache) run(ctx context.Context, op *operation) (outcome, error) {
+	user, err := cache.enter(ctx)
+	if err != nil {
+		return outcome{}, err
+	}
+	defer user.leave()
+	return cache.outcome(ctx, op)
+}
+
+// Runs a short operation: on the calling thread if the backend is in this process.
 func (cache *Cache) outcome(ctx context.Context, op *operation) (outcome, error) {
 	if cache.fastPath.Load() {
 		return cache.runFastPath(op)
@@ -227,7 +235,7 @@ func (queue *queue) outcome(ctx context.Context, op *operation) (outcome, error)
 		return outcome{}, err
 	}
 	defer call.release()
-	return outcome{call.status, call.remaining, call.removed}, nil
+	return outcome{call.status, call.remaining, call.removed, call.version, call.number, call.takeValue()}, nil
 }
 
 // Blocks for the records of operations.
@@ -243,5 +251,9 @@ func (cache *Cache) runFastPath(op *operation) (outcome, error) {
 	if done.status < 0 {
 		return outcome{}, failure(done.status, described)
 	}
-	return outcome{done.status, int64(done.remaining_ms), uint64(done.removed)}, nil
+	var value []byte
+	if done.handle != nil {
+		value = takeValue((*C.yc_value)(done.handle))
+	}
+	return outcome{done.status, int64(done.remaining_ms), uint64(done.removed), uint64(done.version), int64(done.number), value}, nil
 }

@@ -15,9 +15,10 @@ import (
 )
 
 // A Redis server of the test's own on a port; the function kills it.
-func startRedis(t *testing.T, port string) (kill func()) {
+func startRedis(t *testing.T, port string, options ...string) (kill func()) {
 	t.Helper()
-	server := exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
+	arguments := []string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"}
+	server := exec.Command("redis-server", append(arguments, options...)...)
 	check(t, server.Start())
 	kill = sync.OnceFunc(func() {
 		server.Process.Kill()

@@ -82,6 +82,18 @@ func step(cache *yokedcache.Cache, key string, value []byte, at int64) (err erro
 		}
 	case 6:
 		_, err = cache.Delete(ctx, key)
+	case 7:
+		_, _, err = cache.GetVersioned(ctx, key)
+	case 8:
+		_, _, err = cache.SetIf(ctx, key, make([]byte, 10000), yokedcache.IfAbsent(), yokedcache.WithTags("a"))
+	case 9:
+		_, err = cache.GetAndExpire(ctx, key, time.Minute)
+	case 10:
+		_, err = cache.CounterAdd(ctx, "counter of "+key, 1)
+	case 11:
+		ctx, cancel := context.WithCancel(ctx)
+		go cancel()
+		_, _, err = cache.GetVersioned(ctx, key)
 	default:
 		_, err = cache.Get(ctx, key)
 	}

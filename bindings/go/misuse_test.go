@@ -3,6 +3,7 @@ package yokedcache_test
 import (
 	"context"
 	"errors"
+	"math"
 	"net"
 	"strings"
 	"testing"
@@ -22,6 +23,23 @@ var methods = map[string]func(context.Context, *yokedcache.Cache) error{
 	"Exists": func(ctx context.Context, c *yokedcache.Cache) error { _, err := c.Exists(ctx, "k"); return err },
 	"Expire": func(ctx context.Context, c *yokedcache.Cache) error { _, err := c.Expire(ctx, "k", 0); return err },
 	"TTL":    func(ctx context.Context, c *yokedcache.Cache) error { _, err := c.TTL(ctx, "k"); return err },
+	"GetVersioned": func(ctx context.Context, c *yokedcache.Cache) error {
+		_, _, err := c.GetVersioned(ctx, "k")
+		return err
+	},
+	"SetIf": func(ctx context.Context, c *yokedcache.Cache) error {
+		_, _, err := c.SetIf(ctx, "k", nil, yokedcache.IfPresent(), yokedcache.WithTags("t"))
+		return err
+	},
+	"DeleteIf": func(ctx context.Context, c *yokedcache.Cache) error { _, err := c.DeleteIf(ctx, "k", 1); return err },
+	"GetAndExpire": func(ctx context.Context, c *yokedcache.Cache) error {
+		_, err := c.GetAndExpire(ctx, "k", time.Hour)
+		return err
+	},
+	"CounterAdd": func(ctx context.Context, c *yokedcache.Cache) error {
+		_, err := c.CounterAdd(ctx, "n", 1)
+		return err
+	},
 	"InvalidateTag": func(ctx context.Context, c *yokedcache.Cache) error {
 		return c.InvalidateTag(ctx, "t")
 	},
@@ -119,17 +137,23 @@ func TestZeroValues(t *testing.T) {
 	limited, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for name, err := range map[string]error{
-		"Shutdown":      cache.Shutdown(limited),
-		"Switch":        second(cache.Switch(ctx, "memory://", yokedcache.SwitchOptions{})),
-		"MigrateTo":     second(opened.MigrateTo(ctx, &cache, yokedcache.MigrateOptions{})),
-		"KeyIterator":   end(&yokedcache.KeyIterator{}),
-		"search option": second(opened.Search(ctx, "q", nil)),
+		"Shutdown":       cache.Shutdown(limited),
+		"Switch":         second(cache.Switch(ctx, "memory://", yokedcache.SwitchOptions{})),
+		"MigrateTo":      second(opened.MigrateTo(ctx, &cache, yokedcache.MigrateOptions{})),
+		"KeyIterator":    end(&yokedcache.KeyIterator{}),
+		"search option":  second(opened.Search(ctx, "q", nil)),
+		"counter option": second(opened.CounterAdd(ctx, "n", 1, nil)),
+		"Condition":      third(opened.SetIf(ctx, "n", nil, yokedcache.Condition{})),
 	} {
 		if !errors.Is(err, yokedcache.ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	if was, err := opened.Exists(ctx, "n"); was || err != nil {
+		t.Error("something was stored", err)
+	}
 	check(t, opened.Set(ctx, "k", nil, yokedcache.SetOption{}))
+	check(t, second(opened.CounterAdd(ctx, "n", 1, yokedcache.SetOption{})))
 }
 
 func TestOptionsAddUp(t *testing.T) {
@@ -233,6 +257,17 @@ func TestArgumentsThatAreRefused(t *testing.T) {
 		"get":               {second(cache.Get(ctx, "")), yokedcache.ErrInvalid},
 		"get, long":         {second(cache.Get(ctx, long)), yokedcache.ErrTooLarge},
 		"expire":            {second(cache.Expire(ctx, "k", -time.Hour)), yokedcache.ErrInvalid},
+		"get versioned":     {third(cache.GetVersioned(ctx, "")), yokedcache.ErrInvalid},
+		"set if, key":       {third(cache.SetIf(ctx, long, nil, yokedcache.IfAbsent())), yokedcache.ErrTooLarge},
+		"set if, value":     {third(cache.SetIf(ctx, "k", huge, yokedcache.IfAbsent())), yokedcache.ErrTooLarge},
+		"set if, tag":       {third(cache.SetIf(ctx, "k", nil, yokedcache.IfAbsent(), yokedcache.WithTags(""))), yokedcache.ErrInvalid},
+		"set if, TTL":       {third(cache.SetIf(ctx, "k", nil, yokedcache.IfAbsent(), yokedcache.WithTTL(-2))), yokedcache.ErrInvalid},
+		"delete if":         {second(cache.DeleteIf(ctx, "", 1)), yokedcache.ErrInvalid},
+		"get and expire":    {second(cache.GetAndExpire(ctx, "k", -time.Hour)), yokedcache.ErrInvalid},
+		"counter, key":      {second(cache.CounterAdd(ctx, "", 1)), yokedcache.ErrInvalid},
+		"counter, TTL":      {second(cache.CounterAdd(ctx, "k", 1, yokedcache.WithTTL(-time.Hour))), yokedcache.ErrInvalid},
+		"counter, tags":     {second(cache.CounterAdd(ctx, "k", 1, yokedcache.WithTags("t"))), yokedcache.ErrInvalid},
+		"counter, overflow": {second(cache.CounterAdd(ctx, "k", 1, yokedcache.WithInitial(math.MaxInt64))), yokedcache.ErrInvalid},
 		"get many":          {second(cache.GetMany(ctx, []string{"k", ""})), yokedcache.ErrInvalid},
 		"set many":          {second(cache.SetMany(ctx, []yokedcache.Entry{{Key: "k"}, {Key: "l", Value: huge}})), yokedcache.ErrTooLarge},
 		"delete many":       {second(cache.DeleteMany(ctx, []string{"", "k"})), yokedcache.ErrInvalid},
@@ -256,6 +291,10 @@ func end(keys *yokedcache.KeyIterator) error {
 }
 
 func second[T any](_ T, err error) error {
+	return err
+}
+
+func third[T, U any](_ T, _ U, err error) error {
 	return err
 }
 

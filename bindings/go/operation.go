@@ -19,6 +19,9 @@ type operation struct {
 	entries   []Entry  // For SET_MANY.
 	tags      []string
 	limit     uint64
+	condition Condition // For SET_IF; for DELETE_IF its version.
+	delta     int64     // For COUNTER_ADD.
+	initial   int64     // For COUNTER_ADD.
 	threshold float64
 	cursor    *C.yc_cursor
 }
@@ -119,6 +122,10 @@ func (op *operation) appendRecord(block []byte, outside unsafe.Pointer, userData
 	record.n_list = C.uint64_t(op.listLen())
 	record.n_keys = C.uint64_t(len(op.keys) + len(op.entries))
 	record.limit = C.uint64_t(op.limit)
+	record.condition = op.condition.kind
+	record.version = C.uint64_t(op.condition.version)
+	record.number = C.int64_t(op.delta)
+	record.initial = C.int64_t(op.initial)
 	record.threshold = C.double(op.threshold)
 	record.outside = C.uintptr_t(uintptr(outside))
 	record.cursor = C.uintptr_t(uintptr(unsafe.Pointer(op.cursor)))

@@ -70,6 +70,8 @@ type call struct {
 	handle    unsafe.Pointer
 	remaining int64
 	removed   uint64
+	version   uint64
+	number    int64
 }
 
 var calls = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
@@ -354,6 +356,8 @@ func (call *call) complete(done *C.yoked_go_done) {
 	call.handle = done.handle
 	call.remaining = int64(done.remaining_ms)
 	call.removed = uint64(done.removed)
+	call.version = uint64(done.version)
+	call.number = int64(done.number)
 	if done.status < 0 {
 		call.err = describedBy(done)
 	} else if done.data != nil && done.handle == nil {

@@ -38,6 +38,7 @@ type runner struct {
 	name, prefix   string
 	first          *yokedcache.Cache
 	caches         map[string]*yokedcache.Cache
+	versions       map[string]uint64
 	inBatch        bool
 
 	cases, passed, failed, notApplicable int
@@ -99,6 +100,7 @@ func (run *runner) applies() bool {
 func (run *runner) startCase() {
 	run.state = stateRunning
 	run.caches = map[string]*yokedcache.Cache{}
+	run.versions = map[string]uint64{}
 	if run.ofCase.wrongScheme {
 		run.state = statePassedBy
 		return
@@ -161,6 +163,7 @@ func (run *runner) beginCase(name string) {
 
 var capabilities = map[string]yokedcache.Capabilities{
 	"list": yokedcache.CanList, "count": yokedcache.CanCount, "share": yokedcache.CanShare, "size": yokedcache.CanSize,
+	"compare": yokedcache.CanCompare,
 }
 
 func (run *runner) capability(name string) yokedcache.Capabilities {

@@ -135,7 +135,14 @@ func init() {
 		"expire": func(cache *yokedcache.Cache, step *statement) []token {
 			return hit(cache.Expire(ctx, step.argument(0), readTTL(step.argument(1))))
 		},
-		"ttl":                runTTL,
+		"ttl":           runTTL,
+		"get_versioned": runGetVersioned,
+		"set_if":        runSetIf,
+		"delete_if":     runDeleteIf,
+		"get_and_expire": func(cache *yokedcache.Cache, step *statement) []token {
+			return valueOr(cache.GetAndExpire(ctx, step.argument(0), readTTL(step.argument(1))))
+		},
+		"counter_add":        runCounterAdd,
 		"invalidate_tag":     runInvalidateTags,
 		"invalidate_tags":    runInvalidateTags,
 		"invalidate_pattern": runInvalidatePattern,
@@ -178,6 +185,99 @@ func runTTL(cache *yokedcache.Cache, step *statement) []token {
 		return number(-1)
 	}
 	return number(left.Milliseconds())
+}
+
+// Remembers a version under the name that the step gives it.
+func (step *statement) remember(version uint64) {
+	if name := step.option("as"); name != nil {
+		run.versions[name[0]] = version
+	}
+}
+
+// Returns the version that a step names, or has in digits.
+func readVersion(name string) uint64 {
+	if version, ok := run.versions[name]; ok {
+		return version
+	}
+	version, err := strconv.ParseUint(name, 10, 64)
+	if err != nil {
+		stop("no version of this name is known: " + name)
+	}
+	return version
+}
+
+func (step *statement) ifOption() string {
+	condition := step.option("if")
+	if condition == nil {
+		stop("the step has no condition")
+	}
+	return condition[0]
+}
+
+func (step *statement) condition() yokedcache.Condition {
+	switch name := step.ifOption(); name {
+	case "absent":
+		return yokedcache.IfAbsent()
+	case "present":
+		return yokedcache.IfPresent()
+	default:
+		return yokedcache.IfVersion(readVersion(name))
+	}
+}
+
+func runGetVersioned(cache *yokedcache.Cache, step *statement) []token {
+	text, version, err := cache.GetVersioned(ctx, step.argument(0))
+	if err == nil {
+		step.remember(version)
+	}
+	return valueOr(text, err)
+}
+
+func runSetIf(cache *yokedcache.Cache, step *statement) []token {
+	stored, version, err := cache.SetIf(ctx, step.argument(0), []byte(step.argument(1)), step.condition(), step.settings()...)
+	if err == nil && !stored {
+		return word("unmet")
+	}
+	if stored {
+		step.remember(version)
+	}
+	return done(err)
+}
+
+// The binding reports unmet and miss alike. Exists tells which: nothing else uses the key meanwhile.
+func runDeleteIf(cache *yokedcache.Cache, step *statement) []token {
+	deleted, err := cache.DeleteIf(ctx, step.argument(0), readVersion(step.ifOption()))
+	if err != nil || deleted {
+		return done(err)
+	}
+	there, err := cache.Exists(ctx, step.argument(0))
+	if there && err == nil {
+		return word("unmet")
+	}
+	return hit(there, err)
+}
+
+func readInt64(text string) int64 {
+	number, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		stop("a number that is none: " + text)
+	}
+	return number
+}
+
+func runCounterAdd(cache *yokedcache.Cache, step *statement) []token {
+	var options []yokedcache.CounterOption
+	if ttl := step.option("ttl"); ttl != nil {
+		options = append(options, yokedcache.WithTTL(readTTL(ttl[0])))
+	}
+	if initial := step.option("initial"); initial != nil {
+		options = append(options, yokedcache.WithInitial(readInt64(initial[0])))
+	}
+	sum, err := cache.CounterAdd(ctx, step.argument(0), readInt64(step.argument(1)), options...)
+	if err != nil {
+		return done(err)
+	}
+	return number(sum)
 }
 
 func counted(count yokedcache.Count, err error) []token {
