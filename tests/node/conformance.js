@@ -8,6 +8,8 @@ const { Cache, YokedCacheError, checkConfig } = require('./package.js');
 const { bare, mark, quoted, readWords, readStatement, matches, show } = require('./script.js');
 
 const url = process.env.YC_TEST_URL ?? 'memory://';
+/** The versions that steps of the current case have remembered, by name. */
+const versions = new Map();
 const tally = { cases: 0, passed: 0, failed: 0, notApplicable: 0 };
 
 // ---- Arguments and results ----
@@ -27,6 +29,7 @@ function ttlOf(text) {
 const ttlOption = (step) => ttlOf(step.options.get('ttl')?.[0]);
 const tagsOption = (step) => step.options.get('tags')?.map(data);
 const numberOption = (step, name) => (step.options.has(name) ? Number(step.options.get(name)[0]) : undefined);
+const bigintOption = (step, name) => (step.options.has(name) ? BigInt(step.options.get(name)[0]) : undefined);
 const wantsOk = (step) => step.wanted.length === 1 && step.wanted[0].text === 'ok';
 
 const bytesOf = (value) => quoted(value.toString('latin1'));
@@ -48,6 +51,47 @@ const remove = (step, call) => call({ count: !wantsOk(step) }).then((count) => c
 
 function leftOf(left) {
   return [bare(left === undefined ? 'miss' : left === Infinity ? '-1' : String(left))];
+}
+
+/** Remembers a version under the name that the step gives it. */
+function remember(step, version) {
+  if (step.options.has('as')) versions.set(step.options.get('as')[0], version);
+}
+
+/** The version that a step names, or has in digits. */
+function versionOf(step) {
+  const [name] = step.options.get('if');
+  return versions.get(name) ?? BigInt(name);
+}
+
+function conditionOf(step) {
+  const [name] = step.options.get('if');
+  return name === 'absent' || name === 'present' ? { [name]: true } : { version: versionOf(step) };
+}
+
+async function getVersioned(cache, step) {
+  const found = await cache.getVersioned(data(step.arguments[0]));
+  if (found !== undefined) remember(step, found.version);
+  return [valueOr(found?.value)];
+}
+
+async function setIf(cache, step) {
+  const options = { ...conditionOf(step), ttl: ttlOption(step), tags: tagsOption(step) };
+  const version = await cache.setIf(data(step.arguments[0]), data(step.arguments[1]), options);
+  if (version !== undefined) remember(step, version);
+  return [bare(version === undefined ? 'unmet' : 'ok')];
+}
+
+/** The binding reports unmet and miss alike. `exists` tells which: nothing else uses the key meanwhile. */
+async function deleteIf(cache, step) {
+  const key = data(step.arguments[0]);
+  if (await cache.deleteIf(key, { version: versionOf(step) })) return [bare('ok')];
+  return [bare((await cache.exists(key)) ? 'unmet' : 'miss')];
+}
+
+async function counterAdd(cache, step) {
+  const [key, delta] = step.arguments;
+  return [bare(String(await cache.counterAdd(data(key), BigInt(delta), { initial: bigintOption(step, 'initial'), ttl: ttlOption(step) })))];
 }
 
 async function readKeys(cache, step) {
@@ -89,6 +133,11 @@ const OPERATIONS = {
   exists: async (cache, { arguments: [key] }) => [okOr(await cache.exists(data(key)))],
   expire: async (cache, { arguments: [key, ttl] }) => [okOr(await cache.expire(data(key), ttlOf(ttl)))],
   ttl: async (cache, { arguments: [key] }) => leftOf(await cache.ttl(data(key))),
+  get_versioned: getVersioned,
+  set_if: setIf,
+  delete_if: deleteIf,
+  get_and_expire: async (cache, { arguments: [key, ttl] }) => [valueOr(await cache.getAndExpire(data(key), ttlOf(ttl)))],
+  counter_add: counterAdd,
   invalidate_tag: (cache, step) => remove(step, (options) => cache.invalidateTag(data(step.arguments[0]), options)),
   invalidate_tags: (cache, step) => remove(step, (options) => cache.invalidateTags(step.arguments.map(data), options)),
   invalidate_pattern: (cache, step) => remove(step, (options) => cache.invalidatePattern(data(step.arguments[0]), options)),
@@ -146,6 +195,7 @@ class Case {
 
   async run() {
     this.prefix = `t${process.pid}.${tally.cases++}.${Date.now() % 1e9}-`;
+    versions.clear();
     if (this.steps.length === 0) throw new Error(`${this.file}: the case ${this.name} has no step`);
     if (this.schemes.length > 0 && !this.schemes.includes(url.split(':')[0])) return void (tally.notApplicable += 1);
     try {

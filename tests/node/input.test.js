@@ -23,6 +23,8 @@ const withKey = (key) => [
   () => cache.exists(key), () => cache.expire(key, 1000), () => cache.ttl(key), () => cache.getMany(['a', key]),
   () => cache.setMany([['a', 'v'], [key, 'v']]), () => cache.deleteMany([key]), () => cache.invalidateTag(key),
   () => cache.invalidateTags(['a', key]), () => cache.set('a', 'v', { tags: [key] }), () => cache.search(key),
+  () => cache.getVersioned(key), () => cache.setIf(key, 'v', { absent: true }), () => cache.setIf('a', 'v', { absent: true, tags: [key] }),
+  () => cache.deleteIf(key, { version: 1n }), () => cache.getAndExpire(key, 1000), () => cache.counterAdd(key, 1),
 ];
 
 async function eachRejects(calls, expected) {
@@ -70,6 +72,7 @@ test('what is no value', async () => {
   for (const value of [undefined, null, 1, {}, [], Symbol('v'), new Float64Array(1)]) {
     await assert.rejects(cache.set('a', value), typeError);
     await assert.rejects(cache.setMany([['a', value]]), typeError);
+    await assert.rejects(cache.setIf('a', value, { absent: true }), typeError);
   }
   for (const value of [undefined, () => 1, Symbol('v')]) await assert.rejects(cache.setJson('a', value), typeError);
   const circle = {};
@@ -92,11 +95,43 @@ test('too many tags', async () => {
 
 test('what is no time', async () => {
   for (const ttl of [null, '1s', {}, 5n]) {
-    await eachRejects([() => cache.set('a', 'v', { ttl }), () => cache.expire('a', ttl), () => cache.setMany([], { ttl })], typeError);
+    await eachRejects([
+      () => cache.set('a', 'v', { ttl }), () => cache.expire('a', ttl), () => cache.setMany([], { ttl }),
+      () => cache.setIf('a', 'v', { absent: true, ttl }), () => cache.getAndExpire('a', ttl), () => cache.counterAdd('a', 1, { ttl }),
+    ], typeError);
   }
   for (const ttl of [-1, -0.5, -Infinity, NaN, 1e300, Number.MAX_SAFE_INTEGER]) {
-    await eachRejects([() => cache.set('a', 'v', { ttl }), () => cache.expire('a', ttl)], invalid);
+    await eachRejects([
+      () => cache.set('a', 'v', { ttl }), () => cache.expire('a', ttl), () => cache.setIf('a', 'v', { absent: true, ttl }),
+      () => cache.getAndExpire('a', ttl), () => cache.counterAdd('a', 1, { ttl }),
+    ], invalid);
   }
+});
+
+test('what is no condition and no version', async () => {
+  for (const options of [undefined, {}, { ttl: 5 }, { absent: false }, { present: 1 }, { absent: true, present: true }, { absent: true, version: 1n },
+    { present: true, version: 1n }, { absent: false, present: true }, { version: 1 }, { version: '1' }, { version: null }]) {
+    await assert.rejects(cache.setIf('a', 'v', options), typeError);
+  }
+  for (const options of [undefined, {}, { version: 1 }, { version: undefined }]) await assert.rejects(cache.deleteIf('a', options), typeError);
+  for (const version of [-1n, 1n << 64n, -(1n << 63n)]) {
+    await eachRejects([() => cache.setIf('a', 'v', { version }), () => cache.deleteIf('a', { version })], invalid);
+  }
+  assert.equal(await cache.setIf('a', 'v', { version: (1n << 64n) - 1n, absent: undefined }), undefined);
+  assert.equal(await cache.deleteIf('a', { version: 0n }), false);
+  assert.equal(await cache.exists('a'), false);
+});
+
+test('what is no whole number', async () => {
+  for (const number of [undefined, null, '1', {}, true]) {
+    await assert.rejects(cache.counterAdd('a', number), typeError);
+    if (number !== undefined) await assert.rejects(cache.counterAdd('a', 1, { initial: number }), typeError);
+  }
+  for (const number of [0.5, NaN, Infinity, 2 ** 53, 1n << 63n, -(1n << 63n) - 1n]) {
+    await eachRejects([() => cache.counterAdd('a', number), () => cache.counterAdd('a', 1, { initial: number })], invalid);
+  }
+  await assert.rejects(cache.counterAdd('a', 1n, { initial: (1n << 63n) - 1n }), invalid);
+  assert.equal(await cache.exists('a'), false);
 });
 
 test('what are no lists', async () => {
@@ -142,6 +177,10 @@ test('an option that does not exist is refused, with its nearest', async () => {
   await assert.rejects(cache.set('a', 'v', { ex: 5 }), named('ex', 'ttl'));
   await assert.rejects(cache.set('a', 'v', { tag: 'x' }), named('tag', 'tags'));
   await assert.rejects(cache.setMany([['a', 'v']], { tll: 5 }), named('tll', 'ttl'));
+  await assert.rejects(cache.setIf('a', 'v', { NX: true, ttl: 5 }), named('NX', 'absent'));
+  await assert.rejects(cache.setIf('a', 'v', { xx: true }), named('xx', 'present'));
+  await assert.rejects(cache.deleteIf('a', { versoin: 1n }), named('versoin', 'version'));
+  await assert.rejects(cache.counterAdd('a', 1, { ex: 60 }), named('ex', 'ttl'));
   await assert.rejects(cache.setJson('a', 1, { Tags: ['x'] }), named('Tags', 'tags'));
   await assert.rejects(cache.get('a', { encodign: 'utf8' }), named('encodign', 'encoding'));
   await assert.rejects(cache.flush({ counts: true }), named('counts', 'count'));
@@ -158,6 +197,8 @@ test('an option that does not exist is refused, with its nearest', async () => {
     () => cache.invalidateTags(['t'], wrong), () => cache.invalidatePattern('*', wrong), () => cache.flush(wrong),
     () => cache.keys('*', wrong).next(), () => cache.search('a', wrong), () => cache.switchTo('memory://', wrong),
     () => cache.migrateTo(other, wrong), () => cache.stats(wrong), () => cache.health(wrong), () => cache.metrics(wrong), () => cache.ping(wrong),
+    () => cache.getVersioned('a', wrong), () => cache.setIf('a', 'v', { absent: true, ...wrong }), () => cache.deleteIf('a', { version: 1n, ...wrong }),
+    () => cache.getAndExpire('a', 1000, wrong), () => cache.counterAdd('a', 1, wrong),
     () => cache.close(wrong), () => Cache.open('memory://', wrong), () => Cache.openFile('/a', 'b', wrong), () => Cache.openEnv(wrong),
   ], { ...typeError, message: /"nonsense" is unknown/ });
   assert.throws(() => cache.getSync('a', wrong), typeError);
@@ -238,7 +279,9 @@ test('a closed cache, and closing twice', async () => {
   const calls = [
     () => closed.get('a'), () => closed.set('a', 'v'), () => closed.getMany(['a']), () => closed.setMany([['a', 'v']]), () => closed.flush(),
     () => closed.search('a'), () => closed.ping(), () => closed.stats(), () => closed.health(), () => closed.metrics(), () => listing.next(), () => closed.keys().next(),
-    () => closed.invalidateTag('t'), () => closed.setJson('a', 1), () => closed.deleteMany(['a']), () => closed.invalidatePattern('*'),
+    () => closed.invalidateTag('t'), () => closed.setJson('a', 1), () => closed.getVersioned('a'), () => closed.setIf('a', 'v', { absent: true }),
+    () => closed.deleteIf('a', { version: 1n }), () => closed.getAndExpire('a', 1000), () => closed.counterAdd('a', 1),
+    () => closed.deleteMany(['a']), () => closed.invalidatePattern('*'),
   ];
   await eachRejects(calls, { name: 'YokedCacheError', code: 'YC_E_CLOSED' });
   assert.throws(() => closed.getSync('a'), { code: 'YC_E_CLOSED' });

@@ -26,6 +26,9 @@ async function round(cache, number) {
     if (at % 5 === 0) calls.push(cache.set(key, Buffer.alloc(at), { ...options, tags: ['t'] }));
     else if (at % 97 === 0) calls.push(cache.set(key, 'x'.repeat(20_000), options));
     else if (at % 101 === 0) calls.push(cache.getMany([key, 'a', 'b'], options));
+    else if (at % 89 === 0) calls.push(cache.setIf(key, 'x'.repeat(20_000), { ...options, absent: true }));
+    else if (at % 83 === 0) calls.push(cache.getVersioned(key, options));
+    else if (at % 79 === 0) calls.push(cache.counterAdd(`${key} counted`, 1, options));
     else if (at % 103 === 0) calls.push(assert.rejects(cache.get('', options), { code: /YC_E_INVALID|ABORT|20/ }));
     else calls.push(cache.get(key, options));
   }

@@ -61,7 +61,8 @@ function readStatement(words) {
 function inRange(wanted, came) {
   const range = /^(-?[0-9]+)(?:\.\.(-?[0-9]+))?$/.exec(wanted);
   if (range === null || !/^-?[0-9]+$/.test(came)) return false;
-  return Number(range[1]) <= Number(came) && Number(came) <= Number(range[2] ?? range[1]);
+  // Numbers of 64 bits, which a double cannot tell apart.
+  return BigInt(range[1]) <= BigInt(came) && BigInt(came) <= BigInt(range[2] ?? range[1]);
 }
 
 function wordMatches(wanted, came, scored) {

@@ -15,8 +15,8 @@ async function freePort() {
   return port;
 }
 
-async function startServer(t, port) {
-  const server = spawn('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'], { stdio: 'ignore' });
+async function startServer(t, port, ...options) {
+  const server = spawn('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', ...options], { stdio: 'ignore' });
   const gone = new Promise((resolve) => server.once('exit', resolve));
   t.after(() => {
     server.kill('SIGKILL');

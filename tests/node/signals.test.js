@@ -24,6 +24,8 @@ const calls = (signal) => [
   () => cache.keys('*', { signal }).next(), () => cache.search('a', { signal }), () => cache.stats({ signal }),
   () => cache.health({ signal }), () => cache.metrics({ signal }), () => cache.ping({ signal }), () => Cache.open('memory://', { signal }),
   () => Cache.openFile('/none', 'e', { signal }), () => Cache.openEnv({ signal }),
+  () => cache.getVersioned('a', { signal }), () => cache.setIf('a', 'v', { absent: true, signal }), () => cache.deleteIf('a', { version: 1n, signal }),
+  () => cache.getAndExpire('a', 1000, { signal }), () => cache.counterAdd('a', 1, { signal }),
 ];
 
 test('aborted before: its reason, and nothing is done', async () => {

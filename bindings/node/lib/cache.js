@@ -20,12 +20,18 @@ const COUNT = 1;
 const TTL_DEFAULT = -1;
 const TTL_NEVER = 0;
 const CLOSE_DEFAULT = -1;
+const IF_ABSENT = 1;
+const IF_PRESENT = 2;
+const IF_VERSION = 3;
 
 /** The options that the methods take. */
 const CALL = optionsSet('signal');
 const GET = optionsSet('encoding', 'signal');
 const GET_SYNC = optionsSet('encoding');
 const SET = optionsSet('ttl', 'tags', 'signal');
+const SET_IF = optionsSet('absent', 'present', 'version', 'ttl', 'tags', 'signal');
+const DELETE_IF = optionsSet('version', 'signal');
+const COUNTER = optionsSet('initial', 'ttl', 'signal');
 const REMOVE = optionsSet('count', 'signal');
 const KEYS = optionsSet('encoding', 'pageSize', 'signal');
 const SEARCH = optionsSet('threshold', 'limit', 'tags', 'encoding', 'signal');
@@ -56,6 +62,30 @@ function ttlOf(ttl) {
   if (ttl === Infinity) return TTL_NEVER;
   if (!(ttl >= 0)) throw outOfRange(`ttl is ${ttl}; it takes 0 or more milliseconds`);
   return Math.min(Math.ceil(ttl), Number.MAX_SAFE_INTEGER);
+}
+
+function versionOf(version) {
+  if (typeof version !== 'bigint') throw invalidType('version is not a bigint');
+  if (BigInt.asUintN(64, version) !== version) throw outOfRange(`version is ${version}; it takes a version that getVersioned or setIf returned`);
+  return version;
+}
+
+/** Returns the condition of a write. It must be explicit: a write whose condition was misspelled must not happen. */
+function conditionOf({ absent, present, version }) {
+  const count = (absent !== undefined) + (present !== undefined) + (version !== undefined);
+  if (count !== 1) throw invalidType('the options need one of absent: true, present: true and version');
+  if (version !== undefined) return { condition: IF_VERSION, first: versionOf(version) };
+  if ((absent ?? present) !== true) throw invalidType(`${absent === undefined ? 'present' : 'absent'} is not true`);
+  return { condition: absent === undefined ? IF_PRESENT : IF_ABSENT };
+}
+
+/** Returns a bigint of 64 bits with a sign. */
+function wholeOf(value, what) {
+  if (typeof value === 'number' && Number.isSafeInteger(value)) return BigInt(value);
+  if (typeof value !== 'number' && typeof value !== 'bigint') throw invalidType(`the ${what} is not a bigint or a number`);
+  if (typeof value === 'number') throw outOfRange(`the ${what} is ${value}; it takes a whole number, or a bigint for one above 2 ** 53`);
+  if (BigInt.asIntN(64, value) !== value) throw outOfRange(`the ${what} is ${value}; it takes a number of 64 bits with a sign`);
+  return value;
 }
 
 function numberOf(value, otherwise, what) {
@@ -258,6 +288,50 @@ class Cache {
     });
   }
 
+  // ---- Conditional writes and counters ----
+
+  getVersioned(key, options) {
+    return attempt(() => {
+      const { encoding, signal } = optionsOf(options, GET);
+      const form = decode.versioned[encodingOf(encoding, 'buffer')];
+      return this.#exchange.request(Kind.GET_VERSIONED, 0, given(key, 'key'), undefined, undefined, 0, form, signal);
+    });
+  }
+
+  setIf(key, value, options) {
+    return attempt(() => {
+      const checked = optionsOf(options, SET_IF);
+      const { ttl, tags, signal } = checked;
+      const more = conditionOf(checked);
+      return this.#exchange.request(
+        Kind.SET_IF, 0, given(key, 'key'), given(value, 'value'), tagsOf(tags), ttlOf(ttl), decode.version, signal, more);
+    });
+  }
+
+  deleteIf(key, options) {
+    return attempt(() => {
+      const { version, signal } = optionsOf(options, DELETE_IF);
+      const more = { first: versionOf(version) };
+      return this.#exchange.request(Kind.DELETE_IF, 0, given(key, 'key'), undefined, undefined, 0, decode.wasThere, signal, more);
+    });
+  }
+
+  getAndExpire(key, ttl, options) {
+    return attempt(() => {
+      const { encoding, signal } = optionsOf(options, GET);
+      const form = decode.value[encodingOf(encoding, 'buffer')];
+      return this.#exchange.request(Kind.GET_AND_EXPIRE, 0, given(key, 'key'), undefined, undefined, ttlOf(ttl), form, signal);
+    });
+  }
+
+  counterAdd(key, delta, options) {
+    return attempt(() => {
+      const { initial = 0n, ttl, signal } = optionsOf(options, COUNTER);
+      const more = { first: wholeOf(delta, 'delta'), second: wholeOf(initial, 'initial') };
+      return this.#exchange.request(Kind.COUNTER_ADD, 0, given(key, 'key'), undefined, undefined, ttlOf(ttl), decode.counter, signal, more);
+    });
+  }
+
   // ---- Many keys ----
 
   getMany(keys, options) {
@@ -390,7 +464,8 @@ class Cache {
   get capabilities() {
     this.#exchange.check();
     const flags = native.capabilities(this.#exchange.handle);
-    return { list: (flags & 1) !== 0, count: (flags & 2) !== 0, share: (flags & 4) !== 0, size: (flags & 8) !== 0 };
+    const can = (flag) => (flags & flag) !== 0;
+    return { list: can(1), count: can(2), share: can(4), size: can(8), compare: can(16) };
   }
 
   close(options) {

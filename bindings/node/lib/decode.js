@@ -18,6 +18,16 @@ function json(exchange, index) {
   return found === undefined ? undefined : JSON.parse(found);
 }
 
+/** Returns the version of the entry that was stored. */
+const version = (exchange, index) => (exchange.status(index) === OK ? BigInt.asUintN(64, exchange.whole(index)) : undefined);
+const counter = (exchange, index) => exchange.whole(index);
+
+/** Returns a decoder of a value with its version. */
+function versioned(read) {
+  return (exchange, index) =>
+    exchange.status(index) === OK ? { value: read(exchange, index), version: version(exchange, index) } : undefined;
+}
+
 /** Returns the remaining time; -1 of the library means that the entry never expires. */
 function ttl(exchange, index) {
   if (exchange.status(index) !== OK) return undefined;
@@ -101,8 +111,9 @@ function matchesOf(read) {
 }
 
 module.exports = {
-  nothing, wasThere, text, json, ttl, count, stored, allStored,
+  nothing, wasThere, text, json, ttl, count, version, counter, stored, allStored,
   value: { utf8: text, buffer: value },
+  versioned: { utf8: versioned(text), buffer: versioned(value) },
   values: { utf8: texts, buffer: values },
   keys: { utf8: pageOf(textOf), buffer: pageOf(bytesOf) },
   matches: { utf8: matchesOf(textOf), buffer: matchesOf(bytesOf) },

@@ -9,13 +9,13 @@ const { markAsUntransferable } = require('node:worker_threads');
 const native = require('../out/yokedcache.node');
 const { roomFor, write, roomForList, writeList } = require('./bytes.js');
 const { YokedCacheError, codeOf, errorOf } = require('./error.js');
-const { Kind } = require('./kind.js');
+const { Kind, isShort } = require('./kind.js');
 const { Signals } = require('./signals.js');
 
 const BATCH = 256;
 /** The most operations in flight in one cache; the backend's own max_pending is lower for each server. */
 const QUEUE_CAPACITY = 65536;
-const REQUEST_WORDS = 12;
+const REQUEST_WORDS = 16;
 const REPLY_WORDS = 8;
 const REPLIES = BATCH * REQUEST_WORDS;
 const ARENA = (REPLIES + BATCH * REPLY_WORDS) * 4;
@@ -58,6 +58,7 @@ class Exchange {
     this.closed = false;
     this.words = new Int32Array(memory, 0, ARENA / 4);
     this.numbers = new Float64Array(memory, 0, ARENA / 8);
+    this.wholes = new BigInt64Array(memory, 0, ARENA / 8);
     this.arena = Buffer.from(memory, ARENA);
     this.objects = new Array(2 * BATCH).fill(undefined);
     /** The number of requests that are gathered, and the place of the next bytes in the arena. */
@@ -78,11 +79,12 @@ class Exchange {
 
   // ---- Requests ----
 
-  /** Submits one operation; returns a promise of its decoded reply. */
-  request(kind, flags, key, value, tags, number, decode, signal) {
+  /** Submits one operation; returns a promise of its decoded reply. `more` has the numbers that `putMore` writes. */
+  request(kind, flags, key, value, tags, number, decode, signal, more) {
     this.check(signal);
-    if (this.atOnce && kind <= Kind.INVALIDATE_TAGS) return Promise.resolve(this.run(kind, flags, key, value, tags, number, decode));
+    if (this.atOnce && isShort(kind)) return Promise.resolve(this.run(kind, flags, key, value, tags, number, decode, more));
     const base = this.put(kind, flags, key, value, tags, number);
+    if (more !== undefined) this.putMore(base, more);
     const promise = this.expect(decode, base, signal);
     if (this.count++ === 0) process.nextTick(flushGathered, this);
     if (this.atOnce || this.count === BATCH || this.large !== undefined) this.flush();
@@ -90,8 +92,9 @@ class Exchange {
   }
 
   /** Runs one operation on the caller's thread; returns its decoded reply, or throws. */
-  run(kind, flags, key, value, tags, number, decode) {
-    this.put(kind, flags, key, value, tags, number);
+  run(kind, flags, key, value, tags, number, decode, more) {
+    const base = this.put(kind, flags, key, value, tags, number);
+    if (more !== undefined) this.putMore(base, more);
     const { large } = this;
     this.large = undefined;
     this.arenaAt = 0;
@@ -161,6 +164,13 @@ class Exchange {
     this.numbers[base / 2 + 5] = number;
     if (this.large === undefined) this.arenaAt = at;
     return base;
+  }
+
+  /** Adds the condition of a write, and 64-bit numbers: a version, or the delta and the initial value of a counter. */
+  putMore(base, { condition = 0, first = 0n, second = 0n }) {
+    this.words[base + 9] = condition;
+    this.wholes[base / 2 + 6] = first;
+    this.wholes[base / 2 + 7] = second;
   }
 
   /** Does the same as `put` for lists of keys and values, when no request is gathered. */
@@ -332,6 +342,11 @@ class Exchange {
 
   number(index) {
     return this.numbers[(REPLIES + index * REPLY_WORDS) / 2 + 3];
+  }
+
+  /** Returns a number of 64 bits with a sign. */
+  whole(index) {
+    return this.wholes[(REPLIES + index * REPLY_WORDS) / 2 + 3];
   }
 
   takeObject(place) {

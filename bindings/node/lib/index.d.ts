@@ -84,6 +84,52 @@ export interface SetOptions extends CallOptions {
   tags?: Iterable<Bytes>;
 }
 
+/** Requires of `setIf` that the key does not exist. */
+export interface IfAbsent {
+  /** Stores the value only if the key does not exist: if `get` would return `undefined`. */
+  absent: true;
+}
+
+/** Requires of `setIf` that the key exists. */
+export interface IfPresent {
+  /** Stores the value only if the key exists. */
+  present: true;
+}
+
+/** Requires of `setIf` that the key has a version. */
+export interface IfVersion {
+  /** Stores the value only if the entry of the key has this version, which `getVersioned` or `setIf` returned. */
+  version: bigint;
+}
+
+/** Configures `setIf`: how the entry is stored, and one of the three conditions. */
+export type SetIfOptions = SetOptions & (IfAbsent | IfPresent | IfVersion);
+
+/** Configures `deleteIf`. */
+export interface DeleteIfOptions extends CallOptions {
+  /** Removes the key only if its entry has this version, which `getVersioned` or `setIf` returned. */
+  version: bigint;
+}
+
+/** Configures the counter that `counterAdd` creates if the key does not exist. */
+export interface CounterOptions extends CallOptions {
+  /** Sets the value before the first addition; `0` by default. */
+  initial?: bigint | number;
+  /**
+   * Sets the time to live in milliseconds, as in `SetOptions`. It counts from the creation of the counter. An addition to an
+   * existing counter does not change it.
+   */
+  ttl?: number;
+}
+
+/** Represents a value with the version of its entry. */
+export interface Versioned<Value> {
+  /** Holds the value. */
+  value: Value;
+  /** Identifies the state of the entry, an integer of 64 bits. Each call that stores a value gives the entry another one. */
+  version: bigint;
+}
+
 /** Configures the removal of entries. */
 export interface CountOptions extends CallOptions {
   /** Counts the removed entries, which takes longer. The result is `undefined` if the backend cannot count. */
@@ -136,6 +182,8 @@ export interface Capabilities {
   share: boolean;
   /** Tells that the number of keys in `stats` is exact. Otherwise it is an estimate. */
   size: boolean;
+  /** Tells that `setIf`, `deleteIf`, `getAndExpire` and `counterAdd` work. Redis needs the permission for scripts. */
+  compare: boolean;
 }
 
 /** Configures `switchTo`. */
@@ -419,6 +467,115 @@ export class Cache {
    * await cache.ttl('unknown'); // => undefined
    */
   ttl(key: Bytes, options?: CallOptions): Promise<number | undefined>;
+
+  /**
+   * Returns the value of a key as a string, with the version of its entry.
+   *
+   * @param key - The key, 1 byte to 64 KiB.
+   * @param options - `encoding: 'utf8'` selects a string; `signal` aborts.
+   * @returns The value and its version; `undefined` for a miss.
+   * @throws No errors of its own.
+   * @example
+   * await cache.set('user:1', 'Ada');
+   * const { value, version } = await cache.getVersioned('user:1', { encoding: 'utf8' });
+   * value; // => 'Ada'
+   * await cache.deleteIf('user:1', { version }); // => true
+   */
+  getVersioned(key: Bytes, options: TextOptions): Promise<Versioned<string> | undefined>;
+  /**
+   * Returns the value of a key as a Buffer, with the version of its entry. Each call that stores a value, also an equal one, gives
+   * the entry a version that it had never before. Versions have no order. `expire` and `getAndExpire` keep the version; after a switch
+   * or a migration the entry has another one.
+   *
+   * @param key - The key, 1 byte to 64 KiB.
+   * @param options - `signal` aborts.
+   * @returns The value and its version; `undefined` for a miss.
+   * @throws No errors of its own.
+   * @example
+   * const version = await cache.setIf('user:1', 'Ada', { absent: true });
+   * const found = await cache.getVersioned('user:1');
+   * found.value; // => <Buffer 41 64 61>
+   * found.version === version; // => true
+   */
+  getVersioned(key: Bytes, options?: BufferOptions): Promise<Versioned<Buffer> | undefined>;
+  /**
+   * Stores a value as `set` does, if a condition holds: `absent: true`, `present: true` or `version`. The test and the write are one
+   * atomic step: of several callers with the same version, one succeeds. A condition that does not hold is no error, and nothing
+   * changes.
+   *
+   * @param key - The key, 1 byte to 64 KiB.
+   * @param value - The value; an empty one is a value.
+   * @param options - `absent`, `present` or `version`, exactly one; `ttl` and `tags` of the entry; `signal` aborts.
+   * @returns The version of the new entry, a `bigint`; `undefined` if the condition does not hold.
+   * @throws The errors of `set`; a `TypeError` without a condition; `YC_E_TIMEOUT` also if the reply was lost: the value may have
+   * been stored; `YC_E_BUSY` if other callers changed the key at each attempt; `YC_E_UNSUPPORTED` if the server denies what the
+   * operation needs, which the message names.
+   * @example
+   * const version = await cache.setIf('lock', 'worker 1', { absent: true, ttl: 30_000 });
+   * await cache.setIf('lock', 'worker 2', { absent: true, ttl: 30_000 }); // => undefined
+   * await cache.setIf('lock', 'worker 1, renewed', { version, ttl: 30_000 }) !== undefined; // => true
+   * await cache.setIf('lock', 'worker 3', { version }); // => undefined
+   */
+  setIf(key: Bytes, value: Bytes, options: SetIfOptions): Promise<bigint | undefined>;
+  /**
+   * Removes a key if its entry has a version. The test and the removal are one atomic step.
+   *
+   * @param key - The key, 1 byte to 64 KiB.
+   * @param options - `version` of the entry; `signal` aborts.
+   * @returns `true` if the key was removed; `false` if it does not exist or has another version.
+   * @throws `YC_E_TIMEOUT` also if the reply was lost: the key may have been removed; `YC_E_BUSY` and `YC_E_UNSUPPORTED` as `setIf`.
+   * @example
+   * const version = await cache.setIf('lock', 'worker 1', { absent: true });
+   * await cache.deleteIf('lock', { version }); // => true
+   * await cache.deleteIf('lock', { version }); // => false
+   */
+  deleteIf(key: Bytes, options: DeleteIfOptions): Promise<boolean>;
+  /**
+   * Returns the value of a key as a string, and sets the time to live of the key, counted from now, in one atomic step.
+   *
+   * @param key - The key, 1 byte to 64 KiB.
+   * @param ttl - Milliseconds, rounded up; `0` and `Infinity`: the entry never expires; `undefined`: the `default_ttl`.
+   * @param options - `encoding: 'utf8'` selects a string; `signal` aborts.
+   * @returns The value; `undefined` for a miss.
+   * @throws The errors of the other form.
+   * @example
+   * await cache.set('session', 'Ada', { ttl: 60_000 });
+   * await cache.getAndExpire('session', 3_600_000, { encoding: 'utf8' }); // => 'Ada'
+   */
+  getAndExpire(key: Bytes, ttl: number | undefined, options: TextOptions): Promise<string | undefined>;
+  /**
+   * Returns the value of a key as a Buffer, and sets the time to live of the key, counted from now, in one atomic step. Its tags and
+   * its version stay.
+   *
+   * @param key - The key, 1 byte to 64 KiB.
+   * @param ttl - Milliseconds, rounded up; `0` and `Infinity`: the entry never expires; `undefined`: the `default_ttl`.
+   * @param options - `signal` aborts.
+   * @returns The value; `undefined` for a miss.
+   * @throws `YC_E_INVALID` for a `ttl` that is negative or over 100 years; `YC_E_BUSY` and `YC_E_UNSUPPORTED` as `setIf`.
+   * @example
+   * await cache.set('session', 'Ada', { ttl: 60_000 });
+   * await cache.getAndExpire('session', Infinity); // => <Buffer 41 64 61>
+   * await cache.ttl('session'); // => Infinity
+   */
+  getAndExpire(key: Bytes, ttl: number | undefined, options?: BufferOptions): Promise<Buffer | undefined>;
+  /**
+   * Adds a number to a counter, in one atomic step. A key that does not exist becomes a counter with the value `initial` first.
+   * A counter is an entry whose value is a decimal number: `get` returns its digits, and `set` may replace them. The result is a
+   * `bigint`, because a counter has 64 bits; `Number(...)` converts one that is not above 2 ** 53.
+   *
+   * @param key - The key, 1 byte to 64 KiB.
+   * @param delta - The number to add, which may be negative: a `bigint`, or a `number` that is a safe integer.
+   * @param options - `initial` and `ttl` of a new counter; `signal` aborts.
+   * @returns The new value of the counter.
+   * @throws `YC_E_INVALID` if the value of the key is not a decimal number, and if the sum does not fit in 64 bits with a sign: the
+   * entry stays; `YC_E_TIMEOUT` also if the reply was lost: `delta` may have been added; `YC_E_BUSY` and `YC_E_UNSUPPORTED` as `setIf`.
+   * @example
+   * await cache.counterAdd('requests', 1, { ttl: 60_000 }); // => 1n
+   * await cache.counterAdd('requests', 1, { ttl: 60_000 }); // => 2n
+   * await cache.counterAdd('tickets', -2, { initial: 1000, ttl: Infinity }); // => 998n
+   * await cache.get('tickets', { encoding: 'utf8' }); // => '998'
+   */
+  counterAdd(key: Bytes, delta: bigint | number, options?: CounterOptions): Promise<bigint>;
 
   /**
    * Returns the values of many keys as strings, with one round trip per server.

@@ -2,7 +2,7 @@
 
 /** The numbers of operations in yokedcache.h. */
 
-exports.Kind = Object.freeze({
+const Kind = Object.freeze({
   GET: 1,
   SET: 2,
   DELETE: 3,
@@ -20,4 +20,14 @@ exports.Kind = Object.freeze({
   SET_MANY: 15,
   DELETE_MANY: 16,
   SEARCH: 18,
+  GET_VERSIONED: 19,
+  SET_IF: 20,
+  DELETE_IF: 21,
+  GET_AND_EXPIRE: 22,
+  COUNTER_ADD: 23,
 });
+
+/** Returns true for an operation that a backend in this process completes within the call. */
+const isShort = (kind) => kind <= Kind.INVALIDATE_TAGS || kind >= Kind.GET_VERSIONED;
+
+module.exports = { Kind, isShort };

@@ -39,7 +39,7 @@ function unknown(name, known) {
 }
 
 /** The names of these options in other libraries. */
-const ALIASES = { ex: 'ttl', px: 'ttl', expires: 'ttl', expire: 'ttl', expiry: 'ttl', maxage: 'ttl', abortsignal: 'signal', batchsize: 'pageSize' };
+const ALIASES = { ex: 'ttl', px: 'ttl', expires: 'ttl', expire: 'ttl', expiry: 'ttl', maxage: 'ttl', abortsignal: 'signal', batchsize: 'pageSize', nx: 'absent', xx: 'present' };
 
 function nearest(name, names) {
   const lower = name.slice(0, 64).toLowerCase();

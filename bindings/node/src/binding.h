@@ -27,8 +27,9 @@ typedef struct request {
     uint32_t key_at, key_len;   /* With many keys: the place of their list, and their number. */
     uint32_t value_at, value_len;
     uint32_t tags_at, n_tags;
-    uint32_t limit;             /* Of a search. */
+    uint32_t limit;             /* Of a search. Of a YC_OP_SET_IF its condition. */
     double number;              /* A TTL in milliseconds, or the threshold of a search. */
+    int64_t first, second;      /* The version of a condition, or the delta and the initial value of a counter. */
 } request;
 
 enum reply_shape { SHAPE_NONE, SHAPE_SLAB, SHAPE_OBJECT };
@@ -40,7 +41,10 @@ typedef struct reply {
     int32_t shape;              /* The place of the result: in the slab at `at`, or objects[2 * index]. */
     uint32_t at, len;
     uint32_t zero;
-    double number;              /* A count (-1: unknown), a TTL, a number of keys; of an error: 1 if it is retryable. */
+    union {
+        double number;          /* A count (-1: unknown), a TTL, a number of keys; of an error: 1 if it is retryable. */
+        uint64_t whole;         /* A version, or the value of a counter. */
+    };
 } reply;
 
 /* One open cache. Its owners are its JavaScript object, the loop while it is watched, and each call on

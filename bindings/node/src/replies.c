@@ -125,14 +125,22 @@ static bool put_error(turn *turn, reply *to, const yc_error *error) {
     return check(turn->env, napi_create_string_utf8(turn->env, message, strlen(message), &text)) && put(turn, 1, text);
 }
 
-static double number_of(const yc_completion *done) {
-    if (done->kind == YC_OP_TTL) return (double)done->remaining_ms;
-    return done->removed == YC_COUNT_UNKNOWN ? -1 : (double)done->removed;
+static void put_number(reply *to, const yc_completion *done) {
+    if (done->kind == YC_OP_TTL) {
+        to->number = (double)done->remaining_ms;
+    } else if (done->kind == YC_OP_GET_VERSIONED || done->kind == YC_OP_SET_IF) {
+        to->whole = done->version;
+    } else if (done->kind == YC_OP_COUNTER_ADD) {
+        to->whole = (uint64_t)done->number;
+    } else {
+        to->number = done->removed == YC_COUNT_UNKNOWN ? -1 : (double)done->removed;
+    }
 }
 
 static bool put_reply(turn *turn, const yc_completion *done) {
     reply *to = &turn->cache->replies[turn->count];
-    *to = (reply){.slot = (uint32_t)done->user_data, .status = done->status, .number = number_of(done)};
+    *to = (reply){.slot = (uint32_t)done->user_data, .status = done->status};
+    put_number(to, done);
     bool put = (!done->result || put_value(turn, to, done->result)) && (!done->results || put_results(turn, to, done->results)) &&
                (!done->keys || put_keys(turn, to, done->keys)) && (!done->matches || put_matches(turn, to, done->matches)) &&
                (!done->error || put_error(turn, to, done->error));
@@ -185,7 +193,8 @@ napi_value drain(napi_env env, napi_callback_info info) {
 
 static yc_completion completion_of(const yc_op *op) {
     return (yc_completion){.user_data = op->user_data, .status = op->status, .kind = op->kind, .result = op->result,
-                           .error = op->error, .remaining_ms = op->remaining_ms, .removed = op->removed};
+                           .error = op->error, .remaining_ms = op->remaining_ms, .removed = op->removed,
+                           .version = op->version, .number = op->number};
 }
 
 /* run(handle, slab, at, objects, arena) runs the first request and writes its reply, or returns an error. */

@@ -51,6 +51,16 @@ static bool ensure_ticket(handle *cache, size_t slot) {
 
 /* ---- Operations ---- */
 
+/* Reads the fields that only conditional operations and counters have. */
+static void fill_condition(const request *from, yc_op *op) {
+    if (from->kind == YC_OP_SET_IF) op->condition = (int32_t)from->limit;
+    if (from->kind == YC_OP_SET_IF || from->kind == YC_OP_DELETE_IF) op->version = (uint64_t)from->first;
+    if (from->kind == YC_OP_COUNTER_ADD) {
+        op->number = from->first;
+        op->initial = from->second;
+    }
+}
+
 static bool fill(const request *from, span arena, yc_slice *tags, yc_op *op) {
     if (!inside(arena, from->key_at, from->key_len) || !inside(arena, from->value_at, from->value_len)) return false;
     memset(op, 0, sizeof *op);
@@ -64,6 +74,7 @@ static bool fill(const request *from, span arena, yc_slice *tags, yc_op *op) {
     op->n_tags = from->n_tags;
     op->ttl_ms = (int64_t)from->number;
     op->user_data = from->slot;
+    fill_condition(from, op);
     return !from->n_tags || read_list(arena, from->tags_at, from->n_tags, tags);
 }
 

@@ -1,7 +1,8 @@
 /** Every method, with what it gives as the type that is documented. Where an error is expected there has to be one. */
 
 import {
-  Cache, YokedCacheError, checkConfig, checkConfigFile, version, type Bytes, type MigrateReport, type SetOptions, type SwitchReport,
+  Cache, YokedCacheError, checkConfig, checkConfigFile, version, type Bytes, type MigrateReport, type SetIfOptions, type SetOptions,
+  type SwitchReport, type Versioned,
 } from 'yokedcache';
 
 const cache: Cache = await Cache.open('memory://');
@@ -22,6 +23,19 @@ const nothing: void = await cache.set('a', Buffer.from('b'), options);
 await cache.setJson('a', { a: 1 }, { ttl: 1000 });
 const flags: boolean[] = [await cache.delete('a'), await cache.exists('a'), await cache.expire('a', 5), ...(await cache.deleteMany(['a']))];
 const left: number | undefined = await cache.ttl('a');
+
+const versioned: Versioned<Buffer> | undefined = await cache.getVersioned('a');
+const versionedText: { value: string; version: bigint } | undefined = await cache.getVersioned('a', { encoding: 'utf8' });
+const setIf: SetIfOptions = { absent: true, ttl: 1000 };
+const stored: (bigint | undefined)[] = [
+  await cache.setIf('a', 'b', setIf),
+  await cache.setIf('a', Buffer.from('b'), { present: true, tags: ['t'] }),
+  await cache.setIf('a', 'b', { version: versioned?.version ?? 0n, signal: AbortSignal.timeout(10) }),
+];
+const deleted: boolean = await cache.deleteIf('a', { version: 1n });
+const renewed: Buffer | undefined = await cache.getAndExpire('a', Infinity);
+const renewedText: string | undefined = await cache.getAndExpire('a', undefined, { encoding: 'utf8' });
+const sums: bigint[] = [await cache.counterAdd('n', 1), await cache.counterAdd('n', -1n, { initial: 5, ttl: 60_000 })];
 
 const values: (Buffer | undefined)[] = await cache.getMany(['a']);
 const texts: (string | undefined)[] = await cache.getMany(new Set<Bytes>(['a']), { encoding: 'utf8' });
@@ -66,6 +80,12 @@ try {
 await cache.get(1);
 // @ts-expect-error An unknown option.
 await cache.set('a', 'b', { tll: 1 });
+// @ts-expect-error A conditional write has a condition.
+await cache.setIf('a', 'b', { ttl: 1 });
+// @ts-expect-error A version is a bigint.
+await cache.deleteIf('a', { version: 1 });
+// @ts-expect-error A counter has no tags.
+await cache.counterAdd('n', 1, { tags: ['t'] });
 // @ts-expect-error Caches are opened.
 new Cache();
 // @ts-expect-error No such encoding.
@@ -75,4 +95,4 @@ await cache.migrateTo('redis://localhost');
 // @ts-expect-error A switch has no signal.
 await cache.switchTo('memory://', { signal: AbortSignal.timeout(10) });
 
-console.log(disposed, disposable, switched.copied?.copied, migrated.skipped['present'], others, bytes, text, now, nowText, json, nothing, flags, left, values, texts, removed, match, bytesMatch, reports, checks);
+console.log(versioned, versionedText, stored, deleted, renewed, renewedText, sums, disposed, disposable, switched.copied?.copied, migrated.skipped['present'], others, bytes, text, now, nowText, json, nothing, flags, left, values, texts, removed, match, bytesMatch, reports, checks);
