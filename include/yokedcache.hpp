@@ -318,6 +318,51 @@ struct SetOptions {
     Tags tags = {};
 };
 
+// Identifies the state of an entry. Each set gives the entry a version that it had never
+// before, also if the value is equal. Versions have no order. expire() and
+// get_and_expire() keep the version; after a switch or a migration the entry has another.
+using Version = std::uint64_t;
+
+// The condition of cache.set_if(): the key does not exist, it exists, or its entry has a
+// version.
+//
+//     if (cache.set_if("lock", "worker 1", Condition::absent(), 30s))
+//         std::cout << "locked\n";
+//     if (auto found = cache.get_versioned("user:1"))
+//         cache.set_if("user:1", "Ada", Condition::version(found->version));
+class Condition {
+public:
+    // The key does not exist: a get would miss.
+    static constexpr Condition absent() noexcept { return Condition(YC_IF_ABSENT, 0); }
+
+    // The key exists.
+    static constexpr Condition present() noexcept { return Condition(YC_IF_PRESENT, 0); }
+
+    // The key exists, and its entry has this version.
+    static constexpr Condition version(Version version) noexcept { return Condition(YC_IF_VERSION, version); }
+
+    // Return the arguments of the C API.
+    constexpr std::int32_t kind() const noexcept { return kind_; }
+    constexpr Version expected() const noexcept { return expected_; }
+
+private:
+    constexpr Condition(std::int32_t kind, Version expected) noexcept : kind_(kind), expected_(expected) {}
+
+    std::int32_t kind_;
+    Version expected_;
+};
+
+// The options of a counter that cache.counter_add() creates: {}, {1min} or {1min, 100}.
+//
+//     cache.counter_add("requests", 1, {1min});
+//     cache.counter_add("tickets", -2, {Ttl::never(), 1000});
+struct CounterOptions {
+    // The time to live, which starts when the counter is created.
+    Ttl ttl = {};
+    // The value before the first addition.
+    std::int64_t initial = 0;
+};
+
 // An entry of cache.set_many(). It owns its key and value.
 //
 //     std::vector<Entry> entries = {{"user:1", "Ada"}, {"user:2", "Grace"}};
@@ -735,6 +780,15 @@ public:
     Temporary operator->() const && noexcept { return Temporary(**this); }
 };
 
+// A value with the version of its entry.
+//
+//     if (std::optional<Versioned> found = cache.get_versioned("user:1"))
+//         cache.remove_if("user:1", found->version);
+struct Versioned {
+    Value value;
+    Version version = 0;
+};
+
 // A page of keys of a listing.
 //
 //     Keys keys = cache.keys("user:*");
@@ -914,6 +968,9 @@ public:
     void exists(Bytes key) { add(YC_OP_EXISTS, key); }
     void ttl(Bytes key) { add(YC_OP_TTL, key); }
     void expire(Bytes key, Ttl ttl) { add(YC_OP_EXPIRE, key).ttl_ms = ttl.ttl_ms(); }
+    void get_versioned(Bytes key) { add(YC_OP_GET_VERSIONED, key); }
+    void remove_if(Bytes key, Version version) { add(YC_OP_DELETE_IF, key).version = version; }
+    void get_and_expire(Bytes key, Ttl ttl) { add(YC_OP_GET_AND_EXPIRE, key).ttl_ms = ttl.ttl_ms(); }
     void invalidate_pattern(Bytes pattern) { add(YC_OP_INVALIDATE_PATTERN, pattern); }
     void flush(Count count = Count::no) { add(YC_OP_FLUSH, {}).flags = flags(count); }
     void ping() { add(YC_OP_PING, {}); }
@@ -921,18 +978,34 @@ public:
     void health() { add(YC_OP_HEALTH, {}); }
     void metrics() { add(YC_OP_METRICS, {}); }
 
-    void set(Bytes key, Bytes value, const SetOptions &options = {}) {
-        yc_op &op = add(YC_OP_SET, key);
-        const Bytes kept = keep(value);
-        op.value = kept.data;
-        op.value_len = kept.len;
-        op.ttl_ms = options.ttl.ttl_ms();
-        keep(op, options.tags);
-    }
+    void set(Bytes key, Bytes value, const SetOptions &options = {}) { add_entry(YC_OP_SET, key, value, options); }
 
     template <class Time, class = detail::if_time<Time>>
     void set(Bytes key, Bytes value, Time ttl) {
         set(key, value, SetOptions{ttl, {}});
+    }
+
+    void set_if(Bytes key, Bytes value, Condition condition, const SetOptions &options = {}) {
+        yc_op &op = add_entry(YC_OP_SET_IF, key, value, options);
+        op.condition = condition.kind();
+        op.version = condition.expected();
+    }
+
+    template <class Time, class = detail::if_time<Time>>
+    void set_if(Bytes key, Bytes value, Condition condition, Time ttl) {
+        set_if(key, value, condition, SetOptions{ttl, {}});
+    }
+
+    void counter_add(Bytes key, std::int64_t delta, const CounterOptions &options = {}) {
+        yc_op &op = add(YC_OP_COUNTER_ADD, key);
+        op.number = delta;
+        op.initial = options.initial;
+        op.ttl_ms = options.ttl.ttl_ms();
+    }
+
+    template <class Time, class = detail::if_time<Time>>
+    void counter_add(Bytes key, std::int64_t delta, Time ttl) {
+        counter_add(key, delta, CounterOptions{ttl});
     }
 
     void invalidate_tags(const BytesList &tags, Count count = Count::no) {
@@ -966,6 +1039,16 @@ private:
         op.key_len = kept.len;
         ops_.push_back(op);
         return ops_.back();
+    }
+
+    yc_op &add_entry(std::int32_t kind, Bytes key, Bytes value, const SetOptions &options) {
+        yc_op &op = add(kind, key);
+        const Bytes kept = keep(value);
+        op.value = kept.data;
+        op.value_len = kept.len;
+        op.ttl_ms = options.ttl.ttl_ms();
+        keep(op, options.tags);
+        return op;
     }
 
     // Returns a copy that lives as long as the batch. NULL stays NULL: the library refuses it.
@@ -1006,12 +1089,17 @@ struct Outcome {
     // error describes it.
     Status status = YC_OK;
     Error error = {};
-    // The value of a get that hit, or the text of stats, health or metrics.
+    // The value of a get, get_versioned or get_and_expire that hit, or the text of stats,
+    // health or metrics.
     std::optional<Value> value = {};
     // The remaining time of a ttl that hit.
     std::optional<Ttl> ttl = {};
     // The number of entries that an operation removed, if it counted them.
     std::optional<std::uint64_t> removed = {};
+    // The version of the entry that a get_versioned read or a set_if stored.
+    std::optional<Version> version = {};
+    // The value of the counter after a counter_add.
+    std::optional<std::int64_t> counter = {};
 };
 
 namespace detail {
@@ -1026,10 +1114,17 @@ void adopt(Outcome &outcome, const Raw &raw) {
     if (raw.result != nullptr) {
         outcome.value.emplace(raw.result);
     }
-    if (raw.kind == YC_OP_TTL && raw.status == YC_OK) {
-        outcome.ttl = remaining(raw.remaining_ms);
-    }
     outcome.removed = RemovedPlace::known(raw.removed);
+    if (raw.status != YC_OK) {
+        return;
+    }
+    if (raw.kind == YC_OP_TTL) {
+        outcome.ttl = remaining(raw.remaining_ms);
+    } else if (raw.kind == YC_OP_GET_VERSIONED || raw.kind == YC_OP_SET_IF) {
+        outcome.version = raw.version;
+    } else if (raw.kind == YC_OP_COUNTER_ADD) {
+        outcome.counter = raw.number;
+    }
 }
 
 } // namespace detail
@@ -1251,6 +1346,108 @@ public:
 
     std::optional<Ttl> ttl(Bytes key) const {
         return detail::or_throw([&](Error &error) { return ttl(key, error); });
+    }
+
+    // ---- Conditional writes and counters ----
+
+    // Reads the value of a key and its version. Empty on a miss.
+    std::optional<Versioned> get_versioned(Bytes key, Error &error) const noexcept {
+        yc_value *value = nullptr;
+        Version version = 0;
+        yc_get_versioned(native(), key.data, key.len, &value, &version, detail::ErrorPlace(error));
+        return value == nullptr ? std::nullopt : std::optional<Versioned>({Value(value), version});
+    }
+
+    std::optional<Versioned> get_versioned(Bytes key) const {
+        return detail::or_throw([&](Error &error) { return get_versioned(key, error); });
+    }
+
+    // Stores a value as set() does if a condition holds. Returns the version of the new
+    // entry, or nothing if the condition does not hold: then nothing has changed. YC_E_TIMEOUT
+    // after a lost reply reports that the value may have been stored; YC_E_BUSY that other
+    // writers changed the key again and again.
+    std::optional<Version> set_if(Bytes key, Bytes value, Condition condition, const SetOptions &options,
+                                  Error &error) noexcept {
+        const detail::TagSlices tags(options.tags);
+        Version version = 0;
+        Status status = yc_set_if(native(), key.data, key.len, value.data, value.len, options.ttl.ttl_ms(), tags.data(),
+                                  tags.size(), condition.kind(), condition.expected(), &version,
+                                  detail::ErrorPlace(error));
+        return status == YC_OK ? std::optional(version) : std::nullopt;
+    }
+
+    std::optional<Version> set_if(Bytes key, Bytes value, Condition condition, const SetOptions &options = {}) {
+        return detail::or_throw([&](Error &error) { return set_if(key, value, condition, options, error); });
+    }
+
+    std::optional<Version> set_if(Bytes key, Bytes value, Condition condition, Error &error) noexcept {
+        return set_if(key, value, condition, SetOptions{}, error);
+    }
+
+    // Stores a value with a time to live and without tags if a condition holds.
+    template <class Time, class = detail::if_time<Time>>
+    std::optional<Version> set_if(Bytes key, Bytes value, Condition condition, Time ttl, Error &error) noexcept {
+        return set_if(key, value, condition, SetOptions{ttl, {}}, error);
+    }
+
+    template <class Time, class = detail::if_time<Time>>
+    std::optional<Version> set_if(Bytes key, Bytes value, Condition condition, Time ttl) {
+        return set_if(key, value, condition, SetOptions{ttl, {}});
+    }
+
+    // Deletes a key if its entry has a version. Returns false if the key does not exist or
+    // has another version. YC_E_TIMEOUT after a lost reply reports that the key may have
+    // been deleted.
+    bool remove_if(Bytes key, Version version, Error &error) noexcept {
+        return yc_delete_if(native(), key.data, key.len, version, detail::ErrorPlace(error)) == YC_OK;
+    }
+
+    bool remove_if(Bytes key, Version version) {
+        return detail::or_throw([&](Error &error) { return remove_if(key, version, error); });
+    }
+
+    // Reads the value of a key and sets its time to live, which starts now, in one step.
+    // Empty on a miss.
+    std::optional<Value> get_and_expire(Bytes key, Ttl time, Error &error) noexcept {
+        yc_value *value = nullptr;
+        yc_get_and_expire(native(), key.data, key.len, time.ttl_ms(), &value, detail::ErrorPlace(error));
+        return value == nullptr ? std::nullopt : std::optional<Value>(value);
+    }
+
+    std::optional<Value> get_and_expire(Bytes key, Ttl time) {
+        return detail::or_throw([&](Error &error) { return get_and_expire(key, time, error); });
+    }
+
+    // Adds `delta`, which may be negative, to a counter and returns the new value. A counter
+    // that does not exist is created with options.initial first. An addition does not change
+    // the time to live of an existing counter. A counter is an entry whose value is a decimal
+    // number. YC_E_INVALID reports another value, or a sum outside std::int64_t; nothing has
+    // changed. YC_E_TIMEOUT after a lost reply reports that delta may have been added.
+    // Returns 0 after an error.
+    std::int64_t counter_add(Bytes key, std::int64_t delta, const CounterOptions &options, Error &error) noexcept {
+        std::int64_t value = 0;
+        yc_counter_add(native(), key.data, key.len, delta, options.initial, options.ttl.ttl_ms(), &value,
+                       detail::ErrorPlace(error));
+        return value;
+    }
+
+    std::int64_t counter_add(Bytes key, std::int64_t delta, const CounterOptions &options = {}) {
+        return detail::or_throw([&](Error &error) { return counter_add(key, delta, options, error); });
+    }
+
+    std::int64_t counter_add(Bytes key, std::int64_t delta, Error &error) noexcept {
+        return counter_add(key, delta, CounterOptions{}, error);
+    }
+
+    // Adds to a counter that is created with a time to live: counter_add("requests", 1, 1min).
+    template <class Time, class = detail::if_time<Time>>
+    std::int64_t counter_add(Bytes key, std::int64_t delta, Time ttl, Error &error) noexcept {
+        return counter_add(key, delta, CounterOptions{ttl}, error);
+    }
+
+    template <class Time, class = detail::if_time<Time>>
+    std::int64_t counter_add(Bytes key, std::int64_t delta, Time ttl) {
+        return counter_add(key, delta, CounterOptions{ttl});
     }
 
     // ---- Tags, patterns and flush ----

@@ -60,6 +60,12 @@ void use(Cache &cache, Queue &queue, Batch &batch, Error &error, const std::stri
     static_cast<void>(cache.exists(nullptr)); // refused: Bytes
     static_cast<void>(cache.ttl(nullptr)); // refused: Bytes
     static_cast<void>(cache.expire(nullptr, 5min)); // refused: Bytes
+    static_cast<void>(cache.get_versioned(nullptr)); // refused: Bytes
+    static_cast<void>(cache.set_if(nullptr, "v", Condition::absent())); // refused: Bytes
+    static_cast<void>(cache.set_if("k", nullptr, Condition::absent())); // refused: Bytes
+    static_cast<void>(cache.remove_if(nullptr, 1)); // refused: Bytes
+    static_cast<void>(cache.get_and_expire(nullptr, 5min)); // refused: Bytes
+    static_cast<void>(cache.counter_add(nullptr, 1)); // refused: Bytes
     static_cast<void>(cache.invalidate_tag(nullptr)); // refused: Bytes
     static_cast<void>(cache.invalidate_tags({nullptr})); // refused: Bytes|BytesList|invalidate_tags
     static_cast<void>(cache.invalidate_tags(nullptr)); // refused: BytesList|invalidate_tags
@@ -82,6 +88,12 @@ void use(Cache &cache, Queue &queue, Batch &batch, Error &error, const std::stri
     static_cast<void>(cache.get(std::vector<int>{7})); // refused: Bytes
     cache.set("k", "v", 5); // refused: set\(|set'
     cache.set("k", "v", {5}); // refused: set|SetOptions
+    static_cast<void>(Condition()); // refused: Condition
+    static_cast<void>(cache.set_if("k", "v")); // refused: set_if
+    static_cast<void>(cache.set_if("k", "v", 5min)); // refused: set_if|Condition
+    static_cast<void>(cache.set_if("k", "v", 5)); // refused: set_if|Condition
+    static_cast<void>(cache.counter_add("n", 1, 5)); // refused: counter_add
+    static_cast<void>(cache.counter_add("n", 1, {5})); // refused: counter_add|CounterOptions|Ttl
     static_cast<void>(cache.get_many(std::string("a"))); // refused: get_many|BytesList
     static_cast<void>(cache.get_many(std::vector<int>{7})); // refused: get_many|BytesList
 
@@ -100,6 +112,16 @@ void use(Cache &cache, Queue &queue, Batch &batch, Error &error, const std::stri
     cache.set_many({{"a", "1"}, {"b", id}}, {5min, {"t" + id}});
     cache.set_many({{"a", "1"}}, error);
     cache.set_many(std::vector<Entry>{{"a" + id, "1"}});
+    if (cache.set_if("k", "v", Condition::absent())) return;
+    if (cache.set_if("k" + id, id, Condition::version(7), {5min, {"users:" + id}}, error)) return;
+    static_cast<void>(cache.set_if("k", "v", Condition::present(), 5min));
+    static_cast<void>(cache.set_if("k", "v", Condition::present(), 5min, error));
+    static_cast<void>(cache.set_if("k", "v", Condition::present(), error));
+    static_cast<void>(cache.get_versioned(id)->value.text());
+    static_cast<void>(cache.counter_add("n", -1));
+    static_cast<void>(cache.counter_add("n", 1, 5min));
+    static_cast<void>(cache.counter_add("n", 1, {Ttl::never(), 100}, error));
+    static_cast<void>(cache.counter_add("n", 1, {{}, 100}));
     static_cast<void>(cache.get_many(std::vector<std::string>{id}));
     static_cast<void>(cache.get_many({"a", id}));
     static_cast<void>(cache.search("q", {50, 3, {"t" + id}}));
