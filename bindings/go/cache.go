@@ -153,8 +153,8 @@ const (
 	CanCompare Capabilities = C.YC_CAN_COMPARE
 )
 
-// Capabilities returns the abilities of the current backend. The result changes with [Cache.Switch], and if a server
-// denies an operation. A nil cache has none. A closed cache keeps its last ones.
+// Capabilities returns the abilities of the current backend. The result changes with [Cache.Switch], and with
+// "connect: lazy" when the first server was reached. A nil cache has none. A closed cache keeps its last ones.
 func (cache *Cache) Capabilities() Capabilities {
 	if cache == nil {
 		return 0

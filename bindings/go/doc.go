@@ -18,8 +18,9 @@
 //
 // A key is a string of 1 byte to 64 KiB and may contain any bytes. A value is a byte slice; an empty value is a
 // hit. A miss is [ErrMiss], and a server that fails is another error, never a miss. After InvalidateTag has
-// returned, no process reads an entry that was set with the tag before the call. The guide of the library,
-// src/guide in its repository, describes the semantics (semantics.md) and every option (configuration.md).
+// returned, no process reads an entry that was set with the tag before the call. SetIf and DeleteIf compare and change
+// an entry in one step; a condition that does not hold is not an error. The guide of the library, src/guide in its
+// repository, describes the semantics (semantics.md) and every option (configuration.md).
 //
 // # Errors
 //
