@@ -36,6 +36,21 @@ function nameOf(line) {
 
 const isFunction = ({ line, name }) => new RegExp(`^(export function |static )?${name.replace(/[[\].]/g, '\\$&')}[(<]`).test(line);
 
+const header = path.join(__dirname, '../../include/yokedcache.h');
+
+test('the numbers of the binding are those of the header', { skip: !fs.existsSync(header) }, () => {
+  const defined = (prefix) => Object.fromEntries(
+    [...fs.readFileSync(header, 'utf8').matchAll(new RegExp(`^#define ${prefix}(\\w+) (\\d+)$`, 'gm'))].map(([, name, number]) => [name, Number(number)]));
+  const { Kind, isShort } = require(path.join(directory, 'lib/kind.js'));
+  const kinds = defined('YC_OP_');
+  for (const [name, number] of Object.entries(Kind)) assert.equal(kinds[name], number, name);
+  const short = Object.keys(Kind).filter((name) => isShort(Kind[name]));
+  assert.deepEqual(short, ['GET', 'SET', 'DELETE', 'EXISTS', 'EXPIRE', 'TTL', 'INVALIDATE_TAGS', 'GET_VERSIONED', 'SET_IF', 'DELETE_IF',
+    'GET_AND_EXPIRE', 'COUNTER_ADD']);
+  const names = source.match(/interface Capabilities \{[^}]*\}/)[0].match(/(?<=^  )\w+(?=: boolean)/gm);
+  assert.deepEqual(names.map((name) => name.toUpperCase()).sort(), Object.keys(defined('YC_CAN_')).sort());
+});
+
 test('every declaration has a comment that starts with a verb', () => {
   const all = declarations();
   assert.ok(all.length > 90, `${all.length} declarations`);

@@ -28,6 +28,6 @@ const Kind = Object.freeze({
 });
 
 /** Returns true for an operation that a backend in this process completes within the call. */
-const isShort = (kind) => kind <= Kind.INVALIDATE_TAGS || kind >= Kind.GET_VERSIONED;
+const isShort = (kind) => kind <= Kind.INVALIDATE_TAGS || (kind >= Kind.GET_VERSIONED && kind <= Kind.COUNTER_ADD);
 
 module.exports = { Kind, isShort };
