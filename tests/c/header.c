@@ -3,12 +3,15 @@
 
 static const yc_search_options options = YC_SEARCH_OPTIONS_INIT;
 static const int64_t times[] = {YC_TTL_DEFAULT, YC_TTL_NEVER};
-static const uint64_t numbers[] = {YC_COUNT_UNKNOWN, YC_CAN_LIST, YC_CAN_COUNT, YC_CAN_SHARE, YC_CAN_SIZE};
+static const uint64_t numbers[] = {YC_COUNT_UNKNOWN, YC_CAN_LIST, YC_CAN_COUNT, YC_CAN_SHARE, YC_CAN_SIZE,
+                                   YC_CAN_COMPARE};
 static const int32_t kinds[] = {YC_OP_GET,  YC_OP_SET,  YC_OP_DELETE, YC_OP_EXISTS, YC_OP_EXPIRE,
-                                YC_OP_TTL,  YC_OP_INVALIDATE_TAGS, YC_OP_INVALIDATE_PATTERN, YC_OP_FLUSH, YC_OP_PING};
+                                YC_OP_TTL,  YC_OP_INVALIDATE_TAGS, YC_OP_INVALIDATE_PATTERN, YC_OP_FLUSH, YC_OP_PING,
+                                YC_OP_GET_VERSIONED, YC_OP_SET_IF, YC_OP_DELETE_IF, YC_OP_GET_AND_EXPIRE, YC_OP_COUNTER_ADD,
+                                YC_IF_ABSENT, YC_IF_PRESENT, YC_IF_VERSION};
 static const int32_t levels[] = {YC_LOG_OFF,  YC_LOG_ERROR, YC_LOG_WARN, YC_LOG_INFO, YC_LOG_DEBUG, YC_LOG_TRACE};
 static const yc_status statuses[] = {
-    YC_OK,       YC_MISS,      YC_END,          YC_E_INVALID, YC_E_CONFIG, YC_E_TOO_LARGE,     YC_E_BUFFER_TOO_SMALL,
+    YC_OK,       YC_MISS,      YC_END,          YC_UNMET,     YC_E_INVALID, YC_E_CONFIG, YC_E_TOO_LARGE,     YC_E_BUFFER_TOO_SMALL,
     YC_E_UNSUPPORTED,          YC_E_ABI_MISMATCH,             YC_E_CLOSED, YC_E_FORKED,        YC_E_CANCELLED,
     YC_E_BUSY,   YC_E_CONNECT, YC_E_AUTH,       YC_E_DENIED,  YC_E_TLS,    YC_E_TIMEOUT,       YC_E_SERVER_MEMORY,
     YC_E_PROTOCOL,             YC_E_SERVER,     YC_E_PANIC};
@@ -19,7 +22,7 @@ static yc_status (*const set)(yc_cache *, const void *, size_t, const void *, si
                               yc_error **) = yc_set;
 
 int main(void) {
-    yc_op op = {0, YC_OP_COUNT, NULL, 0, NULL, 0, NULL, 0, 0, 0, 0, 0, NULL, NULL, 0, 0, {0, 0}};
+    yc_op op = {0, YC_OP_COUNT, NULL, 0, NULL, 0, NULL, 0, 0, 0, 0, 0, NULL, NULL, 0, 0, 0, 0, 0, {0, 0, 0, 0, 0}};
     yc_match match = {{NULL, 0}, 0.0, {0, 0}};
     return options.struct_size == 0 || times[0] > times[1] || numbers[0] == 0 || kinds[0] == 0 || levels[0] != 0 ||
            statuses[0] != 0 || op.kind != 0 || match.score > 0.0 || get(NULL, "k", 1, NULL, NULL) ||
