@@ -742,7 +742,7 @@ private:
     detail::Handle<yc_value, yc_value_free> handle_;
 };
 
-// The result of Cache::get(): a std::optional<Value>. A temporary result does not
+// The result of Cache::get() and Cache::get_and_expire(): a std::optional<Value>. A temporary result does not
 // lend its bytes, because the view would outlive them: cache.get(key)->view() does
 // not compile.
 //
@@ -1408,13 +1408,13 @@ public:
 
     // Reads the value of a key and sets its time to live, which starts now, in one step.
     // Empty on a miss.
-    std::optional<Value> get_and_expire(Bytes key, Ttl time, Error &error) noexcept {
+    OptionalValue get_and_expire(Bytes key, Ttl time, Error &error) noexcept {
         yc_value *value = nullptr;
         yc_get_and_expire(native(), key.data, key.len, time.ttl_ms(), &value, detail::ErrorPlace(error));
-        return value == nullptr ? std::nullopt : std::optional<Value>(value);
+        return value == nullptr ? OptionalValue() : OptionalValue(Value(value));
     }
 
-    std::optional<Value> get_and_expire(Bytes key, Ttl time) {
+    OptionalValue get_and_expire(Bytes key, Ttl time) {
         return detail::or_throw([&](Error &error) { return get_and_expire(key, time, error); });
     }
 

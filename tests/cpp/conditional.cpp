@@ -74,7 +74,7 @@ void a_version_is_of_one_set() {
         CHECK(seen.insert(cache.get_versioned("a")->version).second);
     }
     const Version version = cache.get_versioned("a")->version;
-    CHECK(cache.get_and_expire("a", 1h)->view() == "same");
+    CHECK(cache.get_and_expire("a", 1h)->text() == "same");
     CHECK(cache.ttl("a")->time() > 59min && cache.ttl("a")->time() <= 1h);
     CHECK(cache.expire("a", Ttl::never()) && cache.get_versioned("a")->version == version);
     Error error;
@@ -87,15 +87,15 @@ void a_set_depends_on_its_condition() {
     CHECK(!cache.set_if("a", "0", Condition::present()) && !cache.exists("a"));
     const std::optional<Version> first = cache.set_if("a", "1", Condition::absent(), {1h, {"t"}});
     CHECK(first && cache.get_versioned("a")->version == *first && cache.ttl("a")->time() > 59min);
-    CHECK(!cache.set_if("a", "2", Condition::absent()) && cache.get("a")->view() == "1");
+    CHECK(!cache.set_if("a", "2", Condition::absent()) && cache.get("a")->text() == "1");
     const std::optional<Version> second = cache.set_if("a", "3", Condition::version(*first), 1h);
-    CHECK(second && *second != *first && cache.get("a")->view() == "3");
+    CHECK(second && *second != *first && cache.get("a")->text() == "3");
     Error error;
     CHECK(!cache.set_if("a", "4", Condition::version(*first), error) && !error);
     CHECK(cache.set_if("a", "5", Condition::present(), {1h, {"t"}}, error) && !error);
     cache.invalidate_tag("t");
     CHECK(!cache.set_if("a", "6", Condition::present(), 1h, error) && !error);
-    CHECK(cache.set_if("a", "7", Condition::absent()) && cache.get("a")->view() == "7");
+    CHECK(cache.set_if("a", "7", Condition::absent()) && cache.get("a")->text() == "7");
     cache.set("b", "1", 20ms);
     std::this_thread::sleep_for(1100ms);
     CHECK(cache.set_if("b", "2", Condition::absent()).has_value());
@@ -114,7 +114,7 @@ void a_removal_depends_on_its_version() {
 void a_counter_is_a_number_with_a_deadline() {
     Cache cache = fresh();
     CHECK(cache.counter_add("n", 1, {1h, 100}) == 101 && cache.counter_add("n", -201, 2h) == -100);
-    CHECK(cache.ttl("n")->time() <= 1h && cache.ttl("n")->time() > 59min && cache.get("n")->view() == "-100");
+    CHECK(cache.ttl("n")->time() <= 1h && cache.ttl("n")->time() > 59min && cache.get("n")->text() == "-100");
     cache.set("n", "41");
     CHECK(cache.counter_add("n", 1) == 42);
     CHECK(cache.counter_add("high", highest) == highest && cache.counter_add("low", lowest) == lowest);
@@ -123,7 +123,7 @@ void a_counter_is_a_number_with_a_deadline() {
     CHECK(cache.counter_add("low", -1, 1h, error) == 0 && error.status() == YC_E_INVALID);
     CHECK(cache.get("high")->text() == std::to_string(highest) && cache.counter_add("low", 0) == lowest);
     cache.set("text", "1 ");
-    CHECK(thrown_by([&] { cache.counter_add("text", 1); }) == YC_E_INVALID && cache.get("text")->view() == "1 ");
+    CHECK(thrown_by([&] { cache.counter_add("text", 1); }) == YC_E_INVALID && cache.get("text")->text() == "1 ");
     CHECK(cache.counter_add("never", 1, {Ttl::never()}, error) == 1 && !error && cache.ttl("never")->is_never());
 }
 
@@ -185,8 +185,8 @@ void check_outcomes(const Outcomes &outcomes, const Versions &versions) {
 }
 
 void check_entries(Cache &cache) {
-    CHECK(cache.get("absent")->size() == 100 && cache.get("changed")->view() == "2" && cache.exists("removed"));
-    CHECK(!cache.exists("none") && cache.get("text")->view() == "text");
+    CHECK(cache.get("absent")->size() == 100 && cache.get("changed")->text() == "2" && cache.exists("removed"));
+    CHECK(!cache.exists("none") && cache.get("text")->text() == "text");
     CHECK(cache.ttl("expired")->is_never() && cache.ttl("counter of an hour")->time() > 59min);
     cache.invalidate_tag("tag");
     CHECK(!cache.exists("absent"));
@@ -256,7 +256,7 @@ void threads_lose_no_update() {
     for (std::thread &thread : threads) {
         thread.join();
     }
-    CHECK(cache.get("counter")->view() == "100" && cache.get("number")->view() == "100");
+    CHECK(cache.get("counter")->text() == "100" && cache.get("number")->view() == "100");
 }
 
 } // namespace

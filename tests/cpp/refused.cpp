@@ -13,6 +13,7 @@ void use(Cache &cache, Queue &queue, Batch &batch, Error &error, const std::stri
     static_cast<void>((*cache.get(id)).view()); // refused: view
     static_cast<void>(cache.get(id)->view()); // refused: view
     static_cast<void>(cache.get(id)->data()); // refused: data
+    static_cast<void>(cache.get_and_expire(id, 1h)->view()); // refused: view
     static_cast<void>(KeyPage()[0]); // refused: operator ?\[\]|\[\]
     static_cast<void>(KeyPage().begin()); // refused: begin
     static_cast<void>(KeyPage().end()); // refused: end
