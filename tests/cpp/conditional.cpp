@@ -256,7 +256,7 @@ void threads_lose_no_update() {
     for (std::thread &thread : threads) {
         thread.join();
     }
-    CHECK(cache.get("counter")->text() == "100" && cache.get("number")->view() == "100");
+    CHECK(cache.get("counter")->text() == "100" && cache.get("number")->text() == "100");
 }
 
 } // namespace

@@ -295,7 +295,7 @@ static void check_fallback(const server *of, const char *query) {
     sleep_ms(100);
     yc_error *error = NULL;
     CHECK_STATUS(yc_counter_add(cache, "fallen", 6, 5, 0, YC_TTL_NEVER, &sum, &error), YC_E_TIMEOUT);
-    CHECK(error && strstr(yc_error_message(error), "may have been") && !yc_error_retryable(error));
+    CHECK(error && strstr(yc_error_message(error), "may have executed") && !yc_error_retryable(error));
     yc_error_free(error);
     CHECK_STATUS(yc_counter_add(cache, "fallen", 6, 1, 100, YC_TTL_NEVER, &sum, NULL), YC_OK);
     CHECK(sum == 101);
