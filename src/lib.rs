@@ -27,6 +27,7 @@ pub mod util;
 pub mod entry;
 pub mod error;
 pub mod key;
+pub mod lease;
 mod log;
 pub mod operation;
 pub mod ttl;

@@ -5,11 +5,13 @@
 
 use std::borrow::Cow;
 use std::slice;
+use std::sync::Arc;
 use std::time::Duration;
 use std::vec;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::fuzzy::Match;
+use crate::lease::{Fill, Lease, LeaseOptions, Loaded, Wait};
 use crate::util::byte_strings::ByteStrings;
 use crate::value::Value;
 
@@ -144,6 +146,12 @@ pub enum Operation<'a> {
     Ping,
     /// Measures the store: `Outcome::Usage`.
     Usage,
+    /// Reads the value of a key, or gives the right to load it: `Outcome::Loaded`.
+    GetOrLease { key: &'a [u8], options: LeaseOptions<'a> },
+    /// Stores the result of a load: `Outcome::Done` or `Superseded`.
+    LeaseFill { lease: &'a Arc<Lease>, fill: Fill<'a> },
+    /// Ends a lease without a result, and keeps the key from being loaded for a time: `Outcome::Done`.
+    LeaseAbandon { lease: &'a Arc<Lease>, retry_after: Duration },
 }
 
 /// The outcome of an operation that did not fail.
@@ -178,6 +186,10 @@ pub enum Outcome {
     Keys(Box<ByteStrings>),
     /// The matches of a search.
     Matches(Vec<Match>),
+    /// The value of a key, or the right to load it.
+    Loaded(Loaded),
+    /// The result of a load was not stored: the lease had ended, or a tag was invalidated.
+    Superseded,
 }
 
 /// An outcome is moved from function to function: its size is part of the cost of every operation.
@@ -218,6 +230,8 @@ pub trait Rebind<'b> {
     fn list(&mut self, list: &[&[u8]]) -> &'b [&'b [u8]];
     /// Replaces a list of entries.
     fn entries(&mut self, entries: &[NewEntry<'_>]) -> &'b [NewEntry<'b>];
+    /// Replaces a lease by a reference to the same.
+    fn lease(&mut self, lease: &Arc<Lease>) -> &'b Arc<Lease>;
 }
 
 impl Operation<'_> {
@@ -236,7 +250,10 @@ impl Operation<'_> {
             Self::InvalidateTags { tags, .. } => Some(Change::Tags(tags)),
             Self::InvalidatePatterns { patterns } => Some(Change::Patterns(patterns)),
             Self::Flush { .. } => Some(Change::Flush),
-            Self::Get { .. }
+            Self::LeaseFill { lease, .. } => Some(Change::Keys(vec![&lease.key[..]].into())),
+            Self::GetOrLease { .. }
+            | Self::LeaseAbandon { .. }
+            | Self::Get { .. }
             | Self::GetVersioned { .. }
             | Self::Exists { .. }
             | Self::Ttl { .. }
@@ -272,6 +289,9 @@ impl Operation<'_> {
             | Self::Ttl { .. }
             | Self::GetMany { .. }
             | Self::SetMany { .. }
+            | Self::GetOrLease { .. }
+            | Self::LeaseFill { .. }
+            | Self::LeaseAbandon { .. }
             | Self::Ping
             | Self::Usage => false,
         }
@@ -281,6 +301,24 @@ impl Operation<'_> {
     /// even on a backend that answers at once.
     pub fn is_long(&self) -> bool {
         matches!(self, Self::InvalidatePatterns { .. } | Self::Flush { .. })
+    }
+
+    /// Returns the same operation without its wait for another caller: what a backend that answers at once has done
+    /// when its function returns.
+    #[must_use]
+    pub fn at_once(self) -> Self {
+        match self {
+            Self::GetOrLease { key, options } => {
+                Self::GetOrLease { key, options: LeaseOptions { wait: Wait::No, ..options } }
+            }
+            other => other,
+        }
+    }
+
+    /// Returns true if the operation waits for another caller after this outcome of `at_once`.
+    pub fn waits_after(&self, outcome: &Result<Outcome>) -> bool {
+        let waits = matches!(self, Self::GetOrLease { options, .. } if options.wait != Wait::No);
+        waits && outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Busy)
     }
 
     /// Returns the kind under which the operation is run together with others.
@@ -339,6 +377,17 @@ impl Operation<'_> {
             Self::Flush { count } => Operation::Flush { count },
             Self::Ping => Operation::Ping,
             Self::Usage => Operation::Usage,
+            Self::GetOrLease { key, options } => {
+                let key = to.bytes(key);
+                Operation::GetOrLease { key, options: LeaseOptions { tags: to.list(options.tags), ..options } }
+            }
+            Self::LeaseFill { lease, fill } => {
+                let (lease, value) = (to.lease(lease), to.bytes(fill.value));
+                Operation::LeaseFill { lease, fill: Fill { value, tags: to.list(fill.tags), ..fill } }
+            }
+            Self::LeaseAbandon { lease, retry_after } => {
+                Operation::LeaseAbandon { lease: to.lease(lease), retry_after }
+            }
         }
     }
 }

@@ -331,20 +331,34 @@ impl dyn Backend + '_ {
 /// The number of keys that are listed at once.
 const PAGE: usize = 512;
 
+/// Patterns of keys.
+struct Patterns(Vec<Glob>);
+
+impl Patterns {
+    fn new(patterns: &[&[u8]]) -> Self {
+        Self(patterns.iter().map(|pattern| Glob::new(pattern)).collect())
+    }
+
+    /// Returns true if one of them matches a key.
+    fn match_key(&self, key: &[u8]) -> bool {
+        self.0.iter().any(|glob| glob.matches(key))
+    }
+}
+
 /// Lists the keys that may match, once for all patterns, and removes those that do.
 pub(super) async fn remove_matching(
     context: CallContext,
     backend: &dyn Backend,
     patterns: &[&[u8]],
 ) -> Result<Outcome> {
-    let globs: Vec<Glob> = patterns.iter().map(|pattern| Glob::new(pattern)).collect();
-    let literal_prefix = common_prefix(&globs);
+    let patterns = Patterns::new(patterns);
+    let literal_prefix = common_prefix(&patterns.0);
     let filter = KeyFilter { literal_prefix: &literal_prefix, tags: &[] };
     let (mut next, mut removed) = (Some(ScanCursor::default()), 0);
     while let Some(from) = next {
         let page = page(context, backend, filter, from, PAGE).await?;
         next = page.next;
-        let keys: Vec<&[u8]> = page.keys.iter().filter(|key| globs.iter().any(|glob| glob.matches(key))).collect();
+        let keys: Vec<&[u8]> = page.keys.iter().filter(|key| patterns.match_key(key)).collect();
         for deleted in backend.call(context, Operation::DeleteMany { keys: &keys }).await?.each() {
             removed += u64::from(deleted?.is_hit());
         }

@@ -211,7 +211,13 @@ impl CacheHandle {
 impl Cache {
     /// Returns this cache as it continues another: counters and latencies stay.
     fn after(&self, old: &Self) -> Self {
-        Self { latencies: old.latencies.clone(), before: old.counters(), opened: old.opened, ..self.clone() }
+        Self {
+            latencies: old.latencies.clone(),
+            load_counters: old.load_counters.clone(),
+            before: old.counters(),
+            opened: old.opened,
+            ..self.clone()
+        }
     }
 }
 

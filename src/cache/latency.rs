@@ -51,9 +51,13 @@ pub enum Operation {
     List,
     /// A get, set or delete of many keys, as a whole.
     Many,
+    /// A read for loading, with its wait for the load of another caller.
+    GetOrLease,
+    /// A load: from its lease to its fill.
+    Load,
 }
 
-const NAMES: [&str; 7] = ["get", "set", "delete", "inspect", "invalidate", "list", "many"];
+const NAMES: [&str; 9] = ["get", "set", "delete", "inspect", "invalidate", "list", "many", "get_or_lease", "load"];
 
 /// The histograms of one cache.
 pub struct Latencies([Histogram; NAMES.len()]);
@@ -144,7 +148,8 @@ impl Latencies {
         answer
     }
 
-    fn record(&self, operation: Operation, took: Duration) {
+    /// Records the duration of an operation.
+    pub fn record(&self, operation: Operation, took: Duration) {
         self.0[operation as usize].record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
     }
 

@@ -54,6 +54,9 @@ impl Cache {
             counters.decode_errors,
         );
         counter("yokedcache_reconnects_total", "Connections that were re-established.", counters.reconnects);
+        for (name, help, count) in self.load_counters.all() {
+            counter(&format!("yokedcache_{name}_total"), help, count);
+        }
     }
 
     /// Writes the size of the memory backend. Other backends would list their names for it, at each scrape.
@@ -95,7 +98,7 @@ fn write_fallback(exposition: &mut Exposition, fallback: &FallbackHealth) {
 
 fn write_durations(exposition: &mut Exposition, distributions: impl Iterator<Item = Distribution>) {
     let help = format!(
-        "Duration of operations: one in {SAMPLE} of get, set, delete and inspect (exists, ttl, expire) is timed, and every invalidate, list and many."
+        "Duration of operations: one in {SAMPLE} of get, set, delete, inspect (exists, ttl, expire) and get_or_lease is timed, and every invalidate, list, many and load."
     );
     exposition.family(DURATION, Kind::Histogram, &help);
     distributions.for_each(|distribution| write_distribution(exposition, &distribution));

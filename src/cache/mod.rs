@@ -4,6 +4,7 @@ mod batch;
 mod handle;
 pub mod latency;
 mod listing;
+mod loading;
 mod metrics;
 mod migrate;
 mod progress;
@@ -25,9 +26,10 @@ use std::time::{Duration, Instant};
 
 use self::handle::Calls;
 use self::listing::check_pattern;
+use self::loading::LoadCounters;
 use crate::backend::{Backend, Capabilities, Counters, OpFuture, done};
 use crate::cache::latency::{Latencies, Operation as Timed};
-use crate::config::Config;
+use crate::config::{Config, LoadingConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::key::{check_key, check_tag, check_tags};
@@ -53,7 +55,9 @@ pub struct Cache {
     key_prefix: String,
     default_ttl: DefaultTtl,
     max_value_bytes: u64,
+    loading: LoadingConfig,
     latencies: Arc<Latencies>,
+    load_counters: Arc<LoadCounters>,
     /// The counters of the backends before this one.
     before: Counters,
     lazy: bool,
@@ -80,7 +84,9 @@ impl Cache {
             key_prefix: config.key_prefix,
             default_ttl: DefaultTtl::new(config.default_ttl, config.ttl_jitter),
             max_value_bytes: config.max_value_bytes,
+            loading: config.loading,
             latencies: Arc::default(),
+            load_counters: Arc::default(),
             before: Counters::default(),
             opened: Instant::now(),
             calls: Calls::default(),
@@ -118,8 +124,12 @@ impl Cache {
         if let Err(refused) = self.check_operation(&operation) {
             return done(Err(refused));
         }
-        let run = || {
-            if operation.removes() { self.remove(context, operation) } else { self.backend.call(context, operation) }
+        let run = || match operation {
+            Operation::GetOrLease { .. } | Operation::LeaseFill { .. } | Operation::LeaseAbandon { .. } => {
+                self.load(context, operation)
+            }
+            _ if operation.removes() => self.remove(context, operation),
+            _ => self.backend.call(context, operation),
         };
         match timed(&operation) {
             None => run(),
@@ -202,6 +212,9 @@ impl Cache {
             Operation::InvalidateTags { tags, .. } => tags.iter().try_for_each(|tag| check_tag(tag)),
             Operation::InvalidatePatterns { patterns } => patterns.iter().try_for_each(|it| check_pattern(it)),
             Operation::Flush { .. } | Operation::Ping | Operation::Usage => Ok(()),
+            Operation::GetOrLease { key, options } => check_key(key).and_then(|()| check_tags(options.tags)),
+            Operation::LeaseFill { lease, fill } => self.check_fill(lease, fill),
+            Operation::LeaseAbandon { .. } => Ok(()),
         }
     }
 
@@ -209,10 +222,15 @@ impl Cache {
     fn check_entry(&self, entry: &NewEntry<'_>) -> Result<()> {
         check_key(entry.key)?;
         check_tags(entry.tags)?;
-        if entry.value.len() as u64 > self.max_value_bytes {
-            return Err(self.value_too_large(entry.value.len()));
+        self.check_value(entry.value)
+    }
+
+    #[inline(always)]
+    fn check_value(&self, value: &[u8]) -> Result<()> {
+        if value.len() as u64 > self.max_value_bytes {
+            return Err(self.value_too_large(value.len()));
         }
-        allocation::check(COPIES.saturating_mul(entry.value.len()))
+        allocation::check(COPIES.saturating_mul(value.len()))
     }
 
     #[cold]
@@ -233,12 +251,14 @@ fn timed(operation: &Operation<'_>) -> Option<Timed> {
     Some(match operation {
         Operation::Get { .. } | Operation::GetVersioned { .. } | Operation::GetAndExpire { .. } => Timed::Get,
         Operation::Set(_) | Operation::SetIf { .. } | Operation::CounterAdd(_) => Timed::Set,
+        Operation::LeaseFill { .. } => Timed::Set,
+        Operation::GetOrLease { .. } => Timed::GetOrLease,
         Operation::Delete { .. } | Operation::DeleteIf { .. } => Timed::Delete,
         Operation::Exists { .. } | Operation::Expire { .. } | Operation::Ttl { .. } => Timed::Inspect,
         Operation::GetMany { .. } | Operation::SetMany { .. } | Operation::DeleteMany { .. } => Timed::Many,
         Operation::InvalidateTags { .. } | Operation::InvalidatePatterns { .. } | Operation::Flush { .. } => {
             Timed::Invalidate
         }
-        Operation::Ping | Operation::Usage => return None,
+        Operation::Ping | Operation::Usage | Operation::LeaseAbandon { .. } => return None,
     })
 }

@@ -55,7 +55,7 @@ impl Cache {
     /// Returns the counters since the cache was opened, its size, and latencies of a sample of the calls.
     pub async fn stats(&self, context: CallContext) -> Result<Json> {
         let (usage, counters) = (self.known_usage(context).await?, self.counters());
-        Ok(json!({
+        let mut report = json!({
             "backend": self.backend.name(),
             "key_prefix": self.key_prefix,
             "uptime_ms": millis(self.opened.elapsed()),
@@ -74,7 +74,11 @@ impl Cache {
             "in_flight": self.backend.in_flight(),
             "fallback": self.backend.fallback().as_ref().map(fallback),
             "latency_us": self.latencies.to_json(),
-        }))
+        });
+        for (name, _, count) in self.load_counters.all() {
+            report[name] = json!(count);
+        }
+        Ok(report)
     }
 
     /// Returns its health. Touches no counter.

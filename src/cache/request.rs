@@ -52,6 +52,20 @@ impl Request<'_> {
         if let Self::Store(operation) = self { operation.batch_key() } else { None }
     }
 
+    /// Returns the same request without its wait for another caller.
+    #[must_use]
+    pub fn at_once(&self) -> Self {
+        match self {
+            Self::Store(operation) => Self::Store(operation.at_once()),
+            other => other.clone(),
+        }
+    }
+
+    /// Returns true if the request waits for another caller after this outcome of `at_once`.
+    pub fn waits_after(&self, outcome: &Result<Outcome>) -> bool {
+        matches!(self, Self::Store(operation) if operation.waits_after(outcome))
+    }
+
     /// Returns the same request with other arguments.
     pub fn rebind<'b>(&self, to: &mut impl Rebind<'b>) -> Request<'b> {
         match self {

@@ -31,6 +31,7 @@ pub(super) fn build(backend: BackendName, fields: Vec<Field>, variables: Variabl
         default_ttl,
         ttl_jitter,
         max_value_bytes,
+        loading: options.loading.clone(),
         backend: match backend {
             BackendName::Memory => BackendConfig::Memory(options.memory),
             BackendName::Redis => BackendConfig::Redis(redis(options, &section)?),

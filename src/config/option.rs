@@ -8,8 +8,8 @@ use super::document::{Field, Node, Place};
 use super::environment::{self, Variables};
 use super::message::{self, refused};
 use super::types::{
-    Address, ConnectionConfig, Distribution, Keepalive, KeyHash, MemcachedConfig, MemcachedServer, MemoryConfig,
-    MigrationConfig, RedisConfig, Secret, SwitchConfig, TlsConfig,
+    Address, ConnectionConfig, Distribution, Keepalive, KeyHash, LoadingConfig, MemcachedConfig, MemcachedServer,
+    MemoryConfig, MigrationConfig, RedisConfig, Secret, SwitchConfig, TlsConfig,
 };
 use super::value::{self, Fit, Misfit, numeric};
 use crate::error::{Error, Result};
@@ -21,6 +21,7 @@ pub(super) struct Options {
     pub default_ttl: Duration,
     pub ttl_jitter: f64,
     pub max_value_bytes: u64,
+    pub loading: LoadingConfig,
     pub memory: MemoryConfig,
     /// Without its topology, TLS and connection.
     pub redis: RedisConfig,

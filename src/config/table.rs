@@ -59,6 +59,10 @@ pub(super) static OPTIONS: &[Row] = &[
     row(Every, "default_ttl", Time(0..=TEN_YEARS, |o| &mut o.default_ttl), "300s", "10m", "TTL of an entry that is set without one; 0: it never expires.").or_variable("YOKEDCACHE_DEFAULT_TTL"),
     row(Every, "ttl_jitter", Percent(|o| &mut o.ttl_jitter), "10%", "5%", "Spreads default TTLs by up to this percentage, so that entries set together do not expire together."),
     row(Every, "max_value_bytes", Size(1..=512 * MIB, |o| &mut o.max_value_bytes), "8MiB", "1MiB", "The longest value accepted."),
+    row(Every, "lease", Time(1..=DAY, |o| &mut o.loading.lease), "10s", "30s", "The time for which a lease to load a key is valid if its holder does nothing."),
+    row(Every, "stale_for", Time(0..=TEN_YEARS, |o| &mut o.loading.stale_for), "0", "1h", "The time after its TTL in which a loaded value may be served as stale, while one caller loads it again; 0: not at all. It is the default of fills (`stale_for_ms` -1)."),
+    row(Every, "refresh_ahead", Flag(|o| &mut o.loading.refresh_ahead), "false", "true", "One caller loads a value again shortly before it expires: the earlier, the longer its last load took (XFetch with beta 1)."),
+    row(Every, "negative_ttl", Time(1..=TEN_YEARS, |o| &mut o.loading.negative_ttl), "30s", "5s", "The time for which the cache remembers that a load found nothing, if the fill has the default TTL."),
     // Section `memory`.
     row(Memory, "max_size", Count(0..=MAX_ENTRIES, |o| &mut o.memory.max_size), "10000", "100000", "Entries kept at most; the least recently used go first. 0: no limit, so that `max_bytes` alone limits the store."),
     row(Memory, "max_bytes", Size(0..=PIB, |o| &mut o.memory.max_bytes), "0", "256MiB", "Bytes kept at most, keys included; 0: no bound."),

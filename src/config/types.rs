@@ -19,12 +19,27 @@ pub struct Config {
     pub ttl_jitter: f64,
     /// The longest value accepted, in bytes, 1 to 512 MiB; a longer one is refused before it is sent. Default 8 MiB.
     pub max_value_bytes: u64,
+    /// The options of loads.
+    pub loading: LoadingConfig,
     /// The backend that stores the entries.
     pub backend: BackendConfig,
     /// The backend that serves while the servers of the first one fail; `None`: calls fail then.
     pub fallback: Option<Box<FallbackConfig>>,
     /// Accepted parts of the text that are probably a mistake, each as one sentence; a log and `config check` show them.
     pub notes: Vec<String>,
+}
+
+/// The options of loads: of leases and of the values that their holders fill in.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct LoadingConfig {
+    /// The time after its TTL in which a loaded value may be served as stale. Default 0: not at all.
+    pub stale_for: Duration,
+    /// Has one caller refresh a value shortly before it expires. Default false.
+    pub refresh_ahead: bool,
+    /// The time for which a lease is valid if its holder does nothing. Default 10 s.
+    pub lease: Duration,
+    /// The time for which a load that found nothing is remembered. Default 30 s.
+    pub negative_ttl: Duration,
 }
 
 /// The backend that stores the entries, and its own options.

@@ -1,17 +1,20 @@
 //! `yc_batch`: an array of operations in one call.
 
 use std::ffi::c_void;
+use std::sync::Arc;
 
 use super::arguments::{array, bytes, slices, yc_slice};
 use super::boundary::wait;
-use super::cache::{with_cache, yc_cache};
+use super::cache::{with_handle_of, yc_cache};
 use super::completion::{
-    YC_OP_COUNTER_ADD, YC_OP_DELETE_IF, YC_OP_GET_AND_EXPIRE, YC_OP_GET_VERSIONED, YC_OP_SET_IF, yc_completion,
+    YC_OP_COUNTER_ADD, YC_OP_DELETE_IF, YC_OP_GET_AND_EXPIRE, YC_OP_GET_OR_LEASE, YC_OP_GET_VERSIONED,
+    YC_OP_LEASE_ABANDON, YC_OP_LEASE_FILL, YC_OP_SET_IF, yc_completion,
 };
 use super::conditional::set_condition;
 use super::error::{YC_OK, yc_error, yc_status};
+use super::lease::{fill_tags, lease_options, lease_tags, read_fill, yc_lease};
 use super::value::yc_value;
-use crate::cache::{Cache, Request};
+use crate::cache::{Cache, CacheHandle, Request};
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::{Addition, NewEntry, Operation, Outcome};
 use crate::ttl::Ttl;
@@ -57,7 +60,7 @@ pub const YC_OP_COUNT: u32 = 1;
 #[repr(C)]
 pub struct yc_op {
     /// Kind of the operation: one of YC_OP_GET to YC_OP_METRICS, or of
-    /// YC_OP_GET_VERSIONED to YC_OP_COUNTER_ADD.
+    /// YC_OP_GET_VERSIONED to YC_OP_LEASE_ABANDON.
     pub kind: i32,
     /// 0 or YC_OP_COUNT.
     pub flags: u32,
@@ -65,7 +68,8 @@ pub struct yc_op {
     pub key: *const c_void,
     /// Length of key in bytes.
     pub key_len: usize,
-    /// The value to store. May be NULL if value_len is 0.
+    /// The value to store, or the struct that the kind needs. May be NULL if
+    /// value_len is 0.
     pub value: *const c_void,
     /// Length of value in bytes.
     pub value_len: usize,
@@ -74,7 +78,8 @@ pub struct yc_op {
     /// Number of tags.
     pub n_tags: usize,
     /// Time to live for YC_OP_SET, YC_OP_EXPIRE, YC_OP_SET_IF,
-    /// YC_OP_GET_AND_EXPIRE and YC_OP_COUNTER_ADD, see yc_set().
+    /// YC_OP_GET_AND_EXPIRE and YC_OP_COUNTER_ADD, see yc_set(); retry_after_ms for
+    /// YC_OP_LEASE_ABANDON.
     pub ttl_ms: i64,
     /// Data of the caller. The library does not use it.
     pub user_data: u64,
@@ -84,9 +89,9 @@ pub struct yc_op {
     /// YC_IF_VERSION; else zero.
     pub condition: i32,
     /// Result: the value of a YC_OP_GET, YC_OP_GET_VERSIONED or
-    /// YC_OP_GET_AND_EXPIRE with status YC_OK, or the text of a YC_OP_STATS,
-    /// YC_OP_HEALTH or YC_OP_METRICS; else NULL. The caller frees it with
-    /// yc_value_free().
+    /// YC_OP_GET_AND_EXPIRE with status YC_OK or of a YC_OP_GET_OR_LEASE, or the
+    /// text of a YC_OP_STATS, YC_OP_HEALTH or YC_OP_METRICS; else NULL. The caller
+    /// frees it with yc_value_free().
     pub result: *mut yc_value,
     /// Result: the error if status is negative, else NULL. The caller frees it
     /// with yc_error_free().
@@ -104,8 +109,11 @@ pub struct yc_op {
     pub number: i64,
     /// The initial value of the counter of a YC_OP_COUNTER_ADD.
     pub initial: i64,
+    /// The lease to fill or to abandon. Result of a YC_OP_GET_OR_LEASE: the lease,
+    /// or NULL. The caller frees it with yc_lease_free().
+    pub lease: *mut yc_lease,
     /// Set to zero.
-    pub reserved: [u64; 5],
+    pub reserved: [u64; 4],
 }
 
 /// Runs n operations in order, each as the function of its kind does. Operations
@@ -131,14 +139,14 @@ pub unsafe extern "C" fn yc_batch(
 ) -> yc_status {
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
-        with_cache("yc_batch", cache, err, |cache| {
+        with_handle_of("yc_batch", cache, err, |handle, cache| {
             let places = places(ops, n, stride, "ops", "sizeof(yc_op)")?;
             allocation::check(n.saturating_mul(OUTCOME))?;
             let places: Vec<*mut yc_op> = places.collect();
             let lists: Vec<Result<Vec<&[u8]>>> = places.iter().map(|op| list_of(*op)).collect();
-            let requests = places.iter().zip(&lists).map(|(op, list)| read(cache, *op, list)).collect();
+            let requests = places.iter().zip(&lists).map(|(op, list)| read(handle, cache, *op, list)).collect();
             let outcomes = wait(cache, |context| cache.batch(context, requests));
-            places.into_iter().zip(outcomes).for_each(|(op, outcome)| write(op, outcome));
+            places.into_iter().zip(outcomes).for_each(|(op, outcome)| write(op, outcome, handle));
             Ok(YC_OK)
         })
     }
@@ -166,13 +174,32 @@ pub(super) unsafe fn list_of<'a>(op: *const yc_op) -> Result<Vec<&'a [u8]>> {
     unsafe {
         match (*op).kind {
             YC_OP_INVALIDATE_PATTERN => Ok(vec![bytes((*op).key, (*op).key_len, "key")?]),
+            YC_OP_GET_OR_LEASE => lease_tags(struct_of(op)?),
+            YC_OP_LEASE_FILL => fill_tags(struct_of(op)?),
+            YC_OP_LEASE_ABANDON => Ok(Vec::new()),
             _ => slices((*op).tags, (*op).n_tags, "tags"),
         }
     }
 }
 
+/// Returns the struct that an operation points to, or NULL.
+unsafe fn struct_of<T>(op: *const yc_op) -> Result<*const T> {
+    // SAFETY: one of the caller's operations, found by `places`.
+    let (pointer, len) = unsafe { ((*op).value, (*op).value_len) };
+    if pointer.is_null() || len >= size_of::<T>() && pointer.cast::<T>().is_aligned() {
+        return Ok(pointer.cast());
+    }
+    let text = format!("value_len is {len}; value must point to the struct of this kind, with its size in value_len");
+    Err(Error::new(ErrorKind::Invalid, text))
+}
+
 /// Reads an operation, whose list was read before.
-pub(super) unsafe fn read<'a>(cache: &Cache, op: *const yc_op, list: &'a Result<Vec<&'a [u8]>>) -> Result<Request<'a>> {
+pub(super) unsafe fn read<'a>(
+    handle: &Arc<CacheHandle>,
+    cache: &Cache,
+    op: *const yc_op,
+    list: &'a Result<Vec<&'a [u8]>>,
+) -> Result<Request<'a>> {
     // SAFETY: one of the caller's operations, found by `places`; only what the caller fills is read.
     let (kind, flags, ttl_ms, key, value) = unsafe {
         let key = bytes((*op).key, (*op).key_len, "key")?;
@@ -197,6 +224,20 @@ pub(super) unsafe fn read<'a>(cache: &Cache, op: *const yc_op, list: &'a Result<
         YC_OP_INVALIDATE_PATTERN => Operation::InvalidatePatterns { patterns: list },
         YC_OP_FLUSH => Operation::Flush { count },
         YC_OP_PING => Operation::Ping,
+        // SAFETY: as above.
+        YC_OP_GET_OR_LEASE => unsafe {
+            Operation::GetOrLease { key, options: lease_options(cache, struct_of(op)?, list)? }
+        },
+        // SAFETY: as above.
+        YC_OP_LEASE_FILL => unsafe {
+            let fill = read_fill(cache, struct_of(op)?, list)?;
+            Operation::LeaseFill { lease: yc_lease::of_op((*op).lease, handle)?, fill }
+        },
+        // SAFETY: as above.
+        YC_OP_LEASE_ABANDON => unsafe {
+            let retry_after = Cache::retry_after(ttl_ms)?;
+            Operation::LeaseAbandon { lease: yc_lease::of_op((*op).lease, handle)?, retry_after }
+        },
         YC_OP_STATS => return Ok(Request::Stats),
         YC_OP_HEALTH => return Ok(Request::Health),
         YC_OP_METRICS => return Ok(Request::Metrics),
@@ -210,7 +251,7 @@ pub(super) unsafe fn read<'a>(cache: &Cache, op: *const yc_op, list: &'a Result<
         YC_OP_COUNTER_ADD => Operation::CounterAdd(Addition { key, delta, initial, ttl: ttl()? }),
         _ => {
             let text = format!(
-                "kind is {kind}; it takes YC_OP_GET ({YC_OP_GET}) to YC_OP_METRICS ({YC_OP_METRICS}), or YC_OP_GET_VERSIONED ({YC_OP_GET_VERSIONED}) to YC_OP_COUNTER_ADD ({YC_OP_COUNTER_ADD})"
+                "kind is {kind}; it takes YC_OP_GET ({YC_OP_GET}) to YC_OP_METRICS ({YC_OP_METRICS}), or YC_OP_GET_VERSIONED ({YC_OP_GET_VERSIONED}) to YC_OP_LEASE_ABANDON ({YC_OP_LEASE_ABANDON})"
             );
             return Err(Error::new(ErrorKind::Invalid, text));
         }
@@ -218,8 +259,8 @@ pub(super) unsafe fn read<'a>(cache: &Cache, op: *const yc_op, list: &'a Result<
 }
 
 /// Writes the result of an operation.
-unsafe fn write(op: *mut yc_op, outcome: Result<Outcome>) {
-    let came = yc_completion::of(outcome);
+unsafe fn write(op: *mut yc_op, outcome: Result<Outcome>, handle: &Arc<CacheHandle>) {
+    let came = yc_completion::of(outcome, handle);
     // SAFETY: one of the caller's operations, found by `places`; only what the header says is written.
     unsafe {
         (*op).status = came.status;
@@ -229,5 +270,8 @@ unsafe fn write(op: *mut yc_op, outcome: Result<Outcome>) {
         (*op).removed = came.removed;
         (*op).version = came.version;
         (*op).number = came.number;
+        if (*op).kind == YC_OP_GET_OR_LEASE {
+            (*op).lease = came.lease;
+        }
     }
 }

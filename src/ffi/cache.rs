@@ -93,20 +93,32 @@ pub(super) fn close_deadline(timeout_ms: i64) -> Result<Instant> {
 
 /// Runs the body of the export `name` with the cache behind a handle.
 #[inline]
+pub(super) unsafe fn with_handle_of(
+    name: &'static str,
+    cache: *const yc_cache,
+    err: *mut *mut yc_error,
+    body: impl FnOnce(&Arc<CacheHandle>, &Cache) -> Result<yc_status>,
+) -> yc_status {
+    let checked = || {
+        // SAFETY: the caller hands NULL or a live cache of ours.
+        let cache = unsafe { cache.as_ref() }.ok_or_else(|| null("cache"))?;
+        cache.handle.check_open()?;
+        body(&cache.handle, &cache.handle.load())
+    };
+    // SAFETY: the caller's `err`, handed on.
+    unsafe { boundary::call(name, err, checked) }
+}
+
+/// Runs the body of the export `name` with the cache behind a handle, which it does not need itself.
+#[inline]
 pub(super) unsafe fn with_cache(
     name: &'static str,
     cache: *const yc_cache,
     err: *mut *mut yc_error,
     body: impl FnOnce(&Cache) -> Result<yc_status>,
 ) -> yc_status {
-    let checked = || {
-        // SAFETY: the caller hands NULL or a live cache of ours.
-        let cache = unsafe { cache.as_ref() }.ok_or_else(|| null("cache"))?;
-        cache.handle.check_open()?;
-        body(&cache.handle.load())
-    };
-    // SAFETY: the caller's `err`, handed on.
-    unsafe { boundary::call(name, err, checked) }
+    // SAFETY: the caller's arguments, handed on.
+    unsafe { with_handle_of(name, cache, err, |_, cache| body(cache)) }
 }
 
 /// Does the same as `with_cache` for functions that keep the cache and may wait for it.

@@ -2,16 +2,20 @@
 
 use std::mem;
 use std::ptr::null_mut;
+use std::sync::Arc;
 
 use super::boundary;
 use super::entry::remaining_ms;
-use super::error::{YC_END, YC_MISS, YC_OK, YC_UNMET, status_of, yc_error, yc_error_free, yc_status};
+use super::error::{YC_END, YC_MISS, YC_OK, YC_SUPERSEDED, YC_UNMET, status_of, yc_error, yc_error_free, yc_status};
 use super::invalidate::{YC_COUNT_UNKNOWN, count};
 use super::keys::{yc_keys, yc_keys_free};
+use super::lease::{status_of_load, yc_lease, yc_lease_free};
 use super::results::{yc_results, yc_results_free};
 use super::search::{yc_matches, yc_matches_free};
 use super::value::{yc_value, yc_value_free};
+use crate::cache::CacheHandle;
 use crate::error::{Error, Result};
+use crate::lease::Loaded;
 use crate::operation::Outcome;
 
 /// Kind of completion: yc_queue_get_many(). Not allowed in yc_op.kind.
@@ -36,6 +40,17 @@ pub const YC_OP_GET_AND_EXPIRE: i32 = 22;
 /// Kind of operation: yc_counter_add().
 pub const YC_OP_COUNTER_ADD: i32 = 23;
 
+/// Kind of operation: yc_get_or_lease(). The field value points to the
+/// yc_lease_options, and value_len is their size; or both are 0. The fields tags
+/// and n_tags are not used.
+pub const YC_OP_GET_OR_LEASE: i32 = 24;
+/// Kind of operation: yc_lease_fill(). The field lease is the lease, value points
+/// to the yc_fill, and value_len is its size.
+pub const YC_OP_LEASE_FILL: i32 = 25;
+/// Kind of operation: yc_lease_abandon(). The field lease is the lease, and ttl_ms
+/// is retry_after_ms.
+pub const YC_OP_LEASE_ABANDON: i32 = 26;
+
 /// Identifies an operation of a queue until its completion is taken. A ticket is
 /// never 0 and is never reused in one queue.
 pub type yc_ticket = u64;
@@ -54,8 +69,9 @@ pub struct yc_completion {
     /// Kind of the operation: a YC_OP_ number.
     pub kind: i32,
     /// The value of a YC_OP_GET, YC_OP_GET_VERSIONED or YC_OP_GET_AND_EXPIRE with
-    /// status YC_OK, or the text of a YC_OP_STATS, YC_OP_HEALTH or YC_OP_METRICS;
-    /// else NULL. The caller frees it with yc_value_free().
+    /// status YC_OK or of a YC_OP_GET_OR_LEASE, or the text of a YC_OP_STATS,
+    /// YC_OP_HEALTH or YC_OP_METRICS; else NULL. The caller frees it with
+    /// yc_value_free().
     pub result: *mut yc_value,
     /// The error if status is negative, else NULL. The caller frees it with
     /// yc_error_free().
@@ -79,8 +95,11 @@ pub struct yc_completion {
     pub version: u64,
     /// The value of the counter of a YC_OP_COUNTER_ADD; else 0.
     pub number: i64,
+    /// The lease of a YC_OP_GET_OR_LEASE, if the caller must load the value, else
+    /// NULL. The caller frees it with yc_lease_free().
+    pub lease: *mut yc_lease,
     /// Zero.
-    pub reserved: [u64; 4],
+    pub reserved: [u64; 3],
 }
 
 impl yc_completion {
@@ -98,11 +117,12 @@ impl yc_completion {
         matches: null_mut(),
         version: 0,
         number: 0,
-        reserved: [0; 4],
+        lease: null_mut(),
+        reserved: [0; 3],
     };
 
     /// Converts an outcome to a completion with handles that the caller owns.
-    pub(super) fn of(outcome: Result<Outcome>) -> Self {
+    pub(super) fn of(outcome: Result<Outcome>, handle: &Arc<CacheHandle>) -> Self {
         match outcome {
             Ok(Outcome::Done) => Self::NOTHING,
             Ok(Outcome::Miss) => Self { status: YC_MISS, ..Self::NOTHING },
@@ -123,6 +143,13 @@ impl yc_completion {
             Ok(Outcome::Keys(keys)) if keys.is_empty() => Self { status: YC_END, ..Self::NOTHING },
             Ok(Outcome::Keys(keys)) => Self { keys: yc_keys::into_raw(*keys), ..Self::NOTHING },
             Ok(Outcome::Matches(found)) => Self { matches: yc_matches::into_raw(found), ..Self::NOTHING },
+            Ok(Outcome::Loaded(Loaded { value, state, lease, .. })) => Self {
+                status: status_of_load(state),
+                result: value.map_or(null_mut(), yc_value::into_raw),
+                lease: yc_lease::into_raw(lease, handle),
+                ..Self::NOTHING
+            },
+            Ok(Outcome::Superseded) => Self { status: YC_SUPERSEDED, ..Self::NOTHING },
             Err(failure) => Self::failed(&failure),
         }
     }
@@ -145,6 +172,7 @@ impl yc_completion {
             yc_results_free(mem::replace(&mut self.results, null_mut()));
             yc_keys_free(mem::replace(&mut self.keys, null_mut()));
             yc_matches_free(mem::replace(&mut self.matches, null_mut()));
+            yc_lease_free(mem::replace(&mut self.lease, null_mut()));
         }
     }
 }

@@ -17,6 +17,15 @@ pub const YC_OK: yc_status = 0;
 pub const YC_MISS: yc_status = 1;
 /// The listing has no more keys.
 pub const YC_END: yc_status = 2;
+/// The value is past its time to live, but may still be served.
+pub const YC_STALE: yc_status = 3;
+/// An earlier load found nothing, and the cache remembers that.
+pub const YC_ABSENT: yc_status = 4;
+/// There is no value to serve; the caller holds the lease and must load it.
+pub const YC_LEASED: yc_status = 5;
+/// The loaded value was not stored: since its lease was taken, the key was set,
+/// deleted or invalidated, or the lease expired.
+pub const YC_SUPERSEDED: yc_status = 6;
 /// The condition does not hold. Nothing changed.
 pub const YC_UNMET: yc_status = 7;
 
@@ -101,6 +110,10 @@ pub extern "C" fn yc_status_name(status: yc_status) -> *const c_char {
         YC_OK => c"YC_OK",
         YC_MISS => c"YC_MISS",
         YC_END => c"YC_END",
+        YC_STALE => c"YC_STALE",
+        YC_ABSENT => c"YC_ABSENT",
+        YC_LEASED => c"YC_LEASED",
+        YC_SUPERSEDED => c"YC_SUPERSEDED",
         YC_UNMET => c"YC_UNMET",
         YC_E_INVALID => c"YC_E_INVALID",
         YC_E_CONFIG => c"YC_E_CONFIG",

@@ -14,6 +14,7 @@ pub mod error;
 pub mod fork;
 pub mod invalidate;
 pub mod keys;
+pub mod lease;
 pub mod log;
 pub mod many;
 pub mod migrate;

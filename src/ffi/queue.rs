@@ -195,7 +195,7 @@ pub unsafe extern "C" fn yc_queue_submit(
                 ops.all(|op| {
                     let list = list_of(op);
                     let label = Label { user_data: (*op).user_data, kind: (*op).kind };
-                    submission.add(label, read(cache, op, &list))
+                    submission.add(label, read(&queue.handle, cache, op, &list))
                 });
             })?;
             accepted.write(submitted);
@@ -350,7 +350,7 @@ pub unsafe extern "C" fn yc_queue_poll(
         with_queue("yc_queue_poll", queue, err, |queue| {
             let places = places(completions, max, stride, "completions", "sizeof(yc_completion)")?;
             let count = out(count, "count")?;
-            count.write(queue.queue.take(max, writer(places, stride))?);
+            count.write(queue.queue.take(max, writer(places, stride, &queue.handle))?);
             Ok(YC_OK)
         })
     }
@@ -380,7 +380,7 @@ pub unsafe extern "C" fn yc_queue_wait(
             if max == 0 {
                 return Err(Error::new(ErrorKind::Invalid, "max is 0; it must be 1 or more"));
             }
-            let taken = queue.queue.wait(max, deadline, writer(places, stride))?;
+            let taken = queue.queue.wait(max, deadline, writer(places, stride, &queue.handle))?;
             if taken == 0 {
                 return Err(Error::new(ErrorKind::Timeout, format!("no completion came in {timeout_ms} ms")));
             }
@@ -402,10 +402,15 @@ fn wait_deadline(timeout_ms: i64) -> Result<Option<Instant>> {
 }
 
 /// Writes completions into the caller's places, in order.
-unsafe fn writer(mut places: impl Iterator<Item = *mut yc_completion>, stride: usize) -> impl FnMut(Completion) {
+unsafe fn writer(
+    mut places: impl Iterator<Item = *mut yc_completion>,
+    stride: usize,
+    handle: &Arc<CacheHandle>,
+) -> impl FnMut(Completion) {
     move |done| {
         let Label { user_data, kind } = done.label;
-        let completion = yc_completion { ticket: done.ticket, user_data, kind, ..yc_completion::of(done.result) };
+        let completion =
+            yc_completion { ticket: done.ticket, user_data, kind, ..yc_completion::of(done.result, handle) };
         if let Some(place) = places.next() {
             // SAFETY: one of the caller's places of stride bytes; what a longer struct has more is zero.
             unsafe {

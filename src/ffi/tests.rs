@@ -12,6 +12,7 @@ use super::cache::{yc_cache, yc_cache_free, yc_close};
 use super::completion::*;
 use super::entry::*;
 use super::error::*;
+use super::lease::{yc_fill, yc_lease_options};
 use super::queue::*;
 use super::report::*;
 use super::search::{yc_match, yc_search_options};
@@ -95,7 +96,10 @@ fn plain_structs_lie_as_the_header_says() {
     assert_eq!(offset_of!(yc_completion, removed), 48);
     assert_eq!(offset_of!(yc_completion, matches), 72);
     assert_eq!((offset_of!(yc_completion, version), offset_of!(yc_completion, number)), (80, 88));
-    assert_eq!(offset_of!(yc_completion, reserved), 96);
+    assert_eq!((offset_of!(yc_completion, lease), offset_of!(yc_completion, reserved)), (96, 104));
+    assert_eq!((offset_of!(yc_op, lease), offset_of!(yc_op, reserved)), (136, 144));
+    assert_eq!((size_of::<yc_lease_options>(), offset_of!(yc_lease_options, tags)), (72, 24));
+    assert_eq!((size_of::<yc_fill>(), offset_of!(yc_fill, tags)), (88, 40));
 }
 
 #[test]
@@ -116,7 +120,7 @@ fn every_negative_status_has_a_name_of_its_own() {
     let mut distinct = named.clone();
     distinct.sort_unstable();
     distinct.dedup();
-    assert_eq!((named.len(), distinct.len()), (23, 23));
+    assert_eq!((named.len(), distinct.len()), (27, 27));
 }
 
 #[test]

@@ -13,6 +13,7 @@ macro_rules! pages {
 
 pages! {
     semantics "semantics.md"
+    loading "loading.md"
     errors "errors.md"
     configuration "configuration.md"
     redis "redis.md"

@@ -17,6 +17,7 @@ use crate::backend::{
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
+use crate::lease::Fill;
 use crate::operation::Change;
 use crate::value::Value;
 
@@ -220,7 +221,15 @@ impl Replay {
             Operation::CounterAdd(it) => {
                 self.active.call(context, Operation::CounterAdd(Addition { ttl: bounded(it.ttl), ..it })).await
             }
-            Operation::Get { .. }
+            Operation::LeaseFill { lease, fill } => {
+                let (ttl, stale_for) = (bounded(fill.ttl), fill.stale_for);
+                let stale_for = stale_for.min(max_ttl.saturating_sub(ttl.unwrap_or(max_ttl)));
+                let fill = Fill { ttl, stale_for, ..fill };
+                self.active.call(context, Operation::LeaseFill { lease, fill }).await
+            }
+            Operation::GetOrLease { .. }
+            | Operation::LeaseAbandon { .. }
+            | Operation::Get { .. }
             | Operation::GetVersioned { .. }
             | Operation::DeleteIf { .. }
             | Operation::Delete { .. }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::cache::{Cache, Request};
 use crate::error::Result;
 use crate::exec::context::CallContext;
+use crate::lease::Lease;
 use crate::operation::{BatchKey, NewEntry, Outcome, Rebind};
 
 /// A request with a copy of its arguments, in one allocation.
@@ -18,6 +19,8 @@ pub(super) struct Owned {
     strings: Packed,
     /// The entries of a request to store many, without their strings.
     entries: Vec<EntryShape>,
+    /// Its lease, or a placeholder.
+    lease: Arc<Lease>,
     _permit: Permit,
 }
 
@@ -34,9 +37,10 @@ impl Owned {
         let mut measure = Measure::default();
         request.rebind(&mut measure);
         let permit = in_flight.take(measure.bytes)?;
-        let mut copy = Copy { strings: Packed::with_room(measure.bytes)?, count: 0, entries: Vec::new() };
+        let mut copy = Copy { strings: Packed::with_room(measure.bytes)?, count: 0, entries: Vec::new(), lease: None };
         let shape = request.rebind(&mut copy);
-        Some(Self { shape, strings: copy.strings, entries: copy.entries, _permit: permit })
+        let lease = copy.lease.unwrap_or_else(|| Lease::placeholder().clone());
+        Some(Self { shape, strings: copy.strings, entries: copy.entries, lease, _permit: permit })
     }
 
     /// Runs the request.
@@ -58,7 +62,7 @@ impl Owned {
 
     /// Returns the request with its strings, and with entries made of them.
     pub(super) fn view<'a>(&'a self, strings: &'a [&'a [u8]], entries: &'a [NewEntry<'a>]) -> Request<'a> {
-        self.shape.rebind(&mut View { strings, entries })
+        self.shape.rebind(&mut View { strings, entries, lease: &self.lease })
     }
 
     fn entries<'a>(&self, strings: &'a [&'a [u8]]) -> Vec<NewEntry<'a>> {
@@ -88,12 +92,14 @@ struct Copy {
     strings: Packed,
     count: usize,
     entries: Vec<EntryShape>,
+    lease: Option<Arc<Lease>>,
 }
 
-/// The strings and entries that a copy is given back.
+/// The strings, the entries and the lease that a copy is given back.
 struct View<'a> {
     strings: &'a [&'a [u8]],
     entries: &'a [NewEntry<'a>],
+    lease: &'a Arc<Lease>,
 }
 
 impl Rebind<'static> for Measure {
@@ -120,6 +126,10 @@ impl Rebind<'static> for Measure {
             }
         }
         &[]
+    }
+
+    fn lease(&mut self, _lease: &Arc<Lease>) -> &'static Arc<Lease> {
+        Lease::placeholder()
     }
 }
 
@@ -152,6 +162,11 @@ impl Rebind<'static> for Copy {
         }
         &[]
     }
+
+    fn lease(&mut self, lease: &Arc<Lease>) -> &'static Arc<Lease> {
+        self.lease = Some(lease.clone());
+        Lease::placeholder()
+    }
 }
 
 impl<'a> Rebind<'a> for View<'a> {
@@ -167,6 +182,10 @@ impl<'a> Rebind<'a> for View<'a> {
 
     fn entries(&mut self, _entries: &[NewEntry<'_>]) -> &'a [NewEntry<'a>] {
         self.entries
+    }
+
+    fn lease(&mut self, _lease: &Arc<Lease>) -> &'a Arc<Lease> {
+        self.lease
     }
 }
 

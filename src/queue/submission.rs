@@ -47,7 +47,10 @@ impl<'a> Submission<'a> {
     fn begin_work(&self, request: Request<'_>) -> Option<Work> {
         let cache = self.queue.handle.load();
         if cache.answers_at_once() && !request.is_long() {
-            return Some(Work::Done(run(&cache, request)));
+            let outcome = run(&cache, request.at_once());
+            if !request.waits_after(&outcome) {
+                return Some(Work::Done(outcome));
+            }
         }
         match cache.check(&request) {
             Ok(()) => Owned::copy(&request, &self.queue.shared.in_flight).map(Work::ToDo),

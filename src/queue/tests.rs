@@ -16,6 +16,7 @@ use crate::backend::double::{Double, Gate, Get};
 use crate::backend::memory::Memory;
 use crate::cache::{Cache, CacheHandle, Cursor, Request, SearchOptions};
 use crate::config::{BackendConfig, Config};
+use crate::lease::{Fill, Lease, LeaseOptions, Wait};
 use crate::operation::{Addition, NewEntry, Operation, SetCondition};
 
 const GET: Operation = Operation::Get { key: b"key" };
@@ -295,8 +296,92 @@ fn describe(outcome: &Result<Outcome>) -> String {
         Ok(Outcome::Keys(keys)) => format!("{:?}", keys.iter().collect::<BTreeSet<_>>()),
         Ok(Outcome::Matches(all)) => format!("{all:?}"),
         Ok(Outcome::Usage(usage)) => format!("{usage:?}"),
+        Ok(Outcome::Loaded(loaded)) => format!("{:?}", (loaded.state, bytes(loaded.value.as_ref()))),
+        Ok(Outcome::Superseded) => "superseded".into(),
         Err(error) => format!("{error:?}"),
     }
+}
+
+/// Returns the request for a lease with this wait.
+fn get_or_lease(wait: Wait, tags: &'static [&'static [u8]]) -> Operation<'static> {
+    let options = LeaseOptions { lease: Duration::from_secs(60), wait, tags, refresh_ahead: false };
+    Operation::GetOrLease { key: b"key", options }
+}
+
+fn lease_of(completion: Completion) -> Arc<Lease> {
+    match completion.result {
+        Ok(Outcome::Loaded(loaded)) => loaded.lease.unwrap(),
+        other => panic!("{}", describe(&other)),
+    }
+}
+
+#[test]
+fn an_operation_that_waits_for_the_load_of_another_caller_completes_with_its_value() {
+    let queue = over_memory(0);
+    let wait = Wait::AtMost(Duration::from_secs(20));
+    submit(&queue, 1, get_or_lease(wait, &[]));
+    assert!(lock(&queue.runtime).is_none(), "a lease is given at once");
+    let lease = lease_of(next(&queue));
+    let waiting: Vec<Ticket> = (2..5).map(|number| submit(&queue, number, get_or_lease(wait, &[]))).collect();
+    assert!(queue.cancel(waiting[0]));
+    assert!(next(&queue).result.is_err_and(|error| error.kind() == ErrorKind::Cancelled));
+    thread::sleep(Duration::from_millis(20));
+    assert!(take_all(&queue).is_empty());
+    let fill = Fill { value: b"v", absent: false, ttl: None, stale_for: Duration::ZERO, tags: &[], load: None };
+    submit(&queue, 5, Operation::LeaseFill { lease: &lease, fill });
+    let done: HashMap<u64, String> =
+        (0..3).map(|_| next(&queue)).map(|it| (it.label.user_data, describe(&it.result))).collect();
+    let value = format!("(Fresh, Some({:?}))", b"v");
+    assert_eq!(done, HashMap::from([(3, value.clone()), (4, value), (5, "done".into())]));
+    let brief = Wait::AtMost(Duration::from_millis(10));
+    submit(&queue, 6, Operation::Delete { key: b"key" });
+    submit(&queue, 7, get_or_lease(brief, &[]));
+    submit(&queue, 8, get_or_lease(brief, &[]));
+    // Kept: the lease of a completion that is dropped is abandoned.
+    let done: Vec<Completion> = (0..3).map(|_| next(&queue)).collect();
+    let late = done.iter().find(|it| it.label.user_data == 8).unwrap();
+    assert!(late.result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Busy));
+}
+
+#[test]
+fn a_lease_that_nobody_took_out_of_a_queue_is_abandoned() {
+    let queue = over_memory(0);
+    let handle = queue.handle.clone();
+    submit(&queue, 1, get_or_lease(Wait::No, &[]));
+    drop(queue);
+    let cache = handle.load();
+    let again = crate::exec::blocking::answer(|context| cache.call(context, get_or_lease(Wait::No, &[]))).unwrap();
+    assert!(matches!(&again, Outcome::Loaded(loaded) if loaded.lease.is_some()));
+    drop(again);
+    let again = crate::exec::blocking::answer(|context| cache.call(context, get_or_lease(Wait::No, &[]))).unwrap();
+    assert!(matches!(&again, Outcome::Loaded(loaded) if loaded.lease.is_some()), "a lease that was dropped");
+}
+
+#[test]
+fn an_operation_on_a_lease_owns_its_arguments() {
+    let through: Get = Box::new(|_| Box::pin(async { None }));
+    let queue = over(false, through, 0);
+    let lease = |tags| {
+        submit(&queue, 1, get_or_lease(Wait::No, tags));
+        lease_of(next(&queue))
+    };
+    let first = lease(&[b"named"]);
+    let fill = Fill { value: b"value", absent: false, ttl: None, stale_for: Duration::ZERO, tags: &[b"t"], load: None };
+    submit(&queue, 2, Operation::LeaseFill { lease: &first, fill });
+    drop(first);
+    assert_eq!(describe(&next(&queue).result), "done");
+    submit(&queue, 3, Operation::InvalidateTags { tags: &[b"t"], count: true });
+    assert_eq!(describe(&next(&queue).result), "Some(1)");
+    let second = lease(&[]);
+    submit(&queue, 4, Operation::LeaseAbandon { lease: &second, retry_after: Duration::ZERO });
+    assert_eq!(describe(&next(&queue).result), "done");
+    submit(&queue, 5, Operation::LeaseFill { lease: &second, fill });
+    assert!(next(&queue).result.is_err_and(|error| error.kind() == ErrorKind::Invalid));
+    let third = lease(&[b"named"]);
+    submit(&queue, 6, Operation::InvalidateTags { tags: &[b"named"], count: false });
+    next(&queue);
+    submit(&queue, 7, Operation::LeaseFill { lease: &third, fill });
+    assert_eq!(describe(&next(&queue).result), "superseded");
 }
 
 #[test]

@@ -104,6 +104,15 @@ impl Deadline {
         })
     }
 
+    /// The deadline of an entry that has expired from the start.
+    pub const PASSED: Self = Self(0);
+
+    /// Returns the deadline that is later by a time.
+    pub fn later(self, time: Duration) -> Self {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        if self == Self::NEVER { self } else { Self(self.0.saturating_add(nanos).min(Self::NEVER.0 - 1)) }
+    }
+
     /// Returns true if the deadline has passed.
     #[inline]
     pub fn has_passed(self) -> bool {

@@ -76,6 +76,7 @@ static void end_case(runner *run) {
     run->passed += run->state == STATE_RUNNING;
     run->failed += run->state == STATE_FAILED;
     run->not_applicable += run->state == STATE_PASSED_BY;
+    free_leases(run);
     close_caches(run);
     run->state = STATE_NONE;
 }

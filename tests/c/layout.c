@@ -28,6 +28,26 @@ AT(yc_search_options, tags, 24);
 AT(yc_search_options, n_tags, 32);
 AT(yc_search_options, reserved, 40);
 
+SIZE(yc_lease_options, 72);
+AT(yc_lease_options, struct_size, 0);
+AT(yc_lease_options, flags, 4);
+AT(yc_lease_options, lease_ms, 8);
+AT(yc_lease_options, wait_ms, 16);
+AT(yc_lease_options, tags, 24);
+AT(yc_lease_options, n_tags, 32);
+AT(yc_lease_options, reserved, 40);
+
+SIZE(yc_fill, 88);
+AT(yc_fill, struct_size, 0);
+AT(yc_fill, flags, 4);
+AT(yc_fill, value, 8);
+AT(yc_fill, value_len, 16);
+AT(yc_fill, ttl_ms, 24);
+AT(yc_fill, stale_for_ms, 32);
+AT(yc_fill, tags, 40);
+AT(yc_fill, n_tags, 48);
+AT(yc_fill, reserved, 56);
+
 SIZE(yc_match, 40);
 AT(yc_match, key, 0);
 AT(yc_match, score, 16);
@@ -53,7 +73,8 @@ AT(yc_op, removed, 104);
 AT(yc_op, version, 112);
 AT(yc_op, number, 120);
 AT(yc_op, initial, 128);
-AT(yc_op, reserved, 136);
+AT(yc_op, lease, 136);
+AT(yc_op, reserved, 144);
 
 SIZE(yc_ticket, 8);
 
@@ -71,7 +92,8 @@ AT(yc_completion, keys, 64);
 AT(yc_completion, matches, 72);
 AT(yc_completion, version, 80);
 AT(yc_completion, number, 88);
-AT(yc_completion, reserved, 96);
+AT(yc_completion, lease, 96);
+AT(yc_completion, reserved, 104);
 
 /* The library agrees: it writes and reads where the header says. */
 int main(void) {

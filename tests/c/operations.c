@@ -10,8 +10,8 @@
 
 /* ---- Results as tokens ---- */
 
-static void add_word(tokens *result, const char *word) { tokens_add(result, TOKEN_BARE, word, strlen(word)); }
-static void add_mark(tokens *result, const char *mark) { tokens_add(result, TOKEN_MARK, mark, strlen(mark)); }
+void add_word(tokens *result, const char *word) { tokens_add(result, TOKEN_BARE, word, strlen(word)); }
+void add_mark(tokens *result, const char *mark) { tokens_add(result, TOKEN_MARK, mark, strlen(mark)); }
 
 void add_text(tokens *result, const char *format, ...) {
     char text[64];
@@ -423,6 +423,11 @@ static const struct {
     {"get", run_get},
     {"get_into", run_get_into},
     {"set", run_set},
+    {"get_or_lease", run_get_or_lease},
+    {"fill", run_fill},
+    {"fill_absent", run_fill_absent},
+    {"abandon", run_abandon},
+    {"free", run_free},
     {"delete", run_delete},
     {"exists", run_exists},
     {"expire", run_expire},

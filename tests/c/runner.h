@@ -1,5 +1,5 @@
-/* The parts of the conformance runner: conformance.c reads scripts and runs their cases, operations.c and conditional.c run
- * steps, and opening.c opens and finds the caches of a case. */
+/* The parts of the conformance runner: conformance.c reads scripts and runs their cases, operations.c, conditional.c and
+ * leasing.c run steps, and opening.c opens and finds the caches of a case. */
 #ifndef RUNNER_H
 #define RUNNER_H
 
@@ -12,6 +12,7 @@
 #define MAX_OPTIONS 2048
 #define MAX_NAME 256
 #define MAX_VERSIONS 16
+#define MAX_LEASES 16
 
 typedef struct open_cache {
     char name[MAX_NAME];
@@ -23,6 +24,12 @@ typedef struct known_version {
     char name[MAX_NAME];
     uint64_t version;
 } known_version;
+
+/* A lease that a step took, until the case ends or `free` releases it. */
+typedef struct named_lease {
+    char name[MAX_NAME];
+    yc_lease *lease;
+} named_lease;
 
 /* The lines before steps: options of the cache, and the conditions under which a case applies. */
 typedef struct conditions {
@@ -43,6 +50,8 @@ typedef struct runner {
     size_t n_caches;
     known_version versions[MAX_VERSIONS];
     size_t n_versions;
+    named_lease leases[MAX_LEASES];
+    size_t n_leases;
     statement *batch; /* The operations below a `batch`. */
     size_t n_batch;
     statement batch_step;
@@ -58,6 +67,8 @@ void stop(const runner *run, const char *why);
 
 /* ---- operations.c: results as tokens ---- */
 
+void add_word(tokens *result, const char *word);
+void add_mark(tokens *result, const char *mark);
 __attribute__((format(printf, 2, 3))) void add_text(tokens *result, const char *format, ...);
 void add_outcome(tokens *result, yc_status status, yc_error *error);
 void add_value(tokens *result, yc_value *value);
@@ -84,6 +95,15 @@ void run_set_if(runner *run, yc_cache *cache, const statement *step, tokens *res
 void run_delete_if(runner *run, yc_cache *cache, const statement *step, tokens *result);
 void run_get_and_expire(runner *run, yc_cache *cache, const statement *step, tokens *result);
 void run_counter_add(runner *run, yc_cache *cache, const statement *step, tokens *result);
+
+/* ---- leasing.c ---- */
+
+void run_get_or_lease(runner *run, yc_cache *cache, const statement *step, tokens *result);
+void run_fill(runner *run, yc_cache *cache, const statement *step, tokens *result);
+void run_fill_absent(runner *run, yc_cache *cache, const statement *step, tokens *result);
+void run_abandon(runner *run, yc_cache *cache, const statement *step, tokens *result);
+void run_free(runner *run, yc_cache *cache, const statement *step, tokens *result);
+void free_leases(runner *run);
 
 /* ---- opening.c ---- */
 

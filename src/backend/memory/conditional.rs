@@ -46,7 +46,7 @@ impl Store {
     /// Stores an entry if the condition holds, and returns its version.
     pub(super) fn set_if(&self, entry: NewEntry, deadline: Deadline, condition: SetCondition) -> Result<Option<u64>> {
         let (hash, tags) = (self.hash(entry.key), self.hash_tags(entry.tags));
-        self.room.check_fits(entry_cost(entry.key.len() + entry.value.len(), tags.len()))?;
+        self.room.check_fits(entry_cost(entry.key.len() + entry.value.len(), tags.len(), false))?;
         let mut fresh = Entry::new(entry.key, entry.value, hash.of_entry(), deadline);
         for _ in 0..ATTEMPTS {
             match self.try_set_if(hash, fresh, &tags, condition) {
@@ -88,8 +88,10 @@ impl Store {
             return Outcome::Unmet;
         }
         let removed = if is_live { shard.remove(id) } else { shard.remove_dead(id) };
+        let ended = if is_live { shard.end_lease(hash.of_entry(), key) } else { None };
         shard.counters.deletes += u64::from(is_live);
         self.release(removed, shard);
+        drop(ended);
         Outcome::hit(is_live)
     }
 
@@ -115,7 +117,7 @@ impl Store {
         let deadline = live.map_or(deadline, |entry| entry.deadline);
         let tags = self.find_tags(live.map_or_else(Vec::new, |entry| shard.tags_of(entry)).into_iter());
         let text = sum.to_string();
-        self.room.check_fits(entry_cost(addition.key.len() + text.len(), tags.len()))?;
+        self.room.check_fits(entry_cost(addition.key.len() + text.len(), tags.len(), false))?;
         let fresh = Entry::new(addition.key, text.as_bytes(), hash.of_entry(), deadline);
         Ok(self.store_locked(&mut shard, old, fresh, &tags, &mut evicted).ok().map(|_| sum))
     }

@@ -1,6 +1,8 @@
 //! The memory backend: a sharded LRU in this process. Every call is answered on the caller's own thread.
 
 mod conditional;
+mod lease;
+mod loading;
 mod lru;
 #[cfg(test)]
 mod oracle;
@@ -17,16 +19,21 @@ mod tests;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::TryFutureExt;
+
+use self::lease::Attempt;
 use self::store::Store;
 use self::sweeper::Sweeper;
 use super::{
     Activity, Backend, Capabilities, CopiedEntry, IfPresent, Imported, Info, KeyFilter, Missing, NewEntry, OpFuture,
-    Operation, Outcome, Page, ScanCursor, done, pending, remove_matching,
+    Operation, Outcome, Page, Patterns, ScanCursor, done, pending,
 };
 use crate::config::MemoryConfig;
 use crate::entry::TagVersion;
 use crate::error::Result;
 use crate::exec::context::CallContext;
+use crate::exec::runtime::yield_now;
+use crate::lease::{LeaseOptions, Wait, held_back, still_loading};
 use crate::util::clock::Deadline;
 use crate::value::Value;
 
@@ -74,9 +81,44 @@ impl Memory {
         keys.iter().map(|key| Ok(self.store.delete(key))).collect()
     }
 
+    /// Reads a key or takes its lease. A caller that waits for the load of another is pending.
     #[inline(never)]
-    fn remove_matching<'a>(&'a self, context: CallContext, patterns: &'a [&'a [u8]]) -> OpFuture<'a, Outcome> {
-        pending(remove_matching(context, self, patterns))
+    fn get_or_lease<'a>(
+        &'a self,
+        context: CallContext,
+        key: &'a [u8],
+        options: LeaseOptions<'a>,
+    ) -> OpFuture<'a, Outcome> {
+        match self.store.get_or_lease(key, &options) {
+            Attempt::Done(loaded) => {
+                if loaded.lease.is_some() {
+                    self.sweeper.start(&self.store);
+                }
+                done(Ok(Outcome::Loaded(loaded)))
+            }
+            Attempt::HeldBack(left) => done(Err(held_back(left))),
+            Attempt::Taken(_) if options.wait == Wait::No => done(Err(still_loading())),
+            Attempt::Taken(holder) => {
+                pending(self.store.wait_for(context, key, options, holder).map_ok(Outcome::Loaded))
+            }
+        }
+    }
+
+    /// Removes every key that matches one of the globs.
+    #[inline(never)]
+    fn remove_matching<'a>(&'a self, patterns: &'a [&'a [u8]]) -> OpFuture<'a, Outcome> {
+        pending(async move {
+            let (patterns, mut removed) = (Patterns::new(patterns), 0);
+            for at in 0..self.store.shards.len() {
+                let mut next = Some(0);
+                while let Some(from) = next {
+                    let (count, following) = self.store.remove_matching_step(at, from, &patterns);
+                    (removed, next) = (removed + count, following);
+                    yield_now().await;
+                }
+            }
+            Ok(Outcome::Removed(Some(removed)))
+        })
     }
 }
 
@@ -125,10 +167,20 @@ impl Backend for Memory {
                 self.sweeper.start(&self.store);
                 Outcome::Removed(self.store.invalidate(tags, count))
             }
-            Operation::InvalidatePatterns { patterns } => return self.remove_matching(context, patterns),
+            Operation::InvalidatePatterns { patterns } => return self.remove_matching(patterns),
             Operation::Flush { count } => Outcome::Removed(self.store.flush(count)),
             Operation::Ping => Outcome::Done,
             Operation::Usage => Outcome::Usage(self.store.usage()),
+            Operation::GetOrLease { key, options } => return self.get_or_lease(context, key, options),
+            Operation::LeaseFill { lease, fill } => {
+                self.sweeper.start(&self.store);
+                let stored = self.store.fill(lease, &fill);
+                return done(stored.map(|stored| if stored { Outcome::Done } else { Outcome::Superseded }));
+            }
+            Operation::LeaseAbandon { lease, retry_after } => {
+                self.store.abandon(lease, retry_after);
+                Outcome::Done
+            }
         }))
     }
 
@@ -166,6 +218,7 @@ impl Backend for Memory {
     }
 
     fn close(&self, _: CallContext, _deadline: Instant) -> OpFuture<'_, ()> {
+        self.store.close_loads();
         self.sweeper.join();
         done(Ok(()))
     }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use super::store::Store;
 use super::tags::TagName;
-use crate::backend::Usage;
+use crate::backend::{Patterns, Usage};
 use crate::util::clock::Moment;
 
 /// Number of entries that are examined while a lock is held: all may have to be removed, and a caller that waits for
@@ -34,11 +34,14 @@ impl Store {
 
     fn invalidate_in(&self, at: usize, tag: TagName, count: bool) -> usize {
         let mut shard = self.shard(at);
-        if count {
-            return shard.invalidate_and_count(tag);
+        let ended = shard.note_invalidation(tag);
+        let counted = if count { shard.invalidate_and_count(tag) } else { 0 };
+        if !count {
+            shard.invalidate(tag);
         }
-        shard.invalidate(tag);
-        0
+        drop(shard);
+        drop(ended);
+        counted
     }
 
     /// Removes all entries, and counts those that could be served if requested.
@@ -56,6 +59,20 @@ impl Store {
         count.then_some(removed)
     }
 
+    /// Removes the entries of a shard whose keys match, and ends the leases of such keys first: a value whose load began
+    /// before is not stored. One step from a slot on: returns the number of removed entries that could be served, and the
+    /// start of the next step, or `None` at the end.
+    pub(super) fn remove_matching_step(&self, at: usize, from: usize, patterns: &Patterns) -> (u64, Option<usize>) {
+        let (wanted, mut removed) = (|key: &[u8]| patterns.match_key(key), Vec::new());
+        let mut shard = self.shard(at);
+        let ended = if from == 0 { shard.end_leases(|key, _| wanted(key)) } else { Vec::new() };
+        let (count, next) = shard.remove_wanted(from, STEP, wanted, &mut removed);
+        self.give_back(&removed);
+        drop(shard);
+        drop(ended);
+        (count, next)
+    }
+
     /// Removes all dead entries, until it is asked to stop: a small step of one shard, then of the next, so that a
     /// thread that waits for a lock gets it.
     pub(super) fn sweep(&self, stop: &dyn Fn() -> bool) {
@@ -71,11 +88,13 @@ impl Store {
     fn sweep_step(&self, at: usize, from: usize) -> Option<usize> {
         let mut removed = Vec::new();
         let mut shard = self.shard(at);
+        let ended = if from == 0 { shard.end_leases(|_, lease| lease.ends.has_passed()) } else { Vec::new() };
         shard.remove_invalidated(STEP, &mut removed);
         let is_full = removed.len() == STEP;
         let next = if is_full { Some(from) } else { shard.sweep(from, STEP, Moment::now(), &mut removed) };
         self.give_back(&removed);
         drop(shard);
+        drop(ended);
         next
     }
 
@@ -90,8 +109,9 @@ impl Store {
                 next = self.sweep_step(at, from);
             }
             let shard = self.shard(at);
-            usage.keys += shard.len() as u64;
-            usage.bytes += shard.bytes() as u64;
+            let (hidden, hidden_bytes) = shard.hidden();
+            usage.keys += (shard.len() - hidden) as u64;
+            usage.bytes += (shard.bytes() - hidden_bytes) as u64;
         }
         usage
     }

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::sync::MutexGuard;
 
+use super::loading::{Kept, Lease};
 use super::lru::{Entry, NONE, SlotId};
 use super::shard::{Removed, Shard, entry_cost};
 use super::store::{Hash, Store};
@@ -21,7 +22,7 @@ type Stored = std::result::Result<bool, Entry>;
 impl Store {
     pub(super) fn set(&self, entry: NewEntry, deadline: Deadline) -> Result<()> {
         let tags = self.hash_tags(entry.tags);
-        self.put(entry.key, entry.value, &tags, deadline, |_, _| true).map(drop)
+        self.put(entry.key, entry.value, &tags, deadline, None, |_, _| true).map(drop)
     }
 
     /// Stores a copy, unless an entry exists or a tag was invalidated since `versions` was read.
@@ -35,7 +36,7 @@ impl Store {
         let tags = self.find_tags(entry.tags.iter().copied());
         let outcome = Cell::new(Imported::Stored);
         // Under the shard's lock: an invalidation is counted before it comes to the shard.
-        self.put(&entry.key, entry.value.as_bytes(), &tags, deadline, |shard, old| {
+        self.put(&entry.key, entry.value.as_bytes(), &tags, deadline, None, |shard, old| {
             outcome.set(if if_present == IfPresent::Keep && old.is_some_and(|old| shard.is_live(old)) {
                 Imported::Present
             } else if self.are_current(&entry.tags, versions) {
@@ -48,22 +49,23 @@ impl Store {
         Ok(outcome.get())
     }
 
-    /// Stores the entry if `allowed` returns true under the lock of its shard.
+    /// Stores the entry if `allowed` returns true under the lock of its shard, and ends the lease of the key.
     #[inline]
-    fn put(
+    pub(super) fn put(
         &self,
         key: &[u8],
         value: &[u8],
         tags: &[TagName],
         deadline: Deadline,
-        allowed: impl Fn(&Shard, Option<SlotId>) -> bool,
+        kept: Option<&Kept>,
+        allowed: impl Fn(&mut Shard, Option<SlotId>) -> bool,
     ) -> Result<bool> {
         let hash = self.hash(key);
-        let cost = entry_cost(key.len() + value.len(), tags.len());
+        let cost = entry_cost(key.len() + value.len(), tags.len(), kept.is_some());
         self.room.check_fits(cost)?;
         let mut fresh = Entry::new(key, value, hash.of_entry(), deadline);
         for _ in 0..ATTEMPTS {
-            match self.try_put(hash, fresh, tags, cost, &allowed) {
+            match self.try_put(hash, fresh, Terms { tags, cost, kept }, &allowed) {
                 Ok(stored) => return Ok(stored),
                 Err(refused) => fresh = refused,
             }
@@ -73,7 +75,8 @@ impl Store {
         Err(no_room())
     }
 
-    /// Stores an entry under the lock of its shard, and returns its slot; or the entry, if there is no room.
+    /// Stores an entry under the lock of its shard, ends the lease of the key, and returns the slot; or the entry, if there
+    /// is no room.
     pub(super) fn store_locked(
         &self,
         shard: &mut Shard,
@@ -82,17 +85,21 @@ impl Store {
         tags: &[TagName],
         evicted: &mut Evicted,
     ) -> std::result::Result<SlotId, Entry> {
-        let cost = entry_cost(fresh.len(), tags.len());
+        let cost = entry_cost(fresh.len(), tags.len(), false);
         let Some(old) = old else {
-            let has_room = self.make_room(shard, evicted) && self.make_bytes(shard, NONE, cost, evicted);
-            return if has_room { Ok(shard.insert(fresh, tags)) } else { Err(fresh) };
+            if !self.make_room(shard, evicted) || !self.make_bytes(shard, NONE, cost, evicted) {
+                return Err(fresh);
+            }
+            evicted.ended = shard.end_lease(fresh.hash, fresh.key());
+            return Ok(shard.insert(fresh, tags, None));
         };
         let freed = shard.cost_of(old);
         shard.touch(old);
         if !self.make_bytes(shard, old, cost.saturating_sub(freed), evicted) {
             return Err(fresh);
         }
-        evicted.replaced = shard.replace(old, fresh, tags);
+        evicted.ended = shard.end_lease(fresh.hash, fresh.key());
+        evicted.replaced = shard.replace(old, fresh, tags, None);
         self.room.give_bytes(freed.saturating_sub(cost));
         Ok(old)
     }
@@ -103,20 +110,21 @@ impl Store {
         &self,
         hash: Hash,
         fresh: Entry,
-        tags: &[TagName],
-        cost: usize,
-        allowed: impl Fn(&Shard, Option<SlotId>) -> bool,
+        terms: Terms,
+        allowed: impl Fn(&mut Shard, Option<SlotId>) -> bool,
     ) -> Stored {
         let mut shard = self.shard_of(hash);
-        let _evicted = if shard.outgrows(cost) { self.keep_from_growing(&mut shard, cost) } else { Vec::new() };
+        let _evicted =
+            if shard.outgrows(terms.cost) { self.keep_from_growing(&mut shard, terms.cost) } else { Vec::new() };
         match shard.find(hash.of_entry(), fresh.key()) {
-            old if !allowed(&shard, old) => Ok(false),
-            None => self.add(shard, fresh, tags, cost),
-            Some(old) if self.room.bounds_bytes() => self.overwrite_in_bounds(shard, old, fresh, tags, cost),
+            old if !allowed(&mut shard, old) => Ok(false),
+            None => self.add(shard, fresh, terms),
+            Some(old) if self.room.bounds_bytes() => self.overwrite_in_bounds(shard, old, fresh, terms),
             Some(old) => {
-                let replaced = shard.replace(old, fresh, tags);
+                let ended = shard.end_lease(fresh.hash, fresh.key());
+                let replaced = shard.replace(old, fresh, terms.tags, terms.kept);
                 drop(shard);
-                drop(replaced);
+                drop((replaced, ended));
                 Ok(true)
             }
         }
@@ -137,34 +145,29 @@ impl Store {
         evicted
     }
 
-    fn add(&self, shard: MutexGuard<Shard>, fresh: Entry, tags: &[TagName], cost: usize) -> Stored {
+    fn add(&self, shard: MutexGuard<Shard>, fresh: Entry, terms: Terms) -> Stored {
         // Dropped in the other order: the lock first, then what was evicted.
         let (mut evicted, mut shard) = (Evicted::default(), shard);
-        if !self.make_room(&mut shard, &mut evicted) || !self.make_bytes(&mut shard, NONE, cost, &mut evicted) {
+        if !self.make_room(&mut shard, &mut evicted) || !self.make_bytes(&mut shard, NONE, terms.cost, &mut evicted) {
             return Err(fresh);
         }
-        shard.insert(fresh, tags);
+        evicted.ended = shard.end_lease(fresh.hash, fresh.key());
+        shard.insert(fresh, terms.tags, terms.kept);
         Ok(true)
     }
 
     /// Replaces an entry. An overwrite reserves or releases the difference in bytes.
     #[cold]
-    fn overwrite_in_bounds(
-        &self,
-        shard: MutexGuard<Shard>,
-        old: SlotId,
-        fresh: Entry,
-        tags: &[TagName],
-        cost: usize,
-    ) -> Stored {
+    fn overwrite_in_bounds(&self, shard: MutexGuard<Shard>, old: SlotId, fresh: Entry, terms: Terms) -> Stored {
         let (mut evicted, mut shard) = (Evicted::default(), shard);
         let freed = shard.cost_of(old);
         shard.touch(old);
-        if !self.make_bytes(&mut shard, old, cost.saturating_sub(freed), &mut evicted) {
+        if !self.make_bytes(&mut shard, old, terms.cost.saturating_sub(freed), &mut evicted) {
             return Err(fresh);
         }
-        let replaced = shard.replace(old, fresh, tags);
-        self.room.give_bytes(freed.saturating_sub(cost));
+        evicted.ended = shard.end_lease(fresh.hash, fresh.key());
+        let replaced = shard.replace(old, fresh, terms.tags, terms.kept);
+        self.room.give_bytes(freed.saturating_sub(terms.cost));
         drop(shard);
         drop(replaced);
         Ok(true)
@@ -207,12 +210,22 @@ impl Store {
     }
 }
 
-/// The evicted entries: nearly always one, which needs no list.
+/// The properties that an entry is stored with.
+#[derive(Clone, Copy)]
+struct Terms<'a> {
+    tags: &'a [TagName],
+    /// The bytes that it takes.
+    cost: usize,
+    kept: Option<&'a Kept>,
+}
+
+/// The evicted entries: nearly always one, which needs no list. The lease that the set ended.
 #[derive(Default)]
 pub(super) struct Evicted {
     first: Option<Removed>,
     more: Vec<Removed>,
     replaced: Option<Entry>,
+    ended: Option<Box<Lease>>,
 }
 
 #[cold]

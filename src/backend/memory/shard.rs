@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use hashbrown::HashTable;
 
+use super::loading::{End, KEPT_OVERHEAD, Kept, Lease, Loading, spread};
 use super::lru::{Entry, Lru, NONE, SlotId};
 use super::tags::{TagName, Tags};
 use crate::backend::{Counters, KeyFilter, Page, ScanCursor};
@@ -25,8 +26,8 @@ const HEADROOM: usize = 2 << 20;
 const TABLES: usize = 128;
 
 /// Returns the bytes of an entry: key, value and overhead.
-pub(super) fn entry_cost(len: usize, tags: usize) -> usize {
-    len + ENTRY_OVERHEAD + tags * MEMBER_OVERHEAD
+pub(super) fn entry_cost(len: usize, tags: usize, kept: bool) -> usize {
+    len + ENTRY_OVERHEAD + tags * MEMBER_OVERHEAD + usize::from(kept) * KEPT_OVERHEAD
 }
 
 /// A removed entry, to be dropped after the lock is released.
@@ -60,6 +61,8 @@ pub(super) struct Shard {
     versions: HashMap<SlotId, u64>,
     /// The last version that was given; none is given twice.
     last_version: u64,
+    /// `None` until the first lease.
+    loading: Option<Box<Loading>>,
 }
 
 impl Shard {
@@ -74,7 +77,8 @@ impl Shard {
 
     /// Bytes of the entries.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes + self.len() * ENTRY_OVERHEAD + self.tags.members() * MEMBER_OVERHEAD
+        let kept = self.loading.as_ref().map_or(0, |loading| loading.kept_count());
+        self.bytes + self.len() * ENTRY_OVERHEAD + self.tags.members() * MEMBER_OVERHEAD + kept * KEPT_OVERHEAD
     }
 
     /// Returns whether an entry of this cost would make the shard larger than memory was checked for.
@@ -162,7 +166,8 @@ impl Shard {
 
     /// Returns the bytes of an entry.
     pub(super) fn cost_of(&self, id: SlotId) -> usize {
-        self.lru.get(id).map_or(0, |entry| entry_cost(entry.len(), self.tags.count(entry.members)))
+        let kept = self.kept(id).is_some();
+        self.lru.get(id).map_or(0, |entry| entry_cost(entry.len(), self.tags.count(entry.members), kept))
     }
 
     pub(super) fn entry(&self, id: SlotId) -> Option<&Entry> {
@@ -192,7 +197,8 @@ impl Shard {
 
     /// Replaces the entry of a key, and returns the previous one.
     #[inline]
-    pub(super) fn replace(&mut self, id: SlotId, entry: Entry, tags: &[TagName]) -> Option<Entry> {
+    pub(super) fn replace(&mut self, id: SlotId, entry: Entry, tags: &[TagName], kept: Option<&Kept>) -> Option<Entry> {
+        self.keep(id, kept);
         self.bytes += entry.len();
         self.end_version(id);
         let old = self.lru.replace(id, entry)?;
@@ -204,12 +210,13 @@ impl Shard {
     }
 
     /// Adds an entry for a new key. Room was made before.
-    pub(super) fn insert(&mut self, entry: Entry, tags: &[TagName]) -> SlotId {
+    pub(super) fn insert(&mut self, entry: Entry, tags: &[TagName], kept: Option<&Kept>) -> SlotId {
         self.bytes += entry.len();
         let hash = spread(entry.hash);
         let id = self.lru.insert(entry);
         let lru = &self.lru;
         self.index.insert_unique(hash, id, |id| lru.get(*id).map_or(0, |entry| spread(entry.hash)));
+        self.keep(id, kept);
         self.join(id, tags);
         id
     }
@@ -236,15 +243,16 @@ impl Shard {
         if let Ok(found) = self.index.find_entry(spread(entry.hash), |indexed| *indexed == id) {
             found.remove();
         }
-        Some(self.removed(entry))
+        let kept = self.keep(id, None);
+        Some(self.removed(entry, kept))
     }
 
     /// Removes the entry of a slot from the tags and the sums.
     #[inline]
-    fn removed(&mut self, entry: Entry) -> Removed {
+    fn removed(&mut self, entry: Entry, kept: bool) -> Removed {
         let tags = self.tags.leave(entry.members);
         self.bytes -= entry.len();
-        Removed { cost: entry_cost(entry.len(), tags), entry }
+        Removed { cost: entry_cost(entry.len(), tags, kept), entry }
     }
 
     /// Evicts an invalidated entry if there is one, else the least recently used entry. `keep`, the most recently used
@@ -255,8 +263,9 @@ impl Shard {
         if id == keep {
             return None;
         }
+        let kept = self.is_kept(id);
         let removed = self.remove(id)?;
-        let expired = removed.entry.deadline.has_passed();
+        let expired = !kept && removed.entry.deadline.has_passed();
         self.counters.expirations += u64::from(expired);
         self.counters.evictions += u64::from(!expired && dead.is_none());
         Some(removed)
@@ -269,9 +278,12 @@ impl Shard {
         !entry.deadline.has_passed() && (entry.members == NONE || self.tags.all_live(entry.members))
     }
 
-    /// Removes a dead entry, and counts it if it has expired.
+    /// Removes a dead entry, and counts it if it has expired. A stale value and a remembered absence stay.
     #[cold]
     pub(super) fn remove_dead(&mut self, id: SlotId) -> Option<Removed> {
+        if self.is_kept(id) {
+            return None;
+        }
         let removed = self.remove(id)?;
         self.counters.expirations += u64::from(removed.entry.deadline.has_passed());
         Some(removed)
@@ -305,7 +317,7 @@ impl Shard {
     ) -> Option<usize> {
         let end = (from + count).min(self.lru.end());
         for id in (from..end).map(slot_id) {
-            let expired = self.lru.get(id).is_some_and(|entry| entry.deadline.has_passed_at(now));
+            let expired = self.lru.get(id).is_some_and(|entry| entry.deadline.has_passed_at(now)) && !self.is_kept(id);
             self.counters.expirations += u64::from(expired);
             removed.extend(if expired { self.remove(id) } else { None });
         }
@@ -359,10 +371,141 @@ fn slot_id(number: usize) -> SlotId {
     number as SlotId
 }
 
-/// An entry keeps 32 bits of its hash; the index looks at both ends of 64.
-#[inline]
-fn spread(hash: u32) -> u64 {
-    u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+/// The result of a read for loading.
+pub(super) enum Read {
+    /// The value is fresh, and due for an early refresh or not.
+    Fresh(Value, bool),
+    Stale(Value),
+    Absent,
+    /// The key has no entry, or this one, which is dead.
+    Vacant(SlotId),
+}
+
+/// Loads: leases, stale values and remembered absences. To plain operations an entry that is only kept is dead.
+impl Shard {
+    /// Reads a key for loading.
+    #[inline]
+    pub(super) fn read(&mut self, hash: u32, key: &[u8], refresh_ahead: bool) -> Read {
+        match self.find(hash, key) {
+            Some(id) if self.is_live(id) => {
+                let is_due = refresh_ahead && self.is_due(id);
+                self.used(id).map_or(Read::Vacant(NONE), |value| Read::Fresh(value, is_due))
+            }
+            Some(id) => self.read_kept(id),
+            None => Read::Vacant(NONE),
+        }
+    }
+
+    #[cold]
+    fn read_kept(&mut self, id: SlotId) -> Read {
+        match self.kept(id).map(|kept| kept.end).filter(|_| self.is_kept(id)) {
+            Some(End::Absent(_)) => {
+                self.lru.touch(id);
+                Read::Absent
+            }
+            Some(End::Stale(_)) => self.used(id).map_or(Read::Vacant(NONE), Read::Stale),
+            None => Read::Vacant(id),
+        }
+    }
+
+    /// Returns the value of a slot, which becomes the most recently used.
+    #[inline]
+    fn used(&mut self, id: SlotId) -> Option<Value> {
+        self.counters.hits += 1;
+        self.lru.touch(id).map(|entry| entry.value().clone())
+    }
+
+    fn is_due(&self, id: SlotId) -> bool {
+        self.kept(id).zip(self.lru.get(id)).is_some_and(|(kept, entry)| kept.is_due(entry.deadline))
+    }
+
+    /// Returns true if an entry whose time to live is over is still kept, and none of its tags was invalidated.
+    fn is_kept(&self, id: SlotId) -> bool {
+        self.kept(id).zip(self.lru.get(id)).is_some_and(|(kept, entry)| {
+            kept.is_kept(entry.deadline) && (entry.members == NONE || self.tags.all_live(entry.members))
+        })
+    }
+
+    #[inline]
+    fn kept(&self, id: SlotId) -> Option<&Kept> {
+        self.loading.as_ref()?.kept(id)
+    }
+
+    /// Replaces what is kept of the entry of a slot. Returns true if something was kept.
+    #[inline]
+    fn keep(&mut self, id: SlotId, kept: Option<&Kept>) -> bool {
+        match (&mut self.loading, kept) {
+            (None, None) => false,
+            (loading, kept) => loading.get_or_insert_default().keep(id, kept),
+        }
+    }
+
+    /// Returns the number of entries that are only kept, and their bytes.
+    pub(super) fn hidden(&self) -> (usize, usize) {
+        let Some(loading) = &self.loading else { return (0, 0) };
+        let hidden = loading.slots().filter(|id| !self.is_live(*id));
+        hidden.fold((0, 0), |(count, bytes), id| (count + 1, bytes + self.cost_of(id)))
+    }
+
+    /// Returns the lease of a key, also one that has expired.
+    pub(super) fn lease(&mut self, hash: u32, key: &[u8]) -> Option<&mut Lease> {
+        self.loading.as_mut()?.lease(hash, key)
+    }
+
+    /// Registers a lease. Returns the one before it, to be dropped after the shard is unlocked.
+    pub(super) fn put_lease(&mut self, lease: Box<Lease>) -> Option<Box<Lease>> {
+        self.loading.get_or_insert_default().put(lease)
+    }
+
+    /// Ends the lease of a key. The result is to be dropped after the shard is unlocked: it wakes the callers that wait.
+    #[inline]
+    pub(super) fn end_lease(&mut self, hash: u32, key: &[u8]) -> Option<Box<Lease>> {
+        self.loading.as_mut()?.end(hash, key)
+    }
+
+    /// Ends the leases of the keys for which `ends` is true.
+    pub(super) fn end_leases(&mut self, ends: impl Fn(&[u8], &Lease) -> bool) -> Vec<Box<Lease>> {
+        self.loading.as_mut().map(|loading| loading.end_where(ends)).unwrap_or_default()
+    }
+
+    /// Notes that a tag is about to be invalidated: a value that is loaded now is not stored with it. Ends the leases of
+    /// the keys whose entries have the tag.
+    pub(super) fn note_invalidation(&mut self, tag: TagName) -> Vec<Box<Lease>> {
+        let Some(mut loading) = self.loading.take() else { return Vec::new() };
+        let tag_id = self.tags.find(tag);
+        let has_tag = |hash: u32, key: &[u8]| {
+            let entry = self.find(hash, key).and_then(|id| self.lru.get(id));
+            entry.zip(tag_id).is_some_and(|(entry, tag)| self.tags.any_of(entry.members, &[tag]))
+        };
+        let ended = loading.note(tag.tag, has_tag);
+        self.loading = Some(loading);
+        ended
+    }
+
+    /// Returns the callers that wait for a load.
+    pub(super) fn waiters(&self) -> Vec<std::task::Waker> {
+        self.loading.as_ref().map(|loading| loading.waiters()).unwrap_or_default()
+    }
+
+    /// Removes the entries among some slots whose keys are wanted, also those that are only kept. Returns the number of
+    /// those that could be served, and the slot to continue at.
+    pub(super) fn remove_wanted(
+        &mut self,
+        from: usize,
+        count: usize,
+        wanted: impl Fn(&[u8]) -> bool,
+        removed: &mut Vec<Removed>,
+    ) -> (u64, Option<usize>) {
+        let (end, mut live) = ((from + count).min(self.lru.end()), 0);
+        for id in (from..end).map(slot_id) {
+            if self.lru.get(id).is_some_and(|entry| wanted(entry.key())) {
+                live += u64::from(self.is_live(id));
+                removed.extend(self.remove(id));
+            }
+        }
+        self.counters.deletes += live;
+        (live, (end < self.lru.end()).then_some(end))
+    }
 }
 
 #[cfg(test)]

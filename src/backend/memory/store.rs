@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::SeedableRandomState;
 
+use super::lease::Loads;
 use super::lru::SlotId;
 use super::room::Room;
 use super::shard::{Lookup, Removed, Shard};
@@ -41,6 +42,7 @@ pub(super) struct Store {
     pub(super) room: Room,
     /// Counts invalidations by tag: the version of every tag.
     pub(super) invalidations: AtomicU64,
+    pub(super) loads: Loads,
 }
 
 /// The hash of a key: the upper half selects the shard, the entry stores the lower half.
@@ -76,6 +78,7 @@ impl Store {
             hasher: random::hasher(),
             room: Room::new(max_size, max_bytes),
             invalidations: AtomicU64::new(0),
+            loads: Loads::default(),
         }
     }
 
@@ -129,10 +132,12 @@ impl Store {
     pub(super) fn delete(&self, key: &[u8]) -> bool {
         let hash = self.hash(key);
         let mut shard = self.shard_of(hash);
-        let Some(id) = shard.find(hash.of_entry(), key) else { return false };
-        let was_there = shard.is_live(id);
+        let ended = shard.end_lease(hash.of_entry(), key);
+        let id = shard.find(hash.of_entry(), key);
+        let was_there = id.is_some_and(|id| shard.is_live(id));
         shard.counters.deletes += u64::from(was_there);
-        self.release(shard.remove(id), shard);
+        self.release(id.and_then(|id| shard.remove(id)), shard);
+        drop(ended);
         was_there
     }
 

@@ -41,7 +41,7 @@ pub use self::store::{
 use super::health::{Details, Health};
 use super::{
     Activity, Backend, CopiedEntry, IfPresent, Imported, Info, KeyFilter, Missing, NewEntry, OpFuture, Operation,
-    Outcome, Page, ScanCursor, pending, remove_matching,
+    Outcome, Page, ScanCursor, done, pending, remove_matching,
 };
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
@@ -234,6 +234,9 @@ impl<S: Store> Backend for Remote<S> {
             Operation::Flush { count } => pending(self.remove_all(context, count).map_ok(Outcome::Removed)),
             Operation::Ping => self.call(context, |context| self.store.ping(context).map_ok(|()| Outcome::Done)),
             Operation::Usage => self.call(context, |context| self.size(context).map_ok(Outcome::Usage)),
+            Operation::GetOrLease { .. } | Operation::LeaseFill { .. } | Operation::LeaseAbandon { .. } => {
+                done(Err(Error::new(ErrorKind::Unsupported, "leases are not supported on servers")))
+            }
         }
     }
 

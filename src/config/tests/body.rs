@@ -2,6 +2,15 @@
 
 use super::*;
 
+fn loading() -> LoadingConfig {
+    LoadingConfig {
+        stale_for: Duration::ZERO,
+        refresh_ahead: false,
+        lease: Duration::from_secs(10),
+        negative_ttl: Duration::from_secs(30),
+    }
+}
+
 #[test]
 fn a_backend_alone_takes_every_default() {
     let expected = Config {
@@ -11,6 +20,7 @@ fn a_backend_alone_takes_every_default() {
         default_ttl: Duration::from_secs(300),
         ttl_jitter: 10.0,
         max_value_bytes: 8 << 20,
+        loading: loading(),
         backend: BackendConfig::Memory(MemoryConfig {
             max_size: 10_000,
             max_bytes: 0,
@@ -50,6 +60,7 @@ fn the_same_configuration_in_yaml_json_and_a_url_is_equal() {
         default_ttl: Duration::from_secs(7200),
         ttl_jitter: 2.5,
         max_value_bytes: 1000,
+        loading: loading(),
         backend: BackendConfig::Memory(MemoryConfig {
             max_size: 10,
             max_bytes: 64 << 20,
