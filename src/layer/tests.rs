@@ -13,6 +13,7 @@ use crate::backend::{Backend, KeyFilter, NewEntry, Operation, Outcome, ScanCurso
 use crate::config::Config;
 use crate::error::ErrorKind;
 use crate::exec::blocking::{answer, wait};
+use crate::lease::{Fill, Lease, LeaseOptions, Loaded, Wait};
 use crate::operation::Change;
 
 fn record(log: &ReplayLog, change: Change) -> bool {
@@ -296,4 +297,47 @@ fn threads_that_change_entries_through_many_outages_read_nothing_old() {
         }
     });
     assert!(it.primary.activity().counters.sets > 0 && it.fallback.activity().counters.sets > 0);
+}
+
+const READ: LeaseOptions =
+    LeaseOptions { lease: Duration::from_secs(60), wait: Wait::No, tags: &[b"tag"], refresh_ahead: false };
+
+/// Reads a key for loading; `None` if another caller loads it.
+fn load(backend: &dyn Backend, key: &str) -> Option<Loaded> {
+    match answer(|context| backend.call(context, Operation::GetOrLease { key: key.as_bytes(), options: READ })) {
+        Ok(Outcome::Loaded(loaded)) => Some(loaded),
+        Err(error) if error.kind() == ErrorKind::Busy => None,
+        _ => panic!("another outcome"),
+    }
+}
+
+fn lease(backend: &dyn Backend, key: &str) -> Arc<Lease> {
+    load(backend, key).unwrap().lease.unwrap()
+}
+
+/// Returns true if the value was stored.
+fn fill(backend: &dyn Backend, lease: &Arc<Lease>, value: &str) -> bool {
+    let (value, ttl, stale_for) = (value.as_bytes(), None, Duration::from_secs(1000));
+    let fill = Fill { value, absent: false, ttl, stale_for, tags: &[], load: None };
+    matches!(run(backend, Operation::LeaseFill { lease, fill }), Outcome::Done)
+}
+
+#[test]
+fn one_caller_loads_a_key_during_an_outage_too_and_no_lease_outlives_a_change_of_the_backend() {
+    let it = setting(Changed::Drop);
+    let (before, kept) = (lease(&it.cache, "before"), lease(&it.cache, "kept"));
+    it.goes_down();
+    let during = lease(&it.cache, "before");
+    assert!(load(&it.cache, "before").is_none(), "one caller at a time");
+    assert!(!fill(&it.cache, &before, "old"), "a lease of the primary");
+    assert!(fill(&it.cache, &during, "new") && holds(&it.cache, "before", "new"));
+    let left = answer(|context| it.cache.call(context, Operation::Ttl { key: b"before" })).unwrap();
+    assert!(matches!(left, Outcome::Remaining(Some(left)) if left <= Duration::from_secs(60)));
+    let over = lease(&it.cache, "over");
+    run(&it.cache, Operation::InvalidateTags { tags: &[b"tag"], count: false });
+    it.comes_back();
+    assert!(!fill(&it.cache, &over, "old"), "a lease of the fallback");
+    assert!(!fill(&it.cache, &kept, "old"), "its tag was invalidated during the outage");
+    assert_eq!((get(&it.cache, "over"), get(&it.cache, "kept")), (None, None));
+    assert!(fill(&it.cache, &lease(&it.cache, "kept"), "new"));
 }

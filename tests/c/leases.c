@@ -139,7 +139,7 @@ static void check_closed(void) {
     yc_lease_free(other);
 }
 
-#ifndef __SANITIZE_ADDRESS__
+/* A case of its own: the child leaks what is its parent's. */
 static void check_fork(void) {
     yc_fill fill = fill_of("v");
     yc_cache *cache = open_cache("memory://");
@@ -160,7 +160,6 @@ static void check_fork(void) {
     yc_lease_free(lease);
     yc_cache_free(cache);
 }
-#endif
 
 /* ---- Threads ---- */
 
@@ -318,12 +317,13 @@ static void check_queue(yc_cache *cache) {
     CHECK_STATUS(state_of(cache, "left"), YC_LEASED);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    if (argc > 1 && strcmp(argv[1], "fork") == 0) {
+        check_fork();
+        return check_result();
+    }
     name_tags();
     check_statuses();
-#ifndef __SANITIZE_ADDRESS__
-    check_fork();
-#endif
     yc_cache *cache = open_cache("memory://?max_value_bytes=1000"), *other = open_cache("memory://");
     check_wrong_reads(cache);
     check_wrong_fills(cache);
