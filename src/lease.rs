@@ -83,6 +83,9 @@ pub struct Loaded {
     pub took_over: bool,
 }
 
+/// Outcomes are moved from function to function: a larger one would slow down every operation.
+const _: () = assert!(size_of::<Loaded>() <= 24);
+
 impl Loaded {
     /// Returns an outcome without a lease.
     #[inline]
@@ -104,8 +107,8 @@ pub struct Fill<'a> {
     pub stale_for: Duration,
     /// Tags in addition to those of the lease.
     pub tags: &'a [&'a [u8]],
-    /// The duration of the load, if the entry is to carry it for an early refresh.
-    pub load: Option<Duration>,
+    /// True if the entry is to carry the duration of its load, for an early refresh.
+    pub keeps_load: bool,
 }
 
 /// The data of a lease.

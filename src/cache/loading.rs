@@ -155,7 +155,7 @@ impl Cache {
         claim: Claim<'a>,
     ) -> OpFuture<'a, Outcome> {
         let took = lease.taken.elapsed();
-        let fill = Fill { load: self.loading.refresh_ahead.then_some(took), ..fill };
+        let fill = Fill { keeps_load: self.loading.refresh_ahead, ..fill };
         self.latencies.record(Timed::Load, took);
         then(self.backend.call(context, Operation::LeaseFill { lease, fill }), move |outcome| {
             let superseded = matches!(outcome, Ok(Outcome::Superseded));

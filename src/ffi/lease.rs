@@ -174,7 +174,7 @@ pub(super) unsafe fn read_fill<'a>(cache: &Cache, fill: *const yc_fill, tags: &'
         let value = if absent { &[] } else { bytes(fill.value, fill.value_len, "fill.value")? };
         let ttl = cache.fill_ttl(Ttl::from_millis(fill.ttl_ms)?, absent);
         let stale_for = cache.stale_for(fill.stale_for_ms)?;
-        Ok(Fill { value, absent, ttl, stale_for, tags, load: None })
+        Ok(Fill { value, absent, ttl, stale_for, tags, keeps_load: false })
     }
 }
 

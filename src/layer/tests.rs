@@ -318,7 +318,7 @@ fn lease(backend: &dyn Backend, key: &str) -> Arc<Lease> {
 /// Returns true if the value was stored.
 fn fill(backend: &dyn Backend, lease: &Arc<Lease>, value: &str) -> bool {
     let (value, ttl, stale_for) = (value.as_bytes(), None, Duration::from_secs(1000));
-    let fill = Fill { value, absent: false, ttl, stale_for, tags: &[], load: None };
+    let fill = Fill { value, absent: false, ttl, stale_for, tags: &[], keeps_load: false };
     matches!(run(backend, Operation::LeaseFill { lease, fill }), Outcome::Done)
 }
 

@@ -327,7 +327,7 @@ fn an_operation_that_waits_for_the_load_of_another_caller_completes_with_its_val
     assert!(next(&queue).result.is_err_and(|error| error.kind() == ErrorKind::Cancelled));
     thread::sleep(Duration::from_millis(20));
     assert!(take_all(&queue).is_empty());
-    let fill = Fill { value: b"v", absent: false, ttl: None, stale_for: Duration::ZERO, tags: &[], load: None };
+    let fill = Fill { value: b"v", absent: false, ttl: None, stale_for: Duration::ZERO, tags: &[], keeps_load: false };
     submit(&queue, 5, Operation::LeaseFill { lease: &lease, fill });
     let done: HashMap<u64, String> =
         (0..3).map(|_| next(&queue)).map(|it| (it.label.user_data, describe(&it.result))).collect();
@@ -366,7 +366,8 @@ fn an_operation_on_a_lease_owns_its_arguments() {
         lease_of(next(&queue))
     };
     let first = lease(&[b"named"]);
-    let fill = Fill { value: b"value", absent: false, ttl: None, stale_for: Duration::ZERO, tags: &[b"t"], load: None };
+    let fill =
+        Fill { value: b"value", absent: false, ttl: None, stale_for: Duration::ZERO, tags: &[b"t"], keeps_load: false };
     submit(&queue, 2, Operation::LeaseFill { lease: &first, fill });
     drop(first);
     assert_eq!(describe(&next(&queue).result), "done");

@@ -162,7 +162,7 @@ impl Store {
         let named = lease.tags.iter().map(|tag| tag.tag);
         let tags = self.find_tags(named.chain(fill.tags.iter().map(|tag| tag_hash(tag))));
         let value = if fill.absent { &[] } else { fill.value };
-        let (deadline, kept) = terms(fill);
+        let (deadline, kept) = terms(lease, fill);
         let stored = self.put(&lease.key, value, &tags, deadline, kept.as_ref(), |shard, _| {
             let known = shard.lease(hash, &lease.key);
             known.is_some_and(|known| known.allows(lease.token, tags.iter().map(|tag| tag.tag)))
@@ -232,9 +232,10 @@ impl Store {
 
 /// Returns the deadline of a filled entry, and what is kept of it in addition.
 #[allow(clippy::cast_possible_truncation)] // Cut to 71 minutes before.
-fn terms(fill: &Fill) -> (Deadline, Option<Kept>) {
+fn terms(lease: &Lease, fill: &Fill) -> (Deadline, Option<Kept>) {
     let deadline = Deadline::after(fill.ttl);
-    let load = fill.load.map_or(0, |load| load.as_micros().clamp(1, u128::from(u32::MAX)) as u32);
+    let load = lease.taken.elapsed().as_micros().clamp(1, u128::from(u32::MAX)) as u32;
+    let load = if fill.keeps_load { load } else { 0 };
     if fill.absent {
         return (Deadline::PASSED, Some(Kept { end: End::Absent(deadline), load_micros: load }));
     }

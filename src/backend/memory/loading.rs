@@ -134,12 +134,12 @@ impl Loading {
     }
 
     /// Removes the leases for which `ends` is true.
-    pub(super) fn end_where(&mut self, mut ends: impl FnMut(&[u8], &Lease) -> bool) -> Vec<Box<Lease>> {
-        self.leases.extract_if(|lease| ends(&lease.key, lease)).collect()
+    pub(super) fn end_where(&mut self, mut ends: impl FnMut(&[u8], &Lease) -> bool) -> Vec<Lease> {
+        self.leases.extract_if(|lease| ends(&lease.key, lease)).map(|lease| *lease).collect()
     }
 
     /// Notes with every lease that a tag was invalidated. Removes those for which `ends` is true.
-    pub(super) fn note(&mut self, tag: u64, ends: impl Fn(u32, &[u8]) -> bool) -> Vec<Box<Lease>> {
+    pub(super) fn note(&mut self, tag: u64, ends: impl Fn(u32, &[u8]) -> bool) -> Vec<Lease> {
         self.leases.iter_mut().for_each(|lease| lease.note(tag));
         self.end_where(|key, lease| lease.refreshes && ends(lease.hash, key))
     }
@@ -157,7 +157,7 @@ impl Loading {
     /// Replaces what is kept of the entry of a slot. Returns true if something was kept.
     pub(super) fn keep(&mut self, id: SlotId, kept: Option<&Kept>) -> bool {
         let found = self.kept.find_entry(spread(id), |(slot, _)| *slot == id).ok();
-        let was_there = found.map(|found| drop(found.remove())).is_some();
+        let was_there = found.map(|found| found.remove()).is_some();
         if let Some(kept) = kept {
             self.kept.insert_unique(spread(id), (id, *kept), |(slot, _)| spread(*slot));
         }

@@ -33,7 +33,7 @@ use crate::entry::TagVersion;
 use crate::error::Result;
 use crate::exec::context::CallContext;
 use crate::exec::runtime::yield_now;
-use crate::lease::{LeaseOptions, Wait, held_back, still_loading};
+use crate::lease::{Fill, Lease, LeaseOptions, Wait, held_back, still_loading};
 use crate::util::clock::Deadline;
 use crate::value::Value;
 
@@ -96,6 +96,22 @@ impl Memory {
                 }
                 done(Ok(Outcome::Loaded(loaded)))
             }
+            other => self.wait_for_load(context, key, options, other),
+        }
+    }
+
+    // Apart, so that the frame of `call` has only what a short operation needs.
+    #[cold]
+    #[inline(never)]
+    fn wait_for_load<'a>(
+        &'a self,
+        context: CallContext,
+        key: &'a [u8],
+        options: LeaseOptions<'a>,
+        after: Attempt,
+    ) -> OpFuture<'a, Outcome> {
+        match after {
+            Attempt::Done(loaded) => done(Ok(Outcome::Loaded(loaded))),
             Attempt::HeldBack(left) => done(Err(held_back(left))),
             Attempt::Taken(_) if options.wait == Wait::No => done(Err(still_loading())),
             Attempt::Taken(holder) => {
@@ -104,21 +120,35 @@ impl Memory {
         }
     }
 
-    /// Removes every key that matches one of the globs.
+    #[inline(never)]
+    fn fill(&self, lease: &Lease, fill: &Fill) -> Result<Outcome> {
+        self.sweeper.start(&self.store);
+        Ok(if self.store.fill(lease, fill)? { Outcome::Done } else { Outcome::Superseded })
+    }
+
+    #[inline(never)]
+    fn abandon(&self, lease: &Lease, retry_after: Duration) -> Outcome {
+        self.store.abandon(lease, retry_after);
+        Outcome::Done
+    }
+
     #[inline(never)]
     fn remove_matching<'a>(&'a self, patterns: &'a [&'a [u8]]) -> OpFuture<'a, Outcome> {
-        pending(async move {
-            let (patterns, mut removed) = (Patterns::new(patterns), 0);
-            for at in 0..self.store.shards.len() {
-                let mut next = Some(0);
-                while let Some(from) = next {
-                    let (count, following) = self.store.remove_matching_step(at, from, &patterns);
-                    (removed, next) = (removed + count, following);
-                    yield_now().await;
-                }
+        pending(self.remove_all_matching(patterns))
+    }
+
+    /// Removes every key that matches one of the globs.
+    async fn remove_all_matching(&self, patterns: &[&[u8]]) -> Result<Outcome> {
+        let (patterns, mut removed) = (Patterns::new(patterns), 0);
+        for at in 0..self.store.shards.len() {
+            let mut next = Some(0);
+            while let Some(from) = next {
+                let (count, following) = self.store.remove_matching_step(at, from, &patterns);
+                (removed, next) = (removed + count, following);
+                yield_now().await;
             }
-            Ok(Outcome::Removed(Some(removed)))
-        })
+        }
+        Ok(Outcome::Removed(Some(removed)))
     }
 }
 
@@ -172,15 +202,8 @@ impl Backend for Memory {
             Operation::Ping => Outcome::Done,
             Operation::Usage => Outcome::Usage(self.store.usage()),
             Operation::GetOrLease { key, options } => return self.get_or_lease(context, key, options),
-            Operation::LeaseFill { lease, fill } => {
-                self.sweeper.start(&self.store);
-                let stored = self.store.fill(lease, &fill);
-                return done(stored.map(|stored| if stored { Outcome::Done } else { Outcome::Superseded }));
-            }
-            Operation::LeaseAbandon { lease, retry_after } => {
-                self.store.abandon(lease, retry_after);
-                Outcome::Done
-            }
+            Operation::LeaseFill { lease, fill } => return done(self.fill(lease, &fill)),
+            Operation::LeaseAbandon { lease, retry_after } => self.abandon(lease, retry_after),
         }))
     }
 

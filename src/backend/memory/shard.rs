@@ -464,13 +464,13 @@ impl Shard {
     }
 
     /// Ends the leases of the keys for which `ends` is true.
-    pub(super) fn end_leases(&mut self, ends: impl Fn(&[u8], &Lease) -> bool) -> Vec<Box<Lease>> {
+    pub(super) fn end_leases(&mut self, ends: impl Fn(&[u8], &Lease) -> bool) -> Vec<Lease> {
         self.loading.as_mut().map(|loading| loading.end_where(ends)).unwrap_or_default()
     }
 
     /// Notes that a tag is about to be invalidated: a value that is loaded now is not stored with it. Ends the leases of
     /// the keys whose entries have the tag.
-    pub(super) fn note_invalidation(&mut self, tag: TagName) -> Vec<Box<Lease>> {
+    pub(super) fn note_invalidation(&mut self, tag: TagName) -> Vec<Lease> {
         let Some(mut loading) = self.loading.take() else { return Vec::new() };
         let tag_id = self.tags.find(tag);
         let has_tag = |hash: u32, key: &[u8]| {

@@ -13,12 +13,13 @@ use crate::config::MemoryConfig;
 use crate::error::ErrorKind;
 use crate::exec::blocking::answer;
 use crate::exec::context::CallContext;
-use crate::lease::{Fill, Lease, LeaseOptions, LoadState, Loaded, Wait};
+use crate::lease::{Fill, Lease, LeaseData, LeaseOptions, LoadState, Loaded, Wait};
 
 const MS: Duration = Duration::from_millis(1);
 const OPTIONS: LeaseOptions =
     LeaseOptions { lease: Duration::from_secs(10), wait: Wait::No, tags: &[], refresh_ahead: false };
-const FILL: Fill = Fill { value: b"", absent: false, ttl: None, stale_for: Duration::ZERO, tags: &[], load: None };
+const FILL: Fill =
+    Fill { value: b"", absent: false, ttl: None, stale_for: Duration::ZERO, tags: &[], keeps_load: false };
 
 fn open() -> Memory {
     open_with(0)
@@ -244,8 +245,11 @@ fn an_absence_is_remembered_and_hidden_from_all_else() {
 #[test]
 fn a_value_that_took_long_to_load_is_refreshed_by_one_caller_before_it_expires() {
     let memory = open();
-    let slow = Fill { value: b"v", ttl: Some(1000 * MS), load: Some(100_000 * MS), ..FILL };
-    assert!(fill_with(&memory, &lease(&memory, "k", &[]), slow));
+    let slow = Fill { value: b"v", ttl: Some(1000 * MS), keeps_load: true, ..FILL };
+    let LeaseData { token, instance, .. } = **lease(&memory, "k", &[]);
+    let (key, tags, taken) = (b"k".to_vec(), Vec::new(), Instant::now() - 100_000 * MS);
+    let begun_long_ago = LeaseData { key, token, instance, tags, prefix_version: None, taken };
+    assert!(fill_with(&memory, &Arc::new(Lease::new(begun_long_ago)), slow));
     let ahead = LeaseOptions { refresh_ahead: true, ..OPTIONS };
     assert!(load(&memory, "k").unwrap().lease.is_none());
     let refresh = (0..1000).find_map(|_| {
@@ -475,7 +479,7 @@ fn bounds_hold_with_stale_values_and_absences() {
                     let (absent, ttl) = (random.bool(), random.bool().then_some(MS));
                     let (stale_for, tags): (_, &[&[u8]]) =
                         (random.u32(0..3) * MS, if random.bool() { &[b"t"] } else { &[] });
-                    let fill = Fill { value: value.as_bytes(), absent, ttl, stale_for, tags, load: Some(MS) };
+                    let fill = Fill { value: value.as_bytes(), absent, ttl, stale_for, tags, keeps_load: true };
                     assert!(fill_with(&memory, &lease, fill));
                 }
             }
