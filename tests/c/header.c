@@ -16,15 +16,26 @@ static const yc_status statuses[] = {
     YC_E_BUSY,   YC_E_CONNECT, YC_E_AUTH,       YC_E_DENIED,  YC_E_TLS,    YC_E_TIMEOUT,       YC_E_SERVER_MEMORY,
     YC_E_PROTOCOL,             YC_E_SERVER,     YC_E_PANIC};
 
+static const yc_lease_options lease_options = {sizeof(yc_lease_options), 0, 0, -1, NULL, 0, {0, 0, 0, 0}};
+static const yc_fill fill = {sizeof(yc_fill), YC_FILL_ABSENT,       NULL, 0, YC_TTL_DEFAULT,
+                             YC_STALE_FOR_DEFAULT, NULL, 0, {0, 0, 0, 0}};
+static const int32_t loads[] = {YC_OP_GET_OR_LEASE, YC_OP_LEASE_FILL, YC_OP_LEASE_ABANDON};
+static const yc_status load_statuses[] = {YC_STALE, YC_ABSENT, YC_LEASED, YC_SUPERSEDED};
+
 /* Signatures are held here: a change of one does not compile. */
 static yc_status (*const get)(yc_cache *, const void *, size_t, yc_value **, yc_error **) = yc_get;
 static yc_status (*const set)(yc_cache *, const void *, size_t, const void *, size_t, int64_t, const yc_slice *, size_t,
                               yc_error **) = yc_set;
+static yc_status (*const load)(yc_cache *, const void *, size_t, const yc_lease_options *, yc_value **, yc_lease **,
+                               yc_error **) = yc_get_or_lease;
+static yc_status (*const fill_in)(yc_lease *, const yc_fill *, yc_error **) = yc_lease_fill;
+static yc_status (*const abandon)(yc_lease *, int64_t, yc_error **) = yc_lease_abandon;
 
 int main(void) {
-    yc_op op = {0, YC_OP_COUNT, NULL, 0, NULL, 0, NULL, 0, 0, 0, 0, 0, NULL, NULL, 0, 0, 0, 0, 0, {0, 0, 0, 0, 0}};
+    yc_op op = {0, YC_OP_COUNT, NULL, 0, NULL, 0, NULL, 0, 0, 0, 0, 0, NULL, NULL, 0, 0, 0, 0, 0, NULL, {0, 0, 0, 0}};
     yc_match match = {{NULL, 0}, 0.0, {0, 0}};
     return options.struct_size == 0 || times[0] > times[1] || numbers[0] == 0 || kinds[0] == 0 || levels[0] != 0 ||
            statuses[0] != 0 || op.kind != 0 || match.score > 0.0 || get(NULL, "k", 1, NULL, NULL) ||
-           set(NULL, "k", 1, "v", 1, 0, NULL, 0, NULL);
+           set(NULL, "k", 1, "v", 1, 0, NULL, 0, NULL) || loads[0] == 0 || load_statuses[0] == 0 ||
+           load(NULL, "k", 1, &lease_options, NULL, NULL, NULL) || fill_in(NULL, &fill, NULL) || abandon(NULL, 0, NULL);
 }
