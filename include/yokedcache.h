@@ -36,6 +36,7 @@
  *   Entries
  *   Conditional operations and counters
  *   Many keys
+ *   Loading
  *   Tags, patterns and flush
  *   Keys and search
  *   Switch and migrate
@@ -83,6 +84,19 @@ typedef int32_t yc_status;
 
 // The listing has no more keys.
 #define YC_END 2
+
+// The value is past its time to live, but may still be served.
+#define YC_STALE 3
+
+// An earlier load found nothing, and the cache remembers that.
+#define YC_ABSENT 4
+
+// There is no value to serve; the caller holds the lease and must load it.
+#define YC_LEASED 5
+
+// The loaded value was not stored: since its lease was taken, the key was set,
+// deleted or invalidated, or the lease expired.
+#define YC_SUPERSEDED 6
 
 // The condition does not hold. Nothing changed.
 #define YC_UNMET 7
@@ -588,6 +602,150 @@ yc_status yc_delete_many(struct yc_cache *cache,
                          size_t n,
                          yc_status *statuses,
                          struct yc_error **err);
+
+/* ---- Loading ---- */
+
+// Example: read a value, or load it. Of many callers one loads. The value is
+// not stored if one of its tags was invalidated during the load.
+//
+//     yc_slice tag = {"users", 5};
+//     yc_lease_options options;
+//     memset(&options, 0, sizeof options);
+//     options.struct_size = sizeof options;
+//     options.tags = &tag, options.n_tags = 1;
+//
+//     yc_value *user = NULL;
+//     yc_lease *lease = NULL;
+//     yc_status status = yc_get_or_lease(cache, "user:1", 6, &options, &user,
+//                                        &lease, NULL);
+//     if (lease) { /* This caller loads the value, also if it has a stale one. */
+//         yc_fill fill;
+//         memset(&fill, 0, sizeof fill);
+//         fill.struct_size = sizeof fill;
+//         fill.value = "Ada", fill.value_len = 3;
+//         fill.ttl_ms = YC_TTL_DEFAULT;
+//         yc_lease_fill(lease, &fill, NULL);
+//         yc_lease_free(lease);
+//     }
+//     puts(yc_status_name(status));
+//     yc_value_free(user);
+
+// The right to load one key. One caller at a time has it, among all processes
+// that share a store and a prefix. A set, a delete, a pattern that matches the
+// key, or a flush ends a lease. A lease is used once, by yc_lease_fill() or
+// yc_lease_abandon(), on any thread. The caller frees it with yc_lease_free(),
+// also after the cache is closed or freed.
+typedef struct yc_lease yc_lease;
+
+// Value of stale_for_ms: use the stale_for of the cache.
+#define YC_STALE_FOR_DEFAULT -1
+
+// Flag of a fill: the load found nothing, and the cache remembers that.
+#define YC_FILL_ABSENT 1
+
+// The options of yc_get_or_lease(). Set the struct to zero, then set struct_size
+// and the fields that you need.
+typedef struct yc_lease_options {
+  // Set to sizeof(yc_lease_options).
+  uint32_t struct_size;
+  // 0.
+  uint32_t flags;
+  // The time for which the lease is valid if its holder does nothing: 1 to
+  // 86400000; 0 selects the option `lease` of the cache (10 s).
+  int64_t lease_ms;
+  // The time to wait for the load of another holder: 1 to 86400000. 0 waits
+  // until the deadline of a call (socket_timeout, or 1 s on the memory
+  // backend); -1 does not wait.
+  int64_t wait_ms;
+  // The tags of the value to be loaded, as far as they are known before the
+  // load. May be NULL if n_tags is 0.
+  const struct yc_slice *tags;
+  // Number of tags.
+  size_t n_tags;
+  // Set to zero.
+  uint64_t reserved[4];
+} yc_lease_options;
+
+// The result of a load. Set the struct to zero, then set struct_size and the
+// fields that you need.
+typedef struct yc_fill {
+  // Set to sizeof(yc_fill).
+  uint32_t struct_size;
+  // 0 or YC_FILL_ABSENT.
+  uint32_t flags;
+  // The loaded value. May be NULL if value_len is 0. YC_FILL_ABSENT ignores it.
+  const void *value;
+  // Length of value in bytes.
+  size_t value_len;
+  // Time to live, see yc_set(). With YC_FILL_ABSENT, YC_TTL_DEFAULT selects the
+  // option `negative_ttl` of the cache.
+  int64_t ttl_ms;
+  // The time after ttl_ms in which the value may be served as stale; 0: not at
+  // all. YC_STALE_FOR_DEFAULT selects the option `stale_for` of the cache.
+  int64_t stale_for_ms;
+  // Tags in addition to those of the lease, known only after the load. May be
+  // NULL if n_tags is 0.
+  const struct yc_slice *tags;
+  // Number of tags.
+  size_t n_tags;
+  // Set to zero.
+  uint64_t reserved[4];
+} yc_fill;
+
+// Reads the value of a key, or gives the caller the right to load it. If another
+// caller loads the key, the function waits for that load. options may be NULL.
+//
+// Returns:
+// - YC_OK: *value is the fresh value. *lease is NULL; or the lease, if the value
+//   is due for an early refresh (option `refresh_ahead`) and this caller must
+//   refresh it.
+// - YC_STALE: *value is past its time to live, but within stale_for. *lease is
+//   the lease for one caller, which must load the value again; it is NULL for the
+//   others.
+// - YC_ABSENT: an earlier load found nothing. *value and *lease are NULL.
+// - YC_LEASED: there is no value. *value is NULL. The caller holds *lease and must
+//   load the value, then call yc_lease_fill() or yc_lease_abandon().
+// - YC_E_BUSY (retryable): wait_ms has elapsed and the holder is still loading;
+//   or the last load failed, and its holder asked for a pause.
+// - Other errors: see yc_get(). YC_E_INVALID also for options out of range;
+//   YC_E_TOO_LARGE for more than 128 tags; YC_E_UNSUPPORTED if the backend has no
+//   leases.
+//
+// The caller frees *value with yc_value_free() and *lease with yc_lease_free().
+yc_status yc_get_or_lease(struct yc_cache *cache,
+                          const void *key,
+                          size_t key_len,
+                          const struct yc_lease_options *options,
+                          struct yc_value **value,
+                          struct yc_lease **lease,
+                          struct yc_error **err);
+
+// Stores the result of a load with the tags of the lease and of the fill, if the
+// lease is still valid and none of the tags was invalidated since the lease was
+// taken. The library copies all arguments before it returns.
+//
+// Returns:
+// - YC_OK: the value, or its absence, was stored.
+// - YC_SUPERSEDED: nothing was stored. Since the lease was taken, the key was set
+//   or deleted, the key or one of the tags was invalidated, the lease expired, or
+//   the cache was switched to another backend.
+// - YC_E_INVALID: the lease was used already, or an argument is not allowed.
+//   YC_E_TOO_LARGE: the value exceeds max_value_bytes, or the lease and the fill
+//   have more than 128 tags. YC_E_CLOSED, YC_E_FORKED, and the errors of the
+//   backend. After an error the lease is unused: it can be filled again or
+//   abandoned.
+yc_status yc_lease_fill(struct yc_lease *lease, const struct yc_fill *fill, struct yc_error **err);
+
+// Ends a lease without a result: the load failed. No caller gets a lease for the
+// key for retry_after_ms, 0 to 86400000; callers get a stale value, or YC_E_BUSY.
+// With 0 another caller may load the key at once.
+//
+// Returns YC_OK, also if the lease has ended before. Errors: see yc_lease_fill().
+yc_status yc_lease_abandon(struct yc_lease *lease, int64_t retry_after_ms, struct yc_error **err);
+
+// Frees a lease, and abandons one that was neither filled nor abandoned. Does not
+// wait for a server. NULL is allowed.
+void yc_lease_free(struct yc_lease *lease);
 
 /* ---- Tags, patterns and flush ---- */
 
@@ -1132,6 +1290,19 @@ yc_status yc_config_check_file(const char *path,
 // Kind of operation: yc_counter_add().
 #define YC_OP_COUNTER_ADD 23
 
+// Kind of operation: yc_get_or_lease(). The field value points to the
+// yc_lease_options, and value_len is their size; or both are 0. The fields tags
+// and n_tags are not used.
+#define YC_OP_GET_OR_LEASE 24
+
+// Kind of operation: yc_lease_fill(). The field lease is the lease, value points
+// to the yc_fill, and value_len is its size.
+#define YC_OP_LEASE_FILL 25
+
+// Kind of operation: yc_lease_abandon(). The field lease is the lease, and ttl_ms
+// is retry_after_ms.
+#define YC_OP_LEASE_ABANDON 26
+
 // Flag of an operation: count the entries that an invalidation or a flush
 // removes.
 #define YC_OP_COUNT 1
@@ -1140,7 +1311,7 @@ yc_status yc_config_check_file(const char *path,
 // the kind needs. "Result" marks the fields that yc_batch() writes.
 typedef struct yc_op {
   // Kind of the operation: one of YC_OP_GET to YC_OP_METRICS, or of
-  // YC_OP_GET_VERSIONED to YC_OP_COUNTER_ADD.
+  // YC_OP_GET_VERSIONED to YC_OP_LEASE_ABANDON.
   int32_t kind;
   // 0 or YC_OP_COUNT.
   uint32_t flags;
@@ -1148,7 +1319,8 @@ typedef struct yc_op {
   const void *key;
   // Length of key in bytes.
   size_t key_len;
-  // The value to store. May be NULL if value_len is 0.
+  // The value to store, or the struct that the kind needs. May be NULL if
+  // value_len is 0.
   const void *value;
   // Length of value in bytes.
   size_t value_len;
@@ -1157,7 +1329,8 @@ typedef struct yc_op {
   // Number of tags.
   size_t n_tags;
   // Time to live for YC_OP_SET, YC_OP_EXPIRE, YC_OP_SET_IF,
-  // YC_OP_GET_AND_EXPIRE and YC_OP_COUNTER_ADD, see yc_set().
+  // YC_OP_GET_AND_EXPIRE and YC_OP_COUNTER_ADD, see yc_set(); retry_after_ms for
+  // YC_OP_LEASE_ABANDON.
   int64_t ttl_ms;
   // Data of the caller. The library does not use it.
   uint64_t user_data;
@@ -1167,9 +1340,9 @@ typedef struct yc_op {
   // YC_IF_VERSION; else zero.
   int32_t condition;
   // Result: the value of a YC_OP_GET, YC_OP_GET_VERSIONED or
-  // YC_OP_GET_AND_EXPIRE with status YC_OK, or the text of a YC_OP_STATS,
-  // YC_OP_HEALTH or YC_OP_METRICS; else NULL. The caller frees it with
-  // yc_value_free().
+  // YC_OP_GET_AND_EXPIRE with status YC_OK or of a YC_OP_GET_OR_LEASE, or the
+  // text of a YC_OP_STATS, YC_OP_HEALTH or YC_OP_METRICS; else NULL. The caller
+  // frees it with yc_value_free().
   struct yc_value *result;
   // Result: the error if status is negative, else NULL. The caller frees it
   // with yc_error_free().
@@ -1187,8 +1360,11 @@ typedef struct yc_op {
   int64_t number;
   // The initial value of the counter of a YC_OP_COUNTER_ADD.
   int64_t initial;
+  // The lease to fill or to abandon. Result of a YC_OP_GET_OR_LEASE: the lease,
+  // or NULL. The caller frees it with yc_lease_free().
+  struct yc_lease *lease;
   // Set to zero.
-  uint64_t reserved[5];
+  uint64_t reserved[4];
 } yc_op;
 
 // Runs n operations in order, each as the function of its kind does. Operations
@@ -1272,8 +1448,9 @@ typedef struct yc_completion {
   // Kind of the operation: a YC_OP_ number.
   int32_t kind;
   // The value of a YC_OP_GET, YC_OP_GET_VERSIONED or YC_OP_GET_AND_EXPIRE with
-  // status YC_OK, or the text of a YC_OP_STATS, YC_OP_HEALTH or YC_OP_METRICS;
-  // else NULL. The caller frees it with yc_value_free().
+  // status YC_OK or of a YC_OP_GET_OR_LEASE, or the text of a YC_OP_STATS,
+  // YC_OP_HEALTH or YC_OP_METRICS; else NULL. The caller frees it with
+  // yc_value_free().
   struct yc_value *result;
   // The error if status is negative, else NULL. The caller frees it with
   // yc_error_free().
@@ -1297,8 +1474,11 @@ typedef struct yc_completion {
   uint64_t version;
   // The value of the counter of a YC_OP_COUNTER_ADD; else 0.
   int64_t number;
+  // The lease of a YC_OP_GET_OR_LEASE, if the caller must load the value, else
+  // NULL. The caller frees it with yc_lease_free().
+  struct yc_lease *lease;
   // Zero.
-  uint64_t reserved[4];
+  uint64_t reserved[3];
 } yc_completion;
 
 // Frees the handles of a completion and sets them to NULL. To keep a handle, set

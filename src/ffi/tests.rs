@@ -89,7 +89,7 @@ fn plain_structs_lie_as_the_header_says() {
     assert_eq!(offset_of!(yc_op, result), 80);
     assert_eq!(offset_of!(yc_op, removed), 104);
     assert_eq!((offset_of!(yc_op, condition), offset_of!(yc_op, version)), (76, 112));
-    assert_eq!((offset_of!(yc_op, number), offset_of!(yc_op, initial), offset_of!(yc_op, reserved)), (120, 128, 136));
+    assert_eq!((offset_of!(yc_op, number), offset_of!(yc_op, initial)), (120, 128));
     assert_eq!((size_of::<yc_completion>(), align_of::<yc_completion>()), (128, 8));
     assert_eq!(offset_of!(yc_completion, status), 16);
     assert_eq!(offset_of!(yc_completion, result), 24);

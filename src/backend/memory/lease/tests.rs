@@ -334,11 +334,11 @@ fn a_task_waits_without_a_thread_and_is_forgotten_when_it_is_dropped() {
     let held = lease(&memory, "k", &[]);
     let options = LeaseOptions { wait: Wait::AtMost(Duration::from_secs(20)), ..OPTIONS };
     let read = || memory.call(CallContext::task(), Operation::GetOrLease { key: b"k", options });
-    assert!(read().now_or_never().is_none());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    assert!(runtime.block_on(async { read().now_or_never().is_none() }));
     let shard = memory.store.shard_of(memory.store.hash(b"k"));
     assert!(shard.waiters().is_empty(), "the task was dropped");
     drop(shard);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let (first, second) = runtime.block_on(async {
         let filled = async {
             tokio::time::sleep(5 * MS).await;
