@@ -75,6 +75,8 @@ pub struct KeyFilter<'a> {
     pub literal_prefix: &'a [u8],
     /// Tags of which each entry has at least one; if empty, any entry. A backend returns no others.
     pub tags: &'a [&'a [u8]],
+    /// True if keys without an entry that can be read are listed too: those that a caller loads.
+    pub hidden: bool,
 }
 
 /// Some keys of a listing.
@@ -345,7 +347,8 @@ impl Patterns {
     }
 }
 
-/// Lists the keys that may match, once for all patterns, and removes those that do.
+/// Lists the keys that may match, once for all patterns, and removes those that do. A key that a caller loads is one of
+/// them: its value is not stored then.
 pub(super) async fn remove_matching(
     context: CallContext,
     backend: &dyn Backend,
@@ -353,7 +356,7 @@ pub(super) async fn remove_matching(
 ) -> Result<Outcome> {
     let patterns = Patterns::new(patterns);
     let literal_prefix = common_prefix(&patterns.0);
-    let filter = KeyFilter { literal_prefix: &literal_prefix, tags: &[] };
+    let filter = KeyFilter { literal_prefix: &literal_prefix, tags: &[], hidden: true };
     let (mut next, mut removed) = (Some(ScanCursor::default()), 0);
     while let Some(from) = next {
         let page = page(context, backend, filter, from, PAGE).await?;

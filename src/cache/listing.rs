@@ -110,7 +110,7 @@ impl Cache {
 
     async fn matching_keys(&self, context: CallContext, cursor: &mut Cursor, limit: usize) -> Result<ByteStrings> {
         let tags: Vec<&[u8]> = cursor.tags.iter().collect();
-        let filter = KeyFilter { literal_prefix: &cursor.literal_prefix, tags: &tags };
+        let filter = KeyFilter { literal_prefix: &cursor.literal_prefix, tags: &tags, hidden: false };
         let mut keys = ByteStrings::default();
         if cursor.next != Some(ScanCursor::default()) && cursor.next.is_some() && cursor.cache != self.number {
             // Another backend serves since: its cursors differ, and keys are listed again.
@@ -133,7 +133,7 @@ impl Cache {
     }
 
     async fn search_all(&self, context: CallContext, query: &[u8], options: SearchOptions<'_>) -> Result<Vec<Match>> {
-        let filter = KeyFilter { literal_prefix: &[], tags: options.tags };
+        let filter = KeyFilter { literal_prefix: &[], tags: options.tags, hidden: false };
         let mut search = Search::new(query, options.threshold, options.limit);
         // Each page has a deadline of its own; so has the work on all of them.
         let mut left = self.search_timeout();

@@ -175,13 +175,13 @@ fn kept(claim: Claim<'_>, outcome: Result<Outcome>) -> Result<Outcome> {
 
 /// Abandons a lease that was dropped unused. It waits for no server.
 fn abandon(backend: Arc<dyn Backend>, data: LeaseData) {
-    let lease = Arc::new(Lease::new(data));
+    let (lease, at_once) = (Arc::new(Lease::new(data)), backend.info().answers_at_once);
     let abandoned = async move {
         let abandon = Operation::LeaseAbandon { lease: &lease, retry_after: Duration::ZERO };
         let _ = backend.call(CallContext::task(), abandon).await;
     };
-    let mut abandoned = Box::pin(abandoned);
-    if (&mut abandoned).now_or_never().is_some() {
+    if at_once {
+        _ = abandoned.now_or_never();
         return;
     }
     // A lease whose abandonment is lost ends by itself.

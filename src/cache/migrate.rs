@@ -110,7 +110,7 @@ impl<'a> Migration<'a> {
         let mut next = Some(options.resume.as_deref().map_or(Ok(ScanCursor::default()), position)?);
         let glob = options.pattern.as_deref().map(|it| super::listing::checked_glob(it.as_bytes())).transpose()?;
         let literal_prefix = glob.as_ref().map(Glob::literal_prefix).unwrap_or_default();
-        let filter = KeyFilter { literal_prefix: &literal_prefix, tags: &[] };
+        let filter = KeyFilter { literal_prefix: &literal_prefix, tags: &[], hidden: false };
         self.adapt(&[]);
         while let Some(at) = next {
             let page = retried(context, || page(context, from, filter, at, PAGE)).await?;

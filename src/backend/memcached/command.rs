@@ -106,7 +106,8 @@ impl Reply<'_> {
             (Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. }, Self::Value { .. }) => true,
             (Command::Count { .. }, Self::Number(_) | Self::Refused(ServerError::NoNumber, _)) => true,
             (Command::Set { .. } | Command::Delete { .. } | Command::DeleteIf { .. }, Self::Done) => true,
-            (Command::DeleteIf { .. }, Self::Changed) => true,
+            // In the binary protocol a counter that two clients create at once is refused to one of them.
+            (Command::DeleteIf { .. } | Command::Count { .. }, Self::Changed) => true,
             // Only where there is a condition may a value not be stored.
             (Command::Set { condition, .. }, Self::Changed | Self::Missing) => *condition != Condition::Always,
             (_, Self::Missing) => true,

@@ -44,8 +44,8 @@ pub fn tag_version(received: &Received) -> Result<Option<u64>> {
     let number = match &received.what {
         What::Number(number) => Some(*number),
         What::Value { bytes, .. } => meta::number(bytes),
-        What::Missing | What::NoNumber => None,
-        What::Done | What::Changed => return Err(unexpected()),
+        What::Missing | What::NoNumber | What::Changed => None,
+        What::Done => return Err(unexpected()),
     };
     Ok(number.map(|number| number.wrapping_add(u64::from(received.epoch).wrapping_mul(0x9e37_79b9_7f4a_7c15))))
 }

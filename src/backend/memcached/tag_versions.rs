@@ -19,9 +19,21 @@ impl MemcachedStore {
     ) -> Vec<Result<Option<u64>>> {
         let mut versions = self.try_tag_versions(context, prefix, tags, create).await;
         if create && versions.iter().any(|version| matches!(version, Ok(None))) {
+            // Another process may have created them at the same time.
+            self.read_again(context, prefix, tags, &mut versions).await;
+        }
+        if create && versions.iter().any(|version| matches!(version, Ok(None))) {
             self.replace_foreign(context, prefix, tags, &mut versions).await;
         }
         versions
+    }
+
+    /// Reads the versions that are missing.
+    async fn read_again(&self, context: CallContext, prefix: &str, tags: &[u64], versions: &mut [Result<Option<u64>>]) {
+        let missing: Vec<usize> = (0..tags.len()).filter(|index| matches!(versions[*index], Ok(None))).collect();
+        let tags: Vec<u64> = missing.iter().map(|index| tags[*index]).collect();
+        let again = self.try_tag_versions(context, prefix, &tags, false).await;
+        missing.into_iter().zip(again).for_each(|(index, version)| versions[index] = version);
     }
 
     async fn try_tag_versions(

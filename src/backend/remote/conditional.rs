@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::store::{Condition, Mark};
 use super::tags::pair;
+use super::trailer::Trailer;
 use super::{EncodedEntry, Remote, Slice, Store, nonce};
 use crate::backend::{Addition, NewEntry, Outcome, SetCondition};
 use crate::entry::{self, Entry, TagVersion};
@@ -17,8 +18,8 @@ use crate::exec::context::CallContext;
 use crate::value::Value;
 
 /// The bytes under a name, and the entry that they are.
-struct Look {
-    name: Vec<u8>,
+pub(super) struct Look {
+    pub name: Vec<u8>,
     /// `None` if nothing is stored.
     stored: Option<(Slice, Mark)>,
     /// `None` if a get would be a miss.
@@ -38,18 +39,29 @@ impl Look {
         self.live.as_ref().map(|live| live.version)
     }
 
+    /// Returns the value that a get would return.
+    pub(super) fn value(&self) -> Option<Value> {
+        self.live.as_ref().map(|live| live.value.clone())
+    }
+
+    /// Returns the mark of a load.
+    pub(super) fn trailer(&self) -> Option<Trailer> {
+        let (stored, _) = self.stored.as_ref()?;
+        Trailer::split(&self.name, stored).map(|(_, trailer)| trailer)
+    }
+
     /// Returns the condition for storing an entry in place of what was read.
-    fn condition(&self) -> Condition {
+    pub(super) fn condition(&self) -> Condition {
         self.stored.as_ref().map_or(Condition::Absent, |(_, mark)| Condition::Unchanged(*mark))
     }
 }
 
 /// The attempts of one call.
-struct Attempts(Backoff);
+pub(super) struct Attempts(Backoff);
 
 impl Attempts {
     /// Waits before the next attempt; fails if there is no time left for one.
-    async fn again(&mut self) -> Result<()> {
+    pub(super) async fn again(&mut self) -> Result<()> {
         if self.0.pause().await { Ok(()) } else { Err(contended()) }
     }
 }
@@ -61,12 +73,12 @@ fn contended() -> Error {
 }
 
 impl<S: Store> Remote<S> {
-    fn attempts(&self, context: CallContext) -> Attempts {
+    pub(super) fn attempts(&self, context: CallContext) -> Attempts {
         Attempts(Backoff::contended(context, context.end_or(self.timeout)))
     }
 
     /// Reads what is stored under a key.
-    async fn look(&self, context: CallContext, key: &[u8]) -> Result<Look> {
+    pub(super) async fn look(&self, context: CallContext, key: &[u8]) -> Result<Look> {
         let (name, _) = self.store.entry_name(&self.prefix, key);
         let fingerprint = entry::fingerprint(&name);
         let guessed = self.hints.tags_of(fingerprint);
@@ -112,7 +124,12 @@ impl<S: Store> Remote<S> {
     }
 
     /// Stores an entry if its condition holds, and makes the versions of its tags last.
-    async fn write_checked(&self, context: CallContext, write: &EncodedEntry, versions: &[TagVersion]) -> Result<bool> {
+    pub(super) async fn write_checked(
+        &self,
+        context: CallContext,
+        write: &EncodedEntry,
+        versions: &[TagVersion],
+    ) -> Result<bool> {
         let asked = self.asked();
         let stored = self.store.write_if(context, &self.prefix, write).await.map_err(Error::in_doubt)?;
         if stored {

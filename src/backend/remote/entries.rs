@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::lasting::join;
 use super::store::no_answer;
 use super::tags::{pair, tags_of};
+use super::trailer::Trailer;
 use super::{Condition, EncodedEntry, Lasting, Outcomes, Remote, Removal, Slice, Store, nonce};
 use crate::backend::NewEntry;
 use crate::entry::{self, DecodeError, Entry, TagVersion, tag_hash};
@@ -228,19 +229,32 @@ impl<S: Store> Remote<S> {
     }
 
     pub(super) fn encode_entry(&self, entry: &NewEntry, versions: &[TagVersion]) -> Result<EncodedEntry> {
-        let (name, keep_key) = self.store.entry_name(&self.prefix, entry.key);
         let version = |tag: &&[u8]| versions.iter().find(|version| version.tag == tag_hash(tag)).copied();
+        let tags = entry.tags.iter().filter_map(version).collect();
+        Ok(self.encode_stored(entry.key, entry.value, entry.ttl, tags, nonce::next()?))
+    }
+
+    /// Encodes an entry with these versions of its tags.
+    pub(super) fn encode_stored(
+        &self,
+        key: &[u8],
+        value: &[u8],
+        ttl: Option<Duration>,
+        tags: Vec<TagVersion>,
+        nonce: u64,
+    ) -> EncodedEntry {
+        let (name, keep_key) = self.store.entry_name(&self.prefix, key);
         let stored = Entry {
-            deadline_ms: self.deadline_ms(&name, entry.ttl),
-            tags: entry.tags.iter().filter_map(version).collect(),
-            key: keep_key.then_some(entry.key),
-            nonce: Some(nonce::next()?),
-            payload: entry.value,
+            deadline_ms: self.deadline_ms(&name, ttl),
+            tags,
+            key: keep_key.then_some(key),
+            nonce: Some(nonce),
+            payload: value,
         };
         let tags = stored.tags.iter().map(|tag| tag.tag).collect();
         let bytes = entry::encode(&name, &stored);
         let (condition, lasting) = (Condition::Always, Vec::new());
-        Ok(EncodedEntry { bytes, name, ttl: entry.ttl, tags, condition, keeps_expiry: false, lasting })
+        EncodedEntry { bytes, name, ttl, tags, condition, keeps_expiry: false, lasting }
     }
 
     /// When an entry ends, where it carries that itself.
@@ -265,8 +279,9 @@ impl<S: Store> Remote<S> {
         named.map(|((key, name), stored)| self.found(Some(key), name, stored, decode, &take)).collect()
     }
 
-    /// Decodes what is stored under a name: an entry, of this key where one is given. Bytes that are no entry are a miss
-    /// that is counted; the entry of another name also ends the connection.
+    /// Decodes what is stored under a name: an entry, of this key where one is given. The trailer of a load without an
+    /// entry is a miss. Other bytes that are no entry are a miss that is counted; the entry of another name also ends the
+    /// connection.
     pub(super) fn found<T>(
         &self,
         key: Option<&[u8]>,
@@ -283,6 +298,7 @@ impl<S: Store> Remote<S> {
                 let what = if ours { take(&entry) } else { None };
                 Ok(what.map(|what| Found { what, tags: entry.tags }))
             }
+            Err(_) if Trailer::split(name, &stored).is_some_and(|(entry, _)| entry.is_empty()) => Ok(None),
             Err(error) => {
                 self.counting.decode_error();
                 tracing::warn!(

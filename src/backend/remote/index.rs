@@ -1,5 +1,6 @@
 //! Invalidating tags: their versions are replaced; where the store keeps an index, it counts and frees what went.
 
+use super::lease::PREFIX_TAG;
 use super::{Remote, Removal, Store};
 use crate::backend::Removed;
 use crate::entry::{Entry, tag_hash};
@@ -13,7 +14,7 @@ impl<S: Store> Remote<S> {
         tags.sort_unstable();
         tags.dedup();
         let Some(indexed) = self.store.indexed(context, &self.prefix, &tags, count).await? else {
-            self.store.replace_tag_versions(context, &self.prefix, &tags).await?;
+            self.replace_tag_versions(context, &tags).await?;
             Box::pin(self.confirm(context, Removal::Tags(&tags))).await?;
             return Ok(None);
         };
@@ -23,11 +24,25 @@ impl<S: Store> Remote<S> {
         // An entry that was set again without the tag is still listed, and stays.
         let tagged = self.readable(context, &names, &tags).await?;
         let counted = count && indexed.is_whole;
-        self.store.replace_tag_versions(context, &self.prefix, &tags).await?;
+        self.replace_tag_versions(context, &tags).await?;
         self.store.forget(context, &self.prefix, &indexed, &tagged).await?;
         self.store.unlink(context, &tagged).await?;
         Box::pin(self.confirm(context, Removal::Tags(&tags))).await?;
         Ok(counted.then_some(tagged.len() as u64))
+    }
+
+    /// Replaces the version of the whole prefix, then those of tags: a load that began before does not store its value with
+    /// a tag that it learns later.
+    pub(super) async fn replace_tag_versions(&self, context: CallContext, tags: &[u64]) -> Result<()> {
+        if tags.is_empty() {
+            return Ok(());
+        }
+        // One server makes the changes of a request in their order.
+        if self.store.is_one_server() {
+            return self.store.replace_tag_versions(context, &self.prefix, &[&[PREFIX_TAG], tags].concat()).await;
+        }
+        self.store.replace_tag_versions(context, &self.prefix, &[PREFIX_TAG]).await?;
+        self.store.replace_tag_versions(context, &self.prefix, tags).await
     }
 
     /// Those of the names that are entries that can be read, with one of the tags if there are any.

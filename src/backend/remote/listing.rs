@@ -1,5 +1,6 @@
 //! Listing and flushing: names of the store, looked at one by one, since some are over or invalidated.
 
+use super::trailer::Trailer;
 use super::{Remote, Removal, ScanScope, Slice, Store};
 use crate::backend::{KeyFilter, Page, Removed, ScanCursor};
 use crate::entry::tag_hash;
@@ -28,6 +29,9 @@ impl<S: Store> Remote<S> {
     }
 
     async fn keys_of(&self, context: CallContext, names: &[&[u8]], filter: KeyFilter<'_>) -> Result<ByteStrings> {
+        if filter.hidden {
+            return self.all_keys_of(context, names).await;
+        }
         let tags: Vec<u64> = filter.tags.iter().map(|tag| tag_hash(tag)).collect();
         let key = |(name, head): (&&[u8], Result<Option<Slice>>)| {
             let listed = self.store.key_of(&self.prefix, name);
@@ -44,6 +48,31 @@ impl<S: Store> Remote<S> {
         for key in self.those_current(context, found).await {
             key?.iter().for_each(|key| keys.push(key));
         }
+        Ok(keys)
+    }
+
+    /// Returns the keys of names, also of those without an entry. The key of a digest is in its entry alone: without one
+    /// the name is removed, which ends the load of a key that is not known.
+    async fn all_keys_of(&self, context: CallContext, names: &[&[u8]]) -> Result<ByteStrings> {
+        let (mut keys, mut digests) = (ByteStrings::default(), Vec::new());
+        for name in names {
+            match self.store.key_of(&self.prefix, name) {
+                Some(key) => keys.push(&key),
+                None => digests.push(*name),
+            }
+        }
+        if digests.is_empty() {
+            return Ok(keys);
+        }
+        let mut loads = Vec::new();
+        for (name, head) in digests.iter().zip(self.store.read_headers(context, &digests).await) {
+            let is_load = |head: &Slice| Trailer::split(name, head).is_some_and(|(entry, _)| entry.is_empty());
+            let head = head?;
+            loads.extend(head.as_ref().filter(|head| is_load(head)).map(|_| *name));
+            let key = self.found(None, name, Ok(head), S::decode_head, |entry| entry.key.map(<[u8]>::to_vec))?;
+            key.iter().for_each(|key| keys.push(&key.what));
+        }
+        self.store.unlink(context, &loads).await?;
         Ok(keys)
     }
 

@@ -13,6 +13,7 @@ pub(in crate::backend) mod executor;
 mod hints;
 mod index;
 mod lasting;
+mod lease;
 mod listing;
 mod nonce;
 mod roll_call;
@@ -20,6 +21,7 @@ mod size;
 mod slice;
 mod store;
 mod tags;
+mod trailer;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -41,12 +43,13 @@ pub use self::store::{
 use super::health::{Details, Health};
 use super::{
     Activity, Backend, CopiedEntry, IfPresent, Imported, Info, KeyFilter, Missing, NewEntry, OpFuture, Operation,
-    Outcome, Page, ScanCursor, done, pending, remove_matching,
+    Outcome, Page, ScanCursor, pending, remove_matching,
 };
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::{CallContext, share};
 use crate::exec::runtime::Runtime;
+use crate::lease::new_instance;
 use crate::value::Value;
 
 /// A store that processes share, as a backend.
@@ -59,6 +62,8 @@ pub struct Remote<S> {
     server: String,
     counting: Counting,
     hints: Hints,
+    /// Identifies the backend: a lease of another one fills nothing here.
+    instance: u64,
     /// None once it is closed.
     runtime: ArcSwapOption<Runtime>,
 }
@@ -73,6 +78,7 @@ impl<S: Store> Remote<S> {
             timeout,
             counting: Counting::default(),
             hints: Hints::default(),
+            instance: new_instance(),
             runtime: ArcSwapOption::new(Some(runtime)),
         }
     }
@@ -234,8 +240,14 @@ impl<S: Store> Backend for Remote<S> {
             Operation::Flush { count } => pending(self.remove_all(context, count).map_ok(Outcome::Removed)),
             Operation::Ping => self.call(context, |context| self.store.ping(context).map_ok(|()| Outcome::Done)),
             Operation::Usage => self.call(context, |context| self.size(context).map_ok(Outcome::Usage)),
-            Operation::GetOrLease { .. } | Operation::LeaseFill { .. } | Operation::LeaseAbandon { .. } => {
-                done(Err(Error::new(ErrorKind::Unsupported, "leases are not supported on servers")))
+            Operation::GetOrLease { key, options } => {
+                pending(self.get_or_lease(context, key, options).map_ok(Outcome::Loaded))
+            }
+            Operation::LeaseFill { lease, fill } => {
+                self.call_once(context, move |context| async move { self.fill(context, lease, &fill).await })
+            }
+            Operation::LeaseAbandon { lease, retry_after } => {
+                self.call(context, move |context| self.abandon(context, lease, retry_after))
             }
         }
     }
@@ -278,7 +290,7 @@ impl<S: Store> Backend for Remote<S> {
     }
 
     fn invalidate_hashes<'a>(&'a self, context: CallContext, tags: &'a [u64]) -> OpFuture<'a, ()> {
-        self.call(context, |context| self.store.replace_tag_versions(context, &self.prefix, tags))
+        self.call(context, |context| self.replace_tag_versions(context, tags))
     }
 
     fn connected(&self, context: CallContext) -> OpFuture<'_, ()> {

@@ -127,7 +127,7 @@ impl Known {
 }
 
 #[cold]
-fn not_kept() -> Error {
+pub(super) fn not_kept() -> Error {
     Error::new(
         ErrorKind::Server,
         "the server did not keep the version of a tag: it is full, or was flushed at the same time; try again",

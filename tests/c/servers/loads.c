@@ -1,0 +1,375 @@
+/* Leases where a script cannot go: processes that race for keys, a holder that is killed, callers that change a key while
+   another one loads it, and servers that stop, restart or deny scripts. One caller at a time loads a key, and no value whose
+   load began before a change is served after it. */
+#include "../calls.h"
+#include "resp.h"
+#include "server.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { PROCESSES = 3, KEYS = 30, READERS = 3, RACE_MS = 400, LEASE_MS = 1000, LATE_MS = 2500 };
+
+static yc_status lease_of(yc_cache *cache, const char *key, const yc_lease_options *options, yc_value **value,
+                          yc_lease **lease, yc_error **error) {
+    *value = NULL;
+    *lease = NULL;
+    return yc_get_or_lease(cache, key, strlen(key), options, value, lease, error);
+}
+
+/* Takes the lease of a key that has no value. */
+static yc_lease *take_lease(yc_cache *cache, const char *key, const yc_slice *tags, size_t n_tags) {
+    yc_lease_options options = {.struct_size = sizeof options, .wait_ms = -1, .tags = tags, .n_tags = n_tags};
+    yc_value *value;
+    yc_lease *lease;
+    CHECK_STATUS(lease_of(cache, key, &options, &value, &lease, NULL), YC_LEASED);
+    CHECK(!value && lease);
+    return lease;
+}
+
+static yc_status fill(yc_lease *lease, const char *value, const yc_slice *tags, size_t n_tags, yc_error **error) {
+    yc_fill with = {.struct_size = sizeof with, .value = value, .value_len = strlen(value), .ttl_ms = 60000, .tags = tags,
+                    .n_tags = n_tags};
+    return yc_lease_fill(lease, &with, error);
+}
+
+static long long value_of(yc_cache *cache, const char *key) {
+    char text[32] = "";
+    size_t len = 0;
+    yc_status status = yc_get_into(cache, key, strlen(key), text, sizeof text - 1, &len, NULL);
+    return status == YC_OK ? strtoll(text, NULL, 10) : -1;
+}
+
+/* ---- Processes that race for keys ---- */
+
+static int load_keys(const char *url, atomic_int *loads) {
+    yc_cache *cache = open_cache(url);
+    yc_lease_options options = {.struct_size = sizeof options, .wait_ms = 20000};
+    for (int number = 0; number < KEYS; number++) {
+        char key[32];
+        snprintf(key, sizeof key, "raced-%d", number);
+        yc_value *value;
+        yc_lease *lease;
+        yc_error *failure = NULL;
+        yc_status status = lease_of(cache, key, &options, &value, &lease, &failure);
+        if (status == YC_LEASED) {
+            atomic_fetch_add(&loads[number], 1);
+            sleep_ms(5);
+            yc_error *error = NULL;
+            if (!CHECK_STATUS(fill(lease, "7", NULL, 0, &error), YC_OK)) printf("  %s\n", yc_error_message(error));
+            yc_error_free(error);
+        } else {
+            if (!CHECK_STATUS(status, YC_OK)) printf("  %s\n", yc_error_message(failure));
+        }
+        yc_error_free(failure);
+        yc_value_free(value);
+        yc_lease_free(lease);
+        CHECK(value_of(cache, key) == 7);
+    }
+    close_cache(cache);
+    return check_result();
+}
+
+static void check_processes(const char *url) {
+    size_t size = KEYS * sizeof(atomic_int);
+    atomic_int *loads = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    pid_t children[PROCESSES];
+    fflush(stdout);
+    for (int at = 0; at < PROCESSES; at++) {
+        children[at] = fork();
+        if (!children[at]) {
+            int failed = load_keys(url, loads);
+            fflush(stdout);
+            _exit(failed);
+        }
+    }
+    for (int at = 0; at < PROCESSES; at++) {
+        int status = 0;
+        CHECK(waitpid(children[at], &status, 0) == children[at] && status == 0);
+    }
+    for (int number = 0; number < KEYS; number++) CHECK(atomic_load(&loads[number]) == 1);
+    munmap(loads, size);
+}
+
+/* ---- A holder that is killed ---- */
+
+static void hold(const char *url, int ready) {
+    yc_cache *cache = open_cache(url);
+    yc_lease_options options = {.struct_size = sizeof options, .lease_ms = LEASE_MS, .wait_ms = -1};
+    yc_value *value;
+    yc_lease *lease;
+    char taken = lease_of(cache, "killed", &options, &value, &lease, NULL) == YC_LEASED;
+    if (write(ready, &taken, 1) != 1) _exit(1);
+    for (;;) pause();
+}
+
+static void check_killed(const char *url) {
+    int ready[2];
+    char taken = 0;
+    CHECK(pipe(ready) == 0);
+    fflush(stdout);
+    pid_t holder = fork();
+    if (!holder) hold(url, ready[1]);
+    CHECK(read(ready[0], &taken, 1) == 1 && taken);
+    double begun = now_ms();
+    yc_cache *cache = open_cache(url);
+    yc_value *value;
+    yc_lease *lease;
+    yc_lease_options options = {.struct_size = sizeof options, .wait_ms = -1};
+    CHECK_STATUS(lease_of(cache, "killed", &options, &value, &lease, NULL), YC_E_BUSY);
+    kill(holder, SIGKILL);
+    CHECK(waitpid(holder, NULL, 0) == holder);
+    options.wait_ms = 20000;
+    CHECK_STATUS(lease_of(cache, "killed", &options, &value, &lease, NULL), YC_LEASED);
+    double took = now_ms() - begun;
+    if (!CHECK(took < LEASE_MS + LATE_MS)) printf("  the key was free after %.0f ms\n", took);
+    CHECK_STATUS(fill(lease, "1", NULL, 0, NULL), YC_OK);
+    CHECK(value_of(cache, "killed") == 1);
+    yc_lease_free(lease);
+    close_cache(cache);
+    close(ready[0]);
+    close(ready[1]);
+}
+
+/* ---- Changes during a load ---- */
+
+typedef yc_status change_fn(yc_cache *cache, const char *key);
+
+static yc_status set_key(yc_cache *cache, const char *key) {
+    return yc_set(cache, key, strlen(key), "2", 1, 60000, NULL, 0, NULL);
+}
+
+static yc_status delete_key(yc_cache *cache, const char *key) {
+    yc_status status = yc_delete(cache, key, strlen(key), NULL);
+    return status == YC_MISS ? YC_OK : status;
+}
+
+static yc_status invalidate_tag(yc_cache *cache, const char *key) {
+    (void)key;
+    return yc_invalidate_tag(cache, "t", 1, NULL, NULL);
+}
+
+static yc_status invalidate_pattern(yc_cache *cache, const char *key) {
+    (void)key;
+    return yc_invalidate_pattern(cache, "chang*", 6, NULL, NULL);
+}
+
+static yc_status flush_all(yc_cache *cache, const char *key) {
+    (void)key;
+    return yc_flush(cache, NULL, NULL);
+}
+
+static yc_status set_if(yc_cache *cache, const char *key) {
+    return yc_set_if(cache, key, strlen(key), "2", 1, 60000, NULL, 0, YC_IF_ABSENT, 0, NULL, NULL);
+}
+
+static yc_status count(yc_cache *cache, const char *key) {
+    return yc_counter_add(cache, key, strlen(key), 2, 0, 60000, NULL, NULL);
+}
+
+/* A key that Memcached stores under a digest. */
+static const char *long_key(void) {
+    static char key[301];
+    memset(key, 'x', sizeof key - 1);
+    memcpy(key, "changed", 7);
+    return key;
+}
+
+static void check_change(const char *url, change_fn *change, const char *key, bool named, long long after) {
+    yc_cache *loader = open_cache(url), *other = open_cache(url);
+    yc_slice tag = slice("t");
+    delete_key(other, key);
+    yc_lease *lease = take_lease(loader, key, &tag, named);
+    CHECK_STATUS(change(other, key), YC_OK);
+    CHECK_STATUS(fill(lease, "1", &tag, !named, NULL), YC_SUPERSEDED);
+    CHECK(value_of(loader, key) == after && value_of(other, key) == after);
+    yc_lease_free(lease);
+    close_cache(loader);
+    close_cache(other);
+}
+
+static void check_changes(const char *url, bool lists) {
+    const char *keys[] = {"changed", long_key()};
+    for (int at = 0; at < 2; at++) {
+        check_change(url, set_key, keys[at], true, 2);
+        check_change(url, set_if, keys[at], true, 2);
+        check_change(url, count, keys[at], true, 2);
+        check_change(url, delete_key, keys[at], true, -1);
+        check_change(url, invalidate_tag, keys[at], true, -1);
+        check_change(url, invalidate_tag, keys[at], false, -1);
+        if (!lists) continue;
+        check_change(url, invalidate_pattern, keys[at], true, -1);
+        check_change(url, flush_all, keys[at], true, -1);
+    }
+}
+
+/* ---- Readers and a source that changes ---- */
+
+typedef struct source {
+    const char *url;
+    change_fn *change;
+    atomic_llong row, known;
+    atomic_bool over;
+    atomic_int filled;
+    bool named;
+} source;
+
+static void *read_rows(void *data) {
+    source *of = data;
+    yc_cache *cache = open_cache(of->url);
+    yc_slice tag = slice("t");
+    yc_lease_options options = {.struct_size = sizeof options, .wait_ms = 20000, .tags = &tag, .n_tags = of->named};
+    while (!atomic_load(&of->over)) {
+        long long least = atomic_load(&of->known);
+        yc_value *value;
+        yc_lease *lease;
+        yc_status status = lease_of(cache, "changed", &options, &value, &lease, NULL);
+        if (!CHECK(status == YC_OK || status == YC_LEASED || status == YC_E_BUSY)) printf("  %s\n", yc_status_name(status));
+        if (value) {
+            size_t len;
+            const char *text = yc_value_data(value, &len);
+            char copy[32];
+            snprintf(copy, sizeof copy, "%.*s", (int)len, text);
+            long long seen = strtoll(copy, NULL, 10);
+            if (!CHECK(seen >= least)) printf("  row %lld was served after row %lld was known\n", seen, least);
+        }
+        if (lease) {
+            char row[32];
+            snprintf(row, sizeof row, "%lld", atomic_load(&of->row));
+            status = fill(lease, row, &tag, !of->named, NULL);
+            CHECK(status == YC_OK || status == YC_SUPERSEDED || status == YC_E_BUSY);
+            atomic_fetch_add(&of->filled, status == YC_OK);
+        }
+        yc_value_free(value);
+        yc_lease_free(lease);
+    }
+    close_cache(cache);
+    return NULL;
+}
+
+static void check_rows(const char *url, change_fn *change, bool named) {
+    source of = {.url = url, .change = change, .named = named};
+    yc_cache *cache = open_cache(url);
+    pthread_t readers[READERS];
+    for (int at = 0; at < READERS; at++) pthread_create(&readers[at], NULL, read_rows, &of);
+    double end = now_ms() + RACE_MS;
+    while (now_ms() < end) {
+        long long row = atomic_fetch_add(&of.row, 1) + 1;
+        CHECK_STATUS(change(cache, "changed"), YC_OK);
+        atomic_store(&of.known, row);
+        sleep_ms(row % 4);
+    }
+    atomic_store(&of.over, true);
+    for (int at = 0; at < READERS; at++) pthread_join(readers[at], NULL);
+    printf("  %lld rows, %d stored\n", atomic_load(&of.row), atomic_load(&of.filled));
+    CHECK(atomic_load(&of.row) > 3 && atomic_load(&of.filled) > 0);
+    close_cache(cache);
+}
+
+/* ---- A server that restarts during a load ---- */
+
+static void check_restart(server *of, const char *query) {
+    char url[MAX_SERVER_URL];
+    snprintf(url, sizeof url, "%s", server_url(of, query));
+    yc_cache *cache = open_cache(url);
+    yc_error *error = NULL;
+    yc_lease *lease = take_lease(cache, "restarted", NULL, 0);
+    server_kill(of);
+    yc_status status = fill(lease, "1", NULL, 0, &error);
+    CHECK(status < 0 && error);
+    yc_error_free(error);
+    server_restart(of);
+    double end = now_ms() + 10000;
+    while ((status = fill(lease, "1", NULL, 0, NULL)) < 0 && now_ms() < end) sleep_ms(50);
+    CHECK_STATUS(status, YC_SUPERSEDED);
+    yc_lease_free(lease);
+    lease = take_lease(cache, "restarted", NULL, 0);
+    CHECK_STATUS(fill(lease, "2", NULL, 0, NULL), YC_OK);
+    CHECK(value_of(cache, "restarted") == 2);
+    yc_lease_free(lease);
+    close_cache(cache);
+}
+
+/* ---- A lease of another cache, and one that is freed ---- */
+
+static void check_ends(const char *url) {
+    yc_cache *cache = open_cache(url), *other = open_cache(url);
+    yc_lease *lease = take_lease(cache, "freed", NULL, 0);
+    yc_lease_free(lease);
+    double end = now_ms() + 10000;
+    yc_lease_options options = {.struct_size = sizeof options, .wait_ms = -1};
+    yc_value *value;
+    yc_status status;
+    while ((status = lease_of(other, "freed", &options, &value, &lease, NULL)) == YC_E_BUSY && now_ms() < end) sleep_ms(5);
+    CHECK_STATUS(status, YC_LEASED);
+    CHECK_STATUS(yc_lease_abandon(lease, 60000, NULL), YC_OK);
+    yc_lease_free(lease);
+    yc_error *error = NULL;
+    CHECK_STATUS(lease_of(cache, "freed", &options, &value, &lease, &error), YC_E_BUSY);
+    CHECK(error && yc_error_retryable(error));
+    yc_error_free(error);
+    close_cache(cache);
+    close_cache(other);
+}
+
+/* ---- A server that denies scripts ---- */
+
+static void check_without_scripts(void) {
+    server redis;
+    const char *none[] = {NULL};
+    char url[MAX_SERVER_URL];
+    server_start(&redis, SERVER_REDIS, none);
+    CHECK(tell(redis.port, "ACL SETUSER plain on >word ~* &* +@all -eval"));
+    snprintf(url, sizeof url, "redis://plain:word@127.0.0.1:%d/0?key_prefix=c", redis.port);
+    yc_cache *cache = open_cache(url);
+    yc_value *value;
+    yc_lease *lease;
+    yc_error *error = NULL;
+    CHECK_STATUS(lease_of(cache, "a", NULL, &value, &lease, &error), YC_E_UNSUPPORTED);
+    CHECK(error && strstr(yc_error_message(error), "+eval") && !value && !lease);
+    yc_error_free(error);
+    close_cache(cache);
+    server_stop(&redis);
+}
+
+static void check_backend(const char *url, bool lists) {
+    check_processes(url);
+    check_killed(url);
+    check_changes(url, lists);
+    check_ends(url);
+    check_rows(url, invalidate_tag, true);
+    check_rows(url, invalidate_tag, false);
+    check_rows(url, delete_key, true);
+    if (lists) check_rows(url, invalidate_pattern, true);
+}
+
+static void check_server(server_kind kind, const char *query) {
+    server own;
+    const char *none[] = {NULL};
+    char url[MAX_SERVER_URL];
+    server_start(&own, kind, none);
+    snprintf(url, sizeof url, "%s", server_url(&own, query));
+    printf("%s\n", query);
+    check_backend(url, !strstr(query, "binary"));
+    check_restart(&own, query);
+    server_stop(&own);
+}
+
+int main(int count_of_arguments, char **arguments) {
+    const char *which = count_of_arguments > 1 ? arguments[1] : "redis";
+    if (strcmp(which, "redis") == 0) {
+        check_server(SERVER_REDIS, "key_prefix=c");
+        check_server(SERVER_REDIS, "key_prefix=c&tag_index=true&pool_size=4");
+        check_without_scripts();
+    } else if (strcmp(which, "memcached") == 0) {
+        check_server(SERVER_MEMCACHED, "key_prefix=c");
+        check_server(SERVER_MEMCACHED, "key_prefix=c&binary=true");
+    } else {
+        /* Servers that are there, such as a cluster. */
+        check_backend(test_url(), true);
+    }
+    return check_result();
+}
