@@ -3,14 +3,16 @@
 //! ```text
 //! offset  size  field (integers are little-endian)
 //!      0     2  magic D9 43
-//!      2     1  version, 1
-//!      3     1  flags: 1 deadline, 2 tags, 4 key, 8 nonce; others belong to later versions
+//!      2     1  version: 1 an entry, 2 a remembered absence, which a reader of version 1 takes for a miss
+//!      3     1  flags: 1 deadline, 2 tags, 4 key, 8 nonce, 16 stale time, 32 load time; others belong to later versions
 //!      4     4  length of the header, fields of later versions included
 //!      8     8  fingerprint: XXH3-64 of the full stored name
 //!     16     8  deadline in ms since 1970 (flag 1)
 //!            2  number of tags (flag 2), then for each: 8 XXH3-64 of the tag, 8 its version
 //!            4  length of the key (flag 4), then the key
 //!            …  fields of later versions, skipped by this one
+//!            8  time in ms after the time to live in which the value may be served as stale (flag 16)
+//!            4  duration of the load in ms (flag 32)
 //!            8  nonce (flag 8), the last field of the header: another one for each set
 //!            …  payload
 //!     -8     8  checksum: XXH3-64 of all before it
@@ -28,6 +30,10 @@ const DEADLINE: u8 = 1;
 const TAGS: u8 = 2;
 const KEY: u8 = 4;
 const NONCE: u8 = 8;
+const STALE: u8 = 16;
+const LOAD: u8 = 32;
+/// The version byte of a remembered absence.
+const ABSENCE: u8 = 2;
 const CHECKSUM_LEN: usize = 8;
 /// Magic, version, flags, header length and fingerprint.
 const FIXED_LEN: usize = 16;
@@ -41,6 +47,24 @@ pub struct TagVersion {
     pub version: u64,
 }
 
+/// The properties that a load gives an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LoadTerms {
+    /// The time in ms after the time to live in which the value may be served as stale; 0 if there is none.
+    pub stale_for_ms: u64,
+    /// The duration of the load in ms; 0 if it is not known.
+    pub load_ms: u32,
+    /// True if the load found nothing.
+    pub is_absent: bool,
+}
+
+impl LoadTerms {
+    /// Returns true if the entry has none of the properties.
+    pub fn are_plain(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// An entry to store, or an entry that was read. It borrows its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry<'a> {
@@ -52,6 +76,8 @@ pub struct Entry<'a> {
     pub key: Option<&'a [u8]>,
     /// A number that no other set stores; `None` in an entry of a version that did not write it.
     pub nonce: Option<u64>,
+    /// The properties that a load gave it.
+    pub load: LoadTerms,
     /// The user's value.
     pub payload: &'a [u8],
 }
@@ -83,6 +109,8 @@ pub enum DecodeError {
     Name,
     /// The lengths inside contradict each other.
     Malformed,
+    /// The bytes are no damage: they say that a load found nothing.
+    Absence,
 }
 
 /// Returns the stored form of an entry under `name`.
@@ -90,7 +118,7 @@ pub fn encode(name: &[u8], entry: &Entry) -> Vec<u8> {
     let header_len = header_len(entry);
     let mut out = Vec::with_capacity(header_len + entry.payload.len() + CHECKSUM_LEN);
     out.extend(MAGIC);
-    out.extend([VERSION, flags(entry)]);
+    out.extend([if entry.load.is_absent { ABSENCE } else { VERSION }, flags(entry)]);
     out.extend(len32(header_len));
     out.extend(XxHash3_64::oneshot(name).to_le_bytes());
     out.extend(entry.deadline_ms.iter().flat_map(|deadline| deadline.to_le_bytes()));
@@ -98,6 +126,12 @@ pub fn encode(name: &[u8], entry: &Entry) -> Vec<u8> {
     if let Some(key) = entry.key {
         out.extend(len32(key.len()));
         out.extend(key);
+    }
+    if entry.load.stale_for_ms != 0 {
+        out.extend(entry.load.stale_for_ms.to_le_bytes());
+    }
+    if entry.load.load_ms != 0 {
+        out.extend(entry.load.load_ms.to_le_bytes());
     }
     out.extend(entry.nonce.iter().flat_map(|nonce| nonce.to_le_bytes()));
     out.extend(entry.payload);
@@ -108,31 +142,54 @@ pub fn encode(name: &[u8], entry: &Entry) -> Vec<u8> {
 
 /// Decodes the bytes that are stored under `name`.
 pub fn decode<'a>(name: &[u8], stored: &'a [u8]) -> Result<Entry<'a>, DecodeError> {
+    match decode_any(name, stored)? {
+        entry if entry.load.is_absent => Err(DecodeError::Absence),
+        entry => Ok(entry),
+    }
+}
+
+/// Decodes the bytes that are stored under `name`: an entry or a remembered absence.
+pub fn decode_any<'a>(name: &[u8], stored: &'a [u8]) -> Result<Entry<'a>, DecodeError> {
     let (body, checksum) = stored.split_last_chunk::<CHECKSUM_LEN>().ok_or(DecodeError::Truncated)?;
     check_magic(body)?;
     if XxHash3_64::oneshot(body) != u64::from_le_bytes(*checksum) {
         return Err(DecodeError::Checksum);
     }
-    head(name, body)
+    head_of_any(name, body)
 }
 
 /// Decodes the header of the bytes that are stored under `name`. The bytes contain at least the header. The payload may
 /// be incomplete and is not verified.
 pub fn head<'a>(name: &[u8], stored: &'a [u8]) -> Result<Entry<'a>, DecodeError> {
+    match head_of_any(name, stored)? {
+        entry if entry.load.is_absent => Err(DecodeError::Absence),
+        entry => Ok(entry),
+    }
+}
+
+fn head_of_any<'a>(name: &[u8], stored: &'a [u8]) -> Result<Entry<'a>, DecodeError> {
     check_magic(stored)?;
     let mut fields = Fields(stored);
-    let [_, _, _, flags] = fields.take::<4>()?;
+    let [_, _, version, flags] = fields.take::<4>()?;
     let header_len = fields.take_len32()?;
     if fields.take_u64()? != XxHash3_64::oneshot(name) {
         return Err(DecodeError::Name);
     }
     let (header, payload) = stored.split_at_checked(header_len).ok_or(DecodeError::Malformed)?;
     let mut fields = Fields(header.get(FIXED_LEN..).ok_or(DecodeError::Malformed)?);
+    let nonce = (flags & NONCE != 0).then(|| fields.take_last()).transpose()?.map(u64::from_le_bytes);
+    let load_ms = (flags & LOAD != 0).then(|| fields.take_last()).transpose()?.map(u32::from_le_bytes);
+    let stale_for_ms = (flags & STALE != 0).then(|| fields.take_last()).transpose()?.map(u64::from_le_bytes);
     Ok(Entry {
         deadline_ms: (flags & DEADLINE != 0).then(|| fields.take_u64()).transpose()?,
         tags: if flags & TAGS == 0 { Vec::new() } else { fields.take_tags()? },
         key: (flags & KEY != 0).then(|| fields.take_key()).transpose()?,
-        nonce: (flags & NONCE != 0).then(|| fields.take_last_u64()).transpose()?,
+        nonce,
+        load: LoadTerms {
+            stale_for_ms: stale_for_ms.unwrap_or_default(),
+            load_ms: load_ms.unwrap_or_default(),
+            is_absent: version == ABSENCE,
+        },
         payload,
     })
 }
@@ -140,7 +197,7 @@ pub fn head<'a>(name: &[u8], stored: &'a [u8]) -> Result<Entry<'a>, DecodeError>
 fn check_magic(stored: &[u8]) -> Result<(), DecodeError> {
     match stored {
         [first, second, ..] if [*first, *second] != MAGIC => Err(DecodeError::Magic),
-        [_, _, version, ..] if *version != VERSION => Err(DecodeError::Version),
+        [_, _, version, ..] if ![VERSION, ABSENCE].contains(version) => Err(DecodeError::Version),
         [_, _, _, _, ..] => Ok(()),
         _ => Err(DecodeError::Truncated),
     }
@@ -157,7 +214,7 @@ pub fn fingerprint(name: &[u8]) -> u64 {
 }
 
 /// The longest header without a key: the number of bytes to fetch for an inspection of an entry.
-pub const MAX_KEYLESS_HEADER: usize = FIXED_LEN + 8 + 2 + 16 * MAX_TAGS + 8;
+pub const MAX_KEYLESS_HEADER: usize = FIXED_LEN + 8 + 2 + 16 * MAX_TAGS + 8 + 4 + 8;
 
 fn flags(entry: &Entry) -> u8 {
     let flag = |present: bool, flag: u8| if present { flag } else { 0 };
@@ -165,12 +222,15 @@ fn flags(entry: &Entry) -> u8 {
         | flag(!entry.tags.is_empty(), TAGS)
         | flag(entry.key.is_some(), KEY)
         | flag(entry.nonce.is_some(), NONCE)
+        | flag(entry.load.stale_for_ms != 0, STALE)
+        | flag(entry.load.load_ms != 0, LOAD)
 }
 
 fn header_len(entry: &Entry) -> usize {
     let tags = if entry.tags.is_empty() { 0 } else { 2 + 16 * entry.tags.len() };
     let numbers = entry.deadline_ms.map_or(0, |_| 8) + entry.nonce.map_or(0, |_| 8);
-    FIXED_LEN + numbers + tags + entry.key.map_or(0, |key| 4 + key.len())
+    let load = if entry.load.stale_for_ms == 0 { 0 } else { 8 } + if entry.load.load_ms == 0 { 0 } else { 4 };
+    FIXED_LEN + numbers + load + tags + entry.key.map_or(0, |key| 4 + key.len())
 }
 
 /// Returns a length. A key has at most 64 KiB and an entry at most 128 tags, so a header is far below 4 GiB.
@@ -205,11 +265,11 @@ impl<'a> Fields<'a> {
         self.take().map(u64::from_le_bytes)
     }
 
-    /// Takes the number at the end: what precedes it belongs to later versions.
-    fn take_last_u64(&mut self) -> Result<u64, DecodeError> {
-        let (rest, field) = self.0.split_last_chunk().ok_or(DecodeError::Truncated)?;
+    /// Takes a field at the end: what precedes it may belong to later versions.
+    fn take_last<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let (rest, field) = self.0.split_last_chunk::<N>().ok_or(DecodeError::Truncated)?;
         self.0 = rest;
-        Ok(u64::from_le_bytes(*field))
+        Ok(*field)
     }
 
     fn take_len32(&mut self) -> Result<usize, DecodeError> {

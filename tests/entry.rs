@@ -4,7 +4,9 @@
 
 use proptest::prelude::*;
 use twox_hash::XxHash3_64;
-use yokedcache::entry::{DecodeError, Entry, MAX_KEYLESS_HEADER, TagVersion, decode, encode, head};
+use yokedcache::entry::{
+    DecodeError, Entry, LoadTerms, MAX_KEYLESS_HEADER, TagVersion, decode, decode_any, encode, head,
+};
 
 const NAME: &[u8] = b"yokedcache:user:1";
 
@@ -17,6 +19,7 @@ fn sample() -> Vec<u8> {
             tags,
             key: Some(b"user:1"),
             nonce: Some(5),
+            load: LoadTerms { stale_for_ms: 6, load_ms: 7, is_absent: false },
             payload: b"payload",
         },
     )
@@ -31,12 +34,27 @@ fn sealed(mut body: Vec<u8>) -> Vec<u8> {
 
 #[test]
 fn the_stored_form_is_the_documented_one() {
-    let stored = encode(NAME, &Entry { deadline_ms: None, tags: vec![], key: None, nonce: None, payload: b"v" });
+    let stored = encode(
+        NAME,
+        &Entry { deadline_ms: None, tags: vec![], key: None, nonce: None, load: LoadTerms::default(), payload: b"v" },
+    );
     assert_eq!(stored.len(), 16 + 1 + 8);
     assert_eq!(stored[..8], [0xD9, 0x43, 1, 0, 16, 0, 0, 0]);
     assert_eq!(stored[8..16], XxHash3_64::oneshot(NAME).to_le_bytes());
     assert_eq!(stored[17..], XxHash3_64::oneshot(&stored[..17]).to_le_bytes());
-    assert_eq!(sample()[3], 1 | 2 | 4 | 8);
+    assert_eq!(sample()[3], 1 | 2 | 4 | 8 | 16 | 32);
+}
+
+#[test]
+fn an_absence_is_no_entry_unless_it_is_asked_for() {
+    let load = LoadTerms { stale_for_ms: 0, load_ms: 9, is_absent: true };
+    let tags = vec![TagVersion { tag: 1, version: 2 }];
+    let absence = Entry { deadline_ms: Some(7), tags, key: None, nonce: Some(5), load, payload: b"" };
+    let stored = encode(NAME, &absence);
+    assert_eq!(stored[2], 2);
+    assert_eq!(decode(NAME, &stored), Err(DecodeError::Absence));
+    assert_eq!(head(NAME, &stored), Err(DecodeError::Absence));
+    assert_eq!(decode_any(NAME, &stored), Ok(absence));
 }
 
 #[test]
@@ -78,7 +96,8 @@ fn fields_of_a_later_minor_version_are_skipped() {
 fn an_entry_without_a_nonce_is_read_and_its_version_is_that_of_tags_and_value() {
     let with = |tags: &[u64], payload: &[u8], deadline_ms| {
         let tags = tags.iter().map(|tag| TagVersion { tag: *tag, version: 9 }).collect();
-        let stored = encode(NAME, &Entry { deadline_ms, tags, key: None, nonce: None, payload });
+        let stored =
+            encode(NAME, &Entry { deadline_ms, tags, key: None, nonce: None, load: LoadTerms::default(), payload });
         assert_eq!(stored[3] & 8, 0);
         decode(NAME, &stored).unwrap().version()
     };
@@ -98,7 +117,17 @@ fn the_nonce_is_the_version_and_ends_the_header() {
 #[test]
 fn the_longest_header_without_a_key_has_the_documented_length() {
     let tags = vec![TagVersion { tag: 1, version: 2 }; 128];
-    let stored = encode(NAME, &Entry { deadline_ms: Some(1), tags, key: None, nonce: Some(5), payload: b"payload" });
+    let stored = encode(
+        NAME,
+        &Entry {
+            deadline_ms: Some(1),
+            tags,
+            key: None,
+            nonce: Some(5),
+            load: LoadTerms { stale_for_ms: 1, load_ms: 1, is_absent: false },
+            payload: b"payload",
+        },
+    );
     assert!(head(NAME, &stored[..MAX_KEYLESS_HEADER]).is_ok());
     assert!(head(NAME, &stored[..MAX_KEYLESS_HEADER - 1]).is_err());
 }
@@ -107,7 +136,7 @@ fn the_longest_header_without_a_key_has_the_documented_length() {
 fn a_later_major_version_is_refused_by_name() {
     let mut body = sample();
     body.truncate(body.len() - 8);
-    body[2] = 2;
+    body[2] = 3;
     assert_eq!(decode(NAME, &sealed(body)), Err(DecodeError::Version));
 }
 
@@ -135,7 +164,7 @@ proptest! {
         name in bytes(50), deadline_ms in any::<Option<u64>>(), tags in tag_versions(), key in prop::option::of(bytes(80)),
         nonce in any::<Option<u64>>(), payload in bytes(200),
     ) {
-        let entry = Entry { deadline_ms, tags, key: key.as_deref(), nonce, payload: &payload };
+        let entry = Entry { deadline_ms, tags, key: key.as_deref(), nonce, load: LoadTerms::default(), payload: &payload };
         let stored = encode(&name, &entry);
         prop_assert_eq!(decode(&name, &stored), Ok(entry));
     }

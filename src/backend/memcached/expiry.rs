@@ -116,13 +116,15 @@ fn left_to(name: &[u8], bytes: &[u8], now_ms: u64) -> Option<Option<Duration>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entry::LoadTerms;
 
     const NOW: u64 = 1_800_000_000_000;
 
     #[test]
     fn what_is_left_is_what_the_entry_says() {
         let entry = |deadline_ms| {
-            entry::encode(b"n", &Entry { deadline_ms, tags: Vec::new(), key: None, nonce: None, payload: b"v" })
+            let load = LoadTerms::default();
+            entry::encode(b"n", &Entry { deadline_ms, tags: Vec::new(), key: None, nonce: None, load, payload: b"v" })
         };
         let left = |deadline_ms| left_to(b"n", &entry(deadline_ms), NOW);
         assert_eq!(left(None), Some(None));

@@ -11,7 +11,7 @@ use super::tags::pair;
 use super::trailer::Trailer;
 use super::{EncodedEntry, Remote, Slice, Store, nonce};
 use crate::backend::{Addition, NewEntry, Outcome, SetCondition};
-use crate::entry::{self, Entry, TagVersion};
+use crate::entry::{self, Entry, LoadTerms, TagVersion};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::backoff::Backoff;
 use crate::exec::context::CallContext;
@@ -32,6 +32,7 @@ struct Live {
     version: u64,
     tags: Vec<TagVersion>,
     deadline_ms: Option<u64>,
+    load: LoadTerms,
 }
 
 impl Look {
@@ -42,6 +43,12 @@ impl Look {
     /// Returns the value that a get would return.
     pub(super) fn value(&self) -> Option<Value> {
         self.live.as_ref().map(|live| live.value.clone())
+    }
+
+    /// Returns the absence that is stored, which may have ended.
+    pub(super) fn absence(&self) -> Option<Entry<'_>> {
+        let (stored, _) = self.stored.as_ref()?;
+        entry::decode_any(&self.name, stored).ok().filter(|entry| entry.load.is_absent)
     }
 
     /// Returns the mark of a load.
@@ -220,6 +227,7 @@ impl<S: Store> Remote<S> {
             tags: live.tags.clone(),
             key: keep_key.then_some(key),
             nonce: Some(nonce::next()?),
+            load: live.load,
             payload: value,
         };
         let left = |deadline: u64| Duration::from_millis(deadline.saturating_sub(self.store.now_ms(name)).max(1));
@@ -242,5 +250,6 @@ fn live(entry: &Entry) -> Option<Live> {
         version: entry.version(),
         tags: entry.tags.clone(),
         deadline_ms: entry.deadline_ms,
+        load: entry.load,
     })
 }

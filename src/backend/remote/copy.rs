@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::entries::joined;
 use super::{Condition, EncodedEntry, Remote, Store, nonce};
 use crate::backend::{CopiedEntry, IfPresent, Imported, Missing};
-use crate::entry::{self, Entry, TagVersion};
+use crate::entry::{self, Entry, LoadTerms, TagVersion};
 use crate::error::Result;
 use crate::exec::context::CallContext;
 use crate::util::clock::ends;
@@ -101,6 +101,7 @@ impl<S: Store> Remote<S> {
             tags: entry.tags.iter().map(|tag| TagVersion { tag: *tag, version: version(tag) }).collect(),
             key: keep_key.then_some(&entry.key),
             nonce: Some(nonce::next()?),
+            load: LoadTerms::default(),
             payload: entry.value.as_bytes(),
         };
         let condition = if if_present == IfPresent::Keep { Condition::Absent } else { Condition::Always };

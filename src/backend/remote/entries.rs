@@ -8,7 +8,7 @@ use super::tags::{pair, tags_of};
 use super::trailer::Trailer;
 use super::{Condition, EncodedEntry, Lasting, Outcomes, Remote, Removal, Slice, Store, nonce};
 use crate::backend::NewEntry;
-use crate::entry::{self, DecodeError, Entry, TagVersion, tag_hash};
+use crate::entry::{self, DecodeError, Entry, LoadTerms, TagVersion, tag_hash};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::util::byte_strings::ByteStrings;
@@ -231,7 +231,7 @@ impl<S: Store> Remote<S> {
     pub(super) fn encode_entry(&self, entry: &NewEntry, versions: &[TagVersion]) -> Result<EncodedEntry> {
         let version = |tag: &&[u8]| versions.iter().find(|version| version.tag == tag_hash(tag)).copied();
         let tags = entry.tags.iter().filter_map(version).collect();
-        Ok(self.encode_stored(entry.key, entry.value, entry.ttl, tags, nonce::next()?))
+        Ok(self.encode_stored(entry.key, entry.value, entry.ttl, tags, nonce::next()?, LoadTerms::default()))
     }
 
     /// Encodes an entry with these versions of its tags.
@@ -242,6 +242,7 @@ impl<S: Store> Remote<S> {
         ttl: Option<Duration>,
         tags: Vec<TagVersion>,
         nonce: u64,
+        load: LoadTerms,
     ) -> EncodedEntry {
         let (name, keep_key) = self.store.entry_name(&self.prefix, key);
         let stored = Entry {
@@ -249,6 +250,7 @@ impl<S: Store> Remote<S> {
             tags,
             key: keep_key.then_some(key),
             nonce: Some(nonce),
+            load,
             payload: value,
         };
         let tags = stored.tags.iter().map(|tag| tag.tag).collect();
@@ -262,7 +264,7 @@ impl<S: Store> Remote<S> {
         ttl.filter(|_| S::DEADLINES).map(|ttl| self.store.now_ms(name).saturating_add(millis(ttl)))
     }
 
-    fn is_over(&self, name: &[u8], entry: &Entry) -> bool {
+    pub(super) fn is_over(&self, name: &[u8], entry: &Entry) -> bool {
         entry.deadline_ms.is_some_and(|deadline| deadline <= self.store.now_ms(name))
     }
 
@@ -280,7 +282,7 @@ impl<S: Store> Remote<S> {
     }
 
     /// Decodes what is stored under a name: an entry, of this key where one is given. The trailer of a load without an
-    /// entry is a miss. Other bytes that are no entry are a miss that is counted; the entry of another name also ends the
+    /// entry and a remembered absence are misses. Other bytes that are no entry are a miss that is counted; the entry of another name also ends the
     /// connection.
     pub(super) fn found<T>(
         &self,
@@ -298,6 +300,7 @@ impl<S: Store> Remote<S> {
                 let what = if ours { take(&entry) } else { None };
                 Ok(what.map(|what| Found { what, tags: entry.tags }))
             }
+            Err(DecodeError::Absence) => Ok(None),
             Err(_) if Trailer::split(name, &stored).is_some_and(|(entry, _)| entry.is_empty()) => Ok(None),
             Err(error) => {
                 self.counting.decode_error();

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::conditional::Look;
+use super::entries::Found;
 use super::tags::pair;
 use super::trailer::{Kind, Trailer};
 use super::{Condition, EncodedEntry, Mark, Remote, Slice, Store, nonce};
 use crate::backend::{Missing, Outcome};
-use crate::entry::{self, TagVersion, tag_hash};
+use crate::entry::{self, LoadTerms, TagVersion, tag_hash};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::backoff::Backoff;
 use crate::exec::context::CallContext;
@@ -72,6 +73,10 @@ impl<S: Store> Remote<S> {
                 self.counting.reads(1, 0);
                 return Ok(Attempt::Done(Loaded::of(LoadState::Fresh, Some(value))));
             }
+            if self.is_absent(context, key, &look).await? {
+                self.counting.reads(0, 1);
+                return Ok(Attempt::Done(Loaded::of(LoadState::Absent, None)));
+            }
             let known = look.trailer();
             match known.filter(|known| !self.has_ended(&look.name, known)) {
                 Some(Trailer { kind: Kind::Leased, .. }) => return Ok(Attempt::Taken),
@@ -89,6 +94,16 @@ impl<S: Store> Remote<S> {
             }
             attempts.again().await?;
         }
+    }
+
+    /// Returns true if an earlier load of the key found nothing, which still counts.
+    async fn is_absent(&self, context: CallContext, key: &[u8], look: &Look) -> Result<bool> {
+        let Some(absence) = look.absence() else { return Ok(false) };
+        if self.is_over(&look.name, &absence) || absence.key.is_some_and(|kept| kept != key) {
+            return Ok(false);
+        }
+        let found = Found { tags: absence.tags, what: () };
+        Ok(self.if_current(context, Some(found)).await?.is_some())
     }
 
     /// Takes the lease of a key; `None` if its bytes have changed since the look.
@@ -142,8 +157,8 @@ impl<S: Store> Remote<S> {
 
     /// Stores the result of a load, if the lease is still held and none of the tags was invalidated.
     pub(super) async fn fill(&self, context: CallContext, lease: &LeaseData, fill: &Fill<'_>) -> Result<Outcome> {
-        if fill.absent || !fill.stale_for.is_zero() {
-            let text = "remembered absences and stale values are not supported on servers yet";
+        if !fill.absent && !fill.stale_for.is_zero() {
+            let text = "stale values are not supported on servers: set stale_for to 0";
             return Err(Error::new(ErrorKind::Unsupported, text));
         }
         if lease.instance != self.instance {
@@ -152,6 +167,8 @@ impl<S: Store> Remote<S> {
         self.unready(context, std::iter::once(&lease.key[..])).await.of(0)?;
         let (name, _) = self.store.entry_name(&self.prefix, &lease.key);
         let late = late_tags(lease, fill);
+        let load = LoadTerms { is_absent: fill.absent, ..LoadTerms::default() };
+        let value = if fill.absent { &[] } else { fill.value };
         let mut attempts = self.attempts(context);
         loop {
             let mut known = lease.tags.clone();
@@ -173,7 +190,7 @@ impl<S: Store> Remote<S> {
             }
             known.retain(|tag| tag.tag != PREFIX_TAG);
             known.extend(late);
-            let mut write = self.encode_stored(&lease.key, fill.value, fill.ttl, known.clone(), lease.token);
+            let mut write = self.encode_stored(&lease.key, value, fill.ttl, known.clone(), lease.token, load);
             self.store.check_size(&write.name, write.bytes.len())?;
             write.lasting = self.too_short(&known, fill.ttl);
             write.condition = Condition::Unchanged(held);
@@ -234,7 +251,7 @@ fn late_tags(lease: &LeaseData, fill: &Fill<'_>) -> Vec<u64> {
 
 /// Returns true if the fill of a lease is what is stored: its reply was lost.
 fn is_filled(name: &[u8], stored: Option<&(Slice, Mark)>, token: u64) -> bool {
-    stored.is_some_and(|(bytes, _)| entry::decode(name, bytes).is_ok_and(|entry| entry.nonce == Some(token)))
+    stored.is_some_and(|(bytes, _)| entry::decode_any(name, bytes).is_ok_and(|entry| entry.nonce == Some(token)))
 }
 
 /// Returns the write of a trailer without an entry.
