@@ -45,10 +45,22 @@ impl Look {
         self.live.as_ref().map(|live| live.value.clone())
     }
 
-    /// Returns the absence that is stored, which may have ended.
-    pub(super) fn absence(&self) -> Option<Entry<'_>> {
-        let (stored, _) = self.stored.as_ref()?;
-        entry::decode_any(&self.name, stored).ok().filter(|entry| entry.load.is_absent)
+    /// Returns what is kept after a load that a get would not return: an absence, or a value that may be stale. Either may
+    /// have ended.
+    pub(super) fn kept(&self) -> Option<Entry<'_>> {
+        let kept = entry::decode_any(&self.name, self.before_trailer()).ok()?;
+        (kept.load.is_absent || kept.load.stale_for_ms != 0).then_some(kept)
+    }
+
+    /// Returns the bytes before the trailer.
+    pub(super) fn before_trailer(&self) -> &[u8] {
+        let stored = self.stored.as_ref().map_or(&[][..], |(stored, _)| stored);
+        Trailer::split(&self.name, stored).map_or(stored, |(before, _)| before)
+    }
+
+    /// Returns the mark of the stored bytes.
+    pub(super) fn mark(&self) -> Option<Mark> {
+        self.stored.as_ref().map(|(_, mark)| *mark)
     }
 
     /// Returns the mark of a load.
@@ -180,13 +192,47 @@ impl<S: Store> Remote<S> {
                 self.counting.reads(0, 1);
                 return Ok(None);
             };
-            Box::pin(self.make_last(context, &live.tags, ttl)).await?;
-            if self.store.expire_if(context, &name, &bytes, mark, ttl).await? {
+            let done = if live.load.are_plain() {
+                Box::pin(self.make_last(context, &live.tags, ttl)).await?;
+                self.store.expire_if(context, &name, &bytes, mark, ttl).await?
+            } else {
+                Box::pin(self.store_again(context, key, &live, mark, ttl)).await?
+            };
+            if done {
                 self.counting.reads(1, 0);
                 return Ok(Some(live.value));
             }
             attempts.again().await?;
         }
+    }
+
+    /// Gives an entry that a load has stored another time to live; the time in which it may be served as stale follows it.
+    pub(super) async fn expire_loaded(&self, context: CallContext, key: &[u8], ttl: Option<Duration>) -> Result<bool> {
+        let mut attempts = self.attempts(context);
+        loop {
+            let Look { stored, live, .. } = self.look(context, key).await?;
+            let (Some((_, mark)), Some(live)) = (stored, live) else { return Ok(false) };
+            if self.store_again(context, key, &live, mark, ttl).await? {
+                return Ok(true);
+            }
+            attempts.again().await?;
+        }
+    }
+
+    /// Stores an entry that was read with another time to live; ends its lease.
+    async fn store_again(
+        &self,
+        context: CallContext,
+        key: &[u8],
+        live: &Live,
+        mark: Mark,
+        ttl: Option<Duration>,
+    ) -> Result<bool> {
+        let load = if ttl.is_some() { live.load } else { LoadTerms::default() };
+        let mut write = self.encode_stored(key, live.value.as_bytes(), ttl, live.tags.clone(), live.version, load);
+        write.lasting = self.too_short(&live.tags, write.ttl);
+        write.condition = Condition::Unchanged(mark);
+        self.write_checked(context, &write, &live.tags).await
     }
 
     /// Adds to a counter, and returns the sum.
@@ -230,7 +276,8 @@ impl<S: Store> Remote<S> {
             load: live.load,
             payload: value,
         };
-        let left = |deadline: u64| Duration::from_millis(deadline.saturating_sub(self.store.now_ms(name)).max(1));
+        let end = |deadline: u64| deadline.saturating_add(live.load.stale_for_ms);
+        let left = |deadline| Duration::from_millis(end(deadline).saturating_sub(self.store.now_ms(name)).max(1));
         Ok(EncodedEntry {
             bytes: entry::encode(name, &stored),
             name: name.to_vec(),

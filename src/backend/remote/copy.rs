@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::entries::joined;
+use super::entries::{fresh_of, joined};
 use super::{Condition, EncodedEntry, Remote, Store, nonce};
 use crate::backend::{CopiedEntry, IfPresent, Imported, Missing};
 use crate::entry::{self, Entry, LoadTerms, TagVersion};
@@ -16,6 +16,8 @@ struct Read {
     value: Value,
     tags: Vec<u64>,
     deadline_ms: Option<u64>,
+    /// The time by which its name outlives it in the store.
+    stale_for: Duration,
 }
 
 /// Nothing, if there is nothing any more; what is left, if it ends.
@@ -43,7 +45,13 @@ impl<S: Store> Remote<S> {
         found: &[Result<Option<Read>>],
     ) -> Vec<Result<Left>> {
         if !S::DEADLINES {
-            return self.store.remaining(context, names).await;
+            let left = self.store.remaining(context, names).await;
+            let stale_for =
+                |it: &Result<Option<Read>>| it.as_ref().ok().and_then(Option::as_ref).map(|read| read.stale_for);
+            let fresh = |(left, it): (Result<Left>, &Result<Option<Read>>)| {
+                Ok(left?.and_then(|left| fresh_of(left, stale_for(it).unwrap_or_default())))
+            };
+            return left.into_iter().zip(found).map(fresh).collect();
         }
         let left = |name: &[u8], deadline: u64| Duration::from_millis(deadline.saturating_sub(self.store.now_ms(name)));
         let own = |name: &[u8], read: &Read| read.deadline_ms.map(|deadline| left(name, deadline));
@@ -119,7 +127,8 @@ fn of_tags(versions: &[TagVersion], tags: &[u64]) -> Vec<TagVersion> {
 #[allow(clippy::unnecessary_wraps)] // What `found` takes.
 fn read(entry: &Entry) -> Option<Read> {
     let tags = entry.tags.iter().map(|tag| tag.tag).collect();
-    Some(Read { value: Value::from(entry.payload), tags, deadline_ms: entry.deadline_ms })
+    let stale_for = Duration::from_millis(entry.load.stale_for_ms);
+    Some(Read { value: Value::from(entry.payload), tags, deadline_ms: entry.deadline_ms, stale_for })
 }
 
 fn copy(key: &[u8], read: Option<Read>, left: Left) -> Result<Option<CopiedEntry>> {

@@ -19,6 +19,21 @@ use crate::value::Value;
 pub(super) struct Found<T> {
     pub tags: Vec<TagVersion>,
     pub what: T,
+    pub outlives: Option<Box<Outlives>>,
+}
+
+/// A name whose store keeps it longer than the time to live of its entry: whether that is over, its store has to say.
+pub(super) struct Outlives {
+    pub name: Vec<u8>,
+    pub stale_for: Duration,
+}
+
+/// The header of an entry.
+pub(super) struct Head {
+    pub name: Vec<u8>,
+    pub tags: Vec<TagVersion>,
+    pub load: LoadTerms,
+    deadline_ms: Option<u64>,
 }
 
 /// For each key in order, the error of a server that has not reported its limits and its clock; empty if all have.
@@ -162,7 +177,13 @@ impl<S: Store> Remote<S> {
         let names: Vec<&[u8]> = names.iter().collect();
         let changes = self.store.changes();
         let headers = self.step_of(context, names.len(), false, |context| self.store.remove(context, &names)).await;
-        let found = self.found_of(keys, &names, headers, S::decode_head, |_| Some(()));
+        // Its store does not know any more whether its time to live was over.
+        let live = |entry: &Entry| {
+            let is_over = |deadline| !S::DEADLINES && deadline <= self.store.now_ms(&[]);
+            (!entry.deadline_ms.is_some_and(is_over)).then_some(())
+        };
+        let mut found = self.found_of(keys, &names, headers, S::decode_head, live);
+        found.iter_mut().flatten().flatten().for_each(|found| found.outlives = None);
         let removed = self.those_current(context, found).await;
         let done: Vec<&[u8]> = names.iter().zip(&removed).filter(|(_, it)| it.is_ok()).map(|(name, _)| *name).collect();
         let confirmed = Box::pin(self.confirm_removed(context, &done, changes)).await;
@@ -180,17 +201,20 @@ impl<S: Store> Remote<S> {
         self.confirm(context, Removal::Names(names)).await
     }
 
-    /// The name of a key whose entry is there, and the entry's tags.
-    pub(super) async fn head_of(&self, context: CallContext, key: &[u8]) -> Result<Option<(Vec<u8>, Vec<TagVersion>)>> {
+    /// Returns the header of the entry of a key.
+    pub(super) async fn head_of(&self, context: CallContext, key: &[u8]) -> Result<Option<Head>> {
         let (name, _) = self.store.entry_name(&self.prefix, key);
         let head = super::only(self.store.read_headers(context, &[&name]).await);
-        let read = self.found(Some(key), &name, head, S::decode_head, |entry| Some(entry.tags.clone()))?;
-        Ok(self.if_current(context, read).await?.map(|tags| (name, tags)))
+        let take = |entry: &Entry| Some((entry.tags.clone(), entry.load, entry.deadline_ms));
+        let read = self.found(Some(key), &name, head, S::decode_head, take)?;
+        let read = self.if_current(context, read).await?;
+        Ok(read.map(|(tags, load, deadline_ms)| Head { name, tags, load, deadline_ms }))
     }
 
     pub(super) async fn expire_one(&self, context: CallContext, key: &[u8], ttl: Option<Duration>) -> Result<bool> {
         match self.head_of(context, key).await? {
-            Some((name, tags)) => {
+            Some(head) if !head.load.are_plain() => Box::pin(self.expire_loaded(context, key, ttl)).await,
+            Some(Head { name, tags, .. }) => {
                 Box::pin(self.make_last(context, &tags, ttl)).await?;
                 self.store.expire(context, &name, ttl).await
             }
@@ -200,8 +224,16 @@ impl<S: Store> Remote<S> {
 
     pub(super) async fn remaining(&self, context: CallContext, key: &[u8]) -> Result<Option<Option<Duration>>> {
         match self.head_of(context, key).await? {
-            Some((name, _)) => super::only(self.store.remaining(context, &[&name]).await),
             None => Ok(None),
+            Some(head) if head.load.are_plain() => super::only(self.store.remaining(context, &[&head.name]).await),
+            Some(Head { name, deadline_ms, .. }) if S::DEADLINES => {
+                let left = |deadline: u64| Duration::from_millis(deadline.saturating_sub(self.store.now_ms(&name)));
+                Ok(Some(deadline_ms.map(left)))
+            }
+            Some(Head { name, load, .. }) => {
+                let left = super::only(self.store.remaining(context, &[&name]).await)?;
+                Ok(left.and_then(|left| fresh_of(left, Duration::from_millis(load.stale_for_ms))))
+            }
         }
     }
 
@@ -246,7 +278,11 @@ impl<S: Store> Remote<S> {
     ) -> EncodedEntry {
         let (name, keep_key) = self.store.entry_name(&self.prefix, key);
         let stored = Entry {
-            deadline_ms: self.deadline_ms(&name, ttl),
+            deadline_ms: match ttl {
+                // For a removal alone.
+                Some(ttl) if load.stale_for_ms != 0 => Some(self.store.now_ms(&name).saturating_add(millis(ttl))),
+                _ => self.deadline_ms(&name, ttl),
+            },
             tags,
             key: keep_key.then_some(key),
             nonce: Some(nonce),
@@ -256,6 +292,7 @@ impl<S: Store> Remote<S> {
         let tags = stored.tags.iter().map(|tag| tag.tag).collect();
         let bytes = entry::encode(&name, &stored);
         let (condition, lasting) = (Condition::Always, Vec::new());
+        let ttl = ttl.map(|ttl| ttl.saturating_add(Duration::from_millis(load.stale_for_ms)));
         EncodedEntry { bytes, name, ttl, tags, condition, keeps_expiry: false, lasting }
     }
 
@@ -265,7 +302,7 @@ impl<S: Store> Remote<S> {
     }
 
     pub(super) fn is_over(&self, name: &[u8], entry: &Entry) -> bool {
-        entry.deadline_ms.is_some_and(|deadline| deadline <= self.store.now_ms(name))
+        S::DEADLINES && entry.deadline_ms.is_some_and(|deadline| deadline <= self.store.now_ms(name))
     }
 
     /// Decodes what is stored under names of these keys.
@@ -293,12 +330,19 @@ impl<S: Store> Remote<S> {
         take: impl FnOnce(&Entry) -> Option<T>,
     ) -> Result<Option<Found<T>>> {
         let Some(stored) = stored? else { return Ok(None) };
-        match decode(name, &stored) {
+        let mut decoded = decode(name, &stored);
+        if let (Err(DecodeError::Checksum), Some((before, _))) = (&decoded, Trailer::split(name, &stored)) {
+            decoded = decode(name, before);
+        }
+        match decoded {
             Ok(entry) => {
                 let ours =
                     key.is_none_or(|key| entry.key.is_none_or(|kept| kept == key)) && !self.is_over(name, &entry);
                 let what = if ours { take(&entry) } else { None };
-                Ok(what.map(|what| Found { what, tags: entry.tags }))
+                let stale_for = Duration::from_millis(entry.load.stale_for_ms);
+                let outlives = (!S::DEADLINES && !stale_for.is_zero())
+                    .then(|| Box::new(Outlives { name: name.to_vec(), stale_for }));
+                Ok(what.map(|what| Found { what, tags: entry.tags, outlives }))
             }
             Err(DecodeError::Absence) => Ok(None),
             Err(_) if Trailer::split(name, &stored).is_some_and(|(entry, _)| entry.is_empty()) => Ok(None),
@@ -314,6 +358,14 @@ impl<S: Store> Remote<S> {
                 Ok(None)
             }
         }
+    }
+}
+
+/// Returns the time to live that is left of a name that outlives it; `None` if it is over.
+pub(super) fn fresh_of(left: Option<Duration>, stale_for: Duration) -> Option<Option<Duration>> {
+    match left {
+        None => Some(None),
+        Some(left) => left.checked_sub(stale_for).filter(|left| !left.is_zero()).map(Some),
     }
 }
 

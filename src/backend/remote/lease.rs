@@ -20,6 +20,7 @@ use crate::exec::backoff::Backoff;
 use crate::exec::context::CallContext;
 use crate::lease::{Fill, LONGEST, Lease, LeaseData, LeaseOptions, LoadState, Loaded, Wait, held_back, still_loading};
 use crate::util::millis;
+use crate::value::Value;
 
 /// The first and the longest pause between two looks at a key that another caller loads. A pause is between half of it
 /// and all of it.
@@ -28,6 +29,14 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 /// The hash of no tag, whose version is that of the whole prefix: each invalidation replaces it before the versions of
 /// its tags.
 pub(super) const PREFIX_TAG: u64 = 0x2D06_8005_38D3_94C2;
+
+/// The state of a key that a get reports as a miss.
+enum Kept {
+    Nothing,
+    Absence,
+    /// A stale value, and the time for which it is kept; `None`: for ever.
+    Stale(Value, Option<Duration>),
+}
 
 /// The result of one attempt to read or lease a key.
 enum Attempt {
@@ -73,45 +82,72 @@ impl<S: Store> Remote<S> {
                 self.counting.reads(1, 0);
                 return Ok(Attempt::Done(Loaded::of(LoadState::Fresh, Some(value))));
             }
-            if self.is_absent(context, key, &look).await? {
-                self.counting.reads(0, 1);
-                return Ok(Attempt::Done(Loaded::of(LoadState::Absent, None)));
-            }
-            let known = look.trailer();
-            match known.filter(|known| !self.has_ended(&look.name, known)) {
-                Some(Trailer { kind: Kind::Leased, .. }) => return Ok(Attempt::Taken),
-                Some(Trailer { deadline_ms, .. }) => {
+            let stale = match self.kept(context, key, &look).await? {
+                Kept::Absence => {
+                    self.counting.reads(0, 1);
+                    return Ok(Attempt::Done(Loaded::of(LoadState::Absent, None)));
+                }
+                Kept::Stale(value, left) => Some((value, left)),
+                Kept::Nothing => None,
+            };
+            let left = stale.as_ref().and_then(|(_, left)| *left);
+            // The lease of a value that was invalidated is over.
+            let known = look.trailer().filter(|_| stale.is_some() || look.before_trailer().is_empty());
+            let current = known.filter(|known| !self.has_ended(&look.name, known, left));
+            match (current, stale.clone()) {
+                (Some(_), Some((value, _))) => {
+                    self.counting.reads(1, 0);
+                    return Ok(Attempt::Done(Loaded::of(LoadState::Stale, Some(value))));
+                }
+                (Some(Trailer { kind: Kind::Leased, .. }), None) => return Ok(Attempt::Taken),
+                (Some(Trailer { deadline_ms, .. }), None) => {
                     let left = deadline_ms.saturating_sub(self.store.now_ms(&look.name));
                     return Ok(Attempt::HeldBack(Duration::from_millis(left)));
                 }
-                None => {}
+                (None, _) => {}
             }
-            if let Some(lease) = self.take_lease(context, key, &look, options).await? {
-                self.counting.reads(0, 1);
+            let stays = stale.is_some().then_some(left);
+            if let Some(lease) = self.take_lease(context, key, &look, stays, options).await? {
+                self.counting.reads(u64::from(stale.is_some()), u64::from(stale.is_none()));
                 let took_over = known.is_some_and(|known| known.kind == Kind::Leased);
-                let vacant = Loaded::of(LoadState::Vacant, None);
-                return Ok(Attempt::Done(Loaded { lease: Some(Arc::new(Lease::new(lease))), took_over, ..vacant }));
+                let state = if stale.is_some() { LoadState::Stale } else { LoadState::Vacant };
+                let loaded = Loaded::of(state, stale.map(|(value, _)| value));
+                return Ok(Attempt::Done(Loaded { lease: Some(Arc::new(Lease::new(lease))), took_over, ..loaded }));
             }
             attempts.again().await?;
         }
     }
 
-    /// Returns true if an earlier load of the key found nothing, which still counts.
-    async fn is_absent(&self, context: CallContext, key: &[u8], look: &Look) -> Result<bool> {
-        let Some(absence) = look.absence() else { return Ok(false) };
-        if self.is_over(&look.name, &absence) || absence.key.is_some_and(|kept| kept != key) {
-            return Ok(false);
+    /// Returns what is kept after a load that a get would not return.
+    async fn kept(&self, context: CallContext, key: &[u8], look: &Look) -> Result<Kept> {
+        let Some(kept) = look.kept().filter(|kept| kept.key.is_none_or(|kept| kept == key)) else {
+            return Ok(Kept::Nothing);
+        };
+        let end = kept.deadline_ms.map(|deadline| deadline.saturating_add(kept.load.stale_for_ms));
+        let left = end.map(|end| Duration::from_millis(end.saturating_sub(self.store.now_ms(&look.name))));
+        if S::DEADLINES && left.is_some_and(|left| left.is_zero()) {
+            return Ok(Kept::Nothing);
         }
-        let found = Found { tags: absence.tags, what: () };
-        Ok(self.if_current(context, Some(found)).await?.is_some())
+        let value = (!kept.load.is_absent).then(|| Value::from(kept.payload));
+        if self.if_current(context, Some(Found { tags: kept.tags, what: (), outlives: None })).await?.is_none() {
+            return Ok(Kept::Nothing);
+        }
+        let Some(value) = value else { return Ok(Kept::Absence) };
+        if S::DEADLINES {
+            return Ok(Kept::Stale(value, left));
+        }
+        let left = super::only(self.store.remaining(context, &[&look.name]).await)?;
+        Ok(left.map_or(Kept::Nothing, |left| Kept::Stale(value, left)))
     }
 
-    /// Takes the lease of a key; `None` if its bytes have changed since the look.
+    /// Takes the lease of a key; `None` if its bytes have changed since the look. A stale value stays, for the time that it
+    /// has left.
     async fn take_lease(
         &self,
         context: CallContext,
         key: &[u8],
         look: &Look,
+        stays: Option<Option<Duration>>,
         options: &LeaseOptions<'_>,
     ) -> Result<Option<LeaseData>> {
         let mut tags: Vec<u64> = options.tags.iter().map(|tag| tag_hash(tag)).collect();
@@ -119,8 +155,7 @@ impl<S: Store> Remote<S> {
         let mut tags = self.versions_before_load(context, tags).await?;
         let prefix_version = tags.iter().position(|tag| tag.tag == PREFIX_TAG).map(|at| tags.swap_remove(at).version);
         let (token, taken) = (nonce::next()?, Instant::now());
-        let trailer = self.trailer(&look.name, Kind::Leased, token, options.lease);
-        let write = write_alone(&look.name, &trailer, options.lease, look.condition());
+        let write = self.marked(look, stays, Kind::Leased, token, options.lease);
         match self.store.write_if(context, &self.prefix, &write).await {
             Ok(true) => {}
             Ok(false) => return Ok(None),
@@ -146,28 +181,52 @@ impl<S: Store> Remote<S> {
         if versions.len() < tags.len() { Err(super::tags::not_kept()) } else { Ok(versions) }
     }
 
-    fn trailer(&self, name: &[u8], kind: Kind, token: u64, time: Duration) -> Trailer {
-        Trailer { kind, token, deadline_ms: self.store.now_ms(name).saturating_add(millis(time)) }
+    /// Returns the write of a trailer: behind the bytes that stay for the time that they have left, or alone.
+    fn marked(
+        &self,
+        look: &Look,
+        stays: Option<Option<Duration>>,
+        kind: Kind,
+        token: u64,
+        time: Duration,
+    ) -> EncodedEntry {
+        let name = &look.name;
+        let deadline_ms = match stays {
+            // Redis has no clock that all processes share, but the time that the name has left.
+            Some(left) if !S::DEADLINES => millis(left.unwrap_or_default().saturating_sub(time)),
+            _ => self.store.now_ms(name).saturating_add(millis(time)),
+        };
+        let trailer = Trailer { kind, token, deadline_ms }.encode(name);
+        let before = stays.map_or(&[][..], |_| look.before_trailer());
+        EncodedEntry {
+            bytes: [before, &trailer].concat(),
+            name: name.clone(),
+            ttl: stays.unwrap_or(Some(time)),
+            tags: Vec::new(),
+            condition: look.condition(),
+            keeps_expiry: stays.is_some(),
+            lasting: Vec::new(),
+        }
     }
 
-    /// Returns true if a trailer has ended. A store with a fine clock removes it by itself.
-    fn has_ended(&self, name: &[u8], trailer: &Trailer) -> bool {
-        S::DEADLINES && trailer.deadline_ms <= self.store.now_ms(name)
+    /// Returns true if a trailer has ended, behind a value that has this time left. A trailer alone ends with its name on a
+    /// store with a fine clock.
+    fn has_ended(&self, name: &[u8], trailer: &Trailer, left: Option<Duration>) -> bool {
+        if S::DEADLINES {
+            return trailer.deadline_ms <= self.store.now_ms(name);
+        }
+        left.is_some_and(|left| millis(left) <= trailer.deadline_ms)
     }
 
     /// Stores the result of a load, if the lease is still held and none of the tags was invalidated.
     pub(super) async fn fill(&self, context: CallContext, lease: &LeaseData, fill: &Fill<'_>) -> Result<Outcome> {
-        if !fill.absent && !fill.stale_for.is_zero() {
-            let text = "stale values are not supported on servers: set stale_for to 0";
-            return Err(Error::new(ErrorKind::Unsupported, text));
-        }
         if lease.instance != self.instance {
             return Ok(Outcome::Superseded);
         }
         self.unready(context, std::iter::once(&lease.key[..])).await.of(0)?;
         let (name, _) = self.store.entry_name(&self.prefix, &lease.key);
         let late = late_tags(lease, fill);
-        let load = LoadTerms { is_absent: fill.absent, ..LoadTerms::default() };
+        let load = terms(fill);
         let value = if fill.absent { &[] } else { fill.value };
         let mut attempts = self.attempts(context);
         loop {
@@ -177,7 +236,7 @@ impl<S: Store> Remote<S> {
             known.extend(lease.prefix_version.filter(|_| !late.is_empty()).map(of_prefix));
             let tags: Vec<u64> = known.iter().map(|tag| tag.tag).collect();
             let (stored, versions) = self.store.read_marked(context, &self.prefix, &name, &tags).await?;
-            let Some(held) = self.held(&name, stored.as_ref(), lease.token) else {
+            let Some(held) = self.held(context, &name, stored.as_ref(), lease.token).await? else {
                 return Ok(if is_filled(&name, stored.as_ref(), lease.token) {
                     Outcome::Done
                 } else {
@@ -192,7 +251,7 @@ impl<S: Store> Remote<S> {
             known.extend(late);
             let mut write = self.encode_stored(&lease.key, value, fill.ttl, known.clone(), lease.token, load);
             self.store.check_size(&write.name, write.bytes.len())?;
-            write.lasting = self.too_short(&known, fill.ttl);
+            write.lasting = self.too_short(&known, write.ttl);
             write.condition = Condition::Unchanged(held);
             if self.write_checked(context, &write, &known).await? {
                 return Ok(Outcome::Done);
@@ -211,17 +270,24 @@ impl<S: Store> Remote<S> {
         if lease.instance != self.instance {
             return Ok(Outcome::Done);
         }
-        let (name, _) = self.store.entry_name(&self.prefix, &lease.key);
         let mut attempts = self.attempts(context);
         loop {
-            let (stored, _) = self.store.read_marked(context, &self.prefix, &name, &[]).await?;
-            let Some(held) = self.held(&name, stored.as_ref(), lease.token) else { return Ok(Outcome::Done) };
-            let ended = if retry_after.is_zero() {
-                self.store.remove_if(context, &name, held).await?
-            } else {
-                let trailer = self.trailer(&name, Kind::HeldBack, nonce::next()?, retry_after);
-                let write = write_alone(&name, &trailer, retry_after, Condition::Unchanged(held));
-                self.store.write_if(context, &self.prefix, &write).await?
+            let look = self.look(context, &lease.key).await?;
+            let trailer = look.trailer().filter(|it| it.kind == Kind::Leased && it.token == lease.token);
+            let (Some(_), Some(mark)) = (trailer, look.mark()) else { return Ok(Outcome::Done) };
+            let stays = match self.kept(context, &lease.key, &look).await? {
+                Kept::Stale(_, left) => Some(left),
+                _ => None,
+            };
+            let ended = match stays {
+                None if retry_after.is_zero() => self.store.remove_if(context, &look.name, mark).await?,
+                _ => {
+                    let mut write = self.marked(&look, stays, Kind::HeldBack, nonce::next()?, retry_after);
+                    if retry_after.is_zero() {
+                        write.bytes = look.before_trailer().to_vec();
+                    }
+                    self.store.write_if(context, &self.prefix, &write).await?
+                }
             };
             if ended {
                 return Ok(Outcome::Done);
@@ -230,13 +296,38 @@ impl<S: Store> Remote<S> {
         }
     }
 
-    /// Returns the mark of the bytes of a lease, if it is still held.
-    fn held(&self, name: &[u8], stored: Option<&(Slice, Mark)>, token: u64) -> Option<Mark> {
-        let (bytes, mark) = stored?;
-        let (_, trailer) = Trailer::split(name, bytes)?;
-        let is_held = trailer.kind == Kind::Leased && trailer.token == token && !self.has_ended(name, &trailer);
-        is_held.then_some(*mark)
+    /// Returns the mark of the bytes of a lease, if it is still held: it has not ended, and the value before it was not
+    /// invalidated.
+    async fn held(
+        &self,
+        context: CallContext,
+        name: &[u8],
+        stored: Option<&(Slice, Mark)>,
+        token: u64,
+    ) -> Result<Option<Mark>> {
+        let Some((bytes, mark)) = stored else { return Ok(None) };
+        let Some((before, trailer)) = Trailer::split(name, bytes) else { return Ok(None) };
+        if trailer.kind != Kind::Leased || trailer.token != token {
+            return Ok(None);
+        }
+        let mut left = None;
+        if let Ok(entry) = entry::decode_any(name, before) {
+            let found = Found { tags: entry.tags, what: (), outlives: None };
+            if self.if_current(context, Some(found)).await?.is_none() {
+                return Ok(None);
+            }
+            if !S::DEADLINES {
+                left = super::only(self.store.remaining(context, &[name]).await)?.flatten();
+            }
+        }
+        Ok((!self.has_ended(name, &trailer, left)).then_some(*mark))
     }
+}
+
+/// Returns the properties that a fill gives its entry.
+fn terms(fill: &Fill<'_>) -> LoadTerms {
+    let stale_for = if fill.absent || fill.ttl.is_none() { Duration::ZERO } else { fill.stale_for };
+    LoadTerms { stale_for_ms: millis(stale_for), load_ms: 0, is_absent: fill.absent }
 }
 
 fn of_prefix(version: u64) -> TagVersion {
@@ -252,19 +343,6 @@ fn late_tags(lease: &LeaseData, fill: &Fill<'_>) -> Vec<u64> {
 /// Returns true if the fill of a lease is what is stored: its reply was lost.
 fn is_filled(name: &[u8], stored: Option<&(Slice, Mark)>, token: u64) -> bool {
     stored.is_some_and(|(bytes, _)| entry::decode_any(name, bytes).is_ok_and(|entry| entry.nonce == Some(token)))
-}
-
-/// Returns the write of a trailer without an entry.
-fn write_alone(name: &[u8], trailer: &Trailer, time: Duration, condition: Condition) -> EncodedEntry {
-    EncodedEntry {
-        bytes: trailer.encode(name).to_vec(),
-        name: name.to_vec(),
-        ttl: Some(time),
-        tags: Vec::new(),
-        condition,
-        keeps_expiry: false,
-        lasting: Vec::new(),
-    }
 }
 
 #[cold]

@@ -3,7 +3,7 @@
 use super::trailer::Trailer;
 use super::{Remote, Removal, ScanScope, Slice, Store};
 use crate::backend::{KeyFilter, Page, Removed, ScanCursor};
-use crate::entry::tag_hash;
+use crate::entry::{self, tag_hash};
 use crate::error::Result;
 use crate::exec::context::CallContext;
 use crate::util::byte_strings::ByteStrings;
@@ -51,8 +51,8 @@ impl<S: Store> Remote<S> {
         Ok(keys)
     }
 
-    /// Returns the keys of names, also of those without an entry. The key of a digest is in its entry alone: without one
-    /// the name is removed, which ends the load of a key that is not known.
+    /// Returns the keys of names, also of those without an entry that can be read. The key of a digest is in its entry
+    /// alone: without one the name is removed, which ends the load of a key that is not known.
     async fn all_keys_of(&self, context: CallContext, names: &[&[u8]]) -> Result<ByteStrings> {
         let (mut keys, mut digests) = (ByteStrings::default(), Vec::new());
         for name in names {
@@ -65,12 +65,14 @@ impl<S: Store> Remote<S> {
             return Ok(keys);
         }
         let mut loads = Vec::new();
-        for (name, head) in digests.iter().zip(self.store.read_headers(context, &digests).await) {
-            let is_load = |head: &Slice| Trailer::split(name, head).is_some_and(|(entry, _)| entry.is_empty());
-            let head = head?;
-            loads.extend(head.as_ref().filter(|head| is_load(head)).map(|_| *name));
-            let key = self.found(None, name, Ok(head), S::decode_head, |entry| entry.key.map(<[u8]>::to_vec))?;
-            key.iter().for_each(|key| keys.push(&key.what));
+        for (name, stored) in digests.iter().zip(self.store.read(context, &digests).await) {
+            let Some(stored) = stored? else { continue };
+            let before = Trailer::split(name, &stored).map_or(&stored[..], |(before, _)| before);
+            match entry::decode_any(name, before) {
+                Ok(entry) => entry.key.iter().for_each(|key| keys.push(key)),
+                Err(_) if before.is_empty() => loads.push(*name),
+                Err(_) => {}
+            }
         }
         self.store.unlink(context, &loads).await?;
         Ok(keys)

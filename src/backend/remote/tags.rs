@@ -1,6 +1,6 @@
 //! Tags as tag versions: read with entries, created for sets, replaced by invalidations.
 
-use super::entries::Found;
+use super::entries::{Found, Outlives, fresh_of};
 use super::lasting::longest;
 use super::{Remote, Store};
 use crate::backend::{Missing, NewEntry};
@@ -23,19 +23,54 @@ impl<S: Store> Remote<S> {
     ) -> Result<Option<T>> {
         let Some(found) = found else { return Ok(None) };
         let is_known = |tag: &TagVersion| known.binary_search_by_key(&tag.tag, |known| known.tag).is_ok();
-        if found.tags.iter().all(is_known) {
-            return Ok(is_current(&found.tags, &known).then_some(found.what));
+        let is_current = if found.tags.iter().all(is_known) {
+            is_current(&found.tags, &known)
+        } else {
+            let known = self.current_versions(context, found.tags.iter().map(|tag| tag.tag).collect()).await?;
+            is_current(&found.tags, &known)
+        };
+        match found.outlives {
+            Some(outlives) if is_current => {
+                Ok(Box::pin(self.is_fresh(context, &outlives)).await?.then_some(found.what))
+            }
+            _ => Ok(is_current.then_some(found.what)),
         }
-        let known = self.current_versions(context, found.tags.iter().map(|tag| tag.tag).collect()).await?;
-        Ok(is_current(&found.tags, &known).then_some(found.what))
+    }
+
+    /// Returns true if the time to live of an entry is not over, though its name has more.
+    async fn is_fresh(&self, context: CallContext, outlives: &Outlives) -> Result<bool> {
+        let left = super::only(self.store.remaining(context, &[&outlives.name]).await)?;
+        Ok(left.is_some_and(|left| fresh_of(left, outlives.stale_for).is_some()))
+    }
+
+    /// Turns the entries into misses whose time to live is over, though their names have more.
+    async fn drop_stale<T>(&self, context: CallContext, found: &mut [Result<Option<Found<T>>>]) {
+        let outlives =
+            |found: &Result<Option<Found<T>>>| found.as_ref().ok()?.as_ref()?.outlives.is_some().then_some(());
+        let at: Vec<usize> = (0..found.len()).filter(|at| outlives(&found[*at]).is_some()).collect();
+        if at.is_empty() {
+            return;
+        }
+        let taken = |at: &usize| found[*at].as_mut().ok()?.as_mut()?.outlives.take();
+        let outlives: Vec<Box<Outlives>> = at.iter().filter_map(taken).collect();
+        let names: Vec<&[u8]> = outlives.iter().map(|it| it.name.as_slice()).collect();
+        let left = self.store.remaining(context, &names).await;
+        for ((at, outlives), left) in at.into_iter().zip(&outlives).zip(left) {
+            match left {
+                Ok(Some(left)) if fresh_of(left, outlives.stale_for).is_some() => {}
+                Ok(_) => found[at] = Ok(None),
+                Err(error) => found[at] = Err(error),
+            }
+        }
     }
 
     /// The same for many, with one look at the tag versions of all.
     pub(super) async fn those_current<T>(
         &self,
         context: CallContext,
-        found: Vec<Result<Option<Found<T>>>>,
+        mut found: Vec<Result<Option<Found<T>>>>,
     ) -> Vec<Result<Option<T>>> {
+        Box::pin(self.drop_stale(context, &mut found)).await;
         let tagged = found.iter().filter_map(|it| it.as_ref().ok()?.as_ref());
         let tags: Vec<u64> = tagged.flat_map(|it| it.tags.iter().map(|tag| tag.tag)).collect();
         let known = self.each_tag_version(context, found.len(), true, tags, Missing::Stays).await;

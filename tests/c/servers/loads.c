@@ -191,6 +191,34 @@ static void check_change(const char *url, change_fn *change, const char *key, bo
     close_cache(other);
 }
 
+/* A stale value that one caller loads again is not served after the change, and neither is what was loaded before. */
+static void check_stale(const char *url, change_fn *change, const char *key, long long after) {
+    yc_cache *loader = open_cache(url), *other = open_cache(url);
+    yc_slice tag = slice("t");
+    yc_value *value;
+    yc_lease *refresh;
+    yc_lease_options options = {.struct_size = sizeof options, .wait_ms = -1};
+    delete_key(other, key);
+    yc_lease *lease = take_lease(loader, key, NULL, 0);
+    yc_fill with = {.struct_size = sizeof with, .value = "1", .value_len = 1, .ttl_ms = 20, .stale_for_ms = 60000,
+                    .tags = &tag, .n_tags = 1};
+    CHECK_STATUS(yc_lease_fill(lease, &with, NULL), YC_OK);
+    yc_lease_free(lease);
+    sleep_ms(40);
+    CHECK_STATUS(lease_of(loader, key, &options, &value, &refresh, NULL), YC_STALE);
+    CHECK(value && refresh && value_of(other, key) == -1);
+    yc_value_free(value);
+    CHECK_STATUS(change(other, key), YC_OK);
+    CHECK_STATUS(fill(refresh, "1", NULL, 0, NULL), YC_SUPERSEDED);
+    CHECK(value_of(loader, key) == after && value_of(other, key) == after);
+    CHECK_STATUS(lease_of(other, key, &options, &value, &lease, NULL), after < 0 ? YC_LEASED : YC_OK);
+    yc_value_free(value);
+    yc_lease_free(lease);
+    yc_lease_free(refresh);
+    close_cache(loader);
+    close_cache(other);
+}
+
 static void check_changes(const char *url, bool lists) {
     const char *keys[] = {"changed", long_key()};
     for (int at = 0; at < 2; at++) {
@@ -200,7 +228,14 @@ static void check_changes(const char *url, bool lists) {
         check_change(url, delete_key, keys[at], true, -1);
         check_change(url, invalidate_tag, keys[at], true, -1);
         check_change(url, invalidate_tag, keys[at], false, -1);
+        check_stale(url, set_key, keys[at], 2);
+        check_stale(url, set_if, keys[at], 2);
+        check_stale(url, count, keys[at], 2);
+        check_stale(url, delete_key, keys[at], -1);
+        check_stale(url, invalidate_tag, keys[at], -1);
         if (!lists) continue;
+        check_stale(url, invalidate_pattern, keys[at], -1);
+        check_stale(url, flush_all, keys[at], -1);
         check_change(url, invalidate_pattern, keys[at], true, -1);
         check_change(url, flush_all, keys[at], true, -1);
     }
