@@ -58,6 +58,16 @@ impl Look {
         Trailer::split(&self.name, stored).map_or(stored, |(before, _)| before)
     }
 
+    /// Returns the time that the name has left when its value may not be served as stale any more.
+    pub(super) fn stale_until(&self) -> Duration {
+        Duration::from_millis(self.trailer().map_or(0, |trailer| trailer.stale_until_ms.into()))
+    }
+
+    /// Returns true if the name lasts longer than its value, for a load.
+    pub(super) fn is_extended(&self) -> bool {
+        !self.stale_until().is_zero()
+    }
+
     /// Returns the mark of the stored bytes.
     pub(super) fn mark(&self) -> Option<Mark> {
         self.stored.as_ref().map(|(_, mark)| *mark)

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::conditional::Look;
-use super::entries::Found;
+use super::entries::{Found, fresh_of};
 use super::tags::pair;
 use super::trailer::{Kind, Trailer};
 use super::{Condition, EncodedEntry, Mark, Remote, Slice, Store, nonce};
 use crate::backend::{Missing, Outcome};
-use crate::entry::{self, LoadTerms, TagVersion, tag_hash};
+use crate::entry::{self, Entry, LoadTerms, TagVersion, tag_hash};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::backoff::Backoff;
 use crate::exec::context::CallContext;
@@ -34,8 +34,10 @@ pub(super) const PREFIX_TAG: u64 = 0x2D06_8005_38D3_94C2;
 enum Kept {
     Nothing,
     Absence,
-    /// A stale value, and the time for which it is kept; `None`: for ever.
+    /// A stale value, and the time for which it may be served; `None`: for ever.
     Stale(Value, Option<Duration>),
+    /// A value that may not be served any more, though it was not invalidated.
+    Over,
 }
 
 /// The result of one attempt to read or lease a key.
@@ -82,17 +84,18 @@ impl<S: Store> Remote<S> {
                 self.counting.reads(1, 0);
                 return Ok(Attempt::Done(Loaded::of(LoadState::Fresh, Some(value))));
             }
-            let stale = match self.kept(context, key, &look).await? {
+            let (kept, left) = self.kept(context, key, &look).await?;
+            // The lease of a value that was invalidated is over.
+            let counts = look.before_trailer().is_empty() || !matches!(kept, Kept::Nothing);
+            let known = look.trailer().filter(|_| counts);
+            let stale = match kept {
                 Kept::Absence => {
                     self.counting.reads(0, 1);
                     return Ok(Attempt::Done(Loaded::of(LoadState::Absent, None)));
                 }
                 Kept::Stale(value, left) => Some((value, left)),
-                Kept::Nothing => None,
+                Kept::Nothing | Kept::Over => None,
             };
-            let left = stale.as_ref().and_then(|(_, left)| *left);
-            // The lease of a value that was invalidated is over.
-            let known = look.trailer().filter(|_| stale.is_some() || look.before_trailer().is_empty());
             let current = known.filter(|known| !self.has_ended(&look.name, known, left));
             match (current, stale.clone()) {
                 (Some(_), Some((value, _))) => {
@@ -106,7 +109,7 @@ impl<S: Store> Remote<S> {
                 }
                 (None, _) => {}
             }
-            let stays = stale.is_some().then_some(left);
+            let stays = stale.as_ref().map(|(_, left)| *left);
             if let Some(lease) = self.take_lease(context, key, &look, stays, options).await? {
                 self.counting.reads(u64::from(stale.is_some()), u64::from(stale.is_none()));
                 let took_over = known.is_some_and(|known| known.kind == Kind::Leased);
@@ -118,26 +121,32 @@ impl<S: Store> Remote<S> {
         }
     }
 
-    /// Returns what is kept after a load that a get would not return.
-    async fn kept(&self, context: CallContext, key: &[u8], look: &Look) -> Result<Kept> {
+    /// Returns the state of a key that a get reports as a miss, and on Redis the time that its name has left.
+    async fn kept(&self, context: CallContext, key: &[u8], look: &Look) -> Result<(Kept, Option<Duration>)> {
         let Some(kept) = look.kept().filter(|kept| kept.key.is_none_or(|kept| kept == key)) else {
-            return Ok(Kept::Nothing);
+            return Ok((Kept::Nothing, None));
         };
         let end = kept.deadline_ms.map(|deadline| deadline.saturating_add(kept.load.stale_for_ms));
-        let left = end.map(|end| Duration::from_millis(end.saturating_sub(self.store.now_ms(&look.name))));
-        if S::DEADLINES && left.is_some_and(|left| left.is_zero()) {
-            return Ok(Kept::Nothing);
-        }
         let value = (!kept.load.is_absent).then(|| Value::from(kept.payload));
         if self.if_current(context, Some(Found { tags: kept.tags, what: (), outlives: None })).await?.is_none() {
-            return Ok(Kept::Nothing);
+            return Ok((Kept::Nothing, None));
         }
-        let Some(value) = value else { return Ok(Kept::Absence) };
         if S::DEADLINES {
-            return Ok(Kept::Stale(value, left));
+            let left = end.map(|end| Duration::from_millis(end.saturating_sub(self.store.now_ms(&look.name))));
+            let is_over = left.is_some_and(|left| left.is_zero());
+            let kept = match value {
+                None if is_over => Kept::Nothing,
+                None => Kept::Absence,
+                Some(_) if is_over => Kept::Over,
+                Some(value) => Kept::Stale(value, left),
+            };
+            return Ok((kept, None));
         }
-        let left = super::only(self.store.remaining(context, &[&look.name]).await)?;
-        Ok(left.map_or(Kept::Nothing, |left| Kept::Stale(value, left)))
+        let Some(value) = value else { return Ok((Kept::Absence, None)) };
+        let Some(left) = super::only(self.store.remaining(context, &[&look.name]).await)? else {
+            return Ok((Kept::Nothing, None));
+        };
+        Ok((fresh_of(left, look.stale_until()).map_or(Kept::Over, |stale| Kept::Stale(value, stale)), left))
     }
 
     /// Takes the lease of a key; `None` if its bytes have changed since the look. A stale value stays, for the time that it
@@ -181,7 +190,8 @@ impl<S: Store> Remote<S> {
         if versions.len() < tags.len() { Err(super::tags::not_kept()) } else { Ok(versions) }
     }
 
-    /// Returns the write of a trailer: behind the bytes that stay for the time that they have left, or alone.
+    /// Returns the write of a trailer: alone, or behind a value that may be served for the time that it has left. The name
+    /// lasts at least as long as the trailer: the load is known after the value is over.
     fn marked(
         &self,
         look: &Look,
@@ -190,21 +200,27 @@ impl<S: Store> Remote<S> {
         token: u64,
         time: Duration,
     ) -> EncodedEntry {
-        let name = &look.name;
-        let deadline_ms = match stays {
-            // Redis has no clock that all processes share, but the time that the name has left.
-            Some(left) if !S::DEADLINES => millis(left.unwrap_or_default().saturating_sub(time)),
-            _ => self.store.now_ms(name).saturating_add(millis(time)),
-        };
-        let trailer = Trailer { kind, token, deadline_ms }.encode(name);
-        let before = stays.map_or(&[][..], |_| look.before_trailer());
+        let (name, left) = (&look.name, stays.flatten());
+        let lasts = left.map_or(time, |left| left.max(time));
+        let is_longer = left.is_some_and(|left| lasts > left) || look.is_extended();
+        let mut trailer =
+            Trailer { kind, token, deadline_ms: self.store.now_ms(name) + millis(time), stale_until_ms: 0 };
+        let mut before = stays.map_or(&[][..], |_| look.before_trailer()).to_vec();
+        // Redis has no clock that all processes share, but the time that the name has left.
+        if let (Some(left), false) = (left, S::DEADLINES) {
+            trailer.deadline_ms = millis(lasts - time);
+            if is_longer {
+                trailer.stale_until_ms = u32::try_from(millis(lasts - left)).unwrap_or(u32::MAX);
+                before = never_fresh(name, &before);
+            }
+        }
         EncodedEntry {
-            bytes: [before, &trailer].concat(),
+            bytes: [&before[..], &trailer.encode(name)].concat(),
             name: name.clone(),
-            ttl: stays.unwrap_or(Some(time)),
+            ttl: if stays == Some(None) { None } else { Some(lasts) },
             tags: Vec::new(),
             condition: look.condition(),
-            keeps_expiry: stays.is_some(),
+            keeps_expiry: stays.is_some() && !is_longer,
             lasting: Vec::new(),
         }
     }
@@ -275,8 +291,9 @@ impl<S: Store> Remote<S> {
             let look = self.look(context, &lease.key).await?;
             let trailer = look.trailer().filter(|it| it.kind == Kind::Leased && it.token == lease.token);
             let (Some(_), Some(mark)) = (trailer, look.mark()) else { return Ok(Outcome::Done) };
-            let stays = match self.kept(context, &lease.key, &look).await? {
-                Kept::Stale(_, left) => Some(left),
+            let stays = match self.kept(context, &lease.key, &look).await?.0 {
+                // A name that lasts longer for the load alone goes with it.
+                Kept::Stale(_, left) if !retry_after.is_zero() || !look.is_extended() => Some(left),
                 _ => None,
             };
             let ended = match stays {
@@ -328,6 +345,12 @@ impl<S: Store> Remote<S> {
 fn terms(fill: &Fill<'_>) -> LoadTerms {
     let stale_for = if fill.absent || fill.ttl.is_none() { Duration::ZERO } else { fill.stale_for };
     LoadTerms { stale_for_ms: millis(stale_for), load_ms: 0, is_absent: fill.absent }
+}
+
+/// Returns a stored value as one whose time to live is over, however long its name lasts.
+fn never_fresh(name: &[u8], stored: &[u8]) -> Vec<u8> {
+    let Ok(entry) = entry::decode(name, stored) else { return stored.to_vec() };
+    entry::encode(name, &Entry { load: LoadTerms { stale_for_ms: u64::MAX, ..entry.load }, ..entry })
 }
 
 fn of_prefix(version: u64) -> TagVersion {

@@ -219,6 +219,35 @@ static void check_stale(const char *url, change_fn *change, const char *key, lon
     close_cache(other);
 }
 
+/* A load that began before the end of a stale value is known after it: no second one begins. */
+static void check_end_of_stale(const char *url, int64_t retry_ms) {
+    yc_cache *cache = open_cache(url), *other = open_cache(url);
+    yc_value *value;
+    yc_lease *refresh, *lease;
+    yc_lease_options options = {.struct_size = sizeof options, .wait_ms = -1};
+    delete_key(cache, "ending");
+    lease = take_lease(cache, "ending", NULL, 0);
+    yc_fill with = {.struct_size = sizeof with, .value = "1", .value_len = 1, .ttl_ms = 20, .stale_for_ms = 600};
+    CHECK_STATUS(yc_lease_fill(lease, &with, NULL), YC_OK);
+    yc_lease_free(lease);
+    sleep_ms(40);
+    CHECK_STATUS(lease_of(cache, "ending", &options, &value, &refresh, NULL), YC_STALE);
+    CHECK(refresh);
+    yc_value_free(value);
+    CHECK_STATUS(lease_of(other, "ending", &options, &value, &lease, NULL), YC_STALE);
+    CHECK(!lease && value_of(other, "ending") == -1 && yc_exists(other, "ending", 6, NULL) == YC_MISS);
+    yc_value_free(value);
+    if (retry_ms) CHECK_STATUS(yc_lease_abandon(refresh, retry_ms, NULL), YC_OK);
+    sleep_ms(800);
+    CHECK_STATUS(lease_of(other, "ending", &options, &value, &lease, NULL), YC_E_BUSY);
+    CHECK(value_of(other, "ending") == -1);
+    if (!retry_ms) CHECK_STATUS(fill(refresh, "2", NULL, 0, NULL), YC_OK);
+    CHECK(retry_ms || value_of(other, "ending") == 2);
+    yc_lease_free(refresh);
+    close_cache(cache);
+    close_cache(other);
+}
+
 static void check_changes(const char *url, bool lists) {
     const char *keys[] = {"changed", long_key()};
     for (int at = 0; at < 2; at++) {
@@ -375,6 +404,8 @@ static void check_backend(const char *url, bool lists) {
     check_killed(url);
     check_changes(url, lists);
     check_ends(url);
+    check_end_of_stale(url, 0);
+    check_end_of_stale(url, 60000);
     check_rows(url, invalidate_tag, true);
     check_rows(url, invalidate_tag, false);
     check_rows(url, delete_key, true);
