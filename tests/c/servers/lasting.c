@@ -39,13 +39,16 @@ static long long number(const char *command, const char *name) {
     return number;
 }
 
-/* The only name of a kind, t or i, that the server has. */
+/* The version of the whole prefix, which each invalidation replaces too. */
+static const char PREFIX_VERSION[] = ":t:2d06800538d394c2";
+
+/* The only name of a kind, t or i, that the server has for a tag. */
 static const char *only_name(char kind) {
     static char name[NAME];
     reply *names = ask_names(redis.port);
     size_t found = 0;
     for (size_t at = 0; names && at < names->count; at++) {
-        if (names->items[at].text[2] != kind) continue;
+        if (names->items[at].text[2] != kind || strstr(names->items[at].text, PREFIX_VERSION)) continue;
         snprintf(name, sizeof name, "%s", names->items[at].text);
         found++;
     }
