@@ -379,6 +379,63 @@ static void check_ends(const char *url) {
     close_cache(other);
 }
 
+/* ---- Processes whose clocks are an hour apart ---- */
+
+static yc_status fill_for(yc_lease *lease, int64_t ttl_ms, int64_t stale_for_ms) {
+    yc_fill with = {.struct_size = sizeof with, .value = "1", .value_len = 1, .ttl_ms = ttl_ms, .stale_for_ms = stale_for_ms};
+    return yc_lease_fill(lease, &with, NULL);
+}
+
+/* Sees what a process with another clock has left: a fresh value, a lease, and a stale value, which it loads again. */
+static int be_another(const char *url) {
+    yc_cache *cache = open_cache(url);
+    yc_lease_options options = {.struct_size = sizeof options, .wait_ms = -1};
+    yc_value *value;
+    yc_lease *lease;
+    CHECK(value_of(cache, "fresh") == 1);
+    CHECK_STATUS(lease_of(cache, "fresh", &options, &value, &lease, NULL), YC_OK);
+    CHECK(!lease);
+    yc_value_free(value);
+    CHECK_STATUS(lease_of(cache, "leased", &options, &value, &lease, NULL), YC_E_BUSY);
+    CHECK(value_of(cache, "stale") == -1);
+    CHECK_STATUS(lease_of(cache, "stale", &options, &value, &lease, NULL), YC_STALE);
+    CHECK(lease);
+    yc_value_free(value);
+    CHECK_STATUS(fill(lease, "2", NULL, 0, NULL), YC_OK);
+    yc_lease_free(lease);
+    close_cache(cache);
+    return check_result();
+}
+
+static void check_clocks(const char *url, const char *ahead) {
+    yc_cache *cache = open_cache(url);
+    yc_lease *lease = take_lease(cache, "fresh", NULL, 0), *held = take_lease(cache, "leased", NULL, 0);
+    CHECK_STATUS(fill_for(lease, 60000, 60000), YC_OK);
+    yc_lease_free(lease);
+    lease = take_lease(cache, "stale", NULL, 0);
+    CHECK_STATUS(fill_for(lease, 20, 600000), YC_OK);
+    yc_lease_free(lease);
+    /* Memcached tells the time to two seconds. */
+    sleep_ms(3000);
+    fflush(stdout);
+    pid_t child = fork();
+    if (!child) {
+        setenv("LD_PRELOAD", "/usr/$LIB/faketime/libfaketime.so.1", 1);
+        setenv("FAKETIME", ahead, 1);
+        execl("/proc/self/exe", "loads", "other", url, (char *)NULL);
+        _exit(127);
+    }
+    int status = -1;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    CHECK(value_of(cache, "stale") == 2);
+    CHECK_STATUS(fill(held, "3", NULL, 0, NULL), YC_OK);
+    yc_lease_free(held);
+    delete_key(cache, "fresh");
+    delete_key(cache, "leased");
+    delete_key(cache, "stale");
+    close_cache(cache);
+}
+
 /* ---- A server that denies scripts ---- */
 
 static void check_without_scripts(void) {
@@ -420,12 +477,15 @@ static void check_server(server_kind kind, const char *query) {
     snprintf(url, sizeof url, "%s", server_url(&own, query));
     printf("%s\n", query);
     check_backend(url, !strstr(query, "binary"));
+    check_clocks(url, "+1h");
+    check_clocks(url, "-1h");
     check_restart(&own, query);
     server_stop(&own);
 }
 
 int main(int count_of_arguments, char **arguments) {
     const char *which = count_of_arguments > 1 ? arguments[1] : "redis";
+    if (strcmp(which, "other") == 0) return be_another(arguments[2]);
     if (strcmp(which, "redis") == 0) {
         check_server(SERVER_REDIS, "key_prefix=c");
         check_server(SERVER_REDIS, "key_prefix=c&tag_index=true&pool_size=4");
