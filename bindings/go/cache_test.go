@@ -214,6 +214,8 @@ func TestJSON(t *testing.T) {
 func TestReports(t *testing.T) {
 	cache := open(t, "")
 	check(t, cache.Ping(ctx))
+	// An empty Memcached reports that it uses no memory.
+	check(t, cache.Set(ctx, "something", []byte("value")))
 	for at := 0; at < 200; at++ {
 		cache.Get(ctx, "nothing")
 	}
