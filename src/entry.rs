@@ -50,7 +50,7 @@ pub struct TagVersion {
 /// The properties that a load gives an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LoadTerms {
-    /// The time in ms after the time to live in which the value may be served as stale; 0 if there is none.
+    /// The time in ms after the time to live in which the value may be served as stale; 0: not at all.
     pub stale_for_ms: u64,
     /// The duration of the load in ms; 0 if it is not known.
     pub load_ms: u32,

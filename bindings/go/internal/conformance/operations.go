@@ -260,7 +260,7 @@ func runDeleteIf(cache *yokedcache.Cache, step *statement) []token {
 func readInt64(text string) int64 {
 	number, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
-		stop("a number that is none: " + text)
+		stop("not a number: " + text)
 	}
 	return number
 }

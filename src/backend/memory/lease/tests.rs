@@ -487,7 +487,7 @@ fn bounds_hold_with_stale_values_and_absences() {
         let bytes: usize = (0..memory.store.shards.len()).map(|at| memory.store.shard(at).bytes()).sum();
         assert!(bytes <= 50_000, "step {step}: {bytes}");
     }
-    // What is counted as taken is what is there.
+    // The room that is taken is that of the entries.
     run(&memory, Operation::Flush { count: false });
     (0..600).for_each(|key| set(&memory, &key.to_string(), "v", &[]));
     assert_eq!(memory.store.usage().keys, 600);
