@@ -242,7 +242,7 @@ pub struct Activity {
 /// | methods | purpose |
 /// |---|---|
 /// | `info`, `activity` | properties and counters, without waiting |
-/// | `call`, `get`, `set` | operations on entries; the last two save the cost of an `Outcome` |
+/// | `call`, `get`, `hit`, `set` | operations on entries; the last three save the cost of an `Outcome` |
 /// | `scan` | listings |
 /// | `export`, `import`, `tag_versions`, `invalidate_hashes` | copies of entries to another backend, which know tags by their hashes |
 /// | `connected`, `health`, `close` | the state of the servers |
@@ -251,6 +251,12 @@ pub trait Backend: Send + Sync {
     fn info(&self) -> Info;
     /// Reads the value of a key: `call` of a `Get`, without the cost of an `Outcome`.
     fn get<'a>(&'a self, context: CallContext, key: &'a [u8]) -> OpFuture<'a, Option<Value>>;
+    /// Returns the value of a key if a `call` of a `GetOrLease` would return a fresh value without a lease, and counts that
+    /// as a hit. Otherwise returns `None` and changes nothing. The default, for backends that wait for a server, always
+    /// does so.
+    fn hit(&self, _key: &[u8], _refresh_ahead: bool) -> Option<Value> {
+        None
+    }
     /// Stores an entry: `call` of a `Set`, without the cost of an `Outcome`.
     fn set<'a>(&'a self, context: CallContext, entry: NewEntry<'a>) -> OpFuture<'a, ()>;
     /// Runs an operation.

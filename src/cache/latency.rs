@@ -108,6 +108,16 @@ impl Latencies {
         }
     }
 
+    /// Runs a short operation that answers some calls and leaves the others to `sample`; a call that is timed is one of
+    /// those.
+    #[inline(always)]
+    pub fn untimed<T>(&self, run: impl FnOnce() -> Option<T>) -> Option<T> {
+        let left = UNTIMED.get().checked_sub(1)?;
+        let answer = run()?;
+        UNTIMED.set(left);
+        Some(answer)
+    }
+
     #[cold]
     fn timed<'a, T>(&'a self, operation: Operation, run: impl FnOnce() -> OpFuture<'a, T>) -> OpFuture<'a, T>
     where
@@ -274,6 +284,23 @@ mod tests {
         assert_eq!(all[1].sum, Duration::from_nanos(250 + 251 + 1_000 + 2_000_000_001 + u64::from(u32::MAX)));
         assert_eq!(all[0].counts, [0; BOUNDS.len() + 1]);
         assert!(BOUNDS.is_sorted());
+    }
+
+    #[test]
+    fn a_call_that_is_timed_is_left_to_a_sample() {
+        let latencies = Latencies::default();
+        let answered = (0..6400).filter(|_| {
+            let answer = latencies.untimed(|| Some(()));
+            if answer.is_none() {
+                drop(latencies.sample(Operation::GetOrLease, || crate::backend::done(Ok(()))));
+            }
+            assert!(latencies.untimed(|| None::<()>).is_none());
+            answer.is_some()
+        });
+        let answered = answered.count() as u64;
+        let samples: u64 = latencies.distributions().flat_map(|it| it.counts).sum();
+        assert!((50..200).contains(&samples), "{samples}");
+        assert_eq!(answered + samples, 6400, "a call that answered nothing was not counted");
     }
 
     #[test]

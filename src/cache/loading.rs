@@ -17,6 +17,7 @@ use crate::key::{MAX_TAGS, check_tags};
 use crate::lease::{Claim, Fill, LONGEST, Lease, LeaseData, LeaseOptions, LoadState, Loaded, Wait};
 use crate::operation::{Operation, Outcome};
 use crate::ttl::{MAX_TTL, Ttl};
+use crate::value::Value;
 
 /// The numbers of events of loads since the cache was opened.
 #[derive(Default)]
@@ -104,6 +105,13 @@ impl Cache {
             return Err(Error::new(ErrorKind::TooLarge, text));
         }
         if fill.absent { Ok(()) } else { self.check_value(fill.value) }
+    }
+
+    /// Returns the value of a key if the backend has a fresh one at hand; `None` says nothing about the key. Does what
+    /// `call` of a `GetOrLease` without tags does for such a key, at the cost of a `get`.
+    #[inline(always)]
+    pub fn hit(&self, key: &[u8]) -> Option<Value> {
+        self.latencies.untimed(|| self.backend.hit(key, self.loading.refresh_ahead))
     }
 
     /// Runs an operation on a lease.

@@ -231,6 +231,13 @@ pub unsafe extern "C" fn yc_get_or_lease(
             let (value, lease) = (out(value, "value")?, out(lease, "lease")?);
             let (key, tags) = (bytes(key, key_len, "key")?, lease_tags(options)?);
             let options = lease_options(cache, options, &tags)?;
+            if tags.is_empty()
+                && let Some(found) = cache.hit(key)
+            {
+                value.write(yc_value::into_raw(found));
+                lease.write(null_mut());
+                return Ok(YC_OK);
+            }
             match answer(|context| cache.call(context, Operation::GetOrLease { key, options }))? {
                 Outcome::Loaded(Loaded { value: found, state, lease: given, .. }) => {
                     value.write(found.map_or(null_mut(), yc_value::into_raw));

@@ -17,6 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::lease::{Fill, Lease, LeaseData, LeaseOptions, LoadState, Loaded, held_back, new_instance, still_loading};
 use crate::util::clock::Deadline;
+use crate::value::Value;
 
 /// The time of a call that waits for the load of another: the default time of a call to a server.
 const CALL: Duration = Duration::from_secs(1);
@@ -66,6 +67,13 @@ enum Found {
 }
 
 impl Store {
+    /// Returns the value of a key if it is fresh and not due for an early refresh.
+    #[inline(always)]
+    pub(super) fn hit(&self, key: &[u8], refresh_ahead: bool) -> Option<Value> {
+        let hash = self.hash(key);
+        self.shard_of(hash).hit(hash.of_entry(), key, refresh_ahead).cloned()
+    }
+
     /// Reads a key. Takes its lease if there is no value, a stale one, or one that is due for an early refresh.
     #[inline]
     pub(super) fn get_or_lease(&self, key: &[u8], options: &LeaseOptions) -> Attempt {

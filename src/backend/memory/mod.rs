@@ -167,6 +167,10 @@ impl Backend for Memory {
         done(Ok(self.store.get(key)))
     }
 
+    fn hit(&self, key: &[u8], refresh_ahead: bool) -> Option<Value> {
+        self.store.hit(key, refresh_ahead)
+    }
+
     fn set<'a>(&'a self, _: CallContext, entry: NewEntry<'a>) -> OpFuture<'a, ()> {
         done(self.put(entry))
     }

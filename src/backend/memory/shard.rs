@@ -383,6 +383,17 @@ pub(super) enum Read {
 
 /// Loads: leases, stale values and remembered absences. To plain operations an entry that is only kept is dead.
 impl Shard {
+    /// Returns the value of a key if it is fresh. An entry that may be due for an early refresh is left to `read`.
+    #[inline(always)]
+    pub(super) fn hit(&mut self, hash: u32, key: &[u8], refresh_ahead: bool) -> Option<&Value> {
+        let id = self.find(hash, key).filter(|id| self.is_live(*id))?;
+        if refresh_ahead && self.kept(id).is_some() {
+            return None;
+        }
+        self.counters.hits += 1;
+        self.lru.touch(id).map(Entry::value)
+    }
+
     /// Reads a key for loading.
     #[inline]
     pub(super) fn read(&mut self, hash: u32, key: &[u8], refresh_ahead: bool) -> Read {

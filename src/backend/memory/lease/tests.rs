@@ -76,6 +76,32 @@ fn is_busy(loaded: &Result<Loaded>) -> bool {
 }
 
 #[test]
+fn a_hit_is_what_a_read_for_loading_returns_without_a_lease() {
+    let memory = open();
+    let hit =
+        |key: &str, refresh_ahead| memory.hit(key.as_bytes(), refresh_ahead).map(|value| value.as_bytes().to_vec());
+    set(&memory, "fresh", "f", &[b"tag"]);
+    let (stale, absent, due) =
+        (lease(&memory, "stale", &[]), lease(&memory, "absent", &[]), lease(&memory, "due", &[]));
+    thread::sleep(5 * MS);
+    assert!(fill_with(&memory, &stale, Fill { value: b"s", ttl: Some(MS), stale_for: 60_000 * MS, ..FILL }));
+    assert!(fill_with(&memory, &absent, Fill { absent: true, ..FILL }));
+    assert!(fill_with(&memory, &due, Fill { value: b"d", ttl: Some(60_000 * MS), keeps_load: true, ..FILL }));
+    let _held = lease(&memory, "leased", &[]);
+    thread::sleep(5 * MS);
+    let before = memory.activity().counters;
+    for missed in ["none", "stale", "absent", "leased"] {
+        assert_eq!(hit(missed, false), None, "{missed}");
+    }
+    assert_eq!(hit("due", true), None, "only a read decides whether a refresh is due");
+    assert_eq!(memory.activity().counters, before, "nothing is counted, and nothing removed");
+    assert_eq!((hit("fresh", true), hit("due", false)), (Some(b"f".to_vec()), Some(b"d".to_vec())));
+    assert_eq!(memory.activity().counters.hits, before.hits + 2);
+    run(&memory, Operation::InvalidateTags { tags: &[b"tag"], count: false });
+    assert_eq!(hit("fresh", false), None);
+}
+
+#[test]
 fn one_caller_has_the_lease_and_the_others_get_its_value() {
     let memory = open();
     let held = lease(&memory, "k", &[]);
