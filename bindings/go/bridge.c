@@ -60,8 +60,64 @@ static yc_slice *read_new_list(const yoked_go_record *record, payload *rest)
     return list;
 }
 
-/* Reads an operation. Returns its tags in an array that the caller releases. */
-static yc_slice *read_op(const yoked_go_record *record, yc_op *op)
+/* The struct that an operation on a lease has in place of a value. */
+typedef union argument {
+    yc_lease_options options;
+    yc_fill fill;
+} argument;
+
+static void make_lease_options(const yoked_go_record *record, const yc_op *op, yc_lease_options *options)
+{
+    memset(options, 0, sizeof *options);
+    options->struct_size = sizeof *options;
+    options->lease_ms = record->number;
+    options->wait_ms = record->initial;
+    options->tags = op->tags;
+    options->n_tags = op->n_tags;
+}
+
+static void make_fill(const yoked_go_record *record, const yc_op *op, yc_fill *fill)
+{
+    memset(fill, 0, sizeof *fill);
+    fill->struct_size = sizeof *fill;
+    fill->flags = record->flags;
+    fill->value = op->value;
+    fill->value_len = op->value_len;
+    fill->ttl_ms = record->ttl_ms;
+    fill->stale_for_ms = record->number;
+    fill->tags = op->tags;
+    fill->n_tags = op->n_tags;
+}
+
+/* Makes an operation on a lease of one that was read as the others are. */
+static void make_lease_op(const yoked_go_record *record, yc_op *op, argument *argument)
+{
+    if (record->kind == YC_OP_GET_OR_LEASE) {
+        make_lease_options(record, op, &argument->options);
+        op->value = &argument->options;
+        op->value_len = sizeof argument->options;
+    } else if (record->kind == YC_OP_LEASE_FILL) {
+        make_fill(record, op, &argument->fill);
+        op->value = &argument->fill;
+        op->value_len = sizeof argument->fill;
+    }
+    op->lease = (yc_lease *)record->handle;
+    op->flags = 0;
+    op->tags = NULL;
+    op->n_tags = 0;
+    op->number = op->initial = 0;
+}
+
+static bool is_lease_op(const yoked_go_record *record)
+{
+    return record->kind >= YC_OP_GET_OR_LEASE && record->kind <= YC_OP_LEASE_ABANDON;
+}
+
+/*
+ * Reads an operation, which points to the argument and to the record. Returns its tags in an array that the
+ * caller releases.
+ */
+static yc_slice *read_op(const yoked_go_record *record, yc_op *op, argument *argument)
 {
     payload rest = payload_of(record);
     memset(op, 0, sizeof *op);
@@ -80,6 +136,7 @@ static yc_slice *read_op(const yoked_go_record *record, yc_op *op)
     yc_slice *tags = read_new_list(record, &rest);
     op->tags = tags;
     op->n_tags = record->n_list;
+    if (is_lease_op(record)) make_lease_op(record, op, argument);
     return tags;
 }
 
@@ -91,6 +148,7 @@ typedef struct submission {
     yc_error **refusal;
     const yoked_go_record *records[CHUNK];
     yc_op ops[CHUNK];
+    argument arguments[CHUNK];
     yc_slice *lists[CHUNK];
     size_t n;
 } submission;
@@ -132,7 +190,7 @@ static void add_op(submission *to, const yoked_go_record *record)
 {
     if (to->n == CHUNK) flush(to);
     to->records[to->n] = record;
-    to->lists[to->n] = read_op(record, &to->ops[to->n]);
+    to->lists[to->n] = read_op(record, &to->ops[to->n], &to->arguments[to->n]);
     to->n++;
 }
 
@@ -175,7 +233,7 @@ static void submit_other(submission *to, const yoked_go_record *record)
     yc_status status;
     *ticket = 0;
     if (record->kind == YC_OP_KEYS_NEXT)
-        status = yc_queue_keys_next(to->queue, (yc_cursor *)record->cursor, record->limit, record->user_data, ticket, &error);
+        status = yc_queue_keys_next(to->queue, (yc_cursor *)record->handle, record->limit, record->user_data, ticket, &error);
     else if (record->kind == YC_OP_SEARCH)
         status = submit_search(to->queue, record, &rest, ticket, &error);
     else
@@ -189,7 +247,7 @@ static void submit_other(submission *to, const yoked_go_record *record)
 
 static bool is_op(const yoked_go_record *record)
 {
-    return record->kind <= YC_OP_METRICS || (record->kind >= YC_OP_GET_VERSIONED && record->kind <= YC_OP_COUNTER_ADD);
+    return record->kind <= YC_OP_METRICS || (record->kind >= YC_OP_GET_VERSIONED && record->kind <= YC_OP_LEASE_ABANDON);
 }
 
 void yoked_go_submit(yc_queue *queue, const uint8_t *block, size_t size, uint64_t *tickets, yc_error **refusal)
@@ -230,6 +288,36 @@ yoked_go_answer yoked_go_set(yc_cache *cache, const uint8_t *key, size_t key_len
     return answer;
 }
 
+/* The number of tags whose slices are on the stack. */
+enum { FEW_TAGS = 8 };
+
+/* Copies a value that fits into the buffer, and releases it. */
+static void copy_short_value(yoked_go_found *found, uint8_t *buffer, size_t cap)
+{
+    const void *data = yc_value_data(found->value, &found->len);
+    if (found->len > cap) return;
+    memcpy(buffer, data, found->len);
+    yc_value_free(found->value);
+    found->value = NULL;
+}
+
+yoked_go_found yoked_go_get_or_lease(yc_cache *cache, const uint8_t *key, size_t key_len, const uint8_t *tags,
+                                     size_t n_tags, int64_t lease_ms, uint8_t *buffer, size_t cap)
+{
+    yoked_go_found found = {0, 0, NULL, NULL, NULL};
+    yc_slice few[FEW_TAGS];
+    yc_slice *list = n_tags <= FEW_TAGS ? few : yoked_go_allocate(n_tags * sizeof *list);
+    payload rest = {(const uint64_t *)tags, tags + n_tags * sizeof(uint64_t)};
+    read_list(&rest, list, n_tags);
+    yc_lease_options options = {.struct_size = sizeof options, .lease_ms = lease_ms, .wait_ms = -1};
+    options.tags = list;
+    options.n_tags = n_tags;
+    found.status = yc_get_or_lease(cache, key, key_len, &options, &found.value, &found.lease, &found.error);
+    if (list != few) free(list);
+    if (found.status >= 0 && found.value) copy_short_value(&found, buffer, cap);
+    return found;
+}
+
 yc_status yoked_go_keys_open(yc_cache *cache, const uint8_t *pattern, size_t pattern_len, yc_cursor **out,
                              yc_error **error)
 {
@@ -240,7 +328,8 @@ void yoked_go_run(yc_cache *cache, const uint8_t *block, yoked_go_done *done, yc
 {
     const yoked_go_record *record = (const yoked_go_record *)block;
     yc_op op;
-    yc_slice *tags = read_op(record, &op);
+    argument argument;
+    yc_slice *tags = read_op(record, &op, &argument);
     done->status = yc_batch(cache, &op, 1, sizeof op, error);
     if (done->status == YC_OK) {
         done->status = op.status;
@@ -249,6 +338,7 @@ void yoked_go_run(yc_cache *cache, const uint8_t *block, yoked_go_done *done, yc
         done->version = op.version;
         done->number = op.number;
         done->handle = op.result;
+        done->lease = record->kind == YC_OP_GET_OR_LEASE ? op.lease : NULL;
         *error = op.error;
     }
     free(tags);
@@ -309,6 +399,8 @@ static void describe(yc_completion *completion, yoked_go_done *done)
     done->removed = completion->removed;
     done->version = completion->version;
     done->number = completion->number;
+    done->lease = completion->lease;
+    completion->lease = NULL;
     if (completion->result) describe_value(completion, done);
     if (completion->error) {
         done->message = yc_error_message(completion->error);

@@ -21,10 +21,11 @@ typedef struct yoked_go_record {
     uint64_t limit; /* For a search or a page. */
     int32_t condition; /* As in yc_op, and so are the next three. */
     uint64_t version;
-    int64_t number, initial;
+    int64_t number;  /* Also the lease_ms of a YC_OP_GET_OR_LEASE, and the stale_for_ms of a YC_OP_LEASE_FILL. */
+    int64_t initial; /* Also the wait_ms of a YC_OP_GET_OR_LEASE. */
     double threshold;
     uintptr_t outside; /* The payload, if it does not follow: from yoked_go_allocate(), released once submitted. */
-    uintptr_t cursor;  /* The yc_cursor of a YC_OP_KEYS_NEXT. */
+    uintptr_t handle;  /* The yc_cursor of a YC_OP_KEYS_NEXT, or the yc_lease to fill or to abandon. */
 } yoked_go_record;
 
 /* Allocates memory for a payload. Ends the program if the system has no memory, as Go does. */
@@ -48,6 +49,19 @@ yoked_go_answer yoked_go_get(yc_cache *cache, const uint8_t *key, size_t key_len
 yoked_go_answer yoked_go_set(yc_cache *cache, const uint8_t *key, size_t key_len, const uint8_t *value,
                              size_t value_len, int64_t ttl_ms);
 
+/* The result of a read for loading on the calling thread. */
+typedef struct yoked_go_found {
+    yc_status status;
+    size_t len;
+    yc_value *value; /* A value that is longer than the buffer, else NULL. */
+    yc_lease *lease;
+    yc_error *error;
+} yoked_go_found;
+
+/* yc_get_or_lease() without a wait. tags has n_tags lengths (uint64_t), then the tags. */
+yoked_go_found yoked_go_get_or_lease(yc_cache *cache, const uint8_t *key, size_t key_len, const uint8_t *tags,
+                                     size_t n_tags, int64_t lease_ms, uint8_t *buffer, size_t cap);
+
 yc_status yoked_go_keys_open(yc_cache *cache, const uint8_t *pattern, size_t pattern_len, yc_cursor **out,
                              yc_error **error);
 
@@ -64,6 +78,7 @@ typedef struct yoked_go_done {
     uint64_t removed;
     uint64_t version; /* Of an entry that was read or stored. */
     int64_t number;   /* The value of a counter. */
+    yc_lease *lease;  /* Owned by the caller. */
 } yoked_go_done;
 
 /* The number of completions that one call takes. */

@@ -91,7 +91,7 @@ type CounterOption interface {
 type initial int64
 
 func (value initial) apply(op *operation) error {
-	op.initial = int64(value)
+	op.initial = C.int64_t(value)
 	return nil
 }
 
@@ -120,7 +120,7 @@ func WithInitial(value int64) CounterOption {
 // entry stays; [ErrTimeout] also if the reply was lost: delta may have been added; [ErrBusy] and [ErrUnsupported] as
 // [Cache.SetIf].
 func (cache *Cache) CounterAdd(ctx context.Context, key string, delta int64, options ...CounterOption) (int64, error) {
-	op := operation{kind: C.YC_OP_COUNTER_ADD, key: key, delta: delta, ttl: C.YC_TTL_DEFAULT}
+	op := operation{kind: C.YC_OP_COUNTER_ADD, key: key, number: C.int64_t(delta), ttl: C.YC_TTL_DEFAULT}
 	for _, option := range options {
 		if option == nil {
 			return 0, invalid("a counter option is nil: omit it")

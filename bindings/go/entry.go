@@ -203,6 +203,7 @@ type outcome struct {
 	version   uint64
 	number    int64
 	value     []byte
+	lease     *C.yc_lease
 }
 
 // Runs an operation whose result is whether the key existed.
@@ -235,7 +236,7 @@ func (queue *queue) outcome(ctx context.Context, op *operation) (outcome, error)
 		return outcome{}, err
 	}
 	defer call.release()
-	return outcome{call.status, call.remaining, call.removed, call.version, call.number, call.takeValue()}, nil
+	return outcome{call.status, call.remaining, call.removed, call.version, call.number, call.takeValue(), call.lease}, nil
 }
 
 // Blocks for the records of operations.
@@ -255,5 +256,5 @@ func (cache *Cache) runFastPath(op *operation) (outcome, error) {
 	if done.handle != nil {
 		value = takeValue((*C.yc_value)(done.handle))
 	}
-	return outcome{done.status, int64(done.remaining_ms), uint64(done.removed), uint64(done.version), int64(done.number), value}, nil
+	return outcome{done.status, int64(done.remaining_ms), uint64(done.removed), uint64(done.version), int64(done.number), value, done.lease}, nil
 }

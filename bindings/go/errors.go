@@ -89,8 +89,8 @@ var (
 	ErrForked = sentinel(CodeForked, "the cache was opened by the parent process: open one in this process")
 	// ErrCancelled reports that the context was cancelled first. The error matches context.Canceled too.
 	ErrCancelled = sentinel(CodeCancelled, "the call was cancelled")
-	// ErrBusy reports that too many operations are in flight (see max_pending), or that the process has no memory or
-	// file descriptor left. Try again later.
+	// ErrBusy reports that too many operations are in flight (see max_pending), that another caller is still loading
+	// the key, or that the process has no memory or file descriptor left. Try again later.
 	ErrBusy = sentinel(CodeBusy, "too many operations are in flight: try again later")
 	// ErrConnect reports that the server cannot be reached.
 	ErrConnect = sentinel(CodeConnect, "the server cannot be reached")

@@ -86,7 +86,7 @@ func (keys *KeyIterator) readPage() bool {
 		return false
 	}
 	defer user.leave()
-	op := operation{kind: C.YC_OP_KEYS_NEXT, cursor: keys.cursor, limit: uint64(keys.limit)}
+	op := operation{kind: C.YC_OP_KEYS_NEXT, handle: unsafe.Pointer(keys.cursor), limit: uint64(keys.limit)}
 	call, err := keys.cache.queue.run(keys.ctx, &op)
 	runtime.KeepAlive(keys)
 	if err != nil {

@@ -20,10 +20,10 @@ type operation struct {
 	tags      []string
 	limit     uint64
 	condition Condition // For SET_IF; for DELETE_IF its version.
-	delta     int64     // For COUNTER_ADD.
-	initial   int64     // For COUNTER_ADD.
+	number    C.int64_t // The delta of COUNTER_ADD, lease_ms of GET_OR_LEASE, stale_for_ms of LEASE_FILL.
+	initial   C.int64_t // The initial value of COUNTER_ADD, wait_ms of GET_OR_LEASE.
 	threshold float64
-	cursor    *C.yc_cursor
+	handle    unsafe.Pointer // The cursor of KEYS_NEXT, the lease of LEASE_FILL and LEASE_ABANDON.
 }
 
 const (
@@ -124,10 +124,10 @@ func (op *operation) appendRecord(block []byte, outside unsafe.Pointer, userData
 	record.limit = C.uint64_t(op.limit)
 	record.condition = op.condition.kind
 	record.version = C.uint64_t(op.condition.version)
-	record.number = C.int64_t(op.delta)
-	record.initial = C.int64_t(op.initial)
+	record.number = op.number
+	record.initial = op.initial
 	record.threshold = C.double(op.threshold)
 	record.outside = C.uintptr_t(uintptr(outside))
-	record.cursor = C.uintptr_t(uintptr(unsafe.Pointer(op.cursor)))
+	record.handle = C.uintptr_t(uintptr(op.handle))
 	return block
 }

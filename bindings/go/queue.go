@@ -72,13 +72,14 @@ type call struct {
 	removed   uint64
 	version   uint64
 	number    int64
+	lease     *C.yc_lease
 }
 
 var calls = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
 
 // Returns a call to the pool, when nothing of it is needed any longer.
 func (call *call) release() {
-	call.err, call.value, call.handle = nil, nil, nil
+	call.err, call.value, call.handle, call.lease = nil, nil, nil, nil
 	calls.Put(call)
 }
 
@@ -127,6 +128,33 @@ func (queue *queue) run(ctx context.Context, op *operation) (*call, error) {
 		return nil, becauseOf(ctx, err)
 	}
 	return call, nil
+}
+
+// Runs a read for loading, and waits for it. One whose context is done continues without its caller: with its reply,
+// the key's lease would be lost until it expires. The caller releases the returned call.
+func (queue *queue) lookup(ctx context.Context, op *operation) (*call, error) {
+	call := calls.Get().(*call)
+	queue.add(op, call)
+	select {
+	case <-call.done:
+	case <-ctx.Done():
+		go call.discard(queue.users.enter())
+		return nil, ended(ctx)
+	}
+	if err := call.err; err != nil {
+		call.release()
+		return nil, err
+	}
+	return call, nil
+}
+
+// Waits for a call that nothing else waits for, and frees its results.
+func (call *call) discard(user user) {
+	defer user.leave()
+	<-call.done
+	C.yc_lease_free(call.lease)
+	call.takeValue()
+	call.release()
 }
 
 // Replaces the error of a call that was cancelled by its context.
@@ -358,6 +386,7 @@ func (call *call) complete(done *C.yoked_go_done) {
 	call.removed = uint64(done.removed)
 	call.version = uint64(done.version)
 	call.number = int64(done.number)
+	call.lease = done.lease
 	if done.status < 0 {
 		call.err = describedBy(done)
 	} else if done.data != nil && done.handle == nil {

@@ -39,6 +39,7 @@ type runner struct {
 	first          *yokedcache.Cache
 	caches         map[string]*yokedcache.Cache
 	versions       map[string]uint64
+	leases         map[string]*yokedcache.Lease
 	inBatch        bool
 
 	cases, passed, failed, notApplicable int
@@ -101,6 +102,7 @@ func (run *runner) startCase() {
 	run.state = stateRunning
 	run.caches = map[string]*yokedcache.Cache{}
 	run.versions = map[string]uint64{}
+	run.leases = map[string]*yokedcache.Lease{}
 	if run.ofCase.wrongScheme {
 		run.state = statePassedBy
 		return
@@ -121,6 +123,9 @@ func (run *runner) startCase() {
 func (run *runner) closeCaches() {
 	if run.first != nil {
 		run.caches[""] = run.first
+	}
+	for _, lease := range run.leases {
+		lease.Free()
 	}
 	for _, cache := range run.caches {
 		if err := cache.Flush(ctx); err != nil && !errors.Is(err, yokedcache.ErrClosed) {

@@ -152,6 +152,11 @@ func init() {
 		"get_many":           runGetMany,
 		"set_many":           runSetMany,
 		"delete_many":        runDeleteMany,
+		"get_or_lease":       runGetOrLease,
+		"fill":               runFill,
+		"fill_absent":        runFillAbsent,
+		"abandon":            runAbandon,
+		"free":               runFree,
 		"size":               runSize,
 		"stats":              runStats,
 		"health":             runHealth,
@@ -255,6 +260,100 @@ func runDeleteIf(cache *yokedcache.Cache, step *statement) []token {
 		return word("unmet")
 	}
 	return hit(there, err)
+}
+
+// Returns the options of a step on a lease. The runner's default is not to wait.
+func (step *statement) loadOptions() (options []yokedcache.LoadOption) {
+	for _, option := range step.settings() {
+		options = append(options, option)
+	}
+	if lease := step.option("lease"); lease != nil {
+		options = append(options, yokedcache.WithLease(readMillis(lease[0])))
+	}
+	wait := yokedcache.NoWait
+	if given := step.option("wait"); given != nil {
+		wait = readMillis(given[0])
+	}
+	options = append(options, yokedcache.WithWait(wait))
+	if stale := step.option("stale"); stale != nil {
+		options = append(options, yokedcache.WithStaleFor(readMillis(stale[0])))
+	}
+	return options
+}
+
+func readMillis(text string) time.Duration {
+	return time.Duration(readInt64(text)) * time.Millisecond
+}
+
+func runGetOrLease(cache *yokedcache.Cache, step *statement) []token {
+	found, err := cache.GetOrLease(ctx, step.argument(0), step.loadOptions()...)
+	if err != nil {
+		return done(err)
+	}
+	if found.Lease != nil {
+		name := step.argument(0)
+		if given := step.option("as"); given != nil {
+			name = given[0]
+		}
+		run.leases[name].Free()
+		run.leases[name] = found.Lease
+	}
+	return lookup(found)
+}
+
+func lookup(found yokedcache.Lookup) []token {
+	switch {
+	case found.State == yokedcache.StateAbsent:
+		return word("absent")
+	case found.State == yokedcache.StateVacant:
+		return word("leased")
+	case found.State == yokedcache.StateFresh && found.Lease == nil:
+		return value(found.Value)
+	}
+	words := [][]token{value(found.Value)}
+	if found.State == yokedcache.StateStale {
+		words = append(words, word("stale"))
+	}
+	if found.Lease != nil {
+		words = append(words, word("leased"))
+	}
+	return list(words)
+}
+
+func (step *statement) lease() *yokedcache.Lease {
+	lease := run.leases[step.argument(0)]
+	if lease == nil {
+		stop("no lease has this name")
+	}
+	return lease
+}
+
+func filled(stored bool, err error) []token {
+	if err == nil && !stored {
+		return word("superseded")
+	}
+	return done(err)
+}
+
+func runFill(_ *yokedcache.Cache, step *statement) []token {
+	return filled(step.lease().Fill(ctx, []byte(step.argument(1)), step.loadOptions()...))
+}
+
+func runFillAbsent(_ *yokedcache.Cache, step *statement) []token {
+	options := step.loadOptions()
+	if ttl := step.option("ttl"); ttl != nil {
+		options = append(options, yokedcache.WithAbsentTTL(readTTL(ttl[0])))
+	}
+	return filled(step.lease().FillAbsent(ctx, options...))
+}
+
+func runAbandon(_ *yokedcache.Cache, step *statement) []token {
+	return done(step.lease().Abandon(ctx, time.Duration(step.number("retry", 0))*time.Millisecond))
+}
+
+func runFree(_ *yokedcache.Cache, step *statement) []token {
+	step.lease().Free()
+	return word("ok")
 }
 
 func readInt64(text string) int64 {
