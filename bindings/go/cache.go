@@ -6,6 +6,7 @@ import "C"
 
 import (
 	"context"
+	"encoding/json"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,9 @@ type Cache struct {
 	// A switch can change both.
 	capabilities atomic.Uint64
 	describing   sync.Mutex
+
+	flights flights
+	times   atomic.Pointer[loadTimes]
 
 	users  users
 	closed atomic.Bool
@@ -49,7 +53,7 @@ func Open(config string) (*Cache, error) {
 	defer C.free(unsafe.Pointer(text))
 	return open(func(handle **C.yc_cache, described **C.yc_error) C.yc_status {
 		return C.yc_open(text, handle, described)
-	})
+	}, func() (json.RawMessage, error) { return CheckConfig(config) })
 }
 
 // OpenFile opens a cache from a YAML or JSON file. The file has environments, or consists of the body of one. The
@@ -62,7 +66,7 @@ func OpenFile(path, environment string) (cache *Cache, err error) {
 	failed := withFile(path, environment, func(file, name *C.char) {
 		cache, err = open(func(handle **C.yc_cache, described **C.yc_error) C.yc_status {
 			return C.yc_open_file(file, name, handle, described)
-		})
+		}, func() (json.RawMessage, error) { return CheckConfigFile(path, environment) })
 	})
 	if failed != nil {
 		return nil, failed
@@ -77,7 +81,7 @@ func OpenFile(path, environment string) (cache *Cache, err error) {
 func OpenEnv() (*Cache, error) {
 	return open(func(handle **C.yc_cache, described **C.yc_error) C.yc_status {
 		return C.yc_open_env(handle, described)
-	})
+	}, checkEnv)
 }
 
 // Version returns the version of the linked library, such as "0.1.0".
@@ -85,7 +89,8 @@ func Version() string {
 	return C.GoString(C.yc_version())
 }
 
-func open(open func(**C.yc_cache, **C.yc_error) C.yc_status) (*Cache, error) {
+// Opens a cache. The function check returns the summary of its configuration.
+func open(open func(**C.yc_cache, **C.yc_error) C.yc_status, check func() (json.RawMessage, error)) (*Cache, error) {
 	var described *C.yc_error
 	if status := C.yc_check_abi(C.YC_VERSION_NUMBER, &described); status != C.YC_OK {
 		return nil, failure(status, described)
@@ -94,7 +99,8 @@ func open(open func(**C.yc_cache, **C.yc_error) C.yc_status) (*Cache, error) {
 	if status := open(&handle, &described); status != C.YC_OK {
 		return nil, failure(status, described)
 	}
-	cache := &Cache{handle: handle}
+	cache := &Cache{handle: handle, flights: newFlights()}
+	cache.times.Store(timesOf(check()))
 	if err := cache.start(); err != nil {
 		C.yc_close(handle, 0, nil)
 		C.yc_cache_free(handle)
@@ -193,6 +199,7 @@ func (cache *Cache) Shutdown(ctx context.Context) error {
 		return cache.shut(-1)
 	}
 	cache.closed.Store(true)
+	cache.flights.shut()
 	for cache.users.any() {
 		select {
 		case <-ctx.Done():
@@ -212,6 +219,7 @@ func (cache *Cache) shut(timeoutMillis C.int64_t) error {
 		return invalid("the cache was not opened: open it with Open, OpenFile or OpenEnv")
 	}
 	cache.closed.Store(true)
+	cache.flights.shut()
 	cache.close.Lock()
 	defer cache.close.Unlock()
 	if cache.freed {

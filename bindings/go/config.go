@@ -6,6 +6,8 @@ import "C"
 
 import (
 	"encoding/json"
+	"os"
+	"time"
 	"unsafe"
 )
 
@@ -73,4 +75,33 @@ func summary(check func(**C.yc_value, **C.yc_error) C.yc_status) (json.RawMessag
 	var length C.size_t
 	data := C.yc_value_data(text, &length)
 	return C.GoBytes(data, C.int(length)), nil
+}
+
+// The times of a configuration that loads need.
+type loadTimes struct {
+	lease time.Duration // The time of a lease.
+	call  time.Duration // The deadline of a call.
+}
+
+// Reads the times from the summary of a configuration that was opened.
+func timesOf(text json.RawMessage, err error) *loadTimes {
+	members := struct {
+		Lease int64 `json:"lease_ms"`
+		Call  int64 `json:"socket_timeout_ms"`
+	}{10000, 1000}
+	if err == nil {
+		_ = json.Unmarshal(text, &members)
+	}
+	return &loadTimes{time.Duration(members.Lease) * time.Millisecond, time.Duration(members.Call) * time.Millisecond}
+}
+
+// Returns the summary of the configuration that OpenEnv opens.
+func checkEnv() (json.RawMessage, error) {
+	if url := os.Getenv("YOKEDCACHE_URL"); url != "" {
+		return CheckConfig(url)
+	}
+	if file := os.Getenv("YOKEDCACHE_CONFIG"); file != "" {
+		return CheckConfigFile(file, "")
+	}
+	return CheckConfig(os.Getenv("REDIS_URL"))
 }

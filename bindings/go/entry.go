@@ -203,7 +203,6 @@ type outcome struct {
 	version   uint64
 	number    int64
 	value     []byte
-	lease     *C.yc_lease
 }
 
 // Runs an operation whose result is whether the key existed.
@@ -236,7 +235,48 @@ func (queue *queue) outcome(ctx context.Context, op *operation) (outcome, error)
 		return outcome{}, err
 	}
 	defer call.release()
-	return outcome{call.status, call.remaining, call.removed, call.version, call.number, call.takeValue(), call.lease}, nil
+	return call.outcome(), nil
+}
+
+func (call *call) outcome() outcome {
+	return outcome{call.status, call.remaining, call.removed, call.version, call.number, call.takeValue()}
+}
+
+// The result of one of several operations.
+type result struct {
+	outcome outcome
+	err     error
+}
+
+// Runs short operations, together.
+func (cache *Cache) outcomes(ctx context.Context, ops []operation) []result {
+	user, err := cache.enter(ctx)
+	if err != nil {
+		results := make([]result, len(ops))
+		for at := range results {
+			results[at].err = err
+		}
+		return results
+	}
+	defer user.leave()
+	results := make([]result, 0, len(ops))
+	for len(ops) > 0 {
+		some := ops[:min(len(ops), together)]
+		ops = ops[len(some):]
+		results = append(results, cache.outcomesOfSome(ctx, some)...)
+	}
+	return results
+}
+
+func (cache *Cache) outcomesOfSome(ctx context.Context, ops []operation) []result {
+	if !cache.fastPath.Load() {
+		return cache.queue.outcomes(ctx, ops)
+	}
+	results := make([]result, len(ops))
+	for at := range ops {
+		results[at].outcome, results[at].err = cache.runFastPath(&ops[at])
+	}
+	return results
 }
 
 // Blocks for the records of operations.
@@ -256,5 +296,5 @@ func (cache *Cache) runFastPath(op *operation) (outcome, error) {
 	if done.handle != nil {
 		value = takeValue((*C.yc_value)(done.handle))
 	}
-	return outcome{done.status, int64(done.remaining_ms), uint64(done.removed), uint64(done.version), int64(done.number), value, done.lease}, nil
+	return outcome{done.status, int64(done.remaining_ms), uint64(done.removed), uint64(done.version), int64(done.number), value}, nil
 }

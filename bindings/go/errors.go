@@ -15,6 +15,7 @@ type Code int32
 // The codes of errors. Each has a sentinel such as [ErrTimeout].
 const (
 	CodeMiss         Code = C.YC_MISS
+	CodeAbsent       Code = C.YC_ABSENT
 	CodeInvalid      Code = C.YC_E_INVALID
 	CodeConfig       Code = C.YC_E_CONFIG
 	CodeTooLarge     Code = C.YC_E_TOO_LARGE
@@ -73,6 +74,9 @@ func (err *Error) Unwrap() error {
 var (
 	// ErrMiss reports that the key does not exist, has expired, or was invalidated by one of its tags.
 	ErrMiss = sentinel(CodeMiss, "the key does not exist")
+	// ErrAbsent reports that the value to be loaded does not exist. The loader of [GetOrLoad] returns it, and the cache
+	// remembers it.
+	ErrAbsent = sentinel(CodeAbsent, "the value does not exist")
 	// ErrInvalid reports an argument that is not allowed. The message names it.
 	ErrInvalid = sentinel(CodeInvalid, "an argument is not allowed")
 	// ErrConfig reports a configuration that cannot be used. The message names the option.

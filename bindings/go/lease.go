@@ -41,7 +41,8 @@ type Lookup struct {
 
 // GetOrLease returns the value of a key, or gives the caller the right to load it: a [Lease]. One caller at a time has
 // the lease of a key, among all processes that share a store and a prefix. If another caller has it and there is no
-// value, GetOrLease waits for that load, see [WithWait].
+// value, GetOrLease waits for that load, see [WithWait]. [GetOrLoad] is simpler, and lets the callers of one process
+// share a load.
 //
 // The options [WithTags] and [WithLease] apply to the lease. The others that a fill uses are kept for [Lease.Fill].
 //
@@ -52,13 +53,11 @@ func (cache *Cache) GetOrLease(ctx context.Context, key string, options ...LoadO
 	if err != nil {
 		return Lookup{}, err
 	}
-	buffer := buffers.Get().(*[4096]byte)
-	defer buffers.Put(buffer)
-	found := cache.lookup(ctx, key, &settings, buffer[:])
+	found := cache.lookupOwn(ctx, key, &settings)
 	if errors.Is(found.err, ErrBusy) && settings.wait != NoWait {
 		found = cache.lookupWaiting(ctx, key, &settings, settings.waitOf(ctx))
 	}
-	return found.own(), found.err
+	return found.Lookup, found.err
 }
 
 // A found is a lookup or its error. Its value may be in a buffer of the caller.
@@ -68,12 +67,11 @@ type found struct {
 	err      error
 }
 
-// Returns the lookup with a value of its own.
-func (found *found) own() Lookup {
+// Gives the lookup a value of its own.
+func (found *found) own() {
 	if found.borrowed {
 		found.Value, found.borrowed = append([]byte{}, found.Value...), false
 	}
-	return found.Lookup
 }
 
 // Reads a key for loading, and does not wait for another caller.
@@ -87,8 +85,7 @@ func (cache *Cache) lookup(ctx context.Context, key string, settings *loadSettin
 		return cache.lookupFastPath(key, settings, buffer)
 	}
 	op := settings.lookupOp(key, NoWait)
-	call, err := cache.queue.lookup(ctx, &op)
-	return cache.foundBy(call, settings, err)
+	return cache.foundBy(cache.queue.lookup(ctx, &op), settings)
 }
 
 // Reads a key for loading on the calling thread.
@@ -119,6 +116,44 @@ func (cache *Cache) lookupFastPath(key string, settings *loadSettings, buffer []
 	return result
 }
 
+// Reads a key for loading, as lookup does. The value is the caller's own.
+func (cache *Cache) lookupOwn(ctx context.Context, key string, settings *loadSettings) found {
+	buffer := buffers.Get().(*[4096]byte)
+	defer buffers.Put(buffer)
+	found := cache.lookup(ctx, key, settings, buffer[:])
+	found.own()
+	return found
+}
+
+// Reads many keys for loading, together, and does not wait for other callers. If the context is done first, the leases
+// go to others.
+func (cache *Cache) lookups(ctx context.Context, keys []string, settings *loadSettings) ([]found, error) {
+	user, err := cache.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer user.leave()
+	all := make([]found, 0, len(keys))
+	if cache.fastPath.Load() {
+		for _, key := range keys {
+			all = append(all, cache.lookupOwn(ctx, key, settings))
+		}
+		return all, nil
+	}
+	ops := make([]operation, len(keys))
+	for at, key := range keys {
+		ops[at] = settings.lookupOp(key, NoWait)
+	}
+	for len(ops) > 0 {
+		some := ops[:min(len(ops), together)]
+		ops = ops[len(some):]
+		for _, call := range cache.queue.lookups(ctx, some) {
+			all = append(all, cache.foundBy(call, settings))
+		}
+	}
+	return all, nil
+}
+
 // Reads a key for loading, and waits for another caller's load. A goroutine that waits occupies no thread.
 func (cache *Cache) lookupWaiting(ctx context.Context, key string, settings *loadSettings, wait time.Duration) found {
 	user, err := cache.enter(ctx)
@@ -127,16 +162,18 @@ func (cache *Cache) lookupWaiting(ctx context.Context, key string, settings *loa
 	}
 	defer user.leave()
 	op := settings.lookupOp(key, wait)
-	call, err := cache.queue.run(ctx, &op)
-	return cache.foundBy(call, settings, err)
+	call := cache.queue.begin(&op)
+	cache.queue.wait(ctx, call)
+	call.err = becauseOf(ctx, call.err)
+	return cache.foundBy(call, settings)
 }
 
 // Returns the result of a call that read a key for loading, and releases the call.
-func (cache *Cache) foundBy(call *call, settings *loadSettings, err error) found {
-	if err != nil {
-		return found{err: err}
-	}
+func (cache *Cache) foundBy(call *call, settings *loadSettings) found {
 	defer call.release()
+	if call.err != nil {
+		return found{err: call.err}
+	}
 	result := found{Lookup: Lookup{State: State(call.status), Value: call.takeValue()}}
 	if call.lease != nil {
 		result.Lease = newLease(cache, call.lease, settings)
@@ -184,9 +221,7 @@ func (lease *Lease) Fill(ctx context.Context, value []byte, options ...LoadOptio
 	if err != nil {
 		return false, err
 	}
-	op := operation{
-		kind: C.YC_OP_LEASE_FILL, value: value, ttl: millis(settings.ttl), tags: settings.tags, number: millis(settings.staleFor),
-	}
+	op := fillOp(value, settings.ttl, settings.staleFor, settings.tags)
 	return lease.run(ctx, &op)
 }
 
@@ -197,9 +232,7 @@ func (lease *Lease) FillAbsent(ctx context.Context, options ...LoadOption) (stor
 	if err != nil {
 		return false, err
 	}
-	op := operation{
-		kind: C.YC_OP_LEASE_FILL, flags: C.YC_FILL_ABSENT, ttl: millis(settings.absentTTL), tags: settings.tags,
-	}
+	op := fillAbsentOp(settings.absentTTL, settings.tags)
 	return lease.run(ctx, &op)
 }
 
@@ -208,7 +241,8 @@ func (lease *Lease) FillAbsent(ctx context.Context, options ...LoadOption) (stor
 //
 // Errors: as Fill. A lease that has ended before is no error.
 func (lease *Lease) Abandon(ctx context.Context, retryAfter time.Duration) error {
-	_, err := lease.run(ctx, &operation{kind: C.YC_OP_LEASE_ABANDON, ttl: millis(retryAfter)})
+	op := abandonOp(retryAfter)
+	_, err := lease.run(ctx, &op)
 	return err
 }
 
@@ -233,6 +267,24 @@ func (lease *Lease) freeUnused() {
 	}
 }
 
+// The operations that end a lease, which their caller adds.
+func fillOp(value []byte, ttl, staleFor time.Duration, tags []string) operation {
+	return operation{kind: C.YC_OP_LEASE_FILL, value: value, ttl: millis(ttl), number: millis(staleFor), tags: tags}
+}
+
+func fillAbsentOp(ttl time.Duration, tags []string) operation {
+	return operation{kind: C.YC_OP_LEASE_FILL, flags: C.YC_FILL_ABSENT, ttl: millis(ttl), tags: tags}
+}
+
+func abandonOp(retryAfter time.Duration) operation {
+	return operation{kind: C.YC_OP_LEASE_ABANDON, ttl: millis(retryAfter)}
+}
+
+// Reports whether the fill of a lease was stored.
+func isStored(outcome outcome) bool {
+	return outcome.status == C.YC_OK
+}
+
 func (lease *Lease) settingsWith(options []LoadOption) (loadSettings, error) {
 	if lease == nil {
 		return defaultLoadSettings, nil
@@ -241,7 +293,7 @@ func (lease *Lease) settingsWith(options []LoadOption) (loadSettings, error) {
 }
 
 // Returns the handle, which stays valid until leave is called.
-func (lease *Lease) enter() (*C.yc_lease, error) {
+func (lease *Lease) enter() (unsafe.Pointer, error) {
 	if lease == nil || lease.cache == nil {
 		return nil, invalid("the lease is nil: only GetOrLease returns a lease")
 	}
@@ -251,7 +303,7 @@ func (lease *Lease) enter() (*C.yc_lease, error) {
 		return nil, invalid("the lease was freed")
 	}
 	lease.users++
-	return lease.handle, nil
+	return unsafe.Pointer(lease.handle), nil
 }
 
 func (lease *Lease) leave() {
@@ -268,6 +320,6 @@ func (lease *Lease) run(ctx context.Context, op *operation) (bool, error) {
 		return false, err
 	}
 	defer lease.leave()
-	op.handle = unsafe.Pointer(handle)
+	op.handle = handle
 	return lease.cache.hit(ctx, op)
 }

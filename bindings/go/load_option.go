@@ -12,8 +12,9 @@ const (
 	NoWait time.Duration = -1
 )
 
-// A LoadOption is an optional property of a load, see [Cache.GetOrLease]. [WithTTL], [WithTags], [WithStaleFor],
-// [WithAbsentTTL], [WithLease] and [WithWait] return one.
+// A LoadOption is an optional property of a call that loads: [GetOrLoad], [GetOrLoadMany] or [Cache.GetOrLease].
+// [WithTTL], [WithTags], [WithStaleFor], [WithAbsentTTL], [WithLease], [WithWait], [WithStaleIfError],
+// [WithRetryAfter] and [WithCodec] return one.
 type LoadOption interface {
 	isLoadOption()
 }
@@ -28,11 +29,15 @@ const (
 	ofAbsentTTL
 	ofLease
 	ofWait
+	ofRetryAfter
+	ofStaleIfError
+	ofCodec
 )
 
 type loadOption struct {
 	property property
 	time     time.Duration
+	codec    Codec
 }
 
 func (loadOption) isLoadOption() {}
@@ -63,14 +68,35 @@ func WithWait(time time.Duration) LoadOption {
 	return loadOption{property: ofWait, time: time}
 }
 
+// WithStaleIfError lets a call that finds a stale value wait for the load. It returns the stale value only if the load
+// fails. Without this option, the call returns the stale value at once.
+func WithStaleIfError() LoadOption {
+	return loadOption{property: ofStaleIfError}
+}
+
+// WithRetryAfter sets the time for which no caller loads a key again after its load has failed: at most a day. Calls get
+// the stale value, if there is one, or [ErrBusy]. The default is 0: the next caller loads the key again.
+func WithRetryAfter(time time.Duration) LoadOption {
+	return loadOption{property: ofRetryAfter, time: time}
+}
+
+// WithCodec selects the codec of values. Without it, []byte and string are stored unchanged, and values of other types
+// as JSON.
+func WithCodec(codec Codec) LoadOption {
+	return loadOption{property: ofCodec, codec: codec}
+}
+
 // The options of a call that loads.
 type loadSettings struct {
-	ttl       time.Duration
-	staleFor  time.Duration
-	absentTTL time.Duration
-	lease     time.Duration
-	wait      time.Duration
-	tags      []string
+	ttl          time.Duration
+	staleFor     time.Duration
+	absentTTL    time.Duration
+	lease        time.Duration
+	wait         time.Duration
+	retryAfter   time.Duration
+	tags         []string
+	codec        Codec // Nil: see WithCodec.
+	staleIfError bool
 }
 
 var defaultLoadSettings = loadSettings{ttl: DefaultTTL, staleFor: DefaultStaleFor, absentTTL: DefaultTTL}
@@ -111,6 +137,12 @@ func (settings *loadSettings) add(option loadOption) {
 		settings.lease = option.time
 	case ofWait:
 		settings.wait = option.time
+	case ofRetryAfter:
+		settings.retryAfter = option.time
+	case ofStaleIfError:
+		settings.staleIfError = true
+	case ofCodec:
+		settings.codec = option.codec
 	}
 }
 
@@ -132,6 +164,8 @@ func (settings *loadSettings) check() error {
 		return invalid("WithLease is %v: it must be 0 for the default, or at most a day", settings.lease)
 	case outside(settings.wait, NoWait, longestLoad):
 		return invalid("WithWait is %v: it must be NoWait, 0 for the default, or at most a day", settings.wait)
+	case outside(settings.retryAfter, 0, longestLoad):
+		return invalid("WithRetryAfter is %v: it must be at most a day", settings.retryAfter)
 	}
 	return nil
 }

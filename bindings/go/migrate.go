@@ -114,6 +114,9 @@ func (cache *Cache) Switch(ctx context.Context, config string, options SwitchOpt
 	defer C.free(unsafe.Pointer(written))
 	var report SwitchReport
 	report.JSON, err = cache.switchTo(text, written, &report)
+	if err == nil {
+		cache.times.Store(timesOf(CheckConfig(config)))
+	}
 	return report, err
 }
 

@@ -14,6 +14,9 @@ import (
 	"unsafe"
 )
 
+// The most operations that one call has in flight: max_pending of a cache is hundreds at least.
+const together = 256
+
 // The number of operations of one queue. It is high, because max_pending of the configuration limits a cache, not
 // this binding. Tests lower it.
 var queueCapacity = 1000000
@@ -130,22 +133,50 @@ func (queue *queue) run(ctx context.Context, op *operation) (*call, error) {
 	return call, nil
 }
 
-// Runs a read for loading, and waits for it. One whose context is done continues without its caller: with its reply,
-// the key's lease would be lost until it expires. The caller releases the returned call.
-func (queue *queue) lookup(ctx context.Context, op *operation) (*call, error) {
+// Begins an operation. The caller releases the returned call.
+func (queue *queue) begin(op *operation) *call {
 	call := calls.Get().(*call)
 	queue.add(op, call)
+	return call
+}
+
+// Runs a read for loading, and waits for it. The caller releases the returned call.
+func (queue *queue) lookup(ctx context.Context, op *operation) *call {
+	return queue.await(ctx, queue.begin(op))
+}
+
+// Waits for a read for loading. One whose context is done continues without its caller: with its reply, the key's lease
+// would be lost until it expires.
+func (queue *queue) await(ctx context.Context, reading *call) *call {
 	select {
-	case <-call.done:
+	case <-reading.done:
+		return reading
 	case <-ctx.Done():
-		go call.discard(queue.users.enter())
-		return nil, ended(ctx)
+		go reading.discard(queue.users.enter())
+		left := calls.Get().(*call)
+		left.err = ended(ctx)
+		return left
 	}
-	if err := call.err; err != nil {
+}
+
+// Runs reads for loading, together. The caller releases the returned calls.
+func (queue *queue) lookups(ctx context.Context, ops []operation) []*call {
+	reading := queue.addAll(ops)
+	for at, call := range reading {
+		reading[at] = queue.await(ctx, call)
+	}
+	return reading
+}
+
+// Runs short operations, together.
+func (queue *queue) outcomes(ctx context.Context, ops []operation) []result {
+	results := make([]result, len(ops))
+	for at, call := range queue.addAll(ops) {
+		queue.wait(ctx, call)
+		results[at] = result{call.outcome(), becauseOf(ctx, call.err)}
 		call.release()
-		return nil, err
 	}
-	return call, nil
+	return results
 }
 
 // Waits for a call that nothing else waits for, and frees its results.
@@ -169,10 +200,7 @@ func becauseOf(ctx context.Context, err error) error {
 func (queue *queue) add(op *operation, call *call) {
 	outside := op.outside()
 	queue.lock.Lock()
-	call.entry = queue.claimSlot(call)
-	batch := queue.filling
-	batch.block = op.appendRecord(batch.block, outside, uint64(call.entry.slot))
-	batch.entries = append(batch.entries, call.entry)
+	queue.fill(op, call, outside)
 	lead := !queue.hasLeader
 	queue.hasLeader = true
 	single := len(queue.slots)-len(queue.unused) == 1
@@ -180,6 +208,33 @@ func (queue *queue) add(op *operation, call *call) {
 	if lead {
 		queue.drive(call, single)
 	}
+}
+
+// Adds operations to the batch that is filling, and leads if there is no leader. The caller releases the calls.
+func (queue *queue) addAll(ops []operation) []*call {
+	added, outside := make([]*call, len(ops)), make([]unsafe.Pointer, len(ops))
+	for at := range ops {
+		added[at], outside[at] = calls.Get().(*call), ops[at].outside()
+	}
+	queue.lock.Lock()
+	for at := range ops {
+		queue.fill(&ops[at], added[at], outside[at])
+	}
+	lead := !queue.hasLeader && len(ops) > 0
+	queue.hasLeader = queue.hasLeader || lead
+	queue.lock.Unlock()
+	if lead {
+		queue.drive(added[len(added)-1], true)
+	}
+	return added
+}
+
+// Adds an operation to the batch that is filling. The lock is held.
+func (queue *queue) fill(op *operation, call *call, outside unsafe.Pointer) {
+	call.entry = queue.claimSlot(call)
+	batch := queue.filling
+	batch.block = op.appendRecord(batch.block, outside, uint64(call.entry.slot))
+	batch.entries = append(batch.entries, call.entry)
 }
 
 // Claims a slot for a call. The lock is held.
