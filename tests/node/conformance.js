@@ -10,6 +10,8 @@ const { bare, mark, quoted, readWords, readStatement, matches, show } = require(
 const url = process.env.YC_TEST_URL ?? 'memory://';
 /** The versions that steps of the current case have remembered, by name. */
 const versions = new Map();
+/** The leases that steps of the current case have taken, by name. */
+const leases = new Map();
 const tally = { cases: 0, passed: 0, failed: 0, notApplicable: 0 };
 
 // ---- Arguments and results ----
@@ -94,6 +96,23 @@ async function counterAdd(cache, step) {
   return [bare(String(await cache.counterAdd(data(key), BigInt(delta), { initial: bigintOption(step, 'initial'), ttl: ttlOption(step) })))];
 }
 
+async function getOrLease(cache, step) {
+  const [key] = step.arguments;
+  const options = { lease: numberOption(step, 'lease'), wait: numberOption(step, 'wait') ?? 0, tags: tagsOption(step) };
+  const { state, value, lease } = await cache.getOrLease(data(key), options);
+  if (lease !== undefined) leases.set(step.options.get('as')?.[0] ?? key, lease);
+  const words = [
+    ...(value === undefined ? [] : [bytesOf(value)]), ...(state === 'stale' || state === 'absent' ? [bare(state)] : []),
+    ...(lease === undefined ? [] : [bare('leased')]),
+  ];
+  return words.length > 1 ? list(words) : words;
+}
+
+async function fill(step, value) {
+  const stored = await leases.get(step.arguments[0]).fill(value, { ttl: ttlOption(step), staleFor: numberOption(step, 'stale'), tags: tagsOption(step) });
+  return [bare(stored ? 'ok' : 'superseded')];
+}
+
 async function readKeys(cache, step) {
   const limit = numberOption(step, 'page');
   const keys = [];
@@ -138,6 +157,11 @@ const OPERATIONS = {
   delete_if: deleteIf,
   get_and_expire: async (cache, { arguments: [key, ttl] }) => [valueOr(await cache.getAndExpire(data(key), ttlOf(ttl)))],
   counter_add: counterAdd,
+  get_or_lease: getOrLease,
+  fill: (_, step) => fill(step, data(step.arguments[1])),
+  fill_absent: (_, step) => fill(step, undefined),
+  abandon: async (_, step) => ok(await leases.get(step.arguments[0]).abandon({ retryAfter: numberOption(step, 'retry') })),
+  free: async (_, { arguments: [name] }) => ok(leases.get(name).release()),
   invalidate_tag: (cache, step) => remove(step, (options) => cache.invalidateTag(data(step.arguments[0]), options)),
   invalidate_tags: (cache, step) => remove(step, (options) => cache.invalidateTags(step.arguments.map(data), options)),
   invalidate_pattern: (cache, step) => remove(step, (options) => cache.invalidatePattern(data(step.arguments[0]), options)),
@@ -196,6 +220,7 @@ class Case {
   async run() {
     this.prefix = `t${process.pid}.${tally.cases++}.${Date.now() % 1e9}-`;
     versions.clear();
+    leases.clear();
     if (this.steps.length === 0) throw new Error(`${this.file}: the case ${this.name} has no step`);
     if (this.schemes.length > 0 && !this.schemes.includes(url.split(':')[0])) return void (tally.notApplicable += 1);
     try {

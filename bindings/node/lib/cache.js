@@ -2,13 +2,15 @@
 
 /** The public methods: each checks its arguments and submits its operation. */
 
-const { isUint8Array } = require('node:util').types;
 const native = require('../out/yokedcache.node');
-const { roomFor, write } = require('./bytes.js');
+const {
+  attempt, bytesOf, conditionOf, encodingOf, given, listOf, numberOf, rateOf, sizeOf, tagsOf, textOf, ttlOf, versionOf, wholeOf,
+} = require('./arguments.js');
 const decode = require('./decode.js');
-const { YokedCacheError, errorOf, invalidType, outOfRange } = require('./error.js');
+const { YokedCacheError, errorOf, invalidType } = require('./error.js');
 const { Exchange } = require('./exchange.js');
 const { Kind } = require('./kind.js');
+const leases = require('./lease.js');
 const { migrate, switchTo } = require('./migrate.js');
 const { flagOf, optionsOf, optionsSet } = require('./options.js');
 const { Signals } = require('./signals.js');
@@ -17,12 +19,7 @@ const OPEN_TEXT = 0;
 const OPEN_FILE = 1;
 const OPEN_ENVIRONMENT = 2;
 const COUNT = 1;
-const TTL_DEFAULT = -1;
-const TTL_NEVER = 0;
 const CLOSE_DEFAULT = -1;
-const IF_ABSENT = 1;
-const IF_PRESENT = 2;
-const IF_VERSION = 3;
 
 /** The options that the methods take. */
 const CALL = optionsSet('signal');
@@ -31,6 +28,7 @@ const GET_SYNC = optionsSet('encoding');
 const SET = optionsSet('ttl', 'tags', 'signal');
 const SET_IF = optionsSet('absent', 'present', 'version', 'ttl', 'tags', 'signal');
 const DELETE_IF = optionsSet('version', 'signal');
+const GET_OR_LEASE = optionsSet('lease', 'wait', 'tags', 'encoding', 'signal');
 const COUNTER = optionsSet('initial', 'ttl', 'signal');
 const REMOVE = optionsSet('count', 'signal');
 const KEYS = optionsSet('encoding', 'pageSize', 'signal');
@@ -41,103 +39,6 @@ const CLOSE = optionsSet('timeout');
 
 /** Keeps the constructor private: only the functions that open caches have it. */
 const secret = Symbol('secret');
-
-// ---- Arguments ----
-
-function textOf(text, what) {
-  if (typeof text !== 'string') throw invalidType(`the ${what} is not a string`);
-  if (text.includes('\0')) throw invalidType(`the ${what} contains a NUL character`);
-  return text;
-}
-
-function given(data, what) {
-  if (data === undefined) throw invalidType(`the ${what} is missing`);
-  return data;
-}
-
-/** Returns a TTL in whole milliseconds, rounded up: an entry whose TTL is rounded to 0 would never expire. */
-function ttlOf(ttl) {
-  if (ttl === undefined) return TTL_DEFAULT;
-  if (typeof ttl !== 'number') throw invalidType('ttl is not a number of milliseconds');
-  if (ttl === Infinity) return TTL_NEVER;
-  if (!(ttl >= 0)) throw outOfRange(`ttl is ${ttl}; it takes 0 or more milliseconds`);
-  return Math.min(Math.ceil(ttl), Number.MAX_SAFE_INTEGER);
-}
-
-function versionOf(version) {
-  if (typeof version !== 'bigint') throw invalidType('version is not a bigint');
-  if (BigInt.asUintN(64, version) !== version) throw outOfRange(`version is ${version}; it takes a version that getVersioned or setIf returned`);
-  return version;
-}
-
-/** Returns the condition of a write. It must be explicit: a write whose condition was misspelled must not happen. */
-function conditionOf({ absent, present, version }) {
-  const count = (absent !== undefined) + (present !== undefined) + (version !== undefined);
-  if (count !== 1) throw invalidType('the options need one of absent: true, present: true and version');
-  if (version !== undefined) return { condition: IF_VERSION, first: versionOf(version) };
-  if ((absent ?? present) !== true) throw invalidType(`${absent === undefined ? 'present' : 'absent'} is not true`);
-  return { condition: absent === undefined ? IF_PRESENT : IF_ABSENT };
-}
-
-/** Returns a bigint of 64 bits with a sign. */
-function wholeOf(value, what) {
-  if (typeof value === 'number' && Number.isSafeInteger(value)) return BigInt(value);
-  if (typeof value !== 'number' && typeof value !== 'bigint') throw invalidType(`the ${what} is not a bigint or a number`);
-  if (typeof value === 'number') throw outOfRange(`the ${what} is ${value}; it takes a whole number, or a bigint for one above 2 ** 53`);
-  if (BigInt.asIntN(64, value) !== value) throw outOfRange(`the ${what} is ${value}; it takes a number of 64 bits with a sign`);
-  return value;
-}
-
-function numberOf(value, otherwise, what) {
-  if (value === undefined) return otherwise;
-  if (typeof value !== 'number') throw invalidType(`${what} is not a number`);
-  return value;
-}
-
-/** Refuses numbers that JSON cannot express; the library checks the others. */
-function rateOf(rate) {
-  if (!Number.isFinite(numberOf(rate, 0, 'rate'))) throw outOfRange(`rate is ${rate}; it takes a number of entries a second`);
-}
-
-function sizeOf(value, otherwise, what) {
-  const number = numberOf(value, otherwise, what);
-  if (!Number.isInteger(number) || number < 0 || number > 0x7fffffff) throw outOfRange(`${what} is ${number}; it takes a whole number`);
-  return number;
-}
-
-function listOf(list, what) {
-  if (Array.isArray(list)) return list;
-  if (list === null || typeof list !== 'object' || typeof list[Symbol.iterator] !== 'function' || isUint8Array(list)) {
-    throw invalidType(`the ${what} are not a list`);
-  }
-  return Array.from(list);
-}
-
-function tagsOf(tags) {
-  return tags === undefined ? undefined : listOf(tags, 'tags');
-}
-
-/** Returns the form of a result, 'utf8' or 'buffer'. `fs.readFile()` has the same names. */
-function encodingOf(encoding, otherwise) {
-  const wanted = encoding ?? otherwise;
-  if (wanted === 'utf8' || wanted === 'utf-8') return 'utf8';
-  if (wanted === 'buffer') return 'buffer';
-  throw outOfRange(`encoding is ${String(encoding)}; it takes 'utf8' or 'buffer'`);
-}
-
-/** Calls a function; an exception becomes a rejected promise. `get` and `set` do without it: it allocates a closure. */
-function attempt(begin) {
-  try {
-    return begin();
-  } catch (error) {
-    return Promise.reject(error);
-  }
-}
-
-function bytesOf(data, what) {
-  const bytes = Buffer.allocUnsafeSlow(roomFor(given(data, what), what));
-  return bytes.subarray(0, write(bytes, 0, data, what));
-}
 
 // ---- Opening ----
 
@@ -329,6 +230,17 @@ class Cache {
       const { initial = 0n, ttl, signal } = optionsOf(options, COUNTER);
       const more = { first: wholeOf(delta, 'delta'), second: wholeOf(initial, 'initial') };
       return this.#exchange.request(Kind.COUNTER_ADD, 0, given(key, 'key'), undefined, undefined, ttlOf(ttl), decode.counter, signal, more);
+    });
+  }
+
+  // ---- Leases ----
+
+  getOrLease(key, options) {
+    return attempt(() => {
+      const { lease, wait, tags, encoding, signal } = optionsOf(options, GET_OR_LEASE);
+      const form = leases.described[encodingOf(encoding, 'buffer')];
+      const [leaseMs, waitMs] = [leases.leaseOf(lease), leases.waitOf(wait)];
+      return Promise.resolve(this.#exchange.readOrLease(given(key, 'key'), tagsOf(tags), leaseMs, waitMs, form, signal));
     });
   }
 

@@ -28,6 +28,9 @@ const SMALL_VALUE = 4096;
 const SLAB_REST = 1024;
 
 const MORE = 65536;
+/** The wait_ms of a read that does not wait for another holder of the lease. */
+const NO_WAIT = -1;
+const DO_NOT_WAIT = Object.freeze({ limit: NO_WAIT, first: undefined, second: undefined });
 const SHAPE_SLAB = 1;
 const CAN_SHARE = 4;
 /** The most bytes that the arguments of one operation may take; the library's limits are lower. */
@@ -83,6 +86,18 @@ class Exchange {
   request(kind, flags, key, value, tags, number, decode, signal, more) {
     this.check(signal);
     if (this.atOnce && isShort(kind)) return Promise.resolve(this.run(kind, flags, key, value, tags, number, decode, more));
+    return this.submit(kind, flags, key, value, tags, number, decode, signal, more);
+  }
+
+  /** Reads a key or takes its lease. Returns the decoded reply, or a promise of it if the backend does not answer at once. */
+  readOrLease(key, tags, leaseMs, waitMs, decode, signal) {
+    this.check(signal);
+    const more = waitMs === NO_WAIT ? DO_NOT_WAIT : { limit: waitMs };
+    if (this.atOnce && waitMs === NO_WAIT) return this.run(Kind.GET_OR_LEASE, 0, key, undefined, tags, leaseMs, decode, more);
+    return this.submit(Kind.GET_OR_LEASE, 0, key, undefined, tags, leaseMs, decode, signal, more);
+  }
+
+  submit(kind, flags, key, value, tags, number, decode, signal, more) {
     const base = this.put(kind, flags, key, value, tags, number);
     if (more !== undefined) this.putMore(base, more);
     const promise = this.expect(decode, base, signal);
@@ -166,11 +181,11 @@ class Exchange {
     return base;
   }
 
-  /** Adds the condition of a write, and 64-bit numbers: a version, or the delta and the initial value of a counter. */
-  putMore(base, { condition = 0, first = 0n, second = 0n }) {
-    this.words[base + 9] = condition;
-    this.wholes[base / 2 + 6] = first;
-    this.wholes[base / 2 + 7] = second;
+  /** Adds a number of 32 bits (a condition, a wait, a lease) and two of 64 (a version, the numbers of a counter, a time). */
+  putMore(base, { limit = 0, first, second }) {
+    this.words[base + 9] = limit;
+    if (first !== undefined) this.wholes[base / 2 + 6] = first;
+    if (second !== undefined) this.wholes[base / 2 + 7] = second;
   }
 
   /** Does the same as `put` for lists of keys and values, when no request is gathered. */
@@ -317,6 +332,7 @@ class Exchange {
     const reject = this.takeRejecter(slot);
     if (resolve === ignore) {
       this.objects[2 * index] = this.objects[2 * index + 1] = undefined;
+      this.freeLease(this.lease(index));
       return;
     }
     try {
@@ -347,6 +363,15 @@ class Exchange {
   /** Returns a number of 64 bits with a sign. */
   whole(index) {
     return this.wholes[(REPLIES + index * REPLY_WORDS) / 2 + 3];
+  }
+
+  /** Returns the number of the lease that this process holds now; 0: none. */
+  lease(index) {
+    return this.words[REPLIES + index * REPLY_WORDS + 5];
+  }
+
+  freeLease(number) {
+    if (number !== 0 && !this.closed) native.freeLease(this.handle, number);
   }
 
   takeObject(place) {
@@ -391,4 +416,4 @@ class Exchange {
   }
 }
 
-module.exports = { Exchange };
+module.exports = { Exchange, NO_WAIT };

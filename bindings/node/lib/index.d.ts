@@ -130,6 +130,118 @@ export interface Versioned<Value> {
   version: bigint;
 }
 
+/** Configures `getOrLease`. */
+export interface LeaseOptions extends CallOptions {
+  /**
+   * Sets the time in milliseconds for which the lease is valid if its holder does nothing: up to a day. The default is the
+   * `lease` of the configuration (10 seconds).
+   */
+  lease?: number;
+  /**
+   * Sets the time in milliseconds to wait for the load of another holder: up to a day. `0` does not wait. The default is the
+   * `socket_timeout` of the configuration, or one second on the memory backend.
+   */
+  wait?: number;
+  /** Sets the tags of the value to be loaded, as far as they are known before the load. */
+  tags?: Iterable<Bytes>;
+}
+
+/** Configures `Lease.fill`. */
+export interface FillOptions extends CallOptions {
+  /** Sets the time to live in milliseconds, as in `SetOptions`. The default of an absence is the `negative_ttl` of the configuration. */
+  ttl?: number;
+  /**
+   * Sets the time in milliseconds after `ttl` in which the value may be served as stale while it is loaded again. `0` means not at
+   * all. The default is the `stale_for` of the configuration.
+   */
+  staleFor?: number;
+  /** Adds tags that only the load tells. The entry also has the tags that were named with the lease. */
+  tags?: Iterable<Bytes>;
+}
+
+/** Configures `Lease.abandon`. */
+export interface AbandonOptions extends CallOptions {
+  /** Sets the time in milliseconds for which no caller loads the key, up to a day; `0` by default: the next caller may load at once. */
+  retryAfter?: number;
+}
+
+/**
+ * Represents the right to load one key. One caller at a time has it, among all processes that share a store and a prefix. A set,
+ * a delete, a pattern that matches the key, or a flush ends a lease. A lease is used once, by `fill` or `abandon`. A lease that is
+ * not used is abandoned when it is collected and when its cache is closed.
+ *
+ * @example
+ * const { lease } = await cache.getOrLease('user:1', { tags: ['users'] });
+ * await lease.fill('Ada', { ttl: 60_000 }); // => true
+ */
+export interface Lease {
+  /**
+   * Stores the loaded value, unless the key or one of the tags was changed or invalidated since the lease was taken.
+   *
+   * @param value - The value; `undefined`: the load found nothing, and the cache remembers that.
+   * @param options - `ttl`, `staleFor` and additional `tags` of the entry; `signal` aborts.
+   * @returns `true` if the value was stored; `false` if nothing was: the key was set, deleted or invalidated, a tag was
+   * invalidated, the lease expired, or the cache was switched to another backend.
+   * @throws `YC_E_INVALID` if the lease was used already; the errors of `set`. After an error the lease is unused.
+   * @example
+   * const { lease } = await cache.getOrLease('user:1', { tags: ['users'] });
+   * await cache.invalidateTag('users');
+   * await lease.fill('Ada'); // => false
+   * await cache.get('user:1'); // => undefined
+   */
+  fill(value: Bytes | undefined, options?: FillOptions): Promise<boolean>;
+  /**
+   * Ends the lease without a result: the load failed.
+   *
+   * @param options - `retryAfter` delays the next load; `signal` aborts.
+   * @returns Nothing, also if the lease had ended before.
+   * @throws `YC_E_INVALID` if the lease was used already.
+   * @example
+   * const { lease } = await cache.getOrLease('user:1');
+   * await lease.abandon({ retryAfter: 1000 });
+   * const error = await cache.getOrLease('user:1', { wait: 0 }).catch((error) => error);
+   * error.code; // => 'YC_E_BUSY'
+   */
+  abandon(options?: AbandonOptions): Promise<void>;
+  /**
+   * Frees the lease, and abandons one that was not used, without waiting for the server. Further calls have no effect.
+   * `using` does the same at the end of its block.
+   *
+   * @returns Nothing.
+   * @throws No errors.
+   * @example
+   * const { lease } = await cache.getOrLease('user:1');
+   * lease.release();
+   */
+  release(): void;
+  /**
+   * Frees the lease, as `release` does.
+   *
+   * @returns Nothing.
+   * @throws No errors.
+   * @example
+   * const { lease } = await cache.getOrLease('user:1');
+   * if (Symbol.dispose) lease[Symbol.dispose]();
+   */
+  [Symbol.dispose](): void;
+}
+
+/** Describes the reply of `getOrLease`. */
+export interface Leased<Value> {
+  /**
+   * Tells what was found: `fresh`, a value; `stale`, a value past its time to live but within `staleFor`; `absent`, an earlier load
+   * found nothing; `leased`, no value, and the caller holds the lease.
+   */
+  state: 'fresh' | 'stale' | 'absent' | 'leased';
+  /** Holds the value; `undefined` for `absent` and `leased`. */
+  value: Value | undefined;
+  /**
+   * Holds the lease if the caller must load the value: always for `leased`, for one caller for `stale`, and for one caller for a
+   * `fresh` value that is due for an early refresh.
+   */
+  lease: Lease | undefined;
+}
+
 /** Configures the removal of entries. */
 export interface CountOptions extends CallOptions {
   /** Counts the removed entries, which takes longer. The result is `undefined` if the backend cannot count. */
@@ -576,6 +688,35 @@ export class Cache {
    * await cache.get('tickets', { encoding: 'utf8' }); // => '998'
    */
   counterAdd(key: Bytes, delta: bigint | number, options?: CounterOptions): Promise<bigint>;
+
+  /**
+   * Reads the value of a key as a string, or gives the caller the right to load it.
+   *
+   * @param key - The key, 1 byte to 64 KiB.
+   * @param options - `encoding: 'utf8'` selects a string; `lease`, `wait` and `tags` of the lease; `signal` aborts.
+   * @returns What was found, its value, and the lease.
+   * @throws The errors of the other form.
+   * @example
+   * await cache.set('user:1', 'Ada');
+   * await cache.getOrLease('user:1', { encoding: 'utf8' }); // => { state: 'fresh', value: 'Ada', lease: undefined }
+   */
+  getOrLease(key: Bytes, options: LeaseOptions & { encoding: 'utf8' | 'utf-8' }): Promise<Leased<string>>;
+  /**
+   * Reads the value of a key as a Buffer, or gives the caller the right to load it. If another caller loads the key, the call
+   * waits for that load without occupying a thread. For most programs `getOrLoad` is the better choice: this is the step below it.
+   *
+   * @param key - The key, 1 byte to 64 KiB.
+   * @param options - `lease`, `wait` and `tags` of the lease; `signal` aborts.
+   * @returns What was found, its value, and the lease.
+   * @throws `YC_E_BUSY` (retryable) if the holder is still loading at the end of the wait, or if the last load failed and its
+   * holder asked for a pause; `YC_E_INVALID` for a `lease` or `wait` over a day; `YC_E_UNSUPPORTED` if the server denies what leases need.
+   * @example
+   * const { state, lease } = await cache.getOrLease('user:1', { tags: ['users'] });
+   * state; // => 'leased'
+   * await lease.fill('Ada', { ttl: 60_000, staleFor: 600_000 }); // => true
+   * await cache.get('user:1', { encoding: 'utf8' }); // => 'Ada'
+   */
+  getOrLease(key: Bytes, options?: LeaseOptions & { encoding?: 'buffer' }): Promise<Leased<Buffer>>;
 
   /**
    * Returns the values of many keys as strings, with one round trip per server.

@@ -25,9 +25,12 @@ const Kind = Object.freeze({
   DELETE_IF: 21,
   GET_AND_EXPIRE: 22,
   COUNTER_ADD: 23,
+  GET_OR_LEASE: 24,
+  LEASE_FILL: 25,
+  LEASE_ABANDON: 26,
 });
 
-/** Returns true for an operation that a backend in this process completes within the call. */
-const isShort = (kind) => kind <= Kind.INVALIDATE_TAGS || (kind >= Kind.GET_VERSIONED && kind <= Kind.COUNTER_ADD);
+/** Returns true for an operation that a backend in this process completes within the call: GET_OR_LEASE if it does not wait. */
+const isShort = (kind) => kind <= Kind.INVALIDATE_TAGS || (kind >= Kind.GET_VERSIONED && kind <= Kind.LEASE_ABANDON);
 
 module.exports = { Kind, isShort };

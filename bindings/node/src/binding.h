@@ -27,10 +27,22 @@ typedef struct request {
     uint32_t key_at, key_len;   /* With many keys: the place of their list, and their number. */
     uint32_t value_at, value_len;
     uint32_t tags_at, n_tags;
-    uint32_t limit;             /* Of a search. Of a YC_OP_SET_IF its condition. */
-    double number;              /* A TTL in milliseconds, or the threshold of a search. */
-    int64_t first, second;      /* The version of a condition, or the delta and the initial value of a counter. */
+    uint32_t limit;             /* Of a search. Of a YC_OP_SET_IF its condition. Of a YC_OP_GET_OR_LEASE its wait_ms. Else the lease. */
+    double number;              /* A time in milliseconds (TTL, lease_ms, retry_after_ms), or the threshold of a search. */
+    int64_t first, second;      /* The version of a condition; the delta and the initial value of a counter; stale_for_ms. */
 } request;
+
+/* What an operation of a lease points to. */
+typedef union lease_part {
+    yc_lease_options options;
+    yc_fill fill;
+} lease_part;
+
+/* A place of the table of leases. JavaScript knows a lease by its number, the place plus 1. */
+typedef struct lease_place {
+    yc_lease *lease;
+    uint32_t next_free;         /* The number of the next free place; 0: none. */
+} lease_place;
 
 enum reply_shape { SHAPE_NONE, SHAPE_SLAB, SHAPE_OBJECT };
 
@@ -40,7 +52,7 @@ typedef struct reply {
     int32_t status;
     int32_t shape;              /* The place of the result: in the slab at `at`, or objects[2 * index]. */
     uint32_t at, len;
-    uint32_t zero;
+    uint32_t lease;             /* The number of the lease that the caller holds now; 0: none. */
     union {
         double number;          /* A count (-1: unknown), a TTL, a number of keys; of an error: 1 if it is retryable. */
         uint64_t whole;         /* A version, or the value of a counter. */
@@ -79,6 +91,9 @@ typedef struct handle {
     size_t n_tickets;
     yc_slice *slices;
     size_t slices_room;
+    lease_part lease_parts[BATCH];
+    lease_place *leases;
+    uint32_t n_leases, free_lease;
 } handle;
 
 typedef struct span {
@@ -114,6 +129,12 @@ napi_value keys_open(napi_env env, napi_callback_info info);
 napi_value keys_next(napi_env env, napi_callback_info info);
 yc_status run_first(handle *cache, span arena, yc_op *op, yc_error **error);
 bool arena_of(napi_env env, handle *cache, napi_value value, span *arena);
+
+/* leases.c: the leases that JavaScript holds. */
+uint32_t keep_lease(handle *cache, yc_lease *lease);
+yc_lease *lease_of(const handle *cache, uint32_t number);
+void free_leases(handle *cache);
+napi_value free_lease(napi_env env, napi_callback_info info);
 
 /* replies.c: from the library to JavaScript. */
 napi_value drain(napi_env env, napi_callback_info info);

@@ -18,6 +18,7 @@ static void free_queue(handle *cache) {
 void let_go(handle *cache) {
     if (--cache->owners) return;
     free_queue(cache);
+    free_leases(cache);
     yc_cache_free(cache->cache);
     yc_error_free(cache->refusal);
     free(cache->tickets);
@@ -309,13 +310,14 @@ napi_value close_cache(napi_env env, napi_callback_info info) {
     return begin_work(env, call, close_on_pool, finish_close);
 }
 
-/* release(handle) frees the queue and its descriptor after the last reply was taken, because it may take long until the
-   object is collected. */
+/* release(handle) frees the queue with its descriptor and the leases after the last reply was taken, because it may take long
+   until the object is collected. */
 napi_value release(napi_env env, napi_callback_info info) {
     napi_value given[1];
     handle *cache = arguments(env, info, 1, given) ? handle_of(env, given[0]) : NULL;
     if (!cache) return NULL;
     unwatch(cache);
     free_queue(cache);
+    free_leases(cache);
     return NULL;
 }

@@ -137,13 +137,21 @@ static void put_number(reply *to, const yc_completion *done) {
     }
 }
 
-static bool put_reply(turn *turn, const yc_completion *done) {
+/* Moves a lease into the table. It is last, so that a reply that failed leaves it to yc_completion_clear(). */
+static bool put_lease(turn *turn, reply *to, yc_completion *done) {
+    to->lease = keep_lease(turn->cache, done->lease);
+    if (!to->lease) return throw_text(turn->env, "out of memory"), false;
+    done->lease = NULL;
+    return true;
+}
+
+static bool put_reply(turn *turn, yc_completion *done) {
     reply *to = &turn->cache->replies[turn->count];
     *to = (reply){.slot = (uint32_t)done->user_data, .status = done->status};
     put_number(to, done);
     bool put = (!done->result || put_value(turn, to, done->result)) && (!done->results || put_results(turn, to, done->results)) &&
                (!done->keys || put_keys(turn, to, done->keys)) && (!done->matches || put_matches(turn, to, done->matches)) &&
-               (!done->error || put_error(turn, to, done->error));
+               (!done->error || put_error(turn, to, done->error)) && (!done->lease || put_lease(turn, to, done));
     turn->count += put;
     return put;
 }
@@ -194,7 +202,8 @@ napi_value drain(napi_env env, napi_callback_info info) {
 static yc_completion completion_of(const yc_op *op) {
     return (yc_completion){.user_data = op->user_data, .status = op->status, .kind = op->kind, .result = op->result,
                            .error = op->error, .remaining_ms = op->remaining_ms, .removed = op->removed,
-                           .version = op->version, .number = op->number};
+                           .version = op->version, .number = op->number,
+                           .lease = op->kind == YC_OP_GET_OR_LEASE ? op->lease : NULL};
 }
 
 /* run(handle, slab, at, objects, arena) runs the first request and writes its reply, or returns an error. */

@@ -61,7 +61,29 @@ static void fill_condition(const request *from, yc_op *op) {
     }
 }
 
-static bool fill(const request *from, span arena, yc_slice *tags, yc_op *op) {
+/* Reads the fields that only operations of leases have: op->value points to a struct, which has the tags. */
+static bool fill_lease(const handle *cache, const request *from, lease_part *part, yc_op *op) {
+    if (from->kind == YC_OP_GET_OR_LEASE) {
+        part->options = (yc_lease_options){.struct_size = sizeof part->options, .lease_ms = (int64_t)from->number,
+                                           .wait_ms = (int32_t)from->limit, .tags = op->tags, .n_tags = op->n_tags};
+        op->value = &part->options;
+        op->value_len = sizeof part->options;
+        return true;
+    }
+    op->lease = lease_of(cache, from->limit);
+    if (from->kind == YC_OP_LEASE_FILL) {
+        part->fill = (yc_fill){.struct_size = sizeof part->fill, .flags = from->flags, .value = op->value, .value_len = op->value_len,
+                               .ttl_ms = op->ttl_ms, .stale_for_ms = from->first, .tags = op->tags, .n_tags = op->n_tags};
+        op->flags = 0;
+        op->value = &part->fill;
+        op->value_len = sizeof part->fill;
+    }
+    return op->lease != NULL;
+}
+
+static bool fill(handle *cache, size_t at, span arena, yc_slice *tags) {
+    const request *from = &cache->requests[at];
+    yc_op *op = &cache->ops[at];
     if (!inside(arena, from->key_at, from->key_len) || !inside(arena, from->value_at, from->value_len)) return false;
     memset(op, 0, sizeof *op);
     op->kind = from->kind;
@@ -75,7 +97,9 @@ static bool fill(const request *from, span arena, yc_slice *tags, yc_op *op) {
     op->ttl_ms = (int64_t)from->number;
     op->user_data = from->slot;
     fill_condition(from, op);
-    return !from->n_tags || read_list(arena, from->tags_at, from->n_tags, tags);
+    if (from->n_tags && !read_list(arena, from->tags_at, from->n_tags, tags)) return false;
+    bool leases = from->kind >= YC_OP_GET_OR_LEASE && from->kind <= YC_OP_LEASE_ABANDON;
+    return !leases || fill_lease(cache, from, &cache->lease_parts[at], op);
 }
 
 static bool fill_all(handle *cache, span arena, size_t count) {
@@ -84,7 +108,7 @@ static bool fill_all(handle *cache, span arena, size_t count) {
     if (!ensure_slices(cache, tags)) return false;
     for (size_t at = 0; at < count; at++) {
         const request *from = &cache->requests[at];
-        if (!fill(from, arena, cache->slices + at_tag, &cache->ops[at]) || !ensure_ticket(cache, from->slot)) return false;
+        if (!fill(cache, at, arena, cache->slices + at_tag) || !ensure_ticket(cache, from->slot)) return false;
         at_tag += from->n_tags;
     }
     return true;

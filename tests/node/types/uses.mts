@@ -1,7 +1,7 @@
 /** Every method, with what it gives as the type that is documented. Where an error is expected there has to be one. */
 
 import {
-  Cache, YokedCacheError, checkConfig, checkConfigFile, version, type Bytes, type MigrateReport, type SetIfOptions, type SetOptions,
+  Cache, YokedCacheError, checkConfig, checkConfigFile, version, type Bytes, type Lease, type Leased, type MigrateReport, type SetIfOptions, type SetOptions,
   type SwitchReport, type Versioned,
 } from 'yokedcache';
 
@@ -36,6 +36,14 @@ const deleted: boolean = await cache.deleteIf('a', { version: 1n });
 const renewed: Buffer | undefined = await cache.getAndExpire('a', Infinity);
 const renewedText: string | undefined = await cache.getAndExpire('a', undefined, { encoding: 'utf8' });
 const sums: bigint[] = [await cache.counterAdd('n', 1), await cache.counterAdd('n', -1n, { initial: 5, ttl: 60_000 })];
+
+const leased: Leased<Buffer> = await cache.getOrLease('a', { lease: 1000, wait: 0, tags: ['t'], signal: AbortSignal.timeout(10) });
+const leasedText: Leased<string> = await cache.getOrLease('a', { encoding: 'utf8' });
+const lease: Lease | undefined = leased.lease;
+const filled: boolean | undefined = await lease?.fill('v', { ttl: 1000, staleFor: 1000, tags: ['u'] });
+await leasedText.lease?.fill(undefined);
+await lease?.abandon({ retryAfter: 1000 });
+lease?.release();
 
 const values: (Buffer | undefined)[] = await cache.getMany(['a']);
 const texts: (string | undefined)[] = await cache.getMany(new Set<Bytes>(['a']), { encoding: 'utf8' });
@@ -95,4 +103,4 @@ await cache.migrateTo('redis://localhost');
 // @ts-expect-error A switch has no signal.
 await cache.switchTo('memory://', { signal: AbortSignal.timeout(10) });
 
-console.log(versioned, versionedText, stored, deleted, renewed, renewedText, sums, disposed, disposable, switched.copied?.copied, migrated.skipped['present'], others, bytes, text, now, nowText, json, nothing, flags, left, values, texts, removed, match, bytesMatch, reports, checks);
+console.log(leased.state, filled, versioned, versionedText, stored, deleted, renewed, renewedText, sums, disposed, disposable, switched.copied?.copied, migrated.skipped['present'], others, bytes, text, now, nowText, json, nothing, flags, left, values, texts, removed, match, bytesMatch, reports, checks);
