@@ -8,6 +8,8 @@
  *   cache.set("user:1", "Ada", {5min, {"users"}});
  *   if (auto value = cache.get("user:1"))
  *       std::cout << value->view() << '\n';
+ *   auto load = [](yokedcache::Fill &) { return std::string("Grace"); };
+ *   auto user = cache.get_or_load("user:2", load, {5min, {"users"}});
  *   cache.invalidate_tag("users");
  *
  * Conventions that hold for every function (yokedcache.h documents the
@@ -18,7 +20,7 @@
  *   yokedcache::Error. The other has Error & as its last parameter and does
  *   not throw; on success it clears the error. If memory runs out, the second
  *   one ends the process, as the library does. migrate() throws the exceptions
- *   of its progress function in both overloads.
+ *   of its progress function, and get_or_load() those of its loader, in both.
  * - Keys, tags, patterns and values are Bytes: any text, any contiguous range
  *   of bytes (std::vector<std::byte>, std::array, std::span), or a pointer and
  *   a length. The functions read them only during the call. Types that store
@@ -44,7 +46,9 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -53,11 +57,15 @@
 #include <initializer_list>
 #include <iterator>
 #include <limits>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <system_error>
+#include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -83,6 +91,10 @@ public:
         : std::runtime_error(yc_error_message(error)),
           status_(yc_error_status(error)),
           retryable_(yc_error_retryable(error) != 0) {}
+
+    // Creates an error that does not come from the C API.
+    Error(Status status, const std::string &message, bool retryable)
+        : std::runtime_error(message), status_(status), retryable_(retryable) {}
 
     // Returns a YC_E_ number, or YC_OK without an error. what() returns the message.
     Status status() const noexcept { return status_; }
@@ -361,6 +373,69 @@ struct CounterOptions {
     Ttl ttl = {};
     // The value before the first addition.
     std::int64_t initial = 0;
+};
+
+// The options of cache.get_or_lease().
+//
+//     Lookup found = cache.get_or_lease("user:1", {{"users"}});
+struct LeaseOptions {
+    // The tags of the value to be loaded, as far as they are known before the load.
+    Tags tags = {};
+    // The time for which the lease is valid if its holder does nothing. 0: the option
+    // `lease` of the cache.
+    std::chrono::milliseconds lease{0};
+    // The time to wait for the load of another caller; 0 does not wait. Empty: until the
+    // deadline of a call.
+    std::optional<std::chrono::milliseconds> wait = {};
+};
+
+// The options of lease.fill(): {}, {5min}, or {5min, {"tag"}}.
+//
+//     if (Lookup found = cache.get_or_lease("user:1"); found.lease)
+//         found.lease->fill("Ada", {5min, {"users"}});
+struct FillOptions {
+    // The time to live. For an absence, the default is the option `negative_ttl`.
+    Ttl ttl = {};
+    // Tags in addition to those of the lease, known only after the load.
+    Tags tags = {};
+    // The time after ttl in which the value may be served as stale. Empty: the option
+    // `stale_for` of the cache.
+    std::optional<std::chrono::milliseconds> stale_for = {};
+};
+
+// Runs a task later, on a thread of the program.
+using Executor = std::function<void(std::function<void()> task)>;
+
+// The options of cache.get_or_load() and cache.get_or_load_many(): {}, {5min} or
+// {5min, {"tag"}}. The loader can change the times and add tags; see Fill.
+//
+//     LoadOptions options;
+//     options.ttl = 5min;
+//     options.stale_for = 1h;
+//     auto user = cache.get_or_load("user:1", [](Fill &) { return std::string("Ada"); }, options);
+struct LoadOptions {
+    // The time to live of a loaded value.
+    Ttl ttl = {};
+    // The tags of a loaded value, as far as they are known before the load.
+    Tags tags = {};
+    // The time after ttl in which a value may be served as stale. Empty: the option
+    // `stale_for` of the cache.
+    std::optional<std::chrono::milliseconds> stale_for = {};
+    // The time for which the cache remembers that a load found nothing. The default is
+    // the option `negative_ttl` of the cache.
+    Ttl absent_ttl = {};
+    // The time for which the lease is valid: longer than the slowest load. 0: the option
+    // `lease` of the cache.
+    std::chrono::milliseconds lease{0};
+    // The time to wait for the load of another caller; 0 does not wait. The loader of the
+    // call itself has no time limit.
+    std::chrono::milliseconds wait{1000};
+    // The time for which no caller loads a key after its load has failed.
+    std::chrono::milliseconds retry_after{0};
+    // Wait for the load of a stale value, and return the stale value only if the load fails.
+    bool stale_if_error = false;
+    // Runs background loads. Empty: threads of the cache run them.
+    Executor executor = {};
 };
 
 // An entry of cache.set_many(). It owns its key and value.
@@ -702,8 +777,8 @@ private:
 
 } // namespace detail
 
-// A value that the library returned, without a copy. It is immutable and remains
-// valid if its entry is replaced or removed.
+// A value that the library returned, without a copy, or that a loader returned. It is
+// immutable and remains valid if its entry is replaced or removed.
 //
 //     if (std::optional<Value> value = cache.get("user:1"))
 //         std::cout << value->view() << ", " << value->size() << " bytes\n";
@@ -715,8 +790,14 @@ public:
     // Takes ownership of a value of the C API.
     explicit Value(yc_value *owned) noexcept : handle_(owned) {}
 
+    // Shares bytes that a loader returned.
+    explicit Value(std::shared_ptr<const std::string> loaded) noexcept : loaded_(std::move(loaded)) {}
+
     // Returns a view of the bytes, which this object owns. For a temporary use text().
     std::string_view view() const & noexcept {
+        if (loaded_ != nullptr) {
+            return *loaded_;
+        }
         std::size_t length = 0;
         const void *first = yc_value_data(handle_.get(), &length);
         return {static_cast<const char *>(first), length};
@@ -724,7 +805,7 @@ public:
     std::string_view view() const && = delete;
 
     // Returns the first byte, which this object owns.
-    const void *data() const & noexcept { return yc_value_data(handle_.get(), nullptr); }
+    const void *data() const & noexcept { return view().data(); }
     const void *data() const && = delete;
 
     // Returns the number of bytes.
@@ -734,17 +815,18 @@ public:
     std::string text() const { return std::string(view()); }
 
     // Returns a second handle on the same bytes.
-    Value clone() const noexcept { return Value(yc_value_clone(handle_.get())); }
+    Value clone() const noexcept { return loaded_ != nullptr ? Value(loaded_) : Value(yc_value_clone(handle_.get())); }
 
-    explicit operator bool() const noexcept { return handle_ != nullptr; }
+    explicit operator bool() const noexcept { return handle_ != nullptr || loaded_ != nullptr; }
 
 private:
     detail::Handle<yc_value, yc_value_free> handle_;
+    std::shared_ptr<const std::string> loaded_;
 };
 
-// The result of Cache::get() and Cache::get_and_expire(): a std::optional<Value>. A temporary result does not
-// lend its bytes, because the view would outlive them: cache.get(key)->view() does
-// not compile.
+// The result of Cache::get(), get_and_expire() and get_or_load(): a std::optional<Value>. A
+// temporary result does not lend its bytes, because the view would outlive them:
+// cache.get(key)->view() does not compile.
 //
 //     auto value = cache.get("user:1");
 //     if (value)
@@ -787,6 +869,158 @@ public:
 struct Versioned {
     Value value;
     Version version = 0;
+};
+
+namespace detail {
+
+// Converts the result of a load for the C API. The caller owns the value and the tags.
+inline yc_fill raw_fill(Bytes value, Ttl ttl, std::optional<std::chrono::milliseconds> stale_for,
+                        const TagSlices &tags) noexcept {
+    yc_fill raw = {};
+    raw.struct_size = sizeof raw;
+    raw.value = value.data;
+    raw.value_len = value.len;
+    raw.ttl_ms = ttl.ttl_ms();
+    raw.stale_for_ms = stale_for ? stale_for->count() : YC_STALE_FOR_DEFAULT;
+    raw.tags = tags.data();
+    raw.n_tags = tags.size();
+    return raw;
+}
+
+// Converts options for the C API. The caller owns the tags.
+inline yc_lease_options raw_lease(std::chrono::milliseconds lease, std::int64_t wait_ms, const TagSlices &tags) noexcept {
+    yc_lease_options raw = {};
+    raw.struct_size = sizeof raw;
+    raw.lease_ms = lease.count();
+    raw.wait_ms = wait_ms;
+    raw.tags = tags.data();
+    raw.n_tags = tags.size();
+    return raw;
+}
+
+// The wait_ms of the C API that does not wait.
+constexpr std::int64_t no_wait = -1;
+
+// Returns wait_ms of the C API, where 0 has another meaning. A negative time is refused there.
+inline std::int64_t wait_ms(std::chrono::milliseconds wait) noexcept {
+    constexpr std::int64_t refused = -2;
+    return wait.count() > 0 ? wait.count() : wait.count() == 0 ? no_wait : refused;
+}
+
+} // namespace detail
+
+// The right to load one key; see Cache::get_or_lease(). It is used once. The destructor
+// abandons a lease that was not used.
+//
+//     Lookup found = cache.get_or_lease("user:1", {{"users"}});
+//     if (found.lease && !found.lease->fill("Ada", {5min}))
+//         std::cout << "the user was changed during the load\n";
+class Lease {
+public:
+    // Creates an empty handle.
+    Lease() noexcept = default;
+
+    // Takes ownership of a lease of the C API.
+    explicit Lease(yc_lease *owned) noexcept : handle_(owned) {}
+
+    // Returns the handle for the C API. This object owns it.
+    yc_lease *native() const & noexcept { return handle_.get(); }
+    yc_lease *native() const && = delete;
+    explicit operator bool() const noexcept { return handle_ != nullptr; }
+
+    // Stores the loaded value. Returns false if nothing was stored, because the key or one
+    // of its tags changed since the lease was taken, or the lease expired. After an error
+    // the lease is unused.
+    bool fill(Bytes value, const FillOptions &options, Error &error) noexcept { return fill(value, 0, options, error); }
+
+    bool fill(Bytes value, const FillOptions &options = {}) {
+        return detail::or_throw([&](Error &error) { return fill(value, options, error); });
+    }
+
+    // Stores the fact that the load found nothing, as fill() stores a value.
+    bool fill_absent(const FillOptions &options, Error &error) noexcept {
+        return fill({}, YC_FILL_ABSENT, options, error);
+    }
+
+    bool fill_absent(const FillOptions &options = {}) {
+        return detail::or_throw([&](Error &error) { return fill_absent(options, error); });
+    }
+
+    // Ends the lease without a result: the load failed. No caller gets a lease for the key
+    // for this time; 0: another caller may load the key at once.
+    void abandon(std::chrono::milliseconds retry_after, Error &error) noexcept {
+        yc_lease_abandon(native(), retry_after.count(), detail::ErrorPlace(error));
+    }
+
+    void abandon(std::chrono::milliseconds retry_after = {}) {
+        detail::or_throw([&](Error &error) { abandon(retry_after, error); });
+    }
+
+private:
+    bool fill(Bytes value, std::uint32_t flags, const FillOptions &options, Error &error) noexcept {
+        const detail::TagSlices tags(options.tags);
+        yc_fill raw = detail::raw_fill(value, options.ttl, options.stale_for, tags);
+        raw.flags = flags;
+        return yc_lease_fill(native(), &raw, detail::ErrorPlace(error)) == YC_OK;
+    }
+
+    detail::Handle<yc_lease, yc_lease_free> handle_;
+};
+
+// The result of cache.get_or_lease().
+//
+//     Lookup found = cache.get_or_lease("user:1");
+//     if (found.value)
+//         std::cout << found.value->view() << '\n';
+//     if (found.lease)
+//         found.lease->fill("Ada");
+struct Lookup {
+    // YC_OK: the value is fresh. YC_STALE: it is past its time to live. YC_ABSENT: an
+    // earlier load found nothing. YC_LEASED: there is no value. Or a failure.
+    Status status = YC_E_INVALID;
+    std::optional<Value> value = {};
+    // If present, the caller must load the key, and then fill or abandon the lease.
+    std::optional<Lease> lease = {};
+};
+
+// The load of a key or of several keys, for its loader. The loader can change the times and
+// add tags that only the load tells.
+//
+//     auto user = cache.get_or_load("user:1", [](Fill &fill) {
+//         fill.ttl = 10min;
+//         fill.tags = {"team:7"};
+//         return std::string("Ada");
+//     });
+class Fill {
+public:
+    // The times of LoadOptions. They hold for all keys of the load.
+    Ttl ttl = {};
+    std::optional<std::chrono::milliseconds> stale_for = {};
+    Ttl absent_ttl = {};
+
+    // Tags of the loaded values in addition to LoadOptions::tags.
+    Tags tags = {};
+
+    // Tags of single keys of get_or_load_many(), in addition to the others.
+    std::map<std::string, Tags, std::less<>> tags_of = {};
+
+    Fill(std::vector<std::string_view> keys, const std::atomic<bool> &cancelled)
+        : keys_(std::move(keys)), cancelled_(cancelled) {}
+    Fill(const Fill &) = delete;
+    Fill &operator=(const Fill &) = delete;
+
+    // Returns the key, or the first of several keys. It is valid until the loader returns.
+    std::string_view key() const noexcept { return keys_.front(); }
+
+    // Returns the keys to load. They are valid until the loader returns.
+    const std::vector<std::string_view> &keys() const noexcept { return keys_; }
+
+    // Returns true if the cache was closed or is being destroyed: a long load can end early.
+    bool cancelled() const noexcept { return cancelled_; }
+
+private:
+    std::vector<std::string_view> keys_;
+    const std::atomic<bool> &cancelled_;
 };
 
 // A page of keys of a listing.
@@ -1149,8 +1383,757 @@ inline std::string_view status_name(Status status) noexcept {
     return yc_status_name(status);
 }
 
-// A cache over memory, Redis or Memcached. The destructor closes it without waiting;
-// close() waits.
+// The loads of a process: callers of one cache object share them.
+namespace detail {
+
+using Clock = std::chrono::steady_clock;
+
+// The bytes that a loader returned. Null: the loader found nothing.
+using LoadedBytes = std::shared_ptr<const std::string>;
+
+// A load that runs. Other callers that need its key wait for its end.
+struct Flight {
+    // loading: a caller that joins now may share the result. storing: the result is being
+    // stored, and may be older than an invalidation that precedes a later call: only those
+    // that joined before share it. shared, over: the load has ended, with and without a
+    // result to share.
+    enum class State { loading, storing, shared, over };
+
+    bool has_ended() const noexcept { return state == State::shared || state == State::over; }
+
+    State state = State::loading;
+    // The thread of the loader, which must not wait for itself.
+    std::thread::id thread = {};
+    LoadedBytes value = {};
+    std::exception_ptr thrown = {};
+    std::condition_variable ended = {};
+};
+
+// The result of a wait for a flight.
+struct Joined {
+    enum class Kind { shared, again, missing, late, closed, own };
+
+    Kind kind;
+    LoadedBytes value = {};
+    std::exception_ptr thrown = {};
+};
+
+// Threads that run tasks. They start when they are needed, and end with the cache.
+class Workers {
+public:
+    // Runs a task, or drops it after end(). `keep` lives as long as the thread.
+    void run(std::function<void()> task, std::shared_ptr<void> keep) {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        if (has_ended_) {
+            return;
+        }
+        if (tasks_.size() >= idle_ && threads_.size() < most) {
+            start(std::move(keep));
+        }
+        tasks_.push_back(std::move(task));
+        wake_.notify_one();
+    }
+
+    // Drops the tasks that have not begun, and waits for the others. The thread of a task
+    // that ends the cache itself cannot wait for itself: it ends after its task.
+    void end() {
+        std::deque<std::function<void()>> dropped;
+        std::vector<std::thread> threads;
+        {
+            const std::lock_guard<std::mutex> lock(mutex_);
+            has_ended_ = true;
+            dropped.swap(tasks_);
+            threads.swap(threads_);
+        }
+        wake_.notify_all();
+        for (std::thread &thread : threads) {
+            if (thread.get_id() == std::this_thread::get_id()) {
+                thread.detach();
+            } else {
+                thread.join();
+            }
+        }
+    }
+
+private:
+    static constexpr std::size_t most = 4;
+
+    // Starts another thread. Without one, those that run take the task.
+    void start(std::shared_ptr<void> keep) {
+        try {
+            threads_.emplace_back([this, kept = std::move(keep)] { work(); });
+        } catch (const std::system_error &) {
+            if (threads_.empty()) {
+                throw;
+            }
+        }
+    }
+
+    void work() {
+        std::unique_lock<std::mutex> lock(mutex_);
+        while (!has_ended_) {
+            if (tasks_.empty()) {
+                ++idle_;
+                wake_.wait(lock);
+                --idle_;
+                continue;
+            }
+            std::function<void()> task = std::move(tasks_.front());
+            tasks_.pop_front();
+            lock.unlock();
+            task();
+            task = nullptr;
+            lock.lock();
+        }
+    }
+
+    std::mutex mutex_;
+    std::condition_variable wake_;
+    std::deque<std::function<void()>> tasks_;
+    std::vector<std::thread> threads_;
+    std::size_t idle_ = 0;
+    bool has_ended_ = false;
+};
+
+// The flights of a cache object, and the threads of its background loads. Outlives the
+// cache while a load runs.
+class Loads {
+public:
+    // Registers a flight. Returns null if one of the key runs, or after close().
+    std::shared_ptr<Flight> begin(const std::string &key) {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        if (is_closed_) {
+            return nullptr;
+        }
+        const auto [place, is_new] = flights_.try_emplace(key);
+        if (!is_new) {
+            return nullptr;
+        }
+        place->second = std::make_shared<Flight>();
+        return place->second;
+    }
+
+    // Names the calling thread as that of the loader.
+    void start(Flight &flight) {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        flight.thread = std::this_thread::get_id();
+    }
+
+    void store(Flight &flight) {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        flight.state = Flight::State::storing;
+    }
+
+    // Ends a flight: with a result that the callers share that joined before store().
+    void end(const std::string &key, Flight &flight, const std::optional<LoadedBytes> &value, std::exception_ptr thrown) {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        flight.value = value.value_or(nullptr);
+        flight.thrown = std::move(thrown);
+        flight.state = value || flight.thrown ? Flight::State::shared : Flight::State::over;
+        flights_.erase(key);
+        flight.ended.notify_all();
+    }
+
+    bool has(std::string_view key) const {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        return flights_.find(key) != flights_.end();
+    }
+
+    // Waits for the end of the flight of a key. `may_share` asks for its result, too.
+    Joined join(std::string_view key, Clock::time_point end, bool may_share) {
+        std::unique_lock<std::mutex> lock(mutex_);
+        const auto place = flights_.find(key);
+        if (is_closed_ || place == flights_.end()) {
+            return {is_closed_ ? Joined::Kind::closed : Joined::Kind::missing};
+        }
+        const std::shared_ptr<Flight> flight = place->second;
+        if (flight->thread == std::this_thread::get_id()) {
+            return {Joined::Kind::own};
+        }
+        const bool shares = may_share && flight->state == Flight::State::loading;
+        flight->ended.wait_until(lock, end, [&] { return is_closed_ || flight->has_ended(); });
+        if (!flight->has_ended()) {
+            return {is_closed_ ? Joined::Kind::closed : Joined::Kind::late};
+        }
+        if (shares && flight->state == Flight::State::shared) {
+            return {Joined::Kind::shared, flight->value, flight->thrown};
+        }
+        return {Joined::Kind::again};
+    }
+
+    // Wakes all callers that wait, and refuses new flights.
+    void close() {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        is_closed_ = true;
+        for (const auto &[key, flight] : flights_) {
+            flight->ended.notify_all();
+        }
+    }
+
+    // Ends the background loads. Waits for those that run.
+    void end() {
+        close();
+        workers_.end();
+    }
+
+    const std::atomic<bool> &is_closed() const noexcept { return is_closed_; }
+    Workers &workers() noexcept { return workers_; }
+
+private:
+    mutable std::mutex mutex_;
+    std::map<std::string, std::shared_ptr<Flight>, std::less<>> flights_;
+    std::atomic<bool> is_closed_{false};
+    Workers workers_;
+};
+
+// A loader of any number of keys: writes the value of each key of the Fill.
+using AnyLoader = std::function<void(Fill &fill, std::vector<LoadedBytes> &values)>;
+
+template <class Type>
+constexpr bool is_optional = false;
+
+template <class Type>
+constexpr bool is_optional<std::optional<Type>> = true;
+
+// Takes ownership of what a loader returned.
+template <class Result>
+LoadedBytes loaded_bytes(Result &&result) {
+    using Type = std::decay_t<Result>;
+    if constexpr (std::is_same_v<Type, std::nullopt_t>) {
+        return nullptr;
+    } else if constexpr (is_optional<Type>) {
+        return result ? loaded_bytes(*std::forward<Result>(result)) : nullptr;
+    } else if constexpr (std::is_same_v<Type, std::string>) {
+        return std::make_shared<const std::string>(std::forward<Result>(result));
+    } else {
+        static_assert(std::is_convertible_v<const Type &, Bytes>,
+                      "a loader returns a type that converts to Bytes, an optional of one, or std::nullopt");
+        return std::make_shared<const std::string>(OwnedBytes(result));
+    }
+}
+
+// A loader of one key as AnyLoader. Loader may be a reference.
+template <class Loader>
+struct LoaderOfOne {
+    void operator()(Fill &fill, std::vector<LoadedBytes> &values) { values.front() = loaded_bytes(loader(fill)); }
+
+    Loader loader;
+};
+
+// A loader of many keys as AnyLoader. It returns a range of pairs of a key and a value.
+template <class Loader>
+struct LoaderOfMany {
+    void operator()(Fill &fill, std::vector<LoadedBytes> &values) {
+        std::map<std::string_view, std::size_t> places;
+        for (const std::string_view key : fill.keys()) {
+            places.emplace(key, places.size());
+        }
+        auto &&answer = loader(fill);
+        for (auto &&entry : answer) {
+            const Pair pair(entry);
+            if (const auto place = places.find(view(pair.key)); place != places.end()) {
+                values[place->second] = std::make_shared<const std::string>(OwnedBytes(pair.value));
+            }
+        }
+    }
+
+    Loader loader;
+};
+
+// The loader of a call: itself for loads of the call, and a copy for a background load.
+struct Loaders {
+    AnyLoader here;
+    std::function<AnyLoader()> copy;
+};
+
+template <template <class> class Of, class Loader>
+Loaders loaders(Loader &loader) {
+    using Plain = std::decay_t<Loader>;
+    static_assert(std::is_copy_constructible_v<Plain>, "a background load needs a copy of the loader");
+    return {Of<Loader &>{loader}, [&loader] { return AnyLoader(Of<Plain>{loader}); }};
+}
+
+// The result of yc_get_or_lease() for a key, by its place among the keys of the call.
+struct Read {
+    bool is_busy() const noexcept { return status == YC_E_BUSY; }
+
+    // Returns true if the store cannot be reached or used now, so that a load is the only
+    // source of the value.
+    bool is_down() const noexcept {
+        return status <= YC_E_CONNECT && status > YC_E_PANIC &&
+               (error.retryable() || status == YC_E_TIMEOUT || status == YC_E_SERVER_MEMORY);
+    }
+
+    std::size_t place = 0;
+    Status status = YC_E_INVALID;
+    Value value = {};
+    Handle<yc_lease, yc_lease_free> lease = {};
+    Error error = {};
+};
+
+// One call of a loader: its keys with their leases and flights. The destructor ends the
+// flights that have not ended, and abandons their leases.
+class Load {
+public:
+    Load(std::shared_ptr<Loads> loads, yc_cache *cache, const LoadOptions &options)
+        : loads_(std::move(loads)), cache_(cache), ttl_(options.ttl), stale_for_(options.stale_for),
+          absent_ttl_(options.absent_ttl), retry_after_(options.retry_after) {}
+    Load(Load &&) = default;
+    Load(const Load &) = delete;
+    Load &operator=(const Load &) = delete;
+
+    ~Load() {
+        for (Part &part : parts_) {
+            part.lease.reset();
+            end(part, std::nullopt, nullptr);
+        }
+    }
+
+    // Adds a key that the caller has read. Returns false if a flight of the key runs: then
+    // the lease is abandoned, since a holder of a lease never waits for another load.
+    bool add(std::string_view key, Read &read) {
+        Part part = {read.place, std::string(key), std::move(read.lease), nullptr};
+        part.flight = loads_->begin(part.key);
+        if (part.flight == nullptr) {
+            abandon(part, std::chrono::milliseconds(0));
+            return false;
+        }
+        parts_.push_back(std::move(part));
+        return true;
+    }
+
+    bool empty() const noexcept { return parts_.empty(); }
+    std::size_t size() const noexcept { return parts_.size(); }
+    std::size_t place(std::size_t index) const noexcept { return parts_[index].place; }
+
+    // Runs the loader and stores its values. Throws its exception. Error is set if the
+    // values cannot be stored because of a mistake of the caller or a closed cache.
+    std::vector<LoadedBytes> run(const AnyLoader &loader, Error &error) {
+        Fill fill(keys(), loads_->is_closed());
+        fill.ttl = ttl_;
+        fill.stale_for = stale_for_;
+        fill.absent_ttl = absent_ttl_;
+        std::vector<LoadedBytes> values(parts_.size());
+        for (Part &part : parts_) {
+            loads_->start(*part.flight);
+        }
+        try {
+            loader(fill, values);
+        } catch (...) {
+            fail(std::current_exception());
+            throw;
+        }
+        store(fill, values, error);
+        return values;
+    }
+
+private:
+    struct Part {
+        std::size_t place;
+        std::string key;
+        // Null if the store cannot be reached: nothing is stored then.
+        Handle<yc_lease, yc_lease_free> lease;
+        // Null after its end.
+        std::shared_ptr<Flight> flight;
+    };
+
+    std::vector<std::string_view> keys() const {
+        std::vector<std::string_view> keys;
+        for (const Part &part : parts_) {
+            keys.push_back(part.key);
+        }
+        return keys;
+    }
+
+    void end(Part &part, const std::optional<LoadedBytes> &value, const std::exception_ptr &thrown) {
+        if (const std::shared_ptr<Flight> flight = std::move(part.flight)) {
+            loads_->end(part.key, *flight, value, thrown);
+        }
+    }
+
+    static void abandon(Part &part, std::chrono::milliseconds retry_after) {
+        if (part.lease != nullptr) {
+            yc_lease_abandon(part.lease.get(), retry_after.count(), nullptr);
+            part.lease.reset();
+        }
+    }
+
+    void fail(const std::exception_ptr &thrown) {
+        for (Part &part : parts_) {
+            abandon(part, retry_after_);
+            end(part, std::nullopt, thrown);
+        }
+    }
+
+    void store(const Fill &fill, const std::vector<LoadedBytes> &values, Error &error) {
+        for (Part &part : parts_) {
+            if (part.lease != nullptr) {
+                loads_->store(*part.flight);
+            }
+        }
+        const std::vector<Status> statuses = fill_leases(fill, values, error);
+        for (std::size_t index = 0; index < parts_.size(); ++index) {
+            parts_[index].lease.reset();
+            const bool shares = statuses[index] == YC_OK;
+            end(parts_[index], shares ? std::optional(values[index]) : std::nullopt, nullptr);
+        }
+    }
+
+    // Returns the status of each fill: YC_OK for a key without a lease.
+    std::vector<Status> fill_leases(const Fill &fill, const std::vector<LoadedBytes> &values, Error &error) {
+        std::vector<Status> statuses(parts_.size(), YC_OK);
+        std::vector<std::size_t> leased;
+        std::deque<Tags> tags;
+        std::deque<TagSlices> slices;
+        std::vector<yc_fill> fills;
+        for (std::size_t index = 0; index < parts_.size(); ++index) {
+            if (parts_[index].lease != nullptr) {
+                leased.push_back(index);
+                slices.emplace_back(tags.emplace_back(tags_of(fill, parts_[index].key)));
+                fills.push_back(raw(fill, values[index], slices.back()));
+            }
+        }
+        fill_all(leased, fills, statuses, error);
+        return statuses;
+    }
+
+    static Tags tags_of(const Fill &fill, std::string_view key) {
+        Tags tags = fill.tags;
+        if (const auto own = fill.tags_of.find(key); own != fill.tags_of.end()) {
+            tags.insert(tags.end(), own->second.begin(), own->second.end());
+        }
+        return tags;
+    }
+
+    static yc_fill raw(const Fill &fill, const LoadedBytes &value, const TagSlices &tags) {
+        yc_fill raw = raw_fill(value ? Bytes(*value) : Bytes(), value ? fill.ttl : fill.absent_ttl, fill.stale_for, tags);
+        raw.flags = value ? 0 : YC_FILL_ABSENT;
+        return raw;
+    }
+
+    void fill_all(const std::vector<std::size_t> &leased, const std::vector<yc_fill> &fills,
+                  std::vector<Status> &statuses, Error &error) {
+        if (cache_ != nullptr && fills.size() > 1) {
+            fill_batch(leased, fills, statuses, error);
+            return;
+        }
+        for (std::size_t index = 0; index < fills.size(); ++index) {
+            Error failure;
+            Status &status = statuses[leased[index]];
+            status = yc_lease_fill(parts_[leased[index]].lease.get(), &fills[index], ErrorPlace(failure));
+            note(status, failure, error);
+        }
+    }
+
+    void fill_batch(const std::vector<std::size_t> &leased, const std::vector<yc_fill> &fills,
+                    std::vector<Status> &statuses, Error &error) {
+        std::vector<yc_op> ops(fills.size());
+        for (std::size_t index = 0; index < ops.size(); ++index) {
+            ops[index].kind = YC_OP_LEASE_FILL;
+            ops[index].lease = parts_[leased[index]].lease.get();
+            ops[index].value = &fills[index];
+            ops[index].value_len = sizeof fills[index];
+        }
+        Error failure;
+        const Status status = yc_batch(cache_, ops.data(), ops.size(), sizeof(yc_op), ErrorPlace(failure));
+        for (std::size_t index = 0; index < ops.size(); ++index) {
+            statuses[leased[index]] = failure ? status : ops[index].status;
+            note(statuses[leased[index]], failure ? failure : Error(ops[index].error), error);
+            yc_error_free(ops[index].error);
+        }
+    }
+
+    // Keeps the first failure that the caller has to know. Other failures cost only the
+    // entry: the caller gets its value.
+    static void note(Status status, const Error &failure, Error &error) {
+        if (!error && (status == YC_E_INVALID || status == YC_E_CLOSED || status == YC_E_FORKED)) {
+            error = failure;
+        }
+    }
+
+    std::shared_ptr<Loads> loads_;
+    // Null for a background load, which may outlive the cache.
+    yc_cache *cache_;
+    Ttl ttl_;
+    std::optional<std::chrono::milliseconds> stale_for_;
+    Ttl absent_ttl_;
+    std::chrono::milliseconds retry_after_;
+    std::vector<Part> parts_ = {};
+};
+
+// A call of get_or_load() or get_or_load_many(): reads the keys, loads those that it must,
+// then waits for those that others load. Holding a lease, it never waits: two callers with
+// the same keys in another order do not block each other.
+class LoadCall {
+public:
+    LoadCall(yc_cache *cache, const std::shared_ptr<Loads> &loads, const LoadOptions &options,
+             const yc_lease_options &lease, Error &error)
+        : cache_(cache), loads_(loads), options_(options), lease_(lease), error_(error) {}
+
+    // Reads and loads keys that differ from each other. The values have their order.
+    // Sets the error, or throws the exception of a loader.
+    std::vector<std::optional<Value>> run(const std::vector<std::string_view> &keys, std::vector<Read> reads,
+                                          const Loaders &loaders) {
+        keys_ = keys;
+        values_.resize(keys.size());
+        stale_.resize(keys.size());
+        end_ = Clock::now() + std::min<std::chrono::milliseconds>(options_.wait, std::chrono::hours(24));
+        for (;;) {
+            settle(reads, loaders);
+            if (error_ || waiting_.empty()) {
+                return std::move(values_);
+            }
+            reads = next();
+        }
+    }
+
+    // Reads the keys at these places in one call. Does not wait for the load of another.
+    std::vector<Read> read(const std::vector<std::string_view> &keys, const std::vector<std::size_t> &places) {
+        std::vector<Read> reads(places.size());
+        if (places.size() == 1) {
+            reads.front() = read_one(keys[places.front()], places.front(), lease_);
+            return reads;
+        }
+        std::vector<yc_op> ops(places.size());
+        for (std::size_t index = 0; index < ops.size(); ++index) {
+            const std::string_view key = keys[places[index]];
+            ops[index].kind = YC_OP_GET_OR_LEASE;
+            ops[index].key = key.data();
+            ops[index].key_len = key.size();
+            ops[index].value = &lease_;
+            ops[index].value_len = sizeof lease_;
+        }
+        if (!ops.empty()) {
+            yc_batch(cache_, ops.data(), ops.size(), sizeof(yc_op), ErrorPlace(error_));
+        }
+        for (std::size_t index = 0; index < ops.size() && !error_; ++index) {
+            const yc_op &op = ops[index];
+            reads[index] = {places[index], op.status, Value(op.result), Handle<yc_lease, yc_lease_free>(op.lease),
+                            Error(op.error)};
+            yc_error_free(op.error);
+        }
+        return reads;
+    }
+
+private:
+    // A key that another caller loads. `shares` is true if the result of its flight may be
+    // shared with this call.
+    struct Waiting {
+        std::size_t place;
+        bool shares;
+    };
+
+    Read read_one(std::string_view key, std::size_t place, const yc_lease_options &lease) const {
+        Read read;
+        read.place = place;
+        yc_value *value = nullptr;
+        yc_lease *taken = nullptr;
+        read.status = yc_get_or_lease(cache_, key.data(), key.size(), &lease, &value, &taken, ErrorPlace(read.error));
+        read.value = Value(value);
+        read.lease.reset(taken);
+        return read;
+    }
+
+    // Takes the values that were read, and loads the keys that this call must load.
+    void settle(std::vector<Read> &reads, const Loaders &loaders) {
+        waiting_.clear();
+        Load now(loads_, cache_, options_), later(loads_, nullptr, options_);
+        for (Read &read : reads) {
+            sort(read, now, later);
+        }
+        if (error_) {
+            return;
+        }
+        if (!later.empty()) {
+            load_later(std::move(later), loaders);
+        }
+        if (!now.empty()) {
+            load(now, loaders);
+        }
+    }
+
+    void sort(Read &read, Load &now, Load &later) {
+        if (read.is_busy()) {
+            waiting_.push_back({read.place, true});
+        } else if (read.status < 0 && !read.is_down()) {
+            error_ = error_ ? error_ : read.error;
+        } else if (read.value && !waits_for_fresh(read)) {
+            if (read.lease != nullptr) {
+                later.add(keys_[read.place], read);
+            }
+            values_[read.place] = std::move(read.value);
+        } else if (read.status != YC_ABSENT) {
+            begin(read, now);
+        }
+    }
+
+    // Returns true for a stale value that the call returns only if a load of this process fails.
+    bool waits_for_fresh(const Read &read) const {
+        return options_.stale_if_error && read.status == YC_STALE &&
+               (read.lease != nullptr || loads_->has(keys_[read.place]));
+    }
+
+    void begin(Read &read, Load &now) {
+        // A lease proves that the load that runs is older than a change of the key.
+        const bool shares = read.lease == nullptr;
+        stale_[read.place] = read.value ? std::optional(std::move(read.value)) : std::nullopt;
+        const bool waits = stale_[read.place] && shares;
+        if (waits || !now.add(keys_[read.place], read)) {
+            waiting_.push_back({read.place, shares});
+        }
+    }
+
+    void load(Load &now, const Loaders &loaders) {
+        std::vector<LoadedBytes> values;
+        try {
+            values = now.run(loaders.here, error_);
+        } catch (...) {
+            for (std::size_t index = 0; index < now.size(); ++index) {
+                if (!serve_stale(now.place(index))) {
+                    throw;
+                }
+            }
+            return;
+        }
+        for (std::size_t index = 0; index < values.size(); ++index) {
+            take(now.place(index), values[index]);
+        }
+    }
+
+    // Refreshes keys whose values the call returns already. If no thread can be had, a later
+    // call refreshes them.
+    void load_later(Load later, const Loaders &loaders) {
+        const auto load = std::make_shared<Load>(std::move(later));
+        std::function<void()> task = [load, loader = loaders.copy()] {
+            try {
+                Error ignored;
+                load->run(loader, ignored);
+            } catch (...) {
+                // No caller waits for it: those that have joined got the exception.
+            }
+        };
+        try {
+            if (options_.executor) {
+                options_.executor(std::move(task));
+            } else {
+                loads_->workers().run(std::move(task), loads_);
+            }
+        } catch (...) {
+        }
+    }
+
+    void take(std::size_t place, const LoadedBytes &value) {
+        values_[place] = value ? std::optional(Value(value)) : std::nullopt;
+    }
+
+    bool serve_stale(std::size_t place) {
+        if (!stale_[place]) {
+            return false;
+        }
+        values_[place] = std::move(*stale_[place]);
+        return true;
+    }
+
+    // Waits for the first key that another caller loads, and reads the others again.
+    std::vector<Read> next() {
+        const Waiting first = waiting_.front();
+        const Joined joined = loads_->join(keys_[first.place], end_, first.shares);
+        switch (joined.kind) {
+        case Joined::Kind::again: return read_waiting(0);
+        case Joined::Kind::missing: return wait_for_store(first.place);
+        case Joined::Kind::closed: error_ = Error(YC_E_CLOSED, "the cache was closed", false); break;
+        case Joined::Kind::own: error_ = Error(YC_E_INVALID, "the loader of the key loads the same key", false); break;
+        case Joined::Kind::late:
+            if (!serve_stale(first.place)) {
+                error_ = still_loading();
+            }
+            break;
+        case Joined::Kind::shared:
+            if (!joined.thrown) {
+                take(first.place, joined.value);
+            } else if (!serve_stale(first.place)) {
+                std::rethrow_exception(joined.thrown);
+            }
+        }
+        return error_ ? std::vector<Read>() : read_waiting(1);
+    }
+
+    // Reads the keys that others load, except the first ones.
+    std::vector<Read> read_waiting(std::size_t skipped) {
+        std::vector<std::size_t> places;
+        for (std::size_t index = skipped; index < waiting_.size(); ++index) {
+            places.push_back(waiting_[index].place);
+        }
+        return read(keys_, places);
+    }
+
+    // Waits for the load of another process, or of another cache object.
+    std::vector<Read> wait_for_store(std::size_t place) {
+        yc_lease_options lease = lease_;
+        const auto left = std::chrono::ceil<std::chrono::milliseconds>(end_ - Clock::now());
+        lease.wait_ms = wait_ms(std::max(left, std::chrono::milliseconds(0)));
+        Read first = read_one(keys_[place], place, lease);
+        if (first.is_busy() && !serve_stale(place)) {
+            error_ = first.error;
+            return {};
+        }
+        std::vector<Read> reads = read_waiting(1);
+        if (!first.is_busy()) {
+            reads.push_back(std::move(first));
+        }
+        return reads;
+    }
+
+    static Error still_loading() {
+        return Error(YC_E_BUSY, "another caller is still loading the key: try again, or wait longer (LoadOptions::wait)",
+                     true);
+    }
+
+    yc_cache *cache_;
+    const std::shared_ptr<Loads> &loads_;
+    const LoadOptions &options_;
+    yc_lease_options lease_;
+    Error &error_;
+    Clock::time_point end_ = {};
+    std::vector<std::string_view> keys_ = {};
+    std::vector<std::optional<Value>> values_ = {};
+    std::vector<std::optional<Value>> stale_ = {};
+    std::vector<Waiting> waiting_ = {};
+};
+
+// The keys of a call, each once.
+struct DistinctKeys {
+    explicit DistinctKeys(const BytesList &all) {
+        std::map<std::string_view, std::size_t> known;
+        for (const Bytes &key : all) {
+            // The library refuses NULL, which has no bytes to compare.
+            const bool is_new = key.data == nullptr || known.emplace(view(key), keys.size()).second;
+            place_of.push_back(is_new ? keys.size() : known.find(view(key))->second);
+            if (is_new) {
+                places.push_back(keys.size());
+                keys.push_back(view(key));
+            }
+        }
+    }
+
+    // Returns the value of each key of the call.
+    std::vector<std::optional<Value>> spread(const std::vector<std::optional<Value>> &values) const {
+        std::vector<std::optional<Value>> all(place_of.size());
+        std::transform(place_of.begin(), place_of.end(), all.begin(), [&](std::size_t place) {
+            return values[place] ? std::optional<Value>(values[place]->clone()) : std::nullopt;
+        });
+        return all;
+    }
+
+    std::vector<std::string_view> keys = {};
+    std::vector<std::size_t> places = {};
+    std::vector<std::size_t> place_of = {};
+};
+
+} // namespace detail
+
+// A cache over memory, Redis or Memcached. The destructor closes it without waiting, except
+// for background loads that run; close() waits.
 //
 //     Cache users = Cache::open("memory://?max_size=10000");
 //     users.set("user:1", "Ada", {5min, {"users"}});
@@ -1164,7 +2147,30 @@ public:
     Cache() noexcept = default;
 
     // Takes ownership of a cache of the C API.
-    explicit Cache(yc_cache *owned) noexcept : handle_(owned) {}
+    explicit Cache(yc_cache *owned) noexcept
+        : handle_(owned), loads_(owned == nullptr ? nullptr : std::make_shared<detail::Loads>()) {}
+
+    Cache(Cache &&) noexcept = default;
+
+    Cache &operator=(Cache &&other) noexcept {
+        Cache taken(std::move(other));
+        std::swap(handle_, taken.handle_);
+        std::swap(loads_, taken.loads_);
+        return *this;
+    }
+
+    ~Cache() {
+        if (loads_ == nullptr) {
+            return;
+        }
+        std::uint64_t flags = 0;
+        if (yc_capabilities(native(), &flags, nullptr) != YC_E_FORKED) {
+            loads_->end();
+        } else {
+            // The threads of the parent do not exist here: nothing may wait for them.
+            static_cast<void>(new std::shared_ptr<detail::Loads>(std::move(loads_)));
+        }
+    }
 
     // Returns the handle for functions of the C API. This object owns it.
     yc_cache *native() const & noexcept { return handle_.get(); }
@@ -1247,9 +2253,13 @@ public:
     // The default timeout of close(): 5 s.
     static constexpr std::chrono::milliseconds default_timeout{-1};
 
-    // Closes the cache. Later calls fail with YC_E_CLOSED. A second close has no effect.
+    // Closes the cache. Later calls fail with YC_E_CLOSED, and so do calls that wait for a
+    // load. A second close has no effect.
     void close(std::chrono::milliseconds timeout, Error &error) noexcept {
-        yc_close(native(), timeout.count(), detail::ErrorPlace(error));
+        Status status = yc_close(native(), timeout.count(), detail::ErrorPlace(error));
+        if (loads_ != nullptr && status != YC_E_INVALID && status != YC_E_FORKED) {
+            loads_->close();
+        }
     }
 
     void close(std::chrono::milliseconds timeout = default_timeout) {
@@ -1448,6 +2458,121 @@ public:
     template <class Time, class = detail::if_time<Time>>
     std::int64_t counter_add(Bytes key, std::int64_t delta, Time ttl) {
         return counter_add(key, delta, CounterOptions{ttl});
+    }
+
+    // ---- Loading ----
+
+    // Reads the value of a key, or gives the caller the right to load it. If another caller
+    // loads the key, the function waits for that load. get_or_load() does all of this.
+    // YC_E_BUSY: the wait has elapsed and the other caller is still loading, or the last load
+    // failed and its holder asked for a pause.
+    Lookup get_or_lease(Bytes key, const LeaseOptions &options, Error &error) noexcept {
+        const detail::TagSlices tags(options.tags);
+        const yc_lease_options raw =
+            detail::raw_lease(options.lease, options.wait ? detail::wait_ms(*options.wait) : 0, tags);
+        yc_value *value = nullptr;
+        yc_lease *lease = nullptr;
+        Lookup found;
+        found.status = yc_get_or_lease(native(), key.data, key.len, &raw, &value, &lease, detail::ErrorPlace(error));
+        if (value != nullptr) {
+            found.value.emplace(value);
+        }
+        if (lease != nullptr) {
+            found.lease.emplace(lease);
+        }
+        return found;
+    }
+
+    Lookup get_or_lease(Bytes key, const LeaseOptions &options = {}) {
+        return detail::or_throw([&](Error &error) { return get_or_lease(key, options, error); });
+    }
+
+    // Returns the value of a key, or loads and stores it. The loader takes a Fill & and
+    // returns any type that converts to Bytes, or a std::optional of one. Empty if the loader
+    // returns std::nullopt, and while the cache remembers that.
+    //
+    // - One caller at a time loads a key, among all processes that share the store; the
+    //   others wait at most options.wait for its value, then get YC_E_BUSY. A value that was
+    //   loaded before an invalidation is returned only to calls that began before it.
+    // - A stale value is returned at once. One caller refreshes it in the background: on
+    //   another thread, with a copy of the loader, possibly after this function has returned.
+    //   Capture by value, or refer to objects that outlive the cache. The destructor of the
+    //   cache waits for background loads that run.
+    // - An exception of the loader is thrown to its caller and to the callers of this cache
+    //   object that wait for it, by both overloads. A failure is never cached.
+    // - If the store cannot be reached, the callers of this object share one load, and nothing
+    //   is stored. If only the storing fails, the value is returned nevertheless.
+    // - A loader may load other keys, and must not load its own: YC_E_INVALID.
+    // - The tags of the options cost less than those that the loader adds.
+    template <class Loader>
+    OptionalValue get_or_load(Bytes key, Loader &&loader, const LoadOptions &options, Error &error) {
+        const detail::TagSlices tags(options.tags);
+        const yc_lease_options raw = detail::raw_lease(options.lease, detail::no_wait, tags);
+        yc_value *value = nullptr;
+        yc_lease *lease = nullptr;
+        const Status status =
+            yc_get_or_lease(native(), key.data, key.len, &raw, &value, &lease, detail::ErrorPlace(error));
+        if (status == YC_OK && lease == nullptr) {
+            return OptionalValue(Value(value));
+        }
+        std::vector<detail::Read> reads(1);
+        reads.front() = {0, status, Value(value), detail::Handle<yc_lease, yc_lease_free>(lease), error};
+        error = Error();
+        detail::LoadCall call(native(), loads_, options, raw, error);
+        std::vector<std::optional<Value>> values =
+            call.run({detail::view(key)}, std::move(reads), detail::loaders<detail::LoaderOfOne>(loader));
+        return error ? OptionalValue() : OptionalValue(std::move(values.front()));
+    }
+
+    template <class Loader>
+    OptionalValue get_or_load(Bytes key, Loader &&loader, const LoadOptions &options = {}) {
+        return detail::or_throw([&](Error &error) { return get_or_load(key, loader, options, error); });
+    }
+
+    template <class Loader>
+    OptionalValue get_or_load(Bytes key, Loader &&loader, Error &error) {
+        return get_or_load(key, loader, LoadOptions{}, error);
+    }
+
+    template <class Loader, class Time, class = detail::if_time<Time>>
+    OptionalValue get_or_load(Bytes key, Loader &&loader, Time ttl) {
+        return get_or_load(key, loader, LoadOptions{ttl, {}});
+    }
+
+    // Returns the values of many keys in the order of the keys, as get_or_load() does. The
+    // loader is called once with the keys that this caller must load, fill.keys(), and again
+    // only for a key whose load by another caller has failed. It returns a range of pairs of a
+    // key and a value, such as a std::map. A key without a pair is absent.
+    template <class Loader>
+    std::vector<std::optional<Value>> get_or_load_many(const BytesList &keys, Loader &&loader,
+                                                       const LoadOptions &options, Error &error) {
+        error = Error();
+        const detail::TagSlices tags(options.tags);
+        const yc_lease_options raw = detail::raw_lease(options.lease, detail::no_wait, tags);
+        const detail::DistinctKeys distinct(keys);
+        detail::LoadCall call(native(), loads_, options, raw, error);
+        std::vector<detail::Read> reads = call.read(distinct.keys, distinct.places);
+        std::vector<std::optional<Value>> values;
+        if (!error) {
+            values = call.run(distinct.keys, std::move(reads), detail::loaders<detail::LoaderOfMany>(loader));
+        }
+        return error ? std::vector<std::optional<Value>>(keys.size()) : distinct.spread(values);
+    }
+
+    template <class Loader>
+    std::vector<std::optional<Value>> get_or_load_many(const BytesList &keys, Loader &&loader,
+                                                       const LoadOptions &options = {}) {
+        return detail::or_throw([&](Error &error) { return get_or_load_many(keys, loader, options, error); });
+    }
+
+    template <class Loader>
+    std::vector<std::optional<Value>> get_or_load_many(const BytesList &keys, Loader &&loader, Error &error) {
+        return get_or_load_many(keys, loader, LoadOptions{}, error);
+    }
+
+    template <class Loader, class Time, class = detail::if_time<Time>>
+    std::vector<std::optional<Value>> get_or_load_many(const BytesList &keys, Loader &&loader, Time ttl) {
+        return get_or_load_many(keys, loader, LoadOptions{ttl, {}});
     }
 
     // ---- Tags, patterns and flush ----
@@ -1742,6 +2867,7 @@ private:
     }
 
     detail::Handle<yc_cache, yc_cache_free> handle_;
+    std::shared_ptr<detail::Loads> loads_;
 };
 
 // Identifies an operation of a queue. A ticket is never reused in one queue.

@@ -5,6 +5,10 @@
 using namespace std::chrono_literals;
 using namespace yokedcache;
 
+std::string plain(Fill &);
+std::vector<std::pair<std::string, std::string>> rows(Fill &);
+extern const std::atomic<bool> cancelled;
+
 void use(Cache &cache, Queue &queue, Batch &batch, Error &error, const std::string &id) {
     // A view into a temporary.
     static_cast<void>(Value().view()); // refused: view
@@ -14,6 +18,8 @@ void use(Cache &cache, Queue &queue, Batch &batch, Error &error, const std::stri
     static_cast<void>(cache.get(id)->view()); // refused: view
     static_cast<void>(cache.get(id)->data()); // refused: data
     static_cast<void>(cache.get_and_expire(id, 1h)->view()); // refused: view
+    static_cast<void>(cache.get_or_load(id, plain)->view()); // refused: view
+    static_cast<void>(Lease().native()); // refused: native
     static_cast<void>(KeyPage()[0]); // refused: operator ?\[\]|\[\]
     static_cast<void>(KeyPage().begin()); // refused: begin
     static_cast<void>(KeyPage().end()); // refused: end
@@ -67,6 +73,10 @@ void use(Cache &cache, Queue &queue, Batch &batch, Error &error, const std::stri
     static_cast<void>(cache.remove_if(nullptr, 1)); // refused: Bytes
     static_cast<void>(cache.get_and_expire(nullptr, 5min)); // refused: Bytes
     static_cast<void>(cache.counter_add(nullptr, 1)); // refused: Bytes
+    static_cast<void>(cache.get_or_lease(nullptr)); // refused: Bytes
+    static_cast<void>(cache.get_or_load(nullptr, plain)); // refused: Bytes
+    static_cast<void>(cache.get_or_load_many({"a", nullptr}, rows)); // refused: Bytes|BytesList|get_or_load_many
+    static_cast<void>(Lease().fill(nullptr)); // refused: Bytes
     static_cast<void>(cache.invalidate_tag(nullptr)); // refused: Bytes
     static_cast<void>(cache.invalidate_tags({nullptr})); // refused: Bytes|BytesList|invalidate_tags
     static_cast<void>(cache.invalidate_tags(nullptr)); // refused: BytesList|invalidate_tags
@@ -95,6 +105,10 @@ void use(Cache &cache, Queue &queue, Batch &batch, Error &error, const std::stri
     static_cast<void>(cache.set_if("k", "v", 5)); // refused: set_if|Condition
     static_cast<void>(cache.counter_add("n", 1, 5)); // refused: counter_add
     static_cast<void>(cache.counter_add("n", 1, {5})); // refused: counter_add|CounterOptions|Ttl
+    static_cast<void>(cache.get_or_load("k", plain, 5)); // refused: get_or_load
+    static_cast<void>(cache.get_or_load("k", plain, {5})); // refused: get_or_load|LoadOptions
+    static_cast<void>(cache.get_or_load("k")); // refused: get_or_load
+    static_cast<void>(cache.get_or_lease("k", {{}, 5})); // refused: LeaseOptions|get_or_lease
     static_cast<void>(cache.get_many(std::string("a"))); // refused: get_many|BytesList
     static_cast<void>(cache.get_many(std::vector<int>{7})); // refused: get_many|BytesList
 
@@ -123,6 +137,15 @@ void use(Cache &cache, Queue &queue, Batch &batch, Error &error, const std::stri
     static_cast<void>(cache.counter_add("n", 1, 5min));
     static_cast<void>(cache.counter_add("n", 1, {Ttl::never(), 100}, error));
     static_cast<void>(cache.counter_add("n", 1, {{}, 100}));
+    static_cast<void>(cache.get_or_load("k" + id, plain)->text());
+    static_cast<void>(cache.get_or_load("k", plain, 5min));
+    static_cast<void>(cache.get_or_load("k", &plain, {5min, {"users:" + id}}, error));
+    static_cast<void>(cache.get_or_load("k", [](Fill &) { return std::nullopt; }, error));
+    static_cast<void>(cache.get_or_load("k", [](Fill &fill) { fill.tags = {"t"}; return std::optional(7) ? "v" : ""; }));
+    static_cast<void>(cache.get_or_load("k", [id](Fill &) { return std::vector<std::byte>(id.size()); }, {}));
+    static_cast<void>(cache.get_or_load_many({"a", id}, rows, {5min, {"t"}}));
+    static_cast<void>(cache.get_or_load_many(std::vector<std::string>{id}, rows, error));
+    if (cache.get_or_lease("k" + id, {{"t" + id}, 5s, 0ms}, error).lease->fill("v" + id, {5min, {"t"}, 1h}, error)) return;
     static_cast<void>(cache.get_many(std::vector<std::string>{id}));
     static_cast<void>(cache.get_many({"a", id}));
     static_cast<void>(cache.search("q", {50, 3, {"t" + id}}));
