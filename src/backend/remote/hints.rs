@@ -54,7 +54,7 @@ impl Hints {
         let places = self.tags_of.get_or_init(|| (0..PLACES).map(|_| Mutex::default()).collect());
         let mut known = place(places, name);
         let same = known.name == name && known.tags.iter().eq(tags.iter().map(|tag| &tag.tag));
-        // An untagged entry takes nobody's place.
+        // An entry without tags takes the place of no other.
         if !same && (known.name == name || !tags.is_empty()) {
             *known = NameTags { name, tags: tags.iter().map(|tag| tag.tag).collect() };
         }
@@ -71,8 +71,8 @@ impl Hints {
         if versions.is_empty() {
             return;
         }
-        let nobody = || Mutex::new(KnownVersion { version: TagVersion { tag: 0, version: 0 }, end: End::default() });
-        let places = self.version_of.get_or_init(|| (0..PLACES).map(|_| nobody()).collect());
+        let empty = || Mutex::new(KnownVersion { version: TagVersion { tag: 0, version: 0 }, end: End::default() });
+        let places = self.version_of.get_or_init(|| (0..PLACES).map(|_| empty()).collect());
         for version in versions {
             let mut known = place(places, version.tag);
             if known.version != *version {

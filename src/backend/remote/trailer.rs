@@ -1,5 +1,5 @@
-//! Encodes and decodes the mark of a load: bytes behind a stored entry, or alone if there is none. The decoder does not
-//! trust the bytes.
+//! Encodes and decodes the mark of a load: bytes behind a stored entry, or alone under a name without an entry. The
+//! decoder does not trust the bytes.
 //!
 //! ```text
 //! offset  size  field (integers are little-endian), from the start of the trailer
