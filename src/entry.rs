@@ -167,6 +167,12 @@ pub fn head<'a>(name: &[u8], stored: &'a [u8]) -> Result<Entry<'a>, DecodeError>
     }
 }
 
+/// Returns the bytes of the header of a stored entry.
+pub fn header_bytes(stored: &[u8]) -> &[u8] {
+    let len = stored.get(4..8).and_then(|len| len.first_chunk()).map_or(0, |len| u32::from_le_bytes(*len) as usize);
+    stored.get(..len).unwrap_or(stored)
+}
+
 fn head_of_any<'a>(name: &[u8], stored: &'a [u8]) -> Result<Entry<'a>, DecodeError> {
     check_magic(stored)?;
     let mut fields = Fields(stored);

@@ -12,7 +12,8 @@ use super::run::{Commands, run};
 use super::{health, names, sample};
 use crate::backend::health::ServerHealth;
 use crate::backend::remote::{
-    self, EncodedEntry, Mark, MarkedEntry, Outcomes, Sample, ScanScope, Slice, Store, Traffic, VersionedEntry,
+    self, EncodedEntry, Mark, MarkedEntry, Outcomes, RemovedEntry, Sample, ScanScope, Slice, Store, Traffic,
+    VersionedEntry,
 };
 use crate::backend::{Capabilities, Missing, ScanCursor};
 use crate::entry::{self, DecodeError, Entry};
@@ -72,11 +73,11 @@ pub(super) fn changed(received: Received) -> Result<bool> {
 }
 
 /// Returns what was read just before it was removed; both commands have to be done.
-fn removed(read: Result<Received>, deleted: Result<Received>) -> Result<Option<Slice>> {
+fn removed(read: Result<Received>, deleted: Result<Received>) -> Result<Option<RemovedEntry>> {
     // The error of the delete first: it says whether the delete may have been executed.
     let deleted = deleted?;
     let bytes = stored(read?)?;
-    Ok(if matches!(deleted.what, What::Done) { bytes } else { None })
+    Ok(if matches!(deleted.what, What::Done) { bytes.map(|bytes| (bytes, None)) } else { None })
 }
 
 fn set<'a>(nodes: &Nodes, entry: &'a EncodedEntry) -> Command<'a> {
@@ -165,7 +166,7 @@ impl Store for MemcachedStore {
         received.into_iter().map(|received| done(received?)).collect()
     }
 
-    async fn remove<'a>(&'a self, context: CallContext, names: &'a [&'a [u8]]) -> Outcomes<Option<Slice>> {
+    async fn remove<'a>(&'a self, context: CallContext, names: &'a [&'a [u8]]) -> Outcomes<Option<RemovedEntry>> {
         let commands: Commands =
             names.iter().flat_map(|name| [Command::Get { name }, Command::Delete { name }]).collect();
         let mut received = run(context, &self.nodes, &commands).await.into_iter();

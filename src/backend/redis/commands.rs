@@ -1,5 +1,8 @@
 //! Encoded commands, one after another, each with its slot and the kind of its reply.
 
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+
 use smallvec::SmallVec;
 
 use super::names::slot;
@@ -84,12 +87,31 @@ pub struct Commands {
     /// The commands with a tag version of their own, and where its digits begin.
     versions: Vec<(usize, usize)>,
     clustered: bool,
+    is_reordered: AtomicBool,
 }
 
 impl Commands {
     pub fn new(kind: Kind, clustered: bool) -> Self {
         let ends = SmallVec::new();
-        Self { kind, bytes: Vec::new(), ends, slots: Vec::new(), versions: Vec::new(), clustered }
+        Self {
+            kind,
+            bytes: Vec::new(),
+            ends,
+            slots: Vec::new(),
+            versions: Vec::new(),
+            clustered,
+            is_reordered: AtomicBool::new(false),
+        }
+    }
+
+    /// Notes that a command is sent again after a later one of its slot was answered.
+    pub fn note_reordered(&self) {
+        self.is_reordered.store(true, Relaxed);
+    }
+
+    /// Returns true unless the commands of each slot were carried out in their order.
+    pub fn is_reordered(&self) -> bool {
+        self.is_reordered.load(Relaxed)
     }
 
     /// Adds a command of these parts, about a name.

@@ -213,14 +213,25 @@ impl Protocol for Call<'_> {
         let replies = Arc::new(replies);
         let mut rest = RespReader(&replies.bytes);
         let mut classified = Classified::new(group.commands(self).len());
+        let mut set_back = None;
         for command in group.commands(self) {
             if command.target.is_some_and(|target| target.is_asking) {
                 rest.reply();
             }
             let reply = rest.reply();
             match self.received(command.index, reply, &replies) {
-                Some(received) => classified.push(Ok(received)),
-                None => self.classify_other(&mut classified, &group.node, reply, &replies),
+                Some(received) => {
+                    if set_back.is_some_and(|slot| slot == self.commands.slot(command.index)) {
+                        self.commands.note_reordered();
+                    }
+                    classified.push(Ok(received));
+                }
+                None => {
+                    self.classify_other(&mut classified, &group.node, reply, &replies);
+                    if classified.has_set_back_last() {
+                        set_back = Some(self.commands.slot(command.index));
+                    }
+                }
             }
         }
         classified

@@ -17,8 +17,8 @@ use super::topology::Topology;
 use super::{health, names, scan, server_error, walk};
 use crate::backend::health::ServerHealth;
 use crate::backend::remote::{
-    Condition, EncodedEntry, Indexed, Lasting, Mark, MarkedEntry, Outcomes, Removal, Sample, ScanScope, Slice, Store,
-    Traffic, VersionedEntry, first_lifetime,
+    Condition, EncodedEntry, Indexed, Lasting, Mark, MarkedEntry, Outcomes, Removal, RemovedEntry, Sample, ScanScope,
+    Slice, Store, StoredPart, TimeLeft, Traffic, VersionedEntry, first_lifetime,
 };
 use crate::backend::{Capabilities, Missing, ScanCursor};
 use crate::config::RedisConfig;
@@ -233,15 +233,16 @@ impl Store for RedisStore {
         entries.iter().zip(written).map(|(entry, received)| self.stored(entry, received)).collect()
     }
 
-    async fn remove<'a>(&'a self, context: CallContext, names: &'a [&'a [u8]]) -> Outcomes<Option<Slice>> {
+    async fn remove<'a>(&'a self, context: CallContext, names: &'a [&'a [u8]]) -> Outcomes<Option<RemovedEntry>> {
         let mut commands = self.commands(Kind::Once);
         for name in names {
+            commands.push(name, &[b"PTTL", name]);
             push_head(&mut commands, name);
             commands.push(name, &[b"UNLINK", name]);
         }
         let mut received = self.run(context, &commands).await.into_iter();
         let mut next = || received.next().unwrap_or_else(|| Err(unexpected()));
-        let headers: Outcomes<Option<Slice>> = names.iter().map(|_| removed(next(), next())).collect();
+        let headers: Outcomes<Option<RemovedEntry>> = names.iter().map(|_| removed(next(), next(), next())).collect();
         let removed: Vec<&[u8]> =
             names.iter().zip(&headers).filter(|(_, head)| head.is_ok()).map(|(name, _)| *name).collect();
         // Noted when it is done: a replay on the connection that this waits for would remove what is to be counted, and
@@ -273,16 +274,25 @@ impl Store for RedisStore {
         let mut commands = self.commands(Kind::Repeatable);
         names.iter().for_each(|name| commands.push(name, &[b"PTTL", name]));
         let received = self.run(context, &commands).await;
-        let left = |left: i64| match left {
-            -2 => Ok(None),
-            -1 => Ok(Some(None)),
-            // 0: the entry ends within this millisecond.
-            left => {
-                let left = u64::try_from(left).map_err(|_| unexpected())?;
-                Ok(Some(Some(clock::left(Duration::from_millis(left)))))
-            }
-        };
-        received.into_iter().map(|received| received?.number().and_then(left)).collect()
+        received.into_iter().map(|received| received?.number().and_then(remaining)).collect()
+    }
+
+    /// Asks for the time before the bytes: no other bytes had it if they are the same afterwards.
+    async fn time_left<'a>(&'a self, context: CallContext, parts: &'a [StoredPart]) -> Vec<Result<TimeLeft>> {
+        let mut commands = self.commands(Kind::Repeatable);
+        for StoredPart { name, bytes, is_end } in parts {
+            let (first, last) = match is_end {
+                true => (format!("-{}", bytes.len()), "-1".to_owned()),
+                false => ("0".to_owned(), bytes.len().saturating_sub(1).to_string()),
+            };
+            commands.push(name, &[b"PTTL", name]);
+            commands.push(name, &[b"GETRANGE", name, first.as_bytes(), last.as_bytes()]);
+        }
+        let mut received = self.run(context, &commands).await.into_iter();
+        let mut next = || received.next().unwrap_or_else(|| Err(unexpected()));
+        let of = |part: &StoredPart| time_left(next(), next(), &part.bytes);
+        let left: Vec<Result<TimeLeft>> = parts.iter().map(of).collect();
+        if commands.is_reordered() { left.into_iter().map(|it| it.map(|_| TimeLeft::Changed)).collect() } else { left }
     }
 
     async fn tag_versions<'a>(
@@ -565,10 +575,33 @@ fn take_stamps(received: &mut impl Iterator<Item = Result<Received>>, tags: usiz
     versions.into_iter().collect()
 }
 
-/// Returns the header of an entry that was removed; both commands have to be done.
-fn removed(head: Result<Received>, unlinked: Result<Received>) -> Result<Option<Slice>> {
-    let head = not_empty(head?.string());
-    Ok(if unlinked?.number()? > 0 { head } else { None })
+/// Returns an entry that was removed; all three commands have to be done.
+fn removed(left: Result<Received>, head: Result<Received>, unlinked: Result<Received>) -> Result<Option<RemovedEntry>> {
+    let (left, head) = (remaining(left?.number()?)?, not_empty(head?.string()));
+    Ok(if unlinked?.number()? > 0 { head.map(|head| (head, left.flatten())) } else { None })
+}
+
+/// Returns the time in a reply to PTTL.
+fn remaining(left: i64) -> Result<Option<Option<Duration>>> {
+    match left {
+        -2 => Ok(None),
+        -1 => Ok(Some(None)),
+        // 0: the entry ends within this millisecond.
+        left => {
+            let left = u64::try_from(left).map_err(|_| unexpected())?;
+            Ok(Some(Some(clock::left(Duration::from_millis(left)))))
+        }
+    }
+}
+
+/// Returns the time in a reply to PTTL, if the GETRANGE behind it received these bytes.
+fn time_left(left: Result<Received>, part: Result<Received>, bytes: &[u8]) -> Result<TimeLeft> {
+    let (left, part) = (remaining(left?.number()?)?, part?.string());
+    Ok(match left {
+        None => TimeLeft::Gone,
+        Some(left) if part.as_deref() == Some(bytes) => TimeLeft::Left(left),
+        Some(_) => TimeLeft::Changed,
+    })
 }
 
 pub(super) fn push_set(commands: &mut Commands, EncodedEntry { name, bytes, ttl, condition, .. }: &EncodedEntry) {

@@ -6,10 +6,11 @@
 
 use std::time::Duration;
 
+use super::fresh::{Checked, fresh_of};
 use super::store::{Condition, Mark};
 use super::tags::pair;
 use super::trailer::Trailer;
-use super::{EncodedEntry, Remote, Slice, Store, nonce};
+use super::{EncodedEntry, Remote, Slice, Store, StoredPart, TimeLeft, nonce};
 use crate::backend::{Addition, NewEntry, Outcome, SetCondition};
 use crate::entry::{self, Entry, LoadTerms, TagVersion};
 use crate::error::{Error, ErrorKind, Result};
@@ -17,13 +18,24 @@ use crate::exec::backoff::Backoff;
 use crate::exec::context::CallContext;
 use crate::value::Value;
 
-/// The bytes under a name, and the entry that they are.
+/// The bytes under a name, the entry that they are, and the time that the name has left: all at one time.
 pub(super) struct Look {
     pub name: Vec<u8>,
     /// `None` if nothing is stored.
     stored: Option<(Slice, Mark)>,
     /// `None` if a get would be a miss.
     live: Option<Live>,
+    /// `None` if it was not asked for.
+    left: Option<Option<Duration>>,
+}
+
+/// The entries whose store is asked for the time that their names have left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// Those that are over while their names have time left.
+    IfStale,
+    /// All.
+    Always,
 }
 
 /// An entry that a get would return.
@@ -38,6 +50,29 @@ struct Live {
 impl Look {
     fn version(&self) -> Option<u64> {
         self.live.as_ref().map(|live| live.version)
+    }
+
+    /// Returns the time that a name has left, if it was asked for.
+    pub(super) fn left(&self) -> Option<Option<Duration>> {
+        self.left
+    }
+
+    /// Returns the time to live that an entry has left; `None`: a get would be a miss.
+    pub(super) fn fresh_left(&self) -> Option<Option<Duration>> {
+        let live = self.live.as_ref()?;
+        fresh_of(self.left?, Duration::from_millis(live.load.stale_for_ms))
+    }
+
+    /// Takes something of the entry that a get would return.
+    pub(super) fn live_as<T>(&self, take: impl FnOnce(&Entry) -> Option<T>) -> Option<T> {
+        self.live.as_ref()?;
+        take(&entry::decode(&self.name, self.before_trailer()).ok()?)
+    }
+
+    /// Returns the part of the bytes that is compared: the mark.
+    fn part(&self) -> StoredPart {
+        let bytes = self.mark().map_or(Vec::new(), |mark| mark.as_bytes().to_vec());
+        StoredPart { name: self.name.clone(), bytes, is_end: true }
     }
 
     /// Returns the value that a get would return.
@@ -109,19 +144,73 @@ impl<S: Store> Remote<S> {
     /// Reads what is stored under a key.
     pub(super) async fn look(&self, context: CallContext, key: &[u8]) -> Result<Look> {
         let (name, _) = self.store.entry_name(&self.prefix, key);
-        let fingerprint = entry::fingerprint(&name);
+        self.look_at(context, name, Some(key), Asked::IfStale).await
+    }
+
+    /// Reads what is stored under a name, of this key where it is known.
+    pub(super) async fn look_at(
+        &self,
+        context: CallContext,
+        name: Vec<u8>,
+        key: Option<&[u8]>,
+        asked: Asked,
+    ) -> Result<Look> {
+        if let Some(look) = self.look_once(context, &name, key, asked).await? {
+            return Ok(look);
+        }
+        // Boxed, as it is rare: a caller may have a small stack.
+        Box::pin(self.look_again(context, &name, key, asked)).await
+    }
+
+    async fn look_again(&self, context: CallContext, name: &[u8], key: Option<&[u8]>, asked: Asked) -> Result<Look> {
+        let mut attempts = self.attempts(context);
+        loop {
+            attempts.again().await?;
+            if let Some(look) = self.look_once(context, name, key, asked).await? {
+                return Ok(look);
+            }
+        }
+    }
+
+    /// Returns `None` if the bytes had changed when their time was asked for.
+    async fn look_once(
+        &self,
+        context: CallContext,
+        name: &[u8],
+        key: Option<&[u8]>,
+        asked: Asked,
+    ) -> Result<Option<Look>> {
+        let fingerprint = entry::fingerprint(name);
         let guessed = self.hints.tags_of(fingerprint);
-        let (stored, versions) = self.store.read_marked(context, &self.prefix, &name, &guessed).await?;
+        let (stored, versions) = self.store.read_marked(context, &self.prefix, name, &guessed).await?;
         let mut known = pair(&guessed, versions);
         known.sort_unstable_by_key(|version| version.tag);
         // A value of another type, or of another epoch, has no bytes.
         let bytes = stored.as_ref().map(|(bytes, _)| bytes.clone()).filter(|bytes| !bytes.is_empty());
-        let found = self.found(Some(key), &name, Ok(bytes), entry::decode, live)?;
+        let mut found = self.found(key, name, Ok(bytes), entry::decode, live)?;
         if let Some(found) = &found {
             self.hints.saw_entry(fingerprint, &found.tags);
         }
-        let live = self.if_current_by(context, found, known).await?;
-        Ok(Look { name, stored, live })
+        let mut look = Look { name: name.to_vec(), stored, live: None, left: None };
+        let outlives = found.as_mut().and_then(|found| found.outlives.take());
+        if !S::DEADLINES && (outlives.is_some() || asked == Asked::Always && found.is_some()) {
+            match Box::pin(self.time_left(context, look.part())).await? {
+                TimeLeft::Changed => return Ok(None),
+                TimeLeft::Gone => return Ok(Some(Look { stored: None, ..look })),
+                TimeLeft::Left(left) => look.left = Some(left),
+            }
+        }
+        let (left, stale_for) = (look.left.flatten(), outlives.map_or(Duration::ZERO, |outlives| outlives.stale_for));
+        let found = found.filter(|_| fresh_of(left, stale_for).is_some());
+        look.live = match self.checked(context, found, &known).await? {
+            Checked::Live(live) => Some(live),
+            Checked::Dead | Checked::Changed => None,
+        };
+        Ok(Some(look))
+    }
+
+    pub(super) async fn time_left(&self, context: CallContext, part: StoredPart) -> Result<TimeLeft> {
+        super::only(self.store.time_left(context, &[part]).await)
     }
 
     /// Stores an entry if the condition holds, and returns its version.
@@ -172,7 +261,7 @@ impl<S: Store> Remote<S> {
     pub(super) async fn delete_if(&self, context: CallContext, key: &[u8], version: u64) -> Result<Outcome> {
         let mut attempts = self.attempts(context);
         loop {
-            let Look { name, stored, live } = self.look(context, key).await?;
+            let Look { name, stored, live, .. } = self.look(context, key).await?;
             let (Some((_, mark)), Some(live)) = (stored, live) else { return Ok(Outcome::Miss) };
             if live.version != version {
                 return Ok(Outcome::Unmet);
@@ -197,7 +286,7 @@ impl<S: Store> Remote<S> {
         self.unready(context, std::iter::once(key)).await.of(0)?;
         let mut attempts = self.attempts(context);
         loop {
-            let Look { name, stored, live } = self.look(context, key).await?;
+            let Look { name, stored, live, .. } = self.look(context, key).await?;
             let (Some((bytes, mark)), Some(live)) = (stored, live) else {
                 self.counting.reads(0, 1);
                 return Ok(None);

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use super::entries::{fresh_of, joined};
-use super::{Condition, EncodedEntry, Remote, Store, nonce};
+use super::conditional::Asked;
+use super::entries::{Found, joined};
+use super::fresh::fresh_of;
+use super::store::no_answer;
+use super::{Condition, EncodedEntry, Remote, Slice, Store, StoredPart, TimeLeft, nonce};
 use crate::backend::{CopiedEntry, IfPresent, Imported, Missing};
 use crate::entry::{self, Entry, LoadTerms, TagVersion};
 use crate::error::Result;
@@ -11,13 +14,13 @@ use crate::exec::context::CallContext;
 use crate::util::clock::ends;
 use crate::value::Value;
 
-/// The value of an entry, its tags, and its end where the entry has that.
+/// An entry that was read, with what says how long it is left.
 struct Read {
     value: Value,
     tags: Vec<u64>,
     deadline_ms: Option<u64>,
-    /// The time by which its name outlives it in the store.
     stale_for: Duration,
+    header: Vec<u8>,
 }
 
 /// Nothing, if there is nothing any more; what is left, if it ends.
@@ -32,33 +35,64 @@ impl<S: Store> Remote<S> {
         let names = self.names(keys.iter().copied());
         let names: Vec<&[u8]> = names.iter().collect();
         let stored = self.step_of(context, names.len(), false, |context| self.store.read(context, &names)).await;
-        let found = self.those_current(context, self.found_of(keys, &names, stored, entry::decode, read)).await;
+        let read_of = |((key, name), stored): ((&&[u8], &&[u8]), Result<Option<Slice>>)| {
+            let stored = stored?;
+            let header = stored.as_deref().map_or(&[][..], entry::header_bytes).to_vec();
+            let found = self.found(Some(key), name, Ok(stored), entry::decode, |entry| read(entry, header))?;
+            Ok(found.map(|found| Found { outlives: None, ..found }))
+        };
+        let found = keys.iter().zip(&names).zip(stored).map(read_of).collect();
+        let found = self.those_current(context, found).await;
         let left = self.left_to(context, &names, &found).await;
-        Ok(keys.iter().zip(found.into_iter().zip(left)).map(|(key, (read, left))| copy(key, read?, left?)).collect())
+        let mut copies = Vec::with_capacity(keys.len());
+        for ((key, name), (read, left)) in keys.iter().zip(&names).zip(found.into_iter().zip(left)) {
+            copies.push(match left {
+                Ok(Some(left)) => read.map(|read| copy(key, read, left)),
+                Ok(None) => Box::pin(self.copy_of_changed(context, key, name)).await,
+                Err(error) => Err(error),
+            });
+        }
+        Ok(copies)
     }
 
-    /// Returns the time that is left to entries, by their own deadline or the store's.
+    /// Returns the copy of an entry that was set again after it was read.
+    async fn copy_of_changed(&self, context: CallContext, key: &[u8], name: &[u8]) -> Result<Option<CopiedEntry>> {
+        let look = self.look_at(context, name.to_vec(), Some(key), Asked::Always).await?;
+        Ok(copy(key, look.live_as(|entry| read(entry, Vec::new())), look.fresh_left()))
+    }
+
+    /// Returns the time that is left to entries, by their own deadline or the store's. `None`: others are stored now.
     async fn left_to(
         &self,
         context: CallContext,
         names: &[&[u8]],
         found: &[Result<Option<Read>>],
-    ) -> Vec<Result<Left>> {
-        if !S::DEADLINES {
-            let left = self.store.remaining(context, names).await;
-            let stale_for =
-                |it: &Result<Option<Read>>| it.as_ref().ok().and_then(Option::as_ref).map(|read| read.stale_for);
-            let fresh = |(left, it): (Result<Left>, &Result<Option<Read>>)| {
-                Ok(left?.and_then(|left| fresh_of(left, stale_for(it).unwrap_or_default())))
-            };
-            return left.into_iter().zip(found).map(fresh).collect();
+    ) -> Vec<Result<Option<Left>>> {
+        if S::DEADLINES {
+            let left =
+                |name: &[u8], deadline: u64| Duration::from_millis(deadline.saturating_sub(self.store.now_ms(name)));
+            let own = |name: &[u8], read: &Read| read.deadline_ms.map(|deadline| left(name, deadline));
+            return names
+                .iter()
+                .zip(found)
+                .map(|(name, it)| Ok(Some(found_in(it).map(|read| own(name, read)))))
+                .collect();
         }
-        let left = |name: &[u8], deadline: u64| Duration::from_millis(deadline.saturating_sub(self.store.now_ms(name)));
-        let own = |name: &[u8], read: &Read| read.deadline_ms.map(|deadline| left(name, deadline));
-        let of = |(name, it): (&&[u8], &Result<Option<Read>>)| {
-            Ok(it.as_ref().ok().and_then(Option::as_ref).map(|read| own(name, read)))
+        let part = |(name, it): (&&[u8], &Result<Option<Read>>)| {
+            let read = found_in(it)?;
+            Some(StoredPart { name: name.to_vec(), bytes: read.header.clone(), is_end: false })
         };
-        names.iter().zip(found).map(of).collect()
+        let parts: Vec<StoredPart> = names.iter().zip(found).filter_map(part).collect();
+        let mut left = self.store.time_left(context, &parts).await.into_iter();
+        let of = |it: &Result<Option<Read>>| {
+            let Some(read) = found_in(it) else { return Ok(Some(None)) };
+            Ok(match left.next().unwrap_or_else(|| Err(no_answer()))? {
+                TimeLeft::Changed => None,
+                TimeLeft::Gone => Some(None),
+                TimeLeft::Left(left) => Some(fresh_of(left, read.stale_for)),
+            })
+        };
+        found.iter().map(of).collect()
     }
 
     pub(super) async fn versions_of(
@@ -125,13 +159,17 @@ fn of_tags(versions: &[TagVersion], tags: &[u64]) -> Vec<TagVersion> {
 }
 
 #[allow(clippy::unnecessary_wraps)] // What `found` takes.
-fn read(entry: &Entry) -> Option<Read> {
+fn read(entry: &Entry, header: Vec<u8>) -> Option<Read> {
     let tags = entry.tags.iter().map(|tag| tag.tag).collect();
     let stale_for = Duration::from_millis(entry.load.stale_for_ms);
-    Some(Read { value: Value::from(entry.payload), tags, deadline_ms: entry.deadline_ms, stale_for })
+    Some(Read { value: Value::from(entry.payload), tags, deadline_ms: entry.deadline_ms, stale_for, header })
 }
 
-fn copy(key: &[u8], read: Option<Read>, left: Left) -> Result<Option<CopiedEntry>> {
-    let (Some(Read { value, tags, .. }), Some(left)) = (read, left) else { return Ok(None) };
-    Ok(Some(CopiedEntry { key: key.to_vec(), value, ends: ends(left), tags }))
+fn found_in(read: &Result<Option<Read>>) -> Option<&Read> {
+    read.as_ref().ok()?.as_ref()
+}
+
+fn copy(key: &[u8], read: Option<Read>, left: Left) -> Option<CopiedEntry> {
+    let (Read { value, tags, .. }, left) = (read?, left?);
+    Some(CopiedEntry { key: key.to_vec(), value, ends: ends(left), tags })
 }

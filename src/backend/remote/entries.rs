@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+use super::conditional::Asked;
+use super::fresh::{Checked, Outlives, fresh_of};
 use super::lasting::join;
 use super::store::no_answer;
 use super::tags::{pair, tags_of};
 use super::trailer::Trailer;
-use super::{Condition, EncodedEntry, Lasting, Outcomes, Remote, Removal, Slice, Store, nonce};
+use super::{
+    Condition, EncodedEntry, Lasting, Outcomes, Remote, Removal, RemovedEntry, Slice, Store, StoredPart, TimeLeft,
+    nonce,
+};
 use crate::backend::NewEntry;
 use crate::entry::{self, DecodeError, Entry, LoadTerms, TagVersion, tag_hash};
 use crate::error::{Error, ErrorKind, Result};
@@ -22,18 +27,21 @@ pub(super) struct Found<T> {
     pub outlives: Option<Box<Outlives>>,
 }
 
-/// A name whose store keeps it longer than the time to live of its entry: whether that is over, its store has to say.
-pub(super) struct Outlives {
-    pub name: Vec<u8>,
-    pub stale_for: Duration,
-}
-
 /// The header of an entry.
 pub(super) struct Head {
     pub name: Vec<u8>,
     pub tags: Vec<TagVersion>,
     pub load: LoadTerms,
     deadline_ms: Option<u64>,
+    part: StoredPart,
+}
+
+/// The part of the stored bytes that is read of entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// At least the header.
+    Header,
+    All,
 }
 
 /// For each key in order, the error of a server that has not reported its limits and its clock; empty if all have.
@@ -62,17 +70,21 @@ impl<S: Store> Remote<S> {
         &self,
         context: CallContext,
         key: &[u8],
-        take: impl FnOnce(&Entry) -> Option<T>,
+        take: impl Fn(&Entry) -> Option<T>,
     ) -> Result<Option<T>> {
         let (name, _) = self.store.entry_name(&self.prefix, key);
         let fingerprint = entry::fingerprint(&name);
         let guessed = self.hints.tags_of(fingerprint);
         let (stored, known) = self.read_as_guessed(context, &name, &guessed).await?;
-        let found = self.found(Some(key), &name, Ok(stored), entry::decode, take)?;
+        let found = self.found(Some(key), &name, Ok(stored), entry::decode, &take)?;
         if let Some(found) = &found {
             self.hints.saw_entry(fingerprint, &found.tags);
         }
-        let value = self.if_current_by(context, found, known).await?;
+        let value = match self.checked(context, found, &known).await? {
+            Checked::Live(value) => Some(value),
+            Checked::Dead => None,
+            Checked::Changed => Box::pin(self.look_at(context, name, Some(key), Asked::IfStale)).await?.live_as(take),
+        };
         self.counting.reads(u64::from(value.is_some()), u64::from(value.is_none()));
         Ok(value)
     }
@@ -96,9 +108,7 @@ impl<S: Store> Remote<S> {
     pub(super) async fn read_many(&self, context: CallContext, keys: &[&[u8]]) -> Result<Vec<Result<Option<Value>>>> {
         let names = self.names(keys.iter().copied());
         let names: Vec<&[u8]> = names.iter().collect();
-        let stored = self.step_of(context, names.len(), false, |context| self.store.read(context, &names)).await;
-        let found = self.found_of(keys, &names, stored, entry::decode, value);
-        let values = self.those_current(context, found).await;
+        let values = self.entries_of(context, Some(keys), &names, Extent::All, |_, entry| value(entry)).await;
         let hits = values.iter().filter(|value| matches!(value, Ok(Some(_)))).count() as u64;
         let misses = values.iter().filter(|value| matches!(value, Ok(None))).count() as u64;
         self.counting.reads(hits, misses);
@@ -176,14 +186,9 @@ impl<S: Store> Remote<S> {
         let names = self.names(keys.iter().copied());
         let names: Vec<&[u8]> = names.iter().collect();
         let changes = self.store.changes();
-        let headers = self.step_of(context, names.len(), false, |context| self.store.remove(context, &names)).await;
-        // Its store does not know any more whether its time to live was over.
-        let live = |entry: &Entry| {
-            let is_over = |deadline| !S::DEADLINES && deadline <= self.store.now_ms(&[]);
-            (!entry.deadline_ms.is_some_and(is_over)).then_some(())
-        };
-        let mut found = self.found_of(keys, &names, headers, S::decode_head, live);
-        found.iter_mut().flatten().flatten().for_each(|found| found.outlives = None);
+        let entries = self.step_of(context, names.len(), false, |context| self.store.remove(context, &names)).await;
+        let entries = keys.iter().zip(&names).zip(entries);
+        let found = entries.map(|((key, name), removed)| self.found_removed(key, name, removed)).collect();
         let removed = self.those_current(context, found).await;
         let done: Vec<&[u8]> = names.iter().zip(&removed).filter(|(_, it)| it.is_ok()).map(|(name, _)| *name).collect();
         let confirmed = Box::pin(self.confirm_removed(context, &done, changes)).await;
@@ -191,6 +196,19 @@ impl<S: Store> Remote<S> {
         let there: Vec<Result<bool>> = removed.into_iter().map(|it| it.and_then(done)).collect();
         self.counting.deletes(there.iter().filter(|it| matches!(it, Ok(true))).count() as u64);
         Ok(there)
+    }
+
+    /// Decodes an entry that was removed. The time that its name had left says whether a get would have returned it.
+    fn found_removed(
+        &self,
+        key: &[u8],
+        name: &[u8],
+        removed: Result<Option<RemovedEntry>>,
+    ) -> Result<Option<Found<()>>> {
+        let (head, left) = removed?.map_or((None, None), |(head, left)| (Some(head), left));
+        let found = self.found(Some(key), name, Ok(head), S::decode_head, |_| Some(()))?;
+        let is_over = |outlives: &Outlives| fresh_of(left, outlives.stale_for).is_none();
+        Ok(found.filter(|found| !found.outlives.as_deref().is_some_and(is_over)))
     }
 
     /// Confirms that names stay removed. A server that was replaced during the removal may have lost it: it is repeated.
@@ -204,11 +222,21 @@ impl<S: Store> Remote<S> {
     /// Returns the header of the entry of a key.
     pub(super) async fn head_of(&self, context: CallContext, key: &[u8]) -> Result<Option<Head>> {
         let (name, _) = self.store.entry_name(&self.prefix, key);
-        let head = super::only(self.store.read_headers(context, &[&name]).await);
+        let stored = super::only(self.store.read_headers(context, &[&name]).await)?;
+        let bytes = stored.clone();
         let take = |entry: &Entry| Some((entry.tags.clone(), entry.load, entry.deadline_ms));
-        let read = self.found(Some(key), &name, head, S::decode_head, take)?;
-        let read = self.if_current(context, read).await?;
-        Ok(read.map(|(tags, load, deadline_ms)| Head { name, tags, load, deadline_ms }))
+        let found = self.found(Some(key), &name, Ok(stored), S::decode_head, take)?;
+        let (tags, load, deadline_ms, bytes) = match self.checked(context, found, &[]).await? {
+            Checked::Live((tags, load, deadline_ms)) => (tags, load, deadline_ms, header_of(bytes.as_deref())),
+            Checked::Dead => return Ok(None),
+            Checked::Changed => {
+                let look = Box::pin(self.look_at(context, name.clone(), Some(key), Asked::IfStale)).await?;
+                let Some((tags, load, deadline_ms)) = look.live_as(take) else { return Ok(None) };
+                (tags, load, deadline_ms, header_of(Some(look.before_trailer())))
+            }
+        };
+        let part = StoredPart { name: name.clone(), bytes, is_end: false };
+        Ok(Some(Head { name, tags, load, deadline_ms, part }))
     }
 
     pub(super) async fn expire_one(&self, context: CallContext, key: &[u8], ttl: Option<Duration>) -> Result<bool> {
@@ -223,18 +251,23 @@ impl<S: Store> Remote<S> {
     }
 
     pub(super) async fn remaining(&self, context: CallContext, key: &[u8]) -> Result<Option<Option<Duration>>> {
-        match self.head_of(context, key).await? {
-            None => Ok(None),
-            Some(head) if head.load.are_plain() => super::only(self.store.remaining(context, &[&head.name]).await),
-            Some(Head { name, deadline_ms, .. }) if S::DEADLINES => {
-                let left = |deadline: u64| Duration::from_millis(deadline.saturating_sub(self.store.now_ms(&name)));
-                Ok(Some(deadline_ms.map(left)))
-            }
-            Some(Head { name, load, .. }) => {
-                let left = super::only(self.store.remaining(context, &[&name]).await)?;
-                Ok(left.and_then(|left| fresh_of(left, Duration::from_millis(load.stale_for_ms))))
-            }
+        let Some(head) = self.head_of(context, key).await? else { return Ok(None) };
+        if !S::DEADLINES {
+            let stale_for = Duration::from_millis(head.load.stale_for_ms);
+            return match super::only(self.store.time_left(context, &[head.part]).await)? {
+                TimeLeft::Gone => Ok(None),
+                TimeLeft::Left(left) => Ok(fresh_of(left, stale_for)),
+                TimeLeft::Changed => {
+                    let look = Box::pin(self.look_at(context, head.name, Some(key), Asked::Always)).await?;
+                    Ok(look.fresh_left())
+                }
+            };
         }
+        if head.load.are_plain() {
+            return super::only(self.store.remaining(context, &[&head.name]).await);
+        }
+        let left = |deadline: u64| Duration::from_millis(deadline.saturating_sub(self.store.now_ms(&head.name)));
+        Ok(head.deadline_ms.map(left).map_or(Some(None), |left| Some(Some(left))))
     }
 
     /// Returns the keys whose server has not reported its limits.
@@ -279,7 +312,7 @@ impl<S: Store> Remote<S> {
         let (name, keep_key) = self.store.entry_name(&self.prefix, key);
         let stored = Entry {
             deadline_ms: match ttl {
-                // For a removal alone.
+                // On Redis it only makes an entry with another time to live another entry: see `StoredPart`.
                 Some(ttl) if load.stale_for_ms != 0 => Some(self.store.now_ms(&name).saturating_add(millis(ttl))),
                 _ => self.deadline_ms(&name, ttl),
             },
@@ -305,17 +338,33 @@ impl<S: Store> Remote<S> {
         S::DEADLINES && entry.deadline_ms.is_some_and(|deadline| deadline <= self.store.now_ms(name))
     }
 
-    /// Decodes what is stored under names of these keys.
-    pub(super) fn found_of<T>(
+    /// Reads the entries of names that a get would return, and takes something of each, with its place. `keys` are those
+    /// of the names, where they are known.
+    pub(super) async fn entries_of<T>(
         &self,
-        keys: &[&[u8]],
+        context: CallContext,
+        keys: Option<&[&[u8]]>,
         names: &[&[u8]],
-        stored: Outcomes<Option<Slice>>,
-        decode: Decode,
-        take: impl Fn(&Entry) -> Option<T>,
-    ) -> Vec<Result<Option<Found<T>>>> {
-        let named = keys.iter().zip(names).zip(stored);
-        named.map(|((key, name), stored)| self.found(Some(key), name, stored, decode, &take)).collect()
+        extent: Extent,
+        take: impl Fn(usize, &Entry) -> Option<T>,
+    ) -> Vec<Result<Option<T>>> {
+        let key = |at: usize| keys.map(|keys| keys[at]);
+        let (stored, decode): (_, Decode) = match extent {
+            Extent::All => {
+                let read = self.step_of(context, names.len(), false, |context| self.store.read(context, names));
+                (read.await, entry::decode)
+            }
+            Extent::Header => (self.store.read_headers(context, names).await, S::decode_head),
+        };
+        let decoded = |(at, stored)| self.found(key(at), names[at], stored, decode, |entry| take(at, entry));
+        let mut found: Vec<_> = stored.into_iter().enumerate().map(decoded).collect();
+        let changed = Box::pin(self.drop_stale(context, &mut found)).await;
+        let mut entries = self.those_current(context, found).await;
+        for at in changed {
+            let look = Box::pin(self.look_at(context, names[at].to_vec(), key(at), Asked::IfStale)).await;
+            entries[at] = look.map(|look| look.live_as(|entry| take(at, entry)));
+        }
+        entries
     }
 
     /// Decodes what is stored under a name: an entry, of this key where one is given. The trailer of a load without an
@@ -339,9 +388,10 @@ impl<S: Store> Remote<S> {
                 let ours =
                     key.is_none_or(|key| entry.key.is_none_or(|kept| kept == key)) && !self.is_over(name, &entry);
                 let what = if ours { take(&entry) } else { None };
-                let stale_for = Duration::from_millis(entry.load.stale_for_ms);
-                let outlives = (!S::DEADLINES && !stale_for.is_zero())
-                    .then(|| Box::new(Outlives { name: name.to_vec(), stale_for }));
+                let outlives = (!S::DEADLINES && entry.load.stale_for_ms != 0).then(|| {
+                    let part = StoredPart { name: name.to_vec(), bytes: header_of(Some(&stored)), is_end: false };
+                    Box::new(Outlives { part, stale_for: Duration::from_millis(entry.load.stale_for_ms) })
+                });
                 Ok(what.map(|what| Found { what, tags: entry.tags, outlives }))
             }
             Err(DecodeError::Absence) => Ok(None),
@@ -361,12 +411,8 @@ impl<S: Store> Remote<S> {
     }
 }
 
-/// Returns the time to live that is left of a name that outlives it; `None` if it is over.
-pub(super) fn fresh_of(left: Option<Duration>, stale_for: Duration) -> Option<Option<Duration>> {
-    match left {
-        None => Some(None),
-        Some(left) => left.checked_sub(stale_for).filter(|left| !left.is_zero()).map(Some),
-    }
+fn header_of(stored: Option<&[u8]>) -> Vec<u8> {
+    stored.map_or(Vec::new(), |stored| entry::header_bytes(stored).to_vec())
 }
 
 /// Joins the failures of entries that were not sent with the outcomes of those that were.

@@ -194,6 +194,11 @@ impl<P: Protocol> Classified<P> {
         self.outcomes.push(outcome);
     }
 
+    /// Returns true if the last command that was added is retried.
+    pub fn has_set_back_last(&self) -> bool {
+        self.setbacks.last().is_some_and(|(place, _)| place + 1 == self.outcomes.len())
+    }
+
     /// Adds a command that is retried, and the reason.
     pub fn set_back(&mut self, error: Error, setback: Setback<P::Target>) {
         self.setbacks.push((self.outcomes.len(), setback));

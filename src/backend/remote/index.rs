@@ -1,5 +1,6 @@
 //! Invalidating tags: their versions are replaced; where the store keeps an index, it counts and frees what went.
 
+use super::entries::Extent;
 use super::lease::PREFIX_TAG;
 use super::{Remote, Removal, Store};
 use crate::backend::Removed;
@@ -52,14 +53,11 @@ impl<S: Store> Remote<S> {
         names: &[&'a [u8]],
         tags: &[u64],
     ) -> Result<Vec<&'a [u8]>> {
-        let wanted = |entry: &Entry| {
+        let wanted = |_, entry: &Entry| {
             let is_wanted = tags.is_empty() || entry.tags.iter().any(|tag| tags.contains(&tag.tag));
             is_wanted.then_some(())
         };
-        let headers = self.store.read_headers(context, names).await;
-        let found = names.iter().zip(headers).map(|(name, head)| self.found(None, name, head, S::decode_head, wanted));
-        let found = found.collect();
-        let there = self.those_current(context, found).await.into_iter().zip(names);
+        let there = self.entries_of(context, None, names, Extent::Header, wanted).await.into_iter().zip(names);
         there.filter_map(|(there, name)| there.map(|there| there.map(|()| *name)).transpose()).collect()
     }
 }

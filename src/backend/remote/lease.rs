@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::conditional::Look;
-use super::entries::{Found, fresh_of};
+use super::fresh::fresh_of;
 use super::tags::pair;
 use super::trailer::{Kind, Trailer};
 use super::{Condition, EncodedEntry, Mark, Remote, Slice, Store, nonce};
@@ -128,7 +128,7 @@ impl<S: Store> Remote<S> {
         };
         let end = kept.deadline_ms.map(|deadline| deadline.saturating_add(kept.load.stale_for_ms));
         let value = (!kept.load.is_absent).then(|| Value::from(kept.payload));
-        if self.if_current(context, Some(Found { tags: kept.tags, what: (), outlives: None })).await?.is_none() {
+        if !self.are_current(context, &kept.tags).await? {
             return Ok((Kept::Nothing, None));
         }
         if S::DEADLINES {
@@ -143,9 +143,7 @@ impl<S: Store> Remote<S> {
             return Ok((kept, None));
         }
         let Some(value) = value else { return Ok((Kept::Absence, None)) };
-        let Some(left) = super::only(self.store.remaining(context, &[&look.name]).await)? else {
-            return Ok((Kept::Nothing, None));
-        };
+        let Some(left) = look.left() else { return Ok((Kept::Nothing, None)) };
         Ok((fresh_of(left, look.stale_until()).map_or(Kept::Over, |stale| Kept::Stale(value, stale)), left))
     }
 
@@ -329,11 +327,11 @@ impl<S: Store> Remote<S> {
         }
         let mut left = None;
         if let Ok(entry) = entry::decode_any(name, before) {
-            let found = Found { tags: entry.tags, what: (), outlives: None };
-            if self.if_current(context, Some(found)).await?.is_none() {
+            if !self.are_current(context, &entry.tags).await? {
                 return Ok(None);
             }
             if !S::DEADLINES {
+                // What is written for it compares the bytes once more.
                 left = super::only(self.store.remaining(context, &[name]).await)?.flatten();
             }
         }

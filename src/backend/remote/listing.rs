@@ -1,9 +1,10 @@
 //! Listing and flushing: names of the store, looked at one by one, since some are over or invalidated.
 
+use super::entries::Extent;
 use super::trailer::Trailer;
-use super::{Remote, Removal, ScanScope, Slice, Store};
+use super::{Remote, Removal, ScanScope, Store};
 use crate::backend::{KeyFilter, Page, Removed, ScanCursor};
-use crate::entry::{self, tag_hash};
+use crate::entry::{self, Entry, tag_hash};
 use crate::error::Result;
 use crate::exec::context::CallContext;
 use crate::util::byte_strings::ByteStrings;
@@ -33,19 +34,15 @@ impl<S: Store> Remote<S> {
             return self.all_keys_of(context, names).await;
         }
         let tags: Vec<u64> = filter.tags.iter().map(|tag| tag_hash(tag)).collect();
-        let key = |(name, head): (&&[u8], Result<Option<Slice>>)| {
-            let listed = self.store.key_of(&self.prefix, name);
-            self.found(listed.as_deref(), name, head, S::decode_head, |entry| {
-                let tagged = tags.is_empty() || entry.tags.iter().any(|tag| tags.contains(&tag.tag));
-                // A name that is no key is a digest of the one that the entry has.
-                let key = entry.key.or(listed.as_deref()).filter(|_| tagged);
-                key.map(<[u8]>::to_vec)
-            })
+        let key = |at: usize, entry: &Entry| {
+            let listed = self.store.key_of(&self.prefix, names[at]);
+            let tagged = tags.is_empty() || entry.tags.iter().any(|tag| tags.contains(&tag.tag));
+            // A name that is no key is a digest of the one that the entry has.
+            let key = entry.key.or(listed.as_deref()).filter(|_| tagged);
+            key.map(<[u8]>::to_vec)
         };
-        let headers = self.store.read_headers(context, names).await;
-        let found = names.iter().zip(headers).map(key).collect();
         let mut keys = ByteStrings::default();
-        for key in self.those_current(context, found).await {
+        for key in self.entries_of(context, None, names, Extent::Header, key).await {
             key?.iter().for_each(|key| keys.push(key));
         }
         Ok(keys)

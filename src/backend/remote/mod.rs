@@ -10,6 +10,7 @@ mod copy;
 mod counting;
 mod entries;
 pub(in crate::backend) mod executor;
+mod fresh;
 mod hints;
 mod index;
 mod lasting;
@@ -38,7 +39,8 @@ pub use self::roll_call::RollCall;
 pub use self::size::{SAMPLE, Sample};
 pub use self::slice::Slice;
 pub use self::store::{
-    Condition, EncodedEntry, Indexed, Lasting, Mark, MarkedEntry, Removal, ScanScope, Store, Traffic, VersionedEntry,
+    Condition, EncodedEntry, Indexed, Lasting, Mark, MarkedEntry, Removal, RemovedEntry, ScanScope, Store, StoredPart,
+    TimeLeft, Traffic, VersionedEntry,
 };
 use super::health::{Details, Health};
 use super::{

@@ -84,6 +84,33 @@ impl Mark {
 /// The bytes that are stored under a name with their mark, and the versions of tags.
 pub type MarkedEntry = (Option<(Slice, Mark)>, Vec<Option<u64>>);
 
+/// A part of the bytes under a name, by which they are known again: it is another one after each set and each change of
+/// the time to live.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredPart {
+    /// The stored name.
+    pub name: Vec<u8>,
+    /// The first or the last of the bytes.
+    pub bytes: Vec<u8>,
+    /// True for the last bytes.
+    pub is_end: bool,
+}
+
+/// The time that a name has left while certain bytes are stored under it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeLeft {
+    /// Nothing is stored any more.
+    Gone,
+    /// Other bytes are stored.
+    Changed,
+    /// The bytes are still there, for this time; `None`: for ever.
+    Left(Option<Duration>),
+}
+
+/// An entry that was removed: at least its header, and the time that its name had left, where the entry does not have
+/// its deadline.
+pub type RemovedEntry = (Slice, Option<Duration>);
+
 /// A tag whose version must not expire before the entries that carry it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lasting {
@@ -221,12 +248,12 @@ pub trait Store: Send + Sync + 'static {
         prefix: &'a str,
         entries: &'a [EncodedEntry],
     ) -> impl Future<Output = Outcomes<bool>> + Send;
-    /// Removes names; returns at least the header of what was there.
+    /// Removes names; returns what was there.
     fn remove<'a>(
         &'a self,
         context: CallContext,
         names: &'a [&'a [u8]],
-    ) -> impl Future<Output = Outcomes<Option<Slice>>> + Send;
+    ) -> impl Future<Output = Outcomes<Option<RemovedEntry>>> + Send;
     /// Gives a name another time to live; whether it was there.
     fn expire<'a>(
         &'a self,
@@ -240,6 +267,15 @@ pub trait Store: Send + Sync + 'static {
         context: CallContext,
         names: &'a [&'a [u8]],
     ) -> impl Future<Output = Vec<Result<Option<Option<Duration>>>>> + Send;
+    /// Returns the remaining time of each name while these bytes are stored under it. Used where entries do not contain
+    /// their deadline: a name that was set after its bytes were read would have the time of another entry.
+    fn time_left<'a>(
+        &'a self,
+        _context: CallContext,
+        parts: &'a [StoredPart],
+    ) -> impl Future<Output = Vec<Result<TimeLeft>>> + Send {
+        async { parts.iter().map(|_| Ok(TimeLeft::Changed)).collect() }
+    }
 
     /// Reads the version of each tag, and handles those that are missing. A server that fails takes only the tag versions
     /// that it has.

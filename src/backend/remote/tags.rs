@@ -1,6 +1,7 @@
 //! Tags as tag versions: read with entries, created for sets, replaced by invalidations.
 
-use super::entries::{Found, Outlives, fresh_of};
+use super::entries::Found;
+use super::fresh::{Checked, Freshness};
 use super::lasting::longest;
 use super::{Remote, Store};
 use crate::backend::{Missing, NewEntry};
@@ -9,68 +10,43 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 
 impl<S: Store> Remote<S> {
-    /// Returns an entry, if its tags still have the tag versions that it was set with.
-    pub(super) async fn if_current<T>(&self, context: CallContext, found: Option<Found<T>>) -> Result<Option<T>> {
-        self.if_current_by(context, found, Vec::new()).await
+    /// Returns true if tags still have the versions that an entry was set with.
+    pub(super) async fn are_current(&self, context: CallContext, tags: &[TagVersion]) -> Result<bool> {
+        Ok(is_current(tags, &self.current_versions(context, tags.iter().map(|tag| tag.tag).collect()).await?))
     }
 
-    /// The same, where tag versions were read with it, sorted by tag: its own, or by a wrong guess those of others.
-    pub(super) async fn if_current_by<T>(
+    /// Checks the tags and the time to live of an entry. Tag versions were read with it, sorted by tag: its own, or by a
+    /// wrong guess those of others.
+    pub(super) async fn checked<T>(
         &self,
         context: CallContext,
         found: Option<Found<T>>,
-        known: Vec<TagVersion>,
-    ) -> Result<Option<T>> {
-        let Some(found) = found else { return Ok(None) };
+        known: &[TagVersion],
+    ) -> Result<Checked<T>> {
+        let Some(found) = found else { return Ok(Checked::Dead) };
         let is_known = |tag: &TagVersion| known.binary_search_by_key(&tag.tag, |known| known.tag).is_ok();
         let is_current = if found.tags.iter().all(is_known) {
-            is_current(&found.tags, &known)
+            is_current(&found.tags, known)
         } else {
-            let known = self.current_versions(context, found.tags.iter().map(|tag| tag.tag).collect()).await?;
-            is_current(&found.tags, &known)
+            self.are_current(context, &found.tags).await?
         };
-        match found.outlives {
-            Some(outlives) if is_current => {
-                Ok(Box::pin(self.is_fresh(context, &outlives)).await?.then_some(found.what))
-            }
-            _ => Ok(is_current.then_some(found.what)),
+        if !is_current {
+            return Ok(Checked::Dead);
         }
+        let Some(outlives) = found.outlives else { return Ok(Checked::Live(found.what)) };
+        Ok(match Box::pin(self.freshness(context, &outlives)).await? {
+            Freshness::Fresh => Checked::Live(found.what),
+            Freshness::Over => Checked::Dead,
+            Freshness::Changed => Checked::Changed,
+        })
     }
 
-    /// Returns true if the time to live of an entry is not over, though its name has more.
-    async fn is_fresh(&self, context: CallContext, outlives: &Outlives) -> Result<bool> {
-        let left = super::only(self.store.remaining(context, &[&outlives.name]).await)?;
-        Ok(left.is_some_and(|left| fresh_of(left, outlives.stale_for).is_some()))
-    }
-
-    /// Turns the entries into misses whose time to live is over, though their names have more.
-    async fn drop_stale<T>(&self, context: CallContext, found: &mut [Result<Option<Found<T>>>]) {
-        let outlives =
-            |found: &Result<Option<Found<T>>>| found.as_ref().ok()?.as_ref()?.outlives.is_some().then_some(());
-        let at: Vec<usize> = (0..found.len()).filter(|at| outlives(&found[*at]).is_some()).collect();
-        if at.is_empty() {
-            return;
-        }
-        let taken = |at: &usize| found[*at].as_mut().ok()?.as_mut()?.outlives.take();
-        let outlives: Vec<Box<Outlives>> = at.iter().filter_map(taken).collect();
-        let names: Vec<&[u8]> = outlives.iter().map(|it| it.name.as_slice()).collect();
-        let left = self.store.remaining(context, &names).await;
-        for ((at, outlives), left) in at.into_iter().zip(&outlives).zip(left) {
-            match left {
-                Ok(Some(left)) if fresh_of(left, outlives.stale_for).is_some() => {}
-                Ok(_) => found[at] = Ok(None),
-                Err(error) => found[at] = Err(error),
-            }
-        }
-    }
-
-    /// The same for many, with one look at the tag versions of all.
+    /// Compares the tags of many entries, with one look at the tag versions of all.
     pub(super) async fn those_current<T>(
         &self,
         context: CallContext,
-        mut found: Vec<Result<Option<Found<T>>>>,
+        found: Vec<Result<Option<Found<T>>>>,
     ) -> Vec<Result<Option<T>>> {
-        Box::pin(self.drop_stale(context, &mut found)).await;
         let tagged = found.iter().filter_map(|it| it.as_ref().ok()?.as_ref());
         let tags: Vec<u64> = tagged.flat_map(|it| it.tags.iter().map(|tag| tag.tag)).collect();
         let known = self.each_tag_version(context, found.len(), true, tags, Missing::Stays).await;

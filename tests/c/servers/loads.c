@@ -398,6 +398,9 @@ static int be_another(const char *url) {
     yc_value_free(value);
     CHECK_STATUS(lease_of(cache, "leased", &options, &value, &lease, NULL), YC_E_BUSY);
     CHECK(value_of(cache, "stale") == -1);
+    /* The clock of no process decides whether there was a value to delete. */
+    CHECK_STATUS(yc_delete(cache, "dropped", 7, NULL), YC_OK);
+    CHECK_STATUS(yc_delete(cache, "past", 4, NULL), YC_MISS);
     CHECK_STATUS(lease_of(cache, "stale", &options, &value, &lease, NULL), YC_STALE);
     CHECK(lease);
     yc_value_free(value);
@@ -413,6 +416,12 @@ static void check_clocks(const char *url, const char *ahead) {
     CHECK_STATUS(fill_for(lease, 60000, 60000), YC_OK);
     yc_lease_free(lease);
     lease = take_lease(cache, "stale", NULL, 0);
+    CHECK_STATUS(fill_for(lease, 20, 600000), YC_OK);
+    yc_lease_free(lease);
+    lease = take_lease(cache, "dropped", NULL, 0);
+    CHECK_STATUS(fill_for(lease, 60000, 60000), YC_OK);
+    yc_lease_free(lease);
+    lease = take_lease(cache, "past", NULL, 0);
     CHECK_STATUS(fill_for(lease, 20, 600000), YC_OK);
     yc_lease_free(lease);
     /* Memcached tells the time to two seconds. */
