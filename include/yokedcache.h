@@ -1101,6 +1101,17 @@ yc_status yc_migrate(struct yc_cache *source,
 //     if (yc_size(cache, &keys, &bytes, NULL) == YC_OK)
 //         printf("%s%llu keys\n", flags & YC_CAN_SIZE ? "" : "about ",
 //                (unsigned long long)keys);
+//
+// Example: ask why a key is a miss.
+//
+//     yc_slice tag = {"users", 5};
+//     yc_value *why = NULL;
+//     if (yc_explain(cache, "user:1", 6, &tag, 1, &why, NULL) == YC_OK) {
+//         size_t len;
+//         const char *text = yc_value_data(why, &len);
+//         printf("%.*s\n", (int)len, text);
+//         yc_value_free(why);
+//     }
 
 // Reports statistics as one JSON object: the counters since the cache was
 // opened, its size, and latencies in microseconds of a sample of the calls. The
@@ -1120,6 +1131,63 @@ yc_status yc_stats(struct yc_cache *cache, struct yc_value **json, struct yc_err
 //
 // Returns YC_OK also if the cache is unhealthy. *json: see yc_stats().
 yc_status yc_health(struct yc_cache *cache, struct yc_value **json, struct yc_error **err);
+
+// Explains a key as one JSON object: whether yc_get() returns its value, why, and
+// where the key is. The call is not counted as a hit or a miss, is no use of the
+// entry, changes nothing, and does not load anything. tags is an array of names
+// of tags, or NULL if n_tags is 0: entries contain hashes of their tags, and
+// those of the named ones are reported by name.
+//
+// The object has these fields. A field that does not apply is null:
+// - "exists": true if yc_get() returns a value.
+// - "state": "fresh"; "stale" (past the time to live, but yc_get_or_lease() may
+//   return it); "absent" (the cache remembers that a load found nothing); or
+//   "missing".
+// - "reason": null if the key exists, else the reason of the miss: "not_stored",
+//   "expired", "invalidated", "absent", "leased" (a caller loads the key),
+//   "held_back" (the last load failed), "damaged", "foreign" (another program
+//   wrote the bytes), "later_version" (a later version of the library did) or
+//   "outdated" (on Memcached with failover: eject).
+// - "message": the state and its reason as text, which may change.
+// - "ttl_ms": the time left of a fresh value or of an absence; null if it never
+//   ends.
+// - "stale_ms": the time left of a stale value, or the time after "ttl_ms" in
+//   which a fresh one may be served as stale; null for none.
+// - "age_ms": null; "age_unknown": the reason as text, if there is an entry.
+// - "version": the version of the entry in decimal digits, as a string: it has 64
+//   bits.
+// - "value_bytes": the length of the value. "stored_bytes": the bytes that the
+//   server stores under the name, or the memory that the entry takes.
+// - "tags": an array with an object for each tag of the entry: "name" (null if it
+//   is not among tags), "hash" (16 hexadecimal digits, as in the stored name of
+//   its version) and "status": "current", "invalidated", or "lost" if the server
+//   does not have its version any more, which counts as an invalidation.
+// - "tags_not_carried": an array with the names among tags that the entry does not
+//   have; empty without an entry.
+// - "lease": null, or an object: "kind" is "held" or "held_back", "left_ms" the
+//   time after which it ends by itself.
+// - "serving": "primary", or "fallback" if the fallback serves.
+// - "backend": "memory", "redis" or "memcached"; "server": the server of the key
+//   as yc_health() names it, or "memory".
+// - "topology": "single", "sentinel" or "cluster" on Redis; "slot": the slot of
+//   the key in a cluster.
+// - "stored_name": the name under which the server stores the entry; null on
+//   memory.
+//
+// In names of tags and in "stored_name", backslashes and bytes that cannot be
+// printed are escaped (\\ \n \r \t \xNN). Servers count the read among their own
+// hits. Redis, and Memcached over the binary protocol, also take it for a use of
+// the entry when they evict.
+//
+// Returns YC_OK also if the key does not exist. *json: see yc_stats(). Errors:
+// see yc_get().
+yc_status yc_explain(struct yc_cache *cache,
+                     const void *key,
+                     size_t key_len,
+                     const struct yc_slice *tags,
+                     size_t n_tags,
+                     struct yc_value **json,
+                     struct yc_error **err);
 
 // Reports counters, gauges and a latency histogram in the text format of
 // Prometheus (0.0.4, "text/plain; version=0.0.4"). The guide lists the names;
@@ -1303,6 +1371,10 @@ yc_status yc_config_check_file(const char *path,
 // is retry_after_ms.
 #define YC_OP_LEASE_ABANDON 26
 
+// Kind of operation: yc_explain(). The field key is the key, and tags are the
+// names of tags to report by.
+#define YC_OP_EXPLAIN 27
+
 // Flag of an operation: count the entries that an invalidation or a flush
 // removes.
 #define YC_OP_COUNT 1
@@ -1311,7 +1383,7 @@ yc_status yc_config_check_file(const char *path,
 // the kind needs. "Result" marks the fields that yc_batch() writes.
 typedef struct yc_op {
   // Kind of the operation: one of YC_OP_GET to YC_OP_METRICS, or of
-  // YC_OP_GET_VERSIONED to YC_OP_LEASE_ABANDON.
+  // YC_OP_GET_VERSIONED to YC_OP_EXPLAIN.
   int32_t kind;
   // 0 or YC_OP_COUNT.
   uint32_t flags;
@@ -1324,7 +1396,7 @@ typedef struct yc_op {
   const void *value;
   // Length of value in bytes.
   size_t value_len;
-  // The tags to set or to invalidate. May be NULL if n_tags is 0.
+  // The tags to set, to invalidate or to report by. May be NULL if n_tags is 0.
   const struct yc_slice *tags;
   // Number of tags.
   size_t n_tags;
@@ -1341,8 +1413,8 @@ typedef struct yc_op {
   int32_t condition;
   // Result: the value of a YC_OP_GET, YC_OP_GET_VERSIONED or
   // YC_OP_GET_AND_EXPIRE with status YC_OK or of a YC_OP_GET_OR_LEASE, or the
-  // text of a YC_OP_STATS, YC_OP_HEALTH or YC_OP_METRICS; else NULL. The caller
-  // frees it with yc_value_free().
+  // text of a YC_OP_STATS, YC_OP_HEALTH, YC_OP_METRICS or YC_OP_EXPLAIN; else
+  // NULL. The caller frees it with yc_value_free().
   struct yc_value *result;
   // Result: the error if status is negative, else NULL. The caller frees it
   // with yc_error_free().
@@ -1449,8 +1521,8 @@ typedef struct yc_completion {
   int32_t kind;
   // The value of a YC_OP_GET, YC_OP_GET_VERSIONED or YC_OP_GET_AND_EXPIRE with
   // status YC_OK or of a YC_OP_GET_OR_LEASE, or the text of a YC_OP_STATS,
-  // YC_OP_HEALTH or YC_OP_METRICS; else NULL. The caller frees it with
-  // yc_value_free().
+  // YC_OP_HEALTH, YC_OP_METRICS or YC_OP_EXPLAIN; else NULL. The caller frees it
+  // with yc_value_free().
   struct yc_value *result;
   // The error if status is negative, else NULL. The caller frees it with
   // yc_error_free().

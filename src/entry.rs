@@ -25,6 +25,8 @@ use twox_hash::XxHash3_64;
 use crate::key::MAX_TAGS;
 
 const MAGIC: [u8; 2] = [0xD9, 0x43];
+/// The magic of the trailer of a load, which may stand alone.
+pub const TRAILER_MAGIC: [u8; 2] = [0xD9, 0x4C];
 const VERSION: u8 = 1;
 const DEADLINE: u8 = 1;
 const TAGS: u8 = 2;
@@ -198,6 +200,11 @@ fn head_of_any<'a>(name: &[u8], stored: &'a [u8]) -> Result<Entry<'a>, DecodeErr
         },
         payload,
     })
+}
+
+/// Returns true if bytes begin as an entry or the trailer of a load, though they may not be one.
+pub fn has_magic(stored: &[u8]) -> bool {
+    stored.starts_with(&MAGIC) || stored.starts_with(&TRAILER_MAGIC)
 }
 
 fn check_magic(stored: &[u8]) -> Result<(), DecodeError> {

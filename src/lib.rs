@@ -26,6 +26,7 @@ pub mod util;
 // The types that all modules share.
 pub mod entry;
 pub mod error;
+pub mod explanation;
 pub mod key;
 pub mod lease;
 mod log;

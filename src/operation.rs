@@ -10,6 +10,7 @@ use std::time::Duration;
 use std::vec;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::explanation::Explanation;
 use crate::fuzzy::Match;
 use crate::lease::{Fill, Lease, LeaseOptions, Loaded, Wait};
 use crate::util::byte_strings::ByteStrings;
@@ -146,6 +147,8 @@ pub enum Operation<'a> {
     Ping,
     /// Measures the store: `Outcome::Usage`.
     Usage,
+    /// Reports on a key, which is no use of it and changes nothing: `Outcome::Explanation`.
+    Explain { key: &'a [u8] },
     /// Reads the value of a key, or gives the right to load it: `Outcome::Loaded`.
     GetOrLease { key: &'a [u8], options: LeaseOptions<'a> },
     /// Stores the result of a load: `Outcome::Done` or `Superseded`.
@@ -182,6 +185,8 @@ pub enum Outcome {
     Deleted(Vec<Result<bool>>),
     /// The size of the store.
     Usage(Usage),
+    /// The report on a key.
+    Explanation(Box<Explanation>),
     /// A page of keys, empty at the end of the listing.
     Keys(Box<ByteStrings>),
     /// The matches of a search.
@@ -259,6 +264,7 @@ impl Operation<'_> {
             | Self::Ttl { .. }
             | Self::GetMany { .. }
             | Self::Ping
+            | Self::Explain { .. }
             | Self::Usage => None,
         }
     }
@@ -293,6 +299,7 @@ impl Operation<'_> {
             | Self::LeaseFill { .. }
             | Self::LeaseAbandon { .. }
             | Self::Ping
+            | Self::Explain { .. }
             | Self::Usage => false,
         }
     }
@@ -377,6 +384,7 @@ impl Operation<'_> {
             Self::Flush { count } => Operation::Flush { count },
             Self::Ping => Operation::Ping,
             Self::Usage => Operation::Usage,
+            Self::Explain { key } => Operation::Explain { key: to.bytes(key) },
             Self::GetOrLease { key, options } => {
                 let key = to.bytes(key);
                 Operation::GetOrLease { key, options: LeaseOptions { tags: to.list(options.tags), ..options } }
@@ -432,6 +440,15 @@ impl Outcome {
             Some(ttl) => Self::Remaining(ttl),
             None => Self::Miss,
         }
+    }
+
+    /// Marks a report on a key as that of a fallback.
+    #[must_use]
+    pub fn of_fallback(mut self) -> Self {
+        if let Self::Explanation(explanation) = &mut self {
+            explanation.is_fallback = true;
+        }
+        self
     }
 
     /// Returns a text as a value.

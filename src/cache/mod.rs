@@ -1,6 +1,7 @@
 //! The cache: the semantics of every operation, over any backend.
 
 mod batch;
+mod explain;
 mod handle;
 pub mod latency;
 mod listing;
@@ -196,6 +197,7 @@ impl Cache {
             | Operation::Exists { key }
             | Operation::Expire { key, .. }
             | Operation::Ttl { key }
+            | Operation::Explain { key }
             | Operation::GetVersioned { key }
             | Operation::DeleteIf { key, .. }
             | Operation::GetAndExpire { key, .. }
@@ -259,6 +261,6 @@ fn timed(operation: &Operation<'_>) -> Option<Timed> {
         Operation::InvalidateTags { .. } | Operation::InvalidatePatterns { .. } | Operation::Flush { .. } => {
             Timed::Invalidate
         }
-        Operation::Ping | Operation::Usage | Operation::LeaseAbandon { .. } => return None,
+        Operation::Ping | Operation::Usage | Operation::Explain { .. } | Operation::LeaseAbandon { .. } => return None,
     })
 }

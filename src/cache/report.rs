@@ -1,4 +1,4 @@
-//! The statistics and the health of a cache. JSON is written here alone.
+//! The statistics and the health of a cache. JSON is written here and in `explain` alone.
 
 use serde_json::{Map, Value as Json, json};
 

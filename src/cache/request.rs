@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures_util::{FutureExt, TryFutureExt};
 use tokio::sync::Mutex;
 
+use super::explain::check_explain;
 use super::{Cache, Cursor, SearchOptions};
 use crate::backend::{OpFuture, pending};
 use crate::error::Result;
@@ -28,6 +29,8 @@ pub enum Request<'a> {
     Health,
     /// Runs as `Cache::metrics`: `Outcome::Value`.
     Metrics,
+    /// Runs as `Cache::explain`: `Outcome::Value`.
+    Explain { key: &'a [u8], tags: &'a [&'a [u8]] },
 }
 
 impl<'a> From<Operation<'a>> for Request<'a> {
@@ -43,7 +46,7 @@ impl Request<'_> {
         match self {
             Self::Store(operation) => operation.is_long(),
             Self::NextKeys { .. } | Self::Search { .. } => true,
-            Self::Stats | Self::Health | Self::Metrics => false,
+            Self::Stats | Self::Health | Self::Metrics | Self::Explain { .. } => false,
         }
     }
 
@@ -79,6 +82,7 @@ impl Request<'_> {
             Self::Stats => Request::Stats,
             Self::Health => Request::Health,
             Self::Metrics => Request::Metrics,
+            Self::Explain { key, tags } => Request::Explain { key: to.bytes(key), tags: to.list(tags) },
         }
     }
 }
@@ -89,6 +93,7 @@ impl Cache {
         match request {
             Request::Store(operation) => self.check_operation(operation),
             Request::Search { query, options } => options.check(query),
+            Request::Explain { key, tags } => check_explain(key, tags),
             Request::NextKeys { .. } | Request::Stats | Request::Health | Request::Metrics => Ok(()),
         }
     }
@@ -106,6 +111,9 @@ impl Cache {
             Request::Stats => pending(self.stats(context).map_ok(|stats| Outcome::text(&stats.to_string()))),
             Request::Health => pending(self.health(context).map(|health| Ok(Outcome::text(&health.to_string())))),
             Request::Metrics => pending(self.metrics(context).map_ok(|metrics| Outcome::text(&metrics))),
+            Request::Explain { key, tags } => {
+                pending(self.explain(context, key, tags).map_ok(|report| Outcome::text(&report.to_string())))
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use super::arguments::{array, bytes, slices, yc_slice};
 use super::boundary::wait;
 use super::cache::{with_handle_of, yc_cache};
 use super::completion::{
-    YC_OP_COUNTER_ADD, YC_OP_DELETE_IF, YC_OP_GET_AND_EXPIRE, YC_OP_GET_OR_LEASE, YC_OP_GET_VERSIONED,
+    YC_OP_COUNTER_ADD, YC_OP_DELETE_IF, YC_OP_EXPLAIN, YC_OP_GET_AND_EXPIRE, YC_OP_GET_OR_LEASE, YC_OP_GET_VERSIONED,
     YC_OP_LEASE_ABANDON, YC_OP_LEASE_FILL, YC_OP_SET_IF, yc_completion,
 };
 use super::conditional::set_condition;
@@ -60,7 +60,7 @@ pub const YC_OP_COUNT: u32 = 1;
 #[repr(C)]
 pub struct yc_op {
     /// Kind of the operation: one of YC_OP_GET to YC_OP_METRICS, or of
-    /// YC_OP_GET_VERSIONED to YC_OP_LEASE_ABANDON.
+    /// YC_OP_GET_VERSIONED to YC_OP_EXPLAIN.
     pub kind: i32,
     /// 0 or YC_OP_COUNT.
     pub flags: u32,
@@ -73,7 +73,7 @@ pub struct yc_op {
     pub value: *const c_void,
     /// Length of value in bytes.
     pub value_len: usize,
-    /// The tags to set or to invalidate. May be NULL if n_tags is 0.
+    /// The tags to set, to invalidate or to report by. May be NULL if n_tags is 0.
     pub tags: *const yc_slice,
     /// Number of tags.
     pub n_tags: usize,
@@ -90,8 +90,8 @@ pub struct yc_op {
     pub condition: i32,
     /// Result: the value of a YC_OP_GET, YC_OP_GET_VERSIONED or
     /// YC_OP_GET_AND_EXPIRE with status YC_OK or of a YC_OP_GET_OR_LEASE, or the
-    /// text of a YC_OP_STATS, YC_OP_HEALTH or YC_OP_METRICS; else NULL. The caller
-    /// frees it with yc_value_free().
+    /// text of a YC_OP_STATS, YC_OP_HEALTH, YC_OP_METRICS or YC_OP_EXPLAIN; else
+    /// NULL. The caller frees it with yc_value_free().
     pub result: *mut yc_value,
     /// Result: the error if status is negative, else NULL. The caller frees it
     /// with yc_error_free().
@@ -241,6 +241,7 @@ pub(super) unsafe fn read<'a>(
         YC_OP_STATS => return Ok(Request::Stats),
         YC_OP_HEALTH => return Ok(Request::Health),
         YC_OP_METRICS => return Ok(Request::Metrics),
+        YC_OP_EXPLAIN => return Ok(Request::Explain { key, tags: list }),
         YC_OP_GET_VERSIONED => Operation::GetVersioned { key },
         YC_OP_SET_IF => {
             let condition = set_condition(condition, version)?;
@@ -251,7 +252,7 @@ pub(super) unsafe fn read<'a>(
         YC_OP_COUNTER_ADD => Operation::CounterAdd(Addition { key, delta, initial, ttl: ttl()? }),
         _ => {
             let text = format!(
-                "kind is {kind}; it takes YC_OP_GET ({YC_OP_GET}) to YC_OP_METRICS ({YC_OP_METRICS}), or YC_OP_GET_VERSIONED ({YC_OP_GET_VERSIONED}) to YC_OP_LEASE_ABANDON ({YC_OP_LEASE_ABANDON})"
+                "kind is {kind}; it takes YC_OP_GET ({YC_OP_GET}) to YC_OP_METRICS ({YC_OP_METRICS}), or YC_OP_GET_VERSIONED ({YC_OP_GET_VERSIONED}) to YC_OP_EXPLAIN ({YC_OP_EXPLAIN})"
             );
             return Err(Error::new(ErrorKind::Invalid, text));
         }

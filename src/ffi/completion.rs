@@ -51,6 +51,10 @@ pub const YC_OP_LEASE_FILL: i32 = 25;
 /// is retry_after_ms.
 pub const YC_OP_LEASE_ABANDON: i32 = 26;
 
+/// Kind of operation: yc_explain(). The field key is the key, and tags are the
+/// names of tags to report by.
+pub const YC_OP_EXPLAIN: i32 = 27;
+
 /// Identifies an operation of a queue until its completion is taken. A ticket is
 /// never 0 and is never reused in one queue.
 pub type yc_ticket = u64;
@@ -70,8 +74,8 @@ pub struct yc_completion {
     pub kind: i32,
     /// The value of a YC_OP_GET, YC_OP_GET_VERSIONED or YC_OP_GET_AND_EXPIRE with
     /// status YC_OK or of a YC_OP_GET_OR_LEASE, or the text of a YC_OP_STATS,
-    /// YC_OP_HEALTH or YC_OP_METRICS; else NULL. The caller frees it with
-    /// yc_value_free().
+    /// YC_OP_HEALTH, YC_OP_METRICS or YC_OP_EXPLAIN; else NULL. The caller frees it
+    /// with yc_value_free().
     pub result: *mut yc_value,
     /// The error if status is negative, else NULL. The caller frees it with
     /// yc_error_free().
@@ -139,7 +143,7 @@ impl yc_completion {
                 Self::many(yc_results::into_raw(many))
             }
             // No kind of a queue or a batch asks for it.
-            Ok(Outcome::Usage(_)) => Self::NOTHING,
+            Ok(Outcome::Usage(_) | Outcome::Explanation(_)) => Self::NOTHING,
             Ok(Outcome::Keys(keys)) if keys.is_empty() => Self { status: YC_END, ..Self::NOTHING },
             Ok(Outcome::Keys(keys)) => Self { keys: yc_keys::into_raw(*keys), ..Self::NOTHING },
             Ok(Outcome::Matches(found)) => Self { matches: yc_matches::into_raw(found), ..Self::NOTHING },

@@ -1,6 +1,8 @@
 //! Reports of a cache: statistics, health, metrics, size and capabilities.
 
-use super::arguments::out;
+use std::ffi::c_void;
+
+use super::arguments::{bytes, out, slices, yc_slice};
 use super::boundary::{answer, wait};
 use super::cache::{with_cache, yc_cache};
 use super::error::{YC_OK, yc_error, yc_status};
@@ -72,6 +74,75 @@ pub unsafe extern "C" fn yc_health(
         with_cache("yc_health", cache, err, |cache| {
             let place = out(json, "json")?;
             place.write(text(&wait(cache, |context| cache.health(context))));
+            Ok(YC_OK)
+        })
+    }
+}
+
+/// Explains a key as one JSON object: whether yc_get() returns its value, why, and
+/// where the key is. The call is not counted as a hit or a miss, is no use of the
+/// entry, changes nothing, and does not load anything. tags is an array of names
+/// of tags, or NULL if n_tags is 0: entries contain hashes of their tags, and
+/// those of the named ones are reported by name.
+///
+/// The object has these fields. A field that does not apply is null:
+/// - "exists": true if yc_get() returns a value.
+/// - "state": "fresh"; "stale" (past the time to live, but yc_get_or_lease() may
+///   return it); "absent" (the cache remembers that a load found nothing); or
+///   "missing".
+/// - "reason": null if the key exists, else the reason of the miss: "not_stored",
+///   "expired", "invalidated", "absent", "leased" (a caller loads the key),
+///   "held_back" (the last load failed), "damaged", "foreign" (another program
+///   wrote the bytes), "later_version" (a later version of the library did) or
+///   "outdated" (on Memcached with failover: eject).
+/// - "message": the state and its reason as text, which may change.
+/// - "ttl_ms": the time left of a fresh value or of an absence; null if it never
+///   ends.
+/// - "stale_ms": the time left of a stale value, or the time after "ttl_ms" in
+///   which a fresh one may be served as stale; null for none.
+/// - "age_ms": null; "age_unknown": the reason as text, if there is an entry.
+/// - "version": the version of the entry in decimal digits, as a string: it has 64
+///   bits.
+/// - "value_bytes": the length of the value. "stored_bytes": the bytes that the
+///   server stores under the name, or the memory that the entry takes.
+/// - "tags": an array with an object for each tag of the entry: "name" (null if it
+///   is not among tags), "hash" (16 hexadecimal digits, as in the stored name of
+///   its version) and "status": "current", "invalidated", or "lost" if the server
+///   does not have its version any more, which counts as an invalidation.
+/// - "tags_not_carried": an array with the names among tags that the entry does not
+///   have; empty without an entry.
+/// - "lease": null, or an object: "kind" is "held" or "held_back", "left_ms" the
+///   time after which it ends by itself.
+/// - "serving": "primary", or "fallback" if the fallback serves.
+/// - "backend": "memory", "redis" or "memcached"; "server": the server of the key
+///   as yc_health() names it, or "memory".
+/// - "topology": "single", "sentinel" or "cluster" on Redis; "slot": the slot of
+///   the key in a cluster.
+/// - "stored_name": the name under which the server stores the entry; null on
+///   memory.
+///
+/// In names of tags and in "stored_name", backslashes and bytes that cannot be
+/// printed are escaped (\\ \n \r \t \xNN). Servers count the read among their own
+/// hits. Redis, and Memcached over the binary protocol, also take it for a use of
+/// the entry when they evict.
+///
+/// Returns YC_OK also if the key does not exist. *json: see yc_stats(). Errors:
+/// see yc_get().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_explain(
+    cache: *mut yc_cache,
+    key: *const c_void,
+    key_len: usize,
+    tags: *const yc_slice,
+    n_tags: usize,
+    json: *mut *mut yc_value,
+    err: *mut *mut yc_error,
+) -> yc_status {
+    // SAFETY: the caller's arguments, each checked before use.
+    unsafe {
+        with_cache("yc_explain", cache, err, |cache| {
+            let (key, tags, place) = (bytes(key, key_len, "key")?, slices(tags, n_tags, "tags")?, out(json, "json")?);
+            place.write(text(&wait(cache, |context| cache.explain(context, key, &tags))?));
             Ok(YC_OK)
         })
     }

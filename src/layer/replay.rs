@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::TryFutureExt;
 use futures_util::future::BoxFuture;
 
 use super::replay_log::{Names, ReplayLog};
@@ -241,6 +242,7 @@ impl Replay {
             | Operation::InvalidatePatterns { .. }
             | Operation::Flush { .. }
             | Operation::Ping
+            | Operation::Explain { .. }
             | Operation::Usage => self.active.call(context, operation).await,
         };
         match made {
@@ -291,6 +293,9 @@ impl Backend for Replay {
     }
 
     fn call<'a>(&'a self, context: CallContext, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
+        if let (Operation::Explain { .. }, Some(_)) = (operation, self.max_ttl) {
+            return pending(self.active.call(context, operation).map_ok(Outcome::of_fallback));
+        }
         if operation.change().is_none() {
             return self.active.call(context, operation);
         }

@@ -295,6 +295,7 @@ fn describe(outcome: &Result<Outcome>) -> String {
         // Listed in no order: a set.
         Ok(Outcome::Keys(keys)) => format!("{:?}", keys.iter().collect::<BTreeSet<_>>()),
         Ok(Outcome::Matches(all)) => format!("{all:?}"),
+        Ok(Outcome::Explanation(explanation)) => format!("{explanation:?}"),
         Ok(Outcome::Usage(usage)) => format!("{usage:?}"),
         Ok(Outcome::Loaded(loaded)) => format!("{:?}", (loaded.state, bytes(loaded.value.as_ref()))),
         Ok(Outcome::Superseded) => "superseded".into(),

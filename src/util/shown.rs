@@ -1,4 +1,4 @@
-//! Cleans foreign text for a message, a log line or a report: only visible letters remain.
+//! Prepares foreign text for a message, a log line or a report: only visible letters remain, or the others are escaped.
 
 /// Letters without a width on a screen that Unicode counts as visible.
 const BLANK: [char; 5] = ['\u{115F}', '\u{1160}', '\u{2800}', '\u{3164}', '\u{FFA0}'];
@@ -15,9 +15,49 @@ fn is_visible(letter: char) -> bool {
     plain && !BLANK.contains(&letter)
 }
 
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// Returns bytes as one line of text, without ambiguity. Unprintable characters and the backslash are escaped as in
+/// the shell's `$'...'`.
+pub fn escaped(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        chunk.valid().chars().for_each(|letter| escape(letter, &mut text));
+        chunk.invalid().iter().for_each(|byte| escape_byte(*byte, &mut text));
+    }
+    text
+}
+
+fn escape(letter: char, text: &mut String) {
+    match letter {
+        '\n' => text.push_str("\\n"),
+        '\r' => text.push_str("\\r"),
+        '\t' => text.push_str("\\t"),
+        '\\' => text.push_str("\\\\"),
+        letter if is_printable(letter) => text.push(letter),
+        letter => letter.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| escape_byte(byte, text)),
+    }
+}
+
+/// Decides as `Debug` does, except for quotes.
+pub fn is_printable(letter: char) -> bool {
+    matches!(letter, '\'' | '"') || letter.escape_debug().len() == 1
+}
+
+fn escape_byte(byte: u8, text: &mut String) {
+    let digits = [byte >> 4, byte & 15].map(|digit| char::from(HEX[usize::from(digit)]));
+    text.extend(['\\', 'x'].into_iter().chain(digits));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn any_bytes_are_one_line_without_ambiguity() {
+        assert_eq!(escaped("p:e:ü 'x' \\\n".as_bytes()), r"p:e:ü 'x' \\\n");
+        assert_eq!(escaped(b"\xff\0\x1b"), r"\xff\x00\x1b");
+    }
 
     #[test]
     fn only_visible_letters_are_left() {

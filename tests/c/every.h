@@ -148,6 +148,14 @@ static yc_status every_health(yc_cache *cache, yc_error **err) {
     return status;
 }
 
+static yc_status every_explain(yc_cache *cache, yc_error **err) {
+    yc_value *json = NULL;
+    yc_slice tag = slice("t");
+    yc_status status = yc_explain(cache, "a", 1, &tag, 1, &json, err);
+    yc_value_free(json);
+    return status;
+}
+
 static yc_status every_metrics(yc_cache *cache, yc_error **err) {
     yc_value *text = NULL;
     yc_status status = yc_metrics(cache, &text, err);
@@ -209,6 +217,7 @@ static const every_call EVERY[] = {
     {"yc_batch", every_batch},
     {"yc_stats", every_stats},
     {"yc_health", every_health},
+    {"yc_explain", every_explain},
     {"yc_metrics", every_metrics},
     {"yc_size", every_size},
     {"yc_ping", every_ping},

@@ -53,6 +53,8 @@ static void check_keys_with(yc_cache *cache, const void *key, size_t len) {
     uint64_t removed = 7;
     yc_cursor *cursor = (yc_cursor *)&cursor;
     yc_matches *matches = (yc_matches *)&matches;
+    CHECK_CALL(yc_explain(cache, key, len, NULL, 0, &value, err), YC_E_INVALID);
+    CHECK_CALL(yc_explain(cache, "k", 1, &(yc_slice){key, len}, 1, &value, err), YC_E_INVALID);
     CHECK_CALL(yc_get(cache, key, len, &value, err), YC_E_INVALID);
     CHECK_CALL(yc_get_into(cache, key, len, buffer, sizeof buffer, &found, err), YC_E_INVALID);
     CHECK_CALL(yc_set(cache, key, len, "v", 1, 0, NULL, 0, err), YC_E_INVALID);
@@ -83,6 +85,7 @@ static void check_many_with(yc_cache *cache, const yc_slice *list, size_t n) {
     bool is_possible = n == 1;
     CHECK(values[0] == (is_possible ? NULL : (yc_value *)&values) && statuses[0] == (is_possible ? YC_E_INVALID : 77));
     CHECK_CALL(yc_invalidate_tags(cache, list, n, &removed, err), YC_E_INVALID);
+    CHECK_CALL(yc_explain(cache, "k", 1, list, n, (yc_value *[]){NULL}, err), YC_E_INVALID);
     CHECK_CALL(yc_set(cache, "k", 1, "v", 1, 0, list, n, err), YC_E_INVALID);
     statuses[0] = 77;
     CHECK_CALL(yc_set_many(cache, &one, &one, 1, 0, list, n, statuses, err), YC_E_INVALID);
@@ -105,6 +108,24 @@ static void check_many(yc_cache *cache) {
     CHECK_CALL(yc_delete_many(cache, &good, 1, NULL, err), YC_OK);
 }
 
+/* As many tags as an entry may have are reported by name, and no more. */
+static void check_many_tags(yc_cache *cache) {
+    enum { MOST = 128 };
+    yc_slice tags[MOST + 1];
+    char names[MOST + 1][8];
+    yc_value *json = NULL;
+    size_t len, current = 0;
+    for (size_t at = 0; at <= MOST; at++) tags[at] = (yc_slice){names[at], (size_t)snprintf(names[at], 8, "%zu", at)};
+    CHECK_STATUS(yc_set(cache, "many", 4, "v", 1, 0, tags, MOST, NULL), YC_OK);
+    CHECK_CALL(yc_explain(cache, "many", 4, tags, MOST + 1, &json, err), YC_E_TOO_LARGE);
+    CHECK(json == NULL);
+    CHECK_STATUS(yc_explain(cache, "many", 4, tags, MOST, &json, NULL), YC_OK);
+    const char *data = yc_value_data(json, &len), *end = data + len;
+    while ((data = memmem(data, (size_t)(end - data), "\",\"status\":\"current\"", 20)) != NULL) data += 20, current++;
+    CHECK(current == MOST);
+    yc_value_free(json);
+}
+
 static void check_null_outputs(yc_cache *cache) {
     char buffer[8];
     size_t len;
@@ -118,6 +139,8 @@ static void check_null_outputs(yc_cache *cache) {
     CHECK_CALL(yc_search(cache, "a", 1, NULL, NULL, err), YC_E_INVALID);
     CHECK_CALL(yc_stats(cache, NULL, err), YC_E_INVALID);
     CHECK_CALL(yc_health(cache, NULL, err), YC_E_INVALID);
+    CHECK_CALL(yc_explain(cache, "a", 1, NULL, 0, NULL, err), YC_E_INVALID);
+    check_many_tags(cache);
     CHECK_CALL(yc_metrics(cache, NULL, err), YC_E_INVALID);
     CHECK_CALL(yc_capabilities(cache, NULL, err), YC_E_INVALID);
     CHECK_CALL(yc_size(cache, NULL, NULL, err), YC_OK);
@@ -254,6 +277,11 @@ static void check_operations(yc_cache *cache) {
     yc_slice bad = {NULL, 2};
     check_operation(cache, (yc_op){.kind = 0});
     check_operation(cache, (yc_op){.kind = YC_OP_GET_MANY});
+    check_operation(cache, (yc_op){.kind = YC_OP_EXPLAIN});
+    check_operation(cache, (yc_op){.kind = YC_OP_EXPLAIN, .key_len = 1});
+    check_operation(cache, (yc_op){.kind = YC_OP_EXPLAIN, .key = "k", .key_len = 1, .n_tags = 1});
+    check_operation(cache, (yc_op){.kind = YC_OP_EXPLAIN, .key = "k", .key_len = 1, .tags = &bad, .n_tags = 1});
+    check_operation(cache, (yc_op){.kind = YC_OP_EXPLAIN + 1});
     check_operation(cache, (yc_op){.kind = 1000});
     check_operation(cache, (yc_op){.kind = INT32_MIN});
     check_operation(cache, (yc_op){.kind = YC_OP_FLUSH, .flags = 2});

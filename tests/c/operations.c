@@ -359,6 +359,37 @@ static void run_stats(runner *run, yc_cache *cache, const statement *step, token
     free(found);
 }
 
+/* Adds the value that a report has behind the name of a field. */
+static void add_field(tokens *result, const char *text) {
+    if (!text) add_word(result, "not-in-the-report");
+    else if (*text == '"') tokens_add(result, TOKEN_QUOTED, text + 1, strcspn(text + 1, "\""));
+    else if (*text == 't' || *text == 'f') add_word(result, *text == 't' ? "ok" : "miss");
+    else if (*text == 'n') add_word(result, "unknown");
+    else add_text(result, "%lld", strtoll(text, NULL, 10));
+}
+
+/* The status of a tag of the entry, and the kind of its lease, are in objects of their own; NULL without one. */
+static void run_explain(runner *run, yc_cache *cache, const statement *step, tokens *result) {
+    const bytes *key = argument(run, step, 0), *field = argument(run, step, 1);
+    bool is_tag = bytes_are(field, "tag"), is_lease = bytes_are(field, "lease");
+    char name[MAX_NAME];
+    size_t n_tags = 0;
+    yc_slice *tags = tags_option(step, &n_tags);
+    yc_value *json = NULL;
+    yc_error *error;
+    yc_status status = yc_explain(cache, key->data, key->len, tags, n_tags, &json, &error);
+    if (status != YC_OK) {
+        add_outcome(result, status, error);
+    } else {
+        snprintf(name, sizeof name, "%s", is_lease ? "kind" : field->data);
+        if (is_tag && n_tags) snprintf(name, sizeof name, "name\":\"%.*s\",\"status", (int)tags[0].len, (const char *)tags[0].data);
+        char *found = member(json, name);
+        add_field(result, found || !(is_tag || is_lease) ? found : "null");
+        free(found);
+    }
+    free(tags);
+}
+
 /* The number of the first sample of a family. */
 static void add_sample(tokens *result, yc_value *text, const char *family) {
     size_t len;
@@ -449,6 +480,7 @@ static const struct {
     {"size", run_size},
     {"stats", run_stats},
     {"health", run_health},
+    {"explain", run_explain},
     {"metrics", run_metrics},
     {"check_config", run_check_config},
     {"ping", run_ping},

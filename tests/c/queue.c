@@ -68,10 +68,12 @@ static void check_reports(yc_cache *cache) {
     static const struct {
         int32_t kind;
         const char *member;
-    } reports[] = {{YC_OP_STATS, "\"hits\":"}, {YC_OP_HEALTH, "\"status\":\"healthy\""}, {YC_OP_METRICS, "# TYPE yokedcache_up gauge\n"}};
+    } reports[] = {{YC_OP_STATS, "\"hits\":"}, {YC_OP_HEALTH, "\"status\":\"healthy\""}, {YC_OP_METRICS, "# TYPE yokedcache_up gauge\n"}, {YC_OP_EXPLAIN, "\"name\":\"t\",\"status\":\"current\""}};
+    yc_slice tag = slice("t");
+    CHECK_STATUS(yc_set(cache, "explained", 9, "v", 1, 60000, &tag, 1, NULL), YC_OK);
     for (size_t at = 0; at < sizeof reports / sizeof *reports; at++) {
         size_t len;
-        CHECK_STATUS(submit(queue, (yc_op){.kind = reports[at].kind}, NULL), YC_OK);
+        CHECK_STATUS(submit(queue, (yc_op){.kind = reports[at].kind, .key = "explained", .key_len = 9, .tags = &tag, .n_tags = 1}, NULL), YC_OK);
         yc_completion came = take(queue);
         const char *text = yc_value_data(came.result, &len);
         CHECK(text != NULL && memmem(text, len, reports[at].member, strlen(reports[at].member)) != NULL);

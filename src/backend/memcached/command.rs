@@ -15,6 +15,8 @@ pub enum Command<'a> {
     Peek { name: &'a [u8] },
     /// The entry, with flags and the unique number of this version of it.
     GetMarked { name: &'a [u8] },
+    /// The stored bytes with any epoch, and their flags. Where the protocol can say that, this is no use of them.
+    Inspect { name: &'a [u8] },
     /// Stores bytes.
     Set { name: &'a [u8], bytes: &'a [u8], flags: u32, expiry: u32, condition: Condition },
     /// Removes a name.
@@ -58,11 +60,17 @@ impl<'a> Command<'a> {
         BESIDE + self.name().len() + value
     }
 
+    /// Returns true if the command reads a value.
+    pub fn is_read(&self) -> bool {
+        matches!(self, Self::Get { .. } | Self::Peek { .. } | Self::GetMarked { .. } | Self::Inspect { .. })
+    }
+
     pub fn name(&self) -> &'a [u8] {
         match self {
             Self::Get { name }
             | Self::Peek { name }
             | Self::GetMarked { name }
+            | Self::Inspect { name }
             | Self::Set { name, .. }
             | Self::Delete { name }
             | Self::DeleteIf { name, .. }
@@ -103,7 +111,7 @@ impl Reply<'_> {
     /// Returns whether this can be the reply to a command that the server carried out.
     pub fn fits(&self, command: &Command) -> bool {
         match (command, self) {
-            (Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. }, Self::Value { .. }) => true,
+            (command, Self::Value { .. }) => command.is_read(),
             (Command::Count { .. }, Self::Number(_) | Self::Refused(ServerError::NoNumber, _)) => true,
             (Command::Set { .. } | Command::Delete { .. } | Command::DeleteIf { .. }, Self::Done) => true,
             // In the binary protocol a counter that two clients create at once is refused to one of them.

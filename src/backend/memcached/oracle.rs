@@ -43,8 +43,9 @@ fn number(random: &mut Rng) -> u64 {
 }
 
 fn command<'a>(random: &mut Rng, name: &'a [u8], bytes: &'a [u8]) -> Command<'a> {
-    match random.u8(..7) {
+    match random.u8(..8) {
         0 => Command::Get { name },
+        7 => Command::Inspect { name },
         1 => Command::Peek { name },
         2 => Command::GetMarked { name },
         3 => {
@@ -68,6 +69,12 @@ fn written_by_crate(command: &Command, opaque: u32) -> Vec<u8> {
         Command::Get { name } | Command::Peek { name } => {
             let mut options = GetOptions::default();
             (options.return_key, options.opaque) = (true, opaque);
+            build_get(name, &options)
+        }
+        Command::Inspect { name } => {
+            let mut options = GetOptions::default();
+            (options.return_key, options.opaque, options.return_client_flags) = (true, opaque, true);
+            options.no_lru_bump = true;
             build_get(name, &options)
         }
         Command::GetMarked { name } => {

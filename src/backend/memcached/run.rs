@@ -169,7 +169,12 @@ impl Call<'_> {
 
     /// Returns whether an entry was set in an epoch that is over, or is not known.
     fn is_outdated(&self, index: usize, flags: u32, epoch: u32) -> bool {
-        let counts = matches!(self.commands[index], Command::Peek { .. }) || flags == epoch;
+        let counts = match self.commands[index] {
+            // A report tells what is there.
+            Command::Inspect { .. } => return false,
+            Command::Peek { .. } => true,
+            _ => flags == epoch,
+        };
         self.nodes.ejects && (epoch == 0 || !counts)
     }
 
@@ -362,7 +367,7 @@ fn is_passing_loss(nodes: &Nodes, command: &Command, error: &Error) -> bool {
 /// Returns whether a command does no harm, and is answered the same, when it is done twice.
 fn may_be_repeated(command: &Command) -> bool {
     match command {
-        Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. } => true,
+        Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. } | Command::Inspect { .. } => true,
         Command::Set { condition, .. } => *condition == Condition::Always,
         Command::Count { add, .. } => *add == 0,
         // It would answer that nothing was there.

@@ -12,13 +12,14 @@ use super::run::{Commands, run};
 use super::{health, names, sample};
 use crate::backend::health::ServerHealth;
 use crate::backend::remote::{
-    self, EncodedEntry, Mark, MarkedEntry, Outcomes, RemovedEntry, Sample, ScanScope, Slice, Store, Traffic,
+    self, EncodedEntry, Inspected, Mark, MarkedEntry, Outcomes, RemovedEntry, Sample, ScanScope, Slice, Store, Traffic,
     VersionedEntry,
 };
 use crate::backend::{Capabilities, Missing, ScanCursor};
 use crate::entry::{self, DecodeError, Entry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
+use crate::explanation::Location;
 use crate::util::byte_strings::ByteStrings;
 
 /// Memcached servers.
@@ -153,6 +154,22 @@ impl Store for MemcachedStore {
     async fn read_headers<'a>(&'a self, context: CallContext, names: &'a [&'a [u8]]) -> Outcomes<Option<Slice>> {
         // No part of a value can be had.
         self.read(context, names).await
+    }
+
+    async fn inspect<'a>(&'a self, context: CallContext, name: &'a [u8]) -> Result<Inspected> {
+        let received = self.only(context, Command::Inspect { name }).await?;
+        let (stored, flags) = match received.what {
+            What::Value { bytes, flags, .. } => (Some(bytes), flags),
+            What::Missing => (None, 0),
+            _ => return Err(unexpected()),
+        };
+        let is_outdated = self.nodes.ejects && stored.is_some() && (received.epoch == 0 || flags != received.epoch);
+        Ok(Inspected { stored, is_outdated, left: None })
+    }
+
+    fn location(&self, name: &[u8]) -> Location {
+        let owner = self.nodes.owner(name).map(|owner| self.nodes.all[owner.node].server.name().to_owned());
+        Location { server: owner.unwrap_or_else(|| self.nodes.name()), ..Location::default() }
     }
 
     async fn write<'a>(

@@ -1,6 +1,7 @@
 //! The memory backend: a sharded LRU in this process. Every call is answered on the caller's own thread.
 
 mod conditional;
+mod explain;
 mod lease;
 mod loading;
 mod lru;
@@ -205,6 +206,7 @@ impl Backend for Memory {
             Operation::Flush { count } => Outcome::Removed(self.store.flush(count)),
             Operation::Ping => Outcome::Done,
             Operation::Usage => Outcome::Usage(self.store.usage()),
+            Operation::Explain { key } => Outcome::Explanation(self.store.explain(key)),
             Operation::GetOrLease { key, options } => return self.get_or_lease(context, key, options),
             Operation::LeaseFill { lease, fill } => return done(self.fill(lease, &fill)),
             Operation::LeaseAbandon { lease, retry_after } => self.abandon(lease, retry_after),

@@ -159,6 +159,11 @@ impl Shard {
         self.tags.names_of(entry.members).collect()
     }
 
+    /// Returns the hashes of the tags of an entry, and whether each is valid.
+    pub(super) fn tag_states(&self, entry: &Entry) -> impl Iterator<Item = (u64, bool)> {
+        self.tags.states_of(entry.members)
+    }
+
     /// Marks a slot as the most recently used.
     pub(super) fn touch(&mut self, id: SlotId) {
         self.lru.touch(id);
@@ -438,7 +443,7 @@ impl Shard {
     }
 
     #[inline]
-    fn kept(&self, id: SlotId) -> Option<&Kept> {
+    pub(super) fn kept(&self, id: SlotId) -> Option<&Kept> {
         self.loading.as_ref()?.kept(id)
     }
 

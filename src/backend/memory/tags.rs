@@ -120,6 +120,14 @@ impl Tags {
         self.of_slot(first_of_slot).map(|member| self.tags[member.tag].name.tag)
     }
 
+    /// Returns the tags of a slot with this list, and whether each is valid.
+    pub(super) fn states_of(&self, first_of_slot: MemberId) -> impl Iterator<Item = (u64, bool)> {
+        self.of_slot(first_of_slot).map(|member| {
+            let tag = &self.tags[member.tag];
+            (tag.name.tag, tag.invalidated_at.is_none())
+        })
+    }
+
     /// Returns the number of memberships.
     pub(super) fn members(&self) -> usize {
         self.members.len()

@@ -17,8 +17,8 @@ use super::topology::Topology;
 use super::{health, names, scan, server_error, walk};
 use crate::backend::health::ServerHealth;
 use crate::backend::remote::{
-    Condition, EncodedEntry, Indexed, Lasting, Mark, MarkedEntry, Outcomes, Removal, RemovedEntry, Sample, ScanScope,
-    Slice, Store, StoredPart, TimeLeft, Traffic, VersionedEntry, first_lifetime,
+    Condition, EncodedEntry, Indexed, Inspected, Lasting, Mark, MarkedEntry, Outcomes, Removal, RemovedEntry, Sample,
+    ScanScope, Slice, Store, StoredPart, TimeLeft, Traffic, VersionedEntry, first_lifetime,
 };
 use crate::backend::{Capabilities, Missing, ScanCursor};
 use crate::config::RedisConfig;
@@ -26,6 +26,7 @@ use crate::entry::{self, DecodeError, Entry, MAX_KEYLESS_HEADER};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::backoff::Backoff;
 use crate::exec::context::CallContext;
+use crate::explanation::Location;
 use crate::util::byte_strings::ByteStrings;
 use crate::util::clock;
 
@@ -34,6 +35,9 @@ const MGET: usize = 1000;
 
 /// The most attempts at a removal during which a server is replaced: it may be lost before it is noted for a replay.
 const REPEATS: usize = 8;
+
+/// The reply to PTTL for a name that does not exist.
+const GONE: i64 = -2;
 
 /// Redis, wherever it is.
 pub struct RedisStore {
@@ -220,6 +224,31 @@ impl Store for RedisStore {
         names.iter().for_each(|name| push_head(&mut commands, name));
         let headers = self.strings(context, &commands).await;
         headers.into_iter().map(|head| head.map(not_empty)).collect()
+    }
+
+    async fn inspect<'a>(&'a self, context: CallContext, name: &'a [u8]) -> Result<Inspected> {
+        // From the primary, which knows the time that is left.
+        let mut commands = self.commands(Kind::Repeatable);
+        commands.push(name, &[b"GET", name]);
+        commands.push(name, &[b"PTTL", name]);
+        let mut received = self.run(context, &commands).await.into_iter();
+        let mut next = || received.next().unwrap_or_else(|| Err(unexpected()));
+        let (stored, left) = (next()?.string(), next()?.number()?);
+        Ok(Inspected {
+            stored: stored.filter(|_| left != GONE),
+            is_outdated: false,
+            left: u64::try_from(left).ok().map(|left| clock::left(Duration::from_millis(left))),
+        })
+    }
+
+    fn location(&self, name: &[u8]) -> Location {
+        let slot = names::slot(name);
+        let server = self.topology.owner(slot, false);
+        Location {
+            server: server.map_or_else(|| self.topology.name(), |server| server.name().to_owned()),
+            topology: Some(self.topology.topology()),
+            slot: self.topology.is_cluster().then_some(slot),
+        }
     }
 
     async fn write<'a>(&'a self, context: CallContext, prefix: &'a str, entries: &'a [EncodedEntry]) -> Outcomes<bool> {
@@ -584,7 +613,7 @@ fn removed(left: Result<Received>, head: Result<Received>, unlinked: Result<Rece
 /// Returns the time in a reply to PTTL.
 fn remaining(left: i64) -> Result<Option<Option<Duration>>> {
     match left {
-        -2 => Ok(None),
+        GONE => Ok(None),
         -1 => Ok(Some(None)),
         // 0: the entry ends within this millisecond.
         left => {

@@ -10,6 +10,7 @@ mod copy;
 mod counting;
 mod entries;
 pub(in crate::backend) mod executor;
+mod explain;
 mod fresh;
 mod hints;
 mod index;
@@ -39,8 +40,8 @@ pub use self::roll_call::RollCall;
 pub use self::size::{SAMPLE, Sample};
 pub use self::slice::Slice;
 pub use self::store::{
-    Condition, EncodedEntry, Indexed, Lasting, Mark, MarkedEntry, Removal, RemovedEntry, ScanScope, Store, StoredPart,
-    TimeLeft, Traffic, VersionedEntry,
+    Condition, EncodedEntry, Indexed, Inspected, Lasting, Mark, MarkedEntry, Removal, RemovedEntry, ScanScope, Store,
+    StoredPart, TimeLeft, Traffic, VersionedEntry,
 };
 use super::health::{Details, Health};
 use super::{
@@ -241,6 +242,9 @@ impl<S: Store> Backend for Remote<S> {
             Operation::InvalidatePatterns { patterns } => pending(remove_matching(context, self, patterns)),
             Operation::Flush { count } => pending(self.remove_all(context, count).map_ok(Outcome::Removed)),
             Operation::Ping => self.call(context, |context| self.store.ping(context).map_ok(|()| Outcome::Done)),
+            Operation::Explain { key } => self.call(context, |context| {
+                self.explain(context, key).map_ok(|explained| Outcome::Explanation(Box::new(explained)))
+            }),
             Operation::Usage => self.call(context, |context| self.size(context).map_ok(Outcome::Usage)),
             Operation::GetOrLease { key, options } => {
                 pending(self.get_or_lease(context, key, options).map_ok(Outcome::Loaded))

@@ -10,6 +10,7 @@ use crate::backend::{Capabilities, Missing, ScanCursor};
 use crate::entry::{self, DecodeError, Entry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
+use crate::explanation::Location;
 use crate::net::Server;
 use crate::util::byte_strings::ByteStrings;
 
@@ -110,6 +111,16 @@ pub enum TimeLeft {
 /// An entry that was removed: at least its header, and the time that its name had left, where the entry does not have
 /// its deadline.
 pub type RemovedEntry = (Slice, Option<Duration>);
+
+/// The bytes that are stored under a name, for a report on its key.
+pub struct Inspected {
+    /// `None` if nothing is stored. A value of another type has no bytes.
+    pub stored: Option<Slice>,
+    /// True if an entry there does not count, because its server has left the ring or returned to it since.
+    pub is_outdated: bool,
+    /// The time that the name has left, if the store says how long it keeps names; `None`: it stays.
+    pub left: Option<Duration>,
+}
 
 /// A tag whose version must not expire before the entries that carry it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -241,6 +252,10 @@ pub trait Store: Send + Sync + 'static {
         context: CallContext,
         names: &'a [&'a [u8]],
     ) -> impl Future<Output = Outcomes<Option<Slice>>> + Send;
+    /// Reads what is stored under a name, from its primary; where that can be had, without a use that counts for eviction.
+    fn inspect<'a>(&'a self, context: CallContext, name: &'a [u8]) -> impl Future<Output = Result<Inspected>> + Send;
+    /// Returns the server of a name as far as it is known now.
+    fn location(&self, name: &[u8]) -> Location;
     /// Stores entries; returns whether each was stored.
     fn write<'a>(
         &'a self,

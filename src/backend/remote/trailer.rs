@@ -19,9 +19,10 @@
 
 use twox_hash::XxHash3_64;
 
+use crate::entry::TRAILER_MAGIC as MAGIC;
+
 /// The length of a trailer.
 pub(super) const LEN: usize = 32;
-const MAGIC: [u8; 2] = [0xD9, 0x4C];
 const VERSION: u8 = 1;
 /// The fields before the checksum.
 const HEAD_LEN: usize = 16;

@@ -1,40 +1,8 @@
 //! Converts keys and values, which are any bytes, to text, to JSON and from arguments.
 
 use serde_json::{Map, Value as Json};
-
-const HEX: &[u8; 16] = b"0123456789abcdef";
-
-/// Returns bytes as one line of text, without ambiguity. Unprintable characters and the backslash are escaped as in
-/// the shell's `$'...'`.
-pub fn shown(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        chunk.valid().chars().for_each(|letter| show(letter, &mut text));
-        chunk.invalid().iter().for_each(|byte| show_byte(*byte, &mut text));
-    }
-    text
-}
-
-fn show(letter: char, text: &mut String) {
-    match letter {
-        '\n' => text.push_str("\\n"),
-        '\r' => text.push_str("\\r"),
-        '\t' => text.push_str("\\t"),
-        '\\' => text.push_str("\\\\"),
-        letter if is_printable(letter) => text.push(letter),
-        letter => letter.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| show_byte(byte, text)),
-    }
-}
-
-/// Decides as `Debug` does, except for quotes.
-fn is_printable(letter: char) -> bool {
-    matches!(letter, '\'' | '"') || letter.escape_debug().len() == 1
-}
-
-fn show_byte(byte: u8, text: &mut String) {
-    let digits = [byte >> 4, byte & 15].map(|digit| char::from(HEX[usize::from(digit)]));
-    text.extend(['\\', 'x'].into_iter().chain(digits));
-}
+pub use yokedcache::util::shown::escaped as shown;
+use yokedcache::util::shown::is_printable;
 
 /// Reports whether a terminal shows a text unchanged: it has no control sequences.
 pub fn is_plain_text(bytes: &[u8]) -> bool {

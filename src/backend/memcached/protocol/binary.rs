@@ -71,9 +71,11 @@ pub fn write(out: &mut Vec<u8>, opaque: u32, command: &Command) {
     let key = command.name();
     let plain = Parts { opaque, key, ..Parts::default() };
     match command {
-        Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. } | Command::Delete { .. } => {
-            packet(out, operation(command), &plain)
-        }
+        Command::Get { .. }
+        | Command::Peek { .. }
+        | Command::GetMarked { .. }
+        | Command::Inspect { .. }
+        | Command::Delete { .. } => packet(out, operation(command), &plain),
         Command::DeleteIf { version, .. } => packet(out, operation(command), &Parts { version: *version, ..plain }),
         Command::Set { bytes, flags, expiry, condition, .. } => {
             let version = if let Condition::Unchanged(version) = condition { *version } else { 0 };
@@ -93,7 +95,9 @@ pub fn write(out: &mut Vec<u8>, opaque: u32, command: &Command) {
 
 fn operation(command: &Command) -> u8 {
     match command {
-        Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. } => opcode::GET_WITH_KEY,
+        Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. } | Command::Inspect { .. } => {
+            opcode::GET_WITH_KEY
+        }
         Command::Set { condition: Condition::Absent, .. } => opcode::ADD,
         Command::Set { .. } => opcode::SET,
         Command::Delete { .. } | Command::DeleteIf { .. } => opcode::DELETE,
@@ -155,11 +159,11 @@ pub fn read<'a>(replies: &mut &'a [u8], opaque: u32, command: &Command) -> Resul
 
 fn done<'a>(packet: &Packet<'a>, command: &Command) -> Result<Reply<'a>, Mismatch> {
     match command {
-        Command::Get { name } | Command::Peek { name } | Command::GetMarked { name } if packet.key == *name => {
+        command if command.is_read() && packet.key == command.name() => {
             let flags = packet.extras.first_chunk().map_or(0, |flags| u32::from_be_bytes(*flags));
             Ok(Reply::Value { bytes: packet.value, flags, version: packet.version })
         }
-        Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. } => {
+        Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. } | Command::Inspect { .. } => {
             Err(Mismatch("the value of another key"))
         }
         Command::Count { .. } => {

@@ -38,7 +38,7 @@ const WORDS: [&[u8]; 12] = [
 /// Writes a command.
 pub fn write(out: &mut Vec<u8>, opaque: u32, command: &Command) {
     let code: &[u8] = match command {
-        Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. } => b"mg ",
+        Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. } | Command::Inspect { .. } => b"mg ",
         Command::Set { .. } => b"ms ",
         Command::Delete { .. } | Command::DeleteIf { .. } => b"md ",
         Command::Count { .. } => b"ma ",
@@ -64,6 +64,8 @@ fn write_flags(out: &mut Vec<u8>, command: &Command) {
     match command {
         Command::Get { .. } | Command::Peek { .. } => out.extend_from_slice(b" v"),
         Command::GetMarked { .. } => out.extend_from_slice(b" v f c"),
+        // u: the order of eviction stays.
+        Command::Inspect { .. } => out.extend_from_slice(b" v f u"),
         Command::Delete { .. } => {}
         Command::DeleteIf { version, .. } => number_flag(out, b'C', *version),
         Command::Set { flags, expiry, condition, .. } => {
@@ -120,9 +122,7 @@ pub fn read<'a>(replies: &mut &'a [u8], opaque: u32, command: &Command) -> Resul
 fn value_reply<'a>(value: &'a [u8], marks: &Marks, command: &Command) -> Result<Reply<'a>, Mismatch> {
     match command {
         Command::Count { .. } => number(value).map(Reply::Number).ok_or(Mismatch("a malformed number")),
-        Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. } => {
-            Ok(Reply::Value { bytes: value, flags: marks.flags, version: marks.version })
-        }
+        command if command.is_read() => Ok(Reply::Value { bytes: value, flags: marks.flags, version: marks.version }),
         _ => Err(Mismatch("an unexpected value")),
     }
 }
@@ -290,6 +290,7 @@ mod tests {
         let (name, bytes) = (&b"name"[..], &b"a\r\nb"[..]);
         assert_eq!(written(GET), "mg name k O42 v\r\n");
         assert_eq!(written(Command::GetMarked { name }), "mg name k O42 v f c\r\n");
+        assert_eq!(written(Command::Inspect { name }), "mg name k O42 v f u\r\n");
         assert_eq!(written(Command::Delete { name }), "md name k O42\r\n");
         assert_eq!(written(Command::DeleteIf { name, version: 9 }), "md name k O42 C9\r\n");
         let set = |flags, condition| Command::Set { name, bytes, flags, expiry: 10, condition };
