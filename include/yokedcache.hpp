@@ -1211,6 +1211,7 @@ public:
     void stats() { add(YC_OP_STATS, {}); }
     void health() { add(YC_OP_HEALTH, {}); }
     void metrics() { add(YC_OP_METRICS, {}); }
+    void explain(Bytes key, const Tags &tags = {}) { keep(add(YC_OP_EXPLAIN, key), tags); }
 
     void set(Bytes key, Bytes value, const SetOptions &options = {}) { add_entry(YC_OP_SET, key, value, options); }
 
@@ -1324,7 +1325,7 @@ struct Outcome {
     Status status = YC_OK;
     Error error = {};
     // The value of a get, get_versioned or get_and_expire that hit, or the text of stats,
-    // health or metrics.
+    // health, metrics or explain.
     std::optional<Value> value = {};
     // The remaining time of a ttl that hit.
     std::optional<Ttl> ttl = {};
@@ -2760,6 +2761,22 @@ public:
 
     std::string health() const {
         return detail::or_throw([&](Error &error) { return health(error); });
+    }
+
+    // Returns a JSON object that says whether a key is a hit, why, and where it is; see
+    // yc_explain(). Tags of the entry that are among tags are reported by name. The call
+    // is not counted as a hit or a miss and changes nothing.
+    //
+    //     std::string why = cache.explain("user:1", {"users"});
+    std::string explain(Bytes key, const Tags &tags, Error &error) const noexcept {
+        const detail::TagSlices names(tags);
+        yc_value *json = nullptr;
+        yc_explain(native(), key.data, key.len, names.data(), names.size(), &json, detail::ErrorPlace(error));
+        return Value(json).text();
+    }
+
+    std::string explain(Bytes key, const Tags &tags = {}) const {
+        return detail::or_throw([&](Error &error) { return explain(key, tags, error); });
     }
 
     // Returns counters, gauges and a histogram in the text format of Prometheus.

@@ -443,6 +443,13 @@ void a_cache_tells_of_itself() {
     CHECK(cache.stats().find("\"hits\":1") != std::string::npos);
     CHECK(cache.health().find("\"healthy\"") != std::string::npos);
     CHECK(cache.metrics().find("\nyokedcache_hits_total{backend=\"memory\",key_prefix=\"yokedcache\"} 1\n") != std::string::npos);
+    cache.set("b", "1", {5min, {"t", "u"}});
+    cache.invalidate_tag("t");
+    CHECK(cache.explain("a").find("\"exists\":true") != std::string::npos);
+    CHECK(cache.explain("b", {"t"}).find("\"name\":\"t\",\"status\":\"invalidated\"") != std::string::npos);
+    CHECK(cache.explain("b").find("\"name\":\"t\"") == std::string::npos);
+    Error refused;
+    CHECK(cache.explain("", {}, refused).empty() && refused.status() == YC_E_INVALID);
     CHECK(cache.size().keys == 1 && cache.size().bytes > 0);
     CHECK((cache.capabilities() & YC_CAN_LIST) != 0 && (cache.capabilities() & YC_CAN_SHARE) == 0);
     cache.ping();
@@ -627,9 +634,10 @@ void a_queue_completes_what_was_submitted() {
     batch.stats();
     batch.metrics();
     batch.get("");
+    batch.explain("a", {"t"});
     std::vector<Ticket> tickets = queue.submit(batch);
     std::vector<Completion> came = queue.poll();
-    CHECK(tickets.size() == 6 && came.size() == 6);
+    CHECK(tickets.size() == 7 && came.size() == 7);
     for (std::size_t index = 0; index < came.size(); ++index) {
         CHECK(came[index].ticket == tickets[index] && came[index].user_data == (index == 1 ? 7u : 0u));
     }
@@ -639,6 +647,7 @@ void a_queue_completes_what_was_submitted() {
     CHECK(came[3].value->view().substr(0, 1) == "{");
     CHECK(came[4].value->view().substr(0, 6) == "# HELP");
     CHECK(came[5].status == YC_E_INVALID && came[5].error.status() == YC_E_INVALID);
+    CHECK(came[6].kind == YC_OP_EXPLAIN && came[6].value->view().find("\"name\":\"t\"") != std::string_view::npos);
     CHECK(queue.poll().empty() && queue.wait(1ms).empty());
 }
 
