@@ -160,6 +160,7 @@ func init() {
 		"size":               runSize,
 		"stats":              runStats,
 		"health":             runHealth,
+		"explain":            runExplain,
 		"metrics":            runMetrics,
 		"ping": func(cache *yokedcache.Cache, _ *statement) []token {
 			return done(cache.Ping(ctx))
