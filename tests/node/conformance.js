@@ -135,6 +135,21 @@ function pairsOf(texts) {
 /** A number of a report; null if it is unknown. */
 const numberOf = (number, otherwise) => bare(number === undefined ? otherwise : number === null ? 'unknown' : String(number));
 
+/** A field of an explanation; of a tag its status, of a lease its kind. */
+async function explain(cache, step) {
+  const [key, field] = step.arguments;
+  const tags = tagsOption(step);
+  const report = await cache.explain(data(key), { tags });
+  const fields = {
+    tag: tags && (report.tags.find(({ name }) => name === tags[0])?.status ?? null),
+    lease: report.lease?.kind ?? null,
+    left_ms: report.lease?.left_ms,
+  };
+  const found = field in fields ? fields[field] : report[field];
+  if (typeof found === 'string') return [quoted(found)];
+  return [typeof found === 'boolean' ? okOr(found) : numberOf(found, 'not-in-the-report')];
+}
+
 /** The whole part of the first sample of a family. */
 function sampleOf(text, family) {
   const line = text.split('\n').find((each) => each.startsWith(`${family}{`));
@@ -176,6 +191,7 @@ const OPERATIONS = {
   stats: async (cache, { arguments: [name] }) => [numberOf((await cache.stats())[name], 'not-in-the-report')],
   metrics: async (cache, { arguments: [name] }) => [numberOf(sampleOf(await cache.metrics(), name), 'not-in-the-metrics')],
   health: async (cache) => [quoted((await cache.health()).status)],
+  explain,
   ping: async (cache) => ok(await cache.ping()),
   close: async (cache) => ok(await cache.close()),
   switch: async (cache, { arguments: [config, copy] }) => {

@@ -23,6 +23,7 @@ const CLOSE_DEFAULT = -1;
 
 /** The options that the methods take. */
 const CALL = optionsSet('signal');
+const EXPLAIN = optionsSet('tags', 'signal');
 const GET = optionsSet('encoding', 'signal');
 const GET_SYNC = optionsSet('encoding');
 const SET = optionsSet('ttl', 'tags', 'signal');
@@ -356,6 +357,13 @@ class Cache {
 
   health(options) {
     return this.#ask(Kind.HEALTH, decode.json, options);
+  }
+
+  explain(key, options) {
+    return attempt(() => {
+      const { tags, signal } = optionsOf(options, EXPLAIN);
+      return this.#exchange.request(Kind.EXPLAIN, 0, given(key, 'key'), undefined, tagsOf(tags), 0, decode.json, signal);
+    });
   }
 
   metrics(options) {

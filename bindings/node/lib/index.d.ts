@@ -298,6 +298,77 @@ export interface Capabilities {
   compare: boolean;
 }
 
+/** Configures `explain`. */
+export interface ExplainOptions extends CallOptions {
+  /** Names tags to report by name: entries contain hashes of their tags. */
+  tags?: Iterable<Bytes>;
+}
+
+/** Reports a tag of an entry. */
+export interface ExplainedTag {
+  /** Names the tag; `null` unless it is among the tags that `explain` was asked for. */
+  name: string | null;
+  /** Identifies the tag: 16 hexadecimal digits, as in the stored name of its version. */
+  hash: string;
+  /** Tells whether the entry is valid for this tag. `lost`: the server lost the version of the tag, which invalidates the entry. */
+  status: 'current' | 'invalidated' | 'lost';
+}
+
+/** Reports the lease of a key. */
+export interface ExplainedLease {
+  /** Tells that a caller loads the key (`held`), or that a load failed and no caller may load the key for a time (`held_back`). */
+  kind: 'held' | 'held_back';
+  /** Counts the milliseconds after which the lease ends by itself. */
+  left_ms: number;
+}
+
+/** Reports what `explain` found. A field that does not apply is `null`. */
+export interface Explanation {
+  /** Tells whether `get` returns a value. */
+  exists: boolean;
+  /** Distinguishes a value past its time to live that may be served (`stale`) and a remembered absence (`absent`). */
+  state: 'fresh' | 'stale' | 'absent' | 'missing';
+  /** Gives the reason of a miss; `null` if the key exists. */
+  reason:
+    | 'not_stored' | 'expired' | 'invalidated' | 'absent' | 'leased' | 'held_back' | 'damaged' | 'foreign' | 'later_version'
+    | 'outdated' | null;
+  /** Describes state and reason for people; the text may change. */
+  message: string;
+  /** Counts the milliseconds left of a fresh value or an absence; `null` if it never ends. */
+  ttl_ms: number | null;
+  /** Counts the milliseconds left of a stale value, or those of a fresh one after its time to live. */
+  stale_ms: number | null;
+  /** Holds no age. */
+  age_ms: null;
+  /** Explains why the age is not known. */
+  age_unknown: string | null;
+  /** Holds the version of the entry in decimal digits. */
+  version: string | null;
+  /** Counts the bytes of the value. */
+  value_bytes: number | null;
+  /** Counts the bytes on the server, or the memory that the entry takes. */
+  stored_bytes: number | null;
+  /** Lists the tags of the entry. */
+  tags: ExplainedTag[];
+  /** Lists the tags that `explain` was asked for and that the entry does not have. */
+  tags_not_carried: string[];
+  /** Reports the lease of the key. */
+  lease: ExplainedLease | null;
+  /** Names who serves at present. */
+  serving: 'primary' | 'fallback';
+  /** Names the backend. */
+  backend: string;
+  /** Names the server of the key; `memory` in this process. */
+  server: string;
+  /** Names the topology of Redis: `single`, `sentinel` or `cluster`. */
+  topology: string | null;
+  /** Holds the slot of the key in a cluster. */
+  slot: number | null;
+  /** Holds the name on the server; bytes that cannot be printed are escaped. */
+  stored_name: string | null;
+  [name: string]: unknown;
+}
+
 /** Configures `switchTo`. */
 export interface SwitchOptions {
   /** Copies the entries of the cache before the new backend serves. Otherwise the new backend starts with the entries it has. */
@@ -935,6 +1006,20 @@ export class Cache {
    * (await cache.health()).status; // => 'healthy'
    */
   health(options?: CallOptions): Promise<Record<string, any>>;
+  /**
+   * Reports whether a key is a hit, why, and where it is. The call is not counted as a hit or a miss, is no use of the entry, and
+   * changes nothing.
+   *
+   * @param key - The key.
+   * @param options - `tags` are names by which tags are reported (entries contain hashes of their tags); `signal` aborts.
+   * @returns The report.
+   * @throws The errors of `get`.
+   * @example
+   * await cache.set('user:1', 'Ada', { tags: ['users'] });
+   * await cache.invalidateTag('users');
+   * (await cache.explain('user:1', { tags: ['users'] })).reason; // => 'invalidated'
+   */
+  explain(key: Bytes, options?: ExplainOptions): Promise<Explanation>;
   /**
    * Returns counters, gauges and a histogram of latencies in the text format of Prometheus. Serve it as
    * `text/plain; version=0.0.4`. A text describes one cache: do not concatenate the texts of several caches.

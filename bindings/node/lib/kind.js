@@ -28,6 +28,7 @@ const Kind = Object.freeze({
   GET_OR_LEASE: 24,
   LEASE_FILL: 25,
   LEASE_ABANDON: 26,
+  EXPLAIN: 27,
 });
 
 /** Returns true for an operation that a backend in this process completes within the call: GET_OR_LEASE if it does not wait. */
