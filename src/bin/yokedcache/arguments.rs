@@ -71,6 +71,8 @@ pub enum Command {
     Exists(Key),
     /// Report the remaining time to live of a key
     Ttl(Key),
+    /// Explain why a key is a hit or a miss, and where it is; this counts as no read
+    Explain(Explain),
     /// Set the time to live of a key; its value and tags stay
     Expire(Expire),
     /// List keys
@@ -104,6 +106,15 @@ pub struct Key {
 }
 
 #[derive(Args)]
+pub struct Explain {
+    /// Key of the entry
+    pub key: OsString,
+    /// Report this tag by name (an entry contains hashes of its tags); may be given up to 128 times
+    #[arg(long = "tag", value_name = "TAG")]
+    pub tags: Vec<OsString>,
+}
+
+#[derive(Args)]
 pub struct Keys {
     /// Keys of the entries
     #[arg(value_name = "KEY", required = true)]
@@ -129,7 +140,7 @@ pub struct Set {
     /// Time to live: a time such as 250ms, 30s, 5m, 2h or 1d, or `never` [default: default_ttl of the configuration]
     #[arg(long, value_name = "TIME", value_parser = ttl)]
     pub ttl: Option<Ttl>,
-    /// Tag of the entry; may be given up to 64 times
+    /// Tag of the entry; may be given up to 128 times
     #[arg(long = "tag", value_name = "TAG")]
     pub tags: Vec<OsString>,
 }

@@ -2,6 +2,7 @@
 
 mod check;
 mod entry;
+mod explain;
 mod health;
 mod invalidate;
 mod listing;
@@ -41,6 +42,7 @@ fn run_in(session: &mut Session, arguments: Arguments) -> Result<Exit> {
         Command::Del(keys) => entry::delete(session, &keys.keys),
         Command::Exists(key) => entry::exists(session, &key.key),
         Command::Ttl(key) => entry::ttl(session, &key.key),
+        Command::Explain(explain) => explain::explain(session, &explain),
         Command::Expire(expire) => entry::expire(session, &expire),
         Command::Keys(listing) => listing::keys(session, &listing),
         Command::Search(search) => listing::search(session, &search),
