@@ -14,6 +14,7 @@ use once_cell::race::OnceBox;
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::fork;
+use crate::util::random;
 use crate::value::Value;
 
 /// The shortest and the longest time of a lease, a wait or a pause after a failed load: a day.
@@ -225,6 +226,19 @@ impl Drop for Claim<'_> {
 #[cold]
 fn used() -> Error {
     Error::new(ErrorKind::Invalid, "the lease was used already: a lease is filled or abandoned once")
+}
+
+/// Returns true if a fresh value is due for an early refresh: XFetch with beta 1. The nearer the end of its time to live
+/// and the longer its load, the more probable, so that one of many callers nearly always refreshes the value in time.
+pub fn is_due(load: Duration, left: Option<Duration>) -> bool {
+    /// The largest negative logarithm of a random number of 53 bits.
+    const LARGEST: f64 = 36.8;
+    let Some(left) = left.filter(|left| !load.is_zero() && load.as_secs_f64() * LARGEST >= left.as_secs_f64()) else {
+        return false;
+    };
+    #[allow(clippy::cast_precision_loss)]
+    let random = ((random::cheap() >> 11) + 1) as f64 / (1u64 << 53) as f64;
+    load.as_secs_f64() * -random.ln() >= left.as_secs_f64()
 }
 
 /// Returns the error of a caller that waited for the load of another in vain.

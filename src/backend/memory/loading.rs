@@ -11,8 +11,8 @@ use hashbrown::HashTable;
 use std::task::Waker;
 
 use super::lru::SlotId;
+use crate::lease::is_due;
 use crate::util::clock::Deadline;
-use crate::util::random;
 
 /// Bytes of the record of an entry that has more to it than a time to live.
 pub(super) const KEPT_OVERHEAD: usize = 32;
@@ -184,19 +184,9 @@ impl Kept {
         }
     }
 
-    /// Returns true if a fresh entry is due for an early refresh: XFetch with beta 1. The nearer the deadline and the
-    /// longer the load, the more probable, so that one of many callers nearly always refreshes the value in time.
-    #[allow(clippy::cast_precision_loss)]
+    /// Returns true if a fresh entry is due for an early refresh.
     pub(super) fn is_due(&self, deadline: Deadline) -> bool {
-        /// The largest negative logarithm of a random number of 53 bits.
-        const LARGEST: f64 = 36.8;
-        let (load, left) = (f64::from(self.load_micros), deadline.remaining());
-        let left = left.map_or(f64::INFINITY, |left| left.as_secs_f64() * 1e6);
-        if load * LARGEST < left {
-            return false;
-        }
-        let random = ((random::cheap() >> 11) + 1) as f64 / (1u64 << 53) as f64;
-        load * -random.ln() >= left
+        is_due(Duration::from_micros(self.load_micros.into()), deadline.remaining())
     }
 }
 

@@ -29,6 +29,10 @@ macro_rules! compared {
 
 /// Stores bytes, with the options of SET.
 const SET: &[u8] = compared!("redis.call('SET',KEYS[1],ARGV[2],unpack(ARGV,3))");
+/// Stores bytes, and moves the expiry of the name by a time.
+const SET_AND_MOVE: &[u8] = compared!(
+    "redis.call('SET',KEYS[1],ARGV[2],'KEEPTTL') local p=redis.call('PTTL',KEYS[1]) if p>=0 then redis.call('PEXPIRE',KEYS[1],p+ARGV[3]) end"
+);
 const UNLINK: &[u8] = compared!("redis.call('UNLINK',KEYS[1])");
 const EXPIRE: &[u8] = compared!("redis.call('PEXPIRE',KEYS[1],ARGV[2])");
 const PERSIST: &[u8] = compared!("redis.call('PERSIST',KEYS[1])");
@@ -106,8 +110,13 @@ impl RedisStore {
 }
 
 fn push_script_set(commands: &mut Commands, entry: &EncodedEntry, mark: Mark) {
-    let EncodedEntry { name, bytes, ttl, keeps_expiry, .. } = entry;
+    let EncodedEntry { name, bytes, ttl, keeps_expiry, moves_ms, .. } = entry;
     let ttl = ttl.map(millis);
+    if *keeps_expiry && *moves_ms != 0 {
+        let moves = moves_ms.to_string();
+        let parts: [&[u8]; 7] = [b"EVAL", SET_AND_MOVE, b"1", name, mark.as_bytes(), bytes, moves.as_bytes()];
+        return commands.push(name, &parts);
+    }
     let options: &[&[u8]] = match &ttl {
         _ if *keeps_expiry => &[b"KEEPTTL"],
         Some(ttl) => &[b"PX", ttl.as_bytes()],

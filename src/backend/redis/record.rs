@@ -211,6 +211,7 @@ mod tests {
             tags: Vec::new(),
             condition: Condition::Always,
             keeps_expiry: false,
+            moves_ms: 0,
             lasting: Vec::new(),
         }
     }

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::entries::Found;
 use super::fresh::{Checked, fresh_of};
 use super::store::{Condition, Mark};
 use super::tags::pair;
@@ -16,6 +17,7 @@ use crate::entry::{self, Entry, LoadTerms, TagVersion};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::backoff::Backoff;
 use crate::exec::context::CallContext;
+use crate::util::millis;
 use crate::value::Value;
 
 /// The bytes under a name, the entry that they are, and the time that the name has left: all at one time.
@@ -32,8 +34,10 @@ pub(super) struct Look {
 /// The entries whose store is asked for the time that their names have left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asked {
-    /// Those that are over while their names have time left.
+    /// Those that may be over while their names have time left.
     IfStale,
+    /// Those, and others whose load was timed.
+    IfTimed,
     /// All.
     Always,
 }
@@ -52,15 +56,25 @@ impl Look {
         self.live.as_ref().map(|live| live.version)
     }
 
-    /// Returns the time that a name has left, if it was asked for.
-    pub(super) fn left(&self) -> Option<Option<Duration>> {
+    /// Returns the time that the name has left, if it was asked for.
+    pub(super) fn name_left(&self) -> Option<Option<Duration>> {
         self.left
     }
 
     /// Returns the time to live that an entry has left; `None`: a get would be a miss.
     pub(super) fn fresh_left(&self) -> Option<Option<Duration>> {
-        let live = self.live.as_ref()?;
-        fresh_of(self.left?, Duration::from_millis(live.load.stale_for_ms))
+        let load = self.live_load()?;
+        fresh_of(self.left?, self.extension() + Duration::from_millis(load.stale_for_ms))
+    }
+
+    /// Returns what a load gave the entry that a get would return.
+    pub(super) fn live_load(&self) -> Option<LoadTerms> {
+        self.live.as_ref().map(|live| live.load)
+    }
+
+    /// Returns the end of the time to live of the entry that a get would return, where the entry has it.
+    pub(super) fn deadline_ms(&self) -> Option<u64> {
+        self.live.as_ref()?.deadline_ms
     }
 
     /// Takes something of the entry that a get would return.
@@ -80,11 +94,11 @@ impl Look {
         self.live.as_ref().map(|live| live.value.clone())
     }
 
-    /// Returns what is kept after a load that a get would not return: an absence, or a value that may be stale. Either may
-    /// have ended.
+    /// Returns what is kept after a load that a get would not return: an absence, a value that may be stale, or one that
+    /// was loaded again before it was over. Any may have ended.
     pub(super) fn kept(&self) -> Option<Entry<'_>> {
         let kept = entry::decode_any(&self.name, self.before_trailer()).ok()?;
-        (kept.load.is_absent || kept.load.stale_for_ms != 0).then_some(kept)
+        (kept.load.is_absent || kept.load.stale_for_ms != 0 || self.trailer().is_some()).then_some(kept)
     }
 
     /// Returns the bytes before the trailer.
@@ -93,14 +107,9 @@ impl Look {
         Trailer::split(&self.name, stored).map_or(stored, |(before, _)| before)
     }
 
-    /// Returns the time that the name has left when its value may not be served as stale any more.
-    pub(super) fn stale_until(&self) -> Duration {
-        Duration::from_millis(self.trailer().map_or(0, |trailer| trailer.stale_until_ms.into()))
-    }
-
-    /// Returns true if the name lasts longer than its value, for a load.
-    pub(super) fn is_extended(&self) -> bool {
-        !self.stale_until().is_zero()
+    /// Returns the time by which the name lasts longer than its value, for a load.
+    pub(super) fn extension(&self) -> Duration {
+        Duration::from_millis(self.trailer().map_or(0, |trailer| trailer.extension_ms.into()))
     }
 
     /// Returns the mark of the stored bytes.
@@ -193,19 +202,28 @@ impl<S: Store> Remote<S> {
         }
         let mut look = Look { name: name.to_vec(), stored, live: None, left: None };
         let outlives = found.as_mut().and_then(|found| found.outlives.take());
-        if !S::DEADLINES && (outlives.is_some() || asked == Asked::Always && found.is_some()) {
+        let is_asked = |found: &Found<Live>| match asked {
+            Asked::IfStale => false,
+            Asked::IfTimed => found.what.load.load_ms != 0,
+            Asked::Always => true,
+        };
+        if !S::DEADLINES && (outlives.is_some() || found.as_ref().is_some_and(is_asked)) {
             match Box::pin(self.time_left(context, look.part())).await? {
                 TimeLeft::Changed => return Ok(None),
                 TimeLeft::Gone => return Ok(Some(Look { stored: None, ..look })),
                 TimeLeft::Left(left) => look.left = Some(left),
             }
         }
-        let (left, stale_for) = (look.left.flatten(), outlives.map_or(Duration::ZERO, |outlives| outlives.stale_for));
+        let outlives_for = outlives.map(|outlives| outlives.stale_for);
+        let (left, stale_for) = (look.left.flatten(), outlives_for.unwrap_or_default());
         let found = found.filter(|_| fresh_of(left, stale_for).is_some());
         look.live = match self.checked(context, found, &known).await? {
             Checked::Live(live) => Some(live),
             Checked::Dead | Checked::Changed => None,
         };
+        if let (Some(_), extension) = (outlives_for, millis(look.extension())) {
+            look.live.iter_mut().for_each(|live| live.load.stale_for_ms -= extension.min(live.load.stale_for_ms));
+        }
         Ok(Some(look))
     }
 
@@ -358,7 +376,11 @@ impl<S: Store> Remote<S> {
                 let entry = NewEntry { key: addition.key, value: text.as_bytes(), ttl: addition.ttl, tags: &[] };
                 self.encode_entry(&entry, &[])?
             }
-            Some(live) => self.encode_again(addition.key, &look.name, live, text.as_bytes())?,
+            Some(live) => {
+                let write = self.encode_again(addition.key, &look.name, live, text.as_bytes())?;
+                let extension = i64::try_from(millis(look.extension())).unwrap_or(i64::MAX);
+                EncodedEntry { moves_ms: -extension, ..write }
+            }
         };
         write.condition = look.condition();
         Ok(write)
@@ -384,6 +406,7 @@ impl<S: Store> Remote<S> {
             tags: live.tags.iter().map(|tag| tag.tag).collect(),
             condition: Condition::Always,
             keeps_expiry: true,
+            moves_ms: 0,
             lasting: Vec::new(),
         })
     }

@@ -149,7 +149,7 @@ impl<S: Store> Remote<S> {
         let condition = if if_present == IfPresent::Keep { Condition::Absent } else { Condition::Always };
         let bytes = entry::encode(&name, &stored);
         let (tags, lasting) = (entry.tags.clone(), Vec::new());
-        Ok(EncodedEntry { bytes, name, ttl, tags, condition, keeps_expiry: false, lasting })
+        Ok(EncodedEntry { bytes, name, ttl, tags, condition, keeps_expiry: false, moves_ms: 0, lasting })
     }
 }
 

@@ -313,7 +313,9 @@ impl<S: Store> Remote<S> {
         let stored = Entry {
             deadline_ms: match ttl {
                 // On Redis it only makes an entry with another time to live another entry: see `StoredPart`.
-                Some(ttl) if load.stale_for_ms != 0 => Some(self.store.now_ms(&name).saturating_add(millis(ttl))),
+                Some(ttl) if !load.are_plain() && !load.is_absent => {
+                    Some(self.store.now_ms(&name).saturating_add(millis(ttl)))
+                }
                 _ => self.deadline_ms(&name, ttl),
             },
             tags,
@@ -326,7 +328,7 @@ impl<S: Store> Remote<S> {
         let bytes = entry::encode(&name, &stored);
         let (condition, lasting) = (Condition::Always, Vec::new());
         let ttl = ttl.map(|ttl| ttl.saturating_add(Duration::from_millis(load.stale_for_ms)));
-        EncodedEntry { bytes, name, ttl, tags, condition, keeps_expiry: false, lasting }
+        EncodedEntry { bytes, name, ttl, tags, condition, keeps_expiry: false, moves_ms: 0, lasting }
     }
 
     /// When an entry ends, where it carries that itself.

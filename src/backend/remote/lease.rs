@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::conditional::Look;
+use super::conditional::{Asked, Look};
 use super::fresh::fresh_of;
 use super::tags::pair;
 use super::trailer::{Kind, Trailer};
@@ -18,7 +18,9 @@ use crate::entry::{self, Entry, LoadTerms, TagVersion, tag_hash};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::backoff::Backoff;
 use crate::exec::context::CallContext;
-use crate::lease::{Fill, LONGEST, Lease, LeaseData, LeaseOptions, LoadState, Loaded, Wait, held_back, still_loading};
+use crate::lease::{
+    Fill, LONGEST, Lease, LeaseData, LeaseOptions, LoadState, Loaded, Wait, held_back, is_due, still_loading,
+};
 use crate::util::millis;
 use crate::value::Value;
 
@@ -79,10 +81,16 @@ impl<S: Store> Remote<S> {
         self.unready(context, std::iter::once(key)).await.of(0)?;
         let mut attempts = self.attempts(context);
         loop {
-            let look = self.look(context, key).await?;
+            let asked = if options.refresh_ahead { Asked::IfTimed } else { Asked::IfStale };
+            let (name, _) = self.store.entry_name(&self.prefix, key);
+            let look = self.look_at(context, name, Some(key), asked).await?;
             if let Some(value) = look.value() {
                 self.counting.reads(1, 0);
-                return Ok(Attempt::Done(Loaded::of(LoadState::Fresh, Some(value))));
+                let loaded = Loaded::of(LoadState::Fresh, Some(value));
+                if !options.refresh_ahead || !self.is_due(&look) {
+                    return Ok(Attempt::Done(loaded));
+                }
+                return Ok(Attempt::Done(Box::pin(self.refresh_early(context, key, &look, options, loaded)).await));
             }
             let (kept, left) = self.kept(context, key, &look).await?;
             // The lease of a value that was invalidated is over.
@@ -121,6 +129,53 @@ impl<S: Store> Remote<S> {
         }
     }
 
+    /// Returns true if a fresh entry is due for an early refresh.
+    fn is_due(&self, look: &Look) -> bool {
+        let load = look.live_load().map_or(0, |load| load.load_ms);
+        let left = if S::DEADLINES {
+            look.deadline_ms().map(|deadline| Some(self.until(&look.name, deadline)))
+        } else {
+            look.fresh_left()
+        };
+        is_due(Duration::from_millis(load.into()), left.flatten())
+    }
+
+    fn until(&self, name: &[u8], end_ms: u64) -> Duration {
+        Duration::from_millis(end_ms.saturating_sub(self.store.now_ms(name)))
+    }
+
+    /// Adds the lease of a fresh value, unless another caller refreshes it. A failure costs no more than the lease: the
+    /// value is there.
+    async fn refresh_early(
+        &self,
+        context: CallContext,
+        key: &[u8],
+        look: &Look,
+        options: &LeaseOptions<'_>,
+        fresh: Loaded,
+    ) -> Loaded {
+        let known = look.trailer();
+        if known.is_some_and(|known| !self.has_ended(&look.name, &known, look.name_left().flatten())) {
+            return fresh;
+        }
+        match self.take_lease(context, key, look, Some(self.left_of_fresh(look)), options).await {
+            Ok(Some(lease)) => {
+                let took_over = known.is_some_and(|known| known.kind == Kind::Leased);
+                Loaded { lease: Some(Arc::new(Lease::new(lease))), took_over, ..fresh }
+            }
+            Ok(None) | Err(_) => fresh,
+        }
+    }
+
+    /// Returns the time for which a fresh value may still be served, also as stale; `None`: for ever.
+    fn left_of_fresh(&self, look: &Look) -> Option<Duration> {
+        if !S::DEADLINES {
+            return look.name_left().flatten().map(|left| left.saturating_sub(look.extension()));
+        }
+        let stale_for_ms = look.live_load().unwrap_or_default().stale_for_ms;
+        look.deadline_ms().map(|deadline| self.until(&look.name, deadline.saturating_add(stale_for_ms)))
+    }
+
     /// Returns the state of a key that a get reports as a miss, and on Redis the time that its name has left.
     async fn kept(&self, context: CallContext, key: &[u8], look: &Look) -> Result<(Kept, Option<Duration>)> {
         let Some(kept) = look.kept().filter(|kept| kept.key.is_none_or(|kept| kept == key)) else {
@@ -132,7 +187,7 @@ impl<S: Store> Remote<S> {
             return Ok((Kept::Nothing, None));
         }
         if S::DEADLINES {
-            let left = end.map(|end| Duration::from_millis(end.saturating_sub(self.store.now_ms(&look.name))));
+            let left = end.map(|end| self.until(&look.name, end));
             let is_over = left.is_some_and(|left| left.is_zero());
             let kept = match value {
                 None if is_over => Kept::Nothing,
@@ -143,8 +198,8 @@ impl<S: Store> Remote<S> {
             return Ok((kept, None));
         }
         let Some(value) = value else { return Ok((Kept::Absence, None)) };
-        let Some(left) = look.left() else { return Ok((Kept::Nothing, None)) };
-        Ok((fresh_of(left, look.stale_until()).map_or(Kept::Over, |stale| Kept::Stale(value, stale)), left))
+        let Some(left) = look.name_left() else { return Ok((Kept::Nothing, None)) };
+        Ok((fresh_of(left, look.extension()).map_or(Kept::Over, |stale| Kept::Stale(value, stale)), left))
     }
 
     /// Takes the lease of a key; `None` if its bytes have changed since the look. A stale value stays, for the time that it
@@ -198,27 +253,27 @@ impl<S: Store> Remote<S> {
         token: u64,
         time: Duration,
     ) -> EncodedEntry {
-        let (name, left) = (&look.name, stays.flatten());
-        let lasts = left.map_or(time, |left| left.max(time));
-        let is_longer = left.is_some_and(|left| lasts > left) || look.is_extended();
+        let (name, left, before) = (&look.name, stays.flatten(), look.extension());
         let mut trailer =
-            Trailer { kind, token, deadline_ms: self.store.now_ms(name) + millis(time), stale_until_ms: 0 };
-        let mut before = stays.map_or(&[][..], |_| look.before_trailer()).to_vec();
+            Trailer { kind, token, deadline_ms: self.store.now_ms(name).saturating_add(millis(time)), extension_ms: 0 };
+        let mut extension = before;
         // Redis has no clock that all processes share, but the time that the name has left.
         if let (Some(left), false) = (left, S::DEADLINES) {
-            trailer.deadline_ms = millis(lasts - time);
-            if is_longer {
-                trailer.stale_until_ms = u32::try_from(millis(lasts - left)).unwrap_or(u32::MAX);
-                before = never_fresh(name, &before);
-            }
+            // Never less than before: a header that was there before must not come back with another expiry.
+            extension = before.max(time.saturating_sub(left));
+            trailer.deadline_ms = millis(left + extension - time);
+            trailer.extension_ms = u32::try_from(millis(extension)).unwrap_or(u32::MAX);
         }
+        let longer_ms = millis(extension - before);
+        let value = stays.map_or(Vec::new(), |_| longer_stale(name, look.before_trailer(), longer_ms));
         EncodedEntry {
-            bytes: [&before[..], &trailer.encode(name)].concat(),
+            bytes: [&value[..], &trailer.encode(name)].concat(),
             name: name.clone(),
-            ttl: if stays == Some(None) { None } else { Some(lasts) },
+            ttl: if stays == Some(None) { None } else { Some(left.map_or(time, |left| left.max(time))) },
             tags: Vec::new(),
             condition: look.condition(),
-            keeps_expiry: stays.is_some() && !is_longer,
+            keeps_expiry: stays.is_some(),
+            moves_ms: i64::try_from(longer_ms).unwrap_or(i64::MAX),
             lasting: Vec::new(),
         }
     }
@@ -240,7 +295,7 @@ impl<S: Store> Remote<S> {
         self.unready(context, std::iter::once(&lease.key[..])).await.of(0)?;
         let (name, _) = self.store.entry_name(&self.prefix, &lease.key);
         let late = late_tags(lease, fill);
-        let load = terms(fill);
+        let load = terms(lease, fill);
         let value = if fill.absent { &[] } else { fill.value };
         let mut attempts = self.attempts(context);
         loop {
@@ -286,23 +341,26 @@ impl<S: Store> Remote<S> {
         }
         let mut attempts = self.attempts(context);
         loop {
-            let look = self.look(context, &lease.key).await?;
+            let (name, _) = self.store.entry_name(&self.prefix, &lease.key);
+            let look = self.look_at(context, name, Some(&lease.key), Asked::Always).await?;
             let trailer = look.trailer().filter(|it| it.kind == Kind::Leased && it.token == lease.token);
             let (Some(_), Some(mark)) = (trailer, look.mark()) else { return Ok(Outcome::Done) };
-            let stays = match self.kept(context, &lease.key, &look).await?.0 {
-                // A name that lasts longer for the load alone goes with it.
-                Kept::Stale(_, left) if !retry_after.is_zero() || !look.is_extended() => Some(left),
-                _ => None,
+            let stays = match look.live_load() {
+                Some(_) => Some(self.left_of_fresh(&look)),
+                None => match self.kept(context, &lease.key, &look).await?.0 {
+                    Kept::Stale(_, left) => Some(left),
+                    _ => None,
+                },
             };
-            let ended = match stays {
-                None if retry_after.is_zero() => self.store.remove_if(context, &look.name, mark).await?,
-                _ => {
-                    let mut write = self.marked(&look, stays, Kind::HeldBack, nonce::next()?, retry_after);
-                    if retry_after.is_zero() {
-                        write.bytes = look.before_trailer().to_vec();
-                    }
-                    self.store.write_if(context, &self.prefix, &write).await?
+            let ended = if stays.is_none() && retry_after.is_zero() {
+                self.store.remove_if(context, &look.name, mark).await?
+            } else {
+                let mut write = self.marked(&look, stays, Kind::HeldBack, nonce::next()?, retry_after);
+                // Behind a name that lasts longer a trailer that has ended says by how much.
+                if retry_after.is_zero() && look.extension().is_zero() {
+                    write.bytes = look.before_trailer().to_vec();
                 }
+                self.store.write_if(context, &self.prefix, &write).await?
             };
             if ended {
                 return Ok(Outcome::Done);
@@ -340,15 +398,24 @@ impl<S: Store> Remote<S> {
 }
 
 /// Returns the properties that a fill gives its entry.
-fn terms(fill: &Fill<'_>) -> LoadTerms {
-    let stale_for = if fill.absent || fill.ttl.is_none() { Duration::ZERO } else { fill.stale_for };
-    LoadTerms { stale_for_ms: millis(stale_for), load_ms: 0, is_absent: fill.absent }
+fn terms(lease: &LeaseData, fill: &Fill<'_>) -> LoadTerms {
+    if fill.absent || fill.ttl.is_none() {
+        return LoadTerms { is_absent: fill.absent, ..LoadTerms::default() };
+    }
+    let load = u32::try_from(millis(lease.taken.elapsed())).unwrap_or(u32::MAX).max(1);
+    let load_ms = if fill.keeps_load { load } else { 0 };
+    LoadTerms { stale_for_ms: millis(fill.stale_for), load_ms, is_absent: false }
 }
 
-/// Returns a stored value as one whose time to live is over, however long its name lasts.
-fn never_fresh(name: &[u8], stored: &[u8]) -> Vec<u8> {
-    let Ok(entry) = entry::decode(name, stored) else { return stored.to_vec() };
-    entry::encode(name, &Entry { load: LoadTerms { stale_for_ms: u64::MAX, ..entry.load }, ..entry })
+/// Returns a stored value whose stale time is longer, as its name lasts longer.
+fn longer_stale(name: &[u8], stored: &[u8], longer_ms: u64) -> Vec<u8> {
+    match entry::decode(name, stored) {
+        Ok(entry) if longer_ms != 0 => {
+            let stale_for_ms = entry.load.stale_for_ms.saturating_add(longer_ms);
+            entry::encode(name, &Entry { load: LoadTerms { stale_for_ms, ..entry.load }, ..entry })
+        }
+        _ => stored.to_vec(),
+    }
 }
 
 fn of_prefix(version: u64) -> TagVersion {

@@ -32,6 +32,8 @@ pub struct EncodedEntry {
     pub condition: Condition,
     /// True if the name keeps the expiry that it has in the store.
     pub keeps_expiry: bool,
+    /// The time in ms by which that expiry moves; only where entries do not contain their deadline.
+    pub moves_ms: i64,
     /// Tag versions that have to last longer than they are known to, for this entry and for those stored with it.
     pub lasting: Vec<Lasting>,
 }

@@ -6,8 +6,8 @@
 //!      0     2  magic D9 4C
 //!      2     1  version, 1
 //!      3     1  kind: 1 a caller loads the key, 2 no caller loads it because a load failed
-//!      4     4  0; or the time in ms that the name has left when the value before the trailer may not be served as stale
-//!               any more, if the name lasts longer for the load
+//!      4     4  time in ms by which the name lasts longer than the value before the trailer, for the load: the stale time
+//!               in the header of the value is longer by as much
 //!      8     8  end of the load: in ms since 1970 by the clock of the server; on Redis behind a value the time in ms that the
 //!               name has left then
 //!     16     8  checksum: XXH3-64 of the fields before it, the token and the full stored name
@@ -44,8 +44,8 @@ pub(super) struct Trailer {
     pub token: u64,
     /// The end by the clock of the server, in ms since 1970; or the time that the name has left then.
     pub deadline_ms: u64,
-    /// The time that the name has left when the value before the trailer is over; 0: none.
-    pub stale_until_ms: u32,
+    /// The time by which the name lasts longer than the value before the trailer.
+    pub extension_ms: u32,
 }
 
 impl Trailer {
@@ -58,7 +58,7 @@ impl Trailer {
         let mut out = [0; LEN];
         out[..2].copy_from_slice(&MAGIC);
         (out[2], out[3]) = (VERSION, kind);
-        out[4..8].copy_from_slice(&self.stale_until_ms.to_le_bytes());
+        out[4..8].copy_from_slice(&self.extension_ms.to_le_bytes());
         out[8..HEAD_LEN].copy_from_slice(&self.deadline_ms.to_le_bytes());
         out[24..].copy_from_slice(&self.token.to_le_bytes());
         let checksum = checksum(&out, name);
@@ -74,9 +74,9 @@ impl Trailer {
             [first, second, VERSION, 2, ref until @ ..] if [first, second] == MAGIC => (Kind::HeldBack, until),
             _ => return None,
         };
-        let stale_until_ms = u32::from_le_bytes(*until.first_chunk()?);
+        let extension_ms = u32::from_le_bytes(*until.first_chunk()?);
         let number = |at: usize| bytes[at..].first_chunk().map(|number| u64::from_le_bytes(*number));
-        let trailer = Self { kind, deadline_ms: number(8)?, stale_until_ms, token: number(24)? };
+        let trailer = Self { kind, deadline_ms: number(8)?, extension_ms, token: number(24)? };
         (number(HEAD_LEN)? == checksum(bytes, name)).then_some((before, trailer))
     }
 }
@@ -91,8 +91,7 @@ mod tests {
 
     use super::*;
 
-    const TRAILER: Trailer =
-        Trailer { kind: Kind::Leased, token: 7, deadline_ms: 1_800_000_000_000, stale_until_ms: 9 };
+    const TRAILER: Trailer = Trailer { kind: Kind::Leased, token: 7, deadline_ms: 1_800_000_000_000, extension_ms: 9 };
 
     #[test]
     fn a_trailer_is_read_behind_any_bytes_and_under_its_name_alone() {

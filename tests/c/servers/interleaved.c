@@ -13,7 +13,8 @@ enum { SHORT_MS = 30, STALE_MS = 600000, LONG_MS = 900000 };
 /* ---- The proxy ---- */
 
 typedef struct between {
-    int port, connection;
+    int connection;
+    scripted *server;
     pthread_mutex_t lock;
     const char *command;            /* The change comes before this command, once. */
     void (*change)(yc_cache *cache); /* By another client. */
@@ -226,6 +227,26 @@ static void check_order(between *proxy, const char *query) {
     scripted_stop(late);
 }
 
+/* Only a read that may lease a value whose load was timed asks for the time that is left. */
+static void check_commands(between *proxy, const char *query) {
+    char with[64];
+    snprintf(with, sizeof with, "%s&refresh_ahead=true", query);
+    yc_cache *cache = open_cache(url_of(SERVER_REDIS, scripted_port(proxy->server), with));
+    int made = atomic_load(&proxy->made);
+    arm(proxy, "PTTL", set_new);
+    CHECK_STATUS(yc_set(cache, "k", 1, "2", 1, 60000, NULL, 0, NULL), YC_OK);
+    CHECK(!by_get_or_lease(cache) && !by_get(cache));
+    CHECK(atomic_load(&proxy->made) == made);
+    arm(proxy, NULL, NULL);
+    load(cache, "2", 60000, 0);
+    arm(proxy, "PTTL", set_new);
+    CHECK(!by_get(cache));
+    CHECK(atomic_load(&proxy->made) == made);
+    CHECK(!by_get_or_lease(cache));
+    CHECK(atomic_load(&proxy->made) == made + 1);
+    close_cache(cache);
+}
+
 int main(void) {
     const char *const none[] = {NULL}, query[] = "key_prefix=b";
     server redis;
@@ -238,6 +259,8 @@ int main(void) {
     check_reads(&proxy, cache);
     check_times(&proxy, cache);
     check_order(&proxy, query);
+    proxy.server = server;
+    check_commands(&proxy, query);
     close_cache(cache);
     close_cache(proxy.other);
     scripted_stop(server);

@@ -357,6 +357,126 @@ static void check_restart(server *of, const char *query) {
     close_cache(cache);
 }
 
+/* ---- A value that is loaded again before it is over ---- */
+
+enum { LOAD_MS = 200, AHEAD_MS = 800, SHORT_LEASE_MS = 1 };
+
+static yc_cache *open_ahead(const char *url) {
+    char with[MAX_SERVER_URL + 32];
+    snprintf(with, sizeof with, "%s%crefresh_ahead=true", url, strchr(url, '?') ? '&' : '?');
+    return open_cache(with);
+}
+
+/* Stores a value whose load took so long that an early refresh is certain before its end. */
+static double load_slowly(yc_cache *cache, const char *key, const yc_slice *tag, int64_t stale_for_ms) {
+    delete_key(cache, key);
+    yc_lease *lease = take_lease(cache, key, NULL, 0);
+    sleep_ms(LOAD_MS);
+    yc_fill with = {.struct_size = sizeof with, .value = "1", .value_len = 1, .ttl_ms = AHEAD_MS,
+                    .stale_for_ms = stale_for_ms, .tags = tag, .n_tags = tag ? 1 : 0};
+    CHECK_STATUS(yc_lease_fill(lease, &with, NULL), YC_OK);
+    yc_lease_free(lease);
+    return now_ms() + AHEAD_MS;
+}
+
+/* Reads a fresh value until the read comes with a lease. */
+static yc_lease *refresh_early(yc_cache *cache, const char *key, const yc_lease_options *options, double end) {
+    yc_lease *lease = NULL;
+    while (!lease && now_ms() < end - 20) {
+        yc_value *value;
+        yc_status status = lease_of(cache, key, options, &value, &lease, NULL);
+        if (now_ms() < end) CHECK(status == YC_OK && value);
+        yc_value_free(value);
+    }
+    CHECK(lease);
+    return lease;
+}
+
+/* Others read the value while one caller loads it again, and no longer than without that. */
+static void check_others(yc_cache *other, const char *key, double end) {
+    yc_lease_options options = {.struct_size = sizeof options, .wait_ms = -1};
+    for (int at = 0; at < 50 && now_ms() < end - 20; at++) {
+        yc_value *value;
+        yc_lease *lease;
+        int64_t left = 0;
+        yc_status status = lease_of(other, key, &options, &value, &lease, NULL);
+        long long seen = value_of(other, key);
+        yc_status there = yc_exists(other, key, strlen(key), NULL), timed = yc_ttl(other, key, strlen(key), &left, NULL);
+        double now = now_ms();
+        if (now < end - 20) {
+            CHECK_STATUS(status, YC_OK);
+            CHECK(!lease && seen == 1 && there == YC_OK && timed == YC_OK);
+            if (!CHECK(left > 0 && (double)left <= end - now + 100)) printf("  %lld of %.0f ms\n", (long long)left, end - now);
+        }
+        yc_value_free(value);
+        yc_lease_free(lease);
+    }
+}
+
+typedef enum refresh { REFRESH_FILLED, REFRESH_LATE, REFRESH_ABANDONED, REFRESH_CHANGED, REFRESH_COUNTED } refresh;
+
+static void check_refresh_ahead(const char *url, refresh way, int64_t lease_ms, int64_t stale_for_ms, change_fn *change) {
+    yc_cache *cache = open_ahead(url), *other = open_ahead(url);
+    yc_slice tag = slice("t");
+    yc_value *value = NULL;
+    yc_lease *lease, *refresh;
+    yc_lease_options options = {.struct_size = sizeof options, .wait_ms = -1, .lease_ms = lease_ms};
+    int failed = atomic_load(&checks_failed);
+    double end = load_slowly(cache, "ahead", &tag, stale_for_ms);
+    refresh = refresh_early(cache, "ahead", &options, end);
+    if (lease_ms != SHORT_LEASE_MS) check_others(other, "ahead", end);
+    if (way == REFRESH_FILLED) {
+        CHECK_STATUS(fill(refresh, "2", NULL, 0, NULL), YC_OK);
+        CHECK(value_of(other, "ahead") == 2);
+    } else if (way == REFRESH_LATE) {
+        sleep_ms((long)(end - now_ms()) + 100);
+        CHECK(value_of(other, "ahead") == -1);
+        CHECK_STATUS(lease_of(other, "ahead", &options, &value, &lease, NULL), stale_for_ms ? YC_STALE : YC_E_BUSY);
+        CHECK(!lease);
+        yc_value_free(value);
+        CHECK_STATUS(fill(refresh, "2", NULL, 0, NULL), YC_OK);
+        CHECK(value_of(other, "ahead") == 2);
+    } else if (way == REFRESH_ABANDONED) {
+        CHECK_STATUS(yc_lease_abandon(refresh, 0, NULL), YC_OK);
+        if (now_ms() < end - 100) CHECK(value_of(other, "ahead") == 1);
+        sleep_ms((long)(end - now_ms()) + 100);
+        CHECK(value_of(other, "ahead") == -1);
+        CHECK_STATUS(lease_of(other, "ahead", &options, &value, &lease, NULL), stale_for_ms ? YC_STALE : YC_LEASED);
+        CHECK(lease);
+        yc_value_free(value);
+        yc_lease_free(lease);
+    } else if (way == REFRESH_COUNTED) {
+        int64_t sum = 0;
+        CHECK_STATUS(yc_counter_add(other, "ahead", 5, 4, 0, 60000, &sum, NULL), YC_OK);
+        if (now_ms() < end - 100) CHECK(sum == 5);
+        CHECK_STATUS(fill(refresh, "2", NULL, 0, NULL), YC_SUPERSEDED);
+        sleep_ms((long)(end - now_ms()) + 100);
+        CHECK(sum != 5 || value_of(other, "ahead") == -1);
+    } else {
+        CHECK_STATUS(change(other, "ahead"), YC_OK);
+        long long after = value_of(other, "ahead");
+        CHECK(after == -1 || after == 2);
+        CHECK_STATUS(fill(refresh, "1", NULL, 0, NULL), YC_SUPERSEDED);
+        CHECK(value_of(other, "ahead") == after && value_of(cache, "ahead") == after);
+    }
+    yc_lease_free(refresh);
+    close_cache(cache);
+    close_cache(other);
+    if (atomic_load(&checks_failed) != failed) printf("  way %d, lease %lld ms, stale for %lld ms\n", (int)way, (long long)lease_ms, (long long)stale_for_ms);
+}
+
+static void check_refreshes(const char *url) {
+    for (int64_t stale_for_ms = 0; stale_for_ms <= 5000; stale_for_ms += 5000) {
+        for (refresh way = REFRESH_FILLED; way < REFRESH_CHANGED; way++) check_refresh_ahead(url, way, 0, stale_for_ms, NULL);
+        check_refresh_ahead(url, REFRESH_COUNTED, 0, stale_for_ms, NULL);
+        check_refresh_ahead(url, REFRESH_CHANGED, 0, stale_for_ms, delete_key);
+    }
+    check_refresh_ahead(url, REFRESH_CHANGED, 0, 0, set_key);
+    check_refresh_ahead(url, REFRESH_CHANGED, 0, 0, invalidate_tag);
+    /* A lease that ends before the value. */
+    check_refresh_ahead(url, REFRESH_ABANDONED, SHORT_LEASE_MS, 0, NULL);
+}
+
 /* ---- A lease of another cache, and one that is freed ---- */
 
 static void check_ends(const char *url) {
@@ -472,6 +592,7 @@ static void check_backend(const char *url, bool lists) {
     check_ends(url);
     check_end_of_stale(url, 0);
     check_end_of_stale(url, 60000);
+    check_refreshes(url);
     check_rows(url, invalidate_tag, true);
     check_rows(url, invalidate_tag, false);
     check_rows(url, delete_key, true);
