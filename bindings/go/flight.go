@@ -158,10 +158,12 @@ func (load *load) leave() {
 	flights := &load.cache.flights
 	flights.lock.Lock()
 	load.waiting--
-	load.left = load.left || load.waiting == 0 && !load.background && !load.filling
-	cancel := load.left
+	last := load.waiting == 0 && !load.background && !load.filling
+	if last {
+		load.left = true
+	}
 	flights.lock.Unlock()
-	if cancel {
+	if last {
 		load.cancel()
 	}
 }
@@ -211,7 +213,7 @@ func (load *load) finish() {
 	flights := &load.cache.flights
 	flights.lock.Lock()
 	load.filling = true
-	unheard := load.background || load.waiting == 0
+	unheard := load.background || load.waiting == 0 && (!load.left || load.panicked != nil)
 	flights.lock.Unlock()
 	load.endLeases()
 	flights.lock.Lock()
