@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"os"
 	"runtime"
 	"strconv"
@@ -59,7 +61,7 @@ func churn(t testing.TB, cache *yokedcache.Cache, operations int64) {
 }
 
 func isExpected(err error) bool {
-	return errors.Is(err, yokedcache.ErrMiss) || errors.Is(err, yokedcache.ErrBusy) ||
+	return errors.Is(err, yokedcache.ErrMiss) || errors.Is(err, yokedcache.ErrBusy) || errors.Is(err, errOnPurpose) ||
 		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
@@ -105,6 +107,12 @@ func step(cache *yokedcache.Cache, key string, value []byte, at int64) (err erro
 		err = useLease(ctx, cache, "loaded "+key, at)
 	case 13:
 		err = useLease(ctx, cache, "loaded "+key, at)
+	case 14:
+		ctx, cancel := context.WithCancel(ctx)
+		go cancel()
+		err = load(ctx, cache, key, at)
+	case 15:
+		err = load(ctx, cache, key, at)
 	default:
 		_, err = cache.Get(ctx, key)
 	}
@@ -130,6 +138,23 @@ func useLease(ctx context.Context, cache *yokedcache.Cache, key string, at int64
 	return err
 }
 
+var errOnPurpose = errors.New("on purpose")
+
+// Loads keys that many goroutines share. The loaders end in each way.
+func load(ctx context.Context, cache *yokedcache.Cache, key string, at int64) error {
+	keys := []string{"of its own " + key}
+	if at/16%8 == 0 {
+		keys = append(keys, "shared", "shared by some "+key[:4])
+	}
+	_, err := yokedcache.GetOrLoadMany(ctx, cache, keys, func(context.Context, []string, *yokedcache.Fill) (map[string]string, error) {
+		if at%3 == 0 {
+			return nil, errOnPurpose
+		}
+		return map[string]string{"shared": key}, nil
+	}, yokedcache.WithTTL(time.Millisecond), yokedcache.WithStaleFor(time.Millisecond), yokedcache.WithAbsentTTL(time.Millisecond))
+	return err
+}
+
 // A million operations under the collector's pressure leave the process as large as it was after the first ones.
 func TestNothingLeaks(t *testing.T) {
 	operations := int64(1000000)
@@ -137,6 +162,8 @@ func TestNothingLeaks(t *testing.T) {
 		operations = 100000
 	}
 	end := time.Now().Add(50 * time.Second)
+	defer slog.SetDefault(slog.Default())
+	slog.SetDefault(slog.New(slog.NewTextHandler(io.Discard, nil)))
 	cache := open(t, "")
 	stop := make(chan struct{})
 	defer close(stop)

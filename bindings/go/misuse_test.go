@@ -81,6 +81,11 @@ var methods = map[string]func(context.Context, *yokedcache.Cache) error{
 	"Health":     func(ctx context.Context, c *yokedcache.Cache) error { _, err := c.Health(ctx); return err },
 	"Metrics":    func(ctx context.Context, c *yokedcache.Cache) error { _, err := c.Metrics(ctx); return err },
 	"Ping":       func(ctx context.Context, c *yokedcache.Cache) error { return c.Ping(ctx) },
+	"GetOrLease": func(ctx context.Context, c *yokedcache.Cache) error {
+		found, err := c.GetOrLease(ctx, "l", yokedcache.WithTags("t"), yokedcache.WithWait(yokedcache.NoWait))
+		found.Lease.Free()
+		return err
+	},
 	"GetJSON": func(ctx context.Context, c *yokedcache.Cache) error {
 		_, err := yokedcache.GetJSON[int](ctx, c, "j")
 		return err
