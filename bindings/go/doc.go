@@ -22,6 +22,17 @@
 // an entry in one step; a condition that does not hold is not an error. The guide of the library, src/guide in its
 // repository, describes the semantics (semantics.md) and every option (configuration.md).
 //
+// # Loading
+//
+// [GetOrLoad] returns the value of a key, or calls a loader and stores the value that it returns. Of many callers one loads,
+// in all processes. A value whose load began before an invalidation is not stored:
+//
+//	user, err := yokedcache.GetOrLoad(ctx, cache, "user:1", func(ctx context.Context, fill *yokedcache.Fill) (User, error) {
+//		return selectUser(ctx, 1) // yokedcache.ErrAbsent, if there is none.
+//	}, yokedcache.WithTTL(time.Minute), yokedcache.WithTags("users"))
+//
+// A Get, a load and a Set do not have this protection. The guide's page loading.md explains it.
+//
 // # Errors
 //
 // Every error of the library is an [*Error]. Compare it with the sentinels:
@@ -46,7 +57,7 @@
 // All methods of a [Cache] are safe for concurrent use, Close included. A call that needs a server is submitted to
 // a completion queue of the cache. The goroutine is parked and no thread waits for it. Goroutines that call at the
 // same time share one crossing into the library and one write to the server. The binding does not retry, store or
-// limit anything itself.
+// limit anything itself; it lets the callers of a process share a load.
 //
 // [Cache.Switch] and [Cache.MigrateTo] are the exceptions: each occupies a thread until it returns.
 package yokedcache

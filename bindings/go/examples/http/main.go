@@ -1,4 +1,4 @@
-// Command http serves cached pages. Each page has a tag for each user that it shows. A write to a user invalidates the
+// Command http serves cached pages. Each page has a tag for each user that it shows. Of many requests one renders a page. A write to a user invalidates the
 // user's pages in every process that shares the cache.
 //
 //	go run ./examples/http -cache redis://localhost:6379
@@ -19,6 +19,7 @@ import (
 	"os/signal"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	yokedcache "github.com/yokedcache/yokedcache-go"
@@ -60,34 +61,36 @@ func (server *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// show sends the page of a user. The request's context cancels the call when the client disconnects. If the cache fails,
-// the page is rendered.
+// show sends the page of a user. Of many requests for a page that is not cached one renders it, in all processes. The
+// request's context ends its own wait when the client disconnects. If the cache fails, the page is rendered.
 func (server *server) show(w http.ResponseWriter, r *http.Request, id string) {
-	page, err := server.cache.Get(r.Context(), "page:user:"+id)
-	if err == nil {
-		w.Header().Set("X-Cache", "hit")
-		w.Write(page)
-		return
+	var rendered atomic.Bool // By this request: the loader runs on a goroutine of its own.
+	render := func(ctx context.Context, fill *yokedcache.Fill) ([]byte, error) {
+		rendered.Store(true)
+		name, ok := server.db.name(id)
+		if !ok {
+			return nil, yokedcache.ErrAbsent
+		}
+		return []byte("<h1>" + html.EscapeString(name) + "</h1>\n"), nil
 	}
-	if !errors.Is(err, yokedcache.ErrMiss) {
-		log.Print(err)
-	}
-	name, ok := server.db.name(id)
-	if !ok {
+	page, err := yokedcache.GetOrLoad(r.Context(), server.cache, "page:user:"+id, render,
+		yokedcache.WithTTL(time.Hour), yokedcache.WithTags("user:"+id))
+	switch {
+	case errors.Is(err, yokedcache.ErrAbsent):
 		http.NotFound(w, r)
 		return
-	}
-	page = []byte("<h1>" + html.EscapeString(name) + "</h1>\n")
-	err = server.cache.Set(r.Context(), "page:user:"+id, page, yokedcache.WithTTL(time.Hour), yokedcache.WithTags("user:"+id))
-	if err != nil {
+	case err != nil:
 		log.Print(err)
+		http.Error(w, "try again", http.StatusServiceUnavailable)
+		return
 	}
-	w.Header().Set("X-Cache", "miss")
+	w.Header().Set("X-Cache", map[bool]string{false: "hit", true: "miss"}[rendered.Load()])
 	w.Write(page)
 }
 
-// rename writes the database first and invalidates the tag second, so that a page with the old name is invalidated. A page
-// that is stored after the invalidation stays until its TTL. A failed invalidation is reported to the client.
+// rename writes the database first and invalidates the tag second. A page with the old name is invalidated, or not stored
+// if it is being rendered: no request that begins after rename has returned gets it. That a user does not exist is
+// remembered under the tag, too. A failed invalidation is reported to the client.
 func (server *server) rename(w http.ResponseWriter, r *http.Request, id string) {
 	server.db.rename(id, r.URL.Query().Get("name"))
 	if err := server.cache.InvalidateTag(r.Context(), "user:"+id); err != nil {
