@@ -155,3 +155,34 @@ func ExampleNewCodec() {
 	fmt.Printf("%s %s\n", text, name)
 	// Output: ADA ada
 }
+
+type exampleUser struct{ Name string }
+
+func ExampleTyped() {
+	cache := exampleCache()
+	defer cache.Close()
+	users := yokedcache.NewTyped[exampleUser](cache, yokedcache.WithTTL(time.Minute), yokedcache.WithTags("users"))
+	users.Set(ctx, "user:1", exampleUser{"Ada"})
+	found, err := users.Get(ctx, "user:1")
+	fmt.Println(found.Name, err)
+	users.Cache().InvalidateTag(ctx, "users")
+	_, err = users.Get(ctx, "user:1")
+	fmt.Println(errors.Is(err, yokedcache.ErrMiss))
+	// Output:
+	// Ada <nil>
+	// true
+}
+
+func ExampleNewTyped() {
+	cache := exampleCache()
+	defer cache.Close()
+	counts := yokedcache.NewTyped[int](cache, yokedcache.WithCodec(exampleCodec{}), yokedcache.WithAbsentTTL(time.Minute))
+	load := func(ctx context.Context, fill *yokedcache.Fill) (int, error) { return 0, nil }
+	fmt.Println(counts.GetOrLoad(ctx, "visits", load))
+	absent := func(ctx context.Context, fill *yokedcache.Fill) (int, error) { return 0, yokedcache.ErrAbsent }
+	_, err := counts.GetOrLoad(ctx, "likes", absent)
+	fmt.Println(errors.Is(err, yokedcache.ErrAbsent))
+	// Output:
+	// 0 <nil>
+	// true
+}
