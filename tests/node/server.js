@@ -1,6 +1,6 @@
 'use strict';
 
-/** A Redis server of a test's own, which it may stop. */
+/** A Redis or Memcached server of a test's own, which it may stop. */
 
 const { spawn } = require('node:child_process');
 const net = require('node:net');
@@ -16,14 +16,22 @@ async function freePort() {
 }
 
 async function startServer(t, port, ...options) {
-  const server = spawn('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', ...options], { stdio: 'ignore' });
+  return start(t, `redis://127.0.0.1:${port}`, 'redis-server', '--port', port, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', ...options);
+}
+
+async function startMemcached(t, port) {
+  return start(t, `memcached://127.0.0.1:${port}`, 'memcached', '-u', 'nobody', '-l', '127.0.0.1', '-p', port);
+}
+
+async function start(t, url, program, ...options) {
+  const server = spawn(program, options.map(String), { stdio: 'ignore' });
   const gone = new Promise((resolve) => server.once('exit', resolve));
   t.after(() => {
     server.kill('SIGKILL');
     return gone;
   });
   for (let turn = 0; turn < 500; turn++) {
-    const answers = await Cache.open(`redis://127.0.0.1:${port}`).catch(() => undefined);
+    const answers = await Cache.open(url).catch(() => undefined);
     if (answers !== undefined) {
       await answers.close();
       return { server, gone };
@@ -33,4 +41,4 @@ async function startServer(t, port, ...options) {
   throw new Error('the server did not start');
 }
 
-module.exports = { freePort, startServer };
+module.exports = { freePort, startMemcached, startServer };

@@ -11,6 +11,7 @@ const { YokedCacheError, errorOf, invalidType } = require('./error.js');
 const { Exchange } = require('./exchange.js');
 const { Kind } = require('./kind.js');
 const leases = require('./lease.js');
+const { FORMS, Loading, OPTIONS: LOAD } = require('./loading.js');
 const { migrate, switchTo } = require('./migrate.js');
 const { flagOf, optionsOf, optionsSet } = require('./options.js');
 const { Signals } = require('./signals.js');
@@ -59,7 +60,7 @@ function abortable(promise, signal, discard) {
 async function openHandle(how, text, environment) {
   const opened = await native.open(how, text, environment);
   if (Array.isArray(opened)) throw errorOf(opened);
-  return new Cache(secret, new Exchange(opened));
+  return new Cache(secret, new Exchange(opened), new Defaults(how, text, environment));
 }
 
 /** Returns a configuration as text; an object becomes its JSON. */
@@ -98,14 +99,49 @@ async function open(how, text, environment, options) {
   return abortable(openHandle(how, text, environment), signal, (cache) => cache.close({ timeout: 0 }).catch(() => {}));
 }
 
+/** The times that the configuration of a cache sets for loads. They are read when the first load needs them. */
+class Defaults {
+  #source;
+  #read;
+
+  constructor(...source) {
+    this.#source = source;
+  }
+
+  /** Returns a promise of { leaseMs, deadlineMs }. */
+  read() {
+    return (this.#read ??= this.#summary().then(
+      ({ lease_ms: leaseMs = 10_000, socket_timeout_ms: deadlineMs = 1000 }) => ({ leaseMs, deadlineMs }),
+      () => ({ leaseMs: 10_000, deadlineMs: 1000 }), // A file that is gone: those of the library.
+    ));
+  }
+
+  #summary() {
+    const [how, text, environment] = this.#source;
+    if (how !== OPEN_ENVIRONMENT) return summaryOf(how, text, environment);
+    const { YOKEDCACHE_URL: url, YOKEDCACHE_CONFIG: file, REDIS_URL: redis } = process.env;
+    return url === undefined && file !== undefined ? summaryOf(OPEN_FILE, file, undefined) : summaryOf(OPEN_TEXT, url ?? redis, undefined);
+  }
+
+  /** The cache has another configuration now. */
+  replace(text) {
+    this.#source = [OPEN_TEXT, text, undefined];
+    this.#read = undefined;
+  }
+}
+
 class Cache {
   /** @type {Exchange} */
   #exchange;
+  #defaults;
+  #loading;
   #closing;
 
-  constructor(key, exchange) {
+  constructor(key, exchange, defaults) {
     if (key !== secret) throw new TypeError('open a cache with Cache.open(), Cache.openFile() or Cache.openEnv()');
     this.#exchange = exchange;
+    this.#defaults = defaults;
+    this.#loading = new Loading(exchange, () => defaults.read());
   }
 
   static async open(config, options) {
@@ -234,7 +270,20 @@ class Cache {
     });
   }
 
-  // ---- Leases ----
+  // ---- Loading ----
+
+  getOrLoad(key, loader, options) {
+    try {
+      const form = options?.encoding === undefined ? FORMS.buffer : FORMS[encodingOf(options.encoding, 'buffer')];
+      return this.#loading.one(key, loader, options, LOAD, form);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  getOrLoadMany(keys, loader, options) {
+    return attempt(() => this.#loading.many(keys, loader, options, LOAD, FORMS[encodingOf(options?.encoding, 'buffer')]));
+  }
 
   getOrLease(key, options) {
     return attempt(() => {
@@ -333,7 +382,9 @@ class Cache {
     rateOf(rate);
     const text = configOf(config);
     this.#exchange.check();
-    return switchTo(this.#exchange, text, { copy, rate });
+    const report = await switchTo(this.#exchange, text, { copy, rate });
+    this.#defaults.replace(text);
+    return report;
   }
 
   async migrateTo(target, options) {
@@ -392,7 +443,11 @@ class Cache {
     return attempt(() => {
       const { timeout } = optionsOf(options, CLOSE);
       const timeoutMs = timeout === undefined ? CLOSE_DEFAULT : sizeOf(timeout, 0, 'timeout');
-      return (this.#closing ??= this.#exchange.close(timeoutMs));
+      if (this.#closing === undefined) {
+        this.#closing = this.#exchange.close(timeoutMs);
+        this.#loading.close();
+      }
+      return this.#closing;
     });
   }
 }

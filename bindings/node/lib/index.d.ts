@@ -242,6 +242,98 @@ export interface Leased<Value> {
   lease: Lease | undefined;
 }
 
+/** Configures `getOrLoad` and `getOrLoadMany`. All times are milliseconds. */
+export interface LoadOptions extends SetOptions {
+  /** Sets the time after `ttl` in which the value is served as stale while it is loaded again, as in `FillOptions`. */
+  staleFor?: number;
+  /** Sets the time for which the cache remembers that a load found nothing. The default is the `negative_ttl` of the configuration. */
+  absentTtl?: number;
+  /**
+   * Sets the time to wait for the load of another caller: up to a day. `0` does not wait. The default is the end of `signal`, if there
+   * is one, else the `socket_timeout` of the configuration, or one second on the memory backend. It does not limit the loader of
+   * this call.
+   */
+  wait?: number;
+  /**
+   * Sets the time for which the lease is valid: up to a day. Choose it longer than the slowest load: a later result is returned, but
+   * not stored. The default is the `lease` of the configuration (10 seconds).
+   */
+  lease?: number;
+  /** Waits for the load of a stale value, and returns that value only if the load fails. Otherwise a stale value is returned at once. */
+  staleIfError?: boolean;
+  /** Sets the time for which a key is not loaded again after a load that failed: up to a day; `0` by default. */
+  retryAfter?: number;
+  /**
+   * Receives the error of a load in the background, and the keys that it loaded. No caller gets that error, because each has got
+   * a stale value. Without the function, the error is dropped.
+   */
+  onRefreshError?: (error: unknown, keys: Bytes[]) => void;
+}
+
+/** Loads a value: returns it, `undefined` if there is none, or a promise of either. */
+export type Loader<Value> = (fill: Fill) => Value | undefined | PromiseLike<Value | undefined>;
+
+/** Loads the values of keys: returns them by key, or a promise of them. A key that is left out has no value. */
+export type ManyLoader<Key extends Bytes, Value> = (keys: Key[], fill: ManyFill) => Values<Value> | PromiseLike<Values<Value>>;
+
+/** Represents values by key: a `Map`, or an object for keys that are strings. */
+export type Values<Value> = ReadonlyMap<Bytes, Value | undefined> | { readonly [key: string]: Value | undefined };
+
+/** Holds the settings of one key that a loader of many keys may set. */
+export interface FillSettings {
+  /** Sets the time to live of the value, as in `SetOptions`. */
+  ttl: number | undefined;
+  /** Sets the time in which the value may be served as stale, as in `LoadOptions`. */
+  staleFor: number | undefined;
+  /** Sets the time for which an absence is remembered, as in `LoadOptions`. */
+  absentTtl: number | undefined;
+  /**
+   * Adds tags that only the load tells. Tags that are known before the load belong in the options, where they cost less.
+   */
+  tags: Bytes[];
+}
+
+/**
+ * Describes a load to its loader, which may change the settings of what it stores.
+ *
+ * @example
+ * const load = async (fill) => {
+ *   fill.ttl = 60_000;
+ *   fill.tags.push('team:7');
+ *   return 'Ada';
+ * };
+ * await cache.getOrLoad('user:1', load, { encoding: 'utf8' }); // => 'Ada'
+ * await cache.invalidateTag('team:7', { count: true }); // => 1
+ */
+export interface Fill extends FillSettings {
+  /** Names the key to load. */
+  readonly key: Bytes;
+  /**
+   * Aborts when every caller that waits for the load has left, when the cache is closed, and, for a load in the background, when its
+   * lease expires.
+   */
+  readonly signal: AbortSignal;
+}
+
+/** Describes a load of many keys to its loader. Its settings apply to every key that has none of its own. */
+export interface ManyFill extends Fill {
+  /** Names the keys to load. */
+  readonly keys: Bytes[];
+  /**
+   * Returns the settings of one key.
+   *
+   * @param key - One of the keys.
+   * @returns The settings, to be changed.
+   * @throws No errors of its own.
+   * @example
+   * await cache.getOrLoadMany(['user:1', 'user:2'], async (keys, fill) => {
+   *   fill.for('user:1').tags.push('admins');
+   *   return { 'user:1': 'Ada', 'user:2': 'Grace' };
+   * });
+   */
+  for(key: Bytes): FillSettings;
+}
+
 /** Configures the removal of entries. */
 export interface CountOptions extends CallOptions {
   /** Counts the removed entries, which takes longer. The result is `undefined` if the backend cannot count. */
@@ -759,6 +851,75 @@ export class Cache {
    * await cache.get('tickets', { encoding: 'utf8' }); // => '998'
    */
   counterAdd(key: Bytes, delta: bigint | number, options?: CounterOptions): Promise<bigint>;
+
+  /**
+   * Returns the value of a key as a string, or loads and stores it.
+   *
+   * @param key - The key, 1 byte to 64 KiB.
+   * @param loader - Returns the value, or a promise of it; `undefined`: there is none.
+   * @param options - `encoding: 'utf8'` selects a string; see `LoadOptions` for the others.
+   * @returns The value; `undefined` if there is none.
+   * @throws The errors of the other form.
+   * @example
+   * await cache.getOrLoad('user:1', async () => 'Ada', { encoding: 'utf8', ttl: 60_000 }); // => 'Ada'
+   */
+  getOrLoad(key: Bytes, loader: Loader<Bytes>, options: LoadOptions & { encoding: 'utf8' | 'utf-8' }): Promise<string | undefined>;
+  /**
+   * Returns the value of a key as a Buffer, or loads and stores it. At a time one caller loads a key, among all processes that share
+   * a store and a prefix. The others wait for its value. A value whose load began before an invalidation, a delete, a set or a
+   * flush is not stored: the caller of that loader gets it, and no other caller does.
+   *
+   * A stale value is returned at once, and one caller loads it again in the background. A failure is not cached. While the store is
+   * down, the callers of this process share one load and nothing is stored. If a fill fails, the value is returned nevertheless.
+   *
+   * A loader may load other keys. One that loads its own key waits for itself until the end of `wait`.
+   *
+   * @param key - The key, 1 byte to 64 KiB.
+   * @param loader - Returns the value, or a promise of it; `undefined`: there is none, which the cache remembers.
+   * @param options - `ttl`, `staleFor`, `absentTtl` and `tags` of the entry; `wait` and `lease` limit waits and loads; `staleIfError`,
+   * `retryAfter` and `onRefreshError` decide about failures; `signal` ends the wait of this caller, and the load if no other waits.
+   * @returns The value, which no other caller shares; `undefined` if there is none.
+   * @throws The error of the loader, also for callers of this process that waited for it; `YC_E_BUSY` (retryable) if another caller
+   * is still loading at the end of the wait, or if the last load failed within `retryAfter`; a `TypeError` for a loaded value
+   * that is neither a string nor a `Uint8Array` (see `typed`); `YC_E_UNSUPPORTED` if the server denies what leases need.
+   * @example
+   * const load = async (fill) => (fill.key === 'user:1' ? 'Ada' : undefined); // Stands for a query.
+   * await cache.getOrLoad('user:1', load, { ttl: 60_000, tags: ['users'] }); // => <Buffer 41 64 61>
+   * await cache.getOrLoad('user:1', load, { ttl: 60_000, tags: ['users'] }); // => <Buffer 41 64 61>
+   * await cache.getOrLoad('user:2', load); // => undefined
+   */
+  getOrLoad(key: Bytes, loader: Loader<Bytes>, options?: LoadOptions & { encoding?: 'buffer' }): Promise<Buffer | undefined>;
+  /**
+   * Returns the values of many keys as strings, or loads and stores them.
+   *
+   * @param keys - The keys. Duplicates are loaded once.
+   * @param loader - Returns a `Map` or an object of values by key, or a promise of it.
+   * @param options - `encoding: 'utf8'` selects strings; see `LoadOptions` for the others.
+   * @returns A map from each key that has a value to it.
+   * @throws The errors of `getOrLoad`.
+   * @example
+   * await cache.getOrLoadMany(['user:1', 'user:2'], async () => ({ 'user:1': 'Ada' }), { encoding: 'utf8' }); // => Map(1) { 'user:1' => 'Ada' }
+   */
+  getOrLoadMany<Key extends Bytes>(keys: Iterable<Key>, loader: ManyLoader<Key, Bytes>, options: LoadOptions & { encoding: 'utf8' | 'utf-8' }): Promise<Map<Key, string>>;
+  /**
+   * Returns the values of many keys as Buffers, or loads and stores them, as `getOrLoad` does. The loader is called once with the
+   * keys that this caller has to load, and never without keys. Stale keys are loaded again in the background by a call of their
+   * own. The keys that other callers load are waited for. If one of them becomes free, because its load failed or its value was
+   * invalidated, the loader is called again with it.
+   *
+   * @param keys - The keys. Duplicates are loaded once. A `Uint8Array` is a copy in the result.
+   * @param loader - Returns a `Map` or an object of values by key, or a promise of it. A key that it leaves out has no value.
+   * @param options - See `getOrLoad`.
+   * @returns A map from each key that has a value to it, in the order of the keys.
+   * @throws The errors of `getOrLoad`, if any key fails.
+   * @example
+   * const rows = new Map([['user:1', 'Ada'], ['user:2', 'Grace']]); // Stands for a table.
+   * const load = async (keys) => new Map(keys.map((key) => [key, rows.get(key)]));
+   * const users = await cache.getOrLoadMany(['user:2', 'user:1', 'user:3'], load, { ttl: 60_000 });
+   * users.size; // => 2
+   * users.get('user:1'); // => <Buffer 41 64 61>
+   */
+  getOrLoadMany<Key extends Bytes>(keys: Iterable<Key>, loader: ManyLoader<Key, Bytes>, options?: LoadOptions & { encoding?: 'buffer' }): Promise<Map<Key, Buffer>>;
 
   /**
    * Reads the value of a key as a string, or gives the caller the right to load it.

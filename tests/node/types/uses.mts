@@ -37,6 +37,26 @@ const renewed: Buffer | undefined = await cache.getAndExpire('a', Infinity);
 const renewedText: string | undefined = await cache.getAndExpire('a', undefined, { encoding: 'utf8' });
 const sums: bigint[] = [await cache.counterAdd('n', 1), await cache.counterAdd('n', -1n, { initial: 5, ttl: 60_000 })];
 
+const loaded: Buffer | undefined = await cache.getOrLoad('a', async (fill) => {
+  fill.ttl = 1000;
+  fill.tags.push('t', Buffer.from('u'));
+  if (fill.signal.aborted) return undefined;
+  return Math.random() < 0.5 ? 'v' : Buffer.from(fill.key);
+}, { ttl: 1000, staleFor: 1000, tags: ['t'], wait: 10, lease: 100, staleIfError: true, retryAfter: 10, absentTtl: 10, signal: AbortSignal.timeout(10),
+  onRefreshError: (error, keys) => console.log(error, keys.length) });
+const loadedText: string | undefined = await cache.getOrLoad(Buffer.from('a'), () => undefined, { encoding: 'utf8' });
+const loadedMany: Map<string, Buffer> = await cache.getOrLoadMany(['a', 'b'], async (keys, fill) => {
+  fill.for(keys[0]!).ttl = 5;
+  return new Map(keys.map((key) => [key, key.toUpperCase()]));
+});
+const loadedTexts: Map<string, string> = await cache.getOrLoadMany(new Set(['a']), () => ({ a: 'v', b: undefined }), { encoding: 'utf8' });
+// @ts-expect-error Other values need a codec.
+await cache.getOrLoad('a', async () => 5);
+// @ts-expect-error A loader is a function.
+await cache.getOrLoad('a', 'v');
+// @ts-expect-error The loader of many keys returns values by key.
+await cache.getOrLoadMany(['a'], async () => 'v');
+
 const leased: Leased<Buffer> = await cache.getOrLease('a', { lease: 1000, wait: 0, tags: ['t'], signal: AbortSignal.timeout(10) });
 const leasedText: Leased<string> = await cache.getOrLease('a', { encoding: 'utf8' });
 const lease: Lease | undefined = leased.lease;
@@ -103,4 +123,4 @@ await cache.migrateTo('redis://localhost');
 // @ts-expect-error A switch has no signal.
 await cache.switchTo('memory://', { signal: AbortSignal.timeout(10) });
 
-console.log(leased.state, filled, versioned, versionedText, stored, deleted, renewed, renewedText, sums, disposed, disposable, switched.copied?.copied, migrated.skipped['present'], others, bytes, text, now, nowText, json, nothing, flags, left, values, texts, removed, match, bytesMatch, reports, checks);
+console.log(loaded, loadedText, loadedMany, loadedTexts, leased.state, filled, versioned, versionedText, stored, deleted, renewed, renewedText, sums, disposed, disposable, switched.copied?.copied, migrated.skipped['present'], others, bytes, text, now, nowText, json, nothing, flags, left, values, texts, removed, match, bytesMatch, reports, checks);

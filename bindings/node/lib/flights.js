@@ -1,0 +1,249 @@
+'use strict';
+
+/**
+ * The loads that run in this process. A load is one call of a loader; it has a flight for each of its keys, which other callers
+ * may join. They take the loaded value only if the store took it too: then nothing changed the key since its lease was taken.
+ */
+
+const { setImmediate: turn } = require('node:timers/promises');
+const { YokedCacheError } = require('./error.js');
+const { store } = require('./lease.js');
+const { Signals } = require('./signals.js');
+
+/** The outcome of a flight whose value its joined callers may not use: each reads the key again. */
+const AGAIN = Object.freeze({ again: true });
+const ignore = () => {};
+
+function stillLoading() {
+  return new YokedCacheError('YC_E_BUSY', 'another caller is still loading the key: try again, or wait longer (wait)', true);
+}
+
+/** One caller that waits for a load. */
+class Waiter {
+  constructor(load, others, signals) {
+    Object.assign(this, { load, others, signals, timer: undefined });
+    this.promise = new Promise((resolve, reject) => Object.assign(this, { resolve, reject }));
+  }
+
+  /** Waits until the signal, or for so many milliseconds; undefined: without an end of its own. */
+  begin(signal, waitMs) {
+    this.others.add(this);
+    this.load.waiting += 1;
+    if (signal !== undefined) this.signals.watch(signal, this);
+    if (signal?.aborted) this.leave(signal.reason);
+    else if (waitMs !== undefined) this.timer = setTimeout(() => this.leave(stillLoading()), Math.min(waitMs, 0x7fffffff));
+    return this.promise;
+  }
+
+  settle(outcome) {
+    this.end();
+    this.resolve(outcome);
+  }
+
+  leave(reason) {
+    this.end();
+    this.reject(reason);
+    this.load.left(reason);
+  }
+
+  end() {
+    clearTimeout(this.timer);
+    this.signals.forget(this);
+    this.others.delete(this);
+    this.load.waiting -= 1;
+  }
+}
+
+/** The load of one key. */
+class Flight {
+  constructor(load, { key, id, lease }, before) {
+    Object.assign(this, { load, key, id, lease, before });
+    this.isOpen = true;
+    this.joined = new Set();
+  }
+
+  /** Gives the joined callers their outcome. Nobody joins any more. */
+  end(outcome) {
+    this.isOpen = false;
+    for (const waiter of this.joined) waiter.settle(outcome);
+  }
+}
+
+/** One call of a loader. */
+class Load {
+  constructor(flights, entries, isBackground) {
+    this.all = flights;
+    this.isBackground = isBackground;
+    this.controller = new AbortController();
+    this.waiting = 0;
+    this.callers = new Set();
+    /** True once no result can be used: all callers have left, or the cache is closed. */
+    this.isCancelled = false;
+    /** True once the loader has returned its values. */
+    this.hasLoaded = false;
+    /** Fulfilled when the loader has settled or its leases have expired: then another loader may run for its keys. */
+    this.over = new Promise((resolve) => (this.isOver = resolve));
+    this.timer = undefined;
+    this.flights = entries.map((entry) => new Flight(this, entry, flights.byId.get(entry.id)));
+  }
+
+  /** Returns a promise of the outcomes by the ids of the keys, for the caller that runs the loader. */
+  outcomes(signal) {
+    return new Waiter(this, this.callers, this.all.signals).begin(signal, undefined);
+  }
+
+  /** A caller has left. A load that nobody waits for is cancelled. */
+  left(reason) {
+    if (this.waiting === 0 && !this.isBackground && !this.hasLoaded) this.cancel(reason);
+  }
+
+  cancel(reason) {
+    if (this.isCancelled) return;
+    this.isCancelled = true;
+    for (const flight of this.flights) {
+      flight.end(AGAIN);
+      flight.lease?.release();
+    }
+    this.controller.abort(reason);
+  }
+
+  /**
+   * The loader has settled. A caller that comes from now on joins no more: its call may begin after an invalidation that comes
+   * after the fill, before the reply to the fill is here.
+   */
+  land() {
+    this.hasLoaded = true;
+    for (const flight of this.flights) flight.isOpen = false;
+  }
+
+  /** The leases have expired: callers no longer wait for this loader, except the one that runs it. */
+  expire() {
+    if (this.isBackground) this.cancel(new DOMException('the lease of the refresh has expired', 'TimeoutError'));
+    for (const flight of this.flights) {
+      flight.end(AGAIN);
+      this.all.forget(flight);
+    }
+    this.isOver();
+    this.left(stillLoading());
+  }
+
+  /** The cache is closed. */
+  close(error) {
+    for (const waiter of this.callers) waiter.leave(error);
+    for (const flight of this.flights) for (const waiter of flight.joined) waiter.leave(error);
+    this.cancel(error);
+  }
+}
+
+class Flights {
+  constructor() {
+    /** The last flight of each key, also one whose callers have all left while its loader still runs. */
+    this.byId = new Map();
+    this.loads = new Set();
+    this.signals = new Signals({ abort: (waiter, reason) => waiter.leave(reason) });
+  }
+
+  /** Joins the flight of a key; returns a promise of its outcome, or undefined if there is none to join. */
+  join(id, signal, waitMs) {
+    const flight = this.byId.get(id);
+    if (flight === undefined || !flight.isOpen) return undefined;
+    return new Waiter(flight.load, flight.joined, this.signals).begin(signal, waitMs);
+  }
+
+  has(id) {
+    return this.byId.get(id)?.isOpen === true;
+  }
+
+  /**
+   * Begins a load of { key, id, lease }. `call(flights, signal)` returns a promise of { value, ttl, staleFor, tags } by id; `leaseMs`
+   * is a promise of the time after which the leases expire. Take the outcomes in the same turn.
+   */
+  begin(entries, call, leaseMs, retryAfter, isBackground) {
+    const load = new Load(this, entries, isBackground);
+    this.loads.add(load);
+    for (const flight of load.flights) this.byId.set(flight.id, flight);
+    this.limit(load, leaseMs);
+    this.run(load, call, retryAfter);
+    return load;
+  }
+
+  async limit(load, leaseMs) {
+    const time = await leaseMs;
+    if (this.loads.has(load)) load.timer = setTimeout(() => load.expire(), time).unref();
+  }
+
+  async run(load, call, retryAfter) {
+    try {
+      const outcomes = await this.outcomesOf(load, call, retryAfter);
+      for (const waiter of load.callers) waiter.settle(outcomes);
+    } finally {
+      clearTimeout(load.timer);
+      this.loads.delete(load);
+      load.isOver();
+      for (const flight of load.flights) this.forget(flight);
+    }
+  }
+
+  forget(flight) {
+    if (this.byId.get(flight.id) === flight) this.byId.delete(flight.id);
+  }
+
+  async outcomesOf(load, call, retryAfter) {
+    const results = await this.resultsOf(load, call);
+    if (load.isCancelled) return new Map();
+    load.land();
+    const { values, error } = results;
+    const end = (flight) => (error === undefined ? this.fill(flight, values.get(flight.id), retryAfter) : this.fail(flight, error, retryAfter));
+    return new Map(await Promise.all(load.flights.map(async (flight) => [flight.id, await end(flight)])));
+  }
+
+  /** Calls the loader, after earlier loaders of its keys: two never run at once. */
+  async resultsOf(load, call) {
+    if (load.isBackground) await turn(); // The caller gets its stale value first.
+    for (const flight of load.flights) {
+      if (flight.before !== undefined) await flight.before.load.over;
+      flight.before = undefined;
+    }
+    if (load.isCancelled) return { values: new Map() };
+    try {
+      return { values: await call(load.flights, load.controller.signal) };
+    } catch (error) {
+      return { error: { reason: error } };
+    } finally {
+      load.isOver();
+    }
+  }
+
+  /** Stores a loaded value; returns the outcome for the caller that runs the loader. */
+  async fill(flight, { value, ttl, staleFor, tags }, retryAfter) {
+    const outcome = { value };
+    if (flight.lease === undefined) return this.end(flight, outcome, outcome);
+    try {
+      const stored = await flight.lease[store](value, ttl, staleFor, tags, undefined);
+      return this.end(flight, stored ? outcome : AGAIN, outcome);
+    } catch (error) {
+      // An argument that the library refuses would be refused at each load: it is an error of the loader.
+      if (error.code === 'YC_E_INVALID' || error instanceof TypeError) return this.fail(flight, { reason: error }, retryAfter);
+      flight.lease.release();
+      return this.end(flight, AGAIN, outcome);
+    }
+  }
+
+  async fail(flight, error, retryAfter) {
+    await flight.lease?.abandon({ retryAfter }).catch(ignore);
+    flight.lease?.release();
+    const outcome = { error };
+    return this.end(flight, outcome, outcome);
+  }
+
+  end(flight, ofJoined, ofCaller) {
+    flight.end(ofJoined);
+    return ofCaller;
+  }
+
+  close(error) {
+    for (const load of this.loads) load.close(error);
+  }
+}
+
+module.exports = { AGAIN, Flights };

@@ -1,0 +1,345 @@
+'use strict';
+
+/** getOrLoad and getOrLoadMany: reads keys, and loads those that this process has to load. */
+
+const { setImmediate: turn } = require('node:timers/promises');
+const { isMap, isUint8Array } = require('node:util').types;
+const { given, listOf, tagsOf, ttlOf } = require('./arguments.js');
+const { roomFor } = require('./bytes.js');
+const { YokedCacheError, invalidType } = require('./error.js');
+const { NO_WAIT } = require('./exchange.js');
+const { AGAIN, Flights } = require('./flights.js');
+const { Found, leaseOf, retryAfterOf, staleForOf, valueOrFound, waitOf } = require('./lease.js');
+const { flagOf, optionsOf, optionsSet } = require('./options.js');
+
+const LOAD = ['ttl', 'staleFor', 'tags', 'signal', 'wait', 'lease', 'staleIfError', 'retryAfter', 'absentTtl', 'onRefreshError'];
+const OPTIONS = optionsSet(...LOAD, 'encoding');
+const TYPED_OPTIONS = optionsSet(...LOAD);
+/** The longest wait of a read, a day. */
+const LONGEST_WAIT = 86_400_000;
+/** The errors of a read that another read does not mend, and without which nothing may be loaded: they are those of the caller. */
+const OF_USE = new Set(['YC_E_INVALID', 'YC_E_TOO_LARGE', 'YC_E_CLOSED', 'YC_E_UNSUPPORTED', 'YC_E_FORKED', 'YC_E_CANCELLED', 'YC_E_CONFIG', 'YC_E_PANIC']);
+
+// ---- Keys and values ----
+
+/** Returns a string that two keys share exactly if they are the same bytes. Half a surrogate pair marks bytes that are no text. */
+function idOf(key) {
+  if (typeof key === 'string') return key;
+  const bytes = Buffer.from(key.buffer, key.byteOffset, key.byteLength);
+  const text = bytes.toString();
+  return Buffer.byteLength(text) === bytes.length && Buffer.from(text).equals(bytes) ? text : `\ud800${bytes.latin1Slice()}`;
+}
+
+const bufferOf = (bytes) => (typeof bytes === 'string' ? Buffer.from(bytes) : Buffer.from(bytes));
+const stringOf = (bytes) => (typeof bytes === 'string' ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString());
+
+/** Checks that a loaded value is bytes or undefined. A copy: its loader may change it while it is stored and shared. */
+function bytesOrNone(value) {
+  if (value === undefined || typeof value === 'string') return value;
+  if (!isUint8Array(value)) throw invalidType('the loader returned a value that is not a string, a Uint8Array or undefined: cache.typed() stores other values');
+  roomFor(value, 'loaded value');
+  return Buffer.from(value);
+}
+
+/** Values as they are. `of` turns loaded bytes into a result of the caller's own; `decode` what a read returned. */
+const FORMS = {
+  utf8: { read: valueOrFound.utf8, encode: bytesOrNone, decode: undefined, of: stringOf },
+  buffer: { read: valueOrFound.buffer, encode: bytesOrNone, decode: undefined, of: bufferOf },
+};
+
+// ---- One call ----
+
+/** The settings that a loader may change for what it loads. */
+class Fill {
+  #of;
+
+  constructor(call, flights, signal) {
+    this.keys = flights.map(({ key }) => key);
+    this.key = this.keys[0];
+    this.signal = signal;
+    this.ttl = call.ttl;
+    this.staleFor = call.staleFor;
+    this.absentTtl = call.absentTtl;
+    this.tags = [];
+  }
+
+  /** Returns the settings of one of many keys. */
+  for(key) {
+    this.#of ??= new Map();
+    const id = idOf(key);
+    if (!this.#of.has(id)) this.#of.set(id, { ttl: undefined, staleFor: undefined, absentTtl: undefined, tags: [] });
+    return this.#of.get(id);
+  }
+
+  /** Returns the checked settings for a value of a key. */
+  settings(id, value) {
+    const own = this.#of?.get(id);
+    const [ttl, absentTtl] = [own?.ttl ?? this.ttl, own?.absentTtl ?? this.absentTtl];
+    const tags = [...(tagsOf(this.tags) ?? []), ...(tagsOf(own?.tags) ?? [])];
+    return { value, ttl: ttlOf(value === undefined ? absentTtl : ttl), staleFor: staleForOf(own?.staleFor ?? this.staleFor), tags };
+  }
+}
+
+/** The arguments of a call that does not end with its first read. */
+class Call {
+  /** `load(fill)` returns a promise of a function from the id of a key to its loaded value. */
+  constructor(load, options, form) {
+    const { ttl, staleFor, tags, signal, wait, lease, staleIfError, retryAfter, absentTtl, onRefreshError } = options;
+    Object.assign(this, { load, form, ttl, staleFor, absentTtl, signal, staleIfError, onRefreshError });
+    this.tags = tagsOf(tags)?.slice();
+    this.lease = leaseOf(lease);
+    this.wait = wait === undefined ? undefined : Math.max(waitOf(wait), 0);
+    this.retryAfter = retryAfterOf(retryAfter);
+    /** The time at which this call no longer waits for others; undefined until it waits. */
+    this.until = undefined;
+  }
+
+  /** Runs the loader for flights; returns what is to be stored, by the id of the key. */
+  async run(flights, signal) {
+    const fill = new Fill(this, flights, signal);
+    const valueOf = await this.load(fill);
+    return new Map(flights.map(({ id, key }) => [id, fill.settings(id, this.form.encode(valueOf(id), key))]));
+  }
+
+  /** Does the same for a refresh, whose failure no caller sees. */
+  async refresh(flights, signal) {
+    try {
+      return await this.run(flights, signal);
+    } catch (error) {
+      const keys = flights.map(({ key }) => key);
+      if (this.onRefreshError !== undefined) process.nextTick(this.onRefreshError, error, keys);
+      throw error;
+    }
+  }
+
+  /** Returns the result of what a read returned. */
+  result(value, key) {
+    return this.form.decode === undefined ? value : this.form.decode(value, key);
+  }
+
+  /** Returns the result of an outcome of a load. */
+  landed({ value, error }, key) {
+    if (error !== undefined) throw error.reason;
+    return value === undefined ? undefined : this.result(this.form.of(value), key);
+  }
+}
+
+/** Checks the options that the first read does not use, so that a mistake shows at a hit too. */
+function checkOptions({ ttl, staleFor, absentTtl, wait, retryAfter, staleIfError, onRefreshError }) {
+  if (ttl !== undefined) ttlOf(ttl);
+  if (staleFor !== undefined) staleForOf(staleFor);
+  if (absentTtl !== undefined) ttlOf(absentTtl);
+  if (wait !== undefined) waitOf(wait);
+  if (retryAfter !== undefined) retryAfterOf(retryAfter);
+  if (staleIfError !== undefined) flagOf(staleIfError, 'staleIfError');
+  if (onRefreshError !== undefined && typeof onRefreshError !== 'function') throw invalidType('onRefreshError is not a function');
+}
+
+/** Returns the state of a key whose read failed; throws an error of the caller. */
+function refusalOf(error) {
+  if (!(error instanceof YokedCacheError) || OF_USE.has(error.code)) throw error;
+  return new Found(error.code === 'YC_E_BUSY' ? 'busy' : 'down', undefined, undefined, error);
+}
+
+/** Returns a function from the id of a key to its value in what the loader of many keys returned. */
+function valuesOf(loaded) {
+  if (isMap(loaded)) {
+    const byId = new Map();
+    for (const [key, value] of loaded) {
+      roomFor(key, 'key of a loaded value');
+      byId.set(idOf(key), value);
+    }
+    return (id) => byId.get(id);
+  }
+  if (loaded === null || typeof loaded !== 'object' || Array.isArray(loaded) || isUint8Array(loaded)) {
+    throw invalidType('the loader of many keys returned neither a Map nor an object of values by key');
+  }
+  return (id) => (Object.hasOwn(loaded, id) ? loaded[id] : undefined);
+}
+
+// ---- Loading ----
+
+class Loading {
+  /** `settings()` returns a promise of { leaseMs, deadlineMs }, the defaults of the cache. */
+  constructor(exchange, settings) {
+    this.exchange = exchange;
+    this.settings = settings;
+    this.flights = new Flights();
+  }
+
+  // ---- One key ----
+
+  /** Returns a promise of the value of a key, which `loader(fill)` loads if it has to. A hit is one call of the native part. */
+  one(key, loader, options, known, form) {
+    const checked = optionsOf(options, known);
+    if (typeof loader !== 'function') throw invalidType('the loader is not a function');
+    checkOptions(checked);
+    let found;
+    try {
+      found = this.exchange.readOrLease(given(key, 'key'), tagsOf(checked.tags), leaseOf(checked.lease), NO_WAIT, form.read, checked.signal);
+    } catch (error) {
+      found = refusalOf(error);
+    }
+    if (found instanceof Promise || found instanceof Found) return this.slowly(key, loader, checked, form, found);
+    return Promise.resolve(form.decode === undefined ? found : form.decode(found, key));
+  }
+
+  async slowly(key, loader, options, form, found) {
+    const own = isUint8Array(key) ? Buffer.from(key) : key;
+    const load = async (fill) => {
+      const value = await loader(fill);
+      return () => value;
+    };
+    const call = new Call(load, options, form);
+    return this.follow(call, own, found instanceof Promise ? await found.catch(refusalOf) : found);
+  }
+
+  /** Returns the result of a key, of which a read has found something. */
+  async follow(call, key, found) {
+    const id = idOf(key);
+    for (;;) {
+      const result = await this.step(call, key, id, found);
+      if (result !== AGAIN) return result;
+      found = await this.read(call, key, NO_WAIT);
+    }
+  }
+
+  async read(call, key, waitMs) {
+    try {
+      return await this.exchange.readOrLease(key, call.tags, call.lease, waitMs, call.form.read, call.signal);
+    } catch (error) {
+      return refusalOf(error);
+    }
+  }
+
+  step(call, key, id, found) {
+    if (!(found instanceof Found)) return call.result(found, key);
+    if (found.state === 'absent') return undefined;
+    if (found.state === 'leased') return this.lead(call, key, id, found.lease);
+    if (found.state === 'stale' && call.staleIfError) return this.loadOrStale(call, key, id, found);
+    if (found.state === 'busy' || found.state === 'down') return this.wait(call, key, id, found);
+    if (found.lease !== undefined) this.refresh(call, [{ key, id, lease: found.lease }]);
+    return call.result(found.value, key);
+  }
+
+  async lead(call, key, id, lease) {
+    const outcomes = await this.begin(call, [{ key, id, lease }]).outcomes(call.signal);
+    return call.landed(outcomes.get(id), key);
+  }
+
+  /** Waits for the load of a stale value, and returns that value only if the load fails. */
+  async loadOrStale(call, key, id, { value, lease }) {
+    try {
+      if (lease !== undefined) return await this.lead(call, key, id, lease);
+      const outcome = await this.flights.join(id, call.signal, await this.left(call));
+      if (outcome !== undefined) return outcome === AGAIN ? AGAIN : call.landed(outcome, key);
+    } catch (error) {
+      if (call.signal?.aborted || this.exchange.closed) throw error;
+    }
+    return call.result(value, key);
+  }
+
+  /** Waits for a load of this process, or else of another. If the store is down, the first caller loads without a lease. */
+  async wait(call, key, id, { state, error }) {
+    const left = await this.left(call);
+    if (state === 'busy' && left === 0) throw error;
+    // The reply to the caller that has the lease may come in the same turn.
+    if (state === 'busy' && !this.flights.has(id)) await turn();
+    const joined = this.flights.join(id, call.signal, left);
+    if (joined === undefined) return state === 'down' ? this.lead(call, key, id, undefined) : this.waitElsewhere(call, key, id, left);
+    const outcome = await joined;
+    return outcome === AGAIN ? AGAIN : call.landed(outcome, key);
+  }
+
+  async waitElsewhere(call, key, id, left) {
+    const found = await this.read(call, key, left === undefined ? LONGEST_WAIT : Math.min(Math.ceil(left), LONGEST_WAIT));
+    if (found.state === 'busy') throw found.error;
+    return this.step(call, key, id, found);
+  }
+
+  /** Returns the milliseconds for which a call still waits for others; undefined if its signal alone limits them. */
+  async left(call) {
+    if (call.until === undefined) {
+      const wait = call.wait ?? (call.signal === undefined ? (await this.settings()).deadlineMs : Infinity);
+      call.until ??= performance.now() + wait;
+    }
+    return call.until === Infinity ? undefined : Math.max(call.until - performance.now(), 0);
+  }
+
+  begin(call, entries) {
+    return this.flights.begin(entries, (flights, signal) => call.run(flights, signal), this.leaseMs(call), call.retryAfter, false);
+  }
+
+  refresh(call, entries) {
+    this.flights.begin(entries, (flights, signal) => call.refresh(flights, signal), this.leaseMs(call), call.retryAfter, true);
+  }
+
+  async leaseMs(call) {
+    return call.lease === 0 ? (await this.settings()).leaseMs : call.lease;
+  }
+
+  // ---- Many keys ----
+
+  /** Returns a promise of a Map from each key that has a value to it. `loader(keys, fill)` loads those that this call has to. */
+  async many(keys, loader, options, known, form) {
+    const checked = optionsOf(options, known);
+    if (typeof loader !== 'function') throw invalidType('the loader is not a function');
+    checkOptions(checked);
+    this.exchange.check(checked.signal);
+    const unique = uniqueOf(keys);
+    const call = new Call(async (fill) => valuesOf(await loader([...fill.keys], fill)), checked, form);
+    const founds = await this.readAll(call, [...unique.values()]);
+    const values = await this.loadMany(call, [...unique].map(([id, key], at) => ({ id, key, found: founds[at] })));
+    const results = [...unique.values()].map((key, at) => [key, values[at]]);
+    return new Map(results.filter(([, value]) => value !== undefined));
+  }
+
+  /** Reads keys in one turn. If a read fails for a reason of the caller, the leases of the others are given back. */
+  async readAll(call, keys) {
+    const reads = await Promise.allSettled(keys.map((key) => this.read(call, key, NO_WAIT)));
+    const failed = reads.find(({ status }) => status === 'rejected');
+    if (failed === undefined) return reads.map(({ value }) => value);
+    for (const { value } of reads) if (value instanceof Found) value.lease?.release();
+    throw failed.reason;
+  }
+
+  /** Loads what has to be loaded with one call of the loader, and refreshes with another. Others' loads are waited for meanwhile. */
+  loadMany(call, reads) {
+    const isLed = ({ id, found }) => {
+      if (!(found instanceof Found)) return false;
+      return found.state === 'leased' || (found.state === 'down' && !this.flights.has(id)) ||
+        (found.state === 'stale' && call.staleIfError === true && found.lease !== undefined);
+    };
+    const led = reads.filter(isLed);
+    const refreshed = reads.filter((read) => !led.includes(read) && read.found instanceof Found && read.found.lease !== undefined);
+    const entries = (list) => list.map(({ key, id, found }) => ({ key, id, lease: found.lease }));
+    if (refreshed.length > 0) this.refresh(call, entries(refreshed));
+    const outcomes = led.length > 0 ? this.begin(call, entries(led)).outcomes(call.signal) : undefined;
+    return Promise.all(reads.map((read) => {
+      if (led.includes(read)) return this.landedOrStale(call, read, outcomes);
+      return refreshed.includes(read) ? call.result(read.found.value, read.key) : this.follow(call, read.key, read.found);
+    }));
+  }
+
+  async landedOrStale(call, { key, id, found }, outcomes) {
+    const outcome = (await outcomes).get(id);
+    return outcome.error !== undefined && found.state === 'stale' ? call.result(found.value, key) : call.landed(outcome, key);
+  }
+
+  close() {
+    this.flights.close(new YokedCacheError('YC_E_CLOSED', 'the cache was closed'));
+  }
+}
+
+/** Returns the keys without duplicates, by id. */
+function uniqueOf(keys) {
+  const unique = new Map();
+  for (const key of listOf(keys, 'keys')) {
+    roomFor(given(key, 'key'), 'key');
+    const id = idOf(key);
+    if (!unique.has(id)) unique.set(id, isUint8Array(key) ? Buffer.from(key) : key);
+  }
+  return unique;
+}
+
+module.exports = { FORMS, Loading, OPTIONS, TYPED_OPTIONS };
