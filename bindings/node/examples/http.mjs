@@ -1,4 +1,4 @@
-// An HTTP server with cached pages. A write invalidates the tags of the pages that depend on it.
+// An HTTP server with cached pages, each rendered once. A write invalidates the tags of the pages that depend on it.
 //
 //   node http.mjs [URL [PORT]]                       URL: for example memory:// or redis://localhost
 //   curl localhost:8080/authors/1                    rendered at the first request, then cached
@@ -18,13 +18,17 @@ async function render(id) {
   return `<h1>${authors.get(id)}</h1>\n`;
 }
 
-/** Returns the page from the cache, or renders and stores it. If the cache fails, the page is rendered again. */
+/**
+ * Returns the page from the cache, or renders and stores it. Of many requests for one page, one renders it. A page that a write
+ * makes outdated while it is rendered is not stored. While the cache is down, requests for one page share one rendering.
+ */
 async function page(path, id, signal) {
-  const cached = await cache.get(path, { signal }).catch((error) => console.error(error.message));
-  if (cached !== undefined) return { body: cached, from: 'cache' };
-  const body = await render(id);
-  await cache.set(path, body, { ttl: 60_000, tags: [`author:${id}`], signal }).catch((error) => console.error(error.message));
-  return { body, from: 'rendered' };
+  let from = 'cache';
+  const load = () => {
+    from = 'rendered';
+    return render(id);
+  };
+  return { body: await cache.getOrLoad(path, load, { ttl: 60_000, tags: [`author:${id}`], signal }), from };
 }
 
 async function answer(request, response) {

@@ -15,6 +15,7 @@ const { FORMS, Loading, OPTIONS: LOAD } = require('./loading.js');
 const { migrate, switchTo } = require('./migrate.js');
 const { flagOf, optionsOf, optionsSet } = require('./options.js');
 const { Signals } = require('./signals.js');
+const { Typed } = require('./typed.js');
 
 const OPEN_TEXT = 0;
 const OPEN_FILE = 1;
@@ -283,6 +284,10 @@ class Cache {
 
   getOrLoadMany(keys, loader, options) {
     return attempt(() => this.#loading.many(keys, loader, options, LOAD, FORMS[encodingOf(options?.encoding, 'buffer')]));
+  }
+
+  typed(codec) {
+    return new Typed(this, this.#loading, codec);
   }
 
   getOrLease(key, options) {

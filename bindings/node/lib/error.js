@@ -22,6 +22,17 @@ class YokedCacheError extends Error {
 }
 Object.defineProperty(YokedCacheError.prototype, 'name', { value: 'YokedCacheError' });
 
+/** A value that a codec cannot express or read. */
+class CodecError extends Error {
+  constructor(message, key, codec, cause) {
+    super(message, { cause });
+    this.code = 'ERR_CODEC';
+    this.key = key;
+    this.codec = codec;
+  }
+}
+Object.defineProperty(CodecError.prototype, 'name', { value: 'CodecError' });
+
 /** Returns the error that the native part reports as [status, message, retryable]. */
 function errorOf([status, message, retryable]) {
   return new YokedCacheError(codeOf(status), message, retryable);
@@ -35,4 +46,4 @@ function outOfRange(message) {
   return new YokedCacheError('YC_E_INVALID', message);
 }
 
-module.exports = { YokedCacheError, codeOf, errorOf, invalidType, outOfRange };
+module.exports = { CodecError, YokedCacheError, codeOf, errorOf, invalidType, outOfRange };

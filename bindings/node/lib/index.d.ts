@@ -3,7 +3,7 @@
 /**
  * One cache with the same semantics over memory, Redis and Memcached.
  *
- * Every method of `Cache` except `getSync` returns a promise and never throws. A promise is rejected with
+ * Every method of `Cache` except `getSync` and `typed` returns a promise and never throws. A promise is rejected with
  *
  * - a `TypeError` (code `ERR_INVALID_ARG_TYPE`) for an argument of a wrong type and for an unknown option,
  * - the reason of an `AbortSignal` that was aborted,
@@ -58,6 +58,28 @@ export class YokedCacheError extends Error {
    * new YokedCacheError('YC_E_TIMEOUT', 'no reply', true).retryable; // => true
    */
   constructor(code: string, message: string, retryable?: boolean);
+}
+
+/**
+ * Reports a value that the codec of a typed cache cannot encode or decode. An entry that does not decode is an error, never a
+ * miss: `delete` removes it.
+ *
+ * @example
+ * await cache.set('user:1', '{');
+ * const error = await cache.typed().get('user:1').catch((error) => error);
+ * error instanceof CodecError; // => true
+ * error.message.startsWith('JSON cannot decode the value of the key "user:1": '); // => true
+ */
+export class CodecError extends Error {
+  private constructor();
+  /** Holds `ERR_CODEC`. */
+  readonly code: 'ERR_CODEC';
+  /** Holds the key of the value. */
+  readonly key: Bytes;
+  /** Names the codec. */
+  readonly codec: string;
+  /** Holds the error of the codec. */
+  readonly cause: unknown;
 }
 
 /** Configures any asynchronous call. */
@@ -332,6 +354,173 @@ export interface ManyFill extends Fill {
    * });
    */
   for(key: Bytes): FillSettings;
+}
+
+/** Turns values of one type into bytes and back. Both functions are synchronous. */
+export interface BytesCodec<Value> {
+  /** Names the codec in errors. */
+  name?: string;
+  /** Selects Buffers for `decode`, the default. */
+  encoding?: 'buffer';
+  /** Encodes a value. The result is copied. */
+  encode: (value: Value) => Bytes;
+  /** Decodes a value. It may not return `undefined`. The Buffer is a slice of a larger block: copy one that you keep for long. */
+  decode: (bytes: Buffer) => Value;
+}
+
+/** Turns values of one type into text and back. Both functions are synchronous. */
+export interface TextCodec<Value> {
+  /** Names the codec in errors. */
+  name?: string;
+  /** Selects strings for `decode`. */
+  encoding: 'utf8';
+  /** Encodes a value. The result is copied. */
+  encode: (value: Value) => Bytes;
+  /** Decodes a value. It may not return `undefined`. */
+  decode: (text: string) => Value;
+}
+
+/**
+ * Represents a cache whose values are of one type. Its methods are those of `Cache` with values in place of bytes. `undefined` is a
+ * miss, and in a load an absence; every other value of the type, also `null`, is a value.
+ *
+ * @example
+ * const users = cache.typed();
+ * await users.set('user:1', { name: 'Ada' }, { ttl: 60_000 });
+ * await users.get('user:1'); // => { name: 'Ada' }
+ */
+export interface Typed<Value> {
+  /** Holds the cache of the bytes, which has the methods that do not concern values. */
+  readonly cache: Cache;
+  /**
+   * Returns the value of a key.
+   *
+   * @param key - The key, 1 byte to 64 KiB.
+   * @param options - `signal` aborts.
+   * @returns The value; `undefined` for a miss.
+   * @throws A `CodecError` for a value that does not decode.
+   * @example
+   * await cache.typed().get('user:1'); // => undefined
+   */
+  get(key: Bytes, options?: CallOptions): Promise<Value | undefined>;
+  /**
+   * Stores a value, as `Cache.set` does.
+   *
+   * @param key - The key, 1 byte to 64 KiB.
+   * @param value - The value.
+   * @param options - `ttl` and `tags` of the entry; `signal` aborts.
+   * @returns Nothing.
+   * @throws A `CodecError` for a value that the codec cannot express; the errors of `Cache.set`.
+   * @example
+   * await cache.typed().set('user:1', { name: 'Ada' }, { tags: ['users'] });
+   */
+  set(key: Bytes, value: Value, options?: SetOptions): Promise<void>;
+  /**
+   * Returns the value of a key with the version of its entry, as `Cache.getVersioned` does.
+   *
+   * @param key - The key, 1 byte to 64 KiB.
+   * @param options - `signal` aborts.
+   * @returns The value and its version; `undefined` for a miss.
+   * @throws A `CodecError` for a value that does not decode.
+   * @example
+   * await cache.typed().set('user:1', { name: 'Ada' });
+   * (await cache.typed().getVersioned('user:1')).value; // => { name: 'Ada' }
+   */
+  getVersioned(key: Bytes, options?: CallOptions): Promise<Versioned<Value> | undefined>;
+  /**
+   * Stores a value if a condition holds, as `Cache.setIf` does.
+   *
+   * @param key - The key, 1 byte to 64 KiB.
+   * @param value - The value.
+   * @param options - `absent`, `present` or `version`, exactly one; `ttl` and `tags` of the entry; `signal` aborts.
+   * @returns The version of the new entry; `undefined` if the condition does not hold.
+   * @throws A `CodecError` for a value that the codec cannot express; the errors of `Cache.setIf`.
+   * @example
+   * await cache.typed().setIf('user:1', { name: 'Ada' }, { present: true }); // => undefined
+   */
+  setIf(key: Bytes, value: Value, options: SetIfOptions): Promise<bigint | undefined>;
+  /**
+   * Returns the value of a key and sets its time to live, as `Cache.getAndExpire` does.
+   *
+   * @param key - The key, 1 byte to 64 KiB.
+   * @param ttl - Milliseconds, as in `Cache.getAndExpire`.
+   * @param options - `signal` aborts.
+   * @returns The value; `undefined` for a miss.
+   * @throws A `CodecError` for a value that does not decode.
+   * @example
+   * await cache.typed().getAndExpire('session', 60_000); // => undefined
+   */
+  getAndExpire(key: Bytes, ttl: number | undefined, options?: CallOptions): Promise<Value | undefined>;
+  /**
+   * Returns the values of many keys, as `Cache.getMany` does.
+   *
+   * @param keys - The keys.
+   * @param options - `signal` aborts.
+   * @returns One value for each key, in the order of the keys; `undefined` for a miss.
+   * @throws A `CodecError` for the first value that does not decode; the errors of `Cache.getMany`.
+   * @example
+   * await cache.typed().getMany(['user:1', 'user:2']); // => [ undefined, undefined ]
+   */
+  getMany(keys: Iterable<Bytes>, options?: CallOptions): Promise<(Value | undefined)[]>;
+  /**
+   * Stores many entries, as `Cache.setMany` does.
+   *
+   * @param entries - Pairs of key and value, such as those of a `Map`.
+   * @param options - `ttl` and `tags` of the entries; `signal` aborts.
+   * @returns Nothing.
+   * @throws A `CodecError` for a value that the codec cannot express; the errors of `Cache.setMany`.
+   * @example
+   * await cache.typed().setMany([['user:1', { name: 'Ada' }], ['user:2', { name: 'Grace' }]]);
+   */
+  setMany(entries: Iterable<readonly [Bytes, Value]>, options?: SetOptions): Promise<void>;
+  /**
+   * Returns the value of a key, or loads and stores it, as `Cache.getOrLoad` does. A loaded value is encoded and decoded, so that each
+   * caller gets a value of its own, equal to that of a hit.
+   *
+   * @param key - The key, 1 byte to 64 KiB.
+   * @param loader - Returns the value, or a promise of it; `undefined`: there is none, which the cache remembers.
+   * @param options - See `LoadOptions`.
+   * @returns The value; `undefined` if there is none.
+   * @throws A `CodecError`; the errors of `Cache.getOrLoad`.
+   * @example
+   * await cache.typed().getOrLoad('user:1', async () => ({ name: 'Ada' }), { ttl: 60_000 }); // => { name: 'Ada' }
+   * await cache.typed().getOrLoad('user:2', async () => undefined); // => undefined
+   */
+  getOrLoad(key: Bytes, loader: Loader<Value>, options?: LoadOptions): Promise<Value | undefined>;
+  /**
+   * Returns the values of many keys, or loads and stores them, as `Cache.getOrLoadMany` does.
+   *
+   * @param keys - The keys. Duplicates are loaded once.
+   * @param loader - Returns a `Map` or an object of values by key, or a promise of it.
+   * @param options - See `LoadOptions`.
+   * @returns A map from each key that has a value to it, in the order of the keys.
+   * @throws A `CodecError`; the errors of `Cache.getOrLoadMany`.
+   * @example
+   * await cache.typed().getOrLoadMany(['user:1', 'user:2'], async () => ({ 'user:1': { name: 'Ada' } })); // => Map(1) { 'user:1' => { name: 'Ada' } }
+   */
+  getOrLoadMany<Key extends Bytes>(keys: Iterable<Key>, loader: ManyLoader<Key, Value>, options?: LoadOptions): Promise<Map<Key, Value>>;
+  /**
+   * Removes a key, as `Cache.delete` does.
+   *
+   * @param key - The key, 1 byte to 64 KiB.
+   * @param options - `signal` aborts.
+   * @returns `true` if the key existed.
+   * @throws No errors of its own.
+   * @example
+   * await cache.typed().delete('user:1'); // => false
+   */
+  delete(key: Bytes, options?: CallOptions): Promise<boolean>;
+  /**
+   * Removes many keys, as `Cache.deleteMany` does.
+   *
+   * @param keys - The keys.
+   * @param options - `signal` aborts.
+   * @returns For each key, `true` if it existed.
+   * @throws The errors of `Cache.deleteMany`.
+   * @example
+   * await cache.typed().deleteMany(['user:1']); // => [ false ]
+   */
+  deleteMany(keys: Iterable<Bytes>, options?: CallOptions): Promise<boolean[]>;
 }
 
 /** Configures the removal of entries. */
@@ -920,6 +1109,31 @@ export class Cache {
    * users.get('user:1'); // => <Buffer 41 64 61>
    */
   getOrLoadMany<Key extends Bytes>(keys: Iterable<Key>, loader: ManyLoader<Key, Bytes>, options?: LoadOptions & { encoding?: 'buffer' }): Promise<Map<Key, Buffer>>;
+
+  /**
+   * Returns a view of the cache whose values are of one type, with a codec that decodes strings.
+   *
+   * @param codec - Turns the values into text and back.
+   * @returns The typed cache, which needs no closing.
+   * @throws The errors of the other form.
+   * @example
+   * const dates = cache.typed({ name: 'date', encoding: 'utf8', encode: (date) => date.toISOString(), decode: (text) => new Date(text) });
+   * await dates.getOrLoad('born', async () => new Date(0)); // => 1970-01-01T00:00:00.000Z
+   * await cache.get('born', { encoding: 'utf8' }); // => '1970-01-01T00:00:00.000Z'
+   */
+  typed<Value>(codec: TextCodec<Value>): Typed<Value>;
+  /**
+   * Returns a view of the cache whose values are of one type. Views and the cache itself share keys, entries and loads.
+   *
+   * @param codec - Turns the values into bytes and back; JSON by default. `examples/messagepack.mjs` uses MessagePack.
+   * @returns The typed cache, which needs no closing.
+   * @throws A `TypeError` for a codec without `encode` and `decode`. It is thrown, because the method returns no promise.
+   * @example
+   * const users = cache.typed();
+   * await users.getOrLoad('user:1', async () => ({ name: 'Ada' }), { ttl: 60_000 }); // => { name: 'Ada' }
+   * await cache.get('user:1', { encoding: 'utf8' }); // => '{"name":"Ada"}'
+   */
+  typed<Value = unknown>(codec?: BytesCodec<Value>): Typed<Value>;
 
   /**
    * Reads the value of a key as a string, or gives the caller the right to load it.

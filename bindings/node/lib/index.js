@@ -3,11 +3,12 @@
 /** The package: see index.d.ts for what each thing means. */
 
 const { Cache, checkConfig, checkConfigFile } = require('./cache.js');
-const { YokedCacheError } = require('./error.js');
+const { CodecError, YokedCacheError } = require('./error.js');
 const native = require('../out/yokedcache.node');
 
 exports.Cache = Cache;
 exports.checkConfig = checkConfig;
 exports.checkConfigFile = checkConfigFile;
+exports.CodecError = CodecError;
 exports.YokedCacheError = YokedCacheError;
 exports.version = native.version;

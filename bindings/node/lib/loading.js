@@ -41,11 +41,18 @@ function bytesOrNone(value) {
   return Buffer.from(value);
 }
 
-/** Values as they are. `of` turns loaded bytes into a result of the caller's own; `decode` what a read returned. */
-const FORMS = {
-  utf8: { read: valueOrFound.utf8, encode: bytesOrNone, decode: undefined, of: stringOf },
-  buffer: { read: valueOrFound.buffer, encode: bytesOrNone, decode: undefined, of: bufferOf },
-};
+/**
+ * Returns the form of the values of a call: `read` decodes a reply; `encode` turns a loaded value into bytes, `of` these into what a
+ * read returns, a copy for each caller, and `decode`, if there is one, that into the result.
+ */
+function formOf(encoding, encode, decode) {
+  return encoding === 'utf8'
+    ? { read: valueOrFound.utf8, encode, decode, of: stringOf }
+    : { read: valueOrFound.buffer, encode, decode, of: bufferOf };
+}
+
+/** Values as they are. */
+const FORMS = { utf8: formOf('utf8', bytesOrNone, undefined), buffer: formOf('buffer', bytesOrNone, undefined) };
 
 // ---- One call ----
 
@@ -342,4 +349,4 @@ function uniqueOf(keys) {
   return unique;
 }
 
-module.exports = { FORMS, Loading, OPTIONS, TYPED_OPTIONS };
+module.exports = { FORMS, Loading, OPTIONS, TYPED_OPTIONS, formOf };

@@ -1,8 +1,8 @@
 /** Every method, with what it gives as the type that is documented. Where an error is expected there has to be one. */
 
 import {
-  Cache, YokedCacheError, checkConfig, checkConfigFile, version, type Bytes, type Lease, type Leased, type MigrateReport, type SetIfOptions, type SetOptions,
-  type SwitchReport, type Versioned,
+  Cache, YokedCacheError, checkConfig, checkConfigFile, version, type Bytes, CodecError, type Lease, type Leased, type MigrateReport, type SetIfOptions, type SetOptions,
+  type SwitchReport, type TextCodec, type Typed, type Versioned,
 } from 'yokedcache';
 
 const cache: Cache = await Cache.open('memory://');
@@ -56,6 +56,24 @@ await cache.getOrLoad('a', async () => 5);
 await cache.getOrLoad('a', 'v');
 // @ts-expect-error The loader of many keys returns values by key.
 await cache.getOrLoadMany(['a'], async () => 'v');
+
+interface User { name: string; born?: number }
+const users: Typed<User> = cache.typed<User>();
+const user: User | undefined = await users.getOrLoad('a', async (fill) => (fill.signal.aborted ? undefined : { name: 'Ada' }), { ttl: 1000, tags: ['t'] });
+const byKey: Map<string, User> = await users.getOrLoadMany(['a'], async (keys) => Object.fromEntries(keys.map((key) => [key, { name: key }])));
+await users.set('a', { name: 'Ada' }, { ttl: 5 });
+await users.setMany([['a', { name: 'Ada' }]]);
+const typedResults: (User | undefined)[] = [await users.get('a'), (await users.getVersioned('a'))?.value, await users.getAndExpire('a', 5), ...(await users.getMany(['a']))];
+const typedFlags: (boolean | bigint | undefined)[] = [await users.delete('a'), ...(await users.deleteMany(['a'])), await users.setIf('a', { name: 'Ada' }, { absent: true })];
+const codec: TextCodec<Date> = { name: 'date', encoding: 'utf8', encode: (date) => date.toISOString(), decode: (text) => new Date(text) };
+const date: Date | undefined = await cache.typed(codec).get('a');
+const bigints: Typed<bigint> = cache.typed({ encode: (value: bigint) => Buffer.from(value.toString()), decode: (bytes) => BigInt(bytes.toString()) });
+// @ts-expect-error A value of another type.
+await users.set('a', { nom: 'Ada' });
+// @ts-expect-error A loaded value of another type.
+await users.getOrLoad('a', async () => 5);
+// @ts-expect-error A typed value has no encoding.
+await users.get('a', { encoding: 'utf8' });
 
 const leased: Leased<Buffer> = await cache.getOrLease('a', { lease: 1000, wait: 0, tags: ['t'], signal: AbortSignal.timeout(10) });
 const leasedText: Leased<string> = await cache.getOrLease('a', { encoding: 'utf8' });
@@ -123,4 +141,4 @@ await cache.migrateTo('redis://localhost');
 // @ts-expect-error A switch has no signal.
 await cache.switchTo('memory://', { signal: AbortSignal.timeout(10) });
 
-console.log(loaded, loadedText, loadedMany, loadedTexts, leased.state, filled, versioned, versionedText, stored, deleted, renewed, renewedText, sums, disposed, disposable, switched.copied?.copied, migrated.skipped['present'], others, bytes, text, now, nowText, json, nothing, flags, left, values, texts, removed, match, bytesMatch, reports, checks);
+console.log(user, byKey, typedResults, typedFlags, date, bigints.cache, CodecError.name, loaded, loadedText, loadedMany, loadedTexts, leased.state, filled, versioned, versionedText, stored, deleted, renewed, renewedText, sums, disposed, disposable, switched.copied?.copied, migrated.skipped['present'], others, bytes, text, now, nowText, json, nothing, flags, left, values, texts, removed, match, bytesMatch, reports, checks);
