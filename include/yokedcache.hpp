@@ -51,6 +51,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <deque>
 #include <exception>
 #include <functional>
@@ -427,9 +428,9 @@ struct LoadOptions {
     // The time for which the lease is valid: longer than the slowest load. 0: the option
     // `lease` of the cache.
     std::chrono::milliseconds lease{0};
-    // The time to wait for the load of another caller; 0 does not wait. The loader of the
-    // call itself has no time limit.
-    std::chrono::milliseconds wait{1000};
+    // The time to wait for the load of another caller; 0 does not wait. Empty: the deadline
+    // of a call. The loader of the call itself has no time limit.
+    std::optional<std::chrono::milliseconds> wait = {};
     // The time for which no caller loads a key after its load has failed.
     std::chrono::milliseconds retry_after{0};
     // Wait for the load of a stale value, and return the stale value only if the load fails.
@@ -983,29 +984,28 @@ struct Lookup {
     std::optional<Lease> lease = {};
 };
 
-// The load of a key or of several keys, for its loader. The loader can change the times and
-// add tags that only the load tells.
+// The times and the tags of a loaded value. The loader may change them.
+struct FillTerms {
+    Ttl ttl = {};
+    std::optional<std::chrono::milliseconds> stale_for = {};
+    // Tags in addition to LoadOptions::tags, which only the load tells.
+    Tags tags = {};
+    // The time to live of an absence.
+    Ttl absent_ttl = {};
+};
+
+// The load of a key or of several keys, for its loader. Its times are those of LoadOptions
+// at first.
 //
 //     auto user = cache.get_or_load("user:1", [](Fill &fill) {
 //         fill.ttl = 10min;
 //         fill.tags = {"team:7"};
 //         return std::string("Ada");
 //     });
-class Fill {
+class Fill : public FillTerms {
 public:
-    // The times of LoadOptions. They hold for all keys of the load.
-    Ttl ttl = {};
-    std::optional<std::chrono::milliseconds> stale_for = {};
-    Ttl absent_ttl = {};
-
-    // Tags of the loaded values in addition to LoadOptions::tags.
-    Tags tags = {};
-
-    // Tags of single keys of get_or_load_many(), in addition to the others.
-    std::map<std::string, Tags, std::less<>> tags_of = {};
-
-    Fill(std::vector<std::string_view> keys, const std::atomic<bool> &cancelled)
-        : keys_(std::move(keys)), cancelled_(cancelled) {}
+    Fill(std::vector<std::string_view> keys, const FillTerms &terms, const std::atomic<bool> &cancelled)
+        : FillTerms(terms), keys_(std::move(keys)), cancelled_(cancelled) {}
     Fill(const Fill &) = delete;
     Fill &operator=(const Fill &) = delete;
 
@@ -1015,11 +1015,29 @@ public:
     // Returns the keys to load. They are valid until the loader returns.
     const std::vector<std::string_view> &keys() const noexcept { return keys_; }
 
+    // Returns the terms of one key of get_or_load_many(). They begin with the times of all
+    // keys; its tags are in addition to those of all keys.
+    FillTerms &for_key(std::string_view key) {
+        return terms_of_.try_emplace(std::string(key), FillTerms{ttl, stale_for, {}, absent_ttl}).first->second;
+    }
+
+    // Returns the terms that the loader has set for a key.
+    FillTerms terms_for(std::string_view key) const {
+        const auto place = terms_of_.find(key);
+        if (place == terms_of_.end()) {
+            return *this;
+        }
+        FillTerms terms = place->second;
+        terms.tags.insert(terms.tags.end(), tags.begin(), tags.end());
+        return terms;
+    }
+
     // Returns true if the cache was closed or is being destroyed: a long load can end early.
     bool cancelled() const noexcept { return cancelled_; }
 
 private:
     std::vector<std::string_view> keys_;
+    std::map<std::string, FillTerms, std::less<>> terms_of_ = {};
     const std::atomic<bool> &cancelled_;
 };
 
@@ -1500,6 +1518,8 @@ private:
 // cache while a load runs.
 class Loads {
 public:
+    explicit Loads(std::chrono::milliseconds call_deadline) noexcept : call_deadline_(call_deadline) {}
+
     // Registers a flight. Returns null if one of the key runs, or after close().
     std::shared_ptr<Flight> begin(const std::string &key) {
         const std::lock_guard<std::mutex> lock(mutex_);
@@ -1577,10 +1597,12 @@ public:
         workers_.end();
     }
 
+    std::chrono::milliseconds call_deadline() const noexcept { return call_deadline_; }
     const std::atomic<bool> &is_closed() const noexcept { return is_closed_; }
     Workers &workers() noexcept { return workers_; }
 
 private:
+    const std::chrono::milliseconds call_deadline_;
     mutable std::mutex mutex_;
     std::map<std::string, std::shared_ptr<Flight>, std::less<>> flights_;
     std::atomic<bool> is_closed_{false};
@@ -1677,8 +1699,8 @@ struct Read {
 class Load {
 public:
     Load(std::shared_ptr<Loads> loads, yc_cache *cache, const LoadOptions &options)
-        : loads_(std::move(loads)), cache_(cache), ttl_(options.ttl), stale_for_(options.stale_for),
-          absent_ttl_(options.absent_ttl), retry_after_(options.retry_after) {}
+        : loads_(std::move(loads)), cache_(cache), terms_{options.ttl, options.stale_for, {}, options.absent_ttl},
+          retry_after_(options.retry_after) {}
     Load(Load &&) = default;
     Load(const Load &) = delete;
     Load &operator=(const Load &) = delete;
@@ -1710,10 +1732,7 @@ public:
     // Runs the loader and stores its values. Throws its exception. Error is set if the
     // values cannot be stored because of a mistake of the caller or a closed cache.
     std::vector<LoadedBytes> run(const AnyLoader &loader, Error &error) {
-        Fill fill(keys(), loads_->is_closed());
-        fill.ttl = ttl_;
-        fill.stale_for = stale_for_;
-        fill.absent_ttl = absent_ttl_;
+        Fill fill(keys(), terms_, loads_->is_closed());
         std::vector<LoadedBytes> values(parts_.size());
         for (Part &part : parts_) {
             loads_->start(*part.flight);
@@ -1784,30 +1803,25 @@ private:
     std::vector<Status> fill_leases(const Fill &fill, const std::vector<LoadedBytes> &values, Error &error) {
         std::vector<Status> statuses(parts_.size(), YC_OK);
         std::vector<std::size_t> leased;
-        std::deque<Tags> tags;
+        // Deques, whose elements do not move when they grow.
+        std::deque<FillTerms> terms;
         std::deque<TagSlices> slices;
         std::vector<yc_fill> fills;
         for (std::size_t index = 0; index < parts_.size(); ++index) {
             if (parts_[index].lease != nullptr) {
                 leased.push_back(index);
-                slices.emplace_back(tags.emplace_back(tags_of(fill, parts_[index].key)));
-                fills.push_back(raw(fill, values[index], slices.back()));
+                terms.push_back(fill.terms_for(parts_[index].key));
+                slices.emplace_back(terms.back().tags);
+                fills.push_back(raw(terms.back(), values[index], slices.back()));
             }
         }
         fill_all(leased, fills, statuses, error);
         return statuses;
     }
 
-    static Tags tags_of(const Fill &fill, std::string_view key) {
-        Tags tags = fill.tags;
-        if (const auto own = fill.tags_of.find(key); own != fill.tags_of.end()) {
-            tags.insert(tags.end(), own->second.begin(), own->second.end());
-        }
-        return tags;
-    }
-
-    static yc_fill raw(const Fill &fill, const LoadedBytes &value, const TagSlices &tags) {
-        yc_fill raw = raw_fill(value ? Bytes(*value) : Bytes(), value ? fill.ttl : fill.absent_ttl, fill.stale_for, tags);
+    static yc_fill raw(const FillTerms &terms, const LoadedBytes &value, const TagSlices &tags) {
+        const Ttl ttl = value ? terms.ttl : terms.absent_ttl;
+        yc_fill raw = raw_fill(value ? Bytes(*value) : Bytes(), ttl, terms.stale_for, tags);
         raw.flags = value ? 0 : YC_FILL_ABSENT;
         return raw;
     }
@@ -1855,9 +1869,7 @@ private:
     std::shared_ptr<Loads> loads_;
     // Null for a background load, which may outlive the cache.
     yc_cache *cache_;
-    Ttl ttl_;
-    std::optional<std::chrono::milliseconds> stale_for_;
-    Ttl absent_ttl_;
+    FillTerms terms_;
     std::chrono::milliseconds retry_after_;
     std::vector<Part> parts_ = {};
 };
@@ -1878,7 +1890,6 @@ public:
         keys_ = keys;
         values_.resize(keys.size());
         stale_.resize(keys.size());
-        end_ = Clock::now() + std::min<std::chrono::milliseconds>(options_.wait, std::chrono::hours(24));
         for (;;) {
             settle(reads, loaders);
             if (error_ || waiting_.empty()) {
@@ -2037,6 +2048,10 @@ private:
 
     // Waits for the first key that another caller loads, and reads the others again.
     std::vector<Read> next() {
+        if (end_ == Clock::time_point()) {
+            const std::chrono::milliseconds wait = options_.wait.value_or(loads_->call_deadline());
+            end_ = Clock::now() + std::min<std::chrono::milliseconds>(wait, std::chrono::hours(24));
+        }
         const Waiting first = waiting_.front();
         const Joined joined = loads_->join(keys_[first.place], end_, first.shares);
         switch (joined.kind) {
@@ -2095,6 +2110,7 @@ private:
     const LoadOptions &options_;
     yc_lease_options lease_;
     Error &error_;
+    // Set when the first wait begins.
     Clock::time_point end_ = {};
     std::vector<std::string_view> keys_ = {};
     std::vector<std::optional<Value>> values_ = {};
@@ -2147,9 +2163,10 @@ public:
     // Creates an empty handle.
     Cache() noexcept = default;
 
-    // Takes ownership of a cache of the C API.
-    explicit Cache(yc_cache *owned) noexcept
-        : handle_(owned), loads_(owned == nullptr ? nullptr : std::make_shared<detail::Loads>()) {}
+    // Takes ownership of a cache of the C API. The second argument is its socket_timeout, the
+    // time that get_or_load() waits by default.
+    explicit Cache(yc_cache *owned, std::chrono::milliseconds call_deadline = std::chrono::seconds(1)) noexcept
+        : handle_(owned), loads_(owned == nullptr ? nullptr : std::make_shared<detail::Loads>(call_deadline)) {}
 
     Cache(Cache &&) noexcept = default;
 
@@ -2188,7 +2205,7 @@ public:
         if (fits(error)) {
             yc_open(config.c_str(), &cache, detail::ErrorPlace(error));
         }
-        return Cache(cache);
+        return opened(cache, [&](Error &ignored) { return check_config(config, ignored); });
     }
 
     static Cache open(const Text &config) {
@@ -2203,7 +2220,7 @@ public:
             const char *name = environment.empty() ? nullptr : environment.c_str();
             yc_open_file(path.c_str(), name, &cache, detail::ErrorPlace(error));
         }
-        return Cache(cache);
+        return opened(cache, [&](Error &ignored) { return check_config_file(path, environment, ignored); });
     }
 
     static Cache open_file(const Text &path, const Text &environment = "") {
@@ -2216,7 +2233,7 @@ public:
         if (fits(error)) {
             yc_open_env(&cache, detail::ErrorPlace(error));
         }
-        return Cache(cache);
+        return opened(cache, check_env);
     }
 
     static Cache open_env() {
@@ -2868,6 +2885,37 @@ private:
     static bool fits(Error &error) noexcept {
         check_abi(error);
         return !error;
+    }
+
+    // Adopts a cache. The function returns the summary of its configuration.
+    template <class Check>
+    static Cache opened(yc_cache *cache, Check check) noexcept {
+        if (cache == nullptr) {
+            return Cache();
+        }
+        Error ignored;
+        constexpr std::string_view member = "\"socket_timeout_ms\":";
+        const std::string summary = check(ignored);
+        const std::size_t place = summary.find(member);
+        // Calls of the memory backend have no socket_timeout: they wait for 1 s.
+        const long long timeout =
+            place == std::string::npos ? 1000 : std::strtoll(summary.c_str() + place + member.size(), nullptr, 10);
+        return Cache(cache, std::chrono::milliseconds(timeout));
+    }
+
+    // Returns the summary of the configuration that open_env() opens.
+    static std::string check_env(Error &error) noexcept {
+        const auto text = [](const char *name) {
+            const char *given = std::getenv(name);
+            return Text(std::string(given == nullptr ? "" : given));
+        };
+        if (const Text url = text("YOKEDCACHE_URL"); !url.empty()) {
+            return check_config(url, error);
+        }
+        if (const Text file = text("YOKEDCACHE_CONFIG"); !file.empty()) {
+            return check_config_file(file, "", error);
+        }
+        return check_config(text("REDIS_URL"), error);
     }
 
     // Completes the statuses of a refused call: each key has the failure of the call.

@@ -63,12 +63,12 @@ bool on_memory() {
 }
 
 // A URL with a prefix of its own.
-std::string fresh_url() {
+std::string fresh_url(const std::string &timeout = "10s") {
     static int number = 0;
     std::string url = given_url();
     url += url.find('?') == std::string::npos ? "?" : "&";
     url += "key_prefix=cpp-load" + std::to_string(getpid()) + "." + std::to_string(++number);
-    return url + (on_memory() ? "" : "&socket_timeout=10s");
+    return url + (on_memory() ? "" : "&socket_timeout=" + timeout);
 }
 
 Cache fresh() {
@@ -218,7 +218,7 @@ void a_loader_sets_times_and_tags() {
     const auto loader = [](Fill &fill) {
         fill.ttl = 2h;
         fill.tags = {"a", "b"};
-        fill.tags_of["k"] = {"c"};
+        fill.for_key("k").tags = {"c"};
         return std::string("1");
     };
     for (const char *tag : {"a", "b", "c", "t"}) {
@@ -362,6 +362,46 @@ void a_wait_has_an_end() {
     held.released = true;
     leader.join();
     CHECK(cache.get("a")->text() == "1");
+}
+
+// Without a time of its own, a call waits for the deadline of the configuration.
+void a_wait_is_that_of_the_configuration() {
+    if (on_memory()) {
+        return;
+    }
+    Cache cache = Cache::open(fresh_url("300ms"));
+    Held held;
+    std::thread leader([&] { cache.get_or_load("a", [&](Fill &) { held.wait(); return "1"; }); });
+    CHECK(held.has_begun());
+    const Clock::time_point begun = Clock::now();
+    CHECK(thrown_by([&] { cache.get_or_load("a", [](Fill &) { return "2"; }); }) == YC_E_BUSY);
+    CHECK(Clock::now() - begun >= 300ms && Clock::now() - begun < 5s);
+    held.released = true;
+    leader.join();
+}
+
+// The result of a load is not shared with a caller that comes while it is being stored: an invalidation may have returned
+// after it was stored, and before that caller began.
+void a_value_that_is_being_stored_is_not_shared() {
+    using yokedcache::detail::Joined;
+    using yokedcache::detail::Loads;
+    for (const bool comes_late : {false, true}) {
+        Loads loads(1s);
+        const auto flight = loads.begin("a");
+        CHECK(flight && !loads.begin("a"));
+        if (comes_late) {
+            loads.store(*flight);
+        }
+        Joined joined = {Joined::Kind::late};
+        std::thread waiter([&] { joined = loads.join("a", Clock::now() + 20s, true); });
+        // The flight belongs to the table, to this function, and to the caller that waits.
+        CHECK(eventually([&] { return flight.use_count() == 3; }));
+        loads.store(*flight);
+        loads.end("a", *flight, std::make_shared<const std::string>("1"), nullptr);
+        waiter.join();
+        CHECK(joined.kind == (comes_late ? Joined::Kind::again : Joined::Kind::shared));
+        CHECK(loads.join("a", Clock::now(), true).kind == Joined::Kind::missing);
+    }
 }
 
 // The holder of a lease that does nothing blocks its key for its lease.
@@ -730,7 +770,8 @@ void many_keys_are_loaded_in_one_call() {
     const auto load = [&](Fill &fill) {
         ++calls;
         fill.tags = {"all"};
-        fill.tags_of["c"] = {"only-c"};
+        fill.for_key("c").tags = {"only-c"};
+        fill.for_key("c").ttl = 2h;
         return loads_rows(loaded)(fill);
     };
     auto values = cache.get_or_load_many({"a", "b", "none", "c", "a"}, load, {1h, {"t"}});
@@ -740,6 +781,7 @@ void many_keys_are_loaded_in_one_call() {
     Error error;
     values = cache.get_or_load_many({"c", "none", "a"}, load, {1h, {"t"}}, error);
     CHECK(!error && calls == 1 && values[0]->view() == "of c" && !values[1] && values[2]->view() == "of a");
+    CHECK(cache.ttl("c")->time() > 1h && cache.ttl("a")->time() <= 1h);
     cache.invalidate_tag("only-c");
     CHECK(cache.exists("a") && !cache.exists("c"));
     cache.invalidate_tag("all");
@@ -853,7 +895,7 @@ int main() {
     for (const auto test :
          {a_lease_is_the_right_to_load, a_value_is_loaded_once, an_absence_is_remembered, a_loader_sets_times_and_tags,
           no_value_is_older_than_a_change, readers_see_each_change, callers_share_a_load, caches_share_a_load,
-          a_wait_has_an_end, a_holder_that_does_nothing_is_followed, an_exception_reaches_all_that_wait,
+          a_wait_has_an_end, a_wait_is_that_of_the_configuration, a_value_that_is_being_stored_is_not_shared, a_holder_that_does_nothing_is_followed, an_exception_reaches_all_that_wait,
           a_failure_holds_a_key_back, mistakes_are_refused, a_value_too_large_is_returned,
           a_store_that_is_down_is_loaded_around, a_stale_value_is_refreshed_in_the_background,
           an_invalidated_value_is_not_stale, a_failed_refresh_returns_the_stale_value, a_stale_value_replaces_an_error,
