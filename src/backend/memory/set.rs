@@ -90,16 +90,17 @@ impl Store {
             if !self.make_room(shard, evicted) || !self.make_bytes(shard, NONE, cost, evicted) {
                 return Err(fresh);
             }
-            evicted.ended = shard.end_lease(fresh.hash, fresh.key());
-            return Ok(shard.insert(fresh, tags, None));
+            let id = shard.insert(fresh, tags);
+            evicted.ended = shard.saw_set(id, None);
+            return Ok(id);
         };
         let freed = shard.cost_of(old);
         shard.touch(old);
         if !self.make_bytes(shard, old, cost.saturating_sub(freed), evicted) {
             return Err(fresh);
         }
-        evicted.ended = shard.end_lease(fresh.hash, fresh.key());
-        evicted.replaced = shard.replace(old, fresh, tags, None);
+        evicted.replaced = shard.replace(old, fresh, tags);
+        evicted.ended = shard.saw_set(old, None);
         self.room.give_bytes(freed.saturating_sub(cost));
         Ok(old)
     }
@@ -121,8 +122,8 @@ impl Store {
             None => self.add(shard, fresh, terms),
             Some(old) if self.room.bounds_bytes() => self.overwrite_in_bounds(shard, old, fresh, terms),
             Some(old) => {
-                let ended = shard.end_lease(fresh.hash, fresh.key());
-                let replaced = shard.replace(old, fresh, terms.tags, terms.kept);
+                let replaced = shard.replace(old, fresh, terms.tags);
+                let ended = shard.saw_set(old, terms.kept);
                 drop(shard);
                 drop((replaced, ended));
                 Ok(true)
@@ -151,8 +152,8 @@ impl Store {
         if !self.make_room(&mut shard, &mut evicted) || !self.make_bytes(&mut shard, NONE, terms.cost, &mut evicted) {
             return Err(fresh);
         }
-        evicted.ended = shard.end_lease(fresh.hash, fresh.key());
-        shard.insert(fresh, terms.tags, terms.kept);
+        let id = shard.insert(fresh, terms.tags);
+        evicted.ended = shard.saw_set(id, terms.kept);
         Ok(true)
     }
 
@@ -165,8 +166,8 @@ impl Store {
         if !self.make_bytes(&mut shard, old, terms.cost.saturating_sub(freed), &mut evicted) {
             return Err(fresh);
         }
-        evicted.ended = shard.end_lease(fresh.hash, fresh.key());
-        let replaced = shard.replace(old, fresh, terms.tags, terms.kept);
+        let replaced = shard.replace(old, fresh, terms.tags);
+        evicted.ended = shard.saw_set(old, terms.kept);
         self.room.give_bytes(freed.saturating_sub(terms.cost));
         drop(shard);
         drop(replaced);

@@ -78,13 +78,18 @@ impl Shard {
     /// Bytes of the entries.
     pub(super) fn bytes(&self) -> usize {
         let kept = self.loading.as_ref().map_or(0, |loading| loading.kept_count());
-        self.bytes + self.len() * ENTRY_OVERHEAD + self.tags.members() * MEMBER_OVERHEAD + kept * KEPT_OVERHEAD
+        self.bytes_without_kept() + kept * KEPT_OVERHEAD
+    }
+
+    #[inline]
+    fn bytes_without_kept(&self) -> usize {
+        self.bytes + self.len() * ENTRY_OVERHEAD + self.tags.members() * MEMBER_OVERHEAD
     }
 
     /// Returns whether an entry of this cost would make the shard larger than memory was checked for.
     #[inline]
     pub(super) fn outgrows(&self, cost: usize) -> bool {
-        self.bytes() + cost > self.checked
+        self.bytes_without_kept() + cost > self.checked
     }
 
     /// Returns whether there is memory for such an entry, the next ones, and larger tables.
@@ -92,7 +97,7 @@ impl Shard {
     pub(super) fn may_grow(&mut self, cost: usize) -> bool {
         let is_there = allocation::is_there(HEADROOM + TABLES * self.len() + cost);
         if is_there {
-            self.checked = self.bytes() + cost + STEP;
+            self.checked = self.bytes_without_kept() + cost + STEP;
         }
         is_there
     }
@@ -202,8 +207,7 @@ impl Shard {
 
     /// Replaces the entry of a key, and returns the previous one.
     #[inline]
-    pub(super) fn replace(&mut self, id: SlotId, entry: Entry, tags: &[TagName], kept: Option<&Kept>) -> Option<Entry> {
-        self.keep(id, kept);
+    pub(super) fn replace(&mut self, id: SlotId, entry: Entry, tags: &[TagName]) -> Option<Entry> {
         self.bytes += entry.len();
         self.end_version(id);
         let old = self.lru.replace(id, entry)?;
@@ -215,13 +219,12 @@ impl Shard {
     }
 
     /// Adds an entry for a new key. Room was made before.
-    pub(super) fn insert(&mut self, entry: Entry, tags: &[TagName], kept: Option<&Kept>) -> SlotId {
+    pub(super) fn insert(&mut self, entry: Entry, tags: &[TagName]) -> SlotId {
         self.bytes += entry.len();
         let hash = spread(entry.hash);
         let id = self.lru.insert(entry);
         let lru = &self.lru;
         self.index.insert_unique(hash, id, |id| lru.get(*id).map_or(0, |entry| spread(entry.hash)));
-        self.keep(id, kept);
         self.join(id, tags);
         id
     }
@@ -248,7 +251,7 @@ impl Shard {
         if let Ok(found) = self.index.find_entry(spread(entry.hash), |indexed| *indexed == id) {
             found.remove();
         }
-        let kept = self.keep(id, None);
+        let kept = self.loading.as_mut().is_some_and(|loading| loading.keep(id, None));
         Some(self.removed(entry, kept))
     }
 
@@ -447,13 +450,20 @@ impl Shard {
         self.loading.as_ref()?.kept(id)
     }
 
-    /// Replaces what is kept of the entry of a slot. Returns true if something was kept.
+    /// Replaces what is kept of an entry that was stored in a slot, and ends the lease of its key. The result is to be
+    /// dropped after the shard is unlocked.
     #[inline]
-    fn keep(&mut self, id: SlotId, kept: Option<&Kept>) -> bool {
-        match (&mut self.loading, kept) {
-            (None, None) => false,
-            (loading, kept) => loading.get_or_insert_default().keep(id, kept),
-        }
+    pub(super) fn saw_set(&mut self, id: SlotId, kept: Option<&Kept>) -> Option<Box<Lease>> {
+        // The only cost of loads for a plain set.
+        if self.loading.is_none() && kept.is_none() { None } else { self.keep_and_end_lease(id, kept) }
+    }
+
+    #[inline(never)]
+    fn keep_and_end_lease(&mut self, id: SlotId, kept: Option<&Kept>) -> Option<Box<Lease>> {
+        let loading = self.loading.get_or_insert_default();
+        loading.keep(id, kept);
+        let entry = self.lru.get(id)?;
+        loading.end(entry.hash, entry.key())
     }
 
     /// Returns the number of entries that are only kept, and their bytes.

@@ -133,10 +133,14 @@ impl Store {
         let hash = self.hash(key);
         let mut shard = self.shard_of(hash);
         let ended = shard.end_lease(hash.of_entry(), key);
-        let id = shard.find(hash.of_entry(), key);
-        let was_there = id.is_some_and(|id| shard.is_live(id));
+        let Some(id) = shard.find(hash.of_entry(), key) else {
+            drop(shard);
+            drop(ended);
+            return false;
+        };
+        let was_there = shard.is_live(id);
         shard.counters.deletes += u64::from(was_there);
-        self.release(id.and_then(|id| shard.remove(id)), shard);
+        self.release(shard.remove(id), shard);
         drop(ended);
         was_there
     }
