@@ -18,7 +18,11 @@
 //!     -8     8  checksum: XXH3-64 of all before it
 //! ```
 //!
+//! Version 3 is a counter, which has a form of its own: see [`counter`].
+//!
 //! Source of the hash: <https://xxhash.com>, XXH3 with seed 0.
+
+pub mod counter;
 
 use twox_hash::XxHash3_64;
 
@@ -39,6 +43,9 @@ const ABSENCE: u8 = 2;
 const CHECKSUM_LEN: usize = 8;
 /// Magic, version, flags, header length and fingerprint.
 const FIXED_LEN: usize = 16;
+
+/// The first bytes of an entry that has only a nonce and a value: no deadline, no tags, no key, no terms of a load.
+pub const PLAIN: [u8; 4] = [MAGIC[0], MAGIC[1], VERSION, NONCE];
 
 /// A tag of a stored entry: the hash of its name, and its version when the entry was set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,6 +159,9 @@ pub fn decode<'a>(name: &[u8], stored: &'a [u8]) -> Result<Entry<'a>, DecodeErro
 
 /// Decodes the bytes that are stored under `name`: an entry or a remembered absence.
 pub fn decode_any<'a>(name: &[u8], stored: &'a [u8]) -> Result<Entry<'a>, DecodeError> {
+    if counter::is_counter(stored) {
+        return counter::decode(name, stored);
+    }
     let (body, checksum) = stored.split_last_chunk::<CHECKSUM_LEN>().ok_or(DecodeError::Truncated)?;
     check_magic(body)?;
     if XxHash3_64::oneshot(body) != u64::from_le_bytes(*checksum) {
@@ -163,6 +173,9 @@ pub fn decode_any<'a>(name: &[u8], stored: &'a [u8]) -> Result<Entry<'a>, Decode
 /// Decodes the header of the bytes that are stored under `name`. The bytes contain at least the header. The payload may
 /// be incomplete and is not verified.
 pub fn head<'a>(name: &[u8], stored: &'a [u8]) -> Result<Entry<'a>, DecodeError> {
+    if counter::is_counter(stored) {
+        return counter::decode(name, stored);
+    }
     match head_of_any(name, stored)? {
         entry if entry.load.is_absent => Err(DecodeError::Absence),
         entry => Ok(entry),

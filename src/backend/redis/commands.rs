@@ -53,7 +53,7 @@ impl Expected {
             b"MGET" | b"ZRANGE" => Self::Array,
             b"UNLINK" | b"PEXPIRE" | b"PERSIST" | b"PTTL" | b"STRLEN" => Self::Number,
             b"ZADD" => Self::Note,
-            b"EVAL" => Self::Number,
+            b"EVAL" | b"EVALSHA" => Self::Number,
             b"ZREM" | b"ZREMRANGEBYSCORE" => Self::Number,
             _ => Self::Any,
         }
@@ -116,10 +116,15 @@ impl Commands {
 
     /// Adds a command of these parts, about a name.
     pub fn push(&mut self, name: &[u8], parts: &[&[u8]]) {
+        self.push_for(name, parts, Expected::of(parts));
+    }
+
+    /// Adds a command of these parts, about a name, with the kind of its reply.
+    pub fn push_for(&mut self, name: &[u8], parts: &[&[u8]], expected: Expected) {
         // One allocation for a call of one command.
         self.bytes.reserve(parts.iter().map(|part| part.len() + PART_HEADER).sum::<usize>() + PART_HEADER);
         resp::command(&mut self.bytes, parts);
-        self.ends.push((self.bytes.len(), Expected::of(parts)));
+        self.ends.push((self.bytes.len(), expected));
         if self.clustered {
             self.slots.push(slot(name));
         }

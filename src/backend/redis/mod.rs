@@ -7,6 +7,7 @@ mod confirm;
 mod expiry;
 mod handshake;
 mod health;
+mod in_place;
 mod index;
 mod lasting;
 mod names;

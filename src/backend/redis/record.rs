@@ -103,12 +103,20 @@ impl Record {
 
     /// Notes that an entry was stored, so that it is not removed again with what was there before.
     pub fn saw_set(&self, entry: &EncodedEntry) {
+        self.saw_mark(&entry.name, || entry.bytes.last_chunk().map(|bytes| u64::from_le_bytes(*bytes)));
+    }
+
+    /// Notes that bytes were stored under a name that end with this number.
+    pub fn saw_counter(&self, name: &[u8], nonce: u64) {
+        self.saw_mark(name, || Some(nonce));
+    }
+
+    fn saw_mark(&self, name: &[u8], mark: impl FnOnce() -> Option<u64>) {
         if !self.has_names.load(Relaxed) {
             return;
         }
-        let checksum = entry.bytes.last_chunk().map(|bytes| u64::from_le_bytes(*bytes));
-        if let Some(note) = self.lock().removed.peek_mut(&Removed::Name(entry.name.as_slice().into())) {
-            note.mark = checksum;
+        if let Some(note) = self.lock().removed.peek_mut(&Removed::Name(name.into())) {
+            note.mark = mark();
         }
     }
 

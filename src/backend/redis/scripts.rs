@@ -1,4 +1,4 @@
-//! Shows whether a server runs scripts, which conditional operations need.
+//! The scripts of this library, and whether a server runs them: conditional operations and counters need them.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -6,10 +6,18 @@ use std::sync::atomic::Ordering::Relaxed;
 /// A script that shows whether the server runs scripts. A handshake sends it.
 pub const PROBE: [&[u8]; 3] = [b"EVAL", b"return 1", b"0"];
 
+/// A script. A server keeps it compiled under the SHA-1 of its text, in 40 digits.
+pub struct Script {
+    pub text: &'static [u8],
+    pub sha1: &'static [u8; 40],
+}
+
 /// Records that the server refuses scripts, as the last handshake or call has shown.
 #[derive(Default)]
 pub struct ScriptSupport {
     is_refused: AtomicBool,
+    /// True if the server refuses to run a script by its SHA-1.
+    needs_text: AtomicBool,
 }
 
 impl ScriptSupport {
@@ -20,6 +28,22 @@ impl ScriptSupport {
     /// Notes that a call was refused.
     pub fn refuse(&self) {
         self.is_refused.store(true, Relaxed);
+    }
+
+    /// Returns true if a script has to be sent as text.
+    pub fn needs_text(&self) -> bool {
+        self.needs_text.load(Relaxed)
+    }
+
+    /// Learns from the error of a script that was sent by its SHA-1. Returns true if its text has to be sent: nothing was
+    /// executed. A server that restarted, or another one, does not have the script yet.
+    pub fn wants_text(&self, error: &str) -> bool {
+        let is_refused = error.contains("'evalsha'") || error.contains("'EVALSHA'");
+        if is_refused && (error.contains("NOPERM") || error.contains("unknown command")) {
+            self.needs_text.store(true, Relaxed);
+            return true;
+        }
+        error.contains("NOSCRIPT")
     }
 
     /// Learns from the reply to a probe: the text of an error, if it is one.
@@ -36,8 +60,10 @@ pub fn is_refusal(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+
     use super::*;
-    use crate::backend::redis::server_error;
+    use crate::backend::redis::{compare, in_place, server_error};
 
     #[test]
     fn only_a_refused_script_is_unsupported() {
@@ -51,5 +77,24 @@ mod tests {
         assert!(support.is_refused());
         support.learn(Some(b"BUSY Redis is busy running a script."));
         assert!(!support.is_refused());
+    }
+
+    #[test]
+    fn every_script_has_the_sha1_of_its_text() {
+        for Script { text, sha1 } in compare::SCRIPTS.iter().chain(in_place::SCRIPTS) {
+            let digest = digest(&SHA1_FOR_LEGACY_USE_ONLY, text);
+            let digits: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(digits.as_bytes(), *sha1, "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_script_that_a_server_does_not_have_is_sent_as_text_and_one_that_it_refuses_always() {
+        let (support, error) = (ScriptSupport::default(), |text: &[u8]| server_error::error("cache:6379", text));
+        let wants = |text: &[u8]| support.wants_text(error(text).message());
+        assert!(wants(b"NOSCRIPT No matching script. Please use EVAL.") && !support.needs_text());
+        assert!(!wants(b"OOM command not allowed when used memory > 'maxmemory'."));
+        assert!(wants(b"NOPERM this user has no permissions to run the 'evalsha' command") && support.needs_text());
+        assert!(ScriptSupport::default().wants_text(error(b"ERR unknown command 'EVALSHA', with args").message()));
     }
 }

@@ -17,8 +17,8 @@ use super::topology::Topology;
 use super::{health, names, scan, server_error, walk};
 use crate::backend::health::ServerHealth;
 use crate::backend::remote::{
-    Condition, EncodedEntry, Indexed, Inspected, Lasting, Mark, MarkedEntry, Outcomes, Removal, RemovedEntry, Sample,
-    ScanScope, Slice, Store, StoredPart, TimeLeft, Traffic, VersionedEntry, first_lifetime,
+    Change, Condition, EncodedEntry, Indexed, Inspected, Lasting, Mark, MarkedEntry, Outcomes, Removal, RemovedEntry,
+    Sample, ScanScope, Slice, Store, StoredPart, TimeLeft, Traffic, VersionedEntry, first_lifetime,
 };
 use crate::backend::{Capabilities, Missing, ScanCursor};
 use crate::config::RedisConfig;
@@ -157,6 +157,7 @@ impl Store for RedisStore {
     const NAME: &'static str = "redis";
     const DEADLINES: bool = false;
     const VERSIONS_EXPIRE: bool = true;
+    const ADDS_IN_PLACE: bool = true;
 
     fn waits_for_replicas(&self) -> bool {
         self.invalidation_replicas > 0
@@ -413,6 +414,24 @@ impl Store for RedisStore {
         ttl: Option<Duration>,
     ) -> Result<bool> {
         self.expire_checked(context, name, mark, ttl).await
+    }
+
+    async fn add_in_place<'a>(
+        &'a self,
+        context: CallContext,
+        name: &'a [u8],
+        change: &'a Change,
+    ) -> Result<Option<i64>> {
+        self.add(context, name, change).await
+    }
+
+    async fn expire_in_place<'a>(
+        &'a self,
+        context: CallContext,
+        name: &'a [u8],
+        ttl: Option<Duration>,
+    ) -> Result<Option<Option<Slice>>> {
+        self.touch(context, name, ttl).await
     }
 
     async fn replace_tag_versions<'a>(&'a self, context: CallContext, prefix: &'a str, tags: &'a [u64]) -> Result<()> {

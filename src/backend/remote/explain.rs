@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::entries::fresh_of;
+use super::fresh::fresh_of;
 use super::trailer::{Kind, Trailer};
 use super::{Inspected, Remote, Store};
 use crate::backend::Missing;
@@ -38,6 +38,11 @@ impl<'a> Content<'a> {
         };
         Self { entry, trailer }
     }
+
+    /// Returns the time by which the name lasts longer than its entry, for a load.
+    fn extension(&self) -> Duration {
+        Duration::from_millis(self.trailer.map_or(0, |trailer| trailer.extension_ms.into()))
+    }
 }
 
 impl<S: Store> Remote<S> {
@@ -49,7 +54,7 @@ impl<S: Store> Remote<S> {
         let content = found.stored.as_deref().map(|stored| Content::of(&name, key, stored));
         let content = content.unwrap_or(Content { entry: Ok(None), trailer: None });
         let facts = match &content.entry {
-            Ok(Some(entry)) => Some(self.facts(context, entry).await?),
+            Ok(Some(entry)) => Some(self.facts(context, entry, content.extension()).await?),
             _ => None,
         };
         let lease = self.lease_facts(&name, &content, facts.as_ref(), &found);
@@ -67,7 +72,7 @@ impl<S: Store> Remote<S> {
     }
 
     /// Returns the properties of an entry; its tags are compared with their versions in the store.
-    async fn facts(&self, context: CallContext, entry: &Entry<'_>) -> Result<EntryFacts> {
+    async fn facts(&self, context: CallContext, entry: &Entry<'_>, extension: Duration) -> Result<EntryFacts> {
         let mut tags: Vec<u64> = entry.tags.iter().map(|tag| tag.tag).collect();
         tags.sort_unstable();
         tags.dedup();
@@ -85,7 +90,7 @@ impl<S: Store> Remote<S> {
         Ok(EntryFacts {
             version: entry.version(),
             value_bytes: entry.payload.len() as u64,
-            stale_for: Duration::from_millis(entry.load.stale_for_ms),
+            stale_for: Duration::from_millis(entry.load.stale_for_ms).saturating_sub(extension),
             tags: states.collect(),
         })
     }
@@ -110,12 +115,11 @@ impl<S: Store> Remote<S> {
         if facts.is_some_and(|facts| !facts.is_current()) {
             return KeyState::Missing(MissReason::Invalidated);
         }
-        let until = content.trailer.map_or(0, |trailer| trailer.stale_until_ms);
-        state_in(self.time_left(name, entry, found), entry, Duration::from_millis(until.into()))
+        state_in(self.entry_left(name, entry, found), entry, content.extension())
     }
 
     /// Returns the time until an entry ends, its stale time included; `None` if it never ends.
-    fn time_left(&self, name: &[u8], entry: &Entry<'_>, found: &Inspected) -> Option<Duration> {
+    fn entry_left(&self, name: &[u8], entry: &Entry<'_>, found: &Inspected) -> Option<Duration> {
         if !S::DEADLINES {
             return found.left;
         }
@@ -142,16 +146,16 @@ impl<S: Store> Remote<S> {
     }
 }
 
-/// Returns the state of an entry whose tags are current and that has this time until its end. `until`: the time that is
-/// left when it may not be served as stale any more.
-fn state_in(left: Option<Duration>, entry: &Entry<'_>, until: Duration) -> KeyState {
+/// Returns the state of an entry whose tags are current and whose name has this time left, which is longer than the entry
+/// by `extension`.
+fn state_in(left: Option<Duration>, entry: &Entry<'_>, extension: Duration) -> KeyState {
     let stale_for = Duration::from_millis(entry.load.stale_for_ms);
     let over = KeyState::Missing(MissReason::Expired);
     match fresh_of(left, stale_for) {
         Some(left) if entry.load.is_absent => KeyState::Absent(left),
         Some(left) => KeyState::Fresh(left),
         None if stale_for.is_zero() || entry.load.is_absent => over,
-        None => fresh_of(left, until).map_or(over, KeyState::Stale),
+        None => fresh_of(left, extension).map_or(over, KeyState::Stale),
     }
 }
 
@@ -167,7 +171,7 @@ mod tests {
 
     #[test]
     fn bytes_are_an_entry_a_lease_both_or_neither() {
-        let trailer = Trailer { kind: Kind::Leased, token: 7, deadline_ms: 9, stale_until_ms: 0 };
+        let trailer = Trailer { kind: Kind::Leased, token: 7, deadline_ms: 9, extension_ms: 0 };
         let (whole, mark) = (entry::encode(b"n", &entry(0, false)), trailer.encode(b"n"));
         let content = |stored: &[u8]| {
             let content = Content::of(b"n", b"k", stored);

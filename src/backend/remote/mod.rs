@@ -40,8 +40,8 @@ pub use self::roll_call::RollCall;
 pub use self::size::{SAMPLE, Sample};
 pub use self::slice::Slice;
 pub use self::store::{
-    Condition, EncodedEntry, Indexed, Inspected, Lasting, Mark, MarkedEntry, Removal, RemovedEntry, ScanScope, Store,
-    StoredPart, TimeLeft, Traffic, VersionedEntry,
+    Change, Condition, EncodedEntry, Indexed, Inspected, Lasting, Mark, MarkedEntry, Removal, RemovedEntry, ScanScope,
+    Store, StoredPart, TimeLeft, Traffic, VersionedEntry,
 };
 use super::health::{Details, Health};
 use super::{

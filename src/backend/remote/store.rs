@@ -84,6 +84,19 @@ impl Mark {
     }
 }
 
+/// An addition to a counter in place.
+#[derive(Debug, Clone, Copy)]
+pub struct Change {
+    /// The number that is added.
+    pub delta: i64,
+    /// The value of a counter that does not exist yet; `None`: it is not created.
+    pub first: Option<i64>,
+    /// The time to live of a counter that does not exist yet.
+    pub ttl: Option<Duration>,
+    /// The version that the counter gets.
+    pub nonce: u64,
+}
+
 /// The bytes that are stored under a name with their mark, and the versions of tags.
 pub type MarkedEntry = (Option<(Slice, Mark)>, Vec<Option<u64>>);
 
@@ -193,6 +206,8 @@ pub trait Store: Send + Sync + 'static {
     const DEADLINES: bool;
     /// True if tag versions expire, and have to be prolonged to outlive the entries that carry them.
     const VERSIONS_EXPIRE: bool = false;
+    /// True if the store adds to counters in place: those without tags have a stored form of their own.
+    const ADDS_IN_PLACE: bool = false;
 
     /// Returns the number of times that a server was replaced or restarted. What was known of its data before may be
     /// wrong.
@@ -351,6 +366,26 @@ pub trait Store: Send + Sync + 'static {
         mark: Mark,
         ttl: Option<Duration>,
     ) -> impl Future<Output = Result<bool>> + Send;
+    /// Adds to a counter in the stored form of one, in one request. `None`: nothing was changed, and the counter has to be
+    /// read. Is never repeated.
+    fn add_in_place<'a>(
+        &'a self,
+        _context: CallContext,
+        _name: &'a [u8],
+        _change: &'a Change,
+    ) -> impl Future<Output = Result<Option<i64>>> + Send {
+        async { Ok(None) }
+    }
+    /// Reads what is stored under a name and gives it another time to live, in one request. `None`: nothing was changed,
+    /// and the entry has to be read.
+    fn expire_in_place<'a>(
+        &'a self,
+        _context: CallContext,
+        _name: &'a [u8],
+        _ttl: Option<Duration>,
+    ) -> impl Future<Output = Result<Option<Option<Slice>>>> + Send {
+        async { Ok(None) }
+    }
     /// Makes the versions of tags last, where the store would let them expire earlier.
     fn prolong<'a>(
         &'a self,
