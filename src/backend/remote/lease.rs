@@ -12,22 +12,24 @@ use super::conditional::{Asked, Look};
 use super::fresh::fresh_of;
 use super::tags::pair;
 use super::trailer::{Kind, Trailer};
+use super::watches::{Part, Watcher};
 use super::{Condition, EncodedEntry, Mark, Remote, Slice, Store, nonce};
 use crate::backend::{Missing, Outcome};
 use crate::entry::{self, Entry, LoadTerms, TagVersion, tag_hash};
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::backoff::Backoff;
 use crate::exec::context::CallContext;
 use crate::lease::{
     Fill, LONGEST, Lease, LeaseData, LeaseOptions, LoadState, Loaded, Wait, held_back, is_due, still_loading,
 };
 use crate::util::millis;
+use crate::util::random::jittered;
 use crate::value::Value;
 
-/// The first and the longest pause between two looks at a key that another caller loads. A pause is between half of it
-/// and all of it.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+/// The longest pause between two looks at a key that another caller loads: one caller of this process looks for all. A
+/// pause is between half of it and all of it.
+const PAUSE: Duration = Duration::from_millis(10);
+/// The time after which a caller looks by itself, if the one that looks for all is held up.
+const PATIENCE: Duration = Duration::from_millis(100);
 /// The hash of no tag, whose version is that of the whole prefix: each invalidation replaces it before the versions of
 /// its tags.
 pub(super) const PREFIX_TAG: u64 = 0x2D06_8005_38D3_94C2;
@@ -63,18 +65,45 @@ impl<S: Store> Remote<S> {
             return Err(unsupported());
         }
         let end = options.wait.end(self.timeout, context.end());
-        let (mut backoff, mut waited) = (Backoff::between(context, FIRST_PAUSE, LONGEST_PAUSE), false);
+        let (mut watcher, mut waited): (Option<Watcher>, bool) = (None, false);
         loop {
             let attempt = |context| self.read_or_lease(context, key, &options);
-            match context.bounded(self.timeout, &self.server, attempt).await? {
+            let attempted = context.bounded(self.timeout, &self.server, attempt).await;
+            if let (Some(watcher), false) = (&watcher, matches!(attempted, Ok(Attempt::Taken))) {
+                watcher.saw_end();
+            }
+            match attempted? {
                 Attempt::Done(loaded) => return Ok(Loaded { waited, ..loaded }),
                 Attempt::HeldBack(left) => return Err(held_back(left)),
                 Attempt::Taken if options.wait == Wait::No || Instant::now() >= end => return Err(still_loading()),
                 Attempt::Taken => waited = true,
             }
-            let left = end.saturating_duration_since(Instant::now());
-            context.pause(backoff.next_pause().min(left)).await;
+            self.wait_for_load(context, key, &mut watcher, end).await;
         }
+    }
+
+    /// Waits until it is time to look again at a key that another caller loads: between two looks of the watcher, or until
+    /// the watcher has seen the end of the load.
+    async fn wait_for_load<'a>(
+        &'a self,
+        context: CallContext,
+        key: &[u8],
+        watcher: &mut Option<Watcher<'a>>,
+        end: Instant,
+    ) {
+        while watcher.is_none() {
+            match self.watches.join(&self.store.entry_name(&self.prefix, key).0) {
+                Part::Watcher(joined) => *watcher = Some(joined),
+                Part::Waiter(waiter) => {
+                    let patience = end.min(Instant::now() + jittered(PATIENCE));
+                    let woken = context.run_until(patience, |_| waiter.woken()).await;
+                    if woken != Some(false) || Instant::now() >= end {
+                        return;
+                    }
+                }
+            }
+        }
+        context.pause(jittered(PAUSE).min(end.saturating_duration_since(Instant::now()))).await;
     }
 
     async fn read_or_lease(&self, context: CallContext, key: &[u8], options: &LeaseOptions<'_>) -> Result<Attempt> {

@@ -24,6 +24,7 @@ mod slice;
 mod store;
 mod tags;
 mod trailer;
+mod watches;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,6 +44,7 @@ pub use self::store::{
     Change, Condition, EncodedEntry, Indexed, Inspected, Lasting, Mark, MarkedEntry, Removal, RemovedEntry, ScanScope,
     Store, StoredPart, TimeLeft, Traffic, VersionedEntry,
 };
+use self::watches::Watches;
 use super::health::{Details, Health};
 use super::{
     Activity, Backend, CopiedEntry, IfPresent, Imported, Info, KeyFilter, Missing, NewEntry, OpFuture, Operation,
@@ -65,6 +67,7 @@ pub struct Remote<S> {
     server: String,
     counting: Counting,
     hints: Hints,
+    watches: Watches,
     /// Identifies the backend: a lease of another one fills nothing here.
     instance: u64,
     /// None once it is closed.
@@ -81,6 +84,7 @@ impl<S: Store> Remote<S> {
             timeout,
             counting: Counting::default(),
             hints: Hints::default(),
+            watches: Watches::default(),
             instance: new_instance(),
             runtime: ArcSwapOption::new(Some(runtime)),
         }
