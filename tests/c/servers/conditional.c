@@ -237,6 +237,17 @@ static void check_damage(const server *of, const char *query) {
     check_damaged(cache, "short");
     CHECK_STATUS(yc_counter_add(cache, "count", 5, 4, 0, 0, NULL, NULL), YC_OK);
     CHECK(value_of(cache, "count") == 4);
+    if (of->kind == SERVER_REDIS) {
+        /* A counter has its number twice, behind 24 bytes. */
+        say(of, "SETRANGE c:e:count 24 5\r\n");
+        CHECK(value_of(cache, "count") == -1);
+        CHECK_STATUS(yc_counter_add(cache, "count", 5, 1, 10, 0, NULL, NULL), YC_OK);
+        CHECK(value_of(cache, "count") == 11);
+        /* That of another name is none of this one. */
+        say(of, "COPY c:e:count c:e:copied REPLACE\r\n");
+        CHECK_STATUS(yc_counter_add(cache, "copied", 6, 1, 0, 0, NULL, NULL), YC_OK);
+        CHECK(value_of(cache, "copied") == 1);
+    }
     close_cache(cache);
 }
 
