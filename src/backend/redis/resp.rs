@@ -124,8 +124,16 @@ impl Framing for RespFraming {
 
 fn number(text: &[u8]) -> Result<i64, String> {
     // Lengths: up to nine digits, which no i64 overflows.
-    if (1..10).contains(&text.len()) && text.iter().all(u8::is_ascii_digit) {
-        return Ok(text.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0')));
+    if (1..10).contains(&text.len()) {
+        let (mut number, mut are_digits) = (0, true);
+        for byte in text {
+            let digit = byte.wrapping_sub(b'0');
+            are_digits &= digit < 10;
+            number = number * 10 + i64::from(digit);
+        }
+        if are_digits {
+            return Ok(number);
+        }
     }
     std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or_else(|| "a malformed number".into())
 }

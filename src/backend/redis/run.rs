@@ -214,11 +214,13 @@ impl Protocol for Call<'_> {
         let mut rest = RespReader(&replies.bytes);
         let mut classified = Classified::new(group.commands(self).len());
         let mut set_back = None;
-        for command in group.commands(self) {
+        let last = group.commands(self).len() - 1;
+        for (at, command) in group.commands(self).enumerate() {
             if command.target.is_some_and(|target| target.is_asking) {
                 rest.reply();
             }
-            let reply = rest.reply();
+            // Nothing follows the last reply: its end needs no search.
+            let reply = if at == last { rest } else { rest.reply() };
             match self.received(command.index, reply, &replies) {
                 Some(received) => {
                     if set_back.is_some_and(|slot| slot == self.commands.slot(command.index)) {
