@@ -255,8 +255,14 @@ fn results_of(
 
 /// Runs requests of one kind as one operation.
 async fn run_batch(cache: &Cache, operations: Vec<Owned>) -> Vec<Result<Outcome>> {
-    let lists: Vec<Vec<&[u8]>> = operations.iter().map(|operation| operation.strings().collect()).collect();
-    let views: Vec<Result<Request>> =
-        operations.iter().zip(&lists).map(|(operation, strings)| Ok(operation.view(strings, &[]))).collect();
+    let (mut strings, mut ends) = (Vec::with_capacity(operations.len()), Vec::with_capacity(operations.len()));
+    for operation in &operations {
+        strings.extend(operation.strings());
+        ends.push(strings.len());
+    }
+    let starts = std::iter::once(0).chain(ends.iter().copied());
+    let views: Vec<Result<Request>> = (operations.iter().zip(starts.zip(&ends)))
+        .map(|(operation, (start, end))| Ok(operation.view(&strings[start..*end], &[])))
+        .collect();
     cache.batch(CallContext::task(), views).await
 }

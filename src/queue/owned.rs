@@ -5,14 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use crate::cache::{Cache, Request};
 use crate::error::Result;
 use crate::exec::context::CallContext;
 use crate::lease::Lease;
 use crate::operation::{BatchKey, NewEntry, Outcome, Rebind};
 
-/// A request with a copy of its arguments, in one allocation.
-pub(super) struct Owned {
+/// A request with a copy of its arguments. It is moved several times on its way, and is a pointer for that.
+pub(super) struct Owned(Box<Parts>);
+
+struct Parts {
     /// The request without its arguments.
     shape: Request<'static>,
     /// Its arguments in their order.
@@ -40,7 +44,8 @@ impl Owned {
         let mut copy = Copy { strings: Packed::with_room(measure.bytes)?, count: 0, entries: Vec::new(), lease: None };
         let shape = request.rebind(&mut copy);
         let lease = copy.lease.unwrap_or_else(|| Lease::placeholder().clone());
-        Some(Self { shape, strings: copy.strings, entries: copy.entries, lease, _permit: permit })
+        let Copy { strings, entries, .. } = copy;
+        Some(Self(Box::new(Parts { shape, strings, entries, lease, _permit: permit })))
     }
 
     /// Runs the request.
@@ -52,22 +57,22 @@ impl Owned {
 
     /// Returns the kind under which the request is run together with others.
     pub(super) fn batch_key(&self) -> Option<BatchKey> {
-        self.shape.batch_key()
+        self.0.shape.batch_key()
     }
 
     /// Returns all strings of the arguments.
     pub(super) fn strings(&self) -> impl Iterator<Item = &[u8]> {
-        self.strings.iter()
+        self.0.strings.iter()
     }
 
     /// Returns the request with its strings, and with entries made of them.
     pub(super) fn view<'a>(&'a self, strings: &'a [&'a [u8]], entries: &'a [NewEntry<'a>]) -> Request<'a> {
-        self.shape.rebind(&mut View { strings, entries, lease: &self.lease })
+        self.0.shape.rebind(&mut View { strings, entries, lease: &self.0.lease })
     }
 
     fn entries<'a>(&self, strings: &'a [&'a [u8]]) -> Vec<NewEntry<'a>> {
-        let (mut entries, mut at) = (Vec::with_capacity(self.entries.len()), 0);
-        for shape in &self.entries {
+        let (mut entries, mut at) = (Vec::with_capacity(self.0.entries.len()), 0);
+        for shape in &self.0.entries {
             let (key, value) = (string(strings, at), string(strings, at + 1));
             let tags = strings.get(shape.tags.clone()).unwrap_or_default();
             at = if shape.tags.start == at + 2 { shape.tags.end } else { at + 2 };
@@ -192,18 +197,21 @@ impl<'a> Rebind<'a> for View<'a> {
 /// The string that is missing: never, as a copy has all of them.
 const EMPTY: &[u8] = &[];
 
-// ---- Byte strings in one allocation ----
+// ---- Byte strings in at most one allocation ----
 
 /// The bytes of the length before each string.
 pub(super) const LENGTH: usize = size_of::<usize>();
 
+/// The bytes that need no allocation of their own: a short key with its length.
+const SHORT: usize = 64;
+
 /// Byte strings in sequence, each preceded by its length.
-pub(super) struct Packed(Vec<u8>);
+pub(super) struct Packed(SmallVec<[u8; SHORT]>);
 
 impl Packed {
     /// Returns room for strings that take so many bytes with their lengths, if there is memory for them.
     pub(super) fn with_room(bytes: usize) -> Option<Self> {
-        let mut room = Vec::new();
+        let mut room = SmallVec::new();
         room.try_reserve_exact(bytes).ok()?;
         Some(Self(room))
     }
@@ -296,7 +304,7 @@ mod tests {
             let bytes = some().map(|string| LENGTH + string.len()).sum();
             let mut packed = Packed::with_room(bytes).unwrap();
             some().for_each(|string| packed.push(string));
-            assert_eq!((packed.0.len(), packed.0.capacity()), (bytes, bytes));
+            assert_eq!((packed.0.len(), packed.0.capacity()), (bytes, bytes.max(SHORT)));
             assert!(packed.iter().eq(some()), "{n}");
         }
     }

@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use super::owned::Owned;
 use super::state::{Stage, State};
 use super::{Label, Queue, Ticket};
-use crate::cache::{Cache, Request};
+use crate::cache::{Cache, CacheGuard, Request};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::operation::Outcome;
@@ -16,6 +16,9 @@ use crate::operation::Outcome;
 /// Operations that have room in the queue and enter it together.
 pub struct Submission<'a> {
     queue: &'a Queue,
+    /// The cache that serves all of its operations.
+    cache: CacheGuard,
+    answers_at_once: bool,
     room: usize,
     works: Vec<(Label, Work)>,
 }
@@ -28,7 +31,9 @@ enum Work {
 impl<'a> Submission<'a> {
     pub(super) fn begin(queue: &'a Queue, n: usize) -> Result<Self> {
         let room = queue.shared.change(|state| state.reserve(n))?;
-        Ok(Self { queue, room, works: Vec::with_capacity(room) })
+        let cache = queue.handle.load();
+        let answers_at_once = cache.answers_at_once();
+        Ok(Self { queue, cache, answers_at_once, room, works: Vec::with_capacity(room) })
     }
 
     /// Runs a request if the backend answers it at once, else copies it. A request that was refused, or is refused now,
@@ -45,14 +50,13 @@ impl<'a> Submission<'a> {
     }
 
     fn begin_work(&self, request: Request<'_>) -> Option<Work> {
-        let cache = self.queue.handle.load();
-        if cache.answers_at_once() && !request.is_long() {
-            let outcome = run(&cache, request.at_once());
+        if self.answers_at_once && !request.is_long() {
+            let outcome = run(&self.cache, request.at_once());
             if !request.waits_after(&outcome) {
                 return Some(Work::Done(outcome));
             }
         }
-        match cache.check(&request) {
+        match self.cache.check(&request) {
             Ok(()) => Owned::copy(&request, &self.queue.shared.in_flight).map(Work::ToDo),
             Err(refused) => Some(Work::Done(Err(refused))),
         }
