@@ -1420,6 +1420,8 @@ struct Flight {
 
     bool has_ended() const noexcept { return state == State::shared || state == State::over; }
 
+    // The end of its lease: a loader that has not returned then holds up no other caller.
+    Clock::time_point expires;
     State state = State::loading;
     // The thread of the loader, which must not wait for itself.
     std::thread::id thread = {};
@@ -1514,24 +1516,30 @@ private:
     bool has_ended_ = false;
 };
 
+// The times of a configuration that loads need: the deadline of a call, and the time for
+// which a lease is valid.
+struct LoadTimes {
+    std::chrono::milliseconds call = std::chrono::seconds(1);
+    std::chrono::milliseconds lease = std::chrono::seconds(10);
+};
+
 // The flights of a cache object, and the threads of its background loads. Outlives the
 // cache while a load runs.
 class Loads {
 public:
-    explicit Loads(std::chrono::milliseconds call_deadline) noexcept : call_deadline_(call_deadline) {}
+    explicit Loads(LoadTimes times) noexcept : times_(times) {}
 
-    // Registers a flight. Returns null if one of the key runs, or after close().
-    std::shared_ptr<Flight> begin(const std::string &key) {
+    // Registers a flight for the time of a lease (0: that of the configuration). Returns null
+    // if one of the key runs, or after close().
+    std::shared_ptr<Flight> begin(const std::string &key, std::chrono::milliseconds lease) {
         const std::lock_guard<std::mutex> lock(mutex_);
-        if (is_closed_) {
+        if (is_closed_ || find(key) != nullptr) {
             return nullptr;
         }
-        const auto [place, is_new] = flights_.try_emplace(key);
-        if (!is_new) {
-            return nullptr;
-        }
-        place->second = std::make_shared<Flight>();
-        return place->second;
+        const auto flight = std::make_shared<Flight>();
+        flight->expires = Clock::now() + (lease.count() > 0 ? lease : times_.lease);
+        flights_[key] = flight;
+        return flight;
     }
 
     // Names the calling thread as that of the loader.
@@ -1551,35 +1559,37 @@ public:
         flight.value = value.value_or(nullptr);
         flight.thrown = std::move(thrown);
         flight.state = value || flight.thrown ? Flight::State::shared : Flight::State::over;
-        flights_.erase(key);
+        const auto place = flights_.find(key);
+        if (place != flights_.end() && place->second.get() == &flight) {
+            flights_.erase(place);
+        }
         flight.ended.notify_all();
     }
 
     bool has(std::string_view key) const {
         const std::lock_guard<std::mutex> lock(mutex_);
-        return flights_.find(key) != flights_.end();
+        return find(key) != nullptr;
     }
 
     // Waits for the end of the flight of a key. `may_share` asks for its result, too.
     Joined join(std::string_view key, Clock::time_point end, bool may_share) {
         std::unique_lock<std::mutex> lock(mutex_);
-        const auto place = flights_.find(key);
-        if (is_closed_ || place == flights_.end()) {
+        const std::shared_ptr<Flight> flight = find(key);
+        if (is_closed_ || flight == nullptr) {
             return {is_closed_ ? Joined::Kind::closed : Joined::Kind::missing};
         }
-        const std::shared_ptr<Flight> flight = place->second;
         if (flight->thread == std::this_thread::get_id()) {
             return {Joined::Kind::own};
         }
         const bool shares = may_share && flight->state == Flight::State::loading;
-        flight->ended.wait_until(lock, end, [&] { return is_closed_ || flight->has_ended(); });
-        if (!flight->has_ended()) {
-            return {is_closed_ ? Joined::Kind::closed : Joined::Kind::late};
-        }
+        flight->ended.wait_until(lock, std::min(end, flight->expires), [&] { return is_closed_ || flight->has_ended(); });
         if (shares && flight->state == Flight::State::shared) {
             return {Joined::Kind::shared, flight->value, flight->thrown};
         }
-        return {Joined::Kind::again};
+        if (is_closed_) {
+            return {Joined::Kind::closed};
+        }
+        return {flight->has_ended() || Clock::now() < end ? Joined::Kind::again : Joined::Kind::late};
     }
 
     // Wakes all callers that wait, and refuses new flights.
@@ -1597,12 +1607,18 @@ public:
         workers_.end();
     }
 
-    std::chrono::milliseconds call_deadline() const noexcept { return call_deadline_; }
+    std::chrono::milliseconds call_deadline() const noexcept { return times_.call; }
     const std::atomic<bool> &is_closed() const noexcept { return is_closed_; }
     Workers &workers() noexcept { return workers_; }
 
 private:
-    const std::chrono::milliseconds call_deadline_;
+    // Returns the flight of a key, unless it has expired.
+    std::shared_ptr<Flight> find(std::string_view key) const {
+        const auto place = flights_.find(key);
+        return place != flights_.end() && Clock::now() < place->second->expires ? place->second : nullptr;
+    }
+
+    const LoadTimes times_;
     mutable std::mutex mutex_;
     std::map<std::string, std::shared_ptr<Flight>, std::less<>> flights_;
     std::atomic<bool> is_closed_{false};
@@ -1700,7 +1716,7 @@ class Load {
 public:
     Load(std::shared_ptr<Loads> loads, yc_cache *cache, const LoadOptions &options)
         : loads_(std::move(loads)), cache_(cache), terms_{options.ttl, options.stale_for, {}, options.absent_ttl},
-          retry_after_(options.retry_after) {}
+          lease_(options.lease), retry_after_(options.retry_after) {}
     Load(Load &&) = default;
     Load(const Load &) = delete;
     Load &operator=(const Load &) = delete;
@@ -1716,7 +1732,7 @@ public:
     // the lease is abandoned, since a holder of a lease never waits for another load.
     bool add(std::string_view key, Read &read) {
         Part part = {read.place, std::string(key), std::move(read.lease), nullptr};
-        part.flight = loads_->begin(part.key);
+        part.flight = loads_->begin(part.key, lease_);
         if (part.flight == nullptr) {
             abandon(part, std::chrono::milliseconds(0));
             return false;
@@ -1870,6 +1886,7 @@ private:
     // Null for a background load, which may outlive the cache.
     yc_cache *cache_;
     FillTerms terms_;
+    std::chrono::milliseconds lease_;
     std::chrono::milliseconds retry_after_;
     std::vector<Part> parts_ = {};
 };
@@ -2163,10 +2180,8 @@ public:
     // Creates an empty handle.
     Cache() noexcept = default;
 
-    // Takes ownership of a cache of the C API. The second argument is its socket_timeout, the
-    // time that get_or_load() waits by default.
-    explicit Cache(yc_cache *owned, std::chrono::milliseconds call_deadline = std::chrono::seconds(1)) noexcept
-        : handle_(owned), loads_(owned == nullptr ? nullptr : std::make_shared<detail::Loads>(call_deadline)) {}
+    // Takes ownership of a cache of the C API. get_or_load() waits for 1 s by default then.
+    explicit Cache(yc_cache *owned) noexcept : Cache(owned, detail::LoadTimes()) {}
 
     Cache(Cache &&) noexcept = default;
 
@@ -2887,20 +2902,31 @@ private:
         return !error;
     }
 
+    Cache(yc_cache *owned, detail::LoadTimes times) noexcept
+        : handle_(owned), loads_(owned == nullptr ? nullptr : std::make_shared<detail::Loads>(times)) {}
+
     // Adopts a cache. The function returns the summary of its configuration.
     template <class Check>
     static Cache opened(yc_cache *cache, Check check) noexcept {
-        if (cache == nullptr) {
-            return Cache();
+        detail::LoadTimes times;
+        if (cache != nullptr) {
+            Error ignored;
+            const std::string summary = check(ignored);
+            times.call = time_in(summary, "\"socket_timeout_ms\":", times.call);
+            times.lease = time_in(summary, "\"lease_ms\":", times.lease);
         }
-        Error ignored;
-        constexpr std::string_view member = "\"socket_timeout_ms\":";
-        const std::string summary = check(ignored);
+        return Cache(cache, times);
+    }
+
+    // Returns a time of a summary, which is a JSON object. The memory backend has no
+    // socket_timeout.
+    static std::chrono::milliseconds time_in(const std::string &summary, std::string_view member,
+                                             std::chrono::milliseconds absent) noexcept {
         const std::size_t place = summary.find(member);
-        // Calls of the memory backend have no socket_timeout: they wait for 1 s.
-        const long long timeout =
-            place == std::string::npos ? 1000 : std::strtoll(summary.c_str() + place + member.size(), nullptr, 10);
-        return Cache(cache, std::chrono::milliseconds(timeout));
+        if (place == std::string::npos) {
+            return absent;
+        }
+        return std::chrono::milliseconds(std::strtoll(summary.c_str() + place + member.size(), nullptr, 10));
     }
 
     // Returns the summary of the configuration that open_env() opens.

@@ -386,9 +386,9 @@ void a_value_that_is_being_stored_is_not_shared() {
     using yokedcache::detail::Joined;
     using yokedcache::detail::Loads;
     for (const bool comes_late : {false, true}) {
-        Loads loads(1s);
-        const auto flight = loads.begin("a");
-        CHECK(flight && !loads.begin("a"));
+        Loads loads({});
+        const auto flight = loads.begin("a", 0ms);
+        CHECK(flight && !loads.begin("a", 0ms));
         if (comes_late) {
             loads.store(*flight);
         }
@@ -415,6 +415,27 @@ void a_holder_that_does_nothing_is_followed() {
     CHECK(thrown_by([&] { cache.get_or_load("a", source.loader(), brief); }) == YC_E_BUSY && source.loads == 0);
     CHECK(cache.get_or_load("a", source.loader(), patient())->text() == "1" && source.loads == 1);
     CHECK(Clock::now() - begun >= 1s && Clock::now() - begun < 10s);
+}
+
+// A loader that does not return blocks its key for its lease, also in its own process.
+void a_loader_that_does_not_return_is_replaced() {
+    Cache cache = fresh();
+    Held held;
+    LoadOptions options = patient();
+    options.lease = 1500ms;
+    const Clock::time_point begun = Clock::now();
+    std::thread leader([&] {
+        const auto slow = [&](Fill &) { held.wait(); return "late"; };
+        CHECK(cache.get_or_load("a", slow, options)->text() == "late");
+    });
+    CHECK(held.has_begun());
+    Source source;
+    at_once(4, [&](int) { CHECK(text_of(cache.get_or_load("a", source.loader(), patient())) == "1"); });
+    CHECK(source.loads == 1 && Clock::now() - begun >= 1400ms && Clock::now() - begun < 10s);
+    CHECK(!held.released);
+    held.released = true;
+    leader.join();
+    CHECK(cache.get("a")->text() == "1");
 }
 
 // ---- Loads that fail ----
@@ -895,7 +916,7 @@ int main() {
     for (const auto test :
          {a_lease_is_the_right_to_load, a_value_is_loaded_once, an_absence_is_remembered, a_loader_sets_times_and_tags,
           no_value_is_older_than_a_change, readers_see_each_change, callers_share_a_load, caches_share_a_load,
-          a_wait_has_an_end, a_wait_is_that_of_the_configuration, a_value_that_is_being_stored_is_not_shared, a_holder_that_does_nothing_is_followed, an_exception_reaches_all_that_wait,
+          a_loader_that_does_not_return_is_replaced, a_wait_has_an_end, a_wait_is_that_of_the_configuration, a_value_that_is_being_stored_is_not_shared, a_holder_that_does_nothing_is_followed, an_exception_reaches_all_that_wait,
           a_failure_holds_a_key_back, mistakes_are_refused, a_value_too_large_is_returned,
           a_store_that_is_down_is_loaded_around, a_stale_value_is_refreshed_in_the_background,
           an_invalidated_value_is_not_stale, a_failed_refresh_returns_the_stale_value, a_stale_value_replaces_an_error,
