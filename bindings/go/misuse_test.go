@@ -3,6 +3,7 @@ package yokedcache_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"net"
 	"strings"
@@ -82,7 +83,7 @@ var methods = map[string]func(context.Context, *yokedcache.Cache) error{
 	"Metrics":    func(ctx context.Context, c *yokedcache.Cache) error { _, err := c.Metrics(ctx); return err },
 	"Ping":       func(ctx context.Context, c *yokedcache.Cache) error { return c.Ping(ctx) },
 	"GetOrLease": func(ctx context.Context, c *yokedcache.Cache) error {
-		found, err := c.GetOrLease(ctx, "l", yokedcache.WithTags("t"), yokedcache.WithWait(yokedcache.NoWait))
+		found, err := c.GetOrLease(ctx, fmt.Sprint("l", prefixes.Add(1)), yokedcache.WithTags("t"), yokedcache.WithWait(yokedcache.NoWait))
 		found.Lease.Free()
 		return err
 	},
