@@ -11,6 +11,7 @@ import (
 	"github.com/maypok86/otter/v2"
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/rueidis"
+	"github.com/viccon/sturdyc"
 	yokedcache "github.com/yokedcache/yokedcache-go"
 )
 
@@ -21,7 +22,9 @@ type contender struct {
 	set     func(ctx context.Context, key string, value []byte) error
 	getMany func(ctx context.Context, keys []string) (hits int, err error)
 	setMany func(ctx context.Context, keys []string, value []byte) error
-	close   func()
+	// Returns the value of a key, or loads it: see load.
+	getOrLoad func(ctx context.Context, key string) ([]byte, error)
+	close     func()
 }
 
 // The time to live of every entry, as a cache has one.
@@ -59,8 +62,18 @@ func yoked(url string) *contender {
 			_, err := cache.SetMany(ctx, entries, yokedcache.WithTTL(ttl))
 			return err
 		},
+		getOrLoad: func(ctx context.Context, key string) ([]byte, error) {
+			return yokedcache.GetOrLoad(ctx, cache, key, func(ctx context.Context, _ *yokedcache.Fill) ([]byte, error) {
+				return load(ctx, key)
+			})
+		},
 		close: func() { cache.Close() },
 	}
+}
+
+// The load of a key, as of a row of a database. Every key is there, so it is not called.
+func load(_ context.Context, key string) ([]byte, error) {
+	return nil, fmt.Errorf("%s was loaded", key)
 }
 
 func goRedis(address string) *contender {
@@ -207,5 +220,20 @@ func otterCache() *contender {
 		MaximumSize:      2 * entries,
 		ExpiryCalculator: otter.ExpiryWriting[string, []byte](ttl),
 	}))
-	return local("otter", cache.GetIfPresent, func(key string, value []byte) { cache.Set(key, value) }, func() {})
+	contender := local("otter", cache.GetIfPresent, func(key string, value []byte) { cache.Set(key, value) }, func() {})
+	contender.getOrLoad = func(ctx context.Context, key string) ([]byte, error) {
+		value, err := cache.Get(ctx, key, otter.LoaderFunc[string, []byte](load))
+		return append([]byte{}, value...), err
+	}
+	return contender
+}
+
+func sturdycCache() *contender {
+	cache := sturdyc.New[[]byte](2*entries, 64, ttl, 10)
+	contender := local("sturdyc", cache.Get, func(key string, value []byte) { cache.Set(key, value) }, func() {})
+	contender.getOrLoad = func(ctx context.Context, key string) ([]byte, error) {
+		value, err := cache.GetOrFetch(ctx, key, func(ctx context.Context) ([]byte, error) { return load(ctx, key) })
+		return append([]byte{}, value...), err
+	}
+	return contender
 }

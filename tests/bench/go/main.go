@@ -71,6 +71,14 @@ var workloads = []workload{
 		}
 		return err
 	}},
+	{"get-or-load", func(contender *contender) bool { return contender.getOrLoad != nil },
+		func(ctx context.Context, contender *contender, random *rand.Rand) error {
+			read, err := contender.getOrLoad(ctx, keys[random.IntN(entries)])
+			if err == nil && len(read) != len(value) {
+				return fmt.Errorf("a value of %d bytes", len(read))
+			}
+			return err
+		}},
 	{"set", one, func(ctx context.Context, contender *contender, random *rand.Rand) error {
 		return contender.set(ctx, keys[random.IntN(entries)], value)
 	}},
@@ -247,6 +255,6 @@ func main() {
 	}
 	if *inMemory {
 		url := "memory://?max_size=20000&" + options
-		run("memory", yoked(url), blockingCgo(url), ristrettoCache(), otterCache())
+		run("memory", yoked(url), blockingCgo(url), ristrettoCache(), otterCache(), sturdycCache())
 	}
 }
