@@ -39,10 +39,10 @@ func encode[T any](value T, codec Codec, key string) loaded {
 	if codec == nil {
 		switch plain := any(value).(type) {
 		case []byte:
-			result.bytes = append([]byte{}, plain...)
+			result.bytes = cloned(plain)
 			return result
 		case string:
-			result.bytes = append([]byte{}, plain...)
+			result.bytes = []byte(plain)
 			return result
 		}
 		codec = JSON
@@ -51,7 +51,7 @@ func encode[T any](value T, codec Codec, key string) loaded {
 	if err != nil {
 		return loaded{err: codecError("encode", codec, key, err)}
 	}
-	result.bytes = append([]byte{}, text...)
+	result.bytes = cloned(text)
 	return result
 }
 
@@ -62,7 +62,7 @@ func decode[T any](data []byte, shared bool, codec Codec, key string) (T, error)
 		switch into := any(&value).(type) {
 		case *[]byte:
 			if shared {
-				data = append([]byte{}, data...)
+				data = cloned(data)
 			}
 			*into = data
 			return value, nil
@@ -74,7 +74,7 @@ func decode[T any](data []byte, shared bool, codec Codec, key string) (T, error)
 	}
 	// Package encoding/json keeps none of the bytes.
 	if shared && codec != JSON {
-		data = append([]byte{}, data...)
+		data = cloned(data)
 	}
 	return decodeBy[T](data, codec, key)
 }

@@ -95,7 +95,7 @@ func (cache *Cache) getFastPath(key string) ([]byte, error) {
 		answer := C.yoked_go_get(cache.handle, bytesOf(key), C.size_t(len(key)), (*C.uint8_t)(&into[0]), C.size_t(len(into)))
 		switch {
 		case answer.status == C.YC_OK && len(into) == len(buffer):
-			return append([]byte{}, into[:answer.len]...), nil
+			return cloned(into[:answer.len]), nil
 		case answer.status == C.YC_OK:
 			return into[:answer.len:answer.len], nil
 		case answer.status != C.YC_E_BUFFER_TOO_SMALL:
@@ -129,6 +129,13 @@ func takeValue(value *C.yc_value) []byte {
 	data := (*C.uint8_t)(C.yc_value_data(value, &length))
 	defer C.yc_value_free(value)
 	return copied(data, length)
+}
+
+// Returns a copy, which is not nil.
+func cloned(data []byte) []byte {
+	copied := make([]byte, len(data))
+	copy(copied, data)
+	return copied
 }
 
 // Returns the bytes of a text, for a call that reads them before it returns.

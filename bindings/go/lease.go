@@ -70,26 +70,29 @@ type found struct {
 // Gives the lookup a value of its own.
 func (found *found) own() {
 	if found.borrowed {
-		found.Value, found.borrowed = append([]byte{}, found.Value...), false
+		found.Value, found.borrowed = cloned(found.Value), false
 	}
 }
 
-// Reads a key for loading, and does not wait for another caller.
-func (cache *Cache) lookup(ctx context.Context, key string, settings *loadSettings, buffer []byte) found {
+// Reads a key for loading, and does not wait for another caller. The result is written to a zero value: a hit copies as
+// little as it can.
+func (cache *Cache) lookup(ctx context.Context, key string, settings *loadSettings, buffer []byte, result *found) {
 	user, err := cache.enter(ctx)
 	if err != nil {
-		return found{err: err}
+		result.err = err
+		return
 	}
 	defer user.leave()
 	if cache.fastPath.Load() {
-		return cache.lookupFastPath(key, settings, buffer)
+		cache.lookupFastPath(key, settings, buffer, result)
+		return
 	}
 	op := settings.lookupOp(key, NoWait)
-	return cache.foundBy(cache.queue.lookup(ctx, &op), settings)
+	*result = cache.foundBy(cache.queue.lookup(ctx, &op), settings)
 }
 
 // Reads a key for loading on the calling thread.
-func (cache *Cache) lookupFastPath(key string, settings *loadSettings, buffer []byte) found {
+func (cache *Cache) lookupFastPath(key string, settings *loadSettings, buffer []byte, result *found) {
 	var tags *C.uint8_t
 	if len(settings.tags) > 0 {
 		block := blocks.Get().(*[]byte)
@@ -101,9 +104,10 @@ func (cache *Cache) lookupFastPath(key string, settings *loadSettings, buffer []
 	answer := C.yoked_go_get_or_lease(cache.handle, bytesOf(key), C.size_t(len(key)), tags, C.size_t(len(settings.tags)),
 		millis(settings.lease), (*C.uint8_t)(&buffer[0]), C.size_t(len(buffer)))
 	if answer.status < 0 {
-		return found{err: failure(answer.status, answer.error)}
+		result.err = failure(answer.status, answer.error)
+		return
 	}
-	result := found{Lookup: Lookup{State: State(answer.status)}}
+	result.State = State(answer.status)
 	switch {
 	case answer.value != nil:
 		result.Value = takeValue(answer.value)
@@ -113,14 +117,14 @@ func (cache *Cache) lookupFastPath(key string, settings *loadSettings, buffer []
 	if answer.lease != nil {
 		result.Lease = newLease(cache, answer.lease, settings)
 	}
-	return result
 }
 
 // Reads a key for loading, as lookup does. The value is the caller's own.
 func (cache *Cache) lookupOwn(ctx context.Context, key string, settings *loadSettings) found {
 	buffer := buffers.Get().(*[4096]byte)
 	defer buffers.Put(buffer)
-	found := cache.lookup(ctx, key, settings, buffer[:])
+	var found found
+	cache.lookup(ctx, key, settings, buffer[:], &found)
 	found.own()
 	return found
 }

@@ -69,6 +69,9 @@ func (fill *Fill) of(key string) *Fill {
 // see [WithWait]; [ErrInvalid] also if a loader asks for the key that it loads; [ErrUnsupported] if the server denies what
 // leases need; the error of the codec, if a value does not decode to the type.
 func GetOrLoad[T any](ctx context.Context, cache *Cache, key string, load func(ctx context.Context, fill *Fill) (T, error), options ...LoadOption) (T, error) {
+	if len(options) == 0 {
+		return getOrLoad(ctx, cache, key, load, &defaultLoadSettings)
+	}
 	settings, err := defaultLoadSettings.with(options)
 	if err != nil {
 		return *new(T), err
@@ -78,7 +81,8 @@ func GetOrLoad[T any](ctx context.Context, cache *Cache, key string, load func(c
 
 func getOrLoad[T any](ctx context.Context, cache *Cache, key string, load func(context.Context, *Fill) (T, error), settings *loadSettings) (T, error) {
 	buffer := buffers.Get().(*[4096]byte)
-	found := cache.lookup(ctx, key, settings, buffer[:])
+	var found found
+	cache.lookup(ctx, key, settings, buffer[:], &found)
 	if found.err == nil && found.State == StateFresh && found.Lease == nil {
 		value, err := decode[T](found.Value, found.borrowed, settings.codec, key)
 		buffers.Put(buffer)
