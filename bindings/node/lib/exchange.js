@@ -393,7 +393,7 @@ class Exchange {
     const base = REPLIES + index * REPLY_WORDS;
     if (this.words[base + 2] !== SHAPE_SLAB) return this.takeObject(2 * index)?.toString();
     const at = this.words[base + 3];
-    return this.slab.toString('utf8', at, at + this.words[base + 4]);
+    return this.slab.utf8Slice(at, at + this.words[base + 4]);
   }
 
   failure(index, decode) {

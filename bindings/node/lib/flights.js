@@ -62,7 +62,7 @@ class Flight {
     this.joined = new Set();
   }
 
-  /** Gives the joined callers their outcome. Nobody joins any more. */
+  /** Gives the joined callers their outcome. No caller joins any more. */
   end(outcome) {
     this.isOpen = false;
     for (const waiter of this.joined) waiter.settle(outcome);
@@ -92,7 +92,7 @@ class Load {
     return new Waiter(this, this.callers, this.all.signals).begin(signal, undefined);
   }
 
-  /** A caller has left. A load that nobody waits for is cancelled. */
+  /** A caller has left. A load that no caller waits for is cancelled. */
   left(reason) {
     if (this.waiting === 0 && !this.isBackground && !this.hasLoaded) this.cancel(reason);
   }
@@ -143,7 +143,7 @@ class Flights {
     this.signals = new Signals({ abort: (waiter, reason) => waiter.leave(reason) });
   }
 
-  /** Joins the flight of a key; returns a promise of its outcome, or undefined if there is none to join. */
+  /** Joins the flight of a key; returns a promise of its outcome, or undefined if no flight is open. */
   join(id, signal, waitMs) {
     const flight = this.byId.get(id);
     if (flight === undefined || !flight.isOpen) return undefined;

@@ -292,7 +292,7 @@ export interface LoadOptions extends SetOptions {
   onRefreshError?: (error: unknown, keys: Bytes[]) => void;
 }
 
-/** Loads a value: returns it, `undefined` if there is none, or a promise of either. */
+/** Loads a value: returns it, `undefined` if there is no value, or a promise of either. */
 export type Loader<Value> = (fill: Fill) => Value | undefined | PromiseLike<Value | undefined>;
 
 /** Loads the values of keys: returns them by key, or a promise of them. A key that is left out has no value. */
@@ -478,9 +478,9 @@ export interface Typed<Value> {
    * caller gets a value of its own, equal to that of a hit.
    *
    * @param key - The key, 1 byte to 64 KiB.
-   * @param loader - Returns the value, or a promise of it; `undefined`: there is none, which the cache remembers.
+   * @param loader - Returns the value, or a promise of it; `undefined`: no value, which the cache remembers.
    * @param options - See `LoadOptions`.
-   * @returns The value; `undefined` if there is none.
+   * @returns The value; `undefined` if there is no value.
    * @throws A `CodecError`; the errors of `Cache.getOrLoad`.
    * @example
    * await cache.typed().getOrLoad('user:1', async () => ({ name: 'Ada' }), { ttl: 60_000 }); // => { name: 'Ada' }
@@ -1045,9 +1045,9 @@ export class Cache {
    * Returns the value of a key as a string, or loads and stores it.
    *
    * @param key - The key, 1 byte to 64 KiB.
-   * @param loader - Returns the value, or a promise of it; `undefined`: there is none.
+   * @param loader - Returns the value, or a promise of it; `undefined`: no value.
    * @param options - `encoding: 'utf8'` selects a string; see `LoadOptions` for the others.
-   * @returns The value; `undefined` if there is none.
+   * @returns The value; `undefined` if there is no value.
    * @throws The errors of the other form.
    * @example
    * await cache.getOrLoad('user:1', async () => 'Ada', { encoding: 'utf8', ttl: 60_000 }); // => 'Ada'
@@ -1064,10 +1064,10 @@ export class Cache {
    * A loader may load other keys. One that loads its own key waits for itself until the end of `wait`.
    *
    * @param key - The key, 1 byte to 64 KiB.
-   * @param loader - Returns the value, or a promise of it; `undefined`: there is none, which the cache remembers.
+   * @param loader - Returns the value, or a promise of it; `undefined`: no value, which the cache remembers.
    * @param options - `ttl`, `staleFor`, `absentTtl` and `tags` of the entry; `wait` and `lease` limit waits and loads; `staleIfError`,
    * `retryAfter` and `onRefreshError` decide about failures; `signal` ends the wait of this caller, and the load if no other waits.
-   * @returns The value, which no other caller shares; `undefined` if there is none.
+   * @returns The value, which no other caller shares; `undefined` if there is no value.
    * @throws The error of the loader, also for callers of this process that waited for it; `YC_E_BUSY` (retryable) if another caller
    * is still loading at the end of the wait, or if the last load failed within `retryAfter`; a `TypeError` for a loaded value
    * that is neither a string nor a `Uint8Array` (see `typed`); `YC_E_UNSUPPORTED` if the server denies what leases need.
@@ -1140,7 +1140,7 @@ export class Cache {
    *
    * @param key - The key, 1 byte to 64 KiB.
    * @param options - `encoding: 'utf8'` selects a string; `lease`, `wait` and `tags` of the lease; `signal` aborts.
-   * @returns What was found, its value, and the lease.
+   * @returns The state of the key, its value, and the lease.
    * @throws The errors of the other form.
    * @example
    * await cache.set('user:1', 'Ada');
@@ -1153,7 +1153,7 @@ export class Cache {
    *
    * @param key - The key, 1 byte to 64 KiB.
    * @param options - `lease`, `wait` and `tags` of the lease; `signal` aborts.
-   * @returns What was found, its value, and the lease.
+   * @returns The state of the key, its value, and the lease.
    * @throws `YC_E_BUSY` (retryable) if the holder is still loading at the end of the wait, or if the last load failed and its
    * holder asked for a pause; `YC_E_INVALID` for a `lease` or `wait` over a day; `YC_E_UNSUPPORTED` if the server denies what leases need.
    * @example

@@ -59,7 +59,7 @@ class Lease {
   fill(value, options) {
     return attempt(() => {
       const { ttl, staleFor, tags, signal } = optionsOf(options, FILL);
-      if (value === null) throw invalidType('the value is null; it takes a string, a Uint8Array, or undefined if there is none');
+      if (value === null) throw invalidType('the value is null; it takes a string, a Uint8Array, or undefined for an absence');
       return this[store](value, ttlOf(ttl), staleForOf(staleFor), tagsOf(tags), signal);
     });
   }

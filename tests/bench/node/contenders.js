@@ -4,6 +4,7 @@
 
 const path = require('node:path');
 const { createRequire } = require('node:module');
+const { pathToFileURL } = require('node:url');
 
 const peer = createRequire(path.join(process.env.BENCH_PEERS, 'package.json'));
 const TTL = 60_000;
@@ -116,8 +117,54 @@ function yokedSync() {
   };
 }
 
+// ---- Loading: each contender returns what its load has stored, as it does by default ----
+
+const VALUE = 'v'.repeat(100);
+const load = async () => VALUE;
+const isLoading = (call, close) => ({ load: call, close });
+
+function yokedLoading(name, callOf) {
+  return {
+    name,
+    async open() {
+      const { Cache } = require(process.env.BENCH_PACKAGE);
+      const cache = await Cache.open('memory://?max_size=100000');
+      return isLoading(callOf(cache), () => cache.close());
+    },
+  };
+}
+
+/** The peers that are ES modules. */
+const modules = () => import(pathToFileURL(path.join(process.env.BENCH_PEERS, 'peers.mjs')));
+
+function bentocache() {
+  return {
+    name: 'bentocache getOrSet',
+    async open() {
+      const { BentoCache, bentostore, memoryDriver } = await modules();
+      const bento = new BentoCache({ default: 'memory', stores: { memory: bentostore().useL1Layer(memoryDriver({ maxItems: 100_000 })) } });
+      return isLoading((key) => bento.getOrSet({ key, factory: load, ttl: TTL }), () => bento.disconnectAll());
+    },
+  };
+}
+
+function cacheable(name, callOf) {
+  return {
+    name,
+    async open() {
+      const { Cacheable } = await modules();
+      const cache = new Cacheable({ ttl: TTL });
+      return isLoading(callOf(cache), () => cache.disconnect());
+    },
+  };
+}
+
+const LOAD = { ttl: TTL };
+const LOAD_TEXT = { ttl: TTL, encoding: 'utf8' };
+
 exports.groups = ({ redisPort, memcached }) => ({
   redis: {
+    works: ['get', 'set', 'gets', 'sets'],
     base: 'ioredis auto-pipelining',
     contenders: [
       yoked('yokedcache', `redis://127.0.0.1:${redisPort}?max_pending=100000`, { encoding: 'utf8' }),
@@ -129,11 +176,25 @@ exports.groups = ({ redisPort, memcached }) => ({
     ],
   },
   memcached: {
+    works: ['get', 'set', 'gets', 'sets'],
     base: 'memjs',
     contenders: [yoked('yokedcache', `memcached://${memcached}?max_pending=100000`, { encoding: 'utf8' }), memjs(memcached)],
   },
   memory: {
+    works: ['get', 'set', 'gets', 'sets'],
     base: 'lru-cache',
     contenders: [yoked('yokedcache', 'memory://?max_size=100000'), yokedSync(), lruCache()],
+  },
+  loading: {
+    works: ['load'],
+    base: 'bentocache getOrSet',
+    contenders: [
+      yokedLoading('yokedcache getOrLoad', (cache) => (key) => cache.getOrLoad(key, load, LOAD_TEXT)),
+      yokedLoading('yokedcache getOrLoad Buffer', (cache) => (key) => cache.getOrLoad(key, load, LOAD)),
+      yokedLoading('yokedcache typed getOrLoad', (cache) => ((typed) => (key) => typed.getOrLoad(key, load, LOAD))(cache.typed())),
+      bentocache(),
+      cacheable('cacheable getOrSet', (cache) => (key) => cache.getOrSet(key, load, LOAD)),
+      cacheable('cacheable wrap', (cache) => cache.wrap(load, { keyPrefix: 'wrap', ttl: TTL })),
+    ],
   },
 });

@@ -2,7 +2,7 @@
 
 /**
  * Measures contenders in interleaved rounds:
- * main.js [--quick] [--rounds N] [--ms N] [--work get|set|gets|sets] [--flight N] [redis|memcached|memory]...
+ * main.js [--quick] [--rounds N] [--ms N] [--work get|set|gets|sets|load] [--flight N] [redis|memcached|memory|loading]...
  */
 
 const { parseArgs } = require('node:util');
@@ -33,6 +33,7 @@ const WORKLOADS = {
   get: { title: 'get of 100 bytes', call: (cache) => cache.get(nextKey()), inFlight: [1, 8, 64, 1024], each: 1 },
   set: { title: 'set of 100 bytes', call: (cache) => cache.set(nextKey(), VALUE), inFlight: [1, 8, 64, 1024], each: 1 },
   gets: { title: 'batch of 100 gets', call: (cache) => cache.getMany(nextKeys()), inFlight: [1, 8], each: MANY },
+  load: { title: 'hit of a get-or-load of 100 bytes', call: (cache) => cache.load(nextKey()), inFlight: [1], each: 1 },
   sets: { title: 'batch of 100 sets', call: (cache) => cache.setMany(nextKeys(), VALUE), inFlight: [1, 8], each: MANY },
 };
 
@@ -82,17 +83,19 @@ async function compare(title, workload, inFlight, opened, base, { rounds, ms }) 
   for (const [name, list] of results) console.log(row(name, list, results.get(base)));
 }
 
-async function runGroup(group, { base, contenders }, options) {
+async function runGroup(group, { base, contenders, works }, options) {
   const opened = [];
   for (const { name, open } of contenders) opened.push({ name, cache: await open() });
   for (const { cache } of opened) {
-    for (let at = 0; at < KEYS; at += MANY) await cache.setMany(keys.slice(at, at + MANY), VALUE);
+    // What only loads is filled by loads.
+    for (let at = 0; at < KEYS; at += MANY) await (cache.setMany?.(keys.slice(at, at + MANY), VALUE) ?? Promise.all(keys.slice(at, at + MANY).map(cache.load)));
   }
   console.log(`\n## ${group}`);
   for (const [name, workload] of Object.entries(WORKLOADS)) {
+    if (!works.includes(name)) continue;
     for (const inFlight of workload.inFlight) {
       // What is done when the call returns is never in flight.
-      if (!options.wants(name, inFlight) || (group === 'memory' && inFlight > 1)) continue;
+      if (!options.wants(name, inFlight) || (base === 'lru-cache' && inFlight > 1)) continue;
       await compare(workload.title, workload, inFlight, opened, base, options);
     }
   }
