@@ -291,7 +291,9 @@ test('a loader that never settles blocks its key for its lease only', { timeout:
 
 test('the lease of the configuration limits a loader that never settles', { timeout: 30_000 }, async () => {
   const short = await Cache.open(testUrl('lease=150ms'));
-  const hung = short.getOrLoad('hung by default', never).catch((error) => error);
+  const begun = deferred();
+  const hung = short.getOrLoad('hung by default', () => begun.resolve() ?? never()).catch((error) => error);
+  await begun.promise;
   assert.equal(await short.getOrLoad('hung by default', () => 'next', { wait: 20_000, encoding: 'utf8' }), 'next');
   await short.flush();
   await short.close();
