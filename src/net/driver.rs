@@ -25,6 +25,10 @@ use crate::exec::context::CallContext;
 /// The time for which the task stays registered without requests in flight: steady load never registers it again.
 const IDLE: Duration = Duration::from_millis(50);
 
+/// The longest pause between the replies to a request whose caller gave up: after it, what comes may be the replies to a
+/// later request, and would shift all that follow.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// The leader's role. `release` gives it back, and `fail` gives it back with an error. Dropping it instead, by a panic
 /// or with a cancelled task, breaks the connection: nothing would ever read its replies.
 struct Leadership<'a>(Option<&'a Connection>);
@@ -183,6 +187,9 @@ impl Connection {
             Ok(0) => Err(self.lost(&io::ErrorKind::UnexpectedEof.into())),
             Ok(received) => {
                 reader.received(received);
+                if reader.is_abandoned() && self.idle() > PAUSE {
+                    return Err(failure::protocol_error(&self.server, "too few replies to a request"));
+                }
                 self.progressed();
                 self.distribute(reader)?;
                 Ok(received == room || self.socket.is_tls())

@@ -160,6 +160,11 @@ impl Reader {
         self.end -= skipped;
     }
 
+    /// Returns true if the caller of the first request gave up between two of its replies.
+    pub fn is_abandoned(&self) -> bool {
+        self.expected.front().is_some_and(|first| !first.received.is_empty() && !first.request.is_awaited())
+    }
+
     /// Checks the length of a partial reply against the limit of its request.
     pub fn check_length(&self) -> Result<(), String> {
         let most = self.expected.front().map_or(MAX_REPLY, |expected| expected.most);
