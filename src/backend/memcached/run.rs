@@ -12,7 +12,7 @@ use super::epoch;
 use super::handshake::RECORD;
 use super::names;
 use super::nodes::{Node, Nodes, Owner};
-use super::protocol::{Codec, meta};
+use super::protocol::{Codec, list, meta};
 use super::received::{Received, What};
 use super::server_error::{self, ServerError};
 use crate::backend::remote::Slice;
@@ -21,7 +21,7 @@ use crate::backend::remote::executor::{
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
-use crate::net::{RawReplies, Server};
+use crate::net::{MAX_REPLY, RawReplies, Server};
 
 /// The bytes of a record that the request for an epoch leaves free.
 const WITHIN_RECORD: usize = RECORD - 1024;
@@ -58,6 +58,8 @@ struct Batch {
     epoch: u32,
     /// About how many bytes the request has.
     bytes: usize,
+    /// The number of names in a list, where all commands are reads that lists answer; 0: each is sent by itself.
+    listed: usize,
 }
 
 impl Call<'_> {
@@ -72,8 +74,11 @@ impl Call<'_> {
         Ok(owner)
     }
 
-    fn batch(&self, owner: Owner, commands: usize) -> Batch {
-        Batch { owner, number: self.nodes.numbers(commands + 1), epoch: 0, bytes: 0 }
+    /// Returns the number of names in a list that reads these commands; 0: each is sent by itself.
+    fn listed(&self, owner: Owner, mut commands: impl ExactSizeIterator<Item = usize>) -> usize {
+        let may_list = self.nodes.protocol == Codec::Meta && !self.nodes.ejects && commands.len() >= list::LEAST;
+        let is_read = |index: usize| matches!(self.commands[index], Command::Get { .. } | Command::Peek { .. });
+        if may_list && commands.all(is_read) { self.node(owner).info.most_in(MAX_REPLY).min(list::MOST) } else { 0 }
     }
 
     /// Returns whether a command has room in a group, which over TLS has to fit in a record.
@@ -129,12 +134,40 @@ impl Call<'_> {
         classified: &mut Classified<Self>,
     ) -> std::result::Result<(), Mismatch> {
         let (mut rest, mut number) = (&*replies.bytes, group.node.number);
+        if group.node.listed > 0 {
+            return self.decode_lists(group, replies, classified);
+        }
         let epoch = if self.nodes.ejects { self.read_epoch(group, &mut rest)? } else { 0 };
         for command in group.commands(self) {
             number = number.wrapping_add(1);
             let sent = self.with_epoch(command.index, group.node.epoch);
             let reply = self.nodes.protocol.read(&mut rest, number, &sent)?;
             self.classify_one(command.index, &sent, reply, epoch, group.node.epoch, replies, classified);
+        }
+        Ok(())
+    }
+
+    /// Decodes the replies to a group that lists read, up to one that cannot be read.
+    fn decode_lists(
+        &self,
+        group: &Group<Self>,
+        replies: &Arc<RawReplies>,
+        classified: &mut Classified<Self>,
+    ) -> std::result::Result<(), Mismatch> {
+        let Batch { number, listed, .. } = group.node;
+        let (mut rest, commands) = (&*replies.bytes, group.commands(self));
+        let mut reader = list::Reader::new(number, listed, commands.len());
+        for command in commands {
+            let sent = &self.commands[command.index];
+            let reply = reader.next(&mut rest, sent.name())?;
+            if reader.is_over() && matches!(reply, Reply::Refused(..)) {
+                // Without the number of the request its other replies do not count.
+                *classified = Classified::new(group.commands(self).len());
+                let refused = group.commands(self).map(|command| command.index);
+                refused.for_each(|index| self.classify_one(index, sent, reply, 0, 0, replies, classified));
+                break;
+            }
+            self.classify_one(command.index, sent, reply, 0, 0, replies, classified);
         }
         Ok(())
     }
@@ -240,10 +273,17 @@ impl executor::Protocol for Call<'_> {
             return None;
         }
         let owner = self.owner(self.commands.first()?).ok()?;
-        let fit = self.commands[1..].iter().all(|command| self.owner(command).is_ok());
+        let commands = self.commands.len();
+        // A command that stores nothing has no size that a server refuses.
+        let fits = |command: &Command| !matches!(command, Command::Set { .. }) || self.owner(command).is_ok();
+        let fit = self.commands[1..].iter().all(fits);
         let bytes = || self.commands.iter().map(Command::size).sum::<usize>();
-        let has_room = self.commands.len() == 1 || self.nodes.tls.is_none() || bytes() <= WITHIN_RECORD;
-        (fit && has_room).then(|| self.batch(owner, self.commands.len()))
+        let has_room = commands == 1 || self.nodes.tls.is_none() || bytes() <= WITHIN_RECORD;
+        let batch = || {
+            let (number, listed) = (self.nodes.numbers(commands + 1), self.listed(owner, 0..commands));
+            Batch { owner, number, epoch: 0, bytes: 0, listed }
+        };
+        (fit && has_room).then(batch)
     }
 
     fn assign(&self, command: &Pending<()>, groups: &mut Vec<Group<Self>>) -> std::result::Result<usize, Unassigned> {
@@ -251,7 +291,7 @@ impl executor::Protocol for Call<'_> {
         let owner = self.owner(command).map_err(Unassigned::Fail)?;
         let fits = |group: &Group<Self>| group.node.owner == owner && self.fits(group, command);
         let at = groups.iter().rposition(fits).unwrap_or_else(|| {
-            let node = Batch { owner, number: 0, epoch: 0, bytes: 0 };
+            let node = Batch { owner, number: 0, epoch: 0, bytes: 0, listed: 0 };
             groups.push(Group { node, pending: Vec::new() });
             groups.len() - 1
         });
@@ -259,10 +299,11 @@ impl executor::Protocol for Call<'_> {
         Ok(at)
     }
 
-    /// Finds out the epoch that entries are written with.
+    /// Finds out the epoch that entries are written with, and whether lists read them.
     async fn prepare(&self, context: CallContext, group: &mut Group<Self>, end: Instant) -> Result<()> {
         let Batch { owner, .. } = group.node;
         group.node.number = self.nodes.numbers(group.pending.len() + 1);
+        group.node.listed = self.listed(owner, group.pending.iter().map(|command| command.index));
         if !self.nodes.ejects {
             return Ok(());
         }
@@ -288,6 +329,11 @@ impl executor::Protocol for Call<'_> {
         let commands = group.commands(self);
         let replies = u32::try_from(commands.len()).unwrap_or(u32::MAX) + u32::from(self.nodes.ejects);
         let mut bytes = Vec::with_capacity(commands.map(|command| self.commands[command.index].size()).sum());
+        if group.node.listed > 0 {
+            let names = group.commands(self).map(|command| self.commands[command.index].name());
+            let replies = list::write(&mut bytes, number, group.node.listed, names);
+            return Ok(Request { bytes: Cow::Owned(bytes), replies, once: !self.nodes.connection.retry_on_timeout });
+        }
         if self.nodes.ejects {
             let name = names::epoch(&self.nodes.prefix, group.node.owner.kind);
             protocol.write(&mut bytes, number, &self.epoch_command(group, &name));
@@ -310,6 +356,10 @@ impl executor::Protocol for Call<'_> {
         let (replies, commands) = (Arc::new(replies), group.commands(self).len());
         let mut classified = Classified::new(commands);
         if let Err(mismatch) = self.decode(group, &replies, &mut classified) {
+            // The last reply alone has the number of the request: without it no other reply to lists counts.
+            if group.node.listed > 0 {
+                classified = Classified::new(commands);
+            }
             let error = crate::net::protocol_error(replies.connection.server(), mismatch.0);
             replies.connection.kill(error.clone());
             while classified.len() < commands {

@@ -100,6 +100,13 @@ impl ServerInfo {
             .unwrap_or(ListingSupport::Unknown)
     }
 
+    /// Returns how many items of any length fit in so many bytes of a reply; 0 if their length has no known limit.
+    pub fn most_in(&self, bytes: usize) -> usize {
+        // An item is longer than its line and its value in a reply.
+        let item = self.item_size.load(Relaxed);
+        if item == 0 { 0 } else { usize::try_from(bytes as u64 / item).unwrap_or(usize::MAX) }
+    }
+
     /// Refuses an item that the server would refuse: the server removes the older item then.
     pub fn check_size(&self, server: &str, command: &Command) -> Result<()> {
         match command {

@@ -121,6 +121,56 @@ static void check_replies(const server *of) {
     proxy_stop(between);
 }
 
+/* ---- Many names at once ---- */
+
+/* Reads the numbers at once. Each has its value or fails; none is a miss. */
+static yc_status get_numbers(yc_cache *cache) {
+    char keys[NUMBERS][NUMBERED_KEY];
+    yc_slice names[NUMBERS];
+    yc_value *values[NUMBERS];
+    yc_status statuses[NUMBERS];
+    for (unsigned at = 0; at < NUMBERS; at++) names[at] = (yc_slice){keys[at], numbered_key(keys[at], at)};
+    yc_status status = yc_get_many(cache, names, NUMBERS, values, statuses, NULL);
+    for (unsigned at = 0; at < NUMBERS; at++) {
+        size_t len = 0;
+        const void *data = yc_value_data(values[at], &len);
+        CHECK(statuses[at] != YC_MISS);
+        if (statuses[at] == YC_OK) check_numbered(at, data, len);
+        yc_value_free(values[at]);
+    }
+    return status;
+}
+
+/* Replies of a server that sends others, too many or too few. */
+static const char *const LISTS[] = {
+    "END\r\nEN kmc:e:key-19 O7\r\n", "END\r\nEND\r\n", "END\r\nHD\r\n", "VALUE mc:e:key-1 0 1\r\nx\r\nEND\r\nVA 1 kmc:e:key-19 O7\r\nx\r\n",
+    "VALUE mc:e:other 0 1\r\nx\r\nEND\r\nEN kmc:e:key-19 O0\r\n", "VALUE mc:e:key-1 0\r\n", "VALUE mc:e:key-1 0 -1\r\n", "VALUE\r\n",
+    "VALUE mc:e:key-1 0 1\r\nxyz\r\n", "VALUE mc:e:key-1 0 1\r\nx\r\nVA 1 kmc:e:key-2\r\nx\r\n", "VALUE mc:e:key-1 0 1\r\nx\r\nERROR\r\nERROR\r\n"};
+
+static void check_fault_of_many(proxy *between, yc_cache *cache, enum proxy_mode mode, const char *bytes) {
+    proxy_set(between, (proxy_fault){.mode = mode, .bytes = bytes, .len = strlen(bytes), .once = true});
+    get_numbers(cache);
+    proxy_set(between, (proxy_fault){.mode = PROXY_PASS});
+    if (!CHECK(recovers(cache, NUMBERS, REPLACED_MS)) || !CHECK_STATUS(get_numbers(cache), YC_OK)) printf("  reply %s\n", bytes);
+}
+
+static void check_many(const server *of, const char *options) {
+    proxy *between = proxy_start(of->port);
+    yc_cache *cache = open_cache(url_of(SERVER_MEMCACHED, proxy_port(between), options));
+    set_numbers(cache, NUMBERS);
+    CHECK_STATUS(get_numbers(cache), YC_OK);
+    proxy_set(between, (proxy_fault){.mode = PROXY_SLICE});
+    CHECK_STATUS(get_numbers(cache), YC_OK);
+    for (size_t at = 0; at < sizeof REPLIES / sizeof *REPLIES; at++) check_fault_of_many(between, cache, PROXY_ANSWER, REPLIES[at]);
+    for (size_t at = 0; at < sizeof LISTS / sizeof *LISTS; at++) {
+        check_fault_of_many(between, cache, PROXY_ANSWER, LISTS[at]);
+        check_fault_of_many(between, cache, PROXY_INJECT, LISTS[at]);
+    }
+    check_fault_of_many(between, cache, PROXY_INJECT, "END\r\n");
+    close_cache(cache);
+    proxy_stop(between);
+}
+
 /* A server of another kind is refused before anything is written to it. */
 static void check_other_servers(const server *of) {
     static const char *const others[] = {"ERROR\r\n", "HTTP/1.1 400 Bad Request\r\n\r\n", "VERSION 1.4.15\r\n", "-ERR unknown command\r\n"};
@@ -359,6 +409,8 @@ int main(void) {
     check_hostile_keys(&of, OPTIONS, true);
     check_hostile_keys(&of, BINARY, false);
     check_replies(&of);
+    check_many(&of, OPTIONS);
+    check_many(&of, BINARY);
     check_other_servers(&of);
     server_stop(&of);
     check_item_size(OPTIONS);

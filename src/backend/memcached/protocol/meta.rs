@@ -7,6 +7,7 @@
 
 use memchr::memchr;
 
+use super::list;
 use crate::backend::memcached::command::{Command, Condition, Mismatch, Reply};
 use crate::backend::memcached::server_error::ServerError;
 use crate::net::{Frame, Framing};
@@ -17,7 +18,7 @@ const MAX_LINE: usize = 4096;
 /// The most bytes of statistics.
 const MAX_STATISTICS: usize = 1 << 20;
 /// Stands for a value that was too large to keep; no server sends it.
-const OVERSIZED: &[u8] = b"TL\r\n";
+pub(super) const OVERSIZED: &[u8] = b"TL\r\n";
 /// Codes of one line, with and without a meaning of their own here.
 const CODES: [&[u8]; 8] = [b"HD", b"EN", b"NF", b"NS", b"EX", b"MN", b"OK", b"ME"];
 const WORDS: [&[u8]; 12] = [
@@ -184,8 +185,10 @@ pub struct MetaFraming {
     max_value: u64,
     /// The position up to which the reply has no end.
     position: usize,
-    /// The length of a reply whose first line was read.
+    /// The end of a value whose line was read.
     whole: Option<usize>,
+    /// The reply is a list of values, which goes on behind a value.
+    is_list: bool,
     /// A value was dropped, and its stand-in comes next.
     dropped: bool,
 }
@@ -193,43 +196,56 @@ pub struct MetaFraming {
 impl MetaFraming {
     /// Values longer than this are dropped, and read as missing.
     pub fn new(max_value: u64) -> Self {
-        Self { max_value, position: 0, whole: None, dropped: false }
+        Self { max_value, position: 0, whole: None, is_list: false, dropped: false }
     }
 
-    fn value(&mut self, line: &[u8], line_end: usize, bytes: &[u8]) -> Result<Frame, String> {
-        let (len, _) = split_number(&line[3..]);
+    /// Frames a value of this length, which begins at `start`, behind its line. `None`: the reply goes on behind it.
+    fn value(&mut self, len: Option<u64>, start: usize, bytes: &[u8]) -> Result<Option<Frame>, String> {
         let len = len.ok_or("a value without its length")?;
         if len > self.max_value {
             self.dropped = true;
             // The line end behind the value goes with it.
-            return Ok(Frame::Oversized { header: (0, line_end), len: len.saturating_add(2), instead: OVERSIZED });
+            let (header, len) = ((self.position, start), len.saturating_add(2));
+            return Ok(Some(Frame::Oversized { header, len, instead: OVERSIZED }));
         }
         let len = usize::try_from(len).map_err(|_| "a value that does not end")?;
-        self.whole = Some(line_end + len + 2);
+        self.whole = Some(start + len + 2);
         self.rest_of_value(bytes)
     }
 
-    fn rest_of_value(&mut self, bytes: &[u8]) -> Result<Frame, String> {
-        let Some(whole) = self.whole.filter(|whole| *whole <= bytes.len()) else { return Ok(Frame::Partial) };
+    fn rest_of_value(&mut self, bytes: &[u8]) -> Result<Option<Frame>, String> {
+        let Some(whole) = self.whole.filter(|whole| *whole <= bytes.len()) else { return Ok(Some(Frame::Partial)) };
         self.whole = None;
-        if bytes[..whole].ends_with(b"\r\n") { self.done(whole) } else { Err("a value with a wrong length".into()) }
+        if !bytes[..whole].ends_with(b"\r\n") {
+            return Err("a value with a wrong length".into());
+        }
+        if self.is_list { Ok(self.goes_on(whole)) } else { self.done(whole).map(Some) }
+    }
+
+    /// Continues a reply behind a part of it.
+    fn goes_on(&mut self, end: usize) -> Option<Frame> {
+        self.position = end;
+        None
     }
 
     #[allow(clippy::unnecessary_wraps)] // What its callers return.
     fn done(&mut self, whole: usize) -> Result<Frame, String> {
-        self.position = 0;
+        (self.position, self.is_list) = (0, false);
         Ok(Frame::Whole(whole))
     }
 
     /// Frames a line that is one reply, or one of many.
     fn line(&mut self, line: &[u8], end: usize) -> Result<Option<Frame>, String> {
         let code = &line[..memchr(b' ', line).unwrap_or(line.len())];
-        if code == b"TL" && std::mem::take(&mut self.dropped) || CODES.contains(&code) || WORDS.contains(&code) {
+        let is_dropped = code == b"TL" && std::mem::take(&mut self.dropped);
+        if is_dropped && self.is_list {
+            return Ok(self.goes_on(end));
+        }
+        if is_dropped || CODES.contains(&code) || WORDS.contains(&code) {
             return self.done(end).map(Some);
         }
         if code == b"STAT" && end < MAX_STATISTICS {
-            self.position = end;
-            return Ok(None);
+            return Ok(self.goes_on(end));
         }
         if [&b"-ERR"[..], b"-NOAUTH", b"-DENIED", b"-NOPERM"].contains(&code) {
             return Err("the server is Redis: use redis://".into());
@@ -240,8 +256,10 @@ impl MetaFraming {
 
 impl Framing for MetaFraming {
     fn next(&mut self, bytes: &[u8]) -> Result<Frame, String> {
-        if self.whole.is_some() {
-            return self.rest_of_value(bytes);
+        if self.whole.is_some()
+            && let Some(frame) = self.rest_of_value(bytes)?
+        {
+            return Ok(frame);
         }
         loop {
             let rest = &bytes[self.position.min(bytes.len())..];
@@ -250,10 +268,15 @@ impl Framing for MetaFraming {
             };
             let line = rest[..end].strip_suffix(b"\r").ok_or("a line that does not end in CR LF")?;
             let line_end = self.position + end + 1;
-            if line.starts_with(b"VA ") && self.position == 0 {
-                return self.value(line, line_end, bytes);
-            }
-            if let Some(frame) = self.line(line, line_end)? {
+            let frame = if line.starts_with(b"VA ") && self.position == 0 {
+                self.value(split_number(&line[3..]).0, line_end, bytes)?
+            } else if line.starts_with(b"VALUE ") {
+                self.is_list = true;
+                self.value(list::length(line), line_end, bytes)?
+            } else {
+                self.line(line, line_end)?
+            };
+            if let Some(frame) = frame {
                 return Ok(frame);
             }
         }

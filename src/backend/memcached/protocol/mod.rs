@@ -1,6 +1,7 @@
 //! The meta and the binary protocol of Memcached, and the statistics that a server reports in either.
 
 pub mod binary;
+pub mod list;
 pub mod meta;
 
 use self::binary::{Packet, Parts, opcode, packet};
