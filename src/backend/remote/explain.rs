@@ -188,7 +188,7 @@ mod tests {
         for cut in 2..whole.len() {
             assert_eq!(content(&whole[..cut]), (Err(MissReason::Damaged), false), "{cut}");
         }
-        let later = [&whole[..2], &[3], &whole[3..]].concat();
+        let later = [&whole[..2], &[99], &whole[3..]].concat();
         assert_eq!(content(&later), (Err(MissReason::LaterVersion), false));
         let damaged_mark = [&mark[..31], &[1]].concat();
         assert_eq!(content(&damaged_mark), (Err(MissReason::Damaged), false));
