@@ -133,6 +133,10 @@ pub struct CopiedEntry {
     pub ends: Option<Instant>,
     /// The hashes of its tags.
     pub tags: Vec<u64>,
+    /// The time after its expiry in which it may be served as stale.
+    pub stale_for: Duration,
+    /// The duration of its load; zero if it is not known.
+    pub load_time: Duration,
 }
 
 impl CopiedEntry {

@@ -184,6 +184,19 @@ impl Kept {
         }
     }
 
+    /// Returns the stale time and the load time of an entry for a copy.
+    pub(super) fn of_copy(&self) -> (Duration, Duration) {
+        let stale_for = if let End::Stale(time) = self.end { time } else { Duration::ZERO };
+        (stale_for, Duration::from_micros(self.load_micros.into()))
+    }
+
+    /// Returns what is kept of a copy.
+    pub(super) fn from_copy(stale_for: Duration, load_time: Duration) -> Option<Self> {
+        let load_micros = u32::try_from(load_time.as_micros()).unwrap_or(u32::MAX);
+        let is_plain = stale_for.is_zero() && load_micros == 0;
+        (!is_plain).then_some(Self { end: End::Stale(stale_for), load_micros })
+    }
+
     /// Returns true if a fresh entry is due for an early refresh.
     pub(super) fn is_due(&self, deadline: Deadline) -> bool {
         is_due(Duration::from_micros(self.load_micros.into()), deadline.remaining())

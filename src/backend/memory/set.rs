@@ -35,8 +35,9 @@ impl Store {
     ) -> Result<Imported> {
         let tags = self.find_tags(entry.tags.iter().copied());
         let outcome = Cell::new(Imported::Stored);
+        let kept = entry.ends.and_then(|_| Kept::from_copy(entry.stale_for, entry.load_time));
         // Under the shard's lock: an invalidation is counted before it comes to the shard.
-        self.put(&entry.key, entry.value.as_bytes(), &tags, deadline, None, |shard, old| {
+        self.put(&entry.key, entry.value.as_bytes(), &tags, deadline, kept.as_ref(), |shard, old| {
             outcome.set(if if_present == IfPresent::Keep && old.is_some_and(|old| shard.is_live(old)) {
                 Imported::Present
             } else if self.are_current(&entry.tags, versions) {

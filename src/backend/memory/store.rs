@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use foldhash::fast::SeedableRandomState;
 
 use super::lease::Loads;
+use super::loading::Kept;
 use super::lru::SlotId;
 use super::room::Room;
 use super::shard::{Lookup, Removed, Shard};
@@ -260,11 +261,14 @@ impl Store {
         let shard = self.shard_of(hash);
         let id = shard.find(hash.of_entry(), key).filter(|id| shard.is_live(*id))?;
         let entry = shard.entry(id)?;
+        let (stale_for, load_time) = shard.kept(id).map_or_else(Default::default, Kept::of_copy);
         Some(CopiedEntry {
             key: key.to_vec(),
             value: entry.value().clone(),
             ends: ends(entry.deadline.remaining()),
             tags: shard.tags_of(entry),
+            stale_for,
+            load_time,
         })
     }
 

@@ -6,12 +6,14 @@ use super::conditional::Asked;
 use super::entries::{Found, joined};
 use super::fresh::fresh_of;
 use super::store::no_answer;
+use super::trailer::Trailer;
 use super::{Condition, EncodedEntry, Remote, Slice, Store, StoredPart, TimeLeft, nonce};
 use crate::backend::{CopiedEntry, IfPresent, Imported, Missing};
 use crate::entry::{self, Entry, LoadTerms, TagVersion};
 use crate::error::Result;
 use crate::exec::context::CallContext;
 use crate::util::clock::ends;
+use crate::util::millis;
 use crate::value::Value;
 
 /// An entry that was read, with what says how long it is left.
@@ -19,8 +21,16 @@ struct Read {
     value: Value,
     tags: Vec<u64>,
     deadline_ms: Option<u64>,
-    stale_for: Duration,
+    load: LoadTerms,
+    /// The time by which the name lasts longer than the value, for a load.
+    extension: Duration,
     header: Vec<u8>,
+}
+
+impl Read {
+    fn stale_for(&self) -> Duration {
+        Duration::from_millis(self.load.stale_for_ms)
+    }
 }
 
 /// Nothing, if there is nothing any more; what is left, if it ends.
@@ -35,13 +45,15 @@ impl<S: Store> Remote<S> {
         let names = self.names(keys.iter().copied());
         let names: Vec<&[u8]> = names.iter().collect();
         let stored = self.step_of(context, names.len(), false, |context| self.store.read(context, &names)).await;
-        let read_of = |((key, name), stored): ((&&[u8], &&[u8]), Result<Option<Slice>>)| {
-            let stored = stored?;
-            let header = stored.as_deref().map_or(&[][..], entry::header_bytes).to_vec();
-            let found = self.found(Some(key), name, Ok(stored), entry::decode, |entry| read(entry, header))?;
+        let read_of = |(at, stored): (usize, Result<Option<Slice>>)| {
+            let (key, name, stored) = (keys[at], names[at], stored?);
+            let bytes = stored.as_deref().unwrap_or_default();
+            let (header, extension) = (entry::header_bytes(bytes).to_vec(), extension(name, bytes));
+            let found =
+                self.found(Some(key), name, Ok(stored), entry::decode, |entry| read(entry, header, extension))?;
             Ok(found.map(|found| Found { outlives: None, ..found }))
         };
-        let found = keys.iter().zip(&names).zip(stored).map(read_of).collect();
+        let found = stored.into_iter().enumerate().map(read_of).collect();
         let found = self.those_current(context, found).await;
         let left = self.left_to(context, &names, &found).await;
         let mut copies = Vec::with_capacity(keys.len());
@@ -58,7 +70,8 @@ impl<S: Store> Remote<S> {
     /// Returns the copy of an entry that was set again after it was read.
     async fn copy_of_changed(&self, context: CallContext, key: &[u8], name: &[u8]) -> Result<Option<CopiedEntry>> {
         let look = self.look_at(context, name.to_vec(), Some(key), Asked::Always).await?;
-        Ok(copy(key, look.live_as(|entry| read(entry, Vec::new())), look.fresh_left()))
+        let found = look.live_as(|entry| read(entry, Vec::new(), look.extension()));
+        Ok(copy(key, found, look.fresh_left()))
     }
 
     /// Returns the time that is left to entries, by their own deadline or the store's. `None`: others are stored now.
@@ -89,7 +102,7 @@ impl<S: Store> Remote<S> {
             Ok(match left.next().unwrap_or_else(|| Err(no_answer()))? {
                 TimeLeft::Changed => None,
                 TimeLeft::Gone => Some(None),
-                TimeLeft::Left(left) => Some(fresh_of(left, read.stale_for)),
+                TimeLeft::Left(left) => Some(fresh_of(left, read.stale_for())),
             })
         };
         found.iter().map(of).collect()
@@ -138,19 +151,27 @@ impl<S: Store> Remote<S> {
         let (name, keep_key) = self.store.entry_name(&self.prefix, &entry.key);
         let ttl = entry.ttl();
         let version = |tag: &u64| versions.iter().find(|known| known.tag == *tag).map_or(0, |known| known.version);
+        let load = if ttl.is_some() { terms(entry) } else { LoadTerms::default() };
         let stored = Entry {
-            deadline_ms: self.deadline_ms(&name, ttl),
+            deadline_ms: self.deadline_of_load(&name, ttl, load),
             tags: entry.tags.iter().map(|tag| TagVersion { tag: *tag, version: version(tag) }).collect(),
             key: keep_key.then_some(&entry.key),
             nonce: Some(nonce::next()?),
-            load: LoadTerms::default(),
+            load,
             payload: entry.value.as_bytes(),
         };
         let condition = if if_present == IfPresent::Keep { Condition::Absent } else { Condition::Always };
         let bytes = entry::encode(&name, &stored);
         let (tags, lasting) = (entry.tags.clone(), Vec::new());
+        let ttl = ttl.map(|ttl| ttl.saturating_add(Duration::from_millis(load.stale_for_ms)));
         Ok(EncodedEntry { bytes, name, ttl, tags, condition, keeps_expiry: false, moves_ms: 0, lasting })
     }
+}
+
+/// Returns the properties of a copy.
+fn terms(entry: &CopiedEntry) -> LoadTerms {
+    let load_ms = u32::try_from(millis(entry.load_time)).unwrap_or(u32::MAX);
+    LoadTerms { stale_for_ms: millis(entry.stale_for), load_ms, is_absent: false }
 }
 
 /// The versions of these tags.
@@ -159,10 +180,13 @@ fn of_tags(versions: &[TagVersion], tags: &[u64]) -> Vec<TagVersion> {
 }
 
 #[allow(clippy::unnecessary_wraps)] // What `found` takes.
-fn read(entry: &Entry, header: Vec<u8>) -> Option<Read> {
-    let tags = entry.tags.iter().map(|tag| tag.tag).collect();
-    let stale_for = Duration::from_millis(entry.load.stale_for_ms);
-    Some(Read { value: Value::from(entry.payload), tags, deadline_ms: entry.deadline_ms, stale_for, header })
+fn read(entry: &Entry, header: Vec<u8>, extension: Duration) -> Option<Read> {
+    let (value, tags) = (Value::from(entry.payload), entry.tags.iter().map(|tag| tag.tag).collect());
+    Some(Read { value, tags, deadline_ms: entry.deadline_ms, load: entry.load, extension, header })
+}
+
+fn extension(name: &[u8], stored: &[u8]) -> Duration {
+    Duration::from_millis(Trailer::split(name, stored).map_or(0, |(_, trailer)| trailer.extension_ms.into()))
 }
 
 fn found_in(read: &Result<Option<Read>>) -> Option<&Read> {
@@ -170,6 +194,9 @@ fn found_in(read: &Result<Option<Read>>) -> Option<&Read> {
 }
 
 fn copy(key: &[u8], read: Option<Read>, left: Left) -> Option<CopiedEntry> {
-    let (Read { value, tags, .. }, left) = (read?, left?);
-    Some(CopiedEntry { key: key.to_vec(), value, ends: ends(left), tags })
+    let (read, left) = (read?, left?);
+    let stale_for = read.stale_for().saturating_sub(read.extension);
+    let load_time = Duration::from_millis(read.load.load_ms.into());
+    let Read { value, tags, .. } = read;
+    Some(CopiedEntry { key: key.to_vec(), value, ends: ends(left), tags, stale_for, load_time })
 }

@@ -311,13 +311,7 @@ impl<S: Store> Remote<S> {
     ) -> EncodedEntry {
         let (name, keep_key) = self.store.entry_name(&self.prefix, key);
         let stored = Entry {
-            deadline_ms: match ttl {
-                // On Redis it only makes an entry with another time to live another entry: see `StoredPart`.
-                Some(ttl) if !load.are_plain() && !load.is_absent => {
-                    Some(self.store.now_ms(&name).saturating_add(millis(ttl)))
-                }
-                _ => self.deadline_ms(&name, ttl),
-            },
+            deadline_ms: self.deadline_of_load(&name, ttl, load),
             tags,
             key: keep_key.then_some(key),
             nonce: Some(nonce),
@@ -329,6 +323,17 @@ impl<S: Store> Remote<S> {
         let (condition, lasting) = (Condition::Always, Vec::new());
         let ttl = ttl.map(|ttl| ttl.saturating_add(Duration::from_millis(load.stale_for_ms)));
         EncodedEntry { bytes, name, ttl, tags, condition, keeps_expiry: false, moves_ms: 0, lasting }
+    }
+
+    /// Returns the deadline of an entry with these properties. On Redis it only makes an entry with another time to live
+    /// another entry: see `StoredPart`.
+    pub(super) fn deadline_of_load(&self, name: &[u8], ttl: Option<Duration>, load: LoadTerms) -> Option<u64> {
+        match ttl {
+            Some(ttl) if !load.are_plain() && !load.is_absent => {
+                Some(self.store.now_ms(name).saturating_add(millis(ttl)))
+            }
+            _ => self.deadline_ms(name, ttl),
+        }
     }
 
     /// When an entry ends, where it carries that itself.

@@ -22,7 +22,14 @@ fn cache() -> Cache {
 
 fn entry(key: &[u8], tags: &[&[u8]]) -> CopiedEntry {
     let tags = tags.iter().map(|tag| tag_hash(tag)).collect();
-    CopiedEntry { key: key.to_vec(), value: Value::from(&b"v"[..]), ends: None, tags }
+    CopiedEntry {
+        key: key.to_vec(),
+        value: Value::from(&b"v"[..]),
+        ends: None,
+        tags,
+        stale_for: Duration::ZERO,
+        load_time: Duration::ZERO,
+    }
 }
 
 #[test]

@@ -124,7 +124,9 @@ fn every_change_of_the_key_ends_its_lease() {
         ("pattern", |memory| run(memory, Operation::InvalidatePatterns { patterns: &[b"other", b"ke?"] })),
         ("flush", |memory| run(memory, Operation::Flush { count: false })),
         ("import", |memory| {
-            let entry = CopiedEntry { key: b"key".to_vec(), value: Value::from(&b"i"[..]), ends: None, tags: vec![] };
+            let (key, value, tags) = (b"key".to_vec(), Value::from(&b"i"[..]), vec![]);
+            let entry =
+                CopiedEntry { key, value, ends: None, tags, stale_for: Duration::ZERO, load_time: Duration::ZERO };
             let entries = [entry];
             answer(|context| memory.import(context, &entries, &[], IfPresent::Replace)).unwrap();
         }),
