@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::Either;
+use tokio::sync::watch;
 
 use super::Cache;
 use crate::backend::{Backend, OpFuture, done, pending};
@@ -19,9 +20,10 @@ use crate::operation::{Operation, Outcome};
 use crate::ttl::{MAX_TTL, Ttl};
 use crate::value::Value;
 
-/// The numbers of events of loads since the cache was opened.
+/// The numbers of events of loads since the cache was opened, and of the leases that are being abandoned now.
 #[derive(Default)]
 pub(super) struct LoadCounters {
+    abandoning: watch::Sender<usize>,
     pub loads: AtomicU64,
     pub waits: AtomicU64,
     pub stale_answers: AtomicU64,
@@ -47,6 +49,13 @@ impl LoadCounters {
                 self.lease_timeouts.load(Relaxed),
             ),
         ]
+    }
+
+    /// Waits until no lease that was dropped is still being abandoned, or the deadline passes.
+    pub async fn abandoned(&self, context: CallContext, deadline: Instant) {
+        let mut abandoning = self.abandoning.subscribe();
+        // The sender lives as long as this.
+        let _ = context.run_until(deadline, |_| abandoning.wait_for(|number| *number == 0)).await;
     }
 
     fn note(&self, loaded: &Loaded) {
@@ -141,8 +150,9 @@ impl Cache {
                     self.load_counters.note(&loaded);
                 }
                 if let Some(lease) = loaded.lease.as_mut().and_then(Arc::get_mut) {
-                    let backend = Arc::downgrade(&self.backend);
-                    lease.abandon_by(Box::new(move |data| _ = backend.upgrade().map(|backend| abandon(backend, data))));
+                    let (backend, counters) = (Arc::downgrade(&self.backend), self.load_counters.clone());
+                    let abandon = move |data| _ = backend.upgrade().map(|backend| abandon(backend, data, counters));
+                    lease.abandon_by(Box::new(abandon));
                 }
                 Ok(Outcome::Loaded(loaded))
             }
@@ -181,8 +191,24 @@ fn kept(claim: Claim<'_>, outcome: Result<Outcome>) -> Result<Outcome> {
     outcome
 }
 
-/// Abandons a lease that was dropped unused. It waits for no server.
-fn abandon(backend: Arc<dyn Backend>, data: LeaseData) {
+/// Counts a lease that is being abandoned, until this is dropped.
+struct Abandoning(Arc<LoadCounters>);
+
+impl Abandoning {
+    fn begin(counters: Arc<LoadCounters>) -> Self {
+        counters.abandoning.send_modify(|number| *number += 1);
+        Self(counters)
+    }
+}
+
+impl Drop for Abandoning {
+    fn drop(&mut self) {
+        self.0.abandoning.send_modify(|number| *number -= 1);
+    }
+}
+
+/// Abandons a lease that was dropped unused. It waits for no server; the end of the cache waits for it.
+fn abandon(backend: Arc<dyn Backend>, data: LeaseData, counters: Arc<LoadCounters>) {
     let (lease, at_once) = (Arc::new(Lease::new(data)), backend.info().answers_at_once);
     let abandoned = async move {
         let abandon = Operation::LeaseAbandon { lease: &lease, retry_after: Duration::ZERO };
@@ -194,10 +220,10 @@ fn abandon(backend: Arc<dyn Backend>, data: LeaseData) {
     }
     // A lease whose abandonment is lost ends by itself.
     if let Ok(runtime) = Runtime::acquire() {
-        let held = runtime.clone();
+        let (held, abandoning) = (runtime.clone(), Abandoning::begin(counters));
         runtime.spawn(Box::pin(async move {
             abandoned.await;
-            drop(held);
+            drop((abandoning, held));
         }));
     }
 }

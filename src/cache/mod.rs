@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 use self::handle::Calls;
 use self::listing::check_pattern;
 use self::loading::LoadCounters;
-use crate::backend::{Backend, Capabilities, Counters, OpFuture, done};
+use crate::backend::{Backend, Capabilities, Counters, OpFuture, done, pending};
 use crate::cache::latency::{Latencies, Operation as Timed};
 use crate::config::{Config, LoadingConfig};
 use crate::error::{Error, ErrorKind, Result};
@@ -172,7 +172,13 @@ impl Cache {
     /// Ends threads and connections; operations in flight have until the deadline.
     pub fn close(&self, context: CallContext, deadline: Instant) -> OpFuture<'_, ()> {
         tracing::info!(backend = self.backend.name(), key_prefix = self.key_prefix, "closed");
-        self.backend.close(context, deadline)
+        if self.backend.info().answers_at_once {
+            return self.backend.close(context, deadline);
+        }
+        pending(async move {
+            self.load_counters.abandoned(context, deadline).await;
+            self.backend.close(context, deadline).await
+        })
     }
 
     /// Returns true if another cache has the same entries.
