@@ -17,6 +17,8 @@ pub enum Command<'a> {
     GetMarked { name: &'a [u8] },
     /// The stored bytes with any epoch, and their flags. Where the protocol can say that, this is no use of them.
     Inspect { name: &'a [u8] },
+    /// The unique number of the version that is stored, without its bytes where the protocol has that.
+    Mark { name: &'a [u8] },
     /// Stores bytes.
     Set { name: &'a [u8], bytes: &'a [u8], flags: u32, expiry: u32, condition: Condition },
     /// Removes a name.
@@ -62,7 +64,10 @@ impl<'a> Command<'a> {
 
     /// Returns true if the command reads a value.
     pub fn is_read(&self) -> bool {
-        matches!(self, Self::Get { .. } | Self::Peek { .. } | Self::GetMarked { .. } | Self::Inspect { .. })
+        matches!(
+            self,
+            Self::Get { .. } | Self::Peek { .. } | Self::GetMarked { .. } | Self::Inspect { .. } | Self::Mark { .. }
+        )
     }
 
     pub fn name(&self) -> &'a [u8] {
@@ -71,6 +76,7 @@ impl<'a> Command<'a> {
             | Self::Peek { name }
             | Self::GetMarked { name }
             | Self::Inspect { name }
+            | Self::Mark { name }
             | Self::Set { name, .. }
             | Self::Delete { name }
             | Self::DeleteIf { name, .. }

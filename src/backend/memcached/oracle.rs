@@ -83,6 +83,8 @@ fn written_by_crate(command: &Command, opaque: u32) -> Vec<u8> {
             (options.return_client_flags, options.return_cas) = (true, true);
             build_get(name, &options)
         }
+        // The crate asks for no number without a value.
+        Command::Mark { .. } => unreachable!(),
         Command::Set { name, bytes, flags, expiry, condition } => {
             let mut options = SetOptions::default();
             (options.return_key, options.opaque, options.ttl) = (true, opaque, Some(expiry));

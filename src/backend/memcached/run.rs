@@ -205,7 +205,7 @@ impl Call<'_> {
         let counts = match self.commands[index] {
             // A report tells what is there.
             Command::Inspect { .. } => return false,
-            Command::Peek { .. } => true,
+            Command::Peek { .. } | Command::Mark { .. } => true,
             _ => flags == epoch,
         };
         self.nodes.ejects && (epoch == 0 || !counts)
@@ -417,7 +417,11 @@ fn is_passing_loss(nodes: &Nodes, command: &Command, error: &Error) -> bool {
 /// Returns whether a command does no harm, and is answered the same, when it is done twice.
 fn may_be_repeated(command: &Command) -> bool {
     match command {
-        Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. } | Command::Inspect { .. } => true,
+        Command::Get { .. }
+        | Command::Peek { .. }
+        | Command::GetMarked { .. }
+        | Command::Inspect { .. }
+        | Command::Mark { .. } => true,
         Command::Set { condition, .. } => *condition == Condition::Always,
         Command::Count { add, .. } => *add == 0,
         // It would answer that nothing was there.

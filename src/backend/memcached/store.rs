@@ -254,6 +254,14 @@ impl Store for MemcachedStore {
         }
     }
 
+    async fn mark_of<'a>(&'a self, context: CallContext, name: &'a [u8]) -> Result<Option<Mark>> {
+        match self.only(context, Command::Mark { name }).await?.what {
+            What::Value { version: 0, .. } | What::Missing => Ok(None),
+            What::Value { version, .. } => Ok(Some(Mark::number(version))),
+            _ => Err(unexpected()),
+        }
+    }
+
     async fn write_if<'a>(&'a self, context: CallContext, _prefix: &'a str, entry: &'a EncodedEntry) -> Result<bool> {
         changed(self.only(context, set(&self.nodes, entry)).await?)
     }

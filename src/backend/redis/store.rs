@@ -397,6 +397,13 @@ impl Store for RedisStore {
         Ok((stored.map(|bytes| (bytes.clone(), Mark::end_of(&bytes))), versions))
     }
 
+    async fn mark_of<'a>(&'a self, context: CallContext, name: &'a [u8]) -> Result<Option<Mark>> {
+        let mut commands = self.commands(Kind::Repeatable);
+        commands.push(name, &[b"GETRANGE", name, b"-8", b"-1"]);
+        let end = self.strings(context, &commands).await.into_iter().next().unwrap_or_else(|| Err(unexpected()))?;
+        Ok(not_empty(end).map(|end| Mark::end_of(&end)))
+    }
+
     async fn write_if<'a>(&'a self, context: CallContext, prefix: &'a str, entry: &'a EncodedEntry) -> Result<bool> {
         self.write_checked(context, prefix, entry).await
     }

@@ -130,24 +130,29 @@ impl Look {
 }
 
 /// The attempts of one call.
-pub(super) struct Attempts(Backoff);
+pub(super) struct Attempts {
+    backoff: Backoff,
+    are_repeated: bool,
+}
 
 impl Attempts {
     /// Waits before the next attempt; fails if there is no time left for one.
     pub(super) async fn again(&mut self) -> Result<()> {
-        if self.0.pause().await { Ok(()) } else { Err(contended()) }
+        self.are_repeated = true;
+        if self.backoff.pause().await { Ok(()) } else { Err(contended()) }
     }
 }
 
 #[cold]
 fn contended() -> Error {
-    let text = "other callers change the key faster than this call: nothing was changed; try again";
+    let text = "other callers change the key faster than this call, or another program has stored a value under it that is larger than max_value_bytes: nothing was changed; try again, or delete the key";
     Error::new(ErrorKind::Busy, text)
 }
 
 impl<S: Store> Remote<S> {
     pub(super) fn attempts(&self, context: CallContext) -> Attempts {
-        Attempts(Backoff::contended(context, context.end_or(self.timeout)))
+        let backoff = Backoff::contended(context, context.end_or(self.timeout));
+        Attempts { backoff, are_repeated: false }
     }
 
     /// Reads what is stored under a key.
@@ -252,7 +257,7 @@ impl<S: Store> Remote<S> {
                 return Ok(None);
             }
             write.condition = look.condition();
-            if self.write_checked(context, &write, &versions).await? {
+            if self.write_checked(context, &write, &versions, &attempts).await? {
                 return Ok(Some(version));
             }
             attempts.again().await?;
@@ -265,14 +270,40 @@ impl<S: Store> Remote<S> {
         context: CallContext,
         write: &EncodedEntry,
         versions: &[TagVersion],
+        attempts: &Attempts,
     ) -> Result<bool> {
         let asked = self.asked();
-        let stored = self.store.write_if(context, &self.prefix, write).await.map_err(Error::in_doubt)?;
+        let stored = self.write_if(context, write, attempts).await.map_err(Error::in_doubt)?;
         if stored {
             self.saw_lasting(versions, &write.lasting, asked);
             self.counting.sets(1);
         }
         Ok(stored)
+    }
+
+    /// Stores an entry if its condition holds. A name without an entry may still not be free: another program may have
+    /// stored a value that is too large to be read. Such a value gives way like any other that a get does not return.
+    pub(super) async fn write_if(
+        &self,
+        context: CallContext,
+        write: &EncodedEntry,
+        attempts: &Attempts,
+    ) -> Result<bool> {
+        let stored = self.store.write_if(context, &self.prefix, write).await?;
+        if stored || write.condition != Condition::Absent || !attempts.are_repeated {
+            return Ok(stored);
+        }
+        Box::pin(self.write_over_unreadable(context, write)).await
+    }
+
+    async fn write_over_unreadable(&self, context: CallContext, write: &EncodedEntry) -> Result<bool> {
+        // Before the read: what is there then and cannot be read is what has this mark, or the write will not find it.
+        let Some(mark) = self.store.mark_of(context, &write.name).await? else { return Ok(false) };
+        if self.store.read_marked(context, &self.prefix, &write.name, &[]).await?.0.is_some() {
+            return Ok(false);
+        }
+        let write = EncodedEntry { condition: Condition::Unchanged(mark), ..write.clone() };
+        self.store.write_if(context, &self.prefix, &write).await
     }
 
     /// Removes a key if it has this version.
@@ -317,7 +348,7 @@ impl<S: Store> Remote<S> {
                 Box::pin(self.make_last(context, &live.tags, ttl)).await?;
                 self.store.expire_if(context, &name, &bytes, mark, ttl).await?
             } else {
-                Box::pin(self.store_again(context, key, &live, mark, ttl)).await?
+                Box::pin(self.store_again(context, key, &live, mark, ttl, &attempts)).await?
             };
             if done {
                 self.counting.reads(1, 0);
@@ -349,7 +380,7 @@ impl<S: Store> Remote<S> {
         loop {
             let Look { stored, live, .. } = self.look(context, key).await?;
             let (Some((_, mark)), Some(live)) = (stored, live) else { return Ok(false) };
-            if self.store_again(context, key, &live, mark, ttl).await? {
+            if self.store_again(context, key, &live, mark, ttl, &attempts).await? {
                 return Ok(true);
             }
             attempts.again().await?;
@@ -364,12 +395,13 @@ impl<S: Store> Remote<S> {
         live: &Live,
         mark: Mark,
         ttl: Option<Duration>,
+        attempts: &Attempts,
     ) -> Result<bool> {
         let load = if ttl.is_some() { live.load } else { LoadTerms::default() };
         let mut write = self.encode_stored(key, live.value.as_bytes(), ttl, live.tags.clone(), live.version, load);
         write.lasting = self.too_short(&live.tags, write.ttl);
         write.condition = Condition::Unchanged(mark);
-        self.write_checked(context, &write, &live.tags).await
+        self.write_checked(context, &write, &live.tags, attempts).await
     }
 
     /// Adds to a counter, and returns the sum.
@@ -385,7 +417,7 @@ impl<S: Store> Remote<S> {
             let sum = addition.apply(look.live.as_ref().map(|live| live.value.as_bytes()))?;
             let write = self.encode_counter(&addition, sum, &look)?;
             self.store.check_size(&write.name, write.bytes.len())?;
-            if self.write_checked(context, &write, &[]).await? {
+            if self.write_checked(context, &write, &[], &attempts).await? {
                 return Ok(sum);
             }
             attempts.again().await?;

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::conditional::{Asked, Look};
+use super::conditional::{Asked, Attempts, Look};
 use super::fresh::fresh_of;
 use super::tags::pair;
 use super::trailer::{Kind, Trailer};
@@ -147,7 +147,7 @@ impl<S: Store> Remote<S> {
                 (None, _) => {}
             }
             let stays = stale.as_ref().map(|(_, left)| *left);
-            if let Some(lease) = self.take_lease(context, key, &look, stays, options).await? {
+            if let Some(lease) = self.take_lease(context, key, &look, stays, options, &attempts).await? {
                 self.counting.reads(u64::from(stale.is_some()), u64::from(stale.is_none()));
                 let took_over = known.is_some_and(|known| known.kind == Kind::Leased);
                 let state = if stale.is_some() { LoadState::Stale } else { LoadState::Vacant };
@@ -187,7 +187,8 @@ impl<S: Store> Remote<S> {
         if known.is_some_and(|known| !self.has_ended(&look.name, &known, look.name_left().flatten())) {
             return fresh;
         }
-        match self.take_lease(context, key, look, Some(self.left_of_fresh(look)), options).await {
+        let (left, attempts) = (self.left_of_fresh(look), self.attempts(context));
+        match self.take_lease(context, key, look, Some(left), options, &attempts).await {
             Ok(Some(lease)) => {
                 let took_over = known.is_some_and(|known| known.kind == Kind::Leased);
                 Loaded { lease: Some(Arc::new(Lease::new(lease))), took_over, ..fresh }
@@ -240,6 +241,7 @@ impl<S: Store> Remote<S> {
         look: &Look,
         stays: Option<Option<Duration>>,
         options: &LeaseOptions<'_>,
+        attempts: &Attempts,
     ) -> Result<Option<LeaseData>> {
         let mut tags: Vec<u64> = options.tags.iter().map(|tag| tag_hash(tag)).collect();
         tags.push(PREFIX_TAG);
@@ -247,7 +249,7 @@ impl<S: Store> Remote<S> {
         let prefix_version = tags.iter().position(|tag| tag.tag == PREFIX_TAG).map(|at| tags.swap_remove(at).version);
         let (token, taken) = (nonce::next()?, Instant::now());
         let write = self.marked(look, stays, Kind::Leased, token, options.lease);
-        match self.store.write_if(context, &self.prefix, &write).await {
+        match self.write_if(context, &write, attempts).await {
             Ok(true) => {}
             Ok(false) => return Ok(None),
             // The reply was lost: the lease may have been given.
@@ -351,7 +353,7 @@ impl<S: Store> Remote<S> {
             self.store.check_size(&write.name, write.bytes.len())?;
             write.lasting = self.too_short(&known, write.ttl);
             write.condition = Condition::Unchanged(held);
-            if self.write_checked(context, &write, &known).await? {
+            if self.write_checked(context, &write, &known, &attempts).await? {
                 return Ok(Outcome::Done);
             }
             attempts.again().await?;

@@ -342,6 +342,10 @@ pub trait Store: Send + Sync + 'static {
         name: &'a [u8],
         tags: &'a [u64],
     ) -> impl Future<Output = Result<MarkedEntry>> + Send;
+    /// Returns the mark of what is stored under a name, also of bytes that are too large to be read; `None` if nothing is
+    /// stored, or if the store cannot tell.
+    fn mark_of<'a>(&'a self, context: CallContext, name: &'a [u8])
+    -> impl Future<Output = Result<Option<Mark>>> + Send;
     /// Stores an entry if its condition holds; returns whether it was stored. Is never repeated: the error of a lost
     /// reply is in doubt.
     fn write_if<'a>(

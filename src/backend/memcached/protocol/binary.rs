@@ -75,6 +75,7 @@ pub fn write(out: &mut Vec<u8>, opaque: u32, command: &Command) {
         | Command::Peek { .. }
         | Command::GetMarked { .. }
         | Command::Inspect { .. }
+        | Command::Mark { .. }
         | Command::Delete { .. } => packet(out, operation(command), &plain),
         Command::DeleteIf { version, .. } => packet(out, operation(command), &Parts { version: *version, ..plain }),
         Command::Set { bytes, flags, expiry, condition, .. } => {
@@ -95,9 +96,11 @@ pub fn write(out: &mut Vec<u8>, opaque: u32, command: &Command) {
 
 fn operation(command: &Command) -> u8 {
     match command {
-        Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. } | Command::Inspect { .. } => {
-            opcode::GET_WITH_KEY
-        }
+        Command::Get { .. }
+        | Command::Peek { .. }
+        | Command::GetMarked { .. }
+        | Command::Inspect { .. }
+        | Command::Mark { .. } => opcode::GET_WITH_KEY,
         Command::Set { condition: Condition::Absent, .. } => opcode::ADD,
         Command::Set { .. } => opcode::SET,
         Command::Delete { .. } | Command::DeleteIf { .. } => opcode::DELETE,
@@ -163,9 +166,11 @@ fn done<'a>(packet: &Packet<'a>, command: &Command) -> Result<Reply<'a>, Mismatc
             let flags = packet.extras.first_chunk().map_or(0, |flags| u32::from_be_bytes(*flags));
             Ok(Reply::Value { bytes: packet.value, flags, version: packet.version })
         }
-        Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. } | Command::Inspect { .. } => {
-            Err(Mismatch("the value of another key"))
-        }
+        Command::Get { .. }
+        | Command::Peek { .. }
+        | Command::GetMarked { .. }
+        | Command::Inspect { .. }
+        | Command::Mark { .. } => Err(Mismatch("the value of another key")),
         Command::Count { .. } => {
             let number = packet.value.try_into().map_err(|_| Mismatch("a malformed number"))?;
             Ok(Reply::Number(u64::from_be_bytes(number)))

@@ -39,7 +39,11 @@ const WORDS: [&[u8]; 12] = [
 /// Writes a command.
 pub fn write(out: &mut Vec<u8>, opaque: u32, command: &Command) {
     let code: &[u8] = match command {
-        Command::Get { .. } | Command::Peek { .. } | Command::GetMarked { .. } | Command::Inspect { .. } => b"mg ",
+        Command::Get { .. }
+        | Command::Peek { .. }
+        | Command::GetMarked { .. }
+        | Command::Inspect { .. }
+        | Command::Mark { .. } => b"mg ",
         Command::Set { .. } => b"ms ",
         Command::Delete { .. } | Command::DeleteIf { .. } => b"md ",
         Command::Count { .. } => b"ma ",
@@ -64,6 +68,7 @@ pub fn write(out: &mut Vec<u8>, opaque: u32, command: &Command) {
 fn write_flags(out: &mut Vec<u8>, command: &Command) {
     match command {
         Command::Get { .. } | Command::Peek { .. } => out.extend_from_slice(b" v"),
+        Command::Mark { .. } => out.extend_from_slice(b" c"),
         Command::GetMarked { .. } => out.extend_from_slice(b" v f c"),
         // u: the order of eviction stays.
         Command::Inspect { .. } => out.extend_from_slice(b" v f u"),
@@ -112,7 +117,11 @@ pub fn read<'a>(replies: &mut &'a [u8], opaque: u32, command: &Command) -> Resul
             let marks = Marks::read(flags, opaque, command.name())?;
             value_reply(value, &marks, command)
         }
-        b"HD" => Marks::read(flags, opaque, command.name()).map(|_| Reply::Done),
+        b"HD" => {
+            let marks = Marks::read(flags, opaque, command.name())?;
+            let is_mark = matches!(command, Command::Mark { .. });
+            Ok(if is_mark { Reply::Value { bytes: b"", flags: 0, version: marks.version } } else { Reply::Done })
+        }
         b"EN" | b"NF" => Marks::read(flags, opaque, command.name()).map(|_| Reply::Missing),
         b"EX" | b"NS" => Marks::read(flags, opaque, command.name()).map(|_| Reply::Changed),
         b"ERROR" | b"CLIENT_ERROR" | b"SERVER_ERROR" => Ok(Reply::Refused(ServerError::of_line(line), line)),
