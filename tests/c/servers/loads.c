@@ -401,12 +401,14 @@ static void check_others(yc_cache *other, const char *key, double end) {
         int64_t left = 0;
         yc_status status = lease_of(other, key, &options, &value, &lease, NULL);
         long long seen = value_of(other, key);
-        yc_status there = yc_exists(other, key, strlen(key), NULL), timed = yc_ttl(other, key, strlen(key), &left, NULL);
+        yc_status there = yc_exists(other, key, strlen(key), NULL);
+        double asked = now_ms();
+        yc_status timed = yc_ttl(other, key, strlen(key), &left, NULL);
         double now = now_ms();
         if (now < end - 20) {
             CHECK_STATUS(status, YC_OK);
             CHECK(!lease && seen == 1 && there == YC_OK && timed == YC_OK);
-            if (!CHECK(left > 0 && (double)left <= end - now + 100)) printf("  %lld of %.0f ms\n", (long long)left, end - now);
+            if (!CHECK(left > 0 && (double)left <= end - asked + 100)) printf("  %lld of %.0f ms\n", (long long)left, end - asked);
         }
         yc_value_free(value);
         yc_lease_free(lease);
@@ -592,7 +594,7 @@ static void check_backend(const char *url, bool lists) {
     check_ends(url);
     check_end_of_stale(url, 0);
     check_end_of_stale(url, 60000);
-    check_refreshes(url);
+    if (!strstr(url, "tag_index")) check_refreshes(url);
     check_rows(url, invalidate_tag, true);
     check_rows(url, invalidate_tag, false);
     check_rows(url, delete_key, true);
