@@ -155,7 +155,8 @@ const (
 	CanShare Capabilities = C.YC_CAN_SHARE
 	// CanSize is set if the number of keys in [Stats] is exact. Otherwise it is an estimate.
 	CanSize Capabilities = C.YC_CAN_SIZE
-	// CanCompare is set if SetIf, DeleteIf, GetAndExpire and CounterAdd work. Redis needs the permission for scripts.
+	// CanCompare is set if SetIf, DeleteIf, GetAndExpire, CounterAdd, GetOrLoad and GetOrLease work. Redis needs the
+	// permission for scripts.
 	CanCompare Capabilities = C.YC_CAN_COMPARE
 )
 
