@@ -158,18 +158,36 @@ func (cache *Cache) lookups(ctx context.Context, keys []string, settings *loadSe
 	return all, nil
 }
 
-// Reads a key for loading, and waits for another caller's load. A goroutine that waits occupies no thread.
+// The longest wait of one operation. An operation continues when its caller leaves, as it may be taking a lease, which
+// would be lost with its reply: it must end soon.
+const longestWait = 500 * time.Millisecond
+
+// Reads a key for loading, and waits for another caller's load; 0 selects the deadline of a call. A goroutine that waits
+// occupies no thread.
 func (cache *Cache) lookupWaiting(ctx context.Context, key string, settings *loadSettings, wait time.Duration) found {
+	if wait == 0 {
+		wait = cache.times.Load().call
+	}
+	for {
+		begun, part := now(), min(wait, longestWait)
+		found := cache.lookupPart(ctx, key, settings, part)
+		taken := now().Sub(begun)
+		wait -= taken
+		// An operation that is busy before its time is over does not wait: the key is held back, or the queue is full.
+		if !errors.Is(found.err, ErrBusy) || taken < part || wait < time.Millisecond {
+			return found
+		}
+	}
+}
+
+func (cache *Cache) lookupPart(ctx context.Context, key string, settings *loadSettings, wait time.Duration) found {
 	user, err := cache.enter(ctx)
 	if err != nil {
 		return found{err: err}
 	}
 	defer user.leave()
 	op := settings.lookupOp(key, wait)
-	call := cache.queue.begin(&op)
-	cache.queue.wait(ctx, call)
-	call.err = becauseOf(ctx, call.err)
-	return cache.foundBy(call, settings)
+	return cache.foundBy(cache.queue.lookup(ctx, &op), settings)
 }
 
 // Returns the result of a call that read a key for loading, and releases the call.

@@ -122,6 +122,35 @@ func TestACancelledLookupLosesNoLease(t *testing.T) {
 	}
 }
 
+// Callers that wait for a key which becomes free again and again leave while they take its lease.
+func TestACancelledWaitLosesNoLease(t *testing.T) {
+	cache := openLeasing(t, "&lease=60s")
+	var all sync.WaitGroup
+	for number := 0; number < 8; number++ {
+		all.Add(1)
+		go func(number int) {
+			defer all.Done()
+			for at := 0; at < 40; at++ {
+				ctx, cancel := context.WithTimeout(ctx, time.Duration(5000+(at*977+number*331)%15000)*time.Microsecond)
+				found, err := cache.GetOrLease(ctx, "k", yokedcache.WithWait(time.Minute))
+				cancel()
+				if err == nil {
+					found.Lease.Abandon(context.Background(), 0)
+					found.Lease.Free()
+				} else if !errors.Is(err, context.DeadlineExceeded) {
+					t.Error(err)
+				}
+			}
+		}(number)
+	}
+	all.Wait()
+	found, err := cache.GetOrLease(ctx, "k", yokedcache.WithWait(10*time.Second))
+	if err != nil || found.State != yokedcache.StateVacant {
+		t.Fatal(found, err)
+	}
+	found.Lease.Free()
+}
+
 // A caller that waits for another's load has no thread, and ends with its context.
 func TestLookupsThatWaitHaveNoThread(t *testing.T) {
 	cache := openLeasing(t, "")

@@ -194,6 +194,7 @@ func TestTwoLoadersOfAKeyNeverRunAtOnce(t *testing.T) {
 		}(number)
 	}
 	all.Wait()
+	// A lease that is lost blocks its key until the end.
 	if loads.Load() < 20 {
 		t.Error(loads.Load(), "loads")
 	}
