@@ -334,7 +334,7 @@ func TestAFillSaysWhatItsLoaderLearned(t *testing.T) {
 	}
 }
 
-// What cannot be stored is returned all the same.
+// A value that cannot be stored is returned nevertheless.
 func TestAFillThatFailsDoesNotFailTheCall(t *testing.T) {
 	cache := openLeasing(t, "&max_value_bytes=1000")
 	var loads atomic.Int64
@@ -372,7 +372,7 @@ func TestAValueThatDoesNotDecodeIsAnError(t *testing.T) {
 	failed.is(t, "who loads again", "value")
 }
 
-// What a caller gets is its own: it may change it.
+// Each caller gets a value of its own, which it may change.
 func TestCallersDoNotShareMemory(t *testing.T) {
 	cache := openLeasing(t, "")
 	release := make(chan struct{})
