@@ -136,7 +136,7 @@ test('undefined is remembered as absent', async () => {
 // ---- One load ----
 
 test('callers share one load, and own what they get', async () => {
-  const source = new Source('value');
+  const source = new Source(Buffer.from('value'));
   const calls = Array.from({ length: 100 }, (_, at) => (at % 2 ? cache : other).getOrLoad('shared', source.loader));
   const results = await source.open(calls);
   assert.deepEqual([source.loads, source.most], [1, 1]);
@@ -285,7 +285,7 @@ test('a loader that never settles blocks its key for its lease only', { timeout:
     const value = await one.getOrLoad(key, () => 'next', { wait: 20_000, encoding: 'utf8' });
     assert(/next|of the joined/.test(value));
     assert(performance.now() - begun < 4000);
-    assert.equal(await joined, value);
+    assert(/next|of the joined/.test(await joined));
   }
 });
 
@@ -388,7 +388,7 @@ test('a signal ends the wait of one caller, and not the load of the others', asy
   await begun;
   const joined = cache.getOrLoad('left', source.loader, { signal: controllers[1].signal });
   const stays = cache.getOrLoad('left', source.loader, text);
-  await sleep(10);
+  await sleep(300); // Until all have joined.
   controllers.forEach((controller) => controller.abort(reason));
   await assert.rejects(leader, reason);
   await assert.rejects(joined, reason);
@@ -465,6 +465,19 @@ test('many: an object by key, and settings by key', async () => {
   assert.deepEqual(await cache.getMany(['o1', 'o2'], text), [undefined, '2']);
   await cache.invalidateTag('both');
   assert.equal(await cache.get('o2'), undefined);
+});
+
+test('many: more keys than a server takes at once', async () => {
+  const keys = Array.from({ length: 2500 }, (_, at) => `thousands${at}`);
+  const asked = [];
+  const loader = async (list) => {
+    asked.push(list.length);
+    return new Map(list.map((key) => [key, `${key}!`]));
+  };
+  assert.equal((await cache.getOrLoadMany(keys, loader, text)).size, 2500);
+  assert.deepEqual(asked, [2500]);
+  assert.equal((await cache.getMany(keys, text)).filter((value, at) => value === `${keys[at]}!`).length, 2500);
+  assert.equal((await cache.getOrLoadMany(keys, neverCalled, text)).size, 2500);
 });
 
 test('many: hundreds of keys', async () => {
@@ -558,7 +571,7 @@ test('wrong arguments load nothing and leave no lease', async () => {
       await assert.rejects(cache.getOrLoadMany(['wrong'], neverCalled, options), expected, inspect(options));
     }
   }
-  assert.equal(await cache.getOrLoad('wrong', () => 'v', { ...text, wait: 0 }), 'v');
+  assert.equal(await cache.getOrLoad('wrong', () => 'v', { ...text, wait: cache.capabilities.share ? 5000 : 0 }), 'v');
 });
 
 test('what a loader must not return or set is its error', async () => {

@@ -12,7 +12,16 @@ const { Signals } = require('./signals.js');
 
 /** The outcome of a flight whose value its joined callers may not use: each reads the key again. */
 const AGAIN = Object.freeze({ again: true });
+/** The most operations of one call that are in flight at a time: fewer than a server accepts (max_pending). */
+const GROUP = 256;
 const ignore = () => {};
+
+/** Awaits `each(item)` for every item, a group at a time; returns the results. */
+async function inGroups(list, each) {
+  const results = [];
+  for (let at = 0; at < list.length; at += GROUP) results.push(...(await Promise.all(list.slice(at, at + GROUP).map(each))));
+  return results;
+}
 
 function stillLoading() {
   return new YokedCacheError('YC_E_BUSY', 'another caller is still loading the key: try again, or wait longer (wait)', true);
@@ -194,7 +203,7 @@ class Flights {
     load.land();
     const { values, error } = results;
     const end = (flight) => (error === undefined ? this.fill(flight, values.get(flight.id), retryAfter) : this.fail(flight, error, retryAfter));
-    return new Map(await Promise.all(load.flights.map(async (flight) => [flight.id, await end(flight)])));
+    return new Map(await inGroups(load.flights, async (flight) => [flight.id, await end(flight)]));
   }
 
   /** Calls the loader, after earlier loaders of its keys: two never run at once. */
@@ -246,4 +255,4 @@ class Flights {
   }
 }
 
-module.exports = { AGAIN, Flights };
+module.exports = { AGAIN, Flights, inGroups };

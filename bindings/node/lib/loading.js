@@ -8,7 +8,7 @@ const { given, listOf, tagsOf, ttlOf } = require('./arguments.js');
 const { roomFor } = require('./bytes.js');
 const { YokedCacheError, invalidType } = require('./error.js');
 const { NO_WAIT } = require('./exchange.js');
-const { AGAIN, Flights } = require('./flights.js');
+const { AGAIN, Flights, inGroups } = require('./flights.js');
 const { Found, leaseOf, retryAfterOf, staleForOf, valueOrFound, waitOf } = require('./lease.js');
 const { flagOf, optionsOf, optionsSet } = require('./options.js');
 
@@ -301,13 +301,13 @@ class Loading {
     return new Map(results.filter(([, value]) => value !== undefined));
   }
 
-  /** Reads keys in one turn. If a read fails for a reason of the caller, the leases of the others are given back. */
+  /** Reads keys. If a read fails for a reason of the caller, the leases of the others are given back. */
   async readAll(call, keys) {
-    const reads = await Promise.allSettled(keys.map((key) => this.read(call, key, NO_WAIT)));
-    const failed = reads.find(({ status }) => status === 'rejected');
-    if (failed === undefined) return reads.map(({ value }) => value);
-    for (const { value } of reads) if (value instanceof Found) value.lease?.release();
-    throw failed.reason;
+    let failed;
+    const founds = await inGroups(keys, (key) => (failed === undefined ? this.read(call, key, NO_WAIT).catch((error) => (failed ??= { error })) : undefined));
+    if (failed === undefined) return founds;
+    for (const found of founds) if (found instanceof Found) found.lease?.release();
+    throw failed.error;
   }
 
   /** Loads what has to be loaded with one call of the loader, and refreshes with another. Others' loads are waited for meanwhile. */
