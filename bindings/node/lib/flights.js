@@ -12,6 +12,8 @@ const { Signals } = require('./signals.js');
 
 /** The outcome of a flight whose value its joined callers may not use: each reads the key again. */
 const AGAIN = Object.freeze({ again: true });
+/** The outcome of a wait that ended too early for those who joined it: each waits for itself. */
+const ALONE = Object.freeze({ alone: true });
 /** The most operations of one call that are in flight at a time: fewer than a server accepts (max_pending). */
 const GROUP = 256;
 const ignore = () => {};
@@ -60,6 +62,26 @@ class Waiter {
     this.signals.forget(this);
     this.others.delete(this);
     this.load.waiting -= 1;
+  }
+}
+
+/** A wait for another process, which other callers may join. */
+class Watch {
+  constructor(signals) {
+    this.signals = signals;
+    this.waiting = 0;
+    this.joined = new Set();
+  }
+
+  wait(signal, waitMs) {
+    return new Waiter(this, this.joined, this.signals).begin(signal, waitMs);
+  }
+
+  /** The wait depends on none of those who joined it. */
+  left() {}
+
+  end(outcome) {
+    for (const waiter of this.joined) waiter.settle(outcome);
   }
 }
 
@@ -255,4 +277,4 @@ class Flights {
   }
 }
 
-module.exports = { AGAIN, Flights, inGroups };
+module.exports = { AGAIN, ALONE, Flights, Watch, inGroups };

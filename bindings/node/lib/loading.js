@@ -8,7 +8,7 @@ const { given, listOf, tagsOf, ttlOf } = require('./arguments.js');
 const { roomFor } = require('./bytes.js');
 const { YokedCacheError, invalidType } = require('./error.js');
 const { NO_WAIT } = require('./exchange.js');
-const { AGAIN, Flights, inGroups } = require('./flights.js');
+const { AGAIN, ALONE, Flights, Watch, inGroups } = require('./flights.js');
 const { Found, leaseOf, retryAfterOf, staleForOf, valueOrFound, waitOf } = require('./lease.js');
 const { flagOf, optionsOf, optionsSet } = require('./options.js');
 
@@ -172,6 +172,8 @@ class Loading {
     this.exchange = exchange;
     this.settings = settings;
     this.flights = new Flights();
+    /** The waits for other processes, by the id of the key. */
+    this.watches = new Map();
   }
 
   // ---- One key ----
@@ -258,8 +260,24 @@ class Loading {
     return outcome === AGAIN ? AGAIN : call.landed(outcome, key);
   }
 
+  /** Waits for another process. One caller asks the store time and again for all of this process; then each reads for itself. */
   async waitElsewhere(call, key, id, left) {
-    const found = await this.read(call, key, left === undefined ? LONGEST_WAIT : Math.min(Math.ceil(left), LONGEST_WAIT));
+    const watched = this.watches.get(id);
+    if (watched === undefined) return this.watch(call, key, id, left);
+    const outcome = await watched.wait(call.signal, left);
+    return outcome === ALONE ? this.watch(call, key, id, await this.left(call)) : AGAIN;
+  }
+
+  async watch(call, key, id, left) {
+    const watch = new Watch(this.flights.signals);
+    if (!this.watches.has(id)) this.watches.set(id, watch);
+    let found;
+    try {
+      found = await this.read(call, key, left === undefined ? LONGEST_WAIT : Math.min(Math.ceil(left), LONGEST_WAIT) || NO_WAIT);
+    } finally {
+      if (this.watches.get(id) === watch) this.watches.delete(id);
+      watch.end(found?.state === 'busy' ? ALONE : AGAIN);
+    }
     if (found.state === 'busy') throw found.error;
     return this.step(call, key, id, found);
   }
