@@ -76,6 +76,56 @@ static void hiredis_mget(struct worker *worker)
     bench_finished(worker, since);
 }
 
+/* ---- Counters: names of their own, since the keys have values that are no numbers. ---- */
+
+static size_t counter_name(struct worker *worker, char name[KEY + 8])
+{
+    memcpy(name, "hiredis:", 8);
+    memcpy(name + 8, bench_counter(worker), KEY);
+    return KEY + 8;
+}
+
+static void hiredis_counter(struct worker *worker)
+{
+    char name[KEY + 8];
+    const char *parts[] = { "INCRBY", name, "1" };
+    const size_t lengths[] = { 6, counter_name(worker, name), 1 };
+    uint64_t since = bench_now();
+    freeReplyObject(ask(worker->connection, 3, parts, lengths));
+    bench_finished(worker, since);
+}
+
+static void hiredis_flush(redisContext *connection)
+{
+    int all_sent = 0;
+    while (!all_sent) {
+        if (redisBufferWrite(connection, &all_sent) != REDIS_OK) {
+            give_up("hiredis: %s", connection->errstr);
+        }
+    }
+}
+
+static void hiredis_pipeline_counter(struct worker *worker)
+{
+    redisContext *connection = worker->connection;
+    void *next;
+    for (int n = missing(worker); n > 0; n--) {
+        char name[KEY + 8];
+        const char *parts[] = { "INCRBY", name, "1" };
+        const size_t lengths[] = { 6, counter_name(worker, name), 1 };
+        sending(worker);
+        redisAppendCommandArgv(connection, 3, parts, lengths);
+    }
+    hiredis_flush(connection);
+    if (redisBufferRead(connection) != REDIS_OK) {
+        give_up("hiredis: %s", connection->errstr);
+    }
+    while (redisReaderGetReply(connection->reader, &next) == REDIS_OK && next != NULL) {
+        freeReplyObject(usable(connection, next));
+        replied(worker, NULL, 0);
+    }
+}
+
 static void hiredis_fill(struct worker *worker, int n_parts)
 {
     redisContext *connection = worker->connection;
@@ -87,12 +137,7 @@ static void hiredis_fill(struct worker *worker, int n_parts)
         }
         redisAppendCommandArgv(connection, n_parts, parts, LENGTHS);
     }
-    int all_sent = 0;
-    while (!all_sent) {
-        if (redisBufferWrite(connection, &all_sent) != REDIS_OK) {
-            give_up("hiredis: %s", connection->errstr);
-        }
-    }
+    hiredis_flush(connection);
 }
 
 static void hiredis_pipeline(struct worker *worker, int n_parts)
@@ -196,6 +241,8 @@ static const struct contender CONTENDERS[] = {
     { "hiredis", "mget", 0, open_nothing, hiredis_enter, hiredis_mget },
     { "hiredis-pipeline", "get", 1, open_nothing, hiredis_enter, hiredis_pipeline_get },
     { "hiredis-pipeline", "set", 1, open_nothing, hiredis_enter, hiredis_pipeline_set },
+    { "hiredis", "counter", 0, open_nothing, hiredis_enter, hiredis_counter },
+    { "hiredis-pipeline", "counter", 1, open_nothing, hiredis_enter, hiredis_pipeline_counter },
     { "raw", "get", 1, open_nothing, raw_enter, raw_get },
     { "raw", "set", 1, open_nothing, raw_enter, raw_set },
     { "crate-current", "get", 0, crate_open_current, enter_nothing, crate_get },

@@ -12,6 +12,7 @@ import rounds
 TITLES = {
     "yokedcache": "YokedCache",
     "yokedcache-tags": "YokedCache, 2 tags",
+    "yokedcache-lease": "YokedCache, `yc_get_or_lease`",
     "yokedcache-batch": "YokedCache, `yc_batch`",
     "yokedcache-queue": "YokedCache, completion queue",
     "hiredis": "hiredis",
@@ -34,6 +35,7 @@ IN_FLIGHT = [
     "crate-multi-tasks",
     "redis-benchmark",
 ]
+LEASE = ["yokedcache-lease", "yokedcache"]
 # Name: what is measured, what the callers are, who is compared with, how many callers, contenders, title.
 WORKLOADS = {
     "get": ("get", "threads", "hiredis", [1, 8, 64, 256], BLOCKING, "GET of 100 bytes"),
@@ -41,6 +43,11 @@ WORKLOADS = {
     "mget": ("mget", "threads", "hiredis", [1, 8, 64, 256], MANY, "MGET of 100 keys; an operation is 100 keys"),
     "get-in-flight": ("get", "in flight", "raw", [64, 256], IN_FLIGHT, "GET of 100 bytes, in flight at once"),
     "set-in-flight": ("set", "in flight", "raw", [64, 256], IN_FLIGHT, "SET of 100 bytes, in flight at once"),
+    "hit": ("get", "threads", "yokedcache", [1, 8, 64], LEASE, "Read for loading, every key is there"),
+    "counter": ("counter", "threads", "hiredis", [1, 8, 64], ["yokedcache", "hiredis"], "Addition to one of 1,000 counters"),
+    "counter-in-flight": ("counter", "in flight", "hiredis-pipeline", [64, 256], ["yokedcache-queue", "hiredis-pipeline"], "The same, in flight at once"),
+    "stampede": lambda port: stampede(port),
+    "compare": ("compare", "threads", "yokedcache", [1, 8], ["yokedcache"], "Compare-and-set of one key by all"),
 }
 # Text, workload, callers, contender, peer, bound.
 GOALS = [
@@ -50,6 +57,9 @@ GOALS = [
     ("GET, 64 in flight ÷ redis crate", "get-in-flight", 64, "yokedcache-queue", "crate-current-tasks", 2),
     ("the same, multi-thread", "get-in-flight", 64, "yokedcache-queue", "crate-multi-tasks", 2),
     ("MGET 100, 1 caller ÷ hiredis", "mget", 1, "yokedcache", "hiredis", 1.15),
+    ("hit of a read for loading, 1 caller ÷ GET", "hit", 1, "yokedcache-lease", "yokedcache", 0.91),
+    ("counter, 1 caller ÷ hiredis INCRBY", "counter", 1, "yokedcache", "hiredis", 0.9),
+    ("counter, 64 in flight ÷ hiredis INCRBY", "counter-in-flight", 64, "yokedcache-queue", "hiredis-pipeline", 0.9),
     ("tagged GET, 1 caller ÷ untagged", "get", 1, "yokedcache-tags", "yokedcache", 0.6),
     ("tagged GET, 64 callers ÷ untagged", "get", 64, "yokedcache-tags", "yokedcache", 0.6),
     ("tagged SET, 1 caller ÷ untagged", "set", 1, "yokedcache-tags", "yokedcache", 0.8),
@@ -61,6 +71,16 @@ def command(port):
     """A server that keeps nothing."""
     options = f"--port {port} --bind 127.0.0.1 --appendonly no --loglevel warning --logfile /dev/null"
     return ["redis-server", *options.split(), "--save", ""]
+
+
+def stampede(port):
+    """rueidisaside, the peer, is a program of its own; without Go or its module there is none."""
+    place = Path(os.environ["BENCH_PLACE"])
+    commands = {"YokedCache": [str(place / "stampede"), f"redis://127.0.0.1:{port}?key_prefix=stampede"]}
+    aside = place / "aside"
+    if aside.exists():
+        commands["rueidisaside"] = [str(aside), f"127.0.0.1:{port}"]
+    return commands
 
 
 def redis_benchmark_turn(bench, operation, callers, in_flight):

@@ -103,6 +103,11 @@ void bench_check(const char *key, const void *value, size_t len)
     }
 }
 
+const char *bench_counter(struct worker *worker)
+{
+    return keys[(size_t)(bench_key(worker) - keys[0]) / KEY % COUNTERS];
+}
+
 void bench_value(const char *key, char value[VALUE])
 {
     memset(value, 'v', VALUE);

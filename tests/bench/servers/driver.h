@@ -10,6 +10,7 @@ enum {
     KEY = 16,
     VALUE = 100,
     KEYS = 100000,
+    COUNTERS = 1000,
     MANY = 100,
     MAX_CALLERS = 1024,
 };
@@ -54,6 +55,8 @@ void enter_nothing(struct worker *worker);
 uint64_t bench_now(void);
 int bench_over(void);
 const char *bench_key(struct worker *worker);
+/* One of few keys: most of what is counted exists. */
+const char *bench_counter(struct worker *worker);
 void bench_value(const char *key, char value[VALUE]);
 /* Every value that comes back is looked at: it begins with its key. */
 void bench_check(const char *key, const void *value, size_t len);
@@ -79,19 +82,27 @@ char *put(char *end, const void *bytes, size_t len);
 /* YokedCache on the server whose URL this makes, of the port and a key prefix. */
 extern const char *yoked_url;
 void yoked_fill(void);
-#define YOKED_CONTENDERS                                                             \
-    { "yokedcache", "get", 0, yoked_open, enter_nothing, yoked_get },                \
-    { "yokedcache", "set", 0, yoked_open, enter_nothing, yoked_set },                \
-    { "yokedcache", "mget", 0, yoked_open, enter_nothing, yoked_mget },              \
-    { "yokedcache-tags", "get", 0, yoked_open_tags, enter_nothing, yoked_get },      \
-    { "yokedcache-tags", "set", 0, yoked_open_tags, enter_nothing, yoked_set_tags }, \
-    { "yokedcache-batch", "get", 1, yoked_open, enter_nothing, yoked_batch_get },    \
-    { "yokedcache-batch", "set", 1, yoked_open, enter_nothing, yoked_batch_set },    \
-    { "yokedcache-queue", "get", 1, queue_open, queue_enter, queue_turn },           \
-    { "yokedcache-queue", "set", 1, queue_open, queue_enter, queue_turn }
+#define YOKED_CONTENDERS                                                               \
+    { "yokedcache", "get", 0, yoked_open, enter_nothing, yoked_get },                  \
+    { "yokedcache", "set", 0, yoked_open, enter_nothing, yoked_set },                  \
+    { "yokedcache", "mget", 0, yoked_open, enter_nothing, yoked_mget },                \
+    { "yokedcache-tags", "get", 0, yoked_open_tags, enter_nothing, yoked_get },        \
+    { "yokedcache-tags", "set", 0, yoked_open_tags, enter_nothing, yoked_set_tags },   \
+    { "yokedcache-batch", "get", 1, yoked_open, enter_nothing, yoked_batch_get },      \
+    { "yokedcache-batch", "set", 1, yoked_open, enter_nothing, yoked_batch_set },      \
+    { "yokedcache-queue", "get", 1, queue_open, queue_enter, queue_turn },             \
+    { "yokedcache-queue", "set", 1, queue_open, queue_enter, queue_turn },             \
+    { "yokedcache-lease", "get", 0, yoked_open, enter_nothing, yoked_lease },          \
+    { "yokedcache", "counter", 0, yoked_open_counters, enter_nothing, yoked_counter }, \
+    { "yokedcache-queue", "counter", 1, queue_open, queue_enter, queue_turn },         \
+    { "yokedcache", "compare", 0, yoked_open_counters, enter_nothing, yoked_compare }
 void yoked_open(void);
 void yoked_open_tags(void);
+void yoked_open_counters(void);
 void yoked_get(struct worker *worker);
+void yoked_lease(struct worker *worker);
+void yoked_counter(struct worker *worker);
+void yoked_compare(struct worker *worker);
 void yoked_set(struct worker *worker);
 void yoked_set_tags(struct worker *worker);
 void yoked_mget(struct worker *worker);

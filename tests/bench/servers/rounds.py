@@ -157,6 +157,28 @@ def run(workload, bench, options, results, titles):
         print_table(title, f"Client CPU is for each operation. Others had {others:.0%} of the processors.", rows)
 
 
+# What a stampede is: processes, callers in each, and the milliseconds of the load.
+STAMPEDE = (4, 250, 50)
+
+
+def run_stampede(bench, options, commands):
+    """Callers of several processes ask for one cold key at once. `commands` are programs, each with the server's address."""
+    processes, callers, load_ms = STAMPEDE
+    measured = {title: [] for title in commands}
+    for round_ in range(options.rounds):
+        for turn in range(len(commands)):
+            title = list(commands)[(round_ + turn) % len(commands)]
+            command = [*commands[title], *map(str, STAMPEDE)]
+            done = subprocess.run(command, timeout=LONGEST_TURN, stdout=subprocess.PIPE, text=True, check=True)
+            measured[title].append(tuple(float(figure) for figure in done.stdout.split()))
+    rows = [["contender", "loads, at most", "callers served, at least", "last caller after the fill, ms", "slowest round, ms"]]
+    for title, turns in measured.items():
+        loads, served, last = zip(*turns)
+        rows.append([title, f"{max(loads):.0f}", f"{min(served):.0f}", f"{statistics.median(last):.1f}", f"{max(last):.1f}"])
+    about = f"{processes} processes with {callers} callers each ask for one cold key at once; its load takes {load_ms} ms."
+    print_table("Stampede", f"{about} Goals: 1 load, and the last caller at most 30 ms after the fill.", rows)
+
+
 def print_goals(results, goals):
     rows = [["goal", "bound", "measured", ""]]
     for text, workload, callers, name, peer, bound in goals:
@@ -204,5 +226,8 @@ def main(prog, description, titles, workloads, goals, command, programs=None, pr
         bench.fill()
         prepare(bench)
         for workload in options.workloads:
-            run(workload, bench, options, results, titles)
+            if workload == "stampede":
+                run_stampede(bench, options, workloads[workload](server.port))
+            else:
+                run(workload, bench, options, results, titles)
     print_goals(results, goals)

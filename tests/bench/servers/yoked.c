@@ -36,6 +36,11 @@ void yoked_open_tags(void)
     cache = yoked("with-tags");
 }
 
+void yoked_open_counters(void)
+{
+    cache = yoked("counters");
+}
+
 static void yoked_take(const char *key, yc_value *value)
 {
     size_t len;
@@ -54,6 +59,62 @@ void yoked_get(struct worker *worker)
     must(status, error);
     yoked_take(key, value);
     bench_finished(worker, since);
+}
+
+/* A hit of a read for loading. */
+void yoked_lease(struct worker *worker)
+{
+    const char *key = bench_key(worker);
+    yc_value *value = NULL;
+    yc_lease *lease = NULL;
+    yc_error *error;
+    uint64_t since = bench_now();
+    yc_status status = yc_get_or_lease(cache, key, KEY, NULL, &value, &lease, &error);
+    must(status, error);
+    yoked_take(key, value);
+    bench_finished(worker, since);
+}
+
+void yoked_counter(struct worker *worker)
+{
+    const char *key = bench_counter(worker);
+    int64_t sum = 0;
+    yc_error *error;
+    uint64_t since = bench_now();
+    yc_status status = yc_counter_add(cache, key, KEY, 1, 0, YC_TTL_NEVER, &sum, &error);
+    must(status, error);
+    if (sum < 1) {
+        give_up("a counter is %lld", (long long)sum);
+    }
+    bench_finished(worker, since);
+}
+
+/* All callers replace the value of one key, each by what it has read. */
+void yoked_compare(struct worker *worker)
+{
+    static const char KEY_OF_ALL[] = "compared";
+    uint64_t since = bench_now(), version;
+    yc_status status;
+    do {
+        yc_value *value = NULL;
+        yc_error *error;
+        status = yc_get_versioned(cache, KEY_OF_ALL, sizeof KEY_OF_ALL - 1, &value, &version, &error);
+        int32_t condition = status == YC_MISS ? YC_IF_ABSENT : YC_IF_VERSION;
+        if (status != YC_MISS) {
+            must(status, error);
+        }
+        yc_value_free(value);
+        status = yc_set_if(cache, KEY_OF_ALL, sizeof KEY_OF_ALL - 1, keys[0], VALUE, YC_TTL_NEVER, NULL, 0, condition,
+                           version, NULL, &error);
+        if (status != YC_UNMET && status != YC_E_BUSY) {
+            must(status, error);
+        } else {
+            yc_error_free(error);
+        }
+    } while (status != YC_OK && !bench_over());
+    if (status == YC_OK) {
+        bench_finished(worker, since);
+    }
 }
 
 static void yoked_store(struct worker *worker, const yc_slice *tags, size_t n_tags)
@@ -144,9 +205,9 @@ static size_t n_to_submit;
 
 static void queue_put(struct worker *worker, uint64_t slot, int32_t kind)
 {
-    const char *key = bench_key(worker);
+    const char *key = kind == YC_OP_COUNTER_ADD ? bench_counter(worker) : bench_key(worker);
     yc_op *op = &to_submit[n_to_submit++];
-    *op = (yc_op) { .kind = kind, .key = key, .key_len = KEY, .user_data = slot };
+    *op = (yc_op) { .kind = kind, .key = key, .key_len = KEY, .number = 1, .user_data = slot };
     if (kind == YC_OP_SET) {
         bench_value(key, slot_values[slot]);
         op->value = slot_values[slot];
@@ -160,13 +221,18 @@ static void queue_put(struct worker *worker, uint64_t slot, int32_t kind)
 void queue_open(void)
 {
     yc_error *error;
-    yoked_open();
+    if (strcmp(workload, "counter") == 0) {
+        yoked_open_counters();
+    } else {
+        yoked_open();
+    }
     must(yc_queue_open(cache, 0, NULL, NULL, NULL, &queue, &error), error);
 }
 
 void queue_enter(struct worker *worker)
 {
     int32_t kind = strcmp(workload, "set") == 0 ? YC_OP_SET : YC_OP_GET;
+    kind = strcmp(workload, "counter") == 0 ? YC_OP_COUNTER_ADD : kind;
     for (int slot = 0; slot < worker->in_flight; slot++) {
         queue_put(worker, (uint64_t)slot, kind);
     }
