@@ -38,8 +38,12 @@ fn documents() -> Vec<(PathBuf, String)> {
     pages.chain(others.map(str::to_owned)).map(|name| read(&name)).collect()
 }
 
-/// Returns the targets of the links in a text: `[text](target)` and `[name]: target`.
+/// Returns the targets of the links in a text: `[text](target)` and `[name]: target`. A block of code has none.
 fn links(text: &str) -> Vec<&str> {
+    text.split("```").step_by(2).flat_map(links_of_prose).collect()
+}
+
+fn links_of_prose(text: &str) -> Vec<&str> {
     let inline = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     let named = text.lines().filter_map(|line| line.strip_prefix('[')?.split_once("]: ")).map(|(_, target)| target);
     inline.chain(named).collect()
