@@ -38,9 +38,9 @@ fn documents() -> Vec<(PathBuf, String)> {
     pages.chain(others.map(str::to_owned)).map(|name| read(&name)).collect()
 }
 
-/// Returns the targets of the links in a text: `[text](target)` and `[name]: target`. A block of code has none.
+/// Returns the targets of the links in a text: `[text](target)` and `[name]: target`. Code has none.
 fn links(text: &str) -> Vec<&str> {
-    text.split("```").step_by(2).flat_map(links_of_prose).collect()
+    text.split("```").step_by(2).flat_map(|text| text.split('`').step_by(2)).flat_map(links_of_prose).collect()
 }
 
 fn links_of_prose(text: &str) -> Vec<&str> {
