@@ -12,7 +12,7 @@ use super::conditional::{Asked, Attempts, Look};
 use super::fresh::fresh_of;
 use super::tags::pair;
 use super::trailer::{Kind, Trailer};
-use super::watches::{Part, Watcher};
+use super::watches::{Part, Watcher, Woken};
 use super::{Condition, EncodedEntry, Mark, Remote, Slice, Store, nonce};
 use crate::backend::{Missing, Outcome};
 use crate::entry::{self, Entry, LoadTerms, TagVersion, tag_hash};
@@ -68,9 +68,10 @@ impl<S: Store> Remote<S> {
         let (mut watcher, mut waited): (Option<Watcher>, bool) = (None, false);
         loop {
             let attempt = |context| self.read_or_lease(context, key, &options);
+            watcher.iter().for_each(Watcher::begin_look);
             let attempted = context.bounded(self.timeout, &self.server, attempt).await;
             if let (Some(watcher), false) = (&watcher, matches!(attempted, Ok(Attempt::Taken))) {
-                watcher.saw_end();
+                watcher.saw_end(fresh_value(&attempted));
             }
             match attempted? {
                 Attempt::Done(loaded) => return Ok(Loaded { waited, ..loaded }),
@@ -78,32 +79,37 @@ impl<S: Store> Remote<S> {
                 Attempt::Taken if options.wait == Wait::No || Instant::now() >= end => return Err(still_loading()),
                 Attempt::Taken => waited = true,
             }
-            self.wait_for_load(context, key, &mut watcher, end).await;
+            if let Some(value) = self.wait_for_load(context, key, &mut watcher, end).await {
+                self.counting.reads(1, 0);
+                return Ok(Loaded { waited, ..Loaded::of(LoadState::Fresh, Some(value)) });
+            }
         }
     }
 
     /// Waits until it is time to look again at a key that another caller loads: between two looks of the watcher, or until
-    /// the watcher has seen the end of the load.
+    /// the watcher has seen the end of the load. Returns the value that it has seen.
     async fn wait_for_load<'a>(
         &'a self,
         context: CallContext,
         key: &[u8],
         watcher: &mut Option<Watcher<'a>>,
         end: Instant,
-    ) {
+    ) -> Option<Value> {
         while watcher.is_none() {
             match self.watches.join(&self.store.entry_name(&self.prefix, key).0) {
                 Part::Watcher(joined) => *watcher = Some(joined),
                 Part::Waiter(waiter) => {
                     let patience = end.min(Instant::now() + jittered(PATIENCE));
-                    let woken = context.run_until(patience, |_| waiter.woken()).await;
-                    if woken != Some(false) || Instant::now() >= end {
-                        return;
+                    match context.run_until(patience, |_| waiter.woken()).await {
+                        Some(Woken::Value(value)) => return Some(value),
+                        Some(Woken::Watch) if Instant::now() < end => {}
+                        _ => return None,
                     }
                 }
             }
         }
         context.pause(jittered(PAUSE).min(end.saturating_duration_since(Instant::now()))).await;
+        None
     }
 
     async fn read_or_lease(&self, context: CallContext, key: &[u8], options: &LeaseOptions<'_>) -> Result<Attempt> {
@@ -425,6 +431,14 @@ impl<S: Store> Remote<S> {
             }
         }
         Ok((!self.has_ended(name, &trailer, left)).then_some(*mark))
+    }
+}
+
+/// Returns the value of a look that every caller may return.
+fn fresh_value(attempted: &Result<Attempt>) -> Option<Value> {
+    match attempted {
+        Ok(Attempt::Done(Loaded { state: LoadState::Fresh, lease: None, value, .. })) => value.clone(),
+        _ => None,
     }
 }
 

@@ -1,17 +1,36 @@
 //! Callers of this process that wait for the load of one key: one of them looks at the store from time to time, and the
-//! others wait until it has seen the end of the load. Each then reads by itself: no caller gets the result of another's
-//! read.
+//! others wait for what it sees.
+//!
+//! A caller takes the value of a look that began after it had begun to wait, as if it had looked itself then. A look that
+//! began earlier may be older than an invalidation that the caller knows of.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::watch;
 
 use crate::util::lock;
+use crate::value::Value;
 
-/// The names whose loads are watched. The value is true once the watcher has seen the end of the load.
+/// The names whose loads are watched.
 #[derive(Default)]
-pub(super) struct Watches(Mutex<HashMap<Vec<u8>, watch::Receiver<bool>>>);
+pub(super) struct Watches(Mutex<HashMap<Vec<u8>, Watched>>);
+
+struct Watched {
+    /// The number of looks that have begun.
+    looks: Arc<AtomicU64>,
+    seen: watch::Receiver<Seen>,
+}
+
+/// The state of a load, as the watcher has seen it.
+enum Seen {
+    NotYet,
+    /// The load has ended, or the store failed.
+    End,
+    /// The load has ended with this value, in the look of this number.
+    Value(Value, u64),
+}
 
 /// The part of a caller that waits.
 pub(super) enum Part<'a> {
@@ -25,42 +44,65 @@ pub(super) enum Part<'a> {
 pub(super) struct Watcher<'a> {
     watches: &'a Watches,
     name: Vec<u8>,
-    has_ended: watch::Sender<bool>,
+    looks: Arc<AtomicU64>,
+    seen: watch::Sender<Seen>,
 }
 
 /// Waits for the watcher of a name.
-pub(super) struct Waiter(watch::Receiver<bool>);
+pub(super) struct Waiter {
+    /// The number of looks that began before.
+    looks: u64,
+    seen: watch::Receiver<Seen>,
+}
+
+/// What a waiter has to do.
+pub(super) enum Woken {
+    /// Return this value.
+    Value(Value),
+    /// Look by itself.
+    Look,
+    /// Watch: the watcher has no time left.
+    Watch,
+}
 
 impl Watches {
     /// Makes the caller the watcher of a name, or one that waits for it.
     pub(super) fn join(&self, name: &[u8]) -> Part<'_> {
         let mut watched = self.lock();
-        if let Some(watcher) = watched.get(name) {
-            return Part::Waiter(Waiter(watcher.clone()));
+        if let Some(Watched { looks, seen }) = watched.get(name) {
+            return Part::Waiter(Waiter { looks: looks.load(SeqCst), seen: seen.clone() });
         }
-        let (has_ended, watcher) = watch::channel(false);
-        watched.insert(name.to_vec(), watcher);
-        Part::Watcher(Watcher { watches: self, name: name.to_vec(), has_ended })
+        let (looks, (sender, seen)) = (Arc::default(), watch::channel(Seen::NotYet));
+        watched.insert(name.to_vec(), Watched { looks: Arc::clone(&looks), seen });
+        Part::Watcher(Watcher { watches: self, name: name.to_vec(), looks, seen: sender })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Vec<u8>, watch::Receiver<bool>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Vec<u8>, Watched>> {
         lock(&self.0)
     }
 }
 
 impl Waiter {
-    /// Waits until the watcher does not watch any more. Returns true if it has seen the end of the load, or false if it has
-    /// no time left: another caller has to watch.
-    pub(super) async fn woken(mut self) -> bool {
-        while self.0.changed().await.is_ok() {}
-        *self.0.borrow()
+    /// Waits until the watcher has seen the end of the load or does not watch any more.
+    pub(super) async fn woken(mut self) -> Woken {
+        match self.seen.wait_for(|seen| !matches!(seen, Seen::NotYet)).await.as_deref() {
+            Ok(Seen::Value(value, look)) if *look > self.looks => Woken::Value(value.clone()),
+            Ok(_) => Woken::Look,
+            Err(_) => Woken::Watch,
+        }
     }
 }
 
 impl Watcher<'_> {
-    /// Notes that the load has ended, or that the store failed: each caller has to look.
-    pub(super) fn saw_end(&self) {
-        self.has_ended.send_replace(true);
+    /// Notes that a look is about to begin.
+    pub(super) fn begin_look(&self) {
+        self.looks.fetch_add(1, SeqCst);
+    }
+
+    /// Notes that the last look has seen the end of the load, perhaps with a value, or that the store failed.
+    pub(super) fn saw_end(&self, value: Option<Value>) {
+        let look = self.looks.load(SeqCst);
+        self.seen.send_replace(value.map_or(Seen::End, |value| Seen::Value(value, look)));
     }
 }
 
@@ -77,26 +119,42 @@ mod tests {
 
     use super::*;
 
+    fn join(watches: &Watches) -> (Option<Watcher<'_>>, Option<Waiter>) {
+        match watches.join(b"name") {
+            Part::Watcher(watcher) => (Some(watcher), None),
+            Part::Waiter(waiter) => (None, Some(waiter)),
+        }
+    }
+
     #[test]
-    fn one_caller_watches_a_name_and_its_end_wakes_the_others() {
+    fn one_caller_watches_a_name_and_wakes_those_that_wait() {
         let watches = Watches::default();
-        let Part::Watcher(watcher) = watches.join(b"name") else { panic!("the first waits") };
-        let waiters: Vec<Waiter> = (0..3)
-            .map(|_| match watches.join(b"name") {
-                Part::Waiter(waiter) => waiter,
-                Part::Watcher(_) => panic!("two watchers"),
-            })
-            .collect();
+        let watcher = join(&watches).0.unwrap();
+        let mut waits: Vec<_> = (0..3).map(|_| Box::pin(join(&watches).1.unwrap().woken())).collect();
         assert!(matches!(watches.join(b"other"), Part::Watcher(_)));
-        let mut waits: Vec<_> = waiters.into_iter().map(|waiter| Box::pin(waiter.woken())).collect();
-        watcher.saw_end();
         assert!(waits.iter_mut().all(|wait| wait.now_or_never().is_none()));
+        watcher.begin_look();
+        watcher.saw_end(None);
+        assert!(waits.iter_mut().all(|wait| matches!(wait.now_or_never(), Some(Woken::Look))));
         drop(watcher);
-        assert!(waits.iter_mut().all(|wait| wait.now_or_never() == Some(true)));
-        let Part::Watcher(next) = watches.join(b"name") else { panic!("the next one waits") };
-        let Part::Waiter(waiter) = watches.join(b"name") else { panic!("two watchers") };
+        let next = join(&watches).0.expect("the next one watches");
+        let waiter = join(&watches).1.unwrap();
         drop(next);
-        assert_eq!(waiter.woken().now_or_never(), Some(false), "it left before the end");
+        assert!(matches!(waiter.woken().now_or_never(), Some(Woken::Watch)), "it left before the end");
         assert!(watches.lock().is_empty());
+    }
+
+    #[test]
+    fn a_caller_takes_the_value_of_a_look_that_began_after_its_wait() {
+        let watches = Watches::default();
+        let watcher = join(&watches).0.unwrap();
+        watcher.begin_look();
+        let early = join(&watches).1.unwrap();
+        watcher.begin_look();
+        let late = join(&watches).1.unwrap();
+        watcher.saw_end(Some(Value::from(&b"v"[..])));
+        let Some(Woken::Value(value)) = early.woken().now_or_never() else { panic!("no value") };
+        assert_eq!(value.as_bytes(), b"v");
+        assert!(matches!(late.woken().now_or_never(), Some(Woken::Look)), "the look may be older than its call");
     }
 }
