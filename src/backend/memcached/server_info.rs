@@ -103,8 +103,8 @@ impl ServerInfo {
     /// Returns how many items of any length fit in so many bytes of a reply; 0 if their length has no known limit.
     pub fn most_in(&self, bytes: usize) -> usize {
         // An item is longer than its line and its value in a reply.
-        let item = self.item_size.load(Relaxed);
-        if item == 0 { 0 } else { usize::try_from(bytes as u64 / item).unwrap_or(usize::MAX) }
+        let items = (bytes as u64).checked_div(self.item_size.load(Relaxed));
+        items.map_or(0, |items| usize::try_from(items).unwrap_or(usize::MAX))
     }
 
     /// Refuses an item that the server would refuse: the server removes the older item then.
@@ -238,6 +238,7 @@ mod tests {
         assert_eq!(info.check_size("s", &set(&BYTES[..938], 0)).unwrap_err().kind(), ErrorKind::TooLarge);
         assert!(info.check_size("s", &Command::Delete { name: &[0; 2000] }).is_ok());
         assert!(ServerInfo::default().check_size("s", &set(&BYTES, 0)).is_ok());
+        assert_eq!((info.most_in(10_500), ServerInfo::default().most_in(10_500)), (10, 0));
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub const MOST: usize = 100;
 pub fn write<'a>(out: &mut Vec<u8>, number: u32, most: usize, names: impl ExactSizeIterator<Item = &'a [u8]>) -> u32 {
     let (last, mut replies) = (names.len() - 1, 1);
     for (at, name) in names.enumerate() {
-        let begins = at == last || at % most == 0;
+        let begins = at == last || at.is_multiple_of(most);
         if begins && at > 0 {
             out.extend_from_slice(b"\r\n");
         }
@@ -66,7 +66,7 @@ impl Reader {
             return meta::read(replies, self.number, &Command::Get { name });
         }
         let reply = value_of(replies, name)?;
-        if self.at == self.last || self.at % self.most == 0 {
+        if self.at == self.last || self.at.is_multiple_of(self.most) {
             end(replies)?;
         }
         Ok(reply)
@@ -123,12 +123,6 @@ fn split_line(replies: &[u8]) -> Result<(&[u8], &[u8]), Mismatch> {
 
 fn split_digits(text: &[u8]) -> (&[u8], &[u8]) {
     text.split_at(text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len()))
-}
-
-/// Returns the length of a value, which ends its line. It is short: a search for many bytes at once would be slower.
-pub fn length(line: &[u8]) -> Option<u64> {
-    let before = line.iter().rposition(|byte| *byte == b' ')?;
-    meta::number(&line[before + 1..])
 }
 
 #[cfg(test)]
