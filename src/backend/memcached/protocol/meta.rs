@@ -201,7 +201,7 @@ pub struct MetaFraming {
     position: usize,
     /// The end of a value whose line was read.
     whole: Option<usize>,
-    /// The reply is a list of values, which goes on behind a value.
+    /// The reply is a list of values, which continues behind a value.
     is_list: bool,
     /// A value was dropped, and its stand-in comes next.
     dropped: bool,
@@ -213,7 +213,7 @@ impl MetaFraming {
         Self { max_value, position: 0, whole: None, is_list: false, dropped: false }
     }
 
-    /// Frames a value of this length, which begins at `start`, behind its line. `None`: the reply goes on behind it.
+    /// Frames a value of this length, which begins at `start`, behind its line. `None`: the reply continues behind it.
     fn value(&mut self, len: Option<u64>, start: usize, bytes: &[u8]) -> Result<Option<Frame>, String> {
         let len = len.ok_or("a value without its length")?;
         if len > self.max_value {
