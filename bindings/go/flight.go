@@ -124,12 +124,21 @@ var now = time.Now
 
 // ---- With the lock ----
 
-// Adds the flight of a key, which takes the place of an older one.
+// Adds the flight of a key, which takes the place of one whose leases have expired.
 func (flights *flights) add(load *load, key string, at int, lease *Lease) {
 	flight := &flight{load: load, key: key, at: at, lease: lease}
 	load.flights = append(load.flights, flight)
 	flights.byKey[key] = flight
 	flights.running[load] = struct{}{}
+}
+
+// Adds the flight of a key whose value is served meanwhile, unless an older one runs still.
+func (flights *flights) refresh(load *load, current *flight, key string, at int, lease *Lease) {
+	if current != nil {
+		lease.Free()
+		return
+	}
+	flights.add(load, key, at, lease)
 }
 
 // Returns the flight of a key that a caller can wait for, or nil.

@@ -152,11 +152,16 @@ func (call *loadCall) place(open []arrival, own, refresh *load) {
 			lease.Free()
 			call.fail(at, ErrClosed)
 		case lease != nil && call.isSettled(at):
-			flights.add(refresh, key, at, lease)
-		case lease != nil:
+			flights.refresh(refresh, current, key, at, lease)
+		case lease != nil && current == nil:
 			flights.add(own, key, at, lease)
 		case current != nil && current.waitsFor(call.ctx):
+			lease.Free()
 			call.fail(at, invalid("the loader of key %q asks for the key that it loads: it would wait for itself", key))
+		case lease != nil: // The key changed during the load, which runs still: a second one has to wait for its end.
+			lease.Free()
+			current.load.waiting++
+			call.waits = append(call.waits, waiter{at, current, true})
 		case current != nil:
 			current.load.waiting++
 			call.waits = append(call.waits, waiter{at, current, current.load.filling})

@@ -17,6 +17,9 @@ import (
 
 var failures, calls, loads atomic.Int64
 
+// The loaders of this process that run, by row.
+var running = map[string]*atomic.Int64{"calm": new(atomic.Int64), "wild": new(atomic.Int64)}
+
 func check(holds bool, format string, arguments ...any) {
 	if !holds {
 		fmt.Printf("FAILED race.go: "+format+"\n", arguments...)
@@ -35,6 +38,8 @@ func add(cache *yokedcache.Cache, row, counter string, delta int64) int64 {
 }
 
 func load(cache *yokedcache.Cache, row string, fill *yokedcache.Fill) string {
+	check(running[row].Add(1) == 1, "%s: two loaders of one process run", row)
+	defer running[row].Add(-1)
 	check(add(cache, row, "running", 1) == 1 || row != "calm", "%s: two loaders run", row)
 	if row == "wild" {
 		fill.Tags = []string{row}
