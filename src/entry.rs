@@ -23,12 +23,14 @@
 //! Source of the hash: <https://xxhash.com>, XXH3 with seed 0.
 
 pub mod counter;
+mod form;
 
 use twox_hash::XxHash3_64;
 
+use self::form::MAGIC;
+pub use self::form::{DecodeError, fingerprint};
 use crate::key::MAX_TAGS;
 
-const MAGIC: [u8; 2] = [0xD9, 0x43];
 /// The magic of the trailer of a load, which may stand alone.
 pub const TRAILER_MAGIC: [u8; 2] = [0xD9, 0x4C];
 const VERSION: u8 = 1;
@@ -103,25 +105,6 @@ impl Entry<'_> {
     }
 }
 
-/// The reason for which bytes are not an entry of a name. Each is counted as a miss.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DecodeError {
-    /// The bytes are shorter than their length field, or than any entry.
-    Truncated,
-    /// The bytes are not an entry of YokedCache.
-    Magic,
-    /// A later version, which this one cannot read, has written the entry.
-    Version,
-    /// The bytes were changed.
-    Checksum,
-    /// The entry has another name: replies were mixed up, or a name was reused.
-    Name,
-    /// The lengths inside contradict each other.
-    Malformed,
-    /// The bytes are no damage: they say that a load found nothing.
-    Absence,
-}
-
 /// Returns the stored form of an entry under `name`.
 pub fn encode(name: &[u8], entry: &Entry) -> Vec<u8> {
     let header_len = header_len(entry);
@@ -160,7 +143,7 @@ pub fn decode<'a>(name: &[u8], stored: &'a [u8]) -> Result<Entry<'a>, DecodeErro
 /// Decodes the bytes that are stored under `name`: an entry or a remembered absence.
 pub fn decode_any<'a>(name: &[u8], stored: &'a [u8]) -> Result<Entry<'a>, DecodeError> {
     if counter::is_counter(stored) {
-        return counter::decode(name, stored);
+        return counter::decode(name, stored).map(of_counter);
     }
     let (body, checksum) = stored.split_last_chunk::<CHECKSUM_LEN>().ok_or(DecodeError::Truncated)?;
     check_magic(body)?;
@@ -174,12 +157,18 @@ pub fn decode_any<'a>(name: &[u8], stored: &'a [u8]) -> Result<Entry<'a>, Decode
 /// be incomplete and is not verified.
 pub fn head<'a>(name: &[u8], stored: &'a [u8]) -> Result<Entry<'a>, DecodeError> {
     if counter::is_counter(stored) {
-        return counter::decode(name, stored);
+        return counter::decode(name, stored).map(of_counter);
     }
     match head_of_any(name, stored)? {
         entry if entry.load.is_absent => Err(DecodeError::Absence),
         entry => Ok(entry),
     }
+}
+
+/// Returns a counter as the entry that it stands for.
+fn of_counter((number, nonce): (&[u8], u64)) -> Entry<'_> {
+    let load = LoadTerms::default();
+    Entry { deadline_ms: None, tags: Vec::new(), key: None, nonce: Some(nonce), load, payload: number }
 }
 
 /// Returns the bytes of the header of a stored entry.
@@ -232,11 +221,6 @@ fn check_magic(stored: &[u8]) -> Result<(), DecodeError> {
 /// Returns the hash of a tag.
 pub fn tag_hash(tag: &[u8]) -> u64 {
     XxHash3_64::oneshot(tag)
-}
-
-/// Returns the fingerprint of a stored name.
-pub fn fingerprint(name: &[u8]) -> u64 {
-    XxHash3_64::oneshot(name)
 }
 
 /// The longest header without a key: the number of bytes to fetch for an inspection of an entry.

@@ -15,7 +15,7 @@
 
 use twox_hash::XxHash3_64;
 
-use super::{DecodeError, Entry, LoadTerms, MAGIC, fingerprint};
+use super::form::{DecodeError, MAGIC, fingerprint};
 
 pub(super) const VERSION: u8 = 3;
 /// The length of the header, which all counters of a name share.
@@ -45,8 +45,8 @@ pub(super) fn is_counter(stored: &[u8]) -> bool {
     matches!(stored, [_, _, VERSION, ..])
 }
 
-/// Decodes the bytes of a counter that are stored under `name`.
-pub(super) fn decode<'a>(name: &[u8], stored: &'a [u8]) -> Result<Entry<'a>, DecodeError> {
+/// Decodes the bytes of a counter that are stored under `name`: returns the digits and the nonce.
+pub(super) fn decode<'a>(name: &[u8], stored: &'a [u8]) -> Result<(&'a [u8], u64), DecodeError> {
     let (header, rest) = stored.split_first_chunk::<HEAD_LEN>().ok_or(DecodeError::Truncated)?;
     let (numbers, nonce) = rest.split_last_chunk().ok_or(DecodeError::Truncated)?;
     let (number, copy) = numbers.split_at(numbers.len() / 2);
@@ -63,8 +63,7 @@ pub(super) fn decode<'a>(name: &[u8], stored: &'a [u8]) -> Result<Entry<'a>, Dec
     if number.is_empty() {
         return Err(DecodeError::Malformed);
     }
-    let (nonce, load) = (Some(u64::from_le_bytes(*nonce)), LoadTerms::default());
-    Ok(Entry { deadline_ms: None, tags: Vec::new(), key: None, nonce, load, payload: number })
+    Ok((number, u64::from_le_bytes(*nonce)))
 }
 
 #[cfg(test)]
@@ -72,7 +71,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::{decode, decode_any, head as head_of};
-    use super::*;
+    use super::{HEAD_LEN, encode, head};
+    use crate::entry::DecodeError;
 
     #[test]
     fn a_counter_is_read_as_an_entry_under_its_name_alone() {
