@@ -985,6 +985,13 @@ struct Lookup {
 };
 
 // The times and the tags of a loaded value. The loader may change them.
+//
+//     auto load = [](Fill &fill) {
+//         FillTerms &terms = fill;
+//         terms.ttl = 10min;
+//         return std::string("Ada");
+//     };
+//     auto user = cache.get_or_load("user:1", load);
 struct FillTerms {
     Ttl ttl = {};
     std::optional<std::chrono::milliseconds> stale_for = {};

@@ -55,7 +55,7 @@ pub(super) struct Waiter {
     seen: watch::Receiver<Seen>,
 }
 
-/// What a waiter has to do.
+/// The task of a waiter that was woken.
 pub(super) enum Woken {
     /// Return this value.
     Value(Value),
