@@ -5,8 +5,8 @@
 
 use std::fmt;
 use std::mem;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use once_cell::race::OnceBox;
@@ -14,7 +14,7 @@ use once_cell::race::OnceBox;
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::fork;
-use crate::util::random;
+use crate::util::{lock, random};
 use crate::value::Value;
 
 /// The shortest and the longest time of a lease, a wait or a pause after a failed load: a day.
@@ -55,6 +55,17 @@ pub struct LeaseOptions<'a> {
     pub tags: &'a [&'a [u8]],
     /// True if one caller refreshes a value shortly before it expires.
     pub refresh_ahead: bool,
+    /// The place for a lease that a server is asked for.
+    pub in_doubt: Option<&'a InDoubt>,
+}
+
+impl LeaseOptions<'_> {
+    /// Notes the lease that a server is asked for, or that it was not given.
+    pub fn note(&self, lease: Option<&LeaseData>) {
+        if let Some(in_doubt) = self.in_doubt {
+            in_doubt.note(lease.cloned());
+        }
+    }
 }
 
 /// The state of a key that was read for loading.
@@ -113,7 +124,7 @@ pub struct Fill<'a> {
 }
 
 /// The data of a lease.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct LeaseData {
     /// The key.
     pub key: Vec<u8>,
@@ -140,6 +151,23 @@ pub struct Lease {
     abandon: Option<AbandonFn>,
     /// The process that took it: the child of a fork abandons nothing.
     generation: u32,
+}
+
+/// A lease that a server was asked for and may have given: a call that ends without the reply has to abandon it, because
+/// no other caller would load the key until the lease expires.
+#[derive(Debug, Default)]
+pub struct InDoubt(Mutex<Option<Lease>>);
+
+impl InDoubt {
+    /// Notes the lease, or that the last one was not given.
+    pub fn note(&self, data: Option<LeaseData>) {
+        *lock(&self.0) = data.map(Lease::new);
+    }
+
+    /// Takes the lease out.
+    pub fn take(&self) -> Option<Lease> {
+        lock(&self.0).take()
+    }
 }
 
 /// Returns a number that identifies one backend in this process.

@@ -387,7 +387,10 @@ impl Operation<'_> {
             Self::Explain { key } => Operation::Explain { key: to.bytes(key) },
             Self::GetOrLease { key, options } => {
                 let key = to.bytes(key);
-                Operation::GetOrLease { key, options: LeaseOptions { tags: to.list(options.tags), ..options } }
+                Operation::GetOrLease {
+                    key,
+                    options: LeaseOptions { tags: to.list(options.tags), in_doubt: None, ..options },
+                }
             }
             Self::LeaseFill { lease, fill } => {
                 let (lease, value) = (to.lease(lease), to.bytes(fill.value));

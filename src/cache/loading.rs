@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::exec::runtime::Runtime;
 use crate::key::{MAX_TAGS, check_tags};
-use crate::lease::{Claim, Fill, LONGEST, Lease, LeaseData, LeaseOptions, LoadState, Loaded, Wait};
+use crate::lease::{AbandonFn, Claim, Fill, InDoubt, LONGEST, Lease, LeaseData, LeaseOptions, LoadState, Loaded, Wait};
 use crate::operation::{Operation, Outcome};
 use crate::ttl::{MAX_TTL, Ttl};
 use crate::value::Value;
@@ -79,7 +79,7 @@ impl Cache {
             0 => Wait::Call,
             _ => Wait::AtMost(time("wait_ms", wait_ms, "-1, 0, or 1 to 86400000 (a day)")?),
         };
-        Ok(LeaseOptions { lease, wait, tags, refresh_ahead: self.loading.refresh_ahead })
+        Ok(LeaseOptions { lease, wait, tags, refresh_ahead: self.loading.refresh_ahead, in_doubt: None })
     }
 
     /// Returns the pause after a failed load, from milliseconds.
@@ -126,6 +126,15 @@ impl Cache {
     /// Runs an operation on a lease.
     pub(super) fn load<'a>(&'a self, context: CallContext, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
         match operation {
+            Operation::GetOrLease { key, options } if !self.backend.info().answers_at_once => pending(async move {
+                let asked = AskedLease { cache: self, in_doubt: InDoubt::default() };
+                let options = LeaseOptions { in_doubt: Some(&asked.in_doubt), ..options };
+                let outcome = self.backend.call(context, Operation::GetOrLease { key, options }).await;
+                if matches!(&outcome, Ok(Outcome::Loaded(loaded)) if loaded.lease.is_some()) {
+                    asked.in_doubt.take();
+                }
+                self.loaded(outcome, options.wait != Wait::No)
+            }),
             Operation::GetOrLease { options, .. } => {
                 let waits = options.wait != Wait::No;
                 then(self.backend.call(context, operation), move |outcome| self.loaded(outcome, waits))
@@ -150,9 +159,7 @@ impl Cache {
                     self.load_counters.note(&loaded);
                 }
                 if let Some(lease) = loaded.lease.as_mut().and_then(Arc::get_mut) {
-                    let (backend, counters) = (Arc::downgrade(&self.backend), self.load_counters.clone());
-                    let abandon = move |data| _ = backend.upgrade().map(|backend| abandon(backend, data, counters));
-                    lease.abandon_by(Box::new(abandon));
+                    lease.abandon_by(self.abandon());
                 }
                 Ok(Outcome::Loaded(loaded))
             }
@@ -163,6 +170,12 @@ impl Cache {
             }
             other => other,
         }
+    }
+
+    /// Returns the function that abandons a lease of this cache.
+    fn abandon(&self) -> AbandonFn {
+        let (backend, counters) = (Arc::downgrade(&self.backend), self.load_counters.clone());
+        Box::new(move |data| _ = backend.upgrade().map(|backend| abandon(backend, data, counters)))
     }
 
     fn fill<'a>(
@@ -189,6 +202,20 @@ fn kept(claim: Claim<'_>, outcome: Result<Outcome>) -> Result<Outcome> {
         claim.keep();
     }
     outcome
+}
+
+/// A read that may take a lease at a server. One that is cancelled or fails abandons the lease that it may have.
+struct AskedLease<'a> {
+    cache: &'a Cache,
+    in_doubt: InDoubt,
+}
+
+impl Drop for AskedLease<'_> {
+    fn drop(&mut self) {
+        if let Some(mut lease) = self.in_doubt.take() {
+            lease.abandon_by(self.cache.abandon());
+        }
+    }
 }
 
 /// Counts a lease that is being abandoned, until this is dropped.

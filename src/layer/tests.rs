@@ -299,8 +299,13 @@ fn threads_that_change_entries_through_many_outages_read_nothing_old() {
     assert!(it.primary.activity().counters.sets > 0 && it.fallback.activity().counters.sets > 0);
 }
 
-const READ: LeaseOptions =
-    LeaseOptions { lease: Duration::from_secs(60), wait: Wait::No, tags: &[b"tag"], refresh_ahead: false };
+const READ: LeaseOptions = LeaseOptions {
+    lease: Duration::from_secs(60),
+    wait: Wait::No,
+    tags: &[b"tag"],
+    refresh_ahead: false,
+    in_doubt: None,
+};
 
 /// Reads a key for loading; `None` if another caller loads it.
 fn load(backend: &dyn Backend, key: &str) -> Option<Loaded> {

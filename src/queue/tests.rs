@@ -305,7 +305,7 @@ fn describe(outcome: &Result<Outcome>) -> String {
 
 /// Returns the request for a lease with this wait.
 fn get_or_lease(wait: Wait, tags: &'static [&'static [u8]]) -> Operation<'static> {
-    let options = LeaseOptions { lease: Duration::from_secs(60), wait, tags, refresh_ahead: false };
+    let options = LeaseOptions { lease: Duration::from_secs(60), wait, tags, refresh_ahead: false, in_doubt: None };
     Operation::GetOrLease { key: b"key", options }
 }
 

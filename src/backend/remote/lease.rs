@@ -254,10 +254,15 @@ impl<S: Store> Remote<S> {
         let mut tags = self.versions_before_load(context, tags).await?;
         let prefix_version = tags.iter().position(|tag| tag.tag == PREFIX_TAG).map(|at| tags.swap_remove(at).version);
         let (token, taken) = (nonce::next()?, Instant::now());
+        let lease = LeaseData { key: key.to_vec(), token, instance: self.instance, tags, prefix_version, taken };
         let write = self.marked(look, stays, Kind::Leased, token, options.lease);
+        options.note(Some(&lease));
         match self.write_if(context, &write, attempts).await {
             Ok(true) => {}
-            Ok(false) => return Ok(None),
+            Ok(false) => {
+                options.note(None);
+                return Ok(None);
+            }
             // The reply was lost: the lease may have been given.
             Err(error) => {
                 let again = self.look(context, key).await.map_err(|_| error.clone())?;
@@ -266,7 +271,7 @@ impl<S: Store> Remote<S> {
                 }
             }
         }
-        Ok(Some(LeaseData { key: key.to_vec(), token, instance: self.instance, tags, prefix_version, taken }))
+        Ok(Some(lease))
     }
 
     /// Reads the versions of tags before a load, and creates those that are missing.

@@ -17,7 +17,7 @@ use crate::lease::{Fill, Lease, LeaseData, LeaseOptions, LoadState, Loaded, Wait
 
 const MS: Duration = Duration::from_millis(1);
 const OPTIONS: LeaseOptions =
-    LeaseOptions { lease: Duration::from_secs(10), wait: Wait::No, tags: &[], refresh_ahead: false };
+    LeaseOptions { lease: Duration::from_secs(10), wait: Wait::No, tags: &[], refresh_ahead: false, in_doubt: None };
 const FILL: Fill =
     Fill { value: b"", absent: false, ttl: None, stale_for: Duration::ZERO, tags: &[], keeps_load: false };
 
