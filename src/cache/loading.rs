@@ -159,7 +159,7 @@ impl Cache {
                     self.load_counters.note(&loaded);
                 }
                 if let Some(lease) = loaded.lease.as_mut().and_then(Arc::get_mut) {
-                    lease.abandon_by(self.abandon());
+                    lease.abandon_by(self.abandon(&[]));
                 }
                 Ok(Outcome::Loaded(loaded))
             }
@@ -172,10 +172,10 @@ impl Cache {
         }
     }
 
-    /// Returns the function that abandons a lease of this cache.
-    fn abandon(&self) -> AbandonFn {
+    /// Returns the function that abandons a lease of this cache, and does so again after each pause.
+    fn abandon(&self, pauses: &'static [Duration]) -> AbandonFn {
         let (backend, counters) = (Arc::downgrade(&self.backend), self.load_counters.clone());
-        Box::new(move |data| _ = backend.upgrade().map(|backend| abandon(backend, data, counters)))
+        Box::new(move |data| _ = backend.upgrade().map(|backend| abandon(backend, data, pauses, counters)))
     }
 
     fn fill<'a>(
@@ -204,6 +204,10 @@ fn kept(claim: Claim<'_>, outcome: Result<Outcome>) -> Result<Outcome> {
     outcome
 }
 
+/// The pauses before further attempts to abandon a lease in doubt: the server may receive the request for it later than
+/// the first attempt, by another connection.
+const AGAIN: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(200)];
+
 /// A read that may take a lease at a server. One that is cancelled or fails abandons the lease that it may have.
 struct AskedLease<'a> {
     cache: &'a Cache,
@@ -213,7 +217,7 @@ struct AskedLease<'a> {
 impl Drop for AskedLease<'_> {
     fn drop(&mut self) {
         if let Some(mut lease) = self.in_doubt.take() {
-            lease.abandon_by(self.cache.abandon());
+            lease.abandon_by(self.cache.abandon(&AGAIN));
         }
     }
 }
@@ -235,11 +239,16 @@ impl Drop for Abandoning {
 }
 
 /// Abandons a lease that was dropped unused. It waits for no server; the end of the cache waits for it.
-fn abandon(backend: Arc<dyn Backend>, data: LeaseData, counters: Arc<LoadCounters>) {
+fn abandon(backend: Arc<dyn Backend>, data: LeaseData, pauses: &'static [Duration], counters: Arc<LoadCounters>) {
     let (lease, at_once) = (Arc::new(Lease::new(data)), backend.info().answers_at_once);
     let abandoned = async move {
-        let abandon = Operation::LeaseAbandon { lease: &lease, retry_after: Duration::ZERO };
-        let _ = backend.call(CallContext::task(), abandon).await;
+        let mut pauses = pauses.iter();
+        loop {
+            let abandon = Operation::LeaseAbandon { lease: &lease, retry_after: Duration::ZERO };
+            let _ = backend.call(CallContext::task(), abandon).await;
+            let Some(pause) = pauses.next() else { return };
+            CallContext::task().pause(*pause).await;
+        }
     };
     if at_once {
         _ = abandoned.now_or_never();

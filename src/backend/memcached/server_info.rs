@@ -1,6 +1,6 @@
 //! The properties of a server: the size of its items, its ability to list names, and the state of its hash table.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::command::Command;
@@ -21,6 +21,8 @@ pub struct ServerInfo {
     item_size: AtomicU64,
     /// The bytes that an item has besides its name and value.
     overhead: AtomicU64,
+    /// True if its items have no versions (-C).
+    without_versions: AtomicBool,
     /// A `ListingSupport`, by its number.
     listing: AtomicU64,
     /// The power of a table that was full and was not enlarged, plus 1; 0 if none is known.
@@ -65,8 +67,9 @@ impl ServerInfo {
     /// Learns from the server's settings.
     pub fn learn(&self, settings: &[(String, String)]) {
         let setting = |name: &str| settings.iter().find(|pair| pair.0 == name).map(|pair| pair.1.as_str());
-        let version = if setting("cas_enabled") == Some("no") { 0 } else { CAS };
-        self.overhead.store(ITEM_OVERHEAD + version, Relaxed);
+        let without_versions = setting("cas_enabled") == Some("no");
+        self.without_versions.store(without_versions, Relaxed);
+        self.overhead.store(ITEM_OVERHEAD + if without_versions { 0 } else { CAS }, Relaxed);
         self.item_size.store(setting("item_size_max").and_then(|size| size.parse().ok()).unwrap_or(0), Relaxed);
         let listing = match (setting("lru_crawler"), setting("dump_enabled")) {
             (Some("no"), _) => ListingSupport::NoCrawler,
@@ -90,6 +93,11 @@ impl ServerInfo {
     /// Returns whether a full table of this power is known not to be enlarged.
     pub fn is_settled(&self, power: u32) -> bool {
         self.settled.load(Relaxed) == u64::from(power) + 1
+    }
+
+    /// Returns true unless the server is known to keep no versions of its items.
+    pub fn keeps_versions(&self) -> bool {
+        !self.without_versions.load(Relaxed)
     }
 
     /// Returns its ability to list names, as far as it is known.

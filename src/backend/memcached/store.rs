@@ -101,7 +101,7 @@ impl Store for MemcachedStore {
             count: false,
             shared: true,
             size: false,
-            compare: true,
+            compare: self.nodes.all.iter().all(|node| node.info.keeps_versions()),
         }
     }
 

@@ -485,7 +485,7 @@ fn is_filled(name: &[u8], stored: Option<&(Slice, Mark)>, token: u64) -> bool {
 
 #[cold]
 fn unsupported() -> Error {
-    let text = "leases need a server that compares before it writes: on Redis, grant the command EVAL to the user (ACL SETUSER … +eval), or enable scripts";
+    let text = "leases need a server that compares before it writes: on Redis, grant the command EVAL to the user (ACL SETUSER … +eval), or enable scripts; start Memcached without -C";
     Error::new(ErrorKind::Unsupported, text)
 }
 

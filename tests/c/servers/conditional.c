@@ -348,6 +348,30 @@ static void check_without_scripts(void) {
     server_stop(&redis);
 }
 
+static void check_without_versions(void) {
+    const char *const flags[] = {"-C", NULL};
+    server memcached;
+    server_start(&memcached, SERVER_MEMCACHED, flags);
+    yc_cache *cache = open_cache(server_url(&memcached, "key_prefix=c"));
+    uint64_t can = 0;
+    CHECK_STATUS(yc_capabilities(cache, &can, NULL), YC_OK);
+    CHECK(!(can & YC_CAN_COMPARE));
+    yc_value *value = NULL;
+    yc_lease *lease = NULL;
+    yc_error *error = NULL;
+    CHECK_STATUS(yc_get_or_lease(cache, "a", 1, NULL, &value, &lease, &error), YC_E_UNSUPPORTED);
+    CHECK(!value && !lease && error && strstr(yc_error_message(error), "without -C"));
+    yc_error_free(error);
+    error = NULL;
+    CHECK_STATUS(yc_set(cache, "a", 1, "1", 1, 0, NULL, 0, NULL), YC_OK);
+    CHECK_STATUS(yc_counter_add(cache, "a", 1, 1, 0, 0, NULL, &error), YC_E_UNSUPPORTED);
+    CHECK(error && strstr(yc_error_message(error), "without -C"));
+    yc_error_free(error);
+    CHECK(value_of(cache, "a") == 1);
+    close_cache(cache);
+    server_stop(&memcached);
+}
+
 /* ---- A switch under load ---- */
 
 static void check_switch(const char *from, const char *to) {
@@ -403,6 +427,7 @@ int main(int count, char **arguments) {
         check_server(SERVER_MEMCACHED, "key_prefix=c");
         check_server(SERVER_MEMCACHED, "key_prefix=c&binary=true");
         check_server(SERVER_MEMCACHED, "key_prefix=c&failover=eject");
+        check_without_versions();
     } else {
         /* Servers that are there, such as a cluster. */
         check_backend(test_url());

@@ -2,6 +2,7 @@
    another one loads it, and servers that stop, restart or deny scripts. One caller at a time loads a key, and no value whose
    load began before a change is served after it. */
 #include "../calls.h"
+#include "../queues.h"
 #include "resp.h"
 #include "server.h"
 
@@ -587,7 +588,45 @@ static void check_without_scripts(void) {
     server_stop(&redis);
 }
 
+/* ---- Callers that leave while they ask for a lease ---- */
+
+/* Submits a read that takes the lease for a minute, and cancels it after so many microseconds. */
+static void leave_after(yc_queue *queue, const char *key, unsigned microseconds) {
+    yc_lease_options options = {.struct_size = sizeof options, .lease_ms = 60000, .wait_ms = -1};
+    yc_op op = {.kind = YC_OP_GET_OR_LEASE, .key = key, .key_len = strlen(key), .value = &options, .value_len = sizeof options};
+    yc_ticket ticket;
+    yc_completion done;
+    size_t count;
+    CHECK_STATUS(yc_queue_submit(queue, &op, 1, sizeof op, &ticket, &count, NULL), YC_OK);
+    usleep(microseconds);
+    yc_queue_cancel(queue, ticket, NULL);
+    CHECK_STATUS(yc_queue_wait(queue, &done, 1, sizeof done, 20000, &count, NULL), YC_OK);
+    CHECK(done.status == YC_LEASED || done.status == YC_E_CANCELLED);
+    yc_lease_free(done.lease);
+    yc_error_free(done.error);
+}
+
+/* No key stays leased for the minute, wherever its read was cancelled. */
+static void check_cancelled(const char *url) {
+    yc_cache *cache = open_cache(url), *other = open_cache(url);
+    yc_queue *queue = open_queue(cache, 0);
+    yc_lease_options options = {.struct_size = sizeof options, .wait_ms = 20000};
+    for (unsigned round = 0; round < 200; round++) {
+        char key[32];
+        snprintf(key, sizeof key, "left-%u", round);
+        leave_after(queue, key, round * 5);
+        yc_value *value;
+        yc_lease *lease;
+        if (!CHECK_STATUS(lease_of(other, key, &options, &value, &lease, NULL), YC_LEASED)) break;
+        yc_lease_free(lease);
+    }
+    close_queue(queue);
+    close_cache(other);
+    close_cache(cache);
+}
+
 static void check_backend(const char *url, bool lists) {
+    check_cancelled(url);
     check_processes(url);
     check_killed(url);
     check_changes(url, lists);
