@@ -1227,8 +1227,9 @@ yc_status yc_ping(struct yc_cache *cache, struct yc_error **err);
 // Capability: yc_size() is exact, not an estimate.
 #define YC_CAN_SIZE 8
 
-// Capability: yc_set_if(), yc_delete_if(), yc_get_and_expire() and
-// yc_counter_add() work. Redis needs the permission for scripts (+eval).
+// Capability: yc_set_if(), yc_delete_if(), yc_get_and_expire(),
+// yc_counter_add() and yc_get_or_lease() work. Redis needs the permission for
+// scripts (+eval), Memcached must not run with -C.
 #define YC_CAN_COMPARE 16
 
 // Reports the capabilities of the backend: *flags is a sum of YC_CAN_ numbers.

@@ -18,8 +18,9 @@ pub const YC_CAN_COUNT: u64 = 2;
 pub const YC_CAN_SHARE: u64 = 4;
 /// Capability: yc_size() is exact, not an estimate.
 pub const YC_CAN_SIZE: u64 = 8;
-/// Capability: yc_set_if(), yc_delete_if(), yc_get_and_expire() and
-/// yc_counter_add() work. Redis needs the permission for scripts (+eval).
+/// Capability: yc_set_if(), yc_delete_if(), yc_get_and_expire(),
+/// yc_counter_add() and yc_get_or_lease() work. Redis needs the permission for
+/// scripts (+eval), Memcached must not run with -C.
 pub const YC_CAN_COMPARE: u64 = 16;
 
 /// Converts text to a value.
