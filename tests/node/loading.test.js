@@ -610,7 +610,7 @@ test('close ends loads, waits and leases', async () => {
   let signal;
   const gate = deferred();
   const slow = (fill) => ({ signal } = fill) && gate.promise;
-  const calls = [closed.getOrLoad('a', slow), closed.getOrLoad('a', slow), closed.getOrLoadMany(['a', 'b'], () => gate.promise)];
+  const calls = [closed.getOrLoad('a', slow), closed.getOrLoad('a', slow), closed.getOrLoadMany(['a', 'b'], (keys, fill) => slow(fill))];
   await sleep(30);
   calls.push(closed.getOrLoad('a', slow));
   const ends = calls.map((call) => assert.rejects(call, closedError));
