@@ -147,13 +147,16 @@ impl Store {
         }
         let token = self.loads.number();
         let ends = Deadline::after(Some(options.lease));
-        let before = shard.put_lease(loading::Lease::new(hash.of_entry(), key, token, ends, refreshes));
+        let tags: Vec<u64> = options.tags.iter().map(|tag| tag_hash(tag)).collect();
+        let named = tags.iter().map(|tag| TagVersion { tag: *tag, version: 0 }).collect();
+        let known = loading::Lease::new(hash.of_entry(), key, token, ends, refreshes, tags.into());
+        let before = shard.put_lease(known);
         let lease = Arc::new(Lease::new(LeaseData {
             key: key.to_vec(),
             token,
             instance: self.loads.instance,
             // The shard notes every invalidation with its leases.
-            tags: options.tags.iter().map(|tag| TagVersion { tag: tag_hash(tag), version: 0 }).collect(),
+            tags: named,
             prefix_version: None,
             taken: Instant::now(),
         }));
@@ -173,7 +176,7 @@ impl Store {
         let (deadline, kept) = terms(lease, fill);
         let stored = self.put(&lease.key, value, &tags, deadline, kept.as_ref(), |shard, _| {
             let known = shard.lease(hash, &lease.key);
-            known.is_some_and(|known| known.allows(lease.token, tags.iter().map(|tag| tag.tag)))
+            known.is_some_and(|known| known.allows(lease.token, fill.tags.iter().map(|tag| tag_hash(tag))))
         })?;
         if !stored {
             self.abandon(lease, Duration::ZERO);

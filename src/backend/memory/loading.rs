@@ -16,7 +16,7 @@ use crate::util::clock::Deadline;
 
 /// Bytes of the record of an entry that has more to it than a time to live.
 pub(super) const KEPT_OVERHEAD: usize = 32;
-/// The most tags that a lease notes as invalidated. Beyond it all are assumed.
+/// The most tags that a lease notes as invalidated, besides those that it names. Beyond it all others are assumed.
 const MOST_INVALIDATED: usize = 256;
 
 /// The end of an entry whose time to live is over.
@@ -47,26 +47,53 @@ pub(super) struct Lease {
     pub(super) is_held_back: bool,
     /// True if the key had an entry, which the holder refreshes.
     pub(super) refreshes: bool,
-    /// The hashes of the tags that were invalidated since the lease was taken.
+    /// The hashes of the tags that the lease names.
+    tags: Box<[u64]>,
+    /// True if a tag that the lease names was invalidated since it was taken: nothing is stored with it.
+    is_outdated: bool,
+    /// The hashes of the other tags that were invalidated since then.
     invalidated: Vec<u64>,
     waiters: Vec<(u64, Waker)>,
 }
 
 impl Lease {
-    pub(super) fn new(hash: u32, key: &[u8], token: u64, ends: Deadline, refreshes: bool) -> Box<Self> {
-        let (invalidated, waiters) = (Vec::new(), Vec::new());
-        Box::new(Self { hash, key: key.into(), token, ends, is_held_back: false, refreshes, invalidated, waiters })
+    pub(super) fn new(
+        hash: u32,
+        key: &[u8],
+        token: u64,
+        ends: Deadline,
+        refreshes: bool,
+        tags: Box<[u64]>,
+    ) -> Box<Self> {
+        Box::new(Self {
+            hash,
+            key: key.into(),
+            token,
+            ends,
+            is_held_back: false,
+            refreshes,
+            tags,
+            is_outdated: false,
+            invalidated: Vec::new(),
+            waiters: Vec::new(),
+        })
     }
 
-    /// Returns true if a value with these tags may be stored: the lease is valid, and no tag was invalidated.
-    pub(super) fn allows(&self, token: u64, mut tags: impl Iterator<Item = u64>) -> bool {
-        let overflows = self.invalidated.len() >= MOST_INVALIDATED;
-        let is_valid = self.token == token && !self.is_held_back && !self.ends.has_passed();
-        is_valid && tags.all(|tag| !overflows && !self.invalidated.contains(&tag))
+    /// Returns true if a value with these tags, in addition to those that the lease names, may be stored: the lease is
+    /// valid, and no tag was invalidated.
+    pub(super) fn allows(&self, token: u64, mut added: impl Iterator<Item = u64>) -> bool {
+        let is_valid = self.token == token && !self.is_held_back && !self.is_outdated && !self.ends.has_passed();
+        is_valid && added.all(|tag| self.tags.contains(&tag) || self.is_unchanged(tag))
+    }
+
+    fn is_unchanged(&self, tag: u64) -> bool {
+        self.invalidated.len() < MOST_INVALIDATED && !self.invalidated.contains(&tag)
     }
 
     fn note(&mut self, tag: u64) {
-        if self.invalidated.len() < MOST_INVALIDATED && !self.invalidated.contains(&tag) {
+        if self.tags.contains(&tag) {
+            self.is_outdated = true;
+        } else if self.is_unchanged(tag) {
             self.invalidated.push(tag);
         }
     }
@@ -229,10 +256,12 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_that_noted_too_many_tags_refuses_all_tags() {
-        let mut lease = Lease::new(1, b"k", 7, Deadline::NEVER, false);
+    fn a_lease_that_noted_too_many_tags_refuses_all_tags_that_it_does_not_name() {
+        let mut lease = Lease::new(1, b"k", 7, Deadline::NEVER, false, [1].into());
         assert!(lease.allows(7, [1, 2].into_iter()) && !lease.allows(8, [].into_iter()));
-        (0..MOST_INVALIDATED as u64).for_each(|tag| lease.note(tag + 10));
-        assert!(!lease.allows(7, [1].into_iter()) && lease.allows(7, [].into_iter()));
+        (0..2 * MOST_INVALIDATED as u64).for_each(|tag| lease.note(tag + 10));
+        assert!(!lease.allows(7, [2].into_iter()) && lease.allows(7, [1].into_iter()));
+        lease.note(1);
+        assert!(!lease.allows(7, [1].into_iter()) && !lease.allows(7, [].into_iter()));
     }
 }
