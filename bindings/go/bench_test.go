@@ -10,7 +10,7 @@ import (
 // A hit costs one call of the library and the memory of the value.
 func TestAHitAllocatesTheValueOnly(t *testing.T) {
 	if !onMemory() || raceEnabled {
-		t.Skip("on memory")
+		t.Skip("only on the memory backend, without the race detector, which allocates")
 	}
 	cache := open(t, "")
 	load := func(context.Context, *yokedcache.Fill) ([]byte, error) { return make([]byte, 100), nil }

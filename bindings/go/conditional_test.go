@@ -19,7 +19,7 @@ import (
 func openComparing(t *testing.T) *yokedcache.Cache {
 	cache := open(t, "")
 	if cache.Capabilities()&yokedcache.CanCompare == 0 {
-		t.Skip("the backend does not compare versions")
+		t.Skip("the server cannot compare before it writes (CanCompare)")
 	}
 	return cache
 }
@@ -216,7 +216,7 @@ func TestOneCreatorOfMany(t *testing.T) {
 // A server that denies scripts refuses conditional operations, and nothing else.
 func TestAServerThatDeniesScripts(t *testing.T) {
 	if !strings.HasPrefix(os.Getenv("YC_TEST_URL"), "redis:") {
-		t.Skip("YC_TEST_URL is not a Redis server")
+		t.Skip("only Redis has permissions for scripts")
 	}
 	port := freePort(t)
 	startRedis(t, port, "--user", "default", "on", "nopass", "~*", "&*", "+@all", "-@scripting")

@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
-	"os/exec"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,37 +11,6 @@ import (
 
 	yokedcache "github.com/yokedcache/yokedcache-go"
 )
-
-// A Redis server of the test's own on a port; the function kills it.
-func startRedis(t *testing.T, port string, options ...string) (kill func()) {
-	t.Helper()
-	arguments := []string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"}
-	server := exec.Command("redis-server", append(arguments, options...)...)
-	check(t, server.Start())
-	kill = sync.OnceFunc(func() {
-		server.Process.Kill()
-		server.Wait()
-	})
-	t.Cleanup(kill)
-	for begun := time.Now(); time.Since(begun) < soon; time.Sleep(20 * time.Millisecond) {
-		if cache, err := yokedcache.Open("redis://127.0.0.1:" + port); err == nil {
-			check(t, cache.Close())
-			return kill
-		}
-	}
-	t.Fatal("the server did not start")
-	return kill
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	defer listener.Close()
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	check(t, err)
-	return port
-}
 
 type fallback struct {
 	Active  bool   `json:"active"`

@@ -149,7 +149,7 @@ func TestCrossedKeysOfTwoProcesses(t *testing.T) {
 			check(t, err)
 			defer cache.Close()
 			if cache.Capabilities()&yokedcache.CanCompare == 0 || cache.Capabilities()&yokedcache.CanShare == 0 {
-				t.Skip("the backend shares no leases")
+				t.Skip("the memory backend shares no leases between two caches")
 			}
 			all.Add(1)
 			go func(number int) {

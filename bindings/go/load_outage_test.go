@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/exec"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,38 +11,6 @@ import (
 
 	yokedcache "github.com/yokedcache/yokedcache-go"
 )
-
-// A Memcached server of the test's own on a port; the function kills it.
-func startMemcached(t *testing.T, port string) (kill func()) {
-	t.Helper()
-	server := exec.Command("memcached", "-l", "127.0.0.1", "-p", port, "-U", "0", "-u", "nobody", "-m", "64")
-	check(t, server.Start())
-	kill = sync.OnceFunc(func() {
-		server.Process.Kill()
-		server.Wait()
-	})
-	t.Cleanup(kill)
-	for begun := time.Now(); time.Since(begun) < soon; time.Sleep(20 * time.Millisecond) {
-		if cache, err := yokedcache.Open("memcached://127.0.0.1:" + port); err == nil {
-			check(t, cache.Close())
-			return kill
-		}
-	}
-	t.Fatal("the server did not start")
-	return kill
-}
-
-// A server of the backend that is tested.
-func startServer(t *testing.T, port string) (scheme string, kill func()) {
-	t.Helper()
-	if onMemory() {
-		t.Skip("memory has no server")
-	}
-	if strings.HasPrefix(testURL(""), "redis") {
-		return "redis", startRedis(t, port)
-	}
-	return "memcached", startMemcached(t, port)
-}
 
 // Calls GetOrLoad from 20 goroutines until a time is over. Reports the loads, and the calls that failed.
 func stampede(t *testing.T, cache *yokedcache.Cache, key string, lasts time.Duration, most int64) (loads, failures int64) {

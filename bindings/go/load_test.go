@@ -266,10 +266,7 @@ func TestWhatMayNotBeServedAsStale(t *testing.T) {
 }
 
 func TestAValueIsRefreshedEarly(t *testing.T) {
-	if !onMemory() {
-		t.Skip("servers have no early refresh")
-	}
-	cache := open(t, "&refresh_ahead=true")
+	cache := openLeasing(t, "&refresh_ahead=true")
 	var loads atomic.Int64
 	slow := func(context.Context, *yokedcache.Fill) (string, error) {
 		loads.Add(1)

@@ -165,7 +165,7 @@ func TestZeroValues(t *testing.T) {
 func TestOptionsAddUp(t *testing.T) {
 	cache := open(t, "")
 	if cache.Capabilities()&yokedcache.CanList == 0 {
-		t.Skip("the backend lists no keys")
+		t.Skip("Memcached cannot list keys")
 	}
 	check(t, cache.Set(ctx, "some:a", nil, yokedcache.WithTags("a")))
 	check(t, cache.Set(ctx, "some:b", nil, yokedcache.WithTags("b"), yokedcache.WithTags("c")))

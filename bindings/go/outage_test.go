@@ -2,8 +2,6 @@ package yokedcache_test
 
 import (
 	"errors"
-	"io"
-	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -19,28 +17,11 @@ import (
 func TestAServerThatIsStopped(t *testing.T) {
 	port := os.Getenv("YC_TEST_PORT")
 	if port == "" {
-		t.Skip("YC_TEST_PORT is not set")
+		t.Skip("only with a server whose port is in YC_TEST_PORT")
 	}
-	var down atomic.Bool
-	var lock sync.Mutex
-	var open []net.Conn
-	proxy := listen(t, func(conn net.Conn) {
-		if down.Load() {
-			return
-		}
-		server, err := net.Dial("tcp", "127.0.0.1:"+port)
-		if err != nil {
-			return
-		}
-		defer server.Close()
-		lock.Lock()
-		open = append(open, conn, server)
-		lock.Unlock()
-		go io.Copy(server, conn)
-		io.Copy(conn, server)
-	})
+	proxy := startProxy(t, port)
 	scheme, _, _ := strings.Cut(os.Getenv("YC_TEST_URL"), ":")
-	cache, err := yokedcache.Open(scheme + "://" + proxy + "?socket_timeout=500ms&key_prefix=outage")
+	cache, err := yokedcache.Open(scheme + "://" + proxy.address + "?socket_timeout=500ms&key_prefix=outage")
 	check(t, err)
 	check(t, cache.Set(ctx, "k", []byte("value")))
 
@@ -71,16 +52,11 @@ func TestAServerThatIsStopped(t *testing.T) {
 		}()
 	}
 	time.Sleep(50 * time.Millisecond)
-	down.Store(true)
-	lock.Lock()
-	for _, conn := range open {
-		conn.Close()
-	}
-	lock.Unlock()
+	proxy.cut()
 	for begun := time.Now(); failed.Load() == 0 && time.Since(begun) < soon; {
 		time.Sleep(time.Millisecond)
 	}
-	down.Store(false)
+	proxy.mend()
 	before := read.Load()
 	for begun := time.Now(); read.Load() == before && time.Since(begun) < soon; {
 		time.Sleep(time.Millisecond)
@@ -88,12 +64,7 @@ func TestAServerThatIsStopped(t *testing.T) {
 	if failed.Load() == 0 || read.Load() == before {
 		t.Errorf("%d calls failed, %d succeeded behind them", failed.Load(), read.Load()-before)
 	}
-	down.Store(true)
-	lock.Lock()
-	for _, conn := range open {
-		conn.Close()
-	}
-	lock.Unlock()
+	proxy.cut()
 	within(t, func() {
 		close(stop)
 		cache.Close()
@@ -124,7 +95,7 @@ func TestExitWithCallsInFlight(t *testing.T) {
 func TestExiting(t *testing.T) {
 	way := os.Getenv(exitVariable)
 	if way == "" {
-		t.Skip("not a test of its own")
+		t.Skip("only as the program that TestExitWithCallsInFlight starts")
 	}
 	goroutines := 1000
 	if raceEnabled {

@@ -30,7 +30,7 @@ func ExampleCache_AllKeys() {
 func TestARangeOverKeys(t *testing.T) {
 	cache := open(t, "")
 	if cache.Capabilities()&yokedcache.CanList == 0 {
-		t.Skip("the backend cannot list keys")
+		t.Skip("Memcached cannot list keys")
 	}
 	for at := 0; at < 10; at++ {
 		check(t, cache.Set(ctx, fmt.Sprint(at), nil))
