@@ -19,6 +19,7 @@ type flights struct {
 
 	lock    sync.Mutex
 	byKey   map[string]*flight // The newest flight of each key.
+	added   uint64             // The number of flights that were added.
 	running map[*load]struct{}
 	closed  bool
 }
@@ -55,7 +56,10 @@ type flight struct {
 	load  *load
 	key   string
 	at    int    // The place of the key in the call that loads.
+	index int    // The place of the flight in its load.
 	lease *Lease // Nil if the store cannot be reached.
+	// The number of flights that were added before, and this one.
+	number uint64
 	// True if the result is current for each caller that joined. Valid once the load is done.
 	shared bool
 }
@@ -126,7 +130,8 @@ var now = time.Now
 
 // Adds the flight of a key, which takes the place of one whose leases have expired.
 func (flights *flights) add(load *load, key string, at int, lease *Lease) {
-	flight := &flight{load: load, key: key, at: at, lease: lease}
+	flights.added++
+	flight := &flight{load: load, key: key, at: at, index: len(load.flights), lease: lease, number: flights.added}
 	load.flights = append(load.flights, flight)
 	flights.byKey[key] = flight
 	flights.running[load] = struct{}{}

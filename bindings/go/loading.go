@@ -19,6 +19,9 @@ type loadCall struct {
 	stale    [][]byte // With WithStaleIfError: what a call returns if the load fails.
 	// The end of waits for others; zero if the deadline of the context is.
 	end time.Time
+	// The number of flights that were added before the first lookup of this call was looked at. Valid if asked is true.
+	before uint64
+	asked  bool
 
 	waits    []waiter // To be begun.
 	begun    int
@@ -29,8 +32,11 @@ type loadCall struct {
 type waiter struct {
 	at     int
 	flight *flight // Nil if another process has the lease.
-	// True if the flight began to store its result before the caller came: its result is not for this caller.
+	// True if the flight began to store its result before the caller came: only if it began after the call is its result
+	// for this caller.
 	late bool
+	// True if this is not the first wait for another process.
+	again bool
 }
 
 // An arrival is a key that was read, or that has its result.
@@ -38,6 +44,8 @@ type arrival struct {
 	at      int
 	found   found
 	settled bool
+	// True after a wait for another process.
+	again bool
 }
 
 func newLoadCall(ctx context.Context, cache *Cache, keys []string, loader loader, settings *loadSettings) *loadCall {
@@ -143,10 +151,13 @@ func (call *loadCall) place(open []arrival, own, refresh *load) {
 	flights := &call.cache.flights
 	flights.lock.Lock()
 	defer flights.lock.Unlock()
+	if !call.asked {
+		call.asked, call.before = true, flights.added
+	}
 	for _, arrival := range open {
 		at, lease := arrival.at, arrival.found.Lease
 		key := call.keys[at]
-		current := flights.current(key)
+		current := call.currentFor(&arrival.found, flights.current(key))
 		switch {
 		case flights.closed:
 			lease.Free()
@@ -161,18 +172,27 @@ func (call *loadCall) place(open []arrival, own, refresh *load) {
 		case lease != nil: // The key changed during the load, which runs still: a second one has to wait for its end.
 			lease.Free()
 			current.load.waiting++
-			call.waits = append(call.waits, waiter{at, current, true})
+			call.waits = append(call.waits, waiter{at: at, flight: current, late: true})
 		case current != nil:
 			current.load.waiting++
-			call.waits = append(call.waits, waiter{at, current, current.load.filling})
+			call.waits = append(call.waits, waiter{at: at, flight: current, late: current.load.filling})
 		case arrival.found.err == nil: // Stale, and another process refreshes it.
 			call.results[at] = loaded{bytes: call.stale[at]}
 		case isBusy(arrival.found.err):
-			call.waits = append(call.waits, waiter{at: at})
+			call.waits = append(call.waits, waiter{at: at, again: arrival.again})
 		default:
 			flights.add(own, key, at, nil)
 		}
 	}
+}
+
+// Returns the flight of a key, unless the lookup says more about the key than the flight does: a load without a lease does
+// not see changes. Who reached the store may have begun after a change that ended after that load had begun.
+func (call *loadCall) currentFor(found *found, current *flight) *flight {
+	if current == nil || current.lease != nil || isOutage(found.err) || current.waitsFor(call.ctx) {
+		return current
+	}
+	return nil
 }
 
 func (call *loadCall) isSettled(at int) bool {
@@ -291,14 +311,14 @@ func (call *loadCall) limitWaits() {
 // Waits for the load of another caller.
 func (call *loadCall) waitFor(waiter waiter) arrival {
 	if waiter.flight == nil {
-		return call.waitForOthers(waiter.at)
+		return call.waitForOthers(waiter.at, waiter.again)
 	}
 	load := waiter.flight.load
 	timer := time.NewTimer(time.Until(call.endBefore(load.ends)))
 	defer timer.Stop()
 	select {
 	case <-load.done:
-		if !waiter.late && call.takeShared(waiter) {
+		if call.takeShared(waiter) {
 			return arrival{at: waiter.at, settled: true}
 		}
 		return call.readAgain(waiter.at)
@@ -334,24 +354,23 @@ func stillLoading() error {
 		Message: "another caller is still loading the key: try again, or wait longer (WithWait)"}
 }
 
-// Gives a key the result of a load that it joined. Returns false if that is not current, or if the load was cancelled
+// Gives a key the result of a load that it joined. Returns false if that may not be current, or if the load was cancelled
 // because the callers before this one had left.
+//
+// The result is current if it was stored, and the caller came before that: then no change came between. It is current,
+// stored or not, if the load began after the call did.
 func (call *loadCall) takeShared(waiter waiter) bool {
 	flight := waiter.flight
 	load := flight.load
-	if load.err != nil {
-		if load.left {
-			return false
-		}
+	younger := flight.number > call.before
+	switch {
+	case waiter.late && !younger || load.left && load.err != nil:
+		return false
+	case load.err != nil:
 		call.fail(waiter.at, load.err)
 		return true
 	}
-	for at := range load.flights {
-		if load.flights[at] == flight {
-			return call.takeResult(waiter.at, load.results[at], flight.shared)
-		}
-	}
-	return false
+	return call.takeResult(waiter.at, load.results[flight.index], flight.shared || younger)
 }
 
 func (call *loadCall) takeResult(at int, result loaded, shared bool) bool {
@@ -373,21 +392,31 @@ func (call *loadCall) readAgain(at int) arrival {
 	return arrival{at: at, found: call.cache.lookupOwn(call.ctx, call.keys[at], call.settings)}
 }
 
-// Waits for the load of another process. If it is still loading at the end, that is the result.
-func (call *loadCall) waitForOthers(at int) arrival {
+// The first wait for another process. It is short, since a caller of this process may have the lease and not have begun.
+const firstWait = 10 * time.Millisecond
+
+// Waits for the load of another process, then looks for a load of this process. If the other one is still loading at the
+// end, that is the result.
+func (call *loadCall) waitForOthers(at int, again bool) arrival {
 	left := longestLoad
 	if !call.end.IsZero() {
 		left = time.Until(call.end)
 	} else if deadline, ok := call.ctx.Deadline(); ok {
 		left = time.Until(deadline)
 	}
-	left = min(max(left, time.Millisecond), longestLoad)
-	found := call.cache.lookupWaiting(call.ctx, call.keys[at], call.settings, left)
-	if !isBusy(found.err) {
-		return arrival{at: at, found: found}
+	part := firstWait
+	if again {
+		part = longestWait
 	}
-	call.fail(at, found.err)
-	return arrival{at: at, settled: true}
+	begun := now()
+	part = min(max(left, time.Millisecond), part)
+	found := call.cache.lookupPart(call.ctx, call.keys[at], call.settings, part)
+	// An operation that is busy before its time is over does not wait: the key is held back, or the queue is full.
+	if isBusy(found.err) && (now().Sub(begun) < part || call.isOver()) {
+		call.fail(at, found.err)
+		return arrival{at: at, settled: true}
+	}
+	return arrival{at: at, found: found, again: true}
 }
 
 // Ends the waits of a call that panics: its leases go to others.
