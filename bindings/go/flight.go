@@ -2,6 +2,7 @@ package yokedcache
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -229,7 +230,7 @@ func (load *load) finish() {
 	load.filling = true
 	unheard := load.background || load.waiting == 0 && (!load.left || load.panicked != nil)
 	flights.lock.Unlock()
-	load.endLeases()
+	load.endLeases(unheard)
 	flights.lock.Lock()
 	for _, flight := range load.flights {
 		if flights.byKey[flight.key] == flight {
@@ -255,8 +256,9 @@ func (load *load) fail(value any) {
 	load.err = fmt.Errorf("yokedcache: the loader panicked: %v", value)
 }
 
-// Fills or abandons the leases, together.
-func (load *load) endLeases() {
+// Fills or abandons the leases, together. A fill that the loader made of arguments that are not allowed is an error of
+// its key; other failures of a fill are not, since the value is there.
+func (load *load) endLeases(unheard bool) {
 	var ops []operation
 	var ending []*flight
 	for at, flight := range load.flights {
@@ -274,7 +276,11 @@ func (load *load) endLeases() {
 		flight.shared = result.err == nil && isStored(result.outcome)
 		flight.lease.leave()
 		flight.lease.Free()
-		if result.err != nil {
+		isMistake := errors.Is(result.err, ErrInvalid)
+		if isMistake && load.err == nil {
+			load.results[flight.index].err = result.err
+		}
+		if result.err != nil && (unheard || !isMistake) {
 			load.log("yokedcache: a lease was not ended", result.err)
 		}
 	}
