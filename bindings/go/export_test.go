@@ -6,3 +6,6 @@ func SetQueueCapacity(operations int) (before int) {
 	before, queueCapacity = queueCapacity, operations
 	return before
 }
+
+// IsOutage reports whether GetOrLoad takes an error of the store for an outage.
+func IsOutage(err error) bool { return isOutage(err) }

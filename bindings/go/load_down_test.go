@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -175,5 +176,44 @@ func TestAFillThatIsNotAllowedIsAnError(t *testing.T) {
 		return "", fmt.Errorf("no row: %w", yokedcache.ErrAbsent)
 	}); !errors.Is(one.err, yokedcache.ErrInvalid) {
 		t.Error(one)
+	}
+}
+
+// The errors that mean that the store is down, and those that are returned without a load.
+func TestErrorsThatMeanThatTheStoreIsDown(t *testing.T) {
+	for code, isDown := range map[yokedcache.Code]bool{
+		yokedcache.CodeConnect: true, yokedcache.CodeAuth: true, yokedcache.CodeTLS: true, yokedcache.CodeTimeout: true,
+		yokedcache.CodeServerMemory: true,
+		yokedcache.CodeInvalid:      false, yokedcache.CodeConfig: false, yokedcache.CodeTooLarge: false, yokedcache.CodeUnsupported: false,
+		yokedcache.CodeClosed: false, yokedcache.CodeForked: false, yokedcache.CodeCancelled: false, yokedcache.CodeDenied: false,
+		yokedcache.CodeServer: false, yokedcache.CodeProtocol: false, yokedcache.CodePanic: false, yokedcache.CodeBusy: false,
+	} {
+		if yokedcache.IsOutage(&yokedcache.Error{Code: code}) != isDown {
+			t.Error(code, "is not", isDown)
+		}
+		isDown = code != yokedcache.CodeBusy
+		if yokedcache.IsOutage(&yokedcache.Error{Code: code, Retryable: true}) != isDown {
+			t.Error(code, "that is retryable is not", isDown)
+		}
+	}
+}
+
+// A server that forbids the commands of a load is a mistake of the configuration: the call fails, and loads nothing.
+// Credentials that the server refuses may be new ones that it does not know yet: the call loads.
+func TestAServerThatForbidsALoad(t *testing.T) {
+	if !strings.HasPrefix(testURL(""), "redis:") {
+		t.Skip("only Redis has permissions")
+	}
+	port := freePort(t)
+	startRedis(t, port, "--user", "default", "on", "nopass", "~*", "&*", "+@all", "--user", "limited", "on", ">secret", "~other*", "&*", "+@all")
+	for password, wanted := range map[string]error{"secret": yokedcache.ErrDenied, "wrong": nil} {
+		cache, err := yokedcache.Open("redis://limited:" + password + "@127.0.0.1:" + port + "?key_prefix=forbidden&connect=lazy")
+		check(t, err)
+		defer cache.Close()
+		var loads atomic.Int64
+		one := getString(cache, loadsOf("value", &loads))
+		if !errors.Is(one.err, wanted) || (wanted == nil) != (loads.Load() == 1) {
+			t.Error(password, one, loads.Load())
+		}
 	}
 }

@@ -133,17 +133,18 @@ func isBusy(err error) bool {
 	return errors.Is(err, ErrBusy)
 }
 
-// Reports whether an error means that the store cannot be used at the moment. The loaded value is returned then.
+// Reports whether an error of a lookup means that the store is down: that of the documentation of GetOrLoad. The bindings
+// of other languages have the same list. An error of the context is none of them, and neither is ErrBusy.
 func isOutage(err error) bool {
 	failed, ok := err.(*Error)
 	if !ok || failed.cause != nil {
 		return false
 	}
 	switch failed.Code {
-	case CodeConnect, CodeAuth, CodeDenied, CodeTLS, CodeTimeout, CodeServerMemory, CodeProtocol, CodeServer, CodePanic:
+	case CodeConnect, CodeAuth, CodeTLS, CodeTimeout, CodeServerMemory:
 		return true
 	}
-	return false
+	return failed.Retryable && failed.Code != CodeBusy
 }
 
 // Adds each key to a load, or to the waits.
