@@ -177,7 +177,8 @@ func (cache *Cache) Capabilities() Capabilities {
 }
 
 // Close closes the cache. Calls in flight may finish for five seconds; then they fail with [ErrClosed], as later
-// calls do. When Close returns, all threads, connections and memory of the cache are released. Further calls of
+// calls do. Calls that load end at once, also those that wait for a load: they fail with ErrClosed, the contexts of their
+// loaders are cancelled, and their leases go to other processes. When Close returns, all threads, connections and memory of the cache are released. Further calls of
 // Close return nil and have no effect.
 //
 // Errors: [ErrTimeout] if calls in flight were interrupted. The cache is closed nevertheless.
@@ -186,7 +187,7 @@ func (cache *Cache) Close() error {
 }
 
 // Shutdown closes the cache as [Cache.Close] does, but calls in flight may finish until ctx is done. They then
-// fail with [ErrClosed]. A context without a deadline that cannot be cancelled gives them five seconds.
+// fail with [ErrClosed]. Calls that load do not finish: they end at once, as with Close. A context without a deadline that cannot be cancelled gives them five seconds.
 //
 // Errors: [ErrTimeout] if calls in flight were interrupted. The cache is closed nevertheless.
 func (cache *Cache) Shutdown(ctx context.Context) error {

@@ -28,8 +28,11 @@
 // in all processes. A value whose load began before an invalidation is not stored:
 //
 //	user, err := yokedcache.GetOrLoad(ctx, cache, "user:1", func(ctx context.Context, fill *yokedcache.Fill) (User, error) {
-//		return selectUser(ctx, 1) // yokedcache.ErrAbsent, if there is none.
+//		return selectUser(ctx, 1) // selectUser returns yokedcache.ErrAbsent if the user does not exist.
 //	}, yokedcache.WithTTL(time.Minute), yokedcache.WithTags("users"))
+//
+// The others wait for the value: without a deadline of ctx for the socket_timeout of the configuration (1 s on the memory
+// backend). Then they get [ErrBusy]; [WithWait] sets another time.
 //
 // A Get, a load and a Set do not have this protection. The guide's page loading.md explains it.
 //

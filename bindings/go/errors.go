@@ -74,8 +74,17 @@ func (err *Error) Unwrap() error {
 var (
 	// ErrMiss reports that the key does not exist, has expired, or was invalidated by one of its tags.
 	ErrMiss = sentinel(CodeMiss, "the key does not exist")
-	// ErrAbsent reports that the value to be loaded does not exist. The loader of [GetOrLoad] returns it, and the cache
-	// remembers it.
+	// ErrAbsent reports that the value to be loaded does not exist. The loader of [GetOrLoad] returns it, or an error
+	// that wraps it, and the cache remembers the absence.
+	//
+	// A loader that calls GetOrLoad for another key may get ErrAbsent from that call. If the loader returns this error,
+	// plain or wrapped with %w, its own key is remembered as absent, too. If the absence of the other key is a failure
+	// of this load, return an error that does not wrap ErrAbsent:
+	//
+	//	team, err := yokedcache.GetOrLoad(ctx, cache, "team:7", loadTeam)
+	//	if errors.Is(err, yokedcache.ErrAbsent) {
+	//		return User{}, fmt.Errorf("the team of user 1: %v", err) // %v does not wrap
+	//	}
 	ErrAbsent = sentinel(CodeAbsent, "the value does not exist")
 	// ErrInvalid reports an argument that is not allowed. The message names it.
 	ErrInvalid = sentinel(CodeInvalid, "an argument is not allowed")

@@ -62,7 +62,8 @@ type ExplainedLease struct {
 	LeftMillis uint64 `json:"left_ms"` // The time after which it ends by itself.
 }
 
-// TTL returns the remaining time to live, or [NoExpiry] for a value that never expires.
+// TTL returns the remaining time to live of a fresh value or an absence, or [NoExpiry] if it never ends. It returns 0, the
+// same number, if the key is missing or its value is stale: see State first.
 func (explanation *Explanation) TTL() time.Duration {
 	if explanation.TTLMillis == nil {
 		return NoExpiry

@@ -73,7 +73,9 @@ type loaded struct {
 	own    any    // A pointer to the value as the loader returned it, for its caller alone; or nil.
 	bytes  []byte // The encoded value.
 	absent bool
-	err    error
+	// If absent: the error of the loader, which wraps ErrAbsent. Nil for a remembered absence.
+	cause error
+	err   error
 }
 
 // A panicError is the panic of a loader, on the goroutine of its caller.

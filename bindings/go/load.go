@@ -46,13 +46,18 @@ func (fill *Fill) of(key string) *Fill {
 }
 
 // GetOrLoad returns the value of a key. If there is none, it calls the loader and stores the value that the loader
-// returns. Of many callers one loads, among all processes that share a store and a prefix; the others wait for the value.
+// returns. Of many callers one loads, among all processes that share a store and a prefix. The others wait for the value:
+// until ctx is done or, without a deadline of ctx, for the socket_timeout of the configuration (1 s on the memory
+// backend). Then they get [ErrBusy]. If loads take longer, set a deadline or [WithWait].
+//
 // A value whose load began before an invalidation, a delete or a set of the key is not stored, and no call that began
 // after it returns the value. Name the tags of the value with [WithTags] or, if only the loader knows them, in its Fill.
 //
-// A loader that finds nothing returns [ErrAbsent]. The cache remembers that for [WithAbsentTTL], and GetOrLoad returns
-// ErrAbsent. Any other error of the loader is returned, unchanged, to its caller and to the callers of this process that
-// wait for it. It is not cached, see [WithRetryAfter].
+// A loader that finds nothing returns [ErrAbsent], or an error that wraps it. The cache remembers that for
+// [WithAbsentTTL]. GetOrLoad returns the error of the loader to its caller and to those that wait for it, and ErrAbsent
+// while the absence is remembered. Note that a loader that calls GetOrLoad for another key, and returns its ErrAbsent,
+// makes its own key absent; see ErrAbsent. Any other error of the loader is returned, unchanged, to its caller and to the
+// callers of this process that wait for it. It is not cached, see [WithRetryAfter].
 //
 // With [WithStaleFor], a value past its TTL is returned at once, while one caller's loader runs in the background.
 //
@@ -62,12 +67,19 @@ func (fill *Fill) of(key string) *Fill {
 // runtime.Goexit, continue in the caller that started it; other callers get an error. A failure that no caller learns of
 // is logged with log/slog.
 //
-// If the store cannot be used, one caller at a time of this process loads the key; the value is returned to those that
-// wait, and not stored.
+// If the store is down, one caller at a time of this process loads the key, and nothing is stored. The value is returned
+// to callers that wait for it because they found the store down, too. The store is down if its error is [ErrConnect],
+// [ErrAuth], [ErrTLS], [ErrTimeout], [ErrServerMemory], or another one that is Retryable, except [ErrBusy]. After any
+// other error nothing is loaded: GetOrLoad returns it.
 //
-// Errors: [ErrAbsent], and the error of the loader; [ErrBusy] if another caller is still loading when the wait is over,
-// see [WithWait]; [ErrInvalid] also if a loader asks for the key that it loads; [ErrUnsupported] if the server denies what
-// leases need; the error of the codec, if a value does not decode to the type.
+// A value that cannot be stored ([ErrTooLarge], ErrServerMemory, a server that went down) is returned to the caller of the
+// loader. Callers that wait for it begin again; the next load then serves all that wait. A Fill that is not allowed, such
+// as a negative TTL or an empty tag, is an error of the caller of the loader, and of those that wait for it.
+//
+// Errors: [ErrAbsent], and the error of the loader; [ErrBusy] if another caller is still loading when the wait is over;
+// [ErrInvalid] also for a Fill that is not allowed, and if a loader asks for the key that it loads; [ErrUnsupported] if
+// the server denies what leases need; [ErrClosed] if the cache is closed, which ends running loads at once; the error of
+// the codec, if a value does not decode to the type.
 func GetOrLoad[T any](ctx context.Context, cache *Cache, key string, load func(ctx context.Context, fill *Fill) (T, error), options ...LoadOption) (T, error) {
 	if len(options) == 0 {
 		return getOrLoad(ctx, cache, key, load, &defaultLoadSettings)
@@ -101,7 +113,7 @@ func loadOne[T any](ctx context.Context, cache *Cache, key string, load func(con
 	loader := func(ctx context.Context, keys []string, fill *Fill) ([]loaded, error) {
 		value, err := load(ctx, fill)
 		if errors.Is(err, ErrAbsent) {
-			return []loaded{{absent: true}}, nil
+			return []loaded{{absent: true, cause: err}}, nil
 		}
 		if err != nil {
 			return nil, err
@@ -118,6 +130,8 @@ func resultOf[T any](result *loaded, codec Codec, key string) (T, error) {
 	switch {
 	case result.err != nil:
 		return *new(T), result.err
+	case result.absent && result.cause != nil:
+		return *new(T), result.cause
 	case result.absent:
 		return *new(T), ErrAbsent
 	case result.own != nil:

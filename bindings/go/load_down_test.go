@@ -217,3 +217,89 @@ func TestAServerThatForbidsALoad(t *testing.T) {
 		}
 	}
 }
+
+// The callers that wait for a load get its error as it is, also if it says that there is no value.
+func TestTheTextOfAnAbsenceIsKept(t *testing.T) {
+	cache := openLeasing(t, "")
+	entered, release := make(chan struct{}), make(chan struct{})
+	load := func(context.Context, *yokedcache.Fill) (string, error) {
+		close(entered)
+		<-release
+		return "", fmt.Errorf("user 7: %w", yokedcache.ErrAbsent)
+	}
+	answers := make(chan answer, 2)
+	go func() { answers <- getString(cache, load) }()
+	<-entered
+	go func() { answers <- getString(cache, load, yokedcache.WithWait(time.Minute)) }()
+	time.Sleep(20 * time.Millisecond)
+	close(release)
+	for number := 0; number < 2; number++ {
+		if one := <-answers; !errors.Is(one.err, yokedcache.ErrAbsent) || !strings.HasPrefix(one.err.Error(), "user 7: ") {
+			t.Error(one)
+		}
+	}
+	if one := getString(cache, load); one.err != yokedcache.ErrAbsent {
+		t.Error(one)
+	}
+}
+
+// A cache that is closed while it loads leaves no lease behind: another process loads the key at once.
+func TestCloseGivesTheLeasesBack(t *testing.T) {
+	if onMemory() {
+		t.Skip("the memory backend shares no leases between two caches")
+	}
+	for name, close := range map[string]func(*yokedcache.Cache) error{
+		"Close": (*yokedcache.Cache).Close,
+		"Shutdown": func(cache *yokedcache.Cache) error {
+			limited, cancel := context.WithTimeout(ctx, time.Minute)
+			defer cancel()
+			return cache.Shutdown(limited)
+		},
+	} {
+		url := testURL("&lease=60s")
+		first, err := yokedcache.Open(url)
+		check(t, err)
+		second, err := yokedcache.Open(url)
+		check(t, err)
+		defer second.Close()
+		if second.Capabilities()&yokedcache.CanCompare == 0 {
+			t.Skip("leases need a server that compares before it writes (CanCompare)")
+		}
+		// One load that its caller waits for, and one in the background. Both loaders ignore that they are cancelled.
+		_, err = yokedcache.GetOrLoad(ctx, first, "stale", loadsOf("old", new(atomic.Int64)), yokedcache.WithTTL(20*time.Millisecond), yokedcache.WithStaleFor(time.Hour))
+		check(t, err)
+		time.Sleep(50 * time.Millisecond)
+		entered, release := make(chan struct{}, 2), make(chan struct{})
+		stuck := func(context.Context, *yokedcache.Fill) (string, error) {
+			entered <- struct{}{}
+			<-release
+			return "late", nil
+		}
+		ended := make(chan error, 1)
+		go func() {
+			_, err := yokedcache.GetOrLoad(ctx, first, "vacant", stuck)
+			ended <- err
+		}()
+		_, err = yokedcache.GetOrLoad(ctx, first, "stale", stuck)
+		check(t, err)
+		<-entered
+		<-entered
+		begun := time.Now()
+		check(t, close(first))
+		if err := <-ended; !errors.Is(err, yokedcache.ErrClosed) {
+			t.Error(name, err)
+		}
+		for _, key := range []string{"vacant", "stale"} {
+			found, err := second.GetOrLease(ctx, key, yokedcache.WithWait(yokedcache.NoWait))
+			if err != nil || found.Lease == nil {
+				t.Error(name, key, found, err)
+			}
+			found.Lease.Free()
+		}
+		if time.Since(begun) > 5*time.Second {
+			t.Error(name, time.Since(begun))
+		}
+		release <- struct{}{}
+		release <- struct{}{}
+	}
+}

@@ -47,7 +47,7 @@ func TestValuesOfEachTypeAreLoadedOnce(t *testing.T) {
 		if _, err := yokedcache.GetOrLoad(ctx, cache, "absent", func(context.Context, *yokedcache.Fill) (int, error) {
 			loads.Add(1)
 			return 0, fmt.Errorf("no row: %w", yokedcache.ErrAbsent)
-		}); err != yokedcache.ErrAbsent {
+		}); !errors.Is(err, yokedcache.ErrAbsent) || (err.Error() == "no row: "+yokedcache.ErrAbsent.Error()) != (round == 0) {
 			t.Error(err)
 		}
 	}
@@ -344,13 +344,6 @@ func TestAFillThatFailsDoesNotFailTheCall(t *testing.T) {
 		if err != nil || len(value) != 1001 || loads.Load() != round {
 			t.Error(len(value), err, loads.Load())
 		}
-	}
-	value, err := yokedcache.GetOrLoad(ctx, cache, "k", func(_ context.Context, fill *yokedcache.Fill) (string, error) {
-		fill.TTL = -time.Hour
-		return "value", nil
-	})
-	if err != nil || value != "value" {
-		t.Error(value, err)
 	}
 }
 

@@ -380,7 +380,7 @@ func (call *loadCall) takeResult(at int, result loaded, shared bool) bool {
 		return true
 	}
 	if shared {
-		call.results[at] = loaded{bytes: result.bytes, absent: result.absent}
+		call.results[at] = loaded{bytes: result.bytes, absent: result.absent, cause: result.cause}
 	}
 	return shared
 }
