@@ -1417,24 +1417,53 @@ using Clock = std::chrono::steady_clock;
 // The bytes that a loader returned. Null: the loader found nothing.
 using LoadedBytes = std::shared_ptr<const std::string>;
 
+// The end of a load: its value, or how it failed. Without either, it was given up.
+struct LoadEnd {
+    std::optional<LoadedBytes> value = {};
+    // The value was stored, or no store can be reached.
+    bool is_stored = false;
+    std::exception_ptr thrown = {};
+    // The loader set terms that are not allowed.
+    Error error = {};
+};
+
 // A load that runs. Other callers that need its key wait for its end.
 struct Flight {
     // loading: a caller that joins now may share the result. storing: the result is being
     // stored, and may be older than an invalidation that precedes a later call: only those
-    // that joined before share it. shared, over: the load has ended, with and without a
-    // result to share.
-    enum class State { loading, storing, shared, over };
+    // that joined before share it.
+    enum class State { loading, storing, ended };
 
-    bool has_ended() const noexcept { return state == State::shared || state == State::over; }
+    // Returns true if the result is current for a caller: it was stored, and the caller joined
+    // before that; or, stored or not, the load began after the call did.
+    bool is_for(bool joined_before, bool is_younger) const noexcept {
+        const bool failed = end.thrown || end.error;
+        return failed ? joined_before || is_younger : end.value && ((joined_before && end.is_stored) || is_younger);
+    }
 
     // The end of its lease: a loader that has not returned then holds up no other caller.
     Clock::time_point expires;
+    // False if the store cannot be reached: the load does not see changes of its key.
+    bool has_lease = false;
+    // The number of flights that began before, and this one.
+    std::uint64_t number = 0;
     State state = State::loading;
+    // Null without a lease, while the result is stored, and after close().
+    Handle<yc_lease, yc_lease_free> lease = {};
     // The thread of the loader, which must not wait for itself.
     std::thread::id thread = {};
-    LoadedBytes value = {};
-    std::exception_ptr thrown = {};
+    LoadEnd end = {};
     std::condition_variable ended = {};
+};
+
+// A caller that may wait for a flight.
+struct Joining {
+    // Its read of the key does not show that the load that runs is older than a change.
+    bool may_share = true;
+    // Its read reached the store.
+    bool has_reached = true;
+    // The number of flights that had begun when its call did.
+    std::uint64_t before = 0;
 };
 
 // The result of a wait for a flight.
@@ -1442,17 +1471,17 @@ struct Joined {
     enum class Kind { shared, again, missing, late, closed, own };
 
     Kind kind;
-    LoadedBytes value = {};
-    std::exception_ptr thrown = {};
+    LoadEnd end = {};
 };
 
 // Threads that run tasks. They start when they are needed, and end with the cache.
 class Workers {
 public:
-    // Runs a task, or drops it after end(). `keep` lives as long as the thread.
+    // Runs a task, or drops it after end() and if too many wait. `keep` lives as long as the
+    // thread.
     void run(std::function<void()> task, std::shared_ptr<void> keep) {
         const std::lock_guard<std::mutex> lock(mutex_);
-        if (has_ended_) {
+        if (has_ended_ || tasks_.size() >= most_tasks) {
             return;
         }
         if (tasks_.size() >= idle_ && threads_.size() < most) {
@@ -1482,6 +1511,9 @@ public:
             }
         }
     }
+
+    // The number of tasks that may wait for a thread.
+    static constexpr std::size_t most_tasks = 256;
 
 private:
     static constexpr std::size_t most = 4;
@@ -1536,18 +1568,28 @@ class Loads {
 public:
     explicit Loads(LoadTimes times) noexcept : times_(times) {}
 
-    // Registers a flight for the time of a lease (0: that of the configuration). Returns null
-    // if one of the key runs, or after close().
-    std::shared_ptr<Flight> begin(const std::string &key, std::chrono::milliseconds lease) {
+    // Registers a flight for the time of a lease (0: that of the configuration), and takes the
+    // lease if there is one. Returns null if another flight of the key runs, or after close().
+    // A flight without a lease gives way to one with a lease.
+    std::shared_ptr<Flight> begin(const std::string &key, std::chrono::milliseconds time,
+                                  Handle<yc_lease, yc_lease_free> &lease) {
         const std::lock_guard<std::mutex> lock(mutex_);
-        if (is_closed_ || find(key) != nullptr) {
+        const std::shared_ptr<Flight> current = find(key);
+        const bool gives_way = current && !current->has_lease && lease && current->thread != std::this_thread::get_id();
+        if (is_closed_ || (current && !gives_way)) {
             return nullptr;
         }
         const auto flight = std::make_shared<Flight>();
-        flight->expires = Clock::now() + (lease.count() > 0 ? lease : times_.lease);
+        flight->expires = Clock::now() + (time.count() > 0 ? time : times_.lease);
         flights_[key] = flight;
+        flight->has_lease = lease != nullptr;
+        flight->lease = std::move(lease);
+        flight->number = ++begun_;
         return flight;
     }
+
+    // Returns the number of flights that have begun.
+    std::uint64_t begun() const noexcept { return begun_; }
 
     // Names the calling thread as that of the loader.
     void start(Flight &flight) {
@@ -1555,17 +1597,24 @@ public:
         flight.thread = std::this_thread::get_id();
     }
 
-    void store(Flight &flight) {
+    // Returns the lease of a flight, whose result will be stored: null without one, and after
+    // close().
+    Handle<yc_lease, yc_lease_free> store(Flight &flight) {
         const std::lock_guard<std::mutex> lock(mutex_);
         flight.state = Flight::State::storing;
+        return std::move(flight.lease);
     }
 
-    // Ends a flight: with a result that the callers share that joined before store().
-    void end(const std::string &key, Flight &flight, const std::optional<LoadedBytes> &value, std::exception_ptr thrown) {
+    // Returns the lease of a flight that will not be stored.
+    Handle<yc_lease, yc_lease_free> take_lease(Flight &flight) {
         const std::lock_guard<std::mutex> lock(mutex_);
-        flight.value = value.value_or(nullptr);
-        flight.thrown = std::move(thrown);
-        flight.state = value || flight.thrown ? Flight::State::shared : Flight::State::over;
+        return std::move(flight.lease);
+    }
+
+    void end(const std::string &key, Flight &flight, LoadEnd end) {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        flight.end = std::move(end);
+        flight.state = Flight::State::ended;
         const auto place = flights_.find(key);
         if (place != flights_.end() && place->second.get() == &flight) {
             flights_.erase(place);
@@ -1573,13 +1622,17 @@ public:
         flight.ended.notify_all();
     }
 
+    // Returns true if a load of the key runs that a caller may join whose read reached the
+    // store.
     bool has(std::string_view key) const {
         const std::lock_guard<std::mutex> lock(mutex_);
-        return find(key) != nullptr;
+        const std::shared_ptr<Flight> flight = find(key);
+        return flight != nullptr && flight->has_lease;
     }
 
-    // Waits for the end of the flight of a key. `may_share` asks for its result, too.
-    Joined join(std::string_view key, Clock::time_point end, bool may_share) {
+    // Waits for the end of the flight of a key. A load without a lease does not see changes:
+    // only callers that found the store down, too, join it.
+    Joined join(std::string_view key, Clock::time_point end, const Joining &joining) {
         std::unique_lock<std::mutex> lock(mutex_);
         const std::shared_ptr<Flight> flight = find(key);
         if (is_closed_ || flight == nullptr) {
@@ -1588,29 +1641,38 @@ public:
         if (flight->thread == std::this_thread::get_id()) {
             return {Joined::Kind::own};
         }
-        const bool shares = may_share && flight->state == Flight::State::loading;
-        flight->ended.wait_until(lock, std::min(end, flight->expires), [&] { return is_closed_ || flight->has_ended(); });
-        if (shares && flight->state == Flight::State::shared) {
-            return {Joined::Kind::shared, flight->value, flight->thrown};
+        if (joining.has_reached && !flight->has_lease) {
+            return {Joined::Kind::missing};
+        }
+        const bool joined_before = joining.may_share && flight->state == Flight::State::loading;
+        const auto has_ended = [&] { return flight->state == Flight::State::ended; };
+        flight->ended.wait_until(lock, std::min(end, flight->expires), [&] { return is_closed_ || has_ended(); });
+        if (has_ended() && flight->is_for(joined_before, flight->number > joining.before)) {
+            return {Joined::Kind::shared, flight->end};
         }
         if (is_closed_) {
             return {Joined::Kind::closed};
         }
-        return {flight->has_ended() || Clock::now() < end ? Joined::Kind::again : Joined::Kind::late};
+        return {has_ended() || Clock::now() < end ? Joined::Kind::again : Joined::Kind::late};
     }
 
-    // Wakes all callers that wait, and refuses new flights.
-    void close() {
+    // Wakes all callers that wait, refuses new flights, and gives the leases back: those of
+    // loaders that run, and of loads that wait for a thread.
+    void close() noexcept {
         const std::lock_guard<std::mutex> lock(mutex_);
-        is_closed_ = true;
+        refuse();
         for (const auto &[key, flight] : flights_) {
-            flight->ended.notify_all();
+            // Does not wait for a server.
+            flight->lease.reset();
         }
     }
 
     // Ends the background loads. Waits for those that run.
     void end() {
-        close();
+        {
+            const std::lock_guard<std::mutex> lock(mutex_);
+            refuse();
+        }
         workers_.end();
     }
 
@@ -1619,6 +1681,13 @@ public:
     Workers &workers() noexcept { return workers_; }
 
 private:
+    void refuse() noexcept {
+        is_closed_ = true;
+        for (const auto &[key, flight] : flights_) {
+            flight->ended.notify_all();
+        }
+    }
+
     // Returns the flight of a key, unless it has expired.
     std::shared_ptr<Flight> find(std::string_view key) const {
         const auto place = flights_.find(key);
@@ -1628,6 +1697,7 @@ private:
     const LoadTimes times_;
     mutable std::mutex mutex_;
     std::map<std::string, std::shared_ptr<Flight>, std::less<>> flights_;
+    std::atomic<std::uint64_t> begun_{0};
     std::atomic<bool> is_closed_{false};
     Workers workers_;
 };
@@ -1703,11 +1773,17 @@ Loaders loaders(Loader &loader) {
 struct Read {
     bool is_busy() const noexcept { return status == YC_E_BUSY; }
 
-    // Returns true if the store cannot be reached or used now, so that a load is the only
-    // source of the value.
+    // Returns true if the error means that the store is down, see get_or_load(): a load is
+    // the only source of the value then. The bindings of other languages have the same list.
     bool is_down() const noexcept {
-        return status <= YC_E_CONNECT && status > YC_E_PANIC &&
-               (error.retryable() || status == YC_E_TIMEOUT || status == YC_E_SERVER_MEMORY);
+        switch (status) {
+        case YC_E_CONNECT:
+        case YC_E_AUTH:
+        case YC_E_TLS:
+        case YC_E_TIMEOUT:
+        case YC_E_SERVER_MEMORY: return true;
+        default: return status < 0 && error.retryable() && !is_busy();
+        }
     }
 
     std::size_t place = 0;
@@ -1730,18 +1806,20 @@ public:
 
     ~Load() {
         for (Part &part : parts_) {
-            part.lease.reset();
-            end(part, std::nullopt, nullptr);
+            if (part.flight != nullptr) {
+                loads_->take_lease(*part.flight).reset();
+                end(part, {});
+            }
         }
     }
 
     // Adds a key that the caller has read. Returns false if a flight of the key runs: then
     // the lease is abandoned, since a holder of a lease never waits for another load.
     bool add(std::string_view key, Read &read) {
-        Part part = {read.place, std::string(key), std::move(read.lease), nullptr};
-        part.flight = loads_->begin(part.key, lease_);
+        Part part = {read.place, std::string(key), nullptr, nullptr};
+        part.flight = loads_->begin(part.key, lease_, read.lease);
         if (part.flight == nullptr) {
-            abandon(part, std::chrono::milliseconds(0));
+            abandon(read.lease, std::chrono::milliseconds(0));
             return false;
         }
         parts_.push_back(std::move(part));
@@ -1751,6 +1829,10 @@ public:
     bool empty() const noexcept { return parts_.empty(); }
     std::size_t size() const noexcept { return parts_.size(); }
     std::size_t place(std::size_t index) const noexcept { return parts_[index].place; }
+
+    // Returns false if the result could not be stored any more: the lease is over, or the cache
+    // is closed. A load that begins later than it was added asks for this.
+    bool may_begin() const { return !loads_->is_closed() && Clock::now() < parts_.front().flight->expires; }
 
     // Runs the loader and stores its values. Throws its exception. Error is set if the
     // values cannot be stored because of a mistake of the caller or a closed cache.
@@ -1774,7 +1856,8 @@ private:
     struct Part {
         std::size_t place;
         std::string key;
-        // Null if the store cannot be reached: nothing is stored then.
+        // The lease while the result is stored; before, the flight has it. Null if the store
+        // cannot be reached, or if the cache was closed: nothing is stored then.
         Handle<yc_lease, yc_lease_free> lease;
         // Null after its end.
         std::shared_ptr<Flight> flight;
@@ -1788,43 +1871,52 @@ private:
         return keys;
     }
 
-    void end(Part &part, const std::optional<LoadedBytes> &value, const std::exception_ptr &thrown) {
+    void end(Part &part, LoadEnd result) {
         if (const std::shared_ptr<Flight> flight = std::move(part.flight)) {
-            loads_->end(part.key, *flight, value, thrown);
+            loads_->end(part.key, *flight, std::move(result));
         }
     }
 
-    static void abandon(Part &part, std::chrono::milliseconds retry_after) {
-        if (part.lease != nullptr) {
-            yc_lease_abandon(part.lease.get(), retry_after.count(), nullptr);
-            part.lease.reset();
+    static void abandon(Handle<yc_lease, yc_lease_free> &lease, std::chrono::milliseconds retry_after) {
+        if (lease != nullptr) {
+            yc_lease_abandon(lease.get(), retry_after.count(), nullptr);
+            lease.reset();
         }
     }
 
     void fail(const std::exception_ptr &thrown) {
         for (Part &part : parts_) {
-            abandon(part, retry_after_);
-            end(part, std::nullopt, thrown);
+            part.lease = loads_->take_lease(*part.flight);
+            abandon(part.lease, retry_after_);
+            end(part, {std::nullopt, false, thrown, {}});
         }
     }
 
     void store(const Fill &fill, const std::vector<LoadedBytes> &values, Error &error) {
         for (Part &part : parts_) {
-            if (part.lease != nullptr) {
-                loads_->store(*part.flight);
+            if (part.flight->has_lease) {
+                part.lease = loads_->store(*part.flight);
             }
         }
-        const std::vector<Status> statuses = fill_leases(fill, values, error);
+        const std::vector<Filled> filled = fill_leases(fill, values);
         for (std::size_t index = 0; index < parts_.size(); ++index) {
+            const Filled &one = filled[index];
             parts_[index].lease.reset();
-            const bool shares = statuses[index] == YC_OK;
-            end(parts_[index], shares ? std::optional(values[index]) : std::nullopt, nullptr);
+            note(one, error);
+            // A mistake of the loader is told to the callers that wait, too.
+            end(parts_[index], one.status == YC_E_INVALID ? LoadEnd{std::nullopt, false, nullptr, one.error}
+                                                          : LoadEnd{values[index], one.status == YC_OK, nullptr, {}});
         }
     }
 
-    // Returns the status of each fill: YC_OK for a key without a lease.
-    std::vector<Status> fill_leases(const Fill &fill, const std::vector<LoadedBytes> &values, Error &error) {
-        std::vector<Status> statuses(parts_.size(), YC_OK);
+    // The result of a fill: YC_OK for a key without a lease.
+    struct Filled {
+        Status status = YC_OK;
+        Error error = {};
+    };
+
+    std::vector<Filled> fill_leases(const Fill &fill, const std::vector<LoadedBytes> &values) {
+        std::vector<Filled> filled(parts_.size());
         std::vector<std::size_t> leased;
         // Deques, whose elements do not move when they grow.
         std::deque<FillTerms> terms;
@@ -1836,10 +1928,12 @@ private:
                 terms.push_back(fill.terms_for(parts_[index].key));
                 slices.emplace_back(terms.back().tags);
                 fills.push_back(raw(terms.back(), values[index], slices.back()));
+            } else if (parts_[index].flight->has_lease) {
+                filled[index] = {YC_E_CLOSED, Error(YC_E_CLOSED, "the cache was closed", false)};
             }
         }
-        fill_all(leased, fills, statuses, error);
-        return statuses;
+        fill_all(leased, fills, filled);
+        return filled;
     }
 
     static yc_fill raw(const FillTerms &terms, const LoadedBytes &value, const TagSlices &tags) {
@@ -1849,22 +1943,18 @@ private:
         return raw;
     }
 
-    void fill_all(const std::vector<std::size_t> &leased, const std::vector<yc_fill> &fills,
-                  std::vector<Status> &statuses, Error &error) {
+    void fill_all(const std::vector<std::size_t> &leased, const std::vector<yc_fill> &fills, std::vector<Filled> &filled) {
         if (cache_ != nullptr && fills.size() > 1) {
-            fill_batch(leased, fills, statuses, error);
+            fill_batch(leased, fills, filled);
             return;
         }
         for (std::size_t index = 0; index < fills.size(); ++index) {
-            Error failure;
-            Status &status = statuses[leased[index]];
-            status = yc_lease_fill(parts_[leased[index]].lease.get(), &fills[index], ErrorPlace(failure));
-            note(status, failure, error);
+            Filled &one = filled[leased[index]];
+            one.status = yc_lease_fill(parts_[leased[index]].lease.get(), &fills[index], ErrorPlace(one.error));
         }
     }
 
-    void fill_batch(const std::vector<std::size_t> &leased, const std::vector<yc_fill> &fills,
-                    std::vector<Status> &statuses, Error &error) {
+    void fill_batch(const std::vector<std::size_t> &leased, const std::vector<yc_fill> &fills, std::vector<Filled> &filled) {
         std::vector<yc_op> ops(fills.size());
         for (std::size_t index = 0; index < ops.size(); ++index) {
             ops[index].kind = YC_OP_LEASE_FILL;
@@ -1875,17 +1965,18 @@ private:
         Error failure;
         const Status status = yc_batch(cache_, ops.data(), ops.size(), sizeof(yc_op), ErrorPlace(failure));
         for (std::size_t index = 0; index < ops.size(); ++index) {
-            statuses[leased[index]] = failure ? status : ops[index].status;
-            note(statuses[leased[index]], failure ? failure : Error(ops[index].error), error);
-            yc_error_free(ops[index].error);
+            const yc_op &op = ops[index];
+            filled[leased[index]] = failure ? Filled{status, failure} : Filled{op.status, Error(op.error)};
+            yc_error_free(op.error);
         }
     }
 
     // Keeps the first failure that the caller has to know. Other failures cost only the
     // entry: the caller gets its value.
-    static void note(Status status, const Error &failure, Error &error) {
+    static void note(const Filled &filled, Error &error) {
+        const Status status = filled.status;
         if (!error && (status == YC_E_INVALID || status == YC_E_CLOSED || status == YC_E_FORKED)) {
-            error = failure;
+            error = filled.error;
         }
     }
 
@@ -1911,6 +2002,7 @@ public:
     // Sets the error, or throws the exception of a loader.
     std::vector<std::optional<Value>> run(const std::vector<std::string_view> &keys, std::vector<Read> reads,
                                           const Loaders &loaders) {
+        before_ = loads_ == nullptr ? 0 : loads_->begun();
         keys_ = keys;
         values_.resize(keys.size());
         stale_.resize(keys.size());
@@ -1952,11 +2044,10 @@ public:
     }
 
 private:
-    // A key that another caller loads. `shares` is true if the result of its flight may be
-    // shared with this call.
+    // A key that another caller loads.
     struct Waiting {
         std::size_t place;
-        bool shares;
+        Joining joining;
     };
 
     Read read_one(std::string_view key, std::size_t place, const yc_lease_options &lease) const {
@@ -1990,7 +2081,7 @@ private:
 
     void sort(Read &read, Load &now, Load &later) {
         if (read.is_busy()) {
-            waiting_.push_back({read.place, true});
+            waiting_.push_back({read.place, {true, true, before_}});
         } else if (read.status < 0 && !read.is_down()) {
             error_ = error_ ? error_ : read.error;
         } else if (read.value && !waits_for_fresh(read)) {
@@ -2015,7 +2106,7 @@ private:
         stale_[read.place] = read.value ? std::optional(std::move(read.value)) : std::nullopt;
         const bool waits = stale_[read.place] && shares;
         if (waits || !now.add(keys_[read.place], read)) {
-            waiting_.push_back({read.place, shares});
+            waiting_.push_back({read.place, {shares, !read.is_down(), before_}});
         }
     }
 
@@ -2036,14 +2127,16 @@ private:
         }
     }
 
-    // Refreshes keys whose values the call returns already. If no thread can be had, a later
-    // call refreshes them.
+    // Refreshes keys whose values the call returns already. If no thread can be had, or too
+    // many refreshes wait, the leases are given back, and a later call refreshes them.
     void load_later(Load later, const Loaders &loaders) {
         const auto load = std::make_shared<Load>(std::move(later));
         std::function<void()> task = [load, loader = loaders.copy()] {
             try {
                 Error ignored;
-                load->run(loader, ignored);
+                if (load->may_begin()) {
+                    load->run(loader, ignored);
+                }
             } catch (...) {
                 // No caller waits for it: those that have joined got the exception.
             }
@@ -2077,7 +2170,7 @@ private:
             end_ = Clock::now() + std::min<std::chrono::milliseconds>(wait, std::chrono::hours(24));
         }
         const Waiting first = waiting_.front();
-        const Joined joined = loads_->join(keys_[first.place], end_, first.shares);
+        const Joined joined = loads_->join(keys_[first.place], end_, first.joining);
         switch (joined.kind) {
         case Joined::Kind::again: return read_waiting(0);
         case Joined::Kind::missing: return wait_for_store(first.place);
@@ -2089,13 +2182,20 @@ private:
             }
             break;
         case Joined::Kind::shared:
-            if (!joined.thrown) {
-                take(first.place, joined.value);
+            if (joined.end.value) {
+                take(first.place, *joined.end.value);
             } else if (!serve_stale(first.place)) {
-                std::rethrow_exception(joined.thrown);
+                fail(joined.end);
             }
         }
         return error_ ? std::vector<Read>() : read_waiting(1);
+    }
+
+    void fail(const LoadEnd &end) {
+        if (end.thrown) {
+            std::rethrow_exception(end.thrown);
+        }
+        error_ = end.error;
     }
 
     // Reads the keys that others load, except the first ones.
@@ -2107,18 +2207,27 @@ private:
         return read(keys_, places);
     }
 
-    // Waits for the load of another process, or of another cache object.
+    // Waits for the load of another process, or of another cache object. The wait has parts, in
+    // between which the call looks for a load of this process. The first one is short: another
+    // thread may have the lease and not have begun.
     std::vector<Read> wait_for_store(std::size_t place) {
+        const std::chrono::milliseconds most(has_waited_ ? 500 : 10);
+        has_waited_ = true;
+        const auto begun = Clock::now();
+        const auto left = std::chrono::ceil<std::chrono::milliseconds>(end_ - begun);
+        const auto part = std::clamp(left, std::chrono::milliseconds(0), most);
         yc_lease_options lease = lease_;
-        const auto left = std::chrono::ceil<std::chrono::milliseconds>(end_ - Clock::now());
-        lease.wait_ms = wait_ms(std::max(left, std::chrono::milliseconds(0)));
+        lease.wait_ms = wait_ms(part);
         Read first = read_one(keys_[place], place, lease);
-        if (first.is_busy() && !serve_stale(place)) {
+        // A read that is busy before its time is over does not wait: the key is held back.
+        const auto now = Clock::now();
+        const bool is_over = first.is_busy() && (now - begun < part || now >= end_);
+        if (is_over && !serve_stale(place)) {
             error_ = first.error;
             return {};
         }
         std::vector<Read> reads = read_waiting(1);
-        if (!first.is_busy()) {
+        if (!is_over) {
             reads.push_back(std::move(first));
         }
         return reads;
@@ -2136,6 +2245,10 @@ private:
     Error &error_;
     // Set when the first wait begins.
     Clock::time_point end_ = {};
+    // True after a wait for another process.
+    bool has_waited_ = false;
+    // The number of flights that had begun before this call.
+    std::uint64_t before_ = 0;
     std::vector<std::string_view> keys_ = {};
     std::vector<std::optional<Value>> values_ = {};
     std::vector<std::optional<Value>> stale_ = {};
@@ -2203,8 +2316,7 @@ public:
         if (loads_ == nullptr) {
             return;
         }
-        std::uint64_t flags = 0;
-        if (yc_capabilities(native(), &flags, nullptr) != YC_E_FORKED) {
+        if (!is_forked()) {
             loads_->end();
         } else {
             // The threads of the parent do not exist here: nothing may wait for them.
@@ -2293,13 +2405,14 @@ public:
     // The default timeout of close(): 5 s.
     static constexpr std::chrono::milliseconds default_timeout{-1};
 
-    // Closes the cache. Later calls fail with YC_E_CLOSED, and so do calls that wait for a
-    // load. A second close has no effect.
+    // Closes the cache. Later calls fail with YC_E_CLOSED, and so do calls that load or wait for
+    // a load, at once. The leases of loads that run, or wait for a thread, go to other
+    // processes at once. A second close has no effect.
     void close(std::chrono::milliseconds timeout, Error &error) noexcept {
-        Status status = yc_close(native(), timeout.count(), detail::ErrorPlace(error));
-        if (loads_ != nullptr && status != YC_E_INVALID && status != YC_E_FORKED) {
+        if (loads_ != nullptr && timeout >= default_timeout && !is_forked()) {
             loads_->close();
         }
+        yc_close(native(), timeout.count(), detail::ErrorPlace(error));
     }
 
     void close(std::chrono::milliseconds timeout = default_timeout) {
@@ -2962,6 +3075,12 @@ private:
             return value == nullptr ? std::nullopt : std::optional<Value>(value);
         });
         return values;
+    }
+
+    // Returns true if the parent of this process opened the cache.
+    bool is_forked() const noexcept {
+        std::uint64_t flags = 0;
+        return yc_capabilities(native(), &flags, nullptr) == YC_E_FORKED;
     }
 
     detail::Handle<yc_cache, yc_cache_free> handle_;

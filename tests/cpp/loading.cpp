@@ -380,28 +380,116 @@ void a_wait_is_that_of_the_configuration() {
     leader.join();
 }
 
+using OwnedLease = yokedcache::detail::Handle<yc_lease, yc_lease_free>;
+using yokedcache::detail::Joined;
+using yokedcache::detail::Joining;
+using yokedcache::detail::LoadEnd;
+using yokedcache::detail::Loads;
+
+OwnedLease lease_of(Cache &cache, const std::string &key) {
+    OwnedLease lease;
+    yc_value *value = nullptr;
+    yc_lease *taken = nullptr;
+    yc_get_or_lease(cache.native(), key.data(), key.size(), nullptr, &value, &taken, nullptr);
+    yc_value_free(value);
+    lease.reset(taken);
+    CHECK(lease != nullptr);
+    return lease;
+}
+
+LoadEnd ended_with(const char *text, bool is_stored) {
+    return {std::make_shared<const std::string>(text), is_stored, nullptr, {}};
+}
+
 // The result of a load is not shared with a caller that comes while it is being stored: an invalidation may have returned
-// after it was stored, and before that caller began.
+// after it was stored, and before that caller began. A load that began after the caller is shared with it nevertheless.
 void a_value_that_is_being_stored_is_not_shared() {
-    using yokedcache::detail::Joined;
-    using yokedcache::detail::Loads;
+    Cache cache = fresh();
     for (const bool comes_late : {false, true}) {
-        Loads loads({});
-        const auto flight = loads.begin("a", 0ms);
-        CHECK(flight && !loads.begin("a", 0ms));
-        if (comes_late) {
-            loads.store(*flight);
+        for (const bool is_younger : {false, true}) {
+            for (const bool is_stored : {false, true}) {
+                Loads loads({});
+                OwnedLease lease = lease_of(cache, "a"), none;
+                const auto flight = loads.begin("a", 0ms, lease);
+                CHECK(flight && !lease && !loads.begin("a", 0ms, none));
+                lease = comes_late ? loads.store(*flight) : nullptr;
+                Joined joined = {Joined::Kind::late};
+                const Joining joining = {true, true, is_younger ? 0 : loads.begun()};
+                std::thread waiter([&] { joined = loads.join("a", Clock::now() + 20s, joining); });
+                // The flight belongs to the table, to this function, and to the caller that waits.
+                CHECK(eventually([&] { return flight.use_count() == 3; }));
+                lease = comes_late ? std::move(lease) : loads.store(*flight);
+                CHECK(lease != nullptr);
+                loads.end("a", *flight, ended_with("1", is_stored));
+                waiter.join();
+                const bool shares = is_younger || (is_stored && !comes_late);
+                CHECK(joined.kind == (shares ? Joined::Kind::shared : Joined::Kind::again));
+                CHECK(loads.join("a", Clock::now(), joining).kind == Joined::Kind::missing);
+            }
         }
-        Joined joined = {Joined::Kind::late};
-        std::thread waiter([&] { joined = loads.join("a", Clock::now() + 20s, true); });
-        // The flight belongs to the table, to this function, and to the caller that waits.
-        CHECK(eventually([&] { return flight.use_count() == 3; }));
-        loads.store(*flight);
-        loads.end("a", *flight, std::make_shared<const std::string>("1"), nullptr);
-        waiter.join();
-        CHECK(joined.kind == (comes_late ? Joined::Kind::again : Joined::Kind::shared));
-        CHECK(loads.join("a", Clock::now(), true).kind == Joined::Kind::missing);
     }
+}
+
+// A load that began without a lease, as the store was down, does not see changes that end after the store came back: only
+// callers that found the store down, too, share it. A caller with a lease loads.
+void a_load_without_a_lease_is_not_shared_with_who_reached_the_store() {
+    Cache cache = fresh();
+    Loads loads({});
+    OwnedLease none, lease = lease_of(cache, "a");
+    const auto flight = loads.begin("a", 0ms, none);
+    CHECK(flight && !loads.has("a"));
+    CHECK(loads.join("a", Clock::now() + 20s, {true, true, 0}).kind == Joined::Kind::missing);
+    Joined joined = {Joined::Kind::late};
+    std::thread waiter([&] { joined = loads.join("a", Clock::now() + 20s, {true, false, loads.begun()}); });
+    CHECK(eventually([&] { return flight.use_count() == 3; }));
+    const auto second = loads.begin("a", 0ms, lease);
+    CHECK(second && !lease && loads.has("a"));
+    loads.end("a", *flight, ended_with("old", true));
+    waiter.join();
+    CHECK(joined.kind == Joined::Kind::shared && loads.has("a"));
+    loads.take_lease(*second).reset();
+    loads.end("a", *second, {});
+    CHECK(!loads.has("a"));
+}
+
+// A value that cannot be stored costs no more than two loads in a row: those that waited for the first one share the
+// second, which began after their calls did.
+void callers_share_a_value_that_cannot_be_stored() {
+    Cache cache = Cache::open(fresh_url() + "&max_value_bytes=4");
+    Source source;
+    source.takes = 200ms;
+    source.row = 10000;
+    at_once(12, [&](int) { CHECK(text_of(cache.get_or_load("a", source.loader(), patient())) == "10000"); });
+    CHECK(source.most == 1 && source.loads <= 4);
+    if (source.loads > 4) {
+        std::fprintf(stderr, "%d loads\n", source.loads.load());
+    }
+}
+
+// Terms that are not allowed are an error of all that wait, after one load.
+void a_mistake_of_a_loader_reaches_all_that_wait() {
+    Cache cache = fresh();
+    Held held;
+    std::atomic<int> loads{0}, refused{0};
+    const auto call = [&] {
+        Error error;
+        cache.get_or_load("a", [&](Fill &fill) {
+            ++loads;
+            fill.tags = {""};
+            held.wait();
+            return "1";
+        }, patient(), error);
+        refused += error.status() == YC_E_INVALID;
+    };
+    std::thread leader(call);
+    CHECK(held.has_begun());
+    std::thread waiter(call), another(call);
+    let_join();
+    held.released = true;
+    leader.join();
+    waiter.join();
+    another.join();
+    CHECK(refused == 3 && loads == 1);
 }
 
 // The holder of a lease that does nothing blocks its key for its lease.
@@ -534,6 +622,25 @@ void without_a_store_callers_share_a_load(const std::string &url) {
     CHECK(values[0]->view() == "1" && !values[1]);
 }
 
+// The errors that mean that the store is down, and those that are returned without a load.
+void some_errors_mean_that_the_store_is_down() {
+    const std::vector<Status> down = {YC_E_CONNECT, YC_E_AUTH, YC_E_TLS, YC_E_TIMEOUT, YC_E_SERVER_MEMORY};
+    const std::vector<Status> others = {YC_E_INVALID,  YC_E_CONFIG, YC_E_TOO_LARGE, YC_E_CLOSED,   YC_E_FORKED, YC_E_CANCELLED,
+                                        YC_E_UNSUPPORTED, YC_E_DENIED, YC_E_SERVER,    YC_E_PROTOCOL, YC_E_PANIC,  YC_E_BUSY};
+    const auto is_down = [](Status status, bool retryable) {
+        yokedcache::detail::Read read;
+        read.status = status;
+        read.error = Error(status, "an error", retryable);
+        return read.is_down();
+    };
+    for (const Status status : down) {
+        CHECK(is_down(status, false) && is_down(status, true));
+    }
+    for (const Status status : others) {
+        CHECK(!is_down(status, false) && is_down(status, true) == (status != YC_E_BUSY));
+    }
+}
+
 void a_store_that_is_down_is_loaded_around() {
     if (on_memory()) {
         return;
@@ -655,12 +762,50 @@ void an_executor_runs_refreshes() {
     CHECK(eventually([&] { return cache.get_or_load("a", source.loader(), options) && !tasks.empty(); }));
     options.executor = [](std::function<void()>) { throw 7; };
     renew("b");
-    // A task that runs after its cache was destroyed stores nothing.
+    // A task that begins after its cache was destroyed does not load.
     cache = Cache();
     for (const std::function<void()> &task : tasks) {
         task();
     }
-    CHECK(source.loads == 3);
+    CHECK(source.loads == 2);
+}
+
+// A refresh that begins after its lease is over, or after its cache was closed, could not store its value: it does not load.
+void a_refresh_that_is_late_does_not_load() {
+    for (const bool is_closed : {false, true}) {
+        Cache cache = fresh();
+        Source source;
+        std::vector<std::function<void()>> tasks;
+        LoadOptions options = stale();
+        options.executor = [&](std::function<void()> task) { tasks.push_back(std::move(task)); };
+        options.lease = is_closed ? 1h : 50ms;
+        cache.get_or_load("a", source.loader(), options);
+        expire();
+        CHECK(cache.get_or_load("a", source.loader(), options)->text() == "1" && tasks.size() == 1);
+        is_closed ? cache.close() : std::this_thread::sleep_for(100ms);
+        tasks.front()();
+        CHECK(source.loads == 1);
+    }
+}
+
+// Refreshes that wait for a thread are limited in number: one too many gives its lease back.
+void the_refreshes_that_wait_are_limited() {
+    yokedcache::detail::Workers workers;
+    Held held;
+    std::atomic<int> run{0};
+    const auto kept = std::make_shared<int>(0);
+    const std::size_t most = yokedcache::detail::Workers::most_tasks;
+    for (std::size_t number = 0; number < 2 * most; ++number) {
+        workers.run([&run, &held, kept] {
+            held.wait();
+            ++run;
+        }, nullptr);
+    }
+    // At most four of them run.
+    CHECK(kept.use_count() <= static_cast<long>(most) + 5);
+    held.released = true;
+    CHECK(eventually([&] { return kept.use_count() == 1; }) && run >= static_cast<int>(most));
+    workers.end();
 }
 
 // ---- The end of a cache, and one that moves ----
@@ -686,6 +831,38 @@ void a_close_ends_waits() {
     held.released = true;
     leader.join();
     CHECK(leader_got == YC_E_CLOSED);
+}
+
+// A close gives the leases of running loads, and of refreshes that have not begun, to other caches at once.
+void a_close_gives_leases_back() {
+    if (on_memory()) {
+        return;
+    }
+    const std::string url = fresh_url() + "&lease=60s";
+    Cache cache = Cache::open(url), other = Cache::open(url);
+    Source source;
+    std::vector<std::function<void()>> tasks;
+    LoadOptions queued = stale();
+    queued.executor = [&](std::function<void()> task) { tasks.push_back(std::move(task)); };
+    cache.get_or_load("running", source.loader(), stale());
+    cache.get_or_load("queued", source.loader(), stale());
+    expire();
+    Held held, background;
+    std::thread leader([&] {
+        const auto slow = [&](Fill &) { held.wait(); return "late"; };
+        CHECK(thrown_by([&] { cache.get_or_load("vacant", slow, patient()); }) == YC_E_CLOSED);
+    });
+    cache.get_or_load("running", [&](Fill &) { background.wait(); return "late"; }, stale());
+    cache.get_or_load("queued", source.loader(), queued);
+    CHECK(held.has_begun() && background.has_begun() && tasks.size() == 1);
+    cache.close();
+    for (const char *key : {"vacant", "running", "queued"}) {
+        Error error;
+        const Lookup found = other.get_or_lease(key, {{}, 0ms, 0ms}, error);
+        CHECK(found.lease && !error);
+    }
+    held.released = background.released = true;
+    leader.join();
 }
 
 // Starts a refresh that runs until it is cancelled.
@@ -916,11 +1093,14 @@ int main() {
     for (const auto test :
          {a_lease_is_the_right_to_load, a_value_is_loaded_once, an_absence_is_remembered, a_loader_sets_times_and_tags,
           no_value_is_older_than_a_change, readers_see_each_change, callers_share_a_load, caches_share_a_load,
-          a_loader_that_does_not_return_is_replaced, a_wait_has_an_end, a_wait_is_that_of_the_configuration, a_value_that_is_being_stored_is_not_shared, a_holder_that_does_nothing_is_followed, an_exception_reaches_all_that_wait,
+          a_loader_that_does_not_return_is_replaced, a_wait_has_an_end, a_wait_is_that_of_the_configuration, a_value_that_is_being_stored_is_not_shared,
+          a_load_without_a_lease_is_not_shared_with_who_reached_the_store, callers_share_a_value_that_cannot_be_stored,
+          a_mistake_of_a_loader_reaches_all_that_wait, some_errors_mean_that_the_store_is_down, a_holder_that_does_nothing_is_followed, an_exception_reaches_all_that_wait,
           a_failure_holds_a_key_back, mistakes_are_refused, a_value_too_large_is_returned,
           a_store_that_is_down_is_loaded_around, a_stale_value_is_refreshed_in_the_background,
           an_invalidated_value_is_not_stale, a_failed_refresh_returns_the_stale_value, a_stale_value_replaces_an_error,
-          an_executor_runs_refreshes, a_close_ends_waits, the_destructor_waits_for_a_refresh,
+          an_executor_runs_refreshes, a_refresh_that_is_late_does_not_load, the_refreshes_that_wait_are_limited,
+          a_close_ends_waits, a_close_gives_leases_back, the_destructor_waits_for_a_refresh,
           a_moved_cache_keeps_its_loads, a_refresh_may_end_its_cache, a_forked_child_can_end,
           many_keys_are_loaded_in_one_call, callers_with_crossed_keys_do_not_block, many_keys_meet_one,
           a_key_that_is_given_up_is_loaded, many_stale_values_are_refreshed, an_exception_ends_a_load_of_many}) {
