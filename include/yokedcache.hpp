@@ -428,8 +428,9 @@ struct LoadOptions {
     // The time for which the lease is valid: longer than the slowest load. 0: the option
     // `lease` of the cache.
     std::chrono::milliseconds lease{0};
-    // The time to wait for the load of another caller; 0 does not wait. Empty: the deadline
-    // of a call. The loader of the call itself has no time limit.
+    // The time to wait for the load of another caller, after which the call gets YC_E_BUSY; 0
+    // does not wait. Empty: the deadline of a call (`socket_timeout`, or 1 s on the memory
+    // backend). The loader of the call itself has no time limit.
     std::optional<std::chrono::milliseconds> wait = {};
     // The time for which no caller loads a key after its load has failed.
     std::chrono::milliseconds retry_after{0};
@@ -1903,7 +1904,7 @@ private:
             const Filled &one = filled[index];
             parts_[index].lease.reset();
             note(one, error);
-            // A mistake of the loader is told to the callers that wait, too.
+            // The callers that wait get the error of a mistake of the loader, too.
             end(parts_[index], one.status == YC_E_INVALID ? LoadEnd{std::nullopt, false, nullptr, one.error}
                                                           : LoadEnd{values[index], one.status == YC_OK, nullptr, {}});
         }
@@ -2644,17 +2645,24 @@ public:
     // returns any type that converts to Bytes, or a std::optional of one. Empty if the loader
     // returns std::nullopt, and while the cache remembers that.
     //
-    // - One caller at a time loads a key, among all processes that share the store; the
-    //   others wait at most options.wait for its value, then get YC_E_BUSY. A value that was
-    //   loaded before an invalidation is returned only to calls that began before it.
+    // - One caller at a time loads a key, among all processes that share the store. The others
+    //   wait for its value at most options.wait: by default for `socket_timeout`, or 1 s on the
+    //   memory backend. Then they get YC_E_BUSY. Set options.wait if loads take longer.
+    // - A value that was loaded before an invalidation is returned only to calls that began
+    //   before it.
     // - A stale value is returned at once. One caller refreshes it in the background: on
     //   another thread, with a copy of the loader, possibly after this function has returned.
     //   Capture by value, or refer to objects that outlive the cache. The destructor of the
     //   cache waits for background loads that run.
     // - An exception of the loader is thrown to its caller and to the callers of this cache
     //   object that wait for it, by both overloads. A failure is never cached.
-    // - If the store cannot be reached, the callers of this object share one load, and nothing
-    //   is stored. If only the storing fails, the value is returned nevertheless.
+    // - If the store is down, the callers of this object that find it down share one load at a
+    //   time, and nothing is stored. The store is down if its error is YC_E_CONNECT, YC_E_AUTH,
+    //   YC_E_TLS, YC_E_TIMEOUT, YC_E_SERVER_MEMORY, or another retryable one except YC_E_BUSY.
+    //   Any other error is returned without a load.
+    // - If only the storing fails, as for a value that is too large, the value is returned
+    //   nevertheless; callers that wait for it share the next load. Terms of the Fill that are
+    //   not allowed are YC_E_INVALID, also for the callers that wait.
     // - A loader may load other keys, and must not load its own: YC_E_INVALID.
     // - The tags of the options cost less than those that the loader adds.
     template <class Loader>

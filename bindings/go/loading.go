@@ -133,8 +133,8 @@ func isBusy(err error) bool {
 	return errors.Is(err, ErrBusy)
 }
 
-// Reports whether an error of a lookup means that the store is down: that of the documentation of GetOrLoad. The bindings
-// of other languages have the same list. An error of the context is none of them, and neither is ErrBusy.
+// Reports whether an error of a lookup means that the store is down. The documentation of GetOrLoad has the list; the
+// bindings of other languages use the same one. An error of the context and ErrBusy are not on it.
 func isOutage(err error) bool {
 	failed, ok := err.(*Error)
 	if !ok || failed.cause != nil {
@@ -188,7 +188,7 @@ func (call *loadCall) place(open []arrival, own, refresh *load) {
 }
 
 // Returns the flight of a key, unless the lookup says more about the key than the flight does: a load without a lease does
-// not see changes. Who reached the store may have begun after a change that ended after that load had begun.
+// not see changes. A caller that reached the store may have begun after a change that ended after that load had begun.
 func (call *loadCall) currentFor(found *found, current *flight) *flight {
 	if current == nil || current.lease != nil || isOutage(found.err) || current.waitsFor(call.ctx) {
 		return current
