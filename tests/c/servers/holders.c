@@ -263,23 +263,36 @@ static void switch_all(yc_cache *cache, void *data) {
     }
 }
 
-static void check_switch(server_kind kind) {
-    server first, second;
-    const char *none[] = {NULL};
+/* A server of a kind and one of the other kind, with their URLs. */
+typedef struct both_servers {
+    server of[2];
     char urls[2][MAX_SERVER_URL];
-    server_start(&first, kind, none);
-    server_start(&second, kind == SERVER_REDIS ? SERVER_MEMCACHED : SERVER_REDIS, none);
-    snprintf(urls[0], MAX_SERVER_URL, "%s", server_url(&first, "key_prefix=h&socket_timeout=10s"));
-    snprintf(urls[1], MAX_SERVER_URL, "%s", server_url(&second, "key_prefix=h&socket_timeout=10s"));
-    const char *to[] = {urls[1], "memory://", "memory://?max_size=100000", NULL};
-    yc_cache *cache = open_cache(urls[0]);
+} both_servers;
+
+static void start_both(both_servers *both, server_kind first) {
+    const char *none[] = {NULL};
+    server_kind kinds[] = {first, first == SERVER_REDIS ? SERVER_MEMCACHED : SERVER_REDIS};
+    for (int at = 0; at < 2; at++) {
+        server_start(&both->of[at], kinds[at], none);
+        snprintf(both->urls[at], MAX_SERVER_URL, "%s", server_url(&both->of[at], "key_prefix=h&socket_timeout=10s"));
+    }
+}
+
+static void stop_both(both_servers *both) {
+    for (int at = 0; at < 2; at++) server_stop(&both->of[at]);
+}
+
+static void check_switch(server_kind kind) {
+    both_servers both;
+    start_both(&both, kind);
+    const char *to[] = {both.urls[1], "memory://", "memory://?max_size=100000", NULL};
+    yc_cache *cache = open_cache(both.urls[0]);
     long long added = run_workers(cache, switch_all, to);
     int64_t sum = 0;
     CHECK_STATUS(yc_counter_add(cache, "sum", 3, 0, 0, 600000, &sum, NULL), YC_OK);
     if (!CHECK(sum == added)) printf("  %lld of %lld increments\n", (long long)sum, added);
     close_cache(cache);
-    server_stop(&first);
-    server_stop(&second);
+    stop_both(&both);
 }
 
 /* ---- A migration ---- */
@@ -389,21 +402,16 @@ static void check_copies(const char *from, const char *to) {
 }
 
 static void check_migrations(server_kind kind) {
-    server first, second;
-    const char *none[] = {NULL};
-    char urls[2][MAX_SERVER_URL];
-    server_start(&first, kind, none);
-    server_start(&second, kind == SERVER_REDIS ? SERVER_MEMCACHED : SERVER_REDIS, none);
-    snprintf(urls[0], MAX_SERVER_URL, "%s", server_url(&first, "key_prefix=h&socket_timeout=10s"));
-    snprintf(urls[1], MAX_SERVER_URL, "%s", server_url(&second, "key_prefix=h&socket_timeout=10s"));
+    both_servers both;
+    start_both(&both, kind);
+    const char *const urls[] = {both.urls[0], both.urls[1]};
     check_migration(urls[0], "memory://");
     check_migration("memory://", urls[0]);
     check_migration(urls[1], urls[0]);
     check_copies(urls[0], "memory://");
     check_copies("memory://", urls[0]);
     check_copies(urls[1], urls[0]);
-    server_stop(&first);
-    server_stop(&second);
+    stop_both(&both);
 }
 
 /* ---- Values of other programs ---- */
