@@ -53,6 +53,41 @@ for (const fallback of [undefined, 'memory']) {
   });
 }
 
+test('a load that began while the store was down is not for a caller that reached the store', { skip: !isShared, timeout: 60_000 }, async (t) => {
+  const port = await freePort();
+  const { server, gone } = await startOwn(t, port);
+  const [cache, other] = await Promise.all([1, 2].map(() => Cache.open(`${scheme}://127.0.0.1:${port}?socket_timeout=500ms`)));
+  server.kill('SIGKILL');
+  await gone;
+  let [row, loads, running, most] = ['old', 0, 0, 0];
+  const gates = [];
+  const loader = async () => {
+    const read = row;
+    loads += 1;
+    most = Math.max(most, (running += 1));
+    await new Promise((resolve) => gates.push(resolve));
+    running -= 1;
+    return read;
+  };
+  const get = (key) => cache.getOrLoad(key, loader, { ...text, wait: 30_000, tags: ['rows'], lease: 60_000 });
+  const early = [get('free'), get('leased'), cache.getOrLoadMany(['many'], async (keys) => ({ many: await loader() }), { ...text, wait: 30_000, lease: 60_000 })];
+  for (let turn = 0; turn < 400 && loads < 3; turn++) await sleep(25);
+  await startOwn(t, port);
+  for (const one of [cache, other]) for (let turn = 0; turn < 400 && !(await one.ping().then(() => true, () => false)); turn++) await sleep(25);
+  row = 'new';
+  await other.invalidateTag('rows');
+  const { lease } = await other.getOrLease('leased');
+  const late = [get('free'), get('leased'), get('many'), cache.getOrLoadMany(['free', 'leased'], (keys) => Promise.all(keys.map(loader)).then((values) => new Map(keys.map((key, at) => [key, values[at]]))), { ...text, wait: 30_000 })];
+  await sleep(300);
+  lease.release();
+  const timer = setInterval(() => gates.splice(0).forEach((resolve) => resolve()), 5);
+  t.after(() => clearInterval(timer));
+  assert.deepEqual(await Promise.all(early), ['old', 'old', new Map([['many', 'old']])]);
+  assert.deepEqual(await Promise.all(late), ['new', 'new', 'new', new Map([['free', 'new'], ['leased', 'new']])]);
+  assert(most <= 3, 'one loader a key');
+  await Promise.all([cache.close(), other.close()]);
+});
+
 test('a store that goes down during a load: the value is returned', { skip: !isShared, timeout: 60_000 }, async (t) => {
   const port = await freePort();
   const { server, gone } = await startOwn(t, port);

@@ -253,6 +253,34 @@ test('a call that waits ends at its time, its signal, or that of a call', async 
   assert.equal(await leader, 'v');
 });
 
+test('a call whose key is free waits for an earlier loader no longer than its time, and keeps no lease meanwhile', { timeout: 30_000 }, async () => {
+  const waits = {
+    'one key': (options) => cache.getOrLoad('ended late', neverCalled, options),
+    'many keys': (options) => cache.getOrLoadMany(['ended late'], neverCalled, options),
+    'a stale value': (options) => cache.getOrLoad('ended late', neverCalled, { ...options, staleIfError: true }),
+  };
+  for (const [name, wait] of Object.entries(waits)) {
+    const [gate, begun] = [deferred(), deferred()];
+    const leader = cache.getOrLoad('ended late', () => begun.resolve() ?? gate.promise, text);
+    await begun.promise;
+    await other.delete('ended late');
+    const asked = performance.now();
+    await assert.rejects(wait({ wait: 50 }), busy, name);
+    await assert.rejects(wait({ wait: 0 }), busy, name);
+    await assert.rejects(wait({ wait: 20_000, signal: AbortSignal.timeout(30) }), { name: 'TimeoutError' }, name);
+    assert(performance.now() - asked < 4000, name);
+    const waiting = assert.rejects(wait({ wait: 3000 }), busy, name);
+    await sleep(50);
+    const { state, lease } = await other.getOrLease('ended late', { wait: 2000 });
+    assert.equal(state, 'leased', name);
+    await waiting;
+    lease.release();
+    gate.resolve('v');
+    assert.equal(await leader, 'v');
+    await other.delete('ended late');
+  }
+});
+
 test('a loader that throws or rejects: its own error for all that share it, and it is not cached', async () => {
   for (const fail of [() => { throw mine; }, async () => { throw mine; }, () => sleep(5).then(() => Promise.reject(mine)), () => ({ then(_, reject) { reject(mine); } })]) {
     const mine = new Error('mine');

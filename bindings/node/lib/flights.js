@@ -14,6 +14,8 @@ const { Signals } = require('./signals.js');
 const AGAIN = Object.freeze({ again: true });
 /** The outcome of a wait that ended too early for those who joined it: each waits for itself. */
 const ALONE = Object.freeze({ alone: true });
+/** What a caller does whose read found no value to serve: it loads, joins a load, waits for the end of one, or asks the store again. */
+const Role = Object.freeze({ LEAD: 0, JOIN: 1, END: 2, STORE: 3 });
 /** The most operations of one call that are in flight at a time: fewer than a server accepts (max_pending). */
 const GROUP = 256;
 const ignore = () => {};
@@ -65,7 +67,7 @@ class Waiter {
   }
 }
 
-/** A wait for another process, which other callers may join. */
+/** A wait for another process, or for the end of a loader, which any number of callers may join. */
 class Watch {
   constructor(signals) {
     this.signals = signals;
@@ -87,8 +89,8 @@ class Watch {
 
 /** The load of one key. */
 class Flight {
-  constructor(load, { key, id, lease }, before) {
-    Object.assign(this, { load, key, id, lease, before });
+  constructor(load, { key, id, lease }) {
+    Object.assign(this, { load, key, id, lease });
     this.isOpen = true;
     this.joined = new Set();
   }
@@ -112,10 +114,12 @@ class Load {
     this.isCancelled = false;
     /** True once the loader has returned its values. */
     this.hasLoaded = false;
-    /** Fulfilled when the loader has settled or its leases have expired: then another loader may run for its keys. */
-    this.over = new Promise((resolve) => (this.isOver = resolve));
+    /** True once the loader has settled or its leases have expired: then another loader may run for its keys. */
+    this.isOver = false;
+    /** Those who wait for that. */
+    this.ending = new Watch(flights.signals);
     this.timer = undefined;
-    this.flights = entries.map((entry) => new Flight(this, entry, flights.byId.get(entry.id)));
+    this.flights = entries.map((entry) => new Flight(this, entry));
   }
 
   /** Returns a promise of the outcomes by the ids of the keys, for the caller that runs the loader. */
@@ -154,14 +158,20 @@ class Load {
       flight.end(AGAIN);
       this.all.forget(flight);
     }
-    this.isOver();
+    this.end();
     this.left(stillLoading());
+  }
+
+  end() {
+    this.isOver = true;
+    this.ending.end(AGAIN);
   }
 
   /** The cache is closed. */
   close(error) {
-    for (const waiter of this.callers) waiter.leave(error);
-    for (const flight of this.flights) for (const waiter of flight.joined) waiter.leave(error);
+    for (const waiters of [this.callers, this.ending.joined, ...this.flights.map(({ joined }) => joined)]) {
+      for (const waiter of waiters) waiter.leave(error);
+    }
     this.cancel(error);
   }
 }
@@ -174,19 +184,35 @@ class Flights {
     this.signals = new Signals({ abort: (waiter, reason) => waiter.leave(reason) });
   }
 
-  /** Joins the flight of a key; returns a promise of its outcome, or undefined if no flight is open. */
+  /**
+   * Returns the role of a caller by what its read has found. A load without a lease is joined only by callers that found the store down,
+   * too: the store cannot tell that nothing changed the key meanwhile, and a caller that reached it may have come after a change.
+   */
+  roleOf(id, { state, lease }) {
+    const flight = this.byId.get(id);
+    const isOpen = flight?.isOpen === true;
+    if (lease !== undefined || (state === 'down' && !isOpen)) return this.isRunning(id) ? Role.END : Role.LEAD;
+    return isOpen && (state === 'down' || flight.lease !== undefined) ? Role.JOIN : Role.STORE;
+  }
+
+  /** Returns true while no other loader may run for a key. */
+  isRunning(id) {
+    return this.byId.get(id)?.load.isOver === false;
+  }
+
+  /** Joins the flight of a key; returns a promise of its outcome. */
   join(id, signal, waitMs) {
     const flight = this.byId.get(id);
-    if (flight === undefined || !flight.isOpen) return undefined;
     return new Waiter(flight.load, flight.joined, this.signals).begin(signal, waitMs);
   }
 
-  has(id) {
-    return this.byId.get(id)?.isOpen === true;
+  /** Returns a promise that is fulfilled when another loader may run for a key. */
+  ended(id, signal, waitMs) {
+    return this.isRunning(id) ? this.byId.get(id).load.ending.wait(signal, waitMs) : AGAIN;
   }
 
   /**
-   * Begins a load of { key, id, lease }. `call(flights, signal)` returns a promise of { value, ttl, staleFor, tags } by id; `leaseMs`
+   * Begins a load of { key, id, lease }, for whose keys no loader runs. `call(flights, signal)` returns a promise of { value, ttl, staleFor, tags } by id; `leaseMs`
    * is a promise of the time after which the leases expire. Take the outcomes in the same turn.
    */
   begin(entries, call, leaseMs, retryAfter, isBackground) {
@@ -210,7 +236,7 @@ class Flights {
     } finally {
       clearTimeout(load.timer);
       this.loads.delete(load);
-      load.isOver();
+      load.end();
       for (const flight of load.flights) this.forget(flight);
     }
   }
@@ -228,20 +254,15 @@ class Flights {
     return new Map(await inGroups(load.flights, async (flight) => [flight.id, await end(flight)]));
   }
 
-  /** Calls the loader, after earlier loaders of its keys: two never run at once. */
   async resultsOf(load, call) {
     if (load.isBackground) await turn(); // The caller gets its stale value first.
-    for (const flight of load.flights) {
-      if (flight.before !== undefined) await flight.before.load.over;
-      flight.before = undefined;
-    }
     if (load.isCancelled) return { values: new Map() };
     try {
       return { values: await call(load.flights, load.controller.signal) };
     } catch (error) {
       return { error: { reason: error } };
     } finally {
-      load.isOver();
+      load.end();
     }
   }
 
@@ -277,4 +298,4 @@ class Flights {
   }
 }
 
-module.exports = { AGAIN, ALONE, Flights, Watch, inGroups };
+module.exports = { AGAIN, ALONE, Flights, Role, Watch, inGroups, stillLoading };

@@ -8,7 +8,7 @@ const { given, listOf, tagsOf, ttlOf } = require('./arguments.js');
 const { roomFor } = require('./bytes.js');
 const { YokedCacheError, invalidType } = require('./error.js');
 const { NO_WAIT } = require('./exchange.js');
-const { AGAIN, ALONE, Flights, Watch, inGroups } = require('./flights.js');
+const { AGAIN, ALONE, Flights, Role, Watch, inGroups, stillLoading } = require('./flights.js');
 const { Found, leaseOf, retryAfterOf, staleForOf, valueOrFound, waitOf } = require('./lease.js');
 const { flagOf, optionsOf, optionsSet } = require('./options.js');
 
@@ -119,6 +119,11 @@ class Call {
     }
   }
 
+  /** Returns true if a call returns the value that a read has found, without waiting for a load. */
+  isServed({ state }) {
+    return state === 'fresh' || (state === 'stale' && this.staleIfError !== true);
+  }
+
   /** Returns the result of what a read returned. */
   result(value, key) {
     return this.form.decode === undefined ? value : this.form.decode(value, key);
@@ -224,11 +229,17 @@ class Loading {
   step(call, key, id, found) {
     if (!(found instanceof Found)) return call.result(found, key);
     if (found.state === 'absent') return undefined;
-    if (found.state === 'leased') return this.lead(call, key, id, found.lease);
-    if (found.state === 'stale' && call.staleIfError) return this.loadOrStale(call, key, id, found);
-    if (found.state === 'busy' || found.state === 'down') return this.wait(call, key, id, found);
+    if (!call.isServed(found)) return found.state === 'stale' ? this.loadOrStale(call, key, id, found) : this.load(call, key, id, found);
     if (found.lease !== undefined) this.refresh(call, [{ key, id, lease: found.lease }]);
     return call.result(found.value, key);
+  }
+
+  /** Loads a key whose lease this call has got, or waits for another call to load it. */
+  load(call, key, id, found) {
+    if (this.flights.roleOf(id, found) === Role.LEAD) return this.lead(call, key, id, found.lease);
+    if (found.lease === undefined) return this.wait(call, key, id, found);
+    found.lease.release(); // Another process may use it while this one waits.
+    return this.waitForEnd(call, id);
   }
 
   async lead(call, key, id, lease) {
@@ -237,27 +248,34 @@ class Loading {
   }
 
   /** Waits for the load of a stale value, and returns that value only if the load fails. */
-  async loadOrStale(call, key, id, { value, lease }) {
+  async loadOrStale(call, key, id, found) {
     try {
-      if (lease !== undefined) return await this.lead(call, key, id, lease);
-      const outcome = await this.flights.join(id, call.signal, await this.left(call));
-      if (outcome !== undefined) return outcome === AGAIN ? AGAIN : call.landed(outcome, key);
+      return await this.load(call, key, id, found);
     } catch (error) {
       if (call.signal?.aborted || this.exchange.closed) throw error;
+      return call.result(found.value, key);
     }
-    return call.result(value, key);
   }
 
   /** Waits for a load of this process, or else of another. If the store is down, the first caller loads without a lease. */
-  async wait(call, key, id, { state, error }) {
+  async wait(call, key, id, found) {
     const left = await this.left(call);
-    if (state === 'busy' && left === 0) throw error;
+    if (found.state === 'busy' && left === 0) throw found.error;
     // The reply to the caller that has the lease may come in the same turn.
-    if (state === 'busy' && !this.flights.has(id)) await turn();
-    const joined = this.flights.join(id, call.signal, left);
-    if (joined === undefined) return state === 'down' ? this.lead(call, key, id, undefined) : this.waitElsewhere(call, key, id, left);
-    const outcome = await joined;
+    if (found.state === 'busy' && this.flights.roleOf(id, found) !== Role.JOIN) await turn();
+    const role = this.flights.roleOf(id, found);
+    if (role === Role.LEAD) return this.lead(call, key, id, undefined);
+    if (role === Role.END) return this.waitForEnd(call, id);
+    if (role === Role.STORE) return found.state === 'stale' ? call.result(found.value, key) : this.waitElsewhere(call, key, id, left);
+    const outcome = await this.flights.join(id, call.signal, left);
     return outcome === AGAIN ? AGAIN : call.landed(outcome, key);
+  }
+
+  /** Waits for the end of an earlier loader whose value is not for this call: two loaders of a key never run at once. */
+  async waitForEnd(call, id) {
+    const left = await this.left(call);
+    if (left === 0) throw stillLoading();
+    return this.flights.ended(id, call.signal, left);
   }
 
   /** Waits for another process. One caller asks the store time and again for all of this process; then each reads for itself. */
@@ -295,8 +313,13 @@ class Loading {
     return this.flights.begin(entries, (flights, signal) => call.run(flights, signal), this.leaseMs(call), call.retryAfter, false);
   }
 
+  /** Begins to load keys in the background, except those for which an earlier loader still runs. */
   refresh(call, entries) {
-    this.flights.begin(entries, (flights, signal) => call.refresh(flights, signal), this.leaseMs(call), call.retryAfter, true);
+    const [free, taken] = [[], []];
+    for (const entry of entries) (this.flights.isRunning(entry.id) ? taken : free).push(entry);
+    for (const { lease } of taken) lease.release();
+    if (free.length === 0) return;
+    this.flights.begin(free, (flights, signal) => call.refresh(flights, signal), this.leaseMs(call), call.retryAfter, true);
   }
 
   async leaseMs(call) {
@@ -330,19 +353,19 @@ class Loading {
 
   /** Loads what has to be loaded with one call of the loader, and refreshes with another. Others' loads are waited for meanwhile. */
   loadMany(call, reads) {
-    const isLed = ({ id, found }) => {
-      if (!(found instanceof Found)) return false;
-      return found.state === 'leased' || (found.state === 'down' && !this.flights.has(id)) ||
-        (found.state === 'stale' && call.staleIfError === true && found.lease !== undefined);
-    };
-    const led = reads.filter(isLed);
-    const refreshed = reads.filter((read) => !led.includes(read) && read.found instanceof Found && read.found.lease !== undefined);
-    const entries = (list) => list.map(({ key, id, found }) => ({ key, id, lease: found.lease }));
-    if (refreshed.length > 0) this.refresh(call, entries(refreshed));
-    const outcomes = led.length > 0 ? this.begin(call, entries(led)).outcomes(call.signal) : undefined;
+    const [led, refreshed] = [new Set(), new Set()];
+    for (const read of reads) {
+      const { id, found } = read;
+      if (!(found instanceof Found) || found.state === 'absent') continue;
+      if (!call.isServed(found)) this.flights.roleOf(id, found) === Role.LEAD && led.add(read);
+      else if (found.lease !== undefined) refreshed.add(read);
+    }
+    const entries = (set) => [...set].map(({ key, id, found }) => ({ key, id, lease: found.lease }));
+    this.refresh(call, entries(refreshed));
+    const outcomes = led.size > 0 ? this.begin(call, entries(led)).outcomes(call.signal) : undefined;
     return Promise.all(reads.map((read) => {
-      if (led.includes(read)) return this.landedOrStale(call, read, outcomes);
-      return refreshed.includes(read) ? call.result(read.found.value, read.key) : this.follow(call, read.key, read.found);
+      if (led.has(read)) return this.landedOrStale(call, read, outcomes);
+      return refreshed.has(read) ? call.result(read.found.value, read.key) : this.follow(call, read.key, read.found);
     }));
   }
 
