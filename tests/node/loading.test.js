@@ -650,3 +650,41 @@ test('close ends loads, waits and leases', async () => {
   await assert.rejects(closed.getOrLoad('a', neverCalled), closedError);
   await assert.rejects(closed.getOrLoadMany(['a'], neverCalled), closedError);
 });
+
+test('close gives the leases back before they expire', async () => {
+  if (!cache.capabilities.share) return; // The entries of the memory backend end with their cache.
+  const closing = await Cache.open(testUrl());
+  const begun = [deferred(), deferred()];
+  const lease = 60_000;
+  const ends = [
+    closing.getOrLoad('given back', () => begun[0].resolve() ?? never(), { lease }),
+    closing.getOrLoadMany(['given back 1', 'given back 2'], () => begun[1].resolve() ?? never(), { lease }),
+  ].map((call) => assert.rejects(call, { code: 'YC_E_CLOSED' }));
+  const held = await closing.getOrLease('given back by hand', { lease });
+  await Promise.all(begun.map(({ promise }) => promise));
+  const asked = closing.getOrLease('asked for', { lease }).catch((error) => error);
+  await closing.close();
+  await Promise.all(ends);
+  for (const key of ['given back', 'given back 1', 'given back 2', 'given back by hand', 'asked for']) {
+    const next = await other.getOrLease(key, { wait: 3000 });
+    assert.equal(next.state, 'leased', key);
+    next.lease.release();
+  }
+  held.lease.release();
+  await assert.rejects(held.lease.fill('late'), { code: 'YC_E_CLOSED' });
+  const { code, lease: late } = await asked;
+  assert(code === 'YC_E_CLOSED' || late !== undefined);
+});
+
+test('a lease that arrives while the cache is being closed begins no load', async () => {
+  const closing = await Cache.open(testUrl('').replace('key_prefix=n', 'key_prefix=late'));
+  const calls = [closing.getOrLoad('late', neverCalled), closing.getOrLoadMany(['late 1', 'late 2'], neverCalled)];
+  if (closing.capabilities.share) {
+    const ends = calls.map((call) => assert.rejects(call, { code: 'YC_E_CLOSED' }));
+    await closing.close();
+    await Promise.all(ends);
+  } else {
+    await Promise.allSettled(calls); // Memory answers at once.
+    await closing.close();
+  }
+});

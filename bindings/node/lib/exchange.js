@@ -46,6 +46,7 @@ function refusalOf(parts) {
   return error;
 }
 
+const wasClosed = () => new YokedCacheError('YC_E_CLOSED', 'the cache was closed');
 const ignore = () => {};
 const flushGathered = (exchange) => exchange.flush();
 
@@ -151,7 +152,7 @@ class Exchange {
 
   check(signal) {
     if (signal !== undefined) this.signals.check(signal);
-    if (this.closed) throw new YokedCacheError('YC_E_CLOSED', 'the cache was closed');
+    if (this.closed) throw wasClosed();
   }
 
   /** Writes the next request; returns its place. It is part of the batch once `count` is raised. */
@@ -337,10 +338,18 @@ class Exchange {
     }
     try {
       if (this.words[base + 1] < 0) reject(this.failure(index, decode));
+      else if (this.closed && this.lease(index) !== 0) reject(this.refuseLease(index));
       else resolve(decode(this, index));
     } catch (error) {
       reject(error);
     }
+  }
+
+  /** Gives back a lease that arrives while the cache is being closed: no call can use it any more. Returns the error of its call. */
+  refuseLease(index) {
+    this.objects[2 * index] = undefined;
+    this.freeLease(this.lease(index));
+    return wasClosed();
   }
 
   /** Begins a slab for the values that follow. */
@@ -371,7 +380,7 @@ class Exchange {
   }
 
   freeLease(number) {
-    if (number !== 0 && !this.closed) native.freeLease(this.handle, number);
+    if (number !== 0) native.freeLease(this.handle, number);
   }
 
   takeObject(place) {

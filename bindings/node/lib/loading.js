@@ -310,6 +310,7 @@ class Loading {
   }
 
   begin(call, entries) {
+    this.exchange.check(); // The leases of a closed cache are given back already.
     return this.flights.begin(entries, (flights, signal) => call.run(flights, signal), this.leaseMs(call), call.retryAfter, false);
   }
 
@@ -318,7 +319,7 @@ class Loading {
     const [free, taken] = [[], []];
     for (const entry of entries) (this.flights.isRunning(entry.id) ? taken : free).push(entry);
     for (const { lease } of taken) lease.release();
-    if (free.length === 0) return;
+    if (free.length === 0 || this.exchange.closed) return;
     this.flights.begin(free, (flights, signal) => call.refresh(flights, signal), this.leaseMs(call), call.retryAfter, true);
   }
 

@@ -295,7 +295,9 @@ static void finish_close(napi_env env, napi_status status, void *data) {
     free_work(env, call);
 }
 
-/* close(handle, timeoutMs) returns a promise of undefined or an error. Replies still arrive meanwhile. */
+/* close(handle, timeoutMs) returns a promise of undefined or an error. Replies still arrive meanwhile. The leases are given back
+   first, because a closed cache cannot tell the server: yc_close() waits for them. One that a fill in flight uses is given back if
+   the fill fails. */
 napi_value close_cache(napi_env env, napi_callback_info info) {
     napi_value given[2];
     if (!arguments(env, info, 2, given)) return NULL;
@@ -304,6 +306,7 @@ napi_value close_cache(napi_env env, napi_callback_info info) {
     work *call = calloc(1, sizeof *call);
     if (!call) return throw_text(env, "out of memory");
     atomic_store(&cache->closing, true);
+    free_leases(cache);
     hold(cache);
     *call = (work){.cache = cache, .timeout_ms = -1};
     napi_get_value_int64(env, given[1], &call->timeout_ms);
