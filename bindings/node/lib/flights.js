@@ -33,8 +33,9 @@ function stillLoading() {
 
 /** One caller that waits for a load. */
 class Waiter {
-  constructor(load, others, signals) {
-    Object.assign(this, { load, others, signals, timer: undefined });
+  /** `order`: when its call began, see `Flights.order`. */
+  constructor(load, others, signals, order) {
+    Object.assign(this, { load, others, signals, order, timer: undefined });
     this.promise = new Promise((resolve, reject) => Object.assign(this, { resolve, reject }));
   }
 
@@ -95,10 +96,13 @@ class Flight {
     this.joined = new Set();
   }
 
-  /** Gives the joined callers their outcome. No caller joins any more. */
-  end(outcome) {
+  /**
+   * Gives the joined callers their outcome. No caller joins any more. `ofEarlier` is the outcome of those whose calls began before the
+   * loader was called: it has seen every change that came before them.
+   */
+  end(outcome, ofEarlier = outcome) {
     this.isOpen = false;
-    for (const waiter of this.joined) waiter.settle(outcome);
+    for (const waiter of this.joined) waiter.settle(waiter.order < this.load.order ? ofEarlier : outcome);
   }
 }
 
@@ -116,7 +120,9 @@ class Load {
     this.hasLoaded = false;
     /** True once the loader has settled or its leases have expired: then another loader may run for its keys. */
     this.isOver = false;
-    /** Those who wait for that. */
+    /** When the loader was called, see `Flights.order`; undefined before. */
+    this.order = undefined;
+    /** Those who wait for the end of the loader. */
     this.ending = new Watch(flights.signals);
     this.timer = undefined;
     this.flights = entries.map((entry) => new Flight(this, entry));
@@ -181,6 +187,7 @@ class Flights {
     /** The last flight of each key, also one whose callers have all left while its loader still runs. */
     this.byId = new Map();
     this.loads = new Set();
+    this.ordered = 0;
     this.signals = new Signals({ abort: (waiter, reason) => waiter.leave(reason) });
   }
 
@@ -195,15 +202,20 @@ class Flights {
     return isOpen && (state === 'down' || flight.lease !== undefined) ? Role.JOIN : Role.STORE;
   }
 
+  /** Returns a number that is larger than those of all calls and loaders that have begun before. */
+  order() {
+    return (this.ordered += 1);
+  }
+
   /** Returns true while no other loader may run for a key. */
   isRunning(id) {
     return this.byId.get(id)?.load.isOver === false;
   }
 
   /** Joins the flight of a key; returns a promise of its outcome. */
-  join(id, signal, waitMs) {
+  join(id, order, signal, waitMs) {
     const flight = this.byId.get(id);
-    return new Waiter(flight.load, flight.joined, this.signals).begin(signal, waitMs);
+    return new Waiter(flight.load, flight.joined, this.signals, order).begin(signal, waitMs);
   }
 
   /** Returns a promise that is fulfilled when another loader may run for a key. */
@@ -257,6 +269,7 @@ class Flights {
   async resultsOf(load, call) {
     if (load.isBackground) await turn(); // The caller gets its stale value first.
     if (load.isCancelled) return { values: new Map() };
+    load.order = this.order();
     try {
       return { values: await call(load.flights, load.controller.signal) };
     } catch (error) {
@@ -269,28 +282,24 @@ class Flights {
   /** Stores a loaded value; returns the outcome for the caller that runs the loader. */
   async fill(flight, { value, ttl, staleFor, tags }, retryAfter) {
     const outcome = { value };
-    if (flight.lease === undefined) return this.end(flight, outcome, outcome);
     try {
-      const stored = await flight.lease[store](value, ttl, staleFor, tags, undefined);
-      return this.end(flight, stored ? outcome : AGAIN, outcome);
+      const isShared = flight.lease === undefined || (await flight.lease[store](value, ttl, staleFor, tags, undefined));
+      flight.end(isShared ? outcome : AGAIN);
     } catch (error) {
       // An argument that the library refuses would be refused at each load: it is an error of the loader.
       if (error.code === 'YC_E_INVALID' || error instanceof TypeError) return this.fail(flight, { reason: error }, retryAfter);
       flight.lease.release();
-      return this.end(flight, AGAIN, outcome);
+      // The store has not told whether the key was changed. It may refuse the next value, too: those who wait share that load.
+      flight.end(AGAIN, outcome);
     }
+    return outcome;
   }
 
   async fail(flight, error, retryAfter) {
     await flight.lease?.abandon({ retryAfter }).catch(ignore);
     flight.lease?.release();
-    const outcome = { error };
-    return this.end(flight, outcome, outcome);
-  }
-
-  end(flight, ofJoined, ofCaller) {
-    flight.end(ofJoined);
-    return ofCaller;
+    flight.end({ error });
+    return { error };
   }
 
   close(error) {

@@ -89,10 +89,10 @@ class Fill {
 
 /** The arguments of a call that does not end with its first read. */
 class Call {
-  /** `load(fill)` returns a promise of a function from the id of a key to its loaded value. */
-  constructor(load, options, form) {
+  /** `load(fill)` returns a promise of a function from the id of a key to its loaded value. `order`: see `Flights.order`. */
+  constructor(load, options, form, order) {
     const { ttl, staleFor, tags, signal, wait, lease, staleIfError, retryAfter, absentTtl, onRefreshError } = options;
-    Object.assign(this, { load, form, ttl, staleFor, absentTtl, signal, staleIfError, onRefreshError });
+    Object.assign(this, { load, form, order, ttl, staleFor, absentTtl, signal, staleIfError, onRefreshError });
     this.tags = tagsOf(tags)?.slice();
     this.lease = leaseOf(lease);
     this.wait = wait === undefined ? undefined : Math.max(waitOf(wait), 0);
@@ -204,7 +204,7 @@ class Loading {
       const value = await loader(fill);
       return () => value;
     };
-    const call = new Call(load, options, form);
+    const call = new Call(load, options, form, this.flights.order());
     return this.follow(call, own, found instanceof Promise ? await found.catch(refusalOf) : found);
   }
 
@@ -267,7 +267,7 @@ class Loading {
     if (role === Role.LEAD) return this.lead(call, key, id, undefined);
     if (role === Role.END) return this.waitForEnd(call, id);
     if (role === Role.STORE) return found.state === 'stale' ? call.result(found.value, key) : this.waitElsewhere(call, key, id, left);
-    const outcome = await this.flights.join(id, call.signal, left);
+    const outcome = await this.flights.join(id, call.order, call.signal, left);
     return outcome === AGAIN ? AGAIN : call.landed(outcome, key);
   }
 
@@ -336,7 +336,7 @@ class Loading {
     checkOptions(checked);
     this.exchange.check(checked.signal);
     const unique = uniqueOf(keys);
-    const call = new Call(async (fill) => valuesOf(await loader([...fill.keys], fill)), checked, form);
+    const call = new Call(async (fill) => valuesOf(await loader([...fill.keys], fill)), checked, form, this.flights.order());
     const founds = await this.readAll(call, [...unique.values()]);
     const values = await this.loadMany(call, [...unique].map(([id, key], at) => ({ id, key, found: founds[at] })));
     const results = [...unique.values()].map((key, at) => [key, values[at]]);
