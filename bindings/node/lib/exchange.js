@@ -415,9 +415,17 @@ class Exchange {
 
   // ---- The end ----
 
+  /** Ends the reads in flight that may bring a lease: one that comes after the close could not be given back. */
+  endLeasing() {
+    this.drain();
+    this.decoders.forEach(({ mayLease }, slot) => mayLease === true && this.abort(slot, wasClosed()));
+    this.drain();
+  }
+
   async close(timeoutMs) {
     this.flush();
     this.closed = true;
+    this.endLeasing();
     const failed = await native.close(this.handle, timeoutMs);
     this.drain();
     native.release(this.handle);

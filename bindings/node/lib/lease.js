@@ -128,22 +128,25 @@ function leaseIn(exchange, index) {
   return number === 0 ? undefined : new Lease(exchange, number);
 }
 
+/** Marks a decoder of replies that may bring a lease. */
+const leasing = (decoder) => Object.assign(decoder, { mayLease: true });
+
 /** Returns a decoder to { state, value, lease }. */
 function described(read) {
-  return (exchange, index) => {
+  return leasing((exchange, index) => {
     const lease = leaseIn(exchange, index);
     return { state: STATES[exchange.status(index)], value: read(exchange, index), lease };
-  };
+  });
 }
 
 /** Returns a decoder to a fresh value without a lease, which is the usual case, or else to a `Found`. */
 function valueOrFound(read) {
-  return (exchange, index) => {
+  return leasing((exchange, index) => {
     const status = exchange.status(index);
     if (status === OK && exchange.lease(index) === 0) return read(exchange, index);
     const lease = leaseIn(exchange, index);
     return new Found(STATES[status], read(exchange, index), lease, undefined);
-  };
+  });
 }
 
 const { utf8, buffer } = decode.value;
