@@ -7,7 +7,8 @@ const { spawn } = require('node:child_process');
 const { test } = require('node:test');
 const { setTimeout: sleep } = require('node:timers/promises');
 const { Worker } = require('node:worker_threads');
-const { Cache, directory, testUrl } = require('./package.js');
+const path = require('node:path');
+const { Cache, YokedCacheError, directory, testUrl } = require('./package.js');
 const { freePort, startMemcached, startServer } = require('./server.js');
 
 const url = testUrl();
@@ -104,6 +105,30 @@ test('a store that goes down during a load: the value is returned', { skip: !isS
   const calls = Array.from({ length: 20 }, () => cache.getOrLoad('a', loader, { ...text, wait: 20_000 }));
   for (const value of await Promise.all(calls)) assert.equal(value, 'v');
   assert(loads <= 2, 'the load whose fill failed, and one without the store for calls that began after its loader');
+  await cache.close();
+});
+
+test('which errors of a read mean that the store is down', async () => {
+  const { FORMS, Loading, OPTIONS } = require(path.join(directory, 'lib/loading.js'));
+  const one = (error, loader) => {
+    const exchange = { closed: false, check() {}, readOrLease: () => Promise.reject(error) };
+    return new Loading(exchange, async () => ({ leaseMs: 10_000, deadlineMs: 50 })).one('key', loader, undefined, OPTIONS, FORMS.utf8);
+  };
+  const down = ['CONNECT', 'AUTH', 'TLS', 'TIMEOUT', 'SERVER_MEMORY'];
+  const returned = ['INVALID', 'CONFIG', 'TOO_LARGE', 'CLOSED', 'FORKED', 'CANCELLED', 'UNSUPPORTED', 'DENIED', 'SERVER', 'PROTOCOL', 'PANIC', 'BUFFER_TOO_SMALL', 'ABI_MISMATCH'];
+  for (const name of down) assert.equal(await one(new YokedCacheError(`YC_E_${name}`, 'text', false), () => 'v'), 'v', name);
+  for (const name of ['SERVER', 'PROTOCOL', 'CONNECT']) assert.equal(await one(new YokedCacheError(`YC_E_${name}`, 'text', true), () => 'v'), 'v', name);
+  for (const name of returned) {
+    const error = new YokedCacheError(`YC_E_${name}`, 'text', false);
+    await assert.rejects(one(error, () => assert.fail('the loader was called')), error, name);
+  }
+});
+
+test('a user without permissions gets the error, and nothing is loaded', { skip: scheme !== 'redis', timeout: 60_000 }, async (t) => {
+  const port = await freePort();
+  await startServer(t, port, '--user', 'default', 'on', 'nopass', '~another:*', '&*', '+@all');
+  const cache = await Cache.open(`redis://127.0.0.1:${port}`);
+  await assert.rejects(cache.getOrLoad('denied', () => assert.fail('the loader was called')), { code: 'YC_E_DENIED' });
   await cache.close();
 });
 

@@ -271,7 +271,12 @@ test('a call that waits ends at its time, its signal, or that of a call', async 
     await assert.rejects(one.getOrLoadMany(['slow'], neverCalled, { wait: 20 }), busy);
   }
   const byDefault = await Cache.open(testUrl('').replace('socket_timeout=10s', 'socket_timeout=300ms'));
-  if (cache.capabilities.share) await assert.rejects(byDefault.getOrLoad('slow', neverCalled), busy);
+  const { signal } = new AbortController();
+  if (cache.capabilities.share) {
+    for (const options of [undefined, { signal }]) await assert.rejects(byDefault.getOrLoad('slow', neverCalled, options), busy);
+  } else {
+    await assert.rejects(cache.getOrLoad('slow', neverCalled, { signal }), busy, 'a signal does not change the default');
+  }
   await byDefault.close();
   gate.resolve('v');
   assert.equal(await leader, 'v');
@@ -355,8 +360,30 @@ test('the lease of the configuration limits a loader that never settles', { time
 test('a loader that asks for its own key ends at the end of its wait', async () => {
   const own = () => cache.getOrLoad('own', own, { wait: 50 });
   await assert.rejects(own(), busy);
-  const nested = () => cache.getOrLoad('inner', () => 'v', text);
+  const nested = (fill) => cache.getOrLoad('inner', () => 'v', { ...text, signal: fill.signal });
   assert.equal(await cache.getOrLoad('outer', nested, text), 'v');
+});
+
+test('a loader that asks for its own key with its signal gets an error at once', { timeout: 20_000 }, async () => {
+  const patient = { wait: 60_000, encoding: 'utf8' };
+  const asks = {
+    'one key': (fill) => cache.getOrLoad('own key', neverCalled, { ...patient, signal: fill.signal }),
+    'bytes': (fill) => cache.getOrLoad(Buffer.from('own key'), neverCalled, { ...patient, signal: fill.signal }),
+    'many keys': (fill) => cache.getOrLoadMany(['own key'], neverCalled, { ...patient, signal: fill.signal }),
+    'through another loader': (fill) => cache.getOrLoad('between', (inner) => asks['one key'](inner), { ...patient, signal: fill.signal }),
+    'after a change': async (fill) => {
+      await other.delete('own key');
+      return asks['one key'](fill);
+    },
+  };
+  for (const [name, ask] of Object.entries(asks)) {
+    await assert.rejects(cache.getOrLoad('own key', ask, patient), { ...invalid, message: /loader of the key "own key" asks for that key/ }, name);
+    await assert.rejects(cache.getOrLoadMany(['own key', 'more'], (keys, fill) => ask(fill), patient), { ...invalid, message: /"own key"/ }, name);
+  }
+  let signal;
+  assert.equal(await cache.getOrLoad('own key', (fill) => ({ signal } = fill) && 'v', { ...patient, ttl: 1 }), 'v');
+  await sleep(5);
+  assert.equal(await cache.getOrLoad('own key', () => 'next', { ...patient, signal }), 'next', 'the loader has ended');
 });
 
 // ---- Stale values (4) ----
@@ -690,7 +717,7 @@ test('close gives the leases back before they expire', async () => {
   await closing.close();
   await Promise.all(ends);
   for (const key of ['given back', 'given back 1', 'given back 2', 'given back by hand', 'asked for']) {
-    const next = await other.getOrLease(key, { wait: 3000 });
+    const next = await other.getOrLease(key, { wait: 3000 }).catch((error) => assert.fail(`${key}: ${error.message}`));
     assert.equal(next.state, 'leased', key);
     next.lease.release();
   }

@@ -46,4 +46,10 @@ function outOfRange(message) {
   return new YokedCacheError('YC_E_INVALID', message);
 }
 
-module.exports = { CodecError, YokedCacheError, codeOf, errorOf, invalidType, outOfRange };
+/** Returns a key as a message shows it. */
+function shown(key) {
+  const text = typeof key === 'string' ? key : Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString();
+  return JSON.stringify(text.length > 64 ? `${text.slice(0, 64)}...` : text);
+}
+
+module.exports = { CodecError, YokedCacheError, codeOf, errorOf, invalidType, outOfRange, shown };

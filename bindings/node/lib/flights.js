@@ -108,9 +108,12 @@ class Flight {
 
 /** One call of a loader. */
 class Load {
-  constructor(flights, entries, isBackground) {
+  /** `parent`: the load whose loader begins this one, if it passes its signal on. */
+  constructor(flights, entries, isBackground, parent) {
     this.all = flights;
     this.isBackground = isBackground;
+    this.parent = parent;
+    this.ids = new Set(entries.map(({ id }) => id));
     this.controller = new AbortController();
     this.waiting = 0;
     this.callers = new Set();
@@ -118,6 +121,7 @@ class Load {
     this.isCancelled = false;
     /** True once the loader has returned its values. */
     this.hasLoaded = false;
+    this.hasSettled = false;
     /** True once the loader has settled or its leases have expired: then another loader may run for its keys. */
     this.isOver = false;
     /** When the loader was called, see `Flights.order`; undefined before. */
@@ -188,6 +192,8 @@ class Flights {
     this.byId = new Map();
     this.loads = new Set();
     this.ordered = 0;
+    /** The loads by the signals of their loaders. */
+    this.bySignal = new WeakMap();
     this.signals = new Signals({ abort: (waiter, reason) => waiter.leave(reason) });
   }
 
@@ -200,6 +206,13 @@ class Flights {
     const isOpen = flight?.isOpen === true;
     if (lease !== undefined || (state === 'down' && !isOpen)) return this.isRunning(id) ? Role.END : Role.LEAD;
     return isOpen && (state === 'down' || flight.lease !== undefined) ? Role.JOIN : Role.STORE;
+  }
+
+  /** Returns true if a call with this signal comes from a loader of the key: it would wait for itself. */
+  isWithin(signal, id) {
+    let load = this.bySignal.get(signal);
+    while (load !== undefined && (load.hasSettled || !load.ids.has(id))) load = load.parent;
+    return load !== undefined;
   }
 
   /** Returns a number that is larger than those of all calls and loaders that have begun before. */
@@ -224,12 +237,14 @@ class Flights {
   }
 
   /**
-   * Begins a load of { key, id, lease }, for whose keys no loader runs. `call(flights, signal)` returns a promise of { value, ttl, staleFor, tags } by id; `leaseMs`
-   * is a promise of the time after which the leases expire. Take the outcomes in the same turn.
+   * Begins a load of { key, id, lease }, for whose keys no loader runs. `call(flights, signal)` returns a promise of
+   * { value, ttl, staleFor, tags } by id; `leaseMs` is a promise of the time after which the leases expire; `signal` is that of the
+   * caller. Take the outcomes in the same turn.
    */
-  begin(entries, call, leaseMs, retryAfter, isBackground) {
-    const load = new Load(this, entries, isBackground);
+  begin(entries, call, { leaseMs, retryAfter, isBackground, signal }) {
+    const load = new Load(this, entries, isBackground, this.bySignal.get(signal));
     this.loads.add(load);
+    this.bySignal.set(load.controller.signal, load);
     for (const flight of load.flights) this.byId.set(flight.id, flight);
     this.limit(load, leaseMs);
     this.run(load, call, retryAfter);
@@ -275,6 +290,7 @@ class Flights {
     } catch (error) {
       return { error: { reason: error } };
     } finally {
+      load.hasSettled = true;
       load.end();
     }
   }

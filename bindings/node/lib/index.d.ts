@@ -271,9 +271,9 @@ export interface LoadOptions extends SetOptions {
   /** Sets the time for which the cache remembers that a load found nothing. The default is the `negative_ttl` of the configuration. */
   absentTtl?: number;
   /**
-   * Sets the time to wait for the load of another caller: up to a day. `0` does not wait. The default is the end of `signal`, if there
-   * is one, else the `socket_timeout` of the configuration, or one second on the memory backend. It does not limit the loader of
-   * this call.
+   * Sets the time to wait for the load of another caller: up to a day. `0` does not wait. The default is one second: on a server the
+   * `socket_timeout` of the configuration. A call that has waited so long is rejected with `YC_E_BUSY`: choose more than the slowest load.
+   * It does not limit the loader of this call. A `signal` may end the wait earlier, and does not change the default.
    */
   wait?: number;
   /**
@@ -1058,10 +1058,19 @@ export class Cache {
    * a store and a prefix. The others wait for its value. A value whose load began before an invalidation, a delete, a set or a
    * flush is not stored: the caller of that loader gets it, and no other caller does.
    *
-   * A stale value is returned at once, and one caller loads it again in the background. A failure is not cached. While the store is
-   * down, the callers of this process share one load and nothing is stored. If a fill fails, the value is returned nevertheless.
+   * A call waits for another caller's load for one second by default, and is then rejected with `YC_E_BUSY`: set `wait` to more than
+   * the slowest load. The loader of the call itself is not limited.
    *
-   * A loader may load other keys. One that loads its own key waits for itself until the end of `wait`.
+   * A stale value is returned at once, and one caller loads it again in the background. A failure is not cached. If a fill fails, for
+   * example because the value is too large, the value is returned nevertheless, also to calls of this process that began before the
+   * loader was called; calls that came later share one further load.
+   *
+   * The store counts as down after `YC_E_CONNECT`, `YC_E_AUTH`, `YC_E_TLS`, `YC_E_TIMEOUT`, `YC_E_SERVER_MEMORY` and every other error
+   * that is `retryable`, except `YC_E_BUSY`. The callers of this process that find it down share one load, and nothing is stored. Every
+   * other error of the store rejects the call, and nothing is loaded.
+   *
+   * A loader may load other keys, and should pass `fill.signal` on. One that asks for its own key with that signal gets `YC_E_INVALID`
+   * at once; without the signal it waits for itself until the end of `wait`.
    *
    * @param key - The key, 1 byte to 64 KiB.
    * @param loader - Returns the value, or a promise of it; `undefined`: no value, which the cache remembers.
@@ -1070,7 +1079,8 @@ export class Cache {
    * @returns The value, which no other caller shares; `undefined` if there is no value.
    * @throws The error of the loader, also for callers of this process that waited for it; `YC_E_BUSY` (retryable) if another caller
    * is still loading at the end of the wait, or if the last load failed within `retryAfter`; a `TypeError` for a loaded value
-   * that is neither a string nor a `Uint8Array` (see `typed`); `YC_E_UNSUPPORTED` if the server denies what leases need.
+   * that is neither a string nor a `Uint8Array` (see `typed`); `YC_E_UNSUPPORTED` if the server denies what leases need, `YC_E_DENIED`
+   * if it denies the key; `YC_E_CLOSED` if the cache is closed meanwhile.
    * @example
    * const load = async (fill) => (fill.key === 'user:1' ? 'Ada' : undefined); // Stands for a query.
    * await cache.getOrLoad('user:1', load, { ttl: 60_000, tags: ['users'] }); // => <Buffer 41 64 61>

@@ -6,7 +6,7 @@ const { setImmediate: turn } = require('node:timers/promises');
 const { isMap, isUint8Array } = require('node:util').types;
 const { given, listOf, tagsOf, ttlOf } = require('./arguments.js');
 const { roomFor } = require('./bytes.js');
-const { YokedCacheError, invalidType } = require('./error.js');
+const { YokedCacheError, invalidType, outOfRange, shown } = require('./error.js');
 const { NO_WAIT } = require('./exchange.js');
 const { AGAIN, ALONE, Flights, Role, Watch, inGroups, stillLoading } = require('./flights.js');
 const { Found, leaseOf, retryAfterOf, staleForOf, valueOrFound, waitOf } = require('./lease.js');
@@ -17,8 +17,8 @@ const OPTIONS = optionsSet(...LOAD, 'encoding');
 const TYPED_OPTIONS = optionsSet(...LOAD);
 /** The longest wait of a read, a day. */
 const LONGEST_WAIT = 86_400_000;
-/** The errors of a read that another read does not mend, and without which nothing may be loaded: they are those of the caller. */
-const OF_USE = new Set(['YC_E_INVALID', 'YC_E_TOO_LARGE', 'YC_E_CLOSED', 'YC_E_UNSUPPORTED', 'YC_E_FORKED', 'YC_E_CANCELLED', 'YC_E_CONFIG', 'YC_E_PANIC']);
+/** The errors of a read which mean that the store is down, as each retryable error does. A call returns all others and loads nothing. */
+const DOWN = new Set(['YC_E_CONNECT', 'YC_E_AUTH', 'YC_E_TLS', 'YC_E_TIMEOUT', 'YC_E_SERVER_MEMORY']);
 
 // ---- Keys and values ----
 
@@ -147,10 +147,12 @@ function checkOptions({ ttl, staleFor, absentTtl, wait, retryAfter, staleIfError
   if (onRefreshError !== undefined && typeof onRefreshError !== 'function') throw invalidType('onRefreshError is not a function');
 }
 
-/** Returns the state of a key whose read failed; throws an error of the caller. */
+/** Returns the state of a key whose read failed; throws an error that the call returns. */
 function refusalOf(error) {
-  if (!(error instanceof YokedCacheError) || OF_USE.has(error.code)) throw error;
-  return new Found(error.code === 'YC_E_BUSY' ? 'busy' : 'down', undefined, undefined, error);
+  if (!(error instanceof YokedCacheError)) throw error;
+  if (error.code === 'YC_E_BUSY') return new Found('busy', undefined, undefined, error);
+  if (error.retryable || DOWN.has(error.code)) return new Found('down', undefined, undefined, error);
+  throw error;
 }
 
 /** Returns a function from the id of a key to its value in what the loader of many keys returned. */
@@ -235,7 +237,11 @@ class Loading {
   }
 
   /** Loads a key whose lease this call has got, or waits for another call to load it. */
-  load(call, key, id, found) {
+  async load(call, key, id, found) {
+    if (this.flights.isWithin(call.signal, id)) {
+      found.lease?.release();
+      throw outOfRange(`the loader of the key ${shown(key)} asks for that key: it would wait for itself`);
+    }
     if (this.flights.roleOf(id, found) === Role.LEAD) return this.lead(call, key, id, found.lease);
     if (found.lease === undefined) return this.wait(call, key, id, found);
     found.lease.release(); // Another process may use it while this one waits.
@@ -291,7 +297,7 @@ class Loading {
     if (!this.watches.has(id)) this.watches.set(id, watch);
     let found;
     try {
-      found = await this.read(call, key, left === undefined ? LONGEST_WAIT : Math.min(Math.ceil(left), LONGEST_WAIT) || NO_WAIT);
+      found = await this.read(call, key, Math.min(Math.ceil(left), LONGEST_WAIT) || NO_WAIT);
     } finally {
       if (this.watches.get(id) === watch) this.watches.delete(id);
       watch.end(found?.state === 'busy' ? ALONE : AGAIN);
@@ -300,18 +306,18 @@ class Loading {
     return this.step(call, key, id, found);
   }
 
-  /** Returns the milliseconds for which a call still waits for others; undefined if its signal alone limits them. */
+  /** Returns the milliseconds for which a call still waits for others. A signal does not change them: the time that it leaves is unknown. */
   async left(call) {
     if (call.until === undefined) {
-      const wait = call.wait ?? (call.signal === undefined ? (await this.settings()).deadlineMs : Infinity);
+      const wait = call.wait ?? (await this.settings()).deadlineMs;
       call.until ??= performance.now() + wait;
     }
-    return call.until === Infinity ? undefined : Math.max(call.until - performance.now(), 0);
+    return Math.max(call.until - performance.now(), 0);
   }
 
   begin(call, entries) {
     this.exchange.check(); // The leases of a closed cache are given back already.
-    return this.flights.begin(entries, (flights, signal) => call.run(flights, signal), this.leaseMs(call), call.retryAfter, false);
+    return this.flights.begin(entries, (flights, signal) => call.run(flights, signal), this.limitsOf(call, false));
   }
 
   /** Begins to load keys in the background, except those for which an earlier loader still runs. */
@@ -320,7 +326,11 @@ class Loading {
     for (const entry of entries) (this.flights.isRunning(entry.id) ? taken : free).push(entry);
     for (const { lease } of taken) lease.release();
     if (free.length === 0 || this.exchange.closed) return;
-    this.flights.begin(free, (flights, signal) => call.refresh(flights, signal), this.leaseMs(call), call.retryAfter, true);
+    this.flights.begin(free, (flights, signal) => call.refresh(flights, signal), this.limitsOf(call, true));
+  }
+
+  limitsOf(call, isBackground) {
+    return { leaseMs: this.leaseMs(call), retryAfter: call.retryAfter, isBackground, signal: call.signal };
   }
 
   async leaseMs(call) {
@@ -358,8 +368,11 @@ class Loading {
     for (const read of reads) {
       const { id, found } = read;
       if (!(found instanceof Found) || found.state === 'absent') continue;
-      if (!call.isServed(found)) this.flights.roleOf(id, found) === Role.LEAD && led.add(read);
-      else if (found.lease !== undefined) refreshed.add(read);
+      if (call.isServed(found)) {
+        if (found.lease !== undefined) refreshed.add(read);
+      } else if (this.flights.roleOf(id, found) === Role.LEAD && !this.flights.isWithin(call.signal, id)) {
+        led.add(read);
+      }
     }
     const entries = (set) => [...set].map(({ key, id, found }) => ({ key, id, lease: found.lease }));
     this.refresh(call, entries(refreshed));

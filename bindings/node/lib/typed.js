@@ -4,7 +4,7 @@
 
 const { isUint8Array } = require('node:util').types;
 const { attempt, listOf } = require('./arguments.js');
-const { CodecError, invalidType } = require('./error.js');
+const { CodecError, invalidType, shown } = require('./error.js');
 const { TYPED_OPTIONS, formOf } = require('./loading.js');
 const { optionsOf, optionsSet } = require('./options.js');
 
@@ -24,12 +24,6 @@ function codecOf(codec) {
   if (codec.encoding !== undefined && codec.encoding !== 'utf8' && codec.encoding !== 'buffer') throw invalidType("encoding of the codec is neither 'utf8' nor 'buffer'");
   if (codec.name !== undefined && typeof codec.name !== 'string') throw invalidType('name of the codec is not a string');
   return codec;
-}
-
-/** Returns a key as a message shows it. */
-function shown(key) {
-  const text = typeof key === 'string' ? key : Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString();
-  return JSON.stringify(text.length > 64 ? `${text.slice(0, 64)}...` : text);
 }
 
 class Typed {
