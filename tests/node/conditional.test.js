@@ -1,6 +1,6 @@
 'use strict';
 
-/** Versions, conditional writes and counters: forms of arguments and results, and calls beside each other. */
+/** Versions, conditional writes and counters: forms of arguments and results, and calls next to each other. */
 
 const assert = require('node:assert/strict');
 const { test, before, after } = require('node:test');

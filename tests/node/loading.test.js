@@ -407,7 +407,7 @@ test('a stale value is served at once, and refreshed once in the background', as
   assert.equal(source.loads, 1);
 });
 
-test('a refresh that fails rejects nobody, and tells who asks', async () => {
+test('a refresh that fails rejects no caller, and tells the one that asks', async () => {
   await makeStale('unrefreshed');
   const told = deferred();
   const mine = new Error('mine');

@@ -10,7 +10,7 @@ const cache = await Cache.open(process.argv[2] ?? 'memory://?key_prefix=example'
 const users = cache.typed({ name: 'MessagePack', encode, decode });
 const table = new Map([[1, { name: 'Ada', born: new Date('1815-12-10') }]]);
 
-/** Returns a user; undefined if there is none, which the cache remembers, too. */
+/** Returns a user, or undefined. The cache remembers an absence, too. */
 const userOf = (id) => users.getOrLoad(`user:${id}`, async () => table.get(id), { ttl: 60_000, tags: ['users'] });
 
 const ada = await userOf(1);
