@@ -397,6 +397,27 @@ impl Store for RedisStore {
         Ok((stored.map(|bytes| (bytes.clone(), Mark::end_of(&bytes))), versions))
     }
 
+    /// Asks for the mark before the header: if the bytes change between the two, the mark is that of no stored bytes.
+    async fn read_marked_head<'a>(
+        &'a self,
+        context: CallContext,
+        prefix: &'a str,
+        name: &'a [u8],
+        tags: &'a [u64],
+    ) -> Result<Option<MarkedEntry>> {
+        let mut commands = self.commands(Kind::Repeatable);
+        commands.push(name, &[b"GETRANGE", name, b"-8", b"-1"]);
+        push_head(&mut commands, name);
+        push_tag_versions(&mut commands, prefix, tags);
+        let mut received = self.run(context, &commands).await.into_iter();
+        let mut next = || received.next().unwrap_or_else(|| Err(unexpected())).map(Received::string);
+        let (end, head) = (next(), next());
+        let versions = received.map(tag_version).collect::<Result<_>>()?;
+        let (end, head) = (not_empty(end?), not_empty(head?));
+        let stored = end.zip(head).map(|(end, head)| (head, Mark::end_of(&end)));
+        Ok((!commands.is_reordered()).then_some((stored, versions)))
+    }
+
     async fn mark_of<'a>(&'a self, context: CallContext, name: &'a [u8]) -> Result<Option<Mark>> {
         let mut commands = self.commands(Kind::Repeatable);
         commands.push(name, &[b"GETRANGE", name, b"-8", b"-1"]);

@@ -24,9 +24,9 @@ use crate::value::Value;
 pub(super) struct Look {
     pub name: Vec<u8>,
     /// `None` if nothing is stored.
-    stored: Option<(Slice, Mark)>,
+    pub stored: Option<(Slice, Mark)>,
     /// `None` if a get would be a miss.
-    live: Option<Live>,
+    pub live: Option<Live>,
     /// `None` if it was not asked for.
     left: Option<Option<Duration>>,
 }
@@ -43,12 +43,12 @@ pub(super) enum Asked {
 }
 
 /// An entry that a get would return.
-struct Live {
-    value: Value,
-    version: u64,
-    tags: Vec<TagVersion>,
-    deadline_ms: Option<u64>,
-    load: LoadTerms,
+pub(super) struct Live {
+    pub value: Value,
+    pub version: u64,
+    pub tags: Vec<TagVersion>,
+    pub deadline_ms: Option<u64>,
+    pub load: LoadTerms,
 }
 
 impl Look {
@@ -323,85 +323,6 @@ impl<S: Store> Remote<S> {
             }
             attempts.again().await?;
         }
-    }
-
-    /// Reads the value of a key, and gives the key another time to live.
-    pub(super) async fn get_and_expire(
-        &self,
-        context: CallContext,
-        key: &[u8],
-        ttl: Option<Duration>,
-    ) -> Result<Option<Value>> {
-        self.unready(context, std::iter::once(key)).await.of(0)?;
-        if let Some(read) = self.expire_in_place(context, key, ttl).await? {
-            self.counting.reads(u64::from(read.is_some()), u64::from(read.is_none()));
-            return Ok(read);
-        }
-        let mut attempts = self.attempts(context);
-        loop {
-            let Look { name, stored, live, .. } = self.look(context, key).await?;
-            let (Some((bytes, mark)), Some(live)) = (stored, live) else {
-                self.counting.reads(0, 1);
-                return Ok(None);
-            };
-            let done = if live.load.are_plain() {
-                Box::pin(self.make_last(context, &live.tags, ttl)).await?;
-                self.store.expire_if(context, &name, &bytes, mark, ttl).await?
-            } else {
-                Box::pin(self.store_again(context, key, &live, mark, ttl, &attempts)).await?
-            };
-            if done {
-                self.counting.reads(1, 0);
-                return Ok(Some(live.value));
-            }
-            attempts.again().await?;
-        }
-    }
-
-    /// Does the same in one request, for an entry without tags. `None`: nothing was changed.
-    async fn expire_in_place(
-        &self,
-        context: CallContext,
-        key: &[u8],
-        ttl: Option<Duration>,
-    ) -> Result<Option<Option<Value>>> {
-        let (name, _) = self.store.entry_name(&self.prefix, key);
-        if !self.hints.tags_of(entry::fingerprint(&name)).is_empty() {
-            return Ok(None);
-        }
-        let Some(stored) = self.store.expire_in_place(context, &name, ttl).await? else { return Ok(None) };
-        let take = |entry: &Entry| Some(Value::from(entry.payload));
-        Ok(Some(self.found(Some(key), &name, Ok(stored), entry::decode, take)?.map(|found| found.what)))
-    }
-
-    /// Gives an entry that a load has stored another time to live; the time in which it may be served as stale follows it.
-    pub(super) async fn expire_loaded(&self, context: CallContext, key: &[u8], ttl: Option<Duration>) -> Result<bool> {
-        let mut attempts = self.attempts(context);
-        loop {
-            let Look { stored, live, .. } = self.look(context, key).await?;
-            let (Some((_, mark)), Some(live)) = (stored, live) else { return Ok(false) };
-            if self.store_again(context, key, &live, mark, ttl, &attempts).await? {
-                return Ok(true);
-            }
-            attempts.again().await?;
-        }
-    }
-
-    /// Stores an entry that was read with another time to live; ends its lease.
-    async fn store_again(
-        &self,
-        context: CallContext,
-        key: &[u8],
-        live: &Live,
-        mark: Mark,
-        ttl: Option<Duration>,
-        attempts: &Attempts,
-    ) -> Result<bool> {
-        let load = if ttl.is_some() { live.load } else { LoadTerms::default() };
-        let mut write = self.encode_stored(key, live.value.as_bytes(), ttl, live.tags.clone(), live.version, load);
-        write.lasting = self.too_short(&live.tags, write.ttl);
-        write.condition = Condition::Unchanged(mark);
-        self.write_checked(context, &write, &live.tags, attempts).await
     }
 
     /// Adds to a counter, and returns the sum.

@@ -239,17 +239,6 @@ impl<S: Store> Remote<S> {
         Ok(Some(Head { name, tags, load, deadline_ms, part }))
     }
 
-    pub(super) async fn expire_one(&self, context: CallContext, key: &[u8], ttl: Option<Duration>) -> Result<bool> {
-        match self.head_of(context, key).await? {
-            Some(head) if !head.load.are_plain() => Box::pin(self.expire_loaded(context, key, ttl)).await,
-            Some(Head { name, tags, .. }) => {
-                Box::pin(self.make_last(context, &tags, ttl)).await?;
-                self.store.expire(context, &name, ttl).await
-            }
-            None => Ok(false),
-        }
-    }
-
     pub(super) async fn remaining(&self, context: CallContext, key: &[u8]) -> Result<Option<Option<Duration>>> {
         let Some(head) = self.head_of(context, key).await? else { return Ok(None) };
         if !S::DEADLINES {

@@ -10,6 +10,7 @@ mod copy;
 mod counting;
 mod entries;
 pub(in crate::backend) mod executor;
+mod expire;
 mod explain;
 mod fresh;
 mod hints;

@@ -342,6 +342,17 @@ pub trait Store: Send + Sync + 'static {
         name: &'a [u8],
         tags: &'a [u64],
     ) -> impl Future<Output = Result<MarkedEntry>> + Send;
+    /// Reads at least the header of what is stored under a name with its mark, and the versions of tags, in one request to
+    /// primaries. `None`: the header may be that of other bytes than the mark.
+    fn read_marked_head<'a>(
+        &'a self,
+        context: CallContext,
+        prefix: &'a str,
+        name: &'a [u8],
+        tags: &'a [u64],
+    ) -> impl Future<Output = Result<Option<MarkedEntry>>> + Send {
+        async move { self.read_marked(context, prefix, name, tags).await.map(Some) }
+    }
     /// Returns the mark of what is stored under a name, also of bytes that are too large to be read; `None` if nothing is
     /// stored, or if the store cannot tell.
     fn mark_of<'a>(&'a self, context: CallContext, name: &'a [u8])

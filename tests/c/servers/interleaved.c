@@ -8,6 +8,8 @@
 #include <pthread.h>
 #include <unistd.h>
 
+static yc_lease *left; /* The lease that a change took. */
+
 enum { SHORT_MS = 30, STALE_MS = 600000, LONG_MS = 900000 };
 
 /* ---- The proxy ---- */
@@ -16,7 +18,7 @@ typedef struct between {
     int connection;
     scripted *server;
     pthread_mutex_t lock;
-    const char *command;            /* The change comes before this command, once. */
+    const char *command;            /* The change comes before this command, or before one of these ("A|B"), once. */
     void (*change)(yc_cache *cache); /* By another client. */
     yc_cache *other;
     atomic_int made;
@@ -36,10 +38,20 @@ static size_t write_reply(const reply *from, char *out) {
     return len;
 }
 
+/* Whether a command is one of several, with bars between them. */
+static bool is_any(const yc_slice *words, size_t count, const char *commands) {
+    char name[32];
+    for (const char *at = commands; at; at = strchr(at, '|') ? strchr(at, '|') + 1 : NULL) {
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(at, "|"), at);
+        if (is_command(words, count, name)) return true;
+    }
+    return false;
+}
+
 static size_t forward(void *data, const yc_slice *words, size_t count, char out[SCRIPTED_ROOM]) {
     between *self = data;
     pthread_mutex_lock(&self->lock);
-    if (self->command && is_command(words, count, self->command)) {
+    if (self->command && is_any(words, count, self->command)) {
         self->command = NULL;
         self->change(self->other);
         atomic_fetch_add(&self->made, 1);
@@ -82,6 +94,8 @@ static void set_new(yc_cache *cache) { CHECK_STATUS(yc_set(cache, "k", 1, "2", 1
 static void load_new(yc_cache *cache) { load(cache, "2", LONG_MS, STALE_MS); }
 
 static void remove_old(yc_cache *cache) { CHECK_STATUS(yc_delete(cache, "k", 1, NULL), YC_MISS); }
+
+static void remove_any(yc_cache *cache) { CHECK(yc_delete(cache, "k", 1, NULL) >= 0); }
 
 static bool is(const yc_value *value, char letter) {
     size_t len = 0;
@@ -247,6 +261,66 @@ static void check_commands(between *proxy, const char *query) {
     close_cache(cache);
 }
 
+/* ---- Changes of the time to live ---- */
+
+/* The commands that change a time to live. */
+static const char CHANGE[] = "PEXPIRE|PERSIST|EVALSHA|EVAL";
+
+enum { LEASE_MS = 100, WAIT_MS = 3000 };
+
+/* Deletes the key and takes its lease, which ends by itself. */
+static void lease_for_short(yc_cache *cache) {
+    yc_lease_options options = {.struct_size = sizeof options, .wait_ms = -1, .lease_ms = LEASE_MS};
+    yc_value *value = NULL;
+    CHECK_STATUS(yc_delete(cache, "k", 1, NULL), YC_OK);
+    CHECK_STATUS(yc_get_or_lease(cache, "k", 1, &options, &value, &left, NULL), YC_LEASED);
+}
+
+/* A key that is leased between the two requests of a call keeps the end of its lease. */
+static void check_expired_lease(between *proxy, yc_cache *cache, bool tagged, int64_t ttl_ms) {
+    yc_slice tag = slice("t");
+    CHECK(yc_delete(proxy->other, "k", 1, NULL) >= 0);
+    CHECK_STATUS(yc_set(proxy->other, "k", 1, "1", 1, 60000, &tag, tagged, NULL), YC_OK);
+    int made = atomic_load(&proxy->made);
+    arm(proxy, CHANGE, lease_for_short);
+    CHECK_STATUS(yc_expire(cache, "k", 1, ttl_ms, NULL), YC_MISS);
+    CHECK(atomic_load(&proxy->made) == made + 1);
+    arm(proxy, NULL, NULL);
+    yc_lease_options options = {.struct_size = sizeof options, .wait_ms = WAIT_MS};
+    yc_value *value = NULL;
+    yc_lease *lease = NULL;
+    CHECK_STATUS(yc_get_or_lease(proxy->other, "k", 1, &options, &value, &lease, NULL), YC_LEASED);
+    yc_lease_free(lease);
+    yc_lease_free(left);
+    left = NULL;
+}
+
+/* A value that is loaded between the two requests gets the new time to live, and keeps its stale time behind that. */
+static void check_expired_load(between *proxy, yc_cache *cache) {
+    int64_t time = 0;
+    CHECK_STATUS(yc_set(proxy->other, "k", 1, "1", 1, 60000, NULL, 0, NULL), YC_OK);
+    arm(proxy, CHANGE, load_new);
+    CHECK_STATUS(yc_expire(cache, "k", 1, STALE_MS / 2, NULL), YC_OK);
+    CHECK_STATUS(yc_ttl(cache, "k", 1, &time, NULL), YC_OK);
+    if (!CHECK(time > STALE_MS / 2 - 10000 && time <= STALE_MS / 2)) printf("  %lld ms\n", (long long)time);
+    arm(proxy, NULL, NULL);
+}
+
+/* A key that is removed between the two requests is a miss; one that stays gets the time. */
+static void check_expired(between *proxy, yc_cache *cache) {
+    int64_t time = 0;
+    CHECK_STATUS(yc_set(proxy->other, "k", 1, "1", 1, 60000, NULL, 0, NULL), YC_OK);
+    CHECK_STATUS(yc_expire(cache, "k", 1, LONG_MS, NULL), YC_OK);
+    CHECK_STATUS(yc_ttl(cache, "k", 1, &time, NULL), YC_OK);
+    CHECK(time > LONG_MS - 10000 && time <= LONG_MS);
+    CHECK_STATUS(yc_expire(cache, "k", 1, YC_TTL_NEVER, NULL), YC_OK);
+    CHECK_STATUS(yc_ttl(cache, "k", 1, &time, NULL), YC_OK);
+    CHECK(time == -1);
+    arm(proxy, CHANGE, remove_any);
+    CHECK_STATUS(yc_expire(cache, "k", 1, LONG_MS, NULL), YC_MISS);
+    arm(proxy, NULL, NULL);
+}
+
 int main(void) {
     const char *const none[] = {NULL}, query[] = "key_prefix=b";
     server redis;
@@ -258,6 +332,12 @@ int main(void) {
     yc_cache *cache = open_cache(url_of(SERVER_REDIS, scripted_port(server), query));
     check_reads(&proxy, cache);
     check_times(&proxy, cache);
+    for (int tagged = 0; tagged < 2; tagged++) {
+        check_expired_lease(&proxy, cache, tagged, LONG_MS);
+        check_expired_lease(&proxy, cache, tagged, YC_TTL_NEVER);
+    }
+    check_expired_load(&proxy, cache);
+    check_expired(&proxy, cache);
     check_order(&proxy, query);
     proxy.server = server;
     check_commands(&proxy, query);
