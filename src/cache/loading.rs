@@ -1,5 +1,6 @@
 //! Loads through the cache: its options for leases, and what it counts of them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use tokio::sync::watch;
 use super::Cache;
 use crate::backend::{Backend, OpFuture, done, pending};
 use crate::cache::latency::Operation as Timed;
+use crate::entry::tag_hash;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::exec::runtime::Runtime;
@@ -108,7 +110,7 @@ impl Cache {
     /// Refuses a fill whose arguments are not allowed.
     pub(super) fn check_fill(&self, lease: &Lease, fill: &Fill<'_>) -> Result<()> {
         check_tags(fill.tags)?;
-        let tags = lease.tags.len() + fill.tags.len();
+        let tags = if lease.tags.len() + fill.tags.len() > MAX_TAGS { all_tags(lease, fill) } else { 0 };
         if tags > MAX_TAGS {
             let text = format!("{tags} tags in the lease and the fill; an entry may have up to {MAX_TAGS}");
             return Err(Error::new(ErrorKind::TooLarge, text));
@@ -194,6 +196,13 @@ impl Cache {
             kept(claim, outcome)
         })
     }
+}
+
+/// Returns the number of different tags in a lease and its fill.
+#[cold]
+fn all_tags(lease: &Lease, fill: &Fill<'_>) -> usize {
+    let named = lease.tags.iter().map(|named| named.tag);
+    named.chain(fill.tags.iter().map(|tag| tag_hash(tag))).collect::<HashSet<u64>>().len()
 }
 
 /// Returns an outcome. A lease that was used stays used.

@@ -110,6 +110,8 @@ static void check_wrong_fills(yc_cache *cache) {
     CHECK_CALL(yc_lease_fill(lease, &wrong, err), YC_E_INVALID);
     wrong = right, wrong.tags = tags + 60, wrong.n_tags = 100;
     CHECK_CALL(yc_lease_fill(lease, &wrong, err), YC_E_TOO_LARGE);
+    wrong = right, wrong.tags = tags + 59, wrong.n_tags = 70; /* 129 different ones. */
+    CHECK_CALL(yc_lease_fill(lease, &wrong, err), YC_E_TOO_LARGE);
     char *large = calloc(1, 1001);
     wrong = right, wrong.value = large, wrong.value_len = 1001;
     CHECK_CALL(yc_lease_fill(lease, &wrong, err), YC_E_TOO_LARGE);
@@ -117,6 +119,7 @@ static void check_wrong_fills(yc_cache *cache) {
     CHECK_CALL(yc_lease_abandon(lease, -1, err), YC_E_INVALID);
     CHECK_CALL(yc_lease_abandon(lease, 86400001, err), YC_E_INVALID);
     CHECK_STATUS(state_of(cache, "k"), YC_E_BUSY);
+    right.tags = tags, right.n_tags = 128; /* Those of the lease count once. */
     CHECK_STATUS(yc_lease_fill(lease, &right, NULL), YC_OK);
     CHECK_CALL(yc_lease_fill(lease, &right, err), YC_E_INVALID);
     CHECK_CALL(yc_lease_abandon(lease, 0, err), YC_E_INVALID);
