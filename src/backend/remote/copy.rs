@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::conditional::Asked;
-use super::entries::{Found, joined};
+use super::entries::{Extent, Found, joined};
 use super::fresh::fresh_of;
 use super::store::no_answer;
 use super::trailer::Trailer;
-use super::{Condition, EncodedEntry, Remote, Slice, Store, StoredPart, TimeLeft, nonce};
+use super::{Condition, EncodedEntry, Outcomes, Remote, Slice, Store, StoredPart, TimeLeft, nonce};
 use crate::backend::{CopiedEntry, IfPresent, Imported, Missing};
 use crate::entry::{self, Entry, LoadTerms, TagVersion};
 use crate::error::Result;
@@ -138,11 +138,58 @@ impl<S: Store> Remote<S> {
             .collect();
         let needs =
             writes.iter().flat_map(|write| self.too_short(&of_tags(versions, &write.tags), write.ttl)).collect();
-        let written = self.write_lasting(context, entries.len(), &mut writes, needs, versions).await;
+        let mut written = self.write_lasting(context, entries.len(), &mut writes, needs, versions).await;
+        if if_present == IfPresent::Keep && self.store.capabilities().compare {
+            Box::pin(self.replace_dead(context, &writes, versions, &mut written)).await;
+        }
         let imported = |stored| if stored { Imported::Stored } else { Imported::Present };
         let outcomes: Vec<Result<Imported>> = joined(prepared, written).map(|stored| stored.map(imported)).collect();
         self.counting.sets(outcomes.iter().filter(|outcome| matches!(outcome, Ok(Imported::Stored))).count() as u64);
         Ok(outcomes)
+    }
+
+    /// Stores the copies under whose names something was found that a get would not return: leases, remembered absences,
+    /// values that are stale or were invalidated.
+    async fn replace_dead(
+        &self,
+        context: CallContext,
+        writes: &[EncodedEntry],
+        versions: &[TagVersion],
+        written: &mut Outcomes<bool>,
+    ) {
+        let found: Vec<usize> = (0..written.len()).filter(|at| matches!(written[*at], Ok(false))).collect();
+        let names: Vec<&[u8]> = found.iter().map(|at| &*writes[*at].name).collect();
+        let live = self.entries_of(context, None, &names, Extent::Header, |_, _| Some(())).await;
+        for (at, live) in found.into_iter().zip(live) {
+            written[at] = match live {
+                Ok(Some(())) => Ok(false),
+                Ok(None) => self.replace_if_dead(context, &writes[at], versions).await,
+                Err(error) => Err(error),
+            };
+        }
+    }
+
+    /// Stores a copy unless a get would return an entry of its name.
+    async fn replace_if_dead(
+        &self,
+        context: CallContext,
+        write: &EncodedEntry,
+        versions: &[TagVersion],
+    ) -> Result<bool> {
+        let mut write = write.clone();
+        write.lasting = self.too_short(&of_tags(versions, &write.tags), write.ttl);
+        let mut attempts = self.attempts(context);
+        loop {
+            let look = self.look_at(context, write.name.clone(), None, Asked::IfStale).await?;
+            if look.live.is_some() {
+                return Ok(false);
+            }
+            write.condition = look.condition();
+            if self.write_if(context, &write, &attempts).await? {
+                return Ok(true);
+            }
+            attempts.again().await?;
+        }
     }
 
     /// Returns the versions to store. A tag without a version gets one that no tag has, so that the entry is never

@@ -401,6 +401,35 @@ static void check_copies(const char *from, const char *to) {
     close_cache(both.target);
 }
 
+/* A copy replaces what a get does not return: a lease, a remembered absence, values that were invalidated or are stale. */
+static void check_dead_copies(const char *from, const char *to) {
+    static const char *const KEYS[] = {"leased", "absent", "invalidated", "stale", "live"};
+    migration both = {.source = open_cache(from), .target = open_cache(to), .changed = ENTRIES};
+    yc_slice dead = slice("dead");
+    CHECK_STATUS(yc_flush(both.source, NULL, NULL), YC_OK);
+    CHECK_STATUS(yc_flush(both.target, NULL, NULL), YC_OK);
+    for (size_t at = 0; at < sizeof KEYS / sizeof *KEYS; at++) CHECK_STATUS(set_key(both.source, KEYS[at]), YC_OK);
+    yc_lease *leased = take_lease(both.target, "leased"), *lease = take_lease(both.target, "absent");
+    yc_fill absent = {.struct_size = sizeof absent, .flags = YC_FILL_ABSENT, .ttl_ms = 60000};
+    CHECK_STATUS(yc_lease_fill(lease, &absent, NULL), YC_OK);
+    yc_lease_free(lease);
+    lease = take_lease(both.target, "stale");
+    CHECK_STATUS(fill_with(lease, "1", 20, 60000), YC_OK);
+    yc_lease_free(lease);
+    CHECK_STATUS(yc_set(both.target, "invalidated", 11, "1", 1, 60000, &dead, 1, NULL), YC_OK);
+    CHECK_STATUS(yc_set(both.target, "live", 4, "1", 1, 60000, &dead, 0, NULL), YC_OK);
+    CHECK_STATUS(yc_invalidate_tag(both.target, "dead", 4, NULL, NULL), YC_OK);
+    sleep_ms(50);
+    migrate(&both);
+    for (size_t at = 0; at < sizeof KEYS / sizeof *KEYS; at++) {
+        if (!CHECK(value_of(both.target, KEYS[at]) == (strcmp(KEYS[at], "live") == 0 ? 1 : 2))) printf("  %s\n", KEYS[at]);
+    }
+    CHECK_STATUS(fill_with(leased, "1", 60000, 0), YC_SUPERSEDED);
+    yc_lease_free(leased);
+    close_cache(both.source);
+    close_cache(both.target);
+}
+
 static void check_migrations(server_kind kind) {
     both_servers both;
     start_both(&both, kind);
@@ -408,6 +437,8 @@ static void check_migrations(server_kind kind) {
     check_migration(urls[0], "memory://");
     check_migration("memory://", urls[0]);
     check_migration(urls[1], urls[0]);
+    check_dead_copies("memory://", "memory://");
+    check_dead_copies(urls[1], urls[0]);
     check_copies(urls[0], "memory://");
     check_copies("memory://", urls[0]);
     check_copies(urls[1], urls[0]);
