@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use lru::LruCache;
 
 use super::names;
-use crate::backend::remote::EncodedEntry;
+use crate::backend::remote::{EncodedEntry, PREFIX_TAG};
 use crate::util::lock;
 
 /// Beyond so many notes, or bytes of them, the whole prefix is emptied instead: that may lose entries, never revive one.
@@ -44,7 +44,7 @@ struct Notes {
 pub(super) struct Snapshot {
     /// True if the whole prefix has to be emptied.
     pub all: bool,
-    /// Tags, and the versions that they got.
+    /// Tags, and the versions that they got. The whole prefix comes first: see `Remote::replace_tag_versions`.
     pub tags: Vec<(u64, u64)>,
     /// Names, each with the checksum of the entry that this process set afterwards.
     pub names: Vec<(Box<[u8]>, Option<u64>)>,
@@ -131,6 +131,7 @@ impl Record {
                 Removed::Name(name) => snapshot.names.push((name.clone(), note.mark)),
             }
         }
+        snapshot.tags.sort_by_key(|(tag, _)| *tag != PREFIX_TAG);
         snapshot
     }
 
@@ -246,6 +247,16 @@ mod tests {
         record.renew_tag(1, 5, 10);
         record.renew_tag(1, 6, 11);
         assert_eq!(record.snapshot().tags, [(1, 11)]);
+    }
+
+    #[test]
+    fn the_version_of_the_prefix_is_replayed_before_those_of_tags() {
+        let record = record(10);
+        for (tag, version) in [(1, 5), (u64::MAX, 7)] {
+            record.note_tag(PREFIX_TAG, version);
+            record.note_tag(tag, version);
+        }
+        assert_eq!(record.snapshot().tags, [(PREFIX_TAG, 7), (u64::MAX, 7), (1, 5)]);
     }
 
     #[test]

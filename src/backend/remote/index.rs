@@ -16,7 +16,7 @@ impl<S: Store> Remote<S> {
         tags.dedup();
         let Some(indexed) = self.store.indexed(context, &self.prefix, &tags, count).await? else {
             self.replace_tag_versions(context, &tags).await?;
-            Box::pin(self.confirm(context, Removal::Tags(&tags))).await?;
+            Box::pin(self.confirm_tags(context, &tags)).await?;
             return Ok(None);
         };
         let mut names: Vec<&[u8]> = indexed.notes.iter().map(|(_, name, _)| name.as_slice()).collect();
@@ -28,13 +28,13 @@ impl<S: Store> Remote<S> {
         self.replace_tag_versions(context, &tags).await?;
         self.store.forget(context, &self.prefix, &indexed, &tagged).await?;
         self.store.unlink(context, &tagged).await?;
-        Box::pin(self.confirm(context, Removal::Tags(&tags))).await?;
+        Box::pin(self.confirm_tags(context, &tags)).await?;
         Ok(counted.then_some(tagged.len() as u64))
     }
 
     /// Replaces the version of the whole prefix, then those of tags: a load that began before does not store its value with
     /// a tag that it learns later.
-    pub(super) async fn replace_tag_versions(&self, context: CallContext, tags: &[u64]) -> Result<()> {
+    async fn replace_tag_versions(&self, context: CallContext, tags: &[u64]) -> Result<()> {
         if tags.is_empty() {
             return Ok(());
         }
@@ -44,6 +44,20 @@ impl<S: Store> Remote<S> {
         }
         self.store.replace_tag_versions(context, &self.prefix, &[PREFIX_TAG]).await?;
         self.store.replace_tag_versions(context, &self.prefix, tags).await
+    }
+
+    /// Confirms that the versions of tags stay replaced, and with them that of the whole prefix.
+    async fn confirm_tags(&self, context: CallContext, tags: &[u64]) -> Result<()> {
+        if tags.is_empty() {
+            return Ok(());
+        }
+        self.confirm(context, Removal::Tags(&[&[PREFIX_TAG], tags].concat())).await
+    }
+
+    /// Replaces the versions of tags that are known by their hashes, as `invalidate` does.
+    pub(super) async fn invalidate_hashes(&self, context: CallContext, tags: &[u64]) -> Result<()> {
+        self.replace_tag_versions(context, tags).await?;
+        Box::pin(self.confirm_tags(context, tags)).await
     }
 
     /// Those of the names that are entries that can be read, with one of the tags if there are any.

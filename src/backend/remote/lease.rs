@@ -32,7 +32,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_millis(100);
 /// The hash of no tag, whose version is that of the whole prefix: each invalidation replaces it before the versions of
 /// its tags.
-pub(super) const PREFIX_TAG: u64 = 0x2D06_8005_38D3_94C2;
+pub const PREFIX_TAG: u64 = 0x2D06_8005_38D3_94C2;
 
 /// The state of a key that a get reports as a miss.
 enum Kept {

@@ -38,6 +38,7 @@ use self::counting::Counting;
 pub use self::executor::Outcomes;
 use self::hints::Hints;
 pub use self::lasting::first_lifetime;
+pub use self::lease::PREFIX_TAG;
 pub use self::roll_call::RollCall;
 pub use self::size::{SAMPLE, Sample};
 pub use self::slice::Slice;
@@ -301,7 +302,7 @@ impl<S: Store> Backend for Remote<S> {
     }
 
     fn invalidate_hashes<'a>(&'a self, context: CallContext, tags: &'a [u64]) -> OpFuture<'a, ()> {
-        self.call(context, |context| self.replace_tag_versions(context, tags))
+        self.call(context, |context| self.invalidate_hashes(context, tags))
     }
 
     fn connected(&self, context: CallContext) -> OpFuture<'_, ()> {

@@ -254,6 +254,33 @@ static bool all_miss(void) {
     return all;
 }
 
+/* ---- Confirmations of replicas ---- */
+
+static bool has_name(int port, const char *start) {
+    bool has = false;
+    reply *names = ask_names(port);
+    for (size_t at = 0; names && at < names->count; at++) has = has || strncmp(names->items[at].text, start, strlen(start)) == 0;
+    reply_free(names);
+    return has;
+}
+
+/* An invalidation is confirmed by the node of each version that it replaces, also by that of the version of the prefix. */
+static void check_confirmed(const char *url) {
+    char with[600], tag[16];
+    snprintf(with, sizeof with, "%s&invalidation_replicas=1", url);
+    yc_cache *confirmed = open_cache(with);
+    for (unsigned number = 0; number < 6; number++) {
+        for (size_t at = 0; at < n_primaries; at++) CHECK(tell(primaries[at], "FLUSHALL"));
+        snprintf(tag, sizeof tag, "tag-%u", number);
+        CHECK_STATUS(yc_invalidate_tag(confirmed, tag, strlen(tag), NULL, NULL), YC_OK);
+        for (size_t at = 0; at < n_primaries; at++) {
+            CHECK(!has_name(primaries[at], "cluster:t:") || has_name(primaries[at], "cluster:w:"));
+        }
+    }
+    for (size_t at = 0; at < n_primaries; at++) CHECK(tell(primaries[at], "FLUSHALL"));
+    close_cache(confirmed);
+}
+
 static void check_lost_invalidation(void) {
     char tag[16];
     int owner = 0;
@@ -278,6 +305,7 @@ int main(void) {
     n_nodes = read_ports("YC_TEST_CLUSTER_PORTS", nodes);
     find_primaries();
     snprintf(url, sizeof url, "%s?socket_timeout=500ms&socket_connect_timeout=500ms&key_prefix=cluster", variable("YC_TEST_URL"));
+    check_confirmed(url);
     cache = open_cache(url);
     for (unsigned number = 0; number < NUMBERS; number++) find_owner(number);
     check_moves();
