@@ -146,10 +146,7 @@ impl<S: Store> Remote<S> {
                     return Ok(Attempt::Done(Loaded::of(LoadState::Stale, Some(value))));
                 }
                 (Some(Trailer { kind: Kind::Leased, .. }), None) => return Ok(Attempt::Taken),
-                (Some(Trailer { deadline_ms, .. }), None) => {
-                    let left = deadline_ms.saturating_sub(self.store.now_ms(&look.name));
-                    return Ok(Attempt::HeldBack(Duration::from_millis(left)));
-                }
+                (Some(trailer), None) => return Ok(Attempt::HeldBack(self.left_of(&look.name, &trailer, left))),
                 (None, _) => {}
             }
             let stays = stale.as_ref().map(|(_, left)| *left);
@@ -355,6 +352,14 @@ impl<S: Store> Remote<S> {
                 });
             };
             if pair(&tags, versions) != known {
+    /// Returns the time until a trailer ends, alone or behind a value whose name has this time left.
+    fn left_of(&self, name: &[u8], trailer: &Trailer, left: Option<Duration>) -> Duration {
+        match left.filter(|_| !S::DEADLINES) {
+            Some(left) => left.saturating_sub(Duration::from_millis(trailer.deadline_ms)),
+            None => self.until(name, trailer.deadline_ms),
+        }
+    }
+
                 self.store.remove_if(context, &name, held).await?;
                 return Ok(Outcome::Superseded);
             }
@@ -431,7 +436,7 @@ impl<S: Store> Remote<S> {
                 return Ok(None);
             }
             if !S::DEADLINES {
-                // What is written for it compares the bytes once more.
+                // The time may be that of other bytes by now: the write for the lease compares them again.
                 left = super::only(self.store.remaining(context, &[name]).await)?.flatten();
             }
         }

@@ -240,7 +240,13 @@ static void check_end_of_stale(const char *url, int64_t retry_ms) {
     yc_value_free(value);
     if (retry_ms) CHECK_STATUS(yc_lease_abandon(refresh, retry_ms, NULL), YC_OK);
     sleep_ms(800);
-    CHECK_STATUS(lease_of(other, "ending", &options, &value, &lease, NULL), YC_E_BUSY);
+    yc_error *error = NULL;
+    CHECK_STATUS(lease_of(other, "ending", &options, &value, &lease, &error), YC_E_BUSY);
+    /* The time that is left of the minute. */
+    if (!CHECK(error && !strstr(yc_error_message(error), "for 0ns") && (!retry_ms || strstr(yc_error_message(error), "for 5")))) {
+        printf("  %s\n", yc_error_message(error));
+    }
+    yc_error_free(error);
     CHECK(value_of(other, "ending") == -1);
     if (!retry_ms) CHECK_STATUS(fill(refresh, "2", NULL, 0, NULL), YC_OK);
     CHECK(retry_ms || value_of(other, "ending") == 2);
