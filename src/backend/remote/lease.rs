@@ -30,6 +30,8 @@ use crate::value::Value;
 const PAUSE: Duration = Duration::from_millis(10);
 /// The time after which a caller looks by itself, if the one that looks for all is held up.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// The time that a look at a key needs at least, at a server that is not slow.
+const LEAST_LOOK: Duration = Duration::from_millis(100);
 /// The hash of no tag, whose version is that of the whole prefix: each invalidation replaces it before the versions of
 /// its tags.
 pub const PREFIX_TAG: u64 = 0x2D06_8005_38D3_94C2;
@@ -69,9 +71,16 @@ impl<S: Store> Remote<S> {
         loop {
             let attempt = |context| self.read_or_lease(context, key, &options);
             watcher.iter().for_each(Watcher::begin_look);
+            let left = context.left_or(self.timeout);
             let attempted = context.bounded(self.timeout, &self.server, attempt).await;
             if let (Some(watcher), false) = (&watcher, matches!(attempted, Ok(Attempt::Taken))) {
                 watcher.saw_end(fresh_value(&attempted));
+            }
+            // The last look found another caller at work. The rest of the call was too short for one more: that says nothing
+            // about the server.
+            let is_late = matches!(&attempted, Err(error) if error.kind() == ErrorKind::Timeout);
+            if is_late && waited && context.is_over() && left < LEAST_LOOK {
+                return Err(still_loading());
             }
             match attempted? {
                 Attempt::Done(loaded) => return Ok(Loaded { waited, ..loaded }),
@@ -82,6 +91,9 @@ impl<S: Store> Remote<S> {
             if let Some(value) = self.wait_for_load(context, key, &mut watcher, end).await {
                 self.counting.reads(1, 0);
                 return Ok(Loaded { waited, ..Loaded::of(LoadState::Fresh, Some(value)) });
+            }
+            if context.is_over() {
+                return Err(still_loading());
             }
         }
     }

@@ -574,6 +574,25 @@ static void check_clocks(const char *url, const char *ahead) {
     close_cache(cache);
 }
 
+/* ---- Waits that end with a batch ---- */
+
+/* The last look at the key has no time: that is no fault of the server. */
+static void check_batch(const char *url) {
+    char with[MAX_SERVER_URL];
+    snprintf(with, sizeof with, "%s&socket_timeout=200ms", url);
+    yc_cache *cache = open_cache(with), *other = open_cache(url);
+    yc_lease *lease = take_lease(other, "batched", NULL, 0);
+    for (unsigned round = 0; round < 10; round++) {
+        yc_op op = {.kind = YC_OP_GET_OR_LEASE, .key = "batched", .key_len = 7};
+        CHECK_STATUS(yc_batch(cache, &op, 1, sizeof op, NULL), YC_OK);
+        if (!CHECK_STATUS(op.status, YC_E_BUSY)) printf("  %s\n", yc_error_message(op.error));
+        yc_error_free(op.error);
+    }
+    yc_lease_free(lease);
+    close_cache(cache);
+    close_cache(other);
+}
+
 /* ---- A server that denies scripts ---- */
 
 static void check_without_scripts(void) {
@@ -639,6 +658,7 @@ static void check_backend(const char *url, bool lists) {
     check_ends(url);
     check_end_of_stale(url, 0);
     check_end_of_stale(url, 60000);
+    check_batch(url);
     if (!strstr(url, "tag_index")) check_refreshes(url);
     check_rows(url, invalidate_tag, true);
     check_rows(url, invalidate_tag, false);
