@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::conditional::{Asked, Attempts, Look};
 use super::fresh::fresh_of;
 use super::tags::pair;
-use super::trailer::{Kind, Trailer};
+use super::trailer::{self, Kind, Trailer};
 use super::watches::{Part, Watcher, Woken};
 use super::{Condition, EncodedEntry, Mark, Remote, Slice, Store, nonce};
 use crate::backend::{Missing, Outcome};
@@ -162,7 +162,16 @@ impl<S: Store> Remote<S> {
                 (None, _) => {}
             }
             let stays = stale.as_ref().map(|(_, left)| *left);
-            if let Some(lease) = self.take_lease(context, key, &look, stays, options, &attempts).await? {
+            let taken = match self.take_lease(context, key, &look, stays, options, &attempts).await {
+                // A stale value is worth more than its refresh.
+                Err(error) if error.kind() == ErrorKind::TooLarge && stale.is_some() => {
+                    self.counting.reads(1, 0);
+                    let value = stale.map(|(value, _)| value);
+                    return Ok(Attempt::Done(Loaded::of(LoadState::Stale, value)));
+                }
+                taken => taken?,
+            };
+            if let Some(lease) = taken {
                 self.counting.reads(u64::from(stale.is_some()), u64::from(stale.is_none()));
                 let took_over = known.is_some_and(|known| known.kind == Kind::Leased);
                 let state = if stale.is_some() { LoadState::Stale } else { LoadState::Vacant };
@@ -272,6 +281,11 @@ impl<S: Store> Remote<S> {
                 options.note(None);
                 return Ok(None);
             }
+            // The value leaves no room for the lease within the limit of the server.
+            Err(error) if error.kind() == ErrorKind::TooLarge => {
+                options.note(None);
+                return Err(error);
+            }
             // The reply was lost: the lease may have been given.
             Err(error) => {
                 let again = self.look(context, key).await.map_err(|_| error.clone())?;
@@ -338,6 +352,14 @@ impl<S: Store> Remote<S> {
         left.is_some_and(|left| millis(left) <= trailer.deadline_ms)
     }
 
+    /// Returns the time until a trailer ends, alone or behind a value whose name has this time left.
+    fn left_of(&self, name: &[u8], trailer: &Trailer, left: Option<Duration>) -> Duration {
+        match left.filter(|_| !S::DEADLINES) {
+            Some(left) => left.saturating_sub(Duration::from_millis(trailer.deadline_ms)),
+            None => self.until(name, trailer.deadline_ms),
+        }
+    }
+
     /// Stores the result of a load, if the lease is still held and none of the tags was invalidated.
     pub(super) async fn fill(&self, context: CallContext, lease: &LeaseData, fill: &Fill<'_>) -> Result<Outcome> {
         if lease.instance != self.instance {
@@ -364,21 +386,15 @@ impl<S: Store> Remote<S> {
                 });
             };
             if pair(&tags, versions) != known {
-    /// Returns the time until a trailer ends, alone or behind a value whose name has this time left.
-    fn left_of(&self, name: &[u8], trailer: &Trailer, left: Option<Duration>) -> Duration {
-        match left.filter(|_| !S::DEADLINES) {
-            Some(left) => left.saturating_sub(Duration::from_millis(trailer.deadline_ms)),
-            None => self.until(name, trailer.deadline_ms),
-        }
-    }
-
                 self.store.remove_if(context, &name, held).await?;
                 return Ok(Outcome::Superseded);
             }
             known.retain(|tag| tag.tag != PREFIX_TAG);
             known.extend(late);
             let mut write = self.encode_stored(&lease.key, value, fill.ttl, known.clone(), lease.token, load);
-            self.store.check_size(&write.name, write.bytes.len())?;
+            // An entry that is leased while it is there has a trailer behind it.
+            let room = if load.stale_for_ms != 0 || load.load_ms != 0 { trailer::LEN } else { 0 };
+            self.store.check_size(&write.name, write.bytes.len() + room)?;
             write.lasting = self.too_short(&known, write.ttl);
             write.condition = Condition::Unchanged(held);
             if self.write_checked(context, &write, &known, &attempts).await? {

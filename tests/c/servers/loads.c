@@ -593,6 +593,62 @@ static void check_batch(const char *url) {
     close_cache(other);
 }
 
+/* ---- Values near the limit of the server ---- */
+
+enum { LIMIT = 1 << 20, TRAILER = 32, STALE_MS = 60000 };
+
+static yc_status load_large(yc_cache *cache, size_t len, int64_t stale_for_ms) {
+    static char large[LIMIT];
+    yc_delete(cache, "large", 5, NULL);
+    yc_lease *lease = take_lease(cache, "large", NULL, 0);
+    yc_fill with = {.struct_size = sizeof with, .value = large, .value_len = len, .ttl_ms = 30, .stale_for_ms = stale_for_ms};
+    yc_status status = yc_lease_fill(lease, &with, NULL);
+    yc_lease_free(lease);
+    return status;
+}
+
+/* The length of the largest value that can be loaded. */
+static size_t largest(yc_cache *cache, int64_t stale_for_ms) {
+    size_t fits = 0, step = LIMIT;
+    while ((step /= 2) > 0) fits += load_large(cache, fits + step, stale_for_ms) == YC_OK ? step : 0;
+    return fits;
+}
+
+/* A value that may be stale is stored only with room for the lease of its refresh. One that was stored without that room is
+   served as stale to all. */
+static void check_limit(const char *url) {
+    yc_cache *cache = open_cache(url), *target;
+    yc_lease_options options = {.struct_size = sizeof options, .wait_ms = -1};
+    yc_value *value, *report = NULL;
+    yc_lease *lease;
+    size_t plain = largest(cache, 0), stale = largest(cache, STALE_MS);
+    if (!CHECK(stale + TRAILER <= plain)) printf("  %zu, %zu\n", plain, stale);
+    CHECK_STATUS(load_large(cache, stale, STALE_MS), YC_OK);
+    sleep_ms(2500);
+    CHECK_STATUS(lease_of(cache, "large", &options, &value, &lease, NULL), YC_STALE);
+    CHECK(value && lease);
+    yc_value_free(value);
+    yc_lease_free(lease);
+    close_cache(cache);
+    /* A copy has no lease to make room for. */
+    cache = open_cache("memory://");
+    target = open_cache(url);
+    CHECK_STATUS(load_large(cache, stale + TRAILER, STALE_MS), YC_OK);
+    CHECK_STATUS(yc_expire(cache, "large", 5, 3000, NULL), YC_OK);
+    CHECK(yc_delete(target, "large", 5, NULL) >= 0);
+    CHECK_STATUS(yc_migrate(cache, target, "{}", NULL, NULL, NULL, &report, NULL), YC_OK);
+    sleep_ms(5500);
+    for (int again = 0; again < 2; again++) {
+        CHECK_STATUS(lease_of(target, "large", &options, &value, &lease, NULL), YC_STALE);
+        CHECK(value && !lease);
+        yc_value_free(value);
+        yc_lease_free(lease);
+    }
+    yc_value_free(report);
+    close_cache(target);
+    close_cache(cache);
+}
+
 /* ---- A server that denies scripts ---- */
 
 static void check_without_scripts(void) {
@@ -676,6 +732,7 @@ static void check_server(server_kind kind, const char *query) {
     check_backend(url, !strstr(query, "binary"));
     check_clocks(url, "+1h");
     check_clocks(url, "-1h");
+    if (kind == SERVER_MEMCACHED) check_limit(url);
     check_restart(&own, query);
     server_stop(&own);
 }
