@@ -734,6 +734,11 @@ yc_status yc_get_or_lease(struct yc_cache *cache,
 //   have more than 128 tags. YC_E_CLOSED, YC_E_FORKED, and the errors of the
 //   backend. After an error the lease is unused: it can be filled again or
 //   abandoned.
+//
+// An error does not show that the lease is still valid: limits of sizes are also
+// checked before a server is asked. After YC_E_TOO_LARGE or YC_E_SERVER_MEMORY the
+// value may go to callers that asked for the key before its load began. Others
+// must read the key again: it may have changed during the load.
 yc_status yc_lease_fill(struct yc_lease *lease, const struct yc_fill *fill, struct yc_error **err);
 
 // Ends a lease without a result: the load failed. No caller gets a lease for the

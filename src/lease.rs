@@ -193,6 +193,11 @@ impl Lease {
         self.abandon = Some(abandon);
     }
 
+    /// Refuses a lease that was used already.
+    pub fn check_unused(&self) -> Result<()> {
+        if self.is_used.load(Ordering::Acquire) { Err(used()) } else { Ok(()) }
+    }
+
     /// Claims the only use of the lease.
     pub fn claim(&self) -> Result<Claim<'_>> {
         if self.is_used.swap(true, Ordering::AcqRel) {
@@ -290,7 +295,9 @@ mod tests {
     fn a_lease_is_used_once_and_can_be_used_after_a_failure() {
         let lease = Lease::new(LeaseData::none());
         drop(lease.claim().unwrap());
+        assert!(lease.check_unused().is_ok());
         lease.claim().unwrap().keep();
+        assert_eq!(lease.check_unused().err().map(|error| error.kind()), Some(ErrorKind::Invalid));
         assert_eq!(lease.claim().err().map(|error| error.kind()), Some(ErrorKind::Invalid));
     }
 

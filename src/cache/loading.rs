@@ -107,8 +107,9 @@ impl Cache {
         }
     }
 
-    /// Refuses a fill whose arguments are not allowed.
+    /// Refuses a fill whose lease was used, or whose arguments are not allowed.
     pub(super) fn check_fill(&self, lease: &Lease, fill: &Fill<'_>) -> Result<()> {
+        lease.check_unused()?;
         check_tags(fill.tags)?;
         let tags = if lease.tags.len() + fill.tags.len() > MAX_TAGS { all_tags(lease, fill) } else { 0 };
         if tags > MAX_TAGS {

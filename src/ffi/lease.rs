@@ -264,6 +264,11 @@ pub unsafe extern "C" fn yc_get_or_lease(
 ///   have more than 128 tags. YC_E_CLOSED, YC_E_FORKED, and the errors of the
 ///   backend. After an error the lease is unused: it can be filled again or
 ///   abandoned.
+///
+/// An error does not show that the lease is still valid: limits of sizes are also
+/// checked before a server is asked. After YC_E_TOO_LARGE or YC_E_SERVER_MEMORY the
+/// value may go to callers that asked for the key before its load began. Others
+/// must read the key again: it may have changed during the load.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_lease_fill(
     lease: *mut yc_lease,

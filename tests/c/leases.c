@@ -122,6 +122,9 @@ static void check_wrong_fills(yc_cache *cache) {
     right.tags = tags, right.n_tags = 128; /* Those of the lease count once. */
     CHECK_STATUS(yc_lease_fill(lease, &right, NULL), YC_OK);
     CHECK_CALL(yc_lease_fill(lease, &right, err), YC_E_INVALID);
+    static const char long_text[1001];
+    wrong = right, wrong.value = long_text, wrong.value_len = sizeof long_text;
+    CHECK_CALL(yc_lease_fill(lease, &wrong, err), YC_E_INVALID);
     CHECK_CALL(yc_lease_abandon(lease, 0, err), YC_E_INVALID);
     yc_lease_free(lease);
     yc_lease_free(NULL);

@@ -174,10 +174,15 @@ impl Store {
         let tags = self.find_tags(named.chain(fill.tags.iter().map(|tag| tag_hash(tag))));
         let value = if fill.absent { &[] } else { fill.value };
         let (deadline, kept) = terms(lease, fill);
-        let stored = self.put(&lease.key, value, &tags, deadline, kept.as_ref(), |shard, _| {
+        let is_valid = |shard: &mut Shard| {
             let known = shard.lease(hash, &lease.key);
             known.is_some_and(|known| known.allows(lease.token, fill.tags.iter().map(|tag| tag_hash(tag))))
-        })?;
+        };
+        let stored = match self.put(&lease.key, value, &tags, deadline, kept.as_ref(), |shard, _| is_valid(shard)) {
+            // A lease that has ended comes before an entry that is too large.
+            Err(error) if is_valid(&mut self.shard_of(self.hash(&lease.key))) => return Err(error),
+            stored => stored.unwrap_or(false),
+        };
         if !stored {
             self.abandon(lease, Duration::ZERO);
         }

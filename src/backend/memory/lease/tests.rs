@@ -520,3 +520,22 @@ fn bounds_hold_with_stale_values_and_absences() {
     (0..600).for_each(|key| set(&memory, &key.to_string(), "v", &[]));
     assert_eq!(memory.store.usage().keys, 600);
 }
+
+#[test]
+fn a_lease_that_has_ended_comes_before_a_value_that_is_too_large() {
+    let memory = Memory::new(&MemoryConfig { max_size: 1000, max_bytes: 50_000, cleanup_interval: Duration::ZERO });
+    let (held, ended) = (lease(&memory, "held", &[]), lease(&memory, "ended", &[]));
+    let large = "v".repeat(60_000);
+    run(&memory, Operation::Delete { key: b"ended" });
+    assert!(!fill(&memory, &ended, &large, &[]));
+    let with = Fill {
+        value: large.as_bytes(),
+        absent: false,
+        ttl: None,
+        stale_for: Duration::ZERO,
+        tags: &[],
+        keeps_load: false,
+    };
+    let filled = memory.call(CallContext::task(), Operation::LeaseFill { lease: &held, fill: with }).now_or_never();
+    assert_eq!(filled.unwrap().err().map(|error| error.kind()), Some(crate::error::ErrorKind::TooLarge));
+}
