@@ -55,15 +55,22 @@ pub struct LeaseOptions<'a> {
     pub tags: &'a [&'a [u8]],
     /// True if one caller refreshes a value shortly before it expires.
     pub refresh_ahead: bool,
-    /// The place for a lease that a server is asked for.
+    /// The place for the leases that servers are asked for.
     pub in_doubt: Option<&'a InDoubt>,
 }
 
 impl LeaseOptions<'_> {
-    /// Notes the lease that a server is asked for, or that it was not given.
-    pub fn note(&self, lease: Option<&LeaseData>) {
+    /// Notes a lease that a server is asked for.
+    pub fn asked_for(&self, lease: &LeaseData) {
         if let Some(in_doubt) = self.in_doubt {
-            in_doubt.note(lease.cloned());
+            in_doubt.add(lease);
+        }
+    }
+
+    /// Notes that a server did not give a lease.
+    pub fn not_given(&self, lease: &LeaseData) {
+        if let Some(in_doubt) = self.in_doubt {
+            in_doubt.remove(lease);
         }
     }
 }
@@ -153,20 +160,25 @@ pub struct Lease {
     generation: u32,
 }
 
-/// A lease that a server was asked for and may have given: a call that ends without the reply has to abandon it, because
-/// no other caller would load the key until the lease expires.
+/// The leases that servers were asked for and may have given: a call that ends without the reply has to abandon them,
+/// because no other caller would load the key until they expire. A call may ask more than one server: the fallback
+/// serves after a server whose reply was lost.
 #[derive(Debug, Default)]
-pub struct InDoubt(Mutex<Option<Lease>>);
+pub struct InDoubt(Mutex<Vec<Lease>>);
 
 impl InDoubt {
-    /// Notes the lease, or that the last one was not given.
-    pub fn note(&self, data: Option<LeaseData>) {
-        *lock(&self.0) = data.map(Lease::new);
+    fn add(&self, lease: &LeaseData) {
+        lock(&self.0).push(Lease::new(lease.clone()));
     }
 
-    /// Takes the lease out.
-    pub fn take(&self) -> Option<Lease> {
-        lock(&self.0).take()
+    /// Removes a lease that a server has given to the caller, or has refused.
+    pub fn remove(&self, lease: &LeaseData) {
+        lock(&self.0).retain(|known| (known.instance, known.token) != (lease.instance, lease.token));
+    }
+
+    /// Takes the leases out.
+    pub fn take(&self) -> Vec<Lease> {
+        mem::take(&mut lock(&self.0))
     }
 }
 
@@ -313,6 +325,16 @@ mod tests {
             drop(lease);
             assert_eq!(abandoned.load(Ordering::Relaxed), 7);
         }
+    }
+
+    #[test]
+    fn a_lease_that_was_given_leaves_the_others_in_doubt() {
+        let (in_doubt, of) = (InDoubt::default(), |instance, token| LeaseData { instance, token, ..LeaseData::none() });
+        [of(1, 7), of(2, 7), of(1, 8)].iter().for_each(|lease| in_doubt.add(lease));
+        in_doubt.remove(&of(2, 7));
+        let left: Vec<_> = in_doubt.take().iter().map(|lease| (lease.instance, lease.token)).collect();
+        assert_eq!(left, [(1, 7), (1, 8)]);
+        assert!(in_doubt.take().is_empty());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! For tests: the memory backend, whose gets do as a test says, and which can be out of reach.
 
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -17,6 +17,7 @@ use crate::config::{BackendConfig, Config};
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
+use crate::lease::{LeaseOptions, Loaded};
 use crate::value::Value;
 
 /// The future that a get waits for; its output replaces the value in memory, if it has one.
@@ -29,17 +30,25 @@ pub struct Double {
     /// True if it reports that its keys are on one server.
     pub one_server: bool,
     get: Get,
-    down: Arc<Mutex<Option<ErrorKind>>>,
+    cable: Cable,
 }
 
 /// Puts a double out of reach, and back.
-#[derive(Clone)]
-pub struct Cable(Arc<Mutex<Option<ErrorKind>>>);
+#[derive(Clone, Default)]
+pub struct Cable {
+    down: Arc<Mutex<Option<ErrorKind>>>,
+    cuts_lease: Arc<AtomicBool>,
+}
 
 impl Cable {
     /// Every call fails like this from now on; `None`: none does.
     pub fn fail(&self, kind: Option<ErrorKind>) {
-        *self.0.lock().unwrap() = kind;
+        *self.down.lock().unwrap() = kind;
+    }
+
+    /// The reply with the next lease is lost, and every call from then on fails.
+    pub fn cut_at_lease(&self) {
+        self.cuts_lease.store(true, SeqCst);
     }
 }
 
@@ -47,22 +56,34 @@ impl Double {
     /// A backend like memory that can be put out of reach.
     pub fn on_a_cable(config: &Config) -> (Self, Cable) {
         let double = Self::new(config, false, Box::new(|_| Box::pin(async { None })));
-        let cable = Cable(double.down.clone());
+        let cable = double.cable.clone();
         (double, cable)
     }
 
     /// Returns the future of a call, or the failure while the double is out of reach.
     fn unless_down<'a, T: Send + 'a>(&self, reply: OpFuture<'a, T>) -> OpFuture<'a, T> {
-        match *self.down.lock().unwrap() {
+        match *self.cable.down.lock().unwrap() {
             Some(kind) => done(Err(Error::new(kind, "the double is down"))),
             None => reply,
         }
     }
 
+    /// Reads a key for loading, like a server that is asked for the lease: its reply may be lost.
+    async fn lease(&self, context: CallContext, key: &[u8], options: LeaseOptions<'_>) -> Result<Outcome> {
+        let outcome = self.memory.call(context, Operation::GetOrLease { key, options }).await;
+        let Ok(Outcome::Loaded(Loaded { lease: Some(lease), .. })) = &outcome else { return outcome };
+        options.asked_for(lease);
+        if self.cable.cuts_lease.swap(false, SeqCst) {
+            self.cable.fail(Some(ErrorKind::Connect));
+            return Err(Error::new(ErrorKind::Connect, "the reply was lost"));
+        }
+        outcome
+    }
+
     /// A backend whose gets do this; `at_once`: it says that it answers so.
     pub fn new(config: &Config, at_once: bool, get: Get) -> Self {
         let BackendConfig::Memory(memory) = &config.backend else { panic!("not a memory cache") };
-        Self { memory: Memory::new(memory), at_once, one_server: false, get, down: Arc::default() }
+        Self { memory: Memory::new(memory), at_once, one_server: false, get, cable: Cable::default() }
     }
 }
 
@@ -118,6 +139,10 @@ impl Backend for Double {
         Info { name: "double", answers_at_once: self.at_once, is_one_server: self.one_server, ..self.memory.info() }
     }
 
+    fn instance(&self) -> u64 {
+        self.memory.instance()
+    }
+
     fn get<'a>(&'a self, context: CallContext, key: &'a [u8]) -> OpFuture<'a, Option<Value>> {
         let first = (self.get)(key);
         self.unless_down(pending(async move {
@@ -134,6 +159,7 @@ impl Backend for Double {
 
     fn call<'a>(&'a self, context: CallContext, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
         self.unless_down(match operation {
+            Operation::GetOrLease { key, options } => pending(self.lease(context, key, options)),
             Operation::Get { key } => pending(self.get(context, key).map_ok(Outcome::found)),
             Operation::GetMany { keys } => pending(
                 join_all(keys.iter().map(|key| self.get(context, key))).map(|values| Ok(Outcome::Values(values))),

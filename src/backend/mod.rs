@@ -245,7 +245,7 @@ pub struct Activity {
 ///
 /// | methods | purpose |
 /// |---|---|
-/// | `info`, `activity` | properties and counters, without waiting |
+/// | `info`, `instance`, `activity` | properties and counters, without waiting |
 /// | `call`, `get`, `hit`, `set` | operations on entries; the last three save the cost of an `Outcome` |
 /// | `scan` | listings |
 /// | `export`, `import`, `tag_versions`, `invalidate_hashes` | copies of entries to another backend, which know tags by their hashes |
@@ -253,6 +253,8 @@ pub struct Activity {
 pub trait Backend: Send + Sync {
     /// Returns the properties of the backend.
     fn info(&self) -> Info;
+    /// Returns the number that identifies the backend in the leases that it gives.
+    fn instance(&self) -> u64;
     /// Reads the value of a key: `call` of a `Get`, without the cost of an `Outcome`.
     fn get<'a>(&'a self, context: CallContext, key: &'a [u8]) -> OpFuture<'a, Option<Value>>;
     /// Returns the value of a key if a `call` of a `GetOrLease` would return a fresh value without a lease, and counts that

@@ -133,8 +133,8 @@ impl Cache {
                 let asked = AskedLease { cache: self, in_doubt: InDoubt::default() };
                 let options = LeaseOptions { in_doubt: Some(&asked.in_doubt), ..options };
                 let outcome = self.backend.call(context, Operation::GetOrLease { key, options }).await;
-                if matches!(&outcome, Ok(Outcome::Loaded(loaded)) if loaded.lease.is_some()) {
-                    asked.in_doubt.take();
+                if let Ok(Outcome::Loaded(Loaded { lease: Some(lease), .. })) = &outcome {
+                    asked.in_doubt.remove(lease);
                 }
                 self.loaded(outcome, options.wait != Wait::No)
             }),
@@ -218,7 +218,7 @@ fn kept(claim: Claim<'_>, outcome: Result<Outcome>) -> Result<Outcome> {
 /// the first attempt, by another connection.
 const AGAIN: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(200)];
 
-/// A read that may take a lease at a server. One that is cancelled or fails abandons the lease that it may have.
+/// A read that may take a lease at a server. It abandons every lease that it may have and does not return.
 struct AskedLease<'a> {
     cache: &'a Cache,
     in_doubt: InDoubt,
@@ -226,7 +226,7 @@ struct AskedLease<'a> {
 
 impl Drop for AskedLease<'_> {
     fn drop(&mut self) {
-        if let Some(mut lease) = self.in_doubt.take() {
+        for mut lease in self.in_doubt.take() {
             lease.abandon_by(self.cache.abandon(&AGAIN));
         }
     }

@@ -261,6 +261,10 @@ impl Backend for Fallback {
         Info { capabilities, answers_at_once: false, ..primary }
     }
 
+    fn instance(&self) -> u64 {
+        self.0.primary.instance()
+    }
+
     fn get<'a>(&'a self, context: CallContext, key: &'a [u8]) -> OpFuture<'a, Option<Value>> {
         serve!(self, context, failed, |backend| backend.get(context, key))
     }

@@ -1,5 +1,6 @@
 //! Backends around backends: a fallback for a backend that fails, and a replay of changes to a backend that is behind.
 
+mod deferred;
 mod fallback;
 mod replay;
 mod replay_log;

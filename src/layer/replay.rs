@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use futures_util::TryFutureExt;
 use futures_util::future::BoxFuture;
 
+use super::deferred::Deferred;
 use super::replay_log::{Names, ReplayLog};
 use crate::backend::health::Health;
 use crate::backend::{
     Activity, Addition, Backend, CopiedEntry, IfPresent, Imported, Info, KeyFilter, Missing, NewEntry, OpFuture,
-    Operation, Outcome, Page, ScanCursor, pending,
+    Operation, Outcome, Page, ScanCursor, done, pending,
 };
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
@@ -41,6 +42,8 @@ pub struct Replay {
     active: Arc<dyn Backend>,
     behind: Arc<dyn Backend>,
     log: ReplayLog,
+    /// The leases of the backend that is behind.
+    abandonments: Deferred,
     changed: Changed,
     /// The longest life of an entry here; `None`: as requested. With a limit, `active` does not have all entries.
     max_ttl: Option<Duration>,
@@ -59,7 +62,7 @@ impl Replay {
 
     fn new(active: Arc<dyn Backend>, behind: Arc<dyn Backend>, changed: Changed, max_ttl: Option<Duration>) -> Self {
         let log = ReplayLog::new(behind.capabilities().list);
-        Self { active, behind, log, changed, max_ttl }
+        Self { active, behind, log, abandonments: Deferred::default(), changed, max_ttl }
     }
 
     /// Returns the number of names that are to be replayed.
@@ -79,6 +82,7 @@ impl Replay {
         let last = self.take_last().await;
         self.apply_or_resume(context, last).await?;
         self.log.end(then);
+        self.abandonments.run(context, &*self.behind).await;
         Ok(())
     }
 
@@ -284,6 +288,10 @@ impl Backend for Replay {
         Info { answers_at_once: false, ..self.active.info() }
     }
 
+    fn instance(&self) -> u64 {
+        self.active.instance()
+    }
+
     fn get<'a>(&'a self, context: CallContext, key: &'a [u8]) -> OpFuture<'a, Option<Value>> {
         self.active.get(context, key)
     }
@@ -295,6 +303,12 @@ impl Backend for Replay {
     fn call<'a>(&'a self, context: CallContext, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
         if let (Operation::Explain { .. }, Some(_)) = (operation, self.max_ttl) {
             return pending(self.active.call(context, operation).map_ok(Outcome::of_fallback));
+        }
+        if let Operation::LeaseAbandon { lease, retry_after } = operation
+            && lease.instance == self.behind.instance()
+        {
+            let is_deferred = self.abandonments.add(lease, retry_after);
+            return if is_deferred { done(Ok(Outcome::Done)) } else { self.behind.call(context, operation) };
         }
         if operation.change().is_none() {
             return self.active.call(context, operation);

@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 
 use crate::backend::double::{Cable, Double};
 use crate::backend::{Backend, KeyFilter, NewEntry, Operation, Outcome, ScanCursor};
+use crate::cache::Cache;
 use crate::config::Config;
 use crate::error::ErrorKind;
 use crate::exec::blocking::{answer, wait};
@@ -165,7 +166,8 @@ fn the_fallback_serves_from_the_first_failure_until_the_primary_is_back() {
     assert!(holds(&it.cache, "b", "2"));
     it.comes_back();
     assert!(holds(&it.cache, "a", "1"));
-    assert_eq!(get(&*it.fallback, "b"), None, "of no more use");
+    // It is of no more use.
+    until(|| get(&*it.fallback, "b").is_none());
 }
 
 #[test]
@@ -345,4 +347,40 @@ fn one_caller_loads_a_key_during_an_outage_too_and_no_lease_outlives_a_change_of
     assert!(!fill(&it.cache, &kept, "old"), "its tag was invalidated during the outage");
     assert_eq!((get(&it.cache, "over"), get(&it.cache, "kept")), (None, None));
     assert!(fill(&it.cache, &lease(&it.cache, "kept"), "new"));
+}
+
+/// Waits until a caller of a backend gets the lease of a key. It is not that of another caller, which lasts a minute.
+fn until_leased(backend: &dyn Backend, key: &str) {
+    until(|| load(backend, key).is_some_and(|loaded| loaded.lease.is_some()));
+}
+
+#[test]
+fn a_lease_whose_reply_was_lost_is_abandoned_at_the_primary_when_it_is_back() {
+    let Setting { primary, fallback: _, cable, cache } = setting(Changed::Drop);
+    let cache = Cache::over(Arc::new(cache), Config::from_text("memory://", &|_| None).unwrap());
+    cable.cut_at_lease();
+    let read = Operation::GetOrLease { key: b"a", options: READ };
+    let Ok(Outcome::Loaded(Loaded { lease: Some(during), .. })) = answer(|context| cache.call(context, read)) else {
+        panic!("the fallback gives a lease");
+    };
+    cable.fail(None);
+    until_leased(&*primary, "a");
+    drop(during);
+}
+
+#[test]
+fn a_lease_that_is_abandoned_during_an_outage_ends_at_its_backend() {
+    let it = setting(Changed::Drop);
+    let (before, kept) = (lease(&it.cache, "before"), lease(&it.cache, "kept"));
+    it.goes_down();
+    let during = lease(&it.cache, "during");
+    for (lease, retry_after) in [(&before, 0), (&kept, 60), (&during, 0)] {
+        let retry_after = Duration::from_secs(retry_after);
+        run(&it.cache, Operation::LeaseAbandon { lease, retry_after });
+    }
+    assert!(load(&it.cache, "during").is_some(), "a lease of the fallback");
+    it.comes_back();
+    until_leased(&*it.primary, "before");
+    let held_back = answer(|context| it.primary.call(context, Operation::GetOrLease { key: b"kept", options: READ }));
+    assert!(held_back.err().unwrap().message().contains("retry_after_ms"));
 }

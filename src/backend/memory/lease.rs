@@ -189,6 +189,11 @@ impl Store {
         Ok(stored)
     }
 
+    /// Returns the number that identifies the store in its leases.
+    pub(super) fn instance(&self) -> u64 {
+        self.loads.instance
+    }
+
     /// Ends a lease that has not ended. With a time, no caller gets another one for so long.
     pub(super) fn abandon(&self, lease: &Lease, retry_after: Duration) {
         if lease.instance != self.loads.instance {

@@ -164,6 +164,10 @@ impl Backend for Memory {
         }
     }
 
+    fn instance(&self) -> u64 {
+        self.store.instance()
+    }
+
     fn get<'a>(&'a self, _: CallContext, key: &'a [u8]) -> OpFuture<'a, Option<Value>> {
         done(Ok(self.store.get(key)))
     }

@@ -274,11 +274,11 @@ impl<S: Store> Remote<S> {
         let (token, taken) = (nonce::next()?, Instant::now());
         let lease = LeaseData { key: key.to_vec(), token, instance: self.instance, tags, prefix_version, taken };
         let write = self.marked(look, stays, Kind::Leased, token, options.lease);
-        options.note(Some(&lease));
+        options.asked_for(&lease);
         match self.write_if(context, &write, attempts).await {
             Ok(true) => {}
             Ok(false) => {
-                options.note(None);
+                options.not_given(&lease);
                 return Ok(None);
             }
             // The value leaves no room for the lease within the limit of the server.

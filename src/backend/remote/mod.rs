@@ -189,6 +189,10 @@ impl<S: Store> Backend for Remote<S> {
         }
     }
 
+    fn instance(&self) -> u64 {
+        self.instance
+    }
+
     fn get<'a>(&'a self, context: CallContext, key: &'a [u8]) -> OpFuture<'a, Option<Value>> {
         self.call(context, |context| self.read_one(context, key))
     }
