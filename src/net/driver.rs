@@ -26,8 +26,11 @@ use crate::exec::context::CallContext;
 const IDLE: Duration = Duration::from_millis(50);
 
 /// The longest pause between the replies to a request whose caller gave up: after it, what comes may be the replies to a
-/// later request, and would shift all that follow.
+/// later request, and would shift all that follow. A leader reads such replies at all times, so that a pause is one of
+/// the server.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The time after which the task looks again for such replies: longer than the pause by more than the tick of the clock.
+const LOOK: Duration = Duration::from_millis(110);
 
 /// The leader's role. `release` gives it back, and `fail` gives it back with an error. Dropping it instead, by a panic
 /// or with a cancelled task, breaks the connection: nothing would ever read its replies.
@@ -131,12 +134,15 @@ impl Connection {
         self.fail(reader);
     }
 
-    /// Finds another leader after a request was cancelled, if its caller was to lead.
+    /// Finds another leader after a request was cancelled, if its caller was to lead. A task that leads looks whether the
+    /// replies to the request have begun.
     pub(super) fn on_cancel(&self) {
         let lead = {
             let mut state = self.lock();
-            if state.leader != Leader::None || state.broken.is_some() {
-                return;
+            match state.leader {
+                Leader::None if state.broken.is_none() => {}
+                Leader::Task => return self.task_wakeup.notify_one(),
+                _ => return,
             }
             state.leader = Leader::Thread;
             Leadership(Some(self))
@@ -156,6 +162,7 @@ impl Connection {
         match waiting().find(|request| request.is_parked()) {
             Some(request) => NextLeader::Thread(Arc::clone(request)),
             None if waiting().any(|request| !request.blocking && request.is_awaited()) => NextLeader::Task,
+            None if reader.is_abandoned() => NextLeader::Task,
             None => NextLeader::None,
         }
     }
@@ -187,14 +194,16 @@ impl Connection {
             Ok(0) => Err(self.lost(&io::ErrorKind::UnexpectedEof.into())),
             Ok(received) => {
                 reader.received(received);
-                if reader.is_abandoned() && self.idle() > PAUSE {
-                    return Err(failure::protocol_error(&self.server, "too few replies to a request"));
-                }
                 self.progressed();
                 self.distribute(reader)?;
                 Ok(received == room || self.socket.is_tls())
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if reader.is_abandoned() && self.idle() > PAUSE {
+                    return Err(failure::protocol_error(&self.server, "too few replies to a request"));
+                }
+                Ok(false)
+            }
             Err(error) => Err(self.lost(&error)),
         }
     }
@@ -275,13 +284,20 @@ impl Connection {
             Ok(readiness) => readiness,
             Err(error) => return lead.fail(&mut self.lock_reader(), self.lost(&error)),
         };
-        let mut readable = true;
+        let (mut readable, mut abandoned) = (true, false);
         loop {
-            if readable && let Err(error) = self.read_available() {
-                return lead.fail(&mut self.lock_reader(), error);
+            if readable {
+                match self.read_available() {
+                    Ok(is_abandoned) => abandoned = is_abandoned,
+                    Err(error) => return lead.fail(&mut self.lock_reader(), error),
+                }
             }
             if self.load() > 0 {
-                readable = self.wait_for_more(&readiness).await;
+                readable = if abandoned {
+                    timeout(LOOK, self.wait_for_more(&readiness)).await.unwrap_or(true)
+                } else {
+                    self.wait_for_more(&readiness).await
+                };
             } else {
                 let Some(taken_again) = self.stay_idle(lead, &readiness).await else { return };
                 (lead, readable) = (taken_again, true);
@@ -290,10 +306,11 @@ impl Connection {
         }
     }
 
-    fn read_available(&self) -> Result<()> {
+    /// Reads what there is; returns whether the caller of the first request gave up between its replies.
+    fn read_available(&self) -> Result<bool> {
         let mut reader = self.lock_reader();
         while self.step(&mut reader, Wait::No)? {}
-        Ok(())
+        Ok(reader.is_abandoned())
     }
 
     /// Reads bytes that came without a request: the end of the connection, or records of the TLS session.
@@ -322,8 +339,8 @@ impl Connection {
                 clear(guard);
                 true
             }
-            // The next step of reading continues a write that had stalled.
-            () = writable => self.stalled.load(Relaxed) || self.is_broken(),
+            // The next step of reading continues a write that had stalled, or finds a request that was given up.
+            () = writable => self.stalled.load(Relaxed) || self.is_broken() || self.cancelled() > 0,
         }
     }
 

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 use tokio::runtime::Runtime;
@@ -67,8 +68,20 @@ impl Pair {
     }
 
     fn ask_in(&self, context: CallContext) -> PendingReply {
+        self.ask_for(context, 1)
+    }
+
+    fn ask_for(&self, context: CallContext, replies: u32) -> PendingReply {
         let permit = self.in_flight.acquire("s", 2).unwrap();
-        self.connection.send(context, b"a\n", 1, permit).unwrap()
+        self.connection.send(context, b"a\n", replies, permit).unwrap()
+    }
+
+    /// Receives what the server has sent, as a leader that then releases the role.
+    fn receive(&self) {
+        let lead = self.connection.try_lead(Leader::Thread).unwrap();
+        let mut reader = self.connection.lock_reader();
+        assert!(self.connection.step(&mut reader, Wait::No).is_ok());
+        lead.release(reader);
     }
 
     /// Starts a caller's thread that asks, and sleeps or leads until it is answered.
@@ -114,6 +127,20 @@ fn kind<T>(result: Result<T>) -> ErrorKind {
 
 fn killed() -> Error {
     Error::new(ErrorKind::Timeout, "killed")
+}
+
+/// Runs the connection's own task on a thread, until the connection breaks.
+fn in_background(pair: &Pair) -> JoinHandle<()> {
+    let connection = Arc::clone(&pair.connection);
+    thread::spawn(|| runtime().block_on(connection.drive()))
+}
+
+fn until(done: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while !done() {
+        assert!(Instant::now() < end, "it does not come");
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn runtime() -> Runtime {
@@ -277,4 +304,42 @@ fn what_was_given_up_keeps_its_room_until_its_reply_comes_and_is_no_longer_waite
     let mut sent = [0; 4];
     (&pair.server).read_exact(&mut sent).unwrap();
     assert_eq!(&sent, b"a\na\n");
+}
+
+/// The replies of a healthy server wait in the socket if no thread reads them: that is no pause of the server.
+#[test]
+fn the_task_reads_the_replies_to_a_request_that_was_given_up_between_them() {
+    let pair = Pair::new();
+    let task = in_background(&pair);
+    let given_up = pair.ask_for(CallContext::thread(), 2);
+    pair.reply(b"a\n");
+    pair.receive();
+    drop(given_up);
+    pair.reply(b"b\n");
+    thread::sleep(PAUSE + PAUSE / 2);
+    let caller = pair.caller();
+    pair.reply(b"c\n");
+    assert_eq!(caller.join().unwrap().unwrap(), b"c\n");
+    assert_eq!((pair.in_flight.requests(), pair.connection.cancelled()), (0, 0));
+    pair.connection.kill(killed());
+    task.join().unwrap();
+}
+
+#[test]
+fn a_server_that_pauses_within_a_request_that_was_given_up_loses_its_connection() {
+    for of_task in [false, true] {
+        let pair = Pair::new();
+        let task = in_background(&pair);
+        let context = if of_task { CallContext::task() } else { CallContext::thread() };
+        let given_up = pair.ask_for(context, 2);
+        pair.reply(b"a\n");
+        if of_task {
+            until(|| pair.connection.lock_reader().expected.front().is_some_and(|first| first.replies == 1));
+        } else {
+            pair.receive();
+        }
+        drop(given_up);
+        task.join().unwrap();
+        pair.assert_over();
+    }
 }
