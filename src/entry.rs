@@ -4,13 +4,15 @@
 //! offset  size  field (integers are little-endian)
 //!      0     2  magic D9 43
 //!      2     1  version: 1 an entry, 2 a remembered absence, which a reader of version 1 takes for a miss
-//!      3     1  flags: 1 deadline, 2 tags, 4 key, 8 nonce, 16 stale time, 32 load time; others belong to later versions
+//!      3     1  flags: 1 deadline, 2 tags, 4 key, 8 nonce, 16 stale time, 32 load time, 64 creation time; others belong to
+//!               later versions
 //!      4     4  length of the header, fields of later versions included
 //!      8     8  fingerprint: XXH3-64 of the full stored name
 //!     16     8  deadline in ms since 1970 (flag 1)
 //!            2  number of tags (flag 2), then for each: 8 XXH3-64 of the tag, 8 its version
 //!            4  length of the key (flag 4), then the key
 //!            …  fields of later versions, skipped by this one
+//!            4  time of the set in seconds since 1970 (flag 64)
 //!            8  time in ms after the time to live in which the value may be served as stale (flag 16)
 //!            4  duration of the load in ms (flag 32)
 //!            8  nonce (flag 8), the last field of the header: another one for each set
@@ -40,14 +42,16 @@ const KEY: u8 = 4;
 const NONCE: u8 = 8;
 const STALE: u8 = 16;
 const LOAD: u8 = 32;
+const CREATED: u8 = 64;
 /// The version byte of a remembered absence.
 const ABSENCE: u8 = 2;
 const CHECKSUM_LEN: usize = 8;
 /// Magic, version, flags, header length and fingerprint.
 const FIXED_LEN: usize = 16;
 
-/// The first bytes of an entry that has only a nonce and a value: no deadline, no tags, no key, no terms of a load.
-pub const PLAIN: [u8; 4] = [MAGIC[0], MAGIC[1], VERSION, NONCE];
+/// The first bytes of an entry that has only a nonce, a creation time and a value: no deadline, no tags, no key, no terms
+/// of a load.
+pub const PLAIN: [u8; 4] = [MAGIC[0], MAGIC[1], VERSION, NONCE | CREATED];
 
 /// A tag of a stored entry: the hash of its name, and its version when the entry was set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +91,9 @@ pub struct Entry<'a> {
     pub key: Option<&'a [u8]>,
     /// A number that no other set stores; `None` in an entry of a version that did not write it.
     pub nonce: Option<u64>,
+    /// The time of the set in seconds since 1970, by the clock of the store; `None` in an entry of a version that did not
+    /// write it. Another time to live does not change it.
+    pub created_s: Option<u32>,
     /// The properties that a load gave it.
     pub load: LoadTerms,
     /// The user's value.
@@ -119,6 +126,7 @@ pub fn encode(name: &[u8], entry: &Entry) -> Vec<u8> {
         out.extend(len32(key.len()));
         out.extend(key);
     }
+    out.extend(entry.created_s.iter().flat_map(|created| created.to_le_bytes()));
     if entry.load.stale_for_ms != 0 {
         out.extend(entry.load.stale_for_ms.to_le_bytes());
     }
@@ -168,7 +176,7 @@ pub fn head<'a>(name: &[u8], stored: &'a [u8]) -> Result<Entry<'a>, DecodeError>
 /// Returns a counter as the entry that it stands for.
 fn of_counter((number, nonce): (&[u8], u64)) -> Entry<'_> {
     let load = LoadTerms::default();
-    Entry { deadline_ms: None, tags: Vec::new(), key: None, nonce: Some(nonce), load, payload: number }
+    Entry { deadline_ms: None, tags: Vec::new(), key: None, nonce: Some(nonce), created_s: None, load, payload: number }
 }
 
 /// Returns the bytes of the header of a stored entry.
@@ -190,11 +198,13 @@ fn head_of_any<'a>(name: &[u8], stored: &'a [u8]) -> Result<Entry<'a>, DecodeErr
     let nonce = (flags & NONCE != 0).then(|| fields.take_last()).transpose()?.map(u64::from_le_bytes);
     let load_ms = (flags & LOAD != 0).then(|| fields.take_last()).transpose()?.map(u32::from_le_bytes);
     let stale_for_ms = (flags & STALE != 0).then(|| fields.take_last()).transpose()?.map(u64::from_le_bytes);
+    let created_s = (flags & CREATED != 0).then(|| fields.take_last()).transpose()?.map(u32::from_le_bytes);
     Ok(Entry {
         deadline_ms: (flags & DEADLINE != 0).then(|| fields.take_u64()).transpose()?,
         tags: if flags & TAGS == 0 { Vec::new() } else { fields.take_tags()? },
         key: (flags & KEY != 0).then(|| fields.take_key()).transpose()?,
         nonce,
+        created_s,
         load: LoadTerms {
             stale_for_ms: stale_for_ms.unwrap_or_default(),
             load_ms: load_ms.unwrap_or_default(),
@@ -224,7 +234,7 @@ pub fn tag_hash(tag: &[u8]) -> u64 {
 }
 
 /// The longest header without a key: the number of bytes to fetch for an inspection of an entry.
-pub const MAX_KEYLESS_HEADER: usize = FIXED_LEN + 8 + 2 + 16 * MAX_TAGS + 8 + 4 + 8;
+pub const MAX_KEYLESS_HEADER: usize = FIXED_LEN + 8 + 2 + 16 * MAX_TAGS + 4 + 8 + 4 + 8;
 
 fn flags(entry: &Entry) -> u8 {
     let flag = |present: bool, flag: u8| if present { flag } else { 0 };
@@ -234,11 +244,12 @@ fn flags(entry: &Entry) -> u8 {
         | flag(entry.nonce.is_some(), NONCE)
         | flag(entry.load.stale_for_ms != 0, STALE)
         | flag(entry.load.load_ms != 0, LOAD)
+        | flag(entry.created_s.is_some(), CREATED)
 }
 
 fn header_len(entry: &Entry) -> usize {
     let tags = if entry.tags.is_empty() { 0 } else { 2 + 16 * entry.tags.len() };
-    let numbers = entry.deadline_ms.map_or(0, |_| 8) + entry.nonce.map_or(0, |_| 8);
+    let numbers = entry.deadline_ms.map_or(0, |_| 8) + entry.nonce.map_or(0, |_| 8) + entry.created_s.map_or(0, |_| 4);
     let load = if entry.load.stale_for_ms == 0 { 0 } else { 8 } + if entry.load.load_ms == 0 { 0 } else { 4 };
     FIXED_LEN + numbers + load + tags + entry.key.map_or(0, |key| 4 + key.len())
 }

@@ -75,6 +75,8 @@ pub enum MissReason {
 pub struct EntryFacts {
     /// The version that conditional operations compare.
     pub version: u64,
+    /// The time since it was set, up to about two seconds more; `None` if it is not known.
+    pub age: Option<Duration>,
     /// The length of the value.
     pub value_bytes: u64,
     /// The time after the time to live in which the value may be served as stale.

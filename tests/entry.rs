@@ -5,10 +5,16 @@
 use proptest::prelude::*;
 use twox_hash::XxHash3_64;
 use yokedcache::entry::{
-    DecodeError, Entry, LoadTerms, MAX_KEYLESS_HEADER, TagVersion, decode, decode_any, encode, head,
+    DecodeError, Entry, LoadTerms, MAX_KEYLESS_HEADER, PLAIN, TagVersion, decode, decode_any, encode, head,
 };
 
 const NAME: &[u8] = b"yokedcache:user:1";
+
+/// An entry as a plain set stores it.
+fn plain(payload: &[u8]) -> Entry<'_> {
+    let load = LoadTerms::default();
+    Entry { deadline_ms: None, tags: vec![], key: None, nonce: Some(5), created_s: Some(1_700_000_000), load, payload }
+}
 
 fn sample() -> Vec<u8> {
     let tags = vec![TagVersion { tag: 1, version: 2 }, TagVersion { tag: 3, version: 4 }];
@@ -19,6 +25,7 @@ fn sample() -> Vec<u8> {
             tags,
             key: Some(b"user:1"),
             nonce: Some(5),
+            created_s: Some(1_700_000_000),
             load: LoadTerms { stale_for_ms: 6, load_ms: 7, is_absent: false },
             payload: b"payload",
         },
@@ -34,22 +41,23 @@ fn sealed(mut body: Vec<u8>) -> Vec<u8> {
 
 #[test]
 fn the_stored_form_is_the_documented_one() {
-    let stored = encode(
-        NAME,
-        &Entry { deadline_ms: None, tags: vec![], key: None, nonce: None, load: LoadTerms::default(), payload: b"v" },
-    );
+    let stored = encode(NAME, &Entry { nonce: None, created_s: None, ..plain(b"v") });
     assert_eq!(stored.len(), 16 + 1 + 8);
     assert_eq!(stored[..8], [0xD9, 0x43, 1, 0, 16, 0, 0, 0]);
     assert_eq!(stored[8..16], XxHash3_64::oneshot(NAME).to_le_bytes());
     assert_eq!(stored[17..], XxHash3_64::oneshot(&stored[..17]).to_le_bytes());
-    assert_eq!(sample()[3], 1 | 2 | 4 | 8 | 16 | 32);
+    assert_eq!(sample()[3], 1 | 2 | 4 | 8 | 16 | 32 | 64);
+    let stored = encode(NAME, &plain(b"v"));
+    assert_eq!((stored.len(), &stored[..4]), (16 + 4 + 8 + 1 + 8, &PLAIN[..]));
+    assert_eq!(stored[16..20], 1_700_000_000u32.to_le_bytes());
 }
 
 #[test]
 fn an_absence_is_no_entry_unless_it_is_asked_for() {
     let load = LoadTerms { stale_for_ms: 0, load_ms: 9, is_absent: true };
     let tags = vec![TagVersion { tag: 1, version: 2 }];
-    let absence = Entry { deadline_ms: Some(7), tags, key: None, nonce: Some(5), load, payload: b"" };
+    let absence =
+        Entry { deadline_ms: Some(7), tags, key: None, nonce: Some(5), created_s: Some(3), load, payload: b"" };
     let stored = encode(NAME, &absence);
     assert_eq!(stored[2], 2);
     assert_eq!(decode(NAME, &stored), Err(DecodeError::Absence));
@@ -80,24 +88,23 @@ fn fields_of_a_later_minor_version_are_skipped() {
     let stored = sample();
     let mut body = stored[..stored.len() - 8].to_vec();
     let header_len = u32::from_le_bytes(body[4..8].try_into().unwrap());
-    // Before the nonce, which stays the last field.
-    let at = header_len as usize - 8;
+    // Before the fields that are read from the end: creation time, stale time, load time and nonce.
+    let at = header_len as usize - (4 + 8 + 4 + 8);
     body.splice(at..at, *b"a later field");
     body[4..8].copy_from_slice(&(header_len + 13).to_le_bytes());
     body[3] |= 0x80;
     let stored = sealed(body);
     let entry = decode(NAME, &stored).unwrap();
     assert_eq!((entry.payload, entry.key, entry.tags.len()), (&b"payload"[..], Some(&b"user:1"[..]), 2));
-    assert_eq!(entry.nonce, Some(5));
+    assert_eq!((entry.nonce, entry.created_s), (Some(5), Some(1_700_000_000)));
 }
 
-/// An entry as the previous version wrote it: without a nonce.
+/// An entry as an earlier version wrote it: without a nonce and a creation time.
 #[test]
 fn an_entry_without_a_nonce_is_read_and_its_version_is_that_of_tags_and_value() {
     let with = |tags: &[u64], payload: &[u8], deadline_ms| {
         let tags = tags.iter().map(|tag| TagVersion { tag: *tag, version: 9 }).collect();
-        let stored =
-            encode(NAME, &Entry { deadline_ms, tags, key: None, nonce: None, load: LoadTerms::default(), payload });
+        let stored = encode(NAME, &Entry { deadline_ms, tags, nonce: None, created_s: None, ..plain(payload) });
         assert_eq!(stored[3] & 8, 0);
         decode(NAME, &stored).unwrap().version()
     };
@@ -124,6 +131,7 @@ fn the_longest_header_without_a_key_has_the_documented_length() {
             tags,
             key: None,
             nonce: Some(5),
+            created_s: Some(1),
             load: LoadTerms { stale_for_ms: 1, load_ms: 1, is_absent: false },
             payload: b"payload",
         },
@@ -162,9 +170,10 @@ proptest! {
     #[test]
     fn what_was_encoded_comes_back(
         name in bytes(50), deadline_ms in any::<Option<u64>>(), tags in tag_versions(), key in prop::option::of(bytes(80)),
-        nonce in any::<Option<u64>>(), payload in bytes(200),
+        nonce in any::<Option<u64>>(), created_s in any::<Option<u32>>(), payload in bytes(200),
     ) {
-        let entry = Entry { deadline_ms, tags, key: key.as_deref(), nonce, load: LoadTerms::default(), payload: &payload };
+        let load = LoadTerms::default();
+        let entry = Entry { deadline_ms, tags, key: key.as_deref(), nonce, created_s, load, payload: &payload };
         let stored = encode(&name, &entry);
         prop_assert_eq!(decode(&name, &stored), Ok(entry));
     }

@@ -24,8 +24,13 @@ type Explanation struct {
 	// The state and its reason as text, which may change.
 	Message string `json:"message"`
 
-	TTLMillis   *uint64 `json:"ttl_ms"`       // The time left of a fresh value or an absence; nil if it never ends.
-	StaleMillis *uint64 `json:"stale_ms"`     // The time left of a stale value, or of a fresh one after its TTL.
+	TTLMillis   *uint64 `json:"ttl_ms"`   // The time left of a fresh value or an absence; nil if it never ends.
+	StaleMillis *uint64 `json:"stale_ms"` // The time left of a stale value, or of a fresh one after its TTL.
+
+	// The time since the entry was set, and up to two seconds more. Another time to live does not change it. It is nil
+	// if the time of the set is not stored.
+	AgeMillis *uint64 `json:"age_ms"`
+
 	Version     string  `json:"version"`      // The version for [IfVersion] in decimal digits.
 	ValueBytes  *uint64 `json:"value_bytes"`  // The length of the value.
 	StoredBytes *uint64 `json:"stored_bytes"` // The bytes on the server, or the memory that the entry takes.

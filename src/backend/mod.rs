@@ -129,6 +129,8 @@ pub struct CopiedEntry {
     pub key: Vec<u8>,
     /// The user's value.
     pub value: Value,
+    /// The time at which it was set, if it is known.
+    pub created: Option<Instant>,
     /// The time of its expiry; `None` never expires.
     pub ends: Option<Instant>,
     /// The hashes of its tags.

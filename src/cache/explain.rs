@@ -14,7 +14,7 @@ use crate::util::millis;
 use crate::util::shown::escaped;
 
 /// The reason for which the age of an entry is not reported.
-const AGE_UNKNOWN: &str = "the stored entry does not contain the time at which it was stored";
+const AGE_UNKNOWN: &str = "the time of the set is not stored: in memory with entries that never expire, on Redis with counters, and with entries of earlier versions of the library";
 
 /// Refuses the arguments that `Cache::explain` would refuse.
 pub(super) fn check_explain(key: &[u8], tags: &[&[u8]]) -> Result<()> {
@@ -35,6 +35,7 @@ impl Cache {
 
 fn report(explanation: &Explanation, names: &[&[u8]]) -> Json {
     let Explanation { entry, location, .. } = explanation;
+    let age = entry.as_ref().and_then(|entry| entry.age);
     json!({
         "exists": matches!(explanation.state, KeyState::Fresh(_)),
         "state": state(explanation.state),
@@ -42,8 +43,8 @@ fn report(explanation: &Explanation, names: &[&[u8]]) -> Json {
         "message": message(explanation, names),
         "ttl_ms": ttl_millis(explanation.state),
         "stale_ms": stale_millis(explanation),
-        "age_ms": Json::Null,
-        "age_unknown": entry.as_ref().map(|_| AGE_UNKNOWN),
+        "age_ms": age.map(millis),
+        "age_unknown": entry.as_ref().filter(|_| age.is_none()).map(|_| AGE_UNKNOWN),
         "version": entry.as_ref().map(|entry| entry.version.to_string()),
         "value_bytes": entry.as_ref().map(|entry| entry.value_bytes),
         "stored_bytes": explanation.stored_bytes,

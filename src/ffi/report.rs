@@ -101,7 +101,11 @@ pub unsafe extern "C" fn yc_health(
 ///   ends.
 /// - "stale_ms": the time left of a stale value, or the time after "ttl_ms" in
 ///   which a fresh one may be served as stale; null for none.
-/// - "age_ms": null; "age_unknown": the reason as text, if there is an entry.
+/// - "age_ms": the time since the entry was set, up to two seconds more; a change
+///   of the time to live and a copy do not change it. Null with "age_unknown", the
+///   reason as text, if the time of the set is not stored: in memory with entries
+///   that never expire, on Redis with counters, and with entries of earlier
+///   versions of the library.
 /// - "version": the version of the entry in decimal digits, as a string: it has 64
 ///   bits.
 /// - "value_bytes": the length of the value. "stored_bytes": the bytes that the

@@ -58,6 +58,16 @@ fn wall_and_boot() -> (i64, i64) {
     (unix_wall(), boot())
 }
 
+/// Returns the milliseconds since 1970 by the wall clock, jumps of it included.
+pub fn wall_millis() -> u64 {
+    u64::try_from(unix_wall()).unwrap_or_default()
+}
+
+/// Returns the seconds since 1970 by the wall clock, at least to a tick of the kernel: never ahead of it.
+pub fn coarse_wall_seconds() -> u64 {
+    u64::try_from(clock_gettime(ClockId::RealtimeCoarse).tv_sec).unwrap_or_default()
+}
+
 fn unix_wall() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX / 2)
@@ -75,6 +85,76 @@ fn steady(wall: i64, boot: i64, ahead: &AtomicI64) -> u64 {
         return wall.max(0) as u64;
     }
     (boot + known).max(0) as u64
+}
+
+/// The times of an entry in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// The end of the entry.
+    pub deadline: Deadline,
+    /// The time of its set.
+    pub created: Created,
+}
+
+impl Times {
+    /// Returns the times of an entry that is stored now. `None` never expires: no clock is read for it, and the time of its
+    /// set is not known.
+    #[inline(always)]
+    pub fn from_now(ttl: Option<Duration>) -> Self {
+        let Some(ttl) = ttl else { return Self { deadline: Deadline::NEVER, created: Created::UNKNOWN } };
+        let now = now();
+        Self { deadline: Deadline::of(now, ttl), created: Created::at(now) }
+    }
+}
+
+/// The time at which an entry was stored, in units of about a second of the monotonic clock. It has 24 bits, so that it
+/// needs no room of its own in a slot: they count 208 days, and then begin again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Created(u32);
+
+impl Created {
+    /// The number of bits of a time.
+    pub const BITS: u32 = 24;
+    const MASK: u64 = (1 << Self::BITS) - 1;
+    /// A unit is so many bits of nanoseconds: 1.07 s.
+    const UNIT: u32 = 30;
+    /// The time of an entry for whose set no clock was read.
+    pub const UNKNOWN: Self = Self(0);
+
+    #[inline]
+    fn at(nanos: u64) -> Self {
+        let Self(unit) = Self::from_bits(nanos >> Self::UNIT);
+        // The unit 0 counts as the one before it.
+        Self(if unit == 0 { u32::MAX >> (32 - Self::BITS) } else { unit })
+    }
+
+    /// Returns the time in the low bits of a number.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation)] // Fewer bits than 32.
+    pub fn from_bits(bits: u64) -> Self {
+        Self((bits & Self::MASK) as u32)
+    }
+
+    /// Returns the time as the low bits of a number.
+    #[inline]
+    pub fn bits(self) -> u64 {
+        self.0.into()
+    }
+
+    /// Returns the time of an entry of this age.
+    pub fn before(age: Duration) -> Self {
+        Self::at(now().saturating_sub(u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
+    /// Returns the age of the entry, if it is known: never too short, and one or two units too long at most.
+    pub fn age(self) -> Option<Duration> {
+        (self != Self::UNKNOWN).then(|| self.age_at(now()))
+    }
+
+    fn age_at(self, nanos: u64) -> Duration {
+        let units = (nanos >> Self::UNIT).wrapping_sub(self.bits()) & Self::MASK;
+        Duration::from_nanos((units << Self::UNIT) + (nanos & ((1 << Self::UNIT) - 1)))
+    }
 }
 
 /// The end of an entry, in nanoseconds of the monotonic clock.
@@ -98,10 +178,13 @@ impl Deadline {
 
     /// Returns the deadline after a time. `None` never expires.
     pub fn after(ttl: Option<Duration>) -> Self {
-        ttl.map_or(Self::NEVER, |ttl| {
-            let nanos = u64::try_from(ttl.as_nanos()).unwrap_or(u64::MAX);
-            Self(now().saturating_add(nanos).min(Self::NEVER.0 - 1))
-        })
+        ttl.map_or(Self::NEVER, |ttl| Self::of(now(), ttl))
+    }
+
+    #[inline]
+    fn of(now: u64, ttl: Duration) -> Self {
+        let nanos = u64::try_from(ttl.as_nanos()).unwrap_or(u64::MAX);
+        Self(now.saturating_add(nanos).min(Self::NEVER.0 - 1))
     }
 
     /// The deadline of an entry that has expired from the start.
@@ -166,6 +249,20 @@ mod tests {
         std::thread::sleep(Duration::from_millis(6));
         assert!(deadline.has_passed());
         assert_eq!(deadline.remaining(), Some(SHORTEST), "never 0, which a set takes for never");
+    }
+
+    #[test]
+    fn an_age_counts_from_the_unit_of_the_set_for_208_days() {
+        const UNIT: u64 = 1 << Created::UNIT;
+        for created in [0, 1, UNIT - 1, UNIT, 7 * UNIT + 5, (1 << 24) * UNIT - 1, (1 << 32) * UNIT - 1] {
+            for age in [0, 1, UNIT - 1, UNIT, 3 * UNIT / 2, 100 * 86_400_000_000_000] {
+                let known = Created::at(created).age_at(created + age).as_nanos() as u64;
+                let longest = if (created / UNIT).is_multiple_of(1 << Created::BITS) { 2 * UNIT } else { UNIT };
+                assert!((age..age + longest).contains(&known), "{created} {age}");
+            }
+        }
+        assert!(Created::before(Duration::from_secs(5)).age() >= Some(Duration::from_secs(5)));
+        assert_eq!(Times::from_now(None).created.age(), None);
     }
 
     #[test]

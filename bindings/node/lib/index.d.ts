@@ -619,9 +619,12 @@ export interface Explanation {
   ttl_ms: number | null;
   /** Counts the milliseconds left of a stale value, or those of a fresh one after its time to live. */
   stale_ms: number | null;
-  /** Holds no age. */
-  age_ms: null;
-  /** Explains why the age is not known. */
+  /**
+   * Counts the milliseconds since the entry was set, and up to two seconds more; `null` if the time of the set is not stored. Another
+   * time to live does not change it.
+   */
+  age_ms: number | null;
+  /** Explains why the age of an entry is not known. */
   age_unknown: string | null;
   /** Holds the version of the entry in decimal digits. */
   version: string | null;

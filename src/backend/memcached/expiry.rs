@@ -124,7 +124,10 @@ mod tests {
     fn what_is_left_is_what_the_entry_says() {
         let entry = |deadline_ms| {
             let load = LoadTerms::default();
-            entry::encode(b"n", &Entry { deadline_ms, tags: Vec::new(), key: None, nonce: None, load, payload: b"v" })
+            entry::encode(
+                b"n",
+                &Entry { deadline_ms, tags: Vec::new(), key: None, nonce: None, created_s: None, load, payload: b"v" },
+            )
         };
         let left = |deadline_ms| left_to(b"n", &entry(deadline_ms), NOW);
         assert_eq!(left(None), Some(None));

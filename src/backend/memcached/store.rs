@@ -137,6 +137,14 @@ impl Store for MemcachedStore {
         self.nodes.now_ms(name)
     }
 
+    fn now_s(&self, name: &[u8]) -> u64 {
+        self.nodes.now_ms(name) / 1000
+    }
+
+    fn age_clock_ms(&self, name: &[u8]) -> u64 {
+        self.nodes.now_ms(name)
+    }
+
     fn check_size(&self, name: &[u8], bytes: usize) -> Result<()> {
         self.nodes.check_item(name, bytes)
     }

@@ -7,7 +7,7 @@ use super::store::{Hash, Store};
 use super::tags::TagName;
 use crate::backend::{Addition, NewEntry, Outcome, SetCondition};
 use crate::error::Result;
-use crate::util::clock::Deadline;
+use crate::util::clock::{Deadline, Times};
 use crate::value::Value;
 
 impl Store {
@@ -44,10 +44,10 @@ impl Store {
     }
 
     /// Stores an entry if the condition holds, and returns its version.
-    pub(super) fn set_if(&self, entry: NewEntry, deadline: Deadline, condition: SetCondition) -> Result<Option<u64>> {
+    pub(super) fn set_if(&self, entry: NewEntry, times: Times, condition: SetCondition) -> Result<Option<u64>> {
         let (hash, tags) = (self.hash(entry.key), self.hash_tags(entry.tags));
         self.room.check_fits(entry_cost(entry.key.len() + entry.value.len(), tags.len(), false))?;
-        let mut fresh = Entry::new(entry.key, entry.value, hash.of_entry(), deadline);
+        let mut fresh = Entry::new(entry.key, entry.value, hash.of_entry(), times);
         for _ in 0..ATTEMPTS {
             match self.try_set_if(hash, fresh, &tags, condition) {
                 Ok(version) => return Ok(version),
@@ -95,11 +95,11 @@ impl Store {
         Outcome::hit(is_live)
     }
 
-    /// Adds to a counter, which keeps its deadline and its tags; a counter that does not exist gets this deadline.
-    pub(super) fn counter_add(&self, addition: &Addition, deadline: Deadline) -> Result<i64> {
+    /// Adds to a counter, which keeps its times and its tags; a counter that does not exist gets these times.
+    pub(super) fn counter_add(&self, addition: &Addition, times: Times) -> Result<i64> {
         let hash = self.hash(addition.key);
         for _ in 0..ATTEMPTS {
-            if let Some(value) = self.try_counter_add(hash, addition, deadline)? {
+            if let Some(value) = self.try_counter_add(hash, addition, times)? {
                 return Ok(value);
             }
             self.make_way(hash);
@@ -108,17 +108,17 @@ impl Store {
     }
 
     /// Returns the sum, or `None` if the shard has no room and cannot make any.
-    fn try_counter_add(&self, hash: Hash, addition: &Addition, deadline: Deadline) -> Result<Option<i64>> {
+    fn try_counter_add(&self, hash: Hash, addition: &Addition, times: Times) -> Result<Option<i64>> {
         // Dropped in the other order: the lock first, then what was evicted.
         let (mut evicted, mut shard) = (Evicted::default(), self.shard_of(hash));
         let old = shard.find(hash.of_entry(), addition.key);
         let live = old.filter(|id| shard.is_live(*id)).and_then(|id| shard.entry(id));
         let sum = addition.apply(live.map(|entry| entry.value().as_bytes()))?;
-        let deadline = live.map_or(deadline, |entry| entry.deadline);
+        let times = live.map_or(times, Entry::times);
         let tags = self.find_tags(live.map_or_else(Vec::new, |entry| shard.tags_of(entry)).into_iter());
         let text = sum.to_string();
         self.room.check_fits(entry_cost(addition.key.len() + text.len(), tags.len(), false))?;
-        let fresh = Entry::new(addition.key, text.as_bytes(), hash.of_entry(), deadline);
+        let fresh = Entry::new(addition.key, text.as_bytes(), hash.of_entry(), times);
         Ok(self.store_locked(&mut shard, old, fresh, &tags, &mut evicted).ok().map(|_| sum))
     }
 

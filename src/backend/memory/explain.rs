@@ -53,6 +53,7 @@ impl Shard {
         });
         Some(EntryFacts {
             version,
+            age: entry.times().created.age(),
             value_bytes: entry.value().as_bytes().len() as u64,
             stale_for,
             tags: tags.collect(),

@@ -16,7 +16,7 @@ use crate::entry::{TagVersion, tag_hash};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::lease::{Fill, Lease, LeaseData, LeaseOptions, LoadState, Loaded, held_back, new_instance, still_loading};
-use crate::util::clock::Deadline;
+use crate::util::clock::{Deadline, Times};
 use crate::value::Value;
 
 /// The time of a call that waits for the load of another: the default time of a call to a server.
@@ -173,12 +173,12 @@ impl Store {
         let named = lease.tags.iter().map(|tag| tag.tag);
         let tags = self.find_tags(named.chain(fill.tags.iter().map(|tag| tag_hash(tag))));
         let value = if fill.absent { &[] } else { fill.value };
-        let (deadline, kept) = terms(lease, fill);
+        let (times, kept) = terms(lease, fill);
         let is_valid = |shard: &mut Shard| {
             let known = shard.lease(hash, &lease.key);
             known.is_some_and(|known| known.allows(lease.token, fill.tags.iter().map(|tag| tag_hash(tag))))
         };
-        let stored = match self.put(&lease.key, value, &tags, deadline, kept.as_ref(), |shard, _| is_valid(shard)) {
+        let stored = match self.put(&lease.key, value, &tags, times, kept.as_ref(), |shard, _| is_valid(shard)) {
             // A lease that has ended comes before an entry that is too large.
             Err(error) if is_valid(&mut self.shard_of(self.hash(&lease.key))) => return Err(error),
             stored => stored.unwrap_or(false),
@@ -251,17 +251,18 @@ impl Store {
     }
 }
 
-/// Returns the deadline of a filled entry, and what is kept of it in addition.
+/// Returns the times of a filled entry, and what is kept of it in addition.
 #[allow(clippy::cast_possible_truncation)] // Cut to 71 minutes before.
-fn terms(lease: &Lease, fill: &Fill) -> (Deadline, Option<Kept>) {
-    let deadline = Deadline::after(fill.ttl);
+fn terms(lease: &Lease, fill: &Fill) -> (Times, Option<Kept>) {
+    let times = Times::from_now(fill.ttl);
     let load = lease.taken.elapsed().as_micros().clamp(1, u128::from(u32::MAX)) as u32;
     let load = if fill.keeps_load { load } else { 0 };
     if fill.absent {
-        return (Deadline::PASSED, Some(Kept { end: End::Absent(deadline), load_micros: load }));
+        let kept = Kept { end: End::Absent(times.deadline), load_micros: load };
+        return (Times { deadline: Deadline::PASSED, ..times }, Some(kept));
     }
     let is_plain = fill.ttl.is_none() || fill.stale_for.is_zero() && load == 0;
-    (deadline, (!is_plain).then_some(Kept { end: End::Stale(fill.stale_for), load_micros: load }))
+    (times, (!is_plain).then_some(Kept { end: End::Stale(fill.stale_for), load_micros: load }))
 }
 
 /// A caller that waits until a lease ends in any way.

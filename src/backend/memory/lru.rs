@@ -9,13 +9,17 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use crate::util::clock::Deadline;
+use crate::util::clock::{Created, Deadline, Times};
 use crate::value::Value;
 
 /// The number of a slot.
 pub(super) type SlotId = u32;
 /// No slot, no tag, no member: number 0 of each slab represents it.
 pub(super) const NONE: u32 = 0;
+
+/// The number of uses of a shard that an entry can note: 30 hours of ten million in each second. Before it is reached,
+/// the times of all uses are reduced.
+const MAX_USES: u64 = 1 << (u64::BITS - Created::BITS);
 
 /// If more than one record in this number is old, all are renewed.
 const PATIENCE: usize = 32;
@@ -26,7 +30,7 @@ pub(super) struct Entry {
     /// The value, preceded by its key.
     value: Value,
     pub(super) deadline: Deadline,
-    /// The time of the last use, in uses of the shard.
+    /// The time of the last use, in uses of the shard, above the bits of the creation time.
     used: u64,
     /// Hash of the key: distinguishes most other keys without reading them.
     pub(super) hash: u32,
@@ -38,8 +42,24 @@ const _: () = assert!(size_of::<Option<Entry>>() == 32);
 
 impl Entry {
     /// Copies a key and a value.
-    pub(super) fn new(key: &[u8], value: &[u8], hash: u32, deadline: Deadline) -> Self {
-        Self { value: Value::keyed(key, value), deadline, used: 0, hash, members: NONE }
+    pub(super) fn new(key: &[u8], value: &[u8], hash: u32, times: Times) -> Self {
+        let (value, used) = (Value::keyed(key, value), times.created.bits());
+        Self { value, deadline: times.deadline, used, hash, members: NONE }
+    }
+
+    /// Returns the deadline and the creation time.
+    pub(super) fn times(&self) -> Times {
+        Times { deadline: self.deadline, created: Created::from_bits(self.used) }
+    }
+
+    #[inline]
+    fn used(&self) -> u64 {
+        self.used >> Created::BITS
+    }
+
+    #[inline]
+    fn use_at(&mut self, uses: u64) {
+        self.used = uses << Created::BITS | Created::from_bits(self.used).bits();
     }
 
     #[inline]
@@ -111,17 +131,38 @@ impl Lru {
         self.slots.get_mut(id as usize)?.as_mut()
     }
 
+    /// Keeps the times of uses below the most that an entry can note.
+    #[inline]
+    fn bound_uses(&mut self) {
+        if self.uses >= MAX_USES / 8 * 7 {
+            self.reduce_uses();
+        }
+    }
+
+    /// Reduces the times of all uses. Entries that were not used for very long are equally old from then on; all are, if
+    /// no entry was inserted or evicted meanwhile and the times began again.
+    #[cold]
+    fn reduce_uses(&mut self) {
+        let by = if self.uses < MAX_USES { MAX_USES / 2 } else { MAX_USES };
+        for entry in self.slots.iter_mut().flatten() {
+            entry.use_at(entry.used().saturating_sub(by));
+        }
+        self.uses = MAX_USES / 2;
+        self.bring_up_to_date();
+    }
+
     /// Marks an entry as the most recently used.
     #[inline]
     pub(super) fn touch(&mut self, id: SlotId) -> Option<&Entry> {
         self.uses += 1;
         let entry = self.slots.get_mut(id as usize)?.as_mut()?;
-        entry.used = self.uses;
+        entry.use_at(self.uses);
         Some(entry)
     }
 
     /// Returns the least recently used entry, or `NONE` if there is no entry.
     pub(super) fn least_recent(&mut self) -> SlotId {
+        self.bound_uses();
         for _ in 0..self.slots.len() / PATIENCE + PATIENCE {
             if let Some(found) = self.look_at_oldest() {
                 return found;
@@ -155,6 +196,7 @@ impl Lru {
 
     /// Stores an entry in a new slot, as the most recently used one.
     pub(super) fn insert(&mut self, entry: Entry) -> SlotId {
+        self.bound_uses();
         let id = self.free.pop().unwrap_or_else(|| self.grow());
         self.slots[id as usize] = Some(entry);
         self.touch(id);
@@ -165,7 +207,7 @@ impl Lru {
     #[inline]
     pub(super) fn replace(&mut self, id: SlotId, mut entry: Entry) -> Option<Entry> {
         self.uses += 1;
-        entry.used = self.uses;
+        entry.use_at(self.uses);
         self.slots[id as usize].replace(entry)
     }
 
@@ -194,5 +236,46 @@ impl Lru {
 
 /// Returns the time of the last use of a slot. That of a free slot is later than any other.
 fn used(slots: &[Option<Entry>], uses: u64, slot: SlotId) -> u64 {
-    slots[slot as usize].as_ref().map_or(uses + 1, |entry| entry.used)
+    slots[slot as usize].as_ref().map_or(uses + 1, Entry::used)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn insert(lru: &mut Lru, key: u8) -> SlotId {
+        lru.insert(Entry::new(&[key], b"v", 0, Times::from_now(None)))
+    }
+
+    /// Returns the keys in the order of their use, and removes them.
+    fn in_order(lru: &mut Lru) -> Vec<u8> {
+        let oldest = |lru: &mut Lru| Some(lru.least_recent()).filter(|id| *id != NONE);
+        std::iter::from_fn(|| oldest(lru).and_then(|id| lru.remove(id)).map(|entry| entry.key()[0])).collect()
+    }
+
+    #[test]
+    fn the_order_of_use_survives_the_reduction_of_the_times() {
+        let mut lru = Lru::default();
+        let ids: Vec<SlotId> = (0..6).map(|key| insert(&mut lru, key)).collect();
+        for (uses, id) in [(MAX_USES / 2, 4), (MAX_USES / 2 + 9, 3), (MAX_USES / 8 * 7 - 2, 1), (MAX_USES - 9, 5)] {
+            lru.uses = uses;
+            lru.touch(ids[id]);
+        }
+        insert(&mut lru, 6);
+        assert_eq!(lru.uses, MAX_USES / 2 + 1);
+        let order = in_order(&mut lru);
+        assert_eq!(order[3..], [3, 1, 5, 6], "the others were not used for very long");
+    }
+
+    #[test]
+    fn times_that_began_again_say_nothing() {
+        let mut lru = Lru::default();
+        let ids: Vec<SlotId> = (0..3).map(|key| insert(&mut lru, key)).collect();
+        lru.uses = MAX_USES + 5;
+        lru.touch(ids[1]);
+        insert(&mut lru, 3);
+        lru.touch(ids[0]);
+        let order = in_order(&mut lru);
+        assert_eq!((order.len(), &order[2..]), (4, &[3, 0][..]));
+    }
 }

@@ -35,7 +35,7 @@ use crate::error::Result;
 use crate::exec::context::CallContext;
 use crate::exec::runtime::yield_now;
 use crate::lease::{Fill, Lease, LeaseOptions, Wait, held_back, still_loading};
-use crate::util::clock::Deadline;
+use crate::util::clock::{Created, Deadline, Times};
 use crate::value::Value;
 
 /// A backend whose entries are in this process.
@@ -61,8 +61,24 @@ impl Memory {
         Deadline::after(ttl)
     }
 
+    /// Returns the times of an entry that is stored now, and starts the sweeper for it.
+    #[inline(always)]
+    fn times(&self, ttl: Option<Duration>) -> Times {
+        if ttl.is_some() {
+            self.sweeper.start(&self.store);
+        }
+        Times::from_now(ttl)
+    }
+
+    /// Returns the times of a copy.
+    fn times_of(&self, copy: &CopiedEntry) -> Times {
+        let times = self.times(copy.ttl());
+        let created = copy.created.map_or(times.created, |created| Created::before(created.elapsed()));
+        Times { created, ..times }
+    }
+
     fn put(&self, entry: NewEntry) -> Result<()> {
-        self.store.set(entry, self.deadline(entry.ttl))
+        self.store.set(entry, self.times(entry.ttl))
     }
 
     // Long operations are functions of their own: the frame of `call` has only what the short ones need.
@@ -190,13 +206,13 @@ impl Backend for Memory {
             Operation::Ttl { key } => Outcome::remaining(self.store.deadline(key).map(Deadline::remaining)),
             Operation::GetVersioned { key } => Outcome::versioned(self.store.get_versioned(key)),
             Operation::SetIf { entry, condition } => {
-                let stored = self.store.set_if(entry, self.deadline(entry.ttl), condition);
+                let stored = self.store.set_if(entry, self.times(entry.ttl), condition);
                 return done(stored.map(Outcome::stored_if));
             }
             Operation::DeleteIf { key, version } => self.store.delete_if(key, version),
             Operation::GetAndExpire { key, ttl } => Outcome::found(self.store.get_and_expire(key, self.deadline(ttl))),
             Operation::CounterAdd(addition) => {
-                let added = self.store.counter_add(&addition, self.deadline(addition.ttl));
+                let added = self.store.counter_add(&addition, self.times(addition.ttl));
                 return done(added.map(Outcome::Number));
             }
             Operation::GetMany { keys } => Outcome::Values(self.get_many(keys)),
@@ -232,7 +248,7 @@ impl Backend for Memory {
         versions: &'a [TagVersion],
         if_present: IfPresent,
     ) -> OpFuture<'a, Vec<Result<Imported>>> {
-        let import = |it: &CopiedEntry| self.store.import(it, self.deadline(it.ttl()), versions, if_present);
+        let import = |it: &CopiedEntry| self.store.import(it, self.times_of(it), versions, if_present);
         done(Ok(entries.iter().map(import).collect()))
     }
 

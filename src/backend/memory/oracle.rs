@@ -8,7 +8,7 @@ use lru::LruCache;
 use super::lru::{Entry, Lru, NONE, SlotId};
 use super::store::Store;
 use crate::backend::NewEntry;
-use crate::util::clock::Deadline;
+use crate::util::clock::Times;
 use crate::util::test_cases;
 
 /// The keys that operations choose from.
@@ -17,7 +17,7 @@ const KEYS: u32 = 300;
 const ROOM: usize = 100;
 
 fn entry(key: u32) -> Entry {
-    Entry::new(&key.to_be_bytes(), b"value", key, Deadline::NEVER)
+    Entry::new(&key.to_be_bytes(), b"value", key, Times::from_now(None))
 }
 
 /// Slots of entries and the same keys in the crate's cache.
@@ -94,7 +94,7 @@ fn a_store_keeps_what_the_crate_keeps() {
             }
             2 => {
                 let value = number.to_be_bytes();
-                store.set(NewEntry { key: &name, value: &value, ttl: None, tags: &[] }, Deadline::NEVER).unwrap();
+                store.set(NewEntry { key: &name, value: &value, ttl: None, tags: &[] }, Times::from_now(None)).unwrap();
                 theirs.put(key, number);
             }
             _ => assert_eq!(store.delete(&name), theirs.pop(&key).is_some(), "turn {turn}"),

@@ -11,7 +11,7 @@ use super::tags::TagName;
 use crate::backend::{CopiedEntry, IfPresent, Imported, NewEntry};
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
-use crate::util::clock::Deadline;
+use crate::util::clock::Times;
 
 /// Number of times that room in another shard may be lost to another thread.
 pub(super) const ATTEMPTS: usize = 1000;
@@ -20,16 +20,16 @@ pub(super) const ATTEMPTS: usize = 1000;
 type Stored = std::result::Result<bool, Entry>;
 
 impl Store {
-    pub(super) fn set(&self, entry: NewEntry, deadline: Deadline) -> Result<()> {
+    pub(super) fn set(&self, entry: NewEntry, times: Times) -> Result<()> {
         let tags = self.hash_tags(entry.tags);
-        self.put(entry.key, entry.value, &tags, deadline, None, |_, _| true).map(drop)
+        self.put(entry.key, entry.value, &tags, times, None, |_, _| true).map(drop)
     }
 
     /// Stores a copy, unless an entry exists or a tag was invalidated since `versions` was read.
     pub(super) fn import(
         &self,
         entry: &CopiedEntry,
-        deadline: Deadline,
+        times: Times,
         versions: &[TagVersion],
         if_present: IfPresent,
     ) -> Result<Imported> {
@@ -37,7 +37,7 @@ impl Store {
         let outcome = Cell::new(Imported::Stored);
         let kept = entry.ends.and_then(|_| Kept::from_copy(entry.stale_for, entry.load_time));
         // Under the shard's lock: an invalidation is counted before it comes to the shard.
-        self.put(&entry.key, entry.value.as_bytes(), &tags, deadline, kept.as_ref(), |shard, old| {
+        self.put(&entry.key, entry.value.as_bytes(), &tags, times, kept.as_ref(), |shard, old| {
             outcome.set(if if_present == IfPresent::Keep && old.is_some_and(|old| shard.is_live(old)) {
                 Imported::Present
             } else if self.are_current(&entry.tags, versions) {
@@ -57,14 +57,14 @@ impl Store {
         key: &[u8],
         value: &[u8],
         tags: &[TagName],
-        deadline: Deadline,
+        times: Times,
         kept: Option<&Kept>,
         allowed: impl Fn(&mut Shard, Option<SlotId>) -> bool,
     ) -> Result<bool> {
         let hash = self.hash(key);
         let cost = entry_cost(key.len() + value.len(), tags.len(), kept.is_some());
         self.room.check_fits(cost)?;
-        let mut fresh = Entry::new(key, value, hash.of_entry(), deadline);
+        let mut fresh = Entry::new(key, value, hash.of_entry(), times);
         for _ in 0..ATTEMPTS {
             match self.try_put(hash, fresh, Terms { tags, cost, kept }, &allowed) {
                 Ok(stored) => return Ok(stored),

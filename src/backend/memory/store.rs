@@ -3,6 +3,7 @@
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use foldhash::fast::SeedableRandomState;
 
@@ -265,6 +266,7 @@ impl Store {
         Some(CopiedEntry {
             key: key.to_vec(),
             value: entry.value().clone(),
+            created: entry.times().created.age().and_then(|age| Instant::now().checked_sub(age)),
             ends: ends(entry.deadline.remaining()),
             tags: shard.tags_of(entry),
             stale_for,

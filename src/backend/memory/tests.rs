@@ -14,7 +14,7 @@ fn set(store: &Store, key: &str, value: &str, tags: &[&[u8]]) {
 
 fn set_for(store: &Store, key: &str, value: &str, ttl: Option<Duration>, tags: &[&[u8]]) {
     let entry = NewEntry { key: key.as_bytes(), value: value.as_bytes(), ttl, tags };
-    store.set(entry, Deadline::after(ttl)).unwrap();
+    store.set(entry, Times::from_now(ttl)).unwrap();
 }
 
 fn get(store: &Store, key: &str) -> Option<String> {
@@ -133,7 +133,7 @@ fn an_entry_larger_than_max_bytes_is_refused_and_the_old_one_stays() {
     let store = Store::new(100, 1000);
     set(&store, "a", "old", &[]);
     let entry = NewEntry { key: b"a", value: &[0; 1000], ttl: None, tags: &[] };
-    assert!(store.set(entry, Deadline::NEVER).is_err());
+    assert!(store.set(entry, Times::from_now(None)).is_err());
     assert_eq!(get(&store, "a").as_deref(), Some("old"));
 }
 

@@ -48,6 +48,7 @@ pub(super) struct Live {
     pub version: u64,
     pub tags: Vec<TagVersion>,
     pub deadline_ms: Option<u64>,
+    pub created_s: Option<u32>,
     pub load: LoadTerms,
 }
 
@@ -388,6 +389,7 @@ impl<S: Store> Remote<S> {
             tags: live.tags.clone(),
             key: keep_key.then_some(key),
             nonce: Some(nonce::next()?),
+            created_s: live.created_s,
             load: live.load,
             payload: value,
         };
@@ -413,6 +415,7 @@ fn live(entry: &Entry) -> Option<Live> {
         version: entry.version(),
         tags: entry.tags.clone(),
         deadline_ms: entry.deadline_ms,
+        created_s: entry.created_s,
         load: entry.load,
     })
 }

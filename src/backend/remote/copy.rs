@@ -1,6 +1,6 @@
 //! Entries on their way to another backend and from one: tags stay hashes, their versions are the target's.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::conditional::Asked;
 use super::entries::{Extent, Found, joined};
@@ -21,6 +21,7 @@ struct Read {
     value: Value,
     tags: Vec<u64>,
     deadline_ms: Option<u64>,
+    created: Option<Instant>,
     load: LoadTerms,
     /// The time by which the name lasts longer than the value, for a load.
     extension: Duration,
@@ -49,8 +50,9 @@ impl<S: Store> Remote<S> {
             let (key, name, stored) = (keys[at], names[at], stored?);
             let bytes = stored.as_deref().unwrap_or_default();
             let (header, extension) = (entry::header_bytes(bytes).to_vec(), extension(name, bytes));
-            let found =
-                self.found(Some(key), name, Ok(stored), entry::decode, |entry| read(entry, header, extension))?;
+            let found = self.found(Some(key), name, Ok(stored), entry::decode, |entry| {
+                read(entry, self.created_at(name, entry.created_s), header, extension)
+            })?;
             Ok(found.map(|found| Found { outlives: None, ..found }))
         };
         let found = stored.into_iter().enumerate().map(read_of).collect();
@@ -70,7 +72,8 @@ impl<S: Store> Remote<S> {
     /// Returns the copy of an entry that was set again after it was read.
     async fn copy_of_changed(&self, context: CallContext, key: &[u8], name: &[u8]) -> Result<Option<CopiedEntry>> {
         let look = self.look_at(context, name.to_vec(), Some(key), Asked::Always).await?;
-        let found = look.live_as(|entry| read(entry, Vec::new(), look.extension()));
+        let found =
+            look.live_as(|entry| read(entry, self.created_at(name, entry.created_s), Vec::new(), look.extension()));
         Ok(copy(key, found, look.fresh_left()))
     }
 
@@ -204,6 +207,7 @@ impl<S: Store> Remote<S> {
             tags: entry.tags.iter().map(|tag| TagVersion { tag: *tag, version: version(tag) }).collect(),
             key: keep_key.then_some(&entry.key),
             nonce: Some(nonce::next()?),
+            created_s: self.created_of(&name, entry.created),
             load,
             payload: entry.value.as_bytes(),
         };
@@ -227,9 +231,9 @@ fn of_tags(versions: &[TagVersion], tags: &[u64]) -> Vec<TagVersion> {
 }
 
 #[allow(clippy::unnecessary_wraps)] // What `found` takes.
-fn read(entry: &Entry, header: Vec<u8>, extension: Duration) -> Option<Read> {
+fn read(entry: &Entry, created: Option<Instant>, header: Vec<u8>, extension: Duration) -> Option<Read> {
     let (value, tags) = (Value::from(entry.payload), entry.tags.iter().map(|tag| tag.tag).collect());
-    Some(Read { value, tags, deadline_ms: entry.deadline_ms, load: entry.load, extension, header })
+    Some(Read { value, tags, deadline_ms: entry.deadline_ms, created, load: entry.load, extension, header })
 }
 
 fn extension(name: &[u8], stored: &[u8]) -> Duration {
@@ -244,6 +248,6 @@ fn copy(key: &[u8], read: Option<Read>, left: Left) -> Option<CopiedEntry> {
     let (read, left) = (read?, left?);
     let stale_for = read.stale_for().saturating_sub(read.extension);
     let load_time = Duration::from_millis(read.load.load_ms.into());
-    let Read { value, tags, .. } = read;
-    Some(CopiedEntry { key: key.to_vec(), value, ends: ends(left), tags, stale_for, load_time })
+    let Read { value, tags, created, .. } = read;
+    Some(CopiedEntry { key: key.to_vec(), value, created, ends: ends(left), tags, stale_for, load_time })
 }

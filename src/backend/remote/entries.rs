@@ -36,6 +36,14 @@ pub(super) struct Head {
     part: StoredPart,
 }
 
+/// The origin of an entry that is stored.
+pub(super) struct Origin {
+    /// The nonce of the set.
+    pub nonce: u64,
+    /// The time of an earlier set, if there was one; it may be unknown.
+    pub created: Option<Option<u32>>,
+}
+
 /// The part of the stored bytes that is read of entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Extent {
@@ -285,7 +293,8 @@ impl<S: Store> Remote<S> {
     pub(super) fn encode_entry(&self, entry: &NewEntry, versions: &[TagVersion]) -> Result<EncodedEntry> {
         let version = |tag: &&[u8]| versions.iter().find(|version| version.tag == tag_hash(tag)).copied();
         let tags = entry.tags.iter().filter_map(version).collect();
-        Ok(self.encode_stored(entry.key, entry.value, entry.ttl, tags, nonce::next()?, LoadTerms::default()))
+        let origin = Origin { nonce: nonce::next()?, created: None };
+        Ok(self.encode_stored(entry.key, entry.value, entry.ttl, tags, origin, LoadTerms::default()))
     }
 
     /// Encodes an entry with these versions of its tags.
@@ -295,7 +304,7 @@ impl<S: Store> Remote<S> {
         value: &[u8],
         ttl: Option<Duration>,
         tags: Vec<TagVersion>,
-        nonce: u64,
+        origin: Origin,
         load: LoadTerms,
     ) -> EncodedEntry {
         let (name, keep_key) = self.store.entry_name(&self.prefix, key);
@@ -303,7 +312,8 @@ impl<S: Store> Remote<S> {
             deadline_ms: self.deadline_of_load(&name, ttl, load),
             tags,
             key: keep_key.then_some(key),
-            nonce: Some(nonce),
+            nonce: Some(origin.nonce),
+            created_s: origin.created.unwrap_or_else(|| self.created_now(&name)),
             load,
             payload: value,
         };

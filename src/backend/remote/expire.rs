@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::conditional::{Attempts, Live, Look};
-use super::entries::Head;
+use super::entries::{Head, Origin};
 use super::fresh::Checked;
 use super::tags::pair;
 use super::{Condition, Mark, Remote, Store};
@@ -170,7 +170,8 @@ impl<S: Store> Remote<S> {
         attempts: &Attempts,
     ) -> Result<bool> {
         let load = if ttl.is_some() { live.load } else { LoadTerms::default() };
-        let mut write = self.encode_stored(key, live.value.as_bytes(), ttl, live.tags.clone(), live.version, load);
+        let origin = Origin { nonce: live.version, created: Some(live.created_s) };
+        let mut write = self.encode_stored(key, live.value.as_bytes(), ttl, live.tags.clone(), origin, load);
         write.lasting = self.too_short(&live.tags, write.ttl);
         write.condition = Condition::Unchanged(mark);
         self.write_checked(context, &write, &live.tags, attempts).await

@@ -54,7 +54,7 @@ impl<S: Store> Remote<S> {
         let content = found.stored.as_deref().map(|stored| Content::of(&name, key, stored));
         let content = content.unwrap_or(Content { entry: Ok(None), trailer: None });
         let facts = match &content.entry {
-            Ok(Some(entry)) => Some(self.facts(context, entry, content.extension()).await?),
+            Ok(Some(entry)) => Some(self.facts(context, &name, entry, content.extension()).await?),
             _ => None,
         };
         let lease = self.lease_facts(&name, &content, facts.as_ref(), &found);
@@ -72,7 +72,13 @@ impl<S: Store> Remote<S> {
     }
 
     /// Returns the properties of an entry; its tags are compared with their versions in the store.
-    async fn facts(&self, context: CallContext, entry: &Entry<'_>, extension: Duration) -> Result<EntryFacts> {
+    async fn facts(
+        &self,
+        context: CallContext,
+        name: &[u8],
+        entry: &Entry<'_>,
+        extension: Duration,
+    ) -> Result<EntryFacts> {
         let mut tags: Vec<u64> = entry.tags.iter().map(|tag| tag.tag).collect();
         tags.sort_unstable();
         tags.dedup();
@@ -89,6 +95,7 @@ impl<S: Store> Remote<S> {
         });
         Ok(EntryFacts {
             version: entry.version(),
+            age: self.age_of(name, entry.created_s),
             value_bytes: entry.payload.len() as u64,
             stale_for: Duration::from_millis(entry.load.stale_for_ms).saturating_sub(extension),
             tags: states.collect(),
@@ -166,7 +173,15 @@ mod tests {
 
     fn entry(stale_for_ms: u64, is_absent: bool) -> Entry<'static> {
         let load = LoadTerms { stale_for_ms, is_absent, ..LoadTerms::default() };
-        Entry { deadline_ms: None, tags: Vec::new(), key: Some(b"k"), nonce: Some(7), load, payload: b"v" }
+        Entry {
+            deadline_ms: None,
+            tags: Vec::new(),
+            key: Some(b"k"),
+            nonce: Some(7),
+            created_s: Some(1),
+            load,
+            payload: b"v",
+        }
     }
 
     #[test]

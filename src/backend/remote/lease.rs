@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::conditional::{Asked, Attempts, Look};
+use super::entries::Origin;
 use super::fresh::fresh_of;
 use super::tags::pair;
 use super::trailer::{self, Kind, Trailer};
@@ -283,7 +284,7 @@ impl<S: Store> Remote<S> {
             }
             // The value leaves no room for the lease within the limit of the server.
             Err(error) if error.kind() == ErrorKind::TooLarge => {
-                options.note(None);
+                options.not_given(&lease);
                 return Err(error);
             }
             // The reply was lost: the lease may have been given.
@@ -391,7 +392,8 @@ impl<S: Store> Remote<S> {
             }
             known.retain(|tag| tag.tag != PREFIX_TAG);
             known.extend(late);
-            let mut write = self.encode_stored(&lease.key, value, fill.ttl, known.clone(), lease.token, load);
+            let origin = Origin { nonce: lease.token, created: None };
+            let mut write = self.encode_stored(&lease.key, value, fill.ttl, known.clone(), origin, load);
             // An entry that is leased while it is there has a trailer behind it.
             let room = if load.stale_for_ms != 0 || load.load_ms != 0 { trailer::LEN } else { 0 };
             self.store.check_size(&write.name, write.bytes.len() + room)?;

@@ -5,6 +5,7 @@
 //! replaces the tag version. A tag version that is missing, evicted or another is a miss,
 //! so that losing any of it costs a reload and never revives an entry.
 
+mod age;
 mod conditional;
 mod copy;
 mod counting;

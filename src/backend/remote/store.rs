@@ -247,6 +247,14 @@ pub trait Store: Send + Sync + 'static {
     fn now_ms(&self, _name: &[u8]) -> u64 {
         crate::util::clock::unix_millis()
     }
+    /// The time in seconds since 1970 from which the age of an entry counts.
+    fn now_s(&self, _name: &[u8]) -> u64 {
+        crate::util::clock::coarse_wall_seconds()
+    }
+    /// The time in ms since 1970 up to which the age of an entry counts.
+    fn age_clock_ms(&self, _name: &[u8]) -> u64 {
+        crate::util::clock::wall_millis()
+    }
     /// Refuses an entry that its server would refuse, before anything is sent.
     fn check_size(&self, _name: &[u8], _bytes: usize) -> Result<()> {
         Ok(())

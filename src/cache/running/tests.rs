@@ -25,6 +25,7 @@ fn entry(key: &[u8], tags: &[&[u8]]) -> CopiedEntry {
     CopiedEntry {
         key: key.to_vec(),
         value: Value::from(&b"v"[..]),
+        created: None,
         ends: None,
         tags,
         stale_for: Duration::ZERO,

@@ -125,8 +125,15 @@ fn every_change_of_the_key_ends_its_lease() {
         ("flush", |memory| run(memory, Operation::Flush { count: false })),
         ("import", |memory| {
             let (key, value, tags) = (b"key".to_vec(), Value::from(&b"i"[..]), vec![]);
-            let entry =
-                CopiedEntry { key, value, ends: None, tags, stale_for: Duration::ZERO, load_time: Duration::ZERO };
+            let entry = CopiedEntry {
+                key,
+                value,
+                created: None,
+                ends: None,
+                tags,
+                stale_for: Duration::ZERO,
+                load_time: Duration::ZERO,
+            };
             let entries = [entry];
             answer(|context| memory.import(context, &entries, &[], IfPresent::Replace)).unwrap();
         }),

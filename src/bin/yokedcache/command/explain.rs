@@ -26,12 +26,13 @@ fn with_key(key: &[u8], report: &Json) -> Map<String, Json> {
 }
 
 /// The fields in the order of their lines.
-const FIELDS: [&str; 18] = [
+const FIELDS: [&str; 19] = [
     "state",
     "reason",
     "message",
     "ttl_ms",
     "stale_ms",
+    "age_ms",
     "age_unknown",
     "version",
     "value_bytes",
