@@ -1468,6 +1468,36 @@ yc_status yc_batch(struct yc_cache *cache,
                    size_t stride,
                    struct yc_error **err);
 
+// A token with which any thread cancels a call of yc_batch_cancellable().
+typedef struct yc_cancel_token yc_cancel_token;
+
+// Creates a token. The caller frees it with yc_cancel_token_free().
+struct yc_cancel_token *yc_cancel_token_new(void);
+
+// Cancels the call that uses a token, and every later call with it. Does not
+// wait for the call. Any thread may call it at any time; NULL has no effect.
+void yc_cancel_token_cancel(const struct yc_cancel_token *token);
+
+// Frees a token. No call may be using it. NULL has no effect.
+void yc_cancel_token_free(struct yc_cancel_token *token);
+
+// Runs n operations as yc_batch() does, until another thread cancels the token
+// with yc_cancel_token_cancel(). A call that waits for a server or for the load
+// of another caller ends within about 10 ms then. Operations that the memory
+// backend executes are not interrupted. One call at a time uses a token.
+//
+// Returns, in addition to the statuses of yc_batch():
+// - YC_E_CANCELLED: the token was cancelled before or during the call. The
+//   server may have executed some of the operations. The fields of the
+//   operations are not written; leases that were taken are abandoned.
+// - YC_E_INVALID: token is NULL, or another call uses it.
+yc_status yc_batch_cancellable(struct yc_cache *cache,
+                               struct yc_op *ops,
+                               size_t n,
+                               size_t stride,
+                               const struct yc_cancel_token *token,
+                               struct yc_error **err);
+
 /* ---- Queue ---- */
 
 // Example:

@@ -4,7 +4,7 @@
 //! The code that starts a call creates its context: an export for a caller's thread, the driver of a queue or another
 //! task for the runtime. What the call runs may narrow it, so that nested operations end no later than the whole.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::thread;
@@ -14,13 +14,26 @@ use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep, sleep_until};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::parker;
+use crate::exec::{cancel, parker};
+
+/// Returns to the token of a cancelled call, which ends it.
+async fn never_again() {
+    poll_fn(|context| {
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await
+}
+
+/// The longest time for which a thread sleeps whose call another thread may cancel.
+const STEP: Duration = Duration::from_millis(10);
 
 /// The conditions under which an operation runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallContext {
     end: Option<Instant>,
     may_block: bool,
+    is_cancellable: bool,
     is_short: bool,
 }
 
@@ -28,12 +41,23 @@ impl CallContext {
     /// Returns the context of a call on a caller's own thread, which may block. `blocking::wait` has to poll the call: its
     /// thread leads connections and is its own timer.
     pub(crate) const fn thread() -> Self {
-        Self { end: None, may_block: true, is_short: false }
+        Self { end: None, may_block: true, is_cancellable: false, is_short: false }
     }
 
     /// Returns the context of a task on the runtime, which must not block and has the timers of the runtime.
     pub const fn task() -> Self {
-        Self { end: None, may_block: false, is_short: false }
+        Self { end: None, may_block: false, is_cancellable: false, is_short: false }
+    }
+
+    /// Returns the context of the same call if another thread may cancel it.
+    #[must_use]
+    pub(crate) const fn cancellable(self) -> Self {
+        Self { is_cancellable: true, ..self }
+    }
+
+    /// Returns true if the call was cancelled while it leads a connection or sleeps.
+    pub fn is_cancelled(self) -> bool {
+        self.is_cancellable && cancel::is_cancelled()
     }
 
     /// Returns the deadline; `None` if the call has none.
@@ -89,9 +113,25 @@ impl CallContext {
     /// Waits between two attempts, at most until the deadline.
     pub async fn pause(self, time: Duration) {
         if self.may_block {
-            thread::sleep(time.min(self.left_or(time)));
+            self.sleep(time.min(self.left_or(time)));
+            if self.is_cancelled() {
+                never_again().await;
+            }
         } else {
             sleep(time).await;
+        }
+    }
+
+    /// Sleeps on the caller's thread, in short steps if another thread may cancel the call.
+    fn sleep(self, time: Duration) {
+        let end = Instant::now() + time;
+        let step = if self.is_cancellable { STEP } else { time };
+        while !self.is_cancelled() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            thread::sleep(left.min(step));
         }
     }
 

@@ -6,6 +6,7 @@
 
 pub mod backoff;
 pub mod blocking;
+pub mod cancel;
 pub mod context;
 pub(crate) mod fork;
 mod parker;

@@ -3,8 +3,8 @@
 use std::ffi::c_void;
 use std::sync::Arc;
 
-use super::arguments::{array, bytes, slices, yc_slice};
-use super::boundary::wait;
+use super::arguments::{array, bytes, null, slices, yc_slice};
+use super::boundary::{self, wait, wait_cancellable};
 use super::cache::{with_handle_of, yc_cache};
 use super::completion::{
     YC_OP_COUNTER_ADD, YC_OP_DELETE_IF, YC_OP_EXPLAIN, YC_OP_GET_AND_EXPIRE, YC_OP_GET_OR_LEASE, YC_OP_GET_VERSIONED,
@@ -16,6 +16,7 @@ use super::lease::{fill_tags, lease_options, lease_tags, read_fill, yc_lease};
 use super::value::yc_value;
 use crate::cache::{Cache, CacheHandle, Request};
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::cancel::CancelToken;
 use crate::operation::{Addition, NewEntry, Operation, Outcome};
 use crate::ttl::Ttl;
 use crate::util::allocation;
@@ -140,15 +141,86 @@ pub unsafe extern "C" fn yc_batch(
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
         with_handle_of("yc_batch", cache, err, |handle, cache| {
-            let places = places(ops, n, stride, "ops", "sizeof(yc_op)")?;
-            allocation::check(n.saturating_mul(OUTCOME))?;
-            let places: Vec<*mut yc_op> = places.collect();
-            let lists: Vec<Result<Vec<&[u8]>>> = places.iter().map(|op| list_of(*op)).collect();
-            let requests = places.iter().zip(&lists).map(|(op, list)| read(handle, cache, *op, list)).collect();
-            let outcomes = wait(cache, |context| cache.batch(context, requests));
-            places.into_iter().zip(outcomes).for_each(|(op, outcome)| write(op, outcome, handle));
-            Ok(YC_OK)
+            run_batch(handle, cache, (ops, n, stride), |requests| {
+                Ok(wait(cache, |context| cache.batch(context, requests)))
+            })
         })
+    }
+}
+
+/// A token with which any thread cancels a call of yc_batch_cancellable().
+pub struct yc_cancel_token(CancelToken);
+
+/// Creates a token. The caller frees it with yc_cancel_token_free().
+#[unsafe(no_mangle)]
+pub extern "C" fn yc_cancel_token_new() -> *mut yc_cancel_token {
+    Box::into_raw(Box::new(yc_cancel_token(CancelToken::default())))
+}
+
+/// Cancels the call that uses a token, and every later call with it. Does not
+/// wait for the call. Any thread may call it at any time; NULL has no effect.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_cancel_token_cancel(token: *const yc_cancel_token) {
+    // SAFETY: the caller hands NULL or a live token of ours.
+    if let Some(token) = unsafe { token.as_ref() } {
+        token.0.cancel();
+    }
+}
+
+/// Frees a token. No call may be using it. NULL has no effect.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_cancel_token_free(token: *mut yc_cancel_token) {
+    // SAFETY: the caller's token, handed on.
+    unsafe { boundary::free(token) }
+}
+
+/// Runs n operations as yc_batch() does, until another thread cancels the token
+/// with yc_cancel_token_cancel(). A call that waits for a server or for the load
+/// of another caller ends within about 10 ms then. Operations that the memory
+/// backend executes are not interrupted. One call at a time uses a token.
+///
+/// Returns, in addition to the statuses of yc_batch():
+/// - YC_E_CANCELLED: the token was cancelled before or during the call. The
+///   server may have executed some of the operations. The fields of the
+///   operations are not written; leases that were taken are abandoned.
+/// - YC_E_INVALID: token is NULL, or another call uses it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_batch_cancellable(
+    cache: *mut yc_cache,
+    ops: *mut yc_op,
+    n: usize,
+    stride: usize,
+    token: *const yc_cancel_token,
+    err: *mut *mut yc_error,
+) -> yc_status {
+    // SAFETY: the caller's arguments, each checked before use.
+    unsafe {
+        with_handle_of("yc_batch_cancellable", cache, err, |handle, cache| {
+            let token = token.as_ref().ok_or_else(|| null("token"))?;
+            run_batch(handle, cache, (ops, n, stride), |requests| {
+                wait_cancellable(&token.0, |context| cache.batch(context, requests))
+            })
+        })
+    }
+}
+
+/// Reads the operations of the caller, runs them, and writes their results.
+unsafe fn run_batch(
+    handle: &Arc<CacheHandle>,
+    cache: &Cache,
+    (ops, n, stride): (*mut yc_op, usize, usize),
+    run: impl FnOnce(Vec<Result<Request<'_>>>) -> Result<Vec<Result<Outcome>>>,
+) -> Result<yc_status> {
+    // SAFETY: the caller's arguments, each checked before use.
+    unsafe {
+        let places = places(ops, n, stride, "ops", "sizeof(yc_op)")?;
+        allocation::check(n.saturating_mul(OUTCOME))?;
+        let places: Vec<*mut yc_op> = places.collect();
+        let lists: Vec<Result<Vec<&[u8]>>> = places.iter().map(|op| list_of(*op)).collect();
+        let requests = places.iter().zip(&lists).map(|(op, list)| read(handle, cache, *op, list)).collect();
+        let outcomes = run(requests)?;
+        places.into_iter().zip(outcomes).for_each(|(op, outcome)| write(op, outcome, handle));
+        Ok(YC_OK)
     }
 }
 

@@ -14,6 +14,7 @@ use super::error::{status_of, yc_error, yc_status};
 use crate::backend::OpFuture;
 use crate::cache::Cache;
 use crate::error::{Error, Result};
+use crate::exec::cancel::CancelToken;
 use crate::exec::context::CallContext;
 
 /// Runs the body of the export `name` and hands its error to the caller.
@@ -122,6 +123,15 @@ fn wait_uncancelled<T>(on_its_way: BoxFuture<'_, Result<T>>) -> Result<T> {
 pub(super) fn wait<F: Future>(cache: &Cache, operation: impl FnOnce(CallContext) -> F) -> F::Output {
     let _uncancelled = (!cache.answers_at_once()).then(Uncancelled::begin);
     crate::exec::blocking::wait(operation)
+}
+
+/// Runs an operation of a cache to its end, or until the token is cancelled.
+pub(super) fn wait_cancellable<F: Future>(
+    token: &CancelToken,
+    operation: impl FnOnce(CallContext) -> F,
+) -> Result<F::Output> {
+    let _uncancelled = Uncancelled::begin();
+    crate::exec::blocking::wait_cancellable(token, operation)
 }
 
 #[cfg(test)]

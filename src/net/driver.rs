@@ -26,8 +26,7 @@ use crate::exec::context::CallContext;
 const IDLE: Duration = Duration::from_millis(50);
 
 /// The longest pause between the replies to a request whose caller gave up: after it, what comes may be the replies to a
-/// later request, and would shift all that follow. A leader reads such replies at all times, so that a pause is one of
-/// the server.
+/// later request, and would shift all that follow. A leader always reads such replies, so any pause is the server's.
 const PAUSE: Duration = Duration::from_millis(100);
 /// The time after which the task looks again for such replies: longer than the pause by more than the tick of the clock.
 const LOOK: Duration = Duration::from_millis(110);
@@ -113,7 +112,7 @@ impl Connection {
     }
 
     fn read_until(&self, context: CallContext, reader: &mut Reader, mine: &Request) -> Result<()> {
-        while mine.is_waiting() && !context.is_over() {
+        while mine.is_waiting() && !context.is_over() && !context.is_cancelled() {
             self.step(reader, Wait::Tick)?;
         }
         Ok(())

@@ -137,11 +137,17 @@ impl PendingReply {
         result.map(|bytes| RawReplies { bytes, connection: Arc::clone(&self.connection) })
     }
 
-    /// Drives the connection until the reply has come, or until the caller's deadline; pending while another leads.
+    /// Drives the connection until the reply has come, until the caller's deadline, or until the call is cancelled;
+    /// pending while another leads.
     fn block(&self, waker: &Waker) -> Poll<Result<RawReplies>> {
         loop {
             if let Some(result) = self.request.take(waker) {
                 return Poll::Ready(self.finish(result));
+            }
+            if self.context.is_cancelled() {
+                // The token of the call ends it, when the thread polls it again.
+                waker.wake_by_ref();
+                return Poll::Pending;
             }
             if self.context.is_over() || !self.connection.drive_until(self.context, &self.request) {
                 return Poll::Pending;
