@@ -324,13 +324,14 @@ yc_status yoked_go_keys_open(yc_cache *cache, const uint8_t *pattern, size_t pat
     return yc_keys_open(cache, pattern, pattern_len, out, error);
 }
 
-void yoked_go_run(yc_cache *cache, const uint8_t *block, yoked_go_done *done, yc_error **error)
+void yoked_go_run(yc_cache *cache, yc_cancel_token *token, const uint8_t *block, yoked_go_done *done, yc_error **error)
 {
     const yoked_go_record *record = (const yoked_go_record *)block;
     yc_op op;
     argument argument;
     yc_slice *tags = read_op(record, &op, &argument);
-    done->status = yc_batch(cache, &op, 1, sizeof op, error);
+    done->status = token ? yc_batch_cancellable(cache, &op, 1, sizeof op, token, error)
+                         : yc_batch(cache, &op, 1, sizeof op, error);
     if (done->status == YC_OK) {
         done->status = op.status;
         done->remaining_ms = op.remaining_ms;

@@ -100,8 +100,11 @@ void yoked_go_reader_free(yoked_go_reader *reader);
 /* Releases the previous completions and takes the next. Returns their number, or -1 if the queue is closed. */
 int yoked_go_take(yc_queue *queue, yoked_go_reader *reader);
 
-/* Runs the one record of a block on the calling thread. A value of any length is passed as a handle. */
-void yoked_go_run(yc_cache *cache, const uint8_t *block, yoked_go_done *done, yc_error **error);
+/*
+ * Runs the one record of a block on the calling thread, until the token is cancelled if it is not NULL. A value of any
+ * length is passed as a handle.
+ */
+void yoked_go_run(yc_cache *cache, yc_cancel_token *token, const uint8_t *block, yoked_go_done *done, yc_error **error);
 
 /* Writes the value and status of each key of results, at most n. */
 void yoked_go_values(const yc_results *results, yc_slice *values, yc_status *statuses, size_t n);

@@ -171,3 +171,45 @@ func TestCloseBesideCalls(t *testing.T) {
 		check(t, cache.Close())
 	}
 }
+
+// Calls one after another block their own thread. Each ends with its context all the same.
+func TestCallsOneAfterAnotherAreCancelled(t *testing.T) {
+	cache := openSilent(t)
+	for number := 0; number < 12; number++ {
+		within(t, func() {
+			ctx, cancel := cancelledSoon()
+			defer cancel()
+			if _, err := cache.Get(ctx, "k"); !errors.Is(err, context.Canceled) || !errors.Is(err, yokedcache.ErrCancelled) {
+				t.Errorf("call %d: %v", number, err)
+			}
+		})
+	}
+}
+
+// The moment of the cancel moves over the time of a call: it has its value or is cancelled, and the next call has its own.
+func TestCallsOneAfterAnotherKeepTheirReplies(t *testing.T) {
+	cache := open(t, testURL(""))
+	for _, key := range []string{"one", "two"} {
+		check(t, cache.Set(ctx, key, []byte("value of "+key)))
+	}
+	answered, cancelled := 0, 0
+	for number := 0; number < 400; number++ {
+		short, cancel := context.WithTimeout(ctx, time.Duration(number)*time.Microsecond/2)
+		value, err := cache.Get(short, "one")
+		cancel()
+		if err == nil {
+			answered++
+		} else if errors.Is(err, context.DeadlineExceeded) {
+			cancelled++
+		} else {
+			t.Fatal(err)
+		}
+		if err == nil && string(value) != "value of one" {
+			t.Fatalf("%q", value)
+		}
+		if value, err := cache.Get(ctx, "two"); err != nil || string(value) != "value of two" {
+			t.Fatalf("%q, %v", value, err)
+		}
+	}
+	t.Logf("%d answered, %d cancelled", answered, cancelled)
+}

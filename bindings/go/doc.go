@@ -57,10 +57,11 @@
 //
 // # Goroutines
 //
-// All methods of a [Cache] are safe for concurrent use, Close included. A call that needs a server is submitted to
-// a completion queue of the cache. The goroutine is parked and no thread waits for it. Goroutines that call at the
-// same time share one crossing into the library and one write to the server. The binding does not retry, store or
-// limit anything itself; it lets the callers of a process share a load.
+// All methods of a [Cache] are safe for concurrent use, Close included. Calls at the same time that need a server are
+// submitted to a completion queue of the cache: their goroutines are parked, no thread waits for them, and they share
+// one crossing into the library and one write to the server. Calls one after another block the calling thread
+// instead, at most one of a cache at a time. The binding does not retry, store or limit anything itself; it lets the
+// callers of a process share a load.
 //
 // [Cache.Switch] and [Cache.MigrateTo] are the exceptions: each occupies a thread until it returns.
 package yokedcache

@@ -295,7 +295,7 @@ func (cache *Cache) runFastPath(op *operation) (outcome, error) {
 	*block = op.appendRecord((*block)[:0], op.outside(), 0)
 	var done C.yoked_go_done
 	var described *C.yc_error
-	C.yoked_go_run(cache.handle, (*C.uint8_t)(&(*block)[0]), &done, &described)
+	C.yoked_go_run(cache.handle, nil, (*C.uint8_t)(&(*block)[0]), &done, &described)
 	if done.status < 0 {
 		return outcome{}, failure(done.status, described)
 	}

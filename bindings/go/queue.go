@@ -25,6 +25,7 @@ var queueCapacity = 1000000
 // crossing into the library: the first becomes the leader and submits what the others, the followers, have added
 // meanwhile.
 type queue struct {
+	cache  *C.yc_cache
 	handle *C.yc_queue
 	event  *os.File
 	reader *C.yoked_go_reader
@@ -32,6 +33,7 @@ type queue struct {
 	users  *users
 
 	lock      sync.Mutex
+	direct    directCalls
 	hasLeader bool
 	filling   *batch
 	spare     *batch
@@ -98,6 +100,7 @@ func newQueue(cache *C.yc_cache, users *users) (*queue, error) {
 		return nil, failure(status, described)
 	}
 	queue := &queue{
+		cache:   cache,
 		handle:  handle,
 		event:   os.NewFile(uintptr(fd), "yokedcache"),
 		reader:  C.yoked_go_reader_new(),
@@ -114,6 +117,7 @@ func newQueue(cache *C.yc_cache, users *users) (*queue, error) {
 func (queue *queue) free() {
 	queue.event.Close()
 	<-queue.ended
+	queue.direct.free()
 	C.yoked_go_reader_free(queue.reader)
 	C.yc_queue_free(queue.handle)
 }
@@ -122,9 +126,13 @@ func (queue *queue) free() {
 
 // Runs an operation and waits for it. The caller releases the returned call.
 func (queue *queue) run(ctx context.Context, op *operation) (*call, error) {
-	call := calls.Get().(*call)
-	queue.add(op, call)
-	queue.wait(ctx, call)
+	var call *call
+	if queue.beginDirect(op) {
+		call = queue.runDirect(ctx, op)
+	} else {
+		call = queue.begin(op)
+		queue.wait(ctx, call)
+	}
 	if call.err != nil {
 		err := call.err
 		call.release()
@@ -142,6 +150,9 @@ func (queue *queue) begin(op *operation) *call {
 
 // Runs a read for loading, and waits for it. The caller releases the returned call.
 func (queue *queue) lookup(ctx context.Context, op *operation) *call {
+	if queue.beginDirect(op) {
+		return queue.runDirect(ctx, op)
+	}
 	return queue.await(ctx, queue.begin(op))
 }
 
@@ -435,6 +446,17 @@ func (queue *queue) match(done []C.yoked_go_done, waiting []*call) {
 // Records the result of the operation and wakes the waiting goroutine. A long result is a handle, which that
 // goroutine copies.
 func (call *call) complete(done *C.yoked_go_done) {
+	call.record(done)
+	if done.status < 0 {
+		call.err = describedBy(done)
+	} else if done.data != nil && done.handle == nil {
+		call.value = copied(done.data, done.len)
+	}
+	call.done <- struct{}{}
+}
+
+// Records the result of the operation, except its error and a short value.
+func (call *call) record(done *C.yoked_go_done) {
 	call.status = done.status
 	call.handle = done.handle
 	call.remaining = int64(done.remaining_ms)
@@ -442,12 +464,6 @@ func (call *call) complete(done *C.yoked_go_done) {
 	call.version = uint64(done.version)
 	call.number = int64(done.number)
 	call.lease = done.lease
-	if done.status < 0 {
-		call.err = describedBy(done)
-	} else if done.data != nil && done.handle == nil {
-		call.value = copied(done.data, done.len)
-	}
-	call.done <- struct{}{}
 }
 
 func describedBy(done *C.yoked_go_done) error {
