@@ -194,6 +194,7 @@ impl CacheHandle {
         let copied = migrate(context, &*old.backend, &*next.backend, running, &options, &mut on_progress).await?;
         let mut replaced = Err(Self::closed());
         replay.finish(context, || replaced = self.replace(next.after(old))).await?;
+        replay.abandon_deferred(context).await;
         replaced.map(|calls| (copied, calls))
     }
 

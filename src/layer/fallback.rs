@@ -187,6 +187,16 @@ impl Circuit {
         if self.primary.call(context, Operation::Ping).await.is_err() {
             return false;
         }
+        if !self.close_circuit(context, &outage).await {
+            return false;
+        }
+        // The circuit may open again meanwhile.
+        outage.replay.abandon_deferred(context).await;
+        true
+    }
+
+    /// Brings the primary up to date and closes the circuit; the log has the reason if that fails.
+    async fn close_circuit(&self, context: CallContext, outage: &Outage) -> bool {
         let _turn = self.turn.lock().await;
         outage.is_probing.store(true, Relaxed);
         let done = outage.replay.finish(context, || self.open.store(None)).await;

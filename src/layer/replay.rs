@@ -82,8 +82,12 @@ impl Replay {
         let last = self.take_last().await;
         self.apply_or_resume(context, last).await?;
         self.log.end(then);
-        self.abandonments.run(context, &*self.behind).await;
         Ok(())
+    }
+
+    /// Abandons, after the end of the replay, the leases of the other backend that were abandoned meanwhile.
+    pub async fn abandon_deferred(&self, context: CallContext) {
+        self.abandonments.run(context, &*self.behind).await;
     }
 
     /// Takes the last changes, and gives the turn back to the log if it is dropped meanwhile.
