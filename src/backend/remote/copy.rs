@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
+
 use super::conditional::Asked;
 use super::entries::{Extent, Found, joined};
 use super::fresh::fresh_of;
@@ -15,6 +17,9 @@ use crate::exec::context::CallContext;
 use crate::util::clock::ends;
 use crate::util::millis;
 use crate::value::Value;
+
+/// The number of copies that are compared with what is stored at the same time.
+const TOGETHER: usize = 16;
 
 /// An entry that was read, with what says how long it is left.
 struct Read {
@@ -163,12 +168,17 @@ impl<S: Store> Remote<S> {
         let found: Vec<usize> = (0..written.len()).filter(|at| matches!(written[*at], Ok(false))).collect();
         let names: Vec<&[u8]> = found.iter().map(|at| &*writes[*at].name).collect();
         let live = self.entries_of(context, None, &names, Extent::Header, |_, _| Some(())).await;
+        let mut dead = Vec::new();
         for (at, live) in found.into_iter().zip(live) {
-            written[at] = match live {
-                Ok(Some(())) => Ok(false),
-                Ok(None) => self.replace_if_dead(context, &writes[at], versions).await,
-                Err(error) => Err(error),
-            };
+            match live {
+                Ok(Some(())) => {}
+                Ok(None) => dead.push(at),
+                Err(error) => written[at] = Err(error),
+            }
+        }
+        for some in dead.chunks(TOGETHER) {
+            let replaced = join_all(some.iter().map(|at| self.replace_if_dead(context, &writes[*at], versions))).await;
+            some.iter().zip(replaced).for_each(|(at, replaced)| written[*at] = replaced);
         }
     }
 
