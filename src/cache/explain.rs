@@ -14,7 +14,7 @@ use crate::util::millis;
 use crate::util::shown::escaped;
 
 /// The reason for which the age of an entry is not reported.
-const AGE_UNKNOWN: &str = "the time of the set is not stored: in memory with entries that never expire, on Redis with counters, and with entries of earlier versions of the library";
+const AGE_UNKNOWN: &str = "the time of the set is not stored: in memory with entries that were set without a time to live, on Redis with counters, and with entries of earlier versions of the library";
 
 /// Refuses the arguments that `Cache::explain` would refuse.
 pub(super) fn check_explain(key: &[u8], tags: &[&[u8]]) -> Result<()> {

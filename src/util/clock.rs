@@ -143,7 +143,8 @@ impl Created {
 
     /// Returns the time of an entry of this age.
     pub fn before(age: Duration) -> Self {
-        Self::at(now().saturating_sub(u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)))
+        // The age may be longer than the time of the clock: the low bits, which are kept, are right all the same.
+        Self::at(now().wrapping_sub(u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)))
     }
 
     /// Returns the age of the entry, if it is known: never too short, and one or two units too long at most.
@@ -262,6 +263,9 @@ mod tests {
             }
         }
         assert!(Created::before(Duration::from_secs(5)).age() >= Some(Duration::from_secs(5)));
+        // Longer than this machine has run.
+        let old = Duration::from_secs(150 * 24 * 3600);
+        assert!(Created::before(old).age().is_some_and(|age| age >= old && age < old + Duration::from_secs(10)));
         assert_eq!(Times::from_now(None).created.age(), None);
     }
 

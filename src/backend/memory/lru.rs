@@ -139,8 +139,8 @@ impl Lru {
         }
     }
 
-    /// Reduces the times of all uses. Entries that were not used for very long are equally old from then on; all are, if
-    /// no entry was inserted or evicted meanwhile and the times began again.
+    /// Reduces the times of all uses. Entries that were not used for very long are equally old from then on. If the times
+    /// have begun again (no insert or eviction for 2^40 uses), all entries count as equally old.
     #[cold]
     fn reduce_uses(&mut self) {
         let by = if self.uses < MAX_USES { MAX_USES / 2 } else { MAX_USES };
