@@ -2081,6 +2081,10 @@ private:
     }
 
     void sort(Read &read, Load &now, Load &later) {
+        if (!read.is_down()) {
+            // The value of an earlier read may have been invalidated.
+            stale_[read.place].reset();
+        }
         if (read.is_busy()) {
             waiting_.push_back({read.place, {true, true, before_}});
         } else if (read.status < 0 && !read.is_down()) {
@@ -2104,8 +2108,10 @@ private:
     void begin(Read &read, Load &now) {
         // A lease proves that the load that runs is older than a change of the key.
         const bool shares = read.lease == nullptr;
-        stale_[read.place] = read.value ? std::optional(std::move(read.value)) : std::nullopt;
-        const bool waits = stale_[read.place] && shares;
+        const bool waits = read.value && shares;
+        if (read.value) {
+            stale_[read.place] = std::move(read.value);
+        }
         if (waits || !now.add(keys_[read.place], read)) {
             waiting_.push_back({read.place, {shares, !read.is_down(), before_}});
         }
@@ -2220,17 +2226,15 @@ private:
         yc_lease_options lease = lease_;
         lease.wait_ms = wait_ms(part);
         Read first = read_one(keys_[place], place, lease);
-        // A read that is busy before its time is over does not wait: the key is held back.
+        // A read that is busy before its time is over does not wait: the key is held back. There is
+        // no stale value then.
         const auto now = Clock::now();
-        const bool is_over = first.is_busy() && (now - begun < part || now >= end_);
-        if (is_over && !serve_stale(place)) {
+        if (first.is_busy() && (now - begun < part || now >= end_)) {
             error_ = first.error;
             return {};
         }
         std::vector<Read> reads = read_waiting(1);
-        if (!is_over) {
-            reads.push_back(std::move(first));
-        }
+        reads.push_back(std::move(first));
         return reads;
     }
 
@@ -2252,6 +2256,7 @@ private:
     std::uint64_t before_ = 0;
     std::vector<std::string_view> keys_ = {};
     std::vector<std::optional<Value>> values_ = {};
+    // What the call returns if a load fails: empty once a read of the store finds no stale value.
     std::vector<std::optional<Value>> stale_ = {};
     std::vector<Waiting> waiting_ = {};
 };

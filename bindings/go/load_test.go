@@ -265,6 +265,39 @@ func TestWhatMayNotBeServedAsStale(t *testing.T) {
 	getString(cache, loadsOf("", &loads)).is(t, "who came last", "newest")
 }
 
+// A caller that waits for a load with a stale value in its hand reads again after an invalidation. The value is gone then,
+// also for a load that fails, and while another caller holds the key back.
+func TestAStaleValueThatWasInvalidatedDoesNotReplaceAnError(t *testing.T) {
+	cause := errors.New("no connection")
+	fails := func(context.Context, *yokedcache.Fill) (string, error) { return "", cause }
+	for _, isHeld := range []bool{false, true} {
+		cache := openLeasing(t, "")
+		loadStale(t, cache, yokedcache.WithTags("x"))
+		options := []yokedcache.LoadOption{yokedcache.WithTags("x"), yokedcache.WithStaleIfError(), yokedcache.WithWait(time.Minute)}
+		source := newSource("old, too")
+		leader, joined := make(chan answer, 1), make(chan answer, 1)
+		go func() { leader <- getString(cache, source.load, options...) }()
+		<-source.read
+		go func() { joined <- getString(cache, fails, options...) }()
+		time.Sleep(50 * time.Millisecond)
+		check(t, cache.InvalidateTag(ctx, "x"))
+		wanted := cause
+		if isHeld {
+			found, err := cache.GetOrLease(ctx, "k", yokedcache.WithWait(yokedcache.NoWait))
+			check(t, err)
+			check(t, found.Lease.Abandon(ctx, time.Hour))
+			wanted = yokedcache.ErrBusy
+		}
+		close(source.release)
+		(<-leader).is(t, "the leader", "old, too")
+		within(t, func() {
+			if one := <-joined; !errors.Is(one.err, wanted) {
+				t.Error(isHeld, one)
+			}
+		})
+	}
+}
+
 func TestAValueIsRefreshedEarly(t *testing.T) {
 	cache := openLeasing(t, "&refresh_ahead=true")
 	var loads atomic.Int64

@@ -16,7 +16,8 @@ type loadCall struct {
 	loader   loader
 	keys     []string
 	results  []loaded
-	stale    [][]byte // With WithStaleIfError: what a call returns if the load fails.
+	// With WithStaleIfError: what a call returns if the load fails. Empty once a read of the store finds no stale value.
+	stale [][]byte
 	// The end of waits for others; zero if the deadline of the context is.
 	end time.Time
 	// The number of flights that were added before the first lookup of this call was looked at. Valid if asked is true.
@@ -105,6 +106,10 @@ func (call *loadCall) dispatch(arrivals []arrival) *load {
 
 // Gives a key the result of its lookup. Returns false if it has to be loaded.
 func (call *loadCall) settle(at int, found *found) bool {
+	if found.err == nil || isBusy(found.err) {
+		// The value of an earlier read may have been invalidated.
+		call.stale[at] = nil
+	}
 	switch {
 	case found.err != nil:
 		return call.settleFailed(at, found.err)

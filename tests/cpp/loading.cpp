@@ -744,6 +744,47 @@ void a_stale_value_replaces_an_error() {
     CHECK(cache.get_or_load("a", source.loader(), options)->text() == "2");
 }
 
+// A caller that waits for a load with a stale value in its hand reads again after an invalidation. The value is gone then,
+// also for a load that fails, and while another caller holds the key back.
+void an_invalidated_value_does_not_replace_an_error() {
+    for (const bool is_held : {false, true}) {
+        Cache cache = fresh();
+        LoadOptions options = stale(20ms);
+        options.tags = {"t"};
+        options.stale_if_error = true;
+        options.wait = 20s;
+        cache.get_or_load("a", [](Fill &) { return "old"; }, options);
+        expire();
+        Held held;
+        std::thread leader([&] {
+            const auto slow = [&](Fill &) { held.wait(); return "old, too"; };
+            CHECK(cache.get_or_load("a", slow, options)->text() == "old, too");
+        });
+        CHECK(held.has_begun());
+        int thrown = 0;
+        Status status = YC_OK;
+        std::thread waiter([&] {
+            try {
+                const auto failing = [&](Fill &) -> std::string { throw 7; };
+                status = thrown_by([&] { cache.get_or_load("a", failing, options); });
+            } catch (int number) {
+                thrown = number;
+            }
+        });
+        let_join();
+        cache.invalidate_tag("t");
+        if (is_held) {
+            Lookup found = cache.get_or_lease("a", {{}, 0ms, 0ms});
+            CHECK(found.lease.has_value());
+            found.lease->abandon(1h);
+        }
+        held.released = true;
+        leader.join();
+        waiter.join();
+        CHECK(is_held ? status == YC_E_BUSY : thrown == 7);
+    }
+}
+
 void an_executor_runs_refreshes() {
     Cache cache = fresh();
     Source source;
@@ -1099,7 +1140,7 @@ int main() {
           a_failure_holds_a_key_back, mistakes_are_refused, a_value_too_large_is_returned,
           a_store_that_is_down_is_loaded_around, a_stale_value_is_refreshed_in_the_background,
           an_invalidated_value_is_not_stale, a_failed_refresh_returns_the_stale_value, a_stale_value_replaces_an_error,
-          an_executor_runs_refreshes, a_refresh_that_is_late_does_not_load, the_refreshes_that_wait_are_limited,
+          an_invalidated_value_does_not_replace_an_error, an_executor_runs_refreshes, a_refresh_that_is_late_does_not_load, the_refreshes_that_wait_are_limited,
           a_close_ends_waits, a_close_gives_leases_back, the_destructor_waits_for_a_refresh,
           a_moved_cache_keeps_its_loads, a_refresh_may_end_its_cache, a_forked_child_can_end,
           many_keys_are_loaded_in_one_call, callers_with_crossed_keys_do_not_block, many_keys_meet_one,
