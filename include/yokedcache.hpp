@@ -62,6 +62,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -1582,6 +1583,7 @@ public:
         }
         const auto flight = std::make_shared<Flight>();
         flight->expires = Clock::now() + (time.count() > 0 ? time : times_.lease);
+        running_.insert(flight);
         flights_[key] = flight;
         flight->has_lease = lease != nullptr;
         flight->lease = std::move(lease);
@@ -1612,15 +1614,16 @@ public:
         return std::move(flight.lease);
     }
 
-    void end(const std::string &key, Flight &flight, LoadEnd end) {
+    void end(const std::string &key, const std::shared_ptr<Flight> &flight, LoadEnd end) {
         const std::lock_guard<std::mutex> lock(mutex_);
-        flight.end = std::move(end);
-        flight.state = Flight::State::ended;
+        flight->end = std::move(end);
+        flight->state = Flight::State::ended;
+        running_.erase(flight);
         const auto place = flights_.find(key);
-        if (place != flights_.end() && place->second.get() == &flight) {
+        if (place != flights_.end() && place->second == flight) {
             flights_.erase(place);
         }
-        flight.ended.notify_all();
+        flight->ended.notify_all();
     }
 
     // Returns true if a load of the key runs that a caller may join whose read reached the
@@ -1662,7 +1665,7 @@ public:
     void close() noexcept {
         const std::lock_guard<std::mutex> lock(mutex_);
         refuse();
-        for (const auto &[key, flight] : flights_) {
+        for (const std::shared_ptr<Flight> &flight : running_) {
             // Does not wait for a server.
             flight->lease.reset();
         }
@@ -1684,7 +1687,7 @@ public:
 private:
     void refuse() noexcept {
         is_closed_ = true;
-        for (const auto &[key, flight] : flights_) {
+        for (const std::shared_ptr<Flight> &flight : running_) {
             flight->ended.notify_all();
         }
     }
@@ -1697,7 +1700,10 @@ private:
 
     const LoadTimes times_;
     mutable std::mutex mutex_;
+    // The newest flight of each key.
     std::map<std::string, std::shared_ptr<Flight>, std::less<>> flights_;
+    // All flights, also those that gave way to a newer one of their key.
+    std::set<std::shared_ptr<Flight>> running_;
     std::atomic<std::uint64_t> begun_{0};
     std::atomic<bool> is_closed_{false};
     Workers workers_;
@@ -1874,7 +1880,7 @@ private:
 
     void end(Part &part, LoadEnd result) {
         if (const std::shared_ptr<Flight> flight = std::move(part.flight)) {
-            loads_->end(part.key, *flight, std::move(result));
+            loads_->end(part.key, flight, std::move(result));
         }
     }
 

@@ -416,11 +416,11 @@ void a_value_that_is_being_stored_is_not_shared() {
                 Joined joined = {Joined::Kind::late};
                 const Joining joining = {true, true, is_younger ? 0 : loads.begun()};
                 std::thread waiter([&] { joined = loads.join("a", Clock::now() + 20s, joining); });
-                // The flight belongs to the table, to this function, and to the caller that waits.
-                CHECK(eventually([&] { return flight.use_count() == 3; }));
+                // The flight belongs to two tables, to this function, and to the caller that waits.
+                CHECK(eventually([&] { return flight.use_count() == 4; }));
                 lease = comes_late ? std::move(lease) : loads.store(*flight);
                 CHECK(lease != nullptr);
-                loads.end("a", *flight, ended_with("1", is_stored));
+                loads.end("a", flight, ended_with("1", is_stored));
                 waiter.join();
                 const bool shares = is_younger || (is_stored && !comes_late);
                 CHECK(joined.kind == (shares ? Joined::Kind::shared : Joined::Kind::again));
@@ -441,15 +441,35 @@ void a_load_without_a_lease_is_not_shared_with_who_reached_the_store() {
     CHECK(loads.join("a", Clock::now() + 20s, {true, true, 0}).kind == Joined::Kind::missing);
     Joined joined = {Joined::Kind::late};
     std::thread waiter([&] { joined = loads.join("a", Clock::now() + 20s, {true, false, loads.begun()}); });
-    CHECK(eventually([&] { return flight.use_count() == 3; }));
+    CHECK(eventually([&] { return flight.use_count() == 4; }));
     const auto second = loads.begin("a", 0ms, lease);
     CHECK(second && !lease && loads.has("a"));
-    loads.end("a", *flight, ended_with("old", true));
+    loads.end("a", flight, ended_with("old", true));
     waiter.join();
     CHECK(joined.kind == Joined::Kind::shared && loads.has("a"));
     loads.take_lease(*second).reset();
-    loads.end("a", *second, {});
+    loads.end("a", second, {});
     CHECK(!loads.has("a"));
+}
+
+// A close wakes the callers that wait for a load without a lease, also after it gave way to one with a lease.
+void a_close_wakes_who_waits_for_a_load_that_gave_way() {
+    Cache cache = fresh();
+    Loads loads({});
+    OwnedLease none, lease = lease_of(cache, "a");
+    const auto flight = loads.begin("a", 0ms, none);
+    Joined joined = {Joined::Kind::late};
+    const Clock::time_point begun = Clock::now();
+    std::thread waiter([&] { joined = loads.join("a", begun + 8s, {true, false, loads.begun()}); });
+    CHECK(eventually([&] { return flight.use_count() == 4; }));
+    let_join();
+    const auto second = loads.begin("a", 0ms, lease);
+    loads.close();
+    waiter.join();
+    CHECK(second && joined.kind == Joined::Kind::closed && Clock::now() - begun < 5s);
+    loads.end("a", flight, {});
+    loads.end("a", second, {});
+    CHECK(flight.use_count() == 1 && second.use_count() == 1);
 }
 
 // A value that cannot be stored costs no more than two loads in a row: those that waited for the first one share the
@@ -1135,7 +1155,8 @@ int main() {
          {a_lease_is_the_right_to_load, a_value_is_loaded_once, an_absence_is_remembered, a_loader_sets_times_and_tags,
           no_value_is_older_than_a_change, readers_see_each_change, callers_share_a_load, caches_share_a_load,
           a_loader_that_does_not_return_is_replaced, a_wait_has_an_end, a_wait_is_that_of_the_configuration, a_value_that_is_being_stored_is_not_shared,
-          a_load_without_a_lease_is_not_shared_with_who_reached_the_store, callers_share_a_value_that_cannot_be_stored,
+          a_load_without_a_lease_is_not_shared_with_who_reached_the_store,
+          a_close_wakes_who_waits_for_a_load_that_gave_way, callers_share_a_value_that_cannot_be_stored,
           a_mistake_of_a_loader_reaches_all_that_wait, some_errors_mean_that_the_store_is_down, a_holder_that_does_nothing_is_followed, an_exception_reaches_all_that_wait,
           a_failure_holds_a_key_back, mistakes_are_refused, a_value_too_large_is_returned,
           a_store_that_is_down_is_loaded_around, a_stale_value_is_refreshed_in_the_background,
