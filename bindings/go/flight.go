@@ -49,6 +49,7 @@ type load struct {
 	results  []loaded
 	err      error
 	returned bool // The loader returned: it did not panic, nor end its goroutine.
+	expired  bool // The context of the loader had expired then.
 	panicked *panicError
 }
 
@@ -219,6 +220,7 @@ func (load *load) start() {
 		}
 		load.results, load.err = load.loader(load.ctx, keys, &load.fill)
 		load.returned = true
+		load.expired = errors.Is(load.ctx.Err(), context.DeadlineExceeded)
 	}()
 }
 

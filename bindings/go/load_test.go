@@ -203,6 +203,27 @@ func TestARefreshThatFailsKeepsTheStaleValue(t *testing.T) {
 	getString(cache, fails, yokedcache.WithStaleIfError()).is(t, "a caller", "old")
 }
 
+// The context of a refresh ends with its lease. A caller that waits for the refresh does not get that error, which says
+// nothing of its own context: it loads, and does not need the stale value.
+func TestARefreshThatExpiresIsNoErrorOfACallerThatWaits(t *testing.T) {
+	for round := 0; round < 10; round++ {
+		cache := openLeasing(t, "")
+		loadStale(t, cache)
+		entered := make(chan struct{})
+		refresh := func(ctx context.Context, _ *yokedcache.Fill) (string, error) {
+			close(entered)
+			<-ctx.Done()
+			return "", ctx.Err()
+		}
+		getString(cache, refresh, yokedcache.WithLease(100*time.Millisecond)).is(t, "who refreshes", "old")
+		<-entered
+		var loads atomic.Int64
+		within(t, func() {
+			getString(cache, loadsOf("new", &loads), yokedcache.WithStaleIfError(), yokedcache.WithWait(time.Minute)).is(t, "who waits", "new")
+		})
+	}
+}
+
 func TestStaleIfErrorWaitsForTheLoad(t *testing.T) {
 	cache := openLeasing(t, "")
 	fails := func(context.Context, *yokedcache.Fill) (string, error) {

@@ -360,8 +360,8 @@ func stillLoading() error {
 		Message: "another caller is still loading the key: try again, or wait longer (WithWait)"}
 }
 
-// Gives a key the result of a load that it joined. Returns false if that may not be current, or if the load was cancelled
-// because the callers before this one had left.
+// Gives a key the result of a load that it joined. Returns false if that may not be current, or if the load was cancelled:
+// because the callers before this one had left, or because its lease ended.
 //
 // The result is current if it was stored, and the caller came before that: then no change came between. It is current,
 // stored or not, if the load began after the call did.
@@ -370,7 +370,7 @@ func (call *loadCall) takeShared(waiter waiter) bool {
 	load := flight.load
 	younger := flight.number > call.before
 	switch {
-	case waiter.late && !younger || load.left && load.err != nil:
+	case waiter.late && !younger || (load.left || load.expired) && load.err != nil:
 		return false
 	case load.err != nil:
 		call.fail(waiter.at, load.err)
