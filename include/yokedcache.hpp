@@ -1671,11 +1671,17 @@ public:
         }
     }
 
-    // Ends the background loads. Waits for those that run.
+    // Ends the background loads. Waits for those that run on threads of the cache. Gives back
+    // the leases of those that have not begun: an executor may keep them for long.
     void end() {
         {
             const std::lock_guard<std::mutex> lock(mutex_);
             refuse();
+            for (const std::shared_ptr<Flight> &flight : running_) {
+                if (flight->thread == std::thread::id()) {
+                    flight->lease.reset();
+                }
+            }
         }
         workers_.end();
     }

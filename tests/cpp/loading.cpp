@@ -926,6 +926,35 @@ void a_close_gives_leases_back() {
     leader.join();
 }
 
+// So does the end of a cache that was not closed, for refreshes that wait in an executor of the program.
+void the_destructor_gives_leases_back() {
+    if (on_memory()) {
+        return;
+    }
+    const std::string url = fresh_url() + "&lease=60s";
+    Cache other = Cache::open(url);
+    std::vector<std::function<void()>> tasks;
+    Source source;
+    {
+        Cache cache = Cache::open(url);
+        LoadOptions queued = stale();
+        queued.executor = [&](std::function<void()> task) { tasks.push_back(std::move(task)); };
+        cache.get_or_load("a", source.loader(), queued);
+        expire();
+        cache.get_or_load("a", source.loader(), queued);
+        CHECK(tasks.size() == 1);
+    }
+    Lookup found = {};
+    CHECK(eventually([&] {
+        if (!found.lease) {
+            found = other.get_or_lease("a", {{}, 0ms, 0ms});
+        }
+        return found.lease.has_value();
+    }));
+    tasks.front()();
+    CHECK(source.loads == 1);
+}
+
 // Starts a refresh that runs until it is cancelled.
 void start_refresh(Cache &cache, std::atomic<int> &stage) {
     Source source;
@@ -1162,7 +1191,7 @@ int main() {
           a_store_that_is_down_is_loaded_around, a_stale_value_is_refreshed_in_the_background,
           an_invalidated_value_is_not_stale, a_failed_refresh_returns_the_stale_value, a_stale_value_replaces_an_error,
           an_invalidated_value_does_not_replace_an_error, an_executor_runs_refreshes, a_refresh_that_is_late_does_not_load, the_refreshes_that_wait_are_limited,
-          a_close_ends_waits, a_close_gives_leases_back, the_destructor_waits_for_a_refresh,
+          a_close_ends_waits, a_close_gives_leases_back, the_destructor_gives_leases_back, the_destructor_waits_for_a_refresh,
           a_moved_cache_keeps_its_loads, a_refresh_may_end_its_cache, a_forked_child_can_end,
           many_keys_are_loaded_in_one_call, callers_with_crossed_keys_do_not_block, many_keys_meet_one,
           a_key_that_is_given_up_is_loaded, many_stale_values_are_refreshed, an_exception_ends_a_load_of_many}) {
