@@ -2268,7 +2268,7 @@ private:
     std::uint64_t before_ = 0;
     std::vector<std::string_view> keys_ = {};
     std::vector<std::optional<Value>> values_ = {};
-    // What the call returns if a load fails: empty once a read of the store finds no stale value.
+    // The values to return if a load fails. Empty once a read of the store finds no stale value.
     std::vector<std::optional<Value>> stale_ = {};
     std::vector<Waiting> waiting_ = {};
 };
@@ -2425,7 +2425,8 @@ public:
 
     // Closes the cache. Later calls fail with YC_E_CLOSED, and so do calls that load or wait for
     // a load, at once. The leases of loads that run, or wait for a thread, go to other
-    // processes at once. A second close has no effect.
+    // processes at once. A lease that arrives while the cache is being closed ends by itself
+    // when it expires. A second close has no effect.
     void close(std::chrono::milliseconds timeout, Error &error) noexcept {
         if (loads_ != nullptr && timeout >= default_timeout && !is_forked()) {
             loads_->close();
@@ -2679,7 +2680,8 @@ public:
     //   Any other error is returned without a load.
     // - If only the storing fails, as for a value that is too large, the value is returned
     //   nevertheless; callers that wait for it share the next load. Terms of the Fill that are
-    //   not allowed are YC_E_INVALID, also for the callers that wait.
+    //   not allowed are YC_E_INVALID, also for the callers that wait. A value with more than 128
+    //   tags, or with a tag over 64 KiB, counts as too large.
     // - A loader may load other keys, and must not load its own: YC_E_INVALID.
     // - The tags of the options cost less than those that the loader adds.
     template <class Loader>

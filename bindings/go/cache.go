@@ -178,8 +178,9 @@ func (cache *Cache) Capabilities() Capabilities {
 
 // Close closes the cache. Calls in flight may finish for five seconds; then they fail with [ErrClosed], as later
 // calls do. Calls that load end at once, also those that wait for a load: they fail with ErrClosed, the contexts of their
-// loaders are cancelled, and their leases go to other processes. When Close returns, all threads, connections and memory
-// of the cache are released. Further calls of Close return nil and have no effect.
+// loaders are cancelled, and their leases go to other processes. A lease that arrives while the cache is being closed ends
+// by itself when it expires. When Close returns, all threads, connections and memory of the cache are released. Further
+// calls of Close return nil and have no effect.
 //
 // Errors: [ErrTimeout] if calls in flight were interrupted. The cache is closed nevertheless.
 func (cache *Cache) Close() error {

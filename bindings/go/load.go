@@ -74,7 +74,8 @@ func (fill *Fill) of(key string) *Fill {
 //
 // A value that cannot be stored ([ErrTooLarge], ErrServerMemory, a server that went down) is returned to the caller of the
 // loader. Callers that wait for it begin again; the next load then serves all that wait. A Fill that is not allowed, such
-// as a negative TTL or an empty tag, is an error of the caller of the loader, and of those that wait for it.
+// as a negative TTL or an empty tag, is an error of the caller of the loader, and of those that wait for it. A value with
+// more than 128 tags, or with a tag over 64 KiB, cannot be stored: ErrTooLarge.
 //
 // Errors: [ErrAbsent], and the error of the loader; [ErrBusy] if another caller is still loading when the wait is over;
 // [ErrInvalid] also for a Fill that is not allowed, and if a loader asks for the key that it loads; [ErrUnsupported] if

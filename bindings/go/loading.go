@@ -16,7 +16,7 @@ type loadCall struct {
 	loader   loader
 	keys     []string
 	results  []loaded
-	// With WithStaleIfError: what a call returns if the load fails. Empty once a read of the store finds no stale value.
+	// With WithStaleIfError: the values to return if the load fails. Empty once a read of the store finds no stale value.
 	stale [][]byte
 	// The end of waits for others; zero if the deadline of the context is.
 	end time.Time
