@@ -188,7 +188,7 @@ func TestCallsOneAfterAnotherAreCancelled(t *testing.T) {
 
 // The moment of the cancel moves over the time of a call: it has its value or is cancelled, and the next call has its own.
 func TestCallsOneAfterAnotherKeepTheirReplies(t *testing.T) {
-	cache := open(t, testURL(""))
+	cache := open(t, "")
 	for _, key := range []string{"one", "two"} {
 		check(t, cache.Set(ctx, key, []byte("value of "+key)))
 	}
