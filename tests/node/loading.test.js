@@ -224,6 +224,22 @@ for (const [name, change] of Object.entries(changes)) {
   });
 }
 
+test('a key that is changed during each load: those that wait share the load that begins after their calls', { timeout: 60_000 }, async () => {
+  let loads = 0;
+  const loader = async () => {
+    const value = `${(loads += 1)}`;
+    await sleep(30); // Until all have joined.
+    await other.invalidateTag('hot');
+    return value;
+  };
+  const options = { tags: ['hot'], encoding: 'utf8', wait: 30_000 };
+  const many = async (key) => (await cache.getOrLoadMany([key], async (keys) => ({ [key]: await loader(keys) }), options)).get(key);
+  const calls = Array.from({ length: 20 }, (_, at) => (at % 4 === 3 ? many('hot key') : cache.getOrLoad('hot key', loader, options)));
+  const values = await Promise.all(calls);
+  assert(loads <= 3, `${loads} loads for 20 calls: ${values}`);
+  assert.equal(await cache.get('hot key'), undefined);
+});
+
 test('changes at any time: no old value, and never two loaders', { timeout: 60_000 }, async () => {
   let [version, told, running, most, done] = [0, 0, 0, 0, false];
   const loader = async (fill) => {

@@ -2,7 +2,8 @@
 
 /**
  * The loads that run in this process. A load is one call of a loader; it has a flight for each of its keys, which other callers
- * may join. They take the loaded value only if the store took it too: then nothing changed the key since its lease was taken.
+ * may join. They take the loaded value if the store took it too: then nothing changed the key since its lease was taken. Else only those
+ * take it whose calls began before the loader was called.
  */
 
 const { setImmediate: turn } = require('node:timers/promises');
@@ -98,7 +99,7 @@ class Flight {
 
   /**
    * Gives the joined callers their outcome. No caller joins any more. `ofEarlier` is the outcome of those whose calls began before the
-   * loader was called: it has seen every change that came before them.
+   * loader was called: it has seen every change that came before them. So they share a load even if each load is superseded or refused.
    */
   end(outcome, ofEarlier = outcome) {
     this.isOpen = false;
@@ -300,12 +301,12 @@ class Flights {
     const outcome = { value };
     try {
       const isShared = flight.lease === undefined || (await flight.lease[store](value, ttl, staleFor, tags, undefined));
-      flight.end(isShared ? outcome : AGAIN);
+      flight.end(isShared ? outcome : AGAIN, outcome);
     } catch (error) {
       // An argument that the library refuses would be refused at each load: it is an error of the loader.
       if (error.code === 'YC_E_INVALID' || error instanceof TypeError) return this.fail(flight, { reason: error }, retryAfter);
       flight.lease.release();
-      // The store has not told whether the key was changed. It may refuse the next value, too: those who wait share that load.
+      // The store has not told whether the key was changed.
       flight.end(AGAIN, outcome);
     }
     return outcome;
