@@ -718,6 +718,32 @@ test('close ends loads, waits and leases', async () => {
   await assert.rejects(closed.getOrLoadMany(['a'], neverCalled), closedError);
 });
 
+test('a loader that closes the cache: its call ends, whatever the loader does then', { timeout: 20_000 }, async () => {
+  const ends = { 'never settles': never, 'returns a value': () => 'v', throws: () => assert.fail('mine'), rejects: async () => assert.fail('mine') };
+  const calls = {
+    'one key': (one, loader) => one.getOrLoad('closing', loader),
+    'many keys': (one, loader) => one.getOrLoadMany(['closing 1', 'closing 2'], loader),
+    'a stale value': async (one, loader) => {
+      await one.getOrLoad('closing', () => 'old', { ttl: 10, staleFor: 60_000 });
+      await sleep(20);
+      return one.getOrLoad('closing', loader, { staleIfError: true });
+    },
+  };
+  for (const [end, ending] of Object.entries(ends)) {
+    for (const [form, call] of Object.entries(calls)) {
+      const own = await Cache.open(testUrl('').replace('key_prefix=n', `key_prefix=self${Object.keys(ends).indexOf(end)}`));
+      let closed;
+      const loader = (...given) => {
+        closed = own.close({ timeout: 1000 });
+        assert.equal(given.at(-1).signal.aborted, true);
+        return ending();
+      };
+      await assert.rejects(call(own, loader), { name: 'YokedCacheError', code: 'YC_E_CLOSED' }, `${form}, ${end}`);
+      await closed;
+    }
+  }
+});
+
 test('close gives the leases back before they expire', async () => {
   if (!cache.capabilities.share) return; // The entries of the memory backend end with their cache.
   const closing = await Cache.open(testUrl());

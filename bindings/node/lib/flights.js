@@ -133,8 +133,12 @@ class Load {
     this.flights = entries.map((entry) => new Flight(this, entry));
   }
 
-  /** Returns a promise of the outcomes by the ids of the keys, for the caller that runs the loader. */
+  /**
+   * Returns a promise of the outcomes by the ids of the keys, for the caller that runs the loader. It is rejected if the load is cancelled
+   * already: its loader has closed the cache before it returned.
+   */
   outcomes(signal) {
+    if (this.isCancelled) return Promise.reject(this.controller.signal.reason);
     return new Waiter(this, this.callers, this.all.signals).begin(signal, undefined);
   }
 
