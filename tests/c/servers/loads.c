@@ -579,7 +579,7 @@ static void check_clocks(const char *url, const char *ahead) {
 /* The last look at the key has no time: that is no fault of the server. */
 static void check_batch(const char *url) {
     char with[MAX_SERVER_URL];
-    snprintf(with, sizeof with, "%s&socket_timeout=200ms", url);
+    snprintf(with, sizeof with, "%s%csocket_timeout=200ms", url, strchr(url, '?') ? '&' : '?');
     yc_cache *cache = open_cache(with), *other = open_cache(url);
     yc_lease *lease = take_lease(other, "batched", NULL, 0);
     for (unsigned round = 0; round < 10; round++) {
