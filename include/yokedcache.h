@@ -1298,6 +1298,12 @@ yc_status yc_config_check_file(const char *path,
 //             yc_value_free(ops[i].result);
 //             yc_error_free(ops[i].error);
 //         }
+//
+//     yc_cancel_token *token = yc_cancel_token_new();
+//     // Another thread may call yc_cancel_token_cancel(token).
+//     if (yc_batch_cancellable(cache, ops, 1, sizeof(yc_op), token, NULL) == YC_E_CANCELLED)
+//         puts("cancelled");
+//     yc_cancel_token_free(token);
 
 // Kind of operation: yc_get().
 #define YC_OP_GET 1
