@@ -304,7 +304,7 @@ func TestCloseEndsMigrationsAndSwitches(t *testing.T) {
 		fill(t, caches[0])
 		ended := make(chan error, 1)
 		go func() {
-			_, err := caches[0].MigrateTo(ctx, caches[1], yokedcache.MigrateOptions{Rate: 100})
+			_, err := caches[0].MigrateTo(ctx, caches[1], yokedcache.MigrateOptions{Rate: 10})
 			ended <- err
 		}()
 		time.Sleep(50 * time.Millisecond)
@@ -319,12 +319,21 @@ func TestCloseEndsMigrationsAndSwitches(t *testing.T) {
 	fill(t, cache)
 	ended := make(chan error, 1)
 	go func() {
-		_, err := cache.Switch(ctx, "memory://", yokedcache.SwitchOptions{Copy: true, Rate: 100})
-		ended <- err
+		for {
+			_, err := cache.Switch(ctx, "memory://", yokedcache.SwitchOptions{Copy: true, Rate: 10})
+			if !errors.Is(err, yokedcache.ErrBusy) {
+				ended <- err
+				return
+			}
+		}
 	}()
-	time.Sleep(50 * time.Millisecond)
-	if _, err := cache.Switch(ctx, "memory://", yokedcache.SwitchOptions{}); !errors.Is(err, yokedcache.ErrBusy) {
-		t.Error(err)
+	// A switch to a server that is not there changes nothing, and is refused once the other one runs.
+	for refused := false; !refused; time.Sleep(time.Millisecond) {
+		_, err := cache.Switch(ctx, "redis://127.0.0.1:1", yokedcache.SwitchOptions{})
+		if err == nil {
+			t.Fatal("it switched to a server that is not there")
+		}
+		refused = errors.Is(err, yokedcache.ErrBusy)
 	}
 	within(t, func() {
 		check(t, cache.Close())
