@@ -92,7 +92,7 @@ func TestTagsInvalidate(t *testing.T) {
 func TestKeysAndPatterns(t *testing.T) {
 	cache := open(t, "")
 	if cache.Capabilities()&yokedcache.CanList == 0 {
-		t.Skip("Memcached cannot list keys")
+		t.Skip("the server cannot list keys (CanList)")
 	}
 	var wanted []string
 	for at := 0; at < 1000; at++ {
@@ -137,7 +137,7 @@ func TestKeysAndPatterns(t *testing.T) {
 func TestSearch(t *testing.T) {
 	cache := open(t, "")
 	if cache.Capabilities()&yokedcache.CanList == 0 {
-		t.Skip("Memcached cannot list keys")
+		t.Skip("the server cannot list keys (CanList)")
 	}
 	check(t, cache.Set(ctx, "user:ada", nil, yokedcache.WithTags("x")))
 	check(t, cache.Set(ctx, "user:ava", nil))

@@ -115,14 +115,7 @@ func (queue *queue) endDirect(token *token) {
 
 // Runs an operation on this thread, and records its result.
 func (queue *queue) block(op *operation, token *C.yc_cancel_token, call *call) {
-	block := blocks.Get().(*[]byte)
-	defer blocks.Put(block)
-	*block = op.appendRecord((*block)[:0], op.outside(), 0)
-	var done C.yoked_go_done
-	var described *C.yc_error
-	C.yoked_go_run(queue.cache, token, (*C.uint8_t)(&(*block)[0]), &done, &described)
+	done, err := runOnThread(queue.cache, token, op)
 	call.record(&done)
-	if done.status < 0 {
-		call.err = failure(done.status, described)
-	}
+	call.err = err
 }

@@ -289,15 +289,23 @@ func (cache *Cache) outcomesOfSome(ctx context.Context, ops []operation) []resul
 // Blocks for the records of operations.
 var blocks = sync.Pool{New: func() any { return new([]byte) }}
 
-func (cache *Cache) runFastPath(op *operation) (outcome, error) {
+// Runs an operation on this thread, until the token is cancelled if it is not nil.
+func runOnThread(cache *C.yc_cache, token *C.yc_cancel_token, op *operation) (done C.yoked_go_done, err error) {
 	block := blocks.Get().(*[]byte)
 	defer blocks.Put(block)
 	*block = op.appendRecord((*block)[:0], op.outside(), 0)
-	var done C.yoked_go_done
 	var described *C.yc_error
-	C.yoked_go_run(cache.handle, nil, (*C.uint8_t)(&(*block)[0]), &done, &described)
+	C.yoked_go_run(cache, token, (*C.uint8_t)(&(*block)[0]), &done, &described)
 	if done.status < 0 {
-		return outcome{}, failure(done.status, described)
+		err = failure(done.status, described)
+	}
+	return done, err
+}
+
+func (cache *Cache) runFastPath(op *operation) (outcome, error) {
+	done, err := runOnThread(cache.handle, nil, op)
+	if err != nil {
+		return outcome{}, err
 	}
 	var value []byte
 	if done.handle != nil {
