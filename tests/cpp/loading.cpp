@@ -486,6 +486,19 @@ void callers_share_a_value_that_cannot_be_stored() {
     }
 }
 
+// One call leads a load that two more wait for.
+template <class Call>
+void run_three(Held &held, const Call &call) {
+    std::thread leader(call);
+    CHECK(held.has_begun());
+    std::thread waiter(call), another(call);
+    let_join();
+    held.released = true;
+    leader.join();
+    waiter.join();
+    another.join();
+}
+
 // Terms that are not allowed are an error of all that wait, after one load.
 void a_mistake_of_a_loader_reaches_all_that_wait() {
     Cache cache = fresh();
@@ -501,14 +514,7 @@ void a_mistake_of_a_loader_reaches_all_that_wait() {
         }, patient(), error);
         refused += error.status() == YC_E_INVALID;
     };
-    std::thread leader(call);
-    CHECK(held.has_begun());
-    std::thread waiter(call), another(call);
-    let_join();
-    held.released = true;
-    leader.join();
-    waiter.join();
-    another.join();
+    run_three(held, call);
     CHECK(refused == 3 && loads == 1);
 }
 
@@ -563,14 +569,7 @@ void an_exception_reaches_all_that_wait() {
             caught += error.what() == std::string("row");
         }
     };
-    std::thread leader(call);
-    CHECK(held.has_begun());
-    std::thread waiter(call), another(call);
-    let_join();
-    held.released = true;
-    leader.join();
-    waiter.join();
-    another.join();
+    run_three(held, call);
     CHECK(caught == 3);
     CHECK(cache.get_or_load("a", [](Fill &) { return "2"; })->text() == "2");
 }
