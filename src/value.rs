@@ -1,5 +1,7 @@
 //! The bytes of a value: shared, immutable, not copied for a reader.
 
+use std::sync::atomic::{AtomicU32, AtomicU64};
+
 use triomphe::ThinArc;
 
 /// The length field in front of the key.
@@ -7,22 +9,40 @@ const LENGTH: usize = size_of::<u32>();
 /// Parts up to this size are joined on the stack.
 const SMALL: usize = 256;
 
-/// A value behind one pointer, preceded by its key: reference count, key and value share one allocation.
+/// A value behind one pointer, preceded by its key: reference count, notes, key and value share one allocation.
 #[derive(Clone)]
-pub struct Value(ThinArc<(), u8>);
+pub struct Value(ThinArc<Notes, u8>);
+
+/// The notes of the store that holds the value, which alone reads and changes them. They are in front of the bytes because
+/// every hit needs both: a place of their own would be one more cache miss.
+#[derive(Default)]
+pub struct Notes {
+    /// The end of the entry.
+    pub deadline: AtomicU64,
+    /// The time of its last use.
+    pub used: AtomicU32,
+    /// The number of its slot.
+    pub slot: AtomicU32,
+}
 
 impl Value {
     /// Copies a key and a value.
-    pub fn keyed(key: &[u8], value: &[u8]) -> Self {
+    pub fn keyed(key: &[u8], value: &[u8], notes: Notes) -> Self {
         let len = LENGTH + key.len() + value.len();
         let mut small = [0; SMALL];
         if let Some(buffer) = small.get_mut(..len) {
             join(buffer, key, value);
-            return Self(ThinArc::from_header_and_slice((), buffer));
+            return Self(ThinArc::from_header_and_slice(notes, buffer));
         }
         let mut buffer = vec![0; len];
         join(&mut buffer, key, value);
-        Self(ThinArc::from_header_and_slice((), &buffer))
+        Self(ThinArc::from_header_and_slice(notes, &buffer))
+    }
+
+    /// Returns the notes of the store.
+    #[inline]
+    pub fn notes(&self) -> &Notes {
+        &self.0.header.header
     }
 
     /// Returns the bytes of the key, which are empty for a value without a key.
@@ -44,6 +64,13 @@ impl Value {
     }
 }
 
+impl Notes {
+    /// Returns the notes of an entry that has no slot yet.
+    pub fn until(deadline: u64) -> Self {
+        Self { deadline: deadline.into(), ..Self::default() }
+    }
+}
+
 #[allow(clippy::cast_possible_truncation)] // A key has up to 64 KiB.
 fn join(buffer: &mut [u8], key: &[u8], value: &[u8]) {
     let (length, rest) = buffer.split_at_mut(LENGTH);
@@ -55,18 +82,18 @@ fn join(buffer: &mut [u8], key: &[u8], value: &[u8]) {
 
 impl From<&[u8]> for Value {
     fn from(bytes: &[u8]) -> Self {
-        Self::keyed(&[], bytes)
+        Self::keyed(&[], bytes, Notes::default())
     }
 }
 
-impl From<ThinArc<(), u8>> for Value {
+impl From<ThinArc<Notes, u8>> for Value {
     /// Converts the result of `ThinArc::from(value)` back to a value.
-    fn from(shared: ThinArc<(), u8>) -> Self {
+    fn from(shared: ThinArc<Notes, u8>) -> Self {
         Self(shared)
     }
 }
 
-impl From<Value> for ThinArc<(), u8> {
+impl From<Value> for ThinArc<Notes, u8> {
     fn from(value: Value) -> Self {
         value.0
     }
@@ -81,7 +108,7 @@ mod tests {
         for key_len in [0, 1, 16, 251, 252, 253, 65_536] {
             for value_len in [0, 1, 235, 236, 237, 70_000] {
                 let (key, value) = (vec![b'k'; key_len], vec![b'v'; value_len]);
-                let joined = Value::keyed(&key, &value);
+                let joined = Value::keyed(&key, &value, Notes::default());
                 assert_eq!((joined.key(), joined.as_bytes()), (&key[..], &value[..]));
             }
         }

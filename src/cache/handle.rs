@@ -29,6 +29,11 @@ const CLOSE: Duration = Duration::from_secs(5);
 /// A cache as its user has it. Cursors and queues share it.
 pub struct CacheHandle {
     cache: ArcSwap<Cache>,
+    /// The cache that it was opened with, if that is in memory. Reads use it without a guard until it is replaced: they are
+    /// short, and nothing waits for their end.
+    first: Option<Cache>,
+    /// True if `first` no longer serves. It is set before the cache is replaced.
+    is_first_replaced: AtomicBool,
     /// Changes with `replacing` held, so that nothing is replaced in a closed cache.
     closed: AtomicBool,
     replacing: Mutex<()>,
@@ -70,6 +75,8 @@ impl CacheHandle {
     /// Returns a handle of a cache.
     pub fn new(cache: Cache) -> Self {
         Self {
+            first: cache.answers_at_once().then(|| cache.clone()),
+            is_first_replaced: AtomicBool::new(false),
             cache: ArcSwap::from_pointee(cache),
             closed: AtomicBool::new(false),
             replacing: Mutex::default(),
@@ -82,6 +89,15 @@ impl CacheHandle {
     #[inline]
     pub fn load(&self) -> CacheGuard {
         self.cache.load()
+    }
+
+    /// Runs a read on the cache that serves now.
+    #[inline]
+    pub fn read<R>(&self, run: impl FnOnce(&Cache) -> R) -> R {
+        match &self.first {
+            Some(first) if !self.is_first_replaced.load(Ordering::Acquire) => run(first),
+            _ => run(&self.load()),
+        }
     }
 
     /// Returns the cache that serves now, if it may be used.
@@ -204,6 +220,7 @@ impl CacheHandle {
         if self.closed.load(Ordering::Acquire) {
             return Err(Self::closed());
         }
+        self.is_first_replaced.store(true, Ordering::Release);
         let before = self.cache.swap(Arc::new(cache));
         Ok(CallsInFlight(before.calls.0.subscribe()))
     }

@@ -121,6 +121,24 @@ pub(super) unsafe fn with_cache(
     unsafe { with_handle_of(name, cache, err, |_, cache| body(cache)) }
 }
 
+/// Does the same as `with_cache` for functions that read entries only.
+#[inline]
+pub(super) unsafe fn with_reader(
+    name: &'static str,
+    cache: *const yc_cache,
+    err: *mut *mut yc_error,
+    body: impl FnOnce(&Cache) -> Result<yc_status>,
+) -> yc_status {
+    let checked = || {
+        // SAFETY: the caller hands NULL or a live cache of ours.
+        let cache = unsafe { cache.as_ref() }.ok_or_else(|| null("cache"))?;
+        cache.handle.check_open()?;
+        cache.handle.read(body)
+    };
+    // SAFETY: the caller's `err`, handed on.
+    unsafe { boundary::call(name, err, checked) }
+}
+
 /// Does the same as `with_cache` for functions that keep the cache and may wait for it.
 pub(super) unsafe fn with_handle(
     name: &'static str,

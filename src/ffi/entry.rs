@@ -5,7 +5,7 @@ use std::mem;
 
 use super::arguments::{bytes, out, slices, yc_slice};
 use super::boundary::answer;
-use super::cache::{with_cache, yc_cache};
+use super::cache::{with_cache, with_reader, yc_cache};
 use super::error::{YC_MISS, YC_OK, yc_error, yc_status};
 use super::value::yc_value;
 use crate::cache::Cache;
@@ -53,7 +53,7 @@ pub unsafe extern "C" fn yc_get(
 ) -> yc_status {
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
-        with_cache("yc_get", cache, err, |cache| {
+        with_reader("yc_get", cache, err, |cache| {
             let (key, place) = (bytes(key, key_len, "key")?, self::out(out, "out")?);
             let Some(value) = answer(|context| cache.get(context, key))? else { return Ok(YC_MISS) };
             place.write(yc_value::into_raw(value));
@@ -84,7 +84,7 @@ pub unsafe extern "C" fn yc_get_into(
 ) -> yc_status {
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
-        with_cache("yc_get_into", cache, err, |cache| {
+        with_reader("yc_get_into", cache, err, |cache| {
             let (key, len) = (bytes(key, key_len, "key")?, out(len, "len")?);
             bytes(buf, cap, "buf")?;
             let Some(value) = answer(|context| cache.get(context, key))? else { return Ok(YC_MISS) };

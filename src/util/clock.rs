@@ -188,6 +188,18 @@ impl Deadline {
         Self(now.saturating_add(nanos).min(Self::NEVER.0 - 1))
     }
 
+    /// Returns the deadline as a number.
+    #[inline]
+    pub fn nanos(self) -> u64 {
+        self.0
+    }
+
+    /// Returns the deadline of a number.
+    #[inline]
+    pub fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
     /// The deadline of an entry that has expired from the start.
     pub const PASSED: Self = Self(0);
 

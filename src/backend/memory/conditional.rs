@@ -1,9 +1,9 @@
 //! Conditional operations and counters: each finds, decides and changes under the lock of one shard.
 
-use super::lru::{Entry, SlotId};
 use super::set::{ATTEMPTS, Evicted, no_room};
 use super::shard::{Lookup, Shard, entry_cost};
 use super::store::{Hash, Store};
+use super::table::{Fresh, SlotId};
 use super::tags::TagName;
 use crate::backend::{Addition, NewEntry, Outcome, SetCondition};
 use crate::error::Result;
@@ -19,8 +19,8 @@ impl Store {
     /// Returns the value of a key, and gives the key another deadline.
     pub(super) fn get_and_expire(&self, key: &[u8], deadline: Deadline) -> Option<Value> {
         self.read(key, |shard, id, value| {
-            if let Some(entry) = shard.entry_mut(id) {
-                entry.deadline = deadline;
+            if let Some(entry) = shard.entry(id) {
+                entry.set_deadline(deadline);
             }
             value
         })
@@ -47,7 +47,7 @@ impl Store {
     pub(super) fn set_if(&self, entry: NewEntry, times: Times, condition: SetCondition) -> Result<Option<u64>> {
         let (hash, tags) = (self.hash(entry.key), self.hash_tags(entry.tags));
         self.room.check_fits(entry_cost(entry.key.len() + entry.value.len(), tags.len(), false))?;
-        let mut fresh = Entry::new(entry.key, entry.value, hash.of_entry(), times);
+        let mut fresh = Fresh::new(entry.key, entry.value, hash.of_entry(), times);
         for _ in 0..ATTEMPTS {
             match self.try_set_if(hash, fresh, &tags, condition) {
                 Ok(version) => return Ok(version),
@@ -62,14 +62,14 @@ impl Store {
     fn try_set_if(
         &self,
         hash: Hash,
-        fresh: Entry,
+        fresh: Fresh,
         tags: &[TagName],
         condition: SetCondition,
-    ) -> std::result::Result<Option<u64>, Entry> {
+    ) -> std::result::Result<Option<u64>, Fresh> {
         // Dropped in the other order: the lock first, then what was evicted.
         let (mut evicted, mut shard) = (Evicted::default(), self.shard_of(hash));
         let old = shard.find(hash.of_entry(), fresh.key());
-        let live = old.filter(|id| shard.is_live(*id));
+        let live = old.filter(|id| shard.is_slot_live(*id));
         let version = live.map(|id| shard.version(id));
         if !condition.holds(version) {
             return Ok(None);
@@ -83,7 +83,7 @@ impl Store {
         let hash = self.hash(key);
         let mut shard = self.shard_of(hash);
         let Some(id) = shard.find(hash.of_entry(), key) else { return Outcome::Miss };
-        let is_live = shard.is_live(id);
+        let is_live = shard.is_slot_live(id);
         if is_live && shard.version(id) != version {
             return Outcome::Unmet;
         }
@@ -112,13 +112,13 @@ impl Store {
         // Dropped in the other order: the lock first, then what was evicted.
         let (mut evicted, mut shard) = (Evicted::default(), self.shard_of(hash));
         let old = shard.find(hash.of_entry(), addition.key);
-        let live = old.filter(|id| shard.is_live(*id)).and_then(|id| shard.entry(id));
-        let sum = addition.apply(live.map(|entry| entry.value().as_bytes()))?;
-        let times = live.map_or(times, Entry::times);
+        let live = shard.live(hash.of_entry(), addition.key);
+        let sum = addition.apply(live.map(|entry| entry.as_bytes()))?;
+        let times = live.map_or(times, |entry| shard.times_of(entry));
         let tags = self.find_tags(live.map_or_else(Vec::new, |entry| shard.tags_of(entry)).into_iter());
         let text = sum.to_string();
         self.room.check_fits(entry_cost(addition.key.len() + text.len(), tags.len(), false))?;
-        let fresh = Entry::new(addition.key, text.as_bytes(), hash.of_entry(), times);
+        let fresh = Fresh::new(addition.key, text.as_bytes(), hash.of_entry(), times);
         Ok(self.store_locked(&mut shard, old, fresh, &tags, &mut evicted).ok().map(|_| sum))
     }
 

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::loading::End;
-use super::lru::SlotId;
 use super::shard::Shard;
 use super::store::Store;
+use super::table::SlotId;
 use crate::explanation::{EntryFacts, Explanation, KeyState, LeaseFacts, Location, MissReason, TagFacts, TagState};
 use crate::util::clock::Deadline;
+use crate::value::Value;
 
 impl Store {
     /// Reports on a key. An entry that is dead stays, and the order of use is the same afterwards.
@@ -53,8 +54,8 @@ impl Shard {
         });
         Some(EntryFacts {
             version,
-            age: entry.times().created.age(),
-            value_bytes: entry.value().as_bytes().len() as u64,
+            age: self.times_of(entry).created.age(),
+            value_bytes: entry.as_bytes().len() as u64,
             stale_for,
             tags: tags.collect(),
         })
@@ -62,7 +63,7 @@ impl Shard {
 
     /// Returns what a get would answer for the entry of a slot.
     fn state_of(&self, id: SlotId, facts: &EntryFacts) -> KeyState {
-        let deadline = self.entry(id).map_or(Deadline::PASSED, |entry| entry.deadline);
+        let deadline = self.entry(id).map_or(Deadline::PASSED, Value::deadline);
         if !facts.is_current() {
             return KeyState::Missing(MissReason::Invalidated);
         }

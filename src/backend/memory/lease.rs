@@ -225,14 +225,14 @@ impl Store {
         let end = options.wait.end(CALL, context.end());
         let mut holder = first;
         loop {
-            if self.loads.is_closed.load(SeqCst) {
-                return Err(Error::new(ErrorKind::Closed, "the cache was closed"));
-            }
             if Instant::now() >= end {
                 return Err(still_loading());
             }
             let lease_end = holder.ends.remaining().map_or(end, |left| Instant::now() + left);
             context.run_until(end.min(lease_end), |_| Waiting::new(self, key, holder)).await;
+            if self.loads.is_closed.load(SeqCst) {
+                return Err(Error::new(ErrorKind::Closed, "the cache was closed"));
+            }
             match self.get_or_lease(key, &options) {
                 Attempt::Done(loaded) => return Ok(Loaded { waited: true, ..loaded }),
                 Attempt::HeldBack(left) => return Err(held_back(left)),

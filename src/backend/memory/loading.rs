@@ -10,7 +10,7 @@ use hashbrown::HashTable;
 
 use std::task::Waker;
 
-use super::lru::SlotId;
+use super::table::SlotId;
 use crate::lease::is_due;
 use crate::util::clock::Deadline;
 

@@ -4,7 +4,6 @@ mod conditional;
 mod explain;
 mod lease;
 mod loading;
-mod lru;
 #[cfg(test)]
 mod oracle;
 mod removal;
@@ -13,6 +12,7 @@ mod set;
 mod shard;
 mod store;
 mod sweeper;
+mod table;
 mod tags;
 #[cfg(test)]
 mod tests;
@@ -269,6 +269,8 @@ impl Backend for Memory {
     fn close(&self, _: CallContext, _deadline: Instant) -> OpFuture<'_, ()> {
         self.store.close_loads();
         self.sweeper.join();
+        // A handle may keep the store longer than it uses it.
+        self.store.flush(false);
         done(Ok(()))
     }
 }

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use fastrand::Rng;
 use lru::LruCache;
 
-use super::lru::{Entry, Lru, NONE, SlotId};
 use super::store::Store;
+use super::table::{Fresh, NONE, SlotId, Table};
 use crate::backend::NewEntry;
 use crate::util::clock::Times;
 use crate::util::test_cases;
@@ -16,14 +16,14 @@ const KEYS: u32 = 300;
 /// The entries that the store has room for.
 const ROOM: usize = 100;
 
-fn entry(key: u32) -> Entry {
-    Entry::new(&key.to_be_bytes(), b"value", key, Times::from_now(None))
+fn entry(key: u32) -> Fresh {
+    Fresh::new(&key.to_be_bytes(), b"value", key, Times::from_now(None))
 }
 
 /// Slots of entries and the same keys in the crate's cache.
 #[derive(Default)]
 struct Pair {
-    ours: Lru,
+    ours: Table,
     slots: HashMap<u32, SlotId>,
 }
 

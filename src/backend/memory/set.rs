@@ -4,20 +4,21 @@ use std::cell::Cell;
 use std::sync::MutexGuard;
 
 use super::loading::{Kept, Lease};
-use super::lru::{Entry, NONE, SlotId};
 use super::shard::{Removed, Shard, entry_cost};
 use super::store::{Hash, Store};
+use super::table::{Fresh, NONE, SlotId};
 use super::tags::TagName;
 use crate::backend::{CopiedEntry, IfPresent, Imported, NewEntry};
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
 use crate::util::clock::Times;
+use crate::value::Value;
 
 /// Number of times that room in another shard may be lost to another thread.
 pub(super) const ATTEMPTS: usize = 1000;
 
 /// The result: stored or not, or the entry for which its shard has no room.
-type Stored = std::result::Result<bool, Entry>;
+type Stored = std::result::Result<bool, Fresh>;
 
 impl Store {
     pub(super) fn set(&self, entry: NewEntry, times: Times) -> Result<()> {
@@ -38,7 +39,7 @@ impl Store {
         let kept = entry.ends.and_then(|_| Kept::from_copy(entry.stale_for, entry.load_time));
         // Under the shard's lock: an invalidation is counted before it comes to the shard.
         self.put(&entry.key, entry.value.as_bytes(), &tags, times, kept.as_ref(), |shard, old| {
-            outcome.set(if if_present == IfPresent::Keep && old.is_some_and(|old| shard.is_live(old)) {
+            outcome.set(if if_present == IfPresent::Keep && old.is_some_and(|old| shard.is_slot_live(old)) {
                 Imported::Present
             } else if self.are_current(&entry.tags, versions) {
                 Imported::Stored
@@ -64,7 +65,7 @@ impl Store {
         let hash = self.hash(key);
         let cost = entry_cost(key.len() + value.len(), tags.len(), kept.is_some());
         self.room.check_fits(cost)?;
-        let mut fresh = Entry::new(key, value, hash.of_entry(), times);
+        let mut fresh = Fresh::new(key, value, hash.of_entry(), times);
         for _ in 0..ATTEMPTS {
             match self.try_put(hash, fresh, Terms { tags, cost, kept }, &allowed) {
                 Ok(stored) => return Ok(stored),
@@ -82,10 +83,10 @@ impl Store {
         &self,
         shard: &mut Shard,
         old: Option<SlotId>,
-        fresh: Entry,
+        fresh: Fresh,
         tags: &[TagName],
         evicted: &mut Evicted,
-    ) -> std::result::Result<SlotId, Entry> {
+    ) -> std::result::Result<SlotId, Fresh> {
         let cost = entry_cost(fresh.len(), tags.len(), false);
         let Some(old) = old else {
             if !self.make_room(shard, evicted) || !self.make_bytes(shard, NONE, cost, evicted) {
@@ -111,7 +112,7 @@ impl Store {
     fn try_put(
         &self,
         hash: Hash,
-        fresh: Entry,
+        fresh: Fresh,
         terms: Terms,
         allowed: impl Fn(&mut Shard, Option<SlotId>) -> bool,
     ) -> Stored {
@@ -147,7 +148,7 @@ impl Store {
         evicted
     }
 
-    fn add(&self, shard: MutexGuard<Shard>, fresh: Entry, terms: Terms) -> Stored {
+    fn add(&self, shard: MutexGuard<Shard>, fresh: Fresh, terms: Terms) -> Stored {
         // Dropped in the other order: the lock first, then what was evicted.
         let (mut evicted, mut shard) = (Evicted::default(), shard);
         if !self.make_room(&mut shard, &mut evicted) || !self.make_bytes(&mut shard, NONE, terms.cost, &mut evicted) {
@@ -160,7 +161,7 @@ impl Store {
 
     /// Replaces an entry. An overwrite reserves or releases the difference in bytes.
     #[cold]
-    fn overwrite_in_bounds(&self, shard: MutexGuard<Shard>, old: SlotId, fresh: Entry, terms: Terms) -> Stored {
+    fn overwrite_in_bounds(&self, shard: MutexGuard<Shard>, old: SlotId, fresh: Fresh, terms: Terms) -> Stored {
         let (mut evicted, mut shard) = (Evicted::default(), shard);
         let freed = shard.cost_of(old);
         shard.touch(old);
@@ -226,7 +227,7 @@ struct Terms<'a> {
 pub(super) struct Evicted {
     first: Option<Removed>,
     more: Vec<Removed>,
-    replaced: Option<Entry>,
+    replaced: Option<Value>,
     ended: Option<Box<Lease>>,
 }
 

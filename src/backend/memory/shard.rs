@@ -1,22 +1,23 @@
-//! One shard: an index of keys, slots in order of use, and tags, under one lock.
+//! One shard: entries and tags under one lock.
 
 use std::collections::HashMap;
 
-use hashbrown::HashTable;
-
-use super::loading::{End, KEPT_OVERHEAD, Kept, Lease, Loading, spread};
-use super::lru::{Entry, Lru, NONE, SlotId};
+use super::loading::{End, KEPT_OVERHEAD, Kept, Lease, Loading};
+use super::table::{Fresh, NONE, SlotId, Table};
 use super::tags::{TagName, Tags};
 use crate::backend::{Counters, KeyFilter, Page, ScanCursor};
 use crate::util::allocation;
-use crate::util::clock::Moment;
+use crate::util::clock::{Moment, Times};
 use crate::value::Value;
 
-/// Bytes of an entry in addition to its key and value: reference count and lengths, slot, record of use, and its share
-/// of the index. The allocator's rounding is not counted.
-const ENTRY_OVERHEAD: usize = 20 + 32 + 12 + 8;
+/// Bytes of an entry in addition to its key and value: reference count and lengths, notes, slot, record of use, and its
+/// share of the index. The allocator's rounding is not counted.
+const ENTRY_OVERHEAD: usize = 20 + 16 + 12 + 8 + 16;
 /// Bytes of each tag of an entry.
 const MEMBER_OVERHEAD: usize = 20;
+
+/// Number of keys that are read at once: enough to overlap their cache misses.
+pub(super) const AT_ONCE: usize = 16;
 
 /// The growth of a shard after which memory is checked again.
 const STEP: usize = 32 * 1024;
@@ -32,7 +33,7 @@ pub(super) fn entry_cost(len: usize, tags: usize, kept: bool) -> usize {
 
 /// A removed entry, to be dropped after the lock is released.
 pub(super) struct Removed {
-    entry: Entry,
+    entry: Value,
     /// The bytes of the entry.
     pub(super) cost: usize,
 }
@@ -45,13 +46,12 @@ pub(super) enum Lookup<'a> {
     Dead(SlotId),
 }
 
-/// A shard. A hit reads and writes two cache lines, in addition to the lock.
+/// A shard.
 #[derive(Default)]
 #[repr(C)]
 pub(super) struct Shard {
     pub(super) counters: Counters,
-    index: HashTable<SlotId>,
-    lru: Lru,
+    table: Table,
     tags: Tags,
     /// Bytes of keys and values.
     bytes: usize,
@@ -72,7 +72,7 @@ impl Shard {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.index.len()
+        self.table.len()
     }
 
     /// Bytes of the entries.
@@ -105,87 +105,88 @@ impl Shard {
     /// Returns the value of a key, which becomes the most recently used.
     #[inline(always)]
     pub(super) fn get(&mut self, hash: u32, key: &[u8]) -> Lookup<'_> {
-        match self.find(hash, key) {
-            Some(id) => self.serve(id),
-            None => self.miss(Lookup::Miss),
+        let now = self.table.tick();
+        let Some(entry) = self.table.find(hash, key) else {
+            self.counters.misses += 1;
+            return Lookup::Miss;
+        };
+        if !self.is_live(entry) {
+            self.counters.misses += 1;
+            return Lookup::Dead(entry.slot());
         }
-    }
-
-    /// Returns the value of a slot, which becomes the most recently used.
-    #[inline(always)]
-    pub(super) fn serve(&mut self, id: SlotId) -> Lookup<'_> {
-        if !self.is_live(id) {
-            return self.miss(Lookup::Dead(id));
-        }
+        now.note(entry);
         self.counters.hits += 1;
-        self.lru.touch(id).map_or(Lookup::Miss, |entry| Lookup::Hit(entry.value()))
+        Lookup::Hit(entry)
     }
 
-    fn miss<'a>(&mut self, lookup: Lookup<'a>) -> Lookup<'a> {
-        self.counters.misses += 1;
-        lookup
-    }
-
-    /// Returns the slots of keys of this shard. All hashes are looked up before any key is read, so that the cache
-    /// misses of one key overlap with those of the others.
-    pub(super) fn find_many<'a>(&self, keys: impl Iterator<Item = (u32, &'a [u8])> + Clone, found: &mut Vec<SlotId>) {
-        found.clear();
-        found.extend(keys.clone().map(|(hash, _)| self.find_hash(hash).unwrap_or(NONE)));
-        for (slot, (hash, key)) in found.iter_mut().zip(keys) {
-            *slot = self.confirm(*slot, hash, key).unwrap_or(NONE);
+    /// Reads some keys of this shard. All hashes are looked up before any entry is read, and all keys are compared before
+    /// any value is shared, so that the cache misses of one key overlap with those of the others. The keys count as used
+    /// in their order. Returns the dead entries, which are to be removed.
+    pub(super) fn get_some(&mut self, keys: &[(u32, &[u8])], values: &mut [Option<Value>; AT_ONCE]) -> Vec<SlotId> {
+        let (mut now, mut found, mut dead, mut hits) =
+            (self.table.tick_many(AT_ONCE as u32), [None; AT_ONCE], Vec::new(), 0);
+        for (found, (hash, _)) in found.iter_mut().zip(keys) {
+            *found = self.table.find_hash(*hash);
         }
+        for (found, (hash, key)) in found.iter_mut().zip(keys) {
+            *found = found.filter(|entry| entry.key() == *key).or_else(|| self.table.find(*hash, key));
+        }
+        for (found, value) in found.into_iter().zip(values).take(keys.len()) {
+            let live = found.filter(|entry| self.is_live(entry));
+            if let Some(entry) = live {
+                now.next().note(entry);
+                *value = Some(entry.clone());
+                hits += 1;
+            } else {
+                dead.extend(found.map(Value::slot));
+            }
+        }
+        self.counters.hits += hits;
+        self.counters.misses += keys.len() as u64 - hits;
+        dead
     }
 
     /// Returns the slot of a key, dead or alive.
     #[inline]
     pub(super) fn find(&self, hash: u32, key: &[u8]) -> Option<SlotId> {
-        self.confirm(self.find_hash(hash)?, hash, key)
-    }
-
-    /// Returns the first slot with this hash, which is nearly always that of the key.
-    #[inline]
-    fn find_hash(&self, hash: u32) -> Option<SlotId> {
-        self.index.find(spread(hash), |id| self.lru.get(*id).is_some_and(|entry| entry.hash == hash)).copied()
-    }
-
-    #[inline]
-    fn confirm(&self, slot: SlotId, hash: u32, key: &[u8]) -> Option<SlotId> {
-        if self.lru.get(slot)?.key() == key { Some(slot) } else { self.find_among_equal_hashes(hash, key) }
-    }
-
-    #[cold]
-    fn find_among_equal_hashes(&self, hash: u32, key: &[u8]) -> Option<SlotId> {
-        let is_it = |id: &SlotId| self.lru.get(*id).is_some_and(|entry| entry.hash == hash && entry.key() == key);
-        self.index.find(spread(hash), is_it).copied()
+        self.table.find(hash, key).map(Value::slot)
     }
 
     /// Returns the hashes of the tags of an entry.
-    pub(super) fn tags_of(&self, entry: &Entry) -> Vec<u64> {
-        self.tags.names_of(entry.members).collect()
+    pub(super) fn tags_of(&self, entry: &Value) -> Vec<u64> {
+        self.tags.names_of(self.table.members_of(entry)).collect()
     }
 
     /// Returns the hashes of the tags of an entry, and whether each is valid.
-    pub(super) fn tag_states(&self, entry: &Entry) -> impl Iterator<Item = (u64, bool)> {
-        self.tags.states_of(entry.members)
+    pub(super) fn tag_states(&self, entry: &Value) -> impl Iterator<Item = (u64, bool)> {
+        self.tags.states_of(self.table.members_of(entry))
+    }
+
+    /// Returns the deadline and the creation time of an entry.
+    pub(super) fn times_of(&self, entry: &Value) -> Times {
+        self.table.times_of(entry)
     }
 
     /// Marks a slot as the most recently used.
     pub(super) fn touch(&mut self, id: SlotId) {
-        self.lru.touch(id);
+        self.table.touch(id);
     }
 
     /// Returns the bytes of an entry.
     pub(super) fn cost_of(&self, id: SlotId) -> usize {
         let kept = self.kept(id).is_some();
-        self.lru.get(id).map_or(0, |entry| entry_cost(entry.len(), self.tags.count(entry.members), kept))
+        let cost = |entry: &Value| entry_cost(entry.len(), self.tags.count(self.table.members_of(entry)), kept);
+        self.table.get(id).map_or(0, cost)
     }
 
-    pub(super) fn entry(&self, id: SlotId) -> Option<&Entry> {
-        self.lru.get(id)
+    pub(super) fn entry(&self, id: SlotId) -> Option<&Value> {
+        self.table.get(id)
     }
 
-    pub(super) fn entry_mut(&mut self, id: SlotId) -> Option<&mut Entry> {
-        self.lru.get_mut(id)
+    /// Returns the entry of a key if it can be served.
+    #[inline]
+    pub(super) fn live(&self, hash: u32, key: &[u8]) -> Option<&Value> {
+        self.table.find(hash, key).filter(|entry| self.is_live(entry))
     }
 
     /// Returns the version of an entry, which is given to it when it is first asked for.
@@ -207,24 +208,21 @@ impl Shard {
 
     /// Replaces the entry of a key, and returns the previous one.
     #[inline]
-    pub(super) fn replace(&mut self, id: SlotId, entry: Entry, tags: &[TagName]) -> Option<Entry> {
-        self.bytes += entry.len();
+    pub(super) fn replace(&mut self, id: SlotId, fresh: Fresh, tags: &[TagName]) -> Option<Value> {
+        self.bytes += fresh.len();
         self.end_version(id);
-        let old = self.lru.replace(id, entry)?;
+        let (old, members) = self.table.replace(id, fresh)?;
         self.bytes -= old.len();
         // In this order a tag that both have keeps its record.
         self.join(id, tags);
-        self.tags.leave(old.members);
+        self.tags.leave(members);
         Some(old)
     }
 
     /// Adds an entry for a new key. Room was made before.
-    pub(super) fn insert(&mut self, entry: Entry, tags: &[TagName]) -> SlotId {
-        self.bytes += entry.len();
-        let hash = spread(entry.hash);
-        let id = self.lru.insert(entry);
-        let lru = &self.lru;
-        self.index.insert_unique(hash, id, |id| lru.get(*id).map_or(0, |entry| spread(entry.hash)));
+    pub(super) fn insert(&mut self, fresh: Fresh, tags: &[TagName]) -> SlotId {
+        self.bytes += fresh.len();
+        let id = self.table.insert(fresh);
         self.join(id, tags);
         id
     }
@@ -233,47 +231,32 @@ impl Shard {
     fn join(&mut self, id: SlotId, tags: &[TagName]) {
         self.counters.sets += 1;
         if !tags.is_empty() {
-            self.join_some(id, tags);
-        }
-    }
-
-    fn join_some(&mut self, id: SlotId, tags: &[TagName]) {
-        let members = tags.iter().fold(NONE, |members, tag| self.tags.join(*tag, id, members));
-        if let Some(entry) = self.lru.get_mut(id) {
-            entry.members = members;
+            let members = tags.iter().fold(NONE, |members, tag| self.tags.join(*tag, id, members));
+            self.table.set_members(id, members);
         }
     }
 
     /// Removes an entry.
     pub(super) fn remove(&mut self, id: SlotId) -> Option<Removed> {
-        let entry = self.lru.remove(id)?;
+        let (entry, members) = self.table.remove(id)?;
         self.end_version(id);
-        if let Ok(found) = self.index.find_entry(spread(entry.hash), |indexed| *indexed == id) {
-            found.remove();
-        }
         let kept = self.loading.as_mut().is_some_and(|loading| loading.keep(id, None));
-        Some(self.removed(entry, kept))
-    }
-
-    /// Removes the entry of a slot from the tags and the sums.
-    #[inline]
-    fn removed(&mut self, entry: Entry, kept: bool) -> Removed {
-        let tags = self.tags.leave(entry.members);
+        let tags = self.tags.leave(members);
         self.bytes -= entry.len();
-        Removed { cost: entry_cost(entry.len(), tags, kept), entry }
+        Some(Removed { cost: entry_cost(entry.len(), tags, kept), entry })
     }
 
     /// Evicts an invalidated entry if there is one, else the least recently used entry. `keep`, the most recently used
     /// entry, remains: the room is for it.
     pub(super) fn evict(&mut self, keep: SlotId) -> Option<Removed> {
         let dead = self.tags.any_invalidated().filter(|id| *id != keep);
-        let id = dead.unwrap_or_else(|| self.lru.least_recent());
+        let id = dead.unwrap_or_else(|| self.table.least_recent());
         if id == keep {
             return None;
         }
         let kept = self.is_kept(id);
         let removed = self.remove(id)?;
-        let expired = !kept && removed.entry.deadline.has_passed();
+        let expired = !kept && removed.entry.deadline().has_passed();
         self.counters.expirations += u64::from(expired);
         self.counters.evictions += u64::from(!expired && dead.is_none());
         Some(removed)
@@ -281,9 +264,17 @@ impl Shard {
 
     /// Returns true if an entry may be served: it has not expired, and none of its tags was invalidated.
     #[inline]
-    pub(super) fn is_live(&self, id: SlotId) -> bool {
-        let Some(entry) = self.lru.get(id) else { return false };
-        !entry.deadline.has_passed() && (entry.members == NONE || self.tags.all_live(entry.members))
+    pub(super) fn is_live(&self, entry: &Value) -> bool {
+        !entry.deadline().has_passed() && (!entry.is_tagged() || self.has_valid_tags(entry))
+    }
+
+    /// Returns true if a slot has an entry that may be served.
+    pub(super) fn is_slot_live(&self, id: SlotId) -> bool {
+        self.table.get(id).is_some_and(|entry| self.is_live(entry))
+    }
+
+    fn has_valid_tags(&self, entry: &Value) -> bool {
+        self.tags.all_live(self.table.members_of(entry))
     }
 
     /// Removes a dead entry, and counts it if it has expired. A stale value and a remembered absence stay.
@@ -293,7 +284,7 @@ impl Shard {
             return None;
         }
         let removed = self.remove(id)?;
-        self.counters.expirations += u64::from(removed.entry.deadline.has_passed());
+        self.counters.expirations += u64::from(removed.entry.deadline().has_passed());
         Some(removed)
     }
 
@@ -304,7 +295,7 @@ impl Shard {
 
     /// Invalidates all members of a tag. Returns the number of those that could be served.
     pub(super) fn invalidate_and_count(&mut self, tag: TagName) -> usize {
-        let live = |id: &SlotId| self.is_live(*id);
+        let live = |id: &SlotId| self.is_slot_live(*id);
         let count = self.tags.members_of(tag).filter(live).count();
         self.tags.invalidate(tag);
         count
@@ -323,13 +314,14 @@ impl Shard {
         now: Moment,
         removed: &mut Vec<Removed>,
     ) -> Option<usize> {
-        let end = (from + count).min(self.lru.end());
+        let end = (from + count).min(self.table.end());
         for id in (from..end).map(slot_id) {
-            let expired = self.lru.get(id).is_some_and(|entry| entry.deadline.has_passed_at(now)) && !self.is_kept(id);
+            let expired =
+                self.table.get(id).is_some_and(|entry| entry.deadline().has_passed_at(now)) && !self.is_kept(id);
             self.counters.expirations += u64::from(expired);
             removed.extend(if expired { self.remove(id) } else { None });
         }
-        (end < self.lru.end()).then_some(end)
+        (end < self.table.end()).then_some(end)
     }
 
     /// Adds the wanted keys of `count` slots to a page, up to `limit` keys.
@@ -343,7 +335,7 @@ impl Shard {
         page: &mut Page,
     ) {
         let from = usize::try_from(at.offset).unwrap_or(usize::MAX);
-        let end = from.saturating_add(count).min(self.lru.end());
+        let end = from.saturating_add(count).min(self.table.end());
         let tag_ids: Vec<u32> = tags.iter().filter_map(|tag| self.tags.find(*tag)).collect();
         let mut next = from;
         while next < end && page.keys.len() < limit {
@@ -352,18 +344,18 @@ impl Shard {
             }
             next += 1;
         }
-        page.next = (next < self.lru.end()).then_some(ScanCursor { part: at.part, offset: next as u64, ..at });
+        page.next = (next < self.table.end()).then_some(ScanCursor { part: at.part, offset: next as u64, ..at });
     }
 
     fn wanted_key(&self, id: SlotId, wanted: &KeyFilter, tags: &[u32]) -> Option<&[u8]> {
-        let entry = self.lru.get(id)?;
-        let tagged = wanted.tags.is_empty() || self.tags.any_of(entry.members, tags);
-        (tagged && entry.key().starts_with(wanted.literal_prefix) && self.is_live(id)).then(|| entry.key())
+        let entry = self.table.get(id)?;
+        let tagged = wanted.tags.is_empty() || self.tags.any_of(self.table.members_of(entry), tags);
+        (tagged && entry.key().starts_with(wanted.literal_prefix) && self.is_live(entry)).then(|| entry.key())
     }
 
     /// Returns the number of entries that can be served.
     pub(super) fn count_live(&self) -> usize {
-        (0..self.lru.end()).map(slot_id).filter(|id| self.is_live(*id)).count()
+        self.table.entries().filter(|entry| self.is_live(entry)).count()
     }
 
     /// Replaces this shard by an empty one with the same counters, which continues to count versions.
@@ -394,54 +386,50 @@ impl Shard {
     /// Returns the value of a key if it is fresh. An entry that may be due for an early refresh is left to `read`.
     #[inline(always)]
     pub(super) fn hit(&mut self, hash: u32, key: &[u8], refresh_ahead: bool) -> Option<&Value> {
-        let id = self.find(hash, key).filter(|id| self.is_live(*id))?;
-        if refresh_ahead && self.kept(id).is_some() {
+        let now = self.table.tick();
+        let entry = self.table.find(hash, key)?;
+        if !self.is_live(entry) || refresh_ahead && self.kept(entry.slot()).is_some() {
             return None;
         }
+        now.note(entry);
         self.counters.hits += 1;
-        self.lru.touch(id).map(Entry::value)
+        Some(entry)
     }
 
     /// Reads a key for loading.
     #[inline]
     pub(super) fn read(&mut self, hash: u32, key: &[u8], refresh_ahead: bool) -> Read {
-        match self.find(hash, key) {
-            Some(id) if self.is_live(id) => {
-                let is_due = refresh_ahead && self.is_due(id);
-                self.used(id).map_or(Read::Vacant(NONE), |value| Read::Fresh(value, is_due))
-            }
-            Some(id) => self.read_kept(id),
-            None => Read::Vacant(NONE),
+        let now = self.table.tick();
+        let Some(entry) = self.table.find(hash, key) else { return Read::Vacant(NONE) };
+        if !self.is_live(entry) {
+            let id = entry.slot();
+            return self.read_kept(id);
         }
+        let is_due = refresh_ahead && self.kept(entry.slot()).is_some_and(|kept| kept.is_due(entry.deadline()));
+        now.note(entry);
+        self.counters.hits += 1;
+        Read::Fresh(entry.clone(), is_due)
     }
 
     #[cold]
     fn read_kept(&mut self, id: SlotId) -> Read {
         match self.kept(id).map(|kept| kept.end).filter(|_| self.is_kept(id)) {
             Some(End::Absent(_)) => {
-                self.lru.touch(id);
+                self.table.touch(id);
                 Read::Absent
             }
-            Some(End::Stale(_)) => self.used(id).map_or(Read::Vacant(NONE), Read::Stale),
+            Some(End::Stale(_)) => {
+                self.counters.hits += 1;
+                self.table.touch(id).map_or(Read::Vacant(NONE), |entry| Read::Stale(entry.clone()))
+            }
             None => Read::Vacant(id),
         }
     }
 
-    /// Returns the value of a slot, which becomes the most recently used.
-    #[inline]
-    fn used(&mut self, id: SlotId) -> Option<Value> {
-        self.counters.hits += 1;
-        self.lru.touch(id).map(|entry| entry.value().clone())
-    }
-
-    fn is_due(&self, id: SlotId) -> bool {
-        self.kept(id).zip(self.lru.get(id)).is_some_and(|(kept, entry)| kept.is_due(entry.deadline))
-    }
-
     /// Returns true if an entry whose time to live is over is still kept, and none of its tags was invalidated.
     fn is_kept(&self, id: SlotId) -> bool {
-        self.kept(id).zip(self.lru.get(id)).is_some_and(|(kept, entry)| {
-            kept.is_kept(entry.deadline) && (entry.members == NONE || self.tags.all_live(entry.members))
+        self.kept(id).zip(self.table.get(id)).is_some_and(|(kept, entry)| {
+            kept.is_kept(entry.deadline()) && (!entry.is_tagged() || self.has_valid_tags(entry))
         })
     }
 
@@ -462,14 +450,13 @@ impl Shard {
     fn keep_and_end_lease(&mut self, id: SlotId, kept: Option<&Kept>) -> Option<Box<Lease>> {
         let loading = self.loading.get_or_insert_default();
         loading.keep(id, kept);
-        let entry = self.lru.get(id)?;
-        loading.end(entry.hash, entry.key())
+        loading.end(self.table.hash_of(id), self.table.get(id)?.key())
     }
 
     /// Returns the number of entries that are only kept, and their bytes.
     pub(super) fn hidden(&self) -> (usize, usize) {
         let Some(loading) = &self.loading else { return (0, 0) };
-        let hidden = loading.slots().filter(|id| !self.is_live(*id));
+        let hidden = loading.slots().filter(|id| !self.is_slot_live(*id));
         hidden.fold((0, 0), |(count, bytes), id| (count + 1, bytes + self.cost_of(id)))
     }
 
@@ -500,8 +487,8 @@ impl Shard {
         let Some(mut loading) = self.loading.take() else { return Vec::new() };
         let tag_id = self.tags.find(tag);
         let has_tag = |hash: u32, key: &[u8]| {
-            let entry = self.find(hash, key).and_then(|id| self.lru.get(id));
-            entry.zip(tag_id).is_some_and(|(entry, tag)| self.tags.any_of(entry.members, &[tag]))
+            let entry = self.table.find(hash, key);
+            entry.zip(tag_id).is_some_and(|(entry, tag)| self.tags.any_of(self.table.members_of(entry), &[tag]))
         };
         let ended = loading.note(tag.tag, has_tag);
         self.loading = Some(loading);
@@ -522,15 +509,15 @@ impl Shard {
         wanted: impl Fn(&[u8]) -> bool,
         removed: &mut Vec<Removed>,
     ) -> (u64, Option<usize>) {
-        let (end, mut live) = ((from + count).min(self.lru.end()), 0);
+        let (end, mut live) = ((from + count).min(self.table.end()), 0);
         for id in (from..end).map(slot_id) {
-            if self.lru.get(id).is_some_and(|entry| wanted(entry.key())) {
-                live += u64::from(self.is_live(id));
+            if self.table.get(id).is_some_and(|entry| wanted(entry.key())) {
+                live += u64::from(self.is_slot_live(id));
                 removed.extend(self.remove(id));
             }
         }
         self.counters.deletes += live;
-        (live, (end < self.lru.end()).then_some(end))
+        (live, (end < self.table.end()).then_some(end))
     }
 }
 

@@ -9,9 +9,9 @@ use foldhash::fast::SeedableRandomState;
 
 use super::lease::Loads;
 use super::loading::Kept;
-use super::lru::SlotId;
 use super::room::Room;
-use super::shard::{Lookup, Removed, Shard};
+use super::shard::{AT_ONCE, Lookup, Removed, Shard};
+use super::table::SlotId;
 use super::tags::TagName;
 use crate::backend::{CopiedEntry, Counters, KeyFilter, Page, ScanCursor};
 use crate::entry::{TagVersion, tag_hash};
@@ -102,32 +102,38 @@ impl Store {
         self.release(shard.remove_dead(dead), shard);
     }
 
-    /// Returns the values of many keys in their order. Each shard is locked once.
+    /// Returns the values of many keys in their order. Each shard is locked once for a few keys.
     pub(super) fn get_many(&self, keys: &[&[u8]]) -> Vec<Option<Value>> {
         let hashes: Vec<Hash> = keys.iter().map(|key| self.hash(key)).collect();
         let shard_of = |at: &usize| hashes[*at].of_shard() & (self.shards.len() - 1);
         let mut order: Vec<usize> = (0..keys.len()).collect();
         order.sort_unstable_by_key(shard_of);
-        let (mut values, mut found) = (vec![None; keys.len()], Vec::new());
+        let mut values = vec![None; keys.len()];
         for group in order.chunk_by(|one, other| shard_of(one) == shard_of(other)) {
-            let mut shard = self.shard(shard_of(&group[0]));
-            let asked = group.iter().map(|at| (hashes[*at].of_entry(), keys[*at]));
-            shard.find_many(asked, &mut found);
-            for (at, slot) in group.iter().zip(&found) {
-                values[*at] = self.serve(&mut shard, *slot);
+            for some in group.chunks(AT_ONCE) {
+                self.get_some(&mut self.shard(shard_of(&some[0])), some, &hashes, keys, &mut values);
             }
         }
         values
     }
 
-    fn serve(&self, shard: &mut Shard, slot: SlotId) -> Option<Value> {
-        match shard.serve(slot) {
-            Lookup::Hit(value) => Some(value.clone()),
-            Lookup::Miss => None,
-            Lookup::Dead(id) => {
-                self.give_back(shard.remove_dead(id).as_slice());
-                None
-            }
+    fn get_some(
+        &self,
+        shard: &mut Shard,
+        some: &[usize],
+        hashes: &[Hash],
+        keys: &[&[u8]],
+        values: &mut [Option<Value>],
+    ) {
+        let (mut asked, mut found) = ([(0, &[][..]); AT_ONCE], [const { None }; AT_ONCE]);
+        for (asked, at) in asked.iter_mut().zip(some) {
+            *asked = (hashes[*at].of_entry(), keys[*at]);
+        }
+        for dead in shard.get_some(&asked[..some.len()], &mut found) {
+            self.give_back(shard.remove_dead(dead).as_slice());
+        }
+        for (at, found) in some.iter().zip(found) {
+            values[*at] = found;
         }
     }
 
@@ -140,7 +146,7 @@ impl Store {
             drop(ended);
             return false;
         };
-        let was_there = shard.is_live(id);
+        let was_there = shard.is_slot_live(id);
         shard.counters.deletes += u64::from(was_there);
         self.release(shard.remove(id), shard);
         drop(ended);
@@ -151,16 +157,13 @@ impl Store {
     pub(super) fn deadline(&self, key: &[u8]) -> Option<Deadline> {
         let hash = self.hash(key);
         let shard = self.shard_of(hash);
-        let id = shard.find(hash.of_entry(), key).filter(|id| shard.is_live(*id))?;
-        shard.entry(id).map(|entry| entry.deadline)
+        shard.live(hash.of_entry(), key).map(Value::deadline)
     }
 
     pub(super) fn expire(&self, key: &[u8], deadline: Deadline) -> bool {
         let hash = self.hash(key);
-        let mut shard = self.shard_of(hash);
-        let live = shard.find(hash.of_entry(), key).filter(|id| shard.is_live(*id));
-        let entry = live.and_then(|id| shard.entry_mut(id));
-        entry.map(|entry| entry.deadline = deadline).is_some()
+        let shard = self.shard_of(hash);
+        shard.live(hash.of_entry(), key).map(|entry| entry.set_deadline(deadline)).is_some()
     }
 
     /// Returns a page of keys. No lock is held for longer than a step.
@@ -260,14 +263,13 @@ impl Store {
     pub(super) fn export(&self, key: &[u8]) -> Option<CopiedEntry> {
         let hash = self.hash(key);
         let shard = self.shard_of(hash);
-        let id = shard.find(hash.of_entry(), key).filter(|id| shard.is_live(*id))?;
-        let entry = shard.entry(id)?;
-        let (stale_for, load_time) = shard.kept(id).map_or_else(Default::default, Kept::of_copy);
+        let entry = shard.live(hash.of_entry(), key)?;
+        let (stale_for, load_time) = shard.kept(entry.slot()).map_or_else(Default::default, Kept::of_copy);
         Some(CopiedEntry {
             key: key.to_vec(),
-            value: entry.value().clone(),
-            created: entry.times().created.age().and_then(|age| Instant::now().checked_sub(age)),
-            ends: ends(entry.deadline.remaining()),
+            value: entry.clone(),
+            created: shard.times_of(entry).created.age().and_then(|age| Instant::now().checked_sub(age)),
+            ends: ends(entry.deadline().remaining()),
             tags: shard.tags_of(entry),
             stale_for,
             load_time,

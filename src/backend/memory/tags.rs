@@ -8,7 +8,7 @@ use std::ops::{Index, IndexMut};
 
 use hashbrown::HashTable;
 
-use super::lru::{NONE, SlotId};
+use super::table::{NONE, SlotId};
 
 type TagId = u32;
 type MemberId = u32;
