@@ -6,7 +6,7 @@ use super::option::Kind::{
 };
 use super::option::Scope::{Every, Fallback, Memcached, Memory, Migration, Redis, Remote, Switch};
 use super::option::{Choices, Row, Scope, row};
-use super::types::{BackendName, Connect, Distribution, Failover, KeyHash, OnRestart, Verify};
+use super::types::{BackendName, Connect, Distribution, Eviction, Failover, KeyHash, OnRestart, Verify};
 
 /// A day in milliseconds, the longest time of a connection.
 const DAY: u64 = 86_400_000;
@@ -47,6 +47,8 @@ const CONNECT: Choices =
     &[("eager", |o| o.connection.connect = Connect::Eager), ("lazy", |o| o.connection.connect = Connect::Lazy)];
 const ON_RESTART: Choices =
     &[("replay", |o| o.redis.on_restart = OnRestart::Replay), ("renew", |o| o.redis.on_restart = OnRestart::Renew)];
+const EVICTION: Choices =
+    &[("lru", |o| o.memory.eviction = Eviction::Lru), ("s3fifo", |o| o.memory.eviction = Eviction::S3Fifo)];
 const WRITES: Choices = &[("drop", |o| o.fallback.follow = false), ("follow", |o| o.fallback.follow = true)];
 
 // An option is a line: its scope, its name (aliases follow, after spaces), its kind, its default, an example and its
@@ -64,9 +66,10 @@ pub(super) static OPTIONS: &[Row] = &[
     row(Every, "refresh_ahead", Flag(|o| &mut o.loading.refresh_ahead), "false", "true", "One caller loads a value again shortly before it expires: the earlier, the longer its last load took (XFetch with beta 1)."),
     row(Every, "negative_ttl", Time(1..=TEN_YEARS, |o| &mut o.loading.negative_ttl), "30s", "5s", "The time for which the cache remembers that a load found nothing, if the fill has the default TTL."),
     // Section `memory`.
-    row(Memory, "max_size", Count(0..=MAX_ENTRIES, |o| &mut o.memory.max_size), "10000", "100000", "Entries kept at most; the least recently used go first. 0: no limit, so that `max_bytes` alone limits the store."),
+    row(Memory, "max_size", Count(0..=MAX_ENTRIES, |o| &mut o.memory.max_size), "10000", "100000", "Entries kept at most. 0: no limit, so that `max_bytes` alone limits the store."),
     row(Memory, "max_bytes", Size(0..=PIB, |o| &mut o.memory.max_bytes), "0", "256MiB", "Bytes kept at most, keys included; 0: no bound."),
     row(Memory, "cleanup_interval", Time(0..=TEN_YEARS, |o| &mut o.memory.cleanup_interval), "60s", "30s", "Time between two sweeps of expired entries; 0: never sweeps."),
+    row(Memory, "eviction", Choice(EVICTION), "lru", "s3fifo", "The entry that goes when the store is full. `lru`: the least recently used one, exactly. `s3fifo`: entries that were used once go first, so that a scan of many keys does not evict those in use."),
     // Section `redis`.
     row(Redis, "url redis_url", Url("rediss://user:password@host:6379/0"), "", "rediss://redis.example.com:6380/0", "Schemes: `redis`, `rediss` (TLS), `redis+unix`, `unix`, `redis+sentinel`, `redis+cluster`, and the last two with `rediss`; `valkey` stands for `redis` in each. An option may also be given together with it if both say the same. The variable is used if nothing else names a server.").or_variable("REDIS_URL"),
     row(Redis, "host", Host(|o| &mut o.redis_servers.host), "localhost", "redis.example.com", "Host name or address of the server."),

@@ -81,12 +81,24 @@ impl BackendName {
 /// The options of the memory backend.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct MemoryConfig {
-    /// Entries kept at most, up to 4,000,000,000; the least recently used go first. 0: no limit. Default 10,000.
+    /// Entries kept at most, up to 4,000,000,000. 0: no limit. Default 10,000.
     pub max_size: u64,
     /// Bytes kept at most, keys included; 0: no bound. Default 0.
     pub max_bytes: u64,
     /// Time between two sweeps that remove expired entries; zero: never sweeps. Default 60 s.
     pub cleanup_interval: Duration,
+    /// The order in which live entries are evicted.
+    pub eviction: Eviction,
+}
+
+/// The order in which live entries are evicted from memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Eviction {
+    /// The least recently used entry goes first.
+    #[default]
+    Lru,
+    /// Entries that were used once go first (S3-FIFO).
+    S3Fifo,
 }
 
 /// The options of the Redis backend.

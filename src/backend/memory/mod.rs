@@ -6,6 +6,8 @@ mod lease;
 mod loading;
 #[cfg(test)]
 mod oracle;
+mod queues;
+mod recency;
 mod removal;
 mod room;
 mod set;
@@ -48,7 +50,7 @@ impl Memory {
     /// Creates an empty store.
     pub fn new(config: &MemoryConfig) -> Self {
         Self {
-            store: Arc::new(Store::new(config.max_size, config.max_bytes)),
+            store: Arc::new(Store::new(config.max_size, config.max_bytes, config.eviction)),
             sweeper: Sweeper::new(config.cleanup_interval),
         }
     }

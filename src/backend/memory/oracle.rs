@@ -8,6 +8,7 @@ use lru::LruCache;
 use super::store::Store;
 use super::table::{Fresh, NONE, SlotId, Table};
 use crate::backend::NewEntry;
+use crate::config::Eviction;
 use crate::util::clock::Times;
 use crate::util::test_cases;
 
@@ -21,13 +22,16 @@ fn entry(key: u32) -> Fresh {
 }
 
 /// Slots of entries and the same keys in the crate's cache.
-#[derive(Default)]
 struct Pair {
     ours: Table,
     slots: HashMap<u32, SlotId>,
 }
 
 impl Pair {
+    fn new() -> Self {
+        Self { ours: Table::new(Eviction::Lru), slots: HashMap::new() }
+    }
+
     fn set(&mut self, key: u32) {
         match self.slots.get(&key) {
             Some(id) => drop(self.ours.replace(*id, entry(key))),
@@ -40,14 +44,14 @@ impl Pair {
     }
 
     fn least_recent(&mut self) -> Option<u32> {
-        let id = self.ours.least_recent();
+        let id = self.ours.victim(NONE);
         (id != NONE).then(|| u32::from_be_bytes(self.ours.get(id).unwrap().key().try_into().unwrap()))
     }
 }
 
 #[test]
 fn slots_are_in_the_order_of_use_of_the_crate() {
-    let (mut random, mut pair, mut theirs) = (Rng::with_seed(1), Pair::default(), LruCache::unbounded());
+    let (mut random, mut pair, mut theirs) = (Rng::with_seed(1), Pair::new(), LruCache::unbounded());
     for turn in 0..test_cases() {
         let key = random.u32(..KEYS);
         match random.u8(..8) {
@@ -81,7 +85,7 @@ fn slots_are_in_the_order_of_use_of_the_crate() {
 /// The whole store: what it evicts, and what it keeps.
 #[test]
 fn a_store_keeps_what_the_crate_keeps() {
-    let store = Store::new(ROOM as u64, 0);
+    let store = Store::new(ROOM as u64, 0, Eviction::Lru);
     let mut theirs = LruCache::new(ROOM.try_into().unwrap());
     let mut random = Rng::with_seed(2);
     for turn in 0..test_cases() {

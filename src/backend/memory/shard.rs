@@ -6,6 +6,7 @@ use super::loading::{End, KEPT_OVERHEAD, Kept, Lease, Loading};
 use super::table::{Fresh, NONE, SlotId, Table};
 use super::tags::{TagName, Tags};
 use crate::backend::{Counters, KeyFilter, Page, ScanCursor};
+use crate::config::Eviction;
 use crate::util::allocation;
 use crate::util::clock::{Moment, Times};
 use crate::value::Value;
@@ -47,7 +48,6 @@ pub(super) enum Lookup<'a> {
 }
 
 /// A shard.
-#[derive(Default)]
 #[repr(C)]
 pub(super) struct Shard {
     pub(super) counters: Counters,
@@ -66,9 +66,18 @@ pub(super) struct Shard {
 }
 
 impl Shard {
-    /// Returns an empty shard that counts versions from a number on.
-    pub(super) fn counting_from(last_version: u64) -> Self {
-        Self { last_version, ..Self::default() }
+    /// Returns an empty shard with an order of eviction, which counts versions from a number on.
+    pub(super) fn new(eviction: Eviction, last_version: u64) -> Self {
+        Self {
+            counters: Counters::default(),
+            table: Table::new(eviction),
+            tags: Tags::default(),
+            bytes: 0,
+            checked: 0,
+            versions: HashMap::new(),
+            last_version,
+            loading: None,
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -231,9 +240,13 @@ impl Shard {
     fn join(&mut self, id: SlotId, tags: &[TagName]) {
         self.counters.sets += 1;
         if !tags.is_empty() {
-            let members = tags.iter().fold(NONE, |members, tag| self.tags.join(*tag, id, members));
-            self.table.set_members(id, members);
+            self.join_some(id, tags);
         }
+    }
+
+    fn join_some(&mut self, id: SlotId, tags: &[TagName]) {
+        let members = tags.iter().fold(NONE, |members, tag| self.tags.join(*tag, id, members));
+        self.table.set_members(id, members);
     }
 
     /// Removes an entry.
@@ -246,14 +259,11 @@ impl Shard {
         Some(Removed { cost: entry_cost(entry.len(), tags, kept), entry })
     }
 
-    /// Evicts an invalidated entry if there is one, else the least recently used entry. `keep`, the most recently used
+    /// Evicts an invalidated entry if there is one, else the first in the order of eviction. `keep`, the most recently used
     /// entry, remains: the room is for it.
     pub(super) fn evict(&mut self, keep: SlotId) -> Option<Removed> {
         let dead = self.tags.any_invalidated().filter(|id| *id != keep);
-        let id = dead.unwrap_or_else(|| self.table.least_recent());
-        if id == keep {
-            return None;
-        }
+        let id = dead.unwrap_or_else(|| self.table.victim(keep));
         let kept = self.is_kept(id);
         let removed = self.remove(id)?;
         let expired = !kept && removed.entry.deadline().has_passed();
@@ -355,12 +365,12 @@ impl Shard {
 
     /// Returns the number of entries that can be served.
     pub(super) fn count_live(&self) -> usize {
-        self.table.entries().filter(|entry| self.is_live(entry)).count()
+        self.table.iter().filter(|entry| self.is_live(entry)).count()
     }
 
     /// Replaces this shard by an empty one with the same counters, which continues to count versions.
     pub(super) fn take(&mut self) -> Self {
-        let empty = Self { counters: self.counters, last_version: self.last_version, ..Self::default() };
+        let empty = Self { counters: self.counters, ..Self::new(self.table.eviction(), self.last_version) };
         std::mem::replace(self, empty)
     }
 }

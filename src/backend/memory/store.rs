@@ -14,6 +14,7 @@ use super::shard::{AT_ONCE, Lookup, Removed, Shard};
 use super::table::SlotId;
 use super::tags::TagName;
 use crate::backend::{CopiedEntry, Counters, KeyFilter, Page, ScanCursor};
+use crate::config::Eviction;
 use crate::entry::{TagVersion, tag_hash};
 use crate::util::clock::{Deadline, ends};
 use crate::util::random;
@@ -65,8 +66,8 @@ impl Hash {
 }
 
 impl Store {
-    /// Creates a store with a limit of entries and bytes. 0: no limit.
-    pub(super) fn new(max_size: u64, max_bytes: u64) -> Self {
+    /// Creates a store with a limit of entries and bytes (0: no limit), and an order of eviction.
+    pub(super) fn new(max_size: u64, max_bytes: u64, eviction: Eviction) -> Self {
         let max_size = if max_size == 0 { MAX_ENTRIES } else { max_size };
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let shards = (cpus * SHARDS_PER_CPU).next_power_of_two().min(MAX_SHARDS);
@@ -74,7 +75,7 @@ impl Store {
         // From the system: a child of a fork inherits the state of other generators.
         let first_version = random::random().unwrap_or_else(|_| random::cheap());
         // Each shard counts in a range of its own.
-        let counting = |at: usize| Shard::counting_from(first_version.wrapping_add((at as u64) << VERSION_BITS));
+        let counting = |at: usize| Shard::new(eviction, first_version.wrapping_add((at as u64) << VERSION_BITS));
         Self {
             shards: (0..shards).map(|at| Aligned(Mutex::new(counting(at)))).collect(),
             hasher: random::hasher(),

@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 use super::store::Store;
 use super::*;
 use crate::backend::{NewEntry, Usage};
+use crate::config::Eviction;
+
+const ORDERS: [Eviction; 2] = [Eviction::Lru, Eviction::S3Fifo];
 
 fn set(store: &Store, key: &str, value: &str, tags: &[&[u8]]) {
     set_for(store, key, value, None, tags);
@@ -35,7 +38,7 @@ fn keys(store: &Store) -> Vec<String> {
 
 #[test]
 fn a_store_without_a_limit_keeps_everything() {
-    let store = Store::new(0, 0);
+    let store = Store::new(0, 0, Eviction::Lru);
     (0..30_000).for_each(|key| set(&store, &key.to_string(), "v", &[]));
     assert_eq!(store.usage().keys, 30_000);
     assert!((0..30_000).all(|key| store.get(key.to_string().as_bytes()).is_some()));
@@ -43,7 +46,7 @@ fn a_store_without_a_limit_keeps_everything() {
 
 #[test]
 fn without_a_limit_of_entries_the_bytes_are_the_limit() {
-    let store = Store::new(0, 100_000);
+    let store = Store::new(0, 100_000, Eviction::Lru);
     (0..30_000).for_each(|key| set(&store, &key.to_string(), "v", &[]));
     let usage = store.usage();
     assert!(usage.bytes <= 100_000 && usage.keys > 100, "{} entries, {} bytes", usage.keys, usage.bytes);
@@ -52,20 +55,22 @@ fn without_a_limit_of_entries_the_bytes_are_the_limit() {
 
 #[test]
 fn a_full_store_keeps_exactly_max_size_entries_whatever_shard_they_fall_in() {
-    let store = Store::new(5000, 0);
-    for key in 0..20_000 {
-        set(&store, &key.to_string(), "v", &[]);
-        // A count looks at every entry: not each time.
-        if key % 101 == 0 || key >= 19_990 {
-            assert_eq!(store.usage().keys, 5000.min(key + 1));
+    for eviction in ORDERS {
+        let store = Store::new(5000, 0, eviction);
+        for key in 0..20_000 {
+            set(&store, &key.to_string(), "v", &[]);
+            // A count looks at every entry: not each time.
+            if key % 101 == 0 || key >= 19_990 {
+                assert_eq!(store.usage().keys, 5000.min(key + 1));
+            }
         }
+        assert_eq!(store.counters().evictions, 15_000);
     }
-    assert_eq!(store.counters().evictions, 15_000);
 }
 
 #[test]
 fn one_shard_evicts_in_the_exact_order_of_use() {
-    let store = Store::new(100, 0);
+    let store = Store::new(100, 0, Eviction::Lru);
     let mut random = fastrand::Rng::with_seed(3);
     let mut order: Vec<String> = Vec::new();
     for _ in 0..20_000 {
@@ -96,7 +101,7 @@ fn one_shard_evicts_in_the_exact_order_of_use() {
 
 #[test]
 fn after_a_time_of_reading_only_entries_still_go_in_the_order_they_were_read() {
-    let store = Store::new(3000, 0);
+    let store = Store::new(3000, 0, Eviction::Lru);
     (0..3000).for_each(|key| set(&store, &key.to_string(), "v", &[]));
     let mut order: Vec<u32> = (0..3000).collect();
     fastrand::Rng::with_seed(9).shuffle(&mut order);
@@ -110,27 +115,29 @@ fn after_a_time_of_reading_only_entries_still_go_in_the_order_they_were_read() {
 
 #[test]
 fn max_bytes_holds_at_every_step_and_room_comes_back() {
-    let store = Store::new(1_000_000, 50_000);
-    let mut random = fastrand::Rng::with_seed(5);
-    for step in 0..20_000 {
-        let key = random.u32(0..400).to_string();
-        match random.u32(0..10) {
-            0 => assert!(store.delete(key.as_bytes()) || get(&store, &key).is_none()),
-            1 => assert!(store.invalidate(&[b"tag"], true).is_some()),
-            2 if step % 500 == 0 => assert!(store.flush(false).is_none()),
-            _ => set(&store, &key, &"v".repeat(random.usize(0..3000)), if random.bool() { &[b"tag"] } else { &[] }),
+    for eviction in ORDERS {
+        let store = Store::new(1_000_000, 50_000, eviction);
+        let mut random = fastrand::Rng::with_seed(5);
+        for step in 0..20_000 {
+            let key = random.u32(0..400).to_string();
+            match random.u32(0..10) {
+                0 => assert!(store.delete(key.as_bytes()) || get(&store, &key).is_none()),
+                1 => assert!(store.invalidate(&[b"tag"], true).is_some()),
+                2 if step % 500 == 0 => assert!(store.flush(false).is_none()),
+                _ => set(&store, &key, &"v".repeat(random.usize(0..3000)), if random.bool() { &[b"tag"] } else { &[] }),
+            }
+            assert!(store.usage().bytes <= 50_000, "step {step}: {}", store.usage().bytes);
         }
-        assert!(store.usage().bytes <= 50_000, "step {step}: {}", store.usage().bytes);
+        store.flush(false);
+        assert_eq!((store.usage().keys, store.usage().bytes), (0, 0));
+        set(&store, "large", &"v".repeat(49_000), &[]);
+        assert!(get(&store, "large").is_some());
     }
-    store.flush(false);
-    assert_eq!((store.usage().keys, store.usage().bytes), (0, 0));
-    set(&store, "large", &"v".repeat(49_000), &[]);
-    assert!(get(&store, "large").is_some());
 }
 
 #[test]
 fn an_entry_larger_than_max_bytes_is_refused_and_the_old_one_stays() {
-    let store = Store::new(100, 1000);
+    let store = Store::new(100, 1000, Eviction::Lru);
     set(&store, "a", "old", &[]);
     let entry = NewEntry { key: b"a", value: &[0; 1000], ttl: None, tags: &[] };
     assert!(store.set(entry, Times::from_now(None)).is_err());
@@ -139,51 +146,53 @@ fn an_entry_larger_than_max_bytes_is_refused_and_the_old_one_stays() {
 
 #[test]
 fn entries_and_tags_agree_with_a_model_under_random_operations() {
-    let store = Store::new(1_000_000, 0);
-    let mut model: HashMap<String, (String, Vec<&'static str>)> = HashMap::new();
-    let mut random = fastrand::Rng::with_seed(11);
-    let names = ["red", "green", "blue"];
-    for step in 0..60_000 {
-        let key = random.u32(0..500).to_string();
-        match random.u32(0..12) {
-            0 => {
-                let tag = names[random.usize(0..3)];
-                let before = model.len();
-                model.retain(|_, (_, tags)| !tags.contains(&tag));
-                let counted = random.bool();
-                let removed = store.invalidate(&[tag.as_bytes()], counted);
-                assert_eq!(removed, counted.then_some((before - model.len()) as u64), "step {step}");
+    for eviction in ORDERS {
+        let store = Store::new(1_000_000, 0, eviction);
+        let mut model: HashMap<String, (String, Vec<&'static str>)> = HashMap::new();
+        let mut random = fastrand::Rng::with_seed(11);
+        let names = ["red", "green", "blue"];
+        for step in 0..60_000 {
+            let key = random.u32(0..500).to_string();
+            match random.u32(0..12) {
+                0 => {
+                    let tag = names[random.usize(0..3)];
+                    let before = model.len();
+                    model.retain(|_, (_, tags)| !tags.contains(&tag));
+                    let counted = random.bool();
+                    let removed = store.invalidate(&[tag.as_bytes()], counted);
+                    assert_eq!(removed, counted.then_some((before - model.len()) as u64), "step {step}");
+                }
+                1 => {
+                    let before = model.len();
+                    model.retain(|_, (_, tags)| !tags.contains(&"red") && !tags.contains(&"blue"));
+                    let removed = store.invalidate(&[b"red", b"blue", b"red", b"unknown"], true);
+                    assert_eq!(removed, Some((before - model.len()) as u64));
+                }
+                2 => assert_eq!(store.delete(key.as_bytes()), model.remove(&key).is_some()),
+                3..=7 => {
+                    let tags: Vec<&str> = names.into_iter().filter(|_| random.bool()).collect();
+                    let raw: Vec<&[u8]> = tags.iter().map(|tag| tag.as_bytes()).collect();
+                    set(&store, &key, &step.to_string(), &raw);
+                    model.insert(key, (step.to_string(), tags));
+                }
+                _ => assert_eq!(get(&store, &key).as_ref(), model.get(&key).map(|(value, _)| value), "step {step}"),
             }
-            1 => {
-                let before = model.len();
-                model.retain(|_, (_, tags)| !tags.contains(&"red") && !tags.contains(&"blue"));
-                let removed = store.invalidate(&[b"red", b"blue", b"red", b"unknown"], true);
-                assert_eq!(removed, Some((before - model.len()) as u64));
+            if step % 1000 == 0 {
+                let mut expected: Vec<String> = model.keys().cloned().collect();
+                expected.sort();
+                assert_eq!(keys(&store), expected);
+                assert_eq!(store.usage().keys, model.len() as u64);
             }
-            2 => assert_eq!(store.delete(key.as_bytes()), model.remove(&key).is_some()),
-            3..=7 => {
-                let tags: Vec<&str> = names.into_iter().filter(|_| random.bool()).collect();
-                let raw: Vec<&[u8]> = tags.iter().map(|tag| tag.as_bytes()).collect();
-                set(&store, &key, &step.to_string(), &raw);
-                model.insert(key, (step.to_string(), tags));
-            }
-            _ => assert_eq!(get(&store, &key).as_ref(), model.get(&key).map(|(value, _)| value), "step {step}"),
         }
-        if step % 1000 == 0 {
-            let mut expected: Vec<String> = model.keys().cloned().collect();
-            expected.sort();
-            assert_eq!(keys(&store), expected);
-            assert_eq!(store.usage().keys, model.len() as u64);
-        }
+        store.invalidate(&[b"red", b"green", b"blue"], false);
+        store.flush(false);
+        assert_eq!(store.usage(), Usage::default());
     }
-    store.invalidate(&[b"red", b"green", b"blue"], false);
-    store.flush(false);
-    assert_eq!(store.usage(), Usage::default());
 }
 
 #[test]
 fn many_keys_at_once_are_what_they_are_one_by_one() {
-    let store = Store::new(100_000, 0);
+    let store = Store::new(100_000, 0, Eviction::Lru);
     for key in 0..5000 {
         let ttl = (key % 3 == 0).then_some(Duration::from_millis(1));
         set_for(&store, &key.to_string(), &format!("v{key}"), ttl, &[]);
@@ -201,22 +210,24 @@ fn many_keys_at_once_are_what_they_are_one_by_one() {
 
 #[test]
 fn what_an_invalidated_tag_leaves_behind_goes_before_a_live_entry_when_room_is_needed() {
-    let store = Store::new(10, 0);
-    set(&store, "live", "v", &[]);
-    for key in 0..9 {
-        set(&store, &format!("dead{key}"), "v", &[b"tag"]);
+    for eviction in ORDERS {
+        let store = Store::new(10, 0, eviction);
+        set(&store, "live", "v", &[]);
+        for key in 0..9 {
+            set(&store, &format!("dead{key}"), "v", &[b"tag"]);
+        }
+        store.invalidate(&[b"tag"], false);
+        for key in 0..9 {
+            set(&store, &format!("new{key}"), "v", &[]);
+        }
+        assert!(get(&store, "live").is_some());
+        assert_eq!(store.counters().evictions, 0);
     }
-    store.invalidate(&[b"tag"], false);
-    for key in 0..9 {
-        set(&store, &format!("new{key}"), "v", &[]);
-    }
-    assert!(get(&store, "live").is_some());
-    assert_eq!(store.counters().evictions, 0);
 }
 
 #[test]
 fn tags_of_entries_that_are_gone_take_no_room() {
-    let store = Store::new(1000, 0);
+    let store = Store::new(1000, 0, Eviction::Lru);
     for key in 0..50_000_u32 {
         set(&store, "the same key", "v", &[key.to_string().as_bytes()]);
     }
@@ -227,7 +238,7 @@ fn tags_of_entries_that_are_gone_take_no_room() {
 
 #[test]
 fn a_sweep_removes_what_expired_and_what_invalidated_tags_left_behind() {
-    let store = Store::new(100_000, 0);
+    let store = Store::new(100_000, 0, Eviction::Lru);
     for key in 0..3000 {
         set_for(&store, &format!("short{key}"), "v", Some(Duration::from_millis(1)), &[]);
         set(&store, &format!("tagged{key}"), "v", &[b"tag"]);
@@ -242,7 +253,12 @@ fn a_sweep_removes_what_expired_and_what_invalidated_tags_left_behind() {
 
 #[test]
 fn the_sweeper_works_by_itself_and_ends_when_the_backend_closes() {
-    let config = MemoryConfig { max_size: 100, max_bytes: 0, cleanup_interval: Duration::from_millis(5) };
+    let config = MemoryConfig {
+        max_size: 100,
+        max_bytes: 0,
+        cleanup_interval: Duration::from_millis(5),
+        ..MemoryConfig::default()
+    };
     let memory = Memory::new(&config);
     let entry = NewEntry { key: b"a", value: b"v", ttl: Some(Duration::from_millis(1)), tags: &[] };
     assert!(crate::exec::blocking::wait(|context| memory.set(context, entry)).is_ok());
@@ -258,7 +274,7 @@ fn the_sweeper_works_by_itself_and_ends_when_the_backend_closes() {
 
 #[test]
 fn a_listing_sees_every_key_that_stays_while_others_come_and_go() {
-    let store = Store::new(1_000_000, 0);
+    let store = Store::new(1_000_000, 0, Eviction::Lru);
     (0..5000).for_each(|key| set(&store, &format!("stays{key}"), "v", &[]));
     thread::scope(|scope| {
         let writer = scope.spawn(|| {
@@ -279,7 +295,7 @@ fn a_listing_sees_every_key_that_stays_while_others_come_and_go() {
 
 #[test]
 fn threads_that_set_invalidate_and_read_never_see_an_entry_invalidated_before_they_read() {
-    let store = Store::new(10_000, 0);
+    let store = Store::new(10_000, 0, Eviction::Lru);
     thread::scope(|scope| {
         for thread in 0..2 {
             let store = &store;
@@ -310,35 +326,37 @@ fn threads_that_set_invalidate_and_read_never_see_an_entry_invalidated_before_th
 
 #[test]
 fn a_small_store_finds_room_for_everybody_while_it_is_flushed_and_swept() {
-    for (max_size, max_bytes) in [(1, 0), (20, 100_000), (1000, 300), (5000, 20_000)] {
-        let store = Store::new(max_size, max_bytes);
-        thread::scope(|scope| {
-            for thread in 0..6_u32 {
-                let store = &store;
-                scope.spawn(move || {
-                    for round in 0..4000_u32 {
-                        let key = (round % 50).to_string();
-                        let ttl = (round % 3 == 0).then_some(Duration::from_micros(10));
-                        set_for(store, &key, &"v".repeat((round % 100) as usize), ttl, &[b"tag"]);
-                        match (round + thread) % 8 {
-                            0 => drop(store.flush(round % 2 == 0).is_some()),
-                            1 => drop(store.invalidate(&[b"tag"], round % 2 == 0).is_some()),
-                            2 => store.sweep(&|| false),
-                            _ => drop(get(store, &key)),
+    for eviction in ORDERS {
+        for (max_size, max_bytes) in [(1, 0), (20, 100_000), (1000, 300), (5000, 20_000)] {
+            let store = Store::new(max_size, max_bytes, eviction);
+            thread::scope(|scope| {
+                for thread in 0..6_u32 {
+                    let store = &store;
+                    scope.spawn(move || {
+                        for round in 0..4000_u32 {
+                            let key = (round % 50).to_string();
+                            let ttl = (round % 3 == 0).then_some(Duration::from_micros(10));
+                            set_for(store, &key, &"v".repeat((round % 100) as usize), ttl, &[b"tag"]);
+                            match (round + thread) % 8 {
+                                0 => drop(store.flush(round % 2 == 0).is_some()),
+                                1 => drop(store.invalidate(&[b"tag"], round % 2 == 0).is_some()),
+                                2 => store.sweep(&|| false),
+                                _ => drop(get(store, &key)),
+                            }
                         }
-                    }
-                });
-            }
-        });
-        store.flush(false);
-        (0..max_size.min(3)).for_each(|key| set(&store, &key.to_string(), "v", &[]));
-        assert_eq!(store.usage().keys, max_size.min(3), "no place was lost");
+                    });
+                }
+            });
+            store.flush(false);
+            (0..max_size.min(3)).for_each(|key| set(&store, &key.to_string(), "v", &[]));
+            assert_eq!(store.usage().keys, max_size.min(3), "no place was lost");
+        }
     }
 }
 
 #[test]
 fn a_shard_that_a_panic_left_half_changed_is_emptied_and_works_again() {
-    let store = Store::new(100, 10_000);
+    let store = Store::new(100, 10_000, Eviction::Lru);
     (0..50).for_each(|key| set(&store, &key.to_string(), "v", &[]));
     let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| store.panic_in_a_shard()));
     assert_eq!(get(&store, "1"), None);

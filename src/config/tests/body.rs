@@ -25,6 +25,7 @@ fn a_backend_alone_takes_every_default() {
             max_size: 10_000,
             max_bytes: 0,
             cleanup_interval: Duration::from_secs(60),
+            eviction: Eviction::Lru,
         }),
     };
     for text in [
@@ -47,12 +48,12 @@ fn a_backend_alone_takes_every_default() {
 #[test]
 fn the_same_configuration_in_yaml_json_and_a_url_is_equal() {
     let yaml = "backend: memory\nmemory:\n  max_size: 10\n  key_prefix: a.b_c-D9\n  default_ttl: 2h\n  ttl_jitter: 2.5\n  \
-                max_bytes: 64MiB\n  max_value_bytes: 1kb\n  cleanup_interval: 250ms # often\n";
+                max_bytes: 64MiB\n  max_value_bytes: 1kb\n  cleanup_interval: 250ms # often\n  eviction: s3fifo\n";
     let json = "{\n\t\"backend\": \"memory\",\n\t\"memory\": {\"max_size\": 10, \"key_prefix\": \"a.b_c\\u002dD9\",\n\t\
                 \"default_ttl\": 7200, \"ttl_jitter\": \"2.5%\", \"max_bytes\": 67108864,\
-                \"max_value_bytes\": \"1000\", \"cleanup_interval\": 0.25}}";
+                \"max_value_bytes\": \"1000\", \"cleanup_interval\": 0.25, \"eviction\": \"s3fifo\"}}";
     let url = "memory://?max_size=10&key_prefix=a.b%5fc%2DD9&default_ttl=120m&ttl_jitter=2.5%25&max_bytes=64MiB\
-               &max_value_bytes=1000&cleanup_interval=0.25s";
+               &max_value_bytes=1000&cleanup_interval=0.25s&eviction=s3fifo";
     let expected = Config {
         fallback: None,
         notes: Vec::new(),
@@ -65,6 +66,7 @@ fn the_same_configuration_in_yaml_json_and_a_url_is_equal() {
             max_size: 10,
             max_bytes: 64 << 20,
             cleanup_interval: Duration::from_millis(250),
+            eviction: Eviction::S3Fifo,
         }),
     };
     for text in [yaml, json, url] {

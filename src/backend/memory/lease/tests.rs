@@ -26,7 +26,7 @@ fn open() -> Memory {
 }
 
 fn open_with(max_size: u64) -> Memory {
-    Memory::new(&MemoryConfig { max_size, max_bytes: 0, cleanup_interval: Duration::from_secs(60) })
+    Memory::new(&MemoryConfig { max_size, cleanup_interval: Duration::from_secs(60), ..MemoryConfig::default() })
 }
 
 fn load_with(memory: &Memory, key: &str, options: LeaseOptions) -> Result<Loaded> {
@@ -498,7 +498,7 @@ fn no_row_that_was_loaded_before_a_flush_is_served() {
 
 #[test]
 fn bounds_hold_with_stale_values_and_absences() {
-    let memory = Memory::new(&MemoryConfig { max_size: 1000, max_bytes: 50_000, cleanup_interval: Duration::ZERO });
+    let memory = Memory::new(&MemoryConfig { max_size: 1000, max_bytes: 50_000, ..MemoryConfig::default() });
     let mut random = fastrand::Rng::with_seed(7);
     for step in 0..20_000 {
         let key = random.u32(0..300).to_string();
@@ -530,7 +530,7 @@ fn bounds_hold_with_stale_values_and_absences() {
 
 #[test]
 fn a_lease_that_has_ended_comes_before_a_value_that_is_too_large() {
-    let memory = Memory::new(&MemoryConfig { max_size: 1000, max_bytes: 50_000, cleanup_interval: Duration::ZERO });
+    let memory = Memory::new(&MemoryConfig { max_size: 1000, max_bytes: 50_000, ..MemoryConfig::default() });
     let (held, ended) = (lease(&memory, "held", &[]), lease(&memory, "ended", &[]));
     let large = "v".repeat(60_000);
     run(&memory, Operation::Delete { key: b"ended" });
