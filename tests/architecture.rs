@@ -159,6 +159,7 @@ fn every_export_goes_through_the_boundary_or_cannot_panic() {
                 "boundary::free",
                 "with_cache",
                 "with_reader",
+                "with_open_handle",
                 "with_handle",
                 "with_queue",
                 "with_lease",

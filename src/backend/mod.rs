@@ -8,6 +8,7 @@ pub mod memory;
 pub mod redis;
 pub mod remote;
 
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
@@ -263,6 +264,11 @@ pub trait Backend: Send + Sync {
     /// as a hit. Otherwise returns `None` and changes nothing. The default, for backends that wait for a server, always
     /// does so.
     fn hit(&self, _key: &[u8], _refresh_ahead: bool) -> Option<Value> {
+        None
+    }
+    /// Stores an entry, as `set` does, if `is_replaced` is false at the moment of the change. Otherwise returns `None` and
+    /// stores nothing. The default, for backends that wait for a server, always does so.
+    fn set_unless(&self, _is_replaced: &AtomicBool, _entry: NewEntry<'_>) -> Option<Result<()>> {
         None
     }
     /// Stores an entry: `call` of a `Set`, without the cost of an `Outcome`.

@@ -16,6 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::exec::fork;
 use crate::layer::Replay;
+use crate::operation::NewEntry;
 use crate::util::lock;
 
 /// The cache that serves a call, for as long as the call takes.
@@ -29,8 +30,9 @@ const CLOSE: Duration = Duration::from_secs(5);
 /// A cache as its user has it. Cursors and queues share it.
 pub struct CacheHandle {
     cache: ArcSwap<Cache>,
-    /// The cache that it was opened with, if that is in memory. Reads use it without a guard until it is replaced: they are
-    /// short, and nothing waits for their end.
+    /// The cache that it was opened with, if that is in memory. Gets and sets use it without a guard until it is replaced.
+    /// Nothing waits for the end of a get. A set looks again under the lock of its shard: either it comes before whatever
+    /// is copied from the shard later, or it finds that the cache was replaced, and stores nothing.
     first: Option<Cache>,
     /// True if `first` no longer serves. It is set before the cache is replaced.
     is_first_replaced: AtomicBool,
@@ -94,10 +96,22 @@ impl CacheHandle {
     /// Runs a read on the cache that serves now.
     #[inline]
     pub fn read<R>(&self, run: impl FnOnce(&Cache) -> R) -> R {
-        match &self.first {
-            Some(first) if !self.is_first_replaced.load(Ordering::Acquire) => run(first),
-            _ => run(&self.load()),
-        }
+        let guard;
+        run(match &self.first {
+            Some(first) if !self.is_first_replaced.load(Ordering::Acquire) => first,
+            _ => {
+                guard = self.load();
+                &guard
+            }
+        })
+    }
+
+    /// Stores an entry in the cache that it was opened with. Returns `None` if that cache is not in memory or does not serve:
+    /// then the entry is to be stored in the one that serves now.
+    #[inline(always)]
+    pub fn set_in_first<'a>(&self, entry: impl FnOnce(&Cache) -> NewEntry<'a>) -> Option<Result<()>> {
+        let first = self.first.as_ref().filter(|_| !self.is_first_replaced.load(Ordering::Acquire))?;
+        first.set_unless(&self.is_first_replaced, entry(first))
     }
 
     /// Returns the cache that serves now, if it may be used.

@@ -122,7 +122,7 @@ impl Cache {
     /// Returns the value of a key if the backend has a fresh one at hand; `None` says nothing about the key. Does what
     /// `call` of a `GetOrLease` without tags does for such a key, at the cost of a `get`.
     #[inline(always)]
-    pub fn hit(&self, key: &[u8]) -> Option<Value> {
+    pub fn fresh_hit(&self, key: &[u8]) -> Option<Value> {
         self.latencies.untimed(|| self.backend.hit(key, self.loading.refresh_ahead))
     }
 

@@ -22,7 +22,7 @@ pub use self::request::Request;
 
 use std::convert::identity;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use self::handle::Calls;
@@ -100,6 +100,13 @@ impl Cache {
         self.default_ttl.resolve(ttl)
     }
 
+    /// Returns the value of a key if the backend has it at hand; `None` says nothing about the key. Does what `get` does for
+    /// such a key, at a lower cost.
+    #[inline(always)]
+    pub fn hit(&self, key: &[u8]) -> Option<Value> {
+        self.latencies.untimed(|| self.backend.hit(key, false))
+    }
+
     /// Reads the value of a key; `None` is a miss. Does what `call` of a `Get` does, without the cost of an `Outcome`.
     #[inline(always)]
     pub fn get<'a>(&'a self, context: CallContext, key: &'a [u8]) -> OpFuture<'a, Option<Value>> {
@@ -115,6 +122,16 @@ impl Cache {
         match self.check_entry(&entry) {
             Ok(()) => self.latencies.sample(Timed::Set, || self.backend.set(context, entry)),
             Err(error) => done(Err(error)),
+        }
+    }
+
+    /// Stores an entry if the backend does so at once, unless `is_replaced` becomes true before. Otherwise returns `None`, and
+    /// stores nothing.
+    #[inline(always)]
+    fn set_unless(&self, is_replaced: &AtomicBool, entry: NewEntry<'_>) -> Option<Result<()>> {
+        match self.check_entry(&entry) {
+            Ok(()) => self.latencies.untimed(|| self.backend.set_unless(is_replaced, entry)),
+            Err(error) => Some(Err(error)),
         }
     }
 

@@ -129,11 +129,23 @@ pub(super) unsafe fn with_reader(
     err: *mut *mut yc_error,
     body: impl FnOnce(&Cache) -> Result<yc_status>,
 ) -> yc_status {
+    // SAFETY: the caller's arguments, handed on.
+    unsafe { with_open_handle(name, cache, err, |handle| handle.read(body)) }
+}
+
+/// Runs the body of the export `name` with the handle of an open cache.
+#[inline]
+pub(super) unsafe fn with_open_handle(
+    name: &'static str,
+    cache: *const yc_cache,
+    err: *mut *mut yc_error,
+    body: impl FnOnce(&CacheHandle) -> Result<yc_status>,
+) -> yc_status {
     let checked = || {
         // SAFETY: the caller hands NULL or a live cache of ours.
         let cache = unsafe { cache.as_ref() }.ok_or_else(|| null("cache"))?;
         cache.handle.check_open()?;
-        cache.handle.read(body)
+        body(&cache.handle)
     };
     // SAFETY: the caller's `err`, handed on.
     unsafe { boundary::call(name, err, checked) }

@@ -5,13 +5,14 @@ use std::mem;
 
 use super::arguments::{bytes, out, slices, yc_slice};
 use super::boundary::answer;
-use super::cache::{with_cache, with_reader, yc_cache};
+use super::cache::{with_cache, with_open_handle, with_reader, yc_cache};
 use super::error::{YC_MISS, YC_OK, yc_error, yc_status};
 use super::value::yc_value;
 use crate::cache::Cache;
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::{NewEntry, Operation, Outcome};
 use crate::ttl::Ttl;
+use crate::value::Value;
 
 /// Value of ttl_ms: use the default_ttl of the cache, varied by its ttl_jitter.
 pub const YC_TTL_DEFAULT: i64 = -1;
@@ -55,7 +56,7 @@ pub unsafe extern "C" fn yc_get(
     unsafe {
         with_reader("yc_get", cache, err, |cache| {
             let (key, place) = (bytes(key, key_len, "key")?, self::out(out, "out")?);
-            let Some(value) = answer(|context| cache.get(context, key))? else { return Ok(YC_MISS) };
+            let Some(value) = read(cache, key)? else { return Ok(YC_MISS) };
             place.write(yc_value::into_raw(value));
             Ok(YC_OK)
         })
@@ -87,7 +88,7 @@ pub unsafe extern "C" fn yc_get_into(
         with_reader("yc_get_into", cache, err, |cache| {
             let (key, len) = (bytes(key, key_len, "key")?, out(len, "len")?);
             bytes(buf, cap, "buf")?;
-            let Some(value) = answer(|context| cache.get(context, key))? else { return Ok(YC_MISS) };
+            let Some(value) = read(cache, key)? else { return Ok(YC_MISS) };
             let value = value.as_bytes();
             len.write(value.len());
             if value.len() > cap {
@@ -98,6 +99,15 @@ pub unsafe extern "C" fn yc_get_into(
             }
             Ok(YC_OK)
         })
+    }
+}
+
+/// Reads a key. A hit in memory takes a short way.
+#[inline(always)]
+fn read(cache: &Cache, key: &[u8]) -> Result<Option<Value>> {
+    match cache.hit(key) {
+        Some(value) => Ok(Some(value)),
+        None => answer(|context| cache.get(context, key)),
     }
 }
 
@@ -141,11 +151,15 @@ pub unsafe extern "C" fn yc_set(
 ) -> yc_status {
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
-        with_cache("yc_set", cache, err, |cache| {
+        with_open_handle("yc_set", cache, err, |handle| {
             let (key, value) = (bytes(key, key_len, "key")?, bytes(value, value_len, "value")?);
-            let tags = slices(tags, n_tags, "tags")?;
-            let ttl = cache.resolve(Ttl::from_millis(ttl_ms)?);
-            answer(|context| cache.set(context, NewEntry { key, value, ttl, tags: &tags }))?;
+            let (ttl, tags) = (Ttl::from_millis(ttl_ms)?, slices(tags, n_tags, "tags")?);
+            let entry = |cache: &Cache| NewEntry { key, value, ttl: cache.resolve(ttl), tags: &tags };
+            if let Some(stored) = handle.set_in_first(entry) {
+                return stored.map(|()| YC_OK);
+            }
+            let cache = handle.load();
+            answer(|context| cache.set(context, entry(&cache)))?;
             Ok(YC_OK)
         })
     }

@@ -232,7 +232,7 @@ pub unsafe extern "C" fn yc_get_or_lease(
             let (key, tags) = (bytes(key, key_len, "key")?, lease_tags(options)?);
             let options = lease_options(cache, options, &tags)?;
             if tags.is_empty()
-                && let Some(found) = cache.hit(key)
+                && let Some(found) = cache.fresh_hit(key)
             {
                 value.write(yc_value::into_raw(found));
                 lease.write(null_mut());

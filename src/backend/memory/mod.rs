@@ -20,6 +20,7 @@ mod tags;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use futures_util::TryFutureExt;
@@ -192,6 +193,13 @@ impl Backend for Memory {
 
     fn hit(&self, key: &[u8], refresh_ahead: bool) -> Option<Value> {
         self.store.hit(key, refresh_ahead)
+    }
+
+    fn set_unless(&self, is_replaced: &AtomicBool, entry: NewEntry<'_>) -> Option<Result<()>> {
+        match self.store.set_unless(is_replaced, entry, self.times(entry.ttl)) {
+            Ok(stored) => stored.then_some(Ok(())),
+            Err(error) => Some(Err(error)),
+        }
     }
 
     fn set<'a>(&'a self, _: CallContext, entry: NewEntry<'a>) -> OpFuture<'a, ()> {

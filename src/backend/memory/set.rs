@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::MutexGuard;
+use std::sync::atomic::{AtomicBool, Ordering::Acquire};
 
 use super::loading::{Kept, Lease};
 use super::shard::{Removed, Shard, entry_cost};
@@ -24,6 +25,13 @@ impl Store {
     pub(super) fn set(&self, entry: NewEntry, times: Times) -> Result<()> {
         let tags = self.hash_tags(entry.tags);
         self.put(entry.key, entry.value, &tags, times, None, |_, _| true).map(drop)
+    }
+
+    /// Stores an entry, unless a flag is true under the lock of the shard. Returns whether it was stored.
+    #[inline]
+    pub(super) fn set_unless(&self, is_replaced: &AtomicBool, entry: NewEntry, times: Times) -> Result<bool> {
+        let tags = self.hash_tags(entry.tags);
+        self.put(entry.key, entry.value, &tags, times, None, |_, _| !is_replaced.load(Acquire))
     }
 
     /// Stores a copy, unless an entry exists or a tag was invalidated since `versions` was read.
