@@ -7,7 +7,8 @@
 //! ```
 
 mod clock;
-mod command;
+#[doc(hidden)] // For tests/bench/instructions, as `protocol` below.
+pub mod command;
 mod crawl;
 mod epoch;
 mod expiry;
@@ -18,7 +19,8 @@ mod names;
 mod nodes;
 #[cfg(test)]
 mod oracle;
-mod protocol;
+#[doc(hidden)]
+pub mod protocol;
 mod received;
 mod ring;
 mod run;

@@ -15,7 +15,8 @@ mod names;
 mod oracle;
 mod record;
 mod replay;
-mod resp;
+#[doc(hidden)] // For tests/bench/instructions.
+pub mod resp;
 mod run;
 mod scan;
 mod scripts;

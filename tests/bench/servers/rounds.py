@@ -9,6 +9,7 @@ import socket
 import statistics
 import subprocess
 import time
+from pathlib import Path
 
 # A turn in which other programs had a larger share of the processors is taken again, so often at most.
 DISTURBED = 0.1
@@ -47,10 +48,11 @@ class Server:
         raise SystemExit("the server does not answer")
 
     def processor_seconds(self):
-        """What it used so far."""
+        """The processor time of all its threads so far."""
         timeout = self.process.pid
         server = read(f"/proc/{timeout}/task/{timeout}/children").split()[0]
-        return int(read(f"/proc/{server}/schedstat").split()[0]) / 1e9
+        threads = Path(f"/proc/{server}/task").glob("*/schedstat")
+        return sum(int(read(thread).split()[0]) for thread in threads) / 1e9
 
 
 class Machine:
