@@ -66,6 +66,31 @@ function nodeRedis(port) {
   };
 }
 
+/** The client of Valkey, whose core is in Rust. Its strings are UTF-8, as those of the others. */
+function valkeyGlide(port) {
+  return {
+    name: 'valkey-glide',
+    async open() {
+      const { GlideClient, Batch, TimeUnit } = peer('@valkey/valkey-glide');
+      const addresses = [{ host: '127.0.0.1', port }];
+      const client = await GlideClient.createClient({ addresses, requestTimeout: 10_000, inflightRequestsLimit: 100_000 });
+      const own = (key) => `vg:${key}`;
+      const expiry = { expiry: { type: TimeUnit.Milliseconds, count: TTL } };
+      return {
+        get: (key) => client.get(own(key)),
+        set: (key, value) => client.set(own(key), value, expiry),
+        getMany: (keys) => client.mget(keys.map(own)),
+        setMany: (keys, value) => {
+          const batch = new Batch(false);
+          for (const key of keys) batch.set(own(key), value, expiry);
+          return client.exec(batch, true);
+        },
+        close: () => client.close(),
+      };
+    },
+  };
+}
+
 function memjs(server) {
   return {
     name: 'memjs',
@@ -173,6 +198,7 @@ exports.groups = ({ redisPort, memcached }) => ({
       ioredis('ioredis auto-pipelining', redisPort, { enableAutoPipelining: true }),
       ioredis('ioredis auto-pipelining Buffer', redisPort, { enableAutoPipelining: true }, true),
       nodeRedis(redisPort),
+      valkeyGlide(redisPort),
     ],
   },
   memcached: {

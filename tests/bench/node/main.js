@@ -2,9 +2,13 @@
 
 /**
  * Measures contenders in interleaved rounds:
- * main.js [--quick] [--rounds N] [--ms N] [--work get|set|gets|sets|load] [--flight N] [redis|memcached|memory|loading]...
+ * main.js [--quick] [--rounds N] [--ms N] [--work get,set,gets,sets,load] [--flight 1,64] [--json FILE]
+ *     [redis|memcached|memory|loading]...
+ *
+ * A peer that cannot be loaded is reported as missing. --json FILE gets the figures of all rounds.
  */
 
+const fs = require('node:fs');
 const { parseArgs } = require('node:util');
 const { groups } = require('./contenders.js');
 
@@ -14,15 +18,18 @@ const MANY = 100;
 
 function readOptions() {
   const text = { type: 'string' };
-  const options = { quick: { type: 'boolean' }, rounds: text, ms: text, work: text, flight: text };
+  const options = { quick: { type: 'boolean' }, rounds: text, ms: text, work: text, flight: text, json: text };
   const { values, positionals } = parseArgs({ options, allowPositionals: true });
   return {
     rounds: Number(values.rounds ?? (values.quick ? 1 : 7)),
     ms: Number(values.ms ?? (values.quick ? 50 : 400)),
-    wants: (name, inFlight) => (values.work ?? name) === name && Number(values.flight ?? inFlight) === inFlight,
+    wants: (name, inFlight) => isNamed(values.work, name) && isNamed(values.flight, String(inFlight)),
+    json: values.json,
     wanted: positionals,
   };
 }
+
+const isNamed = (list, name) => list === undefined || list.split(',').includes(name);
 
 const keys = Array.from({ length: KEYS }, (_, at) => `key:${String(at).padStart(12, '0')}`);
 let next = 0;
@@ -69,6 +76,18 @@ function row(name, results, base) {
   return `| ${name} | ${(column('rate') / 1000).toFixed(1)} | ${column('p99').toFixed(0)} | ${column('cpu').toFixed(2)} | ${ratio.toFixed(2)} |`;
 }
 
+// All rounds of all contenders, for --json. A round is calls a second, the p99 in microseconds, and microseconds of CPU.
+const records = [];
+
+function keep(group, work, inFlight, results, file) {
+  for (const [contender, list] of results) {
+    const rounds = list.map(({ rate, p99, cpu }) => [rate, p99, cpu]);
+    records.push({ backend: `node ${group}`, workload: work, callers: inFlight, contender, rounds });
+  }
+  // After each workload: a run that is ended from outside leaves what it has.
+  if (file) fs.writeFileSync(file, JSON.stringify(records, null, 1));
+}
+
 async function compare(title, workload, inFlight, opened, base, { rounds, ms }) {
   const results = new Map(opened.map(({ name }) => [name, []]));
   for (let round = 0; round < rounds; round++) {
@@ -79,24 +98,33 @@ async function compare(title, workload, inFlight, opened, base, { rounds, ms }) 
     }
   }
   console.log(`\n${title}, ${inFlight} in flight\n`);
+  base = results.has(base) ? base : opened[0].name;
   console.log(`| | thousand a second | p99 µs | CPU µs | to ${base} |\n|---|---|---|---|---|`);
   for (const [name, list] of results) console.log(row(name, list, results.get(base)));
+  return results;
 }
 
 async function runGroup(group, { base, contenders, works }, options) {
   const opened = [];
-  for (const { name, open } of contenders) opened.push({ name, cache: await open() });
+  console.log(`\n## ${group}`);
+  for (const { name, open } of contenders) {
+    try {
+      opened.push({ name, cache: await open() });
+    } catch (error) {
+      console.log(`\nMissing: ${name}: ${error.message.split('\n')[0]}`);
+    }
+  }
   for (const { cache } of opened) {
     // What only loads is filled by loads.
     for (let at = 0; at < KEYS; at += MANY) await (cache.setMany?.(keys.slice(at, at + MANY), VALUE) ?? Promise.all(keys.slice(at, at + MANY).map(cache.load)));
   }
-  console.log(`\n## ${group}`);
   for (const [name, workload] of Object.entries(WORKLOADS)) {
     if (!works.includes(name)) continue;
     for (const inFlight of workload.inFlight) {
       // What is done when the call returns is never in flight.
       if (!options.wants(name, inFlight) || (base === 'lru-cache' && inFlight > 1)) continue;
-      await compare(workload.title, workload, inFlight, opened, base, options);
+      const results = await compare(workload.title, workload, inFlight, opened, base, options);
+      keep(group, name, inFlight, results, options.json);
     }
   }
   for (const { cache } of opened) await cache.close();
