@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -29,7 +30,46 @@ var (
 	levels           = flag.String("goroutines", "1,8,64,1024", "numbers of goroutines")
 	rounds           = flag.Int("rounds", 7, "interleaved rounds")
 	duration         = flag.Duration("duration", 500*time.Millisecond, "of a contender's turn in a round")
+	jsonFile         = flag.String("json", "", "a file for the figures of all rounds")
 )
+
+// All rounds of a contender, for -json. A round is calls a second, the p99 in microseconds, and microseconds of CPU.
+type record struct {
+	Backend   string       `json:"backend"`
+	Workload  string       `json:"workload"`
+	Callers   int          `json:"callers"`
+	Contender string       `json:"contender"`
+	Rounds    [][3]float64 `json:"rounds"`
+}
+
+var records []record
+
+func keep(backend string, contenders []*contender, workload workload, goroutines int, measured [][]measurement) {
+	for at, contender := range contenders {
+		one := record{"go " + backend, workload.name, goroutines, contender.name, nil}
+		for round := range measured {
+			mine := measured[round][at]
+			one.Rounds = append(one.Rounds, [3]float64{mine.perSecond, microseconds(mine.p99), microseconds(mine.cpu)})
+		}
+		records = append(records, one)
+	}
+}
+
+func microseconds(time time.Duration) float64 { return float64(time.Nanoseconds()) / 1000 }
+
+// Writes what was measured so far: a run that is ended from outside leaves it.
+func writeRecords() {
+	if *jsonFile == "" {
+		return
+	}
+	text, err := json.MarshalIndent(records, "", " ")
+	if err == nil {
+		err = os.WriteFile(*jsonFile, text, 0o644)
+	}
+	if err != nil {
+		panic(err)
+	}
+}
 
 // One turn of a contender in a round.
 type measurement struct {
@@ -178,7 +218,7 @@ func report(contenders []*contender, measured [][]measurement) {
 			ratio = ""
 		}
 		fmt.Printf("| %s | %.1f | %.1f | %.2f | %s |\n", contender.name, median(perSecond)/1000,
-			float64(median(p99).Nanoseconds())/1000, float64(median(cpu).Nanoseconds())/1000, ratio)
+			microseconds(median(p99)), microseconds(median(cpu)), ratio)
 	}
 }
 
@@ -200,6 +240,8 @@ func compare(backend string, contenders []*contender, workload workload, gorouti
 	fmt.Printf("\n%s, %s, %d goroutines\n\n", backend, workload.name, goroutines)
 	fmt.Println("| | thousand/s | p99 µs | CPU µs each | YokedCache divided by it |\n|---|---|---|---|---|")
 	report(able, measured)
+	keep(backend, able, workload, goroutines, measured)
+	writeRecords()
 }
 
 func named(list, name string) bool {

@@ -1,13 +1,16 @@
 """What the benchmarks of a server's clients share: rounds against a private server; Markdown on standard output."""
 
 import argparse
+import json
 import os
 import re
 import resource
 import shlex
+import signal
 import socket
 import statistics
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -205,6 +208,7 @@ def read_options(prog, description, titles, workloads):
     parser.add_argument("--rounds", type=int, help="rounds of each comparison (9)")
     parser.add_argument("--slice", type=int, help="milliseconds each contender has in a round (300)")
     parser.add_argument("--only", choices=titles, help="one contender")
+    parser.add_argument("--json", type=Path, help="a file for the figures of all rounds")
     parser.add_argument("--measure", required=True, help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.rounds = options.rounds or (3 if options.quick else 9)
@@ -219,8 +223,20 @@ def read_options(prog, description, titles, workloads):
     return options
 
 
+def write_json(results, backend, path):
+    """All rounds of all contenders; the figures of a round are those of a turn."""
+    records = [
+        {"backend": backend, "workload": workload, "callers": callers, "contender": name, "rounds": turns}
+        for (workload, callers), measured in results.items()
+        for name, turns in measured.items()
+    ]
+    path.write_text(json.dumps(records, indent=1) + "\n")
+
+
 def main(prog, description, titles, workloads, goals, command, programs=None, prepare=lambda bench: None):
     """`command` starts a server on a port; `programs` are contenders that are programs of their own."""
+    # Ended from outside, the server ends, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))
     options = read_options(prog, description, titles, workloads)
     results = {}
     with Server(command) as server:
@@ -232,4 +248,7 @@ def main(prog, description, titles, workloads, goals, command, programs=None, pr
                 run_stampede(bench, options, workloads[workload](server.port))
             else:
                 run(workload, bench, options, results, titles)
+            if options.json:
+                # After each workload: a run that is ended from outside leaves what it has.
+                write_json(results, prog.split()[-1], options.json)
     print_goals(results, goals)

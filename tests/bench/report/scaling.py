@@ -1,0 +1,141 @@
+"""Measures the scaling curves, draws them as SVG, and writes them with their explanations.
+
+tests/bench/run scaling [--quick] [--output DIR] [--redraw] [CURVE...]
+
+DIR gets scaling.json, a picture for each curve, and scaling.md. If there is a page DIR.md with the lines that mark the
+place of the curves, they are written there, and not to scaling.md. --redraw does not measure: it reads scaling.json.
+"""
+
+import argparse
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+import curves
+import explain
+import machine
+import svg
+
+BEGIN = "<!-- scaling: the rest of this section is written by tests/bench/run scaling -->"
+END = "<!-- scaling: end -->"
+# Passes, slices of a point in a pass, milliseconds of a slice, and minutes in all.
+FULL, QUICK = (3, 2, 500, 15), (1, 1, 200, 3)
+LATENCIES = (("p50", "p50"), ("p99", "p99"), ("p999", "p99.9"))
+
+
+def x_ticks(curve):
+    few = curve.points if curve.varies != "value" else curve.points[:-1]
+    ticks = [(x, svg.short(x)) for x in few]
+    return ticks + [(curve.points[-1], "1Mi")] if curve.varies == "value" else ticks
+
+
+def draw(curve, lines):
+    """Throughput, latency and client CPU, next to each other."""
+    colors = dict(zip(lines, svg.COLORS))
+
+    def pairs(points, key, scale=1):
+        return [(point["x"], point[key] * scale) for point in points]
+
+    rates = [(pairs(points, "rate"), colors[title], "") for title, points in lines.items()]
+    times = [
+        (pairs(points, key), colors[title], dash)
+        for title, points in lines.items()
+        for (key, _), dash in zip(LATENCIES, svg.DASHES)
+    ]
+    cpu = [(pairs(points, "cpu"), colors[title], "") for title, points in lines.items()]
+    panels = [("operations a second", rates, True), ("latency, µs", times, True), ("client CPU of an operation, µs", cpu, True)]
+    entries = [(title, color, "") for title, color in colors.items()]
+    entries += [(name, svg.GREY, dash) for (_, name), dash in zip(LATENCIES, svg.DASHES)]
+    return svg.chart(curve.title, curve.x_label, x_ticks(curve), panels, entries)
+
+
+def table(curve, lines):
+    rows = [f"| {curve.x_label} | | per second | p50 µs | p99 µs | p99.9 µs | client CPU µs | server's processors |", "|---|---|---|---|---|---|---|---|"]
+    for title, points in lines.items():
+        for point in points:
+            figures = [svg.short(point["rate"]), *(f"{point[key]:.3g}" for key in ("p50", "p99", "p999", "cpu"))]
+            server = "" if title.startswith("memory") else f"{point['server']:.2f}"
+            rows.append(f"| {point['x']} | {title} | {' | '.join(figures)} | {server} |")
+    return "\n".join(rows)
+
+
+def section(curve, lines, folder, level):
+    """A picture and the reasons for its bends."""
+    reasons = "\n".join(f"- **{title}.** {text}" for title, text in zip(lines, explain.explain(curve.name, lines)))
+    picture = f"![{curve.title}: throughput, latency and client CPU][{curve.name}_picture]"
+    return f"{level} {curve.title}\n\n{curve.about}\n\n{picture}\n\n{reasons}\n\n[{curve.name}_picture]: {folder}{curve.name}.svg\n"
+
+
+def page(data, folder, level):
+    disturbed = median(point["others"] for lines in data["curves"].values() for points in lines.values() for point in points)
+    intro = (
+        "Each point is the median of slices of time of several passes over all points. Latency is that of one call; in memory, one call in "
+        "eight is timed, and a timed call includes about 30 ns of the clock. Client CPU is the time of all threads of the process. Clients "
+        f"and servers share the machine. Other programs had {disturbed * 100:.0f} % of the processors, the median of all points: if it is much more "
+        f"than 10 %, only client CPU is meaningful.\n\n{machine.as_markdown(data['description'])}\n"
+    )
+    known = {curve.name: curve for curve in curves.CURVES}
+    parts = [section(known[name], lines, folder, level) for name, lines in data["curves"].items() if lines]
+    problems = "".join(f"\nNot measured: {problem}\n" for problem in data["problems"])
+    return "\n".join([intro, *parts]) + problems
+
+
+def write(data, output):
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "scaling.json").write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+    for curve in curves.CURVES:
+        if data["curves"].get(curve.name):
+            (output / f"{curve.name}.svg").write_text(draw(curve, data["curves"][curve.name]))
+    guide = output.with_name(output.name + ".md")
+    if guide.exists() and BEGIN in guide.read_text():
+        before, rest = guide.read_text().split(BEGIN)
+        guide.write_text(f"{before}{BEGIN}\n\n{page(data, output.name + '/', '###')}\n{END}{rest.split(END)[1]}")
+        return guide
+    known = {curve.name: curve for curve in curves.CURVES}
+    tables = "\n\n".join(table(known[name], lines) for name, lines in data["curves"].items() if lines)
+    (output / "scaling.md").write_text(f"# Scaling\n\n{page(data, '', '##')}\n## All figures\n\n{tables}\n")
+    return output / "scaling.md"
+
+
+def read_options():
+    parser = argparse.ArgumentParser(prog="tests/bench/run scaling", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("curves", nargs="*", metavar="CURVE", help=", ".join(curve.name for curve in curves.CURVES))
+    parser.add_argument("--quick", action="store_true", help="one short pass: at most 3 minutes")
+    parser.add_argument("--output", type=Path, default=Path("target/bench/report"), help="the folder that is written")
+    parser.add_argument("--redraw", action="store_true", help="write again what was measured before")
+    parser.add_argument("--program", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    unknown = set(options.curves) - {curve.name for curve in curves.CURVES}
+    if unknown:
+        parser.error(f"{unknown.pop()} is no curve")
+    return options
+
+
+def measure(options):
+    passes, slices, milliseconds, minutes = QUICK if options.quick else FULL
+    wanted = [curve for curve in curves.CURVES if curve.name in options.curves or not options.curves]
+    if options.quick:
+        for curve in wanted:
+            curve.points = [x for x in curve.points if x <= 1_000_000 or curve.varies != "entries"]
+    description = machine.describe()
+    end = time.monotonic() + minutes * 60
+    data = curves.run(wanted, options.program, passes, slices, milliseconds, end, lambda text: print(text, file=sys.stderr, flush=True))
+    return {"description": description, **data}
+
+
+def main():
+    # Ended from outside, the servers end, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))
+    options = read_options()
+    previous = options.output / "scaling.json"
+    data = json.loads(previous.read_text()) if options.redraw or (options.curves and previous.exists()) else {"curves": {}}
+    if not options.redraw:
+        found = measure(options)
+        data = {**found, "curves": {**data["curves"], **found["curves"]}}
+    print(f"written: {write(data, options.output)}")
+
+
+main()
