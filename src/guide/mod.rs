@@ -1,11 +1,13 @@
 //! The guide: one page for each topic, for users, operators and contributors.
 //!
 //! The pages are Markdown files that link to each other by file name, for readers of the repository. Here each page
-//! begins with definitions of the same links, which take precedence, so that they lead to the modules below.
+//! begins with definitions of the same links, which take precedence, so that they lead to the modules below. In the
+//! same way, pictures are replaced by definitions that contain them.
 
 macro_rules! pages {
-    ($($name:ident $file:literal)*) => { $(
+    ($($(#[$pictures:meta])? $name:ident $file:literal)*) => { $(
         #[doc = include_str!("links.txt")]
+        $(#[$pictures])?
         #[doc = include_str!($file)]
         pub mod $name {}
     )* };
@@ -23,6 +25,7 @@ pages! {
     operating "operating.md"
     reports "reports.md"
     tool "tool.md"
+    #[cfg_attr(doc, doc = include_str!(concat!(env!("OUT_DIR"), "/pictures.txt")))]
     performance "performance.md"
     coming_from "coming_from.md"
     python "python.md"

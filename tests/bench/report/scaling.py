@@ -10,6 +10,7 @@ import argparse
 import json
 import signal
 import sys
+import textwrap
 import time
 from pathlib import Path
 from statistics import median
@@ -62,21 +63,28 @@ def table(curve, lines):
     return "\n".join(rows)
 
 
+def wrapped(text, indent=""):
+    return textwrap.fill(text, 132, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
 def section(curve, lines, folder, level):
     """A picture and the reasons for its bends."""
-    reasons = "\n".join(f"- **{title}.** {text}" for title, text in zip(lines, explain.explain(curve.name, lines)))
+    reasons = "\n".join(
+        wrapped(f"- **{title}.** {text}", "  ") for title, text in zip(lines, explain.explain(curve.name, lines))
+    )
     picture = f"![{curve.title}: throughput, latency and client CPU][{curve.name}_picture]"
-    return f"{level} {curve.title}\n\n{curve.about}\n\n{picture}\n\n{reasons}\n\n[{curve.name}_picture]: {folder}{curve.name}.svg\n"
+    return f"{level} {curve.title}\n\n{wrapped(curve.about)}\n\n{picture}\n\n{reasons}\n\n[{curve.name}_picture]: {folder}{curve.name}.svg\n"
 
 
 def page(data, folder, level):
     disturbed = median(point["others"] for lines in data["curves"].values() for points in lines.values() for point in points)
-    intro = (
+    intro = wrapped(
         "Each point is the median of slices of time of several passes over all points. Latency is that of one call; in memory, one call in "
         "eight is timed, and a timed call includes about 30 ns of the clock. Client CPU is the time of all threads of the process. Clients "
         f"and servers share the machine. Other programs had {disturbed * 100:.0f} % of the processors, the median of all points: if it is much more "
-        f"than 10 %, only client CPU is meaningful.\n\n{machine.as_markdown(data['description'])}\n"
+        f"than 10 %, only client CPU is meaningful."
     )
+    intro += f"\n\n{machine.as_markdown(data['description'])}\n"
     known = {curve.name: curve for curve in curves.CURVES}
     parts = [section(known[name], lines, folder, level) for name, lines in data["curves"].items() if lines]
     problems = "".join(f"\nNot measured: {problem}\n" for problem in data["problems"])
@@ -104,7 +112,7 @@ def read_options():
     parser = argparse.ArgumentParser(prog="tests/bench/run scaling", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("curves", nargs="*", metavar="CURVE", help=", ".join(curve.name for curve in curves.CURVES))
     parser.add_argument("--quick", action="store_true", help="one short pass: at most 3 minutes")
-    parser.add_argument("--output", type=Path, default=Path("target/bench/report"), help="the folder that is written")
+    parser.add_argument("--output", type=Path, default=machine.ROOT / "target/bench/report", help="the folder that is written")
     parser.add_argument("--redraw", action="store_true", help="write again what was measured before")
     parser.add_argument("--program", help=argparse.SUPPRESS)
     options = parser.parse_args()
