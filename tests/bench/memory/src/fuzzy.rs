@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::ptr::{null, null_mut};
 
 use crate::abi::*;
-use crate::util::clock::Stopwatch;
+use crate::clock::Stopwatch;
 use crate::contender::yoked::message;
 use crate::contender::{Contender, Kind, give_up};
 use crate::keys::Random;

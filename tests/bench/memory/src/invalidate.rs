@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crate::abi::{YC_OK, YC_TTL_NEVER, yc_invalidate_tag};
-use crate::util::clock::Stopwatch;
+use crate::clock::Stopwatch;
 use crate::contender::{Contender, Kind, give_up};
 use crate::keys::{Key, VALUE_LEN, key};
 use crate::options::Options;

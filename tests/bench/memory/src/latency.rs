@@ -1,6 +1,6 @@
 //! How long single gets take at one thread, each timed on its own.
 
-use crate::util::clock::{cost_in_ticks, nanos, ticks};
+use crate::clock::{cost_in_ticks, nanos, ticks};
 use crate::contender::{CACHES, Contender, Kind};
 use crate::keys::{Keys, VALUE_LEN, zipf_sequences};
 use crate::options::Options;

@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::abi::{YC_TTL_NEVER, yc_size};
-use crate::util::clock::Stopwatch;
+use crate::clock::Stopwatch;
 use crate::contender::{Contender, Kind, yoked};
 use crate::keys::{Key, VALUE_LEN, key};
 use crate::options::Options;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
-use crate::util::clock::waited_for_processor;
+use crate::clock::waited_for_processor;
 use crate::contender::{Contender, Kind};
 use crate::keys::{Keys, zipf_sequences};
 use crate::options::Options;
