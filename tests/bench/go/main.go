@@ -150,13 +150,14 @@ func timedOneIn(backend string) int {
 	return 1
 }
 
-func measure(backend string, contender *contender, workload workload, goroutines int) measurement {
+func measure(backend string, contender *contender, workload workload, goroutines int) (measurement, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var stop atomic.Bool
 	var operations atomic.Int64
 	var lock sync.Mutex
 	var latencies []time.Duration
+	var failure error
 	var all sync.WaitGroup
 	begun, cpu := time.Now(), cpuTime()
 	for number := 0; number < goroutines; number++ {
@@ -173,8 +174,11 @@ func measure(backend string, contender *contender, workload workload, goroutines
 					from = time.Now()
 				}
 				if err := workload.run(ctx, contender, random); err != nil {
-					fmt.Fprintf(os.Stderr, "%s, %s: %v\n", contender.name, workload.name, err)
-					os.Exit(1)
+					lock.Lock()
+					failure = err
+					lock.Unlock()
+					stop.Store(true)
+					break
 				}
 				if timed {
 					own = append(own, time.Since(from))
@@ -191,9 +195,12 @@ func measure(backend string, contender *contender, workload workload, goroutines
 	stop.Store(true)
 	all.Wait()
 	taken, cpu := time.Since(begun), cpuTime()-cpu
+	if failure != nil {
+		return measurement{}, failure
+	}
 	slices.Sort(latencies)
 	n := operations.Load()
-	return measurement{float64(n) / taken.Seconds(), latencies[len(latencies)*99/100], cpu / time.Duration(n)}
+	return measurement{float64(n) / taken.Seconds(), latencies[len(latencies)*99/100], cpu / time.Duration(n)}, nil
 }
 
 func median[T int64 | float64 | time.Duration](values []T) T {
@@ -222,6 +229,24 @@ func report(contenders []*contender, measured [][]measurement) {
 	}
 }
 
+// The rounds of all, or the number of the contender that failed.
+func interleave(backend string, able []*contender, workload workload, goroutines int) (measured [][]measurement, failed int) {
+	measured = make([][]measurement, *rounds)
+	for round := range measured {
+		measured[round] = make([]measurement, len(able))
+		for turn := range able {
+			at := (turn + round) % len(able)
+			figures, err := measure(backend, able[at], workload, goroutines)
+			if err != nil {
+				fmt.Printf("Missing: %s, %s, %s, %d goroutines: %v\n\n", able[at].name, backend, workload.name, goroutines, err)
+				return nil, at
+			}
+			measured[round][at] = figures
+		}
+	}
+	return measured, -1
+}
+
 func compare(backend string, contenders []*contender, workload workload, goroutines int) {
 	var able []*contender
 	for _, contender := range contenders {
@@ -229,15 +254,15 @@ func compare(backend string, contenders []*contender, workload workload, gorouti
 			able = append(able, contender)
 		}
 	}
-	measured := make([][]measurement, *rounds)
-	for round := range measured {
-		measured[round] = make([]measurement, len(able))
-		for turn := range able {
-			at := (turn + round) % len(able)
-			measured[round][at] = measure(backend, able[at], workload, goroutines)
-		}
-	}
 	fmt.Printf("\n%s, %s, %d goroutines\n\n", backend, workload.name, goroutines)
+	measured, failed := interleave(backend, able, workload, goroutines)
+	for failed >= 0 {
+		if able[failed] == contenders[0] {
+			os.Exit(1) // The ratios are those of the first one.
+		}
+		able = slices.Delete(able, failed, failed+1)
+		measured, failed = interleave(backend, able, workload, goroutines)
+	}
 	fmt.Println("| | thousand/s | p99 µs | CPU µs each | YokedCache divided by it |\n|---|---|---|---|---|")
 	report(able, measured)
 	keep(backend, able, workload, goroutines, measured)

@@ -135,7 +135,7 @@ function yokedSync() {
         get: (key) => cache.getSync(key),
         set: (key, value) => cache.set(key, value, { ttl: TTL }),
         getMany: (keys) => keys.map((key) => cache.getSync(key)),
-        setMany: (keys, value) => keys.forEach((key) => cache.set(key, value)),
+        setMany: (keys, value) => Promise.all(keys.map((key) => cache.set(key, value))),
         close: () => cache.close(),
       };
     },

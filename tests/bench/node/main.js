@@ -116,7 +116,10 @@ async function runGroup(group, { base, contenders, works }, options) {
   }
   for (const { cache } of opened) {
     // What only loads is filled by loads.
-    for (let at = 0; at < KEYS; at += MANY) await (cache.setMany?.(keys.slice(at, at + MANY), VALUE) ?? Promise.all(keys.slice(at, at + MANY).map(cache.load)));
+    for (let at = 0; at < KEYS; at += MANY) {
+      const some = keys.slice(at, at + MANY);
+      await (cache.setMany ? cache.setMany(some, VALUE) : Promise.all(some.map(cache.load)));
+    }
   }
   for (const [name, workload] of Object.entries(WORKLOADS)) {
     if (!works.includes(name)) continue;
