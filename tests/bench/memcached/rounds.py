@@ -34,19 +34,6 @@ WORKLOADS = {
     "stampede": lambda port: stampede(port),
     "compare": ("compare", "threads", "yokedcache", [1, 8], ["yokedcache"], "Compare-and-set of one key by all"),
 }
-# Text, workload, callers, contender, peer, bound.
-GOALS = [
-    ("GET, 1 caller ÷ libmemcached, text", "get", 1, "yokedcache", "libmemcached", 0.95),
-    ("GET, 1 caller ÷ libmemcached, binary", "get", 1, "yokedcache", "libmemcached-binary", 0.95),
-    ("GET, 64 callers ÷ libmemcached, text", "get", 64, "yokedcache", "libmemcached", 2),
-    ("GET, 64 callers ÷ libmemcached, binary", "get", 64, "yokedcache", "libmemcached-binary", 2),
-    ("GET, 64 in flight ÷ raw socket", "get-in-flight", 64, "yokedcache-queue", "raw", 0.9),
-    ("hit of a read for loading, 1 caller ÷ GET", "hit", 1, "yokedcache-lease", "yokedcache", 0.91),
-    ("tagged GET, 1 caller ÷ untagged", "get", 1, "yokedcache-tags", "yokedcache", 0.6),
-    ("tagged GET, 64 callers ÷ untagged", "get", 64, "yokedcache-tags", "yokedcache", 0.6),
-    ("tagged SET, 1 caller ÷ untagged", "set", 1, "yokedcache-tags", "yokedcache", 0.8),
-    ("tagged SET, 64 callers ÷ untagged", "set", 64, "yokedcache-tags", "yokedcache", 0.8),
-]
 
 
 def command(port):
@@ -60,4 +47,4 @@ def stampede(port):
     return {"YokedCache": [program, f"memcached://127.0.0.1:{port}?key_prefix=stampede"]}
 
 
-rounds.main("tests/bench/run memcached", __doc__, TITLES, WORKLOADS, GOALS, command)
+rounds.main("tests/bench/run memcached", __doc__, TITLES, WORKLOADS, command)

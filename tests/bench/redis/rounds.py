@@ -49,22 +49,6 @@ WORKLOADS = {
     "stampede": lambda port: stampede(port),
     "compare": ("compare", "threads", "yokedcache", [1, 8], ["yokedcache"], "Compare-and-set of one key by all"),
 }
-# Text, workload, callers, contender, peer, bound.
-GOALS = [
-    ("GET, 1 caller ÷ hiredis", "get", 1, "yokedcache", "hiredis", 0.95),
-    ("GET, 64 callers ÷ hiredis", "get", 64, "yokedcache", "hiredis", 2),
-    ("GET, 64 in flight ÷ raw socket", "get-in-flight", 64, "yokedcache-queue", "raw", 0.9),
-    ("GET, 64 in flight ÷ redis crate", "get-in-flight", 64, "yokedcache-queue", "crate-current-tasks", 2),
-    ("the same, multi-thread", "get-in-flight", 64, "yokedcache-queue", "crate-multi-tasks", 2),
-    ("MGET 100, 1 caller ÷ hiredis", "mget", 1, "yokedcache", "hiredis", 1.15),
-    ("hit of a read for loading, 1 caller ÷ GET", "hit", 1, "yokedcache-lease", "yokedcache", 0.91),
-    ("counter, 1 caller ÷ hiredis INCRBY", "counter", 1, "yokedcache", "hiredis", 0.9),
-    ("counter, 64 in flight ÷ hiredis INCRBY", "counter-in-flight", 64, "yokedcache-queue", "hiredis-pipeline", 0.9),
-    ("tagged GET, 1 caller ÷ untagged", "get", 1, "yokedcache-tags", "yokedcache", 0.6),
-    ("tagged GET, 64 callers ÷ untagged", "get", 64, "yokedcache-tags", "yokedcache", 0.6),
-    ("tagged SET, 1 caller ÷ untagged", "set", 1, "yokedcache-tags", "yokedcache", 0.8),
-    ("tagged SET, 64 callers ÷ untagged", "set", 64, "yokedcache-tags", "yokedcache", 0.8),
-]
 
 
 def command(port):
@@ -113,7 +97,6 @@ rounds.main(
     __doc__,
     TITLES,
     WORKLOADS,
-    GOALS,
     command,
     programs={"redis-benchmark": redis_benchmark_turn},
     prepare=lambda bench: redis_benchmark(bench, "set", 64, 64, 1_000_000),

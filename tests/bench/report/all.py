@@ -95,8 +95,11 @@ def execute(command, minutes, place, name):
 
 
 def last_words(log):
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return " / ".join(lines[-3:])[-500:] or "it said nothing"
+    """The lines that name an error, or the last ones; not those of a Redis server."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    lines = [line for line in lines if not re.match(r"\d+:[A-Z] ", line)]
+    errors = [line for line in lines if re.search(r"\b(error|Error|fatal|failed|cannot|panic)\b", line)]
+    return " / ".join((errors or lines)[-3:])[-500:] or "it said nothing"
 
 
 def tables_of(markdown):

@@ -14,6 +14,9 @@ import sys
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent.parent / "report"))
+import goals
+
 # A turn in which other programs had a larger share of the processors is taken again, so often at most.
 DISTURBED = 0.1
 TURNS = 3
@@ -184,20 +187,10 @@ def run_stampede(bench, options, commands):
     print_table("Stampede", f"{about} Goals: 1 load, and the last caller at most 30 ms after the fill.", rows)
 
 
-def print_goals(results, goals):
-    rows = [["goal", "bound", "measured", ""]]
-    for text, workload, callers, name, peer, bound in goals:
-        measured = results.get((workload, callers), {})
-        if name in measured and peer in measured:
-            found = ratio(measured[name], measured[peer])
-            rows.append([text, f"≥ {bound}", f"{found:.2f}", "met" if found >= bound else "not met"])
-    queue = results.get(("get-in-flight", 64), {}).get("yokedcache-queue")
-    if queue:
-        cpu = medians(queue)[3]
-        verdict = "met" if cpu <= 0.4 else "not met"
-        rows.append(["GET, 64 in flight: µs of client CPU", "≤ 0.4", f"{cpu:.2f}", verdict])
-    if len(rows) > 1:
-        print_table("Goals", "Ratios are medians of the ratios of each round.", rows)
+def print_goals(records):
+    rows = goals.judge_rounds(records)
+    if rows:
+        print(f"\n### Goals\n\nRatios are medians of the ratios of each round.\n\n{goals.as_table(rows)}", flush=True)
 
 
 def read_options(prog, description, titles, workloads):
@@ -223,22 +216,21 @@ def read_options(prog, description, titles, workloads):
     return options
 
 
-def write_json(results, backend, path):
+def records_of(results, backend):
     """All rounds of all contenders; the figures of a round are those of a turn."""
-    records = [
+    return [
         {"backend": backend, "workload": workload, "callers": callers, "contender": name, "rounds": turns}
         for (workload, callers), measured in results.items()
         for name, turns in measured.items()
     ]
-    path.write_text(json.dumps(records, indent=1) + "\n")
 
 
-def main(prog, description, titles, workloads, goals, command, programs=None, prepare=lambda bench: None):
+def main(prog, description, titles, workloads, command, programs=None, prepare=lambda bench: None):
     """`command` starts a server on a port; `programs` are contenders that are programs of their own."""
     # Ended from outside, the server ends, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))
     options = read_options(prog, description, titles, workloads)
-    results = {}
+    results, backend = {}, prog.split()[-1]
     with Server(command) as server:
         bench = Bench(options.measure, server, options.slice, programs or {})
         bench.fill()
@@ -250,5 +242,5 @@ def main(prog, description, titles, workloads, goals, command, programs=None, pr
                 run(workload, bench, options, results, titles)
             if options.json:
                 # After each workload: a run that is ended from outside leaves what it has.
-                write_json(results, prog.split()[-1], options.json)
-    print_goals(results, goals)
+                options.json.write_text(json.dumps(records_of(results, backend), indent=1) + "\n")
+    print_goals(records_of(results, backend))
