@@ -35,9 +35,12 @@ fn goals(results: &Results) -> Vec<Goal> {
     vec![
         Goal { text: "get_into, 1 thread: p50, ns", measured: own("latency p50"), bound: AtMost(130.0) },
         Goal { text: "get_into, 1 thread ÷ floor", measured: ratio("get_into", 1, floor), bound: AtLeast(0.45) },
+        Goal { text: "get_into, 1 thread ÷ quick_cache", measured: ratio("get_into", 1, "quick_cache"), bound: AtLeast(1.15) },
         Goal { text: "get_into, 2 threads ÷ quick_cache", measured: ratio("get_into", 2, "quick_cache"), bound: AtLeast(1.3) },
         Goal { text: "get_into, 2 threads ÷ moka", measured: ratio("get_into", 2, "moka"), bound: AtLeast(4.0) },
+        Goal { text: "set, 1 thread ÷ quick_cache", measured: ratio("set", 1, "quick_cache"), bound: AtLeast(1.6) },
         Goal { text: "set, 2 threads ÷ quick_cache", measured: ratio("set", 2, "quick_cache"), bound: AtLeast(1.8) },
+        Goal { text: "90:10, 1 thread ÷ quick_cache", measured: ratio("mix", 1, "quick_cache"), bound: AtLeast(1.2) },
         Goal { text: "90:10, 2 threads ÷ quick_cache", measured: ratio("mix", 2, "quick_cache"), bound: AtLeast(1.2) },
         Goal { text: "many(100), 1 thread ÷ quick_cache", measured: ratio("many", 1, "quick_cache"), bound: AtLeast(2.0) },
         Goal { text: "many(100), 2 threads ÷ quick_cache", measured: ratio("many", 2, "quick_cache"), bound: AtLeast(2.0) },
