@@ -32,12 +32,16 @@ pub struct Op {
     pub ttl_ms: i64,
     pub user_data: u64,
     pub status: i32,
-    pub padding: u32,
+    pub condition: i32,
     pub result: *mut c_void,
     pub error: *mut c_void,
     pub remaining_ms: i64,
     pub removed: u64,
-    pub reserved: [u64; 2],
+    pub version: u64,
+    pub number: i64,
+    pub initial: i64,
+    pub lease: *mut c_void,
+    pub reserved: [u64; 4],
 }
 
 /// yc_search_options

@@ -282,11 +282,15 @@ fn get_operation(key: &[u8]) -> Op {
         ttl_ms: 0,
         user_data: 0,
         status: 0,
-        padding: 0,
+        condition: 0,
         result: null_mut(),
         error: null_mut(),
         remaining_ms: 0,
         removed: 0,
-        reserved: [0; 2],
+        version: 0,
+        number: 0,
+        initial: 0,
+        lease: null_mut(),
+        reserved: [0; 4],
     }
 }
