@@ -126,7 +126,7 @@ def node(found):
     for workload in ("get", "set"):
         for flight, bound in ((1, 1), (64, 1.2), (1024, 2)):
             measured = found.to_best(("node redis", workload, flight), "yokedcache", lambda one: not is_own(one))
-            yield f"Node, Redis {workload}, {flight} in flight ÷ best peer", ">=", bound, measured
+            yield f"Node, Redis {workload}, {flight:,} in flight ÷ best peer", ">=", bound, measured
     yield "Node, memory getSync ÷ lru-cache", ">=", 0.5, found.ratio(("node memory", "get", 1), "yokedcache getSync", "lru-cache")
 
 
