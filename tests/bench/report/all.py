@@ -150,7 +150,7 @@ def say(words):
 
 def demoted(markdown):
     """The text of a part, whose headings become those of sections of the report."""
-    lines = (f"##{line}" if re.match(r"#+ ", line) else line for line in markdown.splitlines() if not line.startswith("# "))
+    lines = (f"#{line}" if re.match(r"#+ ", line) else line for line in markdown.splitlines() if not line.startswith("# "))
     return "\n".join(lines).strip()
 
 

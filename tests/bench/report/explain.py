@@ -80,19 +80,28 @@ def threads(lines):
         one, last, few = points[0], points[-1], at(points, cores)
         text = bends_at(points, "threads")
         if title.startswith("memory"):
+            more = last["rate"] > 1.1 * few["rate"]
+            share = (
+                f" That many threads also get a larger share of the processors from other programs, which had {few['others'] * 100:.0f} % with "
+                f"{few['x']} threads and {last['others'] * 100:.0f} % with {last['x']}."
+            )
             yield text + (
                 f"A get in memory only computes, so more than {cores} threads on {cores} processors add nothing: {rate(one)} with one thread, "
                 f"{rate(few)} with {few['x']}, {rate(last)} with {last['x']}. Client CPU of a get {change(few, last, 'cpu')}, and p50 "
                 f"{change(few, last, 'p50')}, since a thread that has a processor runs as before. p99.9 {change(few, last, 'p999')}: a thread that "
                 f"is preempted during a get waits for the time slices of the others ({few['preemptions'] * 1e6:.0f} preemptions in a million gets with "
-                f"{few['x']} threads, {last['preemptions'] * 1e6:.0f} with {last['x']})."
+                f"{few['x']} threads, {last['preemptions'] * 1e6:.0f} with {last['x']}).{share if more else ''}"
             )
         else:
             best = max(points, key=lambda point: point["rate"])
+            if best["cpu"] < one["cpu"]:
+                why = "callers share packets and system calls"
+            else:
+                why = "the threads pay for hand-overs what they save by shared packets"
             yield text + (
-                f"One thread waits for each round trip ({micros(one['p50'])}). More threads share packets, so client CPU of a get "
-                f"{change(one, best, 'cpu')} at {best['x']} threads, which have the highest throughput ({rate(best)}; {rate(one)} with one thread). "
-                f"There {limit(best)}. p50 {change(one, last, 'p50')} with {last['x']} threads: a call waits for those that came before it."
+                f"One thread waits for each round trip ({micros(one['p50'])}). {best['x']} threads have the highest throughput ({rate(best)}; "
+                f"{rate(one)} with one thread). Client CPU of a get {change(one, best, 'cpu')} there: {why} ({one['waits']:.2f} waits of a thread in a "
+                f"get with one thread, {best['waits']:.2f} with {best['x']}). At the highest throughput {limit(best)}. p50 {change(one, last, 'p50')} with {last['x']} threads: a call waits for those that came before it."
             )
 
 
@@ -176,7 +185,7 @@ def pools(lines):
         best = max(points, key=lambda point: point["rate"])
         yield bends_at(points, "connections") + (
             f"The highest throughput has a pool of {best['x']} ({rate(best)}; {rate(one)} with 1, {rate(most)} with {most['x']}). Callers of one "
-            "connection share packets and system calls, and more connections need more of both: client CPU of a get "
+            "connection share packets and system calls; those of different connections share none. Client CPU of a get "
             f"{change(one, most, 'cpu')}, and the number of waits in a get {change(one, most, 'waits', '{:.2f}'.format)}. With {most['x']}, {limit(most)}."
         )
 
