@@ -135,6 +135,38 @@ test('getSync is for the memory backend', async () => {
   return undefined;
 });
 
+test('getSync reads every key and value that get reads', async () => {
+  if (!isLocal()) return;
+  const keys = ['k', 'é', '\u{1F600}', '\uFFFD', 'x'.repeat(1020), 'é'.repeat(2000), Buffer.from([0, 255]), new Uint8Array([7])];
+  for (const key of keys) {
+    for (const value of [Buffer.alloc(0), Buffer.from('é'), Buffer.alloc(3000, 1), Buffer.alloc(5000, 2)]) {
+      await cache.set(key, value);
+      assert.deepStrictEqual(cache.getSync(key), value);
+      assert.deepStrictEqual(await cache.get(key), value);
+      assert.equal(cache.getSync(key, { encoding: 'utf8' }), value.toString());
+      assert.equal(await cache.get(key, { encoding: 'utf8' }), value.toString());
+    }
+  }
+  assert.throws(() => cache.getSync('half \uD800'), TypeError);
+  assert.throws(() => cache.getSync('x'.repeat(70_000)), { code: 'YC_E_TOO_LARGE' });
+});
+
+test('the Buffers of getSync are their own memory', async () => {
+  if (!isLocal()) return;
+  const count = 500;
+  for (let at = 0; at < count; at++) await cache.set(`own:${at}`, `value ${at}`);
+  const values = Array.from({ length: count }, (_, at) => cache.getSync(`own:${at}`));
+  values[7].fill(0);
+  assert.deepEqual(values.filter((value, at) => value.toString() !== `value ${at}`), [values[7]]);
+  // Memory that its user detached is replaced; some versions of Node cannot detach it, others refuse to.
+  try {
+    values[count - 1].buffer.transfer();
+  } catch (error) {
+    assert.ok(error instanceof TypeError);
+  }
+  assert.equal(cache.getSync('own:9').toString(), 'value 9');
+});
+
 test('on memory a hit does not leave the thread', async () => {
   if (!isLocal()) return;
   await cache.set('hop', 'v');

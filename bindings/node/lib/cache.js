@@ -162,8 +162,8 @@ class Cache {
   get(key, options) {
     try {
       const { encoding, signal } = optionsOf(options, GET);
-      const form = decode.value[encodingOf(encoding, 'buffer')];
-      return this.#exchange.request(Kind.GET, 0, given(key, 'key'), undefined, undefined, 0, form, signal);
+      const form = encodingOf(encoding, 'buffer');
+      return this.#exchange.requestValue(given(key, 'key'), form, signal);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -171,12 +171,13 @@ class Cache {
 
   getSync(key, options) {
     const { encoding } = optionsOf(options, GET_SYNC);
-    const form = decode.value[encodingOf(encoding, 'buffer')];
-    this.#exchange.check();
-    if (!this.#exchange.isLocal) {
+    const form = encodingOf(encoding, 'buffer');
+    const exchange = this.#exchange;
+    exchange.check();
+    if (!exchange.isLocal) {
       throw new YokedCacheError('YC_E_UNSUPPORTED', 'getSync() works on the memory backend only: on a server it would block the event loop');
     }
-    return this.#exchange.run(Kind.GET, 0, given(key, 'key'), undefined, undefined, 0, form);
+    return exchange.read(given(key, 'key'), form);
   }
 
   getJson(key, options) {

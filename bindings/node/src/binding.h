@@ -19,6 +19,11 @@ enum {
     SMALL_VALUE = 4096     /* Longer values have memory of their own, so that a short one keeps little else alive. */
 };
 
+typedef struct span {
+    uint8_t *data;
+    size_t len;
+} span;
+
 /* One operation as lib/exchange.js writes it. Places are offsets into the arena. */
 typedef struct request {
     int32_t kind;
@@ -83,6 +88,8 @@ typedef struct handle {
     const uint8_t *arena;
     size_t arena_len;
 
+    span slab;                  /* The memory that readers write short values to. JavaScript keeps it, and names its successor. */
+
     yc_completion done[BATCH];
     size_t done_at, done_count;
     yc_op ops[BATCH];
@@ -95,11 +102,6 @@ typedef struct handle {
     lease_place *leases;
     uint32_t n_leases, free_lease;
 } handle;
-
-typedef struct span {
-    uint8_t *data;
-    size_t len;
-} span;
 
 /* values.c: JavaScript values. */
 bool check(napi_env env, napi_status status);
@@ -129,6 +131,10 @@ napi_value keys_open(napi_env env, napi_callback_info info);
 napi_value keys_next(napi_env env, napi_callback_info info);
 yc_status run_first(handle *cache, span arena, yc_op *op, yc_error **error);
 bool arena_of(napi_env env, handle *cache, napi_value value, span *arena);
+
+/* readers.c: reads that a backend in this process answers at once. */
+napi_value readers(napi_env env, napi_callback_info info);
+napi_value use_slab(napi_env env, napi_callback_info info);
 
 /* leases.c: the leases that JavaScript holds. */
 uint32_t keep_lease(handle *cache, yc_lease *lease);

@@ -41,7 +41,7 @@ static const struct {
     {"submit", submit},   {"submitOne", submit_one}, {"run", run},             {"drain", drain},
     {"cancel", cancel},   {"keysOpen", keys_open},  {"keysNext", keys_next},   {"capabilities", capabilities},
     {"migrate", migrate}, {"switchTo", switch_to},
-    {"freeLease", free_lease},
+    {"freeLease", free_lease}, {"readers", readers}, {"useSlab", use_slab},
     {"refusal", refusal}, {"statusName", status_name}, {"check", check_config},
 };
 
