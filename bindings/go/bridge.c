@@ -346,6 +346,45 @@ void yoked_go_run(yc_cache *cache, yc_cancel_token *token, const uint8_t *block,
     free((void *)record->outside);
 }
 
+/* Records one key, and the error of the first that failed. */
+static void describe_read(const yc_op *op, yoked_go_read *read, yc_error **first)
+{
+    read->status = op->status;
+    read->value = op->result;
+    read->len = 0;
+    read->data = op->result ? yc_value_data(op->result, &read->len) : NULL;
+    if (*first) yc_error_free(op->error);
+    else *first = op->error;
+}
+
+yoked_go_reads yoked_go_get_many(yc_cache *cache, yc_cancel_token *token, const uint8_t *block, size_t n)
+{
+    yoked_go_reads all = {YC_OK, NULL, NULL};
+    payload rest = {(const uint64_t *)block, block + n * sizeof(uint64_t)};
+    yc_op *ops = yoked_go_allocate(n * sizeof *ops);
+    memset(ops, 0, n * sizeof *ops);
+    for (size_t at = 0; at < n; at++) {
+        ops[at].kind = YC_OP_GET;
+        ops[at].key_len = rest.lengths[at];
+        ops[at].key = next_bytes(&rest, ops[at].key_len);
+    }
+    all.status = token ? yc_batch_cancellable(cache, ops, n, sizeof *ops, token, &all.error)
+                       : yc_batch(cache, ops, n, sizeof *ops, &all.error);
+    if (all.status == YC_OK) {
+        all.reads = yoked_go_allocate(n * sizeof *all.reads);
+        all.error = NULL;
+        for (size_t at = 0; at < n; at++) describe_read(&ops[at], &all.reads[at], &all.error);
+    }
+    free(ops);
+    return all;
+}
+
+void yoked_go_free_reads(yoked_go_read *reads, size_t n)
+{
+    for (size_t at = 0; at < n; at++) yc_value_free(reads[at].value);
+    free(reads);
+}
+
 /* ---- Taking completions ---- */
 
 yoked_go_reader *yoked_go_reader_new(void)

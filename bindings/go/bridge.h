@@ -106,6 +106,28 @@ int yoked_go_take(yc_queue *queue, yoked_go_reader *reader);
  */
 void yoked_go_run(yc_cache *cache, yc_cancel_token *token, const uint8_t *block, yoked_go_done *done, yc_error **error);
 
+/* One key of a read of many. */
+typedef struct yoked_go_read {
+    const uint8_t *data; /* NULL without a value. */
+    size_t len;
+    yc_value *value; /* Holds the data. */
+    yc_status status;
+} yoked_go_read;
+
+/* A read of many keys: each of them, and the error of the first that failed. */
+typedef struct yoked_go_reads {
+    yc_status status;      /* Of the call. Unless it is YC_OK, there are no reads. */
+    yoked_go_read *reads;  /* To be released with yoked_go_free_reads(). */
+    yc_error *error;
+} yoked_go_reads;
+
+/*
+ * Reads n keys on the calling thread, until the token is cancelled if it is not NULL. The block has n lengths (uint64_t),
+ * then the keys.
+ */
+yoked_go_reads yoked_go_get_many(yc_cache *cache, yc_cancel_token *token, const uint8_t *block, size_t n);
+void yoked_go_free_reads(yoked_go_read *reads, size_t n);
+
 /* Writes the value and status of each key of results, at most n. */
 void yoked_go_values(const yc_results *results, yc_slice *values, yc_status *statuses, size_t n);
 

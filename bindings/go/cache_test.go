@@ -164,13 +164,19 @@ func TestManyAtOnce(t *testing.T) {
 	if failures != nil || err != nil {
 		t.Fatal(failures, err)
 	}
-	results, err := cache.GetMany(ctx, []string{"c", "nothing", "b", "a"})
-	check(t, err)
-	if len(results) != 4 || !bytes.Equal(results[0].Value, large) || results[2].Value == nil || len(results[2].Value) != 0 || string(results[3].Value) != "1" {
-		t.Error(results)
-	}
-	if results[1].Value != nil || !errors.Is(results[1].Err, yokedcache.ErrMiss) || results[0].Err != nil {
-		t.Error(results[1])
+	// Calls one after another take another path after a few.
+	for number := 0; number < 8; number++ {
+		results, err := cache.GetMany(ctx, []string{"c", "nothing", "b", "a"})
+		check(t, err)
+		if len(results) != 4 || !bytes.Equal(results[0].Value, large) || results[2].Value == nil || len(results[2].Value) != 0 || string(results[3].Value) != "1" {
+			t.Error(results)
+		}
+		if results[1].Value != nil || !errors.Is(results[1].Err, yokedcache.ErrMiss) || results[0].Err != nil {
+			t.Error(results[1])
+		}
+		if results, err := cache.GetMany(ctx, []string{"a", ""}); results != nil || !errors.Is(err, yokedcache.ErrInvalid) {
+			t.Error(results, err)
+		}
 	}
 	deleted, err := cache.DeleteMany(ctx, []string{"a", "nothing"})
 	if err != nil || fmt.Sprint(deleted) != "[true false]" {

@@ -186,6 +186,21 @@ func TestCallsOneAfterAnotherAreCancelled(t *testing.T) {
 	}
 }
 
+// So do reads of many keys.
+func TestReadsOfManyKeysOneAfterAnotherAreCancelled(t *testing.T) {
+	cache := openSilent(t)
+	for number := 0; number < 12; number++ {
+		within(t, func() {
+			ctx, cancel := cancelledSoon()
+			defer cancel()
+			results, err := cache.GetMany(ctx, []string{"k", "l"})
+			if !errors.Is(err, context.Canceled) || !errors.Is(err, yokedcache.ErrCancelled) {
+				t.Errorf("call %d: %v, %v", number, results, err)
+			}
+		})
+	}
+}
+
 // The moment of the cancel moves over the time of a call: it has its value or is cancelled, and the next call has its own.
 func TestCallsOneAfterAnotherKeepTheirReplies(t *testing.T) {
 	cache := open(t, "")

@@ -8,6 +8,9 @@ import "context"
 // The number of calls one after another, with no other at the same time, after which the next runs outside the queue.
 const alone = 4
 
+// The most keys of a call outside the queue.
+const directKeys = 1024
+
 // The calls outside the queue. Calls one after another run as blocking calls of the library, on the thread of their caller:
 // a queue would pass each to a thread of the library and back. Calls at the same time would block as many threads and share
 // no round trips: they take the queue.
@@ -52,6 +55,8 @@ func (op *operation) isShort() bool {
 		return true
 	case C.YC_OP_GET_OR_LEASE:
 		return op.initial < 0 // It does not wait for the load of another.
+	case C.YC_OP_GET_MANY:
+		return len(op.keys) > 0 && len(op.keys) <= directKeys
 	}
 	return false
 }
@@ -73,22 +78,27 @@ func (queue *queue) beginDirect(op *operation) bool {
 // Runs an operation outside the queue. The caller releases the returned call.
 func (queue *queue) runDirect(ctx context.Context, op *operation) *call {
 	call := calls.Get().(*call)
+	queue.callDirect(ctx, func(token *C.yc_cancel_token) { queue.block(op, token, call) })
+	call.err = becauseOf(ctx, call.err)
+	return call
+}
+
+// Runs a call outside the queue with a token that the end of the context cancels, or nil if it never ends.
+func (queue *queue) callDirect(ctx context.Context, block func(token *C.yc_cancel_token)) {
 	if ctx.Done() == nil {
-		queue.block(op, nil, call)
+		block(nil)
 		queue.endDirect(nil)
-		return call
+		return
 	}
 	token := queue.takeToken()
 	keep := context.AfterFunc(ctx, token.cancel)
-	queue.block(op, token.handle, call)
+	block(token.handle)
 	if !keep() {
 		<-token.cancelled
 		token.free()
 		token = nil
 	}
 	queue.endDirect(token)
-	call.err = becauseOf(ctx, call.err)
-	return call
 }
 
 func (queue *queue) takeToken() *token {

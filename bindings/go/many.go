@@ -29,7 +29,11 @@ type Entry struct {
 // Errors: as [Cache.Get]. If an argument is refused ([ErrInvalid], [ErrTooLarge]), nothing is read and the results
 // are nil.
 func (cache *Cache) GetMany(ctx context.Context, keys []string) ([]Result, error) {
-	statuses, values, err := cache.many(ctx, &operation{kind: C.YC_OP_GET_MANY, keys: keys})
+	op := &operation{kind: C.YC_OP_GET_MANY, keys: keys}
+	if results, err := cache.readDirect(ctx, op); results != nil || err != nil {
+		return results, err
+	}
+	statuses, values, err := cache.many(ctx, op)
 	if statuses == nil {
 		return nil, err
 	}
@@ -99,6 +103,100 @@ func (cache *Cache) many(ctx context.Context, op *operation) ([]C.yc_status, [][
 	return statuses, values, becauseOf(ctx, call.err)
 }
 
+// ---- Reading outside the queue ----
+
+// Reads many keys on this thread, if the backend is in this process or the calls of the cache come one after another.
+// Returns nothing if the queue is to run the operation.
+func (cache *Cache) readDirect(ctx context.Context, op *operation) ([]Result, error) {
+	user, err := cache.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer user.leave()
+	var found C.yoked_go_reads
+	switch {
+	case cache.fastPath.Load() && op.isShort():
+		found = blockReads(cache.handle, nil, op.keys)
+	case cache.queue.beginDirect(op):
+		cache.queue.callDirect(ctx, func(token *C.yc_cancel_token) { found = blockReads(cache.handle, token, op.keys) })
+	default:
+		return nil, nil
+	}
+	if found.status != C.YC_OK {
+		return nil, becauseOf(ctx, failure(found.status, found.error))
+	}
+	defer C.yoked_go_free_reads(found.reads, C.size_t(len(op.keys)))
+	reads := unsafe.Slice(found.reads, len(op.keys))
+	if isRefused(reads) {
+		C.yc_error_free(found.error)
+		return nil, nil
+	}
+	err = nil
+	if found.error != nil {
+		err = failure(C.yc_error_status(found.error), found.error)
+	}
+	return readResults(reads, err), err
+}
+
+// Reads keys on this thread, until the token is cancelled if it is not nil.
+func blockReads(cache *C.yc_cache, token *C.yc_cancel_token, keys []string) C.yoked_go_reads {
+	block := blocks.Get().(*[]byte)
+	defer blocks.Put(block)
+	to := (*block)[:0]
+	for _, key := range keys {
+		to = appendLength(to, len(key))
+	}
+	for _, key := range keys {
+		to = append(to, key...)
+	}
+	*block = to
+	return C.yoked_go_get_many(cache, token, (*C.uint8_t)(&to[0]), C.size_t(len(keys)))
+}
+
+// Returns true if the library may have refused a key. It has read the others then; the queue refuses the whole call.
+func isRefused(reads []C.yoked_go_read) bool {
+	for at := range reads {
+		switch reads[at].status {
+		case C.YC_E_INVALID, C.YC_E_TOO_LARGE, C.YC_E_CLOSED, C.YC_E_FORKED:
+			return true
+		}
+	}
+	return false
+}
+
+// Copies values, the short ones into memory that they share. The error is that of the first key that failed.
+func readResults(reads []C.yoked_go_read, err error) []Result {
+	total := 0
+	for at := range reads {
+		if reads[at].len <= C.YOKED_GO_SHORT {
+			total += int(reads[at].len)
+		}
+	}
+	shared, results := make([]byte, 0, total), make([]Result, len(reads))
+	for at := range reads {
+		read := &reads[at]
+		if read.data != nil {
+			shared, results[at].Value = appendCopy(shared, unsafe.Slice((*byte)(read.data), int(read.len)))
+		}
+		if read.status != C.YC_OK {
+			results[at].Err = perKey(read.status, err)
+		}
+	}
+	return results
+}
+
+// Copies a value, to the end of the shared memory if it is short. Returns that memory and the copy.
+func appendCopy(shared, value []byte) (all, copied []byte) {
+	if len(value) > C.YOKED_GO_SHORT {
+		return shared, cloned(value)
+	}
+	from := len(shared)
+	shared = append(shared, value...)
+	return shared, shared[from:len(shared):len(shared)]
+}
+
+// ---- Results of the queue ----
+
 // Copies the results and releases them.
 func takeResults(results *C.yc_results, n int, withValues bool) ([]C.yc_status, [][]byte) {
 	if results == nil {
@@ -128,15 +226,8 @@ func copiedAll(found []C.yc_slice) [][]byte {
 	}
 	shared, values := make([]byte, 0, total), make([][]byte, len(found))
 	for at := range found {
-		data, length := (*C.uint8_t)(found[at].data), found[at].len
-		switch {
-		case data == nil:
-		case length > C.YOKED_GO_SHORT:
-			values[at] = copied(data, length)
-		default:
-			from := len(shared)
-			shared = append(shared, unsafe.Slice((*byte)(data), int(length))...)
-			values[at] = shared[from:len(shared):len(shared)]
+		if data := (*byte)(found[at].data); data != nil {
+			shared, values[at] = appendCopy(shared, unsafe.Slice(data, int(found[at].len)))
 		}
 	}
 	return values
