@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use futures_util::future::Either;
+use once_cell::race::OnceBox;
 use serde_json::{Value as Json, json};
 
 use crate::backend::{OpFuture, done, pending};
@@ -59,8 +60,9 @@ pub enum Operation {
 
 const NAMES: [&str; 9] = ["get", "set", "delete", "inspect", "invalidate", "list", "many", "get_or_lease", "load"];
 
-/// The histograms of one cache.
-pub struct Latencies([Histogram; NAMES.len()]);
+/// The histograms of one cache. Each is created with its first sample, because most caches use few operations; that of the
+/// gets exists from the beginning, because a get of the memory backend allocates nothing.
+pub struct Latencies([OnceBox<Histogram>; NAMES.len()]);
 
 struct Histogram {
     /// Narrow buckets for percentiles.
@@ -88,7 +90,9 @@ thread_local! {
 
 impl Default for Latencies {
     fn default() -> Self {
-        Self(std::array::from_fn(|_| Histogram::new()))
+        let latencies = Self(std::array::from_fn(|_| OnceBox::new()));
+        latencies.histogram(Operation::Get);
+        latencies
     }
 }
 
@@ -160,31 +164,40 @@ impl Latencies {
 
     /// Records the duration of an operation.
     pub fn record(&self, operation: Operation, took: Duration) {
-        self.0[operation as usize].record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        self.histogram(operation).record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    fn histogram(&self, operation: Operation) -> &Histogram {
+        self.0[operation as usize].get_or_init(Box::default)
     }
 
     /// Returns a summary in microseconds of each operation that was used.
     pub fn to_json(&self) -> Json {
         let seen =
-            NAMES.iter().zip(&self.0).filter_map(|(name, histogram)| Some(((*name).into(), histogram.to_json()?)));
+            NAMES.iter().zip(&self.0).filter_map(|(name, place)| Some(((*name).into(), place.get()?.to_json()?)));
         Json::Object(seen.collect())
     }
 
     /// Returns the distribution of every operation, also of unused ones.
     pub fn distributions(&self) -> impl Iterator<Item = Distribution> {
-        NAMES.iter().zip(&self.0).map(|(operation, histogram)| histogram.distribution(operation))
+        NAMES.iter().zip(&self.0).map(|(operation, place)| match place.get() {
+            Some(histogram) => histogram.distribution(operation),
+            None => Distribution { operation, counts: [0; BOUNDS.len() + 1], sum: Duration::ZERO },
+        })
     }
 }
 
-impl Histogram {
-    fn new() -> Self {
+impl Default for Histogram {
+    fn default() -> Self {
         Self {
             buckets: [const { AtomicU64::new(0) }; BUCKETS],
             wide: [const { AtomicU64::new(0) }; BOUNDS.len() + 1],
             sum_nanos: AtomicU64::new(0),
         }
     }
+}
 
+impl Histogram {
     fn record(&self, nanos: u64) {
         self.buckets[bucket_of(nanos)].fetch_add(1, Relaxed);
         self.wide[BOUNDS.partition_point(|bound| *bound < nanos)].fetch_add(1, Relaxed);

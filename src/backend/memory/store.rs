@@ -17,13 +17,15 @@ use crate::backend::{CopiedEntry, Counters, KeyFilter, Page, ScanCursor};
 use crate::config::Eviction;
 use crate::entry::{TagVersion, tag_hash};
 use crate::util::clock::{Deadline, ends};
-use crate::util::random;
+use crate::util::{processors, random};
 use crate::value::Value;
 
 /// Below this number of entries, one shard keeps the exact order of use of the whole cache.
 const ONE_SHARD_BELOW: u64 = 4096;
 /// The largest number of entries, limited by 32 bits: 800 GB of the smallest entries.
 const MAX_ENTRIES: u64 = 4_000_000_000;
+/// The smallest room of a shard otherwise: an idle cache with the default of 10,000 entries takes less than 10 kB.
+const ENTRIES_PER_SHARD: u64 = 1024;
 /// Number of shards for each processor: enough to avoid contention, few because an invalidation visits each.
 const SHARDS_PER_CPU: usize = 16;
 /// Largest number of shards.
@@ -69,15 +71,12 @@ impl Store {
     /// Creates a store with a limit of entries and bytes (0: no limit), and an order of eviction.
     pub(super) fn new(max_size: u64, max_bytes: u64, eviction: Eviction) -> Self {
         let max_size = if max_size == 0 { MAX_ENTRIES } else { max_size };
-        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-        let shards = (cpus * SHARDS_PER_CPU).next_power_of_two().min(MAX_SHARDS);
-        let shards = if max_size < ONE_SHARD_BELOW { 1 } else { shards };
         // From the system: a child of a fork inherits the state of other generators.
         let first_version = random::random().unwrap_or_else(|_| random::cheap());
         // Each shard counts in a range of its own.
         let counting = |at: usize| Shard::new(eviction, first_version.wrapping_add((at as u64) << VERSION_BITS));
         Self {
-            shards: (0..shards).map(|at| Aligned(Mutex::new(counting(at)))).collect(),
+            shards: (0..shard_count(max_size)).map(|at| Aligned(Mutex::new(counting(at)))).collect(),
             hasher: random::hasher(),
             room: Room::new(max_size, max_bytes),
             invalidations: AtomicU64::new(0),
@@ -235,6 +234,15 @@ impl Store {
         self.room.give_places(removed.len());
         self.room.give_bytes(removed.iter().map(|removed| removed.cost).sum());
     }
+}
+
+/// Returns the number of shards: a power of two.
+fn shard_count(max_size: u64) -> usize {
+    if max_size < ONE_SHARD_BELOW {
+        return 1;
+    }
+    let filled = usize::try_from(max_size / ENTRIES_PER_SHARD).map_or(MAX_SHARDS, |count| 1 << count.ilog2());
+    (processors() * SHARDS_PER_CPU).next_power_of_two().min(MAX_SHARDS).min(filled)
 }
 
 /// Locks a shard. A shard that a panic left half changed is emptied: a cache may lose entries, but must not serve wrong
