@@ -46,8 +46,8 @@ RUN = [str(BENCH / "run")]
 CALLERS = ["1callers", "64callers"]
 PARTS = [
     Part("memory", "Memory", RUN, ["--list"],
-         "get_into set mix many full bytes invalidate sweeper latency 1thread 2threads --rounds 7".split(),
-         "get_into set mix many full bytes invalidate sweeper 1thread 2threads --quick".split(), (9, 3)),
+         "get_into set mix many full bytes hits invalidate sweeper latency 1thread 2threads --rounds 7".split(),
+         "get_into set mix many full bytes hits invalidate sweeper 1thread 2threads --quick".split(), (9, 3)),
     Part("redis", "Redis", [*RUN, "redis"], ["--help"],
          ["get", "set", "mget", "get-in-flight", *CALLERS, "--rounds", "7"], ["get", "mget", "get-in-flight", *CALLERS, "--quick"],
          (9, 2), "--json"),

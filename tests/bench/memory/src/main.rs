@@ -7,6 +7,7 @@ mod contender;
 mod fuzzy;
 mod goals;
 mod invalidate;
+mod hits;
 mod keys;
 mod latency;
 mod options;
@@ -28,9 +29,10 @@ use crate::workload::Workload;
 type Measure = fn(&Options, &mut Results);
 
 /// Measurements that are no rates.
-const OTHERS: [(&str, Measure); 5] = [
+const OTHERS: [(&str, Measure); 6] = [
     ("latency", |options, results| latency::run(&workload::all()[0], options, results)),
     ("bytes", bytes::run),
+    ("hits", hits::run),
     ("invalidate", invalidate::run),
     ("sweeper", sweeper::run),
     ("fuzzy", fuzzy::run),
