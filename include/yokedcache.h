@@ -1604,11 +1604,14 @@ typedef struct yc_completion {
 // caller. NULL is allowed.
 void yc_completion_clear(struct yc_completion *completion);
 
-// A completion queue. A submission returns at once; yc_queue_poll() or
-// yc_queue_wait() returns the completion later. Every accepted operation has
-// exactly one completion, also if it fails, is cancelled, or the queue or cache
-// is closed. Operations of a queue run concurrently and in no defined order:
-// submit an operation that depends on another after that one has completed.
+// A completion queue. A submission returns at once, and yc_queue_poll() or
+// yc_queue_wait() returns the completion later. If an operation is the only one
+// in flight, its submission may wait for the reply of a near server, for about
+// 0.2 ms; after a reply that takes longer, the next submissions do not wait.
+// Every accepted operation has exactly one completion, also if it fails, is
+// cancelled, or the queue or cache is closed. Operations of a queue run
+// concurrently and in no defined order: submit an operation that depends on
+// another after that one has completed.
 //
 // Any thread may call any function on a queue at any time. yc_queue_free() must
 // be the last call. A child process gets YC_E_FORKED. Closing the cache closes

@@ -14,7 +14,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep, sleep_until};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::{cancel, parker};
+use crate::exec::{cancel, parker, runtime};
 
 /// Returns to the token of a cancelled call, which ends it.
 async fn never_again() {
@@ -35,18 +35,37 @@ pub struct CallContext {
     may_block: bool,
     is_cancellable: bool,
     is_short: bool,
+    /// The time until which the thread that polls the call drives its connections, though it must not block.
+    drives_until: Option<Instant>,
 }
 
 impl CallContext {
     /// Returns the context of a call on a caller's own thread, which may block. `blocking::wait` has to poll the call: its
     /// thread leads connections and is its own timer.
     pub(crate) const fn thread() -> Self {
-        Self { end: None, may_block: true, is_cancellable: false, is_short: false }
+        Self { end: None, may_block: true, is_cancellable: false, is_short: false, drives_until: None }
     }
 
     /// Returns the context of a task on the runtime, which must not block and has the timers of the runtime.
     pub const fn task() -> Self {
-        Self { end: None, may_block: false, is_cancellable: false, is_short: false }
+        Self { end: None, may_block: false, is_cancellable: false, is_short: false, drives_until: None }
+    }
+
+    /// Returns the context of the same call if a thread of the host polls it first. That thread sends and reads for the
+    /// call itself until `end`, so that a fast server costs no switch of threads. `end` has to be a moment away.
+    #[must_use]
+    pub fn driven_until(self, end: Instant) -> Self {
+        Self { drives_until: Some(end), ..self }
+    }
+
+    /// Returns the time until which this thread drives the connections of the call; `None` if others do.
+    pub fn drives_until(self) -> Option<Instant> {
+        self.drives_until.filter(|end| !runtime::is_inside() && Instant::now() < *end)
+    }
+
+    /// Returns true if another thread than that of the runtime may have polled the call.
+    pub fn was_driven(self) -> bool {
+        self.drives_until.is_some()
     }
 
     /// Returns the context of the same call if another thread may cancel it.

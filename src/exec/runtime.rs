@@ -52,9 +52,14 @@ thread_local! {
     static INSIDE: Cell<u64> = const { Cell::new(0) };
 }
 
+/// Returns true on the thread of a runtime.
+pub fn is_inside() -> bool {
+    INSIDE.get() != 0
+}
+
 /// Lets other tasks run in the middle of long work. Has no effect outside the runtime.
 pub async fn yield_now() {
-    if INSIDE.get() != 0 {
+    if is_inside() {
         tokio::task::yield_now().await;
     }
 }

@@ -57,6 +57,8 @@ pub struct Connection {
     dead: AtomicBool,
     /// The server has sent a reply.
     pub(super) answers: AtomicBool,
+    /// The number of requests that a thread does not wait for without sleeping.
+    pub(super) spins_to_skip: AtomicU32,
     /// Parts of replies that were too large to keep.
     oversized: AtomicU64,
 }
@@ -102,6 +104,7 @@ impl Connection {
             cancelled: AtomicU32::new(0),
             dead: AtomicBool::new(false),
             answers: AtomicBool::new(false),
+            spins_to_skip: AtomicU32::new(0),
             oversized: AtomicU64::new(0),
         }
     }
@@ -131,6 +134,7 @@ impl Connection {
         permit: Permit,
     ) -> Result<PendingReply> {
         let blocking = context.may_block();
+        let sends = blocking || context.drives_until().is_some();
         let request = Arc::new(Request::new(blocking));
         let most = self.reply_limit.of(bytes, replies);
         let expected = Expected::new(Arc::clone(&request), replies, most, permit);
@@ -144,9 +148,9 @@ impl Connection {
                 self.progressed();
             }
             state.expected.push_back(expected);
-            if blocking { state.outgoing.begin() } else { None }
+            if sends { state.outgoing.begin() } else { None }
         };
-        if blocking {
+        if sends {
             self.transmit(write);
         } else {
             // The connection's own task sends the requests that all tasks of this turn have queued, at once.

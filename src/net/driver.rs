@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::unix::AsyncFd;
 use tokio::time::timeout;
@@ -30,6 +30,11 @@ const IDLE: Duration = Duration::from_millis(50);
 const PAUSE: Duration = Duration::from_millis(100);
 /// The time after which the task looks again for such replies: longer than the pause by more than the tick of the clock.
 const LOOK: Duration = Duration::from_millis(110);
+
+/// The time for which a thread reads without sleeping: a thread needs about as long to wake up.
+const SPIN: Duration = Duration::from_micros(20);
+/// The number of requests whose thread sleeps after one whose reply took longer than that.
+const SKIPPED: u32 = 15;
 
 /// The leader's role. `release` gives it back, and `fail` gives it back with an error. Dropping it instead, by a panic
 /// or with a cancelled task, breaks the connection: nothing would ever read its replies.
@@ -116,6 +121,36 @@ impl Connection {
             self.step(reader, Wait::Tick)?;
         }
         Ok(())
+    }
+
+    /// Leads until a request is answered, or for a moment that ends at `end`, unless another leads.
+    pub(super) fn drive_for_a_moment(&self, end: Instant, mine: &Request) {
+        let Some(lead) = self.try_lead(Leader::Thread) else { return };
+        let mut reader = self.lock_reader();
+        let mut led = self.spin(&mut reader, mine);
+        while led.is_ok() && mine.is_waiting() && Instant::now() < end {
+            led = self.step(&mut reader, Wait::Moment);
+        }
+        lead.finish(reader, led.map(drop));
+    }
+
+    /// Reads again and again while the reply of a near server may come sooner than a sleeping thread would wake up. After a
+    /// reply that took longer, the next ones are not waited for like this.
+    fn spin(&self, reader: &mut Reader, mine: &Request) -> Result<bool> {
+        let skip = self.spins_to_skip.load(Relaxed);
+        if skip > 0 {
+            self.spins_to_skip.store(skip - 1, Relaxed);
+            return Ok(false);
+        }
+        let end = Instant::now() + SPIN;
+        while mine.is_waiting() {
+            if Instant::now() >= end {
+                self.spins_to_skip.store(SKIPPED, Relaxed);
+                break;
+            }
+            self.step(reader, Wait::No)?;
+        }
+        Ok(false)
     }
 
     /// Takes the leader's role if it is free.

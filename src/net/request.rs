@@ -154,6 +154,23 @@ impl PendingReply {
             }
         }
     }
+
+    /// Drives the connection for a moment on a thread that must not block, if another does not lead. The connection's own
+    /// task continues.
+    fn drive_briefly(&self, waker: &Waker) -> Poll<Result<RawReplies>> {
+        if self.request.is_waiting()
+            && let Some(end) = self.context.drives_until()
+        {
+            self.connection.drive_for_a_moment(end, &self.request);
+        }
+        match self.request.take(waker) {
+            Some(result) => Poll::Ready(self.finish(result)),
+            None => {
+                self.connection.task_wakeup.notify_one();
+                Poll::Pending
+            }
+        }
+    }
 }
 
 impl Future for PendingReply {
@@ -162,6 +179,9 @@ impl Future for PendingReply {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         if self.context.may_block() {
             return self.block(context.waker());
+        }
+        if self.context.was_driven() {
+            return self.drive_briefly(context.waker());
         }
         match self.request.take(context.waker()) {
             Some(result) => Poll::Ready(self.finish(result)),

@@ -15,10 +15,15 @@ use rustls::ClientConnection;
 pub const TICK: Duration = Duration::from_millis(10);
 const TICK_SPEC: Timespec = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
 
+/// The kernel adds the slack of the thread's timers, 50 µs.
+const MOMENT_SPEC: Timespec = Timespec { tv_sec: 0, tv_nsec: 40_000 };
+
 /// The choice whether a read may block for a tick.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
     Tick,
+    /// A read waits for less than a tenth of a millisecond.
+    Moment,
     No,
 }
 
@@ -118,7 +123,10 @@ impl Socket {
     }
 
     fn receive_plain(&self, buffer: &mut [u8], wait: Wait) -> io::Result<usize> {
-        let flags = if wait == Wait::No { RecvFlags::DONTWAIT } else { RecvFlags::empty() };
+        if wait == Wait::Moment {
+            self.wait_for(PollFlags::IN, MOMENT_SPEC)?;
+        }
+        let flags = if wait == Wait::Tick { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
         match recv(&self.fd, buffer, flags) {
             Ok((received, _)) => Ok(received),
             // A signal for the caller's thread: it checks its deadline and reads again.
@@ -141,8 +149,10 @@ impl Socket {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             read => return read,
         }
-        if wait == Wait::Tick {
-            self.wait_for(PollFlags::IN, TICK_SPEC)?;
+        match wait {
+            Wait::Tick => drop(self.wait_for(PollFlags::IN, TICK_SPEC)?),
+            Wait::Moment => drop(self.wait_for(PollFlags::IN, MOMENT_SPEC)?),
+            Wait::No => {}
         }
         let mut tls = lock(tls);
         tls.received.clear();

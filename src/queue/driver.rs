@@ -38,9 +38,9 @@ pub(super) fn drive(shared: Arc<Shared>, handle: Arc<CacheHandle>) -> BoxFuture<
     Box::pin(poll_fn(move |context| driver.poll(context)))
 }
 
-async fn run(handle: Arc<CacheHandle>, operation: Owned) -> Result<Outcome> {
+pub(super) async fn run(context: CallContext, handle: Arc<CacheHandle>, operation: Owned) -> Result<Outcome> {
     let cache = Guard::into_inner(handle.load());
-    operation.run(CallContext::task(), &cache).await
+    operation.run(context, &cache).await
 }
 
 async fn run_all(handle: Arc<CacheHandle>, operations: Vec<Owned>) -> Vec<Result<Outcome>> {
@@ -87,6 +87,11 @@ impl Driver {
                         self.start_batch();
                     }
                 }
+                Command::Continue(ticket, begun) => {
+                    self.start_batch();
+                    self.batched.forget(slot_of(ticket));
+                    self.single.start(slot_of(ticket), ticket, begun);
+                }
                 Command::Stop(ticket) => {
                     self.start_batch();
                     if !self.batched.stop(ticket) {
@@ -104,7 +109,7 @@ impl Driver {
             None => {}
             Some((ticket, operation)) if self.batch.is_empty() => {
                 self.batched.forget(slot_of(ticket));
-                let future = Box::pin(run(self.handle.clone(), operation));
+                let future = Box::pin(run(CallContext::task(), self.handle.clone(), operation));
                 self.single.start(slot_of(ticket), ticket, future);
             }
             Some(last) => {

@@ -2,7 +2,8 @@
 //!
 //! Each accepted operation has exactly one completion. The thread that takes the operation out of `State`, under its
 //! lock, makes it; a late result or a second cancel finds the operation gone. Operations that a backend answers at once
-//! complete on the submitter's own thread; the others run in one task of the runtime, the `driver`.
+//! complete on the submitter's own thread; the others run in one task of the runtime, the `driver`. The submitter begins an
+//! operation that is the only one in flight, and passes it on only if a reply does not come within a moment.
 
 mod driver;
 mod owned;
@@ -13,6 +14,7 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -60,6 +62,8 @@ pub struct Queue {
     handle: Arc<CacheHandle>,
     /// The runtime, held from the first operation that was not done at once until the queue is closed.
     runtime: Mutex<Option<Arc<Runtime>>>,
+    /// The number of lone operations that go to the driver before one is tried on its submitter's thread again.
+    skip: AtomicU32,
 }
 
 impl Queue {
@@ -70,7 +74,7 @@ impl Queue {
             let text = format!("capacity is {capacity}; the limit is {MAX_CAPACITY}");
             return Err(Error::new(ErrorKind::Invalid, text));
         }
-        Ok(Self { shared: Arc::new(Shared::new(capacity)), handle, runtime: Mutex::default() })
+        Ok(Self { shared: Arc::new(Shared::new(capacity)), handle, runtime: Mutex::default(), skip: AtomicU32::new(0) })
     }
 
     /// Sets the function that wakes the host. It is called only on the thread of the runtime, never in a call of the

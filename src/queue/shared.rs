@@ -3,6 +3,7 @@
 use std::mem;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex};
+use std::task::{self, Waker};
 use std::time::Instant;
 
 use futures_util::task::AtomicWaker;
@@ -20,6 +21,8 @@ pub(super) struct Shared {
     changed: Condvar,
     /// Wakes the driver.
     pub(super) waker: Arc<AtomicWaker>,
+    /// The same, for an operation that its submitter began.
+    pub(super) driver: Waker,
     pub(super) in_flight: Arc<InFlight>,
 }
 
@@ -48,10 +51,20 @@ impl Inner {
     }
 }
 
+struct WakesDriver(Arc<AtomicWaker>);
+
+impl task::Wake for WakesDriver {
+    fn wake(self: Arc<Self>) {
+        self.0.wake();
+    }
+}
+
 impl Shared {
     pub(super) fn new(capacity: usize) -> Self {
         let inner = Inner { state: State::new(capacity), event: None, wake: None, wake_due: false };
-        Self { inner: Mutex::new(inner), changed: Condvar::new(), waker: Arc::default(), in_flight: Arc::default() }
+        let waker = Arc::<AtomicWaker>::default();
+        let driver = Waker::from(Arc::new(WakesDriver(waker.clone())));
+        Self { inner: Mutex::new(inner), changed: Condvar::new(), waker, driver, in_flight: Arc::default() }
     }
 
     /// Changes the state. All changes are made here, with their consequences.

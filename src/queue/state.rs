@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::mem;
 
+use futures_util::future::BoxFuture;
+
 use super::owned::Owned;
 use super::{Completion, Label, Ticket};
 use crate::error::{Error, Result};
@@ -25,10 +27,15 @@ pub(super) fn slot_of(ticket: Ticket) -> usize {
     (ticket & NO_SLOT) as usize
 }
 
+/// An operation that was begun.
+pub(super) type Begun = BoxFuture<'static, Result<Outcome>>;
+
 /// A command for the driver; it runs them in their order.
 pub(super) enum Command {
     /// Run an operation.
     Start(Ticket, Owned),
+    /// Continue an operation that its submitter began.
+    Continue(Ticket, Begun),
     /// Drop an operation: its completion exists already.
     Stop(Ticket),
 }
@@ -125,13 +132,26 @@ impl State {
 
     /// Passes an operation to the driver.
     pub(super) fn start(&mut self, label: Label, operation: Owned) -> Ticket {
+        let ticket = self.fly(label);
+        self.commands.push(Command::Start(ticket, operation));
+        ticket
+    }
+
+    /// Passes an operation that was begun to the driver.
+    pub(super) fn continue_with(&mut self, label: Label, begun: Begun) -> Ticket {
+        let ticket = self.fly(label);
+        self.commands.push(Command::Continue(ticket, begun));
+        ticket
+    }
+
+    /// Returns the ticket of another operation in flight.
+    fn fly(&mut self, label: Label) -> Ticket {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() - 1
         });
         let ticket = self.next_ticket(slot as u64);
         self.slots[slot] = Some(Flight { ticket, label });
-        self.commands.push(Command::Start(ticket, operation));
         ticket
     }
 

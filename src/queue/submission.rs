@@ -2,16 +2,25 @@
 
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 
 use super::owned::Owned;
-use super::state::{Stage, State};
-use super::{Label, Queue, Ticket};
+use super::state::{Begun, Stage, State};
+use super::{Label, Queue, Ticket, driver};
 use crate::cache::{Cache, CacheGuard, Request};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::operation::Outcome;
+use crate::util::lock;
+
+/// The longest time for which the submitter of a lone operation waits for its reply.
+const MOMENT: Duration = Duration::from_micros(200);
+/// The number of lone operations that are not waited for after one whose reply took longer than a moment.
+const SKIPPED: u32 = 63;
 
 /// Operations that have room in the queue and enter it together.
 pub struct Submission<'a> {
@@ -26,6 +35,7 @@ pub struct Submission<'a> {
 enum Work {
     Done(Result<Outcome>),
     ToDo(Owned),
+    Begun(Begun),
 }
 
 impl<'a> Submission<'a> {
@@ -65,10 +75,13 @@ impl<'a> Submission<'a> {
     /// Enters them all into the queue and returns their number. Calls `tell` with the ticket of each, in their order,
     /// before a completion can be taken.
     pub fn commit(mut self, mut tell: impl FnMut(Ticket)) -> usize {
-        let works = mem::take(&mut self.works);
+        let mut works = mem::take(&mut self.works);
         let accepted = works.len();
         let to_do = works.iter().any(|(_, work)| matches!(work, Work::ToDo(_)));
         let driver = if to_do { self.queue.ensure_driver() } else { Ok(()) };
+        if driver.is_ok() && accepted == 1 && to_do && self.queue.is_alone(self.room) {
+            works = works.into_iter().map(|(label, work)| (label, self.queue.begin(work))).collect();
+        }
         let room = mem::take(&mut self.room);
         self.queue.shared.change(|state| {
             state.unreserve(room);
@@ -80,16 +93,49 @@ impl<'a> Submission<'a> {
     }
 }
 
+impl Queue {
+    /// Returns true if an operation for which this room is reserved is the only one, and its reply may come in a moment.
+    fn is_alone(&self, room: usize) -> bool {
+        let skip = self.skip.load(Relaxed);
+        if skip > 0 {
+            self.skip.store(skip - 1, Relaxed);
+            return false;
+        }
+        self.shared.change(|state| state.to_come() == room && state.ready() == 0)
+    }
+
+    /// Runs an operation on this thread until it has to wait for longer than a moment. Passing it to the driver and its
+    /// result back would take longer than the reply of a near server.
+    fn begin(&self, work: Work) -> Work {
+        let runtime = lock(&self.runtime).as_ref().filter(|it| !it.is_this_thread()).map(|it| it.handle().clone());
+        let Some(runtime) = runtime else { return work };
+        let Work::ToDo(operation) = work else { return work };
+        let _timers = runtime.enter();
+        let context = CallContext::task().driven_until(Instant::now() + MOMENT);
+        let mut begun: Begun = Box::pin(driver::run(context, self.handle.clone(), operation));
+        let mut waker = Context::from_waker(&self.shared.driver);
+        match catch_unwind(AssertUnwindSafe(|| begun.as_mut().poll(&mut waker))) {
+            Ok(Poll::Ready(result)) => Work::Done(result),
+            Ok(Poll::Pending) => {
+                self.skip.store(SKIPPED, Relaxed);
+                Work::Begun(begun)
+            }
+            Err(payload) => Work::Done(Err(Error::panicked("an operation of a queue", payload))),
+        }
+    }
+}
+
 /// Completes operations without a driver with the reason.
 fn enter(state: &mut State, label: Label, work: Work, driver: &Result<()>) -> Ticket {
     match (work, driver, &state.stage) {
         (Work::Done(result), ..) => state.done_at_once(label, result),
-        (Work::ToDo(_), Err(error), _) => state.done_at_once(label, Err(error.clone())),
-        (Work::ToDo(_), _, Stage::Closed(reason)) => {
+        (Work::ToDo(_) | Work::Begun(_), Err(error), _) => state.done_at_once(label, Err(error.clone())),
+        (Work::ToDo(_) | Work::Begun(_), _, Stage::Closed(reason)) => {
             let reason = reason.clone();
             state.done_at_once(label, Err(reason))
         }
         (Work::ToDo(operation), ..) => state.start(label, operation),
+        (Work::Begun(begun), ..) => state.continue_with(label, begun),
     }
 }
 

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
@@ -322,6 +323,32 @@ fn the_task_reads_the_replies_to_a_request_that_was_given_up_between_them() {
     assert_eq!(caller.join().unwrap().unwrap(), b"c\n");
     assert_eq!((pair.in_flight.requests(), pair.connection.cancelled()), (0, 0));
     pair.connection.kill(killed());
+    task.join().unwrap();
+}
+
+#[test]
+fn a_thread_that_must_not_block_reads_the_reply_of_a_near_server_itself() {
+    let pair = Pair::new();
+    let mut reply = pair.ask_in(CallContext::task().driven_until(Instant::now() + Duration::from_secs(10)));
+    // No task runs that could send or read.
+    let mut sent = [0; 2];
+    (&pair.server).read_exact(&mut sent).unwrap();
+    pair.reply(b"b\n");
+    assert_eq!(sent, *b"a\n");
+    assert_eq!((&mut reply).now_or_never().unwrap().unwrap().bytes, b"b\n");
+    assert!(pair.connection.lock().leader == Leader::None);
+}
+
+#[test]
+fn a_reply_that_takes_longer_than_a_moment_is_left_to_the_task() {
+    let pair = Pair::new();
+    let task = in_background(&pair);
+    let mut reply = pair.ask_in(CallContext::task().driven_until(Instant::now() + Duration::from_millis(1)));
+    assert!((&mut reply).now_or_never().is_none());
+    pair.reply(b"b\n");
+    until(|| pair.connection.load() == 0);
+    assert_eq!((&mut reply).now_or_never().unwrap().unwrap().bytes, b"b\n");
+    pair.connection.kill(Error::new(ErrorKind::Closed, "the test is over"));
     task.join().unwrap();
 }
 
