@@ -32,6 +32,11 @@ const SLAB_REST = 1024;
 const FastBuffer = Buffer[Symbol.species];
 
 const MORE = 65536;
+/**
+ * The replies to lone requests that are taken within their submission, one after another. The library waits a moment for the
+ * reply of a near server, so most are there. Then Node's loop has its turn: a program that awaits call after call never starves it.
+ */
+const AT_ONCE = 8;
 /** The wait_ms of a read that does not wait for another holder of the lease. */
 const NO_WAIT = -1;
 const DO_NOT_WAIT = Object.freeze({ limit: NO_WAIT, first: undefined, second: undefined });
@@ -76,13 +81,15 @@ class Exchange {
     this.large = undefined;
     /** The promises, by slot. */
     this.decoders = [];
+    /** The lone requests whose replies were looked for within their submission, since Node's loop had its turn. */
+    this.lookedFor = 0;
     this.resolves = [];
     this.rejects = [];
     this.free = [];
     this.signals = new Signals(this);
     [this.readBytes, this.readText] = native.readers(handle);
     this.newSlab();
-    const failed = native.start(handle, this, this.drain, new Uint8Array(memory));
+    const failed = native.start(handle, this, this.onReadable, new Uint8Array(memory));
     if (failed !== undefined) throw errorOf(failed);
   }
 
@@ -275,6 +282,9 @@ class Exchange {
     this.large = undefined;
     const accepted = native.submit(this.handle, count, large);
     if (accepted < count) this.refuse(accepted, count);
+    if (count > 1 || this.lookedFor >= AT_ONCE) return;
+    this.lookedFor += 1;
+    this.drain();
   }
 
   refuse(from, to) {
@@ -351,7 +361,13 @@ class Exchange {
 
   // ---- Replies ----
 
-  /** Settles the promises of all completions. Node's loop calls it when the queue is readable. */
+  /** Node's loop calls it when the queue is readable. */
+  onReadable() {
+    this.lookedFor = 0;
+    this.drain();
+  }
+
+  /** Settles the promises of all completions. */
   drain() {
     let turn;
     do {
