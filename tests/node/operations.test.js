@@ -177,6 +177,15 @@ test('on memory a hit does not leave the thread', async () => {
   assert.equal(turned, false);
 });
 
+test('a program that awaits call after call leaves Node its turns', async () => {
+  // On memory a promise is resolved when its call returns.
+  if (isLocal()) return;
+  let hadTurn = false;
+  setTimeout(() => (hadTurn = true), 1);
+  for (let calls = 0; calls < 100_000 && !hadTurn; calls++) await cache.get('turn');
+  assert.ok(hadTurn);
+});
+
 test('metrics are text for Prometheus', async () => {
   const fresh = await Cache.open(testUrl());
   await fresh.get('none');
