@@ -31,8 +31,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The time after which the task looks again for such replies: longer than the pause by more than the tick of the clock.
 const LOOK: Duration = Duration::from_millis(110);
 
-/// The time for which a thread reads without sleeping: a thread needs about as long to wake up.
-const SPIN: Duration = Duration::from_micros(20);
+/// The time for which a thread reads without sleeping: on a virtual machine, a thread needs about as long to wake up.
+const SPIN: Duration = Duration::from_micros(50);
 /// The number of requests whose thread sleeps after one whose reply took longer than that.
 const SKIPPED: u32 = 15;
 
