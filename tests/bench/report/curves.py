@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,6 +123,7 @@ class Servers:
 
     def __init__(self, backend, nodes):
         self.backend, self.nodes, self.servers = backend, nodes, []
+        self.folder = tempfile.TemporaryDirectory(prefix="yokedcache-bench-")
 
     def __enter__(self):
         try:
@@ -137,6 +139,7 @@ class Servers:
     def __exit__(self, *_):
         for server in self.servers:
             server.__exit__()
+        self.folder.cleanup()
 
     def command(self, port):
         if self.backend == "memcached":
@@ -146,9 +149,8 @@ class Servers:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             bus = free.getsockname()[1]
-        config = f"yc-bench-{os.getpid()}-{port}.conf"
-        return redis_command(port, "--cluster-enabled", "yes", "--cluster-port", str(bus), "--dir", os.environ["BENCH_PLACE"],
-                             "--cluster-config-file", config)
+        return redis_command(port, "--cluster-enabled", "yes", "--cluster-port", str(bus), "--dir", self.folder.name,
+                             "--cluster-config-file", f"{port}.conf")
 
     def join(self):
         """Gives each node its share of the slots, and waits until all know all."""

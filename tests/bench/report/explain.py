@@ -43,7 +43,7 @@ def micros(value):
 
 
 def size(number):
-    for unit, length in (("MiB", 1 << 20), ("KiB", 1 << 10)):
+    for unit, length in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
         if number >= length:
             return f"{number / length:.3g} {unit}"
     return f"{number} bytes"

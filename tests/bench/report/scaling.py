@@ -87,7 +87,7 @@ def page(data, folder, level):
     intro += f"\n\n{machine.as_markdown(data['description'])}\n"
     known = {curve.name: curve for curve in curves.CURVES}
     parts = [section(known[name], lines, folder, level) for name, lines in data["curves"].items() if lines]
-    problems = "".join(f"\nNot measured: {problem}\n" for problem in data["problems"])
+    problems = "".join(f"\nA part of the slices is missing: {problem}\n" for problem in data["problems"])
     return "\n".join([intro, *parts]) + problems
 
 

@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 GREY = "#808080"
 COLORS = ["#2f7ed8", "#e8702a", "#2e9e5b", "#b0519d"]
 DASHES = ["", "6 3", "2 3"]
-PANEL, HEIGHT, LEFT, TOP, BOTTOM, RIGHT = 320, 250, 62, 46, 46, 10
+PANEL, HEIGHT, LEFT, TOP, BOTTOM, RIGHT = 320, 250, 58, 46, 46, 16
 
 
 def short(number):
@@ -43,8 +43,9 @@ class Axis:
             step = next(step * factor for factor in (1, 2, 5, 10) if self.high / (step * factor) <= 5)
             return [step * number for number in range(int(self.high / step) + 1)]
         decades = range(math.floor(self.low), math.ceil(self.high) + 1)
-        several = self.high - self.low > 1.7
-        ticks = [10**decade * factor for decade in decades for factor in ((1,) if several else (1, 2, 5))]
+        range_ = self.high - self.low
+        factors = (1,) if range_ > 2.6 else (1, 3) if range_ > 1.3 else (1, 2, 5)
+        ticks = [10**decade * factor for decade in decades for factor in factors]
         return [tick for tick in ticks if self.low - 0.01 <= math.log10(tick) <= self.high + 0.01]
 
 
