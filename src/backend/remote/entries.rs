@@ -82,11 +82,11 @@ impl<S: Store> Remote<S> {
     ) -> Result<Option<T>> {
         let (name, _) = self.store.entry_name(&self.prefix, key);
         let fingerprint = entry::fingerprint(&name);
-        let guessed = self.hints.tags_of(fingerprint);
+        let guessed = self.guess_tags(&name, fingerprint);
         let (stored, known) = self.read_as_guessed(context, &name, &guessed).await?;
         let found = self.found(Some(key), &name, Ok(stored), entry::decode, &take)?;
         if let Some(found) = &found {
-            self.hints.saw_entry(fingerprint, &found.tags);
+            self.hints.saw_entry_of_family(&name, fingerprint, &found.tags);
         }
         let value = match self.checked(context, found, &known).await? {
             Checked::Live(value) => Some(value),
@@ -95,6 +95,16 @@ impl<S: Store> Remote<S> {
         };
         self.counting.reads(u64::from(value.is_some()), u64::from(value.is_none()));
         Ok(value)
+    }
+
+    /// Returns the tags that an entry may have: their versions are read with it. Of several servers only those are asked
+    /// that the entry was seen to depend on.
+    fn guess_tags(&self, name: &[u8], fingerprint: u64) -> Box<[u64]> {
+        if self.store.is_one_server() {
+            self.hints.tags_of_entry(name, fingerprint)
+        } else {
+            self.hints.tags_of(fingerprint)
+        }
     }
 
     /// Reads an entry, and the versions of the tags that it is guessed to have, sorted by tag.

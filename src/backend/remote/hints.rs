@@ -3,17 +3,51 @@
 
 use std::sync::{Mutex, MutexGuard, OnceLock};
 
-use crate::entry::TagVersion;
+use memchr::memrchr;
+
+use crate::entry::{self, TagVersion};
 use crate::util::lock;
 
 /// Number of hints. A new hint replaces an older one in the same place.
 const PLACES: usize = 1 << 16;
+
+/// Number of key families that are known. A new one replaces an older one in the same place.
+const FAMILIES: usize = 1 << 10;
+/// The most that agreement counts: as many entries with other tags end the guesses for a family.
+const TRUST: u8 = 4;
 
 /// A table of guesses, made when the first tag is seen: a cache without tags has none.
 #[derive(Default)]
 pub struct Hints {
     tags_of: OnceLock<Box<[Mutex<NameTags>]>>,
     version_of: OnceLock<Box<[Mutex<KnownVersion>]>>,
+    families: OnceLock<Box<[Mutex<Family>]>>,
+}
+
+/// The names that are equal up to their last colon, such as those of the keys `user:1` and `user:2`. Their entries often
+/// have the same tags: a guess for a name that was not seen before.
+#[derive(Default)]
+struct Family {
+    id: u64,
+    tags: Box<[u64]>,
+    /// The number of names that agreed lately.
+    trust: u8,
+}
+
+impl Family {
+    fn id_of(name: &[u8]) -> u64 {
+        entry::fingerprint(&name[..memrchr(b':', name).unwrap_or(0)])
+    }
+
+    fn saw(&mut self, id: u64, tags: &[TagVersion]) {
+        if self.id == id && self.tags.iter().eq(tags.iter().map(|tag| &tag.tag)) {
+            self.trust = (self.trust + 1).min(TRUST);
+        } else if self.id == id && self.trust > 0 {
+            self.trust -= 1;
+        } else {
+            *self = Self { id, tags: tags.iter().map(|tag| tag.tag).collect(), trust: 0 };
+        }
+    }
 }
 
 /// A tag version, and until when the store keeps it at least.
@@ -46,18 +80,50 @@ impl Hints {
         if known.name == name { known.tags.clone() } else { Box::default() }
     }
 
-    /// Notes the tags of an entry.
-    pub fn saw_entry(&self, name: u64, tags: &[TagVersion]) {
+    /// Returns the tags that an entry had when it was seen last; for one that was not seen, those of its family.
+    pub fn tags_of_entry(&self, name: &[u8], fingerprint: u64) -> Box<[u64]> {
+        let Some(places) = self.tags_of.get() else { return Box::default() };
+        let known = place(places, fingerprint);
+        if known.name == fingerprint {
+            return known.tags.clone();
+        }
+        drop(known);
+        let id = Family::id_of(name);
+        let family = self.family(id).filter(|family| family.id == id && family.trust > 0);
+        family.map(|family| family.tags.clone()).unwrap_or_default()
+    }
+
+    /// Notes the tags of an entry, also for its family if it was not seen before.
+    pub fn saw_entry_of_family(&self, name: &[u8], fingerprint: u64, tags: &[TagVersion]) {
+        if self.saw_entry(fingerprint, tags) {
+            let id = Family::id_of(name);
+            if let Some(mut family) = self.family(id) {
+                family.saw(id, tags);
+            }
+        }
+    }
+
+    /// Returns the place of a family, unless another thread uses it: a guess is not worth waiting for.
+    #[allow(clippy::cast_possible_truncation)] // The low bits of a hash are as good as all.
+    fn family(&self, id: u64) -> Option<MutexGuard<'_, Family>> {
+        let families = self.families.get_or_init(|| (0..FAMILIES).map(|_| Mutex::default()).collect());
+        families[id as usize % FAMILIES].try_lock().ok()
+    }
+
+    /// Notes the tags of an entry. Returns true if it was not seen before.
+    pub fn saw_entry(&self, name: u64, tags: &[TagVersion]) -> bool {
         if tags.is_empty() && self.tags_of.get().is_none() {
-            return;
+            return false;
         }
         let places = self.tags_of.get_or_init(|| (0..PLACES).map(|_| Mutex::default()).collect());
         let mut known = place(places, name);
-        let same = known.name == name && known.tags.iter().eq(tags.iter().map(|tag| &tag.tag));
+        let is_new = known.name != name;
+        let same = !is_new && known.tags.iter().eq(tags.iter().map(|tag| &tag.tag));
         // An entry without tags takes the place of no other.
-        if !same && (known.name == name || !tags.is_empty()) {
+        if !same && (!is_new || !tags.is_empty()) {
             *known = NameTags { name, tags: tags.iter().map(|tag| tag.tag).collect() };
         }
+        is_new
     }
 
     /// The versions of all these tags as they were seen last, if all were.
@@ -121,6 +187,23 @@ mod tests {
         hints.saw_tag_versions(&[tag(1), tag(2)]);
         assert_eq!(hints.tag_versions_of(&[1, 2]), Some(vec![tag(1), tag(2)]));
         assert_eq!(hints.tag_versions_of(&[1, 3]), None);
+    }
+
+    #[test]
+    fn a_name_that_was_not_seen_is_guessed_to_have_the_tags_of_its_family() {
+        let (hints, tags) = (Hints::default(), [1, 2].map(|tag| TagVersion { tag, version: 9 }));
+        let saw = |name: &[u8], tags: &[TagVersion]| hints.saw_entry_of_family(name, entry::fingerprint(name), tags);
+        let guess = |name: &[u8]| hints.tags_of_entry(name, entry::fingerprint(name)).to_vec();
+        saw(b"p:e:user:1", &tags);
+        assert!(guess(b"p:e:user:2").is_empty(), "one entry is no family");
+        saw(b"p:e:user:3", &tags);
+        assert_eq!(guess(b"p:e:user:2"), [1, 2]);
+        assert!(guess(b"p:e:order:2").is_empty());
+        // Names that are known say nothing new.
+        (0..9).for_each(|_| saw(b"p:e:user:1", &tags[..1]));
+        assert_eq!((guess(b"p:e:user:1"), guess(b"p:e:user:2")), (vec![1], vec![1, 2]));
+        (0..2).for_each(|other| saw(format!("p:e:user:9{other}").as_bytes(), &[]));
+        assert!(guess(b"p:e:user:2").is_empty(), "the others have other tags");
     }
 
     #[test]
