@@ -58,6 +58,12 @@ impl CallContext {
         Self { drives_until: Some(end), ..self }
     }
 
+    /// Returns the context of the same call if it waits for several replies: the tasks of the connections read them.
+    #[must_use]
+    pub fn not_driven(self) -> Self {
+        Self { drives_until: None, ..self }
+    }
+
     /// Returns the time until which this thread drives the connections of the call; `None` if others do.
     pub fn drives_until(self) -> Option<Instant> {
         self.drives_until.filter(|end| !runtime::is_inside() && Instant::now() < *end)

@@ -1,7 +1,8 @@
 //! Drives a connection by leader/follower: the leader sends queued requests and reads the replies of all callers.
 //!
 //! A blocked caller leads on its own thread until its reply has come, and then hands the role to a follower. The
-//! connection's own task leads for the callers that are tasks.
+//! connection's own task leads for the callers that are tasks. The submitter of a lone operation of a queue leads for a
+//! moment, and leaves a reply that takes longer to the task.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};

@@ -1,6 +1,6 @@
 //! Requests in flight: the permit that each holds, and the future that becomes its reply.
 //!
-//! A caller's thread drives the connection until its reply has come; a task waits for it.
+//! A caller's thread drives the connection until its reply has come, or for a moment; a task waits for it.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -28,6 +28,8 @@ pub struct Submission<'a> {
     /// The cache that serves all of its operations.
     cache: CacheGuard,
     answers_at_once: bool,
+    /// True if one of its operations may walk all entries: it must not hold up the submitter.
+    has_long: bool,
     room: usize,
     works: Vec<(Label, Work)>,
 }
@@ -43,7 +45,7 @@ impl<'a> Submission<'a> {
         let room = queue.shared.change(|state| state.reserve(n))?;
         let cache = queue.handle.load();
         let answers_at_once = cache.answers_at_once();
-        Ok(Self { queue, cache, answers_at_once, room, works: Vec::with_capacity(room) })
+        Ok(Self { queue, cache, answers_at_once, has_long: false, room, works: Vec::with_capacity(room) })
     }
 
     /// Runs a request if the backend answers it at once, else copies it. A request that was refused, or is refused now,
@@ -59,7 +61,8 @@ impl<'a> Submission<'a> {
         work.map(|work| self.works.push((label, work))).is_some()
     }
 
-    fn begin_work(&self, request: Request<'_>) -> Option<Work> {
+    fn begin_work(&mut self, request: Request<'_>) -> Option<Work> {
+        self.has_long |= request.is_long();
         if self.answers_at_once && !request.is_long() {
             let outcome = run(&self.cache, request.at_once());
             if !request.waits_after(&outcome) {
@@ -79,16 +82,19 @@ impl<'a> Submission<'a> {
         let accepted = works.len();
         let to_do = works.iter().any(|(_, work)| matches!(work, Work::ToDo(_)));
         let driver = if to_do { self.queue.ensure_driver() } else { Ok(()) };
-        if driver.is_ok() && accepted == 1 && to_do && self.queue.is_alone(self.room) {
+        if driver.is_ok() && accepted == 1 && to_do && !self.has_long && self.queue.is_alone(self.room) {
             works = works.into_iter().map(|(label, work)| (label, self.queue.begin(work))).collect();
         }
         let room = mem::take(&mut self.room);
+        // Dropped without the lock of the queue: an operation that was begun holds a connection's.
+        let mut refused = Vec::new();
         self.queue.shared.change(|state| {
             state.unreserve(room);
             for (label, work) in works {
-                tell(enter(state, label, work, &driver));
+                tell(enter(state, label, work, &driver, &mut refused));
             }
         });
+        drop(refused);
         accepted
     }
 }
@@ -126,12 +132,16 @@ impl Queue {
 }
 
 /// Completes operations without a driver with the reason.
-fn enter(state: &mut State, label: Label, work: Work, driver: &Result<()>) -> Ticket {
+fn enter(state: &mut State, label: Label, work: Work, driver: &Result<()>, refused: &mut Vec<Work>) -> Ticket {
     match (work, driver, &state.stage) {
         (Work::Done(result), ..) => state.done_at_once(label, result),
-        (Work::ToDo(_) | Work::Begun(_), Err(error), _) => state.done_at_once(label, Err(error.clone())),
-        (Work::ToDo(_) | Work::Begun(_), _, Stage::Closed(reason)) => {
+        (work, Err(error), _) => {
+            refused.push(work);
+            state.done_at_once(label, Err(error.clone()))
+        }
+        (work, _, Stage::Closed(reason)) => {
             let reason = reason.clone();
+            refused.push(work);
             state.done_at_once(label, Err(reason))
         }
         (Work::ToDo(operation), ..) => state.start(label, operation),

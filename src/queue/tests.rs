@@ -7,6 +7,7 @@ mod wake;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::future::pending;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc::channel;
 use std::thread;
 
 use tokio::sync::Mutex as AsyncMutex;
@@ -268,7 +269,17 @@ fn what_may_go_through_the_whole_cache_does_not_hold_up_the_caller() {
     let queue = over_memory(0);
     submit(&queue, 1, Operation::InvalidatePatterns { patterns: &[b"*"] });
     assert!(matches!(next(&queue).result, Ok(Outcome::Removed(Some(0)))));
-    assert!(lock(&queue.runtime).is_some());
+    let runtime = lock(&queue.runtime).as_ref().unwrap().handle().clone();
+    let ((started, starts), (release, held)) = (channel(), channel::<()>());
+    runtime.spawn(async move {
+        started.send(()).unwrap();
+        held.recv().unwrap();
+    });
+    starts.recv().unwrap();
+    submit(&queue, 2, Operation::InvalidatePatterns { patterns: &[b"*"] });
+    assert!(take_all(&queue).is_empty(), "it ran on this thread, and not on the one that is held");
+    release.send(()).unwrap();
+    assert!(matches!(next(&queue).result, Ok(Outcome::Removed(Some(0)))));
     assert!(close(&queue, in_ten_seconds()));
     assert!(lock(&queue.runtime).is_none(), "a closed queue needs it no more");
 }

@@ -293,7 +293,8 @@ impl<'a, P: Protocol> Execution<'a, P> {
         };
         let commands = 0..protocol.len();
         Self {
-            context,
+            // Several nodes reply: none of them must wait until another one has.
+            context: context.not_driven(),
             protocol,
             begun: Instant::now(),
             end,
