@@ -1,4 +1,4 @@
-//! The memory backend: a sharded LRU in this process. Every call is answered on the caller's own thread.
+//! The memory backend: a sharded store in this process. Every call is answered on the caller's own thread.
 
 mod conditional;
 mod explain;

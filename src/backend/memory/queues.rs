@@ -192,6 +192,43 @@ mod tests {
         assert!(load(&mut table, 0, 100));
     }
 
+    /// Checks that the queues link all entries, each once, in both directions.
+    fn check(table: &Table) {
+        let (queues, entries) = table.queues();
+        assert_eq!(queues.small.len + queues.main.len, entries.len());
+        for (queue, bit) in [(queues.small, 0), (queues.main, MAIN)] {
+            let (mut id, mut newer, mut count) = (queue.newest, NONE, 0);
+            while id != NONE {
+                assert_eq!(entries.get(id).unwrap().used() & MAIN, bit);
+                assert_eq!(queues.links[id as usize].newer, newer);
+                (newer, id, count) = (id, queues.links[id as usize].older, count + 1);
+            }
+            assert_eq!((newer, count), (queue.oldest, queue.len));
+        }
+    }
+
+    #[test]
+    fn the_queues_link_every_entry_once_under_random_operations() {
+        let (mut table, mut random) = (Table::new(Eviction::S3Fifo), fastrand::Rng::with_seed(7));
+        for _ in 0..20_000 {
+            let key = random.u32(..300);
+            let found = table.find(key, &key.to_be_bytes()).map(Value::slot);
+            match (random.u8(..6), found) {
+                (0, Some(id)) => drop(table.remove(id)),
+                (1, Some(id)) => {
+                    table.replace(id, Fresh::new(&key.to_be_bytes(), b"w", key, Times::from_now(None)));
+                }
+                (2, keep) => {
+                    let victim = table.victim(keep.unwrap_or(NONE));
+                    assert!(victim == NONE || Some(victim) != keep);
+                    table.remove(victim);
+                }
+                _ => _ = load(&mut table, key, 100),
+            }
+            check(&table);
+        }
+    }
+
     #[test]
     fn the_entry_for_which_room_is_made_stays() {
         let mut table = Table::new(Eviction::S3Fifo);

@@ -105,7 +105,7 @@ impl Store {
             return Ok(id);
         };
         let freed = shard.cost_of(old);
-        shard.touch(old);
+        shard.keep_longest(old);
         if !self.make_bytes(shard, old, cost.saturating_sub(freed), evicted) {
             return Err(fresh);
         }
@@ -172,7 +172,7 @@ impl Store {
     fn overwrite_in_bounds(&self, shard: MutexGuard<Shard>, old: SlotId, fresh: Fresh, terms: Terms) -> Stored {
         let (mut evicted, mut shard) = (Evicted::default(), shard);
         let freed = shard.cost_of(old);
-        shard.touch(old);
+        shard.keep_longest(old);
         if !self.make_bytes(&mut shard, old, terms.cost.saturating_sub(freed), &mut evicted) {
             return Err(fresh);
         }
@@ -189,7 +189,7 @@ impl Store {
         self.room.take_place() || self.pass_place_on(shard, evicted)
     }
 
-    /// Reserves bytes. If necessary it evicts the least recently used entries except `keep`.
+    /// Reserves bytes. If necessary it evicts entries except `keep`.
     fn make_bytes(&self, shard: &mut Shard, keep: SlotId, need: usize, evicted: &mut Evicted) -> bool {
         while !self.room.take_bytes(need) {
             let Some(removed) = shard.evict(keep) else {

@@ -176,9 +176,9 @@ impl Shard {
         self.table.times_of(entry)
     }
 
-    /// Marks a slot as the most recently used.
-    pub(super) fn touch(&mut self, id: SlotId) {
-        self.table.touch(id);
+    /// Makes the entry of a slot the last to be evicted: room is made for what is stored in its place.
+    pub(super) fn keep_longest(&mut self, id: SlotId) {
+        self.table.keep_longest(id);
     }
 
     /// Returns the bytes of an entry.
@@ -375,7 +375,7 @@ impl Shard {
     }
 }
 
-/// Converts a slot number, which has 32 bits: `Lru::insert` returns no others.
+/// Converts a slot number, which has 32 bits: `Table::insert` returns no others.
 #[allow(clippy::cast_possible_truncation)]
 fn slot_id(number: usize) -> SlotId {
     number as SlotId

@@ -125,6 +125,11 @@ impl Entries {
         self.slots[id as usize].hash
     }
 
+    /// Returns the number of entries.
+    pub(super) fn len(&self) -> usize {
+        self.index.len()
+    }
+
     fn insert(&mut self, hash: u32, entry: Value) {
         let slots = &self.slots;
         self.index.insert_unique(spread(hash), entry, |entry| spread(slots[entry.slot() as usize].hash));
@@ -166,7 +171,7 @@ impl Table {
 
     /// Returns the number of entries.
     pub(super) fn len(&self) -> usize {
-        self.entries.index.len()
+        self.entries.len()
     }
 
     /// Returns the highest slot number plus one.
@@ -242,6 +247,14 @@ impl Table {
     pub(super) fn touch(&mut self, id: SlotId) -> Option<&Value> {
         let now = self.tick();
         self.get(id).inspect(|entry| now.note(entry))
+    }
+
+    /// Makes the entry of a slot the last to be evicted, if the order of use decides: room is made for what is stored in
+    /// its place.
+    pub(super) fn keep_longest(&mut self, id: SlotId) {
+        if let Order::Lru(_) = self.order {
+            self.touch(id);
+        }
     }
 
     /// Returns the next entry to evict, or `NONE` if there is none other than `keep`, the most recently used one.
@@ -321,6 +334,13 @@ impl Table {
 
 #[cfg(test)]
 impl Table {
+    pub(super) fn queues(&self) -> (&Queues, &Entries) {
+        match &self.order {
+            Order::Lru(_) => panic!("the test uses S3-FIFO"),
+            Order::S3Fifo(queues) => (queues, &self.entries),
+        }
+    }
+
     pub(super) fn recency(&mut self) -> &mut Recency {
         match &mut self.order {
             Order::Lru(recency) => recency,
