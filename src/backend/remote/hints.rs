@@ -110,20 +110,21 @@ impl Hints {
         families[id as usize % FAMILIES].try_lock().ok()
     }
 
-    /// Notes the tags of an entry. Returns true if it was not seen before.
+    /// Notes the tags of an entry. Returns true if it was not seen before and is noted now.
     pub fn saw_entry(&self, name: u64, tags: &[TagVersion]) -> bool {
         if tags.is_empty() && self.tags_of.get().is_none() {
             return false;
         }
         let places = self.tags_of.get_or_init(|| (0..PLACES).map(|_| Mutex::default()).collect());
         let mut known = place(places, name);
-        let is_new = known.name != name;
+        let (is_new, is_free) = (known.name != name, known.name == 0);
         let same = !is_new && known.tags.iter().eq(tags.iter().map(|tag| &tag.tag));
         // An entry without tags takes the place of no other.
-        if !same && (!is_new || !tags.is_empty()) {
+        let is_noted = !same && (!is_new || is_free || !tags.is_empty());
+        if is_noted {
             *known = NameTags { name, tags: tags.iter().map(|tag| tag.tag).collect() };
         }
-        is_new
+        is_new && is_noted
     }
 
     /// The versions of all these tags as they were seen last, if all were.
