@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::exec::fork;
 use crate::layer::Replay;
-use crate::operation::NewEntry;
+use crate::operation::{NewEntry, Operation};
 use crate::util::lock;
 
 /// The cache that serves a call, for as long as the call takes.
@@ -149,7 +149,11 @@ impl CacheHandle {
     pub async fn close(&self, context: CallContext, deadline: Instant) -> Result<()> {
         self.refuse_calls();
         let _switching = context.run_until(deadline, |_| self.switching.lock()).await;
-        self.cache.load_full().close(context, deadline).await
+        let (first, cache) = (self.first.as_ref(), self.cache.load_full());
+        if let Some(first) = first.filter(|first| first.number != cache.number) {
+            first.backend.close(context, deadline).await?;
+        }
+        cache.close(context, deadline).await
     }
 
     /// Opens the backend of a configuration, which serves from then on, after a copy of the entries if `options` ask
@@ -178,10 +182,13 @@ impl CacheHandle {
             (Json::Null, self.replace(next.after(&old))?)
         };
         tracing::info!(backend = next.backend.name(), key_prefix = next.key_prefix, "switched");
-        // If calls do not end, the old backend is closed with the last of them.
         if calls.are_over(context).await {
             let _ = old.close(context, Instant::now() + CLOSE).await;
+        } else if old.answers_at_once() {
+            // The calls that do not end wait for loads. The handle keeps the store, but not its entries.
+            let _ = old.backend.call(context, Operation::Flush { count: false }).await;
         }
+        // An old backend with servers is closed with the last of its calls.
         Ok(json!({ "backend": next.backend.name(), "copied": copied }))
     }
 
