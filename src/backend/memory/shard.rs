@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use smallvec::SmallVec;
+
 use super::loading::{End, KEPT_OVERHEAD, Kept, Lease, Loading};
 use super::table::{Fresh, NONE, SlotId, Table};
 use super::tags::{TagName, Tags};
@@ -128,30 +130,32 @@ impl Shard {
         Lookup::Hit(entry)
     }
 
-    /// Reads some keys of this shard. All hashes are looked up before any entry is read, and all keys are compared before
-    /// any value is shared, so that the cache misses of one key overlap with those of the others. The keys count as used
-    /// in their order. Returns the dead entries, which are to be removed.
-    pub(super) fn get_some(&mut self, keys: &[(u32, &[u8])], values: &mut [Option<Value>; AT_ONCE]) -> Vec<SlotId> {
-        let (mut now, mut found, mut dead, mut hits) =
-            (self.table.tick_many(AT_ONCE as u32), [None; AT_ONCE], Vec::new(), 0);
-        for (found, (hash, _)) in found.iter_mut().zip(keys) {
-            *found = self.table.find_hash(*hash);
+    /// Reads up to `AT_ONCE` keys of this shard, which count as used in their order. Each key comes with the place of its
+    /// value. All hashes are looked up before any entry is read, and all keys are compared before any value is shared, so
+    /// that the cache misses of one key overlap with those of the others. Returns the dead entries, which are to be removed.
+    pub(super) fn get_some<'a>(
+        &mut self,
+        keys: impl Iterator<Item = (usize, u32, &'a [u8])> + Clone,
+        values: &mut [Option<Value>],
+    ) -> Vec<SlotId> {
+        let (mut now, mut dead, mut hits) = (self.table.tick_many(AT_ONCE as u32), Vec::new(), 0);
+        let first = |(_, hash, _)| self.table.find_hash(hash);
+        let mut found: SmallVec<[Option<&Value>; AT_ONCE]> = keys.clone().map(first).collect();
+        for (found, (_, hash, key)) in found.iter_mut().zip(keys.clone()) {
+            *found = found.filter(|entry| entry.key() == key).or_else(|| self.table.find(hash, key));
         }
-        for (found, (hash, key)) in found.iter_mut().zip(keys) {
-            *found = found.filter(|entry| entry.key() == *key).or_else(|| self.table.find(*hash, key));
-        }
-        for (found, value) in found.into_iter().zip(values).take(keys.len()) {
-            let live = found.filter(|entry| self.is_live(entry));
-            if let Some(entry) = live {
+        let asked = found.len() as u64;
+        for (found, (place, ..)) in found.into_iter().zip(keys) {
+            if let Some(entry) = found.filter(|entry| self.is_live(entry)) {
                 now.next().note(entry);
-                *value = Some(entry.clone());
+                values[place] = Some(entry.clone());
                 hits += 1;
             } else {
                 dead.extend(found.map(Value::slot));
             }
         }
         self.counters.hits += hits;
-        self.counters.misses += keys.len() as u64 - hits;
+        self.counters.misses += asked - hits;
         dead
     }
 

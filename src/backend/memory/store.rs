@@ -111,30 +111,14 @@ impl Store {
         let mut values = vec![None; keys.len()];
         for group in order.chunk_by(|one, other| shard_of(one) == shard_of(other)) {
             for some in group.chunks(AT_ONCE) {
-                self.get_some(&mut self.shard(shard_of(&some[0])), some, &hashes, keys, &mut values);
+                let some = some.iter().map(|at| (*at, hashes[*at].of_entry(), keys[*at]));
+                let mut shard = self.shard(shard_of(&group[0]));
+                for dead in shard.get_some(some, &mut values) {
+                    self.give_back(shard.remove_dead(dead).as_slice());
+                }
             }
         }
         values
-    }
-
-    fn get_some(
-        &self,
-        shard: &mut Shard,
-        some: &[usize],
-        hashes: &[Hash],
-        keys: &[&[u8]],
-        values: &mut [Option<Value>],
-    ) {
-        let (mut asked, mut found) = ([(0, &[][..]); AT_ONCE], [const { None }; AT_ONCE]);
-        for (asked, at) in asked.iter_mut().zip(some) {
-            *asked = (hashes[*at].of_entry(), keys[*at]);
-        }
-        for dead in shard.get_some(&asked[..some.len()], &mut found) {
-            self.give_back(shard.remove_dead(dead).as_slice());
-        }
-        for (at, found) in some.iter().zip(found) {
-            values[*at] = found;
-        }
     }
 
     pub(super) fn delete(&self, key: &[u8]) -> bool {
