@@ -202,11 +202,16 @@ def measure(program, servers, point, slices, milliseconds):
     numbers = [point[name] for name in ("operation", "threads", "entries", "value", "tags")]
     command = ["timeout", str(LONGEST_POINT), program, servers.url(point), *map(str, numbers), str(slices), str(milliseconds)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        entry_bytes = float(process.stdout.readline() or 0)
-        started, used, busy = time.monotonic(), servers.processor_seconds(), busy_seconds()
-        lines = process.stdout.read().splitlines()
-        passed = time.monotonic() - started
-        used, busy = servers.processor_seconds() - used, busy_seconds() - busy
+        try:
+            entry_bytes = float(process.stdout.readline() or 0)
+            started, used, busy = time.monotonic(), servers.processor_seconds(), busy_seconds()
+            lines = process.stdout.read().splitlines()
+            passed = time.monotonic() - started
+            used, busy = servers.processor_seconds() - used, busy_seconds() - busy
+            process.wait()
+        finally:
+            # Does nothing after the wait; otherwise, the end of the block would wait for the program.
+            process.terminate()
     if process.returncode or len(lines) != slices:
         raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}")
     found = [dict(zip(FIGURES, map(float, text.split()))) for text in lines]
@@ -224,23 +229,24 @@ def busy_seconds():
 
 
 def run(curves, program, passes, slices, milliseconds, end, log):
-    """All points in turn, so often; the curves as JSON. A pass that would not end in time is the last one."""
+    """Measures all points in turn, so often, until the time is over. Yields the curves so far, as JSON, after each curve of a pass."""
     found = {(curve.name, series.title, x): [] for curve in curves for series in curve.series for x in curve.points}
     problems = []
     for number in range(passes):
         for curve in curves:
             for series, x in [(series, x) for series in curve.series for x in curve.points]:
-                if number and time.monotonic() > end:
-                    problems.append(f"The time was over in pass {number + 1} of {passes}: some points have fewer slices.")
-                    return as_json(curves, found, problems)
+                if time.monotonic() > end:
+                    problems.append(f"The time was over in pass {number + 1} of {passes}: some points have fewer slices or none.")
+                    yield as_json(curves, found, problems)
+                    return
                 log(f"pass {number + 1}: {curve.name}, {series.title}, {x}")
                 point = settings(curve, series, x)
                 try:
                     with Servers(series.backend, point["nodes"]) as servers:
                         found[curve.name, series.title, x] += measure(program, servers, point, slices, milliseconds)
-                except (RuntimeError, OSError, SystemExit) as error:
+                except (RuntimeError, OSError) as error:
                     problems.append(f"{curve.title}, {series.title}, {x}: {error}")
-    return as_json(curves, found, problems)
+            yield as_json(curves, found, problems)
 
 
 def as_json(curves, found, problems):

@@ -195,4 +195,7 @@ EXPLANATIONS = {"threads": threads, "values": values, "entries": entries, "tags"
 
 def explain(name, lines):
     """One paragraph for each line of a curve."""
-    return list(EXPLANATIONS[name](lines))
+    return [
+        next(EXPLANATIONS[name]({title: points})) if len(points) > 1 else "Too few points were measured."
+        for title, points in lines.items()
+    ]

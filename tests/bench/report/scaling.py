@@ -19,6 +19,7 @@ import curves
 import explain
 import machine
 import svg
+from rounds import replace_file
 
 BEGIN = "<!-- scaling: the rest of this section is written by tests/bench/run scaling -->"
 END = "<!-- scaling: end -->"
@@ -50,7 +51,9 @@ def draw(curve, lines):
     panels = [("operations a second", rates, True), ("latency, µs", times, True), ("client CPU of an operation, µs", cpu, True)]
     entries = [(title, color, "") for title, color in colors.items()]
     entries += [(name, svg.GREY, dash) for (_, name), dash in zip(LATENCIES, svg.DASHES)]
-    return svg.chart(curve.title, curve.x_label, x_ticks(curve), panels, entries)
+    last = max(point["x"] for points in lines.values() for point in points)
+    ticks = [(x, words) for x, words in x_ticks(curve) if x <= last]
+    return svg.chart(curve.title, curve.x_label, ticks, panels, entries)
 
 
 def table(curve, lines):
@@ -77,7 +80,7 @@ def section(curve, lines, folder, level):
 
 
 def page(data, folder, level):
-    disturbed = median(point["others"] for lines in data["curves"].values() for points in lines.values() for point in points)
+    disturbed = median([point["others"] for lines in data["curves"].values() for points in lines.values() for point in points] or [0])
     intro = wrapped(
         "Each point is the median of slices of time of several passes over all points. Latency is that of one call; in memory, one call in "
         "eight is timed, and a timed call includes about 30 ns of the clock. Client CPU is the time of all threads of the process. Clients "
@@ -91,9 +94,13 @@ def page(data, folder, level):
     return "\n".join([intro, *parts]) + problems
 
 
-def write(data, output):
+def write_figures(data, output):
     output.mkdir(parents=True, exist_ok=True)
-    (output / "scaling.json").write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+    replace_file(output / "scaling.json", json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+
+
+def write(data, output):
+    write_figures(data, output)
     for curve in curves.CURVES:
         if data["curves"].get(curve.name):
             (output / f"{curve.name}.svg").write_text(draw(curve, data["curves"][curve.name]))
@@ -122,7 +129,8 @@ def read_options():
     return options
 
 
-def measure(options):
+def measure(options, previous):
+    """Measures; writes the figures again and again, so that a run that is ended from outside leaves what it has."""
     passes, slices, milliseconds, minutes = QUICK if options.quick else FULL
     wanted = [curve for curve in curves.CURVES if curve.name in options.curves or not options.curves]
     if options.quick:
@@ -130,8 +138,10 @@ def measure(options):
             curve.points = [x for x in curve.points if x <= 1_000_000 or curve.varies != "entries"]
     description = machine.describe()
     end = time.monotonic() + minutes * 60
-    data = curves.run(wanted, options.program, passes, slices, milliseconds, end, lambda text: print(text, file=sys.stderr, flush=True))
-    return {"description": description, **data}
+    for found in curves.run(wanted, options.program, passes, slices, milliseconds, end, lambda text: print(text, file=sys.stderr, flush=True)):
+        data = {"description": description, **found, "curves": {**previous["curves"], **found["curves"]}}
+        write_figures(data, options.output)
+    return data
 
 
 def main():
@@ -141,8 +151,7 @@ def main():
     previous = options.output / "scaling.json"
     data = json.loads(previous.read_text()) if options.redraw or (options.curves and previous.exists()) else {"curves": {}}
     if not options.redraw:
-        found = measure(options)
-        data = {**found, "curves": {**data["curves"], **found["curves"]}}
+        data = measure(options, data)
     print(f"written: {write(data, options.output)}")
 
 

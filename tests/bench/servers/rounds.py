@@ -38,7 +38,12 @@ class Server:
             self.port = free.getsockname()[1]
         command = ["timeout", str(LONGEST_RUN), *self.command(self.port)]
         self.process = subprocess.Popen(command, cwd="/", stdin=subprocess.DEVNULL)
-        self.wait_until_it_answers()
+        try:
+            self.wait_until_it_answers()
+        except BaseException:
+            # Without a `with` block yet, the server would outlive us.
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_):
@@ -51,14 +56,17 @@ class Server:
                 return socket.create_connection(("127.0.0.1", self.port)).close()
             except ConnectionRefusedError:
                 time.sleep(0.1)
-        raise SystemExit("the server does not answer")
+        raise RuntimeError(f"the server on port {self.port} does not answer")
 
     def processor_seconds(self):
         """The processor time of all its threads so far."""
         timeout = self.process.pid
-        server = read(f"/proc/{timeout}/task/{timeout}/children").split()[0]
-        threads = Path(f"/proc/{server}/task").glob("*/schedstat")
-        return sum(int(read(thread).split()[0]) for thread in threads) / 1e9
+        try:
+            server = read(f"/proc/{timeout}/task/{timeout}/children").split()[0]
+            threads = Path(f"/proc/{server}/task").glob("*/schedstat")
+            return sum(int(read(thread).split()[0]) for thread in threads) / 1e9
+        except (IndexError, OSError) as error:
+            raise RuntimeError(f"the server on port {self.port} has ended") from error
 
 
 class Machine:
@@ -85,6 +93,13 @@ class Machine:
 def read(path):
     with open(path) as file:
         return file.read()
+
+
+def replace_file(path, text):
+    """Writes a file as a whole: a program that is ended meanwhile leaves the file of before, and not a half."""
+    new = path.with_name(f"{path.name}.new")
+    new.write_text(text)
+    new.replace(path)
 
 
 class Bench:
@@ -242,5 +257,5 @@ def main(prog, description, titles, workloads, command, programs=None, prepare=l
                 run(workload, bench, options, results, titles)
             if options.json:
                 # After each workload: a run that is ended from outside leaves what it has.
-                options.json.write_text(json.dumps(records_of(results, backend), indent=1) + "\n")
+                replace_file(options.json, json.dumps(records_of(results, backend), indent=1) + "\n")
     print_goals(records_of(results, backend))
