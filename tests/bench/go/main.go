@@ -63,8 +63,12 @@ func writeRecords() {
 		return
 	}
 	text, err := json.MarshalIndent(records, "", " ")
+	// Ended while it writes, it leaves the file of before, and not a half.
 	if err == nil {
-		err = os.WriteFile(*jsonFile, text, 0o644)
+		err = os.WriteFile(*jsonFile+".new", text, 0o644)
+	}
+	if err == nil {
+		err = os.Rename(*jsonFile+".new", *jsonFile)
 	}
 	if err != nil {
 		panic(err)

@@ -85,7 +85,10 @@ function keep(group, work, inFlight, results, file) {
     records.push({ backend: `node ${group}`, workload: work, callers: inFlight, contender, rounds });
   }
   // After each workload: a run that is ended from outside leaves what it has.
-  if (file) fs.writeFileSync(file, JSON.stringify(records, null, 1));
+  if (!file) return;
+  // Ended while it writes, it leaves the file of before, and not a half.
+  fs.writeFileSync(`${file}.new`, JSON.stringify(records, null, 1));
+  fs.renameSync(`${file}.new`, file);
 }
 
 async function compare(title, workload, inFlight, opened, base, { rounds, ms }) {

@@ -122,9 +122,22 @@ def tables_of(markdown):
     return tables
 
 
+def read_json(path, otherwise, problems):
+    """The content of a file, if there is one; one that cannot be read is a problem."""
+    try:
+        return json.loads(path.read_text()) if path.exists() else otherwise
+    except ValueError as error:
+        problems.append(f"{path.name} cannot be read: {error}")
+        return otherwise
+
+
 def run_part(part, quick, place, output):
     """What a part measured, as Markdown, tables and rounds, and its problems."""
     started = time.monotonic()
+    # Files of an earlier run would pass for those of this one.
+    earlier = [place / f"{part.name}.json", *(output / f"scaling.{kind}" for kind in ("json", "md") if part.name == "scaling")]
+    for path in earlier:
+        path.unlink(missing_ok=True)
     text, problems, rounds = "", [], place / f"{part.name}.json"
     if part.build:
         say(f"{part.name}: builds")
@@ -137,7 +150,7 @@ def run_part(part, quick, place, output):
         text, problem = execute([*part.command, *(part.quick if quick else part.full), *more], limit, place, part.name)
         problems += [problem] if problem else []
     missing = re.findall(r"^Missing: (.*)", text, re.MULTILINE)
-    records = json.loads(rounds.read_text()) if rounds.exists() else []
+    records = read_json(rounds, [], problems)
     return {
         "title": part.title, "seconds": round(time.monotonic() - started), "problems": problems, "missing": missing,
         "tables": tables_of(text), "rounds": records, "markdown": text,
@@ -174,10 +187,9 @@ def write(description, parts, output):
     rows = goals.judge(parts)
     if goals.as_bars(rows):
         (output / "goals.svg").write_text(svg.bars("Goals: measured, divided by the goal", goals.as_bars(rows)))
-    scaling = output / "scaling.json"
     data = {"description": description, "goals": rows, "parts": parts}
-    if "scaling" in parts and scaling.exists():
-        data["scaling"] = json.loads(scaling.read_text())
+    if "scaling" in parts:
+        data["scaling"] = read_json(output / "scaling.json", {}, parts["scaling"]["problems"])
     (output / "report.json").write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
     report(description, rows, parts, output)
 
