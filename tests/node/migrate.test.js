@@ -110,6 +110,20 @@ test('getSync goes with the backend', needsServers, async (t) => {
   assert.throws(() => cache.getSync('a'), { code: 'YC_E_UNSUPPORTED' });
 });
 
+test('getSync while requests are gathered for a switch', async (t) => {
+  const cache = await open(t);
+  await Promise.all([cache.set('k', 'v'), cache.set('long', 'v'.repeat(100_000))]);
+  const switched = cache.switchTo(urlOf('memory://'), { copy: true });
+  // A key that is a Buffer takes the way of the requests, of which one is gathered already.
+  const first = cache.set('a', '1');
+  assert.equal(String(cache.getSync(Buffer.from('k'))), 'v');
+  const second = cache.set('b', '2');
+  assert.equal(cache.getSync(Buffer.from('none')), undefined);
+  assert.equal(cache.getSync(Buffer.from('long')).length, 100_000);
+  await Promise.all([first, second, switched]);
+  assert.deepEqual(await Promise.all(['a', 'b', 'k'].map((key) => cache.get(key, { encoding: 'utf8' }))), ['1', '2', 'v']);
+});
+
 test('what cannot be is an error of its type, and the cache continues', async (t) => {
   const [cache, other] = [await open(t), await open(t)];
   await cache.set('a', 'v', { ttl: Infinity });

@@ -128,6 +128,8 @@ class Exchange {
 
   /** Runs one operation on the caller's thread; returns its decoded reply, or throws. */
   run(kind, flags, key, value, tags, number, decode, more) {
+    // During a switch, getSync() comes here while other operations are gathered: it takes the first place among the requests.
+    if (this.count !== 0) this.flush();
     const base = this.put(kind, flags, key, value, tags, number);
     if (more !== undefined) this.putMore(base, more);
     const { large } = this;
