@@ -373,7 +373,8 @@ class Exchange {
   drain() {
     let turn;
     do {
-      if (this.slabAt > SLAB_BYTES - SMALL_VALUE) this.newSlab();
+      // Without the second condition, a slab that its user detached would take no value, and the loop would not end.
+      if (this.slabAt > SLAB_BYTES - SMALL_VALUE || this.slab.length !== SLAB_BYTES) this.newSlab();
       turn = native.drain(this.handle, this.slab, this.slabAt, this.objects);
       const count = turn % MORE;
       for (let index = 0; index < count; index++) this.settle(index);
