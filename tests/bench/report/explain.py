@@ -4,6 +4,11 @@ import math
 import os
 from pathlib import Path
 
+
+class Timed(str):
+    """A sentence about throughput or latency: it is left out if other programs had the processors, which explain both then."""
+
+
 def caches():
     """The sizes in bytes of the processor's caches for data, by level."""
     sizes = {}
@@ -51,7 +56,7 @@ def size(number):
 
 def bends_at(points, unit):
     point = bend(points)
-    return f"The curve bends most at {point['x']:,} {unit}. " if point else "The curve has no clear bend. "
+    return Timed(f"The curve bends most at {point['x']:,} {unit}." if point else "The curve has no clear bend.")
 
 
 def change(one, other, key, show=micros):
@@ -78,52 +83,70 @@ def threads(lines):
     cores = os.cpu_count()
     for title, points in lines.items():
         one, last, few = points[0], points[-1], at(points, cores)
-        text = bends_at(points, "threads")
         if title.startswith("memory"):
-            more = last["rate"] > 1.1 * few["rate"]
-            share = (
-                f" That many threads also get a larger share of the processors from other programs, which had {few['others'] * 100:.0f} % with "
-                f"{few['x']} threads and {last['others'] * 100:.0f} % with {last['x']}."
-            )
-            yield text + (
-                f"A get in memory only computes, so more than {cores} threads on {cores} processors add nothing: {rate(one)} with one thread, "
-                f"{rate(few)} with {few['x']}, {rate(last)} with {last['x']}. Client CPU of a get {change(few, last, 'cpu')}, and p50 "
-                f"{change(few, last, 'p50')}, since a thread that has a processor runs as before. p99.9 {change(few, last, 'p999')}: a thread that "
-                f"is preempted during a get waits for the time slices of the others ({few['preemptions'] * 1e6:.0f} preemptions in a million gets with "
-                f"{few['x']} threads, {last['preemptions'] * 1e6:.0f} with {last['x']}).{share if more else ''}"
-            )
+            yield [bends_at(points, "threads"), *threads_on_memory(one, few, last, cores)]
         else:
-            best = max(points, key=lambda point: point["rate"])
-            if best["cpu"] < one["cpu"]:
-                why = "callers share packets and system calls"
-            else:
-                why = "the threads pay for hand-overs what they save by shared packets"
-            yield text + (
-                f"One thread waits for each round trip ({micros(one['p50'])}). {best['x']} threads have the highest throughput ({rate(best)}; "
-                f"{rate(one)} with one thread). Client CPU of a get {change(one, best, 'cpu')} there: {why} ({one['waits']:.2f} waits of a thread in a "
-                f"get with one thread, {best['waits']:.2f} with {best['x']}). At the highest throughput {limit(best)}. p50 {change(one, last, 'p50')} with {last['x']} threads: a call waits for those that came before it."
-            )
+            yield [bends_at(points, "threads"), *threads_on_a_server(points, one, last)]
+
+
+def threads_on_memory(one, few, last, cores):
+    yield Timed(
+        f"A get in memory only computes, so more than {cores} threads on {cores} processors add nothing: {rate(one)} with one thread, "
+        f"{rate(few)} with {few['x']}, {rate(last)} with {last['x']}."
+    )
+    yield f"With {last['x']} threads instead of {few['x']}, client CPU of a get {change(few, last, 'cpu')}."
+    yield Timed(f"p50 {change(few, last, 'p50')}, since a thread that has a processor runs as before.")
+    yield Timed(
+        f"p99.9 {change(few, last, 'p999')}: a thread that is preempted during a get waits for the time slices of the others "
+        f"({few['preemptions'] * 1e6:.0f} preemptions in a million gets with {few['x']} threads, {last['preemptions'] * 1e6:.0f} with {last['x']})."
+    )
+    if last["rate"] > 1.1 * few["rate"]:
+        yield Timed(
+            f"That many threads also get a larger share of the processors from other programs, which had {few['others'] * 100:.0f} % with "
+            f"{few['x']} threads and {last['others'] * 100:.0f} % with {last['x']}."
+        )
+
+
+def threads_on_a_server(points, one, last):
+    best = max(points, key=lambda point: point["rate"])
+    yield Timed(
+        f"One thread waits for each round trip ({micros(one['p50'])}). {best['x']} threads have the highest throughput ({rate(best)}; "
+        f"{rate(one)} with one thread). There {limit(best)}."
+    )
+    if last["cpu"] < one["cpu"]:
+        why = "callers share packets and system calls"
+    else:
+        why = "the threads pay for hand-overs what they save by shared packets"
+    yield (
+        f"Client CPU of a get {change(one, last, 'cpu')} with {last['x']} threads: {why} ({one['waits']:.2f} waits of a thread in a get with "
+        f"one thread, {last['waits']:.2f} with {last['x']})."
+    )
+    yield Timed(f"p50 {change(one, last, 'p50')} with {last['x']} threads: a call waits for those that came before it.")
 
 
 def values(lines):
     cache = caches()
     for title, points in lines.items():
-        small, large = ends(points)
-        before = points[-2]
-        text = bends_at(points, "bytes")
+        small, large, before = points[0], points[-1], points[-2]
         moved = large["rate"] * large["x"] / 1e9
+        growth = f"From {before['x']:,} to {large['x']:,} bytes client CPU {change(before, large, 'cpu')}."
         if title.startswith("memory"):
-            yield text + (
-                f"A small value costs what finding the entry costs (p50 {micros(small['p50'])}). For large ones the copy dominates: from "
-                f"{before['x']:,} to {large['x']:,} bytes p50 {change(before, large, 'p50')}, and {moved:.1f} GB/s are copied. All entries take 64 MiB, "
-                f"more than the L2 cache ({size(cache.get(2, 0))}) and the L3 cache ({size(cache.get(3, 0))}), so the copy waits for the memory."
-            )
+            yield [
+                bends_at(points, "bytes"),
+                f"A small value costs what finding the entry costs ({micros(small['cpu'])} of client CPU). For large ones the copy dominates.",
+                growth,
+                Timed(f"p50 {change(before, large, 'p50')}, and {moved:.1f} GB/s are copied."),
+                f"All entries take 64 MiB, more than the L2 cache ({size(cache.get(2, 0))}) and the L3 cache ({size(cache.get(3, 0))}), so the copy "
+                "waits for the memory.",
+            ]
         else:
-            yield text + (
+            yield [
+                bends_at(points, "bytes"),
                 f"A small value costs a round trip and the handling of its packets ({micros(small['cpu'])} of client CPU). For large ones the bytes "
-                f"dominate: the kernel copies them on both sides, and the library to the caller. From {before['x']:,} to {large['x']:,} bytes client CPU "
-                f"{change(before, large, 'cpu')}. At {size(large['x'])} the loopback carries {moved:.2f} GB/s; {limit(large)}."
-            )
+                "dominate: the kernel copies them on both sides, and the library to the caller.",
+                growth,
+                Timed(f"At {size(large['x'])} the loopback carries {moved:.2f} GB/s; {limit(large)}."),
+            ]
 
 
 def place_of(length):
@@ -133,33 +156,42 @@ def place_of(length):
 
 
 def entries(lines):
-    for title, points in lines.items():
+    for points in lines.values():
         few, most = ends(points)
         each = most["entry_bytes"]
         sizes = "; ".join(f"{point['x']:,} take {size(point['x'] * each)} and {place_of(point['x'] * each)}" for point in points)
-        yield bends_at(points, "entries") + (
-            f"p50 {change(few, most, 'p50')} from {few['x']:,} to {most['x']:,} entries. The instructions are the same, but the processor's caches hold "
-            f"fewer and fewer of the entries, of {each:.0f} bytes each: {sizes}. What exceeds them waits for the memory, at first for a part of the "
-            "entries, in the end for each step from the index to the entry, and for the tables of pages."
-        )
+        yield [
+            bends_at(points, "entries"),
+            f"With {most['x']:,} entries instead of {few['x']:,}, client CPU of a call {change(few, most, 'cpu')}.",
+            Timed(f"p50 {change(few, most, 'p50')}."),
+            f"The instructions are the same, but the processor's caches hold fewer and fewer of the entries, of {each:.0f} bytes each: {sizes}. What "
+            "exceeds them waits for the memory, at first for a part of the entries, in the end for each step from the index to the entry, and for "
+            "the tables of pages.",
+        ]
 
 
 def tags(lines):
     for title, points in lines.items():
         few, most = ends(points)
         each = (most["cpu"] - few["cpu"]) / (most["x"] - few["x"])
-        text = bends_at(points, "tags") + (
-            f"Client CPU of a call {change(few, most, 'cpu')} from one tag to {most['x']}, by {micros(max(each, 0))} for each further tag. "
+        yield [
+            bends_at(points, "tags"),
+            f"Client CPU of a call {change(few, most, 'cpu')} from one tag to {most['x']}, by {micros(max(each, 0))} for each further tag.",
+            *cost_of_tags(title, most),
+        ]
+
+
+def cost_of_tags(title, most):
+    if title == "memory get":
+        yield "A get compares the generation of each tag with that of the time of the set. A few tags disappear next to the cost of the get itself."
+    elif title == "memory set":
+        yield "A set looks up each tag by its name, which costs more than the comparison of a get."
+    else:
+        yield (
+            "A get asks for the versions of the tags together with the entry. Each tag adds a name to the request, a version to the reply, and work "
+            "on the server. A few tags disappear next to the cost of the round trip."
         )
-        if title == "memory get":
-            yield text + "A get compares the generation of each tag with that of the time of the set. A few tags disappear next to the cost of the get itself."
-        elif title == "memory set":
-            yield text + "A set looks up each tag by its name, which costs more than the comparison of a get."
-        else:
-            yield text + (
-                "A get asks for the versions of the tags together with the entry. Each tag adds a name to the request, a version to the reply, and work "
-                f"on the server: with {most['x']} tags {limit(most)}. A few tags disappear next to the cost of the round trip."
-            )
+        yield Timed(f"With {most['x']} tags {limit(most)}.")
 
 
 def nodes(lines):
@@ -169,33 +201,42 @@ def nodes(lines):
         if "100 keys" in title:
             why = (
                 f"The keys of a call are spread over all nodes: a call is one request with one node and up to {most['x']} with {most['x']}, each with "
-                "packets of its own, and it waits for the slowest. "
+                "packets of its own, and it waits for the slowest."
             )
         else:
-            why = "More nodes split the callers into smaller groups, which share fewer packets. "
-        yield bends_at(points, "nodes") + why + (
+            why = "More nodes split the callers into smaller groups, which share fewer packets."
+        yield [
+            bends_at(points, "nodes"),
+            why,
             f"Client CPU of a call {change(one, most, 'cpu')}, and the number of waits in a call {change(one, most, 'waits', '{:.2f}'.format)}. All "
-            f"nodes share {cores} processors, so here they add no capacity: with {most['x']}, {limit(most)}."
-        )
+            f"nodes share {cores} processors, so here they add no capacity.",
+            Timed(f"With {most['x']} nodes {limit(most)}."),
+        ]
 
 
 def pools(lines):
-    for title, points in lines.items():
+    for points in lines.values():
         one, most = ends(points)
         best = max(points, key=lambda point: point["rate"])
-        yield bends_at(points, "connections") + (
-            f"The highest throughput has a pool of {best['x']} ({rate(best)}; {rate(one)} with 1, {rate(most)} with {most['x']}). Callers of one "
-            "connection share packets and system calls; those of different connections share none. Client CPU of a get "
-            f"{change(one, most, 'cpu')}, and the number of waits in a get {change(one, most, 'waits', '{:.2f}'.format)}. With {most['x']}, {limit(most)}."
-        )
+        yield [
+            bends_at(points, "connections"),
+            Timed(f"The highest throughput has a pool of {best['x']} ({rate(best)}; {rate(one)} with 1, {rate(most)} with {most['x']})."),
+            "Callers of one connection share packets and system calls; those of different connections share none. Client CPU of a get "
+            f"{change(one, most, 'cpu')}, and the number of waits in a get {change(one, most, 'waits', '{:.2f}'.format)}.",
+            Timed(f"With {most['x']} connections {limit(most)}."),
+        ]
 
 
 EXPLANATIONS = {"threads": threads, "values": values, "entries": entries, "tags": tags, "nodes": nodes, "pools": pools}
 
 
-def explain(name, lines):
-    """One paragraph for each line of a curve."""
-    return [
-        next(EXPLANATIONS[name]({title: points})) if len(points) > 1 else "Too few points were measured."
-        for title, points in lines.items()
-    ]
+def explain(name, lines, busy):
+    """One paragraph for each line of a curve; only about what a busy machine does not change, if it was busy."""
+    return [paragraph(name, title, points, busy) for title, points in lines.items()]
+
+
+def paragraph(name, title, points, busy):
+    if len(points) < 2:
+        return "Too few points were measured."
+    sentences = next(EXPLANATIONS[name]({title: points}))
+    return " ".join(sentence for sentence in sentences if not (busy and isinstance(sentence, Timed)))

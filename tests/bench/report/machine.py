@@ -28,14 +28,19 @@ def memory():
     return f"{kilobytes / (1 << 20):.0f} GiB of memory"
 
 
+def kernel():
+    """The system and the version of its kernel, without what its distributor or the machine's owner appends."""
+    system = os.uname()
+    return f"{system.sysname} {re.match(r'[0-9]+([.][0-9]+)?', system.release)[0]}"
+
+
 def describe():
     """What a report states first, by name."""
-    system = os.uname()
     load = " ".join(f"{number:.2f}" for number in os.getloadavg())
     return {
         "measured": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "commit": line(["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]),
-        "machine": f"{processor()}, {os.cpu_count()} processors, {memory()}, {system.sysname} {system.release}",
+        "machine": f"{processor()}, {os.cpu_count()} processors, {memory()}, {kernel()}",
         "compilers": f"{line(['rustc', '--version'])}; {line(['cc', '--version'])}",
         "servers": f"{' '.join(line(['redis-server', '--version']).split()[:3])}; {line(['memcached', '--version'])}",
         "languages": f"{line(['go', 'version'])}; node {line(['node', '--version'])}",

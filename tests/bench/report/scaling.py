@@ -19,12 +19,16 @@ import curves
 import explain
 import machine
 import svg
-from rounds import replace_file
+from rounds import DISTURBED, replace_file
 
 BEGIN = "<!-- scaling: the rest of this section is written by tests/bench/run scaling -->"
 END = "<!-- scaling: end -->"
 # Passes, slices of a point in a pass, milliseconds of a slice, and minutes in all.
 FULL, QUICK = (3, 2, 500, 15), (1, 1, 200, 3)
+BUSY = (
+    "That is more than 10 %, so throughput and latency tell more about those programs than about the library: this text does not explain "
+    "them. Client CPU is meaningful."
+)
 LATENCIES = (("p50", "p50"), ("p99", "p99"), ("p999", "p99.9"))
 
 
@@ -70,26 +74,32 @@ def wrapped(text, indent=""):
     return textwrap.fill(text, 132, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
-def section(curve, lines, folder, level):
+def section(curve, lines, folder, level, busy):
     """A picture and the reasons for its bends."""
     reasons = "\n".join(
-        wrapped(f"- **{title}.** {text}", "  ") for title, text in zip(lines, explain.explain(curve.name, lines))
+        wrapped(f"- **{title}.** {text}", "  ") for title, text in zip(lines, explain.explain(curve.name, lines, busy))
     )
     picture = f"![{curve.title}: throughput, latency and client CPU][{curve.name}_picture]"
     return f"{level} {curve.title}\n\n{wrapped(curve.about)}\n\n{picture}\n\n{reasons}\n\n[{curve.name}_picture]: {folder}{curve.name}.svg\n"
 
 
+def disturbance(data):
+    """The share of the processors that other programs had, the median of all points."""
+    return median([point["others"] for lines in data["curves"].values() for points in lines.values() for point in points] or [0])
+
+
 def page(data, folder, level):
-    disturbed = median([point["others"] for lines in data["curves"].values() for points in lines.values() for point in points] or [0])
+    disturbed = disturbance(data)
+    busy = disturbed > DISTURBED
     intro = wrapped(
         "Each point is the median of slices of time of several passes over all points. Latency is that of one call; in memory, one call in "
         "eight is timed, and a timed call includes about 30 ns of the clock. Client CPU is the time of all threads of the process. Clients "
-        f"and servers share the machine. Other programs had {disturbed * 100:.0f} % of the processors, the median of all points: if it is much more "
-        f"than 10 %, only client CPU is meaningful."
+        f"and servers share the machine. Other programs had {disturbed * 100:.0f} % of the processors, the median of all points."
+        + (f" {BUSY}" if busy else "")
     )
     intro += f"\n\n{machine.as_markdown(data['description'])}\n"
     known = {curve.name: curve for curve in curves.CURVES}
-    parts = [section(known[name], lines, folder, level) for name, lines in data["curves"].items() if lines]
+    parts = [section(known[name], lines, folder, level, busy) for name, lines in data["curves"].items() if lines]
     problems = "".join(f"\nA part of the slices is missing: {problem}\n" for problem in data["problems"])
     return "\n".join([intro, *parts]) + problems
 
@@ -106,6 +116,8 @@ def write(data, output):
             (output / f"{curve.name}.svg").write_text(draw(curve, data["curves"][curve.name]))
     guide = output.with_name(output.name + ".md")
     if guide.exists() and BEGIN in guide.read_text():
+        if disturbance(data) > DISTURBED:
+            print(f"warning: other programs had {disturbance(data) * 100:.0f} % of the processors; measure again on a quiet machine", file=sys.stderr)
         before, rest = guide.read_text().split(BEGIN)
         guide.write_text(f"{before}{BEGIN}\n\n{page(data, output.name + '/', '###')}\n{END}{rest.split(END)[1]}")
         return guide
