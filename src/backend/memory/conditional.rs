@@ -19,9 +19,7 @@ impl Store {
     /// Returns the value of a key, and gives the key another deadline.
     pub(super) fn get_and_expire(&self, key: &[u8], deadline: Deadline) -> Option<Value> {
         self.read(key, |shard, id, value| {
-            if let Some(entry) = shard.entry(id) {
-                entry.set_deadline(deadline);
-            }
+            shard.set_deadline(id, deadline);
             value
         })
     }

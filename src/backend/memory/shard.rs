@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use smallvec::SmallVec;
 
 use super::loading::{End, KEPT_OVERHEAD, Kept, Lease, Loading};
-use super::table::{Fresh, NONE, SlotId, Table};
+use super::table::{BLOCK, Fresh, NONE, SlotId, Table, slot_id};
 use super::tags::{TagName, Tags};
 use crate::backend::{Counters, KeyFilter, Page, ScanCursor};
 use crate::config::Eviction;
 use crate::util::allocation;
-use crate::util::clock::{Moment, Times};
+use crate::util::clock::{Deadline, Moment, Times};
 use crate::value::Value;
 
 /// Bytes of an entry in addition to its key and value: reference count and lengths, notes, slot, record of use, and its
@@ -180,6 +180,11 @@ impl Shard {
         self.table.times_of(entry)
     }
 
+    /// Gives the entry of a slot another deadline.
+    pub(super) fn set_deadline(&mut self, id: SlotId, deadline: Deadline) {
+        self.table.set_deadline(id, deadline);
+    }
+
     /// Makes the entry of a slot the last to be evicted: room is made for what is stored in its place.
     pub(super) fn keep_longest(&mut self, id: SlotId) {
         self.table.keep_longest(id);
@@ -320,7 +325,8 @@ impl Shard {
         removed.extend(std::iter::from_fn(|| self.remove(self.tags.any_invalidated()?)).take(count));
     }
 
-    /// Removes the dead entries among some slots. Returns the slot to continue at, or `None` at the end.
+    /// Removes the dead entries among some slots, from the first one of a block on. Returns the slot to continue at, or
+    /// `None` at the end.
     pub(super) fn sweep(
         &mut self,
         from: usize,
@@ -329,13 +335,22 @@ impl Shard {
         removed: &mut Vec<Removed>,
     ) -> Option<usize> {
         let end = (from + count).min(self.table.end());
-        for id in (from..end).map(slot_id) {
-            let expired =
-                self.table.get(id).is_some_and(|entry| entry.deadline().has_passed_at(now)) && !self.is_kept(id);
+        for first in (from..end).step_by(BLOCK) {
+            if self.table.is_block_due(first, now) {
+                self.sweep_block(first, now, removed);
+            }
+        }
+        (end < self.table.end()).then_some(end)
+    }
+
+    fn sweep_block(&mut self, first: usize, now: Moment, removed: &mut Vec<Removed>) {
+        for id in (first..first + BLOCK).map(slot_id) {
+            let has_passed = self.table.get(id).is_some_and(|entry| entry.deadline().has_passed_at(now));
+            let expired = has_passed && !self.is_kept(id);
             self.counters.expirations += u64::from(expired);
             removed.extend(if expired { self.remove(id) } else { None });
         }
-        (end < self.table.end()).then_some(end)
+        self.table.renew_block(first);
     }
 
     /// Adds the wanted keys of `count` slots to a page, up to `limit` keys.
@@ -377,12 +392,6 @@ impl Shard {
         let empty = Self { counters: self.counters, ..Self::new(self.table.eviction(), self.last_version) };
         std::mem::replace(self, empty)
     }
-}
-
-/// Converts a slot number, which has 32 bits: `Table::insert` returns no others.
-#[allow(clippy::cast_possible_truncation)]
-fn slot_id(number: usize) -> SlotId {
-    number as SlotId
 }
 
 /// The result of a read for loading.

@@ -146,8 +146,9 @@ impl Store {
 
     pub(super) fn expire(&self, key: &[u8], deadline: Deadline) -> bool {
         let hash = self.hash(key);
-        let shard = self.shard_of(hash);
-        shard.live(hash.of_entry(), key).map(|entry| entry.set_deadline(deadline)).is_some()
+        let mut shard = self.shard_of(hash);
+        let live = shard.live(hash.of_entry(), key).map(Value::slot);
+        live.map(|id| shard.set_deadline(id, deadline)).is_some()
     }
 
     /// Returns a page of keys. No lock is held for longer than a step.

@@ -13,7 +13,7 @@ use super::loading::spread;
 use super::queues::{Queues, count_use};
 use super::recency::Recency;
 use crate::config::Eviction;
-use crate::util::clock::{Created, Deadline, Times};
+use crate::util::clock::{Created, Deadline, Moment, Times};
 use crate::value::{Notes, Value};
 
 /// The number of a slot: 30 bits. A shard has far fewer entries.
@@ -23,6 +23,9 @@ pub(super) const NONE: u32 = 0;
 
 /// The bit of the slot number in the notes of an entry that has tags: its slot has the first membership.
 const TAGGED: u32 = 1 << 31;
+/// Number of slots whose earliest deadline is noted.
+pub(super) const BLOCK: usize = 16;
+
 /// The bit of an entry whose creation time is known: its slot has the time.
 const DATED: u32 = 1 << 30;
 
@@ -71,7 +74,7 @@ impl Value {
         Deadline::from_nanos(self.notes().deadline.load(Relaxed))
     }
 
-    pub(super) fn set_deadline(&self, deadline: Deadline) {
+    fn set_deadline(&self, deadline: Deadline) {
         self.notes().deadline.store(deadline.nanos(), Relaxed);
     }
 
@@ -136,6 +139,12 @@ impl Entries {
     }
 }
 
+/// Converts a slot number, which has 32 bits: a table has no others.
+#[allow(clippy::cast_possible_truncation)]
+pub(super) fn slot_id(number: usize) -> SlotId {
+    number as SlotId
+}
+
 /// The order in which entries are evicted.
 enum Order {
     Lru(Recency),
@@ -148,6 +157,8 @@ pub(super) struct Table {
     order: Order,
     entries: Entries,
     free: Vec<SlotId>,
+    /// For each block of slots a time before which none of its entries expires. A sweep skips the block until then.
+    earliest: Vec<Deadline>,
 }
 
 impl Table {
@@ -158,7 +169,8 @@ impl Table {
             Eviction::Lru => Order::Lru(Recency::default()),
             Eviction::S3Fifo => Order::S3Fifo(Box::default()),
         };
-        Self { order, entries: Entries { index: HashTable::new(), slots: vec![none] }, free: Vec::new() }
+        let entries = Entries { index: HashTable::new(), slots: vec![none] };
+        Self { order, entries, free: Vec::new(), earliest: vec![Deadline::NEVER] }
     }
 
     /// Returns the order of eviction.
@@ -226,6 +238,35 @@ impl Table {
         let created =
             if entry.is_dated() { self.entries.slots[entry.slot() as usize].created } else { Created::UNKNOWN };
         Times { deadline: entry.deadline(), created }
+    }
+
+    /// Gives the entry of a slot another deadline.
+    pub(super) fn set_deadline(&mut self, id: SlotId, deadline: Deadline) {
+        self.expires(id, deadline);
+        if let Some(entry) = self.get(id) {
+            entry.set_deadline(deadline);
+        }
+    }
+
+    /// Notes the deadline of a slot for the sweeps.
+    #[inline]
+    fn expires(&mut self, id: SlotId, deadline: Deadline) {
+        if deadline != Deadline::NEVER {
+            let earliest = &mut self.earliest[id as usize / BLOCK];
+            *earliest = deadline.min(*earliest);
+        }
+    }
+
+    /// Returns true if an entry of the block that begins with this slot may have expired.
+    pub(super) fn is_block_due(&self, first: usize, now: Moment) -> bool {
+        self.earliest[first / BLOCK].has_passed_at(now)
+    }
+
+    /// Notes the earliest deadline of a block, as its entries are now.
+    pub(super) fn renew_block(&mut self, first: usize) {
+        let slots = (first..first + BLOCK).map(slot_id);
+        let deadlines = slots.filter_map(|id| self.get(id)).map(Value::deadline);
+        self.earliest[first / BLOCK] = deadlines.min().unwrap_or(Deadline::NEVER);
     }
 
     /// Returns a use that happens now.
@@ -297,6 +338,7 @@ impl Table {
         if is_dated {
             self.entries.slots[id as usize].created = fresh.created;
         }
+        self.expires(id, fresh.value.deadline());
         fresh.value.notes().slot.store(if is_dated { id | DATED } else { id }, Relaxed);
         fresh.value
     }
@@ -324,6 +366,7 @@ impl Table {
         }
         let id = slots.len() as SlotId;
         slots.push(slots[0]);
+        self.earliest.resize(slots.len().div_ceil(BLOCK), Deadline::NEVER);
         match &mut self.order {
             Order::Lru(recency) => recency.grow(id, slots.capacity()),
             Order::S3Fifo(queues) => queues.grow(id, slots.capacity()),

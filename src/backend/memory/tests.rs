@@ -252,6 +252,33 @@ fn a_sweep_removes_what_expired_and_what_invalidated_tags_left_behind() {
 }
 
 #[test]
+fn a_sweep_finds_every_entry_whose_deadline_was_changed() {
+    let (store, hour, moment) =
+        (Store::new(1000, 0, Eviction::Lru), Duration::from_secs(3600), Duration::from_millis(1));
+    let names: Vec<String> = (0..300).map(|key| key.to_string()).collect();
+    names.iter().for_each(|key| set_for(&store, key, "v", Some(hour), &[]));
+    store.sweep(&|| false);
+    for key in names.iter().step_by(3) {
+        assert!(store.expire(key.as_bytes(), Deadline::after(Some(moment))));
+    }
+    for key in names.iter().skip(1).step_by(3) {
+        assert!(store.get_and_expire(key.as_bytes(), Deadline::after(Some(moment))).is_some());
+        assert!(store.expire(key.as_bytes(), Deadline::after(Some(hour))) || get(&store, key).is_none());
+        set_for(&store, key, "w", Some(moment), &[]);
+    }
+    for key in names.iter().skip(2).step_by(3) {
+        set_for(&store, key, "w", Some(moment), &[]);
+        set_for(&store, key, "x", None, &[]);
+    }
+    thread::sleep(10 * moment);
+    let before = store.counters().expirations;
+    store.sweep(&|| false);
+    store.sweep(&|| false);
+    assert_eq!(store.counters().expirations - before, 200);
+    assert!(names.iter().skip(2).step_by(3).all(|key| get(&store, key).as_deref() == Some("x")));
+}
+
+#[test]
 fn the_sweeper_works_by_itself_and_ends_when_the_backend_closes() {
     let config = MemoryConfig {
         max_size: 100,
