@@ -170,7 +170,7 @@ impl Table {
             Eviction::S3Fifo => Order::S3Fifo(Box::default()),
         };
         let entries = Entries { index: HashTable::new(), slots: vec![none] };
-        Self { order, entries, free: Vec::new(), earliest: vec![Deadline::NEVER] }
+        Self { order, entries, free: Vec::new(), earliest: Vec::new() }
     }
 
     /// Returns the order of eviction.
@@ -259,7 +259,7 @@ impl Table {
 
     /// Returns true if an entry of the block that begins with this slot may have expired.
     pub(super) fn is_block_due(&self, first: usize, now: Moment) -> bool {
-        self.earliest[first / BLOCK].has_passed_at(now)
+        self.earliest.get(first / BLOCK).is_some_and(|earliest| earliest.has_passed_at(now))
     }
 
     /// Notes the earliest deadline of a block, as its entries are now.
