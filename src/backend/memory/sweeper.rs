@@ -142,8 +142,17 @@ impl Thread {
             std::mem::forget(join);
             return None;
         }
+        forget_ended();
         self.rounds.stop();
         Some(join)
+    }
+}
+
+/// Frees a thread that is no longer used.
+fn forget_ended() {
+    let found = CURRENT.load_full();
+    if found.as_ref().is_some_and(|thread| thread.strong_count() == 0) {
+        CURRENT.compare_and_swap(&found, None);
     }
 }
 
