@@ -80,6 +80,6 @@ static void check_many(const char *config, double most_idle_kb, double most_used
 
 int main(void) {
     check_many("memory://?max_size=1000&cleanup_interval=20ms", 10, 16);
-    check_many("memory://", 12, 18);
+    check_many("memory://?cleanup_interval=20ms", 12, 18);
     return check_result();
 }
