@@ -20,6 +20,8 @@
 #include <unistd.h>
 #include <yokedcache.h>
 
+#include "../servers/histogram.h"
+
 enum {
     KEY = 16,
     MANY = 100,
@@ -27,8 +29,6 @@ enum {
     MAX_SLICES = 32,
     MAX_TAGS = 128,
     WARM_UP_MS = 100,
-    /* Durations in nanoseconds, each bucket a 64th of its octave. */
-    BUCKETS = 64 * 36,
     /* Keys and bytes of one yc_set_many that fills. */
     FILL_KEYS = 1000,
     FILL_BYTES = 4 << 20,
@@ -95,19 +95,6 @@ static void random_key(struct caller *caller, char key[KEY])
 {
     uint64_t random = mix(caller->random++);
     write_key(key, (uint64_t)((unsigned __int128)random * entries >> 64));
-}
-
-static int bucket_of(uint64_t nanoseconds)
-{
-    int shift = nanoseconds < 128 ? 0 : 57 - __builtin_clzll(nanoseconds);
-    int bucket = shift * 64 + (int)(nanoseconds >> shift);
-    return bucket < BUCKETS ? bucket : BUCKETS - 1;
-}
-
-static double microseconds_of(int bucket)
-{
-    int shift = bucket < 128 ? 0 : bucket / 64 - 1;
-    return (double)((uint64_t)(bucket - shift * 64) << shift) / 1e3;
 }
 
 /* ---- The operations ---- */

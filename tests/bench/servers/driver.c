@@ -67,19 +67,6 @@ int bench_over(void)
     return atomic_load_explicit(&phase, memory_order_relaxed) == OVER;
 }
 
-static int bucket_of(uint64_t nanoseconds)
-{
-    int shift = nanoseconds < 128 ? 0 : 57 - __builtin_clzll(nanoseconds);
-    int bucket = shift * 64 + (int)(nanoseconds >> shift);
-    return bucket < BUCKETS ? bucket : BUCKETS - 1;
-}
-
-static double microseconds_of(int bucket)
-{
-    int shift = bucket < 128 ? 0 : bucket / 64 - 1;
-    return (double)((uint64_t)(bucket - shift * 64) << shift) / 1e3;
-}
-
 void bench_finished(struct worker *worker, uint64_t since)
 {
     if (atomic_load_explicit(&phase, memory_order_relaxed) == MEASURING) {

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "histogram.h"
+
 enum {
     KEY = 16,
     VALUE = 100,
@@ -14,9 +16,6 @@ enum {
     MANY = 100,
     MAX_CALLERS = 1024,
 };
-
-/* Durations in nanoseconds, each bucket a 64th of its octave. */
-enum { BUCKETS = 64 * 36 };
 
 struct worker {
     const struct contender *contender;
