@@ -99,7 +99,7 @@ impl Queues {
         queue.len += 1;
     }
 
-    /// Returns the next entry to evict, or `NONE` if there is none other than `keep`.
+    /// Returns the next entry to evict except `keep`. Returns `NONE` without such an entry.
     pub(super) fn victim(&mut self, keep: SlotId, entries: &Entries) -> SlotId {
         for turn in 0.. {
             let is_small = self.small.len * SMALL > self.main.len + self.small.len || self.main.len == 0;

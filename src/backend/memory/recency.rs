@@ -71,7 +71,7 @@ impl Recency {
         self.oldest_first = records.into();
     }
 
-    /// Returns the least recently used entry, or `NONE` if there is none other than `keep`, the most recently used one.
+    /// Returns the least recently used entry except `keep`, the most recently used one. Returns `NONE` without such an entry.
     pub(super) fn victim(&mut self, keep: SlotId, entries: &Entries) -> SlotId {
         let oldest = self.least_recent(entries);
         if oldest == keep { NONE } else { oldest }

@@ -298,7 +298,7 @@ impl Table {
         }
     }
 
-    /// Returns the next entry to evict, or `NONE` if there is none other than `keep`, the most recently used one.
+    /// Returns the next entry to evict except `keep`, the most recently used one. Returns `NONE` without such an entry.
     pub(super) fn victim(&mut self, keep: SlotId) -> SlotId {
         match &mut self.order {
             Order::Lru(recency) => recency.victim(keep, &self.entries),
