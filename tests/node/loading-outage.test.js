@@ -124,6 +124,37 @@ test('which errors of a read mean that the store is down', async () => {
   }
 });
 
+test('callers whose replies come before the reply that brings the lease join that load', async () => {
+  const { FORMS, Loading, OPTIONS } = require(path.join(directory, 'lib/loading.js'));
+  const { NO_WAIT } = require(path.join(directory, 'lib/exchange.js'));
+  const { Found, store } = require(path.join(directory, 'lib/lease.js'));
+  const busy = new YokedCacheError('YC_E_BUSY', 'loading', true);
+  const lease = { [store]: async () => false, release() {}, abandon: async () => {} };
+  let [turn, loads] = [0, 0];
+  const exchange = {
+    closed: false,
+    check() {},
+    /** The third read gets the lease; a read that waits does not end. */
+    readOrLease: (_key, _tags, _lease, wait) => {
+      if (wait !== NO_WAIT) return new Promise(() => {});
+      return (turn += 1) === 3 ? Promise.resolve(new Found('vacant', undefined, lease)) : Promise.reject(busy);
+    },
+  };
+  const loading = new Loading(exchange, async () => ({ leaseMs: 10_000, deadlineMs: 60_000 }));
+  let letGo;
+  const load = () => new Promise((resolve) => (letGo = () => resolve(`load ${(loads += 1)}`)));
+  const get = async () => {
+    const call = loading.one('key', load, undefined, OPTIONS, FORMS.utf8);
+    await sleep(5);
+    return { call };
+  };
+  await get(); // It asks the store for all that wait.
+  const [waits, leads] = [await get(), await get()];
+  await sleep(5);
+  letGo();
+  assert.deepEqual(await Promise.all([leads.call, waits.call]), ['load 1', 'load 1']);
+});
+
 test('a user without permissions gets the error, and nothing is loaded', { skip: scheme !== 'redis', timeout: 60_000 }, async (t) => {
   const port = await freePort();
   await startServer(t, port, '--user', 'default', 'on', 'nopass', '~another:*', '&*', '+@all');

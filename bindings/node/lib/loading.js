@@ -317,7 +317,10 @@ class Loading {
 
   begin(call, entries) {
     this.exchange.check(); // The leases of a closed cache are given back already.
-    return this.flights.begin(entries, (flights, signal) => call.run(flights, signal), this.limitsOf(call, false));
+    const load = this.flights.begin(entries, (flights, signal) => call.run(flights, signal), this.limitsOf(call, false));
+    // The replies to the callers that now wait for another process came before the reply that brought the lease: they join.
+    for (const { id, lease } of entries) if (lease !== undefined) this.watches.get(id)?.end(AGAIN);
+    return load;
   }
 
   /** Begins to load keys in the background, except those for which an earlier loader still runs. */
