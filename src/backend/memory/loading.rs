@@ -181,6 +181,11 @@ impl Loading {
         self.kept.find(spread(id), |(slot, _)| *slot == id).map(|(_, kept)| kept)
     }
 
+    /// Makes room for what is kept of one more entry. Returns false if there is no memory for it.
+    pub(super) fn reserve(&mut self) -> bool {
+        self.kept.try_reserve(1, |(slot, _)| spread(*slot)).is_ok()
+    }
+
     /// Replaces what is kept of the entry of a slot. Returns true if something was kept.
     pub(super) fn keep(&mut self, id: SlotId, kept: Option<&Kept>) -> bool {
         let found = self.kept.find_entry(spread(id), |(slot, _)| *slot == id).ok();

@@ -8,7 +8,7 @@
 //! Source: Yang, Zhang, Qiu, Yue, Rashmi: "FIFO queues are all you need for cache eviction", SOSP 2023,
 //! <https://dl.acm.org/doi/10.1145/3600006.3613147>.
 
-use std::collections::VecDeque;
+use std::collections::{TryReserveError, VecDeque};
 
 use hashbrown::HashTable;
 
@@ -60,11 +60,13 @@ pub(super) fn count_use(entry: &Value) {
 }
 
 impl Queues {
-    /// Makes room for a new slot: for as many as the slots have room for.
-    pub(super) fn grow(&mut self, id: SlotId, capacity: usize) {
-        if self.links.capacity() < capacity {
-            self.links.reserve_exact(capacity - self.links.len());
-        }
+    /// Makes room for a number of slots.
+    pub(super) fn reserve(&mut self, slots: usize) -> Result<(), TryReserveError> {
+        self.links.try_reserve_exact(slots.saturating_sub(self.links.len()))
+    }
+
+    /// Adds the links of a new slot.
+    pub(super) fn grow(&mut self, id: SlotId) {
         self.links.resize(id as usize + 1, Link::default());
     }
 
@@ -132,8 +134,13 @@ struct Ghosts {
 }
 
 impl Ghosts {
-    /// Adds a hash, and removes the oldest ones beyond a number.
+    /// Adds a hash, and removes the oldest ones beyond a number. Adds nothing if there is no memory for it: an entry that
+    /// comes back is then queued like any other.
     fn add(&mut self, hash: u32, most: usize) {
+        let is_room = self.hashes.try_reserve(1, |hash| spread(*hash)).is_ok();
+        if !is_room || self.oldest_first.try_reserve(1).is_err() {
+            return;
+        }
         if self.hashes.find(spread(hash), |known| *known == hash).is_none() {
             self.hashes.insert_unique(spread(hash), hash, |hash| spread(*hash));
         }

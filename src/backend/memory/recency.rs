@@ -6,7 +6,7 @@
 //! not up to date is updated and sinks. Each use costs at most one update, and only near eviction.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, TryReserveError};
 
 use super::table::{Entries, NONE, SlotId};
 use crate::value::Value;
@@ -35,11 +35,13 @@ pub(super) struct Recency {
 }
 
 impl Recency {
-    /// Makes room for a new slot: for as many as the slots have room for.
-    pub(super) fn grow(&mut self, id: SlotId, capacity: usize) {
-        if self.oldest_first.capacity() < capacity {
-            self.oldest_first.reserve_exact(capacity - self.oldest_first.len());
-        }
+    /// Makes room for a number of slots.
+    pub(super) fn reserve(&mut self, slots: usize) -> Result<(), TryReserveError> {
+        self.oldest_first.try_reserve_exact(slots.saturating_sub(self.oldest_first.len()))
+    }
+
+    /// Adds the record of a new slot.
+    pub(super) fn grow(&mut self, id: SlotId) {
         self.oldest_first.push(Reverse(Record { used: self.uses, slot: id }));
     }
 

@@ -96,6 +96,12 @@ impl Store {
         evicted: &mut Evicted,
     ) -> std::result::Result<SlotId, Fresh> {
         let cost = entry_cost(fresh.len(), tags.len(), false);
+        if let Some(old) = old {
+            shard.keep_longest(old);
+        }
+        if !self.make_tables(shard, old.unwrap_or(NONE), tags, false, evicted) {
+            return Err(fresh);
+        }
         let Some(old) = old else {
             if !self.make_room(shard, evicted) || !self.make_bytes(shard, NONE, cost, evicted) {
                 return Err(fresh);
@@ -105,7 +111,6 @@ impl Store {
             return Ok(id);
         };
         let freed = shard.cost_of(old);
-        shard.keep_longest(old);
         if !self.make_bytes(shard, old, cost.saturating_sub(freed), evicted) {
             return Err(fresh);
         }
@@ -130,7 +135,7 @@ impl Store {
         match shard.find(hash.of_entry(), fresh.key()) {
             old if !allowed(&mut shard, old) => Ok(false),
             None => self.add(shard, fresh, terms),
-            Some(old) if self.room.bounds_bytes() => self.overwrite_in_bounds(shard, old, fresh, terms),
+            Some(old) if self.needs_room(terms) => self.overwrite_with_room(shard, old, fresh, terms),
             Some(old) => {
                 let replaced = shard.replace(old, fresh, terms.tags);
                 let ended = shard.saw_set(old, terms.kept);
@@ -139,6 +144,11 @@ impl Store {
                 Ok(true)
             }
         }
+    }
+
+    /// Returns true if an entry may need more room than the one that it replaces.
+    fn needs_room(&self, terms: Terms) -> bool {
+        self.room.bounds_bytes() || !terms.tags.is_empty() || terms.kept.is_some()
     }
 
     /// Evicts entries if the process has no memory for a larger shard: an allocation that fails would end the process.
@@ -159,7 +169,10 @@ impl Store {
     fn add(&self, shard: MutexGuard<Shard>, fresh: Fresh, terms: Terms) -> Stored {
         // Dropped in the other order: the lock first, then what was evicted.
         let (mut evicted, mut shard) = (Evicted::default(), shard);
-        if !self.make_room(&mut shard, &mut evicted) || !self.make_bytes(&mut shard, NONE, terms.cost, &mut evicted) {
+        let is_room = self.make_tables(&mut shard, NONE, terms.tags, terms.kept.is_some(), &mut evicted)
+            && self.make_room(&mut shard, &mut evicted)
+            && self.make_bytes(&mut shard, NONE, terms.cost, &mut evicted);
+        if !is_room {
             return Err(fresh);
         }
         let id = shard.insert(fresh, terms.tags);
@@ -167,13 +180,15 @@ impl Store {
         Ok(true)
     }
 
-    /// Replaces an entry. An overwrite reserves or releases the difference in bytes.
+    /// Replaces an entry whose successor may need more room. An overwrite reserves or releases the difference in bytes.
     #[cold]
-    fn overwrite_in_bounds(&self, shard: MutexGuard<Shard>, old: SlotId, fresh: Fresh, terms: Terms) -> Stored {
+    fn overwrite_with_room(&self, shard: MutexGuard<Shard>, old: SlotId, fresh: Fresh, terms: Terms) -> Stored {
         let (mut evicted, mut shard) = (Evicted::default(), shard);
         let freed = shard.cost_of(old);
         shard.keep_longest(old);
-        if !self.make_bytes(&mut shard, old, terms.cost.saturating_sub(freed), &mut evicted) {
+        let is_room = self.make_tables(&mut shard, old, terms.tags, terms.kept.is_some(), &mut evicted)
+            && self.make_bytes(&mut shard, old, terms.cost.saturating_sub(freed), &mut evicted);
+        if !is_room {
             return Err(fresh);
         }
         let replaced = shard.replace(old, fresh, terms.tags);
@@ -182,6 +197,25 @@ impl Store {
         drop(shard);
         drop(replaced);
         Ok(true)
+    }
+
+    /// Makes room for an entry in the tables of its shard. Evicts entries except `keep` while there is no memory for larger
+    /// tables: an allocation that fails would end the process.
+    #[inline]
+    fn make_tables(
+        &self,
+        shard: &mut Shard,
+        keep: SlotId,
+        tags: &[TagName],
+        is_kept: bool,
+        evicted: &mut Evicted,
+    ) -> bool {
+        while !shard.reserve(tags, is_kept) {
+            let Some(removed) = shard.evict(keep) else { return false };
+            self.give_back(std::slice::from_ref(&removed));
+            evicted.more.push(removed);
+        }
+        true
     }
 
     /// Takes a place for one more entry.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use smallvec::SmallVec;
 
 use super::loading::{End, KEPT_OVERHEAD, Kept, Lease, Loading};
-use super::table::{BLOCK, Fresh, NONE, SlotId, Table, slot_id};
+use super::table::{BLOCK, Fresh, HEADROOM, NONE, SlotId, Table, slot_id};
 use super::tags::{TagName, Tags};
 use crate::backend::{Counters, KeyFilter, Page, ScanCursor};
 use crate::config::Eviction;
@@ -24,10 +24,6 @@ pub(super) const AT_ONCE: usize = 16;
 
 /// The growth of a shard after which memory is checked again.
 const STEP: usize = 32 * 1024;
-/// The memory that has to be there then: other shards grow meanwhile.
-const HEADROOM: usize = 2 << 20;
-/// The same for each entry: tables double, and are copied.
-const TABLES: usize = 128;
 
 /// Returns the bytes of an entry: key, value and overhead.
 pub(super) fn entry_cost(len: usize, tags: usize, kept: bool) -> usize {
@@ -103,14 +99,22 @@ impl Shard {
         self.bytes_without_kept() + cost > self.checked
     }
 
-    /// Returns whether there is memory for such an entry, the next ones, and larger tables.
+    /// Returns whether there is memory for such an entry and the next ones.
     #[cold]
     pub(super) fn may_grow(&mut self, cost: usize) -> bool {
-        let is_there = allocation::is_there(HEADROOM + TABLES * self.len() + cost);
+        let is_there = allocation::is_there(HEADROOM + cost);
         if is_there {
             self.checked = self.bytes_without_kept() + cost + STEP;
         }
         is_there
+    }
+
+    /// Makes room in the tables for one more entry with some tags, of which something may be kept. Returns false if there is
+    /// no memory for larger tables.
+    #[inline]
+    pub(super) fn reserve(&mut self, tags: &[TagName], is_kept: bool) -> bool {
+        let is_room = self.table.reserve() && (tags.is_empty() || self.tags.reserve(tags.len()));
+        is_room && (!is_kept || self.loading.get_or_insert_default().reserve())
     }
 
     /// Returns the value of a key, which becomes the most recently used.
@@ -207,8 +211,12 @@ impl Shard {
         self.table.find(hash, key).filter(|entry| self.is_live(entry))
     }
 
-    /// Returns the version of an entry, which is given to it when it is first asked for.
+    /// Returns the version of an entry, which is given to it when it is first asked for. If there is no memory for one more
+    /// version, all entries get new ones.
     pub(super) fn version(&mut self, id: SlotId) -> u64 {
+        if self.versions.try_reserve(1).is_err() {
+            self.versions = HashMap::new();
+        }
         let last = &mut self.last_version;
         *self.versions.entry(id).or_insert_with(|| {
             *last = last.wrapping_add(1);

@@ -5,6 +5,7 @@
 //! not need is in the slot of the entry. Other tables refer to an entry by the number of its slot, and listings and sweeps
 //! visit the slots in their order; the hash in the slot leads to the entry.
 
+use std::collections::TryReserveError;
 use std::sync::atomic::Ordering::Relaxed;
 
 use hashbrown::HashTable;
@@ -13,6 +14,7 @@ use super::loading::spread;
 use super::queues::{Queues, count_use};
 use super::recency::Recency;
 use crate::config::Eviction;
+use crate::util::allocation;
 use crate::util::clock::{Created, Deadline, Moment, Times};
 use crate::value::{Notes, Value};
 
@@ -23,6 +25,10 @@ pub(super) const NONE: u32 = 0;
 
 /// The bit of the slot number in the notes of an entry that has tags: its slot has the first membership.
 const TAGGED: u32 = 1 << 31;
+/// The memory that has to be left when a table grows, or a shard by some entries: other shards grow meanwhile.
+pub(super) const HEADROOM: usize = 2 << 20;
+/// The memory that larger tables need for each entry: they double, and are copied.
+const GROWTH: usize = 128;
 /// Number of slots whose earliest deadline is noted.
 pub(super) const BLOCK: usize = 16;
 
@@ -101,7 +107,7 @@ impl Value {
 struct Slot {
     /// The hash of the key.
     hash: u32,
-    /// The first membership in a tag, if the entry has tags.
+    /// The first membership in a tag, if the entry has tags. In a free slot, the next free slot.
     members: u32,
     /// The creation time, if it is known.
     created: Created,
@@ -133,6 +139,12 @@ impl Entries {
         self.index.len()
     }
 
+    /// Makes room for one more entry in the index. Returns false if there is no memory for it.
+    fn enlarge_index(&mut self) -> bool {
+        let slots = &self.slots;
+        self.index.try_reserve(1, |entry| spread(slots[entry.slot() as usize].hash)).is_ok()
+    }
+
     fn insert(&mut self, hash: u32, entry: Value) {
         let slots = &self.slots;
         self.index.insert_unique(spread(hash), entry, |entry| spread(slots[entry.slot() as usize].hash));
@@ -156,7 +168,8 @@ enum Order {
 pub(super) struct Table {
     order: Order,
     entries: Entries,
-    free: Vec<SlotId>,
+    /// The free slot that was freed last, or `NONE`.
+    free: SlotId,
     /// For each block of slots a time before which none of its entries expires. A sweep skips the block until then.
     earliest: Vec<Deadline>,
 }
@@ -170,7 +183,7 @@ impl Table {
             Eviction::S3Fifo => Order::S3Fifo(Box::default()),
         };
         let entries = Entries { index: HashTable::new(), slots: vec![none] };
-        Self { order, entries, free: Vec::new(), earliest: Vec::new() }
+        Self { order, entries, free: NONE, earliest: Vec::new() }
     }
 
     /// Returns the order of eviction.
@@ -306,9 +319,39 @@ impl Table {
         }
     }
 
+    /// Makes room for one more entry. Returns false if there is no memory for larger tables.
+    #[inline]
+    pub(super) fn reserve(&mut self) -> bool {
+        let Entries { index, slots } = &self.entries;
+        let is_room = index.len() < index.capacity() && (self.free != NONE || slots.len() < slots.capacity());
+        is_room || self.enlarge()
+    }
+
+    #[cold]
+    fn enlarge(&mut self) -> bool {
+        allocation::is_there(HEADROOM + GROWTH * self.len())
+            && self.entries.enlarge_index()
+            && self.enlarge_slots().is_ok()
+    }
+
+    /// Makes room for one more slot. The growth is by an eighth: doubling would waste up to half, and the allocator
+    /// remaps large blocks instead of copying them.
+    fn enlarge_slots(&mut self) -> Result<(), TryReserveError> {
+        let slots = &mut self.entries.slots;
+        if self.free == NONE && slots.len() == slots.capacity() {
+            slots.try_reserve_exact(slots.len() / 8 + 64)?;
+        }
+        let capacity = slots.capacity();
+        self.earliest.try_reserve_exact((capacity / BLOCK + 1).saturating_sub(self.earliest.len()))?;
+        match &mut self.order {
+            Order::Lru(recency) => recency.reserve(capacity),
+            Order::S3Fifo(queues) => queues.reserve(capacity),
+        }
+    }
+
     /// Stores an entry in a new slot. This is a use of it.
     pub(super) fn insert(&mut self, fresh: Fresh) -> SlotId {
-        let (id, hash) = (self.free.pop().unwrap_or_else(|| self.grow()), fresh.hash);
+        let (id, hash) = (self.take_slot(), fresh.hash);
         self.entries.slots[id as usize].hash = hash;
         let entry = self.place(id, fresh);
         match &mut self.order {
@@ -348,28 +391,34 @@ impl Table {
         let hash = self.entries.slots.get(id as usize)?.hash;
         let found = self.entries.index.find_entry(spread(hash), |entry| entry.slot() == id).ok()?;
         let entry = found.remove().0;
-        self.free.push(id);
         if let Order::S3Fifo(queues) = &mut self.order {
             queues.remove(&entry);
         }
         let members = self.members_of(&entry);
+        self.entries.slots[id as usize].members = std::mem::replace(&mut self.free, id);
         Some((entry, members))
     }
 
-    /// Reserves room for one more slot. Growth is by an eighth: doubling would waste up to half, and the allocator
-    /// remaps large blocks instead of copying them.
-    #[allow(clippy::cast_possible_truncation)] // The configuration bounds the number of entries.
+    /// Returns a free slot, or a new one.
+    #[inline]
+    fn take_slot(&mut self) -> SlotId {
+        let id = self.free;
+        if id == NONE {
+            return self.grow();
+        }
+        self.free = self.entries.slots[id as usize].members;
+        id
+    }
+
+    /// Adds a slot.
     fn grow(&mut self) -> SlotId {
         let slots = &mut self.entries.slots;
-        if slots.len() == slots.capacity() {
-            slots.reserve_exact(slots.len() / 8 + 64);
-        }
-        let id = slots.len() as SlotId;
+        let id = slot_id(slots.len());
         slots.push(slots[0]);
         self.earliest.resize(slots.len().div_ceil(BLOCK), Deadline::NEVER);
         match &mut self.order {
-            Order::Lru(recency) => recency.grow(id, slots.capacity()),
-            Order::S3Fifo(queues) => queues.grow(id, slots.capacity()),
+            Order::Lru(recency) => recency.grow(id),
+            Order::S3Fifo(queues) => queues.grow(id),
         }
         id
     }

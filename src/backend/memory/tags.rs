@@ -49,6 +49,15 @@ pub(super) struct Tags {
 }
 
 impl Tags {
+    /// Makes room for an entry with a number of tags. Returns false if there is no memory for it.
+    pub(super) fn reserve(&mut self, count: usize) -> bool {
+        let tags = &self.tags;
+        let names = self.names.try_reserve(count, |id| tags[*id].name.hash);
+        let rooms = [names.is_ok(), self.tags.reserve(count), self.members.reserve(count)];
+        let capacity = self.tags.records.capacity();
+        rooms == [true; 3] && reserve(&mut self.invalidated, capacity)
+    }
+
     /// Makes the slot a member of the tag and returns the new head of the slot's list.
     pub(super) fn join(&mut self, tag: TagName, slot: SlotId, first_of_slot: MemberId) -> MemberId {
         let tag = self.find(tag).unwrap_or_else(|| self.create(tag));
@@ -198,6 +207,12 @@ impl<T: Default> Default for Slab<T> {
 }
 
 impl<T: Default> Slab<T> {
+    /// Makes room for more records, and for the removal of all. Returns false if there is no memory for it.
+    fn reserve(&mut self, more: usize) -> bool {
+        let is_room = self.free.len() >= more || self.records.try_reserve(more).is_ok();
+        is_room && reserve(&mut self.free, self.records.capacity())
+    }
+
     /// Returns the number of records.
     fn len(&self) -> usize {
         self.records.len() - 1 - self.free.len()
@@ -219,6 +234,11 @@ impl<T: Default> Slab<T> {
         self.free.push(id);
         std::mem::take(&mut self.records[id as usize])
     }
+}
+
+/// Gives a list a capacity. Returns false if there is no memory for it.
+fn reserve(list: &mut Vec<u32>, capacity: usize) -> bool {
+    list.try_reserve_exact(capacity.saturating_sub(list.len())).is_ok()
 }
 
 impl<T> Index<u32> for Slab<T> {

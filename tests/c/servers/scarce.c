@@ -103,14 +103,17 @@ static void check_scarce(const char *url, const char *bytes, const yc_slice *nam
 }
 
 /* Many small entries, which no check of one call's size stops: the cache evicts where it can no longer grow. */
-static void check_small_entries(const char *bytes, size_t len) {
+static void check_small_entries(const char *options, const char *bytes, size_t len, size_t tag_count) {
     enum { SMALL_BYTES = 128 << 20 };
-    yc_cache *cache = open_cache("memory://?max_size=10000000");
+    char url[128];
+    snprintf(url, sizeof url, "memory://?max_size=10000000%s", options);
+    yc_cache *cache = open_cache(url);
     size_t number = 0, count = SMALL_BYTES / len;
     uint64_t kept = 0;
     make_scarce();
     for (yc_status status = YC_OK; number < count && status == YC_OK; number++) {
-        CHECK_STATUS(status = yc_set(cache, &number, sizeof number, bytes, len, YC_TTL_NEVER, NULL, 0, NULL), YC_OK);
+        yc_slice tags[] = {slice("all"), {&number, sizeof number}};
+        CHECK_STATUS(status = yc_set(cache, &number, sizeof number, bytes, len, YC_TTL_NEVER, tags, tag_count, NULL), YC_OK);
     }
     size_t last = number - 1;
     CHECK_STATUS(yc_exists(cache, &last, sizeof last, NULL), YC_OK);
@@ -212,8 +215,10 @@ int main(void) {
     server_start(&redis, SERVER_REDIS, NULL);
     check_endless();
     const char options[] = "socket_timeout=30s&max_value_bytes=100MiB&max_pending_bytes=1GiB";
-    check_small_entries(bytes, 400);
-    check_small_entries(bytes, 30000);
+    check_small_entries("", bytes, 400, 0);
+    check_small_entries("&eviction=s3fifo", bytes, 400, 0);
+    check_small_entries("", bytes, 100, 2);
+    check_small_entries("", bytes, 30000, 0);
     check_scarce("memory://?max_value_bytes=100MiB", bytes, names);
     check_scarce(server_url(&redis, options), bytes, names);
     check_reply(server_url(&redis, options), bytes);
