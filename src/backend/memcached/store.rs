@@ -45,7 +45,7 @@ impl MemcachedStore {
         first: Command<'_>,
         prefix: &str,
         tags: &[u64],
-    ) -> (Result<Received>, Result<Vec<Option<u64>>>) {
+    ) -> (Result<Received>, Vec<Result<Option<u64>>>) {
         let names = names::tag_versions(prefix, tags);
         let tag_versions_of = names.iter().map(|name| Command::Peek { name });
         let commands: Commands = std::iter::once(first).chain(tag_versions_of).collect();
@@ -53,6 +53,12 @@ impl MemcachedStore {
         let first = received.next().unwrap_or_else(|| Err(unexpected()));
         (first, received.map(|received| tag_version(&received?)).collect())
     }
+}
+
+/// Returns the versions of the tags that an entry is guessed to have, as far as they are known. An error counts only if the
+/// entry has the tag: then its version is read again.
+fn guessed(versions: Vec<Result<Option<u64>>>) -> Vec<Option<u64>> {
+    versions.into_iter().map(|version| version.ok().flatten()).collect()
 }
 
 /// Returns whether an entry was stored.
@@ -229,8 +235,7 @@ impl Store for MemcachedStore {
         tags: &'a [u64],
     ) -> Result<VersionedEntry> {
         let (entry, versions) = self.with_tag_versions(context, Command::Get { name }, prefix, tags).await;
-        let versions = versions?;
-        Ok((stored(entry?)?, versions))
+        Ok((stored(entry?)?, guessed(versions)))
     }
 
     async fn write_with_tag_versions<'a>(
@@ -242,7 +247,7 @@ impl Store for MemcachedStore {
     ) -> Result<Vec<Option<u64>>> {
         let (written, versions) = self.with_tag_versions(context, set(&self.nodes, entry), prefix, tags).await;
         done(written?)?;
-        versions
+        versions.into_iter().collect()
     }
 
     async fn read_marked<'a>(
@@ -253,7 +258,7 @@ impl Store for MemcachedStore {
         tags: &'a [u64],
     ) -> Result<MarkedEntry> {
         let (entry, versions) = self.with_tag_versions(context, Command::GetMarked { name }, prefix, tags).await;
-        let versions = versions?;
+        let versions = guessed(versions);
         match entry?.what {
             What::Value { version: 0, .. } => Err(without_versions(&self.nodes.name())),
             What::Value { bytes, version, .. } => Ok((Some((bytes, Mark::number(version))), versions)),

@@ -358,7 +358,7 @@ impl Store for RedisStore {
         push_tag_versions(&mut commands, prefix, tags);
         let mut received = self.run(context, &commands).await.into_iter();
         let entry = received.next().unwrap_or_else(|| Err(unexpected())).map(Received::string);
-        let versions = received.map(tag_version).collect::<Result<_>>()?;
+        let versions = received.map(guessed_version).collect();
         Ok((entry?, versions))
     }
 
@@ -412,7 +412,7 @@ impl Store for RedisStore {
         let mut received = self.run(context, &commands).await.into_iter();
         let mut next = || received.next().unwrap_or_else(|| Err(unexpected())).map(Received::string);
         let (end, head) = (next(), next());
-        let versions = received.map(tag_version).collect::<Result<_>>()?;
+        let versions = received.map(guessed_version).collect();
         let (end, head) = (not_empty(end?), not_empty(head?));
         let stored = end.zip(head).map(|(end, head)| (head, Mark::end_of(&end)));
         Ok((!commands.is_reordered()).then_some((stored, versions)))
@@ -637,6 +637,12 @@ fn push_tag_versions(commands: &mut Commands, prefix: &str, tags: &[u64]) {
         let name = names::tag_version(prefix, *tag);
         commands.push(&name, &[b"GET", &name]);
     }
+}
+
+/// Returns the version of a tag that an entry is guessed to have, if it is known. An error counts only if the entry has the
+/// tag: then its version is read again.
+fn guessed_version(received: Result<Received>) -> Option<u64> {
+    tag_version(received).ok().flatten()
 }
 
 /// Returns the tag version that a GET received.

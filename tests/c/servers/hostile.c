@@ -197,6 +197,29 @@ static void check_stamps(void) {
     reply_free(names);
 }
 
+static yc_status get_of_family(const char *key) {
+    char value[8];
+    size_t len;
+    return yc_get_into(cache, key, strlen(key), value, sizeof value, &len, NULL);
+}
+
+/* A tag that may not be read is a fault of the entries that have the tag, not of others whose keys let one expect it. */
+static void check_family(void) {
+    static const char *const tagged[] = {"family:1", "family:2", "family:3"};
+    yc_slice tag = slice("tag");
+    CHECK(tell(redis.port, "FLUSHALL"));
+    CHECK_STATUS(yc_set(cache, "family:9", 8, "v", 1, YC_TTL_NEVER, NULL, 0, NULL), YC_OK);
+    for (size_t at = 0; at < 3; at++) {
+        CHECK_STATUS(yc_set(cache, tagged[at], 8, "v", 1, YC_TTL_NEVER, &tag, 1, NULL), YC_OK);
+        CHECK_STATUS(get_of_family(tagged[at]), YC_OK);
+    }
+    CHECK(tell(redis.port, "ACL SETUSER default resetkeys ~*:e:*"));
+    CHECK_STATUS(get_of_family("family:9"), YC_OK);
+    CHECK_STATUS(get_of_family("family:1"), YC_E_DENIED);
+    CHECK(tell(redis.port, "ACL SETUSER default allkeys"));
+    CHECK(tell(redis.port, "FLUSHALL"));
+}
+
 /* Names of ours that nothing of ours wrote do not end a listing. */
 static void check_listing(void) {
     CHECK(tell(redis.port, "FLUSHALL"));
@@ -247,6 +270,7 @@ int main(void) {
     cache = open_cache(server_url(&redis, "key_prefix=hostile"));
     check_entry();
     check_stamps();
+    check_family();
     check_listing();
     close_cache(cache);
     server_stop(&redis);
