@@ -99,7 +99,7 @@ impl Store {
         if let Some(old) = old {
             shard.keep_longest(old);
         }
-        if !self.make_tables(shard, old.unwrap_or(NONE), tags, false, evicted) {
+        if !self.make_memory(shard, old.unwrap_or(NONE), Terms { tags, cost, kept: None }, evicted) {
             return Err(fresh);
         }
         let Some(old) = old else {
@@ -130,12 +130,10 @@ impl Store {
         allowed: impl Fn(&mut Shard, Option<SlotId>) -> bool,
     ) -> Stored {
         let mut shard = self.shard_of(hash);
-        let _evicted =
-            if shard.outgrows(terms.cost) { self.keep_from_growing(&mut shard, terms.cost) } else { Vec::new() };
         match shard.find(hash.of_entry(), fresh.key()) {
             old if !allowed(&mut shard, old) => Ok(false),
             None => self.add(shard, fresh, terms),
-            Some(old) if self.needs_room(terms) => self.overwrite_with_room(shard, old, fresh, terms),
+            Some(old) if self.needs_room(&shard, terms) => self.overwrite_with_room(shard, old, fresh, terms),
             Some(old) => {
                 let replaced = shard.replace(old, fresh, terms.tags);
                 let ended = shard.saw_set(old, terms.kept);
@@ -147,29 +145,15 @@ impl Store {
     }
 
     /// Returns true if an entry may need more room than the one that it replaces.
-    fn needs_room(&self, terms: Terms) -> bool {
-        self.room.bounds_bytes() || !terms.tags.is_empty() || terms.kept.is_some()
-    }
-
-    /// Evicts entries if the process has no memory for a larger shard: an allocation that fails would end the process.
-    #[cold]
-    fn keep_from_growing(&self, shard: &mut Shard, cost: usize) -> Vec<Removed> {
-        let mut evicted = Vec::new();
-        if !shard.may_grow(cost) {
-            while shard.outgrows(cost)
-                && let Some(removed) = shard.evict(NONE)
-            {
-                self.give_back(std::slice::from_ref(&removed));
-                evicted.push(removed);
-            }
-        }
-        evicted
+    #[inline]
+    fn needs_room(&self, shard: &Shard, terms: Terms) -> bool {
+        self.room.bounds_bytes() || !terms.tags.is_empty() || terms.kept.is_some() || shard.outgrows(terms.cost)
     }
 
     fn add(&self, shard: MutexGuard<Shard>, fresh: Fresh, terms: Terms) -> Stored {
         // Dropped in the other order: the lock first, then what was evicted.
         let (mut evicted, mut shard) = (Evicted::default(), shard);
-        let is_room = self.make_tables(&mut shard, NONE, terms.tags, terms.kept.is_some(), &mut evicted)
+        let is_room = self.make_memory(&mut shard, NONE, terms, &mut evicted)
             && self.make_room(&mut shard, &mut evicted)
             && self.make_bytes(&mut shard, NONE, terms.cost, &mut evicted);
         if !is_room {
@@ -186,7 +170,7 @@ impl Store {
         let (mut evicted, mut shard) = (Evicted::default(), shard);
         let freed = shard.cost_of(old);
         shard.keep_longest(old);
-        let is_room = self.make_tables(&mut shard, old, terms.tags, terms.kept.is_some(), &mut evicted)
+        let is_room = self.make_memory(&mut shard, old, terms, &mut evicted)
             && self.make_bytes(&mut shard, old, terms.cost.saturating_sub(freed), &mut evicted);
         if !is_room {
             return Err(fresh);
@@ -199,18 +183,12 @@ impl Store {
         Ok(true)
     }
 
-    /// Makes room for an entry in the tables of its shard. Evicts entries except `keep` while there is no memory for larger
-    /// tables: an allocation that fails would end the process.
+    /// Makes sure that the process has memory for an entry, and for larger tables if the shard needs them: an allocation that
+    /// fails would end the process. Evicts entries except `keep` until there is enough. Returns false if they do not suffice.
     #[inline]
-    fn make_tables(
-        &self,
-        shard: &mut Shard,
-        keep: SlotId,
-        tags: &[TagName],
-        is_kept: bool,
-        evicted: &mut Evicted,
-    ) -> bool {
-        while !shard.reserve(tags, is_kept) {
+    fn make_memory(&self, shard: &mut Shard, keep: SlotId, terms: Terms, evicted: &mut Evicted) -> bool {
+        let may_grow = !shard.outgrows(terms.cost) || shard.may_grow(terms.cost);
+        while !may_grow && shard.outgrows(terms.cost) || !shard.reserve(terms.tags, terms.kept.is_some()) {
             let Some(removed) = shard.evict(keep) else { return false };
             self.give_back(std::slice::from_ref(&removed));
             evicted.more.push(removed);
@@ -243,13 +221,15 @@ impl Store {
         evicted.first.is_some()
     }
 
-    /// Makes room in the next shard that has an entry: the shard of this key has no entry.
+    /// Makes room in the next shard that has an entry, for the shard of this key: that has no entry to evict.
     #[cold]
     pub(super) fn evict_elsewhere(&self, hash: Hash) {
         for at in 1..self.shards.len() {
             let mut shard = self.shard(hash.of_shard() + at);
             if let Some(removed) = shard.evict(NONE) {
-                return self.release(Some(removed), shard);
+                let given = shard.give_growth(removed.cost);
+                self.release(Some(removed), shard);
+                return self.shard_of(hash).take_growth(given);
             }
         }
     }
@@ -275,5 +255,8 @@ pub(super) struct Evicted {
 
 #[cold]
 pub(super) fn no_room() -> Error {
-    Error::new(ErrorKind::Busy, "other threads used the freed memory at once; try again, or raise max_bytes")
+    Error::new(
+        ErrorKind::Busy,
+        "other threads used the freed memory at once; try again, raise max_bytes, or free memory",
+    )
 }

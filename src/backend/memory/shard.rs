@@ -109,6 +109,18 @@ impl Shard {
         is_there
     }
 
+    /// Gives a part of the memory that was checked for this shard to another one. Returns the bytes.
+    pub(super) fn give_growth(&mut self, bytes: usize) -> usize {
+        let given = bytes.min(self.checked);
+        self.checked -= given;
+        given
+    }
+
+    /// Takes what another shard has given.
+    pub(super) fn take_growth(&mut self, bytes: usize) {
+        self.checked += bytes;
+    }
+
     /// Makes room in the tables for one more entry with some tags, of which something may be kept. Returns false if there is
     /// no memory for larger tables.
     #[inline]

@@ -139,6 +139,11 @@ impl Entries {
         self.index.len()
     }
 
+    /// Returns true if the index makes room for one more entry in place: its full places are those of removed entries.
+    fn is_index_half_empty(&self) -> bool {
+        self.index.len() < self.index.num_buckets() * 7 / 16
+    }
+
     /// Makes room for one more entry in the index. Returns false if there is no memory for it.
     fn enlarge_index(&mut self) -> bool {
         let slots = &self.slots;
@@ -329,16 +334,17 @@ impl Table {
 
     #[cold]
     fn enlarge(&mut self) -> bool {
-        allocation::is_there(HEADROOM + GROWTH * self.len())
+        let takes_none = self.free != NONE && self.entries.is_index_half_empty();
+        (takes_none || allocation::is_there(HEADROOM + GROWTH * self.len()))
             && self.entries.enlarge_index()
-            && self.enlarge_slots().is_ok()
+            && (self.free != NONE || self.enlarge_slots().is_ok())
     }
 
     /// Makes room for one more slot. The growth is by an eighth: doubling would waste up to half, and the allocator
     /// remaps large blocks instead of copying them.
     fn enlarge_slots(&mut self) -> Result<(), TryReserveError> {
         let slots = &mut self.entries.slots;
-        if self.free == NONE && slots.len() == slots.capacity() {
+        if slots.len() == slots.capacity() {
             slots.try_reserve_exact(slots.len() / 8 + 64)?;
         }
         let capacity = slots.capacity();

@@ -53,9 +53,8 @@ impl Tags {
     pub(super) fn reserve(&mut self, count: usize) -> bool {
         let tags = &self.tags;
         let names = self.names.try_reserve(count, |id| tags[*id].name.hash);
-        let rooms = [names.is_ok(), self.tags.reserve(count), self.members.reserve(count)];
-        let capacity = self.tags.records.capacity();
-        rooms == [true; 3] && reserve(&mut self.invalidated, capacity)
+        let invalidated = self.invalidated.try_reserve(self.tags.len() + count - self.invalidated.len());
+        names.is_ok() && invalidated.is_ok() && self.tags.reserve(count) && self.members.reserve(count)
     }
 
     /// Makes the slot a member of the tag and returns the new head of the slot's list.
@@ -209,8 +208,9 @@ impl<T: Default> Default for Slab<T> {
 impl<T: Default> Slab<T> {
     /// Makes room for more records, and for the removal of all. Returns false if there is no memory for it.
     fn reserve(&mut self, more: usize) -> bool {
-        let is_room = self.free.len() >= more || self.records.try_reserve(more).is_ok();
-        is_room && reserve(&mut self.free, self.records.capacity())
+        let fresh = more.saturating_sub(self.free.len());
+        let removals = self.records.len() + fresh - self.free.len();
+        self.free.try_reserve(removals).is_ok() && self.records.try_reserve(fresh).is_ok()
     }
 
     /// Returns the number of records.
@@ -234,11 +234,6 @@ impl<T: Default> Slab<T> {
         self.free.push(id);
         std::mem::take(&mut self.records[id as usize])
     }
-}
-
-/// Gives a list a capacity. Returns false if there is no memory for it.
-fn reserve(list: &mut Vec<u32>, capacity: usize) -> bool {
-    list.try_reserve_exact(capacity.saturating_sub(list.len())).is_ok()
 }
 
 impl<T> Index<u32> for Slab<T> {
