@@ -51,6 +51,13 @@ impl Value {
         self.split().0
     }
 
+    /// Returns true if this is the key of the value. Costs less than to compare `key`.
+    #[inline]
+    pub fn has_key(&self, key: &[u8]) -> bool {
+        let joined = self.0.slice.split_first_chunk::<LENGTH>();
+        joined.is_some_and(|(length, rest)| u32::from_ne_bytes(*length) as usize == key.len() && rest.starts_with(key))
+    }
+
     /// Returns the bytes of the value.
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
@@ -110,6 +117,7 @@ mod tests {
                 let (key, value) = (vec![b'k'; key_len], vec![b'v'; value_len]);
                 let joined = Value::keyed(&key, &value, Notes::default());
                 assert_eq!((joined.key(), joined.as_bytes()), (&key[..], &value[..]));
+                assert!(joined.has_key(&key) && !joined.has_key(&[&key[..], b"k"].concat()));
             }
         }
     }

@@ -89,12 +89,14 @@ unsafe fn some_slices<'a>(data: *const yc_slice, len: usize, name: &str) -> Resu
     let list = unsafe { array(data, len, name) }?;
     // Each item has a place in several lists.
     allocation::check(len.saturating_mul(LISTED))?;
-    // SAFETY: as the caller's promise for `array`, for each of the items.
-    let list: Vec<&[u8]> =
-        list.iter().map(|item| unsafe { bytes(item.data, item.len, name) }).collect::<Result<_>>()?;
+    let (mut slices, mut total) = (Vec::with_capacity(len), 0usize);
+    for item in list {
+        // SAFETY: as the caller's promise for `array`, for each of the items.
+        slices.push(unsafe { bytes(item.data, item.len, name) }?);
+        total = total.saturating_add(item.len);
+    }
     // Keys and values are copied a few times on their way to a server.
-    let total = list.iter().fold(0usize, |total, item| total.saturating_add(item.len()));
-    allocation::check(total.saturating_mul(COPIES)).map(|()| list)
+    allocation::check(total.saturating_mul(COPIES)).map(|()| slices)
 }
 
 /// Returns a required output place of the caller.

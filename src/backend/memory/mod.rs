@@ -88,7 +88,7 @@ impl Memory {
 
     #[inline(never)]
     fn get_many(&self, keys: &[&[u8]]) -> Vec<Result<Option<Value>>> {
-        self.store.get_many(keys).into_iter().map(Ok).collect()
+        self.store.get_many(keys)
     }
 
     #[inline(never)]

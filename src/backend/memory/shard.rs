@@ -5,10 +5,12 @@ use std::collections::HashMap;
 use smallvec::SmallVec;
 
 use super::loading::{End, KEPT_OVERHEAD, Kept, Lease, Loading};
+use super::store::Wanted;
 use super::table::{BLOCK, Fresh, HEADROOM, NONE, SlotId, Table, slot_id};
 use super::tags::{TagName, Tags};
 use crate::backend::{Counters, KeyFilter, Page, ScanCursor};
 use crate::config::Eviction;
+use crate::error::Result;
 use crate::util::allocation;
 use crate::util::clock::{Deadline, Moment, Times};
 use crate::value::Value;
@@ -146,32 +148,30 @@ impl Shard {
         Lookup::Hit(entry)
     }
 
-    /// Reads up to `AT_ONCE` keys of this shard, which count as used in their order. Each key comes with the place of its
-    /// value. All hashes are looked up before any entry is read, and all keys are compared before any value is shared, so
-    /// that the cache misses of one key overlap with those of the others. Returns the dead entries, which are to be removed.
+    /// Reads up to `AT_ONCE` keys of this shard, which count as used in their order. All entries are found before any value
+    /// is shared: the count of references is an atomic operation, which waits for the cache misses before it, and the
+    /// misses of the keys overlap until then. Returns the dead entries, which are to be removed.
     pub(super) fn get_some<'a>(
         &mut self,
-        keys: impl Iterator<Item = (usize, u32, &'a [u8])> + Clone,
-        values: &mut [Option<Value>],
+        keys: impl Iterator<Item = &'a Wanted<'a>>,
+        values: &mut [Result<Option<Value>>],
     ) -> Vec<SlotId> {
         let (mut now, mut dead, mut hits) = (self.table.tick_many(AT_ONCE as u32), Vec::new(), 0);
-        let first = |(_, hash, _)| self.table.find_hash(hash);
-        let mut found: SmallVec<[Option<&Value>; AT_ONCE]> = keys.clone().map(first).collect();
-        for (found, (_, hash, key)) in found.iter_mut().zip(keys.clone()) {
-            *found = found.filter(|entry| entry.key() == key).or_else(|| self.table.find(hash, key));
-        }
-        let asked = found.len() as u64;
-        for (found, (place, ..)) in found.into_iter().zip(keys) {
+        let find = |wanted: &Wanted| (wanted.place, self.table.find(wanted.hash, wanted.key));
+        // Extended where it is: `collect` would move it.
+        let mut found: SmallVec<[(usize, Option<&Value>); AT_ONCE]> = SmallVec::new();
+        found.extend(keys.map(find));
+        for (place, found) in &found {
             if let Some(entry) = found.filter(|entry| self.is_live(entry)) {
                 now.next().note(entry);
-                values[place] = Some(entry.clone());
+                values[*place] = Ok(Some(entry.clone()));
                 hits += 1;
             } else {
                 dead.extend(found.map(Value::slot));
             }
         }
         self.counters.hits += hits;
-        self.counters.misses += asked - hits;
+        self.counters.misses += found.len() as u64 - hits;
         dead
     }
 

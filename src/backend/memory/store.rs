@@ -1,6 +1,6 @@
 //! The store: its shards, and operations on all of them.
 
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -16,6 +16,7 @@ use super::tags::TagName;
 use crate::backend::{CopiedEntry, Counters, KeyFilter, Page, ScanCursor};
 use crate::config::Eviction;
 use crate::entry::{TagVersion, tag_hash};
+use crate::error::Result;
 use crate::util::clock::{Deadline, ends};
 use crate::util::{processors, random};
 use crate::value::Value;
@@ -67,6 +68,20 @@ impl Hash {
     }
 }
 
+/// One of many keys that are read.
+pub(super) struct Wanted<'a> {
+    pub(super) key: &'a [u8],
+    pub(super) hash: u32,
+    /// The place of its value.
+    pub(super) place: usize,
+    shard: usize,
+    /// The next key of the same shard, or `END`.
+    next: usize,
+}
+
+/// The end of a chain of keys.
+const END: usize = usize::MAX;
+
 impl Store {
     /// Creates a store with a limit of entries and bytes (0: no limit), and an order of eviction.
     pub(super) fn new(max_size: u64, max_bytes: u64, eviction: Eviction) -> Self {
@@ -103,22 +118,37 @@ impl Store {
     }
 
     /// Returns the values of many keys in their order. Each shard is locked once for a few keys.
-    pub(super) fn get_many(&self, keys: &[&[u8]]) -> Vec<Option<Value>> {
-        let hashes: Vec<Hash> = keys.iter().map(|key| self.hash(key)).collect();
-        let shard_of = |at: &usize| hashes[*at].of_shard() & (self.shards.len() - 1);
-        let mut order: Vec<usize> = (0..keys.len()).collect();
-        order.sort_unstable_by_key(shard_of);
-        let mut values = vec![None; keys.len()];
-        for group in order.chunk_by(|one, other| shard_of(one) == shard_of(other)) {
-            for some in group.chunks(AT_ONCE) {
-                let some = some.iter().map(|at| (*at, hashes[*at].of_entry(), keys[*at]));
-                let mut shard = self.shard(shard_of(&group[0]));
-                for dead in shard.get_some(some, &mut values) {
+    pub(super) fn get_many(&self, keys: &[&[u8]]) -> Vec<Result<Option<Value>>> {
+        let mut values: Vec<_> = keys.iter().map(|_| Ok(None)).collect();
+        let mut first = [END; MAX_SHARDS];
+        let wanted = self.chain_by_shard(keys, &mut first);
+        for key in wanted.iter().rev() {
+            let mut next = std::mem::replace(&mut first[key.shard], END);
+            while next != END {
+                let chain = std::iter::from_fn(|| {
+                    let wanted = wanted.get(next)?;
+                    next = wanted.next;
+                    Some(wanted)
+                });
+                let mut shard = self.shard(key.shard);
+                for dead in shard.get_some(chain.take(AT_ONCE), &mut values) {
                     self.give_back(shard.remove_dead(dead).as_slice());
                 }
             }
         }
         values
+    }
+
+    /// Links the keys of each shard in their order. Returns them, the last one first, and sets the first key of each shard.
+    fn chain_by_shard<'a>(&self, keys: &[&'a [u8]], first: &mut [usize; MAX_SHARDS]) -> Vec<Wanted<'a>> {
+        let mut wanted = Vec::with_capacity(keys.len());
+        for (place, key) in keys.iter().enumerate().rev() {
+            let hash = self.hash(key);
+            let shard = hash.of_shard() & (self.shards.len() - 1);
+            let next = std::mem::replace(&mut first[shard], wanted.len());
+            wanted.push(Wanted { key, hash: hash.of_entry(), shard, place, next });
+        }
+        wanted
     }
 
     pub(super) fn delete(&self, key: &[u8]) -> bool {
@@ -174,7 +204,10 @@ impl Store {
 
     #[inline]
     pub(super) fn hash(&self, key: &[u8]) -> Hash {
-        Hash(self.hasher.hash_one(key))
+        // `hash_one` would also hash the length, which tells apart the parts of what has several.
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(key);
+        Hash(hasher.finish())
     }
 
     /// Returns the tags without duplicates.

@@ -212,13 +212,7 @@ impl Table {
     /// Returns the entry of a key, dead or alive.
     #[inline]
     pub(super) fn find(&self, hash: u32, key: &[u8]) -> Option<&Value> {
-        self.entries.index.find(spread(hash), |entry| entry.key() == key)
-    }
-
-    /// Returns the first entry that may have this hash, which is nearly always that of the key. It is not read.
-    #[inline]
-    pub(super) fn find_hash(&self, hash: u32) -> Option<&Value> {
-        self.entries.index.find(spread(hash), |_| true)
+        self.entries.index.find(spread(hash), |entry| entry.has_key(key))
     }
 
     /// Returns the entry of a slot.

@@ -203,7 +203,7 @@ fn many_keys_at_once_are_what_they_are_one_by_one() {
     for (key, value) in keys.iter().zip(store.get_many(&raw)) {
         let number: u32 = key.parse().unwrap();
         let expected = (number < 5000 && !number.is_multiple_of(3)).then(|| format!("v{number}"));
-        assert_eq!(value.map(|value| value.as_bytes().to_vec()), expected.map(String::into_bytes), "{key}");
+        assert_eq!(value.unwrap().map(|value| value.as_bytes().to_vec()), expected.map(String::into_bytes), "{key}");
     }
     assert_eq!(store.get_many(&[]).len(), 0);
 }
