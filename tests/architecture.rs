@@ -158,7 +158,6 @@ fn every_export_goes_through_the_boundary_or_cannot_panic() {
                 "boundary::call",
                 "boundary::free",
                 "with_cache",
-                "with_reader",
                 "with_open_handle",
                 "with_handle",
                 "with_queue",

@@ -8,6 +8,7 @@ pub mod memory;
 pub mod redis;
 pub mod remote;
 
+use std::mem::MaybeUninit;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
@@ -87,6 +88,14 @@ pub struct Page {
     pub keys: ByteStrings,
     /// The point at which the listing continues; `None` at the end.
     pub next: Option<ScanCursor>,
+}
+
+/// A value that was read into a buffer.
+pub enum Hit {
+    /// It was copied. This is its length.
+    Copied(usize),
+    /// It was not copied.
+    Shared(Value),
 }
 
 /// The number of events since a backend was opened.
@@ -264,6 +273,11 @@ pub trait Backend: Send + Sync {
     /// as a hit. Otherwise returns `None` and changes nothing. The default, for backends that wait for a server, always
     /// does so.
     fn hit(&self, _key: &[u8], _refresh_ahead: bool) -> Option<Value> {
+        None
+    }
+    /// Does what `hit` does, and copies a small value to the beginning of a buffer that has room for it: that costs less
+    /// than to share the value.
+    fn hit_into(&self, _key: &[u8], _buffer: &mut [MaybeUninit<u8>]) -> Option<Hit> {
         None
     }
     /// Stores an entry, as `set` does, if `is_replaced` is false at the moment of the change. Otherwise returns `None` and

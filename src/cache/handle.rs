@@ -1,5 +1,6 @@
 //! The handle of a cache: it has the cache that serves now, which a switch replaces while it is in use.
 
+use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use tokio::sync::watch;
 use super::Cache;
 use super::migrate::migrate;
 use super::running::Running;
+use crate::backend::Hit;
 use crate::config::{Config, MigrationConfig, SwitchConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
@@ -18,6 +20,7 @@ use crate::exec::fork;
 use crate::layer::Replay;
 use crate::operation::{NewEntry, Operation};
 use crate::util::lock;
+use crate::value::Value;
 
 /// The cache that serves a call, for as long as the call takes.
 pub type CacheGuard = Guard<Arc<Cache>>;
@@ -97,20 +100,39 @@ impl CacheHandle {
     #[inline]
     pub fn read<R>(&self, run: impl FnOnce(&Cache) -> R) -> R {
         let guard;
-        run(match &self.first {
-            Some(first) if !self.is_first_replaced.load(Ordering::Acquire) => first,
-            _ => {
+        run(match self.serving_first() {
+            Some(first) => first,
+            None => {
                 guard = self.load();
                 &guard
             }
         })
     }
 
+    /// Returns the value of a key if the cache that it was opened with has it at hand. `None` says nothing about the key:
+    /// it is to be read from the cache that serves now.
+    #[inline(always)]
+    pub fn hit(&self, key: &[u8]) -> Option<Value> {
+        self.serving_first()?.hit(key)
+    }
+
+    /// Does the same, and copies a small value to a buffer.
+    #[inline(always)]
+    pub fn hit_into(&self, key: &[u8], buffer: &mut [MaybeUninit<u8>]) -> Option<Hit> {
+        self.serving_first()?.hit_into(key, buffer)
+    }
+
+    /// Returns the cache that it was opened with, if that is in memory and serves.
+    #[inline(always)]
+    fn serving_first(&self) -> Option<&Cache> {
+        self.first.as_ref().filter(|_| !self.is_first_replaced.load(Ordering::Acquire))
+    }
+
     /// Stores an entry in the cache that it was opened with. Returns `None` if that cache is not in memory or does not serve:
     /// then the entry is to be stored in the one that serves now.
     #[inline(always)]
     pub fn set_in_first<'a>(&self, entry: impl FnOnce(&Cache) -> NewEntry<'a>) -> Option<Result<()>> {
-        let first = self.first.as_ref().filter(|_| !self.is_first_replaced.load(Ordering::Acquire))?;
+        let first = self.serving_first()?;
         first.set_unless(&self.is_first_replaced, entry(first))
     }
 

@@ -21,6 +21,7 @@ pub use self::report::HealthReport;
 pub use self::request::Request;
 
 use std::convert::identity;
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -28,7 +29,7 @@ use std::time::{Duration, Instant};
 use self::handle::Calls;
 use self::listing::check_pattern;
 use self::loading::LoadCounters;
-use crate::backend::{Backend, Capabilities, Counters, OpFuture, done, pending};
+use crate::backend::{Backend, Capabilities, Counters, Hit, OpFuture, done, pending};
 use crate::cache::latency::{Latencies, Operation as Timed};
 use crate::config::{Config, LoadingConfig};
 use crate::error::{Error, ErrorKind, Result};
@@ -103,8 +104,14 @@ impl Cache {
     /// Returns the value of a key if the backend has it at hand; `None` says nothing about the key. Does what `get` does for
     /// such a key, at a lower cost.
     #[inline(always)]
-    pub fn hit(&self, key: &[u8]) -> Option<Value> {
+    fn hit(&self, key: &[u8]) -> Option<Value> {
         self.latencies.untimed(|| self.backend.hit(key, false))
+    }
+
+    /// Does the same, and copies a small value to a buffer.
+    #[inline(always)]
+    fn hit_into(&self, key: &[u8], buffer: &mut [MaybeUninit<u8>]) -> Option<Hit> {
+        self.latencies.untimed(|| self.backend.hit_into(key, buffer))
     }
 
     /// Reads the value of a key; `None` is a miss. Does what `call` of a `Get` does, without the cost of an `Outcome`.

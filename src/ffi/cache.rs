@@ -121,18 +121,6 @@ pub(super) unsafe fn with_cache(
     unsafe { with_handle_of(name, cache, err, |_, cache| body(cache)) }
 }
 
-/// Does the same as `with_cache` for functions that read entries only.
-#[inline]
-pub(super) unsafe fn with_reader(
-    name: &'static str,
-    cache: *const yc_cache,
-    err: *mut *mut yc_error,
-    body: impl FnOnce(&Cache) -> Result<yc_status>,
-) -> yc_status {
-    // SAFETY: the caller's arguments, handed on.
-    unsafe { with_open_handle(name, cache, err, |handle| handle.read(body)) }
-}
-
 /// Runs the body of the export `name` with the handle of an open cache.
 #[inline]
 pub(super) unsafe fn with_open_handle(

@@ -1,14 +1,15 @@
 //! Operations on one entry.
 
 use std::ffi::c_void;
-use std::mem;
+use std::mem::{self, MaybeUninit};
 
-use super::arguments::{bytes, out, slices, yc_slice};
+use super::arguments::{array_out, bytes, out, slices, yc_slice};
 use super::boundary::answer;
-use super::cache::{with_cache, with_open_handle, with_reader, yc_cache};
+use super::cache::{with_cache, with_open_handle, yc_cache};
 use super::error::{YC_MISS, YC_OK, yc_error, yc_status};
 use super::value::yc_value;
-use crate::cache::Cache;
+use crate::backend::Hit;
+use crate::cache::{Cache, CacheHandle};
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::{NewEntry, Operation, Outcome};
 use crate::ttl::Ttl;
@@ -54,9 +55,10 @@ pub unsafe extern "C" fn yc_get(
 ) -> yc_status {
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
-        with_reader("yc_get", cache, err, |cache| {
+        with_open_handle("yc_get", cache, err, |handle| {
             let (key, place) = (bytes(key, key_len, "key")?, self::out(out, "out")?);
-            let Some(value) = read(cache, key)? else { return Ok(YC_MISS) };
+            let hit = handle.hit(key);
+            let Some(value) = (if hit.is_some() { hit } else { read(handle, key)? }) else { return Ok(YC_MISS) };
             place.write(yc_value::into_raw(value));
             Ok(YC_OK)
         })
@@ -85,30 +87,49 @@ pub unsafe extern "C" fn yc_get_into(
 ) -> yc_status {
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
-        with_reader("yc_get_into", cache, err, |cache| {
+        with_open_handle("yc_get_into", cache, err, |handle| {
             let (key, len) = (bytes(key, key_len, "key")?, out(len, "len")?);
             bytes(buf, cap, "buf")?;
-            let Some(value) = read(cache, key)? else { return Ok(YC_MISS) };
-            let value = value.as_bytes();
-            len.write(value.len());
-            if value.len() > cap {
-                return Err(too_small(value.len(), cap));
-            }
-            if !value.is_empty() {
-                std::ptr::copy_nonoverlapping(value.as_ptr(), buf.cast(), value.len());
-            }
-            Ok(YC_OK)
+            let value = match handle.hit_into(key, buffer(buf, cap, key)?) {
+                Some(Hit::Copied(copied)) => {
+                    len.write(copied);
+                    return Ok(YC_OK);
+                }
+                Some(Hit::Shared(value)) => Some(value),
+                None => read(handle, key)?,
+            };
+            value.map_or(Ok(YC_MISS), |value| copy(&value, buf, cap, len))
         })
     }
 }
 
-/// Reads a key. A hit in memory takes a short way.
+/// Returns the caller's buffer. It is empty if it overlaps the key: Rust may not write to what it reads.
 #[inline(always)]
-fn read(cache: &Cache, key: &[u8]) -> Result<Option<Value>> {
-    match cache.hit(key) {
-        Some(value) => Ok(Some(value)),
-        None => answer(|context| cache.get(context, key)),
+unsafe fn buffer<'a>(buf: *mut c_void, cap: usize, key: &[u8]) -> Result<&'a mut [MaybeUninit<u8>]> {
+    let (key, start) = (key.as_ptr_range(), buf.cast_const().cast());
+    let overlaps = start < key.end && key.start < start.wrapping_add(cap);
+    // SAFETY: as the caller's promise for `array_out`; no reference to these bytes exists.
+    unsafe { array_out(buf.cast(), if overlaps { 0 } else { cap }, "buf") }
+}
+
+/// Reads a key that is no hit of the short way.
+#[inline(never)]
+fn read(handle: &CacheHandle, key: &[u8]) -> Result<Option<Value>> {
+    handle.read(|cache| answer(|context| cache.get(context, key)))
+}
+
+/// Copies a value to the caller's buffer, if that has room for it, and writes its length.
+unsafe fn copy(value: &Value, buf: *mut c_void, cap: usize, len: &mut MaybeUninit<usize>) -> Result<yc_status> {
+    let value = value.as_bytes();
+    len.write(value.len());
+    if value.len() > cap {
+        return Err(too_small(value.len(), cap));
     }
+    if !value.is_empty() {
+        // SAFETY: the caller's buffer, which has room and is not a part of a value.
+        unsafe { std::ptr::copy_nonoverlapping(value.as_ptr(), buf.cast(), value.len()) };
+    }
+    Ok(YC_OK)
 }
 
 #[cold]

@@ -75,6 +75,32 @@ fn a_panic_becomes_a_status_with_the_function_name_and_the_cache_works_on() {
 }
 
 #[test]
+fn a_value_of_any_length_is_copied_to_a_buffer_also_over_its_key() {
+    let cache = yc_cache::into_raw(Cache::open(Config::from_text("memory://", &|_| None).unwrap()).unwrap());
+    for len in [0, 1, 100, 256, 257, 5000] {
+        let (value, mut buffer, mut copied) = (vec![b'v'; len], vec![b'k'; len + 1], 0);
+        let (key, place) = (c"k".as_ptr().cast(), buffer.as_mut_ptr().cast::<c_void>());
+        // SAFETY: a live cache and places of ours.
+        unsafe {
+            assert_eq!(yc_set(cache, key, 1, value.as_ptr().cast(), len, YC_TTL_NEVER, null(), 0, null_mut()), YC_OK);
+            if len > 0 {
+                let status = yc_get_into(cache, key, 1, place, len - 1, &raw mut copied, null_mut());
+                assert_eq!((status, copied), (YC_E_BUFFER_TOO_SMALL, len));
+                assert_eq!(*place.cast::<u8>(), b'k');
+            }
+            for key in [place.cast_const(), key] {
+                copied = 0;
+                assert_eq!(yc_get_into(cache, key, 1, place, len, &raw mut copied, null_mut()), YC_OK);
+                assert_eq!((copied, std::slice::from_raw_parts(place.cast::<u8>(), len)), (len, &value[..]));
+            }
+        }
+        assert_eq!(buffer[len], b'k');
+    }
+    // SAFETY: a cache of ours, which is released here only.
+    unsafe { yc_cache_free(cache) };
+}
+
+#[test]
 fn plain_structs_lie_as_the_header_says() {
     assert_eq!((size_of::<yc_slice>(), offset_of!(yc_slice, len)), (16, 8));
     assert_eq!(size_of::<yc_search_options>(), 72);

@@ -19,6 +19,7 @@ mod tags;
 #[cfg(test)]
 mod tests;
 
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -29,8 +30,8 @@ use self::lease::Attempt;
 use self::store::Store;
 use self::sweeper::Sweeper;
 use super::{
-    Activity, Backend, Capabilities, CopiedEntry, IfPresent, Imported, Info, KeyFilter, Missing, NewEntry, OpFuture,
-    Operation, Outcome, Page, Patterns, ScanCursor, done, pending,
+    Activity, Backend, Capabilities, CopiedEntry, Hit, IfPresent, Imported, Info, KeyFilter, Missing, NewEntry,
+    OpFuture, Operation, Outcome, Page, Patterns, ScanCursor, done, pending,
 };
 use crate::config::MemoryConfig;
 use crate::entry::TagVersion;
@@ -193,6 +194,10 @@ impl Backend for Memory {
 
     fn hit(&self, key: &[u8], refresh_ahead: bool) -> Option<Value> {
         self.store.hit(key, refresh_ahead)
+    }
+
+    fn hit_into(&self, key: &[u8], buffer: &mut [MaybeUninit<u8>]) -> Option<Hit> {
+        self.store.hit_into(key, buffer)
     }
 
     fn set_unless(&self, is_replaced: &AtomicBool, entry: NewEntry<'_>) -> Option<Result<()>> {

@@ -1,6 +1,7 @@
 //! The store: its shards, and operations on all of them.
 
 use std::hash::{BuildHasher, Hasher};
+use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -13,7 +14,7 @@ use super::room::Room;
 use super::shard::{AT_ONCE, Lookup, Removed, Shard};
 use super::table::SlotId;
 use super::tags::TagName;
-use crate::backend::{CopiedEntry, Counters, KeyFilter, Page, ScanCursor};
+use crate::backend::{CopiedEntry, Counters, Hit, KeyFilter, Page, ScanCursor};
 use crate::config::Eviction;
 use crate::entry::{TagVersion, tag_hash};
 use crate::error::Result;
@@ -35,6 +36,9 @@ const MAX_SHARDS: usize = 256;
 const VERSION_BITS: u32 = 56;
 /// Number of slots that a listing examines while a lock is held.
 const LIST_STEP: usize = 256;
+
+/// The longest value that is copied while the lock of its shard is held: a few cache lines.
+pub(super) const SHORT: usize = 256;
 
 /// Two cache lines, so that neighbours do not share what the processor fetches.
 #[repr(align(128))]
@@ -115,6 +119,23 @@ impl Store {
     #[cold]
     fn remove_dead(&self, dead: SlotId, mut shard: MutexGuard<Shard>) {
         self.release(shard.remove_dead(dead), shard);
+    }
+
+    /// Returns the value of a key. Copies it to the buffer, with the lock held, if it is short and there is room: a copy costs
+    /// less than two changes of the count of references, for which the threads that read a key contend.
+    #[inline(always)]
+    pub(super) fn hit_into(&self, key: &[u8], buffer: &mut [MaybeUninit<u8>]) -> Option<Hit> {
+        let hash = self.hash(key);
+        let mut shard = self.shard_of(hash);
+        let value = shard.hit(hash.of_entry(), key, false)?;
+        let bytes = value.as_bytes();
+        match buffer.get_mut(..bytes.len()) {
+            Some(place) if bytes.len() <= SHORT => {
+                place.write_copy_of_slice(bytes);
+                Some(Hit::Copied(bytes.len()))
+            }
+            _ => Some(Hit::Shared(value.clone())),
+        }
     }
 
     /// Returns the values of many keys in their order. Each shard is locked once for a few keys.
