@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-use triomphe::ThinArc;
+use triomphe::{Arc, ThinArc};
 
 /// The length field in front of the key.
 const LENGTH: usize = size_of::<u32>();
@@ -39,6 +39,15 @@ impl Value {
         Self(ThinArc::from_header_and_slice(notes, &buffer))
     }
 
+    /// Writes a value over this one. Returns false, and changes nothing, if the lengths differ or the value is shared.
+    pub fn overwrite(&mut self, value: &[u8]) -> bool {
+        let start = LENGTH + self.key().len();
+        self.0.with_arc_mut(|shared| {
+            let own = Arc::get_mut(shared).and_then(|own| own.slice_mut().get_mut(start..));
+            own.filter(|own| own.len() == value.len()).map(|own| own.copy_from_slice(value)).is_some()
+        })
+    }
+
     /// Returns the notes of the store.
     #[inline]
     pub fn notes(&self) -> &Notes {
@@ -62,6 +71,12 @@ impl Value {
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         self.split().1
+    }
+
+    /// Returns the number of bytes of the key and the value.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.0.slice.len() - LENGTH
     }
 
     #[inline]
@@ -120,5 +135,18 @@ mod tests {
                 assert!(joined.has_key(&key) && !joined.has_key(&[&key[..], b"k"].concat()));
             }
         }
+    }
+
+    #[test]
+    fn a_value_is_overwritten_by_one_of_its_length_while_no_other_shares_it() {
+        let mut value = Value::keyed(b"key", b"value", Notes::default());
+        assert!(!value.overwrite(b"valu") && !value.overwrite(b"value6"));
+        assert!(value.overwrite(b"other"));
+        let shared = value.clone();
+        assert!(!value.overwrite(b"third"));
+        assert_eq!((shared.key(), shared.as_bytes()), (&b"key"[..], &b"other"[..]));
+        drop(shared);
+        assert!(value.overwrite(b"third"));
+        assert_eq!((value.key(), value.as_bytes()), (&b"key"[..], &b"third"[..]));
     }
 }

@@ -178,7 +178,7 @@ impl Store {
             let known = shard.lease(hash, &lease.key);
             known.is_some_and(|known| known.allows(lease.token, fill.tags.iter().map(|tag| tag_hash(tag))))
         };
-        let stored = match self.put(&lease.key, value, &tags, times, kept.as_ref(), |shard, _| is_valid(shard)) {
+        let stored = match self.put(&lease.key, value, &tags, times, kept.as_ref(), is_valid) {
             // A lease that has ended comes before an entry that is too large.
             Err(error) if is_valid(&mut self.shard_of(self.hash(&lease.key))) => return Err(error),
             stored => stored.unwrap_or(false),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Acquire};
 
 use super::loading::{Kept, Lease};
 use super::shard::{Removed, Shard, entry_cost};
-use super::store::{Hash, Store};
+use super::store::{Hash, SHORT, Store};
 use super::table::{Fresh, NONE, SlotId};
 use super::tags::TagName;
 use crate::backend::{CopiedEntry, IfPresent, Imported, NewEntry};
@@ -18,20 +18,20 @@ use crate::value::Value;
 /// Number of times that room in another shard may be lost to another thread.
 pub(super) const ATTEMPTS: usize = 1000;
 
-/// The result: stored or not, or the entry for which its shard has no room.
-type Stored = std::result::Result<bool, Fresh>;
+/// The result: an error is the entry, for which its shard has no room.
+type Stored = std::result::Result<(), Fresh>;
 
 impl Store {
     pub(super) fn set(&self, entry: NewEntry, times: Times) -> Result<()> {
         let tags = self.hash_tags(entry.tags);
-        self.put(entry.key, entry.value, &tags, times, None, |_, _| true).map(drop)
+        self.put(entry.key, entry.value, &tags, times, None, |_| true).map(drop)
     }
 
     /// Stores an entry, unless a flag is true under the lock of the shard. Returns whether it was stored.
     #[inline]
     pub(super) fn set_unless(&self, is_replaced: &AtomicBool, entry: NewEntry, times: Times) -> Result<bool> {
         let tags = self.hash_tags(entry.tags);
-        self.put(entry.key, entry.value, &tags, times, None, |_, _| !is_replaced.load(Acquire))
+        self.put(entry.key, entry.value, &tags, times, None, |_| !is_replaced.load(Acquire))
     }
 
     /// Stores a copy, unless an entry exists or a tag was invalidated since `versions` was read.
@@ -45,9 +45,10 @@ impl Store {
         let tags = self.find_tags(entry.tags.iter().copied());
         let outcome = Cell::new(Imported::Stored);
         let kept = entry.ends.and_then(|_| Kept::from_copy(entry.stale_for, entry.load_time));
+        let hash = self.hash(&entry.key).of_entry();
         // Under the shard's lock: an invalidation is counted before it comes to the shard.
-        self.put(&entry.key, entry.value.as_bytes(), &tags, times, kept.as_ref(), |shard, old| {
-            outcome.set(if if_present == IfPresent::Keep && old.is_some_and(|old| shard.is_slot_live(old)) {
+        self.put(&entry.key, entry.value.as_bytes(), &tags, times, kept.as_ref(), |shard| {
+            outcome.set(if if_present == IfPresent::Keep && shard.live(hash, &entry.key).is_some() {
                 Imported::Present
             } else if self.are_current(&entry.tags, versions) {
                 Imported::Stored
@@ -68,16 +69,33 @@ impl Store {
         tags: &[TagName],
         times: Times,
         kept: Option<&Kept>,
-        allowed: impl Fn(&mut Shard, Option<SlotId>) -> bool,
+        allowed: impl Fn(&mut Shard) -> bool,
     ) -> Result<bool> {
         let hash = self.hash(key);
         let cost = entry_cost(key.len() + value.len(), tags.len(), kept.is_some());
         self.room.check_fits(cost)?;
-        let mut fresh = Fresh::new(key, value, hash.of_entry(), times);
+        let terms = Terms { tags, cost, kept };
+        let new = || Fresh::new(key, value, hash.of_entry(), times);
+        // A short value is copied with the lock held, so that it can take the place of one of the same length.
+        let mut fresh = (value.len() > SHORT || self.needs_room(terms)).then(new);
         for _ in 0..ATTEMPTS {
-            match self.try_put(hash, fresh, Terms { tags, cost, kept }, &allowed) {
-                Ok(stored) => return Ok(stored),
-                Err(refused) => fresh = refused,
+            let mut shard = self.shard_of(hash);
+            if !allowed(&mut shard) {
+                return Ok(false);
+            }
+            let old = if fresh.is_some() || shard.outgrows(cost) {
+                shard.find(hash.of_entry(), key)
+            } else if let Some((id, replaced)) = shard.overwrite(hash.of_entry(), key, value, times) {
+                let ended = shard.saw_set(id, None);
+                drop(shard);
+                drop((replaced, ended));
+                return Ok(true);
+            } else {
+                None
+            };
+            match self.try_put(shard, old, fresh.unwrap_or_else(new), terms) {
+                Ok(()) => return Ok(true),
+                Err(refused) => fresh = Some(refused),
             }
             self.evict_elsewhere(hash);
             std::thread::yield_now();
@@ -120,34 +138,28 @@ impl Store {
         Ok(old)
     }
 
-    /// Stores the entry, or returns it if its shard has no room and cannot make any.
+    /// Stores the entry in place of an old one if there is one, or returns it if its shard has no room and cannot make any.
     #[inline]
-    fn try_put(
-        &self,
-        hash: Hash,
-        fresh: Fresh,
-        terms: Terms,
-        allowed: impl Fn(&mut Shard, Option<SlotId>) -> bool,
-    ) -> Stored {
-        let mut shard = self.shard_of(hash);
-        match shard.find(hash.of_entry(), fresh.key()) {
-            old if !allowed(&mut shard, old) => Ok(false),
+    fn try_put(&self, mut shard: MutexGuard<Shard>, old: Option<SlotId>, fresh: Fresh, terms: Terms) -> Stored {
+        match old {
             None => self.add(shard, fresh, terms),
-            Some(old) if self.needs_room(&shard, terms) => self.overwrite_with_room(shard, old, fresh, terms),
+            Some(old) if self.needs_room(terms) || shard.outgrows(terms.cost) => {
+                self.overwrite_with_room(shard, old, fresh, terms)
+            }
             Some(old) => {
                 let replaced = shard.replace(old, fresh, terms.tags);
                 let ended = shard.saw_set(old, terms.kept);
                 drop(shard);
                 drop((replaced, ended));
-                Ok(true)
+                Ok(())
             }
         }
     }
 
     /// Returns true if an entry may need more room than the one that it replaces.
     #[inline]
-    fn needs_room(&self, shard: &Shard, terms: Terms) -> bool {
-        self.room.bounds_bytes() || !terms.tags.is_empty() || terms.kept.is_some() || shard.outgrows(terms.cost)
+    fn needs_room(&self, terms: Terms) -> bool {
+        self.room.bounds_bytes() || !terms.tags.is_empty() || terms.kept.is_some()
     }
 
     fn add(&self, shard: MutexGuard<Shard>, fresh: Fresh, terms: Terms) -> Stored {
@@ -161,7 +173,7 @@ impl Store {
         }
         let id = shard.insert(fresh, terms.tags);
         evicted.ended = shard.saw_set(id, terms.kept);
-        Ok(true)
+        Ok(())
     }
 
     /// Replaces an entry whose successor may need more room. An overwrite reserves or releases the difference in bytes.
@@ -180,7 +192,7 @@ impl Store {
         self.room.give_bytes(freed.saturating_sub(terms.cost));
         drop(shard);
         drop(replaced);
-        Ok(true)
+        Ok(())
     }
 
     /// Makes sure that the process has memory for an entry, and for larger tables if the shard needs them: an allocation that

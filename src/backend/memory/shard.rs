@@ -244,6 +244,27 @@ impl Shard {
         }
     }
 
+    /// Replaces the entry of a key by one without tags, if it has one: see `Table::overwrite`. Returns its slot, and the
+    /// previous entry unless the value was written over it.
+    #[inline]
+    pub(super) fn overwrite(
+        &mut self,
+        hash: u32,
+        key: &[u8],
+        value: &[u8],
+        times: Times,
+    ) -> Option<(SlotId, Option<Value>)> {
+        let (id, old) = self.table.overwrite(hash, key, value, times)?;
+        self.end_version(id);
+        self.counters.sets += 1;
+        let old = old.map(|(old, members)| {
+            self.bytes = self.bytes + key.len() + value.len() - old.len();
+            self.tags.leave(members);
+            old
+        });
+        Some((id, old))
+    }
+
     /// Replaces the entry of a key, and returns the previous one.
     #[inline]
     pub(super) fn replace(&mut self, id: SlotId, fresh: Fresh, tags: &[TagName]) -> Option<Value> {

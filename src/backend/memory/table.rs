@@ -84,11 +84,6 @@ impl Value {
         self.notes().deadline.store(deadline.nanos(), Relaxed);
     }
 
-    /// Returns the number of bytes of key and value.
-    pub(super) fn len(&self) -> usize {
-        self.key().len() + self.as_bytes().len()
-    }
-
     /// Returns what the order of eviction noted about the uses.
     #[inline]
     pub(super) fn used(&self) -> u32 {
@@ -160,6 +155,26 @@ impl Entries {
 #[allow(clippy::cast_possible_truncation)]
 pub(super) fn slot_id(number: usize) -> SlotId {
     number as SlotId
+}
+
+/// Notes the slot of an entry without tags and its creation time, and its deadline for the sweeps.
+#[inline]
+fn note_times(entry: &Value, id: SlotId, created: Created, slots: &mut [Slot], earliest: &mut [Deadline]) {
+    let is_dated = created != Created::UNKNOWN;
+    if is_dated {
+        slots[id as usize].created = created;
+    }
+    expires(earliest, id, entry.deadline());
+    entry.notes().slot.store(if is_dated { id | DATED } else { id }, Relaxed);
+}
+
+/// Notes the deadline of a slot for the sweeps.
+#[inline]
+fn expires(earliest: &mut [Deadline], id: SlotId, deadline: Deadline) {
+    if deadline != Deadline::NEVER {
+        let earliest = &mut earliest[id as usize / BLOCK];
+        *earliest = deadline.min(*earliest);
+    }
 }
 
 /// The order in which entries are evicted.
@@ -254,18 +269,9 @@ impl Table {
 
     /// Gives the entry of a slot another deadline.
     pub(super) fn set_deadline(&mut self, id: SlotId, deadline: Deadline) {
-        self.expires(id, deadline);
+        expires(&mut self.earliest, id, deadline);
         if let Some(entry) = self.get(id) {
             entry.set_deadline(deadline);
-        }
-    }
-
-    /// Notes the deadline of a slot for the sweeps.
-    #[inline]
-    fn expires(&mut self, id: SlotId, deadline: Deadline) {
-        if deadline != Deadline::NEVER {
-            let earliest = &mut self.earliest[id as usize / BLOCK];
-            *earliest = deadline.min(*earliest);
         }
     }
 
@@ -374,15 +380,38 @@ impl Table {
         Some((old, members))
     }
 
+    /// Gives the entry of a key another value and other times, and no tags. This is a use of it. A value of the same length
+    /// is written over the previous one, unless a reader shares that or it has tags. Otherwise also returns the previous
+    /// entry and its first membership in a tag. Returns `None` if the key has no entry.
+    #[inline]
+    pub(super) fn overwrite(
+        &mut self,
+        hash: u32,
+        key: &[u8],
+        value: &[u8],
+        times: Times,
+    ) -> Option<(SlotId, Option<(Value, u32)>)> {
+        let now = self.tick();
+        let entry = self.entries.index.find_mut(spread(hash), |entry| entry.has_key(key))?;
+        let id = entry.slot();
+        if !entry.is_tagged() && entry.overwrite(value) {
+            entry.set_deadline(times.deadline);
+            note_times(entry, id, times.created, &mut self.entries.slots, &mut self.earliest);
+            now.note(entry);
+            return Some((id, None));
+        }
+        let fresh = Value::keyed(key, value, Notes::until(times.deadline.nanos()));
+        note_times(&fresh, id, times.created, &mut self.entries.slots, &mut self.earliest);
+        let old = std::mem::replace(entry, fresh);
+        now.note_set(&old, entry);
+        let members = self.members_of(&old);
+        Some((id, Some((old, members))))
+    }
+
     /// Makes the notes of an entry for its slot.
     #[inline]
     fn place(&mut self, id: SlotId, fresh: Fresh) -> Value {
-        let is_dated = fresh.created != Created::UNKNOWN;
-        if is_dated {
-            self.entries.slots[id as usize].created = fresh.created;
-        }
-        self.expires(id, fresh.value.deadline());
-        fresh.value.notes().slot.store(if is_dated { id | DATED } else { id }, Relaxed);
+        note_times(&fresh.value, id, fresh.created, &mut self.entries.slots, &mut self.earliest);
         fresh.value
     }
 

@@ -136,6 +136,32 @@ fn max_bytes_holds_at_every_step_and_room_comes_back() {
 }
 
 #[test]
+fn a_set_of_a_value_of_the_same_length_is_a_new_entry_to_everyone() {
+    for eviction in ORDERS {
+        let store = Store::new(100, 0, eviction);
+        set_for(&store, "key", "one", Some(Duration::from_secs(60)), &[]);
+        let (read, version) = store.get_versioned(b"key").unwrap();
+        set(&store, "key", "two", &[]);
+        assert_eq!(read.as_bytes(), b"one", "a reader keeps its value");
+        drop(read);
+        let second = store.get_versioned(b"key").unwrap().1;
+        set(&store, "key", "six", &[]);
+        let third = store.get_versioned(b"key").unwrap().1;
+        assert!(version != second && second != third);
+        assert_eq!(get(&store, "key").as_deref(), Some("six"));
+        assert_eq!(store.deadline(b"key"), Some(Deadline::NEVER), "the time to live is that of the last set");
+        set_for(&store, "key", "ten", Some(Duration::from_millis(1)), &[]);
+        thread::sleep(Duration::from_millis(3));
+        assert_eq!(get(&store, "key"), None);
+        set(&store, "key", "two", &[b"tag"]);
+        set(&store, "key", "one", &[]);
+        store.invalidate(&[b"tag"], false);
+        assert_eq!(get(&store, "key").as_deref(), Some("one"), "the tags are those of the last set");
+        assert_eq!((store.usage().keys, store.tags(), store.counters().sets), (1, 0, 6));
+    }
+}
+
+#[test]
 fn an_entry_larger_than_max_bytes_is_refused_and_the_old_one_stays() {
     let store = Store::new(100, 1000, Eviction::Lru);
     set(&store, "a", "old", &[]);
