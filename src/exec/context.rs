@@ -37,25 +37,28 @@ pub struct CallContext {
     is_short: bool,
     /// The time until which the thread that polls the call drives its connections, though it must not block.
     drives_until: Option<Instant>,
+    /// True if it reads without sleeping at first.
+    spins: bool,
 }
 
 impl CallContext {
     /// Returns the context of a call on a caller's own thread, which may block. `blocking::wait` has to poll the call: its
     /// thread leads connections and is its own timer.
     pub(crate) const fn thread() -> Self {
-        Self { end: None, may_block: true, is_cancellable: false, is_short: false, drives_until: None }
+        Self { end: None, may_block: true, is_cancellable: false, is_short: false, drives_until: None, spins: false }
     }
 
     /// Returns the context of a task on the runtime, which must not block and has the timers of the runtime.
     pub const fn task() -> Self {
-        Self { end: None, may_block: false, is_cancellable: false, is_short: false, drives_until: None }
+        Self { end: None, may_block: false, is_cancellable: false, is_short: false, drives_until: None, spins: false }
     }
 
     /// Returns the context of the same call if a thread of the host polls it first. That thread sends and reads for the
-    /// call itself until `end`, so that a fast server costs no switch of threads. `end` has to be a moment away.
+    /// call itself until `end`, so that a fast server costs no switch of threads. `end` has to be a moment away. `spins`: it
+    /// does not sleep at first, because the reply takes no longer than a thread needs to wake up.
     #[must_use]
-    pub fn driven_until(self, end: Instant) -> Self {
-        Self { drives_until: Some(end), ..self }
+    pub fn driven_until(self, end: Instant, spins: bool) -> Self {
+        Self { drives_until: Some(end), spins, ..self }
     }
 
     /// Returns the context of the same call if it waits for several replies: the tasks of the connections read them.
@@ -67,6 +70,11 @@ impl CallContext {
     /// Returns the time until which this thread drives the connections of the call; `None` if others do.
     pub fn drives_until(self) -> Option<Instant> {
         self.drives_until.filter(|end| !runtime::is_inside() && Instant::now() < *end)
+    }
+
+    /// Returns true if the thread that drives the connections does not sleep at first.
+    pub fn spins(self) -> bool {
+        self.spins
     }
 
     /// Returns true if another thread than that of the runtime may have polled the call.

@@ -22,9 +22,10 @@ use crate::queue::{Completion, Label, Queue, Submission};
 use crate::ttl::Ttl;
 
 /// A completion queue. A submission returns at once, and yc_queue_poll() or
-/// yc_queue_wait() returns the completion later. If an operation is the only one
-/// in flight, its submission may wait for the reply of a near server, for about
-/// 0.2 ms; after a reply that takes longer, the next submissions do not wait.
+/// yc_queue_wait() returns the completion later. If no other operation is in
+/// flight, a submission of up to 64 operations may wait for the replies of a near
+/// server, for about 0.2 ms; after replies that take longer, the next submissions
+/// do not wait.
 /// Every accepted operation has exactly one completion, also if it fails, is
 /// cancelled, or the queue or cache is closed. Operations of a queue run
 /// concurrently and in no defined order: submit an operation that depends on

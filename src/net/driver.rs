@@ -1,8 +1,8 @@
 //! Drives a connection by leader/follower: the leader sends queued requests and reads the replies of all callers.
 //!
 //! A blocked caller leads on its own thread until its reply has come, and then hands the role to a follower. The
-//! connection's own task leads for the callers that are tasks. The submitter of a lone operation of a queue leads for a
-//! moment, and leaves a reply that takes longer to the task.
+//! connection's own task leads for the callers that are tasks. The submitter of a lone submission to a queue leads for
+//! a moment, and leaves a reply that takes longer to the task.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -124,11 +124,12 @@ impl Connection {
         Ok(())
     }
 
-    /// Leads until a request is answered, or for a moment that ends at `end`, unless another leads.
-    pub(super) fn drive_for_a_moment(&self, end: Instant, mine: &Request) {
+    /// Leads until a request is answered, or for a moment that ends at `end`, unless another leads. `spins`: does not sleep at
+    /// first.
+    pub(super) fn drive_for_a_moment(&self, end: Instant, spins: bool, mine: &Request) {
         let Some(lead) = self.try_lead(Leader::Thread) else { return };
         let mut reader = self.lock_reader();
-        let mut led = self.spin(&mut reader, mine);
+        let mut led = if spins { self.spin(&mut reader, mine) } else { Ok(false) };
         while led.is_ok() && mine.is_waiting() && Instant::now() < end {
             led = self.step(&mut reader, Wait::Moment);
         }

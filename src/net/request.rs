@@ -161,7 +161,7 @@ impl PendingReply {
         if self.request.is_waiting()
             && let Some(end) = self.context.drives_until()
         {
-            self.connection.drive_for_a_moment(end, &self.request);
+            self.connection.drive_for_a_moment(end, self.context.spins(), &self.request);
         }
         match self.request.take(waker) {
             Some(result) => Poll::Ready(self.finish(result)),

@@ -8,44 +8,69 @@ use std::thread;
 
 use arc_swap::Guard;
 use futures_util::future::BoxFuture;
+use smallvec::SmallVec;
 
 use super::Ticket;
 use super::owned::Owned;
 use super::shared::Shared;
-use super::state::{Command, slot_of};
+use super::state::{Begun, Command, Outcomes, Tickets, slot_of};
 use super::tasks::Tasks;
-use crate::cache::{Cache, CacheHandle, Request};
+use crate::cache::CacheHandle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::operation::Outcome;
 
+/// Operations that run as one, of one or several submissions.
+pub(super) type Operations = SmallVec<[Owned; 1]>;
+
+/// The most operations that run as one: more would make the first wait for the last.
+pub(super) const MOST: usize = 64;
+
 struct Driver {
     shared: Arc<Shared>,
     handle: Arc<CacheHandle>,
-    single: Tasks<BoxFuture<'static, Result<Outcome>>>,
-    batched: Groups<BoxFuture<'static, Vec<Result<Outcome>>>>,
+    groups: Groups,
     /// Buffers that are reused, to save their allocations.
     commands: Vec<Command>,
-    batch: Vec<(Ticket, Owned)>,
     ended: Vec<(Ticket, Result<Outcome>)>,
+    /// Operations to be started as one.
+    batch: (Tickets, Operations),
 }
 
 /// Returns the task of a queue.
 pub(super) fn drive(shared: Arc<Shared>, handle: Arc<CacheHandle>) -> BoxFuture<'static, ()> {
-    let (single, batched) = (Tasks::new(shared.waker.clone()), Groups::new(Tasks::new(shared.waker.clone())));
-    let (commands, batch, ended) = (Vec::new(), Vec::new(), Vec::new());
-    let mut driver = Driver { shared, handle, single, batched, commands, batch, ended };
+    let groups = Groups::new(Tasks::new(shared.waker.clone()));
+    let (commands, ended, batch) = Default::default();
+    let mut driver = Driver { shared, handle, groups, commands, ended, batch };
     Box::pin(poll_fn(move |context| driver.poll(context)))
 }
 
-pub(super) async fn run(context: CallContext, handle: Arc<CacheHandle>, operation: Owned) -> Result<Outcome> {
-    let cache = Guard::into_inner(handle.load());
-    operation.run(context, &cache).await
-}
-
-async fn run_all(handle: Arc<CacheHandle>, operations: Vec<Owned>) -> Vec<Result<Outcome>> {
-    let cache = Guard::into_inner(handle.load());
-    run_batch(&cache, operations).await
+/// Runs operations of one kind as one operation, or a single operation of any kind.
+pub(super) fn run(context: CallContext, handle: Arc<CacheHandle>, operations: Operations) -> Begun {
+    Box::pin(async move {
+        let cache = Guard::into_inner(handle.load());
+        let strings: Vec<&[u8]> = operations.iter().flat_map(Owned::strings).collect();
+        match &operations[..] {
+            [only] if only.len() == 1 => {
+                let entries = only.entries(&strings);
+                let mut outcomes = Outcomes::new();
+                for request in only.views(&strings, &entries) {
+                    outcomes.push(cache.run(context, &request).await);
+                }
+                outcomes
+            }
+            several => {
+                let mut rest = &strings[..];
+                let views = several.iter().flat_map(|owned| {
+                    let (own, others) = rest.split_at_checked(owned.strings().count()).unwrap_or_default();
+                    rest = others;
+                    owned.views(own, &[])
+                });
+                let requests = views.map(Ok).collect();
+                cache.batch(context, requests).await.into()
+            }
+        }
+    })
 }
 
 impl Driver {
@@ -56,13 +81,12 @@ impl Driver {
         }
         self.dispatch();
         let ended = &mut self.ended;
-        self.single.poll(|ticket, output| ended.push((ticket, flatten(output))));
-        self.batched.poll(|ticket, result| ended.push((ticket, result)));
+        self.groups.poll(|ticket, result| ended.push((ticket, result)));
         self.hand_over();
         if self.shared.is_finished() {
             return Poll::Ready(());
         }
-        if self.single.has_woken() || self.batched.has_woken() {
+        if self.groups.has_woken() {
             context.waker().wake_by_ref();
         }
         Poll::Pending
@@ -76,27 +100,22 @@ impl Driver {
         let mut commands = mem::take(&mut self.commands);
         for command in commands.drain(..) {
             match command {
-                Command::Start(ticket, operation) => {
-                    let own = operation.batch_key().filter(|_| one_server);
-                    if own != key {
+                Command::Start(tickets, operations) => {
+                    let own = operations.batch_key().filter(|_| one_server);
+                    if own.is_none() || own != key || self.batch.0.len() + tickets.len() > MOST {
                         self.start_batch();
                         key = own;
                     }
-                    self.batch.push((ticket, operation));
-                    if key.is_none() {
-                        self.start_batch();
-                    }
+                    self.batch.0.extend(tickets);
+                    self.batch.1.push(operations);
                 }
-                Command::Continue(ticket, begun) => {
+                Command::Continue(tickets, begun) => {
                     self.start_batch();
-                    self.batched.forget(slot_of(ticket));
-                    self.single.start(slot_of(ticket), ticket, begun);
+                    self.groups.start(tickets, begun);
                 }
                 Command::Stop(ticket) => {
                     self.start_batch();
-                    if !self.batched.stop(ticket) {
-                        self.single.stop(slot_of(ticket), ticket);
-                    }
+                    self.groups.stop(ticket);
                 }
             }
         }
@@ -105,18 +124,9 @@ impl Driver {
     }
 
     fn start_batch(&mut self) {
-        match self.batch.pop() {
-            None => {}
-            Some((ticket, operation)) if self.batch.is_empty() => {
-                self.batched.forget(slot_of(ticket));
-                let future = Box::pin(run(CallContext::task(), self.handle.clone(), operation));
-                self.single.start(slot_of(ticket), ticket, future);
-            }
-            Some(last) => {
-                self.batch.push(last);
-                let handle = &self.handle;
-                self.batched.start(&mut self.batch, |operations| Box::pin(run_all(handle.clone(), operations)));
-            }
+        let (tickets, operations) = mem::take(&mut self.batch);
+        if !tickets.is_empty() {
+            self.groups.start(tickets, run(CallContext::task(), self.handle.clone(), operations));
         }
     }
 
@@ -132,10 +142,6 @@ impl Driver {
     }
 }
 
-fn flatten(output: thread::Result<Result<Outcome>>) -> Result<Outcome> {
-    output.unwrap_or_else(|payload| Err(Error::panicked("an operation of a queue", payload)))
-}
-
 impl Drop for Driver {
     /// Completes the operations in flight, however the driver ends.
     fn drop(&mut self) {
@@ -144,16 +150,14 @@ impl Drop for Driver {
     }
 }
 
-// ---- Requests of one kind that run as one operation: a future, and a command, for many ----
+// ---- Operations that run as one: a future, and a command, for one or many ----
 
-/// The most requests that run as one operation: more would make the first wait for the last.
-const MOST: usize = 64;
-/// The group number of an operation without a group.
+/// The group number of a slot without an operation.
 const NONE: usize = usize::MAX;
 
 /// The running groups.
-struct Groups<F> {
-    tasks: Tasks<F>,
+struct Groups {
+    tasks: Tasks<Begun>,
     groups: Vec<Group>,
     free: Vec<usize>,
     /// The group of each slot.
@@ -162,53 +166,41 @@ struct Groups<F> {
 
 #[derive(Default)]
 struct Group {
-    tickets: Vec<Ticket>,
+    tickets: Tickets,
     /// The number of those that were not cancelled.
     wanted: usize,
 }
 
-impl<F: Future<Output = Vec<Result<Outcome>>>> Groups<F> {
+impl Groups {
     /// Creates the groups. They run in `tasks`.
-    fn new(tasks: Tasks<F>) -> Self {
+    fn new(tasks: Tasks<Begun>) -> Self {
         Self { tasks, groups: Vec::new(), free: Vec::new(), group_of: Vec::new() }
     }
 
-    /// Runs operations of one kind in groups. `start` makes the future of a group.
-    fn start(&mut self, works: &mut Vec<(Ticket, Owned)>, mut start: impl FnMut(Vec<Owned>) -> F) {
-        while !works.is_empty() {
-            let (tickets, operations) = works.drain(..works.len().min(MOST)).unzip();
-            let at = self.place(tickets);
-            self.tasks.start(at, at as u64, start(operations));
-        }
+    /// Runs operations in a group.
+    fn start(&mut self, tickets: Tickets, running: Begun) {
+        let at = self.place(tickets);
+        self.tasks.start(at, running);
     }
 
-    /// Marks the operation of a slot as one without a group.
-    fn forget(&mut self, slot: usize) {
-        if let Some(group) = self.group_of.get_mut(slot) {
-            *group = NONE;
-        }
-    }
-
-    /// Drops a group of which all requests were cancelled. Returns false if the ticket was in no group.
-    fn stop(&mut self, ticket: Ticket) -> bool {
+    /// Drops a group of which all operations were cancelled.
+    fn stop(&mut self, ticket: Ticket) {
         let at = self.group_of.get(slot_of(ticket)).copied().unwrap_or(NONE);
-        let Some(group) = self.groups.get_mut(at) else { return false };
+        let Some(group) = self.groups.get_mut(at) else { return };
         group.wanted -= 1;
         if group.wanted == 0 {
-            self.tasks.stop(at, at as u64);
+            self.tasks.stop(at);
             self.leave(at);
         }
-        true
     }
 
     /// Polls the groups that were woken, and passes on the results of their operations.
     fn poll(&mut self, mut ended: impl FnMut(Ticket, Result<Outcome>)) {
-        let mut over = Vec::new();
-        self.tasks.poll(|at, results| over.push((at, results)));
-        for (at, results) in over {
-            #[allow(clippy::cast_possible_truncation)] // It was a place.
-            let tickets = self.leave(at as usize);
-            results_of(results, tickets.len()).zip(tickets).for_each(|(result, ticket)| ended(ticket, result));
+        let mut over: SmallVec<[_; 4]> = SmallVec::new();
+        self.tasks.poll(|at, outcomes| over.push((at, outcomes)));
+        for (at, outcomes) in over {
+            let tickets = self.leave(at);
+            results_of(outcomes, tickets.len()).zip(tickets).for_each(|(result, ticket)| ended(ticket, result));
         }
     }
 
@@ -217,7 +209,7 @@ impl<F: Future<Output = Vec<Result<Outcome>>>> Groups<F> {
         self.tasks.has_woken()
     }
 
-    fn place(&mut self, tickets: Vec<Ticket>) -> usize {
+    fn place(&mut self, tickets: Tickets) -> usize {
         let at = self.free.pop().unwrap_or(self.groups.len());
         if at == self.groups.len() {
             self.groups.push(Group::default());
@@ -232,8 +224,8 @@ impl<F: Future<Output = Vec<Result<Outcome>>>> Groups<F> {
         at
     }
 
-    fn leave(&mut self, at: usize) -> Vec<Ticket> {
-        let tickets = std::mem::take(&mut self.groups[at]).tickets;
+    fn leave(&mut self, at: usize) -> Tickets {
+        let tickets = mem::take(&mut self.groups[at]).tickets;
         for slot in tickets.iter().map(|ticket| slot_of(*ticket)) {
             if self.group_of[slot] == at {
                 self.group_of[slot] = NONE;
@@ -244,30 +236,11 @@ impl<F: Future<Output = Vec<Result<Outcome>>>> Groups<F> {
     }
 }
 
-/// Returns the outcome of each operation. If the group panicked, each operation has the panic as its error.
-fn results_of(
-    results: thread::Result<Vec<Result<Outcome>>>,
-    count: usize,
-) -> Box<dyn Iterator<Item = Result<Outcome>>> {
-    match results {
-        Ok(results) => Box::new(results.into_iter()),
-        Err(payload) => {
-            let error = Error::panicked("an operation of a queue", payload);
-            Box::new(std::iter::repeat_n(error, count).map(Err))
-        }
-    }
-}
-
-/// Runs requests of one kind as one operation.
-async fn run_batch(cache: &Cache, operations: Vec<Owned>) -> Vec<Result<Outcome>> {
-    let (mut strings, mut ends) = (Vec::with_capacity(operations.len()), Vec::with_capacity(operations.len()));
-    for operation in &operations {
-        strings.extend(operation.strings());
-        ends.push(strings.len());
-    }
-    let starts = std::iter::once(0).chain(ends.iter().copied());
-    let views: Vec<Result<Request>> = (operations.iter().zip(starts.zip(&ends)))
-        .map(|(operation, (start, end))| Ok(operation.view(&strings[start..*end], &[])))
-        .collect();
-    cache.batch(CallContext::task(), views).await
+/// Returns the result of each operation. If the group panicked, each operation has the panic as its error.
+pub(super) fn results_of(outcomes: thread::Result<Outcomes>, count: usize) -> impl Iterator<Item = Result<Outcome>> {
+    let outcomes = outcomes.unwrap_or_else(|payload| {
+        let error = Error::panicked("an operation of a queue", payload);
+        std::iter::repeat_n(error, count).map(Err).collect()
+    });
+    outcomes.into_iter()
 }

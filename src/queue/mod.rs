@@ -2,8 +2,9 @@
 //!
 //! Each accepted operation has exactly one completion. The thread that takes the operation out of `State`, under its
 //! lock, makes it; a late result or a second cancel finds the operation gone. Operations that a backend answers at once
-//! complete on the submitter's own thread; the others run in one task of the runtime, the `driver`. The submitter begins an
-//! operation that is the only one in flight, and passes it on only if a reply does not come within a moment.
+//! complete on the submitter's own thread; the others run in one task of the runtime, the `driver`. Operations of one kind
+//! that come together run as one. The submitter begins them if no others are in flight, and passes them on only if the
+//! reply does not come within a moment.
 
 mod driver;
 mod owned;
@@ -14,12 +15,12 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use self::shared::Shared;
 use self::state::{MAX_CAPACITY, Stage};
+use self::submission::Patience;
 pub use self::submission::Submission;
 use crate::cache::CacheHandle;
 use crate::error::{Error, ErrorKind, Result};
@@ -62,8 +63,8 @@ pub struct Queue {
     handle: Arc<CacheHandle>,
     /// The runtime, held from the first operation that was not done at once until the queue is closed.
     runtime: Mutex<Option<Arc<Runtime>>>,
-    /// The number of lone operations that go to the driver before one is tried on its submitter's thread again.
-    skip: AtomicU32,
+    /// Decides which lone submissions are begun on the thread of their submitter.
+    patience: Patience,
 }
 
 impl Queue {
@@ -74,7 +75,12 @@ impl Queue {
             let text = format!("capacity is {capacity}; the limit is {MAX_CAPACITY}");
             return Err(Error::new(ErrorKind::Invalid, text));
         }
-        Ok(Self { shared: Arc::new(Shared::new(capacity)), handle, runtime: Mutex::default(), skip: AtomicU32::new(0) })
+        Ok(Self {
+            shared: Arc::new(Shared::new(capacity)),
+            handle,
+            runtime: Mutex::default(),
+            patience: Patience::default(),
+        })
     }
 
     /// Sets the function that wakes the host. It is called only on the thread of the runtime, never in a call of the

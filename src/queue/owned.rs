@@ -1,4 +1,4 @@
-//! A request that owns its arguments: the caller's may be gone when it runs.
+//! Requests that own their arguments: the caller's may be gone when they run.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,25 +7,29 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use crate::cache::{Cache, Request};
-use crate::error::Result;
-use crate::exec::context::CallContext;
+use crate::cache::Request;
 use crate::lease::Lease;
-use crate::operation::{BatchKey, NewEntry, Outcome, Rebind};
+use crate::operation::{BatchKey, NewEntry, Rebind};
 
-/// A request with a copy of its arguments. It is moved several times on its way, and is a pointer for that.
+/// A request, or several of one kind, with a copy of their arguments. They are moved several times on their way, and are
+/// a pointer for that.
 pub(super) struct Owned(Box<Parts>);
 
 struct Parts {
-    /// The request without its arguments.
-    shape: Request<'static>,
-    /// Its arguments in their order.
+    shapes: SmallVec<[Shape; 1]>,
+    /// The arguments of all requests in their order.
     strings: Packed,
     /// The entries of a request to store many, without their strings.
     entries: Vec<EntryShape>,
-    /// Its lease, or a placeholder.
-    lease: Arc<Lease>,
-    _permit: Permit,
+    permit: Permit,
+}
+
+/// A request without its arguments.
+struct Shape {
+    request: Request<'static>,
+    /// The number of its strings.
+    strings: usize,
+    lease: Option<Arc<Lease>>,
 }
 
 /// An entry without its strings.
@@ -38,26 +42,34 @@ struct EntryShape {
 impl Owned {
     /// Copies a request; `None` if the queue or the process has no room for it.
     pub(super) fn copy(request: &Request<'_>, in_flight: &Arc<InFlight>) -> Option<Self> {
+        let (shapes, strings, entries) = Default::default();
+        let mut owned = Self(Box::new(Parts { shapes, strings, entries, permit: in_flight.permit() }));
+        owned.add(request).then_some(owned)
+    }
+
+    /// Copies another request, of the same kind. Returns false if the queue or the process has no room for it.
+    pub(super) fn add(&mut self, request: &Request<'_>) -> bool {
+        let Parts { shapes, strings, entries, permit } = &mut *self.0;
         let mut measure = Measure::default();
         request.rebind(&mut measure);
-        let permit = in_flight.take(measure.bytes)?;
-        let mut copy = Copy { strings: Packed::with_room(measure.bytes)?, count: 0, entries: Vec::new(), lease: None };
-        let shape = request.rebind(&mut copy);
-        let lease = copy.lease.unwrap_or_else(|| Lease::placeholder().clone());
-        let Copy { strings, entries, .. } = copy;
-        Some(Self(Box::new(Parts { shape, strings, entries, lease, _permit: permit })))
+        if !strings.reserve(measure.bytes) || !permit.add(measure.bytes) {
+            return false;
+        }
+        let mut copy = Copy { strings, count: 0, entries, lease: None };
+        let request = request.rebind(&mut copy);
+        let Copy { count, lease, .. } = copy;
+        shapes.push(Shape { request, strings: count, lease });
+        true
     }
 
-    /// Runs the request.
-    pub(super) async fn run(self, context: CallContext, cache: &Cache) -> Result<Outcome> {
-        let strings: Vec<&[u8]> = self.strings().collect();
-        let entries = self.entries(&strings);
-        cache.run(context, &self.view(&strings, &entries)).await
+    /// Returns the number of requests.
+    pub(super) fn len(&self) -> usize {
+        self.0.shapes.len()
     }
 
-    /// Returns the kind under which the request is run together with others.
+    /// Returns the kind under which they are run together with others.
     pub(super) fn batch_key(&self) -> Option<BatchKey> {
-        self.0.shape.batch_key()
+        self.0.shapes.first().and_then(|shape| shape.request.batch_key())
     }
 
     /// Returns all strings of the arguments.
@@ -65,12 +77,22 @@ impl Owned {
         self.0.strings.iter()
     }
 
-    /// Returns the request with its strings, and with entries made of them.
-    pub(super) fn view<'a>(&'a self, strings: &'a [&'a [u8]], entries: &'a [NewEntry<'a>]) -> Request<'a> {
-        self.0.shape.rebind(&mut View { strings, entries, lease: &self.0.lease })
+    /// Returns the requests with their strings, and with entries made of them.
+    pub(super) fn views<'a>(
+        &'a self,
+        mut strings: &'a [&'a [u8]],
+        entries: &'a [NewEntry<'a>],
+    ) -> impl Iterator<Item = Request<'a>> {
+        self.0.shapes.iter().map(move |shape| {
+            let (own, rest) = strings.split_at_checked(shape.strings).unwrap_or_default();
+            strings = rest;
+            let lease = shape.lease.as_ref().unwrap_or_else(|| Lease::placeholder());
+            shape.request.rebind(&mut View { strings: own, entries, lease })
+        })
     }
 
-    fn entries<'a>(&self, strings: &'a [&'a [u8]]) -> Vec<NewEntry<'a>> {
+    /// Returns the entries of a request to store many, made of its strings.
+    pub(super) fn entries<'a>(&self, strings: &'a [&'a [u8]]) -> Vec<NewEntry<'a>> {
         let (mut entries, mut at) = (Vec::with_capacity(self.0.entries.len()), 0);
         for shape in &self.0.entries {
             let (key, value) = (string(strings, at), string(strings, at + 1));
@@ -93,10 +115,10 @@ struct Measure {
 }
 
 /// A copy that is being made.
-struct Copy {
-    strings: Packed,
+struct Copy<'c> {
+    strings: &'c mut Packed,
     count: usize,
-    entries: Vec<EntryShape>,
+    entries: &'c mut Vec<EntryShape>,
     lease: Option<Arc<Lease>>,
 }
 
@@ -138,7 +160,7 @@ impl Rebind<'static> for Measure {
     }
 }
 
-impl Rebind<'static> for Copy {
+impl Rebind<'static> for Copy<'_> {
     fn bytes(&mut self, bytes: &[u8]) -> &'static [u8] {
         self.strings.push(bytes);
         self.count += 1;
@@ -206,14 +228,15 @@ pub(super) const LENGTH: usize = size_of::<usize>();
 const SHORT: usize = 64;
 
 /// Byte strings in sequence, each preceded by its length.
+#[derive(Default)]
 pub(super) struct Packed(SmallVec<[u8; SHORT]>);
 
 impl Packed {
-    /// Returns room for strings that take so many bytes with their lengths, if there is memory for them.
-    pub(super) fn with_room(bytes: usize) -> Option<Self> {
-        let mut room = SmallVec::new();
-        room.try_reserve_exact(bytes).ok()?;
-        Some(Self(room))
+    /// Makes room for more strings, which take so many bytes with their lengths. Returns false if there is no memory for
+    /// them.
+    pub(super) fn reserve(&mut self, bytes: usize) -> bool {
+        let reserved = if self.0.is_empty() { self.0.try_reserve_exact(bytes) } else { self.0.try_reserve(bytes) };
+        reserved.is_ok()
     }
 
     /// Copies a string behind the others.
@@ -258,11 +281,19 @@ pub(super) struct Permit {
 }
 
 impl InFlight {
-    /// Reserves bytes. Any number is allowed if nothing else is held, so that no operation waits forever.
-    pub(super) fn take(self: &Arc<Self>, bytes: usize) -> Option<Permit> {
+    /// Returns a permit without room.
+    pub(super) fn permit(self: &Arc<Self>) -> Permit {
+        Permit { in_flight: self.clone(), bytes: 0 }
+    }
+}
+
+impl Permit {
+    /// Reserves more bytes. Any number is allowed if nothing else is held, so that no operation waits forever.
+    fn add(&mut self, bytes: usize) -> bool {
         let fits = |held: usize| (held == 0 || held.saturating_add(bytes) <= MAX_BYTES).then(|| held + bytes);
-        self.0.fetch_update(Relaxed, Relaxed, fits).ok()?;
-        Some(Permit { in_flight: self.clone(), bytes })
+        let has_room = self.in_flight.0.fetch_update(Relaxed, Relaxed, fits).is_ok();
+        self.bytes += if has_room { bytes } else { 0 };
+        has_room
     }
 }
 
@@ -289,7 +320,9 @@ mod tests {
         assert_eq!(owned.strings().count(), 12 + 1 + 3 + 1);
         let strings: Vec<&[u8]> = owned.strings().collect();
         let entries = owned.entries(&strings);
-        let Request::Store(Operation::SetMany { entries }) = owned.view(&strings, &entries) else { panic!("another") };
+        let Request::Store(Operation::SetMany { entries }) = owned.views(&strings, &entries).next().unwrap() else {
+            panic!("another")
+        };
         assert_eq!(entries.len(), 6);
         for (entry, (tags, ttl)) in entries.iter().zip(lists.iter().zip(ttls)) {
             assert_eq!((entry.key, entry.value, entry.tags, entry.ttl), (&b"k"[..], &b""[..], *tags, ttl));
@@ -302,7 +335,8 @@ mod tests {
         for n in 0..=strings.len() {
             let some = || strings[..n].iter().copied();
             let bytes = some().map(|string| LENGTH + string.len()).sum();
-            let mut packed = Packed::with_room(bytes).unwrap();
+            let mut packed = Packed::default();
+            assert!(packed.reserve(bytes));
             some().for_each(|string| packed.push(string));
             assert_eq!((packed.0.len(), packed.0.capacity()), (bytes, bytes.max(SHORT)));
             assert!(packed.iter().eq(some()), "{n}");
@@ -310,16 +344,37 @@ mod tests {
     }
 
     #[test]
+    fn requests_of_one_kind_share_a_copy_and_come_back_in_their_order() {
+        let set = |key, tags| Operation::Set(NewEntry { key, value: b"value", ttl: None, tags });
+        let given: [(&[u8], &[&[u8]]); 3] = [(b"a", &[b"t", b"u"]), (b"b", &[]), (b"c", &[b"v"])];
+        let in_flight = Arc::default();
+        let mut owned = Owned::copy(&set(given[0].0, given[0].1).into(), &in_flight).unwrap();
+        assert!(given[1..].iter().all(|(key, tags)| owned.add(&set(key, tags).into())));
+        assert_eq!((owned.len(), owned.batch_key()), (3, Some(BatchKey::Set)));
+        let strings: Vec<&[u8]> = owned.strings().collect();
+        for (request, (key, tags)) in owned.views(&strings, &[]).zip(given) {
+            let Request::Store(Operation::Set(entry)) = request else { panic!("another") };
+            assert_eq!((entry.key, entry.value, entry.tags), (key, &b"value"[..], tags));
+        }
+        drop(owned);
+        assert_eq!(in_flight.0.load(Relaxed), 0);
+    }
+
+    #[test]
     fn what_is_over_the_budget_waits_for_what_is_held() {
         let in_flight = Arc::<InFlight>::default();
-        let first = in_flight.take(MAX_BYTES - 10).unwrap();
-        let second = in_flight.take(10).unwrap();
-        assert!(in_flight.take(1).is_none());
+        let take = |bytes| {
+            let mut permit = in_flight.permit();
+            permit.add(bytes).then_some(permit)
+        };
+        let first = take(MAX_BYTES - 10).unwrap();
+        let second = take(10).unwrap();
+        assert!(take(1).is_none());
         drop(first);
-        assert!(in_flight.take(MAX_BYTES).is_none() && in_flight.take(1).is_some());
+        assert!(take(MAX_BYTES).is_none() && take(1).is_some());
         drop(second);
-        let alone = in_flight.take(MAX_BYTES * 2).unwrap();
-        assert!(in_flight.take(1).is_none());
+        let alone = take(MAX_BYTES * 2).unwrap();
+        assert!(take(1).is_none());
         drop(alone);
         assert_eq!(in_flight.0.load(Relaxed), 0);
     }

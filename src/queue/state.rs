@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::mem;
 
 use futures_util::future::BoxFuture;
+use smallvec::SmallVec;
 
 use super::owned::Owned;
 use super::{Completion, Label, Ticket};
@@ -27,15 +28,19 @@ pub(super) fn slot_of(ticket: Ticket) -> usize {
     (ticket & NO_SLOT) as usize
 }
 
-/// An operation that was begun.
-pub(super) type Begun = BoxFuture<'static, Result<Outcome>>;
+/// Operations that run as one.
+pub(super) type Begun = BoxFuture<'static, Outcomes>;
+/// The outcome of each of them, in their order. A single one needs no allocation.
+pub(super) type Outcomes = SmallVec<[Result<Outcome>; 1]>;
+/// The ticket of each of them.
+pub(super) type Tickets = SmallVec<[Ticket; 1]>;
 
 /// A command for the driver; it runs them in their order.
 pub(super) enum Command {
-    /// Run an operation.
-    Start(Ticket, Owned),
-    /// Continue an operation that its submitter began.
-    Continue(Ticket, Begun),
+    /// Run operations as one.
+    Start(Tickets, Owned),
+    /// Continue operations that their submitter began.
+    Continue(Tickets, Begun),
     /// Drop an operation: its completion exists already.
     Stop(Ticket),
 }
@@ -130,22 +135,23 @@ impl State {
         self.reserved -= room;
     }
 
-    /// Passes an operation to the driver.
-    pub(super) fn start(&mut self, label: Label, operation: Owned) -> Ticket {
-        let ticket = self.fly(label);
-        self.commands.push(Command::Start(ticket, operation));
-        ticket
+    /// Returns the reason if the queue is closed.
+    pub(super) fn closed(&self) -> Option<Error> {
+        if let Stage::Closed(reason) = &self.stage { Some(reason.clone()) } else { None }
     }
 
-    /// Passes an operation that was begun to the driver.
-    pub(super) fn continue_with(&mut self, label: Label, begun: Begun) -> Ticket {
-        let ticket = self.fly(label);
-        self.commands.push(Command::Continue(ticket, begun));
-        ticket
+    /// Passes operations to the driver.
+    pub(super) fn start(&mut self, tickets: Tickets, operations: Owned) {
+        self.commands.push(Command::Start(tickets, operations));
+    }
+
+    /// Passes operations that were begun to the driver.
+    pub(super) fn continue_with(&mut self, tickets: Tickets, begun: Begun) {
+        self.commands.push(Command::Continue(tickets, begun));
     }
 
     /// Returns the ticket of another operation in flight.
-    fn fly(&mut self, label: Label) -> Ticket {
+    pub(super) fn fly(&mut self, label: Label) -> Ticket {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() - 1

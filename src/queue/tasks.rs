@@ -25,7 +25,6 @@ pub(super) struct Tasks<F> {
 }
 
 struct Place<F> {
-    ticket: u64,
     future: Pin<Box<Option<F>>>,
     wakes: Arc<PlaceWaker>,
     waker: Waker,
@@ -65,12 +64,11 @@ impl<F: Future> Tasks<F> {
     }
 
     /// Adds a future, to be polled in the next turn. The place must be free.
-    pub(super) fn start(&mut self, at: usize, ticket: u64, future: F) {
+    pub(super) fn start(&mut self, at: usize, future: F) {
         while self.places.len() <= at {
             self.places.push(Place::new(self.places.len(), &self.woken));
         }
         let place = &mut self.places[at];
-        place.ticket = ticket;
         place.future.as_mut().set(Some(future));
         self.running += 1;
         if !place.wakes.is_woken.swap(true, AcqRel) {
@@ -78,23 +76,23 @@ impl<F: Future> Tasks<F> {
         }
     }
 
-    /// Drops a future if it belongs to the ticket.
-    pub(super) fn stop(&mut self, at: usize, ticket: u64) {
-        let place = self.places.get_mut(at).filter(|place| place.ticket == ticket && place.future.is_some());
+    /// Drops a future, if the place has one.
+    pub(super) fn stop(&mut self, at: usize) {
+        let place = self.places.get_mut(at).filter(|place| place.future.is_some());
         if let Some(place) = place {
             place.clear();
             self.running -= 1;
         }
     }
 
-    /// Polls the futures that were woken once each, and passes on their outputs.
-    pub(super) fn poll(&mut self, mut ended: impl FnMut(u64, thread::Result<F::Output>)) {
+    /// Polls the futures that were woken once each, and passes on their places and outputs.
+    pub(super) fn poll(&mut self, mut ended: impl FnMut(usize, thread::Result<F::Output>)) {
         self.turn.append(&mut lock(&self.woken.places));
         for at in self.turn.drain(..) {
             let Some(place) = self.places.get_mut(at) else { continue };
             if let Some(output) = place.poll() {
                 self.running -= 1;
-                ended(place.ticket, output);
+                ended(at, output);
             }
         }
         if self.running == 0 && self.places.len() > KEPT {
@@ -111,7 +109,7 @@ impl<F: Future> Tasks<F> {
 impl<F: Future> Place<F> {
     fn new(at: usize, woken: &Arc<Woken>) -> Self {
         let wakes = Arc::new(PlaceWaker { place: at, is_woken: AtomicBool::new(false), woken: woken.clone() });
-        Self { ticket: 0, future: Box::pin(None), waker: Waker::from(wakes.clone()), wakes }
+        Self { future: Box::pin(None), waker: Waker::from(wakes.clone()), wakes }
     }
 
     /// Returns the output once. A place that was woken too late has none.

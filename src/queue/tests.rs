@@ -2,6 +2,7 @@
 
 mod closing;
 mod failures;
+mod lone;
 mod wake;
 
 use std::collections::{BTreeSet, HashMap, HashSet};

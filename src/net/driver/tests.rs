@@ -329,7 +329,7 @@ fn the_task_reads_the_replies_to_a_request_that_was_given_up_between_them() {
 #[test]
 fn a_thread_that_must_not_block_reads_the_reply_of_a_near_server_itself() {
     let pair = Pair::new();
-    let mut reply = pair.ask_in(CallContext::task().driven_until(Instant::now() + Duration::from_secs(10)));
+    let mut reply = pair.ask_in(CallContext::task().driven_until(Instant::now() + Duration::from_secs(10), true));
     // No task runs that could send or read.
     let mut sent = [0; 2];
     (&pair.server).read_exact(&mut sent).unwrap();
@@ -343,7 +343,7 @@ fn a_thread_that_must_not_block_reads_the_reply_of_a_near_server_itself() {
 fn a_reply_that_takes_longer_than_a_moment_is_left_to_the_task() {
     let pair = Pair::new();
     let task = in_background(&pair);
-    let mut reply = pair.ask_in(CallContext::task().driven_until(Instant::now() + Duration::from_millis(1)));
+    let mut reply = pair.ask_in(CallContext::task().driven_until(Instant::now() + Duration::from_millis(1), true));
     assert!((&mut reply).now_or_never().is_none());
     pair.reply(b"b\n");
     until(|| pair.connection.load() == 0);
