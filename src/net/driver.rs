@@ -131,7 +131,7 @@ impl Connection {
         let mut reader = self.lock_reader();
         let mut led = if spins { self.spin(&mut reader, mine) } else { Ok(false) };
         while led.is_ok() && mine.is_waiting() && Instant::now() < end {
-            led = self.step(&mut reader, Wait::Moment);
+            led = self.step(&mut reader, Wait::Until(end));
         }
         lead.finish(reader, led.map(drop));
     }

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::util::lock;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -15,16 +15,18 @@ use rustls::ClientConnection;
 pub const TICK: Duration = Duration::from_millis(10);
 const TICK_SPEC: Timespec = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
 
-/// The kernel adds the slack of the thread's timers, 50 µs.
-const MOMENT_SPEC: Timespec = Timespec { tv_sec: 0, tv_nsec: 40_000 };
-
 /// The choice whether a read may block for a tick.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
     Tick,
-    /// A read waits for less than a tenth of a millisecond.
-    Moment,
+    /// A read waits until this time, which is less than a tick away; the kernel adds the slack of the thread's timers, 50 µs.
+    Until(Instant),
     No,
+}
+
+/// Returns the time until `end`.
+fn left_until(end: Instant) -> Timespec {
+    Timespec::try_from(end.saturating_duration_since(Instant::now())).unwrap_or(TICK_SPEC)
 }
 
 /// A connected socket. One thread reads at a time, one writes; never a SIGPIPE.
@@ -123,8 +125,8 @@ impl Socket {
     }
 
     fn receive_plain(&self, buffer: &mut [u8], wait: Wait) -> io::Result<usize> {
-        if wait == Wait::Moment {
-            self.wait_for(PollFlags::IN, MOMENT_SPEC)?;
+        if let Wait::Until(end) = wait {
+            self.wait_for(PollFlags::IN, left_until(end))?;
         }
         let flags = if wait == Wait::Tick { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
         match recv(&self.fd, buffer, flags) {
@@ -151,7 +153,7 @@ impl Socket {
         }
         match wait {
             Wait::Tick => drop(self.wait_for(PollFlags::IN, TICK_SPEC)?),
-            Wait::Moment => drop(self.wait_for(PollFlags::IN, MOMENT_SPEC)?),
+            Wait::Until(end) => drop(self.wait_for(PollFlags::IN, left_until(end))?),
             Wait::No => {}
         }
         let mut tls = lock(tls);
