@@ -50,6 +50,23 @@ pub fn push_number(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
+/// Splits the number in decimal digits that a text begins with from the rest. Returns `None` if there is none, or if it
+/// exceeds `u64`.
+#[inline]
+pub fn split_number(text: &[u8]) -> Option<(u64, &[u8])> {
+    let mut number = 0u64;
+    let mut len = 0;
+    for byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            break;
+        }
+        number = number.checked_mul(10)?.checked_add(u64::from(digit))?;
+        len += 1;
+    }
+    (len > 0).then(|| (number, &text[len..]))
+}
+
 /// Returns the number of random inputs of a test: `PROPTEST_CASES`, else a few thousand.
 #[cfg(test)]
 pub fn test_cases() -> usize {

@@ -4,11 +4,10 @@
 //! A server spends a third less on a list than on a command for each name, and sends it at once: of single commands it
 //! sends twenty replies at a time.
 
-use memchr::memchr;
-
-use super::meta::{self, OVERSIZED};
+use super::meta::{self, OVERSIZED, split_line};
 use crate::backend::memcached::command::{Command, Mismatch, Reply};
 use crate::backend::memcached::server_error::ServerError;
+use crate::util::split_number;
 
 /// The fewest names that are read with lists.
 pub const LEAST: usize = 8;
@@ -81,13 +80,17 @@ fn value_of<'a>(replies: &mut &'a [u8], name: &[u8]) -> Result<Reply<'a>, Mismat
     let Some(rest) = line.strip_prefix(name).and_then(|rest| rest.strip_prefix(b" ")) else {
         return Ok(Reply::Missing);
     };
-    let (_flags, rest) = split_digits(rest);
-    let (len, rest) = split_digits(rest.strip_prefix(b" ").unwrap_or_default());
-    let len = meta::number(len).and_then(|len| usize::try_from(len).ok());
-    let (rest, len) = rest.strip_prefix(b"\r\n").zip(len).ok_or(Mismatch("a value without its length"))?;
+    let (len, rest) = length_of(rest).ok_or(Mismatch("a value without its length"))?;
     let (bytes, rest) = rest.split_at_checked(len).ok_or(Mismatch("a truncated value"))?;
     *replies = rest.strip_prefix(b"\r\n").ok_or(Mismatch("a value with a wrong length"))?;
     Ok(Reply::Value { bytes, flags: 0, version: 0 })
+}
+
+/// Splits the flags and the length, which end the line of a value, from the bytes that follow.
+fn length_of(text: &[u8]) -> Option<(usize, &[u8])> {
+    let (_flags, rest) = split_number(text)?;
+    let (len, rest) = split_number(rest.strip_prefix(b" ")?)?;
+    Some((usize::try_from(len).ok()?, rest.strip_prefix(b"\r\n")?))
 }
 
 /// Returns what the end of a list, which stays, says about a name before it.
@@ -113,16 +116,6 @@ fn skip_oversized(replies: &mut &[u8]) {
     while let Some(rest) = replies.strip_prefix(OVERSIZED) {
         *replies = rest;
     }
-}
-
-fn split_line(replies: &[u8]) -> Result<(&[u8], &[u8]), Mismatch> {
-    let end = memchr(b'\n', replies).ok_or(Mismatch("too few replies"))?;
-    let line = replies[..end].strip_suffix(b"\r").ok_or(Mismatch("a line that does not end in CR LF"))?;
-    Ok((line, &replies[end + 1..]))
-}
-
-fn split_digits(text: &[u8]) -> (&[u8], &[u8]) {
-    text.split_at(text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len()))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use memchr::memchr;
 use crate::backend::memcached::command::{Command, Condition, Mismatch, Reply};
 use crate::backend::memcached::server_error::ServerError;
 use crate::net::{Frame, Framing};
-use crate::util::push_number;
+use crate::util::{push_number, split_number};
 
 /// The longest line: a name of 250 bytes is repeated, and a crawler's line writes each byte of it as three.
 const MAX_LINE: usize = 4096;
@@ -100,32 +100,36 @@ fn number_flag(out: &mut Vec<u8>, flag: u8, number: u64) {
 
 /// Reads a reply that was framed before.
 pub fn read<'a>(replies: &mut &'a [u8], opaque: u32, command: &Command) -> Result<Reply<'a>, Mismatch> {
-    let all = *replies;
-    let end = memchr(b'\n', all).ok_or(Mismatch("too few replies"))?;
-    let line = all[..end].strip_suffix(b"\r").ok_or(Mismatch("a line that does not end in CR LF"))?;
+    let (line, rest) = split_line(replies)?;
+    *replies = rest;
+    if let Some(line) = line.strip_prefix(b"VA ") {
+        let (len, flags) = split_number(line).ok_or(Mismatch("a value without its length"))?;
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        let (value, rest) = rest.split_at_checked(len).ok_or(Mismatch("a truncated value"))?;
+        *replies = rest.strip_prefix(b"\r\n").ok_or(Mismatch("a value with a wrong length"))?;
+        return value_reply(value, &Marks::read(flags, opaque, command.name())?, command);
+    }
     let (code, flags) = line.split_at(line.iter().position(|byte| *byte == b' ').unwrap_or(line.len()));
-    *replies = &all[end + 1..];
+    let marks = || Marks::read(flags, opaque, command.name());
     match code {
         // The reader of the connection wrote it in place of a value and its checks.
         b"TL" => Ok(Reply::Missing),
-        b"VA" => {
-            let (len, flags) = split_number(flags.get(1..).unwrap_or_default());
-            let len = usize::try_from(len.ok_or(Mismatch("a value without its length"))?).unwrap_or(usize::MAX);
-            let (value, rest) = replies.split_at_checked(len).ok_or(Mismatch("a truncated value"))?;
-            *replies = rest.strip_prefix(b"\r\n").ok_or(Mismatch("a value with a wrong length"))?;
-            let marks = Marks::read(flags, opaque, command.name())?;
-            value_reply(value, &marks, command)
+        b"HD" if matches!(command, Command::Mark { .. }) => {
+            marks().map(|marks| Reply::Value { bytes: b"", flags: 0, version: marks.version })
         }
-        b"HD" => {
-            let marks = Marks::read(flags, opaque, command.name())?;
-            let is_mark = matches!(command, Command::Mark { .. });
-            Ok(if is_mark { Reply::Value { bytes: b"", flags: 0, version: marks.version } } else { Reply::Done })
-        }
-        b"EN" | b"NF" => Marks::read(flags, opaque, command.name()).map(|_| Reply::Missing),
-        b"EX" | b"NS" => Marks::read(flags, opaque, command.name()).map(|_| Reply::Changed),
+        b"HD" => marks().map(|_| Reply::Done),
+        b"EN" | b"NF" => marks().map(|_| Reply::Missing),
+        b"EX" | b"NS" => marks().map(|_| Reply::Changed),
         b"ERROR" | b"CLIENT_ERROR" | b"SERVER_ERROR" => Ok(Reply::Refused(ServerError::of_line(line), line)),
         _ => Err(Mismatch("a reply to another command")),
     }
+}
+
+/// Splits the first line, without its end, from the rest.
+pub(super) fn split_line(replies: &[u8]) -> Result<(&[u8], &[u8]), Mismatch> {
+    let end = memchr(b'\n', replies).ok_or(Mismatch("too few replies"))?;
+    let line = replies[..end].strip_suffix(b"\r").ok_or(Mismatch("a line that does not end in CR LF"))?;
+    Ok((line, &replies[end + 1..]))
 }
 
 fn value_reply<'a>(value: &'a [u8], marks: &Marks, command: &Command) -> Result<Reply<'a>, Mismatch> {
@@ -144,53 +148,50 @@ struct Marks {
 }
 
 impl Marks {
-    fn read(flags: &[u8], opaque: u32, name: &[u8]) -> Result<Self, Mismatch> {
-        if is_in_order(flags, opaque, name) {
-            return Ok(Self::default());
+    /// Reads the flags of a reply, which has to repeat the number and the name of its request.
+    fn read(mut flags: &[u8], opaque: u32, name: &[u8]) -> Result<Self, Mismatch> {
+        const OTHER: Mismatch = Mismatch("a reply to another request");
+        let (mut marks, mut has_number, mut has_name) = (Self::default(), false, false);
+        while let [b' ', flag @ ..] = flags {
+            flags = match flag {
+                [b'k', echo @ ..] => {
+                    has_name = true;
+                    echo.strip_prefix(name).ok_or(OTHER)?
+                }
+                [kind @ (b'O' | b'f' | b'c'), text @ ..] => {
+                    let (number, rest) = split_number(text).ok_or(OTHER)?;
+                    match kind {
+                        b'O' if number != u64::from(opaque) => return Err(OTHER),
+                        b'O' => has_number = true,
+                        b'f' => marks.flags = u32::try_from(number).unwrap_or(0),
+                        _ => marks.version = number,
+                    }
+                    rest
+                }
+                other => &other[other.iter().position(|byte| *byte == b' ').unwrap_or(other.len())..],
+            };
         }
-        let (mut marks, mut number_is_right, mut name_is_right) = (Self::default(), false, false);
-        for token in flags.split(|byte| *byte == b' ') {
-            match token.split_first() {
-                Some((b'O', text)) => number_is_right = number(text) == Some(opaque.into()),
-                Some((b'k', echo)) => name_is_right = echo == name,
-                Some((b'f', text)) => marks.flags = number(text).and_then(|it| it.try_into().ok()).unwrap_or(0),
-                Some((b'c', text)) => marks.version = number(text).unwrap_or(0),
-                _ => {}
-            }
-        }
-        if number_is_right && name_is_right { Ok(marks) } else { Err(Mismatch("a reply to another request")) }
+        // A flag that is longer than what was read of it leaves a rest.
+        if flags.is_empty() && has_number && has_name { Ok(marks) } else { Err(OTHER) }
     }
-}
-
-/// Returns whether a reply has just name and number, in the requested order, as most replies.
-fn is_in_order(flags: &[u8], opaque: u32, name: &[u8]) -> bool {
-    let text =
-        flags.trim_ascii_start().strip_prefix(b"k").and_then(|rest| rest.strip_prefix(name)?.strip_prefix(b" O"));
-    text.and_then(number) == Some(opaque.into())
-}
-
-/// Splits the number that a text begins with from the rest.
-fn split_number(text: &[u8]) -> (Option<u64>, &[u8]) {
-    let (digits, rest) = text.split_at(text.iter().position(|byte| *byte == b' ').unwrap_or(text.len()));
-    (number(digits), rest)
 }
 
 /// Reads a number in decimal digits; Memcached leaves spaces behind one that became shorter.
 pub fn number(text: &[u8]) -> Option<u64> {
-    let digits = text.trim_ascii_end();
-    if digits.is_empty() {
-        return None;
-    }
-    digits.iter().try_fold(0u64, |number, byte| {
-        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
-        number.checked_mul(10)?.checked_add(digit)
-    })
+    let (number, rest) = split_number(text)?;
+    rest.trim_ascii_start().is_empty().then_some(number)
 }
 
 /// Returns the length of a listed value, which ends its line. It is short: a search for many bytes at once would be slower.
 fn listed_length(line: &[u8]) -> Option<u64> {
     let before = line.iter().rposition(|byte| *byte == b' ')?;
     number(&line[before + 1..])
+}
+
+/// Returns the length of a value, which its flags may follow.
+fn value_length(line: &[u8]) -> Option<u64> {
+    let (len, flags) = split_number(line)?;
+    matches!(flags, [] | [b' ', ..]).then_some(len)
 }
 
 /// Finds the end of replies.
@@ -282,8 +283,9 @@ impl Framing for MetaFraming {
             };
             let line = rest[..end].strip_suffix(b"\r").ok_or("a line that does not end in CR LF")?;
             let line_end = self.position + end + 1;
-            let frame = if line.starts_with(b"VA ") && self.position == 0 {
-                self.value(split_number(&line[3..]).0, line_end, bytes)?
+            let single = line.strip_prefix(b"VA ").filter(|_| self.position == 0);
+            let frame = if let Some(line) = single {
+                self.value(value_length(line), line_end, bytes)?
             } else if line.starts_with(b"VALUE ") {
                 self.is_list = true;
                 self.value(listed_length(line), line_end, bytes)?
@@ -353,6 +355,7 @@ mod tests {
             b"VA 5 k\r\nabcdefg\r\n",
             b"VA x k\r\n",
             b"VA -1 k\r\n",
+            b"VA 5x k\r\nabcde\r\n",
             b"VA 99999999999999999999 k\r\n",
             b"EN\n",
             b"TL\r\n",
@@ -397,6 +400,7 @@ mod tests {
         let value = |bytes| Ok(Reply::Value { bytes, flags: 0, version: 0 });
         assert_eq!(read(&mut &b"VA 4 kname O42\r\na\r\nb\r\n"[..], 42, &GET), value(b"a\r\nb"));
         assert_eq!(read(&mut &b"EN O42 kname\r\n"[..], 42, &GET), Ok(Reply::Missing));
+        assert_eq!(read(&mut &b"VA 1 s1 kname  t-1 O42 W \r\nx\r\n"[..], 42, &GET), value(b"x"));
         let marked = Command::GetMarked { name: b"name" };
         let expected = Reply::Value { bytes: b"x", flags: 5, version: 9 };
         assert_eq!(read(&mut &b"VA 1 kname O42 f5 c9\r\nx\r\n"[..], 42, &marked), Ok(expected));
@@ -412,6 +416,13 @@ mod tests {
             b"VA 1 kother O42\r\nx\r\n",
             b"VA 1 kname\r\nx\r\n",
             b"VA 1 O42\r\nx\r\n",
+            b"VA 1 knames O42\r\nx\r\n",
+            b"VA 1 kname O42x\r\nx\r\n",
+            b"VA 1 kname O42 fx\r\nx\r\n",
+            b"VA 1 kname O42 c99999999999999999999\r\nx\r\n",
+            b"VA 1x kname O42\r\nx\r\n",
+            b"VA 1 kname O42 kother\r\nx\r\n",
+            b"VA 1 kname O\r\nx\r\n",
             b"EN\r\n",
             b"HD O42\r\n",
             b"MN\r\n",
