@@ -274,6 +274,7 @@ impl Connection {
                 self.cancelled.fetch_sub(1, Relaxed);
             }
         }
+        reader.keep_delivered();
         if reader.rest().len() > CHUNK {
             self.adopt_expected(reader);
             reader.check_length().map_err(|what| failure::protocol_error(&self.server, &what))?;

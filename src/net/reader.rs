@@ -80,15 +80,15 @@ impl Expected {
         Self { request, replies, most, received: Vec::new(), lost: false, permit }
     }
 
-    /// Keeps a reply for the caller, if it still waits.
-    fn keep(&mut self, reply: &[u8]) {
+    /// Keeps replies for the caller, if it still waits.
+    fn keep(&mut self, replies: &[u8]) {
         if self.lost || !self.request.is_awaited() {
             return;
         }
-        // The caller copies a value out of the reply.
-        let is_room = self.received.try_reserve(reply.len()).is_ok() && allocation::is_there(2 * reply.len());
+        // The caller copies values out of the replies.
+        let is_room = self.received.try_reserve(replies.len()).is_ok() && allocation::is_there(2 * replies.len());
         if is_room {
-            self.received.extend_from_slice(reply);
+            self.received.extend_from_slice(replies);
         } else {
             (self.received, self.lost) = (Vec::new(), true);
         }
@@ -113,6 +113,8 @@ pub struct Reader {
     /// The received bytes that are not used yet are `buffer[start..end]`.
     start: usize,
     end: usize,
+    /// The start of the delivered replies to the first request, up to `start`: they are kept together, in one copy.
+    unkept: Option<usize>,
     /// Bytes still to come of a part that is too large to keep.
     skip: u64,
     /// Requests in the order of their replies; later requests are still in the connection's queue.
@@ -124,7 +126,7 @@ pub struct Reader {
 impl Reader {
     pub fn new(framing: Box<dyn Framing>) -> Self {
         let buffer = vec![0; CHUNK];
-        Self { framing, buffer, start: 0, end: 0, skip: 0, expected: VecDeque::new(), oversized: 0 }
+        Self { framing, buffer, start: 0, end: 0, unkept: None, skip: 0, expected: VecDeque::new(), oversized: 0 }
     }
 
     /// Returns room to receive into, if there is memory for it.
@@ -194,15 +196,23 @@ impl Reader {
     /// Gives a reply that `next` cut off to the request that it answers. `None`: no request waits for a reply.
     pub fn deliver(&mut self, (start, end): (usize, usize), server: &str) -> Option<Delivery> {
         let first = self.expected.front_mut()?;
-        first.keep(&self.buffer[start..end]);
         first.replies -= 1;
         if first.replies > 0 {
+            self.unkept.get_or_insert(start);
             return Some(Delivery::Part);
         }
+        first.keep(&self.buffer[self.unkept.take().unwrap_or(start)..end]);
         let Expected { request, received, lost, permit, .. } = self.expected.pop_front()?;
         drop(permit);
         let kept = if lost { Err(failure::no_memory_for_reply(server)) } else { Ok(received) };
         Some(if request.complete(kept) { Delivery::Last } else { Delivery::Unwanted })
+    }
+
+    /// Keeps the delivered replies to a request of which more are to come, before others are received.
+    pub fn keep_delivered(&mut self) {
+        if let (Some(start), Some(first)) = (self.unkept.take(), self.expected.front_mut()) {
+            first.keep(&self.buffer[start..self.start]);
+        }
     }
 
     fn drop_part(&mut self, header: (usize, usize), len: u64, instead: &[u8]) {

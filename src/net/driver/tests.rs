@@ -370,3 +370,18 @@ fn a_server_that_pauses_within_a_request_that_was_given_up_loses_its_connection(
         pair.assert_over();
     }
 }
+
+#[test]
+fn the_replies_to_each_request_are_kept_in_order_wherever_their_bytes_are_split() {
+    let sent = b"a\nbb\nc\nd\neee\n";
+    for at_once in 1..=sent.len() {
+        let pair = Pair::new();
+        let replies = [3, 1, 1].map(|replies| pair.ask_for(CallContext::task(), replies));
+        for piece in sent.chunks(at_once) {
+            pair.reply(piece);
+            pair.receive();
+        }
+        let received = replies.map(|reply| reply.now_or_never().unwrap().unwrap().bytes);
+        assert_eq!(received, [&b"a\nbb\nc\n"[..], b"d\n", b"eee\n"], "{at_once} at once");
+    }
+}
