@@ -149,6 +149,7 @@ pub fn decode<'a>(name: &[u8], stored: &'a [u8]) -> Result<Entry<'a>, DecodeErro
 }
 
 /// Decodes the bytes that are stored under `name`: an entry or a remembered absence.
+#[inline(always)] // An entry is large: each call that returns one copies it.
 pub fn decode_any<'a>(name: &[u8], stored: &'a [u8]) -> Result<Entry<'a>, DecodeError> {
     if counter::is_counter(stored) {
         return counter::decode(name, stored).map(of_counter);
@@ -185,6 +186,7 @@ pub fn header_bytes(stored: &[u8]) -> &[u8] {
     stored.get(..len).unwrap_or(stored)
 }
 
+#[inline(always)] // As above.
 fn head_of_any<'a>(name: &[u8], stored: &'a [u8]) -> Result<Entry<'a>, DecodeError> {
     check_magic(stored)?;
     let mut fields = Fields(stored);

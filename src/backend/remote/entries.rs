@@ -396,7 +396,9 @@ impl<S: Store> Remote<S> {
     ) -> Result<Option<Found<T>>> {
         let Some(stored) = stored? else { return Ok(None) };
         let mut decoded = decode(name, &stored);
-        if let (Err(DecodeError::Checksum), Some((before, _))) = (&decoded, Trailer::split(name, &stored)) {
+        if let Err(DecodeError::Checksum) = decoded
+            && let Some((before, _)) = Trailer::split(name, &stored)
+        {
             decoded = decode(name, before);
         }
         match decoded {

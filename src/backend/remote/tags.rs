@@ -47,10 +47,13 @@ impl<S: Store> Remote<S> {
         context: CallContext,
         found: Vec<Result<Option<Found<T>>>>,
     ) -> Vec<Result<Option<T>>> {
-        let tagged = found.iter().filter_map(|it| it.as_ref().ok()?.as_ref());
-        let tags: Vec<u64> = tagged.flat_map(|it| it.tags.iter().map(|tag| tag.tag)).collect();
+        let mut tags = Vec::new();
+        for found in found.iter().filter_map(|it| it.as_ref().ok()?.as_ref()) {
+            tags.extend(found.tags.iter().map(|tag| tag.tag));
+        }
         let known = self.each_tag_version(context, found.len(), true, tags, Missing::Stays).await;
-        let check = |it: Found<T>| Ok(known.are_current(&it.tags)?.then_some(it.what));
+        // Most entries have no tags.
+        let check = |it: Found<T>| Ok((it.tags.is_empty() || known.are_current(&it.tags)?).then_some(it.what));
         found.into_iter().map(|it| it.and_then(|it| it.map_or(Ok(None), check))).collect()
     }
 
