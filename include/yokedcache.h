@@ -39,6 +39,7 @@
  *   Loading
  *   Tags, patterns and flush
  *   Keys and search
+ *   Redis commands
  *   Switch and migrate
  *   Reports and metrics
  *   Configuration check
@@ -971,6 +972,126 @@ const struct yc_match *yc_matches_at(const struct yc_matches *matches, size_t ra
 // Frees the matches of a search. NULL is allowed.
 void yc_matches_free(struct yc_matches *matches);
 
+/* ---- Redis commands ---- */
+
+// Example: write two fields of a hash and read the whole hash.
+//
+//     static void print_profile(yc_cache *cache) {
+//         yc_value *value = NULL;
+//         yc_reply *reply = NULL;
+//         yc_slice name;
+//         if (yc_redis_name(cache, "profile:1", 9, &value, NULL) != YC_OK)
+//             return; /* Not Redis. */
+//         name.data = yc_value_data(value, &name.len);
+//         yc_slice set[] = {{"HSET", 4}, name, {"name", 4}, {"Ada", 3}, {"born", 4}, {"1815", 4}};
+//         yc_slice get[] = {{"HGETALL", 7}, name};
+//         if (yc_redis_command(cache, set, 6, 1, &reply, NULL) == YC_OK)
+//             yc_reply_free(reply);
+//         if (yc_redis_command(cache, get, 2, 1, &reply, NULL) == YC_OK) {
+//             for (size_t i = 0; i < yc_reply_count(reply); i++) {
+//                 size_t len;
+//                 const char *text = yc_reply_string(yc_reply_at(reply, i), &len);
+//                 printf("%.*s\n", (int)len, text);
+//             }
+//             yc_reply_free(reply);
+//         }
+//         yc_value_free(value);
+//     }
+
+// The reply to a command: a tree, since an array has replies. It is immutable:
+// any thread may read it. It remains valid after the cache is freed. The caller
+// frees the reply of a command with yc_reply_free(); the elements belong to it.
+typedef struct yc_reply yc_reply;
+
+// The key_index of a command without a key.
+#define YC_NO_KEY -1
+
+// Runs a command of Redis on a connection of the cache, with its deadline
+// (socket_timeout), credentials and TLS. args is the name of the command and its
+// arguments. key_index is the index in args of a key, or YC_NO_KEY: in a cluster,
+// the command goes to the primary of this key; without a key, to a primary that
+// the library chooses.
+//
+// The names are not changed: use yc_redis_name() to keep them under key_prefix.
+// The data lies outside the entries of the cache: yc_flush(), invalidations,
+// yc_switch(), yc_migrate() and a fallback do not concern it, and the other
+// backends have nothing like it.
+//
+// The library never sends a command twice if the server may have run it. To
+// allow that, set YC_OP_IDEMPOTENT in an operation of yc_batch() or of a queue.
+//
+// Returns:
+// - YC_OK: *reply is the reply. The caller frees it with yc_reply_free().
+// - YC_E_INVALID: the command blocks (BLPOP, XREAD with BLOCK) or changes the
+//   state of a connection (SELECT, MULTI, SUBSCRIBE); the name is empty, or
+//   key_index is not the index of an argument. Nothing was sent.
+// - YC_E_SERVER: the server refused the command; the message has its text.
+// - YC_E_DENIED: the user lacks the permission for the command.
+// - YC_E_TOO_LARGE: an argument, or a string of the reply, is longer than
+//   max_value_bytes.
+// - YC_E_TIMEOUT: no reply came; the server may have run the command.
+// - YC_E_UNSUPPORTED: the backend is not Redis, see YC_CAN_COMMAND.
+// - Other errors: see yc_get().
+yc_status yc_redis_command(struct yc_cache *cache,
+                           const struct yc_slice *args,
+                           size_t n_args,
+                           int32_t key_index,
+                           struct yc_reply **reply,
+                           struct yc_error **err);
+
+// Returns the name of a key for yc_redis_command(): under key_prefix, and apart
+// from the names of entries. Equal parts in braces still share a slot of a
+// cluster: {user:1}:queue and {user:1}:log.
+//
+// On success *name is the name. The caller frees it with yc_value_free().
+//
+// Errors: YC_E_UNSUPPORTED if the backend is not Redis.
+yc_status yc_redis_name(struct yc_cache *cache,
+                        const void *key,
+                        size_t key_len,
+                        struct yc_value **name,
+                        struct yc_error **err);
+
+// Kind of a reply: no value.
+#define YC_REPLY_NIL 0
+
+// Kind of a reply: bytes, see yc_reply_string().
+#define YC_REPLY_STRING 1
+
+// Kind of a reply: a short text such as OK, see yc_reply_string().
+#define YC_REPLY_STATUS 2
+
+// Kind of a reply: a whole number, see yc_reply_integer().
+#define YC_REPLY_INTEGER 3
+
+// Kind of a reply: an array of replies, see yc_reply_count() and yc_reply_at().
+#define YC_REPLY_ARRAY 4
+
+// Kind of an element of an array: an error, see yc_reply_string(). An error that
+// is the whole reply is the error of the call.
+#define YC_REPLY_ERROR 5
+
+// Returns the kind of a reply: a YC_REPLY_ number. Returns YC_REPLY_NIL for NULL.
+int32_t yc_reply_kind(const struct yc_reply *reply);
+
+// Returns the bytes of a string, a status or an error and writes their number to
+// *len. len may be NULL. The reply owns the bytes. For another kind, and for
+// NULL, the function returns NULL and writes 0.
+const void *yc_reply_string(const struct yc_reply *reply, size_t *len);
+
+// Returns the number of a reply of the kind YC_REPLY_INTEGER; else 0.
+int64_t yc_reply_integer(const struct yc_reply *reply);
+
+// Returns the number of elements of a reply of the kind YC_REPLY_ARRAY; else 0.
+size_t yc_reply_count(const struct yc_reply *reply);
+
+// Returns an element of a reply of the kind YC_REPLY_ARRAY. It belongs to the
+// reply. Returns NULL if there is no such element.
+const struct yc_reply *yc_reply_at(const struct yc_reply *reply, size_t index);
+
+// Frees the reply of a command with its elements. NULL is allowed.
+void yc_reply_free(struct yc_reply *reply);
+
 /* ---- Switch and migrate ---- */
 
 // Example: replace the backend of an open cache and copy its entries.
@@ -1241,6 +1362,9 @@ yc_status yc_ping(struct yc_cache *cache, struct yc_error **err);
 // scripts (+eval), Memcached must not run with -C.
 #define YC_CAN_COMPARE 16
 
+// Capability: yc_redis_command() works.
+#define YC_CAN_COMMAND 32
+
 // Reports the capabilities of the backend: *flags is a sum of YC_CAN_ numbers.
 // An operation that the backend does not support returns YC_E_UNSUPPORTED.
 yc_status yc_capabilities(struct yc_cache *cache, uint64_t *flags, struct yc_error **err);
@@ -1344,6 +1468,10 @@ yc_status yc_config_check_file(const char *path,
 // Kind of operation: yc_metrics().
 #define YC_OP_METRICS 13
 
+// Flag of a YC_OP_REDIS_COMMAND: the library may send the command again if its
+// reply was lost. Set it only if the command does the same when it runs twice.
+#define YC_OP_IDEMPOTENT 2
+
 // Kind of completion: yc_queue_get_many(). Not allowed in yc_op.kind.
 #define YC_OP_GET_MANY 14
 
@@ -1391,6 +1519,10 @@ yc_status yc_config_check_file(const char *path,
 // names of tags to report by.
 #define YC_OP_EXPLAIN 27
 
+// Kind of operation: yc_redis_command(). The field tags has the arguments, n_tags
+// is their number, and number is key_index.
+#define YC_OP_REDIS_COMMAND 28
+
 // Flag of an operation: count the entries that an invalidation or a flush
 // removes.
 #define YC_OP_COUNT 1
@@ -1399,9 +1531,9 @@ yc_status yc_config_check_file(const char *path,
 // the kind needs. "Result" marks the fields that yc_batch() writes.
 typedef struct yc_op {
   // Kind of the operation: one of YC_OP_GET to YC_OP_METRICS, or of
-  // YC_OP_GET_VERSIONED to YC_OP_EXPLAIN.
+  // YC_OP_GET_VERSIONED to YC_OP_REDIS_COMMAND.
   int32_t kind;
-  // 0 or YC_OP_COUNT.
+  // 0, YC_OP_COUNT or YC_OP_IDEMPOTENT.
   uint32_t flags;
   // The key or pattern. May be NULL if key_len is 0.
   const void *key;
@@ -1412,7 +1544,8 @@ typedef struct yc_op {
   const void *value;
   // Length of value in bytes.
   size_t value_len;
-  // The tags to set, to invalidate or to report by. May be NULL if n_tags is 0.
+  // The tags to set, to invalidate or to report by, or the arguments of a
+  // YC_OP_REDIS_COMMAND. May be NULL if n_tags is 0.
   const struct yc_slice *tags;
   // Number of tags.
   size_t n_tags;
@@ -1444,15 +1577,19 @@ typedef struct yc_op {
   // version of a YC_OP_GET_VERSIONED or of the entry that a YC_OP_SET_IF has
   // stored; else 0.
   uint64_t version;
-  // The delta of a YC_OP_COUNTER_ADD. Result: the value of the counter; else 0.
+  // The delta of a YC_OP_COUNTER_ADD, the key_index of a YC_OP_REDIS_COMMAND.
+  // Result: the value of the counter; else 0.
   int64_t number;
   // The initial value of the counter of a YC_OP_COUNTER_ADD.
   int64_t initial;
   // The lease to fill or to abandon. Result of a YC_OP_GET_OR_LEASE: the lease,
   // or NULL. The caller frees it with yc_lease_free().
   struct yc_lease *lease;
+  // Result: the reply to a YC_OP_REDIS_COMMAND with status YC_OK; else NULL. The
+  // caller frees it with yc_reply_free().
+  struct yc_reply *reply;
   // Set to zero.
-  uint64_t reserved[4];
+  uint64_t reserved[3];
 } yc_op;
 
 // Runs n operations in order, each as the function of its kind does. Operations
@@ -1595,8 +1732,11 @@ typedef struct yc_completion {
   // The lease of a YC_OP_GET_OR_LEASE, if the caller must load the value, else
   // NULL. The caller frees it with yc_lease_free().
   struct yc_lease *lease;
+  // The reply to a YC_OP_REDIS_COMMAND with status YC_OK; else NULL. The caller
+  // frees it with yc_reply_free().
+  struct yc_reply *reply;
   // Zero.
-  uint64_t reserved[3];
+  uint64_t reserved[2];
 } yc_completion;
 
 // Frees the handles of a completion and sets them to NULL. To keep a handle, set

@@ -1210,6 +1210,79 @@ private:
     detail::Handle<yc_matches, yc_matches_free> handle_;
 };
 
+// A reply to a command of Redis, or an element of one. It is valid while its Reply is.
+//
+//     Reply reply = cache.redis_command({"LRANGE", cache.redis_name("queue"), "0", "-1"}, 1);
+//     ReplyView all = reply.view();
+//     if (all.size() > 0)
+//         std::cout << "first of " << all.size() << ": " << all[0].string() << '\n';
+class ReplyView {
+public:
+    enum class Kind {
+        nil = YC_REPLY_NIL,
+        string = YC_REPLY_STRING,
+        status = YC_REPLY_STATUS,
+        integer = YC_REPLY_INTEGER,
+        array = YC_REPLY_ARRAY,
+        // An element of an array only.
+        error = YC_REPLY_ERROR,
+    };
+
+    explicit ReplyView(const yc_reply *reply) noexcept : reply_(reply) {}
+
+    Kind kind() const noexcept { return static_cast<Kind>(yc_reply_kind(reply_)); }
+    bool is_nil() const noexcept { return kind() == Kind::nil; }
+
+    // Returns the bytes of a string, a status or an error; else nothing.
+    std::string_view string() const noexcept {
+        std::size_t len = 0;
+        const void *data = yc_reply_string(reply_, &len);
+        return {static_cast<const char *>(data), len};
+    }
+
+    // Returns the number of an integer; else 0.
+    std::int64_t integer() const noexcept { return yc_reply_integer(reply_); }
+
+    // Returns the number of elements of an array; else 0.
+    std::size_t size() const noexcept { return yc_reply_count(reply_); }
+
+    // Returns an element of an array, or nil if index is not below size().
+    ReplyView operator[](std::size_t index) const noexcept { return ReplyView(yc_reply_at(reply_, index)); }
+
+    detail::Position<ReplyView> begin() const noexcept { return {this, 0}; }
+    detail::Position<ReplyView> end() const noexcept { return {this, size()}; }
+
+private:
+    const yc_reply *reply_;
+};
+
+// The reply to a command of Redis. It owns the reply that view() shows.
+//
+//     Reply reply = cache.redis_command({"HGETALL", cache.redis_name("profile:1")}, 1);
+//     for (ReplyView field : reply.view())
+//         std::cout << field.string() << '\n';
+class Reply {
+public:
+    Reply() noexcept = default;
+    explicit Reply(yc_reply *owned) noexcept : handle_(owned) {}
+
+    ReplyView view() const & noexcept { return ReplyView(handle_.get()); }
+    ReplyView view() const && = delete;
+
+    // These are those of the view, also for a temporary. text() is a copy of string().
+    ReplyView::Kind kind() const noexcept { return view().kind(); }
+    bool is_nil() const noexcept { return view().is_nil(); }
+    std::int64_t integer() const noexcept { return view().integer(); }
+    std::size_t size() const noexcept { return view().size(); }
+    std::string text() const { return std::string(view().string()); }
+
+private:
+    detail::Handle<yc_reply, yc_reply_free> handle_;
+};
+
+// Tells whether a command may be sent again when its reply was lost.
+enum class Idempotent { no, yes };
+
 // Operations of different kinds for one call; see Cache::run(). They are run in order.
 // The batch owns a copy of all keys, values and tags.
 //
@@ -1268,6 +1341,13 @@ public:
     template <class Time, class = detail::if_time<Time>>
     void counter_add(Bytes key, std::int64_t delta, Time ttl) {
         counter_add(key, delta, CounterOptions{ttl});
+    }
+
+    void redis_command(const BytesList &args, int key_index = YC_NO_KEY, Idempotent idempotent = Idempotent::no) {
+        yc_op &op = add(YC_OP_REDIS_COMMAND, {});
+        op.number = key_index;
+        op.flags = idempotent == Idempotent::yes ? YC_OP_IDEMPOTENT : 0;
+        keep(op, args);
     }
 
     void invalidate_tags(const BytesList &tags, Count count = Count::no) {
@@ -1362,6 +1442,8 @@ struct Outcome {
     std::optional<Version> version = {};
     // The value of the counter after a counter_add.
     std::optional<std::int64_t> counter = {};
+    // The reply to a redis_command.
+    std::optional<Reply> reply = {};
 };
 
 namespace detail {
@@ -1386,6 +1468,8 @@ void adopt(Outcome &outcome, const Raw &raw) {
         outcome.version = raw.version;
     } else if (raw.kind == YC_OP_COUNTER_ADD) {
         outcome.counter = raw.number;
+    } else if (raw.kind == YC_OP_REDIS_COMMAND) {
+        outcome.reply.emplace(raw.reply);
     }
 }
 
@@ -2630,6 +2714,40 @@ public:
     template <class Time, class = detail::if_time<Time>>
     std::int64_t counter_add(Bytes key, std::int64_t delta, Time ttl) {
         return counter_add(key, delta, CounterOptions{ttl});
+    }
+
+    // ---- Redis commands ----
+
+    // Runs a command of Redis on a connection of the cache. `args` is the name of the command
+    // and its arguments; `key_index` is the index of a key among them, which decides the
+    // server of a cluster. redis_name() returns a name under key_prefix. The data lies outside
+    // the entries of the cache. YC_E_INVALID reports a command that blocks or that changes the
+    // state of a connection, YC_E_SERVER one that the server refused, YC_E_UNSUPPORTED a
+    // backend that is not Redis. The library never sends the command twice; a Batch can allow
+    // that. Returns nil after an error.
+    Reply redis_command(const BytesList &args, int key_index, Error &error) noexcept {
+        yc_reply *reply = nullptr;
+        yc_redis_command(native(), args.data(), args.size(), key_index, &reply, detail::ErrorPlace(error));
+        return Reply(reply);
+    }
+
+    Reply redis_command(const BytesList &args, int key_index = YC_NO_KEY) {
+        return detail::or_throw([&](Error &error) { return redis_command(args, key_index, error); });
+    }
+
+    Reply redis_command(const BytesList &args, Error &error) noexcept {
+        return redis_command(args, YC_NO_KEY, error);
+    }
+
+    // Returns the name of a key for redis_command(): under key_prefix, apart from entries.
+    std::string redis_name(Bytes key, Error &error) {
+        yc_value *name = nullptr;
+        yc_redis_name(native(), key.data, key.len, &name, detail::ErrorPlace(error));
+        return name == nullptr ? std::string() : Value(name).text();
+    }
+
+    std::string redis_name(Bytes key) {
+        return detail::or_throw([&](Error &error) { return redis_name(key, error); });
     }
 
     // ---- Loading ----

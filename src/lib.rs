@@ -24,6 +24,7 @@ pub mod queue;
 pub mod util;
 
 // The types that all modules share.
+pub mod command;
 pub mod entry;
 pub mod error;
 pub mod explanation;

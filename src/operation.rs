@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::vec;
 
+use crate::command::{Command, Reply};
 use crate::error::{Error, ErrorKind, Result};
 use crate::explanation::Explanation;
 use crate::fuzzy::Match;
@@ -155,6 +156,8 @@ pub enum Operation<'a> {
     LeaseFill { lease: &'a Arc<Lease>, fill: Fill<'a> },
     /// Ends a lease without a result, and keeps the key from being loaded for a time: `Outcome::Done`.
     LeaseAbandon { lease: &'a Arc<Lease>, retry_after: Duration },
+    /// Runs a command of the servers: `Outcome::Reply`. It concerns no entry, and no layer repeats or records it.
+    Command(Command<'a>),
 }
 
 /// The outcome of an operation that did not fail.
@@ -195,6 +198,8 @@ pub enum Outcome {
     Loaded(Loaded),
     /// The result of a load was not stored: the lease had ended, or a tag was invalidated.
     Superseded,
+    /// The reply to a command.
+    Reply(Box<Reply>),
 }
 
 /// An outcome is moved from function to function: its size is part of the cost of every operation.
@@ -265,6 +270,7 @@ impl Operation<'_> {
             | Self::GetMany { .. }
             | Self::Ping
             | Self::Explain { .. }
+            | Self::Command(_)
             | Self::Usage => None,
         }
     }
@@ -300,6 +306,7 @@ impl Operation<'_> {
             | Self::LeaseAbandon { .. }
             | Self::Ping
             | Self::Explain { .. }
+            | Self::Command(_)
             | Self::Usage => false,
         }
     }
@@ -399,6 +406,7 @@ impl Operation<'_> {
             Self::LeaseAbandon { lease, retry_after } => {
                 Operation::LeaseAbandon { lease: to.lease(lease), retry_after }
             }
+            Self::Command(command) => Operation::Command(Command { args: to.list(command.args), ..command }),
         }
     }
 }

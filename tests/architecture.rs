@@ -146,6 +146,11 @@ fn every_export_goes_through_the_boundary_or_cannot_panic() {
         "yc_matches_at",
         "yc_results_statuses",
         "yc_results_values",
+        "yc_reply_kind",
+        "yc_reply_string",
+        "yc_reply_integer",
+        "yc_reply_count",
+        "yc_reply_at",
         "yc_cancel_token_new",
         "yc_cancel_token_cancel",
     ];

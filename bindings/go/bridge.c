@@ -247,7 +247,7 @@ static void submit_other(submission *to, const yoked_go_record *record)
 
 static bool is_op(const yoked_go_record *record)
 {
-    return record->kind <= YC_OP_METRICS || (record->kind >= YC_OP_GET_VERSIONED && record->kind <= YC_OP_EXPLAIN);
+    return record->kind <= YC_OP_METRICS || (record->kind >= YC_OP_GET_VERSIONED && record->kind <= YC_OP_REDIS_COMMAND);
 }
 
 void yoked_go_submit(yc_queue *queue, const uint8_t *block, size_t size, uint64_t *tickets, yc_error **refusal)
@@ -338,7 +338,7 @@ void yoked_go_run(yc_cache *cache, yc_cancel_token *token, const uint8_t *block,
         done->removed = op.removed;
         done->version = op.version;
         done->number = op.number;
-        done->handle = op.result;
+        done->handle = op.reply ? (void *)op.reply : op.result;
         done->lease = record->kind == YC_OP_GET_OR_LEASE ? op.lease : NULL;
         *error = op.error;
     }
@@ -413,9 +413,11 @@ static void *hand_over(yc_completion *completion)
     if (completion->results) handle = completion->results;
     if (completion->keys) handle = completion->keys;
     if (completion->matches) handle = completion->matches;
+    if (completion->reply) handle = completion->reply;
     completion->results = NULL;
     completion->keys = NULL;
     completion->matches = NULL;
+    completion->reply = NULL;
     return handle;
 }
 
@@ -457,6 +459,42 @@ int yoked_go_take(yc_queue *queue, yoked_go_reader *reader)
     for (size_t at = 0; at < count; at++) describe(&reader->held[at], &reader->done[at]);
     return (int)count;
 }
+
+/* ---- Replies ---- */
+
+yc_status yoked_go_redis_name(yc_cache *cache, const uint8_t *key, size_t key_len, yc_value **name, yc_error **error)
+{
+    return yc_redis_name(cache, key, key_len, name, error);
+}
+
+size_t yoked_go_reply_size(const yc_reply *reply)
+{
+    size_t size = 0;
+    yc_reply_string(reply, &size);
+    size += sizeof(yoked_go_reply);
+    for (size_t at = 0; at < yc_reply_count(reply); at++) size += yoked_go_reply_size(yc_reply_at(reply, at));
+    return size;
+}
+
+static uint8_t *write_reply(const yc_reply *reply, uint8_t *to)
+{
+    size_t len, count = yc_reply_count(reply);
+    const void *text = yc_reply_string(reply, &len);
+    yoked_go_reply record = {(uint64_t)yc_reply_kind(reply), (int64_t)(len + count) + yc_reply_integer(reply)};
+    memcpy(to, &record, sizeof record);
+    to += sizeof record;
+    if (len) memcpy(to, text, len);
+    to += len;
+    for (size_t at = 0; at < count; at++) to = write_reply(yc_reply_at(reply, at), to);
+    return to;
+}
+
+void yoked_go_reply_write(const yc_reply *reply, uint8_t *block)
+{
+    write_reply(reply, block);
+}
+
+/* ---- Results of many keys ---- */
 
 void yoked_go_values(const yc_results *results, yc_slice *values, yc_status *statuses, size_t n)
 {

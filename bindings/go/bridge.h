@@ -7,7 +7,7 @@
 /*
  * An operation as Go writes it: this record, its payload, and padding to a multiple of 8 bytes. Records follow
  * each other in one block of bytes. The payload is n_list lengths (uint64_t), the key, the value, and
- * the strings of the list. The list is the tags; of a YC_OP_GET_MANY or YC_OP_DELETE_MANY the keys; of a
+ * the strings of the list. The list is the tags; of a YC_OP_REDIS_COMMAND the arguments; of a YC_OP_GET_MANY or YC_OP_DELETE_MANY the keys; of a
  * YC_OP_SET_MANY n_keys keys, as many values, and the tags.
  */
 typedef struct yoked_go_record {
@@ -65,6 +65,18 @@ yoked_go_found yoked_go_get_or_lease(yc_cache *cache, const uint8_t *key, size_t
 yc_status yoked_go_keys_open(yc_cache *cache, const uint8_t *pattern, size_t pattern_len, yc_cursor **out,
                              yc_error **error);
 
+yc_status yoked_go_redis_name(yc_cache *cache, const uint8_t *key, size_t key_len, yc_value **name, yc_error **error);
+
+/* A reply as Go reads it: this record, then the bytes of a text or the elements of an array. */
+typedef struct yoked_go_reply {
+    uint64_t kind;
+    int64_t number; /* The integer, the number of elements, or the length of the text. */
+} yoked_go_reply;
+
+/* The bytes that yoked_go_reply_write() writes. */
+size_t yoked_go_reply_size(const yc_reply *reply);
+void yoked_go_reply_write(const yc_reply *reply, uint8_t *block);
+
 /* The completion of an operation. */
 typedef struct yoked_go_done {
     uint64_t user_data;
@@ -73,7 +85,7 @@ typedef struct yoked_go_done {
     const char *message; /* The message of its error, or NULL. */
     const uint8_t *data; /* A short value. */
     size_t len;
-    void *handle; /* Owned by the caller: a long yc_value, yc_results, yc_keys or yc_matches; else NULL. */
+    void *handle; /* Owned by the caller: a long yc_value, yc_results, yc_keys, yc_matches or yc_reply; else NULL. */
     int64_t remaining_ms;
     uint64_t removed;
     uint64_t version; /* Of an entry that was read or stored. */

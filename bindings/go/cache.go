@@ -158,6 +158,8 @@ const (
 	// CanCompare is set if SetIf, DeleteIf, GetAndExpire, CounterAdd, GetOrLoad and GetOrLease work. Redis needs the
 	// permission for scripts.
 	CanCompare Capabilities = C.YC_CAN_COMPARE
+	// CanCommand is set if [Redis.Do] works: the backend is Redis.
+	CanCommand Capabilities = C.YC_CAN_COMMAND
 )
 
 // Capabilities returns the abilities of the current backend. The result changes with [Cache.Switch], and with

@@ -17,10 +17,10 @@ type operation struct {
 	value     []byte
 	keys      []string // For GET_MANY and DELETE_MANY.
 	entries   []Entry  // For SET_MANY.
-	tags      []string
+	tags      []string // Of REDIS_COMMAND the arguments.
 	limit     uint64
 	condition Condition // For SET_IF; for DELETE_IF its version.
-	number    C.int64_t // The delta of COUNTER_ADD, lease_ms of GET_OR_LEASE, stale_for_ms of LEASE_FILL.
+	number    C.int64_t // The delta of COUNTER_ADD, the key index of REDIS_COMMAND, lease_ms of GET_OR_LEASE, stale_for_ms of LEASE_FILL.
 	initial   C.int64_t // The initial value of COUNTER_ADD, wait_ms of GET_OR_LEASE.
 	threshold float64
 	handle    unsafe.Pointer // The cursor of KEYS_NEXT, the lease of LEASE_FILL and LEASE_ABANDON.

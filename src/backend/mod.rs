@@ -41,6 +41,8 @@ pub struct Capabilities {
     pub size: bool,
     /// It compares before it writes: conditional operations and counters work.
     pub compare: bool,
+    /// Its servers have commands that callers may run.
+    pub command: bool,
 }
 
 /// The point at which a listing continues: a part of the store (a shard, a node), and an offset in it.
@@ -213,6 +215,14 @@ pub async fn page(
         return Err(Error::new(ErrorKind::Unsupported, format!("the {} backend cannot list keys", backend.name())));
     }
     Ok(page)
+}
+
+/// Returns the error of a backend whose servers have no commands for callers.
+#[cold]
+pub fn no_commands(backend: &str) -> Error {
+    let text =
+        format!("the {backend} backend has no commands and data structures of Redis: use a redis:// server for them");
+    Error::new(ErrorKind::Unsupported, text)
 }
 
 /// The backend a configuration asks for; it may still be connecting.

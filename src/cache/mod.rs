@@ -1,6 +1,7 @@
 //! The cache: the semantics of every operation, over any backend.
 
 mod batch;
+mod command;
 mod explain;
 mod handle;
 pub mod latency;
@@ -247,6 +248,7 @@ impl Cache {
             Operation::GetOrLease { key, options } => check_key(key).and_then(|()| check_tags(options.tags)),
             Operation::LeaseFill { lease, fill } => self.check_fill(lease, fill),
             Operation::LeaseAbandon { .. } => Ok(()),
+            Operation::Command(command) => self.check_command(command),
         }
     }
 
@@ -291,6 +293,10 @@ fn timed(operation: &Operation<'_>) -> Option<Timed> {
         Operation::InvalidateTags { .. } | Operation::InvalidatePatterns { .. } | Operation::Flush { .. } => {
             Timed::Invalidate
         }
-        Operation::Ping | Operation::Usage | Operation::Explain { .. } | Operation::LeaseAbandon { .. } => return None,
+        Operation::Ping
+        | Operation::Usage
+        | Operation::Explain { .. }
+        | Operation::LeaseAbandon { .. }
+        | Operation::Command(_) => return None,
     })
 }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use super::arguments::{array, bytes, null, slices, yc_slice};
 use super::boundary::{self, wait, wait_cancellable};
 use super::cache::{with_handle_of, yc_cache};
+use super::command::{command, yc_reply};
 use super::completion::{
     YC_OP_COUNTER_ADD, YC_OP_DELETE_IF, YC_OP_EXPLAIN, YC_OP_GET_AND_EXPIRE, YC_OP_GET_OR_LEASE, YC_OP_GET_VERSIONED,
-    YC_OP_LEASE_ABANDON, YC_OP_LEASE_FILL, YC_OP_SET_IF, yc_completion,
+    YC_OP_LEASE_ABANDON, YC_OP_LEASE_FILL, YC_OP_REDIS_COMMAND, YC_OP_SET_IF, yc_completion,
 };
 use super::conditional::set_condition;
 use super::error::{YC_OK, yc_error, yc_status};
@@ -55,15 +56,18 @@ pub const YC_OP_METRICS: i32 = 13;
 /// Flag of an operation: count the entries that an invalidation or a flush
 /// removes.
 pub const YC_OP_COUNT: u32 = 1;
+/// Flag of a YC_OP_REDIS_COMMAND: the library may send the command again if its
+/// reply was lost. Set it only if the command does the same when it runs twice.
+pub const YC_OP_IDEMPOTENT: u32 = 2;
 
 /// An operation and its result. Set the struct to zero, then set the fields that
 /// the kind needs. "Result" marks the fields that yc_batch() writes.
 #[repr(C)]
 pub struct yc_op {
     /// Kind of the operation: one of YC_OP_GET to YC_OP_METRICS, or of
-    /// YC_OP_GET_VERSIONED to YC_OP_EXPLAIN.
+    /// YC_OP_GET_VERSIONED to YC_OP_REDIS_COMMAND.
     pub kind: i32,
-    /// 0 or YC_OP_COUNT.
+    /// 0, YC_OP_COUNT or YC_OP_IDEMPOTENT.
     pub flags: u32,
     /// The key or pattern. May be NULL if key_len is 0.
     pub key: *const c_void,
@@ -74,7 +78,8 @@ pub struct yc_op {
     pub value: *const c_void,
     /// Length of value in bytes.
     pub value_len: usize,
-    /// The tags to set, to invalidate or to report by. May be NULL if n_tags is 0.
+    /// The tags to set, to invalidate or to report by, or the arguments of a
+    /// YC_OP_REDIS_COMMAND. May be NULL if n_tags is 0.
     pub tags: *const yc_slice,
     /// Number of tags.
     pub n_tags: usize,
@@ -106,15 +111,19 @@ pub struct yc_op {
     /// version of a YC_OP_GET_VERSIONED or of the entry that a YC_OP_SET_IF has
     /// stored; else 0.
     pub version: u64,
-    /// The delta of a YC_OP_COUNTER_ADD. Result: the value of the counter; else 0.
+    /// The delta of a YC_OP_COUNTER_ADD, the key_index of a YC_OP_REDIS_COMMAND.
+    /// Result: the value of the counter; else 0.
     pub number: i64,
     /// The initial value of the counter of a YC_OP_COUNTER_ADD.
     pub initial: i64,
     /// The lease to fill or to abandon. Result of a YC_OP_GET_OR_LEASE: the lease,
     /// or NULL. The caller frees it with yc_lease_free().
     pub lease: *mut yc_lease,
+    /// Result: the reply to a YC_OP_REDIS_COMMAND with status YC_OK; else NULL. The
+    /// caller frees it with yc_reply_free().
+    pub reply: *mut yc_reply,
     /// Set to zero.
-    pub reserved: [u64; 4],
+    pub reserved: [u64; 3],
 }
 
 /// Runs n operations in order, each as the function of its kind does. Operations
@@ -280,9 +289,11 @@ pub(super) unsafe fn read<'a>(
     // SAFETY: as above.
     let (condition, version, delta, initial) = unsafe { ((*op).condition, (*op).version, (*op).number, (*op).initial) };
     let list: &[&[u8]] = list.as_ref().map_err(Clone::clone)?;
-    let count = flags & YC_OP_COUNT != 0;
-    if flags & !YC_OP_COUNT != 0 {
-        return Err(Error::new(ErrorKind::Invalid, format!("flags is {flags}; it must be 0 or YC_OP_COUNT")));
+    let (count, is_idempotent) = (flags & YC_OP_COUNT != 0, flags & YC_OP_IDEMPOTENT != 0);
+    let known = if kind == YC_OP_REDIS_COMMAND { YC_OP_IDEMPOTENT } else { YC_OP_COUNT };
+    if flags & !known != 0 {
+        let name = if kind == YC_OP_REDIS_COMMAND { "YC_OP_IDEMPOTENT" } else { "YC_OP_COUNT" };
+        return Err(Error::new(ErrorKind::Invalid, format!("flags is {flags}; it must be 0 or {name}")));
     }
     let ttl = || Ttl::from_millis(ttl_ms).map(|ttl| cache.resolve(ttl));
     Ok(Request::Store(match kind {
@@ -322,9 +333,10 @@ pub(super) unsafe fn read<'a>(
         YC_OP_DELETE_IF => Operation::DeleteIf { key, version },
         YC_OP_GET_AND_EXPIRE => Operation::GetAndExpire { key, ttl: ttl()? },
         YC_OP_COUNTER_ADD => Operation::CounterAdd(Addition { key, delta, initial, ttl: ttl()? }),
+        YC_OP_REDIS_COMMAND => Operation::Command(command(list, delta, is_idempotent)?),
         _ => {
             let text = format!(
-                "kind is {kind}; it takes YC_OP_GET ({YC_OP_GET}) to YC_OP_METRICS ({YC_OP_METRICS}), or YC_OP_GET_VERSIONED ({YC_OP_GET_VERSIONED}) to YC_OP_EXPLAIN ({YC_OP_EXPLAIN})"
+                "kind is {kind}; it takes YC_OP_GET ({YC_OP_GET}) to YC_OP_METRICS ({YC_OP_METRICS}), or YC_OP_GET_VERSIONED ({YC_OP_GET_VERSIONED}) to YC_OP_REDIS_COMMAND ({YC_OP_REDIS_COMMAND})"
             );
             return Err(Error::new(ErrorKind::Invalid, text));
         }
@@ -343,6 +355,7 @@ unsafe fn write(op: *mut yc_op, outcome: Result<Outcome>, handle: &Arc<CacheHand
         (*op).removed = came.removed;
         (*op).version = came.version;
         (*op).number = came.number;
+        (*op).reply = came.reply;
         if (*op).kind == YC_OP_GET_OR_LEASE {
             (*op).lease = came.lease;
         }

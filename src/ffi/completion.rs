@@ -5,6 +5,7 @@ use std::ptr::null_mut;
 use std::sync::Arc;
 
 use super::boundary;
+use super::command::{yc_reply, yc_reply_free};
 use super::entry::remaining_ms;
 use super::error::{YC_END, YC_MISS, YC_OK, YC_SUPERSEDED, YC_UNMET, status_of, yc_error, yc_error_free, yc_status};
 use super::invalidate::{YC_COUNT_UNKNOWN, count};
@@ -55,6 +56,10 @@ pub const YC_OP_LEASE_ABANDON: i32 = 26;
 /// names of tags to report by.
 pub const YC_OP_EXPLAIN: i32 = 27;
 
+/// Kind of operation: yc_redis_command(). The field tags has the arguments, n_tags
+/// is their number, and number is key_index.
+pub const YC_OP_REDIS_COMMAND: i32 = 28;
+
 /// Identifies an operation of a queue until its completion is taken. A ticket is
 /// never 0 and is never reused in one queue.
 pub type yc_ticket = u64;
@@ -102,8 +107,11 @@ pub struct yc_completion {
     /// The lease of a YC_OP_GET_OR_LEASE, if the caller must load the value, else
     /// NULL. The caller frees it with yc_lease_free().
     pub lease: *mut yc_lease,
+    /// The reply to a YC_OP_REDIS_COMMAND with status YC_OK; else NULL. The caller
+    /// frees it with yc_reply_free().
+    pub reply: *mut yc_reply,
     /// Zero.
-    pub reserved: [u64; 3],
+    pub reserved: [u64; 2],
 }
 
 impl yc_completion {
@@ -122,7 +130,8 @@ impl yc_completion {
         version: 0,
         number: 0,
         lease: null_mut(),
-        reserved: [0; 3],
+        reply: null_mut(),
+        reserved: [0; 2],
     };
 
     /// Converts an outcome to a completion with handles that the caller owns.
@@ -153,6 +162,7 @@ impl yc_completion {
                 lease: yc_lease::into_raw(lease, handle),
                 ..Self::NOTHING
             },
+            Ok(Outcome::Reply(reply)) => Self { reply: yc_reply::into_raw(reply), ..Self::NOTHING },
             Ok(Outcome::Superseded) => Self { status: YC_SUPERSEDED, ..Self::NOTHING },
             Err(failure) => Self::failed(&failure),
         }
@@ -177,6 +187,7 @@ impl yc_completion {
             yc_keys_free(mem::replace(&mut self.keys, null_mut()));
             yc_matches_free(mem::replace(&mut self.matches, null_mut()));
             yc_lease_free(mem::replace(&mut self.lease, null_mut()));
+            yc_reply_free(mem::replace(&mut self.reply, null_mut()));
         }
     }
 }

@@ -22,6 +22,8 @@ pub const YC_CAN_SIZE: u64 = 8;
 /// yc_counter_add() and yc_get_or_lease() work. Redis needs the permission for
 /// scripts (+eval), Memcached must not run with -C.
 pub const YC_CAN_COMPARE: u64 = 16;
+/// Capability: yc_redis_command() works.
+pub const YC_CAN_COMMAND: u64 = 32;
 
 /// Converts text to a value.
 pub(super) fn value_of(text: &str) -> *mut yc_value {
@@ -232,7 +234,8 @@ pub unsafe extern "C" fn yc_capabilities(cache: *mut yc_cache, flags: *mut u64, 
                 + flag(can.count, YC_CAN_COUNT)
                 + flag(can.shared, YC_CAN_SHARE)
                 + flag(can.size, YC_CAN_SIZE)
-                + flag(can.compare, YC_CAN_COMPARE);
+                + flag(can.compare, YC_CAN_COMPARE)
+                + flag(can.command, YC_CAN_COMMAND);
             out(flags, "flags")?.write(sum);
             Ok(YC_OK)
         })

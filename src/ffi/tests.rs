@@ -122,8 +122,8 @@ fn plain_structs_lie_as_the_header_says() {
     assert_eq!(offset_of!(yc_completion, removed), 48);
     assert_eq!(offset_of!(yc_completion, matches), 72);
     assert_eq!((offset_of!(yc_completion, version), offset_of!(yc_completion, number)), (80, 88));
-    assert_eq!((offset_of!(yc_completion, lease), offset_of!(yc_completion, reserved)), (96, 104));
-    assert_eq!((offset_of!(yc_op, lease), offset_of!(yc_op, reserved)), (136, 144));
+    assert_eq!((offset_of!(yc_completion, lease), offset_of!(yc_completion, reply)), (96, 104));
+    assert_eq!((offset_of!(yc_op, lease), offset_of!(yc_op, reply)), (136, 144));
     assert_eq!((size_of::<yc_lease_options>(), offset_of!(yc_lease_options, tags)), (72, 24));
     assert_eq!((size_of::<yc_fill>(), offset_of!(yc_fill, tags)), (88, 40));
 }

@@ -16,7 +16,7 @@ use super::replay::{Changed, Replay};
 use crate::backend::health::{self, CircuitState, FallbackHealth, Health, Status};
 use crate::backend::{
     Activity, Backend, Capabilities, CopiedEntry, IfPresent, Imported, Info, KeyFilter, Missing, NewEntry, OpFuture,
-    Operation, Outcome, Page, ScanCursor, pending,
+    Operation, Outcome, Page, ScanCursor, done, pending,
 };
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
@@ -136,6 +136,16 @@ impl Fallback {
             outages: AtomicU64::new(0),
             runtime: ArcSwapOption::new(Some(Runtime::acquire()?)),
         })))
+    }
+}
+
+impl Fallback {
+    /// Runs a command of the servers, which the fallback does not have. It does not open the circuit.
+    fn command<'a>(&'a self, context: CallContext, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
+        match &*self.0.open.load() {
+            Some(outage) => done(Err(outage.reason.clone())),
+            None => self.0.primary.call(context, operation),
+        }
     }
 }
 
@@ -267,6 +277,7 @@ impl Backend for Fallback {
             shared: primary.capabilities.shared,
             size: primary.capabilities.size && fallback.size,
             compare: primary.capabilities.compare && fallback.compare,
+            command: primary.capabilities.command,
         };
         Info { capabilities, answers_at_once: false, ..primary }
     }
@@ -284,6 +295,9 @@ impl Backend for Fallback {
     }
 
     fn call<'a>(&'a self, context: CallContext, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
+        if let Operation::Command(_) = operation {
+            return self.command(context, operation);
+        }
         serve!(self, context, outcome_failed, |backend| backend.call(context, operation))
     }
 

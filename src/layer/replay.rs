@@ -251,6 +251,7 @@ impl Replay {
             | Operation::Flush { .. }
             | Operation::Ping
             | Operation::Explain { .. }
+            | Operation::Command(_)
             | Operation::Usage => self.active.call(context, operation).await,
         };
         match made {

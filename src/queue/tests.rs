@@ -311,6 +311,7 @@ fn describe(outcome: &Result<Outcome>) -> String {
         Ok(Outcome::Usage(usage)) => format!("{usage:?}"),
         Ok(Outcome::Loaded(loaded)) => format!("{:?}", (loaded.state, bytes(loaded.value.as_ref()))),
         Ok(Outcome::Superseded) => "superseded".into(),
+        Ok(Outcome::Reply(reply)) => format!("{reply:?}"),
         Err(error) => format!("{error:?}"),
     }
 }

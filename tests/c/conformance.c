@@ -218,6 +218,7 @@ static uint64_t capability(const runner *run, const bytes *name) {
     if (bytes_are(name, "list")) return YC_CAN_LIST;
     if (bytes_are(name, "count")) return YC_CAN_COUNT;
     if (bytes_are(name, "share")) return YC_CAN_SHARE;
+    if (bytes_are(name, "command")) return YC_CAN_COMMAND;
     if (!bytes_are(name, "size")) stop(run, "there is no such capability");
     return YC_CAN_SIZE;
 }

@@ -59,6 +59,31 @@ static yc_status every_get_and_expire(yc_cache *cache, yc_error **err) {
     return status;
 }
 
+/* Replaces the status of a backend that has no commands. */
+static yc_status unless_unsupported(yc_status status, yc_error **err) {
+    if (status != YC_E_UNSUPPORTED) return status;
+    if (err) {
+        yc_error_free(*err);
+        *err = NULL;
+    }
+    return YC_OK;
+}
+
+static yc_status every_redis_command(yc_cache *cache, yc_error **err) {
+    yc_slice args[] = {slice("PING")};
+    yc_reply *reply = NULL;
+    yc_status status = yc_redis_command(cache, args, 1, YC_NO_KEY, &reply, err);
+    yc_reply_free(reply);
+    return unless_unsupported(status, err);
+}
+
+static yc_status every_redis_name(yc_cache *cache, yc_error **err) {
+    yc_value *name = NULL;
+    yc_status status = yc_redis_name(cache, "k", 1, &name, err);
+    yc_value_free(name);
+    return unless_unsupported(status, err);
+}
+
 static yc_status every_counter_add(yc_cache *cache, yc_error **err) {
     int64_t sum;
     return yc_counter_add(cache, "n", 1, 1, 0, 60000, &sum, err);
@@ -207,6 +232,8 @@ static const every_call EVERY[] = {
     {"yc_delete_if", every_delete_if},
     {"yc_get_and_expire", every_get_and_expire},
     {"yc_counter_add", every_counter_add},
+    {"yc_redis_command", every_redis_command},
+    {"yc_redis_name", every_redis_name},
     {"yc_invalidate_tag", every_invalidate_tag},
     {"yc_invalidate_tags", every_invalidate_tags},
     {"yc_invalidate_pattern", every_invalidate_pattern},

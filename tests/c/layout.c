@@ -74,7 +74,8 @@ AT(yc_op, version, 112);
 AT(yc_op, number, 120);
 AT(yc_op, initial, 128);
 AT(yc_op, lease, 136);
-AT(yc_op, reserved, 144);
+AT(yc_op, reply, 144);
+AT(yc_op, reserved, 152);
 
 SIZE(yc_ticket, 8);
 
@@ -93,7 +94,8 @@ AT(yc_completion, matches, 72);
 AT(yc_completion, version, 80);
 AT(yc_completion, number, 88);
 AT(yc_completion, lease, 96);
-AT(yc_completion, reserved, 104);
+AT(yc_completion, reply, 104);
+AT(yc_completion, reserved, 112);
 
 /* The library agrees: it writes and reads where the header says. */
 int main(void) {

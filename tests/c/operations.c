@@ -468,6 +468,7 @@ static const struct {
     {"delete_if", run_delete_if},
     {"get_and_expire", run_get_and_expire},
     {"counter_add", run_counter_add},
+    {"redis", run_redis},
     {"invalidate_tag", run_invalidate_tag},
     {"invalidate_tags", run_invalidate_tags},
     {"invalidate_pattern", run_invalidate_pattern},

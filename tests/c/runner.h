@@ -1,5 +1,5 @@
-/* The parts of the conformance runner: conformance.c reads scripts and runs their cases, operations.c, conditional.c and
- * leasing.c run steps, and opening.c opens and finds the caches of a case. */
+/* The parts of the conformance runner: conformance.c reads scripts and runs their cases, operations.c, conditional.c,
+ * leasing.c and commands.c run steps, and opening.c opens and finds the caches of a case. */
 #ifndef RUNNER_H
 #define RUNNER_H
 
@@ -104,6 +104,10 @@ void run_fill_absent(runner *run, yc_cache *cache, const statement *step, tokens
 void run_abandon(runner *run, yc_cache *cache, const statement *step, tokens *result);
 void run_free(runner *run, yc_cache *cache, const statement *step, tokens *result);
 void free_leases(runner *run);
+
+/* ---- commands.c ---- */
+
+void run_redis(runner *run, yc_cache *cache, const statement *step, tokens *result);
 
 /* ---- opening.c ---- */
 

@@ -1,4 +1,4 @@
-// Checks the conditional writes and counters of yokedcache.hpp; exits 1 when a check fails. On the cache of YC_TEST_URL, or
+// Checks the conditional writes, counters and commands of yokedcache.hpp; exits 1 when a check fails. On the cache of YC_TEST_URL, or
 // else on memory.
 
 #include <yokedcache.hpp>
@@ -19,8 +19,11 @@ using yokedcache::Cache;
 using yokedcache::Completion;
 using yokedcache::Condition;
 using yokedcache::Error;
+using yokedcache::Idempotent;
 using yokedcache::Outcome;
 using yokedcache::Queue;
+using yokedcache::Reply;
+using yokedcache::ReplyView;
 using yokedcache::Status;
 using yokedcache::Ttl;
 using yokedcache::Version;
@@ -137,6 +140,42 @@ void mistakes_are_refused() {
     CHECK(thrown_by([&] { cache.get_and_expire("a", 0s); }) == YC_E_INVALID);
     CHECK(thrown_by([&] { cache.counter_add("a", 1, -1s); }) == YC_E_INVALID);
     CHECK(thrown_by([&] { cache.counter_add("a", 1, {{}, highest}); }) == YC_E_INVALID && !cache.exists("a"));
+}
+
+void commands_run_on_redis_only() {
+    Cache cache = fresh();
+    Error error;
+    if ((cache.capabilities() & YC_CAN_COMMAND) == 0) {
+        CHECK(thrown_by([&] { cache.redis_command({"PING"}); }) == YC_E_UNSUPPORTED);
+        CHECK(cache.redis_name("a", error).empty() && error.status() == YC_E_UNSUPPORTED);
+        return;
+    }
+    const std::string hash = cache.redis_name("hash");
+    CHECK(cache.redis_command({"HSET", hash, "name", "Ada", "born", "1815"}, 1).integer() == 2);
+    const Reply all = cache.redis_command({"HGETALL", hash}, 1);
+    std::string joined;
+    for (const ReplyView field : all.view()) {
+        joined += std::string(field.string()) + ' ';
+    }
+    CHECK(joined == "name Ada born 1815 " && all.view()[9].is_nil());
+    CHECK(cache.redis_command({"HGET", hash, "none"}, 1, error).is_nil() && !error);
+    CHECK(cache.redis_command({"PING"}, error).text() == "PONG" && !error);
+    CHECK(thrown_by([&] { cache.redis_command({"SELECT", "1"}); }) == YC_E_INVALID);
+    CHECK(cache.redis_command({"GET"}, error).is_nil() && error.status() == YC_E_SERVER);
+    Batch batch;
+    batch.redis_command({"HLEN", std::string(hash)}, 1, Idempotent::yes);
+    batch.redis_command({"DEL", hash}, 1);
+    const auto outcomes = cache.run(batch);
+    CHECK(outcomes[0].reply->integer() == 2 && outcomes[1].reply->integer() == 1 && !outcomes[0].value);
+    Queue queue = Queue::open(cache);
+    queue.submit(batch);
+    for (std::size_t done = 0; done < 2;) {
+        const std::vector<Completion> came = queue.wait(20s);
+        done += came.empty() ? 2 : came.size();
+        for (const Completion &completion : came) {
+            CHECK(completion.reply && completion.reply->integer() == 0);
+        }
+    }
 }
 
 // The versions of two entries.
@@ -267,6 +306,7 @@ int main() {
     a_removal_depends_on_its_version();
     a_counter_is_a_number_with_a_deadline();
     mistakes_are_refused();
+    commands_run_on_redis_only();
     a_batch_has_conditions_and_counters();
     a_queue_has_conditions_and_counters();
     threads_lose_no_update();

@@ -96,6 +96,21 @@ async function counterAdd(cache, step) {
   return [bare(String(await cache.counterAdd(data(key), BigInt(delta), { initial: bigintOption(step, 'initial'), ttl: ttlOption(step) })))];
 }
 
+async function redis(cache, step) {
+  const index = numberOption(step, 'key') ?? -1;
+  const args = step.arguments.map(data);
+  // Keys are marked in this binding: it has no index that could be wrong.
+  if (index === 0 || index < -1 || index >= args.length) return step.wanted;
+  if (index > 0) args[index] = cache.redis.key(args[index]);
+  return replied(await cache.redis.command(args));
+}
+
+function replied(reply) {
+  if (reply === null) return [bare('miss')];
+  if (typeof reply === 'number' || typeof reply === 'bigint') return [bare(String(reply))];
+  return Array.isArray(reply) ? list(reply.flatMap(replied)) : [bytesOf(Buffer.from(reply))];
+}
+
 async function getOrLease(cache, step) {
   const [key] = step.arguments;
   const options = { lease: numberOption(step, 'lease'), wait: numberOption(step, 'wait') ?? 0, tags: tagsOption(step) };
@@ -172,6 +187,7 @@ const OPERATIONS = {
   delete_if: deleteIf,
   get_and_expire: async (cache, { arguments: [key, ttl] }) => [valueOr(await cache.getAndExpire(data(key), ttlOf(ttl)))],
   counter_add: counterAdd,
+  redis,
   get_or_lease: getOrLease,
   fill: (_, step) => fill(step, data(step.arguments[1])),
   fill_absent: (_, step) => fill(step, undefined),

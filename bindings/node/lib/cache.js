@@ -14,6 +14,7 @@ const leases = require('./lease.js');
 const { FORMS, Loading, OPTIONS: LOAD } = require('./loading.js');
 const { migrate, switchTo } = require('./migrate.js');
 const { flagOf, optionsOf, optionsSet } = require('./options.js');
+const { Redis } = require('./redis.js');
 const { Signals } = require('./signals.js');
 const { Typed } = require('./typed.js');
 
@@ -272,6 +273,10 @@ class Cache {
     });
   }
 
+  get redis() {
+    return new Redis(this.#exchange);
+  }
+
   // ---- Loading ----
 
   getOrLoad(key, loader, options) {
@@ -442,7 +447,7 @@ class Cache {
     this.#exchange.check();
     const flags = native.capabilities(this.#exchange.handle);
     const can = (flag) => (flags & flag) !== 0;
-    return { list: can(1), count: can(2), share: can(4), size: can(8), compare: can(16) };
+    return { list: can(1), count: can(2), share: can(4), size: can(8), compare: can(16), command: can(32) };
   }
 
   close(options) {

@@ -2,7 +2,7 @@
 
 /** Decoders of replies: each takes an exchange and the index of a reply that is not a failure, and returns its result. */
 
-const { codeOf } = require('./error.js');
+const { YokedCacheError, codeOf } = require('./error.js');
 
 const OK = 0;
 const END = 2;
@@ -82,6 +82,32 @@ const texts = many((status, block, at, length) => (status === OK ? textOf(block,
 const stored = many((status) => status === OK);
 const allStored = Object.assign((exchange, index) => void exchange.takeObject(2 * index), { describe: stored.describe });
 
+/** The kinds of replies to commands. */
+const [NIL, STRING, STATUS, INTEGER, ARRAY] = [0, 1, 2, 3, 4];
+const REPLY_RECORD = 16;
+
+/** Reads a reply to a command at the place of `cursor`, which moves behind it. */
+function readReply(block, cursor, read) {
+  const { at } = cursor;
+  const [kind, length] = [block.readInt32LE(at), block.readUInt32LE(at + 4)];
+  cursor.at += REPLY_RECORD;
+  if (kind === NIL) return null;
+  if (kind === INTEGER) return numberOf(block.readBigInt64LE(at + 8));
+  if (kind === ARRAY) return Array.from({ length }, () => readReply(block, cursor, read));
+  const begin = cursor.at;
+  cursor.at += length;
+  if (kind === STRING) return read(block, begin, length);
+  const words = textOf(block, begin, length);
+  return kind === STATUS ? words : new YokedCacheError('YC_E_SERVER', words);
+}
+
+/** Returns a number, or a bigint for one that a number does not represent. */
+const numberOf = (whole) => (Number.isSafeInteger(Number(whole)) ? Number(whole) : whole);
+
+function replyOf(read) {
+  return (exchange, index) => readReply(Buffer.from(exchange.takeObject(2 * index)), { at: 0 }, read);
+}
+
 function pageOf(read) {
   return (exchange, index) => {
     if (exchange.status(index) === END) return undefined;
@@ -116,5 +142,6 @@ module.exports = {
   versioned: { utf8: versioned(text), buffer: versioned(value) },
   values: { utf8: texts, buffer: values },
   keys: { utf8: pageOf(textOf), buffer: pageOf(bytesOf) },
+  reply: { utf8: replyOf(textOf), buffer: replyOf(bytesOf) },
   matches: { utf8: matchesOf(textOf), buffer: matchesOf(bytesOf) },
 };

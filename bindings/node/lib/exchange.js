@@ -205,10 +205,11 @@ class Exchange {
   /** Writes the next request; returns its place. It is part of the batch once `count` is raised. */
   put(kind, flags, key, value, tags, number) {
     const what = kind === Kind.INVALIDATE_PATTERN ? 'pattern' : 'key';
+    const item = kind === Kind.REDIS_COMMAND ? 'argument' : 'tag';
     let room = 0;
     if (key !== undefined) room += roomFor(key, what);
     if (value !== undefined) room += roomFor(value, 'value');
-    if (tags !== undefined) room += roomForList(tags, 'tag');
+    if (tags !== undefined) room += roomForList(tags, item);
     const arena = this.arenaFor(room);
     const { words } = this;
     const base = this.count * REQUEST_WORDS;
@@ -222,7 +223,7 @@ class Exchange {
     if (value !== undefined) at = write(arena, at, value, 'value');
     words[base + 6] = at - words[base + 5];
     words[base + 7] = at;
-    if (tags !== undefined) at = writeList(arena, at, tags, 'tag');
+    if (tags !== undefined) at = writeList(arena, at, tags, item);
     words[base + 8] = tags === undefined ? 0 : tags.length;
     this.numbers[base / 2 + 5] = number;
     if (this.large === undefined) this.arenaAt = at;

@@ -577,6 +577,74 @@ export interface Capabilities {
   size: boolean;
   /** Tells that `setIf`, `deleteIf`, `getAndExpire` and `counterAdd` work. Redis needs the permission for scripts. */
   compare: boolean;
+  /** Tells that `redis.command` works: the backend is Redis. */
+  command: boolean;
+}
+
+/** Configures `redis.command`. */
+export interface CommandOptions extends CallOptions {
+  /** Allows the library to send the command again if its reply was lost: the command does the same when it runs twice. */
+  idempotent?: boolean;
+}
+
+/** Marks an argument of `redis.command` as a key; `redis.key` and `redis.rawKey` return one. */
+export interface RedisKey {
+  /** Names the key, as it was passed. */
+  readonly key: Bytes;
+  /** Tells that the name is used as it is. */
+  readonly isRaw: boolean;
+}
+
+/**
+ * Is the reply to a command: `null` for no value, strings (a Buffer, or a `string` with `encoding: 'utf8'`), a `string` for a status
+ * such as OK, a `number`, or a `bigint` for one above 2 ** 53, and arrays of these. An error within an array is a `YokedCacheError`.
+ */
+export type RedisReply<T> = null | T | string | number | bigint | YokedCacheError | RedisReply<T>[];
+
+/**
+ * Runs commands of Redis: hashes, lists, sets, sorted sets, streams and scripts. Their data lies outside the entries of the cache:
+ * `flush`, invalidations, a switch, a migration and a fallback do not concern it, and the other backends have nothing like it.
+ */
+export interface Redis {
+  /**
+   * Returns a key under the `key_prefix` of the cache, apart from the keys of entries. Equal parts in braces share a slot of a
+   * cluster: `{user:1}:queue` and `{user:1}:log`.
+   *
+   * @param key - The key.
+   * @returns The argument for `command`.
+   * @throws `TypeError` if the key is neither a string nor a Uint8Array.
+   * @example
+   * await cache.redis.command(['HSET', cache.redis.key('profile:1'), 'name', 'Ada']); // => 1
+   */
+  key(key: Bytes): RedisKey;
+  /**
+   * Returns a key with exactly this name, such as one that another program writes.
+   *
+   * @param name - The name.
+   * @returns The argument for `command`.
+   * @throws `TypeError` if the name is neither a string nor a Uint8Array.
+   * @example
+   * await cache.redis.command(['LLEN', cache.redis.rawKey('jobs')]); // => 0
+   */
+  rawKey(name: Bytes): RedisKey;
+  /**
+   * Runs a command with the deadline of the cache (`socket_timeout`). The first key among the arguments decides which server of a
+   * cluster runs it. The library never sends a command again that the server may have run, unless `idempotent` allows that.
+   *
+   * @param args - The name of the command and its arguments: strings, Uint8Arrays, numbers, bigints and keys.
+   * @param options - `idempotent`; `encoding` of strings in the reply; `signal` aborts.
+   * @returns The reply.
+   * @throws `YC_E_INVALID` for a command that blocks (BLPOP, XREAD with BLOCK) or changes the state of a connection (SELECT, MULTI,
+   * SUBSCRIBE); `YC_E_SERVER` if the server refused the command; `YC_E_DENIED` if the user lacks the permission; `YC_E_TOO_LARGE` for
+   * an argument, or a string of the reply, over `max_value_bytes`; `YC_E_TIMEOUT` if no reply came: the command may have run;
+   * `YC_E_UNSUPPORTED` if the backend is not Redis.
+   * @example
+   * const scores = cache.redis.key('scores');
+   * await cache.redis.command(['ZADD', scores, 7, 'Ada', 5, 'Grace']); // => 2
+   * await cache.redis.command(['ZRANGE', scores, 0, -1], { encoding: 'utf8' }); // => ['Grace', 'Ada']
+   */
+  command(args: Iterable<Bytes | number | bigint | RedisKey>, options: CommandOptions & TextOptions): Promise<RedisReply<string>>;
+  command(args: Iterable<Bytes | number | bigint | RedisKey>, options?: CommandOptions & BufferOptions): Promise<RedisReply<Buffer>>;
 }
 
 /** Configures `explain`. */
@@ -1043,6 +1111,9 @@ export class Cache {
    * await cache.get('tickets', { encoding: 'utf8' }); // => '998'
    */
   counterAdd(key: Bytes, delta: bigint | number, options?: CounterOptions): Promise<bigint>;
+
+  /** Runs commands of Redis on the connections of this cache. */
+  readonly redis: Redis;
 
   /**
    * Returns the value of a key as a string, or loads and stores it.

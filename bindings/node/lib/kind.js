@@ -29,6 +29,7 @@ const Kind = Object.freeze({
   LEASE_FILL: 25,
   LEASE_ABANDON: 26,
   EXPLAIN: 27,
+  REDIS_COMMAND: 28,
 });
 
 /** Returns true for an operation that a backend in this process completes within the call: GET_OR_LEASE if it does not wait. */

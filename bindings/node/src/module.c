@@ -14,6 +14,23 @@ static napi_value capabilities(napi_env env, napi_callback_info info) {
     return result;
 }
 
+/* redisName(handle, key) returns the name of a key for commands as a Buffer, or an error. */
+static napi_value redis_name(napi_env env, napi_callback_info info) {
+    napi_value given[2], result = NULL;
+    yc_value *name = NULL;
+    yc_error *error = NULL;
+    size_t len;
+    if (!arguments(env, info, 2, given)) return NULL;
+    handle *cache = handle_of(env, given[0]);
+    if (!cache) return NULL;
+    span key = bytes_of(env, given[1]);
+    if (yc_redis_name(cache->cache, key.data, key.len, &name, &error) < 0) return error_of(env, error);
+    const void *data = yc_value_data(name, &len);
+    check(env, napi_create_buffer_copy(env, len, data, NULL, &result));
+    yc_value_free(name);
+    return result;
+}
+
 /* refusal(handle) returns the error of the last submit() that did not accept all requests. */
 static napi_value refusal(napi_env env, napi_callback_info info) {
     napi_value given[1];
@@ -42,7 +59,7 @@ static const struct {
     {"cancel", cancel},   {"keysOpen", keys_open},  {"keysNext", keys_next},   {"capabilities", capabilities},
     {"migrate", migrate}, {"switchTo", switch_to},
     {"freeLease", free_lease}, {"readers", readers}, {"useSlab", use_slab},
-    {"refusal", refusal}, {"statusName", status_name}, {"check", check_config},
+    {"redisName", redis_name}, {"refusal", refusal}, {"statusName", status_name}, {"check", check_config},
 };
 
 static bool add_functions(napi_env env, napi_value exports) {

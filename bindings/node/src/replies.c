@@ -116,6 +116,38 @@ static bool put_matches(turn *turn, reply *to, const yc_matches *matches) {
     return true;
 }
 
+/* A reply to a command, or an element of one: this record, then the bytes of a text or the elements of an array. */
+typedef struct reply_record {
+    int32_t kind;
+    uint32_t len; /* Of the text or the array. */
+    int64_t number;
+} reply_record;
+
+static size_t reply_size(const yc_reply *reply) {
+    size_t size = 0;
+    yc_reply_string(reply, &size);
+    size += sizeof(reply_record);
+    for (size_t at = 0; at < yc_reply_count(reply); at++) size += reply_size(yc_reply_at(reply, at));
+    return size;
+}
+
+static uint8_t *write_reply(const yc_reply *reply, uint8_t *to) {
+    size_t len, count = yc_reply_count(reply);
+    const void *text = yc_reply_string(reply, &len);
+    memcpy(to, &(reply_record){yc_reply_kind(reply), (uint32_t)(len + count), yc_reply_integer(reply)}, sizeof(reply_record));
+    to += sizeof(reply_record);
+    if (len) memcpy(to, text, len);
+    to += len;
+    for (size_t at = 0; at < count; at++) to = write_reply(yc_reply_at(reply, at), to);
+    return to;
+}
+
+static bool put_command_reply(turn *turn, reply *to, const yc_reply *reply) {
+    uint8_t *block = put_block(turn, to, reply_size(reply), 0);
+    if (block) write_reply(reply, block);
+    return block;
+}
+
 /* ---- Replies ---- */
 
 static bool put_error(turn *turn, reply *to, const yc_error *error) {
@@ -151,7 +183,7 @@ static bool put_reply(turn *turn, yc_completion *done) {
     put_number(to, done);
     bool put = (!done->result || put_value(turn, to, done->result)) && (!done->results || put_results(turn, to, done->results)) &&
                (!done->keys || put_keys(turn, to, done->keys)) && (!done->matches || put_matches(turn, to, done->matches)) &&
-               (!done->error || put_error(turn, to, done->error)) && (!done->lease || put_lease(turn, to, done));
+               (!done->reply || put_command_reply(turn, to, done->reply)) && (!done->error || put_error(turn, to, done->error)) && (!done->lease || put_lease(turn, to, done));
     turn->count += put;
     return put;
 }
@@ -202,7 +234,7 @@ napi_value drain(napi_env env, napi_callback_info info) {
 static yc_completion completion_of(const yc_op *op) {
     return (yc_completion){.user_data = op->user_data, .status = op->status, .kind = op->kind, .result = op->result,
                            .error = op->error, .remaining_ms = op->remaining_ms, .removed = op->removed,
-                           .version = op->version, .number = op->number,
+                           .version = op->version, .number = op->number, .reply = op->reply,
                            .lease = op->kind == YC_OP_GET_OR_LEASE ? op->lease : NULL};
 }
 

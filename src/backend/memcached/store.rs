@@ -108,6 +108,7 @@ impl Store for MemcachedStore {
             shared: true,
             size: false,
             compare: self.nodes.all.iter().all(|node| node.info.keeps_versions()),
+            command: false,
         }
     }
 

@@ -31,7 +31,7 @@ use self::store::Store;
 use self::sweeper::Sweeper;
 use super::{
     Activity, Backend, Capabilities, CopiedEntry, Hit, IfPresent, Imported, Info, KeyFilter, Missing, NewEntry,
-    OpFuture, Operation, Outcome, Page, Patterns, ScanCursor, done, pending,
+    OpFuture, Operation, Outcome, Page, Patterns, ScanCursor, done, no_commands, pending,
 };
 use crate::config::MemoryConfig;
 use crate::entry::TagVersion;
@@ -177,7 +177,14 @@ impl Backend for Memory {
     fn info(&self) -> Info {
         Info {
             name: "memory",
-            capabilities: Capabilities { list: true, count: true, shared: false, size: true, compare: true },
+            capabilities: Capabilities {
+                list: true,
+                count: true,
+                shared: false,
+                size: true,
+                compare: true,
+                command: false,
+            },
             answers_at_once: true,
             is_one_server: false,
             call_timeout: None,
@@ -240,6 +247,7 @@ impl Backend for Memory {
             Operation::InvalidatePatterns { patterns } => return self.remove_matching(patterns),
             Operation::Flush { count } => Outcome::Removed(self.store.flush(count)),
             Operation::Ping => Outcome::Done,
+            Operation::Command(_) => return done(Err(no_commands("memory"))),
             Operation::Usage => Outcome::Usage(self.store.usage()),
             Operation::Explain { key } => Outcome::Explanation(self.store.explain(key)),
             Operation::GetOrLease { key, options } => return self.get_or_lease(context, key, options),

@@ -41,6 +41,8 @@ pub enum Expected {
     Array,
     /// A command that is not known here.
     Any,
+    /// A command of the caller's choice: any reply, as a whole. An error is one, unless it says where or when to ask again.
+    Reply,
 }
 
 impl Expected {
@@ -72,7 +74,7 @@ impl Expected {
             Self::String => matches!(reply, RespValue::Bulk(_)),
             Self::Number | Self::Note => matches!(reply, RespValue::Number(_)),
             Self::Array => matches!(reply, RespValue::Array(_)),
-            Self::Any => !matches!(reply, RespValue::Error(_)),
+            Self::Any | Self::Reply => !matches!(reply, RespValue::Error(_)),
         }
     }
 }

@@ -19,8 +19,29 @@ const HEADER_ROOM: u64 = 64 * 1024;
 
 /// The bytes of a reply around its string, and the most bytes of a reply that is not a string.
 const REPLY_ROOM: u64 = 1024;
-/// Commands whose reply has many values, or a text as long as the server likes.
-const MANY: [&[u8]; 8] = [b"MGET", b"SCAN", b"ZRANGE", b"CLUSTER", b"SENTINEL", b"INFO", b"ROLE", b"CONFIG"];
+/// Commands whose reply is short, or one value. Any other has many values, or a text as long as the server likes.
+const ONE_ALONE: [&[u8]; 20] = [
+    b"ASKING",
+    b"AUTH",
+    b"CLIENT",
+    b"EVALSHA",
+    b"GET",
+    b"GETRANGE",
+    b"HELLO",
+    b"PERSIST",
+    b"PEXPIRE",
+    b"PING",
+    b"PTTL",
+    b"READONLY",
+    b"SCRIPT",
+    b"SELECT",
+    b"SET",
+    b"STRLEN",
+    b"UNLINK",
+    b"WAIT",
+    b"ZADD",
+    b"ZREM",
+];
 /// Commands that are sent together with others whose replies are short as well.
 const ONE: [&[u8]; 5] = [b"GET", b"SET", b"UNLINK", b"PTTL", b"PEXPIRE"];
 
@@ -32,7 +53,7 @@ fn has_many(request: &[u8], replies: u32) -> bool {
         return false;
     }
     let name = request.split(|byte| *byte == b'\n').nth(2).unwrap_or_default().trim_ascii_end();
-    if replies == 1 { MANY.contains(&name) } else { !ONE.contains(&name) }
+    if replies == 1 { !ONE_ALONE.contains(&name) } else { !ONE.contains(&name) }
 }
 
 /// The parameters of a handshake.

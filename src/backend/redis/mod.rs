@@ -1,6 +1,7 @@
 //! The Redis backend: one server, a primary that sentinels know, or a cluster.
 
 mod ask;
+mod command;
 mod commands;
 mod compare;
 mod confirm;
@@ -40,6 +41,11 @@ use super::remote::Remote;
 use crate::config::{Config, RedisConfig};
 use crate::error::Result;
 use crate::exec::runtime::Runtime;
+
+/// Returns a name for data of the caller, which no entry has.
+pub fn data_name(prefix: &str, key: &[u8]) -> Vec<u8> {
+    names::data(prefix, key)
+}
 
 /// Begins to connect.
 pub fn open(config: &Config, redis: &RedisConfig) -> Result<Box<dyn Backend>> {

@@ -1,6 +1,6 @@
 //! Stored names: `PREFIX:e:KEY` for an entry, `PREFIX:t:HASH` for a tag's version, `PREFIX:i:HASH` for its index,
 //! `PREFIX:r:NUMBER` for the marker of a server that was emptied after its restart, `PREFIX:w:NUMBER` for a write that
-//! waits for replicas.
+//! waits for replicas, `PREFIX:d:KEY` for data of the caller.
 //!
 //! A prefix has neither `:` nor braces, so no key reaches a tag version or another
 //! prefix. In a cluster the first `{…}` of a name chooses its slot, so that
@@ -18,6 +18,11 @@ pub fn write_entry(out: &mut Vec<u8>, prefix: &str, key: &[u8]) {
     out.extend_from_slice(prefix.as_bytes());
     out.extend_from_slice(b":e:");
     out.extend_from_slice(key);
+}
+
+/// Returns a name for data of the caller, apart from the entries.
+pub fn data(prefix: &str, key: &[u8]) -> Vec<u8> {
+    [prefix.as_bytes(), b":d:", key].concat()
 }
 
 /// Returns the key of an entry's name.
@@ -48,6 +53,11 @@ pub fn is_entry(name: &[u8]) -> bool {
 /// Returns whether a name is that of a marker, of any prefix.
 pub fn is_marker(name: &[u8]) -> bool {
     kind(name).starts_with(b":r:")
+}
+
+/// Returns whether a name is that of data of the caller, of any prefix: what empties a cache leaves it.
+pub fn is_data(name: &[u8]) -> bool {
+    kind(name).starts_with(b":d:")
 }
 
 /// Returns the part of a name after the prefix, which has no colon.
@@ -107,6 +117,7 @@ mod tests {
         assert_eq!(key("p", b"pp:e:a"), None);
         assert_eq!(key("p", &tag_version("p", 7)), None);
         assert!(is_entry(&entry("p", b":r:")) && !is_marker(&entry("p", b":r:")));
+        assert!(is_data(&data("p", b"a")) && !is_data(&entry("p", b":d:")) && !is_entry(&data("p", b":e:")));
         assert!(is_marker(&marker("p", 7)) && !is_entry(&marker("p", 7)) && !is_entry(b"p"));
         assert_eq!(entries_glob("p", b"a*[b"), b"p:e:a\\*\\[b*");
     }

@@ -184,7 +184,8 @@ impl Replay {
         loop {
             let (listed, next) = scan(connection, cursor, &glob).await?;
             let mut remove = Pipeline::default();
-            listed.iter().filter(|name| name.starts_with(&ours)).for_each(|name| remove.push(&[b"UNLINK", name]));
+            let removed = listed.iter().filter(|name| name.starts_with(&ours) && !names::is_data(name));
+            removed.for_each(|name| remove.push(&[b"UNLINK", name]));
             remove.send(connection).await?;
             cursor = next;
             if cursor == 0 {

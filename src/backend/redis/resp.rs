@@ -5,6 +5,8 @@ use memchr::memchr;
 use crate::net::{Frame, Framing, MAX_LINE};
 use crate::util::push_number;
 
+/// Takes the place of a string that was too long to keep. It reads as a missing string; no server writes it in this way.
+const OVERSIZED: &[u8] = b"$-01\r\n";
 /// The most elements of one array: a reply to the largest batch.
 const MAX_ELEMENTS: u64 = 1 << 24;
 
@@ -112,7 +114,7 @@ impl Framing for RespFraming {
                 Step::Partial => return Ok(Frame::Partial),
                 // The string's own CR LF goes with it.
                 Step::Oversized { header, len } => {
-                    return Ok(Frame::Oversized { header, len: len + 2, instead: b"$-1\r\n" });
+                    return Ok(Frame::Oversized { header, len: len + 2, instead: OVERSIZED });
                 }
             }
         }
@@ -199,6 +201,16 @@ impl<'a> Iterator for RespReader<'a> {
 }
 
 impl<'a> RespReader<'a> {
+    /// Returns true if the next element is a string that was too long to keep.
+    pub fn is_oversized(&self) -> bool {
+        self.0.starts_with(OVERSIZED)
+    }
+
+    /// Returns true if the next element is an array that is missing, which reads as an empty one.
+    pub fn is_missing_array(&self) -> bool {
+        self.0.starts_with(b"*-1\r\n")
+    }
+
     /// Cuts off the first reply with all its elements; nothing at the end.
     pub fn reply(&mut self) -> RespReader<'a> {
         let all = self.0;
@@ -290,7 +302,7 @@ mod tests {
     fn a_string_that_is_too_long_is_named_where_it_begins() {
         let mut framing = RespFraming::new(3);
         let bytes = b"*2\r\n$1\r\na\r\n$4\r\nabcd\r\n";
-        let oversized = Frame::Oversized { header: (11, 15), len: 6, instead: b"$-1\r\n" };
+        let oversized = Frame::Oversized { header: (11, 15), len: 6, instead: OVERSIZED };
         assert_eq!(framing.next(bytes), Ok(oversized));
     }
 

@@ -38,6 +38,8 @@ pub enum Received {
     Bulk(Option<Slice>),
     /// An array, undecoded.
     Array(Slice),
+    /// The whole reply, undecoded.
+    Reply(Slice),
     /// The name holds a value that is not the library's.
     WrongType,
 }
@@ -62,6 +64,12 @@ pub async fn run(context: CallContext, topology: &Topology, commands: &Commands,
 #[cold]
 pub fn unexpected() -> Error {
     Error::new(ErrorKind::Protocol, "the reply does not match the command")
+}
+
+/// Returns false for an error that says where or when a command is to be sent again.
+fn is_last_word(reply: RespValue<'_>) -> bool {
+    let RespValue::Error(text) = reply else { return true };
+    matches!(server_error::classify(text), ServerError::WrongType | ServerError::Final)
 }
 
 struct Call<'a> {
@@ -93,6 +101,9 @@ impl Call<'_> {
     fn received(&self, index: usize, reply: RespReader, replies: &Arc<RawReplies>) -> Option<Received> {
         let expected = self.commands.expected(index);
         let first = reply.clone().next()?;
+        if expected == Expected::Reply && is_last_word(first) {
+            return Some(Received::Reply(Slice::of(replies, reply.0)));
+        }
         if let RespValue::Error(text) = first {
             let is_foreign = server_error::classify(text) == ServerError::WrongType && expected.takes_other_types();
             let empty = || Received::Bulk(Some(Slice::of(replies, b"")));

@@ -77,6 +77,18 @@ pub fn error(server: &str, text: &[u8]) -> Error {
     if PASSING.contains(&code) { error.passing() } else { error }
 }
 
+/// Returns the error of a command that the caller chose.
+#[cold]
+pub fn of_command(server: &str, text: &[u8]) -> Error {
+    let known = error(server, text);
+    if known.is_retryable() || !matches!(known.kind(), ErrorKind::Server | ErrorKind::Unsupported) {
+        return known;
+    }
+    let text = shown(text);
+    let remedy = "check the command, its arguments, and the type of its key";
+    Error::new(ErrorKind::Server, format!("{server}: {text}; {remedy}"))
+}
+
 /// A server's own words, without what it repeats of ours: arguments can be values.
 fn shown(text: &[u8]) -> String {
     let end = memchr::memmem::find(text, b", with args").unwrap_or(text.len());

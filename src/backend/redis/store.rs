@@ -21,6 +21,7 @@ use crate::backend::remote::{
     Sample, ScanScope, Slice, Store, StoredPart, TimeLeft, Traffic, VersionedEntry, first_lifetime,
 };
 use crate::backend::{Capabilities, Missing, ScanCursor};
+use crate::command::{Command, Reply};
 use crate::config::RedisConfig;
 use crate::entry::{self, DecodeError, Entry, MAX_KEYLESS_HEADER};
 use crate::error::{Error, ErrorKind, Result};
@@ -184,6 +185,7 @@ impl Store for RedisStore {
             shared: true,
             size: false,
             compare: !self.scripts.is_refused(),
+            command: true,
         }
     }
 
@@ -386,6 +388,10 @@ impl Store for RedisStore {
         stored.and(versions)
     }
 
+    async fn command<'a>(&'a self, context: CallContext, command: Command<'a>) -> Result<Reply> {
+        self.run_command(context, command).await
+    }
+
     async fn read_marked<'a>(
         &'a self,
         context: CallContext,
@@ -517,13 +523,14 @@ impl Store for RedisStore {
     }
 
     async fn unlink<'a>(&'a self, context: CallContext, names: &'a [&'a [u8]]) -> Result<()> {
+        let names: Vec<&[u8]> = names.iter().copied().filter(|name| !names::is_data(name)).collect();
         let mut commands = self.commands(Kind::Repeatable);
         // A flush does not make a server one that restarted.
         names.iter().filter(|name| !names::is_marker(name)).for_each(|name| commands.push(name, &[b"UNLINK", name]));
         for _ in 0..REPEATS {
             let changes = self.record.changes();
             self.expect_ok(context, &commands).await?;
-            self.record.note_names(names);
+            self.record.note_names(&names);
             if self.record.changes() == changes {
                 return Ok(());
             }

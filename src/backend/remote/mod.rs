@@ -53,6 +53,7 @@ use super::{
     Activity, Backend, CopiedEntry, IfPresent, Imported, Info, KeyFilter, Missing, NewEntry, OpFuture, Operation,
     Outcome, Page, ScanCursor, pending, remove_matching,
 };
+use crate::command::Command;
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::{CallContext, share};
@@ -171,6 +172,12 @@ impl<S: Store> Remote<S> {
     }
 }
 
+impl<S: Store> Remote<S> {
+    async fn run_command(&self, context: CallContext, command: Command<'_>) -> Result<Outcome> {
+        Ok(Outcome::Reply(Box::new(self.store.command(context, command).await?)))
+    }
+}
+
 impl<S> Remote<S> {
     fn release_runtime(&self, deadline: Instant) {
         if let Some(runtime) = self.runtime.swap(None) {
@@ -266,6 +273,10 @@ impl<S: Store> Backend for Remote<S> {
             Operation::LeaseAbandon { lease, retry_after } => {
                 self.call(context, move |context| self.abandon(context, lease, retry_after))
             }
+            Operation::Command(command) if command.is_idempotent => {
+                self.call(context, move |context| self.run_command(context, command))
+            }
+            Operation::Command(command) => self.call_once(context, move |context| self.run_command(context, command)),
         }
     }
 

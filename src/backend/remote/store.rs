@@ -6,7 +6,8 @@ use tokio::runtime::Handle;
 
 use super::{Outcomes, Sample, Slice};
 use crate::backend::health::ServerHealth;
-use crate::backend::{Capabilities, Missing, ScanCursor};
+use crate::backend::{Capabilities, Missing, ScanCursor, no_commands};
+use crate::command::{Command, Reply};
 use crate::entry::{self, DecodeError, Entry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
@@ -315,6 +316,15 @@ pub trait Store: Send + Sync + 'static {
         parts: &'a [StoredPart],
     ) -> impl Future<Output = Vec<Result<TimeLeft>>> + Send {
         async { parts.iter().map(|_| Ok(TimeLeft::Changed)).collect() }
+    }
+
+    /// Runs a command of the caller's choice.
+    fn command<'a>(
+        &'a self,
+        _context: CallContext,
+        _command: Command<'a>,
+    ) -> impl Future<Output = Result<Reply>> + Send {
+        async { Err(no_commands(Self::NAME)) }
     }
 
     /// Reads the version of each tag, and handles those that are missing. A server that fails takes only the tag versions

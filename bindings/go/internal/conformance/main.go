@@ -168,7 +168,7 @@ func (run *runner) beginCase(name string) {
 
 var capabilities = map[string]yokedcache.Capabilities{
 	"list": yokedcache.CanList, "count": yokedcache.CanCount, "share": yokedcache.CanShare, "size": yokedcache.CanSize,
-	"compare": yokedcache.CanCompare,
+	"compare": yokedcache.CanCompare, "command": yokedcache.CanCommand,
 }
 
 func (run *runner) capability(name string) yokedcache.Capabilities {

@@ -143,6 +143,7 @@ func init() {
 			return valueOr(cache.GetAndExpire(ctx, step.argument(0), readTTL(step.argument(1))))
 		},
 		"counter_add":        runCounterAdd,
+		"redis":              runRedis,
 		"invalidate_tag":     runInvalidateTags,
 		"invalidate_tags":    runInvalidateTags,
 		"invalidate_pattern": runInvalidatePattern,
@@ -378,6 +379,41 @@ func runCounterAdd(cache *yokedcache.Cache, step *statement) []token {
 		return done(err)
 	}
 	return number(sum)
+}
+
+func runRedis(cache *yokedcache.Cache, step *statement) []token {
+	key := step.number("key", -1)
+	args := make([]any, len(step.arguments))
+	for at, text := range step.arguments {
+		args[at] = text
+	}
+	if key >= len(args) || key == 0 || key < -1 {
+		return nil // Keys are marked in this binding: it has no index that could be wrong.
+	}
+	if key > 0 {
+		args[key] = yokedcache.Key(step.argument(key))
+	}
+	reply, err := cache.Redis().Do(ctx, args...)
+	if err != nil {
+		return done(err)
+	}
+	return replied(reply)
+}
+
+func replied(reply yokedcache.Reply) []token {
+	switch reply.Kind {
+	case yokedcache.ReplyNil:
+		return word("miss")
+	case yokedcache.ReplyInteger:
+		return number(reply.Integer)
+	case yokedcache.ReplyArray:
+		items := make([][]token, len(reply.Elements))
+		for at, element := range reply.Elements {
+			items[at] = replied(element)
+		}
+		return list(items)
+	}
+	return value([]byte(reply.Text))
 }
 
 func counted(count yokedcache.Count, err error) []token {

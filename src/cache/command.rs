@@ -1,0 +1,31 @@
+//! Commands of Redis: their arguments, and names for their data.
+
+use super::Cache;
+use crate::backend::{no_commands, redis};
+use crate::command::Command;
+use crate::error::{Error, ErrorKind, Result};
+
+impl Cache {
+    /// Returns the name of a key for commands, under the prefix of this cache.
+    pub fn redis_name(&self, key: &[u8]) -> Result<Vec<u8>> {
+        if !self.capabilities().command {
+            return Err(no_commands(self.backend.name()));
+        }
+        Ok(redis::data_name(&self.key_prefix, key))
+    }
+
+    /// Refuses a command whose arguments are not allowed.
+    pub(super) fn check_command(&self, command: &Command<'_>) -> Result<()> {
+        let count = command.args.len();
+        if command.args.first().is_none_or(|name| name.is_empty()) {
+            let text = "the first argument of a command is its name: it must not be empty";
+            return Err(Error::new(ErrorKind::Invalid, text));
+        }
+        if let Some(at) = command.key.filter(|at| *at == 0 || *at >= count) {
+            let text =
+                format!("key_index is {at}; it must be the index of one of the {count} arguments, after the name");
+            return Err(Error::new(ErrorKind::Invalid, text));
+        }
+        command.args.iter().try_for_each(|arg| self.check_value(arg))
+    }
+}
