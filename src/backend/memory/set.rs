@@ -76,8 +76,8 @@ impl Store {
         self.room.check_fits(cost)?;
         let terms = Terms { tags, cost, kept };
         let new = || Fresh::new(key, value, hash.of_entry(), times);
-        // A short value is copied with the lock held, so that it can take the place of one of the same length.
-        let mut fresh = (value.len() > SHORT || self.needs_room(terms)).then(new);
+        // A short entry is copied with the lock held, so that its value can take the place of one of the same length.
+        let mut fresh = (key.len() + value.len() > SHORT || self.needs_room(terms)).then(new);
         for _ in 0..ATTEMPTS {
             let mut shard = self.shard_of(hash);
             if !allowed(&mut shard) {

@@ -118,9 +118,9 @@ impl Shard {
         given
     }
 
-    /// Takes what another shard has given.
+    /// Takes what another shard has given. It is not added to what this shard has not used.
     pub(super) fn take_growth(&mut self, bytes: usize) {
-        self.checked += bytes;
+        self.checked = self.checked.max(self.bytes_without_kept() + bytes);
     }
 
     /// Makes room in the tables for one more entry with some tags, of which something may be kept. Returns false if there is

@@ -344,15 +344,15 @@ impl Table {
     /// remaps large blocks instead of copying them.
     fn enlarge_slots(&mut self) -> Result<(), TryReserveError> {
         let slots = &mut self.entries.slots;
-        if slots.len() == slots.capacity() {
-            slots.try_reserve_exact(slots.len() / 8 + 64)?;
-        }
-        let capacity = slots.capacity();
+        let more = if slots.len() == slots.capacity() { slots.len() / 8 + 64 } else { slots.capacity() - slots.len() };
+        let capacity = slots.len() + more;
         self.earliest.try_reserve_exact((capacity / BLOCK + 1).saturating_sub(self.earliest.len()))?;
         match &mut self.order {
-            Order::Lru(recency) => recency.reserve(capacity),
-            Order::S3Fifo(queues) => queues.reserve(capacity),
+            Order::Lru(recency) => recency.reserve(capacity)?,
+            Order::S3Fifo(queues) => queues.reserve(capacity)?,
         }
+        // Last: room for a slot means that each of the others has room for it.
+        slots.try_reserve_exact(more)
     }
 
     /// Stores an entry in a new slot. This is a use of it.
