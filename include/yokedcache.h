@@ -1746,9 +1746,10 @@ void yc_completion_clear(struct yc_completion *completion);
 
 // A completion queue. A submission returns at once, and yc_queue_poll() or
 // yc_queue_wait() returns the completion later. If no other operation is in
-// flight, a submission of up to 64 operations may wait for the replies of a near
-// server, for about 0.2 ms; after replies that take longer, the next submissions
-// do not wait.
+// flight, a submission of one operation, or of up to 64 gets, sets or deletes of
+// one kind for one server, may wait for the replies of a near server, for about
+// 0.2 ms; after replies that take longer, the next submissions do not wait.
+//
 // Every accepted operation has exactly one completion, also if it fails, is
 // cancelled, or the queue or cache is closed. Operations of a queue run
 // concurrently and in no defined order: submit an operation that depends on

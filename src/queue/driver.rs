@@ -242,5 +242,7 @@ pub(super) fn results_of(outcomes: thread::Result<Outcomes>, count: usize) -> im
         let error = Error::panicked("an operation of a queue", payload);
         std::iter::repeat_n(error, count).map(Err).collect()
     });
-    outcomes.into_iter()
+    // Each operation has a result, whatever came.
+    let missing = std::iter::repeat_with(|| Err(Error::new(ErrorKind::Protocol, "the operation has no result")));
+    outcomes.into_iter().chain(missing).take(count)
 }

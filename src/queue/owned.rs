@@ -62,6 +62,11 @@ impl Owned {
         true
     }
 
+    /// Returns true if the arguments are encoded and sent in less than a moment.
+    pub(super) fn is_short(&self) -> bool {
+        self.0.strings.0.len() <= SENT_AT_ONCE
+    }
+
     /// Returns the number of requests.
     pub(super) fn len(&self) -> usize {
         self.0.shapes.len()
@@ -223,6 +228,9 @@ const EMPTY: &[u8] = &[];
 
 /// The bytes of the length before each string.
 pub(super) const LENGTH: usize = size_of::<usize>();
+
+/// The most bytes of arguments that the thread of a submission sends.
+const SENT_AT_ONCE: usize = 64 * 1024;
 
 /// The bytes that need no allocation of their own: a short key with its length.
 const SHORT: usize = 64;

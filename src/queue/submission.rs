@@ -136,7 +136,8 @@ impl<'a> Submission<'a> {
         let accepted = works.len();
         let driver = if copies.is_empty() { Ok(()) } else { self.queue.ensure_driver() };
         // Several run as one if they are of one kind, for a single server.
-        let is_one = !self.has_long && copies.len() == 1 && copies.iter().all(|copy| copy.len() == accepted);
+        let is_one =
+            !self.has_long && copies.len() == 1 && copies.iter().all(|copy| copy.len() == accepted && copy.is_short());
         let is_lone = is_one && driver.is_ok() && self.queue.is_alone(self.room);
         let mut begun = if is_lone { self.queue.begin(&mut works, &mut copies) } else { None };
         let room = mem::take(&mut self.room);
@@ -197,6 +198,10 @@ impl Queue {
                     self.patience.was_late();
                 }
                 return Some(begun);
+            }
+            Ok(Poll::Ready(outcomes)) if Instant::now() >= end => {
+                self.patience.was_late();
+                Ok(outcomes)
             }
             Ok(Poll::Ready(outcomes)) => {
                 self.patience.was_in_time();
