@@ -55,12 +55,6 @@ impl MemcachedStore {
     }
 }
 
-/// Returns the versions of the tags that an entry is guessed to have, as far as they are known. An error counts only if the
-/// entry has the tag: then its version is read again.
-fn guessed(versions: Vec<Result<Option<u64>>>) -> Vec<Option<u64>> {
-    versions.into_iter().map(|version| version.ok().flatten()).collect()
-}
-
 /// Returns whether an entry was stored.
 fn done(received: Received) -> Result<bool> {
     match received.what {
@@ -236,7 +230,9 @@ impl Store for MemcachedStore {
         tags: &'a [u64],
     ) -> Result<VersionedEntry> {
         let (entry, versions) = self.with_tag_versions(context, Command::Get { name }, prefix, tags).await;
-        Ok((stored(entry?)?, guessed(versions)))
+        // The entry is guessed to have the tags. An error counts only if it has: then the version is read again.
+        let versions = versions.into_iter().map(|version| version.ok().flatten()).collect();
+        Ok((stored(entry?)?, versions))
     }
 
     async fn write_with_tag_versions<'a>(
@@ -259,7 +255,7 @@ impl Store for MemcachedStore {
         tags: &'a [u64],
     ) -> Result<MarkedEntry> {
         let (entry, versions) = self.with_tag_versions(context, Command::GetMarked { name }, prefix, tags).await;
-        let versions = guessed(versions);
+        let versions = versions.into_iter().collect::<Result<_>>()?;
         match entry?.what {
             What::Value { version: 0, .. } => Err(without_versions(&self.nodes.name())),
             What::Value { bytes, version, .. } => Ok((Some((bytes, Mark::number(version))), versions)),

@@ -88,6 +88,22 @@ impl RedisStore {
         Ok(stored)
     }
 
+    /// Reads what is stored under a name, and the versions of tags.
+    async fn with_tag_versions(
+        &self,
+        context: CallContext,
+        prefix: &str,
+        name: &[u8],
+        tags: &[u64],
+    ) -> (Result<Option<Slice>>, Vec<Result<Option<u64>>>) {
+        let mut commands = self.commands(Kind::Repeatable);
+        commands.push(name, &[b"GET", name]);
+        push_tag_versions(&mut commands, prefix, tags);
+        let mut received = self.run(context, &commands).await.into_iter();
+        let stored = received.next().unwrap_or_else(|| Err(unexpected())).map(Received::string);
+        (stored, received.map(tag_version).collect())
+    }
+
     /// Runs commands that are answered with a string, one for each name.
     async fn strings(&self, context: CallContext, commands: &Commands) -> Outcomes<Option<Slice>> {
         let received = self.run(context, commands).await;
@@ -355,13 +371,9 @@ impl Store for RedisStore {
         name: &'a [u8],
         tags: &'a [u64],
     ) -> Result<VersionedEntry> {
-        let mut commands = self.commands(Kind::Repeatable);
-        commands.push(name, &[b"GET", name]);
-        push_tag_versions(&mut commands, prefix, tags);
-        let mut received = self.run(context, &commands).await.into_iter();
-        let entry = received.next().unwrap_or_else(|| Err(unexpected())).map(Received::string);
-        let versions = received.map(guessed_version).collect();
-        Ok((entry?, versions))
+        let (stored, versions) = self.with_tag_versions(context, prefix, name, tags).await;
+        // The entry is guessed to have the tags. An error counts only if it has: then the version is read again.
+        Ok((stored?, versions.into_iter().map(|version| version.ok().flatten()).collect()))
     }
 
     async fn write_with_tag_versions<'a>(
@@ -399,8 +411,9 @@ impl Store for RedisStore {
         name: &'a [u8],
         tags: &'a [u64],
     ) -> Result<MarkedEntry> {
-        let (stored, versions) = self.read_with_tag_versions(context, prefix, name, tags).await?;
-        Ok((stored.map(|bytes| (bytes.clone(), Mark::end_of(&bytes))), versions))
+        let (stored, versions) = self.with_tag_versions(context, prefix, name, tags).await;
+        let versions = versions.into_iter().collect::<Result<_>>()?;
+        Ok((stored?.map(|bytes| (bytes.clone(), Mark::end_of(&bytes))), versions))
     }
 
     /// Asks for the mark before the header: if the bytes change between the two, the mark is that of no stored bytes.
@@ -418,7 +431,7 @@ impl Store for RedisStore {
         let mut received = self.run(context, &commands).await.into_iter();
         let mut next = || received.next().unwrap_or_else(|| Err(unexpected())).map(Received::string);
         let (end, head) = (next(), next());
-        let versions = received.map(guessed_version).collect();
+        let versions = received.map(tag_version).collect::<Result<_>>()?;
         let (end, head) = (not_empty(end?), not_empty(head?));
         let stored = end.zip(head).map(|(end, head)| (head, Mark::end_of(&end)));
         Ok((!commands.is_reordered()).then_some((stored, versions)))
@@ -644,12 +657,6 @@ fn push_tag_versions(commands: &mut Commands, prefix: &str, tags: &[u64]) {
         let name = names::tag_version(prefix, *tag);
         commands.push(&name, &[b"GET", &name]);
     }
-}
-
-/// Returns the version of a tag that an entry is guessed to have, if it is known. An error counts only if the entry has the
-/// tag: then its version is read again.
-fn guessed_version(received: Result<Received>) -> Option<u64> {
-    tag_version(received).ok().flatten()
 }
 
 /// Returns the tag version that a GET received.
