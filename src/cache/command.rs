@@ -1,9 +1,13 @@
 //! Commands of Redis: their arguments, and names for their data.
 
-use super::Cache;
+use super::{COPIES, Cache};
 use crate::backend::{no_commands, redis};
 use crate::command::Command;
 use crate::error::{Error, ErrorKind, Result};
+use crate::util::allocation;
+
+/// The most arguments of a command. A server closes the connection of one with more.
+const MAX_ARGS: usize = 1 << 20;
 
 impl Cache {
     /// Returns the name of a key for commands, under the prefix of this cache.
@@ -26,6 +30,12 @@ impl Cache {
                 format!("key_index is {at}; it must be the index of one of the {count} arguments, after the name");
             return Err(Error::new(ErrorKind::Invalid, text));
         }
+        if count > MAX_ARGS {
+            let text = format!("the command has {count} arguments; a server takes {MAX_ARGS}");
+            return Err(Error::new(ErrorKind::Invalid, text));
+        }
+        let bytes: usize = command.args.iter().map(|arg| arg.len()).sum();
+        allocation::check(COPIES.saturating_mul(bytes))?;
         command.args.iter().try_for_each(|arg| self.check_value(arg))
     }
 }

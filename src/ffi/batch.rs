@@ -354,7 +354,10 @@ unsafe fn write(op: *mut yc_op, outcome: Result<Outcome>, handle: &Arc<CacheHand
         (*op).remaining_ms = came.remaining_ms;
         (*op).removed = came.removed;
         (*op).version = came.version;
-        (*op).number = came.number;
+        // The key_index of a command stays: the operation can be run again.
+        if (*op).kind != YC_OP_REDIS_COMMAND {
+            (*op).number = came.number;
+        }
         (*op).reply = came.reply;
         if (*op).kind == YC_OP_GET_OR_LEASE {
             (*op).lease = came.lease;

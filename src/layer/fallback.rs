@@ -143,10 +143,16 @@ impl Fallback {
     /// Runs a command of the servers, which the fallback does not have. It does not open the circuit.
     fn command<'a>(&'a self, context: CallContext, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
         match &*self.0.open.load() {
-            Some(outage) => done(Err(outage.reason.clone())),
+            Some(outage) => done(Err(no_command(&outage.reason))),
             None => self.0.primary.call(context, operation),
         }
     }
+}
+
+#[cold]
+fn no_command(reason: &Error) -> Error {
+    let text = format!("the fallback serves and runs no commands, the command was not sent: {reason}");
+    Error::new(ErrorKind::Connect, text)
 }
 
 impl Circuit {

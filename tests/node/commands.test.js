@@ -68,7 +68,7 @@ onRedis('arguments that are not allowed', async () => {
   await assert.rejects(run([]), { code: 'YC_E_INVALID' });
   await assert.rejects(run(['PING'], { idempotent: 1 }), typeError);
   await assert.rejects(run(['PING'], { retry: true }), /option "retry" is unknown/);
-  assert.throws(() => cache.redis.key(), typeError);
+  for (const key of [undefined, 7, '\ud800']) assert.throws(() => cache.redis.key(key), typeError);
 });
 
 onRedis('commands at once, and one that is aborted', async () => {

@@ -589,15 +589,16 @@ export interface CommandOptions extends CallOptions {
 
 /** Marks an argument of `redis.command` as a key; `redis.key` and `redis.rawKey` return one. */
 export interface RedisKey {
-  /** Names the key, as it was passed. */
-  readonly key: Bytes;
+  /** Names the key. */
+  readonly key: Buffer;
   /** Tells that the name is used as it is. */
   readonly isRaw: boolean;
 }
 
 /**
- * Is the reply to a command: `null` for no value, strings (a Buffer, or a `string` with `encoding: 'utf8'`), a `string` for a status
- * such as OK, a `number`, or a `bigint` for one above 2 ** 53, and arrays of these. An error within an array is a `YokedCacheError`.
+ * Represents the reply to a command: `null` for no value, strings (a Buffer, or a `string` with `encoding: 'utf8'`), a `string` for a
+ * status such as OK, a `number`, or a `bigint` for one above 2 ** 53, and arrays of these. An error within an array is a
+ * `YokedCacheError`.
  */
 export type RedisReply<T> = null | T | string | number | bigint | YokedCacheError | RedisReply<T>[];
 
@@ -614,7 +615,9 @@ export interface Redis {
    * @returns The argument for `command`.
    * @throws `TypeError` if the key is neither a string nor a Uint8Array.
    * @example
-   * await cache.redis.command(['HSET', cache.redis.key('profile:1'), 'name', 'Ada']); // => 1
+   * const profile = cache.redis.key('profile:1');
+   * if (cache.capabilities.command) await cache.redis.command(['HSET', profile, 'name', 'Ada']);
+   * profile.key.toString(); // => 'profile:1'
    */
   key(key: Bytes): RedisKey;
   /**
@@ -624,15 +627,29 @@ export interface Redis {
    * @returns The argument for `command`.
    * @throws `TypeError` if the name is neither a string nor a Uint8Array.
    * @example
-   * await cache.redis.command(['LLEN', cache.redis.rawKey('jobs')]); // => 0
+   * const jobs = cache.redis.rawKey('jobs');
+   * if (cache.capabilities.command) await cache.redis.command(['LLEN', jobs]);
+   * jobs.isRaw; // => true
    */
   rawKey(name: Bytes): RedisKey;
+  /**
+   * Runs a command as the other form does, and returns the strings of its reply as strings.
+   *
+   * @param args - The name of the command and its arguments: strings, Uint8Arrays, numbers, bigints and keys.
+   * @param options - `encoding: 'utf8'` selects strings; `idempotent`; `signal` aborts.
+   * @returns The reply.
+   * @throws The errors of the other form.
+   * @example
+   * const names = cache.redis.key('names');
+   * if (cache.capabilities.command) await cache.redis.command(['LRANGE', names, 0, -1], { encoding: 'utf8' });
+   */
+  command(args: Iterable<Bytes | number | bigint | RedisKey>, options: CommandOptions & TextOptions): Promise<RedisReply<string>>;
   /**
    * Runs a command with the deadline of the cache (`socket_timeout`). The first key among the arguments decides which server of a
    * cluster runs it. The library never sends a command again that the server may have run, unless `idempotent` allows that.
    *
    * @param args - The name of the command and its arguments: strings, Uint8Arrays, numbers, bigints and keys.
-   * @param options - `idempotent`; `encoding` of strings in the reply; `signal` aborts.
+   * @param options - `idempotent`; `signal` aborts.
    * @returns The reply.
    * @throws `YC_E_INVALID` for a command that blocks (BLPOP, XREAD with BLOCK) or changes the state of a connection (SELECT, MULTI,
    * SUBSCRIBE); `YC_E_SERVER` if the server refused the command; `YC_E_DENIED` if the user lacks the permission; `YC_E_TOO_LARGE` for
@@ -640,10 +657,11 @@ export interface Redis {
    * `YC_E_UNSUPPORTED` if the backend is not Redis.
    * @example
    * const scores = cache.redis.key('scores');
-   * await cache.redis.command(['ZADD', scores, 7, 'Ada', 5, 'Grace']); // => 2
-   * await cache.redis.command(['ZRANGE', scores, 0, -1], { encoding: 'utf8' }); // => ['Grace', 'Ada']
+   * if (cache.capabilities.command) {
+   *   await cache.redis.command(['ZADD', scores, 7, 'Ada', 5, 'Grace']);
+   *   await cache.redis.command(['ZCARD', scores]);
+   * }
    */
-  command(args: Iterable<Bytes | number | bigint | RedisKey>, options: CommandOptions & TextOptions): Promise<RedisReply<string>>;
   command(args: Iterable<Bytes | number | bigint | RedisKey>, options?: CommandOptions & BufferOptions): Promise<RedisReply<Buffer>>;
 }
 

@@ -3,8 +3,7 @@
 /** Commands of Redis on the connections of a cache. */
 
 const native = require('../out/yokedcache.node');
-const { attempt, encodingOf, given, listOf } = require('./arguments.js');
-const { roomFor } = require('./bytes.js');
+const { attempt, bytesOf, encodingOf, listOf } = require('./arguments.js');
 const decode = require('./decode.js');
 const { errorOf } = require('./error.js');
 const { Kind } = require('./kind.js');
@@ -17,8 +16,8 @@ const NO_KEY = -1;
 /** An argument that is a key. */
 class RedisKey {
   constructor(key, isRaw) {
-    roomFor(given(key, 'key'), 'key');
-    Object.freeze(Object.assign(this, { key, isRaw }));
+    // A copy: the bytes may change before the command is sent.
+    Object.freeze(Object.assign(this, { key: bytesOf(key, 'key'), isRaw }));
   }
 }
 
@@ -57,7 +56,7 @@ class Redis {
   }
 
   #nameOf(key) {
-    const name = native.redisName(this.#exchange.handle, typeof key === 'string' ? Buffer.from(key) : key);
+    const name = native.redisName(this.#exchange.handle, key);
     if (Array.isArray(name)) throw errorOf(name);
     return name;
   }

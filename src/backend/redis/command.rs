@@ -9,23 +9,28 @@ use crate::command::{Command, Reply};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::util::allocation;
+use crate::util::random::cheap;
 use crate::util::shown::shown;
 
 /// The deepest nesting of arrays in a reply: reading and dropping one is recursive.
 const MAX_DEPTH: u32 = 128;
 
-/// Commands that wait for other clients. They would hold up the calls that share their connection.
-const BLOCKING: [&str; 11] =
-    ["BLMOVE", "BLMPOP", "BLPOP", "BRPOP", "BRPOPLPUSH", "BZMPOP", "BZPOPMAX", "BZPOPMIN", "DEBUG", "WAIT", "WAITAOF"];
-/// Commands that change the state of a connection, or the replies that it gets.
-const STATEFUL: [&str; 23] = [
+/// Commands that wait for other clients or for a time. They would hold up the calls that share their connection.
+const BLOCKING: [&str; 10] =
+    ["BLMOVE", "BLMPOP", "BLPOP", "BRPOP", "BRPOPLPUSH", "BZMPOP", "BZPOPMAX", "BZPOPMIN", "WAIT", "WAITAOF"];
+/// Subcommands that do.
+const BLOCKING_OF: [(&str, &str); 2] = [("CLIENT", "PAUSE"), ("DEBUG", "SLEEP")];
+/// Commands that change or end a connection, or change the replies that it gets.
+const STATEFUL: [&str; 26] = [
     "ASKING",
     "AUTH",
     "DISCARD",
     "EXEC",
     "HELLO",
+    "HOST:",
     "MONITOR",
     "MULTI",
+    "POST",
     "PSUBSCRIBE",
     "PSYNC",
     "PUNSUBSCRIBE",
@@ -35,6 +40,7 @@ const STATEFUL: [&str; 23] = [
     "REPLCONF",
     "RESET",
     "SELECT",
+    "SHUTDOWN",
     "SSUBSCRIBE",
     "SUBSCRIBE",
     "SUNSUBSCRIBE",
@@ -44,23 +50,17 @@ const STATEFUL: [&str; 23] = [
     "WATCH",
 ];
 /// Subcommands that do.
-const STATEFUL_OF: [(&str, &str); 8] = [
-    ("CLIENT", "CACHING"),
-    ("CLIENT", "NO-EVICT"),
-    ("CLIENT", "NO-TOUCH"),
-    ("CLIENT", "REPLY"),
-    ("CLIENT", "SETINFO"),
-    ("CLIENT", "SETNAME"),
-    ("CLIENT", "TRACKING"),
-    ("SCRIPT", "DEBUG"),
-];
+const STATEFUL_OF: [(&str, &str); 2] = [("CLUSTER", "SYNCSLOTS"), ("SCRIPT", "DEBUG")];
+/// The subcommands of CLIENT that change no connection of the cache. Others do, or later servers have others that do.
+const CLIENT: [&str; 8] = ["GETNAME", "GETREDIR", "HELP", "ID", "INFO", "KILL", "LIST", "UNBLOCK"];
 
 impl RedisStore {
     /// Runs a command on the server of its key, or on any.
     pub(super) async fn run_command(&self, context: CallContext, command: Command<'_>) -> Result<Reply> {
         refuse(command.args)?;
         let mut commands = self.commands(if command.is_idempotent { Kind::Repeatable } else { Kind::Once });
-        let key = command.key.and_then(|at| command.args.get(at)).copied().unwrap_or_default();
+        let any_server = cheap().to_le_bytes();
+        let key = command.key.and_then(|at| command.args.get(at)).copied().unwrap_or(&any_server);
         commands.push_for(key, command.args, Expected::Reply);
         let received = self.run(context, &commands).await.into_iter().next().unwrap_or_else(|| Err(unexpected()))?;
         let Received::Reply(bytes) = received else { return Err(unexpected()) };
@@ -72,31 +72,44 @@ impl RedisStore {
     }
 }
 
+/// Refuses a command that a shared connection cannot run.
 fn refuse(args: &[&[u8]]) -> Result<()> {
     let is = |at: usize, name: &str| args.get(at).is_some_and(|arg| arg.eq_ignore_ascii_case(name.as_bytes()));
-    let is_stream_read = is(0, "XREAD") || is(0, "XREADGROUP");
-    let mut options = args.iter().take_while(|arg| !arg.eq_ignore_ascii_case(b"STREAMS"));
-    if BLOCKING.iter().any(|name| is(0, name)) {
-        return Err(refused(
-            args,
-            "blocks, and would hold up the calls that share its connection",
-            "call it without blocking",
-        ));
+    let is_one_of = |list: &[(&str, &str)]| list.iter().any(|(name, sub)| is(0, name) && is(1, sub));
+    if BLOCKING.iter().any(|name| is(0, name)) || is_one_of(&BLOCKING_OF) || is_blocking_read(args) {
+        let reason = "blocks, and would hold up the calls that share its connection";
+        return Err(refused(args, reason, "call it in a form that does not block, such as without BLOCK"));
     }
-    if is_stream_read && options.any(|arg| arg.eq_ignore_ascii_case(b"BLOCK")) {
-        return Err(refused(
-            args,
-            "blocks (BLOCK), and would hold up the calls that share its connection",
-            "leave BLOCK out",
-        ));
-    }
-    let is_stateful = STATEFUL.iter().any(|name| is(0, name));
-    if is_stateful || STATEFUL_OF.iter().any(|(name, sub)| is(0, name) && is(1, sub)) {
+    let is_other_client = is(0, "CLIENT") && !CLIENT.iter().any(|sub| is(1, sub));
+    if STATEFUL.iter().any(|name| is(0, name)) || is_one_of(&STATEFUL_OF) || is_other_client {
         let remedy =
             "use the configuration of the cache for it, a script (EVAL) for a transaction, or a connection of your own";
         return Err(refused(args, "changes the state of a connection, which other calls share", remedy));
     }
     Ok(())
+}
+
+/// Returns true for a read of streams with the option BLOCK. The options come before STREAMS; names that follow GROUP are
+/// not options.
+fn is_blocking_read(args: &[&[u8]]) -> bool {
+    let is = |arg: &[u8], name: &str| arg.eq_ignore_ascii_case(name.as_bytes());
+    let (Some(name), mut at) = (args.first(), 1) else { return false };
+    if !is(name, "XREAD") && !is(name, "XREADGROUP") {
+        return false;
+    }
+    while let Some(option) = args.get(at).filter(|option| !is(option, "STREAMS")) {
+        if is(option, "BLOCK") {
+            return true;
+        }
+        at += if is(option, "GROUP") {
+            3
+        } else if is(option, "COUNT") {
+            2
+        } else {
+            1
+        };
+    }
+    false
 }
 
 #[cold]
@@ -147,7 +160,11 @@ mod tests {
         let refused = |args: &[&[u8]]| refuse(args).is_err();
         assert!(refused(&[b"blpop", b"a", b"0"]) && refused(&[b"MULTI"]) && refused(&[b"Client", b"reply", b"OFF"]));
         assert!(refused(&[b"XREAD", b"count", b"1", b"block", b"0", b"STREAMS", b"a", b"0"]));
+        assert!(refused(&[b"XREADGROUP", b"GROUP", b"streams", b"c", b"BLOCK", b"0", b"STREAMS", b"a", b">"]));
+        assert!(!refused(&[b"XREADGROUP", b"GROUP", b"block", b"block", b"STREAMS", b"block", b">"]));
         assert!(!refused(&[b"XREAD", b"STREAMS", b"block", b"0"]), "a stream of this name");
+        assert!(refused(&[b"CLIENT", b"capa", b"redirect"]) && refused(&[b"CLIENT"]) && refused(&[b"debug", b"sleep"]));
+        assert!(!refused(&[b"DEBUG", b"OBJECT", b"a"]) && !refused(&[b"client", b"kill", b"ID", b"1"]));
         assert!(!refused(&[b"HSET", b"MULTI", b"a", b"b"]) && !refused(&[b"CLIENT", b"LIST"]));
     }
 

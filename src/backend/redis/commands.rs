@@ -156,9 +156,9 @@ impl Commands {
         self.ends.len()
     }
 
-    /// Returns whether one reply holds what several commands could ask for.
-    pub fn can_be_split(&self) -> bool {
-        self.ends.iter().any(|(_, expected)| *expected == Expected::Array)
+    /// Returns whether a reply that is too long would be so again: the caller asks for less, or reports it.
+    pub fn may_be_too_long(&self) -> bool {
+        self.ends.iter().any(|(_, expected)| matches!(expected, Expected::Array | Expected::Reply))
     }
 
     /// All of them.

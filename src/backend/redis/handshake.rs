@@ -20,11 +20,10 @@ const HEADER_ROOM: u64 = 64 * 1024;
 /// The bytes of a reply around its string, and the most bytes of a reply that is not a string.
 const REPLY_ROOM: u64 = 1024;
 /// Commands whose reply is short, or one value. Any other has many values, or a text as long as the server likes.
-const ONE_ALONE: [&[u8]; 20] = [
+const ONE_ALONE: [&[u8]; 19] = [
     b"ASKING",
     b"AUTH",
     b"CLIENT",
-    b"EVALSHA",
     b"GET",
     b"GETRANGE",
     b"HELLO",

@@ -66,12 +66,6 @@ pub fn unexpected() -> Error {
     Error::new(ErrorKind::Protocol, "the reply does not match the command")
 }
 
-/// Returns false for an error that says where or when a command is to be sent again.
-fn is_last_word(reply: RespValue<'_>) -> bool {
-    let RespValue::Error(text) = reply else { return true };
-    matches!(server_error::classify(text), ServerError::WrongType | ServerError::Final)
-}
-
 struct Call<'a> {
     topology: &'a Topology,
     commands: &'a Commands,
@@ -96,12 +90,23 @@ impl Call<'_> {
         self.topology.owner(self.commands.slot(index), self.commands.kind == Kind::Read)
     }
 
+    /// Returns false for an error that says where or when a command of the caller is to be sent again. A script may return
+    /// an error of any text after its writes: what must not run twice is sent again only to the owner of its slot.
+    fn is_last_word(&self, reply: RespValue<'_>) -> bool {
+        let RespValue::Error(text) = reply else { return true };
+        match server_error::classify(text) {
+            ServerError::WrongType | ServerError::Final => true,
+            ServerError::Later | ServerError::Elsewhere => !self.repeats_lost(),
+            ServerError::Moved(_) | ServerError::Ask(_) => false,
+        }
+    }
+
     /// Returns what a command received. WRONGTYPE is a reply to a command that takes it: bytes that are not the
     /// library's are there to be read, and nothing was written.
     fn received(&self, index: usize, reply: RespReader, replies: &Arc<RawReplies>) -> Option<Received> {
         let expected = self.commands.expected(index);
         let first = reply.clone().next()?;
-        if expected == Expected::Reply && is_last_word(first) {
+        if expected == Expected::Reply && self.is_last_word(first) {
             return Some(Received::Reply(Slice::of(replies, reply.0)));
         }
         if let RespValue::Error(text) = first {
@@ -258,7 +263,7 @@ impl Protocol for Call<'_> {
             // A server that is known to be down is not waited for; one that loads its data is.
             Stage::Unreachable if error.is_passing() => true,
             Stage::Unreachable => kind != ErrorKind::Closed && self.topology.is_cluster() && elapsed < TAKE_OVER,
-            Stage::Lost if error.is_reply_too_long() && self.commands.can_be_split() => false,
+            Stage::Lost if error.is_reply_too_long() && self.commands.may_be_too_long() => false,
             Stage::Lost => self.repeats_lost() && kind != ErrorKind::Closed,
             Stage::Unprepared | Stage::Late => false,
         }

@@ -174,7 +174,9 @@ impl<S: Store> Remote<S> {
 
 impl<S: Store> Remote<S> {
     async fn run_command(&self, context: CallContext, command: Command<'_>) -> Result<Outcome> {
-        Ok(Outcome::Reply(Box::new(self.store.command(context, command).await?)))
+        let reply = self.store.command(context, command).await;
+        let in_doubt = |error: Error| if command.is_idempotent { error } else { error.in_doubt() };
+        Ok(Outcome::Reply(Box::new(reply.map_err(in_doubt)?)))
     }
 }
 
