@@ -119,7 +119,7 @@ impl Error {
     /// the message says that the server may have executed it.
     #[must_use]
     pub fn of_lost_reply(mut self, once: bool) -> Self {
-        if once && !self.0.message.ends_with(IN_DOUBT) {
+        if once && !self.0.is_in_doubt && !self.0.message.ends_with(IN_DOUBT) {
             self.0.message.push_str(IN_DOUBT);
         }
         self.0.is_reply_lost = true;
@@ -209,3 +209,18 @@ impl fmt::Debug for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_in_doubt_says_so_once() {
+        let lost = Error::new(ErrorKind::Connect, "the connection was lost").of_lost_reply(true);
+        let once = lost.clone().in_doubt();
+        let again = once.clone().of_lost_reply(true).in_doubt().of_lost_reply(true);
+        assert_eq!(again.to_string(), once.to_string());
+        assert_eq!(once.to_string().matches("may have executed").count(), 1);
+        assert!(lost.is_retryable() && !again.is_retryable() && again.kind() == ErrorKind::Timeout);
+    }
+}
