@@ -50,8 +50,8 @@ pub fn push_number(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// Splits the number in decimal digits that a text begins with from the rest. Returns `None` if there is none, or if it
-/// exceeds `u64`.
+/// Reads the decimal number at the beginning of a text. Returns it and the rest of the text, or `None` if the text does not
+/// begin with a digit or the number exceeds `u64`.
 #[inline]
 pub fn split_number(text: &[u8]) -> Option<(u64, &[u8])> {
     let mut number = 0u64;
