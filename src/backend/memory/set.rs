@@ -143,7 +143,7 @@ impl Store {
     fn try_put(&self, mut shard: MutexGuard<Shard>, old: Option<SlotId>, fresh: Fresh, terms: Terms) -> Stored {
         match old {
             None => self.add(shard, fresh, terms),
-            Some(old) if self.needs_room(terms) || shard.outgrows(terms.cost) => {
+            Some(old) if self.room.bounds_bytes() || !has_memory(&mut shard, terms) => {
                 self.overwrite_with_room(shard, old, fresh, terms)
             }
             Some(old) => {
@@ -245,6 +245,12 @@ impl Store {
             }
         }
     }
+}
+
+/// Returns true if an entry may be stored in its shard without room being made for it.
+#[inline]
+fn has_memory(shard: &mut Shard, terms: Terms) -> bool {
+    !shard.outgrows(terms.cost) && shard.reserve(terms.tags, terms.kept.is_some())
 }
 
 /// The properties that an entry is stored with.
