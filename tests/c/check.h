@@ -52,6 +52,18 @@ static inline bool threads_are(int wanted) {
     return count_threads() == wanted;
 }
 
+/* How many threads there are once none that has ended is still listed: the number is the same for 50 ms. */
+static inline int settled_threads(void) {
+    int count = count_threads();
+    for (int same = 0, tries = 0; same < 10 && tries < 400; same++, tries++) {
+        int before = count;
+        sleep_ms(5);
+        count = count_threads();
+        if (count != before) same = -1;
+    }
+    return count;
+}
+
 static inline double now_ms(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);

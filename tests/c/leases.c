@@ -296,7 +296,7 @@ static void check_queue(yc_cache *cache) {
     CHECK_STATUS(submit(queue, op_load("q", &options, 1), NULL), YC_OK);
     yc_lease *lease = take_completion(queue, YC_LEASED);
     CHECK(lease != NULL);
-    int threads = count_threads();
+    int threads = settled_threads();
     yc_ticket ticket = 0;
     for (uint64_t at = 0; at < WAITERS; at++) CHECK_STATUS(submit(queue, op_load("q", &options, at), &ticket), YC_OK);
     CHECK_STATUS(yc_queue_cancel(queue, ticket, NULL), YC_OK);

@@ -63,7 +63,7 @@ static void check_sweeping(int threads) {
 
 /* The bounds are well above what is measured, and below what a thread or a set of histograms for each cache takes. */
 static void check_many(const char *config, double most_idle_kb, double most_used_kb) {
-    int threads = count_threads(), files = count_files();
+    int threads = settled_threads(), files = count_files();
     close_cache(open_cache(config));
     double before = resident_kb(), opening = open_all(config);
     double idle = (resident_kb() - before) / CACHES;

@@ -212,7 +212,7 @@ static void check_no_thread(void) {
     yc_op ops[2] = {op_set("a", "1", 1), op_get("a", 2)};
     yc_completion came[2];
     size_t count = 0, accepted = 0;
-    int threads = count_threads();
+    int threads = settled_threads();
     CHECK_STATUS(yc_queue_submit(queue, ops, 2, sizeof *ops, NULL, &accepted, NULL), YC_OK);
     CHECK_STATUS(yc_queue_poll(queue, came, 2, sizeof *came, &count, NULL), YC_OK);
     CHECK(accepted == 2 && count == 2 && holds(came[1].result, "1"));
@@ -425,7 +425,7 @@ static bool reaches(atomic_int *number, int wanted) {
 /* Woken once each time it is filled, from another thread, and never after the close. */
 static void check_wake(yc_cache *cache) {
     struct host host = {.submitter = pthread_self()};
-    int threads = count_threads(), wakes = 0;
+    int threads = settled_threads(), wakes = 0;
     CHECK_STATUS(yc_queue_open(cache, 0, wake, &host, finalise, &host.queue, NULL), YC_OK);
     for (int turn = 0; turn < 50; turn++) {
         int filled = turn % 2 ? 1 : 3;

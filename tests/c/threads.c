@@ -72,7 +72,7 @@ static void check_close(long milliseconds, const char *config) {
     pthread_t threads[THREADS];
     worker workers[THREADS];
     atomic_bool started[THREADS];
-    int before = count_threads();
+    int before = settled_threads();
     yc_cache *cache = open_cache(config);
     start(threads, workers, cache, started);
     sleep_ms(milliseconds);
@@ -149,7 +149,6 @@ static void check_value_on_another_thread(void) {
     pthread_join(thread, NULL);
 }
 
-/* Returns the number of repetitions: the first argument, else 20. */
 /* Operations of a queue and blocking calls, in turn on one connection: the thread that reads it hands that over. */
 static void check_turns(void) {
     bool is_memory = strncmp(test_url(), "memory:", 7) == 0;
@@ -170,6 +169,7 @@ static void check_turns(void) {
     close_cache(cache);
 }
 
+/* The first argument is the number of repetitions. */
 int main(int count, char **arguments) {
     int repeats = count > 1 ? atoi(arguments[1]) : 20;
     for (int repeat = 0; repeat < repeats; repeat++) {

@@ -179,7 +179,7 @@ static void check_opened_while_away(server_kind kind) {
     server of;
     server_start(&of, kind, NULL);
     server_kill(&of);
-    int threads = count_threads(), files = count_files();
+    int threads = settled_threads(), files = count_files();
     yc_cache *cache = open_cache(url(&of, "eager"));
     CHECK_STATUS(yc_set(cache, "a", 1, "1", 1, YC_TTL_NEVER, NULL, 0, NULL), YC_OK);
     CHECK(is_active(cache));

@@ -157,7 +157,7 @@ int main(void) {
     server_start(&memcached, SERVER_MEMCACHED, roomy);
     strcpy(redis_url, server_url(&redis, "socket_timeout=10s&key_prefix=switch"));
     strcpy(memcached_url, server_url(&memcached, "socket_timeout=10s&key_prefix=switch"));
-    int threads = count_threads(), files = count_files();
+    int threads = settled_threads(), files = count_files();
     yc_cache *cache = open_cache("memory://?max_size=100000");
     set_kept(cache);
     for (int at = 0; at < WORKERS; at++) {
