@@ -138,7 +138,7 @@ impl PendingReply {
     }
 
     /// Drives the connection until the reply has come, until the caller's deadline, or until the call is cancelled;
-    /// pending while another leads.
+    /// pending while another leads. After the deadline, a reply that has come is still taken.
     fn block(&self, waker: &Waker) -> Poll<Result<RawReplies>> {
         loop {
             if let Some(result) = self.request.take(waker) {
@@ -149,8 +149,12 @@ impl PendingReply {
                 waker.wake_by_ref();
                 return Poll::Pending;
             }
-            if self.context.is_over() || !self.connection.drive_until(self.context, &self.request) {
+            let is_over = self.context.is_over();
+            if !self.connection.drive_until(self.context, &self.request) {
                 return Poll::Pending;
+            }
+            if is_over {
+                return self.request.take(waker).map_or(Poll::Pending, |result| Poll::Ready(self.finish(result)));
             }
         }
     }

@@ -339,6 +339,21 @@ fn a_thread_that_must_not_block_reads_the_reply_of_a_near_server_itself() {
     assert!(pair.connection.lock().leader == Leader::None);
 }
 
+/// A caller waits for several servers one after another, and its thread may come late to those that have long replied.
+#[test]
+fn a_reply_that_came_before_the_thread_is_taken_after_the_deadline_too() {
+    for length in [1, 3 * CHUNK] {
+        let pair = Pair::new();
+        let over = CallContext::thread().until(Instant::now());
+        let (came, never_came) = (pair.ask_in(over), pair.ask_in(over));
+        let line = [vec![b'x'; length], b"\n".to_vec()].concat();
+        pair.reply(&line);
+        assert_eq!(wait(|_| over.run_until(Instant::now(), |_| came)).unwrap().unwrap().bytes, line);
+        assert!(wait(|_| over.run_until(Instant::now(), |_| never_came)).is_none());
+        assert!(pair.connection.lock().leader == Leader::None && !pair.connection.is_broken());
+    }
+}
+
 #[test]
 fn a_reply_that_takes_longer_than_a_moment_is_left_to_the_task() {
     let pair = Pair::new();
