@@ -269,21 +269,21 @@ impl Connection {
         Duration::from_millis(coarse_millis().saturating_sub(self.progress_ms.load(Relaxed)))
     }
 
-    /// Breaks the connection if it is silent with requests in flight, or if the server closed it while idle.
+    /// Breaks the connection if it is silent with requests in flight, or if the server closed it while idle. Replies that no
+    /// thread has read yet are no silence: their caller waits for another server, or for a processor.
     pub fn check(&self, silence: Duration) {
-        if self.load() > 0 {
-            if self.idle() > silence {
-                self.kill(failure::silent(&self.server, silence));
-            }
-        } else if self.socket.is_readable() {
-            self.read_unsolicited();
+        let is_silent = self.load() > 0 && self.idle() > silence;
+        if (is_silent || self.load() == 0) && self.socket.is_readable() {
+            self.read_unattended();
+        } else if is_silent {
+            self.kill(failure::silent(&self.server, silence));
         }
     }
 
     /// Returns whether the connection can be used. One without requests in flight is checked for a close by the server.
     pub fn is_fit(&self) -> bool {
         if self.load() == 0 && self.socket.is_readable() {
-            self.read_unsolicited();
+            self.read_unattended();
             return !self.is_broken() && !self.socket.is_readable();
         }
         !self.is_broken()

@@ -362,8 +362,9 @@ impl Connection {
         Ok(reader.is_abandoned())
     }
 
-    /// Reads bytes that came without a request: the end of the connection, or records of the TLS session.
-    pub(super) fn read_unsolicited(&self) {
+    /// Reads bytes that no thread reads, unless another leads: the end of the connection, records of the TLS session, or replies
+    /// whose caller is late.
+    pub(super) fn read_unattended(&self) {
         let Some(lead) = self.try_lead(Leader::Thread) else { return };
         let mut reader = self.lock_reader();
         let mut more = Ok(true);

@@ -355,6 +355,22 @@ fn a_reply_that_came_before_the_thread_is_taken_after_the_deadline_too() {
 }
 
 #[test]
+fn a_reply_that_no_thread_has_read_is_no_silence_of_the_server() {
+    let pair = Pair::new();
+    let silence = Duration::from_millis(10);
+    let (came, never_came) = (pair.ask_in(CallContext::thread()), pair.ask_in(CallContext::thread()));
+    pair.reply(b"a\n");
+    until(|| pair.connection.idle() > silence);
+    pair.connection.check(silence);
+    assert_eq!(came.now_or_never().unwrap().unwrap().bytes, b"a\n");
+    assert!(!pair.connection.is_broken() && pair.connection.lock().leader == Leader::None);
+    until(|| pair.connection.idle() > silence);
+    pair.connection.check(silence);
+    assert_eq!(kind(never_came.now_or_never().unwrap()), ErrorKind::Timeout);
+    pair.assert_over();
+}
+
+#[test]
 fn a_reply_that_takes_longer_than_a_moment_is_left_to_the_task() {
     let pair = Pair::new();
     let task = in_background(&pair);
