@@ -6,7 +6,7 @@ const assert = require('node:assert/strict');
 const { test } = require('node:test');
 const { setTimeout: sleep } = require('node:timers/promises');
 const { Cache, YokedCacheError } = require('./package.js');
-const { freePort, startServer } = require('./server.js');
+const { freePort, startServer, stop } = require('./server.js');
 
 function keepBusy(cache) {
   const calls = [];
@@ -48,7 +48,7 @@ test('stopped, then close: every call ends within the time that close has', { ti
   const { server } = await startServer(t, port);
   const cache = await Cache.open(`redis://127.0.0.1:${port}?socket_timeout=30s`);
   await cache.set('k0', 'v');
-  server.kill('SIGSTOP');
+  await stop(server);
   const calls = keepBusy(cache);
   const begun = Date.now();
   let ticks = 0;
@@ -64,7 +64,7 @@ test('a signal ends a call without a reply', { timeout: 60_000 }, async (t) => {
   const port = await freePort();
   const { server } = await startServer(t, port);
   const cache = await Cache.open(`redis://127.0.0.1:${port}?socket_timeout=30s`);
-  server.kill('SIGSTOP');
+  await stop(server);
   const controller = new AbortController();
   const { signal } = controller;
   const calls = [cache.get('a', { signal }), cache.getMany(['a'], { signal }), cache.keys('*', { signal }).next(), cache.search('a', { signal })];

@@ -3,6 +3,7 @@
 /** A Redis or Memcached server of a test's own, which it may stop. */
 
 const { spawn } = require('node:child_process');
+const { readdirSync, readFileSync } = require('node:fs');
 const net = require('node:net');
 const { setTimeout: sleep } = require('node:timers/promises');
 const { Cache } = require('./package.js');
@@ -41,4 +42,15 @@ async function start(t, url, program, ...options) {
   throw new Error('the server did not start');
 }
 
-module.exports = { freePort, startMemcached, startServer };
+/** Stops a server, and returns when none of its threads runs: until then it may still answer. */
+async function stop(server) {
+  const threads = `/proc/${server.pid}/task`;
+  const isStopped = (thread) => / T \d/.test(readFileSync(`${threads}/${thread}/stat`, 'latin1').replace(/.*\)/, ''));
+  server.kill('SIGSTOP');
+  for (let turn = 0; !readdirSync(threads).every(isStopped); turn++) {
+    if (turn === 5000) throw new Error('the server does not stop');
+    await sleep(1);
+  }
+}
+
+module.exports = { freePort, startMemcached, startServer, stop };

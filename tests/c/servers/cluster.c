@@ -2,6 +2,7 @@
    its own shard, for a while. Needs servers of its own of kind cluster (tests/servers). */
 #include "numbered.h"
 #include "ports.h"
+#include "server.h"
 #include "slots.h"
 
 #include <pthread.h>
@@ -238,7 +239,7 @@ static size_t stop_replicas(int of, pid_t *stopped) {
     for (size_t at = 0; at < n_nodes; at++) {
         if (!server_is_up(nodes[at]) || ask_info(nodes[at], "replication", "master_port") != of) continue;
         stopped[count] = (pid_t)ask_info(nodes[at], "server", "process_id");
-        kill(stopped[count++], SIGSTOP);
+        stop_process(stopped[count++]);
     }
     CHECK(tell(of, "CLIENT KILL TYPE replica"));
     return count;

@@ -3,6 +3,7 @@
 #include "numbered.h"
 #include "ports.h"
 #include "refused.h"
+#include "server.h"
 
 #include <pthread.h>
 
@@ -121,7 +122,7 @@ static size_t stop_replicas(int of, pid_t *stopped) {
         int port = field(&replicas->items[at], "port");
         if (!server_is_up(port)) continue;
         stopped[count] = (pid_t)ask_info(port, "server", "process_id");
-        kill(stopped[count++], SIGSTOP);
+        stop_process(stopped[count++]);
     }
     reply_free(replicas);
     CHECK(tell(of, "CLIENT KILL TYPE replica"));

@@ -3,6 +3,7 @@
 
 #include "resp.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -131,8 +132,44 @@ const char *url_of(server_kind kind, int port, const char *query) {
 
 const char *server_url(const server *self, const char *query) { return url_of(self->kind, self->port, query); }
 
+/* Whether a thread runs no more. */
+static bool is_thread_stopped(pid_t pid, const char *thread) {
+    char path[64], line[512] = "";
+    snprintf(path, sizeof path, "/proc/%d/task/%.20s/stat", (int)pid, thread);
+    FILE *file = fopen(path, "r");
+    if (!file) return true;
+    if (!fgets(line, sizeof line, file)) line[0] = '\0';
+    fclose(file);
+    /* The name before the state may have any characters. */
+    const char *name_end = strrchr(line, ')');
+    return !name_end || name_end[2] == 'T';
+}
+
+static bool is_stopped(pid_t pid) {
+    char path[64];
+    bool all = true;
+    snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
+    DIR *threads = opendir(path);
+    if (!threads) return true;
+    for (struct dirent *thread; all && (thread = readdir(threads));) {
+        all = thread->d_name[0] == '.' || is_thread_stopped(pid, thread->d_name);
+    }
+    closedir(threads);
+    return all;
+}
+
+void stop_process(pid_t pid) {
+    kill(pid, SIGSTOP);
+    for (int waited = 0; !is_stopped(pid); waited++) {
+        if (waited == START_MS) give_up("the process does not stop");
+        poll(NULL, 0, 1);
+    }
+}
+
 void server_signal(const server *self, int number) {
-    if (self->pid) kill(self->pid, number);
+    if (!self->pid) return;
+    if (number == SIGSTOP) stop_process(self->pid);
+    else kill(self->pid, number);
 }
 
 void server_kill(server *self) {

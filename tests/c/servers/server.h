@@ -31,6 +31,10 @@ bool server_answers(const server *self);
 const char *server_url(const server *self, const char *query);
 const char *url_of(server_kind kind, int port, const char *query);
 
+/* Sends SIGSTOP to a process, and returns when none of its threads runs: until then it may still answer. */
+void stop_process(pid_t pid);
+
+/* Sends a signal; SIGSTOP as stop_process does. */
 void server_signal(const server *self, int number);
 void server_kill(server *self);
 
