@@ -158,7 +158,8 @@ static void check_server_that_dies(server *redis) {
 int main(void) {
     server redis;
     server_start(&redis, SERVER_REDIS, NULL);
-    yc_cache *cache = open_cache(server_url(&redis, "pool_size=2"));
+    /* Time enough for a long reply on a machine that is busy. */
+    yc_cache *cache = open_cache(server_url(&redis, "pool_size=2&socket_timeout=30s"));
     check_accessors(cache);
     check_arguments(cache);
     check_batch_and_queue(cache);
