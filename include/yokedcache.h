@@ -40,6 +40,7 @@
  *   Tags, patterns and flush
  *   Keys and search
  *   Redis commands
+ *   Channels
  *   Switch and migrate
  *   Reports and metrics
  *   Configuration check
@@ -1092,6 +1093,177 @@ const struct yc_reply *yc_reply_at(const struct yc_reply *reply, size_t index);
 // Frees the reply of a command with its elements. NULL is allowed.
 void yc_reply_free(struct yc_reply *reply);
 
+/* ---- Channels ---- */
+
+// Example: subscribe to the channels of orders and print ten messages.
+//
+//     static void print_orders(yc_cache *cache) {
+//         yc_slice patterns[] = {{"orders:*", 8}};
+//         yc_filter filter = {.struct_size = sizeof filter, .patterns = patterns, .n_patterns = 1};
+//         yc_subscription *orders = NULL;
+//         yc_message *message = NULL;
+//         if (yc_subscribe(cache, &filter, &orders, NULL) != YC_OK)
+//             return;
+//         for (int i = 0; i < 10 && yc_subscription_next(orders, 1000, &message, NULL) == YC_OK; i++) {
+//             size_t channel_len, len;
+//             const char *channel = yc_message_channel(message, &channel_len);
+//             const char *text = yc_message_data(message, &len);
+//             if (yc_message_lost(message))
+//                 printf("messages may be missing here\n");
+//             else
+//                 printf("%.*s: %.*s\n", (int)channel_len, channel, (int)len, text);
+//             yc_message_free(message);
+//         }
+//         yc_subscription_free(orders);
+//     }
+//
+// Example: publish a message.
+//
+//     uint64_t receivers = 0;
+//     yc_publish(cache, "orders:new", 10, "4711", 4, &receivers, NULL);
+
+// The channels of a subscription: those of the given names, and those that match
+// a pattern. Set the struct to zero, then set struct_size and the fields that you
+// need. At least one channel or pattern is needed; the limit is 1024 together.
+typedef struct yc_filter {
+  // Set to sizeof(yc_filter).
+  uint32_t struct_size;
+  // Set to zero.
+  uint32_t flags;
+  // Names of channels, 1 byte to 64 KiB each. May be NULL if n_channels is 0.
+  const struct yc_slice *channels;
+  // Number of channels.
+  size_t n_channels;
+  // Globs, for the syntax see yc_invalidate_pattern(). May be NULL if n_patterns
+  // is 0.
+  const struct yc_slice *patterns;
+  // Number of patterns.
+  size_t n_patterns;
+  // The most bytes of the messages that wait to be taken; 0 selects 8 MiB.
+  uint64_t max_bytes;
+  // Set to zero.
+  uint64_t reserved[4];
+} yc_filter;
+
+// A subscription. Any thread may call any function on it at any time; each
+// message is returned to one caller. yc_subscription_free() must be the last
+// call. It remains valid after the cache is freed, and then returns YC_E_CLOSED.
+// A child process gets YC_E_FORKED.
+typedef struct yc_subscription yc_subscription;
+
+// A message, or a gap: messages may have been lost at this place. It is
+// immutable: any thread may read it. It remains valid after the subscription and
+// the cache are freed. The caller frees it with yc_message_free().
+typedef struct yc_message yc_message;
+
+// Sends a message to every subscription that selects the channel, in every
+// process that uses the same servers and key_prefix. A channel need not be
+// created. The name has 1 byte to 64 KiB. The message has up to max_value_bytes;
+// it may be empty. It is not stored: who is not subscribed does not get it. The
+// library never sends a message twice.
+//
+// On the memory backend the message goes to the subscriptions of this cache. On
+// Redis it goes to those of all programs on the server or cluster: names lie
+// under key_prefix unless the option raw_channels is set, and the option db does
+// not separate channels.
+//
+// On success *receivers is the number of subscriptions that the message was sent
+// to, or YC_COUNT_UNKNOWN in a cluster of Redis. receivers may be NULL.
+//
+// Errors: YC_E_TOO_LARGE; YC_E_DENIED if the user lacks the permission for the
+// channel; YC_E_UNSUPPORTED on Memcached, see YC_CAN_PUBLISH; YC_E_TIMEOUT if no
+// reply came: the message may have been sent; others as yc_get().
+yc_status yc_publish(struct yc_cache *cache,
+                     const void *channel,
+                     size_t channel_len,
+                     const void *message,
+                     size_t message_len,
+                     uint64_t *receivers,
+                     struct yc_error **err);
+
+// Subscribes to the channels of a filter, and waits until their messages are
+// delivered: what is published after this call has returned is received. The
+// library copies the filter. On Redis each subscription has a connection of its
+// own.
+//
+// Messages wait in the subscription until they are taken, at most max_bytes. What
+// comes beyond that is dropped, and a gap with the number of dropped messages
+// takes their place: a slow reader never slows down a publisher. If the
+// connection is lost, the library subscribes again; a gap without a number marks
+// the place. A message that several channels or patterns select comes once. After
+// yc_switch() the subscription continues at the new backend, after a gap.
+//
+// On success *subscription is the subscription. The caller frees it with
+// yc_subscription_free().
+//
+// Errors: YC_E_INVALID for a filter without a channel or with an empty one;
+// YC_E_TOO_LARGE for a name over 64 KiB or too many; YC_E_DENIED; YC_E_UNSUPPORTED
+// on Memcached; YC_E_BUSY if the thread of the library could not be started;
+// others as yc_get().
+yc_status yc_subscribe(struct yc_cache *cache,
+                       const struct yc_filter *filter,
+                       struct yc_subscription **subscription,
+                       struct yc_error **err);
+
+// Takes the next message of a subscription. Waits for it for at most timeout_ms
+// milliseconds; 0 does not wait, -1 waits without a limit.
+//
+// Returns:
+// - YC_OK: *message is a message or a gap, see yc_message_lost(). The caller
+//   frees it with yc_message_free().
+// - YC_MISS: no message came in time. *message is not written.
+// - YC_E_CLOSED: the cache or the subscription was closed.
+// - YC_E_UNSUPPORTED: after yc_switch(), the backend has no channels.
+// - YC_E_DENIED: the server has refused the channels since.
+// - YC_E_CONNECT and all other errors of a server: no message came in time, and
+//   the subscription is interrupted at present. It continues by itself, with a
+//   gap.
+//
+// The first three errors are the end of the subscription: they come after its
+// last message, and again for each further call.
+yc_status yc_subscription_next(struct yc_subscription *subscription,
+                               int64_t timeout_ms,
+                               struct yc_message **message,
+                               struct yc_error **err);
+
+// Returns in *fd a file descriptor that is readable while messages wait, and once
+// the subscription has ended, for epoll, poll or libuv. Then call
+// yc_subscription_next() with timeout_ms 0 until it returns YC_MISS. The
+// subscription owns the descriptor until yc_subscription_free(). Watch it; do not
+// read, write or close it.
+//
+// Errors: YC_E_BUSY if the process cannot open another file.
+yc_status yc_subscription_fd(struct yc_subscription *subscription, int *fd, struct yc_error **err);
+
+// Ends a subscription: no more messages are received. Those that wait can still
+// be taken; then yc_subscription_next() returns YC_E_CLOSED, also to callers that
+// wait. A second close returns YC_OK and has no effect. yc_close() ends the
+// subscriptions of its cache.
+yc_status yc_subscription_close(struct yc_subscription *subscription, struct yc_error **err);
+
+// Frees a subscription and the messages that were not taken, and ends it if it
+// was not closed. No other thread may use the handle any more. Never blocks. NULL
+// is allowed.
+void yc_subscription_free(struct yc_subscription *subscription);
+
+// Returns the channel of a message and writes its length to *len. len may be
+// NULL. The message owns the bytes. For a gap, and for NULL, the function returns
+// NULL and writes 0.
+const void *yc_message_channel(const struct yc_message *message, size_t *len);
+
+// Returns the bytes of a message and writes their number to *len. len may be
+// NULL. The message owns the bytes. For a gap, and for NULL, the function returns
+// NULL and writes 0.
+const void *yc_message_data(const struct yc_message *message, size_t *len);
+
+// Returns the number of messages that were lost at this place, or
+// YC_COUNT_UNKNOWN if it is not known, or not known whether any was. Returns 0 for
+// a message that was published, and for NULL.
+uint64_t yc_message_lost(const struct yc_message *message);
+
+// Frees a message. NULL is allowed.
+void yc_message_free(struct yc_message *message);
+
 /* ---- Switch and migrate ---- */
 
 // Example: replace the backend of an open cache and copy its entries.
@@ -1365,6 +1537,10 @@ yc_status yc_ping(struct yc_cache *cache, struct yc_error **err);
 // Capability: yc_redis_command() works.
 #define YC_CAN_COMMAND 32
 
+// The backend has channels: yc_publish() and yc_subscribe() work. Memcached has
+// none.
+#define YC_CAN_PUBLISH 64
+
 // Reports the capabilities of the backend: *flags is a sum of YC_CAN_ numbers.
 // An operation that the backend does not support returns YC_E_UNSUPPORTED.
 yc_status yc_capabilities(struct yc_cache *cache, uint64_t *flags, struct yc_error **err);
@@ -1522,6 +1698,13 @@ yc_status yc_config_check_file(const char *path,
 // Kind of operation: yc_redis_command(). The field tags has the arguments, n_tags
 // is their number, and number is key_index.
 #define YC_OP_REDIS_COMMAND 28
+
+// Kind of operation: yc_publish(). The field key is the channel, and value is the
+// message. The result is in number.
+#define YC_OP_PUBLISH 29
+
+// Kind of completion: yc_queue_subscription_next(). Not allowed in yc_op.kind.
+#define YC_OP_SUBSCRIPTION_NEXT 30
 
 // Flag of an operation: count the entries that an invalidation or a flush
 // removes.
@@ -1727,7 +1910,8 @@ typedef struct yc_completion {
   // The version of a YC_OP_GET_VERSIONED, or of the entry that a YC_OP_SET_IF
   // has stored; else 0.
   uint64_t version;
-  // The value of the counter of a YC_OP_COUNTER_ADD; else 0.
+  // The value of the counter of a YC_OP_COUNTER_ADD, or the number of
+  // subscriptions that a YC_OP_PUBLISH was sent to, -1 if it is unknown; else 0.
   int64_t number;
   // The lease of a YC_OP_GET_OR_LEASE, if the caller must load the value, else
   // NULL. The caller frees it with yc_lease_free().
@@ -1735,8 +1919,11 @@ typedef struct yc_completion {
   // The reply to a YC_OP_REDIS_COMMAND with status YC_OK; else NULL. The caller
   // frees it with yc_reply_free().
   struct yc_reply *reply;
+  // The message of a YC_OP_SUBSCRIPTION_NEXT with status YC_OK; else NULL. The
+  // caller frees it with yc_message_free().
+  struct yc_message *message;
   // Zero.
-  uint64_t reserved[2];
+  uint64_t reserved[1];
 } yc_completion;
 
 // Frees the handles of a completion and sets them to NULL. To keep a handle, set
@@ -1854,6 +2041,20 @@ yc_status yc_queue_keys_next(struct yc_queue *queue,
                              uint64_t user_data,
                              yc_ticket *ticket,
                              struct yc_error **err);
+
+// Submits yc_subscription_next() without a limit of time, on a subscription of
+// the same cache. The completion contains the message. If the operation is
+// cancelled, its message goes to the next one. The caller may free the
+// subscription: the operation then completes with YC_E_CLOSED. ticket may be
+// NULL.
+//
+// Returns YC_OK if the operation was accepted. Errors: YC_E_INVALID if
+// subscription is NULL or belongs to another cache; YC_E_BUSY; YC_E_CLOSED.
+yc_status yc_queue_subscription_next(struct yc_queue *queue,
+                                     struct yc_subscription *subscription,
+                                     uint64_t user_data,
+                                     yc_ticket *ticket,
+                                     struct yc_error **err);
 
 // Submits yc_search(). The completion contains the matches. The library copies
 // the query and the options. Otherwise as yc_queue_get_many().

@@ -1,4 +1,4 @@
-//! Checks keys, tags and patterns.
+//! Checks keys, tags, patterns and channels.
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -27,6 +27,16 @@ pub fn check_tags(tags: &[&[u8]]) -> Result<()> {
         ));
     }
     tags.iter().try_for_each(|tag| check_tag(tag))
+}
+
+/// Checks a pattern: up to 64 KiB of any bytes.
+pub fn check_pattern(pattern: &[u8]) -> Result<()> {
+    if pattern.len() > MAX_KEY_LEN { Err(wrong_len("pattern", pattern.len())) } else { Ok(()) }
+}
+
+/// Checks a channel: 1 byte to 64 KiB of any bytes.
+pub fn check_channel(channel: &[u8]) -> Result<()> {
+    check_len("channel", channel)
 }
 
 #[inline]

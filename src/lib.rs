@@ -31,6 +31,7 @@ pub mod explanation;
 pub mod key;
 pub mod lease;
 mod log;
+pub mod message;
 pub mod operation;
 pub mod ttl;
 pub mod value;

@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::explanation::Explanation;
 use crate::fuzzy::Match;
 use crate::lease::{Fill, Lease, LeaseOptions, Loaded, Wait};
+use crate::message::Taken;
 use crate::util::byte_strings::ByteStrings;
 use crate::value::Value;
 
@@ -158,6 +159,8 @@ pub enum Operation<'a> {
     LeaseAbandon { lease: &'a Arc<Lease>, retry_after: Duration },
     /// Runs a command of the servers: `Outcome::Reply`. It concerns no entry, and no layer repeats or records it.
     Command(Command<'a>),
+    /// Sends a message to the subscribers of a channel: `Outcome::Received`. As a command, it concerns no entry.
+    Publish { channel: &'a [u8], message: &'a [u8] },
 }
 
 /// The outcome of an operation that did not fail.
@@ -200,6 +203,10 @@ pub enum Outcome {
     Superseded,
     /// The reply to a command.
     Reply(Box<Reply>),
+    /// The number of subscriptions that a message went to; `None` if it is unknown.
+    Received(Option<u64>),
+    /// A message of a subscription.
+    Message(Box<Taken>),
 }
 
 /// An outcome is moved from function to function: its size is part of the cost of every operation.
@@ -271,6 +278,7 @@ impl Operation<'_> {
             | Self::Ping
             | Self::Explain { .. }
             | Self::Command(_)
+            | Self::Publish { .. }
             | Self::Usage => None,
         }
     }
@@ -307,6 +315,7 @@ impl Operation<'_> {
             | Self::Ping
             | Self::Explain { .. }
             | Self::Command(_)
+            | Self::Publish { .. }
             | Self::Usage => false,
         }
     }
@@ -407,6 +416,9 @@ impl Operation<'_> {
                 Operation::LeaseAbandon { lease: to.lease(lease), retry_after }
             }
             Self::Command(command) => Operation::Command(Command { args: to.list(command.args), ..command }),
+            Self::Publish { channel, message } => {
+                Operation::Publish { channel: to.bytes(channel), message: to.bytes(message) }
+            }
         }
     }
 }

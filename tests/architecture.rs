@@ -151,6 +151,9 @@ fn every_export_goes_through_the_boundary_or_cannot_panic() {
         "yc_reply_integer",
         "yc_reply_count",
         "yc_reply_at",
+        "yc_message_channel",
+        "yc_message_data",
+        "yc_message_lost",
         "yc_cancel_token_new",
         "yc_cancel_token_cancel",
     ];
@@ -166,6 +169,7 @@ fn every_export_goes_through_the_boundary_or_cannot_panic() {
                 "with_open_handle",
                 "with_handle",
                 "with_queue",
+                "with_subscription",
                 "with_lease",
                 "open(\"",
                 "check(\"",

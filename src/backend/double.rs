@@ -18,6 +18,7 @@ use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::lease::{LeaseOptions, Loaded};
+use crate::message::{Feed, Filter, Inbox};
 use crate::value::Value;
 
 /// The future that a get waits for; its output replaces the value in memory, if it has one.
@@ -207,6 +208,10 @@ impl Backend for Double {
 
     fn invalidate_hashes<'a>(&'a self, context: CallContext, tags: &'a [u64]) -> OpFuture<'a, ()> {
         self.unless_down(self.memory.invalidate_hashes(context, tags))
+    }
+
+    fn subscribe(&self, filter: &Arc<Filter>, inbox: &Arc<Inbox>) -> Result<Feed> {
+        self.memory.subscribe(filter, inbox)
     }
 
     fn activity(&self) -> Activity {

@@ -9,6 +9,7 @@ pub mod redis;
 pub mod remote;
 
 use std::mem::MaybeUninit;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::exec::runtime::yield_now;
 pub use crate::exec::{OpFuture, done, pending};
+use crate::message::{Feed, Filter, Inbox};
 pub use crate::operation::{Addition, NewEntry, Operation, Outcome, Removed, SetCondition, Usage};
 use crate::util::byte_strings::ByteStrings;
 use crate::util::glob::Glob;
@@ -43,6 +45,8 @@ pub struct Capabilities {
     pub compare: bool,
     /// Its servers have commands that callers may run.
     pub command: bool,
+    /// It carries messages of channels.
+    pub publish: bool,
 }
 
 /// The point at which a listing continues: a part of the store (a shard, a node), and an offset in it.
@@ -225,6 +229,13 @@ pub fn no_commands(backend: &str) -> Error {
     Error::new(ErrorKind::Unsupported, text)
 }
 
+/// Returns the error of a backend that carries no messages.
+#[cold]
+pub fn no_channels(backend: &str) -> Error {
+    let text = format!("the {backend} backend has no channels: use a redis:// server or the memory backend for them");
+    Error::new(ErrorKind::Unsupported, text)
+}
+
 /// The backend a configuration asks for; it may still be connecting.
 pub fn open(config: &Config) -> Result<Box<dyn Backend>> {
     match &config.backend {
@@ -271,6 +282,7 @@ pub struct Activity {
 /// | `call`, `get`, `hit`, `set` | operations on entries; the last three save the cost of an `Outcome` |
 /// | `scan` | listings |
 /// | `export`, `import`, `tag_versions`, `invalidate_hashes` | copies of entries to another backend, which know tags by their hashes |
+/// | `subscribe` | messages of channels |
 /// | `connected`, `health`, `close` | the state of the servers |
 pub trait Backend: Send + Sync {
     /// Returns the properties of the backend.
@@ -332,6 +344,10 @@ pub trait Backend: Send + Sync {
     ) -> OpFuture<'a, Vec<TagVersion>>;
     /// Makes every entry that has a tag with one of these hashes a miss.
     fn invalidate_hashes<'a>(&'a self, context: CallContext, tags: &'a [u64]) -> OpFuture<'a, ()>;
+    /// Subscribes to channels until the feed is dropped. The inbox says when messages are delivered, or why not.
+    fn subscribe(&self, _filter: &Arc<Filter>, _inbox: &Arc<Inbox>) -> Result<Feed> {
+        Err(no_channels(self.info().name))
+    }
     /// Completes when the backend can be used, or fails with the reason why it cannot.
     fn connected(&self, _context: CallContext) -> OpFuture<'_, ()> {
         done(Ok(()))

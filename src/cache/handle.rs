@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::Cache;
 use super::migrate::migrate;
 use super::running::Running;
+use super::subscription::Subscriptions;
 use crate::backend::Hit;
 use crate::config::{Config, MigrationConfig, SwitchConfig};
 use crate::error::{Error, ErrorKind, Result};
@@ -42,6 +43,7 @@ pub struct CacheHandle {
     /// Changes with `replacing` held, so that nothing is replaced in a closed cache.
     closed: AtomicBool,
     replacing: Mutex<()>,
+    pub(super) subscriptions: Subscriptions,
     /// Held by the switch that is under way.
     switching: tokio::sync::Mutex<()>,
     /// The process that opened it.
@@ -85,6 +87,7 @@ impl CacheHandle {
             cache: ArcSwap::from_pointee(cache),
             closed: AtomicBool::new(false),
             replacing: Mutex::default(),
+            subscriptions: Subscriptions::default(),
             switching: tokio::sync::Mutex::default(),
             generation: fork::generation(),
         }
@@ -163,8 +166,11 @@ impl CacheHandle {
 
     /// Takes no more calls.
     pub fn refuse_calls(&self) {
-        let _replacing = lock(&self.replacing);
-        self.closed.store(true, Ordering::Release);
+        {
+            let _replacing = lock(&self.replacing);
+            self.closed.store(true, Ordering::Release);
+        }
+        self.subscriptions.end();
     }
 
     /// Takes no more calls, and closes the cache that serves; a switch that is under way ends first.
@@ -203,6 +209,7 @@ impl CacheHandle {
         } else {
             (Json::Null, self.replace(next.after(&old))?)
         };
+        self.subscriptions.follow(&self.load());
         tracing::info!(backend = next.backend.name(), key_prefix = next.key_prefix, "switched");
         if calls.are_over(context).await {
             let _ = old.close(context, Instant::now() + CLOSE).await;

@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::exec::runtime::yield_now;
 use crate::fuzzy::{Match, Search};
-use crate::key::{MAX_KEY_LEN, check_tag};
+use crate::key::{check_pattern, check_tag};
 use crate::util::byte_strings::ByteStrings;
 use crate::util::glob::Glob;
 
@@ -72,14 +72,6 @@ impl Cursor {
         *given += taken.len();
         taken
     }
-}
-
-pub(super) fn check_pattern(pattern: &[u8]) -> Result<()> {
-    if pattern.len() > MAX_KEY_LEN {
-        let len = pattern.len();
-        return Err(Error::new(ErrorKind::TooLarge, format!("the pattern has {len} bytes; the limit is 64 KiB")));
-    }
-    Ok(())
 }
 
 pub(super) fn checked_glob(pattern: &[u8]) -> Result<Glob> {

@@ -14,12 +14,14 @@ mod report;
 mod request;
 mod retry;
 mod running;
+mod subscription;
 
 pub use self::handle::{CacheGuard, CacheHandle};
 pub use self::listing::{Cursor, SearchOptions};
 pub use self::progress::{OnProgress, Progress};
 pub use self::report::HealthReport;
 pub use self::request::Request;
+pub use self::subscription::Subscription;
 
 use std::convert::identity;
 use std::mem::MaybeUninit;
@@ -28,14 +30,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use self::handle::Calls;
-use self::listing::check_pattern;
 use self::loading::LoadCounters;
 use crate::backend::{Backend, Capabilities, Counters, Hit, OpFuture, done, pending};
 use crate::cache::latency::{Latencies, Operation as Timed};
 use crate::config::{Config, LoadingConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
-use crate::key::{check_key, check_tag, check_tags};
+use crate::key::{check_channel, check_key, check_pattern, check_tag, check_tags};
 use crate::operation::{Addition, NewEntry, Operation, Outcome, Usage};
 use crate::ttl::{DefaultTtl, Ttl};
 use crate::util::allocation;
@@ -249,6 +250,7 @@ impl Cache {
             Operation::LeaseFill { lease, fill } => self.check_fill(lease, fill),
             Operation::LeaseAbandon { .. } => Ok(()),
             Operation::Command(command) => self.check_command(command),
+            Operation::Publish { channel, message } => check_channel(channel).and_then(|()| self.check_value(message)),
         }
     }
 
@@ -297,6 +299,7 @@ fn timed(operation: &Operation<'_>) -> Option<Timed> {
         | Operation::Usage
         | Operation::Explain { .. }
         | Operation::LeaseAbandon { .. }
-        | Operation::Command(_) => return None,
+        | Operation::Command(_)
+        | Operation::Publish { .. } => return None,
     })
 }

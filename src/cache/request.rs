@@ -6,7 +6,7 @@ use futures_util::{FutureExt, TryFutureExt};
 use tokio::sync::Mutex;
 
 use super::explain::check_explain;
-use super::{Cache, Cursor, SearchOptions};
+use super::{Cache, Cursor, SearchOptions, Subscription};
 use crate::backend::{OpFuture, pending};
 use crate::error::Result;
 use crate::exec::context::CallContext;
@@ -23,6 +23,8 @@ pub enum Request<'a> {
     NextKeys { cursor: Arc<Mutex<Cursor>>, limit: usize },
     /// Runs as `Cache::search`: `Outcome::Matches`.
     Search { query: &'a [u8], options: SearchOptions<'a> },
+    /// Runs as `Subscription::next` without a deadline: `Outcome::Message`. The cache that serves takes no part in it.
+    NextMessage { subscription: Arc<Subscription> },
     /// Runs as `Cache::stats`: `Outcome::Value`.
     Stats,
     /// Runs as `Cache::health`: `Outcome::Value`.
@@ -45,7 +47,7 @@ impl Request<'_> {
     pub fn is_long(&self) -> bool {
         match self {
             Self::Store(operation) => operation.is_long(),
-            Self::NextKeys { .. } | Self::Search { .. } => true,
+            Self::NextKeys { .. } | Self::Search { .. } | Self::NextMessage { .. } => true,
             Self::Stats | Self::Health | Self::Metrics | Self::Explain { .. } => false,
         }
     }
@@ -79,6 +81,7 @@ impl Request<'_> {
                 let options = SearchOptions { threshold: *threshold, limit: *limit, tags: to.list(tags) };
                 Request::Search { query, options }
             }
+            Self::NextMessage { subscription } => Request::NextMessage { subscription: subscription.clone() },
             Self::Stats => Request::Stats,
             Self::Health => Request::Health,
             Self::Metrics => Request::Metrics,
@@ -94,7 +97,11 @@ impl Cache {
             Request::Store(operation) => self.check_operation(operation),
             Request::Search { query, options } => options.check(query),
             Request::Explain { key, tags } => check_explain(key, tags),
-            Request::NextKeys { .. } | Request::Stats | Request::Health | Request::Metrics => Ok(()),
+            Request::NextKeys { .. }
+            | Request::NextMessage { .. }
+            | Request::Stats
+            | Request::Health
+            | Request::Metrics => Ok(()),
         }
     }
 
@@ -108,6 +115,7 @@ impl Cache {
             Request::Search { query, options } => {
                 pending(self.search(context, query, options).map_ok(Outcome::Matches))
             }
+            Request::NextMessage { subscription } => pending(async move { subscription.next_outcome(context).await }),
             Request::Stats => pending(self.stats(context).map_ok(|stats| Outcome::text(&stats.to_string()))),
             Request::Health => pending(self.health(context).map(|health| Ok(Outcome::text(&health.to_string())))),
             Request::Metrics => pending(self.metrics(context).map_ok(|metrics| Outcome::text(&metrics))),

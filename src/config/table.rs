@@ -85,6 +85,7 @@ pub(super) static OPTIONS: &[Row] = &[
     row(Redis, "username", Text(|o| &mut o.redis.username), "", "app", "ACL user; requires a password."),
     row(Redis, "password", Password(|o| &mut o.redis.password), "", "\"${CACHE_PASSWORD}\"", "Password of the user."),
     row(Redis, "replica_reads read_from_replicas", Flag(|o| &mut o.redis.replica_reads), "false", "true", "Allows reads from replicas, which may lag; for a cluster or sentinels."),
+    row(Redis, "raw_channels", Flag(|o| &mut o.redis.raw_channels), "false", "true", "Uses the names of channels as they are, without key_prefix, to exchange messages with other programs."),
     row(Redis, "tag_index", Flag(|o| &mut o.redis.tag_index), "false", "true", "Keeps for each tag an index of its keys."),
     row(Redis, "replay_window", Time(0..=HOUR, |o| &mut o.redis.replay_window), "60s", "5m", "The time that a process remembers its invalidations, deletes and flushes. When a server restarts or is replaced, the process replays them before it reads. `0`: nothing is remembered."),
     row(Redis, "on_restart", Choice(ON_RESTART), "replay", "renew", "`renew` empties the whole prefix when a server restarts or is replaced, once for all processes."),

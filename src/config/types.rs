@@ -120,6 +120,8 @@ pub struct RedisConfig {
     pub replica_reads: bool,
     /// Keeps for each tag an index of its keys.
     pub tag_index: bool,
+    /// True if the names of channels are used as they are, without the prefix.
+    pub raw_channels: bool,
     /// The time that this process remembers its removals, to replay them on a server that lost them; zero: not at all.
     pub replay_window: Duration,
     /// The action when a server restarted or was replaced.

@@ -9,7 +9,7 @@ use super::cache::{with_handle_of, yc_cache};
 use super::command::{command, yc_reply};
 use super::completion::{
     YC_OP_COUNTER_ADD, YC_OP_DELETE_IF, YC_OP_EXPLAIN, YC_OP_GET_AND_EXPIRE, YC_OP_GET_OR_LEASE, YC_OP_GET_VERSIONED,
-    YC_OP_LEASE_ABANDON, YC_OP_LEASE_FILL, YC_OP_REDIS_COMMAND, YC_OP_SET_IF, yc_completion,
+    YC_OP_LEASE_ABANDON, YC_OP_LEASE_FILL, YC_OP_PUBLISH, YC_OP_REDIS_COMMAND, YC_OP_SET_IF, yc_completion,
 };
 use super::conditional::set_condition;
 use super::error::{YC_OK, yc_error, yc_status};
@@ -334,9 +334,10 @@ pub(super) unsafe fn read<'a>(
         YC_OP_GET_AND_EXPIRE => Operation::GetAndExpire { key, ttl: ttl()? },
         YC_OP_COUNTER_ADD => Operation::CounterAdd(Addition { key, delta, initial, ttl: ttl()? }),
         YC_OP_REDIS_COMMAND => Operation::Command(command(list, delta, is_idempotent)?),
+        YC_OP_PUBLISH => Operation::Publish { channel: key, message: value },
         _ => {
             let text = format!(
-                "kind is {kind}; it takes YC_OP_GET ({YC_OP_GET}) to YC_OP_METRICS ({YC_OP_METRICS}), or YC_OP_GET_VERSIONED ({YC_OP_GET_VERSIONED}) to YC_OP_REDIS_COMMAND ({YC_OP_REDIS_COMMAND})"
+                "kind is {kind}; it takes YC_OP_GET ({YC_OP_GET}) to YC_OP_METRICS ({YC_OP_METRICS}), or YC_OP_GET_VERSIONED ({YC_OP_GET_VERSIONED}) to YC_OP_PUBLISH ({YC_OP_PUBLISH})"
             );
             return Err(Error::new(ErrorKind::Invalid, text));
         }

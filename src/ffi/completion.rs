@@ -5,6 +5,7 @@ use std::ptr::null_mut;
 use std::sync::Arc;
 
 use super::boundary;
+use super::channel::{yc_message, yc_message_free};
 use super::command::{yc_reply, yc_reply_free};
 use super::entry::remaining_ms;
 use super::error::{YC_END, YC_MISS, YC_OK, YC_SUPERSEDED, YC_UNMET, status_of, yc_error, yc_error_free, yc_status};
@@ -60,6 +61,12 @@ pub const YC_OP_EXPLAIN: i32 = 27;
 /// is their number, and number is key_index.
 pub const YC_OP_REDIS_COMMAND: i32 = 28;
 
+/// Kind of operation: yc_publish(). The field key is the channel, and value is the
+/// message. The result is in number.
+pub const YC_OP_PUBLISH: i32 = 29;
+/// Kind of completion: yc_queue_subscription_next(). Not allowed in yc_op.kind.
+pub const YC_OP_SUBSCRIPTION_NEXT: i32 = 30;
+
 /// Identifies an operation of a queue until its completion is taken. A ticket is
 /// never 0 and is never reused in one queue.
 pub type yc_ticket = u64;
@@ -102,7 +109,8 @@ pub struct yc_completion {
     /// The version of a YC_OP_GET_VERSIONED, or of the entry that a YC_OP_SET_IF
     /// has stored; else 0.
     pub version: u64,
-    /// The value of the counter of a YC_OP_COUNTER_ADD; else 0.
+    /// The value of the counter of a YC_OP_COUNTER_ADD, or the number of
+    /// subscriptions that a YC_OP_PUBLISH was sent to, -1 if it is unknown; else 0.
     pub number: i64,
     /// The lease of a YC_OP_GET_OR_LEASE, if the caller must load the value, else
     /// NULL. The caller frees it with yc_lease_free().
@@ -110,8 +118,11 @@ pub struct yc_completion {
     /// The reply to a YC_OP_REDIS_COMMAND with status YC_OK; else NULL. The caller
     /// frees it with yc_reply_free().
     pub reply: *mut yc_reply,
+    /// The message of a YC_OP_SUBSCRIPTION_NEXT with status YC_OK; else NULL. The
+    /// caller frees it with yc_message_free().
+    pub message: *mut yc_message,
     /// Zero.
-    pub reserved: [u64; 2],
+    pub reserved: [u64; 1],
 }
 
 impl yc_completion {
@@ -131,7 +142,8 @@ impl yc_completion {
         number: 0,
         lease: null_mut(),
         reply: null_mut(),
-        reserved: [0; 2],
+        message: null_mut(),
+        reserved: [0; 1],
     };
 
     /// Converts an outcome to a completion with handles that the caller owns.
@@ -163,6 +175,11 @@ impl yc_completion {
                 ..Self::NOTHING
             },
             Ok(Outcome::Reply(reply)) => Self { reply: yc_reply::into_raw(reply), ..Self::NOTHING },
+            Ok(Outcome::Received(number)) => {
+                let number = number.map_or(-1, |number| i64::try_from(number).unwrap_or(i64::MAX));
+                Self { number, ..Self::NOTHING }
+            }
+            Ok(Outcome::Message(taken)) => Self { message: yc_message::into_raw(taken.arrive()), ..Self::NOTHING },
             Ok(Outcome::Superseded) => Self { status: YC_SUPERSEDED, ..Self::NOTHING },
             Err(failure) => Self::failed(&failure),
         }
@@ -188,6 +205,7 @@ impl yc_completion {
             yc_matches_free(mem::replace(&mut self.matches, null_mut()));
             yc_lease_free(mem::replace(&mut self.lease, null_mut()));
             yc_reply_free(mem::replace(&mut self.reply, null_mut()));
+            yc_message_free(mem::replace(&mut self.message, null_mut()));
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod arguments;
 pub mod batch;
 pub mod boundary;
 pub mod cache;
+pub mod channel;
 pub mod command;
 pub mod completion;
 pub mod conditional;

@@ -10,6 +10,7 @@ use super::arguments::{array_out, bytes, null, out, slices, yc_slice};
 use super::batch::{list_of, places, read, yc_op};
 use super::boundary;
 use super::cache::{close_deadline, with_handle, yc_cache};
+use super::channel::yc_subscription;
 use super::completion::*;
 use super::error::{YC_MISS, YC_OK, yc_error, yc_status};
 use super::keys::{page_limit, yc_cursor};
@@ -308,6 +309,35 @@ pub unsafe extern "C" fn yc_queue_keys_next(
     }
 }
 
+/// Submits yc_subscription_next() without a limit of time, on a subscription of
+/// the same cache. The completion contains the message. If the operation is
+/// cancelled, its message goes to the next one. The caller may free the
+/// subscription: the operation then completes with YC_E_CLOSED. ticket may be
+/// NULL.
+///
+/// Returns YC_OK if the operation was accepted. Errors: YC_E_INVALID if
+/// subscription is NULL or belongs to another cache; YC_E_BUSY; YC_E_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_queue_subscription_next(
+    queue: *mut yc_queue,
+    subscription: *mut yc_subscription,
+    user_data: u64,
+    ticket: *mut yc_ticket,
+    err: *mut *mut yc_error,
+) -> yc_status {
+    // SAFETY: the caller's arguments, each checked before use.
+    unsafe {
+        with_queue("yc_queue_subscription_next", queue, err, |queue| {
+            let subscription = &subscription.as_ref().ok_or_else(|| null("subscription"))?.subscription;
+            if !Arc::ptr_eq(subscription.handle(), &queue.handle) {
+                return Err(Error::new(ErrorKind::Invalid, "the subscription belongs to another cache than the queue"));
+            }
+            let request = Request::NextMessage { subscription: subscription.clone() };
+            queue.submit_one(Label { user_data, kind: YC_OP_SUBSCRIPTION_NEXT }, ticket, |_| Ok(request))
+        })
+    }
+}
+
 /// Submits yc_search(). The completion contains the matches. The library copies
 /// the query and the options. Otherwise as yc_queue_get_many().
 #[unsafe(no_mangle)]
@@ -396,7 +426,7 @@ pub unsafe extern "C" fn yc_queue_wait(
 }
 
 /// Returns the deadline of a wait. `None` is no limit, also for times beyond the range of the clock.
-fn wait_deadline(timeout_ms: i64) -> Result<Option<Instant>> {
+pub(super) fn wait_deadline(timeout_ms: i64) -> Result<Option<Instant>> {
     match u64::try_from(timeout_ms) {
         Ok(millis) => Ok(Instant::now().checked_add(Duration::from_millis(millis))),
         Err(_) if timeout_ms == -1 => Ok(None),

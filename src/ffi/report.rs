@@ -24,6 +24,9 @@ pub const YC_CAN_SIZE: u64 = 8;
 pub const YC_CAN_COMPARE: u64 = 16;
 /// Capability: yc_redis_command() works.
 pub const YC_CAN_COMMAND: u64 = 32;
+/// The backend has channels: yc_publish() and yc_subscribe() work. Memcached has
+/// none.
+pub const YC_CAN_PUBLISH: u64 = 64;
 
 /// Converts text to a value.
 pub(super) fn value_of(text: &str) -> *mut yc_value {
@@ -235,7 +238,8 @@ pub unsafe extern "C" fn yc_capabilities(cache: *mut yc_cache, flags: *mut u64, 
                 + flag(can.shared, YC_CAN_SHARE)
                 + flag(can.size, YC_CAN_SIZE)
                 + flag(can.compare, YC_CAN_COMPARE)
-                + flag(can.command, YC_CAN_COMMAND);
+                + flag(can.command, YC_CAN_COMMAND)
+                + flag(can.publish, YC_CAN_PUBLISH);
             out(flags, "flags")?.write(sum);
             Ok(YC_OK)
         })

@@ -22,6 +22,7 @@ use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::exec::runtime::Runtime;
+use crate::message::{Feed, Filter, Inbox};
 use crate::value::Value;
 
 /// Marks a cursor in a listing of the fallback.
@@ -140,18 +141,18 @@ impl Fallback {
 }
 
 impl Fallback {
-    /// Runs a command of the servers, which the fallback does not have. It does not open the circuit.
-    fn command<'a>(&'a self, context: CallContext, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
+    /// Runs a command, or sends a message, which the fallback has no servers for. It does not open the circuit.
+    fn at_primary<'a>(&'a self, context: CallContext, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
         match &*self.0.open.load() {
-            Some(outage) => done(Err(no_command(&outage.reason))),
+            Some(outage) => done(Err(not_sent(&outage.reason))),
             None => self.0.primary.call(context, operation),
         }
     }
 }
 
 #[cold]
-fn no_command(reason: &Error) -> Error {
-    let text = format!("the fallback serves and runs no commands, the command was not sent: {reason}");
+fn not_sent(reason: &Error) -> Error {
+    let text = format!("the fallback serves, it runs no commands and sends no messages; nothing was sent: {reason}");
     Error::new(ErrorKind::Connect, text)
 }
 
@@ -284,6 +285,7 @@ impl Backend for Fallback {
             size: primary.capabilities.size && fallback.size,
             compare: primary.capabilities.compare && fallback.compare,
             command: primary.capabilities.command,
+            publish: primary.capabilities.publish,
         };
         Info { capabilities, answers_at_once: false, ..primary }
     }
@@ -301,8 +303,8 @@ impl Backend for Fallback {
     }
 
     fn call<'a>(&'a self, context: CallContext, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
-        if let Operation::Command(_) = operation {
-            return self.command(context, operation);
+        if let Operation::Command(_) | Operation::Publish { .. } = operation {
+            return self.at_primary(context, operation);
         }
         serve!(self, context, outcome_failed, |backend| backend.call(context, operation))
     }
@@ -381,6 +383,11 @@ impl Backend for Fallback {
                 connected => connected,
             }
         })
+    }
+
+    /// Subscribes at the primary: during an outage there are no messages.
+    fn subscribe(&self, filter: &Arc<Filter>, inbox: &Arc<Inbox>) -> Result<Feed> {
+        self.0.primary.subscribe(filter, inbox)
     }
 
     fn activity(&self) -> Activity {

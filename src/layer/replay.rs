@@ -20,6 +20,7 @@ use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::lease::Fill;
+use crate::message::{Feed, Filter, Inbox};
 use crate::operation::Change;
 use crate::value::Value;
 
@@ -252,6 +253,7 @@ impl Replay {
             | Operation::Ping
             | Operation::Explain { .. }
             | Operation::Command(_)
+            | Operation::Publish { .. }
             | Operation::Usage => self.active.call(context, operation).await,
         };
         match made {
@@ -373,6 +375,10 @@ impl Backend for Replay {
             let made = self.active.invalidate_hashes(context, tags).await;
             self.record(&Change::Hashes(tags), made, |there| there.invalidate_hashes(context, tags)).await
         })
+    }
+
+    fn subscribe(&self, filter: &Arc<Filter>, inbox: &Arc<Inbox>) -> Result<Feed> {
+        self.active.subscribe(filter, inbox)
     }
 
     fn activity(&self) -> Activity {

@@ -39,7 +39,7 @@ const SKIPPED: u32 = 15;
 
 /// The leader's role. `release` gives it back, and `fail` gives it back with an error. Dropping it instead, by a panic
 /// or with a cancelled task, breaks the connection: nothing would ever read its replies.
-struct Leadership<'a>(Option<&'a Connection>);
+pub(super) struct Leadership<'a>(Option<&'a Connection>);
 
 impl Drop for Leadership<'_> {
     fn drop(&mut self) {
@@ -60,7 +60,7 @@ impl Leadership<'_> {
 
     /// Hands the role to the next leader. A connection that was broken meanwhile has none: `kill` left it to this leader
     /// to fail the requests in flight.
-    fn release(mut self, mut reader: MutexGuard<'_, Reader>) {
+    pub(super) fn release(mut self, mut reader: MutexGuard<'_, Reader>) {
         let Some(connection) = self.0 else { return };
         let next = connection.next_leader(&reader);
         if matches!(next, NextLeader::Broken) {
@@ -71,7 +71,7 @@ impl Leadership<'_> {
         connection.wake_next(next);
     }
 
-    fn fail(mut self, reader: &mut Reader, error: Error) {
+    pub(super) fn fail(mut self, reader: &mut Reader, error: Error) {
         if let Some(connection) = self.0 {
             connection.fail_with(reader, error);
             self.0 = None;
@@ -168,7 +168,7 @@ impl Connection {
     }
 
     /// Takes the leader's role if it is free.
-    fn try_lead(&self, leader: Leader) -> Option<Leadership<'_>> {
+    pub(super) fn try_lead(&self, leader: Leader) -> Option<Leadership<'_>> {
         let mut state = self.lock();
         let free = matches!(state.leader, Leader::None | Leader::Idle) && state.broken.is_none();
         free.then(|| {
@@ -430,7 +430,8 @@ enum NextLeader {
     Broken,
 }
 
-fn clear<T: AsRawFd>(guard: io::Result<tokio::io::unix::AsyncFdReadyGuard<'_, T>>) {
+/// Clears a readiness that was used up, so that the next wait is for another.
+pub(super) fn clear<T: AsRawFd>(guard: io::Result<tokio::io::unix::AsyncFdReadyGuard<'_, T>>) {
     if let Ok(mut guard) = guard {
         guard.clear_ready();
     }

@@ -147,8 +147,12 @@ impl DedicatedConnection {
 
     /// Sends several requests at once; returns the bytes of their replies.
     pub async fn ask_all(&self, requests: &[u8], replies: u32) -> Result<Vec<u8>> {
-        let connection = self.0.0.as_ref().ok_or_else(given_up)?;
-        Handshake::new(connection).ask_all(requests, replies).await
+        Handshake::new(self.connection()?).ask_all(requests, replies).await
+    }
+
+    /// Returns the connection.
+    pub(super) fn connection(&self) -> Result<&Arc<Connection>> {
+        self.0.0.as_ref().ok_or_else(given_up)
     }
 }
 

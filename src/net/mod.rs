@@ -14,6 +14,7 @@ mod dial;
 mod driver;
 mod failure;
 mod handshake;
+mod listen;
 mod outgoing;
 mod reader;
 mod request;

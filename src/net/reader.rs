@@ -178,6 +178,11 @@ impl Reader {
         &self.buffer[self.start..self.end]
     }
 
+    /// Returns the bytes of a reply that `next` cut off.
+    pub fn frame(&self, (start, end): (usize, usize)) -> &[u8] {
+        &self.buffer[start..end]
+    }
+
     /// Cuts off the next whole reply; returns its range in the buffer.
     pub fn next(&mut self) -> Result<Option<(usize, usize)>, String> {
         loop {

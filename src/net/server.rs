@@ -17,6 +17,7 @@ use crate::config::{Address, ConnectionConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::util::clock::coarse_millis;
+use crate::util::lock;
 use crate::util::shown::shown;
 
 /// The state of a server's connections.
@@ -155,6 +156,11 @@ impl Server {
             Ok(_) => Ok(()),
             Err(_) => Err(self.closed_error()),
         }
+    }
+
+    /// Returns the address of the last connection.
+    pub fn address(&self) -> Option<Address> {
+        lock(&self.address).clone()
     }
 
     /// Returns the error of a server that is out of reach.

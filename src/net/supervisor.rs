@@ -75,9 +75,13 @@ struct RoleCheck {
 
 /// Connecting.
 impl Server {
-    /// Opens a connection that only this caller uses, for a request that holds up its connection.
+    /// Opens a connection that only this caller uses, for a request that holds up its connection. It goes to the address of
+    /// the other connections: the supervisor alone asks whether the server has moved.
     pub async fn connect_dedicated(&self) -> Result<DedicatedConnection> {
-        let connection = self.connect(Arc::default()).await?;
+        let connection = match self.address() {
+            Some(address) => self.connect_within(self.connect_to(&address, Arc::default())).await?,
+            None => self.connect(Arc::default()).await?,
+        };
         let dedicated = DedicatedConnection::new(Arc::clone(&connection));
         self.protocol.adopt(&Handshake::new(&connection)).await?;
         Ok(dedicated)
@@ -85,9 +89,15 @@ impl Server {
 
     /// Connects once, within the time to connect.
     async fn connect(&self, broken: Arc<Notify>) -> Result<Arc<Connection>> {
+        self.connect_within(self.connect_somewhere(broken)).await
+    }
+
+    async fn connect_within(
+        &self,
+        connecting: impl Future<Output = Result<Arc<Connection>>>,
+    ) -> Result<Arc<Connection>> {
         // Boxed: it is large, and the thread that opens a cache may have a small stack.
-        let connected =
-            timeout(self.config.connect_timeout, Box::pin(self.catch_panic(self.connect_somewhere(broken)))).await;
+        let connected = timeout(self.config.connect_timeout, Box::pin(self.catch_panic(connecting))).await;
         connected.unwrap_or_else(|_| Err(self.too_late()))
     }
 

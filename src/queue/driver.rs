@@ -15,7 +15,7 @@ use super::owned::Owned;
 use super::shared::Shared;
 use super::state::{Begun, Command, Outcomes, Tickets, slot_of};
 use super::tasks::Tasks;
-use crate::cache::CacheHandle;
+use crate::cache::{CacheHandle, Request};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::operation::Outcome;
@@ -48,14 +48,17 @@ pub(super) fn drive(shared: Arc<Shared>, handle: Arc<CacheHandle>) -> BoxFuture<
 /// Runs operations of one kind as one operation, or a single operation of any kind.
 pub(super) fn run(context: CallContext, handle: Arc<CacheHandle>, operations: Operations) -> Begun {
     Box::pin(async move {
-        let cache = Guard::into_inner(handle.load());
         let strings: Vec<&[u8]> = operations.iter().flat_map(Owned::strings).collect();
         match &operations[..] {
             [only] if only.len() == 1 => {
                 let entries = only.entries(&strings);
                 let mut outcomes = Outcomes::new();
                 for request in only.views(&strings, &entries) {
-                    outcomes.push(cache.run(context, &request).await);
+                    outcomes.push(match &request {
+                        // No call in flight on the cache, for whose end a switch would wait.
+                        Request::NextMessage { subscription } => subscription.next_outcome(context).await,
+                        request => Guard::into_inner(handle.load()).run(context, request).await,
+                    });
                 }
                 outcomes
             }
@@ -67,7 +70,7 @@ pub(super) fn run(context: CallContext, handle: Arc<CacheHandle>, operations: Op
                     owned.views(own, &[])
                 });
                 let requests = views.map(Ok).collect();
-                cache.batch(context, requests).await.into()
+                Guard::into_inner(handle.load()).batch(context, requests).await.into()
             }
         }
     })

@@ -1,19 +1,17 @@
 //! The part that a queue and its driver share: the state, and the notification of threads that wait for its changes.
 
 use std::mem;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex};
 use std::task::{self, Waker};
 use std::time::Instant;
 
 use futures_util::task::AtomicWaker;
-use rustix::event::{EventfdFlags, eventfd};
-use rustix::io::{read, write};
 
 use super::Wake;
 use super::owned::InFlight;
 use super::state::{Command, Stage, State};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
+use crate::util::event::Event;
 use crate::util::{lock, unpoisoned};
 
 pub(super) struct Shared {
@@ -122,7 +120,7 @@ impl Shared {
     pub(super) fn fd(&self) -> Result<i32> {
         let mut inner = lock(&self.inner);
         if inner.event.is_none() {
-            let event = Event::new()?;
+            let event = Event::new("the queue")?;
             if inner.state.ready() > 0 {
                 event.raise();
             }
@@ -161,36 +159,5 @@ impl Shared {
         drop(dropped);
         self.changed.notify_all();
         self.waker.wake();
-    }
-}
-
-// ---- The file descriptor that reports completions to an event loop ----
-
-/// An event that is readable while it is raised.
-struct Event(OwnedFd);
-
-impl Event {
-    fn new() -> Result<Self> {
-        let made = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
-        made.map(Self).map_err(|error| {
-            Error::new(
-                ErrorKind::Busy,
-                format!("no file descriptor for the queue: {error}; release some, or raise the limit (ulimit -n)"),
-            )
-        })
-    }
-
-    /// Makes the descriptor readable. It was not, so its counter has room.
-    fn raise(&self) {
-        let _ = write(&self.0, &1_u64.to_ne_bytes());
-    }
-
-    /// Makes the descriptor unreadable.
-    fn lower(&self) {
-        let _ = read(&self.0, &mut [0; 8]);
-    }
-
-    fn fd(&self) -> i32 {
-        self.0.as_raw_fd()
     }
 }

@@ -312,6 +312,8 @@ fn describe(outcome: &Result<Outcome>) -> String {
         Ok(Outcome::Loaded(loaded)) => format!("{:?}", (loaded.state, bytes(loaded.value.as_ref()))),
         Ok(Outcome::Superseded) => "superseded".into(),
         Ok(Outcome::Reply(reply)) => format!("{reply:?}"),
+        Ok(Outcome::Received(receivers)) => format!("received: {receivers:?}"),
+        Ok(Outcome::Message(_)) => "message".into(),
         Err(error) => format!("{error:?}"),
     }
 }

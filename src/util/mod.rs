@@ -3,6 +3,7 @@
 pub mod allocation;
 pub mod byte_strings;
 pub mod clock;
+pub mod event;
 pub mod glob;
 pub mod ordered;
 pub mod random;

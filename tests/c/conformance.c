@@ -77,6 +77,7 @@ static void end_case(runner *run) {
     run->failed += run->state == STATE_FAILED;
     run->not_applicable += run->state == STATE_PASSED_BY;
     free_leases(run);
+    free_subscriptions(run);
     close_caches(run);
     run->state = STATE_NONE;
 }
@@ -111,6 +112,7 @@ static const struct {
     {"delete_if", YC_OP_DELETE_IF},
     {"get_and_expire", YC_OP_GET_AND_EXPIRE},
     {"counter_add", YC_OP_COUNTER_ADD},
+    {"publish", YC_OP_PUBLISH},
 };
 
 static int32_t find_kind(const runner *run, const statement *step) {
@@ -145,6 +147,7 @@ static yc_slice *fill_operation(const runner *run, const statement *step, yc_op 
         op->number = strtoll(argument(run, step, 1)->data, NULL, 10);
         op->initial = signed_option(step, "initial", 0);
     }
+    if (op->kind == YC_OP_PUBLISH) fill_value(op, argument(run, step, 1));
     if (op->kind == YC_OP_SET || op->kind == YC_OP_SET_IF) {
         fill_value(op, argument(run, step, 1));
         tags = tags_option(step, &op->n_tags);
@@ -219,6 +222,7 @@ static uint64_t capability(const runner *run, const bytes *name) {
     if (bytes_are(name, "count")) return YC_CAN_COUNT;
     if (bytes_are(name, "share")) return YC_CAN_SHARE;
     if (bytes_are(name, "command")) return YC_CAN_COMMAND;
+    if (bytes_are(name, "publish")) return YC_CAN_PUBLISH;
     if (!bytes_are(name, "size")) stop(run, "there is no such capability");
     return YC_CAN_SIZE;
 }

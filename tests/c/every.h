@@ -84,6 +84,19 @@ static yc_status every_redis_name(yc_cache *cache, yc_error **err) {
     return unless_unsupported(status, err);
 }
 
+static yc_status every_publish(yc_cache *cache, yc_error **err) {
+    return unless_unsupported(yc_publish(cache, "news", 4, "hello", 5, NULL, err), err);
+}
+
+static yc_status every_subscribe(yc_cache *cache, yc_error **err) {
+    yc_slice channels[] = {slice("news")}, patterns[] = {slice("n*")};
+    yc_filter filter = {.struct_size = sizeof filter, .channels = channels, .n_channels = 1, .patterns = patterns, .n_patterns = 1};
+    yc_subscription *subscription = NULL;
+    yc_status status = yc_subscribe(cache, &filter, &subscription, err);
+    yc_subscription_free(subscription);
+    return unless_unsupported(status, err);
+}
+
 static yc_status every_counter_add(yc_cache *cache, yc_error **err) {
     int64_t sum;
     return yc_counter_add(cache, "n", 1, 1, 0, 60000, &sum, err);
@@ -233,6 +246,8 @@ static const every_call EVERY[] = {
     {"yc_get_and_expire", every_get_and_expire},
     {"yc_counter_add", every_counter_add},
     {"yc_redis_command", every_redis_command},
+    {"yc_publish", every_publish},
+    {"yc_subscribe", every_subscribe},
     {"yc_redis_name", every_redis_name},
     {"yc_invalidate_tag", every_invalidate_tag},
     {"yc_invalidate_tags", every_invalidate_tags},

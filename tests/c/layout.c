@@ -48,6 +48,16 @@ AT(yc_fill, tags, 40);
 AT(yc_fill, n_tags, 48);
 AT(yc_fill, reserved, 56);
 
+SIZE(yc_filter, 80);
+AT(yc_filter, struct_size, 0);
+AT(yc_filter, flags, 4);
+AT(yc_filter, channels, 8);
+AT(yc_filter, n_channels, 16);
+AT(yc_filter, patterns, 24);
+AT(yc_filter, n_patterns, 32);
+AT(yc_filter, max_bytes, 40);
+AT(yc_filter, reserved, 48);
+
 SIZE(yc_match, 40);
 AT(yc_match, key, 0);
 AT(yc_match, score, 16);
@@ -95,7 +105,8 @@ AT(yc_completion, version, 80);
 AT(yc_completion, number, 88);
 AT(yc_completion, lease, 96);
 AT(yc_completion, reply, 104);
-AT(yc_completion, reserved, 112);
+AT(yc_completion, message, 112);
+AT(yc_completion, reserved, 120);
 
 /* The library agrees: it writes and reads where the header says. */
 int main(void) {

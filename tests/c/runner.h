@@ -1,5 +1,5 @@
 /* The parts of the conformance runner: conformance.c reads scripts and runs their cases, operations.c, conditional.c,
- * leasing.c and commands.c run steps, and opening.c opens and finds the caches of a case. */
+ * leasing.c, commands.c and channels.c run steps, and opening.c opens and finds the caches of a case. */
 #ifndef RUNNER_H
 #define RUNNER_H
 
@@ -13,6 +13,7 @@
 #define MAX_NAME 256
 #define MAX_VERSIONS 16
 #define MAX_LEASES 16
+#define MAX_SUBSCRIPTIONS 16
 
 typedef struct open_cache {
     char name[MAX_NAME];
@@ -30,6 +31,12 @@ typedef struct named_lease {
     char name[MAX_NAME];
     yc_lease *lease;
 } named_lease;
+
+/* A subscription that a step made, until the case ends or `unsubscribe` frees it. */
+typedef struct named_subscription {
+    char name[MAX_NAME];
+    yc_subscription *subscription;
+} named_subscription;
 
 /* The lines before steps: options of the cache, and the conditions under which a case applies. */
 typedef struct conditions {
@@ -52,6 +59,8 @@ typedef struct runner {
     size_t n_versions;
     named_lease leases[MAX_LEASES];
     size_t n_leases;
+    named_subscription subscriptions[MAX_SUBSCRIPTIONS];
+    size_t n_subscriptions;
     statement *batch; /* The operations below a `batch`. */
     size_t n_batch;
     statement batch_step;
@@ -108,6 +117,14 @@ void free_leases(runner *run);
 /* ---- commands.c ---- */
 
 void run_redis(runner *run, yc_cache *cache, const statement *step, tokens *result);
+
+/* ---- channels.c ---- */
+
+void run_publish(runner *run, yc_cache *cache, const statement *step, tokens *result);
+void run_subscribe(runner *run, yc_cache *cache, const statement *step, tokens *result);
+void run_next(runner *run, yc_cache *cache, const statement *step, tokens *result);
+void run_unsubscribe(runner *run, yc_cache *cache, const statement *step, tokens *result);
+void free_subscriptions(runner *run);
 
 /* ---- opening.c ---- */
 

@@ -103,6 +103,7 @@ impl Store for MemcachedStore {
             size: false,
             compare: self.nodes.all.iter().all(|node| node.info.keeps_versions()),
             command: false,
+            publish: false,
         }
     }
 

@@ -1,5 +1,6 @@
 //! The memory backend: a sharded store in this process. Every call is answered on the caller's own thread.
 
+mod channels;
 mod conditional;
 mod explain;
 mod lease;
@@ -26,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::TryFutureExt;
 
+use self::channels::Channels;
 use self::lease::Attempt;
 use self::store::Store;
 use self::sweeper::Sweeper;
@@ -39,6 +41,7 @@ use crate::error::Result;
 use crate::exec::context::CallContext;
 use crate::exec::runtime::yield_now;
 use crate::lease::{Fill, Lease, LeaseOptions, Wait, held_back, still_loading};
+use crate::message::{Feed, Filter, Inbox};
 use crate::util::clock::{Created, Deadline, Times};
 use crate::value::Value;
 
@@ -46,6 +49,7 @@ use crate::value::Value;
 pub struct Memory {
     store: Arc<Store>,
     sweeper: Sweeper,
+    channels: Channels,
 }
 
 impl Memory {
@@ -54,6 +58,7 @@ impl Memory {
         Self {
             store: Arc::new(Store::new(config.max_size, config.max_bytes, config.eviction)),
             sweeper: Sweeper::new(config.cleanup_interval),
+            channels: Channels::default(),
         }
     }
 
@@ -184,6 +189,7 @@ impl Backend for Memory {
                 size: true,
                 compare: true,
                 command: false,
+                publish: true,
             },
             answers_at_once: true,
             is_one_server: false,
@@ -248,6 +254,7 @@ impl Backend for Memory {
             Operation::Flush { count } => Outcome::Removed(self.store.flush(count)),
             Operation::Ping => Outcome::Done,
             Operation::Command(_) => return done(Err(no_commands("memory"))),
+            Operation::Publish { channel, message } => Outcome::Received(Some(self.channels.publish(channel, message))),
             Operation::Usage => Outcome::Usage(self.store.usage()),
             Operation::Explain { key } => Outcome::Explanation(self.store.explain(key)),
             Operation::GetOrLease { key, options } => return self.get_or_lease(context, key, options),
@@ -283,6 +290,10 @@ impl Backend for Memory {
         self.sweeper.start(&self.store);
         self.store.invalidate_found(&self.store.find_tags(tags.iter().copied()), false);
         done(Ok(()))
+    }
+
+    fn subscribe(&self, filter: &Arc<Filter>, inbox: &Arc<Inbox>) -> Result<Feed> {
+        Ok(self.channels.subscribe(filter, inbox))
     }
 
     fn activity(&self) -> Activity {

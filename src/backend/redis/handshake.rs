@@ -20,7 +20,7 @@ const HEADER_ROOM: u64 = 64 * 1024;
 /// The bytes of a reply around its string, and the most bytes of a reply that is not a string.
 const REPLY_ROOM: u64 = 1024;
 /// Commands whose reply is short, or one value. Any other has many values, or a text as long as the server likes.
-const ONE_ALONE: [&[u8]; 19] = [
+const ONE_ALONE: [&[u8]; 20] = [
     b"ASKING",
     b"AUTH",
     b"CLIENT",
@@ -31,6 +31,7 @@ const ONE_ALONE: [&[u8]; 19] = [
     b"PEXPIRE",
     b"PING",
     b"PTTL",
+    b"PUBLISH",
     b"READONLY",
     b"SCRIPT",
     b"SELECT",

@@ -1,6 +1,7 @@
 //! The Redis backend: one server, a primary that sentinels know, or a cluster.
 
 mod ask;
+mod channels;
 mod command;
 mod commands;
 mod compare;
@@ -31,6 +32,7 @@ mod walk;
 use std::sync::Arc;
 use std::time::Instant;
 
+use self::names::ChannelNames;
 use self::record::Record;
 use self::replay::Replay;
 use self::scripts::ScriptSupport;
@@ -59,6 +61,7 @@ pub fn open(config: &Config, redis: &RedisConfig) -> Result<Box<dyn Backend>> {
     let record = Arc::clone(&replay.record);
     let scripts = Arc::new(ScriptSupport::default());
     let topology = Topology::open(redis, config.max_value_bytes, replay, Arc::clone(&scripts), &runtime)?;
-    let store = RedisStore::new(topology, redis, record, scripts);
+    let channels = ChannelNames::new(&config.key_prefix, redis.raw_channels);
+    let store = RedisStore::new(topology, redis, channels, record, scripts);
     Ok(Box::new(Remote::new(store, &config.key_prefix, redis.connection.timeout, runtime)))
 }

@@ -1,6 +1,6 @@
 //! Stored names: `PREFIX:e:KEY` for an entry, `PREFIX:t:HASH` for a tag's version, `PREFIX:i:HASH` for its index,
 //! `PREFIX:r:NUMBER` for the marker of a server that was emptied after its restart, `PREFIX:w:NUMBER` for a write that
-//! waits for replicas, `PREFIX:d:KEY` for data of the caller.
+//! waits for replicas, `PREFIX:d:KEY` for data of the caller, `PREFIX:c:CHANNEL` for a channel.
 //!
 //! A prefix has neither `:` nor braces, so no key reaches a tag version or another
 //! prefix. In a cluster the first `{…}` of a name chooses its slot, so that
@@ -68,19 +68,80 @@ fn kind(name: &[u8]) -> &[u8] {
 /// Returns a glob for the names of entries whose keys begin with some bytes.
 pub fn entries_glob(prefix: &str, literal: &[u8]) -> Vec<u8> {
     let mut glob = entry(prefix, b"");
+    write_literal(&mut glob, literal);
+    glob.push(b'*');
+    glob
+}
+
+/// Writes a glob that matches these bytes.
+pub fn write_literal(glob: &mut Vec<u8>, literal: &[u8]) {
     for byte in literal {
         if b"*?[]\\^".contains(byte) {
             glob.push(b'\\');
         }
         glob.push(*byte);
     }
-    glob.push(b'*');
-    glob
 }
 
 /// Returns a glob for all names of a prefix.
 pub fn all_glob(prefix: &str) -> Vec<u8> {
     format!("{prefix}:*").into_bytes()
+}
+
+/// The stored names of channels.
+#[derive(Debug, Clone)]
+pub struct ChannelNames {
+    /// The bytes in front of each.
+    before: Box<[u8]>,
+}
+
+impl ChannelNames {
+    /// Returns the names of a prefix, or with `raw` those of the callers as they are.
+    pub fn new(prefix: &str, raw: bool) -> Self {
+        Self { before: if raw { Box::default() } else { format!("{prefix}:c:").into_bytes().into() } }
+    }
+
+    /// Returns the bytes in front of each.
+    pub fn before(&self) -> &[u8] {
+        &self.before
+    }
+
+    /// Returns the name of a channel.
+    pub fn of(&self, channel: &[u8]) -> Vec<u8> {
+        [&self.before, channel].concat()
+    }
+
+    /// Returns the channel of a name.
+    pub fn channel<'a>(&self, name: &'a [u8]) -> Option<&'a [u8]> {
+        name.strip_prefix(&*self.before)
+    }
+
+    /// Returns a glob of Redis for the channels that a pattern matches. Redis does not know `[!`.
+    pub fn pattern(&self, pattern: &[u8]) -> Vec<u8> {
+        let mut glob = Vec::with_capacity(self.before.len() + pattern.len());
+        write_literal(&mut glob, &self.before);
+        let (mut in_class, mut rest) = (false, pattern);
+        while let [byte, others @ ..] = rest {
+            rest = others;
+            glob.push(*byte);
+            match (byte, others) {
+                (b'\\', [escaped, others @ ..]) => {
+                    glob.push(*escaped);
+                    rest = others;
+                }
+                (b'[', _) if !in_class => {
+                    in_class = true;
+                    if let [b'!', others @ ..] = others {
+                        glob.push(b'^');
+                        rest = others;
+                    }
+                }
+                (b']', _) => in_class = false,
+                _ => {}
+            }
+        }
+        glob
+    }
 }
 
 /// Returns the slot of a name in a cluster: CRC-16/XMODEM of its hash tag, or of all of it, modulo 16384.
@@ -120,5 +181,24 @@ mod tests {
         assert!(is_data(&data("p", b"a")) && !is_data(&entry("p", b":d:")) && !is_entry(&data("p", b":e:")));
         assert!(is_marker(&marker("p", 7)) && !is_entry(&marker("p", 7)) && !is_entry(b"p"));
         assert_eq!(entries_glob("p", b"a*[b"), b"p:e:a\\*\\[b*");
+    }
+
+    #[test]
+    fn channels_lie_under_the_prefix_unless_they_are_raw() {
+        let (names, raw) = (ChannelNames::new("p", false), ChannelNames::new("p", true));
+        assert_eq!((names.of(b"a"), raw.of(b"a")), (b"p:c:a".to_vec(), b"a".to_vec()));
+        assert_eq!(
+            (names.channel(b"p:c:a"), names.channel(b"q:c:a"), raw.channel(b"a")),
+            (Some(&b"a"[..]), None, Some(&b"a"[..]))
+        );
+    }
+
+    #[test]
+    fn patterns_mean_the_same_to_the_server() {
+        let names = ChannelNames::new("p.q", false);
+        assert_eq!(names.pattern(b"a*"), b"p.q:c:a*");
+        assert_eq!(names.pattern(b"[!a]b[^c]"), b"p.q:c:[^a]b[^c]");
+        assert_eq!(names.pattern(b"[a[!]\\[!"), b"p.q:c:[a[!]\\[!");
+        assert_eq!(names.pattern(b"[\\]!"), b"p.q:c:[\\]!");
     }
 }

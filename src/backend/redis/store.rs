@@ -8,13 +8,14 @@ use tokio::runtime::Handle;
 
 use super::commands::{Commands, Kind};
 use super::expiry::{KnownWay, millis};
+use super::names::{self, ChannelNames};
 use super::record::Record;
 use super::replay::{REPLACED_LASTS, parse};
 use super::resp::{RespReader, RespValue};
 use super::run::{Policy, Received, run, unexpected};
 use super::scripts::ScriptSupport;
 use super::topology::Topology;
-use super::{health, names, scan, server_error, walk};
+use super::{health, scan, server_error, walk};
 use crate::backend::health::ServerHealth;
 use crate::backend::remote::{
     Change, Condition, EncodedEntry, Indexed, Inspected, Lasting, Mark, MarkedEntry, Outcomes, Removal, RemovedEntry,
@@ -28,6 +29,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exec::backoff::Backoff;
 use crate::exec::context::CallContext;
 use crate::explanation::Location;
+use crate::message::{Feed, Filter, Inbox};
 use crate::util::byte_strings::ByteStrings;
 use crate::util::clock;
 
@@ -42,7 +44,8 @@ const GONE: i64 = -2;
 
 /// Redis, wherever it is.
 pub struct RedisStore {
-    pub(super) topology: Topology,
+    pub(super) topology: Arc<Topology>,
+    pub(super) channels: ChannelNames,
     pub(super) tag_index: bool,
     policy: Policy,
     connect_timeout: Duration,
@@ -56,10 +59,17 @@ pub struct RedisStore {
 }
 
 impl RedisStore {
-    pub fn new(topology: Topology, config: &RedisConfig, record: Arc<Record>, scripts: Arc<ScriptSupport>) -> Self {
+    pub fn new(
+        topology: Topology,
+        config: &RedisConfig,
+        channels: ChannelNames,
+        record: Arc<Record>,
+        scripts: Arc<ScriptSupport>,
+    ) -> Self {
         let connection = &config.connection;
         Self {
-            topology,
+            topology: Arc::new(topology),
+            channels,
             tag_index: config.tag_index,
             policy: Policy { repeat: connection.retry_on_timeout, limit: connection.timeout },
             connect_timeout: connection.connect_timeout,
@@ -202,6 +212,7 @@ impl Store for RedisStore {
             size: false,
             compare: !self.scripts.is_refused(),
             command: true,
+            publish: true,
         }
     }
 
@@ -402,6 +413,14 @@ impl Store for RedisStore {
 
     async fn command<'a>(&'a self, context: CallContext, command: Command<'a>) -> Result<Reply> {
         self.run_command(context, command).await
+    }
+
+    async fn publish<'a>(&'a self, context: CallContext, channel: &'a [u8], message: &'a [u8]) -> Result<Option<u64>> {
+        self.publish_to(context, channel, message).await
+    }
+
+    fn subscribe(&self, filter: &Arc<Filter>, inbox: &Arc<Inbox>, handle: &Handle) -> Result<Feed> {
+        Ok(self.subscribe_to(filter, inbox, handle))
     }
 
     async fn read_marked<'a>(

@@ -59,6 +59,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::{CallContext, share};
 use crate::exec::runtime::Runtime;
 use crate::lease::new_instance;
+use crate::message::{Feed, Filter, Inbox};
 use crate::value::Value;
 
 /// A store that processes share, as a backend.
@@ -167,7 +168,7 @@ impl<S: Store> Remote<S> {
             return Ok(());
         }
         let handle = self.runtime.load().as_ref().map(|runtime| runtime.handle().clone());
-        let handle = handle.ok_or_else(|| Error::new(ErrorKind::Closed, "the cache was closed"))?;
+        let handle = handle.ok_or_else(closed)?;
         self.store.confirm(context, &self.prefix, removal, &handle).await
     }
 }
@@ -279,6 +280,9 @@ impl<S: Store> Backend for Remote<S> {
                 self.call(context, move |context| self.run_command(context, command))
             }
             Operation::Command(command) => self.call_once(context, move |context| self.run_command(context, command)),
+            Operation::Publish { channel, message } => self.call_once(context, move |context| {
+                self.store.publish(context, channel, message).map_ok(Outcome::Received).map_err(Error::in_doubt)
+            }),
         }
     }
 
@@ -323,6 +327,13 @@ impl<S: Store> Backend for Remote<S> {
         self.call(context, |context| self.invalidate_hashes(context, tags))
     }
 
+    fn subscribe(&self, filter: &Arc<Filter>, inbox: &Arc<Inbox>) -> Result<Feed> {
+        match &*self.runtime.load() {
+            Some(runtime) => self.store.subscribe(filter, inbox, runtime.handle()),
+            None => Err(closed()),
+        }
+    }
+
     fn connected(&self, context: CallContext) -> OpFuture<'_, ()> {
         pending(self.store.connected(context))
     }
@@ -358,6 +369,11 @@ impl<S> Drop for Remote<S> {
         // A cache that is freed without being closed waits for nothing.
         self.runtime.store(None);
     }
+}
+
+#[cold]
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the cache was closed")
 }
 
 /// The outcome of the only one.

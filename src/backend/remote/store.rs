@@ -1,17 +1,19 @@
 //! The interface of a shared store: bytes under names, numbers for tags.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
 use super::{Outcomes, Sample, Slice};
 use crate::backend::health::ServerHealth;
-use crate::backend::{Capabilities, Missing, ScanCursor, no_commands};
+use crate::backend::{Capabilities, Missing, ScanCursor, no_channels, no_commands};
 use crate::command::{Command, Reply};
 use crate::entry::{self, DecodeError, Entry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::explanation::Location;
+use crate::message::{Feed, Filter, Inbox};
 use crate::net::Server;
 use crate::util::byte_strings::ByteStrings;
 
@@ -325,6 +327,21 @@ pub trait Store: Send + Sync + 'static {
         _command: Command<'a>,
     ) -> impl Future<Output = Result<Reply>> + Send {
         async { Err(no_commands(Self::NAME)) }
+    }
+
+    /// Sends a message to the subscribers of a channel; returns their number, if it is known.
+    fn publish<'a>(
+        &'a self,
+        _context: CallContext,
+        _channel: &'a [u8],
+        _message: &'a [u8],
+    ) -> impl Future<Output = Result<Option<u64>>> + Send {
+        async { Err(no_channels(Self::NAME)) }
+    }
+
+    /// Subscribes in a task of the runtime until the feed is dropped.
+    fn subscribe(&self, _filter: &Arc<Filter>, _inbox: &Arc<Inbox>, _handle: &Handle) -> Result<Feed> {
+        Err(no_channels(Self::NAME))
     }
 
     /// Reads the version of each tag, and handles those that are missing. A server that fails takes only the tag versions

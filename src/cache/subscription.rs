@@ -1,0 +1,120 @@
+//! Subscriptions: they belong to the handle of a cache, and follow it to another backend.
+
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Instant;
+
+use super::{Cache, CacheHandle};
+use crate::error::{Error, ErrorKind, Result};
+use crate::exec::context::CallContext;
+use crate::message::{Feed, Filter, Inbox, Taken};
+use crate::operation::Outcome;
+use crate::util::lock;
+
+/// A subscription to channels. Any thread may call any method at any time; each message goes to one of those that wait.
+pub struct Subscription {
+    handle: Arc<CacheHandle>,
+    filter: Arc<Filter>,
+    inbox: Arc<Inbox>,
+    /// `None` after the end.
+    feed: Mutex<Option<Feed>>,
+}
+
+/// The subscriptions of a handle.
+#[derive(Default)]
+pub(super) struct Subscriptions(Mutex<Vec<Weak<Subscription>>>);
+
+impl Subscriptions {
+    /// Lets the subscriptions follow to another backend.
+    pub(super) fn follow(&self, cache: &Cache) {
+        lock(&self.0).iter().filter_map(Weak::upgrade).for_each(|subscription| subscription.attach(cache));
+    }
+
+    /// Ends all subscriptions.
+    pub(super) fn end(&self) {
+        let all = std::mem::take(&mut *lock(&self.0));
+        all.iter().filter_map(Weak::upgrade).for_each(|subscription| subscription.end(CacheHandle::closed()));
+    }
+}
+
+impl CacheHandle {
+    /// Subscribes to channels, and waits until the backend delivers their messages.
+    pub async fn subscribe(self: &Arc<Self>, context: CallContext, filter: Filter) -> Result<Arc<Subscription>> {
+        let subscription = Arc::new(Subscription {
+            handle: self.clone(),
+            inbox: Arc::new(Inbox::new(filter.max_bytes())),
+            filter: Arc::new(filter),
+            feed: Mutex::default(),
+        });
+        let info = {
+            // A switch replaces the cache before it takes this lock.
+            let mut subscriptions = lock(&self.subscriptions.0);
+            self.check_open()?;
+            let cache = self.load();
+            subscription.attach(&cache);
+            subscriptions.retain(|other| other.strong_count() > 0);
+            subscriptions.push(Arc::downgrade(&subscription));
+            cache.backend.info()
+        };
+        let connected = subscription.inbox.connected();
+        match info.call_timeout {
+            None => connected.await?,
+            Some(limit) => {
+                let connected = context.run_until(Instant::now() + limit, |_| connected).await;
+                connected.unwrap_or_else(|| Err(context.timed_out(info.name, limit)))?;
+            }
+        }
+        Ok(subscription)
+    }
+}
+
+impl Subscription {
+    /// Returns the handle of its cache.
+    pub fn handle(&self) -> &Arc<CacheHandle> {
+        &self.handle
+    }
+
+    /// Takes the next message, and waits for it. Returns `None` if none came before the deadline, and the error of a
+    /// subscription that is interrupted then.
+    pub async fn next(&self, context: CallContext, deadline: Option<Instant>) -> Result<Option<Taken>> {
+        self.handle.check_process()?;
+        let Some(deadline) = deadline else { return self.inbox.next().await.map(Some) };
+        match context.run_until(deadline, |_| self.inbox.next()).await {
+            Some(taken) => taken.map(Some),
+            None => self.inbox.outage().map_or(Ok(None), Err),
+        }
+    }
+
+    /// Waits for the next message as the outcome of an operation.
+    pub async fn next_outcome(&self, context: CallContext) -> Result<Outcome> {
+        let taken = self.next(context, None).await?;
+        Ok(taken.map_or(Outcome::Miss, |taken| Outcome::Message(Box::new(taken))))
+    }
+
+    /// Returns a file descriptor that is readable while there are messages, or after the end.
+    pub fn fd(&self) -> Result<i32> {
+        self.inbox.fd()
+    }
+
+    /// Ends the subscription. The messages that wait can still be taken.
+    pub fn close(&self) {
+        self.end(Error::new(ErrorKind::Closed, "the subscription was closed"));
+    }
+
+    /// Subscribes at the backend of a cache, and no longer at the one before.
+    fn attach(&self, cache: &Cache) {
+        drop(lock(&self.feed).take());
+        match cache.backend.subscribe(&self.filter, &self.inbox) {
+            Ok(feed) => *lock(&self.feed) = Some(feed),
+            Err(error) => self.inbox.end(error),
+        }
+        // It may have been closed meanwhile.
+        if self.inbox.has_ended() {
+            drop(lock(&self.feed).take());
+        }
+    }
+
+    fn end(&self, error: Error) {
+        self.inbox.end(error);
+        drop(lock(&self.feed).take());
+    }
+}
