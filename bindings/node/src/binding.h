@@ -64,8 +64,11 @@ typedef struct reply {
     };
 } reply;
 
-/* One open cache. Its owners are its JavaScript object, the loop while it is watched, and each call on
-   the thread pool. All of them release it on the loop's thread, and the last one frees it. */
+/* A descriptor that Node's loop watches. */
+typedef struct watch watch;
+
+/* One open cache. Its owners are its JavaScript objects, each call on the thread pool, and each migration. All of them
+   release it on the loop's thread, and the last one frees it. */
 typedef struct handle {
     unsigned owners;
     napi_env env;
@@ -73,12 +76,7 @@ typedef struct handle {
     yc_queue *queue;
     yc_error *refusal;          /* The error of the last submission that was not accepted. */
 
-    uv_poll_t poll;
-    bool watched, unwatching;
-    napi_ref exchange;          /* Weak while no operation is in flight, so that it can be collected. */
-    napi_ref on_readable;
-    napi_async_context context;
-    napi_async_cleanup_hook_handle teardown;
+    watch *watch;               /* Calls the exchange. NULL before it, and after the end. */
     size_t in_flight;
     atomic_bool closing;        /* Stops its migrations, whose threads read it. */
 
@@ -112,7 +110,13 @@ span bytes_of(napi_env env, napi_value value);
 napi_value error_of(napi_env env, yc_error *error);
 char *text_of(napi_env env, napi_value value);
 
-/* lifecycle.c: opening, watching, closing. */
+/* watch.c: descriptors in Node's loop. */
+bool watch_begin(napi_env env, int fd, napi_value object, napi_value on_readable, watch **place);
+void watch_listen(watch *watch, bool on);
+void watch_keep(watch *watch, bool on);
+void watch_end(watch *watch);
+
+/* lifecycle.c: opening, closing. */
 void hold(handle *cache);
 void let_go(handle *cache);
 napi_value open_cache(napi_env env, napi_callback_info info);

@@ -1,4 +1,4 @@
-/* Opening a cache, watching its queue in Node's loop, closing it, and the end of an environment. */
+/* Opening a cache, taking from its queue in Node's loop, and closing it. */
 #include "binding.h"
 
 #include <stdlib.h>
@@ -28,91 +28,15 @@ void let_go(handle *cache) {
 
 /* ---- Watching ---- */
 
-/* Lets JavaScript take the completions. An exception of it is reported as an uncaught one. */
-static void call_exchange(handle *cache) {
-    napi_env env = cache->env;
-    napi_value exchange = NULL, on_readable = NULL, thrown;
-    napi_get_reference_value(env, cache->exchange, &exchange);
-    napi_get_reference_value(env, cache->on_readable, &on_readable);
-    if (!exchange || !on_readable) return;
-    napi_status status = napi_make_callback(env, cache->context, exchange, on_readable, 0, NULL, NULL);
-    if (status == napi_pending_exception && napi_get_and_clear_last_exception(env, &thrown) == napi_ok) {
-        napi_fatal_exception(env, thrown);
-    }
-}
-
-static void on_readable(uv_poll_t *poll, int status, int events) {
-    (void)status, (void)events;
-    handle *cache = poll->data;
-    napi_handle_scope scope;
-    if (napi_open_handle_scope(cache->env, &scope) != napi_ok) return;
-    hold(cache);
-    call_exchange(cache);
-    napi_close_handle_scope(cache->env, scope);
-    let_go(cache);
-}
-
-static void on_unwatched(uv_handle_t *poll) {
-    handle *cache = poll->data;
-    napi_handle_scope scope;
-    bool opened = napi_open_handle_scope(cache->env, &scope) == napi_ok;
-    if (cache->exchange) napi_delete_reference(cache->env, cache->exchange);
-    if (cache->on_readable) napi_delete_reference(cache->env, cache->on_readable);
-    if (cache->context) napi_async_destroy(cache->env, cache->context);
-    if (opened) napi_close_handle_scope(cache->env, scope);
-    if (cache->teardown) napi_remove_async_cleanup_hook(cache->teardown);
-    let_go(cache);
-}
-
-static void unwatch(handle *cache) {
-    if (!cache->watched || cache->unwatching) return;
-    cache->unwatching = true;
-    uv_close((uv_handle_t *)&cache->poll, on_unwatched);
-}
-
-/* The environment (a worker or the process) ends. */
-static void on_teardown(napi_async_cleanup_hook_handle hook, void *data) {
-    (void)hook;
-    unwatch(data);
-}
-
 /* Operations in flight keep the process and the object of their cache alive; an idle cache keeps neither. */
 void flights_began(handle *cache, size_t count) {
-    if (count && !cache->in_flight) {
-        uv_ref((uv_handle_t *)&cache->poll);
-        napi_reference_ref(cache->env, cache->exchange, NULL);
-    }
+    if (count && !cache->in_flight) watch_keep(cache->watch, true);
     cache->in_flight += count;
 }
 
 void flights_ended(handle *cache, size_t count) {
     cache->in_flight -= count;
-    if (count && !cache->in_flight) {
-        uv_unref((uv_handle_t *)&cache->poll);
-        napi_reference_unref(cache->env, cache->exchange, NULL);
-    }
-}
-
-static bool begin_poll(handle *cache, int fd) {
-    uv_loop_t *loop = NULL;
-    if (!check(cache->env, napi_get_uv_event_loop(cache->env, &loop))) return false;
-    if (uv_poll_init(loop, &cache->poll, fd) != 0) return false;
-    cache->poll.data = cache;
-    cache->watched = true;
-    hold(cache);
-    uv_unref((uv_handle_t *)&cache->poll);
-    uv_poll_start(&cache->poll, UV_READABLE, on_readable);
-    return true;
-}
-
-static bool begin_calls(handle *cache, napi_value exchange, napi_value on_readable) {
-    napi_env env = cache->env;
-    napi_value name;
-    return check(env, napi_create_reference(env, exchange, 0, &cache->exchange)) &&
-           check(env, napi_create_reference(env, on_readable, 1, &cache->on_readable)) &&
-           check(env, napi_create_string_utf8(env, "yokedcache", NAPI_AUTO_LENGTH, &name)) &&
-           check(env, napi_async_init(env, exchange, name, &cache->context)) &&
-           check(env, napi_add_async_cleanup_hook(env, on_teardown, cache, &cache->teardown));
+    if (count && !cache->in_flight) watch_keep(cache->watch, false);
 }
 
 static bool take_memory(handle *cache, napi_value memory) {
@@ -139,8 +63,7 @@ napi_value start(napi_env env, napi_callback_info info) {
         yc_queue_fd(cache->queue, &fd, &error) < 0) {
         return error_of(env, error);
     }
-    if (!begin_poll(cache, fd)) return throw_text(env, "libuv cannot watch the descriptor of the queue");
-    if (!begin_calls(cache, given[1], given[2])) unwatch(cache);
+    if (watch_begin(env, fd, given[1], given[2], &cache->watch)) watch_listen(cache->watch, true);
     return NULL;
 }
 
@@ -201,7 +124,7 @@ static void open_on_pool(napi_env env, void *data) {
 static void on_collected(napi_env env, void *data, void *hint) {
     (void)env, (void)hint;
     handle *cache = data;
-    unwatch(cache);
+    watch_end(cache->watch);
     let_go(cache);
 }
 
@@ -319,7 +242,7 @@ napi_value release(napi_env env, napi_callback_info info) {
     napi_value given[1];
     handle *cache = arguments(env, info, 1, given) ? handle_of(env, given[0]) : NULL;
     if (!cache) return NULL;
-    unwatch(cache);
+    watch_end(cache->watch);
     free_queue(cache);
     free_leases(cache);
     return NULL;
