@@ -12,6 +12,8 @@ const url = process.env.YC_TEST_URL ?? 'memory://';
 const versions = new Map();
 /** The leases that steps of the current case have taken, by name. */
 const leases = new Map();
+/** The subscriptions of the current case, by name. */
+const subscriptions = new Map();
 const tally = { cases: 0, passed: 0, failed: 0, notApplicable: 0 };
 
 // ---- Arguments and results ----
@@ -128,6 +130,31 @@ async function fill(step, value) {
   return [bare(stored ? 'ok' : 'superseded')];
 }
 
+async function publish(cache, step) {
+  const receivers = await cache.publish(data(step.arguments[0]), data(step.arguments[1]));
+  if (typeof receivers !== 'number') throw new Error(`${receivers} came where a number should`);
+  return [bare(wantsOk(step) ? 'ok' : String(receivers))];
+}
+
+async function subscribe(cache, step) {
+  const list = (name) => step.options.get(name)?.map(data);
+  const subscription = await cache.subscribe({ channels: list('channels'), patterns: list('patterns'), maxBytes: numberOption(step, 'max_bytes') });
+  subscriptions.set(step.arguments[0], subscription);
+  return [bare('ok')];
+}
+
+async function next(step) {
+  const message = await subscriptions.get(step.arguments[0]).receive({ timeout: numberOption(step, 'wait') ?? 10_000 });
+  if (message === undefined) return [bare('miss')];
+  const { channel, data: bytes, lost } = message;
+  return list(bytes === undefined ? [bare('lost'), bare(String(lost))] : [bare(Buffer.from(channel).toString('latin1')), bytesOf(bytes)]);
+}
+
+async function unsubscribe(step) {
+  subscriptions.get(step.arguments[0]).close();
+  return [bare('ok')];
+}
+
 async function readKeys(cache, step) {
   const limit = numberOption(step, 'page');
   const keys = [];
@@ -188,6 +215,10 @@ const OPERATIONS = {
   get_and_expire: async (cache, { arguments: [key, ttl] }) => [valueOr(await cache.getAndExpire(data(key), ttlOf(ttl)))],
   counter_add: counterAdd,
   redis,
+  publish,
+  subscribe,
+  next: (_, step) => next(step),
+  unsubscribe: (_, step) => unsubscribe(step),
   get_or_lease: getOrLease,
   fill: (_, step) => fill(step, data(step.arguments[1])),
   fill_absent: (_, step) => fill(step, undefined),
@@ -253,6 +284,7 @@ class Case {
     this.prefix = `t${process.pid}.${tally.cases++}.${Date.now() % 1e9}-`;
     versions.clear();
     leases.clear();
+    subscriptions.clear();
     if (this.steps.length === 0) throw new Error(`${this.file}: the case ${this.name} has no step`);
     if (this.schemes.length > 0 && !this.schemes.includes(url.split(':')[0])) return void (tally.notApplicable += 1);
     try {
@@ -308,6 +340,7 @@ class Case {
 
   /** Leaves nothing in a shared store. */
   async closeAll() {
+    for (const subscription of subscriptions.values()) subscription.close();
     for (const cache of this.caches.values()) {
       await cache.flush().catch(() => {});
       await cache.close();

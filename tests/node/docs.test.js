@@ -46,7 +46,7 @@ test('the numbers of the binding are those of the header', { skip: !fs.existsSyn
   for (const [name, number] of Object.entries(Kind)) assert.equal(kinds[name], number, name);
   const short = Object.keys(Kind).filter((name) => isShort(Kind[name]));
   assert.deepEqual(short, ['GET', 'SET', 'DELETE', 'EXISTS', 'EXPIRE', 'TTL', 'INVALIDATE_TAGS', 'GET_VERSIONED', 'SET_IF', 'DELETE_IF',
-    'GET_AND_EXPIRE', 'COUNTER_ADD', 'GET_OR_LEASE', 'LEASE_FILL', 'LEASE_ABANDON']);
+    'GET_AND_EXPIRE', 'COUNTER_ADD', 'GET_OR_LEASE', 'LEASE_FILL', 'LEASE_ABANDON', 'PUBLISH']);
   const names = source.match(/interface Capabilities \{[^}]*\}/)[0].match(/(?<=^  )\w+(?=: boolean)/gm);
   assert.deepEqual(names.map((name) => name.toUpperCase()).sort(), Object.keys(defined('YC_CAN_')).sort());
 });

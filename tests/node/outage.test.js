@@ -60,6 +60,30 @@ test('stopped, then close: every call ends within the time that close has', { ti
   checkEnds(await calls, /^YC_E_(CLOSED|CANCELLED|TIMEOUT|BUSY|CONNECT)$/);
 });
 
+test('killed: a subscription tells so, and continues with a gap', { timeout: 60_000 }, async (t) => {
+  const port = await freePort();
+  const { server, gone } = await startServer(t, port);
+  const cache = await Cache.open(`redis://127.0.0.1:${port}?socket_timeout=500ms`);
+  const subscription = await cache.subscribe({ channels: ['news'], encoding: 'utf8' });
+  const waiting = subscription.receive();
+  await cache.publish('news', 'before');
+  assert.equal((await waiting).data, 'before');
+  const loop = subscription.next();
+  const late = subscription.receive();
+  server.kill('SIGKILL');
+  await gone;
+  const outage = async () => subscription.receive({ timeout: 20 }).then(() => undefined, ({ code }) => code);
+  let code;
+  for (let turn = 0; turn < 500 && (code = await outage()) === undefined; turn++);
+  assert.match(code, /^YC_E_(CONNECT|TIMEOUT)$/);
+  await startServer(t, port);
+  assert.deepEqual(await loop, { value: { channel: undefined, data: undefined, lost: -1 }, done: false });
+  for (let turn = 0; turn < 200 && !(await cache.publish('news', 'after').then((receivers) => receivers > 0, () => false)); turn++) await sleep(25);
+  assert.equal((await late).data, 'after');
+  await cache.close();
+  await assert.rejects(subscription.receive(), { code: 'YC_E_CLOSED' });
+});
+
 test('a signal ends a call without a reply', { timeout: 60_000 }, async (t) => {
   const port = await freePort();
   const { server } = await startServer(t, port);

@@ -15,7 +15,8 @@ const { FORMS, Loading, OPTIONS: LOAD } = require('./loading.js');
 const { migrate, switchTo } = require('./migrate.js');
 const { flagOf, optionsOf, optionsSet } = require('./options.js');
 const { Redis } = require('./redis.js');
-const { Signals } = require('./signals.js');
+const { abortable, checkSignal } = require('./signals.js');
+const { subscribe } = require('./subscription.js');
 const { Typed } = require('./typed.js');
 
 const OPEN_TEXT = 0;
@@ -45,19 +46,6 @@ const CLOSE = optionsSet('timeout');
 const secret = Symbol('secret');
 
 // ---- Opening ----
-
-/** Returns a promise that a signal rejects too. A result that arrives after that is passed to `discard`. */
-function abortable(promise, signal, discard) {
-  if (signal === undefined) return promise;
-  return new Promise((resolve, reject) => {
-    const onAbort = () => {
-      reject(signal.reason);
-      promise.then(discard, () => {});
-    };
-    signal.addEventListener('abort', onAbort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
-}
 
 async function openHandle(how, text, environment) {
   const opened = await native.open(how, text, environment);
@@ -97,7 +85,7 @@ async function checkConfigFile(path, environment) {
 
 async function open(how, text, environment, options) {
   const { signal } = optionsOf(options, CALL);
-  if (signal !== undefined) new Signals().check(signal);
+  if (signal !== undefined) checkSignal(signal);
   return abortable(openHandle(how, text, environment), signal, (cache) => cache.close({ timeout: 0 }).catch(() => {}));
 }
 
@@ -277,6 +265,20 @@ class Cache {
     return new Redis(this.#exchange);
   }
 
+  // ---- Channels ----
+
+  publish(channel, message, options) {
+    return attempt(() => {
+      const { signal } = optionsOf(options, CALL);
+      return this.#exchange.request(
+        Kind.PUBLISH, 0, given(channel, 'channel'), given(message, 'message'), undefined, 0, decode.receivers, signal);
+    });
+  }
+
+  subscribe(options) {
+    return subscribe(this.#exchange, options);
+  }
+
   // ---- Loading ----
 
   getOrLoad(key, loader, options) {
@@ -447,7 +449,7 @@ class Cache {
     this.#exchange.check();
     const flags = native.capabilities(this.#exchange.handle);
     const can = (flag) => (flags & flag) !== 0;
-    return { list: can(1), count: can(2), share: can(4), size: can(8), compare: can(16), command: can(32) };
+    return { list: can(1), count: can(2), share: can(4), size: can(8), compare: can(16), command: can(32), publish: can(64) };
   }
 
   close(options) {

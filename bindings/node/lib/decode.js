@@ -41,6 +41,9 @@ function count(exchange, index) {
   return removed < 0 ? undefined : removed;
 }
 
+/** Returns the number of subscriptions that a message was sent to; -1: unknown. */
+const receivers = (exchange, index) => exchange.number(index);
+
 /** Returns a part of a block: a view of it, or a copy of a long part, so that the part does not keep the whole block alive. */
 function bytesOf(block, at, length) {
   const view = block.subarray(at, at + length);
@@ -137,7 +140,7 @@ function matchesOf(read) {
 }
 
 module.exports = {
-  nothing, wasThere, text, json, ttl, count, version, counter, stored, allStored,
+  nothing, wasThere, text, json, ttl, count, receivers, version, counter, stored, allStored,
   value: { utf8: text, buffer: value },
   versioned: { utf8: versioned(text), buffer: versioned(value) },
   values: { utf8: texts, buffer: values },

@@ -11,7 +11,7 @@ const { roomFor, write, roomForList, writeList } = require('./bytes.js');
 const decode = require('./decode.js');
 const { YokedCacheError, codeOf, errorOf } = require('./error.js');
 const { Kind, isShort } = require('./kind.js');
-const { Signals } = require('./signals.js');
+const { Signals, checkSignal } = require('./signals.js');
 
 const BATCH = 256;
 /** The most operations in flight in one cache; the backend's own max_pending is lower for each server. */
@@ -198,17 +198,18 @@ class Exchange {
   }
 
   check(signal) {
-    if (signal !== undefined) this.signals.check(signal);
+    if (signal !== undefined) checkSignal(signal);
     if (this.closed) throw wasClosed();
   }
 
   /** Writes the next request; returns its place. It is part of the batch once `count` is raised. */
   put(kind, flags, key, value, tags, number) {
-    const what = kind === Kind.INVALIDATE_PATTERN ? 'pattern' : 'key';
+    const what = kind === Kind.INVALIDATE_PATTERN ? 'pattern' : kind === Kind.PUBLISH ? 'channel' : 'key';
+    const content = kind === Kind.PUBLISH ? 'message' : 'value';
     const item = kind === Kind.REDIS_COMMAND ? 'argument' : 'tag';
     let room = 0;
     if (key !== undefined) room += roomFor(key, what);
-    if (value !== undefined) room += roomFor(value, 'value');
+    if (value !== undefined) room += roomFor(value, content);
     if (tags !== undefined) room += roomForList(tags, item);
     const arena = this.arenaFor(room);
     const { words } = this;
@@ -220,7 +221,7 @@ class Exchange {
     if (key !== undefined) at = write(arena, at, key, what);
     words[base + 4] = at - words[base + 3];
     words[base + 5] = at;
-    if (value !== undefined) at = write(arena, at, value, 'value');
+    if (value !== undefined) at = write(arena, at, value, content);
     words[base + 6] = at - words[base + 5];
     words[base + 7] = at;
     if (tags !== undefined) at = writeList(arena, at, tags, item);

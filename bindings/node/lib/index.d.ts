@@ -579,6 +579,8 @@ export interface Capabilities {
   compare: boolean;
   /** Tells that `redis.command` works: the backend is Redis. */
   command: boolean;
+  /** Tells that `publish` and `subscribe` work: on all backends except Memcached. */
+  publish: boolean;
 }
 
 /** Configures `redis.command`. */
@@ -663,6 +665,126 @@ export interface Redis {
    * }
    */
   command(args: Iterable<Bytes | number | bigint | RedisKey>, options?: CommandOptions & BufferOptions): Promise<RedisReply<Buffer>>;
+}
+
+/** Selects the channels of a subscription: those of the given names, and those that match a pattern. At least one is needed, at most 1024. */
+export interface SubscribeOptions extends CallOptions {
+  /** Names channels, 1 byte to 64 KiB each. */
+  channels?: Iterable<Bytes>;
+  /** Names patterns with `*`, `?` and `[...]`, as `invalidatePattern` takes them. */
+  patterns?: Iterable<Bytes>;
+  /** Limits the bytes of the messages that wait to be received; 8 MiB by default. Messages beyond it are lost, see `Gap`. */
+  maxBytes?: number;
+}
+
+/** Configures `receive`. */
+export interface ReceiveOptions extends CallOptions {
+  /** Sets the time to wait for a message, in milliseconds; `0` does not wait. There is no limit by default. */
+  timeout?: number;
+}
+
+/** Represents a message that was published. */
+export interface Published<Data> {
+  /** Names its channel. Bytes of a name that are no UTF-8 appear as U+FFFD. */
+  channel: string;
+  /** Holds the message. */
+  data: Data;
+  /** Tells that nothing is missing here. */
+  lost: 0;
+}
+
+/** Marks a place where messages may be missing: the reader was too slow, or the connection was lost. */
+export interface Gap {
+  /** Contains nothing: the channels of the messages are not known. */
+  channel: undefined;
+  /** Contains nothing, which tells a gap from a message. */
+  data: undefined;
+  /** Counts the lost messages; `-1` if it is not known how many, or whether any. */
+  lost: number;
+}
+
+/** Represents what a subscription receives: a message, or a gap. */
+export type Message<Data> = Published<Data> | Gap;
+
+/**
+ * Receives the messages of channels, as an async iterator. Each message is received once: several loops over one subscription share its
+ * messages. The loop ends when the subscription is closed, and throws when the cache is closed (`YC_E_CLOSED`) or the signal of
+ * `subscribe` aborts (its reason). Leaving the loop closes the subscription.
+ *
+ * A call that waits for a message keeps the process alive; an idle subscription does not. Close a subscription that is not needed any
+ * more: until then its messages use memory and, on Redis, a connection. One that is forgotten is closed when it is collected, and with a
+ * signal not before the signal.
+ */
+export interface Subscription<Data> extends AsyncIterableIterator<Message<Data>> {
+  /**
+   * Receives the next message, and waits for it. If the call is aborted or its time is over, no message is lost: the next call gets it.
+   *
+   * @param options - `timeout` limits the wait; `signal` aborts this call, and leaves the subscription open.
+   * @returns The message or gap; `undefined` if none came in time.
+   * @throws `YC_E_CLOSED` if the cache or the subscription was closed; `YC_E_CONNECT` and other errors of a connection if no message
+   * came in time and the subscription is interrupted at present: it continues by itself, with a gap; `YC_E_DENIED` if the server has
+   * refused the channels since; `YC_E_UNSUPPORTED` if the cache was switched to a backend without channels.
+   * @example
+   * const subscription = await cache.subscribe({ channels: ['news'], encoding: 'utf8' });
+   * await cache.publish('news', 'Hello');
+   * await subscription.receive(); // => { channel: 'news', data: 'Hello', lost: 0 }
+   * await subscription.receive({ timeout: 10 }); // => undefined
+   */
+  receive(options?: ReceiveOptions): Promise<Message<Data> | undefined>;
+  /**
+   * Receives the next message for a loop, as `receive` does.
+   *
+   * @returns The message or gap as `value`; `done` once the subscription is closed.
+   * @throws The errors of `receive`, except after `close`.
+   * @example
+   * const subscription = await cache.subscribe({ channels: ['news'], encoding: 'utf8' });
+   * await cache.publish('news', 'Hello');
+   * await subscription.next(); // => { value: { channel: 'news', data: 'Hello', lost: 0 }, done: false }
+   */
+  next(): Promise<IteratorResult<Message<Data>, undefined>>;
+  /**
+   * Closes the subscription, as a loop does that is left early.
+   *
+   * @param value - The value to return.
+   * @returns The value, and `done`.
+   * @throws No errors.
+   * @example
+   * const subscription = await cache.subscribe({ channels: ['news'] });
+   * await subscription.return(); // => { value: undefined, done: true }
+   */
+  return(value?: unknown): Promise<IteratorReturnResult<any>>;
+  /**
+   * Ends the subscription, and releases its connection. Messages that were not received are dropped. Loops end; calls of `receive` that
+   * wait are rejected with `YC_E_CLOSED`. Further calls have no effect. `await using` does the same at the end of its block.
+   *
+   * @returns Nothing.
+   * @throws No errors.
+   * @example
+   * const subscription = await cache.subscribe({ channels: ['news'] });
+   * subscription.close();
+   * await subscription.next(); // => { value: undefined, done: true }
+   */
+  close(): void;
+  /**
+   * Returns the subscription itself, for `for await`.
+   *
+   * @returns The subscription.
+   * @throws No errors.
+   * @example
+   * const subscription = await cache.subscribe({ channels: ['news'] });
+   * subscription[Symbol.asyncIterator]() === subscription; // => true
+   */
+  [Symbol.asyncIterator](): Subscription<Data>;
+  /**
+   * Closes the subscription, as `close` does.
+   *
+   * @returns Nothing.
+   * @throws No errors.
+   * @example
+   * const subscription = await cache.subscribe({ channels: ['news'] });
+   * if (Symbol.asyncDispose) await subscription[Symbol.asyncDispose]();
+   */
+  [Symbol.asyncDispose](): Promise<void>;
 }
 
 /** Configures `explain`. */
@@ -1132,6 +1254,65 @@ export class Cache {
 
   /** Runs commands of Redis on the connections of this cache. */
   readonly redis: Redis;
+
+  /**
+   * Sends a message to every subscription that selects the channel, in every process that uses the same servers and `key_prefix`. A
+   * channel need not be created. Messages are not stored: who is not subscribed does not get them. The library never sends one twice.
+   *
+   * On the memory backend the message goes to the subscriptions of this cache. On Redis names lie under the `key_prefix`, unless the
+   * option `raw_channels` is set.
+   *
+   * @param channel - The channel, 1 byte to 64 KiB.
+   * @param message - The message, up to `max_value_bytes`; it may be empty.
+   * @param options - `signal` aborts.
+   * @returns The number of subscriptions that the message was sent to; `-1` if it is unknown, in a cluster of Redis.
+   * @throws `YC_E_INVALID` for an empty channel; `YC_E_TOO_LARGE`; `YC_E_DENIED` if the user lacks the permission for the channel;
+   * `YC_E_TIMEOUT` if no reply came: the message may have been sent; `YC_E_UNSUPPORTED` on Memcached.
+   * @example
+   * await cache.publish('orders:new', '4711'); // => 0
+   * const subscription = await cache.subscribe({ channels: ['orders:new'] });
+   * await cache.publish('orders:new', '4712'); // => 1
+   */
+  publish(channel: Bytes, message: Bytes, options?: CallOptions): Promise<number>;
+  /**
+   * Subscribes to channels as the other form does, and receives messages as strings.
+   *
+   * @param options - `channels`, `patterns`; `encoding: 'utf8'` selects strings; `maxBytes`; `signal` ends the subscription.
+   * @returns The subscription.
+   * @throws The errors of the other form.
+   * @example
+   * const subscription = await cache.subscribe({ patterns: ['user:*'], encoding: 'utf8' });
+   * await cache.publish('user:1', 'in');
+   * await cache.publish('user:1', 'out');
+   * for await (const message of subscription) {
+   *   if (message.data === undefined) console.log('messages may be missing here');
+   *   else console.log(`${message.channel}: ${message.data}`);
+   *   if (message.data === 'out') break;
+   * }
+   */
+  subscribe(options: SubscribeOptions & TextOptions): Promise<Subscription<string>>;
+  /**
+   * Subscribes to channels, and waits until their messages are delivered: what is published after that is received, as Buffers. On
+   * Redis each subscription has a connection of its own.
+   *
+   * Messages wait in the subscription until they are received, at most `maxBytes`. What comes beyond that is dropped, and a `Gap` takes
+   * its place: a slow reader never slows down a publisher. If the connection is lost, the library subscribes again, and a gap marks the
+   * place. A message that several channels or patterns select comes once. After `switchTo` the subscription continues at the new
+   * backend, after a gap.
+   *
+   * @param options - `channels`, `patterns`; `maxBytes`; `signal` ends the subscription, also while it is connecting.
+   * @returns The subscription.
+   * @throws `YC_E_INVALID` without a channel and a pattern, and for an empty one; `YC_E_TOO_LARGE` for a name over 64 KiB or more than 1024;
+   * `YC_E_DENIED`; `YC_E_UNSUPPORTED` on Memcached.
+   * @example
+   * const stopping = new AbortController();
+   * const subscription = await cache.subscribe({ channels: ['news', 'sport'], signal: stopping.signal });
+   * await cache.publish('sport', Buffer.from([1, 2]));
+   * await subscription.receive(); // => { channel: 'sport', data: <Buffer 01 02>, lost: 0 }
+   * stopping.abort(new Error('enough'));
+   * await subscription.receive().catch((error) => error.message); // => 'enough'
+   */
+  subscribe(options: SubscribeOptions & BufferOptions): Promise<Subscription<Buffer>>;
 
   /**
    * Returns the value of a key as a string, or loads and stores it.

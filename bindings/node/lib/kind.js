@@ -30,9 +30,11 @@ const Kind = Object.freeze({
   LEASE_ABANDON: 26,
   EXPLAIN: 27,
   REDIS_COMMAND: 28,
+  PUBLISH: 29,
 });
 
 /** Returns true for an operation that a backend in this process completes within the call: GET_OR_LEASE if it does not wait. */
-const isShort = (kind) => kind <= Kind.INVALIDATE_TAGS || (kind >= Kind.GET_VERSIONED && kind <= Kind.LEASE_ABANDON);
+const isShort = (kind) =>
+  kind <= Kind.INVALIDATE_TAGS || (kind >= Kind.GET_VERSIONED && kind <= Kind.LEASE_ABANDON) || kind === Kind.PUBLISH;
 
 module.exports = { Kind, isShort };

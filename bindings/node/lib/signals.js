@@ -1,22 +1,35 @@
 'use strict';
 
-/** Maps each AbortSignal to the operations that it ends, with one listener for any number of them. */
+/** AbortSignals: what they end. `Signals` maps each to its operations, with one listener for any number of them. */
 
 const { invalidType } = require('./error.js');
+
+/** Throws the signal's reason if it is aborted already. */
+function checkSignal(signal) {
+  if (signal === null || typeof signal !== 'object' || typeof signal.aborted !== 'boolean') {
+    throw invalidType('signal is not an AbortSignal');
+  }
+  if (signal.aborted) throw signal.reason;
+}
+
+/** Returns a promise that a signal rejects too. A result that arrives after that is passed to `discard`. */
+function abortable(promise, signal, discard) {
+  if (signal === undefined) return promise;
+  return new Promise((resolve, reject) => {
+    const onAbort = () => {
+      reject(signal.reason);
+      promise.then(discard, () => {});
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}
 
 class Signals {
   constructor(exchange) {
     this.exchange = exchange;
     this.watches = new Map();
     this.bySlot = new Map();
-  }
-
-  /** Throws the signal's reason if it is aborted already. */
-  check(signal) {
-    if (signal === null || typeof signal !== 'object' || typeof signal.aborted !== 'boolean') {
-      throw invalidType('signal is not an AbortSignal');
-    }
-    if (signal.aborted) throw signal.reason;
   }
 
   watch(signal, slot) {
@@ -51,4 +64,4 @@ class Signals {
   }
 }
 
-module.exports = { Signals };
+module.exports = { Signals, abortable, checkSignal };

@@ -101,6 +101,23 @@ typedef struct handle {
     uint32_t n_leases, free_lease;
 } handle;
 
+/* A call on the thread pool. */
+typedef struct work {
+    napi_async_work work;
+    napi_deferred deferred;
+    handle *cache;              /* To close or to subscribe at; held meanwhile. */
+    int32_t how;
+    char *text, *environment;
+    int64_t timeout_ms;
+    yc_cache *opened;
+    yc_value *summary;
+    yc_filter filter;
+    uint8_t *bytes;             /* Of the channels and patterns. */
+    yc_slice *slices;
+    yc_subscription *subscription;
+    yc_error *error;
+} work;
+
 /* values.c: JavaScript values. */
 bool check(napi_env env, napi_status status);
 napi_value throw_text(napi_env env, const char *text);
@@ -116,7 +133,7 @@ void watch_listen(watch *watch, bool on);
 void watch_keep(watch *watch, bool on);
 void watch_end(watch *watch);
 
-/* lifecycle.c: opening, closing. */
+/* lifecycle.c: opening, closing, and calls on the thread pool. */
 void hold(handle *cache);
 void let_go(handle *cache);
 napi_value open_cache(napi_env env, napi_callback_info info);
@@ -126,6 +143,9 @@ napi_value close_cache(napi_env env, napi_callback_info info);
 napi_value release(napi_env env, napi_callback_info info);
 void flights_began(handle *cache, size_t count);
 void flights_ended(handle *cache, size_t count);
+napi_value begin_work(napi_env env, work *call, napi_async_execute_callback execute, napi_async_complete_callback finish);
+void resolve(napi_env env, work *call, napi_value value);
+void free_work(napi_env env, work *call);
 
 /* requests.c: from JavaScript to the library. */
 napi_value submit(napi_env env, napi_callback_info info);
@@ -135,6 +155,7 @@ napi_value keys_open(napi_env env, napi_callback_info info);
 napi_value keys_next(napi_env env, napi_callback_info info);
 yc_status run_first(handle *cache, span arena, yc_op *op, yc_error **error);
 bool arena_of(napi_env env, handle *cache, napi_value value, span *arena);
+bool read_list(span arena, size_t at, size_t count, yc_slice *slices);
 
 /* readers.c: reads that a backend in this process answers at once. */
 napi_value readers(napi_env env, napi_callback_info info);
@@ -149,6 +170,13 @@ napi_value free_lease(napi_env env, napi_callback_info info);
 /* replies.c: from the library to JavaScript. */
 napi_value drain(napi_env env, napi_callback_info info);
 napi_value run(napi_env env, napi_callback_info info);
+
+/* subscriptions.c: messages of channels. */
+napi_value subscribe(napi_env env, napi_callback_info info);
+napi_value listen_to(napi_env env, napi_callback_info info);
+napi_value take(napi_env env, napi_callback_info info);
+napi_value wait_for(napi_env env, napi_callback_info info);
+napi_value unsubscribe(napi_env env, napi_callback_info info);
 
 /* migrate.c: replacing a backend, and copying one cache into another. */
 napi_value migrate(napi_env env, napi_callback_info info);

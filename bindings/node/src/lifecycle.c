@@ -1,4 +1,4 @@
-/* Opening a cache, taking from its queue in Node's loop, and closing it. */
+/* Opening a cache, taking from its queue in Node's loop, and closing it; calls on the thread pool. */
 #include "binding.h"
 
 #include <stdlib.h>
@@ -71,30 +71,21 @@ napi_value start(napi_env env, napi_callback_info info) {
 
 enum { OPEN_TEXT, OPEN_FILE, OPEN_ENVIRONMENT };
 
-typedef struct work {
-    napi_async_work work;
-    napi_deferred deferred;
-    handle *cache; /* To close; held meanwhile. */
-    int32_t how;
-    char *text, *environment;
-    int64_t timeout_ms;
-    yc_cache *opened;
-    yc_value *summary;
-    yc_error *error;
-} work;
-
-static void free_work(napi_env env, work *call) {
+void free_work(napi_env env, work *call) {
     if (call->work) napi_delete_async_work(env, call->work);
     yc_error_free(call->error);
     yc_cache_free(call->opened);
     yc_value_free(call->summary);
+    yc_subscription_free(call->subscription);
     free(call->text);
     free(call->environment);
+    free(call->bytes);
+    free(call->slices);
     free(call);
 }
 
 /* Returns a promise that `finish` resolves. `call` is freed in any case. */
-static napi_value begin_work(napi_env env, work *call, napi_async_execute_callback execute, napi_async_complete_callback finish) {
+napi_value begin_work(napi_env env, work *call, napi_async_execute_callback execute, napi_async_complete_callback finish) {
     napi_value promise, name;
     bool begun = check(env, napi_create_string_utf8(env, "yokedcache", NAPI_AUTO_LENGTH, &name)) &&
                  check(env, napi_create_async_work(env, NULL, name, execute, finish, call, &call->work)) &&
@@ -105,7 +96,7 @@ static napi_value begin_work(napi_env env, work *call, napi_async_execute_callba
     return NULL;
 }
 
-static void resolve(napi_env env, work *call, napi_value value) {
+void resolve(napi_env env, work *call, napi_value value) {
     if (!value) napi_get_undefined(env, &value);
     napi_resolve_deferred(env, call->deferred, value);
 }

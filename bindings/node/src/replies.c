@@ -164,6 +164,8 @@ static void put_number(reply *to, const yc_completion *done) {
         to->whole = done->version;
     } else if (done->kind == YC_OP_COUNTER_ADD) {
         to->whole = (uint64_t)done->number;
+    } else if (done->kind == YC_OP_PUBLISH) {
+        to->number = (double)done->number;
     } else {
         to->number = done->removed == YC_COUNT_UNKNOWN ? -1 : (double)done->removed;
     }

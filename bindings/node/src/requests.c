@@ -16,7 +16,7 @@ bool arena_of(napi_env env, handle *cache, napi_value value, span *arena) {
 static bool inside(span arena, size_t at, size_t len) { return at <= arena.len && len <= arena.len - at; }
 
 /* Reads a list: each item is a 32-bit length and its bytes. */
-static bool read_list(span arena, size_t at, size_t count, yc_slice *slices) {
+bool read_list(span arena, size_t at, size_t count, yc_slice *slices) {
     for (size_t item = 0; item < count; item++) {
         uint32_t len;
         if (!inside(arena, at, sizeof len)) return false;

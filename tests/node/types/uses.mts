@@ -1,8 +1,8 @@
 /** Every method, with what it gives as the type that is documented. Where an error is expected there has to be one. */
 
 import {
-  Cache, YokedCacheError, checkConfig, checkConfigFile, version, type Bytes, CodecError, type Lease, type Leased, type MigrateReport, type SetIfOptions, type SetOptions,
-  type SwitchReport, type TextCodec, type Typed, type Versioned,
+  Cache, YokedCacheError, checkConfig, checkConfigFile, version, type Bytes, CodecError, type Lease, type Leased, type Message, type MigrateReport, type SetIfOptions,
+  type SetOptions, type Subscription, type SwitchReport, type TextCodec, type Typed, type Versioned,
 } from 'yokedcache';
 
 const cache: Cache = await Cache.open('memory://');
@@ -108,6 +108,22 @@ const migrated: MigrateReport = await cache.migrateTo(others[0]!, {
   onProgress: ({ examined, resume }) => examined < 1000 || resume === undefined,
 });
 await cache.migrateTo(others[1]!, { onProgress: ({ copied }) => console.log(copied) });
+const receivers: number = await cache.publish('news', new Uint8Array(3), { signal: AbortSignal.timeout(10) });
+const subscription = await cache.subscribe({ channels: ['news'], patterns: new Set(['n*']), maxBytes: 1000, signal: AbortSignal.timeout(10) });
+const received: Message<Buffer> | undefined = await subscription.receive({ timeout: 10, signal: AbortSignal.timeout(10) });
+const heard: string[] = [];
+for await (const message of await cache.subscribe({ channels: ['news'], encoding: 'utf8' })) {
+  if (message.data === undefined) console.log(message.lost);
+  else heard.push(message.channel, message.data);
+}
+{
+  await using scoped: Subscription<string> = await cache.subscribe({ patterns: ['*'], encoding: 'utf8' });
+  const one: IteratorResult<Message<string>, undefined> = await scoped.next();
+  if (!one.done) console.log(one.value.lost);
+  const disposed: AsyncDisposable = scoped;
+  scoped.close();
+  console.log(disposed);
+}
 await cache.close({ timeout: 100 });
 {
   await using scoped = await Cache.open('memory://');
@@ -138,7 +154,11 @@ new Cache();
 await cache.get('a', { encoding: 'latin1' });
 // @ts-expect-error A migration takes a cache.
 await cache.migrateTo('redis://localhost');
+// @ts-expect-error The channels are a list.
+await cache.subscribe({ channels: 5 });
+// @ts-expect-error A message is no number.
+await cache.publish('news', 1);
 // @ts-expect-error A switch has no signal.
 await cache.switchTo('memory://', { signal: AbortSignal.timeout(10) });
 
-console.log(user, byKey, typedResults, typedFlags, date, bigints.cache, CodecError.name, loaded, loadedText, loadedMany, loadedTexts, leased.state, filled, versioned, versionedText, stored, deleted, renewed, renewedText, sums, disposed, disposable, switched.copied?.copied, migrated.skipped['present'], others, bytes, text, now, nowText, json, nothing, flags, left, values, texts, removed, match, bytesMatch, reports, checks);
+console.log(receivers, received, heard, user, byKey, typedResults, typedFlags, date, bigints.cache, CodecError.name, loaded, loadedText, loadedMany, loadedTexts, leased.state, filled, versioned, versionedText, stored, deleted, renewed, renewedText, sums, disposed, disposable, switched.copied?.copied, migrated.skipped['present'], others, bytes, text, now, nowText, json, nothing, flags, left, values, texts, removed, match, bytesMatch, reports, checks);
