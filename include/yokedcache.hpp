@@ -24,10 +24,10 @@
  * - Keys, tags, patterns and values are Bytes: any text, any contiguous range
  *   of bytes (std::vector<std::byte>, std::array, std::span), or a pointer and
  *   a length. The functions read them only during the call. Types that store
- *   bytes (SetOptions, SearchOptions, Entry, Batch) own a copy.
- * - A returned std::string_view is valid as long as the Value, KeyPage, Keys or
- *   Matches that owns its bytes. These objects outlive the cache. A view into a
- *   temporary does not compile; text() returns a copy.
+ *   bytes (SetOptions, SearchOptions, Filter, Entry, Batch) own a copy.
+ * - A returned std::string_view is valid as long as the Value, KeyPage, Keys,
+ *   Matches or Message that owns its bytes. These objects outlive the cache. A
+ *   view into a temporary does not compile; text() returns a copy.
  * - Handles are movable and not copyable. A handle that is empty (default,
  *   moved-from, failed to open) or closed results in an error, never in a crash.
  * - Any thread may call any function on a Cache, but not while another thread
@@ -514,6 +514,24 @@ struct SearchOptions {
     Tags tags = {};
 };
 
+// Owned copies of names or of patterns of channels, made as Tags are.
+using Names = Tags;
+
+// The channels of a subscription: those of the given names, and those that match a
+// pattern. At least one is needed; the limit is 1024 together.
+//
+//     Subscription news = cache.subscribe({{"news", "sport"}});
+//     Filter filter;
+//     filter.patterns = {"orders:*"};
+//     Subscription orders = cache.subscribe(filter);
+struct Filter {
+    Names channels = {};
+    // Globs, as those of invalidate_pattern().
+    Names patterns = {};
+    // The most bytes of the messages that wait to be taken. 0: 8 MiB.
+    std::uint64_t max_bytes = 0;
+};
+
 // The options of cache.switch_to().
 //
 //     SwitchOptions options;
@@ -609,6 +627,11 @@ private:
     yc_error *written_ = nullptr;
 };
 
+// Returns a count of the C API, or nothing if it is not known.
+inline std::optional<std::uint64_t> known(std::uint64_t count) noexcept {
+    return count == YC_COUNT_UNKNOWN ? std::nullopt : std::optional(count);
+}
+
 // Receives the number of removed entries from a C function if it is wanted.
 class RemovedPlace {
 public:
@@ -616,11 +639,7 @@ public:
 
     operator std::uint64_t *() noexcept { return wanted_ ? &written_ : nullptr; }
 
-    static std::optional<std::uint64_t> known(std::uint64_t removed) noexcept {
-        return removed == YC_COUNT_UNKNOWN ? std::nullopt : std::optional(removed);
-    }
-
-    std::optional<std::uint64_t> known() const noexcept { return known(written_); }
+    std::optional<std::uint64_t> known() const noexcept { return detail::known(written_); }
 
 private:
     bool wanted_;
@@ -1283,6 +1302,190 @@ private:
 // Tells whether a command may be sent again when its reply was lost.
 enum class Idempotent { no, yes };
 
+// A message of a channel, or a gap: messages may have been lost at this place. After a gap,
+// read what the messages describe from its source again.
+//
+//     Subscription orders = cache.subscribe({{"orders"}});
+//     if (std::optional<Message> message = orders.next(1s); message && !message->is_gap())
+//         std::cout << message->channel() << ": " << message->data() << '\n';
+class Message {
+public:
+    // Creates an empty handle without a channel and without bytes.
+    Message() noexcept = default;
+
+    // Takes ownership of a message of the C API.
+    explicit Message(yc_message *owned) noexcept : handle_(owned) {}
+
+    // Returns the channel, which this object owns. Empty for a gap.
+    std::string_view channel() const & noexcept { return part(yc_message_channel); }
+    std::string_view channel() const && = delete;
+
+    // Returns a view of the bytes, which this object owns. Empty for a gap. For a temporary
+    // use text().
+    std::string_view data() const & noexcept { return part(yc_message_data); }
+    std::string_view data() const && = delete;
+
+    // Returns a copy of the bytes.
+    std::string text() const { return std::string(data()); }
+
+    // Returns true for a gap.
+    bool is_gap() const noexcept { return yc_message_lost(handle_.get()) != 0; }
+
+    // Returns the number of messages that were lost: 0 for a message that was published.
+    // Empty for a gap where the number is not known, or not whether any was lost.
+    std::optional<std::uint64_t> lost() const noexcept { return detail::known(yc_message_lost(handle_.get())); }
+
+    explicit operator bool() const noexcept { return handle_ != nullptr; }
+
+private:
+    template <class Part>
+    std::string_view part(Part read) const noexcept {
+        std::size_t length = 0;
+        const void *first = read(handle_.get(), &length);
+        return {static_cast<const char *>(first), length};
+    }
+
+    detail::Handle<yc_message, yc_message_free> handle_;
+};
+
+// A subscription to channels; see Cache::subscribe(). The destructor ends it. Any thread may
+// call any function; each message is returned to one caller. A range-for takes messages
+// until the subscription or its cache is closed, and throws other errors.
+//
+//     Subscription subscription = cache.subscribe({{"news"}, {"orders:*"}});
+//     for (const Message &message : subscription)
+//         if (message.is_gap())
+//             std::cout << "messages may be missing here\n";
+//         else
+//             std::cout << message.channel() << ": " << message.data() << '\n';
+class Subscription {
+public:
+    class Iterator;
+
+    // Creates an empty handle.
+    Subscription() noexcept = default;
+
+    // Takes ownership of a subscription of the C API.
+    explicit Subscription(yc_subscription *owned) noexcept : handle_(owned) {}
+
+    // Returns the handle for the C API. This object owns it.
+    yc_subscription *native() const & noexcept { return handle_.get(); }
+    yc_subscription *native() const && = delete;
+    explicit operator bool() const noexcept { return handle_ != nullptr; }
+
+    // Takes the next message and waits for it, for at most this time. Empty if none came. A
+    // connection error reports that none came and that the subscription is interrupted at
+    // present; it continues by itself, with a gap. YC_E_CLOSED: the subscription or its cache
+    // was closed, and its last message has been taken.
+    std::optional<Message> next(std::chrono::milliseconds timeout, Error &error) const noexcept {
+        Message message = take(timeout.count(), error);
+        return message ? std::optional(std::move(message)) : std::nullopt;
+    }
+
+    std::optional<Message> next(std::chrono::milliseconds timeout) const {
+        return detail::or_throw([&](Error &error) { return next(timeout, error); });
+    }
+
+    // Takes the next message and waits for it without a limit. Returns an empty handle after
+    // an error.
+    Message next(Error &error) const noexcept { return take(no_limit, error); }
+
+    Message next() const {
+        return detail::or_throw([&](Error &error) { return next(error); });
+    }
+
+    // A message is valid until the iterator and its copies are incremented or destroyed.
+    Iterator begin() const &;
+    Iterator begin() const && = delete;
+    Iterator end() const & noexcept;
+    Iterator end() const && = delete;
+
+    // Returns a file descriptor that is readable while messages wait and after the end, or -1
+    // after an error. Watch it; do not read or close it. When it is readable, call next(0ms)
+    // until it returns nothing.
+    int fd(Error &error) const noexcept {
+        int fd = -1;
+        yc_subscription_fd(native(), &fd, detail::ErrorPlace(error));
+        return fd;
+    }
+
+    int fd() const {
+        return detail::or_throw([&](Error &error) { return fd(error); });
+    }
+
+    // Ends the subscription. The messages that wait can still be taken. A second close has no
+    // effect.
+    void close(Error &error) const noexcept { yc_subscription_close(native(), detail::ErrorPlace(error)); }
+
+    void close() const {
+        detail::or_throw([&](Error &error) { close(error); });
+    }
+
+private:
+    static constexpr std::int64_t no_limit = -1;
+
+    Message take(std::int64_t timeout_ms, Error &error) const noexcept {
+        yc_message *message = nullptr;
+        yc_subscription_next(native(), timeout_ms, &message, detail::ErrorPlace(error));
+        return Message(message);
+    }
+
+    detail::Handle<yc_subscription, yc_subscription_free> handle_;
+};
+
+class Subscription::Iterator {
+public:
+    using iterator_category = std::input_iterator_tag;
+    using value_type = Message;
+    using difference_type = std::ptrdiff_t;
+    using pointer = const Message *;
+    using reference = const Message &;
+
+    // Takes the first message. NULL creates the end iterator.
+    explicit Iterator(const Subscription *subscription) : subscription_(subscription) { advance(); }
+
+    const Message &operator*() const noexcept { return *message_; }
+    const Message *operator->() const noexcept { return message_.get(); }
+
+    Iterator &operator++() {
+        advance();
+        return *this;
+    }
+
+    void operator++(int) { ++*this; }
+
+    bool operator==(const Iterator &other) const noexcept { return message_ == other.message_; }
+    bool operator!=(const Iterator &other) const noexcept { return message_ != other.message_; }
+
+private:
+    void advance() {
+        message_.reset();
+        if (subscription_ == nullptr) {
+            return;
+        }
+        Error error;
+        Message message = subscription_->next(error);
+        if (error && error.status() != YC_E_CLOSED) {
+            throw error;
+        }
+        if (!error) {
+            message_ = std::make_shared<const Message>(std::move(message));
+        }
+    }
+
+    const Subscription *subscription_;
+    // Shared by the copies of the iterator. NULL at the end.
+    std::shared_ptr<const Message> message_;
+};
+
+inline Subscription::Iterator Subscription::begin() const & {
+    return Iterator(this);
+}
+
+inline Subscription::Iterator Subscription::end() const & noexcept {
+    return Iterator(nullptr);
+}
+
 // Operations of different kinds for one call; see Cache::run(). They are run in order.
 // The batch owns a copy of all keys, values and tags.
 //
@@ -1348,6 +1551,13 @@ public:
         op.number = key_index;
         op.flags = idempotent == Idempotent::yes ? YC_OP_IDEMPOTENT : 0;
         keep(op, args);
+    }
+
+    void publish(Bytes channel, Bytes message) {
+        yc_op &op = add(YC_OP_PUBLISH, channel);
+        const Bytes kept = keep(message);
+        op.value = kept.data;
+        op.value_len = kept.len;
     }
 
     void invalidate_tags(const BytesList &tags, Count count = Count::no) {
@@ -1444,6 +1654,8 @@ struct Outcome {
     std::optional<std::int64_t> counter = {};
     // The reply to a redis_command.
     std::optional<Reply> reply = {};
+    // The number of subscriptions that a publish was sent to, if it is known.
+    std::optional<std::uint64_t> receivers = {};
 };
 
 namespace detail {
@@ -1458,7 +1670,7 @@ void adopt(Outcome &outcome, const Raw &raw) {
     if (raw.result != nullptr) {
         outcome.value.emplace(raw.result);
     }
-    outcome.removed = RemovedPlace::known(raw.removed);
+    outcome.removed = known(raw.removed);
     if (raw.status != YC_OK) {
         return;
     }
@@ -1470,6 +1682,8 @@ void adopt(Outcome &outcome, const Raw &raw) {
         outcome.counter = raw.number;
     } else if (raw.kind == YC_OP_REDIS_COMMAND) {
         outcome.reply.emplace(raw.reply);
+    } else if (raw.kind == YC_OP_PUBLISH && raw.number >= 0) {
+        outcome.receivers = static_cast<std::uint64_t>(raw.number);
     }
 }
 
@@ -2750,6 +2964,46 @@ public:
         return detail::or_throw([&](Error &error) { return redis_name(key, error); });
     }
 
+    // ---- Channels ----
+
+    // Sends a message to every subscription that selects the channel, in every process that
+    // uses the same servers and key_prefix. It is not stored: who is not subscribed does not
+    // get it. Returns the number of subscriptions that it was sent to; empty if that is not
+    // known, as in a cluster of Redis. YC_E_UNSUPPORTED reports a backend without channels. The
+    // library never sends a message twice: after YC_E_TIMEOUT it may have been sent.
+    std::optional<std::uint64_t> publish(Bytes channel, Bytes message, Error &error) noexcept {
+        std::uint64_t receivers = YC_COUNT_UNKNOWN;
+        yc_publish(native(), channel.data, channel.len, message.data, message.len, &receivers,
+                   detail::ErrorPlace(error));
+        return detail::known(receivers);
+    }
+
+    std::optional<std::uint64_t> publish(Bytes channel, Bytes message) {
+        return detail::or_throw([&](Error &error) { return publish(channel, message, error); });
+    }
+
+    // Subscribes to channels: what is published after this call has returned is received. On
+    // Redis each subscription has a connection of its own. Returns an empty handle after an
+    // error.
+    Subscription subscribe(const Filter &filter, Error &error) const noexcept {
+        const detail::TagSlices channels(filter.channels);
+        const detail::TagSlices patterns(filter.patterns);
+        yc_filter raw = {};
+        raw.struct_size = sizeof raw;
+        raw.channels = channels.data();
+        raw.n_channels = channels.size();
+        raw.patterns = patterns.data();
+        raw.n_patterns = patterns.size();
+        raw.max_bytes = filter.max_bytes;
+        yc_subscription *subscription = nullptr;
+        yc_subscribe(native(), &raw, &subscription, detail::ErrorPlace(error));
+        return Subscription(subscription);
+    }
+
+    Subscription subscribe(const Filter &filter) const {
+        return detail::or_throw([&](Error &error) { return subscribe(filter, error); });
+    }
+
     // ---- Loading ----
 
     // Reads the value of a key, or gives the caller the right to load it. If another caller
@@ -3253,6 +3507,8 @@ struct Completion : Outcome {
     // The page of next_page(), unless status is YC_END, and the matches of search().
     std::optional<KeyPage> keys = {};
     std::optional<Matches> matches = {};
+    // The message of next_message().
+    std::optional<Message> message = {};
 };
 
 // Reports that completions are available: poll the queue. The library calls the
@@ -3342,7 +3598,7 @@ public:
         return detail::or_throw([&](Error &error) { return submit(batch, first, error); });
     }
 
-    // Submits Cache::get_many(). This function and the next four return a ticket, or
+    // Submits Cache::get_many(). This function and the next five return a ticket, or
     // nothing if the queue is full.
     std::optional<Ticket> get_many(const BytesList &keys, std::uint64_t user_data, Error &error) noexcept {
         return one(error, [&](Ticket *ticket, yc_error **place) {
@@ -3388,6 +3644,19 @@ public:
 
     std::optional<Ticket> next_page(const Keys &keys, std::size_t limit = 0, std::uint64_t user_data = 0) {
         return detail::or_throw([&](Error &error) { return next_page(keys, limit, user_data, error); });
+    }
+
+    // Submits Subscription::next() without a limit. The message of a cancelled operation goes
+    // to the next one.
+    std::optional<Ticket> next_message(const Subscription &subscription, std::uint64_t user_data,
+                                       Error &error) noexcept {
+        return one(error, [&](Ticket *ticket, yc_error **place) {
+            return yc_queue_subscription_next(native(), subscription.native(), user_data, ticket, place);
+        });
+    }
+
+    std::optional<Ticket> next_message(const Subscription &subscription, std::uint64_t user_data = 0) {
+        return detail::or_throw([&](Error &error) { return next_message(subscription, user_data, error); });
     }
 
     std::optional<Ticket> search(Bytes query, const SearchOptions &options, std::uint64_t user_data,
@@ -3505,6 +3774,9 @@ private:
         }
         if (raw.matches != nullptr) {
             completion.matches.emplace(raw.matches);
+        }
+        if (raw.message != nullptr) {
+            completion.message.emplace(raw.message);
         }
     }
 

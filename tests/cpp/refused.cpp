@@ -29,6 +29,12 @@ void use(Cache &cache, Queue &queue, Batch &batch, Error &error, const std::stri
     static_cast<void>(cache.keys().begin()); // refused: begin
     static_cast<void>(cache.keys().end()); // refused: end
     static_cast<void>(cache.keys().native()); // refused: native
+    static_cast<void>(Message().channel()); // refused: channel
+    static_cast<void>(Message().data()); // refused: data
+    static_cast<void>(cache.subscribe({{id}}).next().data()); // refused: data
+    static_cast<void>(cache.subscribe({{id}}).begin()); // refused: begin
+    static_cast<void>(cache.subscribe({{id}}).end()); // refused: end
+    static_cast<void>(cache.subscribe({{id}}).native()); // refused: native
     static_cast<void>(Cache::open("memory://").native()); // refused: native
     static_cast<void>(Queue::open(cache).native()); // refused: native
     static_cast<void>(Value().text());
@@ -46,6 +52,8 @@ void use(Cache &cache, Queue &queue, Batch &batch, Error &error, const std::stri
     static_cast<void>(cache.search("q").size());
     for (std::string_view key : cache.keys()) static_cast<void>(key);
     for (const Match &match : cache.search("q")) static_cast<void>(match);
+    for (const Message &message : cache.subscribe({{id}})) static_cast<void>(message.data());
+    static_cast<void>(cache.subscribe({{id}}).next().text());
 
     // NULL.
     static_cast<void>(Cache::open(nullptr)); // refused: Text
@@ -57,6 +65,9 @@ void use(Cache &cache, Queue &queue, Batch &batch, Error &error, const std::stri
     static_cast<void>(cache.switch_to(nullptr)); // refused: Text
     static_cast<void>(MigrateOptions{nullptr}); // refused: Text
     static_cast<void>(cache.get(nullptr)); // refused: Bytes
+    static_cast<void>(cache.publish(nullptr, "x")); // refused: Bytes
+    static_cast<void>(cache.publish("news", nullptr)); // refused: Bytes
+    static_cast<void>(cache.subscribe({{nullptr}})); // refused: Bytes|Filter|subscribe
     static_cast<void>(cache.get(NULL)); // refused: Bytes
     cache.set(nullptr, "v"); // refused: Bytes
     cache.set("k", nullptr); // refused: Bytes
