@@ -45,7 +45,8 @@ pub struct Arguments {
     /// Write results and errors as JSON, one object per line
     #[arg(long, global = true, help_heading = "Format")]
     pub json: bool,
-    /// Read escapes in keys, values, tags, patterns and queries: \\ \n \r \t \xNN, as `keys` writes them
+    /// Read escapes in keys, values, tags, patterns, queries, channels and messages: \\ \n \r \t \xNN, as `keys` writes
+    /// them
     #[arg(long, short, global = true, help_heading = "Format")]
     pub escaped: bool,
     #[command(subcommand)]
@@ -83,6 +84,10 @@ pub enum Command {
     Invalidate(Invalidate),
     /// Remove every entry under the key_prefix of the cache
     Flush(Flush),
+    /// Send a message to the subscriptions of a channel
+    Publish(Publish),
+    /// Write the messages of channels until interrupted, one per line
+    Subscribe(Subscribe),
     /// Copy every entry into another cache, with its remaining time to live and its tags
     Migrate(Migrate),
     /// Inspect the configuration
@@ -201,6 +206,29 @@ pub struct Flush {
     /// Do not ask for confirmation
     #[arg(long, short)]
     pub yes: bool,
+}
+
+#[derive(Args)]
+pub struct Publish {
+    /// Name of the channel
+    pub channel: OsString,
+    /// The message; `-` reads it from standard input
+    #[arg(allow_negative_numbers = true)]
+    pub message: OsString,
+}
+
+#[derive(Args)]
+#[command(group = ArgGroup::new("selected").args(["channels", "patterns"]).required(true).multiple(true))]
+pub struct Subscribe {
+    /// Names of the channels
+    #[arg(value_name = "CHANNEL")]
+    pub channels: Vec<OsString>,
+    /// Select the channels whose whole name matches this glob: * ? [a-z] [^a] \x; may be given more than once
+    #[arg(long = "pattern", value_name = "PATTERN")]
+    pub patterns: Vec<OsString>,
+    /// End after this number of messages
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
 }
 
 #[derive(Args)]

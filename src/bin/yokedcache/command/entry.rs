@@ -49,7 +49,7 @@ fn found_in(key: &[u8], value: Option<&[u8]>) -> Json {
 
 /// Stores a value.
 pub fn set(session: &mut Session, arguments: &Set) -> Result<Exit> {
-    let (key, value) = (session.bytes(&arguments.key)?, value(session, &arguments.value)?);
+    let (key, value) = (session.bytes(&arguments.key)?, input(session, &arguments.value)?);
     let (tags, ttl) = (session.all_bytes(&arguments.tags)?, arguments.ttl.unwrap_or(Ttl::Default));
     let ttl = session.cache.resolve(ttl);
     let tags = slices(&tags);
@@ -58,14 +58,15 @@ pub fn set(session: &mut Session, arguments: &Set) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn value<'a>(session: &Session, argument: &'a OsString) -> Result<Cow<'a, [u8]>> {
+/// Returns the bytes of an argument; `-` reads them from standard input.
+pub fn input<'a>(session: &Session, argument: &'a OsString) -> Result<Cow<'a, [u8]>> {
     if argument != "-" {
         return session.bytes(argument);
     }
-    let mut value = Vec::new();
-    let read = io::stdin().lock().take(MOST_INPUT).read_to_end(&mut value);
+    let mut bytes = Vec::new();
+    let read = io::stdin().lock().take(MOST_INPUT).read_to_end(&mut bytes);
     read.map_err(|error| Failure::Stream("standard input".to_owned(), error))?;
-    Ok(value.into())
+    Ok(bytes.into())
 }
 
 /// Removes keys.

@@ -1,5 +1,6 @@
 //! Runs the commands; each file holds related ones.
 
+mod channel;
 mod check;
 mod entry;
 mod explain;
@@ -48,6 +49,8 @@ fn run_in(session: &mut Session, arguments: Arguments) -> Result<Exit> {
         Command::Search(search) => listing::search(session, &search),
         Command::Invalidate(invalidate) => invalidate::invalidate(session, &invalidate),
         Command::Flush(flush) => invalidate::flush(session, flush.yes),
+        Command::Publish(publish) => channel::publish(session, &publish),
+        Command::Subscribe(subscribe) => channel::subscribe(session, &subscribe),
         Command::Migrate(migrate) => migrate::migrate(session, &arguments.source, &migrate),
         Command::Config(ConfigCommand::Check) | Command::Man => Ok(Exit::Done),
     }

@@ -1,0 +1,92 @@
+//! Commands on channels: publish, subscribe.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value as Json, json};
+use yokedcache::cache::CacheHandle;
+use yokedcache::exec::blocking::{answer, wait};
+use yokedcache::message::{Filter, Message};
+use yokedcache::operation::{Operation, Outcome};
+
+use super::entry::input;
+use crate::arguments::{Publish, Subscribe};
+use crate::bytes;
+use crate::failure::{Exit, Result};
+use crate::output::remark;
+use crate::session::{Session, slices};
+
+/// The time between two looks whether the subscription is interrupted.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Sends a message to the subscriptions of a channel.
+pub fn publish(session: &mut Session, arguments: &Publish) -> Result<Exit> {
+    let (channel, message) = (session.bytes(&arguments.channel)?, input(session, &arguments.message)?);
+    let operation = Operation::Publish { channel: &channel, message: &message };
+    let receivers = match answer(|context| session.cache.call(context, operation))? {
+        Outcome::Received(number) => number,
+        _ => None,
+    };
+    let text = || match receivers {
+        Some(1) => "sent to 1 subscription".to_owned(),
+        Some(number) => format!("sent to {number} subscriptions"),
+        None => "sent; the number of subscriptions is unknown: a cluster does not count them".to_owned(),
+    };
+    session.output.say(text, || with_channel(&channel, "receivers", json!(receivers)))?;
+    Ok(Exit::Done)
+}
+
+/// Writes the messages of channels.
+pub fn subscribe(session: &mut Session, arguments: &Subscribe) -> Result<Exit> {
+    let (channels, patterns) = (session.all_bytes(&arguments.channels)?, session.all_bytes(&arguments.patterns)?);
+    let filter = Filter::new(&slices(&channels), &slices(&patterns), 0)?;
+    let handle = Arc::new(CacheHandle::new(session.cache.clone()));
+    let subscription = wait(|context| handle.subscribe(context, filter))?;
+    remark(session.output.is_json(), "subscribed");
+    let (mut left, mut was_interrupted) = (arguments.count.unwrap_or(u64::MAX), false);
+    while left > 0 {
+        match wait(|context| subscription.next(context, Some(Instant::now() + LOOK))) {
+            Ok(Some(taken)) => {
+                let message = taken.arrive();
+                write(session, &message)?;
+                left -= u64::from(matches!(message, Message::Published { .. }));
+                was_interrupted = false;
+            }
+            Ok(None) => was_interrupted = false,
+            Err(error) if error.is_retryable() => {
+                if !was_interrupted {
+                    remark(session.output.is_json(), &format!("interrupted: {error}"));
+                }
+                was_interrupted = true;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// Writes a message as a line. People read of a gap on the standard error.
+fn write(session: &mut Session, message: &Message) -> Result<()> {
+    let output = &mut session.output;
+    match message {
+        Message::Published { channel, data } => {
+            output.say(|| format!("{}\t{}", bytes::shown(channel), bytes::shown(data)), || published(channel, data))?;
+        }
+        Message::Lost(lost) if output.is_json() => output.say(String::new, || json!({ "lost": lost }))?,
+        Message::Lost(Some(lost)) => remark(false, &format!("{lost} messages were lost here")),
+        Message::Lost(None) => remark(false, "messages may have been lost here"),
+    }
+    output.flush()
+}
+
+fn published(channel: &[u8], data: &[u8]) -> Json {
+    let mut object = bytes::object("channel", channel);
+    bytes::put(&mut object, "message", data);
+    Json::Object(object)
+}
+
+fn with_channel(channel: &[u8], name: &str, value: Json) -> Json {
+    let mut object = bytes::object("channel", channel);
+    object.insert(name.to_owned(), value);
+    Json::Object(object)
+}
