@@ -1163,16 +1163,20 @@ typedef struct yc_message yc_message;
 // library never sends a message twice.
 //
 // On the memory backend the message goes to the subscriptions of this cache. On
-// Redis it goes to those of all programs on the server or cluster: names lie
+// Redis, and on Memcached with the option events, which names a Redis server, it
+// goes to those of all programs on the server or cluster: names lie
 // under key_prefix unless the option raw_channels is set, and the option db does
 // not separate channels.
 //
 // On success *receivers is the number of subscriptions that the message was sent
-// to, or YC_COUNT_UNKNOWN in a cluster of Redis. receivers may be NULL.
+// to, or YC_COUNT_UNKNOWN in a cluster of Redis. Redis counts a subscription once
+// for the name of the channel, and once for each pattern that matches. receivers
+// may be NULL.
 //
 // Errors: YC_E_TOO_LARGE; YC_E_DENIED if the user lacks the permission for the
-// channel; YC_E_UNSUPPORTED on Memcached, see YC_CAN_PUBLISH; YC_E_TIMEOUT if no
-// reply came: the message may have been sent; others as yc_get().
+// channel; YC_E_UNSUPPORTED on Memcached without the option events, see
+// YC_CAN_PUBLISH; YC_E_TIMEOUT if no reply came: the message may have been sent;
+// others as yc_get().
 yc_status yc_publish(struct yc_cache *cache,
                      const void *channel,
                      size_t channel_len,
@@ -1198,7 +1202,7 @@ yc_status yc_publish(struct yc_cache *cache,
 //
 // Errors: YC_E_INVALID for a filter without a channel or with an empty one;
 // YC_E_TOO_LARGE for a name over 64 KiB or too many; YC_E_DENIED; YC_E_UNSUPPORTED
-// on Memcached; YC_E_BUSY if the thread of the library could not be started;
+// on Memcached without the option events; YC_E_BUSY if the thread of the library could not be started;
 // others as yc_get().
 yc_status yc_subscribe(struct yc_cache *cache,
                        const struct yc_filter *filter,
@@ -1537,8 +1541,7 @@ yc_status yc_ping(struct yc_cache *cache, struct yc_error **err);
 // Capability: yc_redis_command() works.
 #define YC_CAN_COMMAND 32
 
-// The backend has channels: yc_publish() and yc_subscribe() work. Memcached has
-// none.
+// Capability: yc_publish() and yc_subscribe() work.
 #define YC_CAN_PUBLISH 64
 
 // Reports the capabilities of the backend: *flags is a sum of YC_CAN_ numbers.
@@ -1714,7 +1717,7 @@ yc_status yc_config_check_file(const char *path,
 // the kind needs. "Result" marks the fields that yc_batch() writes.
 typedef struct yc_op {
   // Kind of the operation: one of YC_OP_GET to YC_OP_METRICS, or of
-  // YC_OP_GET_VERSIONED to YC_OP_REDIS_COMMAND.
+  // YC_OP_GET_VERSIONED to YC_OP_PUBLISH.
   int32_t kind;
   // 0, YC_OP_COUNT or YC_OP_IDEMPOTENT.
   uint32_t flags;
@@ -1761,7 +1764,8 @@ typedef struct yc_op {
   // stored; else 0.
   uint64_t version;
   // The delta of a YC_OP_COUNTER_ADD, the key_index of a YC_OP_REDIS_COMMAND.
-  // Result: the value of the counter; else 0.
+  // Result: the value of the counter, or the number of subscriptions that a
+  // YC_OP_PUBLISH was sent to, -1 if it is unknown; else 0.
   int64_t number;
   // The initial value of the counter of a YC_OP_COUNTER_ADD.
   int64_t initial;

@@ -5,24 +5,27 @@ use super::document::{Field, Node, Place};
 use super::environment::{self, Variables};
 use super::message::{self, refused, within};
 use super::option::{Options, Scope, twice};
-use super::types::{BackendName, Config, FallbackConfig};
+use super::types::{BackendConfig, BackendName, Config, FallbackConfig};
 use super::{section, table, url};
 use crate::error::{Error, Result};
 
 /// Returns the configuration that a body describes.
 pub(super) fn read(mut body: Vec<Field>, variables: Variables) -> Result<Config> {
     environment::resolve(&mut body, variables)?;
-    let fallback = take_fallback(&mut body)?;
+    let fallback = take(&mut body, "fallback")?;
     let backend = backend(&body)?;
-    let config = build(backend, section_fields(body, backend)?, variables)?;
+    let mut fields = section_fields(body, backend)?;
+    let events = take(&mut fields, "events")?;
+    let config = with_events(events, build(backend, fields, variables)?, variables)?;
     with_fallback(fallback, config, variables)
 }
 
 /// Returns the configuration that a URL describes, as the scheme and the part after `://`.
 pub(super) fn read_url(parts: (&str, &str), variables: Variables) -> Result<Config> {
     let (backend, mut fields) = url::read(parts)?;
-    let fallback = take_fallback(&mut fields)?;
-    with_fallback(fallback, build(backend, fields, variables)?, variables)
+    let (fallback, events) = (take(&mut fields, "fallback")?, take(&mut fields, "events")?);
+    let config = with_events(events, build(backend, fields, variables)?, variables)?;
+    with_fallback(fallback, config, variables)
 }
 
 fn backend(body: &[Field]) -> Result<BackendName> {
@@ -114,14 +117,38 @@ fn misplaced(field: &Field, backend: BackendName) -> Error {
     refused(format!("option {} is unknown{hint}", field.doubtful_label()))
 }
 
-/// Takes the fallback out of the fields.
-fn take_fallback(fields: &mut Vec<Field>) -> Result<Option<Field>> {
-    let Some(at) = fields.iter().position(|field| field.name == "fallback") else { return Ok(None) };
+/// Takes the field of a configuration inside this one out of the fields.
+fn take(fields: &mut Vec<Field>, name: &str) -> Result<Option<Field>> {
+    let Some(at) = fields.iter().position(|field| field.name == name) else { return Ok(None) };
     let field = fields.remove(at);
-    match fields.iter().find(|field| field.name == "fallback") {
+    match fields.iter().find(|field| field.name == name) {
         Some(other) => Err(twice(&field, other)),
         None => Ok(Some(field).filter(|field| !field.is_null())),
     }
+}
+
+/// Adds the servers of channels that a field gives, if any.
+fn with_events(field: Option<Field>, mut config: Config, variables: Variables) -> Result<Config> {
+    let Some(field) = field else { return Ok(config) };
+    let BackendConfig::Memcached(memcached) = &mut config.backend else {
+        return Err(refused(format!("option {} is for memcached: the other backends have channels", field.label())));
+    };
+    let read = || match &field.node {
+        Node::Text(text) => url::split(text).ok_or_else(no_redis).and_then(|parts| read_url(parts, variables)),
+        Node::Map(fields) => read(fields.clone(), variables),
+        _ => Err(no_redis()),
+    };
+    let events = read().and_then(|events| match events.backend {
+        BackendConfig::Redis(redis) if events.fallback.is_none() => Ok(redis),
+        _ => Err(no_redis()),
+    });
+    let label = format!("option {}", field.label());
+    memcached.events = Some(Box::new(events.map_err(|error| within(&label, error))?));
+    Ok(config)
+}
+
+fn no_redis() -> Error {
+    refused("the servers of channels are Redis servers without a fallback: write `events: redis://host`")
 }
 
 /// Adds the fallback that a field gives, if any.

@@ -10,7 +10,12 @@ const SECTIONS: [(&[Scope], &str, &str); 8] = [
     (&[Scope::Every], "Every backend", "In the section of the backend."),
     (&[Scope::Memory], "Section `memory`", "Limits of the store in this process."),
     (&[Scope::Redis], "Section `redis`", "Servers, user and invalidation."),
-    (&[Scope::Memcached], "Section `memcached`", "Servers, user and distribution of keys."),
+    (
+        &[Scope::Memcached],
+        "Section `memcached`",
+        "Servers, user and distribution of keys. The option `events` names Redis servers that carry the channels, which \
+         Memcached does not have: `events: redis://host`, or a map with `backend: redis` and the section `redis`.",
+    ),
     (
         &[Scope::Remote],
         "Connections and TLS",

@@ -62,8 +62,15 @@ fn backend(config: &BackendConfig) -> Members {
     let mut summary: Members = shown(rows, &mut options).collect();
     summary.insert("backend".to_owned(), json!(config.name().text()));
     summary.insert("servers".to_owned(), json!(servers));
-    if let BackendConfig::Redis(config) = config {
-        summary.insert("topology".to_owned(), json!(topology(&config.topology)));
+    match config {
+        BackendConfig::Memory(_) => {}
+        BackendConfig::Redis(config) => {
+            summary.insert("topology".to_owned(), json!(topology(&config.topology)));
+        }
+        BackendConfig::Memcached(config) => {
+            let events = config.events.as_deref().map(|events| backend(&BackendConfig::Redis(events.clone())));
+            summary.insert("events".to_owned(), json!(events));
+        }
     }
     summary
 }

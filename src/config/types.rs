@@ -189,6 +189,8 @@ pub struct MemcachedConfig {
     pub tls: Option<TlsConfig>,
     /// The limits of the connections.
     pub connection: ConnectionConfig,
+    /// The Redis servers that carry the channels; `None`: there are no channels.
+    pub events: Option<Box<RedisConfig>>,
 }
 
 /// One Memcached server.

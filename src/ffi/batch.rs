@@ -65,7 +65,7 @@ pub const YC_OP_IDEMPOTENT: u32 = 2;
 #[repr(C)]
 pub struct yc_op {
     /// Kind of the operation: one of YC_OP_GET to YC_OP_METRICS, or of
-    /// YC_OP_GET_VERSIONED to YC_OP_REDIS_COMMAND.
+    /// YC_OP_GET_VERSIONED to YC_OP_PUBLISH.
     pub kind: i32,
     /// 0, YC_OP_COUNT or YC_OP_IDEMPOTENT.
     pub flags: u32,
@@ -112,7 +112,8 @@ pub struct yc_op {
     /// stored; else 0.
     pub version: u64,
     /// The delta of a YC_OP_COUNTER_ADD, the key_index of a YC_OP_REDIS_COMMAND.
-    /// Result: the value of the counter; else 0.
+    /// Result: the value of the counter, or the number of subscriptions that a
+    /// YC_OP_PUBLISH was sent to, -1 if it is unknown; else 0.
     pub number: i64,
     /// The initial value of the counter of a YC_OP_COUNTER_ADD.
     pub initial: i64,

@@ -99,16 +99,20 @@ unsafe fn read_filter(filter: *const yc_filter) -> Result<Filter> {
 /// library never sends a message twice.
 ///
 /// On the memory backend the message goes to the subscriptions of this cache. On
-/// Redis it goes to those of all programs on the server or cluster: names lie
+/// Redis, and on Memcached with the option events, which names a Redis server, it
+/// goes to those of all programs on the server or cluster: names lie
 /// under key_prefix unless the option raw_channels is set, and the option db does
 /// not separate channels.
 ///
 /// On success *receivers is the number of subscriptions that the message was sent
-/// to, or YC_COUNT_UNKNOWN in a cluster of Redis. receivers may be NULL.
+/// to, or YC_COUNT_UNKNOWN in a cluster of Redis. Redis counts a subscription once
+/// for the name of the channel, and once for each pattern that matches. receivers
+/// may be NULL.
 ///
 /// Errors: YC_E_TOO_LARGE; YC_E_DENIED if the user lacks the permission for the
-/// channel; YC_E_UNSUPPORTED on Memcached, see YC_CAN_PUBLISH; YC_E_TIMEOUT if no
-/// reply came: the message may have been sent; others as yc_get().
+/// channel; YC_E_UNSUPPORTED on Memcached without the option events, see
+/// YC_CAN_PUBLISH; YC_E_TIMEOUT if no reply came: the message may have been sent;
+/// others as yc_get().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_publish(
     cache: *mut yc_cache,
@@ -149,7 +153,7 @@ pub unsafe extern "C" fn yc_publish(
 ///
 /// Errors: YC_E_INVALID for a filter without a channel or with an empty one;
 /// YC_E_TOO_LARGE for a name over 64 KiB or too many; YC_E_DENIED; YC_E_UNSUPPORTED
-/// on Memcached; YC_E_BUSY if the thread of the library could not be started;
+/// on Memcached without the option events; YC_E_BUSY if the thread of the library could not be started;
 /// others as yc_get().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_subscribe(

@@ -24,8 +24,7 @@ pub const YC_CAN_SIZE: u64 = 8;
 pub const YC_CAN_COMPARE: u64 = 16;
 /// Capability: yc_redis_command() works.
 pub const YC_CAN_COMMAND: u64 = 32;
-/// The backend has channels: yc_publish() and yc_subscribe() work. Memcached has
-/// none.
+/// Capability: yc_publish() and yc_subscribe() work.
 pub const YC_CAN_PUBLISH: u64 = 64;
 
 /// Converts text to a value.

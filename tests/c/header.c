@@ -4,11 +4,11 @@
 static const yc_search_options options = YC_SEARCH_OPTIONS_INIT;
 static const int64_t times[] = {YC_TTL_DEFAULT, YC_TTL_NEVER};
 static const uint64_t numbers[] = {YC_COUNT_UNKNOWN, YC_CAN_LIST, YC_CAN_COUNT, YC_CAN_SHARE, YC_CAN_SIZE,
-                                   YC_CAN_COMPARE, YC_CAN_COMMAND};
+                                   YC_CAN_COMPARE, YC_CAN_COMMAND, YC_CAN_PUBLISH};
 static const int32_t kinds[] = {YC_OP_GET,  YC_OP_SET,  YC_OP_DELETE, YC_OP_EXISTS, YC_OP_EXPIRE,
                                 YC_OP_TTL,  YC_OP_INVALIDATE_TAGS, YC_OP_INVALIDATE_PATTERN, YC_OP_FLUSH, YC_OP_PING,
                                 YC_OP_GET_VERSIONED, YC_OP_SET_IF, YC_OP_DELETE_IF, YC_OP_GET_AND_EXPIRE, YC_OP_COUNTER_ADD,
-                                YC_OP_REDIS_COMMAND, YC_NO_KEY, YC_REPLY_NIL, YC_REPLY_STRING, YC_REPLY_STATUS,
+                                YC_OP_REDIS_COMMAND, YC_OP_PUBLISH, YC_OP_SUBSCRIPTION_NEXT, YC_NO_KEY, YC_REPLY_NIL, YC_REPLY_STRING, YC_REPLY_STATUS,
                                 YC_REPLY_INTEGER, YC_REPLY_ARRAY, YC_REPLY_ERROR, YC_IF_ABSENT, YC_IF_PRESENT, YC_IF_VERSION};
 static const int32_t levels[] = {YC_LOG_OFF,  YC_LOG_ERROR, YC_LOG_WARN, YC_LOG_INFO, YC_LOG_DEBUG, YC_LOG_TRACE};
 static const yc_status statuses[] = {

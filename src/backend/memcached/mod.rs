@@ -34,9 +34,9 @@ use std::sync::Arc;
 
 use self::nodes::Nodes;
 use self::store::MemcachedStore;
-use super::Backend;
 use super::remote::Remote;
-use crate::config::{Config, MemcachedConfig};
+use super::{Backend, redis};
+use crate::config::{Config, MemcachedConfig, RedisConfig};
 use crate::error::Result;
 use crate::exec::runtime::Runtime;
 
@@ -48,6 +48,8 @@ pub fn open(config: &Config, memcached: &MemcachedConfig) -> Result<Box<dyn Back
     if nodes.ejects {
         runtime.handle().spawn(epoch::watch(Arc::downgrade(&nodes)));
     }
-    let store = MemcachedStore::new(nodes);
+    let open_channels = |events: &RedisConfig| redis::open_channels(config, events, &runtime);
+    let channels = memcached.events.as_deref().map(open_channels).transpose()?;
+    let store = MemcachedStore::new(nodes, channels);
     Ok(Box::new(Remote::new(store, &config.key_prefix, memcached.connection.timeout, runtime)))
 }

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
+
 use super::command::{Command, Condition, expiry};
 use super::listings::Listings;
 use super::nodes::Nodes;
@@ -11,6 +13,7 @@ use super::received::{Received, What, stored, tag_version, unexpected};
 use super::run::{Commands, run};
 use super::{health, names, sample};
 use crate::backend::health::ServerHealth;
+use crate::backend::redis::Channels;
 use crate::backend::remote::{
     self, EncodedEntry, Inspected, Mark, MarkedEntry, Outcomes, RemovedEntry, Sample, ScanScope, Slice, Store, Traffic,
     VersionedEntry,
@@ -20,17 +23,24 @@ use crate::entry::{self, DecodeError, Entry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::explanation::Location;
+use crate::message::{Feed, Filter, Inbox};
 use crate::util::byte_strings::ByteStrings;
 
 /// Memcached servers.
 pub struct MemcachedStore {
     pub(super) nodes: Arc<Nodes>,
     listings: Listings,
+    /// The servers that carry its channels; `None`: it has none.
+    channels: Option<Channels>,
 }
 
 impl MemcachedStore {
-    pub fn new(nodes: Arc<Nodes>) -> Self {
-        Self { listings: Listings::new(Arc::clone(&nodes)), nodes }
+    pub fn new(nodes: Arc<Nodes>, channels: Option<Channels>) -> Self {
+        Self { listings: Listings::new(Arc::clone(&nodes)), nodes, channels }
+    }
+
+    fn channels(&self) -> Result<&Channels> {
+        self.channels.as_ref().ok_or_else(without_channels)
     }
 
     /// Runs commands of which none may fail.
@@ -103,7 +113,7 @@ impl Store for MemcachedStore {
             size: false,
             compare: self.nodes.all.iter().all(|node| node.info.keeps_versions()),
             command: false,
-            publish: false,
+            publish: self.channels.is_some(),
         }
     }
 
@@ -328,14 +338,35 @@ impl Store for MemcachedStore {
         Traffic::of(self.nodes.all.iter().map(|node| &*node.server))
     }
 
+    async fn publish<'a>(&'a self, context: CallContext, channel: &'a [u8], message: &'a [u8]) -> Result<Option<u64>> {
+        self.channels()?.publish(context, channel, message).await
+    }
+
+    fn subscribe(&self, filter: &Arc<Filter>, inbox: &Arc<Inbox>, handle: &Handle) -> Result<Feed> {
+        Ok(self.channels()?.subscribe(filter, inbox, handle))
+    }
+
     async fn connected(&self, _context: CallContext) -> Result<()> {
-        self.nodes.connected().await
+        self.nodes.connected().await?;
+        match &self.channels {
+            Some(channels) => channels.connected().await,
+            None => Ok(()),
+        }
     }
 
     async fn close(&self, context: CallContext, deadline: Instant) {
         self.listings.close();
         self.nodes.close(context, deadline).await;
+        if let Some(channels) = &self.channels {
+            channels.close(context, deadline).await;
+        }
     }
+}
+
+#[cold]
+fn without_channels() -> Error {
+    let text = "Memcached has no channels: name a server that carries them with the option `events: redis://...`";
+    Error::new(ErrorKind::Unsupported, text)
 }
 
 #[cold]

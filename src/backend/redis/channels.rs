@@ -4,19 +4,18 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
-use super::commands::{Expected, Kind};
+use super::commands::{Commands, Expected, Kind};
 use super::names::ChannelNames;
 use super::resp::{self, RespReader, RespValue};
-use super::run::unexpected;
+use super::run::{Policy, run, unexpected};
 use super::server_error;
-use super::store::RedisStore;
 use super::topology::Topology;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::backoff::Backoff;
@@ -30,22 +29,48 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 /// The time between two looks whether the server of a subscription has been replaced.
 const LOOK: Duration = Duration::from_secs(1);
 
-impl RedisStore {
+/// The channels of a prefix on Redis servers.
+pub struct Channels {
+    topology: Arc<Topology>,
+    names: ChannelNames,
+    policy: Policy,
+}
+
+impl Channels {
+    /// Makes the channels of these names.
+    pub fn new(topology: Arc<Topology>, names: ChannelNames, policy: Policy) -> Self {
+        Self { topology, names, policy }
+    }
+
+    /// Waits until the servers can be used, or fails with the reason why not.
+    pub async fn connected(&self) -> Result<()> {
+        self.topology.connected().await
+    }
+
+    /// Closes the connections of channels that have servers of their own.
+    pub async fn close(&self, context: CallContext, deadline: Instant) {
+        self.topology.close(context, deadline).await;
+    }
+
     /// Sends a message to the subscribers of a channel; returns their number, if a single server knows it.
-    pub(super) async fn publish_to(&self, context: CallContext, channel: &[u8], message: &[u8]) -> Result<Option<u64>> {
-        let mut commands = self.commands(Kind::Once);
+    pub async fn publish(&self, context: CallContext, channel: &[u8], message: &[u8]) -> Result<Option<u64>> {
+        let mut commands = Commands::new(Kind::Once, self.topology.may_be_cluster());
         // All messages of a prefix go to one node of a cluster, which keeps the order of each publisher.
-        commands.push_for(self.channels.before(), &[b"PUBLISH", &self.channels.of(channel), message], Expected::Number);
-        let received = self.run(context, &commands).await.into_iter().next().unwrap_or_else(|| Err(unexpected()))?;
+        commands.push_for(self.names.before(), &[b"PUBLISH", &self.names.of(channel), message], Expected::Number);
+        let received = run(context, &self.topology, &commands, self.policy)
+            .await
+            .into_iter()
+            .next()
+            .unwrap_or_else(|| Err(unexpected()))?;
         let count = received.number()?;
         if self.topology.is_cluster() { Ok(None) } else { u64::try_from(count).map(Some).map_err(|_| unexpected()) }
     }
 
     /// Subscribes until the feed is dropped.
-    pub(super) fn subscribe_to(&self, filter: &Arc<Filter>, inbox: &Arc<Inbox>, handle: &Handle) -> Feed {
+    pub fn subscribe(&self, filter: &Arc<Filter>, inbox: &Arc<Inbox>, handle: &Handle) -> Feed {
         let subscriber = Subscriber {
             topology: self.topology.clone(),
-            names: self.channels.clone(),
+            names: self.names.clone(),
             filter: filter.clone(),
             inbox: inbox.clone(),
         };

@@ -30,23 +30,39 @@ mod topology;
 mod walk;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+pub use self::channels::Channels;
 use self::names::ChannelNames;
 use self::record::Record;
 use self::replay::Replay;
+use self::run::Policy;
 use self::scripts::ScriptSupport;
 use self::store::RedisStore;
 use self::topology::Topology;
 use super::Backend;
 use super::remote::Remote;
-use crate::config::{Config, RedisConfig};
+use crate::config::{Config, OnRestart, RedisConfig};
 use crate::error::Result;
 use crate::exec::runtime::Runtime;
 
 /// Returns a name for data of the caller, which no entry has.
 pub fn data_name(prefix: &str, key: &[u8]) -> Vec<u8> {
     names::data(prefix, key)
+}
+
+/// Begins to connect to servers that carry the channels of another backend.
+pub fn open_channels(config: &Config, redis: &RedisConfig, runtime: &Runtime) -> Result<Channels> {
+    let replay = Replay {
+        record: Arc::new(Record::new(Duration::ZERO, redis.connection.timeout)),
+        prefix: config.key_prefix.as_str().into(),
+        on_restart: OnRestart::Replay,
+        opened: Instant::now(),
+    };
+    let topology = Topology::open(redis, config.max_value_bytes, replay, Arc::default(), runtime)?;
+    let policy = Policy { repeat: false, limit: redis.connection.timeout };
+    let names = ChannelNames::new(&config.key_prefix, redis.raw_channels);
+    Ok(Channels::new(Arc::new(topology), names, policy))
 }
 
 /// Begins to connect.
@@ -61,7 +77,7 @@ pub fn open(config: &Config, redis: &RedisConfig) -> Result<Box<dyn Backend>> {
     let record = Arc::clone(&replay.record);
     let scripts = Arc::new(ScriptSupport::default());
     let topology = Topology::open(redis, config.max_value_bytes, replay, Arc::clone(&scripts), &runtime)?;
-    let channels = ChannelNames::new(&config.key_prefix, redis.raw_channels);
-    let store = RedisStore::new(topology, redis, channels, record, scripts);
+    let names = ChannelNames::new(&config.key_prefix, redis.raw_channels);
+    let store = RedisStore::new(topology, redis, names, record, scripts);
     Ok(Box::new(Remote::new(store, &config.key_prefix, redis.connection.timeout, runtime)))
 }

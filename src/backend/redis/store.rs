@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
+use super::channels::Channels;
 use super::commands::{Commands, Kind};
 use super::expiry::{KnownWay, millis};
 use super::names::{self, ChannelNames};
@@ -45,7 +46,7 @@ const GONE: i64 = -2;
 /// Redis, wherever it is.
 pub struct RedisStore {
     pub(super) topology: Arc<Topology>,
-    pub(super) channels: ChannelNames,
+    channels: Channels,
     pub(super) tag_index: bool,
     policy: Policy,
     connect_timeout: Duration,
@@ -62,16 +63,18 @@ impl RedisStore {
     pub fn new(
         topology: Topology,
         config: &RedisConfig,
-        channels: ChannelNames,
+        names: ChannelNames,
         record: Arc<Record>,
         scripts: Arc<ScriptSupport>,
     ) -> Self {
         let connection = &config.connection;
+        let policy = Policy { repeat: connection.retry_on_timeout, limit: connection.timeout };
+        let topology = Arc::new(topology);
         Self {
-            topology: Arc::new(topology),
-            channels,
+            channels: Channels::new(topology.clone(), names, policy),
+            topology,
             tag_index: config.tag_index,
-            policy: Policy { repeat: connection.retry_on_timeout, limit: connection.timeout },
+            policy,
             connect_timeout: connection.connect_timeout,
             way: KnownWay::default(),
             invalidation_replicas: config.invalidation_replicas,
@@ -416,11 +419,11 @@ impl Store for RedisStore {
     }
 
     async fn publish<'a>(&'a self, context: CallContext, channel: &'a [u8], message: &'a [u8]) -> Result<Option<u64>> {
-        self.publish_to(context, channel, message).await
+        self.channels.publish(context, channel, message).await
     }
 
     fn subscribe(&self, filter: &Arc<Filter>, inbox: &Arc<Inbox>, handle: &Handle) -> Result<Feed> {
-        Ok(self.subscribe_to(filter, inbox, handle))
+        Ok(self.channels.subscribe(filter, inbox, handle))
     }
 
     async fn read_marked<'a>(

@@ -38,6 +38,42 @@ fn a_memcached_alone_takes_every_default() {
 }
 
 #[test]
+fn redis_servers_carry_its_channels() {
+    let given = "redis://:secret@events.example.com:6380?raw_channels=true";
+    let map = "{backend: redis, redis: {host: events.example.com, port: 6380, password: secret, raw_channels: true}}";
+    let in_url = "memcached://h?events=redis%3A%2F%2F%3Asecret%40events.example.com%3A6380%3Fraw_channels%3Dtrue";
+    for text in [
+        section(&format!("servers: h, events: '{given}'")),
+        section(&format!("servers: h, events: {map}")),
+        in_url.into(),
+    ] {
+        let events = memcached(&text).events.unwrap();
+        assert!(events.raw_channels, "{text}");
+        let RedisTopology::Single(address) = &events.topology else { panic!("{text}") };
+        assert_eq!(address.to_string(), "events.example.com:6380");
+        let summary = super::read(&text).summary().to_string();
+        assert!(summary.contains("events.example.com:6380") && !summary.contains("secret"), "{summary}");
+    }
+    assert!(memcached(&section("events: null")).events.is_none());
+}
+
+#[test]
+fn servers_that_cannot_carry_channels_are_refused() {
+    for (text, part) in [
+        (section("events: memory"), "Redis servers"),
+        (section("events: 'memcached://h'"), "Redis servers"),
+        (section("events: 7"), "Redis servers"),
+        (section("events: 'redis://h?fallback=memory'"), "Redis servers"),
+        (section("events: 'redis://h?port=0'"), "port"),
+        ("redis://h?events=redis%3A%2F%2Fi".to_owned(), "for memcached"),
+        ("memory://?events=redis%3A%2F%2Fi".to_owned(), "for memcached"),
+    ] {
+        let message = refusal(&text).message().to_owned();
+        assert!(message.contains("events") && message.contains(part), "{text}: {message}");
+    }
+}
+
+#[test]
 fn the_example_of_a_legacy_environment_is_read() {
     let text = section(
         "servers: [\"cache1.example.com:11211 3\", \"cache2.example.com:11211 1\"], \

@@ -127,6 +127,38 @@ static void check_black_hole(const server *of) {
     proxy_stop(between);
 }
 
+/* ---- Memcached, whose channels a Redis server carries ---- */
+
+static void check_memcached(void) {
+    server of, carrier;
+    char url[512];
+    yc_message *message = NULL;
+    uint64_t flags = 0;
+    server_start(&of, SERVER_MEMCACHED, NULL);
+    server_start(&carrier, SERVER_REDIS, NULL);
+    snprintf(url, sizeof url, "memcached://127.0.0.1:%d?%s&events=redis://127.0.0.1:%d/0?socket_timeout=500ms", of.port, OPTIONS, carrier.port);
+    yc_cache *cache = open_cache(url), *redis = open_cache(server_url(&carrier, OPTIONS));
+    CHECK(yc_capabilities(cache, &flags, NULL) == YC_OK && flags & YC_CAN_PUBLISH && !(flags & YC_CAN_COMMAND));
+    yc_subscription *subscription = subscribe(cache, filter_of("news", NULL)), *other = subscribe(redis, filter_of("news", NULL));
+    CHECK_STATUS(publish(cache, "news", "hello"), YC_OK);
+    CHECK(next_is(subscription, "news", "hello") && next_is(other, "news", "hello"));
+    CHECK_STATUS(publish(redis, "news", "from Redis"), YC_OK);
+    CHECK(next_is(subscription, "news", "from Redis"));
+    server_kill(&carrier);
+    CHECK_STATUS(yc_set(cache, "a", 1, "1", 1, YC_TTL_NEVER, NULL, 0, NULL), YC_OK);
+    CHECK_STATUS(yc_exists(cache, "a", 1, NULL), YC_OK);
+    CHECK_STATUS(publish(cache, "news", "lost"), YC_E_CONNECT);
+    CHECK_STATUS(yc_subscription_next(subscription, 50, &message, NULL), YC_E_CONNECT);
+    server_restart(&carrier);
+    CHECK(has_gap(subscription) && hears_again(subscription, cache));
+    yc_subscription_free(subscription);
+    yc_subscription_free(other);
+    close_cache(cache);
+    close_cache(redis);
+    server_stop(&carrier);
+    server_stop(&of);
+}
+
 /* ---- A server that answers wrongly ---- */
 
 static const char *answers_to_subscribe[] = {
@@ -184,6 +216,7 @@ int main(void) {
     server_stop(&of);
     check_outage();
     check_wrong_answers();
+    check_memcached();
     CHECK(threads_are(threads) && count_files() <= files);
     return check_result();
 }
