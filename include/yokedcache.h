@@ -1147,8 +1147,9 @@ typedef struct yc_filter {
 
 // A subscription. Any thread may call any function on it at any time; each
 // message is returned to one caller. yc_subscription_free() must be the last
-// call. It remains valid after the cache is freed, and then returns YC_E_CLOSED.
-// A child process gets YC_E_FORKED.
+// call. It remains valid after the cache is freed, and then returns YC_E_CLOSED;
+// until it is freed, the thread of the library may live on. A child process gets
+// YC_E_FORKED.
 typedef struct yc_subscription yc_subscription;
 
 // A message, or a gap: messages may have been lost at this place. It is
@@ -1164,9 +1165,9 @@ typedef struct yc_message yc_message;
 //
 // On the memory backend the message goes to the subscriptions of this cache. On
 // Redis, and on Memcached with the option events, which names a Redis server, it
-// goes to those of all programs on the server or cluster: names lie
-// under key_prefix unless the option raw_channels is set, and the option db does
-// not separate channels.
+// goes to those of all programs on the server or cluster: names lie under
+// key_prefix unless the option raw_channels is set, and the option db does not
+// separate channels.
 //
 // On success *receivers is the number of subscriptions that the message was sent
 // to, or YC_COUNT_UNKNOWN in a cluster of Redis. Redis counts a subscription once
@@ -1176,7 +1177,8 @@ typedef struct yc_message yc_message;
 // Errors: YC_E_TOO_LARGE; YC_E_DENIED if the user lacks the permission for the
 // channel; YC_E_UNSUPPORTED on Memcached without the option events, see
 // YC_CAN_PUBLISH; YC_E_TIMEOUT if no reply came: the message may have been sent;
-// others as yc_get().
+// YC_E_CONNECT also while a fallback serves, which has no channels; others as
+// yc_get().
 yc_status yc_publish(struct yc_cache *cache,
                      const void *channel,
                      size_t channel_len,
@@ -1194,16 +1196,16 @@ yc_status yc_publish(struct yc_cache *cache,
 // comes beyond that is dropped, and a gap with the number of dropped messages
 // takes their place: a slow reader never slows down a publisher. If the
 // connection is lost, the library subscribes again; a gap without a number marks
-// the place. A message that several channels or patterns select comes once. After
-// yc_switch() the subscription continues at the new backend, after a gap.
+// the place. A message that several channels or patterns select comes once. A
+// message of another program that is longer than max_value_bytes may be a gap of 1.
+// After yc_switch() the subscription continues at the new backend, after a gap.
 //
 // On success *subscription is the subscription. The caller frees it with
 // yc_subscription_free().
 //
 // Errors: YC_E_INVALID for a filter without a channel or with an empty one;
 // YC_E_TOO_LARGE for a name over 64 KiB or too many; YC_E_DENIED; YC_E_UNSUPPORTED
-// on Memcached without the option events; YC_E_BUSY if the thread of the library could not be started;
-// others as yc_get().
+// on Memcached without the option events; others as yc_get().
 yc_status yc_subscribe(struct yc_cache *cache,
                        const struct yc_filter *filter,
                        struct yc_subscription **subscription,
@@ -1232,7 +1234,7 @@ yc_status yc_subscription_next(struct yc_subscription *subscription,
 
 // Returns in *fd a file descriptor that is readable while messages wait, and once
 // the subscription has ended, for epoll, poll or libuv. Then call
-// yc_subscription_next() with timeout_ms 0 until it returns YC_MISS. The
+// yc_subscription_next() with timeout_ms 0 as long as it returns YC_OK. The
 // subscription owns the descriptor until yc_subscription_free(). Watch it; do not
 // read, write or close it.
 //
@@ -2048,7 +2050,9 @@ yc_status yc_queue_keys_next(struct yc_queue *queue,
 
 // Submits yc_subscription_next() without a limit of time, on a subscription of
 // the same cache. The completion contains the message. If the operation is
-// cancelled, its message goes to the next one. The caller may free the
+// cancelled, its message goes to the next one. The operation ends only with a
+// message or with the subscription: cancel it, or close the subscription, before
+// yc_queue_close(), which otherwise waits for it. The caller may free the
 // subscription: the operation then completes with YC_E_CLOSED. ticket may be
 // NULL.
 //

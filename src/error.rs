@@ -132,7 +132,7 @@ impl Error {
         if self.0.is_reply_lost && !self.0.is_in_doubt {
             self.0.kind = ErrorKind::Timeout;
             self.0.is_in_doubt = true;
-            self.0.message.push_str(": read the key before a retry");
+            self.0.message.push_str(": look at its effect before a retry");
         }
         self
     }

@@ -28,6 +28,7 @@ pub mod command;
 pub mod entry;
 pub mod error;
 pub mod explanation;
+pub mod inbox;
 pub mod key;
 pub mod lease;
 mod log;

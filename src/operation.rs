@@ -13,8 +13,8 @@ use crate::command::{Command, Reply};
 use crate::error::{Error, ErrorKind, Result};
 use crate::explanation::Explanation;
 use crate::fuzzy::Match;
+use crate::inbox::Taken;
 use crate::lease::{Fill, Lease, LeaseOptions, Loaded, Wait};
-use crate::message::Taken;
 use crate::util::byte_strings::ByteStrings;
 use crate::value::Value;
 

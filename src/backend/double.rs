@@ -17,8 +17,9 @@ use crate::config::{BackendConfig, Config};
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
+use crate::inbox::{Delivery, Feed};
 use crate::lease::{LeaseOptions, Loaded};
-use crate::message::{Feed, Filter, Inbox};
+use crate::message::Filter;
 use crate::value::Value;
 
 /// The future that a get waits for; its output replaces the value in memory, if it has one.
@@ -210,8 +211,8 @@ impl Backend for Double {
         self.unless_down(self.memory.invalidate_hashes(context, tags))
     }
 
-    fn subscribe(&self, filter: &Arc<Filter>, inbox: &Arc<Inbox>) -> Result<Feed> {
-        self.memory.subscribe(filter, inbox)
+    fn subscribe(&self, filter: &Arc<Filter>, delivery: Delivery) -> Result<Feed> {
+        self.memory.subscribe(filter, delivery)
     }
 
     fn activity(&self) -> Activity {

@@ -23,7 +23,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::exec::runtime::yield_now;
 pub use crate::exec::{OpFuture, done, pending};
-use crate::message::{Feed, Filter, Inbox};
+use crate::inbox::{Delivery, Feed};
+use crate::message::Filter;
 pub use crate::operation::{Addition, NewEntry, Operation, Outcome, Removed, SetCondition, Usage};
 use crate::util::byte_strings::ByteStrings;
 use crate::util::glob::Glob;
@@ -344,8 +345,8 @@ pub trait Backend: Send + Sync {
     ) -> OpFuture<'a, Vec<TagVersion>>;
     /// Makes every entry that has a tag with one of these hashes a miss.
     fn invalidate_hashes<'a>(&'a self, context: CallContext, tags: &'a [u64]) -> OpFuture<'a, ()>;
-    /// Subscribes to channels until the feed is dropped. The inbox says when messages are delivered, or why not.
-    fn subscribe(&self, _filter: &Arc<Filter>, _inbox: &Arc<Inbox>) -> Result<Feed> {
+    /// Subscribes to channels until the feed is dropped. The delivery says when it begins, or why it does not.
+    fn subscribe(&self, _filter: &Arc<Filter>, _delivery: Delivery) -> Result<Feed> {
         Err(no_channels(self.info().name))
     }
     /// Completes when the backend can be used, or fails with the reason why it cannot.

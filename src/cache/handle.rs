@@ -70,6 +70,11 @@ impl Clone for Calls {
 }
 
 impl CallsInFlight {
+    /// Returns true if they have ended.
+    fn have_ended(&self) -> bool {
+        self.0.has_changed().is_err()
+    }
+
     /// Waits for their end; returns false if they take too long.
     async fn are_over(mut self, context: CallContext) -> bool {
         // The sender is dropped with the cache, by the last call.
@@ -210,8 +215,14 @@ impl CacheHandle {
             (Json::Null, self.replace(next.after(&old))?)
         };
         self.subscriptions.follow(&self.load());
+        let were_over = calls.have_ended();
         tracing::info!(backend = next.backend.name(), key_prefix = next.key_prefix, "switched");
-        if calls.are_over(context).await {
+        let are_over = calls.are_over(context).await;
+        if !were_over {
+            // A publication among them went to the old backend after its subscriptions had left.
+            self.subscriptions.lose();
+        }
+        if are_over {
             let _ = old.close(context, Instant::now() + CLOSE).await;
         } else if old.answers_at_once() {
             // The calls that do not end wait for loads. The handle keeps the store, but not its entries.

@@ -6,7 +6,8 @@ use std::time::Instant;
 use super::{Cache, CacheHandle};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
-use crate::message::{Feed, Filter, Inbox, Taken};
+use crate::inbox::{Feed, Inbox, Taken};
+use crate::message::Filter;
 use crate::operation::Outcome;
 use crate::util::lock;
 
@@ -27,6 +28,11 @@ impl Subscriptions {
     /// Lets the subscriptions follow to another backend.
     pub(super) fn follow(&self, cache: &Cache) {
         lock(&self.0).iter().filter_map(Weak::upgrade).for_each(|subscription| subscription.attach(cache));
+    }
+
+    /// Notes that messages may be lost here.
+    pub(super) fn lose(&self) {
+        lock(&self.0).iter().filter_map(Weak::upgrade).for_each(|subscription| subscription.inbox.lose());
     }
 
     /// Ends all subscriptions.
@@ -103,7 +109,7 @@ impl Subscription {
     /// Subscribes at the backend of a cache, and no longer at the one before.
     fn attach(&self, cache: &Cache) {
         drop(lock(&self.feed).take());
-        match cache.backend.subscribe(&self.filter, &self.inbox) {
+        match cache.backend.subscribe(&self.filter, self.inbox.begin_delivery()) {
             Ok(feed) => *lock(&self.feed) = Some(feed),
             Err(error) => self.inbox.end(error),
         }

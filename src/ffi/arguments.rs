@@ -99,6 +99,12 @@ unsafe fn some_slices<'a>(data: *const yc_slice, len: usize, name: &str) -> Resu
     allocation::check(total.saturating_mul(COPIES)).map(|()| slices)
 }
 
+/// Returns a pointer to bytes for the caller: a valid address also if there are none.
+pub(super) fn pointer_to(bytes: &[u8]) -> *const c_void {
+    static NOTHING: u8 = 0;
+    if bytes.is_empty() { (&raw const NOTHING).cast() } else { bytes.as_ptr().cast() }
+}
+
 /// Returns a required output place of the caller.
 #[inline]
 pub(super) unsafe fn out<'a, T>(place: *mut T, name: &str) -> Result<&'a mut MaybeUninit<T>> {

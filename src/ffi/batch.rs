@@ -4,7 +4,7 @@ use std::ffi::c_void;
 use std::sync::Arc;
 
 use super::arguments::{array, bytes, null, slices, yc_slice};
-use super::boundary::{self, wait, wait_cancellable};
+use super::boundary::{self, Uncancelled, wait_cancellable};
 use super::cache::{with_handle_of, yc_cache};
 use super::command::{command, yc_reply};
 use super::completion::{
@@ -17,6 +17,7 @@ use super::lease::{fill_tags, lease_options, lease_tags, read_fill, yc_lease};
 use super::value::yc_value;
 use crate::cache::{Cache, CacheHandle, Request};
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::blocking::wait;
 use crate::exec::cancel::CancelToken;
 use crate::operation::{Addition, NewEntry, Operation, Outcome};
 use crate::ttl::Ttl;
@@ -151,9 +152,9 @@ pub unsafe extern "C" fn yc_batch(
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
         with_handle_of("yc_batch", cache, err, |handle, cache| {
-            run_batch(handle, cache, (ops, n, stride), |requests| {
-                Ok(wait(cache, |context| cache.batch(context, requests)))
-            })
+            // A publication in memory makes a system call that is a cancellation point.
+            let _uncancelled = Uncancelled::begin();
+            run_batch(handle, cache, (ops, n, stride), |requests| Ok(wait(|context| cache.batch(context, requests))))
         })
     }
 }

@@ -4,9 +4,9 @@ use std::ffi::{c_int, c_void};
 use std::ptr::null;
 use std::sync::Arc;
 
-use super::arguments::{bytes, null as null_error, out, slices, yc_slice};
+use super::arguments::{bytes, null as null_error, out, pointer_to, slices, yc_slice};
 use super::boundary::{self, answer};
-use super::cache::{with_cache, with_handle, yc_cache};
+use super::cache::{with_handle, yc_cache};
 use super::error::{YC_MISS, YC_OK, yc_error, yc_status};
 use super::invalidate::{YC_COUNT_UNKNOWN, count};
 use super::queue::wait_deadline;
@@ -42,8 +42,9 @@ pub struct yc_filter {
 
 /// A subscription. Any thread may call any function on it at any time; each
 /// message is returned to one caller. yc_subscription_free() must be the last
-/// call. It remains valid after the cache is freed, and then returns YC_E_CLOSED.
-/// A child process gets YC_E_FORKED.
+/// call. It remains valid after the cache is freed, and then returns YC_E_CLOSED;
+/// until it is freed, the thread of the library may live on. A child process gets
+/// YC_E_FORKED.
 pub struct yc_subscription {
     pub(super) subscription: Arc<Subscription>,
 }
@@ -100,9 +101,9 @@ unsafe fn read_filter(filter: *const yc_filter) -> Result<Filter> {
 ///
 /// On the memory backend the message goes to the subscriptions of this cache. On
 /// Redis, and on Memcached with the option events, which names a Redis server, it
-/// goes to those of all programs on the server or cluster: names lie
-/// under key_prefix unless the option raw_channels is set, and the option db does
-/// not separate channels.
+/// goes to those of all programs on the server or cluster: names lie under
+/// key_prefix unless the option raw_channels is set, and the option db does not
+/// separate channels.
 ///
 /// On success *receivers is the number of subscriptions that the message was sent
 /// to, or YC_COUNT_UNKNOWN in a cluster of Redis. Redis counts a subscription once
@@ -112,7 +113,8 @@ unsafe fn read_filter(filter: *const yc_filter) -> Result<Filter> {
 /// Errors: YC_E_TOO_LARGE; YC_E_DENIED if the user lacks the permission for the
 /// channel; YC_E_UNSUPPORTED on Memcached without the option events, see
 /// YC_CAN_PUBLISH; YC_E_TIMEOUT if no reply came: the message may have been sent;
-/// others as yc_get().
+/// YC_E_CONNECT also while a fallback serves, which has no channels; others as
+/// yc_get().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_publish(
     cache: *mut yc_cache,
@@ -125,7 +127,9 @@ pub unsafe extern "C" fn yc_publish(
 ) -> yc_status {
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
-        with_cache("yc_publish", cache, err, |cache| {
+        // A subscriber's event loop is told with a system call that is a cancellation point.
+        with_handle("yc_publish", cache, err, |cache| {
+            let cache = cache.handle.load();
             let (channel, message) = (bytes(channel, channel_len, "channel")?, bytes(message, message_len, "message")?);
             let outcome = answer(|context| cache.call(context, Operation::Publish { channel, message }))?;
             if let (Outcome::Received(number), false) = (outcome, receivers.is_null()) {
@@ -145,16 +149,16 @@ pub unsafe extern "C" fn yc_publish(
 /// comes beyond that is dropped, and a gap with the number of dropped messages
 /// takes their place: a slow reader never slows down a publisher. If the
 /// connection is lost, the library subscribes again; a gap without a number marks
-/// the place. A message that several channels or patterns select comes once. After
-/// yc_switch() the subscription continues at the new backend, after a gap.
+/// the place. A message that several channels or patterns select comes once. A
+/// message of another program that is longer than max_value_bytes may be a gap of 1.
+/// After yc_switch() the subscription continues at the new backend, after a gap.
 ///
 /// On success *subscription is the subscription. The caller frees it with
 /// yc_subscription_free().
 ///
 /// Errors: YC_E_INVALID for a filter without a channel or with an empty one;
 /// YC_E_TOO_LARGE for a name over 64 KiB or too many; YC_E_DENIED; YC_E_UNSUPPORTED
-/// on Memcached without the option events; YC_E_BUSY if the thread of the library could not be started;
-/// others as yc_get().
+/// on Memcached without the option events; others as yc_get().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_subscribe(
     cache: *mut yc_cache,
@@ -226,7 +230,7 @@ pub unsafe extern "C" fn yc_subscription_next(
 
 /// Returns in *fd a file descriptor that is readable while messages wait, and once
 /// the subscription has ended, for epoll, poll or libuv. Then call
-/// yc_subscription_next() with timeout_ms 0 until it returns YC_MISS. The
+/// yc_subscription_next() with timeout_ms 0 as long as it returns YC_OK. The
 /// subscription owns the descriptor until yc_subscription_free(). Watch it; do not
 /// read, write or close it.
 ///
@@ -323,7 +327,7 @@ unsafe fn part(
         // SAFETY: not NULL, and the caller's to be written.
         unsafe { len.write(bytes.map_or(0, <[u8]>::len)) };
     }
-    bytes.map_or(null(), |bytes| bytes.as_ptr().cast())
+    bytes.map_or(null(), pointer_to)
 }
 
 /// Returns the number of messages that were lost at this place, or

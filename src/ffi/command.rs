@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 use std::ptr::null;
 
-use super::arguments::{bytes, out, slices, yc_slice};
+use super::arguments::{bytes, out, pointer_to, slices, yc_slice};
 use super::boundary::{self, answer};
 use super::cache::{with_cache, yc_cache};
 use super::error::{YC_OK, yc_error, yc_status};
@@ -165,7 +165,7 @@ pub unsafe extern "C" fn yc_reply_string(reply: *const yc_reply, len: *mut usize
         // SAFETY: not NULL, and the caller's to be written.
         unsafe { len.write(bytes.map_or(0, <[u8]>::len)) };
     }
-    bytes.map_or(null(), |bytes| bytes.as_ptr().cast())
+    bytes.map_or(null(), pointer_to)
 }
 
 /// Returns the number of a reply of the kind YC_REPLY_INTEGER; else 0.

@@ -311,7 +311,9 @@ pub unsafe extern "C" fn yc_queue_keys_next(
 
 /// Submits yc_subscription_next() without a limit of time, on a subscription of
 /// the same cache. The completion contains the message. If the operation is
-/// cancelled, its message goes to the next one. The caller may free the
+/// cancelled, its message goes to the next one. The operation ends only with a
+/// message or with the subscription: cancel it, or close the subscription, before
+/// yc_queue_close(), which otherwise waits for it. The caller may free the
 /// subscription: the operation then completes with YC_E_CLOSED. ticket may be
 /// NULL.
 ///

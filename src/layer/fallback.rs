@@ -22,7 +22,8 @@ use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::exec::runtime::Runtime;
-use crate::message::{Feed, Filter, Inbox};
+use crate::inbox::{Delivery, Feed};
+use crate::message::Filter;
 use crate::value::Value;
 
 /// Marks a cursor in a listing of the fallback.
@@ -386,8 +387,8 @@ impl Backend for Fallback {
     }
 
     /// Subscribes at the primary: during an outage there are no messages.
-    fn subscribe(&self, filter: &Arc<Filter>, inbox: &Arc<Inbox>) -> Result<Feed> {
-        self.0.primary.subscribe(filter, inbox)
+    fn subscribe(&self, filter: &Arc<Filter>, delivery: Delivery) -> Result<Feed> {
+        self.0.primary.subscribe(filter, delivery)
     }
 
     fn activity(&self) -> Activity {

@@ -19,8 +19,9 @@ use crate::backend::{
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
+use crate::inbox::{Delivery, Feed};
 use crate::lease::Fill;
-use crate::message::{Feed, Filter, Inbox};
+use crate::message::Filter;
 use crate::operation::Change;
 use crate::value::Value;
 
@@ -377,8 +378,8 @@ impl Backend for Replay {
         })
     }
 
-    fn subscribe(&self, filter: &Arc<Filter>, inbox: &Arc<Inbox>) -> Result<Feed> {
-        self.active.subscribe(filter, inbox)
+    fn subscribe(&self, filter: &Arc<Filter>, delivery: Delivery) -> Result<Feed> {
+        self.active.subscribe(filter, delivery)
     }
 
     fn activity(&self) -> Activity {

@@ -109,6 +109,11 @@ impl Connection {
         }
     }
 
+    /// Returns the most bytes of a reply that is one value.
+    pub(super) fn longest_reply(&self) -> usize {
+        self.reply_limit.one
+    }
+
     /// Returns the server's name, as messages use it.
     pub fn server(&self) -> &str {
         &self.server
@@ -272,10 +277,16 @@ impl Connection {
     /// Breaks the connection if it is silent with requests in flight, or if the server closed it while idle. Replies that no
     /// thread has read yet are no silence: their caller waits for another server, or for a processor.
     pub fn check(&self, silence: Duration) {
-        let is_silent = self.load() > 0 && self.idle() > silence;
-        if (is_silent || self.load() == 0) && self.socket.is_readable() {
-            self.read_unattended();
-        } else if is_silent {
+        let is_silent = || self.load() > 0 && self.idle() > silence;
+        if !is_silent() && self.load() > 0 {
+            return;
+        }
+        // A TLS session may hold bytes that were received before.
+        let may_read = self.socket.is_readable() || self.socket.is_tls();
+        if may_read && !self.read_unattended() {
+            return;
+        }
+        if is_silent() && !self.socket.is_readable() {
             self.kill(failure::silent(&self.server, silence));
         }
     }

@@ -363,15 +363,17 @@ impl Connection {
     }
 
     /// Reads bytes that no thread reads, unless another leads: the end of the connection, records of the TLS session, or replies
-    /// whose caller is late.
-    pub(super) fn read_unattended(&self) {
-        let Some(lead) = self.try_lead(Leader::Thread) else { return };
+    /// whose caller is late. Returns false if another leads. A server that sends without end holds the thread up for a tick at
+    /// most.
+    pub(super) fn read_unattended(&self) -> bool {
+        let Some(lead) = self.try_lead(Leader::Thread) else { return false };
         let mut reader = self.lock_reader();
-        let mut more = Ok(true);
-        while matches!(more, Ok(true)) {
+        let (mut more, end) = (Ok(true), Instant::now() + TICK);
+        while matches!(more, Ok(true)) && Instant::now() < end {
             more = self.step(&mut reader, Wait::No);
         }
         lead.finish(reader, more.map(drop));
+        true
     }
 
     /// Waits until there is something to read, or to send; returns whether to read.

@@ -137,12 +137,26 @@ fn given_up() -> Error {
 }
 
 /// A connection of one caller. It is closed when this is dropped.
-pub struct DedicatedConnection(NewConnection);
+pub struct DedicatedConnection {
+    connection: NewConnection,
+    /// The address that was known before it was made.
+    address: Option<Address>,
+}
 
 impl DedicatedConnection {
     /// Dedicates a connection to its caller.
-    pub(super) fn new(connection: Arc<Connection>) -> Self {
-        Self(NewConnection::new(connection))
+    pub(super) fn new(connection: Arc<Connection>, address: Option<Address>) -> Self {
+        Self { connection: NewConnection::new(connection), address }
+    }
+
+    /// Returns the address that was known before it was made.
+    pub(super) fn address(&self) -> Option<&Address> {
+        self.address.as_ref()
+    }
+
+    /// Returns the identity of the process that answers.
+    pub(super) fn identity(&self) -> Identity {
+        self.connection().map(|connection| connection.identity()).unwrap_or_default()
     }
 
     /// Sends several requests at once; returns the bytes of their replies.
@@ -152,7 +166,7 @@ impl DedicatedConnection {
 
     /// Returns the connection.
     pub(super) fn connection(&self) -> Result<&Arc<Connection>> {
-        self.0.0.as_ref().ok_or_else(given_up)
+        self.connection.0.as_ref().ok_or_else(given_up)
     }
 }
 

@@ -14,14 +14,15 @@ use super::driver::clear;
 use super::failure;
 use super::handshake::DedicatedConnection;
 use super::outgoing;
-use super::reader::CHUNK;
 use super::socket::Wait;
 use crate::error::{Error, Result};
 
 /// The silence after which the server is asked for a sign of life.
-const QUIET: Duration = Duration::from_secs(3);
+const QUIET: Duration = Duration::from_secs(1);
 /// The time that it then has.
-const PATIENCE: Duration = Duration::from_millis(2500);
+const PATIENCE: Duration = Duration::from_millis(1500);
+/// The most bytes that a frame has beyond its longest string.
+const FRAME_ROOM: usize = 256 * 1024;
 /// The number of times that the end of the handshake is looked for, a millisecond apart.
 const LOOKS: u32 = 1000;
 
@@ -116,8 +117,8 @@ impl Connection {
         while let Some(range) = reader.next().map_err(malformed)? {
             on_frame(reader.frame(range))?;
         }
-        if reader.rest().len() > CHUNK {
-            reader.check_length().map_err(malformed)?;
+        if reader.rest().len() > self.longest_reply().saturating_add(FRAME_ROOM) {
+            return Err(malformed("a message that is longer than its parts may be".into()));
         }
         Ok(true)
     }

@@ -75,14 +75,33 @@ struct RoleCheck {
 
 /// Connecting.
 impl Server {
-    /// Opens a connection that only this caller uses, for a request that holds up its connection. It goes to the address of
-    /// the other connections: the supervisor alone asks whether the server has moved.
-    pub async fn connect_dedicated(&self) -> Result<DedicatedConnection> {
-        let connection = match self.address() {
-            Some(address) => self.connect_within(self.connect_to(&address, Arc::default())).await?,
+    /// Opens a connection that only this caller uses, and that reads no entries. It goes to the address of the other
+    /// connections: the supervisor alone asks whether the server has moved.
+    pub async fn connect_to_listen(&self) -> Result<DedicatedConnection> {
+        let address = self.address();
+        let connection = match &address {
+            Some(address) => {
+                let (protocol, tls) = (&*self.protocol, self.tls.as_ref());
+                self.connect_within(establish(self.name(), address, protocol, &self.config, tls, Arc::default()))
+                    .await?
+            }
             None => self.connect(Arc::default()).await?,
         };
-        let dedicated = DedicatedConnection::new(Arc::clone(&connection));
+        Ok(DedicatedConnection::new(connection, address))
+    }
+
+    /// Returns true if the other connections are to another server than a dedicated one is, or will be.
+    pub fn has_left(&self, connection: &DedicatedConnection) -> bool {
+        let has_moved = connection.address().is_some_and(|address| self.address().as_ref() != Some(address));
+        let identity = connection.identity();
+        let is_another = |other: &Arc<Connection>| other.identity().reported && other.identity() != identity;
+        has_moved || identity.reported && self.open_connections().any(|other| is_another(&other))
+    }
+
+    /// Opens a connection that only this caller uses, for a request that holds up its connection.
+    pub async fn connect_dedicated(&self) -> Result<DedicatedConnection> {
+        let connection = self.connect(Arc::default()).await?;
+        let dedicated = DedicatedConnection::new(Arc::clone(&connection), None);
         self.protocol.adopt(&Handshake::new(&connection)).await?;
         Ok(dedicated)
     }

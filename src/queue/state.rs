@@ -169,12 +169,15 @@ impl State {
     }
 
     /// Completes an operation in flight. Returns the result if the operation is not in flight any more.
-    pub(super) fn finish(&mut self, ticket: Ticket, result: Result<Outcome>) -> Option<Result<Outcome>> {
+    pub(super) fn finish(&mut self, ticket: Ticket, mut result: Result<Outcome>) -> Option<Result<Outcome>> {
         let slot = slot_of(ticket);
         let place = self.slots.get_mut(slot);
         let Some(flight) = place.and_then(|place| place.take_if(|flight| flight.ticket == ticket)) else {
             return Some(result);
         };
+        if let Ok(Outcome::Message(taken)) = &mut result {
+            taken.settle();
+        }
         self.free.push(slot);
         self.done.push_back(Completion { ticket, label: flight.label, result });
         None

@@ -23,7 +23,8 @@ use crate::entry::{self, DecodeError, Entry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::explanation::Location;
-use crate::message::{Feed, Filter, Inbox};
+use crate::inbox::{Delivery, Feed};
+use crate::message::Filter;
 use crate::util::byte_strings::ByteStrings;
 
 /// Memcached servers.
@@ -342,8 +343,8 @@ impl Store for MemcachedStore {
         self.channels()?.publish(context, channel, message).await
     }
 
-    fn subscribe(&self, filter: &Arc<Filter>, inbox: &Arc<Inbox>, handle: &Handle) -> Result<Feed> {
-        Ok(self.channels()?.subscribe(filter, inbox, handle))
+    fn subscribe(&self, filter: &Arc<Filter>, delivery: Delivery, handle: &Handle) -> Result<Feed> {
+        Ok(self.channels()?.subscribe(filter, delivery, handle))
     }
 
     async fn connected(&self, _context: CallContext) -> Result<()> {

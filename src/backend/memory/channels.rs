@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex, Weak};
 
-use crate::message::{Feed, Filter, Inbox};
+use crate::inbox::{Delivery, Feed};
+use crate::message::Filter;
 use crate::util::lock;
 
 /// The subscriptions. A message goes to them on the publisher's own thread.
@@ -11,7 +12,7 @@ pub(super) struct Channels(Arc<Mutex<Vec<Arc<Subscriber>>>>);
 
 struct Subscriber {
     filter: Arc<Filter>,
-    inbox: Arc<Inbox>,
+    delivery: Delivery,
 }
 
 /// Removes a subscriber.
@@ -35,18 +36,18 @@ impl Channels {
         let subscribers = lock(&self.0);
         let mut count = 0;
         for subscriber in subscribers.iter().filter(|it| it.filter.selects(channel)) {
-            subscriber.inbox.push(channel, message);
+            subscriber.delivery.push(channel, message);
             count += 1;
         }
         count
     }
 
     /// Subscribes until the feed is dropped.
-    pub(super) fn subscribe(&self, filter: &Arc<Filter>, inbox: &Arc<Inbox>) -> Feed {
-        let subscriber = Arc::new(Subscriber { filter: filter.clone(), inbox: inbox.clone() });
+    pub(super) fn subscribe(&self, filter: &Arc<Filter>, delivery: Delivery) -> Feed {
+        let subscriber = Arc::new(Subscriber { filter: filter.clone(), delivery });
         let mut subscribers = lock(&self.0);
+        subscriber.delivery.live();
         subscribers.push(subscriber.clone());
-        inbox.live();
         Feed::new(Leaving { subscribers: Arc::downgrade(&self.0), subscriber })
     }
 }

@@ -40,8 +40,9 @@ use crate::entry::TagVersion;
 use crate::error::Result;
 use crate::exec::context::CallContext;
 use crate::exec::runtime::yield_now;
+use crate::inbox::{Delivery, Feed};
 use crate::lease::{Fill, Lease, LeaseOptions, Wait, held_back, still_loading};
-use crate::message::{Feed, Filter, Inbox};
+use crate::message::Filter;
 use crate::util::clock::{Created, Deadline, Times};
 use crate::value::Value;
 
@@ -292,8 +293,8 @@ impl Backend for Memory {
         done(Ok(()))
     }
 
-    fn subscribe(&self, filter: &Arc<Filter>, inbox: &Arc<Inbox>) -> Result<Feed> {
-        Ok(self.channels.subscribe(filter, inbox))
+    fn subscribe(&self, filter: &Arc<Filter>, delivery: Delivery) -> Result<Feed> {
+        Ok(self.channels.subscribe(filter, delivery))
     }
 
     fn activity(&self) -> Activity {

@@ -4,6 +4,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
@@ -20,8 +21,9 @@ use super::topology::Topology;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::backoff::Backoff;
 use crate::exec::context::CallContext;
-use crate::message::{Feed, Filter, Inbox};
-use crate::net::{Server, protocol_error};
+use crate::inbox::{Delivery, Feed};
+use crate::message::Filter;
+use crate::net::{DedicatedConnection, Server, protocol_error};
 use crate::util::random::cheap;
 
 /// The first and the longest pause between two attempts to subscribe.
@@ -34,12 +36,14 @@ pub struct Channels {
     topology: Arc<Topology>,
     names: ChannelNames,
     policy: Policy,
+    /// Set at the first use.
+    are_used: Arc<AtomicBool>,
 }
 
 impl Channels {
     /// Makes the channels of these names.
-    pub fn new(topology: Arc<Topology>, names: ChannelNames, policy: Policy) -> Self {
-        Self { topology, names, policy }
+    pub fn new(topology: Arc<Topology>, names: ChannelNames, policy: Policy, are_used: Arc<AtomicBool>) -> Self {
+        Self { topology, names, policy, are_used }
     }
 
     /// Waits until the servers can be used, or fails with the reason why not.
@@ -54,6 +58,7 @@ impl Channels {
 
     /// Sends a message to the subscribers of a channel; returns their number, if a single server knows it.
     pub async fn publish(&self, context: CallContext, channel: &[u8], message: &[u8]) -> Result<Option<u64>> {
+        self.are_used.store(true, Relaxed);
         let mut commands = Commands::new(Kind::Once, self.topology.may_be_cluster());
         // All messages of a prefix go to one node of a cluster, which keeps the order of each publisher.
         commands.push_for(self.names.before(), &[b"PUBLISH", &self.names.of(channel), message], Expected::Number);
@@ -67,13 +72,10 @@ impl Channels {
     }
 
     /// Subscribes until the feed is dropped.
-    pub fn subscribe(&self, filter: &Arc<Filter>, inbox: &Arc<Inbox>, handle: &Handle) -> Feed {
-        let subscriber = Subscriber {
-            topology: self.topology.clone(),
-            names: self.names.clone(),
-            filter: filter.clone(),
-            inbox: inbox.clone(),
-        };
+    pub fn subscribe(&self, filter: &Arc<Filter>, delivery: Delivery, handle: &Handle) -> Feed {
+        self.are_used.store(true, Relaxed);
+        let subscriber =
+            Subscriber { topology: self.topology.clone(), names: self.names.clone(), filter: filter.clone(), delivery };
         Feed::new(Aborted(handle.spawn(subscriber.run()).abort_handle()))
     }
 }
@@ -92,13 +94,18 @@ struct Subscriber {
     topology: Arc<Topology>,
     names: ChannelNames,
     filter: Arc<Filter>,
-    inbox: Arc<Inbox>,
+    delivery: Delivery,
 }
 
-/// Tells how many of the requested channels and patterns the server has confirmed.
+/// The answers of the server to the request.
+#[derive(Default)]
 struct Confirmations {
+    /// The number of channels and patterns that were requested.
     wanted: usize,
+    /// The number of those that the server has confirmed.
     came: usize,
+    /// True if the server refused.
+    is_refused: bool,
 }
 
 impl Subscriber {
@@ -106,17 +113,17 @@ impl Subscriber {
     async fn run(self) {
         let mut backoff = Backoff::between(CallContext::task(), PAUSES.0, PAUSES.1);
         loop {
-            let mut confirmations = Confirmations { wanted: 0, came: 0 };
+            let mut confirmations = Confirmations::default();
             let following = AssertUnwindSafe(self.follow(&mut confirmations)).catch_unwind().await;
             let error = following.unwrap_or_else(|payload| Error::panicked("a subscription", payload));
-            if error.kind() == ErrorKind::Denied {
-                return self.inbox.end(error);
+            if confirmations.is_refused && error.kind() == ErrorKind::Denied {
+                return self.delivery.end(error);
             }
             if confirmations.wanted > 0 && confirmations.came == confirmations.wanted {
                 tracing::warn!("a subscription was interrupted: {error}");
                 backoff.reset();
             }
-            self.inbox.down(error);
+            self.delivery.down(error);
             backoff.pause().await;
         }
     }
@@ -127,14 +134,13 @@ impl Subscriber {
             Ok(connected) => connected,
             Err(error) => return error,
         };
-        let address = server.address();
         let request = self.request(confirmations);
         let on_frame = |frame: &[u8]| self.take(&server, confirmations, frame);
         let replaced = async {
             loop {
                 sleep(LOOK).await;
                 let is_known = self.topology.servers().iter().any(|known| Arc::ptr_eq(known, &server));
-                if !is_known || server.address() != address {
+                if !is_known || server.has_left(&connection) {
                     let text = format!("{}: another server has taken its place", server.name());
                     return Error::new(ErrorKind::Connect, text);
                 }
@@ -146,11 +152,15 @@ impl Subscriber {
         }
     }
 
-    async fn connect(&self) -> Result<(Arc<Server>, crate::net::DedicatedConnection)> {
+    async fn connect(&self) -> Result<(Arc<Server>, DedicatedConnection)> {
         let servers = self.topology.primaries().await?;
         #[allow(clippy::cast_possible_truncation)] // Any number will do.
-        let server = servers.get(cheap() as usize % servers.len().max(1)).ok_or_else(no_server)?;
-        let connection = server.connect_dedicated().await?;
+        let first = cheap() as usize % servers.len().max(1);
+        // Any node of a cluster serves: one that is known to be down is the last choice.
+        let mut turn = servers.iter().cycle().skip(first).take(servers.len());
+        let server =
+            turn.clone().find(|server| server.failure().is_none()).or_else(|| turn.next()).ok_or_else(no_server)?;
+        let connection = server.connect_to_listen().await?;
         Ok((Arc::clone(server), connection))
     }
 
@@ -173,7 +183,10 @@ impl Subscriber {
         let mut elements = RespReader(frame);
         match elements.next() {
             Some(RespValue::Array(_)) => {}
-            Some(RespValue::Error(text)) => return Err(server_error::of_command(server.name(), text)),
+            Some(RespValue::Error(text)) => {
+                confirmations.is_refused = confirmations.came < confirmations.wanted;
+                return Err(server_error::of_command(server.name(), text));
+            }
             _ => return Err(protocol_error(server.name(), "a message that is no array")),
         }
         let mut string = || match elements.next() {
@@ -198,7 +211,9 @@ impl Subscriber {
             Some(b"subscribe" | b"psubscribe") => {
                 confirmations.came += 1;
                 if confirmations.came == confirmations.wanted {
-                    self.inbox.live();
+                    self.delivery.live();
+                } else if confirmations.came == 1 {
+                    self.delivery.begins();
                 }
             }
             Some(b"pong") => {}
@@ -209,13 +224,13 @@ impl Subscriber {
 
     /// Puts a message into the inbox if it is for this subscription. One that was too long to receive is lost.
     fn deliver(&self, name: Option<&[u8]>, data: Option<&[u8]>, is_wanted: impl Fn(&[u8]) -> bool) {
-        let Some(channel) = name.and_then(|name| self.names.channel(name)) else { return self.inbox.lose(Some(1)) };
+        let Some(channel) = name.and_then(|name| self.names.channel(name)) else { return self.delivery.lose(1) };
         if !is_wanted(channel) {
             return;
         }
         match data {
-            Some(data) => self.inbox.push(channel, data),
-            None => self.inbox.lose(Some(1)),
+            Some(data) => self.delivery.push(channel, data),
+            None => self.delivery.lose(1),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The handshake of a new connection: credentials, database, identity of the process, and the role of the server.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures_util::future::BoxFuture;
@@ -65,6 +66,8 @@ pub struct Login {
     pub max_value_bytes: u64,
     pub replay: Replay,
     pub scripts: Arc<ScriptSupport>,
+    /// True once channels are used: a server that was demoted is noticed then although no removal could be lost.
+    pub has_channels: Arc<AtomicBool>,
 }
 
 /// The role that a server has to have.
@@ -223,7 +226,8 @@ impl Protocol for Redis {
     }
 
     fn role_check(&self, identity: Identity) -> Option<&'static [u8]> {
-        let is_checked = !self.is_replica() && identity.reported && self.login.replay.is_pending();
+        let has_reason = self.login.replay.is_pending() || self.login.has_channels.load(Relaxed);
+        let is_checked = !self.is_replica() && identity.reported && has_reason;
         is_checked.then_some(b"*2\r\n$4\r\nINFO\r\n$11\r\nreplication\r\n")
     }
 

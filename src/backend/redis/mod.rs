@@ -30,6 +30,7 @@ mod topology;
 mod walk;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 pub use self::channels::Channels;
@@ -59,10 +60,27 @@ pub fn open_channels(config: &Config, redis: &RedisConfig, runtime: &Runtime) ->
         on_restart: OnRestart::Replay,
         opened: Instant::now(),
     };
-    let topology = Topology::open(redis, config.max_value_bytes, replay, Arc::default(), runtime)?;
-    let policy = Policy { repeat: false, limit: redis.connection.timeout };
+    let has_channels = Arc::default();
+    let topology = open_topology(config, redis, replay, &Arc::default(), &has_channels, runtime)?;
+    Ok(channels(config, redis, &topology, has_channels))
+}
+
+fn open_topology(
+    config: &Config,
+    redis: &RedisConfig,
+    replay: Replay,
+    scripts: &Arc<ScriptSupport>,
+    has_channels: &Arc<AtomicBool>,
+    runtime: &Runtime,
+) -> Result<Arc<Topology>> {
+    let (scripts, has_channels) = (Arc::clone(scripts), Arc::clone(has_channels));
+    Topology::open(redis, config.max_value_bytes, replay, scripts, has_channels, runtime).map(Arc::new)
+}
+
+fn channels(config: &Config, redis: &RedisConfig, topology: &Arc<Topology>, has_channels: Arc<AtomicBool>) -> Channels {
     let names = ChannelNames::new(&config.key_prefix, redis.raw_channels);
-    Ok(Channels::new(Arc::new(topology), names, policy))
+    let policy = Policy { repeat: redis.connection.retry_on_timeout, limit: redis.connection.timeout };
+    Channels::new(Arc::clone(topology), names, policy, has_channels)
 }
 
 /// Begins to connect.
@@ -76,8 +94,9 @@ pub fn open(config: &Config, redis: &RedisConfig) -> Result<Box<dyn Backend>> {
     };
     let record = Arc::clone(&replay.record);
     let scripts = Arc::new(ScriptSupport::default());
-    let topology = Topology::open(redis, config.max_value_bytes, replay, Arc::clone(&scripts), &runtime)?;
-    let names = ChannelNames::new(&config.key_prefix, redis.raw_channels);
-    let store = RedisStore::new(topology, redis, names, record, scripts);
+    let has_channels = Arc::default();
+    let topology = open_topology(config, redis, replay, &scripts, &has_channels, &runtime)?;
+    let channels = channels(config, redis, &topology, has_channels);
+    let store = RedisStore::new(topology, redis, channels, record, scripts);
     Ok(Box::new(Remote::new(store, &config.key_prefix, redis.connection.timeout, runtime)))
 }

@@ -116,29 +116,26 @@ impl ChannelNames {
         name.strip_prefix(&*self.before)
     }
 
-    /// Returns a glob of Redis for the channels that a pattern matches. Redis does not know `[!`.
+    /// Returns a glob of Redis for the channels that a pattern matches. It differs only where Redis does not know `[!`.
     pub fn pattern(&self, pattern: &[u8]) -> Vec<u8> {
         let mut glob = Vec::with_capacity(self.before.len() + pattern.len());
         write_literal(&mut glob, &self.before);
         let (mut in_class, mut rest) = (false, pattern);
-        while let [byte, others @ ..] = rest {
-            rest = others;
-            glob.push(*byte);
-            match (byte, others) {
-                (b'\\', [escaped, others @ ..]) => {
-                    glob.push(*escaped);
-                    rest = others;
-                }
-                (b'[', _) if !in_class => {
-                    in_class = true;
-                    if let [b'!', others @ ..] = others {
-                        glob.push(b'^');
-                        rest = others;
-                    }
-                }
-                (b']', _) => in_class = false,
-                _ => {}
+        while !rest.is_empty() {
+            let taken = match (in_class, rest) {
+                (_, [b'\\', _, ..]) => 2,
+                (true, [b']', ..]) => 1,
+                (true, [_, b'-', _, ..]) => 3,
+                (false, [b'[', b'^' | b'!', ..]) => 2,
+                _ => 1,
+            };
+            let (part, others) = rest.split_at(taken);
+            match part {
+                b"[!" if !in_class => glob.extend_from_slice(b"[^"),
+                part => glob.extend_from_slice(part),
             }
+            in_class = if in_class { part != b"]" } else { part.first() == Some(&b'[') };
+            rest = others;
         }
         glob
     }
@@ -200,5 +197,9 @@ mod tests {
         assert_eq!(names.pattern(b"[!a]b[^c]"), b"p.q:c:[^a]b[^c]");
         assert_eq!(names.pattern(b"[a[!]\\[!"), b"p.q:c:[a[!]\\[!");
         assert_eq!(names.pattern(b"[\\]!"), b"p.q:c:[\\]!");
+        // A range may end with a bracket or a backslash.
+        assert_eq!(names.pattern(b"[a-\\][!x]"), b"p.q:c:[a-\\][^x]");
+        assert_eq!(names.pattern(b"[a-][!x]"), b"p.q:c:[a-][!x]");
+        assert_eq!(names.pattern(b"[]-[!x]"), b"p.q:c:[]-[^x]");
     }
 }

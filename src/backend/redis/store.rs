@@ -9,14 +9,13 @@ use tokio::runtime::Handle;
 use super::channels::Channels;
 use super::commands::{Commands, Kind};
 use super::expiry::{KnownWay, millis};
-use super::names::{self, ChannelNames};
 use super::record::Record;
 use super::replay::{REPLACED_LASTS, parse};
 use super::resp::{RespReader, RespValue};
 use super::run::{Policy, Received, run, unexpected};
 use super::scripts::ScriptSupport;
 use super::topology::Topology;
-use super::{health, scan, server_error, walk};
+use super::{health, names, scan, server_error, walk};
 use crate::backend::health::ServerHealth;
 use crate::backend::remote::{
     Change, Condition, EncodedEntry, Indexed, Inspected, Lasting, Mark, MarkedEntry, Outcomes, Removal, RemovedEntry,
@@ -30,7 +29,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exec::backoff::Backoff;
 use crate::exec::context::CallContext;
 use crate::explanation::Location;
-use crate::message::{Feed, Filter, Inbox};
+use crate::inbox::{Delivery, Feed};
+use crate::message::Filter;
 use crate::util::byte_strings::ByteStrings;
 use crate::util::clock;
 
@@ -61,18 +61,17 @@ pub struct RedisStore {
 
 impl RedisStore {
     pub fn new(
-        topology: Topology,
+        topology: Arc<Topology>,
         config: &RedisConfig,
-        names: ChannelNames,
+        channels: Channels,
         record: Arc<Record>,
         scripts: Arc<ScriptSupport>,
     ) -> Self {
         let connection = &config.connection;
         let policy = Policy { repeat: connection.retry_on_timeout, limit: connection.timeout };
-        let topology = Arc::new(topology);
         Self {
-            channels: Channels::new(topology.clone(), names, policy),
             topology,
+            channels,
             tag_index: config.tag_index,
             policy,
             connect_timeout: connection.connect_timeout,
@@ -422,8 +421,8 @@ impl Store for RedisStore {
         self.channels.publish(context, channel, message).await
     }
 
-    fn subscribe(&self, filter: &Arc<Filter>, inbox: &Arc<Inbox>, handle: &Handle) -> Result<Feed> {
-        Ok(self.channels.subscribe(filter, inbox, handle))
+    fn subscribe(&self, filter: &Arc<Filter>, delivery: Delivery, handle: &Handle) -> Result<Feed> {
+        Ok(self.channels.subscribe(filter, delivery, handle))
     }
 
     async fn read_marked<'a>(

@@ -58,8 +58,9 @@ use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::{CallContext, share};
 use crate::exec::runtime::Runtime;
+use crate::inbox::{Delivery, Feed};
 use crate::lease::new_instance;
-use crate::message::{Feed, Filter, Inbox};
+use crate::message::Filter;
 use crate::value::Value;
 
 /// A store that processes share, as a backend.
@@ -327,9 +328,9 @@ impl<S: Store> Backend for Remote<S> {
         self.call(context, |context| self.invalidate_hashes(context, tags))
     }
 
-    fn subscribe(&self, filter: &Arc<Filter>, inbox: &Arc<Inbox>) -> Result<Feed> {
+    fn subscribe(&self, filter: &Arc<Filter>, delivery: Delivery) -> Result<Feed> {
         match &*self.runtime.load() {
-            Some(runtime) => self.store.subscribe(filter, inbox, runtime.handle()),
+            Some(runtime) => self.store.subscribe(filter, delivery, runtime.handle()),
             None => Err(closed()),
         }
     }

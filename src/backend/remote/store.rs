@@ -13,7 +13,8 @@ use crate::entry::{self, DecodeError, Entry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::explanation::Location;
-use crate::message::{Feed, Filter, Inbox};
+use crate::inbox::{Delivery, Feed};
+use crate::message::Filter;
 use crate::net::Server;
 use crate::util::byte_strings::ByteStrings;
 
@@ -340,7 +341,7 @@ pub trait Store: Send + Sync + 'static {
     }
 
     /// Subscribes in a task of the runtime until the feed is dropped.
-    fn subscribe(&self, _filter: &Arc<Filter>, _inbox: &Arc<Inbox>, _handle: &Handle) -> Result<Feed> {
+    fn subscribe(&self, _filter: &Arc<Filter>, _delivery: Delivery, _handle: &Handle) -> Result<Feed> {
         Err(no_channels(Self::NAME))
     }
 

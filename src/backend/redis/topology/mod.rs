@@ -44,6 +44,7 @@ impl Topology {
         max_value_bytes: u64,
         replay: Replay,
         scripts: Arc<ScriptSupport>,
+        has_channels: Arc<AtomicBool>,
         runtime: &Runtime,
     ) -> Result<Self> {
         let builder = Builder {
@@ -55,6 +56,7 @@ impl Topology {
                 max_value_bytes,
                 replay,
                 scripts,
+                has_channels,
             },
             tls: config.tls.as_ref().map(Tls::new).transpose()?,
             handle: runtime.handle(),
