@@ -234,6 +234,8 @@ static void submit_other(submission *to, const yoked_go_record *record)
     *ticket = 0;
     if (record->kind == YC_OP_KEYS_NEXT)
         status = yc_queue_keys_next(to->queue, (yc_cursor *)record->handle, record->limit, record->user_data, ticket, &error);
+    else if (record->kind == YC_OP_SUBSCRIPTION_NEXT)
+        status = yc_queue_subscription_next(to->queue, (yc_subscription *)record->handle, record->user_data, ticket, &error);
     else if (record->kind == YC_OP_SEARCH)
         status = submit_search(to->queue, record, &rest, ticket, &error);
     else
@@ -247,7 +249,7 @@ static void submit_other(submission *to, const yoked_go_record *record)
 
 static bool is_op(const yoked_go_record *record)
 {
-    return record->kind <= YC_OP_METRICS || (record->kind >= YC_OP_GET_VERSIONED && record->kind <= YC_OP_REDIS_COMMAND);
+    return record->kind <= YC_OP_METRICS || (record->kind >= YC_OP_GET_VERSIONED && record->kind <= YC_OP_PUBLISH);
 }
 
 void yoked_go_submit(yc_queue *queue, const uint8_t *block, size_t size, uint64_t *tickets, yc_error **refusal)
@@ -414,10 +416,12 @@ static void *hand_over(yc_completion *completion)
     if (completion->keys) handle = completion->keys;
     if (completion->matches) handle = completion->matches;
     if (completion->reply) handle = completion->reply;
+    if (completion->message) handle = completion->message;
     completion->results = NULL;
     completion->keys = NULL;
     completion->matches = NULL;
     completion->reply = NULL;
+    completion->message = NULL;
     return handle;
 }
 
@@ -492,6 +496,44 @@ static uint8_t *write_reply(const yc_reply *reply, uint8_t *to)
 void yoked_go_reply_write(const yc_reply *reply, uint8_t *block)
 {
     write_reply(reply, block);
+}
+
+/* ---- Messages ---- */
+
+yc_status yoked_go_subscribe(yc_cache *cache, const uint8_t *block, size_t n_channels, size_t n_patterns, uint64_t max_bytes,
+                             yc_subscription **subscription, yc_error **error)
+{
+    size_t n = n_channels + n_patterns;
+    payload rest = {(const uint64_t *)block, block + n * sizeof(uint64_t)};
+    yc_slice *list = yoked_go_allocate(n * sizeof *list);
+    read_list(&rest, list, n);
+    yc_filter filter = {.struct_size = sizeof filter, .max_bytes = max_bytes};
+    filter.channels = list;
+    filter.n_channels = n_channels;
+    filter.patterns = list + n_channels;
+    filter.n_patterns = n_patterns;
+    yc_status status = yc_subscribe(cache, &filter, subscription, error);
+    free(list);
+    return status;
+}
+
+yc_message *yoked_go_waiting(yc_subscription *subscription)
+{
+    yc_message *message = NULL;
+    yc_subscription_next(subscription, 0, &message, NULL);
+    return message;
+}
+
+yoked_go_parts yoked_go_message(const yc_message *message)
+{
+    yoked_go_parts parts;
+    parts.channel = yc_message_channel(message, &parts.channel_len);
+    parts.data = yc_message_data(message, &parts.len);
+    parts.lost = yc_message_lost(message);
+    /* Go takes only pointers into memory: the library's to no bytes may be any number. */
+    if (parts.channel_len == 0) parts.channel = NULL;
+    if (parts.len == 0) parts.data = NULL;
+    return parts;
 }
 
 /* ---- Results of many keys ---- */

@@ -25,7 +25,7 @@ typedef struct yoked_go_record {
     int64_t initial; /* Also the wait_ms of a YC_OP_GET_OR_LEASE. */
     double threshold;
     uintptr_t outside; /* The payload, if it does not follow: from yoked_go_allocate(), released once submitted. */
-    uintptr_t handle;  /* The yc_cursor of a YC_OP_KEYS_NEXT, or the yc_lease to fill or to abandon. */
+    uintptr_t handle;  /* The yc_cursor of a YC_OP_KEYS_NEXT, the yc_subscription of a YC_OP_SUBSCRIPTION_NEXT, or the yc_lease to fill or to abandon. */
 } yoked_go_record;
 
 /* Allocates memory for a payload. Ends the program if the system has no memory, as Go does. */
@@ -77,6 +77,22 @@ typedef struct yoked_go_reply {
 size_t yoked_go_reply_size(const yc_reply *reply);
 void yoked_go_reply_write(const yc_reply *reply, uint8_t *block);
 
+/* yc_subscribe(). The block has n_channels + n_patterns lengths (uint64_t), then the channels and the patterns. */
+yc_status yoked_go_subscribe(yc_cache *cache, const uint8_t *block, size_t n_channels, size_t n_patterns, uint64_t max_bytes,
+                             yc_subscription **subscription, yc_error **error);
+
+/* Takes a message that waits. Returns NULL without one, and if the subscription has ended. */
+yc_message *yoked_go_waiting(yc_subscription *subscription);
+
+/* The parts of a message, which point into it. Those of a gap are empty. */
+typedef struct yoked_go_parts {
+    const uint8_t *channel, *data;
+    size_t channel_len, len;
+    uint64_t lost;
+} yoked_go_parts;
+
+yoked_go_parts yoked_go_message(const yc_message *message);
+
 /* The completion of an operation. */
 typedef struct yoked_go_done {
     uint64_t user_data;
@@ -85,11 +101,11 @@ typedef struct yoked_go_done {
     const char *message; /* The message of its error, or NULL. */
     const uint8_t *data; /* A short value. */
     size_t len;
-    void *handle; /* Owned by the caller: a long yc_value, yc_results, yc_keys, yc_matches or yc_reply; else NULL. */
+    void *handle; /* Owned by the caller: a long yc_value, yc_results, yc_keys, yc_matches, yc_reply or yc_message; else NULL. */
     int64_t remaining_ms;
     uint64_t removed;
     uint64_t version; /* Of an entry that was read or stored. */
-    int64_t number;   /* The value of a counter. */
+    int64_t number;   /* The value of a counter, or the receivers of a message. */
     yc_lease *lease;  /* Owned by the caller. */
 } yoked_go_done;
 

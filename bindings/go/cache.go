@@ -160,6 +160,8 @@ const (
 	CanCompare Capabilities = C.YC_CAN_COMPARE
 	// CanCommand is set if [Redis.Do] works: the backend is Redis.
 	CanCommand Capabilities = C.YC_CAN_COMMAND
+	// CanPublish is set if Publish and Subscribe work.
+	CanPublish Capabilities = C.YC_CAN_PUBLISH
 )
 
 // Capabilities returns the abilities of the current backend. The result changes with [Cache.Switch], and with
@@ -179,10 +181,11 @@ func (cache *Cache) Capabilities() Capabilities {
 }
 
 // Close closes the cache. Calls in flight may finish for five seconds; then they fail with [ErrClosed], as later
-// calls do. Calls that load end at once, also those that wait for a load: they fail with ErrClosed, the contexts of their
-// loaders are cancelled, and their leases go to other processes. A lease that arrives while the cache is being closed ends
-// by itself when it expires. When Close returns, all threads, connections and memory of the cache are released. Further
-// calls of Close return nil and have no effect.
+// calls do. Calls that wait for a message end at once, and so do calls that load or wait for a load: they fail with
+// ErrClosed, the contexts of their loaders are cancelled, and their leases go to other processes. A lease that arrives
+// while the cache is being closed ends by itself when it expires. When Close returns, all threads, connections and memory
+// of the cache are released, except the messages of a [Subscription] that is not closed yet. Further calls of Close return
+// nil and have no effect.
 //
 // Errors: [ErrTimeout] if calls in flight were interrupted. The cache is closed nevertheless.
 func (cache *Cache) Close() error {
@@ -190,7 +193,8 @@ func (cache *Cache) Close() error {
 }
 
 // Shutdown closes the cache as [Cache.Close] does, but calls in flight may finish until ctx is done. They then
-// fail with [ErrClosed]. Calls that load do not finish: they end at once, as with Close. A context without a deadline that cannot be cancelled gives them five seconds.
+// fail with [ErrClosed]. Calls that load or wait for a message do not finish: they end at once, as with Close. A context
+// without a deadline that cannot be cancelled gives them five seconds.
 //
 // Errors: [ErrTimeout] if calls in flight were interrupted. The cache is closed nevertheless.
 func (cache *Cache) Shutdown(ctx context.Context) error {

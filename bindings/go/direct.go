@@ -51,7 +51,8 @@ func (direct *directCalls) free() {
 func (op *operation) isShort() bool {
 	switch op.kind {
 	case C.YC_OP_GET, C.YC_OP_SET, C.YC_OP_DELETE, C.YC_OP_EXISTS, C.YC_OP_EXPIRE, C.YC_OP_TTL, C.YC_OP_GET_VERSIONED,
-		C.YC_OP_SET_IF, C.YC_OP_DELETE_IF, C.YC_OP_GET_AND_EXPIRE, C.YC_OP_COUNTER_ADD, C.YC_OP_REDIS_COMMAND:
+		C.YC_OP_SET_IF, C.YC_OP_DELETE_IF, C.YC_OP_GET_AND_EXPIRE, C.YC_OP_COUNTER_ADD, C.YC_OP_REDIS_COMMAND,
+		C.YC_OP_PUBLISH:
 		return true
 	case C.YC_OP_GET_OR_LEASE:
 		return op.initial < 0 // It does not wait for the load of another.
@@ -66,7 +67,7 @@ func (queue *queue) beginDirect(op *operation) bool {
 	queue.lock.Lock()
 	defer queue.lock.Unlock()
 	direct := &queue.direct
-	if direct.isRunning || len(queue.slots) > len(queue.unused) {
+	if direct.isRunning || queue.inFlight() > 0 {
 		direct.alone = 0
 		return false
 	}

@@ -36,6 +36,16 @@
 //
 // A Get, a load and a Set do not have this protection. The guide's page loading.md explains it.
 //
+// # Channels
+//
+// [Cache.Publish] sends a message to the subscriptions that select its channel, and [Cache.Subscribe] receives messages.
+// What a reader may have missed is marked by a gap:
+//
+//	message, err := subscription.Next(ctx)
+//	if err == nil && message.IsGap() {
+//		// Messages may have been lost here.
+//	}
+//
 // # Errors
 //
 // Every error of the library is an [*Error]. Compare it with the sentinels:

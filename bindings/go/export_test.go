@@ -9,3 +9,17 @@ func SetQueueCapacity(operations int) (before int) {
 
 // IsOutage reports whether GetOrLoad takes an error of the store for an outage.
 func IsOutage(err error) bool { return isOutage(err) }
+
+// CallsAlone returns the number of calls so far with no other at the same time, since the last that had another.
+func CallsAlone(cache *Cache) int {
+	cache.queue.lock.Lock()
+	defer cache.queue.lock.Unlock()
+	return cache.queue.direct.alone
+}
+
+// CallsListening returns the number of calls in the queue that wait for messages.
+func CallsListening(cache *Cache) int {
+	cache.queue.lock.Lock()
+	defer cache.queue.lock.Unlock()
+	return cache.queue.listening
+}

@@ -87,6 +87,14 @@ var methods = map[string]func(context.Context, *yokedcache.Cache) error{
 		found.Lease.Free()
 		return err
 	},
+	"Publish": func(ctx context.Context, c *yokedcache.Cache) error { return second(c.Publish(ctx, "c", nil)) },
+	"Subscribe": func(ctx context.Context, c *yokedcache.Cache) error {
+		subscription, err := c.Subscribe(ctx, yokedcache.Filter{Channels: []string{"c"}, Patterns: []string{"p*"}})
+		if err == nil {
+			err = subscription.Close()
+		}
+		return err
+	},
 	"GetJSON": func(ctx context.Context, c *yokedcache.Cache) error {
 		_, err := yokedcache.GetJSON[int](ctx, c, "j")
 		return err
@@ -112,7 +120,11 @@ func TestMethodsSucceed(t *testing.T) {
 	defer cancel()
 	for name, method := range methods {
 		err := method(ctx, cache)
-		unable := cache.Capabilities()&yokedcache.CanList == 0 && errors.Is(err, yokedcache.ErrUnsupported)
+		needed := yokedcache.CanList
+		if name == "Publish" || name == "Subscribe" {
+			needed = yokedcache.CanPublish
+		}
+		unable := cache.Capabilities()&needed == 0 && errors.Is(err, yokedcache.ErrUnsupported)
 		if err != nil && !errors.Is(err, yokedcache.ErrMiss) && !unable {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -13,8 +13,8 @@ type operation struct {
 	kind      C.int32_t
 	flags     C.uint32_t
 	ttl       C.int64_t
-	key       string
-	value     []byte
+	key       string   // For PUBLISH the channel.
+	value     []byte   // For PUBLISH the message.
 	keys      []string // For GET_MANY and DELETE_MANY.
 	entries   []Entry  // For SET_MANY.
 	tags      []string // Of REDIS_COMMAND the arguments.
@@ -23,7 +23,7 @@ type operation struct {
 	number    C.int64_t // The delta of COUNTER_ADD, the key index of REDIS_COMMAND, lease_ms of GET_OR_LEASE, stale_for_ms of LEASE_FILL.
 	initial   C.int64_t // The initial value of COUNTER_ADD, wait_ms of GET_OR_LEASE.
 	threshold float64
-	handle    unsafe.Pointer // The cursor of KEYS_NEXT, the lease of LEASE_FILL and LEASE_ABANDON.
+	handle    unsafe.Pointer // The cursor of KEYS_NEXT, the subscription of SUBSCRIPTION_NEXT, the lease of LEASE_FILL and LEASE_ABANDON.
 }
 
 const (

@@ -39,6 +39,8 @@ type queue struct {
 	spare     *batch
 	slots     []slot
 	unused    []uint32
+	// The number of slots whose calls wait for messages.
+	listening int
 }
 
 // A batch holds operations that were added and not yet submitted.
@@ -61,6 +63,8 @@ type slot struct {
 	use uint32
 	// True if the context was done before the ticket was known.
 	cancelled bool
+	// True if the call waits for a message, which may take any time.
+	listens bool
 	// 0 until the ticket is known.
 	ticket uint64
 }
@@ -214,7 +218,7 @@ func (queue *queue) add(op *operation, call *call) {
 	queue.fill(op, call, outside)
 	lead := !queue.hasLeader
 	queue.hasLeader = true
-	single := len(queue.slots)-len(queue.unused) == 1
+	single := queue.inFlight() <= 1
 	queue.lock.Unlock()
 	if lead {
 		queue.drive(call, single)
@@ -242,14 +246,19 @@ func (queue *queue) addAll(ops []operation) []*call {
 
 // Adds an operation to the batch that is filling. The lock is held.
 func (queue *queue) fill(op *operation, call *call, outside unsafe.Pointer) {
-	call.entry = queue.claimSlot(call)
+	call.entry = queue.claimSlot(call, op.kind == C.YC_OP_SUBSCRIPTION_NEXT)
 	batch := queue.filling
 	batch.block = op.appendRecord(batch.block, outside, uint64(call.entry.slot))
 	batch.entries = append(batch.entries, call.entry)
 }
 
+// Returns the number of calls in flight, except those that wait for messages. The lock is held.
+func (queue *queue) inFlight() int {
+	return len(queue.slots) - len(queue.unused) - queue.listening
+}
+
 // Claims a slot for a call. The lock is held.
-func (queue *queue) claimSlot(call *call) entry {
+func (queue *queue) claimSlot(call *call, listens bool) entry {
 	if len(queue.unused) == 0 {
 		queue.slots = append(queue.slots, slot{})
 		queue.unused = append(queue.unused, uint32(len(queue.slots)-1))
@@ -258,7 +267,10 @@ func (queue *queue) claimSlot(call *call) entry {
 	number := queue.unused[last]
 	queue.unused = queue.unused[:last]
 	place := &queue.slots[number]
-	place.call = call
+	place.call, place.listens = call, listens
+	if listens {
+		queue.listening++
+	}
 	return entry{number, place.use}
 }
 
@@ -266,6 +278,9 @@ func (queue *queue) claimSlot(call *call) entry {
 func (queue *queue) releaseSlot(number uint32) *call {
 	place := &queue.slots[number]
 	call := place.call
+	if place.listens {
+		queue.listening--
+	}
 	*place = slot{use: place.use + 1}
 	queue.unused = append(queue.unused, number)
 	return call

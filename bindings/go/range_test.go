@@ -27,6 +27,37 @@ func ExampleCache_AllKeys() {
 	// Output: user:1
 }
 
+func ExampleSubscription_All() {
+	cache := exampleCache()
+	defer cache.Close()
+	ctx := context.Background()
+	subscription, err := cache.Subscribe(ctx, yokedcache.Filter{Channels: []string{"news"}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	cache.Publish(ctx, "news", []byte("hello"))
+	cache.Publish(ctx, "news", []byte("goodbye"))
+	for message, err := range subscription.All(ctx) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		if message.IsGap() {
+			fmt.Println("messages were lost: read the state again")
+			continue
+		}
+		fmt.Printf("%s\n", message.Data)
+		if string(message.Data) == "goodbye" {
+			subscription.Close() // Ends the loop.
+		}
+	}
+	// Output:
+	// hello
+	// goodbye
+}
+
 func TestARangeOverKeys(t *testing.T) {
 	cache := open(t, "")
 	if cache.Capabilities()&yokedcache.CanList == 0 {
