@@ -40,6 +40,7 @@ type runner struct {
 	caches         map[string]*yokedcache.Cache
 	versions       map[string]uint64
 	leases         map[string]*yokedcache.Lease
+	subscriptions  map[string]*yokedcache.Subscription
 	inBatch        bool
 
 	cases, passed, failed, notApplicable int
@@ -103,6 +104,7 @@ func (run *runner) startCase() {
 	run.caches = map[string]*yokedcache.Cache{}
 	run.versions = map[string]uint64{}
 	run.leases = map[string]*yokedcache.Lease{}
+	run.subscriptions = map[string]*yokedcache.Subscription{}
 	if run.ofCase.wrongScheme {
 		run.state = statePassedBy
 		return
@@ -126,6 +128,11 @@ func (run *runner) closeCaches() {
 	}
 	for _, lease := range run.leases {
 		lease.Free()
+	}
+	for _, subscription := range run.subscriptions {
+		if err := subscription.Close(); err != nil {
+			fmt.Println("the subscription did not close:", err)
+		}
 	}
 	for _, cache := range run.caches {
 		if err := cache.Flush(ctx); err != nil && !errors.Is(err, yokedcache.ErrClosed) {
@@ -168,7 +175,7 @@ func (run *runner) beginCase(name string) {
 
 var capabilities = map[string]yokedcache.Capabilities{
 	"list": yokedcache.CanList, "count": yokedcache.CanCount, "share": yokedcache.CanShare, "size": yokedcache.CanSize,
-	"compare": yokedcache.CanCompare, "command": yokedcache.CanCommand,
+	"compare": yokedcache.CanCompare, "command": yokedcache.CanCommand, "publish": yokedcache.CanPublish,
 }
 
 func (run *runner) capability(name string) yokedcache.Capabilities {
