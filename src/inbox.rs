@@ -41,6 +41,8 @@ struct State {
     was_live: bool,
     /// True while a message that was taken may come back.
     is_in_doubt: bool,
+    /// True if a reader waits for the end of that.
+    is_waited_for: bool,
     /// Created on demand: a program without an event loop pays no system call.
     event: Option<Event>,
 }
@@ -96,6 +98,7 @@ impl Inbox {
                 source: Source::Connecting,
                 was_live: false,
                 is_in_doubt: false,
+                is_waited_for: false,
                 event: None,
             }),
             changed: Notify::new(),
@@ -165,6 +168,7 @@ impl Inbox {
     pub async fn next(self: &Arc<Self>) -> Result<Taken> {
         let taken = self.when(|state| {
             if state.is_in_doubt {
+                state.is_waited_for = true;
                 return None;
             }
             match state.messages.pop_front() {
@@ -184,9 +188,14 @@ impl Inbox {
     }
 
     fn settle(&self) {
-        self.change(|state| state.is_in_doubt = false);
+        let is_waited_for = self.change(|state| {
+            state.is_in_doubt = false;
+            std::mem::take(&mut state.is_waited_for)
+        });
         // A wake-up may have come to those who wait while they could take nothing.
-        self.wake_all();
+        if is_waited_for {
+            self.wake_all();
+        }
     }
 
     /// Puts a message back at its place.

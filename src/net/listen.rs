@@ -103,16 +103,18 @@ impl Connection {
         Ok(())
     }
 
-    /// Receives once, and hands over the whole frames. Returns false if nothing came.
+    /// Receives once, and hands over the whole frames. Returns whether there may be more at once.
     fn receive_frames(&self, on_frame: &mut impl FnMut(&[u8]) -> Result<()>) -> Result<bool> {
         let mut reader = self.lock_reader();
         let space = reader.space().map_err(|_| failure::no_memory_for_reply(&self.server))?;
-        match self.socket.receive(space, Wait::No) {
+        let room = space.len();
+        let received = match self.socket.receive(space, Wait::No) {
             Ok(0) => return Err(failure::lost(&self.server, &io::ErrorKind::UnexpectedEof.into())),
-            Ok(received) => reader.received(received),
+            Ok(received) => received,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             Err(error) => return Err(failure::lost(&self.server, &error)),
-        }
+        };
+        reader.received(received);
         let malformed = |what: String| failure::protocol_error(&self.server, &what);
         while let Some(range) = reader.next().map_err(malformed)? {
             on_frame(reader.frame(range))?;
@@ -120,6 +122,6 @@ impl Connection {
         if reader.rest().len() > self.longest_reply().saturating_add(FRAME_ROOM) {
             return Err(malformed("a message that is longer than its parts may be".into()));
         }
-        Ok(true)
+        Ok(received == room || self.socket.is_tls())
     }
 }
