@@ -47,6 +47,7 @@ WORKLOADS = {
     "counter": ("counter", "threads", "hiredis", [1, 8, 64], ["yokedcache", "hiredis"], "Addition to one of 1,000 counters"),
     "counter-in-flight": ("counter", "in flight", "hiredis-pipeline", [64, 256], ["yokedcache-queue", "hiredis-pipeline"], "The same, in flight at once"),
     "stampede": lambda port: stampede(port),
+    "messages": lambda port: messages(port),
     "compare": ("compare", "threads", "yokedcache", [1, 8], ["yokedcache"], "Compare-and-set of one key by all"),
 }
 
@@ -65,6 +66,12 @@ def stampede(port):
     if aside.exists():
         commands["rueidisaside"] = [str(aside), f"127.0.0.1:{port}"]
     return commands
+
+
+def messages(port):
+    """A subscriber of each kind beside the same publisher."""
+    program = str(Path(os.environ["BENCH_PLACE"]) / "messages")
+    return {title: [program, str(port), name] for name, title in (("yokedcache", "YokedCache"), ("hiredis", "hiredis"))}
 
 
 def redis_benchmark_turn(bench, operation, callers, in_flight):

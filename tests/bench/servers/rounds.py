@@ -202,6 +202,30 @@ def run_stampede(bench, options, commands):
     print_table("Stampede", f"{about} Goals: 1 load, and the last caller at most 30 ms after the fill.", rows)
 
 
+# The messages a second of a publisher; 0: as many as it can.
+RATES = (10_000, 0)
+
+
+def run_messages(bench, options, commands):
+    """One program publishes messages, another one receives them."""
+    rows = [["messages a second", "contender", "thousand/s", "p50 µs", "p99 µs", "subscriber CPU µs", "lost, at most"]]
+    for rate in RATES:
+        measured = {title: [] for title in commands}
+        for round_ in range(options.rounds):
+            for turn in range(len(commands)):
+                title = list(commands)[(round_ + turn) % len(commands)]
+                command = [*commands[title], str(rate), str(options.slice)]
+                done = subprocess.run(command, timeout=LONGEST_TURN, stdout=subprocess.PIPE, text=True, check=True)
+                measured[title].append(tuple(float(figure) for figure in done.stdout.split()))
+        for title, turns in measured.items():
+            received, p50, p99, cpu, _ = medians(turns)
+            lost = max(turn[4] for turn in turns)
+            wanted = f"{rate:,}" if rate else "no limit"
+            rows.append([wanted, title, f"{received / 1e3:.1f}", f"{p50:.1f}", f"{p99:.1f}", f"{cpu:.2f}", f"{lost:.0f}"])
+    about = "Messages of 100 bytes on one channel. The delay is from before PUBLISH is sent until the subscriber has the message."
+    print_table("Messages", about, rows)
+
+
 def print_goals(records):
     rows = goals.judge_rounds(records)
     if rows:
@@ -253,6 +277,8 @@ def main(prog, description, titles, workloads, command, programs=None, prepare=l
         for workload in options.workloads:
             if workload == "stampede":
                 run_stampede(bench, options, workloads[workload](server.port))
+            elif workload == "messages":
+                run_messages(bench, options, workloads[workload](server.port))
             else:
                 run(workload, bench, options, results, titles)
             if options.json:
