@@ -87,6 +87,8 @@ impl Server {
             }
             None => self.connect(Arc::default()).await?,
         };
+        // Publications would go to the other process, and its listener would not get them.
+        self.close_outdated(&connection);
         Ok(DedicatedConnection::new(connection, address))
     }
 
@@ -176,13 +178,18 @@ impl Server {
         Ok(())
     }
 
-    /// Makes the server fit for reads. Connections to another process are closed first: a write that it still takes
-    /// could be one that this process has to get too.
-    async fn adopt(&self, connection: &Arc<Connection>) -> Result<()> {
-        let identity = connection.identity();
+    /// Closes the connections to another process than that of a new one.
+    fn close_outdated(&self, new: &Arc<Connection>) {
+        let identity = new.identity();
         let is_outdated = |other: &Arc<Connection>| identity.reported && other.identity() != identity;
         let error = || Error::new(ErrorKind::Connect, format!("{}: another server has taken its place", self.name()));
         self.open_connections().filter(is_outdated).for_each(|other| other.kill(error()));
+    }
+
+    /// Makes the server fit for reads. Connections to another process are closed first: a write that it still takes
+    /// could be one that this process has to get too.
+    async fn adopt(&self, connection: &Arc<Connection>) -> Result<()> {
+        self.close_outdated(connection);
         let guard = NewConnection::new(Arc::clone(connection));
         self.protocol.adopt(&Handshake::new(connection)).await?;
         guard.accept().map(drop)

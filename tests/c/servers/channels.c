@@ -127,6 +127,33 @@ static void check_black_hole(const server *of) {
     proxy_stop(between);
 }
 
+/* The address leads to another server, and the one before lives on: the publications and the subscription of a cache meet at
+   one of them, whichever of its connections moved first. */
+static void check_moved_address(const server *of) {
+    for (int listener_first = 0; listener_first < 2; listener_first++) {
+        server other;
+        server_start(&other, SERVER_REDIS, NULL);
+        proxy *between = proxy_start(of->port);
+        yc_cache *cache = open_cache(url_of(SERVER_REDIS, proxy_port(between), OPTIONS)), *there = open_cache(server_url(&other, OPTIONS));
+        yc_subscription *subscription = subscribe(cache, filter_of("news", NULL));
+        CHECK_STATUS(publish(cache, "news", "before"), YC_OK);
+        CHECK(next_is(subscription, "news", "before"));
+        proxy_direct(between, other.port);
+        CHECK(tell(of->port, "CLIENT KILL TYPE %s", listener_first ? "pubsub" : "normal"));
+        CHECK(has_gap(subscription));
+        CHECK_STATUS(publish(there, "news", "there"), YC_OK);
+        CHECK(next_is(subscription, "news", "there"));
+        double end = now_ms() + 10000;
+        while (publish(cache, "news", "after") != YC_OK && now_ms() < end) sleep_ms(10);
+        CHECK(next_is(subscription, "news", "after"));
+        yc_subscription_free(subscription);
+        close_cache(cache);
+        close_cache(there);
+        proxy_stop(between);
+        server_stop(&other);
+    }
+}
+
 /* ---- Memcached, whose channels a Redis server carries ---- */
 
 static void check_memcached(void) {
@@ -213,6 +240,7 @@ int main(void) {
     close_cache(cache);
     check_denied(&of);
     check_black_hole(&of);
+    check_moved_address(&of);
     server_stop(&of);
     check_outage();
     check_wrong_answers();

@@ -6,6 +6,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,7 +44,8 @@ struct proxy {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t obeyed;
-    int listener, port, server_port, wake;
+    int listener, port, wake;
+    atomic_int server_port;
     bool stopping, freezing, changing, done;
     proxy_fault fault, next;
     size_t replied; /* Bytes of replies since the fault was set. */
@@ -248,7 +250,7 @@ static bool move(proxy *self, pair *on) {
 static void accept_one(proxy *self) {
     int client = accept4(self->listener, NULL, NULL, SOCK_CLOEXEC), yes = 1;
     if (client < 0) return;
-    int server = connect_to_port(self->server_port);
+    int server = connect_to_port(atomic_load(&self->server_port));
     self->accepted++;
     if (server < 0 || self->count == MAX_PAIRS) {
         end_socket(server, false);
@@ -367,7 +369,7 @@ static void choose_port(proxy *self) {
 
 proxy *proxy_start(int server_port) {
     proxy *self = calloc(1, sizeof *self);
-    self->server_port = server_port;
+    atomic_store(&self->server_port, server_port);
     self->listener = -1;
     self->wake = eventfd(0, EFD_CLOEXEC);
     choose_port(self);
@@ -378,6 +380,8 @@ proxy *proxy_start(int server_port) {
 }
 
 int proxy_port(const proxy *self) { return self->port; }
+
+void proxy_direct(proxy *self, int server_port) { atomic_store(&self->server_port, server_port); }
 
 static void wake(proxy *self) {
     uint64_t one = 1;

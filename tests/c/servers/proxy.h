@@ -40,6 +40,9 @@ void proxy_set(proxy *self, proxy_fault fault);
 /* The connections there are forward nothing any more; new ones do. */
 void proxy_freeze(proxy *self);
 
+/* New connections go to another server; those there stay. */
+void proxy_direct(proxy *self, int server_port);
+
 /* Whether a fault of one time has happened. */
 bool proxy_is_done(proxy *self);
 
