@@ -39,7 +39,7 @@
 // # Channels
 //
 // [Cache.Publish] sends a message to the subscriptions that select its channel, and [Cache.Subscribe] receives messages.
-// What a reader may have missed is marked by a gap:
+// A gap marks the place where a reader may have missed messages:
 //
 //	message, err := subscription.Next(ctx)
 //	if err == nil && message.IsGap() {
