@@ -293,6 +293,7 @@ impl Delivery {
     /// Notes that the first messages may come, but not all: if there were others before, some may be lost here.
     pub fn begins(&self) {
         let begun = self.change(|state| {
+            state.source = Source::Connecting;
             if state.was_live {
                 state.lose(None);
             }
@@ -436,6 +437,7 @@ mod tests {
         delivery.down(Error::new(ErrorKind::Connect, "down"));
         assert!(next(&inbox).is_none() && inbox.outage().is_some());
         delivery.begins();
+        assert!(inbox.outage().is_none(), "the outage is over");
         delivery.push(b"a", b"of the first channel");
         delivery.live();
         delivery.lose(3);

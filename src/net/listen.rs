@@ -75,14 +75,19 @@ impl Connection {
         self.send_all(requests, &readiness).await?;
         let mut is_asked = false;
         loop {
-            while self.receive_frames(on_frame)? {
-                yield_now().await;
+            // The answer to a ping may be there before the event loop has told of it, and is no news then.
+            let mut more = true;
+            while more {
+                match self.receive_frames(on_frame)? {
+                    None => more = false,
+                    Some(is_more) => (more, is_asked) = (is_more, false),
+                }
+                if more {
+                    yield_now().await;
+                }
             }
             match timeout(if is_asked { PATIENCE } else { QUIET }, readiness.readable()).await {
-                Ok(guard) => {
-                    clear(guard);
-                    is_asked = false;
-                }
+                Ok(guard) => clear(guard),
                 Err(_) if is_asked => return Err(failure::silent(&self.server, PATIENCE)),
                 Err(_) => {
                     self.send_all(ping, &readiness).await?;
@@ -103,15 +108,15 @@ impl Connection {
         Ok(())
     }
 
-    /// Receives once, and hands over the whole frames. Returns whether there may be more at once.
-    fn receive_frames(&self, on_frame: &mut impl FnMut(&[u8]) -> Result<()>) -> Result<bool> {
+    /// Receives once, and hands over the whole frames. Returns whether there may be more at once; `None` if nothing came.
+    fn receive_frames(&self, on_frame: &mut impl FnMut(&[u8]) -> Result<()>) -> Result<Option<bool>> {
         let mut reader = self.lock_reader();
         let space = reader.space().map_err(|_| failure::no_memory_for_reply(&self.server))?;
         let room = space.len();
         let received = match self.socket.receive(space, Wait::No) {
             Ok(0) => return Err(failure::lost(&self.server, &io::ErrorKind::UnexpectedEof.into())),
             Ok(received) => received,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
             Err(error) => return Err(failure::lost(&self.server, &error)),
         };
         reader.received(received);
@@ -122,6 +127,6 @@ impl Connection {
         if reader.rest().len() > self.longest_reply().saturating_add(FRAME_ROOM) {
             return Err(malformed("a message that is longer than its parts may be".into()));
         }
-        Ok(received == room || self.socket.is_tls())
+        Ok(Some(received == room || self.socket.is_tls()))
     }
 }

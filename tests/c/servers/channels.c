@@ -65,6 +65,18 @@ static void check_outage(void) {
     server_stop(&of);
 }
 
+/* Nothing happens for long: the subscriptions stay, and no gap says otherwise. */
+static void check_idle(yc_cache *cache) {
+    yc_subscription *idle[8];
+    yc_message *message = NULL;
+    for (int at = 0; at < 8; at++) idle[at] = subscribe(cache, filter_of("news", NULL));
+    CHECK_STATUS(yc_subscription_next(idle[0], 12000, &message, NULL), YC_MISS);
+    for (int at = 0; at < 8; at++) {
+        CHECK_STATUS(yc_subscription_next(idle[at], 0, &message, NULL), YC_MISS);
+        yc_subscription_free(idle[at]);
+    }
+}
+
 /* Each connection of the server is closed, its subscriptions too. */
 static void check_killed_clients(yc_cache *cache, const server *of) {
     yc_subscription *subscription = subscribe(cache, filter_of(NULL, "n*"));
@@ -237,6 +249,7 @@ int main(void) {
     yc_cache *cache = open_cache(server_url(&of, OPTIONS));
     check_receivers(cache);
     check_killed_clients(cache, &of);
+    check_idle(cache);
     close_cache(cache);
     check_denied(&of);
     check_black_hole(&of);
