@@ -124,7 +124,7 @@ typedef int32_t yc_status;
 // support.
 #define YC_E_ABI_MISMATCH -106
 
-// The cache or queue is closed.
+// The cache, queue or subscription is closed.
 #define YC_E_CLOSED -201
 
 // The handle was opened before a fork, and this process is the child. Open a
@@ -240,7 +240,8 @@ void yc_value_free(struct yc_value *value);
 // Value of ttl_ms: the entry never expires.
 #define YC_TTL_NEVER 0
 
-// Value of *removed: the backend cannot count the removed entries.
+// A number that is not known: of removed entries, of receivers, or of lost
+// messages.
 #define YC_COUNT_UNKNOWN UINT64_MAX
 
 // Frees user_data. The library calls the function once, when it does not use
@@ -1104,7 +1105,7 @@ void yc_reply_free(struct yc_reply *reply);
 //         yc_message *message = NULL;
 //         if (yc_subscribe(cache, &filter, &orders, NULL) != YC_OK)
 //             return;
-//         for (int i = 0; i < 10 && yc_subscription_next(orders, 1000, &message, NULL) == YC_OK; i++) {
+//         for (int i = 0; i < 10 && yc_subscription_next(orders, -1, &message, NULL) == YC_OK; i++) {
 //             size_t channel_len, len;
 //             const char *channel = yc_message_channel(message, &channel_len);
 //             const char *text = yc_message_data(message, &len);
@@ -1236,7 +1237,7 @@ yc_status yc_subscription_next(struct yc_subscription *subscription,
 // the subscription has ended, for epoll, poll or libuv. Then call
 // yc_subscription_next() with timeout_ms 0 as long as it returns YC_OK. The
 // subscription owns the descriptor until yc_subscription_free(). Watch it; do not
-// read, write or close it.
+// read, write or close it. It tells of the gap after an outage, not of the outage.
 //
 // Errors: YC_E_BUSY if the process cannot open another file.
 yc_status yc_subscription_fd(struct yc_subscription *subscription, int *fd, struct yc_error **err);

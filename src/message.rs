@@ -8,6 +8,8 @@ use crate::util::glob::Glob;
 
 /// The most channels and patterns of a filter, together.
 pub const MAX_FILTER: usize = 1024;
+/// The most bytes of the names of a filter, together: a server confirms each of them, and has a limit for what waits.
+pub const MAX_NAMES: usize = 8 << 20;
 /// The most bytes of the messages that wait in an inbox, unless the filter says otherwise.
 pub const DEFAULT_MAX_BYTES: u64 = 8 << 20;
 /// The bytes that a message takes beyond its channel and its data.
@@ -56,6 +58,11 @@ impl Filter {
             let text = format!("the filter has {count} channels and patterns; the limit is {MAX_FILTER}");
             return Err(Error::new(ErrorKind::TooLarge, text));
         }
+        let bytes: usize = channels.iter().chain(patterns).map(|name| name.len()).sum();
+        if bytes > MAX_NAMES {
+            let text = format!("the names of the filter have {bytes} bytes together; the limit is 8 MiB");
+            return Err(Error::new(ErrorKind::TooLarge, text));
+        }
         channels.iter().try_for_each(|channel| check_channel(channel))?;
         patterns.iter().try_for_each(|pattern| check_pattern(pattern))?;
         if patterns.iter().any(|pattern| pattern.is_empty()) {
@@ -85,19 +92,9 @@ impl Filter {
         self.max_bytes
     }
 
-    /// Returns true if a channel is selected by its name.
-    pub fn has_channel(&self, channel: &[u8]) -> bool {
-        self.channels.contains(channel)
-    }
-
-    /// Returns the number of the first pattern that matches a channel.
-    pub fn first_match(&self, channel: &[u8]) -> Option<usize> {
-        self.patterns.iter().position(|(_, glob)| glob.matches(channel))
-    }
-
     /// Returns true if a channel is selected.
     pub fn selects(&self, channel: &[u8]) -> bool {
-        self.has_channel(channel) || self.first_match(channel).is_some()
+        self.channels.contains(channel) || self.patterns.iter().any(|(_, glob)| glob.matches(channel))
     }
 }
 
@@ -109,7 +106,6 @@ mod tests {
     fn a_filter_selects_by_name_and_by_pattern() {
         let filter = Filter::new(&[b"a", b"a"], &[b"b*", b"b?", b"b*"], 0).unwrap();
         assert!(filter.selects(b"a") && filter.selects(b"bc") && !filter.selects(b"c"));
-        assert_eq!((filter.first_match(b"bc"), filter.first_match(b"a")), (Some(0), None));
         assert_eq!((filter.channels().count(), filter.patterns().count()), (1, 2));
     }
 
@@ -123,5 +119,6 @@ mod tests {
         assert_eq!(kind(&[&long], &[]), Some(ErrorKind::TooLarge));
         assert_eq!(kind(&[], &[&long]), Some(ErrorKind::TooLarge));
         assert_eq!(kind(&vec![&b"a"[..]; MAX_FILTER], &[b"*"]), Some(ErrorKind::TooLarge));
+        assert_eq!(kind(&[&long[1..]; 129], &[]), Some(ErrorKind::TooLarge));
     }
 }

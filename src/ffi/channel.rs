@@ -18,7 +18,8 @@ use crate::operation::{Operation, Outcome};
 
 /// The channels of a subscription: those of the given names, and those that match
 /// a pattern. Set the struct to zero, then set struct_size and the fields that you
-/// need. At least one channel or pattern is needed; the limit is 1024 together.
+/// need. At least one channel or pattern is needed; the limit is 1024 together,
+/// with 8 MiB.
 #[repr(C)]
 pub struct yc_filter {
     /// Set to sizeof(yc_filter).
@@ -80,8 +81,9 @@ unsafe fn read_filter(filter: *const yc_filter) -> Result<Filter> {
         );
         return Err(Error::new(ErrorKind::Invalid, text));
     }
-    if filter.flags != 0 {
-        return Err(Error::new(ErrorKind::Invalid, format!("flags is {}; it must be 0", filter.flags)));
+    if filter.flags != 0 || filter.reserved != [0; 4] {
+        let text = format!("flags is {}; it must be 0, as the reserved fields", filter.flags);
+        return Err(Error::new(ErrorKind::Invalid, text));
     }
     // SAFETY: the caller's arrays, each checked before use.
     let (channels, patterns) = unsafe {
@@ -232,7 +234,7 @@ pub unsafe extern "C" fn yc_subscription_next(
 /// the subscription has ended, for epoll, poll or libuv. Then call
 /// yc_subscription_next() with timeout_ms 0 as long as it returns YC_OK. The
 /// subscription owns the descriptor until yc_subscription_free(). Watch it; do not
-/// read, write or close it.
+/// read, write or close it. It tells of the gap after an outage, not of the outage.
 ///
 /// Errors: YC_E_BUSY if the process cannot open another file.
 #[unsafe(no_mangle)]

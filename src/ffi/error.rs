@@ -45,7 +45,7 @@ pub const YC_E_UNSUPPORTED: yc_status = -105;
 /// support.
 pub const YC_E_ABI_MISMATCH: yc_status = -106;
 
-/// The cache or queue is closed.
+/// The cache, queue or subscription is closed.
 pub const YC_E_CLOSED: yc_status = -201;
 /// The handle was opened before a fork, and this process is the child. Open a
 /// new cache.

@@ -10,7 +10,8 @@ use crate::cache::Cache;
 use crate::error::Result;
 use crate::operation::{Operation, Removed};
 
-/// Value of *removed: the backend cannot count the removed entries.
+/// A number that is not known: of removed entries, of receivers, or of lost
+/// messages.
 pub const YC_COUNT_UNKNOWN: u64 = u64::MAX;
 
 /// Converts a count to the number of the ABI.

@@ -1,19 +1,23 @@
 //! Channels: PUBLISH, and the connection of each subscription.
 //!
-//! A cluster hands each message to all of its nodes, so that any of them serves a subscription.
+//! A cluster hands each message to all of its nodes, but may lose it on the way to another one. The publications and the
+//! subscriptions of a prefix meet at one node, the owner of a slot.
 
+use std::hash::BuildHasher;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use foldhash::fast::SeedableRandomState;
 use futures_util::FutureExt;
+use smallvec::SmallVec;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
 use super::commands::{Commands, Expected, Kind};
-use super::names::ChannelNames;
+use super::names::{self, ChannelNames};
 use super::resp::{self, RespReader, RespValue};
 use super::run::{Policy, run, unexpected};
 use super::server_error;
@@ -24,7 +28,7 @@ use crate::exec::context::CallContext;
 use crate::inbox::{Delivery, Feed};
 use crate::message::Filter;
 use crate::net::{DedicatedConnection, Server, protocol_error};
-use crate::util::random::cheap;
+use crate::util::random;
 
 /// The first and the longest pause between two attempts to subscribe.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
@@ -38,12 +42,14 @@ pub struct Channels {
     policy: Policy,
     /// Set at the first use.
     are_used: Arc<AtomicBool>,
+    /// The number of connections that had been replaced at the last publication.
+    reconnects: AtomicU64,
 }
 
 impl Channels {
     /// Makes the channels of these names.
     pub fn new(topology: Arc<Topology>, names: ChannelNames, policy: Policy, are_used: Arc<AtomicBool>) -> Self {
-        Self { topology, names, policy, are_used }
+        Self { topology, names, policy, are_used, reconnects: AtomicU64::new(0) }
     }
 
     /// Waits until the servers can be used, or fails with the reason why not.
@@ -59,6 +65,7 @@ impl Channels {
     /// Sends a message to the subscribers of a channel; returns their number, if a single server knows it.
     pub async fn publish(&self, context: CallContext, channel: &[u8], message: &[u8]) -> Result<Option<u64>> {
         self.are_used.store(true, Relaxed);
+        self.look_at_cluster();
         let mut commands = Commands::new(Kind::Once, self.topology.may_be_cluster());
         // All messages of a prefix go to one node of a cluster, which keeps the order of each publisher.
         commands.push_for(self.names.before(), &[b"PUBLISH", &self.names.of(channel), message], Expected::Number);
@@ -69,6 +76,17 @@ impl Channels {
             .unwrap_or_else(|| Err(unexpected()))?;
         let count = received.number()?;
         if self.topology.is_cluster() { Ok(None) } else { u64::try_from(count).map(Some).map_err(|_| unexpected()) }
+    }
+
+    /// Has the map of a cluster learned again after a connection was replaced: no reply to PUBLISH says that the node is no
+    /// longer the owner, or not even part of the cluster.
+    fn look_at_cluster(&self) {
+        if self.topology.is_cluster() {
+            let reconnects = self.topology.servers().iter().map(|server| server.reconnects()).sum();
+            if self.reconnects.swap(reconnects, Relaxed) != reconnects {
+                self.topology.mark_outdated();
+            }
+        }
     }
 
     /// Subscribes until the feed is dropped.
@@ -124,6 +142,7 @@ impl Subscriber {
                 backoff.reset();
             }
             self.delivery.down(error);
+            self.topology.mark_outdated();
             backoff.pause().await;
         }
     }
@@ -135,12 +154,13 @@ impl Subscriber {
             Err(error) => return error,
         };
         let request = self.request(confirmations);
-        let on_frame = |frame: &[u8]| self.take(&server, confirmations, frame);
+        let mut copies = Copies::new();
+        let on_frame = |frame: &[u8]| self.take(&server, confirmations, &mut copies, frame);
         let replaced = async {
             loop {
                 sleep(LOOK).await;
-                let is_known = self.topology.servers().iter().any(|known| Arc::ptr_eq(known, &server));
-                if !is_known || server.has_left(&connection) {
+                let is_owner = self.owner().is_some_and(|owner| Arc::ptr_eq(&owner, &server));
+                if !is_owner || server.has_left(&connection) {
                     let text = format!("{}: another server has taken its place", server.name());
                     return Error::new(ErrorKind::Connect, text);
                 }
@@ -152,16 +172,16 @@ impl Subscriber {
         }
     }
 
+    /// Returns the server that the publications go to.
+    fn owner(&self) -> Option<Arc<Server>> {
+        self.topology.owner(names::slot(self.names.before()), false)
+    }
+
     async fn connect(&self) -> Result<(Arc<Server>, DedicatedConnection)> {
-        let servers = self.topology.primaries().await?;
-        #[allow(clippy::cast_possible_truncation)] // Any number will do.
-        let first = cheap() as usize % servers.len().max(1);
-        // Any node of a cluster serves: one that is known to be down is the last choice.
-        let mut turn = servers.iter().cycle().skip(first).take(servers.len());
-        let server =
-            turn.clone().find(|server| server.failure().is_none()).or_else(|| turn.next()).ok_or_else(no_server)?;
+        self.topology.connected().await?;
+        let server = self.owner().ok_or_else(|| self.topology.unknown().unwrap_or_else(no_server))?;
         let connection = server.connect_to_listen().await?;
-        Ok((Arc::clone(server), connection))
+        Ok((server, connection))
     }
 
     fn request(&self, confirmations: &mut Confirmations) -> Vec<u8> {
@@ -179,7 +199,13 @@ impl Subscriber {
     }
 
     /// Takes what the server sent.
-    fn take(&self, server: &Server, confirmations: &mut Confirmations, frame: &[u8]) -> Result<()> {
+    fn take(
+        &self,
+        server: &Server,
+        confirmations: &mut Confirmations,
+        copies: &mut Copies,
+        frame: &[u8],
+    ) -> Result<()> {
         let mut elements = RespReader(frame);
         match elements.next() {
             Some(RespValue::Array(_)) => {}
@@ -196,17 +222,15 @@ impl Subscriber {
         match string() {
             Some(b"message") => {
                 let (name, data) = (string(), string());
-                self.deliver(name, data, |_| true);
+                if copies.is_first(name, data, None) {
+                    self.deliver(name, data);
+                }
             }
             Some(b"pmessage") => {
                 let (pattern, name, data) = (string(), string(), string());
-                // A message comes once for each channel and pattern that it fits.
-                let is_first = |channel: &[u8]| {
-                    let first = self.filter.first_match(channel).and_then(|at| self.filter.patterns().nth(at));
-                    !self.filter.has_channel(channel)
-                        && first.is_some_and(|first| pattern == Some(&self.names.pattern(first)))
-                };
-                self.deliver(name, data, is_first);
+                if copies.is_first(name, data, pattern) {
+                    self.deliver(name, data);
+                }
             }
             Some(b"subscribe" | b"psubscribe") => {
                 confirmations.came += 1;
@@ -223,15 +247,40 @@ impl Subscriber {
     }
 
     /// Puts a message into the inbox if it is for this subscription. One that was too long to receive is lost.
-    fn deliver(&self, name: Option<&[u8]>, data: Option<&[u8]>, is_wanted: impl Fn(&[u8]) -> bool) {
-        let Some(channel) = name.and_then(|name| self.names.channel(name)) else { return self.delivery.lose(1) };
-        if !is_wanted(channel) {
-            return;
+    fn deliver(&self, name: Option<&[u8]>, data: Option<&[u8]>) {
+        match (name.and_then(|name| self.names.channel(name)), data) {
+            (Some(channel), _) if !self.filter.selects(channel) => {}
+            (Some(channel), Some(data)) => self.delivery.push(channel, data),
+            _ => self.delivery.lose(1),
         }
-        match data {
-            Some(data) => self.delivery.push(channel, data),
-            None => self.delivery.lose(1),
+    }
+}
+
+/// Recognizes the copies of a message. A server sends one for the name of its channel, and one for each pattern that matches,
+/// without another message between them.
+struct Copies {
+    hasher: SeedableRandomState,
+    /// The hash of the last message, and those of the patterns that its copies came for.
+    message: u64,
+    patterns: SmallVec<[u64; 4]>,
+}
+
+impl Copies {
+    fn new() -> Self {
+        Self { hasher: random::hasher(), message: 0, patterns: SmallVec::new() }
+    }
+
+    /// Returns true for the first copy of a message, which came for this pattern; `None`: for the name of the channel.
+    fn is_first(&mut self, name: Option<&[u8]>, data: Option<&[u8]>, pattern: Option<&[u8]>) -> bool {
+        let (message, pattern) = (self.hasher.hash_one((name, data)), self.hasher.hash_one(pattern));
+        // The same pattern again: it is another message, which is equal.
+        let is_copy = message == self.message && !self.patterns.contains(&pattern);
+        if !is_copy {
+            self.message = message;
+            self.patterns.clear();
         }
+        self.patterns.push(pattern);
+        !is_copy
     }
 }
 
@@ -241,4 +290,24 @@ const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 #[cold]
 fn no_server() -> Error {
     Error::new(ErrorKind::Connect, "no server of the cluster is known: check the addresses and the network")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_told_from_its_copies_and_from_an_equal_one() {
+        let mut copies = Copies::new();
+        let mut first =
+            |data: &'static [u8], pattern: Option<&'static [u8]>| copies.is_first(Some(b"c"), Some(data), pattern);
+        let (one, two) = (Some(&b"*"[..]), Some(&b"c*"[..]));
+        assert_eq!([first(b"1", None), first(b"1", one), first(b"1", two)], [true, false, false]);
+        assert_eq!([first(b"1", None), first(b"1", two), first(b"1", one)], [true, false, false]);
+        assert_eq!(
+            [first(b"2", one), first(b"2", two), first(b"2", two), first(b"2", one)],
+            [true, false, true, false]
+        );
+        assert_eq!([first(b"3", one), first(b"3", one), first(b"1", one)], [true, true, true]);
+    }
 }

@@ -116,7 +116,8 @@ impl ChannelNames {
         name.strip_prefix(&*self.before)
     }
 
-    /// Returns a glob of Redis for the channels that a pattern matches. It differs only where Redis does not know `[!`.
+    /// Returns a glob of Redis for the channels that a pattern matches. It is written otherwise where Redis does not know
+    /// `[!`, or would read a range otherwise.
     pub fn pattern(&self, pattern: &[u8]) -> Vec<u8> {
         let mut glob = Vec::with_capacity(self.before.len() + pattern.len());
         write_literal(&mut glob, &self.before);
@@ -130,9 +131,14 @@ impl ChannelNames {
                 _ => 1,
             };
             let (part, others) = rest.split_at(taken);
-            match part {
-                b"[!" if !in_class => glob.extend_from_slice(b"[^"),
-                part => glob.extend_from_slice(part),
+            match *part {
+                [b'[', b'!'] if !in_class => glob.extend_from_slice(b"[^"),
+                // Redis compares bytes with their signs, where the compiler has signed ones.
+                [one, b'-', other] if in_class && (one < 0x80) != (other < 0x80) => {
+                    let (low, high) = (one.min(other), one.max(other));
+                    glob.extend_from_slice(&[low, b'-', 0x7f, 0x80, b'-', high]);
+                }
+                _ => glob.extend_from_slice(part),
             }
             in_class = if in_class { part != b"]" } else { part.first() == Some(&b'[') };
             rest = others;
@@ -201,5 +207,6 @@ mod tests {
         assert_eq!(names.pattern(b"[a-\\][!x]"), b"p.q:c:[a-\\][^x]");
         assert_eq!(names.pattern(b"[a-][!x]"), b"p.q:c:[a-][!x]");
         assert_eq!(names.pattern(b"[]-[!x]"), b"p.q:c:[]-[^x]");
+        assert_eq!(names.pattern(b"[a-\xff\xfe-b]"), b"p.q:c:[a-\x7f\x80-\xffb-\x7f\x80-\xfe]");
     }
 }
