@@ -92,9 +92,10 @@ func TestTheErrorOfALoaderIsTheCallersAndIsNotCached(t *testing.T) {
 	cause := errors.New("no connection")
 	entered, release := make(chan struct{}), make(chan struct{})
 	answers := make(chan error, 10)
+	var once sync.Once
 	get := func() {
 		_, err := yokedcache.GetOrLoad(ctx, cache, "k", func(context.Context, *yokedcache.Fill) (int, error) {
-			close(entered)
+			once.Do(func() { close(entered) }) // A call that is late loads again.
 			<-release
 			return 0, cause
 		}, yokedcache.WithWait(time.Minute))

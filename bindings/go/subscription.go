@@ -19,7 +19,7 @@ import (
 // key_prefix from the names of channels.
 //
 // Errors: [ErrInvalid] for an empty channel; [ErrTooLarge] for a channel over 64 KiB and a message over max_value_bytes;
-// [ErrDenied] if the user lacks the permission for the channel; [ErrUnsupported] on Memcached, see [CanPublish];
+// [ErrDenied] if the user lacks the permission for the channel; [ErrUnsupported] on Memcached without the option events, see [CanPublish];
 // [ErrTimeout] if no reply came: the message may have been sent.
 func (cache *Cache) Publish(ctx context.Context, channel string, message []byte) (receivers int64, err error) {
 	outcome, err := cache.run(ctx, &operation{kind: C.YC_OP_PUBLISH, key: channel, value: message})
@@ -76,7 +76,7 @@ type Subscription struct {
 //
 // Errors: [ErrInvalid] for a filter that selects nothing, and for an empty channel or pattern; [ErrTooLarge] for one over
 // 64 KiB, and for more than 1024; [ErrDenied] if the user lacks the permission for a channel; [ErrUnsupported] on
-// Memcached, see [CanPublish]. If the server is down, the error is as that of [Cache.Get].
+// Memcached without the option events, see [CanPublish]. If the server is down, the error is as that of [Cache.Get].
 func (cache *Cache) Subscribe(ctx context.Context, filter Filter) (*Subscription, error) {
 	user, err := cache.enter(ctx)
 	if err != nil {
@@ -141,17 +141,23 @@ func (subscription *Subscription) Next(ctx context.Context) (Message, error) {
 		return Message{}, errNoSubscription()
 	}
 	user, err := subscription.cache.enter(ctx)
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrClosed) {
 		return Message{}, err
 	}
-	defer user.leave()
+	if err == nil {
+		defer user.leave()
+	}
 	subscription.lock.RLock()
 	defer subscription.lock.RUnlock()
 	if subscription.handle == nil {
 		return Message{}, &Error{Code: CodeClosed, Message: "the subscription was closed"}
 	}
+	// Messages that wait are returned also after the cache was closed.
 	if waiting := C.yoked_go_waiting(subscription.handle); waiting != nil {
 		return takeMessage(waiting), nil
+	}
+	if err != nil {
+		return Message{}, err
 	}
 	return subscription.wait(ctx)
 }

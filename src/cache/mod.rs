@@ -250,7 +250,9 @@ impl Cache {
             Operation::LeaseFill { lease, fill } => self.check_fill(lease, fill),
             Operation::LeaseAbandon { .. } => Ok(()),
             Operation::Command(command) => self.check_command(command),
-            Operation::Publish { channel, message } => check_channel(channel).and_then(|()| self.check_value(message)),
+            Operation::Publish { channel, message } => {
+                check_channel(channel).and_then(|()| self.check_message(message))
+            }
         }
     }
 
@@ -267,6 +269,17 @@ impl Cache {
             return Err(self.value_too_large(value.len()));
         }
         allocation::check(COPIES.saturating_mul(value.len()))
+    }
+
+    fn check_message(&self, message: &[u8]) -> Result<()> {
+        if message.len() as u64 > self.max_value_bytes {
+            let (len, max) = (message.len(), self.max_value_bytes);
+            let text = format!(
+                "the message has {len} bytes and max_value_bytes is {max}: send a shorter one, or raise the option"
+            );
+            return Err(Error::new(ErrorKind::TooLarge, text));
+        }
+        allocation::check(COPIES.saturating_mul(message.len()))
     }
 
     #[cold]

@@ -76,7 +76,7 @@ function sizeOf(value, otherwise, what) {
 function listOf(list, what) {
   if (Array.isArray(list)) return list;
   if (list === null || typeof list !== 'object' || typeof list[Symbol.iterator] !== 'function' || isUint8Array(list)) {
-    throw invalidType(`the ${what} are not a list`);
+    throw invalidType(`the ${what} are not a list: pass an array`);
   }
   return Array.from(list);
 }

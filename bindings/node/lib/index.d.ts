@@ -579,7 +579,7 @@ export interface Capabilities {
   compare: boolean;
   /** Tells that `redis.command` works: the backend is Redis. */
   command: boolean;
-  /** Tells that `publish` and `subscribe` work: on all backends except Memcached. */
+  /** Tells that `publish` and `subscribe` work. Memcached needs the option `events` for them. */
   publish: boolean;
 }
 
@@ -708,8 +708,8 @@ export type Message<Data> = Published<Data> | Gap;
 
 /**
  * Receives the messages of channels, as an async iterator. Each message is received once: several loops over one subscription share its
- * messages. The loop ends when the subscription is closed, and throws when the cache is closed (`YC_E_CLOSED`) or the signal of
- * `subscribe` aborts (its reason). Leaving the loop closes the subscription.
+ * messages. The loop ends when the subscription or the cache is closed, and throws when the signal of `subscribe` aborts (its reason).
+ * Leaving the loop closes the subscription.
  *
  * A call that waits for a message keeps the process alive; an idle subscription does not. Close a subscription that is not needed any
  * more: until then its messages use memory and, on Redis, a connection. One that is forgotten is closed when it is collected, and with a
@@ -1267,7 +1267,7 @@ export class Cache {
    * @param options - `signal` aborts.
    * @returns The number of subscriptions that the message was sent to; `-1` if it is unknown, in a cluster of Redis.
    * @throws `YC_E_INVALID` for an empty channel; `YC_E_TOO_LARGE`; `YC_E_DENIED` if the user lacks the permission for the channel;
-   * `YC_E_TIMEOUT` if no reply came: the message may have been sent; `YC_E_UNSUPPORTED` on Memcached.
+   * `YC_E_TIMEOUT` if no reply came: the message may have been sent; `YC_E_UNSUPPORTED` on Memcached without `events`.
    * @example
    * await cache.publish('orders:new', '4711'); // => 0
    * const subscription = await cache.subscribe({ channels: ['orders:new'] });
@@ -1303,7 +1303,7 @@ export class Cache {
    * @param options - `channels`, `patterns`; `maxBytes`; `signal` ends the subscription, also while it is connecting.
    * @returns The subscription.
    * @throws `YC_E_INVALID` without a channel and a pattern, and for an empty one; `YC_E_TOO_LARGE` for a name over 64 KiB or more than 1024;
-   * `YC_E_DENIED`; `YC_E_UNSUPPORTED` on Memcached.
+   * `YC_E_DENIED`; `YC_E_UNSUPPORTED` on Memcached without the option `events`.
    * @example
    * const stopping = new AbortController();
    * const subscription = await cache.subscribe({ channels: ['news', 'sport'], signal: stopping.signal });

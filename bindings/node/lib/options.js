@@ -15,7 +15,7 @@ function optionsSet(...names) {
 /** Returns the options of a call; throws for one that is not in `known`. */
 function optionsOf(options, known) {
   if (options === undefined) return NONE;
-  if (options === null || typeof options !== 'object') throw invalidType('the options are not an object');
+  if (options === null || typeof options !== 'object') throw invalidType(`the options are not an object: pass { ${[...known].join(', ')} }, of these those that you need`);
   let count = 0;
   for (const name in options) {
     if (!known.has(name)) throw unknown(name, known);

@@ -90,7 +90,8 @@ class Subscription {
     try {
       return { value: await this.#receive(), done: false };
     } catch (error) {
-      if (this.#isClosed) return DONE;
+      // Closing the subscription or its cache ends a loop, as it was meant to.
+      if (this.#isClosed || error.code === 'YC_E_CLOSED') return DONE;
       throw error;
     }
   }

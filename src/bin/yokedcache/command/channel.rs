@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 use yokedcache::cache::CacheHandle;
+use yokedcache::error::{Error, ErrorKind};
 use yokedcache::exec::blocking::{answer, wait};
 use yokedcache::message::{Filter, Message};
 use yokedcache::operation::{Operation, Outcome};
@@ -42,7 +43,10 @@ pub fn subscribe(session: &mut Session, arguments: &Subscribe) -> Result<Exit> {
     let filter = Filter::new(&slices(&channels), &slices(&patterns), 0)?;
     let handle = Arc::new(CacheHandle::new(session.cache.clone()));
     let subscription = wait(|context| handle.subscribe(context, filter))?;
-    remark(session.output.is_json(), "subscribed");
+    if session.cache.answers_at_once() {
+        remark(false, "no other process can publish to a cache in memory: name a server with --url");
+    }
+    remark(false, "subscribed");
     let (mut left, mut was_interrupted) = (arguments.count.unwrap_or(u64::MAX), false);
     while left > 0 {
         match wait(|context| subscription.next(context, Some(Instant::now() + LOOK))) {
@@ -53,16 +57,21 @@ pub fn subscribe(session: &mut Session, arguments: &Subscribe) -> Result<Exit> {
                 was_interrupted = false;
             }
             Ok(None) => was_interrupted = false,
-            Err(error) if error.is_retryable() => {
+            Err(error) if is_the_end(&error) => return Err(error.into()),
+            Err(error) => {
                 if !was_interrupted {
-                    remark(session.output.is_json(), &format!("interrupted: {error}"));
+                    remark(false, &format!("interrupted: {error}"));
                 }
                 was_interrupted = true;
             }
-            Err(error) => return Err(error.into()),
         }
     }
     Ok(Exit::Done)
+}
+
+/// Returns true if an error ends a subscription. After any other it continues.
+fn is_the_end(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Closed | ErrorKind::Denied | ErrorKind::Unsupported)
 }
 
 /// Writes a message as a line. People read of a gap on the standard error.
