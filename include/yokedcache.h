@@ -1125,7 +1125,8 @@ void yc_reply_free(struct yc_reply *reply);
 
 // The channels of a subscription: those of the given names, and those that match
 // a pattern. Set the struct to zero, then set struct_size and the fields that you
-// need. At least one channel or pattern is needed; the limit is 1024 together.
+// need. At least one channel or pattern is needed; the limit is 1024 together,
+// with 8 MiB.
 typedef struct yc_filter {
   // Set to sizeof(yc_filter).
   uint32_t struct_size;

@@ -75,7 +75,7 @@ impl Connection {
         self.send_all(requests, &readiness).await?;
         let mut is_asked = false;
         loop {
-            // The answer to a ping may be there before the event loop has told of it, and is no news then.
+            // The answer to a ping may be read here, before the event loop tells of it.
             let mut more = true;
             while more {
                 match self.receive_frames(on_frame)? {
