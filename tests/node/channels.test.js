@@ -206,7 +206,11 @@ withChannels('closing the cache ends its subscriptions after their last message'
   const own = await Cache.open(testUrl());
   const subscription = await own.subscribe({ channels: ['news'], ...text });
   const others = [await own.subscribe({ channels: ['others'] }), own.subscribe({ channels: ['others'] })];
-  const waiting = others.map(async (one) => assert.deepEqual(await readUntil(await one), []));
+  const waiting = others.map(async (one) => {
+    // One of them may still be connecting when the cache is closed.
+    const other = await Promise.resolve(one).catch((error) => assert.equal(error.code, closed.code));
+    if (other !== undefined) assert.deepEqual(await readUntil(other), []);
+  });
   await own.publish('news', 'last');
   await own.close();
   await Promise.all(waiting);
