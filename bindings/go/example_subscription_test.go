@@ -14,7 +14,7 @@ func ExampleCache_Publish() {
 	defer cache.Close()
 
 	receivers, err := cache.Publish(context.Background(), "orders", []byte("order 7 was paid"))
-	fmt.Println(receivers, err) // Nobody is subscribed.
+	fmt.Println(receivers, err) // No subscription selects the channel.
 	// Output:
 	// 0 <nil>
 }

@@ -374,7 +374,7 @@ func TestReceiversAreCounted(t *testing.T) {
 	}
 }
 
-// A call that waits goes on at the new backend.
+// A call that waits continues at the new backend.
 func TestASubscriptionFollowsASwitch(t *testing.T) {
 	cache := openChannels(t, "")
 	if !onMemory() {

@@ -129,7 +129,7 @@ pub unsafe extern "C" fn yc_publish(
 ) -> yc_status {
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
-        // A subscriber's event loop is told with a system call that is a cancellation point.
+        // Raising the event of a subscription is a system call, and a cancellation point.
         with_handle("yc_publish", cache, err, |cache| {
             let cache = cache.handle.load();
             let (channel, message) = (bytes(channel, channel_len, "channel")?, bytes(message, message_len, "message")?);

@@ -100,11 +100,10 @@ impl Server {
         has_moved || identity.reported && self.open_connections().any(|other| is_another(&other))
     }
 
-    /// Opens a connection that only this caller uses, for a request that holds up its connection.
+    /// Opens a connection as `connect_to_listen` does, for a request that holds it up and whose server has to be fit for reads.
     pub async fn connect_dedicated(&self) -> Result<DedicatedConnection> {
-        let connection = self.connect(Arc::default()).await?;
-        let dedicated = DedicatedConnection::new(Arc::clone(&connection), None);
-        self.protocol.adopt(&Handshake::new(&connection)).await?;
+        let dedicated = self.connect_to_listen().await?;
+        self.protocol.adopt(&Handshake::new(dedicated.connection()?)).await?;
         Ok(dedicated)
     }
 

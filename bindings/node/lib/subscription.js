@@ -186,7 +186,7 @@ class Subscription {
     }
   }
 
-  /** Takes a message; returns undefined if there is none. */
+  /** Takes a message; returns undefined if none waits. */
   #take() {
     const status = native.take(this.#native, this.#asText, found);
     const [first, second, lost] = found;

@@ -123,8 +123,8 @@ napi_value wait_for(napi_env env, napi_callback_info info) {
     return NULL;
 }
 
-/* Takes a message. The error of a subscription that is interrupted at present is told apart from that of one that has ended
-   by the descriptor: it is readable after the end. */
+/* Takes a message. Sets *ended if an error is the end of the subscription: the descriptor is readable after the end, and not
+   while the subscription is interrupted. */
 static yc_status take_message(subscription *from, yc_message **message, bool *ended, yc_error **error) {
     yc_status status = yc_subscription_next(from->messages, 0, message, error);
     if (status >= 0 || poll(&(struct pollfd){.fd = from->fd, .events = POLLIN}, 1, 0) != 1) return status;
