@@ -11,14 +11,10 @@ use serde_json::{Value as Json, json};
 
 use crate::backend::{OpFuture, done, pending};
 use crate::error::Result;
-use crate::util::random;
+use crate::util::{histogram, random};
 
 /// The sampling interval: on average, one of so many short calls is timed, because the clock takes longer than a call.
 pub const SAMPLE: u32 = 64;
-/// Number of buckets for each power of two: a percentile is at most 1/8 too high.
-const STEPS: u64 = 8;
-/// Number of powers of two: enough for 2^40 ns, 18 minutes.
-const BUCKETS: usize = 40 * STEPS as usize;
 /// The bounds of a distribution in nanoseconds: a memory hit lies among the first, a round trip in the middle, a deadline at the end.
 pub const BOUNDS: [u64; 12] = [
     250,
@@ -66,7 +62,7 @@ pub struct Latencies([OnceBox<Histogram>; NAMES.len()]);
 
 struct Histogram {
     /// Narrow buckets for percentiles.
-    buckets: [AtomicU64; BUCKETS],
+    buckets: histogram::Histogram,
     /// Buckets between `BOUNDS`, and one for longer times.
     wide: [AtomicU64; BOUNDS.len() + 1],
     sum_nanos: AtomicU64,
@@ -190,7 +186,7 @@ impl Latencies {
 impl Default for Histogram {
     fn default() -> Self {
         Self {
-            buckets: [const { AtomicU64::new(0) }; BUCKETS],
+            buckets: histogram::Histogram::default(),
             wide: [const { AtomicU64::new(0) }; BOUNDS.len() + 1],
             sum_nanos: AtomicU64::new(0),
         }
@@ -199,7 +195,7 @@ impl Default for Histogram {
 
 impl Histogram {
     fn record(&self, nanos: u64) {
-        self.buckets[bucket_of(nanos)].fetch_add(1, Relaxed);
+        self.buckets.record(nanos);
         self.wide[BOUNDS.partition_point(|bound| *bound < nanos)].fetch_add(1, Relaxed);
         self.sum_nanos.fetch_add(nanos, Relaxed);
     }
@@ -213,12 +209,18 @@ impl Histogram {
     }
 
     fn to_json(&self) -> Option<Json> {
-        let counts: Vec<u64> = self.buckets.iter().map(|bucket| bucket.load(Relaxed)).collect();
-        let samples: u64 = counts.iter().sum();
-        let at = |share| percentile_us(&counts, samples, share);
-        (samples > 0)
-            .then(|| json!({ "samples": samples, "p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "max": at(1.0) }))
+        let counts = self.buckets.counts();
+        let at = |share| counts.quantile(share).map(micros);
+        (counts.total() > 0).then(
+            || json!({ "samples": counts.total(), "p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "max": at(1.0) }),
+        )
     }
+}
+
+/// Returns microseconds with their fraction.
+#[allow(clippy::cast_precision_loss)]
+pub fn micros(time: Duration) -> f64 {
+    time.as_nanos() as f64 / 1000.0
 }
 
 /// Returns the number of calls to skip. A constant number would resonate with the program: if it alternates between
@@ -228,47 +230,9 @@ fn gap() -> u32 {
     u32::try_from(random::cheap() % spread).unwrap_or(SAMPLE)
 }
 
-/// Returns the upper end of the bucket below which a share of the samples lies.
-#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn percentile_us(counts: &[u64], samples: u64, share: f64) -> f64 {
-    let wanted = ((samples as f64 * share).ceil() as u64).max(1);
-    let mut seen = 0;
-    let reached = |count: &u64| {
-        seen += count;
-        seen >= wanted
-    };
-    let bucket = counts.iter().position(reached).unwrap_or(BUCKETS - 1);
-    upper_end(bucket as u64) as f64 / 1000.0
-}
-
-/// Returns the bucket of a number. Below `STEPS` each number has its own; above, each power of two has `STEPS`.
-#[allow(clippy::cast_possible_truncation)]
-fn bucket_of(nanos: u64) -> usize {
-    let exponent = u64::from(nanos.max(STEPS).ilog2()) - 3;
-    ((exponent * STEPS + (nanos >> exponent)) as usize).min(BUCKETS - 1)
-}
-
-fn upper_end(bucket: u64) -> u64 {
-    let exponent = (bucket / STEPS).saturating_sub(1);
-    (bucket - exponent * STEPS + 1) << exponent
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_bucket_holds_what_is_below_its_upper_end() {
-        let mut last = 0;
-        for nanos in (0..5000).chain((13..39).map(|power| (1 << power) + 12_345)) {
-            let bucket = bucket_of(nanos);
-            assert!(bucket >= last, "{nanos}");
-            last = bucket;
-            let end = upper_end(bucket as u64);
-            assert!(end > nanos && end <= nanos + nanos / 8 + 1, "{nanos} in a bucket up to {end}");
-        }
-        assert_eq!(bucket_of(u64::MAX), BUCKETS - 1);
-    }
 
     #[test]
     fn percentiles_are_those_of_the_samples() {

@@ -5,6 +5,7 @@ pub mod byte_strings;
 pub mod clock;
 pub mod event;
 pub mod glob;
+pub mod histogram;
 pub mod ordered;
 pub mod random;
 pub mod shown;
