@@ -27,6 +27,7 @@ mod verifier;
 pub use self::connection::{Connection, Identity};
 pub use self::failure::protocol_error;
 pub use self::handshake::{DedicatedConnection, Handshake, Protocol, ask_once};
+pub use self::listen::{Beat, Listener};
 pub use self::reader::{Frame, Framing, MAX_LINE, MAX_REPLY, ReplyLimit};
 #[cfg(test)]
 pub use self::reader::{hostile_bytes, receive_in_pieces};

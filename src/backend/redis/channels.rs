@@ -27,7 +27,7 @@ use crate::exec::backoff::Backoff;
 use crate::exec::context::CallContext;
 use crate::inbox::{Delivery, Feed};
 use crate::message::Filter;
-use crate::net::{DedicatedConnection, Server, protocol_error};
+use crate::net::{Beat, DedicatedConnection, Listener, Server, protocol_error};
 use crate::util::random;
 
 /// The first and the longest pause between two attempts to subscribe.
@@ -154,8 +154,7 @@ impl Subscriber {
             Err(error) => return error,
         };
         let request = self.request(confirmations);
-        let mut copies = Copies::new();
-        let on_frame = |frame: &[u8]| self.take(&server, confirmations, &mut copies, frame);
+        let mut receiver = Receiver { subscriber: self, server: &server, confirmations, copies: Copies::new() };
         let replaced = async {
             loop {
                 sleep(LOOK).await;
@@ -167,7 +166,7 @@ impl Subscriber {
             }
         };
         tokio::select! {
-            error = connection.listen(&request, PING, on_frame) => error,
+            error = connection.listen(&request, BEAT, &mut receiver) => error,
             error = replaced => error,
         }
     }
@@ -198,14 +197,28 @@ impl Subscriber {
         request
     }
 
+    /// Puts a message into the inbox if it is for this subscription. One that was too long to receive is lost.
+    fn deliver(&self, name: Option<&[u8]>, data: Option<&[u8]>) {
+        match (name.and_then(|name| self.names.channel(name)), data) {
+            (Some(channel), _) if !self.filter.selects(channel) => {}
+            (Some(channel), Some(data)) => self.delivery.push(channel, data),
+            _ => self.delivery.lose(1),
+        }
+    }
+}
+
+/// Takes the messages of a connection.
+struct Receiver<'a> {
+    subscriber: &'a Subscriber,
+    server: &'a Server,
+    confirmations: &'a mut Confirmations,
+    copies: Copies,
+}
+
+impl Listener for Receiver<'_> {
     /// Takes what the server sent.
-    fn take(
-        &self,
-        server: &Server,
-        confirmations: &mut Confirmations,
-        copies: &mut Copies,
-        frame: &[u8],
-    ) -> Result<()> {
+    fn take(&mut self, frame: &[u8]) -> Result<()> {
+        let Self { subscriber, server, confirmations, copies } = self;
         let mut elements = RespReader(frame);
         match elements.next() {
             Some(RespValue::Array(_)) => {}
@@ -223,36 +236,27 @@ impl Subscriber {
             Some(b"message") => {
                 let (name, data) = (string(), string());
                 if copies.is_first(name, data, None) {
-                    self.deliver(name, data);
+                    subscriber.deliver(name, data);
                 }
             }
             Some(b"pmessage") => {
                 let (pattern, name, data) = (string(), string(), string());
                 if copies.is_first(name, data, pattern) {
-                    self.deliver(name, data);
+                    subscriber.deliver(name, data);
                 }
             }
             Some(b"subscribe" | b"psubscribe") => {
                 confirmations.came += 1;
                 if confirmations.came == confirmations.wanted {
-                    self.delivery.live();
+                    subscriber.delivery.live();
                 } else if confirmations.came == 1 {
-                    self.delivery.begins();
+                    subscriber.delivery.begins();
                 }
             }
             Some(b"pong") => {}
             _ => return Err(protocol_error(server.name(), "a message of an unknown kind")),
         }
         Ok(())
-    }
-
-    /// Puts a message into the inbox if it is for this subscription. One that was too long to receive is lost.
-    fn deliver(&self, name: Option<&[u8]>, data: Option<&[u8]>) {
-        match (name.and_then(|name| self.names.channel(name)), data) {
-            (Some(channel), _) if !self.filter.selects(channel) => {}
-            (Some(channel), Some(data)) => self.delivery.push(channel, data),
-            _ => self.delivery.lose(1),
-        }
     }
 }
 
@@ -284,8 +288,9 @@ impl Copies {
     }
 }
 
-/// Its reply has the form of a message on a connection that is subscribed to something.
-const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
+/// The reply to PING has the form of a message on a connection that is subscribed to something.
+const BEAT: Beat<'_> =
+    Beat { request: b"*1\r\n$4\r\nPING\r\n", every: Duration::from_secs(1), patience: Duration::from_millis(1500) };
 
 #[cold]
 fn no_server() -> Error {
