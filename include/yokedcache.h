@@ -11,7 +11,7 @@
  *   contain any bytes, also NUL. The pointer may be NULL only if the length
  *   is 0. The library copies all arguments before the call returns.
  * - A function writes its results only on success. The exceptions are *len of
- *   yc_get_into(), *accepted of yc_queue_submit(), and the arrays of
+ *   yc_get_into() and yc_get_near(), *accepted of yc_queue_submit(), and the arrays of
  *   yc_get_many(), yc_set_many() and yc_delete_many(). If err is not NULL,
  *   every call writes *err: an error, or NULL.
  * - The caller frees every object that the library returns, once, with the
@@ -357,6 +357,25 @@ yc_status yc_get(struct yc_cache *cache,
 //   value may have another length in the next call.
 // - Other errors: see yc_get().
 yc_status yc_get_into(struct yc_cache *cache,
+                      const void *key,
+                      size_t key_len,
+                      void *buf,
+                      size_t cap,
+                      size_t *len,
+                      struct yc_error **err);
+
+// Reads the value of a key into a buffer of the caller if the value is in the
+// memory of this process: that of the memory backend, or of a near cache (option
+// near). The call sends no request and never waits, so that an event loop may
+// use it. cap and buf: see yc_get_into().
+//
+// Returns:
+// - YC_OK: the value was copied. *len is its length.
+// - YC_MISS: this process has no such value. On Redis and Memcached the key may
+//   exist nevertheless: call yc_get(). A miss is not counted.
+// - YC_E_BUFFER_TOO_SMALL: see yc_get_into().
+// - YC_E_INVALID, YC_E_TOO_LARGE: the key is empty, or exceeds 64 KiB.
+yc_status yc_get_near(struct yc_cache *cache,
                       const void *key,
                       size_t key_len,
                       void *buf,
@@ -1548,6 +1567,10 @@ yc_status yc_ping(struct yc_cache *cache, struct yc_error **err);
 // Capability: yc_publish() and yc_subscribe() work.
 #define YC_CAN_PUBLISH 64
 
+// Capability: the memory of this process may have values, which yc_get_near()
+// reads: the memory backend, or a near cache.
+#define YC_CAN_NEAR 128
+
 // Reports the capabilities of the backend: *flags is a sum of YC_CAN_ numbers.
 // An operation that the backend does not support returns YC_E_UNSUPPORTED.
 yc_status yc_capabilities(struct yc_cache *cache, uint64_t *flags, struct yc_error **err);
@@ -1655,6 +1678,10 @@ yc_status yc_config_check_file(const char *path,
 // reply was lost. Set it only if the command does the same when it runs twice.
 #define YC_OP_IDEMPOTENT 2
 
+// Flag of a YC_OP_GET or YC_OP_GET_OR_LEASE: read from the servers, also if the
+// near cache has a copy. Without a near cache it has no effect.
+#define YC_OP_FRESH 4
+
 // Kind of completion: yc_queue_get_many(). Not allowed in yc_op.kind.
 #define YC_OP_GET_MANY 14
 
@@ -1723,7 +1750,7 @@ typedef struct yc_op {
   // Kind of the operation: one of YC_OP_GET to YC_OP_METRICS, or of
   // YC_OP_GET_VERSIONED to YC_OP_PUBLISH.
   int32_t kind;
-  // 0, YC_OP_COUNT or YC_OP_IDEMPOTENT.
+  // 0, YC_OP_COUNT, YC_OP_IDEMPOTENT or YC_OP_FRESH.
   uint32_t flags;
   // The key or pattern. May be NULL if key_len is 0.
   const void *key;

@@ -5,6 +5,7 @@ pub mod double;
 pub mod health;
 pub mod memcached;
 pub mod memory;
+pub mod near;
 pub mod redis;
 pub mod remote;
 
@@ -17,6 +18,7 @@ use futures_util::future::BoxFuture;
 
 use self::health::{FallbackHealth, Health};
 use self::memory::Memory;
+use self::near::Staleness;
 use crate::config::{BackendConfig, Config};
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
@@ -48,6 +50,8 @@ pub struct Capabilities {
     pub command: bool,
     /// It carries messages of channels.
     pub publish: bool,
+    /// It may have values in the memory of this process: `hit` works.
+    pub near: bool,
 }
 
 /// The point at which a listing continues: a part of the store (a shard, a node), and an offset in it.
@@ -270,6 +274,25 @@ pub struct Activity {
     pub in_flight: u64,
     /// The fallback that serves if the servers fail; `None` without one.
     pub fallback: Option<FallbackHealth>,
+    /// The near cache; `None` without one.
+    pub near: Option<NearActivity>,
+}
+
+/// The history of a near cache.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NearActivity {
+    /// The copies that are kept.
+    pub usage: Usage,
+    /// Reads that were served without a request.
+    pub hits: u64,
+    /// Entries that were read and not kept, because they had changed meanwhile.
+    pub revoked: u64,
+    /// Copies that were kept.
+    pub fills: u64,
+    /// The measured staleness.
+    pub staleness: Staleness,
+    /// True if copies may be served now.
+    pub is_fresh: bool,
 }
 
 /// A store of entries. The cache checks arguments before they arrive here.
@@ -388,6 +411,11 @@ impl dyn Backend + '_ {
     /// Returns the state of the fallback, if there is one.
     pub fn fallback(&self) -> Option<FallbackHealth> {
         self.activity().fallback
+    }
+
+    /// Returns the history of the near cache, if there is one.
+    pub fn near(&self) -> Option<NearActivity> {
+        self.activity().near
     }
 }
 

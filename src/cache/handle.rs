@@ -130,6 +130,12 @@ impl CacheHandle {
         self.serving_first()?.hit_into(key, buffer)
     }
 
+    /// Returns the value of a key if it is in the memory of this process, copied to a buffer if it is small.
+    #[inline]
+    pub fn near_into(&self, key: &[u8], buffer: &mut [MaybeUninit<u8>]) -> Option<Hit> {
+        self.read(|cache| cache.near_into(key, buffer))
+    }
+
     /// Returns the cache that it was opened with, if that is in memory and serves.
     #[inline(always)]
     fn serving_first(&self) -> Option<&Cache> {

@@ -5,8 +5,9 @@ use std::fmt::{Display, Write};
 use std::time::Duration;
 
 use super::Cache;
-use crate::backend::Counters;
 use crate::backend::health::{FallbackHealth, Health, Status};
+use crate::backend::near::Staleness;
+use crate::backend::{Counters, NearActivity};
 use crate::cache::latency::{BOUNDS, Distribution, SAMPLE};
 use crate::error::Result;
 use crate::exec::context::CallContext;
@@ -33,6 +34,9 @@ impl Cache {
         write_health(&mut exposition, &self.backend.health(context).await);
         if let Some(fallback) = self.backend.fallback() {
             write_fallback(&mut exposition, &fallback);
+        }
+        if let Some(near) = self.backend.near() {
+            write_near(&mut exposition, &near);
         }
         write_durations(&mut exposition, self.latencies.distributions());
         Ok(exposition.into_text())
@@ -94,6 +98,34 @@ fn write_fallback(exposition: &mut Exposition, fallback: &FallbackHealth) {
     exposition.single("yokedcache_fallback_active", Kind::Gauge, "1 if the fallback serves, else 0.", serves);
     let name = "yokedcache_fallback_answers_total";
     exposition.single(name, Kind::Counter, "Calls that the fallback answered.", fallback.answers);
+}
+
+fn write_near(exposition: &mut Exposition, near: &NearActivity) {
+    let mut single =
+        |name: &str, kind, help, value| exposition.single(&format!("yokedcache_near_{name}"), kind, help, value);
+    single("hits_total", Kind::Counter, "Reads that a copy in the process served.", near.hits);
+    single("fills_total", Kind::Counter, "Copies that were kept.", near.fills);
+    single(
+        "revoked_fills_total",
+        Kind::Counter,
+        "Entries that were read and not kept, because they changed meanwhile or had no room.",
+        near.revoked,
+    );
+    single("flushes_total", Kind::Counter, "Removals of all copies.", near.staleness.flushes);
+    single("keys", Kind::Gauge, "Copies in the process.", near.usage.keys);
+    single("bytes", Kind::Gauge, "Bytes that the copies use.", near.usage.bytes);
+    single("serving", Kind::Gauge, "1 if copies are served, else 0.", u64::from(near.is_fresh));
+    let Staleness { p50, p99, max, disconnected, .. } = near.staleness;
+    let (name, help) =
+        ("yokedcache_near_disconnected_seconds_total", "Time without a connection that tells of changes.");
+    exposition.single(name, Kind::Counter, help, disconnected.as_secs_f64());
+    let (name, help) = ("yokedcache_near_delay_seconds", "Time from a change until it is known in the process.");
+    exposition.family(name, Kind::Gauge, help);
+    for (quantile, delay) in [("0.5", p50), ("0.99", p99), ("1", max)] {
+        if let Some(delay) = delay {
+            exposition.sample(name, &[("quantile", quantile)], delay.as_secs_f64());
+        }
+    }
 }
 
 fn write_durations(exposition: &mut Exposition, distributions: impl Iterator<Item = Distribution>) {

@@ -37,6 +37,7 @@ use crate::config::{Config, LoadingConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::key::{check_channel, check_key, check_pattern, check_tag, check_tags};
+use crate::lease::{LoadState, Loaded};
 use crate::operation::{Addition, NewEntry, Operation, Outcome, Usage};
 use crate::ttl::{DefaultTtl, Ttl};
 use crate::util::allocation;
@@ -114,6 +115,26 @@ impl Cache {
     #[inline(always)]
     fn hit_into(&self, key: &[u8], buffer: &mut [MaybeUninit<u8>]) -> Option<Hit> {
         self.latencies.untimed(|| self.backend.hit_into(key, buffer))
+    }
+
+    /// Returns the value of a key if it is in the memory of this process, copied to a buffer if it is small. `None` says nothing
+    /// about a key of a shared store.
+    #[inline]
+    pub fn near_into(&self, key: &[u8], buffer: &mut [MaybeUninit<u8>]) -> Option<Hit> {
+        self.backend.hit_into(key, buffer)
+    }
+
+    /// Returns the outcome of a request if that takes no more than the memory of this process; `None` says nothing.
+    #[inline]
+    pub fn at_hand(&self, request: &Request<'_>) -> Option<Outcome> {
+        match request {
+            Request::Store(Operation::Get { key }) => self.backend.hit(key, false).map(Outcome::Value),
+            Request::Store(Operation::GetOrLease { key, options }) => {
+                let fresh = |value| Outcome::Loaded(Loaded::of(LoadState::Fresh, Some(value)));
+                self.backend.hit(key, options.refresh_ahead).map(fresh)
+            }
+            _ => None,
+        }
     }
 
     /// Reads the value of a key; `None` is a miss. Does what `call` of a `Get` does, without the cost of an `Outcome`.

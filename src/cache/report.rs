@@ -4,7 +4,8 @@ use serde_json::{Map, Value as Json, json};
 
 use super::Cache;
 use crate::backend::health::{Details, FallbackHealth, Health, ServerAnswer, ServerHealth, Statistic};
-use crate::backend::{Counters, Usage};
+use crate::backend::{Counters, NearActivity, Usage};
+use crate::cache::latency;
 use crate::error::{ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::util::millis;
@@ -22,6 +23,8 @@ pub struct HealthReport {
     pub uptime: Duration,
     /// The health of its fallback, if it has one.
     pub fallback: Option<FallbackHealth>,
+    /// The history of its near cache, if it has one.
+    pub near: Option<NearActivity>,
 }
 
 impl HealthReport {
@@ -41,6 +44,7 @@ impl HealthReport {
             "uptime_ms": millis(self.uptime),
             "ping_us": self.health.ping.map(micros),
             "fallback": self.fallback.as_ref().map(fallback),
+            "near": self.near.as_ref().map(near),
             "details": self.health.details.as_ref().map(details),
         })
     }
@@ -73,6 +77,7 @@ impl Cache {
             "reconnects": counters.reconnects,
             "in_flight": self.backend.in_flight(),
             "fallback": self.backend.fallback().as_ref().map(fallback),
+            "near": self.backend.near().as_ref().map(near),
             "latency_us": self.latencies.to_json(),
         });
         for (name, _, count) in self.load_counters.all() {
@@ -89,6 +94,7 @@ impl Cache {
             key_prefix: self.key_prefix.clone(),
             uptime: self.opened.elapsed(),
             fallback: self.backend.fallback(),
+            near: self.backend.near(),
         }
     }
 
@@ -158,6 +164,26 @@ fn fallback(health: &FallbackHealth) -> Json {
         "outages": health.outages,
         "open_for_ms": health.outage.as_ref().map(|outage| millis(outage.lasted)),
         "changes_to_replay": health.outage.as_ref().map(|outage| outage.pending),
+    })
+}
+
+fn near(activity: &NearActivity) -> Json {
+    let staleness = &activity.staleness;
+    json!({
+        "serving": activity.is_fresh,
+        "hits": activity.hits,
+        "fills": activity.fills,
+        "revoked_fills": activity.revoked,
+        "keys": activity.usage.keys,
+        "bytes": activity.usage.bytes,
+        "flushes": staleness.flushes,
+        "disconnected_ms": millis(staleness.disconnected),
+        "delay_us": {
+            "samples": staleness.samples,
+            "p50": staleness.p50.map(latency::micros),
+            "p99": staleness.p99.map(latency::micros),
+            "max": staleness.max.map(latency::micros),
+        },
     })
 }
 

@@ -19,6 +19,8 @@ use crate::util::byte_strings::ByteStrings;
 pub enum Request<'a> {
     /// Runs as `Cache::call`.
     Store(Operation<'a>),
+    /// The same, without the copies of a near cache.
+    Fresh(Operation<'a>),
     /// Runs as `Cache::next_keys`, on a cursor that may be shared: `Outcome::Keys`.
     NextKeys { cursor: Arc<Mutex<Cursor>>, limit: usize },
     /// Runs as `Cache::search`: `Outcome::Matches`.
@@ -46,7 +48,7 @@ impl Request<'_> {
     /// once.
     pub fn is_long(&self) -> bool {
         match self {
-            Self::Store(operation) => operation.is_long(),
+            Self::Store(operation) | Self::Fresh(operation) => operation.is_long(),
             Self::NextKeys { .. } | Self::Search { .. } | Self::NextMessage { .. } => true,
             Self::Stats | Self::Health | Self::Metrics | Self::Explain { .. } => false,
         }
@@ -62,19 +64,21 @@ impl Request<'_> {
     pub fn at_once(&self) -> Self {
         match self {
             Self::Store(operation) => Self::Store(operation.at_once()),
+            Self::Fresh(operation) => Self::Fresh(operation.at_once()),
             other => other.clone(),
         }
     }
 
     /// Returns true if the request waits for another caller after this outcome of `at_once`.
     pub fn waits_after(&self, outcome: &Result<Outcome>) -> bool {
-        matches!(self, Self::Store(operation) if operation.waits_after(outcome))
+        matches!(self, Self::Store(operation) | Self::Fresh(operation) if operation.waits_after(outcome))
     }
 
     /// Returns the same request with other arguments.
     pub fn rebind<'b>(&self, to: &mut impl Rebind<'b>) -> Request<'b> {
         match self {
             Self::Store(operation) => Request::Store(operation.rebind(to)),
+            Self::Fresh(operation) => Request::Fresh(operation.rebind(to)),
             Self::NextKeys { cursor, limit } => Request::NextKeys { cursor: cursor.clone(), limit: *limit },
             Self::Search { query, options: SearchOptions { threshold, limit, tags } } => {
                 let query = to.bytes(query);
@@ -94,7 +98,7 @@ impl Cache {
     /// Refuses a request that `run` would refuse, for callers that copy it first.
     pub fn check(&self, request: &Request<'_>) -> Result<()> {
         match request {
-            Request::Store(operation) => self.check_operation(operation),
+            Request::Store(operation) | Request::Fresh(operation) => self.check_operation(operation),
             Request::Search { query, options } => options.check(query),
             Request::Explain { key, tags } => check_explain(key, tags),
             Request::NextKeys { .. }
@@ -109,6 +113,7 @@ impl Cache {
     pub fn run<'a>(&'a self, context: CallContext, request: &Request<'a>) -> OpFuture<'a, Outcome> {
         match request.clone() {
             Request::Store(operation) => self.call(context, operation),
+            Request::Fresh(operation) => self.call(context.fresh(), operation),
             Request::NextKeys { cursor, limit } => {
                 pending(async move { Ok(Outcome::Keys(Box::new(self.next_of(context, &cursor, limit).await?))) })
             }

@@ -37,6 +37,7 @@ pub(super) fn build(backend: BackendName, fields: Vec<Field>, variables: Variabl
             BackendName::Redis => BackendConfig::Redis(redis(options, &section)?),
             BackendName::Memcached => BackendConfig::Memcached(memcached(options, &section)?),
         },
+        near: None,
         fallback: None,
         notes: section.notes(variables),
     })

@@ -1,4 +1,5 @@
-//! A whole configuration, from a body of a document or from a URL: the backend that it names, and its fallback.
+//! A whole configuration, from a body of a document or from a URL: the backend that it names, its near cache and its
+//! fallback.
 
 use super::backends::build;
 use super::document::{Field, Node, Place};
@@ -6,7 +7,7 @@ use super::environment::{self, Variables};
 use super::message::{self, refused, within};
 use super::option::{Options, Scope, twice};
 use super::types::{BackendConfig, BackendName, Config, FallbackConfig};
-use super::{section, table, url};
+use super::{near, section, table, url};
 use crate::error::{Error, Result};
 
 /// Returns the configuration that a body describes.
@@ -14,18 +15,27 @@ pub(super) fn read(mut body: Vec<Field>, variables: Variables) -> Result<Config>
     environment::resolve(&mut body, variables)?;
     let fallback = take(&mut body, "fallback")?;
     let backend = backend(&body)?;
-    let mut fields = section_fields(body, backend)?;
-    let events = take(&mut fields, "events")?;
-    let config = with_events(events, build(backend, fields, variables)?, variables)?;
+    let fields = section_fields(body, backend)?;
+    let config = of_section(backend, fields, variables)?;
     with_fallback(fallback, config, variables)
 }
 
 /// Returns the configuration that a URL describes, as the scheme and the part after `://`.
 pub(super) fn read_url(parts: (&str, &str), variables: Variables) -> Result<Config> {
     let (backend, mut fields) = url::read(parts)?;
-    let (fallback, events) = (take(&mut fields, "fallback")?, take(&mut fields, "events")?);
-    let config = with_events(events, build(backend, fields, variables)?, variables)?;
+    let fallback = take(&mut fields, "fallback")?;
+    let config = of_section(backend, fields, variables)?;
     with_fallback(fallback, config, variables)
+}
+
+/// Returns the configuration that the fields of a backend's section describe.
+fn of_section(backend: BackendName, mut fields: Vec<Field>, variables: Variables) -> Result<Config> {
+    let (near, events) = (take(&mut fields, "near")?, take(&mut fields, "events")?);
+    let config = with_events(events, build(backend, fields, variables)?, variables)?;
+    match near {
+        Some(near) => near::add(&near, config),
+        None => Ok(config),
+    }
 }
 
 fn backend(body: &[Field]) -> Result<BackendName> {
@@ -139,7 +149,7 @@ fn with_events(field: Option<Field>, mut config: Config, variables: Variables) -
         _ => Err(no_redis()),
     };
     let events = read().and_then(|events| match events.backend {
-        BackendConfig::Redis(redis) if events.fallback.is_none() => Ok(redis),
+        BackendConfig::Redis(redis) if events.fallback.is_none() && events.near.is_none() => Ok(redis),
         _ => Err(no_redis()),
     });
     let label = format!("option {}", field.label());
@@ -220,6 +230,9 @@ fn naming_backend(name: &str) -> Field {
 fn check_fallback(config: &Config, primary: &Config) -> Result<()> {
     if config.fallback.is_some() {
         return Err(refused("a fallback has none of its own"));
+    }
+    if config.near.is_some() {
+        return Err(refused("a fallback has no near cache: give option near to the backend in front of it"));
     }
     if config.store().is_some_and(|store| Some(store) == primary.store()) {
         return Err(refused("the fallback is the store that it is to stand in for: name other servers, or memory"));

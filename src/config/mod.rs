@@ -9,6 +9,7 @@ mod body;
 mod document;
 mod environment;
 mod message;
+mod near;
 mod option;
 mod reference;
 mod section;

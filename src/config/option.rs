@@ -9,7 +9,7 @@ use super::environment::{self, Variables};
 use super::message::{self, refused};
 use super::types::{
     Address, ConnectionConfig, Distribution, Keepalive, KeyHash, LoadingConfig, MemcachedConfig, MemcachedServer,
-    MemoryConfig, MigrationConfig, RedisConfig, Secret, SwitchConfig, TlsConfig,
+    MemoryConfig, MigrationConfig, NearConfig, RedisConfig, Secret, SwitchConfig, TlsConfig,
 };
 use super::value::{self, Fit, Misfit, numeric};
 use crate::error::{Error, Result};
@@ -34,6 +34,7 @@ pub(super) struct Options {
     pub keepalive: bool,
     pub probes: Keepalive,
     pub connection: ConnectionConfig,
+    pub near: NearConfig,
     pub fallback: FallbackOptions,
     pub migration: MigrationConfig,
     pub switch: SwitchConfig,
@@ -130,6 +131,7 @@ pub(super) enum Scope {
     Memcached,
     /// The sections of both backends with servers, `redis` and `memcached`.
     Remote,
+    Near,
     Fallback,
     Migration,
     Switch,

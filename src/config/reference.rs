@@ -6,7 +6,7 @@ use super::table::OPTIONS;
 use super::table::with_scope;
 
 /// The sections of the guide, with a sentence each.
-const SECTIONS: [(&[Scope], &str, &str); 8] = [
+const SECTIONS: [(&[Scope], &str, &str); 9] = [
     (&[Scope::Every], "Every backend", "In the section of the backend."),
     (&[Scope::Memory], "Section `memory`", "Limits of the store in this process."),
     (&[Scope::Redis], "Section `redis`", "Servers, user and invalidation."),
@@ -20,6 +20,12 @@ const SECTIONS: [(&[Scope], &str, &str); 8] = [
         &[Scope::Remote],
         "Connections and TLS",
         "In section `redis` or `memcached`. Paths name files, which are read when a connection is made.",
+    ),
+    (
+        &[Scope::Near],
+        "`near`",
+        "In section `redis` or `memcached`: the process keeps copies of entries, and reads them without a request. \
+         `near: true`, or a time, which is the `max_staleness`, is the short form.",
     ),
     (
         &[Scope::Fallback],
@@ -54,6 +60,7 @@ fn section(scope: Scope) -> &'static str {
         Scope::Redis => "redis",
         Scope::Memcached => "memcached",
         Scope::Remote => "redis, memcached",
+        Scope::Near => "near",
         Scope::Fallback => "fallback",
         Scope::Migration => "of a migration",
         Scope::Switch => "of a switch",

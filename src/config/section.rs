@@ -190,7 +190,7 @@ impl Section {
     }
 }
 
-/// Returns the values of options that have no section: those of a fallback, a migration or a switch.
+/// Returns the values of options that have no section: those of a near cache, a fallback, a migration or a switch.
 pub(super) fn options_alone(scopes: &'static [Scope], mut fields: Vec<Field>) -> Result<Options> {
     let rows = table::with_scope(scopes);
     check_names(&fields, rows.clone().flat_map(Row::names))?;

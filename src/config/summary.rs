@@ -5,8 +5,8 @@ use serde_json::{Map, Value as Json, json};
 use super::option::{FallbackOptions, Kind, MemcachedKeys, Options, RedisServers, Row, Scope};
 use super::table;
 use super::types::{
-    Address, BackendConfig, Config, ConnectionConfig, FallbackConfig, MemcachedConfig, RedisConfig, RedisTopology,
-    TlsConfig,
+    Address, BackendConfig, Config, ConnectionConfig, FallbackConfig, MemcachedConfig, NearConfig, RedisConfig,
+    RedisTopology, TlsConfig,
 };
 use crate::util::millis;
 
@@ -27,10 +27,16 @@ impl Config {
         };
         let mut summary = backend(&self.backend);
         summary.extend(shown(table::with_scope(&[Scope::Every]), &mut options));
+        summary.insert("near".to_owned(), json!(self.near.as_ref().map(near)));
         summary.insert("fallback".to_owned(), json!(self.fallback.as_deref().map(fallback)));
         summary.insert("notes".to_owned(), json!(self.notes));
         Json::Object(summary)
     }
+}
+
+fn near(config: &NearConfig) -> Members {
+    let mut options = Options { near: config.clone(), ..Options::default() };
+    shown(table::with_scope(&[Scope::Near]), &mut options).collect()
 }
 
 fn fallback(config: &FallbackConfig) -> Members {

@@ -4,7 +4,7 @@ use super::option::Kind::{
     Addresses, Choice, Count, Flag, Group, Host, Maybe, Password, Path, Percent, Port, Prefix, Rows, Seconds, Servers,
     Size, SmallCount, Text, Time, Url, Weights,
 };
-use super::option::Scope::{Every, Fallback, Memcached, Memory, Migration, Redis, Remote, Switch};
+use super::option::Scope::{Every, Fallback, Memcached, Memory, Migration, Near, Redis, Remote, Switch};
 use super::option::{Choices, Row, Scope, row};
 use super::types::{BackendName, Connect, Distribution, Eviction, Failover, KeyHash, OnRestart, Verify};
 
@@ -123,6 +123,11 @@ pub(super) static OPTIONS: &[Row] = &[
     row(Remote, "max_pending", SmallCount(1..=1_000_000, |o| &mut o.connection.max_pending), "1000", "5000", "Calls in flight to a server; a call beyond gets `YC_E_BUSY`."),
     row(Remote, "max_pending_bytes", Size(1..=TIB, |o| &mut o.connection.max_pending_bytes), "64MiB", "16MiB", "Bytes in flight to a server; a call beyond gets `YC_E_BUSY`."),
     row(Remote, "tcp_nodelay", Flag(|o| &mut o.connection.nodelay), "true", "false", "Sends small packets at once."),
+    // `near`.
+    row(Near, "max_staleness", Time(20..=HOUR, |o| &mut o.near.max_staleness), "", "500ms", "The time after which a change by another process is seen at the latest. `2s` on Redis if it is not given; Memcached requires it."),
+    row(Near, "max_size", Count(0..=MAX_ENTRIES, |o| &mut o.near.max_size), "10000", "100000", "Copies kept at most; 0: no limit."),
+    row(Near, "max_bytes", Size(0..=PIB, |o| &mut o.near.max_bytes), "64MiB", "256MiB", "Bytes kept at most, keys included; 0: no bound."),
+    row(Near, "ttl", Time(0..=TEN_YEARS, |o| &mut o.near.ttl), "0", "1m", "The longest life of a copy. It never exceeds the TTL of its entry. 0: as long as that."),
     // `fallback`.
     row(Fallback, "max_ttl", Time(1..=TEN_YEARS, |o| &mut o.fallback.max_ttl), "60s", "5m", "The longest life of an entry in the fallback, which does not receive other processes' invalidations."),
     row(Fallback, "writes", Choice(WRITES), "drop", "follow", "Treatment of keys that were written during an outage, once the backend is back: `drop` deletes them there, `follow` copies their current values."),
@@ -158,7 +163,10 @@ pub(super) fn of_backend(backend: BackendName) -> impl Iterator<Item = &'static 
     })
 }
 
+/// The options of a backend's section that are configurations of their own.
+const NESTED: [&str; 2] = ["events", "near"];
+
 /// Returns every name of every option that a configuration may have.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    with_scope(&[Every, Memory, Redis, Memcached, Remote, Fallback]).flat_map(Row::names)
+    with_scope(&[Every, Memory, Redis, Memcached, Remote, Fallback]).flat_map(Row::names).chain(NESTED)
 }

@@ -6,6 +6,7 @@ mod body;
 mod fallback;
 mod hostile;
 mod memcached;
+mod near;
 mod options;
 mod redis;
 mod references;

@@ -23,6 +23,8 @@ pub struct Config {
     pub loading: LoadingConfig,
     /// The backend that stores the entries.
     pub backend: BackendConfig,
+    /// The copies that the process keeps of entries of the servers; `None`: it keeps none.
+    pub near: Option<NearConfig>,
     /// The backend that serves while the servers of the first one fail; `None`: calls fail then.
     pub fallback: Option<Box<FallbackConfig>>,
     /// Accepted parts of the text that are probably a mistake, each as one sentence; a log and `config check` show them.
@@ -40,6 +42,19 @@ pub struct LoadingConfig {
     pub lease: Duration,
     /// The time for which a load that found nothing is remembered. Default 30 s.
     pub negative_ttl: Duration,
+}
+
+/// The options of a near cache: copies of entries in the memory of the process.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct NearConfig {
+    /// Copies kept at most. Default 10,000.
+    pub max_size: u64,
+    /// Bytes kept at most, keys included; 0: no bound. Default 64 MiB.
+    pub max_bytes: u64,
+    /// The longest life of a copy; zero: as long as its entry. Default 0.
+    pub ttl: Duration,
+    /// The time after which a change by another process is seen at the latest. Default 2 s on Redis, none on Memcached.
+    pub max_staleness: Duration,
 }
 
 /// The backend that stores the entries, and its own options.

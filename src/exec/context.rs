@@ -39,18 +39,28 @@ pub struct CallContext {
     drives_until: Option<Instant>,
     /// True if it reads without sleeping at first.
     spins: bool,
+    /// True if it reads no copies.
+    is_fresh: bool,
 }
 
 impl CallContext {
     /// Returns the context of a call on a caller's own thread, which may block. `blocking::wait` has to poll the call: its
     /// thread leads connections and is its own timer.
     pub(crate) const fn thread() -> Self {
-        Self { end: None, may_block: true, is_cancellable: false, is_short: false, drives_until: None, spins: false }
+        Self { may_block: true, ..Self::task() }
     }
 
     /// Returns the context of a task on the runtime, which must not block and has the timers of the runtime.
     pub const fn task() -> Self {
-        Self { end: None, may_block: false, is_cancellable: false, is_short: false, drives_until: None, spins: false }
+        Self {
+            end: None,
+            may_block: false,
+            is_cancellable: false,
+            is_short: false,
+            drives_until: None,
+            spins: false,
+            is_fresh: false,
+        }
     }
 
     /// Returns the context of the same call if a thread of the host polls it first. That thread sends and reads for the
@@ -86,6 +96,18 @@ impl CallContext {
     #[must_use]
     pub(crate) const fn cancellable(self) -> Self {
         Self { is_cancellable: true, ..self }
+    }
+
+    /// Returns the context of the same call if it reads no copies of a near cache.
+    #[must_use]
+    pub fn fresh(self) -> Self {
+        Self { is_fresh: true, ..self }
+    }
+
+    /// Returns true if the call reads no copies of a near cache.
+    #[inline]
+    pub fn is_fresh(self) -> bool {
+        self.is_fresh
     }
 
     /// Returns true if the call was cancelled while it leads a connection or sleeps.

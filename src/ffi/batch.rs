@@ -60,6 +60,9 @@ pub const YC_OP_COUNT: u32 = 1;
 /// Flag of a YC_OP_REDIS_COMMAND: the library may send the command again if its
 /// reply was lost. Set it only if the command does the same when it runs twice.
 pub const YC_OP_IDEMPOTENT: u32 = 2;
+/// Flag of a YC_OP_GET or YC_OP_GET_OR_LEASE: read from the servers, also if the
+/// near cache has a copy. Without a near cache it has no effect.
+pub const YC_OP_FRESH: u32 = 4;
 
 /// An operation and its result. Set the struct to zero, then set the fields that
 /// the kind needs. "Result" marks the fields that yc_batch() writes.
@@ -68,7 +71,7 @@ pub struct yc_op {
     /// Kind of the operation: one of YC_OP_GET to YC_OP_METRICS, or of
     /// YC_OP_GET_VERSIONED to YC_OP_PUBLISH.
     pub kind: i32,
-    /// 0, YC_OP_COUNT or YC_OP_IDEMPOTENT.
+    /// 0, YC_OP_COUNT, YC_OP_IDEMPOTENT or YC_OP_FRESH.
     pub flags: u32,
     /// The key or pattern. May be NULL if key_len is 0.
     pub key: *const c_void,
@@ -292,13 +295,17 @@ pub(super) unsafe fn read<'a>(
     let (condition, version, delta, initial) = unsafe { ((*op).condition, (*op).version, (*op).number, (*op).initial) };
     let list: &[&[u8]] = list.as_ref().map_err(Clone::clone)?;
     let (count, is_idempotent) = (flags & YC_OP_COUNT != 0, flags & YC_OP_IDEMPOTENT != 0);
-    let known = if kind == YC_OP_REDIS_COMMAND { YC_OP_IDEMPOTENT } else { YC_OP_COUNT };
+    let (known, name) = match kind {
+        YC_OP_REDIS_COMMAND => (YC_OP_IDEMPOTENT, "YC_OP_IDEMPOTENT"),
+        YC_OP_GET | YC_OP_GET_OR_LEASE => (YC_OP_FRESH, "YC_OP_FRESH"),
+        _ => (YC_OP_COUNT, "YC_OP_COUNT"),
+    };
     if flags & !known != 0 {
-        let name = if kind == YC_OP_REDIS_COMMAND { "YC_OP_IDEMPOTENT" } else { "YC_OP_COUNT" };
         return Err(Error::new(ErrorKind::Invalid, format!("flags is {flags}; it must be 0 or {name}")));
     }
+    let request = if flags & YC_OP_FRESH != 0 { Request::Fresh } else { Request::Store };
     let ttl = || Ttl::from_millis(ttl_ms).map(|ttl| cache.resolve(ttl));
-    Ok(Request::Store(match kind {
+    Ok(request(match kind {
         YC_OP_GET => Operation::Get { key },
         YC_OP_SET => Operation::Set(NewEntry { key, value, ttl: ttl()?, tags: list }),
         YC_OP_DELETE => Operation::Delete { key },

@@ -11,6 +11,7 @@ use super::value::yc_value;
 use crate::backend::Hit;
 use crate::cache::{Cache, CacheHandle};
 use crate::error::{Error, ErrorKind, Result};
+use crate::key::check_key;
 use crate::operation::{NewEntry, Operation, Outcome};
 use crate::ttl::Ttl;
 use crate::value::Value;
@@ -99,6 +100,44 @@ pub unsafe extern "C" fn yc_get_into(
                 None => read(handle, key)?,
             };
             value.map_or(Ok(YC_MISS), |value| copy(&value, buf, cap, len))
+        })
+    }
+}
+
+/// Reads the value of a key into a buffer of the caller if the value is in the
+/// memory of this process: that of the memory backend, or of a near cache (option
+/// near). The call sends no request and never waits, so that an event loop may
+/// use it. cap and buf: see yc_get_into().
+///
+/// Returns:
+/// - YC_OK: the value was copied. *len is its length.
+/// - YC_MISS: this process has no such value. On Redis and Memcached the key may
+///   exist nevertheless: call yc_get(). A miss is not counted.
+/// - YC_E_BUFFER_TOO_SMALL: see yc_get_into().
+/// - YC_E_INVALID, YC_E_TOO_LARGE: the key is empty, or exceeds 64 KiB.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_get_near(
+    cache: *mut yc_cache,
+    key: *const c_void,
+    key_len: usize,
+    buf: *mut c_void,
+    cap: usize,
+    len: *mut usize,
+    err: *mut *mut yc_error,
+) -> yc_status {
+    // SAFETY: the caller's arguments, each checked before use.
+    unsafe {
+        with_open_handle("yc_get_near", cache, err, |handle| {
+            let (key, len) = (bytes(key, key_len, "key")?, out(len, "len")?);
+            bytes(buf, cap, "buf")?;
+            match handle.near_into(key, buffer(buf, cap, key)?) {
+                Some(Hit::Copied(copied)) => {
+                    len.write(copied);
+                    Ok(YC_OK)
+                }
+                Some(Hit::Shared(value)) => copy(&value, buf, cap, len),
+                None => check_key(key).map(|()| YC_MISS),
+            }
         })
     }
 }

@@ -26,6 +26,9 @@ pub const YC_CAN_COMPARE: u64 = 16;
 pub const YC_CAN_COMMAND: u64 = 32;
 /// Capability: yc_publish() and yc_subscribe() work.
 pub const YC_CAN_PUBLISH: u64 = 64;
+/// Capability: the memory of this process may have values, which yc_get_near()
+/// reads: the memory backend, or a near cache.
+pub const YC_CAN_NEAR: u64 = 128;
 
 /// Converts text to a value.
 pub(super) fn value_of(text: &str) -> *mut yc_value {
@@ -238,7 +241,8 @@ pub unsafe extern "C" fn yc_capabilities(cache: *mut yc_cache, flags: *mut u64, 
                 + flag(can.size, YC_CAN_SIZE)
                 + flag(can.compare, YC_CAN_COMPARE)
                 + flag(can.command, YC_CAN_COMMAND)
-                + flag(can.publish, YC_CAN_PUBLISH);
+                + flag(can.publish, YC_CAN_PUBLISH)
+                + flag(can.near, YC_CAN_NEAR);
             out(flags, "flags")?.write(sum);
             Ok(YC_OK)
         })

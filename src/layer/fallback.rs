@@ -4,6 +4,7 @@
 //! then on calls go to the fallback at once. The primary is probed (half-open); when it answers, the changes that it
 //! missed are replayed before any call reaches it, and the circuit closes.
 
+use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -15,8 +16,8 @@ use tokio::sync::Mutex;
 use super::replay::{Changed, Replay};
 use crate::backend::health::{self, CircuitState, FallbackHealth, Health, Status};
 use crate::backend::{
-    Activity, Backend, Capabilities, CopiedEntry, IfPresent, Imported, Info, KeyFilter, Missing, NewEntry, OpFuture,
-    Operation, Outcome, Page, ScanCursor, done, pending,
+    Activity, Backend, Capabilities, CopiedEntry, Hit, IfPresent, Imported, Info, KeyFilter, Missing, NewEntry,
+    OpFuture, Operation, Outcome, Page, ScanCursor, done, pending,
 };
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
@@ -287,6 +288,7 @@ impl Backend for Fallback {
             compare: primary.capabilities.compare && fallback.compare,
             command: primary.capabilities.command,
             publish: primary.capabilities.publish,
+            near: primary.capabilities.near,
         };
         Info { capabilities, answers_at_once: false, ..primary }
     }
@@ -297,6 +299,14 @@ impl Backend for Fallback {
 
     fn get<'a>(&'a self, context: CallContext, key: &'a [u8]) -> OpFuture<'a, Option<Value>> {
         serve!(self, context, failed, |backend| backend.get(context, key))
+    }
+
+    fn hit(&self, key: &[u8], refresh_ahead: bool) -> Option<Value> {
+        if self.0.open.load().is_none() { self.0.primary.hit(key, refresh_ahead) } else { None }
+    }
+
+    fn hit_into(&self, key: &[u8], buffer: &mut [MaybeUninit<u8>]) -> Option<Hit> {
+        if self.0.open.load().is_none() { self.0.primary.hit_into(key, buffer) } else { None }
     }
 
     fn set<'a>(&'a self, context: CallContext, entry: NewEntry<'a>) -> OpFuture<'a, ()> {
@@ -395,7 +405,12 @@ impl Backend for Fallback {
         let (primary, fallback) = (self.0.primary.activity(), self.0.fallback.activity());
         let mut counters = primary.counters;
         counters += fallback.counters;
-        Activity { counters, in_flight: primary.in_flight + fallback.in_flight, fallback: Some(self.0.state()) }
+        Activity {
+            counters,
+            in_flight: primary.in_flight + fallback.in_flight,
+            fallback: Some(self.0.state()),
+            near: primary.near,
+        }
     }
 
     /// That of the primary, and degraded while the fallback serves or could.

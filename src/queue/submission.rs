@@ -108,6 +108,9 @@ impl<'a> Submission<'a> {
                 return Some(Work::Done(outcome));
             }
         }
+        if let Some(outcome) = self.cache.at_hand(&request) {
+            return Some(Work::Done(Ok(outcome)));
+        }
         match self.cache.check(&request) {
             Ok(()) => self.copy(&request).then_some(Work::ToDo),
             Err(refused) => Some(Work::Done(Err(refused))),

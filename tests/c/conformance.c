@@ -223,6 +223,7 @@ static uint64_t capability(const runner *run, const bytes *name) {
     if (bytes_are(name, "share")) return YC_CAN_SHARE;
     if (bytes_are(name, "command")) return YC_CAN_COMMAND;
     if (bytes_are(name, "publish")) return YC_CAN_PUBLISH;
+    if (bytes_are(name, "near")) return YC_CAN_NEAR;
     if (!bytes_are(name, "size")) stop(run, "there is no such capability");
     return YC_CAN_SIZE;
 }

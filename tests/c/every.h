@@ -22,6 +22,12 @@ static yc_status every_get_into(yc_cache *cache, yc_error **err) {
     return yc_get_into(cache, "a", 1, buffer, sizeof buffer, &len, err);
 }
 
+static yc_status every_get_near(yc_cache *cache, yc_error **err) {
+    char buffer[64];
+    size_t len;
+    return yc_get_near(cache, "a", 1, buffer, sizeof buffer, &len, err);
+}
+
 static yc_status every_set(yc_cache *cache, yc_error **err) {
     yc_slice tags[2] = {slice("t"), slice("u")};
     return yc_set(cache, "a", 1, "value", 5, 60000, tags, 2, err);
@@ -236,6 +242,7 @@ static const every_call EVERY[] = {
     {"yc_set_many", every_set_many},
     {"yc_get", every_get},
     {"yc_get_into", every_get_into},
+    {"yc_get_near", every_get_near},
     {"yc_delete", every_delete},
     {"yc_exists", every_exists},
     {"yc_expire", every_expire},

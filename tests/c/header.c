@@ -4,7 +4,7 @@
 static const yc_search_options options = YC_SEARCH_OPTIONS_INIT;
 static const int64_t times[] = {YC_TTL_DEFAULT, YC_TTL_NEVER};
 static const uint64_t numbers[] = {YC_COUNT_UNKNOWN, YC_CAN_LIST, YC_CAN_COUNT, YC_CAN_SHARE, YC_CAN_SIZE,
-                                   YC_CAN_COMPARE, YC_CAN_COMMAND, YC_CAN_PUBLISH};
+                                   YC_CAN_COMPARE, YC_CAN_COMMAND, YC_CAN_PUBLISH, YC_CAN_NEAR};
 static const int32_t kinds[] = {YC_OP_GET,  YC_OP_SET,  YC_OP_DELETE, YC_OP_EXISTS, YC_OP_EXPIRE,
                                 YC_OP_TTL,  YC_OP_INVALIDATE_TAGS, YC_OP_INVALIDATE_PATTERN, YC_OP_FLUSH, YC_OP_PING,
                                 YC_OP_GET_VERSIONED, YC_OP_SET_IF, YC_OP_DELETE_IF, YC_OP_GET_AND_EXPIRE, YC_OP_COUNTER_ADD,
@@ -33,7 +33,7 @@ static yc_status (*const fill_in)(yc_lease *, const yc_fill *, yc_error **) = yc
 static yc_status (*const abandon)(yc_lease *, int64_t, yc_error **) = yc_lease_abandon;
 
 int main(void) {
-    yc_op op = {0, YC_OP_COUNT | YC_OP_IDEMPOTENT, NULL, 0, NULL, 0, NULL, 0, 0, 0, 0, 0, NULL, NULL, 0, 0, 0, 0, 0, NULL, NULL, {0, 0, 0}};
+    yc_op op = {0, YC_OP_COUNT | YC_OP_IDEMPOTENT | YC_OP_FRESH, NULL, 0, NULL, 0, NULL, 0, 0, 0, 0, 0, NULL, NULL, 0, 0, 0, 0, 0, NULL, NULL, {0, 0, 0}};
     yc_match match = {{NULL, 0}, 0.0, {0, 0}};
     return options.struct_size == 0 || times[0] > times[1] || numbers[0] == 0 || kinds[0] == 0 || levels[0] != 0 ||
            statuses[0] != 0 || op.kind != 0 || match.score > 0.0 || get(NULL, "k", 1, NULL, NULL) ||

@@ -134,6 +134,16 @@ static void check_null_outputs(yc_cache *cache) {
     CHECK_CALL(yc_get_into(cache, "a", 1, buffer, sizeof buffer, NULL, err), YC_E_INVALID);
     CHECK_CALL(yc_get_into(cache, "a", 1, NULL, 8, &len, err), YC_E_INVALID);
     CHECK_CALL(yc_get_into(cache, "a", 1, NULL, 0, &len, err), YC_E_BUFFER_TOO_SMALL);
+    CHECK_CALL(yc_get_near(cache, "a", 1, buffer, sizeof buffer, NULL, err), YC_E_INVALID);
+    CHECK_CALL(yc_get_near(cache, "a", 1, NULL, 8, &len, err), YC_E_INVALID);
+    CHECK_CALL(yc_get_near(cache, NULL, 1, buffer, sizeof buffer, &len, err), YC_E_INVALID);
+    CHECK_CALL(yc_get_near(cache, "", 0, buffer, sizeof buffer, &len, err), YC_E_INVALID);
+    CHECK_CALL(yc_get_near(cache, "a", 1, NULL, 0, &len, err), YC_E_BUFFER_TOO_SMALL);
+    CHECK_STATUS(yc_get_near(cache, "none", 4, buffer, sizeof buffer, &len, NULL), YC_MISS);
+    yc_op op = {.kind = YC_OP_SET, .flags = YC_OP_FRESH, .key = "a", .key_len = 1};
+    CHECK_STATUS(yc_batch(cache, &op, 1, sizeof op, NULL), YC_OK);
+    CHECK_STATUS(op.status, YC_E_INVALID);
+    yc_error_free(op.error);
     CHECK_CALL(yc_ttl(cache, "a", 1, NULL, err), YC_E_INVALID);
     CHECK_CALL(yc_keys_open(cache, "*", 1, NULL, err), YC_E_INVALID);
     CHECK_CALL(yc_search(cache, "a", 1, NULL, NULL, err), YC_E_INVALID);

@@ -85,11 +85,30 @@ yc_slice *tags_option(const statement *step, size_t *count) {
 
 bool wants_ok(const statement *step) { return step->n_wanted == 1 && token_is(step->wanted, "ok"); }
 
+static void pause_ms(long milliseconds) {
+    struct timespec left = {milliseconds / 1000, milliseconds % 1000 * 1000000};
+    while (nanosleep(&left, &left) != 0) continue;
+}
+
 /* ---- Operations ---- */
 
 
+/* Reads from the servers, also if the near cache has a copy. */
+static void run_get_fresh(yc_cache *cache, const bytes *key, tokens *result) {
+    yc_op op = {.kind = YC_OP_GET, .flags = YC_OP_FRESH, .key = key->data, .key_len = key->len};
+    yc_error *error;
+    yc_status status = yc_batch(cache, &op, 1, sizeof op, &error);
+    if (status != YC_OK) add_outcome(result, status, error);
+    else if (op.status == YC_OK) add_value(result, op.result);
+    else add_outcome(result, op.status, op.error);
+}
+
 static void run_get(runner *run, yc_cache *cache, const statement *step, tokens *result) {
     const bytes *key = argument(run, step, 0);
+    if (statement_option(step, "fresh")) {
+        run_get_fresh(cache, key, result);
+        return;
+    }
     yc_value *value = NULL;
     yc_error *error;
     yc_status status = yc_get(cache, key->data, key->len, &value, &error);
@@ -113,6 +132,29 @@ static void run_get_into(runner *run, yc_cache *cache, const statement *step, to
     if (status == YC_OK) tokens_add(result, TOKEN_QUOTED, buffer, len);
     else add_outcome(result, status, error);
     free(buffer);
+}
+
+/* With "wait" the key is read until its value is in the memory of this process, for so long at most. */
+static void run_get_near(runner *run, yc_cache *cache, const statement *step, tokens *result) {
+    const bytes *key = argument(run, step, 0);
+    size_t wait = number_option(step, "wait", 0), len = 0;
+    char buffer[256];
+    for (size_t waited = 0;; waited++) {
+        yc_error *error;
+        yc_status status = yc_get_near(cache, key->data, key->len, buffer, sizeof buffer, &len, &error);
+        if (status == YC_OK) {
+            tokens_add(result, TOKEN_QUOTED, buffer, len);
+            return;
+        }
+        if (status != YC_MISS || waited >= wait) {
+            add_outcome(result, status, error);
+            return;
+        }
+        yc_error_free(error);
+        yc_value *value = NULL;
+        if (yc_get(cache, key->data, key->len, &value, NULL) == YC_OK) yc_value_free(value);
+        pause_ms(1);
+    }
 }
 
 static void run_set(runner *run, yc_cache *cache, const statement *step, tokens *result) {
@@ -441,9 +483,7 @@ static void run_close(runner *run, yc_cache *cache, const statement *step, token
 
 static void run_sleep(runner *run, yc_cache *cache, const statement *step, tokens *result) {
     (void)cache;
-    long milliseconds = strtol(argument(run, step, 0)->data, NULL, 10);
-    struct timespec left = {milliseconds / 1000, milliseconds % 1000 * 1000000};
-    while (nanosleep(&left, &left) != 0) continue;
+    pause_ms(strtol(argument(run, step, 0)->data, NULL, 10));
     add_word(result, "ok");
 }
 
@@ -453,6 +493,7 @@ static const struct {
 } OPERATIONS[] = {
     {"get", run_get},
     {"get_into", run_get_into},
+    {"get_near", run_get_near},
     {"set", run_set},
     {"get_or_lease", run_get_or_lease},
     {"fill", run_fill},

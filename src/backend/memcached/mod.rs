@@ -34,6 +34,7 @@ use std::sync::Arc;
 
 use self::nodes::Nodes;
 use self::store::MemcachedStore;
+use super::near::{Copies, Near};
 use super::remote::Remote;
 use super::{Backend, redis};
 use crate::config::{Config, MemcachedConfig, RedisConfig};
@@ -51,5 +52,9 @@ pub fn open(config: &Config, memcached: &MemcachedConfig) -> Result<Box<dyn Back
     let open_channels = |events: &RedisConfig| redis::open_channels(config, events, &runtime);
     let channels = memcached.events.as_deref().map(open_channels).transpose()?;
     let store = MemcachedStore::new(nodes, channels);
-    Ok(Box::new(Remote::new(store, &config.key_prefix, memcached.connection.timeout, runtime)))
+    let remote = Remote::new(store, &config.key_prefix, memcached.connection.timeout, runtime);
+    let Some(near) = &config.near else { return Ok(Box::new(remote)) };
+    // No server tells of changes.
+    let copies = Arc::new(Copies::new(near, false, remote.watches()));
+    Ok(Box::new(Near::new(remote, copies, None)))
 }

@@ -1,6 +1,7 @@
 //! Memcached as a store: bytes under names, with the versions of tags under names of their own.
 
 use std::borrow::Cow;
+use std::iter::once;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,8 +16,8 @@ use super::{health, names, sample};
 use crate::backend::health::ServerHealth;
 use crate::backend::redis::Channels;
 use crate::backend::remote::{
-    self, EncodedEntry, Inspected, Mark, MarkedEntry, Outcomes, RemovedEntry, Sample, ScanScope, Slice, Store, Traffic,
-    VersionedEntry,
+    self, EncodedEntry, Inspected, Mark, MarkedEntry, Outcomes, RemovedEntry, Sample, ScanScope, Slice, Store,
+    TimedEntry, Traffic, VersionedEntry,
 };
 use crate::backend::{Capabilities, Missing, ScanCursor};
 use crate::entry::{self, DecodeError, Entry};
@@ -115,6 +116,7 @@ impl Store for MemcachedStore {
             compare: self.nodes.all.iter().all(|node| node.info.keeps_versions()),
             command: false,
             publish: self.channels.is_some(),
+            near: false,
         }
     }
 
@@ -166,6 +168,24 @@ impl Store for MemcachedStore {
         let commands: Commands = names.iter().map(|name| Command::Get { name }).collect();
         let received = run(context, &self.nodes, &commands).await;
         received.into_iter().map(|received| stored(received?)).collect()
+    }
+
+    async fn read_with_time<'a>(
+        &'a self,
+        context: CallContext,
+        prefix: &'a str,
+        names: &'a [&'a [u8]],
+        tags: &'a [u64],
+    ) -> (Outcomes<TimedEntry>, Vec<Option<u64>>) {
+        let timed = |stored| TimedEntry { stored, left: None };
+        if let ([name], [_, ..]) = (names, tags) {
+            return match self.read_with_tag_versions(context, prefix, name, tags).await {
+                Ok((stored, versions)) => (once(Ok(timed(stored))).collect(), versions),
+                Err(error) => (once(Err(error)).collect(), Vec::new()),
+            };
+        }
+        let stored = self.read(context, names).await;
+        (stored.into_iter().map(|stored| stored.map(timed)).collect(), Vec::new())
     }
 
     fn decode_head<'a>(name: &[u8], stored: &'a [u8]) -> std::result::Result<Entry<'a>, DecodeError> {

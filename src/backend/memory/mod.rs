@@ -3,6 +3,7 @@
 mod channels;
 mod conditional;
 mod explain;
+mod front;
 mod lease;
 mod loading;
 #[cfg(test)]
@@ -28,6 +29,7 @@ use std::time::{Duration, Instant};
 use futures_util::TryFutureExt;
 
 use self::channels::Channels;
+pub use self::front::{Front, NearEntry};
 use self::lease::Attempt;
 use self::store::Store;
 use self::sweeper::Sweeper;
@@ -191,6 +193,7 @@ impl Backend for Memory {
                 compare: true,
                 command: false,
                 publish: true,
+                near: true,
             },
             answers_at_once: true,
             is_one_server: false,

@@ -137,6 +137,7 @@ fn read(from: &mut RespReader<'_>, depth: u32) -> Result<Reply> {
             allocation::check(count.saturating_mul(size_of::<Reply>()))?;
             Reply::Array((0..count).map(|_| read(from, depth + 1)).collect::<Result<_>>()?)
         }
+        RespValue::Push(_) | RespValue::Map(_) | RespValue::Null => return Err(unexpected()),
     })
 }
 

@@ -27,6 +27,7 @@ mod server_error;
 mod server_info;
 mod store;
 mod topology;
+mod tracking;
 mod walk;
 
 use std::sync::Arc;
@@ -42,6 +43,7 @@ use self::scripts::ScriptSupport;
 use self::store::RedisStore;
 use self::topology::Topology;
 use super::Backend;
+use super::near::{Copies, Near};
 use super::remote::Remote;
 use crate::config::{Config, OnRestart, RedisConfig};
 use crate::error::Result;
@@ -94,9 +96,14 @@ pub fn open(config: &Config, redis: &RedisConfig) -> Result<Box<dyn Backend>> {
     };
     let record = Arc::clone(&replay.record);
     let scripts = Arc::new(ScriptSupport::default());
-    let has_channels = Arc::default();
-    let topology = open_topology(config, redis, replay, &scripts, &has_channels, &runtime)?;
-    let channels = channels(config, redis, &topology, has_channels);
-    let store = RedisStore::new(topology, redis, channels, record, scripts);
-    Ok(Box::new(Remote::new(store, &config.key_prefix, redis.connection.timeout, runtime)))
+    let needs_role: Arc<AtomicBool> = Arc::default();
+    let topology = open_topology(config, redis, replay, &scripts, &needs_role, &runtime)?;
+    let channels = channels(config, redis, &topology, Arc::clone(&needs_role));
+    let store = RedisStore::new(Arc::clone(&topology), redis, channels, record, scripts);
+    let handle = runtime.handle().clone();
+    let remote = Remote::new(store, &config.key_prefix, redis.connection.timeout, runtime);
+    let Some(near) = &config.near else { return Ok(Box::new(remote)) };
+    let copies = Arc::new(Copies::new(near, true, remote.watches()));
+    let source = tracking::track(topology, &config.key_prefix, Arc::clone(&copies), &needs_role, &handle)?;
+    Ok(Box::new(Near::new(remote, copies, Some(source))))
 }

@@ -1,6 +1,7 @@
 //! Stored names: `PREFIX:e:KEY` for an entry, `PREFIX:t:HASH` for a tag's version, `PREFIX:i:HASH` for its index,
 //! `PREFIX:r:NUMBER` for the marker of a server that was emptied after its restart, `PREFIX:w:NUMBER` for a write that
-//! waits for replicas, `PREFIX:d:KEY` for data of the caller, `PREFIX:c:CHANNEL` for a channel.
+//! waits for replicas, `PREFIX:d:KEY` for data of the caller, `PREFIX:c:CHANNEL` for a channel, `PREFIX:n:NUMBER:NUMBER` for
+//! the beats of a near cache.
 //!
 //! A prefix has neither `:` nor braces, so no key reaches a tag version or another
 //! prefix. In a cluster the first `{…}` of a name chooses its slot, so that
@@ -33,6 +34,27 @@ pub fn key<'a>(prefix: &str, name: &'a [u8]) -> Option<&'a [u8]> {
 /// Returns the name of a tag's version.
 pub fn tag_version(prefix: &str, tag: u64) -> Vec<u8> {
     format!("{prefix}:t:{tag:016x}").into_bytes()
+}
+
+/// Returns what the names of tag versions begin with.
+pub fn tag_versions(prefix: &str) -> Vec<u8> {
+    format!("{prefix}:t:").into_bytes()
+}
+
+/// Returns the tag of the name of its version.
+pub fn tag(prefix: &str, name: &[u8]) -> Option<u64> {
+    let hash = name.strip_prefix(prefix.as_bytes())?.strip_prefix(b":t:")?;
+    u64::from_str_radix(std::str::from_utf8(hash).ok()?, 16).ok()
+}
+
+/// Returns what the names of the beats of a near cache begin with.
+pub fn beats(prefix: &str, number: u64) -> Vec<u8> {
+    format!("{prefix}:n:{number:016x}:").into_bytes()
+}
+
+/// Returns a name of the beats of a near cache.
+pub fn beat(prefix: &str, number: u64, attempt: u32) -> Vec<u8> {
+    format!("{prefix}:n:{number:016x}:{attempt}").into_bytes()
 }
 
 /// Returns the name of a tag's index.
@@ -180,6 +202,7 @@ mod tests {
         assert_eq!(key("p", &entry("p", b":e:*")), Some(&b":e:*"[..]));
         assert_eq!(key("p", b"pp:e:a"), None);
         assert_eq!(key("p", &tag_version("p", 7)), None);
+        assert_eq!((tag("p", &tag_version("p", 7)), tag("p", &entry("p", b"7"))), (Some(7), None));
         assert!(is_entry(&entry("p", b":r:")) && !is_marker(&entry("p", b":r:")));
         assert!(is_data(&data("p", b"a")) && !is_data(&entry("p", b":d:")) && !is_entry(&data("p", b":e:")));
         assert!(is_marker(&marker("p", 7)) && !is_entry(&marker("p", 7)) && !is_entry(b"p"));

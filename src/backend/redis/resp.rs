@@ -1,4 +1,5 @@
-//! RESP2, the protocol of Redis: writes requests; frames and reads replies. <https://redis.io/docs/reference/protocol-spec>
+//! RESP, the protocol of Redis: writes requests; frames and reads replies of RESP2, and what a connection that asks for
+//! RESP3 needs of it. <https://redis.io/docs/reference/protocol-spec>
 
 use memchr::memchr;
 
@@ -80,6 +81,12 @@ impl RespFraming {
                 let elements = length(text, MAX_ELEMENTS)?.unwrap_or(0);
                 self.passed(header.end, elements)
             }
+            b'>' | b'%' => {
+                let parts = if rest[0] == b'%' { 2 } else { 1 };
+                let elements = length(text, MAX_ELEMENTS / parts)?.unwrap_or(0) * parts;
+                self.passed(header.end, elements)
+            }
+            b'_' => self.passed(header.end, 0),
             b'E' if text.starts_with(b"RROR") => Err("the server is Memcached: use memcached://".into()),
             other => Err(format!("it starts with the byte {other:#04x}")),
         }
@@ -164,9 +171,20 @@ pub enum RespValue<'a> {
     Bulk(Option<&'a [u8]>),
     /// So many elements, which come next.
     Array(u64),
+    /// A message that the server sends without being asked, in RESP3: so many elements, which come next.
+    Push(u64),
+    /// A map, in RESP3: so many keys and values, which come next.
+    Map(u64),
+    /// Nothing, in RESP3.
+    Null,
 }
 
 impl<'a> RespValue<'a> {
+    /// Returns true for values that no server sends on a connection that has not asked for RESP3.
+    pub fn is_of_resp3(self) -> bool {
+        matches!(self, Self::Push(_) | Self::Map(_) | Self::Null)
+    }
+
     /// Returns the bytes of a string that is not missing.
     pub fn bytes(self) -> Option<&'a [u8]> {
         match self {
@@ -195,6 +213,9 @@ impl<'a> Iterator for RespReader<'a> {
             b'-' => RespValue::Error(text),
             b':' => RespValue::Number(number(text).ok()?),
             b'*' => RespValue::Array(length(text, MAX_ELEMENTS).ok()?.unwrap_or(0)),
+            b'>' => RespValue::Push(length(text, MAX_ELEMENTS).ok()?.unwrap_or(0)),
+            b'%' => RespValue::Map(length(text, MAX_ELEMENTS / 2).ok()?.unwrap_or(0) * 2),
+            b'_' => RespValue::Null,
             _ => RespValue::Bulk(self.string(text)?),
         })
     }
@@ -217,7 +238,9 @@ impl<'a> RespReader<'a> {
         let mut elements = 1;
         while elements > 0 {
             match self.next() {
-                Some(RespValue::Array(children)) => elements = elements - 1 + children,
+                Some(RespValue::Array(children) | RespValue::Push(children) | RespValue::Map(children)) => {
+                    elements = elements - 1 + children;
+                }
                 Some(_) => elements -= 1,
                 None => break,
             }

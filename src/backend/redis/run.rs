@@ -105,7 +105,7 @@ impl Call<'_> {
     /// library's are there to be read, and nothing was written.
     fn received(&self, index: usize, reply: RespReader, replies: &Arc<RawReplies>) -> Option<Received> {
         let expected = self.commands.expected(index);
-        let first = reply.clone().next()?;
+        let first = reply.clone().next().filter(|first| !first.is_of_resp3())?;
         if expected == Expected::Reply && self.is_last_word(first) {
             return Some(Received::Reply(Slice::of(replies, reply.0)));
         }
@@ -119,7 +119,7 @@ impl Call<'_> {
             RespValue::Number(number) => Received::Number(number),
             RespValue::Bulk(string) => Received::Bulk(string.map(|string| Slice::of(replies, string))),
             RespValue::Array(_) => Received::Array(Slice::of(replies, reply.0)),
-            RespValue::Status(_) | RespValue::Error(_) => Received::Done,
+            _ => Received::Done,
         })
     }
 

@@ -19,7 +19,7 @@ use super::{health, names, scan, server_error, walk};
 use crate::backend::health::ServerHealth;
 use crate::backend::remote::{
     Change, Condition, EncodedEntry, Indexed, Inspected, Lasting, Mark, MarkedEntry, Outcomes, Removal, RemovedEntry,
-    Sample, ScanScope, Slice, Store, StoredPart, TimeLeft, Traffic, VersionedEntry, first_lifetime,
+    Sample, ScanScope, Slice, Store, StoredPart, TimeLeft, TimedEntry, Traffic, VersionedEntry, first_lifetime,
 };
 use crate::backend::{Capabilities, Missing, ScanCursor};
 use crate::command::{Command, Reply};
@@ -215,6 +215,7 @@ impl Store for RedisStore {
             compare: !self.scripts.is_refused(),
             command: true,
             publish: true,
+            near: false,
         }
     }
 
@@ -244,6 +245,32 @@ impl Store for RedisStore {
 
     async fn read<'a>(&'a self, context: CallContext, names: &'a [&'a [u8]]) -> Outcomes<Option<Slice>> {
         self.values(context, names, Kind::Read).await
+    }
+
+    async fn read_with_time<'a>(
+        &'a self,
+        context: CallContext,
+        prefix: &'a str,
+        names: &'a [&'a [u8]],
+        tags: &'a [u64],
+    ) -> (Outcomes<TimedEntry>, Vec<Option<u64>>) {
+        let mut commands = self.commands(Kind::Repeatable);
+        for name in names {
+            commands.push(name, &[b"PTTL", name]);
+            commands.push(name, &[b"GET", name]);
+        }
+        push_tag_versions(&mut commands, prefix, tags);
+        let mut received = self.run(context, &commands).await.into_iter();
+        let mut next = || received.next().unwrap_or_else(|| Err(unexpected()));
+        let mut entries: Outcomes<TimedEntry> = names.iter().map(|_| timed(next(), next())).collect();
+        if commands.is_reordered() {
+            entries.iter_mut().flatten().for_each(|entry| entry.left = None);
+        }
+        (entries, received.map(|version| tag_version(version).ok().flatten()).collect())
+    }
+
+    fn redirections(&self) -> u64 {
+        self.topology.redirections()
     }
 
     fn decode_head<'a>(name: &[u8], stored: &'a [u8]) -> std::result::Result<Entry<'a>, DecodeError> {
@@ -730,6 +757,11 @@ pub(super) fn push_set(commands: &mut Commands, EncodedEntry { name, bytes, ttl,
             commands.push(name, &[&[b"SET", &name[..], bytes, b"PX", ttl.as_bytes()], condition].concat());
         }
     }
+}
+
+/// Returns an entry from the replies to PTTL and GET. The time of a name that was not there is not known.
+fn timed(left: Result<Received>, stored: Result<Received>) -> Result<TimedEntry> {
+    Ok(TimedEntry { left: remaining(left?.number()?)?, stored: stored?.string() })
 }
 
 fn not_empty(bytes: Option<Slice>) -> Option<Slice> {

@@ -99,7 +99,7 @@ impl<S: Store> Remote<S> {
 
     /// Returns the tags that an entry may have: their versions are read with it. Of several servers only those are asked
     /// that the entry was seen to depend on.
-    fn guess_tags(&self, name: &[u8], fingerprint: u64) -> Box<[u64]> {
+    pub(super) fn guess_tags(&self, name: &[u8], fingerprint: u64) -> Box<[u64]> {
         if self.store.is_one_server() {
             self.hints.tags_of_entry(name, fingerprint)
         } else {

@@ -108,7 +108,10 @@ impl<S: Store> Remote<S> {
         watcher: &mut Option<Watcher<'a>>,
         end: Instant,
     ) -> Option<Value> {
-        while watcher.is_none() {
+        let watcher = loop {
+            if let Some(watcher) = watcher {
+                break watcher;
+            }
             match self.watches.join(&self.store.entry_name(&self.prefix, key).0) {
                 Part::Watcher(joined) => *watcher = Some(joined),
                 Part::Waiter(waiter) => {
@@ -120,8 +123,8 @@ impl<S: Store> Remote<S> {
                     }
                 }
             }
-        }
-        context.pause(jittered(PAUSE).min(end.saturating_duration_since(Instant::now()))).await;
+        };
+        context.run_until(end.min(Instant::now() + jittered(PAUSE)), |_| watcher.changed()).await;
         None
     }
 

@@ -16,6 +16,7 @@ mod explain;
 mod fresh;
 mod hints;
 mod index;
+mod keep;
 mod lasting;
 mod lease;
 mod listing;
@@ -38,6 +39,7 @@ use futures_util::future::BoxFuture;
 use self::counting::Counting;
 pub use self::executor::Outcomes;
 use self::hints::Hints;
+pub use self::keep::Keepable;
 pub use self::lasting::first_lifetime;
 pub use self::lease::PREFIX_TAG;
 pub use self::roll_call::RollCall;
@@ -45,9 +47,9 @@ pub use self::size::{SAMPLE, Sample};
 pub use self::slice::Slice;
 pub use self::store::{
     Change, Condition, EncodedEntry, Indexed, Inspected, Lasting, Mark, MarkedEntry, Removal, RemovedEntry, ScanScope,
-    Store, StoredPart, TimeLeft, Traffic, VersionedEntry,
+    Store, StoredPart, TimeLeft, TimedEntry, Traffic, VersionedEntry,
 };
-use self::watches::Watches;
+pub use self::watches::Watches;
 use super::health::{Details, Health};
 use super::{
     Activity, Backend, CopiedEntry, IfPresent, Imported, Info, KeyFilter, Missing, NewEntry, OpFuture, Operation,
@@ -73,7 +75,7 @@ pub struct Remote<S> {
     server: String,
     counting: Counting,
     hints: Hints,
-    watches: Watches,
+    watches: Arc<Watches>,
     /// Identifies the backend: a lease of another one fills nothing here.
     instance: u64,
     /// None once it is closed.
@@ -90,10 +92,15 @@ impl<S: Store> Remote<S> {
             timeout,
             counting: Counting::default(),
             hints: Hints::default(),
-            watches: Watches::default(),
+            watches: Arc::default(),
             instance: new_instance(),
             runtime: ArcSwapOption::new(Some(runtime)),
         }
+    }
+
+    /// Returns the callers that wait for loads.
+    pub fn watches(&self) -> Arc<Watches> {
+        Arc::clone(&self.watches)
     }
 
     /// An operation within the deadline of a call.
@@ -343,7 +350,7 @@ impl<S: Store> Backend for Remote<S> {
         let (mut counters, traffic) = (self.counting.read(), self.store.traffic());
         counters.reconnects = traffic.reconnects;
         counters.decode_errors += traffic.oversized;
-        Activity { counters, in_flight: traffic.in_flight, fallback: None }
+        Activity { counters, in_flight: traffic.in_flight, ..Activity::default() }
     }
 
     fn health(&self, context: CallContext) -> BoxFuture<'_, Health> {

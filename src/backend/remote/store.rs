@@ -21,6 +21,15 @@ use crate::util::byte_strings::ByteStrings;
 /// The bytes that are stored under a name, and the versions of tags.
 pub type VersionedEntry = (Option<Slice>, Vec<Option<u64>>);
 
+/// The bytes that are stored under a name, and the time that the name had left before they were read.
+#[derive(Default)]
+pub struct TimedEntry {
+    /// `None` if nothing is stored.
+    pub stored: Option<Slice>,
+    /// `None` if it is not known, or if entries have their deadline.
+    pub left: Option<Option<Duration>>,
+}
+
 /// An entry in its stored form.
 #[derive(Debug, Clone)]
 pub struct EncodedEntry {
@@ -270,6 +279,20 @@ pub trait Store: Send + Sync + 'static {
         context: CallContext,
         names: &'a [&'a [u8]],
     ) -> impl Future<Output = Outcomes<Option<Slice>>> + Send;
+    /// Reads the bytes that are stored under each name from its primary, and where entries do not have their deadline the
+    /// time that the name had left before; then the versions of tags.
+    fn read_with_time<'a>(
+        &'a self,
+        context: CallContext,
+        prefix: &'a str,
+        names: &'a [&'a [u8]],
+        tags: &'a [u64],
+    ) -> impl Future<Output = (Outcomes<TimedEntry>, Vec<Option<u64>>)> + Send;
+    /// Returns the number of times that a server sent a request elsewhere. What was read there is not followed by what tells
+    /// of changes.
+    fn redirections(&self) -> u64 {
+        0
+    }
     /// Reads what `read_headers` and `remove` hand on. Bytes that are damaged are no entry, wherever that can be seen.
     fn decode_head<'a>(name: &[u8], stored: &'a [u8]) -> std::result::Result<Entry<'a>, DecodeError> {
         entry::head(name, stored)

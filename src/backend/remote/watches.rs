@@ -8,16 +8,18 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::util::lock;
 use crate::value::Value;
 
 /// The names whose loads are watched.
 #[derive(Default)]
-pub(super) struct Watches(Mutex<HashMap<Vec<u8>, Watched>>);
+pub struct Watches(Mutex<HashMap<Vec<u8>, Watched>>);
 
 struct Watched {
+    /// Notified when what is stored under the name has changed.
+    changed: Arc<Notify>,
     /// The number of looks that have begun.
     looks: Arc<AtomicU64>,
     seen: watch::Receiver<Seen>,
@@ -43,6 +45,7 @@ pub(super) enum Part<'a> {
 /// The right to look at a name for all who wait for it. Dropping it wakes them.
 pub(super) struct Watcher<'a> {
     watches: &'a Watches,
+    changed: Arc<Notify>,
     name: Vec<u8>,
     looks: Arc<AtomicU64>,
     seen: watch::Sender<Seen>,
@@ -69,12 +72,19 @@ impl Watches {
     /// Makes the caller the watcher of a name, or one that waits for it.
     pub(super) fn join(&self, name: &[u8]) -> Part<'_> {
         let mut watched = self.lock();
-        if let Some(Watched { looks, seen }) = watched.get(name) {
+        if let Some(Watched { looks, seen, .. }) = watched.get(name) {
             return Part::Waiter(Waiter { looks: looks.load(SeqCst), seen: seen.clone() });
         }
-        let (looks, (sender, seen)) = (Arc::default(), watch::channel(Seen::NotYet));
-        watched.insert(name.to_vec(), Watched { looks: Arc::clone(&looks), seen });
-        Part::Watcher(Watcher { watches: self, name: name.to_vec(), looks, seen: sender })
+        let (looks, changed, (sender, seen)) = (Arc::default(), Arc::default(), watch::channel(Seen::NotYet));
+        watched.insert(name.to_vec(), Watched { changed: Arc::clone(&changed), looks: Arc::clone(&looks), seen });
+        Part::Watcher(Watcher { watches: self, changed, name: name.to_vec(), looks, seen: sender })
+    }
+
+    /// Has the watcher of a name look at once: what is stored under it has changed.
+    pub fn wake(&self, name: &[u8]) {
+        if let Some(watched) = self.lock().get(name) {
+            watched.changed.notify_one();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Vec<u8>, Watched>> {
@@ -94,6 +104,11 @@ impl Waiter {
 }
 
 impl Watcher<'_> {
+    /// Waits until what is stored under the name has changed, where anything tells of that.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
     /// Notes that a look is about to begin.
     pub(super) fn begin_look(&self) {
         self.looks.fetch_add(1, SeqCst);

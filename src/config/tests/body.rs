@@ -14,6 +14,7 @@ fn loading() -> LoadingConfig {
 #[test]
 fn a_backend_alone_takes_every_default() {
     let expected = Config {
+        near: None,
         fallback: None,
         notes: Vec::new(),
         key_prefix: "yokedcache".to_owned(),
@@ -55,6 +56,7 @@ fn the_same_configuration_in_yaml_json_and_a_url_is_equal() {
     let url = "memory://?max_size=10&key_prefix=a.b%5fc%2DD9&default_ttl=120m&ttl_jitter=2.5%25&max_bytes=64MiB\
                &max_value_bytes=1000&cleanup_interval=0.25s&eviction=s3fifo";
     let expected = Config {
+        near: None,
         fallback: None,
         notes: Vec::new(),
         key_prefix: "a.b_c-D9".to_owned(),

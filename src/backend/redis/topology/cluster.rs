@@ -76,6 +76,7 @@ pub struct Cluster {
     /// The layout that was found last.
     layout: ArcSwapOption<Layout>,
     outdated: Notify,
+    redirections: AtomicU64,
     /// The number of requests for the slot map that began, and of those that ended, with a reply or without.
     asked: AtomicU64,
     answered: watch::Sender<u64>,
@@ -105,6 +106,7 @@ impl Cluster {
             map: ArcSwapOption::empty(),
             layout: ArcSwapOption::empty(),
             outdated: Notify::new(),
+            redirections: AtomicU64::new(0),
             asked: AtomicU64::new(0),
             answered: watch::Sender::new(0),
             known: watch::Sender::new(None),
@@ -123,8 +125,14 @@ impl Cluster {
         Some(Arc::clone(replica.unwrap_or(&shard.primary)))
     }
 
+    /// Returns the number of redirections so far.
+    pub fn redirections(&self) -> u64 {
+        self.redirections.load(Relaxed)
+    }
+
     /// Returns the server that a redirection names, at the host of the asked one if it names none.
     pub fn at(&self, address: &str, asked: &Server) -> Option<Arc<Server>> {
+        self.redirections.fetch_add(1, Relaxed);
         let (host, port) = address.rsplit_once(':')?;
         let port = port.parse().ok()?;
         let host = match host {

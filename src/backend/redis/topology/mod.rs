@@ -136,6 +136,22 @@ impl Topology {
         self.cluster()?.at(address, asked)
     }
 
+    /// Returns the number of redirections so far.
+    pub fn redirections(&self) -> u64 {
+        self.cluster().map_or(0, |cluster| cluster.redirections())
+    }
+
+    /// Returns the servers that have entries now, and a number that changes with the owners of slots. Asks a node of a cluster.
+    pub async fn survey_owners(&self) -> Result<(u64, Vec<Arc<Server>>)> {
+        match self.cluster() {
+            Some(cluster) => {
+                cluster.refreshed().await?;
+                Ok((cluster.map_hash().unwrap_or(0), cluster.primaries()))
+            }
+            None => self.primaries().await.map(|servers| (0, servers)),
+        }
+    }
+
     /// Has the map of slots learned again: it may be wrong.
     pub fn mark_outdated(&self) {
         if let Some(cluster) = self.cluster() {

@@ -1,0 +1,159 @@
+//! The copies of a near cache, with what decides whether they may be kept and served.
+
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use super::freshness::Freshness;
+use super::guards::{Guards, Token, Writing};
+use crate::backend::memory::{Front, NearEntry};
+use crate::backend::remote::{Keepable, Watches};
+use crate::backend::{Hit, NearActivity};
+use crate::config::NearConfig;
+use crate::entry::tag_hash;
+use crate::operation::Change;
+use crate::value::Value;
+
+/// Copies of entries of a store.
+pub struct Copies {
+    front: Front,
+    guards: Guards,
+    /// The freshness of all copies.
+    pub freshness: Freshness,
+    /// The longest life of a copy; `None`: as long as that of its entry.
+    ttl: Option<Duration>,
+    /// The callers that wait for loads.
+    watches: Arc<Watches>,
+    fills: AtomicU64,
+    revoked: AtomicU64,
+}
+
+/// The state of the store before a read: a reply is kept only if nothing has changed since then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Before {
+    token: Token,
+    redirections: u64,
+}
+
+impl Copies {
+    /// Creates an empty store of copies. With `has_sources` they are served once something tells of changes; otherwise
+    /// each for `max_staleness`.
+    pub fn new(config: &NearConfig, has_sources: bool, watches: Arc<Watches>) -> Self {
+        let limits = [(!config.ttl.is_zero()).then_some(config.ttl), (!has_sources).then_some(config.max_staleness)];
+        Self {
+            front: Front::new(config),
+            guards: Guards::new(),
+            freshness: Freshness::new(config.max_staleness, has_sources),
+            ttl: limits.into_iter().flatten().min(),
+            watches,
+            fills: AtomicU64::new(0),
+            revoked: AtomicU64::new(0),
+        }
+    }
+
+    /// Returns the value of a copy.
+    #[inline]
+    pub fn get(&self, key: &[u8]) -> Option<Value> {
+        if self.freshness.is_over() { None } else { self.front.get(key) }
+    }
+
+    /// Returns the value of a copy, and copies a short one to a buffer that has room for it.
+    #[inline]
+    pub fn hit_into(&self, key: &[u8], buffer: &mut [MaybeUninit<u8>]) -> Option<Hit> {
+        if self.freshness.is_over() { None } else { self.front.hit_into(key, buffer) }
+    }
+
+    /// Returns the value of a copy for a load, unless its entry is due for an early refresh and one is asked for.
+    pub fn get_to_load(&self, key: &[u8], refresh_ahead: bool) -> Option<Value> {
+        match self.freshness.is_over() {
+            true => None,
+            false if refresh_ahead => self.front.get_unless_due(key),
+            false => self.front.get(key),
+        }
+    }
+
+    /// Returns the values of copies.
+    pub fn get_many(&self, keys: &[&[u8]]) -> Vec<Option<Value>> {
+        if self.freshness.is_over() { keys.iter().map(|_| None).collect() } else { self.front.get_many(keys) }
+    }
+
+    /// Returns what a read has to know before it begins.
+    pub fn before(&self, redirections: u64) -> Before {
+        Before { token: self.guards.token(), redirections }
+    }
+
+    /// Keeps a copy of what was read.
+    pub fn keep(&self, before: Before, redirections: u64, key: &[u8], read: &Keepable) {
+        let Some(left) = read.left.filter(|_| !self.freshness.is_over()) else { return };
+        let Keepable { value, tags, load_time, .. } = read;
+        let ttl = left.into_iter().chain(self.ttl).min();
+        let copy = NearEntry { key, value: value.as_bytes(), tags, ttl, load_time: *load_time };
+        let is_here = before.redirections == redirections;
+        if is_here && self.front.keep(&copy, || self.guards.allows(before.token, key, tags)) {
+            self.fills.fetch_add(1, Relaxed);
+        } else {
+            self.revoked.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Begins a change in this process: copies of what it may change are removed now, and none is kept until it has ended.
+    pub fn begin(&self, change: &Change<'_>) -> Writing<'_> {
+        let writing = self.guards.begin(change);
+        match change {
+            Change::Keys(keys) => keys.iter().for_each(|key| self.front.remove(key)),
+            Change::Tags(tags) => {
+                let tags: Vec<u64> = tags.iter().map(|tag| tag_hash(tag)).collect();
+                self.front.invalidate(&tags);
+            }
+            Change::Hashes(tags) => self.front.invalidate(tags),
+            Change::Patterns(patterns) => self.front.remove_matching(patterns),
+            Change::Flush => self.front.flush(),
+        }
+        writing
+    }
+
+    /// Removes the copy of a key that has changed in the store, under this name.
+    pub fn changed_key(&self, name: &[u8], key: &[u8]) {
+        self.guards.mark_key(key);
+        self.front.remove(key);
+        self.watches.wake(name);
+    }
+
+    /// Removes the copies that have one of these tags, whose versions have changed in the store.
+    pub fn changed_tags(&self, tags: &[u64]) {
+        tags.iter().for_each(|tag| self.guards.mark_tag(*tag));
+        self.front.invalidate(tags);
+    }
+
+    /// Removes all copies: anything may have changed in the store.
+    pub fn changed_all(&self) {
+        self.guards.mark_all();
+        self.front.flush();
+        self.freshness.flushed();
+    }
+
+    /// Serves no copy until all sources of changes have told of them again: some may be unknown.
+    pub fn interrupt(&self) {
+        self.freshness.interrupt();
+        self.changed_all();
+    }
+
+    /// Removes all copies for good.
+    pub fn close(&self) {
+        self.freshness.interrupt();
+        self.front.close();
+    }
+
+    /// Returns the history.
+    pub fn activity(&self) -> NearActivity {
+        NearActivity {
+            usage: self.front.usage(),
+            hits: self.front.hits(),
+            fills: self.fills.load(Relaxed),
+            revoked: self.revoked.load(Relaxed),
+            staleness: self.freshness.staleness(),
+            is_fresh: !self.freshness.is_over(),
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The time until which copies may be served: each source of changes has told of all that happened until a moment, and
+//! copies are served until so long after it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::error::{Error, Result};
+use crate::util::clock::Deadline;
+use crate::util::histogram::Histogram;
+use crate::util::lock;
+
+/// The freshness of all copies.
+pub struct Freshness {
+    max_staleness: Duration,
+    /// The end of the time in which copies are served.
+    until: AtomicU64,
+    state: Mutex<State>,
+    /// The first answer of the sources: whether they tell of changes.
+    first: watch::Sender<Option<Result<()>>>,
+    /// Times from a change to the moment at which it is known here.
+    delays: Histogram,
+    flushes: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    /// The moment up to which each source has told of all changes; `None` until it has.
+    sources: HashMap<u64, Option<Instant>>,
+    /// The time since which a source is not connected.
+    down_since: Option<Instant>,
+    /// The sum of such times before.
+    down: Duration,
+}
+
+/// The measured staleness.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Staleness {
+    /// The number of delays that were measured.
+    pub samples: u64,
+    /// Percentiles of the delays and their maximum; `None` without samples.
+    pub p50: Option<Duration>,
+    /// See `p50`.
+    pub p99: Option<Duration>,
+    /// See `p50`.
+    pub max: Option<Duration>,
+    /// The time without a connection that tells of changes.
+    pub disconnected: Duration,
+    /// The number of times that all copies were removed.
+    pub flushes: u64,
+}
+
+impl Freshness {
+    /// Returns the freshness of copies whose sources have not told of anything yet; without sources they are served always.
+    pub fn new(max_staleness: Duration, has_sources: bool) -> Self {
+        let until = if has_sources { 0 } else { Deadline::NEVER.nanos() };
+        let state = State { down_since: has_sources.then(Instant::now), ..State::default() };
+        Self {
+            max_staleness,
+            until: AtomicU64::new(until),
+            state: Mutex::new(state),
+            first: watch::Sender::new((!has_sources).then_some(Ok(()))),
+            delays: Histogram::default(),
+            flushes: AtomicU64::new(0),
+        }
+    }
+
+    /// Returns true if copies may not be served now.
+    #[inline]
+    pub fn is_over(&self) -> bool {
+        Deadline::from_nanos(self.until.load(Relaxed)).has_passed()
+    }
+
+    /// Returns the longest time for which a change may go unnoticed.
+    pub fn max_staleness(&self) -> Duration {
+        self.max_staleness
+    }
+
+    /// Replaces the sources. Those that are new have to tell of changes first.
+    pub fn set_sources(&self, sources: impl Iterator<Item = u64>) {
+        let mut state = self.lock();
+        let known = std::mem::take(&mut state.sources);
+        state.sources = sources.map(|source| (source, known.get(&source).copied().flatten())).collect();
+        self.renew(&state);
+    }
+
+    /// Notes that a source has told of all changes until a moment.
+    pub fn confirm(&self, source: u64, until: Instant) {
+        let mut state = self.lock();
+        if let Some(known) = state.sources.get_mut(&source) {
+            *known = Some(until);
+        }
+        let are_all = !state.sources.is_empty() && state.sources.values().all(Option::is_some);
+        if are_all && let Some(since) = state.down_since.take() {
+            state.down += since.elapsed();
+        }
+        self.renew(&state);
+        drop(state);
+        if are_all {
+            self.answer(Ok(()));
+        }
+    }
+
+    /// Notes that a source is not connected. What it has told of counts until its time is over.
+    pub fn lose(&self) {
+        self.lock().down_since.get_or_insert_with(Instant::now);
+    }
+
+    /// Serves no copy until all sources have told of changes again.
+    pub fn interrupt(&self) {
+        let mut state = self.lock();
+        state.sources.values_mut().for_each(|known| *known = None);
+        state.down_since.get_or_insert_with(Instant::now);
+        self.renew(&state);
+    }
+
+    /// Notes why a source will not tell of changes.
+    pub fn refuse(&self, error: Error) {
+        self.answer(Err(error));
+    }
+
+    /// Waits for the first answer of the sources.
+    pub async fn answered(&self) -> Result<()> {
+        let mut first = self.first.subscribe();
+        let answer = first.wait_for(Option::is_some).await;
+        answer.ok().and_then(|answer| answer.clone()).unwrap_or(Ok(()))
+    }
+
+    /// Returns the reason why no source tells of changes, if one has said so.
+    pub fn refusal(&self) -> Option<Error> {
+        self.first.borrow().as_ref()?.as_ref().err().cloned()
+    }
+
+    /// Returns why no copies are served, for people.
+    pub fn reason(&self) -> String {
+        match self.refusal() {
+            Some(error) => format!("the near cache serves nothing: {error}"),
+            None => "the near cache serves nothing: no server tells of changes at the moment".to_owned(),
+        }
+    }
+
+    /// Notes the time from a change to the moment at which it is known here.
+    pub fn measured(&self, delay: Duration) {
+        self.delays.record(u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// Notes that all copies were removed.
+    pub fn flushed(&self) {
+        self.flushes.fetch_add(1, Relaxed);
+    }
+
+    /// Returns what was measured.
+    pub fn staleness(&self) -> Staleness {
+        let delays = self.delays.counts();
+        let state = self.lock();
+        Staleness {
+            samples: delays.total(),
+            p50: delays.quantile(0.5),
+            p99: delays.quantile(0.99),
+            max: delays.quantile(1.0),
+            disconnected: state.down + state.down_since.map_or(Duration::ZERO, |since| since.elapsed()),
+            flushes: self.flushes.load(Relaxed),
+        }
+    }
+
+    fn answer(&self, answer: Result<()>) {
+        self.first.send_if_modified(|first| {
+            let changes = first.as_ref().is_none_or(|first| first.is_ok() != answer.is_ok());
+            if changes {
+                *first = Some(answer);
+            }
+            changes
+        });
+    }
+
+    fn renew(&self, state: &State) {
+        let confirmed = state.sources.values().copied().min().flatten();
+        let left = confirmed.map(|at| self.max_staleness.saturating_sub(at.elapsed())).filter(|left| !left.is_zero());
+        let until = left.map_or(0, |left| Deadline::after(Some(left)).nanos());
+        self.until.store(until, Relaxed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(100);
+
+    #[test]
+    fn copies_are_served_once_all_sources_have_told_of_changes() {
+        let freshness = Freshness::new(LONG, true);
+        assert!(freshness.is_over());
+        freshness.set_sources([1, 2].into_iter());
+        freshness.confirm(1, Instant::now());
+        assert!(freshness.is_over());
+        freshness.confirm(2, Instant::now());
+        assert!(!freshness.is_over());
+        freshness.set_sources([2, 3].into_iter());
+        assert!(freshness.is_over());
+        freshness.confirm(3, Instant::now());
+        assert!(!freshness.is_over());
+        freshness.interrupt();
+        assert!(freshness.is_over());
+        assert!(!Freshness::new(LONG, false).is_over());
+    }
+
+    #[test]
+    fn the_oldest_confirmation_counts() {
+        let freshness = Freshness::new(LONG, true);
+        freshness.set_sources([1, 2].into_iter());
+        freshness.confirm(1, Instant::now());
+        freshness.confirm(2, Instant::now().checked_sub(LONG).unwrap());
+        assert!(freshness.is_over());
+        freshness.confirm(2, Instant::now());
+        freshness.lose();
+        assert!(!freshness.is_over(), "what is known stays true for a time");
+        assert!(freshness.staleness().disconnected > Duration::ZERO);
+    }
+
+    #[test]
+    fn a_refusal_is_known_until_a_source_tells_of_changes() {
+        let freshness = Freshness::new(LONG, true);
+        freshness.set_sources([1].into_iter());
+        assert!(freshness.refusal().is_none());
+        freshness.refuse(Error::new(crate::error::ErrorKind::Unsupported, "no"));
+        assert!(freshness.refusal().is_some());
+        freshness.confirm(1, Instant::now());
+        assert!(freshness.refusal().is_none());
+    }
+}

@@ -1,0 +1,337 @@
+//! Tells a near cache of changes: one connection to each server on which it sends the names that were changed (client-side
+//! caching with CLIENT TRACKING in the broadcasting mode). <https://redis.io/docs/reference/client-side-caching>
+//!
+//! A server sends what an iteration of its event loop has changed at the end of the iteration, maybe after the replies of
+//! that iteration. A beat is a SET that the server answers and reports as a change. Its reply shows that the server has
+//! told of all changes before the beat whose reply had come when this one was sent.
+
+use std::collections::{HashMap, VecDeque};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+use tokio::time::{sleep, timeout};
+
+use super::names;
+use super::resp::{self, RespReader, RespValue};
+use super::server_error::{self, ServerError, classify};
+use super::topology::Topology;
+use crate::backend::near::Copies;
+use crate::error::{Error, ErrorKind, Result};
+use crate::exec::backoff::Backoff;
+use crate::exec::context::CallContext;
+use crate::inbox::Feed;
+use crate::net::{Beat, DedicatedConnection, Listener, Server, protocol_error};
+use crate::util::random::random;
+
+/// The first and the longest pause between two attempts to track a server.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
+/// The time in which a server has to send anything after a beat.
+const PATIENCE: Duration = Duration::from_millis(1500);
+/// The longest time between two beats.
+const LONGEST_BEAT: Duration = Duration::from_secs(1);
+/// The number of beats in the time for which a change may go unnoticed.
+const BEATS: u32 = 4;
+/// The time after which the key of the beats goes if they end, in milliseconds.
+const BEAT_LASTS: &[u8] = b"60000";
+/// The most names that are tried for the beats of a server.
+const NAMES: u32 = 1 << 18;
+/// The source of changes that the owners of the slots are.
+const OWNERS: u64 = 0;
+
+/// Begins to tell copies of the changes under a prefix; ends when the feed is dropped.
+pub fn track(
+    topology: Arc<Topology>,
+    prefix: &str,
+    copies: Arc<Copies>,
+    is_used: &AtomicBool,
+    handle: &Handle,
+) -> Result<Feed> {
+    is_used.store(true, Relaxed);
+    let beat = (copies.freshness.max_staleness() / BEATS).min(LONGEST_BEAT);
+    let tracker = Tracker { topology, prefix: prefix.to_owned(), number: random()?, beat, copies };
+    let followed = Followed { tracker: Arc::new(tracker), servers: HashMap::new(), owners: None, last_number: OWNERS };
+    Ok(Feed::new(Aborted(handle.spawn(followed.run()).abort_handle())))
+}
+
+/// Ends a task when it is dropped.
+struct Aborted(AbortHandle);
+
+impl Drop for Aborted {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+struct Tracker {
+    topology: Arc<Topology>,
+    prefix: String,
+    /// Distinguishes the beats of this cache.
+    number: u64,
+    /// The time between two beats.
+    beat: Duration,
+    copies: Arc<Copies>,
+}
+
+/// The task that has every server tracked that has entries.
+struct Followed {
+    tracker: Arc<Tracker>,
+    /// The task of each server, by the address of the server in memory, with the number of the source that it is.
+    servers: HashMap<usize, (u64, Aborted)>,
+    /// The owners of the slots as they were last.
+    owners: Option<u64>,
+    last_number: u64,
+}
+
+impl Followed {
+    async fn run(mut self) {
+        loop {
+            let begun = Instant::now();
+            match timeout(PATIENCE, self.tracker.topology.survey_owners()).await {
+                Ok(Ok((owners, servers))) => self.follow(owners, &servers, begun),
+                Ok(Err(_)) | Err(_) => self.tracker.copies.freshness.lose(),
+            }
+            sleep(self.tracker.beat).await;
+        }
+    }
+
+    /// Has these servers tracked, as they owned the slots at a moment.
+    fn follow(&mut self, owners: u64, servers: &[Arc<Server>], at: Instant) {
+        let address = |server: &Arc<Server>| Arc::as_ptr(server) as usize;
+        let is_changed = self.owners.replace(owners) != Some(owners)
+            || servers.len() != self.servers.len()
+            || !servers.iter().all(|server| self.servers.contains_key(&address(server)));
+        let copies = &self.tracker.copies;
+        if is_changed {
+            self.servers.retain(|known, _| servers.iter().any(|server| address(server) == *known));
+            for server in servers {
+                self.servers.entry(address(server)).or_insert_with(|| {
+                    self.last_number += 1;
+                    let (tracker, server) = (Arc::clone(&self.tracker), Arc::clone(server));
+                    let following = tracker.follow(self.last_number, server);
+                    (self.last_number, Aborted(tokio::spawn(following).abort_handle()))
+                });
+            }
+            copies.freshness.set_sources(self.servers.values().map(|(number, _)| *number).chain([OWNERS]));
+            // What a server told of that no longer has a slot is not all any more.
+            copies.changed_all();
+        }
+        copies.freshness.confirm(OWNERS, at);
+    }
+}
+
+/// The end of the tracking of a server.
+struct Ended {
+    error: Error,
+    stage: Stage,
+}
+
+impl Tracker {
+    /// Tracks a server again and again.
+    async fn follow(self: Arc<Self>, number: u64, server: Arc<Server>) {
+        let mut backoff = Backoff::between(CallContext::task(), PAUSES.0, PAUSES.1);
+        loop {
+            let following = AssertUnwindSafe(self.follow_once(number, &server)).catch_unwind().await;
+            let panicked =
+                |payload| Ended { error: Error::panicked("a near cache", payload), stage: Stage::Connecting };
+            let Ended { error, stage } = following.unwrap_or_else(panicked);
+            match stage {
+                Stage::Beats => {
+                    tracing::warn!("the near cache lost the connection that tells of changes: {error}");
+                    backoff.reset();
+                }
+                Stage::Hello | Stage::Tracking if !error.is_outage() && !error.is_passing() => {
+                    self.copies.freshness.refuse(unsupported(&error));
+                }
+                _ => {}
+            }
+            self.copies.freshness.lose();
+            self.topology.mark_outdated();
+            backoff.pause().await;
+        }
+    }
+
+    /// Tracks a server until the connection ends.
+    async fn follow_once(&self, number: u64, server: &Arc<Server>) -> Ended {
+        let connection = match server.connect_to_listen().await {
+            Ok(connection) => connection,
+            Err(error) => return Ended { error, stage: Stage::Connecting },
+        };
+        let (request, mut beat) = (self.request(), Vec::new());
+        resp::command(&mut beat, &[b"SET", &self.beat_name(server), b"1", b"PX", BEAT_LASTS]);
+        let mut told = Told::new(self, number, server, &connection);
+        let error =
+            connection.listen(&request, Beat { request: &beat, every: self.beat, patience: PATIENCE }, &mut told).await;
+        Ended { error, stage: told.stage }
+    }
+}
+
+impl Tracker {
+    fn request(&self) -> Vec<u8> {
+        let mut request = Vec::new();
+        resp::command(&mut request, &[b"HELLO", b"3"]);
+        let [entries, tags, beats] = [
+            names::entry(&self.prefix, b""),
+            names::tag_versions(&self.prefix),
+            names::beats(&self.prefix, self.number),
+        ];
+        let prefixes = [&entries, &tags, &beats].into_iter().flat_map(|prefix| [b"PREFIX", &prefix[..]]);
+        let command: [&[u8]; 4] = [b"CLIENT", b"TRACKING", b"ON", b"BCAST"];
+        resp::command(&mut request, &command.into_iter().chain(prefixes).collect::<Vec<_>>());
+        request
+    }
+
+    /// Returns a name for the beats of a server, in a slot of it.
+    fn beat_name(&self, server: &Arc<Server>) -> Vec<u8> {
+        let name = |attempt| names::beat(&self.prefix, self.number, attempt);
+        let is_there =
+            |name: &Vec<u8>| self.topology.owner(names::slot(name), false).is_some_and(|it| Arc::ptr_eq(&it, server));
+        (0..NAMES).map(name).find(is_there).unwrap_or_else(|| name(0))
+    }
+}
+
+/// A beat whose reply has not come.
+struct Sent {
+    at: Instant,
+    /// The reply shows that the server has told of all changes before this moment.
+    confirms: Option<Instant>,
+}
+
+/// The stages of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Connecting,
+    /// The reply to HELLO is next.
+    Hello,
+    /// The reply to CLIENT TRACKING is next.
+    Tracking,
+    /// The server tells of changes and answers beats.
+    Beats,
+}
+
+/// Takes what a server tells.
+struct Told<'a> {
+    tracker: &'a Tracker,
+    number: u64,
+    server: &'a Server,
+    connection: &'a DedicatedConnection,
+    stage: Stage,
+    sent: VecDeque<Sent>,
+    /// The time of the last beat whose reply has come.
+    answered: Option<Instant>,
+    /// The time of the last beat, until the server has told of it.
+    untold: Option<Instant>,
+}
+
+impl<'a> Told<'a> {
+    fn new(tracker: &'a Tracker, number: u64, server: &'a Server, connection: &'a DedicatedConnection) -> Self {
+        let (stage, sent) = (Stage::Hello, VecDeque::new());
+        Self { tracker, number, server, connection, stage, sent, answered: None, untold: None }
+    }
+
+    fn take_reply(&mut self, reply: RespValue<'_>) -> Result<()> {
+        match (self.stage, reply) {
+            (Stage::Hello | Stage::Tracking, RespValue::Error(text)) => {
+                return Err(server_error::of_command(self.server.name(), text));
+            }
+            (Stage::Hello, _) => self.stage = Stage::Tracking,
+            (Stage::Tracking, _) => self.begin(),
+            (_, RespValue::Error(text)) if has_moved(text) => {
+                return Err(server_error::error(self.server.name(), text));
+            }
+            // A server that refuses the beat, as one without memory does, answers nevertheless.
+            _ => self.take_answer(),
+        }
+        Ok(())
+    }
+
+    /// Begins to count on the server. It tells of what changes from now on; what was read before is not followed.
+    fn begin(&mut self) {
+        self.stage = Stage::Beats;
+        self.tracker.copies.changed_all();
+        self.tracker.copies.freshness.confirm(self.number, Instant::now());
+        tracing::debug!(server = self.server.name(), "the server tells the near cache of changes");
+    }
+
+    fn take_answer(&mut self) {
+        let Some(sent) = self.sent.pop_front() else { return };
+        self.answered = Some(sent.at);
+        if let Some(until) = sent.confirms.filter(|_| !self.server.has_left(self.connection)) {
+            self.tracker.copies.freshness.confirm(self.number, until);
+        }
+    }
+
+    /// Takes the names that have changed; without any, all have.
+    fn take_names(&mut self, mut names: RespReader<'_>) -> Result<()> {
+        let count = match names.next() {
+            Some(RespValue::Array(count)) => count,
+            Some(RespValue::Null) => {
+                self.tracker.copies.changed_all();
+                return Ok(());
+            }
+            _ => return Err(protocol_error(self.server.name(), "changes without their names")),
+        };
+        let mut tags = Vec::new();
+        for _ in 0..count {
+            match names.next() {
+                Some(RespValue::Bulk(Some(name))) => self.take_name(name, &mut tags),
+                // The name was too long to receive: it is that of no entry.
+                Some(RespValue::Bulk(None)) => {}
+                _ => return Err(protocol_error(self.server.name(), "a change without its name")),
+            }
+        }
+        if !tags.is_empty() {
+            self.tracker.copies.changed_tags(&tags);
+        }
+        Ok(())
+    }
+
+    fn take_name(&mut self, name: &[u8], tags: &mut Vec<u64>) {
+        let prefix = &self.tracker.prefix;
+        if let Some(key) = names::key(prefix, name) {
+            self.tracker.copies.changed_key(name, key);
+        } else if let Some(tag) = names::tag(prefix, name) {
+            tags.push(tag);
+        } else if let Some(at) = self.untold.take() {
+            // The only other names are those of the beats.
+            self.tracker.copies.freshness.measured(at.elapsed());
+        }
+    }
+}
+
+impl Listener for Told<'_> {
+    fn take(&mut self, frame: &[u8]) -> Result<()> {
+        let mut elements = RespReader(frame);
+        match elements.next() {
+            // Other pushes say nothing of entries.
+            Some(RespValue::Push(_)) if elements.next().and_then(RespValue::bytes) != Some(b"invalidate") => Ok(()),
+            Some(RespValue::Push(_)) => self.take_names(elements),
+            Some(reply) => self.take_reply(reply),
+            None => Ok(()),
+        }
+    }
+
+    fn beat(&mut self) {
+        let at = Instant::now();
+        self.sent.push_back(Sent { at, confirms: self.answered });
+        self.untold = Some(at);
+    }
+}
+
+/// Returns true if a beat was refused because the server is not what it was, or the slot of the beat is elsewhere.
+fn has_moved(text: &[u8]) -> bool {
+    matches!(classify(text), ServerError::Moved(_) | ServerError::Ask(_) | ServerError::Elsewhere)
+}
+
+#[cold]
+fn unsupported(refusal: &Error) -> Error {
+    let text = format!(
+        "option near: the server does not tell of changes, which needs Redis 6 or later and a user who may run HELLO and \
+         CLIENT TRACKING: {refusal}"
+    );
+    Error::new(ErrorKind::Unsupported, text)
+}
