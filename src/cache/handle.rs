@@ -34,10 +34,12 @@ const CLOSE: Duration = Duration::from_secs(5);
 /// A cache as its user has it. Cursors and queues share it.
 pub struct CacheHandle {
     cache: ArcSwap<Cache>,
-    /// The cache that it was opened with, if that is in memory. Gets and sets use it without a guard until it is replaced.
-    /// Nothing waits for the end of a get. A set looks again under the lock of its shard: either it comes before whatever
-    /// is copied from the shard later, or it finds that the cache was replaced, and stores nothing.
+    /// The cache that it was opened with, if values of it are in the memory of this process. Hits use it without a guard until
+    /// it is replaced, and gets and sets if it answers at once. Nothing waits for the end of a get. A set looks again under
+    /// the lock of its shard: either it comes before whatever is copied from the shard later, or it finds that the cache was
+    /// replaced, and stores nothing.
     first: Option<Cache>,
+    first_answers_at_once: bool,
     /// True if `first` no longer serves. It is set before the cache is replaced.
     is_first_replaced: AtomicBool,
     /// Changes with `replacing` held, so that nothing is replaced in a closed cache.
@@ -87,7 +89,8 @@ impl CacheHandle {
     /// Returns a handle of a cache.
     pub fn new(cache: Cache) -> Self {
         Self {
-            first: cache.answers_at_once().then(|| cache.clone()),
+            first: cache.capabilities().near.then(|| cache.clone()),
+            first_answers_at_once: cache.answers_at_once(),
             is_first_replaced: AtomicBool::new(false),
             cache: ArcSwap::from_pointee(cache),
             closed: AtomicBool::new(false),
@@ -108,7 +111,7 @@ impl CacheHandle {
     #[inline]
     pub fn read<R>(&self, run: impl FnOnce(&Cache) -> R) -> R {
         let guard;
-        run(match self.serving_first() {
+        run(match self.answering_first() {
             Some(first) => first,
             None => {
                 guard = self.load();
@@ -133,20 +136,29 @@ impl CacheHandle {
     /// Returns the value of a key if it is in the memory of this process, copied to a buffer if it is small.
     #[inline]
     pub fn near_into(&self, key: &[u8], buffer: &mut [MaybeUninit<u8>]) -> Option<Hit> {
-        self.read(|cache| cache.near_into(key, buffer))
+        match self.serving_first() {
+            Some(first) => first.near_into(key, buffer),
+            None => self.load().near_into(key, buffer),
+        }
     }
 
-    /// Returns the cache that it was opened with, if that is in memory and serves.
+    /// Returns the cache that it was opened with, if it answers at once and serves.
+    #[inline(always)]
+    fn answering_first(&self) -> Option<&Cache> {
+        if self.first_answers_at_once { self.serving_first() } else { None }
+    }
+
+    /// Returns the cache that it was opened with, if values of it are in the memory of this process and it serves.
     #[inline(always)]
     fn serving_first(&self) -> Option<&Cache> {
         self.first.as_ref().filter(|_| !self.is_first_replaced.load(Ordering::Acquire))
     }
 
-    /// Stores an entry in the cache that it was opened with. Returns `None` if that cache is not in memory or does not serve:
+    /// Stores an entry in the cache that it was opened with. Returns `None` if that does not answer at once or does not serve:
     /// then the entry is to be stored in the one that serves now.
     #[inline(always)]
     pub fn set_in_first<'a>(&self, entry: impl FnOnce(&Cache) -> NewEntry<'a>) -> Option<Result<()>> {
-        let first = self.serving_first()?;
+        let first = self.answering_first()?;
         first.set_unless(&self.is_first_replaced, entry(first))
     }
 
@@ -233,8 +245,11 @@ impl CacheHandle {
         } else if old.answers_at_once() {
             // The calls that do not end wait for loads. The handle keeps the store, but not its entries.
             let _ = old.backend.call(context, Operation::Flush { count: false }).await;
+        } else if old.capabilities().near {
+            // The handle keeps it, but not its connections.
+            let _ = old.close(context, Instant::now() + CLOSE).await;
         }
-        // An old backend with servers is closed with the last of its calls.
+        // Another old backend with servers is closed with the last of its calls.
         Ok(json!({ "backend": next.backend.name(), "copied": copied }))
     }
 

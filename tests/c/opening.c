@@ -26,8 +26,9 @@ void append_options(char *text, size_t room, const statement *step) {
 }
 
 static void write_url(const runner *run, char *url, size_t room, const char *suffix, const char *options) {
-    snprintf(url, room, "%s%ckey_prefix=%s%s%s%s", run->url, strchr(run->url, '?') ? '&' : '?', run->prefix, suffix,
-             run->of_case.options, options);
+    const char *of_all = getenv("YC_TEST_OPTIONS");
+    snprintf(url, room, "%s%ckey_prefix=%s%s%s%s%s%s", run->url, strchr(run->url, '?') ? '&' : '?', run->prefix, suffix,
+             of_all ? "&" : "", of_all ? of_all : "", run->of_case.options, options);
 }
 
 yc_status open_cache_as(runner *run, const char *name, const char *suffix, const char *options, yc_error **error) {

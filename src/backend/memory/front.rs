@@ -10,7 +10,7 @@ use super::store::Store;
 use super::sweeper::Sweeper;
 use crate::backend::{Hit, Patterns, Usage};
 use crate::config::{Eviction, NearConfig};
-use crate::util::clock::Times;
+use crate::util::clock::{Deadline, Times};
 use crate::value::Value;
 
 /// The time between two sweeps of copies that have expired.
@@ -43,16 +43,16 @@ impl Front {
         Self { store: Arc::new(store), sweeper: Sweeper::new(CLEANUP) }
     }
 
-    /// Returns the value of a copy.
+    /// Returns the value of a copy, if a time has not passed until which copies are served.
     #[inline]
-    pub fn get(&self, key: &[u8]) -> Option<Value> {
-        self.store.hit(key, false)
+    pub fn get(&self, key: &[u8], until: Deadline) -> Option<Value> {
+        self.store.hit(key, false, until)
     }
 
     /// Returns the value of a copy, and copies a short one to a buffer that has room for it.
     #[inline]
-    pub fn hit_into(&self, key: &[u8], buffer: &mut [MaybeUninit<u8>]) -> Option<Hit> {
-        self.store.hit_into(key, buffer)
+    pub fn hit_into(&self, key: &[u8], buffer: &mut [MaybeUninit<u8>], until: Deadline) -> Option<Hit> {
+        self.store.hit_into(key, buffer, until)
     }
 
     /// Returns the value of a copy whose entry is not due for an early refresh.

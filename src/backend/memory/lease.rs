@@ -69,9 +69,9 @@ enum Found {
 impl Store {
     /// Returns the value of a key if it is fresh and not due for an early refresh.
     #[inline(always)]
-    pub(super) fn hit(&self, key: &[u8], refresh_ahead: bool) -> Option<Value> {
+    pub(super) fn hit(&self, key: &[u8], refresh_ahead: bool, until: Deadline) -> Option<Value> {
         let hash = self.hash(key);
-        self.shard_of(hash).hit(hash.of_entry(), key, refresh_ahead).cloned()
+        self.shard_of(hash).hit(hash.of_entry(), key, refresh_ahead, until).cloned()
     }
 
     /// Reads a key. Takes its lease if there is no value, a stale one, or one that is due for an early refresh.

@@ -210,11 +210,11 @@ impl Backend for Memory {
     }
 
     fn hit(&self, key: &[u8], refresh_ahead: bool) -> Option<Value> {
-        self.store.hit(key, refresh_ahead)
+        self.store.hit(key, refresh_ahead, Deadline::NEVER)
     }
 
     fn hit_into(&self, key: &[u8], buffer: &mut [MaybeUninit<u8>]) -> Option<Hit> {
-        self.store.hit_into(key, buffer)
+        self.store.hit_into(key, buffer, Deadline::NEVER)
     }
 
     fn set_unless(&self, is_replaced: &AtomicBool, entry: NewEntry<'_>) -> Option<Result<()>> {

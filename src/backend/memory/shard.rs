@@ -325,7 +325,7 @@ impl Shard {
     /// Returns true if an entry may be served: it has not expired, and none of its tags was invalidated.
     #[inline]
     pub(super) fn is_live(&self, entry: &Value) -> bool {
-        !entry.deadline().has_passed() && (!entry.is_tagged() || self.has_valid_tags(entry))
+        !entry.deadline().has_passed() && self.has_valid_tags(entry)
     }
 
     /// Returns true if a slot has an entry that may be served.
@@ -333,8 +333,9 @@ impl Shard {
         self.table.get(id).is_some_and(|entry| self.is_live(entry))
     }
 
+    #[inline]
     fn has_valid_tags(&self, entry: &Value) -> bool {
-        self.tags.all_live(self.table.members_of(entry))
+        !entry.is_tagged() || self.tags.all_live(self.table.members_of(entry))
     }
 
     /// Removes a dead entry, and counts it if it has expired. A stale value and a remembered absence stay.
@@ -447,12 +448,15 @@ pub(super) enum Read {
 
 /// Loads: leases, stale values and remembered absences. To plain operations an entry that is only kept is dead.
 impl Shard {
-    /// Returns the value of a key if it is fresh. An entry that may be due for an early refresh is left to `read`.
+    /// Returns the value of a key if it is fresh, and if a time has not passed until which values are served. An entry that
+    /// may be due for an early refresh is left to `read`.
     #[inline(always)]
-    pub(super) fn hit(&mut self, hash: u32, key: &[u8], refresh_ahead: bool) -> Option<&Value> {
+    pub(super) fn hit(&mut self, hash: u32, key: &[u8], refresh_ahead: bool, until: Deadline) -> Option<&Value> {
         let now = self.table.tick();
         let entry = self.table.find(hash, key)?;
-        if !self.is_live(entry) || refresh_ahead && self.kept(entry.slot()).is_some() {
+        // One look at the clock for both times.
+        let is_over = entry.deadline().min(until).has_passed();
+        if is_over || !self.has_valid_tags(entry) || refresh_ahead && self.kept(entry.slot()).is_some() {
             return None;
         }
         now.note(entry);

@@ -124,10 +124,10 @@ impl Store {
     /// Returns the value of a key. Copies it to the buffer, with the lock held, if it is short and there is room: a copy costs
     /// less than two changes of the count of references, for which the threads that read a key contend.
     #[inline(always)]
-    pub(super) fn hit_into(&self, key: &[u8], buffer: &mut [MaybeUninit<u8>]) -> Option<Hit> {
+    pub(super) fn hit_into(&self, key: &[u8], buffer: &mut [MaybeUninit<u8>], until: Deadline) -> Option<Hit> {
         let hash = self.hash(key);
         let mut shard = self.shard_of(hash);
-        let value = shard.hit(hash.of_entry(), key, false)?;
+        let value = shard.hit(hash.of_entry(), key, false, until)?;
         let bytes = value.as_bytes();
         match buffer.get_mut(..bytes.len()) {
             Some(place) if bytes.len() <= SHORT => {

@@ -55,21 +55,21 @@ impl Copies {
     /// Returns the value of a copy.
     #[inline]
     pub fn get(&self, key: &[u8]) -> Option<Value> {
-        if self.freshness.is_over() { None } else { self.front.get(key) }
+        self.front.get(key, self.freshness.until())
     }
 
     /// Returns the value of a copy, and copies a short one to a buffer that has room for it.
     #[inline]
     pub fn hit_into(&self, key: &[u8], buffer: &mut [MaybeUninit<u8>]) -> Option<Hit> {
-        if self.freshness.is_over() { None } else { self.front.hit_into(key, buffer) }
+        self.front.hit_into(key, buffer, self.freshness.until())
     }
 
     /// Returns the value of a copy for a load, unless its entry is due for an early refresh and one is asked for.
     pub fn get_to_load(&self, key: &[u8], refresh_ahead: bool) -> Option<Value> {
-        match self.freshness.is_over() {
-            true => None,
-            false if refresh_ahead => self.front.get_unless_due(key),
-            false => self.front.get(key),
+        match refresh_ahead {
+            false => self.get(key),
+            true if self.freshness.is_over() => None,
+            true => self.front.get_unless_due(key),
         }
     }
 

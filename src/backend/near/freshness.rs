@@ -68,10 +68,15 @@ impl Freshness {
         }
     }
 
-    /// Returns true if copies may not be served now.
+    /// Returns the time until which copies may be served.
     #[inline]
+    pub fn until(&self) -> Deadline {
+        Deadline::from_nanos(self.until.load(Relaxed))
+    }
+
+    /// Returns true if copies may not be served now.
     pub fn is_over(&self) -> bool {
-        Deadline::from_nanos(self.until.load(Relaxed)).has_passed()
+        self.until().has_passed()
     }
 
     /// Returns the longest time for which a change may go unnoticed.
