@@ -293,6 +293,8 @@ pub struct NearActivity {
     pub staleness: Staleness,
     /// True if copies may be served now.
     pub is_fresh: bool,
+    /// The way in which changes of other processes become known: `tracking`, `channel` or `time`.
+    pub mode: &'static str,
 }
 
 /// A store of entries. The cache checks arguments before they arrive here.

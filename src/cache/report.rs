@@ -170,6 +170,7 @@ fn fallback(health: &FallbackHealth) -> Json {
 fn near(activity: &NearActivity) -> Json {
     let staleness = &activity.staleness;
     json!({
+        "mode": activity.mode,
         "serving": activity.is_fresh,
         "hits": activity.hits,
         "fills": activity.fills,

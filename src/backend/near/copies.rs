@@ -21,6 +21,8 @@ pub struct Copies {
     guards: Guards,
     /// The freshness of all copies.
     pub freshness: Freshness,
+    /// True if the store was to tell of changes.
+    has_sources: bool,
     /// The longest life of a copy; `None`: as long as that of its entry.
     ttl: Option<Duration>,
     /// The callers that wait for loads.
@@ -40,12 +42,12 @@ impl Copies {
     /// Creates an empty store of copies. With `has_sources` they are served once something tells of changes; otherwise
     /// each for `max_staleness`.
     pub fn new(config: &NearConfig, has_sources: bool, watches: Arc<Watches>) -> Self {
-        let limits = [(!config.ttl.is_zero()).then_some(config.ttl), (!has_sources).then_some(config.max_staleness)];
         Self {
             front: Front::new(config),
             guards: Guards::new(),
             freshness: Freshness::new(config.max_staleness, has_sources),
-            ttl: limits.into_iter().flatten().min(),
+            has_sources,
+            ttl: (!config.ttl.is_zero()).then_some(config.ttl),
             watches,
             fills: AtomicU64::new(0),
             revoked: AtomicU64::new(0),
@@ -87,7 +89,7 @@ impl Copies {
     pub fn keep(&self, before: Before, redirections: u64, key: &[u8], read: &Keepable) {
         let Some(left) = read.left.filter(|_| !self.freshness.is_over()) else { return };
         let Keepable { value, tags, load_time, .. } = read;
-        let ttl = left.into_iter().chain(self.ttl).min();
+        let ttl = left.into_iter().chain(self.ttl).chain(self.freshness.limit()).min();
         let copy = NearEntry { key, value: value.as_bytes(), tags, ttl, load_time: *load_time };
         let is_here = before.redirections == redirections;
         if is_here && self.front.keep(&copy, || self.guards.allows(before.token, key, tags)) {
@@ -113,11 +115,11 @@ impl Copies {
         writing
     }
 
-    /// Removes the copy of a key that has changed in the store, under this name.
-    pub fn changed_key(&self, name: &[u8], key: &[u8]) {
+    /// Removes the copy of a key that has changed in the store, and wakes a caller that waits for its load.
+    pub fn changed_key(&self, key: &[u8]) {
         self.guards.mark_key(key);
         self.front.remove(key);
-        self.watches.wake(name);
+        self.watches.wake(key);
     }
 
     /// Removes the copies that have one of these tags, whose versions have changed in the store.
@@ -133,15 +135,16 @@ impl Copies {
         self.freshness.flushed();
     }
 
-    /// Serves no copy until all sources of changes have told of them again: some may be unknown.
-    pub fn interrupt(&self) {
-        self.freshness.interrupt();
+    /// Serves each copy for `max_staleness` from now on: nothing tells of all changes.
+    pub fn limit(&self) {
+        // In this order no copy is kept for longer.
+        self.freshness.set_limited();
         self.changed_all();
     }
 
     /// Removes all copies for good.
     pub fn close(&self) {
-        self.freshness.interrupt();
+        self.freshness.end();
         self.front.close();
     }
 
@@ -154,6 +157,11 @@ impl Copies {
             revoked: self.revoked.load(Relaxed),
             staleness: self.freshness.staleness(),
             is_fresh: !self.freshness.is_over(),
+            mode: match (self.has_sources, self.freshness.limit()) {
+                (true, None) => "tracking",
+                (true, Some(_)) => "channel",
+                (false, _) => "time",
+            },
         }
     }
 }

@@ -2,7 +2,7 @@
 //! copies are served until so long after it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,8 @@ use crate::util::lock;
 /// The freshness of all copies.
 pub struct Freshness {
     max_staleness: Duration,
+    /// True if nothing tells of all changes: each copy is served for `max_staleness`.
+    is_limited: AtomicBool,
     /// The end of the time in which copies are served.
     until: AtomicU64,
     state: Mutex<State>,
@@ -60,6 +62,7 @@ impl Freshness {
         let state = State { down_since: has_sources.then(Instant::now), ..State::default() };
         Self {
             max_staleness,
+            is_limited: AtomicBool::new(!has_sources),
             until: AtomicU64::new(until),
             state: Mutex::new(state),
             first: watch::Sender::new((!has_sources).then_some(Ok(()))),
@@ -82,6 +85,22 @@ impl Freshness {
     /// Returns the longest time for which a change may go unnoticed.
     pub fn max_staleness(&self) -> Duration {
         self.max_staleness
+    }
+
+    /// Returns the longest life of a copy; `None` while something tells of all changes.
+    pub fn limit(&self) -> Option<Duration> {
+        self.is_limited.load(Relaxed).then_some(self.max_staleness)
+    }
+
+    /// Serves each copy for `max_staleness` from now on. No source counts any more.
+    pub fn set_limited(&self) {
+        self.is_limited.store(true, Relaxed);
+        let mut state = self.lock();
+        state.sources.clear();
+        if let Some(since) = state.down_since.take() {
+            state.down += since.elapsed();
+        }
+        self.renew(&state);
     }
 
     /// Replaces the sources. Those that are new have to tell of changes first.
@@ -114,17 +133,22 @@ impl Freshness {
         self.lock().down_since.get_or_insert_with(Instant::now);
     }
 
-    /// Serves no copy until all sources have told of changes again.
-    pub fn interrupt(&self) {
-        let mut state = self.lock();
-        state.sources.values_mut().for_each(|known| *known = None);
-        state.down_since.get_or_insert_with(Instant::now);
-        self.renew(&state);
+    /// Serves no copy any more.
+    pub fn end(&self) {
+        self.lock().sources.clear();
+        self.is_limited.store(false, Relaxed);
+        self.until.store(0, Relaxed);
     }
 
-    /// Notes why a source will not tell of changes.
-    pub fn refuse(&self, error: Error) {
-        self.answer(Err(error));
+    /// Notes whether changes will be told of, if no source was counted before.
+    pub fn answer(&self, answer: Result<()>) {
+        self.first.send_if_modified(|first| {
+            let changes = first.as_ref().is_none_or(|first| first.is_ok() != answer.is_ok());
+            if changes {
+                *first = Some(answer);
+            }
+            changes
+        });
     }
 
     /// Waits for the first answer of the sources.
@@ -171,17 +195,10 @@ impl Freshness {
         }
     }
 
-    fn answer(&self, answer: Result<()>) {
-        self.first.send_if_modified(|first| {
-            let changes = first.as_ref().is_none_or(|first| first.is_ok() != answer.is_ok());
-            if changes {
-                *first = Some(answer);
-            }
-            changes
-        });
-    }
-
     fn renew(&self, state: &State) {
+        if self.is_limited.load(Relaxed) {
+            return self.until.store(Deadline::NEVER.nanos(), Relaxed);
+        }
         let confirmed = state.sources.values().copied().min().flatten();
         let left = confirmed.map(|at| self.max_staleness.saturating_sub(at.elapsed())).filter(|left| !left.is_zero());
         let until = left.map_or(0, |left| Deadline::after(Some(left)).nanos());
@@ -212,9 +229,20 @@ mod tests {
         assert!(freshness.is_over());
         freshness.confirm(3, Instant::now());
         assert!(!freshness.is_over());
-        freshness.interrupt();
+        freshness.end();
         assert!(freshness.is_over());
+    }
+
+    #[test]
+    fn without_sources_each_copy_has_a_limit() {
         assert!(!Freshness::new(LONG, false).is_over());
+        let freshness = Freshness::new(LONG, true);
+        freshness.set_sources([1].into_iter());
+        assert!(freshness.is_over() && freshness.limit().is_none());
+        freshness.set_limited();
+        assert!(!freshness.is_over() && freshness.limit() == Some(LONG));
+        freshness.set_sources([2].into_iter());
+        assert!(!freshness.is_over());
     }
 
     #[test]
@@ -235,7 +263,7 @@ mod tests {
         let freshness = Freshness::new(LONG, true);
         freshness.set_sources([1].into_iter());
         assert!(freshness.refusal().is_none());
-        freshness.refuse(Error::new(crate::error::ErrorKind::Unsupported, "no"));
+        freshness.answer(Err(Error::new(crate::error::ErrorKind::Unsupported, "no")));
         assert!(freshness.refusal().is_some());
         freshness.confirm(1, Instant::now());
         assert!(freshness.refusal().is_none());

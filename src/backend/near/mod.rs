@@ -63,6 +63,21 @@ impl<S: Store> Near<S> {
         if context.is_fresh() { None } else { self.copies.get(key) }
     }
 
+    /// Makes a change, and tells of it.
+    async fn change<T>(
+        &self,
+        context: CallContext,
+        change: &Change<'_>,
+        changing: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let writing = self.copies.begin(change);
+        let changed = changing.await;
+        drop(writing);
+        // It may have been made also if it failed.
+        self.remote.tell(context, change).await;
+        changed
+    }
+
     async fn read_one(&self, context: CallContext, key: &[u8]) -> Result<Option<Value>> {
         if self.copies.freshness.is_over() {
             return self.remote.get(context, key).await;
@@ -171,8 +186,8 @@ impl<S: Store> Backend for Near<S> {
 
     fn set<'a>(&'a self, context: CallContext, entry: NewEntry<'a>) -> OpFuture<'a, ()> {
         pending(async move {
-            let _change = self.copies.begin(&Change::Keys((&[entry.key][..]).into()));
-            self.remote.set(context, entry).await
+            let key = [entry.key];
+            self.change(context, &Change::Keys((&key[..]).into()), self.remote.set(context, entry)).await
         })
     }
 
@@ -186,8 +201,11 @@ impl<S: Store> Backend for Near<S> {
             Operation::GetOrLease { key, options } => self.get_or_lease(context, key, options),
             _ if operation.change().is_none() => self.remote.call(context, operation),
             _ => pending(async move {
-                let _change = operation.change().map(|change| self.copies.begin(&change));
-                self.remote.call(context, operation).await
+                let changing = self.remote.call(context, operation);
+                match operation.change() {
+                    Some(change) => self.change(context, &change, changing).await,
+                    None => changing.await,
+                }
             }),
         }
     }
@@ -218,9 +236,8 @@ impl<S: Store> Backend for Near<S> {
         if_present: IfPresent,
     ) -> OpFuture<'a, Vec<Result<Imported>>> {
         pending(async move {
-            let keys = entries.iter().map(|entry| &entry.key[..]).collect();
-            let _change = self.copies.begin(&Change::Keys(keys));
-            self.remote.import(context, entries, versions, if_present).await
+            let change = Change::Keys(entries.iter().map(|entry| &entry.key[..]).collect());
+            self.change(context, &change, self.remote.import(context, entries, versions, if_present)).await
         })
     }
 
@@ -235,8 +252,8 @@ impl<S: Store> Backend for Near<S> {
 
     fn invalidate_hashes<'a>(&'a self, context: CallContext, tags: &'a [u64]) -> OpFuture<'a, ()> {
         pending(async move {
-            let _change = self.copies.begin(&Change::Hashes(tags));
-            Backend::invalidate_hashes(&self.remote, context, tags).await
+            let changing = Backend::invalidate_hashes(&self.remote, context, tags);
+            self.change(context, &Change::Hashes(tags), changing).await
         })
     }
 

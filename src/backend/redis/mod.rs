@@ -13,6 +13,7 @@ mod in_place;
 mod index;
 mod lasting;
 mod names;
+mod notices;
 #[cfg(test)]
 mod oracle;
 mod record;
@@ -31,11 +32,12 @@ mod tracking;
 mod walk;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 pub use self::channels::Channels;
 use self::names::ChannelNames;
+use self::notices::Notices;
 use self::record::Record;
 use self::replay::Replay;
 use self::run::Policy;
@@ -81,8 +83,11 @@ fn open_topology(
 
 fn channels(config: &Config, redis: &RedisConfig, topology: &Arc<Topology>, has_channels: Arc<AtomicBool>) -> Channels {
     let names = ChannelNames::new(&config.key_prefix, redis.raw_channels);
-    let policy = Policy { repeat: redis.connection.retry_on_timeout, limit: redis.connection.timeout };
-    Channels::new(Arc::clone(topology), names, policy, has_channels)
+    Channels::new(Arc::clone(topology), names, policy(redis), has_channels)
+}
+
+fn policy(redis: &RedisConfig) -> Policy {
+    Policy { repeat: redis.connection.retry_on_timeout, limit: redis.connection.timeout }
 }
 
 /// Begins to connect.
@@ -99,11 +104,24 @@ pub fn open(config: &Config, redis: &RedisConfig) -> Result<Box<dyn Backend>> {
     let needs_role: Arc<AtomicBool> = Arc::default();
     let topology = open_topology(config, redis, replay, &scripts, &needs_role, &runtime)?;
     let channels = channels(config, redis, &topology, Arc::clone(&needs_role));
-    let store = RedisStore::new(Arc::clone(&topology), redis, channels, record, scripts);
+    let notices = config.near.as_ref().map(|_| notices(config, redis, &topology, needs_role)).transpose()?;
+    let store = RedisStore::new(Arc::clone(&topology), redis, channels, record, scripts, notices.clone());
     let handle = runtime.handle().clone();
     let remote = Remote::new(store, &config.key_prefix, redis.connection.timeout, runtime);
-    let Some(near) = &config.near else { return Ok(Box::new(remote)) };
+    let Some((near, notices)) = config.near.as_ref().zip(notices) else { return Ok(Box::new(remote)) };
     let copies = Arc::new(Copies::new(near, true, remote.watches()));
-    let source = tracking::track(topology, &config.key_prefix, Arc::clone(&copies), &needs_role, &handle)?;
+    let source = tracking::track(topology, &config.key_prefix, Arc::clone(&copies), notices, &handle)?;
     Ok(Box::new(Near::new(remote, copies, Some(source))))
+}
+
+/// Returns the notices of a near cache, which also needs to know when a server is demoted.
+fn notices(
+    config: &Config,
+    redis: &RedisConfig,
+    topology: &Arc<Topology>,
+    needs_role: Arc<AtomicBool>,
+) -> Result<Arc<Notices>> {
+    needs_role.store(true, Relaxed);
+    let names = ChannelNames::of_changes(&config.key_prefix);
+    Notices::new(Channels::new(Arc::clone(topology), names, policy(redis), needs_role)).map(Arc::new)
 }

@@ -1,7 +1,7 @@
 //! Stored names: `PREFIX:e:KEY` for an entry, `PREFIX:t:HASH` for a tag's version, `PREFIX:i:HASH` for its index,
 //! `PREFIX:r:NUMBER` for the marker of a server that was emptied after its restart, `PREFIX:w:NUMBER` for a write that
 //! waits for replicas, `PREFIX:d:KEY` for data of the caller, `PREFIX:c:CHANNEL` for a channel, `PREFIX:n:NUMBER:NUMBER` for
-//! the beats of a near cache.
+//! the beats of a near cache, `PREFIX:n:changes` for the channel of changes.
 //!
 //! A prefix has neither `:` nor braces, so no key reaches a tag version or another
 //! prefix. In a cluster the first `{…}` of a name chooses its slot, so that
@@ -121,6 +121,11 @@ impl ChannelNames {
     /// Returns the names of a prefix, or with `raw` those of the callers as they are.
     pub fn new(prefix: &str, raw: bool) -> Self {
         Self { before: if raw { Box::default() } else { format!("{prefix}:c:").into_bytes().into() } }
+    }
+
+    /// Returns the names of the channels by which near caches tell each other of changes.
+    pub fn of_changes(prefix: &str) -> Self {
+        Self { before: format!("{prefix}:n:").into_bytes().into() }
     }
 
     /// Returns the bytes in front of each.

@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use super::channels::Channels;
 use super::commands::{Commands, Kind};
 use super::expiry::{KnownWay, millis};
+use super::notices::Notices;
 use super::record::Record;
 use super::replay::{REPLACED_LASTS, parse};
 use super::resp::{RespReader, RespValue};
@@ -31,6 +32,7 @@ use crate::exec::context::CallContext;
 use crate::explanation::Location;
 use crate::inbox::{Delivery, Feed};
 use crate::message::Filter;
+use crate::operation::Change as ChangedEntries;
 use crate::util::byte_strings::ByteStrings;
 use crate::util::clock;
 
@@ -57,6 +59,8 @@ pub struct RedisStore {
     /// The recent removals.
     pub(super) record: Arc<Record>,
     pub(super) scripts: Arc<ScriptSupport>,
+    /// The notices of a near cache; `None` without one.
+    notices: Option<Arc<Notices>>,
 }
 
 impl RedisStore {
@@ -66,6 +70,7 @@ impl RedisStore {
         channels: Channels,
         record: Arc<Record>,
         scripts: Arc<ScriptSupport>,
+        notices: Option<Arc<Notices>>,
     ) -> Self {
         let connection = &config.connection;
         let policy = Policy { repeat: connection.retry_on_timeout, limit: connection.timeout };
@@ -80,6 +85,7 @@ impl RedisStore {
             timeout: connection.timeout,
             record,
             scripts,
+            notices,
         }
     }
 
@@ -446,6 +452,12 @@ impl Store for RedisStore {
 
     async fn publish<'a>(&'a self, context: CallContext, channel: &'a [u8], message: &'a [u8]) -> Result<Option<u64>> {
         self.channels.publish(context, channel, message).await
+    }
+
+    async fn tell(&self, context: CallContext, change: &ChangedEntries<'_>) {
+        if let Some(notices) = &self.notices {
+            notices.publish(context, change).await;
+        }
     }
 
     fn subscribe(&self, filter: &Arc<Filter>, delivery: Delivery, handle: &Handle) -> Result<Feed> {

@@ -8,15 +8,16 @@
 use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::names;
+use super::notices::Notices;
 use super::resp::{self, RespReader, RespValue};
 use super::server_error::{self, ServerError, classify};
 use super::topology::Topology;
@@ -48,14 +49,14 @@ pub fn track(
     topology: Arc<Topology>,
     prefix: &str,
     copies: Arc<Copies>,
-    is_used: &AtomicBool,
+    notices: Arc<Notices>,
     handle: &Handle,
 ) -> Result<Feed> {
-    is_used.store(true, Relaxed);
     let beat = (copies.freshness.max_staleness() / BEATS).min(LONGEST_BEAT);
-    let tracker = Tracker { topology, prefix: prefix.to_owned(), number: random()?, beat, copies };
-    let followed = Followed { tracker: Arc::new(tracker), servers: HashMap::new(), owners: None, last_number: OWNERS };
-    Ok(Feed::new(Aborted(handle.spawn(followed.run()).abort_handle())))
+    let (prefix, number, refused) = (prefix.to_owned(), random()?, watch::Sender::new(None));
+    let tracker = Arc::new(Tracker { topology, prefix, number, beat, copies, refused });
+    let followed = Followed { tracker, servers: HashMap::new(), owners: None, last_number: OWNERS };
+    Ok(Feed::new(Aborted(handle.spawn(followed.run(notices, handle.clone())).abort_handle())))
 }
 
 /// Ends a task when it is dropped.
@@ -75,6 +76,8 @@ struct Tracker {
     /// The time between two beats.
     beat: Duration,
     copies: Arc<Copies>,
+    /// The reason why a server will not tell of changes.
+    refused: watch::Sender<Option<Error>>,
 }
 
 /// The task that has every server tracked that has entries.
@@ -88,15 +91,30 @@ struct Followed {
 }
 
 impl Followed {
-    async fn run(mut self) {
-        loop {
+    /// Has the servers tracked that there are, until one refuses; from then on changes are published.
+    async fn run(mut self, notices: Arc<Notices>, handle: Handle) {
+        let mut refused = self.tracker.refused.subscribe();
+        let refusal = loop {
             let begun = Instant::now();
             match timeout(PATIENCE, self.tracker.topology.survey_owners()).await {
                 Ok(Ok((owners, servers))) => self.follow(owners, &servers, begun),
                 Ok(Err(_)) | Err(_) => self.tracker.copies.freshness.lose(),
             }
-            sleep(self.tracker.beat).await;
-        }
+            let refusal = timeout(self.tracker.beat, refused.wait_for(Option::is_some)).await;
+            if let Some(refusal) = refusal.ok().and_then(|refusal| refusal.ok()?.clone()) {
+                break refusal;
+            }
+        };
+        self.servers.clear();
+        let copies = &self.tracker.copies;
+        copies.limit();
+        let answer = |answer: Result<()>| {
+            copies.freshness.answer(answer.map_err(|no_channels| unsupported(&refusal, &no_channels)));
+        };
+        tracing::warn!(
+            "copies of the near cache end after max_staleness, because the server does not tell of changes: {refusal}"
+        );
+        notices.follow(copies, &handle, answer).await;
     }
 
     /// Has these servers tracked, as they owned the slots at a moment.
@@ -145,7 +163,8 @@ impl Tracker {
                     backoff.reset();
                 }
                 Stage::Hello | Stage::Tracking if !error.is_outage() && !error.is_passing() => {
-                    self.copies.freshness.refuse(unsupported(&error));
+                    self.refused.send_replace(Some(error));
+                    return;
                 }
                 _ => {}
             }
@@ -293,7 +312,7 @@ impl<'a> Told<'a> {
     fn take_name(&mut self, name: &[u8], tags: &mut Vec<u64>) {
         let prefix = &self.tracker.prefix;
         if let Some(key) = names::key(prefix, name) {
-            self.tracker.copies.changed_key(name, key);
+            self.tracker.copies.changed_key(key);
         } else if let Some(tag) = names::tag(prefix, name) {
             tags.push(tag);
         } else if let Some(at) = self.untold.take() {
@@ -328,10 +347,10 @@ fn has_moved(text: &[u8]) -> bool {
 }
 
 #[cold]
-fn unsupported(refusal: &Error) -> Error {
+fn unsupported(refusal: &Error, no_channels: &Error) -> Error {
     let text = format!(
-        "option near: the server does not tell of changes, which needs Redis 6 or later and a user who may run HELLO and \
-         CLIENT TRACKING: {refusal}"
+        "option near: the server does not tell of changes ({refusal}), and has no channels ({no_channels}): use Redis 6 or \
+         later without a proxy, and a user who may run HELLO, CLIENT TRACKING, PUBLISH and SUBSCRIBE"
     );
     Error::new(ErrorKind::Unsupported, text)
 }

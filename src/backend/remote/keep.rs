@@ -12,6 +12,7 @@ use crate::backend::OpFuture;
 use crate::entry::{self, Entry};
 use crate::error::Result;
 use crate::exec::context::CallContext;
+use crate::operation::Change;
 use crate::value::Value;
 
 /// An entry that a get would return.
@@ -44,6 +45,11 @@ impl<S: Store> Remote<S> {
     /// Counts reads that found their key, and others.
     pub fn count_reads(&self, hits: u64, misses: u64) {
         self.counting.reads(hits, misses);
+    }
+
+    /// Tells the near caches of other processes of a change that was made, where the servers do not.
+    pub fn tell(&self, context: CallContext, change: &Change<'_>) -> impl Future<Output = ()> + Send {
+        self.store.tell(context, change)
     }
 
     /// Returns the number of times that a server sent a request elsewhere.

@@ -112,7 +112,7 @@ impl<S: Store> Remote<S> {
             if let Some(watcher) = watcher {
                 break watcher;
             }
-            match self.watches.join(&self.store.entry_name(&self.prefix, key).0) {
+            match self.watches.join(key) {
                 Part::Watcher(joined) => *watcher = Some(joined),
                 Part::Waiter(waiter) => {
                     let patience = end.min(Instant::now() + jittered(PATIENCE));

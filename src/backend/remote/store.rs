@@ -16,6 +16,7 @@ use crate::explanation::Location;
 use crate::inbox::{Delivery, Feed};
 use crate::message::Filter;
 use crate::net::Server;
+use crate::operation::Change as ChangedEntries;
 use crate::util::byte_strings::ByteStrings;
 
 /// The bytes that are stored under a name, and the versions of tags.
@@ -361,6 +362,11 @@ pub trait Store: Send + Sync + 'static {
         _message: &'a [u8],
     ) -> impl Future<Output = Result<Option<u64>>> + Send {
         async { Err(no_channels(Self::NAME)) }
+    }
+
+    /// Tells the near caches of other processes of a change that was made, where the servers do not.
+    fn tell(&self, _context: CallContext, _change: &ChangedEntries<'_>) -> impl Future<Output = ()> + Send {
+        async {}
     }
 
     /// Subscribes in a task of the runtime until the feed is dropped.

@@ -13,12 +13,12 @@ use tokio::sync::{Notify, watch};
 use crate::util::lock;
 use crate::value::Value;
 
-/// The names whose loads are watched.
+/// The keys whose loads are watched.
 #[derive(Default)]
 pub struct Watches(Mutex<HashMap<Vec<u8>, Watched>>);
 
 struct Watched {
-    /// Notified when what is stored under the name has changed.
+    /// Notified when the entry of the key has changed.
     changed: Arc<Notify>,
     /// The number of looks that have begun.
     looks: Arc<AtomicU64>,
@@ -42,16 +42,16 @@ pub(super) enum Part<'a> {
     Waiter(Waiter),
 }
 
-/// The right to look at a name for all who wait for it. Dropping it wakes them.
+/// The right to look at a key for all who wait for it. Dropping it wakes them.
 pub(super) struct Watcher<'a> {
     watches: &'a Watches,
     changed: Arc<Notify>,
-    name: Vec<u8>,
+    key: Vec<u8>,
     looks: Arc<AtomicU64>,
     seen: watch::Sender<Seen>,
 }
 
-/// Waits for the watcher of a name.
+/// Waits for the watcher of a key.
 pub(super) struct Waiter {
     /// The number of looks that began before.
     looks: u64,
@@ -69,20 +69,20 @@ pub(super) enum Woken {
 }
 
 impl Watches {
-    /// Makes the caller the watcher of a name, or one that waits for it.
-    pub(super) fn join(&self, name: &[u8]) -> Part<'_> {
+    /// Makes the caller the watcher of a key, or one that waits for it.
+    pub(super) fn join(&self, key: &[u8]) -> Part<'_> {
         let mut watched = self.lock();
-        if let Some(Watched { looks, seen, .. }) = watched.get(name) {
+        if let Some(Watched { looks, seen, .. }) = watched.get(key) {
             return Part::Waiter(Waiter { looks: looks.load(SeqCst), seen: seen.clone() });
         }
         let (looks, changed, (sender, seen)) = (Arc::default(), Arc::default(), watch::channel(Seen::NotYet));
-        watched.insert(name.to_vec(), Watched { changed: Arc::clone(&changed), looks: Arc::clone(&looks), seen });
-        Part::Watcher(Watcher { watches: self, changed, name: name.to_vec(), looks, seen: sender })
+        watched.insert(key.to_vec(), Watched { changed: Arc::clone(&changed), looks: Arc::clone(&looks), seen });
+        Part::Watcher(Watcher { watches: self, changed, key: key.to_vec(), looks, seen: sender })
     }
 
-    /// Has the watcher of a name look at once: what is stored under it has changed.
-    pub fn wake(&self, name: &[u8]) {
-        if let Some(watched) = self.lock().get(name) {
+    /// Has the watcher of a key look at once: its entry has changed.
+    pub fn wake(&self, key: &[u8]) {
+        if let Some(watched) = self.lock().get(key) {
             watched.changed.notify_one();
         }
     }
@@ -104,7 +104,7 @@ impl Waiter {
 }
 
 impl Watcher<'_> {
-    /// Waits until what is stored under the name has changed, where anything tells of that.
+    /// Waits until the entry of the key has changed, where the store tells of that.
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
     }
@@ -124,7 +124,7 @@ impl Watcher<'_> {
 impl Drop for Watcher<'_> {
     fn drop(&mut self) {
         // Before the others are woken: the first of them may become the watcher.
-        self.watches.lock().remove(&self.name);
+        self.watches.lock().remove(&self.key);
     }
 }
 
