@@ -289,6 +289,8 @@ pub struct NearActivity {
     pub revoked: u64,
     /// Copies that were kept.
     pub fills: u64,
+    /// Copies that were served again, because the store has confirmed them.
+    pub confirmed: u64,
     /// The measured staleness.
     pub staleness: Staleness,
     /// True if copies may be served now.

@@ -111,6 +111,12 @@ fn write_near(exposition: &mut Exposition, near: &NearActivity) {
         "Entries that were read and not kept, because they changed meanwhile or had no room.",
         near.revoked,
     );
+    single(
+        "confirmed_total",
+        Kind::Counter,
+        "Copies that were served again, because the server has confirmed them.",
+        near.confirmed,
+    );
     single("flushes_total", Kind::Counter, "Removals of all copies.", near.staleness.flushes);
     single("keys", Kind::Gauge, "Copies in the process.", near.usage.keys);
     single("bytes", Kind::Gauge, "Bytes that the copies use.", near.usage.bytes);

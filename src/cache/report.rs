@@ -175,6 +175,7 @@ fn near(activity: &NearActivity) -> Json {
         "hits": activity.hits,
         "fills": activity.fills,
         "revoked_fills": activity.revoked,
+        "confirmed": activity.confirmed,
         "keys": activity.usage.keys,
         "bytes": activity.usage.bytes,
         "flushes": staleness.flushes,

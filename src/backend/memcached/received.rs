@@ -11,6 +11,16 @@ pub struct Received {
     pub epoch: u32,
 }
 
+impl Received {
+    /// Returns the unique number of the version that is stored, if it was asked for and the server has such numbers.
+    pub fn version(&self) -> Option<u64> {
+        match self.what {
+            What::Value { version, .. } if version != 0 => Some(version),
+            _ => None,
+        }
+    }
+}
+
 /// The content of a reply.
 pub enum What {
     /// The value that is stored; flags and version are 0 unless they were asked for.

@@ -1,7 +1,6 @@
 //! Memcached as a store: bytes under names, with the versions of tags under names of their own.
 
 use std::borrow::Cow;
-use std::iter::once;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -51,6 +50,22 @@ impl MemcachedStore {
     }
 
     /// Runs a command, and reads the versions of tags with it.
+    /// Runs commands, and reads the versions of tags. Those that cannot be read are unknown.
+    async fn with_versions_of(
+        &self,
+        context: CallContext,
+        first: Vec<Command<'_>>,
+        prefix: &str,
+        tags: &[u64],
+    ) -> (Vec<Result<Received>>, Vec<Option<u64>>) {
+        let names = names::tag_versions(prefix, tags);
+        let commands: Commands = first.into_iter().chain(names.iter().map(|name| Command::Peek { name })).collect();
+        let mut received: Vec<_> = run(context, &self.nodes, &commands).await.into_iter().collect();
+        let versions = received.split_off(received.len() - tags.len());
+        let version = |received: Result<Received>| received.and_then(|it| tag_version(&it)).ok().flatten();
+        (received, versions.into_iter().map(version).collect())
+    }
+
     async fn with_tag_versions(
         &self,
         context: CallContext,
@@ -177,15 +192,28 @@ impl Store for MemcachedStore {
         names: &'a [&'a [u8]],
         tags: &'a [u64],
     ) -> (Outcomes<TimedEntry>, Vec<Option<u64>>) {
-        let timed = |stored| TimedEntry { stored, left: None };
-        if let ([name], [_, ..]) = (names, tags) {
-            return match self.read_with_tag_versions(context, prefix, name, tags).await {
-                Ok((stored, versions)) => (once(Ok(timed(stored))).collect(), versions),
-                Err(error) => (once(Err(error)).collect(), Vec::new()),
-            };
-        }
-        let stored = self.read(context, names).await;
-        (stored.into_iter().map(|stored| stored.map(timed)).collect(), Vec::new())
+        // With the failover, an entry counts only with its epoch, which a mark does not tell.
+        let get = |name| if self.nodes.ejects { Command::Get { name } } else { Command::GetMarked { name } };
+        let gets = names.iter().copied().map(get).collect();
+        let (entries, versions) = self.with_versions_of(context, gets, prefix, tags).await;
+        let timed = |received: Result<Received>| {
+            let received = received?;
+            let mark = received.version().filter(|_| !self.nodes.ejects).map(Mark::number);
+            Ok(TimedEntry { stored: stored(received)?, left: None, mark })
+        };
+        (entries.into_iter().map(timed).collect(), versions)
+    }
+
+    async fn read_marks<'a>(
+        &'a self,
+        context: CallContext,
+        prefix: &'a str,
+        names: &'a [&'a [u8]],
+        tags: &'a [u64],
+    ) -> (Outcomes<Option<Mark>>, Vec<Option<u64>>) {
+        let marks = names.iter().map(|name| Command::Mark { name }).collect();
+        let (marks, versions) = self.with_versions_of(context, marks, prefix, tags).await;
+        (marks.into_iter().map(|received| Ok(received?.version().map(Mark::number))).collect(), versions)
     }
 
     fn decode_head<'a>(name: &[u8], stored: &'a [u8]) -> std::result::Result<Entry<'a>, DecodeError> {

@@ -45,7 +45,7 @@ impl Shard {
         let version = self.version(id);
         let stale_for = self.kept(id).map_or(Duration::ZERO, |kept| match kept.end {
             End::Stale(time) => time,
-            End::Absent(_) => Duration::ZERO,
+            End::Absent(_) | End::Copy(..) => Duration::ZERO,
         });
         let entry = self.entry(id)?;
         let tags = self.tag_states(entry).map(|(tag, is_live)| TagFacts {
@@ -73,7 +73,7 @@ impl Shard {
         match self.kept(id).filter(|kept| kept.is_kept(deadline)).map(|kept| kept.end) {
             Some(End::Stale(time)) => KeyState::Stale(deadline.later(time).remaining()),
             Some(End::Absent(ends)) => KeyState::Absent(ends.remaining()),
-            None => KeyState::Missing(MissReason::Expired),
+            Some(End::Copy(..)) | None => KeyState::Missing(MissReason::Expired),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::loading::Kept;
+use super::loading::{End, Kept};
 use super::shard::Read;
 use super::store::Store;
 use super::sweeper::Sweeper;
@@ -22,6 +22,16 @@ pub struct Front {
     sweeper: Sweeper,
 }
 
+/// A copy that is served again once the store has confirmed it.
+pub struct Unconfirmed {
+    /// The value of the copy.
+    pub value: Value,
+    /// The number by which the store knows the entry.
+    pub number: u64,
+    /// The hashes of its tags.
+    pub tags: Vec<u64>,
+}
+
 /// A copy of an entry.
 pub struct NearEntry<'a> {
     /// The user's key.
@@ -32,6 +42,8 @@ pub struct NearEntry<'a> {
     pub tags: &'a [u64],
     /// The life of the copy; `None`: it has no end.
     pub ttl: Option<Duration>,
+    /// The part of its life after which the store has to confirm it, and the number by which the store knows it.
+    pub unconfirmed: Option<(Duration, u64)>,
     /// The duration of the load of the entry; zero if it is not known.
     pub load_time: Duration,
 }
@@ -72,15 +84,50 @@ impl Front {
     /// Keeps a copy if `is_allowed` returns true under the lock that a removal of the key or of a tag takes too, and if there
     /// is room. Returns whether it is kept.
     pub fn keep(&self, copy: &NearEntry<'_>, is_allowed: impl Fn() -> bool) -> bool {
-        if copy.ttl.is_some() {
+        let first = copy.unconfirmed.map(|(time, _)| time).into_iter().chain(copy.ttl).min();
+        if first.is_some() {
             self.sweeper.start(&self.store);
         }
         let tags = self.store.find_tags(copy.tags.iter().copied());
-        let kept = Kept::from_copy(Duration::ZERO, copy.load_time).filter(|_| copy.ttl.is_some());
-        let times = Times::from_now(copy.ttl);
+        let times = Times::from_now(first);
+        let kept = match copy.unconfirmed {
+            Some((_, number)) => Some(Kept { end: End::Copy(number, rest(copy.ttl, first)), load_micros: 0 }),
+            None => Kept::from_copy(Duration::ZERO, copy.load_time).filter(|_| copy.ttl.is_some()),
+        };
         let kept = self.store.put(copy.key, copy.value, &tags, times, kept.as_ref(), |_| is_allowed());
         // A copy that has no room is no failure: the entry is in the other store.
         kept.unwrap_or(false)
+    }
+
+    /// Returns the copy of a key if it is served again once the store has confirmed it.
+    pub fn unconfirmed(&self, key: &[u8]) -> Option<Unconfirmed> {
+        let hash = self.store.hash(key);
+        let shard = self.store.shard_of(hash);
+        let id = shard.find(hash.of_entry(), key)?;
+        match shard.kept(id)?.end {
+            End::Copy(number, _) if !shard.is_slot_live(id) && shard.is_kept(id) => {
+                let entry = shard.entry(id)?;
+                Some(Unconfirmed { value: entry.clone(), number, tags: shard.tags_of(entry) })
+            }
+            _ => None,
+        }
+    }
+
+    /// Serves a copy for a time from now on, which the store has confirmed, if it is still the same and `is_allowed` returns
+    /// true under the lock that a removal takes too. Returns whether it is served.
+    pub fn confirm(&self, key: &[u8], copy: &Unconfirmed, time: Duration, is_allowed: impl Fn() -> bool) -> bool {
+        let hash = self.store.hash(key);
+        let mut shard = self.store.shard_of(hash);
+        let Some(id) = shard.find(hash.of_entry(), key).filter(|id| shard.is_kept(*id)) else { return false };
+        let Some((entry, kept)) = shard.entry(id).zip(shard.kept(id).copied()) else { return false };
+        let is_same = std::ptr::eq(entry.as_bytes(), copy.value.as_bytes());
+        let (End::Copy(number, rest), true, true) = (kept.end, is_same, is_allowed()) else { return false };
+        let ends = entry.deadline().later(Duration::from_millis(rest.into()));
+        let deadline = Deadline::after(Some(time)).min(ends);
+        shard.set_deadline(id, deadline);
+        let left = Duration::from_nanos(ends.nanos() - deadline.nanos());
+        shard.keep(id, Kept { end: End::Copy(number, millis_of(left)), ..kept });
+        true
     }
 
     /// Removes the copy of a key.
@@ -131,4 +178,13 @@ impl Front {
         }
         usage
     }
+}
+
+/// Returns the time in milliseconds for which a copy may be served after its first time.
+fn rest(ttl: Option<Duration>, first: Option<Duration>) -> u32 {
+    ttl.map_or(u32::MAX, |ttl| millis_of(ttl.saturating_sub(first.unwrap_or_default())))
+}
+
+fn millis_of(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }

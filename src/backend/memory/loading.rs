@@ -26,6 +26,9 @@ pub(super) enum End {
     Stale(Duration),
     /// A load found nothing, which is remembered until then. The entry itself has expired from the start.
     Absent(Deadline),
+    /// A copy of an entry of another store, known there by this number: once the store has confirmed it, it may be served
+    /// again, for so many milliseconds altogether.
+    Copy(u64, u32),
 }
 
 /// The properties of an entry in addition to its time to live.
@@ -213,6 +216,7 @@ impl Kept {
         match self.end {
             End::Stale(time) => !deadline.later(time).has_passed(),
             End::Absent(ends) => !ends.has_passed(),
+            End::Copy(_, rest) => !deadline.later(Duration::from_millis(rest.into())).has_passed(),
         }
     }
 

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 use futures_util::TryFutureExt;
 
 use self::channels::Channels;
-pub use self::front::{Front, NearEntry};
+pub use self::front::{Front, NearEntry, Unconfirmed};
 use self::lease::Attempt;
 use self::store::Store;
 use self::sweeper::Sweeper;

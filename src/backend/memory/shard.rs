@@ -490,15 +490,22 @@ impl Shard {
                 self.counters.hits += 1;
                 self.table.touch(id).map_or(Read::Vacant(NONE), |entry| Read::Stale(entry.clone()))
             }
-            None => Read::Vacant(id),
+            Some(End::Copy(..)) | None => Read::Vacant(id),
         }
     }
 
     /// Returns true if an entry whose time to live is over is still kept, and none of its tags was invalidated.
-    fn is_kept(&self, id: SlotId) -> bool {
-        self.kept(id).zip(self.table.get(id)).is_some_and(|(kept, entry)| {
-            kept.is_kept(entry.deadline()) && (!entry.is_tagged() || self.has_valid_tags(entry))
-        })
+    pub(super) fn is_kept(&self, id: SlotId) -> bool {
+        self.kept(id)
+            .zip(self.table.get(id))
+            .is_some_and(|(kept, entry)| kept.is_kept(entry.deadline()) && self.has_valid_tags(entry))
+    }
+
+    /// Replaces what is kept of an entry of which something is kept.
+    pub(super) fn keep(&mut self, id: SlotId, kept: Kept) {
+        if let Some(loading) = &mut self.loading {
+            loading.keep(id, Some(&kept));
+        }
     }
 
     #[inline]

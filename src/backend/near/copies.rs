@@ -3,11 +3,11 @@
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::freshness::Freshness;
 use super::guards::{Guards, Token, Writing};
-use crate::backend::memory::{Front, NearEntry};
+use crate::backend::memory::{Front, NearEntry, Unconfirmed};
 use crate::backend::remote::{Keepable, Watches};
 use crate::backend::{Hit, NearActivity};
 use crate::config::NearConfig;
@@ -29,11 +29,14 @@ pub struct Copies {
     watches: Arc<Watches>,
     fills: AtomicU64,
     revoked: AtomicU64,
+    confirmed: AtomicU64,
 }
 
-/// The state of the store before a read: a reply is kept only if nothing has changed since then.
+/// The moment before a read: a reply is kept only if nothing has changed since then, and the times that it tells count
+/// from then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Before {
+    at: Instant,
     token: Token,
     redirections: u64,
 }
@@ -51,6 +54,7 @@ impl Copies {
             watches,
             fills: AtomicU64::new(0),
             revoked: AtomicU64::new(0),
+            confirmed: AtomicU64::new(0),
         }
     }
 
@@ -70,7 +74,8 @@ impl Copies {
     pub fn get_to_load(&self, key: &[u8], refresh_ahead: bool) -> Option<Value> {
         match refresh_ahead {
             false => self.get(key),
-            true if self.freshness.is_over() => None,
+            // A copy with a limit does not know the end of its entry.
+            true if self.freshness.is_over() || self.freshness.limit().is_some() => None,
             true => self.front.get_unless_due(key),
         }
     }
@@ -82,20 +87,40 @@ impl Copies {
 
     /// Returns what a read has to know before it begins.
     pub fn before(&self, redirections: u64) -> Before {
-        Before { token: self.guards.token(), redirections }
+        Before { at: Instant::now(), token: self.guards.token(), redirections }
     }
 
     /// Keeps a copy of what was read.
     pub fn keep(&self, before: Before, redirections: u64, key: &[u8], read: &Keepable) {
         let Some(left) = read.left.filter(|_| !self.freshness.is_over()) else { return };
-        let Keepable { value, tags, load_time, .. } = read;
-        let ttl = left.into_iter().chain(self.ttl).chain(self.freshness.limit()).min();
-        let copy = NearEntry { key, value: value.as_bytes(), tags, ttl, load_time: *load_time };
+        let Keepable { value, tags, load_time, number, .. } = read;
+        // The reply may be late.
+        let passed = before.at.elapsed();
+        let after = |time: Duration| time.saturating_sub(passed);
+        let (limit, ttl) = (self.freshness.limit().map(after), left.into_iter().chain(self.ttl).map(after).min());
+        let unconfirmed = limit.zip(*number);
+        let ttl = if unconfirmed.is_some() { ttl } else { ttl.into_iter().chain(limit).min() };
+        let is_over = ttl.into_iter().chain(limit).any(|time| time.is_zero());
+        let copy = NearEntry { key, value: value.as_bytes(), tags, ttl, unconfirmed, load_time: *load_time };
         let is_here = before.redirections == redirections;
-        if is_here && self.front.keep(&copy, || self.guards.allows(before.token, key, tags)) {
+        if !is_over && is_here && self.front.keep(&copy, || self.guards.allows(before.token, key, tags)) {
             self.fills.fetch_add(1, Relaxed);
         } else {
             self.revoked.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Returns the copy of a key if it is served again once the store has confirmed it.
+    pub fn unconfirmed(&self, key: &[u8]) -> Option<Unconfirmed> {
+        self.freshness.limit().and_then(|_| self.front.unconfirmed(key))
+    }
+
+    /// Serves a copy again, which the store has confirmed since `before`.
+    pub fn confirm(&self, before: Before, key: &[u8], copy: &Unconfirmed) {
+        let is_allowed = || self.guards.allows(before.token, key, &copy.tags);
+        let left = self.freshness.limit().map_or(Duration::ZERO, |time| time.saturating_sub(before.at.elapsed()));
+        if !left.is_zero() && self.front.confirm(key, copy, left, is_allowed) {
+            self.confirmed.fetch_add(1, Relaxed);
         }
     }
 
@@ -155,6 +180,7 @@ impl Copies {
             hits: self.front.hits(),
             fills: self.fills.load(Relaxed),
             revoked: self.revoked.load(Relaxed),
+            confirmed: self.confirmed.load(Relaxed),
             staleness: self.freshness.staleness(),
             is_fresh: !self.freshness.is_over(),
             mode: match (self.has_sources, self.freshness.limit()) {

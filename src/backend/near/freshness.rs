@@ -30,12 +30,28 @@ pub struct Freshness {
 
 #[derive(Default)]
 struct State {
-    /// The moment up to which each source has told of all changes; `None` until it has.
-    sources: HashMap<u64, Option<Instant>>,
+    sources: HashMap<u64, Source>,
     /// The time since which a source is not connected.
     down_since: Option<Instant>,
     /// The sum of such times before.
     down: Duration,
+}
+
+/// A source of changes.
+#[derive(Clone, Copy, Default)]
+struct Source {
+    /// The moment up to which it has told of all changes; `None` until it has.
+    confirmed: Option<Instant>,
+    /// True while it is not connected.
+    is_lost: bool,
+}
+
+impl State {
+    /// Returns true if all sources tell of changes now.
+    fn are_connected(&self) -> bool {
+        let is_connected = |source: &Source| source.confirmed.is_some() && !source.is_lost;
+        !self.sources.is_empty() && self.sources.values().all(is_connected)
+    }
 }
 
 /// The measured staleness.
@@ -107,30 +123,34 @@ impl Freshness {
     pub fn set_sources(&self, sources: impl Iterator<Item = u64>) {
         let mut state = self.lock();
         let known = std::mem::take(&mut state.sources);
-        state.sources = sources.map(|source| (source, known.get(&source).copied().flatten())).collect();
+        state.sources = sources.map(|source| (source, known.get(&source).copied().unwrap_or_default())).collect();
         self.renew(&state);
     }
 
-    /// Notes that a source has told of all changes until a moment.
+    /// Notes that a source is connected, and has told of all changes until a moment.
     pub fn confirm(&self, source: u64, until: Instant) {
         let mut state = self.lock();
         if let Some(known) = state.sources.get_mut(&source) {
-            *known = Some(until);
+            *known = Source { confirmed: Some(until), is_lost: false };
         }
-        let are_all = !state.sources.is_empty() && state.sources.values().all(Option::is_some);
-        if are_all && let Some(since) = state.down_since.take() {
+        let are_connected = state.are_connected();
+        if are_connected && let Some(since) = state.down_since.take() {
             state.down += since.elapsed();
         }
         self.renew(&state);
         drop(state);
-        if are_all {
+        if are_connected {
             self.answer(Ok(()));
         }
     }
 
-    /// Notes that a source is not connected. What it has told of counts until its time is over.
-    pub fn lose(&self) {
-        self.lock().down_since.get_or_insert_with(Instant::now);
+    /// Notes that a source is not connected. The changes that it has told of count until their time is over.
+    pub fn lose(&self, source: u64) {
+        let mut state = self.lock();
+        if let Some(known) = state.sources.get_mut(&source) {
+            known.is_lost = true;
+        }
+        state.down_since.get_or_insert_with(Instant::now);
     }
 
     /// Serves no copy any more.
@@ -199,7 +219,7 @@ impl Freshness {
         if self.is_limited.load(Relaxed) {
             return self.until.store(Deadline::NEVER.nanos(), Relaxed);
         }
-        let confirmed = state.sources.values().copied().min().flatten();
+        let confirmed = state.sources.values().map(|source| source.confirmed).min().flatten();
         let left = confirmed.map(|at| self.max_staleness.saturating_sub(at.elapsed())).filter(|left| !left.is_zero());
         let until = left.map_or(0, |left| Deadline::after(Some(left)).nanos());
         self.until.store(until, Relaxed);
@@ -253,9 +273,15 @@ mod tests {
         freshness.confirm(2, Instant::now().checked_sub(LONG).unwrap());
         assert!(freshness.is_over());
         freshness.confirm(2, Instant::now());
-        freshness.lose();
+        let disconnected = || freshness.staleness().disconnected;
+        freshness.lose(1);
         assert!(!freshness.is_over(), "what is known stays true for a time");
-        assert!(freshness.staleness().disconnected > Duration::ZERO);
+        freshness.confirm(2, Instant::now());
+        let before = disconnected();
+        assert!(disconnected() > before, "one of them is still lost");
+        freshness.confirm(1, Instant::now());
+        let before = disconnected();
+        assert_eq!(disconnected(), before);
     }
 
     #[test]

@@ -25,7 +25,7 @@ use futures_util::future::BoxFuture;
 pub use self::copies::Copies;
 pub use self::freshness::Staleness;
 use super::health::{Health, Status};
-use super::remote::{Remote, Store};
+use super::remote::{Known, Remote, Store};
 use super::{
     Activity, Backend, Capabilities, CopiedEntry, Hit, IfPresent, Imported, Info, KeyFilter, Missing, NewEntry,
     OpFuture, Operation, Outcome, Page, ScanCursor, done, pending,
@@ -90,6 +90,13 @@ impl<S: Store> Near<S> {
     /// Reads an entry, and keeps a copy of it. The read is not counted.
     async fn read(&self, context: CallContext, key: &[u8]) -> Result<Option<Value>> {
         let before = self.copies.before(self.remote.redirections());
+        if let Some(copy) = self.copies.unconfirmed(key) {
+            let known = [Known { key, number: copy.number, tags: &copy.tags }];
+            if let Some(Ok(true)) = self.remote.are_unchanged(context, &known).await?.pop() {
+                self.copies.confirm(before, key, &copy);
+                return Ok(Some(copy.value));
+            }
+        }
         let read = self.remote.to_keep(context, key).await?;
         if let Some(read) = &read {
             self.copies.keep(before, self.remote.redirections(), key, read);
@@ -110,7 +117,11 @@ impl<S: Store> Near<S> {
 
     /// Reads the entries of the keys that have no copy.
     async fn read_others(&self, context: CallContext, keys: &[&[u8]], copies: Vec<Option<Value>>) -> Result<Outcome> {
+        let copies = self.confirmed(context, keys, copies).await?;
         let others: Vec<&[u8]> = keys.iter().zip(&copies).filter(|(_, it)| it.is_none()).map(|(key, _)| *key).collect();
+        if others.is_empty() {
+            return Ok(Outcome::Values(copies.into_iter().map(Ok).collect()));
+        }
         let before = self.copies.before(self.remote.redirections());
         let read = self.remote.many_to_keep(context, &others).await?;
         let redirections = self.remote.redirections();
@@ -128,6 +139,30 @@ impl<S: Store> Near<S> {
         Ok(Outcome::Values(copies.into_iter().map(&mut value).collect()))
     }
 
+    /// Adds the copies that the store confirms.
+    async fn confirmed(
+        &self,
+        context: CallContext,
+        keys: &[&[u8]],
+        mut copies: Vec<Option<Value>>,
+    ) -> Result<Vec<Option<Value>>> {
+        let before = self.copies.before(self.remote.redirections());
+        let others = keys.iter().enumerate().filter(|(at, _)| copies[*at].is_none());
+        let found: Vec<_> = others.filter_map(|(at, key)| Some((at, self.copies.unconfirmed(key)?))).collect();
+        if found.is_empty() {
+            return Ok(copies);
+        }
+        let known = found.iter().map(|(at, it)| Known { key: keys[*at], number: it.number, tags: &it.tags });
+        let known: Vec<Known<'_>> = known.collect();
+        for ((at, copy), is_unchanged) in found.iter().zip(self.remote.are_unchanged(context, &known).await?) {
+            if let Ok(true) = is_unchanged {
+                self.copies.confirm(before, keys[*at], copy);
+                copies[*at] = Some(copy.value.clone());
+            }
+        }
+        Ok(copies)
+    }
+
     fn get_or_lease<'a>(
         &'a self,
         context: CallContext,
@@ -135,7 +170,9 @@ impl<S: Store> Near<S> {
         options: LeaseOptions<'a>,
     ) -> OpFuture<'a, Outcome> {
         let of_store = move || self.remote.call(context, Operation::GetOrLease { key, options });
-        if self.copies.freshness.is_over() || context.is_fresh() || !self.remote.info().capabilities.compare {
+        let copies = &self.copies.freshness;
+        let is_untold = options.refresh_ahead && copies.limit().is_some();
+        if copies.is_over() || context.is_fresh() || is_untold || !self.remote.info().capabilities.compare {
             return of_store();
         }
         let fresh = |value| Outcome::Loaded(Loaded::of(LoadState::Fresh, Some(value)));

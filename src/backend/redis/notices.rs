@@ -131,7 +131,7 @@ mod tests {
 
     fn keep(copies: &Copies, key: &[u8], tag: u64) {
         let value = Value::from(&b"v"[..]);
-        let read = Keepable { value, tags: vec![tag], left: Some(None), load_time: Duration::ZERO };
+        let read = Keepable { value, tags: vec![tag], left: Some(None), load_time: Duration::ZERO, number: None };
         copies.keep(copies.before(0), 0, key, &read);
         assert!(copies.get(key).is_some());
     }

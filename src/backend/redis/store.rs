@@ -773,7 +773,7 @@ pub(super) fn push_set(commands: &mut Commands, EncodedEntry { name, bytes, ttl,
 
 /// Returns an entry from the replies to PTTL and GET. The time of a name that was not there is not known.
 fn timed(left: Result<Received>, stored: Result<Received>) -> Result<TimedEntry> {
-    Ok(TimedEntry { left: remaining(left?.number()?)?, stored: stored?.string() })
+    Ok(TimedEntry { left: remaining(left?.number()?)?, stored: stored?.string(), mark: None })
 }
 
 fn not_empty(bytes: Option<Slice>) -> Option<Slice> {

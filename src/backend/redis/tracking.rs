@@ -98,7 +98,7 @@ impl Followed {
             let begun = Instant::now();
             match timeout(PATIENCE, self.tracker.topology.survey_owners()).await {
                 Ok(Ok((owners, servers))) => self.follow(owners, &servers, begun),
-                Ok(Err(_)) | Err(_) => self.tracker.copies.freshness.lose(),
+                Ok(Err(_)) | Err(_) => self.tracker.copies.freshness.lose(OWNERS),
             }
             let refusal = timeout(self.tracker.beat, refused.wait_for(Option::is_some)).await;
             if let Some(refusal) = refusal.ok().and_then(|refusal| refusal.ok()?.clone()) {
@@ -168,7 +168,7 @@ impl Tracker {
                 }
                 _ => {}
             }
-            self.copies.freshness.lose();
+            self.copies.freshness.lose(number);
             self.topology.mark_outdated();
             backoff.pause().await;
         }

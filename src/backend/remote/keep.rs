@@ -7,9 +7,9 @@ use super::entries::Found;
 use super::fresh::{Checked, fresh_of};
 use super::tags::pair;
 use super::trailer::Trailer;
-use super::{Remote, Store, TimedEntry, only};
+use super::{Mark, Remote, Store, TimedEntry, only};
 use crate::backend::OpFuture;
-use crate::entry::{self, Entry};
+use crate::entry::{self, Entry, TagVersion};
 use crate::error::Result;
 use crate::exec::context::CallContext;
 use crate::operation::Change;
@@ -25,6 +25,18 @@ pub struct Keepable {
     pub left: Option<Option<Duration>>,
     /// The duration of its load; zero if it is not known.
     pub load_time: Duration,
+    /// The number by which `are_unchanged` knows it; `None` if it has to be read again.
+    pub number: Option<u64>,
+}
+
+/// An entry that was read before.
+pub struct Known<'a> {
+    /// The user's key.
+    pub key: &'a [u8],
+    /// The number of the entry.
+    pub number: u64,
+    /// The hashes of its tags.
+    pub tags: &'a [u64],
 }
 
 impl<S: Store> Remote<S> {
@@ -40,6 +52,32 @@ impl<S: Store> Remote<S> {
         keys: &'a [&'a [u8]],
     ) -> OpFuture<'a, Vec<Result<Option<Keepable>>>> {
         self.call(context, |context| async move { Ok(self.read_many_to_keep(context, keys).await) })
+    }
+
+    /// Returns for each entry whether it is still what a get returns, without reading the entry.
+    pub fn are_unchanged<'a>(
+        &'a self,
+        context: CallContext,
+        known: &'a [Known<'a>],
+    ) -> OpFuture<'a, Vec<Result<bool>>> {
+        self.call(context, |context| async move { Ok(self.compare(context, known).await) })
+    }
+
+    async fn compare(&self, context: CallContext, known: &[Known<'_>]) -> Vec<Result<bool>> {
+        let names = self.names(known.iter().map(|known| known.key));
+        let names: Vec<&[u8]> = names.iter().collect();
+        let mut tags: Vec<u64> = known.iter().flat_map(|known| known.tags).copied().collect();
+        tags.sort_unstable();
+        tags.dedup();
+        let (marks, versions) = self.store.read_marks(context, &self.prefix, &names, &tags).await;
+        let version = |tag: &u64| tags.binary_search(tag).ok().and_then(|at| versions.get(at).copied().flatten());
+        let is_unchanged = |(known, mark): (&Known<'_>, Result<Option<Mark>>)| {
+            let Some(mark) = mark? else { return Ok(false) };
+            let versions = known.tags.iter().map(|tag| Some(TagVersion { tag: *tag, version: version(tag)? }));
+            // A version that is missing, or could not be read, says nothing: the entry is read.
+            Ok(versions.collect::<Option<Vec<_>>>().is_some_and(|tags| number_of(mark, tags) == known.number))
+        };
+        known.iter().zip(marks).map(is_unchanged).collect()
     }
 
     /// Counts reads that found their key, and others.
@@ -96,13 +134,14 @@ impl<S: Store> Remote<S> {
 
     /// Decodes an entry, and notes the time that a copy of it may be kept.
     fn timed(&self, key: &[u8], name: &[u8], timed: Result<TimedEntry>) -> Result<Option<Found<Keepable>>> {
-        let TimedEntry { stored, left } = timed?;
+        let TimedEntry { stored, left, mark } = timed?;
         // The name of an entry that a caller loads lasts longer.
         let is_loading = stored.as_deref().is_some_and(|stored| Trailer::split(name, stored).is_some());
         let until = |deadline: u64| Duration::from_millis(deadline.saturating_sub(self.store.now_ms(name)));
         let take = |entry: &Entry| {
             let left = if S::DEADLINES { Some(entry.deadline_ms.map(until)) } else { left };
-            unkept(entry).map(|read| Keepable { left: left.filter(|_| !is_loading), ..read })
+            let number = mark.map(|mark| number_of(mark, entry.tags.clone()));
+            unkept(entry).map(|read| Keepable { left: left.filter(|_| !is_loading), number, ..read })
         };
         let found = self.found(Some(key), name, Ok(stored), entry::decode, take)?;
         Ok(found.map(|mut found| {
@@ -125,5 +164,14 @@ fn unkept(entry: &Entry) -> Option<Keepable> {
         tags: entry.tags.iter().map(|tag| tag.tag).collect(),
         left: None,
         load_time: Duration::from_millis(entry.load.load_ms.into()),
+        number: None,
     })
+}
+
+/// Returns a number for an entry with this mark and these versions of its tags.
+fn number_of(mark: Mark, mut tags: Vec<TagVersion>) -> u64 {
+    tags.sort_unstable_by_key(|tag| tag.tag);
+    let versions = tags.iter().flat_map(|tag| [tag.tag, tag.version]);
+    let bytes: Vec<u8> = [mark.as_number()].into_iter().chain(versions).flat_map(u64::to_le_bytes).collect();
+    entry::fingerprint(&bytes)
 }

@@ -39,7 +39,7 @@ use futures_util::future::BoxFuture;
 use self::counting::Counting;
 pub use self::executor::Outcomes;
 use self::hints::Hints;
-pub use self::keep::Keepable;
+pub use self::keep::{Keepable, Known};
 pub use self::lasting::first_lifetime;
 pub use self::lease::PREFIX_TAG;
 pub use self::roll_call::RollCall;

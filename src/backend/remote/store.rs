@@ -29,6 +29,8 @@ pub struct TimedEntry {
     pub stored: Option<Slice>,
     /// `None` if it is not known, or if entries have their deadline.
     pub left: Option<Option<Duration>>,
+    /// The mark by which the entry is known, where that costs less than to read the entry.
+    pub mark: Option<Mark>,
 }
 
 /// An entry in its stored form.
@@ -289,6 +291,16 @@ pub trait Store: Send + Sync + 'static {
         names: &'a [&'a [u8]],
         tags: &'a [u64],
     ) -> impl Future<Output = (Outcomes<TimedEntry>, Vec<Option<u64>>)> + Send;
+    /// Reads the marks of names without what is stored, and the versions of tags; only where `read_with_time` returns marks.
+    fn read_marks<'a>(
+        &'a self,
+        _context: CallContext,
+        _prefix: &'a str,
+        names: &'a [&'a [u8]],
+        tags: &'a [u64],
+    ) -> impl Future<Output = (Outcomes<Option<Mark>>, Vec<Option<u64>>)> + Send {
+        async { (names.iter().map(|_| Ok(None)).collect(), tags.iter().map(|_| None).collect()) }
+    }
     /// Returns the number of times that a server sent a request elsewhere. What was read there is not followed by what tells
     /// of changes.
     fn redirections(&self) -> u64 {
