@@ -36,10 +36,13 @@ static inline void check_error(yc_error *error, yc_status wanted, const char *te
     yc_error_free(error);
 }
 
-/* The cache a test runs on: YC_TEST_URL, else memory. */
+/* The cache a test runs on: YC_TEST_URL with YC_TEST_OPTIONS in its query, else memory. */
 static inline const char *test_url(void) {
-    const char *url = getenv("YC_TEST_URL");
-    return url ? url : "memory://";
+    static char with_options[1024];
+    const char *url = getenv("YC_TEST_URL"), *options = getenv("YC_TEST_OPTIONS");
+    if (!url || !options) return url ? url : "memory://";
+    snprintf(with_options, sizeof with_options, "%s%c%s", url, strchr(url, '?') ? '&' : '?', options);
+    return with_options;
 }
 
 /* A memory cache with a busy sweeper, or another cache as it is. */

@@ -191,3 +191,104 @@ impl Copies {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread::sleep;
+
+    use super::*;
+    use crate::backend::memory::Unconfirmed;
+
+    const LONG: Duration = Duration::from_secs(100);
+
+    fn copies(max_staleness: Duration) -> Copies {
+        Copies::new(&NearConfig { max_staleness, ..NearConfig::default() }, false, Arc::default())
+    }
+
+    fn read(value: &[u8], number: Option<u64>) -> Keepable {
+        Keepable { value: value.into(), tags: vec![7], left: Some(None), load_time: Duration::ZERO, number }
+    }
+
+    fn kept(copies: &Copies, key: &[u8]) -> Option<Vec<u8>> {
+        copies.get(key).map(|value| value.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn a_reply_that_was_overtaken_by_a_change_is_not_kept() {
+        let copies = copies(LONG);
+        let changes: [&dyn Fn(); 5] = [
+            &|| copies.changed_key(b"a"),
+            &|| copies.changed_tags(&[7]),
+            &|| copies.changed_all(),
+            &|| drop(copies.begin(&Change::Keys((&[&b"a"[..]][..]).into()))),
+            &|| drop(copies.begin(&Change::Flush)),
+        ];
+        for change in changes {
+            let before = copies.before(0);
+            change();
+            copies.keep(before, 0, b"a", &read(b"old", None));
+            assert_eq!(kept(&copies, b"a"), None);
+        }
+        copies.keep(copies.before(0), 1, b"a", &read(b"old", None));
+        assert_eq!(kept(&copies, b"a"), None, "it came from elsewhere");
+        assert_eq!(copies.activity().revoked, 6);
+        copies.keep(copies.before(0), 0, b"a", &read(b"new", None));
+        assert_eq!(kept(&copies, b"a"), Some(b"new".to_vec()));
+    }
+
+    #[test]
+    fn the_times_of_a_reply_count_from_before_its_request() {
+        let (before, short) = (copies(LONG), Duration::from_millis(20));
+        let moment = before.before(0);
+        sleep(short);
+        before.keep(moment, 0, b"a", &Keepable { left: Some(Some(short)), ..read(b"v", None) });
+        assert_eq!(kept(&before, b"a"), None, "its time to live is over");
+        let limited = copies(short);
+        let moment = limited.before(0);
+        sleep(short);
+        limited.keep(moment, 0, b"a", &read(b"v", None));
+        assert_eq!(kept(&limited, b"a"), None, "max_staleness is over");
+    }
+
+    #[test]
+    fn a_copy_is_served_again_once_it_is_confirmed() {
+        let short = Duration::from_millis(500);
+        let copies = copies(short);
+        copies.keep(copies.before(0), 0, b"a", &read(b"v", Some(9)));
+        assert!(copies.unconfirmed(b"a").is_none(), "it is served");
+        sleep(short);
+        assert_eq!(kept(&copies, b"a"), None);
+        let unconfirmed = || copies.unconfirmed(b"a").expect("it is there");
+        let Unconfirmed { value, number, tags } = unconfirmed();
+        assert_eq!((value.as_bytes(), number, &tags[..]), (&b"v"[..], 9, &[7][..]));
+        let before = copies.before(0);
+        copies.changed_tags(&[7]);
+        copies.confirm(before, b"a", &Unconfirmed { value, number, tags });
+        assert_eq!(kept(&copies, b"a"), None, "its tag has changed meanwhile");
+        copies.keep(copies.before(0), 0, b"a", &read(b"w", Some(10)));
+        sleep(short);
+        let copy = unconfirmed();
+        copies.keep(copies.before(0), 0, b"a", &read(b"w", Some(11)));
+        sleep(short);
+        copies.confirm(copies.before(0), b"a", &copy);
+        assert_eq!(kept(&copies, b"a"), None, "another copy is there");
+        copies.confirm(copies.before(0), b"a", &unconfirmed());
+        assert_eq!(kept(&copies, b"a"), Some(b"w".to_vec()));
+        assert_eq!(copies.activity().confirmed, 1);
+    }
+
+    #[test]
+    fn a_copy_that_is_confirmed_does_not_outlive_its_entry() {
+        let (short, life) = (Duration::from_millis(40), Duration::from_millis(120));
+        let copies = copies(short);
+        copies.keep(copies.before(0), 0, b"a", &Keepable { left: Some(Some(life)), ..read(b"v", Some(9)) });
+        let end = Instant::now() + life;
+        while Instant::now() < end {
+            if let Some(copy) = copies.unconfirmed(b"a") {
+                copies.confirm(copies.before(0), b"a", &copy);
+            }
+            sleep(Duration::from_millis(1));
+        }
+        assert!(kept(&copies, b"a").is_none() && copies.unconfirmed(b"a").is_none());
+    }
+}
