@@ -16,6 +16,7 @@ use arc_swap::ArcSwapOption;
 use futures_util::future::BoxFuture;
 use tokio::runtime::{self, Handle};
 use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::fork;
@@ -223,6 +224,22 @@ fn forget_ended() {
 impl Drop for Runtime {
     fn drop(&mut self) {
         self.end(None);
+    }
+}
+
+/// Ends a task when it is dropped.
+pub struct AbortOnDrop(AbortHandle);
+
+impl AbortOnDrop {
+    /// Starts a task.
+    pub fn spawn(handle: &Handle, task: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(handle.spawn(task).abort_handle())
+    }
+}
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

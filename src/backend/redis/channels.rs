@@ -13,7 +13,6 @@ use foldhash::fast::SeedableRandomState;
 use futures_util::FutureExt;
 use smallvec::SmallVec;
 use tokio::runtime::Handle;
-use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
 use super::commands::{Commands, Expected, Kind};
@@ -25,6 +24,7 @@ use super::topology::Topology;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::backoff::Backoff;
 use crate::exec::context::CallContext;
+use crate::exec::runtime::AbortOnDrop;
 use crate::inbox::{Delivery, Feed};
 use crate::message::Filter;
 use crate::net::{Beat, DedicatedConnection, Listener, Server, protocol_error};
@@ -94,16 +94,7 @@ impl Channels {
         self.are_used.store(true, Relaxed);
         let subscriber =
             Subscriber { topology: self.topology.clone(), names: self.names.clone(), filter: filter.clone(), delivery };
-        Feed::new(Aborted(handle.spawn(subscriber.run()).abort_handle()))
-    }
-}
-
-/// Ends a task when it is dropped.
-struct Aborted(AbortHandle);
-
-impl Drop for Aborted {
-    fn drop(&mut self) {
-        self.0.abort();
+        Feed::new(AbortOnDrop::spawn(handle, subscriber.run()))
     }
 }
 

@@ -5,7 +5,7 @@
 //! that iteration. A beat is a SET that the server answers and reports as a change. Its reply shows that the server has
 //! told of all changes before the beat whose reply had come when this one was sent.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::names;
@@ -25,6 +24,7 @@ use crate::backend::near::Copies;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::backoff::Backoff;
 use crate::exec::context::CallContext;
+use crate::exec::runtime::AbortOnDrop;
 use crate::inbox::Feed;
 use crate::net::{Beat, DedicatedConnection, Listener, Server, protocol_error};
 use crate::util::random::random;
@@ -55,17 +55,8 @@ pub fn track(
     let beat = (copies.freshness.max_staleness() / BEATS).min(LONGEST_BEAT);
     let (prefix, number, refused) = (prefix.to_owned(), random()?, watch::Sender::new(None));
     let tracker = Arc::new(Tracker { topology, prefix, number, beat, copies, refused });
-    let followed = Followed { tracker, servers: HashMap::new(), owners: None, last_number: OWNERS };
-    Ok(Feed::new(Aborted(handle.spawn(followed.run(notices, handle.clone())).abort_handle())))
-}
-
-/// Ends a task when it is dropped.
-struct Aborted(AbortHandle);
-
-impl Drop for Aborted {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    let followed = Followed { tracker, handle: handle.clone(), servers: Vec::new(), owners: None, last_number: OWNERS };
+    Ok(Feed::new(AbortOnDrop::spawn(handle, followed.run(notices))))
 }
 
 struct Tracker {
@@ -83,16 +74,24 @@ struct Tracker {
 /// The task that has every server tracked that has entries.
 struct Followed {
     tracker: Arc<Tracker>,
-    /// The task of each server, by the address of the server in memory, with the number of the source that it is.
-    servers: HashMap<usize, (u64, Aborted)>,
+    handle: Handle,
+    servers: Vec<Tracked>,
     /// The owners of the slots as they were last.
     owners: Option<u64>,
     last_number: u64,
 }
 
+/// A server that is tracked.
+struct Tracked {
+    server: Arc<Server>,
+    /// The number of the source that it is.
+    number: u64,
+    _task: AbortOnDrop,
+}
+
 impl Followed {
     /// Has the servers tracked that there are, until one refuses; from then on changes are published.
-    async fn run(mut self, notices: Arc<Notices>, handle: Handle) {
+    async fn run(mut self, notices: Arc<Notices>) {
         let mut refused = self.tracker.refused.subscribe();
         let refusal = loop {
             let begun = Instant::now();
@@ -114,31 +113,30 @@ impl Followed {
         tracing::warn!(
             "copies of the near cache end after max_staleness, because the server does not tell of changes: {refusal}"
         );
-        notices.follow(copies, &handle, answer).await;
+        notices.follow(copies, &self.handle, answer).await;
     }
 
     /// Has these servers tracked, as they owned the slots at a moment.
     fn follow(&mut self, owners: u64, servers: &[Arc<Server>], at: Instant) {
-        let address = |server: &Arc<Server>| Arc::as_ptr(server) as usize;
-        let is_changed = self.owners.replace(owners) != Some(owners)
-            || servers.len() != self.servers.len()
-            || !servers.iter().all(|server| self.servers.contains_key(&address(server)));
-        let copies = &self.tracker.copies;
-        if is_changed {
-            self.servers.retain(|known, _| servers.iter().any(|server| address(server) == *known));
-            for server in servers {
-                self.servers.entry(address(server)).or_insert_with(|| {
-                    self.last_number += 1;
-                    let (tracker, server) = (Arc::clone(&self.tracker), Arc::clone(server));
-                    let following = tracker.follow(self.last_number, server);
-                    (self.last_number, Aborted(tokio::spawn(following).abort_handle()))
-                });
+        let are_same = servers.len() == self.servers.len() && servers.iter().all(|server| self.tracks(server));
+        if self.owners.replace(owners) != Some(owners) || !are_same {
+            self.servers.retain(|tracked| servers.iter().any(|server| Arc::ptr_eq(server, &tracked.server)));
+            for server in servers.iter().filter(|server| !self.tracks(server)).cloned().collect::<Vec<_>>() {
+                self.last_number += 1;
+                let following = Arc::clone(&self.tracker).follow(self.last_number, Arc::clone(&server));
+                let task = AbortOnDrop::spawn(&self.handle, following);
+                self.servers.push(Tracked { server, number: self.last_number, _task: task });
             }
-            copies.freshness.set_sources(self.servers.values().map(|(number, _)| *number).chain([OWNERS]));
-            // What a server told of that no longer has a slot is not all any more.
-            copies.changed_all();
+            let numbers = self.servers.iter().map(|tracked| tracked.number);
+            self.tracker.copies.freshness.set_sources(numbers.chain([OWNERS]));
+            // A server no longer tells of the changes in a slot that has left it.
+            self.tracker.copies.changed_all();
         }
-        copies.freshness.confirm(OWNERS, at);
+        self.tracker.copies.freshness.confirm(OWNERS, at);
+    }
+
+    fn tracks(&self, server: &Arc<Server>) -> bool {
+        self.servers.iter().any(|tracked| Arc::ptr_eq(&tracked.server, server))
     }
 }
 
