@@ -2,6 +2,7 @@ package yokedcache_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	yokedcache "github.com/yokedcache/yokedcache-go"
@@ -27,6 +28,51 @@ func TestAHitAllocatesTheValueOnly(t *testing.T) {
 		yokedcache.GetOrLoad(ctx, cache, "k", load, yokedcache.WithTags("a"), yokedcache.WithTTL(yokedcache.DefaultTTL))
 	}
 	t.Log("with options:", testing.AllocsPerRun(1000, tagged))
+}
+
+// A read of a copy costs what one of the memory backend does.
+func TestAHitOfACopyAllocatesTheValueOnly(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	cache := openNear(t, "60s", 1)[0]
+	value := strings.Repeat("v", 100)
+	check(t, cache.Set(ctx, "k", []byte(value)))
+	keepCopy(t, cache, "k", value)
+	hit := func() {
+		if _, found, err := cache.GetNear("k"); !found || err != nil {
+			keepCopy(t, cache, "k", value)
+		}
+		if _, err := cache.Get(ctx, "k"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := testing.AllocsPerRun(1000, hit); n > 2 {
+		t.Errorf("two hits allocate %v times", n)
+	}
+}
+
+// A hit of the memory backend, of a copy, and of the servers.
+func BenchmarkGet(b *testing.B) {
+	value := strings.Repeat("v", 100)
+	get := func(name string, cache *yokedcache.Cache, options ...yokedcache.GetOption) {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for at := 0; at < b.N; at++ {
+				if _, err := cache.Get(ctx, "k", options...); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	memory := openAt(b, "memory://")
+	check(b, memory.Set(ctx, "k", []byte(value)))
+	get("memory", memory)
+	near := openNear(b, "60s", 1)[0]
+	check(b, near.Set(ctx, "k", []byte(value)))
+	keepCopy(b, near, "k", value)
+	get("near", near)
+	get("fresh", near, yokedcache.WithFresh())
 }
 
 func BenchmarkGetOrLoad(b *testing.B) {

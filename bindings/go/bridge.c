@@ -2,7 +2,6 @@
 #include "bridge.h"
 
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,7 +101,7 @@ static void make_lease_op(const yoked_go_record *record, yc_op *op, argument *ar
         op->value_len = sizeof argument->fill;
     }
     op->lease = (yc_lease *)record->handle;
-    op->flags = 0;
+    op->flags = record->kind == YC_OP_GET_OR_LEASE ? record->flags : 0;
     op->tags = NULL;
     op->n_tags = 0;
     op->number = op->initial = 0;
@@ -275,10 +274,11 @@ void yoked_go_submit(yc_queue *queue, const uint8_t *block, size_t size, uint64_
 
 /* ---- Calls on the calling thread ---- */
 
-yoked_go_answer yoked_go_get(yc_cache *cache, const uint8_t *key, size_t key_len, uint8_t *buffer, size_t cap)
+yoked_go_answer yoked_go_get(yc_cache *cache, bool near, const uint8_t *key, size_t key_len, uint8_t *buffer, size_t cap)
 {
     yoked_go_answer answer = {0, 0, NULL};
-    answer.status = yc_get_into(cache, key, key_len, buffer, cap, &answer.len, &answer.error);
+    answer.status = near ? yc_get_near(cache, key, key_len, buffer, cap, &answer.len, &answer.error)
+                         : yc_get_into(cache, key, key_len, buffer, cap, &answer.len, &answer.error);
     return answer;
 }
 
@@ -359,7 +359,7 @@ static void describe_read(const yc_op *op, yoked_go_read *read, yc_error **first
     else *first = op->error;
 }
 
-yoked_go_reads yoked_go_get_many(yc_cache *cache, yc_cancel_token *token, const uint8_t *block, size_t n)
+yoked_go_reads yoked_go_get_many(yc_cache *cache, yc_cancel_token *token, const uint8_t *block, size_t n, uint32_t flags)
 {
     yoked_go_reads all = {YC_OK, NULL, NULL};
     payload rest = {(const uint64_t *)block, block + n * sizeof(uint64_t)};
@@ -367,6 +367,7 @@ yoked_go_reads yoked_go_get_many(yc_cache *cache, yc_cancel_token *token, const 
     memset(ops, 0, n * sizeof *ops);
     for (size_t at = 0; at < n; at++) {
         ops[at].kind = YC_OP_GET;
+        ops[at].flags = flags;
         ops[at].key_len = rest.lengths[at];
         ops[at].key = next_bytes(&rest, ops[at].key_len);
     }

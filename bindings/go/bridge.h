@@ -2,6 +2,7 @@
 #ifndef YOKED_GO_BRIDGE_H
 #define YOKED_GO_BRIDGE_H
 
+#include <stdbool.h>
 #include <yokedcache.h>
 
 /*
@@ -44,8 +45,8 @@ typedef struct yoked_go_answer {
     yc_error *error;
 } yoked_go_answer;
 
-/* yc_get_into(), yc_set() without tags. */
-yoked_go_answer yoked_go_get(yc_cache *cache, const uint8_t *key, size_t key_len, uint8_t *buffer, size_t cap);
+/* yc_get_into() or, for what is in the memory of this process only, yc_get_near(); yc_set() without tags. */
+yoked_go_answer yoked_go_get(yc_cache *cache, bool near, const uint8_t *key, size_t key_len, uint8_t *buffer, size_t cap);
 yoked_go_answer yoked_go_set(yc_cache *cache, const uint8_t *key, size_t key_len, const uint8_t *value,
                              size_t value_len, int64_t ttl_ms);
 
@@ -151,9 +152,9 @@ typedef struct yoked_go_reads {
 
 /*
  * Reads n keys on the calling thread, until the token is cancelled if it is not NULL. The block has n lengths (uint64_t),
- * then the keys.
+ * then the keys. flags is that of each YC_OP_GET.
  */
-yoked_go_reads yoked_go_get_many(yc_cache *cache, yc_cancel_token *token, const uint8_t *block, size_t n);
+yoked_go_reads yoked_go_get_many(yc_cache *cache, yc_cancel_token *token, const uint8_t *block, size_t n, uint32_t flags);
 void yoked_go_free_reads(yoked_go_read *reads, size_t n);
 
 /* Writes the value and status of each key of results, at most n. */

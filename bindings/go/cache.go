@@ -23,7 +23,9 @@ type Cache struct {
 	queue  *queue
 	// Set if short operations run on the calling thread: the backend is in this process.
 	fastPath atomic.Bool
-	// A switch can change both.
+	// Set if the backend is shared and has a near cache.
+	hasNear atomic.Bool
+	// A switch can change all three.
 	capabilities atomic.Uint64
 	describing   sync.Mutex
 
@@ -126,7 +128,9 @@ func (cache *Cache) describe() error {
 	if err := cache.readCapabilities(); err != nil {
 		return err
 	}
-	cache.fastPath.Store(Capabilities(cache.capabilities.Load())&CanShare == 0)
+	can := Capabilities(cache.capabilities.Load())
+	cache.fastPath.Store(can&CanShare == 0)
+	cache.hasNear.Store(can&CanShare != 0 && can&CanNear != 0)
 	return nil
 }
 
@@ -162,6 +166,9 @@ const (
 	CanCommand Capabilities = C.YC_CAN_COMMAND
 	// CanPublish is set if Publish and Subscribe work.
 	CanPublish Capabilities = C.YC_CAN_PUBLISH
+	// CanNear is set if the memory of this process may have values, which GetNear reads: on the memory backend, and with
+	// the option near of the configuration.
+	CanNear Capabilities = C.YC_CAN_NEAR
 )
 
 // Capabilities returns the abilities of the current backend. The result changes with [Cache.Switch], and with

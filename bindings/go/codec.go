@@ -98,8 +98,8 @@ func codecError(action string, codec Codec, key string, err error) error {
 // GetJSON returns the value of a key, decoded from JSON.
 //
 // Errors: as [Cache.Get], and the error of package encoding/json if the value does not decode to the type.
-func GetJSON[T any](ctx context.Context, cache *Cache, key string) (T, error) {
-	text, err := cache.Get(ctx, key)
+func GetJSON[T any](ctx context.Context, cache *Cache, key string, options ...GetOption) (T, error) {
+	text, err := cache.Get(ctx, key, options...)
 	if err != nil {
 		return *new(T), err
 	}

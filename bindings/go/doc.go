@@ -22,6 +22,13 @@
 // an entry in one step; a condition that does not hold is not an error. The guide of the library, src/guide in its
 // repository, describes the semantics (semantics.md) and every option (configuration.md).
 //
+// # Near cache
+//
+// With the option near of the configuration (near=true on Redis, near=1s there and on Memcached) the process keeps copies
+// of entries that it reads, and reads them again without a request. What this [Cache] changes it reads at once. What
+// another process or another Cache changes it reads at most max_staleness later. [WithFresh] reads from the servers, for
+// one call; [Cache.GetNear] reads what is in the memory of the process and never waits.
+//
 // # Loading
 //
 // [GetOrLoad] returns the value of a key, or calls a loader and stores the value that it returns. Of many callers one loads,
@@ -70,8 +77,8 @@
 // All methods of a [Cache] are safe for concurrent use, Close included. Calls at the same time that need a server are
 // submitted to a completion queue of the cache: their goroutines are parked, no thread waits for them, and they share
 // one crossing into the library and one write to the server. Calls one after another block the calling thread
-// instead, at most one of a cache at a time. The binding does not retry, store or limit anything itself; it lets the
-// callers of a process share a load.
+// instead, at most one of a cache at a time. A Get that finds a copy in the near cache returns it on the calling thread.
+// The binding does not retry, store or limit anything itself; it lets the callers of a process share a load.
 //
 // [Cache.Switch] and [Cache.MigrateTo] are the exceptions: each occupies a thread until it returns.
 package yokedcache

@@ -68,31 +68,76 @@ func millis(ttl time.Duration) C.int64_t {
 	return C.int64_t(whole)
 }
 
+// A GetOption is an optional property of a call that reads. [WithFresh] returns one, which is a [LoadOption] too.
+type GetOption struct {
+	flags C.uint32_t
+}
+
+// WithFresh selects that a call reads from the servers, also if the near cache has a copy. A change that another process
+// made before the call is then seen. Without the option near of the configuration, WithFresh has no effect.
+func WithFresh() GetOption {
+	return GetOption{C.YC_OP_FRESH}
+}
+
+// Combines all options to the flags of an operation.
+func getFlags(options []GetOption) (flags C.uint32_t) {
+	for at := range options {
+		flags |= options[at].flags
+	}
+	return flags
+}
+
 // Get returns the value of a key. The caller owns the returned slice. A stored empty value is returned as an empty
-// slice, not nil.
+// slice, not nil. With the option near of the configuration, Get returns a copy in the memory of this process if there is
+// one: a change that another process made may be seen up to max_staleness later. [WithFresh] reads from the servers.
 //
 // Errors: [ErrMiss] if the key does not exist, has expired, or was invalidated by one of its tags.
-func (cache *Cache) Get(ctx context.Context, key string) ([]byte, error) {
+func (cache *Cache) Get(ctx context.Context, key string, options ...GetOption) ([]byte, error) {
 	user, err := cache.enter(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer user.leave()
 	if cache.fastPath.Load() {
-		return cache.getFastPath(key)
+		return cache.getOnThread(key, false)
 	}
-	return cache.queue.get(ctx, &operation{kind: C.YC_OP_GET, key: key})
+	flags := getFlags(options)
+	if flags == 0 && cache.hasNear.Load() {
+		if value, err := cache.getOnThread(key, true); err != ErrMiss {
+			return value, err
+		}
+	}
+	return cache.queue.get(ctx, &operation{kind: C.YC_OP_GET, key: key, flags: flags})
+}
+
+// GetNear returns the value of a key if it is in the memory of this process, and reports whether it is: on the memory
+// backend, and as a copy with the option near of the configuration. It sends no request and never waits. If it finds
+// nothing on Redis or Memcached, the key may exist nevertheless: call [Cache.Get]. The value is as that of Get.
+//
+// Errors: [ErrInvalid], [ErrTooLarge], [ErrClosed] and [ErrForked]. A key that is not found is no error.
+func (cache *Cache) GetNear(key string) (value []byte, found bool, err error) {
+	user, err := cache.enter(context.Background())
+	if err != nil {
+		return nil, false, err
+	}
+	defer user.leave()
+	value, err = cache.getOnThread(key, true)
+	if err == ErrMiss {
+		return nil, false, nil
+	}
+	return value, err == nil, err
 }
 
 // Buffers for values of unknown length. Results are copied to memory of their size.
 var buffers = sync.Pool{New: func() any { return new([4096]byte) }}
 
-func (cache *Cache) getFastPath(key string) ([]byte, error) {
+// Reads a key on this thread; if near is true, what is in the memory of this process only.
+func (cache *Cache) getOnThread(key string, near bool) ([]byte, error) {
 	buffer := buffers.Get().(*[4096]byte)
 	defer buffers.Put(buffer)
 	into := buffer[:]
 	for {
-		answer := C.yoked_go_get(cache.handle, bytesOf(key), C.size_t(len(key)), (*C.uint8_t)(&into[0]), C.size_t(len(into)))
+		answer := C.yoked_go_get(cache.handle, C.bool(near), bytesOf(key), C.size_t(len(key)), (*C.uint8_t)(&into[0]), C.size_t(len(into)))
 		switch {
 		case answer.status == C.YC_OK && len(into) == len(buffer):
 			return cloned(into[:answer.len]), nil

@@ -27,6 +27,56 @@ func ExampleCache_Get() {
 	// Output: miss
 }
 
+func ExampleCache_GetNear() {
+	cache := exampleCache()
+	defer cache.Close()
+	ctx := context.Background()
+
+	cache.Set(ctx, "user:1", []byte("Ada"))
+	value, found, err := cache.GetNear("user:1")
+	fmt.Println(string(value), found, err)
+	if !found {
+		value, err = cache.Get(ctx, "user:1") // This one may have to ask the server.
+	}
+	fmt.Println(string(value), err)
+	// Output:
+	// Ada true <nil>
+	// Ada <nil>
+}
+
+// With the option near of the configuration, a copy of the balance may be max_staleness old.
+func ExampleWithFresh() {
+	cache := exampleCache()
+	defer cache.Close()
+	ctx := context.Background()
+
+	cache.Set(ctx, "balance:1", []byte("100"))
+	shown, err := cache.Get(ctx, "balance:1")
+	fmt.Println(string(shown), err)
+	current, err := cache.Get(ctx, "balance:1", yokedcache.WithFresh())
+	fmt.Println(string(current), err)
+	// Output:
+	// 100 <nil>
+	// 100 <nil>
+}
+
+func ExampleGetOption() {
+	cache := exampleCache()
+	defer cache.Close()
+	ctx := context.Background()
+
+	read := func(key string, options ...yokedcache.GetOption) {
+		value, err := cache.Get(ctx, key, options...)
+		fmt.Println(string(value), err)
+	}
+	cache.Set(ctx, "page:1", []byte("<h1>One</h1>"))
+	read("page:1")
+	read("page:1", yokedcache.WithFresh())
+	// Output:
+	// <h1>One</h1> <nil>
+	// <h1>One</h1> <nil>
+}
+
 func ExampleCache_Set() {
 	cache := exampleCache()
 	defer cache.Close()

@@ -17,6 +17,18 @@ func CallsAlone(cache *Cache) int {
 	return cache.queue.direct.alone
 }
 
+// Paths reports whether reads run on the calling thread, and whether they try the near cache first.
+func Paths(cache *Cache) (fastPath, hasNear bool) {
+	return cache.fastPath.Load(), cache.hasNear.Load()
+}
+
+// CallsInFlight returns the number of calls in the queue, except those that wait for messages.
+func CallsInFlight(cache *Cache) int {
+	cache.queue.lock.Lock()
+	defer cache.queue.lock.Unlock()
+	return cache.queue.inFlight()
+}
+
 // CallsListening returns the number of calls in the queue that wait for messages.
 func CallsListening(cache *Cache) int {
 	cache.queue.lock.Lock()

@@ -14,12 +14,13 @@ const (
 
 // A LoadOption is an optional property of a call that loads: [GetOrLoad], [GetOrLoadMany] or [Cache.GetOrLease].
 // [WithTTL], [WithTags], [WithStaleFor], [WithAbsentTTL], [WithLease], [WithWait], [WithStaleIfError],
-// [WithRetryAfter] and [WithCodec] return one.
+// [WithRetryAfter], [WithFresh] and [WithCodec] return one.
 type LoadOption interface {
 	isLoadOption()
 }
 
 func (SetOption) isLoadOption() {}
+func (GetOption) isLoadOption() {}
 
 // The property that a loadOption sets.
 type property int
@@ -97,6 +98,7 @@ type loadSettings struct {
 	tags         []string
 	codec        Codec // Nil: see WithCodec.
 	staleIfError bool
+	flags        C.uint32_t
 }
 
 var defaultLoadSettings = loadSettings{ttl: DefaultTTL, staleFor: DefaultStaleFor, absentTTL: DefaultTTL}
@@ -107,6 +109,8 @@ func (settings loadSettings) with(options []LoadOption) (loadSettings, error) {
 		switch option := option.(type) {
 		case SetOption:
 			settings.addSetOption(option)
+		case GetOption:
+			settings.flags |= option.flags
 		case loadOption:
 			settings.add(option)
 		default:
@@ -177,6 +181,7 @@ func outside(value, least, most time.Duration) bool {
 // Returns the operation that reads a key for loading.
 func (settings *loadSettings) lookupOp(key string, wait time.Duration) operation {
 	return operation{
-		kind: C.YC_OP_GET_OR_LEASE, key: key, tags: settings.tags, number: millis(settings.lease), initial: millis(wait),
+		kind: C.YC_OP_GET_OR_LEASE, flags: settings.flags, key: key, tags: settings.tags,
+		number: millis(settings.lease), initial: millis(wait),
 	}
 }

@@ -5,6 +5,7 @@ import "C"
 
 import (
 	"context"
+	"errors"
 	"unsafe"
 )
 
@@ -24,14 +25,17 @@ type Entry struct {
 
 // GetMany reads many keys with one round trip per server. It returns one result for each key, in the order of the
 // keys. The error is that of the first key that failed; the results of the other keys are valid nevertheless. A
-// miss is no failure: its result has the error [ErrMiss].
+// miss is no failure: its result has the error [ErrMiss]. With the option near of the configuration, GetMany returns
+// copies as [Cache.Get] does; [WithFresh] reads all keys from the servers.
 //
-// Errors: as [Cache.Get]. If an argument is refused ([ErrInvalid], [ErrTooLarge]), nothing is read and the results
-// are nil.
-func (cache *Cache) GetMany(ctx context.Context, keys []string) ([]Result, error) {
-	op := &operation{kind: C.YC_OP_GET_MANY, keys: keys}
+// Errors: as [Cache.Get]. If an argument is refused ([ErrInvalid], [ErrTooLarge]), the results are nil.
+func (cache *Cache) GetMany(ctx context.Context, keys []string, options ...GetOption) ([]Result, error) {
+	op := &operation{kind: C.YC_OP_GET_MANY, keys: keys, flags: getFlags(options)}
 	if results, err := cache.readDirect(ctx, op); results != nil || err != nil {
 		return results, err
+	}
+	if op.flags != 0 {
+		return cache.readEach(ctx, op)
 	}
 	statuses, values, err := cache.many(ctx, op)
 	if statuses == nil {
@@ -42,6 +46,30 @@ func (cache *Cache) GetMany(ctx context.Context, keys []string) ([]Result, error
 		results[at] = Result{values[at], perKey(status, err)}
 	}
 	return results, err
+}
+
+// Reads many keys by an operation for each, together: the queue's operation for many keys has no flags.
+func (cache *Cache) readEach(ctx context.Context, op *operation) ([]Result, error) {
+	ops := make([]operation, len(op.keys))
+	for at, key := range op.keys {
+		ops[at] = operation{kind: C.YC_OP_GET, key: key, flags: op.flags}
+	}
+	results := make([]Result, len(ops))
+	var first error
+	for at, result := range cache.outcomes(ctx, ops) {
+		switch err := result.err; {
+		case err == nil:
+			results[at] = Result{result.outcome.value, statusError(result.outcome.status)}
+		case errors.Is(err, ErrInvalid) || errors.Is(err, ErrTooLarge) || errors.Is(err, ErrClosed) || errors.Is(err, ErrForked):
+			return nil, err
+		default:
+			results[at].Err = err
+			if first == nil {
+				first = err
+			}
+		}
+	}
+	return results, first
 }
 
 // SetMany stores many entries, all with the same time to live and tags, with one round trip per server. The error
@@ -116,9 +144,9 @@ func (cache *Cache) readDirect(ctx context.Context, op *operation) ([]Result, er
 	var found C.yoked_go_reads
 	switch {
 	case cache.fastPath.Load() && op.isShort():
-		found = blockReads(cache.handle, nil, op.keys)
+		found = blockReads(cache.handle, nil, op)
 	case cache.queue.beginDirect(op):
-		cache.queue.callDirect(ctx, func(token *C.yc_cancel_token) { found = blockReads(cache.handle, token, op.keys) })
+		cache.queue.callDirect(ctx, func(token *C.yc_cancel_token) { found = blockReads(cache.handle, token, op) })
 	default:
 		return nil, nil
 	}
@@ -139,18 +167,18 @@ func (cache *Cache) readDirect(ctx context.Context, op *operation) ([]Result, er
 }
 
 // Reads keys on this thread, until the token is cancelled if it is not nil.
-func blockReads(cache *C.yc_cache, token *C.yc_cancel_token, keys []string) C.yoked_go_reads {
+func blockReads(cache *C.yc_cache, token *C.yc_cancel_token, op *operation) C.yoked_go_reads {
 	block := blocks.Get().(*[]byte)
 	defer blocks.Put(block)
 	to := (*block)[:0]
-	for _, key := range keys {
+	for _, key := range op.keys {
 		to = appendLength(to, len(key))
 	}
-	for _, key := range keys {
+	for _, key := range op.keys {
 		to = append(to, key...)
 	}
 	*block = to
-	return C.yoked_go_get_many(cache, token, (*C.uint8_t)(&to[0]), C.size_t(len(keys)))
+	return C.yoked_go_get_many(cache, token, (*C.uint8_t)(&to[0]), C.size_t(len(op.keys)), op.flags)
 }
 
 // Returns true if the library may have refused a key. It has read the others then; the queue refuses the whole call.

@@ -16,6 +16,10 @@ import (
 // Every method, with arguments that are fine.
 var methods = map[string]func(context.Context, *yokedcache.Cache) error{
 	"Get": func(ctx context.Context, c *yokedcache.Cache) error { _, err := c.Get(ctx, "k"); return err },
+	"Get fresh": func(ctx context.Context, c *yokedcache.Cache) error {
+		_, err := c.Get(ctx, "k", yokedcache.WithFresh())
+		return err
+	},
 	"Set": func(ctx context.Context, c *yokedcache.Cache) error { return c.Set(ctx, "k", nil) },
 	"Set tag": func(ctx context.Context, c *yokedcache.Cache) error {
 		return c.Set(ctx, "k", nil, yokedcache.WithTags("t"))
@@ -66,6 +70,10 @@ var methods = map[string]func(context.Context, *yokedcache.Cache) error{
 	"Search": func(ctx context.Context, c *yokedcache.Cache) error { _, err := c.Search(ctx, "q"); return err },
 	"GetMany": func(ctx context.Context, c *yokedcache.Cache) error {
 		_, err := c.GetMany(ctx, []string{"k"})
+		return err
+	},
+	"GetMany fresh": func(ctx context.Context, c *yokedcache.Cache) error {
+		_, err := c.GetMany(ctx, []string{"k"}, yokedcache.WithFresh())
 		return err
 	},
 	"SetMany": func(ctx context.Context, c *yokedcache.Cache) error {

@@ -46,7 +46,13 @@ func (typed *Typed[V]) with(options []LoadOption) (loadSettings, error) {
 	return settings, err
 }
 
-// Returns the default options with those of a call.
+// Returns the default options with those of a call that reads.
+func (typed *Typed[V]) get(options []GetOption) (GetOption, error) {
+	settings, err := typed.with(nil)
+	return GetOption{settings.flags | getFlags(options)}, err
+}
+
+// Returns the default options with those of a call that stores.
 func (typed *Typed[V]) set(options []SetOption) (SetOption, error) {
 	settings, err := typed.with(nil)
 	for _, option := range options {
@@ -74,11 +80,12 @@ func (typed *Typed[V]) decode(key string, text []byte, err error) (V, error) {
 // Get returns the value of a key, see [Cache.Get].
 //
 // Errors: [ErrMiss]; the error of the codec, if the value does not decode.
-func (typed *Typed[V]) Get(ctx context.Context, key string) (V, error) {
-	if _, err := typed.with(nil); err != nil {
+func (typed *Typed[V]) Get(ctx context.Context, key string, options ...GetOption) (V, error) {
+	option, err := typed.get(options)
+	if err != nil {
 		return *new(V), err
 	}
-	text, err := typed.cache.Get(ctx, key)
+	text, err := typed.cache.Get(ctx, key, option)
 	return typed.decode(key, text, err)
 }
 
@@ -103,11 +110,12 @@ func (typed *Typed[V]) GetAndExpire(ctx context.Context, key string, ttl time.Du
 
 // GetMany returns the values of many keys, see [Cache.GetMany]. The result has no entry for a key that does not exist.
 // The error is that of the first key that failed; the result has the values of the others nevertheless.
-func (typed *Typed[V]) GetMany(ctx context.Context, keys []string) (map[string]V, error) {
-	if _, err := typed.with(nil); err != nil {
+func (typed *Typed[V]) GetMany(ctx context.Context, keys []string, options ...GetOption) (map[string]V, error) {
+	option, err := typed.get(options)
+	if err != nil {
 		return nil, err
 	}
-	results, first := typed.cache.GetMany(ctx, keys)
+	results, first := typed.cache.GetMany(ctx, keys, option)
 	values := make(map[string]V, len(results))
 	for at, result := range results {
 		value, err := typed.decode(keys[at], result.Value, result.Err)

@@ -175,7 +175,7 @@ func (run *runner) beginCase(name string) {
 
 var capabilities = map[string]yokedcache.Capabilities{
 	"list": yokedcache.CanList, "count": yokedcache.CanCount, "share": yokedcache.CanShare, "size": yokedcache.CanSize,
-	"compare": yokedcache.CanCompare, "command": yokedcache.CanCommand, "publish": yokedcache.CanPublish,
+	"compare": yokedcache.CanCompare, "command": yokedcache.CanCommand, "publish": yokedcache.CanPublish, "near": yokedcache.CanNear,
 }
 
 func (run *runner) capability(name string) yokedcache.Capabilities {

@@ -119,9 +119,8 @@ var operations map[string]operation
 
 func init() {
 	operations = map[string]operation{
-		"get": func(cache *yokedcache.Cache, step *statement) []token {
-			return valueOr(cache.Get(ctx, step.argument(0)))
-		},
+		"get":      runGet,
+		"get_near": runGetNear,
 		"get_into": runGetInto,
 		"set": func(cache *yokedcache.Cache, step *statement) []token {
 			return done(cache.Set(ctx, step.argument(0), []byte(step.argument(1)), step.settings()...))
@@ -176,6 +175,32 @@ func init() {
 		"sleep":   runSleep,
 		"switch":  runSwitch,
 		"migrate": runMigrate,
+	}
+}
+
+func runGet(cache *yokedcache.Cache, step *statement) []token {
+	var options []yokedcache.GetOption
+	if step.option("fresh") != nil {
+		options = append(options, yokedcache.WithFresh())
+	}
+	return valueOr(cache.Get(ctx, step.argument(0), options...))
+}
+
+// With "wait" the key is read until its value is in the memory of this process, for so long at most.
+func runGetNear(cache *yokedcache.Cache, step *statement) []token {
+	end := time.Now().Add(time.Duration(step.number("wait", 0)) * time.Millisecond)
+	for {
+		text, found, err := cache.GetNear(step.argument(0))
+		if found || err != nil {
+			return valueOr(text, err)
+		}
+		if !time.Now().Before(end) {
+			return word("miss")
+		}
+		if _, err := cache.Get(ctx, step.argument(0)); err != nil && !errors.Is(err, yokedcache.ErrMiss) {
+			return done(err)
+		}
+		time.Sleep(time.Millisecond)
 	}
 }
 
