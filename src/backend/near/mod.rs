@@ -221,6 +221,13 @@ impl<S: Store> Backend for Near<S> {
         self.copies.hit_into(key, buffer)
     }
 
+    /// What walks all copies is left to the change itself: the thread may be one that must not be held up.
+    fn will_change(&self, change: &Change<'_>) {
+        if !matches!(change, Change::Patterns(_) | Change::Flush) {
+            drop(self.copies.begin(change));
+        }
+    }
+
     fn set<'a>(&'a self, context: CallContext, entry: NewEntry<'a>) -> OpFuture<'a, ()> {
         pending(async move {
             let key = [entry.key];
