@@ -522,6 +522,9 @@ void every_function_fails_with(Cache &cache, Status expected) {
     char byte = 0;
     CHECK(thrown_by([&] { cache.get("a"); }) == expected);
     CHECK(thrown_by([&] { cache.get_into("a", &byte, 1); }) == expected);
+    CHECK(thrown_by([&] { cache.get("a", yokedcache::Fresh::yes); }) == expected);
+    CHECK(thrown_by([&] { cache.get_near("a"); }) == expected);
+    CHECK(thrown_by([&] { cache.get_near_into("a", &byte, 1); }) == expected);
     CHECK(thrown_by([&] { cache.set("a", "1"); }) == expected);
     CHECK(thrown_by([&] { cache.remove("a"); }) == expected);
     CHECK(thrown_by([&] { cache.exists("a"); }) == expected);
@@ -557,6 +560,9 @@ void every_function_reports(Cache &cache, Status expected) {
     char byte = 0;
     CHECK((cache.get("a", error), failed()));
     CHECK((cache.get_into("a", &byte, 1, error), failed()));
+    CHECK((cache.get("a", yokedcache::Fresh::yes, error), failed()));
+    CHECK((cache.get_near("a", error), failed()));
+    CHECK((cache.get_near_into("a", &byte, 1, error), failed()));
     CHECK((cache.set("a", "1", {}, error), failed()));
     CHECK((cache.remove("a", error), failed()));
     CHECK((cache.exists("a", error), failed()));
