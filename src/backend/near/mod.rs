@@ -221,7 +221,7 @@ impl<S: Store> Backend for Near<S> {
         self.copies.hit_into(key, buffer)
     }
 
-    /// What walks all copies is left to the change itself: the thread may be one that must not be held up.
+    /// Leaves patterns and flushes to the change itself: they walk all copies, and this thread may have to be quick.
     fn will_change(&self, change: &Change<'_>) {
         if !matches!(change, Change::Patterns(_) | Change::Flush) {
             drop(self.copies.begin(change));
