@@ -1,6 +1,8 @@
 // Checks yokedcache.hpp on values in the memory of the process; exits 1 when a check fails. On the cache of YC_TEST_URL with a
 // near cache, or else on memory.
 
+#include "check.hpp"
+
 #include <yokedcache.hpp>
 
 #include <cstdio>
@@ -23,29 +25,6 @@ using yokedcache::Queue;
 using yokedcache::Status;
 
 namespace {
-
-int failures = 0;
-
-void check(bool holds, const char *text, int line) {
-    if (!holds) {
-        std::fprintf(stderr, "near.cpp:%d: not true: %s\n", line, text);
-        ++failures;
-    }
-}
-
-#define CHECK(condition) check(condition, #condition, __LINE__)
-
-// The status an operation throws; YC_OK when it does not.
-template <class Operation>
-Status thrown_by(Operation operation) {
-    try {
-        operation();
-    } catch (const Error &error) {
-        CHECK(std::string_view(error.what()).size() > 10);
-        return error.status();
-    }
-    return YC_OK;
-}
 
 // Two caches of one prefix, each with copies of its own. On memory they are one.
 struct Caches {
@@ -186,6 +165,6 @@ int main() {
     a_fresh_read_is_that_of_the_servers();
     a_fresh_read_gives_leases_and_errors();
     a_queue_reads_fresh_values_too();
-    std::printf("%d checks failed\n", failures);
+    std::printf("%d checks failed\n", failures.load());
     return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
