@@ -377,6 +377,10 @@ struct CounterOptions {
     std::int64_t initial = 0;
 };
 
+// Selects whether a read goes to the servers also if the near cache has a copy. Without a
+// near cache it makes no difference.
+enum class Fresh { no, yes };
+
 // The options of cache.get_or_lease().
 //
 //     Lookup found = cache.get_or_lease("user:1", {{"users"}});
@@ -389,6 +393,7 @@ struct LeaseOptions {
     // The time to wait for the load of another caller; 0 does not wait. Empty: until the
     // deadline of a call.
     std::optional<std::chrono::milliseconds> wait = {};
+    Fresh fresh = Fresh::no;
 };
 
 // The options of lease.fill(): {}, {5min}, or {5min, {"tag"}}.
@@ -646,6 +651,11 @@ private:
     std::uint64_t written_ = YC_COUNT_UNKNOWN;
 };
 
+// Returns the flags of an operation that reads.
+inline std::uint32_t flags(Fresh fresh) noexcept {
+    return fresh == Fresh::yes ? YC_OP_FRESH : 0;
+}
+
 // Calls an operation that takes an Error & and throws the error.
 template <class Operation>
 auto or_throw(Operation operation) {
@@ -846,9 +856,9 @@ private:
     std::shared_ptr<const std::string> loaded_;
 };
 
-// The result of Cache::get(), get_and_expire() and get_or_load(): a std::optional<Value>. A
-// temporary result does not lend its bytes, because the view would outlive them:
-// cache.get(key)->view() does not compile.
+// The result of Cache::get(), get_near(), get_and_expire() and get_or_load(): a
+// std::optional<Value>. A temporary result does not lend its bytes, because the view would
+// outlive them: cache.get(key)->view() does not compile.
 //
 //     auto value = cache.get("user:1");
 //     if (value)
@@ -1500,7 +1510,7 @@ public:
     Batch &operator=(Batch &&) = default;
 
     // Each of these functions adds the operation of the same name of Cache.
-    void get(Bytes key) { add(YC_OP_GET, key); }
+    void get(Bytes key, Fresh fresh = Fresh::no) { add(YC_OP_GET, key).flags = detail::flags(fresh); }
     void remove(Bytes key) { add(YC_OP_DELETE, key); }
     void exists(Bytes key) { add(YC_OP_EXISTS, key); }
     void ttl(Bytes key) { add(YC_OP_TTL, key); }
@@ -2749,17 +2759,67 @@ public:
         return detail::or_throw([&](Error &error) { return get(key, error); });
     }
 
+    // Reads the value of a key; Fresh::yes reads it from the servers, also if the near cache
+    // has a copy.
+    OptionalValue get(Bytes key, Fresh fresh, Error &error) const noexcept {
+        if (fresh == Fresh::no) {
+            return get(key, error);
+        }
+        yc_op op = {};
+        op.kind = YC_OP_GET;
+        op.key = key.data;
+        op.key_len = key.len;
+        run(op, fresh, error);
+        return op.result == nullptr ? OptionalValue() : OptionalValue(Value(op.result));
+    }
+
+    OptionalValue get(Bytes key, Fresh fresh) const {
+        return detail::or_throw([&](Error &error) { return get(key, fresh, error); });
+    }
+
+    // Returns a copy of the value of a key if it is in the memory of this process: that of the
+    // memory backend, or of a near cache. Never waits and sends no request. Empty if this
+    // process has no such value; on Redis and Memcached the key may exist nevertheless.
+    OptionalValue get_near(Bytes key, Error &error) const noexcept {
+        std::string bytes;
+        std::size_t length = 256;
+        Status status = YC_OK;
+        do {
+            // The value may have grown since the last call.
+            bytes.resize(length);
+            status = yc_get_near(native(), key.data, key.len, &bytes[0], bytes.size(), &length,
+                                 detail::ErrorPlace(error));
+        } while (status == YC_E_BUFFER_TOO_SMALL);
+        if (status != YC_OK) {
+            return OptionalValue();
+        }
+        bytes.resize(length);
+        return OptionalValue(Value(std::make_shared<const std::string>(std::move(bytes))));
+    }
+
+    OptionalValue get_near(Bytes key) const {
+        return detail::or_throw([&](Error &error) { return get_near(key, error); });
+    }
+
+    // Copies the value that get_near() returns into a buffer, as get_into() does.
+    std::optional<std::size_t> get_near_into(Bytes key, void *buffer, std::size_t capacity,
+                                             Error &error) const noexcept {
+        std::size_t length = 0;
+        Status status = yc_get_near(native(), key.data, key.len, buffer, capacity, &length, detail::ErrorPlace(error));
+        return length_of(status, length, error);
+    }
+
+    std::optional<std::size_t> get_near_into(Bytes key, void *buffer, std::size_t capacity) const {
+        return detail::or_throw([&](Error &error) { return get_near_into(key, buffer, capacity, error); });
+    }
+
     // Copies the value of a key into a buffer and returns its length. Empty on a miss. A
     // length above `capacity` is not an error: nothing was copied, and the value needs
     // that many bytes.
     std::optional<std::size_t> get_into(Bytes key, void *buffer, std::size_t capacity, Error &error) const noexcept {
         std::size_t length = 0;
         Status status = yc_get_into(native(), key.data, key.len, buffer, capacity, &length, detail::ErrorPlace(error));
-        if (status == YC_E_BUFFER_TOO_SMALL) {
-            error = Error();
-        }
-        bool hit = status == YC_OK || status == YC_E_BUFFER_TOO_SMALL;
-        return hit ? std::optional(length) : std::nullopt;
+        return length_of(status, length, error);
     }
 
     std::optional<std::size_t> get_into(Bytes key, void *buffer, std::size_t capacity) const {
@@ -3014,15 +3074,21 @@ public:
         const detail::TagSlices tags(options.tags);
         const yc_lease_options raw =
             detail::raw_lease(options.lease, options.wait ? detail::wait_ms(*options.wait) : 0, tags);
-        yc_value *value = nullptr;
-        yc_lease *lease = nullptr;
+        yc_op op = {};
+        op.kind = YC_OP_GET_OR_LEASE;
+        op.key = key.data;
+        op.key_len = key.len;
+        op.value = &raw;
+        op.value_len = sizeof raw;
         Lookup found;
-        found.status = yc_get_or_lease(native(), key.data, key.len, &raw, &value, &lease, detail::ErrorPlace(error));
-        if (value != nullptr) {
-            found.value.emplace(value);
+        found.status = options.fresh == Fresh::yes ? run(op, options.fresh, error)
+                                                   : yc_get_or_lease(native(), key.data, key.len, &raw, &op.result,
+                                                                     &op.lease, detail::ErrorPlace(error));
+        if (op.result != nullptr) {
+            found.value.emplace(op.result);
         }
-        if (lease != nullptr) {
-            found.lease.emplace(lease);
+        if (op.lease != nullptr) {
+            found.lease.emplace(op.lease);
         }
         return found;
     }
@@ -3461,6 +3527,26 @@ private:
             return check_config_file(file, "", error);
         }
         return check_config(text("REDIS_URL"), error);
+    }
+
+    // Runs one operation, which gets its results, and returns its status.
+    Status run(yc_op &op, Fresh fresh, Error &error) const noexcept {
+        op.flags = detail::flags(fresh);
+        const Status refused = yc_batch(native(), &op, 1, sizeof op, detail::ErrorPlace(error));
+        if (refused == YC_OK) {
+            error = Error(op.error);
+            yc_error_free(op.error);
+        }
+        return refused == YC_OK ? op.status : refused;
+    }
+
+    // Returns the length of a value that was copied or has no room, which is no error.
+    static std::optional<std::size_t> length_of(Status status, std::size_t length, Error &error) noexcept {
+        if (status == YC_E_BUFFER_TOO_SMALL) {
+            error = Error();
+        }
+        bool hit = status == YC_OK || status == YC_E_BUFFER_TOO_SMALL;
+        return hit ? std::optional(length) : std::nullopt;
     }
 
     // Completes the statuses of a refused call: each key has the failure of the call.

@@ -27,6 +27,7 @@ use crate::exec::runtime::yield_now;
 pub use crate::exec::{OpFuture, done, pending};
 use crate::inbox::{Delivery, Feed};
 use crate::message::Filter;
+use crate::operation::Change;
 pub use crate::operation::{Addition, NewEntry, Operation, Outcome, Removed, SetCondition, Usage};
 use crate::util::byte_strings::ByteStrings;
 use crate::util::glob::Glob;
@@ -330,6 +331,9 @@ pub trait Backend: Send + Sync {
     fn hit_into(&self, _key: &[u8], _buffer: &mut [MaybeUninit<u8>]) -> Option<Hit> {
         None
     }
+    /// Notes that a change will be made, which may wait for a while: copies of what it changes are removed. The default, for
+    /// backends without copies, does nothing.
+    fn will_change(&self, _change: &Change<'_>) {}
     /// Stores an entry, as `set` does, if `is_replaced` is false at the moment of the change. Otherwise returns `None` and
     /// stores nothing. The default, for backends that wait for a server, always does so.
     fn set_unless(&self, _is_replaced: &AtomicBool, _entry: NewEntry<'_>) -> Option<Result<()>> {

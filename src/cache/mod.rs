@@ -137,6 +137,15 @@ impl Cache {
         }
     }
 
+    /// Notes that a request will be run, for a backend with copies: they are not served after the change was requested.
+    pub fn announce(&self, request: &Request<'_>) {
+        if let Request::Store(operation) | Request::Fresh(operation) = request
+            && let Some(change) = operation.change()
+        {
+            self.backend.will_change(&change);
+        }
+    }
+
     /// Reads the value of a key; `None` is a miss. Does what `call` of a `Get` does, without the cost of an `Outcome`.
     #[inline(always)]
     pub fn get<'a>(&'a self, context: CallContext, key: &'a [u8]) -> OpFuture<'a, Option<Value>> {

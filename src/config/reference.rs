@@ -25,7 +25,8 @@ const SECTIONS: [(&[Scope], &str, &str); 9] = [
         &[Scope::Near],
         "`near`",
         "In section `redis` or `memcached`: the process keeps copies of entries, and reads them without a request. \
-         `near: true`, or a time, which is the `max_staleness`, is the short form.",
+         `near: true`, or a time, which is the `max_staleness`, is the short form. The page Near \
+         cache describes it.",
     ),
     (
         &[Scope::Fallback],

@@ -20,6 +20,7 @@ pages! {
     configuration "configuration.md"
     redis "redis.md"
     memcached "memcached.md"
+    near "near.md"
     channels "channels.md"
     queue "queue.md"
     threads "threads.md"

@@ -25,6 +25,7 @@ use crate::exec::context::CallContext;
 use crate::exec::runtime::Runtime;
 use crate::inbox::{Delivery, Feed};
 use crate::message::Filter;
+use crate::operation::Change;
 use crate::value::Value;
 
 /// Marks a cursor in a listing of the fallback.
@@ -307,6 +308,10 @@ impl Backend for Fallback {
 
     fn hit_into(&self, key: &[u8], buffer: &mut [MaybeUninit<u8>]) -> Option<Hit> {
         if self.0.open.load().is_none() { self.0.primary.hit_into(key, buffer) } else { None }
+    }
+
+    fn will_change(&self, change: &Change<'_>) {
+        self.0.primary.will_change(change);
     }
 
     fn set<'a>(&'a self, context: CallContext, entry: NewEntry<'a>) -> OpFuture<'a, ()> {

@@ -64,6 +64,8 @@ pub struct Submission<'a> {
     /// The cache that serves all of its operations.
     cache: CacheGuard,
     answers_at_once: bool,
+    /// True if the backend has copies of entries.
+    has_copies: bool,
     /// True if one of its operations may walk all entries: it must not hold up the submitter.
     has_long: bool,
     room: usize,
@@ -83,8 +85,9 @@ impl<'a> Submission<'a> {
         let room = queue.shared.change(|state| state.reserve(n))?;
         let cache = queue.handle.load();
         let answers_at_once = cache.answers_at_once();
+        let has_copies = !answers_at_once && cache.capabilities().near;
         let (works, copies) = (Vec::with_capacity(room), Operations::new());
-        Ok(Self { queue, cache, answers_at_once, has_long: false, room, works, copies })
+        Ok(Self { queue, cache, answers_at_once, has_copies, has_long: false, room, works, copies })
     }
 
     /// Runs a request if the backend answers it at once, else copies it. A request that was refused, or is refused now,
@@ -108,8 +111,12 @@ impl<'a> Submission<'a> {
                 return Some(Work::Done(outcome));
             }
         }
-        if let Some(outcome) = self.cache.at_hand(&request) {
-            return Some(Work::Done(Ok(outcome)));
+        if self.has_copies {
+            if let Some(outcome) = self.cache.at_hand(&request) {
+                return Some(Work::Done(Ok(outcome)));
+            }
+            // The operations that are submitted after it read no copy from before it.
+            self.cache.announce(&request);
         }
         match self.cache.check(&request) {
             Ok(()) => self.copy(&request).then_some(Work::ToDo),

@@ -1,5 +1,7 @@
 // Checks the channels of yokedcache.hpp; exits 1 when a check fails. On the cache of YC_TEST_URL, or else on memory.
 
+#include "check.hpp"
+
 #include <yokedcache.hpp>
 
 #include <algorithm>
@@ -28,29 +30,6 @@ using yokedcache::Status;
 using yokedcache::Subscription;
 
 namespace {
-
-std::atomic<int> failures{0};
-
-void check(bool holds, const char *text, int line) {
-    if (!holds) {
-        std::fprintf(stderr, "channels.cpp:%d: not true: %s\n", line, text);
-        ++failures;
-    }
-}
-
-#define CHECK(condition) check(condition, #condition, __LINE__)
-
-// The status an operation throws; YC_OK when it does not.
-template <class Operation>
-Status thrown_by(Operation operation) {
-    try {
-        operation();
-    } catch (const Error &error) {
-        CHECK(std::string_view(error.what()).size() > 10);
-        return error.status();
-    }
-    return YC_OK;
-}
 
 // A cache with a prefix of its own.
 Cache fresh() {

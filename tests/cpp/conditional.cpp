@@ -1,6 +1,8 @@
 // Checks the conditional writes, counters and commands of yokedcache.hpp; exits 1 when a check fails. On the cache of YC_TEST_URL, or
 // else on memory.
 
+#include "check.hpp"
+
 #include <yokedcache.hpp>
 
 #include <atomic>
@@ -30,31 +32,8 @@ using yokedcache::Version;
 
 namespace {
 
-std::atomic<int> failures{0};
-
-void check(bool holds, const char *text, int line) {
-    if (!holds) {
-        std::fprintf(stderr, "conditional.cpp:%d: not true: %s\n", line, text);
-        ++failures;
-    }
-}
-
-#define CHECK(condition) check(condition, #condition, __LINE__)
-
 constexpr std::int64_t highest = std::numeric_limits<std::int64_t>::max();
 constexpr std::int64_t lowest = std::numeric_limits<std::int64_t>::min();
-
-// The status an operation throws; YC_OK when it does not.
-template <class Operation>
-Status thrown_by(Operation operation) {
-    try {
-        operation();
-    } catch (const Error &error) {
-        CHECK(std::string_view(error.what()).size() > 10);
-        return error.status();
-    }
-    return YC_OK;
-}
 
 // An empty cache with a prefix of its own.
 Cache fresh() {

@@ -1,6 +1,8 @@
 // Checks leases, get_or_load() and get_or_load_many() of yokedcache.hpp; exits 1 when a check fails. On the cache of
 // YC_TEST_URL, or else on memory.
 
+#include "check.hpp"
+
 #include <yokedcache.hpp>
 
 #include <algorithm>
@@ -30,28 +32,6 @@ using yokedcache::Value;
 using Clock = std::chrono::steady_clock;
 
 namespace {
-
-std::atomic<int> failures{0};
-
-void check(bool holds, const char *text, int line) {
-    if (!holds) {
-        std::fprintf(stderr, "loading.cpp:%d: not true: %s\n", line, text);
-        ++failures;
-    }
-}
-
-#define CHECK(condition) check(condition, #condition, __LINE__)
-
-template <class Operation>
-Status thrown_by(Operation operation) {
-    try {
-        operation();
-    } catch (const Error &error) {
-        CHECK(std::string_view(error.what()).size() > 10);
-        return error.status();
-    }
-    return YC_OK;
-}
 
 std::string given_url() {
     const char *given = std::getenv("YC_TEST_URL");

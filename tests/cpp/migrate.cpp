@@ -1,6 +1,8 @@
 // Checks switch_to(), migrate() and a fallback of yokedcache.hpp; exits 1 when a check fails. Memory alone, and with
 // YC_TEST_REDIS_URL and YC_TEST_MEMCACHED_URL also these servers and a Redis server of its own.
 
+#include "check.hpp"
+
 #include <yokedcache.hpp>
 
 #include <atomic>
@@ -23,29 +25,6 @@ using yokedcache::Status;
 using yokedcache::Ttl;
 
 namespace {
-
-std::atomic<int> failures{0};
-
-void check(bool holds, const char *text, int line) {
-    if (!holds) {
-        std::fprintf(stderr, "migrate.cpp:%d: not true: %s\n", line, text);
-        ++failures;
-    }
-}
-
-#define CHECK(condition) check(condition, #condition, __LINE__)
-
-// The status an operation throws; YC_OK when it does not.
-template <class Operation>
-Status thrown_by(Operation operation) {
-    try {
-        operation();
-    } catch (const Error &error) {
-        CHECK(std::string_view(error.what()).size() > 10);
-        return error.status();
-    }
-    return YC_OK;
-}
 
 // Until something holds, ten seconds at most.
 template <class Condition>

@@ -18,6 +18,7 @@ void use(Cache &cache, Queue &queue, Batch &batch, Error &error, const std::stri
     static_cast<void>(cache.get(id)->view()); // refused: view
     static_cast<void>(cache.get(id)->data()); // refused: data
     static_cast<void>(cache.get_and_expire(id, 1h)->view()); // refused: view
+    static_cast<void>(cache.get_near(id)->view()); // refused: view
     static_cast<void>(cache.get_or_load(id, plain)->view()); // refused: view
     static_cast<void>(Lease().native()); // refused: native
     static_cast<void>(KeyPage()[0]); // refused: operator ?\[\]|\[\]
@@ -65,6 +66,8 @@ void use(Cache &cache, Queue &queue, Batch &batch, Error &error, const std::stri
     static_cast<void>(cache.switch_to(nullptr)); // refused: Text
     static_cast<void>(MigrateOptions{nullptr}); // refused: Text
     static_cast<void>(cache.get(nullptr)); // refused: Bytes
+    static_cast<void>(cache.get(id, true)); // refused: get\(|get'
+    static_cast<void>(cache.get_near(nullptr)); // refused: Bytes
     static_cast<void>(cache.publish(nullptr, "x")); // refused: Bytes
     static_cast<void>(cache.publish("news", nullptr)); // refused: Bytes
     static_cast<void>(cache.subscribe({{nullptr}})); // refused: Bytes|Filter|subscribe

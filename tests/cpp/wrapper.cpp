@@ -1,5 +1,7 @@
 // Checks every function of yokedcache.hpp on the memory backend; exits 1 when a check fails.
 
+#include "check.hpp"
+
 #include <yokedcache.hpp>
 
 #include <array>
@@ -34,29 +36,6 @@ using yokedcache::Ttl;
 using yokedcache::Value;
 
 namespace {
-
-int failures = 0;
-
-void check(bool holds, const char *text, int line) {
-    if (!holds) {
-        std::fprintf(stderr, "wrapper.cpp:%d: not true: %s\n", line, text);
-        ++failures;
-    }
-}
-
-#define CHECK(condition) check(condition, #condition, __LINE__)
-
-// The status an operation throws; YC_OK when it does not.
-template <class Operation>
-Status thrown_by(Operation operation) {
-    try {
-        operation();
-    } catch (const Error &error) {
-        CHECK(std::string_view(error.what()).size() > 10);
-        return error.status();
-    }
-    return YC_OK;
-}
 
 Cache memory() {
     return Cache::open("memory://?max_size=100000");
@@ -522,6 +501,9 @@ void every_function_fails_with(Cache &cache, Status expected) {
     char byte = 0;
     CHECK(thrown_by([&] { cache.get("a"); }) == expected);
     CHECK(thrown_by([&] { cache.get_into("a", &byte, 1); }) == expected);
+    CHECK(thrown_by([&] { cache.get("a", yokedcache::Fresh::yes); }) == expected);
+    CHECK(thrown_by([&] { cache.get_near("a"); }) == expected);
+    CHECK(thrown_by([&] { cache.get_near_into("a", &byte, 1); }) == expected);
     CHECK(thrown_by([&] { cache.set("a", "1"); }) == expected);
     CHECK(thrown_by([&] { cache.remove("a"); }) == expected);
     CHECK(thrown_by([&] { cache.exists("a"); }) == expected);
@@ -557,6 +539,9 @@ void every_function_reports(Cache &cache, Status expected) {
     char byte = 0;
     CHECK((cache.get("a", error), failed()));
     CHECK((cache.get_into("a", &byte, 1, error), failed()));
+    CHECK((cache.get("a", yokedcache::Fresh::yes, error), failed()));
+    CHECK((cache.get_near("a", error), failed()));
+    CHECK((cache.get_near_into("a", &byte, 1, error), failed()));
     CHECK((cache.set("a", "1", {}, error), failed()));
     CHECK((cache.remove("a", error), failed()));
     CHECK((cache.exists("a", error), failed()));
@@ -791,6 +776,6 @@ int main() {
     a_queue_cancels_and_closes();
     log_lines_reach_a_function_that_is_released();
     the_library_is_of_this_headers_version();
-    std::printf("%d checks failed\n", failures);
+    std::printf("%d checks failed\n", failures.load());
     return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

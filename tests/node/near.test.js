@@ -319,3 +319,25 @@ test('a closed cache', async () => {
   assert.throws(() => cache.getNear('a'), { name: 'YokedCacheError', code: 'YC_E_CLOSED' });
   await assert.rejects(cache.get('a'), { name: 'YokedCacheError', code: 'YC_E_CLOSED' });
 });
+
+test('no copy is read after a change was requested, which is not awaited', needsServer, async (t) => {
+  const cache = await openNear(t);
+  await cache.set('k', 'one', { tags: ['t'] });
+  const requests = [
+    () => cache.set('k', 'two', { tags: ['t'] }),
+    () => cache.setMany([['k', 'two']], { tags: ['t'] }),
+    () => cache.expire('k', 60_000),
+    () => cache.invalidateTag('t'),
+    () => cache.delete('k'),
+  ];
+  for (const request of requests) {
+    await cache.set('k', 'one', { tags: ['t'] });
+    await onCopy(cache, 'k', async () => {
+      assert.ok(cache.getNear('k') !== undefined);
+      const change = request();
+      const copy = cache.getNear('k');
+      await change;
+      assert.equal(copy, undefined, String(request));
+    });
+  }
+});

@@ -11,7 +11,7 @@ const { bytesOf } = require('./arguments.js');
 const { roomFor, write, roomForList, writeList } = require('./bytes.js');
 const decode = require('./decode.js');
 const { YokedCacheError, codeOf, errorOf } = require('./error.js');
-const { Kind, isShort } = require('./kind.js');
+const { Kind, isShort, isChange } = require('./kind.js');
 const { Signals, checkSignal } = require('./signals.js');
 
 const BATCH = 256;
@@ -79,6 +79,8 @@ class Exchange {
     this.objects = new Array(2 * BATCH).fill(undefined);
     /** The number of requests that are gathered, and the place of the next bytes in the arena. */
     this.count = 0;
+    /** True if a change is among them: the library, which removes the copies of it, does not know of it yet. */
+    this.isChanging = false;
     this.arenaAt = 0;
     /** Replaces the arena for one request that does not fit into it. */
     this.large = undefined;
@@ -151,6 +153,7 @@ class Exchange {
     if (more !== undefined) this.putMore(base, more);
     const promise = this.expect(decode, base, signal);
     if (this.count++ === 0) process.nextTick(flushGathered, this);
+    if (this.hasCopies && isChange(kind)) this.isChanging = true;
     if (this.atOnce || this.count === BATCH || this.large !== undefined) this.flush();
     return promise;
   }
@@ -219,6 +222,8 @@ class Exchange {
    * the rest: null for a key that is neither a short string nor bytes, or the parts of an error.
    */
   findNear(key, form) {
+    // The library removes the copies of what a change is about when the change is submitted.
+    if (this.isChanging) this.flush();
     if (form === 'utf8') return this.nearText(key);
     if (this.slabAt > SLAB_BYTES - SLAB_REST || this.slab.length !== SLAB_BYTES) this.newSlab();
     const at = this.slabAt;
@@ -338,6 +343,7 @@ class Exchange {
     const { count, large } = this;
     if (count === 0) return;
     this.count = 0;
+    this.isChanging = false;
     this.arenaAt = 0;
     this.large = undefined;
     const accepted = native.submit(this.handle, count, large);

@@ -37,4 +37,12 @@ const Kind = Object.freeze({
 const isShort = (kind) =>
   kind <= Kind.INVALIDATE_TAGS || (kind >= Kind.GET_VERSIONED && kind <= Kind.LEASE_ABANDON) || kind === Kind.PUBLISH;
 
-module.exports = { Kind, isShort };
+const CHANGES = new Set([
+  Kind.SET, Kind.DELETE, Kind.EXPIRE, Kind.INVALIDATE_TAGS, Kind.INVALIDATE_PATTERN, Kind.FLUSH, Kind.SET_MANY, Kind.DELETE_MANY,
+  Kind.SET_IF, Kind.DELETE_IF, Kind.GET_AND_EXPIRE, Kind.COUNTER_ADD, Kind.LEASE_FILL,
+]);
+
+/** Returns true for an operation that may change entries. */
+const isChange = (kind) => CHANGES.has(kind);
+
+module.exports = { Kind, isShort, isChange };

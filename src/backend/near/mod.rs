@@ -221,6 +221,13 @@ impl<S: Store> Backend for Near<S> {
         self.copies.hit_into(key, buffer)
     }
 
+    /// Leaves patterns and flushes to the change itself: they walk all copies, and this thread may have to be quick.
+    fn will_change(&self, change: &Change<'_>) {
+        if !matches!(change, Change::Patterns(_) | Change::Flush) {
+            drop(self.copies.begin(change));
+        }
+    }
+
     fn set<'a>(&'a self, context: CallContext, entry: NewEntry<'a>) -> OpFuture<'a, ()> {
         pending(async move {
             let key = [entry.key];

@@ -9,7 +9,7 @@ use yokedcache::cache::Cache;
 use yokedcache::config::Config;
 use yokedcache::exec::blocking::answer;
 
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, Command};
 use crate::failure::{Failure, Result};
 use crate::output::Output;
 
@@ -24,7 +24,10 @@ pub struct Session {
 impl Session {
     /// Opens the cache that the arguments select. A cache with servers is still connecting.
     pub fn open(arguments: &Arguments) -> Result<Self> {
-        let config = arguments.source.config()?;
+        let config = match arguments.command {
+            Command::Health => arguments.source.config_with_near()?,
+            _ => arguments.source.config()?,
+        };
         let cache = Cache::open(config.clone())?;
         Ok(Self { cache, config, output: Output::new(arguments.json), escaped: arguments.escaped })
     }

@@ -45,9 +45,14 @@ impl Source {
         Self { url, config, environment, timeout: self.timeout, to: "to-" }
     }
 
-    /// Reads the selected configuration without its fallback: a fallback belongs to the process that opened it, so
-    /// that entries and misses there say nothing about the cache.
+    /// Reads the selected configuration without its fallback and its near cache: they belong to the process that opened
+    /// them, so that what is there says nothing about the cache.
     pub fn config(&self) -> Result<Config> {
+        Ok(Config { near: None, ..self.config_with_near()? })
+    }
+
+    /// Reads the selected configuration without its fallback, to learn whether a near cache can serve.
+    pub fn config_with_near(&self) -> Result<Config> {
         let mut config = Config { fallback: None, ..self.read(self.environment.as_deref())? };
         if let Some(timeout) = self.timeout {
             limit(&mut config, timeout)?;

@@ -2,6 +2,7 @@
 #include "proxy.h"
 
 #include <errno.h>
+#include <math.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -16,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_PAIRS = 256, MAX_CAPTURED = 1 << 24, MAX_WAITING = 1 << 20, READ_SIZE = 65536 };
+enum { MAX_PAIRS = 256, MAX_CAPTURED = 1 << 24, MAX_WAITING = 1 << 20, MAX_SENT = 1 << 12, READ_SIZE = 65536 };
 
 /* Bytes on their way, not before `due`. */
 typedef struct chunk {
@@ -38,6 +39,8 @@ typedef struct pair {
     stream requests, replies;
     bool frozen;
     bool ending, reset; /* Ends when its replies are sent. */
+    char *sent;         /* What it asked for, for a fault that looks for it. */
+    size_t sent_len;
 } pair;
 
 struct proxy {
@@ -154,15 +157,16 @@ static void answer(proxy *self, pair *on) {
     if (self->fault.once) forget_fault(self);
 }
 
-static void capture(proxy *self, const char *bytes, size_t len) {
-    if (self->captured_len + len > MAX_CAPTURED) return;
-    self->captured = realloc(self->captured, self->captured_len + len);
-    memcpy(self->captured + self->captured_len, bytes, len);
-    self->captured_len += len;
+static void capture(char **captured, size_t *captured_len, size_t most, const char *bytes, size_t len) {
+    if (*captured_len + len > most) return;
+    *captured = realloc(*captured, *captured_len + len);
+    memcpy(*captured + *captured_len, bytes, len);
+    *captured_len += len;
 }
 
 static void take_requests(proxy *self, pair *on, const char *bytes, size_t len) {
-    capture(self, bytes, len);
+    capture(&self->captured, &self->captured_len, MAX_CAPTURED, bytes, len);
+    capture(&on->sent, &on->sent_len, MAX_SENT, bytes, len);
     if (self->fault.mode == PROXY_ANSWER) answer(self, on);
     else stream_add(&on->requests, bytes, len, 0);
 }
@@ -188,8 +192,13 @@ static void fail_once(proxy *self, pair *on, char *bytes, size_t *len) {
     }
 }
 
+static bool is_held(const proxy *self, const pair *on) {
+    if (self->fault.mode != PROXY_HOLD) return false;
+    return !self->fault.len || !on->sent_len || !memmem(on->sent, on->sent_len, self->fault.bytes, self->fault.len);
+}
+
 static void take_replies(proxy *self, pair *on, char *bytes, size_t len) {
-    double due = self->fault.mode == PROXY_DELAY ? now() + (double)self->fault.milliseconds : 0;
+    double due = self->fault.mode == PROXY_DELAY ? now() + (double)self->fault.milliseconds : is_held(self, on) ? INFINITY : 0;
     fail_once(self, on, bytes, &len);
     self->replied += len;
     if (self->fault.mode != PROXY_SLICE) {
@@ -207,6 +216,7 @@ static void pair_free(pair *self) {
     while (self->replies.first) stream_take(&self->replies);
     end_socket(self->client, self->reset);
     end_socket(self->server, false);
+    free(self->sent);
     free(self);
 }
 
@@ -317,7 +327,17 @@ static void refuse(proxy *self) {
     while (self->count) drop(self, self->count - 1);
 }
 
+/* Has what was held sent now. */
+static void release(proxy *self) {
+    for (size_t at = 0; at < self->count; at++) {
+        for (chunk *held = self->pairs[at]->replies.first; held; held = held->next) {
+            if (isinf(held->due)) held->due = 0;
+        }
+    }
+}
+
 static void change(proxy *self) {
+    release(self);
     free((void *)self->fault.bytes);
     self->fault = self->next;
     self->fault.bytes = memcpy(malloc(self->fault.len + 1), self->fault.len ? self->next.bytes : "", self->fault.len);
@@ -413,6 +433,16 @@ bool proxy_is_done(proxy *self) {
     bool done = self->done;
     pthread_mutex_unlock(&self->lock);
     return done;
+}
+
+size_t proxy_held(proxy *self) {
+    size_t held = 0;
+    pthread_mutex_lock(&self->lock);
+    for (size_t at = 0; at < self->count; at++) {
+        for (const chunk *it = self->pairs[at]->replies.first; it; it = it->next) held += isinf(it->due) ? it->len : 0;
+    }
+    pthread_mutex_unlock(&self->lock);
+    return held;
 }
 
 unsigned proxy_accepted(proxy *self) {

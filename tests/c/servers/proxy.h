@@ -15,6 +15,7 @@ enum proxy_mode {
     PROXY_GARBLE, /* The byte of replies at `offset` is flipped. Once. */
     PROXY_INJECT, /* `bytes` come before the next reply. Once. */
     PROXY_ANSWER, /* `bytes` are the reply; the server does not see the request. */
+    PROXY_HOLD,   /* Replies wait until the next fault, except on connections that have sent `bytes`, if there are any. */
 };
 
 /* What to do from now on. */
@@ -45,6 +46,9 @@ void proxy_direct(proxy *self, int server_port);
 
 /* Whether a fault of one time has happened. */
 bool proxy_is_done(proxy *self);
+
+/* How many bytes of replies are held. */
+size_t proxy_held(proxy *self);
 
 /* How many connections were taken until now. */
 unsigned proxy_accepted(proxy *self);

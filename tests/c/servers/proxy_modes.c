@@ -112,6 +112,21 @@ static void check_silence(void) {
     check_answer(asked(), ANSWER, ANSWER_LEN, EAGAIN);
 }
 
+/* Replies wait for the next fault, on the connections that have not sent a word. */
+static void check_hold(void) {
+    char bytes[ANSWER_LEN];
+    proxy_set(between, (proxy_fault){.mode = PROXY_HOLD, .bytes = "GET", .len = 3});
+    check_answer(asked(), ANSWER, ANSWER_LEN, EAGAIN);
+    proxy_set(between, (proxy_fault){.mode = PROXY_HOLD, .bytes = "GETEX", .len = 5});
+    int fd = asked();
+    CHECK(hear(fd, bytes, ANSWER_LEN, 100) == 0 && proxy_held(between) == ANSWER_LEN);
+    proxy_set(between, (proxy_fault){.mode = PROXY_HOLD});
+    check_answer(fd, ANSWER, ANSWER_LEN, EAGAIN);
+    check_answer(asked(), "", 0, EAGAIN);
+    check_pass();
+    CHECK(proxy_held(between) == 0);
+}
+
 static void check_refusal(bool reset) {
     char bytes[ANSWER_LEN];
     proxy_set(between, (proxy_fault){.mode = PROXY_PASS});
@@ -170,6 +185,7 @@ int main(void) {
     check_time((proxy_fault){.mode = PROXY_DELAY, .milliseconds = 200}, 200);
     check_slices();
     check_silence();
+    check_hold();
     check_refusal(false);
     check_refusal(true);
     check_words();

@@ -42,6 +42,10 @@ fn written(report: &HealthReport) -> String {
     if health.status == Status::Healthy {
         lines.push(line("ping", &time(health.ping.unwrap_or_default()).into()));
     }
+    if let Some(near) = &report.near {
+        let near = if near.is_fresh { "serves copies" } else { "serves no copies" };
+        lines.push(line("near", &near.into()));
+    }
     lines.extend(health.reasons.iter().map(|reason| line("reason", &reason.as_str().into())));
     lines.extend(report.servers_to_json().iter().flat_map(server));
     lines.join("\n")
