@@ -19,42 +19,37 @@ table shared;
 
 // ---- Reading ----
 
-// Reads copies only, and so never waits.
-void look(Cache &cache) {
-    while (!is_ending(&shared)) {
-        std::uint64_t copies = 0;
-        for (int key = 0; key < KEYS; ++key) {
-            std::array<char, 24> bytes;
-            std::size_t len = 0;
-            const place at = place_of(&shared, key);
-            const yc_status status = yc_get_near(cache.native(), at.name, at.name_len, bytes.data(), bytes.size(), &len, nullptr);
-            if (status == YC_OK) {
-                take_value(&shared, &at, bytes.data(), len, "get_near");
-                ++copies;
-            } else {
-                count(&shared, status == YC_MISS ? MISSES : ERRORS, 1);
-            }
+// Reads all keys once, and returns how many had a value.
+template <typename Get> std::uint64_t read_keys(const char *call, Get get) {
+    std::uint64_t found = 0;
+    for (int key = 0; key < KEYS; ++key) {
+        Error error;
+        const place at = place_of(&shared, key);
+        const yokedcache::OptionalValue value = get(std::string(at.name, at.name_len), error);
+        if (value) {
+            const std::string text = value->text();
+            take_value(&shared, &at, text.data(), text.size(), call);
+            ++found;
+        } else {
+            count(&shared, error ? ERRORS : MISSES, 1);
         }
-        count(&shared, READS, KEYS);
-        count(&shared, COPIES, copies);
+    }
+    count(&shared, READS, KEYS);
+    return found;
+}
+
+// Reads copies only, and so never waits.
+void look(const Cache &cache) {
+    while (!is_ending(&shared)) {
+        const auto get = [&](const std::string &name, Error &error) { return cache.get_near(name, error); };
+        count(&shared, COPIES, read_keys("get_near", get));
         std::this_thread::sleep_for(200us);
     }
 }
 
-void ask(Cache &cache) {
+void ask(const Cache &cache) {
     while (!is_ending(&shared)) {
-        for (int key = 0; key < KEYS; ++key) {
-            Error error;
-            const place at = place_of(&shared, key);
-            const auto value = cache.get(std::string(at.name, at.name_len), error);
-            if (value) {
-                const auto text = value->text();
-                take_value(&shared, &at, text.data(), text.size(), "get");
-            } else {
-                count(&shared, error ? ERRORS : MISSES, 1);
-            }
-        }
-        count(&shared, READS, KEYS);
+        read_keys("get", [&](const std::string &name, Error &error) { return cache.get(name, error); });
         std::this_thread::sleep_for(200us);
     }
 }

@@ -25,6 +25,8 @@
 
 enum { PROCESSES = 4, OWNED = 12, KEYS = PROCESSES * OWNED, BLOCK = 64, TIMES = BLOCK - 1, GROUP = 3, FIRST_TAGGED = 6 };
 enum { TABLE_SIZE = (1 + PROCESSES + KEYS) * BLOCK * 8 };
+/* How many failures a process prints. */
+enum { SHOWN = 5 };
 
 /* The counters of a process. */
 enum { READS, COPIES, MISSES, ERRORS, WRITES, FAILED_WRITES, WORST_NS, FAILURES, COUNTERS };
@@ -130,7 +132,7 @@ static inline void take_value(const table *self, const place *at, const char *by
     bool is_own = at->key / OWNED == self->process;
     if (!is_own) note_worst(self, age);
     if (!is_own && age <= self->max_staleness) return;
-    count(self, FAILURES, 1);
+    if (__atomic_fetch_add(counter(self, self->process, FAILURES), 1, __ATOMIC_RELAXED) >= SHOWN) return;
     printf("FAILED process %d: %s of %s returned %s %.1f ms after %" PRIu64 " was stored (now %" PRIu64 ")\n", self->process, call,
            at->name, text, (double)age / 1e6, next, bound);
 }

@@ -1,7 +1,8 @@
 /* Four processes in four languages read what the others write, through near caches of one server, while connections, replies
    and the server itself fail. No process may read a value that was replaced more than max_staleness ago, and none may read
    one that it has replaced itself: staleness.h says how they know.
-   staleness_run redis|memcached C-PROGRAM GO-PROGRAM NODE SCRIPT C++-PROGRAM; YC_STALENESS_SECONDS: how long */
+   staleness_run redis|memcached C-PROGRAM GO-PROGRAM NODE SCRIPT C++-PROGRAM; YC_STALENESS_SECONDS: how long;
+   YC_STALENESS_SEED: the choice of faults */
 #include "../c/calls.h"
 #include "../c/servers/proxy.h"
 #include "../c/servers/resp.h"
@@ -78,6 +79,15 @@ static void delay(field *at) {
     hold(either(at), (proxy_fault){.mode = PROXY_DELAY, .milliseconds = milliseconds}, 700);
 }
 
+/* Changes are told in time, and the replies to reads come late. */
+static void hold_replies(field *at) {
+    proxy *through = either(at);
+    for (int times = 0; times < 6; times++) {
+        hold(through, (proxy_fault){.mode = PROXY_HOLD, .bytes = "TRACKING", .len = 8}, 100);
+        sleep_ms(20);
+    }
+}
+
 static void slice_replies(field *at) { hold(either(at), (proxy_fault){.mode = PROXY_SLICE, .milliseconds = 1}, 500); }
 
 /* The connections of now are lost without a word. */
@@ -97,9 +107,9 @@ static void cut(field *at) {
 
 typedef void fault(field *);
 
-static fault *const OF_REDIS[] = {kill_connections, kill_tracking, pause_server, flush, delay, hole, kill_tracking, stop_server,
-                                  freeze, reset, slice_replies, kill_connections, cut, NULL};
-static fault *const OF_MEMCACHED[] = {flush, delay, hole, stop_server, freeze, reset, slice_replies, cut, NULL};
+static fault *const OF_REDIS[] = {kill_tracking, hold_replies, hole, kill_tracking, stop_server, kill_connections, delay, pause_server,
+                                  kill_tracking, freeze, hold_replies, reset, flush, kill_tracking, cut, slice_replies, NULL};
+static fault *const OF_MEMCACHED[] = {delay, hole, stop_server, flush, freeze, hold_replies, reset, cut, slice_replies, NULL};
 
 /* One fault after the other, and in the middle of the time the server is killed and starts again. */
 static void make_faults(field *at, long seconds) {
@@ -213,7 +223,8 @@ static table new_table(char *path) {
 int main(int argc, char **argv) {
     if (argc != 7) return 2;
     setvbuf(stdout, NULL, _IOLBF, 0);
-    field at = {.seed = (unsigned)clock_ns()};
+    const char *seed = getenv("YC_STALENESS_SEED");
+    field at = {.seed = seed ? (unsigned)strtoul(seed, NULL, 10) : (unsigned)clock_ns()};
     server_kind kind = strcmp(argv[1], "redis") == 0 ? SERVER_REDIS : SERVER_MEMCACHED;
     const char *given = getenv("YC_STALENESS_SECONDS");
     long seconds = given ? strtol(given, NULL, 10) : kind == SERVER_REDIS ? REDIS_SECONDS : MEMCACHED_SECONDS;
