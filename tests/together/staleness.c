@@ -38,9 +38,35 @@ static void *look(void *unused) {
     return unused;
 }
 
+static void take_all(const place *places, yc_value *const *values, const yc_status *statuses) {
+    for (int key = 0; key < KEYS; key++) {
+        size_t len = 0;
+        const char *bytes = yc_value_data(values[key], &len);
+        if (statuses[key] == YC_OK) take_value(&shared, &places[key], bytes, len, "get_many");
+        else count(&shared, statuses[key] == YC_MISS ? MISSES : ERRORS, 1);
+        yc_value_free(values[key]);
+    }
+}
+
+/* All keys at once: while replies are late, all that have no copy wait for them. */
+static void read_all(void) {
+    place places[KEYS];
+    yc_slice names[KEYS];
+    yc_value *values[KEYS] = {NULL};
+    yc_status statuses[KEYS];
+    for (int key = 0; key < KEYS; key++) {
+        places[key] = place_of(&shared, key);
+        names[key] = (yc_slice){places[key].name, places[key].name_len};
+    }
+    yc_get_many(cache, names, KEYS, values, statuses, NULL);
+    count(&shared, READS, KEYS);
+    take_all(places, values, statuses);
+}
+
 static void *ask(void *unused) {
     while (!is_ending(&shared)) {
         for (int key = 0; key < KEYS; key++) read_key(key, yc_get_into, "get");
+        for (int times = 0; times < 5; times++) read_all();
         pause_us(200);
     }
     return unused;
@@ -78,14 +104,19 @@ static void invalidate(int key) {
     for (int at = first; at < first + GROUP; at++) store(at);
 }
 
+static void change(int key, unsigned kind) {
+    if (kind < 2) store(key);
+    else if (kind == 2 && is_tagged(key)) invalidate(key);
+    else delete_key(key);
+    pause_us(5000);
+}
+
 static void write_keys(void) {
     unsigned seed = (unsigned)clock_ns();
     while (!is_ending(&shared)) {
-        int key = choose_key(&shared, &seed), kind = rand_r(&seed) % 4;
-        if (kind < 2) store(key);
-        else if (kind == 2 && is_tagged(key)) invalidate(key);
-        else delete_key(key);
-        pause_us(5000);
+        int key = choose_key(&shared, &seed);
+        for (int left = rand_r(&seed) % BURST; left >= 0; left--) change(key, (unsigned)rand_r(&seed) % 4);
+        pause_us(20000);
     }
 }
 

@@ -102,18 +102,25 @@ void invalidate(Cache &cache, int key) {
     }
 }
 
+void change(Cache &cache, int key, int kind) {
+    if (kind < 2) {
+        store(cache, key);
+    } else if (kind == 2 && is_tagged(key)) {
+        invalidate(cache, key);
+    } else {
+        remove(cache, key);
+    }
+    std::this_thread::sleep_for(5ms);
+}
+
 void write_keys(Cache &cache) {
     auto seed = static_cast<unsigned>(clock_ns());
     while (!is_ending(&shared)) {
-        const int key = choose_key(&shared, &seed), kind = rand_r(&seed) % 4;
-        if (kind < 2) {
-            store(cache, key);
-        } else if (kind == 2 && is_tagged(key)) {
-            invalidate(cache, key);
-        } else {
-            remove(cache, key);
+        const int key = choose_key(&shared, &seed);
+        for (int left = rand_r(&seed) % BURST; left >= 0; --left) {
+            change(cache, key, rand_r(&seed) % 4);
         }
-        std::this_thread::sleep_for(5ms);
+        std::this_thread::sleep_for(20ms);
     }
 }
 

@@ -24,6 +24,8 @@
 #include <unistd.h>
 
 enum { PROCESSES = 4, OWNED = 12, KEYS = PROCESSES * OWNED, BLOCK = 64, TIMES = BLOCK - 1, GROUP = 3, FIRST_TAGGED = 6 };
+/* A key is changed up to so many times, one after the other, and then left alone. */
+enum { BURST = 4 };
 enum { TABLE_SIZE = (1 + PROCESSES + KEYS) * BLOCK * 8 };
 /* How many failures a process prints. */
 enum { SHOWN = 5 };
@@ -98,10 +100,8 @@ static inline bool is_tagged(int key) { return key % OWNED >= FIRST_TAGGED; }
 
 static inline size_t name_tag(char *name, size_t size, int key) { return (size_t)snprintf(name, size, "tag-%d", key / GROUP); }
 
-/* A key of this process; some are chosen more often than others. */
-static inline int choose_key(const table *self, unsigned *seed) {
-    return self->process * OWNED + rand_r(seed) % OWNED * (rand_r(seed) % OWNED) / OWNED;
-}
+/* A key of this process. */
+static inline int choose_key(const table *self, unsigned *seed) { return self->process * OWNED + rand_r(seed) % OWNED; }
 
 /* ---- Reading ---- */
 

@@ -8,6 +8,8 @@ const { setTimeout: sleep } = require('node:timers/promises');
 
 const [PROCESSES, OWNED, BLOCK, TIMES, GROUP, FIRST_TAGGED] = [4, 12, 64, 63, 3, 6];
 const KEYS = PROCESSES * OWNED;
+// A key is changed up to so many times, one after the other, and then left alone.
+const BURST = 4;
 // How many failures are printed.
 const SHOWN = 5;
 // The counters of a process.
@@ -82,20 +84,23 @@ async function look(cache) {
   }
 }
 
+async function readKey(cache, key) {
+  readWords(wordOf(key), 1);
+  const [place, began] = [placeOf(key), now()];
+  counts[READS]++;
+  try {
+    const text = await cache.get(nameOf(key, place.generation), { encoding: 'utf8' });
+    if (text === undefined) counts[MISSES]++;
+    else check(place, began, text, 'get');
+  } catch {
+    counts[ERRORS]++;
+  }
+}
+
+/** All keys at once: while replies are late, all that have no copy wait for them. */
 async function ask(cache) {
   while (!isEnding()) {
-    for (let key = 0; key < KEYS; key++) {
-      readWords(wordOf(key), 1);
-      const [place, began] = [placeOf(key), now()];
-      counts[READS]++;
-      try {
-        const text = await cache.get(nameOf(key, place.generation), { encoding: 'utf8' });
-        if (text === undefined) counts[MISSES]++;
-        else check(place, began, text, 'get');
-      } catch {
-        counts[ERRORS]++;
-      }
-    }
+    await Promise.all(Array.from({ length: KEYS }, (_, key) => readKey(cache, key)));
     await sleep(1);
   }
 }
@@ -146,13 +151,18 @@ async function invalidate(cache, key) {
 
 const below = (limit) => Math.floor(Math.random() * limit);
 
+async function change(cache, key, kind) {
+  if (kind < 2) await store(cache, key);
+  else if (kind === 2 && isTagged(key)) await invalidate(cache, key);
+  else await remove(cache, key);
+  await sleep(5);
+}
+
 async function writeKeys(cache) {
   while (!isEnding()) {
-    const [key, kind] = [own * OWNED + Math.floor((below(OWNED) * below(OWNED)) / OWNED), below(4)];
-    if (kind < 2) await store(cache, key);
-    else if (kind === 2 && isTagged(key)) await invalidate(cache, key);
-    else await remove(cache, key);
-    await sleep(5);
+    const key = own * OWNED + below(OWNED);
+    for (let left = below(BURST); left >= 0; left--) await change(cache, key, below(4));
+    await sleep(20);
   }
 }
 

@@ -23,6 +23,8 @@ const (
 	keys               = processes * owned
 	block, times       = 64, 63
 	group, firstTagged = 3, 6
+	// A key is changed up to so many times, one after the other, and then left alone.
+	burst = 4
 	// How many failures are printed.
 	shown     = 5
 	tableSize = (1 + processes + keys) * block * 8
@@ -195,19 +197,26 @@ func invalidate(key int) {
 	}
 }
 
+func change(key, kind int) {
+	switch {
+	case kind < 2:
+		store(key)
+	case kind == 2 && isTagged(key):
+		invalidate(key)
+	default:
+		remove(key)
+	}
+	time.Sleep(5 * time.Millisecond)
+}
+
 func writeKeys() {
 	random := rand.New(rand.NewSource(time.Now().UnixNano()))
 	for !isEnding() {
-		key, kind := process*owned+random.Intn(owned)*random.Intn(owned)/owned, random.Intn(4)
-		switch {
-		case kind < 2:
-			store(key)
-		case kind == 2 && isTagged(key):
-			invalidate(key)
-		default:
-			remove(key)
+		key := process*owned + random.Intn(owned)
+		for left := random.Intn(burst); left >= 0; left-- {
+			change(key, random.Intn(4))
 		}
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond)
 	}
 }
 
