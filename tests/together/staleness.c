@@ -95,13 +95,13 @@ static void delete_key(int key) {
     store(key);
 }
 
+/* Leaves the keys without values: only the tag tells of the change. */
 static void invalidate(int key) {
     char tag[32];
     int first = key - key % GROUP;
     yc_status status = yc_invalidate_tag(cache, tag, name_tag(tag, sizeof tag, key), NULL, NULL);
     count(&shared, status < 0 ? FAILED_WRITES : WRITES, 1);
     for (int at = first; status >= 0 && at < first + GROUP; at++) publish(&shared, at, generations[at], ++numbers[at]);
-    for (int at = first; at < first + GROUP; at++) store(at);
 }
 
 static void change(int key, unsigned kind) {

@@ -89,6 +89,7 @@ void remove(Cache &cache, int key) {
     store(cache, key);
 }
 
+// Leaves the keys without values: only the tag tells of the change.
 void invalidate(Cache &cache, int key) {
     Error error;
     const int first = key - key % GROUP;
@@ -96,9 +97,6 @@ void invalidate(Cache &cache, int key) {
     const bool is_written = has_written(error);
     for (int at = first; is_written && at < first + GROUP; ++at) {
         publish(&shared, at, generations[at], ++numbers[at]);
-    }
-    for (int at = first; at < first + GROUP; ++at) {
-        store(cache, at);
     }
 }
 

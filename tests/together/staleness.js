@@ -137,16 +137,15 @@ async function remove(cache, key) {
   await store(cache, key);
 }
 
+/** Leaves the keys without values: only the tag tells of the change. */
 async function invalidate(cache, key) {
   const first = key - (key % GROUP);
-  const group = Array.from({ length: GROUP }, (_, at) => first + at);
   if (await isWritten(cache.invalidateTag(tagOf(key)))) {
-    for (const at of group) {
+    for (let at = first; at < first + GROUP; at++) {
       numbers[at]++;
       publish(at);
     }
   }
-  for (const at of group) await store(cache, at);
 }
 
 const below = (limit) => Math.floor(Math.random() * limit);

@@ -51,7 +51,9 @@ static inline bool has_ended(program *self) {
     return true;
 }
 
-static inline uint64_t counted(const table *of, int process, int which) { return __atomic_load_n(counter(of, process, which), __ATOMIC_RELAXED); }
+static inline uint64_t counted(const table *of, int process, int which) {
+    return __atomic_load_n(counter(of, process, which), __ATOMIC_RELAXED);
+}
 
 /* Waits until each process reads copies, and writes. */
 static inline bool are_ready(const table *of) {

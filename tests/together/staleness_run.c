@@ -62,7 +62,7 @@ static void delay(field *at) {
     hold(either(at), (proxy_fault){.mode = PROXY_DELAY, .milliseconds = milliseconds}, 700);
 }
 
-/* Changes are told in time, and the replies to reads come late. */
+/* Changes are reported in time, and the replies to reads come late. */
 static void hold_replies(field *at) {
     proxy *through = either(at);
     for (int times = 0; times < 6; times++) {

@@ -185,15 +185,13 @@ func remove(key int) {
 	store(key)
 }
 
+// Leaves the keys without values: only the tag tells of the change.
 func invalidate(key int) {
 	isWritten := hasWritten(cache.InvalidateTag(context.Background(), tagOf(key)))
 	first := key - key%group
 	for at := first; isWritten && at < first+group; at++ {
 		numbers[at]++
 		publish(at)
-	}
-	for at := first; at < first+group; at++ {
-		store(at)
 	}
 }
 
