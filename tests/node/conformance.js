@@ -36,6 +36,18 @@ const numberOption = (step, name) => (step.options.has(name) ? Number(step.optio
 const bigintOption = (step, name) => (step.options.has(name) ? BigInt(step.options.get(name)[0]) : undefined);
 const wantsOk = (step) => step.wanted.length === 1 && step.wanted[0].text === 'ok';
 
+/** With `wait` the key is read until its value is in the memory of this process, for so long at most. */
+async function getNear(cache, step) {
+  const key = data(step.arguments[0]);
+  const end = performance.now() + (numberOption(step, 'wait') ?? 0);
+  for (;;) {
+    const value = cache.getNear(key);
+    if (value !== undefined || performance.now() >= end) return [valueOr(value)];
+    await cache.get(key);
+    await sleep(1);
+  }
+}
+
 const bytesOf = (value) => quoted(value.toString('latin1'));
 const valueOr = (value) => (value === undefined ? bare('miss') : bytesOf(value));
 const okOr = (there) => bare(there ? 'ok' : 'miss');
@@ -201,7 +213,8 @@ function sampleOf(text, family) {
 const OPERATIONS = {
   // The binding gathers what one tick asks for: its batches have no call. A closed cache says so to any.
   batch: async (cache) => [bare((await cache.getMany([])).length === 0 ? 'ok' : 'not-empty')],
-  get: async (cache, { arguments: [key] }) => [valueOr(await cache.get(data(key)))],
+  get: async (cache, step) => [valueOr(await cache.get(data(step.arguments[0]), { fresh: step.options.has('fresh') }))],
+  get_near: getNear,
   get_into: async (cache, { arguments: [key] }) => [valueOr(await cache.get(data(key)))],
   set: async (cache, step) =>
     ok(await cache.set(data(step.arguments[0]), data(step.arguments[1]), { ttl: ttlOption(step), tags: tagsOption(step) })),

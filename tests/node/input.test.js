@@ -188,7 +188,7 @@ test('an option that does not exist is refused, with its nearest', async () => {
   await assert.rejects(cache.keys('*', { pagesize: 5 }).next(), named('pagesize', 'pageSize'));
   await assert.rejects(cache.migrateTo(other, { dry_run: true }), named('dry_run', 'dryRun'));
   await assert.rejects(cache.close({ timeoutMs: 5 }), named('timeoutMs', 'timeout'));
-  await assert.rejects(cache.get('a', { entirely: 1 }), { ...typeError, message: /"entirely" is unknown \(it takes encoding, signal\)/ });
+  await assert.rejects(cache.get('a', { entirely: 1 }), { ...typeError, message: /"entirely" is unknown \(it takes encoding, fresh, signal\)/ });
   const wrong = { nonsense: undefined };
   await eachRejects([
     () => cache.get('a', wrong), () => cache.getJson('a', wrong), () => cache.set('a', 'v', wrong), () => cache.setJson('a', 1, wrong),
@@ -202,6 +202,7 @@ test('an option that does not exist is refused, with its nearest', async () => {
     () => cache.close(wrong), () => Cache.open('memory://', wrong), () => Cache.openFile('/a', 'b', wrong), () => Cache.openEnv(wrong),
   ], { ...typeError, message: /"nonsense" is unknown/ });
   assert.throws(() => cache.getSync('a', wrong), typeError);
+  assert.throws(() => cache.getNear('a', wrong), typeError);
   assert.equal(await cache.get('a'), undefined);
   await other.close();
 });

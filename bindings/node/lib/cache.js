@@ -28,12 +28,14 @@ const CLOSE_DEFAULT = -1;
 /** The options that the methods take. */
 const CALL = optionsSet('signal');
 const EXPLAIN = optionsSet('tags', 'signal');
-const GET = optionsSet('encoding', 'signal');
+const READ = optionsSet('encoding', 'signal');
+const GET = optionsSet('encoding', 'fresh', 'signal');
+const GET_JSON = optionsSet('fresh', 'signal');
 const GET_SYNC = optionsSet('encoding');
 const SET = optionsSet('ttl', 'tags', 'signal');
 const SET_IF = optionsSet('absent', 'present', 'version', 'ttl', 'tags', 'signal');
 const DELETE_IF = optionsSet('version', 'signal');
-const GET_OR_LEASE = optionsSet('lease', 'wait', 'tags', 'encoding', 'signal');
+const GET_OR_LEASE = optionsSet('lease', 'wait', 'tags', 'encoding', 'fresh', 'signal');
 const COUNTER = optionsSet('initial', 'ttl', 'signal');
 const REMOVE = optionsSet('count', 'signal');
 const KEYS = optionsSet('encoding', 'pageSize', 'signal');
@@ -150,9 +152,9 @@ class Cache {
 
   get(key, options) {
     try {
-      const { encoding, signal } = optionsOf(options, GET);
+      const { encoding, fresh, signal } = optionsOf(options, GET);
       const form = encodingOf(encoding, 'buffer');
-      return this.#exchange.requestValue(given(key, 'key'), form, signal);
+      return this.#exchange.requestValue(given(key, 'key'), form, signal, flagOf(fresh, 'fresh'));
     } catch (error) {
       return Promise.reject(error);
     }
@@ -169,10 +171,16 @@ class Cache {
     return exchange.read(given(key, 'key'), form);
   }
 
+  getNear(key, options) {
+    const { encoding } = optionsOf(options, GET_SYNC);
+    const form = encodingOf(encoding, 'buffer');
+    return this.#exchange.readNear(given(key, 'key'), form);
+  }
+
   getJson(key, options) {
     return attempt(() => {
-      const { signal } = optionsOf(options, CALL);
-      return this.#exchange.request(Kind.GET, 0, given(key, 'key'), undefined, undefined, 0, decode.json, signal);
+      const { fresh, signal } = optionsOf(options, GET_JSON);
+      return this.#exchange.requestJson(given(key, 'key'), signal, flagOf(fresh, 'fresh'));
     });
   }
 
@@ -221,7 +229,7 @@ class Cache {
 
   getVersioned(key, options) {
     return attempt(() => {
-      const { encoding, signal } = optionsOf(options, GET);
+      const { encoding, signal } = optionsOf(options, READ);
       const form = decode.versioned[encodingOf(encoding, 'buffer')];
       return this.#exchange.request(Kind.GET_VERSIONED, 0, given(key, 'key'), undefined, undefined, 0, form, signal);
     });
@@ -247,7 +255,7 @@ class Cache {
 
   getAndExpire(key, ttl, options) {
     return attempt(() => {
-      const { encoding, signal } = optionsOf(options, GET);
+      const { encoding, signal } = optionsOf(options, READ);
       const form = decode.value[encodingOf(encoding, 'buffer')];
       return this.#exchange.request(Kind.GET_AND_EXPIRE, 0, given(key, 'key'), undefined, undefined, ttlOf(ttl), form, signal);
     });
@@ -300,10 +308,11 @@ class Cache {
 
   getOrLease(key, options) {
     return attempt(() => {
-      const { lease, wait, tags, encoding, signal } = optionsOf(options, GET_OR_LEASE);
+      const { lease, wait, tags, encoding, fresh, signal } = optionsOf(options, GET_OR_LEASE);
       const form = leases.described[encodingOf(encoding, 'buffer')];
       const [leaseMs, waitMs] = [leases.leaseOf(lease), leases.waitOf(wait)];
-      return Promise.resolve(this.#exchange.readOrLease(given(key, 'key'), tagsOf(tags), leaseMs, waitMs, form, signal));
+      const found = this.#exchange.readOrLease(given(key, 'key'), tagsOf(tags), leaseMs, waitMs, form, signal, flagOf(fresh, 'fresh'));
+      return Promise.resolve(found);
     });
   }
 
@@ -311,7 +320,7 @@ class Cache {
 
   getMany(keys, options) {
     return attempt(() => {
-      const { encoding, signal } = optionsOf(options, GET);
+      const { encoding, signal } = optionsOf(options, READ);
       const form = decode.values[encodingOf(encoding, 'buffer')];
       return this.#many(Kind.GET_MANY, listOf(keys, 'keys'), [], [], 0, form, signal);
     });
@@ -449,7 +458,7 @@ class Cache {
     this.#exchange.check();
     const flags = native.capabilities(this.#exchange.handle);
     const can = (flag) => (flags & flag) !== 0;
-    return { list: can(1), count: can(2), share: can(4), size: can(8), compare: can(16), command: can(32), publish: can(64) };
+    return { list: can(1), count: can(2), share: can(4), size: can(8), compare: can(16), command: can(32), publish: can(64), near: can(128) };
   }
 
   close(options) {

@@ -7,6 +7,7 @@
 
 const { markAsUntransferable } = require('node:worker_threads');
 const native = require('../out/yokedcache.node');
+const { bytesOf } = require('./arguments.js');
 const { roomFor, write, roomForList, writeList } = require('./bytes.js');
 const decode = require('./decode.js');
 const { YokedCacheError, codeOf, errorOf } = require('./error.js');
@@ -42,6 +43,9 @@ const NO_WAIT = -1;
 const DO_NOT_WAIT = Object.freeze({ limit: NO_WAIT, first: undefined, second: undefined });
 const SHAPE_SLAB = 1;
 const CAN_SHARE = 4;
+const CAN_NEAR = 128;
+/** The flag of a read from the servers. */
+const FRESH = 4;
 /** The most bytes that the arguments of one operation may take; the library's limits are lower. */
 const MAX_ROOM = 2 ** 31 - 1;
 
@@ -57,16 +61,15 @@ function refusalOf(parts) {
 
 const wasClosed = () => new YokedCacheError('YC_E_CLOSED', 'the cache was closed');
 const ignore = () => {};
+/** Returns true for a value that `findNear` has found. */
+const isFound = (found) => found !== undefined && found !== null && !Array.isArray(found);
 const flushGathered = (exchange) => exchange.flush();
 
 class Exchange {
   constructor(handle) {
     const memory = new ArrayBuffer(ARENA + ARENA_BYTES);
     this.handle = handle;
-    /** True if the entries are in this process only, as getSync() requires. */
-    this.isLocal = (native.capabilities(handle) & CAN_SHARE) === 0;
-    /** True if every short operation is complete when its call returns; false while the backend is being replaced. */
-    this.atOnce = this.isLocal;
+    this.followBackend();
     this.switches = 0;
     this.closed = false;
     this.words = new Int32Array(memory, 0, ARENA / 4);
@@ -87,10 +90,21 @@ class Exchange {
     this.rejects = [];
     this.free = [];
     this.signals = new Signals(this);
-    [this.readBytes, this.readText] = native.readers(handle);
+    [this.readBytes, this.readText, this.nearBytes, this.nearText] = native.readers(handle);
     this.newSlab();
     const failed = native.start(handle, this, this.onReadable, new Uint8Array(memory));
     if (failed !== undefined) throw errorOf(failed);
+  }
+
+  /** Takes over what the backend is capable of. */
+  followBackend() {
+    const flags = native.capabilities(this.handle);
+    /** True if the entries are in this process only, as getSync() requires. */
+    this.isLocal = (flags & CAN_SHARE) === 0;
+    /** True if every short operation is complete when its call returns; false while the backend is being replaced. */
+    this.atOnce = this.isLocal;
+    /** True if this process may have copies of entries of a server. */
+    this.hasCopies = !this.isLocal && (flags & CAN_NEAR) !== 0;
   }
 
   // ---- Requests ----
@@ -102,19 +116,34 @@ class Exchange {
     return this.submit(kind, flags, key, value, tags, number, decode, signal, more);
   }
 
-  /** Reads the value of a key: returns a promise of it in a form. */
-  requestValue(key, form, signal) {
+  /** Reads the value of a key: returns a promise of it in a form. `isFresh`: a copy in this process does not do. */
+  requestValue(key, form, signal, isFresh) {
     this.check(signal);
     if (this.atOnce) return Promise.resolve(this.read(key, form));
-    return this.submit(Kind.GET, 0, key, undefined, undefined, 0, decode.value[form], signal);
+    if (this.hasCopies && !isFresh) {
+      const copy = this.findNear(key, form);
+      if (isFound(copy)) return Promise.resolve(copy);
+    }
+    return this.submit(Kind.GET, isFresh ? FRESH : 0, key, undefined, undefined, 0, decode.value[form], signal);
+  }
+
+  /** Does the same for a value that is JSON. */
+  requestJson(key, signal, isFresh) {
+    this.check(signal);
+    if (this.hasCopies && !isFresh) {
+      const copy = this.findNear(key, 'utf8');
+      if (isFound(copy)) return Promise.resolve(JSON.parse(copy));
+    }
+    return this.request(Kind.GET, isFresh ? FRESH : 0, key, undefined, undefined, 0, decode.json, signal);
   }
 
   /** Reads a key or takes its lease. Returns the decoded reply, or a promise of it if the backend does not answer at once. */
-  readOrLease(key, tags, leaseMs, waitMs, decode, signal) {
+  readOrLease(key, tags, leaseMs, waitMs, decode, signal, isFresh) {
     this.check(signal);
+    const flags = isFresh ? FRESH : 0;
     const more = waitMs === NO_WAIT ? DO_NOT_WAIT : { limit: waitMs };
-    if (this.atOnce && waitMs === NO_WAIT) return this.run(Kind.GET_OR_LEASE, 0, key, undefined, tags, leaseMs, decode, more);
-    return this.submit(Kind.GET_OR_LEASE, 0, key, undefined, tags, leaseMs, decode, signal, more);
+    if (this.atOnce && waitMs === NO_WAIT) return this.run(Kind.GET_OR_LEASE, flags, key, undefined, tags, leaseMs, decode, more);
+    return this.submit(Kind.GET_OR_LEASE, flags, key, undefined, tags, leaseMs, decode, signal, more);
   }
 
   submit(kind, flags, key, value, tags, number, decode, signal, more) {
@@ -159,8 +188,13 @@ class Exchange {
     const at = this.slabAt;
     const found = this.readBytes(key, at);
     if (typeof found !== 'number') return this.finishRead(found, key, decode.value.buffer);
-    this.slabAt = this.kept = at + found;
-    return new FastBuffer(this.memory, at, found);
+    return this.takeSlab(at, found);
+  }
+
+  /** Returns what a reader has written into the slab. */
+  takeSlab(at, length) {
+    this.slabAt = this.kept = at + length;
+    return new FastBuffer(this.memory, at, length);
   }
 
   /** Ends a read that brought no short value: a miss, a long value, an error, or null for a key that only `run` takes. */
@@ -168,6 +202,28 @@ class Exchange {
     if (found === null) return this.run(Kind.GET, 0, key, undefined, undefined, 0, form);
     if (Array.isArray(found)) throw errorOf(found);
     return found;
+  }
+
+  /** Returns the value of a key in a form if it is in the memory of this process, else undefined. Never waits. */
+  readNear(key, form) {
+    this.check();
+    if (typeof key !== 'string') roomFor(key, 'key');
+    let found = this.findNear(key, form);
+    if (found === null) found = this.findNear(bytesOf(key, 'key'), form);
+    if (Array.isArray(found)) throw errorOf(found);
+    return found;
+  }
+
+  /**
+   * Looks for a value in the memory of this process, and returns it in a form; undefined if it is not there. `isFound` tells a value from
+   * the rest: null for a key that is neither a short string nor bytes, or the parts of an error.
+   */
+  findNear(key, form) {
+    if (form === 'utf8') return this.nearText(key);
+    if (this.slabAt > SLAB_BYTES - SLAB_REST || this.slab.length !== SLAB_BYTES) this.newSlab();
+    const at = this.slabAt;
+    const found = this.nearBytes(key, at);
+    return typeof found === 'number' ? this.takeSlab(at, found) : found;
   }
 
   /** Submits an operation of many keys or a search, which crosses alone. */
@@ -360,7 +416,7 @@ class Exchange {
     if (this.switches > 0 || this.closed) return;
     // Operations that are answered at once take the first place among the requests.
     this.flush();
-    this.isLocal = this.atOnce = (native.capabilities(this.handle) & CAN_SHARE) === 0;
+    this.followBackend();
   }
 
   // ---- Replies ----

@@ -3,7 +3,7 @@
 /**
  * One cache with the same semantics over memory, Redis and Memcached.
  *
- * Every method of `Cache` except `getSync` and `typed` returns a promise and never throws. A promise is rejected with
+ * Every method of `Cache` except `getSync`, `getNear` and `typed` returns a promise and never throws. A promise is rejected with
  *
  * - a `TypeError` (code `ERR_INVALID_ARG_TYPE`) for an argument of a wrong type and for an unknown option,
  * - the reason of an `AbortSignal` that was aborted,
@@ -95,6 +95,18 @@ export interface CallOptions {
   signal?: AbortSignal;
 }
 
+/** Configures a read that a copy in this process may answer. */
+export interface ReadOptions extends CallOptions {
+  /**
+   * Reads from the servers, also if the near cache (option `near` of the configuration) has a copy. Without a near cache it has no effect.
+   *
+   * @example
+   * await cache.set('user:1', 'Ada');
+   * await cache.get('user:1', { encoding: 'utf8', fresh: true }); // => 'Ada'
+   */
+  fresh?: boolean;
+}
+
 /** Configures how entries are stored. */
 export interface SetOptions extends CallOptions {
   /**
@@ -153,7 +165,7 @@ export interface Versioned<Value> {
 }
 
 /** Configures `getOrLease`. */
-export interface LeaseOptions extends CallOptions {
+export interface LeaseOptions extends ReadOptions {
   /**
    * Sets the time in milliseconds for which the lease is valid if its holder does nothing: up to a day. The default is the
    * `lease` of the configuration (10 seconds).
@@ -265,7 +277,7 @@ export interface Leased<Value> {
 }
 
 /** Configures `getOrLoad` and `getOrLoadMany`. All times are milliseconds. */
-export interface LoadOptions extends SetOptions {
+export interface LoadOptions extends SetOptions, ReadOptions {
   /** Sets the time after `ttl` in which the value is served as stale while it is loaded again, as in `FillOptions`. */
   staleFor?: number;
   /** Sets the time for which the cache remembers that a load found nothing. The default is the `negative_ttl` of the configuration. */
@@ -396,13 +408,13 @@ export interface Typed<Value> {
    * Returns the value of a key.
    *
    * @param key - The key, 1 byte to 64 KiB.
-   * @param options - `signal` aborts.
+   * @param options - `fresh` bypasses the near cache; `signal` aborts.
    * @returns The value; `undefined` for a miss.
    * @throws A `CodecError` for a value that does not decode.
    * @example
    * await cache.typed().get('user:1'); // => undefined
    */
-  get(key: Bytes, options?: CallOptions): Promise<Value | undefined>;
+  get(key: Bytes, options?: ReadOptions): Promise<Value | undefined>;
   /**
    * Stores a value, as `Cache.set` does.
    *
@@ -581,6 +593,8 @@ export interface Capabilities {
   command: boolean;
   /** Tells that `publish` and `subscribe` work. Memcached needs the option `events` for them. */
   publish: boolean;
+  /** Tells that the memory of this process may have values, which `getNear` reads: the memory backend, or a near cache. */
+  near: boolean;
 }
 
 /** Configures `redis.command`. */
@@ -1004,7 +1018,7 @@ export class Cache {
    * Returns the value of a key as a string.
    *
    * @param key - The key, 1 byte to 64 KiB.
-   * @param options - `encoding: 'utf8'` selects a string; `signal` aborts.
+   * @param options - `encoding: 'utf8'` selects a string; `fresh` bypasses the near cache; `signal` aborts.
    * @returns The value; `undefined` for a miss. An empty value is an empty string.
    * @throws No errors of its own.
    * @example
@@ -1012,19 +1026,20 @@ export class Cache {
    * await cache.get('user:1', { encoding: 'utf8' }); // => 'Ada'
    * await cache.get('user:2', { encoding: 'utf8' }); // => undefined
    */
-  get(key: Bytes, options: TextOptions): Promise<string | undefined>;
+  get(key: Bytes, options: TextOptions & ReadOptions): Promise<string | undefined>;
   /**
-   * Returns the value of a key as a Buffer. A Buffer of up to 4 KiB is a slice of a larger block: copy one that you keep for long.
+   * Returns the value of a key as a Buffer. A Buffer of up to 4 KiB is a slice of a larger block: copy one that you keep for long. A value
+   * of which the near cache has a copy is returned without a request.
    *
    * @param key - The key, 1 byte to 64 KiB.
-   * @param options - `signal` aborts.
+   * @param options - `fresh` bypasses the near cache; `signal` aborts.
    * @returns The value; `undefined` for a miss. An empty value is an empty Buffer.
    * @throws No errors of its own.
    * @example
    * await cache.set('user:1', 'Ada');
    * await cache.get('user:1'); // => <Buffer 41 64 61>
    */
-  get(key: Bytes, options?: BufferOptions): Promise<Buffer | undefined>;
+  get(key: Bytes, options?: BufferOptions & ReadOptions): Promise<Buffer | undefined>;
   /**
    * Returns the value of a key as a string, without a promise. For the memory backend only.
    *
@@ -1051,17 +1066,47 @@ export class Cache {
    */
   getSync(key: Bytes, options?: { encoding?: 'buffer' }): Buffer | undefined;
   /**
+   * Returns the value of a key as a string if it is in the memory of this process: that of the memory backend, or of a near cache. The call
+   * sends no request and never waits.
+   *
+   * @param key - The key, 1 byte to 64 KiB.
+   * @param options - `encoding: 'utf8'` selects a string.
+   * @returns The value; `undefined` if this process does not have it: see `getNear` of Buffers.
+   * @throws `YC_E_INVALID` for an empty key; `YC_E_TOO_LARGE` for a key over 64 KiB; `YC_E_CLOSED`; a `TypeError` for what is no key. This
+   * method throws its errors.
+   * @example
+   * await cache.set('user:1', 'Ada');
+   * cache.getNear('user:1', { encoding: 'utf8' }); // => 'Ada'
+   */
+  getNear(key: Bytes, options: { encoding: 'utf8' | 'utf-8' }): string | undefined;
+  /**
+   * Returns the value of a key as a Buffer if it is in the memory of this process: that of the memory backend, or of a near cache. The call
+   * sends no request and never waits. A change of this cache is seen when its promise is fulfilled; one of another cache or process at
+   * most `max_staleness` later.
+   *
+   * @param key - The key, 1 byte to 64 KiB.
+   * @param options - `encoding: 'buffer'` is the default.
+   * @returns The value; `undefined` if this process does not have it. On Redis and Memcached the key may exist nevertheless: call `get`,
+   * which also keeps a copy. Such a miss is not counted in `stats`.
+   * @throws `YC_E_INVALID` for an empty key; `YC_E_TOO_LARGE` for a key over 64 KiB; `YC_E_CLOSED`; a `TypeError` for what is no key.
+   * @example
+   * await cache.set('user:1', 'Ada');
+   * cache.getNear('user:1'); // => <Buffer 41 64 61>
+   * cache.getNear('user:1') ?? (await cache.get('user:1')); // => <Buffer 41 64 61>
+   */
+  getNear(key: Bytes, options?: { encoding?: 'buffer' }): Buffer | undefined;
+  /**
    * Returns the value of a key, parsed as JSON.
    *
    * @param key - The key, 1 byte to 64 KiB.
-   * @param options - `signal` aborts.
+   * @param options - `fresh` bypasses the near cache; `signal` aborts.
    * @returns The parsed value; `undefined` for a miss.
    * @throws A `SyntaxError` if the value is not JSON.
    * @example
    * await cache.setJson('user:2', { name: 'Grace' });
    * await cache.getJson('user:2'); // => { name: 'Grace' }
    */
-  getJson<T = unknown>(key: Bytes, options?: CallOptions): Promise<T | undefined>;
+  getJson<T = unknown>(key: Bytes, options?: ReadOptions): Promise<T | undefined>;
   /**
    * Stores a value and replaces an existing entry of the key, with its time to live and tags. The arguments may be changed as soon
    * as `set` has returned.
@@ -1348,7 +1393,8 @@ export class Cache {
    * @param key - The key, 1 byte to 64 KiB.
    * @param loader - Returns the value, or a promise of it; `undefined`: no value, which the cache remembers.
    * @param options - `ttl`, `staleFor`, `absentTtl` and `tags` of the entry; `wait` and `lease` limit waits and loads; `staleIfError`,
-   * `retryAfter` and `onRefreshError` decide about failures; `signal` ends the wait of this caller, and the load if no other waits.
+   * `retryAfter` and `onRefreshError` decide about failures; `fresh` bypasses the near cache; `signal` ends the wait of this caller, and
+   * the load if no other waits.
    * @returns The value, which no other caller shares; `undefined` if there is no value.
    * @throws The error of the loader, also for callers of this process that waited for it; `YC_E_BUSY` (retryable) if another caller
    * is still loading at the end of the wait, or if the last load failed within `retryAfter`; a `TypeError` for a loaded value
@@ -1422,7 +1468,8 @@ export class Cache {
    * Reads the value of a key as a string, or gives the caller the right to load it.
    *
    * @param key - The key, 1 byte to 64 KiB.
-   * @param options - `encoding: 'utf8'` selects a string; `lease`, `wait` and `tags` of the lease; `signal` aborts.
+   * @param options - `encoding: 'utf8'` selects a string; `lease`, `wait` and `tags` of the lease; `fresh` bypasses the near cache; `signal`
+   * aborts.
    * @returns The state of the key, its value, and the lease.
    * @throws The errors of the other form.
    * @example
@@ -1435,7 +1482,7 @@ export class Cache {
    * waits for that load without occupying a thread. For most programs `getOrLoad` is the better choice: this is the step below it.
    *
    * @param key - The key, 1 byte to 64 KiB.
-   * @param options - `lease`, `wait` and `tags` of the lease; `signal` aborts.
+   * @param options - `lease`, `wait` and `tags` of the lease; `fresh` bypasses the near cache; `signal` aborts.
    * @returns The state of the key, its value, and the lease.
    * @throws `YC_E_BUSY` (retryable) if the holder is still loading at the end of the wait, or if the last load failed and its
    * holder asked for a pause; `YC_E_INVALID` for a `lease` or `wait` over a day; `YC_E_UNSUPPORTED` if the server denies what leases need.
@@ -1448,7 +1495,7 @@ export class Cache {
   getOrLease(key: Bytes, options?: LeaseOptions & { encoding?: 'buffer' }): Promise<Leased<Buffer>>;
 
   /**
-   * Returns the values of many keys as strings, with one round trip per server.
+   * Returns the values of many keys as strings, with one round trip per server. Keys of which the near cache has a copy are not requested.
    *
    * @param keys - The keys.
    * @param options - `encoding: 'utf8'` selects strings; `signal` aborts.
@@ -1461,7 +1508,8 @@ export class Cache {
    */
   getMany(keys: Iterable<Bytes>, options: TextOptions): Promise<(string | undefined)[]>;
   /**
-   * Returns the values of many keys as Buffers, with one round trip per server.
+   * Returns the values of many keys as Buffers, with one round trip per server. Keys of which the near cache has a copy are not requested:
+   * `get` with `fresh` bypasses it.
    *
    * @param keys - The keys.
    * @param options - `signal` aborts.

@@ -12,7 +12,7 @@ const { AGAIN, ALONE, Flights, Role, Watch, inGroups, stillLoading } = require('
 const { Found, leaseOf, retryAfterOf, staleForOf, valueOrFound, waitOf } = require('./lease.js');
 const { flagOf, optionsOf, optionsSet } = require('./options.js');
 
-const LOAD = ['ttl', 'staleFor', 'tags', 'signal', 'wait', 'lease', 'staleIfError', 'retryAfter', 'absentTtl', 'onRefreshError'];
+const LOAD = ['ttl', 'staleFor', 'tags', 'signal', 'wait', 'lease', 'staleIfError', 'retryAfter', 'absentTtl', 'fresh', 'onRefreshError'];
 const OPTIONS = optionsSet(...LOAD, 'encoding');
 const TYPED_OPTIONS = optionsSet(...LOAD);
 /** The longest wait of a read, a day. */
@@ -91,8 +91,8 @@ class Fill {
 class Call {
   /** `load(fill)` returns a promise of a function from the id of a key to its loaded value. `order`: see `Flights.order`. */
   constructor(load, options, form, order) {
-    const { ttl, staleFor, tags, signal, wait, lease, staleIfError, retryAfter, absentTtl, onRefreshError } = options;
-    Object.assign(this, { load, form, order, ttl, staleFor, absentTtl, signal, staleIfError, onRefreshError });
+    const { ttl, staleFor, tags, signal, wait, lease, staleIfError, retryAfter, absentTtl, fresh, onRefreshError } = options;
+    Object.assign(this, { load, form, order, ttl, staleFor, absentTtl, signal, staleIfError, fresh, onRefreshError });
     this.tags = tagsOf(tags)?.slice();
     this.lease = leaseOf(lease);
     this.wait = wait === undefined ? undefined : Math.max(waitOf(wait), 0);
@@ -137,13 +137,14 @@ class Call {
 }
 
 /** Checks the options that the first read does not use, so that a mistake shows at a hit too. */
-function checkOptions({ ttl, staleFor, absentTtl, wait, retryAfter, staleIfError, onRefreshError }) {
+function checkOptions({ ttl, staleFor, absentTtl, wait, retryAfter, staleIfError, fresh, onRefreshError }) {
   if (ttl !== undefined) ttlOf(ttl);
   if (staleFor !== undefined) staleForOf(staleFor);
   if (absentTtl !== undefined) ttlOf(absentTtl);
   if (wait !== undefined) waitOf(wait);
   if (retryAfter !== undefined) retryAfterOf(retryAfter);
   if (staleIfError !== undefined) flagOf(staleIfError, 'staleIfError');
+  if (fresh !== undefined) flagOf(fresh, 'fresh');
   if (onRefreshError !== undefined && typeof onRefreshError !== 'function') throw invalidType('onRefreshError is not a function');
 }
 
@@ -192,7 +193,8 @@ class Loading {
     checkOptions(checked);
     let found;
     try {
-      found = this.exchange.readOrLease(given(key, 'key'), tagsOf(checked.tags), leaseOf(checked.lease), NO_WAIT, form.read, checked.signal);
+      const { tags, lease, signal, fresh } = checked;
+      found = this.exchange.readOrLease(given(key, 'key'), tagsOf(tags), leaseOf(lease), NO_WAIT, form.read, signal, fresh);
     } catch (error) {
       found = refusalOf(error);
     }
@@ -222,7 +224,7 @@ class Loading {
 
   async read(call, key, waitMs) {
     try {
-      return await this.exchange.readOrLease(key, call.tags, call.lease, waitMs, call.form.read, call.signal);
+      return await this.exchange.readOrLease(key, call.tags, call.lease, waitMs, call.form.read, call.signal, call.fresh);
     } catch (error) {
       return refusalOf(error);
     }

@@ -9,6 +9,7 @@ const { TYPED_OPTIONS, formOf } = require('./loading.js');
 const { optionsOf, optionsSet } = require('./options.js');
 
 const CALL = optionsSet('signal');
+const GET = optionsSet('fresh', 'signal');
 
 const JSON_CODEC = {
   name: 'JSON',
@@ -97,7 +98,8 @@ class Typed {
   }
 
   async get(key, options) {
-    return this.#found(await this.#cache.get(key, this.#read(options)), key);
+    const { fresh, signal } = optionsOf(options, GET);
+    return this.#found(await this.#cache.get(key, { fresh, signal, encoding: this.#encoding }), key);
   }
 
   set(key, value, options) {

@@ -87,6 +87,7 @@ typedef struct handle {
     size_t arena_len;
 
     span slab;                  /* The memory that readers write short values to. JavaScript keeps it, and names its successor. */
+    span room;                  /* The memory that copies of a near cache are read to. It grows with the longest one. */
 
     yc_completion done[BATCH];
     size_t done_at, done_count;
@@ -157,7 +158,7 @@ yc_status run_first(handle *cache, span arena, yc_op *op, yc_error **error);
 bool arena_of(napi_env env, handle *cache, napi_value value, span *arena);
 bool read_list(span arena, size_t at, size_t count, yc_slice *slices);
 
-/* readers.c: reads that a backend in this process answers at once. */
+/* readers.c: reads that the memory of this process answers at once. */
 napi_value readers(napi_env env, napi_callback_info info);
 napi_value use_slab(napi_env env, napi_callback_info info);
 

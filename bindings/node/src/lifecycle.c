@@ -23,6 +23,7 @@ void let_go(handle *cache) {
     yc_error_free(cache->refusal);
     free(cache->tickets);
     free(cache->slices);
+    free(cache->room.data);
     free(cache);
 }
 

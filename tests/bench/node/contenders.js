@@ -10,11 +10,15 @@ const peer = createRequire(path.join(process.env.BENCH_PEERS, 'package.json'));
 const TTL = 60_000;
 
 function yoked(name, url, options) {
+  return yokedOf(name, `${url}${url.includes('?') ? '&' : '?'}key_prefix=bench${options?.encoding ?? ''}`, options);
+}
+
+function yokedOf(name, config, options) {
   return {
     name,
     async open() {
       const { Cache } = require(process.env.BENCH_PACKAGE);
-      const cache = await Cache.open(`${url}${url.includes('?') ? '&' : '?'}key_prefix=bench${options?.encoding ?? ''}`);
+      const cache = await Cache.open(config);
       const set = { ttl: TTL };
       return {
         get: (key) => cache.get(key, options),
@@ -125,6 +129,24 @@ function lruCache() {
   };
 }
 
+/** A near cache with a copy of every entry: its hits send no request. */
+function yokedNear(name, port, options) {
+  const near = { max_size: 100_000, max_staleness: '60s' };
+  const redis = { url: `redis://127.0.0.1:${port}`, key_prefix: `bench${options?.encoding ?? ''}`, near };
+  const inner = yokedOf(name, { backend: 'redis', redis }, options);
+  return {
+    name,
+    async open() {
+      const cache = await inner.open();
+      const setMany = async (keys, value) => {
+        await cache.setMany(keys, value);
+        await cache.getMany(keys);
+      };
+      return { ...cache, setMany };
+    },
+  };
+}
+
 function yokedSync() {
   return {
     name: 'yokedcache getSync',
@@ -209,7 +231,19 @@ exports.groups = ({ redisPort, memcached }) => ({
   memory: {
     works: ['get', 'set', 'gets', 'sets'],
     base: 'lru-cache',
+    atOnce: true,
     contenders: [yoked('yokedcache', 'memory://?max_size=100000'), yokedSync(), lruCache()],
+  },
+  near: {
+    works: ['get', 'gets'],
+    base: 'yokedcache memory',
+    atOnce: true,
+    contenders: [
+      yoked('yokedcache memory', 'memory://?max_size=100000'),
+      yokedNear('yokedcache near', redisPort),
+      yoked('yokedcache memory text', 'memory://?max_size=100000', { encoding: 'utf8' }),
+      yokedNear('yokedcache near text', redisPort, { encoding: 'utf8' }),
+    ],
   },
   loading: {
     works: ['load'],

@@ -3,7 +3,7 @@
 /**
  * Measures contenders in interleaved rounds:
  * main.js [--quick] [--rounds N] [--ms N] [--work get,set,gets,sets,load] [--flight 1,64] [--json FILE]
- *     [redis|memcached|memory|loading]...
+ *     [redis|memcached|memory|near|loading]...
  *
  * A peer that cannot be loaded is reported as missing. --json FILE gets the figures of all rounds.
  */
@@ -107,7 +107,7 @@ async function compare(title, workload, inFlight, opened, base, { rounds, ms }) 
   return results;
 }
 
-async function runGroup(group, { base, contenders, works }, options) {
+async function runGroup(group, { base, contenders, works, atOnce }, options) {
   const opened = [];
   console.log(`\n## ${group}`);
   for (const { name, open } of contenders) {
@@ -128,7 +128,7 @@ async function runGroup(group, { base, contenders, works }, options) {
     if (!works.includes(name)) continue;
     for (const inFlight of workload.inFlight) {
       // What is done when the call returns is never in flight.
-      if (!options.wants(name, inFlight) || (base === 'lru-cache' && inFlight > 1)) continue;
+      if (!options.wants(name, inFlight) || (atOnce && inFlight > 1)) continue;
       const results = await compare(workload.title, workload, inFlight, opened, base, options);
       keep(group, name, inFlight, results, options.json);
     }

@@ -17,6 +17,12 @@ const bytes: Buffer | undefined = await cache.get('a');
 const text: string | undefined = await cache.get(new Uint8Array(1), { encoding: 'utf8' });
 const now: Buffer | undefined = cache.getSync('a');
 const nowText: string | undefined = cache.getSync('a', { encoding: 'utf8' });
+const near: (Buffer | undefined)[] = [cache.getNear('a'), await cache.get('a', { fresh: true, signal: AbortSignal.timeout(10) })];
+const nearText: (string | undefined)[] = [cache.getNear('a', { encoding: 'utf8' }), await cache.get('a', { encoding: 'utf8', fresh: true })];
+const fresh: unknown[] = [
+  await cache.getJson('a', { fresh: true }), await cache.typed().get('a', { fresh: true }), await cache.getOrLease('a', { fresh: true, wait: 0 }),
+  await cache.getOrLoad('a', () => 'v', { fresh: true }), await cache.getOrLoadMany(['a'], () => ({}), { fresh: false }),
+];
 const json: { a: number } | undefined = await cache.getJson<{ a: number }>('a');
 const options: SetOptions = { ttl: Infinity, tags: new Set(['t', Buffer.from('u')]), signal: new AbortController().signal };
 const nothing: void = await cache.set('a', Buffer.from('b'), options);
@@ -100,7 +106,7 @@ const match: { key: string; score: number } | undefined = (await cache.search('a
 const bytesMatch: { key: Buffer } | undefined = (await cache.search('a', { encoding: 'buffer' }))[0];
 const reports: string[] = [(await cache.stats())['backend'], (await cache.health())['status'], await cache.metrics(), version];
 const checks: string[] = [(await checkConfig('memory://'))['backend'], (await checkConfigFile('/a.yaml', 'test'))['backend']];
-if (cache.capabilities.list) await cache.ping();
+if (cache.capabilities.list && cache.capabilities.near) await cache.ping();
 const switched: SwitchReport = await cache.switchTo('redis://localhost', { copy: true, rate: 1000 });
 await cache.switchTo({ backend: 'memory' });
 const migrated: MigrateReport = await cache.migrateTo(others[0]!, {
@@ -142,6 +148,10 @@ try {
 await cache.get(1);
 // @ts-expect-error An unknown option.
 await cache.set('a', 'b', { tll: 1 });
+// @ts-expect-error Many keys are read from copies, too.
+await cache.getMany(['a'], { fresh: true });
+// @ts-expect-error A read that never waits has no signal.
+cache.getNear('a', { signal: AbortSignal.timeout(10) });
 // @ts-expect-error A conditional write has a condition.
 await cache.setIf('a', 'b', { ttl: 1 });
 // @ts-expect-error A version is a bigint.
@@ -161,4 +171,4 @@ await cache.publish('news', 1);
 // @ts-expect-error A switch has no signal.
 await cache.switchTo('memory://', { signal: AbortSignal.timeout(10) });
 
-console.log(receivers, received, heard, user, byKey, typedResults, typedFlags, date, bigints.cache, CodecError.name, loaded, loadedText, loadedMany, loadedTexts, leased.state, filled, versioned, versionedText, stored, deleted, renewed, renewedText, sums, disposed, disposable, switched.copied?.copied, migrated.skipped['present'], others, bytes, text, now, nowText, json, nothing, flags, left, values, texts, removed, match, bytesMatch, reports, checks);
+console.log(receivers, received, heard, user, byKey, typedResults, typedFlags, date, bigints.cache, CodecError.name, loaded, loadedText, loadedMany, loadedTexts, leased.state, filled, versioned, versionedText, stored, deleted, renewed, renewedText, sums, disposed, disposable, switched.copied?.copied, migrated.skipped['present'], others, bytes, text, now, nowText, near, nearText, fresh, json, nothing, flags, left, values, texts, removed, match, bytesMatch, reports, checks);
