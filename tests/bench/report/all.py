@@ -54,6 +54,7 @@ PARTS = [
     Part("memcached", "Memcached", [*RUN, "memcached"], ["--help"],
          ["get", "set", "mget", "get-in-flight", *CALLERS, "--rounds", "7"], ["get", "mget", "get-in-flight", *CALLERS, "--quick"],
          (8, 2), "--json"),
+    Part("near", "Near cache", [*RUN, "near"], ["--help"], ["--rounds", "7"], ["--quick"], (3, 1), "--json"),
     Part("codecs", "Protocol code", [*RUN, "codecs"], ["--build"], [], [], (1, 1)),
     Part("idle", "Idle caches", [*RUN, "idle"], [], [], [], (1, 1)),
     Part("go", "Go", [str(BENCH / "go/run")], ["-memory=false", "-only", "nothing"],
