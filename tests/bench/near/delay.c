@@ -29,7 +29,7 @@
 /* More than enough for a turn, and room for all keys: a copy goes only because its entry has changed. */
 #define NEAR "&near=60s"
 
-enum { KEY = 16, VALUE = 100, WATCHED = 100, WRITTEN = 10000, PAUSE_US = 500, LOOK_EVERY_US = 10, LONGEST_MS = 10000, FIRST = 20 };
+enum { KEY = 16, VALUE = 100, WATCHED = 100, WRITTEN = 10000, AT_ONCE = 10, PAUSE_US = 500, LOOK_EVERY_US = 20, LONGEST_MS = 10000, FIRST = 20 };
 
 static int port;
 
@@ -80,11 +80,11 @@ static yc_cache *open_cache(const char *options)
     return cache;
 }
 
-static void set(yc_cache *cache, const char *kind, unsigned number)
+static void set_watched(yc_cache *cache, unsigned number)
 {
     char key[KEY + 1], value[VALUE];
     yc_error *error = NULL;
-    snprintf(key, sizeof key, "%s:%08u", kind, number);
+    snprintf(key, sizeof key, "watched:%08u", number);
     memset(value, 'v', sizeof value);
     must(yc_set(cache, key, strlen(key), value, VALUE, YC_TTL_NEVER, NULL, 0, &error), error, "yc_set");
 }
@@ -115,14 +115,14 @@ static void run_setter(uint64_t unused)
     unsigned number;
     (void)unused;
     for (unsigned i = 0; i < WATCHED; i++) {
-        set(cache, "watched", i);
+        set_watched(cache, i);
     }
     if (write(done[1], "", 1) != 1) {
         fail("the reader has ended");
     }
     while (read(asked[0], &number, sizeof number) == sizeof number) {
         atomic_store(&shared->set_at, now_ns());
-        set(cache, "watched", number);
+        set_watched(cache, number);
         if (write(done[1], "", 1) != 1) {
             fail("the reader has ended");
         }
@@ -130,18 +130,26 @@ static void run_setter(uint64_t unused)
     _exit(0);
 }
 
-/* So many sets a second; late ones follow at once. */
+/* So many sets a second, some at once; late ones follow at once. */
 static void run_writer(uint64_t rate)
 {
+    static char keys[AT_ONCE][KEY + 1], value[VALUE];
+    yc_slice names[AT_ONCE], values[AT_ONCE];
     yc_cache *cache = open_cache("");
     uint64_t begun = now_ns();
-    for (uint64_t number = 0;; number++) {
+    for (uint64_t number = 0;; number += AT_ONCE) {
+        yc_error *error = NULL;
         uint64_t due = begun + number * 1000000000u / rate, now = now_ns();
         if (due > now) {
             nanosleep(&(struct timespec) { 0, (long)(due - now) }, NULL);
         }
-        set(cache, "written", (unsigned)(number % WRITTEN));
-        atomic_fetch_add(&shared->written, 1);
+        for (unsigned i = 0; i < AT_ONCE; i++) {
+            snprintf(keys[i], sizeof keys[i], "written:%08u", (unsigned)(number + i) % WRITTEN);
+            names[i] = (yc_slice) { keys[i], strlen(keys[i]) };
+            values[i] = (yc_slice) { value, VALUE };
+        }
+        must(yc_set_many(cache, names, values, AT_ONCE, YC_TTL_NEVER, NULL, 0, NULL, &error), error, "yc_set_many");
+        atomic_fetch_add(&shared->written, AT_ONCE);
     }
 }
 
