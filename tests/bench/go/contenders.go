@@ -40,10 +40,15 @@ func must[T any](value T, err error) T {
 }
 
 func yoked(url string) *contender {
-	cache := must(yokedcache.Open(url))
+	return yokedOf("YokedCache", must(yokedcache.Open(url)))
+}
+
+func yokedOf(name string, cache *yokedcache.Cache) *contender {
 	return &contender{
-		name: "YokedCache",
-		get:  cache.Get,
+		name: name,
+		get: func(ctx context.Context, key string) ([]byte, error) {
+			return cache.Get(ctx, key)
+		},
 		set: func(ctx context.Context, key string, value []byte) error {
 			return cache.Set(ctx, key, value, yokedcache.WithTTL(ttl))
 		},
@@ -76,6 +81,31 @@ func yoked(url string) *contender {
 // The load of a key, as of a row of a database. Every key is there, so it is not called.
 func load(_ context.Context, key string) ([]byte, error) {
 	return nil, fmt.Errorf("%s was loaded", key)
+}
+
+// A near cache that keeps a copy of every entry.
+func yokedNear(config string) *contender {
+	cache := must(yokedcache.Open(config))
+	contender := yokedOf("YokedCache near", cache)
+	contender.settle = func() { keepCopies(cache) }
+	return contender
+}
+
+// Reads every key until the process has a copy: the server may still tell of its set when it is read.
+func keepCopies(cache *yokedcache.Cache) {
+	ctx := context.Background()
+	begun := time.Now()
+	for _, key := range keys {
+		for {
+			if _, found, err := cache.GetNear(key); found && err == nil {
+				break
+			}
+			must(cache.Get(ctx, key))
+			if time.Since(begun) > time.Minute {
+				panic("the near cache keeps no copy of " + key)
+			}
+		}
+	}
 }
 
 func goRedis(address string) *contender {
@@ -142,6 +172,39 @@ func rueidisClient(address string) *contender {
 			return nil
 		},
 		close: client.Close,
+	}
+}
+
+// rueidis with client-side caching. What it returns belongs to its cache, so it is copied, as with the caches of Go's heap.
+func rueidisCached(address string) *contender {
+	client := must(rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{address}, ForceSingleClient: true}))
+	plain := rueidisClient(address)
+	return &contender{
+		name: "rueidis DoCache",
+		get: func(ctx context.Context, key string) ([]byte, error) {
+			read, err := client.DoCache(ctx, client.B().Get().Key(key).Cache(), ttl).AsBytes()
+			return append([]byte{}, read...), err
+		},
+		set: plain.set,
+		getMany: func(ctx context.Context, keys []string) (hits int, err error) {
+			commands := make([]rueidis.CacheableTTL, len(keys))
+			for at, key := range keys {
+				commands[at] = rueidis.CT(client.B().Get().Key(key).Cache(), ttl)
+			}
+			results := make([][]byte, len(keys))
+			for at, result := range client.DoMultiCache(ctx, commands...) {
+				read, err := result.AsBytes()
+				if err == nil {
+					results[at] = append([]byte{}, read...)
+					hits++
+				}
+			}
+			return hits, nil
+		},
+		close: func() {
+			client.Close()
+			plain.close()
+		},
 	}
 }
 

@@ -24,6 +24,7 @@ var (
 	redisAddress     = flag.String("redis", "", "HOST:PORT of a Redis server")
 	memcachedAddress = flag.String("memcached", "", "HOST:PORT of a Memcached server")
 	inMemory         = flag.Bool("memory", true, "measure the memory backend")
+	near             = flag.Bool("near", true, "measure the near cache, before the Redis server")
 	quick            = flag.Bool("quick", false, "does it work? figures mean little")
 	only             = flag.String("only", "", "workloads to measure, such as get,set-many; all without it")
 	clients          = flag.String("clients", "", "contenders to measure, such as YokedCache,rueidis; all without it")
@@ -87,6 +88,8 @@ type workload struct {
 	name string
 	can  func(*contender) bool
 	run  func(ctx context.Context, contender *contender, random *rand.Rand) error
+	// Whether it changes entries, which removes their copies.
+	changes bool
 }
 
 var keys = func() (keys []string) {
@@ -108,34 +111,34 @@ func someKeys(random *rand.Rand) []string {
 func one(*contender) bool { return true }
 
 var workloads = []workload{
-	{"get", one, func(ctx context.Context, contender *contender, random *rand.Rand) error {
+	{name: "get", can: one, run: func(ctx context.Context, contender *contender, random *rand.Rand) error {
 		read, err := contender.get(ctx, keys[random.IntN(entries)])
 		if err == nil && len(read) != len(value) {
 			return fmt.Errorf("a value of %d bytes", len(read))
 		}
 		return err
 	}},
-	{"get-or-load", func(contender *contender) bool { return contender.getOrLoad != nil },
-		func(ctx context.Context, contender *contender, random *rand.Rand) error {
+	{name: "get-or-load", can: func(contender *contender) bool { return contender.getOrLoad != nil },
+		run: func(ctx context.Context, contender *contender, random *rand.Rand) error {
 			read, err := contender.getOrLoad(ctx, keys[random.IntN(entries)])
 			if err == nil && len(read) != len(value) {
 				return fmt.Errorf("a value of %d bytes", len(read))
 			}
 			return err
 		}},
-	{"set", one, func(ctx context.Context, contender *contender, random *rand.Rand) error {
+	{name: "set", can: one, changes: true, run: func(ctx context.Context, contender *contender, random *rand.Rand) error {
 		return contender.set(ctx, keys[random.IntN(entries)], value)
 	}},
-	{"get-many", func(contender *contender) bool { return contender.getMany != nil },
-		func(ctx context.Context, contender *contender, random *rand.Rand) error {
+	{name: "get-many", can: func(contender *contender) bool { return contender.getMany != nil },
+		run: func(ctx context.Context, contender *contender, random *rand.Rand) error {
 			hits, err := contender.getMany(ctx, someKeys(random))
 			if err == nil && hits != many {
 				return fmt.Errorf("%d hits", hits)
 			}
 			return err
 		}},
-	{"set-many", func(contender *contender) bool { return contender.setMany != nil },
-		func(ctx context.Context, contender *contender, random *rand.Rand) error {
+	{name: "set-many", can: func(contender *contender) bool { return contender.setMany != nil }, changes: true,
+		run: func(ctx context.Context, contender *contender, random *rand.Rand) error {
 			return contender.setMany(ctx, someKeys(random), value)
 		}},
 }
@@ -148,7 +151,7 @@ func cpuTime() time.Duration {
 
 // One in so many operations is timed: all where they are slow.
 func timedOneIn(backend string) int {
-	if backend == "memory" {
+	if backend == "memory" || backend == "near" {
 		return 16
 	}
 	return 1
@@ -310,7 +313,7 @@ func missingAfterSets(contender *contender, keys []string) (missing []string) {
 	return missing
 }
 
-func run(backend string, contenders ...*contender) {
+func run(backend string, workloads []workload, contenders ...*contender) {
 	contenders = slices.DeleteFunc(contenders, func(one *contender) bool { return !named(*clients, one.name) })
 	for _, contender := range contenders {
 		fill(contender)
@@ -335,14 +338,19 @@ func main() {
 	const options = "key_prefix=bench&default_ttl=1h"
 	if *redisAddress != "" {
 		url := "redis://" + *redisAddress + "?max_pending=10000&" + options
-		run("redis", yoked(url), blockingCgo(url), goRedis(*redisAddress), rueidisClient(*redisAddress))
+		run("redis", workloads, yoked(url), blockingCgo(url), goRedis(*redisAddress), rueidisClient(*redisAddress))
 	}
 	if *memcachedAddress != "" {
 		url := "memcached://" + *memcachedAddress + "?max_pending=10000&" + options
-		run("memcached", yoked(url), blockingCgo(url), goMemcache(*memcachedAddress))
+		run("memcached", workloads, yoked(url), blockingCgo(url), goMemcache(*memcachedAddress))
 	}
 	if *inMemory {
 		url := "memory://?max_size=20000&" + options
-		run("memory", yoked(url), blockingCgo(url), ristrettoCache(), otterCache(), sturdycCache())
+		run("memory", workloads, yoked(url), blockingCgo(url), ristrettoCache(), otterCache(), sturdycCache())
+	}
+	if *near && *redisAddress != "" {
+		reads := slices.DeleteFunc(slices.Clone(workloads), func(one workload) bool { return one.changes })
+		config := fmt.Sprintf(`{backend: redis, redis: {url: "redis://%s", key_prefix: bench-near, default_ttl: 1h, near: {max_staleness: 10m, max_size: 20000}}}`, *redisAddress)
+		run("near", reads, yokedNear(config), yoked("memory://?max_size=20000&"+options), rueidisCached(*redisAddress))
 	}
 }

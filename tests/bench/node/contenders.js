@@ -7,7 +7,7 @@ const { createRequire } = require('node:module');
 const { pathToFileURL } = require('node:url');
 
 const peer = createRequire(path.join(process.env.BENCH_PEERS, 'package.json'));
-const TTL = 60_000;
+const TTL = 3_600_000;
 
 function yoked(name, url, options) {
   return yokedOf(name, `${url}${url.includes('?') ? '&' : '?'}key_prefix=bench${options?.encoding ?? ''}`, options);
@@ -25,6 +25,7 @@ function yokedOf(name, config, options) {
         set: (key, value) => cache.set(key, value, set),
         getMany: (keys) => cache.getMany(keys, options),
         setMany: (keys, value) => cache.setMany(keys.map((key) => [key, value]), set),
+        hasCopy: (key) => cache.getNear(key) !== undefined,
         close: () => cache.close(),
       };
     },
@@ -52,11 +53,11 @@ function ioredis(name, port, options, buffers) {
   };
 }
 
-function nodeRedis(port) {
+function nodeRedis(port, name = 'node-redis', options = {}) {
   return {
-    name: 'node-redis',
+    name,
     async open() {
-      const client = peer('redis').createClient({ socket: { host: '127.0.0.1', port } });
+      const client = peer('redis').createClient({ socket: { host: '127.0.0.1', port }, ...options });
       await client.connect();
       const own = (key) => `nr:${key}`;
       return {
@@ -66,6 +67,19 @@ function nodeRedis(port) {
         setMany: (keys, value) => Promise.all(keys.map((key) => client.set(own(key), value, { expiration: { type: 'PX', value: TTL } }))),
         close: () => client.close(),
       };
+    },
+  };
+}
+
+/** node-redis with client-side caching, which keeps replies by command: many keys are many gets. */
+function nodeRedisCached(port) {
+  const inner = nodeRedis(port, 'node-redis clientSideCache', { RESP: 3, clientSideCache: { ttl: TTL, maxEntries: 100_000, evictPolicy: 'LRU' } });
+  return {
+    name: inner.name,
+    async open() {
+      const cache = await inner.open();
+      const getMany = (keys) => Promise.all(keys.map(cache.get));
+      return { ...cache, getMany, keep: getMany };
     },
   };
 }
@@ -131,20 +145,26 @@ function lruCache() {
 
 /** A near cache with a copy of every entry: its hits send no request. */
 function yokedNear(name, port, options) {
-  const near = { max_size: 100_000, max_staleness: '60s' };
+  const near = { max_size: 100_000, max_staleness: '10m' };
   const redis = { url: `redis://127.0.0.1:${port}`, key_prefix: `bench${options?.encoding ?? ''}`, near };
   const inner = yokedOf(name, { backend: 'redis', redis }, options);
   return {
     name,
     async open() {
       const cache = await inner.open();
-      const setMany = async (keys, value) => {
-        await cache.setMany(keys, value);
-        await cache.getMany(keys);
-      };
-      return { ...cache, setMany };
+      return { ...cache, keep: (keys) => keepCopies(cache, keys) };
     },
   };
+}
+
+/** Reads every key until the process has a copy: the server may still tell of its set when it is read. */
+async function keepCopies(cache, keys) {
+  for (const key of keys) {
+    for (let attempts = 0; !cache.hasCopy(key); attempts++) {
+      if (attempts === 10_000) throw new Error(`the near cache keeps no copy of ${key}`);
+      await cache.get(key);
+    }
+  }
 }
 
 function yokedSync() {
@@ -243,6 +263,7 @@ exports.groups = ({ redisPort, memcached }) => ({
       yokedNear('yokedcache near', redisPort),
       yoked('yokedcache memory text', 'memory://?max_size=100000', { encoding: 'utf8' }),
       yokedNear('yokedcache near text', redisPort, { encoding: 'utf8' }),
+      nodeRedisCached(redisPort),
     ],
   },
   loading: {

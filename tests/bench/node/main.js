@@ -123,6 +123,8 @@ async function runGroup(group, { base, contenders, works, atOnce }, options) {
       const some = keys.slice(at, at + MANY);
       await (cache.setMany ? cache.setMany(some, VALUE) : Promise.all(some.map(cache.load)));
     }
+    // Copies of what other caches have in a server.
+    if (cache.keep) await cache.keep(keys);
   }
   for (const [name, workload] of Object.entries(WORKLOADS)) {
     if (!works.includes(name)) continue;

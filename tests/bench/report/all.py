@@ -2,7 +2,7 @@
 
 tests/bench/run all [--quick] [--output DIR] [PART...]
 
---quick takes about 6 minutes and at most 17; a full run takes about 40 minutes and at most 60. What has to be built or
+--quick takes about 6 minutes and at most 18; a full run takes about 40 minutes and at most 62. What has to be built or
 installed before comes in addition, at most 20 minutes for a part. A part that fails or takes too long is reported with
 its reason, and what it had measured by then is kept.
 """
@@ -54,6 +54,7 @@ PARTS = [
     Part("memcached", "Memcached", [*RUN, "memcached"], ["--help"],
          ["get", "set", "mget", "get-in-flight", *CALLERS, "--rounds", "7"], ["get", "mget", "get-in-flight", *CALLERS, "--quick"],
          (8, 2), "--json"),
+    Part("near", "Near cache", [*RUN, "near"], ["--help"], ["--rounds", "7"], ["--quick"], (2, 1), "--json"),
     Part("codecs", "Protocol code", [*RUN, "codecs"], ["--build"], [], [], (1, 1)),
     Part("idle", "Idle caches", [*RUN, "idle"], [], [], [], (1, 1)),
     Part("go", "Go", [str(BENCH / "go/run")], ["-memory=false", "-only", "nothing"],

@@ -23,6 +23,10 @@ class Found:
         own, other = self.rounds.get((*where, name)), self.rounds.get((*where, peer))
         return median(mine[column] / theirs[column] for mine, theirs in zip(own, other)) if own and other else None
 
+    def median(self, where, name, column):
+        turns = self.rounds.get((*where, name))
+        return median(turn[column] for turn in turns) if turns else None
+
     def to_best(self, where, name, is_peer=lambda contender: True, column=0):
         """The ratio to the peer that is best: the least one of throughput, the greatest one of CPU."""
         peers = [one for one in self.contenders(*where) if one != name and is_peer(one)]
@@ -102,6 +106,15 @@ def memcached(found):
     yield "Memcached queue, 64 in flight ÷ raw socket", ">=", 0.9, found.ratio(where("get-in-flight", 64), "yokedcache-queue", "raw")
 
 
+def near(found):
+    for contender, name in (("redis", "Redis"), ("memcached", "Memcached")):
+        for call in ("get_into", "get", "get_near"):
+            measured = found.ratio(("near", f"hit {call}", 1), contender, "memory")
+            yield f"near cache on {name}, time of a hit, yc_{call} ÷ memory", "<=", 1.3, measured
+    for column, name, bound in ((0, "p50", 200), (1, "p99", 2000)):
+        yield f"near cache, delay of a change while others set 10,000 keys a second, {name} µs", "<=", bound, found.median(("near", "delay", 10_000), "yokedcache", column)
+
+
 def go(found):
     for backend, name in (("redis", "Redis"), ("memcached", "Memcached")):
         for goroutines, bound in ((1, 1), (64, 2), (1024, 2)):
@@ -145,7 +158,7 @@ def further(found):
 def judge(parts):
     """Each goal as a row: its measure, bound, measured number, and whether it is met; None where nothing was measured."""
     found, rows = Found(parts), []
-    for goals in (memory, redis, tagged, memcached, go, node, idle, further):
+    for goals in (memory, redis, tagged, memcached, near, go, node, idle, further):
         for name, sign, bound, measured in goals(found):
             met = None if measured is None else measured >= bound if sign == ">=" else measured <= bound
             if goals is not further or measured is not None:

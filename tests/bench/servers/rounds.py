@@ -11,6 +11,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -23,6 +24,8 @@ TURNS = 3
 # The exit status of a turn in which others had the processors all the time.
 NOTHING_DONE = 2
 LONGEST_TURN = 60
+# The contender of --against: YokedCache with another library.
+OTHER_BUILD = "other-build"
 LONGEST_RUN = 7200
 
 
@@ -111,6 +114,7 @@ class Bench:
         self.disturbances = []
         self.under = shlex.split(os.environ.get("UNDER", ""))
         self.rates = {}
+        self.against = None
 
     def fill(self):
         subprocess.run([self.measure, str(self.port), "fill"], check=True, timeout=LONGEST_TURN)
@@ -126,13 +130,17 @@ class Bench:
         self.disturbances.append(disturbance)
         return figures
 
-    def attempt(self, name, operation, callers, in_flight):
+    def attempt(self, *what):
+        name, operation, callers, in_flight = what
         if name in self.programs:
             return self.programs[name](self, operation, callers, in_flight)
+        environment = os.environ
+        if name == OTHER_BUILD:
+            name, environment = "yokedcache", {**os.environ, "LD_LIBRARY_PATH": self.against}
         command = [*self.under, self.measure, str(self.port), name, operation, str(callers), str(self.slice_ms)]
-        done = subprocess.run(command, timeout=LONGEST_TURN, stdout=subprocess.PIPE, text=True)
+        done = subprocess.run(command, env=environment, timeout=LONGEST_TURN, stdout=subprocess.PIPE, text=True)
         if done.returncode == NOTHING_DONE:
-            return self.attempt(name, operation, callers, in_flight)
+            return self.attempt(*what)
         done.check_returncode()
         return tuple(float(figure) for figure in done.stdout.split())
 
@@ -166,6 +174,8 @@ def print_table(title, about, rows):
 def run(workload, bench, options, results, titles):
     operation, unit, peer, all_callers, names, title = options.known[workload]
     bench.disturbances.clear()
+    if options.against:
+        names, peer = [name for name in ("yokedcache", OTHER_BUILD) if "yokedcache" in names], OTHER_BUILD
     names = [name for name in names if options.only in (None, name)]
     rows = [[unit, "contender", "thousand/s", f"÷ {peer}", "p50 µs", "p99 µs", "client CPU µs"]]
     for callers in [callers for callers in all_callers if callers in options.callers]:
@@ -240,6 +250,7 @@ def read_options(prog, description, titles, workloads):
     parser.add_argument("--rounds", type=int, help="rounds of each comparison (9)")
     parser.add_argument("--slice", type=int, help="milliseconds each contender has in a round (300)")
     parser.add_argument("--only", choices=titles, help="one contender")
+    parser.add_argument("--against", type=Path, metavar="LIBRARY", help="another libyokedcache.so, beside this one and nobody else")
     parser.add_argument("--json", type=Path, help="a file for the figures of all rounds")
     parser.add_argument("--measure", required=True, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -264,14 +275,24 @@ def records_of(results, backend):
     ]
 
 
+def under_its_name(library, folder):
+    """A folder in which the loader finds the library."""
+    for name in ("libyokedcache.so", "libyokedcache.so.0"):
+        (Path(folder) / name).symlink_to(library.resolve(strict=True))
+    return folder
+
+
 def main(prog, description, titles, workloads, command, programs=None, prepare=lambda bench: None):
     """`command` starts a server on a port; `programs` are contenders that are programs of their own."""
     # Ended from outside, the server ends, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))
     options = read_options(prog, description, titles, workloads)
     results, backend = {}, prog.split()[-1]
-    with Server(command) as server:
+    with Server(command) as server, tempfile.TemporaryDirectory() as folder:
         bench = Bench(options.measure, server, options.slice, programs or {})
+        if options.against:
+            titles = {**titles, OTHER_BUILD: "YokedCache, the other build"}
+            bench.against = under_its_name(options.against, folder)
         bench.fill()
         prepare(bench)
         for workload in options.workloads:
