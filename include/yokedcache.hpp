@@ -2780,9 +2780,9 @@ public:
     // Returns a copy of the value of a key if it is in the memory of this process: that of the
     // memory backend, or of a near cache. Never waits and sends no request. Empty if this
     // process has no such value; on Redis and Memcached the key may exist nevertheless.
-    OptionalValue get_near(Bytes key, Error &error) const noexcept {
+    OptionalValue get_near(Bytes key, Error &error) const {
         std::string bytes;
-        std::size_t length = 256;
+        std::size_t length = 4096;
         Status status = YC_OK;
         do {
             // The value may have grown since the last call.

@@ -297,7 +297,7 @@ pub(super) unsafe fn read<'a>(
     let (count, is_idempotent) = (flags & YC_OP_COUNT != 0, flags & YC_OP_IDEMPOTENT != 0);
     let (known, name) = match kind {
         YC_OP_REDIS_COMMAND => (YC_OP_IDEMPOTENT, "YC_OP_IDEMPOTENT"),
-        YC_OP_GET | YC_OP_GET_OR_LEASE => (YC_OP_FRESH, "YC_OP_FRESH"),
+        YC_OP_GET | YC_OP_GET_OR_LEASE => (YC_OP_FRESH | YC_OP_COUNT, "YC_OP_FRESH"),
         _ => (YC_OP_COUNT, "YC_OP_COUNT"),
     };
     if flags & !known != 0 {

@@ -3,6 +3,7 @@
 //! A change is made here first and recorded then, so that the replay finds it. If the other backend has begun to serve
 //! in between, the change is made there as well before its caller hears of it.
 
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use super::deferred::Deferred;
 use super::replay_log::{Names, ReplayLog};
 use crate::backend::health::Health;
 use crate::backend::{
-    Activity, Addition, Backend, CopiedEntry, IfPresent, Imported, Info, KeyFilter, Missing, NewEntry, OpFuture,
+    Activity, Addition, Backend, CopiedEntry, Hit, IfPresent, Imported, Info, KeyFilter, Missing, NewEntry, OpFuture,
     Operation, Outcome, Page, ScanCursor, done, pending,
 };
 use crate::entry::TagVersion;
@@ -302,6 +303,18 @@ impl Backend for Replay {
 
     fn get<'a>(&'a self, context: CallContext, key: &'a [u8]) -> OpFuture<'a, Option<Value>> {
         self.active.get(context, key)
+    }
+
+    fn hit(&self, key: &[u8], refresh_ahead: bool) -> Option<Value> {
+        self.active.hit(key, refresh_ahead)
+    }
+
+    fn hit_into(&self, key: &[u8], buffer: &mut [MaybeUninit<u8>]) -> Option<Hit> {
+        self.active.hit_into(key, buffer)
+    }
+
+    fn will_change(&self, change: &Change<'_>) {
+        self.active.will_change(change);
     }
 
     fn set<'a>(&'a self, context: CallContext, entry: NewEntry<'a>) -> OpFuture<'a, ()> {

@@ -92,6 +92,11 @@ impl Server {
         self.in_flight.requests()
     }
 
+    /// Returns the number of connections made so far.
+    pub fn connects(&self) -> u64 {
+        self.connects.load(Relaxed)
+    }
+
     /// Returns the number of reconnections.
     pub fn reconnects(&self) -> u64 {
         self.connects.load(Relaxed).saturating_sub(self.connections.len() as u64)

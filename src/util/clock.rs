@@ -163,13 +163,18 @@ impl Created {
 pub struct Deadline(u64);
 
 /// A reading of the clock, for many deadlines.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(u64);
 
 impl Moment {
     /// Reads the exact clock.
     pub fn now() -> Self {
         Self(now())
+    }
+
+    /// Returns the deadline after a time from this moment on.
+    pub fn later(self, time: Duration) -> Deadline {
+        Deadline::of(self.0, time)
     }
 }
 

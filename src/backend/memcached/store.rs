@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use super::command::{Command, Condition, expiry};
 use super::listings::Listings;
 use super::nodes::Nodes;
+use super::protocol::Codec;
 use super::received::{Received, What, stored, tag_version, unexpected};
 use super::run::{Commands, run};
 use super::{health, names, sample};
@@ -50,6 +51,12 @@ impl MemcachedStore {
     }
 
     /// Runs a command, and reads the versions of tags with it.
+    /// Returns true if marks can be read without entries, and say all: not with the binary protocol, and not with the failover,
+    /// where an entry counts only with its epoch.
+    fn has_marks(&self) -> bool {
+        matches!(self.nodes.protocol, Codec::Meta) && !self.nodes.ejects
+    }
+
     /// Runs commands, and reads the versions of tags. Those that cannot be read are unknown.
     async fn with_versions_of(
         &self,
@@ -192,16 +199,20 @@ impl Store for MemcachedStore {
         names: &'a [&'a [u8]],
         tags: &'a [u64],
     ) -> (Outcomes<TimedEntry>, Vec<Option<u64>>) {
-        // With the failover, an entry counts only with its epoch, which a mark does not tell.
-        let get = |name| if self.nodes.ejects { Command::Get { name } } else { Command::GetMarked { name } };
+        let has_marks = self.has_marks();
+        let get = |name| if has_marks { Command::GetMarked { name } } else { Command::Get { name } };
         let gets = names.iter().copied().map(get).collect();
         let (entries, versions) = self.with_versions_of(context, gets, prefix, tags).await;
         let timed = |received: Result<Received>| {
             let received = received?;
-            let mark = received.version().filter(|_| !self.nodes.ejects).map(Mark::number);
+            let mark = received.version().filter(|_| has_marks).map(Mark::number);
             Ok(TimedEntry { stored: stored(received)?, left: None, mark })
         };
         (entries.into_iter().map(timed).collect(), versions)
+    }
+
+    fn connects(&self) -> u64 {
+        self.nodes.all.iter().map(|node| node.server.connects()).sum()
     }
 
     async fn read_marks<'a>(

@@ -10,7 +10,7 @@ use super::store::Store;
 use super::sweeper::Sweeper;
 use crate::backend::{Hit, Patterns, Usage};
 use crate::config::{Eviction, NearConfig};
-use crate::util::clock::{Deadline, Times};
+use crate::util::clock::{Created, Deadline, Times};
 use crate::value::Value;
 
 /// The time between two sweeps of copies that have expired.
@@ -40,10 +40,10 @@ pub struct NearEntry<'a> {
     pub value: &'a [u8],
     /// The hashes of the tags of the entry.
     pub tags: &'a [u64],
-    /// The life of the copy; `None`: it has no end.
-    pub ttl: Option<Duration>,
-    /// The part of its life after which the store has to confirm it, and the number by which the store knows it.
-    pub unconfirmed: Option<(Duration, u64)>,
+    /// The end of its life.
+    pub ends: Deadline,
+    /// The time at which the store has to confirm it, and the number by which the store knows it.
+    pub unconfirmed: Option<(Deadline, u64)>,
     /// The duration of the load of the entry; zero if it is not known.
     pub load_time: Duration,
 }
@@ -84,16 +84,16 @@ impl Front {
     /// Keeps a copy if `is_allowed` returns true under the lock that a removal of the key or of a tag takes too, and if there
     /// is room. Returns whether it is kept.
     pub fn keep(&self, copy: &NearEntry<'_>, is_allowed: impl Fn() -> bool) -> bool {
-        let first = copy.unconfirmed.map(|(time, _)| time).into_iter().chain(copy.ttl).min();
-        if first.is_some() {
+        let deadline = copy.unconfirmed.map_or(copy.ends, |(first, _)| first.min(copy.ends));
+        if deadline != Deadline::NEVER {
             self.sweeper.start(&self.store);
         }
         let tags = self.store.find_tags(copy.tags.iter().copied());
-        let times = Times::from_now(first);
         let kept = match copy.unconfirmed {
-            Some((_, number)) => Some(Kept { end: End::Copy(number, rest(copy.ttl, first)), load_micros: 0 }),
-            None => Kept::from_copy(Duration::ZERO, copy.load_time).filter(|_| copy.ttl.is_some()),
+            Some((_, number)) => Some(Kept { end: End::Copy(number, rest(copy.ends, deadline)), load_micros: 0 }),
+            None => Kept::from_copy(Duration::ZERO, copy.load_time).filter(|_| copy.ends != Deadline::NEVER),
         };
+        let times = Times { deadline, created: Created::UNKNOWN };
         let kept = self.store.put(copy.key, copy.value, &tags, times, kept.as_ref(), |_| is_allowed());
         // A copy that has no room is no failure: the entry is in the other store.
         kept.unwrap_or(false)
@@ -113,20 +113,19 @@ impl Front {
         }
     }
 
-    /// Serves a copy for a time from now on, which the store has confirmed, if it is still the same and `is_allowed` returns
-    /// true under the lock that a removal takes too. Returns whether it is served.
-    pub fn confirm(&self, key: &[u8], copy: &Unconfirmed, time: Duration, is_allowed: impl Fn() -> bool) -> bool {
+    /// Serves a copy until a time, which the store has confirmed, if it is still the same and `is_allowed` returns true under
+    /// the lock that a removal takes too. Returns whether it is served.
+    pub fn confirm(&self, key: &[u8], copy: &Unconfirmed, until: Deadline, is_allowed: impl Fn() -> bool) -> bool {
         let hash = self.store.hash(key);
         let mut shard = self.store.shard_of(hash);
         let Some(id) = shard.find(hash.of_entry(), key).filter(|id| shard.is_kept(*id)) else { return false };
         let Some((entry, kept)) = shard.entry(id).zip(shard.kept(id).copied()) else { return false };
         let is_same = std::ptr::eq(entry.as_bytes(), copy.value.as_bytes());
-        let (End::Copy(number, rest), true, true) = (kept.end, is_same, is_allowed()) else { return false };
-        let ends = entry.deadline().later(Duration::from_millis(rest.into()));
-        let deadline = Deadline::after(Some(time)).min(ends);
+        let (End::Copy(number, left), true, true) = (kept.end, is_same, is_allowed()) else { return false };
+        let ends = entry.deadline().later(Duration::from_millis(left.into()));
+        let deadline = until.min(ends);
         shard.set_deadline(id, deadline);
-        let left = Duration::from_nanos(ends.nanos() - deadline.nanos());
-        shard.keep(id, Kept { end: End::Copy(number, millis_of(left)), ..kept });
+        shard.keep(id, Kept { end: End::Copy(number, rest(ends, deadline)), ..kept });
         true
     }
 
@@ -180,11 +179,8 @@ impl Front {
     }
 }
 
-/// Returns the time in milliseconds for which a copy may be served after its first time.
-fn rest(ttl: Option<Duration>, first: Option<Duration>) -> u32 {
-    ttl.map_or(u32::MAX, |ttl| millis_of(ttl.saturating_sub(first.unwrap_or_default())))
-}
-
-fn millis_of(time: Duration) -> u32 {
-    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
+/// Returns the time in milliseconds for which a copy may be served after a deadline.
+fn rest(ends: Deadline, deadline: Deadline) -> u32 {
+    let left = Duration::from_nanos(ends.nanos().saturating_sub(deadline.nanos()));
+    u32::try_from(left.as_millis()).unwrap_or(u32::MAX)
 }

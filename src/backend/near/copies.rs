@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::freshness::Freshness;
 use super::guards::{Guards, Token, Writing};
@@ -13,6 +13,7 @@ use crate::backend::{Hit, NearActivity};
 use crate::config::NearConfig;
 use crate::entry::tag_hash;
 use crate::operation::Change;
+use crate::util::clock::{Deadline, Moment};
 use crate::value::Value;
 
 /// Copies of entries of a store.
@@ -36,7 +37,7 @@ pub struct Copies {
 /// from then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Before {
-    at: Instant,
+    at: Moment,
     token: Token,
     redirections: u64,
 }
@@ -87,23 +88,24 @@ impl Copies {
 
     /// Returns what a read has to know before it begins.
     pub fn before(&self, redirections: u64) -> Before {
-        Before { at: Instant::now(), token: self.guards.token(), redirections }
+        Before { at: Moment::now(), token: self.guards.token(), redirections }
     }
 
     /// Keeps a copy of what was read.
     pub fn keep(&self, before: Before, redirections: u64, key: &[u8], read: &Keepable) {
         let Some(left) = read.left.filter(|_| !self.freshness.is_over()) else { return };
         let Keepable { value, tags, load_time, number, .. } = read;
-        // The reply may be late.
-        let passed = before.at.elapsed();
-        let after = |time: Duration| time.saturating_sub(passed);
-        let (limit, ttl) = (self.freshness.limit().map(after), left.into_iter().chain(self.ttl).map(after).min());
-        let unconfirmed = limit.zip(*number);
-        let ttl = if unconfirmed.is_some() { ttl } else { ttl.into_iter().chain(limit).min() };
-        let is_over = ttl.into_iter().chain(limit).any(|time| time.is_zero());
-        let copy = NearEntry { key, value: value.as_bytes(), tags, ttl, unconfirmed, load_time: *load_time };
-        let is_here = before.redirections == redirections;
-        if !is_over && is_here && self.front.keep(&copy, || self.guards.allows(before.token, key, tags)) {
+        // The reply may be late: its times count from before its request.
+        let at = |time: Duration| before.at.later(time);
+        let ends = left.into_iter().chain(self.ttl).min().map_or(Deadline::NEVER, at);
+        let limit = self.freshness.limit().map_or(Deadline::NEVER, at);
+        let unconfirmed = number.filter(|_| limit != Deadline::NEVER).map(|number| (limit, number));
+        let ends = if unconfirmed.is_some() { ends } else { ends.min(limit) };
+        let copy = NearEntry { key, value: value.as_bytes(), tags, ends, unconfirmed, load_time: *load_time };
+        let is_kept = before.redirections == redirections
+            && !ends.min(limit).has_passed()
+            && self.front.keep(&copy, || self.guards.allows(before.token, key, tags));
+        if is_kept {
             self.fills.fetch_add(1, Relaxed);
         } else {
             self.revoked.fetch_add(1, Relaxed);
@@ -118,8 +120,8 @@ impl Copies {
     /// Serves a copy again, which the store has confirmed since `before`.
     pub fn confirm(&self, before: Before, key: &[u8], copy: &Unconfirmed) {
         let is_allowed = || self.guards.allows(before.token, key, &copy.tags);
-        let left = self.freshness.limit().map_or(Duration::ZERO, |time| time.saturating_sub(before.at.elapsed()));
-        if !left.is_zero() && self.front.confirm(key, copy, left, is_allowed) {
+        let until = self.freshness.limit().map(|time| before.at.later(time)).filter(|until| !until.has_passed());
+        if until.is_some_and(|until| self.front.confirm(key, copy, until, is_allowed)) {
             self.confirmed.fetch_add(1, Relaxed);
         }
     }
@@ -162,9 +164,10 @@ impl Copies {
 
     /// Serves each copy for `max_staleness` from now on: nothing tells of all changes.
     pub fn limit(&self) {
-        // In this order no copy is kept for longer.
+        // In this order no copy is kept for longer, and none from before is served.
         self.freshness.set_limited();
         self.changed_all();
+        self.freshness.serve_limited();
     }
 
     /// Removes all copies for good.
@@ -195,6 +198,7 @@ impl Copies {
 #[cfg(test)]
 mod tests {
     use std::thread::sleep;
+    use std::time::Instant;
 
     use super::*;
     use crate::backend::memory::Unconfirmed;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use crate::error::{Error, Result};
-use crate::util::clock::Deadline;
+use crate::util::clock::{Deadline, Moment};
 use crate::util::histogram::Histogram;
 use crate::util::lock;
 
@@ -41,7 +41,7 @@ struct State {
 #[derive(Clone, Copy, Default)]
 struct Source {
     /// The moment up to which it has told of all changes; `None` until it has.
-    confirmed: Option<Instant>,
+    confirmed: Option<Moment>,
     /// True while it is not connected.
     is_lost: bool,
 }
@@ -108,15 +108,20 @@ impl Freshness {
         self.is_limited.load(Relaxed).then_some(self.max_staleness)
     }
 
-    /// Serves each copy for `max_staleness` from now on. No source counts any more.
+    /// Limits copies to `max_staleness` from now on. No source counts any more, and no copy is served for the moment.
     pub fn set_limited(&self) {
-        self.is_limited.store(true, Relaxed);
         let mut state = self.lock();
+        self.is_limited.store(true, Relaxed);
+        self.until.store(0, Relaxed);
         state.sources.clear();
         if let Some(since) = state.down_since.take() {
             state.down += since.elapsed();
         }
-        self.renew(&state);
+    }
+
+    /// Serves the copies that are limited.
+    pub fn serve_limited(&self) {
+        self.until.store(Deadline::NEVER.nanos(), Relaxed);
     }
 
     /// Replaces the sources. Those that are new have to tell of changes first.
@@ -128,7 +133,7 @@ impl Freshness {
     }
 
     /// Notes that a source is connected, and has told of all changes until a moment.
-    pub fn confirm(&self, source: u64, until: Instant) {
+    pub fn confirm(&self, source: u64, until: Moment) {
         let mut state = self.lock();
         if let Some(known) = state.sources.get_mut(&source) {
             *known = Source { confirmed: Some(until), is_lost: false };
@@ -216,13 +221,11 @@ impl Freshness {
     }
 
     fn renew(&self, state: &State) {
-        if self.is_limited.load(Relaxed) {
-            return self.until.store(Deadline::NEVER.nanos(), Relaxed);
+        if !self.is_limited.load(Relaxed) {
+            let confirmed = state.sources.values().map(|source| source.confirmed).min().flatten();
+            let until = confirmed.map_or(0, |at| at.later(self.max_staleness).nanos());
+            self.until.store(until, Relaxed);
         }
-        let confirmed = state.sources.values().map(|source| source.confirmed).min().flatten();
-        let left = confirmed.map(|at| self.max_staleness.saturating_sub(at.elapsed())).filter(|left| !left.is_zero());
-        let until = left.map_or(0, |left| Deadline::after(Some(left)).nanos());
-        self.until.store(until, Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -241,13 +244,13 @@ mod tests {
         let freshness = Freshness::new(LONG, true);
         assert!(freshness.is_over());
         freshness.set_sources([1, 2].into_iter());
-        freshness.confirm(1, Instant::now());
+        freshness.confirm(1, Moment::now());
         assert!(freshness.is_over());
-        freshness.confirm(2, Instant::now());
+        freshness.confirm(2, Moment::now());
         assert!(!freshness.is_over());
         freshness.set_sources([2, 3].into_iter());
         assert!(freshness.is_over());
-        freshness.confirm(3, Instant::now());
+        freshness.confirm(3, Moment::now());
         assert!(!freshness.is_over());
         freshness.end();
         assert!(freshness.is_over());
@@ -260,26 +263,33 @@ mod tests {
         freshness.set_sources([1].into_iter());
         assert!(freshness.is_over() && freshness.limit().is_none());
         freshness.set_limited();
-        assert!(!freshness.is_over() && freshness.limit() == Some(LONG));
+        assert!(freshness.is_over() && freshness.limit() == Some(LONG));
+        freshness.serve_limited();
+        assert!(!freshness.is_over());
         freshness.set_sources([2].into_iter());
         assert!(!freshness.is_over());
     }
 
     #[test]
     fn the_oldest_confirmation_counts() {
+        let (first, short) = (Moment::now(), Duration::from_millis(5));
+        let freshness = Freshness::new(short, true);
+        freshness.set_sources([1, 2].into_iter());
+        std::thread::sleep(short);
+        freshness.confirm(1, Moment::now());
+        freshness.confirm(2, first);
+        assert!(freshness.is_over());
         let freshness = Freshness::new(LONG, true);
         freshness.set_sources([1, 2].into_iter());
-        freshness.confirm(1, Instant::now());
-        freshness.confirm(2, Instant::now().checked_sub(LONG).unwrap());
-        assert!(freshness.is_over());
-        freshness.confirm(2, Instant::now());
+        freshness.confirm(1, Moment::now());
+        freshness.confirm(2, Moment::now());
         let disconnected = || freshness.staleness().disconnected;
         freshness.lose(1);
         assert!(!freshness.is_over(), "what is known stays true for a time");
-        freshness.confirm(2, Instant::now());
+        freshness.confirm(2, Moment::now());
         let before = disconnected();
         assert!(disconnected() > before, "one of them is still lost");
-        freshness.confirm(1, Instant::now());
+        freshness.confirm(1, Moment::now());
         let before = disconnected();
         assert_eq!(disconnected(), before);
     }
@@ -291,7 +301,7 @@ mod tests {
         assert!(freshness.refusal().is_none());
         freshness.answer(Err(Error::new(crate::error::ErrorKind::Unsupported, "no")));
         assert!(freshness.refusal().is_some());
-        freshness.confirm(1, Instant::now());
+        freshness.confirm(1, Moment::now());
         assert!(freshness.refusal().is_none());
     }
 }

@@ -34,7 +34,7 @@ use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::inbox::{Delivery, Feed};
-use crate::lease::{LeaseOptions, LoadState, Loaded};
+use crate::lease::{LeaseOptions, LoadState, Loaded, Wait};
 use crate::message::Filter;
 use crate::operation::Change;
 use crate::util::lock;
@@ -63,6 +63,11 @@ impl<S: Store> Near<S> {
         if context.is_fresh() { None } else { self.copies.get(key) }
     }
 
+    /// Returns the context of a call of several requests, which share its time.
+    fn within(&self, context: CallContext) -> CallContext {
+        self.remote.info().call_timeout.map_or(context, |limit| context.until(Instant::now() + limit))
+    }
+
     /// Makes a change, and tells of it.
     async fn change<T>(
         &self,
@@ -73,16 +78,19 @@ impl<S: Store> Near<S> {
         let writing = self.copies.begin(change);
         let changed = changing.await;
         drop(writing);
-        // It may have been made also if it failed.
-        self.remote.tell(context, change).await;
+        // If it failed and was made nevertheless, the copies of others end by themselves.
+        if changed.is_ok() {
+            self.remote.tell(context, change).await;
+        }
         changed
     }
 
     async fn read_one(&self, context: CallContext, key: &[u8]) -> Result<Option<Value>> {
-        if self.copies.freshness.is_over() {
+        // Only `read` asks the primary, which a fresh value has to come from.
+        if self.copies.freshness.is_over() && !context.is_fresh() {
             return self.remote.get(context, key).await;
         }
-        let value = self.read(context, key).await?;
+        let value = self.read(self.within(context), key).await?;
         self.remote.count_reads(u64::from(value.is_some()), u64::from(value.is_none()));
         Ok(value)
     }
@@ -90,9 +98,11 @@ impl<S: Store> Near<S> {
     /// Reads an entry, and keeps a copy of it. The read is not counted.
     async fn read(&self, context: CallContext, key: &[u8]) -> Result<Option<Value>> {
         let before = self.copies.before(self.remote.redirections());
-        if let Some(copy) = self.copies.unconfirmed(key) {
+        let unconfirmed = if context.is_fresh() { None } else { self.copies.unconfirmed(key) };
+        if let Some(copy) = unconfirmed {
             let known = [Known { key, number: copy.number, tags: &copy.tags }];
-            if let Some(Ok(true)) = self.remote.are_unchanged(context, &known).await?.pop() {
+            let is_unchanged = self.remote.are_unchanged(context, &known).await?.pop();
+            if is_unchanged.unwrap_or_else(|| Err(no_answer()))? {
                 self.copies.confirm(before, key, &copy);
                 return Ok(Some(copy.value));
             }
@@ -105,7 +115,7 @@ impl<S: Store> Near<S> {
     }
 
     fn get_many<'a>(&'a self, context: CallContext, keys: &'a [&'a [u8]]) -> OpFuture<'a, Outcome> {
-        if self.copies.freshness.is_over() {
+        if self.copies.freshness.is_over() && !context.is_fresh() {
             return self.remote.call(context, Operation::GetMany { keys });
         }
         let copies = if context.is_fresh() { vec![None; keys.len()] } else { self.copies.get_many(keys) };
@@ -117,7 +127,8 @@ impl<S: Store> Near<S> {
 
     /// Reads the entries of the keys that have no copy.
     async fn read_others(&self, context: CallContext, keys: &[&[u8]], copies: Vec<Option<Value>>) -> Result<Outcome> {
-        let copies = self.confirmed(context, keys, copies).await?;
+        let context = self.within(context);
+        let copies = if context.is_fresh() { copies } else { self.confirmed(context, keys, copies).await? };
         let others: Vec<&[u8]> = keys.iter().zip(&copies).filter(|(_, it)| it.is_none()).map(|(key, _)| *key).collect();
         if others.is_empty() {
             return Ok(Outcome::Values(copies.into_iter().map(Ok).collect()));
@@ -157,6 +168,7 @@ impl<S: Store> Near<S> {
         for ((at, copy), is_unchanged) in found.iter().zip(self.remote.are_unchanged(context, &known).await?) {
             if let Ok(true) = is_unchanged {
                 self.copies.confirm(before, keys[*at], copy);
+                self.remote.count_reads(1, 0);
                 copies[*at] = Some(copy.value.clone());
             }
         }
@@ -169,19 +181,20 @@ impl<S: Store> Near<S> {
         key: &'a [u8],
         options: LeaseOptions<'a>,
     ) -> OpFuture<'a, Outcome> {
-        let of_store = move || self.remote.call(context, Operation::GetOrLease { key, options });
+        let of_store = move |context| self.remote.call(context, Operation::GetOrLease { key, options });
         let copies = &self.copies.freshness;
         let is_untold = options.refresh_ahead && copies.limit().is_some();
         if copies.is_over() || context.is_fresh() || is_untold || !self.remote.info().capabilities.compare {
-            return of_store();
+            return of_store(context);
         }
         let fresh = |value| Outcome::Loaded(Loaded::of(LoadState::Fresh, Some(value)));
         if let Some(value) = self.copies.get_to_load(key, options.refresh_ahead) {
             return done(Ok(fresh(value)));
         }
         pending(async move {
+            let within = self.within(context);
             // What a lease is given for does not say how long a copy may be kept.
-            let read = self.read(context, key).await?;
+            let read = self.read(within, key).await?;
             // An entry may be due for an early refresh, which its copy tells.
             let value =
                 if options.refresh_ahead { read.and_then(|_| self.copies.get_to_load(key, true)) } else { read };
@@ -190,7 +203,9 @@ impl<S: Store> Near<S> {
                     self.remote.count_reads(u64::from(!options.refresh_ahead), 0);
                     Ok(fresh(value))
                 }
-                None => of_store().await,
+                // A call that waits for the load of another has the time for that.
+                None if options.wait == Wait::No => of_store(within).await,
+                None => of_store(context).await,
             }
         })
     }

@@ -174,11 +174,14 @@ impl ChannelNames {
     }
 }
 
+/// The number of slots of a cluster.
+pub const SLOTS: u16 = 16384;
+
 /// Returns the slot of a name in a cluster: CRC-16/XMODEM of its hash tag, or of all of it, modulo 16384.
 /// <https://redis.io/docs/reference/cluster-spec>
 pub fn slot(name: &[u8]) -> u16 {
     let hashed = hash_tag(name).unwrap_or(name);
-    crc16::State::<crc16::XMODEM>::calculate(hashed) % 16384
+    crc16::State::<crc16::XMODEM>::calculate(hashed) % SLOTS
 }
 
 /// Returns the bytes between the first `{` and the next `}`, unless there are none.

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::names;
 use super::notices::Notices;
 use super::resp::{self, RespReader, RespValue};
-use super::server_error::{self, ServerError, classify};
+use super::server_error;
 use super::topology::Topology;
 use crate::backend::near::Copies;
 use crate::error::{Error, ErrorKind, Result};
@@ -27,6 +27,7 @@ use crate::exec::context::CallContext;
 use crate::exec::runtime::AbortOnDrop;
 use crate::inbox::Feed;
 use crate::net::{Beat, DedicatedConnection, Listener, Server, protocol_error};
+use crate::util::clock::Moment;
 use crate::util::random::random;
 
 /// The first and the longest pause between two attempts to track a server.
@@ -39,6 +40,8 @@ const LONGEST_BEAT: Duration = Duration::from_secs(1);
 const BEATS: u32 = 4;
 /// The time after which the key of the beats goes if they end, in milliseconds.
 const BEAT_LASTS: &[u8] = b"60000";
+/// The number of beats between two surveys of the owners of the slots of a cluster.
+const SURVEY: u32 = 2;
 /// The most names that are tried for the beats of a server.
 const NAMES: u32 = 1 << 18;
 /// The source of changes that the owners of the slots are.
@@ -94,12 +97,14 @@ impl Followed {
     async fn run(mut self, notices: Arc<Notices>) {
         let mut refused = self.tracker.refused.subscribe();
         let refusal = loop {
-            let begun = Instant::now();
+            let begun = Moment::now();
             match timeout(PATIENCE, self.tracker.topology.survey_owners()).await {
                 Ok(Ok((owners, servers))) => self.follow(owners, &servers, begun),
                 Ok(Err(_)) | Err(_) => self.tracker.copies.freshness.lose(OWNERS),
             }
-            let refusal = timeout(self.tracker.beat, refused.wait_for(Option::is_some)).await;
+            // Only a cluster is asked over the network.
+            let pause = if self.tracker.topology.is_cluster() { self.tracker.beat * SURVEY } else { self.tracker.beat };
+            let refusal = timeout(pause, refused.wait_for(Option::is_some)).await;
             if let Some(refusal) = refusal.ok().and_then(|refusal| refusal.ok()?.clone()) {
                 break refusal;
             }
@@ -117,7 +122,7 @@ impl Followed {
     }
 
     /// Has these servers tracked, as they owned the slots at a moment.
-    fn follow(&mut self, owners: u64, servers: &[Arc<Server>], at: Instant) {
+    fn follow(&mut self, owners: u64, servers: &[Arc<Server>], at: Moment) {
         let are_same = servers.len() == self.servers.len() && servers.iter().all(|server| self.tracks(server));
         if self.owners.replace(owners) != Some(owners) || !are_same {
             self.servers.retain(|tracked| servers.iter().any(|server| Arc::ptr_eq(server, &tracked.server)));
@@ -205,17 +210,17 @@ impl Tracker {
     /// Returns a name for the beats of a server, in a slot of it.
     fn beat_name(&self, server: &Arc<Server>) -> Vec<u8> {
         let name = |attempt| names::beat(&self.prefix, self.number, attempt);
-        let is_there =
-            |name: &Vec<u8>| self.topology.owner(names::slot(name), false).is_some_and(|it| Arc::ptr_eq(&it, server));
-        (0..NAMES).map(name).find(is_there).unwrap_or_else(|| name(0))
+        let has = |slot| self.topology.owner(slot, false).is_some_and(|owner| Arc::ptr_eq(&owner, server));
+        let names = if (0..names::SLOTS).any(has) { NAMES } else { 0 };
+        (0..names).map(name).find(|name| has(names::slot(name))).unwrap_or_else(|| name(0))
     }
 }
 
 /// A beat whose reply has not come.
 struct Sent {
-    at: Instant,
+    at: Moment,
     /// The reply shows that the server has told of all changes before this moment.
-    confirms: Option<Instant>,
+    confirms: Option<Moment>,
 }
 
 /// The stages of a connection.
@@ -239,15 +244,15 @@ struct Told<'a> {
     stage: Stage,
     sent: VecDeque<Sent>,
     /// The time of the last beat whose reply has come.
-    answered: Option<Instant>,
-    /// The time of the last beat, until the server has told of it.
-    untold: Option<Instant>,
+    answered: Option<Moment>,
+    /// The times of the beats that the server has not told of.
+    untold: VecDeque<(Moment, Instant)>,
 }
 
 impl<'a> Told<'a> {
     fn new(tracker: &'a Tracker, number: u64, server: &'a Server, connection: &'a DedicatedConnection) -> Self {
         let (stage, sent) = (Stage::Hello, VecDeque::new());
-        Self { tracker, number, server, connection, stage, sent, answered: None, untold: None }
+        Self { tracker, number, server, connection, stage, sent, answered: None, untold: VecDeque::new() }
     }
 
     fn take_reply(&mut self, reply: RespValue<'_>) -> Result<()> {
@@ -257,11 +262,8 @@ impl<'a> Told<'a> {
             }
             (Stage::Hello, _) => self.stage = Stage::Tracking,
             (Stage::Tracking, _) => self.begin(),
-            (_, RespValue::Error(text)) if has_moved(text) => {
-                return Err(server_error::error(self.server.name(), text));
-            }
-            // A server that refuses the beat, as one without memory does, answers nevertheless.
-            _ => self.take_answer(),
+            (_, RespValue::Error(text)) if !serves(text) => return Err(server_error::error(self.server.name(), text)),
+            _ => return self.take_answer(),
         }
         Ok(())
     }
@@ -270,16 +272,22 @@ impl<'a> Told<'a> {
     fn begin(&mut self) {
         self.stage = Stage::Beats;
         self.tracker.copies.changed_all();
-        self.tracker.copies.freshness.confirm(self.number, Instant::now());
+        self.tracker.copies.freshness.confirm(self.number, Moment::now());
         tracing::debug!(server = self.server.name(), "the server tells the near cache of changes");
     }
 
-    fn take_answer(&mut self) {
-        let Some(sent) = self.sent.pop_front() else { return };
-        self.answered = Some(sent.at);
-        if let Some(until) = sent.confirms.filter(|_| !self.server.has_left(self.connection)) {
-            self.tracker.copies.freshness.confirm(self.number, until);
+    fn take_answer(&mut self) -> Result<()> {
+        let Some(sent) = self.sent.pop_front() else { return Ok(()) };
+        if self.server.has_left(self.connection) {
+            let text = format!("{}: another server has taken its place", self.server.name());
+            return Err(Error::new(ErrorKind::Connect, text));
         }
+        self.answered = Some(sent.at);
+        if let Some(until) = sent.confirms {
+            self.tracker.copies.freshness.confirm(self.number, until);
+            self.untold.retain(|(at, _)| *at > until);
+        }
+        Ok(())
     }
 
     /// Takes the names that have changed; without any, all have.
@@ -313,7 +321,7 @@ impl<'a> Told<'a> {
             self.tracker.copies.changed_key(key);
         } else if let Some(tag) = names::tag(prefix, name) {
             tags.push(tag);
-        } else if let Some(at) = self.untold.take() {
+        } else if let Some((_, at)) = self.untold.pop_front() {
             // The only other names are those of the beats.
             self.tracker.copies.freshness.measured(at.elapsed());
         }
@@ -333,15 +341,17 @@ impl Listener for Told<'_> {
     }
 
     fn beat(&mut self) {
-        let at = Instant::now();
+        let at = Moment::now();
         self.sent.push_back(Sent { at, confirms: self.answered });
-        self.untold = Some(at);
+        self.untold.push_back((at, Instant::now()));
     }
 }
 
-/// Returns true if a beat was refused because the server is not what it was, or the slot of the beat is elsewhere.
-fn has_moved(text: &[u8]) -> bool {
-    matches!(classify(text), ServerError::Moved(_) | ServerError::Ask(_) | ServerError::Elsewhere)
+/// Returns true if a server that refuses a beat is what it was, and its refusal an answer like another: it has no memory, or
+/// may not write now. Others are no longer the owner of the slot, or do not know whether they are.
+fn serves(refusal: &[u8]) -> bool {
+    const CODES: [&[u8]; 5] = [b"OOM", b"NOPERM", b"MISCONF", b"NOREPLICAS", b"BUSY"];
+    refusal.split(|byte| *byte == b' ').next().is_some_and(|code| CODES.contains(&code))
 }
 
 #[cold]

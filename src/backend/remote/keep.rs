@@ -70,12 +70,14 @@ impl<S: Store> Remote<S> {
         tags.sort_unstable();
         tags.dedup();
         let (marks, versions) = self.store.read_marks(context, &self.prefix, &names, &tags).await;
+        // After the reply: a server that has restarted meanwhile was connected to before it answered.
+        let connects = self.store.connects();
         let version = |tag: &u64| tags.binary_search(tag).ok().and_then(|at| versions.get(at).copied().flatten());
         let is_unchanged = |(known, mark): (&Known<'_>, Result<Option<Mark>>)| {
             let Some(mark) = mark? else { return Ok(false) };
             let versions = known.tags.iter().map(|tag| Some(TagVersion { tag: *tag, version: version(tag)? }));
             // A version that is missing, or could not be read, says nothing: the entry is read.
-            Ok(versions.collect::<Option<Vec<_>>>().is_some_and(|tags| number_of(mark, tags) == known.number))
+            Ok(versions.collect::<Option<Vec<_>>>().is_some_and(|tags| number_of(mark, connects, tags) == known.number))
         };
         known.iter().zip(marks).map(is_unchanged).collect()
     }
@@ -99,10 +101,11 @@ impl<S: Store> Remote<S> {
         let (name, _) = self.store.entry_name(&self.prefix, key);
         let fingerprint = entry::fingerprint(&name);
         let guessed = self.guess_tags(&name, fingerprint);
+        let connects = self.store.connects();
         let (entries, versions) = self.store.read_with_time(context, &self.prefix, &[&name], &guessed).await;
         let mut known = pair(&guessed, versions);
         known.sort_unstable_by_key(|version| version.tag);
-        let found = self.timed(key, &name, only(entries))?;
+        let found = self.timed(key, &name, connects, only(entries))?;
         if let Some(found) = &found {
             self.hints.saw_entry_of_family(&name, fingerprint, &found.tags);
         }
@@ -116,10 +119,15 @@ impl<S: Store> Remote<S> {
     async fn read_many_to_keep(&self, context: CallContext, keys: &[&[u8]]) -> Vec<Result<Option<Keepable>>> {
         let names = self.names(keys.iter().copied());
         let names: Vec<&[u8]> = names.iter().collect();
+        let connects = self.store.connects();
         let read = async |context| self.store.read_with_time(context, &self.prefix, &names, &[]).await.0;
         let timed = self.step_of(context, names.len(), false, read).await;
-        let mut found: Vec<_> =
-            keys.iter().zip(&names).zip(timed).map(|((key, name), timed)| self.timed(key, name, timed)).collect();
+        let mut found: Vec<_> = keys
+            .iter()
+            .zip(&names)
+            .zip(timed)
+            .map(|((key, name), timed)| self.timed(key, name, connects, timed))
+            .collect();
         let changed = Box::pin(self.drop_stale(context, &mut found)).await;
         let mut read = self.those_current(context, found).await;
         for at in changed {
@@ -133,14 +141,20 @@ impl<S: Store> Remote<S> {
     }
 
     /// Decodes an entry, and notes the time that a copy of it may be kept.
-    fn timed(&self, key: &[u8], name: &[u8], timed: Result<TimedEntry>) -> Result<Option<Found<Keepable>>> {
+    fn timed(
+        &self,
+        key: &[u8],
+        name: &[u8],
+        connects: u64,
+        timed: Result<TimedEntry>,
+    ) -> Result<Option<Found<Keepable>>> {
         let TimedEntry { stored, left, mark } = timed?;
         // The name of an entry that a caller loads lasts longer.
         let is_loading = stored.as_deref().is_some_and(|stored| Trailer::split(name, stored).is_some());
         let until = |deadline: u64| Duration::from_millis(deadline.saturating_sub(self.store.now_ms(name)));
         let take = |entry: &Entry| {
             let left = if S::DEADLINES { Some(entry.deadline_ms.map(until)) } else { left };
-            let number = mark.map(|mark| number_of(mark, entry.tags.clone()));
+            let number = mark.map(|mark| number_of(mark, connects, entry.tags.clone()));
             unkept(entry).map(|read| Keepable { left: left.filter(|_| !is_loading), number, ..read })
         };
         let found = self.found(Some(key), name, Ok(stored), entry::decode, take)?;
@@ -168,10 +182,10 @@ fn unkept(entry: &Entry) -> Option<Keepable> {
     })
 }
 
-/// Returns a number for an entry with this mark and these versions of its tags.
-fn number_of(mark: Mark, mut tags: Vec<TagVersion>) -> u64 {
+/// Returns a number for an entry with this mark, read after so many connections were made, and these versions of its tags.
+fn number_of(mark: Mark, connects: u64, mut tags: Vec<TagVersion>) -> u64 {
     tags.sort_unstable_by_key(|tag| tag.tag);
     let versions = tags.iter().flat_map(|tag| [tag.tag, tag.version]);
-    let bytes: Vec<u8> = [mark.as_number()].into_iter().chain(versions).flat_map(u64::to_le_bytes).collect();
+    let bytes: Vec<u8> = [mark.as_number(), connects].into_iter().chain(versions).flat_map(u64::to_le_bytes).collect();
     entry::fingerprint(&bytes)
 }

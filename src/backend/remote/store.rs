@@ -291,6 +291,11 @@ pub trait Store: Send + Sync + 'static {
         names: &'a [&'a [u8]],
         tags: &'a [u64],
     ) -> impl Future<Output = (Outcomes<TimedEntry>, Vec<Option<u64>>)> + Send;
+    /// Returns a number that changes before anything is read from a server that has restarted: marks of before and after say
+    /// nothing about each other.
+    fn connects(&self) -> u64 {
+        0
+    }
     /// Reads the marks of names without what is stored, and the versions of tags; only where `read_with_time` returns marks.
     fn read_marks<'a>(
         &'a self,

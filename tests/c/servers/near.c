@@ -99,7 +99,7 @@ static void check_changes(void) {
     for (size_t at = 0; at < sizeof CHANGES / sizeof *CHANGES; at++) {
         if (is_redis() || !CHANGES[at].only_redis) check_change(cache, other, &CHANGES[at]);
     }
-    CHECK(near_number(cache, "serving") == 1 && near_number(cache, "hits") > 0);
+    CHECK(near_reaches(cache, "serving", 1) && near_number(cache, "hits") > 0);
     close_cache(cache);
     close_cache(other);
 }
@@ -191,7 +191,14 @@ static void await_no_copy(yc_cache *cache, const char *key) {
 static void hear_of_all(yc_cache *cache, yc_cache *other) {
     if (!is_redis()) return;
     CHECK_STATUS(set_text(other, "witness", "seen", YC_TTL_NEVER, NULL), YC_OK);
-    await_no_copy(cache, "witness");
+    /* While copies are not served, that of the witness may be there nevertheless. */
+    double end = now_ms() + PATIENCE_MS;
+    bool is_heard = false;
+    while (!is_heard && now_ms() < end) {
+        await_no_copy(cache, "witness");
+        is_heard = near_reaches(cache, "serving", 1) && get_copy(cache, "witness").status == YC_MISS && near_number(cache, "serving") == 1;
+    }
+    CHECK(is_heard);
 }
 
 /* The copy of the witness is older than the change, and young enough that only the change removes it. */
@@ -310,9 +317,12 @@ static void check_late_confirmation(void) {
         CHECK(has_copy(cache, key, "old"));
         await_no_copy(cache, key);
         long long confirmed = near_number(cache, "confirmed");
-        CHECK(has_copy(cache, key, "old"));
+        /* A connection that was made since the copy was read makes it unknown once. */
+        for (int turn = 0; turn < 5 && near_number(cache, "confirmed") == confirmed; turn++) {
+            CHECK(has_copy(cache, key, "old"));
+            await_no_copy(cache, key);
+        }
         CHECK(near_number(cache, "confirmed") > confirmed);
-        await_no_copy(cache, key);
         hold(between);
         start_thread(&reader, read_late, &late);
         await_held(between, 0);
@@ -504,6 +514,9 @@ static void check_stopped(void) {
 static void check_restarted(void) {
     yc_cache *cache = open_cache(server_url(&stored, HASTY));
     for (int turn = 0; turn < 5; turn++) {
+        /* The first set behind a start has the same unique number on Memcached each time. */
+        server_kill(&stored);
+        server_restart(&stored);
         yc_cache *other = open_cache(server_url(&stored, PLAIN));
         CHECK_STATUS(set_text(other, "restarted", "old", YC_TTL_NEVER, NULL), YC_OK);
         CHECK(near_reaches(cache, "serving", 1) && has_copy(cache, "restarted", "old"));

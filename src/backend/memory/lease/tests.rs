@@ -342,7 +342,11 @@ fn waiters_are_woken_by_everything_that_ends_a_lease() {
             let memory = memory.clone();
             thread::spawn(move || load_with(&memory, "k", options))
         };
-        thread::sleep(5 * MS);
+        let begun = Instant::now();
+        while memory.store.shard_of(memory.store.hash(b"k")).waiters().is_empty() {
+            assert!(begun.elapsed() < Duration::from_secs(10), "{case}: nobody waits");
+            thread::sleep(MS);
+        }
         let begun = Instant::now();
         match case {
             0 => set(&memory, "k", "v", &[]),

@@ -77,6 +77,8 @@ pub struct Cluster {
     layout: ArcSwapOption<Layout>,
     outdated: Notify,
     redirections: AtomicU64,
+    /// The number of maps that were learned.
+    learned: AtomicU64,
     /// The number of requests for the slot map that began, and of those that ended, with a reply or without.
     asked: AtomicU64,
     answered: watch::Sender<u64>,
@@ -107,6 +109,7 @@ impl Cluster {
             layout: ArcSwapOption::empty(),
             outdated: Notify::new(),
             redirections: AtomicU64::new(0),
+            learned: AtomicU64::new(0),
             asked: AtomicU64::new(0),
             answered: watch::Sender::new(0),
             known: watch::Sender::new(None),
@@ -187,6 +190,13 @@ impl Cluster {
         let mut answered = self.answered.subscribe();
         let _ = answered.wait_for(|answered| *answered >= next).await;
         self.known().await
+    }
+
+    /// Waits until a node has told the map after this call; fails if none did.
+    pub async fn relearned(&self) -> Result<()> {
+        let before = self.learned.load(SeqCst);
+        self.refreshed().await?;
+        if self.learned.load(SeqCst) == before { Err(untold()) } else { Ok(()) }
     }
 
     /// Returns the layout that was seen last, or the present one.
@@ -385,6 +395,11 @@ impl Cluster {
 }
 
 #[cold]
+fn untold() -> Error {
+    Error::new(ErrorKind::Connect, "no node of the cluster tells which node has which slots")
+}
+
+#[cold]
 fn no_cluster(server: &str) -> Error {
     let text = format!(
         "{server}: the server is not a node of a cluster: use redis:// (or rediss://), or remove `cluster` and `nodes`"
@@ -397,6 +412,7 @@ async fn keep_current(cluster: Arc<Cluster>) {
     while !cluster.closed.load(Relaxed) {
         let asked = cluster.asked.fetch_add(1, SeqCst) + 1;
         let learned = Box::pin(cluster.learn()).await;
+        cluster.learned.fetch_add(u64::from(learned.is_ok()), SeqCst);
         // Once it is known, a map that cannot be had again is no reason to refuse calls.
         if learned.is_ok() || cluster.map.load().is_none() {
             cluster.known.send_replace(Some(learned));

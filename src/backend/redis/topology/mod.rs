@@ -145,7 +145,7 @@ impl Topology {
     pub async fn survey_owners(&self) -> Result<(u64, Vec<Arc<Server>>)> {
         match self.cluster() {
             Some(cluster) => {
-                cluster.refreshed().await?;
+                cluster.relearned().await?;
                 Ok((cluster.map_hash().unwrap_or(0), cluster.primaries()))
             }
             None => self.primaries().await.map(|servers| (0, servers)),
