@@ -165,6 +165,9 @@ impl<S: Store> Near<S> {
         }
         let known = found.iter().map(|(at, it)| Known { key: keys[*at], number: it.number, tags: &it.tags });
         let known: Vec<Known<'_>> = known.collect();
+        // A server that is silent leaves time for the keys of the others.
+        let limit = self.remote.info().call_timeout.unwrap_or_default();
+        let context = context.until(Instant::now() + context.left_or(limit) / 2);
         for ((at, copy), is_unchanged) in found.iter().zip(self.remote.are_unchanged(context, &known).await?) {
             if let Ok(true) = is_unchanged {
                 self.copies.confirm(before, keys[*at], copy);
