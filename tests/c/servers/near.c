@@ -207,7 +207,6 @@ static void check_late_reply(const change *it, enum way way, const char *key, pr
     await_no_copy(cache, key);
     CHECK_STATUS(set_text(other, "witness", "unseen", YC_TTL_NEVER, NULL), YC_OK);
     CHECK(has_copy(cache, "witness", "unseen"));
-    long long revoked = near_number(cache, "revoked_fills");
     hold(between);
     start_thread(&reader, read_late, &late);
     await_held(between, 0);
@@ -222,7 +221,6 @@ static void check_late_reply(const change *it, enum way way, const char *key, pr
         answered copy = get_copy(cache, key), read = get_text(cache, key);
         CHECK(copy.status == YC_MISS);
         CHECK(is_after(&read, it->after));
-        CHECK(!is_text(&late.read, "old") || near_number(cache, "revoked_fills") > revoked);
         CHECK(way != GET || is_text(&late.read, "old"));
     }
     check_reads_after(cache, key, it->after, changed);
@@ -242,6 +240,8 @@ static void check_late_replies(void) {
         check_late_reply(it, way, key, between, cache, other);
         if (atomic_load(&checks_failed) != failed) printf("  with a reply of before a %s, read in way %d\n", it->name, (int)way);
     }
+    /* A reply that comes before the others are held is kept at first. */
+    CHECK(!is_redis() || near_number(cache, "revoked_fills") > 0);
     close_cache(cache);
     close_cache(other);
     proxy_stop(between);
