@@ -10,7 +10,7 @@ const [PROCESSES, OWNED, BLOCK, TIMES, GROUP, FIRST_TAGGED] = [4, 12, 64, 63, 3,
 const KEYS = PROCESSES * OWNED;
 // A key is changed up to so many times, one after the other, and then left alone.
 const BURST = 4;
-// How many failures are printed.
+// The number of failures that are printed.
 const SHOWN = 5;
 // The counters of a process.
 const [READS, COPIES, MISSES, ERRORS, WRITES, FAILED_WRITES, WORST_NS, FAILURES] = [0, 1, 2, 3, 4, 5, 6, 7];

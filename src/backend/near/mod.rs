@@ -196,7 +196,7 @@ impl<S: Store> Near<S> {
         }
         pending(async move {
             let within = self.within(context);
-            // What a lease is given for does not say how long a copy may be kept.
+            // The reply to `GetOrLease` does not say how long a copy may be kept.
             let read = self.read(within, key).await?;
             // An entry may be due for an early refresh, which its copy tells.
             let value =

@@ -260,8 +260,11 @@ impl<'a> Told<'a> {
             (Stage::Hello | Stage::Tracking, RespValue::Error(text)) => {
                 return Err(server_error::of_command(self.server.name(), text));
             }
-            (Stage::Hello, _) => self.stage = Stage::Tracking,
-            (Stage::Tracking, _) => self.begin(),
+            (Stage::Hello, RespValue::Map(_)) => self.stage = Stage::Tracking,
+            (Stage::Tracking, RespValue::Status(b"OK")) => self.begin(),
+            (Stage::Hello | Stage::Tracking, _) => {
+                return Err(protocol_error(self.server.name(), "a reply to HELLO or CLIENT TRACKING of another kind"));
+            }
             (_, RespValue::Error(text)) if !serves(text) => return Err(server_error::error(self.server.name(), text)),
             _ => return self.take_answer(),
         }

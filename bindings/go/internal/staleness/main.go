@@ -25,7 +25,7 @@ const (
 	group, firstTagged = 3, 6
 	// A key is changed up to so many times, one after the other, and then left alone.
 	burst = 4
-	// How many failures are printed.
+	// The number of failures that are printed.
 	shown     = 5
 	tableSize = (1 + processes + keys) * block * 8
 )

@@ -344,7 +344,7 @@ fn waiters_are_woken_by_everything_that_ends_a_lease() {
         };
         let begun = Instant::now();
         while memory.store.shard_of(memory.store.hash(b"k")).waiters().is_empty() {
-            assert!(begun.elapsed() < Duration::from_secs(10), "{case}: nobody waits");
+            assert!(begun.elapsed() < Duration::from_secs(10), "{case}: no waiter is registered");
             thread::sleep(MS);
         }
         let begun = Instant::now();
