@@ -70,7 +70,7 @@ pub fn error(server: &str, server_error: ServerError, text: &[u8]) -> Error {
         ),
         ServerError::Memory => (
             ErrorKind::ServerMemory,
-            "the server is full and may not evict, and it removed the previous entry: raise its memory (-m), or start it without -M",
+            "the server has no room for an entry of this size and nothing of this size that it may evict now, and it removed the previous entry: raise its memory (-m), or start it without -M",
         ),
         ServerError::NoNumber => {
             (ErrorKind::Server, "a value under this key_prefix was not stored by this library: use another key_prefix")
