@@ -41,6 +41,7 @@
  *   Keys and search
  *   Redis commands
  *   Channels
+ *   Events
  *   Switch and migrate
  *   Reports and metrics
  *   Configuration check
@@ -1291,6 +1292,199 @@ uint64_t yc_message_lost(const struct yc_message *message);
 // Frees a message. NULL is allowed.
 void yc_message_free(struct yc_message *message);
 
+/* ---- Events ---- */
+
+// Example: remove a local copy when another program invalidates its tag.
+//
+//     static void follow_prices(yc_cache *cache) {
+//         yc_slice tags[] = {{"prices", 6}};
+//         yc_events_filter filter = {.struct_size = sizeof filter, .tags = tags, .n_tags = 1};
+//         yc_events *events = NULL;
+//         yc_event *event = NULL;
+//         if (yc_events_open(cache, &filter, &events, NULL) != YC_OK)
+//             return;
+//         while (yc_events_next(events, -1, &event, NULL) == YC_OK) {
+//             size_t len;
+//             const char *name = yc_event_name(event, &len);
+//             if (yc_event_kind(event) == YC_EVENT_TAG)
+//                 printf("%.*s was invalidated\n", (int)len, name);
+//             else
+//                 printf("anything may have changed\n"); /* a flush, a pattern, a gap */
+//             yc_event_free(event);
+//         }
+//         yc_events_free(events);
+//     }
+
+// Event: a tag was invalidated. The name is the tag.
+#define YC_EVENT_TAG 1
+
+// Event: yc_invalidate_pattern() removed the keys that match a pattern. The name
+// is the pattern.
+#define YC_EVENT_PATTERN 2
+
+// Event: yc_flush() removed all entries. The name is empty.
+#define YC_EVENT_FLUSH 4
+
+// Event: a key was deleted, or a delete found that it did not exist. The name is
+// the key. An entry that expires, is evicted or is set again causes no event.
+#define YC_EVENT_DELETE 8
+
+// Event: yc_switch() has switched this cache to another backend, whose name it has.
+#define YC_EVENT_SWITCH 16
+
+// Event: the servers of this cache failed, and the fallback serves. The name is that of
+// the backend that serves.
+#define YC_EVENT_FALLBACK_BEGIN 32
+
+// Event: the servers of this cache serve again. The name is that of their backend.
+#define YC_EVENT_FALLBACK_END 64
+
+// Event: events may have been lost at this place.
+#define YC_EVENT_GAP 128
+
+// Flag of a filter of events: the events of this cache are returned too.
+#define YC_EVENTS_OWN 1
+
+// The events that a reader wants. Set the struct to zero, then set struct_size
+// and the fields that you need. Tags and keys are 1024 together at most.
+typedef struct yc_events_filter {
+  // Set to sizeof(yc_events_filter).
+  uint32_t struct_size;
+  // YC_EVENTS_OWN, or zero.
+  uint32_t flags;
+  // The sum of the YC_EVENT_ numbers of the wanted kinds. 0 selects all, except
+  // YC_EVENT_DELETE if there are tags but no keys, and YC_EVENT_TAG if there are
+  // keys but no tags. YC_EVENT_GAP is not allowed: it is always returned.
+  uint64_t kinds;
+  // Only invalidations of these tags are wanted. May be NULL if n_tags is 0: then
+  // those of all tags are.
+  const struct yc_slice *tags;
+  // Number of tags.
+  size_t n_tags;
+  // Only deletions of keys that match one of these globs are wanted; for the
+  // syntax see yc_invalidate_pattern(). May be NULL if n_keys is 0: then those of
+  // all keys are.
+  const struct yc_slice *keys;
+  // Number of globs.
+  size_t n_keys;
+  // The most bytes of the events that wait to be taken; 0 selects 8 MiB.
+  uint64_t max_bytes;
+  // Set to zero.
+  uint64_t reserved[4];
+} yc_events_filter;
+
+// A reader of events. Any thread may call any function on it at any time; each
+// event is returned to one caller. yc_events_free() must be the last call. It
+// remains valid after the cache is freed, and then returns YC_E_CLOSED. A child
+// process gets YC_E_FORKED.
+typedef struct yc_events yc_events;
+
+// An event. It contains no value. It is immutable: any thread may read it. It
+// remains valid after its reader and the cache are freed. The caller frees it
+// with yc_event_free().
+typedef struct yc_event yc_event;
+
+// Begins to read events, and waits until they are delivered: what is removed
+// after this call has returned causes an event. filter may be NULL: all events
+// are wanted. The library copies the filter.
+//
+// An event tells other programs, with the same servers and key_prefix, of an
+// invalidation of a tag or a pattern, a flush or a delete. On Redis each program
+// needs the option events; on Memcached it names the Redis server that carries
+// them. On the memory backend they come from this cache alone. The events of this
+// cache itself are returned with YC_EVENTS_OWN only; those of the kinds
+// YC_EVENT_SWITCH and YC_EVENT_FALLBACK_ concern this cache, and are always
+// returned. An event comes after its change. It may also come for a change that
+// failed.
+//
+// No result of the cache depends on an event: it serves to keep other copies in
+// step. Events wait until they are taken, at most max_bytes; later ones are
+// dropped, and a gap takes their place. A slow reader never slows down a writer.
+// If the connection is lost, the library continues, and a gap marks the place;
+// with the option events_journal there is none as long as the journal has the
+// events.
+//
+// On success *events is the reader. The caller frees it with yc_events_free().
+//
+// Errors: YC_E_INVALID for a filter that is not allowed; YC_E_TOO_LARGE for too
+// many or too long names; YC_E_DENIED if the user may not read the channel;
+// YC_E_UNSUPPORTED on Redis and Memcached without the option events, see
+// YC_CAN_EVENTS; others as yc_get().
+yc_status yc_events_open(struct yc_cache *cache,
+                         const struct yc_events_filter *filter,
+                         struct yc_events **events,
+                         struct yc_error **err);
+
+// Takes the next event. Waits for it for at most timeout_ms milliseconds; 0 does
+// not wait, -1 waits without a limit.
+//
+// Returns:
+// - YC_OK: *event is an event or a gap, see yc_event_kind(). The caller frees it
+//   with yc_event_free().
+// - YC_MISS: no event came in time. *event is not written.
+// - YC_E_CLOSED: the cache or the reader was closed.
+// - YC_E_UNSUPPORTED: after yc_switch(), the backend has no events.
+// - YC_E_DENIED: the server has refused the channel since.
+// - YC_E_CONNECT and all other errors of a server: no event came in time, and
+//   events are not delivered at present. The reader continues by itself.
+//
+// The first three errors are the end of the reader: they come after its last
+// event, and again for each further call.
+yc_status yc_events_next(struct yc_events *events,
+                         int64_t timeout_ms,
+                         struct yc_event **event,
+                         struct yc_error **err);
+
+// Returns in *fd a file descriptor that is readable while events wait, and once
+// the reader has ended. Use it as that of yc_subscription_fd().
+//
+// Errors: YC_E_BUSY if the process cannot open another file.
+yc_status yc_events_fd(struct yc_events *events, int *fd, struct yc_error **err);
+
+// Ends a reader: no more events are delivered. Those that wait can still be
+// taken; then yc_events_next() returns YC_E_CLOSED, also to callers that wait. A
+// second close returns YC_OK and has no effect. yc_close() ends the readers of
+// its cache.
+yc_status yc_events_close(struct yc_events *events, struct yc_error **err);
+
+// Frees a reader and the events that were not taken, and ends it if it was not
+// closed. No other thread may use the handle any more. Never blocks. NULL is
+// allowed.
+void yc_events_free(struct yc_events *events);
+
+// Returns the kind of an event: a YC_EVENT_ number. Returns 0 for NULL.
+uint64_t yc_event_kind(const struct yc_event *event);
+
+// Returns the name of an event and writes its length to *len: the tag, the
+// pattern, the key or the backend. len may be NULL. The event owns the bytes. For
+// a gap, and for NULL, the function returns NULL and writes 0.
+const void *yc_event_name(const struct yc_event *event, size_t *len);
+
+// Returns the number of the opened cache that an event comes from: a random
+// number. Returns 0 for a gap and for NULL.
+uint64_t yc_event_origin(const struct yc_event *event);
+
+// Returns the number of an event among those of its origin. Numbers increase;
+// events of calls at the same time may come in another order. Returns 0 for a gap
+// and for NULL.
+uint64_t yc_event_sequence(const struct yc_event *event);
+
+// Returns the time at which the change of an event began, in milliseconds since
+// 1970-01-01 UTC by the clock of its origin. Returns 0 for a gap and for NULL.
+int64_t yc_event_time_ms(const struct yc_event *event);
+
+// Returns 1 if an event comes from the cache that its reader was opened on, else
+// 0. Returns 0 for NULL.
+int yc_event_is_own(const struct yc_event *event);
+
+// Returns the number of events that the reader dropped at a gap, or
+// YC_COUNT_UNKNOWN if it is not known how many are missing. Returns 0 for another
+// event, and for NULL.
+uint64_t yc_event_lost(const struct yc_event *event);
+
+// Frees an event. NULL is allowed.
+void yc_event_free(struct yc_event *event);
+
 /* ---- Switch and migrate ---- */
 
 // Example: replace the backend of an open cache and copy its entries.
@@ -1571,6 +1765,9 @@ yc_status yc_ping(struct yc_cache *cache, struct yc_error **err);
 // reads: the memory backend, or a near cache.
 #define YC_CAN_NEAR 128
 
+// Capability: yc_events_open() works.
+#define YC_CAN_EVENTS 256
+
 // Reports the capabilities of the backend: *flags is a sum of YC_CAN_ numbers.
 // An operation that the backend does not support returns YC_E_UNSUPPORTED.
 yc_status yc_capabilities(struct yc_cache *cache, uint64_t *flags, struct yc_error **err);
@@ -1739,6 +1936,9 @@ yc_status yc_config_check_file(const char *path,
 
 // Kind of completion: yc_queue_subscription_next(). Not allowed in yc_op.kind.
 #define YC_OP_SUBSCRIPTION_NEXT 30
+
+// Kind of completion: yc_queue_events_next(). Not allowed in yc_op.kind.
+#define YC_OP_EVENTS_NEXT 31
 
 // Flag of an operation: count the entries that an invalidation or a flush
 // removes.
@@ -1957,8 +2157,9 @@ typedef struct yc_completion {
   // The message of a YC_OP_SUBSCRIPTION_NEXT with status YC_OK; else NULL. The
   // caller frees it with yc_message_free().
   struct yc_message *message;
-  // Zero.
-  uint64_t reserved[1];
+  // The event of a YC_OP_EVENTS_NEXT with status YC_OK; else NULL. The caller
+  // frees it with yc_event_free().
+  struct yc_event *event;
 } yc_completion;
 
 // Frees the handles of a completion and sets them to NULL. To keep a handle, set
@@ -2092,6 +2293,14 @@ yc_status yc_queue_subscription_next(struct yc_queue *queue,
                                      uint64_t user_data,
                                      yc_ticket *ticket,
                                      struct yc_error **err);
+
+// Submits yc_events_next() without a limit of time, on a reader of the same cache.
+// The completion contains the event. Otherwise as yc_queue_subscription_next().
+yc_status yc_queue_events_next(struct yc_queue *queue,
+                               struct yc_events *events,
+                               uint64_t user_data,
+                               yc_ticket *ticket,
+                               struct yc_error **err);
 
 // Submits yc_search(). The completion contains the matches. The library copies
 // the query and the options. Otherwise as yc_queue_get_many().

@@ -1,4 +1,5 @@
-//! The inbox of a subscription: the messages that wait to be taken, and the state of what delivers them.
+//! The inbox of a subscription or of a reader of events: the messages that wait to be taken, and the state of what delivers
+//! them.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -7,8 +8,9 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
 use crate::error::{Error, Result};
+use crate::event::{self, Event, EventFilter, Noted, Sequences};
 use crate::message::{Message, OVERHEAD};
-use crate::util::event::Event;
+use crate::util::wakeup::Wakeup;
 use crate::util::{allocation, lock};
 
 /// Keeps a delivery alive: dropping it ends the delivery.
@@ -24,6 +26,8 @@ impl Feed {
 /// The messages of a subscription that wait to be taken. What delivers them never waits: a message that finds no room is
 /// counted as lost.
 pub struct Inbox {
+    /// The events that are wanted, if they are what is delivered.
+    events: Option<EventFilter>,
     state: Mutex<State>,
     /// Woken once for each message, and for all when anything else changes.
     changed: Notify,
@@ -39,12 +43,14 @@ struct State {
     delivery: u64,
     source: Source,
     was_live: bool,
+    /// The messages of events that have come.
+    sequences: Sequences,
     /// True while a message that was taken may come back.
     is_in_doubt: bool,
     /// True if a reader waits for the end of that.
     is_waited_for: bool,
     /// Created on demand: a program without an event loop pays no system call.
-    event: Option<Event>,
+    event: Option<Wakeup>,
 }
 
 /// The state of the delivery.
@@ -64,6 +70,41 @@ impl State {
         self.bytes += message.size();
         self.messages.push_back((self.next_number, message));
         self.next_number += 1;
+    }
+
+    /// Adds a message, unless there is no room or no memory for it.
+    fn add(&mut self, size: usize, message: impl FnOnce() -> Message) {
+        // A message that is longer than the limit is taken if no other waits.
+        let is_room = self.bytes == 0 || self.bytes.saturating_add(size) <= self.max_bytes;
+        if is_room && allocation::is_there(2 * size) && self.messages.try_reserve(1).is_ok() {
+            self.push(message());
+        } else {
+            self.lose(Some(1));
+        }
+    }
+
+    /// Adds the events of a message that are wanted.
+    fn add_events(&mut self, filter: &EventFilter, message: &[u8], own: u64) {
+        let Some(received) = event::decode(message, own) else { return self.lose(None) };
+        match self.sequences.note(received.origin, received.number) {
+            Noted::Known => return,
+            Noted::NewAfterLoss => self.lose(None),
+            Noted::New => {}
+        }
+        for event in received.events {
+            match event {
+                Some(event) => self.add_event(filter, event),
+                None if received.origin == own && !filter.own => {}
+                None => self.lose(None),
+            }
+        }
+    }
+
+    fn add_event(&mut self, filter: &EventFilter, event: Event) {
+        if filter.selects(&event) {
+            let message = Message::Event(Box::new(event));
+            self.add(message.size(), || message);
+        }
     }
 
     /// Notes lost messages. Neighbours are one.
@@ -88,7 +129,17 @@ impl State {
 impl Inbox {
     /// Makes an empty inbox, to which nothing delivers yet. `max_bytes`: the most bytes of the messages that wait.
     pub fn new(max_bytes: u64) -> Self {
+        Self::with_events(max_bytes, None)
+    }
+
+    /// Makes an empty inbox for events.
+    pub fn of_events(filter: EventFilter) -> Self {
+        Self::with_events(filter.max_bytes(), Some(filter))
+    }
+
+    fn with_events(max_bytes: u64, events: Option<EventFilter>) -> Self {
         Self {
+            events,
             state: Mutex::new(State {
                 messages: VecDeque::new(),
                 next_number: 0,
@@ -97,6 +148,7 @@ impl Inbox {
                 delivery: 0,
                 source: Source::Connecting,
                 was_live: false,
+                sequences: Sequences::default(),
                 is_in_doubt: false,
                 is_waited_for: false,
                 event: None,
@@ -111,7 +163,7 @@ impl Inbox {
             state.delivery += 1;
             state.delivery
         });
-        Delivery { inbox: self.clone(), number }
+        Delivery { inbox: self.clone(), number, own: 0 }
     }
 
     /// Changes the state, and tells an event loop.
@@ -138,6 +190,17 @@ impl Inbox {
         self.change(|state| {
             if !state.has_ended() {
                 state.lose(None);
+            }
+        });
+        self.wake_all();
+    }
+
+    /// Adds an event of the cache itself, whatever delivers, if it is wanted.
+    pub fn tell(&self, event: Event) {
+        let Some(filter) = &self.events else { return };
+        self.change(|state| {
+            if !state.has_ended() {
+                state.add_event(filter, event);
             }
         });
         self.wake_all();
@@ -225,13 +288,13 @@ impl Inbox {
     pub fn fd(&self) -> Result<i32> {
         let mut state = lock(&self.state);
         if state.event.is_none() {
-            let event = Event::new("the subscription")?;
+            let event = Wakeup::new("the subscription")?;
             if state.is_readable() {
                 event.raise();
             }
             state.event = Some(event);
         }
-        Ok(state.event.as_ref().map_or(-1, Event::fd))
+        Ok(state.event.as_ref().map_or(-1, Wakeup::fd))
     }
 
     /// Waits until a step has a result.
@@ -253,9 +316,21 @@ impl Inbox {
 pub struct Delivery {
     inbox: Arc<Inbox>,
     number: u64,
+    /// The origin of events that come from the reader's own cache.
+    own: u64,
 }
 
 impl Delivery {
+    /// Notes the origin of the events that come from the reader's own cache.
+    pub fn of(self, own: u64) -> Self {
+        Self { own, ..self }
+    }
+
+    /// Returns the inbox.
+    pub fn inbox(&self) -> &Arc<Inbox> {
+        &self.inbox
+    }
+
     fn change(&self, change: impl FnOnce(&mut State)) -> bool {
         self.inbox.change(|state| {
             let counts = state.delivery == self.number && !state.has_ended();
@@ -268,24 +343,36 @@ impl Delivery {
 
     /// Adds a message, unless there is no room or no memory for it.
     pub fn push(&self, channel: &[u8], data: &[u8]) {
+        if let Some(filter) = &self.inbox.events {
+            return self.push_events(filter, data);
+        }
         let added = self.change(|state| {
-            let size = channel.len() + data.len() + OVERHEAD;
-            // A message that is longer than the limit is taken if no other waits.
-            let is_room = state.bytes == 0 || state.bytes.saturating_add(size) <= state.max_bytes;
-            if is_room && allocation::is_there(2 * size) && state.messages.try_reserve(1).is_ok() {
-                state.push(Message::Published { channel: channel.into(), data: data.into() });
-            } else {
-                state.lose(Some(1));
-            }
+            let message = || Message::Published { channel: channel.into(), data: data.into() };
+            state.add(channel.len() + data.len() + OVERHEAD, message);
         });
         if added {
             self.inbox.changed.notify_one();
         }
     }
 
+    fn push_events(&self, filter: &EventFilter, message: &[u8]) {
+        let added = self.change(|state| state.add_events(filter, message, self.own));
+        // There may be several, or none that is wanted.
+        if added {
+            self.inbox.wake_all();
+        }
+    }
+
     /// Notes that so many messages are lost here.
     pub fn lose(&self, count: u64) {
         if self.change(|state| state.lose(Some(count))) {
+            self.inbox.changed.notify_one();
+        }
+    }
+
+    /// Notes that messages may be lost here.
+    pub fn lose_unknown(&self) {
+        if self.change(|state| state.lose(None)) {
             self.inbox.changed.notify_one();
         }
     }
@@ -308,8 +395,21 @@ impl Delivery {
         let live = self.change(|state| {
             state.source = Source::Live;
             if std::mem::replace(&mut state.was_live, true) {
+                // What is missing from now on is known to be.
+                state.sequences.clear();
                 state.lose(None);
             }
+        });
+        if live {
+            self.inbox.wake_all();
+        }
+    }
+
+    /// Notes that all messages are delivered from now on, also those that were published while they were not.
+    pub fn resumed(&self) {
+        let live = self.change(|state| {
+            state.source = Source::Live;
+            state.was_live = true;
         });
         if live {
             self.inbox.wake_all();
@@ -370,6 +470,8 @@ mod tests {
 
     use super::*;
     use crate::error::ErrorKind;
+    use crate::event::{EventKind, Origin};
+    use crate::operation::Change;
 
     fn next(inbox: &Arc<Inbox>) -> Option<Result<Message>> {
         inbox.next().now_or_never().map(|taken| taken.map(Taken::arrive))
@@ -494,6 +596,41 @@ mod tests {
         drop(taken);
         let rest: Vec<Message> = std::iter::from_fn(|| next(&inbox)).map(Result::unwrap).collect();
         assert_eq!(rest, [published(b"a", b"1"), published(b"a", b"2"), published(b"a", b"3")]);
+    }
+
+    #[test]
+    fn events_that_are_wanted_are_delivered_once_and_a_missing_message_is_a_gap() {
+        let (origin, own) = (Origin::new().unwrap(), Origin::new().unwrap());
+        let filter = EventFilter::new(&[b"a", b"b"], &[], 0).unwrap();
+        let inbox = Arc::new(Inbox::of_events(filter));
+        let delivery = inbox.begin_delivery().of(own.number);
+        delivery.live();
+        let sent = |tags: &[&[u8]]| origin.messages(&Change::Tags(tags)).remove(0);
+        let (first, second, third) = (sent(&[b"a", b"other", b"b"]), sent(&[b"b"]), sent(&[b"a"]));
+        for message in [&second, &first, &first, &own.messages(&Change::Flush)[0], &third] {
+            delivery.push(b"", message);
+        }
+        let names = || {
+            let event = |message| match message {
+                Ok(Message::Event(event)) => event.name.to_vec(),
+                Ok(Message::Lost(None)) => b"gap".to_vec(),
+                _ => b"?".to_vec(),
+            };
+            std::iter::from_fn(|| next(&inbox)).map(event).collect::<Vec<_>>()
+        };
+        assert_eq!(names(), [&b"b"[..], b"a", b"b", b"a"]);
+        let _missing = sent(&[b"a"]);
+        (0..64).for_each(|_| delivery.push(b"", &sent(&[b"other"])));
+        assert_eq!(names(), [b"gap"]);
+        delivery.push(b"", b"damaged");
+        delivery.push(b"", &own.gap());
+        inbox.tell(own.event(EventKind::Switch, b"memory"));
+        assert_eq!(names(), [&b"gap"[..], b"memory"]);
+        delivery.push(b"", &origin.gap());
+        delivery.resumed();
+        delivery.live();
+        delivery.push(b"", &third);
+        assert_eq!(names(), [&b"gap"[..], b"a"]);
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub mod util;
 pub mod command;
 pub mod entry;
 pub mod error;
+pub mod event;
 pub mod explanation;
 pub mod inbox;
 pub mod key;

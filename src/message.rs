@@ -1,8 +1,9 @@
-//! Messages of channels, and the filter that selects them.
+//! Messages of channels, events, and the filter that selects channels.
 
 use std::collections::HashSet;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::event::Event;
 use crate::key::{check_channel, check_pattern};
 use crate::util::glob::Glob;
 
@@ -14,8 +15,10 @@ pub const MAX_NAMES: usize = 8 << 20;
 pub const DEFAULT_MAX_BYTES: u64 = 8 << 20;
 /// The bytes that a message takes beyond its channel and its data.
 pub const OVERHEAD: usize = 64;
+/// The bytes that an event takes beyond its name.
+const EVENT_OVERHEAD: usize = 128;
 
-/// A message of a channel, or a gap.
+/// A message of a channel, an event, or a gap.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Message {
     /// A message that was published.
@@ -25,7 +28,9 @@ pub enum Message {
         /// The bytes of the message.
         data: Box<[u8]>,
     },
-    /// Messages may have been lost here; `None`: it is not known how many.
+    /// An event.
+    Event(Box<Event>),
+    /// Messages or events may have been lost here; `None`: it is not known how many.
     Lost(Option<u64>),
 }
 
@@ -34,6 +39,7 @@ impl Message {
     pub fn size(&self) -> usize {
         match self {
             Self::Published { channel, data } => channel.len() + data.len() + OVERHEAD,
+            Self::Event(event) => event.name.len() + EVENT_OVERHEAD,
             Self::Lost(_) => 0,
         }
     }

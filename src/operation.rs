@@ -205,8 +205,10 @@ pub enum Outcome {
     Reply(Box<Reply>),
     /// The number of subscriptions that a message went to; `None` if it is unknown.
     Received(Option<u64>),
-    /// A message of a subscription.
+    /// A message of a subscription to channels.
     Message(Box<Taken>),
+    /// An event.
+    Event(Box<Taken>),
 }
 
 /// An outcome is moved from function to function: its size is part of the cost of every operation.

@@ -22,8 +22,8 @@ use self::near::Staleness;
 use crate::config::{BackendConfig, Config};
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
+use crate::event::Origin;
 use crate::exec::context::CallContext;
-use crate::exec::runtime::yield_now;
 pub use crate::exec::{OpFuture, done, pending};
 use crate::inbox::{Delivery, Feed};
 use crate::message::Filter;
@@ -53,6 +53,8 @@ pub struct Capabilities {
     pub publish: bool,
     /// It may have values in the memory of this process: `hit` works.
     pub near: bool,
+    /// Events of what is removed are delivered.
+    pub events: bool,
 }
 
 /// The point at which a listing continues: a part of the store (a shard, a node), and an offset in it.
@@ -242,6 +244,18 @@ pub fn no_channels(backend: &str) -> Error {
     Error::new(ErrorKind::Unsupported, text)
 }
 
+/// Returns the error of a backend without events.
+pub fn no_events(backend: &str) -> Error {
+    let text = match backend {
+        "redis" => {
+            "the events of this cache are off: set the option `events: true` in the section redis of every program that shares \
+             the key_prefix"
+        }
+        _ => "Memcached has no events: name a server that carries them with the option `events: redis://...`",
+    };
+    Error::new(ErrorKind::Unsupported, text)
+}
+
 /// The backend a configuration asks for; it may still be connecting.
 pub fn open(config: &Config) -> Result<Box<dyn Backend>> {
     match &config.backend {
@@ -311,7 +325,7 @@ pub struct NearActivity {
 /// | `call`, `get`, `hit`, `set` | operations on entries; the last three save the cost of an `Outcome` |
 /// | `scan` | listings |
 /// | `export`, `import`, `tag_versions`, `invalidate_hashes` | copies of entries to another backend, which know tags by their hashes |
-/// | `subscribe` | messages of channels |
+/// | `subscribe`, `listen`, `origin` | messages of channels, events |
 /// | `connected`, `health`, `close` | the state of the servers |
 pub trait Backend: Send + Sync {
     /// Returns the properties of the backend.
@@ -380,6 +394,15 @@ pub trait Backend: Send + Sync {
     fn subscribe(&self, _filter: &Arc<Filter>, _delivery: Delivery) -> Result<Feed> {
         Err(no_channels(self.info().name))
     }
+    /// Delivers the events of all caches on the store until the feed is dropped. The delivery says when it begins, or why it does
+    /// not.
+    fn listen(&self, _delivery: Delivery) -> Result<Feed> {
+        Err(no_events(self.info().name))
+    }
+    /// Returns this cache as the origin of events; `None`: it has no events.
+    fn origin(&self) -> Option<&Origin> {
+        None
+    }
     /// Completes when the backend can be used, or fails with the reason why it cannot.
     fn connected(&self, _context: CallContext) -> OpFuture<'_, ()> {
         done(Ok(()))
@@ -427,9 +450,6 @@ impl dyn Backend + '_ {
     }
 }
 
-/// The number of keys that are listed at once.
-const PAGE: usize = 512;
-
 /// Patterns of keys.
 struct Patterns(Vec<Glob>);
 
@@ -438,41 +458,18 @@ impl Patterns {
         Self(patterns.iter().map(|pattern| Glob::new(pattern)).collect())
     }
 
+    /// Returns the bytes that every match of any of them begins with.
+    fn literal_prefix(&self) -> Vec<u8> {
+        let both = |one: Vec<u8>, other: Vec<u8>| {
+            one.into_iter().zip(other).take_while(|(one, other)| one == other).map(|(byte, _)| byte).collect()
+        };
+        self.0.iter().map(Glob::literal_prefix).reduce(both).unwrap_or_default()
+    }
+
     /// Returns true if one of them matches a key.
     fn match_key(&self, key: &[u8]) -> bool {
         self.0.iter().any(|glob| glob.matches(key))
     }
-}
-
-/// Lists the keys that may match, once for all patterns, and removes those that do. A key that a caller loads is one of
-/// them: its value is not stored then.
-pub(super) async fn remove_matching(
-    context: CallContext,
-    backend: &dyn Backend,
-    patterns: &[&[u8]],
-) -> Result<Outcome> {
-    let patterns = Patterns::new(patterns);
-    let literal_prefix = common_prefix(&patterns.0);
-    let filter = KeyFilter { literal_prefix: &literal_prefix, tags: &[], hidden: true };
-    let (mut next, mut removed) = (Some(ScanCursor::default()), 0);
-    while let Some(from) = next {
-        let page = page(context, backend, filter, from, PAGE).await?;
-        next = page.next;
-        let keys: Vec<&[u8]> = page.keys.iter().filter(|key| patterns.match_key(key)).collect();
-        for deleted in backend.call(context, Operation::DeleteMany { keys: &keys }).await?.each() {
-            removed += u64::from(deleted?.is_hit());
-        }
-        yield_now().await;
-    }
-    Ok(Outcome::Removed(Some(removed)))
-}
-
-/// Returns the bytes that every match of any of the globs begins with.
-fn common_prefix(globs: &[Glob]) -> Vec<u8> {
-    let both = |one: Vec<u8>, other: Vec<u8>| {
-        one.into_iter().zip(other).take_while(|(one, other)| one == other).map(|(byte, _)| byte).collect()
-    };
-    globs.iter().map(Glob::literal_prefix).reduce(both).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -481,7 +478,7 @@ mod tests {
 
     #[test]
     fn a_listing_for_many_patterns_begins_with_what_they_share() {
-        let common = |patterns: &[&[u8]]| common_prefix(&patterns.iter().map(|it| Glob::new(it)).collect::<Vec<_>>());
+        let common = |patterns: &[&[u8]]| Patterns::new(patterns).literal_prefix();
         assert_eq!(common(&[b"user:1:*", b"user:2:?"]), b"user:");
         assert_eq!(common(&[b"user:*", b"*"]), b"");
         assert_eq!(common(&[b"key"]), b"key");

@@ -232,7 +232,7 @@ impl CacheHandle {
         } else {
             (Json::Null, self.replace(next.after(&old))?)
         };
-        self.subscriptions.follow(&self.load());
+        self.subscriptions.follow(&old, &self.load());
         let were_over = calls.have_ended();
         tracing::info!(backend = next.backend.name(), key_prefix = next.key_prefix, "switched");
         let are_over = calls.are_over(context).await;

@@ -25,7 +25,7 @@ pub enum Request<'a> {
     NextKeys { cursor: Arc<Mutex<Cursor>>, limit: usize },
     /// Runs as `Cache::search`: `Outcome::Matches`.
     Search { query: &'a [u8], options: SearchOptions<'a> },
-    /// Runs as `Subscription::next` without a deadline: `Outcome::Message`. The cache that serves takes no part in it.
+    /// Runs as `Subscription::next` without a deadline: `Outcome::Message` or `Event`. The cache that serves takes no part in it.
     NextMessage { subscription: Arc<Subscription> },
     /// Runs as `Cache::stats`: `Outcome::Value`.
     Stats,

@@ -1,20 +1,22 @@
-//! Subscriptions: they belong to the handle of a cache, and follow it to another backend.
+//! Subscriptions to channels and to events: they belong to the handle of a cache, and follow it to another backend.
 
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
 use super::{Cache, CacheHandle};
 use crate::error::{Error, ErrorKind, Result};
+use crate::event::{EventFilter, EventKind};
 use crate::exec::context::CallContext;
 use crate::inbox::{Feed, Inbox, Taken};
 use crate::message::Filter;
 use crate::operation::Outcome;
 use crate::util::lock;
 
-/// A subscription to channels. Any thread may call any method at any time; each message goes to one of those that wait.
+/// A subscription to channels or to events. Any thread may call any method at any time; each message goes to one of those that wait.
 pub struct Subscription {
     handle: Arc<CacheHandle>,
-    filter: Arc<Filter>,
+    /// The channels; `None`: events.
+    channels: Option<Arc<Filter>>,
     inbox: Arc<Inbox>,
     /// `None` after the end.
     feed: Mutex<Option<Feed>>,
@@ -25,9 +27,14 @@ pub struct Subscription {
 pub(super) struct Subscriptions(Mutex<Vec<Weak<Subscription>>>);
 
 impl Subscriptions {
-    /// Lets the subscriptions follow to another backend.
-    pub(super) fn follow(&self, cache: &Cache) {
-        lock(&self.0).iter().filter_map(Weak::upgrade).for_each(|subscription| subscription.attach(cache));
+    /// Lets the subscriptions follow from a backend to another.
+    pub(super) fn follow(&self, before: &Cache, cache: &Cache) {
+        for subscription in lock(&self.0).iter().filter_map(Weak::upgrade) {
+            if let Some(origin) = before.backend.origin() {
+                subscription.inbox.tell(origin.event(EventKind::Switch, cache.backend.name().as_bytes()));
+            }
+            subscription.attach(cache);
+        }
     }
 
     /// Notes that messages may be lost here.
@@ -45,12 +52,23 @@ impl Subscriptions {
 impl CacheHandle {
     /// Subscribes to channels, and waits until the backend delivers their messages.
     pub async fn subscribe(self: &Arc<Self>, context: CallContext, filter: Filter) -> Result<Arc<Subscription>> {
-        let subscription = Arc::new(Subscription {
-            handle: self.clone(),
-            inbox: Arc::new(Inbox::new(filter.max_bytes())),
-            filter: Arc::new(filter),
-            feed: Mutex::default(),
-        });
+        let inbox = Inbox::new(filter.max_bytes());
+        self.begin(context, inbox, Some(Arc::new(filter))).await
+    }
+
+    /// Subscribes to events, and waits until the backend delivers them.
+    pub async fn listen(self: &Arc<Self>, context: CallContext, filter: EventFilter) -> Result<Arc<Subscription>> {
+        self.begin(context, Inbox::of_events(filter), None).await
+    }
+
+    async fn begin(
+        self: &Arc<Self>,
+        context: CallContext,
+        inbox: Inbox,
+        channels: Option<Arc<Filter>>,
+    ) -> Result<Arc<Subscription>> {
+        let (handle, inbox) = (self.clone(), Arc::new(inbox));
+        let subscription = Arc::new(Subscription { handle, channels, inbox, feed: Mutex::default() });
         let info = {
             // A switch replaces the cache before it takes this lock.
             let mut subscriptions = lock(&self.subscriptions.0);
@@ -90,10 +108,11 @@ impl Subscription {
         }
     }
 
-    /// Waits for the next message as the outcome of an operation.
+    /// Waits for the next message or event as the outcome of an operation.
     pub async fn next_outcome(&self, context: CallContext) -> Result<Outcome> {
         let taken = self.next(context, None).await?;
-        Ok(taken.map_or(Outcome::Miss, |taken| Outcome::Message(Box::new(taken))))
+        let outcome = if self.channels.is_some() { Outcome::Message } else { Outcome::Event };
+        Ok(taken.map_or(Outcome::Miss, |taken| outcome(Box::new(taken))))
     }
 
     /// Returns a file descriptor that is readable while there are messages, or after the end.
@@ -109,7 +128,12 @@ impl Subscription {
     /// Subscribes at the backend of a cache, and no longer at the one before.
     fn attach(&self, cache: &Cache) {
         drop(lock(&self.feed).take());
-        match cache.backend.subscribe(&self.filter, self.inbox.begin_delivery()) {
+        let delivery = self.inbox.begin_delivery();
+        let attached = match &self.channels {
+            Some(filter) => cache.backend.subscribe(filter, delivery),
+            None => cache.backend.listen(delivery),
+        };
+        match attached {
             Ok(feed) => *lock(&self.feed) = Some(feed),
             Err(error) => self.inbox.end(error),
         }

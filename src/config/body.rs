@@ -30,7 +30,9 @@ pub(super) fn read_url(parts: (&str, &str), variables: Variables) -> Result<Conf
 
 /// Returns the configuration that the fields of a backend's section describe.
 fn of_section(backend: BackendName, mut fields: Vec<Field>, variables: Variables) -> Result<Config> {
-    let (near, events) = (take(&mut fields, "near")?, take(&mut fields, "events")?);
+    let near = take(&mut fields, "near")?;
+    // Redis carries its events itself.
+    let events = if backend == BackendName::Redis { None } else { take(&mut fields, "events")? };
     let config = with_events(events, build(backend, fields, variables)?, variables)?;
     match near {
         Some(near) => near::add(&near, config),
@@ -141,7 +143,10 @@ fn take(fields: &mut Vec<Field>, name: &str) -> Result<Option<Field>> {
 fn with_events(field: Option<Field>, mut config: Config, variables: Variables) -> Result<Config> {
     let Some(field) = field else { return Ok(config) };
     let BackendConfig::Memcached(memcached) = &mut config.backend else {
-        return Err(refused(format!("option {} is for memcached: the other backends have channels", field.label())));
+        return Err(refused(format!(
+            "option {} is for redis and memcached: the memory backend has channels and events without it",
+            field.label()
+        )));
     };
     let read = || match &field.node {
         Node::Text(text) => url::split(text).ok_or_else(no_redis).and_then(|parts| read_url(parts, variables)),

@@ -18,6 +18,7 @@ const TIB: u64 = 1 << 40;
 const PIB: u64 = 1 << 50;
 /// Entries are numbered with 32 bits.
 const MAX_ENTRIES: u64 = 4_000_000_000;
+const MAX_JOURNAL: u64 = 100_000_000;
 const MAX_RATE: u64 = 1_000_000_000;
 const MAX_DATABASE: u32 = 0x7fff_ffff;
 /// The most seconds and probes that Linux takes (`MAX_TCP_KEEPIDLE` and its like).
@@ -86,6 +87,8 @@ pub(super) static OPTIONS: &[Row] = &[
     row(Redis, "password", Password(|o| &mut o.redis.password), "", "\"${CACHE_PASSWORD}\"", "Password of the user."),
     row(Redis, "replica_reads read_from_replicas", Flag(|o| &mut o.redis.replica_reads), "false", "true", "Allows reads from replicas, which may lag; for a cluster or sentinels."),
     row(Redis, "raw_channels", Flag(|o| &mut o.redis.raw_channels), "false", "true", "Uses the names of channels as they are, without key_prefix, to exchange messages with other programs."),
+    row(Redis, "events", Flag(|o| &mut o.redis.events), "false", "true", "Tells the readers of events (`yc_events_open`) what this cache removes. All programs that share the key_prefix need the same value: one without it removes entries without an event."),
+    row(Redis, "events_journal", Count(0..=MAX_JOURNAL, |o| &mut o.redis.events_journal), "0", "10000", "The number of events that a stream of the server keeps at least, for readers whose connection was lost; 0: none. It includes `events: true`."),
     row(Redis, "tag_index", Flag(|o| &mut o.redis.tag_index), "false", "true", "Keeps for each tag an index of its keys."),
     row(Redis, "replay_window", Time(0..=HOUR, |o| &mut o.redis.replay_window), "60s", "5m", "The time that a process remembers its invalidations, deletes and flushes. When a server restarts or is replaced, the process replays them before it reads. `0`: nothing is remembered."),
     row(Redis, "on_restart", Choice(ON_RESTART), "replay", "renew", "`renew` empties the whole prefix when a server restarts or is replaced, once for all processes."),
@@ -163,8 +166,8 @@ pub(super) fn of_backend(backend: BackendName) -> impl Iterator<Item = &'static 
     })
 }
 
-/// The options of a backend's section that are configurations of their own.
-const NESTED: [&str; 2] = ["events", "near"];
+/// The options of a backend's section that are maps of options of their own.
+const NESTED: [&str; 1] = ["near"];
 
 /// Returns every name of every option that a configuration may have.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {

@@ -137,6 +137,10 @@ pub struct RedisConfig {
     pub tag_index: bool,
     /// True if the names of channels are used as they are, without the prefix.
     pub raw_channels: bool,
+    /// True if events tell of what is removed.
+    pub events: bool,
+    /// The number of events that the journal keeps; 0: there is none.
+    pub events_journal: u64,
     /// The time that this process remembers its removals, to replay them on a server that lost them; zero: not at all.
     pub replay_window: Duration,
     /// The action when a server restarted or was replaced.

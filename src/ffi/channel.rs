@@ -298,7 +298,7 @@ pub unsafe extern "C" fn yc_message_channel(message: *const yc_message, len: *mu
     unsafe {
         part(message, len, |message| match message {
             Message::Published { channel, .. } => Some(channel),
-            Message::Lost(_) => None,
+            Message::Event(_) | Message::Lost(_) => None,
         })
     }
 }
@@ -312,7 +312,7 @@ pub unsafe extern "C" fn yc_message_data(message: *const yc_message, len: *mut u
     unsafe {
         part(message, len, |message| match message {
             Message::Published { data, .. } => Some(data),
-            Message::Lost(_) => None,
+            Message::Event(_) | Message::Lost(_) => None,
         })
     }
 }
@@ -340,7 +340,7 @@ pub unsafe extern "C" fn yc_message_lost(message: *const yc_message) -> u64 {
     // SAFETY: the caller's message, handed on.
     match unsafe { yc_message::borrow(message) } {
         Some(Message::Lost(lost)) => lost.unwrap_or(YC_COUNT_UNKNOWN),
-        Some(Message::Published { .. }) | None => 0,
+        Some(Message::Published { .. } | Message::Event(_)) | None => 0,
     }
 }
 

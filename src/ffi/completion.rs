@@ -9,6 +9,7 @@ use super::channel::{yc_message, yc_message_free};
 use super::command::{yc_reply, yc_reply_free};
 use super::entry::remaining_ms;
 use super::error::{YC_END, YC_MISS, YC_OK, YC_SUPERSEDED, YC_UNMET, status_of, yc_error, yc_error_free, yc_status};
+use super::events::{yc_event, yc_event_free};
 use super::invalidate::{YC_COUNT_UNKNOWN, count};
 use super::keys::{yc_keys, yc_keys_free};
 use super::lease::{status_of_load, yc_lease, yc_lease_free};
@@ -67,6 +68,9 @@ pub const YC_OP_PUBLISH: i32 = 29;
 /// Kind of completion: yc_queue_subscription_next(). Not allowed in yc_op.kind.
 pub const YC_OP_SUBSCRIPTION_NEXT: i32 = 30;
 
+/// Kind of completion: yc_queue_events_next(). Not allowed in yc_op.kind.
+pub const YC_OP_EVENTS_NEXT: i32 = 31;
+
 /// Identifies an operation of a queue until its completion is taken. A ticket is
 /// never 0 and is never reused in one queue.
 pub type yc_ticket = u64;
@@ -121,8 +125,9 @@ pub struct yc_completion {
     /// The message of a YC_OP_SUBSCRIPTION_NEXT with status YC_OK; else NULL. The
     /// caller frees it with yc_message_free().
     pub message: *mut yc_message,
-    /// Zero.
-    pub reserved: [u64; 1],
+    /// The event of a YC_OP_EVENTS_NEXT with status YC_OK; else NULL. The caller
+    /// frees it with yc_event_free().
+    pub event: *mut yc_event,
 }
 
 impl yc_completion {
@@ -143,7 +148,7 @@ impl yc_completion {
         lease: null_mut(),
         reply: null_mut(),
         message: null_mut(),
-        reserved: [0; 1],
+        event: null_mut(),
     };
 
     /// Converts an outcome to a completion with handles that the caller owns.
@@ -180,6 +185,7 @@ impl yc_completion {
                 Self { number, ..Self::NOTHING }
             }
             Ok(Outcome::Message(taken)) => Self { message: yc_message::into_raw(taken.arrive()), ..Self::NOTHING },
+            Ok(Outcome::Event(taken)) => Self { event: yc_event::into_raw(taken.arrive()), ..Self::NOTHING },
             Ok(Outcome::Superseded) => Self { status: YC_SUPERSEDED, ..Self::NOTHING },
             Err(failure) => Self::failed(&failure),
         }
@@ -206,6 +212,7 @@ impl yc_completion {
             yc_lease_free(mem::replace(&mut self.lease, null_mut()));
             yc_reply_free(mem::replace(&mut self.reply, null_mut()));
             yc_message_free(mem::replace(&mut self.message, null_mut()));
+            yc_event_free(mem::replace(&mut self.event, null_mut()));
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod completion;
 pub mod conditional;
 pub mod entry;
 pub mod error;
+pub mod events;
 pub mod fork;
 pub mod invalidate;
 pub mod keys;

@@ -13,6 +13,7 @@ use super::cache::{close_deadline, with_handle, yc_cache};
 use super::channel::yc_subscription;
 use super::completion::*;
 use super::error::{YC_MISS, YC_OK, yc_error, yc_status};
+use super::events::yc_events;
 use super::keys::{page_limit, yc_cursor};
 use super::many::entries;
 use super::search::{read_options, yc_search_options};
@@ -336,6 +337,29 @@ pub unsafe extern "C" fn yc_queue_subscription_next(
             }
             let request = Request::NextMessage { subscription: subscription.clone() };
             queue.submit_one(Label { user_data, kind: YC_OP_SUBSCRIPTION_NEXT }, ticket, |_| Ok(request))
+        })
+    }
+}
+
+/// Submits yc_events_next() without a limit of time, on a reader of the same cache.
+/// The completion contains the event. Otherwise as yc_queue_subscription_next().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_queue_events_next(
+    queue: *mut yc_queue,
+    events: *mut yc_events,
+    user_data: u64,
+    ticket: *mut yc_ticket,
+    err: *mut *mut yc_error,
+) -> yc_status {
+    // SAFETY: the caller's arguments, each checked before use.
+    unsafe {
+        with_queue("yc_queue_events_next", queue, err, |queue| {
+            let subscription = &events.as_ref().ok_or_else(|| null("events"))?.subscription;
+            if !Arc::ptr_eq(subscription.handle(), &queue.handle) {
+                return Err(Error::new(ErrorKind::Invalid, "the reader belongs to another cache than the queue"));
+            }
+            let request = Request::NextMessage { subscription: subscription.clone() };
+            queue.submit_one(Label { user_data, kind: YC_OP_EVENTS_NEXT }, ticket, |_| Ok(request))
         })
     }
 }

@@ -29,6 +29,8 @@ pub const YC_CAN_PUBLISH: u64 = 64;
 /// Capability: the memory of this process may have values, which yc_get_near()
 /// reads: the memory backend, or a near cache.
 pub const YC_CAN_NEAR: u64 = 128;
+/// Capability: yc_events_open() works.
+pub const YC_CAN_EVENTS: u64 = 256;
 
 /// Converts text to a value.
 pub(super) fn value_of(text: &str) -> *mut yc_value {
@@ -242,7 +244,8 @@ pub unsafe extern "C" fn yc_capabilities(cache: *mut yc_cache, flags: *mut u64, 
                 + flag(can.compare, YC_CAN_COMPARE)
                 + flag(can.command, YC_CAN_COMMAND)
                 + flag(can.publish, YC_CAN_PUBLISH)
-                + flag(can.near, YC_CAN_NEAR);
+                + flag(can.near, YC_CAN_NEAR)
+                + flag(can.events, YC_CAN_EVENTS);
             out(flags, "flags")?.write(sum);
             Ok(YC_OK)
         })

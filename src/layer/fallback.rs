@@ -6,7 +6,7 @@
 
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex as StdMutex, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -21,11 +21,13 @@ use crate::backend::{
 };
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
+use crate::event::{EventKind, Origin};
 use crate::exec::context::CallContext;
 use crate::exec::runtime::Runtime;
-use crate::inbox::{Delivery, Feed};
+use crate::inbox::{Delivery, Feed, Inbox};
 use crate::message::Filter;
 use crate::operation::Change;
+use crate::util::lock;
 use crate::value::Value;
 
 /// Marks a cursor in a listing of the fallback.
@@ -56,6 +58,8 @@ struct Circuit {
     is_closed: AtomicBool,
     answers: AtomicU64,
     outages: AtomicU64,
+    /// The readers of events, which receive those of the fallback.
+    readers: StdMutex<Vec<Weak<Inbox>>>,
     /// The runtime that probes run on.
     runtime: ArcSwapOption<Runtime>,
 }
@@ -138,6 +142,7 @@ impl Fallback {
             is_closed: AtomicBool::new(false),
             answers: AtomicU64::new(0),
             outages: AtomicU64::new(0),
+            readers: StdMutex::default(),
             runtime: ArcSwapOption::new(Some(Runtime::acquire()?)),
         })))
     }
@@ -194,6 +199,7 @@ impl Circuit {
         self.open.store(Some(Arc::new(Outage { replay, reason: reason.clone(), since, is_probing })));
         self.outages.fetch_add(1, Relaxed);
         tracing::warn!(fallback = self.fallback.name(), "the fallback serves: {reason}");
+        self.tell(EventKind::FallbackBegin, self.fallback.name());
         if let Some(runtime) = self.runtime.load_full() {
             runtime.spawn(Box::pin(probe(Arc::downgrade(self), probe_interval)));
         }
@@ -228,6 +234,7 @@ impl Circuit {
                     "the primary serves again after {:?}",
                     outage.since.elapsed()
                 );
+                self.tell(EventKind::FallbackEnd, self.primary.name());
                 // Its entries are of no more use.
                 let _ = self.fallback.call(context, Operation::Flush { count: false }).await;
                 true
@@ -238,6 +245,17 @@ impl Circuit {
                     "the primary replies, but cannot be brought up to date: {error}"
                 );
                 false
+            }
+        }
+    }
+
+    /// Tells the readers of events which backend serves.
+    fn tell(&self, kind: EventKind, backend: &str) {
+        let mut readers = lock(&self.readers);
+        readers.retain(|reader| reader.strong_count() > 0);
+        for reader in readers.iter().filter_map(Weak::upgrade) {
+            if let Some(origin) = self.primary.origin() {
+                reader.tell(origin.event(kind, backend.as_bytes()));
             }
         }
     }
@@ -290,6 +308,7 @@ impl Backend for Fallback {
             command: primary.capabilities.command,
             publish: primary.capabilities.publish,
             near: primary.capabilities.near,
+            events: primary.capabilities.events,
         };
         Info { capabilities, answers_at_once: false, ..primary }
     }
@@ -404,6 +423,17 @@ impl Backend for Fallback {
     /// Subscribes at the primary: during an outage there are no messages.
     fn subscribe(&self, filter: &Arc<Filter>, delivery: Delivery) -> Result<Feed> {
         self.0.primary.subscribe(filter, delivery)
+    }
+
+    fn listen(&self, delivery: Delivery) -> Result<Feed> {
+        let reader = Arc::downgrade(delivery.inbox());
+        let feed = self.0.primary.listen(delivery)?;
+        lock(&self.0.readers).push(reader);
+        Ok(feed)
+    }
+
+    fn origin(&self) -> Option<&Origin> {
+        self.0.primary.origin()
     }
 
     fn activity(&self) -> Activity {

@@ -19,6 +19,7 @@ use crate::backend::{
 };
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
+use crate::event::Origin;
 use crate::exec::context::CallContext;
 use crate::inbox::{Delivery, Feed};
 use crate::lease::Fill;
@@ -393,6 +394,14 @@ impl Backend for Replay {
 
     fn subscribe(&self, filter: &Arc<Filter>, delivery: Delivery) -> Result<Feed> {
         self.active.subscribe(filter, delivery)
+    }
+
+    fn listen(&self, delivery: Delivery) -> Result<Feed> {
+        self.active.listen(delivery)
+    }
+
+    fn origin(&self) -> Option<&Origin> {
+        self.active.origin()
     }
 
     fn activity(&self) -> Activity {

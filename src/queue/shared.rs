@@ -11,7 +11,7 @@ use super::Wake;
 use super::owned::InFlight;
 use super::state::{Command, Stage, State};
 use crate::error::{Error, Result};
-use crate::util::event::Event;
+use crate::util::wakeup::Wakeup;
 use crate::util::{lock, unpoisoned};
 
 pub(super) struct Shared {
@@ -27,7 +27,7 @@ pub(super) struct Shared {
 struct Inner {
     state: State,
     /// Created on demand: a program without an event loop pays no system call.
-    event: Option<Event>,
+    event: Option<Wakeup>,
     wake: Option<Wake>,
     /// True if the host is to be woken.
     wake_due: bool,
@@ -120,13 +120,13 @@ impl Shared {
     pub(super) fn fd(&self) -> Result<i32> {
         let mut inner = lock(&self.inner);
         if inner.event.is_none() {
-            let event = Event::new("the queue")?;
+            let event = Wakeup::new("the queue")?;
             if inner.state.ready() > 0 {
                 event.raise();
             }
             inner.event = Some(event);
         }
-        Ok(inner.event.as_ref().map_or(-1, Event::fd))
+        Ok(inner.event.as_ref().map_or(-1, Wakeup::fd))
     }
 
     /// Sets the function that wakes the host.

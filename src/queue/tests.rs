@@ -314,6 +314,7 @@ fn describe(outcome: &Result<Outcome>) -> String {
         Ok(Outcome::Reply(reply)) => format!("{reply:?}"),
         Ok(Outcome::Received(receivers)) => format!("received: {receivers:?}"),
         Ok(Outcome::Message(_)) => "message".into(),
+        Ok(Outcome::Event(_)) => "event".into(),
         Err(error) => format!("{error:?}"),
     }
 }

@@ -3,12 +3,12 @@
 pub mod allocation;
 pub mod byte_strings;
 pub mod clock;
-pub mod event;
 pub mod glob;
 pub mod histogram;
 pub mod ordered;
 pub mod random;
 pub mod shown;
+pub mod wakeup;
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{LockResult, Mutex, MutexGuard, PoisonError};

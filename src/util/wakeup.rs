@@ -8,9 +8,9 @@ use rustix::io::{read, write};
 use crate::error::{Error, ErrorKind, Result};
 
 /// An event that is readable while it is raised.
-pub struct Event(OwnedFd);
+pub struct Wakeup(OwnedFd);
 
-impl Event {
+impl Wakeup {
     /// Makes an event that is not raised. `of` is the thing that it tells of, for the error.
     pub fn new(of: &str) -> Result<Self> {
         let made = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);

@@ -78,6 +78,7 @@ static void end_case(runner *run) {
     run->not_applicable += run->state == STATE_PASSED_BY;
     free_leases(run);
     free_subscriptions(run);
+    free_events(run);
     close_caches(run);
     run->state = STATE_NONE;
 }
@@ -224,6 +225,7 @@ static uint64_t capability(const runner *run, const bytes *name) {
     if (bytes_are(name, "command")) return YC_CAN_COMMAND;
     if (bytes_are(name, "publish")) return YC_CAN_PUBLISH;
     if (bytes_are(name, "near")) return YC_CAN_NEAR;
+    if (bytes_are(name, "events")) return YC_CAN_EVENTS;
     if (!bytes_are(name, "size")) stop(run, "there is no such capability");
     return YC_CAN_SIZE;
 }

@@ -103,6 +103,15 @@ static yc_status every_subscribe(yc_cache *cache, yc_error **err) {
     return unless_unsupported(status, err);
 }
 
+static yc_status every_events_open(yc_cache *cache, yc_error **err) {
+    yc_slice tags[] = {slice("t")}, keys[] = {slice("k*")};
+    yc_events_filter filter = {.struct_size = sizeof filter, .tags = tags, .n_tags = 1, .keys = keys, .n_keys = 1};
+    yc_events *events = NULL;
+    yc_status status = yc_events_open(cache, &filter, &events, err);
+    yc_events_free(events);
+    return unless_unsupported(status, err);
+}
+
 static yc_status every_counter_add(yc_cache *cache, yc_error **err) {
     int64_t sum;
     return yc_counter_add(cache, "n", 1, 1, 0, 60000, &sum, err);
@@ -255,6 +264,7 @@ static const every_call EVERY[] = {
     {"yc_redis_command", every_redis_command},
     {"yc_publish", every_publish},
     {"yc_subscribe", every_subscribe},
+    {"yc_events_open", every_events_open},
     {"yc_redis_name", every_redis_name},
     {"yc_invalidate_tag", every_invalidate_tag},
     {"yc_invalidate_tags", every_invalidate_tags},

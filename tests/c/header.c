@@ -4,7 +4,7 @@
 static const yc_search_options options = YC_SEARCH_OPTIONS_INIT;
 static const int64_t times[] = {YC_TTL_DEFAULT, YC_TTL_NEVER};
 static const uint64_t numbers[] = {YC_COUNT_UNKNOWN, YC_CAN_LIST, YC_CAN_COUNT, YC_CAN_SHARE, YC_CAN_SIZE,
-                                   YC_CAN_COMPARE, YC_CAN_COMMAND, YC_CAN_PUBLISH, YC_CAN_NEAR};
+                                   YC_CAN_COMPARE, YC_CAN_COMMAND, YC_CAN_PUBLISH, YC_CAN_NEAR, YC_CAN_EVENTS, YC_EVENT_TAG, YC_EVENT_GAP, YC_EVENTS_OWN};
 static const int32_t kinds[] = {YC_OP_GET,  YC_OP_SET,  YC_OP_DELETE, YC_OP_EXISTS, YC_OP_EXPIRE,
                                 YC_OP_TTL,  YC_OP_INVALIDATE_TAGS, YC_OP_INVALIDATE_PATTERN, YC_OP_FLUSH, YC_OP_PING,
                                 YC_OP_GET_VERSIONED, YC_OP_SET_IF, YC_OP_DELETE_IF, YC_OP_GET_AND_EXPIRE, YC_OP_COUNTER_ADD,

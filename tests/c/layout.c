@@ -58,6 +58,17 @@ AT(yc_filter, n_patterns, 32);
 AT(yc_filter, max_bytes, 40);
 AT(yc_filter, reserved, 48);
 
+SIZE(yc_events_filter, 88);
+AT(yc_events_filter, struct_size, 0);
+AT(yc_events_filter, flags, 4);
+AT(yc_events_filter, kinds, 8);
+AT(yc_events_filter, tags, 16);
+AT(yc_events_filter, n_tags, 24);
+AT(yc_events_filter, keys, 32);
+AT(yc_events_filter, n_keys, 40);
+AT(yc_events_filter, max_bytes, 48);
+AT(yc_events_filter, reserved, 56);
+
 SIZE(yc_match, 40);
 AT(yc_match, key, 0);
 AT(yc_match, score, 16);
@@ -106,7 +117,7 @@ AT(yc_completion, number, 88);
 AT(yc_completion, lease, 96);
 AT(yc_completion, reply, 104);
 AT(yc_completion, message, 112);
-AT(yc_completion, reserved, 120);
+AT(yc_completion, event, 120);
 
 /* The library agrees: it writes and reads where the header says. */
 int main(void) {

@@ -514,6 +514,8 @@ static const struct {
     {"subscribe", run_subscribe},
     {"next", run_next},
     {"unsubscribe", run_unsubscribe},
+    {"events", run_events},
+    {"next_event", run_next_event},
     {"invalidate_tag", run_invalidate_tag},
     {"invalidate_tags", run_invalidate_tags},
     {"invalidate_pattern", run_invalidate_pattern},

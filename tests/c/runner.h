@@ -38,6 +38,12 @@ typedef struct named_subscription {
     yc_subscription *subscription;
 } named_subscription;
 
+/* A reader of events that a step made, until the case ends. */
+typedef struct named_events {
+    char name[MAX_NAME];
+    yc_events *events;
+} named_events;
+
 /* The lines before steps: options of the cache, and the conditions under which a case applies. */
 typedef struct conditions {
     char options[MAX_OPTIONS];
@@ -61,6 +67,8 @@ typedef struct runner {
     size_t n_leases;
     named_subscription subscriptions[MAX_SUBSCRIPTIONS];
     size_t n_subscriptions;
+    named_events events[MAX_SUBSCRIPTIONS];
+    size_t n_events;
     statement *batch; /* The operations below a `batch`. */
     size_t n_batch;
     statement batch_step;
@@ -125,6 +133,9 @@ void run_subscribe(runner *run, yc_cache *cache, const statement *step, tokens *
 void run_next(runner *run, yc_cache *cache, const statement *step, tokens *result);
 void run_unsubscribe(runner *run, yc_cache *cache, const statement *step, tokens *result);
 void free_subscriptions(runner *run);
+void run_events(runner *run, yc_cache *cache, const statement *step, tokens *result);
+void run_next_event(runner *run, yc_cache *cache, const statement *step, tokens *result);
+void free_events(runner *run);
 
 /* ---- opening.c ---- */
 

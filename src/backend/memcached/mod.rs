@@ -51,7 +51,8 @@ pub fn open(config: &Config, memcached: &MemcachedConfig) -> Result<Box<dyn Back
     }
     let open_channels = |events: &RedisConfig| redis::open_channels(config, events, &runtime);
     let channels = memcached.events.as_deref().map(open_channels).transpose()?;
-    let store = MemcachedStore::new(nodes, channels);
+    let (channels, events) = channels.unzip();
+    let store = MemcachedStore::new(nodes, channels, events);
     let remote = Remote::new(store, &config.key_prefix, memcached.connection.timeout, runtime);
     let Some(near) = &config.near else { return Ok(Box::new(remote)) };
     // No server tells of changes.

@@ -14,12 +14,12 @@ use super::received::{Received, What, stored, tag_version, unexpected};
 use super::run::{Commands, run};
 use super::{health, names, sample};
 use crate::backend::health::ServerHealth;
-use crate::backend::redis::Channels;
+use crate::backend::redis::{Channels, Events};
 use crate::backend::remote::{
-    self, EncodedEntry, Inspected, Mark, MarkedEntry, Outcomes, RemovedEntry, Sample, ScanScope, Slice, Store,
-    TimedEntry, Traffic, VersionedEntry,
+    self, Announcement, EncodedEntry, Inspected, Mark, MarkedEntry, Outbox, Outcomes, RemovedEntry, Sample, ScanScope,
+    Slice, Store, TimedEntry, Traffic, VersionedEntry,
 };
-use crate::backend::{Capabilities, Missing, ScanCursor};
+use crate::backend::{Capabilities, Missing, ScanCursor, no_events};
 use crate::entry::{self, DecodeError, Entry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
@@ -34,11 +34,13 @@ pub struct MemcachedStore {
     listings: Listings,
     /// The servers that carry its channels; `None`: it has none.
     channels: Option<Channels>,
+    /// The events that these carry.
+    events: Option<Events>,
 }
 
 impl MemcachedStore {
-    pub fn new(nodes: Arc<Nodes>, channels: Option<Channels>) -> Self {
-        Self { listings: Listings::new(Arc::clone(&nodes)), nodes, channels }
+    pub fn new(nodes: Arc<Nodes>, channels: Option<Channels>, events: Option<Events>) -> Self {
+        Self { listings: Listings::new(Arc::clone(&nodes)), nodes, channels, events }
     }
 
     fn channels(&self) -> Result<&Channels> {
@@ -139,6 +141,7 @@ impl Store for MemcachedStore {
             command: false,
             publish: self.channels.is_some(),
             near: false,
+            events: self.events.is_some(),
         }
     }
 
@@ -263,7 +266,12 @@ impl Store for MemcachedStore {
         received.into_iter().map(|received| done(received?)).collect()
     }
 
-    async fn remove<'a>(&'a self, context: CallContext, names: &'a [&'a [u8]]) -> Outcomes<Option<RemovedEntry>> {
+    async fn remove<'a>(
+        &'a self,
+        context: CallContext,
+        names: &'a [&'a [u8]],
+        _told: Option<Announcement>,
+    ) -> Outcomes<Option<RemovedEntry>> {
         let commands: Commands =
             names.iter().flat_map(|name| [Command::Get { name }, Command::Delete { name }]).collect();
         let mut received = run(context, &self.nodes, &commands).await.into_iter();
@@ -362,7 +370,13 @@ impl Store for MemcachedStore {
         self.expire_checked(context, name, stored, mark.as_number(), ttl).await
     }
 
-    async fn replace_tag_versions<'a>(&'a self, context: CallContext, prefix: &'a str, tags: &'a [u64]) -> Result<()> {
+    async fn replace_tag_versions<'a>(
+        &'a self,
+        context: CallContext,
+        prefix: &'a str,
+        tags: &'a [u64],
+        _told: Option<Announcement>,
+    ) -> Result<()> {
         self.replace_tag_versions(context, prefix, tags).await
     }
 
@@ -406,6 +420,14 @@ impl Store for MemcachedStore {
         Ok(self.channels()?.subscribe(filter, delivery, handle))
     }
 
+    fn outbox(&self) -> Option<&Arc<Outbox>> {
+        self.events.as_ref().map(Events::outbox)
+    }
+
+    fn listen(&self, delivery: Delivery, handle: &Handle) -> Result<Feed> {
+        self.events.as_ref().ok_or_else(|| no_events(Self::NAME))?.listen(delivery, handle)
+    }
+
     async fn connected(&self, _context: CallContext) -> Result<()> {
         self.nodes.connected().await?;
         match &self.channels {
@@ -417,6 +439,9 @@ impl Store for MemcachedStore {
     async fn close(&self, context: CallContext, deadline: Instant) {
         self.listings.close();
         self.nodes.close(context, deadline).await;
+        if let Some(events) = &self.events {
+            events.close(context, deadline).await;
+        }
         if let Some(channels) = &self.channels {
             channels.close(context, deadline).await;
         }

@@ -2,6 +2,7 @@
 
 mod channels;
 mod conditional;
+mod events;
 mod explain;
 mod front;
 mod lease;
@@ -29,6 +30,7 @@ use std::time::{Duration, Instant};
 use futures_util::TryFutureExt;
 
 use self::channels::Channels;
+use self::events::Events;
 pub use self::front::{Front, NearEntry, Unconfirmed};
 use self::lease::Attempt;
 use self::store::Store;
@@ -40,11 +42,13 @@ use super::{
 use crate::config::MemoryConfig;
 use crate::entry::TagVersion;
 use crate::error::Result;
+use crate::event::Origin;
 use crate::exec::context::CallContext;
 use crate::exec::runtime::yield_now;
 use crate::inbox::{Delivery, Feed};
 use crate::lease::{Fill, Lease, LeaseOptions, Wait, held_back, still_loading};
 use crate::message::Filter;
+use crate::operation::Change;
 use crate::util::clock::{Created, Deadline, Times};
 use crate::value::Value;
 
@@ -53,6 +57,7 @@ pub struct Memory {
     store: Arc<Store>,
     sweeper: Sweeper,
     channels: Channels,
+    events: Events,
 }
 
 impl Memory {
@@ -62,6 +67,7 @@ impl Memory {
             store: Arc::new(Store::new(config.max_size, config.max_bytes, config.eviction)),
             sweeper: Sweeper::new(config.cleanup_interval),
             channels: Channels::default(),
+            events: Events::default(),
         }
     }
 
@@ -107,7 +113,9 @@ impl Memory {
 
     #[inline(never)]
     fn delete_many(&self, keys: &[&[u8]]) -> Vec<Result<bool>> {
-        keys.iter().map(|key| Ok(self.store.delete(key))).collect()
+        let removed = keys.iter().map(|key| Ok(self.store.delete(key))).collect();
+        self.events.tell(&Change::Keys(keys.into()));
+        removed
     }
 
     /// Reads a key or takes its lease. A caller that waits for the load of another is pending.
@@ -168,7 +176,7 @@ impl Memory {
 
     /// Removes every key that matches one of the globs.
     async fn remove_all_matching(&self, patterns: &[&[u8]]) -> Result<Outcome> {
-        let (patterns, mut removed) = (Patterns::new(patterns), 0);
+        let (names, patterns, mut removed) = (patterns, Patterns::new(patterns), 0);
         for at in 0..self.store.shards.len() {
             let mut next = Some(0);
             while let Some(from) = next {
@@ -177,6 +185,7 @@ impl Memory {
                 yield_now().await;
             }
         }
+        self.events.tell(&Change::Patterns(names));
         Ok(Outcome::Removed(Some(removed)))
     }
 }
@@ -194,6 +203,7 @@ impl Backend for Memory {
                 command: false,
                 publish: true,
                 near: true,
+                events: true,
             },
             answers_at_once: true,
             is_one_server: false,
@@ -232,7 +242,11 @@ impl Backend for Memory {
         done(Ok(match operation {
             Operation::Get { key } => Outcome::found(self.store.get(key)),
             Operation::Set(entry) => return done(self.put(entry).map(|()| Outcome::Done)),
-            Operation::Delete { key } => Outcome::hit(self.store.delete(key)),
+            Operation::Delete { key } => {
+                let was_there = self.store.delete(key);
+                self.events.tell_of_key(key);
+                Outcome::hit(was_there)
+            }
             Operation::Exists { key } => Outcome::hit(self.store.deadline(key).is_some()),
             Operation::Expire { key, ttl } => Outcome::hit(self.store.expire(key, self.deadline(ttl))),
             Operation::Ttl { key } => Outcome::remaining(self.store.deadline(key).map(Deadline::remaining)),
@@ -241,7 +255,13 @@ impl Backend for Memory {
                 let stored = self.store.set_if(entry, self.times(entry.ttl), condition);
                 return done(stored.map(Outcome::stored_if));
             }
-            Operation::DeleteIf { key, version } => self.store.delete_if(key, version),
+            Operation::DeleteIf { key, version } => {
+                let outcome = self.store.delete_if(key, version);
+                if matches!(outcome, Outcome::Done) {
+                    self.events.tell_of_key(key);
+                }
+                outcome
+            }
             Operation::GetAndExpire { key, ttl } => Outcome::found(self.store.get_and_expire(key, self.deadline(ttl))),
             Operation::CounterAdd(addition) => {
                 let added = self.store.counter_add(&addition, self.times(addition.ttl));
@@ -252,10 +272,16 @@ impl Backend for Memory {
             Operation::DeleteMany { keys } => Outcome::Deleted(self.delete_many(keys)),
             Operation::InvalidateTags { tags, count } => {
                 self.sweeper.start(&self.store);
-                Outcome::Removed(self.store.invalidate(tags, count))
+                let removed = self.store.invalidate(tags, count);
+                self.events.tell(&Change::Tags(tags));
+                Outcome::Removed(removed)
             }
             Operation::InvalidatePatterns { patterns } => return self.remove_matching(patterns),
-            Operation::Flush { count } => Outcome::Removed(self.store.flush(count)),
+            Operation::Flush { count } => {
+                let removed = self.store.flush(count);
+                self.events.tell(&Change::Flush);
+                Outcome::Removed(removed)
+            }
             Operation::Ping => Outcome::Done,
             Operation::Command(_) => return done(Err(no_commands("memory"))),
             Operation::Publish { channel, message } => Outcome::Received(Some(self.channels.publish(channel, message))),
@@ -293,11 +319,20 @@ impl Backend for Memory {
     fn invalidate_hashes<'a>(&'a self, _: CallContext, tags: &'a [u64]) -> OpFuture<'a, ()> {
         self.sweeper.start(&self.store);
         self.store.invalidate_found(&self.store.find_tags(tags.iter().copied()), false);
+        self.events.tell(&Change::Hashes(tags));
         done(Ok(()))
     }
 
     fn subscribe(&self, filter: &Arc<Filter>, delivery: Delivery) -> Result<Feed> {
         Ok(self.channels.subscribe(filter, delivery))
+    }
+
+    fn listen(&self, delivery: Delivery) -> Result<Feed> {
+        self.events.listen(delivery)
+    }
+
+    fn origin(&self) -> Option<&Origin> {
+        self.events.origin()
     }
 
     fn activity(&self) -> Activity {

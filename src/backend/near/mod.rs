@@ -32,6 +32,7 @@ use super::{
 };
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
+use crate::event::Origin;
 use crate::exec::context::CallContext;
 use crate::inbox::{Delivery, Feed};
 use crate::lease::{LeaseOptions, LoadState, Loaded, Wait};
@@ -321,6 +322,14 @@ impl<S: Store> Backend for Near<S> {
 
     fn subscribe(&self, filter: &Arc<Filter>, delivery: Delivery) -> Result<Feed> {
         self.remote.subscribe(filter, delivery)
+    }
+
+    fn listen(&self, delivery: Delivery) -> Result<Feed> {
+        self.remote.listen(delivery)
+    }
+
+    fn origin(&self) -> Option<&Origin> {
+        self.remote.origin()
     }
 
     /// Waits also until what tells of changes has begun, or says why it cannot.

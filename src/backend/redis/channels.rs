@@ -64,11 +64,8 @@ impl Channels {
 
     /// Sends a message to the subscribers of a channel; returns their number, if a single server knows it.
     pub async fn publish(&self, context: CallContext, channel: &[u8], message: &[u8]) -> Result<Option<u64>> {
-        self.are_used.store(true, Relaxed);
-        self.look_at_cluster();
         let mut commands = Commands::new(Kind::Once, self.topology.may_be_cluster());
-        // All messages of a prefix go to one node of a cluster, which keeps the order of each publisher.
-        commands.push_for(self.names.before(), &[b"PUBLISH", &self.names.of(channel), message], Expected::Number);
+        self.push(&mut commands, channel, message);
         let received = run(context, &self.topology, &commands, self.policy)
             .await
             .into_iter()
@@ -76,6 +73,14 @@ impl Channels {
             .unwrap_or_else(|| Err(unexpected()))?;
         let count = received.number()?;
         if self.topology.is_cluster() { Ok(None) } else { u64::try_from(count).map(Some).map_err(|_| unexpected()) }
+    }
+
+    /// Adds the command that sends a message, to be run with others.
+    pub fn push(&self, commands: &mut Commands, channel: &[u8], message: &[u8]) {
+        self.are_used.store(true, Relaxed);
+        self.look_at_cluster();
+        // All messages of a prefix go to one node of a cluster, which keeps the order of each publisher.
+        commands.push_for(self.names.before(), &[b"PUBLISH", &self.names.of(channel), message], Expected::Number);
     }
 
     /// Has the map of a cluster learned again after a connection was replaced: no reply to PUBLISH says that the node is no

@@ -6,6 +6,7 @@ mod command;
 mod commands;
 mod compare;
 mod confirm;
+mod events;
 mod expiry;
 mod handshake;
 mod health;
@@ -36,6 +37,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 pub use self::channels::Channels;
+pub use self::events::Events;
 use self::names::ChannelNames;
 use self::notices::Notices;
 use self::record::Record;
@@ -56,8 +58,8 @@ pub fn data_name(prefix: &str, key: &[u8]) -> Vec<u8> {
     names::data(prefix, key)
 }
 
-/// Begins to connect to servers that carry the channels of another backend.
-pub fn open_channels(config: &Config, redis: &RedisConfig, runtime: &Runtime) -> Result<Channels> {
+/// Begins to connect to servers that carry the channels and the events of another backend.
+pub fn open_channels(config: &Config, redis: &RedisConfig, runtime: &Runtime) -> Result<(Channels, Events)> {
     let replay = Replay {
         record: Arc::new(Record::new(Duration::ZERO, redis.connection.timeout)),
         prefix: config.key_prefix.as_str().into(),
@@ -66,7 +68,21 @@ pub fn open_channels(config: &Config, redis: &RedisConfig, runtime: &Runtime) ->
     };
     let has_channels = Arc::default();
     let topology = open_topology(config, redis, replay, &Arc::default(), &has_channels, runtime)?;
-    Ok(channels(config, redis, &topology, has_channels))
+    let events = events(config, redis, &topology, Arc::clone(&has_channels), runtime)?;
+    Ok((channels(config, redis, &topology, has_channels), events))
+}
+
+fn events(
+    config: &Config,
+    redis: &RedisConfig,
+    topology: &Arc<Topology>,
+    has_channels: Arc<AtomicBool>,
+    runtime: &Runtime,
+) -> Result<Events> {
+    let names = ChannelNames::of_events(&config.key_prefix);
+    let channels = Channels::new(Arc::clone(topology), names, policy(redis), has_channels);
+    let (prefix, journal) = (&config.key_prefix, redis.events_journal);
+    Events::new(Arc::clone(topology), channels, policy(redis), prefix, journal, runtime.handle())
 }
 
 fn open_topology(
@@ -104,8 +120,11 @@ pub fn open(config: &Config, redis: &RedisConfig) -> Result<Box<dyn Backend>> {
     let needs_role: Arc<AtomicBool> = Arc::default();
     let topology = open_topology(config, redis, replay, &scripts, &needs_role, &runtime)?;
     let channels = channels(config, redis, &topology, Arc::clone(&needs_role));
+    let has_events = redis.events || redis.events_journal > 0;
+    let open_events = || events(config, redis, &topology, Arc::clone(&needs_role), &runtime);
+    let events = has_events.then(open_events).transpose()?;
     let notices = config.near.as_ref().map(|_| notices(config, redis, &topology, needs_role)).transpose()?;
-    let store = RedisStore::new(Arc::clone(&topology), redis, channels, record, scripts, notices.clone());
+    let store = RedisStore::new(Arc::clone(&topology), redis, channels, record, scripts, notices.clone(), events);
     let handle = runtime.handle().clone();
     let remote = Remote::new(store, &config.key_prefix, redis.connection.timeout, runtime);
     let Some((near, notices)) = config.near.as_ref().zip(notices) else { return Ok(Box::new(remote)) };

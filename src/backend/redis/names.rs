@@ -1,11 +1,15 @@
 //! Stored names: `PREFIX:e:KEY` for an entry, `PREFIX:t:HASH` for a tag's version, `PREFIX:i:HASH` for its index,
 //! `PREFIX:r:NUMBER` for the marker of a server that was emptied after its restart, `PREFIX:w:NUMBER` for a write that
 //! waits for replicas, `PREFIX:d:KEY` for data of the caller, `PREFIX:c:CHANNEL` for a channel, `PREFIX:n:NUMBER:NUMBER` for
-//! the beats of a near cache, `PREFIX:n:changes` for the channel of changes.
+//! the beats of a near cache, `PREFIX:n:changes` for the channel of changes, `PREFIX:v:events` for the channel of events,
+//! `PREFIX:v:journal` for their journal.
 //!
 //! A prefix has neither `:` nor braces, so no key reaches a tag version or another
 //! prefix. In a cluster the first `{…}` of a name chooses its slot, so that
 //! braces in a key do: keys that share them lie together.
+
+/// The channel of events.
+pub const EVENTS: &[u8] = b"events";
 
 /// Returns the name of an entry.
 pub fn entry(prefix: &str, key: &[u8]) -> Vec<u8> {
@@ -77,9 +81,14 @@ pub fn is_marker(name: &[u8]) -> bool {
     kind(name).starts_with(b":r:")
 }
 
-/// Returns whether a name is that of data of the caller, of any prefix: what empties a cache leaves it.
-pub fn is_data(name: &[u8]) -> bool {
-    kind(name).starts_with(b":d:")
+/// Returns the name of the journal of events.
+pub fn journal(prefix: &str) -> Vec<u8> {
+    format!("{prefix}:v:journal").into_bytes()
+}
+
+/// Returns whether a name is that of data of the caller or of the journal, of any prefix: what empties a cache leaves it.
+pub fn is_kept(name: &[u8]) -> bool {
+    kind(name).starts_with(b":d:") || kind(name).starts_with(b":v:")
 }
 
 /// Returns the part of a name after the prefix, which has no colon.
@@ -126,6 +135,11 @@ impl ChannelNames {
     /// Returns the names of the channels by which near caches tell each other of changes.
     pub fn of_changes(prefix: &str) -> Self {
         Self { before: format!("{prefix}:n:").into_bytes().into() }
+    }
+
+    /// Returns the names of the channel of events.
+    pub fn of_events(prefix: &str) -> Self {
+        Self { before: format!("{prefix}:v:").into_bytes().into() }
     }
 
     /// Returns the bytes in front of each.
@@ -212,7 +226,8 @@ mod tests {
         assert_eq!(key("p", &tag_version("p", 7)), None);
         assert_eq!((tag("p", &tag_version("p", 7)), tag("p", &entry("p", b"7"))), (Some(7), None));
         assert!(is_entry(&entry("p", b":r:")) && !is_marker(&entry("p", b":r:")));
-        assert!(is_data(&data("p", b"a")) && !is_data(&entry("p", b":d:")) && !is_entry(&data("p", b":e:")));
+        assert!(is_kept(&data("p", b"a")) && !is_kept(&entry("p", b":d:")) && !is_entry(&data("p", b":e:")));
+        assert!(is_kept(&journal("p")) && !is_kept(&entry("p", b":v:")));
         assert!(is_marker(&marker("p", 7)) && !is_entry(&marker("p", 7)) && !is_entry(b"p"));
         assert_eq!(entries_glob("p", b"a*[b"), b"p:e:a\\*\\[b*");
     }

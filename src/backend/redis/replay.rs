@@ -184,7 +184,7 @@ impl Replay {
         loop {
             let (listed, next) = scan(connection, cursor, &glob).await?;
             let mut remove = Pipeline::default();
-            let removed = listed.iter().filter(|name| name.starts_with(&ours) && !names::is_data(name));
+            let removed = listed.iter().filter(|name| name.starts_with(&ours) && !names::is_kept(name));
             removed.for_each(|name| remove.push(&[b"UNLINK", name]));
             remove.send(connection).await?;
             cursor = next;

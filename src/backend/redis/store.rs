@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 
 use super::channels::Channels;
 use super::commands::{Commands, Kind};
+use super::events::Events;
 use super::expiry::{KnownWay, millis};
 use super::notices::Notices;
 use super::record::Record;
@@ -19,10 +20,11 @@ use super::topology::Topology;
 use super::{health, names, scan, server_error, walk};
 use crate::backend::health::ServerHealth;
 use crate::backend::remote::{
-    Change, Condition, EncodedEntry, Indexed, Inspected, Lasting, Mark, MarkedEntry, Outcomes, Removal, RemovedEntry,
-    Sample, ScanScope, Slice, Store, StoredPart, TimeLeft, TimedEntry, Traffic, VersionedEntry, first_lifetime,
+    Announcement, Change, Condition, EncodedEntry, Indexed, Inspected, Lasting, Mark, MarkedEntry, Outbox, Outcomes,
+    Removal, RemovedEntry, Sample, ScanScope, Slice, Store, StoredPart, TimeLeft, TimedEntry, Traffic, VersionedEntry,
+    first_lifetime,
 };
-use crate::backend::{Capabilities, Missing, ScanCursor};
+use crate::backend::{Capabilities, Missing, ScanCursor, no_events};
 use crate::command::{Command, Reply};
 use crate::config::RedisConfig;
 use crate::entry::{self, DecodeError, Entry, MAX_KEYLESS_HEADER};
@@ -61,6 +63,8 @@ pub struct RedisStore {
     pub(super) scripts: Arc<ScriptSupport>,
     /// The notices of a near cache; `None` without one.
     notices: Option<Arc<Notices>>,
+    /// The events; `None` without them.
+    events: Option<Events>,
 }
 
 impl RedisStore {
@@ -71,6 +75,7 @@ impl RedisStore {
         record: Arc<Record>,
         scripts: Arc<ScriptSupport>,
         notices: Option<Arc<Notices>>,
+        events: Option<Events>,
     ) -> Self {
         let connection = &config.connection;
         let policy = Policy { repeat: connection.retry_on_timeout, limit: connection.timeout };
@@ -86,11 +91,22 @@ impl RedisStore {
             record,
             scripts,
             notices,
+            events,
         }
     }
 
     pub(super) fn commands(&self, kind: Kind) -> Commands {
         Commands::new(kind, self.topology.may_be_cluster())
+    }
+
+    /// Adds the commands that send the events of a change, if they are sent together. Returns what is left to be settled.
+    fn push_events(&self, commands: &mut Commands, told: Option<Announcement>) -> Option<Sent> {
+        let (events, announcement) = self.events.as_ref().zip(told)?;
+        let are_with = events.accompany();
+        if are_with {
+            events.push(commands, announcement.messages());
+        }
+        Some(Sent { announcement, are_with })
     }
 
     pub(super) async fn run(&self, context: CallContext, commands: &Commands) -> Outcomes<Received> {
@@ -182,6 +198,22 @@ impl RedisStore {
     }
 }
 
+/// The announcement of a change whose commands are run. It is dropped, and sent, after them unless it was sent with them.
+struct Sent {
+    announcement: Announcement,
+    are_with: bool,
+}
+
+impl Sent {
+    /// Settles the announcement if the replies to its commands say that it was sent.
+    fn settle(self, replies: impl Iterator<Item = Result<Received>>) {
+        let mut replies = replies.peekable();
+        if self.are_with && replies.peek().is_some() && replies.all(|reply| reply.is_ok()) {
+            self.announcement.settle();
+        }
+    }
+}
+
 #[cold]
 fn replaced(servers: &str) -> Error {
     let text = format!("{servers}: the server was replaced {REPEATS} times during the removal; repeat the call");
@@ -222,6 +254,7 @@ impl Store for RedisStore {
             command: true,
             publish: true,
             near: false,
+            events: self.events.is_some(),
         }
     }
 
@@ -327,16 +360,23 @@ impl Store for RedisStore {
         entries.iter().zip(written).map(|(entry, received)| self.stored(entry, received)).collect()
     }
 
-    async fn remove<'a>(&'a self, context: CallContext, names: &'a [&'a [u8]]) -> Outcomes<Option<RemovedEntry>> {
+    async fn remove<'a>(
+        &'a self,
+        context: CallContext,
+        names: &'a [&'a [u8]],
+        told: Option<Announcement>,
+    ) -> Outcomes<Option<RemovedEntry>> {
         let mut commands = self.commands(Kind::Once);
         for name in names {
             commands.push(name, &[b"PTTL", name]);
             push_head(&mut commands, name);
             commands.push(name, &[b"UNLINK", name]);
         }
+        let sent = self.push_events(&mut commands, told);
         let mut received = self.run(context, &commands).await.into_iter();
         let mut next = || received.next().unwrap_or_else(|| Err(unexpected()));
         let headers: Outcomes<Option<RemovedEntry>> = names.iter().map(|_| removed(next(), next(), next())).collect();
+        sent.into_iter().for_each(|sent| sent.settle(received.by_ref()));
         let removed: Vec<&[u8]> =
             names.iter().zip(&headers).filter(|(_, head)| head.is_ok()).map(|(name, _)| *name).collect();
         // Noted when it is done: a replay on the connection that this waits for would remove what is to be counted, and
@@ -464,6 +504,14 @@ impl Store for RedisStore {
         Ok(self.channels.subscribe(filter, delivery, handle))
     }
 
+    fn outbox(&self) -> Option<&Arc<Outbox>> {
+        self.events.as_ref().map(Events::outbox)
+    }
+
+    fn listen(&self, delivery: Delivery, handle: &Handle) -> Result<Feed> {
+        self.events.as_ref().ok_or_else(|| no_events(Self::NAME))?.listen(delivery, handle)
+    }
+
     async fn read_marked<'a>(
         &'a self,
         context: CallContext,
@@ -541,7 +589,13 @@ impl Store for RedisStore {
         self.touch(context, name, ttl).await
     }
 
-    async fn replace_tag_versions<'a>(&'a self, context: CallContext, prefix: &'a str, tags: &'a [u64]) -> Result<()> {
+    async fn replace_tag_versions<'a>(
+        &'a self,
+        context: CallContext,
+        prefix: &'a str,
+        tags: &'a [u64],
+        mut told: Option<Announcement>,
+    ) -> Result<()> {
         for _ in 0..REPEATS {
             let (changes, mut versions) = (self.record.changes(), Vec::with_capacity(tags.len()));
             let mut commands = self.commands(Kind::Repeatable);
@@ -549,7 +603,11 @@ impl Store for RedisStore {
                 let name = names::tag_version(prefix, *tag);
                 versions.push(commands.push_with_version(&name, &[b"SET", &name], &[b"PX", REPLACED_LASTS])?);
             }
-            self.expect_ok(context, &commands).await?;
+            let sent = self.push_events(&mut commands, told.take());
+            let mut received = self.run(context, &commands).await.into_iter();
+            let replaced = received.by_ref().take(tags.len()).try_for_each(|received| received.map(drop));
+            sent.into_iter().for_each(|sent| sent.settle(received.by_ref()));
+            replaced?;
             // A repeated attempt sends another version. A replay then replaces it once more, which costs misses alone.
             tags.iter().zip(versions).for_each(|(tag, version)| self.record.note_tag(*tag, version));
             if self.record.changes() == changes {
@@ -596,7 +654,7 @@ impl Store for RedisStore {
     }
 
     async fn unlink<'a>(&'a self, context: CallContext, names: &'a [&'a [u8]]) -> Result<()> {
-        let names: Vec<&[u8]> = names.iter().copied().filter(|name| !names::is_data(name)).collect();
+        let names: Vec<&[u8]> = names.iter().copied().filter(|name| !names::is_kept(name)).collect();
         let mut commands = self.commands(Kind::Repeatable);
         // A flush does not make a server one that restarted.
         names.iter().filter(|name| !names::is_marker(name)).for_each(|name| commands.push(name, &[b"UNLINK", name]));
@@ -639,6 +697,9 @@ impl Store for RedisStore {
     }
 
     async fn close(&self, context: CallContext, deadline: Instant) {
+        if let Some(events) = &self.events {
+            events.close(context, deadline).await;
+        }
         self.topology.close(context, deadline).await;
     }
 }

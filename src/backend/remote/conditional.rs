@@ -11,12 +11,13 @@ use super::fresh::{Checked, fresh_of};
 use super::store::{Change, Condition, Mark};
 use super::tags::pair;
 use super::trailer::Trailer;
-use super::{EncodedEntry, Remote, Slice, Store, StoredPart, TimeLeft, nonce};
+use super::{Announcement, EncodedEntry, Remote, Slice, Store, StoredPart, TimeLeft, nonce};
 use crate::backend::{Addition, NewEntry, Outcome, SetCondition};
 use crate::entry::{self, Entry, LoadTerms, TagVersion};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::backoff::Backoff;
 use crate::exec::context::CallContext;
+use crate::operation::Change as ChangedEntries;
 use crate::util::millis;
 use crate::value::Value;
 
@@ -317,11 +318,13 @@ impl<S: Store> Remote<S> {
                 return Ok(Outcome::Unmet);
             }
             let changes = self.store.changes();
+            let told = self.announcement(&ChangedEntries::Keys((&[key][..]).into()));
             if self.store.remove_if(context, &name, mark).await.map_err(Error::in_doubt)? {
                 Box::pin(self.confirm_removed(context, &[&name], changes)).await?;
                 self.counting.deletes(1);
                 return Ok(Outcome::Done);
             }
+            told.into_iter().for_each(Announcement::settle);
             attempts.again().await?;
         }
     }

@@ -16,6 +16,7 @@ use crate::backend::NewEntry;
 use crate::entry::{self, DecodeError, Entry, LoadTerms, TagVersion, tag_hash};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
+use crate::operation::Change as ChangedEntries;
 use crate::util::byte_strings::ByteStrings;
 use crate::util::millis;
 use crate::value::Value;
@@ -200,11 +201,19 @@ impl<S: Store> Remote<S> {
         written
     }
 
-    pub(super) async fn remove_many(&self, context: CallContext, keys: &[&[u8]]) -> Result<Vec<Result<bool>>> {
+    /// Removes keys, with or without an event for each.
+    pub(super) async fn remove_many(
+        &self,
+        context: CallContext,
+        keys: &[&[u8]],
+        tells: bool,
+    ) -> Result<Vec<Result<bool>>> {
         let names = self.names(keys.iter().copied());
         let names: Vec<&[u8]> = names.iter().collect();
         let changes = self.store.changes();
-        let entries = self.step_of(context, names.len(), false, |context| self.store.remove(context, &names)).await;
+        let told = if tells { self.announcement(&ChangedEntries::Keys(keys.into())) } else { None };
+        let remove = |context| self.store.remove(context, &names, told);
+        let entries = self.step_of(context, names.len(), false, remove).await;
         let entries = keys.iter().zip(&names).zip(entries);
         let found = entries.map(|((key, name), removed)| self.found_removed(key, name, removed)).collect();
         let removed = self.those_current(context, found).await;

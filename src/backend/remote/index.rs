@@ -2,20 +2,23 @@
 
 use super::entries::Extent;
 use super::lease::PREFIX_TAG;
-use super::{Remote, Removal, Store};
+use super::{Announcement, Remote, Removal, Store};
 use crate::backend::Removed;
 use crate::entry::{Entry, tag_hash};
 use crate::error::Result;
 use crate::exec::context::CallContext;
+use crate::operation::Change as ChangedEntries;
 
 impl<S: Store> Remote<S> {
     /// Returns the number of removed entries. Without an index it is unknown: entries are checked when they are read.
     pub(super) async fn invalidate(&self, context: CallContext, tags: &[&[u8]], count: bool) -> Result<Removed> {
+        let names_of_tags = tags;
         let mut tags: Vec<u64> = tags.iter().map(|tag| tag_hash(tag)).collect();
         tags.sort_unstable();
         tags.dedup();
+        let told = self.announcement(&ChangedEntries::Tags(names_of_tags));
         let Some(indexed) = self.store.indexed(context, &self.prefix, &tags, count).await? else {
-            self.replace_tag_versions(context, &tags).await?;
+            self.replace_tag_versions(context, &tags, told).await?;
             Box::pin(self.confirm_tags(context, &tags)).await?;
             return Ok(None);
         };
@@ -25,7 +28,7 @@ impl<S: Store> Remote<S> {
         // An entry that was set again without the tag is still listed, and stays.
         let tagged = self.readable(context, &names, &tags).await?;
         let counted = count && indexed.is_whole;
-        self.replace_tag_versions(context, &tags).await?;
+        self.replace_tag_versions(context, &tags, told).await?;
         self.store.forget(context, &self.prefix, &indexed, &tagged).await?;
         self.store.unlink(context, &tagged).await?;
         Box::pin(self.confirm_tags(context, &tags)).await?;
@@ -34,16 +37,17 @@ impl<S: Store> Remote<S> {
 
     /// Replaces the version of the whole prefix, then those of tags: a load that began before does not store its value with
     /// a tag that it learns later.
-    async fn replace_tag_versions(&self, context: CallContext, tags: &[u64]) -> Result<()> {
+    async fn replace_tag_versions(&self, context: CallContext, tags: &[u64], told: Option<Announcement>) -> Result<()> {
         if tags.is_empty() {
             return Ok(());
         }
         // One server makes the changes of a request in their order.
         if self.store.is_one_server() {
-            return self.store.replace_tag_versions(context, &self.prefix, &[&[PREFIX_TAG], tags].concat()).await;
+            let tags = [&[PREFIX_TAG], tags].concat();
+            return self.store.replace_tag_versions(context, &self.prefix, &tags, told).await;
         }
-        self.store.replace_tag_versions(context, &self.prefix, &[PREFIX_TAG]).await?;
-        self.store.replace_tag_versions(context, &self.prefix, tags).await
+        self.store.replace_tag_versions(context, &self.prefix, &[PREFIX_TAG], None).await?;
+        self.store.replace_tag_versions(context, &self.prefix, tags, told).await
     }
 
     /// Confirms that the versions of tags stay replaced, and with them that of the whole prefix.
@@ -56,7 +60,8 @@ impl<S: Store> Remote<S> {
 
     /// Replaces the versions of tags that are known by their hashes, as `invalidate` does.
     pub(super) async fn invalidate_hashes(&self, context: CallContext, tags: &[u64]) -> Result<()> {
-        self.replace_tag_versions(context, tags).await?;
+        let told = self.announcement(&ChangedEntries::Hashes(tags));
+        self.replace_tag_versions(context, tags, told).await?;
         Box::pin(self.confirm_tags(context, tags)).await
     }
 

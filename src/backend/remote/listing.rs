@@ -3,14 +3,18 @@
 use super::entries::Extent;
 use super::trailer::Trailer;
 use super::{Remote, Removal, ScanScope, Store};
-use crate::backend::{KeyFilter, Page, Removed, ScanCursor};
+use crate::backend::{KeyFilter, Outcome, Page, Patterns, Removed, ScanCursor, page};
 use crate::entry::{self, Entry, tag_hash};
 use crate::error::Result;
 use crate::exec::context::CallContext;
+use crate::exec::runtime::yield_now;
+use crate::operation::Change as ChangedEntries;
 use crate::util::byte_strings::ByteStrings;
 
 /// The number of names that are removed at once.
 const CHUNK: usize = 1000;
+/// The number of keys that are listed at once.
+const PAGE: usize = 512;
 
 impl<S: Store> Remote<S> {
     pub(super) async fn list(
@@ -73,6 +77,26 @@ impl<S: Store> Remote<S> {
         }
         self.store.unlink(context, &loads).await?;
         Ok(keys)
+    }
+
+    /// Lists the keys that may match, once for all patterns, and removes those that do. A key that a caller loads is one of
+    /// them: its value is not stored then. The event is that of the patterns, not those of the keys.
+    pub(super) async fn remove_matching(&self, context: CallContext, patterns: &[&[u8]]) -> Result<Outcome> {
+        let _told = self.announcement(&ChangedEntries::Patterns(patterns));
+        let patterns = Patterns::new(patterns);
+        let literal_prefix = patterns.literal_prefix();
+        let filter = KeyFilter { literal_prefix: &literal_prefix, tags: &[], hidden: true };
+        let (mut next, mut removed) = (Some(ScanCursor::default()), 0);
+        while let Some(from) = next {
+            let page = page(context, self, filter, from, PAGE).await?;
+            next = page.next;
+            let keys: Vec<&[u8]> = page.keys.iter().filter(|key| patterns.match_key(key)).collect();
+            for was_there in self.call(context, |context| self.remove_many(context, &keys, false)).await? {
+                removed += u64::from(was_there?);
+            }
+            yield_now().await;
+        }
+        Ok(Outcome::Removed(Some(removed)))
     }
 
     /// Tag versions go too: without them every entry that was missed is invalid.

@@ -21,6 +21,7 @@ mod lasting;
 mod lease;
 mod listing;
 mod nonce;
+mod outbox;
 mod roll_call;
 mod size;
 mod slice;
@@ -42,6 +43,7 @@ use self::hints::Hints;
 pub use self::keep::{Keepable, Known};
 pub use self::lasting::first_lifetime;
 pub use self::lease::PREFIX_TAG;
+pub use self::outbox::{Announcement, Outbox};
 pub use self::roll_call::RollCall;
 pub use self::size::{SAMPLE, Sample};
 pub use self::slice::Slice;
@@ -53,16 +55,18 @@ pub use self::watches::Watches;
 use super::health::{Details, Health};
 use super::{
     Activity, Backend, CopiedEntry, IfPresent, Imported, Info, KeyFilter, Missing, NewEntry, OpFuture, Operation,
-    Outcome, Page, ScanCursor, pending, remove_matching,
+    Outcome, Page, ScanCursor, pending,
 };
 use crate::command::Command;
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
+use crate::event::Origin;
 use crate::exec::context::{CallContext, share};
 use crate::exec::runtime::Runtime;
 use crate::inbox::{Delivery, Feed};
 use crate::lease::new_instance;
 use crate::message::Filter;
+use crate::operation::Change as ChangedEntries;
 use crate::value::Value;
 
 /// A store that processes share, as a backend.
@@ -182,6 +186,11 @@ impl<S: Store> Remote<S> {
 }
 
 impl<S: Store> Remote<S> {
+    /// Returns the announcement of a change: it is sent when it is dropped.
+    fn announcement(&self, change: &ChangedEntries<'_>) -> Option<Announcement> {
+        self.store.outbox().map(|outbox| outbox.announcement(change))
+    }
+
     async fn run_command(&self, context: CallContext, command: Command<'_>) -> Result<Outcome> {
         let reply = self.store.command(context, command).await;
         let in_doubt = |error: Error| if command.is_idempotent { error } else { error.in_doubt() };
@@ -226,12 +235,9 @@ impl<S: Store> Backend for Remote<S> {
             Operation::Set(entry) => {
                 self.call(context, |context| self.write_one(context, entry).map_ok(|()| Outcome::Done))
             }
-            Operation::Delete { key } => {
-                self.call(
-                    context,
-                    |context| async move { only(self.remove_many(context, &[key]).await?).map(Outcome::hit) },
-                )
-            }
+            Operation::Delete { key } => self.call(context, |context| async move {
+                only(self.remove_many(context, &[key], true).await?).map(Outcome::hit)
+            }),
             Operation::Exists { key } => {
                 self.call(context, |context| self.head_of(context, key).map_ok(|head| Outcome::hit(head.is_some())))
             }
@@ -248,7 +254,7 @@ impl<S: Store> Backend for Remote<S> {
                 self.call(context, |context| self.write_many(context, entries).map_ok(Outcome::Stored))
             }
             Operation::DeleteMany { keys } => {
-                self.call(context, |context| self.remove_many(context, keys).map_ok(Outcome::Deleted))
+                self.call(context, |context| self.remove_many(context, keys, true).map_ok(Outcome::Deleted))
             }
             Operation::GetVersioned { key } => {
                 self.call(context, |context| self.read_versioned(context, key).map_ok(Outcome::versioned))
@@ -268,8 +274,11 @@ impl<S: Store> Backend for Remote<S> {
             Operation::InvalidateTags { tags, count } => {
                 self.call(context, |context| self.invalidate(context, tags, count).map_ok(Outcome::Removed))
             }
-            Operation::InvalidatePatterns { patterns } => pending(remove_matching(context, self, patterns)),
-            Operation::Flush { count } => pending(self.remove_all(context, count).map_ok(Outcome::Removed)),
+            Operation::InvalidatePatterns { patterns } => pending(self.remove_matching(context, patterns)),
+            Operation::Flush { count } => pending(async move {
+                let _told = self.announcement(&ChangedEntries::Flush);
+                self.remove_all(context, count).await.map(Outcome::Removed)
+            }),
             Operation::Ping => self.call(context, |context| self.store.ping(context).map_ok(|()| Outcome::Done)),
             Operation::Explain { key } => self.call(context, |context| {
                 self.explain(context, key).map_ok(|explained| Outcome::Explanation(Box::new(explained)))
@@ -340,6 +349,17 @@ impl<S: Store> Backend for Remote<S> {
             Some(runtime) => self.store.subscribe(filter, delivery, runtime.handle()),
             None => Err(closed()),
         }
+    }
+
+    fn listen(&self, delivery: Delivery) -> Result<Feed> {
+        match &*self.runtime.load() {
+            Some(runtime) => self.store.listen(delivery, runtime.handle()),
+            None => Err(closed()),
+        }
+    }
+
+    fn origin(&self) -> Option<&Origin> {
+        self.store.outbox().map(|outbox| &outbox.origin)
     }
 
     fn connected(&self, context: CallContext) -> OpFuture<'_, ()> {

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
-use super::{Outcomes, Sample, Slice};
+use super::{Announcement, Outbox, Outcomes, Sample, Slice};
 use crate::backend::health::ServerHealth;
-use crate::backend::{Capabilities, Missing, ScanCursor, no_channels, no_commands};
+use crate::backend::{Capabilities, Missing, ScanCursor, no_channels, no_commands, no_events};
 use crate::command::{Command, Reply};
 use crate::entry::{self, DecodeError, Entry};
 use crate::error::{Error, ErrorKind, Result};
@@ -333,11 +333,12 @@ pub trait Store: Send + Sync + 'static {
         prefix: &'a str,
         entries: &'a [EncodedEntry],
     ) -> impl Future<Output = Outcomes<bool>> + Send;
-    /// Removes names; returns what was there.
+    /// Removes names; returns what was there. `told` is to be sent with that, or dropped when it is done.
     fn remove<'a>(
         &'a self,
         context: CallContext,
         names: &'a [&'a [u8]],
+        told: Option<Announcement>,
     ) -> impl Future<Output = Outcomes<Option<RemovedEntry>>> + Send;
     /// Gives a name another time to live; whether it was there.
     fn expire<'a>(
@@ -389,6 +390,16 @@ pub trait Store: Send + Sync + 'static {
     /// Subscribes in a task of the runtime until the feed is dropped.
     fn subscribe(&self, _filter: &Arc<Filter>, _delivery: Delivery, _handle: &Handle) -> Result<Feed> {
         Err(no_channels(Self::NAME))
+    }
+
+    /// Returns the events that wait to be sent; `None`: there are no events.
+    fn outbox(&self) -> Option<&Arc<Outbox>> {
+        None
+    }
+
+    /// Delivers events in a task of the runtime until the feed is dropped.
+    fn listen(&self, _delivery: Delivery, _handle: &Handle) -> Result<Feed> {
+        Err(no_events(Self::NAME))
     }
 
     /// Reads the version of each tag, and handles those that are missing. A server that fails takes only the tag versions
@@ -492,12 +503,13 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Result<()>> + Send {
         async { Ok(()) }
     }
-    /// Gives tags new versions, never used before.
+    /// Gives tags new versions, never used before. `told` is to be sent with that, or dropped when it is done.
     fn replace_tag_versions<'a>(
         &'a self,
         context: CallContext,
         prefix: &'a str,
         tags: &'a [u64],
+        told: Option<Announcement>,
     ) -> impl Future<Output = Result<()>> + Send;
 
     /// Returns the names that a store keeps of each tag's entries; `None`: it keeps none. Tags are sorted. `count` asks

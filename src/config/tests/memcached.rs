@@ -65,8 +65,8 @@ fn servers_that_cannot_carry_channels_are_refused() {
         (section("events: 7"), "Redis servers"),
         (section("events: 'redis://h?fallback=memory'"), "Redis servers"),
         (section("events: 'redis://h?port=0'"), "port"),
-        ("redis://h?events=redis%3A%2F%2Fi".to_owned(), "for memcached"),
-        ("memory://?events=redis%3A%2F%2Fi".to_owned(), "for memcached"),
+        ("redis://h?events=redis%3A%2F%2Fi".to_owned(), "true"),
+        ("memory://?events=redis%3A%2F%2Fi".to_owned(), "for redis and memcached"),
     ] {
         let message = refusal(&text).message().to_owned();
         assert!(message.contains("events") && message.contains(part), "{text}: {message}");

@@ -32,6 +32,8 @@ fn default() -> RedisConfig {
         replica_reads: false,
         tag_index: false,
         raw_channels: false,
+        events: false,
+        events_journal: 0,
         replay_window: Duration::from_secs(60),
         on_restart: OnRestart::Replay,
         invalidation_replicas: 0,
@@ -146,7 +148,7 @@ fn every_option_reaches_its_field() {
         "ssl: true, ssl_ca_certs: /a, ssl_certfile: /b, ssl_keyfile: /c, ssl_cert_reqs: none, ssl_check_hostname: false, \
          pool_size: 9, socket_timeout: 2s, socket_connect_timeout: 3s, retry_on_timeout: false, \
          health_check_interval: 0, connect: lazy, max_pending: 4, max_pending_bytes: 5, tcp_nodelay: false, \
-         tag_index: true, raw_channels: true, replay_window: 5m, on_restart: renew, invalidation_replicas: 2, \
+         tag_index: true, raw_channels: true, events: true, events_journal: 10000, replay_window: 5m, on_restart: renew, invalidation_replicas: 2, \
          socket_keepalive_options: {tcp_keepidle: 60, TCP_KEEPCNT: '9'}",
     );
     let expected = RedisConfig {
@@ -159,6 +161,8 @@ fn every_option_reaches_its_field() {
         }),
         tag_index: true,
         raw_channels: true,
+        events: true,
+        events_journal: 10_000,
         replay_window: Duration::from_secs(300),
         on_restart: OnRestart::Renew,
         invalidation_replicas: 2,

@@ -81,6 +81,7 @@ fn write(session: &mut Session, message: &Message) -> Result<()> {
         Message::Published { channel, data } => {
             output.say(|| format!("{}\t{}", bytes::shown(channel), bytes::shown(data)), || published(channel, data))?;
         }
+        Message::Event(_) => {}
         Message::Lost(lost) if output.is_json() => output.say(String::new, || json!({ "lost": lost }))?,
         Message::Lost(Some(lost)) => remark(false, &format!("{lost} messages were lost here")),
         Message::Lost(None) => remark(false, "messages may have been lost here"),
