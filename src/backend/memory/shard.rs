@@ -333,9 +333,15 @@ impl Shard {
         self.table.get(id).is_some_and(|entry| self.is_live(entry))
     }
 
-    #[inline]
+    #[inline(always)]
     fn has_valid_tags(&self, entry: &Value) -> bool {
-        !entry.is_tagged() || self.tags.all_live(self.table.members_of(entry))
+        !entry.is_tagged() || self.are_tags_valid(entry)
+    }
+
+    // Apart: most entries have no tags.
+    #[inline(never)]
+    fn are_tags_valid(&self, entry: &Value) -> bool {
+        self.tags.all_live(self.table.members_of(entry))
     }
 
     /// Removes a dead entry, and counts it if it has expired. A stale value and a remembered absence stay.
