@@ -93,6 +93,11 @@ impl Origin {
         }
     }
 
+    /// Returns a message without events.
+    pub fn nothing(&self) -> Vec<u8> {
+        self.begin(0)
+    }
+
     /// Returns a message that tells of lost events.
     pub fn gap(&self) -> Vec<u8> {
         let mut message = self.begin(0);
@@ -207,6 +212,9 @@ impl EventFilter {
         }
         tags.iter().try_for_each(|tag| check_tag(tag))?;
         keys.iter().try_for_each(|pattern| check_pattern(pattern))?;
+        if keys.iter().any(|pattern| pattern.is_empty()) {
+            return Err(Error::new(ErrorKind::Invalid, "a pattern of the filter is empty: it matches no key"));
+        }
         Ok(Self {
             kinds: HashSet::new(),
             own: false,
@@ -385,6 +393,7 @@ mod tests {
         assert_eq!(selected(&kind), [false, false, false, true, false]);
         let error = |tags: &[&[u8]]| EventFilter::new(tags, &[], 0).err().map(|it| it.kind());
         assert_eq!(error(&[b""]), Some(ErrorKind::Invalid));
+        assert_eq!(EventFilter::new(&[], &[b""], 0).err().map(|it| it.kind()), Some(ErrorKind::Invalid));
         assert_eq!(error(&vec![&b"a"[..]; MAX_FILTER + 1]), Some(ErrorKind::TooLarge));
     }
 

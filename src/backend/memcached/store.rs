@@ -430,8 +430,11 @@ impl Store for MemcachedStore {
 
     async fn connected(&self, _context: CallContext) -> Result<()> {
         self.nodes.connected().await?;
-        match &self.channels {
-            Some(channels) => channels.connected().await,
+        if let Some(channels) = &self.channels {
+            channels.connected().await?;
+        }
+        match &self.events {
+            Some(events) => events.connected().await,
             None => Ok(()),
         }
     }

@@ -94,6 +94,14 @@ impl Events {
         !self.wire.topology.may_be_cluster() && self.wire.outbox.is_empty()
     }
 
+    /// Sends a message without events, to find out whether the server takes them.
+    pub async fn connected(&self) -> Result<()> {
+        self.wire.publish(&[self.wire.outbox.origin.nothing()]).await.map_err(|error| match error.kind() {
+            ErrorKind::Denied => Error::new(ErrorKind::Denied, format!("option events: {error}")),
+            _ => error,
+        })
+    }
+
     /// Adds the commands that send messages.
     pub fn push(&self, commands: &mut Commands, messages: &[Vec<u8>]) {
         self.wire.push(commands, messages);
@@ -130,21 +138,22 @@ impl Wire {
             if let Some(Journal { name, keeps }) = &self.journal {
                 let keeps = keeps.to_string();
                 let parts: [&[u8]; 8] = [b"XADD", name, b"MAXLEN", b"~", keeps.as_bytes(), b"*", FIELD, message];
-                commands.push_for(name, &parts, Expected::String);
+                commands.push_for(name, &parts, Expected::Any);
             }
             self.channels.push(commands, names::EVENTS, message);
         }
     }
 
-    /// Sends what waits, in its order.
+    /// Sends what waits, in its order. While the server refuses, the last attempt is the first to be repeated.
     async fn send(self: Arc<Self>) {
         let mut backoff = Backoff::between(CallContext::task(), PAUSES.0, PAUSES.1);
         loop {
             let messages = self.outbox.next().await;
+            let mut is_refused = false;
             while let Err(error) = self.publish(&messages).await {
-                if !error.is_outage() && !error.is_passing() {
-                    tracing::warn!("events of this cache were not sent: {error}");
-                    break;
+                let is_new = !error.is_outage() && !std::mem::replace(&mut is_refused, true);
+                if is_new {
+                    tracing::warn!("the events of this cache wait, because the server refuses them: {error}");
                 }
                 backoff.pause().await;
             }

@@ -691,8 +691,13 @@ impl Store for RedisStore {
         loop {
             match self.topology.connected().await {
                 Err(error) if error.is_passing() && backoff.pause().await => {}
-                connected => return connected,
+                Err(error) => return Err(error),
+                Ok(()) => break,
             }
+        }
+        match &self.events {
+            Some(events) => events.connected().await,
+            None => Ok(()),
         }
     }
 
