@@ -4,7 +4,7 @@
 //! number of its first event (8 bytes each), and for each event a letter, a length (4 bytes) and so many bytes. The events of
 //! a message have consecutive numbers. Numbers are little-endian.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::SystemTime;
 
@@ -18,12 +18,18 @@ use crate::util::random::random;
 
 /// The version of the format.
 const VERSION: u8 = 1;
-/// The length of a message from which on it takes no further event.
+/// The length of a message that has several events is below this one.
 const FULL: usize = 64 * 1024;
 /// The most tags and patterns of a filter, together.
 const MAX_FILTER: usize = 1024;
+/// The place of the number of a message, and behind it those of its time and of the number of its first event.
+const NUMBER: usize = 9;
+const FIRST_EVENT: usize = NUMBER + 16;
+const HEADER: usize = FIRST_EVENT + 8;
 /// The most origins whose messages are followed.
-const MAX_ORIGINS: usize = 4096;
+const MAX_ORIGINS: usize = 1024;
+/// The number of messages that may overtake another one.
+const SPAN: u64 = 1024;
 /// The letter of a gap: events of the origin are lost.
 const GAP: u8 = b'g';
 
@@ -81,8 +87,8 @@ impl Origin {
         Ok(Self { number: random()?, messages: AtomicU64::new(0), events: AtomicU64::new(0) })
     }
 
-    /// Returns the messages that tell of a change which removes entries.
-    pub fn messages(&self, change: &Change<'_>) -> Vec<Vec<u8>> {
+    /// Returns the messages that tell of a change which removes entries, to be numbered when they are sent.
+    pub fn drafts(&self, change: &Change<'_>) -> Vec<Draft> {
         match change {
             Change::Tags(tags) => self.encode(EventKind::Tag, tags),
             Change::Keys(keys) => self.encode(EventKind::Delete, keys),
@@ -94,15 +100,25 @@ impl Origin {
     }
 
     /// Returns a message without events.
-    pub fn nothing(&self) -> Vec<u8> {
-        self.begin(0)
+    pub fn nothing(&self) -> Draft {
+        let header = [self.number, 0, now_ms(), 0];
+        let bytes = [VERSION].into_iter().chain(header.iter().flat_map(|it| it.to_le_bytes())).collect();
+        Draft { bytes, events: 0 }
     }
 
     /// Returns a message that tells of lost events.
-    pub fn gap(&self) -> Vec<u8> {
-        let mut message = self.begin(0);
-        push(&mut message, GAP, b"");
-        message
+    pub fn gap(&self) -> Draft {
+        let mut draft = self.nothing();
+        draft.push(GAP, b"");
+        draft
+    }
+
+    /// Gives a message the next numbers, with which it is sent.
+    pub fn number(&self, draft: &mut Draft) {
+        let number = self.messages.fetch_add(1, Relaxed) + 1;
+        let first = self.events.fetch_add(draft.events, Relaxed) + 1;
+        draft.bytes[NUMBER..NUMBER + 8].copy_from_slice(&number.to_le_bytes());
+        draft.bytes[FIRST_EVENT..HEADER].copy_from_slice(&first.to_le_bytes());
     }
 
     /// Makes an event of this cache itself.
@@ -111,40 +127,42 @@ impl Origin {
         Event { kind, name: name.into(), origin: self.number, sequence, time_ms: now_ms(), is_own: true }
     }
 
-    fn encode(&self, kind: EventKind, names: &[&[u8]]) -> Vec<Vec<u8>> {
+    fn encode(&self, kind: EventKind, names: &[&[u8]]) -> Vec<Draft> {
         let letter = LETTERS.iter().find(|(it, _)| *it == kind).map_or(GAP, |(_, letter)| *letter);
-        let (mut messages, mut rest) = (Vec::new(), names);
-        while !rest.is_empty() {
-            let mut bytes = 0;
-            let is_part = |name: &&&[u8]| {
-                let is_room = bytes < FULL;
-                bytes += name.len() + 5;
-                is_room
-            };
-            let taken = rest.iter().take_while(is_part).count();
-            let (now, others) = rest.split_at(taken);
-            let mut message = self.begin(now.len() as u64);
-            now.iter().for_each(|name| push(&mut message, letter, name));
-            messages.push(message);
-            rest = others;
+        let mut drafts: Vec<Draft> = Vec::new();
+        for name in names {
+            match drafts.last_mut().filter(|draft| draft.bytes.len() + name.len() < FULL) {
+                Some(draft) => draft.push(letter, name),
+                None => {
+                    let mut draft = self.nothing();
+                    draft.push(letter, name);
+                    drafts.push(draft);
+                }
+            }
         }
-        messages
-    }
-
-    /// Begins a message of so many events.
-    fn begin(&self, events: u64) -> Vec<u8> {
-        let (number, first) = (self.messages.fetch_add(1, Relaxed) + 1, self.events.fetch_add(events, Relaxed) + 1);
-        let mut message = vec![VERSION];
-        [self.number, number, now_ms(), first].iter().for_each(|it| message.extend_from_slice(&it.to_le_bytes()));
-        message
+        drafts
     }
 }
 
-#[allow(clippy::cast_possible_truncation)] // A name has up to 64 KiB.
-fn push(message: &mut Vec<u8>, letter: u8, name: &[u8]) {
-    message.push(letter);
-    message.extend_from_slice(&(name.len() as u32).to_le_bytes());
-    message.extend_from_slice(name);
+/// A message that is to be sent.
+pub struct Draft {
+    bytes: Vec<u8>,
+    events: u64,
+}
+
+impl Draft {
+    /// Returns the message.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    #[allow(clippy::cast_possible_truncation)] // A name has up to 64 KiB.
+    fn push(&mut self, letter: u8, name: &[u8]) {
+        self.bytes.push(letter);
+        self.bytes.extend_from_slice(&(name.len() as u32).to_le_bytes());
+        self.bytes.extend_from_slice(name);
+        self.events += u64::from(letter != GAP);
+    }
 }
 
 fn now_ms() -> u64 {
@@ -179,6 +197,11 @@ pub fn decode(message: &[u8], own: u64) -> Option<Received> {
         (sequence, rest) = (sequence.wrapping_add(1), more);
     }
     Some(Received { origin, number: number_of_message, events })
+}
+
+/// Returns the number of the origin of a message.
+pub fn origin_of(message: &[u8]) -> Option<u64> {
+    number(message.strip_prefix(&[VERSION])?).map(|(origin, _)| origin)
 }
 
 fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
@@ -260,26 +283,32 @@ pub enum Noted {
 
 /// The numbers of the messages that have come from each origin.
 #[derive(Default)]
-pub struct Sequences(HashMap<u64, Window>);
+pub struct Sequences(HashMap<u64, Came>);
 
-/// The last numbers of an origin. Messages that are sent at the same time may come in another order.
-struct Window {
-    /// No number before this one is missed: the first that came, or the one that came with a loss.
+/// The numbers that have come from an origin. Messages that are sent at the same time may come in another order.
+struct Came {
+    /// The number of the first message that came. Those before it were not sent to this reader, or are late.
     first: u64,
     /// The highest number.
     last: u64,
-    /// A bit for each of the 64 numbers up to the last, which is the lowest: whether it has come.
-    came: u64,
+    /// The numbers between them that may still come.
+    missing: BTreeSet<u64>,
 }
 
 impl Sequences {
     /// Notes a message.
     pub fn note(&mut self, origin: u64, number: u64) -> Noted {
         if self.0.len() >= MAX_ORIGINS && !self.0.contains_key(&origin) {
-            self.0.clear();
+            let other = self.0.keys().next().copied();
+            other.and_then(|other| self.0.remove(&other));
         }
-        let window = self.0.entry(origin).or_insert(Window { first: number, last: number, came: 0 });
-        window.note(number)
+        match self.0.get_mut(&origin) {
+            Some(came) => came.note(number),
+            None => {
+                self.0.insert(origin, Came { first: number, last: number, missing: BTreeSet::new() });
+                Noted::New
+            }
+        }
     }
 
     /// Forgets all: others may have been lost, which the reader knows.
@@ -288,35 +317,29 @@ impl Sequences {
     }
 }
 
-impl Window {
+impl Came {
     fn note(&mut self, number: u64) -> Noted {
-        let is_lost = number > self.last && self.advance(number);
-        let Some(bit) = 1_u64.checked_shl(u32::try_from(self.last - number).unwrap_or(u32::MAX)) else {
-            return Noted::Known;
-        };
-        if self.came & bit != 0 {
-            return Noted::Known;
+        if number <= self.last {
+            // A message that comes again is harmless, one that does not come is not.
+            let is_unknown = number < self.first || self.is_too_old(number);
+            return if self.missing.remove(&number) || is_unknown { Noted::New } else { Noted::Known };
         }
-        self.came |= bit;
+        let mut is_lost = number - self.last > SPAN;
+        if is_lost {
+            self.missing.clear();
+        } else {
+            self.missing.extend(self.last + 1..number);
+        }
+        self.last = number;
+        while let Some(oldest) = self.missing.first().copied().filter(|oldest| self.is_too_old(*oldest)) {
+            self.missing.remove(&oldest);
+            is_lost = true;
+        }
         if is_lost { Noted::NewAfterLoss } else { Noted::New }
     }
 
-    /// Makes a number the last. Returns true if one that has not come is now too old to come.
-    fn advance(&mut self, number: u64) -> bool {
-        let by = number - self.last;
-        // Those that were too old already were looked at before.
-        let oldest = self.last.saturating_sub(63).max(self.first);
-        let kept = number.saturating_sub(63);
-        let is_lost = (oldest..kept.min(self.last.saturating_add(1)))
-            .any(|old| self.came >> (self.last - old) & 1 == 0)
-            || kept > self.last.saturating_add(1);
-        self.came = u32::try_from(by).ok().and_then(|by| self.came.checked_shl(by)).unwrap_or(0);
-        self.last = number;
-        if is_lost {
-            // One gap stands for all that have not come so far.
-            self.first = number;
-        }
-        is_lost
+    fn is_too_old(&self, number: u64) -> bool {
+        number.saturating_add(SPAN) < self.last
     }
 }
 
@@ -328,22 +351,32 @@ mod tests {
         Event { kind, name: name.into(), origin: 1, sequence: 1, time_ms: 0, is_own }
     }
 
+    /// Returns the messages of a change as they are sent.
+    fn sent(origin: &Origin, change: &Change<'_>) -> Vec<Vec<u8>> {
+        let mut drafts = origin.drafts(change);
+        drafts.iter_mut().for_each(|draft| origin.number(draft));
+        drafts.iter().map(|draft| draft.bytes().to_vec()).collect()
+    }
+
     #[test]
     fn events_are_read_as_they_were_sent() {
         let origin = Origin::new().unwrap();
         let tags: &[&[u8]] = &[b"a", b"\0\xff"];
-        let sent = origin.messages(&Change::Tags(tags));
+        let sent = sent(&origin, &Change::Tags(tags));
         let received = decode(&sent[0], 0).unwrap();
         assert_eq!((sent.len(), received.origin, received.number), (1, origin.number, 1));
         let events: Vec<Event> = received.events.into_iter().map(Option::unwrap).collect();
         let seen: Vec<_> = events.iter().map(|it| (it.kind, &*it.name, it.sequence, it.is_own)).collect();
         assert_eq!(seen, [(EventKind::Tag, tags[0], 1, false), (EventKind::Tag, tags[1], 2, false)]);
         assert!(events[0].time_ms > 1_700_000_000_000);
-        let next = decode(&origin.messages(&Change::Flush)[0], origin.number).unwrap();
+        let mut origin_flush = origin.drafts(&Change::Flush).remove(0);
+        origin.number(&mut origin_flush);
+        let next = decode(origin_flush.bytes(), origin.number).unwrap();
         let flush = next.events[0].clone().unwrap();
         assert_eq!((next.number, flush.kind, flush.sequence, flush.is_own), (2, EventKind::Flush, 3, true));
-        assert_eq!(decode(&origin.gap(), 0).unwrap().events, [None]);
-        assert_eq!(decode(&origin.messages(&Change::Hashes(&[7]))[0], 0).unwrap().events, [None]);
+        assert_eq!(decode(origin.gap().bytes(), 0).unwrap().events, [None]);
+        assert_eq!(decode(origin.nothing().bytes(), 0).unwrap().events, []);
+        assert_eq!(decode(origin.drafts(&Change::Hashes(&[7]))[0].bytes(), 0).unwrap().events, [None]);
     }
 
     #[test]
@@ -353,18 +386,18 @@ mod tests {
         let long = vec![b'l'; 65536];
         let mut keys: Vec<&[u8]> = names.iter().map(|name| &name[..]).collect();
         keys.extend([&long[..], &long, b"last"]);
-        let sent = origin.messages(&Change::Keys((&keys[..]).into()));
+        let sent = sent(&origin, &Change::Keys((&keys[..]).into()));
         assert!(sent.len() > 3 && sent.iter().all(|message| message.len() < 2 * FULL + 1000));
         let events: Vec<Event> = sent.iter().flat_map(|it| decode(it, 0).unwrap().events).map(Option::unwrap).collect();
         assert_eq!(events.iter().map(|it| &*it.name).collect::<Vec<_>>(), keys);
         assert!(events.iter().zip(1..).all(|(it, number)| it.sequence == number && it.kind == EventKind::Delete));
-        assert!(origin.messages(&Change::Tags(&[])).is_empty());
+        assert!(origin.drafts(&Change::Tags(&[])).is_empty());
     }
 
     #[test]
     fn a_message_that_is_none_is_refused_and_an_unknown_kind_is_a_gap() {
         let origin = Origin::new().unwrap();
-        let whole = &origin.messages(&Change::Tags(&[b"tag"]))[0];
+        let whole = &sent(&origin, &Change::Tags(&[b"tag"]))[0];
         for bytes in [&b""[..], b"\x02", &whole[..20], &whole[..whole.len() - 1], &[&whole[..], b"t"].concat()] {
             assert_eq!(decode(bytes, 0), None, "{bytes:?}");
         }
@@ -405,13 +438,15 @@ mod tests {
             [note(5), note(7), note(6), note(6), note(5)],
             [Noted::New, Noted::New, Noted::New, Noted::Known, Noted::Known]
         );
-        assert_eq!([note(3), note(3)], [Noted::New, Noted::Known], "it was late, before the first");
-        // 8 does not come.
-        for number in 9..=71 {
+        assert_eq!(note(3), Noted::New, "it was late, before the first");
+        // 8 does not come in time.
+        for number in 9..=8 + SPAN {
             assert_eq!(note(number), Noted::New, "{number}");
         }
-        assert_eq!([note(72), note(73), note(8)], [Noted::NewAfterLoss, Noted::New, Noted::Known]);
-        assert_eq!([note(200), note(201), note(199)], [Noted::NewAfterLoss, Noted::New, Noted::New]);
+        assert_eq!([note(9 + SPAN), note(8), note(9 + SPAN)], [Noted::NewAfterLoss, Noted::New, Noted::Known]);
+        let far = 10 * SPAN;
+        assert_eq!([note(far), note(far + 2), note(far + 1)], [Noted::NewAfterLoss, Noted::New, Noted::New]);
+        assert_eq!([note(u64::MAX), note(u64::MAX)], [Noted::NewAfterLoss, Noted::Known]);
         assert_eq!(sequences.note(2, 1), Noted::New);
         sequences.clear();
         assert_eq!([sequences.note(1, 900), sequences.note(1, 900)], [Noted::New, Noted::Known]);

@@ -85,6 +85,9 @@ impl State {
 
     /// Adds the events of a message that are wanted.
     fn add_events(&mut self, filter: &EventFilter, message: &[u8], own: u64) {
+        if !filter.own && event::origin_of(message) == Some(own) {
+            return;
+        }
         let Some(received) = event::decode(message, own) else { return self.lose(None) };
         match self.sequences.note(received.origin, received.number) {
             Noted::Known => return,
@@ -94,7 +97,6 @@ impl State {
         for event in received.events {
             match event {
                 Some(event) => self.add_event(filter, event),
-                None if received.origin == own && !filter.own => {}
                 None => self.lose(None),
             }
         }
@@ -365,7 +367,9 @@ impl Delivery {
 
     /// Notes that so many messages are lost here.
     pub fn lose(&self, count: u64) {
-        if self.change(|state| state.lose(Some(count))) {
+        // A message has any number of events.
+        let count = if self.inbox.events.is_some() { None } else { Some(count) };
+        if self.change(|state| state.lose(count)) {
             self.inbox.changed.notify_one();
         }
     }
@@ -470,7 +474,7 @@ mod tests {
 
     use super::*;
     use crate::error::ErrorKind;
-    use crate::event::{EventKind, Origin};
+    use crate::event::{Draft, EventKind, Origin};
     use crate::operation::Change;
 
     fn next(inbox: &Arc<Inbox>) -> Option<Result<Message>> {
@@ -605,9 +609,14 @@ mod tests {
         let inbox = Arc::new(Inbox::of_events(filter));
         let delivery = inbox.begin_delivery().of(own.number);
         delivery.live();
-        let sent = |tags: &[&[u8]]| origin.messages(&Change::Tags(tags)).remove(0);
+        let number = |origin: &Origin, mut draft: Draft| {
+            origin.number(&mut draft);
+            draft.bytes().to_vec()
+        };
+        let sent = |tags: &[&[u8]]| number(&origin, origin.drafts(&Change::Tags(tags)).remove(0));
+        let zeroth = sent(&[b"other"]);
         let (first, second, third) = (sent(&[b"a", b"other", b"b"]), sent(&[b"b"]), sent(&[b"a"]));
-        for message in [&second, &first, &first, &own.messages(&Change::Flush)[0], &third] {
+        for message in [&zeroth, &second, &first, &first, &number(&own, own.drafts(&Change::Flush).remove(0)), &third] {
             delivery.push(b"", message);
         }
         let names = || {
@@ -620,13 +629,13 @@ mod tests {
         };
         assert_eq!(names(), [&b"b"[..], b"a", b"b", b"a"]);
         let _missing = sent(&[b"a"]);
-        (0..64).for_each(|_| delivery.push(b"", &sent(&[b"other"])));
+        (0..=1024).for_each(|_| delivery.push(b"", &sent(&[b"other"])));
         assert_eq!(names(), [b"gap"]);
         delivery.push(b"", b"damaged");
-        delivery.push(b"", &own.gap());
+        delivery.push(b"", &number(&own, own.gap()));
         inbox.tell(own.event(EventKind::Switch, b"memory"));
         assert_eq!(names(), [&b"gap"[..], b"memory"]);
-        delivery.push(b"", &origin.gap());
+        delivery.push(b"", &number(&origin, origin.gap()));
         delivery.resumed();
         delivery.live();
         delivery.push(b"", &third);

@@ -109,7 +109,8 @@ pub(super) unsafe fn with_handle_of(
     unsafe { boundary::call(name, err, checked) }
 }
 
-/// Runs the body of the export `name` with the cache behind a handle, which it does not need itself.
+/// Runs the body of the export `name` with the cache behind a handle. The memory backend may reach a cancellation point of the
+/// system, as it wakes another caller or asks for random numbers: the thread is not cancelled in it.
 #[inline]
 pub(super) unsafe fn with_cache(
     name: &'static str,
@@ -117,8 +118,14 @@ pub(super) unsafe fn with_cache(
     err: *mut *mut yc_error,
     body: impl FnOnce(&Cache) -> Result<yc_status>,
 ) -> yc_status {
-    // SAFETY: the caller's arguments, handed on.
-    unsafe { with_handle_of(name, cache, err, |_, cache| body(cache)) }
+    let checked = || {
+        // SAFETY: the caller hands NULL or a live cache of ours.
+        let cache = unsafe { cache.as_ref() }.ok_or_else(|| null("cache"))?;
+        cache.handle.check_open()?;
+        body(&cache.handle.load())
+    };
+    // SAFETY: the caller's `err`, handed on.
+    unsafe { boundary::call_uncancelled(name, err, checked) }
 }
 
 /// Runs the body of the export `name` with the handle of an open cache.

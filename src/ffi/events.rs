@@ -150,14 +150,17 @@ unsafe fn read_filter(filter: *const yc_events_filter) -> Result<EventFilter> {
 /// cache itself are returned with YC_EVENTS_OWN only; those of the kinds
 /// YC_EVENT_SWITCH and YC_EVENT_FALLBACK_ concern this cache, and are always
 /// returned. An event comes after its change. It may also come for a change that
-/// failed.
+/// failed, and it may come twice. Where it cannot be sent with its change, in a
+/// cluster of Redis and for Memcached, it is sent soon after; yc_close() waits up
+/// to a second for the last ones. With the option near, read with YC_OP_FRESH after
+/// an event: a copy may live for max_staleness.
 ///
 /// No result of the cache depends on an event: it serves to keep other copies in
 /// step. Events wait until they are taken, at most max_bytes; later ones are
 /// dropped, and a gap takes their place. A slow reader never slows down a writer.
 /// If the connection is lost, the library continues, and a gap marks the place;
-/// with the option events_journal there is none as long as the journal has the
-/// events.
+/// with the option events_journal there is none as long as the same server has the
+/// events. The end of a server may cost the last ones: then there is a gap.
 ///
 /// On success *events is the reader. The caller frees it with yc_events_free().
 ///

@@ -428,7 +428,9 @@ impl Backend for Fallback {
     fn listen(&self, delivery: Delivery) -> Result<Feed> {
         let reader = Arc::downgrade(delivery.inbox());
         let feed = self.0.primary.listen(delivery)?;
-        lock(&self.0.readers).push(reader);
+        let mut readers = lock(&self.0.readers);
+        readers.retain(|other| other.strong_count() > 0);
+        readers.push(reader);
         Ok(feed)
     }
 

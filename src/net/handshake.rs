@@ -155,7 +155,7 @@ impl DedicatedConnection {
     }
 
     /// Returns the identity of the process that answers.
-    pub(super) fn identity(&self) -> Identity {
+    pub fn identity(&self) -> Identity {
         self.connection().map(|connection| connection.identity()).unwrap_or_default()
     }
 

@@ -428,13 +428,13 @@ impl Store for MemcachedStore {
         self.events.as_ref().ok_or_else(|| no_events(Self::NAME))?.listen(delivery, handle)
     }
 
-    async fn connected(&self, _context: CallContext) -> Result<()> {
+    async fn connected(&self, context: CallContext) -> Result<()> {
         self.nodes.connected().await?;
         if let Some(channels) = &self.channels {
             channels.connected().await?;
         }
         match &self.events {
-            Some(events) => events.connected().await,
+            Some(events) => events.connected(context).await,
             None => Ok(()),
         }
     }

@@ -176,7 +176,8 @@ impl Memory {
 
     /// Removes every key that matches one of the globs.
     async fn remove_all_matching(&self, patterns: &[&[u8]]) -> Result<Outcome> {
-        let (names, patterns, mut removed) = (patterns, Patterns::new(patterns), 0);
+        let _told = self.events.at_end(Change::Patterns(patterns));
+        let (patterns, mut removed) = (Patterns::new(patterns), 0);
         for at in 0..self.store.shards.len() {
             let mut next = Some(0);
             while let Some(from) = next {
@@ -185,7 +186,6 @@ impl Memory {
                 yield_now().await;
             }
         }
-        self.events.tell(&Change::Patterns(names));
         Ok(Outcome::Removed(Some(removed)))
     }
 }

@@ -289,7 +289,7 @@ const BEAT: Beat<'_> =
     Beat { request: b"*1\r\n$4\r\nPING\r\n", every: Duration::from_secs(1), patience: Duration::from_millis(1500) };
 
 #[cold]
-fn no_server() -> Error {
+pub fn no_server() -> Error {
     Error::new(ErrorKind::Connect, "no server of the cluster is known: check the addresses and the network")
 }
 

@@ -12,22 +12,23 @@ use futures_util::FutureExt;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use super::channels::Channels;
+use super::channels::{Channels, no_server};
 use super::commands::{Commands, Expected, Kind};
 use super::names;
+use super::record::Record;
 use super::resp::{self, RespReader, RespValue};
-use super::run::{Policy, run, unexpected};
+use super::run::{Policy, run};
 use super::server_error;
 use super::topology::Topology;
 use crate::backend::remote::Outbox;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::Origin;
+use crate::event::{Draft, Origin};
 use crate::exec::backoff::Backoff;
 use crate::exec::context::CallContext;
 use crate::exec::runtime::AbortOnDrop;
 use crate::inbox::{Delivery, Feed};
 use crate::message::Filter;
-use crate::net::{DedicatedConnection, Server, protocol_error};
+use crate::net::{DedicatedConnection, Identity, Server, protocol_error};
 
 /// The first and the longest pause between two attempts.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
@@ -37,11 +38,9 @@ const LAST_EVENTS: Duration = Duration::from_secs(1);
 const BLOCK: &[u8] = b"1000";
 const PATIENCE: Duration = Duration::from_millis(2500);
 /// The most events that are read at once.
-const COUNT: &[u8] = b"64";
+const COUNT: &[u8] = b"16";
 /// The name of the field of an event in the stream.
 const FIELD: &[u8] = b"e";
-/// The position in front of all events.
-const BEGINNING: &[u8] = b"0-0";
 
 /// The events of a prefix on Redis servers.
 pub struct Events {
@@ -56,6 +55,8 @@ struct Wire {
     policy: Policy,
     outbox: Arc<Outbox>,
     journal: Option<Journal>,
+    /// The removals that are repeated on a server that has lost them.
+    record: Arc<Record>,
 }
 
 /// The stream that keeps the last events.
@@ -75,10 +76,11 @@ impl Events {
         policy: Policy,
         prefix: &str,
         journal: u64,
+        record: Arc<Record>,
         handle: &Handle,
     ) -> Result<Self> {
         let journal = (journal > 0).then(|| Journal { name: names::journal(prefix), keeps: journal });
-        let wire = Arc::new(Wire { topology, channels, policy, outbox: Outbox::new(Origin::new()?), journal });
+        let wire = Arc::new(Wire { topology, channels, policy, outbox: Outbox::new(Origin::new()?), journal, record });
         let sender = AbortOnDrop::spawn(handle, Arc::clone(&wire).send());
         Ok(Self { wire, _sender: sender })
     }
@@ -94,16 +96,18 @@ impl Events {
         !self.wire.topology.may_be_cluster() && self.wire.outbox.is_empty()
     }
 
-    /// Sends a message without events, to find out whether the server takes them.
-    pub async fn connected(&self) -> Result<()> {
-        self.wire.publish(&[self.wire.outbox.origin.nothing()]).await.map_err(|error| match error.kind() {
-            ErrorKind::Denied => Error::new(ErrorKind::Denied, format!("option events: {error}")),
-            _ => error,
-        })
+    /// Sends a message without events. Fails if the user may not send them; what else keeps them from being sent may pass.
+    pub async fn connected(&self, context: CallContext) -> Result<()> {
+        match self.wire.publish_nothing(context).await {
+            Err(error) if error.kind() == ErrorKind::Denied => {
+                Err(Error::new(ErrorKind::Denied, format!("option events: {error}")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Adds the commands that send messages.
-    pub fn push(&self, commands: &mut Commands, messages: &[Vec<u8>]) {
+    pub fn push(&self, commands: &mut Commands, messages: &[Draft]) {
         self.wire.push(commands, messages);
     }
 
@@ -116,8 +120,8 @@ impl Events {
                 Ok(self.wire.channels.subscribe(&filter, delivery, handle))
             }
             Some(journal) => {
-                let topology = Arc::clone(&self.wire.topology);
-                let reader = JournalReader { topology, journal: journal.clone(), delivery, position: None };
+                let (wire, name) = (Arc::clone(&self.wire), journal.name.clone());
+                let reader = JournalReader { wire, name, delivery, position: None };
                 Ok(Feed::new(AbortOnDrop::spawn(handle, reader.run())))
             }
         }
@@ -126,31 +130,50 @@ impl Events {
     /// Waits until the events that wait are sent, for a moment at most.
     pub async fn close(&self, context: CallContext, deadline: Instant) {
         let end = deadline.min(Instant::now() + LAST_EVENTS);
-        if context.run_until(end, |_| self.wire.outbox.emptied()).await.is_none() {
+        if context.run_until(end, |_| self.wire.outbox.ended()).await.is_none() {
             tracing::warn!("the last events were not sent: the server did not answer in time");
         }
     }
 }
 
 impl Wire {
-    fn push(&self, commands: &mut Commands, messages: &[Vec<u8>]) {
+    fn push(&self, commands: &mut Commands, messages: &[Draft]) {
         for message in messages {
             if let Some(Journal { name, keeps }) = &self.journal {
                 let keeps = keeps.to_string();
-                let parts: [&[u8]; 8] = [b"XADD", name, b"MAXLEN", b"~", keeps.as_bytes(), b"*", FIELD, message];
+                let parts: [&[u8]; 8] =
+                    [b"XADD", name, b"MAXLEN", b"~", keeps.as_bytes(), b"*", FIELD, message.bytes()];
                 commands.push_for(name, &parts, Expected::Any);
             }
-            self.channels.push(commands, names::EVENTS, message);
+            self.channels.push(commands, names::EVENTS, message.bytes());
         }
     }
 
-    /// Sends what waits, in its order. While the server refuses, the last attempt is the first to be repeated.
+    /// Sends what waits, in its order, until the cache is closed.
     async fn send(self: Arc<Self>) {
+        while let Err(payload) = AssertUnwindSafe(self.send_all()).catch_unwind().await {
+            tracing::warn!("{}", Error::panicked("the sender of events", payload));
+            self.outbox.sent();
+        }
+    }
+
+    async fn send_all(&self) {
         let mut backoff = Backoff::between(CallContext::task(), PAUSES.0, PAUSES.1);
+        let mut repeated = self.record.repeated();
         loop {
-            let messages = self.outbox.next().await;
+            let mut messages = tokio::select! {
+                messages = self.outbox.next() => messages,
+                _ = repeated.changed() => {
+                    // Removals were repeated on a server that may have lost them. Their events came before.
+                    vec![self.outbox.origin.gap()]
+                }
+            };
+            self.outbox.number(&mut messages);
             let mut is_refused = false;
-            while let Err(error) = self.publish(&messages).await {
+            while let Err(error) = self.publish(CallContext::task(), &mut messages).await {
+                if error.kind() == ErrorKind::Closed {
+                    return;
+                }
                 let is_new = !error.is_outage() && !std::mem::replace(&mut is_refused, true);
                 if is_new {
                     tracing::warn!("the events of this cache wait, because the server refuses them: {error}");
@@ -162,21 +185,45 @@ impl Wire {
         }
     }
 
-    async fn publish(&self, messages: &[Vec<u8>]) -> Result<()> {
+    async fn publish_nothing(&self, context: CallContext) -> Result<()> {
+        let mut message = vec![self.outbox.origin.nothing()];
+        self.outbox.number(&mut message);
+        self.publish(context, &mut message).await
+    }
+
+    /// Sends messages; those that fail are left.
+    async fn publish(&self, context: CallContext, messages: &mut Vec<Draft>) -> Result<()> {
         let mut commands = Commands::new(Kind::Repeatable, self.topology.may_be_cluster());
         self.push(&mut commands, messages);
-        let received = run(CallContext::task(), &self.topology, &commands, self.policy).await;
-        received.into_iter().try_for_each(|received| received.map(drop))
+        let each = commands.len().checked_div(messages.len()).unwrap_or(1);
+        let mut received = run(context, &self.topology, &commands, self.policy).await.into_iter();
+        let mut first = Ok(());
+        messages.retain(|_| {
+            let replies: Vec<_> = received.by_ref().take(each).collect();
+            let sent = replies.into_iter().try_for_each(|received| received.map(drop));
+            let is_left = sent.is_err();
+            first = std::mem::replace(&mut first, Ok(())).and(sent);
+            is_left
+        });
+        first
     }
 }
 
 /// The task that reads a journal.
 struct JournalReader {
-    topology: Arc<Topology>,
-    journal: Journal,
+    wire: Arc<Wire>,
+    /// The name of the journal.
+    name: Vec<u8>,
     delivery: Delivery,
-    /// The identifier of the last event that was read.
-    position: Option<Vec<u8>>,
+    position: Option<Position>,
+}
+
+/// The last event that was read.
+struct Position {
+    /// The server that it was read from. Another one, or the same after a restart, may lack what came behind.
+    server: Identity,
+    /// The identifier in the stream.
+    event: Vec<u8>,
 }
 
 impl JournalReader {
@@ -200,15 +247,15 @@ impl JournalReader {
                 backoff.reset();
             }
             self.delivery.down(error);
-            self.topology.mark_outdated();
+            self.wire.topology.mark_outdated();
             backoff.pause().await;
         }
     }
 
     /// Reads until the connection ends.
     async fn follow(&mut self, is_refused: &mut bool, has_read: &mut bool) -> Result<std::convert::Infallible> {
-        self.topology.connected().await?;
-        let server = self.owner().ok_or_else(|| self.topology.unknown().unwrap_or_else(no_server))?;
+        self.wire.topology.connected().await?;
+        let server = self.owner().ok_or_else(|| self.wire.topology.unknown().unwrap_or_else(no_server))?;
         let connection = server.connect_dedicated().await?;
         let resumed = self.find_position(&server, &connection, is_refused).await?;
         *has_read = true;
@@ -218,7 +265,7 @@ impl JournalReader {
             self.delivery.live()
         }
         loop {
-            self.read(&server, &connection).await?;
+            self.read(&server, &connection, is_refused).await?;
             let is_owner = self.owner().is_some_and(|owner| Arc::ptr_eq(&owner, &server));
             if !is_owner || server.has_left(&connection) {
                 let text = format!("{}: another server has taken its place", server.name());
@@ -228,7 +275,7 @@ impl JournalReader {
     }
 
     fn owner(&self) -> Option<Arc<Server>> {
-        self.topology.owner(names::slot(&self.journal.name), false)
+        self.wire.topology.owner(names::slot(&self.name), false)
     }
 
     /// Finds out where to read on. Returns true if no event is missing there.
@@ -238,58 +285,62 @@ impl JournalReader {
         connection: &DedicatedConnection,
         is_refused: &mut bool,
     ) -> Result<bool> {
-        let name = &self.journal.name;
-        let at = self.position.as_deref().unwrap_or(BEGINNING);
+        let identity = connection.identity();
+        let before = self.position.as_ref().filter(|it| it.server == identity && identity.reported);
+        if let Some(Position { event, .. }) = before {
+            let mut request = Vec::new();
+            resp::command(&mut request, &[b"XRANGE", &self.name, event, event]);
+            let bytes = ask(connection, &request, 1).await?;
+            if !entries(server, RespReader(&bytes), is_refused)?.is_empty() {
+                return Ok(true);
+            }
+        }
         let mut request = Vec::new();
-        resp::command(&mut request, &[b"XRANGE", name, at, at, b"COUNT", b"1"]);
-        resp::command(&mut request, &[b"XREVRANGE", name, b"+", b"-", b"COUNT", b"1"]);
-        let bytes = ask(connection, &request, 2).await?;
-        let mut replies = RespReader(&bytes);
-        let mut ids = Vec::new();
-        for reply in [replies.reply(), replies.reply()] {
-            ids.push(entries(server, reply, is_refused)?.into_iter().next().map(|(id, _)| id.to_vec()));
-        }
-        let (last, known) = (ids.pop().flatten(), ids.pop().flatten());
-        // An empty journal stays at its beginning.
-        let is_whole = known.is_some() || (self.position.as_deref() == Some(BEGINNING) && last.is_none());
-        if !is_whole {
-            self.position = Some(last.unwrap_or_else(|| BEGINNING.to_vec()));
-        }
-        Ok(is_whole)
+        resp::command(&mut request, &[b"XREVRANGE", &self.name, b"+", b"-", b"COUNT", b"1"]);
+        let bytes = ask(connection, &request, 1).await?;
+        let last = entries(server, RespReader(&bytes), is_refused)?.first().map(|(id, _)| id.to_vec());
+        let Some(event) = last else {
+            // An empty journal gets an entry: its beginning could not be distinguished from that of another.
+            self.wire.publish_nothing(CallContext::task()).await?;
+            return Box::pin(self.find_position(server, connection, is_refused)).await;
+        };
+        self.position = Some(Position { server: identity, event });
+        Ok(false)
     }
 
     /// Reads the next events, and waits for them for a while.
-    async fn read(&mut self, server: &Server, connection: &DedicatedConnection) -> Result<()> {
-        let name = &self.journal.name;
-        let at = self.position.clone().unwrap_or_else(|| BEGINNING.to_vec());
+    async fn read(&mut self, server: &Server, connection: &DedicatedConnection, is_refused: &mut bool) -> Result<()> {
+        let Some(position) = &mut self.position else { return Ok(()) };
+        let (name, at) = (&self.name, &position.event);
         let mut request = Vec::new();
-        let parts: [&[u8]; 8] = [b"XREAD", b"COUNT", COUNT, b"BLOCK", BLOCK, b"STREAMS", name, &at];
+        let parts: [&[u8]; 8] = [b"XREAD", b"COUNT", COUNT, b"BLOCK", BLOCK, b"STREAMS", name, at];
         resp::command(&mut request, &parts);
         // Looked at behind the read: what is still there has not been cut off in front of what was read.
-        resp::command(&mut request, &[b"XRANGE", name, &at, &at, b"COUNT", b"1"]);
+        resp::command(&mut request, &[b"XRANGE", name, at, at]);
         let bytes = ask(connection, &request, 2).await?;
         let mut replies = RespReader(&bytes);
         let (mut read, known) = (replies.reply(), replies.reply());
-        let known = entries(server, known, &mut false)?;
+        let is_known = !entries(server, known, is_refused)?.is_empty();
         let events = match read.clone().next() {
             Some(RespValue::Null | RespValue::Bulk(None)) => Vec::new(),
             Some(RespValue::Array(1)) => {
                 read.next();
                 match (read.next(), read.next()) {
-                    (Some(RespValue::Array(2)), Some(RespValue::Bulk(_))) => entries(server, read, &mut false)?,
+                    (Some(RespValue::Array(2)), Some(RespValue::Bulk(_))) => entries(server, read, is_refused)?,
                     _ => return Err(unexpected_form(server)),
                 }
             }
-            _ => entries(server, read, &mut false)?,
+            _ => entries(server, read, is_refused)?,
         };
-        if known.is_empty() && at != BEGINNING && !events.is_empty() {
+        if !is_known {
             self.delivery.lose_unknown();
         }
-        for (id, event) in events {
+        for (id, event) in &events {
             self.delivery.push(b"", event);
-            self.position = Some(id.to_vec());
+            position.event = id.to_vec();
         }
-        Ok(())
+        // Without its last event the journal began anew, or none has come since.
+        if is_known || !events.is_empty() { Ok(()) } else { Err(began_anew(server)) }
     }
 }
 
@@ -333,6 +384,6 @@ fn unexpected_form(server: &Server) -> Error {
 }
 
 #[cold]
-fn no_server() -> Error {
-    unexpected()
+fn began_anew(server: &Server) -> Error {
+    Error::new(ErrorKind::Connect, format!("{}: the journal of events has begun anew", server.name()))
 }

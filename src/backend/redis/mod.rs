@@ -67,8 +67,9 @@ pub fn open_channels(config: &Config, redis: &RedisConfig, runtime: &Runtime) ->
         opened: Instant::now(),
     };
     let has_channels = Arc::default();
+    let record = Arc::clone(&replay.record);
     let topology = open_topology(config, redis, replay, &Arc::default(), &has_channels, runtime)?;
-    let events = events(config, redis, &topology, Arc::clone(&has_channels), runtime)?;
+    let events = events(config, redis, &topology, record, Arc::clone(&has_channels), runtime)?;
     Ok((channels(config, redis, &topology, has_channels), events))
 }
 
@@ -76,13 +77,14 @@ fn events(
     config: &Config,
     redis: &RedisConfig,
     topology: &Arc<Topology>,
+    record: Arc<Record>,
     has_channels: Arc<AtomicBool>,
     runtime: &Runtime,
 ) -> Result<Events> {
     let names = ChannelNames::of_events(&config.key_prefix);
     let channels = Channels::new(Arc::clone(topology), names, policy(redis), has_channels);
     let (prefix, journal) = (&config.key_prefix, redis.events_journal);
-    Events::new(Arc::clone(topology), channels, policy(redis), prefix, journal, runtime.handle())
+    Events::new(Arc::clone(topology), channels, policy(redis), prefix, journal, record, runtime.handle())
 }
 
 fn open_topology(
@@ -121,7 +123,7 @@ pub fn open(config: &Config, redis: &RedisConfig) -> Result<Box<dyn Backend>> {
     let topology = open_topology(config, redis, replay, &scripts, &needs_role, &runtime)?;
     let channels = channels(config, redis, &topology, Arc::clone(&needs_role));
     let has_events = redis.events || redis.events_journal > 0;
-    let open_events = || events(config, redis, &topology, Arc::clone(&needs_role), &runtime);
+    let open_events = || events(config, redis, &topology, Arc::clone(&record), Arc::clone(&needs_role), &runtime);
     let events = has_events.then(open_events).transpose()?;
     let notices = config.near.as_ref().map(|_| notices(config, redis, &topology, needs_role)).transpose()?;
     let store = RedisStore::new(Arc::clone(&topology), redis, channels, record, scripts, notices.clone(), events);

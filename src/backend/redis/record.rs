@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use lru::LruCache;
+use tokio::sync::watch;
 
 use super::names;
 use crate::backend::remote::{EncodedEntry, PREFIX_TAG};
@@ -65,6 +66,8 @@ pub struct Record {
     has_names: AtomicBool,
     /// The number of times that a server was replaced or restarted.
     changes: AtomicU64,
+    /// Notified when removals were repeated on a server that took the place of another.
+    repeated: watch::Sender<()>,
 }
 
 impl Record {
@@ -82,6 +85,7 @@ impl Record {
             notes: Mutex::new(notes),
             has_names: AtomicBool::new(false),
             changes: AtomicU64::new(0),
+            repeated: watch::Sender::new(()),
         }
     }
 
@@ -152,6 +156,16 @@ impl Record {
     /// Notes that a server is another than before.
     pub(super) fn server_changed(&self) {
         self.changes.fetch_add(1, Relaxed);
+    }
+
+    /// Notes that removals were repeated on a server that took the place of another.
+    pub(super) fn was_repeated(&self) {
+        self.repeated.send_replace(());
+    }
+
+    /// Returns what is notified of that.
+    pub fn repeated(&self) -> watch::Receiver<()> {
+        self.repeated.subscribe()
     }
 
     /// Returns the number of times that a server was replaced or restarted. What was known of its data before may be

@@ -103,6 +103,9 @@ impl Replay {
             }
         }
         self.record.server_changed();
+        if before.is_some() {
+            self.record.was_repeated();
+        }
         Ok(())
     }
 

@@ -101,10 +101,10 @@ impl RedisStore {
 
     /// Adds the commands that send the events of a change, if they are sent together. Returns what is left to be settled.
     fn push_events(&self, commands: &mut Commands, told: Option<Announcement>) -> Option<Sent> {
-        let (events, announcement) = self.events.as_ref().zip(told)?;
+        let (events, mut announcement) = self.events.as_ref().zip(told)?;
         let are_with = events.accompany();
         if are_with {
-            events.push(commands, announcement.messages());
+            events.push(commands, announcement.numbered());
         }
         Some(Sent { announcement, are_with })
     }
@@ -206,11 +206,18 @@ struct Sent {
 
 impl Sent {
     /// Settles the announcement if the replies to its commands say that it was sent.
-    fn settle(self, replies: impl Iterator<Item = Result<Received>>) {
-        let mut replies = replies.peekable();
-        if self.are_with && replies.peek().is_some() && replies.all(|reply| reply.is_ok()) {
+    fn settle(self, commands: &Commands, replies: &mut impl Iterator<Item = Result<Received>>) {
+        if self.were_sent(commands, replies) {
             self.announcement.settle();
         }
+    }
+
+    /// Returns true if the events were sent with the change, and after it.
+    fn were_sent(&self, commands: &Commands, replies: &mut impl Iterator<Item = Result<Received>>) -> bool {
+        let mut replies = replies.peekable();
+        // Otherwise the events may have come before the change, or to a server that was replaced.
+        let is_in_order = self.are_with && !commands.is_reordered();
+        is_in_order && replies.peek().is_some() && replies.all(|reply| reply.is_ok())
     }
 }
 
@@ -376,7 +383,7 @@ impl Store for RedisStore {
         let mut received = self.run(context, &commands).await.into_iter();
         let mut next = || received.next().unwrap_or_else(|| Err(unexpected()));
         let headers: Outcomes<Option<RemovedEntry>> = names.iter().map(|_| removed(next(), next(), next())).collect();
-        sent.into_iter().for_each(|sent| sent.settle(received.by_ref()));
+        sent.into_iter().for_each(|sent| sent.settle(&commands, &mut received));
         let removed: Vec<&[u8]> =
             names.iter().zip(&headers).filter(|(_, head)| head.is_ok()).map(|(name, _)| *name).collect();
         // Noted when it is done: a replay on the connection that this waits for would remove what is to be counted, and
@@ -596,6 +603,8 @@ impl Store for RedisStore {
         tags: &'a [u64],
         mut told: Option<Announcement>,
     ) -> Result<()> {
+        // The events of a removal that is repeated wait for its end.
+        let mut unsettled = None;
         for _ in 0..REPEATS {
             let (changes, mut versions) = (self.record.changes(), Vec::with_capacity(tags.len()));
             let mut commands = self.commands(Kind::Repeatable);
@@ -606,11 +615,15 @@ impl Store for RedisStore {
             let sent = self.push_events(&mut commands, told.take());
             let mut received = self.run(context, &commands).await.into_iter();
             let replaced = received.by_ref().take(tags.len()).try_for_each(|received| received.map(drop));
-            sent.into_iter().for_each(|sent| sent.settle(received.by_ref()));
+            let were_sent = sent.as_ref().is_some_and(|sent| sent.were_sent(&commands, &mut received));
+            unsettled = unsettled.or(sent);
             replaced?;
             // A repeated attempt sends another version. A replay then replaces it once more, which costs misses alone.
             tags.iter().zip(versions).for_each(|(tag, version)| self.record.note_tag(*tag, version));
             if self.record.changes() == changes {
+                if were_sent {
+                    unsettled.into_iter().for_each(|sent| sent.announcement.settle());
+                }
                 return Ok(());
             }
         }
@@ -696,7 +709,7 @@ impl Store for RedisStore {
             }
         }
         match &self.events {
-            Some(events) => events.connected().await,
+            Some(events) => events.connected(context).await,
             None => Ok(()),
         }
     }

@@ -241,6 +241,8 @@ impl<S: Store> Remote<S> {
     /// Confirms that names stay removed. A server that was replaced during the removal may have lost it: it is repeated.
     pub(super) async fn confirm_removed(&self, context: CallContext, names: &[&[u8]], changes: u64) -> Result<()> {
         if self.store.changes() != changes && !names.is_empty() {
+            // The event of the removal may have come before it is repeated.
+            let _gap = self.announcement(&ChangedEntries::Hashes(&[]));
             self.store.unlink(context, names).await?;
         }
         self.confirm(context, Removal::Names(names)).await

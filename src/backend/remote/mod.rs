@@ -69,6 +69,9 @@ use crate::message::Filter;
 use crate::operation::Change as ChangedEntries;
 use crate::value::Value;
 
+/// The longest time that a flush waits until its event is sent.
+const LAST_EVENTS: Duration = Duration::from_secs(1);
+
 /// A store that processes share, as a backend.
 pub struct Remote<S> {
     store: S,
@@ -191,6 +194,15 @@ impl<S: Store> Remote<S> {
         self.store.outbox().map(|outbox| outbox.announcement(change))
     }
 
+    /// Sends the announcement of a removal that took long anyway, for a moment at most: a program that ends now has told of it.
+    async fn announce(&self, context: CallContext, told: Option<Announcement>) {
+        let is_told = told.is_some();
+        drop(told);
+        if let (Some(outbox), true) = (self.store.outbox(), is_told) {
+            context.run_until(Instant::now() + LAST_EVENTS, |_| outbox.emptied()).await;
+        }
+    }
+
     async fn run_command(&self, context: CallContext, command: Command<'_>) -> Result<Outcome> {
         let reply = self.store.command(context, command).await;
         let in_doubt = |error: Error| if command.is_idempotent { error } else { error.in_doubt() };
@@ -276,8 +288,10 @@ impl<S: Store> Backend for Remote<S> {
             }
             Operation::InvalidatePatterns { patterns } => pending(self.remove_matching(context, patterns)),
             Operation::Flush { count } => pending(async move {
-                let _told = self.announcement(&ChangedEntries::Flush);
-                self.remove_all(context, count).await.map(Outcome::Removed)
+                let told = self.announcement(&ChangedEntries::Flush);
+                let removed = self.remove_all(context, count).await;
+                self.announce(context, told).await;
+                removed.map(Outcome::Removed)
             }),
             Operation::Ping => self.call(context, |context| self.store.ping(context).map_ok(|()| Outcome::Done)),
             Operation::Explain { key } => self.call(context, |context| {

@@ -1,8 +1,8 @@
 //! Messages of events that wait to be sent.
 //!
 //! A change takes its announcement before it begins. One that was sent together with the change is marked as sent; any
-//! other, also that of a call that was cancelled, goes to the outbox when the change ends. A message may be sent twice:
-//! readers know its number.
+//! other, also that of a call that was cancelled, goes to the outbox when the change ends. It has another number then: the
+//! first one may not have been sent, or may come later.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
-use crate::event::Origin;
+use crate::event::{Draft, Origin};
 use crate::operation::Change;
 use crate::util::lock;
 
@@ -30,10 +30,12 @@ pub struct Outbox {
 
 #[derive(Default)]
 struct Waiting {
-    messages: VecDeque<Vec<u8>>,
+    messages: VecDeque<Draft>,
     bytes: usize,
     /// True while messages that were taken are on their way.
     are_sent: bool,
+    /// The number of announcements whose changes have not ended.
+    open: usize,
 }
 
 impl Waiting {
@@ -45,12 +47,13 @@ impl Waiting {
 /// The messages of a change. They go to the outbox when this is dropped.
 pub struct Announcement {
     outbox: Arc<Outbox>,
-    messages: Vec<Vec<u8>>,
+    messages: Vec<Draft>,
 }
 
 impl Announcement {
-    /// Returns the messages.
-    pub fn messages(&self) -> &[Vec<u8>] {
+    /// Returns the messages with the numbers with which they are sent now.
+    pub fn numbered(&mut self) -> &[Draft] {
+        self.outbox.number(&mut self.messages);
         &self.messages
     }
 
@@ -74,19 +77,19 @@ impl Outbox {
 
     /// Returns the announcement of a change that is about to be made.
     pub fn announcement(self: &Arc<Self>, change: &Change<'_>) -> Announcement {
-        Announcement { outbox: Arc::clone(self), messages: self.origin.messages(change) }
+        lock(&self.waiting).open += 1;
+        Announcement { outbox: Arc::clone(self), messages: self.origin.drafts(change) }
     }
 
-    fn push(&self, messages: Vec<Vec<u8>>) {
-        if messages.is_empty() {
-            return;
-        }
+    /// Ends an announcement; its messages wait from now on.
+    fn push(&self, messages: Vec<Draft>) {
         let mut waiting = lock(&self.waiting);
-        let mut bytes: usize = waiting.bytes + messages.iter().map(Vec::len).sum::<usize>();
+        waiting.open -= 1;
+        let mut bytes: usize = waiting.bytes + bytes_of(&messages);
         waiting.messages.extend(messages);
         if bytes > MAX_BYTES {
             let gap = self.origin.gap();
-            bytes = gap.len();
+            bytes = gap.bytes().len();
             waiting.messages = VecDeque::from([gap]);
         }
         waiting.bytes = bytes;
@@ -94,18 +97,23 @@ impl Outbox {
         self.changed.notify_waiters();
     }
 
+    /// Gives messages the next numbers.
+    pub fn number(&self, messages: &mut [Draft]) {
+        messages.iter_mut().for_each(|message| self.origin.number(message));
+    }
+
     /// Takes the next messages, and waits for them. `sent` has to be called once they are sent.
-    pub async fn next(&self) -> Vec<Vec<u8>> {
+    pub async fn next(&self) -> Vec<Draft> {
         self.when(|waiting| {
             let mut bytes = 0;
-            let is_part = |message: &&Vec<u8>| {
+            let is_part = |message: &&Draft| {
                 let is_room = bytes < BATCH_BYTES;
-                bytes += message.len();
+                bytes += message.bytes().len();
                 is_room
             };
             let count = waiting.messages.iter().take(BATCH).take_while(is_part).count();
-            let batch: Vec<Vec<u8>> = waiting.messages.drain(..count).collect();
-            waiting.bytes -= batch.iter().map(Vec::len).sum::<usize>();
+            let batch: Vec<Draft> = waiting.messages.drain(..count).collect();
+            waiting.bytes -= bytes_of(&batch);
             waiting.are_sent = !batch.is_empty();
             waiting.are_sent.then_some(batch)
         })
@@ -128,6 +136,11 @@ impl Outbox {
         self.when(|waiting| waiting.is_empty().then_some(())).await;
     }
 
+    /// Waits until no change has still to be told of, and no message is left to be sent.
+    pub async fn ended(&self) {
+        self.when(|waiting| (waiting.is_empty() && waiting.open == 0).then_some(())).await;
+    }
+
     async fn when<T>(&self, mut step: impl FnMut(&mut Waiting) -> Option<T>) -> T {
         loop {
             let mut changed = pin!(self.changed.notified());
@@ -141,6 +154,10 @@ impl Outbox {
     }
 }
 
+fn bytes_of(messages: &[Draft]) -> usize {
+    messages.iter().map(|message| message.bytes().len()).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
@@ -152,20 +169,22 @@ mod tests {
         Outbox::new(Origin::new().unwrap())
     }
 
-    fn numbers(messages: &[Vec<u8>]) -> Vec<u64> {
-        messages.iter().map(|it| decode(it, 0).unwrap().number).collect()
+    fn numbers(messages: &[Draft]) -> Vec<u64> {
+        messages.iter().map(|it| decode(it.bytes(), 0).unwrap().number).collect()
     }
 
     #[test]
     fn an_announcement_waits_unless_it_was_sent() {
         let outbox = outbox();
         assert!(outbox.next().now_or_never().is_none() && outbox.emptied().now_or_never().is_some());
-        let (one, two) = (outbox.announcement(&Change::Flush), outbox.announcement(&Change::Tags(&[b"a"])));
-        assert_eq!((numbers(one.messages()), numbers(two.messages())), (vec![1], vec![2]));
+        let (mut one, mut two) = (outbox.announcement(&Change::Flush), outbox.announcement(&Change::Tags(&[b"a"])));
+        assert_eq!((numbers(two.numbered()), numbers(one.numbered())), (vec![1], vec![2]));
         one.settle();
         drop(two);
         assert!(outbox.emptied().now_or_never().is_none());
-        assert_eq!(numbers(&outbox.next().now_or_never().unwrap()), [2]);
+        let mut batch = outbox.next().now_or_never().unwrap();
+        outbox.number(&mut batch);
+        assert_eq!(numbers(&batch), [3], "the number of the first attempt may come as well");
         assert!(outbox.emptied().now_or_never().is_none(), "it is on its way");
         outbox.sent();
         assert!(outbox.emptied().now_or_never().is_some() && outbox.next().now_or_never().is_none());
@@ -179,7 +198,7 @@ mod tests {
             drop(outbox.announcement(&Change::Keys((&[&key[..]][..]).into())));
         }
         let batch = outbox.next().now_or_never().unwrap();
-        assert_eq!(decode(&batch[0], 0).unwrap().events, [None]);
+        assert_eq!(decode(batch[0].bytes(), 0).unwrap().events, [None]);
         assert!(batch.len() <= 2 && outbox.next().now_or_never().is_none());
     }
 }
