@@ -235,6 +235,8 @@ static void submit_other(submission *to, const yoked_go_record *record)
         status = yc_queue_keys_next(to->queue, (yc_cursor *)record->handle, record->limit, record->user_data, ticket, &error);
     else if (record->kind == YC_OP_SUBSCRIPTION_NEXT)
         status = yc_queue_subscription_next(to->queue, (yc_subscription *)record->handle, record->user_data, ticket, &error);
+    else if (record->kind == YC_OP_EVENTS_NEXT)
+        status = yc_queue_events_next(to->queue, (yc_events *)record->handle, record->user_data, ticket, &error);
     else if (record->kind == YC_OP_SEARCH)
         status = submit_search(to->queue, record, &rest, ticket, &error);
     else
@@ -418,11 +420,13 @@ static void *hand_over(yc_completion *completion)
     if (completion->matches) handle = completion->matches;
     if (completion->reply) handle = completion->reply;
     if (completion->message) handle = completion->message;
+    if (completion->event) handle = completion->event;
     completion->results = NULL;
     completion->keys = NULL;
     completion->matches = NULL;
     completion->reply = NULL;
     completion->message = NULL;
+    completion->event = NULL;
     return handle;
 }
 
@@ -534,6 +538,48 @@ yoked_go_parts yoked_go_message(const yc_message *message)
     /* Go takes only pointers into memory: the library's to no bytes may be any number. */
     if (parts.channel_len == 0) parts.channel = NULL;
     if (parts.len == 0) parts.data = NULL;
+    return parts;
+}
+
+/* ---- Events ---- */
+
+yc_status yoked_go_events_open(yc_cache *cache, const uint8_t *block, size_t n_tags, size_t n_keys, uint64_t kinds, bool own,
+                               uint64_t max_bytes, yc_events **events, yc_error **error)
+{
+    size_t n = n_tags + n_keys;
+    payload rest = {(const uint64_t *)block, block + n * sizeof(uint64_t)};
+    yc_slice *list = yoked_go_allocate(n * sizeof *list);
+    read_list(&rest, list, n);
+    yc_events_filter filter = {.struct_size = sizeof filter, .kinds = kinds, .max_bytes = max_bytes};
+    filter.flags = own ? YC_EVENTS_OWN : 0;
+    filter.tags = list;
+    filter.n_tags = n_tags;
+    filter.keys = list + n_tags;
+    filter.n_keys = n_keys;
+    yc_status status = yc_events_open(cache, &filter, events, error);
+    free(list);
+    return status;
+}
+
+yc_event *yoked_go_event_waiting(yc_events *events)
+{
+    yc_event *event = NULL;
+    yc_events_next(events, 0, &event, NULL);
+    return event;
+}
+
+yoked_go_event yoked_go_event_parts(const yc_event *event)
+{
+    yoked_go_event parts;
+    parts.name = yc_event_name(event, &parts.name_len);
+    /* As in yoked_go_message(). */
+    if (parts.name_len == 0) parts.name = NULL;
+    parts.kind = yc_event_kind(event);
+    parts.origin = yc_event_origin(event);
+    parts.sequence = yc_event_sequence(event);
+    parts.lost = yc_event_lost(event);
+    parts.time_ms = yc_event_time_ms(event);
+    parts.is_own = yc_event_is_own(event);
     return parts;
 }
 

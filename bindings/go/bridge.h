@@ -26,7 +26,7 @@ typedef struct yoked_go_record {
     int64_t initial; /* Also the wait_ms of a YC_OP_GET_OR_LEASE. */
     double threshold;
     uintptr_t outside; /* The payload, if it does not follow: from yoked_go_allocate(), released once submitted. */
-    uintptr_t handle;  /* The yc_cursor of a YC_OP_KEYS_NEXT, the yc_subscription of a YC_OP_SUBSCRIPTION_NEXT, or the yc_lease to fill or to abandon. */
+    uintptr_t handle;  /* The yc_cursor of a YC_OP_KEYS_NEXT, the yc_subscription of a YC_OP_SUBSCRIPTION_NEXT, the yc_events of a YC_OP_EVENTS_NEXT, or the yc_lease to fill or to abandon. */
 } yoked_go_record;
 
 /* Allocates memory for a payload. Ends the program if the system has no memory, as Go does. */
@@ -94,6 +94,24 @@ typedef struct yoked_go_parts {
 
 yoked_go_parts yoked_go_message(const yc_message *message);
 
+/* yc_events_open(). The block has n_tags + n_keys lengths (uint64_t), then the tags and the globs of keys. */
+yc_status yoked_go_events_open(yc_cache *cache, const uint8_t *block, size_t n_tags, size_t n_keys, uint64_t kinds, bool own,
+                               uint64_t max_bytes, yc_events **events, yc_error **error);
+
+/* Takes an event that waits. Returns NULL without one, and if the reader has ended. */
+yc_event *yoked_go_event_waiting(yc_events *events);
+
+/* The parts of an event. The name points into it. */
+typedef struct yoked_go_event {
+    const uint8_t *name;
+    size_t name_len;
+    uint64_t kind, origin, sequence, lost;
+    int64_t time_ms;
+    int is_own;
+} yoked_go_event;
+
+yoked_go_event yoked_go_event_parts(const yc_event *event);
+
 /* The completion of an operation. */
 typedef struct yoked_go_done {
     uint64_t user_data;
@@ -102,7 +120,7 @@ typedef struct yoked_go_done {
     const char *message; /* The message of its error, or NULL. */
     const uint8_t *data; /* A short value. */
     size_t len;
-    void *handle; /* Owned by the caller: a long yc_value, yc_results, yc_keys, yc_matches, yc_reply or yc_message; else NULL. */
+    void *handle; /* Owned by the caller: a long yc_value, yc_results, yc_keys, yc_matches, yc_reply, yc_message or yc_event; else NULL. */
     int64_t remaining_ms;
     uint64_t removed;
     uint64_t version; /* Of an entry that was read or stored. */

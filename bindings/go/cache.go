@@ -169,6 +169,8 @@ const (
 	// CanNear is set if the memory of this process may have values, which GetNear reads: on the memory backend, and with
 	// the option near of the configuration.
 	CanNear Capabilities = C.YC_CAN_NEAR
+	// CanEvents is set if Events and OpenEvents work.
+	CanEvents Capabilities = C.YC_CAN_EVENTS
 )
 
 // Capabilities returns the abilities of the current backend. The result changes with [Cache.Switch], and with
@@ -188,11 +190,11 @@ func (cache *Cache) Capabilities() Capabilities {
 }
 
 // Close closes the cache. Calls in flight may finish for five seconds; then they fail with [ErrClosed], as later
-// calls do. Calls that wait for a message end at once, and so do calls that load or wait for a load: they fail with
-// ErrClosed, the contexts of their loaders are cancelled, and their leases go to other processes. A lease that arrives
-// while the cache is being closed ends by itself when it expires. When Close returns, all threads, connections and memory
-// of the cache are released, except the messages of a [Subscription] that is not closed yet. Further calls of Close return
-// nil and have no effect.
+// calls do. Calls that wait for a message or an event end at once, and so do calls that load or wait for a load: they
+// fail with ErrClosed, the contexts of their loaders are cancelled, and their leases go to other processes. A lease that
+// arrives while the cache is being closed ends by itself when it expires. When Close returns, all threads, connections and
+// memory of the cache are released, except what waits in a [Subscription] or an [EventReader] that is not closed yet.
+// Further calls of Close return nil and have no effect.
 //
 // Errors: [ErrTimeout] if calls in flight were interrupted. The cache is closed nevertheless.
 func (cache *Cache) Close() error {
@@ -200,8 +202,8 @@ func (cache *Cache) Close() error {
 }
 
 // Shutdown closes the cache as [Cache.Close] does, but calls in flight may finish until ctx is done. They then
-// fail with [ErrClosed]. Calls that load or wait for a message do not finish: they end at once, as with Close. A context
-// without a deadline that cannot be cancelled gives them five seconds.
+// fail with [ErrClosed]. Calls that load or wait for a message or an event do not finish: they end at once, as with
+// Close. A context without a deadline that cannot be cancelled gives them five seconds.
 //
 // Errors: [ErrTimeout] if calls in flight were interrupted. The cache is closed nevertheless.
 func (cache *Cache) Shutdown(ctx context.Context) error {

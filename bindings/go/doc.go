@@ -53,6 +53,21 @@
 //		// Messages may have been lost here.
 //	}
 //
+// # Events
+//
+// [Cache.Events] tells of what other processes remove: invalidations, flushes and deletes. It serves to keep other copies in
+// step, such as values that the program has computed from entries. On Redis and Memcached it needs the option events of the
+// configuration, in every process:
+//
+//	for event, err := range cache.Events(ctx, yokedcache.EventFilter{Tags: []string{"prices"}}) {
+//		if err != nil {
+//			return err
+//		}
+//		forget(event)
+//	}
+//
+// [Cache.OpenEvents] returns a reader of its own, for programs that read the state between the open and the first event.
+//
 // # Errors
 //
 // Every error of the library is an [*Error]. Compare it with the sentinels:

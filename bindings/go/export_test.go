@@ -22,14 +22,14 @@ func Paths(cache *Cache) (fastPath, hasNear bool) {
 	return cache.fastPath.Load(), cache.hasNear.Load()
 }
 
-// CallsInFlight returns the number of calls in the queue, except those that wait for messages.
+// CallsInFlight returns the number of calls in the queue, except those that wait for messages or events.
 func CallsInFlight(cache *Cache) int {
 	cache.queue.lock.Lock()
 	defer cache.queue.lock.Unlock()
 	return cache.queue.inFlight()
 }
 
-// CallsListening returns the number of calls in the queue that wait for messages.
+// CallsListening returns the number of calls in the queue that wait for messages or events.
 func CallsListening(cache *Cache) int {
 	cache.queue.lock.Lock()
 	defer cache.queue.lock.Unlock()

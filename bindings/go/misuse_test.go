@@ -103,6 +103,13 @@ var methods = map[string]func(context.Context, *yokedcache.Cache) error{
 		}
 		return err
 	},
+	"OpenEvents": func(ctx context.Context, c *yokedcache.Cache) error {
+		reader, err := c.OpenEvents(ctx, yokedcache.EventFilter{Tags: []string{"t"}, Keys: []string{"p*"}})
+		if err == nil {
+			err = reader.Close()
+		}
+		return err
+	},
 	"GetJSON": func(ctx context.Context, c *yokedcache.Cache) error {
 		_, err := yokedcache.GetJSON[int](ctx, c, "j")
 		return err
@@ -131,6 +138,8 @@ func TestMethodsSucceed(t *testing.T) {
 		needed := yokedcache.CanList
 		if name == "Publish" || name == "Subscribe" {
 			needed = yokedcache.CanPublish
+		} else if name == "OpenEvents" {
+			needed = yokedcache.CanEvents
 		}
 		unable := cache.Capabilities()&needed == 0 && errors.Is(err, yokedcache.ErrUnsupported)
 		if err != nil && !errors.Is(err, yokedcache.ErrMiss) && !unable {

@@ -104,7 +104,7 @@ func listen(t testing.TB, serve func(net.Conn)) string {
 // A cache whose calls wait until they are cancelled, or for a minute.
 func openSilent(t testing.TB) *yokedcache.Cache {
 	t.Helper()
-	cache, err := yokedcache.Open(silentServer(t) + "?connect=lazy&socket_timeout=60s&socket_connect_timeout=60s&max_pending=100000")
+	cache, err := yokedcache.Open(silentServer(t) + "?connect=lazy&socket_timeout=60s&socket_connect_timeout=60s&max_pending=100000&events=true")
 	check(t, err)
 	t.Cleanup(func() {
 		ended, cancel := context.WithCancel(ctx)

@@ -23,7 +23,7 @@ type operation struct {
 	number    C.int64_t // The delta of COUNTER_ADD, the key index of REDIS_COMMAND, lease_ms of GET_OR_LEASE, stale_for_ms of LEASE_FILL.
 	initial   C.int64_t // The initial value of COUNTER_ADD, wait_ms of GET_OR_LEASE.
 	threshold float64
-	handle    unsafe.Pointer // The cursor of KEYS_NEXT, the subscription of SUBSCRIPTION_NEXT, the lease of LEASE_FILL and LEASE_ABANDON.
+	handle    unsafe.Pointer // The cursor of KEYS_NEXT, the source of SUBSCRIPTION_NEXT and EVENTS_NEXT, the lease of LEASE_FILL and LEASE_ABANDON.
 }
 
 const (
@@ -32,6 +32,11 @@ const (
 	// Larger payloads are copied before the queue is locked, into memory of their own.
 	longPayload = 8192
 )
+
+// Reports whether the operation waits for a message or an event, which may take any time.
+func (op *operation) listens() bool {
+	return op.kind == C.YC_OP_SUBSCRIPTION_NEXT || op.kind == C.YC_OP_EVENTS_NEXT
+}
 
 func (op *operation) listLen() int {
 	return len(op.keys) + 2*len(op.entries) + len(op.tags)

@@ -39,7 +39,7 @@ type queue struct {
 	spare     *batch
 	slots     []slot
 	unused    []uint32
-	// The number of slots whose calls wait for messages.
+	// The number of slots whose calls wait for messages or events.
 	listening int
 }
 
@@ -63,7 +63,7 @@ type slot struct {
 	use uint32
 	// True if the context was done before the ticket was known.
 	cancelled bool
-	// True if the call waits for a message, which may take any time.
+	// True if the call waits for a message or an event, which may take any time.
 	listens bool
 	// 0 until the ticket is known.
 	ticket uint64
@@ -246,13 +246,13 @@ func (queue *queue) addAll(ops []operation) []*call {
 
 // Adds an operation to the batch that is filling. The lock is held.
 func (queue *queue) fill(op *operation, call *call, outside unsafe.Pointer) {
-	call.entry = queue.claimSlot(call, op.kind == C.YC_OP_SUBSCRIPTION_NEXT)
+	call.entry = queue.claimSlot(call, op.listens())
 	batch := queue.filling
 	batch.block = op.appendRecord(batch.block, outside, uint64(call.entry.slot))
 	batch.entries = append(batch.entries, call.entry)
 }
 
-// Returns the number of calls in flight, except those that wait for messages. The lock is held.
+// Returns the number of calls in flight, except those that wait for messages or events. The lock is held.
 func (queue *queue) inFlight() int {
 	return len(queue.slots) - len(queue.unused) - queue.listening
 }

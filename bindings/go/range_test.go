@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	yokedcache "github.com/yokedcache/yokedcache-go"
 )
@@ -58,6 +59,33 @@ func ExampleSubscription_All() {
 	// goodbye
 }
 
+func ExampleCache_Events() {
+	cache := exampleCache()
+	defer cache.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+
+	go func() { // The writer: usually another process.
+		for ctx.Err() == nil {
+			cache.InvalidateTag(ctx, "prices")
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	for event, err := range cache.Events(ctx, yokedcache.EventFilter{Tags: []string{"prices"}, Own: true}) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		if event.Kind == yokedcache.EventTag {
+			fmt.Println("what has the tag", event.Name, "may have changed")
+		} else {
+			fmt.Println("anything may have changed") // A flush, a pattern, a gap.
+		}
+		break // Closes the reader.
+	}
+	// Output: what has the tag prices may have changed
+}
+
 func TestARangeOverKeys(t *testing.T) {
 	cache := open(t, "")
 	if cache.Capabilities()&yokedcache.CanList == 0 {
@@ -81,6 +109,33 @@ func TestARangeOverKeys(t *testing.T) {
 		}
 	}
 	if found != 5 {
+		t.Error(found)
+	}
+}
+
+func TestARangeOverEvents(t *testing.T) {
+	cache := openWithEvents(t)
+	stop := keepInvalidating(t, cache, "t")
+	found := 0
+	for event, err := range cache.Events(ctx, own) {
+		check(t, err)
+		if event.Name != "t" {
+			t.Error(event)
+		}
+		if found++; found == 5 {
+			break
+		}
+	}
+	stop()
+	limited, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+	defer cancel()
+	for event, err := range cache.Events(limited, own) {
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(event, err)
+		}
+		found++
+	}
+	if found != 6 {
 		t.Error(found)
 	}
 }

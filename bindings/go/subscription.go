@@ -5,9 +5,7 @@ import "C"
 
 import (
 	"context"
-	"errors"
 	"runtime"
-	"sync"
 	"unsafe"
 )
 
@@ -63,11 +61,18 @@ func (message Message) IsGap() bool {
 // Close a subscription that is no longer needed, also one of a closed cache. The garbage collector closes a subscription
 // that was forgotten, but only after some time.
 type Subscription struct {
-	cache *Cache
+	source[Message]
+}
 
-	// Held for reading by each call of Next, so that the handle stays valid.
-	lock   sync.RWMutex
-	handle *C.yc_subscription // nil once closed.
+var subscriptions = sourceKind[Message]{
+	name:      "the subscription",
+	operation: C.YC_OP_SUBSCRIPTION_NEXT,
+	waiting: func(handle unsafe.Pointer) unsafe.Pointer {
+		return unsafe.Pointer(C.yoked_go_waiting((*C.yc_subscription)(handle)))
+	},
+	take: func(item unsafe.Pointer) Message { return takeMessage((*C.yc_message)(item)) },
+	end:  func(handle unsafe.Pointer) { C.yc_subscription_close((*C.yc_subscription)(handle), nil) },
+	free: func(handle unsafe.Pointer) { C.yc_subscription_free((*C.yc_subscription)(handle)) },
 }
 
 // Subscribe subscribes to the channels of a filter, and waits until their messages are delivered: what is published after
@@ -86,20 +91,8 @@ func (cache *Cache) Subscribe(ctx context.Context, filter Filter) (*Subscription
 		user.leave()
 		return nil, invalid("MaxBytes is %d: it must be 0 or more", filter.MaxBytes)
 	}
-	done := make(chan subscribed)
-	// The call of the library cannot be cancelled: without its caller it ends later.
-	go cache.subscribe(ctx, user, &filter, filter.block(), done)
-	select {
-	case result := <-done:
-		return result.subscription, result.err
-	case <-ctx.Done():
-		return nil, ended(ctx)
-	}
-}
-
-type subscribed struct {
-	subscription *Subscription
-	err          error
+	block := filter.block()
+	return openSource(ctx, user, func() (*Subscription, error) { return cache.subscribe(&filter, block) })
 }
 
 // Returns the channels and patterns as yoked_go_subscribe() reads them.
@@ -108,25 +101,18 @@ func (filter *Filter) block() []byte {
 	return op.appendPayload(nil)
 }
 
-// Subscribes, and hands the result to the caller unless that has left.
-func (cache *Cache) subscribe(ctx context.Context, user user, filter *Filter, block []byte, done chan<- subscribed) {
-	defer user.leave()
+// Subscribes to the channels of a filter, whose block this is.
+func (cache *Cache) subscribe(filter *Filter, block []byte) (*Subscription, error) {
 	var handle *C.yc_subscription
 	var described *C.yc_error
 	status := C.yoked_go_subscribe(cache.handle, (*C.uint8_t)(unsafe.SliceData(block)), C.size_t(len(filter.Channels)),
 		C.size_t(len(filter.Patterns)), C.uint64_t(filter.MaxBytes), &handle, &described)
-	result := subscribed{err: failure(status, described)}
-	if result.err == nil {
-		result.subscription = &Subscription{cache: cache, handle: handle}
-		runtime.SetFinalizer(result.subscription, (*Subscription).Close)
+	if err := failure(status, described); err != nil {
+		return nil, err
 	}
-	select {
-	case done <- result:
-	case <-ctx.Done():
-		if result.err == nil {
-			result.subscription.Close()
-		}
-	}
+	subscription := &Subscription{source[Message]{cache: cache, kind: &subscriptions, handle: unsafe.Pointer(handle)}}
+	runtime.SetFinalizer(subscription, (*Subscription).Close)
+	return subscription, nil
 }
 
 // Next returns the next message or gap, and waits for it: until ctx is done, or the subscription or its cache is closed.
@@ -140,50 +126,7 @@ func (subscription *Subscription) Next(ctx context.Context) (Message, error) {
 	if subscription == nil || subscription.cache == nil {
 		return Message{}, errNoSubscription()
 	}
-	user, err := subscription.cache.enter(ctx)
-	if err != nil && !errors.Is(err, ErrClosed) {
-		return Message{}, err
-	}
-	if err == nil {
-		defer user.leave()
-	}
-	subscription.lock.RLock()
-	defer subscription.lock.RUnlock()
-	if subscription.handle == nil {
-		return Message{}, &Error{Code: CodeClosed, Message: "the subscription was closed"}
-	}
-	// Messages that wait are returned also after the cache was closed.
-	if waiting := C.yoked_go_waiting(subscription.handle); waiting != nil {
-		return takeMessage(waiting), nil
-	}
-	if err != nil {
-		return Message{}, err
-	}
-	return subscription.wait(ctx)
-}
-
-// Waits for a message in the queue.
-func (subscription *Subscription) wait(ctx context.Context) (Message, error) {
-	queue := subscription.cache.queue
-	call := queue.begin(&operation{kind: C.YC_OP_SUBSCRIPTION_NEXT, handle: unsafe.Pointer(subscription.handle)})
-	defer call.release()
-	select {
-	case <-call.done:
-	case <-ctx.Done():
-		queue.cancel(call.entry)
-		<-call.done
-	case <-subscription.cache.flights.closing:
-		queue.cancel(call.entry)
-		<-call.done
-	}
-	// A call that was cancelled too late has a message.
-	switch {
-	case call.err == nil:
-		return takeMessage((*C.yc_message)(call.handle)), nil
-	case subscription.cache.closed.Load() && errors.Is(call.err, ErrCancelled):
-		return Message{}, ErrClosed
-	}
-	return Message{}, becauseOf(ctx, call.err)
+	return subscription.next(ctx)
 }
 
 // Copies a message and releases it.
@@ -209,17 +152,7 @@ func takeMessage(handle *C.yc_message) Message {
 // The sequence ends without an error when the subscription or its cache is closed. Any other error, also that of ctx, is
 // its last element. The subscription stays open after the loop: another loop, or Next, continues.
 func (subscription *Subscription) All(ctx context.Context) func(yield func(Message, error) bool) {
-	return func(yield func(Message, error) bool) {
-		for {
-			message, err := subscription.Next(ctx)
-			if errors.Is(err, ErrClosed) {
-				return
-			}
-			if !yield(message, err) || err != nil {
-				return
-			}
-		}
-	}
+	return sequence(ctx, subscription.Next)
 }
 
 // Close ends the subscription, drops the messages that were not taken, and releases its memory and its connection. Calls
@@ -228,22 +161,9 @@ func (subscription *Subscription) Close() error {
 	if subscription == nil || subscription.cache == nil {
 		return errNoSubscription()
 	}
-	subscription.end()
-	subscription.lock.Lock()
-	defer subscription.lock.Unlock()
 	runtime.SetFinalizer(subscription, nil)
-	C.yc_subscription_free(subscription.handle)
-	subscription.handle = nil
+	subscription.close()
 	return nil
-}
-
-// Ends the calls of Next that wait.
-func (subscription *Subscription) end() {
-	subscription.lock.RLock()
-	defer subscription.lock.RUnlock()
-	if subscription.handle != nil {
-		C.yc_subscription_close(subscription.handle, nil)
-	}
 }
 
 func errNoSubscription() error {

@@ -1,5 +1,5 @@
-// Command conformance runs the conformance scripts it is given over the cache that YC_TEST_URL names: see
-// tests/conformance/README.md of the library.
+// Command conformance runs the conformance scripts it is given over the cache that YC_TEST_URL names, with the options of
+// YC_TEST_OPTIONS: see tests/conformance/README.md of the library.
 package main
 
 import (
@@ -32,6 +32,7 @@ const (
 // A runner is where in its files it is, and what came of the cases so far.
 type runner struct {
 	url, file      string
+	options        string // Of all caches.
 	line           int
 	state          state
 	ofFile, ofCase conditions
@@ -41,6 +42,7 @@ type runner struct {
 	versions       map[string]uint64
 	leases         map[string]*yokedcache.Lease
 	subscriptions  map[string]*yokedcache.Subscription
+	events         map[string]*yokedcache.EventReader
 	inBatch        bool
 
 	cases, passed, failed, notApplicable int
@@ -71,7 +73,7 @@ func (run *runner) urlWith(suffix, options string) string {
 	if strings.Contains(run.url, "?") {
 		mark = "&"
 	}
-	return run.url + mark + "key_prefix=" + run.prefix + suffix + run.ofCase.options + options
+	return run.url + mark + "key_prefix=" + run.prefix + suffix + run.options + run.ofCase.options + options
 }
 
 func (run *runner) open(suffix, options string) (*yokedcache.Cache, error) {
@@ -105,6 +107,7 @@ func (run *runner) startCase() {
 	run.versions = map[string]uint64{}
 	run.leases = map[string]*yokedcache.Lease{}
 	run.subscriptions = map[string]*yokedcache.Subscription{}
+	run.events = map[string]*yokedcache.EventReader{}
 	if run.ofCase.wrongScheme {
 		run.state = statePassedBy
 		return
@@ -132,6 +135,11 @@ func (run *runner) closeCaches() {
 	for _, subscription := range run.subscriptions {
 		if err := subscription.Close(); err != nil {
 			fmt.Println("the subscription did not close:", err)
+		}
+	}
+	for _, reader := range run.events {
+		if err := reader.Close(); err != nil {
+			fmt.Println("the reader of events did not close:", err)
 		}
 	}
 	for _, cache := range run.caches {
@@ -176,6 +184,7 @@ func (run *runner) beginCase(name string) {
 var capabilities = map[string]yokedcache.Capabilities{
 	"list": yokedcache.CanList, "count": yokedcache.CanCount, "share": yokedcache.CanShare, "size": yokedcache.CanSize,
 	"compare": yokedcache.CanCompare, "command": yokedcache.CanCommand, "publish": yokedcache.CanPublish, "near": yokedcache.CanNear,
+	"events": yokedcache.CanEvents,
 }
 
 func (run *runner) capability(name string) yokedcache.Capabilities {
@@ -328,6 +337,9 @@ func main() {
 	run.url = os.Getenv("YC_TEST_URL")
 	if run.url == "" {
 		run.url = "memory://"
+	}
+	if options := os.Getenv("YC_TEST_OPTIONS"); options != "" {
+		run.options = "&" + options
 	}
 	for _, path := range os.Args[1:] {
 		run.runFile(path)

@@ -147,6 +147,8 @@ func init() {
 		"subscribe":          runSubscribe,
 		"next":               runNext,
 		"unsubscribe":        runUnsubscribe,
+		"events":             runEvents,
+		"next_event":         runNextEvent,
 		"invalidate_tag":     runInvalidateTags,
 		"invalidate_tags":    runInvalidateTags,
 		"invalidate_pattern": runInvalidatePattern,
