@@ -8,12 +8,16 @@ const { Cache, YokedCacheError, checkConfig } = require('./package.js');
 const { bare, mark, quoted, readWords, readStatement, matches, show } = require('./script.js');
 
 const url = process.env.YC_TEST_URL ?? 'memory://';
+/** Options of every cache. */
+const optionsOfAll = process.env.YC_TEST_OPTIONS ? `&${process.env.YC_TEST_OPTIONS}` : '';
 /** The versions that steps of the current case have remembered, by name. */
 const versions = new Map();
 /** The leases that steps of the current case have taken, by name. */
 const leases = new Map();
 /** The subscriptions of the current case, by name. */
 const subscriptions = new Map();
+/** The readers of events of the current case, by name. */
+const readers = new Map();
 const tally = { cases: 0, passed: 0, failed: 0, notApplicable: 0 };
 
 // ---- Arguments and results ----
@@ -167,6 +171,30 @@ async function unsubscribe(step) {
   return [bare('ok')];
 }
 
+/** The names of the scripts for kinds of events that have another name here. */
+const KINDS = { begin: 'fallbackBegin', end: 'fallbackEnd' };
+const kindOf = (word) => KINDS[word] ?? word;
+const wordOf = (kind) => Object.keys(KINDS).find((word) => KINDS[word] === kind) ?? kind;
+
+async function events(cache, step) {
+  const list = (name) => step.options.get(name)?.map(data);
+  const own = step.options.has('own') ? numberOption(step, 'own') !== 0 : undefined;
+  const reader = cache.events({
+    kinds: list('kinds')?.map(kindOf), tags: list('tags'), keys: list('keys'), own, maxBytes: numberOption(step, 'max_bytes'), encoding: 'buffer',
+  });
+  await reader.ready;
+  readers.set(step.arguments[0], reader);
+  return [bare('ok')];
+}
+
+async function nextEvent(step) {
+  const event = await readers.get(step.arguments[0]).receive({ timeout: numberOption(step, 'wait') ?? 10_000 });
+  if (event === undefined) return [bare('miss')];
+  const { kind, name, own, lost } = event;
+  if (kind === 'gap') return list([bare('gap'), bare(String(lost))]);
+  return list([bare(wordOf(kind)), bytesOf(name), ...(own ? [bare('own')] : [])]);
+}
+
 async function readKeys(cache, step) {
   const limit = numberOption(step, 'page');
   const keys = [];
@@ -232,6 +260,8 @@ const OPERATIONS = {
   subscribe,
   next: (_, step) => next(step),
   unsubscribe: (_, step) => unsubscribe(step),
+  events,
+  next_event: (_, step) => nextEvent(step),
   get_or_lease: getOrLease,
   fill: (_, step) => fill(step, data(step.arguments[1])),
   fill_absent: (_, step) => fill(step, undefined),
@@ -273,7 +303,7 @@ class Case {
   }
 
   urlWith(suffix, options) {
-    const address = `${url}${url.includes('?') ? '&' : '?'}key_prefix=${this.prefix}${suffix}`;
+    const address = `${url}${url.includes('?') ? '&' : '?'}key_prefix=${this.prefix}${suffix}${optionsOfAll}`;
     return withOptions(address, [...this.options, ...options]);
   }
 
@@ -298,6 +328,7 @@ class Case {
     versions.clear();
     leases.clear();
     subscriptions.clear();
+    readers.clear();
     if (this.steps.length === 0) throw new Error(`${this.file}: the case ${this.name} has no step`);
     if (this.schemes.length > 0 && !this.schemes.includes(url.split(':')[0])) return void (tally.notApplicable += 1);
     try {
@@ -353,7 +384,7 @@ class Case {
 
   /** Leaves nothing in a shared store. */
   async closeAll() {
-    for (const subscription of subscriptions.values()) subscription.close();
+    for (const inbox of [...subscriptions.values(), ...readers.values()]) inbox.close();
     for (const cache of this.caches.values()) {
       await cache.flush().catch(() => {});
       await cache.close();

@@ -47,6 +47,12 @@ test('the numbers of the binding are those of the header', { skip: !fs.existsSyn
   const short = Object.keys(Kind).filter((name) => isShort(Kind[name]));
   assert.deepEqual(short, ['GET', 'SET', 'DELETE', 'EXISTS', 'EXPIRE', 'TTL', 'INVALIDATE_TAGS', 'GET_VERSIONED', 'SET_IF', 'DELETE_IF',
     'GET_AND_EXPIRE', 'COUNTER_ADD', 'GET_OR_LEASE', 'LEASE_FILL', 'LEASE_ABANDON', 'PUBLISH']);
+  const { KINDS, GAP } = require(path.join(directory, 'lib/events.js'));
+  const upper = (name) => name.replace(/[A-Z]/g, '_$&').toUpperCase();
+  const events = Object.fromEntries([...Object.entries(KINDS), ['gap', GAP]].map(([name, number]) => [upper(name), number]));
+  assert.deepEqual(events, defined('YC_EVENT_'));
+  const documented = source.match(/type EventKind = (.*);/)[1].match(/\w+/g);
+  assert.deepEqual(documented, Object.keys(KINDS));
   const names = source.match(/interface Capabilities \{[^}]*\}/)[0].match(/(?<=^  )\w+(?=: boolean)/gm);
   assert.deepEqual(names.map((name) => name.toUpperCase()).sort(), Object.keys(defined('YC_CAN_')).sort());
 });

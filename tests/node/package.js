@@ -7,10 +7,11 @@ const path = require('node:path');
 exports.directory = process.env.YC_TEST_PACKAGE ?? path.join(__dirname, '../../bindings/node');
 Object.assign(exports, require(exports.directory));
 
-/** The URL of the test's cache, with these options too. */
+/** The URL of the test's cache, with the options of YC_TEST_OPTIONS and these too. */
 exports.testUrl = (options = '') => {
   const url = process.env.YC_TEST_URL ?? 'memory://';
   // Time enough for a machine that is busy: a call that is lost fails all the same.
   const patience = url.startsWith('memory:') ? '' : '&socket_timeout=10s';
-  return url + (url.includes('?') ? '&' : '?') + `key_prefix=n${process.pid}${patience}` + (options && `&${options}`);
+  const all = [`key_prefix=n${process.pid}${patience}`, process.env.YC_TEST_OPTIONS, options].filter(Boolean);
+  return url + (url.includes('?') ? '&' : '?') + all.join('&');
 };

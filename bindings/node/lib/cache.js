@@ -8,6 +8,7 @@ const {
 } = require('./arguments.js');
 const decode = require('./decode.js');
 const { YokedCacheError, errorOf, invalidType } = require('./error.js');
+const { events } = require('./events.js');
 const { Exchange } = require('./exchange.js');
 const { Kind } = require('./kind.js');
 const leases = require('./lease.js');
@@ -287,6 +288,12 @@ class Cache {
     return subscribe(this.#exchange, options);
   }
 
+  // ---- Events ----
+
+  events(options) {
+    return events(this.#exchange, options);
+  }
+
   // ---- Loading ----
 
   getOrLoad(key, loader, options) {
@@ -458,7 +465,9 @@ class Cache {
     this.#exchange.check();
     const flags = native.capabilities(this.#exchange.handle);
     const can = (flag) => (flags & flag) !== 0;
-    return { list: can(1), count: can(2), share: can(4), size: can(8), compare: can(16), command: can(32), publish: can(64), near: can(128) };
+    return {
+      list: can(1), count: can(2), share: can(4), size: can(8), compare: can(16), command: can(32), publish: can(64), near: can(128), events: can(256),
+    };
   }
 
   close(options) {

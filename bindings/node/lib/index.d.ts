@@ -3,7 +3,7 @@
 /**
  * One cache with the same semantics over memory, Redis and Memcached.
  *
- * Every method of `Cache` except `getSync`, `getNear` and `typed` returns a promise and never throws. A promise is rejected with
+ * Every method of `Cache` except `getSync`, `getNear`, `typed` and `events` returns a promise and never throws. A promise is rejected with
  *
  * - a `TypeError` (code `ERR_INVALID_ARG_TYPE`) for an argument of a wrong type and for an unknown option,
  * - the reason of an `AbortSignal` that was aborted,
@@ -595,6 +595,8 @@ export interface Capabilities {
   publish: boolean;
   /** Tells that the memory of this process may have values, which `getNear` reads: the memory backend, or a near cache. */
   near: boolean;
+  /** Tells that `events` works. Redis and Memcached need the option `events` for it. */
+  events: boolean;
 }
 
 /** Configures `redis.command`. */
@@ -693,7 +695,7 @@ export interface SubscribeOptions extends CallOptions {
 
 /** Configures `receive`. */
 export interface ReceiveOptions extends CallOptions {
-  /** Sets the time to wait for a message, in milliseconds; `0` does not wait. There is no limit by default. */
+  /** Sets the time to wait for a message or an event, in milliseconds; `0` does not wait. There is no limit by default. */
   timeout?: number;
 }
 
@@ -797,6 +799,174 @@ export interface Subscription<Data> extends AsyncIterableIterator<Message<Data>>
    * @example
    * const subscription = await cache.subscribe({ channels: ['news'] });
    * if (Symbol.asyncDispose) await subscription[Symbol.asyncDispose]();
+   */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/**
+ * Names a kind of events:
+ *
+ * - `tag`: a tag was invalidated. The name is the tag.
+ * - `pattern`: `invalidatePattern` removed the keys that match a pattern. The name is the pattern.
+ * - `flush`: `flush` removed all entries. The name is empty.
+ * - `delete`: a key was deleted, or a delete found that it did not exist. The name is the key. An entry that expires, is evicted or is
+ *   set again causes no event.
+ * - `switch`: `switchTo` has switched this cache to another backend. The name is that of the backend (`memory`, `redis`, `memcached`).
+ * - `fallbackBegin`: the servers of this cache failed, and the fallback serves. The name is that of the backend that serves.
+ * - `fallbackEnd`: the servers of this cache serve again. The name is that of their backend.
+ */
+export type EventKind = 'tag' | 'pattern' | 'flush' | 'delete' | 'switch' | 'fallbackBegin' | 'fallbackEnd';
+
+/** Selects events. Tags and keys are 1024 together at most. A list that is given must not be empty. */
+export interface EventsOptions extends CallOptions {
+  /**
+   * Names the wanted kinds. The default is all, except `delete` if there are `tags` but no `keys`, and `tag` if there are `keys` but no
+   * `tags`. A `gap` always comes.
+   */
+  kinds?: Iterable<EventKind>;
+  /** Selects the invalidations of these tags, 1 byte to 64 KiB each; those of all tags by default. */
+  tags?: Iterable<Bytes>;
+  /**
+   * Selects the deletions of keys that match one of these globs (see `invalidatePattern`), 1 byte to 64 KiB each; those of all keys by
+   * default.
+   */
+  keys?: Iterable<Bytes>;
+  /** Selects the events of this cache itself, too; `false` by default. */
+  own?: boolean;
+  /** Limits the bytes of the events that wait to be received; 8 MiB by default. Events beyond it are lost, see `EventGap`. */
+  maxBytes?: number;
+}
+
+/** Represents what was removed, or how this cache changed. */
+export interface CacheChange<Name> {
+  /** Tells what happened. */
+  kind: EventKind;
+  /** Holds the tag, the pattern, the key or the backend, see `EventKind`. In a string, bytes that are no UTF-8 appear as U+FFFD. */
+  name: Name;
+  /** Identifies the opened cache that the event comes from, a random number of 64 bits. */
+  origin: bigint;
+  /** Numbers the events of an origin. The numbers increase; events of calls at the same time may come in another order. */
+  sequence: number;
+  /** Holds the time at which the change began, by the clock of its origin. */
+  time: Date;
+  /** Tells that the event comes from the cache whose `events` was called. */
+  own: boolean;
+  /** Tells that nothing is missing here. */
+  lost: 0;
+}
+
+/** Marks a place where events may be missing: the reader was too slow, or the connection was lost. Anything may have been removed. */
+export interface EventGap {
+  /** Tells a gap from the other events. */
+  kind: 'gap';
+  /** Contains nothing: the names of the events are not known. */
+  name: undefined;
+  /** Contains nothing. */
+  origin: undefined;
+  /** Contains nothing. */
+  sequence: undefined;
+  /** Contains nothing. */
+  time: undefined;
+  /** Contains `false`. */
+  own: false;
+  /** Counts the lost events; `-1` if it is not known how many, or whether any. */
+  lost: number;
+}
+
+/** Represents what a reader of events receives: a change, or a gap. `kind` tells which. */
+export type CacheEvent<Name> = CacheChange<Name> | EventGap;
+
+/**
+ * Receives events, as an async iterator. Each event is received once: several loops over one reader share its events. The loop ends when
+ * the reader or the cache is closed, and throws when the signal of `events` aborts (its reason) and when the reader cannot be opened.
+ * Leaving the loop closes the reader.
+ *
+ * A call that waits for an event keeps the process alive; an idle reader does not. Close a reader that is not needed any more: until then
+ * its events use memory and, on servers, a connection. One that is forgotten is closed when it is collected, and with a signal not before
+ * the signal.
+ */
+export interface Events<Name> extends AsyncIterableIterator<CacheEvent<Name>> {
+  /**
+   * Settles when the reader is open: what is removed after that causes an event. It is rejected if the reader cannot be opened, with the
+   * errors of `events`, and if it is closed before. A program that does not await it learns of the error from its loop.
+   *
+   * @example
+   * const events = cache.events({ own: true });
+   * await events.ready;
+   * await cache.flush();
+   * (await events.receive()).kind; // => 'flush'
+   */
+  readonly ready: Promise<void>;
+  /**
+   * Receives the next event, and waits for it. If the call is aborted or its time is over, no event is lost: the next call gets it.
+   *
+   * @param options - `timeout` limits the wait; `signal` aborts this call, and leaves the reader open.
+   * @returns The event or gap; `undefined` if none came in time.
+   * @throws The errors of `ready`; `YC_E_CLOSED` if the cache or the reader was closed; `YC_E_CONNECT` and other errors of a connection if
+   * no event came in time and the reader is interrupted at present: it continues by itself; `YC_E_DENIED` if the server has refused the
+   * channel since; `YC_E_UNSUPPORTED` if the cache was switched to a backend without events.
+   * @example
+   * const events = cache.events({ tags: ['users'], own: true });
+   * await events.ready;
+   * await cache.invalidateTag('users');
+   * const { kind, name, own } = await events.receive();
+   * [kind, name, own]; // => [ 'tag', 'users', true ]
+   * await events.receive({ timeout: 10 }); // => undefined
+   */
+  receive(options?: ReceiveOptions): Promise<CacheEvent<Name> | undefined>;
+  /**
+   * Receives the next event for a loop, as `receive` does.
+   *
+   * @returns The event or gap as `value`; `done` once the reader is closed.
+   * @throws The errors of `receive`, except after `close`.
+   * @example
+   * const events = cache.events({ own: true });
+   * await events.ready;
+   * await cache.delete('user:1');
+   * (await events.next()).value.name; // => 'user:1'
+   */
+  next(): Promise<IteratorResult<CacheEvent<Name>, undefined>>;
+  /**
+   * Closes the reader, as a loop does that is left early.
+   *
+   * @param value - The value to return.
+   * @returns The value, and `done`.
+   * @throws No errors.
+   * @example
+   * await cache.events().return(); // => { value: undefined, done: true }
+   */
+  return(value?: unknown): Promise<IteratorReturnResult<any>>;
+  /**
+   * Ends the reader, also while it is opening, and releases its connection. Events that were not received are dropped. Loops end; calls
+   * of `receive` that wait are rejected with `YC_E_CLOSED`. Further calls have no effect. `await using` does the same at the end of its
+   * block.
+   *
+   * @returns Nothing.
+   * @throws No errors.
+   * @example
+   * const events = cache.events();
+   * events.close();
+   * await events.next(); // => { value: undefined, done: true }
+   */
+  close(): void;
+  /**
+   * Returns the reader itself, for `for await`.
+   *
+   * @returns The reader.
+   * @throws No errors.
+   * @example
+   * const events = cache.events();
+   * events[Symbol.asyncIterator]() === events; // => true
+   */
+  [Symbol.asyncIterator](): Events<Name>;
+  /**
+   * Closes the reader, as `close` does.
+   *
+   * @returns Nothing.
+   * @throws No errors.
+   * @example
+   * const events = cache.events();
+   * if (Symbol.asyncDispose) await events[Symbol.asyncDispose]();
    */
   [Symbol.asyncDispose](): Promise<void>;
 }
@@ -1358,6 +1528,50 @@ export class Cache {
    * await subscription.receive().catch((error) => error.message); // => 'enough'
    */
   subscribe(options: SubscribeOptions & BufferOptions): Promise<Subscription<Buffer>>;
+
+  /**
+   * Reads events as the other form does, with names as Buffers.
+   *
+   * @param options - `encoding: 'buffer'` selects Buffers; `kinds`, `tags`, `keys`, `own`, `maxBytes`; `signal` ends the reader.
+   * @returns The reader.
+   * @throws The errors of the other form.
+   * @example
+   * const events = cache.events({ own: true, encoding: 'buffer' });
+   * await events.ready;
+   * await cache.invalidateTag(Buffer.from([0, 255]));
+   * (await events.receive()).name; // => <Buffer 00 ff>
+   */
+  events(options: EventsOptions & { encoding: 'buffer' }): Events<Buffer>;
+  /**
+   * Returns a reader of events, and begins to open it at once. Events tell of tags and patterns that were invalidated, of flushes and of
+   * deletes by every cache with the same servers and `key_prefix`: use them to keep other copies in step, such as pages in a browser. Await
+   * `ready` if a change that follows must cause an event.
+   *
+   * On Redis every program needs the option `events`; on Memcached the option names the Redis server that carries the events. On the
+   * memory backend they come from this cache alone, so that only a reader with `own` receives them. Events of the kinds `switch`,
+   * `fallbackBegin` and `fallbackEnd` concern this cache, and are received without `own`, too. An event comes after its change. It may
+   * also come for a change that failed.
+   *
+   * Events wait in the reader until they are received, at most `maxBytes`. What comes beyond that is dropped, and an `EventGap` takes its
+   * place: a slow reader never slows down a writer. If the connection is lost, the library continues, and a gap marks the place; with the
+   * option `events_journal` there is none as long as the journal has the events. At a gap anything may have been removed.
+   *
+   * @param options - `kinds`, `tags` and `keys` select; `own`; `maxBytes`; `signal` ends the reader, also while it is opening.
+   * @returns The reader.
+   * @throws Errors of the arguments, `YC_E_CLOSED` for a closed cache, and the reason of a signal that is aborted: the call throws them.
+   * All others come from `ready` and from the loop: `YC_E_INVALID` for an empty tag or pattern; `YC_E_TOO_LARGE` for a name over 64 KiB or
+   * more than 1024; `YC_E_DENIED`; `YC_E_UNSUPPORTED` on Redis and Memcached without the option `events`.
+   * @example
+   * const events = cache.events({ tags: ['prices'], own: true });
+   * await events.ready;
+   * await cache.invalidateTag('prices');
+   * for await (const event of events) {
+   *   if (event.kind === 'tag') console.log(`${event.name} was invalidated`);
+   *   else console.log('anything may have changed'); // A flush, a pattern, a gap.
+   *   if (event.name === 'prices') break;
+   * }
+   */
+  events(options?: EventsOptions & { encoding?: 'utf8' | 'utf-8' }): Events<string>;
 
   /**
    * Returns the value of a key as a string, or loads and stores it.

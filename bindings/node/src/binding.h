@@ -106,18 +106,28 @@ typedef struct handle {
 typedef struct work {
     napi_async_work work;
     napi_deferred deferred;
-    handle *cache;              /* To close or to subscribe at; held meanwhile. */
+    handle *cache;              /* To close, or to open an inbox at; held meanwhile. */
     int32_t how;
     char *text, *environment;
     int64_t timeout_ms;
     yc_cache *opened;
     yc_value *summary;
     yc_filter filter;
-    uint8_t *bytes;             /* Of the channels and patterns. */
+    yc_events_filter events_filter;
+    uint8_t *bytes;             /* Of the names of a filter. */
     yc_slice *slices;
     yc_subscription *subscription;
+    yc_events *events;
     yc_error *error;
 } work;
+
+/* What waits to be taken: messages or events. The other pointer is NULL; both are after the end. */
+typedef struct inbox {
+    yc_subscription *messages;
+    yc_events *events;
+    int fd;
+    watch *watch;
+} inbox;
 
 /* values.c: JavaScript values. */
 bool check(napi_env env, napi_status status);
@@ -172,12 +182,25 @@ napi_value free_lease(napi_env env, napi_callback_info info);
 napi_value drain(napi_env env, napi_callback_info info);
 napi_value run(napi_env env, napi_callback_info info);
 
-/* subscriptions.c: messages of channels. */
-napi_value subscribe(napi_env env, napi_callback_info info);
+/* inboxes.c: what messages and events have in common. */
+work *new_inbox_work(napi_env env, handle *cache, span list, size_t count);
+napi_value open_inbox(napi_env env, work *call, napi_async_execute_callback open);
 napi_value listen_to(napi_env env, napi_callback_info info);
 napi_value take(napi_env env, napi_callback_info info);
 napi_value wait_for(napi_env env, napi_callback_info info);
-napi_value unsubscribe(napi_env env, napi_callback_info info);
+napi_value end_inbox(napi_env env, napi_callback_info info);
+bool put_found(napi_env env, napi_value found, uint32_t place, napi_value value);
+bool put_bytes(napi_env env, napi_value found, uint32_t place, const void *data, size_t len, bool as_text);
+bool put_count(napi_env env, napi_value found, uint32_t place, uint64_t count);
+bool put_flag(napi_env env, napi_value found, uint32_t place, bool flag);
+
+/* subscriptions.c: messages of channels. */
+napi_value subscribe(napi_env env, napi_callback_info info);
+bool put_message(napi_env env, napi_value found, const yc_message *message, bool as_text);
+
+/* events.c: events of removals. */
+napi_value events(napi_env env, napi_callback_info info);
+bool put_event(napi_env env, napi_value found, const yc_event *event, bool as_text);
 
 /* migrate.c: replacing a backend, and copying one cache into another. */
 napi_value migrate(napi_env env, napi_callback_info info);

@@ -78,6 +78,7 @@ void free_work(napi_env env, work *call) {
     yc_cache_free(call->opened);
     yc_value_free(call->summary);
     yc_subscription_free(call->subscription);
+    yc_events_free(call->events);
     free(call->text);
     free(call->environment);
     free(call->bytes);

@@ -58,7 +58,8 @@ static const struct {
     {"submit", submit},   {"submitOne", submit_one}, {"run", run},             {"drain", drain},
     {"cancel", cancel},   {"keysOpen", keys_open},  {"keysNext", keys_next},   {"capabilities", capabilities},
     {"migrate", migrate}, {"switchTo", switch_to},
-    {"subscribe", subscribe}, {"listen", listen_to}, {"take", take}, {"wait", wait_for}, {"unsubscribe", unsubscribe},
+    {"subscribe", subscribe}, {"events", events},   {"listen", listen_to},     {"take", take},            {"wait", wait_for},
+    {"end", end_inbox},
     {"freeLease", free_lease}, {"readers", readers}, {"useSlab", use_slab},
     {"redisName", redis_name}, {"refusal", refusal}, {"statusName", status_name}, {"check", check_config},
 };

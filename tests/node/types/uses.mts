@@ -1,7 +1,7 @@
 /** Every method, with what it gives as the type that is documented. Where an error is expected there has to be one. */
 
 import {
-  Cache, YokedCacheError, checkConfig, checkConfigFile, version, type Bytes, CodecError, type Lease, type Leased, type Message, type MigrateReport, type SetIfOptions,
+  Cache, YokedCacheError, checkConfig, checkConfigFile, version, type Bytes, type CacheEvent, CodecError, type EventKind, type Events, type Lease, type Leased, type Message, type MigrateReport, type SetIfOptions,
   type SetOptions, type Subscription, type SwitchReport, type TextCodec, type Typed, type Versioned,
 } from 'yokedcache';
 
@@ -130,6 +130,21 @@ for await (const message of await cache.subscribe({ channels: ['news'], encoding
   scoped.close();
   console.log(disposed);
 }
+const kinds: EventKind[] = ['tag', 'pattern', 'flush', 'delete', 'switch', 'fallbackBegin', 'fallbackEnd'];
+const reader: Events<string> = cache.events({ kinds, tags: new Set(['t', Buffer.from('u')]), keys: ['user:*'], own: true, maxBytes: 1000, signal: AbortSignal.timeout(10) });
+const opened: void = await reader.ready;
+const event: CacheEvent<string> | undefined = await reader.receive({ timeout: 10, signal: AbortSignal.timeout(10) });
+const origins: bigint[] = [];
+if (event !== undefined && event.kind !== 'gap') origins.push(event.origin + BigInt(event.sequence + event.time.getTime()));
+if (event?.kind === 'gap') console.log(event.lost, event.name satisfies undefined);
+for await (const { kind, name, own } of cache.events({ encoding: 'buffer' })) console.log(kind === 'gap', name?.readUInt8(), own);
+for await (const { name } of cache.events({ encoding: 'utf8' })) heard.push(name ?? '');
+{
+  await using scoped: Events<Buffer> = cache.events({ encoding: 'buffer' });
+  const one: IteratorResult<CacheEvent<Buffer>, undefined> = await scoped.next();
+  if (!one.done) console.log(one.value.lost);
+  scoped.close();
+}
 await cache.close({ timeout: 100 });
 {
   await using scoped = await Cache.open('memory://');
@@ -168,7 +183,15 @@ await cache.migrateTo('redis://localhost');
 await cache.subscribe({ channels: 5 });
 // @ts-expect-error A message is no number.
 await cache.publish('news', 1);
+// @ts-expect-error No such kind.
+cache.events({ kinds: ['set'] });
+// @ts-expect-error A gap always comes.
+cache.events({ kinds: ['gap'] });
+// @ts-expect-error The tags are a list.
+cache.events({ tags: 5 });
+// @ts-expect-error A name may be missing.
+for await (const { name } of cache.events()) name.length;
 // @ts-expect-error A switch has no signal.
 await cache.switchTo('memory://', { signal: AbortSignal.timeout(10) });
 
-console.log(receivers, received, heard, user, byKey, typedResults, typedFlags, date, bigints.cache, CodecError.name, loaded, loadedText, loadedMany, loadedTexts, leased.state, filled, versioned, versionedText, stored, deleted, renewed, renewedText, sums, disposed, disposable, switched.copied?.copied, migrated.skipped['present'], others, bytes, text, now, nowText, near, nearText, fresh, json, nothing, flags, left, values, texts, removed, match, bytesMatch, reports, checks);
+console.log(opened, origins, receivers, received, heard, user, byKey, typedResults, typedFlags, date, bigints.cache, CodecError.name, loaded, loadedText, loadedMany, loadedTexts, leased.state, filled, versioned, versionedText, stored, deleted, renewed, renewedText, sums, disposed, disposable, switched.copied?.copied, migrated.skipped['present'], others, bytes, text, now, nowText, near, nearText, fresh, json, nothing, flags, left, values, texts, removed, match, bytesMatch, reports, checks);
