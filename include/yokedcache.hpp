@@ -24,10 +24,11 @@
  * - Keys, tags, patterns and values are Bytes: any text, any contiguous range
  *   of bytes (std::vector<std::byte>, std::array, std::span), or a pointer and
  *   a length. The functions read them only during the call. Types that store
- *   bytes (SetOptions, SearchOptions, Filter, Entry, Batch) own a copy.
+ *   bytes (SetOptions, SearchOptions, Filter, EventFilter, Entry, Batch) own a
+ *   copy.
  * - A returned std::string_view is valid as long as the Value, KeyPage, Keys,
- *   Matches or Message that owns its bytes. These objects outlive the cache. A
- *   view into a temporary does not compile; text() returns a copy.
+ *   Matches, Message or Event that owns its bytes. These objects outlive the
+ *   cache. A view into a temporary does not compile; text() returns a copy.
  * - Handles are movable and not copyable. A handle that is empty (default,
  *   moved-from, failed to open) or closed results in an error, never in a crash.
  * - Any thread may call any function on a Cache, but not while another thread
@@ -534,6 +535,30 @@ struct Filter {
     // Globs, as those of invalidate_pattern().
     Names patterns = {};
     // The most bytes of the messages that wait to be taken. 0: 8 MiB.
+    std::uint64_t max_bytes = 0;
+};
+
+// The events that a reader wants; by default all events of other caches.
+//
+//     Events prices = cache.events({{"prices"}});
+//     EventFilter filter;
+//     filter.keys = {"user:*"};
+//     filter.kinds = YC_EVENT_DELETE | YC_EVENT_FLUSH;
+//     Events deletes = cache.events(filter);
+struct EventFilter {
+    // Of invalidations of tags, only those of these tags. Empty: of all tags. With tags and
+    // without keys and kinds, no deletes are wanted.
+    Tags tags = {};
+    // Of deletes, only those of keys that match one of these globs, which are those of
+    // invalidate_pattern(). Empty: of all keys. With keys and without tags and kinds, no
+    // invalidations of tags are wanted. Tags and keys are 1024 together at most.
+    Names keys = {};
+    // The sum of the YC_EVENT_ numbers of the wanted kinds. 0: all kinds. Gaps are always
+    // returned.
+    std::uint64_t kinds = 0;
+    // Return the events of the cache that the reader belongs to as well.
+    bool own = false;
+    // The most bytes of the events that wait to be taken. 0: 8 MiB.
     std::uint64_t max_bytes = 0;
 };
 
@@ -1358,6 +1383,58 @@ private:
     detail::Handle<yc_message, yc_message_free> handle_;
 };
 
+namespace detail {
+
+// Takes what a reader receives, until the reader or its cache is closed. An item is valid
+// until the iterator and its copies are incremented or destroyed.
+template <class Reader, class Item>
+class TakingIterator {
+public:
+    using iterator_category = std::input_iterator_tag;
+    using value_type = Item;
+    using difference_type = std::ptrdiff_t;
+    using pointer = const Item *;
+    using reference = const Item &;
+
+    // Takes the first item. NULL creates the end iterator.
+    explicit TakingIterator(const Reader *reader) : reader_(reader) { advance(); }
+
+    const Item &operator*() const noexcept { return *item_; }
+    const Item *operator->() const noexcept { return item_.get(); }
+
+    TakingIterator &operator++() {
+        advance();
+        return *this;
+    }
+
+    void operator++(int) { ++*this; }
+
+    bool operator==(const TakingIterator &other) const noexcept { return item_ == other.item_; }
+    bool operator!=(const TakingIterator &other) const noexcept { return item_ != other.item_; }
+
+private:
+    void advance() {
+        item_.reset();
+        if (reader_ == nullptr) {
+            return;
+        }
+        Error error;
+        Item item = reader_->next(error);
+        if (error && error.status() != YC_E_CLOSED) {
+            throw error;
+        }
+        if (!error) {
+            item_ = std::make_shared<const Item>(std::move(item));
+        }
+    }
+
+    const Reader *reader_;
+    // Shared by the copies of the iterator. NULL at the end.
+    std::shared_ptr<const Item> item_;
+};
+
+} // namespace detail
+
 // A subscription to channels; see Cache::subscribe(). The destructor ends it. Any thread may
 // call any function; each message is returned to one caller. A range-for takes messages
 // until the subscription or its cache is closed, and throws other errors.
@@ -1370,7 +1447,7 @@ private:
 //             std::cout << message.channel() << ": " << message.data() << '\n';
 class Subscription {
 public:
-    class Iterator;
+    using Iterator = detail::TakingIterator<Subscription, Message>;
 
     // Creates an empty handle.
     Subscription() noexcept = default;
@@ -1405,9 +1482,9 @@ public:
     }
 
     // A message is valid until the iterator and its copies are incremented or destroyed.
-    Iterator begin() const &;
+    Iterator begin() const & { return Iterator(this); }
     Iterator begin() const && = delete;
-    Iterator end() const & noexcept;
+    Iterator end() const & noexcept { return Iterator(nullptr); }
     Iterator end() const && = delete;
 
     // Returns a file descriptor that is readable while messages wait and after the end, or -1
@@ -1443,58 +1520,147 @@ private:
     detail::Handle<yc_subscription, yc_subscription_free> handle_;
 };
 
-class Subscription::Iterator {
+// An event, or a gap: events may have been lost at this place. At a gap, and at a kind that
+// the program does not know, treat every copy as changed.
+//
+//     Events events = cache.events();
+//     if (std::optional<Event> event = events.next(1s); event && event->kind() == YC_EVENT_TAG)
+//         std::cout << event->name() << " was invalidated\n";
+class Event {
 public:
-    using iterator_category = std::input_iterator_tag;
-    using value_type = Message;
-    using difference_type = std::ptrdiff_t;
-    using pointer = const Message *;
-    using reference = const Message &;
+    // Creates an empty handle of kind 0.
+    Event() noexcept = default;
 
-    // Takes the first message. NULL creates the end iterator.
-    explicit Iterator(const Subscription *subscription) : subscription_(subscription) { advance(); }
+    // Takes ownership of an event of the C API.
+    explicit Event(yc_event *owned) noexcept : handle_(owned) {}
 
-    const Message &operator*() const noexcept { return *message_; }
-    const Message *operator->() const noexcept { return message_.get(); }
+    // Returns a YC_EVENT_ number.
+    std::uint64_t kind() const noexcept { return yc_event_kind(handle_.get()); }
 
-    Iterator &operator++() {
-        advance();
-        return *this;
+    // Returns the tag, the pattern, the key or the name of the backend, which this object
+    // owns. Empty for a flush and for a gap. For a temporary use text().
+    std::string_view name() const & noexcept {
+        std::size_t length = 0;
+        const void *first = yc_event_name(handle_.get(), &length);
+        return {static_cast<const char *>(first), length};
     }
 
-    void operator++(int) { ++*this; }
+    std::string_view name() const && = delete;
 
-    bool operator==(const Iterator &other) const noexcept { return message_ == other.message_; }
-    bool operator!=(const Iterator &other) const noexcept { return message_ != other.message_; }
+    // Returns a copy of the name.
+    std::string text() const { return std::string(name()); }
+
+    // Returns the random number of the opened cache that the event comes from; 0 for a gap.
+    std::uint64_t origin() const noexcept { return yc_event_origin(handle_.get()); }
+
+    // Returns the number of the event among those of its origin; 0 for a gap. Numbers increase;
+    // events of calls at the same time may come in another order.
+    std::uint64_t sequence() const noexcept { return yc_event_sequence(handle_.get()); }
+
+    // Returns the time at which the change began, by the clock of its origin. The time of a gap
+    // is the beginning of 1970.
+    std::chrono::system_clock::time_point time() const noexcept {
+        return std::chrono::system_clock::time_point(std::chrono::milliseconds(yc_event_time_ms(handle_.get())));
+    }
+
+    // Returns true if the event comes from the cache of its reader.
+    bool is_own() const noexcept { return yc_event_is_own(handle_.get()) != 0; }
+
+    // Returns true for a gap.
+    bool is_gap() const noexcept { return kind() == YC_EVENT_GAP; }
+
+    // Returns the number of events that the reader dropped at a gap: 0 for another event. Empty
+    // if it is not known how many are missing, or whether any is.
+    std::optional<std::uint64_t> lost() const noexcept { return detail::known(yc_event_lost(handle_.get())); }
+
+    explicit operator bool() const noexcept { return handle_ != nullptr; }
 
 private:
-    void advance() {
-        message_.reset();
-        if (subscription_ == nullptr) {
-            return;
-        }
-        Error error;
-        Message message = subscription_->next(error);
-        if (error && error.status() != YC_E_CLOSED) {
-            throw error;
-        }
-        if (!error) {
-            message_ = std::make_shared<const Message>(std::move(message));
-        }
-    }
-
-    const Subscription *subscription_;
-    // Shared by the copies of the iterator. NULL at the end.
-    std::shared_ptr<const Message> message_;
+    detail::Handle<yc_event, yc_event_free> handle_;
 };
 
-inline Subscription::Iterator Subscription::begin() const & {
-    return Iterator(this);
-}
+// A reader of events; see Cache::events(). The destructor ends it. Any thread may call any
+// function; each event is returned to one caller. A range-for takes events until the reader
+// or its cache is closed, and throws other errors.
+//
+//     for (const Event &event : cache.events({{"prices"}}))
+//         if (event.kind() == YC_EVENT_TAG)
+//             std::cout << event.name() << " was invalidated\n";
+//         else
+//             std::cout << "anything may have changed\n"; // a flush, a pattern, a gap
+class Events {
+public:
+    using Iterator = detail::TakingIterator<Events, Event>;
 
-inline Subscription::Iterator Subscription::end() const & noexcept {
-    return Iterator(nullptr);
-}
+    // Creates an empty handle.
+    Events() noexcept = default;
+
+    // Takes ownership of a reader of the C API.
+    explicit Events(yc_events *owned) noexcept : handle_(owned) {}
+
+    // Returns the handle for the C API. This object owns it.
+    yc_events *native() const & noexcept { return handle_.get(); }
+    yc_events *native() const && = delete;
+    explicit operator bool() const noexcept { return handle_ != nullptr; }
+
+    // Takes the next event and waits for it, for at most this time. Empty if none came. A
+    // connection error reports that none came and that the reader is interrupted at present; it
+    // continues by itself. YC_E_CLOSED: the reader or its cache was closed, and its last event
+    // has been taken.
+    std::optional<Event> next(std::chrono::milliseconds timeout, Error &error) const noexcept {
+        Event event = take(timeout.count(), error);
+        return event ? std::optional(std::move(event)) : std::nullopt;
+    }
+
+    std::optional<Event> next(std::chrono::milliseconds timeout) const {
+        return detail::or_throw([&](Error &error) { return next(timeout, error); });
+    }
+
+    // Takes the next event and waits for it without a limit. Returns an empty handle after an
+    // error.
+    Event next(Error &error) const noexcept { return take(no_limit, error); }
+
+    Event next() const {
+        return detail::or_throw([&](Error &error) { return next(error); });
+    }
+
+    // An event is valid until the iterator and its copies are incremented or destroyed.
+    Iterator begin() const & { return Iterator(this); }
+    Iterator begin() const && = delete;
+    Iterator end() const & noexcept { return Iterator(nullptr); }
+    Iterator end() const && = delete;
+
+    // Returns a file descriptor that is readable while events wait and after the end, or -1
+    // after an error. Watch it; do not read or close it. When it is readable, call next(0ms)
+    // until it returns nothing.
+    int fd(Error &error) const noexcept {
+        int fd = -1;
+        yc_events_fd(native(), &fd, detail::ErrorPlace(error));
+        return fd;
+    }
+
+    int fd() const {
+        return detail::or_throw([&](Error &error) { return fd(error); });
+    }
+
+    // Ends the reader. The events that wait can still be taken. A second close has no effect.
+    void close(Error &error) const noexcept { yc_events_close(native(), detail::ErrorPlace(error)); }
+
+    void close() const {
+        detail::or_throw([&](Error &error) { close(error); });
+    }
+
+private:
+    static constexpr std::int64_t no_limit = -1;
+
+    Event take(std::int64_t timeout_ms, Error &error) const noexcept {
+        yc_event *event = nullptr;
+        yc_events_next(native(), timeout_ms, &event, detail::ErrorPlace(error));
+        return Event(event);
+    }
+
+    detail::Handle<yc_events, yc_events_free> handle_;
+};
 
 // Operations of different kinds for one call; see Cache::run(). They are run in order.
 // The batch owns a copy of all keys, values and tags.
@@ -3064,6 +3230,34 @@ public:
         return detail::or_throw([&](Error &error) { return subscribe(filter, error); });
     }
 
+    // ---- Events ----
+
+    // Begins to read what other caches with the same servers and key_prefix invalidate, flush
+    // and delete: what is removed after this call has returned causes an event. Redis and
+    // Memcached need the option events; without it the call fails with YC_E_UNSUPPORTED. No
+    // result of the cache depends on an event. At a gap, events may be missing: build all copies
+    // again. Returns an empty handle after an error.
+    Events events(const EventFilter &filter, Error &error) const noexcept {
+        const detail::TagSlices tags(filter.tags);
+        const detail::TagSlices keys(filter.keys);
+        yc_events_filter raw = {};
+        raw.struct_size = sizeof raw;
+        raw.flags = filter.own ? YC_EVENTS_OWN : 0;
+        raw.kinds = filter.kinds;
+        raw.tags = tags.data();
+        raw.n_tags = tags.size();
+        raw.keys = keys.data();
+        raw.n_keys = keys.size();
+        raw.max_bytes = filter.max_bytes;
+        yc_events *events = nullptr;
+        yc_events_open(native(), &raw, &events, detail::ErrorPlace(error));
+        return Events(events);
+    }
+
+    Events events(const EventFilter &filter = {}) const {
+        return detail::or_throw([&](Error &error) { return events(filter, error); });
+    }
+
     // ---- Loading ----
 
     // Reads the value of a key, or gives the caller the right to load it. If another caller
@@ -3595,6 +3789,8 @@ struct Completion : Outcome {
     std::optional<Matches> matches = {};
     // The message of next_message().
     std::optional<Message> message = {};
+    // The event of next_event().
+    std::optional<Event> event = {};
 };
 
 // Reports that completions are available: poll the queue. The library calls the
@@ -3745,6 +3941,18 @@ public:
         return detail::or_throw([&](Error &error) { return next_message(subscription, user_data, error); });
     }
 
+    // Submits Events::next() without a limit. The event of a cancelled operation goes to the
+    // next one.
+    std::optional<Ticket> next_event(const Events &events, std::uint64_t user_data, Error &error) noexcept {
+        return one(error, [&](Ticket *ticket, yc_error **place) {
+            return yc_queue_events_next(native(), events.native(), user_data, ticket, place);
+        });
+    }
+
+    std::optional<Ticket> next_event(const Events &events, std::uint64_t user_data = 0) {
+        return detail::or_throw([&](Error &error) { return next_event(events, user_data, error); });
+    }
+
     std::optional<Ticket> search(Bytes query, const SearchOptions &options, std::uint64_t user_data,
                                  Error &error) noexcept {
         const detail::TagSlices tags(options.tags);
@@ -3863,6 +4071,9 @@ private:
         }
         if (raw.message != nullptr) {
             completion.message.emplace(raw.message);
+        }
+        if (raw.event != nullptr) {
+            completion.event.emplace(raw.event);
         }
     }
 

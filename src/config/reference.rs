@@ -13,8 +13,8 @@ const SECTIONS: [(&[Scope], &str, &str); 9] = [
     (
         &[Scope::Memcached],
         "Section `memcached`",
-        "Servers, user and distribution of keys. The option `events` names Redis servers that carry the channels, which \
-         Memcached does not have: `events: redis://host`, or a map with `backend: redis` and the section `redis`.",
+        "Servers, user and distribution of keys. The option `events` names Redis servers that carry the channels and the \
+         events, which Memcached does not have: `events: redis://host`, or a map with `backend: redis` and the section `redis`.",
     ),
     (
         &[Scope::Remote],

@@ -22,6 +22,7 @@ pages! {
     memcached "memcached.md"
     near "near.md"
     channels "channels.md"
+    events "events.md"
     queue "queue.md"
     threads "threads.md"
     operating "operating.md"

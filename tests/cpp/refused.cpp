@@ -36,6 +36,10 @@ void use(Cache &cache, Queue &queue, Batch &batch, Error &error, const std::stri
     static_cast<void>(cache.subscribe({{id}}).begin()); // refused: begin
     static_cast<void>(cache.subscribe({{id}}).end()); // refused: end
     static_cast<void>(cache.subscribe({{id}}).native()); // refused: native
+    static_cast<void>(Event().name()); // refused: name
+    static_cast<void>(cache.events().begin()); // refused: begin
+    static_cast<void>(cache.events().end()); // refused: end
+    static_cast<void>(cache.events().native()); // refused: native
     static_cast<void>(Cache::open("memory://").native()); // refused: native
     static_cast<void>(Queue::open(cache).native()); // refused: native
     static_cast<void>(Value().text());
@@ -55,6 +59,8 @@ void use(Cache &cache, Queue &queue, Batch &batch, Error &error, const std::stri
     for (const Match &match : cache.search("q")) static_cast<void>(match);
     for (const Message &message : cache.subscribe({{id}})) static_cast<void>(message.data());
     static_cast<void>(cache.subscribe({{id}}).next().text());
+    for (const Event &event : cache.events({{id}})) static_cast<void>(event.name());
+    static_cast<void>(cache.events().next().text());
 
     // NULL.
     static_cast<void>(Cache::open(nullptr)); // refused: Text
@@ -71,6 +77,7 @@ void use(Cache &cache, Queue &queue, Batch &batch, Error &error, const std::stri
     static_cast<void>(cache.publish(nullptr, "x")); // refused: Bytes
     static_cast<void>(cache.publish("news", nullptr)); // refused: Bytes
     static_cast<void>(cache.subscribe({{nullptr}})); // refused: Bytes|Filter|subscribe
+    static_cast<void>(cache.events({{nullptr}})); // refused: Bytes|EventFilter|events
     static_cast<void>(cache.get(NULL)); // refused: Bytes
     cache.set(nullptr, "v"); // refused: Bytes
     cache.set("k", nullptr); // refused: Bytes

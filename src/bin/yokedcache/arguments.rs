@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use yokedcache::ttl::Ttl;
 
 use crate::source::{Source, time};
@@ -88,6 +88,9 @@ pub enum Command {
     Publish(Publish),
     /// Write the messages of channels until interrupted, one per line
     Subscribe(Subscribe),
+    /// Write what other programs invalidate, delete and flush until interrupted, one event per line; needs the option
+    /// `events` of the cache
+    Events(Events),
     /// Copy every entry into another cache, with its remaining time to live and its tags
     Migrate(Migrate),
     /// Inspect the configuration
@@ -229,6 +232,37 @@ pub struct Subscribe {
     /// End after this number of messages
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
+}
+
+#[derive(Args)]
+pub struct Events {
+    /// Of invalidations of tags, write only those of this tag; may be given more than once. Without --key and --kind, no
+    /// deletes are written then
+    #[arg(long = "tag", value_name = "TAG")]
+    pub tags: Vec<OsString>,
+    /// Of deletes, write only those of keys that match this glob: * ? [a-z] [^a] \x; may be given more than once. Without
+    /// --tag and --kind, no invalidations of tags are written then
+    #[arg(long = "key", value_name = "PATTERN")]
+    pub keys: Vec<OsString>,
+    /// Write only events of this kind; may be given more than once
+    #[arg(long = "kind", value_name = "KIND")]
+    pub kinds: Vec<Kind>,
+    /// End after this number of events
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
+}
+
+/// Selects a kind of events. Others concern one process, which is not the tool.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Kind {
+    /// A tag was invalidated
+    Tag,
+    /// The keys that match a pattern were removed
+    Pattern,
+    /// All entries were removed
+    Flush,
+    /// A key was deleted
+    Delete,
 }
 
 #[derive(Args)]

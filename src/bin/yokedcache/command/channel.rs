@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
-use yokedcache::cache::CacheHandle;
+use yokedcache::cache::{CacheHandle, Subscription};
 use yokedcache::error::{Error, ErrorKind};
 use yokedcache::exec::blocking::{answer, wait};
 use yokedcache::message::{Filter, Message};
@@ -14,7 +14,7 @@ use super::entry::input;
 use crate::arguments::{Publish, Subscribe};
 use crate::bytes;
 use crate::failure::{Exit, Result};
-use crate::output::remark;
+use crate::output::{Output, remark};
 use crate::session::{Session, slices};
 
 /// The time between two looks whether the subscription is interrupted.
@@ -47,13 +47,25 @@ pub fn subscribe(session: &mut Session, arguments: &Subscribe) -> Result<Exit> {
         remark(false, "no other process can publish to a cache in memory: name a server with --url");
     }
     remark(false, "subscribed");
-    let (mut left, mut was_interrupted) = (arguments.count.unwrap_or(u64::MAX), false);
+    receive(session, &subscription, arguments.count, write)
+}
+
+/// Writes what a subscription or a reader of events receives, until it ends or has written `count` messages. Gaps do not
+/// count.
+pub fn receive(
+    session: &mut Session,
+    subscription: &Subscription,
+    count: Option<u64>,
+    write: impl Fn(&mut Output, &Message) -> Result<()>,
+) -> Result<Exit> {
+    let (mut left, mut was_interrupted) = (count.unwrap_or(u64::MAX), false);
     while left > 0 {
         match wait(|context| subscription.next(context, Some(Instant::now() + LOOK))) {
             Ok(Some(taken)) => {
                 let message = taken.arrive();
-                write(session, &message)?;
-                left -= u64::from(matches!(message, Message::Published { .. }));
+                write(&mut session.output, &message)?;
+                session.output.flush()?;
+                left -= u64::from(!matches!(message, Message::Lost(_)));
                 was_interrupted = false;
             }
             Ok(None) => was_interrupted = false,
@@ -75,18 +87,27 @@ fn is_the_end(error: &Error) -> bool {
 }
 
 /// Writes a message as a line. People read of a gap on the standard error.
-fn write(session: &mut Session, message: &Message) -> Result<()> {
-    let output = &mut session.output;
+fn write(output: &mut Output, message: &Message) -> Result<()> {
     match message {
         Message::Published { channel, data } => {
-            output.say(|| format!("{}\t{}", bytes::shown(channel), bytes::shown(data)), || published(channel, data))?;
+            output.say(|| format!("{}\t{}", bytes::shown(channel), bytes::shown(data)), || published(channel, data))
         }
-        Message::Event(_) => {}
-        Message::Lost(lost) if output.is_json() => output.say(String::new, || json!({ "lost": lost }))?,
-        Message::Lost(Some(lost)) => remark(false, &format!("{lost} messages were lost here")),
-        Message::Lost(None) => remark(false, "messages may have been lost here"),
+        // A subscription receives no events.
+        Message::Event(_) => Ok(()),
+        Message::Lost(lost) if output.is_json() => output.say(String::new, || json!({ "lost": lost })),
+        Message::Lost(lost) => {
+            remark_lost("messages", *lost);
+            Ok(())
+        }
     }
-    output.flush()
+}
+
+/// Writes to the standard error that messages or events were lost.
+pub fn remark_lost(name: &str, lost: Option<u64>) {
+    match lost {
+        Some(lost) => remark(false, &format!("{lost} {name} were lost here")),
+        None => remark(false, &format!("{name} may have been lost here")),
+    }
 }
 
 fn published(channel: &[u8], data: &[u8]) -> Json {

@@ -3,6 +3,7 @@
 mod channel;
 mod check;
 mod entry;
+mod events;
 mod explain;
 mod health;
 mod invalidate;
@@ -51,6 +52,7 @@ fn run_in(session: &mut Session, arguments: Arguments) -> Result<Exit> {
         Command::Flush(flush) => invalidate::flush(session, flush.yes),
         Command::Publish(publish) => channel::publish(session, &publish),
         Command::Subscribe(subscribe) => channel::subscribe(session, &subscribe),
+        Command::Events(events) => events::events(session, &events),
         Command::Migrate(migrate) => migrate::migrate(session, &arguments.source, &migrate),
         Command::Config(ConfigCommand::Check) | Command::Man => Ok(Exit::Done),
     }
