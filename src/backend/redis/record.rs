@@ -66,8 +66,8 @@ pub struct Record {
     has_names: AtomicBool,
     /// The number of times that a server was replaced or restarted.
     changes: AtomicU64,
-    /// Notified when removals were repeated on a server that took the place of another.
-    repeated: watch::Sender<()>,
+    /// True, and notified each time, once removals were repeated on a server that took the place of another.
+    repeated: watch::Sender<bool>,
 }
 
 impl Record {
@@ -85,7 +85,7 @@ impl Record {
             notes: Mutex::new(notes),
             has_names: AtomicBool::new(false),
             changes: AtomicU64::new(0),
-            repeated: watch::Sender::new(()),
+            repeated: watch::Sender::new(false),
         }
     }
 
@@ -160,11 +160,16 @@ impl Record {
 
     /// Notes that removals were repeated on a server that took the place of another.
     pub(super) fn was_repeated(&self) {
-        self.repeated.send_replace(());
+        self.repeated.send_replace(true);
+    }
+
+    /// Returns true after that.
+    pub fn has_repeated(&self) -> bool {
+        *self.repeated.borrow()
     }
 
     /// Returns what is notified of that.
-    pub fn repeated(&self) -> watch::Receiver<()> {
+    pub fn repeated(&self) -> watch::Receiver<bool> {
         self.repeated.subscribe()
     }
 

@@ -251,6 +251,10 @@ impl Store for RedisStore {
         self.record.changes()
     }
 
+    fn was_replaced(&self) -> bool {
+        self.record.has_repeated()
+    }
+
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             list: true,

@@ -242,7 +242,8 @@ impl<S: Store> Remote<S> {
     pub(super) async fn confirm_removed(&self, context: CallContext, names: &[&[u8]], changes: u64) -> Result<()> {
         if self.store.changes() != changes && !names.is_empty() {
             // The event of the removal may have come before it is repeated.
-            let _gap = self.announcement(&ChangedEntries::Hashes(&[]));
+            let is_gap = self.store.was_replaced();
+            let _gap = is_gap.then(|| self.announcement(&ChangedEntries::Hashes(&[])));
             self.store.unlink(context, names).await?;
         }
         self.confirm(context, Removal::Names(names)).await

@@ -230,6 +230,10 @@ pub trait Store: Send + Sync + 'static {
     fn changes(&self) -> u64 {
         0
     }
+    /// Returns true once a server has taken the place of another that may have had more.
+    fn was_replaced(&self) -> bool {
+        false
+    }
     /// Returns the capabilities.
     fn capabilities(&self) -> Capabilities;
     /// Returns true if all names are on one server.
