@@ -340,10 +340,19 @@ static void check_flush(void) {
 
 /* ---- Permissions ---- */
 
-static yc_cache *open_as(const server *of, const char *user, const char *options) {
-    char url[256];
+static const char *url_as(const server *of, const char *user, const char *options) {
+    static char url[256];
     snprintf(url, sizeof url, "redis://%s:secret@127.0.0.1:%d?%s", user, of->port, options);
-    return open_cache(url);
+    return url;
+}
+
+/* The opening finds out that the user may not tell of removals. */
+static void check_denied_opening(const server *of, const char *options, const char *taken) {
+    yc_cache *cache = NULL;
+    CHECK(tell(of->port, "ACL SETUSER opener reset on >secret ~* &* +@all"));
+    CHECK(tell(of->port, "ACL SETUSER opener %s", taken));
+    CHECK_CALL(yc_open(url_as(of, "opener", options), &cache, err), YC_E_DENIED);
+    CHECK(cache == NULL);
 }
 
 static void check_denied_reader(const server *of, const char *options, const char *taken, const char *given) {
@@ -351,7 +360,7 @@ static void check_denied_reader(const server *of, const char *options, const cha
     yc_event *event = NULL;
     CHECK(tell(of->port, "ACL SETUSER reader reset on >secret ~* &* +@all"));
     CHECK(tell(of->port, "ACL SETUSER reader %s", taken));
-    yc_cache *cache = open_as(of, "reader", options), *writer = open_cache(server_url(of, options));
+    yc_cache *cache = open_cache(url_as(of, "reader", options)), *writer = open_cache(server_url(of, options));
     CHECK_CALL(yc_events_open(cache, NULL, &reader, err), YC_E_DENIED);
     CHECK(reader == NULL);
     CHECK(tell(of->port, "ACL SETUSER reader %s", given));
@@ -359,6 +368,7 @@ static void check_denied_reader(const server *of, const char *options, const cha
     CHECK(!is_told(writer, reader));
     /* A right that is taken away is the end, once the server has said so. */
     CHECK(tell(of->port, "ACL SETUSER reader %s", taken));
+    CHECK(tell(of->port, "CLIENT KILL TYPE pubsub"));
     CHECK_CALL(yc_events_next(reader, 10000, &event, err), YC_E_DENIED);
     CHECK_CALL(yc_events_next(reader, -1, &event, err), YC_E_DENIED);
     yc_events_free(reader);
@@ -377,7 +387,7 @@ static bool next_is_gap_or(yc_events *reader, uint64_t kind, const char *name) {
 /* Removals do not need the right to tell of them; once it is there, the readers are told. */
 static void check_denied_writer(const server *of, const char *options, const char *taken, const char *given) {
     CHECK(tell(of->port, "ACL SETUSER writer reset on >secret ~* &* +@all"));
-    yc_cache *cache = open_as(of, "writer", options), *other = open_cache(server_url(of, options));
+    yc_cache *cache = open_cache(url_as(of, "writer", options)), *other = open_cache(server_url(of, options));
     yc_events *reader = listen_to(other, NULL);
     CHECK(!is_told(cache, reader));
     CHECK(tell(of->port, "ACL SETUSER writer %s", taken));
@@ -403,7 +413,10 @@ static void check_denied_writer(const server *of, const char *options, const cha
 static void check_permissions(void) {
     server of;
     server_start(&of, SERVER_REDIS, NULL);
-    check_denied_reader(&of, EVENTS, "resetchannels", "&*");
+    check_denied_opening(&of, EVENTS, "resetchannels");
+    check_denied_opening(&of, EVENTS, "-publish");
+    check_denied_opening(&of, JOURNAL, "-xadd");
+    check_denied_reader(&of, EVENTS, "-subscribe", "+subscribe");
     check_denied_reader(&of, JOURNAL, "-xread -xrange -xrevrange", "+xread +xrange +xrevrange");
     check_denied_writer(&of, EVENTS, "resetchannels", "&*");
     check_denied_writer(&of, EVENTS, "-publish", "+publish");
