@@ -1,6 +1,7 @@
 /* Events whose servers fail, refuse them, or lose them: an event that is missing has a gap at its place or behind it.
-   event_faults */
+   event_faults [cluster] */
 #include "../event_readers.h"
+#include "ports.h"
 #include "proxy.h"
 #include "resp.h"
 #include "server.h"
@@ -182,20 +183,55 @@ static void cut_somewhere(const server *of, proxy *between, unsigned turn, unsig
     proxy_set(between, (proxy_fault){.mode = PROXY_PASS});
 }
 
-/* Writers and their reader lose their connections, and if `restarts` the server its data. The record of the reader. */
-static void run_faults(const char *options, bool restarts, bool loses, unsigned limit, unsigned turns, int pause_ms) {
+/* Writers and a reader at work. */
+typedef struct work {
+    writer *writers[WRITERS];
+    yc_cache *caches[WRITERS], *cache;
+    record *record;
+    atomic_bool ends;
+} work;
+
+static void work_begin(work *self, const char *const *urls, const char *reader_url, unsigned limit, int pause_ms) {
+    *self = (work){.cache = open_cache(reader_url)};
+    self->record = record_start(self->cache);
+    for (int at = 0; at < WRITERS; at++) {
+        self->caches[at] = open_cache(urls[at]);
+        self->writers[at] = writer_start(at, self->caches[at], self->record, limit, pause_ms, &self->ends);
+    }
+}
+
+/* Waits for what is still to come, and checks that nothing is lost without a gap, or at all. */
+static void work_end(work *self, bool may_lose, const char *what) {
+    unsigned missing = 0, done = 0;
+    for (int at = 0; at < WRITERS; at++) pthread_join(self->writers[at]->thread, NULL);
+    for (int at = 0; at < WRITERS; at++) write_end(self->caches[at], self->record, at);
+    record_end(self->record);
+    for (int at = 0; at < WRITERS; at++) {
+        check_writer(self->writers[at], self->record, &missing);
+        done += self->writers[at]->done;
+        close_cache(self->caches[at]);
+        free(self->writers[at]);
+    }
+    printf("%s: %u removals, %u events missing, %u gaps\n", what, done, missing, count_gaps(self->record));
+    CHECK(done > 0);
+    if (may_lose) CHECK(count_gaps(self->record) > 0);
+    else CHECK(count_gaps(self->record) == 0 && missing == 0);
+    record_free(self->record);
+    close_cache(self->cache);
+}
+
+/* Writers and their reader lose their connections, and if `restarts` the server its data. */
+static void run_faults(const char *options, bool restarts, unsigned limit, unsigned turns, int pause_ms) {
+    char through[MAX_SERVER_URL], direct[MAX_SERVER_URL];
+    const char *const urls[WRITERS] = {direct, through, through};
     server of;
+    work work;
+    unsigned seed = 7;
     server_start(&of, SERVER_REDIS, NULL);
     proxy *between = proxy_start(of.port);
-    writer *writers[WRITERS];
-    yc_cache *caches[WRITERS], *cache = open_cache(url_of(SERVER_REDIS, proxy_port(between), options));
-    record *record = record_start(cache);
-    atomic_bool ends = false;
-    unsigned seed = 7, missing = 0, done = 0;
-    for (int at = 0; at < WRITERS; at++) {
-        caches[at] = open_cache(at ? url_of(SERVER_REDIS, proxy_port(between), options) : server_url(&of, options));
-        writers[at] = writer_start(at, caches[at], record, limit, pause_ms, &ends);
-    }
+    snprintf(direct, sizeof direct, "%s", server_url(&of, options));
+    snprintf(through, sizeof through, "%s", url_of(SERVER_REDIS, proxy_port(between), options));
+    work_begin(&work, urls, through, limit, pause_ms);
     for (unsigned turn = 0; turn < turns; turn++) {
         if (restarts && turn % 6 == 5) {
             server_kill(&of);
@@ -206,22 +242,8 @@ static void run_faults(const char *options, bool restarts, bool loses, unsigned 
         }
         sleep_ms(rand_r(&seed) % 120);
     }
-    if (loses) atomic_store(&ends, true);
-    for (int at = 0; at < WRITERS; at++) pthread_join(writers[at]->thread, NULL);
-    for (int at = 0; at < WRITERS; at++) write_end(caches[at], record, at);
-    record_end(record);
-    for (int at = 0; at < WRITERS; at++) {
-        check_writer(writers[at], record, &missing);
-        done += writers[at]->done;
-        close_cache(caches[at]);
-        free(writers[at]);
-    }
-    printf("%s: %u removals, %u events missing, %u gaps\n", options + 14, done, missing, count_gaps(record));
-    CHECK(done > 0);
-    if (loses) CHECK(count_gaps(record) > 0);
-    else CHECK(count_gaps(record) == 0 && missing == 0);
-    record_free(record);
-    close_cache(cache);
+    if (restarts) atomic_store(&work.ends, true);
+    work_end(&work, restarts, options);
     proxy_stop(between);
     server_stop(&of);
 }
@@ -728,11 +750,39 @@ static void check_memcached(void) {
     server_stop(&of);
 }
 
-int main(void) {
+/* ---- Clusters ---- */
+
+/* Replicas take over, in agreement with their masters, and connections end on all nodes. */
+static void check_cluster(const char *options, bool may_lose) {
+    char url[512];
+    const char *const urls[WRITERS] = {url, url, url};
+    int ports[MAX_PORTS];
+    size_t n_ports = read_ports("YC_TEST_CLUSTER_PORTS", ports);
+    work work;
+    snprintf(url, sizeof url, "%s?%s", variable("YC_TEST_URL"), options);
+    work_begin(&work, urls, url, may_lose ? PER_WRITER : 300, 5);
+    for (unsigned turn = 0; turn < 24; turn++) {
+        for (size_t at = 0; at < n_ports; at++) {
+            /* Masters refuse it. */
+            if (turn % 6 == 5) reply_free(ask(ports[at], "CLUSTER FAILOVER"));
+            else CHECK(tell(ports[at], "CLIENT KILL TYPE %s", turn % 2 ? "normal" : "pubsub"));
+        }
+        sleep_ms(turn % 6 == 5 ? 700 : 70);
+    }
+    atomic_store(&work.ends, true);
+    work_end(&work, may_lose, options);
+}
+
+int main(int count, char **arguments) {
+    if (count > 1 && strcmp(arguments[1], "cluster") == 0) {
+        check_cluster(EVENTS, true);
+        check_cluster(JOURNAL, false);
+        return check_result();
+    }
     int threads = count_threads(), files = count_files();
-    run_faults(EVENTS, true, true, PER_WRITER, 30, 0);
-    run_faults(JOURNAL, false, false, 250, 15, 5);
-    run_faults(JOURNAL, true, true, PER_WRITER, 18, 1);
+    run_faults(EVENTS, true, PER_WRITER, 30, 0);
+    run_faults(JOURNAL, false, 250, 15, 5);
+    run_faults(JOURNAL, true, PER_WRITER, 18, 1);
     for (int way = 0; way < 4; way++) check_lost_journal(way % 2, way / 2);
     check_late_read(true);
     check_late_read(false);
