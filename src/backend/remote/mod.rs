@@ -196,9 +196,11 @@ impl<S: Store> Remote<S> {
 
     /// Sends the announcement of a removal that took long anyway, for a moment at most: a program that ends now has told of it.
     async fn announce(&self, context: CallContext, told: Option<Announcement>) {
-        let is_told = told.is_some();
+        let (Some(outbox), Some(told)) = (self.store.outbox(), told) else { return };
+        // Earlier ones that wait are held up, which may last.
+        let is_next = outbox.is_empty();
         drop(told);
-        if let (Some(outbox), true) = (self.store.outbox(), is_told) {
+        if is_next {
             context.run_until(Instant::now() + LAST_EVENTS, |_| outbox.emptied()).await;
         }
     }
