@@ -277,7 +277,7 @@ static void *delete_numbers(void *argument) {
     return NULL;
 }
 
-/* Threads delete at the same time: each event comes once, or a gap stands for it; every number of an event is another. */
+/* Threads delete at the same time: each event comes once, without a gap, and every number of an event is another. */
 static void check_writers(yc_cache *cache) {
     static unsigned char seen[MOST], numbers[2 * MOST];
     yc_events *reader = listen_to(cache, kinds_of(YC_EVENT_DELETE | YC_EVENT_TAG));
