@@ -1396,8 +1396,8 @@ typedef struct yc_event yc_event;
 // YC_EVENT_SWITCH and YC_EVENT_FALLBACK_ concern this cache, and are always
 // returned. An event comes after its change. It may also come for a change that
 // failed, and it may come twice. Where it cannot be sent with its change, in a
-// cluster of Redis and for Memcached, it is sent soon after; yc_close() waits up
-// to a second for the last ones. With the option near, read with YC_OP_FRESH after
+// cluster of Redis and for Memcached, it is sent after it, and the call waits for
+// that, for a second at most. yc_close() waits as long for events that are left. With the option near, read with YC_OP_FRESH after
 // an event: a copy may live for max_staleness.
 //
 // No result of the cache depends on an event: it serves to keep other copies in

@@ -174,6 +174,7 @@ impl Wire {
                 if error.kind() == ErrorKind::Closed {
                     return;
                 }
+                self.outbox.held_up();
                 let is_new = !error.is_outage() && !std::mem::replace(&mut is_refused, true);
                 if is_new {
                     tracing::warn!("the events of this cache wait, because the server refuses them: {error}");

@@ -82,13 +82,7 @@ impl<S: Store> Remote<S> {
     /// Lists the keys that may match, once for all patterns, and removes those that do. A key that a caller loads is one of
     /// them: its value is not stored then. The event is that of the patterns, not those of the keys.
     pub(super) async fn remove_matching(&self, context: CallContext, patterns: &[&[u8]]) -> Result<Outcome> {
-        let told = self.announcement(&ChangedEntries::Patterns(patterns));
-        let removed = self.remove_all_matching(context, patterns).await;
-        self.announce(context, told).await;
-        removed
-    }
-
-    async fn remove_all_matching(&self, context: CallContext, patterns: &[&[u8]]) -> Result<Outcome> {
+        let _told = self.announcement(&ChangedEntries::Patterns(patterns));
         let patterns = Patterns::new(patterns);
         let literal_prefix = patterns.literal_prefix();
         let filter = KeyFilter { literal_prefix: &literal_prefix, tags: &[], hidden: true };

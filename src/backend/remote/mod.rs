@@ -69,7 +69,7 @@ use crate::message::Filter;
 use crate::operation::Change as ChangedEntries;
 use crate::value::Value;
 
-/// The longest time that a flush waits until its event is sent.
+/// The longest time that a removal waits until its events are sent.
 const LAST_EVENTS: Duration = Duration::from_secs(1);
 
 /// A store that processes share, as a backend.
@@ -194,15 +194,15 @@ impl<S: Store> Remote<S> {
         self.store.outbox().map(|outbox| outbox.announcement(change))
     }
 
-    /// Sends the announcement of a removal that took long anyway, for a moment at most: a program that ends now has told of it.
-    async fn announce(&self, context: CallContext, told: Option<Announcement>) {
-        let (Some(outbox), Some(told)) = (self.store.outbox(), told) else { return };
-        // Earlier ones that wait are held up, which may last.
-        let is_next = outbox.is_empty();
-        drop(told);
-        if is_next {
-            context.run_until(Instant::now() + LAST_EVENTS, |_| outbox.emptied()).await;
+    /// Waits for a moment until the events of a removal that has ended are sent: a program that ends now has told of it.
+    async fn announced<T>(&self, context: CallContext, removal: impl Future<Output = T>) -> T {
+        let removed = removal.await;
+        if let Some(outbox) = self.store.outbox() {
+            // The outcome of the removal has the other half of the time.
+            let limit = LAST_EVENTS.min(context.left_or(self.timeout) / 2);
+            context.run_until(Instant::now() + limit, |_| outbox.flushed()).await;
         }
+        removed
     }
 
     async fn run_command(&self, context: CallContext, command: Command<'_>) -> Result<Outcome> {
@@ -250,7 +250,7 @@ impl<S: Store> Backend for Remote<S> {
                 self.call(context, |context| self.write_one(context, entry).map_ok(|()| Outcome::Done))
             }
             Operation::Delete { key } => self.call(context, |context| async move {
-                only(self.remove_many(context, &[key], true).await?).map(Outcome::hit)
+                only(self.announced(context, self.remove_many(context, &[key], true)).await?).map(Outcome::hit)
             }),
             Operation::Exists { key } => {
                 self.call(context, |context| self.head_of(context, key).map_ok(|head| Outcome::hit(head.is_some())))
@@ -267,9 +267,9 @@ impl<S: Store> Backend for Remote<S> {
             Operation::SetMany { entries } => {
                 self.call(context, |context| self.write_many(context, entries).map_ok(Outcome::Stored))
             }
-            Operation::DeleteMany { keys } => {
-                self.call(context, |context| self.remove_many(context, keys, true).map_ok(Outcome::Deleted))
-            }
+            Operation::DeleteMany { keys } => self.call(context, |context| {
+                self.announced(context, self.remove_many(context, keys, true).map_ok(Outcome::Deleted))
+            }),
             Operation::GetVersioned { key } => {
                 self.call(context, |context| self.read_versioned(context, key).map_ok(Outcome::versioned))
             }
@@ -277,7 +277,7 @@ impl<S: Store> Backend for Remote<S> {
                 self.call_once(context, |context| self.set_if(context, entry, condition).map_ok(Outcome::stored_if))
             }
             Operation::DeleteIf { key, version } => {
-                self.call_once(context, |context| self.delete_if(context, key, version))
+                self.call_once(context, |context| self.announced(context, self.delete_if(context, key, version)))
             }
             Operation::GetAndExpire { key, ttl } => {
                 self.call(context, |context| self.get_and_expire(context, key, ttl).map_ok(Outcome::found))
@@ -285,15 +285,18 @@ impl<S: Store> Backend for Remote<S> {
             Operation::CounterAdd(addition) => {
                 self.call_once(context, |context| self.counter_add(context, addition).map_ok(Outcome::Number))
             }
-            Operation::InvalidateTags { tags, count } => {
-                self.call(context, |context| self.invalidate(context, tags, count).map_ok(Outcome::Removed))
+            Operation::InvalidateTags { tags, count } => self.call(context, |context| {
+                self.announced(context, self.invalidate(context, tags, count).map_ok(Outcome::Removed))
+            }),
+            Operation::InvalidatePatterns { patterns } => {
+                pending(self.announced(context, self.remove_matching(context, patterns)))
             }
-            Operation::InvalidatePatterns { patterns } => pending(self.remove_matching(context, patterns)),
             Operation::Flush { count } => pending(async move {
-                let told = self.announcement(&ChangedEntries::Flush);
-                let removed = self.remove_all(context, count).await;
-                self.announce(context, told).await;
-                removed.map(Outcome::Removed)
+                self.announced(context, async {
+                    let _told = self.announcement(&ChangedEntries::Flush);
+                    self.remove_all(context, count).await.map(Outcome::Removed)
+                })
+                .await
             }),
             Operation::Ping => self.call(context, |context| self.store.ping(context).map_ok(|()| Outcome::Done)),
             Operation::Explain { key } => self.call(context, |context| {

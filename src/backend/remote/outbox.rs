@@ -32,10 +32,16 @@ pub struct Outbox {
 struct Waiting {
     messages: VecDeque<Draft>,
     bytes: usize,
-    /// True while messages that were taken are on their way.
+    /// True while messages that were taken are on their way, and their number.
     are_sent: bool,
+    taken: u64,
     /// The number of announcements whose changes have not ended.
     open: usize,
+    /// The number of messages that were handed over, and of those that wait no longer.
+    pushed: u64,
+    done: u64,
+    /// True while the last attempt to send has failed.
+    is_held_up: bool,
 }
 
 impl Waiting {
@@ -85,11 +91,14 @@ impl Outbox {
     fn push(&self, messages: Vec<Draft>) {
         let mut waiting = lock(&self.waiting);
         waiting.open -= 1;
+        waiting.pushed += messages.len() as u64;
         let mut bytes: usize = waiting.bytes + bytes_of(&messages);
         waiting.messages.extend(messages);
         if bytes > MAX_BYTES {
             let gap = self.origin.gap();
             bytes = gap.bytes().len();
+            waiting.done += waiting.messages.len() as u64;
+            waiting.pushed += 1;
             waiting.messages = VecDeque::from([gap]);
         }
         waiting.bytes = bytes;
@@ -100,6 +109,18 @@ impl Outbox {
     /// Gives messages the next numbers.
     pub fn number(&self, messages: &mut [Draft]) {
         messages.iter_mut().for_each(|message| self.origin.number(message));
+    }
+
+    /// Waits until the messages so far are sent, unless they are held up.
+    pub async fn flushed(&self) {
+        let wanted = lock(&self.waiting).pushed;
+        self.when(|waiting| (waiting.done >= wanted || waiting.is_held_up).then_some(())).await;
+    }
+
+    /// Notes that an attempt to send messages has failed.
+    pub fn held_up(&self) {
+        lock(&self.waiting).is_held_up = true;
+        self.changed.notify_waiters();
     }
 
     /// Takes the next messages, and waits for them. `sent` has to be called once they are sent.
@@ -115,6 +136,7 @@ impl Outbox {
             let batch: Vec<Draft> = waiting.messages.drain(..count).collect();
             waiting.bytes -= bytes_of(&batch);
             waiting.are_sent = !batch.is_empty();
+            waiting.taken = batch.len() as u64;
             waiting.are_sent.then_some(batch)
         })
         .await
@@ -122,18 +144,16 @@ impl Outbox {
 
     /// Notes that the messages that were taken are sent.
     pub fn sent(&self) {
-        lock(&self.waiting).are_sent = false;
+        let mut waiting = lock(&self.waiting);
+        (waiting.are_sent, waiting.is_held_up) = (false, false);
+        waiting.done += std::mem::take(&mut waiting.taken);
+        drop(waiting);
         self.changed.notify_waiters();
     }
 
     /// Returns true if no message is left to be sent.
     pub fn is_empty(&self) -> bool {
         lock(&self.waiting).is_empty()
-    }
-
-    /// Waits until no message is left to be sent.
-    pub async fn emptied(&self) {
-        self.when(|waiting| waiting.is_empty().then_some(())).await;
     }
 
     /// Waits until no change has still to be told of, and no message is left to be sent.
@@ -176,18 +196,22 @@ mod tests {
     #[test]
     fn an_announcement_waits_unless_it_was_sent() {
         let outbox = outbox();
-        assert!(outbox.next().now_or_never().is_none() && outbox.emptied().now_or_never().is_some());
+        assert!(outbox.next().now_or_never().is_none() && outbox.ended().now_or_never().is_some());
         let (mut one, mut two) = (outbox.announcement(&Change::Flush), outbox.announcement(&Change::Tags(&[b"a"])));
         assert_eq!((numbers(two.numbered()), numbers(one.numbered())), (vec![1], vec![2]));
         one.settle();
         drop(two);
-        assert!(outbox.emptied().now_or_never().is_none());
+        assert!(outbox.ended().now_or_never().is_none());
         let mut batch = outbox.next().now_or_never().unwrap();
         outbox.number(&mut batch);
         assert_eq!(numbers(&batch), [3], "the number of the first attempt may come as well");
-        assert!(outbox.emptied().now_or_never().is_none(), "it is on its way");
+        assert!(outbox.ended().now_or_never().is_none(), "it is on its way");
+        assert!(outbox.flushed().now_or_never().is_none());
+        outbox.held_up();
+        assert!(outbox.flushed().now_or_never().is_some(), "it may last");
         outbox.sent();
-        assert!(outbox.emptied().now_or_never().is_some() && outbox.next().now_or_never().is_none());
+        assert!(outbox.flushed().now_or_never().is_some());
+        assert!(outbox.ended().now_or_never().is_some() && outbox.next().now_or_never().is_none());
     }
 
     #[test]
