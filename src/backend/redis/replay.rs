@@ -94,16 +94,15 @@ impl Replay {
     pub async fn apply(&self, connection: &Handshake<'_>, before: Option<Identity>, identity: Identity) -> Result<()> {
         // Before the record is read: a removal that is noted later than that finds the server changed, and is repeated.
         self.record.server_changed();
+        let snapshot = self.record.snapshot();
+        let repeats = self.on_restart == OnRestart::Renew || !snapshot.is_empty();
         if self.on_restart == OnRestart::Renew {
             self.renew(connection, before, identity).await?;
-        } else {
-            let snapshot = self.record.snapshot();
-            if !snapshot.is_empty() {
-                self.replay(connection, snapshot).await?;
-            }
+        } else if repeats {
+            self.replay(connection, snapshot).await?;
         }
         self.record.server_changed();
-        if before.is_some() {
+        if repeats && before.is_some() {
             self.record.was_repeated();
         }
         Ok(())
