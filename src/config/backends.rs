@@ -49,7 +49,8 @@ fn redis(options: Options, section: &Section) -> Result<RedisConfig> {
     section.check_exclusive(EXCLUSIVE)?;
     check_user("username", redis.username.as_ref(), redis.password.as_ref())?;
     let topology = topology(&servers, &redis, tls.is_some(), section)?;
-    Ok(RedisConfig { topology, single_only: servers.cluster == Some(false), tls, connection, ..redis })
+    let (single_only, events) = (servers.cluster == Some(false), redis.events || redis.events_journal > 0);
+    Ok(RedisConfig { topology, single_only, events, tls, connection, ..redis })
 }
 
 fn topology(servers: &RedisServers, redis: &RedisConfig, tls: bool, section: &Section) -> Result<RedisTopology> {

@@ -6,7 +6,7 @@ use super::document::{Field, Node, Place};
 use super::environment::{self, Variables};
 use super::message::{self, refused, within};
 use super::option::{Options, Scope, twice};
-use super::types::{BackendConfig, BackendName, Config, FallbackConfig};
+use super::types::{BackendConfig, BackendName, Config, FallbackConfig, RedisConfig};
 use super::{near, section, table, url};
 use crate::error::{Error, Result};
 
@@ -154,7 +154,9 @@ fn with_events(field: Option<Field>, mut config: Config, variables: Variables) -
         _ => Err(no_redis()),
     };
     let events = read().and_then(|events| match events.backend {
-        BackendConfig::Redis(redis) if events.fallback.is_none() && events.near.is_none() => Ok(redis),
+        BackendConfig::Redis(redis) if events.fallback.is_none() && events.near.is_none() => {
+            Ok(RedisConfig { events: true, ..redis })
+        }
         _ => Err(no_redis()),
     });
     let label = format!("option {}", field.label());

@@ -122,9 +122,8 @@ pub fn open(config: &Config, redis: &RedisConfig) -> Result<Box<dyn Backend>> {
     let needs_role: Arc<AtomicBool> = Arc::default();
     let topology = open_topology(config, redis, replay, &scripts, &needs_role, &runtime)?;
     let channels = channels(config, redis, &topology, Arc::clone(&needs_role));
-    let has_events = redis.events || redis.events_journal > 0;
     let open_events = || events(config, redis, &topology, Arc::clone(&record), Arc::clone(&needs_role), &runtime);
-    let events = has_events.then(open_events).transpose()?;
+    let events = redis.events.then(open_events).transpose()?;
     let notices = config.near.as_ref().map(|_| notices(config, redis, &topology, needs_role)).transpose()?;
     let store = RedisStore::new(Arc::clone(&topology), redis, channels, record, scripts, notices.clone(), events);
     let handle = runtime.handle().clone();
