@@ -247,7 +247,7 @@ pub struct Events {
     /// Write only events of this kind; may be given more than once
     #[arg(long = "kind", value_name = "KIND")]
     pub kinds: Vec<Kind>,
-    /// End after this number of events
+    /// End after this number of events; gaps do not count
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
 }
