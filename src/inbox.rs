@@ -399,7 +399,7 @@ impl Delivery {
         let live = self.change(|state| {
             state.source = Source::Live;
             if std::mem::replace(&mut state.was_live, true) {
-                // What is missing from now on is known to be.
+                // The gap stands for all messages that are missing so far.
                 state.sequences.clear();
                 state.lose(None);
             }

@@ -62,7 +62,7 @@ func ExampleEventKind() {
 	// tag|flush
 }
 
-// What an event means for values that the program has computed from entries.
+// Drops the values that the program has computed from entries which an event concerns.
 func ExampleEvent() {
 	cache := exampleCache()
 	defer cache.Close()

@@ -50,7 +50,7 @@ class Inbox {
     this.#asText = asText;
     this.#signal = signal;
     this.#ready = new Promise((resolve, reject) => (this.#settle = { resolve, reject }));
-    this.#ready.catch(() => {}); // The calls that wait are told, too.
+    this.#ready.catch(() => {}); // The calls that wait receive the error as well.
     signal?.addEventListener('abort', this.#onAbort, { once: true });
     opening.then((made) => this.#begin(made)).catch((error) => this.#finish(error));
   }
