@@ -6,9 +6,12 @@ use std::{env, fs, io};
 fn main() -> io::Result<()> {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed={PICTURES}");
-    println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libyokedcache.so.0");
-    // Threads and thread-local destructors may outlive a dlclose: the code stays mapped.
-    println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
+    // macOS names a library by its path, and keeps the code of one with thread-local destructors mapped.
+    if env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux") {
+        println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libyokedcache.so.0");
+        // Threads and thread-local destructors may outlive a dlclose: the code stays mapped.
+        println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
+    }
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
     fs::write(out.join("pictures.txt"), pictures()?)
 }

@@ -3,18 +3,18 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{
-    AtomicU32,
-    Ordering::{Acquire, Release},
-};
 use std::task::Wake;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use rustix::thread::futex::{Flags, Timespec, wait, wake};
+#[cfg(any(test, not(target_os = "linux")))]
+mod condvar;
+#[cfg(target_os = "linux")]
+mod futex;
 
-const NOTHING: u32 = 0;
-const WOKEN: u32 = 1;
-const PARKED: u32 = 2;
+#[cfg(not(target_os = "linux"))]
+use condvar::Place;
+#[cfg(target_os = "linux")]
+use futex::Place;
 
 thread_local! {
     /// One for each thread: a wake-up needs no allocation for each call.
@@ -56,17 +56,12 @@ impl Drop for OuterAlarm {
 
 /// The parking place of one thread.
 #[derive(Default)]
-pub struct Parker(AtomicU32);
+pub struct Parker(Place);
 
 impl Parker {
     /// Waits until the thread is woken, was woken before, or the deadline passes. May return without a reason.
     pub fn park(&self, deadline: Option<Instant>) {
-        if self.0.swap(PARKED, Acquire) != WOKEN {
-            let left = deadline.map(|deadline| timespec(deadline.saturating_duration_since(Instant::now())));
-            // Whatever ended it, the caller looks for itself.
-            let _ = wait(&self.0, Flags::PRIVATE, PARKED, left.as_ref());
-        }
-        self.0.swap(NOTHING, Acquire);
+        self.0.park(deadline);
     }
 }
 
@@ -76,32 +71,34 @@ impl Wake for Parker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if self.0.swap(WOKEN, Release) == PARKED {
-            let _ = wake(&self.0, Flags::PRIVATE, 1);
-        }
+        self.0.wake();
     }
-}
-
-fn timespec(time: Duration) -> Timespec {
-    Timespec { tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX), tv_nsec: time.subsec_nanos().into() }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn who_was_woken_before_does_not_park_and_who_is_not_woken_parks_to_the_deadline() {
-        let parker = Arc::new(Parker::default());
-        parker.wake_by_ref();
-        parker.park(None);
+        let place = Arc::new(futex::Place::default());
+        parks(&place, futex::Place::park, futex::Place::wake);
+        let place = Arc::new(condvar::Place::default());
+        parks(&place, condvar::Place::park, condvar::Place::wake);
+    }
+
+    fn parks<P: Send + Sync + 'static>(place: &Arc<P>, park: fn(&P, Option<Instant>), wake: fn(&P)) {
+        wake(place);
+        park(place, None);
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_millis(20) {
-            parker.park(Some(begun + Duration::from_millis(20)));
+            park(place, Some(begun + Duration::from_millis(20)));
         }
-        let waking = Arc::clone(&parker);
-        let thread = std::thread::spawn(move || waking.wake_by_ref());
-        parker.park(None);
+        let waking = Arc::clone(place);
+        let thread = std::thread::spawn(move || wake(&waking));
+        park(place, None);
         thread.join().unwrap();
     }
 }

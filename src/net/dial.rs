@@ -21,6 +21,7 @@ use super::tls::{Tls, client_hello};
 use crate::config::{Address, ConnectionConfig};
 
 /// The time without an acknowledgement after which the kernel gives a connection up.
+#[cfg(target_os = "linux")]
 const USER_TIMEOUT_MS: u32 = 5_000;
 /// The time between two attempts to connect to addresses of one name, as RFC 8305 recommends.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -108,6 +109,8 @@ async fn race(addresses: Vec<SocketAddr>, delay: Duration) -> Option<io::Result<
 
 fn set_options(stream: &TcpStream, config: &ConnectionConfig) -> io::Result<()> {
     sockopt::set_tcp_nodelay(stream, config.nodelay)?;
+    // Elsewhere the keepalive and the timeout of each operation remain.
+    #[cfg(target_os = "linux")]
     sockopt::set_tcp_user_timeout(stream, USER_TIMEOUT_MS)?;
     if let Some(keepalive) = &config.keepalive {
         sockopt::set_socket_keepalive(stream, true)?;

@@ -11,6 +11,12 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 use rustls::ClientConnection;
 
+/// Sends without a signal. A system without this flag has an option of the socket, which std sets.
+#[cfg(target_os = "linux")]
+const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+#[cfg(not(target_os = "linux"))]
+const SEND: SendFlags = SendFlags::DONTWAIT;
+
 /// The longest time that a read blocks: a leader checks its deadline this often.
 pub const TICK: Duration = Duration::from_millis(10);
 const TICK_SPEC: Timespec = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
@@ -138,7 +144,7 @@ impl Socket {
     }
 
     fn send_plain(&self, bytes: &[u8]) -> io::Result<usize> {
-        match send(&self.fd, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+        match send(&self.fd, bytes, SEND) {
             Ok(sent) => Ok(sent),
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(0),
             Err(error) => Err(error.into()),

@@ -5,6 +5,28 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 
+/// The clocks of the system that are read here.
+#[cfg(target_os = "linux")]
+mod clocks {
+    use super::ClockId;
+
+    /// Counts from boot, also while the machine sleeps.
+    pub const BOOT: ClockId = ClockId::Boottime;
+    /// Accurate to a tick of the kernel, and cheaper than the exact ones.
+    pub const COARSE: ClockId = ClockId::MonotonicCoarse;
+    pub const COARSE_WALL: ClockId = ClockId::RealtimeCoarse;
+}
+
+/// The monotonic clock of macOS counts while the machine sleeps, and no clock is coarse.
+#[cfg(not(target_os = "linux"))]
+mod clocks {
+    use super::ClockId;
+
+    pub const BOOT: ClockId = ClockId::Monotonic;
+    pub const COARSE: ClockId = ClockId::Monotonic;
+    pub const COARSE_WALL: ClockId = ClockId::Realtime;
+}
+
 /// The longest time that is represented: 100 years.
 pub const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
@@ -48,7 +70,7 @@ pub fn unix_millis() -> u64 {
 
 /// Reads both clocks at the same moment. A thread that loses its processor in between reads them again.
 fn wall_and_boot() -> (i64, i64) {
-    let boot = || millis_of(clock_gettime(ClockId::Boottime));
+    let boot = || millis_of(clock_gettime(clocks::BOOT));
     for _ in 0..3 {
         let (before, wall, after) = (boot(), unix_wall(), boot());
         if after - before <= 1 {
@@ -65,7 +87,7 @@ pub fn wall_millis() -> u64 {
 
 /// Returns the seconds since 1970 by the wall clock, at least to a tick of the kernel: never ahead of it.
 pub fn coarse_wall_seconds() -> u64 {
-    u64::try_from(clock_gettime(ClockId::RealtimeCoarse).tv_sec).unwrap_or_default()
+    u64::try_from(clock_gettime(clocks::COARSE_WALL).tv_sec).unwrap_or_default()
 }
 
 fn unix_wall() -> i64 {
@@ -228,7 +250,7 @@ impl Deadline {
 
     /// Reads the coarse clock, which is never ahead. The exact clock is read only near the deadline.
     fn is_behind(self) -> bool {
-        self.0 <= read(ClockId::MonotonicCoarse).saturating_add(COARSE_LAG) && self.0 <= now()
+        self.0 <= read(clocks::COARSE).saturating_add(COARSE_LAG) && self.0 <= now()
     }
 
     /// Returns the time that is left until the end: `None` if it never comes, else at least a millisecond, even if it
@@ -240,7 +262,7 @@ impl Deadline {
 
 /// Returns milliseconds of the coarse monotonic clock, which is cheap and accurate to a tick of the kernel.
 pub fn coarse_millis() -> u64 {
-    read(ClockId::MonotonicCoarse) / 1_000_000
+    read(clocks::COARSE) / 1_000_000
 }
 
 fn now() -> u64 {

@@ -6,15 +6,16 @@ use std::time::Duration;
 use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;
 use once_cell::race::OnceBox;
-use rustix::rand::{GetRandomFlags, getrandom};
+use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::error::{Error, ErrorKind, Result};
 
 /// Returns 64 random bits from the system, such as a version that must never come twice.
 pub fn random() -> Result<u64> {
     let mut bytes = [0; 8];
-    getrandom(&mut bytes, GetRandomFlags::empty())
-        .map_err(|error| Error::new(ErrorKind::Server, format!("the system provides no random numbers: {error}")))?;
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| Error::new(ErrorKind::Server, "the system provides no random numbers".to_owned()))?;
     Ok(u64::from_le_bytes(bytes))
 }
 
