@@ -32,6 +32,8 @@ pages! {
     performance "performance.md"
     coming_from "coming_from.md"
     python "python.md"
+    support "support.md"
+    security "security.md"
     design "design.md"
     protocols "protocols.md"
     contributing "contributing.md"
