@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use yokedcache::ttl::Ttl;
 
+use crate::examples;
 use crate::source::{Source, time};
 
 const AFTER: &str = "\
@@ -57,54 +59,83 @@ pub struct Arguments {
 #[derive(Subcommand)]
 pub enum Command {
     /// Check that the servers reply, and measure the time
+    #[command(after_help = examples::PING)]
     Ping,
     /// Report the health of the cache and its servers
+    #[command(after_help = examples::HEALTH)]
     Health,
     /// Report the size of the cache and the counters of its servers
+    #[command(after_help = examples::STATS)]
     Stats(Stats),
     /// Write the value of a key
+    #[command(after_help = examples::GET)]
     Get(Get),
     /// Store a value
+    #[command(after_help = examples::SET)]
     Set(Set),
     /// Remove keys
+    #[command(after_help = examples::DEL)]
     Del(Keys),
     /// Report whether a key exists
+    #[command(after_help = examples::EXISTS)]
     Exists(Key),
     /// Report the remaining time to live of a key
+    #[command(after_help = examples::TTL)]
     Ttl(Key),
     /// Explain why a key is a hit or a miss, and where it is; this counts as no read
+    #[command(after_help = examples::EXPLAIN)]
     Explain(Explain),
     /// Set the time to live of a key; its value and tags stay
+    #[command(after_help = examples::EXPIRE)]
     Expire(Expire),
     /// List keys
+    #[command(after_help = examples::KEYS)]
     Keys(Listing),
     /// Find the keys that are most similar to a text
+    #[command(after_help = examples::SEARCH)]
     Search(Search),
     /// Remove every entry that has a tag, or whose key matches a pattern
+    #[command(after_help = examples::INVALIDATE)]
     Invalidate(Invalidate),
     /// Remove every entry under the key_prefix of the cache
+    #[command(after_help = examples::FLUSH)]
     Flush(Flush),
     /// Send a message to the subscriptions of a channel
+    #[command(after_help = examples::PUBLISH)]
     Publish(Publish),
     /// Write the messages of channels until interrupted, one per line
+    #[command(after_help = examples::SUBSCRIBE)]
     Subscribe(Subscribe),
     /// Write what other programs invalidate, delete and flush until interrupted, one event per line; needs the option
     /// `events` of the cache
+    #[command(after_help = examples::EVENTS)]
     Events(Events),
     /// Copy every entry into another cache, with its remaining time to live and its tags
+    #[command(after_help = examples::MIGRATE)]
     Migrate(Migrate),
     /// Inspect the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Print the manual page of this tool, in the format of man(1)
+    #[command(after_help = examples::MAN)]
     Man,
+    /// Print the completion of commands, options and their values for a shell
+    #[command(after_help = examples::COMPLETIONS)]
+    Completions(Completions),
 }
 
 /// Selects the command on the configuration.
 #[derive(Subcommand)]
 pub enum ConfigCommand {
     /// Report the settings without opening the cache; for a file, of every environment unless one is selected
+    #[command(after_help = examples::CHECK)]
     Check,
+}
+
+#[derive(Args)]
+pub struct Completions {
+    /// The shell
+    pub shell: Shell,
 }
 
 #[derive(Args)]

@@ -3,6 +3,7 @@
 mod arguments;
 mod bytes;
 mod command;
+mod examples;
 mod failure;
 mod output;
 mod session;

@@ -54,6 +54,9 @@ fn section(command: &Command, parents: &[&str]) -> io::Result<String> {
         man.render_description_section(to)?;
         man.render_options_section(to)
     })?;
+    // The examples are laid out in lines: they must not be filled.
+    let examples = rendered(|to| man.render_extra_section(to))?.replacen(".SH EXTRA", ".PP\n.nf", 1);
+    let body = format!("{body}{examples}.fi\n");
     let body = without(&body, |line| line.starts_with(".SH "));
     Ok(format!(".SS {}\n{body}", names.join(" ")))
 }
@@ -89,6 +92,8 @@ mod tests {
         for command in Arguments::command().get_subcommands() {
             let heading = format!(".SS {}", command.get_name());
             assert!(page.lines().any(|line| line.split(' ').take(2).eq(heading.split(' '))), "{heading}");
+            let has_examples = command.get_after_help().is_some() || command.has_subcommands();
+            assert!(has_examples, "{heading}");
         }
         for option in ["--resume-file", "--dry-run", "--watch", "--url"] {
             let bold = format!(r"\fB{}\fR", option.replace('-', r"\-"));

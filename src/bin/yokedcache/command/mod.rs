@@ -2,6 +2,7 @@
 
 mod channel;
 mod check;
+mod completions;
 mod entry;
 mod events;
 mod explain;
@@ -23,6 +24,7 @@ pub fn run(arguments: Arguments) -> Result<Exit> {
     match arguments.command {
         Command::Config(ConfigCommand::Check) => return check::check(&arguments),
         Command::Man => return manual::print(),
+        Command::Completions(completions) => return completions::print(completions.shell),
         _ => {}
     }
     let mut session = Session::open(&arguments)?;
@@ -54,6 +56,6 @@ fn run_in(session: &mut Session, arguments: Arguments) -> Result<Exit> {
         Command::Subscribe(subscribe) => channel::subscribe(session, &subscribe),
         Command::Events(events) => events::events(session, &events),
         Command::Migrate(migrate) => migrate::migrate(session, &arguments.source, &migrate),
-        Command::Config(ConfigCommand::Check) | Command::Man => Ok(Exit::Done),
+        Command::Config(ConfigCommand::Check) | Command::Man | Command::Completions(_) => Ok(Exit::Done),
     }
 }
