@@ -2,7 +2,7 @@
 
 /** The public methods: each checks its arguments and submits its operation. */
 
-const native = require('../out/yokedcache.node');
+const native = require('./native.js');
 const {
   attempt, bytesOf, conditionOf, encodingOf, given, listOf, numberOf, rateOf, sizeOf, tagsOf, textOf, ttlOf, versionOf, wholeOf,
 } = require('./arguments.js');

@@ -2,7 +2,7 @@
 
 /** The error of the library: `code` for programs, `message` for people. */
 
-const native = require('../out/yokedcache.node');
+const native = require('./native.js');
 
 const codes = new Map();
 

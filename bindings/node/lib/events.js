@@ -2,7 +2,7 @@
 
 /** Events: readers, which receive what caches with the same servers and prefix remove. */
 
-const native = require('../out/yokedcache.node');
+const native = require('./native.js');
 const { encodingOf, listOf } = require('./arguments.js');
 const { invalidType, outOfRange } = require('./error.js');
 const { Inbox, bytesOfLists, maxBytesOf, namesOf, readyOf } = require('./inbox.js');

@@ -6,7 +6,7 @@
  */
 
 const { markAsUntransferable } = require('node:worker_threads');
-const native = require('../out/yokedcache.node');
+const native = require('./native.js');
 const { bytesOf } = require('./arguments.js');
 const { roomFor, write, roomForList, writeList } = require('./bytes.js');
 const decode = require('./decode.js');

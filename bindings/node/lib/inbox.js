@@ -2,7 +2,7 @@
 
 /** An inbox: receives messages or events one after another. Subscriptions and readers of events are inboxes. */
 
-const native = require('../out/yokedcache.node');
+const native = require('./native.js');
 const { attempt, listOf, timeOf } = require('./arguments.js');
 const { roomForList, writeList } = require('./bytes.js');
 const { YokedCacheError, errorOf, invalidType, outOfRange } = require('./error.js');

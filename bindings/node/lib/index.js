@@ -4,7 +4,7 @@
 
 const { Cache, checkConfig, checkConfigFile } = require('./cache.js');
 const { CodecError, YokedCacheError } = require('./error.js');
-const native = require('../out/yokedcache.node');
+const native = require('./native.js');
 
 exports.Cache = Cache;
 exports.checkConfig = checkConfig;

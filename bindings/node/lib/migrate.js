@@ -2,7 +2,7 @@
 
 /** Migrations and switches, which run on threads of their own. A migration reports its progress. */
 
-const native = require('../out/yokedcache.node');
+const native = require('./native.js');
 const { YokedCacheError, errorOf } = require('./error.js');
 
 /** Settles a promise with a report or an error of the native part. */

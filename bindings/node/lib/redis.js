@@ -2,7 +2,7 @@
 
 /** Commands of Redis on the connections of a cache. */
 
-const native = require('../out/yokedcache.node');
+const native = require('./native.js');
 const { attempt, bytesOf, encodingOf, listOf } = require('./arguments.js');
 const decode = require('./decode.js');
 const { errorOf } = require('./error.js');

@@ -2,7 +2,7 @@
 
 /** Channels: subscriptions, whose messages are received one after another. */
 
-const native = require('../out/yokedcache.node');
+const native = require('./native.js');
 const { attempt, encodingOf } = require('./arguments.js');
 const { Inbox, bytesOfLists, maxBytesOf, namesOf, readyOf } = require('./inbox.js');
 const { optionsOf, optionsSet } = require('./options.js');
