@@ -321,12 +321,15 @@ pub struct Migrate {
     /// removed at the end
     #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     pub resume_file: Option<PathBuf>,
+    /// Continue at the position that an interrupted run without --resume-file printed
+    #[arg(long, value_name = "POSITION", conflicts_with = "resume_file")]
+    pub resume: Option<String>,
 }
 
 #[derive(Args)]
 pub struct Stats {
-    /// Repeat the report at this interval until interrupted
-    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "2s", value_parser = interval)]
+    /// Repeat the report at this interval [1s] until interrupted; rates leave out the queries of this tool
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "1s", value_parser = interval)]
     pub watch: Option<Duration>,
 }
 

@@ -21,6 +21,8 @@ pub enum Exit {
     NotNow = 4,
     /// Anything else.
     Failed = 5,
+    /// A signal ended the command before its end.
+    Interrupted = 130,
 }
 
 impl From<Exit> for ExitCode {
@@ -140,7 +142,7 @@ fn write(json: bool, name: &str, message: &str, exit: Exit) {
 }
 
 /// Removes user and password from URLs in a text.
-fn without_credentials(text: &str) -> String {
+pub fn without_credentials(text: &str) -> String {
     let mut parts = text.split("://");
     let start = parts.next().unwrap_or_default().to_owned();
     parts.fold(start, |shown, part| {

@@ -5,6 +5,8 @@ mod bytes;
 mod command;
 mod examples;
 mod failure;
+mod human;
+mod interrupt;
 mod output;
 mod session;
 mod source;

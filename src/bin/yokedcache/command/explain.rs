@@ -7,6 +7,7 @@ use super::health::line;
 use crate::arguments::Explain;
 use crate::bytes;
 use crate::failure::{Exit, Result};
+use crate::human;
 use crate::session::{Session, slices};
 
 /// Explains a key.
@@ -65,10 +66,14 @@ fn written_field(name: &str, value: &Json) -> Vec<String> {
         }
         ("lease", Json::Object(lease)) => {
             let kind = lease["kind"].as_str().unwrap_or_default();
-            vec![text(format!("{kind}, ends by itself after {} ms", lease["left_ms"]))]
+            let (_, left) = human::field("left_ms", &lease["left_ms"]);
+            vec![text(format!("{kind}, ends by itself after {}", left.as_str().unwrap_or("an unknown time")))]
         }
         (_, Json::Null) => Vec::new(),
-        _ => vec![line(name, value)],
+        _ => {
+            let (name, value) = human::field(name, value);
+            vec![line(name, &value)]
+        }
     }
 }
 

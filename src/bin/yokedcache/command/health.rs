@@ -1,6 +1,6 @@
 //! Commands on the state of the servers: ping, health.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value as Json, json};
 use yokedcache::backend::health::Status;
@@ -10,6 +10,7 @@ use yokedcache::operation::Operation;
 
 use crate::bytes;
 use crate::failure::{Exit, Result};
+use crate::human;
 use crate::session::Session;
 
 /// Checks that the servers reply.
@@ -18,7 +19,7 @@ pub fn ping(session: &mut Session) -> Result<Exit> {
     answer(|context| session.cache.call(context, Operation::Ping))?;
     let took = asked.elapsed();
     let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    session.output.say(|| format!("replied in {}", time(took)), || json!({ "ping_us": micros }))?;
+    session.output.say(|| format!("replied in {}", human::time(took)), || json!({ "ping_us": micros }))?;
     Ok(Exit::Done)
 }
 
@@ -40,7 +41,7 @@ fn written(report: &HealthReport) -> String {
         line("version", &env!("CARGO_PKG_VERSION").into()),
     ];
     if health.status == Status::Healthy {
-        lines.push(line("ping", &time(health.ping.unwrap_or_default()).into()));
+        lines.push(line("ping", &human::time(health.ping.unwrap_or_default()).into()));
     }
     if let Some(near) = &report.near {
         let near = if near.is_fresh { "serves copies" } else { "serves no copies" };
@@ -55,15 +56,15 @@ fn written(report: &HealthReport) -> String {
 pub fn server(report: &Json) -> Vec<String> {
     let name = std::iter::once(line("server", &report["server"]));
     let fields = report.as_object().into_iter().flatten().filter(|(name, _)| *name != "server");
-    name.chain(fields.map(|(name, value)| format!("  {}", line(name, value)))).collect()
+    name.chain(fields.map(|(name, value)| {
+        let (name, value) = human::field(name, value);
+        format!("  {}", line(name, &value))
+    }))
+    .collect()
 }
 
 /// Returns a line with a name and its value. Control sequences that a server sends are escaped.
 pub fn line(name: &str, value: &Json) -> String {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     format!("{name:<24} {}", bytes::shown(text.as_bytes()))
-}
-
-fn time(time: Duration) -> String {
-    format!("{:.2} ms", time.as_secs_f64() * 1000.0)
 }

@@ -14,6 +14,7 @@ use yokedcache::exec::blocking::wait;
 
 use super::health::{line, server};
 use crate::failure::{Exit, Failure, Result};
+use crate::human;
 use crate::output::remark;
 use crate::session::Session;
 
@@ -25,7 +26,7 @@ pub fn stats(session: &mut Session, every: Option<Duration>) -> Result<Exit> {
     match every {
         Some(every) => watch(session, every),
         None => {
-            let look = Look::take(session)?;
+            let look = Look::take(session, false)?;
             session.output.say(|| written(&look), || look.to_json())?;
             Ok(Exit::Done)
         }
@@ -34,20 +35,26 @@ pub fn stats(session: &mut Session, every: Option<Duration>) -> Result<Exit> {
 
 /// The usage of a cache and the health of its servers at one time.
 struct Look {
+    /// The time of the health.
     at: Instant,
     usage: Option<Usage>,
     health: HealthReport,
+    /// The health after the usage was measured, and its time. To measure the usage, the tool reads entries, which the
+    /// servers count: a rate is the change from here to the health of the next look.
+    after: Option<(Instant, HealthReport)>,
 }
 
 impl Look {
-    fn take(session: &Session) -> Result<Self> {
-        let at = Instant::now();
+    fn take(session: &Session, is_watched: bool) -> Result<Self> {
+        let health = || wait(|context| session.cache.health_report(context));
+        let (report, at) = (health(), Instant::now());
         let usage = match wait(|context| session.cache.usage(context)) {
             Ok(usage) => Some(usage),
             Err(error) if error.kind() == ErrorKind::Unsupported => None,
             Err(error) => return Err(error.into()),
         };
-        Ok(Self { at, usage, health: wait(|context| session.cache.health_report(context)) })
+        let after = is_watched.then(|| (health(), Instant::now())).map(|(health, at)| (at, health));
+        Ok(Self { at, usage, health: report, after })
     }
 
     fn to_json(&self) -> Json {
@@ -65,18 +72,26 @@ impl Look {
     fn sizes(&self) -> [String; 2] {
         let Some(usage) = self.usage else { return ["unknown".to_owned(), "unknown".to_owned()] };
         let sign = if usage.estimated { "~" } else { "" };
-        [usage.keys, usage.bytes].map(|number| format!("{sign}{number}"))
-    }
-
-    /// Returns the sum of a statistic over all servers; `None` if one of them does not report it.
-    fn total(&self, name: &str) -> Option<i64> {
-        let servers = self.health.servers();
-        let sum: Option<i64> = servers.iter().map(|server| number(server, name)).sum();
-        sum.filter(|_| !servers.is_empty())
+        [usage.keys.to_string(), human::size(usage.bytes)].map(|number| format!("{sign}{number}"))
     }
 }
 
-fn number(server: &ServerHealth, name: &str) -> Option<i64> {
+/// Returns the sum of a statistic over all servers; `None` if one of them does not report it.
+fn total(health: &HealthReport, name: &str) -> Option<i64> {
+    let servers = health.servers();
+    let sum: Option<i64> = servers.iter().map(|server| number(server, name)).sum();
+    sum.filter(|_| !servers.is_empty())
+}
+
+/// Returns the number by which the tool itself raises a counter from one health report to the next: the check of a
+/// cluster reads a name that does not exist, on one of its nodes.
+pub fn own(health: &HealthReport, name: &str) -> i64 {
+    let is_cluster = health.health.details.as_ref().is_some_and(|details| details.topology == Some("cluster"));
+    i64::from(is_cluster && name == "misses")
+}
+
+/// Returns a number that a server reports.
+pub fn number(server: &ServerHealth, name: &str) -> Option<i64> {
     let statistics = server.answer.as_ref().ok()?.statistics.as_ref().ok()?;
     match statistics.iter().find(|(known, _)| *known == name)? {
         (_, Statistic::Number(number)) => i64::try_from((*number)?).ok(),
@@ -99,14 +114,16 @@ fn written(look: &Look) -> String {
 // ---- Watching ----
 
 fn watch(session: &mut Session, every: Duration) -> Result<Exit> {
-    let mut before = Look::take(session)?;
+    let mut before = Look::take(session, true)?;
     if !session.output.is_json() {
         session.output.say(heading, || Json::Null)?;
     }
     tell(session, &before, &Map::new())?;
     loop {
-        sleep(every.saturating_sub(before.at.elapsed()));
-        match Look::take(session) {
+        // The servers count for at least half an interval, also if the usage takes long to measure.
+        let since = before.after.as_ref().map_or(before.at, |(at, _)| *at);
+        sleep(every.saturating_sub(before.at.elapsed()).max((every / 2).saturating_sub(since.elapsed())));
+        match Look::take(session, true) {
             Ok(now) => {
                 tell(session, &now, &rates(&before, &now))?;
                 before = now;
@@ -159,12 +176,13 @@ fn aligned(cells: impl Iterator<Item = String>) -> String {
 
 /// Returns the change per second of each number that is known in both reports and was not reset.
 fn rates(before: &Look, now: &Look) -> Map<String, Json> {
-    let seconds = now.at.duration_since(before.at).as_secs_f64();
-    let keys = [before, now].map(|look| look.usage.and_then(|usage| i64::try_from(usage.keys).ok()));
+    let (since, health) = before.after.as_ref().map_or((before.at, &before.health), |(at, health)| (*at, health));
+    let seconds = now.at.saturating_duration_since(since).as_secs_f64().max(0.001);
     let counters = COUNTERS.iter().map(|name| {
-        let [before, now] = [before, now].map(|look| look.total(name));
-        (*name, before.zip(now).map(|(before, now)| now - before).filter(|change| *change >= 0))
+        let change = total(health, name).zip(total(&now.health, name)).map(|(before, now)| now - before);
+        (*name, change.filter(|change| *change >= 0).map(|change| (change - own(health, name)).max(0)))
     });
+    let keys = [before, now].map(|look| look.usage.and_then(|usage| i64::try_from(usage.keys).ok()));
     let keys = ("keys", keys[0].zip(keys[1]).map(|(before, now)| now - before));
     std::iter::once(keys)
         .chain(counters)
@@ -172,6 +190,7 @@ fn rates(before: &Look, now: &Look) -> Map<String, Json> {
         .collect()
 }
 
+/// Rounds a rate to tenths.
 #[allow(clippy::cast_precision_loss)]
 fn rate(change: i64, seconds: f64) -> Json {
     json!((change as f64 / seconds * 10.0).round() / 10.0)
