@@ -24,6 +24,7 @@ Exit codes:
      command may succeed later
   5  any other failure: wrong password, TLS, an operation that this server
      cannot perform, a file that cannot be written
+130  a signal stopped migrate, bench or top
 
 The cache is selected by --url, else by --config, else by the first of the
 variables YOKEDCACHE_URL, YOKEDCACHE_CONFIG and REDIS_URL that is set.
@@ -67,6 +68,12 @@ pub enum Command {
     /// Report the size of the cache and the counters of its servers
     #[command(after_help = examples::STATS)]
     Stats(Stats),
+    /// Show the servers until interrupted or `q`: state, latency, hit rate, memory, evictions
+    #[command(after_help = examples::TOP)]
+    Top(Top),
+    /// Measure latency and throughput of the servers with keys of its own, which it removes at the end
+    #[command(after_help = examples::BENCH)]
+    Bench(Bench),
     /// Write the value of a key
     #[command(after_help = examples::GET)]
     Get(Get),
@@ -331,6 +338,63 @@ pub struct Stats {
     /// Repeat the report at this interval [1s] until interrupted; rates leave out the queries of this tool
     #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "1s", value_parser = interval)]
     pub watch: Option<Duration>,
+}
+
+#[derive(Args)]
+pub struct Top {
+    /// Time between two looks
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
+    pub interval: Duration,
+    /// End after this number of looks
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
+}
+
+#[derive(Args)]
+pub struct Bench {
+    /// End after this number of requests [default: no limit]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub requests: Option<u64>,
+    /// End after this time [default: 3s, or no limit with --requests]
+    #[arg(long, value_name = "TIME", value_parser = positive)]
+    pub duration: Option<Duration>,
+    /// Number of clients: threads that send requests independently
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub clients: u16,
+    /// Number of requests that each client has in flight
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub in_flight: u16,
+    /// Size of the values in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 100)]
+    pub size: usize,
+    /// Number of keys; all are stored before the measurement
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub keys: u32,
+    /// Ratio of reads to writes
+    #[arg(long, value_name = "READS:WRITES", default_value = "9:1", value_parser = ratio)]
+    pub ratio: (u64, u64),
+    /// Number of keys that each request reads or writes
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub many: u16,
+    /// Time to live of the entries, which are removed at the end if possible [default: a minute more than the
+    /// measurement; an hour and a minute without --duration]
+    #[arg(long, value_name = "TIME", value_parser = positive)]
+    pub ttl: Option<Duration>,
+}
+
+/// Parses a time that is not 0.
+fn positive(text: &str) -> Result<Duration, String> {
+    let time = time(text)?;
+    if time.is_zero() { Err("the time must be positive".to_owned()) } else { Ok(time) }
+}
+
+/// Parses the ratio of reads to writes.
+fn ratio(text: &str) -> Result<(u64, u64), String> {
+    let numbers = text.split_once(':').and_then(|(reads, writes)| Some((reads.parse().ok()?, writes.parse().ok()?)));
+    match numbers {
+        Some((reads, writes)) if (1..=1_000_000).contains(&(u64::saturating_add(reads, writes))) => Ok((reads, writes)),
+        _ => Err("write reads and writes, such as 9:1, 1:0 or 0:1".to_owned()),
+    }
 }
 
 /// Parses a time to live.

@@ -16,6 +16,19 @@ Examples:
   yokedcache --url redis://localhost stats --watch
   yokedcache --url memcached://h1,h2 --json stats --watch=5s";
 
+pub const TOP: &str = "\
+Examples:
+  yokedcache --url redis://localhost top
+  yokedcache --url memcached://h1,h2 top --interval 5s --count 12 >figures";
+
+pub const BENCH: &str = "\
+Examples:
+  yokedcache --url redis://localhost bench
+  yokedcache --url redis://localhost bench --clients 16 --duration 10s
+  yokedcache --url redis://localhost bench --requests 100000 --in-flight 32
+  yokedcache --url memcached://h1,h2 --json bench --many 50 --size 1024 \\
+      --ratio 1:1";
+
 pub const GET: &str = "\
 Examples:
   yokedcache get user:1

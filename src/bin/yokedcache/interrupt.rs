@@ -4,11 +4,15 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::failure::{Exit, Failure, Result};
+
+/// The time between two looks at the flag by a thread that sleeps.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// The wish of the user to stop.
 #[derive(Clone)]
@@ -35,5 +39,16 @@ impl Interrupt {
     /// Returns true after a signal.
     pub fn is_wanted(&self) -> bool {
         self.0.load(SeqCst)
+    }
+
+    /// Sleeps until a time, or until a signal arrives.
+    pub fn sleep_until(&self, end: Instant) {
+        while !self.is_wanted() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            thread::sleep(left.min(LOOK));
+        }
     }
 }

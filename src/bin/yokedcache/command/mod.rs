@@ -1,5 +1,6 @@
 //! Runs the commands; each file holds related ones.
 
+mod bench;
 mod channel;
 mod check;
 mod completions;
@@ -12,6 +13,7 @@ mod listing;
 mod manual;
 mod migrate;
 mod stats;
+mod top;
 
 use yokedcache::exec::blocking::answer;
 
@@ -34,13 +36,15 @@ pub fn run(arguments: Arguments) -> Result<Exit> {
 }
 
 fn run_in(session: &mut Session, arguments: Arguments) -> Result<Exit> {
-    if !matches!(arguments.command, Command::Health) {
+    if !matches!(arguments.command, Command::Health | Command::Top(_)) {
         answer(|context| session.cache.ready(context))?;
     }
     match arguments.command {
         Command::Ping => health::ping(session),
         Command::Health => health::health(session),
         Command::Stats(stats) => stats::stats(session, stats.watch),
+        Command::Top(top) => top::top(session, &top),
+        Command::Bench(bench) => bench::bench(session, &bench),
         Command::Get(get) => entry::get(session, &get),
         Command::Set(set) => entry::set(session, &set),
         Command::Del(keys) => entry::delete(session, &keys.keys),
