@@ -27,8 +27,8 @@ pub fn time(time: Duration) -> String {
     let seconds = time.as_secs();
     match time.as_nanos() {
         0 => "0 s".to_owned(),
-        ..1_000_000 => format!("{:.1} us", time.as_secs_f64() * 1e6),
-        ..1_000_000_000 => format!("{:.2} ms", time.as_secs_f64() * 1e3),
+        1..1_000_000 => format!("{:.1} us", time.as_secs_f64() * 1e6),
+        1_000_000..1_000_000_000 => format!("{:.2} ms", time.as_secs_f64() * 1e3),
         _ if seconds < 60 => format!("{:.2} s", time.as_secs_f64()),
         _ if seconds < 3600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
         _ if seconds < 86_400 => format!("{}h {:02}m", seconds / 3600, seconds / 60 % 60),
