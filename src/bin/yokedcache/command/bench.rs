@@ -26,7 +26,7 @@ use crate::session::Session;
 
 /// The duration of a measurement without `--requests` and `--duration`.
 const DURATION: Duration = Duration::from_secs(3);
-/// The longest latency that is told apart, in nanoseconds.
+/// The longest latency that the histogram distinguishes, in nanoseconds.
 const LONGEST: u64 = 3_600_000_000_000;
 /// The keys that are stored or removed at once before and after the measurement.
 const CHUNK: usize = 256;
