@@ -1,0 +1,50 @@
+# Runs the port without vcpkg: cmake -DPORT_FOLDER=DIR -DWORK=DIR -DLINKAGE=static|dynamic [-DARCHITECTURE=ARCH] -P vcpkg.cmake
+# The functions do what vcpkg documents of those that the port calls.
+cmake_minimum_required(VERSION 3.19)
+
+function(vcpkg_download_distfile result)
+    cmake_parse_arguments(PARSE_ARGV 1 arg "" "FILENAME;SHA512" "URLS")
+    file(DOWNLOAD "${arg_URLS}" "${WORK}/downloads/${arg_FILENAME}" EXPECTED_HASH SHA512=${arg_SHA512})
+    set(${result} "${WORK}/downloads/${arg_FILENAME}" PARENT_SCOPE)
+endfunction()
+
+# Without the one folder that holds all.
+function(vcpkg_extract_source_archive result)
+    cmake_parse_arguments(PARSE_ARGV 1 arg "" "ARCHIVE" "")
+    file(ARCHIVE_EXTRACT INPUT "${arg_ARCHIVE}" DESTINATION "${WORK}/src")
+    file(GLOB folder "${WORK}/src/*")
+    set(${result} "${folder}" PARENT_SCOPE)
+endfunction()
+
+function(vcpkg_install_copyright)
+    cmake_parse_arguments(PARSE_ARGV 0 arg "" "" "FILE_LIST")
+    foreach(path ${arg_FILE_LIST})
+        file(READ "${path}" text)
+        file(APPEND "${CURRENT_PACKAGES_DIR}/share/${PORT}/copyright" "${text}")
+    endforeach()
+endfunction()
+
+file(READ "${PORT_FOLDER}/vcpkg.json" manifest)
+string(JSON PORT GET "${manifest}" name)
+string(JSON VERSION GET "${manifest}" version)
+if(NOT DEFINED ARCHITECTURE)
+    cmake_host_system_information(RESULT machine QUERY OS_PLATFORM)
+    set(ARCHITECTURE x64)
+    if(machine STREQUAL "aarch64")
+        set(ARCHITECTURE arm64)
+    endif()
+endif()
+set(VCPKG_TARGET_ARCHITECTURE ${ARCHITECTURE})
+set(VCPKG_LIBRARY_LINKAGE ${LINKAGE})
+set(CURRENT_PACKAGES_DIR "${WORK}/packages")
+include("${PORT_FOLDER}/portfile.cmake")
+
+# What vcpkg checks after a port: the licence, and no CMake files but in share.
+foreach(path share/${PORT}/copyright share/${PORT}/usage share/${PORT}/yokedcache-config.cmake include/yokedcache.h)
+    if(NOT EXISTS "${CURRENT_PACKAGES_DIR}/${path}")
+        message(FATAL_ERROR "the port installed no ${path}")
+    endif()
+endforeach()
+if(EXISTS "${CURRENT_PACKAGES_DIR}/lib/cmake")
+    message(FATAL_ERROR "the port left CMake files in lib")
+endif()
