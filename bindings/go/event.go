@@ -102,8 +102,8 @@ func (event Event) IsGap() bool {
 //
 // Events wait in the reader until Next takes them, at most [EventFilter].MaxBytes. What comes beyond that is dropped, and
 // a gap with the number of dropped events takes their place: a slow reader never slows down a writer. If the connection
-// is lost, the library connects again, and a gap without a number marks the place; with the option events_journal there
-// is none as long as the same server has the events. A gap follows a [Cache.Switch] too. An event may come twice.
+// is lost, the library connects again, and a gap without a number marks the place; with the option events_journal no
+// gap occurs while the same server has the events. A gap follows a [Cache.Switch] too. An event may come twice.
 //
 // Close a reader that is no longer needed, also one of a closed cache. The garbage collector closes a reader that was
 // forgotten, but only after some time.

@@ -1554,7 +1554,7 @@ export class Cache {
    *
    * Events wait in the reader until they are received, at most `maxBytes`. What comes beyond that is dropped, and an `EventGap` takes its
    * place: a slow reader never slows down a writer. If the connection is lost, the library continues, and a gap marks the place; with the
-   * option `events_journal` there is none as long as the same server has the events. At a gap anything may have been removed. An event may
+   * option `events_journal` no gap occurs while the same server has the events. At a gap anything may have been removed. An event may
    * come twice.
    *
    * @param options - `kinds`, `tags` and `keys` select; `own`; `maxBytes`; `signal` ends the reader, also while it is opening.
