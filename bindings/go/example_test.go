@@ -14,6 +14,8 @@ import (
 	yokedcache "github.com/yokedcache/yokedcache-go"
 )
 
+var ctx = context.Background()
+
 func exampleCache() *yokedcache.Cache {
 	cache, err := yokedcache.Open("memory://?key_prefix=example")
 	if err != nil {

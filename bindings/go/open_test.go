@@ -15,8 +15,6 @@ import (
 	yokedcache "github.com/yokedcache/yokedcache-go"
 )
 
-var ctx = context.Background()
-
 // The cache that YC_TEST_URL names, memory without it; with these options and a prefix of its own.
 func open(t testing.TB, options string) *yokedcache.Cache {
 	t.Helper()
