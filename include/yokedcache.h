@@ -42,6 +42,7 @@
  *   Redis commands
  *   Channels
  *   Events
+ *   Views
  *   Switch and migrate
  *   Reports and metrics
  *   Configuration check
@@ -1488,6 +1489,54 @@ uint64_t yc_event_lost(const struct yc_event *event);
 // Frees an event. NULL is allowed.
 void yc_event_free(struct yc_event *event);
 
+/* ---- Views ---- */
+
+// Example: give a tenant keys of its own, and calls a limit of 20 ms, on the
+// connections of an open cache.
+//
+//     yc_cache *users = NULL;
+//     if (yc_view(cache, "{namespace: users, timeout: 20ms}", &users, &err) == YC_OK) {
+//         yc_set(users, "1", 1, "Ada", 3, YC_TTL_DEFAULT, NULL, 0, &err);
+//         yc_flush(users, NULL, &err);    /* other namespaces stay */
+//         yc_cache_free(users);
+//     }
+
+// Opens a view of a cache: a second yc_cache on the same connections and
+// threads, with other defaults. Every function accepts a view, except
+// yc_migrate() and yc_switch(), which return YC_E_UNSUPPORTED. A switch of the
+// cache applies to its views.
+//
+// options is a YAML or JSON document; NULL selects no options. An option that is
+// not given is that of the cache:
+// - namespace: 1 to 64 of A-Z a-z 0-9 _ . - ; the keys and the tags of the view
+//   are apart from those of the cache and of other namespaces. Listings, search
+//   and events return them without the namespace. yc_flush() removes the entries
+//   of the namespace. Channels and yc_redis_command() are those of the cache. The
+//   namespace, the key and 2 bytes are at most 64 KiB.
+// - timeout: the time limit of a call, shorter or longer than socket_timeout,
+//   such as 20ms. It also limits wait_ms of yc_get_or_lease().
+// - default_ttl: the time to live for YC_TTL_DEFAULT, such as 1m; 0 never
+//   expires.
+// - tags: a list of tags that each entry gets in addition to those of the call.
+//   yc_counter_add() then returns YC_E_UNSUPPORTED: a counter has no tags.
+//
+// A view of a view has the options of both; the later one counts, and the tags
+// are added. All views of a namespace have the same statistics: yc_stats() and
+// yc_metrics() of a view report them, and those of the cache report the first 64
+// namespaces.
+//
+// On success *out is the view. The caller closes it with yc_close() and frees it
+// with yc_cache_free(). This closes no connection, and no other view. yc_close()
+// of the cache closes its views: calls on them return YC_E_CLOSED. A view may be
+// freed after its cache.
+//
+// Errors: YC_E_CONFIG (the message contains the unknown option); YC_E_INVALID if
+// the view has a namespace and options names another; YC_E_CLOSED.
+yc_status yc_view(struct yc_cache *cache,
+                  const char *options,
+                  struct yc_cache **out,
+                  struct yc_error **err);
+
 /* ---- Switch and migrate ---- */
 
 // Example: replace the backend of an open cache and copy its entries.
@@ -1734,7 +1783,8 @@ yc_status yc_metrics(struct yc_cache *cache, struct yc_value **text, struct yc_e
 // YC_CAN_SIZE. Without it, the count is exact while the prefix has up to 1000
 // entries on each server and the server has few other names. "size_estimated" of
 // yc_stats() reports whether the count is an estimate. The memory backend counts
-// in small steps that do not block other calls.
+// in small steps that do not block other calls. For the view of a namespace (see
+// yc_view()), the call lists the keys, and *bytes is YC_COUNT_UNKNOWN.
 yc_status yc_size(struct yc_cache *cache, uint64_t *keys, uint64_t *bytes, struct yc_error **err);
 
 // Checks that every server of the backend replies. Returns YC_OK, or the failure

@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{check_pattern, check_tag};
 use crate::message::DEFAULT_MAX_BYTES;
+use crate::naming::Naming;
 use crate::operation::Change;
 use crate::util::glob::Glob;
 use crate::util::millis;
@@ -221,6 +222,8 @@ pub struct EventFilter {
     /// Of deletions only those of keys that match one of these; empty: all.
     keys: Vec<Glob>,
     max_bytes: u64,
+    /// The names of the reader.
+    naming: Naming,
 }
 
 impl EventFilter {
@@ -244,7 +247,33 @@ impl EventFilter {
             tags: tags.iter().map(|tag| Box::from(*tag)).collect(),
             keys: keys.iter().map(|pattern| Glob::new(pattern)).collect(),
             max_bytes: if max_bytes == 0 { DEFAULT_MAX_BYTES } else { max_bytes },
+            naming: Naming::default(),
         })
+    }
+
+    /// Returns the filter of a reader with these names.
+    #[must_use]
+    pub fn of(self, naming: Naming) -> Self {
+        Self { naming, ..self }
+    }
+
+    /// Returns an event with the name that the reader knows; `None`: it concerns names of others alone.
+    pub fn own(&self, event: Event) -> Option<Event> {
+        let name = match event.kind {
+            EventKind::Tag | EventKind::Delete => self.naming.own(&event.name)?,
+            EventKind::Pattern => match self.naming.own_pattern(&event.name)? {
+                // So a namespace is flushed.
+                b"*" if !self.naming.is_plain() => {
+                    return Some(Event { kind: EventKind::Flush, name: Box::default(), ..event });
+                }
+                pattern => pattern,
+            },
+            EventKind::Flush | EventKind::Switch | EventKind::FallbackBegin | EventKind::FallbackEnd => {
+                return Some(event);
+            }
+        };
+        let name = name.into();
+        Some(Event { name, ..event })
     }
 
     /// Returns the most bytes of the events that wait.

@@ -96,7 +96,11 @@ impl State {
         }
         for event in received.events {
             match event {
-                Some(event) => self.add_event(filter, event),
+                Some(event) => {
+                    if let Some(event) = filter.own(event) {
+                        self.add_event(filter, event);
+                    }
+                }
                 None => self.lose(None),
             }
         }

@@ -34,6 +34,7 @@ pub mod key;
 pub mod lease;
 mod log;
 pub mod message;
+pub mod naming;
 pub mod operation;
 pub mod ttl;
 pub mod value;

@@ -27,10 +27,10 @@ use crate::exec::context::CallContext;
 pub use crate::exec::{OpFuture, done, pending};
 use crate::inbox::{Delivery, Feed};
 use crate::message::Filter;
+use crate::naming::StoredGlob;
 use crate::operation::Change;
 pub use crate::operation::{Addition, NewEntry, Operation, Outcome, Removed, SetCondition, Usage};
 use crate::util::byte_strings::ByteStrings;
-use crate::util::glob::Glob;
 use crate::value::Value;
 
 /// The optional features of a backend.
@@ -450,12 +450,12 @@ impl dyn Backend + '_ {
     }
 }
 
-/// Patterns of keys.
-struct Patterns(Vec<Glob>);
+/// Patterns of stored keys.
+struct Patterns(Vec<StoredGlob>);
 
 impl Patterns {
     fn new(patterns: &[&[u8]]) -> Self {
-        Self(patterns.iter().map(|pattern| Glob::new(pattern)).collect())
+        Self(patterns.iter().map(|pattern| StoredGlob::new(pattern)).collect())
     }
 
     /// Returns the bytes that every match of any of them begins with.
@@ -463,7 +463,7 @@ impl Patterns {
         let both = |one: Vec<u8>, other: Vec<u8>| {
             one.into_iter().zip(other).take_while(|(one, other)| one == other).map(|(byte, _)| byte).collect()
         };
-        self.0.iter().map(Glob::literal_prefix).reduce(both).unwrap_or_default()
+        self.0.iter().map(StoredGlob::literal_prefix).reduce(both).unwrap_or_default()
     }
 
     /// Returns true if one of them matches a key.

@@ -3,7 +3,6 @@
 use serde_json::{Value as Json, json};
 
 use super::Cache;
-use crate::entry::tag_hash;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::explanation::{EntryFacts, Explanation, KeyState, LeaseFacts, MissReason, TagFacts, TagState};
@@ -12,6 +11,9 @@ use crate::operation::{Operation, Outcome};
 use crate::ttl::left_millis;
 use crate::util::millis;
 use crate::util::shown::escaped;
+
+/// The name of a tag and the hash by which it is stored.
+type Named<'a> = (&'a [u8], u64);
 
 /// The reason for which the age of an entry is not reported.
 const AGE_UNKNOWN: &str = "the time of the set is not stored: in memory with entries that were set without a time to live, on Redis with counters, and with entries of earlier versions of the library";
@@ -27,13 +29,16 @@ impl Cache {
     pub async fn explain(&self, context: CallContext, key: &[u8], tags: &[&[u8]]) -> Result<Json> {
         check_explain(key, tags)?;
         match self.call(context, Operation::Explain { key }).await? {
-            Outcome::Explanation(explanation) => Ok(report(&explanation, tags)),
+            Outcome::Explanation(explanation) => {
+                let names: Vec<Named<'_>> = tags.iter().map(|tag| (*tag, self.naming.tag_hash(tag))).collect();
+                Ok(report(&explanation, &names))
+            }
             _ => Err(Error::new(ErrorKind::Unsupported, "this backend cannot explain keys")),
         }
     }
 }
 
-fn report(explanation: &Explanation, names: &[&[u8]]) -> Json {
+fn report(explanation: &Explanation, names: &[Named<'_>]) -> Json {
     let Explanation { entry, location, .. } = explanation;
     let age = entry.as_ref().and_then(|entry| entry.age);
     json!({
@@ -108,7 +113,7 @@ fn reason(state: KeyState) -> Option<&'static str> {
     }
 }
 
-fn message(explanation: &Explanation, names: &[&[u8]]) -> String {
+fn message(explanation: &Explanation, names: &[Named<'_>]) -> String {
     let text = match explanation.state {
         KeyState::Fresh(_) => "a get returns the value",
         KeyState::Stale(_) => {
@@ -142,7 +147,7 @@ fn miss(reason: MissReason) -> &'static str {
 }
 
 /// Returns the message for an entry whose tags are not all current.
-fn invalidated(entry: Option<&EntryFacts>, names: &[&[u8]]) -> String {
+fn invalidated(entry: Option<&EntryFacts>, names: &[Named<'_>]) -> String {
     let tags = || entry.iter().flat_map(|entry| &entry.tags);
     let of = |state: TagState, text: &str| {
         let named: Vec<String> = tags().filter(|tag| tag.state == state).map(|tag| shown_tag(tag, names)).collect();
@@ -155,11 +160,11 @@ fn invalidated(entry: Option<&EntryFacts>, names: &[&[u8]]) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
-fn name_of<'a>(tag: &TagFacts, names: &[&'a [u8]]) -> Option<&'a [u8]> {
-    names.iter().find(|name| tag_hash(name) == tag.tag).copied()
+fn name_of<'a>(tag: &TagFacts, names: &[Named<'a>]) -> Option<&'a [u8]> {
+    names.iter().find(|name| name.1 == tag.tag).map(|name| name.0)
 }
 
-fn shown_tag(tag: &TagFacts, names: &[&[u8]]) -> String {
+fn shown_tag(tag: &TagFacts, names: &[Named<'_>]) -> String {
     name_of(tag, names).map_or_else(|| hash_text(tag.tag), escaped)
 }
 
@@ -168,7 +173,7 @@ fn hash_text(hash: u64) -> String {
     format!("{hash:016x}")
 }
 
-fn tag_report(tag: &TagFacts, names: &[&[u8]]) -> Json {
+fn tag_report(tag: &TagFacts, names: &[Named<'_>]) -> Json {
     let status = match tag.state {
         TagState::Current => "current",
         TagState::Invalidated => "invalidated",
@@ -178,10 +183,10 @@ fn tag_report(tag: &TagFacts, names: &[&[u8]]) -> Json {
 }
 
 /// Returns the names that are not those of tags of the entry; none without an entry.
-fn not_carried(entry: Option<&EntryFacts>, names: &[&[u8]]) -> Vec<String> {
+fn not_carried(entry: Option<&EntryFacts>, names: &[Named<'_>]) -> Vec<String> {
     let Some(entry) = entry else { return Vec::new() };
-    let carries = |name: &&&[u8]| entry.tags.iter().any(|tag| tag.tag == tag_hash(name));
-    names.iter().filter(|name| !carries(name)).map(|name| escaped(name)).collect()
+    let carries = |name: &&Named<'_>| entry.tags.iter().any(|tag| tag.tag == name.1);
+    names.iter().filter(|name| !carries(name)).map(|name| escaped(name.0)).collect()
 }
 
 fn lease(lease: LeaseFacts) -> Json {

@@ -13,6 +13,7 @@ use super::Cache;
 use super::migrate::migrate;
 use super::running::Running;
 use super::subscription::Subscriptions;
+use super::view::Options;
 use crate::backend::Hit;
 use crate::config::{Config, MigrationConfig, SwitchConfig};
 use crate::error::{Error, ErrorKind, Result};
@@ -46,6 +47,8 @@ pub struct CacheHandle {
     closed: AtomicBool,
     replacing: Mutex<()>,
     pub(super) subscriptions: Subscriptions,
+    /// The options of its views.
+    pub(super) view_options: Options,
     /// Held by the switch that is under way.
     switching: tokio::sync::Mutex<()>,
     /// The process that opened it.
@@ -53,34 +56,42 @@ pub struct CacheHandle {
 }
 
 /// Part of a cache that tells when the last call that uses the cache is over.
-pub(super) struct Calls(watch::Sender<()>);
+pub(super) struct Calls(Option<watch::Sender<()>>);
 
 /// The calls in flight on a cache that was replaced.
-struct CallsInFlight(watch::Receiver<()>);
+struct CallsInFlight(Option<watch::Receiver<()>>);
 
 impl Default for Calls {
     fn default() -> Self {
-        Self(watch::Sender::new(()))
+        Self(Some(watch::Sender::new(())))
     }
 }
 
 impl Clone for Calls {
     /// A copy of a cache has calls of its own.
     fn clone(&self) -> Self {
-        Self::default()
+        if self.0.is_some() { Self::default() } else { Self(None) }
+    }
+}
+
+impl Calls {
+    /// Returns the calls of a cache that is never replaced.
+    pub(super) const fn untold() -> Self {
+        Self(None)
     }
 }
 
 impl CallsInFlight {
     /// Returns true if they have ended.
     fn have_ended(&self) -> bool {
-        self.0.has_changed().is_err()
+        self.0.as_ref().is_none_or(|calls| calls.has_changed().is_err())
     }
 
     /// Waits for their end; returns false if they take too long.
-    async fn are_over(mut self, context: CallContext) -> bool {
+    async fn are_over(self, context: CallContext) -> bool {
         // The sender is dropped with the cache, by the last call.
-        let over = |_| async move { while self.0.changed().await.is_ok() {} };
+        let Some(mut calls) = self.0 else { return true };
+        let over = |_| async move { while calls.changed().await.is_ok() {} };
         context.run_until(Instant::now() + PATIENCE, over).await.is_some()
     }
 }
@@ -96,6 +107,7 @@ impl CacheHandle {
             closed: AtomicBool::new(false),
             replacing: Mutex::default(),
             subscriptions: Subscriptions::default(),
+            view_options: Options::default(),
             switching: tokio::sync::Mutex::default(),
             generation: fork::generation(),
         }
@@ -162,6 +174,30 @@ impl CacheHandle {
         first.set_unless(&self.is_first_replaced, entry(first))
     }
 
+    /// Returns the value of a stored key if the backend has it at hand.
+    pub(super) fn stored_hit(&self, key: &[u8], refresh_ahead: bool) -> Option<Value> {
+        self.check_open().ok()?;
+        match self.serving_first() {
+            Some(first) => first.backend.hit(key, refresh_ahead),
+            None => self.load().backend.hit(key, refresh_ahead),
+        }
+    }
+
+    /// Does the same, and copies a small value to a buffer.
+    pub(super) fn stored_hit_into(&self, key: &[u8], buffer: &mut [MaybeUninit<u8>]) -> Option<Hit> {
+        self.check_open().ok()?;
+        match self.serving_first() {
+            Some(first) => first.backend.hit_into(key, buffer),
+            None => self.load().backend.hit_into(key, buffer),
+        }
+    }
+
+    /// Stores an entry under its stored names as `set_in_first` does.
+    pub(super) fn set_stored(&self, entry: NewEntry<'_>) -> Option<Result<()>> {
+        self.check_open().ok()?;
+        self.answering_first()?.backend.set_unless(&self.is_first_replaced, entry)
+    }
+
     /// Returns the cache that serves now, if it may be used.
     #[inline]
     pub fn cache(&self) -> Result<CacheGuard> {
@@ -210,6 +246,10 @@ impl CacheHandle {
     /// Opens the backend of a configuration, which serves from then on, after a copy of the entries if `options` ask
     /// for it. Calls in flight end on the old backend. If anything fails the old backend serves on.
     pub async fn switch(&self, context: CallContext, config: Config, options: &SwitchConfig) -> Result<Json> {
+        if self.load().is_view() {
+            let text = "a view uses the backend of its cache: switch the cache, and its views follow";
+            return Err(Error::new(ErrorKind::Unsupported, text));
+        }
         let Ok(_switching) = self.switching.try_lock() else {
             return Err(Error::new(ErrorKind::Busy, "another switch of this cache is running: wait for it"));
         };
@@ -234,7 +274,7 @@ impl CacheHandle {
         };
         self.subscriptions.follow(&old, &self.load());
         let were_over = calls.have_ended();
-        tracing::info!(backend = next.backend.name(), key_prefix = next.key_prefix, "switched");
+        tracing::info!(backend = next.backend.name(), key_prefix = &*next.key_prefix, "switched");
         let are_over = calls.are_over(context).await;
         if !were_over {
             // A publication among them went to the old backend after its subscriptions had left.
@@ -304,7 +344,7 @@ impl CacheHandle {
         }
         self.is_first_replaced.store(true, Ordering::Release);
         let before = self.cache.swap(Arc::new(cache));
-        Ok(CallsInFlight(before.calls.0.subscribe()))
+        Ok(CallsInFlight(before.calls.0.as_ref().map(watch::Sender::subscribe)))
     }
 }
 
@@ -314,6 +354,7 @@ impl Cache {
         Self {
             latencies: old.latencies.clone(),
             load_counters: old.load_counters.clone(),
+            namespaces: old.namespaces.clone(),
             before: old.counters(),
             opened: old.opened,
             ..self.clone()

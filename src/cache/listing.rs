@@ -10,6 +10,7 @@ use crate::exec::context::CallContext;
 use crate::exec::runtime::yield_now;
 use crate::fuzzy::{Match, Search};
 use crate::key::{check_pattern, check_tag};
+use crate::naming::{Naming, StoredName};
 use crate::util::byte_strings::ByteStrings;
 use crate::util::glob::Glob;
 
@@ -101,18 +102,21 @@ impl Cache {
     }
 
     async fn matching_keys(&self, context: CallContext, cursor: &mut Cursor, limit: usize) -> Result<ByteStrings> {
-        let tags: Vec<&[u8]> = cursor.tags.iter().collect();
-        let filter = KeyFilter { literal_prefix: &cursor.literal_prefix, tags: &tags, hidden: false };
+        let (literal_prefix, number) = (self.naming.stored_prefix(&cursor.literal_prefix), self.number());
+        let tags: Vec<StoredName> = cursor.tags.iter().map(|tag| self.naming.stored(tag)).collect();
+        let tags: Vec<&[u8]> = tags.iter().map(|tag| &tag[..]).collect();
+        let filter = KeyFilter { literal_prefix: &literal_prefix, tags: &tags, hidden: false };
         let mut keys = ByteStrings::default();
-        if cursor.next != Some(ScanCursor::default()) && cursor.next.is_some() && cursor.cache != self.number {
+        if cursor.next != Some(ScanCursor::default()) && cursor.next.is_some() && cursor.cache != number {
             // Another backend serves since: its cursors differ, and keys are listed again.
             cursor.next = Some(ScanCursor::default());
         }
-        cursor.cache = self.number;
+        cursor.cache = number;
         while let Some(from) = cursor.next.filter(|_| keys.is_empty()) {
             let page = page(context, &*self.backend, filter, from, limit).await?;
             cursor.next = page.next;
-            page.keys.iter().filter(|key| cursor.glob.matches(key)).for_each(|key| keys.push(key));
+            let own = page.keys.iter().filter_map(|key| self.naming.own(key));
+            own.filter(|key| cursor.glob.matches(key)).for_each(|key| keys.push(key));
             yield_now().await;
         }
         Ok(keys)
@@ -125,7 +129,10 @@ impl Cache {
     }
 
     async fn search_all(&self, context: CallContext, query: &[u8], options: SearchOptions<'_>) -> Result<Vec<Match>> {
-        let filter = KeyFilter { literal_prefix: &[], tags: options.tags, hidden: false };
+        let literal_prefix = self.naming.stored_prefix(b"");
+        let tags: Vec<StoredName> = options.tags.iter().map(|tag| self.naming.stored(tag)).collect();
+        let tags: Vec<&[u8]> = tags.iter().map(|tag| &tag[..]).collect();
+        let filter = KeyFilter { literal_prefix: &literal_prefix, tags: &tags, hidden: false };
         let mut search = Search::new(query, options.threshold, options.limit);
         // Each page has a deadline of its own; so has the work on all of them.
         let mut left = self.search_timeout();
@@ -135,10 +142,22 @@ impl Cache {
             if page.next.is_some_and(|next| next.epoch.restarts != from.epoch.restarts) {
                 search.begin_again();
             }
-            left = score(&mut search, &page.keys, left).await.ok_or_else(|| self.search_timed_out())?;
+            left = score(&mut search, &self.naming, &page.keys, left).await.ok_or_else(|| self.search_timed_out())?;
             next = page.next;
         }
         Ok(search.finish())
+    }
+
+    /// Counts all keys by a listing.
+    pub(super) async fn count_keys(&self, context: CallContext) -> Result<u64> {
+        let (mut cursor, mut count) = (Cursor::new(b"*")?, 0);
+        loop {
+            let keys = self.next_keys(context, &mut cursor, PAGE).await?;
+            if keys.is_empty() {
+                return Ok(count);
+            }
+            count += keys.len() as u64;
+        }
     }
 
     fn search_timeout(&self) -> Duration {
@@ -156,9 +175,9 @@ impl Cache {
 }
 
 /// Offers keys to a search within the remaining time. Returns the time that is left, or `None` if it was too short.
-async fn score(search: &mut Search, keys: &ByteStrings, left: Duration) -> Option<Duration> {
+async fn score(search: &mut Search, naming: &Naming, keys: &ByteStrings, left: Duration) -> Option<Duration> {
     let (mut left, mut scored, mut began) = (left, 0, Instant::now());
-    for key in keys.iter() {
+    for key in keys.iter().filter_map(|key| naming.own(key)) {
         search.offer(key, began + left).ok()?;
         scored += key.len();
         if scored >= SCORED {

@@ -12,7 +12,6 @@ use tokio::sync::watch;
 use super::Cache;
 use crate::backend::{Backend, OpFuture, done, pending};
 use crate::cache::latency::Operation as Timed;
-use crate::entry::tag_hash;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::exec::runtime::Runtime;
@@ -111,7 +110,7 @@ impl Cache {
     pub(super) fn check_fill(&self, lease: &Lease, fill: &Fill<'_>) -> Result<()> {
         lease.check_unused()?;
         check_tags(fill.tags)?;
-        let tags = if lease.tags.len() + fill.tags.len() > MAX_TAGS { all_tags(lease, fill) } else { 0 };
+        let tags = if lease.tags.len() + fill.tags.len() > MAX_TAGS { self.all_tags(lease, fill) } else { 0 };
         if tags > MAX_TAGS {
             let text = format!("{tags} tags in the lease and the fill; an entry may have up to {MAX_TAGS}");
             return Err(Error::new(ErrorKind::TooLarge, text));
@@ -119,10 +118,20 @@ impl Cache {
         if fill.absent { Ok(()) } else { self.check_value(fill.value) }
     }
 
+    /// Returns the number of different tags in a lease and its fill.
+    #[cold]
+    fn all_tags(&self, lease: &Lease, fill: &Fill<'_>) -> usize {
+        let named = lease.tags.iter().map(|named| named.tag);
+        named.chain(fill.tags.iter().map(|tag| self.naming.tag_hash(tag))).collect::<HashSet<u64>>().len()
+    }
+
     /// Returns the value of a key if the backend has a fresh one at hand; `None` says nothing about the key. Does what
     /// `call` of a `GetOrLease` without tags does for such a key, at the cost of a `get`.
     #[inline(always)]
     pub fn fresh_hit(&self, key: &[u8]) -> Option<Value> {
+        if !self.naming.keeps(key) {
+            return self.renamed_hit(key, self.loading.refresh_ahead);
+        }
         self.latencies.untimed(|| self.backend.hit(key, self.loading.refresh_ahead))
     }
 
@@ -197,13 +206,6 @@ impl Cache {
             kept(claim, outcome)
         })
     }
-}
-
-/// Returns the number of different tags in a lease and its fill.
-#[cold]
-fn all_tags(lease: &Lease, fill: &Fill<'_>) -> usize {
-    let named = lease.tags.iter().map(|named| named.tag);
-    named.chain(fill.tags.iter().map(|tag| tag_hash(tag))).collect::<HashSet<u64>>().len()
 }
 
 /// Returns an outcome. A lease that was used stays used.

@@ -19,8 +19,9 @@ impl Cache {
     /// Returns counters, gauges and a latency histogram in the text format of Prometheus, also while servers are down.
     /// Makes no request to a server whose time grows with the number of its entries.
     pub async fn metrics(&self, context: CallContext) -> Result<String> {
-        let mut exposition =
-            Exposition::new(&[("backend", self.backend.name()), ("key_prefix", self.key_prefix.as_str())]);
+        let labels = [("backend", self.backend.name()), ("key_prefix", &*self.key_prefix)];
+        let namespace = self.namespace().map(|namespace| ("namespace", namespace));
+        let mut exposition = Exposition::new(&labels.into_iter().chain(namespace).collect::<Vec<_>>());
         self.write_counters(&mut exposition, &self.counters());
         self.write_usage(context, &mut exposition).await?;
         exposition.single(
@@ -39,6 +40,9 @@ impl Cache {
             write_near(&mut exposition, &near);
         }
         write_durations(&mut exposition, self.latencies.distributions());
+        if !self.is_view() {
+            write_namespaces(&mut exposition, &self.namespaces.counters());
+        }
         Ok(exposition.into_text())
     }
 
@@ -65,7 +69,7 @@ impl Cache {
 
     /// Writes the size of the memory backend. Other backends would list their names for it, at each scrape.
     async fn write_usage(&self, context: CallContext, exposition: &mut Exposition) -> Result<()> {
-        if self.answers_at_once() {
+        if self.answers_at_once() && !self.has_namespace() {
             let usage = self.usage(context).await?;
             exposition.single(
                 "yokedcache_keys",
@@ -98,6 +102,22 @@ fn write_fallback(exposition: &mut Exposition, fallback: &FallbackHealth) {
     exposition.single("yokedcache_fallback_active", Kind::Gauge, "1 if the fallback serves, else 0.", serves);
     let name = "yokedcache_fallback_answers_total";
     exposition.single(name, Kind::Counter, "Calls that the fallback answered.", fallback.answers);
+}
+
+fn write_namespaces(exposition: &mut Exposition, namespaces: &[(Box<str>, Counters)]) {
+    type Count = fn(&Counters) -> u64;
+    let families: [(&str, &str, Count); 4] = [
+        ("yokedcache_namespace_hits_total", "Reads in a namespace that found their key.", |it| it.hits),
+        ("yokedcache_namespace_misses_total", "Reads in a namespace that did not find their key.", |it| it.misses),
+        ("yokedcache_namespace_sets_total", "Entries stored in a namespace.", |it| it.sets),
+        ("yokedcache_namespace_deletes_total", "Existing keys of a namespace that were deleted.", |it| it.deletes),
+    ];
+    for (name, help, count) in families.into_iter().filter(|_| !namespaces.is_empty()) {
+        exposition.family(name, Kind::Counter, help);
+        for (namespace, counters) in namespaces {
+            exposition.sample(name, &[("namespace", namespace)], count(counters));
+        }
+    }
 }
 
 fn write_near(exposition: &mut Exposition, near: &NearActivity) {

@@ -23,8 +23,9 @@ use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::exec::runtime::yield_now;
+use crate::key::check_pattern;
+use crate::naming::{Naming, StoredGlob};
 use crate::operation::Operation;
-use crate::util::glob::Glob;
 
 /// The number of keys that are listed at once: a migration is resumed at the beginning of a page.
 const PAGE: usize = 1024;
@@ -42,6 +43,10 @@ impl Cache {
         options: &MigrationConfig,
         on_progress: OnProgress<'_>,
     ) -> Result<Json> {
+        if self.is_view() || target.is_view() {
+            let text = "a view cannot be migrated by itself: migrate its cache, with all namespaces";
+            return Err(Error::new(ErrorKind::Unsupported, text));
+        }
         if self.is_same_store(target) {
             let text = "source and target are the same store and prefix: choose another target";
             return Err(Error::new(ErrorKind::Invalid, text));
@@ -69,6 +74,11 @@ pub(super) async fn migrate(
         on_progress(progress);
     }
     Ok(migration.report.to_json(elapsed, options.dry_run))
+}
+
+/// Returns the glob for the stored names of the keys that match a pattern; those of namespaces are not among them.
+fn stored_glob(pattern: &str) -> Result<StoredGlob> {
+    check_pattern(pattern.as_bytes()).map(|()| StoredGlob::new(&Naming::default().stored_pattern(pattern.as_bytes())))
 }
 
 struct Migration<'a> {
@@ -108,8 +118,8 @@ impl<'a> Migration<'a> {
     async fn walk(&mut self, on_progress: OnProgress<'_>) -> Result<bool> {
         let (context, from, options) = (self.context, self.from, self.options);
         let mut next = Some(options.resume.as_deref().map_or(Ok(ScanCursor::default()), position)?);
-        let glob = options.pattern.as_deref().map(|it| super::listing::checked_glob(it.as_bytes())).transpose()?;
-        let literal_prefix = glob.as_ref().map(Glob::literal_prefix).unwrap_or_default();
+        let glob = options.pattern.as_deref().map(stored_glob).transpose()?;
+        let literal_prefix = glob.as_ref().map(StoredGlob::literal_prefix).unwrap_or_default();
         let filter = KeyFilter { literal_prefix: &literal_prefix, tags: &[], hidden: false };
         self.adapt(&[]);
         while let Some(at) = next {

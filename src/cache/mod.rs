@@ -15,6 +15,7 @@ mod request;
 mod retry;
 mod running;
 mod subscription;
+mod view;
 
 pub use self::handle::{CacheGuard, CacheHandle};
 pub use self::listing::{Cursor, SearchOptions};
@@ -29,8 +30,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use futures_util::TryFutureExt;
+
 use self::handle::Calls;
 use self::loading::LoadCounters;
+use self::view::{Namespaces, View};
 use crate::backend::{Backend, Capabilities, Counters, Hit, OpFuture, done, pending};
 use crate::cache::latency::{Latencies, Operation as Timed};
 use crate::config::{Config, LoadingConfig};
@@ -38,6 +42,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::key::{check_channel, check_key, check_pattern, check_tag, check_tags};
 use crate::lease::{LoadState, Loaded};
+use crate::naming::Naming;
 use crate::operation::{Addition, NewEntry, Operation, Outcome, Usage};
 use crate::ttl::{DefaultTtl, Ttl};
 use crate::util::allocation;
@@ -56,9 +61,15 @@ pub struct Cache {
     /// Distinguishes the cache from those that it replaced or that replaced it.
     number: u64,
     /// The store and prefix, if another cache could have the same.
-    store: Option<String>,
-    key_prefix: String,
+    store: Option<Arc<str>>,
+    key_prefix: Arc<str>,
+    naming: Naming,
+    /// `None`: it is no view.
+    view: Option<Arc<View>>,
+    /// The namespaces of its views.
+    namespaces: Arc<Namespaces>,
     default_ttl: DefaultTtl,
+    ttl_jitter: f64,
     max_value_bytes: u64,
     loading: LoadingConfig,
     latencies: Arc<Latencies>,
@@ -85,8 +96,12 @@ impl Cache {
             lazy: config.backend.is_lazy(),
             backend,
             number: OPENED.fetch_add(1, Relaxed),
-            store: config.store(),
-            key_prefix: config.key_prefix,
+            store: config.store().map(Arc::from),
+            key_prefix: config.key_prefix.into(),
+            naming: Naming::default(),
+            view: None,
+            namespaces: Arc::default(),
+            ttl_jitter: config.ttl_jitter,
             default_ttl: DefaultTtl::new(config.default_ttl, config.ttl_jitter),
             max_value_bytes: config.max_value_bytes,
             loading: config.loading,
@@ -108,41 +123,77 @@ impl Cache {
     /// such a key, at a lower cost.
     #[inline(always)]
     fn hit(&self, key: &[u8]) -> Option<Value> {
+        if !self.naming.keeps(key) {
+            return self.renamed_hit(key, false);
+        }
         self.latencies.untimed(|| self.backend.hit(key, false))
     }
 
     /// Does the same, and copies a small value to a buffer.
     #[inline(always)]
     fn hit_into(&self, key: &[u8], buffer: &mut [MaybeUninit<u8>]) -> Option<Hit> {
+        if !self.naming.keeps(key) {
+            return self.renamed_hit_into(key, buffer);
+        }
         self.latencies.untimed(|| self.backend.hit_into(key, buffer))
+    }
+
+    #[inline(never)]
+    fn renamed_hit(&self, key: &[u8], refresh_ahead: bool) -> Option<Value> {
+        let name = self.naming.stored(key);
+        self.latencies.untimed(|| self.backend.hit(&name, refresh_ahead))
+    }
+
+    #[inline(never)]
+    fn renamed_hit_into(&self, key: &[u8], buffer: &mut [MaybeUninit<u8>]) -> Option<Hit> {
+        let name = self.naming.stored(key);
+        self.latencies.untimed(|| self.backend.hit_into(&name, buffer))
     }
 
     /// Returns the value of a key if it is in the memory of this process, copied to a buffer if it is small. `None` says nothing
     /// about a key of a shared store.
     #[inline]
     pub fn near_into(&self, key: &[u8], buffer: &mut [MaybeUninit<u8>]) -> Option<Hit> {
-        self.backend.hit_into(key, buffer)
+        if self.naming.keeps(key) {
+            self.backend.hit_into(key, buffer)
+        } else {
+            self.backend.hit_into(&self.naming.stored(key), buffer)
+        }
     }
 
     /// Returns the outcome of a request if that takes no more than the memory of this process; `None` says nothing.
     #[inline]
     pub fn at_hand(&self, request: &Request<'_>) -> Option<Outcome> {
         match request {
-            Request::Store(Operation::Get { key }) => self.backend.hit(key, false).map(Outcome::Value),
+            Request::Store(Operation::Get { key }) => self.at_hand_value(key, false).map(Outcome::Value),
             Request::Store(Operation::GetOrLease { key, options }) => {
                 let fresh = |value| Outcome::Loaded(Loaded::of(LoadState::Fresh, Some(value)));
-                self.backend.hit(key, options.refresh_ahead).map(fresh)
+                self.at_hand_value(key, options.refresh_ahead).map(fresh)
             }
             _ => None,
+        }
+    }
+
+    fn at_hand_value(&self, key: &[u8], refresh_ahead: bool) -> Option<Value> {
+        if self.naming.keeps(key) {
+            self.backend.hit(key, refresh_ahead)
+        } else {
+            self.backend.hit(&self.naming.stored(key), refresh_ahead)
         }
     }
 
     /// Notes that a request will be run, for a backend with copies: they are not served after the change was requested.
     pub fn announce(&self, request: &Request<'_>) {
         if let Request::Store(operation) | Request::Fresh(operation) = request
-            && let Some(change) = operation.change()
+            && operation.change().is_some()
+            && let Ok(names) = self.naming.names(operation)
         {
-            self.backend.will_change(&change);
+            let names = names.list();
+            let entries = self.naming.entries(operation, &names);
+            let renamed = self.naming.renamed(operation, &names, &entries);
+            if let Some(change) = renamed.change() {
+                self.backend.will_change(&change);
+            }
         }
     }
 
@@ -150,6 +201,7 @@ impl Cache {
     #[inline(always)]
     pub fn get<'a>(&'a self, context: CallContext, key: &'a [u8]) -> OpFuture<'a, Option<Value>> {
         match check_key(key) {
+            Ok(()) if !self.naming.keeps(key) => self.renamed_get(context, key),
             Ok(()) => self.latencies.sample(Timed::Get, || self.backend.get(context, key)),
             Err(error) => done(Err(error)),
         }
@@ -159,6 +211,7 @@ impl Cache {
     #[inline(always)]
     pub fn set<'a>(&'a self, context: CallContext, entry: NewEntry<'a>) -> OpFuture<'a, ()> {
         match self.check_entry(&entry) {
+            Ok(()) if !self.naming.keeps_entry(&entry) => self.renamed_set(context, entry),
             Ok(()) => self.latencies.sample(Timed::Set, || self.backend.set(context, entry)),
             Err(error) => done(Err(error)),
         }
@@ -169,9 +222,16 @@ impl Cache {
     #[inline(always)]
     fn set_unless(&self, is_replaced: &AtomicBool, entry: NewEntry<'_>) -> Option<Result<()>> {
         match self.check_entry(&entry) {
+            Ok(()) if !self.naming.keeps_entry(&entry) => self.renamed_set_unless(is_replaced, &entry),
             Ok(()) => self.latencies.untimed(|| self.backend.set_unless(is_replaced, entry)),
             Err(error) => Some(Err(error)),
         }
+    }
+
+    #[inline(never)]
+    fn renamed_set_unless(&self, is_replaced: &AtomicBool, entry: &NewEntry<'_>) -> Option<Result<()>> {
+        let set = |stored: NewEntry<'_>| self.latencies.untimed(|| self.backend.set_unless(is_replaced, stored));
+        self.naming.with_stored(entry, set).unwrap_or_else(|refused| Some(Err(refused)))
     }
 
     /// Runs an operation on the store. An operation on many keys fails only if it is refused; otherwise each key has
@@ -181,6 +241,42 @@ impl Cache {
         if let Err(refused) = self.check_operation(&operation) {
             return done(Err(refused));
         }
+        if self.naming.keeps_all(&operation) {
+            self.call_stored(context, operation)
+        } else {
+            self.call_renamed(context, operation)
+        }
+    }
+
+    /// Runs an operation with its stored names.
+    #[inline(never)]
+    fn call_renamed<'a>(&'a self, context: CallContext, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
+        let names = match self.naming.names(&operation) {
+            Ok(names) => names,
+            Err(refused) => return done(Err(refused)),
+        };
+        pending(async move {
+            let names = names.list();
+            let entries = self.naming.entries(&operation, &names);
+            self.call_stored(context, self.naming.renamed(&operation, &names, &entries)).await
+        })
+    }
+
+    #[inline(never)]
+    fn renamed_get<'a>(&'a self, context: CallContext, key: &'a [u8]) -> OpFuture<'a, Option<Value>> {
+        pending(self.call_renamed(context, Operation::Get { key }).map_ok(|outcome| match outcome {
+            Outcome::Value(value) => Some(value),
+            _ => None,
+        }))
+    }
+
+    #[inline(never)]
+    fn renamed_set<'a>(&'a self, context: CallContext, entry: NewEntry<'a>) -> OpFuture<'a, ()> {
+        pending(self.call_renamed(context, Operation::Set(entry)).map_ok(drop))
+    }
+
+    #[inline(always)]
+    fn call_stored<'a>(&'a self, context: CallContext, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
         let run = || match operation {
             Operation::GetOrLease { .. } | Operation::LeaseFill { .. } | Operation::LeaseAbandon { .. } => {
                 self.load(context, operation)
@@ -202,6 +298,14 @@ impl Cache {
             Outcome::Usage(usage) => Ok(usage),
             _ => Ok(Usage::default()),
         }
+    }
+
+    /// Returns the number of keys and their bytes. The keys of a namespace are listed for it, and their bytes are not known.
+    pub async fn size(&self, context: CallContext) -> Result<(u64, Option<u64>)> {
+        if self.has_namespace() {
+            return Ok((self.count_keys(context).await?, None));
+        }
+        self.usage(context).await.map(|usage| (usage.keys, Some(usage.bytes)))
     }
 
     /// Returns the optional features of the backend.
@@ -227,7 +331,9 @@ impl Cache {
 
     /// Ends threads and connections; operations in flight have until the deadline.
     pub fn close(&self, context: CallContext, deadline: Instant) -> OpFuture<'_, ()> {
-        tracing::info!(backend = self.backend.name(), key_prefix = self.key_prefix, "closed");
+        if !self.is_view() {
+            tracing::info!(backend = self.backend.name(), key_prefix = &*self.key_prefix, "closed");
+        }
         if self.backend.info().answers_at_once {
             return self.backend.close(context, deadline);
         }
@@ -235,6 +341,26 @@ impl Cache {
             self.load_counters.abandoned(context, deadline).await;
             self.backend.close(context, deadline).await
         })
+    }
+
+    /// Returns true if the cache is a view of another.
+    pub fn is_view(&self) -> bool {
+        self.view.is_some()
+    }
+
+    /// Returns true if the cache is the view of a namespace.
+    pub fn has_namespace(&self) -> bool {
+        !self.naming.is_plain()
+    }
+
+    /// Returns the namespace of a view.
+    pub fn namespace(&self) -> Option<&str> {
+        self.view.as_ref().and_then(|view| view.namespace())
+    }
+
+    /// Returns the number by which the cursors of the cache are known.
+    fn number(&self) -> u64 {
+        self.view.as_ref().map_or(self.number, |view| view.number())
     }
 
     /// Returns true if another cache has the same entries.
@@ -262,8 +388,8 @@ impl Cache {
             | Operation::Explain { key }
             | Operation::GetVersioned { key }
             | Operation::DeleteIf { key, .. }
-            | Operation::GetAndExpire { key, .. }
-            | Operation::CounterAdd(Addition { key, .. }) => check_key(key),
+            | Operation::GetAndExpire { key, .. } => check_key(key),
+            Operation::CounterAdd(Addition { key, .. }) => check_key(key).and_then(|()| self.naming.check(operation)),
             Operation::Set(entry) | Operation::SetIf { entry, .. } => self.check_entry(entry),
             Operation::GetMany { keys } | Operation::DeleteMany { keys } => {
                 keys.iter().try_for_each(|key| check_key(key))

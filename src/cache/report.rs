@@ -61,7 +61,8 @@ impl Cache {
         let (usage, counters) = (self.known_usage(context).await?, self.counters());
         let mut report = json!({
             "backend": self.backend.name(),
-            "key_prefix": self.key_prefix,
+            "key_prefix": &*self.key_prefix,
+            "namespace": self.namespace(),
             "uptime_ms": millis(self.opened.elapsed()),
             "keys": usage.map(|usage| usage.keys),
             "bytes": usage.map(|usage| usage.bytes),
@@ -80,6 +81,9 @@ impl Cache {
             "near": self.backend.near().as_ref().map(near),
             "latency_us": self.latencies.to_json(),
         });
+        if !self.is_view() {
+            report["namespaces"] = self.namespaces.to_json();
+        }
         for (name, _, count) in self.load_counters.all() {
             report[name] = json!(count);
         }
@@ -91,7 +95,7 @@ impl Cache {
         HealthReport {
             health: self.backend.health(context).await,
             backend: self.backend.name(),
-            key_prefix: self.key_prefix.clone(),
+            key_prefix: self.key_prefix.to_string(),
             uptime: self.opened.elapsed(),
             fallback: self.backend.fallback(),
             near: self.backend.near(),
@@ -103,8 +107,12 @@ impl Cache {
         self.health_report(context).await.to_json()
     }
 
-    /// Returns its usage, or `None` while a server is down: the other statistics do not need one.
+    /// Returns its usage, or `None` while a server is down, as the other statistics do not need one, and for a namespace,
+    /// whose keys would be listed for it.
     async fn known_usage(&self, context: CallContext) -> Result<Option<Usage>> {
+        if self.has_namespace() {
+            return Ok(None);
+        }
         match self.usage(context).await {
             Ok(usage) => Ok(Some(usage)),
             Err(error) if error.kind() == ErrorKind::Closed => Err(error),
@@ -114,7 +122,7 @@ impl Cache {
 
     /// Returns true if evictions and expirations are counted: a shared store does not report whose entries they were.
     pub(super) fn counts_removals(&self) -> bool {
-        !self.backend.capabilities().shared
+        !self.backend.capabilities().shared && !self.has_namespace()
     }
 }
 

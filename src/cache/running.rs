@@ -19,8 +19,8 @@ use crate::entry::{TagVersion, tag_hash};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::exec::fork;
+use crate::naming::StoredGlob;
 use crate::operation::{Change, Operation, Outcome};
-use crate::util::glob::Glob;
 use crate::util::lock;
 
 /// The number of running migrations. Raised before `STARTED`.
@@ -37,7 +37,7 @@ const MOST: usize = 200_000;
 struct Side {
     number: u64,
     backend: Arc<dyn Backend>,
-    store: Option<String>,
+    store: Option<Arc<str>>,
 }
 
 impl Side {
@@ -56,7 +56,7 @@ impl Side {
 pub(super) struct Names {
     pub all: bool,
     pub patterns: Vec<Vec<u8>>,
-    globs: Vec<Glob>,
+    globs: Vec<StoredGlob>,
     pub tags: HashSet<u64>,
     pub keys: HashSet<Vec<u8>>,
 }
@@ -71,7 +71,7 @@ impl Names {
                 for pattern in *patterns {
                     if !self.patterns.iter().any(|known| known == pattern) {
                         self.patterns.push(pattern.to_vec());
-                        self.globs.push(Glob::new(pattern));
+                        self.globs.push(StoredGlob::new(pattern));
                     }
                 }
             }
@@ -128,7 +128,7 @@ impl State {
         match change {
             Change::Keys(keys) => keys.iter().any(|key| self.in_flight.contains(*key)),
             Change::Patterns(patterns) => {
-                let globs: Vec<Glob> = patterns.iter().map(|pattern| Glob::new(pattern)).collect();
+                let globs: Vec<StoredGlob> = patterns.iter().map(|pattern| StoredGlob::new(pattern)).collect();
                 self.in_flight.iter().any(|key| globs.iter().any(|glob| glob.matches(key)))
             }
             Change::Flush => !self.in_flight.is_empty(),

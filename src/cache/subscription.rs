@@ -33,8 +33,18 @@ impl Subscriptions {
             if let Some(origin) = before.backend.origin() {
                 subscription.inbox.tell(origin.event(EventKind::Switch, cache.backend.name().as_bytes()));
             }
-            subscription.attach(cache);
+            // That of its own handle: a view has names of its own.
+            subscription.attach(&subscription.handle.load());
         }
+    }
+
+    /// Adds a subscription, if `attach` succeeds.
+    fn add(&self, subscription: &Arc<Subscription>, attach: impl FnOnce() -> Result<()>) -> Result<()> {
+        let mut subscriptions = lock(&self.0);
+        attach()?;
+        subscriptions.retain(|other| other.strong_count() > 0);
+        subscriptions.push(Arc::downgrade(subscription));
+        Ok(())
     }
 
     /// Notes that messages may be lost here.
@@ -58,6 +68,7 @@ impl CacheHandle {
 
     /// Subscribes to events, and waits until the backend delivers them.
     pub async fn listen(self: &Arc<Self>, context: CallContext, filter: EventFilter) -> Result<Arc<Subscription>> {
+        let filter = filter.of(self.load().naming.clone());
         self.begin(context, Inbox::of_events(filter), None).await
     }
 
@@ -70,14 +81,18 @@ impl CacheHandle {
         let (handle, inbox) = (self.clone(), Arc::new(inbox));
         let subscription = Arc::new(Subscription { handle, channels, inbox, feed: Mutex::default() });
         let info = {
-            // A switch replaces the cache before it takes this lock.
-            let mut subscriptions = lock(&self.subscriptions.0);
-            self.check_open()?;
             let cache = self.load();
-            subscription.attach(&cache);
-            subscriptions.retain(|other| other.strong_count() > 0);
-            subscriptions.push(Arc::downgrade(&subscription));
-            cache.backend.info()
+            if cache.is_view() {
+                self.subscriptions.add(&subscription, || self.check_open())?;
+            }
+            // The subscriptions of a view follow its cache. A switch replaces the cache before it takes the lock.
+            let root = cache.view.as_ref().map_or(self, |view| view.root());
+            root.subscriptions.add(&subscription, || {
+                root.check_open()?;
+                subscription.attach(&self.load());
+                Ok(())
+            })?;
+            self.load().backend.info()
         };
         let connected = subscription.inbox.connected();
         match info.call_timeout {

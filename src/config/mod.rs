@@ -26,6 +26,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::error::Result;
+use crate::key::MAX_TAGS;
 use document::{Field, Node};
 pub use environment::Variables;
 use message::{refused, within};
@@ -106,6 +107,20 @@ impl SwitchConfig {
     /// Reads a document such as `{copy: true}`.
     pub fn from_text(text: &str) -> Result<Self> {
         options_of_document(text, &[Scope::Switch]).map(|options| options.switch)
+    }
+}
+
+impl ViewConfig {
+    /// Reads a document such as `{namespace: users, timeout: 20ms}`.
+    pub fn from_text(text: &str) -> Result<Self> {
+        let view = options_of_document(text, &[Scope::View]).map(|options| options.view)?;
+        if view.tags.len() > MAX_TAGS {
+            return Err(refused(format!(
+                "option tags has {} tags; an entry may have up to {MAX_TAGS}",
+                view.tags.len()
+            )));
+        }
+        Ok(view)
     }
 }
 

@@ -9,7 +9,7 @@ use super::environment::{self, Variables};
 use super::message::{self, refused};
 use super::types::{
     Address, ConnectionConfig, Distribution, Keepalive, KeyHash, LoadingConfig, MemcachedConfig, MemcachedServer,
-    MemoryConfig, MigrationConfig, NearConfig, RedisConfig, Secret, SwitchConfig, TlsConfig,
+    MemoryConfig, MigrationConfig, NearConfig, RedisConfig, Secret, SwitchConfig, TlsConfig, ViewConfig,
 };
 use super::value::{self, Fit, Misfit, numeric};
 use crate::error::{Error, Result};
@@ -38,6 +38,7 @@ pub(super) struct Options {
     pub fallback: FallbackOptions,
     pub migration: MigrationConfig,
     pub switch: SwitchConfig,
+    pub view: ViewConfig,
 }
 
 /// The options of section `redis` that name its servers.
@@ -88,6 +89,12 @@ pub(super) enum Kind {
     Percent(fn(&mut Options) -> &mut f64),
     /// The prefix of every stored name.
     Prefix(fn(&mut Options) -> &mut String),
+    /// A name with the characters of a prefix, or none.
+    Name(fn(&mut Options) -> &mut Option<String>),
+    /// Texts that are not empty.
+    Texts(fn(&mut Options) -> &mut Vec<String>),
+    /// A time, or none; the limits are in milliseconds.
+    MaybeTime(RangeInclusive<u64>, fn(&mut Options) -> &mut Option<Duration>),
     /// True or false.
     Flag(fn(&mut Options) -> &mut bool),
     /// True, false or not given.
@@ -135,6 +142,7 @@ pub(super) enum Scope {
     Fallback,
     Migration,
     Switch,
+    View,
 }
 
 /// An option, as a line of the table.
@@ -260,6 +268,7 @@ impl Kind {
             Kind::Addresses(port, field) => *field(options) = value::addresses(node, *port)?,
             Kind::Servers(field) => *field(options) = value::servers(node)?,
             Kind::Weights(field) => *field(options) = value::weights(node)?,
+            Kind::Texts(field) => *field(options) = value::texts(node)?,
             Kind::Rows(rows) => fill_rows(rows, node, options)?,
             scalar => scalar.store_scalar(node, options).ok_or(Misfit::Plain)?,
         }
@@ -271,6 +280,9 @@ impl Kind {
             Kind::Time(range, field) => {
                 *field(options) = Duration::from_millis(ranged(value::milliseconds(numeric(node)?), range)?);
             }
+            Kind::MaybeTime(range, field) => {
+                *field(options) = Some(Duration::from_millis(ranged(value::milliseconds(numeric(node)?), range)?));
+            }
             Kind::Seconds(range, field) => {
                 *field(options) = Duration::from_secs(ranged(value::seconds(numeric(node)?), range)?);
             }
@@ -281,6 +293,7 @@ impl Kind {
             }
             Kind::Percent(field) => *field(options) = value::percent(numeric(node)?)?,
             Kind::Prefix(field) => *field(options) = value::prefix(node)?.to_owned(),
+            Kind::Name(field) => *field(options) = Some(value::prefix(node)?.to_owned()),
             Kind::Flag(field) => *field(options) = value::flag(node)?,
             Kind::Maybe(field) => *field(options) = Some(value::flag(node)?),
             Kind::Choice(choices) => {
@@ -312,7 +325,7 @@ impl Kind {
     pub(super) fn accepts(&self) -> String {
         let range = self.range();
         match self {
-            Kind::Time(..) => {
+            Kind::Time(..) | Kind::MaybeTime(..) => {
                 format!("a time from {range}, such as `250ms`, `300s`, `5m`, `2h` or `1d` (a bare number is seconds)")
             }
             Kind::Seconds(..) => format!("whole seconds from {range}"),
@@ -321,12 +334,13 @@ impl Kind {
             }
             Kind::Count(..) | Kind::SmallCount(..) | Kind::Port(_) => format!("a whole number from {range}"),
             Kind::Percent(_) => format!("a percentage from {range}, such as `10%` or `2.5`"),
-            Kind::Prefix(_) => format!("a text of {range}, in quotes if it looks like a number"),
+            Kind::Prefix(_) | Kind::Name(_) => format!("a text of {range}, in quotes if it looks like a number"),
             Kind::Flag(_) | Kind::Maybe(_) | Kind::Choice(_) => range,
             Kind::Text(_) | Kind::Password(_) => "a text without NUL, in quotes if it looks like a number".to_owned(),
             Kind::Path(_) => "a path".to_owned(),
             Kind::Host(_) => "one host name, IPv4 or IPv6 address".to_owned(),
             Kind::Addresses(..) | Kind::Servers(_) => format!("a list of {range}, or a text of them with commas"),
+            Kind::Texts(_) => "a list of texts, or a text of them with commas".to_owned(),
             Kind::Weights(_) => format!("a list of whole numbers from {range}, or a text of them with commas"),
             Kind::Rows(_) | Kind::Group(_) => format!("a map of {range}"),
             Kind::Url(example) => format!("a URL such as `{example}`"),
@@ -336,12 +350,13 @@ impl Kind {
     /// Returns the type of the values and their unit.
     pub(super) fn type_name(&self) -> &'static str {
         match self {
-            Kind::Time(..) => "time",
+            Kind::Time(..) | Kind::MaybeTime(..) => "time",
             Kind::Seconds(..) => "seconds",
             Kind::Size(..) => "bytes",
             Kind::Count(..) | Kind::SmallCount(..) | Kind::Port(_) => "integer",
             Kind::Percent(_) => "percentage",
-            Kind::Prefix(_) | Kind::Text(_) | Kind::Password(_) => "text",
+            Kind::Prefix(_) | Kind::Name(_) | Kind::Text(_) | Kind::Password(_) => "text",
+            Kind::Texts(_) => "list of texts",
             Kind::Flag(_) | Kind::Maybe(_) => "boolean",
             Kind::Choice(_) => "word",
             Kind::Path(_) => "path",
@@ -356,14 +371,15 @@ impl Kind {
     /// Describes the limits of the values; empty if the kind says all.
     pub(super) fn range(&self) -> String {
         match self {
-            Kind::Time(range, _) => written(range, value::TIMES),
+            Kind::Time(range, _) | Kind::MaybeTime(range, _) => written(range, value::TIMES),
             Kind::Size(range, _) => written(range, value::SIZES),
             Kind::Seconds(range, _) | Kind::Count(range, _) => format!("{} to {}", range.start(), range.end()),
             Kind::SmallCount(range, _) => format!("{} to {}", range.start(), range.end()),
             Kind::Percent(_) => "0 to 100".to_owned(),
             Kind::Port(_) => "1 to 65535".to_owned(),
             Kind::Weights(_) => "1 to 1000000".to_owned(),
-            Kind::Prefix(_) => "1 to 64 of `A-Z a-z 0-9 _ . -`".to_owned(),
+            Kind::Prefix(_) | Kind::Name(_) => "1 to 64 of `A-Z a-z 0-9 _ . -`".to_owned(),
+            Kind::Texts(_) => "up to 128".to_owned(),
             Kind::Flag(_) | Kind::Maybe(_) => "`true` or `false`".to_owned(),
             Kind::Choice(choices) => message::alternatives(choices.iter().map(|(word, _)| *word)),
             Kind::Addresses(..) => "`host:port`".to_owned(),

@@ -6,7 +6,7 @@ use super::table::OPTIONS;
 use super::table::with_scope;
 
 /// The sections of the guide, with a sentence each.
-const SECTIONS: [(&[Scope], &str, &str); 9] = [
+const SECTIONS: [(&[Scope], &str, &str); 10] = [
     (&[Scope::Every], "Every backend", "In the section of the backend."),
     (&[Scope::Memory], "Section `memory`", "Limits of the store in this process."),
     (&[Scope::Redis], "Section `redis`", "Servers, user and invalidation."),
@@ -36,6 +36,11 @@ const SECTIONS: [(&[Scope], &str, &str); 9] = [
     ),
     (&[Scope::Migration], "Options of a migration", "A document of their own, for `yc_migrate`."),
     (&[Scope::Switch], "Options of a switch", "A document of their own, for `yc_switch`."),
+    (
+        &[Scope::View],
+        "Options of a view",
+        "A document of their own, for `yc_view`. An option that is not given is that of the cache.",
+    ),
 ];
 
 /// Returns a table of all options, for tests.
@@ -65,6 +70,7 @@ fn section(scope: Scope) -> &'static str {
         Scope::Fallback => "fallback",
         Scope::Migration => "of a migration",
         Scope::Switch => "of a switch",
+        Scope::View => "of a view",
     }
 }
 

@@ -161,6 +161,9 @@ fn value(kind: &Kind, options: &mut Options) -> Option<Json> {
             choices.iter().find(|(_, store)| is_stored(*store, options)).map(|(word, _)| json!(word))
         }
         Kind::Seconds(..)
+        | Kind::MaybeTime(..)
+        | Kind::Name(_)
+        | Kind::Texts(_)
         | Kind::Maybe(_)
         | Kind::Host(_)
         | Kind::Port(_)

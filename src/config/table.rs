@@ -1,10 +1,10 @@
 //! The table of options: the parser, the summary and the documents all read it.
 
 use super::option::Kind::{
-    Addresses, Choice, Count, Flag, Group, Host, Maybe, Password, Path, Percent, Port, Prefix, Rows, Seconds, Servers,
-    Size, SmallCount, Text, Time, Url, Weights,
+    Addresses, Choice, Count, Flag, Group, Host, Maybe, MaybeTime, Name, Password, Path, Percent, Port, Prefix, Rows,
+    Seconds, Servers, Size, SmallCount, Text, Texts, Time, Url, Weights,
 };
-use super::option::Scope::{Every, Fallback, Memcached, Memory, Migration, Near, Redis, Remote, Switch};
+use super::option::Scope::{Every, Fallback, Memcached, Memory, Migration, Near, Redis, Remote, Switch, View};
 use super::option::{Choices, Row, Scope, row};
 use super::types::{BackendName, Connect, Distribution, Eviction, Failover, KeyHash, OnRestart, Verify};
 
@@ -143,6 +143,11 @@ pub(super) static OPTIONS: &[Row] = &[
     // The options of a switch.
     row(Switch, "copy", Flag(|o| &mut o.switch.copy), "false", "true", "Copies the entries of the cache before the new backend serves."),
     row(Switch, "rate", Count(0..=MAX_RATE, |o| &mut o.switch.rate), "0", "5000", "Maximum number of entries copied a second; 0: no limit."),
+    // Options of a view.
+    row(View, "namespace", Name(|o| &mut o.view.namespace), "", "users", "Keys and tags of the view are apart from those of the cache and of other namespaces."),
+    row(View, "timeout", MaybeTime(1..=DAY, |o| &mut o.view.timeout), "", "20ms", "Time limit of a call, in place of `socket_timeout`: shorter or longer."),
+    row(View, "default_ttl", MaybeTime(0..=TEN_YEARS, |o| &mut o.view.default_ttl), "", "1m", "TTL of an entry that is set without one; 0: it never expires. `ttl_jitter` of the cache applies."),
+    row(View, "tags", Texts(|o| &mut o.view.tags), "", "[a, b]", "Tags that each entry gets when it is stored, in addition to those of the call."),
 ];
 
 #[rustfmt::skip]

@@ -365,6 +365,19 @@ pub struct SwitchConfig {
     pub rate: u64,
 }
 
+/// The options of a view. Those that are not given are those of the cache.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ViewConfig {
+    /// The namespace of its keys and tags; `None`: those of the cache itself.
+    pub namespace: Option<String>,
+    /// The time limit of a call.
+    pub timeout: Option<Duration>,
+    /// TTL of an entry that is set without one; 0: it never expires.
+    pub default_ttl: Option<Duration>,
+    /// Tags that each entry gets in addition to its own.
+    pub tags: Vec<String>,
+}
+
 /// The address of a server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Address {

@@ -240,6 +240,14 @@ pub(super) fn weights(node: &Node) -> Fit<Vec<u32>> {
     entries(node, weight)
 }
 
+/// Reads texts that are not empty: a list, or one text with commas.
+pub(super) fn texts(node: &Node) -> Fit<Vec<String>> {
+    entries(node, |entry| match entry {
+        Node::Text(text) if !text.is_empty() => Ok(text.clone()),
+        _ => Err("not a text"),
+    })
+}
+
 fn server(entry: &Node) -> Result<MemcachedServer, &'static str> {
     match entry {
         Node::List(pair) => match pair.as_slice() {

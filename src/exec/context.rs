@@ -5,6 +5,7 @@
 //! task for the runtime. What the call runs may narrow it, so that nested operations end no later than the whole.
 
 use std::future::{Future, poll_fn};
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::thread;
@@ -41,6 +42,8 @@ pub struct CallContext {
     spins: bool,
     /// True if it reads no copies.
     is_fresh: bool,
+    /// The time limit in milliseconds in place of that of the cache; `None`: the call has none of its own.
+    limit_ms: Option<NonZeroU32>,
 }
 
 impl CallContext {
@@ -60,6 +63,7 @@ impl CallContext {
             drives_until: None,
             spins: false,
             is_fresh: false,
+            limit_ms: None,
         }
     }
 
@@ -110,6 +114,19 @@ impl CallContext {
         self.is_fresh
     }
 
+    /// Returns the context of the same call if it has this time limit in place of that of the cache.
+    #[must_use]
+    pub fn limited(self, limit: Duration) -> Self {
+        let millis = u32::try_from(limit.as_millis()).unwrap_or(u32::MAX);
+        Self { limit_ms: NonZeroU32::new(millis.max(1)), ..self }
+    }
+
+    /// Returns the time limit of the call: its own, or that of the cache.
+    #[inline]
+    pub fn limit(self, of_cache: Duration) -> Duration {
+        self.limit_ms.map_or(of_cache, |millis| Duration::from_millis(u64::from(millis.get())))
+    }
+
     /// Returns true if the call was cancelled while it leads a connection or sleeps.
     pub fn is_cancelled(self) -> bool {
         self.is_cancellable && cancel::is_cancelled()
@@ -120,14 +137,14 @@ impl CallContext {
         self.end
     }
 
-    /// Returns the deadline; without one, the end of this time from now on.
+    /// Returns the deadline; without one, the end of the time limit from now on, by default this one.
     pub fn end_or(self, limit: Duration) -> Instant {
-        self.end.unwrap_or_else(|| Instant::now() + limit)
+        self.end.unwrap_or_else(|| Instant::now() + self.limit(limit))
     }
 
-    /// Returns the time until the deadline; without one, the given time.
+    /// Returns the time until the deadline; without one, the time limit, by default this one.
     pub fn left_or(self, limit: Duration) -> Duration {
-        self.end.map_or(limit, |end| end.saturating_duration_since(Instant::now()))
+        self.end.map_or_else(|| self.limit(limit), |end| end.saturating_duration_since(Instant::now()))
     }
 
     /// Returns true if the thread that polls the operation may block.
@@ -155,12 +172,12 @@ impl CallContext {
     }
 
     /// Runs an operation on a server with one deadline for all its steps: queueing, connecting, retries. It ends within
-    /// `limit`, and no later than the call that it is a part of.
+    /// its time limit, by default `limit`, and no later than the call that it is a part of.
     pub fn bounded<F>(self, limit: Duration, server: &str, operation: impl FnOnce(Self) -> F) -> Bounded<'_, F> {
-        let now = Instant::now();
+        let (now, usual, limit) = (Instant::now(), limit, self.limit(limit));
         let is_late = self.end.is_some_and(|end| end <= now);
-        let is_short = self.end.is_some_and(|end| end < now + limit / 4 * 3);
-        let context = Self { is_short, ..self.until(now + limit) };
+        let end = self.end.map_or(now + limit, |end| end.min(now + limit));
+        let context = Self { is_short: end < now + usual / 4 * 3, ..self.until(now + limit) };
         let timer = Timer::new(context.end.unwrap_or(now), self.may_block);
         Bounded { operation: operation(context), context, limit, is_late, timer, server }
     }
@@ -193,8 +210,10 @@ impl CallContext {
     /// Returns the error of a call whose deadline has passed.
     #[cold]
     pub fn timed_out(self, server: &str, limit: Duration) -> Error {
+        let option = if self.limit_ms.is_some() { "the timeout of the call or of its view" } else { "socket_timeout" };
+        let limit = self.limit(limit);
         let text = format!(
-            "{server}: no answer within {limit:?} (socket_timeout): the server is slow, stopped or out of reach; check it and the network, or raise socket_timeout"
+            "{server}: no answer within {limit:?} ({option}): the server is slow, stopped or out of reach; check it and the network, or raise {option}"
         );
         let error = Error::new(ErrorKind::Timeout, text);
         // An operation that had less than the time of a call says nothing about its server.

@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::{CStr, OsStr, c_char};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use super::arguments::{null, out};
@@ -32,27 +32,36 @@ const LONGEST_CLOSE_MS: u64 = 100 * 365 * 24 * 3_600_000;
 pub struct yc_cache {
     pub(super) handle: Arc<CacheHandle>,
     /// Closed with the cache.
-    queues: Mutex<Vec<Weak<Queue>>>,
+    queues: Arc<Queues>,
+    /// Those of the cache of a view, which are closed with that too.
+    queues_of_root: Option<Arc<Queues>>,
+}
+
+/// The queues of a cache and of its views.
+#[derive(Default)]
+struct Queues(Mutex<Vec<Weak<Queue>>>);
+
+impl Queues {
+    fn add(&self, queue: &Arc<Queue>, check: impl FnOnce() -> Result<()>) -> Result<()> {
+        let mut queues = lock(&self.0);
+        check()?;
+        queues.retain(|queue| queue.strong_count() > 0);
+        queues.push(Arc::downgrade(queue));
+        Ok(())
+    }
 }
 
 impl yc_cache {
     /// Has a queue closed with the cache.
     pub(super) fn add_queue(&self, queue: &Arc<Queue>) -> Result<()> {
-        let mut queues = self.lock_queues();
-        self.handle.check_open()?;
-        queues.retain(|queue| queue.strong_count() > 0);
-        queues.push(Arc::downgrade(queue));
-        Ok(())
-    }
-
-    fn lock_queues(&self) -> MutexGuard<'_, Vec<Weak<Queue>>> {
-        lock(&self.queues)
+        self.queues.add(queue, || self.handle.check_open())?;
+        self.queues_of_root.as_ref().map_or(Ok(()), |queues| queues.add(queue, || self.handle.check_open()))
     }
 
     /// Refuses later calls, and returns the queues to close.
     fn refuse_calls(&self) -> Vec<Arc<Queue>> {
         self.handle.refuse_calls();
-        self.lock_queues().iter().filter_map(Weak::upgrade).collect()
+        lock(&self.queues.0).iter().filter_map(Weak::upgrade).collect()
     }
 
     fn close(&self, deadline: Instant) -> Result<()> {
@@ -74,7 +83,15 @@ impl yc_cache {
     /// Returns the cache as the caller owns it.
     pub(super) fn into_raw(cache: Cache) -> *mut Self {
         watch();
-        Box::into_raw(Box::new(Self { handle: Arc::new(CacheHandle::new(cache)), queues: Mutex::default() }))
+        let handle = Arc::new(CacheHandle::new(cache));
+        Box::into_raw(Box::new(Self { handle, queues: Arc::default(), queues_of_root: None }))
+    }
+
+    /// Opens a view, and returns it as the caller owns it.
+    pub(super) fn view(&self, options: &str) -> Result<*mut Self> {
+        let handle = Arc::new(self.handle.view(options)?);
+        let queues_of_root = Some(self.queues_of_root.as_ref().unwrap_or(&self.queues).clone());
+        Ok(Box::into_raw(Box::new(Self { handle, queues: Arc::default(), queues_of_root })))
     }
 }
 

@@ -29,3 +29,4 @@ pub mod search;
 mod tests;
 pub mod value;
 pub mod version;
+pub mod view;

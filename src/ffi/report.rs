@@ -6,6 +6,7 @@ use super::arguments::{bytes, out, slices, yc_slice};
 use super::boundary::{answer, wait};
 use super::cache::{with_cache, yc_cache};
 use super::error::{YC_OK, yc_error, yc_status};
+use super::invalidate::YC_COUNT_UNKNOWN;
 use super::value::yc_value;
 use crate::operation::Operation;
 use crate::value::Value;
@@ -195,7 +196,8 @@ pub unsafe extern "C" fn yc_metrics(
 /// YC_CAN_SIZE. Without it, the count is exact while the prefix has up to 1000
 /// entries on each server and the server has few other names. "size_estimated" of
 /// yc_stats() reports whether the count is an estimate. The memory backend counts
-/// in small steps that do not block other calls.
+/// in small steps that do not block other calls. For the view of a namespace (see
+/// yc_view()), the call lists the keys, and *bytes is YC_COUNT_UNKNOWN.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_size(
     cache: *mut yc_cache,
@@ -206,12 +208,12 @@ pub unsafe extern "C" fn yc_size(
     // SAFETY: the caller's arguments, each checked before use.
     unsafe {
         with_cache("yc_size", cache, err, |cache| {
-            let usage = wait(cache, |context| cache.usage(context))?;
+            let (number, size) = wait(cache, |context| cache.size(context))?;
             if let Some(keys) = keys.as_mut() {
-                *keys = usage.keys;
+                *keys = number;
             }
             if let Some(bytes) = bytes.as_mut() {
-                *bytes = usage.bytes;
+                *bytes = size.unwrap_or(YC_COUNT_UNKNOWN);
             }
             Ok(YC_OK)
         })

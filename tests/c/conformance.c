@@ -41,16 +41,19 @@ static void run_step(runner *run, const statement *step) {
 /* Leaves nothing in a shared store. */
 static void close_caches(runner *run) {
     while (run->n_caches) {
-        yc_cache *cache = run->caches[--run->n_caches].cache;
-        yc_flush(cache, NULL, NULL);
-        yc_close(cache, -1, NULL);
-        yc_cache_free(cache);
+        open_cache *place = &run->caches[--run->n_caches];
+        yc_flush(place->cache, NULL, NULL);
+        yc_close(place->cache, -1, NULL);
+        yc_cache_free(place->cache);
+        if (place->root) yc_flush(place->root, NULL, NULL);
+        yc_cache_free(place->root);
+        place->root = NULL;
     }
 }
 
 static bool applies(runner *run) {
     uint64_t can = 0;
-    if (run->of_case.wrong_scheme) return false;
+    if (run->of_case.wrong_scheme || (run->of_case.needs_root && run->caches[0].root)) return false;
     if (yc_capabilities(run->caches[0].cache, &can, NULL) != YC_OK) stop(run, "the cache does not say what it can do");
     return (can & run->of_case.needs) == run->of_case.needs && !(can & run->of_case.lacks);
 }
@@ -243,7 +246,8 @@ static bool read_condition(runner *run, const statement *step) {
     if (run->state != STATE_NONE && run->state != STATE_FRESH) stop(run, "this stands behind a step of its case");
     if (with) append_options(on->options, sizeof on->options, step);
     for (size_t at = 0; at < step->n_arguments; at++) {
-        if (needs) on->needs |= capability(run, &step->arguments[at]);
+        if (needs && bytes_are(&step->arguments[at], "root")) on->needs_root = true;
+        else if (needs) on->needs |= capability(run, &step->arguments[at]);
         if (lacks) on->lacks |= capability(run, &step->arguments[at]);
         fits |= only && is_scheme(run, &step->arguments[at]);
     }

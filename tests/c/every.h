@@ -246,6 +246,15 @@ static yc_status every_queue(yc_cache *cache, yc_error **err) {
     return status;
 }
 
+/* A view, from its opening to its end, with a read through it. */
+static yc_status every_view(yc_cache *cache, yc_error **err) {
+    yc_cache *view = NULL;
+    yc_status status = yc_view(cache, "{namespace: n, timeout: 30s, tags: [t]}", &view, err);
+    if (status == YC_OK) status = every_get(view, err);
+    yc_cache_free(view);
+    return status;
+}
+
 static const every_call EVERY[] = {
     {"yc_set", every_set},
     {"yc_set_many", every_set_many},
@@ -282,6 +291,7 @@ static const every_call EVERY[] = {
     {"yc_ping", every_ping},
     {"yc_capabilities", every_capabilities},
     {"yc_queue_open", every_queue},
+    {"yc_view", every_view},
     {"yc_flush", every_flush},
 };
 

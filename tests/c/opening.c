@@ -38,8 +38,46 @@ yc_status open_cache_as(runner *run, const char *name, const char *suffix, const
     snprintf(place->name, sizeof place->name, "%s", name);
     write_url(run, url, sizeof url, suffix, options);
     yc_status status = yc_open(url, &place->cache, error);
+    const char *view = getenv("YC_TEST_VIEW");
+    place->root = NULL;
+    if (status == YC_OK && view) {
+        place->root = place->cache;
+        status = yc_view(place->root, view, &place->cache, error);
+    }
     run->n_caches += status == YC_OK;
     return status;
+}
+
+/* Writes the options of a step as a document. */
+static void write_document(char *text, size_t room, const statement *step) {
+    size_t len = (size_t)snprintf(text, room, "{");
+    for (size_t at = 0; at < step->n_options && len < room; at++) {
+        const named *option = &step->options[at];
+        bool is_list = bytes_are(option->name, "tags");
+        len += (size_t)snprintf(text + len, room - len, "%s%s: %s", at ? ", " : "", option->name->data, is_list ? "[" : "");
+        for (size_t value = 0; value < option->count && len < room; value++) {
+            len += (size_t)snprintf(text + len, room - len, "%s\"%s\"", value ? ", " : "", option->values[value].data);
+        }
+        if (len < room) len += (size_t)snprintf(text + len, room - len, "%s", is_list ? "]" : "");
+    }
+    if (len < room) len += (size_t)snprintf(text + len, room - len, "}");
+    if (len >= room) {
+        fputs("a view's options are too long\n", stderr);
+        exit(2);
+    }
+}
+
+void run_view(runner *run, yc_cache *cache, const statement *step, tokens *result) {
+    char options[MAX_OPTIONS];
+    if (run->n_caches == MAX_CACHES) stop(run, "too many caches in one case");
+    open_cache *place = &run->caches[run->n_caches];
+    write_document(options, sizeof options, step);
+    snprintf(place->name, sizeof place->name, "%s", argument(run, step, 0)->data);
+    place->root = NULL;
+    yc_error *error = NULL;
+    yc_status status = yc_view(cache, options, &place->cache, &error);
+    run->n_caches += status == YC_OK;
+    add_outcome(result, status, error);
 }
 
 void run_open(runner *run, yc_cache *cache, const statement *step, tokens *result) {

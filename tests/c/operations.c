@@ -535,6 +535,7 @@ static const struct {
     {"close", run_close},
     {"sleep", run_sleep},
     {"open", run_open},
+    {"view", run_view},
     {"switch", run_switch},
     {"migrate", run_migrate},
 };

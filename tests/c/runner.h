@@ -18,6 +18,7 @@
 typedef struct open_cache {
     char name[MAX_NAME];
     yc_cache *cache;
+    yc_cache *root; /* The cache of YC_TEST_VIEW, or NULL. */
 } open_cache;
 
 /* A version that a step has remembered. */
@@ -48,7 +49,7 @@ typedef struct named_events {
 typedef struct conditions {
     char options[MAX_OPTIONS];
     uint64_t needs, lacks;
-    bool wrong_scheme;
+    bool wrong_scheme, needs_root;
 } conditions;
 
 enum case_state { STATE_NONE, STATE_FRESH, STATE_RUNNING, STATE_PASSED_BY, STATE_FAILED };
@@ -142,6 +143,7 @@ void free_events(runner *run);
 void append_options(char *text, size_t room, const statement *step);
 yc_status open_cache_as(runner *run, const char *name, const char *suffix, const char *options, yc_error **error);
 void run_open(runner *run, yc_cache *cache, const statement *step, tokens *result);
+void run_view(runner *run, yc_cache *cache, const statement *step, tokens *result);
 void run_check_config(runner *run, yc_cache *cache, const statement *step, tokens *result);
 void run_switch(runner *run, yc_cache *cache, const statement *step, tokens *result);
 void run_migrate(runner *run, yc_cache *cache, const statement *step, tokens *result);

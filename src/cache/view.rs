@@ -1,0 +1,458 @@
+//! Views: a cache as it is used with other defaults, or with a namespace of its own. A view has the connections of its cache.
+
+use std::collections::HashMap;
+use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use arc_swap::Guard;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde_json::{Map, Value as Json, json};
+
+use super::handle::Calls;
+use super::latency::Latencies;
+use super::loading::LoadCounters;
+use super::{Cache, CacheGuard, CacheHandle};
+use crate::backend::health::Health;
+use crate::backend::{
+    Activity, Backend, CopiedEntry, Counters, Hit, IfPresent, Imported, Info, KeyFilter, Missing, NewEntry, OpFuture,
+    Operation, Outcome, Page, ScanCursor, done, pending,
+};
+use crate::config::ViewConfig;
+use crate::entry::TagVersion;
+use crate::error::{Error, ErrorKind, Result};
+use crate::exec::context::CallContext;
+use crate::inbox::{Delivery, Feed};
+use crate::lease::{LeaseOptions, LoadState, Wait};
+use crate::message::Filter;
+use crate::naming::Naming;
+use crate::operation::Change;
+use crate::ttl::DefaultTtl;
+use crate::util::lock;
+use crate::value::Value;
+
+/// The most namespaces that have statistics of their own.
+const MAX_NAMESPACES: usize = 64;
+
+/// The most options that are kept.
+const MAX_OPTIONS: usize = 64;
+
+/// The statistics of a namespace: those of all its views.
+#[derive(Default)]
+pub(super) struct Statistics {
+    counts: Counts,
+    latencies: Arc<Latencies>,
+    load_counters: Arc<LoadCounters>,
+}
+
+#[derive(Default)]
+struct Counts {
+    hits: AtomicU64,
+    misses: AtomicU64,
+    sets: AtomicU64,
+    deletes: AtomicU64,
+}
+
+impl Counts {
+    fn add(counter: &AtomicU64, happened: usize) {
+        counter.fetch_add(happened as u64, Relaxed);
+    }
+
+    fn read(&self, hits: usize, misses: usize) {
+        Self::add(&self.hits, hits);
+        Self::add(&self.misses, misses);
+    }
+
+    /// Counts an operation by its outcome.
+    fn note(&self, operation: &Operation<'_>, outcome: &Result<Outcome>) {
+        let Ok(outcome) = outcome else { return };
+        match (operation, outcome) {
+            (Operation::Get { .. } | Operation::GetVersioned { .. } | Operation::GetAndExpire { .. }, outcome) => {
+                self.read(usize::from(outcome.is_hit()), usize::from(!outcome.is_hit()));
+            }
+            (Operation::GetOrLease { .. }, Outcome::Loaded(loaded)) => {
+                let is_hit = matches!(loaded.state, LoadState::Fresh | LoadState::Stale);
+                self.read(usize::from(is_hit), usize::from(!is_hit));
+            }
+            (_, Outcome::Values(values)) => {
+                let hits = values.iter().filter(|value| matches!(value, Ok(Some(_)))).count();
+                self.read(hits, values.iter().filter(|value| matches!(value, Ok(None))).count());
+            }
+            (Operation::Set(_) | Operation::LeaseFill { .. }, Outcome::Done)
+            | (_, Outcome::Version(_) | Outcome::Number(_)) => Self::add(&self.sets, 1),
+            (_, Outcome::Stored(entries)) => Self::add(&self.sets, entries.iter().filter(|it| it.is_ok()).count()),
+            (Operation::Delete { .. } | Operation::DeleteIf { .. }, Outcome::Done) => Self::add(&self.deletes, 1),
+            (_, Outcome::Deleted(keys)) => {
+                Self::add(&self.deletes, keys.iter().filter(|it| matches!(it, Ok(true))).count());
+            }
+            _ => {}
+        }
+    }
+
+    fn counters(&self) -> Counters {
+        Counters {
+            hits: self.hits.load(Relaxed),
+            misses: self.misses.load(Relaxed),
+            sets: self.sets.load(Relaxed),
+            deletes: self.deletes.load(Relaxed),
+            ..Counters::default()
+        }
+    }
+}
+
+/// The namespaces of a cache that views were opened for, with their statistics.
+#[derive(Default)]
+pub(super) struct Namespaces(Mutex<HashMap<Box<str>, Arc<Statistics>>>);
+
+impl Namespaces {
+    /// Returns the statistics of a namespace. Beyond `MAX_NAMESPACES` a view has its own, which no report of the cache has.
+    fn statistics(&self, namespace: &str) -> Arc<Statistics> {
+        let mut known = lock(&self.0);
+        if let Some(statistics) = known.get(namespace) {
+            return statistics.clone();
+        }
+        let statistics = Arc::<Statistics>::default();
+        if known.len() < MAX_NAMESPACES {
+            known.insert(namespace.into(), statistics.clone());
+        }
+        statistics
+    }
+
+    /// Returns the counters of each namespace, sorted by name.
+    pub(super) fn counters(&self) -> Vec<(Box<str>, Counters)> {
+        let known = lock(&self.0);
+        let mut counters: Vec<_> =
+            known.iter().map(|(name, statistics)| (name.clone(), statistics.counts.counters())).collect();
+        counters.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        counters
+    }
+
+    /// Returns the counters of each namespace as JSON.
+    pub(super) fn to_json(&self) -> Json {
+        let report = |(name, it): (Box<str>, Counters)| {
+            let counters = json!({ "hits": it.hits, "misses": it.misses, "sets": it.sets, "deletes": it.deletes });
+            (name.into(), counters)
+        };
+        Json::Object(self.counters().into_iter().map(report).collect::<Map<_, _>>())
+    }
+}
+
+/// The backend of a view: that of its cache, whatever serves there.
+pub(super) struct View {
+    root: Arc<CacheHandle>,
+    config: Arc<ViewConfig>,
+    /// `None` without a namespace: the cache counts.
+    statistics: Option<Arc<Statistics>>,
+}
+
+/// The options of views of a cache that were opened, by their text: the same few are opened again and again.
+#[derive(Default)]
+pub(super) struct Options(Mutex<HashMap<Box<str>, Prepared>>);
+
+/// Options that were read.
+#[derive(Clone)]
+struct Prepared {
+    config: Arc<ViewConfig>,
+    naming: Naming,
+}
+
+impl Prepared {
+    fn new(config: ViewConfig) -> Self {
+        let naming = Naming::new(config.namespace.as_deref(), &config.tags);
+        Self { config: Arc::new(config), naming }
+    }
+}
+
+impl Options {
+    /// Reads options.
+    fn read(&self, text: &str) -> Result<Prepared> {
+        if let Some(prepared) = lock(&self.0).get(text) {
+            return Ok(prepared.clone());
+        }
+        let prepared = Prepared::new(ViewConfig::from_text(text)?);
+        let mut known = lock(&self.0);
+        if known.len() >= MAX_OPTIONS {
+            known.clear();
+        }
+        known.insert(text.into(), prepared.clone());
+        Ok(prepared)
+    }
+}
+
+impl CacheHandle {
+    /// Opens a view of a cache, or of the cache of a view with what that view says and the options do not.
+    pub fn view(self: &Arc<Self>, options: &str) -> Result<Self> {
+        self.check_open()?;
+        let above = self.load().view.clone();
+        let (root, prepared) = match above {
+            None => (self.clone(), self.view_options.read(options)?),
+            Some(view) => {
+                let own = view.root.view_options.read(options)?;
+                (view.root.clone(), Prepared::new(view.config.with(&own.config)?))
+            }
+        };
+        let cache = root.cache()?;
+        let Prepared { config, naming } = prepared;
+        let statistics = config.namespace.as_deref().map(|namespace| cache.namespaces.statistics(namespace));
+        let (latencies, load_counters) = match &statistics {
+            Some(own) => (own.latencies.clone(), own.load_counters.clone()),
+            None => (cache.latencies.clone(), cache.load_counters.clone()),
+        };
+        let default_ttl = match config.default_ttl {
+            Some(ttl) => DefaultTtl::new(ttl, cache.ttl_jitter),
+            None => cache.default_ttl.clone(),
+        };
+        let view = Arc::new(View { root: root.clone(), config, statistics });
+        Ok(Self::new(Cache {
+            backend: view.clone(),
+            number: cache.number,
+            store: cache.store.clone(),
+            key_prefix: cache.key_prefix.clone(),
+            naming,
+            view: Some(view),
+            namespaces: cache.namespaces.clone(),
+            default_ttl,
+            ttl_jitter: cache.ttl_jitter,
+            max_value_bytes: cache.max_value_bytes,
+            loading: cache.loading.clone(),
+            latencies,
+            load_counters,
+            before: Counters::default(),
+            lazy: cache.lazy,
+            opened: cache.opened,
+            calls: Calls::untold(),
+        }))
+    }
+}
+
+impl View {
+    /// Returns the handle of the cache.
+    pub(super) fn root(&self) -> &Arc<CacheHandle> {
+        &self.root
+    }
+
+    /// Returns the namespace.
+    pub(super) fn namespace(&self) -> Option<&str> {
+        self.config.namespace.as_deref()
+    }
+
+    /// Returns the number of the cache that serves.
+    pub(super) fn number(&self) -> u64 {
+        self.root.load().number
+    }
+
+    fn serving(&self) -> Result<CacheGuard> {
+        self.root.cache()
+    }
+
+    /// Returns the cache that serves, for a call that may take longer.
+    fn held(&self) -> Result<Arc<Cache>> {
+        self.serving().map(Guard::into_inner)
+    }
+
+    fn limited(&self, context: CallContext) -> CallContext {
+        self.config.timeout.map_or(context, |timeout| context.limited(context.limit(timeout)))
+    }
+
+    /// Returns an operation that waits no longer than a call of the view.
+    fn bounded<'a>(&self, operation: Operation<'a>) -> Operation<'a> {
+        match (operation, self.config.timeout) {
+            (Operation::GetOrLease { key, options }, Some(timeout)) => {
+                let wait = match options.wait {
+                    Wait::No => Wait::No,
+                    Wait::Call => Wait::AtMost(timeout),
+                    Wait::AtMost(time) => Wait::AtMost(time.min(timeout)),
+                };
+                Operation::GetOrLease { key, options: LeaseOptions { wait, ..options } }
+            }
+            (other, _) => other,
+        }
+    }
+
+    fn count(&self, operation: &Operation<'_>, outcome: &Result<Outcome>) {
+        if let Some(statistics) = &self.statistics {
+            statistics.counts.note(operation, outcome);
+        }
+    }
+
+    fn counted<T>(&self, hit: Option<T>) -> Option<T> {
+        if let (Some(statistics), true) = (&self.statistics, hit.is_some()) {
+            statistics.counts.read(1, 0);
+        }
+        hit
+    }
+}
+
+impl Backend for View {
+    fn info(&self) -> Info {
+        let info = self.root.load().backend.info();
+        let call_timeout = info.call_timeout.map(|timeout| self.config.timeout.unwrap_or(timeout));
+        Info { call_timeout, ..info }
+    }
+
+    fn instance(&self) -> u64 {
+        self.root.load().backend.instance()
+    }
+
+    fn get<'a>(&'a self, context: CallContext, key: &'a [u8]) -> OpFuture<'a, Option<Value>> {
+        let get = Operation::Get { key };
+        pending(async move {
+            match Backend::call(self, context, get).await? {
+                Outcome::Value(value) => Ok(Some(value)),
+                _ => Ok(None),
+            }
+        })
+    }
+
+    fn hit(&self, key: &[u8], refresh_ahead: bool) -> Option<Value> {
+        self.counted(self.root.stored_hit(key, refresh_ahead))
+    }
+
+    fn hit_into(&self, key: &[u8], buffer: &mut [MaybeUninit<u8>]) -> Option<Hit> {
+        self.counted(self.root.stored_hit_into(key, buffer))
+    }
+
+    fn will_change(&self, change: &Change<'_>) {
+        self.root.load().backend.will_change(change);
+    }
+
+    fn set_unless(&self, is_replaced: &AtomicBool, entry: NewEntry<'_>) -> Option<Result<()>> {
+        // A view is never replaced. Its cache may be, and tells that itself.
+        if is_replaced.load(Relaxed) {
+            return None;
+        }
+        let stored = self.root.set_stored(entry)?;
+        if let (Some(statistics), Ok(())) = (&self.statistics, &stored) {
+            Counts::add(&statistics.counts.sets, 1);
+        }
+        Some(stored)
+    }
+
+    fn set<'a>(&'a self, context: CallContext, entry: NewEntry<'a>) -> OpFuture<'a, ()> {
+        pending(Backend::call(self, context, Operation::Set(entry)).map(|outcome| outcome.map(drop)))
+    }
+
+    fn call<'a>(&'a self, context: CallContext, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
+        let operation = self.bounded(operation);
+        let context = self.limited(context);
+        pending(async move {
+            let cache = self.held()?;
+            let outcome = if operation.removes() {
+                // The migrations of the cache follow what is removed.
+                cache.remove(context, operation).await
+            } else {
+                cache.backend.call(context, operation).await
+            };
+            self.count(&operation, &outcome);
+            outcome
+        })
+    }
+
+    fn scan<'a>(
+        &'a self,
+        context: CallContext,
+        filter: KeyFilter<'a>,
+        from: ScanCursor,
+        limit: usize,
+    ) -> OpFuture<'a, Page> {
+        let context = self.limited(context);
+        pending(async move {
+            let cache = self.held()?;
+            cache.backend.scan(context, filter, from, limit).await
+        })
+    }
+
+    fn export<'a>(
+        &'a self,
+        context: CallContext,
+        keys: &'a [&'a [u8]],
+    ) -> OpFuture<'a, Vec<Result<Option<CopiedEntry>>>> {
+        pending(async move {
+            let cache = self.held()?;
+            cache.backend.export(context, keys).await
+        })
+    }
+
+    fn import<'a>(
+        &'a self,
+        context: CallContext,
+        entries: &'a [CopiedEntry],
+        versions: &'a [TagVersion],
+        if_present: IfPresent,
+    ) -> OpFuture<'a, Vec<Result<Imported>>> {
+        pending(async move {
+            let cache = self.held()?;
+            cache.backend.import(context, entries, versions, if_present).await
+        })
+    }
+
+    fn tag_versions<'a>(
+        &'a self,
+        context: CallContext,
+        tags: &'a [u64],
+        missing: Missing,
+    ) -> OpFuture<'a, Vec<TagVersion>> {
+        pending(async move {
+            let cache = self.held()?;
+            cache.backend.tag_versions(context, tags, missing).await
+        })
+    }
+
+    fn invalidate_hashes<'a>(&'a self, context: CallContext, tags: &'a [u64]) -> OpFuture<'a, ()> {
+        pending(async move {
+            let cache = self.held()?;
+            cache.backend.invalidate_hashes(context, tags).await
+        })
+    }
+
+    fn subscribe(&self, filter: &Arc<Filter>, delivery: Delivery) -> Result<Feed> {
+        self.serving()?.backend.subscribe(filter, delivery)
+    }
+
+    fn listen(&self, delivery: Delivery) -> Result<Feed> {
+        self.serving()?.backend.listen(delivery)
+    }
+
+    fn connected(&self, _context: CallContext) -> OpFuture<'_, ()> {
+        done(self.serving().map(drop))
+    }
+
+    fn activity(&self) -> Activity {
+        let activity = self.root.load().backend.activity();
+        match &self.statistics {
+            Some(own) => Activity { counters: own.counts.counters(), ..activity },
+            None => activity,
+        }
+    }
+
+    fn health(&self, context: CallContext) -> BoxFuture<'_, Health> {
+        let context = self.limited(context);
+        Box::pin(async move {
+            let cache = Guard::into_inner(self.root.load());
+            cache.backend.health(context).await
+        })
+    }
+
+    /// The connections are those of the cache.
+    fn close(&self, _context: CallContext, _deadline: Instant) -> OpFuture<'_, ()> {
+        done(Ok(()))
+    }
+}
+
+impl ViewConfig {
+    /// Returns the options of a view of a view.
+    fn with(&self, other: &Self) -> Result<Self> {
+        if self.namespace.is_some() && other.namespace.is_some() {
+            let text = "the view has a namespace: open the view of another namespace from the cache itself";
+            return Err(Error::new(ErrorKind::Invalid, text));
+        }
+        Ok(Self {
+            namespace: other.namespace.clone().or_else(|| self.namespace.clone()),
+            timeout: other.timeout.or(self.timeout),
+            default_ttl: other.default_ttl.or(self.default_ttl),
+            tags: self.tags.iter().chain(&other.tags).cloned().collect(),
+        })
+    }
+}

@@ -1,0 +1,441 @@
+//! How the keys, the tags and the patterns of a namespace are stored among those of their cache.
+//!
+//! A name of a namespace is stored as `~NAMESPACE:NAME`. A name without a namespace is stored as it is, or as `~~…` if it
+//! begins with `~`. A namespace does not begin with `~` and has no `:`, so two names are never stored as one.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::entry::tag_hash;
+use crate::error::{Error, ErrorKind, Result};
+use crate::key::{MAX_KEY_LEN, MAX_TAGS};
+use crate::lease::{Fill, LeaseOptions};
+use crate::operation::{Addition, NewEntry, Operation};
+use crate::util::glob::Glob;
+
+/// The byte that stored names of namespaces begin with.
+const MARK: u8 = b'~';
+/// The byte behind the name of a namespace.
+const END: u8 = b':';
+
+/// A stored name on the stack, if it is short.
+pub type StoredName = SmallVec<[u8; 128]>;
+
+/// The names of a cache, or of a view of it.
+#[derive(Debug, Clone)]
+pub struct Naming {
+    /// True without a namespace.
+    is_plain: bool,
+    /// True if each entry gets tags when it is stored.
+    adds_tags: bool,
+    parts: Arc<Parts>,
+}
+
+#[derive(Debug)]
+struct Parts {
+    /// The bytes before each name: `~NAMESPACE:`, or `~` for names without a namespace that begin with `~`.
+    lead: Box<[u8]>,
+    /// Tags that each entry gets when it is stored, as they are stored.
+    tags: Box<[Vec<u8>]>,
+}
+
+impl Default for Naming {
+    fn default() -> Self {
+        Self::new(None, &[])
+    }
+}
+
+impl Naming {
+    /// Makes the names of a view. Entries that it stores get these tags in addition to their own.
+    pub fn new(namespace: Option<&str>, tags: &[String]) -> Self {
+        let named = |name: &str| [&[MARK], name.as_bytes(), &[END]].concat().into();
+        let lead = namespace.map_or_else(|| [MARK].into(), named);
+        let plain = Parts { lead, tags: Box::default() };
+        let naming = Self { is_plain: namespace.is_none(), adds_tags: false, parts: Arc::new(plain) };
+        if tags.is_empty() {
+            return naming;
+        }
+        let tags = tags.iter().map(|tag| naming.stored(tag.as_bytes()).to_vec()).collect();
+        let parts = Parts { lead: naming.parts.lead.clone(), tags };
+        Self { adds_tags: true, parts: Arc::new(parts), ..naming }
+    }
+
+    /// Returns true without a namespace.
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        self.is_plain
+    }
+
+    /// Returns true if a key, a tag or a literal pattern is stored as it is.
+    #[inline(always)]
+    pub fn keeps(&self, name: &[u8]) -> bool {
+        self.is_plain && name.first() != Some(&MARK)
+    }
+
+    /// Returns true if an entry is stored with the key and the tags that it has.
+    #[inline(always)]
+    pub fn keeps_entry(&self, entry: &NewEntry<'_>) -> bool {
+        self.keeps(entry.key) && !self.adds_tags && entry.tags.iter().all(|tag| self.keeps(tag))
+    }
+
+    /// Returns the stored name of a key or a tag.
+    pub fn stored(&self, name: &[u8]) -> StoredName {
+        let lead = if self.keeps(name) { &[][..] } else { &self.parts.lead };
+        let mut stored = StoredName::with_capacity(lead.len() + name.len());
+        stored.extend_from_slice(lead);
+        stored.extend_from_slice(name);
+        stored
+    }
+
+    /// Returns the name of a stored key or tag; `None`: it is not one of these names.
+    pub fn own<'a>(&self, stored: &'a [u8]) -> Option<&'a [u8]> {
+        match stored.strip_prefix(&*self.parts.lead) {
+            None if self.is_plain => Some(stored),
+            Some(name) if self.is_plain => (name.first() == Some(&MARK)).then_some(name),
+            own => own,
+        }
+    }
+
+    /// Returns the hash by which a tag is stored.
+    pub fn tag_hash(&self, tag: &[u8]) -> u64 {
+        if self.keeps(tag) { tag_hash(tag) } else { tag_hash(&self.stored(tag)) }
+    }
+
+    /// Returns the bytes that the stored names begin with whose names begin with these bytes.
+    pub fn stored_prefix(&self, literal: &[u8]) -> Vec<u8> {
+        if literal.is_empty() && self.is_plain { Vec::new() } else { self.stored(literal).to_vec() }
+    }
+
+    /// Returns a pattern for the stored keys of the keys that match a pattern. See `StoredGlob`.
+    pub fn stored_pattern(&self, pattern: &[u8]) -> Vec<u8> {
+        let is_marked = !self.is_plain || Glob::new(pattern).literal_prefix().first() == Some(&MARK);
+        // Neither a namespace nor the bytes around it have a meaning in a pattern.
+        if is_marked { [&*self.parts.lead, pattern].concat() } else { pattern.to_vec() }
+    }
+
+    /// Returns the pattern of a stored pattern; `None`: it is for other names.
+    pub fn own_pattern<'a>(&self, stored: &'a [u8]) -> Option<&'a [u8]> {
+        match stored.strip_prefix(&*self.parts.lead) {
+            // The first byte of its literal may be written as `\~`.
+            Some(pattern) if self.is_plain && pattern.first() == Some(&b'\\') => Some(pattern),
+            _ => self.own(stored),
+        }
+    }
+}
+
+/// A pattern of stored keys.
+pub struct StoredGlob {
+    glob: Glob,
+    /// True if it begins with the bytes of a namespace, or with those of a key that begins as one.
+    is_marked: bool,
+}
+
+impl StoredGlob {
+    /// Makes a glob of a pattern that `Naming::stored_pattern` returned.
+    pub fn new(pattern: &[u8]) -> Self {
+        let glob = Glob::new(pattern);
+        Self { is_marked: glob.literal_prefix().first() == Some(&MARK), glob }
+    }
+
+    /// Returns true if it matches a stored key: one without a namespace by its own name, unless the pattern names another.
+    pub fn matches(&self, stored: &[u8]) -> bool {
+        match stored {
+            [MARK, rest @ ..] if !self.is_marked => rest.first() == Some(&MARK) && self.glob.matches(rest),
+            _ => self.glob.matches(stored),
+        }
+    }
+
+    /// Returns the bytes that every stored key begins with that it matches.
+    pub fn literal_prefix(&self) -> Vec<u8> {
+        self.glob.literal_prefix()
+    }
+}
+
+// ---- Operations ----
+
+/// The stored names of an operation.
+#[derive(Default)]
+pub struct StoredNames {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl StoredNames {
+    fn push(&mut self, name: &[u8]) -> Result<()> {
+        check_len(name)?;
+        self.bytes.extend_from_slice(name);
+        self.ends.push(self.bytes.len());
+        Ok(())
+    }
+
+    /// Returns the names in their order.
+    pub fn list(&self) -> Vec<&[u8]> {
+        let starts = [0].into_iter().chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, end)| &self.bytes[start..*end]).collect()
+    }
+}
+
+impl Naming {
+    /// Returns true if all names of an operation are stored as they are.
+    #[inline(always)]
+    pub fn keeps_all(&self, operation: &Operation<'_>) -> bool {
+        match operation {
+            Operation::Get { key }
+            | Operation::Delete { key }
+            | Operation::Exists { key }
+            | Operation::Expire { key, .. }
+            | Operation::Ttl { key }
+            | Operation::Explain { key }
+            | Operation::GetVersioned { key }
+            | Operation::DeleteIf { key, .. }
+            | Operation::GetAndExpire { key, .. }
+            | Operation::CounterAdd(Addition { key, .. }) => self.keeps(key),
+            Operation::Set(entry) | Operation::SetIf { entry, .. } => self.keeps_entry(entry),
+            Operation::GetMany { keys: names }
+            | Operation::DeleteMany { keys: names }
+            | Operation::InvalidateTags { tags: names, .. } => names.iter().all(|name| self.keeps(name)),
+            Operation::SetMany { entries } => entries.iter().all(|entry| self.keeps_entry(entry)),
+            Operation::InvalidatePatterns { patterns } => self.is_plain && !patterns.iter().any(|it| may_be_marked(it)),
+            Operation::Flush { .. } => self.is_plain,
+            Operation::GetOrLease { key, options } => {
+                self.keeps(key) && !self.adds_tags && options.tags.iter().all(|tag| self.keeps(tag))
+            }
+            Operation::LeaseFill { fill, .. } => fill.tags.iter().all(|tag| self.keeps(tag)),
+            Operation::Ping
+            | Operation::Usage
+            | Operation::LeaseAbandon { .. }
+            | Operation::Command(_)
+            | Operation::Publish { .. } => true,
+        }
+    }
+
+    /// Returns the stored names of an operation.
+    pub fn names(&self, operation: &Operation<'_>) -> Result<StoredNames> {
+        let mut names = StoredNames::default();
+        match operation {
+            Operation::Get { key }
+            | Operation::Delete { key }
+            | Operation::Exists { key }
+            | Operation::Expire { key, .. }
+            | Operation::Ttl { key }
+            | Operation::Explain { key }
+            | Operation::GetVersioned { key }
+            | Operation::DeleteIf { key, .. }
+            | Operation::GetAndExpire { key, .. }
+            | Operation::CounterAdd(Addition { key, .. }) => names.push(&self.stored(key))?,
+            Operation::Set(entry) | Operation::SetIf { entry, .. } => self.add(&mut names, entry.key, entry.tags)?,
+            Operation::SetMany { entries } => {
+                entries.iter().try_for_each(|entry| self.add(&mut names, entry.key, entry.tags))?;
+            }
+            Operation::GetOrLease { key, options } => self.add(&mut names, key, options.tags)?,
+            Operation::GetMany { keys: list }
+            | Operation::DeleteMany { keys: list }
+            | Operation::InvalidateTags { tags: list, .. }
+            | Operation::LeaseFill { fill: Fill { tags: list, .. }, .. } => {
+                list.iter().try_for_each(|name| names.push(&self.stored(name)))?;
+            }
+            Operation::InvalidatePatterns { patterns } => {
+                patterns.iter().try_for_each(|pattern| names.push(&self.stored_pattern(pattern)))?;
+            }
+            Operation::Flush { .. } => names.push(&self.stored_pattern(b"*"))?,
+            Operation::Ping
+            | Operation::Usage
+            | Operation::LeaseAbandon { .. }
+            | Operation::Command(_)
+            | Operation::Publish { .. } => {}
+        }
+        Ok(names)
+    }
+
+    /// Adds a key and the tags of its entry.
+    fn add(&self, names: &mut StoredNames, key: &[u8], tags: &[&[u8]]) -> Result<()> {
+        if tags.len() + self.parts.tags.len() > MAX_TAGS {
+            let text = format!(
+                "{} tags with the {} of the view; an entry may have up to {MAX_TAGS}",
+                tags.len() + self.parts.tags.len(),
+                self.parts.tags.len()
+            );
+            return Err(Error::new(ErrorKind::TooLarge, text));
+        }
+        names.push(&self.stored(key))?;
+        tags.iter().try_for_each(|tag| names.push(&self.stored(tag)))?;
+        self.parts.tags.iter().try_for_each(|tag| names.push(tag))
+    }
+
+    /// Returns the entries of an operation that stores many, with their stored names.
+    pub fn entries<'b>(&self, operation: &Operation<'b>, names: &'b [&'b [u8]]) -> Vec<NewEntry<'b>> {
+        let Operation::SetMany { entries } = operation else { return Vec::new() };
+        let mut rest = names;
+        let renamed = entries.iter().map(|entry| {
+            let (own, others) = rest.split_at_checked(1 + entry.tags.len() + self.parts.tags.len()).unwrap_or_default();
+            rest = others;
+            renamed_entry(entry, own)
+        });
+        renamed.collect()
+    }
+
+    /// Returns the same operation with its stored names: those of `names`, and the entries of `entries`.
+    pub fn renamed<'b>(
+        &self,
+        operation: &Operation<'b>,
+        names: &'b [&'b [u8]],
+        entries: &'b [NewEntry<'b>],
+    ) -> Operation<'b> {
+        let (key, tags) = names.split_first().map_or((&[][..], &[][..]), |(key, tags)| (*key, tags));
+        match *operation {
+            Operation::Get { .. } => Operation::Get { key },
+            Operation::Delete { .. } => Operation::Delete { key },
+            Operation::Exists { .. } => Operation::Exists { key },
+            Operation::Expire { ttl, .. } => Operation::Expire { key, ttl },
+            Operation::Ttl { .. } => Operation::Ttl { key },
+            Operation::Explain { .. } => Operation::Explain { key },
+            Operation::GetVersioned { .. } => Operation::GetVersioned { key },
+            Operation::DeleteIf { version, .. } => Operation::DeleteIf { key, version },
+            Operation::GetAndExpire { ttl, .. } => Operation::GetAndExpire { key, ttl },
+            Operation::CounterAdd(addition) => Operation::CounterAdd(Addition { key, ..addition }),
+            Operation::Set(entry) => Operation::Set(renamed_entry(&entry, names)),
+            Operation::SetIf { entry, condition } => {
+                Operation::SetIf { entry: renamed_entry(&entry, names), condition }
+            }
+            Operation::SetMany { .. } => Operation::SetMany { entries },
+            Operation::GetMany { .. } => Operation::GetMany { keys: names },
+            Operation::DeleteMany { .. } => Operation::DeleteMany { keys: names },
+            Operation::InvalidateTags { count, .. } => Operation::InvalidateTags { tags: names, count },
+            Operation::InvalidatePatterns { .. } => Operation::InvalidatePatterns { patterns: names },
+            // Only the entries of the namespace.
+            Operation::Flush { .. } => Operation::InvalidatePatterns { patterns: names },
+            Operation::GetOrLease { options, .. } => {
+                Operation::GetOrLease { key, options: LeaseOptions { tags, ..options } }
+            }
+            Operation::LeaseFill { lease, fill } => Operation::LeaseFill { lease, fill: Fill { tags: names, ..fill } },
+            Operation::Ping
+            | Operation::Usage
+            | Operation::LeaseAbandon { .. }
+            | Operation::Command(_)
+            | Operation::Publish { .. } => *operation,
+        }
+    }
+
+    /// Refuses an operation that cannot keep what a view promises.
+    pub fn check(&self, operation: &Operation<'_>) -> Result<()> {
+        if matches!(operation, Operation::CounterAdd(_)) && self.adds_tags {
+            let text =
+                "a counter has no tags, and this view gives each entry its own: use a view without the option tags";
+            return Err(Error::new(ErrorKind::Unsupported, text));
+        }
+        Ok(())
+    }
+
+    /// Calls a function with an entry and its stored names.
+    pub fn with_stored<T>(&self, entry: &NewEntry<'_>, run: impl FnOnce(NewEntry<'_>) -> T) -> Result<T> {
+        if entry.tags.is_empty() && !self.adds_tags {
+            let key = self.stored(entry.key);
+            check_len(&key)?;
+            return Ok(run(NewEntry { key: &key, tags: &[], ..*entry }));
+        }
+        let names = self.names(&Operation::Set(*entry))?;
+        Ok(run(renamed_entry(entry, &names.list())))
+    }
+}
+
+/// Refuses a stored name that is too long.
+fn check_len(name: &[u8]) -> Result<()> {
+    if name.len() > MAX_KEY_LEN {
+        let text = format!("the name has {} bytes with its namespace; the limit is 64 KiB", name.len());
+        return Err(Error::new(ErrorKind::TooLarge, text));
+    }
+    Ok(())
+}
+
+/// Returns true if the literal part of a pattern may begin with the mark.
+fn may_be_marked(pattern: &[u8]) -> bool {
+    matches!(pattern, [MARK, ..] | [b'\\', ..])
+}
+
+fn renamed_entry<'b>(entry: &NewEntry<'b>, names: &'b [&'b [u8]]) -> NewEntry<'b> {
+    let (key, tags) = names.split_first().map_or((&[][..], &[][..]), |(key, tags)| (*key, tags));
+    NewEntry { key, tags, ..*entry }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn naming(namespace: &str) -> Naming {
+        Naming::new(Some(namespace), &[])
+    }
+
+    #[test]
+    fn no_two_names_are_stored_as_one() {
+        let plain = Naming::default();
+        let names: [&[u8]; 12] =
+            [b"a", b"~", b"~~", b"~a", b"~a:b", b"~~a:b", b":", b"a:b", b"b:c", b"~a:b:c", b"c", b"\xff~"];
+        let all = [plain, naming("a"), naming("a-b"), naming("b"), naming("ab")];
+        let mut stored: Vec<Vec<u8>> = Vec::new();
+        for naming in &all {
+            for name in names {
+                let one = naming.stored(name).to_vec();
+                assert_eq!(naming.own(&one), Some(name), "{}", one.escape_ascii());
+                assert_eq!(all.iter().filter(|other| other.own(&one).is_some()).count(), 1);
+                stored.push(one);
+            }
+        }
+        let count = stored.len();
+        stored.sort_unstable();
+        stored.dedup();
+        assert_eq!(stored.len(), count);
+    }
+
+    #[test]
+    fn a_pattern_matches_the_same_names_in_each_namespace_and_no_others() {
+        let keys: [&[u8]; 9] = [b"a", b"ab", b"~", b"~a", b"~~a", b"~a:b", b"b", b"a:b", b"\\~"];
+        let patterns: [&[u8]; 12] =
+            [b"*", b"?", b"a*", b"~*", b"\\~*", b"[~]a", b"[^b]*", b"~a:b", b"?a", b"*:b", b"\\\\*", b"~"];
+        let all = [Naming::default(), naming("a"), naming("b")];
+        for (at, naming) in all.iter().enumerate() {
+            for pattern in patterns {
+                let stored = naming.stored_pattern(pattern);
+                assert_eq!(naming.own_pattern(&stored), Some(pattern));
+                let (glob, own) = (StoredGlob::new(&stored), Glob::new(pattern));
+                for (of, other) in all.iter().enumerate() {
+                    assert_eq!(other.own_pattern(&stored).is_some(), of == at, "{}", stored.escape_ascii());
+                    for key in keys {
+                        let wanted = of == at && own.matches(key);
+                        let name = other.stored(key);
+                        assert_eq!(glob.matches(&name), wanted, "{} {}", pattern.escape_ascii(), name.escape_ascii());
+                        assert!(
+                            !wanted || name.starts_with(&glob.literal_prefix()) || !glob.is_marked && other.is_plain
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_tags_of_a_view_are_added_to_those_of_each_entry() {
+        let naming = Naming::new(Some("users"), &["all".to_owned()]);
+        let entry = NewEntry { key: b"k", value: b"v", ttl: None, tags: &[b"t"] };
+        let entries = [entry, NewEntry { key: b"~", tags: &[], ..entry }];
+        let operation = Operation::SetMany { entries: &entries };
+        let names = naming.names(&operation).unwrap();
+        let list = names.list();
+        let renamed = naming.entries(&operation, &list);
+        let seen: Vec<(&[u8], &[&[u8]])> = renamed.iter().map(|it| (it.key, it.tags)).collect();
+        assert_eq!(
+            seen,
+            [(&b"~users:k"[..], &[&b"~users:t"[..], b"~users:all"][..]), (&b"~users:~"[..], &[&b"~users:all"[..]][..]),]
+        );
+        let many = vec![&b"t"[..]; MAX_TAGS];
+        let full = Operation::Set(NewEntry { tags: &many, ..entry });
+        assert_eq!(naming.names(&full).err().map(|error| error.kind()), Some(ErrorKind::TooLarge));
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_with_its_namespace_is_refused() {
+        let key = vec![b'k'; MAX_KEY_LEN];
+        let refused = |naming: &Naming| naming.names(&Operation::Get { key: &key }).err().map(|error| error.kind());
+        assert_eq!((refused(&Naming::default()), refused(&naming("n"))), (None, Some(ErrorKind::TooLarge)));
+    }
+}
