@@ -562,6 +562,24 @@ struct EventFilter {
     std::uint64_t max_bytes = 0;
 };
 
+// The options of cache.view(). An option that is not given is that of the cache.
+//
+//     ViewOptions options;
+//     options.name_space = "users";
+//     options.timeout = 20ms;
+//     Cache users = cache.view(options);
+struct ViewOptions {
+    // The namespace of the keys and the tags of the view: 1 to 64 of A-Z a-z 0-9 _ . -
+    // Empty: those of the cache.
+    Text name_space = {};
+    // The time limit of a call, in place of socket_timeout: shorter or longer.
+    std::optional<std::chrono::milliseconds> timeout = {};
+    // The time to live of an entry that is set without one. 0: it never expires.
+    std::optional<std::chrono::milliseconds> default_ttl = {};
+    // Tags that each entry gets in addition to those of the call, in UTF-8.
+    Tags tags = {};
+};
+
 // The options of cache.switch_to().
 //
 //     SwitchOptions options;
@@ -771,6 +789,30 @@ inline std::string quoted(std::string_view text) {
 
 inline std::string text_of(const SwitchOptions &options) {
     return std::string("{copy: ") + (options.copy ? "true" : "false") + ", rate: " + std::to_string(options.rate) + "}";
+}
+
+inline std::string text_of(const ViewOptions &options) {
+    std::string text = "{";
+    const auto add = [&](const char *name, const std::string &value) {
+        text += std::string(text.size() > 1 ? ", " : "") + name + ": " + value;
+    };
+    if (!options.name_space.empty()) {
+        add("namespace", quoted(options.name_space));
+    }
+    if (options.timeout) {
+        add("timeout", std::to_string(options.timeout->count()) + "ms");
+    }
+    if (options.default_ttl) {
+        add("default_ttl", std::to_string(options.default_ttl->count()) + "ms");
+    }
+    std::string tags;
+    for (const std::string_view tag : options.tags) {
+        tags += (tags.empty() ? "" : ", ") + quoted(tag);
+    }
+    if (!tags.empty()) {
+        add("tags", "[" + tags + "]");
+    }
+    return text + "}";
 }
 
 inline std::string text_of(const MigrateOptions &options) {
@@ -2043,6 +2085,8 @@ struct LoadTimes {
 class Loads {
 public:
     explicit Loads(LoadTimes times) noexcept : times_(times) {}
+
+    LoadTimes times() const noexcept { return times_; }
 
     // Registers a flight for the time of a lease (0: that of the configuration), and takes the
     // lease if there is one. Returns null if another flight of the key runs, or after close().
@@ -3610,6 +3654,26 @@ public:
 
     Size size() const {
         return detail::or_throw([&](Error &error) { return size(error); });
+    }
+
+    // ---- Views ----
+
+    // Opens a view: a second cache on the same connections and threads, with other
+    // defaults. Every function accepts a view, except switch_to() and migrate(). With a
+    // namespace its keys and tags are apart from those of the cache, and flush() removes the
+    // entries of the namespace. A view of a view has the options of both. Closing it closes
+    // no connection; closing the cache closes its views. Errors: YC_E_CONFIG; YC_E_INVALID
+    // for a namespace in a view that has one.
+    Cache view(const ViewOptions &options, Error &error) const noexcept {
+        yc_cache *view = nullptr;
+        yc_view(native(), detail::text_of(options).c_str(), &view, detail::ErrorPlace(error));
+        detail::LoadTimes times = loads_ == nullptr ? detail::LoadTimes() : loads_->times();
+        times.call = options.timeout.value_or(times.call);
+        return Cache(view, times);
+    }
+
+    Cache view(const ViewOptions &options) const {
+        return detail::or_throw([&](Error &error) { return view(options, error); });
     }
 
     // ---- Switch and migrate ----

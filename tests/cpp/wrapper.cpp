@@ -34,6 +34,7 @@ using yokedcache::Status;
 using yokedcache::Ticket;
 using yokedcache::Ttl;
 using yokedcache::Value;
+using yokedcache::ViewOptions;
 
 namespace {
 
@@ -739,6 +740,34 @@ void the_library_is_of_this_headers_version() {
 
 } // namespace
 
+void a_view_has_names_and_defaults_of_its_own() {
+    Cache cache = memory();
+    ViewOptions options;
+    options.name_space = "users";
+    options.timeout = 10s;
+    options.default_ttl = 20s;
+    options.tags = {"all", "a \"b\""};
+    Cache users = cache.view(options);
+    users.set("k", "user");
+    cache.set("k", "plain");
+    CHECK(users.get("k")->text() == "user" && cache.get("k")->text() == "plain");
+    const auto left = users.ttl("k");
+    CHECK(left && left->time() <= 20s);
+    users.invalidate_tag("a \"b\"");
+    CHECK(!users.get("k") && cache.get("k"));
+    Cache plain = cache.view({});
+    CHECK(plain.get("k")->text() == "plain");
+    plain.close();
+    CHECK(cache.exists("k"));
+    CHECK(thrown_by([&] { cache.view({"a:b"}); }) == YC_E_CONFIG);
+    CHECK(thrown_by([&] { users.view({"b"}); }) == YC_E_INVALID);
+    Error error;
+    CHECK(!users.view({"b"}, error) && error.status() == YC_E_INVALID);
+    cache.flush();
+    cache.close();
+    CHECK(thrown_by([&] { users.get("k"); }) == YC_E_CLOSED);
+}
+
 int main() {
     a_value_comes_back_as_it_went_in();
     a_value_outlives_its_entry_and_its_cache();
@@ -775,6 +804,7 @@ int main() {
     a_queue_has_a_descriptor_or_wakes();
     a_queue_cancels_and_closes();
     log_lines_reach_a_function_that_is_released();
+    a_view_has_names_and_defaults_of_its_own();
     the_library_is_of_this_headers_version();
     std::printf("%d checks failed\n", failures.load());
     return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
