@@ -21,13 +21,8 @@ import (
 type Cache struct {
 	handle *C.yc_cache
 	queue  *queue
-	// Set if short operations run on the calling thread: the backend is in this process.
-	fastPath atomic.Bool
-	// Set if the backend is shared and has a near cache.
-	hasNear atomic.Bool
-	// A switch can change all three.
-	capabilities atomic.Uint64
-	describing   sync.Mutex
+	// That of all views of a cache.
+	*backend
 
 	flights flights
 	times   atomic.Pointer[loadTimes]
@@ -36,6 +31,16 @@ type Cache struct {
 	closed atomic.Bool
 	close  sync.Mutex
 	freed  bool
+}
+
+// A backend is the present backend of a cache and of its views. A switch can change it.
+type backend struct {
+	// Set if short operations run on the calling thread: the backend is in this process.
+	fastPath atomic.Bool
+	// Set if the backend is shared and has a near cache.
+	hasNear      atomic.Bool
+	capabilities atomic.Uint64
+	describing   sync.Mutex
 }
 
 // Open opens a cache from a configuration: a URL such as "memory://?max_size=1000&key_prefix=app" or
@@ -101,7 +106,7 @@ func open(open func(**C.yc_cache, **C.yc_error) C.yc_status, check func() (json.
 	if status := open(&handle, &described); status != C.YC_OK {
 		return nil, failure(status, described)
 	}
-	cache := &Cache{handle: handle, flights: newFlights()}
+	cache := &Cache{handle: handle, backend: &backend{}, flights: newFlights()}
 	cache.times.Store(timesOf(check()))
 	if err := cache.start(); err != nil {
 		C.yc_close(handle, 0, nil)
@@ -176,7 +181,7 @@ const (
 // Capabilities returns the abilities of the current backend. The result changes with [Cache.Switch], and with
 // "connect: lazy" when the first server was reached. A nil cache has none. A closed cache keeps its last ones.
 func (cache *Cache) Capabilities() Capabilities {
-	if cache == nil {
+	if cache == nil || cache.backend == nil {
 		return 0
 	}
 	if user, err := cache.enter(context.Background()); err == nil {

@@ -93,6 +93,33 @@ func (run *runner) runOpen(step *statement) []token {
 	return done(err)
 }
 
+// Opens a view of a cache for a step.
+func (run *runner) runView(cache *yokedcache.Cache, step *statement) []token {
+	var options yokedcache.ViewOptions
+	for _, option := range step.options {
+		value := option.values[0]
+		switch option.name {
+		case "namespace":
+			options.Namespace = value
+		case "default_ttl":
+			ttl, err := time.ParseDuration(value)
+			if err != nil {
+				stop(err.Error())
+			}
+			options.DefaultTTL = ttl
+		case "tags":
+			options.Tags = option.values
+		default:
+			stop("a view has no such option")
+		}
+	}
+	view, err := cache.View(options)
+	if err == nil {
+		run.caches[step.argument(0)] = view
+	}
+	return done(err)
+}
+
 // ---- Cases ----
 
 func (run *runner) applies() bool {
@@ -185,6 +212,8 @@ var capabilities = map[string]yokedcache.Capabilities{
 	"list": yokedcache.CanList, "count": yokedcache.CanCount, "share": yokedcache.CanShare, "size": yokedcache.CanSize,
 	"compare": yokedcache.CanCompare, "command": yokedcache.CanCommand, "publish": yokedcache.CanPublish, "near": yokedcache.CanNear,
 	"events": yokedcache.CanEvents,
+	// No cache of a case is a view.
+	"root": 0,
 }
 
 func (run *runner) capability(name string) yokedcache.Capabilities {
@@ -259,6 +288,9 @@ func (run *runner) runStep(step *statement) {
 	switch step.operation {
 	case "open":
 		run.check(step, run.runOpen(step))
+		return
+	case "view":
+		run.check(step, run.runView(run.cacheOf(step), step))
 		return
 	case "check_config":
 		_, err := yokedcache.CheckConfig(run.urlWith("", optionsOf(step)))
