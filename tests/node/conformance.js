@@ -312,6 +312,16 @@ class Case {
     return [bare('ok')];
   }
 
+  view(step) {
+    const options = {};
+    for (const [name, values] of step.options) {
+      if (name === 'default_ttl') options.defaultTtl = Number(values[0].replace(/s$/, '')) * 1000;
+      else options[name] = name === 'tags' ? values : values[0];
+    }
+    this.caches.set(step.arguments[0], this.caches.get(step.cache).view(options));
+    return [bare('ok')];
+  }
+
   async checkConfig(options) {
     const { key_prefix: prefix } = await checkConfig(this.urlWith('', options));
     return [bare(prefix === this.prefix ? 'ok' : 'another-prefix')];
@@ -319,7 +329,8 @@ class Case {
 
   applies() {
     if (this.schemes.length > 0 && !this.schemes.includes(url.split(':')[0])) return false;
-    const can = this.caches.get('').capabilities;
+    // No cache of a case is a view.
+    const can = { ...this.caches.get('').capabilities, root: true };
     return this.needs.every((name) => can[name]) && !this.lacks.some((name) => can[name]);
   }
 
@@ -370,6 +381,7 @@ class Case {
       const options = [...step.options].filter(([name]) => name !== 'suffix');
       return this.open(step.arguments[0], step.options.get('suffix')?.[0] ?? '', options);
     }
+    if (step.operation === 'view') return this.view(step);
     if (step.operation === 'check_config') return this.checkConfig([...step.options]);
     if (step.operation === 'migrate') return this.migrate(this.caches.get(step.cache), this.caches.get(step.arguments[0]));
     const [cache, operation] = [this.caches.get(step.cache), OPERATIONS[step.operation]];

@@ -85,6 +85,11 @@ function tagsOf(tags) {
   return tags === undefined ? undefined : listOf(tags, 'tags');
 }
 
+/** Returns tags that are texts. */
+function tagTextsOf(tags) {
+  return Array.from(listOf(tags, 'tags'), (tag) => textOf(tag, 'tag'));
+}
+
 /** Returns the form of a result, 'utf8' or 'buffer'. `fs.readFile()` has the same names. */
 function encodingOf(encoding, otherwise) {
   const wanted = encoding ?? otherwise;
@@ -116,5 +121,5 @@ function bytesOf(data, what) {
 }
 
 module.exports = {
-  TTL_DEFAULT, attempt, bytesOf, conditionOf, encodingOf, given, listOf, numberOf, rateOf, sizeOf, tagsOf, textOf, timeOf, ttlOf, versionOf, wholeOf,
+  TTL_DEFAULT, attempt, bytesOf, conditionOf, encodingOf, given, listOf, numberOf, rateOf, sizeOf, tagTextsOf, tagsOf, textOf, timeOf, ttlOf, versionOf, wholeOf,
 };

@@ -4,7 +4,7 @@
 
 const native = require('./native.js');
 const {
-  attempt, bytesOf, conditionOf, encodingOf, given, listOf, numberOf, rateOf, sizeOf, tagsOf, textOf, ttlOf, versionOf, wholeOf,
+  attempt, bytesOf, conditionOf, encodingOf, given, listOf, numberOf, rateOf, sizeOf, tagTextsOf, tagsOf, textOf, timeOf, ttlOf, versionOf, wholeOf,
 } = require('./arguments.js');
 const decode = require('./decode.js');
 const { YokedCacheError, errorOf, invalidType } = require('./error.js');
@@ -44,6 +44,7 @@ const SEARCH = optionsSet('threshold', 'limit', 'tags', 'encoding', 'signal');
 const SWITCH = optionsSet('copy', 'rate');
 const MIGRATE = optionsSet('pattern', 'rate', 'dryRun', 'resume', 'onProgress', 'signal');
 const CLOSE = optionsSet('timeout');
+const VIEW = optionsSet('namespace', 'timeout', 'defaultTtl', 'tags');
 
 /** Keeps the constructor private: only the functions that open caches have it. */
 const secret = Symbol('secret');
@@ -96,16 +97,24 @@ async function open(how, text, environment, options) {
 class Defaults {
   #source;
   #read;
+  #limit;
 
   constructor(...source) {
     this.#source = source;
   }
 
+  /** Returns the times of a view with this time limit. */
+  limited(limit) {
+    const times = new Defaults(...this.#source);
+    times.#limit = limit ?? this.#limit;
+    return times;
+  }
+
   /** Returns a promise of { leaseMs, deadlineMs }. */
   read() {
     return (this.#read ??= this.#summary().then(
-      ({ lease_ms: leaseMs = 10_000, socket_timeout_ms: deadlineMs = 1000 }) => ({ leaseMs, deadlineMs }),
-      () => ({ leaseMs: 10_000, deadlineMs: 1000 }), // A file that is gone: those of the library.
+      ({ lease_ms: leaseMs = 10_000, socket_timeout_ms: deadlineMs = 1000 }) => ({ leaseMs, deadlineMs: this.#limit ?? deadlineMs }),
+      () => ({ leaseMs: 10_000, deadlineMs: this.#limit ?? 1000 }), // A file that is gone: those of the library.
     ));
   }
 
@@ -401,6 +410,22 @@ class Cache {
       const put = (exchange) => exchange.putSearch(given(query, 'query'), score, most, tagsOf(tags) ?? []);
       return this.#exchange.requestAlone(put, form, signal);
     });
+  }
+
+  // ---- Views ----
+
+  view(options) {
+    const { namespace, timeout, defaultTtl, tags } = optionsOf(options, VIEW);
+    const document = {
+      namespace: namespace === undefined ? undefined : textOf(namespace, 'namespace'),
+      timeout: timeout === undefined ? undefined : `${timeOf(timeout, undefined, 'timeout')}ms`,
+      default_ttl: defaultTtl === undefined ? undefined : `${defaultTtl === Infinity ? 0 : timeOf(defaultTtl, undefined, 'defaultTtl')}ms`,
+      tags: tags === undefined ? undefined : tagTextsOf(tags),
+    };
+    this.#exchange.check();
+    const opened = native.view(this.#exchange.handle, JSON.stringify(document));
+    if (Array.isArray(opened)) throw errorOf(opened);
+    return new Cache(secret, new Exchange(opened, this.#exchange.root), this.#defaults.limited(timeout));
   }
 
   // ---- Switch and migration ----

@@ -66,9 +66,14 @@ const isFound = (found) => found !== undefined && found !== null && !Array.isArr
 const flushGathered = (exchange) => exchange.flush();
 
 class Exchange {
-  constructor(handle) {
+  constructor(handle, root) {
     const memory = new ArrayBuffer(ARENA + ARENA_BYTES);
     this.handle = handle;
+    /** The exchange of the cache of a view. */
+    this.root = root ?? this;
+    /** Weak references to the exchanges of the views of a cache: they follow its backend. */
+    this.views = new Set();
+    if (root !== undefined) this.root.addView(this);
     this.followBackend();
     this.switches = 0;
     this.closed = false;
@@ -412,12 +417,22 @@ class Exchange {
   // ---- Switch ----
 
   /** Stops to answer at once: the cache may have to wait for its next backend at any moment. */
+  addView(view) {
+    for (const reference of this.views) {
+      const other = reference.deref();
+      if (other === undefined || other.closed) this.views.delete(reference);
+    }
+    this.views.add(new WeakRef(view));
+  }
+
   beginSwitch() {
     this.switches += 1;
     this.atOnce = false;
+    for (const reference of this.views) reference.deref()?.beginSwitch();
   }
 
   endSwitch() {
+    for (const reference of this.views) reference.deref()?.endSwitch();
     this.switches -= 1;
     if (this.switches > 0 || this.closed) return;
     // Operations that are answered at once take the first place among the requests.

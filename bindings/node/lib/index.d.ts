@@ -1045,6 +1045,18 @@ export interface Explanation {
   [name: string]: unknown;
 }
 
+/** Configures a view. An option that is not given is that of the cache. */
+export interface ViewOptions {
+  /** Keeps the keys and the tags of the view apart: 1 to 64 of `A-Z a-z 0-9 _ . -`. */
+  namespace?: string;
+  /** Limits the time of a call in milliseconds, in place of `socket_timeout`: shorter or longer. */
+  timeout?: number;
+  /** Sets the time to live in milliseconds of an entry that is set without one; `Infinity`: it never expires. */
+  defaultTtl?: number;
+  /** Gives each entry these tags when it is stored, in addition to those of the call. */
+  tags?: string[];
+}
+
 /** Configures `switchTo`. */
 export interface SwitchOptions {
   /** Copies the entries of the cache before the new backend serves. Otherwise the new backend starts with the entries it has. */
@@ -1865,6 +1877,30 @@ export class Cache {
    */
   search(query: Bytes, options?: SearchOptions & { encoding?: 'utf8' | 'utf-8' }): Promise<Match<string>[]>;
 
+  /**
+   * Opens a view: a second cache on the same connections and threads, with other defaults. All methods work on a view, except
+   * `switchTo` and `migrateTo`. A switch of the cache applies to its views.
+   *
+   * With a namespace the keys and the tags of the view are apart from those of the cache and of other namespaces. `keys`, `search`
+   * and events return them without the namespace, and `flush` removes the entries of the namespace alone. Channels and `redis` are
+   * those of the cache. All views of a namespace have the same statistics, which those of the cache contain too.
+   *
+   * A view of a view has the options of both; the later one counts, and the tags are added. With `tags`, `counterAdd` fails with
+   * `YC_E_UNSUPPORTED`: a counter has no tags. Close a view that is no longer needed: this closes no connection. The calls of a
+   * view fail with `YC_E_CLOSED` after its cache was closed.
+   *
+   * @param options - `namespace`, `timeout`, `defaultTtl` and `tags` of the view.
+   * @returns The view.
+   * @throws `TypeError` for options of a wrong type; `YC_E_CONFIG` for those that cannot be used; `YC_E_INVALID` for a negative time,
+   * and for a namespace in a view that has one; `YC_E_CLOSED`.
+   * @example
+   * const users = cache.view({ namespace: 'users', defaultTtl: 60_000 });
+   * await users.set('1', 'Ada');
+   * await users.get('1', { encoding: 'utf8' }); // => 'Ada'
+   * await cache.get('1'); // => undefined
+   * await users.close();
+   */
+  view(options?: ViewOptions): Cache;
   /**
    * Replaces the backend by that of a configuration. Calls in flight finish on the old backend, later calls are served by the
    * new one, and none fails. The key prefix, default TTL and fallback are those of the new configuration. With `copy`, changes

@@ -148,6 +148,7 @@ void watch_end(watch *watch);
 void hold(handle *cache);
 void let_go(handle *cache);
 napi_value open_cache(napi_env env, napi_callback_info info);
+napi_value view(napi_env env, napi_callback_info info);
 napi_value check_config(napi_env env, napi_callback_info info);
 napi_value start(napi_env env, napi_callback_info info);
 napi_value close_cache(napi_env env, napi_callback_info info);

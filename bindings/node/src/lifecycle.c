@@ -143,6 +143,22 @@ static void finish_open(napi_env env, napi_status status, void *data) {
     free_work(env, call);
 }
 
+/* view(handle, options) returns a handle or an error. */
+napi_value view(napi_env env, napi_callback_info info) {
+    napi_value given[2];
+    yc_error *error = NULL;
+    handle *cache = arguments(env, info, 2, given) ? handle_of(env, given[0]) : NULL;
+    if (!cache) return NULL;
+    work call = {0};
+    char *options = text_of(env, given[1]);
+    yc_status status = yc_view(cache->cache, options, &call.opened, &error);
+    free(options);
+    if (status < 0) return error_of(env, error);
+    napi_value opened = new_handle(env, &call);
+    yc_cache_free(call.opened);
+    return opened ? opened : throw_text(env, "out of memory");
+}
+
 /* Reads the arguments of open() and check(): how, text and environment. */
 static work *new_work(napi_env env, napi_callback_info info) {
     napi_value given[3];

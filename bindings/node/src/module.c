@@ -57,7 +57,7 @@ static const struct {
     {"open", open_cache}, {"start", start},         {"close", close_cache},    {"release", release},
     {"submit", submit},   {"submitOne", submit_one}, {"run", run},             {"drain", drain},
     {"cancel", cancel},   {"keysOpen", keys_open},  {"keysNext", keys_next},   {"capabilities", capabilities},
-    {"migrate", migrate}, {"switchTo", switch_to},
+    {"migrate", migrate}, {"switchTo", switch_to},  {"view", view},
     {"subscribe", subscribe}, {"events", events},   {"listen", listen_to},     {"take", take},            {"wait", wait_for},
     {"end", end_inbox},
     {"freeLease", free_lease}, {"readers", readers}, {"useSlab", use_slab},
