@@ -1,4 +1,4 @@
-//! How the keys, the tags and the patterns of a namespace are stored among those of their cache.
+//! The stored names of the keys, the tags and the patterns of a namespace, among those of its cache.
 //!
 //! A name of a namespace is stored as `~NAMESPACE:NAME`. A name without a namespace is stored as it is, or as `~~…` if it
 //! begins with `~`. A namespace does not begin with `~` and has no `:`, so two names are never stored as one.
