@@ -813,6 +813,17 @@ yc_status yc_invalidate_tag(struct yc_cache *cache,
 // Invalidates every entry that has at least one of the tags. An entry with
 // several of the tags is counted once. Nothing is removed if n_tags is 0.
 // Result and errors: see yc_invalidate_tag().
+//
+// A dry run counts the entries that an invalidation or a flush would remove, and
+// removes nothing: set YC_OP_DRY_RUN in a yc_op of yc_batch() or
+// yc_queue_submit(). It lists the keys of the cache, which takes time in
+// proportion to their number, and about 20 bytes of memory for each counted key
+// of a shared store. `removed` is the number of keys that were readable during
+// the whole walk; an entry that is set or removed meanwhile may be counted. It is
+// YC_COUNT_UNKNOWN if a fallback serves. With a near cache the entries of the
+// servers are counted. Errors: YC_E_UNSUPPORTED if the backend cannot list
+// keys, also where the invalidation itself works: Memcached servers without their
+// crawler.
 yc_status yc_invalidate_tags(struct yc_cache *cache,
                              const struct yc_slice *tags,
                              size_t n_tags,
@@ -1932,6 +1943,11 @@ yc_status yc_config_check_file(const char *path,
 // near cache has a copy. Without a near cache it has no effect.
 #define YC_OP_FRESH 4
 
+// Flag of a YC_OP_INVALIDATE_TAGS, YC_OP_INVALIDATE_PATTERN or YC_OP_FLUSH: count
+// the entries that it would remove, and remove nothing. No other process notices
+// a dry run, and it causes no event. See yc_invalidate_tags().
+#define YC_OP_DRY_RUN 8
+
 // Kind of completion: yc_queue_get_many(). Not allowed in yc_op.kind.
 #define YC_OP_GET_MANY 14
 
@@ -2003,7 +2019,7 @@ typedef struct yc_op {
   // Kind of the operation: one of YC_OP_GET to YC_OP_METRICS, or of
   // YC_OP_GET_VERSIONED to YC_OP_PUBLISH.
   int32_t kind;
-  // 0, YC_OP_COUNT, YC_OP_IDEMPOTENT or YC_OP_FRESH.
+  // 0, YC_OP_COUNT, YC_OP_IDEMPOTENT, YC_OP_FRESH or YC_OP_DRY_RUN.
   uint32_t flags;
   // The key or pattern. May be NULL if key_len is 0.
   const void *key;
@@ -2041,7 +2057,8 @@ typedef struct yc_op {
   // Result of YC_OP_TTL: the remaining time in milliseconds, or -1 if the
   // entry never expires; else 0.
   int64_t remaining_ms;
-  // Result: the number of removed entries, or YC_COUNT_UNKNOWN.
+  // Result: the number of removed entries, or YC_COUNT_UNKNOWN. With
+  // YC_OP_DRY_RUN the number of those that would be removed.
   uint64_t removed;
   // The version that a YC_OP_SET_IF or YC_OP_DELETE_IF compares. Result: the
   // version of a YC_OP_GET_VERSIONED or of the entry that a YC_OP_SET_IF has
@@ -2069,9 +2086,9 @@ typedef struct yc_op {
 // was compiled against a later, longer yc_op works with this library.
 //
 // All operations share the deadline of the call (socket_timeout). An operation
-// that was not reached in time gets YC_E_TIMEOUT and was not sent. YC_OP_FLUSH
-// and YC_OP_INVALIDATE_PATTERN walk the whole cache and have no time limit; the
-// operations after them have the time that was left.
+// that was not reached in time gets YC_E_TIMEOUT and was not sent. YC_OP_FLUSH,
+// YC_OP_INVALIDATE_PATTERN and dry runs walk the whole cache and have no time
+// limit; the operations after them have the time that was left.
 //
 // Returns YC_OK if all operations were run: check the status of each. On any
 // other status the arguments were refused, no operation was run, and the fields
@@ -2184,7 +2201,8 @@ typedef struct yc_completion {
   // The result of YC_OP_TTL: the remaining time in milliseconds, or -1 if the
   // entry never expires; else 0.
   int64_t remaining_ms;
-  // The number of removed entries, or YC_COUNT_UNKNOWN.
+  // The number of removed entries, or YC_COUNT_UNKNOWN. With YC_OP_DRY_RUN the
+  // number of those that would be removed.
   uint64_t removed;
   // The results of an operation on many keys, else NULL. The caller frees them
   // with yc_results_free().

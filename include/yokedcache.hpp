@@ -638,8 +638,9 @@ using OnProgress = std::function<bool(const MigrateProgress &)>;
 
 // Selects whether an invalidation counts the entries that it removes. The memory
 // backend needs time for each counted entry, and the same time for any number of
-// uncounted ones.
-enum class Count { no, yes };
+// uncounted ones. With dry_run it counts the entries that it would remove, and removes
+// nothing.
+enum class Count { no, yes, dry_run };
 
 // The size of a cache: the number of entries, and the bytes of keys, values and
 // bookkeeping.
@@ -1726,7 +1727,9 @@ public:
     void get_versioned(Bytes key) { add(YC_OP_GET_VERSIONED, key); }
     void remove_if(Bytes key, Version version) { add(YC_OP_DELETE_IF, key).version = version; }
     void get_and_expire(Bytes key, Ttl ttl) { add(YC_OP_GET_AND_EXPIRE, key).ttl_ms = ttl.ttl_ms(); }
-    void invalidate_pattern(Bytes pattern) { add(YC_OP_INVALIDATE_PATTERN, pattern); }
+    void invalidate_pattern(Bytes pattern, Count count = Count::no) {
+        add(YC_OP_INVALIDATE_PATTERN, pattern).flags = flags(count);
+    }
     void flush(Count count = Count::no) { add(YC_OP_FLUSH, {}).flags = flags(count); }
     void ping() { add(YC_OP_PING, {}); }
     void stats() { add(YC_OP_STATS, {}); }
@@ -1799,7 +1802,9 @@ private:
     friend class Cache;
     friend class Queue;
 
-    static std::uint32_t flags(Count count) noexcept { return count == Count::yes ? YC_OP_COUNT : 0; }
+    static std::uint32_t flags(Count count) noexcept {
+        return count == Count::dry_run ? YC_OP_DRY_RUN : count == Count::yes ? YC_OP_COUNT : 0;
+    }
 
     yc_op &add(std::int32_t kind, Bytes key) {
         const Bytes kept = keep(key);
@@ -3434,8 +3439,15 @@ public:
     // ---- Tags, patterns and flush ----
 
     // Invalidates every entry with the tag. This function and the next three return the
-    // number of removed entries if it was requested and the backend can count it.
+    // number of removed entries if it was requested and the backend can count it. With
+    // Count::dry_run they return the number of entries that they would remove, and remove
+    // nothing; see yc_invalidate_tags().
+    //
+    //     std::cout << cache.invalidate_tag("users", Count::dry_run).value_or(0) << " entries\n";
     std::optional<std::uint64_t> invalidate_tag(Bytes tag, Count count, Error &error) noexcept {
+        if (count == Count::dry_run) {
+            return would_remove(YC_OP_INVALIDATE_TAGS, {}, &tag, 1, error);
+        }
         detail::RemovedPlace removed(count);
         yc_invalidate_tag(native(), tag.data, tag.len, removed, detail::ErrorPlace(error));
         return removed.known();
@@ -3447,6 +3459,9 @@ public:
 
     // Invalidates every entry with at least one of the tags.
     std::optional<std::uint64_t> invalidate_tags(const BytesList &tags, Count count, Error &error) noexcept {
+        if (count == Count::dry_run) {
+            return would_remove(YC_OP_INVALIDATE_TAGS, {}, tags.data(), tags.size(), error);
+        }
         detail::RemovedPlace removed(count);
         yc_invalidate_tags(native(), tags.data(), tags.size(), removed, detail::ErrorPlace(error));
         return removed.known();
@@ -3458,6 +3473,9 @@ public:
 
     // Removes every key that matches a glob.
     std::optional<std::uint64_t> invalidate_pattern(Bytes pattern, Count count, Error &error) noexcept {
+        if (count == Count::dry_run) {
+            return would_remove(YC_OP_INVALIDATE_PATTERN, pattern, nullptr, 0, error);
+        }
         detail::RemovedPlace removed(count);
         yc_invalidate_pattern(native(), pattern.data, pattern.len, removed, detail::ErrorPlace(error));
         return removed.known();
@@ -3469,6 +3487,9 @@ public:
 
     // Removes every entry under the key_prefix of this cache.
     std::optional<std::uint64_t> flush(Count count, Error &error) noexcept {
+        if (count == Count::dry_run) {
+            return would_remove(YC_OP_FLUSH, {}, nullptr, 0, error);
+        }
         detail::RemovedPlace removed(count);
         yc_flush(native(), removed, detail::ErrorPlace(error));
         return removed.known();
@@ -3743,6 +3764,24 @@ private:
     static bool fits(Error &error) noexcept {
         check_abi(error);
         return !error;
+    }
+
+    // Counts the entries that an operation of this kind would remove.
+    std::optional<std::uint64_t> would_remove(std::int32_t kind, Bytes key, const yc_slice *tags, std::size_t n_tags,
+                                              Error &error) noexcept {
+        yc_op op = {};
+        op.kind = kind;
+        op.flags = YC_OP_DRY_RUN;
+        op.key = key.data;
+        op.key_len = key.len;
+        op.tags = tags;
+        op.n_tags = n_tags;
+        if (yc_batch(native(), &op, 1, sizeof op, detail::ErrorPlace(error)) != YC_OK) {
+            return std::nullopt;
+        }
+        error = Error(op.error);
+        yc_error_free(op.error);
+        return detail::known(op.removed);
     }
 
     Cache(yc_cache *owned, detail::LoadTimes times) noexcept

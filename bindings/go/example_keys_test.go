@@ -46,6 +46,46 @@ func ExampleCache_CountInvalidateTags() {
 	// Output: 1 <nil>
 }
 
+func ExampleCache_DryRunInvalidateTags() {
+	cache := exampleCache()
+	defer cache.Close()
+	ctx := context.Background()
+
+	cache.Set(ctx, "page:1", nil, yokedcache.WithTags("user:1", "pages"))
+	cache.Set(ctx, "page:2", nil, yokedcache.WithTags("user:2", "pages"))
+	count, err := cache.DryRunInvalidateTags(ctx, "user:1", "pages")
+	fmt.Println(count, err)
+	exists, err := cache.Exists(ctx, "page:1")
+	fmt.Println(exists, err)
+	// Output:
+	// 2 <nil>
+	// true <nil>
+}
+
+func ExampleCache_DryRunInvalidatePattern() {
+	cache := exampleCache()
+	defer cache.Close()
+	ctx := context.Background()
+
+	cache.Set(ctx, "user:1", nil)
+	cache.Set(ctx, "user:2", nil)
+	fmt.Println(cache.DryRunInvalidatePattern(ctx, "user:*"))
+	// Output: 2 <nil>
+}
+
+func ExampleCache_DryRunFlush() {
+	cache := exampleCache()
+	defer cache.Close()
+	ctx := context.Background()
+
+	cache.Set(ctx, "user:1", nil)
+	fmt.Println(cache.DryRunFlush(ctx))
+	fmt.Println(cache.CountFlush(ctx))
+	// Output:
+	// 1 <nil>
+	// 1 <nil>
+}
+
 func ExampleCount() {
 	cache := exampleCache()
 	defer cache.Close()

@@ -76,6 +76,28 @@ func (cache *Cache) CountFlush(ctx context.Context) (Count, error) {
 	return cache.remove(ctx, &operation{kind: C.YC_OP_FLUSH, flags: C.YC_OP_COUNT}, true)
 }
 
+// DryRunInvalidateTags returns the number of entries that [Cache.InvalidateTags] would invalidate now, and removes
+// nothing. It lists all keys of the cache. An entry that is set or removed meanwhile may be counted. The number is
+// [CountUnknown] if a fallback serves.
+//
+// Errors: [ErrInvalid] for an empty tag; [ErrUnsupported] if the backend cannot list keys.
+func (cache *Cache) DryRunInvalidateTags(ctx context.Context, tags ...string) (Count, error) {
+	return cache.remove(ctx, &operation{kind: C.YC_OP_INVALIDATE_TAGS, flags: C.YC_OP_DRY_RUN, tags: tags}, true)
+}
+
+// DryRunInvalidatePattern returns the number of entries that [Cache.InvalidatePattern] would remove now, and removes
+// nothing. Otherwise as [Cache.DryRunInvalidateTags].
+func (cache *Cache) DryRunInvalidatePattern(ctx context.Context, pattern string) (Count, error) {
+	op := operation{kind: C.YC_OP_INVALIDATE_PATTERN, flags: C.YC_OP_DRY_RUN, key: pattern}
+	return cache.remove(ctx, &op, true)
+}
+
+// DryRunFlush returns the number of entries that [Cache.Flush] would remove now, and removes nothing. Otherwise as
+// [Cache.DryRunInvalidateTags].
+func (cache *Cache) DryRunFlush(ctx context.Context) (Count, error) {
+	return cache.remove(ctx, &operation{kind: C.YC_OP_FLUSH, flags: C.YC_OP_DRY_RUN}, true)
+}
+
 // Runs a removal. A long one, which may walk the whole cache, runs on a thread of the library, also on memory.
 func (cache *Cache) remove(ctx context.Context, op *operation, long bool) (Count, error) {
 	user, err := cache.enter(ctx)

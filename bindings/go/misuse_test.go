@@ -59,6 +59,13 @@ var methods = map[string]func(context.Context, *yokedcache.Cache) error{
 		_, err := c.InvalidatePattern(ctx, "p*")
 		return err
 	},
+	"DryRunInvalidateTags": func(ctx context.Context, c *yokedcache.Cache) error {
+		return second(c.DryRunInvalidateTags(ctx, "t"))
+	},
+	"DryRunInvalidatePattern": func(ctx context.Context, c *yokedcache.Cache) error {
+		return second(c.DryRunInvalidatePattern(ctx, "p*"))
+	},
+	"DryRunFlush": func(ctx context.Context, c *yokedcache.Cache) error { return second(c.DryRunFlush(ctx)) },
 	"Keys": func(ctx context.Context, c *yokedcache.Cache) error {
 		keys := c.Keys(ctx, "*")
 		for keys.Next() {

@@ -451,15 +451,16 @@ impl dyn Backend + '_ {
 }
 
 /// Patterns of stored keys.
-struct Patterns(Vec<StoredGlob>);
+pub struct Patterns(Vec<StoredGlob>);
 
 impl Patterns {
-    fn new(patterns: &[&[u8]]) -> Self {
+    /// Compiles globs.
+    pub fn new(patterns: &[&[u8]]) -> Self {
         Self(patterns.iter().map(|pattern| StoredGlob::new(pattern)).collect())
     }
 
     /// Returns the bytes that every match of any of them begins with.
-    fn literal_prefix(&self) -> Vec<u8> {
+    pub fn literal_prefix(&self) -> Vec<u8> {
         let both = |one: Vec<u8>, other: Vec<u8>| {
             one.into_iter().zip(other).take_while(|(one, other)| one == other).map(|(byte, _)| byte).collect()
         };
@@ -467,7 +468,7 @@ impl Patterns {
     }
 
     /// Returns true if one of them matches a key.
-    fn match_key(&self, key: &[u8]) -> bool {
+    pub fn match_key(&self, key: &[u8]) -> bool {
         self.0.iter().any(|glob| glob.matches(key))
     }
 }

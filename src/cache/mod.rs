@@ -2,6 +2,7 @@
 
 mod batch;
 mod command;
+mod dry_run;
 mod explain;
 mod handle;
 pub mod latency;

@@ -21,6 +21,8 @@ pub enum Request<'a> {
     Store(Operation<'a>),
     /// The same, without the copies of a near cache.
     Fresh(Operation<'a>),
+    /// Runs as `Cache::would_remove`: `Outcome::Removed`.
+    DryRun(Operation<'a>),
     /// Runs as `Cache::next_keys`, on a cursor that may be shared: `Outcome::Keys`.
     NextKeys { cursor: Arc<Mutex<Cursor>>, limit: usize },
     /// Runs as `Cache::search`: `Outcome::Matches`.
@@ -49,7 +51,7 @@ impl Request<'_> {
     pub fn is_long(&self) -> bool {
         match self {
             Self::Store(operation) | Self::Fresh(operation) => operation.is_long(),
-            Self::NextKeys { .. } | Self::Search { .. } | Self::NextMessage { .. } => true,
+            Self::DryRun(_) | Self::NextKeys { .. } | Self::Search { .. } | Self::NextMessage { .. } => true,
             Self::Stats | Self::Health | Self::Metrics | Self::Explain { .. } => false,
         }
     }
@@ -79,6 +81,7 @@ impl Request<'_> {
         match self {
             Self::Store(operation) => Request::Store(operation.rebind(to)),
             Self::Fresh(operation) => Request::Fresh(operation.rebind(to)),
+            Self::DryRun(removal) => Request::DryRun(removal.rebind(to)),
             Self::NextKeys { cursor, limit } => Request::NextKeys { cursor: cursor.clone(), limit: *limit },
             Self::Search { query, options: SearchOptions { threshold, limit, tags } } => {
                 let query = to.bytes(query);
@@ -98,7 +101,9 @@ impl Cache {
     /// Refuses a request that `run` would refuse, for callers that copy it first.
     pub fn check(&self, request: &Request<'_>) -> Result<()> {
         match request {
-            Request::Store(operation) | Request::Fresh(operation) => self.check_operation(operation),
+            Request::Store(operation) | Request::Fresh(operation) | Request::DryRun(operation) => {
+                self.check_operation(operation)
+            }
             Request::Search { query, options } => options.check(query),
             Request::Explain { key, tags } => check_explain(key, tags),
             Request::NextKeys { .. }
@@ -114,6 +119,7 @@ impl Cache {
         match request.clone() {
             Request::Store(operation) => self.call(context, operation),
             Request::Fresh(operation) => self.call(context.fresh(), operation),
+            Request::DryRun(removal) => pending(self.would_remove(context, removal).map_ok(Outcome::Removed)),
             Request::NextKeys { cursor, limit } => {
                 pending(async move { Ok(Outcome::Keys(Box::new(self.next_of(context, &cursor, limit).await?))) })
             }

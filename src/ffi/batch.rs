@@ -63,6 +63,10 @@ pub const YC_OP_IDEMPOTENT: u32 = 2;
 /// Flag of a YC_OP_GET or YC_OP_GET_OR_LEASE: read from the servers, also if the
 /// near cache has a copy. Without a near cache it has no effect.
 pub const YC_OP_FRESH: u32 = 4;
+/// Flag of a YC_OP_INVALIDATE_TAGS, YC_OP_INVALIDATE_PATTERN or YC_OP_FLUSH: count
+/// the entries that it would remove, and remove nothing. No other process notices
+/// a dry run, and it causes no event. See yc_invalidate_tags().
+pub const YC_OP_DRY_RUN: u32 = 8;
 
 /// An operation and its result. Set the struct to zero, then set the fields that
 /// the kind needs. "Result" marks the fields that yc_batch() writes.
@@ -71,7 +75,7 @@ pub struct yc_op {
     /// Kind of the operation: one of YC_OP_GET to YC_OP_METRICS, or of
     /// YC_OP_GET_VERSIONED to YC_OP_PUBLISH.
     pub kind: i32,
-    /// 0, YC_OP_COUNT, YC_OP_IDEMPOTENT or YC_OP_FRESH.
+    /// 0, YC_OP_COUNT, YC_OP_IDEMPOTENT, YC_OP_FRESH or YC_OP_DRY_RUN.
     pub flags: u32,
     /// The key or pattern. May be NULL if key_len is 0.
     pub key: *const c_void,
@@ -109,7 +113,8 @@ pub struct yc_op {
     /// Result of YC_OP_TTL: the remaining time in milliseconds, or -1 if the
     /// entry never expires; else 0.
     pub remaining_ms: i64,
-    /// Result: the number of removed entries, or YC_COUNT_UNKNOWN.
+    /// Result: the number of removed entries, or YC_COUNT_UNKNOWN. With
+    /// YC_OP_DRY_RUN the number of those that would be removed.
     pub removed: u64,
     /// The version that a YC_OP_SET_IF or YC_OP_DELETE_IF compares. Result: the
     /// version of a YC_OP_GET_VERSIONED or of the entry that a YC_OP_SET_IF has
@@ -137,9 +142,9 @@ pub struct yc_op {
 /// was compiled against a later, longer yc_op works with this library.
 ///
 /// All operations share the deadline of the call (socket_timeout). An operation
-/// that was not reached in time gets YC_E_TIMEOUT and was not sent. YC_OP_FLUSH
-/// and YC_OP_INVALIDATE_PATTERN walk the whole cache and have no time limit; the
-/// operations after them have the time that was left.
+/// that was not reached in time gets YC_E_TIMEOUT and was not sent. YC_OP_FLUSH,
+/// YC_OP_INVALIDATE_PATTERN and dry runs walk the whole cache and have no time
+/// limit; the operations after them have the time that was left.
 ///
 /// Returns YC_OK if all operations were run: check the status of each. On any
 /// other status the arguments were refused, no operation was run, and the fields
@@ -298,12 +303,19 @@ pub(super) unsafe fn read<'a>(
     let (known, name) = match kind {
         YC_OP_REDIS_COMMAND => (YC_OP_IDEMPOTENT, "YC_OP_IDEMPOTENT"),
         YC_OP_GET | YC_OP_GET_OR_LEASE => (YC_OP_FRESH | YC_OP_COUNT, "YC_OP_FRESH"),
+        YC_OP_INVALIDATE_TAGS | YC_OP_INVALIDATE_PATTERN | YC_OP_FLUSH => {
+            (YC_OP_COUNT | YC_OP_DRY_RUN, "YC_OP_COUNT or YC_OP_DRY_RUN")
+        }
         _ => (YC_OP_COUNT, "YC_OP_COUNT"),
     };
     if flags & !known != 0 {
         return Err(Error::new(ErrorKind::Invalid, format!("flags is {flags}; it must be 0 or {name}")));
     }
-    let request = if flags & YC_OP_FRESH != 0 { Request::Fresh } else { Request::Store };
+    let request = match flags & (YC_OP_FRESH | YC_OP_DRY_RUN) {
+        YC_OP_FRESH => Request::Fresh,
+        YC_OP_DRY_RUN => Request::DryRun,
+        _ => Request::Store,
+    };
     let ttl = || Ttl::from_millis(ttl_ms).map(|ttl| cache.resolve(ttl));
     Ok(request(match kind {
         YC_OP_GET => Operation::Get { key },

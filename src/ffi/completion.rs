@@ -99,7 +99,8 @@ pub struct yc_completion {
     /// The result of YC_OP_TTL: the remaining time in milliseconds, or -1 if the
     /// entry never expires; else 0.
     pub remaining_ms: i64,
-    /// The number of removed entries, or YC_COUNT_UNKNOWN.
+    /// The number of removed entries, or YC_COUNT_UNKNOWN. With YC_OP_DRY_RUN the
+    /// number of those that would be removed.
     pub removed: u64,
     /// The results of an operation on many keys, else NULL. The caller frees them
     /// with yc_results_free().

@@ -64,6 +64,17 @@ pub unsafe extern "C" fn yc_invalidate_tag(
 /// Invalidates every entry that has at least one of the tags. An entry with
 /// several of the tags is counted once. Nothing is removed if n_tags is 0.
 /// Result and errors: see yc_invalidate_tag().
+///
+/// A dry run counts the entries that an invalidation or a flush would remove, and
+/// removes nothing: set YC_OP_DRY_RUN in a yc_op of yc_batch() or
+/// yc_queue_submit(). It lists the keys of the cache, which takes time in
+/// proportion to their number, and about 20 bytes of memory for each counted key
+/// of a shared store. `removed` is the number of keys that were readable during
+/// the whole walk; an entry that is set or removed meanwhile may be counted. It is
+/// YC_COUNT_UNKNOWN if a fallback serves. With a near cache the entries of the
+/// servers are counted. Errors: YC_E_UNSUPPORTED if the backend cannot list
+/// keys, also where the invalidation itself works: Memcached servers without their
+/// crawler.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_invalidate_tags(
     cache: *mut yc_cache,

@@ -256,6 +256,21 @@ fn a_listing_that_began_at_the_other_starts_again() {
 }
 
 #[test]
+fn what_a_removal_would_remove_is_unknown_while_the_fallback_serves() {
+    let Setting { cable, cache, .. } = setting(Changed::Drop);
+    let cache = Cache::over(Arc::new(cache), Config::from_text("memory://", &|_| None).unwrap());
+    let count = || wait(|context| cache.would_remove(context, Operation::Flush { count: true })).unwrap();
+    let entry = NewEntry { key: b"k", value: b"v", ttl: None, tags: &[] };
+    answer(|context| cache.set(context, entry)).unwrap();
+    assert_eq!(count(), Some(1));
+    cable.fail(Some(ErrorKind::Connect));
+    // The listing itself meets the outage, and the next one begins in it.
+    assert_eq!((count(), count()), (None, None));
+    cable.fail(None);
+    until(|| count() == Some(1));
+}
+
+#[test]
 fn a_primary_that_fails_while_it_is_brought_up_to_date_stays_away() {
     let ((primary, cable), (fallback, _)) = (store(), store());
     set(&*primary, "a", "old", &[]);

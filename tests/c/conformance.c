@@ -142,6 +142,7 @@ static yc_slice *fill_operation(const runner *run, const statement *step, yc_op 
     op->kind = find_kind(run, step);
     op->ttl_ms = ttl_option(step);
     op->flags = wants_ok(step) ? 0 : op->kind == YC_OP_INVALIDATE_TAGS || op->kind == YC_OP_FLUSH ? YC_OP_COUNT : 0;
+    if (statement_option(step, "dry_run")) op->flags = YC_OP_DRY_RUN;
     bool has_key = op->kind <= YC_OP_TTL || op->kind == YC_OP_INVALIDATE_PATTERN || op->kind >= YC_OP_GET_VERSIONED;
     if (has_key) fill_key(op, argument(run, step, 0));
     if (op->kind == YC_OP_SET_IF || op->kind == YC_OP_DELETE_IF) {

@@ -204,8 +204,26 @@ static void add_removed(tokens *result, yc_status status, yc_error *error, const
     else add_outcome(result, status, error);
 }
 
+/* With `dry_run` the removal of this kind is run as one. */
+static bool is_dry_run(yc_cache *cache, int32_t kind, const statement *step, tokens *result) {
+    if (!statement_option(step, "dry_run")) return false;
+    bool has_tags = kind == YC_OP_INVALIDATE_TAGS;
+    yc_slice *list = has_tags ? new_slices(step->arguments, step->n_arguments, 1) : NULL;
+    yc_op op = {.kind = kind, .flags = YC_OP_DRY_RUN, .tags = list, .n_tags = has_tags ? step->n_arguments : 0};
+    if (kind == YC_OP_INVALIDATE_PATTERN) {
+        op.key = step->arguments[0].data;
+        op.key_len = step->arguments[0].len;
+    }
+    yc_error *error;
+    yc_status status = yc_batch(cache, &op, 1, sizeof op, &error);
+    add_removed(result, status == YC_OK ? op.status : status, status == YC_OK ? op.error : error, &op.removed);
+    free(list);
+    return true;
+}
+
 static void run_invalidate_tag(runner *run, yc_cache *cache, const statement *step, tokens *result) {
     const bytes *tag = argument(run, step, 0);
+    if (is_dry_run(cache, YC_OP_INVALIDATE_TAGS, step, result)) return;
     uint64_t count = 0, *removed = wants_ok(step) ? NULL : &count;
     yc_error *error;
     yc_status status = yc_invalidate_tag(cache, tag->data, tag->len, removed, &error);
@@ -214,6 +232,7 @@ static void run_invalidate_tag(runner *run, yc_cache *cache, const statement *st
 
 static void run_invalidate_tags(runner *run, yc_cache *cache, const statement *step, tokens *result) {
     (void)run;
+    if (is_dry_run(cache, YC_OP_INVALIDATE_TAGS, step, result)) return;
     uint64_t count = 0, *removed = wants_ok(step) ? NULL : &count;
     yc_slice *tags = new_slices(step->arguments, step->n_arguments, 1);
     yc_error *error;
@@ -224,6 +243,7 @@ static void run_invalidate_tags(runner *run, yc_cache *cache, const statement *s
 
 static void run_invalidate_pattern(runner *run, yc_cache *cache, const statement *step, tokens *result) {
     const bytes *pattern = argument(run, step, 0);
+    if (is_dry_run(cache, YC_OP_INVALIDATE_PATTERN, step, result)) return;
     uint64_t count = 0, *removed = wants_ok(step) ? NULL : &count;
     yc_error *error;
     yc_status status = yc_invalidate_pattern(cache, pattern->data, pattern->len, removed, &error);
@@ -232,6 +252,7 @@ static void run_invalidate_pattern(runner *run, yc_cache *cache, const statement
 
 static void run_flush(runner *run, yc_cache *cache, const statement *step, tokens *result) {
     (void)run;
+    if (is_dry_run(cache, YC_OP_FLUSH, step, result)) return;
     uint64_t count = 0, *removed = wants_ok(step) ? NULL : &count;
     yc_error *error;
     yc_status status = yc_flush(cache, removed, &error);

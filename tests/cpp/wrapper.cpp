@@ -280,6 +280,8 @@ void tags_and_patterns_invalidate() {
     CHECK(!cache.invalidate_tag("red"));
     cache.set("a", "1", {{}, {"red"}});
     cache.set("b", "1", {{}, {"blue"}});
+    CHECK(cache.invalidate_tags({"red", "blue"}, Count::dry_run) == 2u && cache.invalidate_tag("red", Count::dry_run) == 1u);
+    CHECK(cache.invalidate_pattern("?", Count::dry_run) == 3u && cache.flush(Count::dry_run) == 3u);
     CHECK(cache.invalidate_tags({"red", "blue"}, Count::yes) == 2u);
     CHECK(cache.invalidate_pattern("x*", Count::yes) == 0u && cache.invalidate_pattern("?", Count::yes) == 1u);
     cache.set("a", "1");
@@ -295,6 +297,9 @@ void removals_without_exceptions() {
     CHECK(cache.invalidate_pattern("*", Count::yes, error) == 0u && !error);
     CHECK(!cache.flush(Count::no, error) && !error);
     CHECK(!cache.invalidate_tag("", Count::yes, error) && error.status() == YC_E_INVALID);
+    CHECK(!cache.invalidate_tag("", Count::dry_run, error) && error.status() == YC_E_INVALID);
+    CHECK(cache.flush(Count::dry_run, error) == 0u && !error);
+    CHECK(!Cache().flush(Count::dry_run, error) && error.status() == YC_E_INVALID);
 }
 
 std::set<std::string> all(Keys keys) {

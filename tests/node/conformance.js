@@ -67,7 +67,10 @@ function countOf(step, count) {
   return [bare(count === undefined ? 'unknown' : String(count))];
 }
 
-const remove = (step, call) => call({ count: !wantsOk(step) }).then((count) => countOf(step, count));
+function remove(step, call) {
+  if (step.options.has('dry_run')) return call({ dryRun: true }).then((count) => countOf(step, count));
+  return call({ count: !wantsOk(step) }).then((count) => countOf(step, count));
+}
 
 function leftOf(left) {
   return [bare(left === undefined ? 'miss' : left === Infinity ? '-1' : String(left))];

@@ -184,6 +184,7 @@ test('an option that does not exist is refused, with its nearest', async () => {
   await assert.rejects(cache.setJson('a', 1, { Tags: ['x'] }), named('Tags', 'tags'));
   await assert.rejects(cache.get('a', { encodign: 'utf8' }), named('encodign', 'encoding'));
   await assert.rejects(cache.flush({ counts: true }), named('counts', 'count'));
+  await assert.rejects(cache.flush({ dryrun: true }), named('dryrun', 'dryRun'));
   await assert.rejects(cache.search('a', { treshold: 5 }), named('treshold', 'threshold'));
   await assert.rejects(cache.keys('*', { pagesize: 5 }).next(), named('pagesize', 'pageSize'));
   await assert.rejects(cache.migrateTo(other, { dry_run: true }), named('dry_run', 'dryRun'));
@@ -213,7 +214,7 @@ test('options of a wrong type or kind', async () => {
     await eachRejects([() => cache.set('a', 'v', options), () => cache.get('a', options), () => cache.flush(options)], typeError);
   }
   await eachRejects([
-    () => cache.flush({ count: 'yes' }), () => cache.invalidateTag('t', { count: 1 }), () => cache.switchTo('memory://', { copy: 'true' }),
+    () => cache.flush({ count: 'yes' }), () => cache.invalidateTag('t', { count: 1 }), () => cache.invalidateTag('t', { dryRun: 1 }), () => cache.switchTo('memory://', { copy: 'true' }),
     () => cache.switchTo('memory://', { rate: '5' }), () => cache.migrateTo(other, { dryRun: 1 }), () => cache.migrateTo(other, { rate: '5' }),
   ], typeError);
   for (const rate of [NaN, Infinity]) {

@@ -38,7 +38,7 @@ const SET_IF = optionsSet('absent', 'present', 'version', 'ttl', 'tags', 'signal
 const DELETE_IF = optionsSet('version', 'signal');
 const GET_OR_LEASE = optionsSet('lease', 'wait', 'tags', 'encoding', 'fresh', 'signal');
 const COUNTER = optionsSet('initial', 'ttl', 'signal');
-const REMOVE = optionsSet('count', 'signal');
+const REMOVE = optionsSet('count', 'dryRun', 'signal');
 const KEYS = optionsSet('encoding', 'pageSize', 'signal');
 const SEARCH = optionsSet('threshold', 'limit', 'tags', 'encoding', 'signal');
 const SWITCH = optionsSet('copy', 'rate');
@@ -382,8 +382,9 @@ class Cache {
 
   #remove(kind, pattern, tags, options) {
     return attempt(() => {
-      const { count, signal } = optionsOf(options, REMOVE);
+      const { count, dryRun, signal } = optionsOf(options, REMOVE);
       flagOf(count, 'count');
+      if (flagOf(dryRun, 'dryRun')) return this.#exchange.requestDryRun(kind, pattern, tags(), decode.count, signal);
       const form = count ? decode.count : decode.nothing;
       return this.#exchange.request(kind, count ? COUNT : 0, pattern, undefined, tags(), 0, form, signal);
     });

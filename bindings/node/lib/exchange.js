@@ -46,6 +46,7 @@ const CAN_SHARE = 4;
 const CAN_NEAR = 128;
 /** The flag of a read from the servers. */
 const FRESH = 4;
+const DRY_RUN = 8;
 /** The most bytes that the arguments of one operation may take; the library's limits are lower. */
 const MAX_ROOM = 2 ** 31 - 1;
 
@@ -121,6 +122,12 @@ class Exchange {
     this.check(signal);
     if (this.atOnce && isShort(kind)) return Promise.resolve(this.run(kind, flags, key, value, tags, number, decode, more));
     return this.submit(kind, flags, key, value, tags, number, decode, signal, more);
+  }
+
+  /** Counts what a removal would remove. It may walk all keys, and does not run on the caller's thread. */
+  requestDryRun(kind, key, tags, decode, signal) {
+    this.check(signal);
+    return this.submit(kind, DRY_RUN, key, undefined, tags, 0, decode, signal);
   }
 
   /** Reads the value of a key: returns a promise of it in a form. `isFresh`: a copy in this process does not do. */

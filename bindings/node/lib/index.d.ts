@@ -539,6 +539,11 @@ export interface Typed<Value> {
 export interface CountOptions extends CallOptions {
   /** Counts the removed entries, which takes longer. The result is `undefined` if the backend cannot count. */
   count?: boolean;
+  /**
+   * Counts the entries that would be removed, and removes nothing. Lists all keys of the cache. An entry that is set or removed
+   * meanwhile may be counted. The result is `undefined` if a fallback serves. Fails with `YC_E_UNSUPPORTED` if the backend cannot list keys.
+   */
+  dryRun?: boolean;
 }
 
 /** Selects values as strings. */
@@ -1777,8 +1782,8 @@ export class Cache {
    * set with the tag before the call.
    *
    * @param tag - The tag. A tag that no entry has is no error.
-   * @param options - `count` counts; `signal` aborts.
-   * @returns With `count`, the number of entries that could be read until then, or `undefined` if the backend cannot count.
+   * @param options - `count` counts; `dryRun` counts and removes nothing; `signal` aborts.
+   * @returns With `count` or `dryRun`, the number of entries that could be read until then, or `undefined` if the backend cannot count.
    * @throws `YC_E_TIMEOUT` if the option `invalidation_replicas` is set and too few replicas received the invalidation.
    * @example
    * await cache.set('page:1', '<h1>Ada</h1>', { tags: ['user:1'] });
@@ -1789,11 +1794,12 @@ export class Cache {
    * Invalidates the entries that have any of the tags, as `invalidateTag` does.
    *
    * @param tags - The tags. An entry with several of them is counted once.
-   * @param options - `count` counts; `signal` aborts.
-   * @returns With `count`, the number of entries that could be read until then, or `undefined` if the backend cannot count.
+   * @param options - `count` counts; `dryRun` counts and removes nothing; `signal` aborts.
+   * @returns With `count` or `dryRun`, the number of entries that could be read until then, or `undefined` if the backend cannot count.
    * @throws The errors of `invalidateTag`.
    * @example
    * await cache.set('page:1', '<h1>Ada</h1>', { tags: ['user:1', 'pages'] });
+   * await cache.invalidateTags(['user:1', 'pages'], { dryRun: true }); // => 1
    * await cache.invalidateTags(['user:1', 'pages'], { count: true }); // => 1
    */
   invalidateTags(tags: Iterable<Bytes>, options?: CountOptions): Promise<number | undefined>;
@@ -1803,8 +1809,8 @@ export class Cache {
    * may stay.
    *
    * @param pattern - The glob, up to 64 KiB.
-   * @param options - `count` counts; `signal` aborts.
-   * @returns With `count`, the number of removed entries, or `undefined` if the backend cannot count.
+   * @param options - `count` counts; `dryRun` counts and removes nothing; `signal` aborts.
+   * @returns With `count` or `dryRun`, the number of removed entries, or `undefined` if the backend cannot count.
    * @throws `YC_E_UNSUPPORTED` if the backend cannot list keys.
    * @example
    * await cache.set('user:1', 'Ada');
@@ -1814,8 +1820,8 @@ export class Cache {
   /**
    * Removes every entry under the `key_prefix` of this cache, and no other entries.
    *
-   * @param options - `count` counts; `signal` aborts.
-   * @returns With `count`, the number of entries that could be read until then, or `undefined` if the backend cannot count.
+   * @param options - `count` counts; `dryRun` counts and removes nothing; `signal` aborts.
+   * @returns With `count` or `dryRun`, the number of entries that could be read until then, or `undefined` if the backend cannot count.
    * @throws No errors of its own.
    * @example
    * await cache.set('user:1', 'Ada');

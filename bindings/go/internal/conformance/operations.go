@@ -455,6 +455,9 @@ func counted(count yokedcache.Count, err error) []token {
 }
 
 func runInvalidateTags(cache *yokedcache.Cache, step *statement) []token {
+	if step.option("dry_run") != nil {
+		return counted(cache.DryRunInvalidateTags(ctx, step.arguments...))
+	}
 	if !step.wantsOK() {
 		return counted(cache.CountInvalidateTags(ctx, step.arguments...))
 	}
@@ -465,6 +468,9 @@ func runInvalidateTags(cache *yokedcache.Cache, step *statement) []token {
 }
 
 func runInvalidatePattern(cache *yokedcache.Cache, step *statement) []token {
+	if step.option("dry_run") != nil {
+		return counted(cache.DryRunInvalidatePattern(ctx, step.argument(0)))
+	}
 	count, err := cache.InvalidatePattern(ctx, step.argument(0))
 	if step.wantsOK() {
 		return done(err)
@@ -473,6 +479,9 @@ func runInvalidatePattern(cache *yokedcache.Cache, step *statement) []token {
 }
 
 func runFlush(cache *yokedcache.Cache, step *statement) []token {
+	if step.option("dry_run") != nil {
+		return counted(cache.DryRunFlush(ctx))
+	}
 	if step.wantsOK() {
 		return done(cache.Flush(ctx))
 	}
