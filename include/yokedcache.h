@@ -823,7 +823,7 @@ yc_status yc_invalidate_tag(struct yc_cache *cache,
 // YC_COUNT_UNKNOWN if a fallback serves. With a near cache the entries of the
 // servers are counted. Errors: YC_E_UNSUPPORTED if the backend cannot list
 // keys, also where the invalidation itself works: Memcached servers without their
-// crawler.
+// crawler. yc_keys_open_tagged() and yc_keys_open() list the keys.
 yc_status yc_invalidate_tags(struct yc_cache *cache,
                              const struct yc_slice *tags,
                              size_t n_tags,
@@ -902,6 +902,22 @@ yc_status yc_keys_open(struct yc_cache *cache,
                        size_t pattern_len,
                        struct yc_cursor **out,
                        struct yc_error **err);
+
+// Opens a cursor for the keys that match a glob and whose entry has at least one
+// of the tags. With the pattern "*" these are the keys that yc_invalidate_tags()
+// would invalidate; but if n_tags is 0, the tags restrict nothing. Otherwise as
+// yc_keys_open(). The library copies the tags. The listing reads the tags of every
+// entry whose key may match.
+//
+// Errors: YC_E_INVALID for an empty tag; YC_E_TOO_LARGE for a pattern or a tag over
+// 64 KiB.
+yc_status yc_keys_open_tagged(struct yc_cache *cache,
+                              const void *pattern,
+                              size_t pattern_len,
+                              const struct yc_slice *tags,
+                              size_t n_tags,
+                              struct yc_cursor **out,
+                              struct yc_error **err);
 
 // Reads the next page of a listing: at least 1 and at most limit keys. limit 0
 // selects 512. A key that exists during the whole listing is returned at least

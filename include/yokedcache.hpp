@@ -3512,6 +3512,21 @@ public:
         return detail::or_throw([&](Error &error) { return keys(pattern, error); });
     }
 
+    // Lists the keys that match a glob and whose entries have at least one of the tags; an
+    // empty list of tags selects all.
+    //
+    //     Keys keys = cache.keys("*", {"users", "eu"});
+    Keys keys(Bytes pattern, const BytesList &tags, Error &error) const noexcept {
+        yc_cursor *cursor = nullptr;
+        yc_keys_open_tagged(native(), pattern.data, pattern.len, tags.data(), tags.size(), &cursor,
+                            detail::ErrorPlace(error));
+        return Keys(cursor);
+    }
+
+    Keys keys(Bytes pattern, const BytesList &tags) const {
+        return detail::or_throw([&](Error &error) { return keys(pattern, tags, error); });
+    }
+
     // Finds the keys that are most similar to a query of at most 1 KiB, best first.
     Matches search(Bytes query, const SearchOptions &options, Error &error) const noexcept {
         const detail::TagSlices tags(options.tags);

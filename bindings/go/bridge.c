@@ -322,10 +322,16 @@ yoked_go_found yoked_go_get_or_lease(yc_cache *cache, const uint8_t *key, size_t
     return found;
 }
 
-yc_status yoked_go_keys_open(yc_cache *cache, const uint8_t *pattern, size_t pattern_len, yc_cursor **out,
-                             yc_error **error)
+yc_status yoked_go_keys_open(yc_cache *cache, const uint8_t *pattern, size_t pattern_len, const uint8_t *tags,
+                             size_t n_tags, yc_cursor **out, yc_error **error)
 {
-    return yc_keys_open(cache, pattern, pattern_len, out, error);
+    yc_slice few[FEW_TAGS];
+    yc_slice *list = n_tags <= FEW_TAGS ? few : yoked_go_allocate(n_tags * sizeof *list);
+    payload rest = {(const uint64_t *)tags, tags + n_tags * sizeof(uint64_t)};
+    read_list(&rest, list, n_tags);
+    yc_status status = yc_keys_open_tagged(cache, pattern, pattern_len, list, n_tags, out, error);
+    if (list != few) free(list);
+    return status;
 }
 
 void yoked_go_run(yc_cache *cache, yc_cancel_token *token, const uint8_t *block, yoked_go_done *done, yc_error **error)

@@ -63,8 +63,9 @@ typedef struct yoked_go_found {
 yoked_go_found yoked_go_get_or_lease(yc_cache *cache, const uint8_t *key, size_t key_len, const uint8_t *tags,
                                      size_t n_tags, int64_t lease_ms, uint8_t *buffer, size_t cap);
 
-yc_status yoked_go_keys_open(yc_cache *cache, const uint8_t *pattern, size_t pattern_len, yc_cursor **out,
-                             yc_error **error);
+/* tags: see yoked_go_get_or_lease(). */
+yc_status yoked_go_keys_open(yc_cache *cache, const uint8_t *pattern, size_t pattern_len, const uint8_t *tags,
+                             size_t n_tags, yc_cursor **out, yc_error **error);
 
 yc_status yoked_go_redis_name(yc_cache *cache, const uint8_t *key, size_t key_len, yc_value **name, yc_error **error);
 

@@ -283,6 +283,35 @@ func ExampleMatch() {
 	// Output: user:ada 100
 }
 
+func ExampleKeysOption() {
+	cache := exampleCache()
+	defer cache.Close()
+	ctx := context.Background()
+
+	cache.Set(ctx, "user:ada", nil, yokedcache.WithTags("staff"))
+	cache.Set(ctx, "user:bob", nil)
+	options := []yokedcache.KeysOption{yokedcache.WithAnyTag("staff", "guests")}
+	keys := cache.Keys(ctx, "user:*", options...)
+	defer keys.Close()
+	for keys.Next() {
+		fmt.Println(keys.Key())
+	}
+	// Output: user:ada
+}
+
+func ExampleTagOption() {
+	cache := exampleCache()
+	defer cache.Close()
+	ctx := context.Background()
+
+	cache.Set(ctx, "user:ada", nil, yokedcache.WithTags("staff"))
+	var staff yokedcache.TagOption = yokedcache.WithAnyTag("staff")
+	keys := cache.Keys(ctx, "*", staff)
+	defer keys.Close()
+	fmt.Println(keys.Next(), keys.Key())
+	// Output: true user:ada
+}
+
 func ExampleSearchOption() {
 	cache := exampleCache()
 	defer cache.Close()

@@ -28,14 +28,20 @@ type KeyIterator struct {
 	err    error
 }
 
+// A KeysOption is an optional parameter of [Cache.Keys] and [Cache.AllKeys]. [WithAnyTag] returns one.
+type KeysOption interface {
+	setKeys(*operation)
+}
+
 // Keys returns an iterator over the keys that match a glob (see [Cache.InvalidatePattern]; "*" matches every key).
+// With [WithAnyTag] it returns only the keys of entries that have any of the tags.
 // A key that exists during the whole listing is returned at least once. It is returned more than once only if
 // servers changed and were listed again. A key that is added or removed during the listing may be returned.
 // Writers are not blocked.
 //
 // Keys itself returns no error: Next returns false and Err returns the reason. It is [ErrUnsupported] if the
-// backend cannot list keys, and [ErrTooLarge] for a pattern over 64 KiB.
-func (cache *Cache) Keys(ctx context.Context, pattern string) *KeyIterator {
+// backend cannot list keys, [ErrInvalid] for an empty tag, and [ErrTooLarge] for a pattern over 64 KiB.
+func (cache *Cache) Keys(ctx context.Context, pattern string, options ...KeysOption) *KeyIterator {
 	keys := &KeyIterator{cache: cache, ctx: ctx}
 	user, err := cache.enter(ctx)
 	if err != nil {
@@ -43,8 +49,18 @@ func (cache *Cache) Keys(ctx context.Context, pattern string) *KeyIterator {
 		return keys
 	}
 	defer user.leave()
+	var op operation
+	for _, option := range options {
+		if option == nil {
+			keys.err = invalid("an option of Keys is nil: omit it")
+			return keys
+		}
+		option.setKeys(&op)
+	}
+	tags := op.appendPayload(nil)
 	var described *C.yc_error
-	status := C.yoked_go_keys_open(cache.handle, bytesOf(pattern), C.size_t(len(pattern)), &keys.cursor, &described)
+	status := C.yoked_go_keys_open(cache.handle, bytesOf(pattern), C.size_t(len(pattern)),
+		(*C.uint8_t)(unsafe.SliceData(tags)), C.size_t(len(op.tags)), &keys.cursor, &described)
 	keys.err = failure(status, described)
 	// Releases the cursor of an iterator that is dropped before its end.
 	runtime.SetFinalizer(keys, (*KeyIterator).Close)

@@ -17,9 +17,9 @@ import (
 //	}
 //
 // An error is the last element of the sequence, with the key "".
-func (cache *Cache) AllKeys(ctx context.Context, pattern string) iter.Seq2[string, error] {
+func (cache *Cache) AllKeys(ctx context.Context, pattern string, options ...KeysOption) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		keys := cache.Keys(ctx, pattern)
+		keys := cache.Keys(ctx, pattern, options...)
 		defer keys.Close()
 		for keys.Next() {
 			if !yield(keys.Key(), nil) {

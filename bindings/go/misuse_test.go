@@ -74,6 +74,13 @@ var methods = map[string]func(context.Context, *yokedcache.Cache) error{
 		keys.Close()
 		return keys.Err()
 	},
+	"Keys with tags": func(ctx context.Context, c *yokedcache.Cache) error {
+		keys := c.Keys(ctx, "*", yokedcache.WithAnyTag("t", "u"))
+		defer keys.Close()
+		for keys.Next() {
+		}
+		return keys.Err()
+	},
 	"Search": func(ctx context.Context, c *yokedcache.Cache) error { _, err := c.Search(ctx, "q"); return err },
 	"GetMany": func(ctx context.Context, c *yokedcache.Cache) error {
 		_, err := c.GetMany(ctx, []string{"k"})

@@ -16,23 +16,45 @@ type Match struct {
 
 // A SearchOption is an optional parameter of [Cache.Search]. [WithThreshold], [WithLimit] and [WithAnyTag] return
 // one.
-type SearchOption func(*operation)
+type SearchOption interface {
+	setSearch(*operation)
+}
+
+type searchOption func(*operation)
+
+func (option searchOption) setSearch(op *operation) {
+	option(op)
+}
+
+// A TagOption restricts [Cache.Search], [Cache.Keys] or [Cache.AllKeys] to entries that have any of some tags.
+// [WithAnyTag] returns one.
+type TagOption struct {
+	tags []string
+}
+
+func (option TagOption) setSearch(op *operation) {
+	op.tags = append(op.tags[:len(op.tags):len(op.tags)], option.tags...)
+}
+
+func (option TagOption) setKeys(op *operation) {
+	option.setSearch(op)
+}
 
 // WithThreshold sets the lowest score of a match, from 0 to 100. The default is 80.
 func WithThreshold(score float64) SearchOption {
-	return func(op *operation) { op.threshold = score }
+	return searchOption(func(op *operation) { op.threshold = score })
 }
 
 // WithLimit sets the maximum number of matches, at least 1. The default is 10.
 func WithLimit(matches int) SearchOption {
 	// The library refuses 0.
-	return func(op *operation) { op.limit = uint64(max(matches, 0)) }
+	return searchOption(func(op *operation) { op.limit = uint64(max(matches, 0)) })
 }
 
-// WithAnyTag restricts the search to entries that have any of the tags. The tags of several WithAnyTag of a call
-// are combined.
-func WithAnyTag(tags ...string) SearchOption {
-	return func(op *operation) { op.tags = append(op.tags[:len(op.tags):len(op.tags)], tags...) }
+// WithAnyTag restricts a search or a listing of keys to entries that have any of the tags. The tags of several
+// WithAnyTag of a call are combined. Without tags it restricts nothing.
+func WithAnyTag(tags ...string) TagOption {
+	return TagOption{tags}
 }
 
 // Search returns the keys that are most similar to a query, best first, equal scores ordered by key. The score is
@@ -52,7 +74,7 @@ func (cache *Cache) Search(ctx context.Context, query string, options ...SearchO
 		if option == nil {
 			return nil, invalid("a search option is nil: omit it")
 		}
-		option(&op)
+		option.setSearch(&op)
 	}
 	call, err := cache.queue.run(ctx, &op)
 	if err != nil {

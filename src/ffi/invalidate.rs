@@ -74,7 +74,7 @@ pub unsafe extern "C" fn yc_invalidate_tag(
 /// YC_COUNT_UNKNOWN if a fallback serves. With a near cache the entries of the
 /// servers are counted. Errors: YC_E_UNSUPPORTED if the backend cannot list
 /// keys, also where the invalidation itself works: Memcached servers without their
-/// crawler.
+/// crawler. yc_keys_open_tagged() and yc_keys_open() list the keys.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_invalidate_tags(
     cache: *mut yc_cache,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
-use super::arguments::{bytes, out, yc_slice};
+use super::arguments::{bytes, out, slices, yc_slice};
 use super::boundary;
 use super::cache::{with_handle, yc_cache};
 use super::error::{YC_END, YC_OK, yc_error, yc_status};
@@ -20,6 +20,13 @@ use crate::util::byte_strings::ByteStrings;
 pub struct yc_cursor {
     pub(super) handle: Arc<CacheHandle>,
     pub(super) cursor: Arc<Mutex<Cursor>>,
+}
+
+impl yc_cursor {
+    /// Returns a handle that the caller owns.
+    fn into_raw(cache: &yc_cache, cursor: Cursor) -> *mut Self {
+        Box::into_raw(Box::new(Self { handle: cache.handle.clone(), cursor: Arc::new(Mutex::new(cursor)) }))
+    }
 }
 
 /// A page of keys. It is immutable: any thread may read it. It remains valid
@@ -62,9 +69,36 @@ pub unsafe extern "C" fn yc_keys_open(
     unsafe {
         with_handle("yc_keys_open", cache, err, |cache| {
             let place = self::out(out, "out")?;
-            let cursor = Cursor::new(bytes(pattern, pattern_len, "pattern")?)?;
-            let handle = cache.handle.clone();
-            place.write(Box::into_raw(Box::new(yc_cursor { handle, cursor: Arc::new(Mutex::new(cursor)) })));
+            place.write(yc_cursor::into_raw(cache, Cursor::new(bytes(pattern, pattern_len, "pattern")?)?));
+            Ok(YC_OK)
+        })
+    }
+}
+
+/// Opens a cursor for the keys that match a glob and whose entry has at least one
+/// of the tags. With the pattern "*" these are the keys that yc_invalidate_tags()
+/// would invalidate; but if n_tags is 0, the tags restrict nothing. Otherwise as
+/// yc_keys_open(). The library copies the tags. The listing reads the tags of every
+/// entry whose key may match.
+///
+/// Errors: YC_E_INVALID for an empty tag; YC_E_TOO_LARGE for a pattern or a tag over
+/// 64 KiB.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_keys_open_tagged(
+    cache: *mut yc_cache,
+    pattern: *const c_void,
+    pattern_len: usize,
+    tags: *const yc_slice,
+    n_tags: usize,
+    out: *mut *mut yc_cursor,
+    err: *mut *mut yc_error,
+) -> yc_status {
+    // SAFETY: the caller's arguments, each checked before use.
+    unsafe {
+        with_handle("yc_keys_open_tagged", cache, err, |cache| {
+            let place = self::out(out, "out")?;
+            let (pattern, tags) = (bytes(pattern, pattern_len, "pattern")?, slices(tags, n_tags, "tags")?);
+            place.write(yc_cursor::into_raw(cache, Cursor::new(pattern)?.tagged(&tags)?));
             Ok(YC_OK)
         })
     }

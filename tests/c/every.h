@@ -150,6 +150,17 @@ static yc_status every_keys(yc_cache *cache, yc_error **err) {
     return status == YC_END ? YC_OK : status;
 }
 
+/* The same with tags. */
+static yc_status every_keys_tagged(yc_cache *cache, yc_error **err) {
+    yc_cursor *cursor = NULL;
+    yc_keys *page = NULL;
+    yc_slice tags[2] = {{"x", 1}, {"y", 1}};
+    yc_status status = yc_keys_open_tagged(cache, "*", 1, tags, 2, &cursor, err);
+    while (status == YC_OK && (status = yc_keys_next(cursor, 2, &page, err)) == YC_OK) yc_keys_free(page);
+    yc_cursor_free(cursor);
+    return status == YC_END ? YC_OK : status;
+}
+
 static yc_status every_search(yc_cache *cache, yc_error **err) {
     yc_search_options options = YC_SEARCH_OPTIONS_INIT;
     yc_matches *matches = NULL;
@@ -279,6 +290,7 @@ static const every_call EVERY[] = {
     {"yc_invalidate_tags", every_invalidate_tags},
     {"yc_invalidate_pattern", every_invalidate_pattern},
     {"yc_keys_open", every_keys},
+    {"yc_keys_open_tagged", every_keys_tagged},
     {"yc_search", every_search},
     {"yc_get_many", every_get_many},
     {"yc_delete_many", every_delete_many},

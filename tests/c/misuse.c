@@ -68,6 +68,7 @@ static void check_keys_with(yc_cache *cache, const void *key, size_t len) {
     CHECK_CALL(yc_invalidate_tags(cache, &(yc_slice){key, len}, 1, &removed, err), YC_E_INVALID);
     CHECK_CALL(yc_invalidate_pattern(cache, key, len, &removed, err), YC_E_INVALID);
     CHECK_CALL(yc_keys_open(cache, key, len, &cursor, err), YC_E_INVALID);
+    CHECK_CALL(yc_keys_open_tagged(cache, key, len, NULL, 0, &cursor, err), YC_E_INVALID);
     CHECK_CALL(yc_search(cache, key, len, NULL, &matches, err), YC_E_INVALID);
     CHECK(value == (yc_value *)&value && cursor == (yc_cursor *)&cursor && matches == (yc_matches *)&matches);
     CHECK(strcmp(buffer, "before") == 0 && found == 7 && left == 7 && removed == 7);
@@ -85,6 +86,7 @@ static void check_many_with(yc_cache *cache, const yc_slice *list, size_t n) {
     bool is_possible = n == 1;
     CHECK(values[0] == (is_possible ? NULL : (yc_value *)&values) && statuses[0] == (is_possible ? YC_E_INVALID : 77));
     CHECK_CALL(yc_invalidate_tags(cache, list, n, &removed, err), YC_E_INVALID);
+    CHECK_CALL(yc_keys_open_tagged(cache, "*", 1, list, n, (yc_cursor *[]){NULL}, err), YC_E_INVALID);
     CHECK_CALL(yc_explain(cache, "k", 1, list, n, (yc_value *[]){NULL}, err), YC_E_INVALID);
     CHECK_CALL(yc_set(cache, "k", 1, "v", 1, 0, list, n, err), YC_E_INVALID);
     statuses[0] = 77;

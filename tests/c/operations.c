@@ -284,9 +284,13 @@ static yc_status read_pages(yc_cursor *cursor, size_t limit, tokens *list, yc_er
 static void run_keys(runner *run, yc_cache *cache, const statement *step, tokens *result) {
     const bytes *pattern = argument(run, step, 0);
     tokens list = {NULL, 0};
+    size_t n_tags = 0;
+    yc_slice *tags = tags_option(step, &n_tags);
     yc_cursor *cursor = NULL;
     yc_error *error;
-    yc_status status = yc_keys_open(cache, pattern->data, pattern->len, &cursor, &error);
+    yc_status status = n_tags ? yc_keys_open_tagged(cache, pattern->data, pattern->len, tags, n_tags, &cursor, &error)
+                              : yc_keys_open(cache, pattern->data, pattern->len, &cursor, &error);
+    free(tags);
     if (status == YC_OK) status = read_pages(cursor, number_option(step, "page", 0), &list, &error);
     yc_cursor_free(cursor);
     if (status == YC_END) {

@@ -270,6 +270,14 @@ void a_ttl_that_has_run_out_is_refused_and_not_for_ever() {
     CHECK(!cache.exists("a"));
 }
 
+std::set<std::string> all(Keys keys) {
+    std::set<std::string> found;
+    for (std::string_view key : keys) {
+        CHECK(found.insert(std::string(key)).second);
+    }
+    return found;
+}
+
 void tags_and_patterns_invalidate() {
     Cache cache = memory();
     cache.set("a", "1", {{}, {"red", "round"}});
@@ -281,6 +289,7 @@ void tags_and_patterns_invalidate() {
     cache.set("a", "1", {{}, {"red"}});
     cache.set("b", "1", {{}, {"blue"}});
     CHECK(cache.invalidate_tags({"red", "blue"}, Count::dry_run) == 2u && cache.invalidate_tag("red", Count::dry_run) == 1u);
+    CHECK(all(cache.keys("*", {"blue", "none"})) == std::set<std::string>{"b"} && all(cache.keys("?", std::vector<std::string>())).size() == 3);
     CHECK(cache.invalidate_pattern("?", Count::dry_run) == 3u && cache.flush(Count::dry_run) == 3u);
     CHECK(cache.invalidate_tags({"red", "blue"}, Count::yes) == 2u);
     CHECK(cache.invalidate_pattern("x*", Count::yes) == 0u && cache.invalidate_pattern("?", Count::yes) == 1u);
@@ -300,14 +309,6 @@ void removals_without_exceptions() {
     CHECK(!cache.invalidate_tag("", Count::dry_run, error) && error.status() == YC_E_INVALID);
     CHECK(cache.flush(Count::dry_run, error) == 0u && !error);
     CHECK(!Cache().flush(Count::dry_run, error) && error.status() == YC_E_INVALID);
-}
-
-std::set<std::string> all(Keys keys) {
-    std::set<std::string> found;
-    for (std::string_view key : keys) {
-        CHECK(found.insert(std::string(key)).second);
-    }
-    return found;
 }
 
 void keys_are_listed_once_over_all_pages() {

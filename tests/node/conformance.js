@@ -201,7 +201,7 @@ async function nextEvent(step) {
 async function readKeys(cache, step) {
   const limit = numberOption(step, 'page');
   const keys = [];
-  for await (const key of cache.keys(data(step.arguments[0]), { encoding: 'buffer', pageSize: limit })) keys.push(key);
+  for await (const key of cache.keys(data(step.arguments[0]), { encoding: 'buffer', pageSize: limit, tags: tagsOption(step) })) keys.push(key);
   return list(keys.sort(Buffer.compare).map(bytesOf));
 }
 

@@ -10,6 +10,7 @@ const decode = require('./decode.js');
 const { YokedCacheError, errorOf, invalidType } = require('./error.js');
 const { events } = require('./events.js');
 const { Exchange } = require('./exchange.js');
+const { bytesOfLists } = require('./inbox.js');
 const { Kind } = require('./kind.js');
 const leases = require('./lease.js');
 const { FORMS, Loading, OPTIONS: LOAD } = require('./loading.js');
@@ -39,7 +40,7 @@ const DELETE_IF = optionsSet('version', 'signal');
 const GET_OR_LEASE = optionsSet('lease', 'wait', 'tags', 'encoding', 'fresh', 'signal');
 const COUNTER = optionsSet('initial', 'ttl', 'signal');
 const REMOVE = optionsSet('count', 'dryRun', 'signal');
-const KEYS = optionsSet('encoding', 'pageSize', 'signal');
+const KEYS = optionsSet('tags', 'encoding', 'pageSize', 'signal');
 const SEARCH = optionsSet('threshold', 'limit', 'tags', 'encoding', 'signal');
 const SWITCH = optionsSet('copy', 'rate');
 const MIGRATE = optionsSet('pattern', 'rate', 'dryRun', 'resume', 'onProgress', 'signal');
@@ -393,11 +394,12 @@ class Cache {
   // ---- Listing and search ----
 
   async *keys(pattern = '*', options = undefined) {
-    const { encoding, pageSize, signal } = optionsOf(options, KEYS);
+    const { tags, encoding, pageSize, signal } = optionsOf(options, KEYS);
     const form = decode.keys[encodingOf(encoding, 'utf8')];
     const limit = sizeOf(pageSize, 0, 'pageSize');
+    const wanted = tagsOf(tags) ?? [];
     this.#exchange.check(signal);
-    const cursor = native.keysOpen(this.#exchange.handle, bytesOf(pattern, 'pattern'));
+    const cursor = native.keysOpen(this.#exchange.handle, bytesOf(pattern, 'pattern'), bytesOfLists(wanted, 'tag', [], 'tag'), wanted.length);
     if (Array.isArray(cursor)) throw errorOf(cursor);
     let page;
     while ((page = await this.#exchange.requestPage(cursor, limit, form, signal)) !== undefined) yield* page;

@@ -560,6 +560,8 @@ export interface BufferOptions extends CallOptions {
 
 /** Configures a listing of keys. */
 export interface ListOptions extends CallOptions {
+  /** Selects the keys whose entries have any of these tags. An empty list selects all. */
+  tags?: Iterable<Bytes>;
   /** Limits the keys that are read at once; 512 by default. */
   pageSize?: number;
 }
@@ -1833,7 +1835,8 @@ export class Cache {
    * Lists the keys that match a glob as Buffers, page by page.
    *
    * @param pattern - The glob; `undefined` matches every key.
-   * @param options - `encoding: 'buffer'` selects Buffers; `pageSize` limits a page; `signal` aborts.
+   * @param options - `encoding: 'buffer'` selects Buffers; `tags` selects the keys of entries that have any of them; `pageSize` limits a
+   * page; `signal` aborts.
    * @returns An iterator over the keys.
    * @throws `YC_E_UNSUPPORTED` if the backend cannot list keys.
    * @example
@@ -1847,12 +1850,13 @@ export class Cache {
    * listing may be returned. Writers are not blocked.
    *
    * @param pattern - The glob; every key by default.
-   * @param options - `pageSize` limits a page; `signal` aborts.
+   * @param options - `tags` selects the keys of entries that have any of them; `pageSize` limits a page; `signal` aborts.
    * @returns An iterator over the keys.
    * @throws `YC_E_UNSUPPORTED` if the backend cannot list keys.
    * @example
-   * await cache.set('user:1', 'Ada');
+   * await cache.set('user:1', 'Ada', { tags: ['staff'] });
    * for await (const key of cache.keys('user:*')) console.log(key);
+   * for await (const key of cache.keys('*', { tags: ['staff'] })) console.log(key);
    */
   keys(pattern?: Bytes, options?: ListOptions & { encoding?: 'utf8' | 'utf-8' }): AsyncGenerator<string, void, void>;
   /**

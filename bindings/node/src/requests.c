@@ -219,16 +219,21 @@ static void free_cursor(napi_env env, void *cursor, void *hint) {
     yc_cursor_free(cursor);
 }
 
-/* keysOpen(handle, pattern) returns a cursor or an error. */
+/* keysOpen(handle, pattern, list, nTags) returns a cursor or an error. The list has so many tags. */
 napi_value keys_open(napi_env env, napi_callback_info info) {
-    napi_value given[2], external = NULL;
+    napi_value given[4], external = NULL;
+    uint32_t n_tags = 0;
     yc_cursor *cursor = NULL;
     yc_error *error = NULL;
-    if (!arguments(env, info, 2, given)) return NULL;
+    if (!arguments(env, info, 4, given)) return NULL;
     handle *cache = handle_of(env, given[0]);
-    if (!cache) return NULL;
+    if (!cache || !check(env, napi_get_value_uint32(env, given[3], &n_tags))) return NULL;
     span pattern = bytes_of(env, given[1]);
-    if (yc_keys_open(cache->cache, pattern.data, pattern.len, &cursor, &error) < 0) return error_of(env, error);
+    if (!ensure_slices(cache, n_tags) || !read_list(bytes_of(env, given[2]), 0, n_tags, cache->slices)) {
+        return throw_text(env, "there is no memory for the tags of a listing");
+    }
+    yc_status status = yc_keys_open_tagged(cache->cache, pattern.data, pattern.len, cache->slices, n_tags, &cursor, &error);
+    if (status < 0) return error_of(env, error);
     if (!check(env, napi_create_external(env, cursor, free_cursor, NULL, &external))) yc_cursor_free(cursor);
     return external;
 }

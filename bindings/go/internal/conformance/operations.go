@@ -489,7 +489,7 @@ func runFlush(cache *yokedcache.Cache, step *statement) []token {
 }
 
 func runKeys(cache *yokedcache.Cache, step *statement) []token {
-	keys := cache.Keys(ctx, step.argument(0)).PageSize(step.number("page", 0))
+	keys := cache.Keys(ctx, step.argument(0), yokedcache.WithAnyTag(step.option("tags")...)).PageSize(step.number("page", 0))
 	defer keys.Close()
 	var found []string
 	for keys.Next() {
