@@ -466,6 +466,82 @@ yc_status yc_ttl(struct yc_cache *cache,
 //         requests > 100)
 //         puts("too many requests");
 
+// Example: read a value with its age and its remaining time to live.
+//
+//     yc_entry_info info = YC_ENTRY_INFO_INIT;
+//     yc_value *price = NULL;
+//     if (yc_get_info(cache, "price:7", 7, 60000, &price, &info, NULL) == YC_OK) {
+//         if (info.age_ms != YC_AGE_UNKNOWN)
+//             printf("%lld ms old\n", (long long)info.age_ms);
+//         if (info.remaining_ms >= 0)
+//             printf("%lld ms left\n", (long long)info.remaining_ms);
+//         yc_value_free(price);
+//     }
+
+// The age of an entry, if the time of its set is not stored.
+#define YC_AGE_UNKNOWN -1
+
+// The properties of an entry that yc_get_info() has read. Initialise it with
+// YC_ENTRY_INFO_INIT.
+typedef struct yc_entry_info {
+  // The size of the struct, sizeof(yc_entry_info). The library writes no field
+  // beyond it.
+  size_t struct_size;
+  // The version of the entry, for yc_set_if() and yc_delete_if(); see
+  // yc_get_versioned().
+  uint64_t version;
+  // The time since the entry was set, in milliseconds, or YC_AGE_UNKNOWN. It is
+  // never too short, and up to 2200 ms too long: an entry stores the second of
+  // its set. Another time to live does not change it. On Redis the clocks of the
+  // machines that set and that read the entry count: an age is wrong by the
+  // difference between them.
+  int64_t age_ms;
+  // The remaining time to live in milliseconds, or YC_TTL_DEFAULT (-1) if the
+  // entry never expires, as yc_ttl() returns it.
+  int64_t remaining_ms;
+  // The number of tags of the entry. Entries store hashes of their tags and not
+  // the names: yc_explain() tells for names whether the entry has them.
+  uint64_t tag_count;
+  // Set to zero.
+  uint64_t reserved[4];
+} yc_entry_info;
+
+// Initialises a yc_entry_info with its size.
+#define YC_ENTRY_INFO_INIT \
+    { sizeof(yc_entry_info), 0, 0, 0, 0, { 0, 0, 0, 0 } }
+
+// Reads the value of a key with its version, its age, its remaining time to live
+// and the number of its tags. On Redis and Memcached this takes as many round
+// trips as yc_get(), which is one as a rule, and one more while a caller loads the
+// key again. The value comes from the servers, also if the near cache has a copy.
+// While a fallback serves, the properties are those of its entry.
+//
+// max_age_ms is the largest age of an entry that is accepted, or 0 for any age. An
+// older entry is a miss for this call: it stays, with its time to live, and
+// counts as a miss and not as an expiry. Since an age may be up to 2200 ms too
+// long, an entry that is younger than max_age_ms by less than that may be a miss
+// too; an older one is never returned. An entry of unknown age is a miss if
+// max_age_ms is not 0: in memory an entry that was set without a time to live, on
+// Redis a counter, and an entry of a version of the library that did not store
+// the time of the set.
+//
+// On Redis the remaining time is read directly before the value. If another
+// program sets the key between the two, it may be that of the entry before.
+//
+// Returns:
+// - YC_OK: *value is the value, which the caller frees with yc_value_free();
+//   *info has the properties. info may be NULL.
+// - YC_MISS: the key does not exist, or its entry is too old. Nothing is written.
+// - Errors: YC_E_INVALID if max_age_ms is negative or info->struct_size is too
+//   small; see yc_get().
+yc_status yc_get_info(struct yc_cache *cache,
+                      const void *key,
+                      size_t key_len,
+                      int64_t max_age_ms,
+                      struct yc_value **value,
+                      struct yc_entry_info *info,
+                      struct yc_error **err);
+
 // Condition of yc_set_if(): the key does not exist.
 #define YC_IF_ABSENT 1
 
@@ -2025,6 +2101,10 @@ yc_status yc_config_check_file(const char *path,
 // Kind of completion: yc_queue_events_next(). Not allowed in yc_op.kind.
 #define YC_OP_EVENTS_NEXT 31
 
+// Kind of operation: yc_get_info(). The field number is max_age_ms. The results
+// are result, version, remaining_ms, age_ms in number, and tag_count.
+#define YC_OP_GET_INFO 32
+
 // Flag of an operation: count the entries that an invalidation or a flush
 // removes.
 #define YC_OP_COUNT 1
@@ -2032,8 +2112,8 @@ yc_status yc_config_check_file(const char *path,
 // An operation and its result. Set the struct to zero, then set the fields that
 // the kind needs. "Result" marks the fields that yc_batch() writes.
 typedef struct yc_op {
-  // Kind of the operation: one of YC_OP_GET to YC_OP_METRICS, or of
-  // YC_OP_GET_VERSIONED to YC_OP_PUBLISH.
+  // Kind of the operation: one of YC_OP_GET to YC_OP_METRICS, of
+  // YC_OP_GET_VERSIONED to YC_OP_PUBLISH, or YC_OP_GET_INFO.
   int32_t kind;
   // 0, YC_OP_COUNT, YC_OP_IDEMPOTENT, YC_OP_FRESH or YC_OP_DRY_RUN.
   uint32_t flags;
@@ -2062,7 +2142,7 @@ typedef struct yc_op {
   // Condition of a YC_OP_SET_IF: YC_IF_ABSENT, YC_IF_PRESENT or
   // YC_IF_VERSION; else zero.
   int32_t condition;
-  // Result: the value of a YC_OP_GET, YC_OP_GET_VERSIONED or
+  // Result: the value of a YC_OP_GET, YC_OP_GET_VERSIONED, YC_OP_GET_INFO or
   // YC_OP_GET_AND_EXPIRE with status YC_OK or of a YC_OP_GET_OR_LEASE, or the
   // text of a YC_OP_STATS, YC_OP_HEALTH, YC_OP_METRICS or YC_OP_EXPLAIN; else
   // NULL. The caller frees it with yc_value_free().
@@ -2070,19 +2150,20 @@ typedef struct yc_op {
   // Result: the error if status is negative, else NULL. The caller frees it
   // with yc_error_free().
   struct yc_error *error;
-  // Result of YC_OP_TTL: the remaining time in milliseconds, or -1 if the
-  // entry never expires; else 0.
+  // Result of YC_OP_TTL and YC_OP_GET_INFO: the remaining time in milliseconds, or
+  // -1 if the entry never expires; else 0.
   int64_t remaining_ms;
   // Result: the number of removed entries, or YC_COUNT_UNKNOWN. With
   // YC_OP_DRY_RUN the number of those that would be removed.
   uint64_t removed;
   // The version that a YC_OP_SET_IF or YC_OP_DELETE_IF compares. Result: the
-  // version of a YC_OP_GET_VERSIONED or of the entry that a YC_OP_SET_IF has
-  // stored; else 0.
+  // version of a YC_OP_GET_VERSIONED or YC_OP_GET_INFO, or of the entry that a
+  // YC_OP_SET_IF has stored; else 0.
   uint64_t version;
-  // The delta of a YC_OP_COUNTER_ADD, the key_index of a YC_OP_REDIS_COMMAND.
-  // Result: the value of the counter, or the number of subscriptions that a
-  // YC_OP_PUBLISH was sent to, -1 if it is unknown; else 0.
+  // The delta of a YC_OP_COUNTER_ADD, the key_index of a YC_OP_REDIS_COMMAND, the
+  // max_age_ms of a YC_OP_GET_INFO. Result: the value of the counter, the number
+  // of subscriptions that a YC_OP_PUBLISH was sent to, -1 if it is unknown, or the
+  // age_ms of a YC_OP_GET_INFO; else 0.
   int64_t number;
   // The initial value of the counter of a YC_OP_COUNTER_ADD.
   int64_t initial;
@@ -2092,8 +2173,10 @@ typedef struct yc_op {
   // Result: the reply to a YC_OP_REDIS_COMMAND with status YC_OK; else NULL. The
   // caller frees it with yc_reply_free().
   struct yc_reply *reply;
+  // Result: the number of tags of the entry of a YC_OP_GET_INFO; else 0.
+  uint64_t tag_count;
   // Set to zero.
-  uint64_t reserved[3];
+  uint64_t reserved[2];
 } yc_op;
 
 // Runs n operations in order, each as the function of its kind does. Operations
@@ -2206,16 +2289,16 @@ typedef struct yc_completion {
   yc_status status;
   // Kind of the operation: a YC_OP_ number.
   int32_t kind;
-  // The value of a YC_OP_GET, YC_OP_GET_VERSIONED or YC_OP_GET_AND_EXPIRE with
-  // status YC_OK or of a YC_OP_GET_OR_LEASE, or the text of a YC_OP_STATS,
+  // The value of a YC_OP_GET, YC_OP_GET_VERSIONED, YC_OP_GET_INFO or
+  // YC_OP_GET_AND_EXPIRE with status YC_OK or of a YC_OP_GET_OR_LEASE, or the text of a YC_OP_STATS,
   // YC_OP_HEALTH, YC_OP_METRICS or YC_OP_EXPLAIN; else NULL. The caller frees it
   // with yc_value_free().
   struct yc_value *result;
   // The error if status is negative, else NULL. The caller frees it with
   // yc_error_free().
   struct yc_error *error;
-  // The result of YC_OP_TTL: the remaining time in milliseconds, or -1 if the
-  // entry never expires; else 0.
+  // The result of YC_OP_TTL and YC_OP_GET_INFO: the remaining time in
+  // milliseconds, or -1 if the entry never expires; else 0.
   int64_t remaining_ms;
   // The number of removed entries, or YC_COUNT_UNKNOWN. With YC_OP_DRY_RUN the
   // number of those that would be removed.
@@ -2229,11 +2312,12 @@ typedef struct yc_completion {
   // The matches of a YC_OP_SEARCH, else NULL. The caller frees them with
   // yc_matches_free().
   struct yc_matches *matches;
-  // The version of a YC_OP_GET_VERSIONED, or of the entry that a YC_OP_SET_IF
-  // has stored; else 0.
+  // The version of a YC_OP_GET_VERSIONED or YC_OP_GET_INFO, or of the entry that a
+  // YC_OP_SET_IF has stored; else 0.
   uint64_t version;
-  // The value of the counter of a YC_OP_COUNTER_ADD, or the number of
-  // subscriptions that a YC_OP_PUBLISH was sent to, -1 if it is unknown; else 0.
+  // The value of the counter of a YC_OP_COUNTER_ADD, the number of subscriptions
+  // that a YC_OP_PUBLISH was sent to, -1 if it is unknown, or the age_ms of a
+  // YC_OP_GET_INFO; else 0.
   int64_t number;
   // The lease of a YC_OP_GET_OR_LEASE, if the caller must load the value, else
   // NULL. The caller frees it with yc_lease_free().
@@ -2247,6 +2331,8 @@ typedef struct yc_completion {
   // The event of a YC_OP_EVENTS_NEXT with status YC_OK; else NULL. The caller
   // frees it with yc_event_free().
   struct yc_event *event;
+  // The number of tags of the entry of a YC_OP_GET_INFO; else 0.
+  uint64_t tag_count;
 } yc_completion;
 
 // Frees the handles of a completion and sets them to NULL. To keep a handle, set

@@ -733,6 +733,11 @@ inline std::string_view view(const yc_slice &slice) noexcept {
     return {static_cast<const char *>(slice.data), slice.len};
 }
 
+// Returns an age of the C API, or nothing if it is not known.
+inline std::optional<std::chrono::milliseconds> age_of(std::int64_t age_ms) noexcept {
+    return age_ms == YC_AGE_UNKNOWN ? std::nullopt : std::optional(std::chrono::milliseconds(age_ms));
+}
+
 inline Ttl remaining(std::int64_t ttl_ms) noexcept {
     return ttl_ms < 0 ? Ttl::never() : Ttl(std::chrono::milliseconds(ttl_ms));
 }
@@ -969,6 +974,24 @@ public:
 struct Versioned {
     Value value;
     Version version = 0;
+};
+
+// A value with the properties of its entry; see yc_get_info().
+//
+//     if (std::optional<EntryInfo> found = cache.get_info("user:1"))
+//         if (found->age && *found->age > 1min)
+//             std::cout << "older than a minute\n";
+struct EntryInfo {
+    Value value;
+    Version version = 0;
+    // The time since the set: never too short, and up to 2200 ms too long. Empty if it is not
+    // stored: in memory with an entry that was set without a time to live, on Redis with a
+    // counter.
+    std::optional<std::chrono::milliseconds> age = {};
+    // The remaining time to live, or Ttl::never().
+    Ttl ttl = {};
+    // The number of tags. Entries store no names of tags.
+    std::uint64_t tag_count = 0;
 };
 
 namespace detail {
@@ -1724,6 +1747,7 @@ public:
     void exists(Bytes key) { add(YC_OP_EXISTS, key); }
     void ttl(Bytes key) { add(YC_OP_TTL, key); }
     void expire(Bytes key, Ttl ttl) { add(YC_OP_EXPIRE, key).ttl_ms = ttl.ttl_ms(); }
+    void get_info(Bytes key, std::chrono::milliseconds max_age = {}) { add(YC_OP_GET_INFO, key).number = max_age.count(); }
     void get_versioned(Bytes key) { add(YC_OP_GET_VERSIONED, key); }
     void remove_if(Bytes key, Version version) { add(YC_OP_DELETE_IF, key).version = version; }
     void get_and_expire(Bytes key, Ttl ttl) { add(YC_OP_GET_AND_EXPIRE, key).ttl_ms = ttl.ttl_ms(); }
@@ -1864,14 +1888,14 @@ struct Outcome {
     // error describes it.
     Status status = YC_OK;
     Error error = {};
-    // The value of a get, get_versioned or get_and_expire that hit, or the text of stats,
+    // The value of a get, get_info, get_versioned or get_and_expire that hit, or the text of stats,
     // health, metrics or explain.
     std::optional<Value> value = {};
-    // The remaining time of a ttl that hit.
+    // The remaining time of a ttl or get_info that hit.
     std::optional<Ttl> ttl = {};
     // The number of entries that an operation removed, if it counted them.
     std::optional<std::uint64_t> removed = {};
-    // The version of the entry that a get_versioned read or a set_if stored.
+    // The version of the entry that a get_versioned or get_info read or a set_if stored.
     std::optional<Version> version = {};
     // The value of the counter after a counter_add.
     std::optional<std::int64_t> counter = {};
@@ -1879,6 +1903,10 @@ struct Outcome {
     std::optional<Reply> reply = {};
     // The number of subscriptions that a publish was sent to, if it is known.
     std::optional<std::uint64_t> receivers = {};
+    // The age of the entry that a get_info read, if it is known.
+    std::optional<std::chrono::milliseconds> age = {};
+    // The number of tags of the entry that a get_info read.
+    std::optional<std::uint64_t> tag_count = {};
 };
 
 namespace detail {
@@ -1899,6 +1927,11 @@ void adopt(Outcome &outcome, const Raw &raw) {
     }
     if (raw.kind == YC_OP_TTL) {
         outcome.ttl = remaining(raw.remaining_ms);
+    } else if (raw.kind == YC_OP_GET_INFO) {
+        outcome.version = raw.version;
+        outcome.ttl = remaining(raw.remaining_ms);
+        outcome.age = age_of(raw.number);
+        outcome.tag_count = raw.tag_count;
     } else if (raw.kind == YC_OP_GET_VERSIONED || raw.kind == YC_OP_SET_IF) {
         outcome.version = raw.version;
     } else if (raw.kind == YC_OP_COUNTER_ADD) {
@@ -3106,6 +3139,24 @@ public:
     // ---- Conditional writes and counters ----
 
     // Reads the value of a key and its version. Empty on a miss.
+    // Reads a value with its version, age, remaining time to live and number of tags. An
+    // entry that is older than max_age is a miss for this call, and stays; zero accepts any
+    // age, and a negative time is rejected. An age may be up to 2200 ms too long.
+    std::optional<EntryInfo> get_info(Bytes key, std::chrono::milliseconds max_age, Error &error) const noexcept {
+        yc_value *value = nullptr;
+        yc_entry_info info = YC_ENTRY_INFO_INIT;
+        yc_get_info(native(), key.data, key.len, max_age.count(), &value, &info, detail::ErrorPlace(error));
+        if (value == nullptr) {
+            return std::nullopt;
+        }
+        return EntryInfo{Value(value), info.version, detail::age_of(info.age_ms), detail::remaining(info.remaining_ms),
+                         info.tag_count};
+    }
+
+    std::optional<EntryInfo> get_info(Bytes key, std::chrono::milliseconds max_age = {}) const {
+        return detail::or_throw([&](Error &error) { return get_info(key, max_age, error); });
+    }
+
     std::optional<Versioned> get_versioned(Bytes key, Error &error) const noexcept {
         yc_value *value = nullptr;
         Version version = 0;

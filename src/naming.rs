@@ -188,6 +188,7 @@ impl Naming {
             | Operation::Ttl { key }
             | Operation::Explain { key }
             | Operation::GetVersioned { key }
+            | Operation::GetInfo { key, .. }
             | Operation::DeleteIf { key, .. }
             | Operation::GetAndExpire { key, .. }
             | Operation::CounterAdd(Addition { key, .. }) => self.keeps(key),
@@ -221,6 +222,7 @@ impl Naming {
             | Operation::Ttl { key }
             | Operation::Explain { key }
             | Operation::GetVersioned { key }
+            | Operation::GetInfo { key, .. }
             | Operation::DeleteIf { key, .. }
             | Operation::GetAndExpire { key, .. }
             | Operation::CounterAdd(Addition { key, .. }) => names.push(&self.stored(key))?,
@@ -291,6 +293,7 @@ impl Naming {
             Operation::Ttl { .. } => Operation::Ttl { key },
             Operation::Explain { .. } => Operation::Explain { key },
             Operation::GetVersioned { .. } => Operation::GetVersioned { key },
+            Operation::GetInfo { max_age, .. } => Operation::GetInfo { key, max_age },
             Operation::DeleteIf { version, .. } => Operation::DeleteIf { key, version },
             Operation::GetAndExpire { ttl, .. } => Operation::GetAndExpire { key, ttl },
             Operation::CounterAdd(addition) => Operation::CounterAdd(Addition { key, ..addition }),

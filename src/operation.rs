@@ -96,6 +96,33 @@ fn overflow(before: i64, delta: i64) -> Error {
     Error::new(ErrorKind::Invalid, text)
 }
 
+/// The value of a key with its properties.
+#[derive(Clone)]
+pub struct EntryInfo {
+    /// The user's value.
+    pub value: Value,
+    /// The version that conditional operations compare.
+    pub version: u64,
+    /// The time since the set: never too short, up to about two seconds too long; `None` if it is not known.
+    pub age: Option<Duration>,
+    /// The remaining time to live; `None` never expires.
+    pub left: Option<Duration>,
+    /// The number of tags.
+    pub tags: u64,
+}
+
+impl EntryInfo {
+    /// Returns true if the entry is not older than a caller allows. An age that is not known may be any.
+    pub fn is_within(&self, max_age: Option<Duration>) -> bool {
+        is_within(self.age, max_age)
+    }
+}
+
+/// Returns true if an age is not over the maximum that a caller allows. An age that is not known may be any.
+pub fn is_within(age: Option<Duration>, max_age: Option<Duration>) -> bool {
+    max_age.is_none_or(|max_age| age.is_some_and(|age| age <= max_age))
+}
+
 /// The size of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
@@ -125,6 +152,9 @@ pub enum Operation<'a> {
     Ttl { key: &'a [u8] },
     /// Reads the value of a key and its version: `Outcome::Versioned` or `Miss`.
     GetVersioned { key: &'a [u8] },
+    /// Reads the value of a key and its properties; an entry that is older than `max_age` is a miss: `Outcome::Info` or
+    /// `Miss`.
+    GetInfo { key: &'a [u8], max_age: Option<Duration> },
     /// Stores an entry if a condition holds: `Outcome::Version` or `Unmet`.
     SetIf { entry: NewEntry<'a>, condition: SetCondition },
     /// Removes a key if it has this version: `Outcome::Done`, `Unmet` or `Miss`.
@@ -175,6 +205,8 @@ pub enum Outcome {
     Unmet,
     /// The value of the key and its version.
     Versioned(Value, u64),
+    /// The value of the key and its properties.
+    Info(Box<EntryInfo>),
     /// The version of the entry that was stored.
     Version(u64),
     /// The value of a counter.
@@ -274,6 +306,7 @@ impl Operation<'_> {
             | Self::LeaseAbandon { .. }
             | Self::Get { .. }
             | Self::GetVersioned { .. }
+            | Self::GetInfo { .. }
             | Self::Exists { .. }
             | Self::Ttl { .. }
             | Self::GetMany { .. }
@@ -302,6 +335,7 @@ impl Operation<'_> {
             | Self::Flush { .. } => true,
             Self::Get { .. }
             | Self::GetVersioned { .. }
+            | Self::GetInfo { .. }
             | Self::SetIf { .. }
             | Self::GetAndExpire { .. }
             | Self::CounterAdd(_)
@@ -382,6 +416,7 @@ impl Operation<'_> {
             Self::Expire { key, ttl } => Operation::Expire { key: to.bytes(key), ttl },
             Self::Ttl { key } => Operation::Ttl { key: to.bytes(key) },
             Self::GetVersioned { key } => Operation::GetVersioned { key: to.bytes(key) },
+            Self::GetInfo { key, max_age } => Operation::GetInfo { key: to.bytes(key), max_age },
             Self::SetIf { entry: NewEntry { key, value, ttl, tags }, condition } => {
                 let (key, value) = (to.bytes(key), to.bytes(value));
                 Operation::SetIf { entry: NewEntry { key, value, ttl, tags: to.list(tags) }, condition }
@@ -451,6 +486,11 @@ impl Outcome {
     /// Returns the outcome for a value and its version that were found or not.
     pub fn versioned(found: Option<(Value, u64)>) -> Self {
         found.map_or(Self::Miss, |(value, version)| Self::Versioned(value, version))
+    }
+
+    /// Returns the outcome for a value and its properties that were found or not.
+    pub fn info(found: Option<EntryInfo>) -> Self {
+        found.map_or(Self::Miss, |info| Self::Info(Box::new(info)))
     }
 
     /// Returns the outcome for an entry that was stored with this version; `None`: its condition does not hold.

@@ -17,6 +17,7 @@ const SOURCES: [&str; 23] = [
     "version",
     "cache",
     "entry",
+    "info",
     "conditional",
     "invalidate",
     "keys",

@@ -250,7 +250,8 @@ static void submit_other(submission *to, const yoked_go_record *record)
 
 static bool is_op(const yoked_go_record *record)
 {
-    return record->kind <= YC_OP_METRICS || (record->kind >= YC_OP_GET_VERSIONED && record->kind <= YC_OP_PUBLISH);
+    return record->kind <= YC_OP_METRICS || (record->kind >= YC_OP_GET_VERSIONED && record->kind <= YC_OP_PUBLISH) ||
+           record->kind == YC_OP_GET_INFO;
 }
 
 void yoked_go_submit(yc_queue *queue, const uint8_t *block, size_t size, uint64_t *tickets, yc_error **refusal)
@@ -348,6 +349,7 @@ void yoked_go_run(yc_cache *cache, yc_cancel_token *token, const uint8_t *block,
         done->removed = op.removed;
         done->version = op.version;
         done->number = op.number;
+        done->tag_count = op.tag_count;
         done->handle = op.reply ? (void *)op.reply : op.result;
         done->lease = record->kind == YC_OP_GET_OR_LEASE ? op.lease : NULL;
         *error = op.error;
@@ -456,6 +458,7 @@ static void describe(yc_completion *completion, yoked_go_done *done)
     done->removed = completion->removed;
     done->version = completion->version;
     done->number = completion->number;
+    done->tag_count = completion->tag_count;
     done->lease = completion->lease;
     completion->lease = NULL;
     if (completion->result) describe_value(completion, done);

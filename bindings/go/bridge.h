@@ -125,7 +125,8 @@ typedef struct yoked_go_done {
     int64_t remaining_ms;
     uint64_t removed;
     uint64_t version; /* Of an entry that was read or stored. */
-    int64_t number;   /* The value of a counter, or the receivers of a message. */
+    int64_t number;   /* The value of a counter, the receivers of a message, or the age of an entry. */
+    uint64_t tag_count;
     yc_lease *lease;  /* Owned by the caller. */
 } yoked_go_done;
 

@@ -50,7 +50,7 @@ func (direct *directCalls) free() {
 // Returns true for an operation whose time the library limits (socket_timeout). Others may block for long.
 func (op *operation) isShort() bool {
 	switch op.kind {
-	case C.YC_OP_GET, C.YC_OP_SET, C.YC_OP_DELETE, C.YC_OP_EXISTS, C.YC_OP_EXPIRE, C.YC_OP_TTL, C.YC_OP_GET_VERSIONED,
+	case C.YC_OP_GET, C.YC_OP_SET, C.YC_OP_DELETE, C.YC_OP_EXISTS, C.YC_OP_EXPIRE, C.YC_OP_TTL, C.YC_OP_GET_VERSIONED, C.YC_OP_GET_INFO,
 		C.YC_OP_SET_IF, C.YC_OP_DELETE_IF, C.YC_OP_GET_AND_EXPIRE, C.YC_OP_COUNTER_ADD, C.YC_OP_REDIS_COMMAND,
 		C.YC_OP_PUBLISH:
 		return true

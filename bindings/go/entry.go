@@ -254,6 +254,7 @@ type outcome struct {
 	removed   uint64
 	version   uint64
 	number    int64
+	tagCount  uint64
 	value     []byte
 }
 
@@ -291,7 +292,7 @@ func (queue *queue) outcome(ctx context.Context, op *operation) (outcome, error)
 }
 
 func (call *call) outcome() outcome {
-	return outcome{call.status, call.remaining, call.removed, call.version, call.number, call.takeValue()}
+	return outcome{call.status, call.remaining, call.removed, call.version, call.number, call.tagCount, call.takeValue()}
 }
 
 // The result of one of several operations.
@@ -356,5 +357,5 @@ func (cache *Cache) runFastPath(op *operation) (outcome, error) {
 	if done.handle != nil {
 		value = takeValue((*C.yc_value)(done.handle))
 	}
-	return outcome{done.status, int64(done.remaining_ms), uint64(done.removed), uint64(done.version), int64(done.number), value}, nil
+	return outcome{done.status, int64(done.remaining_ms), uint64(done.removed), uint64(done.version), int64(done.number), uint64(done.tag_count), value}, nil
 }

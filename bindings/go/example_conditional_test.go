@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"time"
 
 	yokedcache "github.com/yokedcache/yokedcache-go"
@@ -77,6 +78,57 @@ func ExampleIfVersion() {
 	guests, err := cache.Get(ctx, "guests")
 	fmt.Println(string(guests), err)
 	// Output: Ada, Grace <nil>
+}
+
+func ExampleCache_GetInfo() {
+	cache := exampleCache()
+	defer cache.Close()
+	ctx := context.Background()
+
+	cache.Set(ctx, "user:1", []byte("Ada"), yokedcache.WithTTL(time.Hour), yokedcache.WithTags("users"))
+	info, err := cache.GetInfo(ctx, "user:1")
+	fmt.Println(string(info.Value), info.Age < time.Minute, info.TTL > time.Minute, info.TagCount, err)
+	// Output: Ada true true 1 <nil>
+}
+
+func ExampleEntryInfo() {
+	cache := exampleCache()
+	defer cache.Close()
+	ctx := context.Background()
+
+	cache.Set(ctx, "user:1", []byte("Ada"), yokedcache.WithTTL(time.Hour))
+	var info yokedcache.EntryInfo
+	info, err := cache.GetInfo(ctx, "user:1")
+	if err != nil {
+		log.Fatal(err)
+	}
+	stored, _, err := cache.SetIf(ctx, "user:1", []byte("Grace"), yokedcache.IfVersion(info.Version), yokedcache.WithTTL(info.TTL))
+	fmt.Println(stored, err)
+	// Output: true <nil>
+}
+
+func ExampleInfoOption() {
+	cache := exampleCache()
+	defer cache.Close()
+	ctx := context.Background()
+
+	cache.Set(ctx, "price:1", []byte("12"), yokedcache.WithTTL(time.Hour))
+	options := []yokedcache.InfoOption{yokedcache.WithMaxAge(10 * time.Minute)}
+	info, err := cache.GetInfo(ctx, "price:1", options...)
+	fmt.Println(string(info.Value), err)
+	// Output: 12 <nil>
+}
+
+func ExampleWithMaxAge() {
+	cache := exampleCache()
+	defer cache.Close()
+	ctx := context.Background()
+
+	cache.Set(ctx, "price:1", []byte("12"), yokedcache.WithTTL(yokedcache.NoExpiry))
+	// In memory an entry without a time to live has no age.
+	_, err := cache.GetInfo(ctx, "price:1", yokedcache.WithMaxAge(time.Minute))
+	fmt.Println(errors.Is(err, yokedcache.ErrMiss))
+	// Output: true
 }
 
 func ExampleCache_GetVersioned() {

@@ -45,6 +45,9 @@ var methods = map[string]func(context.Context, *yokedcache.Cache) error{
 		_, err := c.CounterAdd(ctx, "n", 1)
 		return err
 	},
+	"GetInfo": func(ctx context.Context, c *yokedcache.Cache) error {
+		return second(c.GetInfo(ctx, "k", yokedcache.WithMaxAge(time.Minute)))
+	},
 	"InvalidateTag": func(ctx context.Context, c *yokedcache.Cache) error {
 		return c.InvalidateTag(ctx, "t")
 	},

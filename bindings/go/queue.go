@@ -81,6 +81,7 @@ type call struct {
 	removed   uint64
 	version   uint64
 	number    int64
+	tagCount  uint64
 	lease     *C.yc_lease
 }
 
@@ -478,6 +479,7 @@ func (call *call) record(done *C.yoked_go_done) {
 	call.removed = uint64(done.removed)
 	call.version = uint64(done.version)
 	call.number = int64(done.number)
+	call.tagCount = uint64(done.tag_count)
 	call.lease = done.lease
 }
 

@@ -388,6 +388,7 @@ impl Cache {
             | Operation::Ttl { key }
             | Operation::Explain { key }
             | Operation::GetVersioned { key }
+            | Operation::GetInfo { key, .. }
             | Operation::DeleteIf { key, .. }
             | Operation::GetAndExpire { key, .. } => check_key(key),
             Operation::CounterAdd(Addition { key, .. }) => check_key(key).and_then(|()| self.naming.check(operation)),
@@ -455,7 +456,10 @@ impl Cache {
 #[inline(always)]
 fn timed(operation: &Operation<'_>) -> Option<Timed> {
     Some(match operation {
-        Operation::Get { .. } | Operation::GetVersioned { .. } | Operation::GetAndExpire { .. } => Timed::Get,
+        Operation::Get { .. }
+        | Operation::GetVersioned { .. }
+        | Operation::GetInfo { .. }
+        | Operation::GetAndExpire { .. } => Timed::Get,
         Operation::Set(_) | Operation::SetIf { .. } | Operation::CounterAdd(_) => Timed::Set,
         Operation::LeaseFill { .. } => Timed::Set,
         Operation::GetOrLease { .. } => Timed::GetOrLease,

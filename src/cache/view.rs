@@ -69,7 +69,13 @@ impl Counts {
     fn note(&self, operation: &Operation<'_>, outcome: &Result<Outcome>) {
         let Ok(outcome) = outcome else { return };
         match (operation, outcome) {
-            (Operation::Get { .. } | Operation::GetVersioned { .. } | Operation::GetAndExpire { .. }, outcome) => {
+            (
+                Operation::Get { .. }
+                | Operation::GetVersioned { .. }
+                | Operation::GetInfo { .. }
+                | Operation::GetAndExpire { .. },
+                outcome,
+            ) => {
                 self.read(usize::from(outcome.is_hit()), usize::from(!outcome.is_hit()));
             }
             (Operation::GetOrLease { .. }, Outcome::Loaded(loaded)) => {

@@ -8,11 +8,13 @@ use super::boundary::{self, Uncancelled, wait_cancellable};
 use super::cache::{with_handle_of, yc_cache};
 use super::command::{command, yc_reply};
 use super::completion::{
-    YC_OP_COUNTER_ADD, YC_OP_DELETE_IF, YC_OP_EXPLAIN, YC_OP_GET_AND_EXPIRE, YC_OP_GET_OR_LEASE, YC_OP_GET_VERSIONED,
-    YC_OP_LEASE_ABANDON, YC_OP_LEASE_FILL, YC_OP_PUBLISH, YC_OP_REDIS_COMMAND, YC_OP_SET_IF, yc_completion,
+    YC_OP_COUNTER_ADD, YC_OP_DELETE_IF, YC_OP_EXPLAIN, YC_OP_GET_AND_EXPIRE, YC_OP_GET_INFO, YC_OP_GET_OR_LEASE,
+    YC_OP_GET_VERSIONED, YC_OP_LEASE_ABANDON, YC_OP_LEASE_FILL, YC_OP_PUBLISH, YC_OP_REDIS_COMMAND, YC_OP_SET_IF,
+    yc_completion,
 };
 use super::conditional::set_condition;
 use super::error::{YC_OK, yc_error, yc_status};
+use super::info::max_age;
 use super::lease::{fill_tags, lease_options, lease_tags, read_fill, yc_lease};
 use super::value::yc_value;
 use crate::cache::{Cache, CacheHandle, Request};
@@ -72,8 +74,8 @@ pub const YC_OP_DRY_RUN: u32 = 8;
 /// the kind needs. "Result" marks the fields that yc_batch() writes.
 #[repr(C)]
 pub struct yc_op {
-    /// Kind of the operation: one of YC_OP_GET to YC_OP_METRICS, or of
-    /// YC_OP_GET_VERSIONED to YC_OP_PUBLISH.
+    /// Kind of the operation: one of YC_OP_GET to YC_OP_METRICS, of
+    /// YC_OP_GET_VERSIONED to YC_OP_PUBLISH, or YC_OP_GET_INFO.
     pub kind: i32,
     /// 0, YC_OP_COUNT, YC_OP_IDEMPOTENT, YC_OP_FRESH or YC_OP_DRY_RUN.
     pub flags: u32,
@@ -102,7 +104,7 @@ pub struct yc_op {
     /// Condition of a YC_OP_SET_IF: YC_IF_ABSENT, YC_IF_PRESENT or
     /// YC_IF_VERSION; else zero.
     pub condition: i32,
-    /// Result: the value of a YC_OP_GET, YC_OP_GET_VERSIONED or
+    /// Result: the value of a YC_OP_GET, YC_OP_GET_VERSIONED, YC_OP_GET_INFO or
     /// YC_OP_GET_AND_EXPIRE with status YC_OK or of a YC_OP_GET_OR_LEASE, or the
     /// text of a YC_OP_STATS, YC_OP_HEALTH, YC_OP_METRICS or YC_OP_EXPLAIN; else
     /// NULL. The caller frees it with yc_value_free().
@@ -110,19 +112,20 @@ pub struct yc_op {
     /// Result: the error if status is negative, else NULL. The caller frees it
     /// with yc_error_free().
     pub error: *mut yc_error,
-    /// Result of YC_OP_TTL: the remaining time in milliseconds, or -1 if the
-    /// entry never expires; else 0.
+    /// Result of YC_OP_TTL and YC_OP_GET_INFO: the remaining time in milliseconds, or
+    /// -1 if the entry never expires; else 0.
     pub remaining_ms: i64,
     /// Result: the number of removed entries, or YC_COUNT_UNKNOWN. With
     /// YC_OP_DRY_RUN the number of those that would be removed.
     pub removed: u64,
     /// The version that a YC_OP_SET_IF or YC_OP_DELETE_IF compares. Result: the
-    /// version of a YC_OP_GET_VERSIONED or of the entry that a YC_OP_SET_IF has
-    /// stored; else 0.
+    /// version of a YC_OP_GET_VERSIONED or YC_OP_GET_INFO, or of the entry that a
+    /// YC_OP_SET_IF has stored; else 0.
     pub version: u64,
-    /// The delta of a YC_OP_COUNTER_ADD, the key_index of a YC_OP_REDIS_COMMAND.
-    /// Result: the value of the counter, or the number of subscriptions that a
-    /// YC_OP_PUBLISH was sent to, -1 if it is unknown; else 0.
+    /// The delta of a YC_OP_COUNTER_ADD, the key_index of a YC_OP_REDIS_COMMAND, the
+    /// max_age_ms of a YC_OP_GET_INFO. Result: the value of the counter, the number
+    /// of subscriptions that a YC_OP_PUBLISH was sent to, -1 if it is unknown, or the
+    /// age_ms of a YC_OP_GET_INFO; else 0.
     pub number: i64,
     /// The initial value of the counter of a YC_OP_COUNTER_ADD.
     pub initial: i64,
@@ -132,8 +135,10 @@ pub struct yc_op {
     /// Result: the reply to a YC_OP_REDIS_COMMAND with status YC_OK; else NULL. The
     /// caller frees it with yc_reply_free().
     pub reply: *mut yc_reply,
+    /// Result: the number of tags of the entry of a YC_OP_GET_INFO; else 0.
+    pub tag_count: u64,
     /// Set to zero.
-    pub reserved: [u64; 3],
+    pub reserved: [u64; 2],
 }
 
 /// Runs n operations in order, each as the function of its kind does. Operations
@@ -356,9 +361,10 @@ pub(super) unsafe fn read<'a>(
         YC_OP_COUNTER_ADD => Operation::CounterAdd(Addition { key, delta, initial, ttl: ttl()? }),
         YC_OP_REDIS_COMMAND => Operation::Command(command(list, delta, is_idempotent)?),
         YC_OP_PUBLISH => Operation::Publish { channel: key, message: value },
+        YC_OP_GET_INFO => Operation::GetInfo { key, max_age: max_age(delta)? },
         _ => {
             let text = format!(
-                "kind is {kind}; it takes YC_OP_GET ({YC_OP_GET}) to YC_OP_METRICS ({YC_OP_METRICS}), or YC_OP_GET_VERSIONED ({YC_OP_GET_VERSIONED}) to YC_OP_PUBLISH ({YC_OP_PUBLISH})"
+                "kind is {kind}; it takes YC_OP_GET ({YC_OP_GET}) to YC_OP_METRICS ({YC_OP_METRICS}), YC_OP_GET_VERSIONED ({YC_OP_GET_VERSIONED}) to YC_OP_PUBLISH ({YC_OP_PUBLISH}), or YC_OP_GET_INFO ({YC_OP_GET_INFO})"
             );
             return Err(Error::new(ErrorKind::Invalid, text));
         }
@@ -380,6 +386,7 @@ unsafe fn write(op: *mut yc_op, outcome: Result<Outcome>, handle: &Arc<CacheHand
         if (*op).kind != YC_OP_REDIS_COMMAND {
             (*op).number = came.number;
         }
+        (*op).tag_count = came.tag_count;
         (*op).reply = came.reply;
         if (*op).kind == YC_OP_GET_OR_LEASE {
             (*op).lease = came.lease;

@@ -10,6 +10,7 @@ use super::command::{yc_reply, yc_reply_free};
 use super::entry::remaining_ms;
 use super::error::{YC_END, YC_MISS, YC_OK, YC_SUPERSEDED, YC_UNMET, status_of, yc_error, yc_error_free, yc_status};
 use super::events::{yc_event, yc_event_free};
+use super::info::age_ms;
 use super::invalidate::{YC_COUNT_UNKNOWN, count};
 use super::keys::{yc_keys, yc_keys_free};
 use super::lease::{status_of_load, yc_lease, yc_lease_free};
@@ -71,6 +72,10 @@ pub const YC_OP_SUBSCRIPTION_NEXT: i32 = 30;
 /// Kind of completion: yc_queue_events_next(). Not allowed in yc_op.kind.
 pub const YC_OP_EVENTS_NEXT: i32 = 31;
 
+/// Kind of operation: yc_get_info(). The field number is max_age_ms. The results
+/// are result, version, remaining_ms, age_ms in number, and tag_count.
+pub const YC_OP_GET_INFO: i32 = 32;
+
 /// Identifies an operation of a queue until its completion is taken. A ticket is
 /// never 0 and is never reused in one queue.
 pub type yc_ticket = u64;
@@ -88,16 +93,16 @@ pub struct yc_completion {
     pub status: yc_status,
     /// Kind of the operation: a YC_OP_ number.
     pub kind: i32,
-    /// The value of a YC_OP_GET, YC_OP_GET_VERSIONED or YC_OP_GET_AND_EXPIRE with
-    /// status YC_OK or of a YC_OP_GET_OR_LEASE, or the text of a YC_OP_STATS,
+    /// The value of a YC_OP_GET, YC_OP_GET_VERSIONED, YC_OP_GET_INFO or
+    /// YC_OP_GET_AND_EXPIRE with status YC_OK or of a YC_OP_GET_OR_LEASE, or the text of a YC_OP_STATS,
     /// YC_OP_HEALTH, YC_OP_METRICS or YC_OP_EXPLAIN; else NULL. The caller frees it
     /// with yc_value_free().
     pub result: *mut yc_value,
     /// The error if status is negative, else NULL. The caller frees it with
     /// yc_error_free().
     pub error: *mut yc_error,
-    /// The result of YC_OP_TTL: the remaining time in milliseconds, or -1 if the
-    /// entry never expires; else 0.
+    /// The result of YC_OP_TTL and YC_OP_GET_INFO: the remaining time in
+    /// milliseconds, or -1 if the entry never expires; else 0.
     pub remaining_ms: i64,
     /// The number of removed entries, or YC_COUNT_UNKNOWN. With YC_OP_DRY_RUN the
     /// number of those that would be removed.
@@ -111,11 +116,12 @@ pub struct yc_completion {
     /// The matches of a YC_OP_SEARCH, else NULL. The caller frees them with
     /// yc_matches_free().
     pub matches: *mut yc_matches,
-    /// The version of a YC_OP_GET_VERSIONED, or of the entry that a YC_OP_SET_IF
-    /// has stored; else 0.
+    /// The version of a YC_OP_GET_VERSIONED or YC_OP_GET_INFO, or of the entry that a
+    /// YC_OP_SET_IF has stored; else 0.
     pub version: u64,
-    /// The value of the counter of a YC_OP_COUNTER_ADD, or the number of
-    /// subscriptions that a YC_OP_PUBLISH was sent to, -1 if it is unknown; else 0.
+    /// The value of the counter of a YC_OP_COUNTER_ADD, the number of subscriptions
+    /// that a YC_OP_PUBLISH was sent to, -1 if it is unknown, or the age_ms of a
+    /// YC_OP_GET_INFO; else 0.
     pub number: i64,
     /// The lease of a YC_OP_GET_OR_LEASE, if the caller must load the value, else
     /// NULL. The caller frees it with yc_lease_free().
@@ -129,6 +135,8 @@ pub struct yc_completion {
     /// The event of a YC_OP_EVENTS_NEXT with status YC_OK; else NULL. The caller
     /// frees it with yc_event_free().
     pub event: *mut yc_event,
+    /// The number of tags of the entry of a YC_OP_GET_INFO; else 0.
+    pub tag_count: u64,
 }
 
 impl yc_completion {
@@ -150,6 +158,7 @@ impl yc_completion {
         reply: null_mut(),
         message: null_mut(),
         event: null_mut(),
+        tag_count: 0,
     };
 
     /// Converts an outcome to a completion with handles that the caller owns.
@@ -161,6 +170,14 @@ impl yc_completion {
             Ok(Outcome::Versioned(value, version)) => {
                 Self { result: yc_value::into_raw(value), version, ..Self::NOTHING }
             }
+            Ok(Outcome::Info(info)) => Self {
+                version: info.version,
+                remaining_ms: remaining_ms(info.left),
+                number: age_ms(info.age),
+                tag_count: info.tags,
+                result: yc_value::into_raw(info.value),
+                ..Self::NOTHING
+            },
             Ok(Outcome::Version(version)) => Self { version, ..Self::NOTHING },
             Ok(Outcome::Number(number)) => Self { number, ..Self::NOTHING },
             Ok(Outcome::Value(value)) => Self { result: yc_value::into_raw(value), ..Self::NOTHING },

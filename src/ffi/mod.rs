@@ -15,6 +15,7 @@ pub mod entry;
 pub mod error;
 pub mod events;
 pub mod fork;
+pub mod info;
 pub mod invalidate;
 pub mod keys;
 pub mod lease;

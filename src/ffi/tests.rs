@@ -12,6 +12,7 @@ use super::cache::{yc_cache, yc_cache_free, yc_close};
 use super::completion::*;
 use super::entry::*;
 use super::error::*;
+use super::info::*;
 use super::lease::{yc_fill, yc_lease_options};
 use super::queue::*;
 use super::report::*;
@@ -116,7 +117,7 @@ fn plain_structs_lie_as_the_header_says() {
     assert_eq!(offset_of!(yc_op, removed), 104);
     assert_eq!((offset_of!(yc_op, condition), offset_of!(yc_op, version)), (76, 112));
     assert_eq!((offset_of!(yc_op, number), offset_of!(yc_op, initial)), (120, 128));
-    assert_eq!((size_of::<yc_completion>(), align_of::<yc_completion>()), (128, 8));
+    assert_eq!((size_of::<yc_completion>(), align_of::<yc_completion>()), (136, 8));
     assert_eq!(offset_of!(yc_completion, status), 16);
     assert_eq!(offset_of!(yc_completion, result), 24);
     assert_eq!(offset_of!(yc_completion, removed), 48);
@@ -124,6 +125,8 @@ fn plain_structs_lie_as_the_header_says() {
     assert_eq!((offset_of!(yc_completion, version), offset_of!(yc_completion, number)), (80, 88));
     assert_eq!((offset_of!(yc_completion, lease), offset_of!(yc_completion, reply)), (96, 104));
     assert_eq!((offset_of!(yc_op, lease), offset_of!(yc_op, reply)), (136, 144));
+    assert_eq!((offset_of!(yc_op, tag_count), offset_of!(yc_completion, tag_count)), (152, 128));
+    assert_eq!((size_of::<yc_entry_info>(), offset_of!(yc_entry_info, tag_count)), (72, 32));
     assert_eq!((size_of::<yc_lease_options>(), offset_of!(yc_lease_options, tags)), (72, 24));
     assert_eq!((size_of::<yc_fill>(), offset_of!(yc_fill, tags)), (88, 40));
 }

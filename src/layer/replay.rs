@@ -244,6 +244,7 @@ impl Replay {
             | Operation::LeaseAbandon { .. }
             | Operation::Get { .. }
             | Operation::GetVersioned { .. }
+            | Operation::GetInfo { .. }
             | Operation::DeleteIf { .. }
             | Operation::Delete { .. }
             | Operation::Exists { .. }

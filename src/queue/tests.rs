@@ -293,6 +293,7 @@ fn describe(outcome: &Result<Outcome>) -> String {
         Ok(Outcome::Miss) => "miss".into(),
         Ok(Outcome::Unmet) => "unmet".into(),
         Ok(Outcome::Versioned(value, _)) => format!("versioned: {:?}", value.as_bytes()),
+        Ok(Outcome::Info(info)) => format!("info: {:?}", (info.value.as_bytes(), info.age, info.left, info.tags)),
         Ok(Outcome::Version(_)) => "stored".into(),
         Ok(Outcome::Number(number)) => format!("number: {number}"),
         Ok(Outcome::Value(value)) if value.as_bytes().starts_with(b"{") => "report".into(),
@@ -415,7 +416,7 @@ fn every_operation_means_the_same_when_it_owns_its_arguments() {
     let search = SearchOptions { threshold: 50.0, limit: 2, tags: &tags[1..] };
     for cursor in &cursors {
         let queue = if Arc::ptr_eq(cursor, &cursors[0]) { &direct } else { &owning };
-        let operations: [Request; 37] = [
+        let operations: [Request; 40] = [
             Operation::Set(NewEntry { key: b"a", value: b"1", ttl: second, tags: &tags }).into(),
             Operation::Set(NewEntry { key: b"b", value: b"", ttl: None, tags: &[] }).into(),
             Operation::SetMany { entries: &entries }.into(),
@@ -449,6 +450,9 @@ fn every_operation_means_the_same_when_it_owns_its_arguments() {
             Operation::SetIf { entry: entry(b"s", b"1"), condition: SetCondition::Absent }.into(),
             Operation::SetIf { entry: entry(b"s", b"2"), condition: SetCondition::Absent }.into(),
             Operation::GetVersioned { key: b"s" }.into(),
+            Operation::GetInfo { key: b"s", max_age: None }.into(),
+            Operation::GetInfo { key: b"s", max_age: second }.into(),
+            Request::DryRun(Operation::Flush { count: true }),
             Operation::CounterAdd(Addition { key: b"s", delta: 4, initial: 0, ttl: None }).into(),
             Operation::GetAndExpire { key: b"s", ttl: second }.into(),
             Operation::InvalidateTags { tags: &tags[1..], count: true }.into(),
@@ -462,7 +466,7 @@ fn every_operation_means_the_same_when_it_owns_its_arguments() {
     }
 }
 
-const EXPECTED: [&str; 37] = [
+const EXPECTED: [&str; 40] = [
     "done",
     "done",
     "[Ok(()), Ok(()), Ok(())]",
@@ -496,6 +500,9 @@ const EXPECTED: [&str; 37] = [
     "stored",
     "unmet",
     "versioned: [49]",
+    "info: ([49], None, None, 1)",
+    "miss",
+    "Some(1)",
     "number: 5",
     "[53]",
     "Some(1)",

@@ -49,6 +49,28 @@ void run_get_versioned(runner *run, yc_cache *cache, const statement *step, toke
     else add_outcome(result, status, error);
 }
 
+/* Adds a value with its properties: age, remaining time and number of tags. */
+void add_info(tokens *result, yc_value *value, const yc_entry_info *info) {
+    add_mark(result, "[");
+    add_value(result, value);
+    if (info->age_ms == YC_AGE_UNKNOWN) add_word(result, "unknown");
+    else add_text(result, "%" PRId64, info->age_ms);
+    add_text(result, "%" PRId64, info->remaining_ms);
+    add_text(result, "%" PRIu64, info->tag_count);
+    add_mark(result, "]");
+}
+
+void run_get_info(runner *run, yc_cache *cache, const statement *step, tokens *result) {
+    const bytes *key = argument(run, step, 0);
+    yc_entry_info info = YC_ENTRY_INFO_INIT;
+    yc_value *value = NULL;
+    yc_error *error;
+    yc_status status = yc_get_info(cache, key->data, key->len, signed_option(step, "max_age", 0), &value, &info, &error);
+    if (status == YC_OK) remember(run, step, info.version);
+    if (status == YC_OK) add_info(result, value, &info);
+    else add_outcome(result, status, error);
+}
+
 void run_set_if(runner *run, yc_cache *cache, const statement *step, tokens *result) {
     const bytes *key = argument(run, step, 0), *value = argument(run, step, 1);
     size_t n_tags;

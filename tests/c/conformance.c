@@ -111,6 +111,7 @@ static const struct {
     {"invalidate_pattern", YC_OP_INVALIDATE_PATTERN},
     {"flush", YC_OP_FLUSH},
     {"ping", YC_OP_PING},
+    {"get_info", YC_OP_GET_INFO},
     {"get_versioned", YC_OP_GET_VERSIONED},
     {"set_if", YC_OP_SET_IF},
     {"delete_if", YC_OP_DELETE_IF},
@@ -152,6 +153,7 @@ static yc_slice *fill_operation(const runner *run, const statement *step, yc_op 
         op->number = strtoll(argument(run, step, 1)->data, NULL, 10);
         op->initial = signed_option(step, "initial", 0);
     }
+    if (op->kind == YC_OP_GET_INFO) op->number = signed_option(step, "max_age", 0);
     if (op->kind == YC_OP_PUBLISH) fill_value(op, argument(run, step, 1));
     if (op->kind == YC_OP_SET || op->kind == YC_OP_SET_IF) {
         fill_value(op, argument(run, step, 1));
@@ -173,9 +175,10 @@ static bool counts(const yc_op *op, const statement *step) {
 static void check_operation(runner *run, const statement *step, yc_op *op) {
     tokens came = {NULL, 0};
     bool has_value = op->kind == YC_OP_GET || op->kind == YC_OP_GET_VERSIONED || op->kind == YC_OP_GET_AND_EXPIRE;
-    bool has_version = op->kind == YC_OP_GET_VERSIONED || op->kind == YC_OP_SET_IF;
+    bool has_version = op->kind == YC_OP_GET_VERSIONED || op->kind == YC_OP_GET_INFO || op->kind == YC_OP_SET_IF;
     if (op->status == YC_OK && has_version) remember(run, step, op->version);
     if (op->status != YC_OK) add_outcome(&came, op->status, op->error);
+    else if (op->kind == YC_OP_GET_INFO) add_info(&came, op->result, &(yc_entry_info){.age_ms = op->number, .remaining_ms = op->remaining_ms, .tag_count = op->tag_count});
     else if (has_value) add_value(&came, op->result);
     else if (op->kind == YC_OP_COUNTER_ADD) add_text(&came, "%" PRId64, op->number);
     else if (op->kind == YC_OP_TTL) add_text(&came, "%" PRId64, op->remaining_ms);

@@ -42,6 +42,14 @@ static yc_status every_ttl(yc_cache *cache, yc_error **err) {
     return yc_ttl(cache, "a", 1, &left, err);
 }
 
+static yc_status every_get_info(yc_cache *cache, yc_error **err) {
+    yc_entry_info info = YC_ENTRY_INFO_INIT;
+    yc_value *value = NULL;
+    yc_status status = yc_get_info(cache, "a", 1, 0, &value, &info, err);
+    yc_value_free(value);
+    return status;
+}
+
 static yc_status every_get_versioned(yc_cache *cache, yc_error **err) {
     yc_value *value = NULL;
     uint64_t version;
@@ -276,6 +284,7 @@ static const every_call EVERY[] = {
     {"yc_exists", every_exists},
     {"yc_expire", every_expire},
     {"yc_ttl", every_ttl},
+    {"yc_get_info", every_get_info},
     {"yc_get_versioned", every_get_versioned},
     {"yc_set_if", every_set_if},
     {"yc_delete_if", every_delete_if},

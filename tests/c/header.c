@@ -8,7 +8,7 @@ static const uint64_t numbers[] = {YC_COUNT_UNKNOWN, YC_CAN_LIST, YC_CAN_COUNT, 
 static const int32_t kinds[] = {YC_OP_GET,  YC_OP_SET,  YC_OP_DELETE, YC_OP_EXISTS, YC_OP_EXPIRE,
                                 YC_OP_TTL,  YC_OP_INVALIDATE_TAGS, YC_OP_INVALIDATE_PATTERN, YC_OP_FLUSH, YC_OP_PING,
                                 YC_OP_GET_VERSIONED, YC_OP_SET_IF, YC_OP_DELETE_IF, YC_OP_GET_AND_EXPIRE, YC_OP_COUNTER_ADD,
-                                YC_OP_REDIS_COMMAND, YC_OP_PUBLISH, YC_OP_SUBSCRIPTION_NEXT, YC_NO_KEY, YC_REPLY_NIL, YC_REPLY_STRING, YC_REPLY_STATUS,
+                                YC_OP_REDIS_COMMAND, YC_OP_PUBLISH, YC_OP_GET_INFO, YC_OP_SUBSCRIPTION_NEXT, YC_NO_KEY, YC_REPLY_NIL, YC_REPLY_STRING, YC_REPLY_STATUS,
                                 YC_REPLY_INTEGER, YC_REPLY_ARRAY, YC_REPLY_ERROR, YC_IF_ABSENT, YC_IF_PRESENT, YC_IF_VERSION};
 static const int32_t levels[] = {YC_LOG_OFF,  YC_LOG_ERROR, YC_LOG_WARN, YC_LOG_INFO, YC_LOG_DEBUG, YC_LOG_TRACE};
 static const yc_status statuses[] = {
@@ -33,7 +33,7 @@ static yc_status (*const fill_in)(yc_lease *, const yc_fill *, yc_error **) = yc
 static yc_status (*const abandon)(yc_lease *, int64_t, yc_error **) = yc_lease_abandon;
 
 int main(void) {
-    yc_op op = {0, YC_OP_COUNT | YC_OP_IDEMPOTENT | YC_OP_FRESH | YC_OP_DRY_RUN, NULL, 0, NULL, 0, NULL, 0, 0, 0, 0, 0, NULL, NULL, 0, 0, 0, 0, 0, NULL, NULL, {0, 0, 0}};
+    yc_op op = {0, YC_OP_COUNT | YC_OP_IDEMPOTENT | YC_OP_FRESH | YC_OP_DRY_RUN, NULL, 0, NULL, 0, NULL, 0, 0, 0, 0, 0, NULL, NULL, 0, 0, 0, 0, 0, NULL, NULL, 0, {0, 0}};
     yc_match match = {{NULL, 0}, 0.0, {0, 0}};
     return options.struct_size == 0 || times[0] > times[1] || numbers[0] == 0 || kinds[0] == 0 || levels[0] != 0 ||
            statuses[0] != 0 || op.kind != 0 || match.score > 0.0 || get(NULL, "k", 1, NULL, NULL) ||

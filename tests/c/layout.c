@@ -20,6 +20,14 @@ AT(yc_progress, failed, 32);
 AT(yc_progress, resume, 40);
 AT(yc_progress, reserved, 48);
 
+SIZE(yc_entry_info, 72);
+AT(yc_entry_info, struct_size, 0);
+AT(yc_entry_info, version, 8);
+AT(yc_entry_info, age_ms, 16);
+AT(yc_entry_info, remaining_ms, 24);
+AT(yc_entry_info, tag_count, 32);
+AT(yc_entry_info, reserved, 40);
+
 SIZE(yc_search_options, 72);
 AT(yc_search_options, struct_size, 0);
 AT(yc_search_options, threshold, 8);
@@ -96,11 +104,12 @@ AT(yc_op, number, 120);
 AT(yc_op, initial, 128);
 AT(yc_op, lease, 136);
 AT(yc_op, reply, 144);
-AT(yc_op, reserved, 152);
+AT(yc_op, tag_count, 152);
+AT(yc_op, reserved, 160);
 
 SIZE(yc_ticket, 8);
 
-SIZE(yc_completion, 128);
+SIZE(yc_completion, 136);
 AT(yc_completion, ticket, 0);
 AT(yc_completion, user_data, 8);
 AT(yc_completion, status, 16);
@@ -118,6 +127,7 @@ AT(yc_completion, lease, 96);
 AT(yc_completion, reply, 104);
 AT(yc_completion, message, 112);
 AT(yc_completion, event, 120);
+AT(yc_completion, tag_count, 128);
 
 /* The library agrees: it writes and reads where the header says. */
 int main(void) {

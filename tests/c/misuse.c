@@ -56,6 +56,7 @@ static void check_keys_with(yc_cache *cache, const void *key, size_t len) {
     CHECK_CALL(yc_explain(cache, key, len, NULL, 0, &value, err), YC_E_INVALID);
     CHECK_CALL(yc_explain(cache, "k", 1, &(yc_slice){key, len}, 1, &value, err), YC_E_INVALID);
     CHECK_CALL(yc_get(cache, key, len, &value, err), YC_E_INVALID);
+    CHECK_CALL(yc_get_info(cache, key, len, 0, &value, NULL, err), YC_E_INVALID);
     CHECK_CALL(yc_get_into(cache, key, len, buffer, sizeof buffer, &found, err), YC_E_INVALID);
     CHECK_CALL(yc_set(cache, key, len, "v", 1, 0, NULL, 0, err), YC_E_INVALID);
     CHECK_CALL(yc_set(cache, "k", 1, key, len, 0, NULL, 0, err), YC_E_INVALID);
@@ -503,7 +504,37 @@ static void check_arguments(yc_cache *cache) {
     check_page_limits(cache);
 }
 
+/* A refused call and a miss write nothing; a longer struct of a later header is written up to the end of this one. */
+static void check_entry_info(yc_cache *cache) {
+    static const size_t sizes[] = {0, 1, sizeof(yc_entry_info) - 1};
+    struct {
+        yc_entry_info info;
+        uint64_t later;
+    } longer = {YC_ENTRY_INFO_INIT, 7};
+    yc_value *value = NULL;
+    CHECK_STATUS(yc_set(cache, "info", 4, "v", 1, 60000, NULL, 0, NULL), YC_OK);
+    for (size_t at = 0; at < 3; at++) {
+        yc_entry_info info = {.struct_size = sizes[at], .version = 7};
+        CHECK_CALL(yc_get_info(cache, "info", 4, 0, &value, &info, err), YC_E_INVALID);
+        CHECK(value == NULL && info.version == 7 && info.struct_size == sizes[at]);
+    }
+    yc_entry_info info = YC_ENTRY_INFO_INIT;
+    info.version = 7;
+    CHECK_CALL(yc_get_info(cache, "info", 4, 0, NULL, &info, err), YC_E_INVALID);
+    CHECK_CALL(yc_get_info(cache, "info", 4, -1, &value, &info, err), YC_E_INVALID);
+    CHECK_CALL(yc_get_info(cache, "none", 4, 0, &value, &info, err), YC_MISS);
+    CHECK(value == NULL && info.version == 7);
+    CHECK_CALL(yc_get_info(cache, "info", 4, INT64_MAX, &value, NULL, err), YC_OK);
+    yc_value_free(value);
+    longer.info.struct_size = sizeof longer;
+    CHECK_CALL(yc_get_info(cache, "info", 4, 0, &value, &longer.info, err), YC_OK);
+    CHECK(longer.info.struct_size == sizeof longer && longer.info.remaining_ms > 0 && longer.later == 7);
+    yc_value_free(value);
+    CHECK_STATUS(yc_delete(cache, "info", 4, NULL), YC_OK);
+}
+
 static void check_structs(yc_cache *cache) {
+    check_entry_info(cache);
     check_search_options(cache);
     check_search_limits(cache);
     check_longer_search_options(cache);

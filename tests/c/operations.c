@@ -529,6 +529,7 @@ static const struct {
     {"exists", run_exists},
     {"expire", run_expire},
     {"ttl", run_ttl},
+    {"get_info", run_get_info},
     {"get_versioned", run_get_versioned},
     {"set_if", run_set_if},
     {"delete_if", run_delete_if},

@@ -108,6 +108,8 @@ operation_fn *find_operation(const runner *run, const statement *step);
 int64_t signed_option(const statement *step, const char *name, int64_t otherwise);
 void remember(runner *run, const statement *step, uint64_t version);
 int32_t read_set_condition(const runner *run, const statement *step, uint64_t *version);
+void add_info(tokens *result, yc_value *value, const yc_entry_info *info);
+void run_get_info(runner *run, yc_cache *cache, const statement *step, tokens *result);
 void run_get_versioned(runner *run, yc_cache *cache, const statement *step, tokens *result);
 void run_set_if(runner *run, yc_cache *cache, const statement *step, tokens *result);
 void run_delete_if(runner *run, yc_cache *cache, const statement *step, tokens *result);

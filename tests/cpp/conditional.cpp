@@ -20,6 +20,7 @@ using yokedcache::Batch;
 using yokedcache::Cache;
 using yokedcache::Completion;
 using yokedcache::Condition;
+using yokedcache::EntryInfo;
 using yokedcache::Error;
 using yokedcache::Idempotent;
 using yokedcache::Outcome;
@@ -46,6 +47,31 @@ Cache fresh() {
     Cache cache = Cache::open(url);
     cache.flush();
     return cache;
+}
+
+void a_read_tells_the_properties_of_an_entry() {
+    Cache cache = fresh();
+    cache.set("a", "v", {1h, {"t", "u"}});
+    const EntryInfo info = cache.get_info("a").value();
+    CHECK(info.value.text() == "v" && info.tag_count == 2 && info.ttl.time() > 59min && info.ttl.time() <= 1h);
+    CHECK(info.age && *info.age >= 0ms && *info.age < 10min && info.version == cache.get_versioned("a")->version);
+    CHECK(cache.get_info("a", 1h) && !cache.get_info("none") && !cache.get_info("none", 1h));
+    cache.set("b", "v", Ttl::never());
+    CHECK(cache.get_info("b")->ttl.is_never());
+    Error error;
+    CHECK(!cache.get_info("a", -1ms, error) && error.status() == YC_E_INVALID);
+    CHECK(cache.get_info("a", 1h, error) && !error);
+    std::this_thread::sleep_for(1100ms);
+    CHECK(!cache.get_info("a", 1s, error) && !error && cache.get("a"));
+
+    Batch batch;
+    batch.get_info("a");
+    batch.get_info("a", 1s);
+    batch.get_info("none");
+    const std::vector<Outcome> outcomes = cache.run(batch);
+    CHECK(outcomes[0].value->text() == "v" && outcomes[0].tag_count == 2u && outcomes[0].version == info.version);
+    CHECK(outcomes[0].age >= 1s && outcomes[0].ttl->time() > 59min);
+    CHECK(outcomes[1].status == YC_MISS && !outcomes[1].value && !outcomes[1].age && outcomes[2].status == YC_MISS);
 }
 
 void a_version_is_of_one_set() {
@@ -280,6 +306,7 @@ void threads_lose_no_update() {
 } // namespace
 
 int main() {
+    a_read_tells_the_properties_of_an_entry();
     a_version_is_of_one_set();
     a_set_depends_on_its_condition();
     a_removal_depends_on_its_version();

@@ -98,6 +98,14 @@ async function getVersioned(cache, step) {
   return [valueOr(found?.value)];
 }
 
+async function getInfo(cache, step) {
+  const found = await cache.getInfo(data(step.arguments[0]), { maxAge: numberOption(step, 'max_age') });
+  if (found === undefined) return [bare('miss')];
+  remember(step, found.version);
+  const { value, age, ttl, tagCount } = found;
+  return list([bytesOf(value), bare(age === undefined ? 'unknown' : String(age)), ...leftOf(ttl), bare(String(tagCount))]);
+}
+
 async function setIf(cache, step) {
   const options = { ...conditionOf(step), ttl: ttlOption(step), tags: tagsOption(step) };
   const version = await cache.setIf(data(step.arguments[0]), data(step.arguments[1]), options);
@@ -253,6 +261,7 @@ const OPERATIONS = {
   exists: async (cache, { arguments: [key] }) => [okOr(await cache.exists(data(key)))],
   expire: async (cache, { arguments: [key, ttl] }) => [okOr(await cache.expire(data(key), ttlOf(ttl)))],
   ttl: async (cache, { arguments: [key] }) => leftOf(await cache.ttl(data(key))),
+  get_info: getInfo,
   get_versioned: getVersioned,
   set_if: setIf,
   delete_if: deleteIf,

@@ -184,6 +184,9 @@ test('an option that does not exist is refused, with its nearest', async () => {
   await assert.rejects(cache.setJson('a', 1, { Tags: ['x'] }), named('Tags', 'tags'));
   await assert.rejects(cache.get('a', { encodign: 'utf8' }), named('encodign', 'encoding'));
   await assert.rejects(cache.flush({ counts: true }), named('counts', 'count'));
+  await assert.rejects(cache.getInfo('a', { maxage: 5 }), named('maxage', 'maxAge'));
+  for (const maxAge of [0, -1, NaN]) await assert.rejects(cache.getInfo('a', { maxAge }), invalid);
+  await assert.rejects(cache.getInfo('a', { maxAge: '5' }), typeError);
   await assert.rejects(cache.flush({ dryrun: true }), named('dryrun', 'dryRun'));
   await assert.rejects(cache.search('a', { treshold: 5 }), named('treshold', 'threshold'));
   await assert.rejects(cache.keys('*', { pagesize: 5 }).next(), named('pagesize', 'pageSize'));

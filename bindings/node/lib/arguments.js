@@ -120,6 +120,13 @@ function bytesOf(data, what) {
   return bytes.subarray(0, write(bytes, 0, data, what));
 }
 
+/** Returns the largest age of an entry in milliseconds; 0 of the library is any age. */
+function maxAgeOf(maxAge) {
+  const time = timeOf(maxAge, 0, 'maxAge');
+  if (maxAge !== undefined && time < 1) throw outOfRange(`maxAge is ${maxAge}; it takes 1 millisecond or more`);
+  return time;
+}
+
 module.exports = {
-  TTL_DEFAULT, attempt, bytesOf, conditionOf, encodingOf, given, listOf, numberOf, rateOf, sizeOf, tagTextsOf, tagsOf, textOf, timeOf, ttlOf, versionOf, wholeOf,
+  TTL_DEFAULT, attempt, bytesOf, conditionOf, encodingOf, given, listOf, maxAgeOf, numberOf, rateOf, sizeOf, tagTextsOf, tagsOf, textOf, timeOf, ttlOf, versionOf, wholeOf,
 };

@@ -4,7 +4,7 @@
 
 const native = require('./native.js');
 const {
-  attempt, bytesOf, conditionOf, encodingOf, given, listOf, numberOf, rateOf, sizeOf, tagTextsOf, tagsOf, textOf, timeOf, ttlOf, versionOf, wholeOf,
+  attempt, bytesOf, conditionOf, encodingOf, given, listOf, maxAgeOf, numberOf, rateOf, sizeOf, tagTextsOf, tagsOf, textOf, timeOf, ttlOf, versionOf, wholeOf,
 } = require('./arguments.js');
 const decode = require('./decode.js');
 const { YokedCacheError, errorOf, invalidType } = require('./error.js');
@@ -33,6 +33,7 @@ const EXPLAIN = optionsSet('tags', 'signal');
 const READ = optionsSet('encoding', 'signal');
 const GET = optionsSet('encoding', 'fresh', 'signal');
 const GET_JSON = optionsSet('fresh', 'signal');
+const GET_INFO = optionsSet('encoding', 'maxAge', 'signal');
 const GET_SYNC = optionsSet('encoding');
 const SET = optionsSet('ttl', 'tags', 'signal');
 const SET_IF = optionsSet('absent', 'present', 'version', 'ttl', 'tags', 'signal');
@@ -237,6 +238,14 @@ class Cache {
   }
 
   // ---- Conditional writes and counters ----
+
+  getInfo(key, options) {
+    return attempt(() => {
+      const { encoding, maxAge, signal } = optionsOf(options, GET_INFO);
+      const form = decode.described[encodingOf(encoding, 'buffer')];
+      return this.#exchange.request(Kind.GET_INFO, 0, given(key, 'key'), undefined, undefined, maxAgeOf(maxAge), form, signal);
+    });
+  }
 
   getVersioned(key, options) {
     return attempt(() => {

@@ -28,6 +28,21 @@ function versioned(read) {
     exchange.status(index) === OK ? { value: read(exchange, index), version: version(exchange, index) } : undefined;
 }
 
+/** Returns a decoder of a value with the properties of its entry; -1 of the library is an unknown age, and a time without end. */
+function described(read) {
+  return (exchange, index) => {
+    if (exchange.status(index) !== OK) return undefined;
+    const [ofEntry, age, left, tags] = new BigInt64Array(exchange.takeObject(2 * index + 1));
+    return {
+      value: read(exchange, index),
+      version: BigInt.asUintN(64, ofEntry),
+      age: age < 0n ? undefined : Number(age),
+      ttl: left < 0n ? Infinity : Number(left),
+      tagCount: Number(tags),
+    };
+  };
+}
+
 /** Returns the remaining time; -1 of the library means that the entry never expires. */
 function ttl(exchange, index) {
   if (exchange.status(index) !== OK) return undefined;
@@ -143,6 +158,7 @@ module.exports = {
   nothing, wasThere, text, json, ttl, count, receivers, version, counter, stored, allStored,
   value: { utf8: text, buffer: value },
   versioned: { utf8: versioned(text), buffer: versioned(value) },
+  described: { utf8: described(text), buffer: described(value) },
   values: { utf8: texts, buffer: values },
   keys: { utf8: pageOf(textOf), buffer: pageOf(bytesOf) },
   reply: { utf8: replyOf(textOf), buffer: replyOf(bytesOf) },

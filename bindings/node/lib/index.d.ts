@@ -164,6 +164,29 @@ export interface Versioned<Value> {
   version: bigint;
 }
 
+/** Configures `getInfo`. */
+export interface InfoOptions extends CallOptions {
+  /**
+   * Makes an entry that is older than so many milliseconds a miss for this read. The entry stays. An age may be up to 2200 ms too
+   * long, so that an entry which is younger by less than that may be a miss too; an older one is never returned. An entry of unknown
+   * age is a miss.
+   */
+  maxAge?: number;
+}
+
+/** Holds a value with the properties of its entry. */
+export interface EntryInfo<Value> extends Versioned<Value> {
+  /**
+   * Tells the milliseconds since the entry was set: never too few, and up to 2200 too many. It is `undefined` if the time of the set is
+   * not stored: in memory with an entry that was set without a time to live, on Redis with a counter.
+   */
+  age: number | undefined;
+  /** Tells the remaining time to live in milliseconds; `Infinity` if the entry never expires. */
+  ttl: number;
+  /** Tells the number of tags. Entries store hashes of their tags and not the names. */
+  tagCount: number;
+}
+
 /** Configures `getOrLease`. */
 export interface LeaseOptions extends ReadOptions {
   /**
@@ -1377,6 +1400,34 @@ export class Cache {
    */
   ttl(key: Bytes, options?: CallOptions): Promise<number | undefined>;
 
+  /**
+   * Returns the value of a key as a string, with the properties of its entry.
+   *
+   * @param key - The key, 1 byte to 64 KiB.
+   * @param options - `encoding: 'utf8'` selects a string; `maxAge` limits the age; `signal` aborts.
+   * @returns The value and its properties; `undefined` for a miss.
+   * @throws No errors of its own.
+   * @example
+   * await cache.set('user:1', 'Ada', { ttl: 60_000, tags: ['users'] });
+   * const { value, tagCount } = await cache.getInfo('user:1', { encoding: 'utf8' });
+   * [value, tagCount]; // => [ 'Ada', 1 ]
+   */
+  getInfo(key: Bytes, options: InfoOptions & TextOptions): Promise<EntryInfo<string> | undefined>;
+  /**
+   * Returns the value of a key as a Buffer, with its version, its age, its remaining time to live and the number of its tags, in as many
+   * round trips as `get`. It reads from the servers, also if the near cache has a copy.
+   *
+   * @param key - The key, 1 byte to 64 KiB.
+   * @param options - `maxAge` limits the age; `signal` aborts.
+   * @returns The value and its properties; `undefined` for a miss, and for an entry that is older than `maxAge`.
+   * @throws No errors of its own.
+   * @example
+   * await cache.set('user:1', 'Ada', { ttl: 3_600_000 });
+   * const found = await cache.getInfo('user:1', { maxAge: 600_000 });
+   * found.value; // => <Buffer 41 64 61>
+   * found.ttl > 3_000_000; // => true
+   */
+  getInfo(key: Bytes, options?: InfoOptions & BufferOptions): Promise<EntryInfo<Buffer> | undefined>;
   /**
    * Returns the value of a key as a string, with the version of its entry.
    *

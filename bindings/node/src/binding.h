@@ -33,7 +33,7 @@ typedef struct request {
     uint32_t value_at, value_len;
     uint32_t tags_at, n_tags;
     uint32_t limit;             /* Of a search. Of a YC_OP_SET_IF its condition. Of a YC_OP_GET_OR_LEASE its wait_ms. Else the lease. */
-    double number;              /* A time in milliseconds (TTL, lease_ms, retry_after_ms), or the threshold of a search. */
+    double number;              /* A time in milliseconds (TTL, lease_ms, retry_after_ms, max_age_ms), or the threshold of a search. */
     int64_t first, second;      /* The version of a condition; the delta and the initial value of a counter; stale_for_ms. */
 } request;
 

@@ -171,6 +171,16 @@ static void put_number(reply *to, const yc_completion *done) {
     }
 }
 
+/* Writes version, age, remaining time and number of tags, which JavaScript reads as integers of 64 bits. */
+static bool put_info(turn *turn, const yc_completion *done) {
+    napi_value block;
+    void *data = NULL;
+    int64_t words[] = {(int64_t)done->version, done->number, done->remaining_ms, (int64_t)done->tag_count};
+    if (!check(turn->env, napi_create_arraybuffer(turn->env, sizeof words, &data, &block))) return false;
+    memcpy(data, words, sizeof words);
+    return put(turn, 1, block);
+}
+
 /* Moves a lease into the table. It is last, so that a reply that failed leaves it to yc_completion_clear(). */
 static bool put_lease(turn *turn, reply *to, yc_completion *done) {
     to->lease = keep_lease(turn->cache, done->lease);
@@ -183,7 +193,8 @@ static bool put_reply(turn *turn, yc_completion *done) {
     reply *to = &turn->cache->replies[turn->count];
     *to = (reply){.slot = (uint32_t)done->user_data, .status = done->status};
     put_number(to, done);
-    bool put = (!done->result || put_value(turn, to, done->result)) && (!done->results || put_results(turn, to, done->results)) &&
+    bool has_info = done->kind == YC_OP_GET_INFO && done->status == YC_OK;
+    bool put = (!has_info || put_info(turn, done)) && (!done->result || put_value(turn, to, done->result)) && (!done->results || put_results(turn, to, done->results)) &&
                (!done->keys || put_keys(turn, to, done->keys)) && (!done->matches || put_matches(turn, to, done->matches)) &&
                (!done->reply || put_command_reply(turn, to, done->reply)) && (!done->error || put_error(turn, to, done->error)) && (!done->lease || put_lease(turn, to, done));
     turn->count += put;
@@ -236,7 +247,7 @@ napi_value drain(napi_env env, napi_callback_info info) {
 static yc_completion completion_of(const yc_op *op) {
     return (yc_completion){.user_data = op->user_data, .status = op->status, .kind = op->kind, .result = op->result,
                            .error = op->error, .remaining_ms = op->remaining_ms, .removed = op->removed,
-                           .version = op->version, .number = op->number, .reply = op->reply,
+                           .version = op->version, .number = op->number, .tag_count = op->tag_count, .reply = op->reply,
                            .lease = op->kind == YC_OP_GET_OR_LEASE ? op->lease : NULL};
 }
 

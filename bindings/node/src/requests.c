@@ -59,7 +59,7 @@ static void fill_condition(const request *from, yc_op *op) {
         op->number = from->first;
         op->initial = from->second;
     }
-    if (from->kind == YC_OP_REDIS_COMMAND) op->number = (int64_t)from->number;
+    if (from->kind == YC_OP_REDIS_COMMAND || from->kind == YC_OP_GET_INFO) op->number = (int64_t)from->number;
 }
 
 /* Reads the fields that only operations of leases have: op->value points to a struct, which has the tags. */

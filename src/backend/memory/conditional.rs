@@ -1,5 +1,7 @@
 //! Conditional operations and counters: each finds, decides and changes under the lock of one shard.
 
+use std::time::Duration;
+
 use super::set::{ATTEMPTS, Evicted, no_room};
 use super::shard::{Lookup, Shard, entry_cost};
 use super::store::{Hash, Store};
@@ -7,27 +9,54 @@ use super::table::{Fresh, SlotId};
 use super::tags::TagName;
 use crate::backend::{Addition, NewEntry, Outcome, SetCondition};
 use crate::error::Result;
+use crate::operation::{EntryInfo, is_within};
 use crate::util::clock::{Deadline, Times};
 use crate::value::Value;
 
 impl Store {
     /// Returns the value of a key and its version. This is a use of the entry.
     pub(super) fn get_versioned(&self, key: &[u8]) -> Option<(Value, u64)> {
-        self.read(key, |shard, id, value| (value, shard.version(id)))
+        self.read(key, None, |shard, id, value| (value, shard.version(id)))
+    }
+
+    /// Returns the value of a key and its properties. This is a use of the entry, unless it is older than `max_age`: then it
+    /// counts as a miss, and stays.
+    #[inline(never)]
+    pub(super) fn get_info(&self, key: &[u8], max_age: Option<Duration>) -> Option<EntryInfo> {
+        self.read(key, max_age, |shard, id, value| EntryInfo {
+            version: shard.version(id),
+            age: shard.times_of(&value).created.age(),
+            left: value.deadline().remaining(),
+            tags: shard.tags_of(&value).len() as u64,
+            value,
+        })
     }
 
     /// Returns the value of a key, and gives the key another deadline.
     pub(super) fn get_and_expire(&self, key: &[u8], deadline: Deadline) -> Option<Value> {
-        self.read(key, |shard, id, value| {
+        self.read(key, None, |shard, id, value| {
             shard.set_deadline(id, deadline);
             value
         })
     }
 
-    /// Reads a key as a get does, and does more under the same lock.
-    fn read<T>(&self, key: &[u8], more: impl FnOnce(&mut Shard, SlotId, Value) -> T) -> Option<T> {
+    /// Reads a key as a get does, and does more under the same lock. An entry that is older than `max_age` counts as a miss.
+    #[inline(always)]
+    fn read<T>(
+        &self,
+        key: &[u8],
+        max_age: Option<Duration>,
+        more: impl FnOnce(&mut Shard, SlotId, Value) -> T,
+    ) -> Option<T> {
         let hash = self.hash(key);
         let mut shard = self.shard_of(hash);
+        if max_age.is_some()
+            && let Some(entry) = shard.live(hash.of_entry(), key)
+            && !is_within(shard.times_of(entry).created.age(), max_age)
+        {
+            shard.counters.misses += 1;
+            return None;
+        }
         let found = shard.find(hash.of_entry(), key);
         let dead = match shard.get(hash.of_entry(), key) {
             Lookup::Hit(value) => {

@@ -251,6 +251,7 @@ impl Backend for Memory {
             Operation::Expire { key, ttl } => Outcome::hit(self.store.expire(key, self.deadline(ttl))),
             Operation::Ttl { key } => Outcome::remaining(self.store.deadline(key).map(Deadline::remaining)),
             Operation::GetVersioned { key } => Outcome::versioned(self.store.get_versioned(key)),
+            Operation::GetInfo { key, max_age } => Outcome::info(self.store.get_info(key, max_age)),
             Operation::SetIf { entry, condition } => {
                 let stored = self.store.set_if(entry, self.times(entry.ttl), condition);
                 return done(stored.map(Outcome::stored_if));

@@ -16,6 +16,7 @@ mod explain;
 mod fresh;
 mod hints;
 mod index;
+mod info;
 mod keep;
 mod lasting;
 mod lease;
@@ -272,6 +273,9 @@ impl<S: Store> Backend for Remote<S> {
             }),
             Operation::GetVersioned { key } => {
                 self.call(context, |context| self.read_versioned(context, key).map_ok(Outcome::versioned))
+            }
+            Operation::GetInfo { key, max_age } => {
+                self.call(context, move |context| self.read_info(context, key, max_age).map_ok(Outcome::info))
             }
             Operation::SetIf { entry, condition } => {
                 self.call_once(context, |context| self.set_if(context, entry, condition).map_ok(Outcome::stored_if))

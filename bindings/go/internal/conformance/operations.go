@@ -135,6 +135,7 @@ func init() {
 			return hit(cache.Expire(ctx, step.argument(0), readTTL(step.argument(1))))
 		},
 		"ttl":           runTTL,
+		"get_info":      runGetInfo,
 		"get_versioned": runGetVersioned,
 		"set_if":        runSetIf,
 		"delete_if":     runDeleteIf,
@@ -261,6 +262,26 @@ func (step *statement) condition() yokedcache.Condition {
 	default:
 		return yokedcache.IfVersion(readVersion(name))
 	}
+}
+
+func runGetInfo(cache *yokedcache.Cache, step *statement) []token {
+	var options []yokedcache.InfoOption
+	if step.option("max_age") != nil {
+		options = append(options, yokedcache.WithMaxAge(time.Duration(step.number("max_age", 0))*time.Millisecond))
+	}
+	info, err := cache.GetInfo(ctx, step.argument(0), options...)
+	if err != nil {
+		return done(err)
+	}
+	step.remember(info.Version)
+	age, left := "unknown", "-1"
+	if info.Age != yokedcache.AgeUnknown {
+		age = strconv.FormatInt(info.Age.Milliseconds(), 10)
+	}
+	if info.TTL != yokedcache.NoExpiry {
+		left = strconv.FormatInt(info.TTL.Milliseconds(), 10)
+	}
+	return list([][]token{value(info.Value), word(age), word(left), word(strconv.Itoa(info.TagCount))})
 }
 
 func runGetVersioned(cache *yokedcache.Cache, step *statement) []token {
