@@ -256,6 +256,25 @@ fn a_listing_that_began_at_the_other_starts_again() {
 }
 
 #[test]
+fn the_properties_of_an_entry_are_those_of_the_backend_that_serves() {
+    let it = setting(Changed::Drop);
+    let info = |key| match run(&it.cache, Operation::GetInfo { key, max_age: Some(Duration::from_secs(30)) }) {
+        Outcome::Info(info) => Some(*info),
+        _ => None,
+    };
+    set(&it.cache, "a", "1", &[b"t"]);
+    let of_primary = info(b"a").unwrap();
+    assert_eq!((of_primary.value.as_bytes(), of_primary.tags), (&b"1"[..], 1));
+    assert!(of_primary.left > Some(Duration::from_secs(900)));
+    it.goes_down();
+    assert!(info(b"a").is_none());
+    set(&it.cache, "b", "2", &[]);
+    let of_fallback = info(b"b").unwrap();
+    assert_eq!((of_fallback.value.as_bytes(), of_fallback.tags), (&b"2"[..], 0));
+    assert!(of_fallback.left <= Some(Duration::from_secs(60)));
+}
+
+#[test]
 fn what_a_removal_would_remove_is_unknown_while_the_fallback_serves() {
     let Setting { cable, cache, .. } = setting(Changed::Drop);
     let cache = Cache::over(Arc::new(cache), Config::from_text("memory://", &|_| None).unwrap());
