@@ -394,6 +394,10 @@ fn used(server: &str) -> Error {
 
 #[cold]
 fn no_database(server: &str, db: u32, text: &[u8]) -> Error {
+    if server_error::is_missing_command(&String::from_utf8_lossy(text)) {
+        let text = format!("{server}: the server refuses SELECT, so that it has the database 0 alone: remove `db`");
+        return Error::new(ErrorKind::Config, text);
+    }
     if text.starts_with(b"ERR") {
         let text =
             format!("{server}: the server has no database {db}: set `db` to one that it has, or raise its `databases`");

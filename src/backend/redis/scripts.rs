@@ -3,6 +3,8 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::server_error;
+
 /// A script that shows whether the server runs scripts. A handshake sends it.
 pub const PROBE: [&[u8]; 3] = [b"EVAL", b"return 1", b"0"];
 
@@ -38,8 +40,7 @@ impl ScriptSupport {
     /// Learns from the error of a script that was sent by its SHA-1. Returns true if its text has to be sent: nothing was
     /// executed. A server that restarted, or another one, does not have the script yet.
     pub fn wants_text(&self, error: &str) -> bool {
-        let is_refused = error.contains("'evalsha'") || error.contains("'EVALSHA'");
-        if is_refused && (error.contains("NOPERM") || error.contains("unknown command")) {
+        if is_refusal_of("evalsha", error) {
             self.needs_text.store(true, Relaxed);
             return true;
         }
@@ -54,8 +55,16 @@ impl ScriptSupport {
 
 /// Returns whether the server refuses the script itself: by its ACL, or because it has no scripts.
 pub fn is_refusal(text: &str) -> bool {
-    let names_it = text.contains("'eval'") || text.contains("'EVAL'");
-    names_it && (text.contains("NOPERM") || text.contains("unknown command"))
+    is_refusal_of("eval", text)
+}
+
+/// Returns whether the server refuses a command, by its ACL or to all. Before version 7 it quotes names with grave accents.
+/// Services that have words of their own for it do not repeat the name.
+fn is_refusal_of(command: &str, text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    let names_it = ['\'', '`'].iter().any(|quote| lower.contains(&format!("{quote}{command}{quote}")));
+    let names_any = lower.contains("unknown command");
+    (names_it && text.contains("NOPERM")) || ((names_it || !names_any) && server_error::is_missing_command(text))
 }
 
 #[cfg(test)]
@@ -63,13 +72,16 @@ mod tests {
     use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 
     use super::*;
-    use crate::backend::redis::{compare, in_place, server_error};
+    use crate::backend::redis::{compare, in_place};
 
     #[test]
     fn only_a_refused_script_is_unsupported() {
         let refused = |text: &[u8]| is_refusal(server_error::error("cache:6379", text).message());
         assert!(refused(b"NOPERM this user has no permissions to run the 'eval' command"));
         assert!(refused(b"ERR unknown command 'EVAL', with args beginning with: 'x' "));
+        assert!(refused(b"ERR unknown command `eval`, with args beginning with: `x`, "));
+        assert!(refused(b"ERR This command is not available") && refused(b"ERR command is not allowed"));
+        assert!(!refused(b"ERR unknown command 'SET', with args beginning with: 'x' "));
         assert!(!refused(b"NOPERM this user has no permissions to access one of the keys used as arguments"));
         assert!(!refused(b"OOM command not allowed when used memory > 'maxmemory'."));
         let support = ScriptSupport::default();

@@ -48,7 +48,10 @@ pub fn error(server: &str, text: &[u8]) -> Error {
     let (kind, remedy) = match code {
         "NOAUTH" => (ErrorKind::Auth, "the server requires a password: set password (and username)"),
         "WRONGPASS" => (ErrorKind::Auth, "check username and password"),
-        "NOPERM" => (ErrorKind::Denied, "grant the user the documented permissions (ACL SETUSER)"),
+        "NOPERM" => (
+            ErrorKind::Denied,
+            "grant the user the documented permissions (ACL SETUSER), if the service does not refuse the command to all users",
+        ),
         "OOM" => (
             ErrorKind::ServerMemory,
             "the server has reached maxmemory: raise it, or allow evictions (maxmemory-policy allkeys-lru)",
@@ -66,15 +69,35 @@ pub fn error(server: &str, text: &[u8]) -> Error {
         _ if text.contains("max number of clients") => {
             (ErrorKind::Connect, "raise the server's maxclients, or lower pool_size")
         }
-        _ if text.contains("unknown command") => (
+        _ if is_missing_command(&text) => (
             ErrorKind::Unsupported,
-            "this server, or a proxy in front of it, lacks a required command: update the server, or connect without the proxy",
+            "this server, a managed service, or a proxy in front of the server refuses a command that the call needs: update the server, or call without it",
         ),
         _ => (ErrorKind::Server, "see the server's log"),
     };
     let text = if text.is_empty() { "an error without a text" } else { &text };
     let error = Error::new(kind, format!("{server}: {text}; {remedy}"));
     if PASSING.contains(&code) { error.passing() } else { error }
+}
+
+/// Returns whether a reply says that the server has no such command, or lets no user run it. Each service has its own words
+/// for that.
+pub fn is_missing_command(text: &str) -> bool {
+    const WORDS: [&str; 9] = [
+        "unknown command",
+        "unknown subcommand",
+        "command is not allowed",
+        "command not allowed",
+        "command is not available",
+        "command is not supported",
+        "command not supported",
+        "command is disabled",
+        "unsupported command",
+    ];
+    let text = text.to_ascii_lowercase();
+    // Other codes have other reasons, and scripts have rules of their own.
+    let counts = text.contains("err ") && !text.contains("oom ") && !text.contains("from script");
+    counts && WORDS.iter().any(|words| text.contains(words))
 }
 
 /// Returns the error of a command that the caller chose.
@@ -85,7 +108,11 @@ pub fn of_command(server: &str, text: &[u8]) -> Error {
         return known;
     }
     let text = shown(text);
-    let remedy = "check the command, its arguments, and the type of its key";
+    let remedy = if known.kind() == ErrorKind::Unsupported {
+        "the server does not have this command, or a managed service refuses it: check its name"
+    } else {
+        "check the command, its arguments, and the type of its key"
+    };
     Error::new(ErrorKind::Server, format!("{server}: {text}; {remedy}"))
 }
 
@@ -127,6 +154,10 @@ mod tests {
             (b"WRONGPASS invalid username-password pair", ErrorKind::Auth),
             (b"ERR max number of clients reached", ErrorKind::Connect),
             (b"ERR unknown command 'SCAN', with args beginning with: 'secret' ", ErrorKind::Unsupported),
+            (b"ERR unknown subcommand 'TRACKING'. Try CLIENT HELP.", ErrorKind::Unsupported),
+            (b"ERR This command is not available", ErrorKind::Unsupported),
+            (b"ERR command is not allowed", ErrorKind::Unsupported),
+            (b"ERR This Redis command is not allowed from script", ErrorKind::Server),
             (b"ERR other", ErrorKind::Server),
             ("ERR \u{202E}retho\u{2066}\u{200B}".as_bytes(), ErrorKind::Server),
         ];

@@ -198,7 +198,7 @@ impl Survey {
 /// Reads the nodes of a reply; `None` if the user may not ask.
 fn read(server: &Server, reply: &[u8]) -> Result<Option<Vec<Node>>> {
     match RespReader(reply).next() {
-        Some(RespValue::Error(text)) if text.starts_with(b"NOPERM") || text.starts_with(b"ERR unknown") => Ok(None),
+        Some(RespValue::Error(text)) if is_refusal(text) => Ok(None),
         Some(RespValue::Error(text)) => Err(server_error::error(server.name(), text)),
         Some(reply) => {
             let read = reply.bytes().and_then(nodes);
@@ -206,6 +206,11 @@ fn read(server: &Server, reply: &[u8]) -> Result<Option<Vec<Node>>> {
         }
         None => Err(protocol_error(server.name(), "an unexpected reply to CLUSTER NODES")),
     }
+}
+
+/// Returns whether the server refuses the question, to this user or to all.
+fn is_refusal(text: &[u8]) -> bool {
+    text.starts_with(b"NOPERM") || server_error::is_missing_command(&String::from_utf8_lossy(text))
 }
 
 fn covers_all<'a>(nodes: impl Iterator<Item = &'a Node>) -> bool {
