@@ -27,7 +27,8 @@ static void fail(runner *run, const statement *step, const tokens *came) {
 
 static void check(runner *run, const statement *step, tokens *came) {
     if (run->state == STATE_RUNNING && !tokens_match(step->wanted, step->n_wanted, came->items, came->count)) {
-        fail(run, step, came);
+        if (profile_allows(step, came)) run->state = STATE_UNSUPPORTED;
+        else fail(run, step, came);
     }
     tokens_free(came);
 }
@@ -55,6 +56,7 @@ static bool applies(runner *run) {
     uint64_t can = 0;
     if (run->of_case.wrong_scheme || (run->of_case.needs_root && run->caches[0].root)) return false;
     if (yc_capabilities(run->caches[0].cache, &can, NULL) != YC_OK) stop(run, "the cache does not say what it can do");
+    if (!profile_has(can)) stop(run, "the cache has other capabilities than the profile says");
     return (can & run->of_case.needs) == run->of_case.needs && !(can & run->of_case.lacks);
 }
 
@@ -79,6 +81,7 @@ static void end_case(runner *run) {
     run->passed += run->state == STATE_RUNNING;
     run->failed += run->state == STATE_FAILED;
     run->not_applicable += run->state == STATE_PASSED_BY;
+    run->unsupported += run->state == STATE_UNSUPPORTED;
     free_leases(run);
     free_subscriptions(run);
     free_events(run);
@@ -309,10 +312,15 @@ static void run_file(runner *run, const char *path) {
     FILE *file = fopen(path, "r");
     run->file = path;
     run->of_file = (conditions){.options = ""};
+    unsigned before = run->unsupported, wanted = profile_unsupported(path);
     if (!file) stop(run, "cannot be read");
     for (run->line = 1; getline(&line, &room, file) >= 0; run->line++) read_line(run, line);
     end_batch(run);
     end_case(run);
+    if (run->unsupported - before != wanted) {
+        printf("FAILED %s: the profile says that %u cases are unsupported, %u are\n", path, wanted, run->unsupported - before);
+        run->failed++;
+    }
     free(line);
     fclose(file);
 }
@@ -320,7 +328,10 @@ static void run_file(runner *run, const char *path) {
 int main(int count, char **files) {
     const char *url = getenv("YC_TEST_URL");
     runner run = {.url = url ? url : "memory://"};
+    profile_read();
     for (int at = 1; at < count; at++) run_file(&run, files[at]);
-    printf("conformance: %u cases, %u passed, %u failed, %u not applicable\n", run.cases, run.passed, run.failed, run.not_applicable);
+    printf("conformance: %u cases, %u passed, %u failed, %u not applicable", run.cases, run.passed, run.failed, run.not_applicable);
+    if (run.unsupported) printf(", %u unsupported", run.unsupported);
+    putchar('\n');
     return run.failed || !run.cases;
 }

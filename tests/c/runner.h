@@ -1,5 +1,6 @@
 /* The parts of the conformance runner: conformance.c reads scripts and runs their cases, operations.c, conditional.c,
- * leasing.c, commands.c and channels.c run steps, and opening.c opens and finds the caches of a case. */
+ * leasing.c, commands.c and channels.c run steps, opening.c opens and finds the caches of a case, and profile.c knows what a
+ * managed service does not support. */
 #ifndef RUNNER_H
 #define RUNNER_H
 
@@ -52,7 +53,7 @@ typedef struct conditions {
     bool wrong_scheme, needs_root;
 } conditions;
 
-enum case_state { STATE_NONE, STATE_FRESH, STATE_RUNNING, STATE_PASSED_BY, STATE_FAILED };
+enum case_state { STATE_NONE, STATE_FRESH, STATE_RUNNING, STATE_PASSED_BY, STATE_FAILED, STATE_UNSUPPORTED };
 
 typedef struct runner {
     const char *url, *file;
@@ -74,7 +75,7 @@ typedef struct runner {
     size_t n_batch;
     statement batch_step;
     bool in_batch;
-    unsigned cases, passed, failed, not_applicable;
+    unsigned cases, passed, failed, not_applicable, unsupported;
 } runner;
 
 /* Runs one step and adds its results. */
@@ -139,6 +140,19 @@ void free_subscriptions(runner *run);
 void run_events(runner *run, yc_cache *cache, const statement *step, tokens *result);
 void run_next_event(runner *run, yc_cache *cache, const statement *step, tokens *result);
 void free_events(runner *run);
+
+/* ---- profile.c: what YC_TEST_PROFILE expects, if it is set ---- */
+
+void profile_read(void);
+
+/* Whether a result is one that the profile counts: an error that says that something is unsupported. */
+bool profile_allows(const statement *step, const tokens *came);
+
+/* Whether a cache has the capabilities that the profile leaves it. */
+bool profile_has(uint64_t can);
+
+/* The number of cases of a script that are unsupported. */
+unsigned profile_unsupported(const char *path);
 
 /* ---- opening.c ---- */
 
