@@ -20,6 +20,7 @@ pages! {
     configuration "configuration.md"
     redis "redis.md"
     memcached "memcached.md"
+    managed "managed.md"
     views "views.md"
     near "near.md"
     channels "channels.md"
