@@ -6,8 +6,8 @@ use super::message::refused;
 use super::option::{MemcachedKeys, Options, RedisServers};
 use super::section::Section;
 use super::types::{
-    Address, BackendConfig, BackendName, Config, ConnectionConfig, Distribution, KeyHash, MemcachedConfig,
-    MemcachedServer, RedisConfig, RedisTopology, Secret, TlsConfig,
+    Address, BackendConfig, BackendName, Config, ConnectionConfig, Discovery, Distribution, Failover, KeyHash,
+    MemcachedConfig, MemcachedServer, RedisConfig, RedisTopology, Secret, TlsConfig,
 };
 use crate::error::Result;
 
@@ -112,10 +112,27 @@ fn memcached(options: Options, section: &Section) -> Result<MemcachedConfig> {
     if tls.is_some() && servers.iter().any(|server| matches!(server.address, Address::Unix(_))) {
         return Err(socket_without_tls());
     }
+    check_discovery(memcached.discovery, memcached.failover, &servers)?;
     let chosen = distribution(&keys)?;
     let distribution = with_weights(chosen, &servers)?;
     let hash = keys.hash.unwrap_or_else(|| usual_hash(chosen));
     Ok(MemcachedConfig { servers, distribution, hash, tls, connection, ..memcached })
+}
+
+/// Refuses what a list of servers that is discovered leaves no place for.
+fn check_discovery(discovery: Discovery, failover: Failover, servers: &[MemcachedServer]) -> Result<()> {
+    if discovery == Discovery::None {
+        return Ok(());
+    }
+    match servers {
+        [MemcachedServer { address: Address::Tcp { .. }, weight: 1 }] if failover == Failover::None => Ok(()),
+        [MemcachedServer { address: Address::Tcp { .. }, weight: 1 }] => {
+            Err(refused("`failover: eject` and `discovery: config` exclude each other: leave out one of them"))
+        }
+        _ => Err(refused(
+            "`discovery: config` takes one server, the configuration endpoint, by its host and port and without a weight",
+        )),
+    }
 }
 
 fn weighted(mut servers: Vec<MemcachedServer>, weights: &[u32]) -> Result<Vec<MemcachedServer>> {

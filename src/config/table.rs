@@ -6,7 +6,7 @@ use super::option::Kind::{
 };
 use super::option::Scope::{Every, Fallback, Memcached, Memory, Migration, Near, Redis, Remote, Switch, View};
 use super::option::{Choices, Row, Scope, row};
-use super::types::{BackendName, Connect, Distribution, Eviction, Failover, KeyHash, OnRestart, Verify};
+use super::types::{BackendName, Connect, Discovery, Distribution, Eviction, Failover, KeyHash, OnRestart, Verify};
 
 /// A day in milliseconds, the longest time of a connection.
 const DAY: u64 = 86_400_000;
@@ -39,6 +39,8 @@ const HASH: Choices =
     &[("md5", |o| o.keys.hash = Some(KeyHash::Md5)), ("default", |o| o.keys.hash = Some(KeyHash::Default))];
 const FAILOVER: Choices =
     &[("none", |o| o.memcached.failover = Failover::None), ("eject", |o| o.memcached.failover = Failover::Eject)];
+const DISCOVERY: Choices =
+    &[("none", |o| o.memcached.discovery = Discovery::None), ("config", |o| o.memcached.discovery = Discovery::Config)];
 const VERIFY: Choices = &[
     ("required", |o| o.tls.verify = Verify::Required),
     ("optional", |o| o.tls.verify = Verify::Optional),
@@ -103,6 +105,8 @@ pub(super) static OPTIONS: &[Row] = &[
     row(Memcached, "ketama_weighted", Maybe(|o| &mut o.keys.ketama_weighted), "", "true", "libmemcached's behavior: consistent with weights, or `ketama`."),
     row(Memcached, "hash", Choice(HASH), "", "default", "The hash of a key that chooses its server; `default` is one-at-a-time. Without it `md5` for `ketama_weighted` and `default` for the others, as in libmemcached."),
     row(Memcached, "failover", Choice(FAILOVER), "none", "eject", "The keys of a server that is down fail, or go to the servers left."),
+    row(Memcached, "discovery", Choice(DISCOVERY), "none", "config", "`config`: the one server of `servers` is the configuration endpoint of a managed service, which tells the list of the servers (`config get cluster`). A change of the list empties the cache."),
+    row(Memcached, "discovery_interval", Time(100..=DAY, |o| &mut o.memcached.discovery_interval), "60s", "10s", "Time between two requests for the list of the servers; shorter while a server is down."),
     row(Memcached, "binary", Flag(|o| &mut o.memcached.binary), "false", "true", "Speaks the binary protocol, not the meta protocol."),
     row(Memcached, "username", Text(|o| &mut o.memcached.username), "", "app", "SASL user; requires a password."),
     row(Memcached, "password", Password(|o| &mut o.memcached.password), "", "\"${CACHE_PASSWORD}\"", "Password of the user; requires a user."),

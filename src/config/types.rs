@@ -198,6 +198,10 @@ pub struct MemcachedConfig {
     pub hash: KeyHash,
     /// The treatment of the keys of a server that is down.
     pub failover: Failover,
+    /// The source of the list of servers.
+    pub discovery: Discovery,
+    /// The time between two requests for the list of servers.
+    pub discovery_interval: Duration,
     /// Speaks the binary protocol, not the meta protocol.
     pub binary: bool,
     /// The SASL user; given together with its password.
@@ -252,6 +256,16 @@ pub enum Failover {
     None,
     /// They go to the remaining servers.
     Eject,
+}
+
+/// The source of the list of Memcached servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Discovery {
+    /// The configuration names the servers.
+    #[default]
+    None,
+    /// The one configured server is an endpoint that tells the list (`config get cluster`).
+    Config,
 }
 
 /// The connections of a cache to each of its servers.

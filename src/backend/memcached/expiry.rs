@@ -38,7 +38,7 @@ impl MemcachedStore {
     async fn attempt(&self, context: CallContext, name: &[u8], ttl: Option<Duration>) -> Result<Attempt> {
         let Some((bytes, flags, version)) = self.marked(context, name).await? else { return Ok(Attempt::Gone) };
         let Ok(entry) = entry::decode(name, &bytes) else { return Ok(Attempt::Gone) };
-        let now_ms = self.nodes.now_ms(name);
+        let now_ms = self.nodes().now_ms(name);
         // An entry that is over is gone, whoever read it before it was.
         if entry.deadline_ms.is_some_and(|deadline| deadline <= now_ms) {
             return Ok(Attempt::Gone);
@@ -65,7 +65,7 @@ impl MemcachedStore {
         ttl: Option<Duration>,
     ) -> Result<bool> {
         let Ok(entry) = entry::decode(name, stored) else { return Ok(false) };
-        let now_ms = self.nodes.now_ms(name);
+        let now_ms = self.nodes().now_ms(name);
         let deadline_ms = ttl.map(|ttl| now_ms.saturating_add(millis(ttl)));
         let bytes = entry::encode(name, &Entry { deadline_ms, ..entry });
         let condition = Condition::Unchanged(version);
@@ -84,7 +84,7 @@ impl MemcachedStore {
 
     /// Runs one command.
     pub(super) async fn only(&self, context: CallContext, command: Command<'_>) -> Result<Received> {
-        run(context, &self.nodes, &[command]).await.into_iter().next().unwrap_or_else(|| Err(unexpected()))
+        run(context, &self.current, &[command]).await.into_iter().next().unwrap_or_else(|| Err(unexpected()))
     }
 
     /// Returns the time that is left to entries, by their own deadlines.
@@ -94,10 +94,10 @@ impl MemcachedStore {
         names: &[&[u8]],
     ) -> Vec<Result<Option<Option<Duration>>>> {
         let commands: Commands = names.iter().map(|name| Command::Get { name }).collect();
-        let received = run(context, &self.nodes, &commands).await;
+        let received = run(context, &self.current, &commands).await;
         let left = |(name, received): (&&[u8], Result<Received>)| {
             let bytes = stored(received?)?;
-            Ok(bytes.and_then(|bytes| left_to(name, &bytes, self.nodes.now_ms(name))))
+            Ok(bytes.and_then(|bytes| left_to(name, &bytes, self.nodes().now_ms(name))))
         };
         names.iter().zip(received).map(left).collect()
     }

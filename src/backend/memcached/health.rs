@@ -1,11 +1,12 @@
 //! Statistics asked of the servers: for a ping, for the health report, and for their clocks.
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
 use super::clock::Reading;
+use super::discovery::Current;
 use super::epoch;
 use super::nodes::{Node, Nodes};
 use super::protocol::{statistics_of, statistics_request};
@@ -38,7 +39,7 @@ const CONFIRM_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Checks that every server replies.
 pub async fn ping(context: CallContext, nodes: &Nodes) -> Result<()> {
-    for node in &nodes.all {
+    for node in nodes.all.iter() {
         check_reply(context, nodes, node).await?;
     }
     Ok(())
@@ -47,7 +48,7 @@ pub async fn ping(context: CallContext, nodes: &Nodes) -> Result<()> {
 /// Returns a report of each server.
 pub async fn report(context: CallContext, nodes: &Nodes) -> Vec<ServerHealth> {
     let (mut call, mut reports) = (RollCall::of(context, nodes.all.len()), Vec::new());
-    for node in &nodes.all {
+    for node in nodes.all.iter() {
         let ping = |part| check_reply(part, nodes, node);
         let described = |part| async move { statistics(part, nodes, node).await.map(|pairs| described(&pairs)) };
         let mut report = call.ask(node.server.name(), ping, described).await;
@@ -81,13 +82,13 @@ pub async fn statistics(context: CallContext, nodes: &Nodes, node: &Node) -> Res
 }
 
 /// Asks the servers for their time until the cache is closed.
-pub async fn watch_clocks(nodes: Weak<Nodes>) {
+pub async fn watch_clocks(current: Weak<Current>) {
     let mut waited = Duration::ZERO;
     loop {
         sleep(CONFIRM_INTERVAL).await;
         waited += CONFIRM_INTERVAL;
-        let Some(nodes) = nodes.upgrade() else { return };
-        for node in &nodes.all {
+        let Some(nodes) = current.upgrade().map(|current| Arc::clone(&current.nodes())) else { return };
+        for node in nodes.all.iter() {
             if waited >= CLOCK_INTERVAL || node.clock.is_in_doubt() {
                 learn_time(&nodes, node).await;
             }

@@ -16,6 +16,7 @@ use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
 use super::crawl::Listed;
+use super::discovery::Current;
 use super::names;
 use super::nodes::Nodes;
 use crate::backend::ScanCursor;
@@ -46,7 +47,7 @@ const WALK_BITS: u32 = 16;
 
 /// The listings of a cache.
 pub struct Listings {
-    nodes: Arc<Nodes>,
+    current: Arc<Current>,
     known: Arc<Mutex<Known>>,
 }
 
@@ -90,13 +91,13 @@ struct Name {
 }
 
 impl Listings {
-    pub fn new(nodes: Arc<Nodes>) -> Self {
-        Self { nodes, known: Arc::default() }
+    pub fn new(current: Arc<Current>) -> Self {
+        Self { current, known: Arc::default() }
     }
 
     /// Returns the error for which names are not listed, as far as it is known.
     pub fn listing_error(&self) -> Option<Error> {
-        self.nodes.all.iter().find_map(|node| node.crawler.listing_error())
+        self.current.nodes().all.iter().find_map(|node| node.crawler.listing_error())
     }
 
     /// Returns some names from a position on, and the next position. During a walk a page may be empty, and the next
@@ -108,26 +109,27 @@ impl Listings {
         from: ScanCursor,
         limit: usize,
     ) -> Result<(ByteStrings, Option<ScanCursor>)> {
-        let Some(node) = self.nodes.all.get(from.part as usize) else {
+        let nodes = self.current.known(context).await?;
+        let Some(node) = nodes.all.get(from.part as usize) else {
             return Ok((ByteStrings::default(), None));
         };
         if node.epochs.is_away() {
-            return Ok((ByteStrings::default(), self.next_part(from)));
+            return Ok((ByteStrings::default(), next_part(&nodes, from)));
         }
         node.server.connected().await?;
         if let Some(error) = node.crawler.listing_error() {
             return Err(error);
         }
-        let listing = self.listing(from, Names::of(scope));
+        let listing = self.listing(&nodes, from, Names::of(scope));
         let order = from.offset >> WALK_BITS;
         let at = |order: u64| Some(ScanCursor { offset: order << WALK_BITS | u64::from(listing.number), ..from });
-        if !self.finished(context, &listing).await {
+        if !finished(context, nodes.connection.timeout, &listing).await {
             return Ok((ByteStrings::default(), at(order)));
         }
         match listing.found.get() {
             Some(Ok(found)) => {
                 let (page, next) = found.page(order, limit);
-                let next = next.map_or_else(|| self.next_part(from), at);
+                let next = next.map_or_else(|| next_part(&nodes, from), at);
                 if next.is_none_or(|next| next.part != from.part) {
                     lock(&self.known).forget(listing.number);
                 }
@@ -141,13 +143,8 @@ impl Listings {
         }
     }
 
-    fn next_part(&self, from: ScanCursor) -> Option<ScanCursor> {
-        let part = from.part + 1;
-        ((part as usize) < self.nodes.all.len()).then_some(ScanCursor { part, offset: 0, ..from })
-    }
-
     /// Returns the walk that a position belongs to, or a new one from that point on.
-    fn listing(&self, from: ScanCursor, wanted: Names) -> Arc<Listing> {
+    fn listing(&self, nodes: &Arc<Nodes>, from: ScanCursor, wanted: Names) -> Arc<Listing> {
         let mut known = lock(&self.known);
         let number = from.offset & ((1 << WALK_BITS) - 1);
         let fits = |it: &&Arc<Listing>| {
@@ -161,19 +158,11 @@ impl Listings {
             return Arc::clone(listing);
         }
         let listing = known.add(from.part as usize, wanted);
-        let walk =
-            walk(Arc::clone(&self.nodes), Arc::clone(&listing), from.offset >> WALK_BITS, Arc::clone(&self.known));
-        if let Some(task) = self.nodes.spawn(walk) {
+        let walk = walk(Arc::clone(nodes), Arc::clone(&listing), from.offset >> WALK_BITS, Arc::clone(&self.known));
+        if let Some(task) = nodes.spawn(walk) {
             drop(listing.task.set(task.abort_handle()));
         }
         listing
-    }
-
-    /// Waits for the names, for a part of the call's time.
-    async fn finished(&self, context: CallContext, listing: &Listing) -> bool {
-        let end = Instant::now() + context.left_or(self.nodes.connection.timeout) / 2;
-        let mut finished = listing.finished.subscribe();
-        context.run_until(end, |_| finished.wait_for(|finished| *finished)).await.is_some()
     }
 
     /// Ends all walks.
@@ -182,6 +171,19 @@ impl Listings {
             listing.abort();
         }
     }
+}
+
+/// Waits for the names, for a part of the call's time.
+async fn finished(context: CallContext, limit: Duration, listing: &Listing) -> bool {
+    let end = Instant::now() + context.left_or(limit) / 2;
+    let mut finished = listing.finished.subscribe();
+    context.run_until(end, |_| finished.wait_for(|finished| *finished)).await.is_some()
+}
+
+/// Returns the position behind all names of a server; `None` behind the last one.
+fn next_part(nodes: &Nodes, from: ScanCursor) -> Option<ScanCursor> {
+    let part = from.part + 1;
+    ((part as usize) < nodes.all.len()).then_some(ScanCursor { part, offset: 0, ..from })
 }
 
 impl Drop for Listings {

@@ -11,10 +11,13 @@ use super::clock::ServerClock;
 use super::crawl::Crawler;
 use super::handshake::{Login, Memcached};
 use super::names::EpochKind;
+use super::node_list::{self, NodeList};
 use super::protocol::Codec;
 use super::ring::Ring;
 use super::server_info::ServerInfo;
-use crate::config::{Config, ConnectionConfig, Failover, MemcachedConfig, MemcachedServer};
+use crate::config::{
+    Address, Config, ConnectionConfig, Discovery, Distribution, Failover, KeyHash, MemcachedConfig, MemcachedServer,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::net::{Server, Tls};
@@ -22,10 +25,12 @@ use crate::util::lock;
 
 /// All servers.
 pub struct Nodes {
-    pub all: Box<[Node]>,
+    pub all: Box<[Arc<Node>]>,
     ring: Ring,
     /// True if the remaining servers take over the names of a server that is down.
     pub ejects: bool,
+    /// The number of the node list; 0 if there is none. Entries count only with the list that they were set with.
+    pub era: u32,
     pub protocol: Codec,
     pub prefix: String,
     pub connection: ConnectionConfig,
@@ -33,7 +38,23 @@ pub struct Nodes {
     /// None once it is closed: a handle keeps the runtime's descriptors open.
     handle: Mutex<Option<Handle>>,
     /// Numbers of requests; a reply repeats its own.
-    opaque: AtomicU32,
+    opaque: Arc<AtomicU32>,
+}
+
+/// The settings that the servers of a cache share.
+pub struct Setup {
+    prefix: String,
+    codec: Codec,
+    login: Login,
+    max_value_bytes: u64,
+    connection: ConnectionConfig,
+    tls: Option<Tls>,
+    distribution: Distribution,
+    hash: KeyHash,
+    ejects: bool,
+    /// True if each item gets flags when it is sent.
+    flagged: bool,
+    opaque: Arc<AtomicU32>,
 }
 
 /// One server.
@@ -82,52 +103,87 @@ pub struct Owner {
     pub kind: EpochKind,
 }
 
-impl Nodes {
-    /// Begins to connect.
-    pub fn start(config: &Config, memcached: &MemcachedConfig, handle: &Handle) -> Result<Arc<Self>> {
-        let tls = memcached.tls.as_ref().map(Tls::new).transpose()?;
-        let login = Login { username: memcached.username.clone(), password: memcached.password.clone() };
-        let codec = if memcached.binary { Codec::Binary } else { Codec::Meta };
+impl Setup {
+    /// Reads the configuration.
+    pub fn new(config: &Config, memcached: &MemcachedConfig) -> Result<Self> {
         let ejects = memcached.failover == Failover::Eject && memcached.servers.len() > 1;
-        let node = |server: &MemcachedServer| {
-            let (info, clock) = (Arc::new(ServerInfo::new(ejects)), Arc::<ServerClock>::default());
-            let protocol = Box::new(Memcached {
-                address: server.address.clone(),
-                codec,
-                login: login.clone(),
-                max_value_bytes: config.max_value_bytes,
-                info: Arc::clone(&info),
-                clock: Arc::clone(&clock),
-            });
-            let name = server.address.to_string();
-            let started = Server::spawn(&name, protocol, &memcached.connection, tls.clone(), handle);
-            let crawler = Arc::new(Crawler {
-                server: started.name().to_owned(),
-                address: server.address.clone(),
-                codec,
-                login: login.clone(),
-                connection: memcached.connection.clone(),
-                tls: tls.clone(),
-                info: Arc::clone(&info),
-                waiting: Mutex::default(),
-            });
-            Node { server: started, info, clock, epochs: Epochs::default(), crawler }
-        };
-        Ok(Arc::new(Self {
-            all: memcached.servers.iter().map(node).collect(),
-            ring: Ring::new(&memcached.servers, memcached.distribution, memcached.hash),
-            ejects,
-            protocol: codec,
+        Ok(Self {
             prefix: config.key_prefix.clone(),
+            codec: if memcached.binary { Codec::Binary } else { Codec::Meta },
+            login: Login { username: memcached.username.clone(), password: memcached.password.clone() },
+            max_value_bytes: config.max_value_bytes,
             connection: memcached.connection.clone(),
-            tls,
+            tls: memcached.tls.as_ref().map(Tls::new).transpose()?,
+            distribution: memcached.distribution,
+            hash: memcached.hash,
+            ejects,
+            flagged: ejects || memcached.discovery == Discovery::Config,
+            opaque: Arc::default(),
+        })
+    }
+
+    /// Begins to connect to those of these servers that are not among the former ones.
+    pub fn start(&self, servers: &[MemcachedServer], era: u32, former: &[Arc<Node>], handle: &Handle) -> Arc<Nodes> {
+        let node = |server: &MemcachedServer| {
+            let known = former.iter().find(|node| node.crawler.address == server.address);
+            known.map_or_else(|| Arc::new(self.node(server, handle)), Arc::clone)
+        };
+        Arc::new(Nodes {
+            all: servers.iter().map(node).collect(),
+            ring: Ring::new(servers, self.distribution, self.hash),
+            ejects: self.ejects,
+            era,
+            protocol: self.codec,
+            prefix: self.prefix.clone(),
+            connection: self.connection.clone(),
+            tls: self.tls.clone(),
             handle: Mutex::new(Some(handle.clone())),
-            opaque: AtomicU32::new(0),
-        }))
+            opaque: Arc::clone(&self.opaque),
+        })
+    }
+
+    fn node(&self, server: &MemcachedServer, handle: &Handle) -> Node {
+        let (info, clock) = (Arc::new(ServerInfo::new(self.flagged)), Arc::<ServerClock>::default());
+        let protocol = Box::new(Memcached {
+            address: server.address.clone(),
+            codec: self.codec,
+            login: self.login.clone(),
+            max_value_bytes: self.max_value_bytes,
+            info: Arc::clone(&info),
+            clock: Arc::clone(&clock),
+        });
+        let name = server.address.to_string();
+        let started = Server::spawn(&name, protocol, &self.connection, self.tls.clone(), handle);
+        let crawler = Arc::new(Crawler {
+            server: started.name().to_owned(),
+            address: server.address.clone(),
+            codec: self.codec,
+            login: self.login.clone(),
+            connection: self.connection.clone(),
+            tls: self.tls.clone(),
+            info: Arc::clone(&info),
+            waiting: Mutex::default(),
+        });
+        Node { server: started, info, clock, epochs: Epochs::default(), crawler }
+    }
+
+    /// Asks a server for the node list.
+    pub async fn ask_for_list(&self, address: &Address) -> Result<NodeList> {
+        node_list::ask(address, &self.login, &self.connection, self.tls.as_ref()).await
+    }
+}
+
+impl Nodes {
+    /// Returns true if entries count only with a number that they carry as their flags.
+    pub fn has_marked_entries(&self) -> bool {
+        self.ejects || self.era != 0
     }
 
     /// Returns the current server of a name, or `None` if no server is available.
     pub fn owner(&self, name: &[u8]) -> Option<Owner> {
+        if self.all.is_empty() {
+            return None;
+        }
         if !self.ejects {
             return Some(Owner { node: self.ring.owner(name), kind: EpochKind::Home });
         }
@@ -235,8 +291,9 @@ impl Nodes {
     }
 }
 
-impl Drop for Nodes {
+/// A node is in several lists while calls with an earlier list are in flight.
+impl Drop for Node {
     fn drop(&mut self) {
-        self.all.iter().for_each(|node| node.server.stop());
+        self.server.stop();
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 
 use super::command::{Command, Condition, Mismatch, Reply, random_number};
+use super::discovery::Current;
 use super::epoch;
 use super::handshake::RECORD;
 use super::names;
@@ -32,14 +33,20 @@ const FOLLOWER: usize = 512;
 pub type Commands<'a> = SmallVec<[Command<'a>; 1]>;
 
 /// Executes commands.
-pub async fn run(context: CallContext, nodes: &Nodes, commands: &[Command<'_>]) -> Outcomes<Received> {
-    execute(context, &Call { nodes, commands, renews: false }).await
+pub async fn run(context: CallContext, current: &Current, commands: &[Command<'_>]) -> Outcomes<Received> {
+    match current.known(context).await {
+        Ok(nodes) => execute(context, &Call { nodes: &nodes, commands, renews: false }).await,
+        Err(error) => commands.iter().map(|_| Err(error.clone())).collect(),
+    }
 }
 
 /// Executes commands that store random numbers. A command that is sent again stores another number: a copy that arrives
 /// late must not bring back a tag version that entries were set with meanwhile.
-pub async fn run_renewed(context: CallContext, nodes: &Nodes, commands: &[Command<'_>]) -> Outcomes<Received> {
-    execute(context, &Call { nodes, commands, renews: true }).await
+pub async fn run_renewed(context: CallContext, current: &Current, commands: &[Command<'_>]) -> Outcomes<Received> {
+    match current.known(context).await {
+        Ok(nodes) => execute(context, &Call { nodes: &nodes, commands, renews: true }).await,
+        Err(error) => commands.iter().map(|_| Err(error.clone())).collect(),
+    }
 }
 
 struct Call<'a> {
@@ -76,7 +83,8 @@ impl Call<'_> {
 
     /// Returns the number of names in a list that reads these commands; 0: each is sent by itself.
     fn listed(&self, owner: Owner, mut commands: impl ExactSizeIterator<Item = usize>) -> usize {
-        let may_list = self.nodes.protocol == Codec::Meta && !self.nodes.ejects && commands.len() >= list::LEAST;
+        let may_list =
+            self.nodes.protocol == Codec::Meta && !self.nodes.has_marked_entries() && commands.len() >= list::LEAST;
         let is_read = |index: usize| matches!(self.commands[index], Command::Get { .. } | Command::Peek { .. });
         if may_list && commands.all(is_read) { self.node(owner).info.most_in(MAX_REPLY).min(list::MOST) } else { 0 }
     }
@@ -105,7 +113,7 @@ impl Call<'_> {
     /// Returns a command as it is sent: with flags that are asked for, or those of its epoch.
     fn with_epoch(&self, index: usize, epoch: u32) -> Command<'_> {
         match self.commands[index] {
-            Command::Get { name } if self.nodes.ejects => Command::GetMarked { name },
+            Command::Get { name } if self.nodes.has_marked_entries() => Command::GetMarked { name },
             Command::Set { name, bytes, flags: 0, expiry, condition } => {
                 Command::Set { name, bytes, flags: epoch, expiry, condition }
             }
@@ -137,7 +145,7 @@ impl Call<'_> {
         if group.node.listed > 0 {
             return self.decode_lists(group, replies, classified);
         }
-        let epoch = if self.nodes.ejects { self.read_epoch(group, &mut rest)? } else { 0 };
+        let epoch = if self.nodes.ejects { self.read_epoch(group, &mut rest)? } else { self.nodes.era };
         for command in group.commands(self) {
             number = number.wrapping_add(1);
             let sent = self.with_epoch(command.index, group.node.epoch);
@@ -208,7 +216,7 @@ impl Call<'_> {
             Command::Peek { .. } | Command::Mark { .. } => true,
             _ => flags == epoch,
         };
-        self.nodes.ejects && (epoch == 0 || !counts)
+        self.nodes.has_marked_entries() && (epoch == 0 || !counts)
     }
 
     /// Returns what an outdated entry is: nothing, or bytes without a meaning for a caller that would replace them.
@@ -281,7 +289,7 @@ impl executor::Protocol for Call<'_> {
         let has_room = commands == 1 || self.nodes.tls.is_none() || bytes() <= WITHIN_RECORD;
         let batch = || {
             let (number, listed) = (self.nodes.numbers(commands + 1), self.listed(owner, 0..commands));
-            Batch { owner, number, epoch: 0, bytes: 0, listed }
+            Batch { owner, number, epoch: self.nodes.era, bytes: 0, listed }
         };
         (fit && has_room).then(batch)
     }
@@ -291,7 +299,7 @@ impl executor::Protocol for Call<'_> {
         let owner = self.owner(command).map_err(Unassigned::Fail)?;
         let fits = |group: &Group<Self>| group.node.owner == owner && self.fits(group, command);
         let at = groups.iter().rposition(fits).unwrap_or_else(|| {
-            let node = Batch { owner, number: 0, epoch: 0, bytes: 0, listed: 0 };
+            let node = Batch { owner, number: 0, epoch: self.nodes.era, bytes: 0, listed: 0 };
             groups.push(Group { node, pending: Vec::new() });
             groups.len() - 1
         });

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 use super::command::{Command, Condition, expiry};
+use super::discovery::{Current, PresentNodes};
 use super::listings::Listings;
 use super::nodes::Nodes;
 use super::protocol::Codec;
@@ -30,7 +31,7 @@ use crate::util::byte_strings::ByteStrings;
 
 /// Memcached servers.
 pub struct MemcachedStore {
-    pub(super) nodes: Arc<Nodes>,
+    pub(super) current: Arc<Current>,
     listings: Listings,
     /// The servers that carry its channels; `None`: it has none.
     channels: Option<Channels>,
@@ -39,8 +40,13 @@ pub struct MemcachedStore {
 }
 
 impl MemcachedStore {
-    pub fn new(nodes: Arc<Nodes>, channels: Option<Channels>, events: Option<Events>) -> Self {
-        Self { listings: Listings::new(Arc::clone(&nodes)), nodes, channels, events }
+    pub fn new(current: Arc<Current>, channels: Option<Channels>, events: Option<Events>) -> Self {
+        Self { listings: Listings::new(Arc::clone(&current)), current, channels, events }
+    }
+
+    /// Returns the servers that there are now.
+    pub(super) fn nodes(&self) -> PresentNodes {
+        self.current.nodes()
     }
 
     fn channels(&self) -> Result<&Channels> {
@@ -49,14 +55,15 @@ impl MemcachedStore {
 
     /// Runs commands of which none may fail.
     pub(super) async fn expect_ok(&self, context: CallContext, commands: &[Command<'_>]) -> Result<()> {
-        run(context, &self.nodes, commands).await.into_iter().try_for_each(|received| received.map(drop))
+        run(context, &self.current, commands).await.into_iter().try_for_each(|received| received.map(drop))
     }
 
     /// Runs a command, and reads the versions of tags with it.
     /// Returns true if marks can be read without entries, and say all: not with the binary protocol, and not with the failover,
     /// where an entry counts only with its epoch.
     fn has_marks(&self) -> bool {
-        matches!(self.nodes.protocol, Codec::Meta) && !self.nodes.ejects
+        let nodes = self.nodes();
+        matches!(nodes.protocol, Codec::Meta) && !nodes.has_marked_entries()
     }
 
     /// Runs commands, and reads the versions of tags. Those that cannot be read are unknown.
@@ -69,7 +76,7 @@ impl MemcachedStore {
     ) -> (Vec<Result<Received>>, Vec<Option<u64>>) {
         let names = names::tag_versions(prefix, tags);
         let commands: Commands = first.into_iter().chain(names.iter().map(|name| Command::Peek { name })).collect();
-        let mut received: Vec<_> = run(context, &self.nodes, &commands).await.into_iter().collect();
+        let mut received: Vec<_> = run(context, &self.current, &commands).await.into_iter().collect();
         let versions = received.split_off(received.len() - tags.len());
         let version = |received: Result<Received>| received.and_then(|it| tag_version(&it)).ok().flatten();
         (received, versions.into_iter().map(version).collect())
@@ -85,7 +92,7 @@ impl MemcachedStore {
         let names = names::tag_versions(prefix, tags);
         let tag_versions_of = names.iter().map(|name| Command::Peek { name });
         let commands: Commands = std::iter::once(first).chain(tag_versions_of).collect();
-        let mut received = run(context, &self.nodes, &commands).await.into_iter();
+        let mut received = run(context, &self.current, &commands).await.into_iter();
         let first = received.next().unwrap_or_else(|| Err(unexpected()));
         (first, received.map(|received| tag_version(&received?)).collect())
     }
@@ -137,7 +144,7 @@ impl Store for MemcachedStore {
             count: false,
             shared: true,
             size: false,
-            compare: self.nodes.all.iter().all(|node| node.info.keeps_versions()),
+            compare: self.nodes().all.iter().all(|node| node.info.keeps_versions()),
             command: false,
             publish: self.channels.is_some(),
             near: false,
@@ -146,11 +153,12 @@ impl Store for MemcachedStore {
     }
 
     fn is_one_server(&self) -> bool {
-        self.nodes.all.len() == 1
+        let nodes = self.nodes();
+        nodes.all.len() == 1 && nodes.era == 0
     }
 
     fn server(&self) -> String {
-        self.nodes.name()
+        self.nodes().name()
     }
 
     fn entry_name(&self, prefix: &str, key: &[u8]) -> (Vec<u8>, bool) {
@@ -166,32 +174,35 @@ impl Store for MemcachedStore {
     }
 
     fn is_ready(&self) -> bool {
-        self.nodes.all.iter().all(|node| node.info.are_known())
+        self.current.is_known() && self.nodes().all.iter().all(|node| node.info.are_known())
     }
 
     async fn make_ready<'a>(&'a self, context: CallContext, names: &'a [&'a [u8]]) -> Vec<Result<()>> {
-        self.nodes.make_ready(context, names).await
+        match self.current.known(context).await {
+            Ok(nodes) => nodes.make_ready(context, names).await,
+            Err(error) => names.iter().map(|_| Err(error.clone())).collect(),
+        }
     }
 
     fn now_ms(&self, name: &[u8]) -> u64 {
-        self.nodes.now_ms(name)
+        self.nodes().now_ms(name)
     }
 
     fn now_s(&self, name: &[u8]) -> u64 {
-        self.nodes.now_ms(name) / 1000
+        self.nodes().now_ms(name) / 1000
     }
 
     fn age_clock_ms(&self, name: &[u8]) -> u64 {
-        self.nodes.now_ms(name)
+        self.nodes().now_ms(name)
     }
 
     fn check_size(&self, name: &[u8], bytes: usize) -> Result<()> {
-        self.nodes.check_item(name, bytes)
+        self.nodes().check_item(name, bytes)
     }
 
     async fn read<'a>(&'a self, context: CallContext, names: &'a [&'a [u8]]) -> Outcomes<Option<Slice>> {
         let commands: Commands = names.iter().map(|name| Command::Get { name }).collect();
-        let received = run(context, &self.nodes, &commands).await;
+        let received = run(context, &self.current, &commands).await;
         received.into_iter().map(|received| stored(received?)).collect()
     }
 
@@ -215,7 +226,7 @@ impl Store for MemcachedStore {
     }
 
     fn connects(&self) -> u64 {
-        self.nodes.all.iter().map(|node| node.server.connects()).sum()
+        self.nodes().all.iter().map(|node| node.server.connects()).sum()
     }
 
     async fn read_marks<'a>(
@@ -246,13 +257,15 @@ impl Store for MemcachedStore {
             What::Missing => (None, 0),
             _ => return Err(unexpected()),
         };
-        let is_outdated = self.nodes.ejects && stored.is_some() && (received.epoch == 0 || flags != received.epoch);
+        let is_outdated =
+            self.nodes().has_marked_entries() && stored.is_some() && (received.epoch == 0 || flags != received.epoch);
         Ok(Inspected { stored, is_outdated, left: None })
     }
 
     fn location(&self, name: &[u8]) -> Location {
-        let owner = self.nodes.owner(name).map(|owner| self.nodes.all[owner.node].server.name().to_owned());
-        Location { server: owner.unwrap_or_else(|| self.nodes.name()), ..Location::default() }
+        let nodes = self.nodes();
+        let owner = nodes.owner(name).map(|owner| nodes.all[owner.node].server.name().to_owned());
+        Location { server: owner.unwrap_or_else(|| nodes.name()), ..Location::default() }
     }
 
     async fn write<'a>(
@@ -261,8 +274,9 @@ impl Store for MemcachedStore {
         _prefix: &'a str,
         entries: &'a [EncodedEntry],
     ) -> Outcomes<bool> {
-        let commands: Commands = entries.iter().map(|entry| set(&self.nodes, entry)).collect();
-        let received = run(context, &self.nodes, &commands).await;
+        let nodes = self.nodes();
+        let commands: Commands = entries.iter().map(|entry| set(&nodes, entry)).collect();
+        let received = run(context, &self.current, &commands).await;
         received.into_iter().map(|received| done(received?)).collect()
     }
 
@@ -274,7 +288,7 @@ impl Store for MemcachedStore {
     ) -> Outcomes<Option<RemovedEntry>> {
         let commands: Commands =
             names.iter().flat_map(|name| [Command::Get { name }, Command::Delete { name }]).collect();
-        let mut received = run(context, &self.nodes, &commands).await.into_iter();
+        let mut received = run(context, &self.current, &commands).await.into_iter();
         let mut next = || received.next().unwrap_or_else(|| Err(unexpected()));
         names.iter().map(|_| removed(next(), next())).collect()
     }
@@ -321,7 +335,7 @@ impl Store for MemcachedStore {
         entry: &'a EncodedEntry,
         tags: &'a [u64],
     ) -> Result<Vec<Option<u64>>> {
-        let (written, versions) = self.with_tag_versions(context, set(&self.nodes, entry), prefix, tags).await;
+        let (written, versions) = self.with_tag_versions(context, set(&self.nodes(), entry), prefix, tags).await;
         done(written?)?;
         versions.into_iter().collect()
     }
@@ -336,7 +350,7 @@ impl Store for MemcachedStore {
         let (entry, versions) = self.with_tag_versions(context, Command::GetMarked { name }, prefix, tags).await;
         let versions = versions.into_iter().collect::<Result<_>>()?;
         match entry?.what {
-            What::Value { version: 0, .. } => Err(without_versions(&self.nodes.name())),
+            What::Value { version: 0, .. } => Err(without_versions(&self.nodes().name())),
             What::Value { bytes, version, .. } => Ok((Some((bytes, Mark::number(version))), versions)),
             What::Missing => Ok((None, versions)),
             _ => Err(unexpected()),
@@ -352,7 +366,7 @@ impl Store for MemcachedStore {
     }
 
     async fn write_if<'a>(&'a self, context: CallContext, _prefix: &'a str, entry: &'a EncodedEntry) -> Result<bool> {
-        changed(self.only(context, set(&self.nodes, entry)).await?)
+        changed(self.only(context, set(&self.nodes(), entry)).await?)
     }
 
     async fn remove_if<'a>(&'a self, context: CallContext, name: &'a [u8], mark: Mark) -> Result<bool> {
@@ -397,19 +411,20 @@ impl Store for MemcachedStore {
     }
 
     async fn sample<'a>(&'a self, context: CallContext, _prefix: &'a str) -> Result<Vec<Sample>> {
-        sample::sample(context, &self.nodes).await
+        let nodes = self.current.known(context).await?;
+        sample::sample(context, &nodes).await
     }
 
     async fn ping(&self, context: CallContext) -> Result<()> {
-        health::ping(context, &self.nodes).await
+        health::ping(context, &*self.current.known(context).await?).await
     }
 
     async fn details<'a>(&'a self, context: CallContext, _prefix: &'a str) -> Result<Vec<ServerHealth>> {
-        Ok(health::report(context, &self.nodes).await)
+        Ok(health::report(context, &*self.current.known(context).await?).await)
     }
 
     fn traffic(&self) -> Traffic {
-        Traffic::of(self.nodes.all.iter().map(|node| &*node.server))
+        Traffic::of(self.nodes().all.iter().map(|node| &*node.server))
     }
 
     async fn publish<'a>(&'a self, context: CallContext, channel: &'a [u8], message: &'a [u8]) -> Result<Option<u64>> {
@@ -429,7 +444,7 @@ impl Store for MemcachedStore {
     }
 
     async fn connected(&self, context: CallContext) -> Result<()> {
-        self.nodes.connected().await?;
+        self.current.known(context).await?.connected().await?;
         if let Some(channels) = &self.channels {
             channels.connected().await?;
         }
@@ -441,7 +456,7 @@ impl Store for MemcachedStore {
 
     async fn close(&self, context: CallContext, deadline: Instant) {
         self.listings.close();
-        self.nodes.close(context, deadline).await;
+        self.current.close(context, deadline).await;
         if let Some(events) = &self.events {
             events.close(context, deadline).await;
         }

@@ -50,7 +50,7 @@ impl MemcachedStore {
                 .await;
         }
         let commands: Vec<Command> = names.iter().map(|name| Command::Peek { name }).collect();
-        run(context, &self.nodes, &commands).await.into_iter().map(|received| tag_version(&received?)).collect()
+        run(context, &self.current, &commands).await.into_iter().map(|received| tag_version(&received?)).collect()
     }
 
     /// Runs a command with a new number for each name.
@@ -65,7 +65,7 @@ impl MemcachedStore {
             Err(error) => return names.iter().map(|_| Err(Error::clone(&error))).collect(),
         };
         let commands: Commands = names.iter().zip(&numbers).map(|(name, number)| command(name, number)).collect();
-        let received = run_renewed(context, &self.nodes, &commands).await;
+        let received = run_renewed(context, &self.current, &commands).await;
         received.into_iter().map(|received| tag_version_or_done(&received?)).collect()
     }
 

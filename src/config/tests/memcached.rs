@@ -247,6 +247,20 @@ fn every_option_reaches_its_field() {
 }
 
 #[test]
+fn a_list_of_servers_is_discovered_from_one_endpoint() {
+    let read = memcached("memcached://h?discovery=config&discovery_interval=10s");
+    assert_eq!((read.discovery, read.discovery_interval), (Discovery::Config, Duration::from_secs(10)));
+    let usual = memcached("memcached://h");
+    assert_eq!((usual.discovery, usual.discovery_interval), (Discovery::None, Duration::from_secs(60)));
+    refuses(&[
+        ("memcached://a,b?discovery=config", &["one server, the configuration endpoint"]),
+        (&section("servers: [[a, 3]], discovery: config"), &["without a weight"]),
+        (&section("servers: /s, discovery: config"), &["one server, the configuration endpoint"]),
+        ("memcached://a?discovery=config&failover=eject", &["exclude each other"]),
+    ]);
+}
+
+#[test]
 fn what_does_not_go_together_is_refused() {
     refuses(&[
         (&section("username: u"), &["a username requires a password"]),

@@ -28,7 +28,8 @@ typedef struct rule {
 } rule;
 
 typedef struct profile {
-    bool is_redis, is_cluster, has_no_binary;
+    bool is_redis, is_cluster, has_no_binary, tells_servers;
+    char database[16]; /* The one that clients select. */
     char options[MAX_TEXT], hidden[MAX_TEXT];
     rule rules[MAX_RULES];
     size_t count;
@@ -103,6 +104,8 @@ static void read_profile(const char *path) {
         else if (!strcmp(word, "refuse")) read_refused(rest, error);
         else if (!strcmp(word, "limit")) read_limit(rest);
         else if (!strcmp(word, "answer")) read_answer(rest);
+        else if (!strcmp(word, "database")) snprintf(service.database, sizeof service.database, "%s", rest);
+        else if (!strcmp(word, "tells-servers")) service.tells_servers = true;
         else if (!strcmp(word, "no-binary")) service.has_no_binary = true;
     }
     fclose(file);
@@ -112,7 +115,7 @@ static void read_profile(const char *path) {
 
 typedef struct line {
     int client, server;
-    bool is_binary;
+    bool is_binary, has_selected;
 } line;
 
 static bool send_all(int fd, const char *bytes, size_t len) {
@@ -161,6 +164,20 @@ static bool send_error(int fd, const rule *on, const char *name, const char *sub
     return send_all(fd, request, (size_t)len);
 }
 
+/* A cluster with numbered databases: SELECT is accepted, and names are read and written only behind it. */
+static const rule *database_rule(line *on, const char *name, const char *argument) {
+    static const rule out_of_range = {.text = "ERR DB index is out of range"}, unselected = {.text = "ERR a name of another database"};
+    static const char *const of_names[] = {"GET", "MGET", "SET", "UNLINK", "SCAN", "EVAL", "EVALSHA", "GETRANGE", "PTTL", "XADD"};
+    if (!strcasecmp(name, "SELECT")) {
+        on->has_selected = !strcmp(argument, service.database);
+        return on->has_selected ? NULL : &out_of_range;
+    }
+    for (size_t at = 0; !on->has_selected && at < sizeof of_names / sizeof *of_names; at++) {
+        if (!strcasecmp(name, of_names[at])) return &unselected;
+    }
+    return NULL;
+}
+
 /* INFO without the fields that the service does not report. */
 static bool send_info(int fd, const char *section) {
     static const char script[] = "local text = redis.call('INFO', ARGV[2]) for field in ARGV[1]:gmatch('%S+') do "
@@ -192,15 +209,18 @@ static size_t read_request(const char *bytes, size_t len, char *name, char *sub)
     return at;
 }
 
-static size_t take_redis(const line *on, const char *bytes, size_t len, bool *alive) {
+static size_t take_redis(line *on, const char *bytes, size_t len, bool *alive) {
     char name[MAX_NAME], sub[MAX_NAME];
-    size_t taken = read_request(bytes, len, name, sub);
+    size_t taken = read_request(bytes, len, name, sub), sent = taken;
     if (!taken) return 0;
     const rule *found = find_rule(name, sub, taken);
+    if (*service.database && !found) found = database_rule(on, name, sub);
+    /* The server behind the proxy has no such database. */
+    if (*service.database && !found && !strcasecmp(name, "SELECT")) bytes = "*1\r\n$8\r\nREADONLY\r\n", sent = strlen(bytes);
     bool hides = *service.hidden && !strcasecmp(name, "INFO");
     *alive = found   ? send_error(on->server, found, name, sub)
              : hides ? send_info(on->server, sub)
-                     : send_all(on->server, bytes, taken);
+                     : send_all(on->server, bytes, sent);
     return taken;
 }
 
@@ -215,7 +235,7 @@ static size_t value_size(const char *text) {
     return stores ? strtoul(words[2], NULL, 10) + 2 : 0;
 }
 
-static size_t take_memcached(const line *on, const char *bytes, size_t len, bool *alive) {
+static size_t take_memcached(line *on, const char *bytes, size_t len, bool *alive) {
     static const char unknown[] = "refused\r\n";
     char name[MAX_NAME] = "", sub[MAX_NAME] = "", head[512];
     if (on->is_binary) {
@@ -297,6 +317,13 @@ static int listen_on_any(int *port) {
     return fd;
 }
 
+/* The list of the servers that a service tells: the proxy itself. */
+static void tell_servers(int port) {
+    char list[64];
+    int len = snprintf(list, sizeof list, "1\n|127.0.0.1|%d\n", port);
+    snprintf(add_rule(ANSWER, "config")->text, MAX_TEXT, "CONFIG cluster 0 %d\r\n%s\r\nEND\r\n", len, list);
+}
+
 static void start_backend(int port) {
     const char *cluster[] = {"--cluster-enabled", "yes", NULL};
     server_start(&backend, service.is_redis ? SERVER_REDIS : SERVER_MEMCACHED, service.is_cluster ? cluster : NULL);
@@ -336,8 +363,11 @@ int main(int count, char **words) {
     read_profile(words[1]);
     listener = listen_on_any(&port);
     start_backend(port);
+    if (service.tells_servers) tell_servers(port);
     if (pthread_create(&thread, NULL, accept_all, &listener) != 0) give_up("no thread", words[1]);
-    snprintf(url, sizeof url, "%s%s", url_of(backend.kind, port, service.options), "");
+    snprintf(url, sizeof url, "%s", url_of(backend.kind, port, service.options));
+    char *path = *service.database ? strstr(url, "/0?") : NULL;
+    if (path) snprintf(url, sizeof url, "redis://127.0.0.1:%d/%s?%s", port, service.database, service.options);
     setenv("YC_TEST_URL", url, 1);
     setenv("YC_TEST_PROFILE", words[1], 1);
     int status = run_command(words + 2);

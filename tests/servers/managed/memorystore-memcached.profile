@@ -1,5 +1,7 @@
 service Google Memorystore for Memcached 1.6
-source Memorystore for Memcached, "Supported versions" and "Supported Memcached configurations", 2025
-# The node list is that of the discovery endpoint: c.memcached.discovery.
+source Memorystore for Memcached, "Supported versions", "Supported Memcached configurations" and "About the Auto Discovery service", 2025
 server memcached
+options discovery=config
+tells-servers
 refuse watch
+note Tested with `discovery: config`.
