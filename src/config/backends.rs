@@ -55,7 +55,7 @@ fn redis(options: Options, section: &Section) -> Result<RedisConfig> {
 
 fn topology(servers: &RedisServers, redis: &RedisConfig, tls: bool, section: &Section) -> Result<RedisTopology> {
     if servers.cluster == Some(true) {
-        return cluster(servers, redis, section);
+        return cluster(servers, section);
     }
     section.check_needs("nodes", "`cluster: true`")?;
     if !servers.sentinels.is_empty() {
@@ -70,11 +70,8 @@ fn topology(servers: &RedisServers, redis: &RedisConfig, tls: bool, section: &Se
     single(servers, tls).map(RedisTopology::Single)
 }
 
-fn cluster(servers: &RedisServers, redis: &RedisConfig, section: &Section) -> Result<RedisTopology> {
+fn cluster(servers: &RedisServers, section: &Section) -> Result<RedisTopology> {
     section.check_exclusive(&[("cluster", &["socket_path", "sentinels", "sentinel_master"])])?;
-    if redis.db != 0 {
-        return Err(refused("a cluster has the database 0 alone: leave out `db`"));
-    }
     let nodes = if servers.nodes.is_empty() { vec![server(servers)] } else { servers.nodes.clone() };
     Ok(RedisTopology::Cluster(nodes))
 }

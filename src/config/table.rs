@@ -84,7 +84,7 @@ pub(super) static OPTIONS: &[Row] = &[
     row(Redis, "sentinel_master master_name", Text(|o| &mut o.redis_servers.master), "", "mymaster", "Name of the master at the sentinels."),
     row(Redis, "sentinel_username", Text(|o| &mut o.redis_servers.sentinel_username), "", "sentinel", "The ACL user at the sentinels."),
     row(Redis, "sentinel_password", Password(|o| &mut o.redis_servers.sentinel_password), "", "\"${SENTINEL_PASSWORD}\"", "The password at the sentinels."),
-    row(Redis, "db", SmallCount(0..=MAX_DATABASE, |o| &mut o.redis.db), "0", "2", "The database; a cluster has 0 alone."),
+    row(Redis, "db", SmallCount(0..=MAX_DATABASE, |o| &mut o.redis.db), "0", "2", "The database. A cluster has 0 alone, except Valkey 9 with `cluster-databases`."),
     row(Redis, "username", Text(|o| &mut o.redis.username), "", "app", "ACL user; requires a password."),
     row(Redis, "password", Password(|o| &mut o.redis.password), "", "\"${CACHE_PASSWORD}\"", "Password of the user."),
     row(Redis, "replica_reads read_from_replicas", Flag(|o| &mut o.redis.replica_reads), "false", "true", "Allows reads from replicas, which may lag; for a cluster or sentinels."),

@@ -123,7 +123,7 @@ pub struct RedisConfig {
     pub topology: RedisTopology,
     /// True if a single server that is a node of a cluster is refused, and not used as the cluster it belongs to.
     pub single_only: bool,
-    /// The database; 0 in a cluster.
+    /// The database; only some clusters have others than 0.
     pub db: u32,
     /// The ACL user, never without a password; `None`: the user `default`.
     pub username: Option<String>,

@@ -122,10 +122,9 @@ pub trait ClusterObserver: Send + Sync {
 
 impl ClusterPolicy {
     /// Checks whether a connection to the server may be used as it is; an error if not.
-    fn check(&self, server: &str, is_node: bool, db: u32) -> Result<()> {
+    fn check(&self, server: &str, is_node: bool) -> Result<()> {
         match self {
             Self::Detect(observer) if !is_node => observer.found_standalone(),
-            Self::Detect(_) | Self::Refuse if is_node && db != 0 => return Err(no_databases(server)),
             Self::Detect(observer) => {
                 observer.found_cluster();
                 return Err(used(server));
@@ -277,10 +276,10 @@ impl Redis {
         let is_primary = matches!(self.role, Role::Any | Role::Primary);
         let probe = is_primary.then(|| pipeline.push(&PROBE));
         let replies = pipeline.send(connection).await?;
-        self.cluster_policy.check(connection.server(), server_info::is_node(replies.of(server)), self.login.db)?;
         if let Some(RespValue::Error(text)) = selected.and_then(|selected| replies.of(selected).next()) {
             return Err(no_database(connection.server(), self.login.db, text));
         }
+        self.cluster_policy.check(connection.server(), server_info::is_node(replies.of(server)))?;
         for needed in [readonly, Some(ping)].into_iter().flatten() {
             accepted(connection, replies.of(needed))?;
         }
@@ -372,7 +371,9 @@ fn is_needless(text: &[u8]) -> bool {
 
 #[cold]
 fn no_databases(server: &str) -> Error {
-    let text = format!("{server}: the server is a node of a cluster, which has database 0 only: remove `db`");
+    let text = format!(
+        "{server}: the server is a node of a cluster, which has database 0 only: remove `db`, or use a cluster with numbered databases (Valkey 9, cluster-databases)"
+    );
     Error::new(ErrorKind::Config, text)
 }
 
@@ -394,6 +395,10 @@ fn used(server: &str) -> Error {
 
 #[cold]
 fn no_database(server: &str, db: u32, text: &[u8]) -> Error {
+    // Redis, and Valkey before version 9.
+    if memchr::memmem::find(text, b"in cluster mode").is_some() {
+        return no_databases(server);
+    }
     if server_error::is_missing_command(&String::from_utf8_lossy(text)) {
         let text = format!("{server}: the server refuses SELECT, so that it has the database 0 alone: remove `db`");
         return Error::new(ErrorKind::Config, text);

@@ -244,7 +244,6 @@ fn what_does_not_go_together_is_refused() {
         ("cluster: true, nodes: a, host: h", &["\"nodes\"", "\"host\"", "exclude"]),
         ("url: 'unix:///s', host: h", &["\"socket_path\" (in the URL)", "\"host\"", "exclude"]),
         ("nodes: a", &["\"nodes\"", "requires `cluster: true`"]),
-        ("cluster: true, db: 1", &["a cluster has the database 0 alone"]),
         ("sentinels: a", &["the name of the master", "sentinel_master"]),
         ("sentinel_master: m", &["\"sentinel_master\"", "requires sentinels"]),
         ("sentinel_password: m", &["\"sentinel_password\"", "requires sentinels"]),
@@ -264,7 +263,8 @@ fn what_does_not_go_together_is_refused() {
     ] {
         assert_says(&refusal(&section(options)), ErrorKind::Config, wanted, options);
     }
-    refuses(&[("redis+cluster://h/1", &["database 0 alone"]), ("redis+sentinel://h", &["the name of the master"])]);
+    refuses(&[("redis+sentinel://h", &["the name of the master"])]);
+    assert_eq!(redis("redis+cluster://h/1").db, 1);
 }
 
 #[test]

@@ -2,6 +2,7 @@
    its own shard, for a while. Needs servers of its own of kind cluster (tests/servers). */
 #include "numbered.h"
 #include "ports.h"
+#include "refused.h"
 #include "server.h"
 #include "slots.h"
 
@@ -301,11 +302,22 @@ static void check_lost_invalidation(void) {
     UNTIL(all_miss(), FAILOVER_MS);
 }
 
+/* A cluster of Redis has no other database, which its server says. */
+static void check_databases(void) {
+    char url[256];
+    const char *const forms[] = {"redis+cluster://127.0.0.1:%d/1?key_prefix=cluster", "redis://127.0.0.1:%d/1?key_prefix=cluster"};
+    for (size_t at = 0; at < sizeof forms / sizeof *forms; at++) {
+        snprintf(url, sizeof url, forms[at], nodes[0]);
+        CHECK_REFUSED(url, "which has database 0 only", YC_E_CONFIG);
+    }
+}
+
 int main(void) {
     char url[512];
     n_nodes = read_ports("YC_TEST_CLUSTER_PORTS", nodes);
     find_primaries();
     snprintf(url, sizeof url, "%s?socket_timeout=500ms&socket_connect_timeout=500ms&key_prefix=cluster", variable("YC_TEST_URL"));
+    check_databases();
     check_confirmed(url);
     cache = open_cache(url);
     for (unsigned number = 0; number < NUMBERS; number++) find_owner(number);
