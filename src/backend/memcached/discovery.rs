@@ -14,7 +14,8 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::node_list::NodeList;
-use super::nodes::{Nodes, Setup};
+use super::nodes::{Node, Nodes, Setup};
+use crate::backend::remote::Traffic;
 use crate::config::{Address, MemcachedConfig};
 use crate::error::Result;
 use crate::exec::context::CallContext;
@@ -37,12 +38,15 @@ pub struct Current {
     known: watch::Sender<Option<Result<()>>>,
     /// True once the cache is closed, after which no list is adopted.
     closed: Mutex<bool>,
+    /// The counts of servers that are no longer in use.
+    former: Mutex<Traffic>,
 }
 
 impl Current {
     /// Describes servers that do not change.
     pub fn fixed(nodes: Arc<Nodes>) -> Self {
-        Self { nodes: ArcSwap::new(nodes), known: watch::Sender::new(Some(Ok(()))), closed: Mutex::default() }
+        let (known, closed, former) = (watch::Sender::new(Some(Ok(()))), Mutex::default(), Mutex::default());
+        Self { nodes: ArcSwap::new(nodes), known, closed, former }
     }
 
     /// Describes servers that are not known yet.
@@ -88,14 +92,29 @@ impl Current {
         self.nodes().close(context, deadline).await;
     }
 
+    /// Returns the counts of all servers. Those of servers that are no longer in use stay in them.
+    pub fn traffic(&self) -> Traffic {
+        let (former, present) = (lock(&self.former), traffic_of(self.nodes().all.iter()));
+        let Traffic { reconnects, oversized, .. } = *former;
+        Traffic { reconnects: present.reconnects + reconnects, oversized: present.oversized + oversized, ..present }
+    }
+
     /// Replaces the servers, unless the cache is closed.
     fn replace(&self, nodes: Arc<Nodes>) {
-        let closed = lock(&self.closed);
+        let (closed, mut former) = (lock(&self.closed), lock(&self.former));
         if !*closed {
+            let is_former = |node: &&Arc<Node>| !nodes.all.iter().any(|other| Arc::ptr_eq(node, other));
+            let gone = traffic_of(self.nodes().all.iter().filter(is_former));
+            former.reconnects += gone.reconnects;
+            former.oversized += gone.oversized;
             self.nodes.store(nodes);
             self.known.send_replace(Some(Ok(())));
         }
     }
+}
+
+fn traffic_of<'a>(nodes: impl Iterator<Item = &'a Arc<Node>>) -> Traffic {
+    Traffic::of(nodes.map(|node| &*node.server))
 }
 
 /// Begins to ask for the list of servers, until the cache is dropped.

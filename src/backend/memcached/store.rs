@@ -226,7 +226,9 @@ impl Store for MemcachedStore {
     }
 
     fn connects(&self) -> u64 {
-        self.nodes().all.iter().map(|node| node.server.connects()).sum()
+        let nodes = self.nodes();
+        let connects: u64 = nodes.all.iter().map(|node| node.server.connects()).sum();
+        (u64::from(nodes.era) << 32).wrapping_add(connects)
     }
 
     async fn read_marks<'a>(
@@ -424,7 +426,7 @@ impl Store for MemcachedStore {
     }
 
     fn traffic(&self) -> Traffic {
-        Traffic::of(self.nodes().all.iter().map(|node| &*node.server))
+        self.current.traffic()
     }
 
     async fn publish<'a>(&'a self, context: CallContext, channel: &'a [u8], message: &'a [u8]) -> Result<Option<u64>> {

@@ -1,6 +1,7 @@
 /* Memcached servers that an endpoint tells, as the managed services do (`config get cluster`): the cache follows a list that
    changes, without a call that fails, and nothing that was set before a change is read behind it. */
 #include "numbered.h"
+#include "refused.h"
 #include "server.h"
 
 #include <arpa/inet.h>
@@ -282,8 +283,10 @@ static void check_refusal(const char *query, yc_status wanted, const char *words
 
 static void check_refusals(void) {
     char value[64];
+    char url[512];
     tell_list(UNKNOWN, 1, 1);
-    check_refusal("", YC_E_CONFIG, "configuration endpoint");
+    write_url(url, "");
+    CHECK_REFUSED(url, "configuration endpoint", YC_E_CONFIG);
     check_refusal("&failover=eject", YC_E_CONFIG, "exclude each other");
     /* A call before the first list has the error of the endpoint, and one behind it succeeds. */
     yc_cache *cache = open_discovered("&connect=lazy");
