@@ -1821,7 +1821,7 @@ yc_status yc_health(struct yc_cache *cache, struct yc_value **json, struct yc_er
 //   "expired", "invalidated", "absent", "leased" (a caller loads the key),
 //   "held_back" (the last load failed), "damaged", "foreign" (another program
 //   wrote the bytes), "later_version" (a later version of the library did) or
-//   "outdated" (on Memcached with failover: eject).
+//   "outdated" (on Memcached with failover: eject or discovery: config).
 // - "message": the state and its reason as text, which may change.
 // - "ttl_ms": the time left of a fresh value or of an absence; null if it never
 //   ends.

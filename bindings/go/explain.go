@@ -19,7 +19,7 @@ type Explanation struct {
 	State string `json:"state"`
 	// The reason of a miss: "not_stored", "expired", "invalidated", "absent", "leased" (a caller loads the key),
 	// "held_back" (the last load failed), "damaged", "foreign" (another program wrote the bytes), "later_version"
-	// (a later version of the library did) or "outdated" (on Memcached with failover: eject). "" if the key exists.
+	// (a later version of the library did) or "outdated" (on Memcached with failover: eject or discovery: config). "" if the key exists.
 	Reason string `json:"reason"`
 	// The state and its reason as text, which may change.
 	Message string `json:"message"`

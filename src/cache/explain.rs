@@ -139,7 +139,7 @@ fn miss(reason: MissReason) -> &'static str {
         MissReason::Foreign => "the stored bytes are not an entry of this key: another program wrote under its name",
         MissReason::LaterVersion => "a later version of the library wrote the entry",
         MissReason::Outdated => {
-            "the entry was stored before its server left the ring or returned to it (failover: eject)"
+            "the entry was stored before the servers changed: one left or returned (failover: eject, discovery: config)"
         }
         MissReason::Leased => "a caller has the lease and loads the value; there is no value yet",
         MissReason::HeldBack => "the last load failed, and no caller loads the key for a time (retry_after)",

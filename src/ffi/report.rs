@@ -105,7 +105,7 @@ pub unsafe extern "C" fn yc_health(
 ///   "expired", "invalidated", "absent", "leased" (a caller loads the key),
 ///   "held_back" (the last load failed), "damaged", "foreign" (another program
 ///   wrote the bytes), "later_version" (a later version of the library did) or
-///   "outdated" (on Memcached with failover: eject).
+///   "outdated" (on Memcached with failover: eject or discovery: config).
 /// - "message": the state and its reason as text, which may change.
 /// - "ttl_ms": the time left of a fresh value or of an absence; null if it never
 ///   ends.

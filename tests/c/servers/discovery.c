@@ -145,6 +145,18 @@ static yc_status get_text(yc_cache *cache, const char *key, char value[64]) {
     return status;
 }
 
+/* Whether the report of a key has this text. */
+static bool explains(yc_cache *cache, const char *key, const char *wanted) {
+    size_t len;
+    yc_value *report = NULL;
+    if (!CHECK(yc_explain(cache, key, strlen(key), NULL, 0, &report, NULL) == YC_OK)) return false;
+    const char *text = yc_value_data(report, &len);
+    bool found = memmem(text, len, wanted, strlen(wanted)) != NULL;
+    if (!found) printf("  %.*s\n", (int)len, text);
+    yc_value_free(report);
+    return found;
+}
+
 /* ---- Callers while the list changes ---- */
 
 typedef struct caller {
@@ -234,6 +246,7 @@ static void check_that_nothing_old_returns(void) {
     CHECK(yc_invalidate_tags(cache, (yc_slice[]){{"tag", 3}}, 1, NULL, NULL) == YC_OK);
     tell_list(CONFIG, 13, 1);
     wait_for_servers(cache, 1);
+    CHECK(explains(cache, "replaced", "\"outdated\""));
     CHECK(get_text(cache, "replaced", value) == YC_MISS && get_text(cache, "deleted", value) == YC_MISS);
     CHECK(get_text(cache, "tagged", value) == YC_MISS && yc_exists(cache, "tagged", 6, NULL) == YC_MISS);
     /* Another process of the same list shares its entries. */
