@@ -219,7 +219,8 @@ static void check_late_reply(const change *it, enum way way, const char *key, co
     CHECK(!witness || has_copy(cache, witness, "unseen"));
     hold(between);
     start_thread(&reader, read_late, &late);
-    await_held(between, 0);
+    /* Longer than the replies that may be held next to that of the read: to a ping, or to a beat. */
+    await_held(between, 24);
     it->make(other, key);
     double changed = now_ms();
     if (witness) {
