@@ -186,7 +186,12 @@ impl Cache {
 
     /// Returns the function that abandons a lease of this cache, and does so again after each pause.
     fn abandon(&self, pauses: &'static [Duration]) -> AbandonFn {
-        let (backend, counters) = (Arc::downgrade(&self.backend), self.load_counters.clone());
+        // A view may be freed before its leases.
+        let backend = match &self.view {
+            Some(view) => Arc::downgrade(&view.root().load().backend),
+            None => Arc::downgrade(&self.backend),
+        };
+        let counters = self.load_counters.clone();
         Box::new(move |data| _ = backend.upgrade().map(|backend| abandon(backend, data, pauses, counters)))
     }
 

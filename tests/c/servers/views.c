@@ -207,7 +207,13 @@ static void check_lease(void) {
     CHECK_STATUS(yc_lease_fill(lease, &fill, NULL), YC_OK);
     yc_lease_free(lease);
     CHECK(has_text(other, "k", "v") && has_text(cache, "k", NULL));
+    CHECK_STATUS(yc_get_or_lease(view, "l", 1, NULL, &value, &lease, NULL), YC_LEASED);
     yc_cache_free(view);
+    CHECK_STATUS(yc_get_or_lease(other, "l", 1, &at_once, &value, &next, NULL), YC_E_BUSY);
+    yc_lease_free(lease);
+    yc_lease_options patient = {.struct_size = sizeof patient, .lease_ms = 60000, .wait_ms = 5000};
+    CHECK_STATUS(yc_get_or_lease(other, "l", 1, &patient, &value, &next, NULL), YC_LEASED);
+    yc_lease_free(next);
     yc_cache_free(other);
     close_cache(cache);
 }
