@@ -67,6 +67,12 @@ impl Naming {
         self.is_plain
     }
 
+    /// Returns the namespace.
+    pub fn namespace(&self) -> Option<&str> {
+        let name = self.parts.lead.strip_prefix(&[MARK])?.strip_suffix(&[END])?;
+        std::str::from_utf8(name).ok()
+    }
+
     /// Returns true if a key, a tag or a literal pattern is stored as it is.
     #[inline(always)]
     pub fn keeps(&self, name: &[u8]) -> bool {

@@ -349,14 +349,20 @@ impl Cache {
         self.view.is_some()
     }
 
-    /// Returns true if the cache is the view of a namespace.
+    /// Returns true if the cache has the keys of a namespace.
     pub fn has_namespace(&self) -> bool {
         !self.naming.is_plain()
     }
 
-    /// Returns the namespace of a view.
+    /// Returns its namespace.
     pub fn namespace(&self) -> Option<&str> {
-        self.view.as_ref().and_then(|view| view.namespace())
+        self.naming.namespace()
+    }
+
+    /// Returns the cache with the keys and the tags of a namespace. Its statistics stay those of the whole cache.
+    #[must_use]
+    pub fn in_namespace(self, namespace: &str) -> Self {
+        Self { naming: Naming::new(Some(namespace), &[]), ..self }
     }
 
     /// Returns the number by which the cursors of the cache are known.

@@ -239,11 +239,6 @@ impl View {
         &self.root
     }
 
-    /// Returns the namespace.
-    pub(super) fn namespace(&self) -> Option<&str> {
-        self.config.namespace.as_deref()
-    }
-
     /// Returns the number of the cache that serves.
     pub(super) fn number(&self) -> u64 {
         self.root.load().number

@@ -124,6 +124,11 @@ impl ViewConfig {
     }
 }
 
+/// Returns true if a text is a namespace, as the options of a view take it.
+pub fn is_namespace(text: &str) -> bool {
+    value::is_prefix(text)
+}
+
 /// Reads a time as the options take it: `250ms`, `300s`, `5m`, `2h`, `1d`; a bare number is seconds.
 pub fn duration(text: &str) -> Option<Duration> {
     value::milliseconds(text).map(Duration::from_millis)

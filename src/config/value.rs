@@ -144,8 +144,13 @@ pub(super) fn text(node: &Node) -> Option<&str> {
 /// Returns a prefix of names. Strict: one that holds `*` or `[` would reach into other caches' patterns.
 pub(super) fn prefix(node: &Node) -> Option<&str> {
     let Node::Text(text) = node else { return None };
+    is_prefix(text).then_some(text)
+}
+
+/// Returns true if a text is a prefix of names, or a namespace.
+pub(super) fn is_prefix(text: &str) -> bool {
     let fits = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
-    (fits && (1..=64).contains(&text.len())).then_some(text)
+    fits && (1..=64).contains(&text.len())
 }
 
 /// The longest name of a host (RFC 1035, section 2.3.4), without the dot at its end.

@@ -28,7 +28,17 @@ impl Session {
             Command::Health => arguments.source.config_with_near()?,
             _ => arguments.source.config()?,
         };
-        let cache = Cache::open(config.clone())?;
+        let namespace = arguments.source.namespace.as_deref();
+        if namespace.is_some() && concerns_all(&arguments.command) {
+            return Err(Failure::Usage(
+                "--namespace has no place here: the command concerns the cache with all namespaces".to_owned(),
+            ));
+        }
+        let opened = Cache::open(config.clone())?;
+        let cache = match namespace {
+            Some(namespace) => opened.in_namespace(namespace),
+            None => opened,
+        };
         Ok(Self { cache, config, output: Output::new(arguments.json), escaped: arguments.escaped })
     }
 
@@ -56,6 +66,19 @@ impl Session {
         let _ = answer(|context| self.cache.close(context, Instant::now() + Duration::from_secs(1)));
         written
     }
+}
+
+/// Returns true if a command is not about keys of one namespace.
+fn concerns_all(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Stats(_)
+            | Command::Top(_)
+            | Command::Bench(_)
+            | Command::Migrate(_)
+            | Command::Publish(_)
+            | Command::Subscribe(_)
+    )
 }
 
 /// Returns the list as slices.

@@ -27,6 +27,9 @@ pub struct Source {
     /// Maximum time of a server for a call, in place of the configured socket_timeout
     #[arg(long, global = true, value_name = "TIME", value_parser = time)]
     timeout: Option<Duration>,
+    /// Namespace of the keys and the tags, as programs give it to a view
+    #[arg(long, global = true, value_name = "NAME", value_parser = namespace)]
+    pub namespace: Option<String>,
     /// Prefix of the names of the options, for messages.
     #[arg(skip)]
     to: &'static str,
@@ -38,11 +41,17 @@ pub fn time(text: &str) -> std::result::Result<Duration, String> {
         .ok_or_else(|| "write a time such as 250ms, 30s, 5m, 2h or 1d; a bare number is seconds".to_owned())
 }
 
+/// Parses a namespace.
+fn namespace(text: &str) -> std::result::Result<String, String> {
+    let refused = || "a namespace is 1 to 64 of A-Z a-z 0-9 _ . -".to_owned();
+    config::is_namespace(text).then(|| text.to_owned()).ok_or_else(refused)
+}
+
 impl Source {
     /// Returns the cache of the options that begin with `--to-`; the timeout applies to it too.
     pub fn target(&self, url: &Option<String>, config: &Option<PathBuf>, environment: &Option<String>) -> Self {
         let (url, config, environment) = (url.clone(), config.clone(), environment.clone());
-        Self { url, config, environment, timeout: self.timeout, to: "to-" }
+        Self { url, config, environment, timeout: self.timeout, namespace: None, to: "to-" }
     }
 
     /// Reads the selected configuration without its fallback and its near cache: they belong to the process that opened

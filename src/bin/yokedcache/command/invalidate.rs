@@ -93,8 +93,13 @@ fn confirm(session: &Session) -> Result<bool> {
             "flush asks for confirmation on a terminal, and standard input is not one: give --yes".to_owned(),
         ));
     }
-    let question =
-        format!("Remove {} of prefix {} on {}? Type yes: ", count(session)?, session.config.key_prefix, place(session));
+    let namespace = session.cache.namespace().map(|name| format!(" of namespace {name}")).unwrap_or_default();
+    let question = format!(
+        "Remove {}{namespace} of prefix {} on {}? Type yes: ",
+        count(session)?,
+        session.config.key_prefix,
+        place(session)
+    );
     let mut line = String::new();
     let asked = io::stderr().write_all(question.as_bytes());
     let read = asked.and_then(|()| io::stdin().lock().read_line(&mut line));
@@ -103,6 +108,10 @@ fn confirm(session: &Session) -> Result<bool> {
 }
 
 fn count(session: &Session) -> Result<String> {
+    if session.cache.has_namespace() {
+        let (keys, _) = wait(|context| session.cache.size(context))?;
+        return Ok(format!("all entries ({keys})"));
+    }
     match wait(|context| session.cache.usage(context)) {
         Ok(usage) if usage.estimated => Ok(format!("all entries (about {})", usage.keys)),
         Ok(usage) => Ok(format!("all entries ({})", usage.keys)),
