@@ -2175,8 +2175,12 @@ typedef struct yc_op {
   struct yc_reply *reply;
   // Result: the number of tags of the entry of a YC_OP_GET_INFO; else 0.
   uint64_t tag_count;
+  // Time limit of the operation in milliseconds, up to a day: shorter or longer than
+  // socket_timeout, but in yc_batch() no longer than what is left of the call. 0
+  // selects that of the call. Reports and dry runs refuse it with YC_E_INVALID.
+  uint64_t timeout_ms;
   // Set to zero.
-  uint64_t reserved[2];
+  uint64_t reserved[1];
 } yc_op;
 
 // Runs n operations in order, each as the function of its kind does. Operations

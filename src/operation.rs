@@ -374,6 +374,18 @@ impl Operation<'_> {
         }
     }
 
+    /// Returns the same operation with a wait for another caller that is no longer than this.
+    #[must_use]
+    pub fn within(self, limit: Duration) -> Self {
+        let Self::GetOrLease { key, options } = self else { return self };
+        let wait = match options.wait {
+            Wait::No => Wait::No,
+            Wait::Call => Wait::AtMost(limit),
+            Wait::AtMost(time) => Wait::AtMost(time.min(limit)),
+        };
+        Self::GetOrLease { key, options: LeaseOptions { wait, ..options } }
+    }
+
     /// Returns true if the operation waits for another caller after this outcome of `at_once`.
     pub fn waits_after(&self, outcome: &Result<Outcome>) -> bool {
         let waits = matches!(self, Self::GetOrLease { options, .. } if options.wait != Wait::No);

@@ -185,7 +185,7 @@ impl Cache {
 
     /// Notes that a request will be run, for a backend with copies: they are not served after the change was requested.
     pub fn announce(&self, request: &Request<'_>) {
-        if let Request::Store(operation) | Request::Fresh(operation) = request
+        if let Request::Store(operation) | Request::Fresh(operation) | Request::Limited { operation, .. } = request
             && operation.change().is_some()
             && let Ok(names) = self.naming.names(operation)
         {

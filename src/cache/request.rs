@@ -1,6 +1,7 @@
 //! Requests as data: an operation on the store, or a task of the cache itself.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{FutureExt, TryFutureExt};
 use tokio::sync::Mutex;
@@ -21,6 +22,8 @@ pub enum Request<'a> {
     Store(Operation<'a>),
     /// The same, without the copies of a near cache.
     Fresh(Operation<'a>),
+    /// Runs as one of these with a time limit of its own.
+    Limited { operation: Operation<'a>, is_fresh: bool, limit: Duration },
     /// Runs as `Cache::would_remove`: `Outcome::Removed`.
     DryRun(Operation<'a>),
     /// Runs as `Cache::next_keys`, on a cursor that may be shared: `Outcome::Keys`.
@@ -50,7 +53,7 @@ impl Request<'_> {
     /// once.
     pub fn is_long(&self) -> bool {
         match self {
-            Self::Store(operation) | Self::Fresh(operation) => operation.is_long(),
+            Self::Store(operation) | Self::Fresh(operation) | Self::Limited { operation, .. } => operation.is_long(),
             Self::DryRun(_) | Self::NextKeys { .. } | Self::Search { .. } | Self::NextMessage { .. } => true,
             Self::Stats | Self::Health | Self::Metrics | Self::Explain { .. } => false,
         }
@@ -67,13 +70,21 @@ impl Request<'_> {
         match self {
             Self::Store(operation) => Self::Store(operation.at_once()),
             Self::Fresh(operation) => Self::Fresh(operation.at_once()),
+            Self::Limited { operation, is_fresh, limit } => {
+                Self::Limited { operation: operation.at_once(), is_fresh: *is_fresh, limit: *limit }
+            }
             other => other.clone(),
         }
     }
 
     /// Returns true if the request waits for another caller after this outcome of `at_once`.
     pub fn waits_after(&self, outcome: &Result<Outcome>) -> bool {
-        matches!(self, Self::Store(operation) | Self::Fresh(operation) if operation.waits_after(outcome))
+        match self {
+            Self::Store(operation) | Self::Fresh(operation) | Self::Limited { operation, .. } => {
+                operation.waits_after(outcome)
+            }
+            _ => false,
+        }
     }
 
     /// Returns the same request with other arguments.
@@ -81,6 +92,9 @@ impl Request<'_> {
         match self {
             Self::Store(operation) => Request::Store(operation.rebind(to)),
             Self::Fresh(operation) => Request::Fresh(operation.rebind(to)),
+            Self::Limited { operation, is_fresh, limit } => {
+                Request::Limited { operation: operation.rebind(to), is_fresh: *is_fresh, limit: *limit }
+            }
             Self::DryRun(removal) => Request::DryRun(removal.rebind(to)),
             Self::NextKeys { cursor, limit } => Request::NextKeys { cursor: cursor.clone(), limit: *limit },
             Self::Search { query, options: SearchOptions { threshold, limit, tags } } => {
@@ -101,9 +115,10 @@ impl Cache {
     /// Refuses a request that `run` would refuse, for callers that copy it first.
     pub fn check(&self, request: &Request<'_>) -> Result<()> {
         match request {
-            Request::Store(operation) | Request::Fresh(operation) | Request::DryRun(operation) => {
-                self.check_operation(operation)
-            }
+            Request::Store(operation)
+            | Request::Fresh(operation)
+            | Request::Limited { operation, .. }
+            | Request::DryRun(operation) => self.check_operation(operation),
             Request::Search { query, options } => options.check(query),
             Request::Explain { key, tags } => check_explain(key, tags),
             Request::NextKeys { .. }
@@ -119,6 +134,10 @@ impl Cache {
         match request.clone() {
             Request::Store(operation) => self.call(context, operation),
             Request::Fresh(operation) => self.call(context.fresh(), operation),
+            Request::Limited { operation, is_fresh, limit } => {
+                let context = context.limited(limit);
+                self.call(if is_fresh { context.fresh() } else { context }, operation.within(limit))
+            }
             Request::DryRun(removal) => pending(self.would_remove(context, removal).map_ok(Outcome::Removed)),
             Request::NextKeys { cursor, limit } => {
                 pending(async move { Ok(Outcome::Keys(Box::new(self.next_of(context, &cursor, limit).await?))) })

@@ -25,7 +25,7 @@ use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::inbox::{Delivery, Feed};
-use crate::lease::{LeaseOptions, LoadState, Wait};
+use crate::lease::LoadState;
 use crate::message::Filter;
 use crate::naming::Naming;
 use crate::operation::Change;
@@ -257,21 +257,6 @@ impl View {
         self.config.timeout.map_or(context, |timeout| context.limited(context.limit(timeout)))
     }
 
-    /// Returns an operation that waits no longer than a call of the view.
-    fn bounded<'a>(&self, operation: Operation<'a>) -> Operation<'a> {
-        match (operation, self.config.timeout) {
-            (Operation::GetOrLease { key, options }, Some(timeout)) => {
-                let wait = match options.wait {
-                    Wait::No => Wait::No,
-                    Wait::Call => Wait::AtMost(timeout),
-                    Wait::AtMost(time) => Wait::AtMost(time.min(timeout)),
-                };
-                Operation::GetOrLease { key, options: LeaseOptions { wait, ..options } }
-            }
-            (other, _) => other,
-        }
-    }
-
     fn count(&self, operation: &Operation<'_>, outcome: &Result<Outcome>) {
         if let Some(statistics) = &self.statistics {
             statistics.counts.note(operation, outcome);
@@ -336,8 +321,11 @@ impl Backend for View {
     }
 
     fn call<'a>(&'a self, context: CallContext, operation: Operation<'a>) -> OpFuture<'a, Outcome> {
-        let operation = self.bounded(operation);
         let context = self.limited(context);
+        let operation = match self.config.timeout {
+            Some(timeout) => operation.within(context.limit(timeout)),
+            None => operation,
+        };
         pending(async move {
             let cache = self.held()?;
             let outcome = if operation.removes() {

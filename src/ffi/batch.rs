@@ -2,6 +2,7 @@
 
 use std::ffi::c_void;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::arguments::{array, bytes, null, slices, yc_slice};
 use super::boundary::{self, Uncancelled, wait_cancellable};
@@ -137,8 +138,12 @@ pub struct yc_op {
     pub reply: *mut yc_reply,
     /// Result: the number of tags of the entry of a YC_OP_GET_INFO; else 0.
     pub tag_count: u64,
+    /// Time limit of the operation in milliseconds, up to a day: shorter or longer than
+    /// socket_timeout, but in yc_batch() no longer than what is left of the call. 0
+    /// selects that of the call. Reports and dry runs refuse it with YC_E_INVALID.
+    pub timeout_ms: u64,
     /// Set to zero.
-    pub reserved: [u64; 2],
+    pub reserved: [u64; 1],
 }
 
 /// Runs n operations in order, each as the function of its kind does. Operations
@@ -289,8 +294,32 @@ unsafe fn struct_of<T>(op: *const yc_op) -> Result<*const T> {
     Err(Error::new(ErrorKind::Invalid, text))
 }
 
+/// The longest time limit of an operation: a day.
+const LONGEST_TIMEOUT_MS: u64 = 24 * 3_600_000;
+
 /// Reads an operation, whose list was read before.
 pub(super) unsafe fn read<'a>(
+    handle: &Arc<CacheHandle>,
+    cache: &Cache,
+    op: *const yc_op,
+    list: &'a Result<Vec<&'a [u8]>>,
+) -> Result<Request<'a>> {
+    // SAFETY: one of the caller's operations, found by `places`.
+    let (request, timeout_ms) = unsafe { (read_request(handle, cache, op, list)?, (*op).timeout_ms) };
+    let limit = Duration::from_millis(timeout_ms);
+    match request {
+        request if timeout_ms == 0 => Ok(request),
+        _ if timeout_ms > LONGEST_TIMEOUT_MS => Err(Error::new(
+            ErrorKind::Invalid,
+            format!("timeout_ms is {timeout_ms}; it must be 0 to {LONGEST_TIMEOUT_MS} (a day)"),
+        )),
+        Request::Store(operation) => Ok(Request::Limited { operation, is_fresh: false, limit }),
+        Request::Fresh(operation) => Ok(Request::Limited { operation, is_fresh: true, limit }),
+        _ => Err(Error::new(ErrorKind::Invalid, "timeout_ms has no place in a report or a dry run: set it to 0")),
+    }
+}
+
+unsafe fn read_request<'a>(
     handle: &Arc<CacheHandle>,
     cache: &Cache,
     op: *const yc_op,

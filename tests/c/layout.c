@@ -105,7 +105,8 @@ AT(yc_op, initial, 128);
 AT(yc_op, lease, 136);
 AT(yc_op, reply, 144);
 AT(yc_op, tag_count, 152);
-AT(yc_op, reserved, 160);
+AT(yc_op, timeout_ms, 160);
+AT(yc_op, reserved, 168);
 
 SIZE(yc_ticket, 8);
 
@@ -133,12 +134,12 @@ AT(yc_completion, tag_count, 128);
 int main(void) {
     yc_cache *cache = open_cache(test_url());
     _Alignas(yc_op) unsigned char after[sizeof(yc_op) + 8];
-    yc_op op = {.kind = YC_OP_TTL, .key = "none", .key_len = 4, .status = 77, .condition = 78, .initial = 79, .reserved = {80, 81}};
+    yc_op op = {.kind = YC_OP_TTL, .key = "none", .key_len = 4, .status = 77, .condition = 78, .initial = 79, .reserved = {80}};
     memset(after, 0xAB, sizeof after);
     memcpy(after, &op, sizeof op);
     CHECK_STATUS(yc_batch(cache, (yc_op *)(void *)after, 1, sizeof op, NULL), YC_OK);
     memcpy(&op, after, sizeof op);
-    CHECK(op.status == YC_MISS && op.condition == 78 && op.initial == 79 && op.reserved[0] == 80 && op.reserved[1] == 81);
+    CHECK(op.status == YC_MISS && op.condition == 78 && op.initial == 79 && op.reserved[0] == 80);
     CHECK(after[sizeof op] == 0xAB && after[sizeof op + 7] == 0xAB);
     close_cache(cache);
     return check_result();

@@ -82,6 +82,13 @@ static void check_times(void) {
     CHECK_STATUS(yc_batch(brief, &op, 1, sizeof op, NULL), YC_OK);
     CHECK(op.status == YC_E_TIMEOUT);
     yc_error_free(op.error);
+    /* One operation of a batch alone. */
+    yc_op two[2] = {op, op};
+    two[0].timeout_ms = 100;
+    CHECK_STATUS(yc_batch(cache, two, 2, sizeof op, NULL), YC_OK);
+    CHECK(two[0].status == YC_E_TIMEOUT && two[1].status == YC_OK);
+    yc_error_free(two[0].error);
+    yc_value_free(two[1].result);
     yc_slice key = slice("key-1");
     yc_value *value = NULL;
     yc_status of_key = YC_OK;
@@ -114,6 +121,19 @@ static void check_queue_times(void) {
     CHECK_STATUS(yc_queue_submit(queue, &op, 1, sizeof op, NULL, &count, NULL), YC_OK);
     CHECK_STATUS(yc_queue_wait(queue, &came, 1, sizeof came, 20000, &count, NULL), YC_OK);
     CHECK(came.status == YC_E_TIMEOUT);
+    yc_completion_clear(&came);
+    /* A time limit of one operation is shorter or longer than that of the view. */
+    for (int longer = 0; longer < 2; longer++) {
+        op.timeout_ms = longer ? 20000 : 200;
+        CHECK_STATUS(yc_queue_submit(queue, &op, 1, sizeof op, NULL, &count, NULL), YC_OK);
+        CHECK_STATUS(yc_queue_wait(queue, &came, 1, sizeof came, 20000, &count, NULL), YC_OK);
+        CHECK_STATUS(came.status, longer ? YC_OK : YC_E_TIMEOUT);
+        yc_completion_clear(&came);
+    }
+    op.timeout_ms = 86400001;
+    CHECK_STATUS(yc_queue_submit(queue, &op, 1, sizeof op, NULL, &count, NULL), YC_OK);
+    CHECK_STATUS(yc_queue_wait(queue, &came, 1, sizeof came, 20000, &count, NULL), YC_OK);
+    CHECK_STATUS(came.status, YC_E_INVALID);
     yc_completion_clear(&came);
     proxy_set(between, (proxy_fault){.mode = PROXY_PASS});
     yc_queue_free(queue);
