@@ -272,6 +272,9 @@ impl EventFilter {
                 return Some(event);
             }
         };
+        if name.len() == event.name.len() {
+            return Some(event);
+        }
         let name = name.into();
         Some(Event { name, ..event })
     }

@@ -186,9 +186,13 @@ impl Cache {
     /// Notes that a request will be run, for a backend with copies: they are not served after the change was requested.
     pub fn announce(&self, request: &Request<'_>) {
         if let Request::Store(operation) | Request::Fresh(operation) | Request::Limited { operation, .. } = request
-            && operation.change().is_some()
-            && let Ok(names) = self.naming.names(operation)
+            && let Some(change) = operation.change()
         {
+            if self.naming.keeps_all(operation) {
+                return self.backend.will_change(&change);
+            }
+            // Names that are refused change nothing.
+            let Ok(names) = self.naming.names(operation) else { return };
             let names = names.list();
             let entries = self.naming.entries(operation, &names);
             let renamed = self.naming.renamed(operation, &names, &entries);
