@@ -30,6 +30,22 @@ func ExampleCache_View() {
 	// true
 }
 
+func ExampleNamespaceStats() {
+	cache := exampleCache()
+	defer cache.Close()
+	ctx := context.Background()
+
+	users, err := cache.View(yokedcache.ViewOptions{Namespace: "users"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer users.Close()
+	users.Set(ctx, "1", []byte("Ada"))
+	stats, err := cache.Stats(ctx)
+	fmt.Println(stats.Namespaces["users"].Sets, err)
+	// Output: 1 <nil>
+}
+
 func ExampleViewOptions() {
 	cache := exampleCache()
 	defer cache.Close()

@@ -29,11 +29,24 @@ type Stats struct {
 	Reconnects   uint64   `json:"reconnects"`
 	InFlight     uint64   `json:"in_flight"`
 
+	// The namespace of a view; nil without one. With one, the sizes, evictions and expirations are nil.
+	Namespace *string `json:"namespace"`
+	// The counters of each namespace that a view was opened for, the first 64; nil in the statistics of a view.
+	Namespaces map[string]NamespaceStats `json:"namespaces"`
+
 	// The latencies by group of operations: get, set, delete, inspect, invalidate, list, many.
 	Latency map[string]Latency `json:"latency_us"`
 
 	// The complete report.
 	JSON json.RawMessage `json:"-"`
+}
+
+// NamespaceStats holds the counters of one namespace: those of all its views in this process.
+type NamespaceStats struct {
+	Hits    uint64 `json:"hits"`
+	Misses  uint64 `json:"misses"`
+	Sets    uint64 `json:"sets"`
+	Deletes uint64 `json:"deletes"`
 }
 
 // A Latency summarizes the durations of sampled calls of one group, in microseconds.
