@@ -246,8 +246,9 @@ impl Naming {
             Operation::InvalidatePatterns { patterns } => {
                 patterns.iter().try_for_each(|pattern| names.push(&self.stored_pattern(pattern)))?;
             }
-            Operation::Flush { .. } => names.push(&self.stored_pattern(b"*"))?,
-            Operation::Ping
+            Operation::Flush { .. } if !self.is_plain => names.push(&self.stored_pattern(b"*"))?,
+            Operation::Flush { .. }
+            | Operation::Ping
             | Operation::Usage
             | Operation::LeaseAbandon { .. }
             | Operation::Command(_)
@@ -313,12 +314,13 @@ impl Naming {
             Operation::InvalidateTags { count, .. } => Operation::InvalidateTags { tags: names, count },
             Operation::InvalidatePatterns { .. } => Operation::InvalidatePatterns { patterns: names },
             // Only the entries of the namespace.
-            Operation::Flush { .. } => Operation::InvalidatePatterns { patterns: names },
+            Operation::Flush { .. } if !self.is_plain => Operation::InvalidatePatterns { patterns: names },
             Operation::GetOrLease { options, .. } => {
                 Operation::GetOrLease { key, options: LeaseOptions { tags, ..options } }
             }
             Operation::LeaseFill { lease, fill } => Operation::LeaseFill { lease, fill: Fill { tags: names, ..fill } },
-            Operation::Ping
+            Operation::Flush { .. }
+            | Operation::Ping
             | Operation::Usage
             | Operation::LeaseAbandon { .. }
             | Operation::Command(_)
