@@ -47,7 +47,7 @@ static void read_line(char *line) {
 }
 
 void profile_read(void) {
-    const char *path = getenv("YC_TEST_PROFILE");
+    const char *path = getenv("YC_TEST_SERVICE");
     char *line = NULL;
     size_t room = 0;
     FILE *file = path ? fopen(path, "r") : NULL;

@@ -141,7 +141,7 @@ void run_events(runner *run, yc_cache *cache, const statement *step, tokens *res
 void run_next_event(runner *run, yc_cache *cache, const statement *step, tokens *result);
 void free_events(runner *run);
 
-/* ---- profile.c: what YC_TEST_PROFILE expects, if it is set ---- */
+/* ---- profile.c: what YC_TEST_SERVICE expects, if it is set ---- */
 
 void profile_read(void);
 

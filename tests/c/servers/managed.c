@@ -1,5 +1,5 @@
 /* A managed service as its documents describe it: a proxy before a real server that refuses what the service refuses.
- * managed PROFILE COMMAND... runs a command with YC_TEST_URL and YC_TEST_PROFILE: see tests/servers/README.md. */
+ * managed PROFILE COMMAND... runs a command with YC_TEST_URL and YC_TEST_SERVICE: see tests/servers/README.md. */
 #include "resp.h"
 #include "server.h"
 
@@ -369,7 +369,7 @@ int main(int count, char **words) {
     char *path = *service.database ? strstr(url, "/0?") : NULL;
     if (path) snprintf(url, sizeof url, "redis://127.0.0.1:%d/%s?%s", port, service.database, service.options);
     setenv("YC_TEST_URL", url, 1);
-    setenv("YC_TEST_PROFILE", words[1], 1);
+    setenv("YC_TEST_SERVICE", words[1], 1);
     int status = run_command(words + 2);
     unlink(strcat(strcpy(url, backend.folder), "/nodes.conf"));
     server_stop(&backend);
