@@ -33,7 +33,7 @@ static yc_status (*const fill_in)(yc_lease *, const yc_fill *, yc_error **) = yc
 static yc_status (*const abandon)(yc_lease *, int64_t, yc_error **) = yc_lease_abandon;
 
 int main(void) {
-    yc_op op = {0, YC_OP_COUNT | YC_OP_IDEMPOTENT | YC_OP_FRESH | YC_OP_DRY_RUN, NULL, 0, NULL, 0, NULL, 0, 0, 0, 0, 0, NULL, NULL, 0, 0, 0, 0, 0, NULL, NULL, 0, {0, 0}};
+    yc_op op = {0, YC_OP_COUNT | YC_OP_IDEMPOTENT | YC_OP_FRESH | YC_OP_DRY_RUN, NULL, 0, NULL, 0, NULL, 0, 0, 0, 0, 0, NULL, NULL, 0, 0, 0, 0, 0, NULL, NULL, 0, 0, {0}};
     yc_match match = {{NULL, 0}, 0.0, {0, 0}};
     return options.struct_size == 0 || times[0] > times[1] || numbers[0] == 0 || kinds[0] == 0 || levels[0] != 0 ||
            statuses[0] != 0 || op.kind != 0 || match.score > 0.0 || get(NULL, "k", 1, NULL, NULL) ||
