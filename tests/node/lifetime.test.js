@@ -78,7 +78,7 @@ test('closing releases the descriptors at once', async () => {
     await cache.set('a', 'v');
     await cache.close();
   }
-  for (let patience = 0; files() > before + 2 && patience < 100; patience++) await sleep(20);
+  for (let patience = 0; files() > before + 2 && patience < 1000; patience++) await sleep(20);
   assert(files() <= before + 2, `${files()} descriptors after ${caches.length} caches, ${before} before`);
 });
 
@@ -109,7 +109,7 @@ test('one operation too many says what to do', async () => {
 
 /** How many are left. A deref() keeps its object until the end of the turn: no collecting in one turn with it. */
 async function left(what) {
-  for (let turn = 0; turn < 200 && what.some((one) => one.deref() !== undefined); turn++) {
+  for (let turn = 0; turn < 2000 && what.some((one) => one.deref() !== undefined); turn++) {
     await sleep(5);
     globalThis.gc();
     await sleep(1);
@@ -118,7 +118,7 @@ async function left(what) {
 }
 
 async function settled(read, most) {
-  for (let turn = 0; turn < 400 && read() > most; turn++) await sleep(5);
+  for (let turn = 0; turn < 4000 && read() > most; turn++) await sleep(5);
   return read();
 }
 

@@ -445,6 +445,18 @@ size_t proxy_held(proxy *self) {
     return held;
 }
 
+bool proxy_holds(proxy *self, const void *bytes, size_t len) {
+    bool holds = false;
+    pthread_mutex_lock(&self->lock);
+    for (size_t at = 0; at < self->count; at++) {
+        for (const chunk *it = self->pairs[at]->replies.first; it; it = it->next) {
+            holds |= isinf(it->due) && memmem(it->bytes, it->len, bytes, len);
+        }
+    }
+    pthread_mutex_unlock(&self->lock);
+    return holds;
+}
+
 unsigned proxy_accepted(proxy *self) {
     pthread_mutex_lock(&self->lock);
     unsigned accepted = self->accepted;

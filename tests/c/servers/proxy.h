@@ -50,6 +50,9 @@ bool proxy_is_done(proxy *self);
 /* How many bytes of replies are held. */
 size_t proxy_held(proxy *self);
 
+/* Whether a reply that is held contains these bytes. */
+bool proxy_holds(proxy *self, const void *bytes, size_t len);
+
 /* How many connections were taken until now. */
 unsigned proxy_accepted(proxy *self);
 
