@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -77,11 +78,11 @@ static void start_case(runner *run) {
 
 static void end_case(runner *run) {
     if (run->state == STATE_FRESH) stop(run, "the case above has no step");
-    run->cases += run->state != STATE_NONE;
-    run->passed += run->state == STATE_RUNNING;
-    run->failed += run->state == STATE_FAILED;
-    run->not_applicable += run->state == STATE_PASSED_BY;
-    run->unsupported += run->state == STATE_UNSUPPORTED;
+    run->of_files.cases += run->state != STATE_NONE;
+    run->of_files.passed += run->state == STATE_RUNNING;
+    run->of_files.failed += run->state == STATE_FAILED;
+    run->of_files.not_applicable += run->state == STATE_PASSED_BY;
+    run->of_files.unsupported += run->state == STATE_UNSUPPORTED;
     free_leases(run);
     free_subscriptions(run);
     free_events(run);
@@ -95,7 +96,7 @@ static void begin_case(runner *run, const char *name) {
     run->of_case = run->of_file;
     run->n_versions = 0;
     snprintf(run->name, sizeof run->name, "%.*s", (int)strcspn(name, "\r\n"), name);
-    snprintf(run->prefix, sizeof run->prefix, "t%ld.%u.%lld-", (long)getpid(), run->cases, (long long)time(NULL));
+    snprintf(run->prefix, sizeof run->prefix, "t%ld.%u.%lld-", (long)getpid(), run->of_files.cases, (long long)time(NULL));
 }
 
 /* ---- Batches ---- */
@@ -312,26 +313,79 @@ static void run_file(runner *run, const char *path) {
     FILE *file = fopen(path, "r");
     run->file = path;
     run->of_file = (conditions){.options = ""};
-    unsigned before = run->unsupported, wanted = profile_unsupported(path);
+    unsigned before = run->of_files.unsupported, wanted = profile_unsupported(path);
     if (!file) stop(run, "cannot be read");
     for (run->line = 1; getline(&line, &room, file) >= 0; run->line++) read_line(run, line);
     end_batch(run);
     end_case(run);
-    if (run->unsupported - before != wanted) {
-        printf("FAILED %s: the profile says that %u cases are unsupported, %u are\n", path, wanted, run->unsupported - before);
-        run->failed++;
+    if (run->of_files.unsupported - before != wanted) {
+        printf("FAILED %s: the profile says that %u cases are unsupported, %u are\n", path, wanted, run->of_files.unsupported - before);
+        run->of_files.failed++;
     }
     free(line);
     fclose(file);
 }
 
+/* ---- Processes ---- */
+
+/* Most cases wait for the end of a time to live, so that several processes run the files: YC_TEST_PROCESSES of them. */
+static int process_count(void) {
+    const char *given = getenv("YC_TEST_PROCESSES");
+    int count = given ? atoi(given) : 4;
+    return count > 0 ? count : 1;
+}
+
+/* Runs the files whose numbers come from a pipe, and writes the totals to another. */
+static void run_some(runner *run, char **files, int numbers, int ends) {
+    int at;
+    while (read(numbers, &at, sizeof at) == sizeof at) run_file(run, files[at]);
+    if (fflush(stdout) || write(ends, &run->of_files, sizeof run->of_files) != sizeof run->of_files) exit(2);
+    exit(0);
+}
+
+static void open_pipe(runner *run, int ends[2]) {
+    if (pipe(ends)) stop(run, "a pipe cannot be made");
+}
+
+static void add_totals(totals *sum, const totals *of) {
+    sum->cases += of->cases;
+    sum->passed += of->passed;
+    sum->failed += of->failed;
+    sum->not_applicable += of->not_applicable;
+    sum->unsupported += of->unsupported;
+}
+
+/* Returns false if a process did not end well. */
+static bool run_files(runner *run, char **files, int count) {
+    int numbers[2], ends[2], status;
+    totals of;
+    bool ended_well = true;
+    open_pipe(run, numbers);
+    open_pipe(run, ends);
+    for (int at = 0; at < count; at++) {
+        if (write(numbers[1], &at, sizeof at) != sizeof at) stop(run, "the files cannot be handed out");
+    }
+    close(numbers[1]);
+    for (int at = process_count(); at > 0; at--) {
+        pid_t child = fork();
+        if (child < 0) stop(run, "a process cannot be started");
+        if (child == 0) run_some(run, files, numbers[0], ends[1]);
+    }
+    close(numbers[0]);
+    close(ends[1]);
+    while (read(ends[0], &of, sizeof of) == sizeof of) add_totals(&run->of_files, &of);
+    close(ends[0]);
+    while (wait(&status) > 0) ended_well &= WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    return ended_well;
+}
+
 int main(int count, char **files) {
     const char *url = getenv("YC_TEST_URL");
-    runner run = {.url = url ? url : "memory://"};
+    runner run = {.file = "conformance", .url = url ? url : "memory://"};
     profile_read();
-    for (int at = 1; at < count; at++) run_file(&run, files[at]);
-    printf("conformance: %u cases, %u passed, %u failed, %u not applicable", run.cases, run.passed, run.failed, run.not_applicable);
-    if (run.unsupported) printf(", %u unsupported", run.unsupported);
+    if (!run_files(&run, files + 1, count - 1)) return 2;
+    printf("conformance: %u cases, %u passed, %u failed, %u not applicable", run.of_files.cases, run.of_files.passed, run.of_files.failed, run.of_files.not_applicable);
+    if (run.of_files.unsupported) printf(", %u unsupported", run.of_files.unsupported);
     putchar('\n');
-    return run.failed || !run.cases;
+    return run.of_files.failed || !run.of_files.cases;
 }

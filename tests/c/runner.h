@@ -55,6 +55,11 @@ typedef struct conditions {
 
 enum case_state { STATE_NONE, STATE_FRESH, STATE_RUNNING, STATE_PASSED_BY, STATE_FAILED, STATE_UNSUPPORTED };
 
+/* Small enough for a pipe to carry it in one piece. */
+typedef struct totals {
+    unsigned cases, passed, failed, not_applicable, unsupported;
+} totals;
+
 typedef struct runner {
     const char *url, *file;
     int line;
@@ -75,7 +80,7 @@ typedef struct runner {
     size_t n_batch;
     statement batch_step;
     bool in_batch;
-    unsigned cases, passed, failed, not_applicable, unsupported;
+    totals of_files;
 } runner;
 
 /* Runs one step and adds its results. */

@@ -14,7 +14,8 @@ unsupported conditional 17
 unsupported counters 15
 unsupported events 1
 unsupported explain 2
-unsupported info 4
+unsupported info 3
+unsupported ages 1
 unsupported leases 28
 unsupported loading 9
 unsupported near 3
