@@ -37,7 +37,7 @@
  *   Conditional operations and counters
  *   Many keys
  *   Loading
- *   Tags, patterns and flush
+ *   Tags, patterns, clear and flush
  *   Keys and search
  *   Redis commands
  *   Channels
@@ -852,7 +852,7 @@ yc_status yc_lease_abandon(struct yc_lease *lease, int64_t retry_after_ms, struc
 // wait for a server. NULL is allowed.
 void yc_lease_free(struct yc_lease *lease);
 
-/* ---- Tags, patterns and flush ---- */
+/* ---- Tags, patterns, clear and flush ---- */
 
 // Example:
 //
@@ -921,6 +921,26 @@ yc_status yc_invalidate_pattern(struct yc_cache *cache,
                                 size_t pattern_len,
                                 uint64_t *removed,
                                 struct yc_error **err);
+
+// Makes a miss of every entry of a view with a namespace, or of a cache with the
+// option `generations`, in one write for any number of entries, also where a
+// server cannot list keys. After the call has returned, no process reads an entry
+// that was set before the call, and the fill of a lease that was given before is
+// not stored (YC_E_SUPERSEDED). Entries of other namespaces stay.
+//
+// Each entry has a tag of the namespace that no caller can name; the call replaces
+// its version as yc_invalidate_tag() does, which says what a server that fails
+// may lose. The memory of the entries is freed by their times to live and by
+// eviction, in memory also by the sweeper; until then yc_size() of a server may
+// count them.
+//
+// *removed is the number of readable entries in memory, which takes time in
+// proportion to their number, and YC_COUNT_UNKNOWN on servers. removed may be NULL.
+//
+// Errors: YC_E_UNSUPPORTED if the entries have no generations: use yc_flush(), or
+// set `generations: true` in every program that shares the key_prefix. Entries
+// that were set without the option are not reached: flush the cache once.
+yc_status yc_clear(struct yc_cache *cache, uint64_t *removed, struct yc_error **err);
 
 // Removes every entry under the key_prefix of this cache, and no other entry.
 // *removed is the number of readable entries that were removed, or
@@ -1426,7 +1446,7 @@ void yc_message_free(struct yc_message *message);
 // is the pattern.
 #define YC_EVENT_PATTERN 2
 
-// Event: yc_flush() removed all entries. The name is empty.
+// Event: yc_flush() or yc_clear() removed all entries. The name is empty.
 #define YC_EVENT_FLUSH 4
 
 // Event: a key was deleted, or a delete found that it did not exist. The name is
@@ -1600,7 +1620,7 @@ void yc_event_free(struct yc_event *event);
 //     yc_cache *users = NULL;
 //     if (yc_view(cache, "{namespace: users, timeout: 20ms}", &users, &err) == YC_OK) {
 //         yc_set(users, "1", 1, "Ada", 3, YC_TTL_DEFAULT, NULL, 0, &err);
-//         yc_flush(users, NULL, &err);    /* other namespaces stay */
+//         yc_clear(users, NULL, &err);    /* other namespaces stay */
 //         yc_cache_free(users);
 //     }
 
@@ -1613,15 +1633,14 @@ void yc_event_free(struct yc_event *event);
 // not given is that of the cache:
 // - namespace: 1 to 64 of A-Z a-z 0-9 _ . - ; the keys and the tags of the view
 //   are apart from those of the cache and of other namespaces. Listings, search
-//   and events return them without the namespace. yc_flush() removes the entries
-//   of the namespace. Channels and yc_redis_command() are those of the cache. The
+//   and events return them without the namespace. yc_clear() and yc_flush() remove
+//   the entries of the namespace. Channels and yc_redis_command() are those of the cache. The
 //   namespace, the key and 2 bytes are at most 64 KiB.
 // - timeout: the time limit of a call, shorter or longer than socket_timeout,
 //   such as 20ms. It also limits wait_ms of yc_get_or_lease().
 // - default_ttl: the time to live for YC_TTL_DEFAULT, such as 1m; 0 never
 //   expires.
 // - tags: a list of tags that each entry gets in addition to those of the call.
-//   yc_counter_add() then returns YC_E_UNSUPPORTED: a counter has no tags.
 //
 // A view of a view has the options of both; the later one counts, and the tags
 // are added. All views of a namespace have the same statistics: yc_stats() and
@@ -2035,9 +2054,9 @@ yc_status yc_config_check_file(const char *path,
 // near cache has a copy. Without a near cache it has no effect.
 #define YC_OP_FRESH 4
 
-// Flag of a YC_OP_INVALIDATE_TAGS, YC_OP_INVALIDATE_PATTERN or YC_OP_FLUSH: count
-// the entries that it would remove, and remove nothing. No other process notices
-// a dry run, and it causes no event. See yc_invalidate_tags().
+// Flag of a YC_OP_INVALIDATE_TAGS, YC_OP_INVALIDATE_PATTERN, YC_OP_CLEAR or
+// YC_OP_FLUSH: count the entries that it would remove, and remove nothing. No other
+// process notices a dry run, and it causes no event. See yc_invalidate_tags().
 #define YC_OP_DRY_RUN 8
 
 // Kind of completion: yc_queue_get_many(). Not allowed in yc_op.kind.
@@ -2105,6 +2124,9 @@ yc_status yc_config_check_file(const char *path,
 // are result, version, remaining_ms, age_ms in number, and tag_count.
 #define YC_OP_GET_INFO 32
 
+// Kind of operation: yc_clear().
+#define YC_OP_CLEAR 33
+
 // Flag of an operation: count the entries that an invalidation or a flush
 // removes.
 #define YC_OP_COUNT 1
@@ -2113,7 +2135,7 @@ yc_status yc_config_check_file(const char *path,
 // the kind needs. "Result" marks the fields that yc_batch() writes.
 typedef struct yc_op {
   // Kind of the operation: one of YC_OP_GET to YC_OP_METRICS, of
-  // YC_OP_GET_VERSIONED to YC_OP_PUBLISH, or YC_OP_GET_INFO.
+  // YC_OP_GET_VERSIONED to YC_OP_PUBLISH, YC_OP_GET_INFO, or YC_OP_CLEAR.
   int32_t kind;
   // 0, YC_OP_COUNT, YC_OP_IDEMPOTENT, YC_OP_FRESH or YC_OP_DRY_RUN.
   uint32_t flags;

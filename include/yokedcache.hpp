@@ -1754,6 +1754,7 @@ public:
     void invalidate_pattern(Bytes pattern, Count count = Count::no) {
         add(YC_OP_INVALIDATE_PATTERN, pattern).flags = flags(count);
     }
+    void clear(Count count = Count::no) { add(YC_OP_CLEAR, {}).flags = flags(count); }
     void flush(Count count = Count::no) { add(YC_OP_FLUSH, {}).flags = flags(count); }
     void ping() { add(YC_OP_PING, {}); }
     void stats() { add(YC_OP_STATS, {}); }
@@ -3489,7 +3490,7 @@ public:
 
     // ---- Tags, patterns and flush ----
 
-    // Invalidates every entry with the tag. This function and the next three return the
+    // Invalidates every entry with the tag. This function and the next four return the
     // number of removed entries if it was requested and the backend can count it. With
     // Count::dry_run they return the number of entries that they would remove, and remove
     // nothing; see yc_invalidate_tags().
@@ -3534,6 +3535,23 @@ public:
 
     std::optional<std::uint64_t> invalidate_pattern(Bytes pattern, Count count = Count::no) {
         return detail::or_throw([&](Error &error) { return invalidate_pattern(pattern, count, error); });
+    }
+
+    // Makes misses of all entries of a view with a namespace, or of a cache with the option
+    // generations, in one step; see yc_clear().
+    //
+    //     cache.view({"users"}).clear();
+    std::optional<std::uint64_t> clear(Count count, Error &error) noexcept {
+        if (count == Count::dry_run) {
+            return would_remove(YC_OP_CLEAR, {}, nullptr, 0, error);
+        }
+        detail::RemovedPlace removed(count);
+        yc_clear(native(), removed, detail::ErrorPlace(error));
+        return removed.known();
+    }
+
+    std::optional<std::uint64_t> clear(Count count = Count::no) {
+        return detail::or_throw([&](Error &error) { return clear(count, error); });
     }
 
     // Removes every entry under the key_prefix of this cache.

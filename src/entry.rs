@@ -31,7 +31,8 @@ use twox_hash::XxHash3_64;
 
 use self::form::MAGIC;
 pub use self::form::{DecodeError, fingerprint};
-use crate::key::MAX_TAGS;
+use crate::key::MAX_STORED_TAGS;
+use crate::naming::generation_of;
 
 /// The magic of the trailer of a load, which may stand alone.
 pub const TRAILER_MAGIC: [u8; 2] = [0xD9, 0x4C];
@@ -235,8 +236,14 @@ pub fn tag_hash(tag: &[u8]) -> u64 {
     XxHash3_64::oneshot(tag)
 }
 
+/// Returns the number of the tags that a caller gave the entry of a key.
+pub fn count_tags(key: &[u8], tags: impl Iterator<Item = u64>) -> u64 {
+    let generation = tag_hash(generation_of(key));
+    tags.filter(|tag| *tag != generation).count() as u64
+}
+
 /// The longest header without a key: the number of bytes to fetch for an inspection of an entry.
-pub const MAX_KEYLESS_HEADER: usize = FIXED_LEN + 8 + 2 + 16 * MAX_TAGS + 4 + 8 + 4 + 8;
+pub const MAX_KEYLESS_HEADER: usize = FIXED_LEN + 8 + 2 + 16 * MAX_STORED_TAGS + 4 + 8 + 4 + 8;
 
 fn flags(entry: &Entry) -> u8 {
     let flag = |present: bool, flag: u8| if present { flag } else { 0 };
@@ -256,13 +263,13 @@ fn header_len(entry: &Entry) -> usize {
     FIXED_LEN + numbers + load + tags + entry.key.map_or(0, |key| 4 + key.len())
 }
 
-/// Returns a length. A key has at most 64 KiB and an entry at most 128 tags, so a header is far below 4 GiB.
+/// Returns a length. A key has at most 64 KiB and an entry at most 129 tags, so a header is far below 4 GiB.
 #[allow(clippy::cast_possible_truncation)]
 fn len32(len: usize) -> [u8; 4] {
     (len as u32).to_le_bytes()
 }
 
-#[allow(clippy::cast_possible_truncation)] // Up to 128 tags.
+#[allow(clippy::cast_possible_truncation)] // Up to 129 tags.
 fn encode_tags(out: &mut Vec<u8>, tags: &[TagVersion]) {
     if tags.is_empty() {
         return;

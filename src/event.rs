@@ -260,6 +260,9 @@ impl EventFilter {
     /// Returns an event with the name that the reader knows; `None`: it concerns names of others alone.
     pub fn own(&self, event: Event) -> Option<Event> {
         let name = match event.kind {
+            EventKind::Tag if self.naming.is_generation(&event.name) => {
+                return Some(Event { kind: EventKind::Flush, name: Box::default(), ..event });
+            }
             EventKind::Tag | EventKind::Delete => self.naming.own(&event.name)?,
             EventKind::Pattern => match self.naming.own_pattern(&event.name)? {
                 // So a namespace is flushed.

@@ -6,6 +6,8 @@ use crate::error::{Error, ErrorKind, Result};
 pub const MAX_KEY_LEN: usize = 64 * 1024;
 /// The maximum number of tags of an entry.
 pub const MAX_TAGS: usize = 128;
+/// The maximum number of tags that are stored with an entry: its own, and that of its generation.
+pub const MAX_STORED_TAGS: usize = MAX_TAGS + 1;
 
 /// Checks a key: 1 byte to 64 KiB of any bytes.
 #[inline]

@@ -2,6 +2,8 @@
 //!
 //! A name of a namespace is stored as `~NAMESPACE:NAME`. A name without a namespace is stored as it is, or as `~~…` if it
 //! begins with `~`. A namespace does not begin with `~` and has no `:`, so two names are never stored as one.
+//!
+//! With generations each entry has one more tag, `~NAMESPACE:` or `~`, which no name is stored as. A clear invalidates it.
 
 use std::sync::Arc;
 
@@ -19,6 +21,18 @@ const MARK: u8 = b'~';
 /// The byte behind the name of a namespace.
 const END: u8 = b':';
 
+/// The stored name of the tag of a generation without a namespace.
+pub const GENERATION: &[u8] = &[MARK];
+
+/// Returns the stored name of the tag that the entry of a stored key has if its cache has generations.
+pub fn generation_of(stored: &[u8]) -> &[u8] {
+    match stored {
+        [MARK, MARK, ..] => GENERATION,
+        [MARK, ..] => stored.iter().position(|byte| *byte == END).map_or(GENERATION, |end| &stored[..=end]),
+        _ => GENERATION,
+    }
+}
+
 /// A stored name on the stack, if it is short.
 pub type StoredName = SmallVec<[u8; 128]>;
 
@@ -29,6 +43,8 @@ pub struct Naming {
     is_plain: bool,
     /// True if each entry gets tags when it is stored.
     adds_tags: bool,
+    /// True if the first of these is that of the generation.
+    has_generations: bool,
     parts: Arc<Parts>,
 }
 
@@ -42,23 +58,37 @@ struct Parts {
 
 impl Default for Naming {
     fn default() -> Self {
-        Self::new(None, &[])
+        Self::new(None, &[], false)
     }
 }
 
 impl Naming {
-    /// Makes the names of a view. Entries that it stores get these tags in addition to their own.
-    pub fn new(namespace: Option<&str>, tags: &[String]) -> Self {
+    /// Makes the names of a cache or a view. Entries that it stores get these tags in addition to their own. A namespace
+    /// always has generations.
+    pub fn new(namespace: Option<&str>, tags: &[String], has_generations: bool) -> Self {
         let named = |name: &str| [&[MARK], name.as_bytes(), &[END]].concat().into();
         let lead = namespace.map_or_else(|| [MARK].into(), named);
         let plain = Parts { lead, tags: Box::default() };
-        let naming = Self { is_plain: namespace.is_none(), adds_tags: false, parts: Arc::new(plain) };
-        if tags.is_empty() {
+        let has_generations = has_generations || namespace.is_some();
+        let adds_tags = has_generations || !tags.is_empty();
+        let naming = Self { is_plain: namespace.is_none(), adds_tags, has_generations, parts: Arc::new(plain) };
+        if !adds_tags {
             return naming;
         }
-        let tags = tags.iter().map(|tag| naming.stored(tag.as_bytes()).to_vec()).collect();
+        let generation = has_generations.then(|| naming.parts.lead.to_vec()).into_iter();
+        let tags = generation.chain(tags.iter().map(|tag| naming.stored(tag.as_bytes()).to_vec())).collect();
         let parts = Parts { lead: naming.parts.lead.clone(), tags };
-        Self { adds_tags: true, parts: Arc::new(parts), ..naming }
+        Self { parts: Arc::new(parts), ..naming }
+    }
+
+    /// Returns true if each entry has the tag of its generation.
+    pub fn has_generations(&self) -> bool {
+        self.has_generations
+    }
+
+    /// Returns true if a stored tag is that of the generation.
+    pub fn is_generation(&self, stored: &[u8]) -> bool {
+        *stored == *self.parts.lead
     }
 
     /// Returns true without a namespace.
@@ -196,14 +226,15 @@ impl Naming {
             | Operation::GetVersioned { key }
             | Operation::GetInfo { key, .. }
             | Operation::DeleteIf { key, .. }
-            | Operation::GetAndExpire { key, .. }
-            | Operation::CounterAdd(Addition { key, .. }) => self.keeps(key),
+            | Operation::GetAndExpire { key, .. } => self.keeps(key),
+            Operation::CounterAdd(Addition { key, .. }) => self.keeps(key) && !self.adds_tags,
             Operation::Set(entry) | Operation::SetIf { entry, .. } => self.keeps_entry(entry),
             Operation::GetMany { keys: names }
             | Operation::DeleteMany { keys: names }
             | Operation::InvalidateTags { tags: names, .. } => names.iter().all(|name| self.keeps(name)),
             Operation::SetMany { entries } => entries.iter().all(|entry| self.keeps_entry(entry)),
             Operation::InvalidatePatterns { patterns } => self.is_plain && !patterns.iter().any(|it| may_be_marked(it)),
+            Operation::Clear { .. } => false,
             Operation::Flush { .. } => self.is_plain,
             Operation::GetOrLease { key, options } => {
                 self.keeps(key) && !self.adds_tags && options.tags.iter().all(|tag| self.keeps(tag))
@@ -230,8 +261,8 @@ impl Naming {
             | Operation::GetVersioned { key }
             | Operation::GetInfo { key, .. }
             | Operation::DeleteIf { key, .. }
-            | Operation::GetAndExpire { key, .. }
-            | Operation::CounterAdd(Addition { key, .. }) => names.push(&self.stored(key))?,
+            | Operation::GetAndExpire { key, .. } => names.push(&self.stored(key))?,
+            Operation::CounterAdd(Addition { key, tags, .. }) => self.add(&mut names, key, tags)?,
             Operation::Set(entry) | Operation::SetIf { entry, .. } => self.add(&mut names, entry.key, entry.tags)?,
             Operation::SetMany { entries } => {
                 entries.iter().try_for_each(|entry| self.add(&mut names, entry.key, entry.tags))?;
@@ -247,6 +278,7 @@ impl Naming {
                 patterns.iter().try_for_each(|pattern| names.push(&self.stored_pattern(pattern)))?;
             }
             Operation::Flush { .. } if !self.is_plain => names.push(&self.stored_pattern(b"*"))?,
+            Operation::Clear { .. } => names.push(&self.parts.lead)?,
             Operation::Flush { .. }
             | Operation::Ping
             | Operation::Usage
@@ -259,11 +291,11 @@ impl Naming {
 
     /// Adds a key and the tags of its entry.
     fn add(&self, names: &mut StoredNames, key: &[u8], tags: &[&[u8]]) -> Result<()> {
-        if tags.len() + self.parts.tags.len() > MAX_TAGS {
+        let of_view = self.parts.tags.len() - usize::from(self.has_generations);
+        if tags.len() + of_view > MAX_TAGS {
             let text = format!(
-                "{} tags with the {} of the view; an entry may have up to {MAX_TAGS}",
-                tags.len() + self.parts.tags.len(),
-                self.parts.tags.len()
+                "{} tags with the {of_view} of the view; an entry may have up to {MAX_TAGS}",
+                tags.len() + of_view
             );
             return Err(Error::new(ErrorKind::TooLarge, text));
         }
@@ -303,7 +335,7 @@ impl Naming {
             Operation::GetInfo { max_age, .. } => Operation::GetInfo { key, max_age },
             Operation::DeleteIf { version, .. } => Operation::DeleteIf { key, version },
             Operation::GetAndExpire { ttl, .. } => Operation::GetAndExpire { key, ttl },
-            Operation::CounterAdd(addition) => Operation::CounterAdd(Addition { key, ..addition }),
+            Operation::CounterAdd(addition) => Operation::CounterAdd(Addition { key, tags, ..addition }),
             Operation::Set(entry) => Operation::Set(renamed_entry(&entry, names)),
             Operation::SetIf { entry, condition } => {
                 Operation::SetIf { entry: renamed_entry(&entry, names), condition }
@@ -313,6 +345,7 @@ impl Naming {
             Operation::DeleteMany { .. } => Operation::DeleteMany { keys: names },
             Operation::InvalidateTags { count, .. } => Operation::InvalidateTags { tags: names, count },
             Operation::InvalidatePatterns { .. } => Operation::InvalidatePatterns { patterns: names },
+            Operation::Clear { count } => Operation::InvalidateTags { tags: names, count },
             // Only the entries of the namespace.
             Operation::Flush { .. } if !self.is_plain => Operation::InvalidatePatterns { patterns: names },
             Operation::GetOrLease { options, .. } => {
@@ -328,22 +361,21 @@ impl Naming {
         }
     }
 
-    /// Refuses an operation that cannot keep what a view promises.
-    pub fn check(&self, operation: &Operation<'_>) -> Result<()> {
-        if matches!(operation, Operation::CounterAdd(_)) && self.adds_tags {
-            let text =
-                "a counter has no tags, and this view gives each entry its own: use a view without the option tags";
-            return Err(Error::new(ErrorKind::Unsupported, text));
+    /// Refuses a clear of entries without generations.
+    pub fn check_clear(&self) -> Result<()> {
+        if self.has_generations {
+            return Ok(());
         }
-        Ok(())
+        let text = "the entries of this cache have no generations: set the option `generations: true` in every program that shares its key_prefix, open a view with a namespace, or flush the cache";
+        Err(Error::new(ErrorKind::Unsupported, text))
     }
 
     /// Calls a function with an entry and its stored names.
     pub fn with_stored<T>(&self, entry: &NewEntry<'_>, run: impl FnOnce(NewEntry<'_>) -> T) -> Result<T> {
-        if entry.tags.is_empty() && !self.adds_tags {
-            let key = self.stored(entry.key);
+        if entry.tags.is_empty() && self.parts.tags.len() <= 1 {
+            let (key, tags) = (self.stored(entry.key), self.parts.tags.first().map(|tag| &tag[..]));
             check_len(&key)?;
-            return Ok(run(NewEntry { key: &key, tags: &[], ..*entry }));
+            return Ok(run(NewEntry { key: &key, tags: tags.as_slice(), ..*entry }));
         }
         let names = self.names(&Operation::Set(*entry))?;
         Ok(run(renamed_entry(entry, &names.list())))
@@ -374,7 +406,7 @@ mod tests {
     use super::*;
 
     fn naming(namespace: &str) -> Naming {
-        Naming::new(Some(namespace), &[])
+        Naming::new(Some(namespace), &[], false)
     }
 
     #[test]
@@ -426,7 +458,7 @@ mod tests {
 
     #[test]
     fn the_tags_of_a_view_are_added_to_those_of_each_entry() {
-        let naming = Naming::new(Some("users"), &["all".to_owned()]);
+        let naming = Naming::new(Some("users"), &["all".to_owned()], false);
         let entry = NewEntry { key: b"k", value: b"v", ttl: None, tags: &[b"t"] };
         let entries = [entry, NewEntry { key: b"~", tags: &[], ..entry }];
         let operation = Operation::SetMany { entries: &entries };
@@ -436,11 +468,27 @@ mod tests {
         let seen: Vec<(&[u8], &[&[u8]])> = renamed.iter().map(|it| (it.key, it.tags)).collect();
         assert_eq!(
             seen,
-            [(&b"~users:k"[..], &[&b"~users:t"[..], b"~users:all"][..]), (&b"~users:~"[..], &[&b"~users:all"[..]][..]),]
+            [
+                (&b"~users:k"[..], &[&b"~users:t"[..], b"~users:", b"~users:all"][..]),
+                (&b"~users:~"[..], &[&b"~users:"[..], b"~users:all"][..]),
+            ]
         );
         let many = vec![&b"t"[..]; MAX_TAGS];
         let full = Operation::Set(NewEntry { tags: &many, ..entry });
         assert_eq!(naming.names(&full).err().map(|error| error.kind()), Some(ErrorKind::TooLarge));
+    }
+
+    #[test]
+    fn a_key_tells_the_tag_of_its_generation() {
+        let plain = Naming::new(None, &[], true);
+        for (naming, key) in [(&plain, &b"a:b"[..]), (&plain, b"~"), (&plain, b"~a:b"), (&naming("n"), b"~a:b")] {
+            let names = naming.names(&Operation::Clear { count: false }).unwrap();
+            assert_eq!(names.list(), [generation_of(&naming.stored(key))], "{}", key.escape_ascii());
+            let set = Operation::Set(NewEntry { key, value: b"v", ttl: None, tags: &[] });
+            assert_eq!(naming.names(&set).unwrap().list()[1..], names.list());
+            assert!(!naming.keeps_all(&set) && naming.check_clear().is_ok());
+        }
+        assert!(Naming::default().check_clear().is_err());
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::explanation::Explanation;
 use crate::fuzzy::Match;
 use crate::inbox::Taken;
 use crate::lease::{Fill, Lease, LeaseOptions, Loaded, Wait};
+use crate::naming::GENERATION;
 use crate::util::byte_strings::ByteStrings;
 use crate::value::Value;
 
@@ -67,6 +68,8 @@ pub struct Addition<'a> {
     pub initial: i64,
     /// The time to live of a counter that does not exist; `None` never expires.
     pub ttl: Option<Duration>,
+    /// The tags of a counter that does not exist.
+    pub tags: &'a [&'a [u8]],
 }
 
 impl Addition<'_> {
@@ -175,6 +178,9 @@ pub enum Operation<'a> {
     InvalidatePatterns { patterns: &'a [&'a [u8]] },
     /// Removes every entry: `Outcome::Removed`.
     Flush { count: bool },
+    /// Makes every entry a miss that has the tag of its generation: `Outcome::Removed`. It reaches a backend as an
+    /// `InvalidateTags`.
+    Clear { count: bool },
     /// Asks every server for a sign of life: `Outcome::Done`.
     Ping,
     /// Measures the store: `Outcome::Usage`.
@@ -300,6 +306,7 @@ impl Operation<'_> {
             Self::DeleteMany { keys } => Some(Change::Keys((*keys).into())),
             Self::InvalidateTags { tags, .. } => Some(Change::Tags(tags)),
             Self::InvalidatePatterns { patterns } => Some(Change::Patterns(patterns)),
+            Self::Clear { .. } => Some(Change::Tags(&[GENERATION])),
             Self::Flush { .. } => Some(Change::Flush),
             Self::LeaseFill { lease, .. } => Some(Change::Keys(vec![&lease.key[..]].into())),
             Self::GetOrLease { .. }
@@ -332,6 +339,7 @@ impl Operation<'_> {
             | Self::DeleteMany { .. }
             | Self::InvalidateTags { .. }
             | Self::InvalidatePatterns { .. }
+            | Self::Clear { .. }
             | Self::Flush { .. } => true,
             Self::Get { .. }
             | Self::GetVersioned { .. }
@@ -440,6 +448,7 @@ impl Operation<'_> {
                 delta: it.delta,
                 initial: it.initial,
                 ttl: it.ttl,
+                tags: to.list(it.tags),
             }),
             Self::GetMany { keys } => Operation::GetMany { keys: to.list(keys) },
             Self::SetMany { entries } => Operation::SetMany { entries: to.entries(entries) },
@@ -447,6 +456,7 @@ impl Operation<'_> {
             Self::InvalidateTags { tags, count } => Operation::InvalidateTags { tags: to.list(tags), count },
             Self::InvalidatePatterns { patterns } => Operation::InvalidatePatterns { patterns: to.list(patterns) },
             Self::Flush { count } => Operation::Flush { count },
+            Self::Clear { count } => Operation::Clear { count },
             Self::Ping => Operation::Ping,
             Self::Usage => Operation::Usage,
             Self::Explain { key } => Operation::Explain { key: to.bytes(key) },
@@ -604,7 +614,7 @@ mod tests {
     #[test]
     fn a_counter_is_a_number_as_it_is_stored() {
         let add = |value: Option<&[u8]>, delta, initial| {
-            Addition { key: b"k", delta, initial, ttl: None }.apply(value).map_err(|error| error.kind())
+            Addition { key: b"k", delta, initial, ttl: None, tags: &[] }.apply(value).map_err(|error| error.kind())
         };
         assert_eq!((add(None, 2, 5), add(None, -2, 0)), (Ok(7), Ok(-2)));
         assert_eq!((add(Some(b"-7"), 2, 5), add(Some(b"0"), 0, 5)), (Ok(-5), Ok(0)));

@@ -7,6 +7,7 @@ use twox_hash::XxHash3_64;
 use yokedcache::entry::{
     DecodeError, Entry, LoadTerms, MAX_KEYLESS_HEADER, PLAIN, TagVersion, decode, decode_any, encode, head,
 };
+use yokedcache::key::MAX_STORED_TAGS;
 
 const NAME: &[u8] = b"yokedcache:user:1";
 
@@ -123,7 +124,7 @@ fn the_nonce_is_the_version_and_ends_the_header() {
 
 #[test]
 fn the_longest_header_without_a_key_has_the_documented_length() {
-    let tags = vec![TagVersion { tag: 1, version: 2 }; 128];
+    let tags = vec![TagVersion { tag: 1, version: 2 }; MAX_STORED_TAGS];
     let stored = encode(
         NAME,
         &Entry {

@@ -251,7 +251,7 @@ static void submit_other(submission *to, const yoked_go_record *record)
 static bool is_op(const yoked_go_record *record)
 {
     return record->kind <= YC_OP_METRICS || (record->kind >= YC_OP_GET_VERSIONED && record->kind <= YC_OP_PUBLISH) ||
-           record->kind == YC_OP_GET_INFO;
+           record->kind == YC_OP_GET_INFO || record->kind == YC_OP_CLEAR;
 }
 
 void yoked_go_submit(yc_queue *queue, const uint8_t *block, size_t size, uint64_t *tickets, yc_error **refusal)

@@ -20,7 +20,7 @@ const (
 	EventTag EventKind = C.YC_EVENT_TAG
 	// EventPattern is an InvalidatePattern. The name is the pattern.
 	EventPattern EventKind = C.YC_EVENT_PATTERN
-	// EventFlush is a Flush. The name is "".
+	// EventFlush is a Flush or a Clear. The name is "".
 	EventFlush EventKind = C.YC_EVENT_FLUSH
 	// EventDelete is the deletion of a key, also of one that did not exist. The name is the key. An entry that expires, is
 	// evicted or is set again causes no event.

@@ -120,6 +120,57 @@ func ExampleCache_InvalidatePattern() {
 	// Output: 2 <nil>
 }
 
+func ExampleCache_Clear() {
+	cache := exampleCache()
+	defer cache.Close()
+	ctx := context.Background()
+
+	users, err := cache.View(yokedcache.ViewOptions{Namespace: "users"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer users.Close()
+	cache.Set(ctx, "1", nil)
+	users.Set(ctx, "1", nil)
+	fmt.Println(users.Clear(ctx))
+	there, err := users.Exists(ctx, "1")
+	fmt.Println(there, err)
+	there, err = cache.Exists(ctx, "1")
+	fmt.Println(there, err)
+	// Output:
+	// <nil>
+	// false <nil>
+	// true <nil>
+}
+
+func ExampleCache_CountClear() {
+	cache := exampleCache()
+	defer cache.Close()
+	ctx := context.Background()
+
+	users, err := cache.View(yokedcache.ViewOptions{Namespace: "users"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer users.Close()
+	users.Set(ctx, "1", nil)
+	fmt.Println(users.DryRunClear(ctx))
+	fmt.Println(users.CountClear(ctx))
+	// Output:
+	// 1 <nil>
+	// 1 <nil>
+}
+
+func ExampleCache_DryRunClear() {
+	cache := exampleCache()
+	defer cache.Close()
+
+	// Without generations, only a flush removes all entries.
+	_, err := cache.DryRunClear(context.Background())
+	fmt.Println(errors.Is(err, yokedcache.ErrUnsupported))
+	// Output: true
+}
+
 func ExampleCache_Flush() {
 	cache := exampleCache()
 	defer cache.Close()

@@ -64,6 +64,29 @@ func (cache *Cache) InvalidatePattern(ctx context.Context, pattern string) (Coun
 	return cache.remove(ctx, &operation{kind: C.YC_OP_INVALIDATE_PATTERN, flags: C.YC_OP_COUNT, key: pattern}, true)
 }
 
+// Clear makes misses of all entries of a view with a namespace, or of a cache with the option generations, in one write
+// for any number of entries, also where a server cannot list keys. After it has returned, no process reads an entry that
+// was set before, and a load that began before is not stored. Other namespaces stay. The memory of the entries is freed
+// by their times to live and by eviction.
+//
+// Errors: [ErrUnsupported] if the entries have no generations.
+func (cache *Cache) Clear(ctx context.Context) error {
+	_, err := cache.remove(ctx, &operation{kind: C.YC_OP_CLEAR}, false)
+	return err
+}
+
+// CountClear clears as [Cache.Clear] does and returns the number of entries that could be read until then, or
+// [CountUnknown] on servers.
+func (cache *Cache) CountClear(ctx context.Context) (Count, error) {
+	return cache.remove(ctx, &operation{kind: C.YC_OP_CLEAR, flags: C.YC_OP_COUNT}, false)
+}
+
+// DryRunClear returns the number of entries that [Cache.Clear] would remove now, and removes nothing. Otherwise as
+// [Cache.DryRunInvalidateTags].
+func (cache *Cache) DryRunClear(ctx context.Context) (Count, error) {
+	return cache.remove(ctx, &operation{kind: C.YC_OP_CLEAR, flags: C.YC_OP_DRY_RUN}, true)
+}
+
 // Flush removes every entry under the key_prefix of this cache, and no other entries.
 func (cache *Cache) Flush(ctx context.Context) error {
 	_, err := cache.remove(ctx, &operation{kind: C.YC_OP_FLUSH}, true)

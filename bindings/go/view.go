@@ -37,12 +37,11 @@ type viewDocument struct {
 // views.
 //
 // With a namespace the keys and the tags of the view are apart from those of the cache and of other namespaces.
-// [Cache.Keys], [Cache.Search] and events return them without the namespace, and [Cache.Flush] removes the entries of the
-// namespace alone. Channels and [Cache.Redis] are those of the cache. All views of a namespace have the same statistics, which
+// [Cache.Keys], [Cache.Search] and events return them without the namespace, and [Cache.Clear] and [Cache.Flush] remove the
+// entries of the namespace alone. Channels and [Cache.Redis] are those of the cache. All views of a namespace have the same statistics, which
 // the statistics of the cache contain too.
 //
-// A view of a view has the options of both; the later one counts, and the tags are added. With tags, [Cache.CounterAdd] fails
-// with [ErrUnsupported]: a counter has no tags.
+// A view of a view has the options of both; the later one counts, and the tags are added.
 //
 // Close a view that is no longer needed: this closes no connection. A view may stay open longer than its cache; its calls
 // fail with [ErrClosed] then.

@@ -32,7 +32,9 @@ impl Cache {
             Operation::InvalidateTags { tags, .. } => (tags, None),
             Operation::InvalidatePatterns { patterns } => (&[], Some(Patterns::new(patterns))),
             Operation::Flush { .. } => (&[], None),
-            _ => return Err(Error::new(ErrorKind::Invalid, "only an invalidation and a flush have a dry run")),
+            _ => {
+                return Err(Error::new(ErrorKind::Invalid, "only an invalidation, a clear and a flush have a dry run"));
+            }
         };
         let literal_prefix = patterns.as_ref().map(Patterns::literal_prefix).unwrap_or_default();
         let is_meant = |key: &&[u8]| patterns.as_ref().is_none_or(|patterns| patterns.match_key(key));

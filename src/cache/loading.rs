@@ -111,6 +111,7 @@ impl Cache {
         lease.check_unused()?;
         check_tags(fill.tags)?;
         let tags = if lease.tags.len() + fill.tags.len() > MAX_TAGS { self.all_tags(lease, fill) } else { 0 };
+        let tags = tags.saturating_sub(usize::from(self.naming.has_generations()));
         if tags > MAX_TAGS {
             let text = format!("{tags} tags in the lease and the fill; an entry may have up to {MAX_TAGS}");
             return Err(Error::new(ErrorKind::TooLarge, text));

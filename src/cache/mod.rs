@@ -99,7 +99,7 @@ impl Cache {
             number: OPENED.fetch_add(1, Relaxed),
             store: config.store().map(Arc::from),
             key_prefix: config.key_prefix.into(),
-            naming: Naming::default(),
+            naming: Naming::new(None, &[], config.generations),
             view: None,
             namespaces: Arc::default(),
             ttl_jitter: config.ttl_jitter,
@@ -366,7 +366,7 @@ impl Cache {
     /// Returns the cache with the keys and the tags of a namespace. Its statistics stay those of the whole cache.
     #[must_use]
     pub fn in_namespace(self, namespace: &str) -> Self {
-        Self { naming: Naming::new(Some(namespace), &[]), ..self }
+        Self { naming: Naming::new(Some(namespace), &[], true), ..self }
     }
 
     /// Returns the number by which the cursors of the cache are known.
@@ -401,7 +401,7 @@ impl Cache {
             | Operation::GetInfo { key, .. }
             | Operation::DeleteIf { key, .. }
             | Operation::GetAndExpire { key, .. } => check_key(key),
-            Operation::CounterAdd(Addition { key, .. }) => check_key(key).and_then(|()| self.naming.check(operation)),
+            Operation::CounterAdd(Addition { key, tags, .. }) => check_key(key).and_then(|()| check_tags(tags)),
             Operation::Set(entry) | Operation::SetIf { entry, .. } => self.check_entry(entry),
             Operation::GetMany { keys } | Operation::DeleteMany { keys } => {
                 keys.iter().try_for_each(|key| check_key(key))
@@ -414,6 +414,7 @@ impl Cache {
             Operation::InvalidateTags { tags, .. } => tags.iter().try_for_each(|tag| check_tag(tag)),
             Operation::InvalidatePatterns { patterns } => patterns.iter().try_for_each(|it| check_pattern(it)),
             Operation::Flush { .. } | Operation::Ping | Operation::Usage => Ok(()),
+            Operation::Clear { .. } => self.naming.check_clear(),
             Operation::GetOrLease { key, options } => check_key(key).and_then(|()| check_tags(options.tags)),
             Operation::LeaseFill { lease, fill } => self.check_fill(lease, fill),
             Operation::LeaseAbandon { .. } => Ok(()),
@@ -476,9 +477,10 @@ fn timed(operation: &Operation<'_>) -> Option<Timed> {
         Operation::Delete { .. } | Operation::DeleteIf { .. } => Timed::Delete,
         Operation::Exists { .. } | Operation::Expire { .. } | Operation::Ttl { .. } => Timed::Inspect,
         Operation::GetMany { .. } | Operation::SetMany { .. } | Operation::DeleteMany { .. } => Timed::Many,
-        Operation::InvalidateTags { .. } | Operation::InvalidatePatterns { .. } | Operation::Flush { .. } => {
-            Timed::Invalidate
-        }
+        Operation::InvalidateTags { .. }
+        | Operation::InvalidatePatterns { .. }
+        | Operation::Flush { .. }
+        | Operation::Clear { .. } => Timed::Invalidate,
         Operation::Ping
         | Operation::Usage
         | Operation::Explain { .. }

@@ -165,19 +165,20 @@ struct Prepared {
 }
 
 impl Prepared {
-    fn new(config: ViewConfig) -> Self {
-        let naming = Naming::new(config.namespace.as_deref(), &config.tags);
+    /// `has_generations`: the entries of the cache have them.
+    fn new(config: ViewConfig, has_generations: bool) -> Self {
+        let naming = Naming::new(config.namespace.as_deref(), &config.tags, has_generations);
         Self { config: Arc::new(config), naming }
     }
 }
 
 impl Options {
-    /// Reads options.
-    fn read(&self, text: &str) -> Result<Prepared> {
+    /// Reads options of a view of a cache whose entries have generations or not.
+    fn read(&self, text: &str, has_generations: bool) -> Result<Prepared> {
         if let Some(prepared) = lock(&self.0).get(text) {
             return Ok(prepared.clone());
         }
-        let prepared = Prepared::new(ViewConfig::from_text(text)?);
+        let prepared = Prepared::new(ViewConfig::from_text(text)?, has_generations);
         let mut known = lock(&self.0);
         if known.len() >= MAX_OPTIONS {
             known.clear();
@@ -191,12 +192,15 @@ impl CacheHandle {
     /// Opens a view of a cache, or of the cache of a view with what that view says and the options do not.
     pub fn view(self: &Arc<Self>, options: &str) -> Result<Self> {
         self.check_open()?;
-        let above = self.load().view.clone();
+        let (above, has_generations) = {
+            let cache = self.load();
+            (cache.view.clone(), cache.naming.has_generations())
+        };
         let (root, prepared) = match above {
-            None => (self.clone(), self.view_options.read(options)?),
+            None => (self.clone(), self.view_options.read(options, has_generations)?),
             Some(view) => {
-                let own = view.root.view_options.read(options)?;
-                (view.root.clone(), Prepared::new(view.config.with(&own.config)?))
+                let own = view.root.view_options.read(options, has_generations)?;
+                (view.root.clone(), Prepared::new(view.config.with(&own.config)?, has_generations))
             }
         };
         let cache = root.cache()?;

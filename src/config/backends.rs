@@ -25,11 +25,12 @@ const TLS_DETAILS: [&str; 5] = ["ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "
 pub(super) fn build(backend: BackendName, fields: Vec<Field>, variables: Variables) -> Result<Config> {
     let section = Section::read(backend, fields, variables)?;
     let mut options = section.options(variables)?;
-    let Options { default_ttl, ttl_jitter, max_value_bytes, .. } = options;
+    let Options { default_ttl, ttl_jitter, max_value_bytes, generations, .. } = options;
     Ok(Config {
         key_prefix: std::mem::take(&mut options.key_prefix),
         default_ttl,
         ttl_jitter,
+        generations,
         max_value_bytes,
         loading: options.loading.clone(),
         backend: match backend {

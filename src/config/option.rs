@@ -20,6 +20,7 @@ pub(super) struct Options {
     pub key_prefix: String,
     pub default_ttl: Duration,
     pub ttl_jitter: f64,
+    pub generations: bool,
     pub max_value_bytes: u64,
     pub loading: LoadingConfig,
     pub memory: MemoryConfig,

@@ -21,6 +21,7 @@ impl Config {
             key_prefix: self.key_prefix.clone(),
             default_ttl: self.default_ttl,
             ttl_jitter: self.ttl_jitter,
+            generations: self.generations,
             max_value_bytes: self.max_value_bytes,
             loading: self.loading.clone(),
             ..Options::default()

@@ -68,6 +68,7 @@ pub(super) static OPTIONS: &[Row] = &[
     row(Every, "stale_for", Time(0..=TEN_YEARS, |o| &mut o.loading.stale_for), "0", "1h", "The time after its TTL in which a loaded value may be served as stale, while one caller loads it again; 0: not at all. It is the default of fills (`stale_for_ms` -1)."),
     row(Every, "refresh_ahead", Flag(|o| &mut o.loading.refresh_ahead), "false", "true", "One caller loads a value again shortly before it expires: the earlier, the longer its last load took (XFetch with beta 1)."),
     row(Every, "negative_ttl", Time(1..=TEN_YEARS, |o| &mut o.loading.negative_ttl), "30s", "5s", "The time for which the cache remembers that a load found nothing, if the fill has the default TTL."),
+    row(Every, "generations", Flag(|o| &mut o.generations), "false", "true", "Each entry has a generation, so that `yc_clear` makes misses of all in one step; each read fetches the version of the generation too. All programs that share the key_prefix need the same value. The entries of a namespace always have one."),
     // Section `memory`.
     row(Memory, "max_size", Count(0..=MAX_ENTRIES, |o| &mut o.memory.max_size), "10000", "100000", "Entries kept at most. 0: no limit, so that `max_bytes` alone limits the store."),
     row(Memory, "max_bytes", Size(0..=PIB, |o| &mut o.memory.max_bytes), "0", "256MiB", "Bytes kept at most, keys included; 0: no bound."),

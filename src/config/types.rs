@@ -19,6 +19,8 @@ pub struct Config {
     pub ttl_jitter: f64,
     /// The longest value accepted, in bytes, 1 to 512 MiB; a longer one is refused before it is sent. Default 8 MiB.
     pub max_value_bytes: u64,
+    /// True if one call makes misses of all entries without a namespace (`Operation::Clear`). Default false.
+    pub generations: bool,
     /// The options of loads.
     pub loading: LoadingConfig,
     /// The backend that stores the entries.

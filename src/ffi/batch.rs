@@ -9,9 +9,9 @@ use super::boundary::{self, Uncancelled, wait_cancellable};
 use super::cache::{with_handle_of, yc_cache};
 use super::command::{command, yc_reply};
 use super::completion::{
-    YC_OP_COUNTER_ADD, YC_OP_DELETE_IF, YC_OP_EXPLAIN, YC_OP_GET_AND_EXPIRE, YC_OP_GET_INFO, YC_OP_GET_OR_LEASE,
-    YC_OP_GET_VERSIONED, YC_OP_LEASE_ABANDON, YC_OP_LEASE_FILL, YC_OP_PUBLISH, YC_OP_REDIS_COMMAND, YC_OP_SET_IF,
-    yc_completion,
+    YC_OP_CLEAR, YC_OP_COUNTER_ADD, YC_OP_DELETE_IF, YC_OP_EXPLAIN, YC_OP_GET_AND_EXPIRE, YC_OP_GET_INFO,
+    YC_OP_GET_OR_LEASE, YC_OP_GET_VERSIONED, YC_OP_LEASE_ABANDON, YC_OP_LEASE_FILL, YC_OP_PUBLISH, YC_OP_REDIS_COMMAND,
+    YC_OP_SET_IF, yc_completion,
 };
 use super::conditional::set_condition;
 use super::error::{YC_OK, yc_error, yc_status};
@@ -66,9 +66,9 @@ pub const YC_OP_IDEMPOTENT: u32 = 2;
 /// Flag of a YC_OP_GET or YC_OP_GET_OR_LEASE: read from the servers, also if the
 /// near cache has a copy. Without a near cache it has no effect.
 pub const YC_OP_FRESH: u32 = 4;
-/// Flag of a YC_OP_INVALIDATE_TAGS, YC_OP_INVALIDATE_PATTERN or YC_OP_FLUSH: count
-/// the entries that it would remove, and remove nothing. No other process notices
-/// a dry run, and it causes no event. See yc_invalidate_tags().
+/// Flag of a YC_OP_INVALIDATE_TAGS, YC_OP_INVALIDATE_PATTERN, YC_OP_CLEAR or
+/// YC_OP_FLUSH: count the entries that it would remove, and remove nothing. No other
+/// process notices a dry run, and it causes no event. See yc_invalidate_tags().
 pub const YC_OP_DRY_RUN: u32 = 8;
 
 /// An operation and its result. Set the struct to zero, then set the fields that
@@ -76,7 +76,7 @@ pub const YC_OP_DRY_RUN: u32 = 8;
 #[repr(C)]
 pub struct yc_op {
     /// Kind of the operation: one of YC_OP_GET to YC_OP_METRICS, of
-    /// YC_OP_GET_VERSIONED to YC_OP_PUBLISH, or YC_OP_GET_INFO.
+    /// YC_OP_GET_VERSIONED to YC_OP_PUBLISH, YC_OP_GET_INFO, or YC_OP_CLEAR.
     pub kind: i32,
     /// 0, YC_OP_COUNT, YC_OP_IDEMPOTENT, YC_OP_FRESH or YC_OP_DRY_RUN.
     pub flags: u32,
@@ -337,7 +337,7 @@ unsafe fn read_request<'a>(
     let (known, name) = match kind {
         YC_OP_REDIS_COMMAND => (YC_OP_IDEMPOTENT, "YC_OP_IDEMPOTENT"),
         YC_OP_GET | YC_OP_GET_OR_LEASE => (YC_OP_FRESH | YC_OP_COUNT, "YC_OP_FRESH"),
-        YC_OP_INVALIDATE_TAGS | YC_OP_INVALIDATE_PATTERN | YC_OP_FLUSH => {
+        YC_OP_INVALIDATE_TAGS | YC_OP_INVALIDATE_PATTERN | YC_OP_CLEAR | YC_OP_FLUSH => {
             (YC_OP_COUNT | YC_OP_DRY_RUN, "YC_OP_COUNT or YC_OP_DRY_RUN")
         }
         _ => (YC_OP_COUNT, "YC_OP_COUNT"),
@@ -360,6 +360,7 @@ unsafe fn read_request<'a>(
         YC_OP_TTL => Operation::Ttl { key },
         YC_OP_INVALIDATE_TAGS => Operation::InvalidateTags { tags: list, count },
         YC_OP_INVALIDATE_PATTERN => Operation::InvalidatePatterns { patterns: list },
+        YC_OP_CLEAR => Operation::Clear { count },
         YC_OP_FLUSH => Operation::Flush { count },
         YC_OP_PING => Operation::Ping,
         // SAFETY: as above.
@@ -387,13 +388,13 @@ unsafe fn read_request<'a>(
         }
         YC_OP_DELETE_IF => Operation::DeleteIf { key, version },
         YC_OP_GET_AND_EXPIRE => Operation::GetAndExpire { key, ttl: ttl()? },
-        YC_OP_COUNTER_ADD => Operation::CounterAdd(Addition { key, delta, initial, ttl: ttl()? }),
+        YC_OP_COUNTER_ADD => Operation::CounterAdd(Addition { key, delta, initial, ttl: ttl()?, tags: &[] }),
         YC_OP_REDIS_COMMAND => Operation::Command(command(list, delta, is_idempotent)?),
         YC_OP_PUBLISH => Operation::Publish { channel: key, message: value },
         YC_OP_GET_INFO => Operation::GetInfo { key, max_age: max_age(delta)? },
         _ => {
             let text = format!(
-                "kind is {kind}; it takes YC_OP_GET ({YC_OP_GET}) to YC_OP_METRICS ({YC_OP_METRICS}), YC_OP_GET_VERSIONED ({YC_OP_GET_VERSIONED}) to YC_OP_PUBLISH ({YC_OP_PUBLISH}), or YC_OP_GET_INFO ({YC_OP_GET_INFO})"
+                "kind is {kind}; it takes YC_OP_GET ({YC_OP_GET}) to YC_OP_METRICS ({YC_OP_METRICS}), YC_OP_GET_VERSIONED ({YC_OP_GET_VERSIONED}) to YC_OP_PUBLISH ({YC_OP_PUBLISH}), YC_OP_GET_INFO ({YC_OP_GET_INFO}), or YC_OP_CLEAR ({YC_OP_CLEAR})"
             );
             return Err(Error::new(ErrorKind::Invalid, text));
         }

@@ -75,6 +75,8 @@ pub const YC_OP_EVENTS_NEXT: i32 = 31;
 /// Kind of operation: yc_get_info(). The field number is max_age_ms. The results
 /// are result, version, remaining_ms, age_ms in number, and tag_count.
 pub const YC_OP_GET_INFO: i32 = 32;
+/// Kind of operation: yc_clear().
+pub const YC_OP_CLEAR: i32 = 33;
 
 /// Identifies an operation of a queue until its completion is taken. A ticket is
 /// never 0 and is never reused in one queue.

@@ -209,8 +209,9 @@ pub unsafe extern "C" fn yc_counter_add(
         with_cache("yc_counter_add", cache, err, |cache| {
             let key = bytes(key, key_len, "key")?;
             let ttl = cache.resolve(Ttl::from_millis(ttl_ms)?);
-            let sum =
-                answer(|context| cache.call(context, Operation::CounterAdd(Addition { key, delta, initial, ttl })))?;
+            let sum = answer(|context| {
+                cache.call(context, Operation::CounterAdd(Addition { key, delta, initial, ttl, tags: &[] }))
+            })?;
             if let (Outcome::Number(sum), Some(place)) = (sum, place(value)) {
                 place.write(sum);
             }

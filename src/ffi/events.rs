@@ -21,7 +21,7 @@ pub const YC_EVENT_TAG: u64 = 1;
 /// Event: yc_invalidate_pattern() removed the keys that match a pattern. The name
 /// is the pattern.
 pub const YC_EVENT_PATTERN: u64 = 2;
-/// Event: yc_flush() removed all entries. The name is empty.
+/// Event: yc_flush() or yc_clear() removed all entries. The name is empty.
 pub const YC_EVENT_FLUSH: u64 = 4;
 /// Event: a key was deleted, or a delete found that it did not exist. The name is
 /// the key. An entry that expires, is evicted or is set again causes no event.

@@ -119,6 +119,32 @@ pub unsafe extern "C" fn yc_invalidate_pattern(
     }
 }
 
+/// Makes a miss of every entry of a view with a namespace, or of a cache with the
+/// option `generations`, in one write for any number of entries, also where a
+/// server cannot list keys. After the call has returned, no process reads an entry
+/// that was set before the call, and the fill of a lease that was given before is
+/// not stored (YC_E_SUPERSEDED). Entries of other namespaces stay.
+///
+/// Each entry has a tag of the namespace that no caller can name; the call replaces
+/// its version as yc_invalidate_tag() does, which says what a server that fails
+/// may lose. The memory of the entries is freed by their times to live and by
+/// eviction, in memory also by the sweeper; until then yc_size() of a server may
+/// count them.
+///
+/// *removed is the number of readable entries in memory, which takes time in
+/// proportion to their number, and YC_COUNT_UNKNOWN on servers. removed may be NULL.
+///
+/// Errors: YC_E_UNSUPPORTED if the entries have no generations: use yc_flush(), or
+/// set `generations: true` in every program that shares the key_prefix. Entries
+/// that were set without the option are not reached: flush the cache once.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_clear(cache: *mut yc_cache, removed: *mut u64, err: *mut *mut yc_error) -> yc_status {
+    // SAFETY: the caller's arguments, each checked before use.
+    unsafe {
+        with_cache("yc_clear", cache, err, |cache| run(cache, Operation::Clear { count: !removed.is_null() }, removed))
+    }
+}
+
 /// Removes every entry under the key_prefix of this cache, and no other entry.
 /// *removed is the number of readable entries that were removed, or
 /// YC_COUNT_UNKNOWN. removed may be NULL.

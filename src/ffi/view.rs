@@ -15,15 +15,14 @@ use super::error::{YC_OK, yc_error, yc_status};
 /// not given is that of the cache:
 /// - namespace: 1 to 64 of A-Z a-z 0-9 _ . - ; the keys and the tags of the view
 ///   are apart from those of the cache and of other namespaces. Listings, search
-///   and events return them without the namespace. yc_flush() removes the entries
-///   of the namespace. Channels and yc_redis_command() are those of the cache. The
+///   and events return them without the namespace. yc_clear() and yc_flush() remove
+///   the entries of the namespace. Channels and yc_redis_command() are those of the cache. The
 ///   namespace, the key and 2 bytes are at most 64 KiB.
 /// - timeout: the time limit of a call, shorter or longer than socket_timeout,
 ///   such as 20ms. It also limits wait_ms of yc_get_or_lease().
 /// - default_ttl: the time to live for YC_TTL_DEFAULT, such as 1m; 0 never
 ///   expires.
 /// - tags: a list of tags that each entry gets in addition to those of the call.
-///   yc_counter_add() then returns YC_E_UNSUPPORTED: a counter has no tags.
 ///
 /// A view of a view has the options of both; the later one counts, and the tags
 /// are added. All views of a namespace have the same statistics: yc_stats() and

@@ -254,6 +254,7 @@ impl Replay {
             | Operation::InvalidateTags { .. }
             | Operation::InvalidatePatterns { .. }
             | Operation::Flush { .. }
+            | Operation::Clear { .. }
             | Operation::Ping
             | Operation::Explain { .. }
             | Operation::Command(_)

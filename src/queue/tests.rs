@@ -453,7 +453,7 @@ fn every_operation_means_the_same_when_it_owns_its_arguments() {
             Operation::GetInfo { key: b"s", max_age: None }.into(),
             Operation::GetInfo { key: b"s", max_age: second }.into(),
             Request::DryRun(Operation::Flush { count: true }),
-            Operation::CounterAdd(Addition { key: b"s", delta: 4, initial: 0, ttl: None }).into(),
+            Operation::CounterAdd(Addition { key: b"s", delta: 4, initial: 0, ttl: None, tags: &[] }).into(),
             Operation::GetAndExpire { key: b"s", ttl: second }.into(),
             Operation::InvalidateTags { tags: &tags[1..], count: true }.into(),
             Operation::DeleteIf { key: b"s", version: 1 }.into(),

@@ -113,6 +113,7 @@ static const struct {
     {"ttl", YC_OP_TTL},
     {"invalidate_tags", YC_OP_INVALIDATE_TAGS},
     {"invalidate_pattern", YC_OP_INVALIDATE_PATTERN},
+    {"clear", YC_OP_CLEAR},
     {"flush", YC_OP_FLUSH},
     {"ping", YC_OP_PING},
     {"get_info", YC_OP_GET_INFO},
@@ -148,7 +149,7 @@ static yc_slice *fill_operation(const runner *run, const statement *step, yc_op 
     op->ttl_ms = ttl_option(step);
     op->flags = wants_ok(step) ? 0 : op->kind == YC_OP_INVALIDATE_TAGS || op->kind == YC_OP_FLUSH ? YC_OP_COUNT : 0;
     if (statement_option(step, "dry_run")) op->flags = YC_OP_DRY_RUN;
-    bool has_key = op->kind <= YC_OP_TTL || op->kind == YC_OP_INVALIDATE_PATTERN || op->kind >= YC_OP_GET_VERSIONED;
+    bool has_key = op->kind <= YC_OP_TTL || op->kind == YC_OP_INVALIDATE_PATTERN || (op->kind >= YC_OP_GET_VERSIONED && op->kind != YC_OP_CLEAR);
     if (has_key) fill_key(op, argument(run, step, 0));
     if (op->kind == YC_OP_SET_IF || op->kind == YC_OP_DELETE_IF) {
         op->condition = read_set_condition(run, step, &op->version);

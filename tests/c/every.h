@@ -73,7 +73,7 @@ static yc_status every_get_and_expire(yc_cache *cache, yc_error **err) {
     return status;
 }
 
-/* Replaces the status of a backend that has no commands. */
+/* Replaces the status of a backend that has no commands, or of a cache without generations. */
 static yc_status unless_unsupported(yc_status status, yc_error **err) {
     if (status != YC_E_UNSUPPORTED) return status;
     if (err) {
@@ -137,6 +137,11 @@ static yc_status every_invalidate_tags(yc_cache *cache, yc_error **err) {
 
 static yc_status every_invalidate_pattern(yc_cache *cache, yc_error **err) {
     return yc_invalidate_pattern(cache, "x[a-z]*", 7, NULL, err);
+}
+
+static yc_status every_clear(yc_cache *cache, yc_error **err) {
+    uint64_t removed;
+    return unless_unsupported(yc_clear(cache, &removed, err), err);
 }
 
 static yc_status every_flush(yc_cache *cache, yc_error **err) {
@@ -313,6 +318,7 @@ static const every_call EVERY[] = {
     {"yc_capabilities", every_capabilities},
     {"yc_queue_open", every_queue},
     {"yc_view", every_view},
+    {"yc_clear", every_clear},
     {"yc_flush", every_flush},
 };
 

@@ -163,6 +163,7 @@ static void check_null_outputs(yc_cache *cache) {
     CHECK_CALL(yc_invalidate_tag(cache, "none", 4, NULL, err), YC_OK);
     CHECK_CALL(yc_invalidate_tags(cache, NULL, 0, NULL, err), YC_OK);
     CHECK_CALL(yc_invalidate_pattern(cache, "none", 4, NULL, err), YC_OK);
+    CHECK_CALL(yc_clear(cache, NULL, err), YC_E_UNSUPPORTED);
     CHECK_CALL(yc_flush(cache, NULL, err), YC_OK);
 }
 

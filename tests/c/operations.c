@@ -250,13 +250,24 @@ static void run_invalidate_pattern(runner *run, yc_cache *cache, const statement
     add_removed(result, status, error, removed);
 }
 
-static void run_flush(runner *run, yc_cache *cache, const statement *step, tokens *result) {
-    (void)run;
-    if (is_dry_run(cache, YC_OP_FLUSH, step, result)) return;
+typedef yc_status remove_all_fn(yc_cache *cache, uint64_t *removed, yc_error **error);
+
+static void remove_all(yc_cache *cache, const statement *step, tokens *result, int32_t kind, remove_all_fn *call) {
+    if (is_dry_run(cache, kind, step, result)) return;
     uint64_t count = 0, *removed = wants_ok(step) ? NULL : &count;
     yc_error *error;
-    yc_status status = yc_flush(cache, removed, &error);
+    yc_status status = call(cache, removed, &error);
     add_removed(result, status, error, removed);
+}
+
+static void run_clear(runner *run, yc_cache *cache, const statement *step, tokens *result) {
+    (void)run;
+    remove_all(cache, step, result, YC_OP_CLEAR, yc_clear);
+}
+
+static void run_flush(runner *run, yc_cache *cache, const statement *step, tokens *result) {
+    (void)run;
+    remove_all(cache, step, result, YC_OP_FLUSH, yc_flush);
 }
 
 static int by_bytes(const void *left, const void *right) {
@@ -545,6 +556,7 @@ static const struct {
     {"invalidate_tag", run_invalidate_tag},
     {"invalidate_tags", run_invalidate_tags},
     {"invalidate_pattern", run_invalidate_pattern},
+    {"clear", run_clear},
     {"flush", run_flush},
     {"keys", run_keys},
     {"search", run_search},

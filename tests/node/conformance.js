@@ -282,6 +282,7 @@ const OPERATIONS = {
   invalidate_tag: (cache, step) => remove(step, (options) => cache.invalidateTag(data(step.arguments[0]), options)),
   invalidate_tags: (cache, step) => remove(step, (options) => cache.invalidateTags(step.arguments.map(data), options)),
   invalidate_pattern: (cache, step) => remove(step, (options) => cache.invalidatePattern(data(step.arguments[0]), options)),
+  clear: (cache, step) => remove(step, (options) => cache.clear(options)),
   flush: (cache, step) => remove(step, (options) => cache.flush(options)),
   keys: readKeys,
   search,

@@ -46,7 +46,7 @@ test('the numbers of the binding are those of the header', { skip: !fs.existsSyn
   for (const [name, number] of Object.entries(Kind)) assert.equal(kinds[name], number, name);
   const short = Object.keys(Kind).filter((name) => isShort(Kind[name]));
   assert.deepEqual(short, ['GET', 'SET', 'DELETE', 'EXISTS', 'EXPIRE', 'TTL', 'INVALIDATE_TAGS', 'GET_VERSIONED', 'SET_IF', 'DELETE_IF',
-    'GET_AND_EXPIRE', 'COUNTER_ADD', 'GET_OR_LEASE', 'LEASE_FILL', 'LEASE_ABANDON', 'PUBLISH', 'GET_INFO']);
+    'GET_AND_EXPIRE', 'COUNTER_ADD', 'GET_OR_LEASE', 'LEASE_FILL', 'LEASE_ABANDON', 'PUBLISH', 'GET_INFO', 'CLEAR']);
   const { KINDS, GAP } = require(path.join(directory, 'lib/events.js'));
   const upper = (name) => name.replace(/[A-Z]/g, '_$&').toUpperCase();
   const events = Object.fromEntries([...Object.entries(KINDS), ['gap', GAP]].map(([name, number]) => [upper(name), number]));

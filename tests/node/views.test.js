@@ -48,7 +48,12 @@ test('a view has other defaults', async (t) => {
   assert.equal(await cache.get('k'), undefined);
   await lasting.invalidateTag('all');
   assert.equal(await lasting.get('k'), undefined);
-  await assert.rejects(view.counterAdd('c', 1n), { code: 'YC_E_UNSUPPORTED' });
+  assert.equal(await lasting.counterAdd('c', 1n), 1n);
+  assert.equal(await lasting.counterAdd('c', 1n), 2n);
+  await lasting.set('k', 'v');
+  await lasting.clear();
+  assert.deepEqual(await lasting.getMany(['c', 'k']), [undefined, undefined]);
+  await assert.rejects(cache.clear(), { code: 'YC_E_UNSUPPORTED', message: /generations: true/ });
   await Promise.all([view.close(), lasting.close()]);
 });
 

@@ -386,6 +386,10 @@ class Cache {
     return attempt(() => this.#remove(Kind.INVALIDATE_PATTERN, given(pattern, 'pattern'), () => undefined, options));
   }
 
+  clear(options) {
+    return this.#remove(Kind.CLEAR, undefined, () => undefined, options);
+  }
+
   flush(options) {
     return this.#remove(Kind.FLUSH, undefined, () => undefined, options);
   }

@@ -838,7 +838,7 @@ export interface Subscription<Data> extends AsyncIterableIterator<Message<Data>>
  *
  * - `tag`: a tag was invalidated. The name is the tag.
  * - `pattern`: `invalidatePattern` removed the keys that match a pattern. The name is the pattern.
- * - `flush`: `flush` removed all entries. The name is empty.
+ * - `flush`: `flush` or `clear` removed all entries. The name is empty.
  * - `delete`: a key was deleted, or a delete found that it did not exist. The name is the key. An entry that expires, is evicted or is
  *   set again causes no event.
  * - `switch`: `switchTo` has switched this cache to another backend. The name is that of the backend (`memory`, `redis`, `memcached`).
@@ -1871,6 +1871,21 @@ export class Cache {
    */
   invalidatePattern(pattern: Bytes, options?: CountOptions): Promise<number | undefined>;
   /**
+   * Makes misses of all entries of a view with a namespace, or of a cache with the option `generations`, in one write for any number of
+   * entries, also where a server cannot list keys. After it, no process reads an entry that was set before, and a load that began before
+   * is not stored. Other namespaces stay. The memory of the entries is freed by their times to live and by eviction.
+   *
+   * @param options - `count` counts, on memory; `dryRun` counts and removes nothing; `signal` aborts.
+   * @returns With `count` or `dryRun`, the number of entries that could be read until then, or `undefined` if the backend cannot count.
+   * @throws `YC_E_UNSUPPORTED` if the entries have no generations.
+   * @example
+   * const users = cache.view({ namespace: 'users' });
+   * await users.set('1', 'Ada');
+   * await users.clear();
+   * await users.get('1'); // => undefined
+   */
+  clear(options?: CountOptions): Promise<number | undefined>;
+  /**
    * Removes every entry under the `key_prefix` of this cache, and no other entries.
    *
    * @param options - `count` counts; `dryRun` counts and removes nothing; `signal` aborts.
@@ -1943,11 +1958,11 @@ export class Cache {
    * `switchTo` and `migrateTo`. A switch of the cache applies to its views.
    *
    * With a namespace the keys and the tags of the view are apart from those of the cache and of other namespaces. `keys`, `search`
-   * and events return them without the namespace, and `flush` removes the entries of the namespace alone. Channels and `redis` are
+   * and events return them without the namespace, and `clear` and `flush` remove the entries of the namespace alone. Channels and `redis` are
    * those of the cache. All views of a namespace have the same statistics, which those of the cache contain too.
    *
-   * A view of a view has the options of both; the later one counts, and the tags are added. With `tags`, `counterAdd` fails with
-   * `YC_E_UNSUPPORTED`: a counter has no tags. Close a view that is no longer needed: this closes no connection. The calls of a
+   * A view of a view has the options of both; the later one counts, and the tags are added.
+   * Close a view that is no longer needed: this closes no connection. The calls of a
    * view fail with `YC_E_CLOSED` after its cache was closed.
    *
    * @param options - `namespace`, `timeout`, `defaultTtl` and `tags` of the view.

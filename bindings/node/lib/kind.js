@@ -32,15 +32,16 @@ const Kind = Object.freeze({
   REDIS_COMMAND: 28,
   PUBLISH: 29,
   GET_INFO: 32,
+  CLEAR: 33,
 });
 
 /** Returns true for an operation that a backend in this process completes within the call: GET_OR_LEASE if it does not wait. */
 const isShort = (kind) =>
   kind <= Kind.INVALIDATE_TAGS || (kind >= Kind.GET_VERSIONED && kind <= Kind.LEASE_ABANDON) || kind === Kind.PUBLISH ||
-  kind === Kind.GET_INFO;
+  kind === Kind.GET_INFO || kind === Kind.CLEAR;
 
 const CHANGES = new Set([
-  Kind.SET, Kind.DELETE, Kind.EXPIRE, Kind.INVALIDATE_TAGS, Kind.INVALIDATE_PATTERN, Kind.FLUSH, Kind.SET_MANY, Kind.DELETE_MANY,
+  Kind.SET, Kind.DELETE, Kind.EXPIRE, Kind.INVALIDATE_TAGS, Kind.INVALIDATE_PATTERN, Kind.CLEAR, Kind.FLUSH, Kind.SET_MANY, Kind.DELETE_MANY,
   Kind.SET_IF, Kind.DELETE_IF, Kind.GET_AND_EXPIRE, Kind.COUNTER_ADD, Kind.LEASE_FILL,
 ]);
 

@@ -61,7 +61,7 @@ pub fn open(config: &Config, memcached: &MemcachedConfig) -> Result<Box<dyn Back
     let channels = memcached.events.as_deref().map(open_channels).transpose()?;
     let (channels, events) = channels.unzip();
     let store = MemcachedStore::new(current, channels, events);
-    let remote = Remote::new(store, &config.key_prefix, memcached.connection.timeout, runtime);
+    let remote = Remote::new(store, config, memcached.connection.timeout, runtime);
     let Some(near) = &config.near else { return Ok(Box::new(remote)) };
     // No server tells of changes.
     let copies = Arc::new(Copies::new(near, false, remote.watches()));

@@ -8,6 +8,7 @@ use super::store::{Hash, Store};
 use super::table::{Fresh, SlotId};
 use super::tags::TagName;
 use crate::backend::{Addition, NewEntry, Outcome, SetCondition};
+use crate::entry::count_tags;
 use crate::error::Result;
 use crate::operation::{EntryInfo, is_within};
 use crate::util::clock::{Deadline, Times};
@@ -27,7 +28,7 @@ impl Store {
             version: shard.version(id),
             age: shard.times_of(&value).created.age(),
             left: value.deadline().remaining(),
-            tags: shard.tags_of(&value).len() as u64,
+            tags: count_tags(key, shard.tags_of(&value).into_iter()),
             value,
         })
     }
@@ -142,7 +143,10 @@ impl Store {
         let live = shard.live(hash.of_entry(), addition.key);
         let sum = addition.apply(live.map(|entry| entry.as_bytes()))?;
         let times = live.map_or(times, |entry| shard.times_of(entry));
-        let tags = self.find_tags(live.map_or_else(Vec::new, |entry| shard.tags_of(entry)).into_iter());
+        let tags = match live {
+            None => self.hash_tags(addition.tags),
+            Some(entry) => self.find_tags(shard.tags_of(entry).into_iter()),
+        };
         let text = sum.to_string();
         self.room.check_fits(entry_cost(addition.key.len() + text.len(), tags.len(), false))?;
         let fresh = Fresh::new(addition.key, text.as_bytes(), hash.of_entry(), times);

@@ -48,6 +48,7 @@ use crate::exec::runtime::yield_now;
 use crate::inbox::{Delivery, Feed};
 use crate::lease::{Fill, Lease, LeaseOptions, Wait, held_back, still_loading};
 use crate::message::Filter;
+use crate::naming::GENERATION;
 use crate::operation::Change;
 use crate::util::clock::{Created, Deadline, Times};
 use crate::value::Value;
@@ -276,6 +277,9 @@ impl Backend for Memory {
                 let removed = self.store.invalidate(tags, count);
                 self.events.tell(&Change::Tags(tags));
                 Outcome::Removed(removed)
+            }
+            Operation::Clear { count } => {
+                return self.call(context, Operation::InvalidateTags { tags: &[GENERATION], count });
             }
             Operation::InvalidatePatterns { patterns } => return self.remove_matching(patterns),
             Operation::Flush { count } => {

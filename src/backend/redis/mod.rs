@@ -127,7 +127,7 @@ pub fn open(config: &Config, redis: &RedisConfig) -> Result<Box<dyn Backend>> {
     let notices = config.near.as_ref().map(|_| notices(config, redis, &topology, needs_role)).transpose()?;
     let store = RedisStore::new(Arc::clone(&topology), redis, channels, record, scripts, notices.clone(), events);
     let handle = runtime.handle().clone();
-    let remote = Remote::new(store, &config.key_prefix, redis.connection.timeout, runtime);
+    let remote = Remote::new(store, config, redis.connection.timeout, runtime);
     let Some((near, notices)) = config.near.as_ref().zip(notices) else { return Ok(Box::new(remote)) };
     let copies = Arc::new(Copies::new(near, true, remote.watches()));
     let source = tracking::track(topology, &config.key_prefix, Arc::clone(&copies), notices, &handle)?;

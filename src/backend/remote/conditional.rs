@@ -332,6 +332,8 @@ impl<S: Store> Remote<S> {
     /// Adds to a counter, and returns the sum.
     pub(super) async fn counter_add(&self, context: CallContext, addition: Addition<'_>) -> Result<i64> {
         self.unready(context, std::iter::once(addition.key)).await.of(0)?;
+        let created = NewEntry { key: addition.key, value: b"", ttl: addition.ttl, tags: addition.tags };
+        let versions = self.tag_versions_for(context, std::slice::from_ref(&created)).await.of(&created)?;
         let mut attempts = self.attempts(context);
         loop {
             // In each attempt: callers that add in place would always be faster than one that reads first.
@@ -340,9 +342,9 @@ impl<S: Store> Remote<S> {
             }
             let look = self.look(context, addition.key).await?;
             let sum = addition.apply(look.live.as_ref().map(|live| live.value.as_bytes()))?;
-            let write = self.encode_counter(&addition, sum, &look)?;
+            let write = self.encode_counter(&addition, sum, &look, &versions)?;
             self.store.check_size(&write.name, write.bytes.len())?;
-            if self.write_checked(context, &write, &[], &attempts).await? {
+            if self.write_checked(context, &write, &versions, &attempts).await? {
                 return Ok(sum);
             }
             attempts.again().await?;
@@ -352,7 +354,7 @@ impl<S: Store> Remote<S> {
     /// Adds to a counter without tags in one request. `None`: nothing was changed.
     async fn add_in_place(&self, context: CallContext, addition: &Addition<'_>) -> Result<Option<i64>> {
         let (name, _) = self.store.entry_name(&self.prefix, addition.key);
-        if !S::ADDS_IN_PLACE || !self.hints.tags_of(entry::fingerprint(&name)).is_empty() {
+        if !S::ADDS_IN_PLACE || !addition.tags.is_empty() || !self.hints.tags_of(entry::fingerprint(&name)).is_empty() {
             return Ok(None);
         }
         let first = addition.initial.checked_add(addition.delta);
@@ -363,12 +365,20 @@ impl<S: Store> Remote<S> {
     }
 
     /// Encodes a counter in place of what was read: one that exists keeps its tags and its deadline.
-    fn encode_counter(&self, addition: &Addition<'_>, sum: i64, look: &Look) -> Result<EncodedEntry> {
+    fn encode_counter(
+        &self,
+        addition: &Addition<'_>,
+        sum: i64,
+        look: &Look,
+        versions: &[TagVersion],
+    ) -> Result<EncodedEntry> {
         let text = sum.to_string();
         let mut write = match &look.live {
             None => {
-                let entry = NewEntry { key: addition.key, value: text.as_bytes(), ttl: addition.ttl, tags: &[] };
-                self.encode_entry(&entry, &[])?
+                let (ttl, tags) = (addition.ttl, addition.tags);
+                let entry = NewEntry { key: addition.key, value: text.as_bytes(), ttl, tags };
+                let write = self.encode_entry(&entry, versions)?;
+                EncodedEntry { lasting: self.too_short(versions, ttl), ..write }
             }
             Some(live) => {
                 let write = self.encode_again(addition.key, &look.name, live, text.as_bytes())?;
@@ -377,7 +387,7 @@ impl<S: Store> Remote<S> {
             }
         };
         let is_plain = |live: &Live| live.tags.is_empty() && live.load.are_plain();
-        if S::ADDS_IN_PLACE && look.live.as_ref().is_none_or(is_plain) {
+        if S::ADDS_IN_PLACE && look.live.as_ref().map_or(addition.tags.is_empty(), is_plain) {
             write.bytes = entry::counter::encode(&write.name, text.as_bytes(), nonce::next()?);
         }
         write.condition = look.condition();

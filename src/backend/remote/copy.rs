@@ -8,6 +8,7 @@ use super::conditional::Asked;
 use super::entries::{Extent, Found, joined};
 use super::fresh::fresh_of;
 use super::store::no_answer;
+use super::tags::TagVersions;
 use super::trailer::Trailer;
 use super::{Condition, EncodedEntry, Outcomes, Remote, Slice, Store, StoredPart, TimeLeft, nonce};
 use crate::backend::{CopiedEntry, IfPresent, Imported, Missing};
@@ -61,7 +62,7 @@ impl<S: Store> Remote<S> {
             Ok(found.map(|found| Found { outlives: None, ..found }))
         };
         let found = stored.into_iter().enumerate().map(read_of).collect();
-        let found = self.those_current(context, found).await;
+        let found = self.those_current(context, found, TagVersions::default()).await;
         let left = self.left_to(context, &names, &found).await;
         let mut copies = Vec::with_capacity(keys.len());
         for ((key, name), (read, left)) in keys.iter().zip(&names).zip(found.into_iter().zip(left)) {

@@ -2,20 +2,23 @@
 
 use std::time::Duration;
 
+use futures_util::future::join;
+
 use super::conditional::Asked;
 use super::fresh::{Checked, Outlives, fresh_of};
-use super::lasting::join;
+use super::lasting::join as join_lasting;
 use super::store::no_answer;
-use super::tags::{pair, tags_of};
+use super::tags::{TagVersions, pair, tags_of};
 use super::trailer::Trailer;
 use super::{
     Condition, EncodedEntry, Lasting, Outcomes, Remote, Removal, RemovedEntry, Slice, Store, StoredPart, TimeLeft,
     nonce,
 };
-use crate::backend::NewEntry;
+use crate::backend::{Missing, NewEntry};
 use crate::entry::{self, DecodeError, Entry, LoadTerms, TagVersion, tag_hash};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
+use crate::naming::generation_of;
 use crate::operation::Change as ChangedEntries;
 use crate::util::byte_strings::ByteStrings;
 use crate::util::millis;
@@ -83,7 +86,7 @@ impl<S: Store> Remote<S> {
     ) -> Result<Option<T>> {
         let (name, _) = self.store.entry_name(&self.prefix, key);
         let fingerprint = entry::fingerprint(&name);
-        let guessed = self.guess_tags(&name, fingerprint);
+        let guessed = self.guess_tags(key, &name, fingerprint);
         let (stored, known) = self.read_as_guessed(context, &name, &guessed).await?;
         let found = self.found(Some(key), &name, Ok(stored), entry::decode, &take)?;
         if let Some(found) = &found {
@@ -99,13 +102,20 @@ impl<S: Store> Remote<S> {
     }
 
     /// Returns the tags that an entry may have: their versions are read with it. Of several servers only those are asked
-    /// that the entry was seen to depend on.
-    pub(super) fn guess_tags(&self, name: &[u8], fingerprint: u64) -> Box<[u64]> {
-        if self.store.is_one_server() {
+    /// that the entry was seen to depend on, or depends on as all entries of its generation do.
+    pub(super) fn guess_tags(&self, key: &[u8], name: &[u8], fingerprint: u64) -> Box<[u64]> {
+        let seen = if self.store.is_one_server() {
             self.hints.tags_of_entry(name, fingerprint)
         } else {
             self.hints.tags_of(fingerprint)
-        }
+        };
+        if seen.is_empty() { self.generation_of(key).into_iter().collect() } else { seen }
+    }
+
+    /// Returns the tag that all entries of the generation of a key have; `None`: it has none.
+    fn generation_of(&self, key: &[u8]) -> Option<u64> {
+        let generation = generation_of(key);
+        (self.has_generations || !generation.is_empty()).then(|| tag_hash(generation))
     }
 
     /// Reads an entry, and the versions of the tags that it is guessed to have, sorted by tag.
@@ -188,7 +198,7 @@ impl<S: Store> Remote<S> {
         lasting: Vec<Lasting>,
         versions: &[TagVersion],
     ) -> Outcomes<bool> {
-        let lasting = join(lasting);
+        let lasting = join_lasting(lasting);
         if let Some(first) = writes.first_mut() {
             first.lasting.clone_from(&lasting);
         }
@@ -216,7 +226,7 @@ impl<S: Store> Remote<S> {
         let entries = self.step_of(context, names.len(), false, remove).await;
         let entries = keys.iter().zip(&names).zip(entries);
         let found = entries.map(|((key, name), removed)| self.found_removed(key, name, removed)).collect();
-        let removed = self.those_current(context, found).await;
+        let removed = self.those_current(context, found, TagVersions::default()).await;
         let done: Vec<&[u8]> = names.iter().zip(&removed).filter(|(_, it)| it.is_ok()).map(|(name, _)| *name).collect();
         let confirmed = Box::pin(self.confirm_removed(context, &done, changes)).await;
         let done = |it: Option<()>| confirmed.clone().map(|()| it.is_some());
@@ -377,17 +387,23 @@ impl<S: Store> Remote<S> {
         take: impl Fn(usize, &Entry) -> Option<T>,
     ) -> Vec<Result<Option<T>>> {
         let key = |at: usize| keys.map(|keys| keys[at]);
+        let mut known = TagVersions::default();
         let (stored, decode): (_, Decode) = match extent {
             Extent::All => {
+                let generations = keys.iter().flat_map(|keys| keys.iter()).filter_map(|key| self.generation_of(key));
+                let generations = generations.collect();
                 let read = self.step_of(context, names.len(), false, |context| self.store.read(context, names));
-                (read.await, entry::decode)
+                let versions = self.each_tag_version(context, names.len(), false, generations, Missing::Stays);
+                let (stored, versions) = join(read, versions).await;
+                known = versions;
+                (stored, entry::decode)
             }
             Extent::Header => (self.store.read_headers(context, names).await, S::decode_head),
         };
         let decoded = |(at, stored)| self.found(key(at), names[at], stored, decode, |entry| take(at, entry));
         let mut found: Vec<_> = stored.into_iter().enumerate().map(decoded).collect();
         let changed = Box::pin(self.drop_stale(context, &mut found)).await;
-        let mut entries = self.those_current(context, found).await;
+        let mut entries = self.those_current(context, found, known).await;
         for at in changed {
             let look = Box::pin(self.look_at(context, names[at].to_vec(), key(at), Asked::IfStale)).await;
             entries[at] = look.map(|look| look.live_as(|entry| take(at, entry)));

@@ -8,7 +8,7 @@ use super::fresh::{Checked, fresh_of};
 use super::tags::pair;
 use super::trailer::Trailer;
 use super::{Remote, Store, TimedEntry, only};
-use crate::entry::{self, Entry};
+use crate::entry::{self, Entry, count_tags};
 use crate::error::Result;
 use crate::exec::context::CallContext;
 use crate::operation::EntryInfo;
@@ -30,7 +30,7 @@ impl<S: Store> Remote<S> {
     async fn info_of(&self, context: CallContext, key: &[u8]) -> Result<Option<EntryInfo>> {
         let (name, _) = self.store.entry_name(&self.prefix, key);
         let fingerprint = entry::fingerprint(&name);
-        let guessed = self.guess_tags(&name, fingerprint);
+        let guessed = self.guess_tags(key, &name, fingerprint);
         let (entries, versions) = self.store.read_with_time(context, &self.prefix, &[&name], &guessed).await;
         let TimedEntry { stored, left, .. } = only(entries)?;
         let mut known = pair(&guessed, versions);
@@ -42,13 +42,13 @@ impl<S: Store> Remote<S> {
             let left = if S::DEADLINES { Some(self.time_until(&name, entry.deadline_ms)) } else { left };
             // A time that says that the value is over may be that of an entry before.
             let left = left.and_then(|left| fresh_of(left, self.kept_longer(entry)));
-            Some((self.described(&name, entry, left.flatten()), left.is_some()))
+            Some((self.described(key, &name, entry, left.flatten()), left.is_some()))
         };
         let Some(mut found) = self.found(Some(key), &name, Ok(stored), entry::decode, take)? else { return Ok(None) };
         self.hints.saw_entry_of_family(&name, fingerprint, &found.tags);
         if !found.what.1 {
             let look = Box::pin(self.look_at(context, name, Some(key), Asked::Always)).await?;
-            return Ok(self.info_in(look));
+            return Ok(self.info_in(key, look));
         }
         // The time that is left is known.
         found.outlives = None;
@@ -59,20 +59,21 @@ impl<S: Store> Remote<S> {
     }
 
     /// Returns what was read in several requests.
-    fn info_in(&self, look: Look) -> Option<EntryInfo> {
+    fn info_in(&self, key: &[u8], look: Look) -> Option<EntryInfo> {
         let left = if S::DEADLINES { None } else { Some(look.fresh_left()?) };
         let Live { value, version, tags, deadline_ms, created_s, .. } = look.live?;
         let left = left.unwrap_or_else(|| self.time_until(&look.name, deadline_ms));
-        Some(EntryInfo { value, version, age: self.age_of(&look.name, created_s), left, tags: tags.len() as u64 })
+        let tags = count_tags(key, tags.iter().map(|tag| tag.tag));
+        Some(EntryInfo { value, version, age: self.age_of(&look.name, created_s), left, tags })
     }
 
-    fn described(&self, name: &[u8], entry: &Entry, left: Option<Duration>) -> EntryInfo {
+    fn described(&self, key: &[u8], name: &[u8], entry: &Entry, left: Option<Duration>) -> EntryInfo {
         EntryInfo {
             value: Value::from(entry.payload),
             version: entry.version(),
             age: self.age_of(name, entry.created_s),
             left,
-            tags: entry.tags.len() as u64,
+            tags: count_tags(key, entry.tags.iter().map(|tag| tag.tag)),
         }
     }
 

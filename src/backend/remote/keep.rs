@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::conditional::Asked;
 use super::entries::Found;
 use super::fresh::{Checked, fresh_of};
-use super::tags::pair;
+use super::tags::{TagVersions, pair};
 use super::trailer::Trailer;
 use super::{Mark, Remote, Store, TimedEntry, only};
 use crate::backend::OpFuture;
@@ -100,7 +100,7 @@ impl<S: Store> Remote<S> {
     async fn read_to_keep(&self, context: CallContext, key: &[u8]) -> Result<Option<Keepable>> {
         let (name, _) = self.store.entry_name(&self.prefix, key);
         let fingerprint = entry::fingerprint(&name);
-        let guessed = self.guess_tags(&name, fingerprint);
+        let guessed = self.guess_tags(key, &name, fingerprint);
         let connects = self.store.connects();
         let (entries, versions) = self.store.read_with_time(context, &self.prefix, &[&name], &guessed).await;
         let mut known = pair(&guessed, versions);
@@ -129,7 +129,7 @@ impl<S: Store> Remote<S> {
             .map(|((key, name), timed)| self.timed(key, name, connects, timed))
             .collect();
         let changed = Box::pin(self.drop_stale(context, &mut found)).await;
-        let mut read = self.those_current(context, found).await;
+        let mut read = self.those_current(context, found, TagVersions::default()).await;
         for at in changed {
             let look = Box::pin(self.look_at(context, names[at].to_vec(), Some(keys[at]), Asked::IfStale)).await;
             read[at] = look.map(|look| look.live_as(unkept));

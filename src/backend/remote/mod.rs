@@ -59,6 +59,7 @@ use super::{
     Outcome, Page, ScanCursor, pending,
 };
 use crate::command::Command;
+use crate::config::Config;
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Origin;
@@ -67,6 +68,7 @@ use crate::exec::runtime::Runtime;
 use crate::inbox::{Delivery, Feed};
 use crate::lease::new_instance;
 use crate::message::Filter;
+use crate::naming::GENERATION;
 use crate::operation::Change as ChangedEntries;
 use crate::value::Value;
 
@@ -77,6 +79,8 @@ const LAST_EVENTS: Duration = Duration::from_secs(1);
 pub struct Remote<S> {
     store: S,
     prefix: String,
+    /// True if entries without a namespace have a generation.
+    has_generations: bool,
     /// The deadline of a call.
     timeout: Duration,
     /// The name of the server, for a call that exceeds its deadline.
@@ -91,12 +95,13 @@ pub struct Remote<S> {
 }
 
 impl<S: Store> Remote<S> {
-    /// A backend over a store whose entries begin with a prefix.
-    pub fn new(store: S, prefix: &str, timeout: Duration, runtime: Arc<Runtime>) -> Self {
+    /// A backend over the store of a cache.
+    pub fn new(store: S, config: &Config, timeout: Duration, runtime: Arc<Runtime>) -> Self {
         Self {
             server: store.server(),
             store,
-            prefix: prefix.to_owned(),
+            prefix: config.key_prefix.clone(),
+            has_generations: config.generations,
             timeout,
             counting: Counting::default(),
             hints: Hints::default(),
@@ -292,6 +297,9 @@ impl<S: Store> Backend for Remote<S> {
             Operation::InvalidateTags { tags, count } => self.call(context, |context| {
                 self.announced(context, self.invalidate(context, tags, count).map_ok(Outcome::Removed))
             }),
+            Operation::Clear { count } => {
+                Backend::call(self, context, Operation::InvalidateTags { tags: &[GENERATION], count })
+            }
             Operation::InvalidatePatterns { patterns } => {
                 pending(self.announced(context, self.remove_matching(context, patterns)))
             }

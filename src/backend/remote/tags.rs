@@ -41,17 +41,18 @@ impl<S: Store> Remote<S> {
         })
     }
 
-    /// Compares the tags of many entries, with one look at the tag versions of all.
+    /// Compares the tags of many entries, with one look at the tag versions that are not known yet.
     pub(super) async fn those_current<T>(
         &self,
         context: CallContext,
         found: Vec<Result<Option<Found<T>>>>,
+        known: TagVersions,
     ) -> Vec<Result<Option<T>>> {
         let mut tags = Vec::new();
         for found in found.iter().filter_map(|it| it.as_ref().ok()?.as_ref()) {
-            tags.extend(found.tags.iter().map(|tag| tag.tag));
+            tags.extend(found.tags.iter().map(|tag| tag.tag).filter(|tag| !known.has(*tag)));
         }
-        let known = self.each_tag_version(context, found.len(), true, tags, Missing::Stays).await;
+        let known = known.and(self.each_tag_version(context, found.len(), true, tags, Missing::Stays).await);
         // Most entries have no tags.
         let check = |it: Found<T>| Ok((it.tags.is_empty() || known.are_current(&it.tags)?).then_some(it.what));
         found.into_iter().map(|it| it.and_then(|it| it.map_or(Ok(None), check))).collect()
@@ -65,7 +66,7 @@ impl<S: Store> Remote<S> {
     }
 
     /// The versions of all tags of some entries, made where they are missing; read before any of them is written.
-    pub(super) async fn tag_versions_for(&self, context: CallContext, entries: &[NewEntry<'_>]) -> Known {
+    pub(super) async fn tag_versions_for(&self, context: CallContext, entries: &[NewEntry<'_>]) -> TagVersions {
         let missing = Missing::Created(longest(entries));
         let known = self.each_tag_version(context, entries.len(), false, tags_of(entries), missing).await;
         let versions: Vec<TagVersion> = known.tag_versions().collect();
@@ -73,18 +74,18 @@ impl<S: Store> Remote<S> {
         known
     }
 
-    async fn each_tag_version(
+    pub(super) async fn each_tag_version(
         &self,
         context: CallContext,
         names: usize,
         is_last_step: bool,
         mut tags: Vec<u64>,
         missing: Missing,
-    ) -> Known {
+    ) -> TagVersions {
         tags.sort_unstable();
         tags.dedup();
         if tags.is_empty() {
-            return Known(Vec::new());
+            return TagVersions(Vec::new());
         }
         let versions = self
             .step(context, names, is_last_step, |context| {
@@ -92,14 +93,31 @@ impl<S: Store> Remote<S> {
             })
             .await;
         let versions = versions.unwrap_or_else(|| tags.iter().map(|_| Err(self.late(context))).collect());
-        Known(tags.into_iter().zip(versions).collect())
+        TagVersions(tags.into_iter().zip(versions).collect())
     }
 }
 
 /// Sorted tags, each with its version, without one, or with the error that kept it from being read.
-pub(super) struct Known(Vec<(u64, Result<Option<u64>>)>);
+#[derive(Default)]
+pub(super) struct TagVersions(Vec<(u64, Result<Option<u64>>)>);
 
-impl Known {
+impl TagVersions {
+    /// Returns true if the version of a tag was read, or that it has none.
+    fn has(&self, tag: u64) -> bool {
+        self.0.binary_search_by_key(&tag, |known| known.0).is_ok_and(|index| self.0[index].1.is_ok())
+    }
+
+    /// Adds tags of which none is known yet.
+    fn and(mut self, others: Self) -> Self {
+        if self.0.is_empty() {
+            return others;
+        }
+        self.0.retain(|(_, version)| version.is_ok());
+        self.0.extend(others.0);
+        self.0.sort_unstable_by_key(|known| known.0);
+        self
+    }
+
     fn tag_version(&self, tag: u64) -> Result<Option<u64>> {
         let found = self.0.binary_search_by_key(&tag, |known| known.0);
         found.map_or(Ok(None), |index| self.0[index].1.clone())

@@ -16,7 +16,7 @@ Exit codes:
   0  success; for a question, the answer is yes: the key exists, the cache is
      healthy
   1  the answer is no: a key does not exist, the cache is not healthy, the
-     flush was not confirmed
+     clear or flush was not confirmed
   2  wrong usage: an unknown command or option, or an argument that is not
      allowed
   3  the configuration cannot be used
@@ -104,9 +104,12 @@ pub enum Command {
     /// Remove every entry that has a tag, or whose key matches a pattern
     #[command(after_help = examples::INVALIDATE)]
     Invalidate(Invalidate),
+    /// Make misses of all entries of a namespace, or of a cache with the option `generations`, in one write
+    #[command(after_help = examples::CLEAR)]
+    Clear(RemoveAll),
     /// Remove every entry under the key_prefix of the cache
     #[command(after_help = examples::FLUSH)]
-    Flush(Flush),
+    Flush(RemoveAll),
     /// Send a message to the subscriptions of a channel
     #[command(after_help = examples::PUBLISH)]
     Publish(Publish),
@@ -243,7 +246,7 @@ pub struct Invalidate {
 }
 
 #[derive(Args)]
-pub struct Flush {
+pub struct RemoveAll {
     /// Do not ask for confirmation
     #[arg(long, short)]
     pub yes: bool,

@@ -80,6 +80,11 @@ Examples:
   yokedcache invalidate --tag users --tag admins
   yokedcache invalidate --pattern 'user:*:page'";
 
+pub const CLEAR: &str = "\
+Examples:
+  yokedcache --namespace users clear
+  yokedcache --namespace users clear --yes";
+
 pub const FLUSH: &str = "\
 Examples:
   yokedcache --url 'redis://localhost?key_prefix=app' flush

@@ -20,6 +20,7 @@ fn a_backend_alone_takes_every_default() {
         key_prefix: "yokedcache".to_owned(),
         default_ttl: Duration::from_secs(300),
         ttl_jitter: 10.0,
+        generations: false,
         max_value_bytes: 8 << 20,
         loading: loading(),
         backend: BackendConfig::Memory(MemoryConfig {
@@ -62,6 +63,7 @@ fn the_same_configuration_in_yaml_json_and_a_url_is_equal() {
         key_prefix: "a.b_c-D9".to_owned(),
         default_ttl: Duration::from_secs(7200),
         ttl_jitter: 2.5,
+        generations: false,
         max_value_bytes: 1000,
         loading: loading(),
         backend: BackendConfig::Memory(MemoryConfig {

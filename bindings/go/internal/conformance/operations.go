@@ -153,6 +153,7 @@ func init() {
 		"invalidate_tag":     runInvalidateTags,
 		"invalidate_tags":    runInvalidateTags,
 		"invalidate_pattern": runInvalidatePattern,
+		"clear":              runClear,
 		"flush":              runFlush,
 		"keys":               runKeys,
 		"search":             runSearch,
@@ -497,6 +498,16 @@ func runInvalidatePattern(cache *yokedcache.Cache, step *statement) []token {
 		return done(err)
 	}
 	return counted(count, err)
+}
+
+func runClear(cache *yokedcache.Cache, step *statement) []token {
+	if step.option("dry_run") != nil {
+		return counted(cache.DryRunClear(ctx))
+	}
+	if step.wantsOK() {
+		return done(cache.Clear(ctx))
+	}
+	return counted(cache.CountClear(ctx))
 }
 
 func runFlush(cache *yokedcache.Cache, step *statement) []token {

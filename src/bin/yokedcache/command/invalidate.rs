@@ -6,7 +6,7 @@ use serde_json::json;
 use yokedcache::cache::Cursor;
 use yokedcache::error::ErrorKind;
 use yokedcache::exec::blocking::{answer, wait};
-use yokedcache::operation::{Operation, Removed};
+use yokedcache::operation::{Operation, Removed, Usage};
 use yokedcache::util::glob::Glob;
 
 use super::check::servers;
@@ -76,22 +76,22 @@ fn list_matching(session: &mut Session, patterns: &[&[u8]]) -> Result<u64> {
     Ok(count)
 }
 
-/// Removes every entry of the prefix, after a confirmation.
-pub fn flush(session: &mut Session, yes: bool) -> Result<Exit> {
-    if !yes && !confirm(session)? {
+/// Runs a command that removes every entry, after a confirmation.
+pub fn remove_all(session: &mut Session, command: &str, operation: Operation<'_>, yes: bool) -> Result<Exit> {
+    if !yes && !confirm(session, command)? {
         remark(session.output.is_json(), "nothing was removed");
         return Ok(Exit::No);
     }
-    let removed = answer(|context| session.cache.call(context, Operation::Flush { count: true }))?.removed();
+    let removed = answer(|context| session.cache.call(context, operation))?.removed();
     say_removed(session, removed)?;
     Ok(Exit::Done)
 }
 
-fn confirm(session: &Session) -> Result<bool> {
+fn confirm(session: &Session, command: &str) -> Result<bool> {
     if !io::stdin().is_terminal() {
-        return Err(Failure::Usage(
-            "flush asks for confirmation on a terminal, and standard input is not one: give --yes".to_owned(),
-        ));
+        return Err(Failure::Usage(format!(
+            "{command} asks for confirmation on a terminal, and standard input is not one: give --yes"
+        )));
     }
     let namespace = session.cache.namespace().map(|name| format!(" of namespace {name}")).unwrap_or_default();
     let question = format!(
@@ -108,13 +108,14 @@ fn confirm(session: &Session) -> Result<bool> {
 }
 
 fn count(session: &Session) -> Result<String> {
-    if session.cache.has_namespace() {
-        let (keys, _) = wait(|context| session.cache.size(context))?;
-        return Ok(format!("all entries ({keys})"));
-    }
-    match wait(|context| session.cache.usage(context)) {
-        Ok(usage) if usage.estimated => Ok(format!("all entries (about {})", usage.keys)),
-        Ok(usage) => Ok(format!("all entries ({})", usage.keys)),
+    let keys = if session.cache.has_namespace() {
+        wait(|context| session.cache.size(context)).map(|(keys, _)| keys.to_string())
+    } else {
+        let keys = |usage: Usage| format!("{}{}", if usage.estimated { "about " } else { "" }, usage.keys);
+        wait(|context| session.cache.usage(context)).map(keys)
+    };
+    match keys {
+        Ok(keys) => Ok(format!("all entries ({keys})")),
         Err(error) if error.kind() == ErrorKind::Unsupported => {
             Ok("all entries (this backend cannot count them)".to_owned())
         }

@@ -16,6 +16,7 @@ mod stats;
 mod top;
 
 use yokedcache::exec::blocking::answer;
+use yokedcache::operation::Operation;
 
 use crate::arguments::{Arguments, Command, ConfigCommand};
 use crate::failure::{Exit, Result};
@@ -55,7 +56,8 @@ fn run_in(session: &mut Session, arguments: Arguments) -> Result<Exit> {
         Command::Keys(listing) => listing::keys(session, &listing),
         Command::Search(search) => listing::search(session, &search),
         Command::Invalidate(invalidate) => invalidate::invalidate(session, &invalidate),
-        Command::Flush(flush) => invalidate::flush(session, flush.yes),
+        Command::Clear(clear) => invalidate::remove_all(session, "clear", Operation::Clear { count: true }, clear.yes),
+        Command::Flush(flush) => invalidate::remove_all(session, "flush", Operation::Flush { count: true }, flush.yes),
         Command::Publish(publish) => channel::publish(session, &publish),
         Command::Subscribe(subscribe) => channel::subscribe(session, &subscribe),
         Command::Events(events) => events::events(session, &events),
