@@ -150,28 +150,42 @@ static void compare(const char *name, contender *both, call run, int rounds, dou
     print_row(name, both[0].us, both[1].us, rounds);
 }
 
-/* A clear of so many entries, and a set with generations. */
+static double timed_clear(yc_cache *cache)
+{
+    yc_error *error = NULL;
+    double begun = now_us();
+    must(yc_clear(cache, NULL, &error), error, "clear");
+    return now_us() - begun;
+}
+
+static double timed_set(yc_cache *cache, unsigned number)
+{
+    double begun = now_us();
+    set(cache, number);
+    return now_us() - begun;
+}
+
+/* A clear of so many entries beside the set before it, and clears of a few entries beside the sets before them. */
 static void compare_clear(yc_cache *cache, int rounds, unsigned entries)
 {
     double sets[MAX_ROUNDS], clears[MAX_ROUNDS];
-    char name[32], text[48];
+    char name[32], text[64];
     yc_error *error = NULL;
     for (int round = 0; round < rounds; round++) {
         for (unsigned at = 0; at < entries; at++) {
             snprintf(name, sizeof name, "entry:%010u", at);
             must(yc_set(cache, name, strlen(name), value, 1, 3600000, NULL, 0, &error), error, "set");
         }
-        double begun = now_us();
-        for (unsigned at = 0; at < 100; at++) {
-            set(cache, at);
-        }
-        sets[round] = (now_us() - begun) / 100;
-        begun = now_us();
-        must(yc_clear(cache, NULL, &error), error, "clear");
-        clears[round] = now_us() - begun;
+        sets[round] = timed_set(cache, 0);
+        clears[round] = timed_clear(cache);
     }
     snprintf(text, sizeof text, "set, and a clear of %u entries", entries);
     print_row(text, sets, clears, rounds);
+    for (int round = 0; round < MAX_ROUNDS; round++) {
+        sets[round] = timed_set(cache, (unsigned)round);
+        clears[round] = timed_clear(cache);
+    }
+    print_row("set, and a clear of 1 entry", sets, clears, MAX_ROUNDS);
 }
 
 int main(int count, char **arguments)
