@@ -1641,6 +1641,9 @@ void yc_event_free(struct yc_event *event);
 // - default_ttl: the time to live for YC_TTL_DEFAULT, such as 1m; 0 never
 //   expires.
 // - tags: a list of tags that each entry gets in addition to those of the call.
+// - touch_on_get: true selects sliding expiry. yc_get(), yc_get_into(),
+//   yc_get_many() and a fresh value of yc_get_or_lease() give the entry the default
+//   time to live again; near copies are not used.
 //
 // A view of a view has the options of both; the later one counts, and the tags
 // are added. All views of a namespace have the same statistics: yc_stats() and

@@ -578,6 +578,9 @@ struct ViewOptions {
     std::optional<std::chrono::milliseconds> default_ttl = {};
     // Tags that each entry gets in addition to those of the call, in UTF-8.
     Tags tags = {};
+    // Sliding expiry: a get, also of many keys or for loading, gives its entry the default
+    // time to live of the view again.
+    std::optional<bool> touch_on_get = {};
 };
 
 // The options of cache.switch_to().
@@ -817,6 +820,9 @@ inline std::string text_of(const ViewOptions &options) {
     }
     if (!tags.empty()) {
         add("tags", "[" + tags + "]");
+    }
+    if (options.touch_on_get) {
+        add("touch_on_get", *options.touch_on_get ? "true" : "false");
     }
     return text + "}";
 }

@@ -505,6 +505,11 @@ impl Outcome {
         }
     }
 
+    /// Returns the value that was found.
+    pub fn into_value(self) -> Option<Value> {
+        if let Self::Value(value) = self { Some(value) } else { None }
+    }
+
     /// Returns the outcome for a value and its version that were found or not.
     pub fn versioned(found: Option<(Value, u64)>) -> Self {
         found.map_or(Self::Miss, |(value, version)| Self::Versioned(value, version))

@@ -22,6 +22,8 @@ type ViewOptions struct {
 	DefaultTTL time.Duration
 	// Tags that each entry gets when it is stored, in addition to those of the call. They must be UTF-8.
 	Tags []string
+	// Sliding expiry: a get, also of many keys or for loading, gives its entry the default time to live of the view again.
+	TouchOnGet bool
 }
 
 // The options as the library reads them.
@@ -30,6 +32,7 @@ type viewDocument struct {
 	Timeout    string   `json:"timeout,omitempty"`
 	DefaultTTL string   `json:"default_ttl,omitempty"`
 	Tags       []string `json:"tags,omitempty"`
+	TouchOnGet bool     `json:"touch_on_get,omitempty"`
 }
 
 // View opens a view: a second cache on the same connections and threads, with other defaults. All methods work on a
@@ -53,7 +56,7 @@ func (cache *Cache) View(options ViewOptions) (*Cache, error) {
 		return nil, err
 	}
 	defer user.leave()
-	document := viewDocument{Namespace: options.Namespace, Tags: options.Tags}
+	document := viewDocument{Namespace: options.Namespace, Tags: options.Tags, TouchOnGet: options.TouchOnGet}
 	if options.Timeout != 0 {
 		document.Timeout = fmt.Sprintf("%dms", int64(millis(options.Timeout)))
 	}

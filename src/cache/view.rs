@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::Guard;
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use serde_json::{Map, Value as Json, json};
 
 use super::handle::Calls;
@@ -29,7 +29,7 @@ use crate::lease::LoadState;
 use crate::message::Filter;
 use crate::naming::Naming;
 use crate::operation::Change;
-use crate::ttl::DefaultTtl;
+use crate::ttl::{DefaultTtl, Ttl};
 use crate::util::lock;
 use crate::value::Value;
 
@@ -151,6 +151,8 @@ pub(super) struct View {
     config: Arc<ViewConfig>,
     /// `None` without a namespace: the cache counts.
     statistics: Option<Arc<Statistics>>,
+    /// The time to live that a read gives its entry again; `None`: it leaves that as it is.
+    touches: Option<DefaultTtl>,
 }
 
 /// The options of views of a cache that were opened, by their text: the same few are opened again and again.
@@ -214,7 +216,8 @@ impl CacheHandle {
             Some(ttl) => DefaultTtl::new(ttl, cache.ttl_jitter),
             None => cache.default_ttl.clone(),
         };
-        let view = Arc::new(View { root: root.clone(), config, statistics });
+        let touches = (config.touch_on_get == Some(true)).then(|| default_ttl.clone());
+        let view = Arc::new(View { root: root.clone(), config, statistics, touches });
         Ok(Self::new(Cache {
             backend: view.clone(),
             number: cache.number,
@@ -297,10 +300,16 @@ impl Backend for View {
     }
 
     fn hit(&self, key: &[u8], refresh_ahead: bool) -> Option<Value> {
+        if self.touches.is_some() {
+            return None;
+        }
         self.counted(self.root.stored_hit(key, refresh_ahead))
     }
 
     fn hit_into(&self, key: &[u8], buffer: &mut [MaybeUninit<u8>]) -> Option<Hit> {
+        if self.touches.is_some() {
+            return None;
+        }
         self.counted(self.root.stored_hit_into(key, buffer))
     }
 
@@ -335,6 +344,8 @@ impl Backend for View {
             let outcome = if operation.removes() {
                 // The migrations of the cache follow what is removed.
                 cache.remove(context, operation).await
+            } else if let Some(ttl) = &self.touches {
+                touched(context, &*cache.backend, operation, ttl.resolve(Ttl::Default)).await
             } else {
                 cache.backend.call(context, operation).await
             };
@@ -434,6 +445,31 @@ impl Backend for View {
     }
 }
 
+/// Runs an operation. A read gives its entry this time to live.
+async fn touched(
+    context: CallContext,
+    backend: &dyn Backend,
+    operation: Operation<'_>,
+    ttl: Option<Duration>,
+) -> Result<Outcome> {
+    match operation {
+        Operation::Get { key } => backend.call(context, Operation::GetAndExpire { key, ttl }).await,
+        Operation::GetMany { keys } => {
+            let reads = keys.iter().map(|&key| backend.call(context, Operation::GetAndExpire { key, ttl }));
+            let values = join_all(reads).await.into_iter();
+            Ok(Outcome::Values(values.map(|outcome| outcome.map(Outcome::into_value)).collect()))
+        }
+        Operation::GetOrLease { key, .. } => {
+            let outcome = backend.call(context, operation).await?;
+            if matches!(&outcome, Outcome::Loaded(loaded) if loaded.state == LoadState::Fresh) {
+                backend.call(context, Operation::Expire { key, ttl }).await?;
+            }
+            Ok(outcome)
+        }
+        _ => backend.call(context, operation).await,
+    }
+}
+
 impl ViewConfig {
     /// Returns the options of a view of a view.
     fn with(&self, other: &Self) -> Result<Self> {
@@ -446,6 +482,7 @@ impl ViewConfig {
             timeout: other.timeout.or(self.timeout),
             default_ttl: other.default_ttl.or(self.default_ttl),
             tags: self.tags.iter().chain(&other.tags).cloned().collect(),
+            touch_on_get: other.touch_on_get.or(self.touch_on_get),
         })
     }
 }

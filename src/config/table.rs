@@ -153,6 +153,7 @@ pub(super) static OPTIONS: &[Row] = &[
     row(View, "timeout", MaybeTime(1..=DAY, |o| &mut o.view.timeout), "", "20ms", "Time limit of a call, in place of `socket_timeout`: shorter or longer."),
     row(View, "default_ttl", MaybeTime(0..=TEN_YEARS, |o| &mut o.view.default_ttl), "", "1m", "TTL of an entry that is set without one; 0: it never expires. `ttl_jitter` of the cache applies."),
     row(View, "tags", Texts(|o| &mut o.view.tags), "", "[a, b]", "Tags that each entry gets when it is stored, in addition to those of the call."),
+    row(View, "touch_on_get", Maybe(|o| &mut o.view.touch_on_get), "", "true", "Sliding expiry: a get, also of many keys or for loading, gives its entry the default TTL of the view again."),
 ];
 
 #[rustfmt::skip]

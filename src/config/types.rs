@@ -392,6 +392,8 @@ pub struct ViewConfig {
     pub default_ttl: Option<Duration>,
     /// Tags that each entry gets in addition to its own.
     pub tags: Vec<String>,
+    /// True if a read gives its entry the default TTL again.
+    pub touch_on_get: Option<bool>,
 }
 
 /// The address of a server.

@@ -329,6 +329,7 @@ class Case {
     const options = {};
     for (const [name, values] of step.options) {
       if (name === 'default_ttl') options.defaultTtl = Number(values[0].replace(/s$/, '')) * 1000;
+      else if (name === 'touch_on_get') options.touchOnGet = values[0] === 'true';
       else options[name] = name === 'tags' ? values : values[0];
     }
     this.caches.set(step.arguments[0], this.caches.get(step.cache).view(options));
@@ -439,8 +440,10 @@ function readFile(file) {
     const words = readWords(line);
     if (words === null) throw new Error(`${file}:${at + 1}: this line has an invalid word`);
     if (words.length === 0) return undefined;
-    const step = { ...readStatement(words[0].kind === 'mark' && words[0].text === '|' ? words.slice(1) : words), line: at + 1 };
+    const ofBatch = words[0].kind === 'mark' && words[0].text === '|';
+    const step = { ...readStatement(ofBatch ? words.slice(1) : words), line: at + 1 };
     const current = cases.at(-1);
+    if (ofBatch) step.cache = current.steps.findLast(({ operation }) => operation === 'batch').cache;
     return readCondition(step, current ?? ofFile) || current.steps.push(step);
   });
   return cases;

@@ -46,7 +46,7 @@ const SEARCH = optionsSet('threshold', 'limit', 'tags', 'encoding', 'signal');
 const SWITCH = optionsSet('copy', 'rate');
 const MIGRATE = optionsSet('pattern', 'rate', 'dryRun', 'resume', 'onProgress', 'signal');
 const CLOSE = optionsSet('timeout');
-const VIEW = optionsSet('namespace', 'timeout', 'defaultTtl', 'tags');
+const VIEW = optionsSet('namespace', 'timeout', 'defaultTtl', 'tags', 'touchOnGet');
 
 /** Keeps the constructor private: only the functions that open caches have it. */
 const secret = Symbol('secret');
@@ -431,12 +431,13 @@ class Cache {
   // ---- Views ----
 
   view(options) {
-    const { namespace, timeout, defaultTtl, tags } = optionsOf(options, VIEW);
+    const { namespace, timeout, defaultTtl, tags, touchOnGet } = optionsOf(options, VIEW);
     const document = {
       namespace: namespace === undefined ? undefined : textOf(namespace, 'namespace'),
       timeout: timeout === undefined ? undefined : `${timeOf(timeout, undefined, 'timeout')}ms`,
       default_ttl: defaultTtl === undefined ? undefined : `${defaultTtl === Infinity ? 0 : timeOf(defaultTtl, undefined, 'defaultTtl')}ms`,
       tags: tags === undefined ? undefined : tagTextsOf(tags),
+      touch_on_get: touchOnGet === undefined ? undefined : flagOf(touchOnGet, 'touchOnGet'),
     };
     this.#exchange.check();
     const opened = native.view(this.#exchange.handle, JSON.stringify(document));

@@ -1085,6 +1085,8 @@ export interface ViewOptions {
   defaultTtl?: number;
   /** Gives each entry these tags when it is stored, in addition to those of the call. */
   tags?: string[];
+  /** Begins the default TTL of the view again with each get, also of many keys or for loading: sliding expiry. */
+  touchOnGet?: boolean;
 }
 
 /** Configures `switchTo`. */
@@ -1965,7 +1967,7 @@ export class Cache {
    * Close a view that is no longer needed: this closes no connection. The calls of a
    * view fail with `YC_E_CLOSED` after its cache was closed.
    *
-   * @param options - `namespace`, `timeout`, `defaultTtl` and `tags` of the view.
+   * @param options - `namespace`, `timeout`, `defaultTtl`, `tags` and `touchOnGet` of the view.
    * @returns The view.
    * @throws `TypeError` for options of a wrong type; `YC_E_CONFIG` for those that cannot be used; `YC_E_INVALID` for a negative time,
    * and for a namespace in a view that has one; `YC_E_CLOSED`.

@@ -391,11 +391,15 @@ impl<S: Store> Remote<S> {
         let (stored, decode): (_, Decode) = match extent {
             Extent::All => {
                 let generations = keys.iter().flat_map(|keys| keys.iter()).filter_map(|key| self.generation_of(key));
-                let generations = generations.collect();
-                let read = self.step_of(context, names.len(), false, |context| self.store.read(context, names));
-                let versions = self.each_tag_version(context, names.len(), false, generations, Missing::Stays);
-                let (stored, versions) = join(read, versions).await;
-                known = versions;
+                let generations: Vec<u64> = generations.collect();
+                let stored = if generations.is_empty() {
+                    self.step_of(context, names.len(), false, |context| self.store.read(context, names)).await
+                } else {
+                    // Boxed: a caller may have a small stack.
+                    let (stored, versions) = Box::pin(self.read_with_versions(context, names, generations)).await;
+                    known = versions;
+                    stored
+                };
                 (stored, entry::decode)
             }
             Extent::Header => (self.store.read_headers(context, names).await, S::decode_head),
@@ -409,6 +413,18 @@ impl<S: Store> Remote<S> {
             entries[at] = look.map(|look| look.live_as(|entry| take(at, entry)));
         }
         entries
+    }
+
+    /// Reads names, and the versions of tags at the same time.
+    async fn read_with_versions(
+        &self,
+        context: CallContext,
+        names: &[&[u8]],
+        tags: Vec<u64>,
+    ) -> (Outcomes<Option<Slice>>, TagVersions) {
+        let read = self.step_of(context, names.len(), false, |context| self.store.read(context, names));
+        let versions = self.each_tag_version(context, names.len(), false, tags, Missing::Stays);
+        join(read, versions).await
     }
 
     /// Decodes what is stored under a name: an entry, of this key where one is given. The trailer of a load without an

@@ -17,6 +17,7 @@ unsupported events 1
 unsupported explain 2
 unsupported info 3
 unsupported ages 1
+unsupported touch 5
 unsupported leases 28
 unsupported loading 9
 unsupported near 3

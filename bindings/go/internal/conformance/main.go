@@ -44,6 +44,7 @@ type runner struct {
 	subscriptions  map[string]*yokedcache.Subscription
 	events         map[string]*yokedcache.EventReader
 	inBatch        bool
+	batchCache     string
 
 	cases, passed, failed, notApplicable int
 }
@@ -107,8 +108,13 @@ func (run *runner) runView(cache *yokedcache.Cache, step *statement) []token {
 				stop(err.Error())
 			}
 			options.DefaultTTL = ttl
+			if ttl == 0 {
+				options.DefaultTTL = -1 // Never: a field that is zero is not given.
+			}
 		case "tags":
 			options.Tags = option.values
+		case "touch_on_get":
+			options.TouchOnGet = value == "true"
 		default:
 			stop("a view has no such option")
 		}
@@ -312,6 +318,9 @@ func (run *runner) takeStep(step *statement, ofBatch bool) {
 		stop("no batch stands above this")
 	}
 	run.inBatch = ofBatch
+	if ofBatch {
+		step.cache = run.batchCache
+	}
 	if run.readCondition(step) {
 		return
 	}
@@ -322,7 +331,7 @@ func (run *runner) takeStep(step *statement, ofBatch bool) {
 		run.startCase()
 	}
 	if step.operation == "batch" {
-		run.inBatch = true
+		run.inBatch, run.batchCache = true, step.cache
 	} else if run.state == stateRunning {
 		run.runStep(step)
 	}
