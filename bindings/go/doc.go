@@ -96,4 +96,9 @@
 // The binding does not retry, store or limit anything itself; it lets the callers of a process share a load.
 //
 // [Cache.Switch] and [Cache.MigrateTo] are the exceptions: each occupies a thread until it returns.
+//
+// # Log
+//
+// [SetLogger] passes the log lines of the library to a logger of log/slog: lost connections, servers that cannot be
+// connected, probable mistakes in a configuration.
 package yokedcache
