@@ -8,7 +8,7 @@ const os = require('node:os');
 const path = require('node:path');
 const { test } = require('node:test');
 const { inspect } = require('node:util');
-const { directory, Cache, CodecError, YokedCacheError, checkConfig, checkConfigFile, version } = require('./package.js');
+const { directory, Cache, CodecError, YokedCacheError, checkConfig, checkConfigFile, setLog, version } = require('./package.js');
 
 const AsyncFunction = (async () => {}).constructor;
 const source = fs.readFileSync(path.join(directory, 'lib/index.d.ts'), 'utf8');
@@ -55,6 +55,8 @@ test('the numbers of the binding are those of the header', { skip: !fs.existsSyn
   assert.deepEqual(documented, Object.keys(KINDS));
   const names = source.match(/interface Capabilities \{[^}]*\}/)[0].match(/(?<=^  )\w+(?=: boolean)/gm);
   assert.deepEqual(names.map((name) => name.toUpperCase()).sort(), Object.keys(defined('YC_CAN_')).sort());
+  const levels = source.match(/type LogLevel = (.*);/)[1].match(/\w+/g);
+  assert.deepEqual(Object.fromEntries(['off', ...levels].map((name, number) => [name.toUpperCase(), number])), defined('YC_LOG_'));
 });
 
 test('every declaration has a comment that starts with a verb', () => {
@@ -92,7 +94,7 @@ test('every example runs and has the result that it shows', async (t) => {
   const inFolder = (of, name) => (file, ...rest) => of[name](path.join(folder, file), ...rest);
   const Opening = class { static open = Cache.open; static openEnv = Cache.openEnv; static openFile = inFolder(Cache, 'openFile'); };
   const names = {
-    assert, inspect, writeFile, Cache: Opening, CodecError, YokedCacheError, checkConfig, version, console: { log() {} },
+    assert, inspect, writeFile, Cache: Opening, CodecError, YokedCacheError, checkConfig, setLog, version, console: { log() {}, error() {}, warn() {}, info() {} },
     checkConfigFile: inFolder({ checkConfigFile }, 'checkConfigFile'),
   };
   const documented = declarations().map((one) => ({ ...one, code: exampleOf(one) })).filter(({ code }) => code !== undefined);

@@ -2138,6 +2138,60 @@ export function checkConfig(config: string | ConfigDocument): Promise<Record<str
  */
 export function checkConfigFile(path: string | URL, environment?: string): Promise<Record<string, any>>;
 
+/** Names the level of a log line, from the most severe one. */
+export type LogLevel = 'error' | 'warn' | 'info' | 'debug' | 'trace';
+
+/** Holds a log line of the library. */
+export interface LogLine {
+  /** Names the level. */
+  level: LogLevel;
+  /** Holds the text, without a line end. It contains no key, value or password. */
+  message: string;
+  /** Tells when the line was written. */
+  time: Date;
+  /** Counts the lines that were dropped since the line that was passed before, because 1024 lines waited. */
+  dropped: number;
+}
+
+/** Receives log lines by level, as loggers such as pino, winston and `console` do. It has at least one of the methods. */
+export interface Logger {
+  /** Receives errors. */
+  error?(message: string): unknown;
+  /** Receives warnings. */
+  warn?(message: string): unknown;
+  /** Receives information. */
+  info?(message: string): unknown;
+  /** Receives details. */
+  debug?(message: string): unknown;
+  /** Receives the rest. */
+  trace?(message: string): unknown;
+}
+
+/**
+ * Sets the log of the library for all caches of the process, its workers included, in place of the previous one. Without a log the
+ * library writes no lines. The guide's page `reports.md` lists the lines of each level.
+ *
+ * The function runs in the loop of the thread that called `setLog`, later than the line was written: see `time`. It delays no operation
+ * of a cache: up to 1024 lines wait for it, and those beyond are dropped. It does not keep the process alive; lines that wait when the
+ * process exits are passed in the event `exit`. An error that it throws is an uncaught exception, as that of a listener of an
+ * `EventEmitter` is, and ends the process unless there is a listener of `uncaughtException`. The log of a worker ends with the worker.
+ *
+ * When `setLog` returns, the previous function of this thread has got the lines that were written before, and is not called any more. If
+ * it calls `setLog` itself, the lines that wait are dropped. It may use open caches. If it opens or closes caches, it causes lines of
+ * its own.
+ *
+ * @param log - The function, a logger with some of the methods `error`, `warn`, `info`, `debug` and `trace`, or `null` to end logging. If a
+ * logger does not have the method of a level, the next more severe one is called, else the next less severe one.
+ * @param options - `level` is the least severe level that is passed; `'info'` by default.
+ * @returns Nothing.
+ * @throws A `TypeError` for another log; `YC_E_INVALID` for another level.
+ * @example
+ * setLog(({ level, message }) => console.log(level, message), { level: 'warn' });
+ * setLog(console);
+ * setLog(null);
+ */
+export function setLog(log: ((line: LogLine) => void) | Logger | null, options?: { level?: LogLevel }): void;
+
 /**
  * Holds the version of the native library, such as `0.1.0`.
  *

@@ -4,6 +4,7 @@
 
 const { Cache, checkConfig, checkConfigFile } = require('./cache.js');
 const { CodecError, YokedCacheError } = require('./error.js');
+const { setLog } = require('./log.js');
 const native = require('./native.js');
 
 exports.Cache = Cache;
@@ -11,4 +12,5 @@ exports.checkConfig = checkConfig;
 exports.checkConfigFile = checkConfigFile;
 exports.CodecError = CodecError;
 exports.YokedCacheError = YokedCacheError;
+exports.setLog = setLog;
 exports.version = native.version;

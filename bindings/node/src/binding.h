@@ -207,4 +207,9 @@ bool put_event(napi_env env, napi_value found, const yc_event *event, bool as_te
 napi_value migrate(napi_env env, napi_callback_info info);
 napi_value switch_to(napi_env env, napi_callback_info info);
 
+/* log.c: the log of the process. */
+napi_value set_log(napi_env env, napi_callback_info info);
+napi_value take_line(napi_env env, napi_callback_info info);
+napi_value end_of_log(napi_env env, napi_callback_info info);
+
 #endif

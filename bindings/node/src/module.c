@@ -1,4 +1,4 @@
-/* The functions that lib/ calls. There is no state, because a process loads this file once for all of its workers. */
+/* The functions that lib/ calls. There is no state except the log's, because a process loads this file once for all of its workers. */
 #include "binding.h"
 
 #include <string.h>
@@ -60,6 +60,7 @@ static const struct {
     {"migrate", migrate}, {"switchTo", switch_to},  {"view", view},
     {"subscribe", subscribe}, {"events", events},   {"listen", listen_to},     {"take", take},            {"wait", wait_for},
     {"end", end_inbox},
+    {"setLog", set_log},  {"takeLine", take_line},   {"endLog", end_of_log},
     {"freeLease", free_lease}, {"readers", readers}, {"useSlab", use_slab},
     {"redisName", redis_name}, {"refusal", refusal}, {"statusName", status_name}, {"check", check_config},
 };

@@ -1,7 +1,7 @@
 /** Every method, with what it gives as the type that is documented. Where an error is expected there has to be one. */
 
 import {
-  Cache, YokedCacheError, checkConfig, checkConfigFile, version, type Bytes, type CacheEvent, CodecError, type EventKind, type Events, type Lease, type Leased, type Message, type MigrateReport, type SetIfOptions,
+  Cache, YokedCacheError, checkConfig, checkConfigFile, setLog, version, type Bytes, type CacheEvent, CodecError, type EventKind, type Events, type Lease, type Leased, type LogLevel, type LogLine, type Message, type MigrateReport, type SetIfOptions,
   type SetOptions, type Subscription, type SwitchReport, type TextCodec, type Typed, type Versioned,
 } from 'yokedcache';
 
@@ -194,4 +194,16 @@ for await (const { name } of cache.events()) name.length;
 // @ts-expect-error A switch has no signal.
 await cache.switchTo('memory://', { signal: AbortSignal.timeout(10) });
 
-console.log(opened, origins, receivers, received, heard, user, byKey, typedResults, typedFlags, date, bigints.cache, CodecError.name, loaded, loadedText, loadedMany, loadedTexts, leased.state, filled, versioned, versionedText, stored, deleted, renewed, renewedText, sums, disposed, disposable, switched.copied?.copied, migrated.skipped['present'], others, bytes, text, now, nowText, near, nearText, fresh, json, nothing, flags, left, values, texts, removed, match, bytesMatch, reports, checks);
+const lines: [LogLevel, string, Date, number][] = [];
+setLog((line: LogLine) => lines.push([line.level, line.message, line.time, line.dropped]), { level: 'warn' });
+setLog(console, { level: 'trace' });
+setLog({ warn: async (message: string) => message.length });
+setLog(null);
+// @ts-expect-error No such level.
+setLog(console, { level: 'off' });
+// @ts-expect-error Not a log.
+setLog('console');
+// @ts-expect-error No method of a logger.
+setLog({ log: console.log });
+
+console.log(lines, opened, origins, receivers, received, heard, user, byKey, typedResults, typedFlags, date, bigints.cache, CodecError.name, loaded, loadedText, loadedMany, loadedTexts, leased.state, filled, versioned, versionedText, stored, deleted, renewed, renewedText, sums, disposed, disposable, switched.copied?.copied, migrated.skipped['present'], others, bytes, text, now, nowText, near, nearText, fresh, json, nothing, flags, left, values, texts, removed, match, bytesMatch, reports, checks);
