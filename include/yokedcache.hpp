@@ -4287,42 +4287,102 @@ private:
     detail::Handle<yc_queue, yc_queue_free> handle_;
 };
 
-// Receives a log line, from any thread, also from several at the same time. Its
-// exceptions are ignored.
+// Receives a log line, from any thread of the library, also from several at the same
+// time. It must not block for long, because the thread waits for it. It may call the
+// library; such calls write no log lines. Its exceptions are ignored.
 using Log = std::function<void(std::int32_t level, std::string_view line)>;
 
 namespace detail {
 
-inline void write_log(void *log, std::int32_t level, const char *line, std::size_t length) noexcept {
+// The end of a log function: it was destroyed.
+class LogEnd {
+public:
+    void reach() {
+        const std::lock_guard<std::mutex> guard(lock_);
+        is_reached_ = true;
+        reached_.notify_all();
+    }
+
+    void wait() {
+        std::unique_lock<std::mutex> guard(lock_);
+        reached_.wait(guard, [this] { return is_reached_; });
+    }
+
+private:
+    std::mutex lock_;
+    std::condition_variable reached_;
+    bool is_reached_ = false;
+};
+
+struct OwnedLog {
+    Log log;
+    std::shared_ptr<LogEnd> end;
+};
+
+// Held while the log of the process is replaced. Recursive, because that may destroy the
+// previous function, which may set a log.
+inline std::recursive_mutex log_lock;
+inline std::shared_ptr<LogEnd> last_log_end;
+// True while a thread runs or destroys a log function.
+inline thread_local bool is_in_log = false;
+
+inline void write_log(void *owned, std::int32_t level, const char *line, std::size_t length) noexcept {
+    is_in_log = true;
     try {
-        (*static_cast<Log *>(log))(level, std::string_view(line, length));
+        static_cast<OwnedLog *>(owned)->log(level, std::string_view(line, length));
     } catch (...) {
         // No exception may cross the library, and a log cannot report one.
     }
+    is_in_log = false;
 }
 
-inline void release_log(void *log) noexcept {
-    delete static_cast<Log *>(log);
+inline void release_log(void *released) noexcept {
+    const std::unique_ptr<OwnedLog> owned(static_cast<OwnedLog *>(released));
+    const bool was_in_log = std::exchange(is_in_log, true);
+    owned->log = nullptr;
+    is_in_log = was_in_log;
+    owned->end->reach();
+}
+
+// Replaces the log function; an empty one ends logging. Returns the end of the previous one.
+inline std::shared_ptr<LogEnd> replace_log(std::int32_t level, Log log, Error &error) noexcept {
+    const std::lock_guard<std::recursive_mutex> guard(log_lock);
+    std::shared_ptr<LogEnd> previous = last_log_end;
+    Status status = YC_OK;
+    if (log) {
+        auto owned = std::make_unique<OwnedLog>(OwnedLog{std::move(log), std::make_shared<LogEnd>()});
+        last_log_end = owned->end;
+        status = yc_set_log(level, write_log, owned.get(), release_log, ErrorPlace(error));
+        if (status == YC_OK) {
+            // The library owns it now, and may have destroyed it already.
+            static_cast<void>(owned.release());
+        }
+    } else {
+        last_log_end = nullptr;
+        status = yc_set_log(level, nullptr, nullptr, nullptr, ErrorPlace(error));
+    }
+    if (status != YC_OK) {
+        last_log_end = previous;
+        return nullptr;
+    }
+    return previous;
 }
 
 } // namespace detail
 
 // Sets the log function of the process for all caches, in place of the previous one. It
-// receives the lines of a YC_LOG_ level and of the more severe ones. The library destroys
-// the function after its last call. An empty function or YC_LOG_OFF ends logging.
+// receives the lines of a YC_LOG_ level and of the more severe ones. YC_LOG_INFO is a
+// useful level for operation. An empty function or YC_LOG_OFF ends logging.
+//
+// When the call returns, the previous function has ended and is destroyed: what it refers
+// to may be destroyed too. A log function may call set_log(), which does not wait then:
+// the library destroys the previous function after its last call.
 //
 //     set_log(YC_LOG_WARN, [](std::int32_t, std::string_view line) { std::cerr << line << '\n'; });
 inline void set_log(std::int32_t level, Log log, Error &error) noexcept {
-    if (!log) {
-        yc_set_log(level, nullptr, nullptr, nullptr, detail::ErrorPlace(error));
-        return;
-    }
-    auto owned = std::make_unique<Log>(std::move(log));
-    Status status =
-        yc_set_log(level, detail::write_log, owned.get(), detail::release_log, detail::ErrorPlace(error));
-    if (status == YC_OK) {
-        // The library owns it now, and may have destroyed it already.
-        static_cast<void>(owned.release());
+    const std::shared_ptr<detail::LogEnd> previous = detail::replace_log(level, std::move(log), error);
+    if (previous != nullptr && !detail::is_in_log) {
+        previous->wait();
     }
 }
 
