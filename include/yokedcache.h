@@ -1808,6 +1808,18 @@ yc_status yc_migrate(struct yc_cache *source,
 //         printf("%.*s\n", (int)len, text);
 //         yc_value_free(why);
 //     }
+//
+// Example: serve the metrics of two caches under one path.
+//
+//     yc_cache *caches[] = {cache, cache};
+//     const char *names[] = {"users", "pages"};
+//     yc_value *page = NULL;
+//     if (yc_metrics_many(caches, names, 2, &page, NULL) == YC_OK) {
+//         size_t len;
+//         const char *text = yc_value_data(page, &len);
+//         printf("%.*s", (int)len, text);
+//         yc_value_free(page);
+//     }
 
 // Reports statistics as one JSON object: the counters since the cache was
 // opened, its size, and latencies in microseconds of a sample of the calls. The
@@ -1893,13 +1905,32 @@ yc_status yc_explain(struct yc_cache *cache,
 // Prometheus (0.0.4, "text/plain; version=0.0.4"). The guide lists the names;
 // later versions may add some. Each sample has the labels backend and
 // key_prefix. One text describes one cache. Do not concatenate the texts of two
-// caches: each of them declares the metric families. The function asks each
-// server for its health, as yc_health() does, changes no counter, and does not
-// list the keys of servers.
+// caches, because each of them declares the metric families: use
+// yc_metrics_many(). The function asks each server for its health, as
+// yc_health() does, changes no counter, and does not list the keys of servers.
 //
 // Returns YC_OK also if a server is down: yokedcache_up reports that. *text: see
 // *json of yc_stats().
 yc_status yc_metrics(struct yc_cache *cache, struct yc_value **text, struct yc_error **err);
+
+// Reports the metrics of many caches as one text, as yc_metrics() does for one.
+// Each metric family is declared once. Each sample has the label cache, the name
+// of its cache, in addition to those of yc_metrics(). caches and names are arrays
+// of count items; both may be NULL if count is 0. A name is a string of 1 to 256
+// bytes of UTF-8, and no two names are equal. The samples are in the order of the
+// arrays. The servers of all caches are asked at the same time.
+//
+// A cache that is closed is left out. Without any other cache, *text is empty.
+// *text: see *json of yc_stats().
+//
+// Errors: YC_E_INVALID for a cache or a name that is NULL, for a name that is
+// empty, too long, not UTF-8 or given twice; YC_E_FORKED for a cache of the parent
+// process.
+yc_status yc_metrics_many(struct yc_cache *const *caches,
+                          const char *const *names,
+                          size_t count,
+                          struct yc_value **text,
+                          struct yc_error **err);
 
 // Reports the size of the cache: *keys is the number of entries, and *bytes is
 // the size of keys, values and bookkeeping. Each of the two pointers may be

@@ -3745,7 +3745,8 @@ public:
         return detail::or_throw([&](Error &error) { return explain(key, tags, error); });
     }
 
-    // Returns counters, gauges and a histogram in the text format of Prometheus.
+    // Returns counters, gauges and a histogram in the text format of Prometheus. The text
+    // describes this cache alone; see metrics_of().
     std::string metrics(Error &error) const noexcept {
         yc_value *text = nullptr;
         yc_metrics(native(), &text, detail::ErrorPlace(error));
@@ -4286,6 +4287,35 @@ private:
 
     detail::Handle<yc_queue, yc_queue_free> handle_;
 };
+
+// A cache and its name, of metrics_of().
+using NamedCache = std::pair<std::string, std::reference_wrapper<const Cache>>;
+
+// Returns the metrics of many caches as one text, as cache.metrics() does for one. Each sample
+// has the name of its cache as the label `cache`. A cache that is closed is left out; one that
+// is empty is an error. A name is 1 to 256 bytes of UTF-8; no two are equal.
+//
+//     Cache pages = Cache::open("memory://?key_prefix=pages");
+//     std::string text = metrics_of({{"app", cache}, {"pages", pages}});
+inline std::string metrics_of(const std::vector<NamedCache> &caches, Error &error) noexcept {
+    std::vector<yc_cache *> handles;
+    std::vector<const char *> names;
+    for (const auto &[name, cache] : caches) {
+        if (name.find('\0') != std::string::npos) {
+            error = Error(YC_E_INVALID, "the name of a cache contains a NUL byte", false);
+            return {};
+        }
+        handles.push_back(cache.get().native());
+        names.push_back(name.c_str());
+    }
+    yc_value *text = nullptr;
+    yc_metrics_many(handles.data(), names.data(), handles.size(), &text, detail::ErrorPlace(error));
+    return Value(text).text();
+}
+
+inline std::string metrics_of(const std::vector<NamedCache> &caches) {
+    return detail::or_throw([&](Error &error) { return metrics_of(caches, error); });
+}
 
 // Receives a log line, from any thread of the library, also from several at the same
 // time. It must not block for long, because the thread waits for it. It may call the

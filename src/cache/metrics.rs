@@ -2,15 +2,19 @@
 //! <https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>.
 
 use std::fmt::{Display, Write};
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::oneshot;
 
 use super::Cache;
 use crate::backend::health::{FallbackHealth, Health, Status};
 use crate::backend::near::Staleness;
 use crate::backend::{Counters, NearActivity};
 use crate::cache::latency::{BOUNDS, Distribution, SAMPLE};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
+use crate::exec::runtime::{Runtime, is_inside};
 
 /// The histogram of the durations of operations.
 const DURATION: &str = "yokedcache_operation_duration_seconds";
@@ -19,9 +23,15 @@ impl Cache {
     /// Returns counters, gauges and a latency histogram in the text format of Prometheus, also while servers are down.
     /// Makes no request to a server whose time grows with the number of its entries.
     pub async fn metrics(&self, context: CallContext) -> Result<String> {
+        self.exposition(context, None).await.map(Exposition::into_text)
+    }
+
+    /// Returns the metrics. With a name, each sample has it as the label `cache`.
+    async fn exposition(&self, context: CallContext, name: Option<&str>) -> Result<Exposition> {
         let labels = [("backend", self.backend.name()), ("key_prefix", &*self.key_prefix)];
         let namespace = self.namespace().map(|namespace| ("namespace", namespace));
-        let mut exposition = Exposition::new(&labels.into_iter().chain(namespace).collect::<Vec<_>>());
+        let name = name.map(|name| ("cache", name));
+        let mut exposition = Exposition::new(&name.into_iter().chain(labels).chain(namespace).collect::<Vec<_>>());
         self.write_counters(&mut exposition, &self.counters());
         self.write_usage(context, &mut exposition).await?;
         exposition.single(
@@ -43,7 +53,7 @@ impl Cache {
         if !self.is_view() {
             write_namespaces(&mut exposition, &self.namespaces.counters());
         }
-        Ok(exposition.into_text())
+        Ok(exposition)
     }
 
     fn write_counters(&self, exposition: &mut Exposition, counters: &Counters) {
@@ -80,6 +90,52 @@ impl Cache {
             exposition.single("yokedcache_bytes", Kind::Gauge, "Bytes that the entries use.", usage.bytes);
         }
         Ok(())
+    }
+}
+
+/// Returns the metrics of many caches as one text, which names each family once. Each sample has the name of its cache as
+/// the label `cache`. A cache that is closed meanwhile is left out. All servers are asked at the same time.
+pub async fn metrics_of_many(context: CallContext, caches: Vec<(Box<str>, Arc<Cache>)>) -> Result<String> {
+    let on_servers = caches.iter().filter(|(_, cache)| !cache.answers_at_once()).count();
+    // A task of the runtime, such as one that writes a log line, must not wait for another task.
+    let runtime = if on_servers > 1 && !is_inside() { Runtime::acquire().ok() } else { None };
+    let asked: Vec<_> = caches.into_iter().map(|(name, cache)| Asked::begin(runtime.as_deref(), name, cache)).collect();
+    let mut page = Exposition::new(&[]);
+    for asked in asked {
+        match asked.answer(context).await {
+            Ok(exposition) => page.append(exposition),
+            Err(error) if error.kind() == ErrorKind::Closed => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(page.into_text())
+}
+
+/// A cache whose metrics were asked for.
+enum Asked {
+    /// Asks in the context of the call, when the answer is needed.
+    Later(Box<str>, Arc<Cache>),
+    OnRuntime(oneshot::Receiver<Result<Exposition>>),
+}
+
+impl Asked {
+    fn begin(runtime: Option<&Runtime>, name: Box<str>, cache: Arc<Cache>) -> Self {
+        let Some(runtime) = runtime.filter(|_| !cache.answers_at_once()) else { return Self::Later(name, cache) };
+        let (sender, receiver) = oneshot::channel();
+        runtime.spawn(Box::pin(async move {
+            // Nobody waits for it any more if the call has failed.
+            _ = sender.send(cache.exposition(CallContext::task(), Some(&name)).await);
+        }));
+        Self::OnRuntime(receiver)
+    }
+
+    async fn answer(self, context: CallContext) -> Result<Exposition> {
+        match self {
+            Self::Later(name, cache) => cache.exposition(context, Some(&name)).await,
+            Self::OnRuntime(receiver) => {
+                receiver.await.unwrap_or_else(|lost| Err(Error::panicked("the metrics of a cache", Box::new(lost))))
+            }
+        }
     }
 }
 
@@ -186,16 +242,23 @@ enum Kind {
     Histogram,
 }
 
-/// A text of metric families. Every sample has the common labels.
+/// Metric families. Every sample has the common labels.
 struct Exposition {
-    text: String,
+    families: Vec<Family>,
     common: String,
 }
 
+struct Family {
+    name: String,
+    /// The lines before the samples.
+    head: String,
+    samples: String,
+}
+
 impl Exposition {
-    /// Creates an empty text.
+    /// Creates an exposition without families.
     fn new(common: &[(&str, &str)]) -> Self {
-        Self { text: String::new(), common: common.iter().map(label).collect::<Vec<_>>().join(",") }
+        Self { families: Vec::new(), common: common.iter().map(label).collect::<Vec<_>>().join(",") }
     }
 
     /// Appends a family with one sample.
@@ -212,21 +275,33 @@ impl Exposition {
             Kind::Gauge => "gauge",
             Kind::Histogram => "histogram",
         };
-        let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        let head = format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        self.families.push(Family { name: name.to_owned(), head, samples: String::new() });
     }
 
-    /// Appends a sample of the family, with labels in addition to the common ones.
+    /// Appends a sample of the last family, with labels in addition to the common ones.
     fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
-        let _ = write!(self.text, "{name}{{{}", self.common);
+        let Some(Family { samples, .. }) = self.families.last_mut() else { return };
+        let _ = write!(samples, "{name}{{{}", self.common);
         for own in labels {
-            let _ = write!(self.text, ",{}", label(own));
+            let _ = write!(samples, ",{}", label(own));
         }
-        let _ = writeln!(self.text, "}} {value}");
+        let _ = writeln!(samples, "}} {value}");
+    }
+
+    /// Appends the samples of another exposition to the families of the same names, and its other families behind them.
+    fn append(&mut self, other: Self) {
+        for family in other.families {
+            match self.families.iter_mut().find(|known| known.name == family.name) {
+                Some(known) => known.samples.push_str(&family.samples),
+                None => self.families.push(family),
+            }
+        }
     }
 
     /// Returns the text. Every line has a line end.
     fn into_text(self) -> String {
-        self.text
+        self.families.into_iter().flat_map(|family| [family.head, family.samples]).collect()
     }
 }
 
@@ -293,12 +368,49 @@ mod tests {
     }
 
     #[test]
+    fn the_text_of_many_has_each_family_once_with_the_samples_of_all() {
+        let open = |url| {
+            let cache = Cache::open(Config::from_text(url, &|_| None).unwrap()).unwrap();
+            Arc::new(cache)
+        };
+        let (one, two) = (open("memory://?key_prefix=one"), open("memory://?key_prefix=two"));
+        let named = vec![("a".into(), one.clone()), ("b\"\\".into(), two), ("c".into(), one)];
+        let of_many = |named| metrics_of_many(CallContext::task(), named).now_or_never().unwrap().unwrap();
+        let text = of_many(named);
+        let types: Vec<&str> = text.lines().filter(|line| line.starts_with("# TYPE ")).collect();
+        assert_eq!(types, scrape(&of_memory()).lines().filter(|line| line.starts_with("# TYPE ")).collect::<Vec<_>>());
+        let sets: Vec<&str> = text.lines().filter(|line| line.starts_with("yokedcache_sets_total{")).collect();
+        assert_eq!(
+            sets,
+            [
+                r#"yokedcache_sets_total{cache="a",backend="memory",key_prefix="one"} 0"#,
+                r#"yokedcache_sets_total{cache="b\"\\",backend="memory",key_prefix="two"} 0"#,
+                r#"yokedcache_sets_total{cache="c",backend="memory",key_prefix="one"} 0"#,
+            ]
+        );
+        assert_eq!(of_many(Vec::new()), "");
+    }
+
+    #[test]
+    fn a_family_of_one_cache_alone_comes_last() {
+        let mut page = Exposition::new(&[]);
+        for (cache, names) in [("1", ["up", "keys"]), ("2", ["up", "servers"])] {
+            let mut own = Exposition::new(&[("cache", cache)]);
+            names.into_iter().for_each(|name| own.single(name, Kind::Gauge, "H.", 1));
+            page.append(own);
+        }
+        let text = page.into_text();
+        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(lines, ["up{cache=\"1\"} 1", "up{cache=\"2\"} 1", "keys{cache=\"1\"} 1", "servers{cache=\"2\"} 1"]);
+    }
+
+    #[test]
     fn buckets_add_up() {
         let mut exposition = Exposition::new(&[("backend", "b")]);
         let mut counts = [0; BOUNDS.len() + 1];
         (counts[0], counts[1], counts[BOUNDS.len()]) = (2, 3, 4);
         let sum = Duration::from_millis(1500);
-        write_distribution(&mut exposition, &Distribution { operation: "get", counts, sum });
+        write_durations(&mut exposition, [Distribution { operation: "get", counts, sum }].into_iter());
         let text = exposition.into_text();
         let bucket =
             |le: &str| value_of(&text, &format!("{DURATION}_bucket{{backend=\"b\",operation=\"get\",le=\"{le}\"}}"));

@@ -20,6 +20,7 @@ mod view;
 
 pub use self::handle::{CacheGuard, CacheHandle};
 pub use self::listing::{Cursor, SearchOptions};
+pub use self::metrics::metrics_of_many;
 pub use self::progress::{OnProgress, Progress};
 pub use self::report::HealthReport;
 pub use self::request::Request;

@@ -1,13 +1,20 @@
 //! Reports of a cache: statistics, health, metrics, size and capabilities.
 
-use std::ffi::c_void;
+use std::collections::HashSet;
+use std::ffi::{CStr, c_char, c_void};
+use std::sync::Arc;
 
-use super::arguments::{bytes, out, slices, yc_slice};
-use super::boundary::{answer, wait};
+use arc_swap::Guard;
+
+use super::arguments::{array, bytes, null, out, slices, yc_slice};
+use super::boundary::{self, answer, wait};
 use super::cache::{with_cache, yc_cache};
 use super::error::{YC_OK, yc_error, yc_status};
 use super::invalidate::YC_COUNT_UNKNOWN;
 use super::value::yc_value;
+use crate::cache::{Cache, metrics_of_many};
+use crate::error::{Error, ErrorKind, Result};
+use crate::exec::blocking;
 use crate::operation::Operation;
 use crate::value::Value;
 
@@ -167,9 +174,9 @@ pub unsafe extern "C" fn yc_explain(
 /// Prometheus (0.0.4, "text/plain; version=0.0.4"). The guide lists the names;
 /// later versions may add some. Each sample has the labels backend and
 /// key_prefix. One text describes one cache. Do not concatenate the texts of two
-/// caches: each of them declares the metric families. The function asks each
-/// server for its health, as yc_health() does, changes no counter, and does not
-/// list the keys of servers.
+/// caches, because each of them declares the metric families: use
+/// yc_metrics_many(). The function asks each server for its health, as
+/// yc_health() does, changes no counter, and does not list the keys of servers.
 ///
 /// Returns YC_OK also if a server is down: yokedcache_up reports that. *text: see
 /// *json of yc_stats().
@@ -187,6 +194,83 @@ pub unsafe extern "C" fn yc_metrics(
             Ok(YC_OK)
         })
     }
+}
+
+/// Reports the metrics of many caches as one text, as yc_metrics() does for one.
+/// Each metric family is declared once. Each sample has the label cache, the name
+/// of its cache, in addition to those of yc_metrics(). caches and names are arrays
+/// of count items; both may be NULL if count is 0. A name is a string of 1 to 256
+/// bytes of UTF-8, and no two names are equal. The samples are in the order of the
+/// arrays. The servers of all caches are asked at the same time.
+///
+/// A cache that is closed is left out. Without any other cache, *text is empty.
+/// *text: see *json of yc_stats().
+///
+/// Errors: YC_E_INVALID for a cache or a name that is NULL, for a name that is
+/// empty, too long, not UTF-8 or given twice; YC_E_FORKED for a cache of the parent
+/// process.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_metrics_many(
+    caches: *const *mut yc_cache,
+    names: *const *const c_char,
+    count: usize,
+    text: *mut *mut yc_value,
+    err: *mut *mut yc_error,
+) -> yc_status {
+    let body = || {
+        // SAFETY: the caller's arguments, each checked before use.
+        let (named, place) = unsafe { (named_caches(caches, names, count)?, out(text, "text")?) };
+        place.write(value_of(&blocking::wait(|context| metrics_of_many(context, named))?));
+        Ok(YC_OK)
+    };
+    // SAFETY: the caller's `err`, handed on.
+    unsafe { boundary::call_uncancelled("yc_metrics_many", err, body) }
+}
+
+/// The longest name of a cache, which each of its samples has.
+const LONGEST_NAME: usize = 256;
+
+/// Returns the open caches with their names.
+unsafe fn named_caches(
+    caches: *const *mut yc_cache,
+    names: *const *const c_char,
+    count: usize,
+) -> Result<Vec<(Box<str>, Arc<Cache>)>> {
+    // SAFETY: the caller promises that many items of both.
+    let (caches, names) = unsafe { (array(caches, count, "caches")?, array(names, count, "names")?) };
+    let (mut named, mut known) = (Vec::new(), HashSet::new());
+    for (at, (cache, name)) in caches.iter().zip(names).enumerate() {
+        // SAFETY: the caller hands NULL or a live cache of ours, and NULL or a string with a NUL.
+        let (cache, name) = unsafe { (cache.as_ref(), cache_name(*name, at)?) };
+        let cache = cache.ok_or_else(|| null(&format!("caches[{at}]")))?;
+        if !known.insert(name) {
+            return Err(invalid_name(at, &format!("is given twice: {name:?}")));
+        }
+        match cache.handle.cache() {
+            Ok(open) => named.push((name.into(), Guard::into_inner(open))),
+            Err(error) if error.kind() == ErrorKind::Closed => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(named)
+}
+
+unsafe fn cache_name<'a>(name: *const c_char, at: usize) -> Result<&'a str> {
+    if name.is_null() {
+        return Err(null(&format!("names[{at}]")));
+    }
+    // SAFETY: not NULL, and the caller promises a NUL at the end.
+    let name = unsafe { CStr::from_ptr(name) }.to_str().map_err(|_| invalid_name(at, "is not UTF-8"))?;
+    match name.len() {
+        0 => Err(invalid_name(at, "is empty")),
+        1..=LONGEST_NAME => Ok(name),
+        len => Err(invalid_name(at, &format!("has {len} bytes; it must have {LONGEST_NAME} at most"))),
+    }
+}
+
+#[cold]
+fn invalid_name(at: usize, fault: &str) -> Error {
+    Error::new(ErrorKind::Invalid, format!("names[{at}] {fault}"))
 }
 
 /// Reports the size of the cache: *keys is the number of entries, and *bytes is

@@ -240,6 +240,15 @@ static yc_status every_metrics(yc_cache *cache, yc_error **err) {
     return status;
 }
 
+/* A cache that is closed is left out of the text: that is no error. NULL is one. */
+static yc_status every_metrics_many(yc_cache *cache, yc_error **err) {
+    yc_value *text = NULL;
+    const char *name = "a";
+    yc_status status = yc_metrics_many(&cache, &name, 1, &text, err);
+    yc_value_free(text);
+    return status;
+}
+
 static yc_status every_size(yc_cache *cache, yc_error **err) {
     uint64_t keys, bytes;
     return yc_size(cache, &keys, &bytes, err);
@@ -313,6 +322,7 @@ static const every_call EVERY[] = {
     {"yc_health", every_health},
     {"yc_explain", every_explain},
     {"yc_metrics", every_metrics},
+    {"yc_metrics_many", every_metrics_many},
     {"yc_size", every_size},
     {"yc_ping", every_ping},
     {"yc_capabilities", every_capabilities},

@@ -170,6 +170,8 @@ void use(Cache &cache, Queue &queue, Batch &batch, Error &error, const std::stri
     static_cast<void>(cache.get_many(std::vector<std::string>{id}));
     static_cast<void>(cache.get_many({"a", id}));
     static_cast<void>(cache.search("q", {50, 3, {"t" + id}}));
+    static_cast<void>(metrics_of({{"a", cache}, {id, cache}}, error));
+    static_cast<void>(metrics_of({{"a", Cache::open("memory://")}})); // refused: metrics_of
     batch.set("k" + id, "v" + id, {5min, {"t" + id}});
     batch.set("k" + id, "v" + id, 5min);
     batch.invalidate_tags({"t" + id});

@@ -737,6 +737,27 @@ void log_lines_reach_a_function_that_is_released() {
     CHECK(lines.use_count() == 1);
 }
 
+void the_metrics_of_many_caches_are_one_text() {
+    Cache one = memory();
+    Cache two = Cache::open("memory://?key_prefix=two");
+    two.set("a", "1");
+    const std::string text = yokedcache::metrics_of({{"one", one}, {"t\"wo", two}});
+    CHECK(text.find("\nyokedcache_sets_total{cache=\"one\",backend=\"memory\",key_prefix=\"yokedcache\"} 0\n"
+                    "yokedcache_sets_total{cache=\"t\\\"wo\",backend=\"memory\",key_prefix=\"two\"} 1\n# ") != std::string::npos);
+    CHECK(text.find("# TYPE yokedcache_sets_total") == text.rfind("# TYPE yokedcache_sets_total"));
+    CHECK(yokedcache::metrics_of({}).empty());
+    Error error;
+    for (const std::string &name : {std::string(), std::string("one"), std::string("o\0ne", 4), std::string("\xff"), std::string(257, 'n')}) {
+        CHECK(yokedcache::metrics_of({{"one", one}, {name, two}}, error).empty() && error.status() == YC_E_INVALID);
+    }
+    const Cache none;
+    CHECK(thrown_by([&] { yokedcache::metrics_of({{"one", one}, {"none", none}}); }) == YC_E_INVALID);
+    two.close();
+    CHECK(yokedcache::metrics_of({{"two", two}}, error).empty() && !error);
+    const std::vector<yokedcache::NamedCache> both = {{"one", one}, {"two", two}};
+    CHECK(yokedcache::metrics_of(both).find("cache=\"two\"") == std::string::npos);
+}
+
 void the_library_is_of_this_headers_version() {
     Error error;
     yokedcache::check_abi();
@@ -810,6 +831,7 @@ int main() {
     a_queue_has_a_descriptor_or_wakes();
     a_queue_cancels_and_closes();
     log_lines_reach_a_function_that_is_released();
+    the_metrics_of_many_caches_are_one_text();
     a_view_has_names_and_defaults_of_its_own();
     the_library_is_of_this_headers_version();
     std::printf("%d checks failed\n", failures.load());

@@ -90,6 +90,32 @@ static void check_metrics(yc_cache *cache, const server *servers, unsigned n, co
     free(text);
 }
 
+/* The text of this cache with others, of which one is on memory and one has no server: each family once, all caches in it. */
+static void check_metrics_of_many(yc_cache *cache, bool up) {
+    yc_cache *memory = open_cache("memory://"), *nowhere = open_cache("redis://127.0.0.1:1?connect=lazy&key_prefix=nowhere");
+    yc_cache *caches[] = {nowhere, cache, memory, cache};
+    const char *names[] = {"nowhere", "one", "memory", "again"};
+    yc_value *value = NULL;
+    size_t len;
+    CHECK_STATUS(yc_metrics_many(caches, names, 4, &value, NULL), YC_OK);
+    const char *data = yc_value_data(value, &len);
+    char *text = strndup(data, len);
+    const char *family = strstr(text, "# TYPE yokedcache_up gauge\n"), *at = family;
+    const char wanted[] = {'0', up ? '1' : '0', '1', up ? '1' : '0'};
+    for (int number = 0; number < 4 && CHECK(at != NULL); number++) {
+        char label[40];
+        snprintf(label, sizeof label, "\nyokedcache_up{cache=\"%s\",", names[number]);
+        at = strstr(at, label);
+        if (CHECK(at != NULL)) CHECK(strstr(at, "} ")[2] == wanted[number]);
+    }
+    CHECK(family && !strstr(family + 1, "# TYPE yokedcache_up gauge\n"));
+    CHECK(strstr(text, "yokedcache_server_up{cache=\"nowhere\",") && strstr(text, "yokedcache_server_up{cache=\"again\","));
+    free(text);
+    yc_value_free(value);
+    close_cache(memory);
+    close_cache(nowhere);
+}
+
 /* ---- Memcached: one of several, then all ---- */
 
 static yc_cache *open_three(const server *servers) {
@@ -137,6 +163,7 @@ static void check_three(void) {
     UNTIL(tells(yc_health, cache, "\"status\":\"unhealthy\""));
     check_health(cache, "unhealthy", servers, SERVERS, down);
     check_metrics(cache, servers, SERVERS, down);
+    check_metrics_of_many(cache, false);
     for (int at = 0; at < SERVERS; at++) server_restart(&servers[at]);
     UNTIL(tells(yc_health, cache, "\"status\":\"healthy\""));
     close_cache(cache);
@@ -155,8 +182,10 @@ static void check_one(server_kind kind) {
     check_told(yc_health, cache, kind == SERVER_REDIS ? "\"role\":\"master\"" : "\"items\":0");
     check_told(yc_stats, cache, "\"hits\":0");
     check_told(yc_stats, cache, "\"misses\":0");
+    check_metrics_of_many(cache, true);
     server_kill(&one);
     UNTIL(tells(yc_health, cache, "\"status\":\"unhealthy\""));
+    check_metrics_of_many(cache, false);
     check_health(cache, "unhealthy", &one, 1, down);
     check_metrics(cache, &one, 1, down);
     close_cache(cache);
