@@ -252,3 +252,24 @@ func ExampleCache_Ping() {
 	fmt.Println(cache.Ping(ctx))
 	// Output: <nil>
 }
+
+func ExampleMetricsOf() {
+	users, pages := exampleCache(), exampleCache()
+	defer users.Close()
+	defer pages.Close()
+	ctx := context.Background()
+
+	users.Set(ctx, "user:1", []byte("Ada"))
+	text, err := yokedcache.MetricsOf(ctx, map[string]*yokedcache.Cache{"users": users, "pages": pages})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, line := range strings.Split(text, "\n") {
+		if strings.HasPrefix(line, "yokedcache_sets_total") {
+			fmt.Println(line)
+		}
+	}
+	// Output:
+	// yokedcache_sets_total{cache="pages",backend="memory",key_prefix="example"} 0
+	// yokedcache_sets_total{cache="users",backend="memory",key_prefix="example"} 1
+}

@@ -123,8 +123,8 @@ func (cache *Cache) Health(ctx context.Context) (*Health, error) {
 
 // Metrics returns counters, gauges and a histogram of latencies in the text format of Prometheus. Serve it as
 // "text/plain; version=0.0.4". A text describes one cache; do not concatenate the texts of several caches, because
-// each declares its metric families. Metrics contacts every server, changes no counter and does not fail while
-// servers are down.
+// each declares its metric families: use [MetricsOf]. Metrics contacts every server, changes no counter and does not
+// fail while servers are down.
 func (cache *Cache) Metrics(ctx context.Context) (string, error) {
 	text, err := cache.text(ctx, C.YC_OP_METRICS)
 	return string(text), err

@@ -43,15 +43,21 @@ type scrape struct {
 	backend  string
 }
 
-func scrapeOf(cache *yokedcache.Cache) scrape {
-	text, err := cache.Metrics(ctx)
-	stopIf(err)
+// Reads a text with the parser.
+func parsed(text string) map[string]*dto.MetricFamily {
 	var parser expfmt.TextParser
 	families, err := parser.TextToMetricFamilies(strings.NewReader(text))
 	stopIf(err)
 	problems, err := promlint.New(strings.NewReader(text)).Lint()
 	stopIf(err)
 	check(len(problems) == 0, "the linter finds nothing", problems)
+	return families
+}
+
+func scrapeOf(cache *yokedcache.Cache) scrape {
+	text, err := cache.Metrics(ctx)
+	stopIf(err)
+	families := parsed(text)
 	stats, err := cache.Stats(ctx)
 	stopIf(err)
 	for name, family := range families {
@@ -162,6 +168,45 @@ func checkDown(url string) {
 	check(stats.Keys == nil && stats.Bytes == nil, "unknown sizes are not zero", string(stats.JSON))
 }
 
+// The text of this cache and of one on memory: each family has the samples of both, by their names.
+func checkMany(cache *yokedcache.Cache) {
+	memory, err := yokedcache.Open("memory://?key_prefix=memory")
+	stopIf(err)
+	defer memory.Close()
+	stopIf(memory.Set(ctx, "a", []byte("v")))
+	stopIf(memory.InvalidateTag(ctx, "t"))
+	names := map[string]*yokedcache.Cache{"this \"one\"": cache, "back\\slash\nand more": memory}
+	text, err := yokedcache.MetricsOf(ctx, names)
+	stopIf(err)
+	families := parsed(text)
+	for name, cache := range names {
+		own := scrapeOf(cache)
+		for family, alone := range own.families {
+			check(count(families[family], name) == len(alone.Metric), "as many samples as alone", family, name)
+		}
+	}
+	for name, family := range families {
+		for _, metric := range family.Metric {
+			check(names[labelsOf(metric)["cache"]] != nil, "each sample has the name of a cache", name, metric)
+			if family.GetType() == dto.MetricType_HISTOGRAM {
+				checkHistogram(metric.Histogram)
+			}
+		}
+	}
+	check(len(families["yokedcache_sets_total"].GetMetric()) == 2, "two caches", families["yokedcache_sets_total"])
+	check(families["yokedcache_keys"] != nil, "what only one of them has", text)
+}
+
+// The samples of a cache.
+func count(family *dto.MetricFamily, cache string) (count int) {
+	for _, metric := range family.GetMetric() {
+		if labelsOf(metric)["cache"] == cache {
+			count++
+		}
+	}
+	return count
+}
+
 func main() {
 	url := os.Getenv("YC_TEST_URL")
 	if url == "" {
@@ -174,6 +219,7 @@ func main() {
 	cache, err := yokedcache.Open(fmt.Sprintf("%s%skey_prefix=exposition%d", url, mark, os.Getpid()))
 	stopIf(err)
 	checkCounted(cache)
+	checkMany(cache)
 	stopIf(cache.Close())
 	for _, down := range os.Args[1:] {
 		checkDown(down)
