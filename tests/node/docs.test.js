@@ -8,7 +8,7 @@ const os = require('node:os');
 const path = require('node:path');
 const { test } = require('node:test');
 const { inspect } = require('node:util');
-const { directory, Cache, CodecError, YokedCacheError, checkConfig, checkConfigFile, setLog, version } = require('./package.js');
+const { directory, Cache, CodecError, YokedCacheError, checkConfig, checkConfigFile, collectInto, metricsOf, setLog, version } = require('./package.js');
 
 const AsyncFunction = (async () => {}).constructor;
 const source = fs.readFileSync(path.join(directory, 'lib/index.d.ts'), 'utf8');
@@ -94,7 +94,7 @@ test('every example runs and has the result that it shows', async (t) => {
   const inFolder = (of, name) => (file, ...rest) => of[name](path.join(folder, file), ...rest);
   const Opening = class { static open = Cache.open; static openEnv = Cache.openEnv; static openFile = inFolder(Cache, 'openFile'); };
   const names = {
-    assert, inspect, writeFile, Cache: Opening, CodecError, YokedCacheError, checkConfig, setLog, version, console: { log() {}, error() {}, warn() {}, info() {} },
+    assert, inspect, writeFile, Cache: Opening, CodecError, YokedCacheError, checkConfig, collectInto, metricsOf, setLog, version, console: { log() {}, error() {}, warn() {}, info() {} },
     checkConfigFile: inFolder({ checkConfigFile }, 'checkConfigFile'),
   };
   const documented = declarations().map((one) => ({ ...one, code: exampleOf(one) })).filter(({ code }) => code !== undefined);

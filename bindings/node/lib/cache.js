@@ -48,6 +48,9 @@ const MIGRATE = optionsSet('pattern', 'rate', 'dryRun', 'resume', 'onProgress', 
 const CLOSE = optionsSet('timeout');
 const VIEW = optionsSet('namespace', 'timeout', 'defaultTtl', 'tags', 'touchOnGet');
 
+/** Returns the native part of a cache. */
+let handleOf;
+
 /** Keeps the constructor private: only the functions that open caches have it. */
 const secret = Symbol('secret');
 
@@ -492,6 +495,13 @@ class Cache {
     return this.#ask(Kind.METRICS, decode.text, options);
   }
 
+  static {
+    handleOf = (cache) => {
+      if (typeof cache !== 'object' || cache === null || !(#exchange in cache)) throw invalidType('a value of the caches is not a Cache');
+      return cache.#exchange.handle;
+    };
+  }
+
   ping(options) {
     return this.#ask(Kind.PING, decode.nothing, options);
   }
@@ -535,4 +545,29 @@ if (Symbol.asyncDispose !== undefined) {
   });
 }
 
-module.exports = { Cache, checkConfig, checkConfigFile };
+// ---- Many caches ----
+
+/** Returns a promise of the metrics of caches, by their names, as one text. */
+function metricsOf(caches, options) {
+  return attempt(() => {
+    const { signal } = optionsOf(options, CALL);
+    if (signal !== undefined) checkSignal(signal);
+    const asked = namedCaches(caches).flatMap(([name, cache]) => [handleOf(cache), textOf(name, 'name of a cache')]);
+    const text = native.metricsOf(asked).then((answer) => {
+      if (Array.isArray(answer)) throw errorOf(answer);
+      return answer;
+    });
+    return abortable(text, signal, () => {});
+  });
+}
+
+/** Returns the names and caches of a plain object, of any realm. The contents of other objects would be ignored. */
+function namedCaches(caches) {
+  const prototype = typeof caches === 'object' && caches !== null ? Object.getPrototypeOf(caches) : undefined;
+  if (prototype === undefined || (prototype !== null && Object.getPrototypeOf(prototype) !== null)) {
+    throw invalidType('the caches are not a plain object: pass { name: cache }');
+  }
+  return Object.entries(caches);
+}
+
+module.exports = { Cache, checkConfig, checkConfigFile, metricsOf };

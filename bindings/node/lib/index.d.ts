@@ -2057,7 +2057,7 @@ export class Cache {
   explain(key: Bytes, options?: ExplainOptions): Promise<Explanation>;
   /**
    * Returns counters, gauges and a histogram of latencies in the text format of Prometheus. Serve it as
-   * `text/plain; version=0.0.4`. A text describes one cache: do not concatenate the texts of several caches.
+   * `text/plain; version=0.0.4`. A text describes one cache: do not concatenate the texts of several caches, but use `metricsOf`.
    *
    * @param options - `signal` aborts.
    * @returns The text.
@@ -2137,6 +2137,46 @@ export function checkConfig(config: string | ConfigDocument): Promise<Record<str
  * (await checkConfigFile('cache.yaml', 'test')).max_size; // => 7
  */
 export function checkConfigFile(path: string | URL, environment?: string): Promise<Record<string, any>>;
+
+/**
+ * Returns the metrics of many caches as one text in the format of Prometheus, as `cache.metrics` does for one. Each metric family is
+ * declared once. Each sample has the name of its cache as the label `cache`; the samples are in the order of the names. The servers of
+ * all caches are asked at the same time. A cache that is closed is left out.
+ *
+ * @param caches - A plain object of the caches, by their names. A name has 1 to 256 bytes of UTF-8.
+ * @param options - `signal` aborts.
+ * @returns The text.
+ * @throws `YC_E_INVALID` for a name that is empty or too long. The call does not fail while servers are down.
+ * @example
+ * const pages = await Cache.open('memory://?key_prefix=pages');
+ * const text = await metricsOf({ users: cache, pages });
+ * text.includes('yokedcache_up{cache="pages",backend="memory",key_prefix="pages"} 1'); // => true
+ */
+export function metricsOf(caches: Readonly<Record<string, Cache>>, options?: CallOptions): Promise<string>;
+
+/** Describes what `collectInto` needs of a register: a `Registry` of `prom-client` has it. */
+export interface Register {
+  /** Registers a metric. */
+  registerMetric: (metric: any) => void;
+}
+
+/**
+ * Collects the metrics of caches into a register of `prom-client`, as `metricsOf` returns them. From then on, each scrape of the register
+ * asks the caches; the scrape fails only if a metric of another program part has the same name. A metric that a cache has later, such as
+ * one of a near cache after a switch, is in the scrapes after the first one that has found it.
+ *
+ * Further calls with the same register add caches. A name that is given again names the new cache. A cache that is closed is left out.
+ *
+ * @param register - The register.
+ * @param caches - A plain object of the caches, by their names, as for `metricsOf`.
+ * @returns A promise that is fulfilled when the metrics are registered.
+ * @throws The errors of `metricsOf`, and of `register.registerMetric` for a name that is taken.
+ * @example
+ * const register = { metrics: [], registerMetric(metric) { this.metrics.push(metric); } }; // new Registry() of prom-client
+ * await collectInto(register, { users: cache });
+ * register.metrics.some(({ name }) => name === 'yokedcache_hits_total'); // => true
+ */
+export function collectInto(register: Register, caches: Readonly<Record<string, Cache>>): Promise<void>;
 
 /** Names the level of a log line, from the most severe one. */
 export type LogLevel = 'error' | 'warn' | 'info' | 'debug' | 'trace';

@@ -1,3 +1,3 @@
 import yokedcache from './index.js';
 
-export const { Cache, CodecError, YokedCacheError, checkConfig, checkConfigFile, setLog, version } = yokedcache;
+export const { Cache, CodecError, YokedCacheError, checkConfig, checkConfigFile, collectInto, metricsOf, setLog, version } = yokedcache;

@@ -111,7 +111,10 @@ typedef struct work {
     char *text, *environment;
     int64_t timeout_ms;
     yc_cache *opened;
-    yc_value *summary;
+    yc_value *summary;          /* Of a configuration, or the metrics of many caches. */
+    handle **many;              /* The caches of these; held. */
+    char **names;
+    size_t n_many;
     yc_filter filter;
     yc_events_filter events_filter;
     uint8_t *bytes;             /* Of the names of a filter. */
@@ -157,6 +160,7 @@ void flights_began(handle *cache, size_t count);
 void flights_ended(handle *cache, size_t count);
 napi_value begin_work(napi_env env, work *call, napi_async_execute_callback execute, napi_async_complete_callback finish);
 void resolve(napi_env env, work *call, napi_value value);
+void finish_text(napi_env env, napi_status status, void *data);
 void free_work(napi_env env, work *call);
 
 /* requests.c: from JavaScript to the library. */
@@ -206,6 +210,10 @@ bool put_event(napi_env env, napi_value found, const yc_event *event, bool as_te
 /* migrate.c: replacing a backend, and copying one cache into another. */
 napi_value migrate(napi_env env, napi_callback_info info);
 napi_value switch_to(napi_env env, napi_callback_info info);
+
+/* metrics.c: the metrics of many caches. */
+napi_value metrics_of(napi_env env, napi_callback_info info);
+void release_many(work *call);
 
 /* log.c: the log of the process. */
 napi_value set_log(napi_env env, napi_callback_info info);

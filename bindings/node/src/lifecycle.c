@@ -77,6 +77,7 @@ void free_work(napi_env env, work *call) {
     yc_error_free(call->error);
     yc_cache_free(call->opened);
     yc_value_free(call->summary);
+    release_many(call);
     yc_subscription_free(call->subscription);
     yc_events_free(call->events);
     free(call->text);
@@ -189,7 +190,8 @@ static void check_on_pool(napi_env env, void *data) {
     else yc_config_check_file(call->text, call->environment, &call->summary, &call->error);
 }
 
-static void finish_check(napi_env env, napi_status status, void *data) {
+/* Resolves with the text, or the error. */
+void finish_text(napi_env env, napi_status status, void *data) {
     work *call = data;
     size_t len;
     napi_value text = NULL;
@@ -207,7 +209,7 @@ static void finish_check(napi_env env, napi_status status, void *data) {
 /* check(how, text, environment) returns a promise of a JSON text or an error. */
 napi_value check_config(napi_env env, napi_callback_info info) {
     work *call = new_work(env, info);
-    return call ? begin_work(env, call, check_on_pool, finish_check) : NULL;
+    return call ? begin_work(env, call, check_on_pool, finish_text) : NULL;
 }
 
 /* ---- Closing ---- */

@@ -60,6 +60,7 @@ static const struct {
     {"migrate", migrate}, {"switchTo", switch_to},  {"view", view},
     {"subscribe", subscribe}, {"events", events},   {"listen", listen_to},     {"take", take},            {"wait", wait_for},
     {"end", end_inbox},
+    {"metricsOf", metrics_of},
     {"setLog", set_log},  {"takeLine", take_line},   {"endLog", end_of_log},
     {"freeLease", free_lease}, {"readers", readers}, {"useSlab", use_slab},
     {"redisName", redis_name}, {"refusal", refusal}, {"statusName", status_name}, {"check", check_config},

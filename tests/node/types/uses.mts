@@ -1,7 +1,7 @@
 /** Every method, with what it gives as the type that is documented. Where an error is expected there has to be one. */
 
 import {
-  Cache, YokedCacheError, checkConfig, checkConfigFile, setLog, version, type Bytes, type CacheEvent, CodecError, type EventKind, type Events, type Lease, type Leased, type LogLevel, type LogLine, type Message, type MigrateReport, type SetIfOptions,
+  Cache, YokedCacheError, checkConfig, checkConfigFile, collectInto, metricsOf, setLog, version, type Bytes, type CacheEvent, CodecError, type EventKind, type Events, type Lease, type Leased, type LogLevel, type LogLine, type Message, type MigrateReport, type SetIfOptions,
   type SetOptions, type Subscription, type SwitchReport, type TextCodec, type Typed, type Versioned,
 } from 'yokedcache';
 
@@ -206,4 +206,11 @@ setLog('console');
 // @ts-expect-error No method of a logger.
 setLog({ log: console.log });
 
-console.log(lines, opened, origins, receivers, received, heard, user, byKey, typedResults, typedFlags, date, bigints.cache, CodecError.name, loaded, loadedText, loadedMany, loadedTexts, leased.state, filled, versioned, versionedText, stored, deleted, renewed, renewedText, sums, disposed, disposable, switched.copied?.copied, migrated.skipped['present'], others, bytes, text, now, nowText, near, nearText, fresh, json, nothing, flags, left, values, texts, removed, match, bytesMatch, reports, checks);
+const page: string = await metricsOf({ cache, others: others[0]! }, { signal: AbortSignal.timeout(10) });
+const collected: void = await collectInto({ registerMetric(metric: { name: string }) { metric.name.length; } }, { cache });
+// @ts-expect-error Not caches.
+await metricsOf([cache]);
+// @ts-expect-error No register.
+await collectInto({}, { cache });
+
+console.log(page, collected, lines, opened, origins, receivers, received, heard, user, byKey, typedResults, typedFlags, date, bigints.cache, CodecError.name, loaded, loadedText, loadedMany, loadedTexts, leased.state, filled, versioned, versionedText, stored, deleted, renewed, renewedText, sums, disposed, disposable, switched.copied?.copied, migrated.skipped['present'], others, bytes, text, now, nowText, near, nearText, fresh, json, nothing, flags, left, values, texts, removed, match, bytesMatch, reports, checks);
