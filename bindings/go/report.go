@@ -28,6 +28,12 @@ type Stats struct {
 	DecodeErrors uint64   `json:"decode_errors"`
 	Reconnects   uint64   `json:"reconnects"`
 	InFlight     uint64   `json:"in_flight"`
+	// Calls that invalidated tags or a pattern, cleared or flushed, and did not fail.
+	Invalidations uint64 `json:"invalidations"`
+	// The open connections for operations; 0 on memory.
+	Connections uint64 `json:"connections"`
+	// The fallback; nil without one.
+	Fallback *FallbackStats `json:"fallback"`
 
 	// The namespace of a view; nil without one. With one, the sizes, evictions and expirations are nil.
 	Namespace *string `json:"namespace"`
@@ -47,6 +53,19 @@ type NamespaceStats struct {
 	Misses  uint64 `json:"misses"`
 	Sets    uint64 `json:"sets"`
 	Deletes uint64 `json:"deletes"`
+	// As in [Stats].
+	Invalidations uint64 `json:"invalidations"`
+}
+
+// FallbackStats reports on the fallback of a cache.
+type FallbackStats struct {
+	Backend         string  `json:"backend"`           // The backend that serves while the servers fail.
+	Active          bool    `json:"active"`            // True while it serves.
+	Circuit         string  `json:"circuit"`           // "closed", "open" or "half-open".
+	Answers         uint64  `json:"answers"`           // Calls that it answered.
+	Outages         uint64  `json:"outages"`           // The number of times that it began to serve.
+	OpenMillis      *uint64 `json:"open_for_ms"`       // The duration of the outage that lasts; nil without one.
+	ChangesToReplay *uint64 `json:"changes_to_replay"` // Changes that the servers do not have yet; nil without an outage.
 }
 
 // A Latency summarizes the durations of sampled calls of one group, in microseconds.
@@ -68,7 +87,9 @@ type Health struct {
 	Version      string   `json:"version"`
 	UptimeMillis uint64   `json:"uptime_ms"`
 	PingMicros   *uint64  `json:"ping_us"` // Of the slowest server, in microseconds; nil if no server replied.
-	Details      struct {
+	// The fallback; nil without one.
+	Fallback *FallbackStats `json:"fallback"`
+	Details  struct {
 		Servers []ServerHealth `json:"servers"` // Empty on memory.
 	} `json:"details"`
 

@@ -123,6 +123,8 @@ pub struct Counters {
     pub sets: u64,
     /// Keys deleted that were there.
     pub deletes: u64,
+    /// Calls that invalidated tags or patterns, cleared or flushed. The cache counts them.
+    pub invalidations: u64,
     /// Entries removed to make room.
     pub evictions: u64,
     /// Entries removed because their time was over.
@@ -139,6 +141,7 @@ impl std::ops::AddAssign for Counters {
         self.misses += other.misses;
         self.sets += other.sets;
         self.deletes += other.deletes;
+        self.invalidations += other.invalidations;
         self.evictions += other.evictions;
         self.expirations += other.expirations;
         self.decode_errors += other.decode_errors;
@@ -287,6 +290,8 @@ pub struct Activity {
     pub counters: Counters,
     /// Requests that wait for a reply of a server.
     pub in_flight: u64,
+    /// Open connections to servers for operations.
+    pub connections: u64,
     /// The fallback that serves if the servers fail; `None` without one.
     pub fallback: Option<FallbackHealth>,
     /// The near cache; `None` without one.

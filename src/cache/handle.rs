@@ -354,6 +354,7 @@ impl Cache {
         Self {
             latencies: old.latencies.clone(),
             load_counters: old.load_counters.clone(),
+            invalidations: old.invalidations.clone(),
             namespaces: old.namespaces.clone(),
             before: old.counters(),
             opened: old.opened,

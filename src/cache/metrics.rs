@@ -62,6 +62,8 @@ impl Cache {
         counter("yokedcache_misses_total", "Reads that did not find their key.", counters.misses);
         counter("yokedcache_sets_total", "Entries stored.", counters.sets);
         counter("yokedcache_deletes_total", "Existing keys that were deleted.", counters.deletes);
+        let help = "Invalidations of tags and patterns, clears and flushes that were made.";
+        counter("yokedcache_invalidations_total", help, counters.invalidations);
         if self.counts_removals() {
             counter("yokedcache_evictions_total", "Entries removed to make room.", counters.evictions);
             counter("yokedcache_expirations_total", "Entries removed because they had expired.", counters.expirations);
@@ -162,11 +164,16 @@ fn write_fallback(exposition: &mut Exposition, fallback: &FallbackHealth) {
 
 fn write_namespaces(exposition: &mut Exposition, namespaces: &[(Box<str>, Counters)]) {
     type Count = fn(&Counters) -> u64;
-    let families: [(&str, &str, Count); 4] = [
+    let families: [(&str, &str, Count); 5] = [
         ("yokedcache_namespace_hits_total", "Reads in a namespace that found their key.", |it| it.hits),
         ("yokedcache_namespace_misses_total", "Reads in a namespace that did not find their key.", |it| it.misses),
         ("yokedcache_namespace_sets_total", "Entries stored in a namespace.", |it| it.sets),
         ("yokedcache_namespace_deletes_total", "Existing keys of a namespace that were deleted.", |it| it.deletes),
+        (
+            "yokedcache_namespace_invalidations_total",
+            "Invalidations, clears and flushes of a namespace that were made.",
+            |it| it.invalidations,
+        ),
     ];
     for (name, help, count) in families.into_iter().filter(|_| !namespaces.is_empty()) {
         exposition.family(name, Kind::Counter, help);

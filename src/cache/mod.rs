@@ -26,7 +26,6 @@ pub use self::report::HealthReport;
 pub use self::request::Request;
 pub use self::subscription::Subscription;
 
-use std::convert::identity;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -76,6 +75,8 @@ pub struct Cache {
     loading: LoadingConfig,
     latencies: Arc<Latencies>,
     load_counters: Arc<LoadCounters>,
+    /// Invalidations, clears and flushes that were made, also by views.
+    invalidations: Arc<AtomicU64>,
     /// The counters of the backends before this one.
     before: Counters,
     lazy: bool,
@@ -109,6 +110,7 @@ impl Cache {
             loading: config.loading,
             latencies: Arc::default(),
             load_counters: Arc::default(),
+            invalidations: Arc::default(),
             before: Counters::default(),
             opened: Instant::now(),
             calls: Calls::default(),
@@ -292,7 +294,14 @@ impl Cache {
         };
         match timed(&operation) {
             None => run(),
-            Some(Timed::Invalidate) => self.latencies.always(Timed::Invalidate, run, identity),
+            Some(Timed::Invalidate) => {
+                let counted = |outcome: Result<Outcome>| {
+                    outcome.inspect(|_| {
+                        self.invalidations.fetch_add(1, Relaxed);
+                    })
+                };
+                self.latencies.always(Timed::Invalidate, run, counted)
+            }
             Some(Timed::Many) => self.latencies.always(Timed::Many, run, move |outcome| operation.spread(outcome)),
             Some(short) => self.latencies.sample(short, run),
         }
@@ -385,6 +394,10 @@ impl Cache {
     fn counters(&self) -> Counters {
         let mut counters = self.before;
         counters += self.backend.counters();
+        // The backend of a view with a namespace counts those of the namespace.
+        if !(self.is_view() && self.has_namespace()) {
+            counters.invalidations = self.invalidations.load(Relaxed);
+        }
         counters
     }
 

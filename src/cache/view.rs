@@ -53,6 +53,7 @@ struct Counts {
     misses: AtomicU64,
     sets: AtomicU64,
     deletes: AtomicU64,
+    invalidations: AtomicU64,
 }
 
 impl Counts {
@@ -90,6 +91,7 @@ impl Counts {
             | (_, Outcome::Version(_) | Outcome::Number(_)) => Self::add(&self.sets, 1),
             (_, Outcome::Stored(entries)) => Self::add(&self.sets, entries.iter().filter(|it| it.is_ok()).count()),
             (Operation::Delete { .. } | Operation::DeleteIf { .. }, Outcome::Done) => Self::add(&self.deletes, 1),
+            (_, Outcome::Removed(_)) => Self::add(&self.invalidations, 1),
             (_, Outcome::Deleted(keys)) => {
                 Self::add(&self.deletes, keys.iter().filter(|it| matches!(it, Ok(true))).count());
             }
@@ -103,6 +105,7 @@ impl Counts {
             misses: self.misses.load(Relaxed),
             sets: self.sets.load(Relaxed),
             deletes: self.deletes.load(Relaxed),
+            invalidations: self.invalidations.load(Relaxed),
             ..Counters::default()
         }
     }
@@ -138,7 +141,7 @@ impl Namespaces {
     /// Returns the counters of each namespace as JSON.
     pub(super) fn to_json(&self) -> Json {
         let report = |(name, it): (Box<str>, Counters)| {
-            let counters = json!({ "hits": it.hits, "misses": it.misses, "sets": it.sets, "deletes": it.deletes });
+            let counters = json!({ "hits": it.hits, "misses": it.misses, "sets": it.sets, "deletes": it.deletes, "invalidations": it.invalidations });
             (name.into(), counters)
         };
         Json::Object(self.counters().into_iter().map(report).collect::<Map<_, _>>())
@@ -232,6 +235,7 @@ impl CacheHandle {
             loading: cache.loading.clone(),
             latencies,
             load_counters,
+            invalidations: cache.invalidations.clone(),
             before: Counters::default(),
             lazy: cache.lazy,
             opened: cache.opened,

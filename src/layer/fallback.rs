@@ -445,6 +445,7 @@ impl Backend for Fallback {
         Activity {
             counters,
             in_flight: primary.in_flight + fallback.in_flight,
+            connections: primary.connections + fallback.connections,
             fallback: Some(self.0.state()),
             near: primary.near,
         }

@@ -92,6 +92,11 @@ impl Server {
         self.in_flight.requests()
     }
 
+    /// Returns the number of connections that are open.
+    pub fn open(&self) -> u64 {
+        self.open_connections().filter(|connection| !connection.is_broken()).count() as u64
+    }
+
     /// Returns the number of connections made so far.
     pub fn connects(&self) -> u64 {
         self.connects.load(Relaxed)

@@ -1089,6 +1089,141 @@ export interface ViewOptions {
   touchOnGet?: boolean;
 }
 
+/** Summarizes the durations of sampled calls of one group of operations, in microseconds. */
+export interface Latency {
+  /** Counts the calls that were measured. */
+  samples: number;
+  /** Holds the median. */
+  p50: number;
+  /** Holds the 90th percentile. */
+  p90: number;
+  /** Holds the 99th percentile. */
+  p99: number;
+  /** Holds the longest duration. */
+  max: number;
+}
+
+/** Reports on the fallback of a cache. */
+export interface FallbackReport {
+  /** Names the backend that serves while the servers fail. */
+  backend: string;
+  /** Tells whether it serves now. */
+  active: boolean;
+  /** Tells how calls reach the servers: all, one that tries, none. */
+  circuit: 'closed' | 'half-open' | 'open';
+  /** Counts the calls that it answered. */
+  answers: number;
+  /** Counts the times that it began to serve. */
+  outages: number;
+  /** Tells how long it has served, in milliseconds; `null` while it does not. */
+  open_for_ms: number | null;
+  /** Counts the changes that the servers do not have yet; `null` while it does not serve. */
+  changes_to_replay: number | null;
+}
+
+/** Holds the statistics of a cache since it was opened. The guide's page `reports.md` explains each member; later versions add some. */
+export interface Stats {
+  /** Names the backend. */
+  backend: 'memory' | 'redis' | 'memcached';
+  /** Names the prefix of the stored names. */
+  key_prefix: string;
+  /** Names the namespace of a view; `null` without one. */
+  namespace: string | null;
+  /** Tells the time since the cache was opened, in milliseconds. */
+  uptime_ms: number;
+  /** Counts entries; `null` while a server is down, if the backend cannot list keys, and for a namespace. */
+  keys: number | null;
+  /** Counts the bytes of the entries; `null` as `keys`. */
+  bytes: number | null;
+  /** Tells whether `keys` and `bytes` are estimates; `null` if they are unknown. */
+  size_estimated: boolean | null;
+  /** Counts reads that found their key. */
+  hits: number;
+  /** Counts reads that did not. */
+  misses: number;
+  /** Divides hits by reads; `null` before the first read. */
+  hit_rate: number | null;
+  /** Counts entries that were stored. */
+  sets: number;
+  /** Counts keys that were deleted. */
+  deletes: number;
+  /** Counts calls that invalidated tags or a pattern, cleared or flushed, and did not fail. */
+  invalidations: number;
+  /** Counts entries that were removed to make room; `null` on servers. */
+  evictions: number | null;
+  /** Counts entries that were removed because they had expired; `null` on servers. */
+  expirations: number | null;
+  /** Counts stored values that are no entries. */
+  decode_errors: number;
+  /** Counts connections that were made again. */
+  reconnects: number;
+  /** Counts requests without a reply so far. */
+  in_flight: number;
+  /** Counts the open connections for operations; 0 on memory. */
+  connections: number;
+  /** Counts leases that were given: loads that began. */
+  loads: number;
+  /** Counts reads that waited for the load of another caller. */
+  load_waits: number;
+  /** Counts reads that got a stale value. */
+  stale_answers: number;
+  /** Counts loaded values that were not stored. */
+  superseded_fills: number;
+  /** Counts leases that ended without their holder. */
+  lease_timeouts: number;
+  /** Reports on the fallback; `null` without one. */
+  fallback: FallbackReport | null;
+  /** Reports on the near cache; `null` without one. */
+  near: Record<string, any> | null;
+  /** Summarizes durations by group of operations. */
+  latency_us: Record<string, Latency>;
+  /** Counts by namespace, for the first 64 that a view was opened for; not in the statistics of a view. */
+  namespaces?: Record<string, Pick<Stats, 'hits' | 'misses' | 'sets' | 'deletes' | 'invalidations'>>;
+  /** Holds further members. */
+  [name: string]: any;
+}
+
+/** Reports on one server. The members depend on the backend; the guide's page `reports.md` explains each. */
+export interface ServerHealth {
+  /** Names the address. */
+  server: string;
+  /** Tells why the server does not serve; missing if it does. */
+  error?: string;
+  /** Measures the round trip, in microseconds. */
+  ping_us?: number;
+  /** Names the release of the server. */
+  version?: string;
+  /** Names the role of a Redis server. */
+  role?: string;
+  /** Holds further members. */
+  [name: string]: any;
+}
+
+/** Reports whether a cache can serve. The guide's page `reports.md` explains each member; later versions add some. */
+export interface Health {
+  status: 'healthy' | 'degraded' | 'unhealthy';
+  /** Explains the status. */
+  reasons: string[];
+  /** Names the backend. */
+  backend: 'memory' | 'redis' | 'memcached';
+  /** Names the prefix of the stored names. */
+  key_prefix: string;
+  /** Names the release of the library. */
+  version: string;
+  /** Tells the time since the cache was opened, in milliseconds. */
+  uptime_ms: number;
+  /** Measures the slowest server; `null` if none answered. */
+  ping_us: number | null;
+  /** Reports on the fallback; `null` without one. */
+  fallback: FallbackReport | null;
+  /** Reports on the near cache; `null` without one. */
+  near: Record<string, any> | null;
+  /** Reports on the servers; `null` on memory. */
+  details: { servers: ServerHealth[]; in_flight: number; topology?: string } | null;
+  /** Holds further members. */
+  [name: string]: any;
+}
+
 /** Configures `switchTo`. */
 export interface SwitchOptions {
   /** Copies the entries of the cache before the new backend serves. Otherwise the new backend starts with the entries it has. */
@@ -2029,7 +2164,7 @@ export class Cache {
    * await cache.set('user:1', 'Ada');
    * (await cache.stats()).sets; // => 1
    */
-  stats(options?: CallOptions): Promise<Record<string, any>>;
+  stats(options?: CallOptions): Promise<Stats>;
   /**
    * Reports whether the cache can serve. The call contacts every server and changes no counter.
    *
@@ -2040,7 +2175,7 @@ export class Cache {
    * @example
    * (await cache.health()).status; // => 'healthy'
    */
-  health(options?: CallOptions): Promise<Record<string, any>>;
+  health(options?: CallOptions): Promise<Health>;
   /**
    * Reports whether a key is a hit, why, and where it is. The call is not counted as a hit or a miss, is no use of the entry, and
    * changes nothing.

@@ -401,7 +401,7 @@ impl<S: Store> Backend for Remote<S> {
         let (mut counters, traffic) = (self.counting.read(), self.store.traffic());
         counters.reconnects = traffic.reconnects;
         counters.decode_errors += traffic.oversized;
-        Activity { counters, in_flight: traffic.in_flight, ..Activity::default() }
+        Activity { counters, in_flight: traffic.in_flight, connections: traffic.connections, ..Activity::default() }
     }
 
     fn health(&self, context: CallContext) -> BoxFuture<'_, Health> {

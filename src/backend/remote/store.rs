@@ -196,6 +196,8 @@ pub enum ScanScope<'a> {
 pub struct Traffic {
     /// Requests in flight.
     pub in_flight: u64,
+    /// Open connections.
+    pub connections: u64,
     /// Connections made again.
     pub reconnects: u64,
     /// Stored values that were too large to be entries, and were not read.
@@ -207,6 +209,7 @@ impl Traffic {
     pub fn of<'a>(servers: impl Iterator<Item = &'a Server>) -> Self {
         servers.fold(Self::default(), |sum, server| Self {
             in_flight: sum.in_flight + server.in_flight(),
+            connections: sum.connections + server.open(),
             reconnects: sum.reconnects + server.reconnects(),
             oversized: sum.oversized + server.oversized(),
         })

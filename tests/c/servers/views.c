@@ -277,8 +277,8 @@ static void check_statistics(void) {
     CHECK(stat_of(one, "hits") == 2 && stat_of(one, "misses") == 0 && stat_of(one, "sets") == 1 && stat_of(again, "hits") == 2);
     CHECK(stat_of(two, "hits") == 0 && stat_of(two, "misses") == 1);
     CHECK(stat_of(cache, "hits") == 2 && stat_of(cache, "misses") == 1 && stat_of(cache, "sets") == 1);
-    CHECK(says(cache, "\"one\":{\"deletes\":0,\"hits\":2,\"misses\":0,\"sets\":1}"));
-    CHECK(says(cache, "\"two\":{\"deletes\":0,\"hits\":0,\"misses\":1,\"sets\":0}"));
+    CHECK(says(cache, "\"one\":{\"deletes\":0,\"hits\":2,\"invalidations\":0,\"misses\":0,\"sets\":1}"));
+    CHECK(says(cache, "\"two\":{\"deletes\":0,\"hits\":0,\"invalidations\":0,\"misses\":1,\"sets\":0}"));
     CHECK(says(one, "\"namespace\":\"one\"") && says(cache, "\"namespace\":null"));
     uint64_t keys = 0, bytes = 0;
     CHECK_STATUS(yc_size(one, &keys, &bytes, NULL), YC_OK);
