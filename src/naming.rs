@@ -33,6 +33,11 @@ pub fn generation_of(stored: &[u8]) -> &[u8] {
     }
 }
 
+/// Returns true if a stored tag is that of a generation.
+pub fn is_generation(stored: &[u8]) -> bool {
+    stored.first() == Some(&MARK) && generation_of(stored) == stored
+}
+
 /// A stored name on the stack, if it is short.
 pub type StoredName = SmallVec<[u8; 128]>;
 
@@ -487,6 +492,7 @@ mod tests {
             let set = Operation::Set(NewEntry { key, value: b"v", ttl: None, tags: &[] });
             assert_eq!(naming.names(&set).unwrap().list()[1..], names.list());
             assert!(!naming.keeps_all(&set) && naming.check_clear().is_ok());
+            assert!(is_generation(generation_of(&naming.stored(key))) && !is_generation(&naming.stored(key)));
         }
         assert!(Naming::default().check_clear().is_err());
     }

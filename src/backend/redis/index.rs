@@ -53,11 +53,11 @@ impl RedisStore {
         let (now, mut notes, mut tags) = (now(), Vec::new(), Vec::new());
         let indexed = entries.iter().enumerate().filter(|_| self.tag_index);
         for (number, entry) in indexed {
-            for tag in &entry.tags {
+            for tag in entry.tags.iter().filter(|tag| entry.generation != Some(**tag)) {
                 push_note(commands, prefix, *tag, &entry.name, mark(now, entry.ttl));
                 notes.push(number);
+                tags.push(*tag);
             }
-            tags.extend_from_slice(&entry.tags);
         }
         tags.sort_unstable();
         tags.dedup();

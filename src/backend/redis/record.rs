@@ -236,6 +236,7 @@ mod tests {
             name: name.to_vec(),
             bytes,
             ttl: None,
+            generation: None,
             tags: Vec::new(),
             condition: Condition::Always,
             keeps_expiry: false,

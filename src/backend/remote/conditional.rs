@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::entries::Found;
+use super::entries::{Found, generation_among};
 use super::fresh::{Checked, fresh_of};
 use super::store::{Change, Condition, Mark};
 use super::tags::pair;
@@ -406,13 +406,15 @@ impl<S: Store> Remote<S> {
             load: live.load,
             payload: value,
         };
+        let tags: Vec<u64> = live.tags.iter().map(|tag| tag.tag).collect();
         let end = |deadline: u64| deadline.saturating_add(live.load.stale_for_ms);
         let left = |deadline| Duration::from_millis(end(deadline).saturating_sub(self.store.now_ms(name)).max(1));
         Ok(EncodedEntry {
             bytes: entry::encode(name, &stored),
             name: name.to_vec(),
             ttl: live.deadline_ms.map(left),
-            tags: live.tags.iter().map(|tag| tag.tag).collect(),
+            generation: generation_among(key, &tags),
+            tags,
             condition: Condition::Always,
             keeps_expiry: true,
             moves_ms: 0,

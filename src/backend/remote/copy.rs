@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 
 use super::conditional::Asked;
-use super::entries::{Extent, Found, joined};
+use super::entries::{Extent, Found, generation_among, joined};
 use super::fresh::fresh_of;
 use super::store::no_answer;
 use super::tags::TagVersions;
@@ -225,8 +225,9 @@ impl<S: Store> Remote<S> {
         let condition = if if_present == IfPresent::Keep { Condition::Absent } else { Condition::Always };
         let bytes = entry::encode(&name, &stored);
         let (tags, lasting) = (entry.tags.clone(), Vec::new());
+        let generation = generation_among(&entry.key, &tags);
         let ttl = ttl.map(|ttl| ttl.saturating_add(Duration::from_millis(load.stale_for_ms)));
-        Ok(EncodedEntry { bytes, name, ttl, tags, condition, keeps_expiry: false, moves_ms: 0, lasting })
+        Ok(EncodedEntry { bytes, name, ttl, tags, generation, condition, keeps_expiry: false, moves_ms: 0, lasting })
     }
 }
 

@@ -65,6 +65,11 @@ impl Unready {
     }
 }
 
+/// Returns the tag of the generation of a key, if it is among these.
+pub(super) fn generation_among(key: &[u8], tags: &[u64]) -> Option<u64> {
+    if tags.is_empty() { None } else { Some(tag_hash(generation_of(key))).filter(|tag| tags.contains(tag)) }
+}
+
 /// Decodes the bytes of an entry: all of them, or its header.
 type Decode = for<'a> fn(&[u8], &'a [u8]) -> std::result::Result<Entry<'a>, DecodeError>;
 
@@ -349,11 +354,12 @@ impl<S: Store> Remote<S> {
             load,
             payload: value,
         };
-        let tags = stored.tags.iter().map(|tag| tag.tag).collect();
+        let tags: Vec<u64> = stored.tags.iter().map(|tag| tag.tag).collect();
+        let generation = generation_among(key, &tags);
         let bytes = entry::encode(&name, &stored);
         let (condition, lasting) = (Condition::Always, Vec::new());
         let ttl = ttl.map(|ttl| ttl.saturating_add(Duration::from_millis(load.stale_for_ms)));
-        EncodedEntry { bytes, name, ttl, tags, condition, keeps_expiry: false, moves_ms: 0, lasting }
+        EncodedEntry { bytes, name, ttl, tags, generation, condition, keeps_expiry: false, moves_ms: 0, lasting }
     }
 
     /// Returns the deadline of an entry with these properties. On Redis it only makes an entry with another time to live

@@ -7,6 +7,7 @@ use crate::backend::Removed;
 use crate::entry::{Entry, tag_hash};
 use crate::error::Result;
 use crate::exec::context::CallContext;
+use crate::naming::is_generation;
 use crate::operation::Change as ChangedEntries;
 
 impl<S: Store> Remote<S> {
@@ -17,7 +18,10 @@ impl<S: Store> Remote<S> {
         tags.sort_unstable();
         tags.dedup();
         let told = self.announcement(&ChangedEntries::Tags(names_of_tags));
-        let Some(indexed) = self.store.indexed(context, &self.prefix, &tags, count).await? else {
+        // No index lists the entries of a generation: a clear would take time in proportion to their number.
+        let are_indexed = !names_of_tags.iter().any(|tag| is_generation(tag));
+        let indexed = if are_indexed { self.store.indexed(context, &self.prefix, &tags, count).await? } else { None };
+        let Some(indexed) = indexed else {
             self.replace_tag_versions(context, &tags, told).await?;
             Box::pin(self.confirm_tags(context, &tags)).await?;
             return Ok(None);

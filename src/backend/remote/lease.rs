@@ -340,6 +340,7 @@ impl<S: Store> Remote<S> {
             name: name.clone(),
             ttl: if stays == Some(None) { None } else { Some(left.map_or(time, |left| left.max(time))) },
             tags: Vec::new(),
+            generation: None,
             condition: look.condition(),
             keeps_expiry: stays.is_some(),
             moves_ms: i64::try_from(longer_ms).unwrap_or(i64::MAX),

@@ -44,6 +44,8 @@ pub struct EncodedEntry {
     pub ttl: Option<Duration>,
     /// The hashes of its tags.
     pub tags: Vec<u64>,
+    /// The one of them that all entries of its generation have; `None` if it has none. No index lists it.
+    pub generation: Option<u64>,
     /// The condition for storing it.
     pub condition: Condition,
     /// True if the name keeps the expiry that it has in the store.
