@@ -164,6 +164,22 @@ func ExampleStats() {
 	// Output: no reads yet
 }
 
+func ExampleFallbackStats() {
+	cache, err := yokedcache.Open(`{backend: redis, redis: {port: 1, connect: lazy, key_prefix: app}, fallback: {backend: memory}}`)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer cache.Close()
+
+	stats, err := cache.Stats(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	var fallback *yokedcache.FallbackStats = stats.Fallback
+	fmt.Println(fallback.Backend)
+	// Output: memory
+}
+
 func ExampleStats_Uptime() {
 	stats := yokedcache.Stats{UptimeMillis: 90000}
 	fmt.Println(stats.Uptime())

@@ -1201,6 +1201,7 @@ export interface ServerHealth {
 
 /** Reports whether a cache can serve. The guide's page `reports.md` explains each member; later versions add some. */
 export interface Health {
+  /** Tells whether all of it, a part of it or nothing serves. */
   status: 'healthy' | 'degraded' | 'unhealthy';
   /** Explains the status. */
   reasons: string[];
