@@ -18,7 +18,7 @@ use crate::backend::{Missing, NewEntry};
 use crate::entry::{self, DecodeError, Entry, LoadTerms, TagVersion, tag_hash};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
-use crate::naming::generation_of;
+use crate::naming::{GENERATION, generation_of};
 use crate::operation::Change as ChangedEntries;
 use crate::util::byte_strings::ByteStrings;
 use crate::util::millis;
@@ -120,7 +120,7 @@ impl<S: Store> Remote<S> {
     /// Returns the tag that all entries of the generation of a key have; `None`: it has none.
     fn generation_of(&self, key: &[u8]) -> Option<u64> {
         let generation = generation_of(key);
-        (self.has_generations || !generation.is_empty()).then(|| tag_hash(generation))
+        (self.has_generations || generation != GENERATION).then(|| tag_hash(generation))
     }
 
     /// Reads an entry, and the versions of the tags that it is guessed to have, sorted by tag.
