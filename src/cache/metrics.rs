@@ -125,7 +125,7 @@ impl Asked {
         let Some(runtime) = runtime.filter(|_| !cache.answers_at_once()) else { return Self::Later(name, cache) };
         let (sender, receiver) = oneshot::channel();
         runtime.spawn(Box::pin(async move {
-            // Nobody waits for it any more if the call has failed.
+            // The receiver is gone if the call has failed.
             _ = sender.send(cache.exposition(CallContext::task(), Some(&name)).await);
         }));
         Self::OnRuntime(receiver)
