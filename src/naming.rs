@@ -13,7 +13,7 @@ use crate::entry::tag_hash;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{MAX_KEY_LEN, MAX_TAGS};
 use crate::lease::{Fill, LeaseOptions};
-use crate::operation::{Addition, NewEntry, Operation};
+use crate::operation::{Addition, NewEntry, Operation, PatternMode};
 use crate::util::glob::Glob;
 
 /// The byte that stored names of namespaces begin with.
@@ -30,6 +30,15 @@ pub fn generation_of(stored: &[u8]) -> &[u8] {
         [MARK, MARK, ..] => GENERATION,
         [MARK, ..] => stored.iter().position(|byte| *byte == END).map_or(GENERATION, |end| &stored[..=end]),
         _ => GENERATION,
+    }
+}
+
+/// Returns the stored name of the tag of the generation that a stored pattern concerns.
+pub fn generation_of_pattern(stored: &[u8]) -> &[u8] {
+    match stored {
+        // No namespace begins like this: it is the literal `~` of a pattern without one.
+        [MARK, b'\\', ..] => GENERATION,
+        _ => generation_of(stored),
     }
 }
 
@@ -50,6 +59,8 @@ pub struct Naming {
     adds_tags: bool,
     /// True if the first of these is that of the generation.
     has_generations: bool,
+    /// The way in which entries are invalidated by a pattern.
+    patterns: PatternMode,
     parts: Arc<Parts>,
 }
 
@@ -63,20 +74,21 @@ struct Parts {
 
 impl Default for Naming {
     fn default() -> Self {
-        Self::new(None, &[], false)
+        Self::new(None, &[], false, PatternMode::Walk)
     }
 }
 
 impl Naming {
     /// Makes the names of a cache or a view. Entries that it stores get these tags in addition to their own. A namespace
     /// always has generations.
-    pub fn new(namespace: Option<&str>, tags: &[String], has_generations: bool) -> Self {
+    pub fn new(namespace: Option<&str>, tags: &[String], has_generations: bool, patterns: PatternMode) -> Self {
         let named = |name: &str| [&[MARK], name.as_bytes(), &[END]].concat().into();
         let lead = namespace.map_or_else(|| [MARK].into(), named);
         let plain = Parts { lead, tags: Box::default() };
         let has_generations = has_generations || namespace.is_some();
         let adds_tags = has_generations || !tags.is_empty();
-        let naming = Self { is_plain: namespace.is_none(), adds_tags, has_generations, parts: Arc::new(plain) };
+        let naming =
+            Self { is_plain: namespace.is_none(), adds_tags, has_generations, patterns, parts: Arc::new(plain) };
         if !adds_tags {
             return naming;
         }
@@ -89,6 +101,11 @@ impl Naming {
     /// Returns true if each entry has the tag of its generation.
     pub fn has_generations(&self) -> bool {
         self.has_generations
+    }
+
+    /// Returns the way in which entries are invalidated by a pattern.
+    pub fn patterns(&self) -> PatternMode {
+        self.patterns
     }
 
     /// Returns true if a stored tag is that of the generation.
@@ -187,6 +204,11 @@ impl StoredGlob {
         }
     }
 
+    /// Returns the bytes with which the stored keys begin that it matches, if it matches all of its generation that do.
+    pub fn as_prefix(&self) -> Option<Vec<u8>> {
+        self.glob.as_prefix()
+    }
+
     /// Returns the bytes that every stored key begins with that it matches.
     pub fn literal_prefix(&self) -> Vec<u8> {
         self.glob.literal_prefix()
@@ -238,7 +260,10 @@ impl Naming {
             | Operation::DeleteMany { keys: names }
             | Operation::InvalidateTags { tags: names, .. } => names.iter().all(|name| self.keeps(name)),
             Operation::SetMany { entries } => entries.iter().all(|entry| self.keeps_entry(entry)),
-            Operation::InvalidatePatterns { patterns } => self.is_plain && !patterns.iter().any(|it| may_be_marked(it)),
+            Operation::InvalidatePatterns { patterns, .. } => {
+                let are_kept = || self.is_plain && !patterns.iter().any(|it| may_be_marked(it));
+                self.patterns == PatternMode::Walk && are_kept()
+            }
             Operation::Clear { .. } => false,
             Operation::Flush { .. } => self.is_plain,
             Operation::GetOrLease { key, options } => {
@@ -279,7 +304,7 @@ impl Naming {
             | Operation::LeaseFill { fill: Fill { tags: list, .. }, .. } => {
                 list.iter().try_for_each(|name| names.push(&self.stored(name)))?;
             }
-            Operation::InvalidatePatterns { patterns } => {
+            Operation::InvalidatePatterns { patterns, .. } => {
                 patterns.iter().try_for_each(|pattern| names.push(&self.stored_pattern(pattern)))?;
             }
             Operation::Flush { .. } if !self.is_plain => names.push(&self.stored_pattern(b"*"))?,
@@ -349,10 +374,14 @@ impl Naming {
             Operation::GetMany { .. } => Operation::GetMany { keys: names },
             Operation::DeleteMany { .. } => Operation::DeleteMany { keys: names },
             Operation::InvalidateTags { count, .. } => Operation::InvalidateTags { tags: names, count },
-            Operation::InvalidatePatterns { .. } => Operation::InvalidatePatterns { patterns: names },
+            Operation::InvalidatePatterns { .. } => {
+                Operation::InvalidatePatterns { patterns: names, mode: self.patterns }
+            }
             Operation::Clear { count } => Operation::InvalidateTags { tags: names, count },
             // Only the entries of the namespace.
-            Operation::Flush { .. } if !self.is_plain => Operation::InvalidatePatterns { patterns: names },
+            Operation::Flush { .. } if !self.is_plain => {
+                Operation::InvalidatePatterns { patterns: names, mode: PatternMode::Walk }
+            }
             Operation::GetOrLease { options, .. } => {
                 Operation::GetOrLease { key, options: LeaseOptions { tags, ..options } }
             }
@@ -411,7 +440,7 @@ mod tests {
     use super::*;
 
     fn naming(namespace: &str) -> Naming {
-        Naming::new(Some(namespace), &[], false)
+        Naming::new(Some(namespace), &[], false, PatternMode::Walk)
     }
 
     #[test]
@@ -463,7 +492,7 @@ mod tests {
 
     #[test]
     fn the_tags_of_a_view_are_added_to_those_of_each_entry() {
-        let naming = Naming::new(Some("users"), &["all".to_owned()], false);
+        let naming = Naming::new(Some("users"), &["all".to_owned()], false, PatternMode::Walk);
         let entry = NewEntry { key: b"k", value: b"v", ttl: None, tags: &[b"t"] };
         let entries = [entry, NewEntry { key: b"~", tags: &[], ..entry }];
         let operation = Operation::SetMany { entries: &entries };
@@ -485,7 +514,7 @@ mod tests {
 
     #[test]
     fn a_key_tells_the_tag_of_its_generation() {
-        let plain = Naming::new(None, &[], true);
+        let plain = Naming::new(None, &[], true, PatternMode::Walk);
         for (naming, key) in [(&plain, &b"a:b"[..]), (&plain, b"~"), (&plain, b"~a:b"), (&naming("n"), b"~a:b")] {
             let names = naming.names(&Operation::Clear { count: false }).unwrap();
             assert_eq!(names.list(), [generation_of(&naming.stored(key))], "{}", key.escape_ascii());

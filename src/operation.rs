@@ -174,8 +174,9 @@ pub enum Operation<'a> {
     DeleteMany { keys: &'a [&'a [u8]] },
     /// Makes every entry that has one of the tags a miss: `Outcome::Removed`.
     InvalidateTags { tags: &'a [&'a [u8]], count: bool },
-    /// Removes every key that matches one of the globs: `Outcome::Removed`.
-    InvalidatePatterns { patterns: &'a [&'a [u8]] },
+    /// Makes every key a miss that matches one of the globs: `Outcome::Removed`. A barrier reaches those that have the tag of
+    /// their generation, and the patterns are of one generation.
+    InvalidatePatterns { patterns: &'a [&'a [u8]], mode: PatternMode },
     /// Removes every entry: `Outcome::Removed`.
     Flush { count: bool },
     /// Makes every entry a miss that has the tag of its generation: `Outcome::Removed`. It reaches a backend as an
@@ -278,6 +279,16 @@ pub enum BatchKey {
     Delete,
 }
 
+/// The way in which entries are invalidated by a pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PatternMode {
+    /// Lists the keys and removes those that match.
+    #[default]
+    Walk,
+    /// Makes misses of the older entries that match, in one step.
+    Barrier,
+}
+
 /// Gives an operation other arguments, such as copies of its own. The functions are called in the order of the
 /// arguments, in the same order for all operations of one kind; a list comes last.
 pub trait Rebind<'b> {
@@ -305,7 +316,7 @@ impl Operation<'_> {
             Self::SetMany { entries } => Some(Change::Keys(entries.iter().map(|entry| entry.key).collect())),
             Self::DeleteMany { keys } => Some(Change::Keys((*keys).into())),
             Self::InvalidateTags { tags, .. } => Some(Change::Tags(tags)),
-            Self::InvalidatePatterns { patterns } => Some(Change::Patterns(patterns)),
+            Self::InvalidatePatterns { patterns, .. } => Some(Change::Patterns(patterns)),
             Self::Clear { .. } => Some(Change::Tags(&[GENERATION])),
             Self::Flush { .. } => Some(Change::Flush),
             Self::LeaseFill { lease, .. } => Some(Change::Keys(vec![&lease.key[..]].into())),
@@ -364,10 +375,15 @@ impl Operation<'_> {
         }
     }
 
+    /// Returns true if the operation invalidates by a pattern in one step.
+    pub fn is_barrier(&self) -> bool {
+        matches!(self, Self::InvalidatePatterns { mode: PatternMode::Barrier, .. })
+    }
+
     /// Returns true if the operation may walk all entries: longer than a caller that must not be blocked has time for,
     /// even on a backend that answers at once.
     pub fn is_long(&self) -> bool {
-        matches!(self, Self::InvalidatePatterns { .. } | Self::Flush { .. })
+        matches!(self, Self::InvalidatePatterns { mode: PatternMode::Walk, .. } | Self::Flush { .. })
     }
 
     /// Returns the same operation without its wait for another caller: what a backend that answers at once has done
@@ -454,7 +470,9 @@ impl Operation<'_> {
             Self::SetMany { entries } => Operation::SetMany { entries: to.entries(entries) },
             Self::DeleteMany { keys } => Operation::DeleteMany { keys: to.list(keys) },
             Self::InvalidateTags { tags, count } => Operation::InvalidateTags { tags: to.list(tags), count },
-            Self::InvalidatePatterns { patterns } => Operation::InvalidatePatterns { patterns: to.list(patterns) },
+            Self::InvalidatePatterns { patterns, mode } => {
+                Operation::InvalidatePatterns { patterns: to.list(patterns), mode }
+            }
             Self::Flush { count } => Operation::Flush { count },
             Self::Clear { count } => Operation::Clear { count },
             Self::Ping => Operation::Ping,

@@ -1,5 +1,6 @@
 //! Backends: where entries live. A backend knows keys, values, deadlines and tags; the cache owns what operations mean.
 
+mod barrier;
 #[cfg(test)]
 pub mod double;
 pub mod health;

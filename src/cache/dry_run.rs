@@ -30,7 +30,7 @@ impl Cache {
             // A filter without tags selects all entries.
             Operation::InvalidateTags { tags: [], .. } => return Ok(Some(0)),
             Operation::InvalidateTags { tags, .. } => (tags, None),
-            Operation::InvalidatePatterns { patterns } => (&[], Some(Patterns::new(patterns))),
+            Operation::InvalidatePatterns { patterns, .. } => (&[], Some(Patterns::new(patterns))),
             Operation::Flush { .. } => (&[], None),
             _ => {
                 return Err(Error::new(ErrorKind::Invalid, "only an invalidation, a clear and a flush have a dry run"));

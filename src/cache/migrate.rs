@@ -25,7 +25,7 @@ use crate::exec::context::CallContext;
 use crate::exec::runtime::yield_now;
 use crate::key::check_pattern;
 use crate::naming::{Naming, StoredGlob};
-use crate::operation::Operation;
+use crate::operation::{Operation, PatternMode};
 
 /// The number of keys that are listed at once: a migration is resumed at the beginning of a page.
 const PAGE: usize = 1024;
@@ -204,7 +204,10 @@ impl<'a> Migration<'a> {
         }
         let patterns: Vec<&[u8]> = names.patterns.iter().map(Vec::as_slice).collect();
         if !patterns.is_empty() {
-            retried(context, || to.call(context, Operation::InvalidatePatterns { patterns: &patterns })).await?;
+            retried(context, || {
+                to.call(context, Operation::InvalidatePatterns { patterns: &patterns, mode: PatternMode::Walk })
+            })
+            .await?;
             names.clear_patterns();
         }
         let tags: Vec<u64> = names.tags.iter().copied().collect();

@@ -101,7 +101,7 @@ impl Cache {
             number: OPENED.fetch_add(1, Relaxed),
             store: config.store().map(Arc::from),
             key_prefix: config.key_prefix.into(),
-            naming: Naming::new(None, &[], config.generations),
+            naming: Naming::new(None, &[], config.generations, config.patterns),
             view: None,
             namespaces: Arc::default(),
             ttl_jitter: config.ttl_jitter,
@@ -376,7 +376,7 @@ impl Cache {
     /// Returns the cache with the keys and the tags of a namespace. Its statistics stay those of the whole cache.
     #[must_use]
     pub fn in_namespace(self, namespace: &str) -> Self {
-        Self { naming: Naming::new(Some(namespace), &[], true), ..self }
+        Self { naming: Naming::new(Some(namespace), &[], true, self.naming.patterns()), ..self }
     }
 
     /// Returns the number by which the cursors of the cache are known.
@@ -426,7 +426,7 @@ impl Cache {
                 entries.iter().try_for_each(|entry| self.check_entry(entry))
             }
             Operation::InvalidateTags { tags, .. } => tags.iter().try_for_each(|tag| check_tag(tag)),
-            Operation::InvalidatePatterns { patterns } => patterns.iter().try_for_each(|it| check_pattern(it)),
+            Operation::InvalidatePatterns { patterns, .. } => patterns.iter().try_for_each(|it| check_pattern(it)),
             Operation::Flush { .. } | Operation::Ping | Operation::Usage => Ok(()),
             Operation::Clear { .. } => self.naming.check_clear(),
             Operation::GetOrLease { key, options } => check_key(key).and_then(|()| check_tags(options.tags)),

@@ -28,7 +28,7 @@ use crate::inbox::{Delivery, Feed};
 use crate::lease::LoadState;
 use crate::message::Filter;
 use crate::naming::Naming;
-use crate::operation::Change;
+use crate::operation::{Change, PatternMode};
 use crate::ttl::{DefaultTtl, Ttl};
 use crate::util::lock;
 use crate::value::Value;
@@ -167,23 +167,43 @@ pub(super) struct Options(Mutex<HashMap<Box<str>, Prepared>>);
 struct Prepared {
     config: Arc<ViewConfig>,
     naming: Naming,
+    of: Basis,
+}
+
+/// The properties that the views of a cache take from it unless their options say otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Basis {
+    /// True if its entries have generations.
+    has_generations: bool,
+    patterns: PatternMode,
+}
+
+impl Basis {
+    fn of(cache: &Cache) -> Self {
+        Self { has_generations: cache.naming.has_generations(), patterns: cache.naming.patterns() }
+    }
 }
 
 impl Prepared {
-    /// `has_generations`: the entries of the cache have them.
-    fn new(config: ViewConfig, has_generations: bool) -> Self {
-        let naming = Naming::new(config.namespace.as_deref(), &config.tags, has_generations);
-        Self { config: Arc::new(config), naming }
+    fn new(config: ViewConfig, of: Basis) -> Result<Self> {
+        let (namespace, patterns) = (config.namespace.as_deref(), config.patterns.unwrap_or(of.patterns));
+        if patterns == PatternMode::Barrier && !of.has_generations && namespace.is_none() {
+            let text = "option patterns: a barrier needs generations, which the entries of this cache do not have: set `generations: true` in every program that shares its key_prefix, or give the view a namespace";
+            return Err(Error::new(ErrorKind::Invalid, text));
+        }
+        let naming = Naming::new(namespace, &config.tags, of.has_generations, patterns);
+        Ok(Self { config: Arc::new(config), naming, of })
     }
 }
 
 impl Options {
-    /// Reads options of a view of a cache whose entries have generations or not.
-    fn read(&self, text: &str, has_generations: bool) -> Result<Prepared> {
-        if let Some(prepared) = lock(&self.0).get(text) {
+    /// Reads options of a view.
+    fn read(&self, text: &str, of: Basis) -> Result<Prepared> {
+        // A switch may have changed the basis.
+        if let Some(prepared) = lock(&self.0).get(text).filter(|prepared| prepared.of == of) {
             return Ok(prepared.clone());
         }
-        let prepared = Prepared::new(ViewConfig::from_text(text)?, has_generations);
+        let prepared = Prepared::new(ViewConfig::from_text(text)?, of)?;
         let mut known = lock(&self.0);
         if known.len() >= MAX_OPTIONS {
             known.clear();
@@ -197,19 +217,15 @@ impl CacheHandle {
     /// Opens a view of a cache, or of the cache of a view with what that view says and the options do not.
     pub fn view(self: &Arc<Self>, options: &str) -> Result<Self> {
         self.check_open()?;
-        let (above, has_generations) = {
-            let cache = self.load();
-            (cache.view.clone(), cache.naming.has_generations())
-        };
-        let (root, prepared) = match above {
-            None => (self.clone(), self.view_options.read(options, has_generations)?),
-            Some(view) => {
-                let own = view.root.view_options.read(options, has_generations)?;
-                (view.root.clone(), Prepared::new(view.config.with(&own.config)?, has_generations))
-            }
-        };
+        let above = self.load().view.clone();
+        let root = above.as_ref().map_or_else(|| self.clone(), |view| view.root.clone());
         let cache = root.cache()?;
-        let Prepared { config, naming } = prepared;
+        let basis = Basis::of(&cache);
+        let prepared = match above {
+            None => root.view_options.read(options, basis)?,
+            Some(view) => Prepared::new(view.config.with(&ViewConfig::from_text(options)?)?, basis)?,
+        };
+        let Prepared { config, naming, .. } = prepared;
         let statistics = config.namespace.as_deref().map(|namespace| cache.namespaces.statistics(namespace));
         let (latencies, load_counters) = match &statistics {
             Some(own) => (own.latencies.clone(), own.load_counters.clone()),
@@ -487,6 +503,7 @@ impl ViewConfig {
             default_ttl: other.default_ttl.or(self.default_ttl),
             tags: self.tags.iter().chain(&other.tags).cloned().collect(),
             touch_on_get: other.touch_on_get.or(self.touch_on_get),
+            patterns: other.patterns.or(self.patterns),
         })
     }
 }

@@ -10,6 +10,7 @@ use super::types::{
     MemcachedConfig, MemcachedServer, RedisConfig, RedisTopology, Secret, TlsConfig,
 };
 use crate::error::Result;
+use crate::operation::PatternMode;
 
 /// Ways to name Redis servers that exclude others.
 const EXCLUSIVE: &[(&str, &[&str])] = &[
@@ -25,12 +26,13 @@ const TLS_DETAILS: [&str; 5] = ["ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "
 pub(super) fn build(backend: BackendName, fields: Vec<Field>, variables: Variables) -> Result<Config> {
     let section = Section::read(backend, fields, variables)?;
     let mut options = section.options(variables)?;
-    let Options { default_ttl, ttl_jitter, max_value_bytes, generations, .. } = options;
+    let Options { default_ttl, ttl_jitter, max_value_bytes, generations, patterns, .. } = options;
     Ok(Config {
         key_prefix: std::mem::take(&mut options.key_prefix),
         default_ttl,
         ttl_jitter,
-        generations,
+        generations: generations || patterns == PatternMode::Barrier,
+        patterns,
         max_value_bytes,
         loading: options.loading.clone(),
         backend: match backend {

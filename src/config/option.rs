@@ -13,6 +13,7 @@ use super::types::{
 };
 use super::value::{self, Fit, Misfit, numeric};
 use crate::error::{Error, Result};
+use crate::operation::PatternMode;
 
 /// The values of all options, before they are checked together.
 #[derive(Clone, PartialEq, Default)]
@@ -21,6 +22,7 @@ pub(super) struct Options {
     pub default_ttl: Duration,
     pub ttl_jitter: f64,
     pub generations: bool,
+    pub patterns: PatternMode,
     pub max_value_bytes: u64,
     pub loading: LoadingConfig,
     pub memory: MemoryConfig,

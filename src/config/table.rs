@@ -7,6 +7,7 @@ use super::option::Kind::{
 use super::option::Scope::{Every, Fallback, Memcached, Memory, Migration, Near, Redis, Remote, Switch, View};
 use super::option::{Choices, Row, Scope, row};
 use super::types::{BackendName, Connect, Discovery, Distribution, Eviction, Failover, KeyHash, OnRestart, Verify};
+use crate::operation::PatternMode;
 
 /// A day in milliseconds, the longest time of a connection.
 const DAY: u64 = 86_400_000;
@@ -52,6 +53,12 @@ const ON_RESTART: Choices =
     &[("replay", |o| o.redis.on_restart = OnRestart::Replay), ("renew", |o| o.redis.on_restart = OnRestart::Renew)];
 const EVICTION: Choices =
     &[("lru", |o| o.memory.eviction = Eviction::Lru), ("s3fifo", |o| o.memory.eviction = Eviction::S3Fifo)];
+const PATTERNS: Choices =
+    &[("walk", |o| o.patterns = PatternMode::Walk), ("barrier", |o| o.patterns = PatternMode::Barrier)];
+const VIEW_PATTERNS: Choices = &[
+    ("walk", |o| o.view.patterns = Some(PatternMode::Walk)),
+    ("barrier", |o| o.view.patterns = Some(PatternMode::Barrier)),
+];
 const WRITES: Choices = &[("drop", |o| o.fallback.follow = false), ("follow", |o| o.fallback.follow = true)];
 
 // An option is a line: its scope, its name (aliases follow, after spaces), its kind, its default, an example and its
@@ -69,6 +76,7 @@ pub(super) static OPTIONS: &[Row] = &[
     row(Every, "refresh_ahead", Flag(|o| &mut o.loading.refresh_ahead), "false", "true", "One caller loads a value again shortly before it expires: the earlier, the longer its last load took (XFetch with beta 1)."),
     row(Every, "negative_ttl", Time(1..=TEN_YEARS, |o| &mut o.loading.negative_ttl), "30s", "5s", "The time for which the cache remembers that a load found nothing, if the fill has the default TTL."),
     row(Every, "generations", Flag(|o| &mut o.generations), "false", "true", "Each entry has a generation, so that `yc_clear` makes misses of all in one step; each read fetches the version of the generation too. All programs that share the key_prefix need the same value. The entries of a namespace always have one."),
+    row(Every, "patterns", Choice(PATTERNS), "walk", "barrier", "How a pattern invalidates. `walk`: lists the keys, removes those that match and counts them. `barrier`: makes misses of the older entries that match in one step, also on a server that cannot list; it implies `generations`, and counts nothing."),
     // Section `memory`.
     row(Memory, "max_size", Count(0..=MAX_ENTRIES, |o| &mut o.memory.max_size), "10000", "100000", "Entries kept at most. 0: no limit, so that `max_bytes` alone limits the store."),
     row(Memory, "max_bytes", Size(0..=PIB, |o| &mut o.memory.max_bytes), "0", "256MiB", "Bytes kept at most, keys included; 0: no bound."),
@@ -154,6 +162,7 @@ pub(super) static OPTIONS: &[Row] = &[
     row(View, "default_ttl", MaybeTime(0..=TEN_YEARS, |o| &mut o.view.default_ttl), "", "1m", "TTL of an entry that is set without one; 0: it never expires. `ttl_jitter` of the cache applies."),
     row(View, "tags", Texts(|o| &mut o.view.tags), "", "[a, b]", "Tags that each entry gets when it is stored, in addition to those of the call."),
     row(View, "touch_on_get", Maybe(|o| &mut o.view.touch_on_get), "", "true", "Sliding expiry: a get, also of many keys or for loading, gives its entry the default TTL of the view again."),
+    row(View, "patterns", Choice(VIEW_PATTERNS), "", "barrier", "How a pattern invalidates, as the option of the cache. `barrier` needs generations: those of the cache, or those that a namespace has."),
 ];
 
 #[rustfmt::skip]

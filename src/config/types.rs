@@ -6,6 +6,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::operation::PatternMode;
+
 /// Everything `open` needs to know, checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -21,6 +23,8 @@ pub struct Config {
     pub max_value_bytes: u64,
     /// True if one call makes misses of all entries without a namespace (`Operation::Clear`). Default false.
     pub generations: bool,
+    /// The way in which entries are invalidated by a pattern. A barrier needs generations.
+    pub patterns: PatternMode,
     /// The options of loads.
     pub loading: LoadingConfig,
     /// The backend that stores the entries.
@@ -394,6 +398,8 @@ pub struct ViewConfig {
     pub tags: Vec<String>,
     /// True if a read gives its entry the default TTL again.
     pub touch_on_get: Option<bool>,
+    /// The way in which entries are invalidated by a pattern.
+    pub patterns: Option<PatternMode>,
 }
 
 /// The address of a server.

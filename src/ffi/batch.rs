@@ -22,7 +22,7 @@ use crate::cache::{Cache, CacheHandle, Request};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::blocking::wait;
 use crate::exec::cancel::CancelToken;
-use crate::operation::{Addition, NewEntry, Operation, Outcome};
+use crate::operation::{Addition, NewEntry, Operation, Outcome, PatternMode};
 use crate::ttl::Ttl;
 use crate::util::allocation;
 
@@ -359,7 +359,7 @@ unsafe fn read_request<'a>(
         YC_OP_EXPIRE => Operation::Expire { key, ttl: ttl()? },
         YC_OP_TTL => Operation::Ttl { key },
         YC_OP_INVALIDATE_TAGS => Operation::InvalidateTags { tags: list, count },
-        YC_OP_INVALIDATE_PATTERN => Operation::InvalidatePatterns { patterns: list },
+        YC_OP_INVALIDATE_PATTERN => Operation::InvalidatePatterns { patterns: list, mode: PatternMode::Walk },
         YC_OP_CLEAR => Operation::Clear { count },
         YC_OP_FLUSH => Operation::Flush { count },
         YC_OP_PING => Operation::Ping,

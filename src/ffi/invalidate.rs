@@ -8,7 +8,7 @@ use super::cache::{with_cache, yc_cache};
 use super::error::{YC_OK, yc_error, yc_status};
 use crate::cache::Cache;
 use crate::error::Result;
-use crate::operation::{Operation, Removed};
+use crate::operation::{Operation, PatternMode, Removed};
 
 /// A number that is not known: of removed entries, of receivers, or of lost
 /// messages.
@@ -114,7 +114,7 @@ pub unsafe extern "C" fn yc_invalidate_pattern(
     unsafe {
         with_cache("yc_invalidate_pattern", cache, err, |cache| {
             let patterns = [bytes(pattern, pattern_len, "pattern")?];
-            run(cache, Operation::InvalidatePatterns { patterns: &patterns }, removed)
+            run(cache, Operation::InvalidatePatterns { patterns: &patterns, mode: PatternMode::Walk }, removed)
         })
     }
 }

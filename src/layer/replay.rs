@@ -24,7 +24,7 @@ use crate::exec::context::CallContext;
 use crate::inbox::{Delivery, Feed};
 use crate::lease::Fill;
 use crate::message::Filter;
-use crate::operation::Change;
+use crate::operation::{Change, PatternMode};
 use crate::value::Value;
 
 /// The number of keys or tags that are replayed at once.
@@ -121,7 +121,10 @@ impl Replay {
         }
         let patterns: Vec<&[u8]> = names.patterns.iter().map(Vec::as_slice).collect();
         if !patterns.is_empty() {
-            self.behind.call(context, Operation::InvalidatePatterns { patterns: &patterns }).await?;
+            // Where nothing can be listed, only barriers were recorded.
+            let can_list = self.behind.capabilities().list;
+            let mode = if can_list { PatternMode::Walk } else { PatternMode::Barrier };
+            self.behind.call(context, Operation::InvalidatePatterns { patterns: &patterns, mode }).await?;
         }
         let tags: Vec<&[u8]> = names.tags.iter().map(Vec::as_slice).collect();
         for tags in tags.chunks(CHUNK) {
@@ -185,7 +188,7 @@ impl Replay {
 
     /// Makes and records the change of an operation.
     async fn change(&self, context: CallContext, operation: Operation<'_>, change: Change<'_>) -> Result<Outcome> {
-        if change.needs_listing() {
+        if change.needs_listing() && !operation.is_barrier() {
             self.check_listing()?;
         }
         if operation.is_conditional() {

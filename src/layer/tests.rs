@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::error::ErrorKind;
 use crate::exec::blocking::{answer, wait};
 use crate::lease::{Fill, Lease, LeaseOptions, Loaded, Wait};
-use crate::operation::Change;
+use crate::operation::{Change, PatternMode};
 
 fn record(log: &ReplayLog, change: Change) -> bool {
     wait(|_| log.record(&change)).unwrap()
@@ -182,7 +182,7 @@ fn what_is_invalidated_meanwhile_is_not_read_when_the_primary_is_back() {
         assert_eq!(removed, None, "the number is unknown");
         run(&it.cache, Operation::Delete { key: b"deleted" });
         set(&it.cache, "overwritten", "new", &[b"tag"]);
-        run(&it.cache, Operation::InvalidatePatterns { patterns: &[b"listed:*"] });
+        run(&it.cache, Operation::InvalidatePatterns { patterns: &[b"listed:*"], mode: PatternMode::Walk });
         run(&it.cache, Operation::Expire { key: b"expired", ttl: None });
         it.comes_back();
         let found: Vec<_> = keys.iter().map(|key| get(&it.cache, key)).collect();

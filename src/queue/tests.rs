@@ -19,7 +19,7 @@ use crate::backend::memory::Memory;
 use crate::cache::{Cache, CacheHandle, Cursor, Request, SearchOptions};
 use crate::config::{BackendConfig, Config};
 use crate::lease::{Fill, Lease, LeaseOptions, Wait};
-use crate::operation::{Addition, NewEntry, Operation, SetCondition};
+use crate::operation::{Addition, NewEntry, Operation, PatternMode, SetCondition};
 
 const GET: Operation = Operation::Get { key: b"key" };
 
@@ -268,7 +268,7 @@ fn memory_completes_at_once_and_without_a_thread() {
 #[test]
 fn what_may_go_through_the_whole_cache_does_not_hold_up_the_caller() {
     let queue = over_memory(0);
-    submit(&queue, 1, Operation::InvalidatePatterns { patterns: &[b"*"] });
+    submit(&queue, 1, Operation::InvalidatePatterns { patterns: &[b"*"], mode: PatternMode::Walk });
     assert!(matches!(next(&queue).result, Ok(Outcome::Removed(Some(0)))));
     let runtime = lock(&queue.runtime).as_ref().unwrap().handle().clone();
     let ((started, starts), (release, held)) = (channel(), channel::<()>());
@@ -277,7 +277,7 @@ fn what_may_go_through_the_whole_cache_does_not_hold_up_the_caller() {
         held.recv().unwrap();
     });
     starts.recv().unwrap();
-    submit(&queue, 2, Operation::InvalidatePatterns { patterns: &[b"*"] });
+    submit(&queue, 2, Operation::InvalidatePatterns { patterns: &[b"*"], mode: PatternMode::Walk });
     assert!(take_all(&queue).is_empty(), "it ran on this thread, and not on the one that is held");
     release.send(()).unwrap();
     assert!(matches!(next(&queue).result, Ok(Outcome::Removed(Some(0)))));
@@ -436,7 +436,7 @@ fn every_operation_means_the_same_when_it_owns_its_arguments() {
             Operation::DeleteMany { keys: &keys[1..] }.into(),
             Operation::Delete { key: b"b" }.into(),
             Operation::Delete { key: b"b" }.into(),
-            Operation::InvalidatePatterns { patterns: &[b"m?"] }.into(),
+            Operation::InvalidatePatterns { patterns: &[b"m?"], mode: PatternMode::Walk }.into(),
             Operation::Flush { count: true }.into(),
             Operation::Ping.into(),
             Request::Stats,
@@ -446,7 +446,7 @@ fn every_operation_means_the_same_when_it_owns_its_arguments() {
             Operation::GetMany { keys: &[b"a", b""] }.into(),
             Operation::SetMany { entries: &refused }.into(),
             Request::Search { query: b"", options: search },
-            Operation::InvalidatePatterns { patterns: &[&[b'a'; 65_537]] }.into(),
+            Operation::InvalidatePatterns { patterns: &[&[b'a'; 65_537]], mode: PatternMode::Walk }.into(),
             Operation::SetIf { entry: entry(b"s", b"1"), condition: SetCondition::Absent }.into(),
             Operation::SetIf { entry: entry(b"s", b"2"), condition: SetCondition::Absent }.into(),
             Operation::GetVersioned { key: b"s" }.into(),

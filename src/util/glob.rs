@@ -38,6 +38,13 @@ impl Glob {
         self.tokens.iter().map_while(|token| if let Token::Byte(byte) = token { Some(*byte) } else { None }).collect()
     }
 
+    /// Returns the bytes before the `*` if the pattern is these bytes and a `*`.
+    pub fn as_prefix(&self) -> Option<Vec<u8>> {
+        let (last, literal) = self.tokens.split_last()?;
+        let byte = |token: &Token| if let Token::Byte(byte) = token { Some(*byte) } else { None };
+        if let Token::AnyRun = last { literal.iter().map(byte).collect() } else { None }
+    }
+
     /// Returns true if the whole text matches. In the worst case the time is the product of both lengths: the function
     /// backtracks to the last `*` only.
     pub fn matches(&self, text: &[u8]) -> bool {

@@ -1,5 +1,5 @@
 //! Stored names: `PREFIX:e:KEY` if Memcached can store that, else `PREFIX:d:SHA-256 of KEY`; `PREFIX:t:HASH` for a
-//! tag's version, `PREFIX:g:home` and `PREFIX:g:away` for a server's epochs.
+//! tag's version, `PREFIX:b:HASH:VERSION` for the list of the barriers of a generation, `PREFIX:g:home` and `PREFIX:g:away` for a server's epochs.
 //!
 //! A prefix has no `:`, so no key reaches a tag version, an epoch or another prefix.
 //! An entry under a digest contains its key, which is compared with the requested one.
@@ -80,6 +80,11 @@ pub fn is_ours(prefix: &str, name: &[u8]) -> bool {
 /// Returns the name of a tag's version.
 pub fn tag_version(prefix: &str, tag: u64) -> Vec<u8> {
     format!("{prefix}:t:{tag:016x}").into_bytes()
+}
+
+/// Returns the name of the list of the barriers that came with a version of a generation.
+pub fn barriers(prefix: &str, generation: u64, version: u64) -> Vec<u8> {
+    format!("{prefix}:b:{generation:016x}:{version:016x}").into_bytes()
 }
 
 /// Returns the names of tags' versions.

@@ -17,8 +17,8 @@ use super::{health, names, sample};
 use crate::backend::health::ServerHealth;
 use crate::backend::redis::{Channels, Events};
 use crate::backend::remote::{
-    self, Announcement, EncodedEntry, Inspected, Mark, MarkedEntry, Outbox, Outcomes, RemovedEntry, Sample, ScanScope,
-    Slice, Store, TimedEntry, Traffic, VersionedEntry,
+    self, Announcement, EncodedEntry, Inspected, Mark, MarkedEntry, Outbox, Outcomes, RemovedEntry, Replaceable,
+    Sample, ScanScope, Slice, Store, TimedEntry, Traffic, VersionedEntry,
 };
 use crate::backend::{Capabilities, Missing, ScanCursor, no_events};
 use crate::entry::{self, DecodeError, Entry};
@@ -396,6 +396,32 @@ impl Store for MemcachedStore {
         self.replace_tag_versions(context, prefix, tags).await
     }
 
+    fn barriers_name(&self, prefix: &str, tag: u64, version: u64) -> Vec<u8> {
+        names::barriers(prefix, tag, version)
+    }
+
+    async fn version_to_replace<'a>(
+        &'a self,
+        context: CallContext,
+        prefix: &'a str,
+        tag: u64,
+    ) -> Result<Option<Replaceable>> {
+        self.replaceable(context, &names::tag_version(prefix, tag)).await
+    }
+
+    async fn replace_version<'a>(
+        &'a self,
+        context: CallContext,
+        prefix: &'a str,
+        tag: u64,
+        replaceable: &'a Replaceable,
+    ) -> Result<bool> {
+        let (name, text) = (names::tag_version(prefix, tag), replaceable.number.to_string());
+        let condition = Condition::Unchanged(replaceable.mark);
+        let set = Command::Set { name: &name, bytes: text.as_bytes(), flags: 0, expiry: 0, condition };
+        changed(self.only(context, set).await?)
+    }
+
     async fn scan<'a>(
         &'a self,
         context: CallContext,
@@ -475,9 +501,9 @@ fn without_channels() -> Error {
 }
 
 #[cold]
-fn without_versions(server: &str) -> Error {
+pub(super) fn without_versions(server: &str) -> Error {
     let text = format!(
-        "{server}: the server keeps no versions of its items, which conditional writes and counters need: start it without -C"
+        "{server}: the server keeps no versions of its items, which conditional writes, counters and barriers need: start it without -C"
     );
     Error::new(ErrorKind::Unsupported, text)
 }

@@ -4,7 +4,8 @@ use super::command::{Command, Condition, random_number};
 use super::names;
 use super::received::{Received, What, tag_version};
 use super::run::{Commands, run, run_renewed};
-use super::store::MemcachedStore;
+use super::store::{MemcachedStore, without_versions};
+use crate::backend::remote::Replaceable;
 use crate::error::{Error, Result};
 use crate::exec::context::CallContext;
 
@@ -34,6 +35,20 @@ impl MemcachedStore {
         let tags: Vec<u64> = missing.iter().map(|index| tags[*index]).collect();
         let again = self.try_tag_versions(context, prefix, &tags, false).await;
         missing.into_iter().zip(again).for_each(|(index, version)| versions[index] = version);
+    }
+
+    /// Reads the version under a name, and before that the number by which the server knows it: a version that comes
+    /// between the two is not replaced.
+    pub(super) async fn replaceable(&self, context: CallContext, name: &[u8]) -> Result<Option<Replaceable>> {
+        let mark = match self.only(context, Command::Mark { name }).await?.what {
+            What::Value { version: 0, .. } => return Err(without_versions(&self.nodes().name())),
+            What::Value { version, .. } => version,
+            _ => return Ok(None),
+        };
+        let (peeked, number) = (self.only(context, Command::Peek { name }).await?, random_number()?);
+        let Some(version) = tag_version(&peeked)? else { return Ok(None) };
+        let next = tag_version(&Received { what: What::Number(number), epoch: peeked.epoch })?;
+        Ok(next.map(|next| Replaceable { version, next, left: None, mark, number }))
     }
 
     async fn try_tag_versions(

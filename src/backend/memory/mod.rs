@@ -37,7 +37,7 @@ use self::store::Store;
 use self::sweeper::Sweeper;
 use super::{
     Activity, Backend, Capabilities, CopiedEntry, Hit, IfPresent, Imported, Info, KeyFilter, Missing, NewEntry,
-    OpFuture, Operation, Outcome, Page, Patterns, ScanCursor, done, no_commands, pending,
+    OpFuture, Operation, Outcome, Page, Patterns, ScanCursor, barrier, done, no_commands, pending,
 };
 use crate::config::MemoryConfig;
 use crate::entry::TagVersion;
@@ -48,8 +48,8 @@ use crate::exec::runtime::yield_now;
 use crate::inbox::{Delivery, Feed};
 use crate::lease::{Fill, Lease, LeaseOptions, Wait, held_back, still_loading};
 use crate::message::Filter;
-use crate::naming::GENERATION;
-use crate::operation::Change;
+use crate::naming::{GENERATION, generation_of_pattern};
+use crate::operation::{Change, PatternMode};
 use crate::util::clock::{Created, Deadline, Times};
 use crate::value::Value;
 
@@ -175,6 +175,17 @@ impl Memory {
         pending(self.remove_all_matching(patterns))
     }
 
+    /// Makes misses of the entries of a generation that match one of the globs.
+    fn bar(&self, patterns: &[&[u8]]) -> Result<Outcome> {
+        patterns.iter().try_for_each(|pattern| barrier::check(pattern))?;
+        if let Some(first) = patterns.first() {
+            self.sweeper.start(&self.store);
+            self.store.bar(generation_of_pattern(first), patterns);
+            self.events.tell(&Change::Patterns(patterns));
+        }
+        Ok(Outcome::Removed(None))
+    }
+
     /// Removes every key that matches one of the globs.
     async fn remove_all_matching(&self, patterns: &[&[u8]]) -> Result<Outcome> {
         let _told = self.events.at_end(Change::Patterns(patterns));
@@ -281,7 +292,10 @@ impl Backend for Memory {
             Operation::Clear { count } => {
                 return self.call(context, Operation::InvalidateTags { tags: &[GENERATION], count });
             }
-            Operation::InvalidatePatterns { patterns } => return self.remove_matching(patterns),
+            Operation::InvalidatePatterns { patterns, mode: PatternMode::Walk } => {
+                return self.remove_matching(patterns);
+            }
+            Operation::InvalidatePatterns { patterns, mode: PatternMode::Barrier } => return done(self.bar(patterns)),
             Operation::Flush { count } => {
                 let removed = self.store.flush(count);
                 self.events.tell(&Change::Flush);

@@ -1,9 +1,11 @@
 //! Removes many entries: by tag, all, and dead ones, in small steps where there may be many.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
 use super::store::Store;
 use super::tags::TagName;
+use crate::backend::barrier::BarrierPattern;
 use crate::backend::{Patterns, Usage};
 use crate::util::clock::Moment;
 
@@ -42,6 +44,20 @@ impl Store {
         drop(shard);
         drop(ended);
         counted
+    }
+
+    /// Makes dead the entries of a generation whose keys match one of the patterns.
+    #[inline(never)]
+    pub(super) fn bar(&self, generation: &[u8], patterns: &[&[u8]]) {
+        let patterns: Vec<_> = patterns.iter().map(|pattern| Arc::new(BarrierPattern::new(pattern))).collect();
+        for tag in self.hash_tags(&[generation]) {
+            for at in 0..self.shards.len() {
+                let mut shard = self.shard(at);
+                let ended = shard.bar(tag, &patterns);
+                drop(shard);
+                drop(ended);
+            }
+        }
     }
 
     /// Removes all entries, and counts those that could be served if requested.

@@ -1,6 +1,7 @@
 //! One shard: entries and tags under one lock.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
@@ -8,9 +9,12 @@ use super::loading::{End, KEPT_OVERHEAD, Kept, Lease, Loading};
 use super::store::Wanted;
 use super::table::{BLOCK, Fresh, HEADROOM, NONE, SlotId, Table, slot_id};
 use super::tags::{TagName, Tags};
+use crate::backend::barrier::BarrierPattern;
 use crate::backend::{Counters, KeyFilter, Page, ScanCursor};
 use crate::config::Eviction;
+use crate::entry::tag_hash;
 use crate::error::Result;
+use crate::naming::generation_of;
 use crate::util::allocation;
 use crate::util::clock::{Deadline, Moment, Times};
 use crate::value::Value;
@@ -188,7 +192,7 @@ impl Shard {
 
     /// Returns the hashes of the tags of an entry, and whether each is valid.
     pub(super) fn tag_states(&self, entry: &Value) -> impl Iterator<Item = (u64, bool)> {
-        self.tags.states_of(self.table.members_of(entry))
+        self.tags.states_of(self.table.members_of(entry), entry.key())
     }
 
     /// Returns the deadline and the creation time of an entry.
@@ -341,7 +345,7 @@ impl Shard {
     // Apart: most entries have no tags.
     #[inline(never)]
     fn are_tags_valid(&self, entry: &Value) -> bool {
-        self.tags.all_live(self.table.members_of(entry))
+        self.tags.all_live(self.table.members_of(entry), entry.key())
     }
 
     /// Removes a dead entry, and counts it if it has expired. A stale value and a remembered absence stay.
@@ -368,6 +372,15 @@ impl Shard {
         count
     }
 
+    /// Makes dead the entries of a generation whose keys match one of the patterns, and ends the leases of such keys.
+    pub(super) fn bar(&mut self, generation: TagName, patterns: &[Arc<BarrierPattern>]) -> Vec<Lease> {
+        self.tags.bar(generation, patterns);
+        let is_barred = |key: &[u8]| {
+            tag_hash(generation_of(key)) == generation.tag && patterns.iter().any(|pattern| pattern.matches(key))
+        };
+        self.end_leases(|key, _| is_barred(key))
+    }
+
     /// Removes some entries that invalidated tags left behind.
     pub(super) fn remove_invalidated(&mut self, count: usize, removed: &mut Vec<Removed>) {
         removed.extend(std::iter::from_fn(|| self.remove(self.tags.any_invalidated()?)).take(count));
@@ -383,8 +396,10 @@ impl Shard {
         removed: &mut Vec<Removed>,
     ) -> Option<usize> {
         let end = (from + count).min(self.table.end());
+        // A barrier says nothing of the entries that it makes dead.
+        let all = self.tags.has_barriers();
         for first in (from..end).step_by(BLOCK) {
-            if self.table.is_block_due(first, now) {
+            if all || self.table.is_block_due(first, now) {
                 self.sweep_block(first, now, removed);
             }
         }
@@ -393,10 +408,11 @@ impl Shard {
 
     fn sweep_block(&mut self, first: usize, now: Moment, removed: &mut Vec<Removed>) {
         for id in (first..first + BLOCK).map(slot_id) {
-            let has_passed = self.table.get(id).is_some_and(|entry| entry.deadline().has_passed_at(now));
-            let expired = has_passed && !self.is_kept(id);
+            let Some(entry) = self.table.get(id) else { continue };
+            let has_passed = entry.deadline().has_passed_at(now);
+            let (expired, is_barred) = (has_passed && !self.is_kept(id), !self.has_valid_tags(entry));
             self.counters.expirations += u64::from(expired);
-            removed.extend(if expired { self.remove(id) } else { None });
+            removed.extend(if expired || is_barred { self.remove(id) } else { None });
         }
         self.table.renew_block(first);
     }
@@ -413,7 +429,7 @@ impl Shard {
     ) {
         let from = usize::try_from(at.offset).unwrap_or(usize::MAX);
         let end = from.saturating_add(count).min(self.table.end());
-        let tag_ids: Vec<u32> = tags.iter().filter_map(|tag| self.tags.find(*tag)).collect();
+        let tag_ids: Vec<u32> = tags.iter().flat_map(|tag| self.tags.records_of(*tag)).collect();
         let mut next = from;
         while next < end && page.keys.len() < limit {
             if let Some(key) = self.wanted_key(slot_id(next), wanted, &tag_ids) {
@@ -566,10 +582,10 @@ impl Shard {
     /// the keys whose entries have the tag.
     pub(super) fn note_invalidation(&mut self, tag: TagName) -> Vec<Lease> {
         let Some(mut loading) = self.loading.take() else { return Vec::new() };
-        let tag_id = self.tags.find(tag);
+        let records: SmallVec<[u32; 1]> = self.tags.records_of(tag).collect();
         let has_tag = |hash: u32, key: &[u8]| {
             let entry = self.table.find(hash, key);
-            entry.zip(tag_id).is_some_and(|(entry, tag)| self.tags.any_of(self.table.members_of(entry), &[tag]))
+            entry.is_some_and(|entry| self.tags.any_of(self.table.members_of(entry), &records))
         };
         let ended = loading.note(tag.tag, has_tag);
         self.loading = Some(loading);

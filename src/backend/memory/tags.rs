@@ -3,15 +3,21 @@
 //! An entry belongs to the record that its tag had when the entry was set. Invalidating a tag removes its record from
 //! the names, which costs the same for any number of members: they are dead from then on, and are removed when they are
 //! read, by the sweeper, or first when room is needed. A later set under the same name makes a new record.
+//!
+//! A barrier seals the record of a generation, and notes its patterns: of the members of sealed records those are dead
+//! whose keys a later pattern matches. A record goes with its last member, a pattern with the last record that is older.
 
 use std::ops::{Index, IndexMut};
+use std::sync::Arc;
 
 use hashbrown::HashTable;
 
 use super::table::{NONE, SlotId};
+use crate::backend::barrier::{BarrierPattern, are_too_many};
 
 type TagId = u32;
 type MemberId = u32;
+type BarriersId = u32;
 
 /// A tag to look up: the hash of its name, as in every backend, and its hash in the index.
 #[derive(Clone, Copy, Default)]
@@ -26,6 +32,20 @@ struct Tag {
     first: MemberId,
     /// Position in the list of invalidated tags. `None` while the tag is valid.
     invalidated_at: Option<u32>,
+    /// The barriers that concern it, and the number of the first of them; `None` if it is not sealed.
+    sealed: Option<(BarriersId, u64)>,
+}
+
+/// The barriers of a generation that has sealed records.
+#[derive(Default)]
+struct Barriers {
+    tag: u64,
+    /// The number of barriers so far.
+    count: u64,
+    /// The patterns, each with the number of its barrier.
+    patterns: Vec<(u64, Arc<BarrierPattern>)>,
+    /// The sealed records, the oldest first.
+    sealed: Vec<TagId>,
 }
 
 /// The membership of an entry in a tag: a link in the list of the tag and in that of the entry.
@@ -46,6 +66,7 @@ pub(super) struct Tags {
     members: Slab<Member>,
     /// Invalidated tags that still have members.
     invalidated: Vec<TagId>,
+    barriers: Slab<Barriers>,
 }
 
 impl Tags {
@@ -82,10 +103,16 @@ impl Tags {
         count
     }
 
-    /// Returns true if no tag of a slot with this list was invalidated.
+    /// Returns true if no tag of a slot with this list was invalidated, and no barrier concerns its key.
     #[inline]
-    pub(super) fn all_live(&self, first_of_slot: MemberId) -> bool {
-        self.of_slot(first_of_slot).all(|member| self.tags[member.tag].invalidated_at.is_none())
+    pub(super) fn all_live(&self, first_of_slot: MemberId, key: &[u8]) -> bool {
+        self.of_slot(first_of_slot).all(|member| self.is_live(&self.tags[member.tag], key))
+    }
+
+    #[inline]
+    fn is_live(&self, tag: &Tag, key: &[u8]) -> bool {
+        let passes = |(barriers, sealed): (BarriersId, u64)| self.barriers[barriers].pass(sealed, key);
+        tag.invalidated_at.is_none() && tag.sealed.is_none_or(passes)
     }
 
     /// Returns true if a slot with this list has one of the tags.
@@ -98,22 +125,98 @@ impl Tags {
         self.names.find(tag.hash, |id| self.tags[*id].name.tag == tag.tag).copied()
     }
 
-    /// Returns the slots that are members of a tag.
-    pub(super) fn members_of(&self, tag: TagName) -> impl Iterator<Item = SlotId> {
-        let first = self.find(tag).map_or(NONE, |id| self.tags[id].first);
-        let member = |id: MemberId| (id != NONE).then(|| &self.members[id]);
-        std::iter::successors(member(first), move |found| member(found.next_of_tag)).map(|member| member.slot)
+    /// Returns the records of this name that are not invalidated: the present one, and those that barriers have sealed.
+    pub(super) fn records_of(&self, tag: TagName) -> impl Iterator<Item = TagId> {
+        let sealed = self.barriers_of(tag.tag).map_or(&[][..], |id| &self.barriers[id].sealed);
+        self.find(tag).into_iter().chain(sealed.iter().copied())
     }
 
-    /// Ends the record of a tag: all its members are dead from now on.
+    /// Returns the slots that are members of a tag.
+    pub(super) fn members_of(&self, tag: TagName) -> impl Iterator<Item = SlotId> {
+        let member = |id: MemberId| (id != NONE).then(|| &self.members[id]);
+        let firsts = self.records_of(tag).map(|id| self.tags[id].first);
+        let members = move |first| std::iter::successors(member(first), move |found| member(found.next_of_tag));
+        firsts.flat_map(members).map(|member| member.slot)
+    }
+
+    /// Ends the records of a tag: all their members are dead from now on.
     pub(super) fn invalidate(&mut self, tag: TagName) {
+        if let Some(id) = self.unname(tag) {
+            self.end(id);
+        }
+        if let Some(barriers) = self.barriers_of(tag.tag) {
+            for id in self.barriers.remove(barriers).sealed {
+                self.end(id);
+            }
+        }
+    }
+
+    /// Makes dead the members of a tag whose keys match one of the patterns.
+    pub(super) fn bar(&mut self, tag: TagName, patterns: &[Arc<BarrierPattern>]) {
+        let (present, known) = (self.unname(tag), self.barriers_of(tag.tag));
+        let Some(id) = known.or_else(|| {
+            let barriers = Barriers { tag: tag.tag, ..Barriers::default() };
+            present.map(|_| self.barriers.insert(barriers))
+        }) else {
+            return;
+        };
+        let barriers = &mut self.barriers[id];
+        barriers.count += 1;
+        let number = barriers.count;
+        if let Some(present) = present {
+            self.tags[present].sealed = Some((id, number));
+            barriers.sealed.push(present);
+        }
+        for pattern in patterns {
+            barriers.patterns.retain(|(_, it)| !pattern.covers(it));
+            barriers.patterns.push((number, pattern.clone()));
+        }
+        self.bound(id);
+    }
+
+    /// Returns true if members may be dead because of barriers.
+    pub(super) fn has_barriers(&self) -> bool {
+        self.barriers.len() > 0
+    }
+
+    /// Ends the oldest sealed records of a generation while there are too many patterns.
+    fn bound(&mut self, id: BarriersId) {
+        while are_too_many(self.barriers[id].patterns.iter().map(|(_, it)| &**it)) {
+            let barriers = &mut self.barriers[id];
+            let oldest = barriers.patterns.first().map_or(0, |(number, _)| *number);
+            let older = barriers.sealed.iter().take_while(|it| self.tags[**it].is_sealed_by(oldest)).count();
+            let ended: Vec<TagId> = barriers.sealed.drain(..older).collect();
+            barriers.patterns.retain(|(number, _)| *number > oldest);
+            ended.into_iter().for_each(|it| self.end(it));
+        }
+        self.drop_unused(id);
+    }
+
+    /// Drops the patterns that concern no record, and the barriers of a generation without sealed records.
+    fn drop_unused(&mut self, id: BarriersId) {
+        let barriers = &mut self.barriers[id];
+        match barriers.sealed.first().and_then(|oldest| self.tags[*oldest].sealed) {
+            Some((_, first)) => barriers.patterns.retain(|(number, _)| *number >= first),
+            None => drop(self.barriers.remove(id)),
+        }
+    }
+
+    fn barriers_of(&self, tag: u64) -> Option<BarriersId> {
+        if self.barriers.len() == 0 { None } else { self.barriers.find(|it| it.tag == tag && !it.sealed.is_empty()) }
+    }
+
+    /// Removes the name of the present record of a tag, which a later set makes again.
+    fn unname(&mut self, tag: TagName) -> Option<TagId> {
         let tags = &self.tags;
         let found = self.names.find_entry(tag.hash, |id| tags[*id].name.tag == tag.tag);
-        if let Ok(found) = found {
-            let (id, _) = found.remove();
-            self.tags[id].invalidated_at = u32::try_from(self.invalidated.len()).ok();
-            self.invalidated.push(id);
-        }
+        found.ok().map(|found| found.remove().0)
+    }
+
+    /// Makes the members of a record dead that has no name.
+    fn end(&mut self, id: TagId) {
+        let tag = &mut self.tags[id];
+        (tag.invalidated_at, tag.sealed) = (u32::try_from(self.invalidated.len()).ok(), None);
+        self.invalidated.push(id);
     }
 
     /// Returns a slot that is dead because one of its tags was invalidated.
@@ -129,10 +232,10 @@ impl Tags {
     }
 
     /// Returns the tags of a slot with this list, and whether each is valid.
-    pub(super) fn states_of(&self, first_of_slot: MemberId) -> impl Iterator<Item = (u64, bool)> {
+    pub(super) fn states_of(&self, first_of_slot: MemberId, key: &[u8]) -> impl Iterator<Item = (u64, bool)> {
         self.of_slot(first_of_slot).map(|member| {
             let tag = &self.tags[member.tag];
-            (tag.name.tag, tag.invalidated_at.is_none())
+            (tag.name.tag, self.is_live(tag, key))
         })
     }
 
@@ -180,9 +283,26 @@ impl Tags {
             if let Some(moved) = self.invalidated.get(position as usize) {
                 self.tags[*moved].invalidated_at = Some(position);
             }
+        } else if let Some((barriers, _)) = tag.sealed {
+            self.barriers[barriers].sealed.retain(|sealed| *sealed != id);
+            self.drop_unused(barriers);
         } else if let Ok(found) = self.names.find_entry(tag.name.hash, |named| *named == id) {
             found.remove();
         }
+    }
+}
+
+impl Tag {
+    /// Returns true if it was sealed by a barrier of this number, or by an earlier one.
+    fn is_sealed_by(&self, number: u64) -> bool {
+        self.sealed.is_some_and(|(_, sealed)| sealed <= number)
+    }
+}
+
+impl Barriers {
+    /// Returns true if no pattern since a barrier matches a key.
+    fn pass(&self, sealed: u64, key: &[u8]) -> bool {
+        !self.patterns.iter().any(|(number, pattern)| *number >= sealed && pattern.matches(key))
     }
 }
 
@@ -211,6 +331,12 @@ impl<T: Default> Slab<T> {
         let fresh = more.saturating_sub(self.free.len());
         let removals = self.records.len() + fresh - self.free.len();
         self.free.try_reserve(removals).is_ok() && self.records.try_reserve(fresh).is_ok()
+    }
+
+    /// Returns the number of a record.
+    fn find(&self, is_wanted: impl Fn(&T) -> bool) -> Option<u32> {
+        let at = self.records.iter().skip(1).position(is_wanted)?;
+        u32::try_from(at + 1).ok()
     }
 
     /// Returns the number of records.

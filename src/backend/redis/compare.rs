@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::commands::{Commands, Expected, Kind};
 use super::expiry::millis;
+use super::replay::REPLACED_LASTS;
 use super::run::{Received, unexpected};
 use super::scripts::{Script, is_refusal};
 use super::store::{RedisStore, push_set};
@@ -44,11 +45,16 @@ const EXPIRE: Script = Script {
     text: compared!("redis.call('PEXPIRE',KEYS[1],ARGV[2])"),
     sha1: b"b52cc86bafc84fcf343b87ab75f906f5b2165c1f",
 };
+/// Stores another version of a tag in place of this one, which may be written with zeros before it. It lasts as long as the one before, and this time at least.
+const REPLACE: Script = Script {
+    text: b"local v=redis.pcall('GET',KEYS[1]) if type(v)~='string' or string.gsub(v,'^0+','')~=ARGV[1] then return 0 end local p=redis.call('PTTL',KEYS[1]) redis.call('SET',KEYS[1],ARGV[2]) if p>=0 then redis.call('PEXPIRE',KEYS[1],math.max(p,ARGV[3])) end return 1",
+    sha1: b"acf137fd968fc6c69be92579eb51b047e102e9d0",
+};
 const PERSIST: Script =
     Script { text: compared!("redis.call('PERSIST',KEYS[1])"), sha1: b"72a026de3ef64a167d6bffdce839f22680c19e5a" };
 
 #[cfg(test)]
-pub(super) const SCRIPTS: &[Script] = &[SET, SET_AND_MOVE, UNLINK, EXPIRE, PERSIST];
+pub(super) const SCRIPTS: &[Script] = &[SET, SET_AND_MOVE, UNLINK, EXPIRE, REPLACE, PERSIST];
 
 impl RedisStore {
     /// Stores an entry if its condition holds.
@@ -122,6 +128,19 @@ impl RedisStore {
         self.changed(self.run_script(context, &script, name, &arguments, Kind::Repeatable, Expected::Number).await)
     }
 
+    /// Gives a tag another version if it has this one.
+    pub(super) async fn replace_checked(
+        &self,
+        context: CallContext,
+        name: &[u8],
+        version: u64,
+        next: u64,
+    ) -> Result<bool> {
+        let (version, next) = (version.to_string(), next.to_string());
+        let arguments = [version.as_bytes(), next.as_bytes(), REPLACED_LASTS];
+        self.changed(self.run_script(context, &REPLACE, name, &arguments, Kind::Repeatable, Expected::Number).await)
+    }
+
     /// Runs a script on one name. It is sent as text to a server that does not have it yet.
     pub(super) async fn run_script(
         &self,
@@ -170,7 +189,7 @@ impl RedisStore {
         }
         self.scripts.refuse();
         let text = format!(
-            "conditional writes and counters need the command EVAL, which the server refuses: grant it to the user (ACL SETUSER … +eval), or enable scripts ({error})"
+            "conditional writes, counters and barriers need the command EVAL, which the server refuses: grant it to the user (ACL SETUSER … +eval), or enable scripts ({error})"
         );
         Error::new(ErrorKind::Unsupported, text)
     }

@@ -21,8 +21,8 @@ use super::{health, names, scan, server_error, walk};
 use crate::backend::health::ServerHealth;
 use crate::backend::remote::{
     Announcement, Change, Condition, EncodedEntry, Indexed, Inspected, Lasting, Mark, MarkedEntry, Outbox, Outcomes,
-    Removal, RemovedEntry, Sample, ScanScope, Slice, Store, StoredPart, TimeLeft, TimedEntry, Traffic, VersionedEntry,
-    first_lifetime,
+    Removal, RemovedEntry, Replaceable, Sample, ScanScope, Slice, Store, StoredPart, TimeLeft, TimedEntry, Traffic,
+    VersionedEntry, first_lifetime,
 };
 use crate::backend::{Capabilities, Missing, ScanCursor, no_events};
 use crate::command::{Command, Reply};
@@ -37,6 +37,7 @@ use crate::message::Filter;
 use crate::operation::Change as ChangedEntries;
 use crate::util::byte_strings::ByteStrings;
 use crate::util::clock;
+use crate::util::random::random;
 
 /// The most names one MGET has: one command must not hold the server up.
 const MGET: usize = 1000;
@@ -632,6 +633,44 @@ impl Store for RedisStore {
             }
         }
         Err(replaced(&self.topology.name()))
+    }
+
+    fn barriers_name(&self, prefix: &str, tag: u64, version: u64) -> Vec<u8> {
+        names::barriers(prefix, tag, version)
+    }
+
+    async fn version_to_replace<'a>(
+        &'a self,
+        context: CallContext,
+        prefix: &'a str,
+        tag: u64,
+    ) -> Result<Option<Replaceable>> {
+        let name = names::tag_version(prefix, tag);
+        let mut commands = self.commands(Kind::Repeatable);
+        // In this order the time is at least that of the version that is read.
+        commands.push(&name, &[b"GET", &name]);
+        commands.push(&name, &[b"PTTL", &name]);
+        let mut received = self.run(context, &commands).await.into_iter();
+        let mut next = || received.next().unwrap_or_else(|| Err(unexpected()));
+        let (version, left) = (tag_version(next())?, remaining(next()?.number()?)?);
+        let (Some(version), Some(left)) = (version, left) else { return Ok(None) };
+        let next = random()?;
+        Ok(Some(Replaceable { version, next, left, mark: version, number: next }))
+    }
+
+    async fn replace_version<'a>(
+        &'a self,
+        context: CallContext,
+        prefix: &'a str,
+        tag: u64,
+        replaceable: &'a Replaceable,
+    ) -> Result<bool> {
+        let (name, next) = (names::tag_version(prefix, tag), replaceable.next);
+        let is_replaced = self.replace_checked(context, &name, replaceable.version, next).await?;
+        if is_replaced {
+            self.record.note_tag(tag, next);
+        }
+        Ok(is_replaced)
     }
 
     async fn indexed<'a>(

@@ -51,6 +51,8 @@ pub(super) struct Live {
     pub deadline_ms: Option<u64>,
     pub created_s: Option<u32>,
     pub load: LoadTerms,
+    /// True if it was stored with an earlier version of its generation than `tags` has. Stored again it has this one.
+    pub is_older: bool,
 }
 
 impl Look {
@@ -197,7 +199,10 @@ impl<S: Store> Remote<S> {
         asked: Asked,
     ) -> Result<Option<Look>> {
         let fingerprint = entry::fingerprint(name);
-        let guessed = self.hints.tags_of(fingerprint);
+        let guessed = match key {
+            Some(key) => self.guess_tags(key, name, fingerprint),
+            None => self.hints.tags_of(fingerprint),
+        };
         let (stored, versions) = self.store.read_marked(context, &self.prefix, name, &guessed).await?;
         let mut known = pair(&guessed, versions);
         known.sort_unstable_by_key(|version| version.tag);
@@ -224,10 +229,20 @@ impl<S: Store> Remote<S> {
         let outlives_for = outlives.map(|outlives| outlives.stale_for);
         let (left, stale_for) = (look.left.flatten(), outlives_for.unwrap_or_default());
         let found = found.filter(|_| fresh_of(left, stale_for).is_some());
-        look.live = match self.checked(context, found, &known).await? {
+        look.live = match self.checked(context, found, &known, key, name).await? {
             Checked::Live(live) => Some(live),
             Checked::Dead | Checked::Changed => None,
         };
+        if let Some(live) = &mut look.live {
+            // An entry that is alive has the present versions, or an earlier one that no barrier since then concerns.
+            let present = |tag: &TagVersion| known.iter().find(|it| it.tag == tag.tag && it.version != tag.version);
+            for tag in &mut live.tags {
+                if let Some(present) = present(tag) {
+                    *tag = *present;
+                    live.is_older = true;
+                }
+            }
+        }
         if let (Some(_), extension) = (outlives_for, millis(look.extension())) {
             look.live.iter_mut().for_each(|live| live.load.stale_for_ms -= extension.min(live.load.stale_for_ms));
         }
@@ -432,5 +447,6 @@ fn live(entry: &Entry) -> Option<Live> {
         deadline_ms: entry.deadline_ms,
         created_s: entry.created_s,
         load: entry.load,
+        is_older: false,
     })
 }

@@ -62,7 +62,7 @@ impl<S: Store> Remote<S> {
             Ok(found.map(|found| Found { outlives: None, ..found }))
         };
         let found = stored.into_iter().enumerate().map(read_of).collect();
-        let found = self.those_current(context, found, TagVersions::default()).await;
+        let found = self.those_current(context, found, TagVersions::default(), Some(keys), &names).await;
         let left = self.left_to(context, &names, &found).await;
         let mut copies = Vec::with_capacity(keys.len());
         for ((key, name), (read, left)) in keys.iter().zip(&names).zip(found.into_iter().zip(left)) {

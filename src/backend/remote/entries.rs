@@ -29,6 +29,8 @@ pub(super) struct Found<T> {
     pub tags: Vec<TagVersion>,
     pub what: T,
     pub outlives: Option<Box<Outlives>>,
+    /// The key that the entry has, if it was not known before.
+    pub key: Option<Box<[u8]>>,
 }
 
 /// The header of an entry.
@@ -97,7 +99,7 @@ impl<S: Store> Remote<S> {
         if let Some(found) = &found {
             self.hints.saw_entry_of_family(&name, fingerprint, &found.tags);
         }
-        let value = match self.checked(context, found, &known).await? {
+        let value = match self.checked(context, found, &known, Some(key), &name).await? {
             Checked::Live(value) => Some(value),
             Checked::Dead => None,
             Checked::Changed => Box::pin(self.look_at(context, name, Some(key), Asked::IfStale)).await?.live_as(take),
@@ -231,7 +233,7 @@ impl<S: Store> Remote<S> {
         let entries = self.step_of(context, names.len(), false, remove).await;
         let entries = keys.iter().zip(&names).zip(entries);
         let found = entries.map(|((key, name), removed)| self.found_removed(key, name, removed)).collect();
-        let removed = self.those_current(context, found, TagVersions::default()).await;
+        let removed = self.those_current(context, found, TagVersions::default(), Some(keys), &names).await;
         let done: Vec<&[u8]> = names.iter().zip(&removed).filter(|(_, it)| it.is_ok()).map(|(name, _)| *name).collect();
         let confirmed = Box::pin(self.confirm_removed(context, &done, changes)).await;
         let done = |it: Option<()>| confirmed.clone().map(|()| it.is_some());
@@ -271,7 +273,7 @@ impl<S: Store> Remote<S> {
         let bytes = stored.clone();
         let take = |entry: &Entry| Some((entry.tags.clone(), entry.load, entry.deadline_ms));
         let found = self.found(Some(key), &name, Ok(stored), S::decode_head, take)?;
-        let (tags, load, deadline_ms, bytes) = match self.checked(context, found, &[]).await? {
+        let (tags, load, deadline_ms, bytes) = match self.checked(context, found, &[], Some(key), &name).await? {
             Checked::Live((tags, load, deadline_ms)) => (tags, load, deadline_ms, header_of(bytes.as_deref())),
             Checked::Dead => return Ok(None),
             Checked::Changed => {
@@ -413,7 +415,7 @@ impl<S: Store> Remote<S> {
         let decoded = |(at, stored)| self.found(key(at), names[at], stored, decode, |entry| take(at, entry));
         let mut found: Vec<_> = stored.into_iter().enumerate().map(decoded).collect();
         let changed = Box::pin(self.drop_stale(context, &mut found)).await;
-        let mut entries = self.those_current(context, found, known).await;
+        let mut entries = self.those_current(context, found, known, keys, names).await;
         for at in changed {
             let look = Box::pin(self.look_at(context, names[at].to_vec(), key(at), Asked::IfStale)).await;
             entries[at] = look.map(|look| look.live_as(|entry| take(at, entry)));
@@ -460,7 +462,8 @@ impl<S: Store> Remote<S> {
                     let part = StoredPart { name: name.to_vec(), bytes: header_of(Some(&stored)), is_end: false };
                     Box::new(Outlives { part, stale_for: Duration::from_millis(entry.load.stale_for_ms) })
                 });
-                Ok(what.map(|what| Found { what, tags: entry.tags, outlives }))
+                let own_key = if key.is_none() { entry.key.map(Box::from) } else { None };
+                Ok(what.map(|what| Found { what, tags: entry.tags, outlives, key: own_key }))
             }
             Err(DecodeError::Absence) => Ok(None),
             Err(_) if Trailer::split(name, &stored).is_some_and(|(entry, _)| entry.is_empty()) => Ok(None),

@@ -10,7 +10,7 @@ use super::entries::{Head, Origin};
 use super::fresh::Checked;
 use super::tags::pair;
 use super::{Condition, Mark, Remote, Store};
-use crate::entry::{self, Entry, LoadTerms};
+use crate::entry::{self, Entry, LoadTerms, TagVersion};
 use crate::error::{ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::value::Value;
@@ -19,8 +19,9 @@ use crate::value::Value;
 enum Attempt {
     /// The time was changed, or a get would be a miss.
     Done(bool),
-    /// A load has stored the entry: its stale time moves with its time to live.
-    IsLoaded,
+    /// The entry has to be stored again: a load has stored it, and its stale time moves with its time to live; or it is
+    /// older than a barrier, whose list does not last longer than the time that the entry had.
+    IsStoredAgain,
     /// Other bytes are stored than those that were read.
     Changed,
 }
@@ -46,7 +47,7 @@ impl<S: Store> Remote<S> {
         loop {
             match self.try_expire(context, key, &name, ttl).await? {
                 Attempt::Done(is_there) => return Ok(is_there),
-                Attempt::IsLoaded => return Box::pin(self.expire_loaded(context, key, ttl)).await,
+                Attempt::IsStoredAgain => return Box::pin(self.expire_loaded(context, key, ttl)).await,
                 Attempt::Changed => attempts.again().await?,
             }
         }
@@ -60,7 +61,7 @@ impl<S: Store> Remote<S> {
         ttl: Option<Duration>,
     ) -> Result<Attempt> {
         let fingerprint = entry::fingerprint(name);
-        let guessed = self.hints.tags_of(fingerprint);
+        let guessed = self.guess_tags(key, name, fingerprint);
         let read = self.store.read_marked_head(context, &self.prefix, name, &guessed).await?;
         let Some((stored, versions)) = read else { return Ok(Attempt::Changed) };
         let Some((head, mark)) = stored else { return Ok(Attempt::Done(false)) };
@@ -72,12 +73,16 @@ impl<S: Store> Remote<S> {
         if let Some(found) = &found {
             self.hints.saw_entry(fingerprint, &found.tags);
             if !found.what.1.are_plain() {
-                return Ok(Attempt::IsLoaded);
+                return Ok(Attempt::IsStoredAgain);
             }
         }
-        let Checked::Live((tags, _)) = self.checked(context, found, &known).await? else {
+        let Checked::Live((tags, _)) = self.checked(context, found, &known, Some(key), name).await? else {
             return Ok(Attempt::Done(false));
         };
+        let is_older = |tag: &TagVersion| known.iter().any(|it| it.tag == tag.tag && it.version != tag.version);
+        if tags.iter().any(is_older) {
+            return Ok(Attempt::IsStoredAgain);
+        }
         Box::pin(self.make_last(context, &tags, ttl)).await?;
         let is_done = self.store.expire_if(context, name, &head, mark, ttl).await?;
         Ok(if is_done { Attempt::Done(true) } else { Attempt::Changed })
@@ -116,7 +121,7 @@ impl<S: Store> Remote<S> {
                 self.counting.reads(0, 1);
                 return Ok(None);
             };
-            let done = if live.load.are_plain() {
+            let done = if live.load.are_plain() && !live.is_older {
                 Box::pin(self.make_last(context, &live.tags, ttl)).await?;
                 self.store.expire_if(context, &name, &bytes, mark, ttl).await?
             } else {
@@ -146,7 +151,7 @@ impl<S: Store> Remote<S> {
         Ok(Some(self.found(Some(key), &name, Ok(stored), entry::decode, take)?.map(|found| found.what)))
     }
 
-    /// Gives an entry that a load has stored another time to live; the time in which it may be served as stale follows it.
+    /// Gives an entry another time to live by storing it again; the time in which it may be served as stale follows it.
     async fn expire_loaded(&self, context: CallContext, key: &[u8], ttl: Option<Duration>) -> Result<bool> {
         let mut attempts = self.attempts(context);
         loop {

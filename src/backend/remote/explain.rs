@@ -1,8 +1,10 @@
 //! Explains a key: reads what is stored under its name, and the versions of its tags. Nothing is counted or changed.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use super::fresh::fresh_of;
+use super::tags::Standing;
 use super::trailer::{Kind, Trailer};
 use super::{Inspected, Remote, Store};
 use crate::backend::Missing;
@@ -85,10 +87,13 @@ impl<S: Store> Remote<S> {
         let versions = self.store.tag_versions(context, &self.prefix, &tags, Missing::Stays).await;
         let versions: Vec<Option<u64>> = versions.into_iter().collect::<Result<_>>()?;
         let version_of = |tag: u64| tags.binary_search(&tag).ok().and_then(|at| versions.get(at).copied().flatten());
+        let standing = Standing::of(&entry.tags, version_of);
+        let key = || entry.key.map(Cow::Borrowed).or_else(|| self.store.key_of(&self.prefix, name));
+        let is_alive = self.stands(context, standing, key).await?;
         let states = entry.tags.iter().map(|carried| TagFacts {
             tag: carried.tag,
             state: match version_of(carried.tag) {
-                Some(version) if version == carried.version => TagState::Current,
+                Some(version) if version == carried.version || is_alive => TagState::Current,
                 Some(_) => TagState::Invalidated,
                 None => TagState::Lost,
             },

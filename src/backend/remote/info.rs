@@ -52,7 +52,7 @@ impl<S: Store> Remote<S> {
         }
         // The time that is left is known.
         found.outlives = None;
-        Ok(match self.checked(context, Some(found), &known).await? {
+        Ok(match self.checked(context, Some(found), &known, Some(key), &name).await? {
             Checked::Live((info, _)) => Some(info),
             Checked::Dead | Checked::Changed => None,
         })

@@ -109,7 +109,7 @@ impl<S: Store> Remote<S> {
         if let Some(found) = &found {
             self.hints.saw_entry_of_family(&name, fingerprint, &found.tags);
         }
-        Ok(match self.checked(context, found, &known).await? {
+        Ok(match self.checked(context, found, &known, Some(key), &name).await? {
             Checked::Live(read) => Some(read),
             Checked::Dead => None,
             Checked::Changed => Box::pin(self.look_at(context, name, Some(key), Asked::IfStale)).await?.live_as(unkept),
@@ -129,7 +129,7 @@ impl<S: Store> Remote<S> {
             .map(|((key, name), timed)| self.timed(key, name, connects, timed))
             .collect();
         let changed = Box::pin(self.drop_stale(context, &mut found)).await;
-        let mut read = self.those_current(context, found, TagVersions::default()).await;
+        let mut read = self.those_current(context, found, TagVersions::default(), Some(keys), &names).await;
         for at in changed {
             let look = Box::pin(self.look_at(context, names[at].to_vec(), Some(keys[at]), Asked::IfStale)).await;
             read[at] = look.map(|look| look.live_as(unkept));

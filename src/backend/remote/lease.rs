@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::conditional::{Asked, Attempts, Look};
 use super::entries::Origin;
 use super::fresh::fresh_of;
-use super::tags::pair;
+use super::tags::{Standing, pair};
 use super::trailer::{self, Kind, Trailer};
 use super::watches::{Part, Watcher, Woken};
 use super::{Condition, EncodedEntry, Mark, Remote, Slice, Store, nonce};
@@ -241,7 +241,7 @@ impl<S: Store> Remote<S> {
         };
         let end = kept.deadline_ms.map(|deadline| deadline.saturating_add(kept.load.stale_for_ms));
         let value = (!kept.load.is_absent).then(|| Value::from(kept.payload));
-        if !self.are_current(context, &kept.tags).await? {
+        if !self.are_current(context, key, &kept.tags).await? {
             return Ok((Kept::Nothing, None));
         }
         if S::DEADLINES {
@@ -383,17 +383,21 @@ impl<S: Store> Remote<S> {
             known.extend(lease.prefix_version.filter(|_| !late.is_empty()).map(of_prefix));
             let tags: Vec<u64> = known.iter().map(|tag| tag.tag).collect();
             let (stored, versions) = self.store.read_marked(context, &self.prefix, &name, &tags).await?;
-            let Some(held) = self.held(context, &name, stored.as_ref(), lease.token).await? else {
+            let Some(held) = self.held(context, &lease.key, &name, stored.as_ref(), lease.token).await? else {
                 return Ok(if is_filled(&name, stored.as_ref(), lease.token) {
                     Outcome::Done
                 } else {
                     Outcome::Superseded
                 });
             };
-            if pair(&tags, versions) != known {
+            let versions = pair(&tags, versions);
+            let standing = Standing::of(&known, |tag| versions.iter().find(|it| it.tag == tag).map(|it| it.version));
+            if !self.stands(context, standing, || Some(lease.key.as_slice().into())).await? {
                 self.store.remove_if(context, &name, held).await?;
                 return Ok(Outcome::Superseded);
             }
+            // What is older than a barrier that does not match it is as good as what is newer.
+            known = versions;
             known.retain(|tag| tag.tag != PREFIX_TAG);
             known.extend(late);
             let origin = Origin { nonce: lease.token, created: None };
@@ -455,6 +459,7 @@ impl<S: Store> Remote<S> {
     async fn held(
         &self,
         context: CallContext,
+        key: &[u8],
         name: &[u8],
         stored: Option<&(Slice, Mark)>,
         token: u64,
@@ -466,7 +471,7 @@ impl<S: Store> Remote<S> {
         }
         let mut left = None;
         if let Ok(entry) = entry::decode_any(name, before) {
-            if !self.are_current(context, &entry.tags).await? {
+            if !self.are_current(context, key, &entry.tags).await? {
                 return Ok(None);
             }
             if !S::DEADLINES {

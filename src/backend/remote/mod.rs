@@ -6,6 +6,7 @@
 //! so that losing any of it costs a reload and never revives an entry.
 
 mod age;
+mod barrier;
 mod conditional;
 mod copy;
 mod counting;
@@ -38,6 +39,8 @@ use arc_swap::ArcSwapOption;
 use futures_util::TryFutureExt;
 use futures_util::future::BoxFuture;
 
+use self::barrier::Barriers;
+pub use self::barrier::Replaceable;
 use self::counting::Counting;
 pub use self::executor::Outcomes;
 use self::hints::Hints;
@@ -70,6 +73,7 @@ use crate::lease::new_instance;
 use crate::message::Filter;
 use crate::naming::GENERATION;
 use crate::operation::Change as ChangedEntries;
+use crate::operation::PatternMode;
 use crate::value::Value;
 
 /// The longest time that a removal waits until its events are sent.
@@ -87,6 +91,7 @@ pub struct Remote<S> {
     server: String,
     counting: Counting,
     hints: Hints,
+    barriers: Barriers,
     watches: Arc<Watches>,
     /// Identifies the backend: a lease of another one fills nothing here.
     instance: u64,
@@ -105,6 +110,7 @@ impl<S: Store> Remote<S> {
             timeout,
             counting: Counting::default(),
             hints: Hints::default(),
+            barriers: Barriers::default(),
             watches: Arc::default(),
             instance: new_instance(),
             runtime: ArcSwapOption::new(Some(runtime)),
@@ -300,8 +306,11 @@ impl<S: Store> Backend for Remote<S> {
             Operation::Clear { count } => {
                 Backend::call(self, context, Operation::InvalidateTags { tags: &[GENERATION], count })
             }
-            Operation::InvalidatePatterns { patterns } => {
+            Operation::InvalidatePatterns { patterns, mode: PatternMode::Walk } => {
                 pending(self.announced(context, self.remove_matching(context, patterns)))
+            }
+            Operation::InvalidatePatterns { patterns, mode: PatternMode::Barrier } => {
+                self.call(context, |context| self.announced(context, self.raise_barrier(context, patterns)))
             }
             Operation::Flush { count } => pending(async move {
                 self.announced(context, async {

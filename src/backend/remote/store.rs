@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
-use super::{Announcement, Outbox, Outcomes, Sample, Slice};
+use super::{Announcement, Outbox, Outcomes, Replaceable, Sample, Slice};
 use crate::backend::health::ServerHealth;
 use crate::backend::{Capabilities, Missing, ScanCursor, no_channels, no_commands, no_events};
 use crate::command::{Command, Reply};
@@ -520,6 +520,25 @@ pub trait Store: Send + Sync + 'static {
         tags: &'a [u64],
         told: Option<Announcement>,
     ) -> impl Future<Output = Result<()>> + Send;
+
+    /// The name that the list of the barriers is stored under which came with a version of a tag.
+    fn barriers_name(&self, prefix: &str, tag: u64, version: u64) -> Vec<u8>;
+    /// Reads the version of a tag for `replace_version`; `None`: it has none.
+    fn version_to_replace<'a>(
+        &'a self,
+        context: CallContext,
+        prefix: &'a str,
+        tag: u64,
+    ) -> impl Future<Output = Result<Option<Replaceable>>> + Send;
+    /// Gives a tag the next version, which is kept as long as the one before, at least. Returns false if it has another
+    /// version by now.
+    fn replace_version<'a>(
+        &'a self,
+        context: CallContext,
+        prefix: &'a str,
+        tag: u64,
+        replaceable: &'a Replaceable,
+    ) -> impl Future<Output = Result<bool>> + Send;
 
     /// Returns the names that a store keeps of each tag's entries; `None`: it keeps none. Tags are sorted. `count` asks
     /// whether the names are complete.

@@ -1,5 +1,7 @@
 //! Tags as tag versions: read with entries, created for sets, replaced by invalidations.
 
+use std::borrow::Cow;
+
 use super::entries::Found;
 use super::fresh::{Checked, Freshness};
 use super::lasting::longest;
@@ -9,28 +11,69 @@ use crate::entry::{TagVersion, tag_hash};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 
-impl<S: Store> Remote<S> {
-    /// Returns true if tags still have the versions that an entry was set with.
-    pub(super) async fn are_current(&self, context: CallContext, tags: &[TagVersion]) -> Result<bool> {
-        Ok(is_current(tags, &self.current_versions(context, tags.iter().map(|tag| tag.tag).collect()).await?))
+/// The answer of the tags of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// All have the versions that the entry was set with.
+    Current,
+    /// One has none, or some have others.
+    Dead,
+    /// One has another version. If it is that of the generation, barriers decide.
+    Older {
+        /// The tag, with the version that the entry was set with.
+        set: TagVersion,
+        /// The version that it has.
+        present: u64,
+    },
+}
+
+impl Standing {
+    /// Compares tags with the versions that they have.
+    pub(super) fn of(tags: &[TagVersion], version: impl Fn(u64) -> Option<u64>) -> Self {
+        tags.iter().fold(Self::Current, |standing, tag| standing.and(*tag, version(tag.tag)))
     }
 
-    /// Checks the tags and the time to live of an entry. Tag versions were read with it, sorted by tag: its own, or by a
-    /// wrong guess those of others.
+    /// Returns the standing with one more tag, and the version that it has.
+    fn and(self, set: TagVersion, version: Option<u64>) -> Self {
+        match (self, version) {
+            (_, Some(present)) if present == set.version => self,
+            (Self::Current, Some(present)) => Self::Older { set, present },
+            _ => Self::Dead,
+        }
+    }
+}
+
+impl<S: Store> Remote<S> {
+    /// Returns true if the tags of the entry of a key say that it is alive.
+    pub(super) async fn are_current(&self, context: CallContext, key: &[u8], tags: &[TagVersion]) -> Result<bool> {
+        let standing = self.standing(context, tags).await?;
+        self.stands(context, standing, || Some(key.into())).await
+    }
+
+    /// Returns what tags say, with one look at the store.
+    pub(super) async fn standing(&self, context: CallContext, tags: &[TagVersion]) -> Result<Standing> {
+        let known = self.current_versions(context, tags.iter().map(|tag| tag.tag).collect()).await?;
+        Ok(Standing::of(tags, |tag| version_in(&known, tag)))
+    }
+
+    /// Checks the tags and the time to live of an entry of this key, or else of this name. Tag versions were read with it,
+    /// sorted by tag: its own, or by a wrong guess those of others.
     pub(super) async fn checked<T>(
         &self,
         context: CallContext,
         found: Option<Found<T>>,
         known: &[TagVersion],
+        key: Option<&[u8]>,
+        name: &[u8],
     ) -> Result<Checked<T>> {
         let Some(found) = found else { return Ok(Checked::Dead) };
-        let is_known = |tag: &TagVersion| known.binary_search_by_key(&tag.tag, |known| known.tag).is_ok();
-        let is_current = if found.tags.iter().all(is_known) {
-            is_current(&found.tags, known)
+        let is_known = |tag: &TagVersion| version_in(known, tag.tag).is_some();
+        let standing = if found.tags.iter().all(is_known) {
+            Standing::of(&found.tags, |tag| version_in(known, tag))
         } else {
-            self.are_current(context, &found.tags).await?
+            self.standing(context, &found.tags).await?
         };
-        if !is_current {
+        if !self.stands(context, standing, || self.key_of(key, name, &found)).await? {
             return Ok(Checked::Dead);
         }
         let Some(outlives) = found.outlives else { return Ok(Checked::Live(found.what)) };
@@ -41,21 +84,44 @@ impl<S: Store> Remote<S> {
         })
     }
 
-    /// Compares the tags of many entries, with one look at the tag versions that are not known yet.
+    /// Compares the tags of many entries, of these keys or else of these names, with one look at the tag versions that are
+    /// not known yet.
     pub(super) async fn those_current<T>(
         &self,
         context: CallContext,
         found: Vec<Result<Option<Found<T>>>>,
         known: TagVersions,
+        keys: Option<&[&[u8]]>,
+        names: &[&[u8]],
     ) -> Vec<Result<Option<T>>> {
         let mut tags = Vec::new();
         for found in found.iter().filter_map(|it| it.as_ref().ok()?.as_ref()) {
             tags.extend(found.tags.iter().map(|tag| tag.tag).filter(|tag| !known.has(*tag)));
         }
         let known = known.and(self.each_tag_version(context, found.len(), true, tags, Missing::Stays).await);
-        // Most entries have no tags.
-        let check = |it: Found<T>| Ok((it.tags.is_empty() || known.are_current(&it.tags)?).then_some(it.what));
-        found.into_iter().map(|it| it.and_then(|it| it.map_or(Ok(None), check))).collect()
+        let mut current = Vec::with_capacity(found.len());
+        for (at, found) in found.into_iter().enumerate() {
+            let key = keys.map(|keys| keys[at]);
+            current.push(match found {
+                // Most entries have no tags.
+                Ok(Some(found)) if !found.tags.is_empty() => match known.standing(&found.tags) {
+                    Ok(Standing::Current) => Ok(Some(found.what)),
+                    Ok(standing) => {
+                        let stands = self.stands(context, standing, || self.key_of(key, names[at], &found)).await;
+                        stands.map(|stands| stands.then_some(found.what))
+                    }
+                    Err(error) => Err(error),
+                },
+                found => found.map(|found| found.map(|found| found.what)),
+            });
+        }
+        current
+    }
+
+    /// Returns the key of an entry that was found; `None` if the name is a digest and the entry has no key.
+    fn key_of<'k, T>(&self, key: Option<&'k [u8]>, name: &'k [u8], found: &'k Found<T>) -> Option<Cow<'k, [u8]>> {
+        let known = key.or(found.key.as_deref()).map(Cow::Borrowed);
+        known.or_else(|| self.store.key_of(&self.prefix, name))
     }
 
     async fn current_versions(&self, context: CallContext, mut tags: Vec<u64>) -> Result<Vec<TagVersion>> {
@@ -123,17 +189,19 @@ impl TagVersions {
         found.map_or(Ok(None), |index| self.0[index].1.clone())
     }
 
-    /// Returns whether all tags have these versions; one that has another decides it, even if others are not known.
-    fn are_current(&self, tags: &[TagVersion]) -> Result<bool> {
-        let mut unknown = Ok(true);
+    /// Returns what tags say; those that make an entry dead decide it, even if others are not known.
+    fn standing(&self, tags: &[TagVersion]) -> Result<Standing> {
+        let (mut standing, mut unknown) = (Standing::Current, None);
         for tag in tags {
             match self.tag_version(tag.tag) {
-                Ok(version) if version == Some(tag.version) => {}
-                Ok(_) => return Ok(false),
-                Err(error) => unknown = Err(error),
+                Ok(version) => standing = standing.and(*tag, version),
+                Err(error) => unknown = Some(error),
             }
         }
-        unknown
+        match unknown {
+            Some(error) if standing != Standing::Dead => Err(error),
+            _ => Ok(standing),
+        }
     }
 
     fn tag_versions(&self) -> impl Iterator<Item = TagVersion> {
@@ -180,10 +248,7 @@ pub(super) fn pair(tags: &[u64], versions: Vec<Option<u64>>) -> Vec<TagVersion> 
     tags.iter().zip(versions).filter_map(|(tag, version)| Some(TagVersion { tag: *tag, version: version? })).collect()
 }
 
-/// A tag version that is missing, or another, is an invalidated tag. `known` is sorted by tag.
-fn is_current(tags: &[TagVersion], known: &[TagVersion]) -> bool {
-    tags.iter().all(|tag| {
-        let found = known.binary_search_by_key(&tag.tag, |known| known.tag);
-        found.is_ok_and(|index| known[index].version == tag.version)
-    })
+/// Returns the version of a tag among some that are sorted by tag.
+fn version_in(known: &[TagVersion], tag: u64) -> Option<u64> {
+    known.binary_search_by_key(&tag, |known| known.tag).ok().map(|index| known[index].version)
 }

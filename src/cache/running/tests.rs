@@ -7,6 +7,7 @@ use super::*;
 use crate::backend::Missing;
 use crate::config::Config;
 use crate::exec::blocking::{answer, wait};
+use crate::operation::PatternMode;
 use crate::value::Value;
 
 const DELETE: Operation = Operation::Delete { key: b"key" };
@@ -39,7 +40,7 @@ fn what_is_invalidated_at_the_target_is_copied_no_more() {
     let running = Running::begin(Some(&source), &target);
     run(&target, DELETE).unwrap();
     run(&target, OF_TAG).unwrap();
-    run(&target, Operation::InvalidatePatterns { patterns: &[b"p:*"] }).unwrap();
+    run(&target, Operation::InvalidatePatterns { patterns: &[b"p:*"], mode: PatternMode::Walk }).unwrap();
     let entries = [entry(b"key", &[]), entry(b"a", &[b"tag"]), entry(b"p:1", &[]), entry(b"b", &[b"other"])];
     let tags = [tag_hash(b"tag"), tag_hash(b"other")];
     let versions = answer(|context| target.backend.tag_versions(context, &tags, Missing::CREATED_FOR_IMPORT)).unwrap();
@@ -74,7 +75,7 @@ fn a_change_at_the_target_waits_for_copies_of_the_same_names() {
     running.run().lock().in_flight.insert(b"key".to_vec());
     let on_their_way = InFlight(running.run());
     run(&target, Operation::Delete { key: b"other" }).unwrap();
-    run(&target, Operation::InvalidatePatterns { patterns: &[b"o*"] }).unwrap();
+    run(&target, Operation::InvalidatePatterns { patterns: &[b"o*"], mode: PatternMode::Walk }).unwrap();
     run(&target, OF_TAG).unwrap();
     thread::scope(|scope| {
         let waiting =
@@ -99,7 +100,7 @@ fn names_that_could_not_be_invalidated_are_kept_for_the_next_attempt() {
     let (source, target) = (cache(), cache());
     let running = Running::begin(Some(&source), &target);
     run(&source, DELETE).unwrap();
-    run(&source, Operation::InvalidatePatterns { patterns: &[b"p:*"] }).unwrap();
+    run(&source, Operation::InvalidatePatterns { patterns: &[b"p:*"], mode: PatternMode::Walk }).unwrap();
     let mut names = running.run().take();
     names.clear_patterns();
     run(&source, OF_TAG).unwrap();

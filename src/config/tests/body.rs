@@ -1,6 +1,7 @@
 //! Tests documents: their body, their environments, and the names in them.
 
 use super::*;
+use crate::operation::PatternMode;
 
 fn loading() -> LoadingConfig {
     LoadingConfig {
@@ -21,6 +22,7 @@ fn a_backend_alone_takes_every_default() {
         default_ttl: Duration::from_secs(300),
         ttl_jitter: 10.0,
         generations: false,
+        patterns: PatternMode::Walk,
         max_value_bytes: 8 << 20,
         loading: loading(),
         backend: BackendConfig::Memory(MemoryConfig {
@@ -64,6 +66,7 @@ fn the_same_configuration_in_yaml_json_and_a_url_is_equal() {
         default_ttl: Duration::from_secs(7200),
         ttl_jitter: 2.5,
         generations: false,
+        patterns: PatternMode::Walk,
         max_value_bytes: 1000,
         loading: loading(),
         backend: BackendConfig::Memory(MemoryConfig {

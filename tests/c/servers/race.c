@@ -1,4 +1,4 @@
-/* Concurrent setters and invalidators of shared tags, in several processes: no read that begins after an invalidation has returned
+/* Concurrent setters and invalidators of shared tags, or with barriers of shared patterns, in several processes: no read that begins after an invalidation has returned
    finds an entry that was set before the invalidation began; and when all is invalidated at the end, nothing is left.
 
    Whether a set came before is known for certain: `begun` of a tag is raised before each of its invalidations, `returned`
@@ -6,7 +6,8 @@
    began later, so once `returned` has reached it that set's entry must not be read. A set that was under way when an
    invalidation began is judged by the next one.
 
-   race [SECONDS], or YC_RACE_SECONDS; 10. Caches that share nothing are raced by threads on one cache. */
+   race [SECONDS [barriers]], or YC_RACE_SECONDS; 10. Caches that share nothing are raced by threads on one cache. With barriers a
+   "tag" is a part of the key, and its pattern matches the keys that have it. */
 #include "numbered.h"
 
 #include <pthread.h>
@@ -46,6 +47,7 @@ typedef struct worker {
 
 static course *shared;
 static char url[512];
+static bool has_barriers;
 
 /* ---- Keys and their tags ---- */
 
@@ -53,6 +55,20 @@ static unsigned tag_of(unsigned key, unsigned which) { return which ? 3 + key % 
 
 static yc_slice tag_slice(char *name, unsigned tag) {
     return (yc_slice){name, (size_t)snprintf(name, NUMBERED_KEY, "tag-%u", tag)};
+}
+
+/* The parts of a key are its tags. */
+static size_t key_of(char *name, unsigned key) {
+    if (!has_barriers) return numbered_key(name, key);
+    return (size_t)snprintf(name, NUMBERED_KEY, "%u:%u:%u", tag_of(key, 0), tag_of(key, 1), key);
+}
+
+static yc_status invalidate_by_name(yc_cache *cache, unsigned tag) {
+    char name[NUMBERED_KEY];
+    yc_slice slice = tag_slice(name, tag);
+    if (!has_barriers) return yc_invalidate_tag(cache, slice.data, slice.len, NULL, NULL);
+    size_t len = (size_t)snprintf(name, sizeof name, tag < 3 ? "%u:*" : "?:%u:*", tag);
+    return yc_invalidate_pattern(cache, name, len, NULL, NULL);
 }
 
 static bool has_failed(yc_status status, const char *what) {
@@ -65,11 +81,12 @@ static bool has_failed(yc_status status, const char *what) {
 
 static void set_one(yc_cache *cache, unsigned setter, unsigned set, unsigned key_number) {
     char key[NUMBERED_KEY], names[TAGS_A_KEY][NUMBERED_KEY];
-    size_t key_len = numbered_key(key, key_number);
+    size_t key_len = key_of(key, key_number);
     content value = {key_number, setter, set};
     yc_slice tags[TAGS_A_KEY];
     for (unsigned at = 0; at < TAGS_A_KEY; at++) tags[at] = tag_slice(names[at], tag_of(key_number, at));
-    if (has_failed(yc_set(cache, key, key_len, &value, sizeof value, 60000, tags, TAGS_A_KEY, NULL), "set")) return;
+    size_t n_tags = has_barriers ? 0 : TAGS_A_KEY;
+    if (has_failed(yc_set(cache, key, key_len, &value, sizeof value, 60000, tags, n_tags, NULL), "set")) return;
     finished *done = &shared->sets_of[setter][set];
     for (unsigned at = 0; at < TAGS_A_KEY; at++) {
         atomic_store(&done->begun[at], atomic_load(&shared->begun[tag_of(key_number, at)]) + 1);
@@ -86,10 +103,8 @@ static void run_setter(worker *self, unsigned setter) {
 /* ---- Invalidators: each has tags of its own, so that their numbers are in order ---- */
 
 static void invalidate(yc_cache *cache, unsigned tag) {
-    char name[NUMBERED_KEY];
-    yc_slice slice = tag_slice(name, tag);
     unsigned number = atomic_fetch_add(&shared->begun[tag], 1) + 1;
-    if (has_failed(yc_invalidate_tag(cache, slice.data, slice.len, NULL, NULL), "invalidate")) return;
+    if (has_failed(invalidate_by_name(cache, tag), "invalidate")) return;
     atomic_store(&shared->returned[tag], number);
     atomic_fetch_add(&shared->invalidations, 1);
 }
@@ -123,7 +138,7 @@ static void judge(const content *value, size_t len, unsigned key, const unsigned
 
 static bool read_one(yc_cache *cache, unsigned key_number) {
     char key[NUMBERED_KEY];
-    size_t key_len = numbered_key(key, key_number), len = 0;
+    size_t key_len = key_of(key, key_number), len = 0;
     unsigned returned[TAGS_A_KEY];
     content value;
     for (unsigned at = 0; at < TAGS_A_KEY; at++) returned[at] = atomic_load(&shared->returned[tag_of(key_number, at)]);
@@ -217,7 +232,9 @@ static int seconds_to_run(int count, char **arguments) {
 int main(int count, char **arguments) {
     /* Time enough for a machine that is busy: a call that is lost fails all the same. */
     const char *patience = strncmp(test_url(), "memory:", 7) ? "&socket_timeout=10s" : "";
-    snprintf(url, sizeof url, "%s%ckey_prefix=race%ld%s", test_url(), strchr(test_url(), '?') ? '&' : '?', (long)getpid(), patience);
+    has_barriers = count > 2 && strcmp(arguments[2], "barriers") == 0;
+    snprintf(url, sizeof url, "%s%ckey_prefix=race%ld%s%s", test_url(), strchr(test_url(), '?') ? '&' : '?', (long)getpid(), patience,
+             has_barriers ? "&patterns=barrier" : "");
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (shared == MAP_FAILED) return 1;
     bool processes = can_share();

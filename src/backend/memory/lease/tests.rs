@@ -14,6 +14,7 @@ use crate::error::ErrorKind;
 use crate::exec::blocking::answer;
 use crate::exec::context::CallContext;
 use crate::lease::{Fill, Lease, LeaseData, LeaseOptions, LoadState, Loaded, Wait};
+use crate::operation::PatternMode;
 
 const MS: Duration = Duration::from_millis(1);
 const OPTIONS: LeaseOptions =
@@ -121,7 +122,9 @@ fn every_change_of_the_key_ends_its_lease() {
         ("set", |memory| set(memory, "key", "set", &[])),
         ("delete", |memory| run(memory, Operation::Delete { key: b"key" })),
         ("delete_many", |memory| run(memory, Operation::DeleteMany { keys: &[b"key"] })),
-        ("pattern", |memory| run(memory, Operation::InvalidatePatterns { patterns: &[b"other", b"ke?"] })),
+        ("pattern", |memory| {
+            run(memory, Operation::InvalidatePatterns { patterns: &[b"other", b"ke?"], mode: PatternMode::Walk })
+        }),
         ("flush", |memory| run(memory, Operation::Flush { count: false })),
         ("import", |memory| {
             let (key, value, tags) = (b"key".to_vec(), Value::from(&b"i"[..]), vec![]);
@@ -148,7 +151,7 @@ fn every_change_of_the_key_ends_its_lease() {
     }
     let memory = open();
     let held = lease(&memory, "key", &[]);
-    run(&memory, Operation::InvalidatePatterns { patterns: &[b"other*"] });
+    run(&memory, Operation::InvalidatePatterns { patterns: &[b"other*"], mode: PatternMode::Walk });
     run(&memory, Operation::Delete { key: b"other" });
     assert!(fill(&memory, &held, "v", &[]), "nothing concerned the key");
 }
@@ -264,7 +267,7 @@ fn an_absence_is_remembered_and_hidden_from_all_else() {
     assert_eq!(load(&memory, "k").unwrap().state, LoadState::Vacant);
     for (operation, key) in [
         (Operation::Delete { key: b"a" }, "a"),
-        (Operation::InvalidatePatterns { patterns: &[b"b*"] }, "b"),
+        (Operation::InvalidatePatterns { patterns: &[b"b*"], mode: PatternMode::Walk }, "b"),
         (Operation::Flush { count: false }, "c"),
     ] {
         assert!(fill_with(&memory, &lease(&memory, key, &[]), absent));
@@ -492,7 +495,7 @@ fn no_row_that_was_loaded_before_a_set_is_served() {
 
 #[test]
 fn no_row_that_was_loaded_before_a_pattern_is_served() {
-    race(|memory, _| run(memory, Operation::InvalidatePatterns { patterns: &[b"k*"] }));
+    race(|memory, _| run(memory, Operation::InvalidatePatterns { patterns: &[b"k*"], mode: PatternMode::Walk }));
 }
 
 #[test]
@@ -510,7 +513,9 @@ fn bounds_hold_with_stale_values_and_absences() {
             0 => run(&memory, Operation::Delete { key: key.as_bytes() }),
             1 => run(&memory, Operation::InvalidateTags { tags: &[b"t"], count: false }),
             2 => set(&memory, &key, &"v".repeat(random.usize(0..500)), &[]),
-            3 if step % 100 == 0 => run(&memory, Operation::InvalidatePatterns { patterns: &[b"1*"] }),
+            3 if step % 100 == 0 => {
+                run(&memory, Operation::InvalidatePatterns { patterns: &[b"1*"], mode: PatternMode::Walk })
+            }
             4 if step % 500 == 0 => run(&memory, Operation::Flush { count: false }),
             _ => {
                 if let Ok(Loaded { lease: Some(lease), .. }) = load(&memory, &key) {

@@ -6,7 +6,7 @@ use serde_json::json;
 use yokedcache::cache::Cursor;
 use yokedcache::error::ErrorKind;
 use yokedcache::exec::blocking::{answer, wait};
-use yokedcache::operation::{Operation, Removed, Usage};
+use yokedcache::operation::{Operation, PatternMode, Removed, Usage};
 use yokedcache::util::glob::Glob;
 
 use super::check::servers;
@@ -36,7 +36,8 @@ pub fn invalidate(session: &mut Session, arguments: &Invalidate) -> Result<Exit>
 fn by_patterns(session: &Session, patterns: &[&[u8]]) -> Result<Removed> {
     let mut removed = Some(0);
     for pattern in patterns {
-        let operation = Operation::InvalidatePatterns { patterns: std::slice::from_ref(pattern) };
+        let operation =
+            Operation::InvalidatePatterns { patterns: std::slice::from_ref(pattern), mode: PatternMode::Walk };
         let of_one = answer(|context| session.cache.call(context, operation))?.removed();
         removed = removed.zip(of_one).map(|(sum, one)| sum + one);
     }
