@@ -1,6 +1,6 @@
 /*
- * generations.c - the cost of generations: reads and sets of a cache with the option beside those of one without, and a
- * clear of many entries beside a set, in interleaved rounds of one process.
+ * generations.c - the cost of generations and barriers: reads and sets of a cache with the option beside those of one
+ * without, a clear of many entries beside a set, and a barrier beside a walk, in interleaved rounds of one process.
  *
  *   generations URL ROUNDS MILLISECONDS ENTRIES
  *
@@ -188,6 +188,58 @@ static void compare_clear(yc_cache *cache, int rounds, unsigned entries)
     print_row("set, and a clear of 1 entry", sets, clears, MAX_ROUNDS);
 }
 
+static double timed_pattern(yc_cache *cache, const char *pattern)
+{
+    yc_error *error = NULL;
+    double begun = now_us();
+    must(yc_invalidate_pattern(cache, pattern, strlen(pattern), NULL, &error), error, "invalidate a pattern");
+    return now_us() - begun;
+}
+
+/* Reads behind so many barriers, of which none concerns the keys, beside reads of a cache without generations. */
+static void compare_barriers(const char *url, yc_cache *plain, int barriers, int rounds, double milliseconds)
+{
+    char text[64];
+    snprintf(text, sizeof text, "key_prefix=barriers%d&patterns=barrier", barriers);
+    contender both[] = { { plain, { 0 } }, { open_cache(url, text), { 0 } } };
+    for (int at = 0; at < barriers; at++) {
+        snprintf(text, sizeof text, "none%d:*", at);
+        timed_pattern(both[1].cache, text);
+    }
+    snprintf(text, sizeof text, "get, one caller, %d barriers", barriers);
+    compare(text, both, get, rounds, milliseconds);
+    snprintf(text, sizeof text, "64 gets in flight, %d barriers", barriers);
+    compare(text, both, batch, rounds, milliseconds);
+    snprintf(text, sizeof text, "get_many of 64, %d barriers", barriers);
+    compare(text, both, get_many, rounds, milliseconds);
+    yc_flush(both[1].cache, NULL, NULL);
+    yc_cache_free(both[1].cache);
+}
+
+/* The invalidation of a pattern of so many entries, by a walk and by a barrier. */
+static void compare_walk(const char *url, int rounds, unsigned entries)
+{
+    double walks[MAX_ROUNDS], barriers[MAX_ROUNDS];
+    char name[32], text[64];
+    yc_error *error = NULL;
+    yc_cache *caches[] = { open_cache(url, "key_prefix=walks&generations=true"), open_cache(url, "key_prefix=bars&patterns=barrier") };
+    for (int round = 0; round < rounds; round++) {
+        for (int which = 0; which < 2; which++) {
+            for (unsigned at = 0; at < entries; at++) {
+                snprintf(name, sizeof name, "entry:%010u", at);
+                must(yc_set(caches[which], name, strlen(name), value, 1, 3600000, NULL, 0, &error), error, "set");
+            }
+            *(which ? &barriers[round] : &walks[round]) = timed_pattern(caches[which], "entry:*");
+        }
+    }
+    snprintf(text, sizeof text, "a pattern of %u entries: walk, barrier", entries);
+    print_row(text, walks, barriers, rounds);
+    for (int which = 0; which < 2; which++) {
+        yc_flush(caches[which], NULL, NULL);
+        yc_cache_free(caches[which]);
+    }
+}
+
 int main(int count, char **arguments)
 {
     if (count != 5) {
@@ -210,6 +262,10 @@ int main(int count, char **arguments)
     compare("get_many of 64", both, get_many, rounds, milliseconds);
     compare("set, one caller", both, set, rounds, milliseconds);
     compare_clear(both[1].cache, rounds < 5 ? rounds : 5, (unsigned)atoi(arguments[4]));
+    compare_barriers(arguments[1], both[0].cache, 0, rounds, milliseconds);
+    compare_barriers(arguments[1], both[0].cache, 8, rounds, milliseconds);
+    compare_barriers(arguments[1], both[0].cache, 64, rounds, milliseconds);
+    compare_walk(arguments[1], 1, (unsigned)atoi(arguments[4]));
     for (int at = 0; at < 2; at++) {
         yc_flush(both[at].cache, NULL, NULL);
         yc_cache_free(both[at].cache);

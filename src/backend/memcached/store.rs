@@ -400,6 +400,10 @@ impl Store for MemcachedStore {
         names::barriers(prefix, tag, version)
     }
 
+    async fn forget_barriers<'a>(&'a self, context: CallContext, name: &'a [u8]) -> Result<()> {
+        self.only(context, Command::Delete { name }).await.map(drop)
+    }
+
     async fn version_to_replace<'a>(
         &'a self,
         context: CallContext,

@@ -45,6 +45,9 @@ const MGET: usize = 1000;
 /// The most attempts at a removal during which a server is replaced: it may be lost before it is noted for a replay.
 const REPEATS: usize = 8;
 
+/// The time for which a list of barriers that was replaced can still be read.
+const READ_LATE: Duration = Duration::from_secs(10);
+
 /// The reply to PTTL for a name that does not exist.
 const GONE: i64 = -2;
 
@@ -572,6 +575,10 @@ impl Store for RedisStore {
         self.remove_checked(context, name, mark).await
     }
 
+    async fn reclaim<'a>(&'a self, context: CallContext, name: &'a [u8], mark: Mark) -> Result<bool> {
+        self.expire_checked(context, name, mark, Some(Duration::from_millis(1))).await
+    }
+
     async fn expire_if<'a>(
         &'a self,
         context: CallContext,
@@ -637,6 +644,10 @@ impl Store for RedisStore {
 
     fn barriers_name(&self, prefix: &str, tag: u64, version: u64) -> Vec<u8> {
         names::barriers(prefix, tag, version)
+    }
+
+    async fn forget_barriers<'a>(&'a self, context: CallContext, name: &'a [u8]) -> Result<()> {
+        self.expire(context, name, Some(READ_LATE)).await.map(drop)
     }
 
     async fn version_to_replace<'a>(

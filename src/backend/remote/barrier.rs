@@ -60,6 +60,12 @@ impl Barriers {
         lock(&self.0).get(&generation).filter(|known| known.version == version).map(|known| known.list.clone())
     }
 
+    /// Forgets the list of a generation; returns its version, if there is one.
+    fn take(&self, generation: u64) -> Option<u64> {
+        let mut lists = lock(&self.0);
+        lists.remove(&generation).filter(|known| known.list.is_some()).map(|known| known.version)
+    }
+
     fn keep(&self, generation: u64, version: u64, list: Option<Arc<List>>) {
         let mut lists = lock(&self.0);
         if lists.len() >= MAX_LISTS && !lists.contains_key(&generation) {
@@ -101,6 +107,11 @@ impl Pattern {
 }
 
 impl List {
+    /// Returns true if no barrier came before: it is not stored.
+    fn is_first(&self) -> bool {
+        self.versions.is_empty() && self.patterns.is_empty()
+    }
+
     /// Returns true if an entry with an earlier version is alive.
     pub(super) fn passes(&self, version: u64, key: &[u8]) -> bool {
         let Some(at) = self.versions.iter().rposition(|it| it.version == version) else { return false };
@@ -211,7 +222,16 @@ impl<S: Store> Remote<S> {
             }
             attempts.again().await?;
         }
+        self.reclaim_matching(patterns);
         Ok(Outcome::Removed(None))
+    }
+
+    /// Has the room of the entries that a barrier has made misses freed, where keys can be listed.
+    fn reclaim_matching(&self, patterns: &[&[u8]]) {
+        let can = self.store.capabilities();
+        if let (true, Some(runtime)) = (can.list && can.compare, &*self.runtime.load()) {
+            self.reclaim.start(patterns, &self.store, &self.prefix, &self.barriers, runtime.handle());
+        }
     }
 
     /// Stores the list of the next version of a generation, then this version. Returns false if another one is there.
@@ -222,7 +242,9 @@ impl<S: Store> Remote<S> {
         present: &Replaceable,
         patterns: &[&[u8]],
     ) -> Result<bool> {
-        let before = self.list_of(context, generation, present.version).await?.unwrap_or_default();
+        let before = list_of(context, &*self.store, &self.barriers, &self.prefix, generation, present.version)
+            .await?
+            .unwrap_or_default();
         let name = self.store.barriers_name(&self.prefix, generation, present.next);
         let (now_s, lasts) = (self.store.now_s(&name), present.left.map_or(LASTS, |left| left.min(LASTS)));
         let earlier = Earlier { version: present.version, ends_s: now_s + lasts.as_secs() + 1 };
@@ -254,25 +276,33 @@ impl<S: Store> Remote<S> {
         if !super::only(written)? {
             return Err(Error::new(ErrorKind::Server, "the server did not store the list of the barriers"));
         }
+        // After an error it may be replaced: the list stays.
         let is_replaced = self.store.replace_version(context, &self.prefix, generation, present).await?;
+        let (over, is_first) = if is_replaced { (present.version, before.is_first()) } else { (present.next, false) };
         if is_replaced {
             self.barriers.keep(generation, present.next, Some(Arc::new(list)));
+        }
+        if !is_first {
+            self.forget_list(context, generation, over).await;
         }
         Ok(is_replaced)
     }
 
-    /// Returns the list of a version of a generation, if there is one.
-    async fn list_of(&self, context: CallContext, generation: u64, version: u64) -> Result<Option<Arc<List>>> {
-        if let Some(known) = self.barriers.get(generation, version) {
-            return Ok(known);
-        }
+    /// Removes the list of a version that is none any more. One that stays goes when its time is over.
+    async fn forget_list(&self, context: CallContext, generation: u64, version: u64) {
         let name = self.store.barriers_name(&self.prefix, generation, version);
-        let inspected = self.store.inspect(context, &name).await?;
-        let stored = inspected.stored.filter(|_| !inspected.is_outdated);
-        let decoded = stored.as_deref().and_then(|stored| entry::decode(&name, stored).ok());
-        let list = decoded.and_then(|entry| List::decode(entry.payload)).map(Arc::new);
-        self.barriers.keep(generation, version, list.clone());
-        Ok(list)
+        if let Err(error) = self.store.forget_barriers(context, &name).await {
+            tracing::debug!(server = self.server, "a list of barriers that was replaced stays for its time: {error}");
+        }
+    }
+
+    /// Removes the lists of generations that were cleared, as far as this process knows them.
+    pub(super) async fn forget_lists(&self, context: CallContext, generations: &[u64]) {
+        for generation in generations {
+            if let Some(version) = self.barriers.take(*generation) {
+                self.forget_list(context, *generation, version).await;
+            }
+        }
     }
 
     /// Returns true if an entry of this key is alive: its tags are current, or it is older than barriers that do not match.
@@ -297,9 +327,30 @@ impl<S: Store> Remote<S> {
         if tag != tag_hash(generation_of(key)) {
             return Ok(false);
         }
-        let list = self.list_of(context, tag, present).await?;
+        let list = list_of(context, &*self.store, &self.barriers, &self.prefix, tag, present).await?;
         Ok(list.is_some_and(|list| list.passes(version, key)))
     }
+}
+
+/// Returns the list of a version of a generation, if there is one.
+pub(super) async fn list_of<S: Store>(
+    context: CallContext,
+    store: &S,
+    barriers: &Barriers,
+    prefix: &str,
+    generation: u64,
+    version: u64,
+) -> Result<Option<Arc<List>>> {
+    if let Some(known) = barriers.get(generation, version) {
+        return Ok(known);
+    }
+    let name = store.barriers_name(prefix, generation, version);
+    let inspected = store.inspect(context, &name).await?;
+    let stored = inspected.stored.filter(|_| !inspected.is_outdated);
+    let decoded = stored.as_deref().and_then(|stored| entry::decode(&name, stored).ok());
+    let list = decoded.and_then(|entry| List::decode(entry.payload)).map(Arc::new);
+    barriers.keep(generation, version, list.clone());
+    Ok(list)
 }
 
 #[cfg(test)]

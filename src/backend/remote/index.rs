@@ -24,6 +24,7 @@ impl<S: Store> Remote<S> {
         let Some(indexed) = indexed else {
             self.replace_tag_versions(context, &tags, told).await?;
             Box::pin(self.confirm_tags(context, &tags)).await?;
+            Box::pin(self.forget_lists(context, &tags)).await;
             return Ok(None);
         };
         let mut names: Vec<&[u8]> = indexed.notes.iter().map(|(_, name, _)| name.as_slice()).collect();

@@ -24,6 +24,7 @@ mod lease;
 mod listing;
 mod nonce;
 mod outbox;
+mod reclaim;
 mod roll_call;
 mod size;
 mod slice;
@@ -48,6 +49,7 @@ pub use self::keep::{Keepable, Known};
 pub use self::lasting::first_lifetime;
 pub use self::lease::PREFIX_TAG;
 pub use self::outbox::{Announcement, Outbox};
+use self::reclaim::Reclaim;
 pub use self::roll_call::RollCall;
 pub use self::size::{SAMPLE, Sample};
 pub use self::slice::Slice;
@@ -81,7 +83,7 @@ const LAST_EVENTS: Duration = Duration::from_secs(1);
 
 /// A store that processes share, as a backend.
 pub struct Remote<S> {
-    store: S,
+    store: Arc<S>,
     prefix: String,
     /// True if entries without a namespace have a generation.
     has_generations: bool,
@@ -91,7 +93,8 @@ pub struct Remote<S> {
     server: String,
     counting: Counting,
     hints: Hints,
-    barriers: Barriers,
+    barriers: Arc<Barriers>,
+    reclaim: Reclaim,
     watches: Arc<Watches>,
     /// Identifies the backend: a lease of another one fills nothing here.
     instance: u64,
@@ -104,13 +107,14 @@ impl<S: Store> Remote<S> {
     pub fn new(store: S, config: &Config, timeout: Duration, runtime: Arc<Runtime>) -> Self {
         Self {
             server: store.server(),
-            store,
+            store: Arc::new(store),
             prefix: config.key_prefix.clone(),
             has_generations: config.generations,
             timeout,
             counting: Counting::default(),
             hints: Hints::default(),
-            barriers: Barriers::default(),
+            barriers: Arc::default(),
+            reclaim: Reclaim::default(),
             watches: Arc::default(),
             instance: new_instance(),
             runtime: ArcSwapOption::new(Some(runtime)),
@@ -424,6 +428,7 @@ impl<S: Store> Backend for Remote<S> {
     }
 
     fn close(&self, context: CallContext, deadline: Instant) -> OpFuture<'_, ()> {
+        self.reclaim.end();
         pending(async move {
             self.store.close(context, deadline).await;
             self.release_runtime(deadline);

@@ -474,6 +474,16 @@ pub trait Store: Send + Sync + 'static {
         name: &'a [u8],
         mark: Mark,
     ) -> impl Future<Output = Result<bool>> + Send;
+    /// Removes the entry of this mark, which no get returns: it is no removal that has to be repeated. Returns whether it was
+    /// stored.
+    fn reclaim<'a>(
+        &'a self,
+        context: CallContext,
+        name: &'a [u8],
+        mark: Mark,
+    ) -> impl Future<Output = Result<bool>> + Send {
+        self.remove_if(context, name, mark)
+    }
     /// Gives a name another time to live if these bytes, of this mark, are stored; returns whether they were.
     fn expire_if<'a>(
         &'a self,
@@ -523,6 +533,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// The name that the list of the barriers is stored under which came with a version of a tag.
     fn barriers_name(&self, prefix: &str, tag: u64, version: u64) -> Vec<u8>;
+    /// Removes a list whose version was replaced: soon, since reads that are under way may need it.
+    fn forget_barriers<'a>(&'a self, context: CallContext, name: &'a [u8]) -> impl Future<Output = Result<()>> + Send;
     /// Reads the version of a tag for `replace_version`; `None`: it has none.
     fn version_to_replace<'a>(
         &'a self,
