@@ -911,11 +911,16 @@ yc_status yc_invalidate_tags(struct yc_cache *cache,
 // byte of the set, "[^a]" or "[!a]" one byte outside the set, and "\x" the byte
 // x itself. Entries that are set during the call may remain.
 //
-// *removed is the number of removed entries, or YC_COUNT_UNKNOWN. removed may be
-// NULL.
+// The call lists the keys. With the option `patterns: barrier` of the cache or
+// view it makes misses of the entries that match and were set before, in the same
+// time for any number of entries, also where a server cannot list keys.
 //
-// Errors: YC_E_TOO_LARGE for a pattern over 64 KiB; YC_E_UNSUPPORTED if the
-// backend cannot list keys.
+// *removed is the number of removed entries, or YC_COUNT_UNKNOWN, as with a
+// barrier. removed may be NULL.
+//
+// Errors: YC_E_TOO_LARGE for a pattern over 64 KiB, with a barrier over 1,024
+// bytes; YC_E_UNSUPPORTED if the backend cannot list keys, or for a barrier cannot
+// compare (YC_CAN_COMPARE).
 yc_status yc_invalidate_pattern(struct yc_cache *cache,
                                 const void *pattern,
                                 size_t pattern_len,
@@ -1644,6 +1649,7 @@ void yc_event_free(struct yc_event *event);
 // - touch_on_get: true selects sliding expiry. yc_get(), yc_get_into(),
 //   yc_get_many() and a fresh value of yc_get_or_lease() give the entry the default
 //   time to live again; near copies are not used.
+// - patterns: walk or barrier, how yc_invalidate_pattern() works.
 //
 // A view of a view has the options of both; the later one counts, and the tags
 // are added. All views of a namespace have the same statistics: yc_stats() and

@@ -581,6 +581,9 @@ struct ViewOptions {
     // Sliding expiry: a get, also of many keys or for loading, gives its entry the default
     // time to live of the view again.
     std::optional<bool> touch_on_get = {};
+    // "walk" lists the keys that a pattern invalidates and counts them; "barrier" makes misses of
+    // the older entries that match in one step, and needs generations.
+    std::string patterns = {};
 };
 
 // The options of cache.switch_to().
@@ -823,6 +826,9 @@ inline std::string text_of(const ViewOptions &options) {
     }
     if (options.touch_on_get) {
         add("touch_on_get", *options.touch_on_get ? "true" : "false");
+    }
+    if (!options.patterns.empty()) {
+        add("patterns", quoted(options.patterns));
     }
     return text + "}";
 }

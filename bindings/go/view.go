@@ -24,6 +24,9 @@ type ViewOptions struct {
 	Tags []string
 	// Sliding expiry: a get, also of many keys or for loading, gives its entry the default time to live of the view again.
 	TouchOnGet bool
+	// Selects how InvalidatePattern works: "walk" lists the keys and counts those that it removes; "barrier" makes misses of the older
+	// entries that match in one step, also on a server that cannot list, and needs generations. "" stands for that of the cache.
+	Patterns string
 }
 
 // The options as the library reads them.
@@ -33,6 +36,7 @@ type viewDocument struct {
 	DefaultTTL string   `json:"default_ttl,omitempty"`
 	Tags       []string `json:"tags,omitempty"`
 	TouchOnGet bool     `json:"touch_on_get,omitempty"`
+	Patterns   string   `json:"patterns,omitempty"`
 }
 
 // View opens a view: a second cache on the same connections and threads, with other defaults. All methods work on a
@@ -56,7 +60,7 @@ func (cache *Cache) View(options ViewOptions) (*Cache, error) {
 		return nil, err
 	}
 	defer user.leave()
-	document := viewDocument{Namespace: options.Namespace, Tags: options.Tags, TouchOnGet: options.TouchOnGet}
+	document := viewDocument{Namespace: options.Namespace, Tags: options.Tags, TouchOnGet: options.TouchOnGet, Patterns: options.Patterns}
 	if options.Timeout != 0 {
 		document.Timeout = fmt.Sprintf("%dms", int64(millis(options.Timeout)))
 	}

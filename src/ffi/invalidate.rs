@@ -97,11 +97,16 @@ pub unsafe extern "C" fn yc_invalidate_tags(
 /// byte of the set, "[^a]" or "[!a]" one byte outside the set, and "\x" the byte
 /// x itself. Entries that are set during the call may remain.
 ///
-/// *removed is the number of removed entries, or YC_COUNT_UNKNOWN. removed may be
-/// NULL.
+/// The call lists the keys. With the option `patterns: barrier` of the cache or
+/// view it makes misses of the entries that match and were set before, in the same
+/// time for any number of entries, also where a server cannot list keys.
 ///
-/// Errors: YC_E_TOO_LARGE for a pattern over 64 KiB; YC_E_UNSUPPORTED if the
-/// backend cannot list keys.
+/// *removed is the number of removed entries, or YC_COUNT_UNKNOWN, as with a
+/// barrier. removed may be NULL.
+///
+/// Errors: YC_E_TOO_LARGE for a pattern over 64 KiB, with a barrier over 1,024
+/// bytes; YC_E_UNSUPPORTED if the backend cannot list keys, or for a barrier cannot
+/// compare (YC_CAN_COMPARE).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_invalidate_pattern(
     cache: *mut yc_cache,

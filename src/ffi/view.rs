@@ -26,6 +26,7 @@ use super::error::{YC_OK, yc_error, yc_status};
 /// - touch_on_get: true selects sliding expiry. yc_get(), yc_get_into(),
 ///   yc_get_many() and a fresh value of yc_get_or_lease() give the entry the default
 ///   time to live again; near copies are not used.
+/// - patterns: walk or barrier, how yc_invalidate_pattern() works.
 ///
 /// A view of a view has the options of both; the later one counts, and the tags
 /// are added. All views of a namespace have the same statistics: yc_stats() and

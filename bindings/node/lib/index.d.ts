@@ -1087,6 +1087,11 @@ export interface ViewOptions {
   tags?: string[];
   /** Begins the default TTL of the view again with each get, also of many keys or for loading: sliding expiry. */
   touchOnGet?: boolean;
+  /**
+   * Selects how `invalidatePattern` works: `walk` lists the keys and counts those that it removes; `barrier` makes misses of the
+   * older entries that match in one step, also on a server that cannot list, and needs generations.
+   */
+  patterns?: 'walk' | 'barrier';
 }
 
 /** Summarizes the durations of sampled calls of one group of operations, in microseconds. */
@@ -2103,7 +2108,7 @@ export class Cache {
    * Close a view that is no longer needed: this closes no connection. The calls of a
    * view fail with `YC_E_CLOSED` after its cache was closed.
    *
-   * @param options - `namespace`, `timeout`, `defaultTtl`, `tags` and `touchOnGet` of the view.
+   * @param options - `namespace`, `timeout`, `defaultTtl`, `tags`, `touchOnGet` and `patterns` of the view.
    * @returns The view.
    * @throws `TypeError` for options of a wrong type; `YC_E_CONFIG` for those that cannot be used; `YC_E_INVALID` for a negative time,
    * and for a namespace in a view that has one; `YC_E_CLOSED`.

@@ -288,7 +288,7 @@ impl<S: Store> Remote<S> {
         Ok(is_replaced)
     }
 
-    /// Removes the list of a version that is none any more. One that stays goes when its time is over.
+    /// Removes the list of a version that was replaced. One that stays goes when its time is over.
     async fn forget_list(&self, context: CallContext, generation: u64, version: u64) {
         let name = self.store.barriers_name(&self.prefix, generation, version);
         if let Err(error) = self.store.forget_barriers(context, &name).await {

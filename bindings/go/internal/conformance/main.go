@@ -115,6 +115,8 @@ func (run *runner) runView(cache *yokedcache.Cache, step *statement) []token {
 			options.Tags = option.values
 		case "touch_on_get":
 			options.TouchOnGet = value == "true"
+		case "patterns":
+			options.Patterns = value
 		default:
 			stop("a view has no such option")
 		}
