@@ -16,7 +16,7 @@ use crate::operation::PatternMode;
 const EXCLUSIVE: &[(&str, &[&str])] = &[
     ("socket_path", &["host", "port", "nodes", "sentinels"]),
     ("nodes", &["host", "port", "sentinels"]),
-    ("sentinels", &["host", "port"]),
+    ("sentinels", &["host", "port", "replicas"]),
 ];
 
 /// The options that TLS alone uses.
@@ -52,7 +52,12 @@ fn redis(options: Options, section: &Section) -> Result<RedisConfig> {
     section.check_exclusive(EXCLUSIVE)?;
     check_user("username", redis.username.as_ref(), redis.password.as_ref())?;
     let topology = topology(&servers, &redis, tls.is_some(), section)?;
-    let (single_only, events) = (servers.cluster == Some(false), redis.events || redis.events_journal > 0);
+    // A cluster knows its replicas.
+    let single_only = servers.cluster == Some(false) || !redis.replicas.is_empty();
+    if redis.replicas.is_empty() && !redis.replica_reads {
+        section.check_needs("availability_zone", "`replica_reads` or `replicas`")?;
+    }
+    let events = redis.events || redis.events_journal > 0;
     Ok(RedisConfig { topology, single_only, events, tls, connection, ..redis })
 }
 
@@ -74,7 +79,7 @@ fn topology(servers: &RedisServers, redis: &RedisConfig, tls: bool, section: &Se
 }
 
 fn cluster(servers: &RedisServers, section: &Section) -> Result<RedisTopology> {
-    section.check_exclusive(&[("cluster", &["socket_path", "sentinels", "sentinel_master"])])?;
+    section.check_exclusive(&[("cluster", &["socket_path", "sentinels", "sentinel_master", "replicas"])])?;
     let nodes = if servers.nodes.is_empty() { vec![server(servers)] } else { servers.nodes.clone() };
     Ok(RedisTopology::Cluster(nodes))
 }

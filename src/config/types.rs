@@ -139,6 +139,10 @@ pub struct RedisConfig {
     pub tls: Option<TlsConfig>,
     /// True if reads may go to replicas, which may lag; never with a single server.
     pub replica_reads: bool,
+    /// The replicas of a single server that reads may go to.
+    pub replicas: Vec<Address>,
+    /// The zone whose servers are preferred for reads.
+    pub availability_zone: Option<String>,
     /// Keeps for each tag an index of its keys.
     pub tag_index: bool,
     /// True if the names of channels are used as they are, without the prefix.

@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use super::replay::Replay;
 use super::resp::{RespFraming, RespReader, RespValue, command};
 use super::scripts::{PROBE, ScriptSupport};
+use super::zones::Zones;
 use super::{server_error, server_info};
 use crate::config::{Address, Secret};
 use crate::error::{Error, ErrorKind, Result};
@@ -68,6 +69,7 @@ pub struct Login {
     pub scripts: Arc<ScriptSupport>,
     /// True once channels are used: a server that was demoted is noticed then although no removal could be lost.
     pub has_channels: Arc<AtomicBool>,
+    pub zones: Arc<Zones>,
 }
 
 /// The role that a server has to have.
@@ -77,7 +79,7 @@ pub enum Role {
     Any,
     /// A primary; the server is asked.
     Primary,
-    /// A replica that sentinels know; the server is asked.
+    /// A replica that sentinels or the configuration name; the server is asked.
     Replica,
     /// A replica of a cluster, which READONLY allows to read from.
     ClusterReplica,
@@ -279,6 +281,7 @@ impl Redis {
         if let Some(RespValue::Error(text)) = selected.and_then(|selected| replies.of(selected).next()) {
             return Err(no_database(connection.server(), self.login.db, text));
         }
+        self.login.zones.learn(connection.server(), server_info::zone(replies.of(server)));
         self.cluster_policy.check(connection.server(), server_info::is_node(replies.of(server)))?;
         for needed in [readonly, Some(ping)].into_iter().flatten() {
             accepted(connection, replies.of(needed))?;
@@ -305,7 +308,7 @@ fn check_role(connection: &Handshake<'_>, wanted: &[u8], mut reply: RespReader<'
         return Ok(());
     }
     let text = format!(
-        "{}: the sentinels report this server, but its role is {:?} and not {:?}: a failover may be in progress; try again later",
+        "{}: the sentinels or the configuration name this server, but its role is {:?} and not {:?}: a failover may be in progress; try again later",
         connection.server(),
         shown(role, 20),
         String::from_utf8_lossy(wanted)

@@ -31,6 +31,7 @@ mod store;
 mod topology;
 mod tracking;
 mod walk;
+mod zones;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

@@ -38,6 +38,11 @@ pub fn is_node(server: RespReader<'_>) -> bool {
     ["redis_mode", "server_mode"].iter().any(|name| field(server, name) == Some("cluster"))
 }
 
+/// Returns the availability zone of the server, by `INFO server`; Valkey 8 and later report one that is configured.
+pub fn zone(server: RespReader<'_>) -> Option<&str> {
+    field(server, "availability_zone").filter(|zone| !zone.is_empty())
+}
+
 /// Returns whether an id is a random one: services that hide their servers may report zeros.
 fn is_random(value: &str) -> bool {
     value.len() >= 16 && value.bytes().any(|byte| byte != b'0')
@@ -82,6 +87,13 @@ mod tests {
         assert!(!changed(&former(&"0".repeat(40))));
         assert!(changed(&former("8f1c7b0d0ddc3d3a45b9c1dbd8f4b2a1b52e1f11")));
         assert!(!has_changed_role(RespReader(b"-NOPERM no\r\n"), history));
+    }
+
+    #[test]
+    fn a_server_reports_its_zone_or_none() {
+        let of = |text: &str| zone(RespReader(&reply(text))).map(str::to_owned);
+        assert_eq!(of("# Server\r\navailability_zone:us-east-1a\r\n"), Some("us-east-1a".to_owned()));
+        assert_eq!((of("availability_zone:\r\n"), of(RUN)), (None, None));
     }
 
     #[test]

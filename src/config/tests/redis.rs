@@ -30,6 +30,8 @@ fn default() -> RedisConfig {
         password: None,
         tls: None,
         replica_reads: false,
+        replicas: Vec::new(),
+        availability_zone: None,
         tag_index: false,
         raw_channels: false,
         events: false,
@@ -407,6 +409,21 @@ fn a_wrong_variable_is_named() {
         assert_says(&error, ErrorKind::Config, &[&format!("variable {name}"), wanted], value);
         assert!(!error.message().contains("s3cret"));
     }
+}
+
+#[test]
+fn replicas_of_one_server_and_a_zone() {
+    let redis = |text: &str| match Config::from_text(text, &|_| None).map(|config| config.backend) {
+        Ok(BackendConfig::Redis(redis)) => Ok(redis),
+        Ok(_) => panic!("another backend"),
+        Err(error) => Err(error.message().to_owned()),
+    };
+    let config = redis("redis://a?replicas=b:7000,c&availability_zone=z1").unwrap();
+    assert_eq!(config.replicas, [tcp("b", 7000), tcp("c", 6379)]);
+    assert_eq!((config.availability_zone.as_deref(), config.single_only), (Some("z1"), true));
+    assert!(redis("redis://a?availability_zone=z1").unwrap_err().contains("replica_reads"));
+    assert!(redis("redis+cluster://a?replicas=b").unwrap_err().contains("exclude"));
+    assert!(redis("redis+cluster://a?replica_reads=true&availability_zone=z1").unwrap().availability_zone.is_some());
 }
 
 #[test]

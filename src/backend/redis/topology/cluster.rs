@@ -124,8 +124,9 @@ impl Cluster {
         let map = self.map.load();
         let map = map.as_ref()?;
         let shard = map.shards.get(usize::from(*map.owners.get(usize::from(slot))?))?;
-        let replica = if read { shard.replicas.iter().find(|replica| replica.failure().is_none()) } else { None };
-        Some(Arc::clone(replica.unwrap_or(&shard.primary)))
+        // The commands of a slot go to one server, those of others to others.
+        let chosen = || self.login.zones.choose(&shard.primary, &shard.replicas, usize::from(slot));
+        Some(Arc::clone(if read { chosen() } else { &shard.primary }))
     }
 
     /// Returns the number of redirections so far.

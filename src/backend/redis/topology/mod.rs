@@ -4,7 +4,7 @@ mod cluster;
 mod slots;
 mod survey;
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Instant;
 
@@ -16,6 +16,7 @@ use super::handshake::{ClusterObserver, ClusterPolicy, Endpoint, Login, Redis, R
 use super::replay::Replay;
 use super::scripts::ScriptSupport;
 use super::sentinel::Sentinels;
+use super::zones::{Named, Zones};
 use crate::config::{Address, ConnectionConfig, RedisConfig, RedisTopology};
 use crate::error::{Error, Result};
 use crate::exec::context::CallContext;
@@ -25,10 +26,13 @@ use crate::util::lock;
 
 /// The servers, and the rule by which commands go to them.
 pub enum Topology {
-    /// One server, with one replica of it that reads may go to.
+    /// One server, with replicas of it that reads may go to.
     Standalone {
         primary: Arc<Server>,
-        replica: Option<Arc<Server>>,
+        replicas: Vec<Arc<Server>>,
+        zones: Arc<Zones>,
+        /// The number of reads that a server was chosen for.
+        reads: AtomicUsize,
         /// The discovery of a cluster; `None` behind sentinels, or if the configuration refuses clusters.
         discovery: Option<Arc<Discovery>>,
         is_behind_sentinels: bool,
@@ -57,6 +61,7 @@ impl Topology {
                 replay,
                 scripts,
                 has_channels,
+                zones: Arc::new(Zones::new(config.availability_zone.clone())),
             },
             tls: config.tls.as_ref().map(Tls::new).transpose()?,
             handle: runtime.handle(),
@@ -88,16 +93,16 @@ impl Topology {
         }
     }
 
-    fn standalone(&self) -> Option<(&Arc<Server>, Option<&Arc<Server>>)> {
+    fn standalone(&self) -> Option<(&Arc<Server>, &[Arc<Server>])> {
         match self {
-            Self::Standalone { primary, replica, .. } if self.cluster().is_none() => Some((primary, replica.as_ref())),
+            Self::Standalone { primary, replicas, .. } if self.cluster().is_none() => Some((primary, replicas)),
             _ => None,
         }
     }
 
     /// Returns the server that all commands go to, if there is one.
     pub fn only_server(&self) -> Option<&Arc<Server>> {
-        self.standalone().filter(|(_, replica)| replica.is_none()).map(|(primary, _)| primary)
+        self.standalone().filter(|(_, replicas)| replicas.is_empty()).map(|(primary, _)| primary)
     }
 
     /// Returns whether it is a cluster, with slots.
@@ -117,12 +122,13 @@ impl Topology {
 
     /// Returns the server of a slot; `None` while no server has it.
     pub fn owner(&self, slot: u16, read: bool) -> Option<Arc<Server>> {
-        match self.standalone() {
-            Some((primary, replica)) => {
-                let replica = replica.filter(|replica| read && replica.failure().is_none());
-                Some(Arc::clone(replica.unwrap_or(primary)))
+        match self {
+            Self::Standalone { primary, replicas, zones, reads, .. } if self.cluster().is_none() => {
+                let is_chosen = read && !replicas.is_empty();
+                let chosen = || zones.choose(primary, replicas, reads.fetch_add(1, Relaxed));
+                Some(Arc::clone(if is_chosen { chosen() } else { primary }))
             }
-            None => self.cluster()?.owner(slot, read),
+            _ => self.cluster()?.owner(slot, read),
         }
     }
 
@@ -188,7 +194,7 @@ impl Topology {
     /// Returns every server.
     pub fn servers(&self) -> Vec<Arc<Server>> {
         match self.standalone() {
-            Some((primary, replica)) => [primary].into_iter().chain(replica).cloned().collect(),
+            Some((primary, replicas)) => [primary].into_iter().chain(replicas).cloned().collect(),
             None => self.cluster().map(|cluster| cluster.servers()).unwrap_or_default(),
         }
     }
@@ -232,8 +238,8 @@ impl Topology {
         if let Some(cluster) = self.cluster() {
             cluster.close(context, deadline).await;
         }
-        if let Self::Standalone { primary, replica, .. } = self {
-            for server in [primary].into_iter().chain(replica) {
+        if let Self::Standalone { primary, replicas, .. } = self {
+            for server in [primary].into_iter().chain(replicas) {
                 server.close(context, deadline).await;
             }
         }
@@ -252,9 +258,19 @@ impl Drop for Topology {
         if let Some(cluster) = self.cluster() {
             cluster.stop();
         }
-        if let Self::Standalone { primary, replica, .. } = self {
-            [primary].into_iter().chain(replica).for_each(|server| server.stop());
+        if let Self::Standalone { primary, replicas, .. } = self {
+            [primary].into_iter().chain(replicas).for_each(|server| server.stop());
         }
+    }
+}
+
+impl Named for Arc<Server> {
+    fn name(&self) -> &str {
+        Server::name(self)
+    }
+
+    fn is_up(&self) -> bool {
+        self.failure().is_none()
     }
 }
 
@@ -282,7 +298,12 @@ impl Builder<'_> {
         };
         let primary = self.server(&address.to_string(), Endpoint::Fixed(address.clone()), Role::Any, policy);
         discovery.iter().for_each(|discovery| discovery.set_server(&primary));
-        Topology::Standalone { primary, replica: None, discovery, is_behind_sentinels: false }
+        let replica = |address: &Address| {
+            let endpoint = Endpoint::Fixed(address.clone());
+            self.server(&address.to_string(), endpoint, Role::Replica, ClusterPolicy::Refuse)
+        };
+        let replicas = self.config.replicas.iter().map(replica).collect();
+        self.of(primary, replicas, discovery, false)
     }
 
     fn behind_sentinels(&self, sentinels: Sentinels) -> Topology {
@@ -291,9 +312,20 @@ impl Builder<'_> {
         };
         let name = sentinels.master.clone();
         let replica = || start(&format!("replica of {name}"), sentinels.another(), Role::Replica);
-        let replica = self.config.replica_reads.then(replica);
+        let replicas = self.config.replica_reads.then(replica).into_iter().collect();
         let primary = start(&name, sentinels, Role::Primary);
-        Topology::Standalone { primary, replica, discovery: None, is_behind_sentinels: true }
+        self.of(primary, replicas, None, true)
+    }
+
+    fn of(
+        &self,
+        primary: Arc<Server>,
+        replicas: Vec<Arc<Server>>,
+        discovery: Option<Arc<Discovery>>,
+        is_behind_sentinels: bool,
+    ) -> Topology {
+        let (zones, reads) = (Arc::clone(&self.login.zones), AtomicUsize::new(0));
+        Topology::Standalone { primary, replicas, zones, reads, discovery, is_behind_sentinels }
     }
 }
 
