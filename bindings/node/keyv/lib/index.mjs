@@ -1,0 +1,3 @@
+import keyv from './index.js';
+
+export const { KeyvYokedCache, createKeyv } = keyv;
