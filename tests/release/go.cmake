@@ -1,4 +1,4 @@
-# The Go module.
+# The Go modules.
 
 set(GO_TEST ${OFFLINE} ${CMAKE_CURRENT_LIST_DIR}/go ${DIST})
 
@@ -11,6 +11,6 @@ foreach(platform amd64-gnu arm64-gnu amd64-musl arm64-musl)
     add_test(NAME release.go.${platform}.conformance COMMAND ${GO_TEST} ${platform} conformance)
   endif()
 endforeach()
-foreach(topic program static vendor dynamic modes refused)
+foreach(topic program static vendor dynamic modes refused adapters)
   add_test(NAME release.go.amd64-gnu.${topic} COMMAND ${GO_TEST} amd64-gnu ${topic})
 endforeach()

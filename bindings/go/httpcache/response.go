@@ -1,0 +1,261 @@
+package httpcache
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// An entry is what the cache has for a key: a response, or how to get one.
+type entry struct {
+	// True if the handler has to be called for each request.
+	Pass bool `json:"pass,omitempty"`
+	// The request headers, in lower case and sorted, whose values select the response. It is under another key.
+	Varying []string    `json:"varying,omitempty"`
+	Status  int         `json:"status,omitempty"`
+	Header  http.Header `json:"header,omitempty"`
+	// The time of the response, in seconds since 1970.
+	Time int64  `json:"time,omitempty"`
+	Body []byte `json:"-"`
+}
+
+// Returns the length of the head in four bytes, the head as JSON, and the body.
+func (entry *entry) encode() []byte {
+	head, err := json.Marshal(entry)
+	if err != nil {
+		panic(err) // The type has nothing that JSON cannot express.
+	}
+	data := make([]byte, 4, 4+len(head)+len(entry.Body))
+	binary.BigEndian.PutUint32(data, uint32(len(head)))
+	return append(append(data, head...), entry.Body...)
+}
+
+var errNoEntry = errors.New("the value is no response of this version: use a key prefix or namespace of its own")
+
+func decode(data []byte) (*entry, error) {
+	if len(data) < 4 || uint64(binary.BigEndian.Uint32(data)) > uint64(len(data)-4) {
+		return nil, errNoEntry
+	}
+	end := 4 + int(binary.BigEndian.Uint32(data))
+	decoded := &entry{Body: data[end:]}
+	if json.Unmarshal(data[4:end], decoded) != nil || decoded.Status < 100 && !decoded.Pass && decoded.Varying == nil {
+		return nil, errNoEntry
+	}
+	return decoded, nil
+}
+
+// A response is what the handler returned to this request.
+type response struct {
+	entry
+	// As the handler has set it, before Header was made of it.
+	header   http.Header
+	tags     []string
+	panicked any
+	buffer   bytes.Buffer
+}
+
+// Calls the handler without the conditions of the request: its response is for others, too.
+func (handler *handler) call(request *http.Request, ctx context.Context) *response {
+	request = request.Clone(ctx)
+	for _, name := range []string{"If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since", "If-Range"} {
+		request.Header.Del(name)
+	}
+	request.Body = http.NoBody
+	response := &response{header: http.Header{}}
+	func() {
+		defer func() { response.panicked = recover() }()
+		handler.next.ServeHTTP(response, request)
+	}()
+	response.finish(handler.options.TagHeader)
+	return response
+}
+
+// Header returns the headers to be sent.
+func (response *response) Header() http.Header { return response.header }
+
+// WriteHeader ends the headers of a final response. Others are not sent.
+func (response *response) WriteHeader(status int) {
+	if response.Status == 0 && status >= 200 {
+		response.Status = status
+		response.entry.Header = response.header.Clone()
+	}
+}
+
+// Write appends to the body.
+func (response *response) Write(data []byte) (int, error) {
+	response.WriteHeader(http.StatusOK)
+	return response.buffer.Write(data)
+}
+
+// Completes the response with what its client needs to keep a copy.
+func (response *response) finish(tagHeader string) {
+	response.WriteHeader(http.StatusOK)
+	response.Body = response.buffer.Bytes()
+	header := response.entry.Header
+	response.header = header
+	response.tags = tagsIn(header, tagHeader)
+	header.Del(tagHeader)
+	for _, name := range []string{"Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade"} {
+		header.Del(name)
+	}
+	now := time.Now()
+	response.Time = now.Unix()
+	if header.Get("Date") == "" {
+		header.Set("Date", now.UTC().Format(http.TimeFormat))
+	}
+}
+
+// Gives the response an ETag unless it has one.
+func (response *response) addETag() {
+	if response.Status == http.StatusOK && response.header.Get("Etag") == "" {
+		sum := sha256.Sum256(response.Body)
+		response.header.Set("Etag", `"`+base64.RawURLEncoding.EncodeToString(sum[:16])+`"`)
+	}
+}
+
+// Sends the response, or 304 if the client has it.
+func (entry *entry) send(writer http.ResponseWriter, request *http.Request, cacheStatus string) {
+	header := writer.Header()
+	for name, values := range entry.Header {
+		if name == "Vary" { // A handler around this one may have named more.
+			values = append(header.Values(name), values...)
+		}
+		header[name] = values
+	}
+	header.Set("Cache-Status", "yokedcache; "+cacheStatus)
+	if cacheStatus == "hit" {
+		header.Set("Age", strconv.FormatInt(max(time.Now().Unix()-entry.Time, 0), 10))
+	}
+	if entry.Status == http.StatusOK && isFresh(request.Header, header) {
+		header.Del("Content-Length")
+		header.Del("Content-Type")
+		writer.WriteHeader(http.StatusNotModified)
+		return
+	}
+	writer.WriteHeader(entry.Status)
+	// An error is one of the client's connection.
+	_, _ = writer.Write(entry.Body)
+}
+
+// Reports whether the client has the response.
+func isFresh(request, response http.Header) bool {
+	if tags := listOf(request, "If-None-Match"); len(tags) > 0 {
+		for _, tag := range tags {
+			if tag == "*" || strings.TrimPrefix(tag, "W/") == strings.TrimPrefix(response.Get("Etag"), "W/") {
+				return true
+			}
+		}
+		return false
+	}
+	since, err := http.ParseTime(request.Get("If-Modified-Since"))
+	modified, failed := http.ParseTime(response.Get("Last-Modified"))
+	return err == nil && failed == nil && !modified.After(since)
+}
+
+// ---- Headers ----
+
+// Returns the elements of a header that is a list.
+func listOf(header http.Header, name string) (list []string) {
+	for _, element := range strings.Split(strings.Join(header.Values(name), ","), ",") {
+		if element = strings.TrimSpace(element); element != "" {
+			list = append(list, element)
+		}
+	}
+	return list
+}
+
+// Returns each tag once: a handler may name one twice.
+func tagsIn(header http.Header, name string) []string {
+	tags := listOf(header, name)
+	sort.Strings(tags)
+	once := tags[:0]
+	for at, tag := range tags {
+		if at == 0 || tag != tags[at-1] {
+			once = append(once, tag)
+		}
+	}
+	return once
+}
+
+// Returns the time that Cache-Control allows to a shared cache, or 0.
+func lifeIn(directives []string) time.Duration {
+	ages := map[string]time.Duration{}
+	for _, directive := range directives {
+		name, value, _ := strings.Cut(directive, "=")
+		switch name = strings.ToLower(strings.TrimSpace(name)); name {
+		case "no-store", "private", "no-cache":
+			return 0
+		case "max-age", "s-maxage":
+			seconds, err := strconv.ParseUint(strings.Trim(strings.TrimSpace(value), `"`), 10, 31)
+			if err != nil {
+				return 0
+			}
+			ages[name] = time.Duration(seconds) * time.Second
+		}
+	}
+	if shared, ok := ages["s-maxage"]; ok {
+		return shared
+	}
+	return ages["max-age"]
+}
+
+// Returns names and more, in lower case, sorted, each once.
+func union(names, more []string) []string {
+	all := append([]string(nil), names...)
+	for _, name := range more {
+		name = strings.ToLower(name)
+		at := sort.SearchStrings(all, name)
+		if at == len(all) || all[at] != name {
+			all = append(all[:at], append([]string{name}, all[at:]...)...)
+		}
+	}
+	return all
+}
+
+// Returns a hash of request headers, "" without names.
+func hashOf(header http.Header, names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	hash := sha256.New()
+	for _, name := range names {
+		values, _ := json.Marshal([]any{name, header.Values(name)})
+		hash.Write(values)
+	}
+	return "\n" + hex.EncodeToString(hash.Sum(nil))
+}
+
+// untagged hides the header of the tags from clients.
+type untagged struct {
+	http.ResponseWriter
+	tagHeader string
+}
+
+func (writer *untagged) WriteHeader(status int) {
+	writer.Header().Del(writer.tagHeader)
+	writer.ResponseWriter.WriteHeader(status)
+}
+
+func (writer *untagged) Write(data []byte) (int, error) {
+	writer.Header().Del(writer.tagHeader)
+	return writer.ResponseWriter.Write(data)
+}
+
+// Flush is for handlers that stream a response which is not stored.
+func (writer *untagged) Flush() {
+	writer.Header().Del(writer.tagHeader)
+	_ = http.NewResponseController(writer.ResponseWriter).Flush()
+}
+
+// Unwrap is for http.ResponseController.
+func (writer *untagged) Unwrap() http.ResponseWriter { return writer.ResponseWriter }
