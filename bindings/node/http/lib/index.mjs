@@ -1,0 +1,3 @@
+import http from './index.js';
+
+export const { expressCache, fastifyCache } = http;
