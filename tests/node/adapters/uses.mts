@@ -8,6 +8,7 @@ import { Keyv } from 'keyv';
 import { Cache } from 'yokedcache';
 import { type HttpCacheOptions, expressCache, fastifyCache } from '@yokedcache/http';
 import { KeyvYokedCache, createKeyv } from '@yokedcache/keyv';
+import { createCacheHandler } from '@yokedcache/next';
 
 const cache = await Cache.open('memory://');
 
@@ -24,3 +25,9 @@ const middleware = expressCache(cache);
 createServer((request, response) => middleware(request, response, () => response.end()));
 // @ts-expect-error an unknown option
 expressCache(cache, { TTL: 1 });
+
+const Handler = createCacheHandler(() => cache, { ttl: 1000 });
+const handled: Promise<void> = new Handler({}).revalidateTag(['a']);
+await handled;
+// @ts-expect-error an unknown option
+createCacheHandler('memory://', { TTL: 1 });

@@ -1,0 +1,3 @@
+import next from './index.js';
+
+export const { createCacheHandler } = next;

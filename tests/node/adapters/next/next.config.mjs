@@ -1,0 +1,5 @@
+export default {
+  cacheHandler: `${process.cwd()}/cache-handler.mjs`,
+  cacheMaxMemorySize: 0,
+  eslint: { ignoreDuringBuilds: true },
+};
