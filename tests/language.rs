@@ -19,6 +19,9 @@ const CHECKED: &[&str] = &[
     "bindings/go/README.md",
     "bindings/node/README.md",
     "bindings/node/lib/index.d.ts",
+    "bindings/node/http",
+    "bindings/node/keyv",
+    "bindings/node/next",
     "src/guide",
     "src",
 ];

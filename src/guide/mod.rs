@@ -25,6 +25,7 @@ pages! {
     near "near.md"
     channels "channels.md"
     events "events.md"
+    integrations "integrations.md"
     queue "queue.md"
     threads "threads.md"
     operating "operating.md"
