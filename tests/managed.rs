@@ -14,7 +14,7 @@ const END: &str = "<!-- The end of the generated part -->\n";
 /// The operations that need a capability.
 const OPERATIONS: [(&str, &str); 2] = [
     ("list", "listings, patterns, search, flush and size"),
-    ("compare", "conditional operations, counters, leases and loads that share a lease"),
+    ("compare", "conditional operations, counters, barriers, leases and loads that share a lease"),
 ];
 
 fn at_root(name: &str) -> PathBuf {

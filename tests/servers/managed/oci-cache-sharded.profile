@@ -9,6 +9,7 @@ error ERR unknown subcommand '%s'. Try HELP.
 refuse CONFIG|SET CLUSTER|INFO CLUSTER|MEET CLUSTER|SETSLOT CLUSTER|FAILOVER CLUSTER|FORGET
 lacks compare the service refuses `EVAL` on sharded clusters
 unsupported absences 3
+unsupported barrier 27
 unsupported clear 7
 unsupported commands 2
 unsupported conditional 17
