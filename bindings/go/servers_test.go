@@ -88,7 +88,12 @@ func startProxy(t *testing.T, port string) *proxy {
 		defer server.Close()
 		proxy.lock.Lock()
 		proxy.open = append(proxy.open, conn, server)
+		// It may have been cut since it was accepted.
+		isCut := proxy.down.Load()
 		proxy.lock.Unlock()
+		if isCut {
+			return
+		}
 		go io.Copy(server, conn)
 		io.Copy(conn, server)
 	})
