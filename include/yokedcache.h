@@ -49,6 +49,7 @@
  *   Batch
  *   Queue
  *   Log
+ *   Traces
  *   Version
  */
 
@@ -2660,6 +2661,145 @@ yc_status yc_set_log(int32_t level,
                      void *user_data,
                      yc_finalise_fn finalise,
                      struct yc_error **err);
+
+/* ---- Traces ---- */
+
+// Example: print one call in 100, and the request that made it.
+//
+//     static void print_span(void *user_data, int32_t phase, const yc_span *span) {
+//         (void)user_data;
+//         if (phase == YC_SPAN_END)
+//             fprintf(stderr, "request %llu: kind %d on %.*s: %s, %llu ns\n",
+//                     (unsigned long long)span->context, (int)span->kind,
+//                     (int)span->backend.len, (const char *)span->backend.data,
+//                     yc_status_name(span->status),
+//                     (unsigned long long)span->duration_ns);
+//     }
+//
+//     static yc_status start_trace(yc_cache *traced) {
+//         yc_trace_options options;
+//         memset(&options, 0, sizeof options);
+//         options.struct_size = sizeof options;
+//         options.interval = 100;
+//         return yc_set_trace(traced, &options, print_span, NULL, NULL, NULL);
+//     }
+//
+//     static void handle_request(yc_cache *traced, uint64_t request) {
+//         uint64_t before = yc_set_trace_context(request);
+//         yc_delete(traced, "user:1", 6, NULL);
+//         yc_set_trace_context(before);
+//     }
+
+// Flag of yc_trace_options: spans have the keys of their calls.
+#define YC_TRACE_KEYS 1
+
+// Phase of a span: the call begins. The fields of the result are 0.
+#define YC_SPAN_BEGIN 1
+
+// Phase of a span: the call has ended.
+#define YC_SPAN_END 2
+
+// Flag of a span: the value came from the near cache, without a request.
+#define YC_SPAN_NEAR 1
+
+// Flag of a span: the fallback serves in place of the servers.
+#define YC_SPAN_FALLBACK 2
+
+// The options of yc_set_trace(). Set the struct to zero, then set struct_size and
+// the fields that you need.
+typedef struct yc_trace_options {
+  // Set to sizeof(yc_trace_options).
+  uint32_t struct_size;
+  // 0 or YC_TRACE_KEYS.
+  uint32_t flags;
+  // One call in so many has a span, selected at random; 0 and 1 select every call.
+  // With 64 or more, hits in memory without a span cost nothing; with less, every
+  // hit takes longer.
+  uint64_t interval;
+  // Set to zero.
+  uint64_t reserved[4];
+} yc_trace_options;
+
+// A call. The library owns the struct and its strings, which are valid until the
+// callback returns. Strings are not followed by a NUL.
+typedef struct yc_span {
+  // Size of the struct in bytes. Later versions of the library have more fields.
+  uint32_t struct_size;
+  // Kind of the operation: a YC_OP_ number.
+  int32_t kind;
+  // Identifies the span in this process. Never 0.
+  uint64_t id;
+  // The context of the thread at the beginning: see yc_set_trace_context().
+  uint64_t context;
+  // The user_data of an operation of yc_batch() or of a queue; else 0.
+  uint64_t user_data;
+  // The backend: "memory", "redis" or "memcached".
+  struct yc_slice backend;
+  // The server as yc_health() names it; empty if there is no server, if the keys
+  // may be on several, or if the server is not known yet.
+  struct yc_slice server;
+  // The key_prefix of the cache.
+  struct yc_slice key_prefix;
+  // The namespace of the view; empty for a cache.
+  struct yc_slice name_space;
+  // The key with YC_TRACE_KEYS; empty without it, and for operations that do not
+  // have exactly one.
+  struct yc_slice key;
+  // Number of keys.
+  uint64_t keys;
+  // Result: the status that the function of this kind returns.
+  yc_status status;
+  // YC_SPAN_FALLBACK. Result: also YC_SPAN_NEAR.
+  uint32_t flags;
+  // Result: the bytes of the values that were read or written.
+  uint64_t bytes;
+  // Result: the time from the beginning to the outcome in nanoseconds.
+  uint64_t duration_ns;
+  // Zero.
+  uint64_t reserved[4];
+} yc_span;
+
+// Receives the beginning (phase YC_SPAN_BEGIN) and the end (YC_SPAN_END) of a
+// call. Each beginning is followed by one end with the same id. The beginning is
+// reported on the thread that makes or submits the call, before it runs. The end
+// is reported on the thread that gets the result: inside the call, in
+// yc_queue_poll() or yc_queue_wait(), or in yc_queue_free() for a completion that
+// was not taken. Several threads may call the function at the same time.
+//
+// The function must not block for long, throw or call longjmp(). It may call the
+// library, but must not close, free, switch or migrate a cache, or wait for a
+// queue. Its own calls have no spans.
+typedef void (*yc_trace_fn)(void *user_data, int32_t phase, const struct yc_span *span);
+
+// Sets the function that receives the spans of a cache and of its views, in place
+// of the previous one. If trace is NULL, tracing ends. Tracing is off by default.
+// options may be NULL: every call has a span, without its key.
+//
+// A call has a span if it runs an operation on entries, tags, leases or channels,
+// a Redis command, or yc_ping(). Every operation of yc_batch() and of a queue has
+// a span of its own, with its user_data. yc_get_near(), listings, searches and
+// reports have none outside of a batch and a queue, and neither has a call that is
+// refused because of a NULL, a length or a closed handle. Retries, and requests
+// that several operations share, have no spans of their own.
+//
+// Calls that begin after the function has returned have no span of the previous
+// function. The spans of earlier calls still end there. The library calls finalise,
+// which may be NULL, with user_data after the last call of trace, at the latest
+// when the cache, its views and its queues are freed, unless this function fails.
+// It calls it on any thread.
+//
+// Errors: YC_E_INVALID for unknown flags; YC_E_CLOSED, YC_E_FORKED.
+yc_status yc_set_trace(struct yc_cache *cache,
+                       const struct yc_trace_options *options,
+                       yc_trace_fn trace,
+                       void *user_data,
+                       yc_finalise_fn finalise,
+                       struct yc_error **err);
+
+// Sets the context of the spans that begin on the calling thread, for all caches,
+// and returns the previous one. It is 0 by default. The library does not use it: it
+// is for example the number of a parent span.
+uint64_t yc_set_trace_context(uint64_t context);
 
 /* ---- Version ---- */
 

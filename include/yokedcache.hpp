@@ -2873,6 +2873,53 @@ struct DistinctKeys {
 
 } // namespace detail
 
+// Receives the beginning (phase YC_SPAN_BEGIN) and the end (YC_SPAN_END) of a call; see
+// yc_trace_fn, also for its threads. Several threads may call it at the same time. It must not
+// block for long, and must not close, switch or migrate a cache. Its exceptions are ignored.
+using Trace = std::function<void(std::int32_t phase, const yc_span &span)>;
+
+// The options of Cache::set_trace().
+//
+//     TraceOptions rarely;
+//     rarely.interval = 1000;
+//     cache.set_trace([](std::int32_t, const yc_span &) {}, rarely);
+struct TraceOptions {
+    // One call in so many has a span, selected at random.
+    std::uint64_t interval = 1;
+    // True if spans have the keys of their calls.
+    bool keys = false;
+};
+
+namespace detail {
+
+inline void write_span(void *owned, std::int32_t phase, const yc_span *span) noexcept {
+    try {
+        (*static_cast<Trace *>(owned))(phase, *span);
+    } catch (...) {
+        // No exception may cross the library, and a trace cannot report one.
+    }
+}
+
+inline void release_trace(void *owned) noexcept { delete static_cast<Trace *>(owned); }
+
+} // namespace detail
+
+// Sets the context of the spans that begin on this thread, for all caches, until it is
+// destroyed: for example the number of a parent span. Then the previous one holds again.
+//
+//     TraceContext request(42);
+//     cache.remove("user:1");
+class TraceContext {
+public:
+    explicit TraceContext(std::uint64_t context) noexcept : before_(yc_set_trace_context(context)) {}
+    TraceContext(const TraceContext &) = delete;
+    TraceContext &operator=(const TraceContext &) = delete;
+    ~TraceContext() { yc_set_trace_context(before_); }
+
+private:
+    std::uint64_t before_;
+};
+
 // A cache over memory, Redis or Memcached. The destructor closes it without waiting, except
 // for background loads that run; close() waits.
 //
@@ -3005,6 +3052,37 @@ public:
 
     void close(std::chrono::milliseconds timeout = default_timeout) {
         detail::or_throw([&](Error &error) { close(timeout, error); });
+    }
+
+    // ---- Traces ----
+
+    // Sets the function that receives the spans of the cache and of its views, in place of the
+    // previous one; see yc_set_trace(). An empty function ends tracing. The library destroys a
+    // function after its last call: spans that have begun still end there.
+    //
+    //     cache.set_trace([](std::int32_t phase, const yc_span &span) {
+    //         if (phase == YC_SPAN_END)
+    //             std::cerr << span.kind << ": " << span.duration_ns << " ns\n";
+    //     }, TraceOptions{100, false});
+    void set_trace(Trace trace, TraceOptions options, Error &error) noexcept {
+        yc_trace_options plain = {};
+        plain.struct_size = sizeof plain;
+        plain.flags = options.keys ? YC_TRACE_KEYS : 0;
+        plain.interval = options.interval;
+        if (!trace) {
+            yc_set_trace(native(), &plain, nullptr, nullptr, nullptr, detail::ErrorPlace(error));
+            return;
+        }
+        auto owned = std::make_unique<Trace>(std::move(trace));
+        if (yc_set_trace(native(), &plain, detail::write_span, owned.get(), detail::release_trace,
+                         detail::ErrorPlace(error)) == YC_OK) {
+            // The library owns it now, and may have destroyed it already.
+            static_cast<void>(owned.release());
+        }
+    }
+
+    void set_trace(Trace trace, TraceOptions options = {}) {
+        detail::or_throw([&](Error &error) { set_trace(std::move(trace), options, error); });
     }
 
     // ---- Entries ----

@@ -284,6 +284,15 @@ pub struct Info {
     pub call_timeout: Option<Duration>,
 }
 
+/// The way that a call takes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Route {
+    /// The server of the key, as far as it is known now; `None` without servers, and for several keys or servers.
+    pub server: Option<String>,
+    /// True if a fallback serves.
+    pub is_fallback: bool,
+}
+
 /// The state of a backend and its history since it was opened.
 #[derive(Default)]
 pub struct Activity {
@@ -412,6 +421,11 @@ pub trait Backend: Send + Sync {
     /// Completes when the backend can be used, or fails with the reason why it cannot.
     fn connected(&self, _context: CallContext) -> OpFuture<'_, ()> {
         done(Ok(()))
+    }
+    /// Returns the way that a call takes now, for one stored key or for none. The default, for backends without servers, has
+    /// nothing to report.
+    fn route(&self, _key: Option<&[u8]>) -> Route {
+        Route::default()
     }
     /// Returns the state of the backend and its history.
     fn activity(&self) -> Activity;

@@ -43,6 +43,8 @@ pub struct CacheHandle {
     first_answers_at_once: bool,
     /// True if `first` no longer serves. It is set before the cache is replaced.
     is_first_replaced: AtomicBool,
+    /// True if calls do not use `first`: it no longer serves, or each call may have a span.
+    detours: AtomicBool,
     /// Changes with `replacing` held, so that nothing is replaced in a closed cache.
     closed: AtomicBool,
     replacing: Mutex<()>,
@@ -103,6 +105,7 @@ impl CacheHandle {
             first: cache.capabilities().near.then(|| cache.clone()),
             first_answers_at_once: cache.answers_at_once(),
             is_first_replaced: AtomicBool::new(false),
+            detours: AtomicBool::new(false),
             cache: ArcSwap::from_pointee(cache),
             closed: AtomicBool::new(false),
             replacing: Mutex::default(),
@@ -163,7 +166,7 @@ impl CacheHandle {
     /// Returns the cache that it was opened with, if values of it are in the memory of this process and it serves.
     #[inline(always)]
     fn serving_first(&self) -> Option<&Cache> {
-        self.first.as_ref().filter(|_| !self.is_first_replaced.load(Ordering::Acquire))
+        self.first.as_ref().filter(|_| !self.detours.load(Ordering::Acquire))
     }
 
     /// Stores an entry in the cache that it was opened with. Returns `None` if that does not answer at once or does not serve:
@@ -221,6 +224,12 @@ impl CacheHandle {
     #[cold]
     pub fn closed() -> Error {
         Error::new(ErrorKind::Closed, "the cache was closed")
+    }
+
+    /// Has calls use the cache that serves, in place of the one that the handle was opened with, for their spans.
+    pub(super) fn detour(&self, detours: bool) {
+        let _replacing = lock(&self.replacing);
+        self.detours.store(detours || self.is_first_replaced.load(Ordering::Acquire), Ordering::Release);
     }
 
     /// Takes no more calls.
@@ -343,6 +352,7 @@ impl CacheHandle {
             return Err(Self::closed());
         }
         self.is_first_replaced.store(true, Ordering::Release);
+        self.detours.store(true, Ordering::Release);
         let before = self.cache.swap(Arc::new(cache));
         Ok(CallsInFlight(before.calls.0.as_ref().map(watch::Sender::subscribe)))
     }
@@ -358,6 +368,7 @@ impl Cache {
             namespaces: old.namespaces.clone(),
             before: old.counters(),
             opened: old.opened,
+            tracer: old.tracer.clone(),
             ..self.clone()
         }
     }

@@ -118,6 +118,17 @@ impl Latencies {
         Some(answer)
     }
 
+    /// Records the duration of a short operation that ran outside of `sample`, if it is its turn.
+    pub fn note(&self, operation: Operation, took: Duration) {
+        match UNTIMED.get() {
+            0 => {
+                UNTIMED.set(gap());
+                self.record(operation, took);
+            }
+            left => UNTIMED.set(left - 1),
+        }
+    }
+
     #[cold]
     fn timed<'a, T>(&'a self, operation: Operation, run: impl FnOnce() -> OpFuture<'a, T>) -> OpFuture<'a, T>
     where
@@ -215,6 +226,11 @@ impl Histogram {
             || json!({ "samples": counts.total(), "p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "max": at(1.0) }),
         )
     }
+}
+
+/// Returns true if the next short operation of this thread will be timed.
+pub fn is_due() -> bool {
+    UNTIMED.get() == 0
 }
 
 /// Returns microseconds with their fraction.

@@ -16,6 +16,7 @@ mod request;
 mod retry;
 mod running;
 mod subscription;
+pub mod trace;
 mod view;
 
 pub use self::handle::{CacheGuard, CacheHandle};
@@ -35,6 +36,7 @@ use futures_util::TryFutureExt;
 
 use self::handle::Calls;
 use self::loading::LoadCounters;
+use self::trace::Tracer;
 use self::view::{Namespaces, View};
 use crate::backend::{Backend, Capabilities, Counters, Hit, OpFuture, done, pending};
 use crate::cache::latency::{Latencies, Operation as Timed};
@@ -81,6 +83,7 @@ pub struct Cache {
     before: Counters,
     lazy: bool,
     opened: Instant,
+    tracer: Arc<Tracer>,
     calls: Calls,
 }
 
@@ -113,6 +116,7 @@ impl Cache {
             invalidations: Arc::default(),
             before: Counters::default(),
             opened: Instant::now(),
+            tracer: Arc::default(),
             calls: Calls::default(),
         }
     }

@@ -18,7 +18,7 @@ use super::{Cache, CacheGuard, CacheHandle};
 use crate::backend::health::Health;
 use crate::backend::{
     Activity, Backend, CopiedEntry, Counters, Hit, IfPresent, Imported, Info, KeyFilter, Missing, NewEntry, OpFuture,
-    Operation, Outcome, Page, ScanCursor, done, pending,
+    Operation, Outcome, Page, Route, ScanCursor, done, pending,
 };
 use crate::config::ViewConfig;
 use crate::entry::TagVersion;
@@ -255,6 +255,7 @@ impl CacheHandle {
             before: Counters::default(),
             lazy: cache.lazy,
             opened: cache.opened,
+            tracer: cache.tracer.clone(),
             calls: Calls::untold(),
         }))
     }
@@ -441,6 +442,10 @@ impl Backend for View {
 
     fn connected(&self, _context: CallContext) -> OpFuture<'_, ()> {
         done(self.serving().map(drop))
+    }
+
+    fn route(&self, key: Option<&[u8]>) -> Route {
+        self.root.load().backend.route(key)
     }
 
     fn activity(&self) -> Activity {

@@ -18,6 +18,7 @@ use super::error::{YC_OK, yc_error, yc_status};
 use super::info::max_age;
 use super::lease::{fill_tags, lease_options, lease_tags, read_fill, yc_lease};
 use super::value::yc_value;
+use crate::cache::trace::Span;
 use crate::cache::{Cache, CacheHandle, Request};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::blocking::wait;
@@ -246,11 +247,28 @@ unsafe fn run_batch(
         allocation::check(n.saturating_mul(OUTCOME))?;
         let places: Vec<*mut yc_op> = places.collect();
         let lists: Vec<Result<Vec<&[u8]>>> = places.iter().map(|op| list_of(*op)).collect();
-        let requests = places.iter().zip(&lists).map(|(op, list)| read(handle, cache, *op, list)).collect();
+        let requests: Vec<_> = places.iter().zip(&lists).map(|(op, list)| read(handle, cache, *op, list)).collect();
+        let spans = if cache.is_traced() { begin_spans(cache, &places, &requests) } else { Vec::new() };
         let outcomes = run(requests)?;
+        for (span, outcome) in spans.into_iter().zip(&outcomes) {
+            if let Some(span) = span {
+                span.end(cache, outcome);
+            }
+        }
         places.into_iter().zip(outcomes).for_each(|(op, outcome)| write(op, outcome, handle));
         Ok(YC_OK)
     }
+}
+
+/// Begins the spans of the operations that are sampled.
+#[cold]
+unsafe fn begin_spans(cache: &Cache, places: &[*mut yc_op], requests: &[Result<Request<'_>>]) -> Vec<Option<Span>> {
+    let begin = |(op, request): (&*mut yc_op, &Result<Request<'_>>)| {
+        // SAFETY: one of the caller's operations, found by `places`.
+        let (kind, user_data) = unsafe { ((**op).kind, (**op).user_data) };
+        cache.begin_request(kind, user_data, request.as_ref().ok()?)
+    };
+    places.iter().zip(requests).map(begin).collect()
 }
 
 /// Returns the addresses of n plain structs. `size` names the stride that is required, for the message.

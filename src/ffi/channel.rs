@@ -5,11 +5,12 @@ use std::ptr::null;
 use std::sync::Arc;
 
 use super::arguments::{bytes, null as null_error, out, pointer_to, slices, yc_slice};
-use super::boundary::{self, answer};
+use super::boundary;
 use super::cache::{with_handle, yc_cache};
 use super::error::{YC_MISS, YC_OK, yc_error, yc_status};
 use super::invalidate::{YC_COUNT_UNKNOWN, count};
 use super::queue::wait_deadline;
+use super::trace::call;
 use crate::cache::Subscription;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::blocking::wait;
@@ -133,7 +134,7 @@ pub unsafe extern "C" fn yc_publish(
         with_handle("yc_publish", cache, err, |cache| {
             let cache = cache.handle.load();
             let (channel, message) = (bytes(channel, channel_len, "channel")?, bytes(message, message_len, "message")?);
-            let outcome = answer(|context| cache.call(context, Operation::Publish { channel, message }))?;
+            let outcome = call(&cache, Operation::Publish { channel, message })?;
             if let (Outcome::Received(number), false) = (outcome, receivers.is_null()) {
                 receivers.write(count(number));
             }

@@ -4,9 +4,10 @@ use std::ffi::c_void;
 use std::ptr::null;
 
 use super::arguments::{bytes, out, pointer_to, slices, yc_slice};
-use super::boundary::{self, answer};
+use super::boundary;
 use super::cache::{with_cache, yc_cache};
 use super::error::{YC_OK, yc_error, yc_status};
+use super::trace::call;
 use super::value::yc_value;
 use crate::command::{Command, Reply};
 use crate::error::{Error, ErrorKind, Result};
@@ -104,7 +105,7 @@ pub unsafe extern "C" fn yc_redis_command(
         with_cache("yc_redis_command", cache, err, |cache| {
             let (args, place) = (slices(args, n_args, "args")?, out(reply, "reply")?);
             let command = command(&args, key_index.into(), false)?;
-            if let Outcome::Reply(reply) = answer(|context| cache.call(context, Operation::Command(command)))? {
+            if let Outcome::Reply(reply) = call(cache, Operation::Command(command))? {
                 place.write(yc_reply::into_raw(reply));
             }
             Ok(YC_OK)

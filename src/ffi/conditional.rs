@@ -4,10 +4,10 @@ use std::ffi::c_void;
 use std::mem::MaybeUninit;
 
 use super::arguments::{bytes, out, slices, yc_slice};
-use super::boundary::answer;
 use super::cache::{with_cache, yc_cache};
 use super::error::yc_error;
 use super::error::{YC_MISS, YC_OK, YC_UNMET, yc_status};
+use super::trace::call;
 use super::value::yc_value;
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::{Addition, NewEntry, Operation, Outcome, SetCondition};
@@ -62,8 +62,7 @@ pub unsafe extern "C" fn yc_get_versioned(
     unsafe {
         with_cache("yc_get_versioned", cache, err, |cache| {
             let (key, value, version) = (bytes(key, key_len, "key")?, out(value, "value")?, out(version, "version")?);
-            let Outcome::Versioned(found, of) = answer(|context| cache.call(context, Operation::GetVersioned { key }))?
-            else {
+            let Outcome::Versioned(found, of) = call(cache, Operation::GetVersioned { key })? else {
                 return Ok(YC_MISS);
             };
             value.write(yc_value::into_raw(found));
@@ -109,9 +108,7 @@ pub unsafe extern "C" fn yc_set_if(
             let (tags, condition) = (slices(tags, n_tags, "tags")?, set_condition(condition, version)?);
             let ttl = cache.resolve(Ttl::from_millis(ttl_ms)?);
             let entry = NewEntry { key, value, ttl, tags: &tags };
-            let Outcome::Version(stored) =
-                answer(|context| cache.call(context, Operation::SetIf { entry, condition }))?
-            else {
+            let Outcome::Version(stored) = call(cache, Operation::SetIf { entry, condition })? else {
                 return Ok(YC_UNMET);
             };
             place(new_version).map(|place| place.write(stored));
@@ -139,7 +136,7 @@ pub unsafe extern "C" fn yc_delete_if(
     unsafe {
         with_cache("yc_delete_if", cache, err, |cache| {
             let key = bytes(key, key_len, "key")?;
-            Ok(match answer(|context| cache.call(context, Operation::DeleteIf { key, version }))? {
+            Ok(match call(cache, Operation::DeleteIf { key, version })? {
                 Outcome::Done => YC_OK,
                 Outcome::Unmet => YC_UNMET,
                 _ => YC_MISS,
@@ -169,8 +166,7 @@ pub unsafe extern "C" fn yc_get_and_expire(
         with_cache("yc_get_and_expire", cache, err, |cache| {
             let (key, place) = (bytes(key, key_len, "key")?, out(value, "value")?);
             let ttl = cache.resolve(Ttl::from_millis(ttl_ms)?);
-            let Outcome::Value(value) = answer(|context| cache.call(context, Operation::GetAndExpire { key, ttl }))?
-            else {
+            let Outcome::Value(value) = call(cache, Operation::GetAndExpire { key, ttl })? else {
                 return Ok(YC_MISS);
             };
             place.write(yc_value::into_raw(value));
@@ -209,9 +205,7 @@ pub unsafe extern "C" fn yc_counter_add(
         with_cache("yc_counter_add", cache, err, |cache| {
             let key = bytes(key, key_len, "key")?;
             let ttl = cache.resolve(Ttl::from_millis(ttl_ms)?);
-            let sum = answer(|context| {
-                cache.call(context, Operation::CounterAdd(Addition { key, delta, initial, ttl, tags: &[] }))
-            })?;
+            let sum = call(cache, Operation::CounterAdd(Addition { key, delta, initial, ttl, tags: &[] }))?;
             if let (Outcome::Number(sum), Some(place)) = (sum, place(value)) {
                 place.write(sum);
             }

@@ -7,6 +7,7 @@ use super::arguments::{array_out, bytes, out, slices, yc_slice};
 use super::boundary::answer;
 use super::cache::{with_cache, with_open_handle, yc_cache};
 use super::error::{YC_MISS, YC_OK, yc_error, yc_status};
+use super::trace::{begin, call, call_traced};
 use super::value::yc_value;
 use crate::backend::Hit;
 use crate::cache::{Cache, CacheHandle};
@@ -35,7 +36,7 @@ fn hit(outcome: Outcome) -> yc_status {
 /// Runs an operation on a key that may not exist.
 #[inline(always)]
 fn run(cache: &Cache, operation: Operation<'_>) -> Result<yc_status> {
-    answer(|context| cache.call(context, operation)).map(hit)
+    call(cache, operation).map(hit)
 }
 
 /// Reads the value of a key without copying it. A key is 1 byte to 64 KiB of any
@@ -154,7 +155,13 @@ unsafe fn buffer<'a>(buf: *mut c_void, cap: usize, key: &[u8]) -> Result<&'a mut
 /// Reads a key that is no hit of the short way.
 #[inline(never)]
 fn read(handle: &CacheHandle, key: &[u8]) -> Result<Option<Value>> {
-    handle.read(|cache| answer(|context| cache.get(context, key)))
+    handle.read(|cache| match begin(cache, &Operation::Get { key }) {
+        None => answer(|context| cache.get(context, key)),
+        Some(span) => call_traced(cache, Operation::Get { key }, span).map(|outcome| match outcome {
+            Outcome::Value(value) => Some(value),
+            _ => None,
+        }),
+    })
 }
 
 /// Copies a value to the caller's buffer, if that has room for it, and writes its length.
@@ -219,7 +226,11 @@ pub unsafe extern "C" fn yc_set(
                 return stored.map(|()| YC_OK);
             }
             let cache = handle.load();
-            answer(|context| cache.set(context, entry(&cache)))?;
+            let set = entry(&cache);
+            match begin(&cache, &Operation::Set(set)) {
+                None => answer(|context| cache.set(context, set))?,
+                Some(span) => call_traced(&cache, Operation::Set(set), span).map(drop)?,
+            }
             Ok(YC_OK)
         })
     }
@@ -296,7 +307,7 @@ pub unsafe extern "C" fn yc_ttl(
         with_cache("yc_ttl", cache, err, |cache| {
             let place = out(ttl_ms, "ttl_ms")?;
             let operation = Operation::Ttl { key: bytes(key, key_len, "key")? };
-            let outcome = answer(|context| cache.call(context, operation))?;
+            let outcome = call(cache, operation)?;
             if let Outcome::Remaining(remaining) = outcome {
                 place.write(remaining_ms(remaining));
             }

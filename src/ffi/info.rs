@@ -4,10 +4,10 @@ use std::ffi::c_void;
 use std::time::Duration;
 
 use super::arguments::{bytes, out};
-use super::boundary::answer;
 use super::cache::{with_cache, yc_cache};
 use super::entry::remaining_ms;
 use super::error::{YC_MISS, YC_OK, yc_error, yc_status};
+use super::trace::call;
 use super::value::yc_value;
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::{Operation, Outcome};
@@ -98,8 +98,7 @@ pub unsafe extern "C" fn yc_get_info(
         with_cache("yc_get_info", cache, err, |cache| {
             let (key, value, max_age) = (bytes(key, key_len, "key")?, out(value, "value")?, max_age(max_age_ms)?);
             check_size(info)?;
-            let Outcome::Info(found) = answer(|context| cache.call(context, Operation::GetInfo { key, max_age }))?
-            else {
+            let Outcome::Info(found) = call(cache, Operation::GetInfo { key, max_age })? else {
                 return Ok(YC_MISS);
             };
             if let Some(info) = info.as_mut() {

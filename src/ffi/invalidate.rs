@@ -3,9 +3,9 @@
 use std::ffi::c_void;
 
 use super::arguments::{bytes, slices, yc_slice};
-use super::boundary::answer;
 use super::cache::{with_cache, yc_cache};
 use super::error::{YC_OK, yc_error, yc_status};
+use super::trace::call;
 use crate::cache::Cache;
 use crate::error::Result;
 use crate::operation::{Operation, PatternMode, Removed};
@@ -21,7 +21,7 @@ pub(super) fn count(removed: Removed) -> u64 {
 
 /// Runs an operation that removes entries, and writes their number if the caller wants it.
 unsafe fn run(cache: &Cache, operation: Operation<'_>, removed: *mut u64) -> Result<yc_status> {
-    let outcome = answer(|context| cache.call(context, operation))?;
+    let outcome = call(cache, operation)?;
     if !removed.is_null() {
         // SAFETY: not NULL, and the caller's to be written.
         unsafe { removed.write(count(outcome.removed())) };

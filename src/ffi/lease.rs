@@ -5,9 +5,10 @@ use std::ptr::null_mut;
 use std::sync::Arc;
 
 use super::arguments::{bytes, null, out, slices, yc_slice};
-use super::boundary::{self, answer};
+use super::boundary;
 use super::cache::{with_handle_of, yc_cache};
 use super::error::{YC_ABSENT, YC_LEASED, YC_OK, YC_STALE, YC_SUPERSEDED, yc_error, yc_status};
+use super::trace::call;
 use super::value::yc_value;
 use crate::cache::{Cache, CacheHandle};
 use crate::error::{Error, ErrorKind, Result};
@@ -115,12 +116,12 @@ fn wrong_size(name: &str, size: u32) -> Error {
 }
 
 #[cold]
-fn wrong_flags(name: &str, flags: u32, accepted: &str) -> Error {
+pub(super) fn wrong_flags(name: &str, flags: u32, accepted: &str) -> Error {
     Error::new(ErrorKind::Invalid, format!("flags of {name} is {flags}; it must be {accepted}"))
 }
 
 /// Returns a struct of the caller that begins with its size; `None` for NULL.
-unsafe fn sized<'a, T>(pointer: *const T, name: &str) -> Result<Option<&'a T>> {
+pub(super) unsafe fn sized<'a, T>(pointer: *const T, name: &str) -> Result<Option<&'a T>> {
     // SAFETY: the caller hands NULL or a struct of the size that it begins with, which is read first.
     let Some(size) = (unsafe { pointer.cast::<u32>().as_ref() }) else { return Ok(None) };
     if (*size as usize) < size_of::<T>() {
@@ -232,13 +233,14 @@ pub unsafe extern "C" fn yc_get_or_lease(
             let (key, tags) = (bytes(key, key_len, "key")?, lease_tags(options)?);
             let options = lease_options(cache, options, &tags)?;
             if tags.is_empty()
+                && !cache.is_traced_closely()
                 && let Some(found) = cache.fresh_hit(key)
             {
                 value.write(yc_value::into_raw(found));
                 lease.write(null_mut());
                 return Ok(YC_OK);
             }
-            match answer(|context| cache.call(context, Operation::GetOrLease { key, options }))? {
+            match call(cache, Operation::GetOrLease { key, options })? {
                 Outcome::Loaded(Loaded { value: found, state, lease: given, .. }) => {
                     value.write(found.map_or(null_mut(), yc_value::into_raw));
                     lease.write(yc_lease::into_raw(given, handle));
@@ -280,7 +282,7 @@ pub unsafe extern "C" fn yc_lease_fill(
         with_lease("yc_lease_fill", lease, err, |lease, cache| {
             let tags = fill_tags(fill)?;
             let fill = read_fill(cache, fill, &tags)?;
-            let outcome = answer(|context| cache.call(context, Operation::LeaseFill { lease, fill }))?;
+            let outcome = call(cache, Operation::LeaseFill { lease, fill })?;
             Ok(if matches!(outcome, Outcome::Superseded) { YC_SUPERSEDED } else { YC_OK })
         })
     }
@@ -301,7 +303,7 @@ pub unsafe extern "C" fn yc_lease_abandon(
     unsafe {
         with_lease("yc_lease_abandon", lease, err, |lease, cache| {
             let retry_after = Cache::retry_after(retry_after_ms)?;
-            answer(|context| cache.call(context, Operation::LeaseAbandon { lease, retry_after })).map(|_| YC_OK)
+            call(cache, Operation::LeaseAbandon { lease, retry_after }).map(|_| YC_OK)
         })
     }
 }

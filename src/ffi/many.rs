@@ -3,10 +3,10 @@
 use std::ptr::null_mut;
 
 use super::arguments::{array, array_out, slices, yc_slice};
-use super::boundary::answer;
 use super::cache::{with_cache, yc_cache};
 use super::error::{YC_OK, yc_error, yc_status};
 use super::results::write_each;
+use super::trace::call;
 use super::value::yc_value;
 use crate::cache::Cache;
 use crate::error::Result;
@@ -108,7 +108,7 @@ pub unsafe extern "C" fn yc_get_many(
             let keys = slices(keys, n, "keys")?;
             array(values, n, "values")?;
             places.check()?;
-            answer(|context| cache.call(context, Operation::GetMany { keys: &keys }))
+            call(cache, Operation::GetMany { keys: &keys })
         })
     }
 }
@@ -150,7 +150,7 @@ pub unsafe extern "C" fn yc_set_many(
             let (ttl, tags) = (Ttl::from_millis(ttl_ms)?, slices(tags, n_tags, "tags")?);
             places.check()?;
             let entries = entries(cache, &keys, &values, ttl, &tags);
-            answer(|context| cache.call(context, Operation::SetMany { entries: &entries }))
+            call(cache, Operation::SetMany { entries: &entries })
         })
     }
 }
@@ -171,7 +171,7 @@ pub unsafe extern "C" fn yc_delete_many(
         many("yc_delete_many", cache, err, &places, |cache| {
             let keys = slices(keys, n, "keys")?;
             places.check()?;
-            answer(|context| cache.call(context, Operation::DeleteMany { keys: &keys }))
+            call(cache, Operation::DeleteMany { keys: &keys })
         })
     }
 }

@@ -28,6 +28,7 @@ pub mod results;
 pub mod search;
 #[cfg(test)]
 mod tests;
+pub mod trace;
 pub mod value;
 pub mod version;
 pub mod view;

@@ -17,6 +17,7 @@ use super::events::yc_events;
 use super::keys::{page_limit, yc_cursor};
 use super::many::entries;
 use super::search::{read_options, yc_search_options};
+use crate::cache::trace::EndedSpan;
 use crate::cache::{Cache, CacheHandle, Request, SearchOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Operation;
@@ -411,7 +412,10 @@ pub unsafe extern "C" fn yc_queue_poll(
         with_queue("yc_queue_poll", queue, err, |queue| {
             let places = places(completions, max, stride, "completions", "sizeof(yc_completion)")?;
             let count = out(count, "count")?;
-            count.write(queue.queue.take(max, writer(places, stride, &queue.handle))?);
+            let mut ends = Ends::new();
+            let taken = queue.queue.take(max, writer(places, stride, &queue.handle, &mut ends));
+            report(&queue.handle, ends);
+            count.write(taken?);
             Ok(YC_OK)
         })
     }
@@ -441,7 +445,10 @@ pub unsafe extern "C" fn yc_queue_wait(
             if max == 0 {
                 return Err(Error::new(ErrorKind::Invalid, "max is 0; it must be 1 or more"));
             }
-            let taken = queue.queue.wait(max, deadline, writer(places, stride, &queue.handle))?;
+            let mut ends = Ends::new();
+            let taken = queue.queue.wait(max, deadline, writer(places, stride, &queue.handle, &mut ends));
+            report(&queue.handle, ends);
+            let taken = taken?;
             if taken == 0 {
                 return Err(Error::new(ErrorKind::Timeout, format!("no completion came in {timeout_ms} ms")));
             }
@@ -462,13 +469,25 @@ pub(super) fn wait_deadline(timeout_ms: i64) -> Result<Option<Instant>> {
     }
 }
 
+/// The spans of completions that were taken, with their ends. They are reported without the lock of the queue.
+type Ends = Vec<EndedSpan>;
+
+fn report(handle: &CacheHandle, ends: Ends) {
+    if !ends.is_empty() {
+        let cache = handle.load();
+        ends.into_iter().for_each(|ended| ended.report(&cache));
+    }
+}
+
 /// Writes completions into the caller's places, in order.
 unsafe fn writer(
     mut places: impl Iterator<Item = *mut yc_completion>,
     stride: usize,
     handle: &Arc<CacheHandle>,
+    ends: &mut Ends,
 ) -> impl FnMut(Completion) {
-    move |done| {
+    move |mut done| {
+        ends.extend(done.ended_span());
         let Label { user_data, kind } = done.label;
         let completion =
             yc_completion { ticket: done.ticket, user_data, kind, ..yc_completion::of(done.result, handle) };

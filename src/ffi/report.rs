@@ -7,10 +7,11 @@ use std::sync::Arc;
 use arc_swap::Guard;
 
 use super::arguments::{array, bytes, null, out, slices, yc_slice};
-use super::boundary::{self, answer, wait};
+use super::boundary::{self, wait};
 use super::cache::{with_cache, yc_cache};
 use super::error::{YC_OK, yc_error, yc_status};
 use super::invalidate::YC_COUNT_UNKNOWN;
+use super::trace::call;
 use super::value::yc_value;
 use crate::cache::{Cache, metrics_of_many};
 use crate::error::{Error, ErrorKind, Result};
@@ -309,9 +310,7 @@ pub unsafe extern "C" fn yc_size(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn yc_ping(cache: *mut yc_cache, err: *mut *mut yc_error) -> yc_status {
     // SAFETY: the caller's arguments, each checked before use.
-    unsafe {
-        with_cache("yc_ping", cache, err, |cache| answer(|context| cache.call(context, Operation::Ping)).map(|_| YC_OK))
-    }
+    unsafe { with_cache("yc_ping", cache, err, |cache| call(cache, Operation::Ping).map(|_| YC_OK)) }
 }
 
 /// Reports the capabilities of the backend: *flags is a sum of YC_CAN_ numbers.

@@ -17,7 +17,7 @@ use super::replay::{Changed, Replay};
 use crate::backend::health::{self, CircuitState, FallbackHealth, Health, Status};
 use crate::backend::{
     Activity, Backend, Capabilities, CopiedEntry, Hit, IfPresent, Imported, Info, KeyFilter, Missing, NewEntry,
-    OpFuture, Operation, Outcome, Page, ScanCursor, done, pending,
+    OpFuture, Operation, Outcome, Page, Route, ScanCursor, done, pending,
 };
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
@@ -436,6 +436,13 @@ impl Backend for Fallback {
 
     fn origin(&self) -> Option<&Origin> {
         self.0.primary.origin()
+    }
+
+    fn route(&self, key: Option<&[u8]>) -> Route {
+        match &*self.0.open.load() {
+            Some(_) => Route { is_fallback: true, ..self.0.fallback.route(key) },
+            None => self.0.primary.route(key),
+        }
     }
 
     fn activity(&self) -> Activity {

@@ -15,7 +15,7 @@ use super::replay_log::{Names, ReplayLog};
 use crate::backend::health::Health;
 use crate::backend::{
     Activity, Addition, Backend, CopiedEntry, Hit, IfPresent, Imported, Info, KeyFilter, Missing, NewEntry, OpFuture,
-    Operation, Outcome, Page, ScanCursor, done, pending,
+    Operation, Outcome, Page, Route, ScanCursor, done, pending,
 };
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
@@ -407,6 +407,10 @@ impl Backend for Replay {
 
     fn origin(&self) -> Option<&Origin> {
         self.active.origin()
+    }
+
+    fn route(&self, key: Option<&[u8]>) -> Route {
+        self.active.route(key)
     }
 
     fn activity(&self) -> Activity {

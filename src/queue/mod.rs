@@ -23,6 +23,7 @@ use self::state::{MAX_CAPACITY, Stage};
 use self::submission::Patience;
 pub use self::submission::Submission;
 use crate::cache::CacheHandle;
+use crate::cache::trace::{EndedSpan, Span};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::runtime::Runtime;
 use crate::operation::Outcome;
@@ -50,6 +51,15 @@ pub struct Completion {
     pub label: Label,
     /// The outcome of the operation.
     pub result: Result<Outcome>,
+    /// The span of the operation, if it is sampled. Its end is to be reported.
+    pub span: Option<Box<Span>>,
+}
+
+impl Completion {
+    /// Returns its span with the outcome.
+    pub fn ended_span(&mut self) -> Option<EndedSpan> {
+        self.span.take().map(|span| EndedSpan::new(span, &self.result))
+    }
 }
 
 /// Additional time, after any deadline, to wait for a call in another thread or for a wake-up.
@@ -196,6 +206,10 @@ impl Queue {
 impl Drop for Queue {
     /// Drops the queue and its operations in flight without waiting.
     fn drop(&mut self) {
-        self.shared.abandon();
+        for mut completion in self.shared.abandon() {
+            if let Some(ended) = completion.ended_span() {
+                ended.report(&self.handle.load());
+            }
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The part that a queue and its driver share: the state, and the notification of threads that wait for its changes.
 
+use std::collections::VecDeque;
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex};
 use std::task::{self, Waker};
@@ -7,9 +8,9 @@ use std::time::Instant;
 
 use futures_util::task::AtomicWaker;
 
-use super::Wake;
 use super::owned::InFlight;
 use super::state::{Command, Stage, State};
+use super::{Completion, Wake};
 use crate::error::{Error, Result};
 use crate::util::wakeup::Wakeup;
 use crate::util::{lock, unpoisoned};
@@ -151,13 +152,15 @@ impl Shared {
         });
     }
 
-    /// Drops all completions and operations, and ends the driver.
-    pub(super) fn abandon(&self) {
+    /// Drops all operations, ends the driver, and returns the completions.
+    pub(super) fn abandon(&self) -> VecDeque<Completion> {
         let mut inner = lock(&self.inner);
-        let dropped = (inner.state.abandon(), inner.event.take(), inner.wake.take());
+        let (completions, flights, commands) = inner.state.abandon();
+        let dropped = (flights, commands, inner.event.take(), inner.wake.take());
         drop(inner);
         drop(dropped);
         self.changed.notify_all();
         self.waker.wake();
+        completions
     }
 }

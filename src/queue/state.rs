@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::owned::Owned;
 use super::{Completion, Label, Ticket};
+use crate::cache::trace::Span;
 use crate::error::{Error, Result};
 use crate::operation::Outcome;
 
@@ -56,10 +57,10 @@ pub(super) enum Stage {
     Abandoned,
 }
 
-#[derive(Clone, Copy)]
-struct Flight {
+pub(super) struct Flight {
     ticket: Ticket,
     label: Label,
+    span: Option<Box<Span>>,
 }
 
 pub(super) struct State {
@@ -151,20 +152,20 @@ impl State {
     }
 
     /// Returns the ticket of another operation in flight.
-    pub(super) fn fly(&mut self, label: Label) -> Ticket {
+    pub(super) fn fly(&mut self, label: Label, span: Option<Box<Span>>) -> Ticket {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() - 1
         });
         let ticket = self.next_ticket(slot as u64);
-        self.slots[slot] = Some(Flight { ticket, label });
+        self.slots[slot] = Some(Flight { ticket, label, span });
         ticket
     }
 
     /// Stores the completion of an operation that was done at once.
-    pub(super) fn done_at_once(&mut self, label: Label, result: Result<Outcome>) -> Ticket {
+    pub(super) fn done_at_once(&mut self, label: Label, span: Option<Box<Span>>, result: Result<Outcome>) -> Ticket {
         let ticket = self.next_ticket(NO_SLOT);
-        self.done.push_back(Completion { ticket, label, result });
+        self.complete(Completion { ticket, label, result, span });
         ticket
     }
 
@@ -179,8 +180,15 @@ impl State {
             taken.settle();
         }
         self.free.push(slot);
-        self.done.push_back(Completion { ticket, label: flight.label, result });
+        self.complete(Completion { ticket, label: flight.label, result, span: flight.span });
         None
+    }
+
+    fn complete(&mut self, mut completion: Completion) {
+        if let Some(span) = &mut completion.span {
+            span.stop();
+        }
+        self.done.push_back(completion);
     }
 
     /// Completes an operation in flight without its result. Returns true if it was in flight.
@@ -214,11 +222,10 @@ impl State {
     }
 
     /// Drops the queue. Returns its completions and operations, to be dropped outside the lock.
-    pub(super) fn abandon(&mut self) -> (VecDeque<Completion>, Vec<Command>) {
+    pub(super) fn abandon(&mut self) -> (VecDeque<Completion>, Vec<Option<Flight>>, Vec<Command>) {
         self.stage = Stage::Abandoned;
-        self.slots.clear();
         self.free.clear();
-        (mem::take(&mut self.done), mem::take(&mut self.commands))
+        (mem::take(&mut self.done), mem::take(&mut self.slots), mem::take(&mut self.commands))
     }
 
     fn next_ticket(&mut self, slot: u64) -> Ticket {

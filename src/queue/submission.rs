@@ -12,6 +12,7 @@ use super::driver::{self, MOST, Operations};
 use super::owned::Owned;
 use super::state::{Begun, State, Tickets};
 use super::{Label, Queue, Ticket};
+use crate::cache::trace::Span;
 use crate::cache::{Cache, CacheGuard, Request};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
@@ -69,7 +70,7 @@ pub struct Submission<'a> {
     /// True if one of its operations may walk all entries: it must not hold up the submitter.
     has_long: bool,
     room: usize,
-    works: Vec<(Label, Work)>,
+    works: Vec<(Label, Option<Box<Span>>, Work)>,
     /// Copies of those that are not done at once. Neighbours of one kind share one.
     copies: Operations,
 }
@@ -96,14 +97,27 @@ impl<'a> Submission<'a> {
         if self.works.len() == self.room {
             return false;
         }
+        let mut span = None;
         let work = match request {
-            Ok(request) => self.begin_work(request),
+            Ok(request) => {
+                if self.cache.is_traced() {
+                    span = self.cache.begin_request(label.kind, label.user_data, &request).map(Box::new);
+                }
+                self.begin_work(request, span.as_deref_mut())
+            }
             Err(refused) => Some(Work::Done(Err(refused))),
         };
-        work.map(|work| self.works.push((label, work))).is_some()
+        if let Some(work) = work {
+            self.works.push((label, span, work));
+            return true;
+        }
+        if let Some(span) = span {
+            span.refuse(ErrorKind::Busy);
+        }
+        false
     }
 
-    fn begin_work(&mut self, request: Request<'_>) -> Option<Work> {
+    fn begin_work(&mut self, request: Request<'_>, span: Option<&mut Span>) -> Option<Work> {
         self.has_long |= request.is_long();
         if self.answers_at_once && !request.is_long() {
             let outcome = run(&self.cache, request.at_once());
@@ -113,6 +127,7 @@ impl<'a> Submission<'a> {
         }
         if self.has_copies {
             if let Some(outcome) = self.cache.at_hand(&request) {
+                span.map(Span::was_at_hand);
                 return Some(Work::Done(Ok(outcome)));
             }
             // The operations that are submitted after it read no copy from before it.
@@ -154,12 +169,12 @@ impl<'a> Submission<'a> {
         self.queue.shared.change(|state| {
             state.unreserve(room);
             let (refused, mut tickets) = (driver.err().or_else(|| state.closed()), Tickets::new());
-            for (label, work) in works {
+            for (label, span, work) in works {
                 tell(match (work, &refused) {
-                    (Work::Done(result), _) => state.done_at_once(label, result),
-                    (Work::ToDo, Some(reason)) => state.done_at_once(label, Err(reason.clone())),
+                    (Work::Done(result), _) => state.done_at_once(label, span, result),
+                    (Work::ToDo, Some(reason)) => state.done_at_once(label, span, Err(reason.clone())),
                     (Work::ToDo, None) => {
-                        tickets.push(state.fly(label));
+                        tickets.push(state.fly(label, span));
                         tickets[tickets.len() - 1]
                     }
                 });
@@ -193,7 +208,7 @@ impl Queue {
 
     /// Runs operations as one on this thread, until they have to wait for longer than a moment; then returns them.
     /// Passing them to the driver and their results back would take longer than the reply of a near server.
-    fn begin(&self, works: &mut [(Label, Work)], copies: &mut Operations) -> Option<Begun> {
+    fn begin(&self, works: &mut [(Label, Option<Box<Span>>, Work)], copies: &mut Operations) -> Option<Begun> {
         let runtime = lock(&self.runtime).as_ref().filter(|it| !it.is_this_thread()).map(|it| it.handle().clone())?;
         let _timers = runtime.enter();
         let end = Instant::now() + MOMENT;
@@ -220,7 +235,7 @@ impl Queue {
             Err(payload) => Err(payload),
         };
         let results = driver::results_of(outcomes, works.len());
-        works.iter_mut().zip(results).for_each(|((_, work), result)| *work = Work::Done(result));
+        works.iter_mut().zip(results).for_each(|((_, _, work), result)| *work = Work::Done(result));
         None
     }
 }

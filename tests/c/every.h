@@ -288,6 +288,14 @@ static yc_status every_view(yc_cache *cache, yc_error **err) {
     return status;
 }
 
+static void ignore_span(void *data, int32_t phase, const yc_span *span) { (void)data, (void)phase, (void)span; }
+
+static yc_status every_set_trace(yc_cache *cache, yc_error **err) {
+    yc_status status = yc_set_trace(cache, NULL, ignore_span, NULL, NULL, err);
+    if (status == YC_OK) CHECK(yc_set_trace(cache, NULL, NULL, NULL, NULL, NULL) == YC_OK);
+    return status;
+}
+
 static const every_call EVERY[] = {
     {"yc_set", every_set},
     {"yc_set_many", every_set_many},
@@ -328,6 +336,7 @@ static const every_call EVERY[] = {
     {"yc_capabilities", every_capabilities},
     {"yc_queue_open", every_queue},
     {"yc_view", every_view},
+    {"yc_set_trace", every_set_trace},
     {"yc_clear", every_clear},
     {"yc_flush", every_flush},
 };

@@ -45,6 +45,30 @@ AT(yc_lease_options, tags, 24);
 AT(yc_lease_options, n_tags, 32);
 AT(yc_lease_options, reserved, 40);
 
+SIZE(yc_trace_options, 48);
+AT(yc_trace_options, struct_size, 0);
+AT(yc_trace_options, flags, 4);
+AT(yc_trace_options, interval, 8);
+AT(yc_trace_options, reserved, 16);
+
+SIZE(yc_span, 176);
+AT(yc_span, struct_size, 0);
+AT(yc_span, kind, 4);
+AT(yc_span, id, 8);
+AT(yc_span, context, 16);
+AT(yc_span, user_data, 24);
+AT(yc_span, backend, 32);
+AT(yc_span, server, 48);
+AT(yc_span, key_prefix, 64);
+AT(yc_span, name_space, 80);
+AT(yc_span, key, 96);
+AT(yc_span, keys, 112);
+AT(yc_span, status, 120);
+AT(yc_span, flags, 124);
+AT(yc_span, bytes, 128);
+AT(yc_span, duration_ns, 136);
+AT(yc_span, reserved, 144);
+
 SIZE(yc_fill, 88);
 AT(yc_fill, struct_size, 0);
 AT(yc_fill, flags, 4);

@@ -478,6 +478,23 @@ static void check_log_arguments(void) {
     CHECK_CALL(yc_set_log(YC_LOG_OFF, NULL, NULL, NULL, err), YC_OK);
 }
 
+static void check_trace_arguments(yc_cache *cache) {
+    yc_trace_options options;
+    memset(&options, 0, sizeof options);
+    CHECK_CALL(yc_set_trace(NULL, NULL, NULL, NULL, NULL, err), YC_E_INVALID);
+    CHECK_CALL(yc_set_trace(cache, &options, NULL, NULL, NULL, err), YC_E_INVALID);
+    options.struct_size = sizeof options - 1;
+    CHECK_CALL(yc_set_trace(cache, &options, NULL, NULL, NULL, err), YC_E_INVALID);
+    options.struct_size = sizeof options;
+    options.flags = 2;
+    CHECK_CALL(yc_set_trace(cache, &options, NULL, NULL, NULL, err), YC_E_INVALID);
+    options.flags = YC_TRACE_KEYS;
+    options.interval = UINT64_MAX;
+    CHECK_CALL(yc_set_trace(cache, &options, NULL, NULL, NULL, err), YC_OK);
+    CHECK_CALL(yc_set_trace(cache, NULL, NULL, NULL, NULL, err), YC_OK);
+    CHECK(yc_set_trace_context(UINT64_MAX) == 0 && yc_set_trace_context(0) == UINT64_MAX);
+}
+
 static void check_status_names(void) {
     CHECK(strcmp(yc_status_name(YC_OK), "YC_OK") == 0);
     CHECK(strcmp(yc_status_name(YC_E_PANIC), "YC_E_PANIC") == 0);
@@ -591,6 +608,7 @@ int main(void) {
     check_queue_of_closed_cache();
     check_open_arguments();
     check_log_arguments();
+    check_trace_arguments(cache);
     check_status_names();
     check_retryable(cache);
     check_closed();

@@ -28,7 +28,7 @@ use super::health::{Health, Status};
 use super::remote::{Known, Remote, Store};
 use super::{
     Activity, Backend, Capabilities, CopiedEntry, Hit, IfPresent, Imported, Info, KeyFilter, Missing, NewEntry,
-    OpFuture, Operation, Outcome, Page, ScanCursor, done, pending,
+    OpFuture, Operation, Outcome, Page, Route, ScanCursor, done, pending,
 };
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
@@ -340,6 +340,10 @@ impl<S: Store> Backend for Near<S> {
             // Without an answer so far the reads go to the store.
             answered.unwrap_or(Ok(()))
         })
+    }
+
+    fn route(&self, key: Option<&[u8]>) -> Route {
+        self.remote.route(key)
     }
 
     fn activity(&self) -> Activity {

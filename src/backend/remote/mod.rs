@@ -61,7 +61,7 @@ pub use self::watches::Watches;
 use super::health::{Details, Health};
 use super::{
     Activity, Backend, CopiedEntry, IfPresent, Imported, Info, KeyFilter, Missing, NewEntry, OpFuture, Operation,
-    Outcome, Page, ScanCursor, pending,
+    Outcome, Page, Route, ScanCursor, pending,
 };
 use crate::command::Command;
 use crate::config::Config;
@@ -249,6 +249,17 @@ impl<S: Store> Backend for Remote<S> {
 
     fn instance(&self) -> u64 {
         self.instance
+    }
+
+    fn route(&self, key: Option<&[u8]>) -> Route {
+        let server = match key {
+            None if !self.store.is_one_server() => None,
+            key => {
+                let (name, _) = self.store.entry_name(&self.prefix, key.unwrap_or_default());
+                Some(self.store.location(&name).server)
+            }
+        };
+        Route { server, is_fallback: false }
     }
 
     fn get<'a>(&'a self, context: CallContext, key: &'a [u8]) -> OpFuture<'a, Option<Value>> {

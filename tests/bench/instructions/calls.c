@@ -88,10 +88,40 @@ static int get_many(void)
     return PASSES * KEYS / MANY;
 }
 
+static void on_span(void *user_data, int32_t phase, const yc_span *span)
+{
+    *(uint64_t *)user_data += (uint64_t)phase + span->id;
+}
+
+/* Traces one call in 64. */
+static void trace(void)
+{
+    static uint64_t sum;
+    yc_trace_options options = { .struct_size = sizeof options, .interval = 64 };
+    yc_error *error = NULL;
+    must(yc_set_trace(cache, &options, on_span, &sum, NULL, &error), error);
+}
+
+static int get_into_traced(void)
+{
+    trace();
+    return get_into();
+}
+
+static int set_traced(void)
+{
+    trace();
+    return set();
+}
+
 static const struct {
     const char *name;
     int (*run)(void);
-} WORKLOADS[] = { { "get_into", get_into }, { "set", set }, { "get_many", get_many } };
+} WORKLOADS[] = { { "get_into", get_into },
+    { "set", set },
+    { "get_many", get_many },
+    { "get_into_traced", get_into_traced },
+    { "set_traced", set_traced } };
 
 int main(int argc, char **argv)
 {
@@ -106,6 +136,6 @@ int main(int argc, char **argv)
             return 0;
         }
     }
-    fputs("calls get_into|set|get_many\n", stderr);
+    fputs("calls get_into|set|get_many|get_into_traced|set_traced\n", stderr);
     return 1;
 }
