@@ -254,9 +254,10 @@ static bool is_op(const yoked_go_record *record)
            record->kind == YC_OP_GET_INFO || record->kind == YC_OP_CLEAR;
 }
 
-void yoked_go_submit(yc_queue *queue, const uint8_t *block, size_t size, uint64_t *tickets, yc_error **refusal)
+void yoked_go_submit(yc_queue *queue, const uint8_t *block, size_t size, uint64_t *tickets, uint64_t context, yc_error **refusal)
 {
     submission to;
+    uint64_t before = yc_set_trace_context(context);
     to.queue = queue;
     to.tickets = tickets;
     to.refusal = refusal;
@@ -273,6 +274,7 @@ void yoked_go_submit(yc_queue *queue, const uint8_t *block, size_t size, uint64_
         }
     }
     flush(&to);
+    yc_set_trace_context(before);
 }
 
 /* ---- Calls on the calling thread ---- */

@@ -33,10 +33,10 @@ typedef struct yoked_go_record {
 void *yoked_go_allocate(size_t size);
 
 /*
- * Submits all the records of a block. tickets[i] becomes the ticket of record i, or 0 if it was refused;
+ * Submits all the records of a block, with a context for their spans. tickets[i] becomes the ticket of record i, or 0 if it was refused;
  * *refusal is then the last reason, to be released with yc_error_free().
  */
-void yoked_go_submit(yc_queue *queue, const uint8_t *block, size_t size, uint64_t *tickets, yc_error **refusal);
+void yoked_go_submit(yc_queue *queue, const uint8_t *block, size_t size, uint64_t *tickets, uint64_t context, yc_error **refusal);
 
 /* The result of a call on the calling thread. */
 typedef struct yoked_go_answer {

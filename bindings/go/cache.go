@@ -41,6 +41,8 @@ type backend struct {
 	hasNear      atomic.Bool
 	capabilities atomic.Uint64
 	describing   sync.Mutex
+	tracing      tracingPlace
+	tracingLock  sync.Mutex
 }
 
 // Open opens a cache from a configuration: a URL such as "memory://?max_size=1000&key_prefix=app" or
@@ -121,7 +123,7 @@ func (cache *Cache) start() error {
 	if err := cache.describe(); err != nil {
 		return err
 	}
-	queue, err := newQueue(cache.handle, &cache.users)
+	queue, err := newQueue(cache.handle, &cache.users, &cache.tracing)
 	cache.queue = queue
 	return err
 }

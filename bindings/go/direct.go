@@ -79,7 +79,7 @@ func (queue *queue) beginDirect(op *operation) bool {
 // Runs an operation outside the queue. The caller releases the returned call.
 func (queue *queue) runDirect(ctx context.Context, op *operation) *call {
 	call := calls.Get().(*call)
-	queue.callDirect(ctx, func(token *C.yc_cancel_token) { queue.block(op, token, call) })
+	queue.callDirect(ctx, func(token *C.yc_cancel_token) { queue.withContext(ctx, func() { queue.block(op, token, call) }) })
 	call.err = becauseOf(ctx, call.err)
 	return call
 }

@@ -99,10 +99,13 @@ func (cache *Cache) Get(ctx context.Context, key string, options ...GetOption) (
 	}
 	defer user.leave()
 	if cache.fastPath.Load() {
+		if cache.tracing.Load() != nil {
+			return cache.getTraced(ctx, key)
+		}
 		return cache.getOnThread(key, false)
 	}
 	flags := getFlags(options)
-	if flags == 0 && cache.hasNear.Load() {
+	if flags == 0 && cache.hasNear.Load() && cache.tracing.Load() == nil {
 		if value, err := cache.getOnThread(key, true); err != ErrMiss {
 			return value, err
 		}
@@ -126,6 +129,15 @@ func (cache *Cache) GetNear(key string) (value []byte, found bool, err error) {
 		return nil, false, nil
 	}
 	return value, err == nil, err
+}
+
+// Reads a key on this thread as one call of the library, which has one span.
+func (cache *Cache) getTraced(ctx context.Context, key string) ([]byte, error) {
+	outcome, err := cache.runFastPath(ctx, &operation{kind: C.YC_OP_GET, key: key})
+	if err != nil {
+		return nil, err
+	}
+	return outcome.value, statusError(outcome.status)
 }
 
 // Buffers for values of unknown length. Results are copied to memory of their size.
@@ -203,6 +215,9 @@ func (cache *Cache) Set(ctx context.Context, key string, value []byte, options .
 	defer user.leave()
 	ttl, tags := settings(options)
 	if cache.fastPath.Load() && len(tags) == 0 {
+		if tracing := cache.tracing.Load(); tracing != nil {
+			defer tracing.beginCall(ctx).end()
+		}
 		answer := C.yoked_go_set(cache.handle, bytesOf(key), C.size_t(len(key)),
 			(*C.uint8_t)(unsafe.SliceData(value)), C.size_t(len(value)), ttl)
 		return failure(answer.status, answer.error)
@@ -277,7 +292,7 @@ func (cache *Cache) run(ctx context.Context, op *operation) (outcome, error) {
 // Runs a short operation: on the calling thread if the backend is in this process.
 func (cache *Cache) outcome(ctx context.Context, op *operation) (outcome, error) {
 	if cache.fastPath.Load() {
-		return cache.runFastPath(op)
+		return cache.runFastPath(ctx, op)
 	}
 	return cache.queue.outcome(ctx, op)
 }
@@ -327,7 +342,7 @@ func (cache *Cache) outcomesOfSome(ctx context.Context, ops []operation) []resul
 	}
 	results := make([]result, len(ops))
 	for at := range ops {
-		results[at].outcome, results[at].err = cache.runFastPath(&ops[at])
+		results[at].outcome, results[at].err = cache.runFastPath(ctx, &ops[at])
 	}
 	return results
 }
@@ -348,7 +363,10 @@ func runOnThread(cache *C.yc_cache, token *C.yc_cancel_token, op *operation) (do
 	return done, err
 }
 
-func (cache *Cache) runFastPath(op *operation) (outcome, error) {
+func (cache *Cache) runFastPath(ctx context.Context, op *operation) (outcome, error) {
+	if tracing := cache.tracing.Load(); tracing != nil {
+		defer tracing.beginCall(ctx).end()
+	}
 	done, err := runOnThread(cache.handle, nil, op)
 	if err != nil {
 		return outcome{}, err

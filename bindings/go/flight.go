@@ -275,7 +275,7 @@ func (load *load) endLeases(unheard bool) {
 		op.handle = handle
 		ops, ending = append(ops, op), append(ending, flight)
 	}
-	for at, result := range load.cache.outcomes(context.Background(), ops) {
+	for at, result := range load.cache.outcomes(context.WithoutCancel(load.ctx), ops) {
 		flight := ending[at]
 		flight.shared = result.err == nil && isStored(result.outcome)
 		flight.lease.leave()

@@ -84,6 +84,9 @@ func (cache *Cache) lookup(ctx context.Context, key string, settings *loadSettin
 	}
 	defer user.leave()
 	if cache.fastPath.Load() {
+		if tracing := cache.tracing.Load(); tracing != nil {
+			defer tracing.beginCall(ctx).end()
+		}
 		cache.lookupFastPath(key, settings, buffer, result)
 		return
 	}

@@ -124,6 +124,7 @@ func (cache *Cache) many(ctx context.Context, op *operation) ([]C.yc_status, [][
 	defer user.leave()
 	call := calls.Get().(*call)
 	defer call.release()
+	cache.queue.keepContext(ctx, op)
 	cache.queue.add(op, call)
 	cache.queue.wait(ctx, call)
 	n := len(op.keys) + len(op.entries)
@@ -144,9 +145,11 @@ func (cache *Cache) readDirect(ctx context.Context, op *operation) ([]Result, er
 	var found C.yoked_go_reads
 	switch {
 	case cache.fastPath.Load() && op.isShort():
-		found = blockReads(cache.handle, nil, op)
+		cache.queue.withContext(ctx, func() { found = blockReads(cache.handle, nil, op) })
 	case cache.queue.beginDirect(op):
-		cache.queue.callDirect(ctx, func(token *C.yc_cancel_token) { found = blockReads(cache.handle, token, op) })
+		cache.queue.callDirect(ctx, func(token *C.yc_cancel_token) {
+			cache.queue.withContext(ctx, func() { found = blockReads(cache.handle, token, op) })
+		})
 	default:
 		return nil, nil
 	}

@@ -4,6 +4,7 @@ package yokedcache
 import "C"
 
 import (
+	"context"
 	"encoding/binary"
 	"unsafe"
 )
@@ -23,7 +24,8 @@ type operation struct {
 	number    C.int64_t // The delta of COUNTER_ADD, the key index of REDIS_COMMAND, lease_ms of GET_OR_LEASE, stale_for_ms of LEASE_FILL.
 	initial   C.int64_t // The initial value of COUNTER_ADD, wait_ms of GET_OR_LEASE.
 	threshold float64
-	handle    unsafe.Pointer // The cursor of KEYS_NEXT, the source of SUBSCRIPTION_NEXT and EVENTS_NEXT, the lease of LEASE_FILL and LEASE_ABANDON.
+	ctx       context.Context // That of the call, if the cache has a tracer.
+	handle    unsafe.Pointer  // The cursor of KEYS_NEXT, the source of SUBSCRIPTION_NEXT and EVENTS_NEXT, the lease of LEASE_FILL and LEASE_ABANDON.
 }
 
 const (

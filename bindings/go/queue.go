@@ -31,6 +31,9 @@ type queue struct {
 	reader *C.yoked_go_reader
 	ended  chan struct{}
 	users  *users
+	// The tracer of the cache, and the number of the queue in the contexts of its spans.
+	tracing     *tracingPlace
+	traceNumber uint64
 
 	lock      sync.Mutex
 	direct    directCalls
@@ -67,6 +70,8 @@ type slot struct {
 	listens bool
 	// 0 until the ticket is known.
 	ticket uint64
+	// The context of the call, if the cache has a tracer.
+	ctx context.Context
 }
 
 // A call is one waiting goroutine with the result of its operation.
@@ -93,7 +98,7 @@ func (call *call) release() {
 	calls.Put(call)
 }
 
-func newQueue(cache *C.yc_cache, users *users) (*queue, error) {
+func newQueue(cache *C.yc_cache, users *users, tracing *tracingPlace) (*queue, error) {
 	var handle *C.yc_queue
 	var described *C.yc_error
 	if status := C.yc_queue_open(cache, C.size_t(queueCapacity), nil, nil, nil, &handle, &described); status != C.YC_OK {
@@ -111,9 +116,11 @@ func newQueue(cache *C.yc_cache, users *users) (*queue, error) {
 		reader:  C.yoked_go_reader_new(),
 		ended:   make(chan struct{}),
 		users:   users,
+		tracing: tracing,
 		filling: &batch{},
 		spare:   &batch{},
 	}
+	queue.traceNumber = addTraceContext(queue)
 	go queue.read()
 	return queue, nil
 }
@@ -125,6 +132,7 @@ func (queue *queue) free() {
 	queue.direct.free()
 	C.yoked_go_reader_free(queue.reader)
 	C.yc_queue_free(queue.handle)
+	removeTraceContext(queue.traceNumber)
 }
 
 // ---- Submitting ----
@@ -132,6 +140,7 @@ func (queue *queue) free() {
 // Runs an operation and waits for it. The caller releases the returned call.
 func (queue *queue) run(ctx context.Context, op *operation) (*call, error) {
 	var call *call
+	queue.keepContext(ctx, op)
 	if queue.beginDirect(op) {
 		call = queue.runDirect(ctx, op)
 	} else {
@@ -155,6 +164,7 @@ func (queue *queue) begin(op *operation) *call {
 
 // Runs a read for loading, and waits for it. The caller releases the returned call.
 func (queue *queue) lookup(ctx context.Context, op *operation) *call {
+	queue.keepContext(ctx, op)
 	if queue.beginDirect(op) {
 		return queue.runDirect(ctx, op)
 	}
@@ -177,6 +187,9 @@ func (queue *queue) await(ctx context.Context, reading *call) *call {
 
 // Runs reads for loading, together. The caller releases the returned calls.
 func (queue *queue) lookups(ctx context.Context, ops []operation) []*call {
+	for at := range ops {
+		queue.keepContext(ctx, &ops[at])
+	}
 	reading := queue.addAll(ops)
 	for at, call := range reading {
 		reading[at] = queue.await(ctx, call)
@@ -187,6 +200,9 @@ func (queue *queue) lookups(ctx context.Context, ops []operation) []*call {
 // Runs short operations, together.
 func (queue *queue) outcomes(ctx context.Context, ops []operation) []result {
 	results := make([]result, len(ops))
+	for at := range ops {
+		queue.keepContext(ctx, &ops[at])
+	}
 	for at, call := range queue.addAll(ops) {
 		queue.wait(ctx, call)
 		results[at] = result{call.outcome(), becauseOf(ctx, call.err)}
@@ -248,6 +264,7 @@ func (queue *queue) addAll(ops []operation) []*call {
 // Adds an operation to the batch that is filling. The lock is held.
 func (queue *queue) fill(op *operation, call *call, outside unsafe.Pointer) {
 	call.entry = queue.claimSlot(call, op.listens())
+	queue.slots[call.entry.slot].ctx = op.ctx
 	batch := queue.filling
 	batch.block = op.appendRecord(batch.block, outside, uint64(call.entry.slot))
 	batch.entries = append(batch.entries, call.entry)
@@ -330,7 +347,7 @@ func (queue *queue) submit(batch *batch) {
 	batch.tickets = batch.tickets[:n]
 	var described *C.yc_error
 	C.yoked_go_submit(queue.handle, (*C.uint8_t)(&batch.block[0]), C.size_t(len(batch.block)),
-		(*C.uint64_t)(&batch.tickets[0]), &described)
+		(*C.uint64_t)(&batch.tickets[0]), C.uint64_t(queue.traceNumber), &described)
 	late, refused := queue.recordTickets(batch)
 	for _, ticket := range late {
 		C.yc_queue_cancel(queue.handle, C.yc_ticket(ticket), nil)

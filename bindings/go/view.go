@@ -85,7 +85,7 @@ func (cache *Cache) View(options ViewOptions) (*Cache, error) {
 		times.call = options.Timeout
 	}
 	view.times.Store(&times)
-	if view.queue, err = newQueue(view.handle, &view.users); err != nil {
+	if view.queue, err = newQueue(view.handle, &view.users, &view.tracing); err != nil {
 		C.yc_cache_free(view.handle)
 		return nil, err
 	}
