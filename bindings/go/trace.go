@@ -92,6 +92,8 @@ func WithTraceKeys() TraceOption {
 //
 // A cache with a tracer reads copies of a near cache through its queue, which takes longer.
 //
+// The module github.com/yokedcache/yokedcache-go/otel has a tracer for programs that use OpenTelemetry.
+//
 // Errors: [ErrClosed].
 func (cache *Cache) SetTracer(tracer Tracer, options ...TraceOption) error {
 	user, err := cache.enter(context.Background())
