@@ -19,6 +19,7 @@ const { flagOf, optionsOf, optionsSet } = require('./options.js');
 const { Redis } = require('./redis.js');
 const { abortable, checkSignal } = require('./signals.js');
 const { subscribe } = require('./subscription.js');
+const { Place, isTraced, trace, traceMethods } = require('./tracing.js');
 const { Typed } = require('./typed.js');
 
 const OPEN_TEXT = 0;
@@ -59,7 +60,11 @@ const secret = Symbol('secret');
 async function openHandle(how, text, environment) {
   const opened = await native.open(how, text, environment);
   if (Array.isArray(opened)) throw errorOf(opened);
-  return new Cache(secret, new Exchange(opened), new Defaults(how, text, environment));
+  const [exchange, defaults] = [new Exchange(opened), new Defaults(how, text, environment)];
+  exchange.place = new Place(() => defaults.summary());
+  // Otherwise its first call reads the configuration, if that is traced.
+  if (isTraced()) await exchange.place.describe();
+  return new Cache(secret, exchange, defaults);
 }
 
 /** Returns a configuration as text; an object becomes its JSON. */
@@ -117,13 +122,14 @@ class Defaults {
 
   /** Returns a promise of { leaseMs, deadlineMs }. */
   read() {
-    return (this.#read ??= this.#summary().then(
+    return (this.#read ??= this.summary().then(
       ({ lease_ms: leaseMs = 10_000, socket_timeout_ms: deadlineMs = 1000 }) => ({ leaseMs, deadlineMs: this.#limit ?? deadlineMs }),
       () => ({ leaseMs: 10_000, deadlineMs: this.#limit ?? 1000 }), // A file that is gone: those of the library.
     ));
   }
 
-  #summary() {
+  /** Returns a promise of the summary of the configuration. */
+  summary() {
     const [how, text, environment] = this.#source;
     if (how !== OPEN_ENVIRONMENT) return summaryOf(how, text, environment);
     const { YOKEDCACHE_URL: url, YOKEDCACHE_CONFIG: file, REDIS_URL: redis } = process.env;
@@ -167,6 +173,14 @@ class Cache {
 
   get(key, options) {
     try {
+      return isTraced() ? trace(this.#exchange, 'get', () => this.#get(key, options)) : this.#get(key, options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  #get(key, options) {
+    try {
       const { encoding, fresh, signal } = optionsOf(options, GET);
       const form = encodingOf(encoding, 'buffer');
       return this.#exchange.requestValue(given(key, 'key'), form, signal, flagOf(fresh, 'fresh'));
@@ -200,6 +214,14 @@ class Cache {
   }
 
   set(key, value, options) {
+    try {
+      return isTraced() ? trace(this.#exchange, 'set', () => this.#set(key, value, options)) : this.#set(key, value, options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  #set(key, value, options) {
     try {
       const { ttl, tags, signal } = optionsOf(options, SET);
       return this.#exchange.request(
@@ -319,6 +341,14 @@ class Cache {
   // ---- Loading ----
 
   getOrLoad(key, loader, options) {
+    try {
+      return isTraced() ? trace(this.#exchange, 'getOrLoad', () => this.#getOrLoad(key, loader, options)) : this.#getOrLoad(key, loader, options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  #getOrLoad(key, loader, options) {
     try {
       const form = options?.encoding === undefined ? FORMS.buffer : FORMS[encodingOf(options.encoding, 'buffer')];
       return this.#loading.one(key, loader, options, LOAD, form);
@@ -446,7 +476,9 @@ class Cache {
     this.#exchange.check();
     const opened = native.view(this.#exchange.handle, JSON.stringify(document));
     if (Array.isArray(opened)) throw errorOf(opened);
-    return new Cache(secret, new Exchange(opened, this.#exchange.root), this.#defaults.limited(timeout));
+    const exchange = new Exchange(opened, this.#exchange.root);
+    exchange.namespace = namespace ?? this.#exchange.namespace;
+    return new Cache(secret, exchange, this.#defaults.limited(timeout));
   }
 
   // ---- Switch and migration ----
@@ -459,6 +491,7 @@ class Cache {
     this.#exchange.check();
     const report = await switchTo(this.#exchange, text, { copy, rate });
     this.#defaults.replace(text);
+    await this.#exchange.root.place.change();
     return report;
   }
 
@@ -501,6 +534,14 @@ class Cache {
       if (typeof cache !== 'object' || cache === null || !(#exchange in cache)) throw invalidType('a value of the caches is not a Cache');
       return cache.#exchange.handle;
     };
+  }
+
+  static {
+    traceMethods(Cache, (cache) => cache.#exchange, [
+      'getJson', 'delete', 'exists', 'expire', 'ttl', 'getInfo', 'getVersioned', 'setIf', 'deleteIf', 'getAndExpire', 'counterAdd',
+      'publish', 'getOrLoadMany', 'getOrLease', 'getMany', 'setMany', 'deleteMany', 'invalidateTags', 'invalidatePattern', 'clear',
+      'flush', 'search', 'switchTo', 'migrateTo', 'stats', 'health', 'explain', 'metrics', 'ping',
+    ]);
   }
 
   ping(options) {

@@ -72,6 +72,9 @@ class Exchange {
     this.handle = handle;
     /** The exchange of the cache of a view. */
     this.root = root ?? this;
+    /** The place of the cache, and the namespace of a view, for traces. */
+    this.place = undefined;
+    this.namespace = undefined;
     /** Weak references to the exchanges of the views of a cache: they follow its backend. */
     this.views = new Set();
     if (root !== undefined) this.root.addView(this);

@@ -2319,6 +2319,45 @@ export interface Register {
  */
 export function collectInto(register: Register, caches: Readonly<Record<string, Cache>>): Promise<void>;
 
+/**
+ * Describes a call in the messages of the TracingChannel `yokedcache:command` of `node:diagnostics_channel`. Every method of a cache that
+ * returns a promise is published, except `close`; so are `redis.command` and the methods of leases. Without a subscriber nothing is
+ * published, and a call does no more than to look for one. A context has no key. TracingChannel exists from Node 18.19 on.
+ *
+ * The calls of a `getOrLoad` loader run in the store that a subscriber binds to the start of the `getOrLoad`. `setJson` is published as
+ * `set`, `invalidateTag` as `invalidateTags`, and the methods of a typed view as those of the cache.
+ *
+ * @example
+ * const { tracingChannel } = await import('node:diagnostics_channel');
+ * const seen = [];
+ * const subscriber = { asyncEnd: ({ operation, backend, error }) => seen.push([operation, backend, error]) };
+ * tracingChannel('yokedcache:command').subscribe(subscriber);
+ * await cache.get('user:1');
+ * tracingChannel('yokedcache:command').unsubscribe(subscriber);
+ * seen.length; // => 1
+ */
+export interface CommandContext {
+  /** Names the method. */
+  operation: string;
+  /**
+   * Names the backend: `'memory'`, `'redis'` or `'memcached'`. The first calls of a cache that was opened without a subscriber do not have this
+   * and the next three.
+   */
+  backend?: string;
+  /** Holds the `key_prefix` of the cache. */
+  keyPrefix?: string;
+  /** Holds the host of the server, or the path of its socket, if the cache has one server alone. */
+  serverAddress?: string;
+  /** Holds the port of the server. */
+  serverPort?: number;
+  /** Holds the namespace of the view. */
+  namespace?: string;
+  /** Holds what the promise of the call is fulfilled with, in the messages `asyncStart` and `asyncEnd`: for a `get` its value. */
+  result?: unknown;
+  /** Holds what the promise of the call is rejected with, in the messages `error`, `asyncStart` and `asyncEnd`. */
+  error?: unknown;
+}
+
 /** Names the level of a log line, from the most severe one. */
 export type LogLevel = 'error' | 'warn' | 'info' | 'debug' | 'trace';
 

@@ -8,6 +8,7 @@ const { invalidType, outOfRange } = require('./error.js');
 const { NO_WAIT } = require('./exchange.js');
 const { Kind } = require('./kind.js');
 const { optionsOf, optionsSet } = require('./options.js');
+const { traceMethods } = require('./tracing.js');
 
 const FILL = optionsSet('ttl', 'staleFor', 'tags', 'signal');
 const ABANDON = optionsSet('retryAfter', 'signal');
@@ -77,6 +78,10 @@ class Lease {
       return this.#use(signal, (limit) => this.#exchange.request(
         Kind.LEASE_ABANDON, 0, undefined, undefined, undefined, time, decode.nothing, signal, { limit }));
     });
+  }
+
+  static {
+    traceMethods(Lease, (lease) => lease.#exchange, ['fill', 'abandon']);
   }
 
   release() {

@@ -8,6 +8,7 @@ const decode = require('./decode.js');
 const { errorOf } = require('./error.js');
 const { Kind } = require('./kind.js');
 const { flagOf, optionsOf, optionsSet } = require('./options.js');
+const { traceMethods } = require('./tracing.js');
 
 const OPTIONS = optionsSet('idempotent', 'encoding', 'signal');
 const IDEMPOTENT = 2;
@@ -47,6 +48,10 @@ class Redis {
       const words = list.map((arg) => this.#wordOf(arg));
       return this.#exchange.request(Kind.REDIS_COMMAND, flags, undefined, undefined, words, key < 0 ? NO_KEY : key, form, signal);
     });
+  }
+
+  static {
+    traceMethods(Redis, (redis) => redis.#exchange, ['command']);
   }
 
   #wordOf(arg) {

@@ -7,6 +7,7 @@ const { attempt, listOf } = require('./arguments.js');
 const { CodecError, invalidType, shown } = require('./error.js');
 const { TYPED_OPTIONS, formOf } = require('./loading.js');
 const { optionsOf, optionsSet } = require('./options.js');
+const { traceMethods } = require('./tracing.js');
 
 const CALL = optionsSet('signal');
 const GET = optionsSet('fresh', 'signal');
@@ -142,6 +143,11 @@ class Typed {
 
   getOrLoadMany(keys, loader, options) {
     return attempt(() => this.#loading.many(keys, loader, options, TYPED_OPTIONS, this.#form));
+  }
+
+  static {
+    // The other methods call those of the cache.
+    traceMethods(Typed, (typed) => typed.#loading.exchange, ['getOrLoad', 'getOrLoadMany']);
   }
 
   delete(key, options) {
