@@ -143,7 +143,7 @@ impl Shard {
             self.counters.misses += 1;
             return Lookup::Miss;
         };
-        if !self.is_live(entry) {
+        if entry.deadline().has_passed() || !has_valid_tags_now(&self.table, &mut self.tags, entry) {
             self.counters.misses += 1;
             return Lookup::Dead(entry.slot());
         }
@@ -166,7 +166,10 @@ impl Shard {
         let mut found: SmallVec<[(usize, Option<&Value>); AT_ONCE]> = SmallVec::new();
         found.extend(keys.map(find));
         for (place, found) in &found {
-            if let Some(entry) = found.filter(|entry| self.is_live(entry)) {
+            let is_live = |entry: &&Value| {
+                !entry.deadline().has_passed() && has_valid_tags_now(&self.table, &mut self.tags, entry)
+            };
+            if let Some(entry) = found.filter(is_live) {
                 now.next().note(entry);
                 values[*place] = Ok(Some(entry.clone()));
                 hits += 1;
@@ -458,6 +461,18 @@ impl Shard {
     }
 }
 
+/// Returns true if no tag of an entry that is read was invalidated, and no barrier concerns it.
+#[inline(always)]
+fn has_valid_tags_now(table: &Table, tags: &mut Tags, entry: &Value) -> bool {
+    !entry.is_tagged() || tags_are_valid_now(table, tags, entry)
+}
+
+// Apart: most entries have no tags.
+#[inline(never)]
+fn tags_are_valid_now(table: &Table, tags: &mut Tags, entry: &Value) -> bool {
+    tags.all_live_now(table.members_of(entry), entry.key())
+}
+
 /// The result of a read for loading.
 pub(super) enum Read {
     /// The value is fresh, and due for an early refresh or not.
@@ -478,7 +493,10 @@ impl Shard {
         let entry = self.table.find(hash, key)?;
         // One look at the clock for both times.
         let is_over = entry.deadline().min(until).has_passed();
-        if is_over || !self.has_valid_tags(entry) || refresh_ahead && self.kept(entry.slot()).is_some() {
+        if is_over
+            || !has_valid_tags_now(&self.table, &mut self.tags, entry)
+            || refresh_ahead && self.kept(entry.slot()).is_some()
+        {
             return None;
         }
         now.note(entry);
@@ -491,7 +509,7 @@ impl Shard {
     pub(super) fn read(&mut self, hash: u32, key: &[u8], refresh_ahead: bool) -> Read {
         let now = self.table.tick();
         let Some(entry) = self.table.find(hash, key) else { return Read::Vacant(NONE) };
-        if !self.is_live(entry) {
+        if entry.deadline().has_passed() || !has_valid_tags_now(&self.table, &mut self.tags, entry) {
             let id = entry.slot();
             return self.read_kept(id);
         }

@@ -49,7 +49,7 @@ struct Barriers {
 }
 
 /// The membership of an entry in a tag: a link in the list of the tag and in that of the entry.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Member {
     slot: SlotId,
     tag: TagId,
@@ -80,15 +80,20 @@ impl Tags {
 
     /// Makes the slot a member of the tag and returns the new head of the slot's list.
     pub(super) fn join(&mut self, tag: TagName, slot: SlotId, first_of_slot: MemberId) -> MemberId {
+        let id = self.members.insert(Member { slot, next_of_slot: first_of_slot, ..Member::default() });
+        self.link(id, tag);
+        id
+    }
+
+    /// Puts a member in front of those of the present record of a tag.
+    fn link(&mut self, id: MemberId, tag: TagName) {
         let tag = self.find(tag).unwrap_or_else(|| self.create(tag));
-        let next_of_tag = self.tags[tag].first;
-        let member = Member { slot, tag, previous_of_tag: NONE, next_of_tag, next_of_slot: first_of_slot };
-        let id = self.members.insert(member);
+        let next_of_tag = std::mem::replace(&mut self.tags[tag].first, id);
+        let member = &mut self.members[id];
+        (member.tag, member.previous_of_tag, member.next_of_tag) = (tag, NONE, next_of_tag);
         if next_of_tag != NONE {
             self.members[next_of_tag].previous_of_tag = id;
         }
-        self.tags[tag].first = id;
-        id
     }
 
     /// Removes a slot with this list from all its tags. Returns their number.
@@ -107,6 +112,39 @@ impl Tags {
     #[inline]
     pub(super) fn all_live(&self, first_of_slot: MemberId, key: &[u8]) -> bool {
         self.of_slot(first_of_slot).all(|member| self.is_live(&self.tags[member.tag], key))
+    }
+
+    /// Returns the same for an entry that is read. One that barriers do not concern becomes a member of the present record of
+    /// its generation: the patterns are compared once, not with each read.
+    #[inline]
+    pub(super) fn all_live_now(&mut self, first_of_slot: MemberId, key: &[u8]) -> bool {
+        let mut is_older = false;
+        for member in self.of_slot(first_of_slot) {
+            let tag = &self.tags[member.tag];
+            if tag.invalidated_at.is_some() {
+                return false;
+            }
+            is_older |= tag.sealed.is_some();
+        }
+        !is_older || self.renew(first_of_slot, key)
+    }
+
+    #[cold]
+    fn renew(&mut self, first_of_slot: MemberId, key: &[u8]) -> bool {
+        if !self.all_live(first_of_slot, key) {
+            return false;
+        }
+        let mut id = first_of_slot;
+        while id != NONE {
+            let (tag, next) = (self.members[id].tag, self.members[id].next_of_slot);
+            if self.tags[tag].sealed.is_some() && self.reserve(1) {
+                let (name, member) = (self.tags[tag].name, self.members[id]);
+                self.unlink(&member);
+                self.link(id, name);
+            }
+            id = next;
+        }
+        true
     }
 
     #[inline]

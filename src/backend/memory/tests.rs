@@ -416,3 +416,39 @@ fn a_shard_that_a_panic_left_half_changed_is_emptied_and_works_again() {
     (0..200).for_each(|key| set(&store, &key.to_string(), "v", &[]));
     assert!(store.usage().keys <= 100 && get(&store, "199").is_some());
 }
+
+#[test]
+fn an_entry_that_no_barrier_concerns_is_compared_once() {
+    let store = Store::new(100, 0, Eviction::Lru);
+    let (generation, bar) = ([GENERATION], |pattern: &[u8]| store.bar(GENERATION, &[pattern]));
+    ["a", "b", "c"].iter().for_each(|key| set(&store, key, "v", &generation));
+    bar(b"c*");
+    bar(b"x");
+    assert_eq!(store.tags(), 1, "the sealed record of all three");
+    assert_eq!((get(&store, "a").as_deref(), store.tags()), (Some("v"), 2), "and the present one of a");
+    set(&store, "d", "v", &generation);
+    bar(b"d");
+    assert_eq!((get(&store, "c"), get(&store, "d"), store.tags()), (None, None, 2));
+    assert_eq!((get(&store, "b").as_deref(), store.tags()), (Some("v"), 2));
+    assert_eq!((get(&store, "a").as_deref(), store.tags()), (Some("v"), 1), "no sealed record is left");
+    bar(b"a");
+    assert_eq!((get(&store, "a"), get(&store, "b").as_deref()), (None, Some("v")));
+    assert_eq!(store.invalidate(&generation, true), Some(1));
+    assert_eq!((get(&store, "b"), store.usage().keys), (None, 0));
+}
+
+#[test]
+fn a_sweep_removes_what_barriers_have_made_dead() {
+    let store = Store::new(10_000, 0, Eviction::Lru);
+    for key in 0..5000 {
+        set(&store, &format!("{}:{key}", key % 2), "v", &[GENERATION]);
+    }
+    store.bar(GENERATION, &[b"0:*"]);
+    store.sweep(&|| false);
+    assert_eq!((store.usage().keys, keys(&store).len()), (2500, 2500));
+    // Too many patterns end the oldest entries.
+    set(&store, "new", "v", &[GENERATION]);
+    (0..70).for_each(|number| store.bar(GENERATION, &[format!("none{number}").as_bytes()]));
+    assert_eq!((get(&store, "1:1"), get(&store, "new")), (None, None));
+    assert_eq!((store.usage().keys, store.tags()), (0, 0));
+}
