@@ -25,6 +25,7 @@ pub mod util;
 
 // The types that all modules share.
 pub mod command;
+pub mod credentials;
 pub mod entry;
 pub mod error;
 pub mod event;

@@ -7,7 +7,7 @@ use super::option::{MemcachedKeys, Options, RedisServers};
 use super::section::Section;
 use super::types::{
     Address, BackendConfig, BackendName, Config, ConnectionConfig, Discovery, Distribution, Failover, KeyHash,
-    MemcachedConfig, MemcachedServer, RedisConfig, RedisTopology, Secret, TlsConfig,
+    MemcachedConfig, MemcachedServer, RedisConfig, RedisTopology, TlsConfig,
 };
 use crate::error::Result;
 use crate::operation::PatternMode;
@@ -18,6 +18,9 @@ const EXCLUSIVE: &[(&str, &[&str])] = &[
     ("nodes", &["host", "port", "sentinels"]),
     ("sentinels", &["host", "port", "replicas"]),
 ];
+
+/// Ways to give the password that exclude each other.
+const ONE_PASSWORD: &[(&str, &[&str])] = &[("password", &["password_file"])];
 
 /// The options that TLS alone uses.
 const TLS_DETAILS: [&str; 5] = ["ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"];
@@ -50,7 +53,8 @@ fn redis(options: Options, section: &Section) -> Result<RedisConfig> {
     let (tls, connection) = (tls(&options, section)?, connection(&options));
     let (redis, servers) = (options.redis, options.redis_servers);
     section.check_exclusive(EXCLUSIVE)?;
-    check_user("username", redis.username.as_ref(), redis.password.as_ref())?;
+    section.check_exclusive(ONE_PASSWORD)?;
+    check_user("username", redis.username.as_ref(), redis.password.is_some() || redis.password_file.is_some())?;
     let topology = topology(&servers, &redis, tls.is_some(), section)?;
     // A cluster knows its replicas.
     let single_only = servers.cluster == Some(false) || !redis.replicas.is_empty();
@@ -85,7 +89,7 @@ fn cluster(servers: &RedisServers, section: &Section) -> Result<RedisTopology> {
 }
 
 fn sentinel(servers: &RedisServers) -> Result<RedisTopology> {
-    check_user("sentinel_username", servers.sentinel_username.as_ref(), servers.sentinel_password.as_ref())?;
+    check_user("sentinel_username", servers.sentinel_username.as_ref(), servers.sentinel_password.is_some())?;
     let master = servers.master.clone();
     Ok(RedisTopology::Sentinel {
         sentinels: servers.sentinels.clone(),
@@ -112,6 +116,7 @@ fn server(servers: &RedisServers) -> Address {
 fn memcached(options: Options, section: &Section) -> Result<MemcachedConfig> {
     let (tls, connection) = (tls(&options, section)?, connection(&options));
     let (memcached, keys) = (options.memcached, options.keys);
+    section.check_exclusive(ONE_PASSWORD)?;
     check_sasl(&memcached)?;
     let servers = weighted(memcached.servers, &keys.weights)?;
     if tls.is_some() && servers.iter().any(|server| matches!(server.address, Address::Unix(_))) {
@@ -220,18 +225,19 @@ fn check_certificate(section: &Section) -> Result<()> {
 }
 
 /// Refuses a user without a password, who would go unnoticed: no server takes one.
-fn check_user(option: &str, username: Option<&String>, password: Option<&Secret>) -> Result<()> {
-    match (username, password) {
-        (Some(_), None) => Err(refused(format!("a {option} requires a password: set both"))),
+fn check_user(option: &str, username: Option<&String>, has_password: bool) -> Result<()> {
+    match username {
+        Some(_) if !has_password => Err(refused(format!("a {option} requires a password: set both"))),
         _ => Ok(()),
     }
 }
 
 /// Refuses one of user and password alone: SASL takes both or none.
 fn check_sasl(memcached: &MemcachedConfig) -> Result<()> {
-    check_user("username", memcached.username.as_ref(), memcached.password.as_ref())?;
-    match (&memcached.username, &memcached.password) {
-        (None, Some(_)) => Err(refused("a password requires a username: set both")),
+    let has_password = memcached.password.is_some() || memcached.password_file.is_some();
+    check_user("username", memcached.username.as_ref(), has_password)?;
+    match &memcached.username {
+        None if has_password => Err(refused("a password requires a username: set both")),
         _ => Ok(()),
     }
 }

@@ -96,6 +96,7 @@ pub(super) static OPTIONS: &[Row] = &[
     row(Redis, "db", SmallCount(0..=MAX_DATABASE, |o| &mut o.redis.db), "0", "2", "The database. A cluster has 0 alone, except Valkey 9 with `cluster-databases`."),
     row(Redis, "username", Text(|o| &mut o.redis.username), "", "app", "ACL user; requires a password."),
     row(Redis, "password", Password(|o| &mut o.redis.password), "", "\"${CACHE_PASSWORD}\"", "Password of the user."),
+    row(Redis, "password_file", Path(|o| &mut o.redis.password_file), "", "/run/secrets/cache", "A file with the password of the user, in place of `password`. It is read each time that a connection is made, so that a new password counts without a restart; a line end after the password is dropped."),
     row(Redis, "replica_reads read_from_replicas", Flag(|o| &mut o.redis.replica_reads), "false", "true", "Allows reads from replicas, which may lag; for a cluster or sentinels."),
     row(Redis, "replicas", Addresses(6379, |o| &mut o.redis.replicas), "", "[\"reader.example.com:6379\"]", "Replicas of one server, such as the reader endpoint of a service: reads go to them as with `replica_reads`."),
     row(Redis, "availability_zone", Text(|o| &mut o.redis.availability_zone), "", "us-east-1a", "The zone of the program, with `replica_reads` or `replicas`: reads go to a replica that reports this zone (`availability_zone` of Valkey 8), else to the primary if it does, else to another replica."),
@@ -121,6 +122,7 @@ pub(super) static OPTIONS: &[Row] = &[
     row(Memcached, "binary", Flag(|o| &mut o.memcached.binary), "false", "true", "Speaks the binary protocol, not the meta protocol."),
     row(Memcached, "username", Text(|o| &mut o.memcached.username), "", "app", "SASL user; requires a password."),
     row(Memcached, "password", Password(|o| &mut o.memcached.password), "", "\"${CACHE_PASSWORD}\"", "Password of the user; requires a user."),
+    row(Memcached, "password_file", Path(|o| &mut o.memcached.password_file), "", "/run/secrets/cache", "A file with the password of the user, in place of `password`; requires a user. It is read each time that a connection is made; a line end after the password is dropped."),
     row(Memcached, "behaviors", Group(BEHAVIORS), "", "{ketama: true}", "Options that count as the section's own."),
     // TLS, in sections `redis` and `memcached`.
     row(Remote, "ssl tls", Flag(|o| &mut o.ssl), "false", "true", "Uses TLS, as a URL with `rediss://` or `memcacheds://` does. The other `ssl_` options are refused without it."),

@@ -135,6 +135,8 @@ pub struct RedisConfig {
     pub username: Option<String>,
     /// The password of the user.
     pub password: Option<Secret>,
+    /// The file that has the password, in place of it.
+    pub password_file: Option<PathBuf>,
     /// TLS, to sentinels as well; `None`: plain connections.
     pub tls: Option<TlsConfig>,
     /// True if reads may go to replicas, which may lag; never with a single server.
@@ -218,6 +220,8 @@ pub struct MemcachedConfig {
     pub username: Option<String>,
     /// The password of the user.
     pub password: Option<Secret>,
+    /// The file that has the password, in place of it.
+    pub password_file: Option<PathBuf>,
     /// TLS; `None`: plain connections.
     pub tls: Option<TlsConfig>,
     /// The limits of the connections.

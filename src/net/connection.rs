@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
 
 use super::failure;
@@ -13,6 +14,7 @@ use super::outgoing::{self, Outgoing};
 use super::reader::{Expected, Reader, ReplyLimit};
 use super::request::{PendingReply, Permit, Request};
 use super::socket::Socket;
+use crate::credentials::Credentials;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::util::clock::coarse_millis;
@@ -38,6 +40,8 @@ pub struct Connection {
     reply_limit: ReplyLimit,
     /// Set by the handshake, if the protocol reports an identity.
     identity: OnceLock<Identity>,
+    /// The credentials that it logs in with.
+    credentials: ArcSwapOption<Credentials>,
     pub(super) socket: Socket,
     pub(super) state: Mutex<State>,
     pub(super) reader: Mutex<Reader>,
@@ -93,6 +97,7 @@ impl Connection {
             server,
             reply_limit: protocol.reply_limit(),
             identity: OnceLock::new(),
+            credentials: ArcSwapOption::empty(),
             socket,
             state: Mutex::new(state),
             reader: Mutex::new(Reader::new(protocol.framing())),
@@ -128,6 +133,16 @@ impl Connection {
     /// Records the identity that the handshake learned; the first one counts.
     pub(super) fn identify(&self, identity: Identity) {
         let _ = self.identity.set(identity);
+    }
+
+    /// Returns the credentials that it logs in with.
+    pub(super) fn credentials(&self) -> Option<Arc<Credentials>> {
+        self.credentials.load_full()
+    }
+
+    /// Sets the credentials that it logs in with.
+    pub(super) fn log_in_with(&self, credentials: Option<Arc<Credentials>>) {
+        self.credentials.store(credentials);
     }
 
     /// Sends a request with so many replies, or queues it behind others. Never blocks.

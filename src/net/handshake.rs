@@ -12,6 +12,7 @@ use super::reader::{Framing, MAX_REPLY, ReplyLimit};
 use super::request::{InFlight, PendingReply};
 use super::tls::Tls;
 use crate::config::{Address, ConnectionConfig};
+use crate::credentials::{CredentialSource, Credentials};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::util::shown::shown;
@@ -36,6 +37,10 @@ pub trait Protocol: Send + Sync + 'static {
     /// Returns the number of addresses that there may be to try: each gets its share of the time to connect.
     fn candidates(&self) -> u32 {
         1
+    }
+    /// Returns the source of the credentials of the server. They are got before each attempt to connect.
+    fn credentials(&self) -> Option<&CredentialSource> {
+        None
     }
     /// Makes a new connection usable: sends the credentials, and checks that the server is the wanted one.
     fn handshake<'a>(&'a self, connection: &'a Handshake<'a>) -> BoxFuture<'a, Result<()>>;
@@ -95,6 +100,11 @@ impl<'a> Handshake<'a> {
     pub(super) fn send(&self, requests: &[u8], replies: u32) -> Result<PendingReply> {
         let permit = self.in_flight.acquire(self.server(), requests.len())?;
         self.connection.send(CallContext::task(), requests, replies, permit)
+    }
+
+    /// Returns the credentials of the connection, if the server is used with any.
+    pub fn credentials(&self) -> Option<Arc<Credentials>> {
+        self.connection.credentials()
     }
 
     /// Returns the identity of the process that answers, as the handshake learned it.
@@ -181,9 +191,14 @@ pub(super) async fn establish(
 ) -> Result<Arc<Connection>> {
     let at = shown(address.to_string().as_bytes(), LONGEST_NAME);
     let server = if name.contains(&at) { name.to_owned() } else { format!("{name} ({at})") };
+    let credentials = match protocol.credentials() {
+        Some(source) => source.get().await?,
+        None => None,
+    };
     let socket =
         dial(address, config, tls, protocol.ping()).await.map_err(|error| failure::connecting(&server, &error))?;
     let connection = Arc::new(Connection::new(server.into(), socket, protocol, broken));
+    connection.log_in_with(credentials);
     tokio::spawn(Arc::clone(&connection).drive());
     let guard = NewConnection::new(Arc::clone(&connection));
     let agreed = protocol.handshake(&Handshake::new(&connection)).await;

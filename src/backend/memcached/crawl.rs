@@ -9,12 +9,13 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use super::handshake::{Login, log_in_with_text, server_error_of};
+use super::handshake::{log_in_with_text, server_error_of};
 use super::protocol::meta::{MetaFraming, number};
 use super::protocol::{Codec, statistics_of, statistics_request};
 use super::server_info::{FULL_WAIT, Fullness, ListingSupport, NEARLY_FULL_WAIT, ServerInfo, Table};
 use super::{names, server_error};
 use crate::config::{Address, ConnectionConfig};
+use crate::credentials::CredentialSource;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Frame, Framing, Handshake, Protocol, Tls, ask_once};
 use crate::util::lock;
@@ -51,7 +52,7 @@ pub struct Crawler {
     pub server: String,
     pub address: Address,
     pub codec: Codec,
-    pub login: Login,
+    pub credentials: Arc<CredentialSource>,
     pub connection: ConnectionConfig,
     pub tls: Option<Tls>,
     pub info: Arc<ServerInfo>,
@@ -92,7 +93,7 @@ impl Crawler {
 
     /// Returns the error of a server that lists no names, as far as that is known.
     pub fn listing_error(&self) -> Option<Error> {
-        let only_binary = self.codec == Codec::Binary && self.login.password.is_some();
+        let only_binary = self.codec == Codec::Binary && self.credentials.is_some();
         let reason = if only_binary {
             Some(
                 "with SASL it accepts the binary protocol only, which has no command for that: use a server without SASL",
@@ -134,7 +135,7 @@ impl Crawler {
     async fn ask(&self, sink: &Arc<Sink>) -> Result<Vec<u8>> {
         let protocol = Walk {
             address: self.address.clone(),
-            login: self.login.clone(),
+            credentials: Arc::clone(&self.credentials),
             info: Arc::clone(&self.info),
             sink: Arc::clone(sink),
         };
@@ -236,7 +237,7 @@ fn too_busy(server: &str, what: &str) -> Error {
 /// The protocol of a connection for one walk, which is text: only text has that command.
 struct Walk {
     address: Address,
-    login: Login,
+    credentials: Arc<CredentialSource>,
     info: Arc<ServerInfo>,
     sink: Arc<Sink>,
 }
@@ -250,9 +251,13 @@ impl Protocol for Walk {
         Box::pin(async { Ok(self.address.clone()) })
     }
 
+    fn credentials(&self) -> Option<&CredentialSource> {
+        Some(&self.credentials)
+    }
+
     fn handshake<'a>(&'a self, connection: &'a Handshake<'a>) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            log_in_with_text(connection, &self.login).await?;
+            log_in_with_text(connection).await?;
             self.wait_for_table(connection).await?;
             let reply = self.sink.walk_with(connection).await?;
             *lock(&self.sink.reply) = reply;

@@ -13,7 +13,8 @@ use super::protocol::binary::{self, Packet, Parts, opcode};
 use super::protocol::{Codec, statistics_of, statistics_request};
 use super::server_error::{self, ServerError};
 use super::server_info::ServerInfo;
-use crate::config::{Address, Secret};
+use crate::config::Address;
+use crate::credentials::{CredentialSource, Credentials};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Framing, Handshake, Protocol};
 use crate::util::clock::unix_millis;
@@ -28,18 +29,11 @@ const PROBE_NUMBER: u32 = 0xC0DE;
 /// command ends: requests of no more than one record keep to that.
 pub const RECORD: usize = 16 * 1024;
 
-/// The credentials.
-#[derive(Clone)]
-pub struct Login {
-    pub username: Option<String>,
-    pub password: Option<Secret>,
-}
-
 /// The protocol of Memcached, as connections to one server use it.
 pub struct Memcached {
     pub address: Address,
     pub codec: Codec,
-    pub login: Login,
+    pub credentials: Arc<CredentialSource>,
     pub max_value_bytes: u64,
     pub info: Arc<ServerInfo>,
     pub clock: Arc<ServerClock>,
@@ -54,11 +48,15 @@ impl Protocol for Memcached {
         Box::pin(async { Ok(self.address.clone()) })
     }
 
+    fn credentials(&self) -> Option<&CredentialSource> {
+        Some(&self.credentials)
+    }
+
     fn handshake<'a>(&'a self, connection: &'a Handshake<'a>) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             match self.codec {
-                Codec::Meta => text_handshake(connection, &self.login).await?,
-                Codec::Binary => binary_handshake(connection, &self.login).await?,
+                Codec::Meta => text_handshake(connection).await?,
+                Codec::Binary => binary_handshake(connection).await?,
             }
             probe(connection, self.codec).await?;
             let asked = unix_millis();
@@ -82,8 +80,8 @@ impl Protocol for Memcached {
     }
 }
 
-async fn text_handshake(connection: &Handshake<'_>, login: &Login) -> Result<()> {
-    log_in_with_text(connection, login).await?;
+async fn text_handshake(connection: &Handshake<'_>) -> Result<()> {
+    log_in_with_text(connection).await?;
     let version = connection.ask(b"version\r\n").await?;
     let Some(version) = version.strip_prefix(b"VERSION ") else { return Err(refused(connection, &version)) };
     let answer = connection.ask(b"mn\r\n").await?;
@@ -91,8 +89,8 @@ async fn text_handshake(connection: &Handshake<'_>, login: &Login) -> Result<()>
 }
 
 /// Sends the credentials, if the server asks for them: one that does not would store them.
-pub async fn log_in_with_text(connection: &Handshake<'_>, login: &Login) -> Result<()> {
-    let (Some(user), Some(password)) = (&login.username, &login.password) else { return Ok(()) };
+pub async fn log_in_with_text(connection: &Handshake<'_>) -> Result<()> {
+    let Some(credentials) = connection.credentials() else { return Ok(()) };
     let asked = connection.ask(b"mn\r\n").await?;
     match server_error_of(&asked) {
         Some(ServerError::Credentials) => {}
@@ -102,16 +100,21 @@ pub async fn log_in_with_text(connection: &Handshake<'_>, login: &Login) -> Resu
             return Ok(());
         }
     }
-    let credentials = format!("{user} {}", password.expose());
-    let request = format!("set yokedcache 0 0 {}\r\n{credentials}\r\n", credentials.len());
+    let line = format!("{} {}", user_of(&credentials), credentials.password.expose());
+    let request = format!("set yokedcache 0 0 {}\r\n{line}\r\n", line.len());
     let answer = connection.ask(request.as_bytes()).await?;
     if answer == b"STORED\r\n" { Ok(()) } else { Err(refused_login(connection.server(), &answer)) }
 }
 
-async fn binary_handshake(connection: &Handshake<'_>, login: &Login) -> Result<()> {
-    if let (Some(user), Some(password)) = (&login.username, &login.password) {
-        let credentials = format!("\0{user}\0{}", password.expose());
-        let parts = Parts { key: b"PLAIN", value: credentials.as_bytes(), ..Parts::default() };
+/// Returns the user, which the configuration requires.
+fn user_of(credentials: &Credentials) -> &str {
+    credentials.username.as_deref().unwrap_or_default()
+}
+
+async fn binary_handshake(connection: &Handshake<'_>) -> Result<()> {
+    if let Some(credentials) = connection.credentials() {
+        let text = format!("\0{}\0{}", user_of(&credentials), credentials.password.expose());
+        let parts = Parts { key: b"PLAIN", value: text.as_bytes(), ..Parts::default() };
         match ask_packet(connection, opcode::SASL_START, &parts).await? {
             0 => {}
             status if ServerError::of_status(status) == ServerError::Command => note_needless(connection.server()),

@@ -1,11 +1,14 @@
 //! The list of servers that a managed service tells: `config get cluster`, or a name that old versions keep it under.
 
+use std::sync::Arc;
+
 use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 
-use super::handshake::{Login, log_in_with_text, server_error_of};
+use super::handshake::{log_in_with_text, server_error_of};
 use super::server_error::{self, ServerError};
 use crate::config::{Address, ConnectionConfig, MemcachedServer};
+use crate::credentials::CredentialSource;
 use crate::entry::fingerprint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Frame, Framing, Handshake, Protocol, Tls, ask_once, protocol_error};
@@ -37,11 +40,12 @@ impl NodeList {
 /// Asks a server for the list.
 pub async fn ask(
     address: &Address,
-    login: &Login,
+    credentials: &Arc<CredentialSource>,
     connection: &ConnectionConfig,
     tls: Option<&Tls>,
 ) -> Result<NodeList> {
-    let (name, protocol) = (address.to_string(), Endpoint { address: address.clone(), login: login.clone() });
+    let (name, protocol) =
+        (address.to_string(), Endpoint { address: address.clone(), credentials: Arc::clone(credentials) });
     let asking = async {
         let mut refusal = None;
         for request in REQUESTS {
@@ -109,7 +113,7 @@ fn length_of(header: &[u8]) -> Option<usize> {
 /// The endpoint that tells the list, which may know no other command.
 struct Endpoint {
     address: Address,
-    login: Login,
+    credentials: Arc<CredentialSource>,
 }
 
 impl Protocol for Endpoint {
@@ -121,8 +125,12 @@ impl Protocol for Endpoint {
         Box::pin(async { Ok(self.address.clone()) })
     }
 
+    fn credentials(&self) -> Option<&CredentialSource> {
+        Some(&self.credentials)
+    }
+
     fn handshake<'a>(&'a self, connection: &'a Handshake<'a>) -> BoxFuture<'a, Result<()>> {
-        Box::pin(log_in_with_text(connection, &self.login))
+        Box::pin(log_in_with_text(connection))
     }
 
     fn ping(&self) -> &'static [u8] {

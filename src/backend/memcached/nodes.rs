@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::clock::ServerClock;
 use super::crawl::Crawler;
-use super::handshake::{Login, Memcached};
+use super::handshake::Memcached;
 use super::names::EpochKind;
 use super::node_list::{self, NodeList};
 use super::protocol::Codec;
@@ -18,6 +18,7 @@ use super::server_info::ServerInfo;
 use crate::config::{
     Address, Config, ConnectionConfig, Discovery, Distribution, Failover, KeyHash, MemcachedConfig, MemcachedServer,
 };
+use crate::credentials::CredentialSource;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::net::{Server, Tls};
@@ -45,7 +46,7 @@ pub struct Nodes {
 pub struct Setup {
     prefix: String,
     codec: Codec,
-    login: Login,
+    credentials: Arc<CredentialSource>,
     max_value_bytes: u64,
     connection: ConnectionConfig,
     tls: Option<Tls>,
@@ -110,7 +111,11 @@ impl Setup {
         Ok(Self {
             prefix: config.key_prefix.clone(),
             codec: if memcached.binary { Codec::Binary } else { Codec::Meta },
-            login: Login { username: memcached.username.clone(), password: memcached.password.clone() },
+            credentials: Arc::new(CredentialSource::new(
+                memcached.username.as_ref(),
+                memcached.password.as_ref(),
+                memcached.password_file.as_ref(),
+            )),
             max_value_bytes: config.max_value_bytes,
             connection: memcached.connection.clone(),
             tls: memcached.tls.as_ref().map(Tls::new).transpose()?,
@@ -147,7 +152,7 @@ impl Setup {
         let protocol = Box::new(Memcached {
             address: server.address.clone(),
             codec: self.codec,
-            login: self.login.clone(),
+            credentials: Arc::clone(&self.credentials),
             max_value_bytes: self.max_value_bytes,
             info: Arc::clone(&info),
             clock: Arc::clone(&clock),
@@ -158,7 +163,7 @@ impl Setup {
             server: started.name().to_owned(),
             address: server.address.clone(),
             codec: self.codec,
-            login: self.login.clone(),
+            credentials: Arc::clone(&self.credentials),
             connection: self.connection.clone(),
             tls: self.tls.clone(),
             info: Arc::clone(&info),
@@ -169,7 +174,7 @@ impl Setup {
 
     /// Asks a server for the node list.
     pub async fn ask_for_list(&self, address: &Address) -> Result<NodeList> {
-        node_list::ask(address, &self.login, &self.connection, self.tls.as_ref()).await
+        node_list::ask(address, &self.credentials, &self.connection, self.tls.as_ref()).await
     }
 }
 

@@ -10,7 +10,8 @@ use super::resp::{RespFraming, RespReader, RespValue, command};
 use super::scripts::{PROBE, ScriptSupport};
 use super::zones::Zones;
 use super::{server_error, server_info};
-use crate::config::{Address, Secret};
+use crate::config::Address;
+use crate::credentials::CredentialSource;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Framing, Handshake, Identity, Protocol, ReplyLimit};
 use crate::util::lock;
@@ -61,8 +62,7 @@ fn has_many(request: &[u8], replies: u32) -> bool {
 /// The parameters of a handshake.
 #[derive(Clone)]
 pub struct Login {
-    pub username: Option<String>,
-    pub password: Option<Secret>,
+    pub credentials: Arc<CredentialSource>,
     pub db: u32,
     pub max_value_bytes: u64,
     pub replay: Replay,
@@ -195,6 +195,10 @@ impl Protocol for Redis {
         }
     }
 
+    fn credentials(&self) -> Option<&CredentialSource> {
+        Some(&self.login.credentials)
+    }
+
     fn handshake<'a>(&'a self, connection: &'a Handshake<'a>) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             // Sent alone: a server that turns a client away answers one command and closes.
@@ -248,8 +252,8 @@ impl Protocol for Redis {
 impl Redis {
     /// Sends the credentials, if there are any.
     async fn log_in(&self, connection: &Handshake<'_>) -> Result<()> {
-        let Some(password) = &self.login.password else { return Ok(()) };
-        let (user, password) = (self.login.username.as_deref(), password.expose().as_bytes());
+        let Some(credentials) = connection.credentials() else { return Ok(()) };
+        let (user, password) = (credentials.username.as_deref(), credentials.password.expose().as_bytes());
         let parts: Vec<&[u8]> =
             [b"AUTH"].iter().map(|name| &name[..]).chain(user.map(str::as_bytes)).chain([password]).collect();
         match ask(connection, &parts).await? {

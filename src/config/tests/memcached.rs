@@ -244,6 +244,9 @@ fn every_option_reaches_its_field() {
     assert_eq!((read.connection.pool_size, read.connection.timeout), (4, Duration::from_secs(5)));
     let url = "memcacheds://u:p@h?failover=eject&binary=true&ssl_ca_certs=/ca&tcp_nodelay=0&pool_size=4&timeout=5s";
     assert_eq!(memcached(url), read);
+    let read = memcached(&section("servers: h, username: u, password_file: /run/p"));
+    assert_eq!(read.password_file.as_deref(), Some(Path::new("/run/p")));
+    assert_eq!(memcached("memcached://u@h?password_file=/run/p"), read);
 }
 
 #[test]
@@ -265,6 +268,8 @@ fn what_does_not_go_together_is_refused() {
     refuses(&[
         (&section("username: u"), &["a username requires a password"]),
         (&section("password: p"), &["a password requires a username"]),
+        (&section("password_file: /f"), &["a password requires a username"]),
+        (&section("username: u, password: p, password_file: /f"), &["\"password\"", "\"password_file\"", "exclude"]),
         ("memcached://:p@h", &["a password requires a username"]),
         (&section("servers: /s, ssl: true"), &["socket has no TLS"]),
         (&section("servers: h, ssl_ca_certs: /ca"), &["\"ssl_ca_certs\"", "TLS, which is off"]),

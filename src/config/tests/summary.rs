@@ -62,6 +62,8 @@ fn a_password_is_there_or_not_and_never_said() {
         assert!(!summary.to_string().contains("c4n4ry"), "{text}: {summary}");
     }
     assert_eq!(summary("redis://h")["password"], false);
+    let file = summary("redis://h?password_file=/run/p");
+    assert_eq!((&file["password"], &file["password_file"]), (&json!(false), &json!("/run/p")));
     let sentinel = summary("redis+sentinel://h:1/m?sentinel_password=c4n4ry&sentinel_username=s");
     assert_eq!((&sentinel["sentinel_password"], &sentinel["sentinel_username"]), (&json!(true), &json!("s")));
 }

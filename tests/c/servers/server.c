@@ -77,7 +77,8 @@ bool server_answers(const server *self) {
     if (fd < 0) return false;
     bool answered = send(fd, question, strlen(question), MSG_NOSIGNAL) > 0 && recv(fd, answer, sizeof answer - 1, 0) > 0;
     close(fd);
-    return answered && strstr(self->kind == SERVER_REDIS ? "+-" : "V", (char[]){answer[0], '\0'});
+    // Or it asks for credentials.
+    return answered && strstr(self->kind == SERVER_REDIS ? "+-" : "VC", (char[]){answer[0], '\0'});
 }
 
 /* Waits for a sign of life; false when the server ended instead. */

@@ -18,6 +18,7 @@ use super::scripts::ScriptSupport;
 use super::sentinel::Sentinels;
 use super::zones::{Named, Zones};
 use crate::config::{Address, ConnectionConfig, RedisConfig, RedisTopology};
+use crate::credentials::CredentialSource;
 use crate::error::{Error, Result};
 use crate::exec::context::CallContext;
 use crate::exec::runtime::Runtime;
@@ -54,8 +55,11 @@ impl Topology {
         let builder = Builder {
             config,
             login: Login {
-                username: config.username.clone(),
-                password: config.password.clone(),
+                credentials: Arc::new(CredentialSource::new(
+                    config.username.as_ref(),
+                    config.password.as_ref(),
+                    config.password_file.as_ref(),
+                )),
                 db: config.db,
                 max_value_bytes,
                 replay,
@@ -69,9 +73,9 @@ impl Topology {
         Ok(match &config.topology {
             RedisTopology::Single(address) => builder.standalone(address),
             RedisTopology::Sentinel { sentinels, master, username, password } => {
-                let (username, password) = (username.clone(), password.clone());
+                let credentials = Arc::new(CredentialSource::new(username.as_ref(), password.as_ref(), None));
                 // Sentinels run no scripts.
-                let login = Login { username, password, db: 0, scripts: Arc::default(), ..builder.login.clone() };
+                let login = Login { credentials, db: 0, scripts: Arc::default(), ..builder.login.clone() };
                 builder.behind_sentinels(Sentinels::new(sentinels, master, login, &config.connection, &builder.tls))
             }
             RedisTopology::Cluster(seeds) => Self::Cluster(Cluster::spawn(
