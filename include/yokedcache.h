@@ -43,6 +43,7 @@
  *   Channels
  *   Events
  *   Views
+ *   Credentials
  *   Switch and migrate
  *   Reports and metrics
  *   Configuration check
@@ -1668,6 +1669,99 @@ yc_status yc_view(struct yc_cache *cache,
                   const char *options,
                   struct yc_cache **out,
                   struct yc_error **err);
+
+/* ---- Credentials ---- */
+
+// Example: log in with tokens that expire.
+//
+//     static void supply_token(void *user_data, yc_credentials_request *request) {
+//         char token[4096];
+//         FILE *file = fopen((const char *)user_data, "r"); /* Another program renews it. */
+//         size_t len = file ? fread(token, 1, sizeof token, file) : 0;
+//         if (file)
+//             fclose(file);
+//         if (len > 0)
+//             yc_credentials_give(request, "app", 3, token, len, 900000, NULL);
+//         else
+//             yc_credentials_fail(request, "there is no token", 17, NULL);
+//     }
+//
+//     static yc_status open_with_tokens(char *path, yc_cache **cache, yc_error **err) {
+//         const char *url = "rediss://cache.example.com:6379?credentials=callback";
+//         yc_status status = yc_open(url, cache, err);
+//         return status == YC_OK ? yc_set_credentials(*cache, supply_token, path, NULL, err) : status;
+//     }
+
+// A request for credentials. Answer it once, with yc_credentials_give() or
+// yc_credentials_fail(), which free it: in the callback, or later in any thread.
+typedef struct yc_credentials_request yc_credentials_request;
+
+// Supplies credentials: answers the request. The library calls the function on a
+// thread of its own, where it may block: before the first connection needs
+// credentials, shortly before they expire, and when a server has refused them.
+// It calls it again only after the request was answered. The function must not
+// call the library with the same cache, throw or call longjmp().
+typedef void (*yc_credentials_fn)(void *user_data, struct yc_credentials_request *request);
+
+// Sets the callback that supplies the credentials of a cache, in place of the
+// previous one. The cache needs the option `credentials: callback`, with which
+// yc_open() does not wait for the servers. All connections of the cache log in
+// with the answer, which is kept until shortly before it expires. Then open
+// connections log in again, and no call fails because of that.
+//
+// Unless the cache has `connect: lazy`, the function waits for the answer and for
+// the servers, for at most socket_connect_timeout each, and returns the error if
+// they cannot be used. The callback remains set then, and the library tries
+// again. If supply is NULL, no
+// callback is set, and new connections fail. With a view, the function sets the
+// callback of its cache.
+//
+// The library calls finalise, which may be NULL, with user_data once, after the
+// last call of supply: when the callback is replaced, when the cache is closed,
+// or before this function returns YC_E_INVALID, YC_E_CLOSED or
+// YC_E_UNSUPPORTED.
+//
+// Errors: YC_E_UNSUPPORTED if no server of the cache takes credentials of a
+// callback; YC_E_AUTH if the callback fails or the server refuses; the errors of
+// the servers.
+yc_status yc_set_credentials(struct yc_cache *cache,
+                             yc_credentials_fn supply,
+                             void *user_data,
+                             yc_finalise_fn finalise,
+                             struct yc_error **err);
+
+// Answers a request with credentials. username may be NULL for the default user
+// of Redis. Both texts are UTF-8, and the library copies them. valid_ms is the
+// time from now for which a server accepts them, in milliseconds; 0: they do not
+// expire. A time below 1000 counts as 1000.
+//
+// Frees the request, also on failure: the request fails then. Has no effect if
+// the callback was replaced or the cache was closed meanwhile.
+//
+// Errors: YC_E_INVALID for a password that is empty, a text that is not UTF-8 or
+// contains NUL, or a negative time.
+yc_status yc_credentials_give(struct yc_credentials_request *request,
+                              const char *username,
+                              size_t username_len,
+                              const char *password,
+                              size_t password_len,
+                              int64_t valid_ms,
+                              struct yc_error **err);
+
+// Answers a request with the reason why there are no credentials: a text of
+// UTF-8, which becomes part of error messages and log lines. It must not contain
+// a secret. Calls that need a new connection return YC_E_AUTH. The library calls
+// the callback again after a pause, half a second at first and at most ten
+// seconds.
+//
+// Frees the request. Has no effect if the callback was replaced or the cache was
+// closed meanwhile.
+//
+// Errors: YC_E_INVALID if request is NULL.
+yc_status yc_credentials_fail(struct yc_credentials_request *request,
+                              const char *reason,
+                              size_t reason_len,
+                              struct yc_error **err);
 
 /* ---- Switch and migrate ---- */
 

@@ -36,6 +36,7 @@ const SOURCES: [&str; 25] = [
     "channel",
     "events",
     "view",
+    "credentials",
 ];
 
 fn root() -> PathBuf {

@@ -239,6 +239,10 @@ impl CacheHandle {
             self.closed.store(true, Ordering::Release);
         }
         self.subscriptions.end();
+        let cache = self.load();
+        if !cache.is_view() {
+            cache.renewal.close();
+        }
     }
 
     /// Takes no more calls, and closes the cache that serves; a switch that is under way ends first.
@@ -249,7 +253,11 @@ impl CacheHandle {
         if let Some(first) = first.filter(|first| first.number != cache.number) {
             first.backend.close(context, deadline).await?;
         }
-        cache.close(context, deadline).await
+        cache.close(context, deadline).await?;
+        if cache.is_view() || cache.renewal.has_ended(context, deadline).await {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Timeout, "the callback for credentials has not returned"))
     }
 
     /// Opens the backend of a configuration, which serves from then on, after a copy of the entries if `options` ask
@@ -262,7 +270,8 @@ impl CacheHandle {
         let Ok(_switching) = self.switching.try_lock() else {
             return Err(Error::new(ErrorKind::Busy, "another switch of this cache is running: wait for it"));
         };
-        let next = Cache::open(config)?;
+        // The same callback supplies the credentials of the new servers.
+        let next = Cache::open(Config { renewal: self.load().renewal.clone(), ..config })?;
         let switched = match next.ready(context).await {
             Ok(()) => self.switch_to(context, &next, options).await,
             Err(error) => Err(error),

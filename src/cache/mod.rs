@@ -2,6 +2,7 @@
 
 mod batch;
 mod command;
+mod credentials;
 mod dry_run;
 mod explain;
 mod handle;
@@ -41,6 +42,7 @@ use self::view::{Namespaces, View};
 use crate::backend::{Backend, Capabilities, Counters, Hit, OpFuture, done, pending};
 use crate::cache::latency::{Latencies, Operation as Timed};
 use crate::config::{Config, LoadingConfig};
+use crate::credentials::Renewal;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::key::{check_channel, check_key, check_pattern, check_tag, check_tags};
@@ -82,6 +84,10 @@ pub struct Cache {
     /// The counters of the backends before this one.
     before: Counters,
     lazy: bool,
+    /// The credentials that the application supplies.
+    renewal: Renewal,
+    /// The time to connect to servers that take them; `None`: there are none.
+    renewed_within: Option<Duration>,
     opened: Instant,
     tracer: Arc<Tracer>,
     calls: Calls,
@@ -100,6 +106,8 @@ impl Cache {
     pub fn over(backend: Arc<dyn Backend>, config: Config) -> Self {
         Self {
             lazy: config.backend.is_lazy(),
+            renewed_within: config.renewed_within(),
+            renewal: config.renewal.clone(),
             backend,
             number: OPENED.fetch_add(1, Relaxed),
             store: config.store().map(Arc::from),
@@ -343,9 +351,10 @@ impl Cache {
     }
 
     /// Completes when the cache can be used, or fails with the reason why it cannot; at once if the configuration is
-    /// lazy.
+    /// lazy, or leaves the credentials to the application, which has not supplied any.
     pub fn ready(&self, context: CallContext) -> OpFuture<'_, ()> {
-        if self.lazy { done(Ok(())) } else { self.backend.connected(context) }
+        let has_no_credentials = self.renewed_within.is_some() && !self.renewal.is_set();
+        if self.lazy || has_no_credentials { done(Ok(())) } else { self.backend.connected(context) }
     }
 
     /// Ends threads and connections; operations in flight have until the deadline.

@@ -254,6 +254,8 @@ impl CacheHandle {
             invalidations: cache.invalidations.clone(),
             before: Counters::default(),
             lazy: cache.lazy,
+            renewal: cache.renewal.clone(),
+            renewed_within: cache.renewed_within,
             opened: cache.opened,
             tracer: cache.tracer.clone(),
             calls: Calls::untold(),

@@ -9,6 +9,7 @@ use super::types::{
     Address, BackendConfig, BackendName, Config, ConnectionConfig, Discovery, Distribution, Failover, KeyHash,
     MemcachedConfig, MemcachedServer, RedisConfig, RedisTopology, TlsConfig,
 };
+use crate::credentials::Renewal;
 use crate::error::Result;
 use crate::operation::PatternMode;
 
@@ -45,6 +46,7 @@ pub(super) fn build(backend: BackendName, fields: Vec<Field>, variables: Variabl
         },
         near: None,
         fallback: None,
+        renewal: Renewal::default(),
         notes: section.notes(variables),
     })
 }
@@ -54,7 +56,9 @@ fn redis(options: Options, section: &Section) -> Result<RedisConfig> {
     let (redis, servers) = (options.redis, options.redis_servers);
     section.check_exclusive(EXCLUSIVE)?;
     section.check_exclusive(ONE_PASSWORD)?;
-    check_user("username", redis.username.as_ref(), redis.password.is_some() || redis.password_file.is_some())?;
+    let has_password = redis.password.is_some() || redis.password_file.is_some();
+    check_credentials(&connection, section)?;
+    check_user("username", redis.username.as_ref(), has_password)?;
     let topology = topology(&servers, &redis, tls.is_some(), section)?;
     // A cluster knows its replicas.
     let single_only = servers.cluster == Some(false) || !redis.replicas.is_empty();
@@ -117,7 +121,7 @@ fn memcached(options: Options, section: &Section) -> Result<MemcachedConfig> {
     let (tls, connection) = (tls(&options, section)?, connection(&options));
     let (memcached, keys) = (options.memcached, options.keys);
     section.check_exclusive(ONE_PASSWORD)?;
-    check_sasl(&memcached)?;
+    check_sasl(&memcached, &connection, section)?;
     let servers = weighted(memcached.servers, &keys.weights)?;
     if tls.is_some() && servers.iter().any(|server| matches!(server.address, Address::Unix(_))) {
         return Err(socket_without_tls());
@@ -224,6 +228,14 @@ fn check_certificate(section: &Section) -> Result<()> {
     }
 }
 
+/// Refuses a user or a password next to a callback that supplies both.
+fn check_credentials(connection: &ConnectionConfig, section: &Section) -> Result<()> {
+    if !connection.renews_credentials {
+        return Ok(());
+    }
+    section.check_exclusive(&[("credentials", &["username", "password", "password_file"])])
+}
+
 /// Refuses a user without a password, who would go unnoticed: no server takes one.
 fn check_user(option: &str, username: Option<&String>, has_password: bool) -> Result<()> {
     match username {
@@ -233,8 +245,9 @@ fn check_user(option: &str, username: Option<&String>, has_password: bool) -> Re
 }
 
 /// Refuses one of user and password alone: SASL takes both or none.
-fn check_sasl(memcached: &MemcachedConfig) -> Result<()> {
+fn check_sasl(memcached: &MemcachedConfig, connection: &ConnectionConfig, section: &Section) -> Result<()> {
     let has_password = memcached.password.is_some() || memcached.password_file.is_some();
+    check_credentials(connection, section)?;
     check_user("username", memcached.username.as_ref(), has_password)?;
     match &memcached.username {
         None if has_password => Err(refused("a password requires a username: set both")),

@@ -49,6 +49,10 @@ const VERIFY: Choices = &[
 ];
 const CONNECT: Choices =
     &[("eager", |o| o.connection.connect = Connect::Eager), ("lazy", |o| o.connection.connect = Connect::Lazy)];
+const CREDENTIALS: Choices = &[
+    ("configured", |o| o.connection.renews_credentials = false),
+    ("callback", |o| o.connection.renews_credentials = true),
+];
 const ON_RESTART: Choices =
     &[("replay", |o| o.redis.on_restart = OnRestart::Replay), ("renew", |o| o.redis.on_restart = OnRestart::Renew)];
 const EVICTION: Choices =
@@ -139,6 +143,7 @@ pub(super) static OPTIONS: &[Row] = &[
     row(Remote, "socket_keepalive_options", Rows(PROBES), "", "{TCP_KEEPIDLE: 60}", "Seconds of silence before the first probe (30), seconds between two (5), and probes without an answer until the connection is lost (3). Also `idle`, `interval`, `count`."),
     row(Remote, "retry_on_timeout", Flag(|o| &mut o.connection.retry_on_timeout), "true", "false", "Retries an idempotent command within the deadline if its reply was lost. A `set` that was sent twice can overwrite a newer value that another process stored in between; with `false` such a call fails instead."),
     row(Remote, "health_check_interval", Time(0..=DAY, |o| &mut o.connection.health_check_interval), "30s", "10s", "Time between two checks of an idle connection; 0: never."),
+    row(Remote, "credentials", Choice(CREDENTIALS), "configured", "callback", "`callback`: the application supplies user and password while the cache is in use (`yc_set_credentials`), for tokens that expire; in place of `username`, `password` and `password_file`. Opening does not wait for the servers then."),
     row(Remote, "connect", Choice(CONNECT), "eager", "lazy", "`eager` connects while the cache is opened, which fails if the server does; `lazy` connects at the first call."),
     row(Remote, "max_pending", SmallCount(1..=1_000_000, |o| &mut o.connection.max_pending), "1000", "5000", "Calls in flight to a server; a call beyond gets `YC_E_BUSY`."),
     row(Remote, "max_pending_bytes", Size(1..=TIB, |o| &mut o.connection.max_pending_bytes), "64MiB", "16MiB", "Bytes in flight to a server; a call beyond gets `YC_E_BUSY`."),

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::operation::PatternMode;
+use crate::credentials::Renewal;
+pub use crate::credentials::Secret;
 
 /// Everything `open` needs to know, checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +35,8 @@ pub struct Config {
     pub near: Option<NearConfig>,
     /// The backend that serves while the servers of the first one fail; `None`: calls fail then.
     pub fallback: Option<Box<FallbackConfig>>,
+    /// The credentials that the application supplies, for servers that are configured so.
+    pub renewal: Renewal,
     /// Accepted parts of the text that are probably a mistake, each as one sentence; a log and `config check` show them.
     pub notes: Vec<String>,
 }
@@ -305,6 +309,8 @@ pub struct ConnectionConfig {
     pub max_pending_bytes: u64,
     /// Sends small packets at once.
     pub nodelay: bool,
+    /// True if the application supplies the credentials while the cache is in use.
+    pub renews_credentials: bool,
 }
 
 /// The probes of TCP on an idle connection.
@@ -435,28 +441,6 @@ impl fmt::Display for Address {
     }
 }
 
-/// A password. It has no `Display`, and its `Debug` does not show it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Keeps the text.
-    pub fn new(text: impl Into<String>) -> Secret {
-        Secret(text.into())
-    }
-
-    /// Returns the text itself, for the server alone.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("***")
-    }
-}
-
 impl BackendConfig {
     /// Returns the name of the backend.
     pub fn name(&self) -> BackendName {
@@ -465,6 +449,18 @@ impl BackendConfig {
             Self::Redis(_) => BackendName::Redis,
             Self::Memcached(_) => BackendName::Memcached,
         }
+    }
+
+    /// Returns the time to make a connection to servers whose credentials the application supplies; `None`: there are no such
+    /// servers.
+    pub fn renewed_within(&self) -> Option<Duration> {
+        let (connection, events) = match self {
+            Self::Memory(_) => return None,
+            Self::Redis(redis) => (&redis.connection, None),
+            Self::Memcached(memcached) => (&memcached.connection, memcached.events.as_ref()),
+        };
+        let events = events.map(|events| &events.connection);
+        [connection].into_iter().chain(events).filter(|it| it.renews_credentials).map(|it| it.connect_timeout).max()
     }
 
     /// Returns true if opening does not wait for the servers.
@@ -478,6 +474,13 @@ impl BackendConfig {
 }
 
 impl Config {
+    /// Returns the time to make a connection to servers whose credentials the application supplies; `None`: there are no such
+    /// servers.
+    pub fn renewed_within(&self) -> Option<Duration> {
+        let fallback = self.fallback.as_ref().map(|fallback| &fallback.backend);
+        [&self.backend].into_iter().chain(fallback).filter_map(BackendConfig::renewed_within).max()
+    }
+
     /// Returns a text that is equal for equal stores and prefixes, which share their entries; `None`: a store of its
     /// own.
     pub fn store(&self) -> Option<String> {

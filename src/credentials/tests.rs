@@ -31,7 +31,7 @@ fn a_password_file_is_read_each_time_without_its_line_end() {
     let source = CredentialSource::new(Some(&"app".to_owned()), None, Some(path));
     for (text, password) in [("one\n", "one"), ("two\r\n", "two"), ("three", "three"), (" a b \n\n", " a b \n")] {
         fs::write(path, text).unwrap();
-        let got = runtime().block_on(source.get()).unwrap().unwrap();
+        let got = runtime().block_on(source.get(Duration::ZERO)).unwrap().unwrap();
         assert_eq!((got.username.as_deref(), got.password.expose()), (Some("app"), password));
     }
 }
@@ -42,7 +42,7 @@ fn a_password_file_that_is_no_use_is_an_error_with_its_path_and_cause() {
     let path = &scratch.0;
     let source = CredentialSource::new(None, None, Some(path));
     let fails_for = |why: &str| {
-        let error = runtime().block_on(source.get()).err().unwrap();
+        let error = runtime().block_on(source.get(Duration::ZERO)).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Auth);
         assert!(error.message().contains(path.to_str().unwrap()) && error.message().contains(why), "{error}");
         assert!(!error.message().contains("c4n4ry"), "{error}");

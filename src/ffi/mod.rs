@@ -11,6 +11,7 @@ pub mod channel;
 pub mod command;
 pub mod completion;
 pub mod conditional;
+pub mod credentials;
 pub mod entry;
 pub mod error;
 pub mod events;

@@ -145,6 +145,11 @@ impl Connection {
         self.credentials.store(credentials);
     }
 
+    /// Returns true if it has logged in with other credentials than these.
+    pub(super) fn has_other_login(&self, credentials: &Arc<Credentials>) -> bool {
+        self.credentials.load().as_ref().is_none_or(|own| !Arc::ptr_eq(own, credentials))
+    }
+
     /// Sends a request with so many replies, or queues it behind others. Never blocks.
     pub fn send(
         self: &Arc<Self>,

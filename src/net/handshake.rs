@@ -42,6 +42,15 @@ pub trait Protocol: Send + Sync + 'static {
     fn credentials(&self) -> Option<&CredentialSource> {
         None
     }
+    /// Returns the request with which an open connection logs in again, and whose one reply `login_reply` reads; `None` if a
+    /// connection cannot: it is replaced then.
+    fn login_request(&self, _credentials: &Credentials) -> Option<Vec<u8>> {
+        None
+    }
+    /// Reads the reply to `login_request`.
+    fn login_reply(&self, _server: &str, _reply: &[u8]) -> Result<()> {
+        Ok(())
+    }
     /// Makes a new connection usable: sends the credentials, and checks that the server is the wanted one.
     fn handshake<'a>(&'a self, connection: &'a Handshake<'a>) -> BoxFuture<'a, Result<()>>;
     /// Makes a server fit for reads before others use its connection. It may take longer than connecting does.
@@ -192,18 +201,26 @@ pub(super) async fn establish(
     let at = shown(address.to_string().as_bytes(), LONGEST_NAME);
     let server = if name.contains(&at) { name.to_owned() } else { format!("{name} ({at})") };
     let credentials = match protocol.credentials() {
-        Some(source) => source.get().await?,
+        // Less than the time to connect, so that the error names the credentials.
+        Some(source) => source.get(config.connect_timeout / 2).await?,
         None => None,
     };
     let socket =
         dial(address, config, tls, protocol.ping()).await.map_err(|error| failure::connecting(&server, &error))?;
     let connection = Arc::new(Connection::new(server.into(), socket, protocol, broken));
-    connection.log_in_with(credentials);
+    connection.log_in_with(credentials.clone());
     tokio::spawn(Arc::clone(&connection).drive());
     let guard = NewConnection::new(Arc::clone(&connection));
     let agreed = protocol.handshake(&Handshake::new(&connection)).await;
     if tls.is_none() && connection.has_hung_up() && is_tls_port(address).await {
         return Err(failure::speaks_tls(connection.server()));
+    }
+    if let Some((source, credentials)) = protocol.credentials().zip(credentials) {
+        match &agreed {
+            Ok(()) => source.accepted(&credentials),
+            Err(error) if error.kind() == ErrorKind::Auth => source.refused(&credentials),
+            Err(_) => {}
+        }
     }
     agreed?;
     guard.accept()

@@ -36,6 +36,10 @@ pub struct Beat<'a> {
 pub trait Listener {
     /// Takes a frame. An error ends the connection.
     fn take(&mut self, frame: &[u8]) -> Result<()>;
+    /// Returns a request to send before the next beat; its reply comes before that of the beat.
+    fn request(&mut self) -> Option<Vec<u8>> {
+        None
+    }
     /// Notes that a beat is about to be sent.
     fn beat(&mut self) {}
 }
@@ -94,6 +98,9 @@ impl Connection {
                 return Err(failure::silent(&self.server, beat.patience));
             }
             if now >= next {
+                if let Some(request) = listener.request() {
+                    self.send_all(&request, beat.patience, &readiness).await?;
+                }
                 listener.beat();
                 self.send_all(beat.request, beat.patience, &readiness).await?;
                 (next, asked) = (now + beat.every, asked.or(Some(now)));

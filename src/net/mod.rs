@@ -15,6 +15,7 @@ mod driver;
 mod failure;
 mod handshake;
 mod listen;
+mod login;
 mod outgoing;
 mod reader;
 mod request;

@@ -102,6 +102,11 @@ impl Server {
         self.connects.load(Relaxed)
     }
 
+    /// Counts a connection that was made. Returns true if there were others before.
+    pub(super) fn count_connect(&self) -> bool {
+        self.connects.fetch_add(1, Relaxed) > 0
+    }
+
     /// Returns the number of reconnections.
     pub fn reconnects(&self) -> u64 {
         self.connects.load(Relaxed).saturating_sub(self.connections.len() as u64)

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::connection::Connection;
 use super::failure;
 use super::handshake::{DedicatedConnection, Handshake, LONGEST_NAME, NewConnection, establish};
+use super::login::Logins;
 use super::request::{PendingReply, RawReplies};
 use super::server::{Server, Status};
 use crate::config::Address;
@@ -42,6 +43,7 @@ pub(super) async fn supervise(server: Arc<Server>) {
     let mut backoff = Backoff::between(CallContext::task(), FIRST_PAUSE, LONGEST_PAUSE);
     let mut resolved = Instant::now();
     let mut role_check = RoleCheck { begun: Instant::now(), reply: None };
+    let mut logins = Logins::default();
     while !server.closed.load(Relaxed) {
         match server.reconnect_missing().await {
             Ok(()) => {
@@ -56,12 +58,17 @@ pub(super) async fn supervise(server: Arc<Server>) {
             }
             Err(error) => {
                 server.note_failure(&error);
-                let _ = timeout(backoff.next_pause(), server.closing.notified()).await;
+                tokio::select! {
+                    () = server.closing.notified() => {}
+                    () = server.other_credentials() => {}
+                    () = sleep(backoff.next_pause()) => {}
+                }
                 // The connections that are left may have ended too, and no caller would find out.
                 server.check_idle();
             }
         }
         server.note_loss();
+        Box::pin(server.renew_logins(&mut logins)).await;
     }
     server.stop();
 }
@@ -79,6 +86,7 @@ impl Server {
     /// connections: the supervisor alone asks whether the server has moved.
     pub async fn connect_to_listen(&self) -> Result<DedicatedConnection> {
         let address = self.address();
+        self.credentials_ready().await?;
         let connection = match &address {
             Some(address) => {
                 let (protocol, tls) = (&*self.protocol, self.tls.as_ref());
@@ -108,7 +116,8 @@ impl Server {
     }
 
     /// Connects once, within the time to connect.
-    async fn connect(&self, broken: Arc<Notify>) -> Result<Arc<Connection>> {
+    pub(super) async fn connect(&self, broken: Arc<Notify>) -> Result<Arc<Connection>> {
+        self.credentials_ready().await?;
         self.connect_within(self.connect_somewhere(broken)).await
     }
 
@@ -154,7 +163,7 @@ impl Server {
     }
 
     /// Turns a panic over a server's reply into an error, so that the supervisor continues.
-    async fn catch_panic<T>(&self, asking: impl Future<Output = Result<T>>) -> Result<T> {
+    pub(super) async fn catch_panic<T>(&self, asking: impl Future<Output = Result<T>>) -> Result<T> {
         let asked = AssertUnwindSafe(asking).catch_unwind().await;
         asked.unwrap_or_else(|payload| Err(failure::panicked(self.name(), payload)))
     }
@@ -168,7 +177,7 @@ impl Server {
             slot.store(None);
             let connection = self.connect(Arc::clone(&self.changed)).await?;
             self.catch_panic(self.adopt(&connection)).await?;
-            let again = self.connects.fetch_add(1, Relaxed) > 0;
+            let again = self.count_connect();
             slot.store(Some(connection));
             if !matches!(self.status.send_replace(Status::Up), Status::Up) {
                 tracing::info!(server = self.name(), "{}", if again { "connected again" } else { "connected" });
@@ -187,7 +196,7 @@ impl Server {
 
     /// Makes the server fit for reads. Connections to another process are closed first: a write that it still takes
     /// could be one that this process has to get too.
-    async fn adopt(&self, connection: &Arc<Connection>) -> Result<()> {
+    pub(super) async fn adopt(&self, connection: &Arc<Connection>) -> Result<()> {
         self.close_outdated(connection);
         let guard = NewConnection::new(Arc::clone(connection));
         self.protocol.adopt(&Handshake::new(connection)).await?;

@@ -279,6 +279,16 @@ static yc_status every_queue(yc_cache *cache, yc_error **err) {
     return status;
 }
 
+static void supply_none(void *data, yc_credentials_request *request) {
+    (void)data;
+    CHECK_STATUS(yc_credentials_fail(request, "none", 4, NULL), YC_OK);
+}
+
+/* The caches of tests leave their credentials to no callback. */
+static yc_status every_set_credentials(yc_cache *cache, yc_error **err) {
+    return unless_unsupported(yc_set_credentials(cache, supply_none, NULL, NULL, err), err);
+}
+
 /* A view, from its opening to its end, with a read through it. */
 static yc_status every_view(yc_cache *cache, yc_error **err) {
     yc_cache *view = NULL;
@@ -337,6 +347,7 @@ static const every_call EVERY[] = {
     {"yc_queue_open", every_queue},
     {"yc_view", every_view},
     {"yc_set_trace", every_set_trace},
+    {"yc_set_credentials", every_set_credentials},
     {"yc_clear", every_clear},
     {"yc_flush", every_flush},
 };

@@ -495,6 +495,11 @@ static void check_trace_arguments(yc_cache *cache) {
     CHECK(yc_set_trace_context(UINT64_MAX) == 0 && yc_set_trace_context(0) == UINT64_MAX);
 }
 
+static void check_credentials_arguments(void) {
+    CHECK_CALL(yc_credentials_give(NULL, "u", 1, "p", 1, 0, err), YC_E_INVALID);
+    CHECK_CALL(yc_credentials_fail(NULL, "r", 1, err), YC_E_INVALID);
+}
+
 static void check_status_names(void) {
     CHECK(strcmp(yc_status_name(YC_OK), "YC_OK") == 0);
     CHECK(strcmp(yc_status_name(YC_E_PANIC), "YC_E_PANIC") == 0);
@@ -609,6 +614,7 @@ int main(void) {
     check_open_arguments();
     check_log_arguments();
     check_trace_arguments(cache);
+    check_credentials_arguments();
     check_status_names();
     check_retryable(cache);
     check_closed();

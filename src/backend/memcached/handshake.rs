@@ -100,20 +100,25 @@ pub async fn log_in_with_text(connection: &Handshake<'_>) -> Result<()> {
             return Ok(());
         }
     }
-    let line = format!("{} {}", user_of(&credentials), credentials.password.expose());
+    let line = format!("{} {}", user_of(connection.server(), &credentials)?, credentials.password.expose());
     let request = format!("set yokedcache 0 0 {}\r\n{line}\r\n", line.len());
     let answer = connection.ask(request.as_bytes()).await?;
     if answer == b"STORED\r\n" { Ok(()) } else { Err(refused_login(connection.server(), &answer)) }
 }
 
-/// Returns the user, which the configuration requires.
-fn user_of(credentials: &Credentials) -> &str {
-    credentials.username.as_deref().unwrap_or_default()
+/// Returns the user. A configuration has one; a callback may supply none.
+fn user_of<'a>(server: &str, credentials: &'a Credentials) -> Result<&'a str> {
+    credentials.username.as_deref().ok_or_else(|| {
+        Error::new(
+            ErrorKind::Auth,
+            format!("{server}: the callback supplied a password without a username: supply both"),
+        )
+    })
 }
 
 async fn binary_handshake(connection: &Handshake<'_>) -> Result<()> {
     if let Some(credentials) = connection.credentials() {
-        let text = format!("\0{}\0{}", user_of(&credentials), credentials.password.expose());
+        let text = format!("\0{}\0{}", user_of(connection.server(), &credentials)?, credentials.password.expose());
         let parts = Parts { key: b"PLAIN", value: text.as_bytes(), ..Parts::default() };
         match ask_packet(connection, opcode::SASL_START, &parts).await? {
             0 => {}

@@ -107,15 +107,19 @@ pub struct Owner {
 impl Setup {
     /// Reads the configuration.
     pub fn new(config: &Config, memcached: &MemcachedConfig) -> Result<Self> {
+        let credentials = match memcached.connection.renews_credentials {
+            true => CredentialSource::renewed(&config.renewal),
+            false => CredentialSource::new(
+                memcached.username.as_ref(),
+                memcached.password.as_ref(),
+                memcached.password_file.as_ref(),
+            ),
+        };
         let ejects = memcached.failover == Failover::Eject && memcached.servers.len() > 1;
         Ok(Self {
             prefix: config.key_prefix.clone(),
             codec: if memcached.binary { Codec::Binary } else { Codec::Meta },
-            credentials: Arc::new(CredentialSource::new(
-                memcached.username.as_ref(),
-                memcached.password.as_ref(),
-                memcached.password_file.as_ref(),
-            )),
+            credentials: Arc::new(credentials),
             max_value_bytes: config.max_value_bytes,
             connection: memcached.connection.clone(),
             tls: memcached.tls.as_ref().map(Tls::new).transpose()?,

@@ -149,14 +149,29 @@ impl Subscriber {
             Ok(connected) => connected,
             Err(error) => return error,
         };
-        let request = self.request(confirmations);
-        let mut receiver = Receiver { subscriber: self, server: &server, confirmations, copies: Copies::new() };
+        // RESP3 alone has a place for the login that follows new credentials.
+        let (asks, is_resp3) = (server.renews_credentials(), AtomicBool::new(false));
+        let request = self.request(asks, confirmations);
+        let mut receiver = Receiver {
+            subscriber: self,
+            server: &server,
+            connection: &connection,
+            confirmations,
+            copies: Copies::new(),
+            is_asking: asks,
+            is_resp3: &is_resp3,
+            logins: 0,
+        };
         let replaced = async {
             loop {
                 sleep(LOOK).await;
                 let is_owner = self.owner().is_some_and(|owner| Arc::ptr_eq(&owner, &server));
                 if !is_owner || server.has_left(&connection) {
                     let text = format!("{}: another server has taken its place", server.name());
+                    return Error::new(ErrorKind::Connect, text);
+                }
+                if !is_resp3.load(Relaxed) && server.has_newer_credentials(&connection) {
+                    let text = format!("{}: a connection with newer credentials takes its place", server.name());
                     return Error::new(ErrorKind::Connect, text);
                 }
             }
@@ -179,8 +194,11 @@ impl Subscriber {
         Ok((server, connection))
     }
 
-    fn request(&self, confirmations: &mut Confirmations) -> Vec<u8> {
+    fn request(&self, asks_for_resp3: bool, confirmations: &mut Confirmations) -> Vec<u8> {
         let mut request = Vec::new();
+        if asks_for_resp3 {
+            resp::command(&mut request, &[b"HELLO", b"3"]);
+        }
         let channels: Vec<Vec<u8>> = self.filter.channels().map(|channel| self.names.of(channel)).collect();
         let patterns: Vec<Vec<u8>> = self.filter.patterns().map(|pattern| self.names.pattern(pattern)).collect();
         for (command, names) in [(&b"SUBSCRIBE"[..], &channels), (b"PSUBSCRIBE", &patterns)] {
@@ -207,17 +225,36 @@ impl Subscriber {
 struct Receiver<'a> {
     subscriber: &'a Subscriber,
     server: &'a Server,
+    connection: &'a DedicatedConnection,
     confirmations: &'a mut Confirmations,
     copies: Copies,
+    /// True until the reply to HELLO has come.
+    is_asking: bool,
+    is_resp3: &'a AtomicBool,
+    /// The number of logins whose reply has not come.
+    logins: u32,
 }
 
 impl Listener for Receiver<'_> {
     /// Takes what the server sent.
     fn take(&mut self, frame: &[u8]) -> Result<()> {
-        let Self { subscriber, server, confirmations, copies } = self;
+        let Self { subscriber, server, connection, confirmations, copies, is_asking, is_resp3, logins } = self;
         let mut elements = RespReader(frame);
         match elements.next() {
-            Some(RespValue::Array(_)) => {}
+            Some(RespValue::Array(_) | RespValue::Push(_)) => {}
+            Some(reply) if *is_asking => {
+                // A server without RESP3 refuses it, also to a user who may not ask.
+                *is_asking = false;
+                is_resp3.store(matches!(reply, RespValue::Map(_)), Relaxed);
+                return Ok(());
+            }
+            Some(RespValue::Status(_) | RespValue::Error(_)) if *logins > 0 => {
+                *logins -= 1;
+                server.check_login(connection, frame);
+                return Ok(());
+            }
+            // To a beat.
+            Some(RespValue::Status(_)) if is_resp3.load(Relaxed) => return Ok(()),
             Some(RespValue::Error(text)) => {
                 confirmations.is_refused = confirmations.came < confirmations.wanted;
                 return Err(server_error::of_command(server.name(), text));
@@ -253,6 +290,15 @@ impl Listener for Receiver<'_> {
             _ => return Err(protocol_error(server.name(), "a message of an unknown kind")),
         }
         Ok(())
+    }
+
+    fn request(&mut self) -> Option<Vec<u8>> {
+        if !self.is_resp3.load(Relaxed) {
+            return None;
+        }
+        let login = self.server.login_request(self.connection)?;
+        self.logins += 1;
+        Some(login)
     }
 }
 

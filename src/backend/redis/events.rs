@@ -266,6 +266,7 @@ impl JournalReader {
             self.delivery.live()
         }
         loop {
+            server.renew_login(&connection).await?;
             self.read(&server, &connection, is_refused).await?;
             let is_owner = self.owner().is_some_and(|owner| Arc::ptr_eq(&owner, &server));
             if !is_owner || server.has_left(&connection) {

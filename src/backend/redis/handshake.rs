@@ -11,7 +11,7 @@ use super::scripts::{PROBE, ScriptSupport};
 use super::zones::Zones;
 use super::{server_error, server_info};
 use crate::config::Address;
-use crate::credentials::CredentialSource;
+use crate::credentials::{CredentialSource, Credentials};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Framing, Handshake, Identity, Protocol, ReplyLimit};
 use crate::util::lock;
@@ -199,6 +199,19 @@ impl Protocol for Redis {
         Some(&self.login.credentials)
     }
 
+    fn login_request(&self, credentials: &Credentials) -> Option<Vec<u8>> {
+        let mut request = Vec::new();
+        command(&mut request, &auth(credentials));
+        Some(request)
+    }
+
+    fn login_reply(&self, server: &str, reply: &[u8]) -> Result<()> {
+        match RespReader(reply).next() {
+            Some(RespValue::Error(text)) => Err(refused_login(server, text)),
+            _ => Ok(()),
+        }
+    }
+
     fn handshake<'a>(&'a self, connection: &'a Handshake<'a>) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             // Sent alone: a server that turns a client away answers one command and closes.
@@ -253,10 +266,7 @@ impl Redis {
     /// Sends the credentials, if there are any.
     async fn log_in(&self, connection: &Handshake<'_>) -> Result<()> {
         let Some(credentials) = connection.credentials() else { return Ok(()) };
-        let (user, password) = (credentials.username.as_deref(), credentials.password.expose().as_bytes());
-        let parts: Vec<&[u8]> =
-            [b"AUTH"].iter().map(|name| &name[..]).chain(user.map(str::as_bytes)).chain([password]).collect();
-        match ask(connection, &parts).await? {
+        match ask(connection, &auth(&credentials)).await? {
             Ok(()) => Ok(()),
             Err(text) if is_needless(&text) => {
                 tracing::warn!(
@@ -304,6 +314,12 @@ impl Redis {
             Role::Replica => Some(b"slave"),
         }
     }
+}
+
+/// Returns the command that sends credentials.
+fn auth(credentials: &Credentials) -> Vec<&[u8]> {
+    let user = credentials.username.as_deref().map(str::as_bytes);
+    [&b"AUTH"[..]].into_iter().chain(user).chain([credentials.password.expose().as_bytes()]).collect()
 }
 
 fn check_role(connection: &Handshake<'_>, wanted: &[u8], mut reply: RespReader<'_>) -> Result<()> {

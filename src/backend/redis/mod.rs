@@ -51,6 +51,7 @@ use super::Backend;
 use super::near::{Copies, Near};
 use super::remote::Remote;
 use crate::config::{Config, OnRestart, RedisConfig};
+use crate::credentials::CredentialSource;
 use crate::error::Result;
 use crate::exec::runtime::Runtime;
 
@@ -97,7 +98,11 @@ fn open_topology(
     runtime: &Runtime,
 ) -> Result<Arc<Topology>> {
     let (scripts, has_channels) = (Arc::clone(scripts), Arc::clone(has_channels));
-    Topology::open(redis, config.max_value_bytes, replay, scripts, has_channels, runtime).map(Arc::new)
+    let credentials = match redis.connection.renews_credentials {
+        true => CredentialSource::renewed(&config.renewal),
+        false => CredentialSource::new(redis.username.as_ref(), redis.password.as_ref(), redis.password_file.as_ref()),
+    };
+    Topology::open(redis, credentials, config.max_value_bytes, replay, scripts, has_channels, runtime).map(Arc::new)
 }
 
 fn channels(config: &Config, redis: &RedisConfig, topology: &Arc<Topology>, has_channels: Arc<AtomicBool>) -> Channels {

@@ -216,11 +216,14 @@ impl Tracker {
     }
 }
 
-/// A beat whose reply has not come.
-struct Sent {
-    at: Moment,
-    /// The reply shows that the server has told of all changes before this moment.
-    confirms: Option<Moment>,
+/// A request whose reply has not come.
+enum Sent {
+    Beat {
+        at: Moment,
+        /// The reply shows that the server has told of all changes before this moment.
+        confirms: Option<Moment>,
+    },
+    Login,
 }
 
 /// The stages of a connection.
@@ -255,7 +258,7 @@ impl<'a> Told<'a> {
         Self { tracker, number, server, connection, stage, sent, answered: None, untold: VecDeque::new() }
     }
 
-    fn take_reply(&mut self, reply: RespValue<'_>) -> Result<()> {
+    fn take_reply(&mut self, reply: RespValue<'_>, frame: &[u8]) -> Result<()> {
         match (self.stage, reply) {
             (Stage::Hello | Stage::Tracking, RespValue::Error(text)) => {
                 return Err(server_error::of_command(self.server.name(), text));
@@ -264,6 +267,10 @@ impl<'a> Told<'a> {
             (Stage::Tracking, RespValue::Status(b"OK")) => self.begin(),
             (Stage::Hello | Stage::Tracking, _) => {
                 return Err(protocol_error(self.server.name(), "a reply to HELLO or CLIENT TRACKING of another kind"));
+            }
+            _ if matches!(self.sent.front(), Some(Sent::Login)) => {
+                self.sent.pop_front();
+                self.server.check_login(self.connection, frame);
             }
             (_, RespValue::Error(text)) if !serves(text) => return Err(server_error::error(self.server.name(), text)),
             _ => return self.take_answer(),
@@ -280,13 +287,13 @@ impl<'a> Told<'a> {
     }
 
     fn take_answer(&mut self) -> Result<()> {
-        let Some(sent) = self.sent.pop_front() else { return Ok(()) };
+        let Some(Sent::Beat { at, confirms }) = self.sent.pop_front() else { return Ok(()) };
         if self.server.has_left(self.connection) {
             let text = format!("{}: another server has taken its place", self.server.name());
             return Err(Error::new(ErrorKind::Connect, text));
         }
-        self.answered = Some(sent.at);
-        if let Some(until) = sent.confirms {
+        self.answered = Some(at);
+        if let Some(until) = confirms {
             self.tracker.copies.freshness.confirm(self.number, until);
             self.untold.retain(|(at, _)| *at > until);
         }
@@ -338,14 +345,20 @@ impl Listener for Told<'_> {
             // Other pushes say nothing of entries.
             Some(RespValue::Push(_)) if elements.next().and_then(RespValue::bytes) != Some(b"invalidate") => Ok(()),
             Some(RespValue::Push(_)) => self.take_names(elements),
-            Some(reply) => self.take_reply(reply),
+            Some(reply) => self.take_reply(reply, frame),
             None => Ok(()),
         }
     }
 
+    fn request(&mut self) -> Option<Vec<u8>> {
+        let login = self.server.login_request(self.connection)?;
+        self.sent.push_back(Sent::Login);
+        Some(login)
+    }
+
     fn beat(&mut self) {
         let at = Moment::now();
-        self.sent.push_back(Sent { at, confirms: self.answered });
+        self.sent.push_back(Sent::Beat { at, confirms: self.answered });
         self.untold.push_back((at, Instant::now()));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::operation::PatternMode;
+use crate::credentials::Renewal;
 
 fn loading() -> LoadingConfig {
     LoadingConfig {
@@ -17,6 +18,7 @@ fn a_backend_alone_takes_every_default() {
     let expected = Config {
         near: None,
         fallback: None,
+        renewal: Renewal::default(),
         notes: Vec::new(),
         key_prefix: "yokedcache".to_owned(),
         default_ttl: Duration::from_secs(300),
@@ -61,6 +63,7 @@ fn the_same_configuration_in_yaml_json_and_a_url_is_equal() {
     let expected = Config {
         near: None,
         fallback: None,
+        renewal: Renewal::default(),
         notes: Vec::new(),
         key_prefix: "a.b_c-D9".to_owned(),
         default_ttl: Duration::from_secs(7200),

@@ -269,6 +269,7 @@ fn what_does_not_go_together_is_refused() {
         (&section("username: u"), &["a username requires a password"]),
         (&section("password: p"), &["a password requires a username"]),
         (&section("password_file: /f"), &["a password requires a username"]),
+        (&section("username: u, credentials: callback"), &["\"credentials\"", "\"username\"", "exclude"]),
         (&section("username: u, password: p, password_file: /f"), &["\"password\"", "\"password_file\"", "exclude"]),
         ("memcached://:p@h", &["a password requires a username"]),
         (&section("servers: /s, ssl: true"), &["socket has no TLS"]),

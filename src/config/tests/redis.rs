@@ -51,6 +51,7 @@ fn default() -> RedisConfig {
             max_pending: 1000,
             max_pending_bytes: 64 << 20,
             nodelay: true,
+            renews_credentials: false,
         },
     }
 }
@@ -181,10 +182,13 @@ fn every_option_reaches_its_field() {
             max_pending: 4,
             max_pending_bytes: 5,
             nodelay: false,
+            renews_credentials: false,
         },
         ..default()
     };
     assert_eq!(redis(&text), expected);
+    assert!(redis(&section("credentials: callback")).connection.renews_credentials);
+    assert!(redis("rediss://h?credentials=callback").connection.renews_credentials);
     let silent = redis(&section("socket_keepalive: false, socket_keepalive_options: {interval: 1s, idle: 1m}"));
     assert_eq!(silent.connection.keepalive, None);
 }
@@ -253,6 +257,10 @@ fn what_does_not_go_together_is_refused() {
         ("sentinel_password: m", &["\"sentinel_password\"", "requires sentinels"]),
         ("replica_reads: true", &["\"replica_reads\"", "requires a cluster or sentinels"]),
         ("username: u", &["a username requires a password"]),
+        ("credentials: callback, username: u", &["\"credentials\"", "\"username\"", "exclude"]),
+        ("credentials: callback, password_file: /f", &["\"credentials\"", "\"password_file\"", "exclude"]),
+        ("url: 'redis://:p@h', credentials: callback", &["\"credentials\"", "\"password\" (in the URL)", "exclude"]),
+        ("credentials: always", &["\"credentials\"", "`configured` or `callback`"]),
         ("password: p, password_file: /f", &["\"password\"", "\"password_file\"", "exclude"]),
         ("url: 'redis://:p@h', password_file: /f", &["\"password\" (in the URL)", "\"password_file\"", "exclude"]),
         ("sentinels: a, sentinel_master: m, sentinel_username: u", &["a sentinel_username requires a password"]),

@@ -19,7 +19,7 @@ static const char OPTIONS[] = "socket_timeout=500ms&socket_connect_timeout=500ms
    Memcached has no commands of Redis and no channels; without their options, no backend with servers has events, and no cache generations. */
 static bool needs_server(const char *name, server_kind kind) {
     static const char *const without[] = {"yc_stats", "yc_health", "yc_metrics", "yc_metrics_many", "yc_size", "yc_capabilities", "yc_batch", "yc_queue_open", "yc_redis_name", "yc_get_near",
-                                         "yc_events_open", "yc_clear", "yc_set_trace"};
+                                         "yc_events_open", "yc_clear", "yc_set_trace", "yc_set_credentials"};
     static const char *const unsupported[] = {"yc_redis_command", "yc_publish", "yc_subscribe"};
     for (size_t at = 0; kind == SERVER_MEMCACHED && at < sizeof unsupported / sizeof *unsupported; at++) {
         if (strcmp(name, unsupported[at]) == 0) return false;

@@ -46,6 +46,7 @@ impl Topology {
     /// Begins to connect.
     pub fn open(
         config: &RedisConfig,
+        credentials: CredentialSource,
         max_value_bytes: u64,
         replay: Replay,
         scripts: Arc<ScriptSupport>,
@@ -55,11 +56,7 @@ impl Topology {
         let builder = Builder {
             config,
             login: Login {
-                credentials: Arc::new(CredentialSource::new(
-                    config.username.as_ref(),
-                    config.password.as_ref(),
-                    config.password_file.as_ref(),
-                )),
+                credentials: Arc::new(credentials),
                 db: config.db,
                 max_value_bytes,
                 replay,

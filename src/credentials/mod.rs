@@ -1,15 +1,41 @@
 //! The credentials of connections, and their source.
 
+mod renewal;
+
+use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::config::Secret;
+pub use self::renewal::{CredentialRequest, Issuer, Renewal};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The most bytes of a password file.
 const LONGEST_FILE: u64 = 64 * 1024;
+
+/// A password. It has no `Display`, and its `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps the text.
+    pub fn new(text: impl Into<String>) -> Secret {
+        Secret(text.into())
+    }
+
+    /// Returns the text itself, for the server alone.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("***")
+    }
+}
 
 /// The credentials with which a connection logs in.
 #[derive(PartialEq, Eq)]
@@ -30,6 +56,8 @@ enum Origin {
     Fixed(Arc<Credentials>),
     /// A file has the password.
     File { username: Option<String>, path: PathBuf },
+    /// The application supplies them.
+    Renewed(Renewal),
 }
 
 impl CredentialSource {
@@ -43,14 +71,21 @@ impl CredentialSource {
         })
     }
 
+    /// Returns the source of the credentials that the application supplies.
+    pub fn renewed(renewal: &Renewal) -> Self {
+        Self(Origin::Renewed(renewal.clone()))
+    }
+
     /// Returns true if servers are used with credentials.
     pub fn is_some(&self) -> bool {
         !matches!(self.0, Origin::None)
     }
 
-    /// Returns the credentials for a new connection. A password file is read each time, on a thread that may block.
-    pub async fn get(&self) -> Result<Option<Arc<Credentials>>> {
+    /// Returns the credentials for a new connection. A password file is read each time, on a thread that may block. Waits for
+    /// those of the application for a while.
+    pub async fn get(&self, limit: Duration) -> Result<Option<Arc<Credentials>>> {
         match &self.0 {
+            Origin::Renewed(renewal) => renewal.get(limit).await.map(Some),
             Origin::None => Ok(None),
             Origin::Fixed(credentials) => Ok(Some(Arc::clone(credentials))),
             Origin::File { username, path } => {
@@ -60,6 +95,56 @@ impl CredentialSource {
                     read.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the cache was closed")))?;
                 Ok(Some(Arc::new(Credentials { username, password })))
             }
+        }
+    }
+}
+
+/// Renewal, of which the other sources know nothing.
+impl CredentialSource {
+    fn renewal(&self) -> Option<&Renewal> {
+        match &self.0 {
+            Origin::Renewed(renewal) => Some(renewal),
+            Origin::None | Origin::Fixed(_) | Origin::File { .. } => None,
+        }
+    }
+
+    /// Returns true if the credentials are renewed while connections are open.
+    pub fn is_renewed(&self) -> bool {
+        self.renewal().is_some()
+    }
+
+    /// Waits until there are credentials for new connections, or fails with the reason why not.
+    pub async fn ready(&self, limit: Duration) -> Result<()> {
+        match self.renewal() {
+            Some(renewal) => renewal.get(limit).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the credentials that open connections should have.
+    pub fn newest(&self) -> Option<Arc<Credentials>> {
+        self.renewal()?.newest()
+    }
+
+    /// Notes that a server has refused credentials.
+    pub fn refused(&self, credentials: &Arc<Credentials>) {
+        if let Some(renewal) = self.renewal() {
+            renewal.refused(credentials);
+        }
+    }
+
+    /// Notes that a server has accepted credentials.
+    pub fn accepted(&self, credentials: &Arc<Credentials>) {
+        if let Some(renewal) = self.renewal() {
+            renewal.accepted(credentials);
+        }
+    }
+
+    /// Completes when there may be other credentials.
+    pub async fn changed(&self) {
+        match self.renewal() {
+            Some(renewal) => renewal.changed().await,
+            None => std::future::pending().await,
         }
     }
 }
