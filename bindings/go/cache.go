@@ -54,7 +54,7 @@ type backend struct {
 // Errors: [ErrConfig] for a configuration that cannot be used, [ErrUnsupported] for a backend that the library was
 // built without, [ErrABIMismatch] for a library of another release, and the errors of a server that cannot be
 // used, such as [ErrConnect], [ErrAuth] and [ErrTLS].
-func Open(config string) (*Cache, error) {
+func Open(config string, options ...OpenOption) (*Cache, error) {
 	text, err := newCString(config, "config")
 	if err != nil {
 		return nil, err
@@ -62,7 +62,7 @@ func Open(config string) (*Cache, error) {
 	defer C.free(unsafe.Pointer(text))
 	return open(func(handle **C.yc_cache, described **C.yc_error) C.yc_status {
 		return C.yc_open(text, handle, described)
-	}, func() (json.RawMessage, error) { return CheckConfig(config) })
+	}, func() (json.RawMessage, error) { return CheckConfig(config) }, options)
 }
 
 // OpenFile opens a cache from a YAML or JSON file. The file has environments, or consists of the body of one. The
@@ -71,11 +71,11 @@ func Open(config string) (*Cache, error) {
 //
 // Errors: as [Open]; also [ErrConfig] for a file that cannot be read and for an environment that the file does not
 // have.
-func OpenFile(path, environment string) (cache *Cache, err error) {
+func OpenFile(path, environment string, options ...OpenOption) (cache *Cache, err error) {
 	failed := withFile(path, environment, func(file, name *C.char) {
 		cache, err = open(func(handle **C.yc_cache, described **C.yc_error) C.yc_status {
 			return C.yc_open_file(file, name, handle, described)
-		}, func() (json.RawMessage, error) { return CheckConfigFile(path, environment) })
+		}, func() (json.RawMessage, error) { return CheckConfigFile(path, environment) }, options)
 	})
 	if failed != nil {
 		return nil, failed
@@ -87,10 +87,10 @@ func OpenFile(path, environment string) (cache *Cache, err error) {
 // path of a file), else REDIS_URL.
 //
 // Errors: as [Open]; also [ErrConfig] if none of the variables is set.
-func OpenEnv() (*Cache, error) {
+func OpenEnv(options ...OpenOption) (*Cache, error) {
 	return open(func(handle **C.yc_cache, described **C.yc_error) C.yc_status {
 		return C.yc_open_env(handle, described)
-	}, checkEnv)
+	}, checkEnv, options)
 }
 
 // Version returns the version of the linked library, such as "0.1.0".
@@ -99,7 +99,7 @@ func Version() string {
 }
 
 // Opens a cache. The function check returns the summary of its configuration.
-func open(open func(**C.yc_cache, **C.yc_error) C.yc_status, check func() (json.RawMessage, error)) (*Cache, error) {
+func open(open func(**C.yc_cache, **C.yc_error) C.yc_status, check func() (json.RawMessage, error), options []OpenOption) (*Cache, error) {
 	var described *C.yc_error
 	if status := C.yc_check_abi(C.YC_VERSION_NUMBER, &described); status != C.YC_OK {
 		return nil, failure(status, described)
@@ -110,7 +110,11 @@ func open(open func(**C.yc_cache, **C.yc_error) C.yc_status, check func() (json.
 	}
 	cache := &Cache{handle: handle, backend: &backend{}, flights: newFlights()}
 	cache.times.Store(timesOf(check()))
-	if err := cache.start(); err != nil {
+	err := setCredentials(handle, options)
+	if err == nil {
+		err = cache.start()
+	}
+	if err != nil {
 		C.yc_close(handle, 0, nil)
 		C.yc_cache_free(handle)
 		return nil, err
