@@ -7,6 +7,7 @@ const {
   attempt, bytesOf, conditionOf, encodingOf, given, listOf, maxAgeOf, numberOf, rateOf, sizeOf, tagTextsOf, tagsOf, textOf, timeOf, ttlOf, versionOf, wholeOf,
 } = require('./arguments.js');
 const decode = require('./decode.js');
+const { credentialsOf, supply } = require('./credentials.js');
 const { YokedCacheError, errorOf, invalidType } = require('./error.js');
 const { events } = require('./events.js');
 const { Exchange } = require('./exchange.js');
@@ -30,6 +31,7 @@ const CLOSE_DEFAULT = -1;
 
 /** The options that the methods take. */
 const CALL = optionsSet('signal');
+const OPEN = optionsSet('credentials', 'signal');
 const EXPLAIN = optionsSet('tags', 'signal');
 const READ = optionsSet('encoding', 'signal');
 const GET = optionsSet('encoding', 'fresh', 'signal');
@@ -57,9 +59,17 @@ const secret = Symbol('secret');
 
 // ---- Opening ----
 
-async function openHandle(how, text, environment) {
+async function openHandle(how, text, environment, credentials) {
   const opened = await native.open(how, text, environment);
   if (Array.isArray(opened)) throw errorOf(opened);
+  if (credentials !== undefined) {
+    try {
+      await supply(opened, credentials);
+    } catch (error) {
+      await native.close(opened, 0);
+      throw error;
+    }
+  }
   const [exchange, defaults] = [new Exchange(opened), new Defaults(how, text, environment)];
   exchange.place = new Place(() => defaults.summary());
   // Otherwise its first call reads the configuration, if that is traced.
@@ -98,9 +108,9 @@ async function checkConfigFile(path, environment) {
 }
 
 async function open(how, text, environment, options) {
-  const { signal } = optionsOf(options, CALL);
+  const { credentials, signal } = optionsOf(options, OPEN);
   if (signal !== undefined) checkSignal(signal);
-  return abortable(openHandle(how, text, environment), signal, (cache) => cache.close({ timeout: 0 }).catch(() => {}));
+  return abortable(openHandle(how, text, environment, credentialsOf(credentials)), signal, (cache) => cache.close({ timeout: 0 }).catch(() => {}));
 }
 
 /** The times that the configuration of a cache sets for loads. They are read when the first load needs them. */

@@ -82,6 +82,36 @@ export class CodecError extends Error {
   readonly cause: unknown;
 }
 
+/** Holds the credentials with which the connections of a cache log in. */
+export interface Credentials {
+  /** Names the user; by default the default user of Redis. */
+  username?: string;
+  /** Holds the password or the token of the user. */
+  password: string;
+  /** Limits the time for which a server accepts them, in milliseconds from now; by default they do not expire. */
+  validFor?: number;
+}
+
+/** Configures the opening of a cache. */
+export interface OpenOptions extends CallOptions {
+  /**
+   * Supplies the credentials of the cache while it is in use: tokens that expire. The configuration needs the option
+   * `credentials: callback` in the section of the servers. The function is called before the first connection, shortly before the
+   * credentials expire, and when a server has refused them. All connections share the answer; open connections log in again, and
+   * no call fails because of that. The message of an error of the function is part of the error of calls that need a new
+   * connection (`YC_E_AUTH`); it must not contain a secret. The function must not use the cache.
+   *
+   * @returns A promise of the credentials.
+   * @example
+   * const fetchToken = async () => 'token';
+   * const cache = await Cache.open('rediss://cache.example.com:6379?credentials=callback&connect=lazy', {
+   *   credentials: async () => ({ username: 'app', password: await fetchToken(), validFor: 900_000 }),
+   * });
+   * await cache.close();
+   */
+  credentials?: () => Promise<Credentials> | Credentials;
+}
+
 /** Configures any asynchronous call. */
 export interface CallOptions {
   /**
@@ -1330,7 +1360,7 @@ export class Cache {
    * promise waits for the servers.
    *
    * @param config - The configuration.
-   * @param options - `signal` stops the wait.
+   * @param options - `credentials` supplies the credentials; `signal` stops the wait.
    * @returns The open cache. Close it when it is no longer needed.
    * @throws `YC_E_CONFIG` for a configuration that cannot be used; `YC_E_UNSUPPORTED` for a backend that the library was built
    * without; the error of a server that cannot be used, such as `YC_E_CONNECT`, `YC_E_AUTH` and `YC_E_TLS`.
@@ -1340,13 +1370,13 @@ export class Cache {
    * const users = await Cache.open({ backend: 'memory', memory: { max_size: 1000, key_prefix: 'users' } });
    * await users.close();
    */
-  static open(config: string | ConfigDocument, options?: CallOptions): Promise<Cache>;
+  static open(config: string | ConfigDocument, options?: OpenOptions): Promise<Cache>;
   /**
    * Opens a cache from a YAML or JSON file. The file has environments, or consists of the body of one.
    *
    * @param path - The path of the file, or its `file:` URL.
    * @param environment - The environment to use; by default the variable `ENVIRONMENT` selects it (`development` if unset).
-   * @param options - `signal` stops the wait.
+   * @param options - `credentials` supplies the credentials; `signal` stops the wait.
    * @returns The open cache. Close it when it is no longer needed.
    * @throws The errors of `open`; also `YC_E_CONFIG` for a file that cannot be read and an environment that it does not have.
    * @example
@@ -1354,12 +1384,12 @@ export class Cache {
    * const cache = await Cache.openFile('cache.yaml', 'test');
    * (await cache.health()).key_prefix; // => 'app'
    */
-  static openFile(path: string | URL, environment?: string, options?: CallOptions): Promise<Cache>;
+  static openFile(path: string | URL, environment?: string, options?: OpenOptions): Promise<Cache>;
   /**
    * Opens a cache from the environment variables of the process: `YOKEDCACHE_URL`, else `YOKEDCACHE_CONFIG` (the path of a
    * file), else `REDIS_URL`. In a worker, `process.env` is a copy: the variables are those of the process.
    *
-   * @param options - `signal` stops the wait.
+   * @param options - `credentials` supplies the credentials; `signal` stops the wait.
    * @returns The open cache. Close it when it is no longer needed.
    * @throws The errors of `open`; also `YC_E_CONFIG` if none of the variables is set.
    * @example
@@ -1367,7 +1397,7 @@ export class Cache {
    * const cache = await Cache.openEnv();
    * await cache.close();
    */
-  static openEnv(options?: CallOptions): Promise<Cache>;
+  static openEnv(options?: OpenOptions): Promise<Cache>;
 
   /**
    * Returns the value of a key as a string.

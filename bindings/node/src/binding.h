@@ -211,6 +211,11 @@ bool put_event(napi_env env, napi_value found, const yc_event *event, bool as_te
 napi_value migrate(napi_env env, napi_callback_info info);
 napi_value switch_to(napi_env env, napi_callback_info info);
 
+/* credentials.c: credentials that a JavaScript function supplies. */
+napi_value supply(napi_env env, napi_callback_info info);
+napi_value give_credentials(napi_env env, napi_callback_info info);
+napi_value fail_credentials(napi_env env, napi_callback_info info);
+
 /* metrics.c: the metrics of many caches. */
 napi_value metrics_of(napi_env env, napi_callback_info info);
 void release_many(work *call);

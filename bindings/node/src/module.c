@@ -60,6 +60,7 @@ static const struct {
     {"migrate", migrate}, {"switchTo", switch_to},  {"view", view},
     {"subscribe", subscribe}, {"events", events},   {"listen", listen_to},     {"take", take},            {"wait", wait_for},
     {"end", end_inbox},
+    {"supply", supply},   {"giveCredentials", give_credentials}, {"failCredentials", fail_credentials},
     {"metricsOf", metrics_of},
     {"setLog", set_log},  {"takeLine", take_line},   {"endLog", end_of_log},
     {"freeLease", free_lease}, {"readers", readers}, {"useSlab", use_slab},
