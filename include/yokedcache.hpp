@@ -2920,6 +2920,52 @@ private:
     std::uint64_t before_;
 };
 
+// Holds the credentials with which the connections of a cache log in.
+//
+//     Credentials credentials{"app", "token", 15min};
+struct Credentials {
+    // The user; empty: the default user of Redis.
+    std::string username;
+    // The password or the token of the user.
+    std::string password;
+    // The time from now for which a server accepts them; 0: they do not expire.
+    std::chrono::milliseconds valid_for{0};
+};
+
+// Supplies credentials, on a thread of the library that may block. It must not use the
+// cache. The text of an exception is part of the error of calls that need a new connection:
+// it must not contain a secret.
+using CredentialsSupplier = std::function<Credentials()>;
+
+namespace detail {
+
+inline void supply_credentials(void *supplier, yc_credentials_request *request) noexcept {
+    std::string reason = "an exception of an unknown type";
+    try {
+        const Credentials given = (*static_cast<const CredentialsSupplier *>(supplier))();
+        yc_credentials_request *const answered = std::exchange(request, nullptr);
+        // Wrong credentials fail the request.
+        yc_credentials_give(answered, given.username.data(), given.username.size(), given.password.data(),
+                            given.password.size(), given.valid_for.count(), nullptr);
+    } catch (const std::exception &exception) {
+        try {
+            reason = exception.what();
+        } catch (...) {
+            reason.clear();
+        }
+    } catch (...) {
+    }
+    if (request != nullptr) {
+        yc_credentials_fail(request, reason.data(), reason.size(), nullptr);
+    }
+}
+
+inline void release_supplier(void *supplier) noexcept {
+    delete static_cast<CredentialsSupplier *>(supplier);
+}
+
+} // namespace detail
+
 // A cache over memory, Redis or Memcached. The destructor closes it without waiting, except
 // for background loads that run; close() waits.
 //
@@ -3870,6 +3916,31 @@ public:
 
     Cache view(const ViewOptions &options) const {
         return detail::or_throw([&](Error &error) { return view(options, error); });
+    }
+
+    // ---- Credentials ----
+
+    // Sets the function that supplies the credentials of the cache, in place of the previous
+    // one; an empty one: there is none. The cache needs the option "credentials: callback",
+    // with which open() does not wait for the servers. Unless the cache has "connect: lazy",
+    // waits for the answer and for the servers, for at most socket_connect_timeout each. All
+    // connections share the answer. It is renewed shortly before it expires, and no call
+    // fails because of that. Errors: YC_E_UNSUPPORTED if no server of the cache takes
+    // credentials of a function; YC_E_AUTH; the errors of the servers. After an error of a
+    // server the function remains set.
+    void set_credentials(CredentialsSupplier supplier, Error &error) const noexcept {
+        if (!supplier) {
+            yc_set_credentials(native(), nullptr, nullptr, nullptr, detail::ErrorPlace(error));
+            return;
+        }
+        // The library owns it from now on, also if the call fails.
+        auto owned = std::make_unique<CredentialsSupplier>(std::move(supplier));
+        yc_set_credentials(native(), detail::supply_credentials, owned.release(), detail::release_supplier,
+                           detail::ErrorPlace(error));
+    }
+
+    void set_credentials(CredentialsSupplier supplier) const {
+        detail::or_throw([&](Error &error) { set_credentials(std::move(supplier), error); });
     }
 
     // ---- Switch and migrate ----
