@@ -24,7 +24,15 @@ const EXCLUSIVE: &[(&str, &[&str])] = &[
 const ONE_PASSWORD: &[(&str, &[&str])] = &[("password", &["password_file"])];
 
 /// The options that TLS alone uses.
-const TLS_DETAILS: [&str; 5] = ["ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"];
+const TLS_DETAILS: [&str; 7] = [
+    "ssl_ca_certs",
+    "ssl_ca_path",
+    "ssl_server_name",
+    "ssl_certfile",
+    "ssl_keyfile",
+    "ssl_cert_reqs",
+    "ssl_check_hostname",
+];
 
 /// Returns the configuration that the fields of a backend's section give, else the variables, else the defaults.
 pub(super) fn build(backend: BackendName, fields: Vec<Field>, variables: Variables) -> Result<Config> {

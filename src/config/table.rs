@@ -131,6 +131,8 @@ pub(super) static OPTIONS: &[Row] = &[
     // TLS, in sections `redis` and `memcached`.
     row(Remote, "ssl tls", Flag(|o| &mut o.ssl), "false", "true", "Uses TLS, as a URL with `rediss://` or `memcacheds://` does. The other `ssl_` options are refused without it."),
     row(Remote, "ssl_ca_certs", Path(|o| &mut o.tls.ca_file), "", "/etc/ssl/cache-ca.pem", "A PEM file of the authorities to trust, in place of the system's. A server's own certificate in it is trusted for itself, also a self-signed one."),
+    row(Remote, "ssl_ca_path", Path(|o| &mut o.tls.ca_folder), "", "/etc/ssl/cache-ca", "A folder of PEM files with authorities to trust, in addition to `ssl_ca_certs` and in place of the system's. Files without a certificate are skipped."),
+    row(Remote, "ssl_server_name", Text(|o| &mut o.tls.server_name), "", "cache.example.com", "The host name that is sent in the handshake (SNI) and that the server's certificate has to have, in place of the host that is connected to: for addresses, tunnels and proxies."),
     row(Remote, "ssl_certfile", Path(|o| &mut o.tls.cert_file), "", "/etc/ssl/app.pem", "A PEM file with the client's certificate; given together with its key."),
     row(Remote, "ssl_keyfile", Path(|o| &mut o.tls.key_file), "", "/etc/ssl/app.key", "A PEM file with the key of the client's certificate, without a password (`openssl pkey` removes one)."),
     row(Remote, "ssl_cert_reqs", Choice(VERIFY), "required", "none", "Check of the server's certificate. `none` accepts every certificate and does not check that the server holds its key: a man in the middle can read and change the traffic."),

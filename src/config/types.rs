@@ -334,11 +334,15 @@ pub enum Connect {
     Lazy,
 }
 
-/// The options of TLS. Files are named here and read when a connection is made.
+/// The options of TLS. Files are named here, and read again when they have changed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TlsConfig {
-    /// Certificates of the authorities to trust, PEM; `None`: those of the system.
+    /// Certificates of the authorities to trust, PEM; `None`, as the folder: those of the system.
     pub ca_file: Option<PathBuf>,
+    /// A folder of files with more of them.
+    pub ca_folder: Option<PathBuf>,
+    /// The name that the certificate has to have, and that the handshake names; `None`: that of the host.
+    pub server_name: Option<String>,
     /// The client's certificate, PEM; given together with its key.
     pub cert_file: Option<PathBuf>,
     /// The key of the client's certificate, PEM.

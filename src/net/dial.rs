@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -17,7 +18,7 @@ use tokio_rustls::TlsConnector;
 
 use super::failure::NoTls;
 use super::socket::Socket;
-use super::tls::{Tls, client_hello};
+use super::tls::{ReadyTls, client_hello};
 use crate::config::{Address, ConnectionConfig};
 
 /// The time without an acknowledgement after which the kernel gives a connection up.
@@ -31,7 +32,12 @@ const PROBE_PATIENCE: Duration = Duration::from_millis(500);
 const HANDSHAKE_PATIENCE: Duration = Duration::from_millis(150);
 
 /// Connects to a server. Its name is looked up each time. `ping` is a request that a server without TLS would answer.
-pub async fn dial(address: &Address, config: &ConnectionConfig, tls: Option<&Tls>, ping: &[u8]) -> io::Result<Socket> {
+pub async fn dial(
+    address: &Address,
+    config: &ConnectionConfig,
+    tls: Option<&ReadyTls>,
+    ping: &[u8],
+) -> io::Result<Socket> {
     match address {
         Address::Unix(path) => Socket::new(blocking(UnixStream::connect(path).await?.into_std()?.into())?, None),
         Address::Tcp { host, port } => {
@@ -123,12 +129,15 @@ fn set_options(stream: &TcpStream, config: &ConnectionConfig) -> io::Result<()> 
 
 /// Agrees on TLS. A server that speaks plain text may answer nothing to a handshake, and wait for the end of a line: of
 /// one that is silent, or that hangs up, a second connection finds out.
-async fn encrypted(stream: TcpStream, host: &str, tls: &Tls, ping: &[u8]) -> io::Result<Socket> {
-    let name = ServerName::try_from(host.to_owned()).map_err(|error| {
-        io::Error::new(io::ErrorKind::InvalidInput, format!("{host} is not a valid host name for TLS: {error}"))
-    })?;
+async fn encrypted(stream: TcpStream, host: &str, tls: &ReadyTls, ping: &[u8]) -> io::Result<Socket> {
+    let name = match &tls.server_name {
+        Some(name) => name.clone(),
+        None => ServerName::try_from(host.to_owned()).map_err(|error| {
+            io::Error::new(io::ErrorKind::InvalidInput, format!("{host} is not a valid host name for TLS: {error}"))
+        })?,
+    };
     let address = stream.peer_addr()?;
-    let mut handshake = pin!(TlsConnector::from(tls.0.clone()).connect(name, stream));
+    let mut handshake = pin!(TlsConnector::from(Arc::clone(&tls.client)).connect(name, stream));
     let agreed = match timeout(HANDSHAKE_PATIENCE, &mut handshake).await {
         Ok(agreed) => agreed,
         Err(_) => tokio::select! {

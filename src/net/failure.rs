@@ -107,7 +107,7 @@ fn certificate_remedy(reason: &rustls::CertificateError) -> &'static str {
     match reason {
         Reason::Expired | Reason::ExpiredContext { .. } => "the server's certificate has expired: renew it",
         Reason::NotValidForName | Reason::NotValidForNameContext { .. } => {
-            "the certificate is for another host name: connect by a name of the certificate, or set ssl_check_hostname: false"
+            "the certificate is for another host name: connect by a name of the certificate, give it as ssl_server_name, or set ssl_check_hostname: false"
         }
         Reason::UnknownIssuer => "no trusted CA signed it: set ssl_ca_certs to the server's CA file",
         _ => "check the server's certificate and ssl_ca_certs",

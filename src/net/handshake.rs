@@ -205,8 +205,13 @@ pub(super) async fn establish(
         Some(source) => source.get(config.connect_timeout / 2).await?,
         None => None,
     };
-    let socket =
-        dial(address, config, tls, protocol.ping()).await.map_err(|error| failure::connecting(&server, &error))?;
+    let ready = match tls {
+        Some(tls) => Some(tls.ready().await),
+        None => None,
+    };
+    let socket = dial(address, config, ready.as_ref(), protocol.ping())
+        .await
+        .map_err(|error| failure::connecting(&server, &error))?;
     let connection = Arc::new(Connection::new(server.into(), socket, protocol, broken));
     connection.log_in_with(credentials.clone());
     tokio::spawn(Arc::clone(&connection).drive());

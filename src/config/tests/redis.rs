@@ -57,7 +57,15 @@ fn default() -> RedisConfig {
 }
 
 fn tls() -> TlsConfig {
-    TlsConfig { ca_file: None, cert_file: None, key_file: None, verify: Verify::Required, check_hostname: true }
+    TlsConfig {
+        ca_file: None,
+        ca_folder: None,
+        server_name: None,
+        cert_file: None,
+        key_file: None,
+        verify: Verify::Required,
+        check_hostname: true,
+    }
 }
 
 #[test]
@@ -106,6 +114,7 @@ fn options_and_a_url_say_the_same() {
         ("host: h, username: u, password_file: /run/p", "redis://u@h?password_file=/run/p"),
         ("host: h, ssl: true", "rediss://h"),
         ("host: h, tls: 'True'", "redis://h?ssl=1"),
+        ("host: h, ssl: true, ssl_ca_path: /d, ssl_server_name: n", "rediss://h?ssl_ca_path=/d&ssl_server_name=n"),
         ("unix_socket_path: '/tmp/r 1.sock', db: 1", "redis+unix:///tmp/r%201.sock?db=1"),
         ("socket_path: /r.sock, username: u, password: p", "unix://u:p@/r.sock"),
         ("cluster: true, nodes: [a, 'b:7000']", "redis+cluster://a,b:7000"),
@@ -150,7 +159,8 @@ fn addresses_are_shown_as_people_write_them() {
 #[test]
 fn every_option_reaches_its_field() {
     let text = section(
-        "ssl: true, ssl_ca_certs: /a, ssl_certfile: /b, ssl_keyfile: /c, ssl_cert_reqs: none, ssl_check_hostname: false, \
+        "ssl: true, ssl_ca_certs: /a, ssl_certfile: /b, ssl_keyfile: /c, ssl_ca_path: /d, \
+         ssl_server_name: n, ssl_cert_reqs: none, ssl_check_hostname: false, \
          pool_size: 9, socket_timeout: 2s, socket_connect_timeout: 3s, retry_on_timeout: false, \
          health_check_interval: 0, connect: lazy, max_pending: 4, max_pending_bytes: 5, tcp_nodelay: false, \
          tag_index: true, raw_channels: true, events: true, events_journal: 10000, replay_window: 5m, on_restart: renew, invalidation_replicas: 2, \
@@ -159,6 +169,8 @@ fn every_option_reaches_its_field() {
     let expected = RedisConfig {
         tls: Some(TlsConfig {
             ca_file: Some("/a".into()),
+            ca_folder: Some("/d".into()),
+            server_name: Some("n".into()),
             cert_file: Some("/b".into()),
             key_file: Some("/c".into()),
             verify: Verify::None,
@@ -265,6 +277,8 @@ fn what_does_not_go_together_is_refused() {
         ("url: 'redis://:p@h', password_file: /f", &["\"password\" (in the URL)", "\"password_file\"", "exclude"]),
         ("sentinels: a, sentinel_master: m, sentinel_username: u", &["a sentinel_username requires a password"]),
         ("ssl_ca_certs: /ca", &["\"ssl_ca_certs\"", "TLS, which is off", "`ssl: true`"]),
+        ("ssl_ca_path: /ca", &["\"ssl_ca_path\"", "TLS, which is off"]),
+        ("ssl_server_name: h", &["\"ssl_server_name\"", "TLS, which is off"]),
         ("ssl: false, ssl_cert_reqs: none", &["\"ssl_cert_reqs\"", "TLS, which is off"]),
         ("url: 'redis://h', ssl_check_hostname: true", &["\"ssl_check_hostname\"", "TLS, which is off"]),
         ("ssl: true, ssl_certfile: /c", &["\"ssl_certfile\"", "requires ssl_keyfile"]),

@@ -160,6 +160,117 @@ static void check_through_proxy(int port) {
     proxy_stop(between);
 }
 
+/* ---- Names, folders and files that change ---- */
+
+/* The cache does not open, and the message names the option. */
+static void check_option(int port, const char *more, const char *option) {
+    yc_cache *cache = NULL;
+    yc_error *error = NULL;
+    CHECK_STATUS(yc_open(url_to("127.0.0.1", port, NULL, more), &cache, &error), YC_E_TLS);
+    check_message(error, option);
+    yc_error_free(error);
+}
+
+static void check_server_name(int port) {
+    int other = port_of("YC_TEST_TLS_OTHER_HOST_PORT");
+    check_works(url_to("127.0.0.1", other, "YC_TEST_CA", "&ssl_server_name=other.example"));
+    check_works(url_to("127.0.0.1", port, "YC_TEST_CA", "&ssl_server_name=localhost"));
+    CHECK_REFUSED(url_to("127.0.0.1", port, "YC_TEST_CA", "&ssl_server_name=other.example"), "127.0.0.1", YC_E_TLS);
+    check_option(port, "&ssl_server_name=no%20name", "ssl_server_name");
+}
+
+/* Copies a file of the test's certificates, in one step. */
+static void copy_to(const char *folder, const char *name, const char *certificate) {
+    char from[MAX_URL], temporary[MAX_URL], to[MAX_URL], bytes[16384];
+    snprintf(from, sizeof from, "%s/%s", variable("YC_TEST_CERTIFICATES"), certificate);
+    snprintf(temporary, sizeof temporary, "%s/.new", folder);
+    snprintf(to, sizeof to, "%s/%s", folder, name);
+    FILE *source = fopen(from, "r"), *copy = fopen(temporary, "w");
+    if (!CHECK(source && copy)) exit(check_result());
+    size_t len = fread(bytes, 1, sizeof bytes, source);
+    CHECK(len > 0 && fwrite(bytes, 1, len, copy) == len);
+    fclose(source);
+    CHECK(fclose(copy) == 0 && rename(temporary, to) == 0);
+}
+
+static void remove_from(const char *folder, const char *name) {
+    char path[MAX_URL];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    CHECK(remove(path) == 0);
+}
+
+static void check_folder(int port) {
+    char folder[] = "/tmp/yokedcache-tls-XXXXXX", options[MAX_URL];
+    CHECK(mkdtemp(folder) != NULL);
+    snprintf(options, sizeof options, "&ssl_ca_path=%s", folder);
+    check_option(port, options, "ssl_ca_path");
+    copy_to(folder, "b.key", "client.key");
+    check_option(port, options, "ssl_ca_path");
+    copy_to(folder, "a.pem", "wrong-ca.crt");
+    CHECK_REFUSED(url_to("127.0.0.1", port, NULL, options), "127.0.0.1", YC_E_TLS);
+    check_works(url_to("127.0.0.1", port, "YC_TEST_CA", options));
+    copy_to(folder, "c.pem", "ca.crt");
+    check_works(url_to("127.0.0.1", port, NULL, options));
+    remove_from(folder, "a.pem"), remove_from(folder, "b.key"), remove_from(folder, "c.pem");
+    CHECK(rmdir(folder) == 0);
+}
+
+/* Ends the connections of a cache, which makes new ones. */
+static void end_connections(yc_cache *cache) {
+    yc_slice words[] = {slice("CLIENT"), slice("KILL"), slice("TYPE"), slice("normal"), slice("SKIPME"), slice("no")};
+    yc_reply *reply = NULL;
+    CHECK(yc_redis_command(cache, words, 6, YC_NO_KEY, &reply, NULL) != YC_MISS);
+    yc_reply_free(reply);
+}
+
+static bool works(yc_cache *cache) { return yc_ping(cache, NULL) == YC_OK; }
+
+/* A connection that was being made with the former files may have come after the others ended. */
+static bool is_refused(yc_cache *cache) {
+    end_connections(cache);
+    sleep_ms(20);
+    return yc_ping(cache, NULL) == YC_E_TLS;
+}
+
+/* Files are read again when they have changed; those that cannot be used do not replace what was read before. */
+static void check_changes(int port) {
+    char folder[] = "/tmp/yokedcache-tls-XXXXXX", options[MAX_URL];
+    CHECK(mkdtemp(folder) != NULL);
+    snprintf(options, sizeof options, "&connect=lazy&ssl_ca_certs=%s/ca.pem", folder);
+    copy_to(folder, "ca.pem", "wrong-ca.crt");
+    yc_cache *cache = open_cache(url_to("127.0.0.1", port, NULL, options));
+    CHECK_STATUS(yc_ping(cache, NULL), YC_E_TLS);
+    copy_to(folder, "ca.pem", "ca.crt");
+    UNTIL(works(cache), 10000);
+    copy_to(folder, "ca.pem", "client.key");
+    end_connections(cache);
+    UNTIL(works(cache), 10000);
+    copy_to(folder, "ca.pem", "wrong-ca.crt");
+    UNTIL(is_refused(cache), 10000);
+    close_cache(cache);
+    remove_from(folder, "ca.pem");
+    CHECK(rmdir(folder) == 0);
+}
+
+/* A client's certificate and its key are replaced one after the other. */
+static void check_changed_client(void) {
+    char folder[] = "/tmp/yokedcache-tls-XXXXXX", options[MAX_URL];
+    CHECK(mkdtemp(folder) != NULL);
+    copy_to(folder, "c.pem", "client.crt"), copy_to(folder, "c.key", "client.key");
+    snprintf(options, sizeof options, "&ssl_certfile=%s/c.pem&ssl_keyfile=%s/c.key", folder, folder);
+    yc_cache *cache = open_cache(url_to("127.0.0.1", port_of("YC_TEST_TLS_CLIENTS_PORT"), "YC_TEST_CA", options));
+    copy_to(folder, "c.pem", "stranger.crt");
+    end_connections(cache);
+    UNTIL(works(cache), 10000);
+    copy_to(folder, "c.key", "stranger.key");
+    UNTIL(is_refused(cache), 10000);
+    copy_to(folder, "c.pem", "client.crt"), copy_to(folder, "c.key", "client.key");
+    UNTIL(works(cache), 10000);
+    close_cache(cache);
+    remove_from(folder, "c.pem"), remove_from(folder, "c.key");
+    CHECK(rmdir(folder) == 0);
+}
+
 int main(void) {
     int port = port_of("YC_TEST_TLS_PORT");
     watch_for("S3cr3t");
@@ -172,6 +283,10 @@ int main(void) {
     check_encrypted_key("encrypted-old.key");
     check_mismatch(port);
     check_files(port);
+    check_server_name(port);
+    check_folder(port);
+    check_changes(port);
+    check_changed_client();
     check_through_proxy(port);
     watch_end();
     return check_result();
