@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::{env, fs, io::Write as _};
 
 /// The modules of `src/ffi` with declarations. A section has its items in this order, unless the template names them.
-const SOURCES: [&str; 25] = [
+const SOURCES: [&str; 26] = [
     "error",
     "arguments",
     "value",

@@ -6,9 +6,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::operation::PatternMode;
 use crate::credentials::Renewal;
 pub use crate::credentials::Secret;
+use crate::operation::PatternMode;
 
 /// Everything `open` needs to know, checked.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,8 +1,8 @@
 //! Tests documents: their body, their environments, and the names in them.
 
 use super::*;
-use crate::operation::PatternMode;
 use crate::credentials::Renewal;
+use crate::operation::PatternMode;
 
 fn loading() -> LoadingConfig {
     LoadingConfig {
