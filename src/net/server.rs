@@ -178,6 +178,11 @@ impl Server {
         lock(&self.address).clone()
     }
 
+    /// Returns true if it is connected.
+    pub fn is_up(&self) -> bool {
+        matches!(&*self.status.borrow(), Status::Up)
+    }
+
     /// Returns the error of a server that is out of reach.
     pub fn failure(&self) -> Option<Error> {
         match &*self.status.borrow() {

@@ -86,6 +86,11 @@ impl Call<'_> {
         self.policy.repeat && self.commands.kind != Kind::Once
     }
 
+    /// Returns true if a read goes to a server that is not known to be down: another one than the replica that is.
+    fn has_another(&self, index: usize) -> bool {
+        self.commands.kind == Kind::Read && self.owner(index).is_some_and(|server| server.failure().is_none())
+    }
+
     fn owner(&self, index: usize) -> Option<Arc<Server>> {
         self.topology.owner(self.commands.slot(index), self.commands.kind == Kind::Read)
     }
@@ -255,14 +260,17 @@ impl Protocol for Call<'_> {
         classified
     }
 
-    fn may_retry(&self, _index: usize, Failure { error, stage }: &Failure, elapsed: Duration) -> bool {
+    fn may_retry(&self, index: usize, Failure { error, stage }: &Failure, elapsed: Duration) -> bool {
         let kind = error.kind();
         match stage {
             // Commands that were not sent can be sent again, unless too much is in flight.
             Stage::Unsent => kind != ErrorKind::Busy,
             // A server that is known to be down is not waited for; one that loads its data is.
             Stage::Unreachable if error.is_passing() => true,
-            Stage::Unreachable => kind != ErrorKind::Closed && self.topology.is_cluster() && elapsed < TAKE_OVER,
+            Stage::Unreachable => {
+                let may_move = self.topology.is_cluster() || self.has_another(index);
+                kind != ErrorKind::Closed && may_move && elapsed < TAKE_OVER
+            }
             Stage::Lost if error.is_reply_too_long() && self.commands.may_be_too_long() => false,
             Stage::Lost => self.repeats_lost() && kind != ErrorKind::Closed,
             Stage::Unprepared | Stage::Late => false,

@@ -60,7 +60,7 @@ fn in_turn<'a, T, I: Iterator<Item = &'a T>>(servers: impl Fn() -> I, turn: usiz
 pub trait Named {
     /// Returns its name.
     fn name(&self) -> &str;
-    /// Returns false if it is known to be down.
+    /// Returns true if it is connected.
     fn is_up(&self) -> bool;
 }
 

@@ -49,7 +49,11 @@ static long long gets_of(int port) {
 }
 
 static void read_all(yc_cache *cache) {
-    for (unsigned number = 0; number < KEYS; number++) CHECK_STATUS(get_numbered(cache, number, NULL), YC_OK);
+    for (unsigned number = 0; number < KEYS; number++) {
+        yc_error *error = NULL;
+        if (!CHECK_STATUS(get_numbered(cache, number, &error), YC_OK)) printf("  %s\n", yc_error_message(error));
+        yc_error_free(error);
+    }
 }
 
 static void check_reads(void) {

@@ -271,7 +271,7 @@ impl Named for Arc<Server> {
     }
 
     fn is_up(&self) -> bool {
-        self.failure().is_none()
+        Server::is_up(self)
     }
 }
 
