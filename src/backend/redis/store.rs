@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join;
 use tokio::runtime::Handle;
 
 use super::channels::Channels;
@@ -155,14 +156,22 @@ impl RedisStore {
             names.iter().for_each(|name| commands.push(name, &[b"GET", name]));
             return self.strings(context, &commands).await;
         }
-        for chunk in names.chunks(MGET) {
-            let parts: Vec<&[u8]> = [&b"MGET"[..]].into_iter().chain(chunk.iter().copied()).collect();
-            commands.push(b"", &parts);
-        }
-        let arrays = self.run(context, &commands).await;
+        push_mget(&mut commands, names);
+        let mut arrays = self.run(context, &commands).await.into_iter();
+        self.elements(context, &mut arrays, names, kind).await
+    }
+
+    /// Returns the values in the replies to the commands of `push_mget`.
+    async fn elements(
+        &self,
+        context: CallContext,
+        arrays: &mut impl Iterator<Item = Result<Received>>,
+        names: &[&[u8]],
+        kind: Kind,
+    ) -> Outcomes<Option<Slice>> {
         let mut values = Outcomes::with_capacity(names.len());
-        for (array, chunk) in arrays.into_iter().zip(names.chunks(MGET)) {
-            match array {
+        for chunk in names.chunks(MGET) {
+            match arrays.next().unwrap_or_else(|| Err(unexpected())) {
                 Ok(array) => self.push_elements(&mut values, &array, chunk.len()),
                 Err(error) if error.is_reply_too_long() => {
                     values.extend(Box::pin(self.one_by_one(context, chunk, kind)).await)
@@ -463,6 +472,25 @@ impl Store for RedisStore {
 
     async fn prolong<'a>(&'a self, context: CallContext, prefix: &'a str, lasting: &'a [Lasting]) -> Result<()> {
         Box::pin(self.prolong_all(context, prefix, lasting)).await
+    }
+
+    async fn read_with_versions<'a>(
+        &'a self,
+        context: CallContext,
+        prefix: &'a str,
+        names: &'a [&'a [u8]],
+        tags: &'a [u64],
+    ) -> (Outcomes<Option<Slice>>, Vec<Result<Option<u64>>>) {
+        // Versions are read from the primary, entries perhaps elsewhere.
+        if self.topology.only_server().is_none() || self.topology.may_be_cluster() {
+            return join(self.read(context, names), self.tag_versions(context, prefix, tags, Missing::Stays)).await;
+        }
+        let mut commands = self.commands(Kind::Repeatable);
+        push_mget(&mut commands, names);
+        push_tag_versions(&mut commands, prefix, tags);
+        let mut received = self.run(context, &commands).await.into_iter();
+        let values = self.elements(context, &mut received, names, Kind::Repeatable).await;
+        (values, received.map(tag_version).collect())
     }
 
     async fn read_with_tag_versions<'a>(
@@ -835,6 +863,14 @@ impl RedisStore {
     /// Runs commands of which none may fail.
     pub(super) async fn expect_ok(&self, context: CallContext, commands: &Commands) -> Result<()> {
         self.run(context, commands).await.into_iter().try_for_each(|received| received.map(drop))
+    }
+}
+
+/// Adds commands that read the values of names, so many with each.
+fn push_mget(commands: &mut Commands, names: &[&[u8]]) {
+    for chunk in names.chunks(MGET) {
+        let parts: Vec<&[u8]> = [&b"MGET"[..]].into_iter().chain(chunk.iter().copied()).collect();
+        commands.push(b"", &parts);
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use futures_util::future::join;
-
 use super::conditional::Asked;
 use super::fresh::{Checked, Outlives, fresh_of};
 use super::lasting::join as join_lasting;
@@ -14,7 +12,7 @@ use super::{
     Condition, EncodedEntry, Lasting, Outcomes, Remote, Removal, RemovedEntry, Slice, Store, StoredPart, TimeLeft,
     nonce,
 };
-use crate::backend::{Missing, NewEntry};
+use crate::backend::NewEntry;
 use crate::entry::{self, DecodeError, Entry, LoadTerms, TagVersion, tag_hash};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
@@ -428,11 +426,16 @@ impl<S: Store> Remote<S> {
         &self,
         context: CallContext,
         names: &[&[u8]],
-        tags: Vec<u64>,
+        mut tags: Vec<u64>,
     ) -> (Outcomes<Option<Slice>>, TagVersions) {
-        let read = self.step_of(context, names.len(), false, |context| self.store.read(context, names));
-        let versions = self.each_tag_version(context, names.len(), false, tags, Missing::Stays);
-        join(read, versions).await
+        tags.sort_unstable();
+        tags.dedup();
+        let read = |context| self.store.read_with_versions(context, &self.prefix, names, &tags);
+        let (stored, versions) = self.step(context, names.len(), false, read).await.unwrap_or_else(|| {
+            let late = || self.late(context);
+            (names.iter().map(|_| Err(late())).collect(), tags.iter().map(|_| Err(late())).collect())
+        });
+        (stored, TagVersions::of_tags(tags, versions))
     }
 
     /// Decodes what is stored under a name: an entry, of this key where one is given. The trailer of a load without an

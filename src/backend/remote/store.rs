@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join;
 use tokio::runtime::Handle;
 
 use super::{Announcement, Outbox, Outcomes, Replaceable, Sample, Slice};
@@ -420,6 +421,17 @@ pub trait Store: Send + Sync + 'static {
         tags: &'a [u64],
         missing: Missing,
     ) -> impl Future<Output = Vec<Result<Option<u64>>>> + Send;
+    /// Reads what is stored under many names, and the versions of tags: in one request where that can be.
+    fn read_with_versions<'a>(
+        &'a self,
+        context: CallContext,
+        prefix: &'a str,
+        names: &'a [&'a [u8]],
+        tags: &'a [u64],
+    ) -> impl Future<Output = (Outcomes<Option<Slice>>, Vec<Result<Option<u64>>>)> + Send {
+        let versions = self.tag_versions(context, prefix, tags, Missing::Stays);
+        join(self.read(context, names), versions)
+    }
     /// Reads what is stored under a name, and the versions of tags, in one request.
     fn read_with_tag_versions<'a>(
         &'a self,

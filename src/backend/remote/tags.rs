@@ -159,7 +159,7 @@ impl<S: Store> Remote<S> {
             })
             .await;
         let versions = versions.unwrap_or_else(|| tags.iter().map(|_| Err(self.late(context))).collect());
-        TagVersions(tags.into_iter().zip(versions).collect())
+        TagVersions::of_tags(tags, versions)
     }
 }
 
@@ -168,6 +168,11 @@ impl<S: Store> Remote<S> {
 pub(super) struct TagVersions(Vec<(u64, Result<Option<u64>>)>);
 
 impl TagVersions {
+    /// Joins sorted tags with what was read of each.
+    pub(super) fn of_tags(tags: Vec<u64>, versions: Vec<Result<Option<u64>>>) -> Self {
+        Self(tags.into_iter().zip(versions).collect())
+    }
+
     /// Returns true if the version of a tag was read, or that it has none.
     fn has(&self, tag: u64) -> bool {
         self.0.binary_search_by_key(&tag, |known| known.0).is_ok_and(|index| self.0[index].1.is_ok())
