@@ -396,7 +396,7 @@ impl<S: Store> Remote<S> {
                 self.store.remove_if(context, &name, held).await?;
                 return Ok(Outcome::Superseded);
             }
-            // What is older than a barrier that does not match it is as good as what is newer.
+            // A load that began before a barrier which does not match its key may take the present version.
             known = versions;
             known.retain(|tag| tag.tag != PREFIX_TAG);
             known.extend(late);
