@@ -42,6 +42,8 @@ pub struct Server {
     /// Wakes the supervisor: a connection broke, or the server is to be closed.
     pub(super) changed: Arc<Notify>,
     pub(super) closed: AtomicBool,
+    /// True if its cache continues without it.
+    retired: AtomicBool,
     pub(super) closing: Notify,
     /// The number of connections that were opened.
     pub(super) connects: AtomicU64,
@@ -72,6 +74,7 @@ impl Server {
             status: watch::Sender::new(Status::Connecting),
             changed: Arc::new(Notify::new()),
             closed: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
             closing: Notify::new(),
             connects: AtomicU64::new(0),
             reconnected_ms: AtomicU64::new(0),
@@ -210,6 +213,22 @@ impl Server {
         self.stop();
     }
 
+    /// Closes a server that its cache has no longer, as `close` does. Calls that have chosen it can be made again.
+    pub async fn retire(&self, context: CallContext, deadline: Instant) {
+        self.note_retirement();
+        self.close(context, deadline).await;
+    }
+
+    /// Closes such a server at once.
+    pub fn retire_at_once(&self) {
+        self.note_retirement();
+        self.stop();
+    }
+
+    fn note_retirement(&self) {
+        self.retired.store(!self.closed.load(Relaxed), Relaxed);
+    }
+
     /// Returns the number of requests with a caller that waits. Cancelled requests keep their permits until their replies
     /// come.
     fn awaited(&self) -> u64 {
@@ -228,6 +247,10 @@ impl Server {
     }
 
     fn closed_error(&self) -> Error {
+        if self.retired.load(Relaxed) {
+            let text = format!("{}: the cluster has this server no longer: try again", self.name());
+            return Error::new(ErrorKind::Connect, text).passing();
+        }
         Error::new(ErrorKind::Closed, "the cache was closed")
     }
 

@@ -303,6 +303,6 @@ impl Nodes {
 /// A node is in several lists while calls with an earlier list are in flight.
 impl Drop for Node {
     fn drop(&mut self) {
-        self.server.stop();
+        self.server.retire_at_once();
     }
 }

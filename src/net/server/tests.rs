@@ -84,3 +84,22 @@ fn a_panic_over_what_a_server_says_at_first_is_a_failure_to_connect() {
         server.stop();
     });
 }
+
+#[test]
+fn a_server_that_the_cluster_has_no_longer_is_no_closed_cache() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    runtime().block_on(async {
+        let server = started(silent.local_addr().unwrap().port());
+        server.connected().await.unwrap();
+        let in_flight = server.send(CallContext::task(), b"a\n", 1).unwrap().unwrap();
+        server.retire(CallContext::task(), Instant::now()).await;
+        for error in [in_flight.await.err().unwrap(), server.connected().await.err().unwrap()] {
+            assert!(error.kind() == ErrorKind::Connect && error.is_passing(), "{error}");
+        }
+        // It has ended as the cache ends.
+        let server = started(silent.local_addr().unwrap().port());
+        server.stop();
+        server.retire_at_once();
+        assert_eq!(server.connected().await.err().unwrap().kind(), ErrorKind::Closed);
+    });
+}

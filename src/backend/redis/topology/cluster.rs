@@ -381,8 +381,9 @@ impl Cluster {
         drop(servers);
         let Some(handle) = self.handle() else { return };
         for server in retired {
-            handle
-                .spawn(async move { server.close(CallContext::task(), Instant::now() + Duration::from_secs(2)).await });
+            handle.spawn(async move {
+                server.retire(CallContext::task(), Instant::now() + Duration::from_secs(2)).await;
+            });
         }
     }
 

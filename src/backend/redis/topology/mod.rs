@@ -397,7 +397,7 @@ impl ClusterObserver for Discovery {
         self.cluster.get_or_init(begin);
         self.is_known.store(true, Relaxed);
         if let Some(server) = self.server.get().and_then(Weak::upgrade) {
-            server.stop();
+            server.retire_at_once();
         }
     }
 }
