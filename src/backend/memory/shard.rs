@@ -342,10 +342,9 @@ impl Shard {
 
     #[inline(always)]
     fn has_valid_tags(&self, entry: &Value) -> bool {
-        !entry.is_tagged() || self.are_tags_valid(entry)
+        !entry.is_tagged() || self.tags.none_dead() || self.are_tags_valid(entry)
     }
 
-    // Apart: most entries have no tags.
     #[inline(never)]
     fn are_tags_valid(&self, entry: &Value) -> bool {
         self.tags.all_live(self.table.members_of(entry), entry.key())
@@ -464,10 +463,10 @@ impl Shard {
 /// Returns true if no tag of an entry that is read was invalidated, and no barrier concerns it.
 #[inline(always)]
 fn has_valid_tags_now(table: &Table, tags: &mut Tags, entry: &Value) -> bool {
-    !entry.is_tagged() || tags_are_valid_now(table, tags, entry)
+    !entry.is_tagged() || tags.none_dead() || tags_are_valid_now(table, tags, entry)
 }
 
-// Apart: most entries have no tags.
+// Apart: most entries have no tags, and few of the others are read while some are dead.
 #[inline(never)]
 fn tags_are_valid_now(table: &Table, tags: &mut Tags, entry: &Value) -> bool {
     tags.all_live_now(table.members_of(entry), entry.key())

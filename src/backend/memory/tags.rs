@@ -108,6 +108,12 @@ impl Tags {
         count
     }
 
+    /// Returns true if no entry can be dead because of its tags.
+    #[inline]
+    pub(super) fn none_dead(&self) -> bool {
+        self.invalidated.is_empty() && self.barriers.is_empty()
+    }
+
     /// Returns true if no tag of a slot with this list was invalidated, and no barrier concerns its key.
     #[inline]
     pub(super) fn all_live(&self, first_of_slot: MemberId, key: &[u8]) -> bool {
@@ -214,7 +220,7 @@ impl Tags {
 
     /// Returns true if members may be dead because of barriers.
     pub(super) fn has_barriers(&self) -> bool {
-        self.barriers.len() > 0
+        !self.barriers.is_empty()
     }
 
     /// Ends the oldest sealed records of a generation while there are too many patterns.
@@ -240,7 +246,7 @@ impl Tags {
     }
 
     fn barriers_of(&self, tag: u64) -> Option<BarriersId> {
-        if self.barriers.len() == 0 { None } else { self.barriers.find(|it| it.tag == tag && !it.sealed.is_empty()) }
+        if self.barriers.is_empty() { None } else { self.barriers.find(|it| it.tag == tag && !it.sealed.is_empty()) }
     }
 
     /// Removes the name of the present record of a tag, which a later set makes again.
@@ -377,7 +383,14 @@ impl<T: Default> Slab<T> {
         u32::try_from(at + 1).ok()
     }
 
+    /// Returns true without records.
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Returns the number of records.
+    #[inline]
     fn len(&self) -> usize {
         self.records.len() - 1 - self.free.len()
     }
