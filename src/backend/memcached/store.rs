@@ -419,11 +419,25 @@ impl Store for MemcachedStore {
         prefix: &'a str,
         tag: u64,
         replaceable: &'a Replaceable,
+        list: &'a EncodedEntry,
+        before: Option<&'a [u8]>,
     ) -> Result<bool> {
+        self.check_size(&list.name, list.bytes.len())?;
+        let written = self.write(context, prefix, std::slice::from_ref(list)).await;
+        if !written.into_iter().next().unwrap_or_else(|| Err(unexpected()))? {
+            return Err(Error::new(ErrorKind::Server, "the server did not store the list of the barriers"));
+        }
         let (name, text) = (names::tag_version(prefix, tag), replaceable.number.to_string());
         let condition = Condition::Unchanged(replaceable.mark);
         let set = Command::Set { name: &name, bytes: text.as_bytes(), flags: 0, expiry: 0, condition };
-        changed(self.only(context, set).await?)
+        // After an error it may be replaced: the list stays.
+        let is_replaced = changed(self.only(context, set).await?)?;
+        if let Some(over) = if is_replaced { before } else { Some(&list.name[..]) }
+            && let Err(error) = self.forget_barriers(context, over).await
+        {
+            tracing::debug!("a list of barriers stays for its time: {error}");
+        }
+        Ok(is_replaced)
     }
 
     async fn scan<'a>(

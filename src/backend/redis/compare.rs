@@ -9,8 +9,8 @@ use super::expiry::millis;
 use super::replay::REPLACED_LASTS;
 use super::run::{Received, unexpected};
 use super::scripts::{Script, is_refusal};
-use super::store::{RedisStore, push_set};
-use crate::backend::remote::{Condition, EncodedEntry, Mark};
+use super::store::{READ_LATE, RedisStore, push_set};
+use crate::backend::remote::{Condition, EncodedEntry, Mark, Replaceable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 
@@ -45,10 +45,11 @@ const EXPIRE: Script = Script {
     text: compared!("redis.call('PEXPIRE',KEYS[1],ARGV[2])"),
     sha1: b"b52cc86bafc84fcf343b87ab75f906f5b2165c1f",
 };
-/// Stores another version of a tag in place of this one, which may be written with zeros before it. It lasts as long as the one before, and this time at least.
+/// Stores a list, and another version of a tag in place of this one, which may be written with zeros before it. The version lasts
+/// as long as the one before, and a time at least. The list of the one before gets another time.
 const REPLACE: Script = Script {
-    text: b"local v=redis.pcall('GET',KEYS[1]) if type(v)~='string' or string.gsub(v,'^0+','')~=ARGV[1] then return 0 end local p=redis.call('PTTL',KEYS[1]) redis.call('SET',KEYS[1],ARGV[2]) if p>=0 then redis.call('PEXPIRE',KEYS[1],math.max(p,ARGV[3])) end return 1",
-    sha1: b"acf137fd968fc6c69be92579eb51b047e102e9d0",
+    text: b"local v=redis.pcall('GET',KEYS[1]) if type(v)~='string' or string.gsub(v,'^0+','')~=ARGV[1] then return 0 end redis.call('SET',KEYS[2],ARGV[4],'PX',ARGV[5]) local p=redis.call('PTTL',KEYS[1]) redis.call('SET',KEYS[1],ARGV[2]) if p>=0 then redis.call('PEXPIRE',KEYS[1],math.max(p,ARGV[3])) end if KEYS[3] then redis.call('PEXPIRE',KEYS[3],ARGV[6]) end return 1",
+    sha1: b"5efc152a2b93eb947b2a2714f0ac9d5f816eb390",
 };
 const PERSIST: Script =
     Script { text: compared!("redis.call('PERSIST',KEYS[1])"), sha1: b"72a026de3ef64a167d6bffdce839f22680c19e5a" };
@@ -128,17 +129,29 @@ impl RedisStore {
         self.changed(self.run_script(context, &script, name, &arguments, Kind::Repeatable, Expected::Number).await)
     }
 
-    /// Gives a tag another version if it has this one.
+    /// Stores a list and gives a tag another version, if it has that which is to be replaced. The list of that one, if it has a
+    /// name, goes soon: reads that are under way may need it.
     pub(super) async fn replace_checked(
         &self,
         context: CallContext,
         name: &[u8],
-        version: u64,
-        next: u64,
+        Replaceable { version, next, .. }: &Replaceable,
+        list: &EncodedEntry,
+        before: Option<&[u8]>,
     ) -> Result<bool> {
         let (version, next) = (version.to_string(), next.to_string());
-        let arguments = [version.as_bytes(), next.as_bytes(), REPLACED_LASTS];
-        self.changed(self.run_script(context, &REPLACE, name, &arguments, Kind::Repeatable, Expected::Number).await)
+        let (lasts, late) = (millis(list.ttl.unwrap_or_default()), millis(READ_LATE));
+        let (keys, names): (&[u8], _) = match before {
+            Some(before) => (b"3", vec![name, &list.name, before]),
+            None => (b"2", vec![name, &list.name]),
+        };
+        let arguments =
+            [version.as_bytes(), next.as_bytes(), REPLACED_LASTS, &list.bytes, lasts.as_bytes(), late.as_bytes()];
+        // Barriers are rare: the server may not have the script.
+        let mut commands = self.commands(Kind::Repeatable);
+        let parts: [&[u8]; 3] = [b"EVAL", REPLACE.text, keys];
+        commands.push_for(name, &[&parts[..], &names, &arguments].concat(), Expected::Number);
+        self.changed(self.only(context, &commands).await)
     }
 
     /// Runs a script on one name. It is sent as text to a server that does not have it yet.

@@ -1,5 +1,5 @@
 //! Stored names: `PREFIX:e:KEY` for an entry, `PREFIX:t:HASH` for a tag's version, `PREFIX:i:HASH` for its index,
-//! `PREFIX:b:HASH:VERSION` for the list of the barriers of a generation, `PREFIX:r:NUMBER` for the marker of a server that was emptied after its restart, `PREFIX:w:NUMBER` for a write that
+//! `PREFIX:b:{PREFIX:t:HASH}:VERSION` for the list of the barriers of a generation, `PREFIX:r:NUMBER` for the marker of a server that was emptied after its restart, `PREFIX:w:NUMBER` for a write that
 //! waits for replicas, `PREFIX:d:KEY` for data of the caller, `PREFIX:c:CHANNEL` for a channel, `PREFIX:n:NUMBER:NUMBER` for
 //! the beats of a near cache, `PREFIX:n:changes` for the channel of changes, `PREFIX:v:events` for the channel of events,
 //! `PREFIX:v:journal` for their journal.
@@ -40,9 +40,9 @@ pub fn tag_version(prefix: &str, tag: u64) -> Vec<u8> {
     format!("{prefix}:t:{tag:016x}").into_bytes()
 }
 
-/// Returns the name of the list of the barriers that came with a version of a generation.
+/// Returns the name of the list of the barriers that came with a version of a generation, in the slot of the version.
 pub fn barriers(prefix: &str, generation: u64, version: u64) -> Vec<u8> {
-    format!("{prefix}:b:{generation:016x}:{version:016x}").into_bytes()
+    format!("{prefix}:b:{{{prefix}:t:{generation:016x}}}:{version:016x}").into_bytes()
 }
 
 /// Returns what the names of tag versions begin with.
@@ -222,6 +222,7 @@ mod tests {
         assert_eq!(slot(b"foo{}{bar}"), crc16::State::<crc16::XMODEM>::calculate(b"foo{}{bar}") % 16384);
         assert_eq!(slot(b"foo{{bar}}zap"), slot(b"{bar"));
         assert_eq!(slot(b"foo{bar}{zap}"), slot(b"bar"));
+        assert_eq!(slot(&barriers("p", 7, 9)), slot(&tag_version("p", 7)));
     }
 
     #[test]

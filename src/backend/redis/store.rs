@@ -47,7 +47,7 @@ const MGET: usize = 1000;
 const REPEATS: usize = 8;
 
 /// The time for which a list of barriers that was replaced can still be read.
-const READ_LATE: Duration = Duration::from_secs(10);
+pub(super) const READ_LATE: Duration = Duration::from_secs(10);
 
 /// The reply to PTTL for a name that does not exist.
 const GONE: i64 = -2;
@@ -703,11 +703,13 @@ impl Store for RedisStore {
         prefix: &'a str,
         tag: u64,
         replaceable: &'a Replaceable,
+        list: &'a EncodedEntry,
+        before: Option<&'a [u8]>,
     ) -> Result<bool> {
-        let (name, next) = (names::tag_version(prefix, tag), replaceable.next);
-        let is_replaced = self.replace_checked(context, &name, replaceable.version, next).await?;
+        let name = names::tag_version(prefix, tag);
+        let is_replaced = self.replace_checked(context, &name, replaceable, list, before).await?;
         if is_replaced {
-            self.record.note_tag(tag, next);
+            self.record.note_tag(tag, replaceable.next);
         }
         Ok(is_replaced)
     }

@@ -15,7 +15,7 @@ use super::{Condition, EncodedEntry, Remote, Removal, Store, nonce};
 use crate::backend::Outcome;
 use crate::backend::barrier::{self, BarrierPattern};
 use crate::entry::{self, Entry, LoadTerms, TagVersion, tag_hash};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::naming::{generation_of, generation_of_pattern};
 use crate::operation::Change;
@@ -234,7 +234,7 @@ impl<S: Store> Remote<S> {
         }
     }
 
-    /// Stores the list of the next version of a generation, then this version. Returns false if another one is there.
+    /// Stores the list of the next version of a generation, and this version. Returns false if another one is there.
     async fn replace_with_list(
         &self,
         context: CallContext,
@@ -271,28 +271,20 @@ impl<S: Store> Remote<S> {
             moves_ms: 0,
             lasting: Vec::new(),
         };
-        self.store.check_size(&write.name, write.bytes.len())?;
-        let written = self.store.write(context, &self.prefix, std::slice::from_ref(&write)).await;
-        if !super::only(written)? {
-            return Err(Error::new(ErrorKind::Server, "the server did not store the list of the barriers"));
-        }
-        // After an error it may be replaced: the list stays.
-        let is_replaced = self.store.replace_version(context, &self.prefix, generation, present).await?;
-        let (over, is_first) = if is_replaced { (present.version, before.is_first()) } else { (present.next, false) };
+        let over = self.store.barriers_name(&self.prefix, generation, present.version);
+        let over = (!before.is_first()).then_some(&over[..]);
+        let is_replaced = self.store.replace_version(context, &self.prefix, generation, present, &write, over).await?;
         if is_replaced {
             self.barriers.keep(generation, present.next, Some(Arc::new(list)));
-        }
-        if !is_first {
-            self.forget_list(context, generation, over).await;
         }
         Ok(is_replaced)
     }
 
-    /// Removes the list of a version that was replaced. One that stays goes when its time is over.
+    /// Removes the list of a version that is over. One that stays goes when its time is over.
     async fn forget_list(&self, context: CallContext, generation: u64, version: u64) {
         let name = self.store.barriers_name(&self.prefix, generation, version);
         if let Err(error) = self.store.forget_barriers(context, &name).await {
-            tracing::debug!(server = self.server, "a list of barriers that was replaced stays for its time: {error}");
+            tracing::debug!(server = self.server, "a list of barriers stays for its time: {error}");
         }
     }
 

@@ -554,14 +554,17 @@ pub trait Store: Send + Sync + 'static {
         prefix: &'a str,
         tag: u64,
     ) -> impl Future<Output = Result<Option<Replaceable>>> + Send;
-    /// Gives a tag the next version, which is kept as long as the one before, at least. Returns false if it has another
-    /// version by now.
+    /// Stores a list, and gives a tag the next version, which is kept as long as the one before, at least. Then the list of
+    /// the version before is removed, if it has a name. Returns false if the tag has another version by now: then the new
+    /// list is not kept.
     fn replace_version<'a>(
         &'a self,
         context: CallContext,
         prefix: &'a str,
         tag: u64,
         replaceable: &'a Replaceable,
+        list: &'a EncodedEntry,
+        before: Option<&'a [u8]>,
     ) -> impl Future<Output = Result<bool>> + Send;
 
     /// Returns the names that a store keeps of each tag's entries; `None`: it keeps none. Tags are sorted. `count` asks
