@@ -15,7 +15,7 @@ impl Cache {
         if !self.capabilities().command {
             return Err(no_commands(self.backend.name()));
         }
-        Ok(redis::data_name(&self.key_prefix, &self.naming.stored(key)))
+        Ok(redis::data_name(&self.common.key_prefix, &self.naming.stored(key)))
     }
 
     /// Refuses a command whose arguments are not allowed.

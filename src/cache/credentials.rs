@@ -22,15 +22,15 @@ impl CacheHandle {
             // Boxed: it is the same future again, for the root.
             return Box::pin(view.root().set_credentials(context, issuer)).await;
         }
-        let limit = cache.renewed_within.ok_or_else(|| takes_none(&cache))?;
+        let limit = cache.common.renewed_within.ok_or_else(|| takes_none(&cache))?;
         let is_set = issuer.is_some();
-        cache.renewal.set(issuer);
+        cache.common.renewal.set(issuer);
         // Closed meanwhile: the issuer was not kept.
         self.check_open()?;
-        if !is_set || cache.lazy {
+        if !is_set || cache.common.lazy {
             return Ok(());
         }
-        cache.renewal.get_in(context, limit).await?;
+        cache.common.renewal.get_in(context, limit).await?;
         cache.settled(context).await
     }
 }

@@ -9,12 +9,13 @@ use arc_swap::{ArcSwap, Guard};
 use serde_json::{Value as Json, json};
 use tokio::sync::watch;
 
-use super::Cache;
 use super::migrate::migrate;
 use super::running::Running;
 use super::subscription::Subscriptions;
+use super::trace::Tracer;
 use super::view::Options;
-use crate::backend::Hit;
+use super::{Cache, Common};
+use crate::backend::{Hit, Info};
 use crate::config::{Config, MigrationConfig, SwitchConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
@@ -43,8 +44,8 @@ pub struct CacheHandle {
     first_answers_at_once: bool,
     /// True if `first` no longer serves. It is set before the cache is replaced.
     is_first_replaced: AtomicBool,
-    /// True if calls do not use `first`: it no longer serves, or each call may have a span.
-    detours: AtomicBool,
+    /// Tells whether calls use `first`. That of the cache and its views.
+    tracer: Arc<Tracer>,
     /// Changes with `replacing` held, so that nothing is replaced in a closed cache.
     closed: AtomicBool,
     replacing: Mutex<()>,
@@ -101,11 +102,17 @@ impl CallsInFlight {
 impl CacheHandle {
     /// Returns a handle of a cache.
     pub fn new(cache: Cache) -> Self {
+        let info = cache.backend.info();
+        Self::over(cache, &info)
+    }
+
+    /// Returns a handle of a cache with a backend of these properties.
+    pub(super) fn over(cache: Cache, info: &Info) -> Self {
         Self {
-            first: cache.capabilities().near.then(|| cache.clone()),
-            first_answers_at_once: cache.answers_at_once(),
+            first: info.capabilities.near.then(|| cache.clone()),
+            first_answers_at_once: info.answers_at_once,
             is_first_replaced: AtomicBool::new(false),
-            detours: AtomicBool::new(false),
+            tracer: cache.common.tracer.clone(),
             cache: ArcSwap::from_pointee(cache),
             closed: AtomicBool::new(false),
             replacing: Mutex::default(),
@@ -166,7 +173,7 @@ impl CacheHandle {
     /// Returns the cache that it was opened with, if values of it are in the memory of this process and it serves.
     #[inline(always)]
     fn serving_first(&self) -> Option<&Cache> {
-        self.first.as_ref().filter(|_| !self.detours.load(Ordering::Acquire))
+        self.first.as_ref().filter(|_| !self.tracer.detours())
     }
 
     /// Stores an entry in the cache that it was opened with. Returns `None` if that does not answer at once or does not serve:
@@ -226,12 +233,6 @@ impl CacheHandle {
         Error::new(ErrorKind::Closed, "the cache was closed")
     }
 
-    /// Has calls use the cache that serves, in place of the one that the handle was opened with, for their spans.
-    pub(super) fn detour(&self, detours: bool) {
-        let _replacing = lock(&self.replacing);
-        self.detours.store(detours || self.is_first_replaced.load(Ordering::Acquire), Ordering::Release);
-    }
-
     /// Takes no more calls.
     pub fn refuse_calls(&self) {
         {
@@ -241,7 +242,7 @@ impl CacheHandle {
         self.subscriptions.end();
         let cache = self.load();
         if !cache.is_view() {
-            cache.renewal.close();
+            cache.common.renewal.close();
         }
     }
 
@@ -250,11 +251,11 @@ impl CacheHandle {
         self.refuse_calls();
         let _switching = context.run_until(deadline, |_| self.switching.lock()).await;
         let (first, cache) = (self.first.as_ref(), self.cache.load_full());
-        if let Some(first) = first.filter(|first| first.number != cache.number) {
+        if let Some(first) = first.filter(|first| first.common.number != cache.common.number) {
             first.backend.close(context, deadline).await?;
         }
         cache.close(context, deadline).await?;
-        if cache.is_view() || cache.renewal.has_ended(context, deadline).await {
+        if cache.is_view() || cache.common.renewal.has_ended(context, deadline).await {
             return Ok(());
         }
         Err(Error::new(ErrorKind::Timeout, "the callback for credentials has not returned"))
@@ -271,7 +272,7 @@ impl CacheHandle {
             return Err(Error::new(ErrorKind::Busy, "another switch of this cache is running: wait for it"));
         };
         // The same callback supplies the credentials of the new servers.
-        let next = Cache::open(Config { renewal: self.load().renewal.clone(), ..config })?;
+        let next = Cache::open(Config { renewal: self.load().common.renewal.clone(), ..config })?;
         let switched = match next.ready(context).await {
             Ok(()) => self.switch_to(context, &next, options).await,
             Err(error) => Err(error),
@@ -292,7 +293,7 @@ impl CacheHandle {
         };
         self.subscriptions.follow(&old, &self.load());
         let were_over = calls.have_ended();
-        tracing::info!(backend = next.backend.name(), key_prefix = &*next.key_prefix, "switched");
+        tracing::info!(backend = next.backend.name(), key_prefix = &*next.common.key_prefix, "switched");
         let are_over = calls.are_over(context).await;
         if !were_over {
             // A publication among them went to the old backend after its subscriptions had left.
@@ -361,7 +362,7 @@ impl CacheHandle {
             return Err(Self::closed());
         }
         self.is_first_replaced.store(true, Ordering::Release);
-        self.detours.store(true, Ordering::Release);
+        self.tracer.note_replacement();
         let before = self.cache.swap(Arc::new(cache));
         Ok(CallsInFlight(before.calls.0.as_ref().map(watch::Sender::subscribe)))
     }
@@ -370,14 +371,19 @@ impl CacheHandle {
 impl Cache {
     /// Returns this cache as it continues another: counters and latencies stay.
     fn after(&self, old: &Self) -> Self {
+        let (new, before) = (&*self.common, &*old.common);
+        let common = Common {
+            invalidations: before.invalidations.clone(),
+            namespaces: before.namespaces.clone(),
+            before: old.counters(),
+            opened: before.opened,
+            tracer: before.tracer.clone(),
+            ..new.clone()
+        };
         Self {
             latencies: old.latencies.clone(),
             load_counters: old.load_counters.clone(),
-            invalidations: old.invalidations.clone(),
-            namespaces: old.namespaces.clone(),
-            before: old.counters(),
-            opened: old.opened,
-            tracer: old.tracer.clone(),
+            common: Arc::new(common),
             ..self.clone()
         }
     }

@@ -72,7 +72,7 @@ impl Cache {
     /// Returns the options of a lease. Times are in milliseconds: 0 selects the default, a wait of -1 does not wait.
     pub fn lease_options<'a>(&self, lease_ms: i64, wait_ms: i64, tags: &'a [&'a [u8]]) -> Result<LeaseOptions<'a>> {
         let lease = match lease_ms {
-            0 => self.loading.lease,
+            0 => self.common.loading.lease,
             _ => time("lease_ms", lease_ms, "0 for the default, or 1 to 86400000 (a day)")?,
         };
         let wait = match wait_ms {
@@ -80,7 +80,7 @@ impl Cache {
             0 => Wait::Call,
             _ => Wait::AtMost(time("wait_ms", wait_ms, "-1, 0, or 1 to 86400000 (a day)")?),
         };
-        Ok(LeaseOptions { lease, wait, tags, refresh_ahead: self.loading.refresh_ahead, in_doubt: None })
+        Ok(LeaseOptions { lease, wait, tags, refresh_ahead: self.common.loading.refresh_ahead, in_doubt: None })
     }
 
     /// Returns the pause after a failed load, from milliseconds.
@@ -90,7 +90,7 @@ impl Cache {
 
     /// Returns the time to live of a load's result: the default of an absence is `negative_ttl`.
     pub fn fill_ttl(&self, ttl: Ttl, absent: bool) -> Option<Duration> {
-        if absent && ttl == Ttl::Default { Some(self.loading.negative_ttl) } else { self.resolve(ttl) }
+        if absent && ttl == Ttl::Default { Some(self.common.loading.negative_ttl) } else { self.resolve(ttl) }
     }
 
     /// Returns the time in which a value may be served as stale, from milliseconds; -1 selects `stale_for`.
@@ -101,7 +101,7 @@ impl Cache {
         };
         match u64::try_from(stale_for_ms).map(Duration::from_millis) {
             Ok(time) if time <= MAX_TTL => Ok(time),
-            Err(_) if stale_for_ms == -1 => Ok(self.loading.stale_for),
+            Err(_) if stale_for_ms == -1 => Ok(self.common.loading.stale_for),
             _ => Err(refused()),
         }
     }
@@ -131,9 +131,9 @@ impl Cache {
     #[inline(always)]
     pub fn fresh_hit(&self, key: &[u8]) -> Option<Value> {
         if !self.naming.keeps(key) {
-            return self.renamed_hit(key, self.loading.refresh_ahead);
+            return self.renamed_hit(key, self.common.loading.refresh_ahead);
         }
-        self.latencies.untimed(|| self.backend.hit(key, self.loading.refresh_ahead))
+        self.latencies.untimed(|| self.backend.hit(key, self.common.loading.refresh_ahead))
     }
 
     /// Runs an operation on a lease.
@@ -204,7 +204,7 @@ impl Cache {
         claim: Claim<'a>,
     ) -> OpFuture<'a, Outcome> {
         let took = lease.taken.elapsed();
-        let fill = Fill { keeps_load: self.loading.refresh_ahead, ..fill };
+        let fill = Fill { keeps_load: self.common.loading.refresh_ahead, ..fill };
         self.latencies.record(Timed::Load, took);
         then(self.backend.call(context, Operation::LeaseFill { lease, fill }), move |outcome| {
             let superseded = matches!(outcome, Ok(Outcome::Superseded));

@@ -28,7 +28,7 @@ impl Cache {
 
     /// Returns the metrics. With a name, each sample has it as the label `cache`.
     async fn exposition(&self, context: CallContext, name: Option<&str>) -> Result<Exposition> {
-        let labels = [("backend", self.backend.name()), ("key_prefix", &*self.key_prefix)];
+        let labels = [("backend", self.backend.name()), ("key_prefix", &*self.common.key_prefix)];
         let namespace = self.namespace().map(|namespace| ("namespace", namespace));
         let name = name.map(|name| ("cache", name));
         let mut exposition = Exposition::new(&name.into_iter().chain(labels).chain(namespace).collect::<Vec<_>>());
@@ -40,7 +40,7 @@ impl Cache {
             "Requests in flight to servers.",
             self.backend.in_flight(),
         );
-        let uptime = self.opened.elapsed().as_secs_f64();
+        let uptime = self.common.opened.elapsed().as_secs_f64();
         exposition.single("yokedcache_uptime_seconds", Kind::Gauge, "Time since the cache was opened.", uptime);
         write_health(&mut exposition, &self.backend.health(context).await);
         if let Some(fallback) = self.backend.fallback() {
@@ -51,7 +51,7 @@ impl Cache {
         }
         write_durations(&mut exposition, self.latencies.distributions());
         if !self.is_view() {
-            write_namespaces(&mut exposition, &self.namespaces.counters());
+            write_namespaces(&mut exposition, &self.common.namespaces.counters());
         }
         Ok(exposition)
     }

@@ -63,22 +63,29 @@ static OPENED: AtomicU64 = AtomicU64::new(0);
 #[derive(Clone)]
 pub struct Cache {
     backend: Arc<dyn Backend>,
+    naming: Naming,
+    /// `None`: it is no view.
+    view: Option<Arc<View>>,
+    default_ttl: DefaultTtl,
+    max_value_bytes: u64,
+    latencies: Arc<Latencies>,
+    load_counters: Arc<LoadCounters>,
+    common: Arc<Common>,
+    calls: Calls,
+}
+
+/// The properties that a cache has in common with its views.
+#[derive(Clone)]
+struct Common {
     /// Distinguishes the cache from those that it replaced or that replaced it.
     number: u64,
     /// The store and prefix, if another cache could have the same.
     store: Option<Arc<str>>,
     key_prefix: Arc<str>,
-    naming: Naming,
-    /// `None`: it is no view.
-    view: Option<Arc<View>>,
-    /// The namespaces of its views.
+    /// The namespaces of the views.
     namespaces: Arc<Namespaces>,
-    default_ttl: DefaultTtl,
     ttl_jitter: f64,
-    max_value_bytes: u64,
     loading: LoadingConfig,
-    latencies: Arc<Latencies>,
-    load_counters: Arc<LoadCounters>,
     /// Invalidations, clears and flushes that were made, also by views.
     invalidations: Arc<AtomicU64>,
     /// The counters of the backends before this one.
@@ -90,7 +97,6 @@ pub struct Cache {
     renewed_within: Option<Duration>,
     opened: Instant,
     tracer: Arc<Tracer>,
-    calls: Calls,
 }
 
 impl Cache {
@@ -104,27 +110,30 @@ impl Cache {
 
     /// Creates a cache over an open backend.
     pub fn over(backend: Arc<dyn Backend>, config: Config) -> Self {
-        Self {
+        let common = Common {
+            number: OPENED.fetch_add(1, Relaxed),
+            store: config.store().map(Arc::from),
             lazy: config.backend.is_lazy(),
             renewed_within: config.renewed_within(),
             renewal: config.renewal.clone(),
-            backend,
-            number: OPENED.fetch_add(1, Relaxed),
-            store: config.store().map(Arc::from),
             key_prefix: config.key_prefix.into(),
-            naming: Naming::new(None, &[], config.generations, config.patterns),
-            view: None,
             namespaces: Arc::default(),
             ttl_jitter: config.ttl_jitter,
-            default_ttl: DefaultTtl::new(config.default_ttl, config.ttl_jitter),
-            max_value_bytes: config.max_value_bytes,
             loading: config.loading,
-            latencies: Arc::default(),
-            load_counters: Arc::default(),
             invalidations: Arc::default(),
             before: Counters::default(),
             opened: Instant::now(),
             tracer: Arc::default(),
+        };
+        Self {
+            backend,
+            naming: Naming::new(None, &[], config.generations, config.patterns),
+            view: None,
+            default_ttl: DefaultTtl::new(config.default_ttl, config.ttl_jitter),
+            max_value_bytes: config.max_value_bytes,
+            latencies: Arc::default(),
+            load_counters: Arc::default(),
+            common: Arc::new(common),
             calls: Calls::default(),
         }
     }
@@ -309,7 +318,7 @@ impl Cache {
             Some(Timed::Invalidate) => {
                 let counted = |outcome: Result<Outcome>| {
                     outcome.inspect(|_| {
-                        self.invalidations.fetch_add(1, Relaxed);
+                        self.common.invalidations.fetch_add(1, Relaxed);
                     })
                 };
                 self.latencies.always(Timed::Invalidate, run, counted)
@@ -353,14 +362,14 @@ impl Cache {
     /// Completes when the cache can be used, or fails with the reason why it cannot; at once if the configuration is
     /// lazy, or leaves the credentials to the application, which has not supplied any.
     pub fn ready(&self, context: CallContext) -> OpFuture<'_, ()> {
-        let has_no_credentials = self.renewed_within.is_some() && !self.renewal.is_set();
-        if self.lazy || has_no_credentials { done(Ok(())) } else { self.backend.connected(context) }
+        let has_no_credentials = self.common.renewed_within.is_some() && !self.common.renewal.is_set();
+        if self.common.lazy || has_no_credentials { done(Ok(())) } else { self.backend.connected(context) }
     }
 
     /// Ends threads and connections; operations in flight have until the deadline.
     pub fn close(&self, context: CallContext, deadline: Instant) -> OpFuture<'_, ()> {
         if !self.is_view() {
-            tracing::info!(backend = self.backend.name(), key_prefix = &*self.key_prefix, "closed");
+            tracing::info!(backend = self.backend.name(), key_prefix = &*self.common.key_prefix, "closed");
         }
         if self.backend.info().answers_at_once {
             return self.backend.close(context, deadline);
@@ -394,22 +403,22 @@ impl Cache {
 
     /// Returns the number by which the cursors of the cache are known.
     fn number(&self) -> u64 {
-        self.view.as_ref().map_or(self.number, |view| view.number())
+        self.view.as_ref().map_or(self.common.number, |view| view.number())
     }
 
     /// Returns true if another cache has the same entries.
     fn is_same_store(&self, other: &Self) -> bool {
         let one_backend = std::ptr::addr_eq(Arc::as_ptr(&self.backend), Arc::as_ptr(&other.backend));
-        one_backend || self.store.is_some() && self.store == other.store
+        one_backend || self.common.store.is_some() && self.common.store == other.common.store
     }
 
     /// Returns the counters since the cache was opened, over all its backends.
     fn counters(&self) -> Counters {
-        let mut counters = self.before;
+        let mut counters = if self.is_view() { Counters::default() } else { self.common.before };
         counters += self.backend.counters();
         // The backend of a view with a namespace counts those of the namespace.
         if !(self.is_view() && self.has_namespace()) {
-            counters.invalidations = self.invalidations.load(Relaxed);
+            counters.invalidations = self.common.invalidations.load(Relaxed);
         }
         counters
     }

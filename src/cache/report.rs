@@ -61,9 +61,9 @@ impl Cache {
         let (usage, counters) = (self.known_usage(context).await?, self.counters());
         let mut report = json!({
             "backend": self.backend.name(),
-            "key_prefix": &*self.key_prefix,
+            "key_prefix": &*self.common.key_prefix,
             "namespace": self.namespace(),
-            "uptime_ms": millis(self.opened.elapsed()),
+            "uptime_ms": millis(self.common.opened.elapsed()),
             "keys": usage.map(|usage| usage.keys),
             "bytes": usage.map(|usage| usage.bytes),
             "size_estimated": usage.map(|usage| usage.estimated),
@@ -84,7 +84,7 @@ impl Cache {
             "latency_us": self.latencies.to_json(),
         });
         if !self.is_view() {
-            report["namespaces"] = self.namespaces.to_json();
+            report["namespaces"] = self.common.namespaces.to_json();
         }
         for (name, _, count) in self.load_counters.all() {
             report[name] = json!(count);
@@ -97,8 +97,8 @@ impl Cache {
         HealthReport {
             health: self.backend.health(context).await,
             backend: self.backend.name(),
-            key_prefix: self.key_prefix.to_string(),
-            uptime: self.opened.elapsed(),
+            key_prefix: self.common.key_prefix.to_string(),
+            uptime: self.common.opened.elapsed(),
             fallback: self.backend.fallback(),
             near: self.backend.near(),
         }

@@ -42,12 +42,12 @@ struct Side {
 
 impl Side {
     fn of(cache: &Cache) -> Self {
-        Self { number: cache.number, backend: cache.backend.clone(), store: cache.store.clone() }
+        Self { number: cache.common.number, backend: cache.backend.clone(), store: cache.common.store.clone() }
     }
 
     fn is(&self, cache: &Cache) -> bool {
         let one_backend = std::ptr::addr_eq(Arc::as_ptr(&self.backend), Arc::as_ptr(&cache.backend));
-        self.number == cache.number || one_backend || self.store.is_some() && self.store == cache.store
+        self.number == cache.common.number || one_backend || self.store.is_some() && self.store == cache.common.store
     }
 }
 

@@ -9,8 +9,8 @@
 //! latencies are measured of, which leave that path anyway.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -18,7 +18,7 @@ use futures_util::FutureExt;
 use futures_util::future::Either;
 
 use super::latency::{self, Operation as Timed, SAMPLE};
-use super::{Cache, CacheHandle, Request};
+use super::{Cache, Request};
 use crate::backend::{OpFuture, Route, done};
 use crate::error::{ErrorKind, Result};
 use crate::exec::context::CallContext;
@@ -131,44 +131,46 @@ impl Listening {
 pub struct Tracer {
     is_on: AtomicBool,
     current: ArcSwapOption<Listening>,
-    followers: Mutex<Followers>,
+    /// The reasons for which calls do not take the short path, as bits.
+    detours: AtomicU8,
+    setting: Mutex<()>,
 }
 
-/// The handles of the cache and its views.
-#[derive(Default)]
-struct Followers {
-    handles: Vec<Weak<CacheHandle>>,
-    /// The number of handles at which those that were dropped are removed.
-    limit: usize,
-}
+/// Calls are sampled so often that each may have a span.
+const CLOSE: u8 = 1;
+/// The cache that the handle was opened with was replaced.
+const REPLACED: u8 = 2;
 
 impl Tracer {
     /// Sets the listener in place of the previous one, which receives the ends of its spans and no more beginnings.
     pub fn set(&self, listening: Option<Listening>) {
-        let (is_on, detours) = (listening.is_some(), listening.as_ref().is_some_and(|it| !it.is_rare()));
-        let followers = lock(&self.followers);
+        let setting = lock(&self.setting);
+        let (is_on, is_close) = (listening.is_some(), listening.as_ref().is_some_and(|it| !it.is_rare()));
         let previous = self.current.swap(listening.map(Arc::new));
         self.is_on.store(is_on, Relaxed);
-        followers.handles.iter().filter_map(Weak::upgrade).for_each(|handle| handle.detour(detours));
-        drop(followers);
+        if is_close {
+            self.detours.fetch_or(CLOSE, Release)
+        } else {
+            self.detours.fetch_and(!CLOSE, Release)
+        };
+        drop(setting);
         // Its finaliser may call the library.
         drop(previous);
     }
 
-    /// Has a handle take the path of traced calls when there are some.
-    fn add(&self, handle: &Arc<CacheHandle>) {
-        let mut followers = lock(&self.followers);
-        if followers.handles.len() >= followers.limit {
-            followers.handles.retain(|it| it.strong_count() > 0);
-            followers.limit = 2 * followers.handles.len() + 16;
-        }
-        followers.handles.push(Arc::downgrade(handle));
-        handle.detour(self.is_close());
+    /// Notes that the cache was replaced.
+    pub(super) fn note_replacement(&self) {
+        self.detours.fetch_or(REPLACED, Release);
     }
 
-    /// Returns true if hits may not take the short path.
+    /// Returns true if calls do not take the short path.
+    #[inline(always)]
+    pub(super) fn detours(&self) -> bool {
+        self.detours.load(Acquire) != 0
+    }
+
     fn is_close(&self) -> bool {
-        self.current.load().as_ref().is_some_and(|it| !it.is_rare())
+        self.detours.load(Relaxed) & CLOSE != 0
     }
 
     #[inline]
@@ -362,28 +364,21 @@ impl<'a> Subject<'a> {
     }
 }
 
-impl CacheHandle {
-    /// Has the handle follow the tracer of its cache.
-    pub fn follow_tracer(self: &Arc<Self>) {
-        self.load().tracer.add(self);
-    }
-}
-
 impl Cache {
     /// Returns the listener of the cache and its views.
     pub fn tracer(&self) -> &Tracer {
-        &self.tracer
+        &self.common.tracer
     }
 
     /// Returns true if calls may be sampled.
     #[inline]
     pub fn is_traced(&self) -> bool {
-        self.tracer.is_on()
+        self.common.tracer.is_on()
     }
 
     /// Returns true if calls are sampled so often that hits may not take the short path.
     pub fn is_traced_closely(&self) -> bool {
-        self.is_traced() && self.tracer.is_close()
+        self.is_traced() && self.common.tracer.is_close()
     }
 
     /// Begins the span of a call of one operation, if it is sampled.
@@ -409,7 +404,7 @@ impl Cache {
         if REPORTING.get() {
             return None;
         }
-        let listening = self.tracer.current.load_full().filter(|it| takes(it))?;
+        let listening = self.common.tracer.current.load_full().filter(|it| takes(it))?;
         let (info, subject) = (self.backend.info(), subject());
         let is_shared = info.capabilities.shared;
         let key = subject.key.filter(|_| is_shared || listening.with_keys);
@@ -419,7 +414,7 @@ impl Cache {
             context: CONTEXT.get(),
             user_data,
             backend: info.name,
-            key_prefix: self.key_prefix.clone(),
+            key_prefix: self.common.key_prefix.clone(),
             namespace: self.namespace().map(Box::from),
             route: if is_shared { self.route(key) } else { Route::default() },
             key: key.filter(|_| listening.with_keys).map(Box::from),

@@ -14,7 +14,7 @@ use serde_json::{Map, Value as Json, json};
 use super::handle::Calls;
 use super::latency::Latencies;
 use super::loading::LoadCounters;
-use super::{Cache, CacheGuard, CacheHandle};
+use super::{Cache, CacheGuard, CacheHandle, Common};
 use crate::backend::health::Health;
 use crate::backend::{
     Activity, Backend, CopiedEntry, Counters, Hit, IfPresent, Imported, Info, KeyFilter, Missing, NewEntry, OpFuture,
@@ -158,108 +158,106 @@ pub(super) struct View {
     touches: Option<DefaultTtl>,
 }
 
-/// The options of views of a cache that were opened, by their text: the same few are opened again and again.
+/// The options of views of a cache that were opened, with their texts: the same few are opened again and again.
 #[derive(Default)]
-pub(super) struct Options(Mutex<HashMap<Box<str>, Prepared>>);
+pub(super) struct Options(Mutex<Vec<(Box<str>, Prepared)>>);
 
-/// Options that were read.
-#[derive(Clone)]
+/// The properties of a view of a cache, from its options.
 struct Prepared {
     config: Arc<ViewConfig>,
     naming: Naming,
-    of: Basis,
-}
-
-/// The properties that the views of a cache take from it unless their options say otherwise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Basis {
-    /// True if its entries have generations.
-    has_generations: bool,
-    patterns: PatternMode,
-}
-
-impl Basis {
-    fn of(cache: &Cache) -> Self {
-        Self { has_generations: cache.naming.has_generations(), patterns: cache.naming.patterns() }
-    }
+    statistics: Option<Arc<Statistics>>,
+    default_ttl: DefaultTtl,
+    latencies: Arc<Latencies>,
+    load_counters: Arc<LoadCounters>,
+    max_value_bytes: u64,
+    common: Arc<Common>,
+    /// The properties of the backend of the cache.
+    info: Info,
 }
 
 impl Prepared {
-    fn new(config: ViewConfig, of: Basis) -> Result<Self> {
-        let (namespace, patterns) = (config.namespace.as_deref(), config.patterns.unwrap_or(of.patterns));
-        if patterns == PatternMode::Barrier && !of.has_generations && namespace.is_none() {
+    fn new(config: ViewConfig, cache: &Cache) -> Result<Self> {
+        let (namespace, has_generations) = (config.namespace.as_deref(), cache.naming.has_generations());
+        let patterns = config.patterns.unwrap_or(cache.naming.patterns());
+        if patterns == PatternMode::Barrier && !has_generations && namespace.is_none() {
             let text = "option patterns: a barrier needs generations, which the entries of this cache do not have: set `generations: true` in every program that shares its key_prefix, or give the view a namespace";
             return Err(Error::new(ErrorKind::Invalid, text));
         }
-        let naming = Naming::new(namespace, &config.tags, of.has_generations, patterns);
-        Ok(Self { config: Arc::new(config), naming, of })
+        let statistics = namespace.map(|namespace| cache.common.namespaces.statistics(namespace));
+        let (latencies, load_counters) = match &statistics {
+            Some(own) => (&own.latencies, &own.load_counters),
+            None => (&cache.latencies, &cache.load_counters),
+        };
+        Ok(Self {
+            naming: Naming::new(namespace, &config.tags, has_generations, patterns),
+            default_ttl: match config.default_ttl {
+                Some(ttl) => DefaultTtl::new(ttl, cache.common.ttl_jitter),
+                None => cache.default_ttl.clone(),
+            },
+            latencies: latencies.clone(),
+            load_counters: load_counters.clone(),
+            max_value_bytes: cache.max_value_bytes,
+            common: cache.common.clone(),
+            info: cache.backend.info(),
+            config: Arc::new(config),
+            statistics,
+        })
+    }
+
+    /// Opens a view of the cache of a handle.
+    fn open(&self, root: &Arc<CacheHandle>) -> Arc<CacheHandle> {
+        let touches = (self.config.touch_on_get == Some(true)).then(|| self.default_ttl.clone());
+        let (config, statistics) = (self.config.clone(), self.statistics.clone());
+        let view = Arc::new(View { root: root.clone(), config, statistics, touches });
+        let cache = Cache {
+            backend: view.clone(),
+            naming: self.naming.clone(),
+            view: Some(view),
+            default_ttl: self.default_ttl.clone(),
+            max_value_bytes: self.max_value_bytes,
+            latencies: self.latencies.clone(),
+            load_counters: self.load_counters.clone(),
+            common: self.common.clone(),
+            calls: Calls::untold(),
+        };
+        Arc::new(CacheHandle::over(cache, &self.info))
     }
 }
 
 impl Options {
-    /// Reads options of a view.
-    fn read(&self, text: &str, of: Basis) -> Result<Prepared> {
-        // A switch may have changed the basis.
-        if let Some(prepared) = lock(&self.0).get(text).filter(|prepared| prepared.of == of) {
-            return Ok(prepared.clone());
+    /// Opens a view of the cache of a handle.
+    fn open(&self, text: &str, root: &Arc<CacheHandle>, cache: &Cache) -> Result<Arc<CacheHandle>> {
+        // The cache may have been replaced since.
+        let is_of = |(known, prepared): &&(Box<str>, Prepared)| {
+            **known == *text && Arc::ptr_eq(&prepared.common, &cache.common)
+        };
+        if let Some((_, prepared)) = lock(&self.0).iter().find(is_of) {
+            return Ok(prepared.open(root));
         }
-        let prepared = Prepared::new(ViewConfig::from_text(text)?, of)?;
+        let prepared = Prepared::new(ViewConfig::from_text(text)?, cache)?;
+        let view = prepared.open(root);
         let mut known = lock(&self.0);
         if known.len() >= MAX_OPTIONS {
             known.clear();
         }
-        known.insert(text.into(), prepared.clone());
-        Ok(prepared)
+        known.retain(|(known, _)| **known != *text);
+        known.push((text.into(), prepared));
+        Ok(view)
     }
 }
 
 impl CacheHandle {
     /// Opens a view of a cache, or of the cache of a view with what that view says and the options do not.
-    pub fn view(self: &Arc<Self>, options: &str) -> Result<Self> {
-        self.check_open()?;
-        let above = self.load().view.clone();
-        let root = above.as_ref().map_or_else(|| self.clone(), |view| view.root.clone());
-        let cache = root.cache()?;
-        let basis = Basis::of(&cache);
-        let prepared = match above {
-            None => root.view_options.read(options, basis)?,
-            Some(view) => Prepared::new(view.config.with(&ViewConfig::from_text(options)?)?, basis)?,
-        };
-        let Prepared { config, naming, .. } = prepared;
-        let statistics = config.namespace.as_deref().map(|namespace| cache.namespaces.statistics(namespace));
-        let (latencies, load_counters) = match &statistics {
-            Some(own) => (own.latencies.clone(), own.load_counters.clone()),
-            None => (cache.latencies.clone(), cache.load_counters.clone()),
-        };
-        let default_ttl = match config.default_ttl {
-            Some(ttl) => DefaultTtl::new(ttl, cache.ttl_jitter),
-            None => cache.default_ttl.clone(),
-        };
-        let touches = (config.touch_on_get == Some(true)).then(|| default_ttl.clone());
-        let view = Arc::new(View { root: root.clone(), config, statistics, touches });
-        Ok(Self::new(Cache {
-            backend: view.clone(),
-            number: cache.number,
-            store: cache.store.clone(),
-            key_prefix: cache.key_prefix.clone(),
-            naming,
-            view: Some(view),
-            namespaces: cache.namespaces.clone(),
-            default_ttl,
-            ttl_jitter: cache.ttl_jitter,
-            max_value_bytes: cache.max_value_bytes,
-            loading: cache.loading.clone(),
-            latencies,
-            load_counters,
-            invalidations: cache.invalidations.clone(),
-            before: Counters::default(),
-            lazy: cache.lazy,
-            renewal: cache.renewal.clone(),
-            renewed_within: cache.renewed_within,
-            opened: cache.opened,
-            tracer: cache.tracer.clone(),
-            calls: Calls::untold(),
-        }))
+    pub fn view(self: &Arc<Self>, options: &str) -> Result<Arc<Self>> {
+        let cache = self.cache()?;
+        match &cache.view {
+            None => self.view_options.open(options, self, &cache),
+            Some(view) => {
+                let config = view.config.with(&ViewConfig::from_text(options)?)?;
+                Ok(Prepared::new(config, &*view.root.cache()?)?.open(&view.root))
+            }
+        }
     }
 }
 
@@ -271,7 +269,7 @@ impl View {
 
     /// Returns the number of the cache that serves.
     pub(super) fn number(&self) -> u64 {
-        self.root.load().number
+        self.root.load().common.number
     }
 
     fn serving(&self) -> Result<CacheGuard> {

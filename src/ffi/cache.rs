@@ -84,14 +84,12 @@ impl yc_cache {
     pub(super) fn into_raw(cache: Cache) -> *mut Self {
         watch();
         let handle = Arc::new(CacheHandle::new(cache));
-        handle.follow_tracer();
         Box::into_raw(Box::new(Self { handle, queues: Arc::default(), queues_of_root: None }))
     }
 
     /// Opens a view, and returns it as the caller owns it.
     pub(super) fn view(&self, options: &str) -> Result<*mut Self> {
-        let handle = Arc::new(self.handle.view(options)?);
-        handle.follow_tracer();
+        let handle = self.handle.view(options)?;
         let queues_of_root = Some(self.queues_of_root.as_ref().unwrap_or(&self.queues).clone());
         Ok(Box::into_raw(Box::new(Self { handle, queues: Arc::default(), queues_of_root })))
     }

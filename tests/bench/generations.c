@@ -1,6 +1,7 @@
 /*
  * generations.c - the cost of generations and barriers: reads and sets of a cache with the option beside those of one
- * without, a clear of many entries beside a set, and a barrier beside a walk, in interleaved rounds of one process.
+ * without, a clear of many entries beside a set, and a barrier beside a walk, in interleaved rounds of one process; and the
+ * opening of a view.
  *
  *   generations URL ROUNDS MILLISECONDS ENTRIES
  *
@@ -240,6 +241,30 @@ static void compare_walk(const char *url, int rounds, unsigned entries)
     }
 }
 
+/* The opening of a view, without its end: a few at a time, as a service has for the requests that it serves. */
+static void measure_views(yc_cache *cache, int rounds)
+{
+    enum { VIEWS = 5, TIMES = 10000 };
+    double us[MAX_ROUNDS];
+    yc_cache *views[VIEWS];
+    yc_error *error = NULL;
+    for (int round = 0; round < rounds; round++) {
+        us[round] = 0;
+        for (int times = 0; times < TIMES; times++) {
+            double begun = now_us();
+            for (int at = 0; at < VIEWS; at++) {
+                must(yc_view(cache, "{namespace: users, timeout: 20ms, default_ttl: 1m}", &views[at], &error), error, "view");
+            }
+            us[round] += now_us() - begun;
+            for (int at = 0; at < VIEWS; at++) {
+                yc_cache_free(views[at]);
+            }
+        }
+        us[round] /= VIEWS * TIMES;
+    }
+    printf("| open a view | | %.3f | |\n", median(us, rounds));
+}
+
 int main(int count, char **arguments)
 {
     if (count != 5) {
@@ -261,6 +286,7 @@ int main(int count, char **arguments)
     compare("64 gets in flight", both, batch, rounds, milliseconds);
     compare("get_many of 64", both, get_many, rounds, milliseconds);
     compare("set, one caller", both, set, rounds, milliseconds);
+    measure_views(both[0].cache, rounds);
     compare_clear(both[1].cache, rounds < 5 ? rounds : 5, (unsigned)atoi(arguments[4]));
     compare_barriers(arguments[1], both[0].cache, 0, rounds, milliseconds);
     compare_barriers(arguments[1], both[0].cache, 8, rounds, milliseconds);
