@@ -225,8 +225,11 @@ impl Server {
         self.stop();
     }
 
+    /// A second retirement changes nothing, and neither does one after a close.
     fn note_retirement(&self) {
-        self.retired.store(!self.closed.load(Relaxed), Relaxed);
+        if !self.closed.load(Relaxed) {
+            self.retired.store(true, Relaxed);
+        }
     }
 
     /// Returns the number of requests with a caller that waits. Cancelled requests keep their permits until their replies

@@ -93,6 +93,7 @@ fn a_server_that_the_cluster_has_no_longer_is_no_closed_cache() {
         server.connected().await.unwrap();
         let in_flight = server.send(CallContext::task(), b"a\n", 1).unwrap().unwrap();
         server.retire(CallContext::task(), Instant::now()).await;
+        server.retire_at_once();
         for error in [in_flight.await.err().unwrap(), server.connected().await.err().unwrap()] {
             assert!(error.kind() == ErrorKind::Connect && error.is_passing(), "{error}");
         }
