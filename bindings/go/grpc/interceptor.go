@@ -83,12 +83,6 @@ type call struct {
 	handler grpc.UnaryHandler
 }
 
-// A result is what the handler returned to this call.
-type result struct {
-	reply any
-	err   error
-}
-
 // A handlerError is the error of a handler. It has no Unwrap: whatever it is, the cache takes it for a failed load.
 type handlerError struct{ cause error }
 
@@ -107,9 +101,9 @@ func (call *call) reply(ctx context.Context) (any, error) {
 		if !isMiss(err) {
 			call.report(ctx, err)
 		}
-		var own *result
+		var own *any
 		if data, own, err = call.load(ctx, key); own != nil {
-			return own.reply, own.err
+			return *own, nil
 		}
 	}
 	if failed, ok := err.(*handlerError); ok {
@@ -128,15 +122,16 @@ func (call *call) reply(ctx context.Context) (any, error) {
 	return call.handler(ctx, call.request)
 }
 
-func (call *call) load(ctx context.Context, key string) ([]byte, *result, error) {
+// Returns what the cache has after a load, and the reply if this call's handler returned one.
+func (call *call) load(ctx context.Context, key string) ([]byte, *any, error) {
 	// The loader may still run when this call has ended.
-	var called atomic.Pointer[result]
+	var replied atomic.Pointer[any]
 	data, err := yokedcache.GetOrLoad(ctx, call.cache, key, func(ctx context.Context, fill *yokedcache.Fill) ([]byte, error) {
 		reply, err := call.handler(ctx, call.request)
-		called.Store(&result{reply, err})
 		if err != nil {
 			return nil, &handlerError{err}
 		}
+		replied.Store(&reply)
 		message, ok := reply.(proto.Message)
 		if !ok {
 			return nil, fmt.Errorf("the reply is of type %T, which is no message", reply)
@@ -146,8 +141,8 @@ func (call *call) load(ctx context.Context, key string) ([]byte, *result, error)
 		}
 		return encode(message)
 	}, call.settings()...)
-	own := called.Load()
-	if own != nil && own.err == nil && err != nil {
+	own := replied.Load()
+	if own != nil && err != nil {
 		call.report(ctx, err)
 	}
 	return data, own, err

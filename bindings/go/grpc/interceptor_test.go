@@ -224,6 +224,25 @@ func TestCallerThatLeaves(t *testing.T) {
 	<-ended
 }
 
+// The call ends as its own context does, also if the handler saw first that no call waits: its context is then cancelled.
+func TestEndOfTheCallAndOfTheHandler(t *testing.T) {
+	interceptor := grpccache.UnaryServerInterceptor(open(t, "ends"), only(grpccache.Method{TTL: time.Minute}))
+	info := &grpc.UnaryServerInfo{FullMethod: check}
+	for round := 0; round < 200; round++ {
+		limited, cancel := context.WithTimeout(ctx, time.Millisecond)
+		handler := func(ctx context.Context, _ any) (any, error) {
+			for ctx.Err() == nil {
+			}
+			return nil, ctx.Err()
+		}
+		_, err := interceptor(limited, &grpc_health_v1.HealthCheckRequest{}, info, handler)
+		cancel()
+		if status.Code(err) != codes.DeadlineExceeded {
+			t.Fatal(round, err)
+		}
+	}
+}
+
 func TestCacheThatIsDown(t *testing.T) {
 	cache, err := yokedcache.Open("redis://127.0.0.1:1?connect=lazy&key_prefix=down")
 	if err != nil {
