@@ -1651,6 +1651,11 @@ void yc_event_free(struct yc_event *event);
 // - touch_on_get: true selects sliding expiry. yc_get(), yc_get_into(),
 //   yc_get_many() and a fresh value of yc_get_or_lease() give the entry the default
 //   time to live again; near copies are not used.
+// - max_age: the largest age of an entry that reads of the view accept, such as
+//   10s. An older entry, or one of unknown age, is a miss for yc_get(),
+//   yc_get_into(), yc_get_many(), yc_get_versioned(), yc_get_info() and
+//   yc_get_and_expire(), and stays; see yc_get_info() for the accuracy. Near copies
+//   are not used. yc_get_or_lease() returns YC_E_UNSUPPORTED.
 // - patterns: walk or barrier, how yc_invalidate_pattern() works.
 //
 // A view of a view has the options of both; the later one counts, and the tags

@@ -581,6 +581,9 @@ struct ViewOptions {
     // Sliding expiry: a get, also of many keys or for loading, gives its entry the default
     // time to live of the view again.
     std::optional<bool> touch_on_get = {};
+    // The largest age of an entry that reads accept: an older entry is a miss for the view, and
+    // stays, as described at Cache::get_info(). Such a view does not load.
+    std::optional<std::chrono::milliseconds> max_age = {};
     // "walk" lists the keys that a pattern invalidates and counts them; "barrier" makes misses of
     // the older entries that match in one step, and needs generations.
     std::string patterns = {};
@@ -826,6 +829,9 @@ inline std::string text_of(const ViewOptions &options) {
     }
     if (options.touch_on_get) {
         add("touch_on_get", *options.touch_on_get ? "true" : "false");
+    }
+    if (options.max_age) {
+        add("max_age", std::to_string(options.max_age->count()) + "ms");
     }
     if (!options.patterns.empty()) {
         add("patterns", quoted(options.patterns));

@@ -24,6 +24,9 @@ type ViewOptions struct {
 	Tags []string
 	// Sliding expiry: a get, also of many keys or for loading, gives its entry the default time to live of the view again.
 	TouchOnGet bool
+	// The largest age of an entry that reads accept, rounded up to whole milliseconds: an older entry is a miss for the view, and
+	// stays, as described at [Cache.GetInfo]. Such a view does not load: GetOrLoad fails with [ErrUnsupported].
+	MaxAge time.Duration
 	// Selects how InvalidatePattern works: "walk" lists the keys and counts those that it removes; "barrier" makes misses of the older
 	// entries that match in one step, also on a server that cannot list, and needs generations. "" stands for that of the cache.
 	Patterns string
@@ -36,6 +39,7 @@ type viewDocument struct {
 	DefaultTTL string   `json:"default_ttl,omitempty"`
 	Tags       []string `json:"tags,omitempty"`
 	TouchOnGet bool     `json:"touch_on_get,omitempty"`
+	MaxAge     string   `json:"max_age,omitempty"`
 	Patterns   string   `json:"patterns,omitempty"`
 }
 
@@ -63,6 +67,9 @@ func (cache *Cache) View(options ViewOptions) (*Cache, error) {
 	document := viewDocument{Namespace: options.Namespace, Tags: options.Tags, TouchOnGet: options.TouchOnGet, Patterns: options.Patterns}
 	if options.Timeout != 0 {
 		document.Timeout = fmt.Sprintf("%dms", int64(millis(options.Timeout)))
+	}
+	if options.MaxAge != 0 {
+		document.MaxAge = fmt.Sprintf("%dms", int64(millis(options.MaxAge)))
 	}
 	switch {
 	case options.DefaultTTL < 0:

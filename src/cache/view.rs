@@ -28,7 +28,7 @@ use crate::inbox::{Delivery, Feed};
 use crate::lease::LoadState;
 use crate::message::Filter;
 use crate::naming::Naming;
-use crate::operation::{Change, PatternMode};
+use crate::operation::{Change, EntryInfo, PatternMode};
 use crate::ttl::{DefaultTtl, Ttl};
 use crate::util::lock;
 use crate::value::Value;
@@ -154,8 +154,16 @@ pub(super) struct View {
     config: Arc<ViewConfig>,
     /// `None` without a namespace: the cache counts.
     statistics: Option<Arc<Statistics>>,
+    /// `None`: those of the cache.
+    reads: Option<Reads>,
+}
+
+/// The reads of a view that differ from those of its cache.
+struct Reads {
     /// The time to live that a read gives its entry again; `None`: it leaves that as it is.
     touches: Option<DefaultTtl>,
+    /// The largest age of an entry that a read accepts.
+    max_age: Option<Duration>,
 }
 
 /// The options of views of a cache that were opened, with their texts: the same few are opened again and again.
@@ -207,9 +215,9 @@ impl Prepared {
 
     /// Opens a view of the cache of a handle.
     fn open(&self, root: &Arc<CacheHandle>) -> Arc<CacheHandle> {
-        let touches = (self.config.touch_on_get == Some(true)).then(|| self.default_ttl.clone());
+        let reads = Reads::of(&self.config, &self.default_ttl);
         let (config, statistics) = (self.config.clone(), self.statistics.clone());
-        let view = Arc::new(View { root: root.clone(), config, statistics, touches });
+        let view = Arc::new(View { root: root.clone(), config, statistics, reads });
         let cache = Cache {
             backend: view.clone(),
             naming: self.naming.clone(),
@@ -321,14 +329,14 @@ impl Backend for View {
     }
 
     fn hit(&self, key: &[u8], refresh_ahead: bool) -> Option<Value> {
-        if self.touches.is_some() {
+        if self.reads.is_some() {
             return None;
         }
         self.counted(self.root.stored_hit(key, refresh_ahead))
     }
 
     fn hit_into(&self, key: &[u8], buffer: &mut [MaybeUninit<u8>]) -> Option<Hit> {
-        if self.touches.is_some() {
+        if self.reads.is_some() {
             return None;
         }
         self.counted(self.root.stored_hit_into(key, buffer))
@@ -365,8 +373,8 @@ impl Backend for View {
             let outcome = if operation.removes() {
                 // The migrations of the cache follow what is removed.
                 cache.remove(context, operation).await
-            } else if let Some(ttl) = &self.touches {
-                touched(context, &*cache.backend, operation, ttl.resolve(Ttl::Default)).await
+            } else if let Some(reads) = &self.reads {
+                reads.call(context, &*cache.backend, operation).await
             } else {
                 cache.backend.call(context, operation).await
             };
@@ -470,29 +478,85 @@ impl Backend for View {
     }
 }
 
-/// Runs an operation. A read gives its entry this time to live.
-async fn touched(
-    context: CallContext,
-    backend: &dyn Backend,
-    operation: Operation<'_>,
-    ttl: Option<Duration>,
-) -> Result<Outcome> {
-    match operation {
-        Operation::Get { key } => backend.call(context, Operation::GetAndExpire { key, ttl }).await,
-        Operation::GetMany { keys } => {
-            let reads = keys.iter().map(|&key| backend.call(context, Operation::GetAndExpire { key, ttl }));
-            let values = join_all(reads).await.into_iter();
-            Ok(Outcome::Values(values.map(|outcome| outcome.map(Outcome::into_value)).collect()))
-        }
-        Operation::GetOrLease { key, .. } => {
-            let outcome = backend.call(context, operation).await?;
-            if matches!(&outcome, Outcome::Loaded(loaded) if loaded.state == LoadState::Fresh) {
-                backend.call(context, Operation::Expire { key, ttl }).await?;
-            }
-            Ok(outcome)
-        }
-        _ => backend.call(context, operation).await,
+impl Reads {
+    fn of(config: &ViewConfig, default_ttl: &DefaultTtl) -> Option<Self> {
+        let touches = (config.touch_on_get == Some(true)).then(|| default_ttl.clone());
+        let max_age = config.max_age;
+        (touches.is_some() || max_age.is_some()).then_some(Self { touches, max_age })
     }
+
+    /// Runs an operation.
+    async fn call(&self, context: CallContext, backend: &dyn Backend, operation: Operation<'_>) -> Result<Outcome> {
+        match operation {
+            Operation::Get { key } => self.value(context, backend, key).await,
+            Operation::GetMany { keys } => {
+                let values = join_all(keys.iter().map(|&key| self.value(context, backend, key))).await.into_iter();
+                Ok(Outcome::Values(values.map(|outcome| outcome.map(Outcome::into_value)).collect()))
+            }
+            Operation::GetVersioned { key } if self.max_age.is_some() => {
+                let found = self.info(context, backend, key, None).await?;
+                Ok(Outcome::versioned(found.map(|info| (info.value, info.version))))
+            }
+            Operation::GetInfo { key, max_age } => Ok(Outcome::info(self.info(context, backend, key, max_age).await?)),
+            Operation::GetAndExpire { key, ttl } => self.value_for(context, backend, key, Some(ttl)).await,
+            Operation::GetOrLease { .. } if self.max_age.is_some() => Err(no_loads()),
+            Operation::GetOrLease { key, .. } => {
+                let outcome = backend.call(context, operation).await?;
+                if let Some(touches) = &self.touches
+                    && matches!(&outcome, Outcome::Loaded(loaded) if loaded.state == LoadState::Fresh)
+                {
+                    let ttl = touches.resolve(Ttl::Default);
+                    backend.call(context, Operation::Expire { key, ttl }).await?;
+                }
+                Ok(outcome)
+            }
+            _ => backend.call(context, operation).await,
+        }
+    }
+
+    async fn value(&self, context: CallContext, backend: &dyn Backend, key: &[u8]) -> Result<Outcome> {
+        let ttl = self.touches.as_ref().map(|touches| touches.resolve(Ttl::Default));
+        self.value_for(context, backend, key, ttl).await
+    }
+
+    /// Reads a value. The entry gets a time to live, if there is one.
+    async fn value_for(
+        &self,
+        context: CallContext,
+        backend: &dyn Backend,
+        key: &[u8],
+        ttl: Option<Option<Duration>>,
+    ) -> Result<Outcome> {
+        if let (None, Some(ttl)) = (self.max_age, ttl) {
+            return backend.call(context, Operation::GetAndExpire { key, ttl }).await;
+        }
+        let Some(info) = self.info(context, backend, key, None).await? else { return Ok(Outcome::Miss) };
+        if let Some(ttl) = ttl {
+            backend.call(context, Operation::Expire { key, ttl }).await?;
+        }
+        Ok(Outcome::Value(info.value))
+    }
+
+    /// Reads an entry that is not older than the view accepts, nor older than the caller does.
+    async fn info(
+        &self,
+        context: CallContext,
+        backend: &dyn Backend,
+        key: &[u8],
+        max_age: Option<Duration>,
+    ) -> Result<Option<EntryInfo>> {
+        let max_age = self.max_age.into_iter().chain(max_age).min();
+        match backend.call(context, Operation::GetInfo { key, max_age }).await? {
+            Outcome::Info(info) => Ok(Some(*info)),
+            _ => Ok(None),
+        }
+    }
+}
+
+#[cold]
+fn no_loads() -> Error {
+    let text = "a view with max_age does not load: use another view for loads, and let the time to live of the values limit their age";
+    Error::new(ErrorKind::Unsupported, text)
 }
 
 impl ViewConfig {
@@ -508,6 +572,7 @@ impl ViewConfig {
             default_ttl: other.default_ttl.or(self.default_ttl),
             tags: self.tags.iter().chain(&other.tags).cloned().collect(),
             touch_on_get: other.touch_on_get.or(self.touch_on_get),
+            max_age: other.max_age.or(self.max_age),
             patterns: other.patterns.or(self.patterns),
         })
     }

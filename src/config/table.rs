@@ -173,6 +173,7 @@ pub(super) static OPTIONS: &[Row] = &[
     row(View, "default_ttl", MaybeTime(0..=TEN_YEARS, |o| &mut o.view.default_ttl), "", "1m", "TTL of an entry that is set without one; 0: it never expires. `ttl_jitter` of the cache applies."),
     row(View, "tags", Texts(|o| &mut o.view.tags), "", "[a, b]", "Tags that each entry gets when it is stored, in addition to those of the call."),
     row(View, "touch_on_get", Maybe(|o| &mut o.view.touch_on_get), "", "true", "Sliding expiry: a get, also of many keys or for loading, gives its entry the default TTL of the view again."),
+    row(View, "max_age", MaybeTime(1..=TEN_YEARS, |o| &mut o.view.max_age), "", "10s", "Maximum age of an entry that a read accepts; an older entry is a miss for the view, and stays. Such a view does not load."),
     row(View, "patterns", Choice(VIEW_PATTERNS), "", "barrier", "How a pattern invalidates, as the option of the cache. `barrier` needs generations: those of the cache, or those that a namespace has."),
 ];
 

@@ -416,6 +416,8 @@ pub struct ViewConfig {
     pub tags: Vec<String>,
     /// True if a read gives its entry the default TTL again.
     pub touch_on_get: Option<bool>,
+    /// The largest age of an entry that a read accepts.
+    pub max_age: Option<Duration>,
     /// The way in which entries are invalidated by a pattern.
     pub patterns: Option<PatternMode>,
 }

@@ -786,6 +786,13 @@ void a_view_has_names_and_defaults_of_its_own() {
     CHECK(plain.get("k")->text() == "plain");
     plain.close();
     CHECK(cache.exists("k"));
+    ViewOptions limits;
+    limits.max_age = 1ms;
+    cache.set("k", "plain", 10s);
+    std::this_thread::sleep_for(5ms);
+    CHECK(!cache.view(limits).get("k"));
+    limits.max_age = 10s;
+    CHECK(cache.view(limits).get("k")->text() == "plain");
     CHECK(thrown_by([&] { cache.view({"a:b"}); }) == YC_E_CONFIG);
     CHECK(thrown_by([&] { users.view({"b"}); }) == YC_E_INVALID);
     Error error;

@@ -41,6 +41,11 @@ const bigintOption = (step, name) => (step.options.has(name) ? BigInt(step.optio
 const wantsOk = (step) => step.wanted.length === 1 && step.wanted[0].text === 'ok';
 
 /** With `wait` the key is read until its value is in the memory of this process, for so long at most. */
+// Returns the milliseconds of a time such as 90s or 10m.
+function millis(text) {
+  return Number.parseInt(text, 10) * (text.endsWith('m') ? 60000 : 1000);
+}
+
 async function getNear(cache, step) {
   const key = data(step.arguments[0]);
   const end = performance.now() + (numberOption(step, 'wait') ?? 0);
@@ -328,7 +333,8 @@ class Case {
   view(step) {
     const options = {};
     for (const [name, values] of step.options) {
-      if (name === 'default_ttl') options.defaultTtl = Number(values[0].replace(/s$/, '')) * 1000;
+      if (name === 'default_ttl') options.defaultTtl = millis(values[0]);
+      else if (name === 'max_age') options.maxAge = millis(values[0]);
       else if (name === 'touch_on_get') options.touchOnGet = values[0] === 'true';
       else options[name] = name === 'tags' ? values : values[0];
     }

@@ -49,7 +49,7 @@ const SEARCH = optionsSet('threshold', 'limit', 'tags', 'encoding', 'signal');
 const SWITCH = optionsSet('copy', 'rate');
 const MIGRATE = optionsSet('pattern', 'rate', 'dryRun', 'resume', 'onProgress', 'signal');
 const CLOSE = optionsSet('timeout');
-const VIEW = optionsSet('namespace', 'timeout', 'defaultTtl', 'tags', 'touchOnGet', 'patterns');
+const VIEW = optionsSet('namespace', 'timeout', 'defaultTtl', 'tags', 'touchOnGet', 'maxAge', 'patterns');
 
 /** Returns the native part of a cache. */
 let handleOf;
@@ -474,13 +474,14 @@ class Cache {
   // ---- Views ----
 
   view(options) {
-    const { namespace, timeout, defaultTtl, tags, touchOnGet, patterns } = optionsOf(options, VIEW);
+    const { namespace, timeout, defaultTtl, tags, touchOnGet, maxAge, patterns } = optionsOf(options, VIEW);
     const document = {
       namespace: namespace === undefined ? undefined : textOf(namespace, 'namespace'),
       timeout: timeout === undefined ? undefined : `${timeOf(timeout, undefined, 'timeout')}ms`,
       default_ttl: defaultTtl === undefined ? undefined : `${defaultTtl === Infinity ? 0 : timeOf(defaultTtl, undefined, 'defaultTtl')}ms`,
       tags: tags === undefined ? undefined : tagTextsOf(tags),
       touch_on_get: touchOnGet === undefined ? undefined : flagOf(touchOnGet, 'touchOnGet'),
+      max_age: maxAge === undefined ? undefined : `${timeOf(maxAge, undefined, 'maxAge')}ms`,
       patterns: patterns === undefined ? undefined : textOf(patterns, 'patterns'),
     };
     this.#exchange.check();

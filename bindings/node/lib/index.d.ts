@@ -1118,6 +1118,11 @@ export interface ViewOptions {
   /** Begins the default TTL of the view again with each get, also of many keys or for loading: sliding expiry. */
   touchOnGet?: boolean;
   /**
+   * Limits the age in milliseconds of an entry that reads accept: an older entry is a miss for the view, and stays, as described
+   * at `getInfo`. Such a view does not load: `getOrLoad` fails with `YC_E_UNSUPPORTED`.
+   */
+  maxAge?: number;
+  /**
    * Selects how `invalidatePattern` works: `walk` lists the keys and counts those that it removes; `barrier` makes misses of the
    * older entries that match in one step, also on a server that cannot list, and needs generations.
    */
@@ -2138,7 +2143,7 @@ export class Cache {
    * Close a view that is no longer needed: this closes no connection. The calls of a
    * view fail with `YC_E_CLOSED` after its cache was closed.
    *
-   * @param options - `namespace`, `timeout`, `defaultTtl`, `tags`, `touchOnGet` and `patterns` of the view.
+   * @param options - `namespace`, `timeout`, `defaultTtl`, `tags`, `touchOnGet`, `maxAge` and `patterns` of the view.
    * @returns The view.
    * @throws `TypeError` for options of a wrong type; `YC_E_CONFIG` for those that cannot be used; `YC_E_INVALID` for a negative time,
    * and for a namespace in a view that has one; `YC_E_CLOSED`.

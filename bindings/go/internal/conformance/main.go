@@ -113,6 +113,12 @@ func (run *runner) runView(cache *yokedcache.Cache, step *statement) []token {
 			}
 		case "tags":
 			options.Tags = option.values
+		case "max_age":
+			age, err := time.ParseDuration(value)
+			if err != nil {
+				stop(err.Error())
+			}
+			options.MaxAge = age
 		case "touch_on_get":
 			options.TouchOnGet = value == "true"
 		case "patterns":
