@@ -58,7 +58,6 @@ impl MemcachedStore {
         run(context, &self.current, commands).await.into_iter().try_for_each(|received| received.map(drop))
     }
 
-    /// Runs a command, and reads the versions of tags with it.
     /// Returns true if marks can be read without entries, and say all: not with the binary protocol, and not with the failover,
     /// where an entry counts only with its epoch.
     fn has_marks(&self) -> bool {
@@ -66,22 +65,22 @@ impl MemcachedStore {
         matches!(nodes.protocol, Codec::Meta) && !nodes.has_marked_entries()
     }
 
-    /// Runs commands, and reads the versions of tags. Those that cannot be read are unknown.
+    /// Runs commands, and reads the versions of tags with them.
     async fn with_versions_of(
         &self,
         context: CallContext,
         first: Vec<Command<'_>>,
         prefix: &str,
         tags: &[u64],
-    ) -> (Vec<Result<Received>>, Vec<Option<u64>>) {
+    ) -> (Vec<Result<Received>>, Vec<Result<Option<u64>>>) {
         let names = names::tag_versions(prefix, tags);
         let commands: Commands = first.into_iter().chain(names.iter().map(|name| Command::Peek { name })).collect();
         let mut received: Vec<_> = run(context, &self.current, &commands).await.into_iter().collect();
         let versions = received.split_off(received.len() - tags.len());
-        let version = |received: Result<Received>| received.and_then(|it| tag_version(&it)).ok().flatten();
-        (received, versions.into_iter().map(version).collect())
+        (received, versions.into_iter().map(|received| tag_version(&received?)).collect())
     }
 
+    /// Runs a command, and reads the versions of tags with it.
     async fn with_tag_versions(
         &self,
         context: CallContext,
@@ -96,6 +95,11 @@ impl MemcachedStore {
         let first = received.next().unwrap_or_else(|| Err(unexpected()));
         (first, received.map(|received| tag_version(&received?)).collect())
     }
+}
+
+/// Returns the versions that could be read.
+fn known(versions: Vec<Result<Option<u64>>>) -> Vec<Option<u64>> {
+    versions.into_iter().map(|version| version.ok().flatten()).collect()
 }
 
 /// Returns whether an entry was stored.
@@ -222,7 +226,7 @@ impl Store for MemcachedStore {
             let mark = received.version().filter(|_| has_marks).map(Mark::number);
             Ok(TimedEntry { stored: stored(received)?, left: None, mark })
         };
-        (entries.into_iter().map(timed).collect(), versions)
+        (entries.into_iter().map(timed).collect(), known(versions))
     }
 
     fn connects(&self) -> u64 {
@@ -240,7 +244,7 @@ impl Store for MemcachedStore {
     ) -> (Outcomes<Option<Mark>>, Vec<Option<u64>>) {
         let marks = names.iter().map(|name| Command::Mark { name }).collect();
         let (marks, versions) = self.with_versions_of(context, marks, prefix, tags).await;
-        (marks.into_iter().map(|received| Ok(received?.version().map(Mark::number))).collect(), versions)
+        (marks.into_iter().map(|received| Ok(received?.version().map(Mark::number))).collect(), known(versions))
     }
 
     fn decode_head<'a>(name: &[u8], stored: &'a [u8]) -> std::result::Result<Entry<'a>, DecodeError> {
@@ -317,6 +321,18 @@ impl Store for MemcachedStore {
         self.read_tag_versions(context, prefix, tags, missing.is_created()).await
     }
 
+    async fn read_with_versions<'a>(
+        &'a self,
+        context: CallContext,
+        prefix: &'a str,
+        names: &'a [&'a [u8]],
+        tags: &'a [u64],
+    ) -> (Outcomes<Option<Slice>>, Vec<Result<Option<u64>>>) {
+        let gets = names.iter().map(|name| Command::Get { name }).collect();
+        let (entries, versions) = self.with_versions_of(context, gets, prefix, tags).await;
+        (entries.into_iter().map(|received| stored(received?)).collect(), versions)
+    }
+
     async fn read_with_tag_versions<'a>(
         &'a self,
         context: CallContext,
@@ -326,8 +342,7 @@ impl Store for MemcachedStore {
     ) -> Result<VersionedEntry> {
         let (entry, versions) = self.with_tag_versions(context, Command::Get { name }, prefix, tags).await;
         // The entry is guessed to have the tags. An error counts only if it has: then the version is read again.
-        let versions = versions.into_iter().map(|version| version.ok().flatten()).collect();
-        Ok((stored(entry?)?, versions))
+        Ok((stored(entry?)?, known(versions)))
     }
 
     async fn write_with_tag_versions<'a>(

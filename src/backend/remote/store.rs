@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::join;
 use tokio::runtime::Handle;
 
 use super::{Announcement, Outbox, Outcomes, Replaceable, Sample, Slice};
@@ -428,10 +427,7 @@ pub trait Store: Send + Sync + 'static {
         prefix: &'a str,
         names: &'a [&'a [u8]],
         tags: &'a [u64],
-    ) -> impl Future<Output = (Outcomes<Option<Slice>>, Vec<Result<Option<u64>>>)> + Send {
-        let versions = self.tag_versions(context, prefix, tags, Missing::Stays);
-        join(self.read(context, names), versions)
-    }
+    ) -> impl Future<Output = (Outcomes<Option<Slice>>, Vec<Result<Option<u64>>>)> + Send;
     /// Reads what is stored under a name, and the versions of tags, in one request.
     fn read_with_tag_versions<'a>(
         &'a self,
