@@ -83,16 +83,20 @@ impl Store {
             if !allowed(&mut shard) {
                 return Ok(false);
             }
-            let old = if fresh.is_some() || shard.outgrows(cost) {
-                shard.find(hash.of_entry(), key)
-            } else if let Some((id, replaced)) = shard.overwrite(hash.of_entry(), key, value, times) {
+            let may_overwrite = fresh.is_none() && !shard.outgrows(cost);
+            let overwritten = match tags {
+                _ if !may_overwrite => None,
+                [] => shard.overwrite(hash.of_entry(), key, value, times),
+                _ => shard.overwrite_tagged(hash.of_entry(), key, value, times, tags),
+            };
+            if let Some((id, replaced)) = overwritten {
                 let ended = shard.saw_set(id, None);
                 drop(shard);
                 drop((replaced, ended));
                 return Ok(true);
-            } else {
-                None
-            };
+            }
+            let is_new = may_overwrite && tags.is_empty();
+            let old = if is_new { None } else { shard.find(hash.of_entry(), key) };
             match self.try_put(shard, old, fresh.unwrap_or_else(new), terms) {
                 Ok(()) => return Ok(true),
                 Err(refused) => fresh = Some(refused),
@@ -159,7 +163,7 @@ impl Store {
     /// Returns true if an entry may need more room than the one that it replaces.
     #[inline]
     fn needs_room(&self, terms: Terms) -> bool {
-        self.room.bounds_bytes() || !terms.tags.is_empty() || terms.kept.is_some()
+        self.room.bounds_bytes() || terms.kept.is_some()
     }
 
     fn add(&self, shard: MutexGuard<Shard>, fresh: Fresh, terms: Terms) -> Stored {

@@ -261,15 +261,34 @@ impl Shard {
         value: &[u8],
         times: Times,
     ) -> Option<(SlotId, Option<Value>)> {
-        let (id, old) = self.table.overwrite(hash, key, value, times)?;
+        let stay = |members| Some(members == NONE);
+        let (id, old) = self.table.overwrite(hash, key, value, times, stay)?;
+        Some((id, self.overwritten(id, key, value, old)))
+    }
+
+    /// Does the same with an entry that has these tags already; others are not replaced.
+    #[inline(never)]
+    pub(super) fn overwrite_tagged(
+        &mut self,
+        hash: u32,
+        key: &[u8],
+        value: &[u8],
+        times: Times,
+        tags: &[TagName],
+    ) -> Option<(SlotId, Option<Value>)> {
+        let stay = |members| self.tags.are_those_of(members, tags).then_some(true);
+        let (id, old) = self.table.overwrite(hash, key, value, times, stay)?;
+        Some((id, self.overwritten(id, key, value, old)))
+    }
+
+    #[inline]
+    fn overwritten(&mut self, id: SlotId, key: &[u8], value: &[u8], old: Option<(Value, u32)>) -> Option<Value> {
         self.end_version(id);
         self.counters.sets += 1;
-        let old = old.map(|(old, members)| {
-            self.bytes = self.bytes + key.len() + value.len() - old.len();
-            self.tags.leave(members);
-            old
-        });
-        Some((id, old))
+        let (old, members) = old?;
+        self.bytes = self.bytes + key.len() + value.len() - old.len();
+        self.tags.leave(members);
+        Some(old)
     }
 
     /// Replaces the entry of a key, and returns the previous one.

@@ -157,15 +157,15 @@ pub(super) fn slot_id(number: usize) -> SlotId {
     number as SlotId
 }
 
-/// Notes the slot of an entry without tags and its creation time, and its deadline for the sweeps.
+/// Notes the slot of an entry, whether it has tags (`TAGGED` or 0), its creation time, and its deadline for the sweeps.
 #[inline]
-fn note_times(entry: &Value, id: SlotId, created: Created, slots: &mut [Slot], earliest: &mut [Deadline]) {
+fn note_times(entry: &Value, id: SlotId, created: Created, tagged: u32, slots: &mut [Slot], earliest: &mut [Deadline]) {
     let is_dated = created != Created::UNKNOWN;
     if is_dated {
         slots[id as usize].created = created;
     }
     expires(earliest, id, entry.deadline());
-    entry.notes().slot.store(if is_dated { id | DATED } else { id }, Relaxed);
+    entry.notes().slot.store(tagged | if is_dated { id | DATED } else { id }, Relaxed);
 }
 
 /// Notes the deadline of a slot for the sweeps.
@@ -380,9 +380,10 @@ impl Table {
         Some((old, members))
     }
 
-    /// Gives the entry of a key another value and other times, and no tags. This is a use of it. A value of the same length
-    /// is written over the previous one, unless a reader shares that or it has tags. Otherwise also returns the previous
-    /// entry and its first membership in a tag. Returns `None` if the key has no entry.
+    /// Gives the entry of a key another value and other times. This is a use of it. `keeps` says of its first membership in a
+    /// tag whether its memberships stay; `None` refuses. If they stay, a value of the same length is written over the
+    /// previous one, unless a reader shares that. Otherwise also returns the previous entry and the first membership that it
+    /// has to leave. Returns `None` if the key has no entry, too.
     #[inline]
     pub(super) fn overwrite(
         &mut self,
@@ -390,28 +391,32 @@ impl Table {
         key: &[u8],
         value: &[u8],
         times: Times,
+        keeps: impl FnOnce(u32) -> Option<bool>,
     ) -> Option<(SlotId, Option<(Value, u32)>)> {
         let now = self.tick();
         let entry = self.entries.index.find_mut(spread(hash), |entry| entry.has_key(key))?;
         let id = entry.slot();
-        if !entry.is_tagged() && entry.overwrite(value) {
+        let members = if entry.is_tagged() { self.entries.slots[id as usize].members } else { NONE };
+        let stay = keeps(members)?;
+        let tagged = if stay && members != NONE { TAGGED } else { 0 };
+        let (slots, earliest) = (&mut self.entries.slots, &mut self.earliest);
+        if stay && entry.overwrite(value) {
             entry.set_deadline(times.deadline);
-            note_times(entry, id, times.created, &mut self.entries.slots, &mut self.earliest);
+            note_times(entry, id, times.created, tagged, slots, earliest);
             now.note(entry);
             return Some((id, None));
         }
         let fresh = Value::keyed(key, value, Notes::until(times.deadline.nanos()));
-        note_times(&fresh, id, times.created, &mut self.entries.slots, &mut self.earliest);
+        note_times(&fresh, id, times.created, tagged, slots, earliest);
         let old = std::mem::replace(entry, fresh);
         now.note_set(&old, entry);
-        let members = self.members_of(&old);
-        Some((id, Some((old, members))))
+        Some((id, Some((old, if stay { NONE } else { members }))))
     }
 
     /// Makes the notes of an entry for its slot.
     #[inline]
     fn place(&mut self, id: SlotId, fresh: Fresh) -> Value {
-        note_times(&fresh.value, id, fresh.created, &mut self.entries.slots, &mut self.earliest);
+        note_times(&fresh.value, id, fresh.created, 0, &mut self.entries.slots, &mut self.earliest);
         fresh.value
     }
 

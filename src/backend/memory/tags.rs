@@ -108,6 +108,16 @@ impl Tags {
         count
     }
 
+    /// Returns true if a slot with this list joined these tags, in this order, and is a member of their present records.
+    #[inline]
+    pub(super) fn are_those_of(&self, first_of_slot: MemberId, tags: &[TagName]) -> bool {
+        let mut wanted = tags.iter().rev();
+        self.of_slot(first_of_slot).all(|member| {
+            let record = &self.tags[member.tag];
+            wanted.next().is_some_and(|tag| tag.tag == record.name.tag) && record.is_present()
+        }) && wanted.next().is_none()
+    }
+
     /// Returns true if no entry can be dead because of its tags.
     #[inline]
     pub(super) fn none_dead(&self) -> bool {
@@ -337,6 +347,11 @@ impl Tags {
 }
 
 impl Tag {
+    /// Returns true if it is the record that later sets with its name join.
+    fn is_present(&self) -> bool {
+        self.invalidated_at.is_none() && self.sealed.is_none()
+    }
+
     /// Returns true if it was sealed by a barrier of this number, or by an earlier one.
     fn is_sealed_by(&self, number: u64) -> bool {
         self.sealed.is_some_and(|(_, sealed)| sealed <= number)

@@ -263,6 +263,47 @@ fn tags_of_entries_that_are_gone_take_no_room() {
 }
 
 #[test]
+fn an_entry_that_is_set_again_with_the_same_tags_lives_until_they_are_invalidated_again() {
+    for eviction in ORDERS {
+        let store = Store::new(100, 0, eviction);
+        let (tags, kills): (&[&[u8]], [&dyn Fn(); 3]) = (
+            &[b"tag", b"generation"],
+            [&|| _ = store.invalidate(&[b"tag"], false), &|| _ = store.invalidate(&[b"generation"], false), &|| {
+                store.bar(b"generation", &[b"k*"])
+            }],
+        );
+        for kill in kills {
+            set(&store, "key", "before", tags);
+            let (read, version) = store.get_versioned(b"key").unwrap();
+            for value in ["behind", "longer than that", "as long as that.", "before"] {
+                set(&store, "key", value, tags);
+                assert_eq!(get(&store, "key").as_deref(), Some(value));
+            }
+            assert_eq!(read.as_bytes(), b"before", "a reader keeps its value");
+            assert_ne!(store.get_versioned(b"key").unwrap().1, version);
+            store.bar(b"generation", &[b"other"]);
+            assert_eq!(get(&store, "key").as_deref(), Some("before"));
+            for value in ["one", "other"] {
+                // A read would remove the entry.
+                kill();
+                set(&store, "key", value, tags);
+                assert_eq!(get(&store, "key").as_deref(), Some(value));
+            }
+            kill();
+            assert_eq!(get(&store, "key"), None);
+        }
+        set(&store, "key", "four", tags);
+        set(&store, "key", "five", &tags[..1]);
+        store.invalidate(&[b"generation"], false);
+        assert_eq!(get(&store, "key").as_deref(), Some("five"), "the tags are those of the last set");
+        set(&store, "key", "last", tags);
+        assert_eq!(store.tags(), 2);
+        store.delete(b"key");
+        assert_eq!(store.tags(), 0);
+    }
+}
+
+#[test]
 fn a_sweep_removes_what_expired_and_what_invalidated_tags_left_behind() {
     let store = Store::new(100_000, 0, Eviction::Lru);
     for key in 0..3000 {
