@@ -43,6 +43,15 @@ type viewDocument struct {
 	Patterns   string   `json:"patterns,omitempty"`
 }
 
+// Returns a time as the options have it, rounded up to whole milliseconds.
+func timeOption(limit time.Duration) string {
+	whole := limit.Milliseconds()
+	if limit%time.Millisecond > 0 {
+		whole++
+	}
+	return fmt.Sprintf("%dms", whole)
+}
+
 // View opens a view: a second cache on the same connections and threads, with other defaults. All methods work on a
 // view, except [Cache.Switch] and [Cache.MigrateTo], which fail with [ErrUnsupported]. A switch of the cache applies to its
 // views.
@@ -66,16 +75,16 @@ func (cache *Cache) View(options ViewOptions) (*Cache, error) {
 	defer user.leave()
 	document := viewDocument{Namespace: options.Namespace, Tags: options.Tags, TouchOnGet: options.TouchOnGet, Patterns: options.Patterns}
 	if options.Timeout != 0 {
-		document.Timeout = fmt.Sprintf("%dms", int64(millis(options.Timeout)))
+		document.Timeout = timeOption(options.Timeout)
 	}
 	if options.MaxAge != 0 {
-		document.MaxAge = fmt.Sprintf("%dms", int64(millis(options.MaxAge)))
+		document.MaxAge = timeOption(options.MaxAge)
 	}
 	switch {
 	case options.DefaultTTL < 0:
 		document.DefaultTTL = "0"
 	case options.DefaultTTL > 0:
-		document.DefaultTTL = fmt.Sprintf("%dms", int64(millis(options.DefaultTTL)))
+		document.DefaultTTL = timeOption(options.DefaultTTL)
 	}
 	text, err := newOptions(document, append([]string{options.Namespace}, options.Tags...)...)
 	if err != nil {

@@ -112,7 +112,7 @@ func TestASwitchOfTheCacheAppliesToItsViews(t *testing.T) {
 func TestWrongOptionsOfAViewAreRefused(t *testing.T) {
 	cache := openAt(t, "memory://")
 	for _, options := range []yokedcache.ViewOptions{
-		{Namespace: "a:b"}, {Namespace: "\xff"}, {Namespace: "a\x00"}, {Timeout: -1}, {Timeout: 48 * time.Hour}, {Tags: []string{""}}, {Tags: []string{"\xff"}},
+		{Namespace: "a:b"}, {Namespace: "\xff"}, {Namespace: "a\x00"}, {Timeout: -1}, {Timeout: 48 * time.Hour}, {MaxAge: -1}, {MaxAge: -time.Second}, {Tags: []string{""}}, {Tags: []string{"\xff"}},
 	} {
 		if view, err := cache.View(options); view != nil || !errors.Is(err, yokedcache.ErrConfig) && !errors.Is(err, yokedcache.ErrInvalid) {
 			t.Errorf("%+v: %v", options, err)
