@@ -19,6 +19,7 @@ unsupported explain 2
 unsupported info 3
 unsupported ages 1
 unsupported touch 5
+unsupported max_age 1
 unsupported leases 28
 unsupported loading 9
 unsupported near 3
