@@ -205,7 +205,8 @@ func TestLogTellsOfALostConnection(t *testing.T) {
 	setLogger(t, journal)
 	proxy := startProxy(t, port)
 	scheme, _, _ := strings.Cut(os.Getenv("YC_TEST_URL"), ":")
-	cache, err := yokedcache.Open(scheme + "://" + proxy.address + "?key_prefix=log")
+	// A second connection that is made meanwhile would not be cut.
+	cache, err := yokedcache.Open(scheme + "://" + proxy.address + "?key_prefix=log&pool_size=1")
 	check(t, err)
 	defer cache.Close()
 	check(t, cache.Set(ctx, "k", nil))

@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -69,8 +68,9 @@ func freePort(t *testing.T) string {
 // A proxy stands between a cache and a server on this machine, which seems to be down as long as the proxy is cut.
 type proxy struct {
 	address string
-	down    atomic.Bool
 	lock    sync.Mutex
+	isDown  bool
+	cuts    int
 	open    []net.Conn
 }
 
@@ -78,7 +78,10 @@ func startProxy(t *testing.T, port string) *proxy {
 	t.Helper()
 	proxy := &proxy{}
 	proxy.address = listen(t, func(conn net.Conn) {
-		if proxy.down.Load() {
+		proxy.lock.Lock()
+		isDown, cuts := proxy.isDown, proxy.cuts
+		proxy.lock.Unlock()
+		if isDown {
 			return
 		}
 		server, err := net.Dial("tcp", "127.0.0.1:"+port)
@@ -88,8 +91,8 @@ func startProxy(t *testing.T, port string) *proxy {
 		defer server.Close()
 		proxy.lock.Lock()
 		proxy.open = append(proxy.open, conn, server)
-		// It may have been cut since it was accepted.
-		isCut := proxy.down.Load()
+		// It may have been cut, and mended, since it was accepted.
+		isCut := proxy.cuts != cuts
 		proxy.lock.Unlock()
 		if isCut {
 			return
@@ -102,14 +105,17 @@ func startProxy(t *testing.T, port string) *proxy {
 
 // Closes all connections, and refuses new ones until mend is called.
 func (proxy *proxy) cut() {
-	proxy.down.Store(true)
 	proxy.lock.Lock()
 	defer proxy.lock.Unlock()
+	proxy.isDown = true
+	proxy.cuts++
 	for _, conn := range proxy.open {
 		conn.Close()
 	}
 }
 
 func (proxy *proxy) mend() {
-	proxy.down.Store(false)
+	proxy.lock.Lock()
+	defer proxy.lock.Unlock()
+	proxy.isDown = false
 }
