@@ -328,8 +328,12 @@ impl<S: Store> Remote<S> {
     }
 
     pub(super) fn encode_entry(&self, entry: &NewEntry, versions: &[TagVersion]) -> Result<EncodedEntry> {
-        let version = |tag: &&[u8]| versions.iter().find(|version| version.tag == tag_hash(tag)).copied();
-        let tags = entry.tags.iter().filter_map(version).collect();
+        let mut tags: Vec<TagVersion> = Vec::with_capacity(entry.tags.len());
+        for hash in entry.tags.iter().map(|tag| tag_hash(tag)) {
+            // A tag that is named twice is one tag.
+            let version = versions.iter().find(|version| version.tag == hash);
+            tags.extend(version.filter(|version| !tags.contains(version)));
+        }
         let origin = Origin { nonce: nonce::next()?, created: None };
         Ok(self.encode_stored(entry.key, entry.value, entry.ttl, tags, origin, LoadTerms::default()))
     }
