@@ -231,6 +231,18 @@ typedef struct yc_value yc_value;
 // an empty one. For NULL the function returns NULL and writes 0.
 const void *yc_value_data(const struct yc_value *value, size_t *len);
 
+// Returns the name of a tag of the entry that yc_get_info() has read, and writes its
+// length to *len. len may be NULL. The tags have the index 0, 1 and so on, in the
+// order in which the entry was set with them, each once, and without the namespace
+// of a view. The value owns the bytes, which are not NUL-terminated.
+//
+// Returns NULL and writes 0 behind the last tag, for NULL, for a value of another
+// function, and for an entry that does not store the names of its tags: it was set
+// without the option tag_names, or its names take more than 2 KiB (two bytes more
+// each, with their namespaces). yc_entry_info.tag_count has the number of tags in
+// any case.
+const void *yc_value_tag(const struct yc_value *value, size_t index, size_t *len);
+
 // Returns a second handle on the same bytes without copying them. The caller
 // frees each handle with yc_value_free(). Returns NULL for NULL.
 struct yc_value *yc_value_clone(const struct yc_value *value);
@@ -477,6 +489,11 @@ yc_status yc_ttl(struct yc_cache *cache,
 //             printf("%lld ms old\n", (long long)info.age_ms);
 //         if (info.remaining_ms >= 0)
 //             printf("%lld ms left\n", (long long)info.remaining_ms);
+//         // The tags, if the cache has the option tag_names.
+//         size_t len;
+//         const char *tag;
+//         for (size_t i = 0; (tag = yc_value_tag(price, i, &len)); i++)
+//             printf("tag %.*s\n", (int)len, tag);
 //         yc_value_free(price);
 //     }
 
@@ -501,8 +518,8 @@ typedef struct yc_entry_info {
   // The remaining time to live in milliseconds, or YC_TTL_DEFAULT (-1) if the
   // entry never expires, as yc_ttl() returns it.
   int64_t remaining_ms;
-  // The number of tags of the entry. Entries store hashes of their tags and not
-  // the names: yc_explain() tells for names whether the entry has them.
+  // The number of tags of the entry. yc_value_tag() returns their names if the
+  // entry stores them.
   uint64_t tag_count;
   // Set to zero.
   uint64_t reserved[4];
@@ -513,7 +530,7 @@ typedef struct yc_entry_info {
     { sizeof(yc_entry_info), 0, 0, 0, 0, { 0, 0, 0, 0 } }
 
 // Reads the value of a key with its version, its age, its remaining time to live
-// and the number of its tags. On Redis and Memcached this takes as many round
+// and its tags. On Redis and Memcached this takes as many round
 // trips as yc_get(), which is one as a rule, and one more while a caller loads the
 // key again. The value comes from the servers, also if the near cache has a copy.
 // While a fallback serves, the properties are those of its entry.
@@ -526,6 +543,11 @@ typedef struct yc_entry_info {
 // max_age_ms is not 0: in memory an entry that was set without a time to live, on
 // Redis a counter, and an entry of a version of the library that did not store
 // the time of the set.
+//
+// An entry stores hashes of its tags, and their names only with the option
+// tag_names: then yc_value_tag() returns those of *value, also for a YC_OP_GET_INFO
+// of a batch or a queue. Without names, yc_explain() tells for given ones whether
+// the entry has them.
 //
 // On Redis the remaining time is read directly before the value. If another
 // program sets the key between the two, it may be that of the entry before.
@@ -1977,7 +1999,7 @@ yc_status yc_health(struct yc_cache *cache, struct yc_value **json, struct yc_er
 // - "value_bytes": the length of the value. "stored_bytes": the bytes that the
 //   server stores under the name, or the memory that the entry takes.
 // - "tags": an array with an object for each tag of the entry: "name" (null if it
-//   is not among tags), "hash" (16 hexadecimal digits, as in the stored name of
+//   is not among tags and the entry does not store it), "hash" (16 hexadecimal digits, as in the stored name of
 //   its version) and "status": "current", "invalidated", or "lost" if the server
 //   does not have its version any more, which counts as an invalidation.
 // - "tags_not_carried": an array with the names among tags that the entry does not

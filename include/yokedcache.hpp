@@ -937,6 +937,18 @@ public:
     // Returns a copy of the bytes.
     std::string text() const { return std::string(view()); }
 
+    // Returns copies of the names of the tags of the entry that get_info() has read, in the
+    // order of the set and without the namespace of a view. Empty for a value of another
+    // function, and for an entry that does not store them: see yc_value_tag().
+    std::vector<std::string> tags() const {
+        std::vector<std::string> names;
+        std::size_t length = 0;
+        while (const void *name = yc_value_tag(handle_.get(), names.size(), &length)) {
+            names.emplace_back(static_cast<const char *>(name), length);
+        }
+        return names;
+    }
+
     // Returns a second handle on the same bytes.
     Value clone() const noexcept { return loaded_ != nullptr ? Value(loaded_) : Value(yc_value_clone(handle_.get())); }
 
@@ -1008,7 +1020,8 @@ struct EntryInfo {
     std::optional<std::chrono::milliseconds> age = {};
     // The remaining time to live, or Ttl::never().
     Ttl ttl = {};
-    // The number of tags. Entries store no names of tags.
+    // The number of tags. value.tags() returns their names if the entry stores them, with the
+    // option tag_names.
     std::uint64_t tag_count = 0;
 };
 
@@ -3282,7 +3295,7 @@ public:
     // ---- Conditional writes and counters ----
 
     // Reads the value of a key and its version. Empty on a miss.
-    // Reads a value with its version, age, remaining time to live and number of tags. An
+    // Reads a value with its version, age, remaining time to live and tags. An
     // entry that is older than max_age is a miss for this call, and stays; zero accepts any
     // age, and a negative time is rejected. An age may be up to 2200 ms too long.
     std::optional<EntryInfo> get_info(Bytes key, std::chrono::milliseconds max_age, Error &error) const noexcept {

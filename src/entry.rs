@@ -4,13 +4,14 @@
 //! offset  size  field (integers are little-endian)
 //!      0     2  magic D9 43
 //!      2     1  version: 1 an entry, 2 a remembered absence, which a reader of version 1 takes for a miss
-//!      3     1  flags: 1 deadline, 2 tags, 4 key, 8 nonce, 16 stale time, 32 load time, 64 creation time; others belong to
-//!               later versions
+//!      3     1  flags: 1 deadline, 2 tags, 4 key, 8 nonce, 16 stale time, 32 load time, 64 creation time, 128 names of the
+//!               tags
 //!      4     4  length of the header, fields of later versions included
 //!      8     8  fingerprint: XXH3-64 of the full stored name
 //!     16     8  deadline in ms since 1970 (flag 1)
 //!            2  number of tags (flag 2), then for each: 8 XXH3-64 of the tag, 8 its version
 //!            4  length of the key (flag 4), then the key
+//!            4  length of the names of the tags (flag 128), then the names: see `tag_names`
 //!            …  fields of later versions, skipped by this one
 //!            4  time of the set in seconds since 1970 (flag 64)
 //!            8  time in ms after the time to live in which the value may be served as stale (flag 16)
@@ -33,6 +34,7 @@ use self::form::MAGIC;
 pub use self::form::{DecodeError, fingerprint};
 use crate::key::MAX_STORED_TAGS;
 use crate::naming::generation_of;
+use crate::tag_names::MAX_TAG_NAMES;
 
 /// The magic of the trailer of a load, which may stand alone.
 pub const TRAILER_MAGIC: [u8; 2] = [0xD9, 0x4C];
@@ -44,6 +46,7 @@ const NONCE: u8 = 8;
 const STALE: u8 = 16;
 const LOAD: u8 = 32;
 const CREATED: u8 = 64;
+const TAG_NAMES: u8 = 128;
 /// The version byte of a remembered absence.
 const ABSENCE: u8 = 2;
 const CHECKSUM_LEN: usize = 8;
@@ -90,6 +93,8 @@ pub struct Entry<'a> {
     pub tags: Vec<TagVersion>,
     /// The user's key, if the stored name is a digest of it.
     pub key: Option<&'a [u8]>,
+    /// The names of the tags in their stored form, see `TagNames`; empty if the entry does not store them.
+    pub tag_names: &'a [u8],
     /// A number that no other set stores; `None` in an entry of a version that did not write it.
     pub nonce: Option<u64>,
     /// The time of the set in seconds since 1970, by the clock of the store; `None` in an entry of a version that did not
@@ -126,6 +131,10 @@ pub fn encode(name: &[u8], entry: &Entry) -> Vec<u8> {
     if let Some(key) = entry.key {
         out.extend(len32(key.len()));
         out.extend(key);
+    }
+    if !entry.tag_names.is_empty() {
+        out.extend(len32(entry.tag_names.len()));
+        out.extend(entry.tag_names);
     }
     out.extend(entry.created_s.iter().flat_map(|created| created.to_le_bytes()));
     if entry.load.stale_for_ms != 0 {
@@ -178,7 +187,8 @@ pub fn head<'a>(name: &[u8], stored: &'a [u8]) -> Result<Entry<'a>, DecodeError>
 /// Returns a counter as the entry that it stands for.
 fn of_counter((number, nonce): (&[u8], u64)) -> Entry<'_> {
     let load = LoadTerms::default();
-    Entry { deadline_ms: None, tags: Vec::new(), key: None, nonce: Some(nonce), created_s: None, load, payload: number }
+    let (tags, tag_names) = (Vec::new(), &[][..]);
+    Entry { deadline_ms: None, tags, key: None, tag_names, nonce: Some(nonce), created_s: None, load, payload: number }
 }
 
 /// Returns the bytes of the header of a stored entry.
@@ -205,7 +215,8 @@ fn head_of_any<'a>(name: &[u8], stored: &'a [u8]) -> Result<Entry<'a>, DecodeErr
     Ok(Entry {
         deadline_ms: (flags & DEADLINE != 0).then(|| fields.take_u64()).transpose()?,
         tags: if flags & TAGS == 0 { Vec::new() } else { fields.take_tags()? },
-        key: (flags & KEY != 0).then(|| fields.take_key()).transpose()?,
+        key: (flags & KEY != 0).then(|| fields.take_bytes()).transpose()?,
+        tag_names: if flags & TAG_NAMES == 0 { &[] } else { fields.take_bytes()? },
         nonce,
         created_s,
         load: LoadTerms {
@@ -243,7 +254,7 @@ pub fn count_tags(key: &[u8], tags: impl Iterator<Item = u64>) -> u64 {
 }
 
 /// The longest header without a key: the number of bytes to fetch for an inspection of an entry.
-pub const MAX_KEYLESS_HEADER: usize = FIXED_LEN + 8 + 2 + 16 * MAX_STORED_TAGS + 4 + 8 + 4 + 8;
+pub const MAX_KEYLESS_HEADER: usize = FIXED_LEN + 8 + 2 + 16 * MAX_STORED_TAGS + 4 + MAX_TAG_NAMES + 4 + 8 + 4 + 8;
 
 fn flags(entry: &Entry) -> u8 {
     let flag = |present: bool, flag: u8| if present { flag } else { 0 };
@@ -254,13 +265,15 @@ fn flags(entry: &Entry) -> u8 {
         | flag(entry.load.stale_for_ms != 0, STALE)
         | flag(entry.load.load_ms != 0, LOAD)
         | flag(entry.created_s.is_some(), CREATED)
+        | flag(!entry.tag_names.is_empty(), TAG_NAMES)
 }
 
 fn header_len(entry: &Entry) -> usize {
     let tags = if entry.tags.is_empty() { 0 } else { 2 + 16 * entry.tags.len() };
     let numbers = entry.deadline_ms.map_or(0, |_| 8) + entry.nonce.map_or(0, |_| 8) + entry.created_s.map_or(0, |_| 4);
     let load = if entry.load.stale_for_ms == 0 { 0 } else { 8 } + if entry.load.load_ms == 0 { 0 } else { 4 };
-    FIXED_LEN + numbers + load + tags + entry.key.map_or(0, |key| 4 + key.len())
+    let names = if entry.tag_names.is_empty() { 0 } else { 4 + entry.tag_names.len() };
+    FIXED_LEN + numbers + load + tags + names + entry.key.map_or(0, |key| 4 + key.len())
 }
 
 /// Returns a length. A key has at most 64 KiB and an entry at most 129 tags, so a header is far below 4 GiB.
@@ -315,10 +328,10 @@ impl<'a> Fields<'a> {
         (0..count).map(|_| Ok(TagVersion { tag: self.take_u64()?, version: self.take_u64()? })).collect()
     }
 
-    fn take_key(&mut self) -> Result<&'a [u8], DecodeError> {
+    fn take_bytes(&mut self) -> Result<&'a [u8], DecodeError> {
         let len = self.take_len32()?;
-        let (key, rest) = self.0.split_at_checked(len).ok_or(DecodeError::Malformed)?;
+        let (bytes, rest) = self.0.split_at_checked(len).ok_or(DecodeError::Malformed)?;
         self.0 = rest;
-        Ok(key)
+        Ok(bytes)
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::tag_names::TagNames;
+
 /// The report on a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
@@ -83,6 +85,8 @@ pub struct EntryFacts {
     pub stale_for: Duration,
     /// The tags.
     pub tags: Vec<TagFacts>,
+    /// The names of the tags, if the entry stores them.
+    pub tag_names: TagNames,
 }
 
 /// A tag of an entry.

@@ -14,6 +14,7 @@ use once_cell::race::OnceBox;
 use crate::entry::TagVersion;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::fork;
+use crate::tag_names::TagNames;
 use crate::util::{lock, random};
 use crate::value::Value;
 
@@ -141,6 +142,8 @@ pub struct LeaseData {
     pub instance: u64,
     /// The tags that were named with the lease, with the versions that they had before the load.
     pub tags: Vec<TagVersion>,
+    /// The stored names of these tags, if the entry is to store them.
+    pub tag_names: TagNames,
     /// The version of the whole prefix before the load, on a store whose tags other processes invalidate.
     pub prefix_version: Option<u64>,
     /// The time at which the lease was taken.
@@ -245,7 +248,8 @@ impl Drop for Lease {
 impl LeaseData {
     fn none() -> Self {
         let (key, tags) = (Vec::new(), Vec::new());
-        Self { key, token: 0, instance: 0, tags, prefix_version: None, taken: Instant::now() }
+        let tag_names = TagNames::default();
+        Self { key, token: 0, instance: 0, tags, tag_names, prefix_version: None, taken: Instant::now() }
     }
 }
 

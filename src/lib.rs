@@ -37,5 +37,6 @@ mod log;
 pub mod message;
 pub mod naming;
 pub mod operation;
+pub mod tag_names;
 pub mod ttl;
 pub mod value;

@@ -47,6 +47,15 @@ pub fn is_generation(stored: &[u8]) -> bool {
     stored.first() == Some(&MARK) && generation_of(stored) == stored
 }
 
+/// Returns the name that a caller gave a stored name, whatever its namespace.
+pub fn given_name(stored: &[u8]) -> &[u8] {
+    match stored {
+        [MARK, name @ ..] if name.first() == Some(&MARK) => name,
+        [MARK, ..] => &stored[generation_of(stored).len()..],
+        _ => stored,
+    }
+}
+
 /// A stored name on the stack, if it is short.
 pub type StoredName = SmallVec<[u8; 128]>;
 

@@ -16,6 +16,7 @@ use crate::fuzzy::Match;
 use crate::inbox::Taken;
 use crate::lease::{Fill, Lease, LeaseOptions, Loaded, Wait};
 use crate::naming::GENERATION;
+use crate::tag_names::TagNames;
 use crate::util::byte_strings::ByteStrings;
 use crate::value::Value;
 
@@ -112,9 +113,19 @@ pub struct EntryInfo {
     pub left: Option<Duration>,
     /// The number of tags.
     pub tags: u64,
+    /// The names of the tags, if the entry stores them.
+    pub tag_names: TagNames,
 }
 
 impl EntryInfo {
+    /// Returns the value, which names its tags if the entry does.
+    pub fn named_value(self) -> Value {
+        match self.tag_names.as_bytes() {
+            [] => self.value,
+            names => Value::with_tag_names(names, self.value.as_bytes()),
+        }
+    }
+
     /// Returns true if the entry is not older than a caller allows. An age that is not known may be any.
     pub fn is_within(&self, max_age: Option<Duration>) -> bool {
         is_within(self.age, max_age)

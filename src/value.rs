@@ -1,11 +1,13 @@
 //! The bytes of a value: shared, immutable, not copied for a reader.
 
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use triomphe::{Arc, ThinArc};
 
 /// The length field in front of the key.
 const LENGTH: usize = size_of::<u32>();
+/// The number of the slot of a value whose key is the names of tags. No store has so many slots.
+const NAMES_TAGS: u32 = u32::MAX;
 /// Parts up to this size are joined on the stack.
 const SMALL: usize = 256;
 
@@ -37,6 +39,16 @@ impl Value {
         let mut buffer = vec![0; len];
         join(&mut buffer, key, value);
         Self(ThinArc::from_header_and_slice(notes, &buffer))
+    }
+
+    /// Copies a value and the stored form of the names of its tags, which take the place of a key.
+    pub fn with_tag_names(names: &[u8], value: &[u8]) -> Self {
+        Self::keyed(names, value, Notes { slot: NAMES_TAGS.into(), ..Notes::default() })
+    }
+
+    /// Returns the stored form of the names of its tags, which are empty for any other value.
+    pub fn tag_names(&self) -> &[u8] {
+        if self.notes().slot.load(Relaxed) == NAMES_TAGS { self.key() } else { &[] }
     }
 
     /// Writes a value over this one. Returns false, and changes nothing, if the lengths differ or the value is shared.
@@ -93,7 +105,7 @@ impl Notes {
     }
 }
 
-#[allow(clippy::cast_possible_truncation)] // A key has up to 64 KiB.
+#[allow(clippy::cast_possible_truncation)] // A key has up to 64 KiB, names have less.
 fn join(buffer: &mut [u8], key: &[u8], value: &[u8]) {
     let (length, rest) = buffer.split_at_mut(LENGTH);
     length.copy_from_slice(&(key.len() as u32).to_ne_bytes());
@@ -135,6 +147,14 @@ mod tests {
                 assert!(joined.has_key(&key) && !joined.has_key(&[&key[..], b"k"].concat()));
             }
         }
+    }
+
+    #[test]
+    fn a_value_names_its_tags_if_it_was_made_with_them() {
+        let named = Value::with_tag_names(b"names", b"value");
+        assert_eq!((named.tag_names(), named.as_bytes()), (&b"names"[..], &b"value"[..]));
+        assert_eq!(named.clone().tag_names(), b"names");
+        assert!(Value::keyed(b"key", b"value", Notes::default()).tag_names().is_empty());
     }
 
     #[test]

@@ -139,6 +139,7 @@ fn every_export_goes_through_the_boundary_or_cannot_panic() {
         "yc_error_message",
         "yc_error_retryable",
         "yc_value_data",
+        "yc_value_tag",
         "yc_value_clone",
         "yc_value_free",
         "yc_keys_data",

@@ -8,13 +8,23 @@ use yokedcache::entry::{
     DecodeError, Entry, LoadTerms, MAX_KEYLESS_HEADER, PLAIN, TagVersion, decode, decode_any, encode, head,
 };
 use yokedcache::key::MAX_STORED_TAGS;
+use yokedcache::tag_names::MAX_TAG_NAMES;
 
 const NAME: &[u8] = b"yokedcache:user:1";
 
 /// An entry as a plain set stores it.
 fn plain(payload: &[u8]) -> Entry<'_> {
     let load = LoadTerms::default();
-    Entry { deadline_ms: None, tags: vec![], key: None, nonce: Some(5), created_s: Some(1_700_000_000), load, payload }
+    Entry {
+        deadline_ms: None,
+        tags: vec![],
+        key: None,
+        tag_names: b"",
+        nonce: Some(5),
+        created_s: Some(1_700_000_000),
+        load,
+        payload,
+    }
 }
 
 fn sample() -> Vec<u8> {
@@ -25,6 +35,7 @@ fn sample() -> Vec<u8> {
             deadline_ms: Some(1_700_000_000_000),
             tags,
             key: Some(b"user:1"),
+            tag_names: b"names",
             nonce: Some(5),
             created_s: Some(1_700_000_000),
             load: LoadTerms { stale_for_ms: 6, load_ms: 7, is_absent: false },
@@ -47,7 +58,7 @@ fn the_stored_form_is_the_documented_one() {
     assert_eq!(stored[..8], [0xD9, 0x43, 1, 0, 16, 0, 0, 0]);
     assert_eq!(stored[8..16], XxHash3_64::oneshot(NAME).to_le_bytes());
     assert_eq!(stored[17..], XxHash3_64::oneshot(&stored[..17]).to_le_bytes());
-    assert_eq!(sample()[3], 1 | 2 | 4 | 8 | 16 | 32 | 64);
+    assert_eq!(sample()[3], 1 | 2 | 4 | 8 | 16 | 32 | 64 | 128);
     let stored = encode(NAME, &plain(b"v"));
     assert_eq!((stored.len(), &stored[..4]), (16 + 4 + 8 + 1 + 8, &PLAIN[..]));
     assert_eq!(stored[16..20], 1_700_000_000u32.to_le_bytes());
@@ -57,8 +68,7 @@ fn the_stored_form_is_the_documented_one() {
 fn an_absence_is_no_entry_unless_it_is_asked_for() {
     let load = LoadTerms { stale_for_ms: 0, load_ms: 9, is_absent: true };
     let tags = vec![TagVersion { tag: 1, version: 2 }];
-    let absence =
-        Entry { deadline_ms: Some(7), tags, key: None, nonce: Some(5), created_s: Some(3), load, payload: b"" };
+    let absence = Entry { deadline_ms: Some(7), tags, created_s: Some(3), load, ..plain(b"") };
     let stored = encode(NAME, &absence);
     assert_eq!(stored[2], 2);
     assert_eq!(decode(NAME, &stored), Err(DecodeError::Absence));
@@ -131,6 +141,7 @@ fn the_longest_header_without_a_key_has_the_documented_length() {
             deadline_ms: Some(1),
             tags,
             key: None,
+            tag_names: &[1; MAX_TAG_NAMES],
             nonce: Some(5),
             created_s: Some(1),
             load: LoadTerms { stale_for_ms: 1, load_ms: 1, is_absent: false },
@@ -139,6 +150,15 @@ fn the_longest_header_without_a_key_has_the_documented_length() {
     );
     assert!(head(NAME, &stored[..MAX_KEYLESS_HEADER]).is_ok());
     assert!(head(NAME, &stored[..MAX_KEYLESS_HEADER - 1]).is_err());
+}
+
+#[test]
+fn a_reader_that_does_not_know_the_names_of_tags_skips_them() {
+    let mut body = sample();
+    body.truncate(body.len() - 8);
+    body[3] &= !128;
+    let (named, stored) = (sample(), sealed(body));
+    assert_eq!(decode(NAME, &stored), decode(NAME, &named).map(|entry| Entry { tag_names: b"", ..entry }));
 }
 
 #[test]
@@ -151,7 +171,7 @@ fn a_later_major_version_is_refused_by_name() {
 
 #[test]
 fn lengths_that_lie_are_errors_and_allocate_nothing() {
-    for (at, lie) in [(4, u32::MAX), (4, 15), (4, 0), (24, u32::MAX), (58, u32::MAX)] {
+    for (at, lie) in [(4, u32::MAX), (4, 15), (4, 0), (24, u32::MAX), (58, u32::MAX), (68, u32::MAX)] {
         let mut body = sample();
         body.truncate(body.len() - 8);
         body[at..at + 4].copy_from_slice(&lie.to_le_bytes());
@@ -171,10 +191,11 @@ proptest! {
     #[test]
     fn what_was_encoded_comes_back(
         name in bytes(50), deadline_ms in any::<Option<u64>>(), tags in tag_versions(), key in prop::option::of(bytes(80)),
-        nonce in any::<Option<u64>>(), created_s in any::<Option<u32>>(), payload in bytes(200),
+        tag_names in bytes(80), nonce in any::<Option<u64>>(), created_s in any::<Option<u32>>(), payload in bytes(200),
     ) {
         let load = LoadTerms::default();
-        let entry = Entry { deadline_ms, tags, key: key.as_deref(), nonce, created_s, load, payload: &payload };
+        let (key, tag_names) = (key.as_deref(), &tag_names[..]);
+        let entry = Entry { deadline_ms, tags, key, tag_names, nonce, created_s, load, payload: &payload };
         let stored = encode(&name, &entry);
         prop_assert_eq!(decode(&name, &stored), Ok(entry));
     }
@@ -192,7 +213,7 @@ proptest! {
             stored
         };
         if let Ok(entry) = decode(NAME, &stored) {
-            let held = entry.payload.len() + entry.key.map_or(0, <[u8]>::len) + entry.tags.len() * 16;
+            let held = entry.payload.len() + entry.key.map_or(0, <[u8]>::len) + entry.tags.len() * 16 + entry.tag_names.len();
             prop_assert!(held < stored.len());
         }
     }

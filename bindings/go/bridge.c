@@ -443,7 +443,7 @@ static void *hand_over(yc_completion *completion)
 static void describe_value(yc_completion *completion, yoked_go_done *done)
 {
     done->data = yc_value_data(completion->result, &done->len);
-    if (done->len > YOKED_GO_SHORT) {
+    if (done->len > YOKED_GO_SHORT || yc_value_tag(completion->result, 0, NULL)) {
         done->handle = completion->result;
         completion->result = NULL;
     }

@@ -119,9 +119,9 @@ typedef struct yoked_go_done {
     yc_status status;
     int32_t retryable;
     const char *message; /* The message of its error, or NULL. */
-    const uint8_t *data; /* A short value. */
+    const uint8_t *data; /* A short value that names no tags. */
     size_t len;
-    void *handle; /* Owned by the caller: a long yc_value, yc_results, yc_keys, yc_matches, yc_reply, yc_message or yc_event; else NULL. */
+    void *handle; /* Owned by the caller: another yc_value, yc_results, yc_keys, yc_matches, yc_reply, yc_message or yc_event; else NULL. */
     int64_t remaining_ms;
     uint64_t removed;
     uint64_t version; /* Of an entry that was read or stored. */

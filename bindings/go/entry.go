@@ -181,6 +181,27 @@ func (call *call) takeValue() []byte {
 	return call.value
 }
 
+// Returns the names of the tags of an entry that was read with its properties, nil if the entry does not store them.
+func (call *call) tags() []string {
+	if call.handle == nil || call.tagCount == 0 {
+		return nil
+	}
+	return tagsOf((*C.yc_value)(call.handle), call.tagCount)
+}
+
+func tagsOf(value *C.yc_value, count uint64) []string {
+	var tags []string
+	for at := uint64(0); at < count; at++ {
+		var length C.size_t
+		name := C.yc_value_tag(value, C.size_t(at), &length)
+		if name == nil {
+			break
+		}
+		tags = append(tags, C.GoStringN((*C.char)(name), C.int(length)))
+	}
+	return tags
+}
+
 func takeValue(value *C.yc_value) []byte {
 	var length C.size_t
 	data := (*C.uint8_t)(C.yc_value_data(value, &length))
@@ -270,6 +291,7 @@ type outcome struct {
 	version   uint64
 	number    int64
 	tagCount  uint64
+	tags      []string
 	value     []byte
 }
 
@@ -307,7 +329,8 @@ func (queue *queue) outcome(ctx context.Context, op *operation) (outcome, error)
 }
 
 func (call *call) outcome() outcome {
-	return outcome{call.status, call.remaining, call.removed, call.version, call.number, call.tagCount, call.takeValue()}
+	tags := call.tags()
+	return outcome{call.status, call.remaining, call.removed, call.version, call.number, call.tagCount, tags, call.takeValue()}
 }
 
 // The result of one of several operations.
@@ -372,8 +395,10 @@ func (cache *Cache) runFastPath(ctx context.Context, op *operation) (outcome, er
 		return outcome{}, err
 	}
 	var value []byte
+	var tags []string
 	if done.handle != nil {
+		tags = tagsOf((*C.yc_value)(done.handle), uint64(done.tag_count))
 		value = takeValue((*C.yc_value)(done.handle))
 	}
-	return outcome{done.status, int64(done.remaining_ms), uint64(done.removed), uint64(done.version), int64(done.number), uint64(done.tag_count), value}, nil
+	return outcome{done.status, int64(done.remaining_ms), uint64(done.removed), uint64(done.version), int64(done.number), uint64(done.tag_count), tags, value}, nil
 }

@@ -91,6 +91,20 @@ func ExampleCache_GetInfo() {
 	// Output: Ada true true 1 <nil>
 }
 
+func ExampleCache_GetInfo_tags() {
+	cache, err := yokedcache.Open("memory://?tag_names=true")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer cache.Close()
+	ctx := context.Background()
+
+	cache.Set(ctx, "user:1", []byte("Ada"), yokedcache.WithTags("users", "admins"))
+	info, err := cache.GetInfo(ctx, "user:1")
+	fmt.Println(info.Tags, err)
+	// Output: [users admins] <nil>
+}
+
 func ExampleEntryInfo() {
 	cache := exampleCache()
 	defer cache.Close()

@@ -20,8 +20,12 @@ type EntryInfo struct {
 	Age time.Duration
 	// TTL is the remaining time to live, or [NoExpiry].
 	TTL time.Duration
-	// TagCount is the number of tags. Entries store hashes of their tags and not the names.
+	// TagCount is the number of tags.
 	TagCount int
+	// Tags are the names of the tags in the order of the set, each once, and without the namespace of a view. It is nil
+	// without tags, and for an entry that stores only hashes of them: it was set without the option tag_names, or the
+	// names take more than 2 KiB (two bytes more each, with their namespaces).
+	Tags []string
 }
 
 // AgeUnknown is the Age of an entry of which the time of the set is not stored.
@@ -43,8 +47,7 @@ func WithMaxAge(age time.Duration) InfoOption {
 	}
 }
 
-// GetInfo returns the value of a key with its version, its age, its remaining time to live and the number of its tags,
-// in as many round trips as [Cache.Get]. It reads from the servers, also if the near cache has a copy.
+// GetInfo returns the value of a key with its version, its age, its remaining time to live and its tags, in as many round trips as [Cache.Get]. It reads from the servers, also if the near cache has a copy.
 //
 // Errors: [ErrMiss] if the key does not exist, or if its entry is older than [WithMaxAge] allows.
 func (cache *Cache) GetInfo(ctx context.Context, key string, options ...InfoOption) (EntryInfo, error) {
@@ -64,7 +67,10 @@ func (cache *Cache) GetInfo(ctx context.Context, key string, options ...InfoOpti
 	if outcome.status == C.YC_MISS {
 		return EntryInfo{}, ErrMiss
 	}
-	info := EntryInfo{Value: outcome.value, Version: outcome.version, Age: AgeUnknown, TTL: NoExpiry, TagCount: int(outcome.tagCount)}
+	info := EntryInfo{
+		Value: outcome.value, Version: outcome.version, Age: AgeUnknown, TTL: NoExpiry,
+		TagCount: int(outcome.tagCount), Tags: outcome.tags,
+	}
 	if outcome.number != C.YC_AGE_UNKNOWN {
 		info.Age = time.Duration(outcome.number) * time.Millisecond
 	}

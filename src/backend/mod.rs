@@ -31,6 +31,7 @@ use crate::message::Filter;
 use crate::naming::StoredGlob;
 use crate::operation::Change;
 pub use crate::operation::{Addition, NewEntry, Operation, Outcome, Removed, SetCondition, Usage};
+use crate::tag_names::TagNames;
 use crate::util::byte_strings::ByteStrings;
 use crate::value::Value;
 
@@ -163,6 +164,8 @@ pub struct CopiedEntry {
     pub ends: Option<Instant>,
     /// The hashes of its tags.
     pub tags: Vec<u64>,
+    /// The names of its tags, if it stores them.
+    pub tag_names: TagNames,
     /// The time after its expiry in which it may be served as stale.
     pub stale_for: Duration,
     /// The duration of its load; zero if it is not known.
@@ -263,7 +266,7 @@ pub fn no_events(backend: &str) -> Error {
 /// The backend a configuration asks for; it may still be connecting.
 pub fn open(config: &Config) -> Result<Box<dyn Backend>> {
     match &config.backend {
-        BackendConfig::Memory(memory) => Ok(Box::new(Memory::new(memory))),
+        BackendConfig::Memory(memory) => Ok(Box::new(Memory::new(memory).with_tag_names(config.tag_names))),
         BackendConfig::Redis(redis) => redis::open(config, redis),
         BackendConfig::Memcached(memcached) => memcached::open(config, memcached),
     }

@@ -1,12 +1,15 @@
-//! The explanation of a key as JSON. Tags are stored as hashes: those that the caller names are reported by name.
+//! The explanation of a key as JSON. Tags are stored as hashes: those that the caller or the entry names are
+//! reported by name.
 
 use serde_json::{Value as Json, json};
 
 use super::Cache;
+use crate::entry::tag_hash;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::explanation::{EntryFacts, Explanation, KeyState, LeaseFacts, MissReason, TagFacts, TagState};
 use crate::key::{check_key, check_tags};
+use crate::naming::given_name;
 use crate::operation::{Operation, Outcome};
 use crate::ttl::left_millis;
 use crate::util::millis;
@@ -30,7 +33,10 @@ impl Cache {
         check_explain(key, tags)?;
         match self.call(context, Operation::Explain { key }).await? {
             Outcome::Explanation(explanation) => {
-                let names: Vec<Named<'_>> = tags.iter().map(|tag| (*tag, self.naming.tag_hash(tag))).collect();
+                let given = tags.iter().map(|tag| (*tag, self.naming.tag_hash(tag)));
+                let own = explanation.entry.iter().flat_map(|entry| entry.tag_names.iter());
+                let own = own.map(|stored| (given_name(stored), tag_hash(stored)));
+                let names: Vec<Named<'_>> = given.chain(own).collect();
                 Ok(report(&explanation, &names))
             }
             _ => Err(Error::new(ErrorKind::Unsupported, "this backend cannot explain keys")),

@@ -38,12 +38,13 @@ const TLS_DETAILS: [&str; 7] = [
 pub(super) fn build(backend: BackendName, fields: Vec<Field>, variables: Variables) -> Result<Config> {
     let section = Section::read(backend, fields, variables)?;
     let mut options = section.options(variables)?;
-    let Options { default_ttl, ttl_jitter, max_value_bytes, generations, patterns, .. } = options;
+    let Options { default_ttl, ttl_jitter, max_value_bytes, generations, tag_names, patterns, .. } = options;
     Ok(Config {
         key_prefix: std::mem::take(&mut options.key_prefix),
         default_ttl,
         ttl_jitter,
         generations: generations || patterns == PatternMode::Barrier,
+        tag_names,
         patterns,
         max_value_bytes,
         loading: options.loading.clone(),

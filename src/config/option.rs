@@ -22,6 +22,7 @@ pub(super) struct Options {
     pub default_ttl: Duration,
     pub ttl_jitter: f64,
     pub generations: bool,
+    pub tag_names: bool,
     pub patterns: PatternMode,
     pub max_value_bytes: u64,
     pub loading: LoadingConfig,

@@ -22,6 +22,7 @@ impl Config {
             default_ttl: self.default_ttl,
             ttl_jitter: self.ttl_jitter,
             generations: self.generations,
+            tag_names: self.tag_names,
             patterns: self.patterns,
             max_value_bytes: self.max_value_bytes,
             loading: self.loading.clone(),

@@ -81,6 +81,7 @@ pub(super) static OPTIONS: &[Row] = &[
     row(Every, "negative_ttl", Time(1..=TEN_YEARS, |o| &mut o.loading.negative_ttl), "30s", "5s", "The time for which the cache remembers that a load found nothing, if the fill has the default TTL."),
     row(Every, "generations", Flag(|o| &mut o.generations), "false", "true", "Each entry has a generation, so that `yc_clear` makes misses of all in one step; each read fetches the version of the generation too. All programs that share the key_prefix need the same value. The entries of a namespace always have one."),
     row(Every, "patterns", Choice(PATTERNS), "walk", "barrier", "How a pattern invalidates. `walk`: lists the keys, removes those that match and counts them. `barrier`: makes misses of the older entries that match in one step, also on a server that cannot list; it implies `generations`, and counts nothing."),
+    row(Every, "tag_names", Flag(|o| &mut o.tag_names), "false", "true", "Entries store the names of their tags, up to 2 KiB each, in addition to the hashes: `yc_get_info` returns them. Without it an entry stores 16 bytes for each tag, however long its name."),
     // Section `memory`.
     row(Memory, "max_size", Count(0..=MAX_ENTRIES, |o| &mut o.memory.max_size), "10000", "100000", "Entries kept at most. 0: no limit, so that `max_bytes` alone limits the store."),
     row(Memory, "max_bytes", Size(0..=PIB, |o| &mut o.memory.max_bytes), "0", "256MiB", "Bytes kept at most, keys included; 0: no bound."),

@@ -25,6 +25,8 @@ pub struct Config {
     pub max_value_bytes: u64,
     /// True if one call makes misses of all entries without a namespace (`Operation::Clear`). Default false.
     pub generations: bool,
+    /// True if entries store the names of their tags in addition to the hashes. Default false.
+    pub tag_names: bool,
     /// The way in which entries are invalidated by a pattern. A barrier needs generations.
     pub patterns: PatternMode,
     /// The options of loads.

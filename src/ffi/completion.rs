@@ -177,7 +177,7 @@ impl yc_completion {
                 remaining_ms: remaining_ms(info.left),
                 number: age_ms(info.age),
                 tag_count: info.tags,
-                result: yc_value::into_raw(info.value),
+                result: yc_value::into_raw(info.named_value()),
                 ..Self::NOTHING
             },
             Ok(Outcome::Version(version)) => Self { version, ..Self::NOTHING },

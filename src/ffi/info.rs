@@ -35,8 +35,8 @@ pub struct yc_entry_info {
     /// The remaining time to live in milliseconds, or YC_TTL_DEFAULT (-1) if the
     /// entry never expires, as yc_ttl() returns it.
     pub remaining_ms: i64,
-    /// The number of tags of the entry. Entries store hashes of their tags and not
-    /// the names: yc_explain() tells for names whether the entry has them.
+    /// The number of tags of the entry. yc_value_tag() returns their names if the
+    /// entry stores them.
     pub tag_count: u64,
     /// Set to zero.
     pub reserved: [u64; 4],
@@ -60,7 +60,7 @@ pub(super) fn age_ms(age: Option<Duration>) -> i64 {
 }
 
 /// Reads the value of a key with its version, its age, its remaining time to live
-/// and the number of its tags. On Redis and Memcached this takes as many round
+/// and its tags. On Redis and Memcached this takes as many round
 /// trips as yc_get(), which is one as a rule, and one more while a caller loads the
 /// key again. The value comes from the servers, also if the near cache has a copy.
 /// While a fallback serves, the properties are those of its entry.
@@ -73,6 +73,11 @@ pub(super) fn age_ms(age: Option<Duration>) -> i64 {
 /// max_age_ms is not 0: in memory an entry that was set without a time to live, on
 /// Redis a counter, and an entry of a version of the library that did not store
 /// the time of the set.
+///
+/// An entry stores hashes of its tags, and their names only with the option
+/// tag_names: then yc_value_tag() returns those of *value, also for a YC_OP_GET_INFO
+/// of a batch or a queue. Without names, yc_explain() tells for given ones whether
+/// the entry has them.
 ///
 /// On Redis the remaining time is read directly before the value. If another
 /// program sets the key between the two, it may be that of the entry before.
@@ -107,7 +112,7 @@ pub unsafe extern "C" fn yc_get_info(
                 info.remaining_ms = remaining_ms(found.left);
                 info.tag_count = found.tags;
             }
-            value.write(yc_value::into_raw(found.value));
+            value.write(yc_value::into_raw(found.named_value()));
             Ok(YC_OK)
         })
     }

@@ -6,6 +6,7 @@ use std::ptr::{null, null_mut};
 
 use triomphe::ThinArc;
 
+use crate::tag_names::given_at;
 use crate::value::Value;
 
 /// A value that the library returns: the bytes of an entry, or the text of a
@@ -40,6 +41,29 @@ pub unsafe extern "C" fn yc_value_data(value: *const yc_value, len: *mut usize) 
     // SAFETY: the caller hands NULL or a live value of ours.
     let value = unsafe { yc_value::borrow(value) };
     let (data, bytes) = value.map_or((null(), 0), |value| (value.as_bytes().as_ptr().cast(), value.as_bytes().len()));
+    if !len.is_null() {
+        // SAFETY: not NULL, and the caller's to be written.
+        unsafe { len.write(bytes) };
+    }
+    data
+}
+
+/// Returns the name of a tag of the entry that yc_get_info() has read, and writes its
+/// length to *len. len may be NULL. The tags have the index 0, 1 and so on, in the
+/// order in which the entry was set with them, each once, and without the namespace
+/// of a view. The value owns the bytes, which are not NUL-terminated.
+///
+/// Returns NULL and writes 0 behind the last tag, for NULL, for a value of another
+/// function, and for an entry that does not store the names of its tags: it was set
+/// without the option tag_names, or its names take more than 2 KiB (two bytes more
+/// each, with their namespaces). yc_entry_info.tag_count has the number of tags in
+/// any case.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn yc_value_tag(value: *const yc_value, index: usize, len: *mut usize) -> *const c_void {
+    // SAFETY: the caller hands NULL or a live value of ours.
+    let value = unsafe { yc_value::borrow(value) };
+    let name = value.as_ref().and_then(|value| given_at(value.tag_names(), index));
+    let (data, bytes) = name.map_or((null(), 0), |name| (name.as_ptr().cast(), name.len()));
     if !len.is_null() {
         // SAFETY: not NULL, and the caller's to be written.
         unsafe { len.write(bytes) };

@@ -49,14 +49,19 @@ void run_get_versioned(runner *run, yc_cache *cache, const statement *step, toke
     else add_outcome(result, status, error);
 }
 
-/* Adds a value with its properties: age, remaining time and number of tags. */
+/* Adds a value with its properties: age, remaining time, number of tags, and their names if the entry stores them. */
 void add_info(tokens *result, yc_value *value, const yc_entry_info *info) {
+    size_t len;
+    const char *tag;
+    yc_value *named = yc_value_clone(value);
     add_mark(result, "[");
     add_value(result, value);
     if (info->age_ms == YC_AGE_UNKNOWN) add_word(result, "unknown");
     else add_text(result, "%" PRId64, info->age_ms);
     add_text(result, "%" PRId64, info->remaining_ms);
     add_text(result, "%" PRIu64, info->tag_count);
+    for (size_t i = 0; (tag = yc_value_tag(named, i, &len)); i++) tokens_add(result, TOKEN_QUOTED, tag, len);
+    yc_value_free(named);
     add_mark(result, "]");
 }
 

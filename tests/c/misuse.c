@@ -34,6 +34,9 @@ static void check_null_objects(void) {
     CHECK(yc_error_retryable(NULL) == 0);
     CHECK(yc_value_data(NULL, &len) == NULL && len == 0);
     CHECK(yc_value_data(NULL, NULL) == NULL);
+    len = 7;
+    CHECK(yc_value_tag(NULL, 0, &len) == NULL && len == 0);
+    CHECK(yc_value_tag(NULL, SIZE_MAX, NULL) == NULL);
     CHECK(yc_keys_data(NULL, &count) == NULL && count == 0);
     CHECK(yc_keys_data(NULL, NULL) == NULL);
     CHECK(yc_matches_count(NULL) == 0);
@@ -554,6 +557,33 @@ static void check_arguments(yc_cache *cache) {
     check_page_limits(cache);
 }
 
+/* Only a value of yc_get_info() names tags, each under its index; also a clone, after the cache is freed. */
+static void check_tag_names(void) {
+    static const yc_slice tags[] = {{"a", 1}, {"\0b", 2}};
+    yc_cache *cache = NULL;
+    yc_value *plain = NULL, *named = NULL, *clone;
+    size_t len = 7;
+    CHECK_STATUS(yc_open("memory://?tag_names=true", &cache, NULL), YC_OK);
+    CHECK_STATUS(yc_set(cache, "key", 3, "v", 1, 60000, tags, 2, NULL), YC_OK);
+    CHECK_STATUS(yc_get(cache, "key", 3, &plain, NULL), YC_OK);
+    CHECK_STATUS(yc_get_info(cache, "key", 3, 0, &named, NULL, NULL), YC_OK);
+    clone = yc_value_clone(named);
+    yc_value_free(named);
+    yc_cache_free(cache);
+    CHECK(yc_value_tag(plain, 0, &len) == NULL && len == 0);
+    const char *first = yc_value_tag(clone, 0, &len);
+    CHECK(first && len == 1 && *first == 'a');
+    const char *second = yc_value_tag(clone, 1, &len);
+    CHECK(second && len == 2 && memcmp(second, "\0b", 2) == 0);
+    CHECK(yc_value_tag(clone, 1, NULL) == second);
+    CHECK(yc_value_tag(clone, 2, &len) == NULL && len == 0);
+    CHECK(yc_value_tag(clone, SIZE_MAX, &len) == NULL);
+    const char *value = yc_value_data(clone, &len);
+    CHECK(len == 1 && *value == 'v');
+    yc_value_free(plain);
+    yc_value_free(clone);
+}
+
 /* A refused call and a miss write nothing; a longer struct of a later header is written up to the end of this one. */
 static void check_entry_info(yc_cache *cache) {
     static const size_t sizes[] = {0, 1, sizeof(yc_entry_info) - 1};
@@ -585,6 +615,7 @@ static void check_entry_info(yc_cache *cache) {
 
 static void check_structs(yc_cache *cache) {
     check_entry_info(cache);
+    check_tag_names();
     check_search_options(cache);
     check_search_limits(cache);
     check_longer_search_options(cache);

@@ -58,6 +58,11 @@ void a_read_tells_the_properties_of_an_entry() {
     CHECK(cache.get_info("a", 1h) && !cache.get_info("none") && !cache.get_info("none", 1h));
     cache.set("b", "v", Ttl::never());
     CHECK(cache.get_info("b")->ttl.is_never());
+    CHECK(info.value.tags().empty() && yokedcache::Value().tags().empty());
+    Cache naming = Cache::open("memory://?tag_names=true");
+    naming.set("a", "v", {1h, {"users", "admins"}});
+    CHECK((naming.get_info("a")->value.tags() == std::vector<std::string>{"users", "admins"}));
+    CHECK(naming.get("a").value().tags().empty());
     Error error;
     CHECK(!cache.get_info("a", -1ms, error) && error.status() == YC_E_INVALID);
     CHECK(cache.get_info("a", 1h, error) && !error);

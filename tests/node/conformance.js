@@ -107,8 +107,9 @@ async function getInfo(cache, step) {
   const found = await cache.getInfo(data(step.arguments[0]), { maxAge: numberOption(step, 'max_age') });
   if (found === undefined) return [bare('miss')];
   remember(step, found.version);
-  const { value, age, ttl, tagCount } = found;
-  return list([bytesOf(value), bare(age === undefined ? 'unknown' : String(age)), ...leftOf(ttl), bare(String(tagCount))]);
+  const { value, age, ttl, tagCount, tags } = found;
+  const names = (tags ?? []).map((tag) => bytesOf(Buffer.from(tag)));
+  return list([bytesOf(value), bare(age === undefined ? 'unknown' : String(age)), ...leftOf(ttl), bare(String(tagCount)), ...names]);
 }
 
 async function setIf(cache, step) {

@@ -7,6 +7,8 @@ const { YokedCacheError, codeOf } = require('./error.js');
 const OK = 0;
 const END = 2;
 const SMALL_VALUE = 4096;
+/** The properties of an entry in front of the names of its tags. */
+const INFO_WORDS = 4;
 
 const nothing = () => undefined;
 const wasThere = (exchange, index) => exchange.status(index) === OK;
@@ -28,17 +30,31 @@ function versioned(read) {
     exchange.status(index) === OK ? { value: read(exchange, index), version: version(exchange, index) } : undefined;
 }
 
+/** Returns the names of the tags of an entry, or `undefined` if it has tags and does not store their names. */
+function namesIn(block, count) {
+  if (block.length === 0 && count > 0) return undefined;
+  const names = [];
+  for (let at = 0; at < block.length; ) {
+    const length = block.readUInt32LE(at);
+    names.push(textOf(block, at + 4, length));
+    at += 4 + length;
+  }
+  return names;
+}
+
 /** Returns a decoder of a value with the properties of its entry; -1 of the library is an unknown age, and a time without end. */
 function described(read) {
   return (exchange, index) => {
     if (exchange.status(index) !== OK) return undefined;
-    const [ofEntry, age, left, tags] = new BigInt64Array(exchange.takeObject(2 * index + 1));
+    const block = exchange.takeObject(2 * index + 1);
+    const [ofEntry, age, left, tags] = new BigInt64Array(block, 0, INFO_WORDS);
     return {
       value: read(exchange, index),
       version: BigInt.asUintN(64, ofEntry),
       age: age < 0n ? undefined : Number(age),
       ttl: left < 0n ? Infinity : Number(left),
       tagCount: Number(tags),
+      tags: namesIn(Buffer.from(block, 8 * INFO_WORDS), Number(tags)),
     };
   };
 }

@@ -213,8 +213,14 @@ export interface EntryInfo<Value> extends Versioned<Value> {
   age: number | undefined;
   /** Tells the remaining time to live in milliseconds; `Infinity` if the entry never expires. */
   ttl: number;
-  /** Tells the number of tags. Entries store hashes of their tags and not the names. */
+  /** Tells the number of tags. */
   tagCount: number;
+  /**
+   * Names the tags in the order of the set, each once, and without the namespace of a view. It is `undefined` for an entry that stores
+   * only hashes of its tags: it was set without the option `tag_names`, or the names take more than 2 KiB (two bytes more each, with
+   * their namespaces). Bytes that are no UTF-8 become replacement characters.
+   */
+  tags: string[] | undefined;
 }
 
 /** Configures `getOrLease`. */
@@ -1592,8 +1598,8 @@ export class Cache {
    */
   getInfo(key: Bytes, options: InfoOptions & TextOptions): Promise<EntryInfo<string> | undefined>;
   /**
-   * Returns the value of a key as a Buffer, with its version, its age, its remaining time to live and the number of its tags, in as many
-   * round trips as `get`. It reads from the servers, also if the near cache has a copy.
+   * Returns the value of a key as a Buffer, with its version, its age, its remaining time to live and its tags, in as many round
+   * trips as `get`. It reads from the servers, also if the near cache has a copy.
    *
    * @param key - The key, 1 byte to 64 KiB.
    * @param options - `maxAge` limits the age; `signal` aborts.

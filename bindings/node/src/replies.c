@@ -171,13 +171,24 @@ static void put_number(reply *to, const yc_completion *done) {
     }
 }
 
-/* Writes version, age, remaining time and number of tags, which JavaScript reads as integers of 64 bits. */
+/* Writes version, age, remaining time and number of tags, which JavaScript reads as integers of 64 bits; behind them the names of the tags,
+   each with its length in 32 bits. */
 static bool put_info(turn *turn, const yc_completion *done) {
     napi_value block;
     void *data = NULL;
     int64_t words[] = {(int64_t)done->version, done->number, done->remaining_ms, (int64_t)done->tag_count};
-    if (!check(turn->env, napi_create_arraybuffer(turn->env, sizeof words, &data, &block))) return false;
+    size_t size = sizeof words, len;
+    for (size_t at = 0; yc_value_tag(done->result, at, &len); at++) size += sizeof(uint32_t) + len;
+    if (!check(turn->env, napi_create_arraybuffer(turn->env, size, &data, &block))) return false;
     memcpy(data, words, sizeof words);
+    uint8_t *to = (uint8_t *)data + sizeof words;
+    const void *tag;
+    for (size_t at = 0; (tag = yc_value_tag(done->result, at, &len)); at++) {
+        uint32_t length = (uint32_t)len;
+        memcpy(to, &length, sizeof length);
+        memcpy(to + sizeof length, tag, len);
+        to += sizeof length + len;
+    }
     return put(turn, 1, block);
 }
 

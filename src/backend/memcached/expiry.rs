@@ -126,7 +126,16 @@ mod tests {
             let load = LoadTerms::default();
             entry::encode(
                 b"n",
-                &Entry { deadline_ms, tags: Vec::new(), key: None, nonce: None, created_s: None, load, payload: b"v" },
+                &Entry {
+                    deadline_ms,
+                    tags: Vec::new(),
+                    key: None,
+                    tag_names: &[],
+                    nonce: None,
+                    created_s: None,
+                    load,
+                    payload: b"v",
+                },
             )
         };
         let left = |deadline_ms| left_to(b"n", &entry(deadline_ms), NOW);

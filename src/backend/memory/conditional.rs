@@ -29,6 +29,7 @@ impl Store {
             age: shard.times_of(&value).created.age(),
             left: value.deadline().remaining(),
             tags: count_tags(key, shard.tags_of(&value).into_iter()),
+            tag_names: shard.tag_names_of(&value),
             value,
         })
     }
@@ -140,6 +141,10 @@ impl Store {
         // Dropped in the other order: the lock first, then what was evicted.
         let (mut evicted, mut shard) = (Evicted::default(), self.shard_of(hash));
         let old = shard.find(hash.of_entry(), addition.key);
+        if let Some(old) = old {
+            // So that the tags of an older entry keep their names.
+            shard.renew_tags(old);
+        }
         let live = shard.live(hash.of_entry(), addition.key);
         let sum = addition.apply(live.map(|entry| entry.as_bytes()))?;
         let times = live.map_or(times, |entry| shard.times_of(entry));

@@ -58,6 +58,7 @@ impl Shard {
             value_bytes: entry.as_bytes().len() as u64,
             stale_for,
             tags: tags.collect(),
+            tag_names: self.tag_names_of(entry),
         })
     }
 

@@ -16,6 +16,7 @@ use crate::entry::{TagVersion, tag_hash};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::lease::{Fill, Lease, LeaseData, LeaseOptions, LoadState, Loaded, held_back, new_instance, still_loading};
+use crate::tag_names::TagNames;
 use crate::util::clock::{Deadline, Times};
 use crate::value::Value;
 
@@ -157,6 +158,11 @@ impl Store {
             instance: self.loads.instance,
             // The shard notes every invalidation with its leases.
             tags: named,
+            tag_names: if self.keeps_tag_names {
+                TagNames::of(options.tags.iter().copied())
+            } else {
+                TagNames::default()
+            },
             prefix_version: None,
             taken: Instant::now(),
         }));
@@ -171,7 +177,8 @@ impl Store {
         }
         let hash = self.hash(&lease.key).of_entry();
         let named = lease.tags.iter().map(|tag| tag.tag);
-        let tags = self.find_tags(named.chain(fill.tags.iter().map(|tag| tag_hash(tag))));
+        let hashes = named.chain(fill.tags.iter().map(|tag| tag_hash(tag)));
+        let tags = self.find_named(hashes, lease.tag_names.iter().chain(fill.tags.iter().copied()));
         let value = if fill.absent { &[] } else { fill.value };
         let (times, kept) = terms(lease, fill);
         let is_valid = |shard: &mut Shard| {

@@ -72,6 +72,14 @@ impl Memory {
         }
     }
 
+    /// Returns the store, whose entries keep the names of their tags or not.
+    pub fn with_tag_names(mut self, keeps_tag_names: bool) -> Self {
+        if let Some(store) = Arc::get_mut(&mut self.store) {
+            store.keeps_tag_names = keeps_tag_names;
+        }
+        self
+    }
+
     /// Returns the deadline of an entry, and starts the sweeper for it.
     fn deadline(&self, ttl: Option<Duration>) -> Deadline {
         if ttl.is_some() {

@@ -42,7 +42,7 @@ impl Store {
         versions: &[TagVersion],
         if_present: IfPresent,
     ) -> Result<Imported> {
-        let tags = self.find_tags(entry.tags.iter().copied());
+        let tags = self.find_named(entry.tags.iter().copied(), entry.tag_names.iter());
         let outcome = Cell::new(Imported::Stored);
         let kept = entry.ends.and_then(|_| Kept::from_copy(entry.stale_for, entry.load_time));
         let hash = self.hash(&entry.key).of_entry();
@@ -260,7 +260,7 @@ fn has_memory(shard: &mut Shard, terms: Terms) -> bool {
 /// The properties that an entry is stored with.
 #[derive(Clone, Copy)]
 struct Terms<'a> {
-    tags: &'a [TagName],
+    tags: &'a [TagName<'a>],
     /// The bytes that it takes.
     cost: usize,
     kept: Option<&'a Kept>,

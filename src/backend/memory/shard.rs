@@ -15,6 +15,7 @@ use crate::config::Eviction;
 use crate::entry::tag_hash;
 use crate::error::Result;
 use crate::naming::generation_of;
+use crate::tag_names::TagNames;
 use crate::util::allocation;
 use crate::util::clock::{Deadline, Moment, Times};
 use crate::value::Value;
@@ -102,7 +103,13 @@ impl Shard {
     /// Returns whether an entry of this cost would make the shard larger than memory was checked for.
     #[inline]
     pub(super) fn outgrows(&self, cost: usize) -> bool {
-        self.bytes_without_kept() + cost > self.checked
+        self.grown() + cost > self.checked
+    }
+
+    /// The bytes that memory is checked for: those of the entries, and the names of their tags.
+    #[inline]
+    fn grown(&self) -> usize {
+        self.bytes_without_kept() + self.tags.text_bytes()
     }
 
     /// Returns whether there is memory for such an entry and the next ones.
@@ -110,7 +117,7 @@ impl Shard {
     pub(super) fn may_grow(&mut self, cost: usize) -> bool {
         let is_there = allocation::is_there(HEADROOM + cost);
         if is_there {
-            self.checked = self.bytes_without_kept() + cost + STEP;
+            self.checked = self.grown() + cost + STEP;
         }
         is_there
     }
@@ -124,7 +131,7 @@ impl Shard {
 
     /// Takes what another shard has given. It is not added to what this shard has not used.
     pub(super) fn take_growth(&mut self, bytes: usize) {
-        self.checked = self.checked.max(self.bytes_without_kept() + bytes);
+        self.checked = self.checked.max(self.grown() + bytes);
     }
 
     /// Makes room in the tables for one more entry with some tags, of which something may be kept. Returns false if there is
@@ -188,9 +195,23 @@ impl Shard {
         self.table.find(hash, key).map(Value::slot)
     }
 
-    /// Returns the hashes of the tags of an entry.
+    /// Returns the hashes of the tags of an entry, in the order in which it was set with them.
     pub(super) fn tags_of(&self, entry: &Value) -> Vec<u64> {
-        self.tags.names_of(self.table.members_of(entry)).collect()
+        let mut tags: Vec<u64> = self.tags.names_of(self.table.members_of(entry)).collect();
+        tags.reverse();
+        tags
+    }
+
+    /// Makes the entry of a slot a member of the present records of its tags, unless it is dead.
+    pub(super) fn renew_tags(&mut self, id: SlotId) {
+        if let Some(entry) = self.table.get(id) {
+            has_valid_tags_now(&self.table, &mut self.tags, entry);
+        }
+    }
+
+    /// Returns the names of the tags of an entry, if all are known.
+    pub(super) fn tag_names_of(&self, entry: &Value) -> TagNames {
+        self.tags.texts_of(self.table.members_of(entry), tag_hash(generation_of(entry.key())))
     }
 
     /// Returns the hashes of the tags of an entry, and whether each is valid.

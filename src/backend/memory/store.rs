@@ -18,6 +18,7 @@ use crate::backend::{CopiedEntry, Counters, Hit, KeyFilter, Page, ScanCursor};
 use crate::config::Eviction;
 use crate::entry::{TagVersion, tag_hash};
 use crate::error::Result;
+use crate::tag_names::TagNames;
 use crate::util::clock::{Deadline, ends};
 use crate::util::{processors, random};
 use crate::value::Value;
@@ -49,6 +50,8 @@ pub(super) struct Store {
     /// The shards. Their number is a power of two.
     pub(super) shards: Box<[Aligned<Mutex<Shard>>]>,
     hasher: SeedableRandomState,
+    /// True if tags keep their names.
+    pub(super) keeps_tag_names: bool,
     pub(super) room: Room,
     /// Counts invalidations by tag: the version of every tag.
     pub(super) invalidations: AtomicU64,
@@ -97,6 +100,7 @@ impl Store {
         Self {
             shards: (0..shard_count(max_size)).map(|at| Aligned(Mutex::new(counting(at)))).collect(),
             hasher: random::hasher(),
+            keeps_tag_names: false,
             room: Room::new(max_size, max_bytes),
             invalidations: AtomicU64::new(0),
             loads: Loads::default(),
@@ -233,20 +237,31 @@ impl Store {
 
     /// Returns the tags without duplicates.
     #[inline]
-    pub(super) fn hash_tags(&self, names: &[&[u8]]) -> Vec<TagName> {
-        self.find_tags(names.iter().map(|name| tag_hash(name)))
+    pub(super) fn hash_tags<'a>(&self, names: &[&'a [u8]]) -> Vec<TagName<'a>> {
+        let tags = self.find_tags(names.iter().map(|name| tag_hash(name)));
+        if self.keeps_tag_names { named(tags, names.iter().copied()) } else { tags }
     }
 
     /// Returns the tags with these hashes, without duplicates.
     #[inline]
-    pub(super) fn find_tags(&self, hashes: impl Iterator<Item = u64>) -> Vec<TagName> {
+    pub(super) fn find_tags<'a>(&self, hashes: impl Iterator<Item = u64>) -> Vec<TagName<'a>> {
         let mut tags: Vec<TagName> = Vec::new();
         for tag in hashes {
             if tags.iter().all(|known| known.tag != tag) {
-                tags.push(TagName { tag, hash: self.hasher.hash_one(tag) });
+                tags.push(TagName { tag, hash: self.hasher.hash_one(tag), text: &[] });
             }
         }
         tags
+    }
+
+    /// Returns the tags with these hashes, without duplicates, and with those of the names that are theirs.
+    pub(super) fn find_named<'a>(
+        &self,
+        hashes: impl Iterator<Item = u64>,
+        names: impl Iterator<Item = &'a [u8]> + Clone,
+    ) -> Vec<TagName<'a>> {
+        let tags = self.find_tags(hashes);
+        if self.keeps_tag_names { named(tags, names) } else { tags }
     }
 
     #[inline]
@@ -273,6 +288,18 @@ impl Store {
         self.room.give_places(removed.len());
         self.room.give_bytes(removed.iter().map(|removed| removed.cost).sum());
     }
+}
+
+/// Returns the tags with those of the names that are theirs, unless these are too long together.
+#[cold]
+fn named<'a>(mut tags: Vec<TagName<'a>>, names: impl Iterator<Item = &'a [u8]> + Clone) -> Vec<TagName<'a>> {
+    if !TagNames::of(names.clone()).as_bytes().is_empty() {
+        let hashed: Vec<(u64, &[u8])> = names.map(|name| (tag_hash(name), name)).collect();
+        for tag in &mut tags {
+            tag.text = hashed.iter().find(|(hash, _)| *hash == tag.tag).map_or(&[], |(_, name)| name);
+        }
+    }
+    tags
 }
 
 /// Returns the number of shards: a power of two.
@@ -319,6 +346,7 @@ impl Store {
             created: shard.times_of(entry).created.age().and_then(|age| Instant::now().checked_sub(age)),
             ends: ends(entry.deadline().remaining()),
             tags: shard.tags_of(entry),
+            tag_names: shard.tag_names_of(entry),
             stale_for,
             load_time,
         })

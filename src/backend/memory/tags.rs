@@ -12,8 +12,11 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
+use smallvec::SmallVec;
+
 use super::table::{NONE, SlotId};
 use crate::backend::barrier::{BarrierPattern, are_too_many};
+use crate::tag_names::TagNames;
 
 type TagId = u32;
 type MemberId = u32;
@@ -21,14 +24,18 @@ type BarriersId = u32;
 
 /// A tag to look up: the hash of its name, as in every backend, and its hash in the index.
 #[derive(Clone, Copy, Default)]
-pub(super) struct TagName {
+pub(super) struct TagName<'a> {
     pub(super) tag: u64,
     pub(super) hash: u64,
+    /// Its stored name, if it is to be kept; else empty.
+    pub(super) text: &'a [u8],
 }
 
 #[derive(Default)]
 struct Tag {
-    name: TagName,
+    name: TagName<'static>,
+    /// Its stored name; empty if it is not known.
+    text: Box<[u8]>,
     first: MemberId,
     /// Position in the list of invalidated tags. `None` while the tag is valid.
     invalidated_at: Option<u32>,
@@ -67,6 +74,8 @@ pub(super) struct Tags {
     /// Invalidated tags that still have members.
     invalidated: Vec<TagId>,
     barriers: Slab<Barriers>,
+    /// The bytes of the names.
+    text_bytes: usize,
 }
 
 impl Tags {
@@ -87,13 +96,46 @@ impl Tags {
 
     /// Puts a member in front of those of the present record of a tag.
     fn link(&mut self, id: MemberId, tag: TagName) {
+        let text = tag.text;
         let tag = self.find(tag).unwrap_or_else(|| self.create(tag));
+        if !text.is_empty() {
+            self.name(tag, text);
+        }
         let next_of_tag = std::mem::replace(&mut self.tags[tag].first, id);
         let member = &mut self.members[id];
         (member.tag, member.previous_of_tag, member.next_of_tag) = (tag, NONE, next_of_tag);
         if next_of_tag != NONE {
             self.members[next_of_tag].previous_of_tag = id;
         }
+    }
+
+    /// Keeps the name of a tag.
+    #[cold]
+    fn name(&mut self, id: TagId, text: &[u8]) {
+        let tag = &mut self.tags[id];
+        if tag.text.is_empty() {
+            tag.text = text.into();
+            self.text_bytes += text.len();
+        }
+    }
+
+    /// Returns the bytes of the names of tags.
+    #[inline]
+    pub(super) fn text_bytes(&self) -> usize {
+        self.text_bytes
+    }
+
+    /// Returns the names of the tags of a slot with this list, except that of its generation, in the order in which it joined
+    /// them, if all are known.
+    pub(super) fn texts_of(&self, first_of_slot: MemberId, generation: u64) -> TagNames {
+        let tags = self.of_slot(first_of_slot).map(|member| &self.tags[member.tag]);
+        let own = tags.filter(|tag| tag.name.tag != generation);
+        let mut texts: SmallVec<[&[u8]; 8]> = own.map(|tag| &*tag.text).collect();
+        if texts.iter().any(|text| text.is_empty()) {
+            return TagNames::default();
+        }
+        texts.reverse();
+        TagNames::of(texts)
     }
 
     /// Removes a slot with this list from all its tags. Returns their number.
@@ -114,7 +156,8 @@ impl Tags {
         let mut wanted = tags.iter().rev();
         self.of_slot(first_of_slot).all(|member| {
             let record = &self.tags[member.tag];
-            wanted.next().is_some_and(|tag| tag.tag == record.name.tag) && record.is_present()
+            wanted.next().is_some_and(|tag| tag.tag == record.name.tag && record.has_text_of(tag))
+                && record.is_present()
         }) && wanted.next().is_none()
     }
 
@@ -154,9 +197,9 @@ impl Tags {
         while id != NONE {
             let (tag, next) = (self.members[id].tag, self.members[id].next_of_slot);
             if self.tags[tag].sealed.is_some() && self.reserve(1) {
-                let (name, member) = (self.tags[tag].name, self.members[id]);
+                let (name, text, member) = (self.tags[tag].name, self.tags[tag].text.clone(), self.members[id]);
                 self.unlink(&member);
-                self.link(id, name);
+                self.link(id, TagName { text: &text, ..name });
             }
             id = next;
         }
@@ -280,7 +323,7 @@ impl Tags {
         Some(self.members[self.tags[tag].first].slot)
     }
 
-    /// Returns the tags of a slot with this list.
+    /// Returns the tags of a slot with this list, the last one that it joined first.
     pub(super) fn names_of(&self, first_of_slot: MemberId) -> impl Iterator<Item = u64> {
         self.of_slot(first_of_slot).map(|member| self.tags[member.tag].name.tag)
     }
@@ -310,7 +353,7 @@ impl Tags {
     }
 
     fn create(&mut self, tag: TagName) -> TagId {
-        let id = self.tags.insert(Tag { name: tag, ..Tag::default() });
+        let id = self.tags.insert(Tag { name: TagName { text: &[], ..tag }, ..Tag::default() });
         let tags = &self.tags;
         self.names.insert_unique(tag.hash, id, |id| tags[*id].name.hash);
         id
@@ -332,6 +375,7 @@ impl Tags {
     /// Removes a tag without members: an unused name takes no room.
     fn forget(&mut self, id: TagId) {
         let tag = self.tags.remove(id);
+        self.text_bytes -= tag.text.len();
         if let Some(position) = tag.invalidated_at {
             self.invalidated.swap_remove(position as usize);
             if let Some(moved) = self.invalidated.get(position as usize) {
@@ -350,6 +394,11 @@ impl Tag {
     /// Returns true if it is the record that later sets with its name join.
     fn is_present(&self) -> bool {
         self.invalidated_at.is_none() && self.sealed.is_none()
+    }
+
+    /// Returns true if it knows its name, or a set does not name it.
+    fn has_text_of(&self, tag: &TagName) -> bool {
+        tag.text.is_empty() || !self.text.is_empty()
     }
 
     /// Returns true if it was sealed by a barrier of this number, or by an earlier one.

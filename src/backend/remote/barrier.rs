@@ -255,6 +255,7 @@ impl<S: Store> Remote<S> {
             deadline_ms: None,
             tags: Vec::new(),
             key: None,
+            tag_names: &[],
             nonce: Some(nonce::next()?),
             created_s: None,
             load: LoadTerms::default(),

@@ -18,6 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exec::backoff::Backoff;
 use crate::exec::context::CallContext;
 use crate::operation::Change as ChangedEntries;
+use crate::tag_names::TagNames;
 use crate::util::millis;
 use crate::value::Value;
 
@@ -48,6 +49,7 @@ pub(super) struct Live {
     pub value: Value,
     pub version: u64,
     pub tags: Vec<TagVersion>,
+    pub tag_names: TagNames,
     pub deadline_ms: Option<u64>,
     pub created_s: Option<u32>,
     pub load: LoadTerms,
@@ -416,6 +418,7 @@ impl<S: Store> Remote<S> {
             deadline_ms: live.deadline_ms,
             tags: live.tags.clone(),
             key: keep_key.then_some(key),
+            tag_names: live.tag_names.as_bytes(),
             nonce: Some(nonce::next()?),
             created_s: live.created_s,
             load: live.load,
@@ -444,6 +447,7 @@ fn live(entry: &Entry) -> Option<Live> {
         value: Value::from(entry.payload),
         version: entry.version(),
         tags: entry.tags.clone(),
+        tag_names: TagNames::from_stored(entry.tag_names),
         deadline_ms: entry.deadline_ms,
         created_s: entry.created_s,
         load: entry.load,

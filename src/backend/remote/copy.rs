@@ -15,6 +15,7 @@ use crate::backend::{CopiedEntry, IfPresent, Imported, Missing};
 use crate::entry::{self, Entry, LoadTerms, TagVersion};
 use crate::error::Result;
 use crate::exec::context::CallContext;
+use crate::tag_names::TagNames;
 use crate::util::clock::ends;
 use crate::util::millis;
 use crate::value::Value;
@@ -26,6 +27,7 @@ const TOGETHER: usize = 16;
 struct Read {
     value: Value,
     tags: Vec<u64>,
+    tag_names: TagNames,
     deadline_ms: Option<u64>,
     created: Option<Instant>,
     load: LoadTerms,
@@ -217,6 +219,7 @@ impl<S: Store> Remote<S> {
             deadline_ms: self.deadline_of_load(&name, ttl, load),
             tags: entry.tags.iter().map(|tag| TagVersion { tag: *tag, version: version(tag) }).collect(),
             key: keep_key.then_some(&entry.key),
+            tag_names: if self.keeps_tag_names { entry.tag_names.as_bytes() } else { &[] },
             nonce: Some(nonce::next()?),
             created_s: self.created_of(&name, entry.created),
             load,
@@ -245,7 +248,8 @@ fn of_tags(versions: &[TagVersion], tags: &[u64]) -> Vec<TagVersion> {
 #[allow(clippy::unnecessary_wraps)] // What `found` takes.
 fn read(entry: &Entry, created: Option<Instant>, header: Vec<u8>, extension: Duration) -> Option<Read> {
     let (value, tags) = (Value::from(entry.payload), entry.tags.iter().map(|tag| tag.tag).collect());
-    Some(Read { value, tags, deadline_ms: entry.deadline_ms, created, load: entry.load, extension, header })
+    let (tag_names, deadline_ms) = (TagNames::from_stored(entry.tag_names), entry.deadline_ms);
+    Some(Read { value, tags, tag_names, deadline_ms, created, load: entry.load, extension, header })
 }
 
 fn extension(name: &[u8], stored: &[u8]) -> Duration {
@@ -260,6 +264,6 @@ fn copy(key: &[u8], read: Option<Read>, left: Left) -> Option<CopiedEntry> {
     let (read, left) = (read?, left?);
     let stale_for = read.stale_for().saturating_sub(read.extension);
     let load_time = Duration::from_millis(read.load.load_ms.into());
-    let Read { value, tags, created, .. } = read;
-    Some(CopiedEntry { key: key.to_vec(), value, created, ends: ends(left), tags, stale_for, load_time })
+    let Read { value, tags, tag_names, created, .. } = read;
+    Some(CopiedEntry { key: key.to_vec(), value, created, ends: ends(left), tags, tag_names, stale_for, load_time })
 }

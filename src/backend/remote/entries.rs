@@ -18,6 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::CallContext;
 use crate::naming::{GENERATION, generation_of};
 use crate::operation::Change as ChangedEntries;
+use crate::tag_names::TagNames;
 use crate::util::byte_strings::ByteStrings;
 use crate::util::millis;
 use crate::value::Value;
@@ -46,6 +47,13 @@ pub(super) struct Origin {
     pub nonce: u64,
     /// The time of an earlier set, if there was one; it may be unknown.
     pub created: Option<Option<u32>>,
+}
+
+/// The tags of an entry that is stored.
+pub(super) struct Tagged<'a> {
+    pub versions: Vec<TagVersion>,
+    /// Their names, if the entry is to store them.
+    pub names: &'a TagNames,
 }
 
 /// The part of the stored bytes that is read of entries.
@@ -334,25 +342,32 @@ impl<S: Store> Remote<S> {
             let version = versions.iter().find(|version| version.tag == hash);
             tags.extend(version.filter(|version| !tags.contains(version)));
         }
+        let tags = Tagged { versions: tags, names: &self.tag_names(entry.tags.iter().copied()) };
         let origin = Origin { nonce: nonce::next()?, created: None };
         Ok(self.encode_stored(entry.key, entry.value, entry.ttl, tags, origin, LoadTerms::default()))
     }
 
-    /// Encodes an entry with these versions of its tags.
+    /// Returns the names of tags that an entry is to store: none without the option.
+    pub(super) fn tag_names<'n>(&self, names: impl Iterator<Item = &'n [u8]>) -> TagNames {
+        if self.keeps_tag_names { TagNames::of(names) } else { TagNames::default() }
+    }
+
+    /// Encodes an entry with these tags.
     pub(super) fn encode_stored(
         &self,
         key: &[u8],
         value: &[u8],
         ttl: Option<Duration>,
-        tags: Vec<TagVersion>,
+        tags: Tagged<'_>,
         origin: Origin,
         load: LoadTerms,
     ) -> EncodedEntry {
         let (name, keep_key) = self.store.entry_name(&self.prefix, key);
         let stored = Entry {
             deadline_ms: self.deadline_of_load(&name, ttl, load),
-            tags,
+            tags: tags.versions,
             key: keep_key.then_some(key),
+            tag_names: tags.names.as_bytes(),
             nonce: Some(origin.nonce),
             created_s: origin.created.unwrap_or_else(|| self.created_now(&name)),
             load,

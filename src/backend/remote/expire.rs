@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::conditional::{Attempts, Live, Look};
-use super::entries::{Head, Origin};
+use super::entries::{Head, Origin, Tagged};
 use super::fresh::Checked;
 use super::tags::pair;
 use super::{Condition, Mark, Remote, Store};
@@ -176,7 +176,8 @@ impl<S: Store> Remote<S> {
     ) -> Result<bool> {
         let load = if ttl.is_some() { live.load } else { LoadTerms::default() };
         let origin = Origin { nonce: live.version, created: Some(live.created_s) };
-        let mut write = self.encode_stored(key, live.value.as_bytes(), ttl, live.tags.clone(), origin, load);
+        let tags = Tagged { versions: live.tags.clone(), names: &live.tag_names };
+        let mut write = self.encode_stored(key, live.value.as_bytes(), ttl, tags, origin, load);
         write.lasting = self.too_short(&live.tags, write.ttl);
         write.condition = Condition::Unchanged(mark);
         self.write_checked(context, &write, &live.tags, attempts).await

@@ -12,6 +12,7 @@ use crate::entry::{self, DecodeError, Entry};
 use crate::error::Result;
 use crate::exec::context::CallContext;
 use crate::explanation::{EntryFacts, Explanation, KeyState, LeaseFacts, MissReason, TagFacts, TagState};
+use crate::tag_names::TagNames;
 
 /// The meaning of the bytes under a name.
 #[derive(Debug, PartialEq)]
@@ -104,6 +105,7 @@ impl<S: Store> Remote<S> {
             value_bytes: entry.payload.len() as u64,
             stale_for: Duration::from_millis(entry.load.stale_for_ms).saturating_sub(extension),
             tags: states.collect(),
+            tag_names: TagNames::from_stored(entry.tag_names),
         })
     }
 
@@ -182,6 +184,7 @@ mod tests {
             deadline_ms: None,
             tags: Vec::new(),
             key: Some(b"k"),
+            tag_names: &[],
             nonce: Some(7),
             created_s: Some(1),
             load,

@@ -12,6 +12,7 @@ use crate::entry::{self, Entry, count_tags};
 use crate::error::Result;
 use crate::exec::context::CallContext;
 use crate::operation::EntryInfo;
+use crate::tag_names::TagNames;
 use crate::value::Value;
 
 impl<S: Store> Remote<S> {
@@ -61,10 +62,10 @@ impl<S: Store> Remote<S> {
     /// Returns what was read in several requests.
     fn info_in(&self, key: &[u8], look: Look) -> Option<EntryInfo> {
         let left = if S::DEADLINES { None } else { Some(look.fresh_left()?) };
-        let Live { value, version, tags, deadline_ms, created_s, .. } = look.live?;
+        let Live { value, version, tags, tag_names, deadline_ms, created_s, .. } = look.live?;
         let left = left.unwrap_or_else(|| self.time_until(&look.name, deadline_ms));
         let tags = count_tags(key, tags.iter().map(|tag| tag.tag));
-        Some(EntryInfo { value, version, age: self.age_of(&look.name, created_s), left, tags })
+        Some(EntryInfo { value, version, age: self.age_of(&look.name, created_s), left, tags, tag_names })
     }
 
     fn described(&self, key: &[u8], name: &[u8], entry: &Entry, left: Option<Duration>) -> EntryInfo {
@@ -74,6 +75,7 @@ impl<S: Store> Remote<S> {
             age: self.age_of(name, entry.created_s),
             left,
             tags: count_tags(key, entry.tags.iter().map(|tag| tag.tag)),
+            tag_names: TagNames::from_stored(entry.tag_names),
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::conditional::{Asked, Attempts, Look};
-use super::entries::Origin;
+use super::entries::{Origin, Tagged};
 use super::fresh::fresh_of;
 use super::tags::{Standing, pair};
 use super::trailer::{self, Kind, Trailer};
@@ -276,7 +276,9 @@ impl<S: Store> Remote<S> {
         let mut tags = self.versions_before_load(context, tags).await?;
         let prefix_version = tags.iter().position(|tag| tag.tag == PREFIX_TAG).map(|at| tags.swap_remove(at).version);
         let (token, taken) = (nonce::next()?, Instant::now());
-        let lease = LeaseData { key: key.to_vec(), token, instance: self.instance, tags, prefix_version, taken };
+        let tag_names = self.tag_names(options.tags.iter().copied());
+        let (key_of_lease, instance) = (key.to_vec(), self.instance);
+        let lease = LeaseData { key: key_of_lease, token, instance, tags, tag_names, prefix_version, taken };
         let write = self.marked(look, stays, Kind::Leased, token, options.lease);
         options.asked_for(&lease);
         match self.write_if(context, &write, attempts).await {
@@ -374,6 +376,7 @@ impl<S: Store> Remote<S> {
         let (name, _) = self.store.entry_name(&self.prefix, &lease.key);
         let late = late_tags(lease, fill);
         let load = terms(lease, fill);
+        let names = self.tag_names(lease.tag_names.iter().chain(fill.tags.iter().copied()));
         let value = if fill.absent { &[] } else { fill.value };
         let mut attempts = self.attempts(context);
         loop {
@@ -401,7 +404,8 @@ impl<S: Store> Remote<S> {
             known.retain(|tag| tag.tag != PREFIX_TAG);
             known.extend(late);
             let origin = Origin { nonce: lease.token, created: None };
-            let mut write = self.encode_stored(&lease.key, value, fill.ttl, known.clone(), origin, load);
+            let tags = Tagged { versions: known.clone(), names: &names };
+            let mut write = self.encode_stored(&lease.key, value, fill.ttl, tags, origin, load);
             // An entry that is leased while it is there has a trailer behind it.
             let room = if load.stale_for_ms != 0 || load.load_ms != 0 { trailer::LEN } else { 0 };
             self.store.check_size(&write.name, write.bytes.len() + room)?;

@@ -87,6 +87,8 @@ pub struct Remote<S> {
     prefix: String,
     /// True if entries without a namespace have a generation.
     has_generations: bool,
+    /// True if entries store the names of their tags.
+    keeps_tag_names: bool,
     /// The deadline of a call.
     timeout: Duration,
     /// The name of the server, for a call that exceeds its deadline.
@@ -110,6 +112,7 @@ impl<S: Store> Remote<S> {
             store: Arc::new(store),
             prefix: config.key_prefix.clone(),
             has_generations: config.generations,
+            keeps_tag_names: config.tag_names,
             timeout,
             counting: Counting::default(),
             hints: Hints::default(),

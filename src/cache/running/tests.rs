@@ -8,6 +8,7 @@ use crate::backend::Missing;
 use crate::config::Config;
 use crate::exec::blocking::{answer, wait};
 use crate::operation::PatternMode;
+use crate::tag_names::TagNames;
 use crate::value::Value;
 
 const DELETE: Operation = Operation::Delete { key: b"key" };
@@ -29,6 +30,7 @@ fn entry(key: &[u8], tags: &[&[u8]]) -> CopiedEntry {
         created: None,
         ends: None,
         tags,
+        tag_names: TagNames::default(),
         stale_for: Duration::ZERO,
         load_time: Duration::ZERO,
     }

@@ -14,6 +14,7 @@ fn it_says_what_would_be_used_defaults_included() {
         "backend": "memory", "servers": [], "key_prefix": "app", "default_ttl_ms": 90_000, "ttl_jitter": 10.0,
         "max_value_bytes": 8 << 20, "lease_ms": 10_000, "stale_for_ms": 0, "refresh_ahead": false, "generations": false,
         "patterns": "walk",
+            "tag_names": false,
         "negative_ttl_ms": 30_000, "max_size": 10_000, "max_bytes": 0, "cleanup_interval_ms": 60_000, "eviction": "lru",
         "near": null, "fallback": null, "notes": [],
     });

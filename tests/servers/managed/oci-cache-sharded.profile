@@ -20,6 +20,7 @@ unsupported info 3
 unsupported ages 1
 unsupported touch 5
 unsupported max_age 1
+unsupported tag_names 5
 unsupported leases 28
 unsupported loading 9
 unsupported near 3

@@ -282,7 +282,11 @@ func runGetInfo(cache *yokedcache.Cache, step *statement) []token {
 	if info.TTL != yokedcache.NoExpiry {
 		left = strconv.FormatInt(info.TTL.Milliseconds(), 10)
 	}
-	return list([][]token{value(info.Value), word(age), word(left), word(strconv.Itoa(info.TagCount))})
+	found := [][]token{value(info.Value), word(age), word(left), word(strconv.Itoa(info.TagCount))}
+	for _, tag := range info.Tags {
+		found = append(found, value([]byte(tag)))
+	}
+	return list(found)
 }
 
 func runGetVersioned(cache *yokedcache.Cache, step *statement) []token {

@@ -15,6 +15,7 @@ use crate::exec::blocking::answer;
 use crate::exec::context::CallContext;
 use crate::lease::{Fill, Lease, LeaseData, LeaseOptions, LoadState, Loaded, Wait};
 use crate::operation::PatternMode;
+use crate::tag_names::TagNames;
 
 const MS: Duration = Duration::from_millis(1);
 const OPTIONS: LeaseOptions =
@@ -134,6 +135,7 @@ fn every_change_of_the_key_ends_its_lease() {
                 created: None,
                 ends: None,
                 tags,
+                tag_names: TagNames::default(),
                 stale_for: Duration::ZERO,
                 load_time: Duration::ZERO,
             };
@@ -286,7 +288,8 @@ fn a_value_that_took_long_to_load_is_refreshed_by_one_caller_before_it_expires()
     let slow = Fill { value: b"v", ttl: Some(1000 * MS), keeps_load: true, ..FILL };
     let LeaseData { token, instance, .. } = **lease(&memory, "k", &[]);
     let (key, tags, taken) = (b"k".to_vec(), Vec::new(), Instant::now() - 100_000 * MS);
-    let begun_long_ago = LeaseData { key, token, instance, tags, prefix_version: None, taken };
+    let tag_names = TagNames::default();
+    let begun_long_ago = LeaseData { key, token, instance, tags, tag_names, prefix_version: None, taken };
     assert!(fill_with(&memory, &Arc::new(Lease::new(begun_long_ago)), slow));
     let ahead = LeaseOptions { refresh_ahead: true, ..OPTIONS };
     assert!(load(&memory, "k").unwrap().lease.is_none());
