@@ -680,4 +680,8 @@ impl Shard {
     pub(super) fn tag_count(&self) -> usize {
         self.tags.len()
     }
+
+    pub(super) fn tag_text_bytes(&self) -> usize {
+        self.tags.text_bytes()
+    }
 }

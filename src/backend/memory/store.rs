@@ -372,6 +372,11 @@ impl Store {
         (0..self.shards.len()).map(|at| self.shard(at).tag_count()).sum()
     }
 
+    /// Returns the bytes of the names of tags.
+    pub(super) fn tag_text_bytes(&self) -> usize {
+        (0..self.shards.len()).map(|at| self.shard(at).tag_text_bytes()).sum()
+    }
+
     pub(super) fn panic_in_a_shard(&self) {
         let _locked = self.shard(0);
         panic!("as a test asks");

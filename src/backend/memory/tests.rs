@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::store::Store;
 use super::*;
-use crate::backend::{NewEntry, Usage};
+use crate::backend::{Addition, NewEntry, Usage};
 use crate::config::Eviction;
+use crate::tag_names::TagNames;
 
 const ORDERS: [Eviction; 2] = [Eviction::Lru, Eviction::S3Fifo];
 
@@ -301,6 +302,64 @@ fn an_entry_that_is_set_again_with_the_same_tags_lives_until_they_are_invalidate
         store.delete(b"key");
         assert_eq!(store.tags(), 0);
     }
+}
+
+#[test]
+fn an_entry_has_the_names_of_the_tags_of_its_last_set() {
+    const TAGS: [&[u8]; 6] = [b"a", b"bb", b"ccc", b"~", b"~ns:d", b"e"];
+    let mut store = Store::new(10_000, 0, Eviction::Lru);
+    store.keeps_tag_names = true;
+    let mut random = fastrand::Rng::with_seed(5);
+    let mut model: HashMap<String, Vec<&[u8]>> = HashMap::new();
+    for _ in 0..20_000 {
+        let key = random.u32(0..50).to_string();
+        match random.u32(0..10) {
+            0 => {
+                let tag = TAGS[random.usize(0..6)];
+                store.invalidate(&[tag], false);
+                model.retain(|_, tags| !tags.contains(&tag));
+            }
+            1 => {
+                store.delete(key.as_bytes());
+                model.remove(&key);
+            }
+            2 => store.bar(b"~", &[b"none"]),
+            3 if model.contains_key(&key) => {
+                let (delta, initial, ttl) = (1, 0, None);
+                store
+                    .counter_add(
+                        &Addition { key: key.as_bytes(), delta, initial, ttl, tags: &[] },
+                        Times::from_now(None),
+                    )
+                    .unwrap();
+            }
+            _ => {
+                let tags: Vec<&[u8]> = (0..random.usize(0..4)).map(|_| TAGS[random.usize(0..6)]).collect();
+                set(&store, &key, "7", &tags);
+                model.insert(key.clone(), tags);
+            }
+        }
+        let found = store.export(key.as_bytes()).map(|copy| copy.tag_names);
+        let wanted = model.get(&key).map(|tags| TagNames::of(tags.iter().copied()));
+        assert_eq!(found, wanted, "{key}");
+    }
+    (0..50).for_each(|key| _ = store.delete(key.to_string().as_bytes()));
+    assert_eq!((store.tags(), store.tag_text_bytes()), (0, 0));
+}
+
+#[test]
+fn a_set_names_the_tags_of_an_entry_that_came_without_names() {
+    let mut store = Store::new(100, 0, Eviction::Lru);
+    store.keeps_tag_names = true;
+    set(&store, "key", "v", &[b"a", b"b"]);
+    let nameless = CopiedEntry { tag_names: TagNames::default(), ..store.export(b"key").unwrap() };
+    store.delete(b"key");
+    let import = |copy| store.import(copy, Times::from_now(None), &store.versions(&nameless.tags), IfPresent::Replace);
+    assert_eq!(import(&nameless).unwrap(), Imported::Stored);
+    assert_eq!(store.export(b"key").unwrap().tag_names, TagNames::default());
+    // A value of the same length with the same tags takes the place of the value alone.
+    set(&store, "key", "w", &[b"a", b"b"]);
+    assert_eq!(store.export(b"key").unwrap().tag_names.iter().collect::<Vec<_>>(), [b"a", b"b"]);
 }
 
 #[test]
