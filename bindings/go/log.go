@@ -102,6 +102,8 @@ type logSink struct {
 	handler slog.Handler
 	level   slog.Level
 	log     *C.yoked_go_log
+	// The number of dropped lines that no record has told.
+	dropped uint64
 	// Closed when SetLogger does not use the log any more.
 	left chan struct{}
 	// Closed after the last call of the handler.
@@ -152,11 +154,13 @@ func (sink *logSink) pass(line *C.yoked_go_line) {
 	text := C.GoStringN(line.text, C.int(line.len))
 	C.free(unsafe.Pointer(line.text))
 	record := slog.NewRecord(time.Unix(int64(line.seconds), int64(line.nanoseconds)), slogLevel(line.level), text, 0)
-	if line.dropped > 0 {
-		record.AddAttrs(slog.Uint64("dropped", uint64(line.dropped)))
-	}
+	sink.dropped += uint64(line.dropped)
 	C.yoked_go_set_handling(true)
 	if ctx := context.Background(); record.Level >= sink.level && sink.handler.Enabled(ctx, record.Level) {
+		if sink.dropped > 0 {
+			record.AddAttrs(slog.Uint64("dropped", sink.dropped))
+			sink.dropped = 0
+		}
 		sink.handler.Handle(ctx, record)
 	}
 	C.yoked_go_set_handling(false)

@@ -19,11 +19,15 @@ type journal struct {
 	lock    sync.Mutex
 	records []slog.Record
 	each    func(slog.Record)
+	enabled func() bool // Nil for true.
 }
 
-func (journal *journal) Enabled(context.Context, slog.Level) bool { return true }
-func (journal *journal) WithAttrs([]slog.Attr) slog.Handler       { return journal }
-func (journal *journal) WithGroup(string) slog.Handler            { return journal }
+func (journal *journal) WithAttrs([]slog.Attr) slog.Handler { return journal }
+func (journal *journal) WithGroup(string) slog.Handler      { return journal }
+
+func (journal *journal) Enabled(context.Context, slog.Level) bool {
+	return journal.enabled == nil || journal.enabled()
+}
 
 func (journal *journal) Handle(_ context.Context, record slog.Record) error {
 	journal.lock.Lock()
@@ -280,15 +284,14 @@ func TestLogSetByManyGoroutines(t *testing.T) {
 	check(t, yokedcache.SetLogger(nil))
 }
 
-// Calls end while the handler blocks. Each line is either passed or counted.
-func TestLogHandlerThatBlocksStallsNoCall(t *testing.T) {
-	const caches = 2000
+// Writes the lines of many caches while a handler blocks at the first of them.
+func dropLines(t *testing.T, journal *journal, caches int) {
 	blocked, release := make(chan struct{}), make(chan struct{})
 	begin := sync.OnceFunc(func() { close(blocked) })
-	journal := &journal{each: func(slog.Record) {
+	journal.each = func(slog.Record) {
 		begin()
 		<-release
-	}}
+	}
 	check(t, yokedcache.SetLogger(slog.New(journal)))
 	openAndClose(t, "first")
 	<-blocked
@@ -302,11 +305,33 @@ func TestLogHandlerThatBlocksStallsNoCall(t *testing.T) {
 	}
 	close(release)
 	check(t, yokedcache.SetLogger(nil))
+}
+
+// Calls end while the handler blocks. Each line is either passed or counted.
+func TestLogHandlerThatBlocksStallsNoCall(t *testing.T) {
+	const caches = 2000
+	journal := &journal{}
+	dropLines(t, journal, caches)
 	records := journal.all()
 	dropped := droppedOf(records)
 	// A few lines may come from caches that other tests have left open.
 	if sum := uint64(len(records)) + dropped; sum < 2*caches || sum > 2*caches+100 || dropped == 0 || len(records) < 1024 {
 		t.Errorf("%d records, %d dropped", len(records), dropped)
+	}
+}
+
+// The first line after the dropped ones is refused: the next record has their number.
+func TestLogCountsDroppedLinesBeforeARefusedOne(t *testing.T) {
+	const caches = 2000
+	asked := 0
+	journal := &journal{enabled: func() bool {
+		asked++
+		return asked != 2
+	}}
+	dropLines(t, journal, caches)
+	records := journal.all()
+	if sum := uint64(len(records)) + 1 + droppedOf(records); sum < 2*caches || sum > 2*caches+100 {
+		t.Errorf("%d records, %d dropped", len(records), droppedOf(records))
 	}
 }
 
