@@ -22,7 +22,8 @@ import (
 
 // Options selects what is stored. The zero value is usable.
 type Options struct {
-	// The time to live of a response with the status 200 that has no Cache-Control. With 0 such a response is not stored.
+	// The time to live of a response with the status 200 that has neither Cache-Control nor Expires. With 0 such a response is
+	// not stored.
 	TTL time.Duration
 	// The header in which the handler names the tags of a response, separated by commas. It is removed from the responses to
 	// requests that the cache handles. The default is Cache-Tag.
@@ -45,10 +46,10 @@ type Options struct {
 // Requests other than GET, and those with Authorization, Range or Upgrade, pass to the handler. The Cache-Control of a request
 // has no effect.
 //
-// A response is stored if its status is 200, 301, 308, 404 or 410; if it has s-maxage or else max-age above 0, or if
-// Options.TTL applies; without no-store, private, no-cache, Set-Cookie and Vary: *; and up to Options.MaxBytes. Expires has no
-// effect. A response with Vary is stored for each value of the request headers that it names. A stored response with the status
-// 200 gets an ETag unless it has one. If-None-Match, or If-Modified-Since without it, is answered with 304.
+// A response is stored if its status is 200, 301, 308, 404 or 410; if the time of s-maxage, else of max-age, else of Expires, or
+// else Options.TTL, is longer than its age; without no-store, private, no-cache, Set-Cookie and Vary: *; and up to
+// Options.MaxBytes. A response with Vary is stored for each value of the request headers that it names. A stored response with
+// the status 200 gets an ETag unless it has one. If-None-Match, or If-Modified-Since without it, is answered with 304.
 //
 // The handler gets requests without conditions, with a context that ends when no request waits for the response. It runs on
 // another goroutine, and its response is held in memory until it returns: it cannot be flushed or hijacked. Do not wrap handlers
@@ -105,7 +106,7 @@ func (handler *handler) ServeHTTP(writer http.ResponseWriter, request *http.Requ
 }
 
 func isCacheable(request *http.Request) bool {
-	has := func(name string) bool { return request.Header.Get(name) != "" }
+	has := func(name string) bool { return len(request.Header.Values(name)) > 0 }
 	return request.Method == http.MethodGet && !has("Authorization") && !has("Range") && !has("Upgrade")
 }
 
@@ -172,8 +173,8 @@ func (handler *handler) report(request *http.Request, err error) {
 
 // Returns what is stored of a response, and sets for how long.
 func (handler *handler) entryOf(response *response, varying []string, fill *yokedcache.Fill) *entry {
-	life, isStored := handler.lifeOf(response)
-	if !isStored {
+	life := handler.lifeOf(response)
+	if life <= 0 {
 		fill.TTL = handler.options.PassFor
 		return &entry{Pass: true}
 	}
@@ -187,26 +188,26 @@ func (handler *handler) entryOf(response *response, varying []string, fill *yoke
 	return &response.entry
 }
 
-// Returns the time for which a response may be stored.
-func (handler *handler) lifeOf(response *response) (time.Duration, bool) {
+// Returns the time for which a response may be stored: not at all unless it is positive.
+func (handler *handler) lifeOf(response *response) time.Duration {
 	switch response.Status {
 	case http.StatusOK, http.StatusMovedPermanently, http.StatusPermanentRedirect, http.StatusNotFound, http.StatusGone:
 	default:
-		return 0, false
+		return 0
 	}
-	if len(response.Body) > handler.options.MaxBytes || response.header.Get("Set-Cookie") != "" {
-		return 0, false
+	if len(response.Body) > handler.options.MaxBytes || len(response.header.Values("Set-Cookie")) > 0 {
+		return 0
 	}
 	for _, name := range listOf(response.header, "Vary") {
 		if name == "*" {
-			return 0, false
+			return 0
 		}
 	}
-	if response.header.Get("Cache-Control") == "" {
-		return handler.options.TTL, handler.options.TTL > 0 && response.Status == http.StatusOK
+	lifetime, isGiven := lifetimeOf(response.header, time.Now())
+	if !isGiven && response.Status == http.StatusOK {
+		lifetime = handler.options.TTL
 	}
-	life := lifeIn(listOf(response.header, "Cache-Control"))
-	return life, life > 0
+	return lifetime - response.age
 }
 
 // Returns the key of the response to a request, given the request headers that it depends on.

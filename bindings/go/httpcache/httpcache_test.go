@@ -191,7 +191,7 @@ func TestWhatIsStored(t *testing.T) {
 		"Cache-Control=max-age=60&status=404":                        true,
 		"Cache-Control=max-age=60&status=301":                        true,
 		"":                                                           false,
-		"Expires=Thu,%2001%20Dec%202099%2016:00:00%20GMT":            false,
+		"Expires=Thu,%2001%20Dec%202099%2016:00:00%20GMT":            true,
 		"Cache-Control=public":                                       false,
 		"Cache-Control=max-age=0":                                    false,
 		"Cache-Control=max-age=x":                                    false,

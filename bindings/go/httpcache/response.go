@@ -6,13 +6,10 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"net/http"
-	"sort"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -24,7 +21,7 @@ type entry struct {
 	Varying []string    `json:"varying,omitempty"`
 	Status  int         `json:"status,omitempty"`
 	Header  http.Header `json:"header,omitempty"`
-	// The time of the response, in seconds since 1970.
+	// The time at which the response had the age 0, in seconds since 1970.
 	Time int64  `json:"time,omitempty"`
 	Body []byte `json:"-"`
 }
@@ -59,6 +56,7 @@ type response struct {
 	entry
 	// As the handler has set it, before Header was made of it.
 	header   http.Header
+	age      time.Duration
 	tags     []string
 	panicked any
 	buffer   bytes.Buffer
@@ -71,12 +69,13 @@ func (handler *handler) call(request *http.Request, ctx context.Context) *respon
 		request.Header.Del(name)
 	}
 	request.Body = http.NoBody
+	asked := time.Now()
 	response := &response{header: http.Header{}}
 	func() {
 		defer func() { response.panicked = recover() }()
 		handler.next.ServeHTTP(response, request)
 	}()
-	response.finish(handler.options.TagHeader)
+	response.finish(handler.options.TagHeader, asked)
 	return response
 }
 
@@ -98,7 +97,7 @@ func (response *response) Write(data []byte) (int, error) {
 }
 
 // Completes the response with what its client needs to keep a copy.
-func (response *response) finish(tagHeader string) {
+func (response *response) finish(tagHeader string, asked time.Time) {
 	response.WriteHeader(http.StatusOK)
 	response.Body = response.buffer.Bytes()
 	header := response.entry.Header
@@ -109,7 +108,8 @@ func (response *response) finish(tagHeader string) {
 		header.Del(name)
 	}
 	now := time.Now()
-	response.Time = now.Unix()
+	response.age = ageOf(header, asked, now)
+	response.Time = now.Add(-response.age).Unix()
 	if header.Get("Date") == "" {
 		header.Set("Date", now.UTC().Format(http.TimeFormat))
 	}
@@ -147,93 +147,7 @@ func (entry *entry) send(writer http.ResponseWriter, request *http.Request, cach
 	_, _ = writer.Write(entry.Body)
 }
 
-// Reports whether the client has the response.
-func isFresh(request, response http.Header) bool {
-	if tags := listOf(request, "If-None-Match"); len(tags) > 0 {
-		for _, tag := range tags {
-			if tag == "*" || strings.TrimPrefix(tag, "W/") == strings.TrimPrefix(response.Get("Etag"), "W/") {
-				return true
-			}
-		}
-		return false
-	}
-	since, err := http.ParseTime(request.Get("If-Modified-Since"))
-	modified, failed := http.ParseTime(response.Get("Last-Modified"))
-	return err == nil && failed == nil && !modified.After(since)
-}
-
-// ---- Headers ----
-
-// Returns the elements of a header that is a list.
-func listOf(header http.Header, name string) (list []string) {
-	for _, element := range strings.Split(strings.Join(header.Values(name), ","), ",") {
-		if element = strings.TrimSpace(element); element != "" {
-			list = append(list, element)
-		}
-	}
-	return list
-}
-
-// Returns each tag once: a handler may name one twice.
-func tagsIn(header http.Header, name string) []string {
-	tags := listOf(header, name)
-	sort.Strings(tags)
-	once := tags[:0]
-	for at, tag := range tags {
-		if at == 0 || tag != tags[at-1] {
-			once = append(once, tag)
-		}
-	}
-	return once
-}
-
-// Returns the time that Cache-Control allows to a shared cache, or 0.
-func lifeIn(directives []string) time.Duration {
-	ages := map[string]time.Duration{}
-	for _, directive := range directives {
-		name, value, _ := strings.Cut(directive, "=")
-		switch name = strings.ToLower(strings.TrimSpace(name)); name {
-		case "no-store", "private", "no-cache":
-			return 0
-		case "max-age", "s-maxage":
-			seconds, err := strconv.ParseUint(strings.Trim(strings.TrimSpace(value), `"`), 10, 31)
-			if err != nil {
-				return 0
-			}
-			ages[name] = time.Duration(seconds) * time.Second
-		}
-	}
-	if shared, ok := ages["s-maxage"]; ok {
-		return shared
-	}
-	return ages["max-age"]
-}
-
-// Returns names and more, in lower case, sorted, each once.
-func union(names, more []string) []string {
-	all := append([]string(nil), names...)
-	for _, name := range more {
-		name = strings.ToLower(name)
-		at := sort.SearchStrings(all, name)
-		if at == len(all) || all[at] != name {
-			all = append(all[:at], append([]string{name}, all[at:]...)...)
-		}
-	}
-	return all
-}
-
-// Returns a hash of request headers, "" without names.
-func hashOf(header http.Header, names []string) string {
-	if len(names) == 0 {
-		return ""
-	}
-	hash := sha256.New()
-	for _, name := range names {
-		values, _ := json.Marshal([]any{name, header.Values(name)})
-		hash.Write(values)
-	}
-	return "\n" + hex.EncodeToString(hash.Sum(nil))
-}
+// ---- Responses that pass ----
 
 // untagged hides the header of the tags from clients.
 type untagged struct {
