@@ -55,9 +55,12 @@ func directivesOf(header http.Header) map[string]string {
 
 // ---- Conditions ----
 
+// An entity tag in quotes, or else what is between commas.
+var entityTagPattern = regexp.MustCompile(`(?:W/)?"[^"]*"|[^\s,]+`)
+
 // Reports whether the client has the response.
 func isFresh(request, response http.Header) bool {
-	if tags := listOf(request, "If-None-Match"); len(tags) > 0 {
+	if tags := entityTagPattern.FindAllString(strings.Join(request.Values("If-None-Match"), ","), -1); len(tags) > 0 {
 		for _, tag := range tags {
 			if tag == "*" || strings.TrimPrefix(tag, "W/") == strings.TrimPrefix(response.Get("Etag"), "W/") {
 				return true

@@ -137,8 +137,9 @@ func (entry *entry) send(writer http.ResponseWriter, request *http.Request, cach
 		header.Set("Age", strconv.FormatInt(max(time.Now().Unix()-entry.Time, 0), 10))
 	}
 	if entry.Status == http.StatusOK && isFresh(request.Header, header) {
-		header.Del("Content-Length")
-		header.Del("Content-Type")
+		for _, name := range []string{"Content-Encoding", "Content-Language", "Content-Length", "Content-Type"} {
+			header.Del(name)
+		}
 		writer.WriteHeader(http.StatusNotModified)
 		return
 	}

@@ -123,6 +123,50 @@ func TestFieldsOfSeveralLines(t *testing.T) {
 	}
 }
 
+func TestEntityTags(t *testing.T) {
+	site := serveEcho(t, httpcache.Options{})
+	for _, one := range []struct {
+		tag, condition string
+		status         int
+	}{
+		{`"a,b"`, `"a,b"`, 304}, {`"a,b"`, `"x", W/"a,b"`, 304}, {`W/"a, b"`, `"a, b","x"`, 304}, {`"a"`, `"x,"a","y"`, 200},
+		{`"a"`, `"x, a"`, 200}, {`"a"`, `"b,""a"`, 304}, {`"a"`, `W/"a"`, 304}, {`"W/a"`, `"a"`, 200}, {`"a"`, "a", 200}, {`"a"`, `"A"`, 200},
+		{`"*"`, `"x", "*"`, 304}, {`"a"`, " * ", 304}, {`"a"`, `"b,*"`, 200},
+	} {
+		path := "/?Cache-Control=max-age%3d60&ETag=" + url.QueryEscape(one.tag)
+		if response, _ := site.get(path, "If-None-Match", one.condition); response.StatusCode != one.status {
+			t.Error(one, response.StatusCode)
+		}
+	}
+}
+
+// RFC 9110, 15.4.5.
+func TestFieldsOfNotModified(t *testing.T) {
+	site := serveEcho(t, httpcache.Options{})
+	expires := formatTime(time.Hour)
+	path := "/?" + url.Values{
+		"Cache-Control": {"max-age=60"}, "ETag": {`"a"`}, "Vary": {"Accept-Language"}, "Expires": {expires}, "Content-Location": {"/b"},
+		"Content-Type": {"text/plain"}, "Content-Encoding": {"x"}, "Content-Language": {"en"}, "Cache-Tag": {"a"},
+	}.Encode()
+	for range [3]int{} {
+		response, body := site.get(path, "If-None-Match", `"a"`)
+		if response.StatusCode != http.StatusNotModified || body != "" {
+			t.Fatal(response, body)
+		}
+		for name, wanted := range map[string]string{
+			"Cache-Control": "max-age=60", "Etag": `"a"`, "Vary": "Accept-Language", "Expires": expires, "Content-Location": "/b", "Content-Type": "",
+			"Content-Encoding": "", "Content-Language": "", "Content-Length": "", "Cache-Tag": "",
+		} {
+			if got := response.Header.Get(name); got != wanted {
+				t.Errorf("%s: %q, not %q", name, got, wanted)
+			}
+		}
+		if response.Header.Get("Date") == "" {
+			t.Error("no Date")
+		}
+	}
+}
+
 func TestAge(t *testing.T) {
 	site := serveEcho(t, httpcache.Options{TTL: time.Minute})
 	for _, one := range []struct {
