@@ -88,15 +88,12 @@ func union(names, more []string) []string {
 	return all
 }
 
-// Returns a hash of request headers, "" without names.
+// Returns a hash of the request headers with these names.
 func hashOf(header http.Header, names []string) string {
-	if len(names) == 0 {
-		return ""
-	}
 	hash := sha256.New()
 	for _, name := range names {
 		values, _ := json.Marshal([]any{name, header.Values(name)})
 		hash.Write(values)
 	}
-	return "\n" + hex.EncodeToString(hash.Sum(nil))
+	return hex.EncodeToString(hash.Sum(nil))
 }

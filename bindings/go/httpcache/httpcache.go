@@ -5,7 +5,8 @@
 //
 // It stores responses to GET for the time that their Cache-Control allows to shared caches, and serves them with an ETag. Of
 // many requests for a response one calls the handler, among all processes that share a store and a prefix. A handler names the
-// tags of a response in the header Cache-Tag; cache.InvalidateTag then removes it from all processes.
+// tags of a response in the header Cache-Tag; cache.InvalidateTag then removes it from all processes. POST and other methods
+// that change something remove the responses of their URI.
 package httpcache
 
 import (
@@ -44,7 +45,8 @@ type Options struct {
 // responses at once. The caller closes the cache.
 //
 // Requests other than GET, and those with Authorization, Range or Upgrade, pass to the handler. The Cache-Control of a request
-// has no effect.
+// has no effect. A response with a status from 200 to 399 to a method that is not known to be safe removes the stored responses
+// of its URI, and of its Location and Content-Location on the same host, before it is sent.
 //
 // A response is stored if its status is 200, 301, 308, 404 or 410; if the time of s-maxage, else of max-age, else of Expires, or
 // else Options.TTL, is longer than its age; without no-store, private, no-cache, Set-Cookie and Vary: *; and up to
@@ -82,13 +84,17 @@ type handler struct {
 const turns = 3
 
 func (handler *handler) ServeHTTP(writer http.ResponseWriter, request *http.Request) {
+	if isUnsafe(request) {
+		handler.change(writer, request)
+		return
+	}
 	if !isCacheable(request) {
 		handler.next.ServeHTTP(writer, request)
 		return
 	}
-	var varying []string
+	selection := &entry{}
 	for turn := 0; turn < turns; turn++ {
-		found, own := handler.find(request, varying)
+		found, own := handler.find(request, selection)
 		switch {
 		case own != nil:
 			own.send(writer, request, "fwd=miss")
@@ -100,7 +106,7 @@ func (handler *handler) ServeHTTP(writer http.ResponseWriter, request *http.Requ
 			found.send(writer, request, "hit")
 			return
 		}
-		varying = found.Varying
+		selection = found
 	}
 	handler.pass(writer, request)
 }
@@ -113,7 +119,9 @@ func isCacheable(request *http.Request) bool {
 // Calls the handler for this request alone, with its conditions.
 func (handler *handler) pass(writer http.ResponseWriter, request *http.Request) {
 	writer.Header().Set("Cache-Status", "yokedcache; fwd=bypass")
-	handler.next.ServeHTTP(&untagged{ResponseWriter: writer, tagHeader: handler.options.TagHeader}, request)
+	hooked := &hookedWriter{ResponseWriter: writer, before: func(int) { writer.Header().Del(handler.options.TagHeader) }}
+	handler.next.ServeHTTP(hooked, request)
+	hooked.begin(http.StatusOK)
 }
 
 // errPanicked ends a load whose handler panicked.
@@ -121,8 +129,8 @@ var errPanicked = errors.New("the handler panicked")
 
 // Returns what the cache has for a request, or the response of the handler if this request called it. Both are nil if the
 // cache failed.
-func (handler *handler) find(request *http.Request, varying []string) (*entry, *response) {
-	ctx, key := request.Context(), keyOf(request, varying)
+func (handler *handler) find(request *http.Request, selection *entry) (*entry, *response) {
+	ctx, key := request.Context(), keyOf(request, selection)
 	data, err := handler.cache.Get(ctx, key)
 	if errors.Is(err, yokedcache.ErrMiss) {
 		err = nil
@@ -131,7 +139,7 @@ func (handler *handler) find(request *http.Request, varying []string) (*entry, *
 	handler.report(request, err)
 	if data == nil {
 		var own *response
-		if data, own, err = handler.load(request, key, varying); own != nil {
+		if data, own, err = handler.load(request, key, selection); own != nil {
 			return nil, own
 		}
 	}
@@ -143,7 +151,7 @@ func (handler *handler) find(request *http.Request, varying []string) (*entry, *
 	return found, nil
 }
 
-func (handler *handler) load(request *http.Request, key string, varying []string) ([]byte, *response, error) {
+func (handler *handler) load(request *http.Request, key string, selection *entry) ([]byte, *response, error) {
 	// The loader may still run when this request has ended.
 	var called atomic.Pointer[response]
 	data, err := yokedcache.GetOrLoad(request.Context(), handler.cache, key, func(ctx context.Context, fill *yokedcache.Fill) ([]byte, error) {
@@ -152,7 +160,7 @@ func (handler *handler) load(request *http.Request, key string, varying []string
 		if response.panicked != nil {
 			return nil, errPanicked
 		}
-		return handler.entryOf(response, varying, fill).encode(), nil
+		return handler.entryOf(response, selection, fill).encode(), nil
 	}, yokedcache.WithWait(handler.options.Wait))
 	own := called.Load()
 	if own != nil && own.panicked != nil {
@@ -171,20 +179,25 @@ func (handler *handler) report(request *http.Request, err error) {
 	}
 }
 
+// The least time for which the cache remembers the names of Vary. Responses are lost with them.
+const selectionTTL = 24 * time.Hour
+
 // Returns what is stored of a response, and sets for how long.
-func (handler *handler) entryOf(response *response, varying []string, fill *yokedcache.Fill) *entry {
+func (handler *handler) entryOf(response *response, selection *entry, fill *yokedcache.Fill) *entry {
 	life := handler.lifeOf(response)
 	if life <= 0 {
 		fill.TTL = handler.options.PassFor
 		return &entry{Pass: true}
 	}
 	response.addETag()
-	fill.TTL, fill.StaleFor, fill.Tags = life, 0, response.tags
-	names := union(varying, listOf(response.header, "Vary"))
-	if len(names) > len(varying) {
+	fill.StaleFor = 0
+	names := union(selection.Varying, listOf(response.header, "Vary"))
+	if len(names) > len(selection.Varying) {
 		// The key that selects the response is known now.
-		return &entry{Varying: names}
+		fill.TTL = max(life, selectionTTL)
+		return selectionBy(names, selection)
 	}
+	fill.TTL, fill.Tags = life, response.tags
 	return &response.entry
 }
 
@@ -211,10 +224,19 @@ func (handler *handler) lifeOf(response *response) time.Duration {
 }
 
 // Returns the key of the response to a request, given the request headers that it depends on.
-func keyOf(request *http.Request, varying []string) string {
-	target := request.RequestURI
-	if !strings.HasPrefix(target, "/") {
-		target = request.URL.RequestURI()
+func keyOf(request *http.Request, selection *entry) string {
+	key := prefixOf(request) + targetOf(request)
+	if len(selection.Varying) == 0 {
+		return key
 	}
-	return "GET " + request.Host + target + hashOf(request.Header, varying)
+	return key + "\n" + selection.ID + " " + hashOf(request.Header, selection.Varying)
+}
+
+func prefixOf(request *http.Request) string { return "GET " + strings.ToLower(request.Host) }
+
+func targetOf(request *http.Request) string {
+	if strings.HasPrefix(request.RequestURI, "/") {
+		return request.RequestURI
+	}
+	return request.URL.RequestURI()
 }

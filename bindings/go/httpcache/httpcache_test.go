@@ -239,9 +239,12 @@ func TestRequestsThatPass(t *testing.T) {
 		}
 		site.called(int64(at + 2))
 	}
-	// A client cannot force a load.
-	site.get("/", "Cache-Control", "no-cache")
-	site.called(5)
+	// POST has removed the response. A client cannot force a load.
+	site.get("/")
+	for _, directive := range []string{"no-cache", "no-store", "max-age=0", "only-if-cached", "min-fresh=1000"} {
+		site.get("/", "Cache-Control", directive, "Pragma", "no-cache")
+	}
+	site.called(6)
 }
 
 func TestDefaultTTL(t *testing.T) {

@@ -3,9 +3,11 @@ package httpcache
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -18,9 +20,11 @@ type entry struct {
 	// True if the handler has to be called for each request.
 	Pass bool `json:"pass,omitempty"`
 	// The request headers, in lower case and sorted, whose values select the response. It is under another key.
-	Varying []string    `json:"varying,omitempty"`
-	Status  int         `json:"status,omitempty"`
-	Header  http.Header `json:"header,omitempty"`
+	Varying []string `json:"varying,omitempty"`
+	// A part of the keys of these responses: without this entry, none of them is found.
+	ID     string      `json:"id,omitempty"`
+	Status int         `json:"status,omitempty"`
+	Header http.Header `json:"header,omitempty"`
 	// The time at which the response had the age 0, in seconds since 1970.
 	Time int64  `json:"time,omitempty"`
 	Body []byte `json:"-"`
@@ -35,6 +39,18 @@ func (entry *entry) encode() []byte {
 	data := make([]byte, 4, 4+len(head)+len(entry.Body))
 	binary.BigEndian.PutUint32(data, uint32(len(head)))
 	return append(append(data, head...), entry.Body...)
+}
+
+// Returns what selects the responses that depend on more request headers than a selection before.
+func selectionBy(names []string, before *entry) *entry {
+	if before.ID != "" {
+		return &entry{Varying: names, ID: before.ID}
+	}
+	var id [16]byte
+	if _, err := rand.Read(id[:]); err != nil {
+		panic(err) // A system without random numbers runs no server.
+	}
+	return &entry{Varying: names, ID: hex.EncodeToString(id[:])}
 }
 
 var errNoEntry = errors.New("the value is no response of this version: use a key prefix or namespace of its own")
@@ -147,30 +163,3 @@ func (entry *entry) send(writer http.ResponseWriter, request *http.Request, cach
 	// An error is one of the client's connection.
 	_, _ = writer.Write(entry.Body)
 }
-
-// ---- Responses that pass ----
-
-// untagged hides the header of the tags from clients.
-type untagged struct {
-	http.ResponseWriter
-	tagHeader string
-}
-
-func (writer *untagged) WriteHeader(status int) {
-	writer.Header().Del(writer.tagHeader)
-	writer.ResponseWriter.WriteHeader(status)
-}
-
-func (writer *untagged) Write(data []byte) (int, error) {
-	writer.Header().Del(writer.tagHeader)
-	return writer.ResponseWriter.Write(data)
-}
-
-// Flush is for handlers that stream a response which is not stored.
-func (writer *untagged) Flush() {
-	writer.Header().Del(writer.tagHeader)
-	_ = http.NewResponseController(writer.ResponseWriter).Flush()
-}
-
-// Unwrap is for http.ResponseController.
-func (writer *untagged) Unwrap() http.ResponseWriter { return writer.ResponseWriter }

@@ -1,13 +1,18 @@
 package httpcache_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
+	yokedcache "github.com/yokedcache/yokedcache-go"
 	"github.com/yokedcache/yokedcache-go/httpcache"
 )
 
@@ -235,5 +240,246 @@ func TestExpires(t *testing.T) {
 		if _, isStored := site.stores(one.headers...); isStored != one.isStored {
 			t.Errorf("%q: stored %v", one.headers, isStored)
 		}
+	}
+}
+
+// ---- Requests that change something ----
+
+func (site *site) send(method, path string) *http.Response {
+	site.Helper()
+	request, err := http.NewRequest(method, site.URL+path, nil)
+	if err != nil {
+		site.Fatal(err)
+	}
+	response, _ := site.do(request)
+	return response
+}
+
+func serveChanges(t *testing.T) (site *site) {
+	site = serve(t, httpcache.Options{}, func(writer http.ResponseWriter, request *http.Request) {
+		writer.Header().Set("Cache-Control", "max-age=60")
+		if strings.HasPrefix(request.URL.Path, "/vary") {
+			writer.Header().Set("Vary", "Accept-Language")
+			if request.Header.Get("Accept-Language") == "de" {
+				writer.Header().Set("Vary", "Accept-Language, X-Theme")
+			}
+		}
+		if request.Method != http.MethodGet {
+			for _, name := range []string{"Location", "Content-Location"} {
+				if value := request.URL.Query().Get(name); value != "" {
+					writer.Header().Set(name, strings.ReplaceAll(value, "HOST", request.Host))
+				}
+			}
+			switch request.URL.Path {
+			case "/silent":
+				return
+			case "/proxy":
+				request.Host = "other.example"
+			case "/hint":
+				writer.WriteHeader(http.StatusEarlyHints)
+			case "/flush":
+				writer.(http.Flusher).Flush()
+			}
+			if status, _ := strconv.Atoi(request.URL.Query().Get("status")); status != 0 {
+				writer.WriteHeader(status)
+			}
+		}
+		if request.Method == http.MethodGet || !strings.Contains(request.URL.RawQuery, "status=204") && !strings.Contains(request.URL.RawQuery, "status=304") {
+			fmt.Fprint(writer, site.calls.Load())
+		}
+	})
+	return site
+}
+
+func (site *site) isHit(path string, headers ...string) bool {
+	site.Helper()
+	response, _ := site.get(path, headers...)
+	return response.Header.Get("Cache-Status") == "yokedcache; hit"
+}
+
+func TestUnsafeMethods(t *testing.T) {
+	site := serveChanges(t)
+	for _, path := range []string{"/", "/silent", "/proxy", "/hint", "/flush"} {
+		for _, method := range []string{"POST", "PUT", "DELETE", "PATCH", "PURGE", "post"} {
+			site.get(path)
+			if !site.isHit(path) {
+				t.Error(method, path, "no hit before")
+			}
+			site.send(method, path)
+			if site.isHit(path) {
+				t.Error(method, path, "hit afterwards")
+			}
+		}
+	}
+	for _, method := range []string{"HEAD", "OPTIONS", "TRACE"} {
+		site.send(method, "/")
+		if !site.isHit("/") {
+			t.Error("no hit after", method)
+		}
+	}
+	for status, isHit := range map[int]bool{200: false, 201: false, 204: false, 303: false, 304: false, 400: true, 409: true, 500: true} {
+		path := fmt.Sprintf("/?status=%d", status)
+		site.get(path)
+		site.send("POST", path)
+		if site.isHit(path) != isHit {
+			t.Error(status, !isHit)
+		}
+	}
+}
+
+// Some clients ask for HTTP/2 with each request, and some handlers take the connection.
+func TestUnsafeMethodsWithUpgrade(t *testing.T) {
+	site := serve(t, httpcache.Options{}, func(writer http.ResponseWriter, request *http.Request) {
+		writer.Header().Set("Cache-Control", "max-age=60")
+		if request.URL.Path == "/hijack" && request.Method == "POST" {
+			connection, _, err := writer.(http.Hijacker).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			fmt.Fprint(connection, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+			connection.Close()
+		}
+	})
+	for _, path := range []string{"/", "/hijack"} {
+		request, _ := http.NewRequest("POST", site.URL+path, nil)
+		request.Header.Set("Connection", "Upgrade")
+		request.Header.Set("Upgrade", "h2c")
+		site.get(path)
+		if response, _ := site.do(request); response.StatusCode != http.StatusOK {
+			t.Error(response)
+		}
+		if site.isHit(path) {
+			t.Error(path, "hit afterwards")
+		}
+	}
+}
+
+// All variants of the response are removed, also those that are selected by more headers than others.
+func TestUnsafeMethodsRemoveAllVariants(t *testing.T) {
+	site := serveChanges(t)
+	variants := [][]string{
+		{"Accept-Language", "en"}, {"Accept-Language", "fr"}, {"Accept-Language", "de", "X-Theme", "dark"}, {"Accept-Language", "de", "X-Theme", "light"},
+	}
+	for round := 0; round < 3; round++ {
+		for turn := 0; turn < 3; turn++ {
+			for _, headers := range variants {
+				site.get("/vary", headers...)
+			}
+		}
+		for _, headers := range variants {
+			if !site.isHit("/vary", headers...) {
+				t.Error(round, headers, "no hit before")
+			}
+		}
+		site.send("PUT", "/vary")
+		before := site.calls.Load()
+		for turn := 0; turn < 3; turn++ {
+			for _, headers := range variants {
+				_, body := site.get("/vary", headers...)
+				if call, _ := strconv.ParseInt(body, 10, 64); call <= before {
+					t.Error(round, headers, "got a response of the time before")
+				}
+			}
+		}
+	}
+}
+
+func TestUnsafeMethodsRemoveLocations(t *testing.T) {
+	site := serveChanges(t)
+	for _, one := range []struct {
+		name, value string
+		isHit       bool
+	}{
+		{"Location", "/users/1?a=b", false}, {"Content-Location", "/users/1?a=b", false}, {"Location", "users/1?a=b#top", false},
+		{"Location", "http://HOST/users/1?a=b", false}, {"Location", "//HOST/users/1?a=b", false},
+		{"Location", "http://other.example/users/1?a=b", true}, {"Location", "/users/1", true}, {"Location", ":", true}, {"Location", "mailto:a@b", true},
+	} {
+		site.get("/users/1?a=b")
+		site.send("POST", "/users?"+url.Values{one.name: {one.value}, "status": {"201"}}.Encode())
+		if site.isHit("/users/1?a=b") != one.isHit {
+			t.Error(one)
+		}
+	}
+}
+
+// A response that was under way when the stored ones were removed is not stored, and requests that come then do not get it.
+func TestUnsafeMethodDuringALoad(t *testing.T) {
+	var site *site
+	begun, release := make(chan struct{}), make(chan struct{})
+	site = serve(t, httpcache.Options{}, func(writer http.ResponseWriter, request *http.Request) {
+		writer.Header().Set("Cache-Control", "max-age=60")
+		if site.calls.Load() == 1 {
+			close(begun)
+			<-release
+			fmt.Fprint(writer, "old")
+			return
+		}
+		fmt.Fprint(writer, "new")
+	})
+	get := func() chan string {
+		ended := make(chan string, 1)
+		go func() {
+			_, body := site.get("/")
+			ended <- body
+		}()
+		return ended
+	}
+	before := get()
+	<-begun
+	site.send("POST", "/")
+	after := get()
+	close(release)
+	if old, new := <-before, <-after; old != "old" || new != "new" {
+		t.Error(old, new)
+	}
+	if _, body := site.get("/"); body != "new" || !site.isHit("/") {
+		t.Error(body)
+	}
+}
+
+// A client that has left does not keep the response: its request has changed something.
+func TestUnsafeMethodOfAClientThatLeft(t *testing.T) {
+	cache := open(t, "left")
+	pages := httpcache.New(cache, httpcache.Options{OnError: func(_ *http.Request, err error) { t.Error(err) }})(
+		http.HandlerFunc(func(writer http.ResponseWriter, request *http.Request) {
+			writer.Header().Set("Cache-Control", "max-age=60")
+		}))
+	send := func(ctx context.Context, method string) string {
+		recorder := httptest.NewRecorder()
+		pages.ServeHTTP(recorder, httptest.NewRequest(method, "/", nil).WithContext(ctx))
+		return recorder.Header().Get("Cache-Status")
+	}
+	send(ctx, "GET")
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	send(ended, "POST")
+	if status := send(ctx, "GET"); status != "yokedcache; fwd=miss" {
+		t.Error(status)
+	}
+}
+
+// The headers of a response that passes and has no body do not have the tags.
+func TestTagsOfAnEmptyResponse(t *testing.T) {
+	site := serve(t, httpcache.Options{}, func(writer http.ResponseWriter, request *http.Request) { writer.Header().Set("Cache-Tag", "a") })
+	site.get("/")
+	if response, _ := site.get("/"); response.Header.Get("Cache-Tag") != "" || response.Header.Get("Cache-Status") != "yokedcache; fwd=bypass" {
+		t.Error(response.Header)
+	}
+}
+
+func TestUnsafeMethodWithACacheThatIsDown(t *testing.T) {
+	cache, err := yokedcache.Open("redis://127.0.0.1:1?connect=lazy&key_prefix=down")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cache.Close()
+	var reported []error
+	pages := httpcache.New(cache, httpcache.Options{OnError: func(_ *http.Request, err error) { reported = append(reported, err) }})(
+		http.HandlerFunc(func(writer http.ResponseWriter, request *http.Request) { fmt.Fprint(writer, "changed") }))
+	recorder := httptest.NewRecorder()
+	pages.ServeHTTP(recorder, httptest.NewRequest("POST", "/", nil))
+	if recorder.Code != http.StatusOK || recorder.Body.String() != "changed" || len(reported) != 1 || !errors.Is(reported[0], yokedcache.ErrConnect) {
+		t.Error(recorder, reported)
 	}
 }
