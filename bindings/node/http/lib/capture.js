@@ -4,7 +4,8 @@
 
 const { createHash } = require('node:crypto');
 const { encode, finish } = require('./entry.js');
-const { isFresh, listOf, secondsIn } = require('./headers.js');
+const { ageOf, lifetimeOf } = require('./freshness.js');
+const { entriesOf, isFresh, listOf } = require('./headers.js');
 
 const CONDITIONS = ['if-none-match', 'if-modified-since', 'if-match', 'if-unmodified-since', 'if-range'];
 const OF_THE_CONNECTION = ['connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade'];
@@ -29,6 +30,7 @@ class Capture {
   #condition = {}; // The conditions of the request.
   #before; // The headers that earlier middleware has set, as it does for each response.
   #varying; // The request headers that selected the response so far.
+  #asked = Date.now();
   #fill; // The settings of the entry.
   #settle; // Ends the load with the entry.
 
@@ -105,11 +107,12 @@ class Capture {
     if (this.#state === SENT) return this.#original.end(chunk, encoding, callback);
     if (this.#state === DROPPED) return this.#drop(callback);
     if (chunk !== undefined && chunk !== null) this.#hold(chunk, encoding);
-    if (this.#size > this.#options.maxBytes) {
+    const life = this.#life(); // A response may have got other headers since it began.
+    if (this.#size > this.#options.maxBytes || life <= 0) {
       this.#release();
       return this.#state === DROPPED ? this.#drop(callback) : this.#original.end(callback);
     }
-    return this.#store((data) => this.#original.end(data, callback));
+    return this.#store(life, (data) => this.#original.end(data, callback));
   }
 
   /** A handler that flushes streams its response. */
@@ -123,16 +126,16 @@ class Capture {
   /** Holds a response that may be stored, and lets others go. */
   #decide() {
     this.#state = HELD;
-    if (this.#life() === 0) this.#release();
+    if (this.#life() <= 0) this.#release();
   }
 
-  /** Returns the milliseconds for which the response may be stored, 0 if it may not. */
+  /** Returns the milliseconds for which the response may be stored: not at all unless they are positive. */
   #life() {
     const { statusCode } = this.#response;
     const headers = this.#response.getHeaders();
     if (!STORED.has(statusCode) || headers['set-cookie'] !== undefined || listOf(headers.vary).includes('*')) return 0;
-    if (headers['cache-control'] === undefined) return statusCode === 200 ? this.#options.ttl : 0;
-    return secondsIn(headers['cache-control']) * 1000;
+    const lifetime = lifetimeOf(headers, Date.now()) ?? (statusCode === 200 ? this.#options.ttl : 0);
+    return lifetime - ageOf(headers, this.#asked, Date.now());
   }
 
   /** Ends a write that does not reach the client. */
@@ -163,20 +166,21 @@ class Capture {
   }
 
   /** Stores the response, and sends it. */
-  #store(end) {
+  #store(life, end) {
     const response = this.#response;
     const body = Buffer.concat(this.#chunks);
     const status = response.statusCode;
-    const time = Math.floor(Date.now() / 1000);
+    const now = Date.now();
+    const time = Math.floor((now - ageOf(response.getHeaders(), this.#asked, now)) / 1000);
     const tags = listOf(response.getHeader(this.#options.tagHeader));
     this.#state = SENT;
     this.#hideTags();
-    if (!response.hasHeader('date')) response.setHeader('date', new Date(time * 1000).toUTCString());
+    if (!response.hasHeader('date')) response.setHeader('date', new Date(now).toUTCString());
     if (status === 200 && !response.hasHeader('etag')) {
       response.setHeader('etag', `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`);
     }
     const headers = Object.fromEntries(Object.entries(response.getHeaders()).filter(([name, value]) => this.#isStored(name, value)));
-    Object.assign(this.#fill, { ttl: this.#life(), staleFor: 0, tags: [...new Set(tags)] });
+    Object.assign(this.#fill, { ttl: life, staleFor: 0, tags: [...new Set(tags)] });
     const varying = [...new Set([...this.#varying, ...listOf(headers.vary).map((name) => name.toLowerCase())])].sort();
     // The key that selects the response is known now.
     this.#settle(varying.length > this.#varying.length ? encode({ varying }) : encode({ status, headers, time }, body));
@@ -197,12 +201,6 @@ class Capture {
 /** Returns the descriptor of a property that an object inherits. */
 function propertyOf(object, name) {
   return Object.getOwnPropertyDescriptor(object, name) ?? propertyOf(Object.getPrototypeOf(object), name);
-}
-
-/** Returns the headers that writeHead takes, as an object or as a list of names and values. */
-function entriesOf(headers) {
-  if (!Array.isArray(headers)) return Object.entries(headers ?? {});
-  return Array.isArray(headers[0]) ? headers : headers.flatMap((name, at) => (at % 2 === 0 ? [[name, headers[at + 1]]] : []));
 }
 
 function bytesOf(chunk, encoding) {

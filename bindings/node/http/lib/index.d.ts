@@ -3,7 +3,7 @@ import type { Cache } from 'yokedcache';
 
 /** Selects what is stored. Times are milliseconds. */
 export interface HttpCacheOptions {
-  /** Sets the time to live of a response with the status 200 that has no `Cache-Control`. Without it, such a response is not stored. */
+  /** Sets the time to live of a response with the status 200 without `Cache-Control` and `Expires`. Without it, such a response is not stored. */
   ttl?: number;
   /** Names the header in which a handler names the tags of a response, separated by commas; `Cache-Tag` by default. Clients do not get it. */
   tagHeader?: string;
@@ -20,7 +20,8 @@ export interface HttpCacheOptions {
 /**
  * Returns a middleware that caches the responses of the handlers after it, for Express and other programs on `node:http`.
  *
- * A response to GET is stored as long as its `Cache-Control` allows to shared caches, with an ETag. The README of the package has the rules.
+ * A response to GET is stored as long as its `Cache-Control` or `Expires` allows to shared caches, with an ETag. The
+ * README of the package has the rules.
  *
  * @param cache - The cache. Use a view with a namespace to clear all responses at once. The caller closes it.
  * @param options - The limits and names to use.

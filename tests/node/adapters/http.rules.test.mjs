@@ -1,0 +1,135 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { test } from 'node:test';
+import express from 'express';
+import { Cache } from 'yokedcache';
+import { expressCache } from '@yokedcache/http';
+import { each, serve } from './http.site.mjs';
+import { testUrl } from './url.mjs';
+
+/** Starts a server that sets the headers of the query of a request, and answers with the number of the call. */
+async function serveEcho(t, framework, options) {
+  const site = await serve(t, framework, ({ url }, { calls }) => {
+    const headers = {};
+    for (const [name, value] of new URLSearchParams(url.slice(2))) headers[name] = name in headers ? [headers[name], value].flat() : value;
+    return { headers, body: String(calls) };
+  }, options);
+  site.pathOf = (headers) => {
+    const lines = Object.entries(headers).flatMap(([name, values]) => [values].flat().map((value) => [name, value]));
+    return `/?${new URLSearchParams(lines)}`;
+  };
+  /** Returns the second response to a request, if it is the stored first one. */
+  site.stored = async (headers) => {
+    const path = site.pathOf(headers);
+    await site.get(path);
+    const before = site.calls;
+    const response = await site.get(path);
+    return site.calls === before ? response : undefined;
+  };
+  return site;
+}
+
+const timeAfter = (seconds) => new Date(Date.now() + seconds * 1000).toUTCString();
+
+each('directives', async (t, framework) => {
+  const site = await serveEcho(t, framework, { ttl: 60_000 });
+  const stored = [
+    // The first of several counts.
+    'max-age=60, max-age=0', 'max-age=60, max-age=x', 's-maxage=60, max-age=x',
+    // Numbers.
+    'max-age=2147483648', 'max-age=99999999999999999999999', 'max-age="60"', 'max-age = 60',
+    'extension="a, no-store", max-age=60',
+    ' , ', ['', ' '],
+  ];
+  const others = [
+    'max-age=0, max-age=60', ['max-age=0', 'max-age=60'], 's-maxage=0, max-age=60, s-maxage=60', 's-maxage=x, max-age=60',
+    'max-age="60', 'max-age=60"', 'max-age=""', 'max-age', 'max-age=', 'max-age=-1', 'max-age=+60', 'max-age=60.5', 'max-age=1e3', 'max-age=1 2',
+    'private="a, b", max-age=60', 'no-cache="set-cookie", max-age=60', 'extension="a, s-maxage=60", max-age=0',
+    'extension="\\", s-maxage=60", max-age=0', 'max-age=60, extension="a, no-store',
+    ['', 'private'], ['', 'no-store'], ['max-age=60', '', 'no-cache'],
+  ];
+  for (const [values, isStored] of [[stored, true], [others, false]]) {
+    for (const value of values) assert.equal((await site.stored({ 'cache-control': value })) !== undefined, isStored, JSON.stringify(value));
+  }
+});
+
+each('headers of several lines', async (t, framework) => {
+  const site = await serveEcho(t, framework);
+  for (const headers of [{ 'set-cookie': ['', 'a=b'] }, { vary: ['', '*'] }, { vary: ['Accept', 'Accept-Language, *'] }]) {
+    assert.equal(await site.stored({ ...headers, 'cache-control': 'max-age=60' }), undefined, JSON.stringify(headers));
+  }
+  const path = site.pathOf({ 'cache-control': 'max-age=60', etag: '"a"' });
+  await site.get(path);
+  for (const [name, lines, calls] of [['authorization', ['', 'Basic x'], 1], ['authorization', [''], 1], ['range', ['', 'bytes=0-1'], 1], ['if-none-match', ['', '"x"', '"a"'], 0]]) {
+    const before = site.calls;
+    const { status } = await site.get(path, { [name]: lines });
+    assert.deepEqual([site.calls - before, status], [calls, calls === 0 ? 304 : 200], `${name}: ${lines}`);
+  }
+});
+
+each('Age', async (t, framework) => {
+  const site = await serveEcho(t, framework, { ttl: 60_000 });
+  const long = 'max-age=1000';
+  for (const [least, headers] of [
+    [100, { 'cache-control': long, age: '100' }], [100, { 'cache-control': long, age: ['100', '2000'] }], [100, { 'cache-control': long, age: '100, 2000' }],
+    [undefined, { 'cache-control': 'max-age=60', age: '60' }], [undefined, { 'cache-control': 'max-age=60', age: '9999999999999999999999' }],
+    [undefined, { age: '60' }], [0, { 'cache-control': long, age: '-100' }], [0, { 'cache-control': long, age: 'x' }],
+    [100, { 'cache-control': long, date: timeAfter(-100) }], [undefined, { 'cache-control': 'max-age=60', date: timeAfter(-100) }],
+    [0, { 'cache-control': long, date: timeAfter(3600) }], [0, { 'cache-control': long, date: '0' }],
+  ]) {
+    const stored = await site.stored(headers);
+    assert.equal(stored !== undefined, least !== undefined, JSON.stringify(headers));
+    // The most leaves a slow machine some time.
+    if (stored) assert.ok(/^\d+$/.test(stored.headers.age) && stored.headers.age >= least && stored.headers.age <= least + 90, JSON.stringify([headers, stored]));
+  }
+});
+
+each('Expires', async (t, framework) => {
+  const site = await serveEcho(t, framework, { ttl: 60_000 });
+  const [later, earlier] = [timeAfter(3600), timeAfter(-3600)];
+  const [day, date, month, year, time] = later.split(/,? /);
+  const long = { Mon: 'Monday', Tue: 'Tuesday', Wed: 'Wednesday', Thu: 'Thursday', Fri: 'Friday', Sat: 'Saturday', Sun: 'Sunday' };
+  const stored = [
+    { expires: later }, { expires: later, 'cache-control': 'public' }, { expires: 'Fri, 31 Dec 9999 23:59:59 GMT' }, { expires: '0', 'cache-control': 'max-age=60' }, { expires: later, date: timeAfter(-60) },
+    { expires: `${day} ${month} ${date.replace(/^0/, ' ')} ${time} ${year}` }, { expires: `${long[day]}, ${date}-${month}-${year.slice(2)} ${time} GMT` },
+  ];
+  const others = [
+    { expires: earlier }, { expires: '0' }, { expires: '-1' }, { expires: '' }, { expires: '2099-01-01T00:00:00Z' }, { expires: '2099' },
+    { expires: 'Thu, 01 Dec 2099 16:00:00 +0000' }, { expires: [later, later] }, { expires: later, 'cache-control': 'private' },
+    { expires: later, 'cache-control': 'max-age=0' }, { expires: later, 'cache-control': 'max-age=x' }, { expires: later, date: later },
+    { expires: later, age: '7200' },
+  ];
+  for (const [all, isStored] of [[stored, true], [others, false]]) {
+    for (const headers of all) assert.equal((await site.stored(headers)) !== undefined, isStored, JSON.stringify(headers));
+  }
+});
+
+// ---- Frameworks ----
+
+async function listen(t, app) {
+  const server = app.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => (server.closeAllConnections(), server.close()));
+  return `http://127.0.0.1:${server.address().port}`;
+}
+
+async function openCache(t) {
+  const cache = await Cache.open(testUrl()).then((opened) => opened.view({ namespace: t.name.replace(/\W+/g, '-').slice(0, 60) }));
+  t.after(() => cache.close());
+  return cache;
+}
+
+test('express: a response is not stored by headers that it had at its beginning', async (t) => {
+  const app = express();
+  let calls = 0;
+  app.use(expressCache(await openCache(t)));
+  app.get('/', (request, response) => {
+    response.setHeader('cache-control', 'max-age=60');
+    response.write(String(++calls));
+    // The headers are not sent yet.
+    if (calls === 1) response.setHeader('cache-control', 'no-store');
+    response.end('.');
+  });
+  const url = await listen(t, app);
+  for (const wanted of ['1.', '2.']) assert.equal(await (await fetch(url)).text(), wanted);
+});
