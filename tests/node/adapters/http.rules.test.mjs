@@ -67,6 +67,32 @@ each('headers of several lines', async (t, framework) => {
   }
 });
 
+each('entity tags', async (t, framework) => {
+  const site = await serveEcho(t, framework);
+  for (const [etag, condition, status] of [
+    ['"a,b"', '"a,b"', 304], ['"a,b"', '"x", W/"a,b"', 304], ['W/"a, b"', '"a, b","x"', 304], ['"a"', '"x,"a","y"', 200], ['"a"', '"x, a"', 200],
+    ['"a"', '"b,""a"', 304], ['"a"', 'W/"a"', 304], ['"W/a"', '"a"', 200], ['"a"', 'a', 200], ['"a"', '"A"', 200], ['"*"', '"x", "*"', 304],
+    ['"a"', '*', 304], ['"a"', '"b,*"', 200], [['"a"', '"a"'], '"b"', 200],
+  ]) {
+    const response = await site.get(site.pathOf({ 'cache-control': 'max-age=60', etag }), { 'if-none-match': condition });
+    assert.equal(response.status, status, `${etag} ${condition}`);
+  }
+});
+
+// RFC 9110, 15.4.5.
+each('headers of 304', async (t, framework) => {
+  const site = await serveEcho(t, framework);
+  const kept = { 'cache-control': 'max-age=60', etag: '"a"', vary: 'Accept-Language', expires: timeAfter(3600), 'content-location': '/b' };
+  const content = { 'content-type': 'text/plain', 'content-encoding': 'x', 'content-language': 'en', 'cache-tag': 'a' };
+  for (let turn = 0; turn < 3; turn++) {
+    const { status, headers, body } = await site.get(site.pathOf({ ...kept, ...content }), { 'if-none-match': '"a"' });
+    assert.deepEqual([status, body], [304, '']);
+    assert.ok(headers.date);
+    for (const [name, value] of Object.entries(kept)) assert.equal(headers[name], value, name);
+    for (const name of [...Object.keys(content), 'content-length']) assert.equal(headers[name], undefined, name);
+  }
+});
+
 each('Age', async (t, framework) => {
   const site = await serveEcho(t, framework, { ttl: 60_000 });
   const long = 'max-age=1000';

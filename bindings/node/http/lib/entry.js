@@ -38,8 +38,7 @@ function send({ status, headers, time, body }, request, response) {
 /** Ends a response, with 304 if the client has it. */
 function finish(response, status, body, condition, headers, end) {
   if (status === 200 && isFresh(condition, headers)) {
-    response.removeHeader('content-length');
-    response.removeHeader('content-type');
+    for (const name of ['content-encoding', 'content-language', 'content-length', 'content-type']) response.removeHeader(name);
     response.statusCode = 304;
     response.statusMessage = '';
     return end();

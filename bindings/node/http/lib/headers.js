@@ -33,10 +33,13 @@ function timeOf(value) {
   return Number.isNaN(time) ? undefined : time;
 }
 
+/** An entity tag in quotes, or else what is between commas. */
+const ENTITY_TAG = /(?:W\/)?"[^"]*"|[^\s,]+/g;
+
 /** Returns whether the client has the response. */
 function isFresh(request, { etag, 'last-modified': modified }) {
-  const weak = (tag) => tag.replace(/^W\//, '');
-  const tags = listOf(request['if-none-match']);
+  const weak = (tag) => String(tag).replace(/^W\//, '');
+  const tags = request['if-none-match']?.match(ENTITY_TAG) ?? [];
   if (tags.length > 0) return tags.some((tag) => tag === '*' || (etag !== undefined && weak(tag) === weak(etag)));
   return timeOf(modified) <= timeOf(request['if-modified-since']);
 }
