@@ -159,3 +159,16 @@ test('express: a response is not stored by headers that it had at its beginning'
   const url = await listen(t, app);
   for (const wanted of ['1.', '2.']) assert.equal(await (await fetch(url)).text(), wanted);
 });
+
+// A middleware before the cache names a header that the handler depends on, too.
+test('express: Vary of earlier middleware selects the response', async (t) => {
+  const app = express();
+  app.use((request, response, next) => response.vary('Origin') && next());
+  app.use(expressCache(await openCache(t)));
+  app.get('/', (request, response) => response.vary('Origin').set('cache-control', 'max-age=60').send(request.get('origin')));
+  const url = await listen(t, app);
+  for (let turn = 0; turn < 3; turn++) {
+    for (const origin of ['http://a', 'http://b']) assert.equal(await (await fetch(url, { headers: { origin } })).text(), origin);
+  }
+  assert.equal((await fetch(url, { headers: { origin: 'http://a' } })).headers.get('cache-status'), 'yokedcache; hit');
+});

@@ -181,7 +181,7 @@ class Capture {
     }
     const headers = Object.fromEntries(Object.entries(response.getHeaders()).filter(([name, value]) => this.#isStored(name, value)));
     Object.assign(this.#fill, { ttl: life, staleFor: 0, tags: [...new Set(tags)] });
-    const varying = [...new Set([...this.#varying, ...listOf(headers.vary).map((name) => name.toLowerCase())])].sort();
+    const varying = [...new Set([...this.#varying, ...listOf(response.getHeader('vary')).map((name) => name.toLowerCase())])].sort();
     // The key that selects the response is known now.
     this.#settle(varying.length > this.#varying.length ? encode({ varying }) : encode({ status, headers, time }, body));
     return finish(response, status, body, this.#condition, response.getHeaders(), end);
