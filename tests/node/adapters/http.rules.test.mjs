@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import http from 'node:http';
+import net from 'node:net';
 import { test } from 'node:test';
 import express from 'express';
+import fastify from 'fastify';
 import { Cache } from 'yokedcache';
-import { expressCache } from '@yokedcache/http';
-import { each, serve } from './http.site.mjs';
+import { expressCache, fastifyCache } from '@yokedcache/http';
+import { AGE, each, frameworks, serve } from './http.site.mjs';
 import { testUrl } from './url.mjs';
 
 /** Starts a server that sets the headers of the query of a request, and answers with the number of the call. */
@@ -130,6 +133,115 @@ each('Expires', async (t, framework) => {
   }
 });
 
+// ---- Requests that change something ----
+
+async function serveChanges(t, framework) {
+  const site = await serve(t, framework, ({ url, method, headers: { host, 'accept-language': language } }, { calls }) => {
+    const { pathname, searchParams } = new URL(url, 'http://a');
+    const headers = { ...AGE };
+    if (pathname === '/vary') headers.vary = language === 'de' ? 'Accept-Language, X-Theme' : 'Accept-Language';
+    if (method === 'GET') return { headers, body: String(calls) };
+    for (const name of ['location', 'content-location']) {
+      if (searchParams.has(name)) headers[name] = searchParams.get(name).replace('HOST', host);
+    }
+    const status = Number(searchParams.get('status') ?? 200);
+    return { status, headers, body: status === 204 || status === 304 ? '' : pathname === '/stream' ? ['a', 'b'] : 'changed' };
+  });
+  site.send = async (method, path) => site.get(path, {}, { method });
+  site.isHit = async (path, headers) => (await site.get(path, headers)).from === 'hit';
+  return site;
+}
+
+each('unsafe methods remove the response', async (t, framework) => {
+  const site = await serveChanges(t, framework);
+  for (const path of ['/', '/stream']) {
+    for (const method of ['POST', 'PUT', 'DELETE', 'PATCH']) {
+      await site.get(path);
+      assert.ok(await site.isHit(path));
+      const { status, body } = await site.send(method, path);
+      assert.deepEqual([status, body], [200, path === '/' ? 'changed' : 'ab'], method);
+      assert.equal(await site.isHit(path), false, method);
+    }
+  }
+  for (const method of ['HEAD', 'OPTIONS']) {
+    await site.send(method, '/');
+    assert.ok(await site.isHit('/'), method);
+  }
+  for (const [status, isHit] of [[200, false], [201, false], [204, false], [303, false], [304, false], [400, true], [409, true], [500, true]]) {
+    const path = `/?status=${status}`;
+    await site.get(path);
+    assert.equal((await site.send('POST', path)).status, status);
+    assert.equal(await site.isHit(path), isHit, status);
+  }
+});
+
+each('unsafe methods remove all variants', async (t, framework) => {
+  const site = await serveChanges(t, framework);
+  const variants = [
+    { 'accept-language': 'en' }, { 'accept-language': 'fr' }, { 'accept-language': 'de', 'x-theme': 'dark' }, { 'accept-language': 'de', 'x-theme': 'light' },
+  ];
+  for (let round = 0; round < 3; round++) {
+    for (let turn = 0; turn < 3; turn++) {
+      for (const headers of variants) await site.get('/vary', headers);
+    }
+    for (const headers of variants) assert.ok(await site.isHit('/vary', headers), JSON.stringify(headers));
+    await site.send('PUT', '/vary');
+    const before = site.calls;
+    for (let turn = 0; turn < 3; turn++) {
+      for (const headers of variants) assert.ok(Number((await site.get('/vary', headers)).body) > before, JSON.stringify(headers));
+    }
+  }
+});
+
+each('unsafe methods remove the responses of their locations', async (t, framework) => {
+  const site = await serveChanges(t, framework);
+  for (const [name, value, isHit] of [
+    ['location', '/users/1?a=b', false], ['content-location', '/users/1?a=b', false], ['location', 'users/1?a=b#top', false],
+    ['location', 'http://HOST/users/1?a=b', false], ['location', '//HOST/users/1?a=b', false], ['location', 'http://other.example/users/1?a=b', true],
+    ['location', '/users/1', true], ['location', 'http://', true], ['location', 'mailto:a@b', true],
+  ]) {
+    await site.get('/users/1?a=b');
+    await site.send('POST', `/users?${new URLSearchParams({ [name]: value, status: 201 })}`);
+    assert.equal(await site.isHit('/users/1?a=b'), isHit, `${name}: ${value}`);
+  }
+});
+
+each('a response that was under way when the stored ones were removed is not stored', async (t, framework) => {
+  let [begin, release] = [];
+  const begun = new Promise((resolve) => { begin = resolve; });
+  const released = new Promise((resolve) => { release = resolve; });
+  const site = await serve(t, framework, async ({ method }, { calls }) => {
+    if (calls > 1) return { headers: AGE, body: 'new' };
+    begin();
+    await released;
+    return { headers: AGE, body: 'old' };
+  });
+  const before = site.get();
+  await begun;
+  await site.get('/', {}, { method: 'POST' });
+  const after = site.get();
+  release();
+  assert.deepEqual([(await before).body, (await after).body], ['old', 'new']);
+  const last = await site.get();
+  assert.deepEqual([last.body, last.from], ['new', 'hit']);
+});
+
+each('a cache that is down fails no unsafe request', async (t, framework) => {
+  const server = net.createServer((socket) => socket.destroy()).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => server.close());
+  const cache = await Cache.open(`redis://127.0.0.1:${server.address().port}?key_prefix=down&connect=lazy&socket_timeout=500ms`);
+  const errors = [];
+  const middleware = (of) => of(cache, { onError: (error) => errors.push(error.name) });
+  const { port, close } = await frameworks[framework](middleware, async () => ({ body: 'changed' }));
+  t.after(close);
+  const send = async () => (await fetch(`http://127.0.0.1:${port}/`, { method: 'POST' })).text();
+  assert.equal(await send(), 'changed');
+  await cache.close();
+  assert.equal(await send(), 'changed');
+  assert.deepEqual(errors, ['YokedCacheError', 'YokedCacheError']);
+});
+
 // ---- Frameworks ----
 
 async function listen(t, app) {
@@ -144,6 +256,51 @@ async function openCache(t) {
   t.after(() => cache.close());
   return cache;
 }
+
+test('node: a handler that changes its request, and ends twice', async (t) => {
+  const cached = expressCache(await openCache(t));
+  let calls = 0;
+  const url = await listen(t, http.createServer((request, response) => cached(request, response, () => {
+    if (request.method === 'GET') return response.writeHead(200, AGE).end(String(++calls));
+    request.url = '/changed';
+    request.headers.host = 'other.example';
+    response.end('first');
+    assert.deepEqual([response.headersSent, response.writableEnded], [true, true]);
+    response.end('second');
+  })));
+  const get = async () => (await fetch(`${url}/a`)).text();
+  assert.deepEqual([await get(), await get()], ['1', '1']);
+  assert.equal(await (await fetch(`${url}/a`, { method: 'POST' })).text(), 'first');
+  assert.equal(await get(), '2');
+});
+
+test('node: a handler that flushes, and one that writes what cannot be sent', async (t) => {
+  const cached = expressCache(await openCache(t));
+  const url = await listen(t, http.createServer((request, response) => cached(request, response, () => {
+    response.flushHeaders();
+    response.write('a');
+    response.write(request.url === '/wrong' ? {} : 'b', () => response.end('c'));
+  })));
+  await assert.rejects(fetch(`${url}/wrong`, { method: 'POST' }).then((response) => response.text()));
+  assert.equal(await (await fetch(url, { method: 'POST' })).text(), 'abc');
+});
+
+test('fastify: a handler that sends without returning the reply', async (t) => {
+  const app = fastify({ forceCloseConnections: true });
+  t.after(() => app.close());
+  app.addHook('onRequest', fastifyCache(await openCache(t)));
+  app.get('/', async (request, reply) => reply.headers(AGE).send('page'));
+  app.post('/', async (request, reply) => {
+    reply.code(201).header('location', '/').send({ name: 'Ada' });
+  });
+  await app.listen({ port: 0, host: '127.0.0.1' });
+  const url = `http://127.0.0.1:${app.server.address().port}/`;
+  const get = async () => (await fetch(url)).headers.get('cache-status');
+  assert.deepEqual([await get(), await get()], ['yokedcache; fwd=miss', 'yokedcache; hit']);
+  const response = await fetch(url, { method: 'POST' });
+  assert.deepEqual([response.status, await response.json()], [201, { name: 'Ada' }]);
+  assert.equal(await get(), 'yokedcache; fwd=miss');
+});
 
 test('express: a response is not stored by headers that it had at its beginning', async (t) => {
   const app = express();

@@ -98,9 +98,12 @@ each('requests that pass', async (t, framework) => {
     await site.get('/', { 'content-type': 'application/json', ...headers }, more);
     assert.equal(site.calls, at + 2);
   }
-  // A client cannot force a load.
-  await site.get('/', { 'cache-control': 'no-cache' });
-  assert.equal(site.calls, 5);
+  // POST has removed the response. A client cannot force a load.
+  await site.get();
+  for (const directive of ['no-cache', 'no-store', 'max-age=0', 'only-if-cached', 'min-fresh=1000']) {
+    assert.equal((await site.get('/', { 'cache-control': directive, pragma: 'no-cache' })).from, 'hit');
+  }
+  assert.equal(site.calls, 6);
 });
 
 each('the option ttl', async (t, framework) => {

@@ -2,7 +2,7 @@
 
 /** Takes the response of a handler, which writes it to the ServerResponse of its request. */
 
-const { createHash } = require('node:crypto');
+const { createHash, randomUUID } = require('node:crypto');
 const { encode, finish } = require('./entry.js');
 const { ageOf, lifetimeOf } = require('./freshness.js');
 const { entriesOf, isFresh, listOf } = require('./headers.js');
@@ -10,6 +10,9 @@ const { entriesOf, isFresh, listOf } = require('./headers.js');
 const CONDITIONS = ['if-none-match', 'if-modified-since', 'if-match', 'if-unmodified-since', 'if-range'];
 const OF_THE_CONNECTION = ['connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade'];
 const STORED = new Set([200, 301, 308, 404, 410]);
+
+/** The least time for which the cache remembers the names of Vary, in milliseconds. Responses are lost with them. */
+const SELECTION_TTL = 24 * 60 * 60 * 1000;
 
 /** The error of a load whose client has left before the response was complete. */
 class Left extends Error {}
@@ -29,7 +32,7 @@ class Capture {
   // Of a load, not of a response that passes:
   #condition = {}; // The conditions of the request.
   #before; // The headers that earlier middleware has set, as it does for each response.
-  #varying; // The request headers that selected the response so far.
+  #selection; // What selected the response so far.
   #asked = Date.now();
   #fill; // The settings of the entry.
   #settle; // Ends the load with the entry.
@@ -42,10 +45,10 @@ class Capture {
   }
 
   /** Returns a promise of what is stored of a response, which goes to its client too. */
-  static begin(request, response, options, fill, varying) {
+  static begin(request, response, options, fill, selection) {
     const capture = new Capture(response, options);
     capture.#fill = fill;
-    capture.#varying = varying;
+    capture.#selection = selection;
     // The response is for others, too.
     for (const name of CONDITIONS) {
       capture.#condition[name] = request.headers[name];
@@ -180,10 +183,16 @@ class Capture {
       response.setHeader('etag', `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`);
     }
     const headers = Object.fromEntries(Object.entries(response.getHeaders()).filter(([name, value]) => this.#isStored(name, value)));
-    Object.assign(this.#fill, { ttl: life, staleFor: 0, tags: [...new Set(tags)] });
-    const varying = [...new Set([...this.#varying, ...listOf(response.getHeader('vary')).map((name) => name.toLowerCase())])].sort();
-    // The key that selects the response is known now.
-    this.#settle(varying.length > this.#varying.length ? encode({ varying }) : encode({ status, headers, time }, body));
+    const { varying, id = randomUUID() } = this.#selection;
+    const names = [...new Set([...varying, ...listOf(response.getHeader('vary')).map((name) => name.toLowerCase())])].sort();
+    if (names.length > varying.length) {
+      // The key that selects the response is known now.
+      Object.assign(this.#fill, { ttl: Math.max(life, SELECTION_TTL), staleFor: 0 });
+      this.#settle(encode({ varying: names, id }));
+    } else {
+      Object.assign(this.#fill, { ttl: life, staleFor: 0, tags: [...new Set(tags)] });
+      this.#settle(encode({ status, headers, time }, body));
+    }
     return finish(response, status, body, this.#condition, response.getHeaders(), end);
   }
 

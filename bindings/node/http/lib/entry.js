@@ -11,12 +11,15 @@ function encode(head, body = Buffer.alloc(0)) {
   return Buffer.concat([length, text, body]);
 }
 
-/** Returns an entry: `pass`, `varying`, or a response with `status`, `headers`, `time` and `body`. */
+/**
+ * Returns an entry: `pass`; `varying` and `id`, which are in the keys of the responses that these request headers select; or a response with
+ * `status`, `headers`, `body`, and the `time` at which its age was 0.
+ */
 function decode(data) {
   try {
     const end = 4 + data.readUInt32BE();
-    const { pass, varying, status, headers, time } = JSON.parse(data.toString('utf8', 4, end));
-    if (pass === true || Array.isArray(varying)) return { pass, varying };
+    const { pass, varying, id, status, headers, time } = JSON.parse(data.toString('utf8', 4, end));
+    if (pass === true || Array.isArray(varying)) return { pass, varying, id };
     if (Number.isInteger(status) && typeof headers === 'object') return { status, headers, time, body: data.subarray(end) };
   } catch {
     // Neither is a value without a head.

@@ -50,12 +50,11 @@ function entriesOf(headers) {
   return Array.isArray(headers[0]) ? headers : headers.flatMap((name, at) => (at % 2 === 0 ? [[name, headers[at + 1]]] : []));
 }
 
-/** Returns a hash of request headers, '' without names. */
+/** Returns a hash of the request headers with these names. */
 function hashOf(headers, names) {
-  if (names.length === 0) return '';
   const hash = createHash('sha256');
   for (const name of names) hash.update(JSON.stringify([name, headers[name] ?? null]));
-  return `\n${hash.digest('hex')}`;
+  return hash.digest('hex');
 }
 
 module.exports = { directivesOf, entriesOf, hashOf, isFresh, listOf, timeOf };

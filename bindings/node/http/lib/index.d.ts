@@ -20,8 +20,8 @@ export interface HttpCacheOptions {
 /**
  * Returns a middleware that caches the responses of the handlers after it, for Express and other programs on `node:http`.
  *
- * A response to GET is stored as long as its `Cache-Control` or `Expires` allows to shared caches, with an ETag. The
- * README of the package has the rules.
+ * A response to GET is stored as long as its `Cache-Control` or `Expires` allows to shared caches, with an ETag. A response without an error to
+ * POST and other methods that change something removes the stored ones of its URI. The README of the package has the rules.
  *
  * @param cache - The cache. Use a view with a namespace to clear all responses at once. The caller closes it.
  * @param options - The limits and names to use.

@@ -6,6 +6,7 @@ const { AsyncResource } = require('node:async_hooks');
 const { Capture, Left } = require('./capture.js');
 const { decode, send } = require('./entry.js');
 const { hashOf } = require('./headers.js');
+const { forgetBefore, isUnsafe } = require('./unsafe.js');
 
 const OPTIONS = new Set(['ttl', 'tagHeader', 'maxBytes', 'wait', 'passFor', 'onError']);
 
@@ -26,9 +27,9 @@ class HttpCache {
 
   /** Answers a request, or calls `next`. `take` is called first if the response does not come from `next`. */
   async handle(request, response, next, take) {
-    let varying = [];
+    let selection = { varying: [] };
     for (let turn = 0; turn < TURNS; turn++) {
-      const { found, own } = await this.#find(request, response, next, varying);
+      const { found, own } = await this.#find(request, response, next, selection);
       if (own) return;
       if (found === undefined || found.pass) break;
       if (found.varying === undefined) {
@@ -36,15 +37,32 @@ class HttpCache {
         send(found, request, response);
         return;
       }
-      varying = found.varying;
+      selection = found;
     }
     Capture.pass(response, this.#options);
     next();
   }
 
+  /** Removes the stored responses of the URI of a request, and of those that its response names, before it is sent. */
+  change(request, response) {
+    const { host, target } = addressOf(request);
+    forgetBefore(response, async (locations) => {
+      const keys = new Set([keyOf(host, target), ...locations.flatMap((location) => keyAt(host, target, location))]);
+      for (const key of keys) {
+        try {
+          await this.#cache.delete(key);
+        } catch (error) {
+          this.#report(error, request);
+        }
+      }
+    });
+  }
+
   /** Returns what the cache has for a request, or that this request has called `next`. */
-  async #find(request, response, next, varying) {
-    const key = `GET ${request.headers.host ?? ''}${request.originalUrl ?? request.url}${hashOf(request.headers, varying)}`;
+  async #find(request, response, next, selection) {
+    const { host, target } = addressOf(request);
+    const { varying, id } = selection;
+    const key = keyOf(host, target) + (varying.length === 0 ? '' : `\n${id} ${hashOf(request.headers, varying)}`);
     try {
       // A load says nothing of a store that is down: the requests of the process then share it.
       const data = await this.#cache.get(key).catch((error) => this.#report(error, request));
@@ -53,14 +71,14 @@ class HttpCache {
       this.#report(error, request);
       return {};
     }
-    return this.#load(key, request, response, next, varying);
+    return this.#load(key, request, response, next, selection);
   }
 
-  async #load(key, request, response, next, varying) {
+  async #load(key, request, response, next, selection) {
     let own = false;
     const load = (fill) => {
       own = true;
-      const captured = Capture.begin(request, response, this.#options, fill, varying);
+      const captured = Capture.begin(request, response, this.#options, fill, selection);
       next();
       return captured;
     };
@@ -84,6 +102,25 @@ class HttpCache {
   }
 }
 
+function addressOf({ headers, originalUrl, url }) {
+  return { host: (headers.host ?? '').toLowerCase(), target: originalUrl ?? url };
+}
+
+function keyOf(host, target) {
+  return `GET ${host}${target}`;
+}
+
+/** Returns the key of a location if it is on the host of the request. */
+function keyAt(host, target, location) {
+  try {
+    const base = new URL(`http://${host}${target}`);
+    const url = new URL(location, base);
+    return url.host === base.host ? [keyOf(host, url.pathname + url.search)] : [];
+  } catch {
+    return []; // It is no URL.
+  }
+}
+
 function isCacheable({ method, headers }) {
   return method === 'GET' && headers.authorization === undefined && headers.range === undefined && headers.upgrade === undefined;
 }
@@ -91,6 +128,7 @@ function isCacheable({ method, headers }) {
 function expressCache(cache, options) {
   const http = new HttpCache(cache, options);
   return (request, response, next) => {
+    if (isUnsafe(request)) http.change(request, response);
     if (!isCacheable(request)) return next();
     // The handlers after this one keep the AsyncLocalStorage of the request.
     const later = AsyncResource.bind(() => next());
@@ -101,6 +139,7 @@ function expressCache(cache, options) {
 function fastifyCache(cache, options) {
   const http = new HttpCache(cache, options);
   return (request, reply, done) => {
+    if (isUnsafe(request.raw)) http.change(request.raw, reply.raw);
     if (!isCacheable(request.raw)) return done();
     const later = AsyncResource.bind(() => done());
     return void http.handle(request.raw, reply.raw, later, () => reply.hijack()).catch(done);
