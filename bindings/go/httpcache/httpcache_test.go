@@ -449,7 +449,7 @@ func TestForeignValue(t *testing.T) {
 	var reported error
 	options := httpcache.Options{OnError: func(_ *http.Request, err error) { reported = err }}
 	pages := httpcache.New(cache, options)(http.HandlerFunc(func(writer http.ResponseWriter, request *http.Request) { fmt.Fprint(writer, "page") }))
-	for _, value := range []string{"x", "\xff\xff\xff\xff{}", "\x00\x00\x00\x02{}", "\x00\x00\x00\x01{}"} {
+	for _, value := range []string{"x", "\xff\xff\xff\xff{}", "\x00\x00\x00\x02{}", "\x00\x00\x00\x01{}", "\x00\x00\x00\x0f{\"status\":1000}"} {
 		if err := cache.Set(ctx, "GET example.com/", []byte(value)); err != nil {
 			t.Fatal(err)
 		}

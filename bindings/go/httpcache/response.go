@@ -61,7 +61,10 @@ func decode(data []byte) (*entry, error) {
 	}
 	end := 4 + int(binary.BigEndian.Uint32(data))
 	decoded := &entry{Body: data[end:]}
-	if json.Unmarshal(data[4:end], decoded) != nil || decoded.Status < 100 && !decoded.Pass && decoded.Varying == nil {
+	if json.Unmarshal(data[4:end], decoded) != nil {
+		return nil, errNoEntry
+	}
+	if isResponse := !decoded.Pass && decoded.Varying == nil; isResponse && (decoded.Status < 100 || decoded.Status > 999) {
 		return nil, errNoEntry
 	}
 	return decoded, nil
