@@ -250,11 +250,12 @@ each('a cache that is down fails no request', async (t, framework) => {
 each('a value that is no response', async (t, framework) => {
   const errors = [];
   const site = await serve(t, framework, () => ({ headers: AGE, body: 'page' }), { onError: (error) => errors.push(error.name) });
-  for (const value of ['', 'x', Buffer.from([255, 255, 255, 255, 123, 125]), Buffer.from([0, 0, 0, 2, 123, 125])]) {
+  const heads = ['{}', '{"status":1000,"headers":{}}', '{"status":200,"headers":null}'].map((head) => Buffer.from(`\0\0\0${String.fromCharCode(head.length)}${head}`));
+  for (const value of ['', 'x', Buffer.from([255, 255, 255, 255, 123, 125]), ...heads]) {
     await site.cache.set(`GET 127.0.0.1:${site.port}/`, value);
     assert.equal((await site.get()).body, 'page');
   }
-  assert.deepEqual(errors, Array(4).fill('TypeError'));
+  assert.deepEqual(errors, Array(6).fill('TypeError'));
 });
 
 test('express: an error of a handler after the first bytes ends the connection', async (t) => {

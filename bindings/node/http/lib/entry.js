@@ -20,7 +20,8 @@ function decode(data) {
     const end = 4 + data.readUInt32BE();
     const { pass, varying, id, status, headers, time } = JSON.parse(data.toString('utf8', 4, end));
     if (pass === true || Array.isArray(varying)) return { pass, varying, id };
-    if (Number.isInteger(status) && typeof headers === 'object') return { status, headers, time, body: data.subarray(end) };
+    const isResponse = Number.isInteger(status) && status >= 100 && status <= 999 && headers !== null && typeof headers === 'object';
+    if (isResponse) return { status, headers, time, body: data.subarray(end) };
   } catch {
     // Neither is a value without a head.
   }
