@@ -39,6 +39,11 @@ impl Default for Loads {
 }
 
 impl Loads {
+    /// Returns true if the store has ever given a lease.
+    pub(super) fn were_used(&self) -> bool {
+        self.numbers.load(Relaxed) != 0
+    }
+
     fn number(&self) -> u64 {
         self.numbers.fetch_add(1, Relaxed) + 1
     }

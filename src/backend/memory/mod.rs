@@ -1,6 +1,7 @@
 //! The memory backend: a sharded store in this process. Every call is answered on the caller's own thread.
 
 mod channels;
+mod clears;
 mod conditional;
 mod events;
 mod explain;

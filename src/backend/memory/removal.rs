@@ -7,6 +7,7 @@ use super::store::Store;
 use super::tags::TagName;
 use crate::backend::barrier::BarrierPattern;
 use crate::backend::{Patterns, Usage};
+use crate::naming::is_generation;
 use crate::util::clock::Moment;
 
 /// Number of entries that are examined while a lock is held: all may have to be removed, and a caller that waits for
@@ -19,7 +20,11 @@ impl Store {
     /// first when room is needed.
     #[inline(never)]
     pub(super) fn invalidate(&self, tags: &[&[u8]], count: bool) -> Option<u64> {
-        self.invalidate_found(&self.hash_tags(tags), count)
+        let found = self.hash_tags(tags);
+        match (tags, &found[..]) {
+            ([name], [tag]) if !count && is_generation(name) && self.clear(*tag) => None,
+            _ => self.invalidate_found(&found, count),
+        }
     }
 
     /// Does the same for tags that were looked up.

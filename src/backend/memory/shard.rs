@@ -55,6 +55,8 @@ pub(super) enum Lookup<'a> {
 /// A shard.
 #[repr(C)]
 pub(super) struct Shard {
+    /// The number of clears that it has made up for: see `Clears`.
+    pub(super) known_clears: u64,
     pub(super) counters: Counters,
     table: Table,
     tags: Tags,
@@ -74,6 +76,7 @@ impl Shard {
     /// Returns an empty shard with an order of eviction, which counts versions from a number on.
     pub(super) fn new(eviction: Eviction, last_version: u64) -> Self {
         Self {
+            known_clears: 0,
             counters: Counters::default(),
             table: Table::new(eviction),
             tags: Tags::default(),
@@ -495,7 +498,8 @@ impl Shard {
 
     /// Replaces this shard by an empty one with the same counters, which continues to count versions.
     pub(super) fn take(&mut self) -> Self {
-        let empty = Self { counters: self.counters, ..Self::new(self.table.eviction(), self.last_version) };
+        let (known_clears, counters) = (self.known_clears, self.counters);
+        let empty = Self { known_clears, counters, ..Self::new(self.table.eviction(), self.last_version) };
         std::mem::replace(self, empty)
     }
 }

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use foldhash::fast::SeedableRandomState;
 
+use super::clears::Clears;
 use super::lease::Loads;
 use super::loading::Kept;
 use super::room::Room;
@@ -53,6 +54,7 @@ pub(super) struct Store {
     /// True if tags keep their names.
     pub(super) keeps_tag_names: bool,
     pub(super) room: Room,
+    pub(super) clears: Clears,
     /// Counts invalidations by tag: the version of every tag.
     pub(super) invalidations: AtomicU64,
     pub(super) loads: Loads,
@@ -102,6 +104,7 @@ impl Store {
             hasher: random::hasher(),
             keeps_tag_names: false,
             room: Room::new(max_size, max_bytes),
+            clears: Clears::default(),
             invalidations: AtomicU64::new(0),
             loads: Loads::default(),
         }
@@ -211,11 +214,12 @@ impl Store {
         let tags = self.hash_tags(wanted.tags);
         let mut page = Page { next: Some(from), ..Page::default() };
         while let Some(at) = page.next.filter(|_| page.keys.len() < limit) {
-            let Some(shard) = self.shards.get(at.part as usize) else {
+            let number = at.part as usize;
+            if number >= self.shards.len() {
                 page.next = None;
                 break;
-            };
-            lock(shard, &self.room).list(&wanted, &tags, at, LIST_STEP, limit, &mut page);
+            }
+            self.shard(number).list(&wanted, &tags, at, LIST_STEP, limit, &mut page);
             page.next = page.next.or(Some(ScanCursor { part: at.part + 1, offset: 0, ..at }));
         }
         page
@@ -238,6 +242,12 @@ impl Store {
     /// Returns the tags without duplicates.
     #[inline]
     pub(super) fn hash_tags<'a>(&self, names: &[&'a [u8]]) -> Vec<TagName<'a>> {
+        if names.is_empty() { Vec::new() } else { self.hash_some_tags(names) }
+    }
+
+    // Apart: most sets name no tags.
+    #[inline(never)]
+    fn hash_some_tags<'a>(&self, names: &[&'a [u8]]) -> Vec<TagName<'a>> {
         let tags = self.find_tags(names.iter().map(|name| tag_hash(name)));
         if self.keeps_tag_names { named(tags, names.iter().copied()) } else { tags }
     }
@@ -272,7 +282,8 @@ impl Store {
     /// Returns the shard of a number, modulo the number of shards.
     #[inline]
     pub(super) fn shard(&self, number: usize) -> MutexGuard<'_, Shard> {
-        lock(&self.shards[number & (self.shards.len() - 1)], &self.room)
+        let shard = lock(&self.shards[number & (self.shards.len() - 1)], &self.room);
+        if shard.known_clears == self.clears.count() { shard } else { self.made_up(shard) }
     }
 
     /// Releases the room of an entry, and its memory after the shard is unlocked.

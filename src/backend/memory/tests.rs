@@ -1,6 +1,8 @@
 //! Tests of the memory backend that a conformance script cannot express.
 
 use std::collections::HashMap;
+use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -345,6 +347,116 @@ fn an_entry_has_the_names_of_the_tags_of_its_last_set() {
     }
     (0..50).for_each(|key| _ = store.delete(key.to_string().as_bytes()));
     assert_eq!((store.tags(), store.tag_text_bytes()), (0, 0));
+}
+
+fn generation(number: usize) -> String {
+    format!("~n{number}:")
+}
+
+#[test]
+fn every_operation_finds_a_clear_that_no_shard_has_met() {
+    let operations: [fn(&Store, &[u8]) -> bool; 12] = [
+        |store, key| store.get(key).is_none(),
+        |store, key| store.hit_into(key, &mut [MaybeUninit::uninit(); 9], Deadline::NEVER).is_none(),
+        |store, key| store.get_many(&[key]).iter().all(|found| matches!(found, Ok(None))),
+        |store, key| store.get_versioned(key).is_none() && store.get_info(key, None).is_none(),
+        |store, key| store.deadline(key).is_none(),
+        |store, key| !store.expire(key, Deadline::NEVER),
+        |store, key| !store.delete(key),
+        |store, key| store.export(key).is_none(),
+        |store, key| {
+            let addition = Addition { key, delta: 1, initial: 0, ttl: None, tags: &[] };
+            store.counter_add(&addition, Times::from_now(None)).unwrap() == 1
+        },
+        |store, _| keys(store).is_empty(),
+        |store, _| store.usage().keys == 0,
+        |store, _| {
+            store.sweep(&|| false);
+            store.counters().evictions == 0 && (0..store.shards.len()).all(|at| store.shard(at).len() == 0)
+        },
+    ];
+    for (at, finds) in operations.iter().enumerate() {
+        let store = Store::new(10_000, 0, Eviction::Lru);
+        (0..500).for_each(|key| set(&store, &key.to_string(), "7", &[b"~"]));
+        store.invalidate(&[b"~"], false);
+        assert!(finds(&store, b"7"), "operation {at}");
+    }
+}
+
+#[test]
+fn a_cleared_entry_goes_before_a_live_one_when_room_is_needed() {
+    let store = Store::new(100, 0, Eviction::Lru);
+    (0..50).for_each(|key| set(&store, &format!("live{key}"), "v", &[b"~live:"]));
+    (0..50).for_each(|key| set(&store, &format!("cleared{key}"), "v", &[b"~"]));
+    store.invalidate(&[b"~"], false);
+    (0..50).for_each(|key| set(&store, &format!("new{key}"), "v", &[b"~"]));
+    assert!((0..50).all(|key| get(&store, &format!("live{key}")).is_some()));
+    assert_eq!(store.counters().evictions, 0);
+}
+
+#[test]
+fn clears_of_more_generations_than_are_noted_agree_with_a_model() {
+    let store = Store::new(100_000, 0, Eviction::Lru);
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut model: HashMap<String, usize> = HashMap::new();
+    for round in 0..60_000 {
+        // Many clears between two visits of a shard, then many visits.
+        let (key, number) = (random.u32(0..3000).to_string(), random.usize(0..100));
+        if (round / 300) % 2 == 0 && random.u32(0..3) > 0 {
+            store.invalidate(&[generation(number).as_bytes()], false);
+            model.retain(|_, of| *of != number);
+        } else {
+            set(&store, &key, "v", &[generation(number).as_bytes(), b"other"]);
+            model.insert(key, number);
+        }
+        let read = random.u32(0..3000).to_string();
+        assert_eq!(get(&store, &read).is_some(), model.contains_key(&read), "{read} in round {round}");
+    }
+    assert_eq!(store.usage().keys, model.len() as u64);
+    assert!(store.clears.noted() <= 64);
+}
+
+#[test]
+fn an_entry_that_was_set_before_a_clear_ended_is_never_read_after_it() {
+    let store = Store::new(10_000, 0, Eviction::Lru);
+    let (begun, ended) = (AtomicU64::new(0), AtomicU64::new(0));
+    thread::scope(|scope| {
+        for thread in 0..2 {
+            let (store, begun, ended) = (&store, &begun, &ended);
+            scope.spawn(move || {
+                for round in 0..40_000_u64 {
+                    let key = format!("{thread}{}", round % 64);
+                    // The value is the number of the clears that had begun before the set.
+                    let value = begun.load(SeqCst).to_string();
+                    set(store, &key, &value, &[b"~"]);
+                    let cleared = ended.load(SeqCst);
+                    let read = get(store, &format!("{}{}", round % 2, (round * 7) % 64));
+                    let read = read.map(|value| value.parse::<u64>().unwrap());
+                    assert!(read.is_none_or(|read| read >= cleared), "{read:?} after {cleared}");
+                }
+            });
+        }
+        scope.spawn(|| {
+            for round in 1..=20_000 {
+                begun.store(round, SeqCst);
+                store.invalidate(&[b"~"], false);
+                ended.store(round, SeqCst);
+            }
+        });
+    });
+    set(&store, "key", "v", &[b"~"]);
+    assert!(get(&store, "key").is_some());
+}
+
+#[test]
+fn a_clear_keeps_a_copy_of_an_older_entry_out() {
+    let store = Store::new(10_000, 0, Eviction::Lru);
+    set(&store, "key", "v", &[b"~"]);
+    let (copy, versions) = (store.export(b"key").unwrap(), store.versions(&[crate::entry::tag_hash(b"~")]));
+    store.invalidate(&[b"~"], false);
+    let imported = store.import(&copy, Times::from_now(None), &versions, IfPresent::Replace);
+    assert_eq!(imported.unwrap(), Imported::Outdated);
+    assert!(get(&store, "key").is_none());
 }
 
 #[test]
