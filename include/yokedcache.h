@@ -1999,9 +1999,10 @@ yc_status yc_health(struct yc_cache *cache, struct yc_value **json, struct yc_er
 // - "value_bytes": the length of the value. "stored_bytes": the bytes that the
 //   server stores under the name, or the memory that the entry takes.
 // - "tags": an array with an object for each tag of the entry: "name" (null if it
-//   is not among tags and the entry does not store it), "hash" (16 hexadecimal digits, as in the stored name of
-//   its version) and "status": "current", "invalidated", or "lost" if the server
-//   does not have its version any more, which counts as an invalidation.
+//   is not among tags and the entry does not store it), "hash" (16 hexadecimal
+//   digits, as in the stored name of its version) and "status": "current",
+//   "invalidated", or "lost" if the server does not have its version any more,
+//   which counts as an invalidation.
 // - "tags_not_carried": an array with the names among tags that the entry does not
 //   have; empty without an entry.
 // - "lease": null, or an object: "kind" is "held" or "held_back", "left_ms" the
